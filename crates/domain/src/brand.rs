@@ -1,0 +1,3 @@
+//! What `brand.toml` says, read when the project is built.
+
+include!(concat!(env!("OUT_DIR"), "/brand.rs"));

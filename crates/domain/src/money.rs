@@ -1,0 +1,135 @@
+//! Money is an integer. Prices are whole micro-dollars per million tokens, so price × tokens is whole pico-dollars and
+//! nothing is ever rounded.
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A price: micro-dollars per million tokens ($1.00 per million is 1 000 000), equal to pico-dollars per token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MicrosPerMillion(pub i64);
+
+/// An amount in pico-dollars (10⁻¹² US dollars); `i64` holds nine million dollars.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Picos(pub i64);
+
+impl MicrosPerMillion {
+    /// What so many tokens cost at this price; saturates far above any real turn.
+    #[must_use]
+    pub fn of(self, tokens: u64) -> Picos {
+        Picos(self.0.saturating_mul(i64::try_from(tokens).unwrap_or(i64::MAX)))
+    }
+
+    /// Reads dollars per million ("0.25"); none where it is negative, finer than a micro-dollar, or no number.
+    #[must_use]
+    pub fn parse_usd(text: &str) -> Option<Self> {
+        let micros = text.trim().parse::<Decimal>().ok()?.checked_mul(Decimal::from(1_000_000))?;
+        (micros.is_integer() && !micros.is_sign_negative()).then(|| i64::try_from(micros).ok().map(Self))?
+    }
+
+    /// The same price in dollars per million tokens.
+    #[must_use]
+    pub fn to_usd(self) -> Decimal {
+        Decimal::new(self.0, 6).normalize()
+    }
+}
+
+impl Picos {
+    /// Nothing.
+    pub const ZERO: Self = Self(0);
+
+    /// The sum; saturates.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
+    /// Dollars, exactly: what the ledger's `numeric(20,12)` holds.
+    #[must_use]
+    pub fn to_usd(self) -> Decimal {
+        Decimal::new(self.0, 12)
+    }
+
+    /// From dollars; none where they don't fit or are finer than a pico-dollar.
+    #[must_use]
+    pub fn from_usd(usd: Decimal) -> Option<Self> {
+        let picos = usd.checked_mul(Decimal::from(1_000_000_000_000_i64))?;
+        picos.is_integer().then(|| i64::try_from(picos).ok().map(Self))?
+    }
+
+    /// The exact amount as text, without trailing zeros: "0.000123".
+    #[must_use]
+    pub fn exact(self) -> String {
+        self.to_usd().normalize().to_string()
+    }
+}
+
+impl fmt::Display for Picos {
+    /// For people: cents from a dollar up ($12.40), two significant digits below ($0.0042), grouped thousands.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let usd = self.to_usd();
+        let size = usd.abs();
+        let digits = if size.is_zero() || size >= Decimal::ONE {
+            2
+        } else {
+            let lead = size.scale() - u32::try_from(self.0.unsigned_abs().to_string().len()).unwrap_or(0);
+            (lead + 2).clamp(2, 12)
+        };
+        let text = format!("{:.*}", digits as usize, size.round_dp(digits));
+        let (whole, fraction) = text.split_once('.').unwrap_or((&text, "00"));
+        let sign = if usd.is_sign_negative() && !size.is_zero() { "−" } else { "" };
+        write!(f, "{sign}${}.{fraction}", grouped(whole))
+    }
+}
+
+/// Groups the digits of a whole number by thousands: "1234567" → "1,234,567".
+#[must_use]
+pub fn grouped(digits: &str) -> String {
+    let mut out = String::with_capacity(digits.len() * 4 / 3);
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(c);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn people_read_the_digits_that_matter() {
+        let shown = |usd: &str| usd.parse().ok().and_then(Picos::from_usd).unwrap().to_string();
+        assert_eq!(shown("0"), "$0.00");
+        assert_eq!(shown("0.0042"), "$0.0042");
+        assert_eq!(shown("0.00012345"), "$0.00012");
+        assert_eq!(shown("0.5"), "$0.50");
+        assert_eq!(shown("12.4"), "$12.40");
+        assert_eq!(shown("1234567.891"), "$1,234,567.89");
+        assert_eq!(shown("-3"), "−$3.00");
+    }
+
+    #[test]
+    fn a_price_is_read_exactly_or_not_at_all() {
+        assert_eq!(MicrosPerMillion::parse_usd("0.025"), Some(MicrosPerMillion(25_000)));
+        assert_eq!(MicrosPerMillion::parse_usd(" 15 "), Some(MicrosPerMillion(15_000_000)));
+        for bad in ["-1", "0.0000001", "one", "", "1e3x"] {
+            assert_eq!(MicrosPerMillion::parse_usd(bad), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn price_times_tokens_is_the_decimal_product(micros in 0_i64..100_000_000, tokens in 0_u64..2_000_000) {
+            let cost = MicrosPerMillion(micros).of(tokens);
+            let oracle = Decimal::new(micros, 6) * Decimal::from(tokens) / Decimal::from(1_000_000);
+            prop_assert_eq!(cost.to_usd(), oracle);
+            prop_assert_eq!(Picos::from_usd(cost.to_usd()), Some(cost));
+        }
+    }
+}

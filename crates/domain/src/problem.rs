@@ -1,0 +1,222 @@
+//! What a person may be told when something can't be done: a kind for programs, a sentence and a next step for people.
+
+use crate::{PlanId, Tokens};
+use serde::{Deserialize, Serialize};
+
+/// The kinds of `shared` refusals; each has one HTTP status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProblemKind {
+    /// Nobody is signed in.
+    SignInRequired,
+    /// A larger plan would allow it.
+    PlanTooSmall,
+    /// Not theirs to do.
+    Forbidden,
+    /// The account is paused.
+    Paused,
+    /// Their address isn't verified.
+    VerifyEmail,
+    /// Not there, or not theirs to see.
+    NotFound,
+    /// The same key with another body.
+    Conflict,
+    /// The events are gone; the transcript has the answer.
+    Gone,
+    /// Could never fit.
+    TooLarge,
+    /// A field can't be taken as it is.
+    Invalid,
+    /// Too many requests in a minute.
+    RequestsLimit,
+    /// Too many tokens in a day.
+    TokensLimit,
+    /// Too many turns at once.
+    InFlightLimit,
+    /// The whole house has spent its day.
+    SpendCap,
+    /// The meters can't be reached, so nothing paid may run.
+    LimitsUnavailable,
+    /// The model isn't offered, or its vendor doesn't answer.
+    ModelUnavailable,
+    /// The vendor refused or broke off.
+    ModelFailed,
+    /// Our own fault.
+    Internal,
+}
+
+/// A refusal or failure in words; its JSON form is `{"problem": {…}}` around this.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// For programs.
+    pub kind: ProblemKind,
+    /// For people: what happened and what to do.
+    pub message: String,
+    /// When the same request would pass, if nothing else happens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+    /// The plan that would allow it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<PlanId>,
+    /// The largest that could fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<u64>,
+    /// Which field is meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// Names the log line of a failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident: Option<String>,
+}
+
+impl Problem {
+    /// A problem with its sentence and nothing else.
+    #[must_use]
+    pub fn new(kind: ProblemKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            retry_after_ms: None,
+            upgrade: None,
+            max: None,
+            field: None,
+            incident: None,
+        }
+    }
+
+    /// Nobody is signed in.
+    #[must_use]
+    pub fn sign_in_required() -> Self {
+        Self::new(ProblemKind::SignInRequired, "Sign in to go on.")
+    }
+
+    /// Not there, or somebody else's: the two can't be told apart.
+    #[must_use]
+    pub fn not_found(what: &str) -> Self {
+        Self::new(ProblemKind::NotFound, format!("This {what} doesn't exist, or isn't yours."))
+    }
+
+    /// A field can't be taken.
+    #[must_use]
+    pub fn invalid(field: &str, message: impl Into<String>) -> Self {
+        Self { field: Some(field.to_owned()), ..Self::new(ProblemKind::Invalid, message) }
+    }
+
+    /// A larger plan would allow this model; `upgrade` is the smallest that does.
+    #[must_use]
+    pub fn plan_too_small(model: &str, upgrade: Option<PlanId>) -> Self {
+        Self {
+            upgrade,
+            ..Self::new(ProblemKind::PlanTooSmall, format!("{model} isn't part of your plan. Pick another model, or a larger plan."))
+        }
+    }
+
+    /// Larger than could ever fit.
+    #[must_use]
+    pub fn too_large(asked: Tokens, max: Tokens, upgrade: Option<PlanId>) -> Self {
+        let message = format!(
+            "This is about {asked} tokens with the conversation so far; {max} is the most that fits. Shorten it, or start a new conversation."
+        );
+        Self { max: Some(max.0), upgrade, ..Self::new(ProblemKind::TooLarge, message) }
+    }
+
+    /// One of the three limits of a plan.
+    #[must_use]
+    pub fn limit(kind: ProblemKind, retry_after_ms: u64, upgrade: Option<PlanId>) -> Self {
+        let message = match kind {
+            ProblemKind::RequestsLimit => "You have sent as many messages as your plan allows in a minute. Your draft is kept.",
+            ProblemKind::InFlightLimit => "As many answers are running as your plan allows. Wait for one to end, or stop it.",
+            _ => "This message doesn't fit into what is left of today's tokens. Your draft is kept.",
+        };
+        Self { retry_after_ms: Some(retry_after_ms), upgrade, ..Self::new(kind, message) }
+    }
+
+    /// The meters are out of reach: nothing paid runs unmetered.
+    #[must_use]
+    pub fn limits_unavailable() -> Self {
+        Self {
+            retry_after_ms: Some(5_000),
+            ..Self::new(ProblemKind::LimitsUnavailable, "Your limits can't be read for a moment, so nothing was sent. Try again shortly.")
+        }
+    }
+
+    /// The model can't be asked now.
+    #[must_use]
+    pub fn model_unavailable(retry_after_ms: u64) -> Self {
+        Self {
+            retry_after_ms: Some(retry_after_ms),
+            ..Self::new(ProblemKind::ModelUnavailable, "This model can't be reached right now. Try again shortly, or pick another model.")
+        }
+    }
+
+    /// The vendor refused or broke off.
+    #[must_use]
+    pub fn model_failed() -> Self {
+        Self::new(ProblemKind::ModelFailed, "The model broke off before it was done. What it wrote is kept; you can try again.")
+    }
+
+    /// Our own fault; `incident` names the log line.
+    #[must_use]
+    pub fn internal(incident: String) -> Self {
+        let message = format!("Something broke on our side. If it stays so, tell us this number: {incident}.");
+        Self { incident: Some(incident), ..Self::new(ProblemKind::Internal, message) }
+    }
+
+    /// The HTTP status of its kind.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self.kind {
+            ProblemKind::SignInRequired => 401,
+            ProblemKind::PlanTooSmall => 402,
+            ProblemKind::Forbidden | ProblemKind::Paused | ProblemKind::VerifyEmail => 403,
+            ProblemKind::NotFound => 404,
+            ProblemKind::Conflict => 409,
+            ProblemKind::Gone => 410,
+            ProblemKind::TooLarge => 413,
+            ProblemKind::Invalid => 422,
+            ProblemKind::RequestsLimit | ProblemKind::TokensLimit | ProblemKind::InFlightLimit => 429,
+            ProblemKind::Internal => 500,
+            ProblemKind::ModelFailed => 502,
+            ProblemKind::SpendCap | ProblemKind::LimitsUnavailable | ProblemKind::ModelUnavailable => 503,
+        }
+    }
+
+    /// What `Retry-After` says: whole seconds, rounded up; every 429 and 503 has one.
+    #[must_use]
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        match (self.retry_after_ms, self.status()) {
+            (Some(ms), _) => Some(ms.div_ceil(1000).max(1)),
+            (None, 429 | 503) => Some(1),
+            (None, _) => None,
+        }
+    }
+}
+
+/// The envelope of a problem on the wire.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProblemBody {
+    /// The problem.
+    pub problem: Problem,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Field note 14: every 429 and 503 says when to come back, rounded up.
+    #[test]
+    fn refusals_say_when_to_come_back() {
+        let limit = |ms| Problem::limit(ProblemKind::TokensLimit, ms, None).retry_after_seconds();
+        assert_eq!((limit(1), limit(1000), limit(1001)), (Some(1), Some(1), Some(2)));
+        assert_eq!(Problem::new(ProblemKind::SpendCap, "").retry_after_seconds(), Some(1));
+        assert_eq!(Problem::not_found("chat").retry_after_seconds(), None);
+    }
+
+    #[test]
+    fn a_problem_survives_the_wire() {
+        let body = ProblemBody { problem: Problem::too_large(Tokens(70_000), Tokens(50_000), Some(PlanId("pro".into()))) };
+        let text = serde_json::to_string(&body).unwrap();
+        assert!(text.starts_with(r#"{"problem":{"kind":"too_large","message":"This is about 70,000 tokens"#), "{text}");
+        assert_eq!(serde_json::from_str::<ProblemBody>(&text).unwrap(), body);
+    }
+}

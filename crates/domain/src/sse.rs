@@ -1,0 +1,168 @@
+//! Server-sent events, byte-exact: an incremental parser that may be fed any splits of the stream, and the encoder.
+//! <https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation>
+
+/// One dispatched event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SseEvent {
+    /// The `event:` field; empty means "message".
+    pub name: String,
+    /// The `data:` lines, joined by newlines.
+    pub data: String,
+    /// The last `id:` seen on the stream so far.
+    pub id: String,
+}
+
+/// Turns bytes into events. Keeps what is incomplete until more arrives; an event without its blank line is never
+/// dispatched.
+#[derive(Debug, Default)]
+pub struct SseParser {
+    line: Vec<u8>,
+    after_cr: bool,
+    begun: bool,
+    event: SseEvent,
+    has_data: bool,
+}
+
+impl SseParser {
+    /// A parser at the start of a stream.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many bytes wait for their line to end; a reader can bound a stream that never ends one.
+    #[must_use]
+    pub fn pending_bytes(&self) -> usize {
+        self.line.len() + self.event.data.len()
+    }
+
+    /// Feeds bytes, returns the events that they complete.
+    pub fn feed(&mut self, bytes: &[u8]) -> Vec<SseEvent> {
+        let mut out = Vec::new();
+        for &byte in bytes {
+            // A line ends with LF, CR, or both; the LF of a pair may arrive in the next chunk.
+            if std::mem::take(&mut self.after_cr) && byte == b'\n' {
+                continue;
+            }
+            match byte {
+                b'\n' | b'\r' => {
+                    self.after_cr = byte == b'\r';
+                    self.end_line(&mut out);
+                }
+                _ => self.line.push(byte),
+            }
+        }
+        out
+    }
+
+    fn end_line(&mut self, out: &mut Vec<SseEvent>) {
+        let bytes = std::mem::take(&mut self.line);
+        let bytes = match bytes.strip_prefix(b"\xEF\xBB\xBF") {
+            Some(rest) if !self.begun => rest,
+            _ => &bytes,
+        };
+        self.begun = true;
+        if bytes.is_empty() {
+            if std::mem::take(&mut self.has_data) {
+                let next = SseEvent { id: self.event.id.clone(), ..SseEvent::default() };
+                out.push(std::mem::replace(&mut self.event, next));
+            } else {
+                self.event.name.clear();
+            }
+            return;
+        }
+        // Whole lines only, so a multi-byte character split between chunks is whole again here.
+        let line = String::from_utf8_lossy(bytes);
+        let (field, value) = line.split_once(':').unwrap_or((&line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "event" => value.clone_into(&mut self.event.name),
+            "data" => {
+                if std::mem::replace(&mut self.has_data, true) {
+                    self.event.data.push('\n');
+                }
+                self.event.data.push_str(value);
+            }
+            "id" if !value.contains('\0') => value.clone_into(&mut self.event.id),
+            // Comments (an empty field), `retry`, and fields nobody knows.
+            _ => {}
+        }
+    }
+}
+
+/// Writes one event. The data may hold newlines of any kind; each begins a `data:` line.
+#[must_use]
+pub fn encode(event: &SseEvent) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::new();
+    for (field, value) in [("id", &event.id), ("event", &event.name)] {
+        if !value.is_empty() {
+            let _ = writeln!(out, "{field}: {value}");
+        }
+    }
+    let data = event.data.replace("\r\n", "\n").replace('\r', "\n");
+    for line in data.split('\n') {
+        let _ = writeln!(out, "data: {line}");
+    }
+    out.push('\n');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const STREAM: &str = "\u{feff}: hello\r\nevent: delta\r\nid: 7\r\ndata: {\"text\":\"日本 🦀\"}\r\n\r\n\
+        data: one\ndata:two\n\nretry: 10\nunknown: x\nnofield\n\nevent: ping\n\ndata\n\nevent: end\rdata:  padded\r\rdata: never dispatched\n";
+
+    fn event(name: &str, data: &str) -> SseEvent {
+        SseEvent { name: name.into(), data: data.into(), id: "7".into() }
+    }
+
+    fn expected() -> Vec<SseEvent> {
+        vec![event("delta", "{\"text\":\"日本 🦀\"}"), event("", "one\ntwo"), event("", ""), event("end", " padded")]
+    }
+
+    #[test]
+    fn a_stream_reads_the_same_split_at_every_byte() {
+        let bytes = STREAM.as_bytes();
+        for at in 0..=bytes.len() {
+            let mut parser = SseParser::new();
+            let mut got = parser.feed(&bytes[..at]);
+            got.extend(parser.feed(&bytes[at..]));
+            assert_eq!(got, expected(), "split at {at}");
+        }
+    }
+
+    #[test]
+    fn a_stream_reads_the_same_byte_by_byte() {
+        let mut parser = SseParser::new();
+        let got: Vec<_> = STREAM.bytes().flat_map(|byte| parser.feed(&[byte])).collect();
+        assert_eq!(got, expected());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_read_back(
+            events in prop::collection::vec(("[a-z]{0,6}", "[^\r\0]{0,40}"), 1..6),
+            cuts in prop::collection::vec(1_usize..9, 0..60),
+        ) {
+            let events: Vec<_> = events.into_iter().map(|(name, data)| event(&name, &data)).collect();
+            let wire: Vec<u8> = events.iter().map(encode).collect::<String>().into_bytes();
+            let (mut parser, mut got, mut rest) = (SseParser::new(), Vec::new(), wire.as_slice());
+            for cut in cuts {
+                let (head, tail) = rest.split_at(cut.min(rest.len()));
+                got.extend(parser.feed(head));
+                rest = tail;
+            }
+            got.extend(parser.feed(rest));
+            prop_assert_eq!(got, events);
+        }
+
+        #[test]
+        fn no_bytes_can_break_it(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            SseParser::new().feed(&bytes);
+        }
+    }
+}

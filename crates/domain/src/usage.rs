@@ -1,0 +1,122 @@
+//! What a call used, and how it ended.
+
+use serde::{Deserialize, Serialize};
+use std::{fmt, iter::Sum, ops::Add};
+
+/// A number of tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Tokens(pub u64);
+
+impl Tokens {
+    /// As Postgres' `bigint`; no real count comes near the limit.
+    #[must_use]
+    pub fn to_db(self) -> i64 {
+        i64::try_from(self.0).unwrap_or(i64::MAX)
+    }
+
+    /// From Postgres' `bigint`, where a check keeps it from being negative.
+    #[must_use]
+    pub fn from_db(count: i64) -> Self {
+        Self(u64::try_from(count).unwrap_or(0))
+    }
+}
+
+impl Add for Tokens {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
+impl Sum for Tokens {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self(0), Add::add)
+    }
+}
+
+impl fmt::Display for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&crate::money::grouped(&self.0.to_string()))
+    }
+}
+
+/// What one vendor call used. The four kinds have separate prices; `reasoning` is a part of `output` and is only shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Input tokens that came from no cache.
+    pub input: Tokens,
+    /// Input tokens read from the vendor's cache.
+    pub cache_read: Tokens,
+    /// Input tokens written to the vendor's cache.
+    pub cache_write: Tokens,
+    /// All output tokens, reasoning included.
+    pub output: Tokens,
+    /// The part of `output` that was reasoning.
+    pub reasoning: Tokens,
+}
+
+impl Usage {
+    /// The tokens that count against a plan's day.
+    #[must_use]
+    pub fn counted(&self) -> Tokens {
+        self.prompt() + self.output
+    }
+
+    /// Everything that was sent: decides which price tier holds.
+    #[must_use]
+    pub fn prompt(&self) -> Tokens {
+        self.input + self.cache_read + self.cache_write
+    }
+}
+
+/// Whether the vendor told the usage or we counted it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UsageSource {
+    /// The vendor's last word.
+    Exact,
+    /// Counted from what was sent and streamed; never below what was streamed.
+    Estimated,
+}
+
+impl UsageSource {
+    /// As the ledger writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Estimated => "estimated",
+        }
+    }
+}
+
+/// How a turn ended; the final statuses of a ledger row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The model said it was done.
+    Finished,
+    /// The person pressed Stop.
+    Stopped,
+    /// The answer reached its length limit.
+    Truncated,
+    /// The vendor or the way to it broke.
+    Failed,
+    /// The process that ran it is gone.
+    Lost,
+}
+
+impl Outcome {
+    /// As the ledger and the message row write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Stopped => "stopped",
+            Self::Truncated => "truncated",
+            Self::Failed => "failed",
+            Self::Lost => "lost",
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Whoever is looking.
+
+use crate::{Plan, UserId};
+use serde::{Deserialize, Serialize};
+
+/// A signed-in person, their plan with them: read in one query at the start of every request, never cached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Viewer {
+    /// The account.
+    pub user_id: UserId,
+    /// The address they sign in with.
+    pub email: String,
+    /// What they want to be called; may be empty.
+    pub name: String,
+    /// Whether they see `/admin`.
+    pub is_admin: bool,
+    /// Keyed hash of the address at sign-up: names their meters and ledger rows, and outlives the account.
+    pub subject: String,
+    /// What they may use.
+    pub plan: Plan,
+}
+
+impl Viewer {
+    /// The name to greet: what they gave, else the part of the address before the @.
+    #[must_use]
+    pub fn display_name(&self) -> &str {
+        match self.name.trim() {
+            "" => self.email.split('@').next().unwrap_or(&self.email),
+            name => name,
+        }
+    }
+}
