@@ -1,0 +1,72 @@
+//! The door to Postgres: one file of plain functions per noun. Every query about a person's rows names its owner.
+
+pub mod account;
+pub mod audit;
+pub mod conversation;
+pub mod message;
+pub mod model;
+pub mod plan;
+pub mod refusal;
+pub mod session;
+pub mod turn;
+pub mod usage;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use std::{str::FromStr, time::Duration};
+
+/// A pool of connections.
+pub type Db = sqlx::PgPool;
+/// An open transaction; rolled back when dropped.
+pub type Tx = sqlx::Transaction<'static, sqlx::Postgres>;
+
+/// Postgres refused or can't be reached.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The query, the connection or the pool.
+    #[error(transparent)]
+    Sql(#[from] sqlx::Error),
+    /// A migration.
+    #[error(transparent)]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+}
+
+/// What every function here answers.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// Opens a pool.
+///
+/// # Errors
+/// When the URL can't be read or the database doesn't answer within five seconds.
+pub async fn connect(url: &str, max_connections: u32) -> Result<Db> {
+    let options = PgConnectOptions::from_str(url)?.application_name("quotient");
+    Ok(PgPoolOptions::new()
+        .max_connections(max_connections)
+        .acquire_timeout(Duration::from_secs(5))
+        .connect_with(options)
+        .await?)
+}
+
+/// Brings the schema up to date; several servers starting at once wait for each other.
+///
+/// # Errors
+/// When a migration fails; the schema is then as before it.
+pub async fn migrate(db: &Db) -> Result<()> {
+    Ok(sqlx::migrate!("../../migrations").run(db).await?)
+}
+
+/// Begins a transaction.
+///
+/// # Errors
+/// When no connection can be had.
+pub async fn begin(db: &Db) -> Result<Tx> {
+    Ok(db.begin().await?)
+}
+
+/// Whether Postgres answers.
+///
+/// # Errors
+/// When it doesn't.
+pub async fn ping(db: &Db) -> Result<()> {
+    sqlx::query!("select 1 as one").fetch_one(db).await?;
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! Models and their prices.
+
+use crate::{Db, Result};
+use domain::{MicrosPerMillion, Model, ModelName, Price, PriceList, Tokens, Vendor};
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// All enabled models, in the order of the picker.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn list(db: impl PgExecutor<'_>) -> Result<Vec<Model>> {
+    let rows = sqlx::query!(
+        "select model, label, vendor, base_url, context, max_output from model where enabled order by sort, model"
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| {
+            Some(Model {
+                name: ModelName(row.model),
+                label: row.label,
+                vendor: row.vendor.parse::<Vendor>().ok()?,
+                base_url: row.base_url,
+                context: Tokens::from_db(row.context),
+                max_output: Tokens::from_db(row.max_output),
+            })
+        })
+        .collect())
+}
+
+/// The price of a model at an instant: for each tier the newest row that is in force. None where there is none, and
+/// then the model can't be asked.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn price(db: impl PgExecutor<'_>, model: &ModelName, at: OffsetDateTime) -> Result<Option<PriceList>> {
+    let rows = sqlx::query!(
+        r#"select distinct on (coalesce(above_tokens, 0))
+                  model_price_id, coalesce(above_tokens, 0) as "above!", input, cache_read, cache_write, output
+           from model_price where model = $1 and effective_at <= $2
+           order by coalesce(above_tokens, 0), effective_at desc"#,
+        model.0,
+        at,
+    )
+    .fetch_all(db)
+    .await?;
+    let tiers = rows.into_iter().map(|row| Price {
+        id: row.model_price_id.into(),
+        above: Tokens::from_db(row.above),
+        input: MicrosPerMillion(row.input),
+        cache_read: row.cache_read.map(MicrosPerMillion),
+        cache_write: row.cache_write.map(MicrosPerMillion),
+        output: MicrosPerMillion(row.output),
+    });
+    Ok(PriceList::new(tiers.collect()))
+}
+
+/// A model that the owner adds, with its price from now on.
+pub struct NewModel<'a> {
+    /// The vendor's name for it.
+    pub name: &'a ModelName,
+    /// The name people read.
+    pub label: &'a str,
+    /// Whose wire format.
+    pub vendor: Vendor,
+    /// Where it is served.
+    pub base_url: Option<&'a str>,
+    /// Tokens of prompt and answer together.
+    pub context: Tokens,
+    /// Tokens of one answer.
+    pub max_output: Tokens,
+    /// Per million input tokens.
+    pub input: MicrosPerMillion,
+    /// Per million cached input tokens.
+    pub cache_read: Option<MicrosPerMillion>,
+    /// Per million output tokens.
+    pub output: MicrosPerMillion,
+    /// The plans that allow it.
+    pub plans: &'a [String],
+}
+
+/// Adds a model or changes one, with a price from `now` on, in one transaction. Earlier prices stay as they are.
+///
+/// # Errors
+/// When Postgres does, also for a plan that doesn't exist.
+pub async fn add(db: &Db, new: &NewModel<'_>, now: OffsetDateTime) -> Result<()> {
+    let mut tx = crate::begin(db).await?;
+    sqlx::query!(
+        "insert into model (model, label, vendor, base_url, context, max_output, sort)
+         values ($1, $2, $3, $4, $5, $6, (select coalesce(max(sort), 0) + 1 from model))
+         on conflict (model) do update set label = $2, vendor = $3, base_url = $4, context = $5, max_output = $6, enabled = true",
+        new.name.0,
+        new.label,
+        new.vendor.as_str(),
+        new.base_url,
+        new.context.to_db(),
+        new.max_output.to_db(),
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!(
+        "insert into model_price (model_price_id, model, effective_at, input, cache_read, output) values ($1, $2, $3, $4, $5, $6)",
+        Uuid::now_v7(),
+        new.name.0,
+        now,
+        new.input.0,
+        new.cache_read.map(|price| price.0),
+        new.output.0,
+    )
+    .execute(&mut *tx)
+    .await?;
+    for plan in new.plans {
+        sqlx::query!(
+            "insert into plan_model (plan_id, model, sort)
+             values ($1, $2, (select coalesce(max(sort), 0) + 1 from plan_model where plan_id = $1))
+             on conflict do nothing",
+            plan,
+            new.name.0,
+        )
+        .execute(&mut *tx)
+        .await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}

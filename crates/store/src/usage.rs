@@ -1,0 +1,210 @@
+//! Reading the ledger: for the meters, for the person, for the owner.
+
+use crate::Result;
+use domain::{ModelName, Picos, PlanId, Tokens, TurnId, UserId};
+use sqlx::PgExecutor;
+use time::{Date, OffsetDateTime};
+use uuid::Uuid;
+
+/// One turn of the trailing day, as the meters are rebuilt from it.
+pub struct Past {
+    /// The turn.
+    pub turn_id: TurnId,
+    /// When it was admitted.
+    pub at: OffsetDateTime,
+    /// What it used, or holds while it runs.
+    pub tokens: Tokens,
+    /// Whether it still runs.
+    pub pending: bool,
+}
+
+/// What a subject did since an instant.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn since(db: impl PgExecutor<'_>, subject: &str, since: OffsetDateTime) -> Result<Vec<Past>> {
+    let rows = sqlx::query!(
+        r#"select turn_id, min(created_at) as "at!", bool_or(status = 'pending') as "pending!",
+                  greatest(sum(case when status = 'pending' then reserved_tokens
+                      else input_tokens + cache_read_tokens + cache_write_tokens + output_tokens end), 0)::bigint as "tokens!"
+           from ai_usage where subject = $1 and created_at >= $2 group by turn_id"#,
+        subject,
+        since,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Past {
+            turn_id: row.turn_id.into(),
+            at: row.at,
+            tokens: Tokens::from_db(row.tokens),
+            pending: row.pending,
+        })
+        .collect())
+}
+
+/// Totals of some rows of the ledger.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Turns.
+    pub requests: u64,
+    /// Input that came from no cache.
+    pub input: Tokens,
+    /// Input read from or written to caches.
+    pub cached: Tokens,
+    /// All output.
+    pub output: Tokens,
+    /// What it cost.
+    pub cost: Picos,
+}
+
+impl Totals {
+    /// All tokens, as plans count them.
+    #[must_use]
+    pub fn tokens(&self) -> Tokens {
+        self.input + self.cached + self.output
+    }
+}
+
+/// A person's use of one model on one day.
+pub struct DayModel {
+    /// The day, in UTC.
+    pub day: Date,
+    /// The model.
+    pub model: ModelName,
+    /// What was used.
+    pub totals: Totals,
+}
+
+/// A person's use by day and model.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn by_day_and_model(
+    db: impl PgExecutor<'_>,
+    owner: UserId,
+    since: OffsetDateTime,
+) -> Result<Vec<DayModel>> {
+    let rows = sqlx::query!(
+        r#"select (created_at at time zone 'UTC')::date as "day!", model, count(distinct turn_id) as "requests!",
+                  sum(input_tokens)::bigint as "input!", sum(cache_read_tokens + cache_write_tokens)::bigint as "cached!",
+                  sum(output_tokens)::bigint as "output!", sum(cost_usd) as "cost!"
+           from ai_usage where user_id = $1 and created_at >= $2
+           group by 1, 2 order by 1, 2"#,
+        Uuid::from(owner),
+        since,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| DayModel {
+            day: row.day,
+            model: ModelName(row.model),
+            totals: Totals {
+                requests: Tokens::from_db(row.requests).0,
+                input: Tokens::from_db(row.input),
+                cached: Tokens::from_db(row.cached),
+                output: Tokens::from_db(row.output),
+                cost: Picos::from_usd(row.cost).unwrap_or_default(),
+            },
+        })
+        .collect())
+}
+
+/// What a table of the heaviest users is sorted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Dollars.
+    Cost,
+    /// Tokens.
+    Tokens,
+    /// Turns.
+    Requests,
+}
+
+/// One row of the heaviest users.
+pub struct Heavy {
+    /// The account; none once it is gone.
+    pub user_id: Option<UserId>,
+    /// Its address; none once it is gone.
+    pub email: Option<String>,
+    /// Its plan; none once it is gone.
+    pub plan: Option<PlanId>,
+    /// What was used.
+    pub totals: Totals,
+    /// What everybody used together.
+    pub house: Totals,
+    /// How many people used anything.
+    pub people: u64,
+}
+
+/// The heaviest users since an instant. The house's totals stand in each row, so that one query answers the page.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn heaviest(
+    db: impl PgExecutor<'_>,
+    since: OffsetDateTime,
+    order: Order,
+    limit: i64,
+) -> Result<Vec<Heavy>> {
+    let order = match order {
+        Order::Cost => 0,
+        Order::Tokens => 1,
+        Order::Requests => 2,
+    };
+    let rows = sqlx::query!(
+        r#"with person as (
+             select subject, max(user_id::text)::uuid as user_id, count(distinct turn_id) as requests, sum(input_tokens) as input,
+                    sum(cache_read_tokens + cache_write_tokens) as cached, sum(output_tokens) as output, sum(cost_usd) as cost
+             from ai_usage where created_at >= $1 group by subject
+           )
+           select p.user_id, a.email as "email?", a.plan_id as "plan_id?",
+                  p.requests as "requests!", p.input::bigint as "input!", p.cached::bigint as "cached!", p.output::bigint as "output!", p.cost as "cost!",
+                  (sum(p.requests) over ())::bigint as "all_requests!", (sum(p.input) over ())::bigint as "all_input!",
+                  (sum(p.cached) over ())::bigint as "all_cached!", (sum(p.output) over ())::bigint as "all_output!",
+                  sum(p.cost) over () as "all_cost!", count(*) over () as "people!"
+           from person p left join account a using (user_id)
+           order by case $2::int when 0 then p.cost when 1 then p.input + p.cached + p.output else p.requests end desc, p.subject
+           limit $3"#,
+        since,
+        order,
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Heavy {
+            user_id: row.user_id.map(Into::into),
+            email: row.email,
+            plan: row.plan_id.map(PlanId),
+            totals: Totals {
+                requests: Tokens::from_db(row.requests).0,
+                input: Tokens::from_db(row.input),
+                cached: Tokens::from_db(row.cached),
+                output: Tokens::from_db(row.output),
+                cost: Picos::from_usd(row.cost).unwrap_or_default(),
+            },
+            house: Totals {
+                requests: Tokens::from_db(row.all_requests).0,
+                input: Tokens::from_db(row.all_input),
+                cached: Tokens::from_db(row.all_cached),
+                output: Tokens::from_db(row.all_output),
+                cost: Picos::from_usd(row.all_cost).unwrap_or_default(),
+            },
+            people: Tokens::from_db(row.people).0,
+        })
+        .collect())
+}
+
+/// Makes the ledger's partitions for the months ahead.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn cover(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<()> {
+    sqlx::query!("select ai_usage_cover($1, $2)", now, now + time::Duration::days(93)).fetch_one(db).await?;
+    Ok(())
+}
