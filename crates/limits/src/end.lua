@@ -1,0 +1,31 @@
+-- Ends a hold, once. ARGV: now, turn, at, mode, tokens, remember_ms.
+--   settle: what was used is counted in the bucket of its admission, also past the limit
+--   release: nothing was used, and the request goes back
+-- Answers {"done", picture}; {"cold"} when the ledger will rebuild the meters anyway.
+local now, turn, at, mode, tokens = clock(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
+local m = read(now)
+if not m.warm then return { 'cold' } end
+if not m.settled[turn] then
+  tidy(m)
+  local hold = m.holds[turn]
+  if hold then
+    at = hold.at
+    redis.call('HDEL', key, 'h' .. turn)
+    m.reserved, m.flight = m.reserved - hold.tokens, m.flight - 1
+  end
+  if mode == 'settle' then
+    local bucket = math.floor(at / QUARTER)
+    if tokens > 0 and bucket >= oldest(now, DAY, QUARTER) then
+      redis.call('HINCRBY', key, 't' .. bucket, tokens)
+      m.t[bucket], m.tokens = (m.t[bucket] or 0) + tokens, m.tokens + tokens
+    end
+  elseif hold then
+    local bucket = math.floor(at / SECOND)
+    if m.r[bucket] then
+      m.r[bucket], m.requests = m.r[bucket] - 1, m.requests - 1
+      redis.call('HSET', key, 'r' .. bucket, m.r[bucket])
+    end
+  end
+  redis.call('HSET', key, 'd' .. turn, now + tonumber(ARGV[6]))
+end
+return { 'done', picture(m, now) }
