@@ -1,0 +1,200 @@
+//! Anthropic Messages, streaming. <https://docs.anthropic.com/en/api/messages-streaming>
+
+use crate::http::{self, Reader};
+use crate::{Ask, Chunk, Chunks, End, Vendor, VendorError};
+use domain::{Tokens, Usage, sse::SseEvent};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+/// The vendor's usual address.
+pub const BASE_URL: &str = "https://api.anthropic.com";
+
+/// One account at Anthropic.
+pub struct Anthropic {
+    client: reqwest::Client,
+    url: String,
+    key: SecretString,
+}
+
+impl Anthropic {
+    /// # Errors
+    /// When TLS can't be set up.
+    pub fn new(base_url: Option<&str>, key: SecretString) -> Result<Self, VendorError> {
+        let url = format!("{}/v1/messages", base_url.unwrap_or(BASE_URL).trim_end_matches('/'));
+        Ok(Self { client: http::client()?, url, key })
+    }
+}
+
+#[async_trait::async_trait]
+impl Vendor for Anthropic {
+    async fn open(&self, ask: &Ask<'_>) -> Result<Chunks, VendorError> {
+        let messages: Vec<_> = ask
+            .messages
+            .iter()
+            .map(|message| serde_json::json!({"role": message.role.as_str(), "content": message.text}))
+            .collect();
+        let body = serde_json::json!({
+            "model": ask.model, "max_tokens": ask.max_output, "system": ask.system, "messages": messages, "stream": true,
+        });
+        let request = self
+            .client
+            .post(&self.url)
+            .header("x-api-key", self.key.expose_secret())
+            .header("anthropic-version", "2023-06-01")
+            .json(&body);
+        Ok(http::chunks(http::send(request).await?, Messages::default()))
+    }
+}
+
+/// The cumulative usage and the stop reason, as they become known.
+#[derive(Default)]
+struct Messages {
+    usage: Usage,
+    end: Option<End>,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Event {
+    MessageStart {
+        message: Started,
+    },
+    ContentBlockDelta {
+        delta: Delta,
+    },
+    MessageDelta {
+        delta: Stop,
+        #[serde(default)]
+        usage: Counted,
+    },
+    MessageStop,
+    Error {
+        error: Failure,
+    },
+    /// Pings, block starts and stops, and whatever they add next.
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize)]
+struct Started {
+    id: Option<String>,
+    #[serde(default)]
+    usage: Counted,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Delta {
+    TextDelta {
+        text: String,
+    },
+    ThinkingDelta {
+        thinking: String,
+    },
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize)]
+struct Stop {
+    stop_reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Failure {
+    r#type: String,
+}
+
+/// Counts are cumulative; an event that doesn't name one leaves it as it was.
+#[derive(Default, Deserialize)]
+struct Counted {
+    input_tokens: Option<Tokens>,
+    cache_read_input_tokens: Option<Tokens>,
+    cache_creation_input_tokens: Option<Tokens>,
+    output_tokens: Option<Tokens>,
+}
+
+impl Messages {
+    fn count(&mut self, counted: &Counted) -> Chunk {
+        let usage = &mut self.usage;
+        for (now, told) in [
+            (&mut usage.input, counted.input_tokens),
+            (&mut usage.cache_read, counted.cache_read_input_tokens),
+            (&mut usage.cache_write, counted.cache_creation_input_tokens),
+            (&mut usage.output, counted.output_tokens),
+        ] {
+            *now = told.unwrap_or(*now);
+        }
+        Chunk::Usage(self.usage)
+    }
+}
+
+impl Reader for Messages {
+    fn read(&mut self, event: &SseEvent) -> Result<Vec<Chunk>, VendorError> {
+        Ok(match http::json(&event.data)? {
+            Event::MessageStart { message } => {
+                let id = message.id.map(Chunk::Id);
+                id.into_iter().chain([self.count(&message.usage)]).collect()
+            }
+            Event::ContentBlockDelta { delta: Delta::TextDelta { text } } => vec![Chunk::Text(text)],
+            Event::ContentBlockDelta { delta: Delta::ThinkingDelta { thinking } } => vec![Chunk::Reasoning(thinking)],
+            Event::MessageDelta { delta, usage } => {
+                self.end = delta.stop_reason.map(|reason| match reason.as_str() {
+                    "max_tokens" | "model_context_window_exceeded" => End::Length,
+                    _ => End::Done,
+                });
+                vec![self.count(&usage)]
+            }
+            Event::MessageStop => vec![Chunk::End(self.end.unwrap_or(End::Done))],
+            Event::Error { error } => return Err(VendorError::Broke(error.r#type)),
+            Event::ContentBlockDelta { delta: Delta::Other } | Event::Other => Vec::new(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Reader;
+    use domain::sse::SseParser;
+
+    /// Reads a recorded stream split into pieces of `size` bytes.
+    fn read(stream: &str, size: usize) -> (Vec<Chunk>, Option<String>) {
+        let (mut parser, mut reader, mut out) = (SseParser::new(), Messages::default(), Vec::new());
+        for piece in stream.as_bytes().chunks(size) {
+            for event in parser.feed(piece) {
+                match reader.read(&event) {
+                    Ok(chunks) => out.extend(chunks),
+                    Err(error) => return (out, Some(error.to_string())),
+                }
+            }
+        }
+        (out, None)
+    }
+
+    #[test]
+    fn a_recorded_answer_reads_the_same_in_any_split() {
+        let stream = include_str!("../fixtures/anthropic.sse");
+        let (whole, _) = read(stream, stream.len());
+        let text: String = whole.iter().filter_map(|chunk| match chunk { Chunk::Text(text) => Some(text.as_str()), _ => None }).collect();
+        assert_eq!(text, "Grüße, 世界 🦀!");
+        assert_eq!(whole.first(), Some(&Chunk::Id("msg_01Fixture".into())));
+        assert!(whole.contains(&Chunk::Reasoning("Short and kind.".into())));
+        // field notes 26 and 27: the kinds of input stand apart, and the last word counts
+        let usage = Usage { input: Tokens(21), cache_read: Tokens(1000), cache_write: Tokens(300), output: Tokens(15), reasoning: Tokens(0) };
+        assert_eq!(whole[whole.len() - 2..], [Chunk::Usage(usage), Chunk::End(End::Done)]);
+        for size in 1..64 {
+            assert_eq!(read(stream, size), (whole.clone(), None), "pieces of {size}");
+        }
+    }
+
+    /// Field note 25: an error within a stream is an error, and garbage too.
+    #[test]
+    fn an_error_event_breaks_the_stream() {
+        let error = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"secret words\"}}\n\n";
+        assert_eq!(read(error, 7).1.as_deref(), Some("broke off: overloaded_error"));
+        let garbage = read("data: {nonsense\n\n", 3).1.unwrap_or_default();
+        assert!(garbage.starts_with("broke off: not the JSON we know"), "{garbage}");
+    }
+}

@@ -1,0 +1,166 @@
+//! The built-in model: no network, no key, no wit. It shows what an answer looks like while an owner hasn't set a
+//! vendor's key yet, and says so.
+
+use crate::{Ask, Chunk, Chunks, End, Vendor, VendorError, estimate};
+use domain::{Tokens, Usage, Vendor as Kind};
+use futures::{StreamExt, stream};
+use std::time::Duration;
+
+/// A pace that can be read along: about forty words a second.
+const PACE: Duration = Duration::from_millis(24);
+
+/// The built-in model.
+#[derive(Default)]
+pub struct Demo;
+
+#[async_trait::async_trait]
+impl Vendor for Demo {
+    async fn open(&self, ask: &Ask<'_>) -> Result<Chunks, VendorError> {
+        let question = ask.messages.last().map_or("", |message| message.text.as_str());
+        let turns = ask.messages.len() / 2;
+        let input = estimate::prompt(Kind::Demo, ask.system, ask.messages);
+        let whole = answer(question, turns);
+        let pieces: Vec<String> = whole.split_inclusive([' ', '\n']).map(str::to_owned).collect();
+        let (mut said, mut out, mut end) = (String::new(), Vec::new(), End::Done);
+        for piece in pieces {
+            said.push_str(&piece);
+            if estimate::text(&said) > ask.max_output {
+                said.truncate(said.len() - piece.len());
+                end = End::Length;
+                break;
+            }
+            out.push(Chunk::Text(piece));
+        }
+        let usage = Usage { input, output: estimate::text(&said), ..Usage::default() };
+        out.extend([Chunk::Usage(usage), Chunk::End(end)]);
+        // The input is known before the first word, as with the real ones.
+        let first = Chunk::Usage(Usage { output: Tokens(0), ..usage });
+        let paced = stream::iter(out).then(async |chunk| {
+            tokio::time::sleep(PACE).await;
+            Ok(chunk)
+        });
+        Ok(stream::once(async { Ok(first) }).chain(paced).boxed())
+    }
+}
+
+/// The first line of a question, short enough to quote.
+fn quoted(question: &str) -> String {
+    let line = question.trim().lines().next().unwrap_or("").trim();
+    let short: String = line.chars().take(80).collect();
+    // Backticks would end the quotation.
+    let short = short.replace('`', "'");
+    if short.chars().count() < line.chars().count() { format!("{short}…") } else { short }
+}
+
+fn answer(question: &str, turns: usize) -> String {
+    let asked = question.to_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| asked.contains(word));
+    let body = if has(&["code", "rust", "function", "python", "sql", "bug"]) {
+        CODE
+    } else if has(&["table", "compare", "difference", "versus", " vs"]) {
+        TABLE
+    } else if has(&["plan", "steps", "list", "how do", "how to"]) {
+        STEPS
+    } else {
+        [TOUR, CODE, TABLE, STEPS][turns % 4]
+    };
+    format!(
+        "I am the **demo model**: built in, no network, no key. You wrote `{}`, and I can't think about it, but I can show you what an answer looks like here.\n\n{body}",
+        quoted(question)
+    )
+}
+
+const TOUR: &str = "## What is real already
+
+- **The stream.** These words arrive one by one over the same connection that a real model's would.
+- **The meter.** Below the box you see what this answer held, and what it gave back when it ended.
+- **The ledger.** The call has a row with its tokens and what it would have cost.
+
+Ask me for *code*, a *table* or *steps* to see each of them, or press **Stop** while I talk.
+
+> To talk to a real model, the owner sets `ANTHROPIC_API_KEY` or `OPENAI_API_KEY` and starts the server again.
+";
+
+const CODE: &str = "## A little code
+
+Prices are whole micro-dollars per million tokens, so multiplying by tokens gives whole pico-dollars:
+
+```rust
+/// What so many tokens cost: exact, because nothing is divided.
+fn cost_picos(micros_per_million: i64, tokens: i64) -> i64 {
+    micros_per_million * tokens
+}
+
+fn main() {
+    let picos = cost_picos(3_000_000, 1_250);
+    println!(\"{} picodollars\", picos); // 3750000000
+}
+```
+
+The same sum in SQL:
+
+```sql
+select model, sum(cost_usd) as cost
+from ai_usage
+where created_at > now() - interval '1 day'
+group by model
+order by cost desc;
+```
+
+Use the **Copy** button on a block to take it with you.
+";
+
+const TABLE: &str = "## Side by side
+
+| What you send | Tokens, about | Share of a free day |
+|---|--:|--:|
+| A greeting | 10 | 0.02 % |
+| One page of text | 600 | 1.2 % |
+| A long article | 8,000 | 16 % |
+| A short book | 90,000 | more than a day |
+
+Two messages a minute can cost nothing or a fortune. That is why **tokens per day** stand beside requests per minute.
+";
+
+const STEPS: &str = "## In four steps
+
+1. **Say what you want** in one sentence.
+2. **Add what matters**: the text, the numbers, the error message.
+   - Leave out what doesn't; it costs tokens each turn.
+   - Start a new conversation for a new subject.
+3. **Ask for a form**: a list, a table, two paragraphs.
+4. **Stop early** when you have what you need. What wasn't said isn't charged.
+
+That is all there is to it.
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::{ModelName, PromptMessage, Role};
+
+    async fn ask(text: &str, max_output: u64) -> Vec<Chunk> {
+        let (model, messages) = (ModelName("demo".into()), [PromptMessage { role: Role::User, text: text.into() }]);
+        let ask = Ask { model: &model, system: "Be brief.", messages: &messages, max_output: Tokens(max_output) };
+        Demo.open(&ask).await.unwrap().map(Result::unwrap).collect().await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_shows_each_kind_of_markdown_and_counts_what_it_says() {
+        for (question, sign) in [("hello", "- **The stream.**"), ("a table", "|---|"), ("code", "```rust"), ("steps", "1. **Say")] {
+            let chunks = ask(question, 2_000).await;
+            let text: String = chunks.iter().filter_map(|c| match c { Chunk::Text(t) => Some(t.as_str()), _ => None }).collect();
+            assert!(text.contains(sign) && text.contains("demo model"), "{question}");
+            let [.., Chunk::Usage(usage), Chunk::End(End::Done)] = chunks.as_slice() else { panic!("no end") };
+            assert_eq!(usage.output, estimate::text(&text));
+        }
+    }
+
+    /// Field note 18: an answer never runs past what was granted.
+    #[tokio::test(start_paused = true)]
+    async fn it_stops_at_its_limit() {
+        let chunks = ask("code", 20).await;
+        let [.., Chunk::Usage(usage), Chunk::End(End::Length)] = chunks.as_slice() else { panic!("no end") };
+        assert!(usage.output <= Tokens(20));
+    }
+}

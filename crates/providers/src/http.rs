@@ -1,0 +1,127 @@
+//! What both HTTP vendors share: one client, one way to read refusals, one way from bytes to events.
+
+use crate::{Chunk, Chunks, VendorError};
+use domain::sse::{SseEvent, SseParser};
+use futures::{StreamExt, stream};
+use reqwest::{Client, RequestBuilder, Response};
+use std::{collections::VecDeque, time::Duration};
+
+/// Until the head of an answer stands.
+const FIRST_BYTE: Duration = Duration::from_secs(60);
+/// Longest silence within an answer.
+const IDLE: Duration = Duration::from_secs(90);
+/// An event larger than this is no event of a model.
+const EVENT_BYTES: usize = 1 << 20;
+
+/// The client that all calls go through.
+///
+/// # Errors
+/// When TLS can't be set up.
+pub(crate) fn client() -> Result<Client, VendorError> {
+    Client::builder()
+        .connect_timeout(Duration::from_secs(5))
+        .tcp_nodelay(true)
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .map_err(|error| VendorError::Unreachable(error.without_url().to_string()))
+}
+
+/// Sends, and tells an answer from a refusal.
+pub(crate) async fn send(request: RequestBuilder) -> Result<Response, VendorError> {
+    let sent = tokio::time::timeout(FIRST_BYTE, request.send()).await;
+    let response = sent
+        .map_err(|_| VendorError::Unreachable("no answer in time".into()))?
+        .map_err(|error| VendorError::Unreachable(error.without_url().to_string()))?;
+    let status = response.status().as_u16();
+    match status {
+        200..300 => Ok(response),
+        408 | 429 | 500..600 => {
+            let header = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+            Err(VendorError::Busy { status, retry_after_ms: header.map(|seconds| seconds.saturating_mul(1000)) })
+        }
+        _ => {
+            #[derive(serde::Deserialize)]
+            struct Body {
+                error: Inner,
+            }
+            #[derive(serde::Deserialize)]
+            struct Inner {
+                r#type: Option<String>,
+            }
+            let kind = response.json::<Body>().await.ok().and_then(|body| body.error.r#type);
+            Err(VendorError::Refused { status, kind: kind.unwrap_or_else(|| "no reason given".into()) })
+        }
+    }
+}
+
+/// Reads the events of one vendor's stream as chunks.
+pub(crate) trait Reader: Send + 'static {
+    /// What an event means; several chunks, or none.
+    fn read(&mut self, event: &SseEvent) -> Result<Vec<Chunk>, VendorError>;
+    /// The bytes ended: what is still to be said, if that was a proper end.
+    fn close(&mut self) -> Vec<Chunk> {
+        Vec::new()
+    }
+}
+
+struct Reading<R> {
+    response: Response,
+    parser: SseParser,
+    reader: R,
+    ready: VecDeque<Chunk>,
+    over: bool,
+}
+
+/// The chunks of a response. Ends after the vendor's `End`, after an error, or when the bytes end.
+pub(crate) fn chunks<R: Reader>(response: Response, reader: R) -> Chunks {
+    let state = Reading { response, parser: SseParser::new(), reader, ready: VecDeque::new(), over: false };
+    stream::unfold(state, async |mut state| {
+        let next = state.next().await;
+        next.map(|item| (item, state))
+    })
+    .boxed()
+}
+
+impl<R: Reader> Reading<R> {
+    async fn next(&mut self) -> Option<Result<Chunk, VendorError>> {
+        loop {
+            if let Some(chunk) = self.ready.pop_front() {
+                self.over |= matches!(chunk, Chunk::End(_));
+                return Some(Ok(chunk));
+            }
+            if self.over {
+                return None;
+            }
+            if let Err(error) = self.more().await {
+                self.over = true;
+                return Some(Err(error));
+            }
+        }
+    }
+
+    async fn more(&mut self) -> Result<(), VendorError> {
+        let read = tokio::time::timeout(IDLE, self.response.chunk()).await;
+        let bytes = read
+            .map_err(|_| VendorError::Broke("silent for too long".into()))?
+            .map_err(|error| VendorError::Broke(error.without_url().to_string()))?;
+        let Some(bytes) = bytes else {
+            self.over = true;
+            self.ready.extend(self.reader.close());
+            return Ok(());
+        };
+        for event in self.parser.feed(&bytes) {
+            self.ready.extend(self.reader.read(&event)?);
+        }
+        if self.parser.pending_bytes() > EVENT_BYTES {
+            return Err(VendorError::Broke("an event without an end".into()));
+        }
+        Ok(())
+    }
+}
+
+/// Reads an event's data as JSON.
+pub(crate) fn json<T: serde::de::DeserializeOwned>(data: &str) -> Result<T, VendorError> {
+    // serde's message names positions and types, and may quote a value: only where it stands goes to the log.
+    serde_json::from_str(data)
+        .map_err(|error| VendorError::Broke(format!("not the JSON we know, at column {}", error.column())))
+}
