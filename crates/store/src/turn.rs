@@ -341,3 +341,37 @@ pub async fn running(
     .await?;
     Ok(row.map(|row| (row.turn_id.into(), ModelName(row.model))))
 }
+
+/// Undoes a question that its vendor never accepted: the words and a conversation begun for them go, and the ledger
+/// keeps a row that says so and cost nothing.
+///
+/// # Errors
+/// When Postgres does; then everything stays pending and the reaper ends it.
+pub async fn refused(db: &Db, turn_id: TurnId, conversation: ConversationId, began: bool, call: PendingCall, now: OffsetDateTime) -> Result<()> {
+    let mut tx = crate::begin(db).await?;
+    if began {
+        sqlx::query!("delete from conversation where conversation_id = $1", Uuid::from(conversation)).execute(&mut *tx).await?;
+    }
+    sqlx::query!("update turn set ended_at = $2 where turn_id = $1", Uuid::from(turn_id), now).execute(&mut *tx).await?;
+    sqlx::query!("delete from message where turn_id = $1", Uuid::from(turn_id)).execute(&mut *tx).await?;
+    sqlx::query!(
+        "update ai_usage set status = 'failed', usage_source = 'exact', settled_at = $3
+         where created_at = $1 and ai_usage_id = $2 and status = 'pending'",
+        call.created_at,
+        Uuid::from(call.id),
+        now,
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Whether a turn is written down and has not ended.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn is_open(db: impl PgExecutor<'_>, id: TurnId) -> Result<bool> {
+    let row = sqlx::query!("select 1 as one from turn where turn_id = $1 and ended_at is null", Uuid::from(id)).fetch_optional(db).await?;
+    Ok(row.is_some())
+}

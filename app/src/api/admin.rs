@@ -1,0 +1,150 @@
+//! What the owner sees. To anybody else these answer 404.
+
+use super::Refusal;
+use super::usage::{Sum, UsageView};
+use domain::{Plan, PlanId, UserId, Viewer};
+use leptos::prelude::*;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+/// How far back a table looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Period {
+    /// 24 hours.
+    #[default]
+    Day,
+    /// 7 days.
+    Week,
+    /// 30 days.
+    Month,
+}
+
+impl Period {
+    /// All of them, shortest first.
+    pub const ALL: [Self; 3] = [Self::Day, Self::Week, Self::Month];
+
+    /// As the address says it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Day => "24h",
+            Self::Week => "7d",
+            Self::Month => "30d",
+        }
+    }
+
+    /// As people say it.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Day => "24 hours",
+            Self::Week => "7 days",
+            Self::Month => "30 days",
+        }
+    }
+
+    /// Its length.
+    #[must_use]
+    pub fn hours(self) -> i64 {
+        match self {
+            Self::Day => 24,
+            Self::Week => 24 * 7,
+            Self::Month => 24 * 30,
+        }
+    }
+
+    /// Reads the address; anything unknown is a day.
+    #[must_use]
+    pub fn parse(text: Option<&str>) -> Self {
+        Self::ALL.into_iter().find(|period| Some(period.as_str()) == text).unwrap_or_default()
+    }
+}
+
+/// What a table is sorted by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    /// Dollars.
+    #[default]
+    Cost,
+    /// Tokens.
+    Tokens,
+    /// Turns.
+    Requests,
+}
+
+impl Order {
+    /// As the address says it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cost => "cost",
+            Self::Tokens => "tokens",
+            Self::Requests => "requests",
+        }
+    }
+
+    /// Reads the address; anything unknown is cost.
+    #[must_use]
+    pub fn parse(text: Option<&str>) -> Self {
+        [Self::Tokens, Self::Requests].into_iter().find(|order| Some(order.as_str()) == text).unwrap_or_default()
+    }
+}
+
+/// A row of the heaviest users; the account may be gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heavy {
+    /// The account.
+    pub user_id: Option<UserId>,
+    /// Its address.
+    pub email: Option<String>,
+    /// Its plan.
+    pub plan: Option<PlanId>,
+    /// What it used.
+    pub sum: Sum,
+}
+
+/// The heaviest users of a period.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeaviestView {
+    /// The heaviest first; a hundred at most.
+    pub rows: Vec<Heavy>,
+    /// Everybody together.
+    pub total: Sum,
+    /// How many people used anything.
+    pub people: u64,
+}
+
+/// One person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PersonView {
+    /// Who.
+    pub viewer: Viewer,
+    /// Since when.
+    pub created_at: OffsetDateTime,
+    /// What they could be put on.
+    pub plans: Vec<Plan>,
+    /// Their last 30 days.
+    pub usage: UsageView,
+}
+
+/// The heaviest users of a period.
+#[server(prefix = "/fn", endpoint = "admin_heaviest")]
+pub async fn heaviest(
+    /// How far back.
+    period: Period,
+    /// What it is sorted by.
+    order: Order,
+) -> Result<HeaviestView, Refusal> {
+    super::context::admin()?;
+    super::context::heaviest(period, order).await
+}
+
+/// One person.
+#[server(prefix = "/fn", endpoint = "admin_person")]
+pub async fn person(
+    /// Who.
+    id: UserId,
+) -> Result<PersonView, Refusal> {
+    super::context::admin()?;
+    super::context::person(id).await
+}

@@ -1,0 +1,197 @@
+//! What the server hands to the pages it draws: the databases and the meters, and who is looking. Exists on the server only.
+
+use super::Refusal;
+use crate::visit::Visit;
+use domain::{Model, Plan, Problem, ProblemKind, Quota, Viewer, quota};
+use leptos::prelude::*;
+use std::{fmt::Display, sync::Arc};
+use time::OffsetDateTime;
+
+/// Where pages read from; filled by `server::build`.
+#[derive(Clone)]
+pub struct Sources {
+    /// Postgres.
+    pub db: store::Db,
+    /// The meters.
+    pub limits: limits::Limits,
+    /// Whether a model can be asked: its vendor has a key, or it is the demo model and nobody has.
+    pub offers: Arc<dyn Fn(&Model) -> bool + Send + Sync>,
+    /// Logs a failure once and answers what a person may be told.
+    pub report: Arc<dyn Fn(&dyn Display) -> Problem + Send + Sync>,
+    /// The server's clock.
+    pub now: fn() -> OffsetDateTime,
+}
+
+/// The sources of this request.
+pub(crate) fn sources() -> Sources {
+    expect_context()
+}
+
+/// Who is looking, or a refusal.
+pub(crate) fn viewer() -> Result<Viewer, Refusal> {
+    let visit = use_context::<Visit>();
+    visit.and_then(|visit| visit.viewer).ok_or_else(|| refuse(Problem::sign_in_required()))
+}
+
+/// An admin who is looking; anybody else learns that there is nothing here.
+pub(crate) fn admin() -> Result<Viewer, Refusal> {
+    let visit = use_context::<Visit>();
+    visit.and_then(|visit| visit.viewer).filter(|viewer| viewer.is_admin).ok_or_else(|| refuse(Problem::not_found("page")))
+}
+
+/// A refusal, and its status on the response.
+pub(crate) fn refuse(problem: Problem) -> Refusal {
+    if let (Some(response), Ok(status)) =
+        (use_context::<leptos_axum::ResponseOptions>(), http::StatusCode::from_u16(problem.status()))
+    {
+        response.set_status(status);
+    }
+    Refusal(problem)
+}
+
+/// A failure of ours: logged once, told with its number.
+pub(crate) fn fail(error: impl Display) -> Refusal {
+    refuse((sources().report)(&error))
+}
+
+/// The plan and the meters as one answer.
+#[must_use]
+pub fn quota_of(plan: &Plan, picture: &limits::Picture) -> Quota {
+    let held = picture.tokens_used.saturating_add(picture.tokens_reserved);
+    Quota {
+        plan: plan.id.0.clone(),
+        requests: quota::Requests {
+            limit: plan.requests_per_minute,
+            remaining: plan.requests_per_minute.saturating_sub(picture.requests),
+            reset_ms: picture.reset_ms,
+        },
+        tokens: quota::TokensLeft {
+            limit: plan.tokens_per_day.0,
+            used: picture.tokens_used,
+            reserved: picture.tokens_reserved,
+            remaining: plan.tokens_per_day.0.saturating_sub(held),
+            next_free_ms: picture.next_free_ms,
+        },
+        in_flight: quota::InFlight { limit: plan.in_flight, now: picture.in_flight },
+    }
+}
+
+/// What is left for somebody; the meters being away is a problem of its own.
+pub(crate) async fn quota(viewer: &Viewer) -> Result<Quota, Refusal> {
+    match sources().limits.peek(&viewer.subject).await {
+        Ok(picture) => Ok(quota_of(&viewer.plan, &picture)),
+        Err(error) => {
+            let logged = (sources().report)(&error);
+            Err(Refusal(Problem { incident: logged.incident, ..Problem::new(ProblemKind::LimitsUnavailable, "Your limits can't be read for a moment.") }))
+        }
+    }
+}
+
+/// Gathers the chat page; the conversation must be the viewer's.
+pub(crate) async fn chat_view(id: Option<domain::ConversationId>) -> Result<super::conversation::ChatView, Refusal> {
+    use super::conversation::{ChatView, Choice, Listed};
+    let (sources, viewer) = (sources(), viewer()?);
+    let now = (sources.now)();
+    let listed = store::conversation::list(&sources.db, viewer.user_id, 200).await.map_err(fail)?;
+    let (mut open, mut messages, mut running) = (None, Vec::new(), None);
+    if let Some(id) = id {
+        let found = store::conversation::open(&sources.db, viewer.user_id, id).await.map_err(fail)?;
+        let found = found.ok_or_else(|| refuse(Problem::not_found("conversation")))?;
+        messages = store::message::list(&sources.db, viewer.user_id, id).await.map_err(fail)?;
+        running = store::turn::running(&sources.db, viewer.user_id, id, now).await.map_err(fail)?;
+        open = Some(Listed { id, title: found.title });
+    }
+    let models = store::model::list(&sources.db).await.map_err(fail)?;
+    let mut models: Vec<Choice> = models
+        .into_iter()
+        .filter(|model| (sources.offers)(model))
+        .map(|model| Choice {
+            allowed: viewer.plan.allows(&model.name),
+            is_demo: model.vendor == domain::Vendor::Demo,
+            name: model.name,
+            label: model.label,
+        })
+        .collect();
+    // The plan's own order, what it doesn't allow last.
+    models.sort_by_key(|choice| viewer.plan.models.iter().position(|name| *name == choice.name).unwrap_or(usize::MAX));
+    Ok(ChatView {
+        listed: listed.into_iter().map(|c| Listed { id: c.id, title: c.title }).collect(),
+        open,
+        messages,
+        running,
+        models,
+        quota: quota(&viewer).await.ok(),
+    })
+}
+
+impl From<store::usage::Totals> for super::usage::Sum {
+    fn from(totals: store::usage::Totals) -> Self {
+        Self {
+            requests: totals.requests,
+            input: totals.input,
+            cached: totals.cached,
+            output: totals.output,
+            cost: totals.cost,
+        }
+    }
+}
+
+/// What somebody used in the last days, today included.
+pub(crate) async fn usage_of(person: &Viewer, days: u16) -> Result<super::usage::UsageView, Refusal> {
+    use super::usage::{Sum, UsageView};
+    let sources = sources();
+    let today = (sources.now)().date();
+    let first = today - time::Duration::days(i64::from(days.clamp(1, 90)) - 1);
+    let rows = store::usage::by_day_and_model(&sources.db, person.user_id, first.midnight().assume_utc()).await.map_err(fail)?;
+    let mut by_day: Vec<(time::Date, Sum)> = std::iter::successors(Some(first), |day| day.next_day().filter(|next| *next <= today))
+        .map(|day| (day, Sum::default()))
+        .collect();
+    let mut models: Vec<(domain::ModelName, Sum)> = Vec::new();
+    let mut total = Sum::default();
+    for row in rows {
+        let sum = Sum::from(row.totals);
+        total = total.plus(sum);
+        if let Some((_, of_day)) = by_day.iter_mut().find(|(day, _)| *day == row.day) {
+            *of_day = of_day.plus(sum);
+        }
+        match models.iter_mut().find(|(model, _)| *model == row.model) {
+            Some((_, of_model)) => *of_model = of_model.plus(sum),
+            None => models.push((row.model, sum)),
+        }
+    }
+    models.sort_by_key(|(_, sum)| std::cmp::Reverse(sum.cost));
+    Ok(UsageView { days: by_day, models, total, quota: quota(person).await.ok() })
+}
+
+/// The heaviest users of a period.
+pub(crate) async fn heaviest(
+    period: super::admin::Period,
+    order: super::admin::Order,
+) -> Result<super::admin::HeaviestView, Refusal> {
+    use super::admin::{Heavy, HeaviestView, Order};
+    let sources = sources();
+    let since = (sources.now)() - time::Duration::hours(period.hours());
+    let order = match order {
+        Order::Cost => store::usage::Order::Cost,
+        Order::Tokens => store::usage::Order::Tokens,
+        Order::Requests => store::usage::Order::Requests,
+    };
+    let rows = store::usage::heaviest(&sources.db, since, order, 100).await.map_err(fail)?;
+    let total = rows.first().map(|row| row.house.clone().into()).unwrap_or_default();
+    let people = rows.first().map_or(0, |row| row.people);
+    let rows = rows
+        .into_iter()
+        .map(|row| Heavy { user_id: row.user_id, email: row.email, plan: row.plan, sum: row.totals.into() })
+        .collect();
+    Ok(HeaviestView { rows, total, people })
+}
+
+/// One person, for an admin.
+pub(crate) async fn person(id: domain::UserId) -> Result<super::admin::PersonView, Refusal> {
+    let sources = sources();
+    let found = store::account::person(&sources.db, id).await.map_err(fail)?;
+    let person = found.ok_or_else(|| refuse(Problem::not_found("account")))?;
+    let plans = store::plan::list(&sources.db).await.map_err(fail)?;
+    let usage = usage_of(&person.viewer, 30).await?;
+    Ok(super::admin::PersonView { viewer: person.viewer, created_at: person.created_at, plans, usage })
+}

@@ -1,0 +1,26 @@
+//! What pages read: server functions, one file per noun. Each is a public URL under `/fn` and checks its viewer itself.
+
+pub mod admin;
+pub mod conversation;
+pub mod plan;
+pub mod quota;
+pub mod usage;
+
+#[cfg(feature = "ssr")]
+pub mod context;
+
+use domain::{Problem, ProblemKind};
+use serde::{Deserialize, Serialize};
+use server_fn::{codec::JsonEncoding, error::FromServerFnError, error::ServerFnErrorErr};
+
+/// What a server function answers instead of its value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal(pub Problem);
+
+impl FromServerFnError for Refusal {
+    type Encoder = JsonEncoding;
+
+    fn from_server_fn_error(_: ServerFnErrorErr) -> Self {
+        Self(Problem::new(ProblemKind::Internal, "The connection broke. Try again."))
+    }
+}

@@ -1,0 +1,11 @@
+//! What is left of the viewer's plan.
+
+use super::Refusal;
+use domain::Quota;
+use leptos::prelude::*;
+
+/// The viewer's meters.
+#[server(prefix = "/fn", endpoint = "quota")]
+pub async fn own() -> Result<Quota, Refusal> {
+    super::context::quota(&super::context::viewer()?).await
+}

@@ -1,0 +1,33 @@
+//! Copying.
+
+use wasm_bindgen::JsCast;
+use web_sys::{Element, Event, HtmlElement};
+
+/// Where a click fell on a code block's Copy button: copies the block and says so on the button.
+pub fn copy_code(event: &Event) {
+    let button = event.target().and_then(|target| target.dyn_into::<Element>().ok()).and_then(|target| target.closest("[data-copy]").ok()?);
+    let Some(button) = button.and_then(|button| button.dyn_into::<HtmlElement>().ok()) else { return };
+    let code = button.closest(".code").ok().flatten().and_then(|block| block.query_selector("code").ok()?);
+    if let Some(text) = code.and_then(|code| code.text_content()) {
+        copy(&text);
+        say_copied(button);
+    }
+}
+
+/// Puts a text on the clipboard; where the browser forbids it, nothing happens.
+pub fn copy(text: &str) {
+    if let Some(window) = web_sys::window() {
+        let writing = window.navigator().clipboard().write_text(text);
+        leptos::task::spawn_local(async move {
+            let _ = wasm_bindgen_futures::JsFuture::from(writing).await;
+        });
+    }
+}
+
+fn say_copied(button: HtmlElement) {
+    button.set_inner_text("Copied");
+    leptos::task::spawn_local(async move {
+        gloo_timers::future::TimeoutFuture::new(1_500).await;
+        button.set_inner_text("Copy");
+    });
+}

@@ -1,0 +1,32 @@
+//! The person's own clock and zone.
+
+use js_sys::{Date, Object, Reflect};
+use time::OffsetDateTime;
+use wasm_bindgen::JsValue;
+
+/// Milliseconds since 1970.
+#[must_use]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the clock stands between 1970 and 2200")]
+pub fn now_ms() -> u64 {
+    Date::now() as u64
+}
+
+/// Now, for ids.
+#[must_use]
+pub fn now() -> OffsetDateTime {
+    let nanos = i128::from(now_ms()) * 1_000_000;
+    OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+/// The time of day so many milliseconds from now, as the person writes it: "14:20".
+#[must_use]
+#[allow(clippy::cast_precision_loss, reason = "milliseconds since 1970 are exact in a double")]
+pub fn time_in(ms: u64) -> String {
+    let date = Date::new(&JsValue::from_f64((now_ms() + ms) as f64));
+    let options = Object::new();
+    for field in ["hour", "minute"] {
+        // Setting a field of a fresh object can't fail.
+        let _ = Reflect::set(&options, &field.into(), &"2-digit".into());
+    }
+    date.to_locale_time_string("default").into()
+}

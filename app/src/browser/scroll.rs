@@ -1,0 +1,14 @@
+//! Keeping the end of the transcript in sight, unless the person has scrolled away from it.
+
+use web_sys::Element;
+
+/// Within a few lines of the end.
+#[must_use]
+pub fn is_at_end(element: &Element) -> bool {
+    element.scroll_height() - element.scroll_top() - element.client_height() < 80
+}
+
+/// Goes to the end.
+pub fn to_end(element: &Element) {
+    element.set_scroll_top(element.scroll_height());
+}

@@ -1,0 +1,80 @@
+//! What stands around a page: header, footer, and the page that says no.
+
+use super::icon::Mark;
+use crate::visit::visit;
+use domain::{Problem, ProblemKind, brand};
+use leptos::prelude::*;
+use leptos_meta::Title;
+
+/// Site and account pages: a header with the way in or out, the page, a footer.
+#[component]
+pub fn Frame(
+    /// What the browser's tab says, before the product's name.
+    #[prop(into)]
+    title: String,
+    /// Wide pages hold tables.
+    #[prop(default = false)]
+    wide: bool,
+    children: Children,
+) -> impl IntoView {
+    let here = visit();
+    let current = move |path: &str| (here.path == path || (path != "/" && here.path.starts_with(path))).then_some("page");
+    let viewer = visit().viewer;
+    let links = match &viewer {
+        None => view! {
+            <a href="/pricing" aria-current=current("/pricing")>"Pricing"</a>
+            <a href="/sign-in" aria-current=current("/sign-in")>"Sign in"</a>
+            <a class="button small" href="/sign-up">"Start free"</a>
+        }
+        .into_any(),
+        Some(viewer) => view! {
+            <a href="/chat">"Chat"</a>
+            <a href="/usage" aria-current=current("/usage")>"Usage"</a>
+            <a href="/pricing" aria-current=current("/pricing")>"Plans"</a>
+            {viewer.is_admin.then(|| view! { <a href="/admin" aria-current=current("/admin")>"Admin"</a> })}
+            <form method="post" action="/sign-out"><button class="quiet small">"Sign out"</button></form>
+        }
+        .into_any(),
+    };
+    view! {
+        <Title text=title/>
+        <a class="skip" href="#content">"Skip to content"</a>
+        <header class="site-header">
+            <nav class="row" aria-label="Main">
+                <a class="wordmark" href="/"><Mark/>{brand::NAME}</a>
+                <div class="links">{links}</div>
+            </nav>
+        </header>
+        <main id="content" class=if wide { "page wide" } else { "page" }>{children()}</main>
+        <footer class="site-footer">
+            <div class="row">
+                <span>{brand::NAME}</span>
+                <a href=format!("mailto:{}", brand::SUPPORT_EMAIL)>"Write to us"</a>
+            </div>
+        </footer>
+    }
+}
+
+/// A page that can't be shown: what happened, and where to go.
+#[component]
+pub fn Refused(
+    /// What a person may be told.
+    problem: Problem,
+) -> impl IntoView {
+    let heading = match problem.kind {
+        ProblemKind::NotFound => "Nothing here",
+        ProblemKind::SignInRequired => "Please sign in",
+        _ => "That didn't work",
+    };
+    let (href, label) = match problem.kind {
+        ProblemKind::SignInRequired => ("/sign-in", "Sign in"),
+        _ => ("/", "To the start page"),
+    };
+    view! {
+        <section class="refused">
+            <h1>{heading}</h1>
+            <p>{problem.message}</p>
+            <p><a class="button" href=href>{label}</a></p>
+        </section>
+    }
+}

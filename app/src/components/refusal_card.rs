@@ -1,0 +1,68 @@
+//! The card that stands where an answer would have stood: what happened, when it fits, what can be done.
+
+use super::duration::wait;
+use super::icon::{Draw, Icon};
+use domain::{Problem, ProblemKind};
+use leptos::prelude::*;
+
+/// A refusal, kindly.
+#[component]
+pub fn RefusalCard(
+    /// What happened.
+    problem: Problem,
+    /// What is left of the wait, counting down; none where waiting doesn't help.
+    #[prop(into)]
+    left_ms: Signal<Option<u64>>,
+    /// By the person's own clock; empty while nobody knows it.
+    #[prop(into)]
+    at: Signal<String>,
+    /// Send the same again.
+    #[prop(into)]
+    on_retry: Callback<()>,
+) -> impl IntoView {
+    let heading = match problem.kind {
+        ProblemKind::RequestsLimit => "That was a lot in one minute",
+        ProblemKind::TokensLimit => "Not enough tokens left for this",
+        ProblemKind::InFlightLimit => "Enough answers are running",
+        ProblemKind::TooLarge => "Too long to fit",
+        ProblemKind::PlanTooSmall => "Not part of your plan",
+        ProblemKind::LimitsUnavailable | ProblemKind::ModelUnavailable => "Not available right now",
+        ProblemKind::SignInRequired => "You are signed out",
+        _ => "That didn't work",
+    };
+    let is_wait = matches!(problem.kind, ProblemKind::RequestsLimit | ProblemKind::TokensLimit | ProblemKind::InFlightLimit);
+    let icon = if is_wait { Icon::Clock } else { Icon::Danger };
+    let (can_retry, can_shorten) = (
+        !matches!(problem.kind, ProblemKind::TooLarge | ProblemKind::PlanTooSmall | ProblemKind::Invalid | ProblemKind::NotFound | ProblemKind::SignInRequired),
+        matches!(problem.kind, ProblemKind::TokensLimit | ProblemKind::TooLarge),
+    );
+    let upgrade = problem.upgrade.map(|plan| {
+        view! { <a class="button small secondary" href=format!("/pricing?plan={plan}")>"See a plan that allows it"</a> }
+    });
+    let sign_in = (problem.kind == ProblemKind::SignInRequired)
+        .then(|| view! { <a class="button small" href="/sign-in">"Sign in"</a> });
+    let waiting = move || left_ms.get().is_some_and(|ms| ms > 0);
+    view! {
+        <section class="refusal" role="alert" data-kind=format!("{:?}", problem.kind)>
+            <h2><Draw icon/>{heading}</h2>
+            <p>{problem.message}</p>
+            {move || left_ms.get().map(|ms| {
+                let clock = at.get();
+                if ms == 0 {
+                    view! { <p class="when">"It fits now."</p> }.into_any()
+                } else if clock.is_empty() {
+                    view! { <p class="when">"Fits in " <strong class="countdown">{wait(ms)}</strong> "."</p> }.into_any()
+                } else {
+                    view! { <p class="when">"Fits in " <strong class="countdown">{wait(ms)}</strong> ", at " {clock} "."</p> }.into_any()
+                }
+            })}
+            {can_shorten.then(|| view! { <p class="hint">"A shorter message, a new conversation or another model may fit sooner."</p> })}
+            <div class="actions">
+                {can_retry.then(|| view! {
+                    <button type="button" class="small" disabled=waiting on:click=move |_| on_retry.run(())>"Send again"</button>
+                })}
+                {upgrade} {sign_in}
+            </div>
+        </section>
+    }
+}

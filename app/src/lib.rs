@@ -1,0 +1,98 @@
+//! What people see, compiled twice: for the server, which draws every page, and for the browser, which wakes what moves.
+
+pub mod api;
+pub mod browser;
+pub mod components;
+pub mod pages;
+pub mod visit;
+
+use components::frame::{Frame, Refused};
+use leptos::prelude::*;
+use leptos_meta::{MetaTags, Stylesheet, provide_meta_context};
+use leptos_router::{
+    SsrMode,
+    components::{Route, Router, Routes},
+    path,
+};
+use pages::{admin, chat, home, pricing, sign_in, sign_up, usage};
+use visit::visit;
+
+/// Pages with islands; all others send no wasm.
+const WOKEN: [&str; 1] = ["/chat"];
+
+/// The document around every page.
+#[must_use]
+pub fn shell(options: LeptosOptions) -> impl IntoView {
+    let path = visit().path;
+    let wakes = WOKEN.iter().any(|woken| path == *woken || path.strip_prefix(woken).is_some_and(|rest| rest.starts_with('/')));
+    // Nothing but islands is hydrated, so no resource's data is printed into the page.
+    if let Some(shared) = Owner::current_shared_context() {
+        shared.set_is_hydrating(false);
+    }
+    view! {
+        <!DOCTYPE html>
+        <html lang="en">
+            <head>
+                <meta charset="utf-8"/>
+                <meta name="viewport" content="width=device-width, initial-scale=1, interactive-widget=resizes-content"/>
+                <meta name="color-scheme" content="light dark"/>
+                <meta name="theme-color" media="(prefers-color-scheme: light)" content="#f9fbfa"/>
+                <meta name="theme-color" media="(prefers-color-scheme: dark)" content="#0b100e"/>
+                <meta name="description" content=domain::brand::TAGLINE/>
+                <link rel="icon" href="/favicon.svg" type="image/svg+xml"/>
+                <link rel="apple-touch-icon" href="/touch-icon.png"/>
+                <link rel="preload" href="/fonts/inter-latin.woff2" r#as="font" r#type="font/woff2" crossorigin="anonymous"/>
+                <Stylesheet id="style" href="/style/main.css"/>
+                <AutoReload options=options.clone()/>
+                {wakes.then(|| view! { <HydrationScripts options=options.clone() islands=true/> })}
+                <MetaTags/>
+            </head>
+            <body>
+                <App/>
+            </body>
+        </html>
+    }
+}
+
+/// The route table. Navigation is by documents, so this runs on the server only.
+#[component]
+pub fn App() -> impl IntoView {
+    provide_meta_context();
+    let brand = |title: String| if title.is_empty() { domain::brand::NAME.to_owned() } else { format!("{title} · {}", domain::brand::NAME) };
+    view! {
+        <leptos_meta::Title formatter=brand/>
+        {match visit().problem {
+            Some(problem) => view! { <Frame title="Nothing here"><Refused problem/></Frame> }.into_any(),
+            None => view! { <Pages/> }.into_any(),
+        }}
+    }
+}
+
+#[component]
+fn Pages() -> impl IntoView {
+    view! {
+        <Router>
+            <Routes fallback=NotFound>
+                <Route path=path!("/") view=home::Home ssr=SsrMode::Async/>
+                <Route path=path!("/pricing") view=pricing::Pricing ssr=SsrMode::Async/>
+                <Route path=path!("/sign-up") view=sign_up::SignUp ssr=SsrMode::Async/>
+                <Route path=path!("/sign-in") view=sign_in::SignIn ssr=SsrMode::Async/>
+                <Route path=path!("/chat") view=chat::ChatPage ssr=SsrMode::Async/>
+                <Route path=path!("/chat/:conversation_id") view=chat::ChatPage ssr=SsrMode::Async/>
+                <Route path=path!("/usage") view=usage::Usage ssr=SsrMode::Async/>
+                <Route path=path!("/admin") view=admin::heaviest::Heaviest ssr=SsrMode::Async/>
+                <Route path=path!("/admin/users/:user_id") view=admin::person::Person ssr=SsrMode::Async/>
+            </Routes>
+        </Router>
+    }
+}
+
+/// What stands at an address that isn't there.
+#[component]
+fn NotFound() -> impl IntoView {
+    view! {
+        <Frame title="Nothing here">
+            <Refused problem=domain::Problem::not_found("page")/>
+        </Frame>
+    }
+}

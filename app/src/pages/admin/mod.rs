@@ -1,0 +1,4 @@
+//! What the owner sees.
+
+pub mod heaviest;
+pub mod person;

@@ -1,0 +1,74 @@
+//! The message box, the model picker, Send and Stop.
+
+use crate::api::conversation::Choice;
+use crate::components::icon::{Draw, Icon};
+use crate::components::meter::Meter;
+use domain::Quota;
+use leptos::{ev::KeyboardEvent, html, prelude::*};
+
+/// The composer. The box belongs to the browser: what was typed before the page woke stays.
+#[component]
+pub(super) fn Composer(
+    /// The box.
+    node: NodeRef<html::Textarea>,
+    /// What can be asked.
+    models: Vec<Choice>,
+    /// The name of the one that is picked.
+    model: RwSignal<String>,
+    /// Whether an answer is running.
+    #[prop(into)]
+    running: Signal<bool>,
+    /// Whether there is something to send.
+    #[prop(into)]
+    can_send: Signal<bool>,
+    /// What is left.
+    #[prop(into)]
+    quota: Signal<Option<Quota>>,
+    /// When tokens return, by the person's clock.
+    #[prop(into)]
+    back_at: Signal<String>,
+    /// Something was typed.
+    #[prop(into)]
+    on_type: Callback<()>,
+    /// Send what stands in the box.
+    #[prop(into)]
+    on_send: Callback<()>,
+    /// Stop the answer that runs.
+    #[prop(into)]
+    on_stop: Callback<()>,
+) -> impl IntoView {
+    let key = move |event: KeyboardEvent| {
+        // While an input method composes, Enter picks a word.
+        if event.key() == "Enter" && !event.shift_key() && !event.is_composing() {
+            event.prevent_default();
+            on_send.run(());
+        }
+    };
+    let is_demo = models.iter().any(|choice| choice.is_demo);
+    let options = models
+        .into_iter()
+        .map(|choice| {
+            let label = if choice.allowed { choice.label } else { format!("{} (larger plan)", choice.label) };
+            let picked = choice.name.0 == model.get_untracked();
+            view! { <option value=choice.name.0 selected=picked>{label}</option> }
+        })
+        .collect_view();
+    view! {
+        <form class="composer" on:submit=move |event| { event.prevent_default(); on_send.run(()); }>
+            <label class="unseen" for="question">"Message"</label>
+            <textarea id="question" name="text" rows="1" placeholder="Ask anything" node_ref=node
+                on:input=move |_| on_type.run(()) on:keydown=key></textarea>
+            <div class="composer-foot">
+                <label class="unseen" for="model">"Model"</label>
+                <select id="model" on:change=move |event| model.set(event_target_value(&event))>{options}</select>
+                {is_demo.then(|| view! { <span class="tag">"demo model"</span> })}
+                <Meter quota back_at/>
+                {move || if running.get() {
+                    view! { <button type="button" class="send" aria-label="Stop" on:click=move |_| on_stop.run(())><Draw icon=Icon::Square/></button> }.into_any()
+                } else {
+                    view! { <button type="submit" class="send" aria-label="Send" disabled=move || !can_send.get()><Draw icon=Icon::ArrowUp/></button> }.into_any()
+                }}
+            </div>
+        </form>
+    }
+}

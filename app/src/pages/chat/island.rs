@@ -1,0 +1,333 @@
+//! The chat: the one island of the page. Past messages are its children, drawn by the server; it owns the composer, the
+//! meter and the turns since.
+
+use super::composer::Composer;
+use super::live::{Live, LiveTurn, Stand, low};
+use crate::api::conversation::Choice;
+use crate::browser::{api, clipboard, clock, draft, page, scroll, stream};
+use crate::components::toast::Toast;
+use domain::{ConversationId, ModelName, Problem, Quota, TurnEvent, TurnId};
+use futures::{Stream, StreamExt};
+use gloo_timers::future::TimeoutFuture;
+use leptos::{html, prelude::*, task::spawn_local};
+
+const STARTERS: [(&str, &str); 4] = [
+    ("Explain something", "Explain how a sliding window differs from a counter that resets at midnight, in four steps."),
+    ("Compare two things", "Compare renting and buying a bicycle for two years in a table."),
+    ("Write some code", "Write a Rust function that splits a text into sentences, with a test."),
+    ("Sharpen a text", "Make this shorter and clearer: "),
+];
+
+/// Everything that the parts of the chat share.
+#[derive(Clone, Copy)]
+struct State {
+    conversation: RwSignal<Option<ConversationId>>,
+    turns: RwSignal<Vec<Live>>,
+    quota: RwSignal<Option<Quota>>,
+    model: RwSignal<String>,
+    /// The turn that runs now.
+    running: RwSignal<Option<TurnId>>,
+    has_text: RwSignal<bool>,
+    announced: RwSignal<String>,
+    toast: RwSignal<Option<String>>,
+    hovered: RwSignal<bool>,
+    input: NodeRef<html::Textarea>,
+    transcript: NodeRef<html::Div>,
+}
+
+/// The chat.
+#[island]
+pub fn Chat(
+    /// The conversation that is open.
+    conversation: Option<ConversationId>,
+    /// Whom to greet.
+    name: String,
+    /// A turn that was running when the page was drawn.
+    running: Option<(TurnId, ModelName)>,
+    /// What can be asked, the default first.
+    models: Vec<Choice>,
+    /// What is left.
+    quota: Option<Quota>,
+    /// Past messages.
+    children: Children,
+) -> impl IntoView {
+    let first = models.first().map(|choice| choice.name.0.clone()).unwrap_or_default();
+    let state = State {
+        conversation: RwSignal::new(conversation),
+        turns: RwSignal::new(Vec::new()),
+        quota: RwSignal::new(quota),
+        model: RwSignal::new(first),
+        running: RwSignal::new(None),
+        has_text: RwSignal::new(false),
+        announced: RwSignal::new(String::new()),
+        toast: RwSignal::new(None),
+        hovered: RwSignal::new(false),
+        input: NodeRef::new(),
+        transcript: NodeRef::new(),
+    };
+    // Effects run in the browser only, once the server's page has been adopted.
+    Effect::new(move || state.woken(running.clone()));
+    let back_at = RwSignal::new(String::new());
+    Effect::new(move || {
+        let next = state.quota.get().and_then(|quota| quota.tokens.next_free_ms);
+        back_at.set(next.map(clock::time_in).unwrap_or_default());
+    });
+    let labels = StoredValue::new(models.clone());
+    let send = Callback::new(move |()| state.send(labels));
+    let is_new = conversation.is_none();
+    let greeting = move || {
+        (is_new && state.turns.read().is_empty()).then(|| {
+            let starters = STARTERS
+                .map(|(label, text)| view! { <li><button type="button" class="secondary" on:click=move |_| state.fill(text)>{label}</button></li> })
+                .into_iter()
+                .collect_view();
+            let allows = state.quota.get().map(|quota| {
+                format!("Today still allows {} tokens, and this minute {} requests.", domain::Tokens(quota.tokens.remaining), quota.requests.remaining)
+            });
+            view! {
+                <section class="greeting">
+                    <h2>{if name.is_empty() { "Hello".to_owned() } else { format!("Hello, {name}") }}</h2>
+                    <p>{allows}</p>
+                    <ul class="starters">{starters}</ul>
+                </section>
+            }
+        })
+    };
+    view! {
+        <div class="chat">
+            <div class="transcript" node_ref=state.transcript tabindex="0" role="region" aria-label="Conversation" on:click=move |event| clipboard::copy_code(&event)>
+                <div class="column">
+                    {children()}
+                    {greeting}
+                    <For each=move || state.turns.get() key=|turn| turn.id let:turn>
+                        <LiveTurn turn on_retry=move |text: String| state.retry(&text, labels)/>
+                    </For>
+                </div>
+            </div>
+            <p class="unseen" role="status" aria-live="polite">{move || state.announced.get()}</p>
+            <noscript><p class="noscript">"Reading works without JavaScript; sending a message needs it."</p></noscript>
+            <Composer node=state.input models model=state.model running=Signal::derive(move || state.running.get().is_some()) can_send=state.has_text quota=state.quota
+                back_at on_type=move |()| state.typed() on_send=send
+                on_stop=move |()| state.stop()/>
+            <Toast text=state.toast on_close=move |()| state.toast.set(None) on_hover=move |on| state.hovered.set(on)/>
+        </div>
+    }
+}
+
+impl State {
+    /// The page has woken: adopt what was typed before, go to the end, pick up a running turn, keep the meter fresh.
+    fn woken(self, running: Option<(TurnId, ModelName)>) {
+        let Some(input) = self.input.get() else { return };
+        if input.value().is_empty()
+            && let Some(kept) = draft::kept(self.conversation.get_untracked())
+        {
+            input.set_value(&kept);
+        }
+        self.typed();
+        page::focus(&input);
+        self.go_to_end();
+        if let Some((turn, model)) = running
+            && self.turns.read_untracked().is_empty()
+        {
+            let live = Live::new(turn, String::new(), model.0);
+            self.turns.update(|turns| turns.push(live.clone()));
+            self.running.set(Some(turn));
+            spawn_local(async move {
+                match stream::resume(turn, 0).await {
+                    Ok(events) => self.follow(&live, events).await,
+                    Err(_) => self.turns.update(|turns| turns.retain(|other| other.id != turn)),
+                }
+                self.running.set(None);
+            });
+        }
+        let handle = window_event_listener(leptos::ev::focus, move |_| {
+            spawn_local(async move {
+                if let Some(quota) = api::quota().await {
+                    self.quota.set(Some(quota));
+                }
+            });
+        });
+        on_cleanup(move || handle.remove());
+    }
+
+    fn typed(self) {
+        let Some(input) = self.input.get_untracked() else { return };
+        let text = input.value();
+        self.has_text.set(!text.trim().is_empty());
+        draft::keep(self.conversation.get_untracked(), &text);
+    }
+
+    fn fill(self, text: &str) {
+        let Some(input) = self.input.get_untracked() else { return };
+        input.set_value(text);
+        let _ = input.focus();
+        self.typed();
+    }
+
+    fn retry(self, text: &str, models: StoredValue<Vec<Choice>>) {
+        // A refusal has put the text back into the box, where it may have been changed since.
+        if self.input.get_untracked().is_some_and(|input| input.value().trim().is_empty()) {
+            self.fill(text);
+        }
+        self.send(models);
+    }
+
+    fn stop(self) {
+        if let Some(turn) = self.running.get_untracked() {
+            spawn_local(api::stop(turn));
+        }
+    }
+
+    fn send(self, models: StoredValue<Vec<Choice>>) {
+        let Some(input) = self.input.get_untracked() else { return };
+        let text = input.value().trim().to_owned();
+        if text.is_empty() || self.running.get_untracked().is_some() {
+            return;
+        }
+        let model = self.model.get_untracked();
+        let label = models
+            .with_value(|all| all.iter().find(|choice| choice.name.0 == model).map(|choice| choice.label.clone()))
+            .unwrap_or_default();
+        let live = Live::new(TurnId::at(clock::now()), text.clone(), label);
+        self.turns.update(|turns| {
+            // A card that said no has had its say.
+            turns.retain(|turn| !matches!(*turn.stand.read_untracked(), Stand::Refused(_)));
+            turns.push(live.clone());
+        });
+        self.running.set(Some(live.id));
+        input.set_value("");
+        self.has_text.set(false);
+        self.announced.set(String::new());
+        self.go_to_end();
+        spawn_local(async move {
+            let question = stream::Question {
+                conversation_id: self.conversation.get_untracked(),
+                model: Some(&ModelName(model)),
+                text: &text,
+                turn_id: live.id,
+            };
+            match stream::ask(&question).await {
+                Ok(events) => {
+                    draft::keep(self.conversation.get_untracked(), "");
+                    self.follow(&live, events).await;
+                }
+                Err(problem) => self.refused(&live, problem),
+            }
+            self.running.set(None);
+        });
+    }
+
+    /// Shows a turn's events to the last; where the connection breaks, takes it up again.
+    async fn follow(self, live: &Live, events: impl Stream<Item = (u64, TurnEvent)>) {
+        let mut events = events.boxed_local();
+        let (mut last, mut tries) = (0, 0_u32);
+        loop {
+            while let Some((id, event)) = events.next().await {
+                (last, tries) = (id, 0);
+                let stick = self.transcript.get_untracked().is_some_and(|element| scroll::is_at_end(&element));
+                live.hear(&event);
+                self.hear(&event, live);
+                if stick {
+                    self.go_to_end();
+                }
+                if event.is_last() {
+                    return;
+                }
+            }
+            tries += 1;
+            if tries > 5 {
+                live.stand.set(Stand::Failed(api::offline()));
+                return;
+            }
+            TimeoutFuture::new(500 * (1 << tries)).await;
+            match stream::resume(live.id, last).await {
+                Ok(resumed) => events = resumed.boxed_local(),
+                Err(problem) if problem.status() == 410 || problem.status() == 404 => {
+                    live.stand.set(Stand::Failed(problem));
+                    return;
+                }
+                Err(_) => events = futures::stream::empty().boxed_local(),
+            }
+        }
+    }
+
+    /// What an event says about everything around the turn.
+    fn hear(self, event: &TurnEvent, live: &Live) {
+        match event {
+            TurnEvent::Turn { conversation_id, quota, .. } => {
+                self.quota.set(Some(quota.clone()));
+                if self.conversation.get_untracked().is_none() {
+                    self.conversation.set(Some(*conversation_id));
+                    draft::keep(None, "");
+                    page::conversation_began(*conversation_id, live.question.lines().next().unwrap_or_default());
+                }
+            }
+            TurnEvent::Finish { quota, .. } => {
+                if let Some(text) = low(quota) {
+                    self.show(text);
+                }
+                self.quota.set(Some(quota.clone()));
+                self.announced.set("The answer is complete.".into());
+            }
+            TurnEvent::Failed { problem } => {
+                self.announced.set(problem.message.clone());
+                spawn_local(async move {
+                    if let Some(quota) = api::quota().await {
+                        self.quota.set(Some(quota));
+                    }
+                });
+            }
+            TurnEvent::Delta { .. } | TurnEvent::Reasoning { .. } => {}
+        }
+    }
+
+    /// The turn was never begun: its words go back into the box, and the card counts down.
+    fn refused(self, live: &Live, problem: Problem) {
+        if let Some(input) = self.input.get_untracked()
+            && input.value().is_empty()
+        {
+            input.set_value(&live.question);
+            self.typed();
+        }
+        let left = live.left_ms.clone();
+        if let Some(ms) = problem.retry_after_ms {
+            let until = clock::now_ms() + ms;
+            left.set(Some(ms));
+            spawn_local(async move {
+                while left.get_untracked().is_some_and(|ms| ms > 0) {
+                    TimeoutFuture::new(250).await;
+                    left.set(Some(until.saturating_sub(clock::now_ms())));
+                }
+            });
+        }
+        live.stand.set(Stand::Refused(problem));
+        self.go_to_end();
+        spawn_local(async move {
+            if let Some(quota) = api::quota().await {
+                self.quota.set(Some(quota));
+            }
+        });
+    }
+
+    /// Shows a toast for six seconds, longer while the pointer is on it.
+    fn show(self, text: String) {
+        self.toast.set(Some(text.clone()));
+        spawn_local(async move {
+            TimeoutFuture::new(6_000).await;
+            while self.hovered.get_untracked() {
+                TimeoutFuture::new(500).await;
+            }
+            if self.toast.get_untracked() == Some(text) {
+                self.toast.set(None);
+            }
+        });
+    }
+
+    fn go_to_end(self) {
+        request_animation_frame(move || {
+            if let Some(element) = self.transcript.get_untracked() {
+                scroll::to_end(&element);
+            }
+        });
+    }
+}

@@ -1,0 +1,158 @@
+//! Turns since the page was drawn.
+
+use super::transcript::Said;
+use crate::browser::clock;
+use crate::components::duration::wait;
+use crate::components::icon::{Draw, Icon};
+use crate::components::markdown::Markdown;
+use crate::components::refusal_card::RefusalCard;
+use domain::{Outcome, Problem, TurnEvent, TurnId};
+use leptos::prelude::*;
+
+/// Where a turn stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Stand {
+    /// Sent; nothing has come back.
+    Waiting,
+    /// Words arrive.
+    Running,
+    /// It came to an end.
+    Ended {
+        /// How.
+        outcome: Outcome,
+        /// What it used and cost.
+        used: String,
+    },
+    /// It broke after it had begun.
+    Failed(Problem),
+    /// It was never begun.
+    Refused(Problem),
+}
+
+/// A turn on screen. Signals are reference-counted, since turns are made by events and not by the page's owner.
+#[derive(Clone)]
+pub(super) struct Live {
+    /// Its key.
+    pub id: TurnId,
+    /// What was asked; empty for a turn that was running when the page was drawn.
+    pub question: String,
+    /// The label of who answers.
+    pub model: String,
+    /// The answer so far.
+    pub answer: ArcRwSignal<String>,
+    /// The reasoning so far.
+    pub reasoning: ArcRwSignal<String>,
+    /// Where it stands.
+    pub stand: ArcRwSignal<Stand>,
+    /// What is left of the wait that a refusal named.
+    pub left_ms: ArcRwSignal<Option<u64>>,
+}
+
+impl Live {
+    pub fn new(id: TurnId, question: String, model: String) -> Self {
+        Self {
+            id,
+            question,
+            model,
+            answer: ArcRwSignal::default(),
+            reasoning: ArcRwSignal::default(),
+            stand: ArcRwSignal::new(Stand::Waiting),
+            left_ms: ArcRwSignal::new(None),
+        }
+    }
+
+    /// Takes in what an event says about the turn itself.
+    pub fn hear(&self, event: &TurnEvent) {
+        match event {
+            TurnEvent::Turn { .. } => self.stand.set(Stand::Running),
+            TurnEvent::Delta { text } => self.answer.update(|answer| answer.push_str(text)),
+            TurnEvent::Reasoning { text } => self.reasoning.update(|reasoning| reasoning.push_str(text)),
+            TurnEvent::Finish { outcome, usage, cost_usd, .. } => {
+                let cost = cost_usd.parse().ok().and_then(domain::Picos::from_usd).unwrap_or_default();
+                let used = format!("{} tokens · {cost}", usage.counted());
+                self.stand.set(Stand::Ended { outcome: *outcome, used });
+            }
+            TurnEvent::Failed { problem } => self.stand.set(Stand::Failed(problem.clone())),
+        }
+    }
+}
+
+/// Draws a turn; `on_retry` sends its question again.
+#[component]
+pub(super) fn LiveTurn(
+    /// The turn.
+    turn: Live,
+    /// Send this text again.
+    #[prop(into)]
+    on_retry: Callback<String>,
+) -> impl IntoView {
+    let Live { question, model, answer, reasoning, stand, left_ms, .. } = turn;
+    let (stand, left_ms) = (RwSignal::from(stand), RwSignal::from(left_ms));
+    let (answer, reasoning) = (RwSignal::from(answer), RwSignal::from(reasoning));
+    let at = Signal::derive(move || match stand.get() {
+        // The wait shrinks as the clock goes on: the sum stays, so it is worked out once.
+        Stand::Refused(Problem { retry_after_ms: Some(ms), .. }) if ms > 60_000 => clock::time_in(ms),
+        _ => String::new(),
+    });
+    let again = question.clone();
+    let retry = Callback::new(move |()| on_retry.run(again.clone()));
+    let was_refused = Memo::new(move |_| matches!(stand.get(), Stand::Refused(_)));
+    let said = (!question.is_empty()).then(|| {
+        let question = question.clone();
+        move || (!was_refused.get()).then(|| view! { <Said text=question.clone()/> })
+    });
+    let foot = move || match stand.get() {
+        Stand::Waiting => view! { <p class="thinking" aria-hidden="true"><span class="caret"></span></p> }.into_any(),
+        Stand::Running => view! { <span class="caret" aria-hidden="true"></span> }.into_any(),
+        Stand::Ended { outcome, used } => {
+            let note = match outcome {
+                Outcome::Stopped => Some("Stopped"),
+                Outcome::Truncated => Some("Reached its longest length"),
+                _ => None,
+            };
+            view! {
+                {note.map(|note| view! { <p class="note"><Draw icon=Icon::Alert/>{note}</p> })}
+                <p class="byline">{model.clone()}<span>{used}</span></p>
+            }
+            .into_any()
+        }
+        Stand::Failed(problem) => view! {
+            <div class="note broke" role="alert">
+                <Draw icon=Icon::Danger/><span>{problem.message}</span>
+                <button type="button" class="secondary small" on:click=move |_| retry.run(())><Draw icon=Icon::Retry/>"Try again"</button>
+            </div>
+        }
+        .into_any(),
+        Stand::Refused(problem) => view! { <RefusalCard problem left_ms at on_retry=retry/> }.into_any(),
+    };
+    let thought = move || {
+        (!reasoning.read().is_empty()).then(|| view! {
+            <details class="reasoning"><summary>"Reasoning"</summary><p>{move || reasoning.get()}</p></details>
+        })
+    };
+    let busy = Memo::new(move |_| matches!(stand.get(), Stand::Waiting | Stand::Running));
+    view! {
+        {said}
+        <article class="answer live" aria-label="Answer" aria-busy=move || busy.get().to_string()>
+            {thought}
+            <Markdown text=answer/>
+            {foot}
+        </article>
+    }
+}
+
+/// What a toast says when little is left.
+pub(super) fn low(quota: &domain::Quota) -> Option<String> {
+    if quota.requests_low() {
+        let back = quota.requests.reset_ms.map(|ms| format!("; all return in {}", wait(ms))).unwrap_or_default();
+        return Some(match quota.requests.remaining {
+            0 => format!("No requests left this minute{back}."),
+            1 => format!("1 request left this minute{back}."),
+            n => format!("{n} requests left this minute{back}."),
+        });
+    }
+    quota.tokens_low().then(|| {
+        let back = quota.tokens.next_free_ms.map(|ms| format!("; some return at {}", clock::time_in(ms))).unwrap_or_default();
+        format!("{} tokens left today{back}.", domain::Tokens(quota.tokens.remaining))
+    })
+}

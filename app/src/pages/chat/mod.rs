@@ -1,0 +1,68 @@
+//! `/chat` and `/chat/{conversation_id}`: a document with one island in it.
+
+mod composer;
+mod island;
+mod live;
+mod sidebar;
+mod transcript;
+
+use crate::api;
+use crate::api::conversation::ChatView;
+use crate::components::frame::{Frame, Refused};
+use crate::components::icon::{Draw, Icon};
+use crate::components::loaded::loaded;
+use crate::visit::visit;
+use domain::{ConversationId, Problem};
+use island::Chat;
+use leptos::prelude::*;
+use leptos_meta::Title;
+use sidebar::Sidebar;
+use transcript::Past;
+
+/// The page.
+#[component]
+pub fn ChatPage() -> impl IntoView {
+    match visit().path.strip_prefix("/chat/").map(str::parse::<ConversationId>) {
+        None => loaded(api::conversation::open(None), |view| view! { <Shown view/> }).into_any(),
+        Some(Ok(id)) => loaded(api::conversation::open(Some(id)), |view| view! { <Shown view/> }).into_any(),
+        Some(Err(_)) => {
+            view! { <Frame title="Nothing here"><Refused problem=Problem::not_found("conversation")/></Frame> }.into_any()
+        }
+    }
+}
+
+#[component]
+fn Shown(view: ChatView) -> impl IntoView {
+    let ChatView { listed, open, messages, running, models, quota } = view;
+    let title = open.as_ref().map_or_else(|| "New conversation".to_owned(), |open| open.title.clone());
+    let id = open.as_ref().map(|open| open.id);
+    let name = visit().viewer.map(|viewer| viewer.display_name().to_owned()).unwrap_or_default();
+    let delete = id.map(|id| {
+        view! {
+            <details class="confirm">
+                <summary class="quiet small" aria-label="Delete conversation"><Draw icon=Icon::Trash/></summary>
+                <form method="post" action=format!("/chat/{id}/delete")>
+                    <p>"Delete this conversation? Its words are gone for good; what it used stays counted."</p>
+                    <button class="danger small">"Delete it"</button>
+                </form>
+            </details>
+        }
+    });
+    view! {
+        <Title text=title.clone()/>
+        <a class="skip" href="#question">"Skip to the message box"</a>
+        <div class="chat-frame">
+            <Sidebar listed current=id/>
+            <main class="chat-main">
+                <header class="chat-bar">
+                    <button type="button" class="quiet menu" popovertarget="sidebar" aria-label="Conversations"><Draw icon=Icon::Menu size=20/></button>
+                    <h1>{title}</h1>
+                    {delete}
+                </header>
+                <Chat conversation=id name running models quota>
+                    {messages.into_iter().map(|message| view! { <Past message/> }).collect_view()}
+                </Chat>
+            </main>
+        </div>
+    }
+}

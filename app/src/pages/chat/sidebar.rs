@@ -1,0 +1,46 @@
+//! The conversations, and the way to everything else. A sheet on phones, by the popover attribute and no script.
+
+use crate::api::conversation::Listed;
+use crate::components::icon::{Draw, Icon, Mark};
+use crate::visit::visit;
+use domain::{ConversationId, brand};
+use leptos::prelude::*;
+
+/// The sidebar.
+#[component]
+pub fn Sidebar(
+    /// The latest first.
+    listed: Vec<Listed>,
+    /// The one that is open.
+    current: Option<ConversationId>,
+) -> impl IntoView {
+    let viewer = visit().viewer;
+    let lines = listed
+        .into_iter()
+        .map(|Listed { id, title }| {
+            let is_current = (current == Some(id)).then_some("page");
+            view! { <li><a href=format!("/chat/{id}") aria-current=is_current title=title.clone()>{title.clone()}</a></li> }
+        })
+        .collect_view();
+    view! {
+        <aside class="sidebar" id="sidebar" popover="auto" aria-label="Conversations">
+            <div class="sidebar-head">
+                <a class="wordmark" href="/"><Mark/>{brand::NAME}</a>
+                <button type="button" class="quiet menu" popovertarget="sidebar" popovertargetaction="hide" aria-label="Close"><Draw icon=Icon::Close size=20/></button>
+            </div>
+            <a class="button secondary new" href="/chat"><Draw icon=Icon::Pen/>"New conversation"</a>
+            <nav aria-label="Your conversations"><ul id="conversations">{lines}</ul></nav>
+            <div class="sidebar-foot">
+                {viewer.map(|viewer| view! {
+                    <p class="me" title=viewer.email.clone()><span>{viewer.display_name().to_owned()}</span><span class="plan-name">{viewer.plan.name.clone()}</span></p>
+                    <nav aria-label="Account">
+                        <a href="/usage">"Usage"</a>
+                        <a href="/pricing">"Plans"</a>
+                        {viewer.is_admin.then(|| view! { <a href="/admin">"Admin"</a> })}
+                        <form method="post" action="/sign-out"><button class="quiet small">"Sign out"</button></form>
+                    </nav>
+                })}
+            </div>
+        </aside>
+    }
+}

@@ -1,0 +1,44 @@
+//! Words that were said before the page was drawn.
+
+use crate::components::icon::{Draw, Icon};
+use crate::components::markdown::Markdown;
+use domain::{Message, MessageStatus, Role};
+use leptos::prelude::*;
+
+/// One message of the past.
+#[component]
+pub fn Past(
+    /// The message.
+    message: Message,
+) -> impl IntoView {
+    match message.role {
+        Role::User => view! { <Said text=message.text/> }.into_any(),
+        Role::Assistant => {
+            let note = match message.status {
+                MessageStatus::Finished => None,
+                MessageStatus::Stopped => Some("Stopped"),
+                MessageStatus::Truncated => Some("Reached its longest length"),
+                MessageStatus::Failed => Some("Broke off"),
+            };
+            let model = message.model.map(|model| model.0).unwrap_or_default();
+            let used = message.tokens.zip(message.cost).map(|(tokens, cost)| format!("{tokens} tokens · {cost}"));
+            view! {
+                <article class="answer" aria-label="Answer">
+                    <Markdown text=Signal::stored(message.text)/>
+                    {note.map(|note| view! { <p class="note"><Draw icon=Icon::Alert/>{note}</p> })}
+                    <p class="byline">{model}{used.map(|used| view! { <span>{used}</span> })}</p>
+                </article>
+            }
+            .into_any()
+        }
+    }
+}
+
+/// What the person said.
+#[component]
+pub fn Said(
+    /// Plain text; shown as it was typed.
+    text: String,
+) -> impl IntoView {
+    view! { <article class="said" aria-label="You"><p>{text}</p></article> }
+}

@@ -1,0 +1,9 @@
+//! One file per address.
+
+pub mod admin;
+pub mod chat;
+pub mod home;
+pub mod pricing;
+pub mod sign_in;
+pub mod sign_up;
+pub mod usage;

@@ -1,0 +1,27 @@
+//! `/sign-in`: a plain form, which works before and without the wasm.
+
+use crate::components::field::{Field, FormError};
+use crate::components::frame::Frame;
+use crate::visit::visit;
+use leptos::prelude::*;
+
+/// The page.
+#[component]
+pub fn SignIn() -> impl IntoView {
+    let next = visit().query("next").or_else(|| Some(visit().form.typed("next"))).filter(|next| !next.is_empty());
+    view! {
+        <Frame title="Sign in">
+            <section class="narrow">
+                <h1>"Sign in"</h1>
+                <form method="post" action="/sign-in" class="stack">
+                    <FormError/>
+                    {next.map(|next| view! { <input type="hidden" name="next" value=next/> })}
+                    <Field name="email" label="Email" kind="email" autocomplete="username"/>
+                    <Field name="password" label="Password" kind="password" autocomplete="current-password"/>
+                    <button>"Sign in"</button>
+                </form>
+                <p class="aside">"New here? " <a href="/sign-up">"Make an account"</a> ", it is free to start."</p>
+            </section>
+        </Frame>
+    }
+}

@@ -1,0 +1,26 @@
+//! `/sign-up`: a plain form, which works before and without the wasm.
+
+use crate::components::field::{Field, FormError};
+use crate::components::frame::Frame;
+use leptos::prelude::*;
+
+/// The page.
+#[component]
+pub fn SignUp() -> impl IntoView {
+    view! {
+        <Frame title="Make an account">
+            <section class="narrow">
+                <h1>"Make an account"</h1>
+                <form method="post" action="/sign-up" class="stack">
+                    <FormError/>
+                    <Field name="name" label="Name" kind="text" autocomplete="name" optional=true/>
+                    <Field name="email" label="Email" kind="email" autocomplete="username"/>
+                    <Field name="password" label="Password" kind="password" autocomplete="new-password"
+                        hint="At least 10 characters; a few words are easier to keep than symbols."/>
+                    <button>"Make the account"</button>
+                </form>
+                <p class="aside">"Been here before? " <a href="/sign-in">"Sign in"</a></p>
+            </section>
+        </Frame>
+    }
+}

@@ -1,0 +1,55 @@
+//! One request for a page, as the page sees it; the server provides it as context.
+
+use domain::{Problem, Viewer};
+
+/// Who asks for which page, and what a form that failed had in it.
+#[derive(Clone, Debug, Default)]
+pub struct Visit {
+    /// The path, without the query.
+    pub path: String,
+    /// The query's pairs, decoded.
+    pub query: Vec<(String, String)>,
+    /// Whoever is signed in.
+    pub viewer: Option<Viewer>,
+    /// A form that was refused: what was typed, and what is wrong with it.
+    pub form: FailedForm,
+    /// The page can't be shown, and why.
+    pub problem: Option<Problem>,
+}
+
+/// What was typed into a form that was refused. Never holds a password.
+#[derive(Clone, Debug, Default)]
+pub struct FailedForm {
+    /// Fields and what was typed.
+    pub typed: Vec<(&'static str, String)>,
+    /// Fields and their sentence; the empty name stands for the whole form.
+    pub errors: Vec<(&'static str, String)>,
+}
+
+impl FailedForm {
+    /// What was typed into a field.
+    #[must_use]
+    pub fn typed(&self, field: &str) -> String {
+        self.typed.iter().find(|(name, _)| *name == field).map(|(_, value)| value.clone()).unwrap_or_default()
+    }
+
+    /// What is wrong with a field.
+    #[must_use]
+    pub fn error(&self, field: &str) -> Option<String> {
+        self.errors.iter().find(|(name, _)| *name == field).map(|(_, sentence)| sentence.clone())
+    }
+}
+
+impl Visit {
+    /// The value of a query parameter.
+    #[must_use]
+    pub fn query(&self, name: &str) -> Option<String> {
+        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+    }
+}
+
+/// The request being answered; an empty one while routes are listed.
+#[must_use]
+pub fn visit() -> Visit {
+    leptos::prelude::use_context().unwrap_or_default()
+}

@@ -1,0 +1,10 @@
+//! The browser's entry: ten lines that wake the islands which the server drew.
+
+/// Called by the script that the shell writes, once the wasm has loaded.
+#[wasm_bindgen::prelude::wasm_bindgen]
+pub fn hydrate() {
+    // Names the crate, so that the linker keeps the islands' exports.
+    use app as _;
+    console_error_panic_hook::set_once();
+    leptos::mount::hydrate_islands();
+}

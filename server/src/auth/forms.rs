@@ -1,0 +1,136 @@
+//! Sign up, sign in, sign out: plain forms that answer 303, or 422 and the form again.
+
+use super::{USER, email, password};
+use crate::error::{Refused, internal};
+use crate::{House, pages};
+use app::visit::FailedForm;
+use axum::Form;
+use axum::extract::{FromRequest, Request, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use domain::{Problem, UserId};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use store::account::{Created, NewAccount};
+use tower_sessions::Session;
+
+/// What a sign-up may say. Anything else in the body has nowhere to go (field note 41).
+#[derive(Deserialize)]
+struct SignUp {
+    #[serde(default)]
+    email: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    password: SecretString,
+}
+
+#[derive(Deserialize)]
+struct SignIn {
+    #[serde(default)]
+    email: String,
+    #[serde(default)]
+    password: SecretString,
+    #[serde(default)]
+    next: String,
+}
+
+/// The body as `T`, and the request's head to draw the page again with.
+async fn read<T: serde::de::DeserializeOwned>(request: Request) -> Result<(T, Request), Refused> {
+    let (parts, body) = request.into_parts();
+    let again = Request::from_parts(parts.clone(), axum::body::Body::empty());
+    let form = Form::<T>::from_request(Request::from_parts(parts, body), &()).await;
+    let Form(form) = form.map_err(|_| Problem::invalid("", "The form couldn't be read. Send it again."))?;
+    Ok((form, again))
+}
+
+/// `POST /sign-up`
+pub(crate) async fn sign_up(State(house): State<House>, session: Session, request: Request) -> Result<Response, Refused> {
+    let (form, again) = read::<SignUp>(request).await?;
+    let (address, name) = (form.email.trim(), form.name.trim());
+    let mut errors = Vec::new();
+    if let Err(sentence) = email::check(address) {
+        errors.push(("email", sentence.to_owned()));
+    }
+    if name.chars().count() > 80 || name.chars().any(char::is_control) {
+        errors.push(("name", "A name has at most 80 characters.".to_owned()));
+    }
+    let secret = form.password.expose_secret();
+    if secret.chars().count() < password::MIN_CHARS {
+        errors.push(("password", format!("At least {} characters, please.", password::MIN_CHARS)));
+    } else if secret.len() > password::MAX_BYTES {
+        errors.push(("password", "That is longer than we can take.".to_owned()));
+    }
+    let typed = vec![("email", address.to_owned()), ("name", name.to_owned())];
+    if !errors.is_empty() {
+        return Ok(pages::form_again(&house, again, FailedForm { typed, errors }).await);
+    }
+    let password_hash = house.passwords.hash(form.password.clone()).await.map_err(|error| internal(&error))?;
+    let new = NewAccount {
+        user_id: UserId::at(House::now()),
+        email: address,
+        name,
+        password_hash: &password_hash,
+        subject: &house.subject(address).map_err(|error| internal(&error))?,
+        // Anybody can type an address: only on the owner's own machine does it make an admin.
+        is_admin: house.config.is_loopback() && house.config.admin_emails.contains(&address.to_lowercase()),
+    };
+    if store::account::create(&house.db, &new).await? == Created::EmailTaken {
+        let errors = vec![("email", "There is an account with this address already. Sign in instead.".to_owned())];
+        return Ok(pages::form_again(&house, again, FailedForm { typed, errors }).await);
+    }
+    begin(&session, new.user_id).await?;
+    Ok(Redirect::to("/chat").into_response())
+}
+
+/// `POST /sign-in`
+pub(crate) async fn sign_in(State(house): State<House>, session: Session, request: Request) -> Result<Response, Refused> {
+    let (form, again) = read::<SignIn>(request).await?;
+    let found = store::account::credentials(&house.db, form.email.trim()).await?;
+    let (user_id, hash) = found.map_or((None, None), |found| (Some(found.user_id), Some(found.password_hash)));
+    // Too long is wrong as well, and is not hashed.
+    let fits = form.password.expose_secret().len() <= password::MAX_BYTES;
+    let is_right = house.passwords.is_right(form.password.clone(), hash.filter(|_| fits)).await.map_err(|error| internal(&error))?;
+    match user_id.filter(|_| is_right) {
+        Some(user_id) => {
+            begin(&session, user_id).await?;
+            Ok(Redirect::to(local(&form.next).unwrap_or("/chat")).into_response())
+        }
+        None => {
+            let typed = vec![("email", form.email.trim().to_owned()), ("next", form.next)];
+            let errors = vec![("", "Address and password don't belong together. Check both.".to_owned())];
+            Ok(pages::form_again(&house, again, FailedForm { typed, errors }).await)
+        }
+    }
+}
+
+/// `POST /sign-out`
+pub(crate) async fn sign_out(session: Session) -> Result<Response, Refused> {
+    session.flush().await.map_err(|error| internal(&error))?;
+    Ok(Redirect::to("/").into_response())
+}
+
+/// A new token for a new sign-in, so that a token planted before it is worth nothing.
+async fn begin(session: &Session, user_id: UserId) -> Result<(), Refused> {
+    session.cycle_id().await.map_err(|error| internal(&error))?;
+    session.insert(USER, user_id).await.map_err(|error| internal(&error))?;
+    Ok(())
+}
+
+/// A path on this site, and nothing that a browser could take for another one.
+fn local(next: &str) -> Option<&str> {
+    let is_local = next.starts_with('/') && !next.starts_with("//") && !next.contains('\\') && !next.chars().any(char::is_control);
+    is_local.then_some(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::local;
+
+    #[test]
+    fn only_our_own_paths_are_gone_on_to() {
+        assert_eq!(local("/usage?days=7"), Some("/usage?days=7"));
+        for bad in ["", "https://evil.example", "//evil.example", "/\\evil.example", "/a\nb", "javascript:alert(1)"] {
+            assert_eq!(local(bad), None, "{bad}");
+        }
+    }
+}

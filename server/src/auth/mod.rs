@@ -1,0 +1,72 @@
+//! Who is there: accounts, passwords, sessions.
+
+pub(crate) mod email;
+pub(crate) mod forms;
+pub(crate) mod password;
+pub(crate) mod session;
+
+use crate::error::{Refused, internal};
+use crate::{House, pages};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Redirect, Response};
+use domain::{Problem, UserId, Viewer};
+use http::request::Parts;
+use std::convert::Infallible;
+use tower_sessions::Session;
+
+/// The session's field that names the account.
+pub(crate) const USER: &str = "user_id";
+
+/// Whoever is signed in, read once per request.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Who(pub Option<Viewer>);
+
+/// Reads the session and its account; a session whose account is gone signs nobody in.
+pub(crate) async fn identify(State(house): State<House>, session: Session, mut request: Request, next: Next) -> Response {
+    let viewer = match session.get::<UserId>(USER).await {
+        Ok(None) => None,
+        Ok(Some(user)) => match store::account::viewer(&house.db, user).await {
+            Ok(viewer) => viewer,
+            Err(error) => return Refused::from(error).into_response(),
+        },
+        Err(error) => return Refused(internal(&error)).into_response(),
+    };
+    request.extensions_mut().insert(Who(viewer));
+    next.run(request).await
+}
+
+/// Lets only the signed-in see a page; others are led to sign in and back.
+pub(crate) async fn signed_in(request: Request, next: Next) -> Response {
+    if request.extensions().get::<Who>().is_some_and(|who| who.0.is_some()) {
+        return next.run(request).await;
+    }
+    Redirect::to(&format!("/sign-in?next={}", request.uri().path())).into_response()
+}
+
+/// Lets only admins see a page or act; to anybody else there is nothing here.
+pub(crate) async fn admins(State(house): State<House>, request: Request, next: Next) -> Response {
+    let is_admin = request.extensions().get::<Who>().and_then(|who| who.0.as_ref()).is_some_and(|viewer| viewer.is_admin);
+    if is_admin {
+        return next.run(request).await;
+    }
+    pages::problem(&house, request, Problem::not_found("page")).await
+}
+
+impl<S: Sync> FromRequestParts<S> for Who {
+    type Rejection = Infallible;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
+    }
+}
+
+/// A signed-in person, or 401.
+pub(crate) struct SignedIn(pub Viewer);
+
+impl<S: Sync> FromRequestParts<S> for SignedIn {
+    type Rejection = Refused;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refused> {
+        let viewer = parts.extensions.get::<Who>().and_then(|who| who.0.clone());
+        viewer.map(Self).ok_or_else(|| Refused(Problem::sign_in_required()))
+    }
+}

@@ -1,0 +1,70 @@
+//! Sessions of tower-sessions in Postgres, over the plain functions of `store::session`. The cookie holds the token,
+//! the table a hash of it.
+
+use super::USER;
+use async_trait::async_trait;
+use domain::UserId;
+use sha2::{Digest as _, Sha256};
+use tower_sessions::cookie::SameSite;
+use tower_sessions::session::{Id, Record};
+use tower_sessions::session_store::{Error, Result, SessionStore};
+use tower_sessions::{Expiry, SessionManagerLayer};
+
+/// How long a session lives without being used.
+const IDLE: time::Duration = time::Duration::days(30);
+
+/// The store behind the layer.
+#[derive(Clone, Debug)]
+pub(crate) struct Sessions {
+    db: store::Db,
+}
+
+/// The layer with our cookie: `__Host-` and secure over https, plain on loopback.
+pub(crate) fn layer(db: store::Db, is_https: bool) -> SessionManagerLayer<Sessions> {
+    let name = if is_https { "__Host-session" } else { "session" };
+    SessionManagerLayer::new(Sessions { db })
+        .with_name(name)
+        .with_secure(is_https)
+        .with_http_only(true)
+        .with_same_site(SameSite::Lax)
+        .with_path("/")
+        .with_expiry(Expiry::OnInactivity(IDLE))
+}
+
+fn token_hash(id: &Id) -> [u8; 32] {
+    Sha256::digest(id.0.to_le_bytes()).into()
+}
+
+fn owner(record: &Record) -> Option<UserId> {
+    serde_json::from_value(record.data.get(USER)?.clone()).ok()
+}
+
+fn failed(error: impl std::fmt::Display) -> Error {
+    Error::Backend(error.to_string())
+}
+
+#[async_trait]
+impl SessionStore for Sessions {
+    async fn create(&self, record: &mut Record) -> Result<()> {
+        let data = serde_json::to_value(&record.data).map_err(failed)?;
+        while !store::session::create(&self.db, &token_hash(&record.id), owner(record), &data, record.expiry_date).await.map_err(failed)? {
+            record.id = Id::default();
+        }
+        Ok(())
+    }
+
+    async fn save(&self, record: &Record) -> Result<()> {
+        let data = serde_json::to_value(&record.data).map_err(failed)?;
+        store::session::save(&self.db, &token_hash(&record.id), owner(record), &data, record.expiry_date).await.map_err(failed)
+    }
+
+    async fn load(&self, id: &Id) -> Result<Option<Record>> {
+        let found = store::session::load(&self.db, &token_hash(id), crate::House::now()).await.map_err(failed)?;
+        let Some((data, expiry_date)) = found else { return Ok(None) };
+        Ok(Some(Record { id: *id, data: serde_json::from_value(data).map_err(failed)?, expiry_date }))
+    }
+
+    async fn delete(&self, id: &Id) -> Result<()> {
+        store::session::delete(&self.db, &token_hash(id)).await.map_err(failed)
+    }
+}

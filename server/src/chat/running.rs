@@ -1,0 +1,213 @@
+//! A turn that runs: relay, close, record, settle, finish. It belongs to the server, and a closed tab changes nothing.
+
+use crate::House;
+use crate::error::internal;
+use crate::vendor::told;
+use app::api::context::quota_of;
+use domain::{
+    ConversationId, Model, Outcome, PriceList, Problem, Tokens, TurnEvent, TurnId, Usage, UsageSource, Viewer,
+};
+use futures::StreamExt as _;
+use limits::{Permit, Picture};
+use providers::{Chunk, Chunks, End, estimate};
+use relay::Writer;
+use std::time::Duration;
+use store::turn::{PendingCall, Record};
+
+/// How often a running turn says that it is alive.
+const BEAT: Duration = Duration::from_secs(10);
+/// How often a record is tried that Postgres didn't take; the reaper ends what is left then.
+const RECORD_TRIES: u32 = 6;
+
+/// Everything a running turn owns.
+pub(crate) struct Running {
+    pub viewer: Viewer,
+    pub turn_id: TurnId,
+    pub conversation_id: ConversationId,
+    pub call: PendingCall,
+    pub model: Model,
+    pub price: PriceList,
+    pub estimated: Tokens,
+    pub permit: Permit,
+    pub chunks: Chunks,
+    pub log: Writer,
+}
+
+/// What came of it.
+struct Answer {
+    text: String,
+    reasoning: String,
+    /// The vendor's last word on usage.
+    usage: Option<Usage>,
+    /// The vendor's name for the call.
+    request_id: Option<String>,
+    outcome: Outcome,
+    /// What a person is told of a failure.
+    problem: Option<Problem>,
+}
+
+/// Runs a turn to its end.
+pub(crate) async fn run(house: House, mut turn: Running) {
+    // 9 relay
+    let answer = relay(&house, &mut turn).await;
+    // Dropping the stream cancels the call.
+    turn.chunks = futures::stream::empty().boxed();
+    // 10 close
+    let (usage, source) = close(&turn, &answer);
+    let (price_id, cost) = turn.price.price(&usage);
+    // 11 record: Postgres is the truth
+    let end = Record {
+        turn_id: turn.turn_id,
+        conversation_id: turn.conversation_id,
+        call: turn.call,
+        model: &turn.model.name,
+        text: &answer.text,
+        outcome: answer.outcome,
+        usage: &usage,
+        source,
+        price_id,
+        cost,
+        provider_request_id: answer.request_id.as_deref(),
+        now: House::now(),
+    };
+    let recorded = record(&house, &end).await;
+    // 12 settle: the meter follows
+    let before = *turn.permit.picture();
+    let picture = match recorded {
+        true => house.limits.settle(turn.permit, usage.counted().0).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, turn = %turn.turn_id, "not settled; the ledger heals the meter");
+            before
+        }),
+        false => before,
+    };
+    // 13 finish
+    metrics::counter!("quotient_turns_total", "outcome" => answer.outcome.as_str()).increment(1);
+    turn.log.append(last_word(&turn.viewer, answer, usage, source, cost, &picture)).await;
+}
+
+/// Passes chunks on until the answer ends, is stopped, is cut, or breaks.
+async fn relay(house: &House, turn: &mut Running) -> Answer {
+    let mut answer = Answer {
+        text: String::new(),
+        reasoning: String::new(),
+        usage: None,
+        request_id: None,
+        outcome: Outcome::Failed,
+        problem: None,
+    };
+    let granted = Tokens(turn.permit.output());
+    let mut said = Tokens(0);
+    let stopped = turn.log.stopped();
+    tokio::pin!(stopped);
+    let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + BEAT, BEAT);
+    loop {
+        let chunk = tokio::select! {
+            chunk = turn.chunks.next() => chunk,
+            () = &mut stopped => {
+                answer.outcome = Outcome::Stopped;
+                return answer;
+            }
+            () = house.cut.cancelled() => {
+                answer.problem = Some(Problem::model_failed());
+                return answer;
+            }
+            _ = beat.tick() => {
+                alive(house, turn).await;
+                continue;
+            }
+        };
+        match chunk {
+            Some(Ok(Chunk::Id(id))) => answer.request_id = Some(id),
+            Some(Ok(Chunk::Usage(usage))) => answer.usage = Some(usage),
+            Some(Ok(Chunk::Text(text))) => {
+                said = said + estimate::text(&text);
+                answer.text.push_str(&text);
+                turn.log.append(TurnEvent::Delta { text }).await;
+            }
+            Some(Ok(Chunk::Reasoning(text))) => {
+                said = said + estimate::text(&text);
+                answer.reasoning.push_str(&text);
+                turn.log.append(TurnEvent::Reasoning { text }).await;
+            }
+            Some(Ok(Chunk::End(end))) => {
+                answer.outcome = match end {
+                    End::Done => Outcome::Finished,
+                    End::Length => Outcome::Truncated,
+                };
+                return answer;
+            }
+            Some(Err(error)) => {
+                answer.problem = Some(told(&error));
+                return answer;
+            }
+            None => {
+                answer.problem = Some(told(&providers::VendorError::Broke("no end".into())));
+                return answer;
+            }
+        }
+        // A server that ignores `max_tokens` is cut: nothing runs beyond its permit (field note 18). Pieces counted one
+        // by one come to more than the whole, so the whole is counted before that is done.
+        if said > granted {
+            said = estimate::text(&answer.text) + estimate::text(&answer.reasoning);
+            if said > granted {
+                answer.outcome = Outcome::Truncated;
+                return answer;
+            }
+        }
+    }
+}
+
+// `&mut`, since a stream of chunks is not shared between threads.
+async fn alive(house: &House, turn: &mut Running) {
+    if let Err(error) = store::turn::beat(&house.db, turn.turn_id, House::now()).await {
+        tracing::warn!(%error, turn = %turn.turn_id, "no sign of life written");
+    }
+    if let Err(error) = house.limits.confirm(&turn.permit).await {
+        tracing::warn!(%error, turn = %turn.turn_id, "hold not confirmed");
+    }
+}
+
+/// The vendor's word where it came to its own end, else what was sent and streamed, never less (field notes 20 to 22).
+fn close(turn: &Running, answer: &Answer) -> (Usage, UsageSource) {
+    let came_to_its_end = matches!(answer.outcome, Outcome::Finished | Outcome::Truncated);
+    match answer.usage {
+        Some(usage) if came_to_its_end && usage.output > Tokens(0) => (usage, UsageSource::Exact),
+        told => {
+            let mut usage = told.unwrap_or(Usage { input: turn.estimated, ..Usage::default() });
+            let reasoning = estimate::answer(turn.model.vendor, &answer.reasoning);
+            let streamed = estimate::answer(turn.model.vendor, &answer.text) + reasoning;
+            usage.output = usage.output.max(streamed);
+            usage.reasoning = usage.reasoning.max(reasoning).min(usage.output);
+            (usage, UsageSource::Estimated)
+        }
+    }
+}
+
+/// Writes the end, trying again while Postgres is away.
+async fn record(house: &House, end: &Record<'_>) -> bool {
+    for tried in 0..RECORD_TRIES {
+        match store::turn::record(&house.db, end).await {
+            Ok(true) => return true,
+            // The reaper took us for dead and ended the row; it has settled too.
+            Ok(false) => return false,
+            Err(error) => {
+                internal(&error);
+                tokio::time::sleep(Duration::from_millis(250 << tried)).await;
+            }
+        }
+    }
+    false
+}
+
+fn last_word(viewer: &Viewer, answer: Answer, usage: Usage, source: UsageSource, cost: domain::Picos, picture: &Picture) -> TurnEvent {
+    match answer.outcome {
+        Outcome::Failed | Outcome::Lost => TurnEvent::Failed { problem: answer.problem.unwrap_or_else(Problem::model_failed) },
+        outcome => TurnEvent::Finish {
+            outcome,
+            usage,
+            usage_source: source,
+            cost_usd: cost.exact(),
+            quota: quota_of(&viewer.plan, picture),
+        },
+    }
+}

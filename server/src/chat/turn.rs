@@ -1,0 +1,281 @@
+//! One chat turn in a straight line. Each step yields what the next one needs, so the order can't be broken.
+
+use super::request::Question;
+use super::running::{Running, run};
+use crate::House;
+use crate::error::{Refused, internal};
+use app::api::context::quota_of;
+use domain::{
+    ConversationId, MessageStatus, Model, ModelName, Plan, PlanId, PriceList, Problem, ProblemKind, PromptMessage, Quota, Role, Tokens,
+    TurnEvent, TurnId, Viewer,
+};
+use limits::{Admission, Allowance, Denial, Need, Permit, Window};
+use providers::estimate;
+use relay::Tail;
+use std::time::Duration;
+use store::turn::{Ask, Asked, PendingCall};
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+/// The shortest answer worth asking for.
+const OUTPUT_MIN: Tokens = Tokens(256);
+/// How long a second copy of a question waits for the first one's events to begin.
+const FOLLOW: Duration = Duration::from_secs(60);
+
+/// A turn that runs.
+pub(crate) struct Begun {
+    /// Its events from the first.
+    pub tail: Tail,
+    /// What is left; none where the turn was running before.
+    pub quota: Option<Quota>,
+}
+
+/// From a parsed question to an answer that has begun, steps 2b to 9 of the house's turn.
+pub(crate) async fn begin(house: &House, viewer: Viewer, question: Question) -> Result<Begun, Problem> {
+    // 2b known: the same question again is followed, never run twice
+    if is_known(house, &viewer, &question).await? {
+        return follow(house, question.turn_id).await;
+    }
+    // 3 plan
+    let model = pick(house, &viewer, question.model.as_ref()).await?;
+    // 4 history: ours, never the client's
+    let prompt = prompt(house, &viewer, &question).await?;
+    // 5 ceiling: what it may use at most, and the price that holds for it
+    let price = price(house, &model).await?;
+    let need = ceiling(&viewer.plan, &model, &prompt)?;
+    // 6 admit
+    let Some(permit) = admit(house, &viewer, question.turn_id, need).await? else {
+        return follow(house, question.turn_id).await;
+    };
+    // 7 ask: durable before any money is spent
+    let (asked, permit) = ask(house, &viewer, &question, &model, &price, permit).await?;
+    let Some(asked) = asked else {
+        return follow(house, question.turn_id).await;
+    };
+    // 8 open
+    let (chunks, permit) = open(house, &asked, &model, &prompt, permit).await?;
+    // 9 relay: from here the turn belongs to the server, and a failure is an event
+    let quota = quota_of(&viewer.plan, permit.picture());
+    let mut log = house.relay.open(question.turn_id);
+    let (turn_id, conversation_id) = (question.turn_id, asked.conversation_id);
+    log.append(TurnEvent::Turn { turn_id, conversation_id, model: model.name.clone(), quota: quota.clone() }).await;
+    let estimated = Tokens(need.input);
+    let running = Running { viewer, turn_id, conversation_id, call: asked.call, model, price, estimated, permit, chunks, log };
+    house.turns.spawn(run(house.clone(), running));
+    follow(house, turn_id).await.map(|begun| Begun { quota: Some(quota), ..begun })
+}
+
+/// Whether this person sent this very question before.
+async fn is_known(house: &House, viewer: &Viewer, question: &Question) -> Result<bool, Problem> {
+    match store::turn::find(&house.db, question.turn_id).await.map_err(lost)? {
+        None => Ok(false),
+        Some(known) if known.user_id != Some(viewer.user_id) => Err(Problem::not_found("answer")),
+        Some(known) if known.request_hash != question.hash => {
+            Err(Problem::new(ProblemKind::Conflict, "This turn was sent before with other words. Send it as a new one."))
+        }
+        Some(_) => Ok(true),
+    }
+}
+
+/// The events of a turn that somebody else began, from the first; waits for them while it is being begun.
+async fn follow(house: &House, turn_id: TurnId) -> Result<Begun, Problem> {
+    let until = Instant::now() + FOLLOW;
+    loop {
+        match house.relay.tail(turn_id, 0).await {
+            Ok(Some(tail)) => return Ok(Begun { tail, quota: None }),
+            Ok(None) if Instant::now() < until && store::turn::is_open(&house.db, turn_id).await.map_err(lost)? => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            Ok(None) => return Err(Problem::new(ProblemKind::Gone, "This answer has ended. The conversation has it.")),
+            Err(error) => return Err(Refused::from(error).0),
+        }
+    }
+}
+
+/// The model that is asked: the one named, else the first that plan and vendors both offer.
+pub(crate) async fn pick(house: &House, viewer: &Viewer, named: Option<&ModelName>) -> Result<Model, Problem> {
+    let models = store::model::list(&house.db).await.map_err(lost)?;
+    let Some(name) = named else {
+        let offered = |name: &ModelName| models.iter().find(|model| model.name == *name && house.vendors.offers(model));
+        return viewer.plan.models.iter().find_map(offered).cloned().ok_or_else(|| Problem::model_unavailable(60_000));
+    };
+    let known = models.into_iter().find(|model| model.name == *name);
+    let model = known.ok_or_else(|| Problem::invalid("model", "There is no such model."))?;
+    if !viewer.plan.allows(name) {
+        let upgrade = larger(house, &viewer.plan, |plan| plan.allows(name)).await?;
+        return Err(Problem::plan_too_small(&model.label, upgrade));
+    }
+    if !house.vendors.offers(&model) {
+        return Err(Problem::model_unavailable(60_000));
+    }
+    Ok(model)
+}
+
+/// The smallest larger plan that would do.
+async fn larger(house: &House, current: &Plan, would: impl Fn(&Plan) -> bool) -> Result<Option<PlanId>, Problem> {
+    let plans = store::plan::list(&house.db).await.map_err(lost)?;
+    Ok(plans.into_iter().find(|plan| plan.sort > current.sort && would(plan)).map(|plan| plan.id))
+}
+
+/// Everything the model will read: the conversation so far, as we kept it, and the new words.
+pub(crate) async fn prompt(house: &House, viewer: &Viewer, question: &Question) -> Result<Vec<PromptMessage>, Problem> {
+    let mut prompt = Vec::new();
+    if let Some(id) = question.conversation_id {
+        let open = store::conversation::open(&house.db, viewer.user_id, id).await.map_err(lost)?;
+        open.ok_or_else(|| Problem::not_found("conversation"))?;
+        let past = store::message::list(&house.db, viewer.user_id, id).await.map_err(lost)?;
+        // An answer that broke off before its first word says nothing, and vendors refuse empty messages.
+        let said = past.into_iter().filter(|message| message.status != MessageStatus::Failed || !message.text.is_empty());
+        prompt.extend(said.filter(|message| !message.text.is_empty()).map(|message| PromptMessage { role: message.role, text: message.text }));
+    }
+    prompt.push(PromptMessage { role: Role::User, text: question.text.clone() });
+    Ok(prompt)
+}
+
+/// The price in force; a model without one is never free, it is not for sale.
+async fn price(house: &House, model: &Model) -> Result<PriceList, Problem> {
+    let price = store::model::price(&house.db, &model.name, House::now()).await.map_err(lost)?;
+    price.ok_or_else(|| Problem::model_unavailable(60_000))
+}
+
+/// The least output that makes a call worth it, never above what the model can say.
+pub(crate) fn output_min(model: &Model) -> Tokens {
+    OUTPUT_MIN.min(model.max_output)
+}
+
+/// What the call may use at most; 413 where it could never fit the model.
+fn ceiling(plan: &Plan, model: &Model, prompt: &[PromptMessage]) -> Result<Need, Problem> {
+    let input = estimate::prompt(model.vendor, domain::brand::SYSTEM_PROMPT, prompt);
+    let least = output_min(model);
+    let max = Tokens(model.context.0.saturating_sub(least.0));
+    if input > max {
+        return Err(Problem::too_large(input, max, None));
+    }
+    let room = Tokens(model.context.0 - input.0);
+    let most = plan.max_output.min(model.max_output).min(room).max(least);
+    Ok(Need { input: input.0, output_min: least.0, output_max: most.0 })
+}
+
+/// Leave to spend, a refusal that says when, or none where this turn was admitted before.
+async fn admit(house: &House, viewer: &Viewer, turn_id: TurnId, need: Need) -> Result<Option<Permit>, Problem> {
+    let plan = &viewer.plan;
+    let allowance = Allowance {
+        requests_per_minute: plan.requests_per_minute,
+        tokens_per_day: plan.tokens_per_day.0,
+        in_flight: plan.in_flight,
+    };
+    let admission = house.limits.admit(&viewer.subject, &turn_id.to_string(), allowance, need).await;
+    match admission.map_err(|error| Refused::from(error).0)? {
+        Admission::Granted(permit) => Ok(Some(permit)),
+        Admission::Running => Ok(None),
+        Admission::TooLarge { max } => {
+            let upgrade = larger(house, plan, |plan| plan.tokens_per_day.0 >= need.input + need.output_min).await?;
+            Err(Problem::too_large(Tokens(need.input), Tokens(max), upgrade))
+        }
+        Admission::Denied(Denial { window, retry_after_ms, .. }) => {
+            let (kind, upgrade) = match window {
+                Window::Requests => {
+                    (ProblemKind::RequestsLimit, larger(house, plan, |larger| larger.requests_per_minute > plan.requests_per_minute).await?)
+                }
+                Window::Tokens => (ProblemKind::TokensLimit, larger(house, plan, |larger| larger.tokens_per_day > plan.tokens_per_day).await?),
+                Window::InFlight => (ProblemKind::InFlightLimit, larger(house, plan, |larger| larger.in_flight > plan.in_flight).await?),
+            };
+            Err(Problem::limit(kind, retry_after_ms, upgrade))
+        }
+    }
+}
+
+/// A question that is written down.
+struct Written {
+    turn_id: TurnId,
+    conversation_id: ConversationId,
+    /// Whether the conversation was begun for it.
+    began: bool,
+    call: PendingCall,
+}
+
+/// Writes the question and a pending ledger row, then confirms the hold. None where the same turn was written before:
+/// the permit is dropped then, and its hold lapses.
+async fn ask(
+    house: &House,
+    viewer: &Viewer,
+    question: &Question,
+    model: &Model,
+    price: &PriceList,
+    permit: Permit,
+) -> Result<(Option<Written>, Permit), Problem> {
+    // The instant of admission, by Redis' clock: meter and ledger count the usage at the same moment.
+    let now = i64::try_from(permit.at_ms()).ok().and_then(|ms| OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).ok());
+    let now = now.unwrap_or_else(House::now);
+    let conversation_id = question.conversation_id.unwrap_or_else(|| ConversationId::at(now));
+    let began = question.conversation_id.is_none();
+    let title: String = question.text.trim().lines().next().unwrap_or_default().chars().take(80).collect();
+    let asked = store::turn::ask(
+        &house.db,
+        &Ask {
+            turn_id: question.turn_id,
+            user_id: viewer.user_id,
+            subject: &viewer.subject,
+            conversation_id,
+            new_title: began.then_some(title.as_str()),
+            text: &question.text,
+            request_hash: &question.hash,
+            model: &model.name,
+            price_id: price.tier(Tokens(permit.reserved() - permit.output())).id,
+            estimated: Tokens(permit.reserved() - permit.output()),
+            reserved: Tokens(permit.reserved()),
+            now,
+        },
+    )
+    .await;
+    match asked {
+        Ok(Asked::New(call)) => {
+            if let Err(error) = house.limits.confirm(&permit).await {
+                // The turn's own heartbeat confirms again.
+                tracing::warn!(%error, turn = %question.turn_id, "hold not confirmed");
+            }
+            Ok((Some(Written { turn_id: question.turn_id, conversation_id, began, call }), permit))
+        }
+        Ok(Asked::Known) => Ok((None, permit)),
+        Ok(Asked::NoConversation) => {
+            release(house, permit).await;
+            Err(Problem::not_found("conversation"))
+        }
+        Err(error) => {
+            release(house, permit).await;
+            Err(lost(error))
+        }
+    }
+}
+
+/// Opens the vendor's stream; where it is refused, everything is as it was before the question.
+async fn open(
+    house: &House,
+    asked: &Written,
+    model: &Model,
+    prompt: &[PromptMessage],
+    permit: Permit,
+) -> Result<(providers::Chunks, Permit), Problem> {
+    match house.vendors.open(&permit, model, prompt).await {
+        Ok(chunks) => Ok((chunks, permit)),
+        Err(problem) => {
+            let undone = store::turn::refused(&house.db, asked.turn_id, asked.conversation_id, asked.began, asked.call, House::now()).await;
+            if let Err(error) = undone {
+                // The row stays pending; the reaper ends it.
+                internal(&error);
+            }
+            release(house, permit).await;
+            Err(problem)
+        }
+    }
+}
+
+async fn release(house: &House, permit: Permit) {
+    if let Err(error) = house.limits.release(permit).await {
+        tracing::warn!(%error, "hold not released; it lapses");
+    }
+}
+
+fn lost(error: store::StoreError) -> Problem {
+    internal(&error)
+}

@@ -1,0 +1,154 @@
+//! What the binary does beside serving.
+
+use crate::{Config, House};
+use anyhow::{Context as _, bail, ensure};
+use clap::{Parser, Subcommand};
+use domain::{MicrosPerMillion, ModelName, Tokens, Vendor};
+use std::io::Write as _;
+
+/// Serves, unless told otherwise.
+#[derive(Parser)]
+#[command(version, about = "Serves the app; the subcommands look after it.")]
+pub struct Cli {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What can be done.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Admins.
+    #[command(subcommand)]
+    Admin(Admin),
+    /// Models and their prices.
+    #[command(subcommand)]
+    Models(Models),
+    /// Brings the schema up to date and stops.
+    Migrate,
+    /// Fills the database with a demo company (development builds only).
+    #[cfg(debug_assertions)]
+    Seed,
+}
+
+/// Who sees /admin.
+#[derive(Subcommand)]
+pub enum Admin {
+    /// Makes an existing account an admin.
+    Add {
+        /// Its address.
+        email: String,
+    },
+}
+
+/// What can be asked.
+#[derive(Subcommand)]
+pub enum Models {
+    /// Adds a model, or gives one a new price from now on.
+    Add(AddModel),
+    /// Lists models and the price in force.
+    List,
+}
+
+/// A model and its price.
+#[derive(clap::Args)]
+pub struct AddModel {
+    /// The vendor's name for it.
+    name: String,
+    /// Whose wire format: openai (also Ollama, vLLM, OpenRouter) or anthropic.
+    #[arg(long)]
+    vendor: Vendor,
+    /// Where it is served, when not at the vendor's usual address: http://127.0.0.1:11434/v1
+    #[arg(long)]
+    base_url: Option<String>,
+    /// Dollars per million input tokens.
+    #[arg(long)]
+    input: String,
+    /// Dollars per million output tokens.
+    #[arg(long)]
+    output: String,
+    /// Dollars per million cached input tokens, where they cost less.
+    #[arg(long)]
+    cache_read: Option<String>,
+    /// The name people read.
+    #[arg(long)]
+    label: Option<String>,
+    /// Tokens of prompt and answer together.
+    #[arg(long, default_value_t = 128_000)]
+    context: u64,
+    /// Tokens of one answer.
+    #[arg(long, default_value_t = 16_384)]
+    max_output: u64,
+    /// The plans that allow it.
+    #[arg(long, value_delimiter = ',', default_value = "free,pro,max")]
+    plans: Vec<String>,
+}
+
+/// Does what was asked.
+///
+/// # Errors
+/// In words for whoever typed it.
+pub async fn run(command: Command, config: &Config) -> anyhow::Result<()> {
+    let db = store::connect(&config.database_url, 4).await.context("Postgres doesn't answer at DATABASE_URL")?;
+    store::migrate(&db).await.context("migrations")?;
+    let mut out = std::io::stdout().lock();
+    match command {
+        Command::Migrate => writeln!(out, "The schema is up to date.")?,
+        Command::Admin(Admin::Add { email }) => {
+            if !store::account::make_admin(&db, email.trim(), House::now()).await? {
+                bail!("nobody has signed up as {email} yet");
+            }
+            writeln!(out, "{email} is an admin now.")?;
+        }
+        Command::Models(Models::Add(model)) => {
+            add(&db, &model).await?;
+            writeln!(out, "{} can be asked now, at ${} in and ${} out per million tokens.", model.name, model.input, model.output)?;
+        }
+        Command::Models(Models::List) => {
+            for model in store::model::list(&db).await? {
+                let price = store::model::price(&db, &model.name, House::now()).await?;
+                let price = price.map_or_else(
+                    || "no price: not for sale".to_owned(),
+                    |list| {
+                        let tier = list.tier(Tokens(0));
+                        format!("${} in, ${} out", tier.input.to_usd(), tier.output.to_usd())
+                    },
+                );
+                writeln!(out, "{:24} {:10} {price}", model.name.0, model.vendor.as_str())?;
+            }
+        }
+        #[cfg(debug_assertions)]
+        Command::Seed => crate::seed::run(config, &db, &mut out).await?,
+    }
+    Ok(())
+}
+
+async fn add(db: &store::Db, model: &AddModel) -> anyhow::Result<()> {
+    let price = |name: &str, text: &str| {
+        MicrosPerMillion::parse_usd(text).with_context(|| format!("--{name}: dollars per million tokens, like 0.25, not negative"))
+    };
+    ensure!(!model.name.trim().is_empty(), "a model has a name");
+    ensure!(model.context > model.max_output.min(256), "--context is larger than the shortest answer");
+    if let Some(url) = &model.base_url {
+        ensure!(url.starts_with("http://") || url.starts_with("https://"), "--base-url begins with http:// or https://");
+        ensure!(model.vendor == Vendor::OpenAi, "--base-url goes with --vendor openai; for Anthropic set ANTHROPIC_BASE_URL");
+    }
+    let plans = store::plan::list(db).await?;
+    for plan in &model.plans {
+        ensure!(plans.iter().any(|known| known.id.0 == *plan), "there is no plan {plan}");
+    }
+    let name = ModelName(model.name.trim().to_owned());
+    let new = store::model::NewModel {
+        label: model.label.as_deref().unwrap_or(&name.0),
+        name: &name,
+        vendor: model.vendor,
+        base_url: model.base_url.as_deref(),
+        context: Tokens(model.context),
+        max_output: Tokens(model.max_output),
+        input: price("input", &model.input)?,
+        cache_read: model.cache_read.as_deref().map(|text| price("cache-read", text)).transpose()?,
+        output: price("output", &model.output)?,
+        plans: &model.plans,
+    };
+    Ok(store::model::add(db, &new, House::now()).await?)
+}

@@ -1,0 +1,150 @@
+//! The only reader of the environment. `.env.example` lists every name with its default.
+
+use anyhow::{Context as _, bail, ensure};
+use secrecy::SecretString;
+use std::{net::SocketAddr, path::PathBuf, str::FromStr};
+
+/// Everything that can be set from outside.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where people reach us; decides the cookie's name and whether `ADMIN_EMAILS` holds.
+    pub public_url: String,
+    /// Keys the subjects; changing it makes everybody a stranger to their own history.
+    pub secret_key: [u8; 32],
+    /// The folder of the built site.
+    pub site_root: PathBuf,
+    /// Where the app listens.
+    pub listen_addr: SocketAddr,
+    /// Where `/metrics` listens, if anywhere.
+    pub metrics_addr: Option<SocketAddr>,
+    /// Postgres.
+    pub database_url: String,
+    /// Redis.
+    pub redis_url: String,
+    /// Anthropic's key; its models are offered when it is set.
+    pub anthropic_api_key: Option<SecretString>,
+    /// Anthropic's address, when not the usual one.
+    pub anthropic_base_url: Option<String>,
+    /// OpenAI's key; its models are offered when it is set.
+    pub openai_api_key: Option<SecretString>,
+    /// OpenAI's address, when not the usual one.
+    pub openai_base_url: Option<String>,
+    /// Who becomes an admin at sign-up, only while `public_url` is loopback.
+    pub admin_emails: Vec<String>,
+    /// What to log.
+    pub log_filter: String,
+    /// The port of cargo-leptos' live reload, while it runs us.
+    pub live_reload_port: Option<u16>,
+}
+
+impl Config {
+    /// Reads the process's environment.
+    ///
+    /// # Errors
+    /// Names the variable that is missing or can't be read.
+    pub fn from_env() -> anyhow::Result<Self> {
+        #[allow(clippy::disallowed_methods, reason = "this is the one reader of the environment")]
+        Self::read(&|name| std::env::var(name).ok())
+    }
+
+    /// Reads any source of names and values.
+    ///
+    /// # Errors
+    /// Names the variable that is missing or can't be read.
+    pub fn read(source: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
+        let text = |name: &str| source(name).filter(|value| !value.is_empty());
+        let secret = |name: &str| -> anyhow::Result<Option<String>> {
+            match text(&format!("{name}_FILE")) {
+                Some(path) => {
+                    let value = std::fs::read_to_string(&path).with_context(|| format!("{name}_FILE can't be read"))?;
+                    Ok(Some(value.trim().to_owned()).filter(|value| !value.is_empty()))
+                }
+                None => Ok(text(name)),
+            }
+        };
+        let public_url = text("PUBLIC_URL").unwrap_or_else(|| "http://127.0.0.1:3000".into());
+        ensure!(public_url.starts_with("http://") || public_url.starts_with("https://"), "PUBLIC_URL begins with http:// or https://");
+        let secret_key = match secret("SECRET_KEY")? {
+            Some(key) => <[u8; 32]>::try_from(hex::decode(key).context("SECRET_KEY is hex")?)
+                .ok()
+                .context("SECRET_KEY is 32 bytes, as 64 hex digits (openssl rand -hex 32)")?,
+            None if is_loopback(&public_url) => *b"loopback development, not secret",
+            None => bail!("SECRET_KEY is required where PUBLIC_URL isn't loopback (openssl rand -hex 32)"),
+        };
+        let addr = |name: &str| text(name).map(|value| SocketAddr::from_str(&value).with_context(|| format!("{name} is host:port"))).transpose();
+        let live_reload_port = text("LEPTOS_WATCH").and_then(|_| text("LEPTOS_RELOAD_PORT")?.parse().ok());
+        Ok(Self {
+            secret_key,
+            site_root: text("SITE_ROOT").unwrap_or_else(|| "target/site".into()).into(),
+            listen_addr: addr("LISTEN_ADDR")?.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 3000))),
+            metrics_addr: addr("METRICS_ADDR")?,
+            database_url: secret("DATABASE_URL")?.context("DATABASE_URL is required")?,
+            redis_url: secret("REDIS_URL")?.context("REDIS_URL is required")?,
+            anthropic_api_key: secret("ANTHROPIC_API_KEY")?.map(SecretString::from),
+            anthropic_base_url: text("ANTHROPIC_BASE_URL"),
+            openai_api_key: secret("OPENAI_API_KEY")?.map(SecretString::from),
+            openai_base_url: text("OPENAI_BASE_URL"),
+            admin_emails: text("ADMIN_EMAILS").unwrap_or_default().split(',').map(|email| email.trim().to_lowercase()).filter(|email| !email.is_empty()).collect(),
+            log_filter: text("RUST_LOG").unwrap_or_else(|| "info,sqlx=warn,tower_http=info".into()),
+            live_reload_port,
+            public_url,
+        })
+    }
+
+    /// Whether people reach us over https: then cookies are `__Host-` and secure.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.public_url.starts_with("https://")
+    }
+
+    /// Whether only this machine reaches us.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        is_loopback(&self.public_url)
+    }
+}
+
+fn is_loopback(url: &str) -> bool {
+    let host = url.split_once("://").map_or(url, |(_, rest)| rest).split(['/', '?']).next().unwrap_or("");
+    let name = match host.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or(""),
+        None => host.split(':').next().unwrap_or(""),
+    };
+    name == "localhost" || name == "::1" || name.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> anyhow::Result<Config> {
+        let base = [("DATABASE_URL", "postgres://x"), ("REDIS_URL", "redis://x")];
+        let pairs: Vec<(String, String)> = base.iter().chain(pairs).map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Config::read(&|name| pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.clone()))
+    }
+
+    #[test]
+    fn a_public_house_needs_its_own_secret() {
+        assert!(read(&[]).is_ok());
+        assert!(read(&[("PUBLIC_URL", "https://chat.example")]).is_err());
+        let key = "ab".repeat(32);
+        assert!(read(&[("PUBLIC_URL", "https://chat.example"), ("SECRET_KEY", &key)]).unwrap().is_https());
+        for bad in ["ab", "xy", &"ab".repeat(33)] {
+            assert!(read(&[("SECRET_KEY", bad)]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_known_by_its_host() {
+        for (url, expected) in [
+            ("http://127.0.0.1:3000", true),
+            ("http://localhost", true),
+            ("http://[::1]:3000/", true),
+            ("https://127.0.0.1.example.com", false),
+            ("https://localhost.example.com", false),
+            ("https://chat.example/?x=localhost", false),
+        ] {
+            assert_eq!(is_loopback(url), expected, "{url}");
+        }
+    }
+}

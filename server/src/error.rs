@@ -1,0 +1,65 @@
+//! The only place that logs a failure: once, with an incident id that the person is told.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use domain::{Problem, problem::ProblemBody};
+use http::{HeaderValue, StatusCode, header};
+use std::fmt::Display;
+use uuid::Uuid;
+
+/// Logs a failure of ours and answers what a person may be told.
+pub fn internal(error: &dyn Display) -> Problem {
+    let incident = Uuid::now_v7().simple().to_string();
+    tracing::error!(incident, "{error}");
+    metrics::counter!("quotient_failures_total").increment(1);
+    Problem::internal(incident)
+}
+
+/// A problem as an API answers it.
+#[derive(Debug)]
+pub struct Refused(pub Problem);
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl From<store::StoreError> for Refused {
+    fn from(error: store::StoreError) -> Self {
+        Self(internal(&error))
+    }
+}
+
+impl From<limits::Unavailable> for Refused {
+    /// Paid calls fail closed: no meters, no call (field note 9).
+    fn from(error: limits::Unavailable) -> Self {
+        let incident = internal(&error).incident;
+        Self(Problem { incident, ..Problem::limits_unavailable() })
+    }
+}
+
+impl From<relay::RelayError> for Refused {
+    fn from(error: relay::RelayError) -> Self {
+        Self(internal(&error))
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let Self(problem) = self;
+        let status = StatusCode::from_u16(problem.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry = problem.retry_after_seconds();
+        let mut response = (status, Json(ProblemBody { problem })).into_response();
+        if let Some(seconds) = retry {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+/// What a panic becomes: an incident like any other failure.
+pub fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
+    Refused(internal(&format!("panic: {}", text.unwrap_or_default()))).into_response()
+}

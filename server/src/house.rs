@@ -1,0 +1,121 @@
+//! What every handler reaches: the databases, the meters, the vendors, and the turns that run.
+
+use crate::vendor::Vendors;
+use crate::{Config, error};
+use app::api::context::Sources;
+use domain::{Problem, ProblemKind, UserId};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use limits::{History, Limits, PastTurn};
+use relay::Relay;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// One server's state; cheap to clone.
+#[derive(Clone)]
+pub struct House {
+    pub(crate) config: Arc<Config>,
+    pub(crate) db: store::Db,
+    pub(crate) limits: Limits,
+    pub(crate) relay: Relay,
+    pub(crate) vendors: Arc<Vendors>,
+    pub(crate) passwords: Arc<crate::auth::password::Passwords>,
+    /// Turns that run.
+    pub(crate) turns: TaskTracker,
+    /// We were told to go: no longer ready.
+    pub(crate) draining: CancellationToken,
+    /// Running turns end now.
+    pub(crate) cut: CancellationToken,
+    refusals: Arc<Mutex<HashMap<(UserId, ProblemKind), i64>>>,
+}
+
+impl House {
+    pub(crate) fn new(config: Config, db: store::Db) -> anyhow::Result<Self> {
+        let limits = Limits::new(&config.redis_url, history(db.clone()))?;
+        Ok(Self {
+            relay: Relay::new(&config.redis_url)?,
+            vendors: Arc::new(Vendors::new(&config)?),
+            passwords: Arc::new(crate::auth::password::Passwords::new()?),
+            turns: TaskTracker::new(),
+            draining: CancellationToken::new(),
+            cut: CancellationToken::new(),
+            refusals: Arc::default(),
+            config: Arc::new(config),
+            limits,
+            db,
+        })
+    }
+
+    /// The server's clock.
+    pub(crate) fn now() -> OffsetDateTime {
+        OffsetDateTime::now_utc()
+    }
+
+    /// Where pages read from.
+    pub(crate) fn sources(&self) -> Sources {
+        let vendors = Arc::clone(&self.vendors);
+        Sources {
+            db: self.db.clone(),
+            limits: self.limits.clone(),
+            offers: Arc::new(move |model| vendors.offers(model)),
+            report: Arc::new(|error| error::internal(error)),
+            now: Self::now,
+        }
+    }
+
+    /// Names a person's meters and ledger rows: a keyed hash of the address at sign-up, so that neither holds it.
+    pub(crate) fn subject(&self, email: &str) -> anyhow::Result<String> {
+        let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&self.config.secret_key)?;
+        mac.update(crate::auth::email::normalised(email).as_bytes());
+        Ok(hex::encode(mac.finalize().into_bytes()))
+    }
+
+    /// Counts a refusal, in memory: neither Redis nor the ledger is written by one.
+    pub(crate) fn count_refusal(&self, user: UserId, kind: ProblemKind) {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        *refusals.entry((user, kind)).or_default() += 1;
+    }
+
+    /// Writes counted refusals to their hour; what can't be written now is kept for the next time.
+    pub(crate) async fn flush_refusals(&self) {
+        let counted = std::mem::take(&mut *self.refusals.lock().unwrap_or_else(PoisonError::into_inner));
+        for ((user, kind), n) in counted {
+            let name = serde_json::to_value(kind).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
+            if store::refusal::add(&self.db, user, &name, Self::now(), n).await.is_err() {
+                *self.refusals.lock().unwrap_or_else(PoisonError::into_inner).entry((user, kind)).or_default() += n;
+            }
+        }
+    }
+
+    /// Whether this server can take turns.
+    pub(crate) async fn ready(&self) -> Result<(), Problem> {
+        let unready = |what: &str| Problem::new(ProblemKind::ModelUnavailable, format!("Not ready: {what}."));
+        if self.draining.is_cancelled() {
+            return Err(unready("draining"));
+        }
+        store::ping(&self.db).await.map_err(|_| unready("Postgres"))?;
+        self.limits.ping().await.map_err(|_| unready("Redis"))
+    }
+}
+
+/// What the meters are rebuilt from: the ledger's rows of the trailing day, pending ones as holds.
+fn history(db: store::Db) -> History {
+    Arc::new(move |subject| {
+        let db = db.clone();
+        Box::pin(async move {
+            let since = House::now() - time::Duration::hours(25);
+            let past = store::usage::since(&db, &subject, since).await.map_err(|error| error.to_string())?;
+            Ok(past
+                .into_iter()
+                .map(|past| PastTurn {
+                    turn: past.turn_id.to_string(),
+                    at_ms: u64::try_from(past.at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0),
+                    tokens: past.tokens.0,
+                    running: past.pending,
+                })
+                .collect())
+        })
+    })
+}

@@ -1,0 +1,24 @@
+//! The binary: reads the configuration, then serves, or does what a subcommand says.
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use server::{Config, cli::Cli};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    let config = Config::from_env().context("configuration")?;
+    server::telemetry::log(&config);
+    server::telemetry::tls();
+    match cli.command {
+        Some(command) => server::cli::run(command, &config).await,
+        None => {
+            let server = server::build(config).await?;
+            let listener = server.listen().await?;
+            server.serve(listener, server::shutdown_signal()).await
+        }
+    }
+}

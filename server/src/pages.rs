@@ -1,0 +1,112 @@
+//! Drawing pages: one request in, one document out, with its content security policy.
+
+use crate::House;
+use crate::auth::Who;
+use app::visit::{FailedForm, Visit};
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use domain::Problem;
+use http::{HeaderValue, StatusCode, header, request::Parts};
+use leptos::prelude::*;
+use leptos_axum::ResponseOptions;
+
+/// Answers a page's address.
+pub(crate) async fn page(State(house): State<House>, request: Request) -> Response {
+    draw(&house, request, FailedForm::default(), None).await
+}
+
+/// Answers an address that isn't there.
+pub(crate) async fn missing(State(house): State<House>, request: Request) -> Response {
+    let problem = Problem::not_found("page");
+    if request.uri().path().starts_with("/api/") {
+        return crate::error::Refused(problem).into_response();
+    }
+    draw(&house, request, FailedForm::default(), Some(problem)).await
+}
+
+/// Draws the page of a form again, with what was typed and what is wrong with it: 422.
+pub(crate) async fn form_again(house: &House, request: Request, form: FailedForm) -> Response {
+    let mut response = draw(house, request, form, None).await;
+    *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+    response
+}
+
+/// Draws a page that says why there is none.
+pub(crate) async fn problem(house: &House, request: Request, problem: Problem) -> Response {
+    draw(house, request, FailedForm::default(), Some(problem)).await
+}
+
+async fn draw(house: &House, request: Request, form: FailedForm, problem: Option<Problem>) -> Response {
+    let (mut parts, _) = request.into_parts();
+    let status = problem.as_ref().and_then(|problem| StatusCode::from_u16(problem.status()).ok());
+    let viewer = parts.extensions.get::<Who>().and_then(|who| who.0.clone());
+    let query = parts.uri.query().map(|query| {
+        pairs(query)
+    });
+    parts.extensions.insert(Visit {
+        path: parts.uri.path().to_owned(),
+        query: query.unwrap_or_default(),
+        viewer,
+        form,
+        problem,
+    });
+    let (sources, reload, options) = (house.sources(), house.config.live_reload_port, leptos_options(house));
+    let handler = leptos_axum::render_app_async_with_context(
+        move || provide(&sources, reload),
+        move || app::shell(options.clone()),
+    );
+    let mut response = handler(Request::from_parts(parts, Body::empty())).await;
+    if let Some(status) = status {
+        *response.status_mut() = status;
+    }
+    let headers = response.headers_mut();
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-store"));
+    response
+}
+
+/// What every page and server function finds as context.
+pub(crate) fn provide(sources: &app::api::context::Sources, reload_port: Option<u16>) {
+    provide_context(sources.clone());
+    let parts = use_context::<Parts>();
+    let visit = parts.and_then(|parts| {
+        // Server functions come without a visit of their own, and with a viewer.
+        parts.extensions.get::<Visit>().cloned().or_else(|| {
+            let viewer = parts.extensions.get::<Who>().and_then(|who| who.0.clone());
+            Some(Visit { path: parts.uri.path().to_owned(), viewer, ..Visit::default() })
+        })
+    });
+    provide_context(visit.unwrap_or_default());
+    if let (Some(response), Some(nonce)) = (use_context::<ResponseOptions>(), use_nonce()) {
+        let connect = reload_port.map(|port| format!(" ws://127.0.0.1:{port} ws://localhost:{port}")).unwrap_or_default();
+        let policy = format!(
+            "default-src 'none'; script-src 'self' 'nonce-{nonce}' 'wasm-unsafe-eval'; style-src 'self'; font-src 'self'; \
+             img-src 'self' data:; connect-src 'self'{connect}; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+        );
+        if let Ok(policy) = HeaderValue::from_str(&policy) {
+            response.insert_header(header::CONTENT_SECURITY_POLICY, policy);
+        }
+    }
+}
+
+/// The pairs of a query, decoded.
+fn pairs(query: &str) -> Vec<(String, String)> {
+    let uri = format!("/?{query}").parse::<http::Uri>();
+    uri.ok()
+        .and_then(|uri| axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&uri).ok())
+        .map(|axum::extract::Query(pairs)| pairs)
+        .unwrap_or_default()
+}
+
+/// Built here rather than read from the environment, which `config.rs` alone does. Release builds carry hashed names,
+/// which cargo-leptos lists in a file beside the binary.
+pub(crate) fn leptos_options(house: &House) -> LeptosOptions {
+    let site_root = house.config.site_root.to_string_lossy().into_owned();
+    LeptosOptions::builder()
+        .output_name("quotient")
+        .site_root(site_root)
+        .site_addr(house.config.listen_addr)
+        .reload_port(u32::from(house.config.live_reload_port.unwrap_or(3001)))
+        .hash_files(!cfg!(debug_assertions))
+        .build()
+}

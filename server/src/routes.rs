@@ -1,0 +1,123 @@
+//! Every URL on one page, and what each request passes on its way.
+
+use crate::auth::{self, admins, forms, identify, signed_in};
+use crate::error::{Refused, panicked};
+use crate::pages::{missing, page, provide};
+use crate::{House, admin, chat, telemetry};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::Router;
+use domain::{Problem, ProblemKind};
+use http::{HeaderName, HeaderValue, header};
+use std::net::SocketAddr;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::csrf::CsrfLayer;
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+use tower_http::services::{ServeDir, ServeFile};
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::trace::TraceLayer;
+
+/// The whole router.
+pub(crate) fn router(house: &House) -> Router {
+    let for_everyone = Router::new()
+        .route("/", get(page))
+        .route("/pricing", get(page))
+        .route("/sign-up", get(page).post(forms::sign_up))
+        .route("/sign-in", get(page).post(forms::sign_in))
+        .route("/sign-out", post(forms::sign_out))
+        .route("/fn/{*name}", post(server_function));
+    let for_viewers = Router::new()
+        .route("/chat", get(page))
+        .route("/chat/{conversation_id}", get(page))
+        .route("/usage", get(page))
+        .route_layer(from_fn(signed_in))
+        .route("/chat/{conversation_id}/delete", post(chat::delete));
+    let for_admins = Router::new()
+        .route("/admin", get(page))
+        .route("/admin/users/{user_id}", get(page))
+        .route("/admin/users/{user_id}/plan", post(admin::set_plan))
+        .route_layer(from_fn_with_state(house.clone(), admins));
+    // Paid: /api/chat alone, through `turn::begin`, which admits.
+    let api = Router::new()
+        .route("/api/chat", post(chat::ask))
+        .route("/api/turns/{turn_id}/events", get(chat::events))
+        .route("/api/turns/{turn_id}/stop", post(chat::stop))
+        .route("/api/quota", get(chat::quota))
+        .route("/api/estimate", post(chat::estimate));
+    let known = for_everyone
+        .merge(for_viewers)
+        .merge(for_admins)
+        .merge(api)
+        .fallback(missing)
+        .layer(from_fn_with_state(house.clone(), identify))
+        .layer(auth::session::layer(house.db.clone(), house.config.is_https()))
+        .layer(DefaultBodyLimit::max(64 * 1024))
+        .layer(CsrfLayer::new().with_rejection_response(|_| {
+            Refused(Problem::new(ProblemKind::Forbidden, "This came from another site, so it was not done.")).into_response()
+        }));
+    Router::new()
+        .route("/healthz", get(async || "ok"))
+        .route("/readyz", get(ready))
+        .merge(files(house))
+        .merge(known)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(CompressionLayer::new())
+        .layer(always("x-content-type-options", "nosniff"))
+        .layer(always("referrer-policy", "strict-origin-when-cross-origin"))
+        .layer(always("cross-origin-opener-policy", "same-origin"))
+        .layer(SetResponseHeaderLayer::if_not_present(
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+        ))
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(TraceLayer::new_for_http().make_span_with(|request: &Request| {
+            // The path alone: queries and bodies hold what people wrote.
+            tracing::info_span!("request", method = %request.method(), path = request.uri().path())
+        }))
+        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+        .with_state(house.clone())
+}
+
+fn always(name: &'static str, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::overriding(HeaderName::from_static(name), HeaderValue::from_static(value))
+}
+
+/// The built site: wasm and script, styles, fonts, what stands at the root.
+fn files(house: &House) -> Router<House> {
+    let root = &house.config.site_root;
+    let folder = |name: &str| ServeDir::new(root.join(name)).precompressed_br().precompressed_gzip();
+    let cached = |value: &'static str| SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static(value));
+    // Release builds name files by their content; in development a name stays while its content changes.
+    let built = if cfg!(debug_assertions) { "no-cache" } else { "public, max-age=31536000, immutable" };
+    let mut router = Router::new()
+        .nest_service("/pkg", tower::ServiceBuilder::new().layer(cached(built)).service(folder("pkg")))
+        .nest_service("/style", tower::ServiceBuilder::new().layer(cached("no-cache")).service(folder("style")))
+        .nest_service("/fonts", tower::ServiceBuilder::new().layer(cached("public, max-age=31536000, immutable")).service(folder("fonts")));
+    for name in ["favicon.svg", "touch-icon.png", "robots.txt"] {
+        router = router.route_service(&format!("/{name}"), ServeFile::new(root.join(name)));
+    }
+    router
+}
+
+async fn server_function(State(house): State<House>, request: Request) -> Response {
+    let (sources, reload) = (house.sources(), house.config.live_reload_port);
+    leptos_axum::handle_server_fns_with_context(move || provide(&sources, reload), request).await.into_response()
+}
+
+async fn ready(State(house): State<House>) -> Result<&'static str, Refused> {
+    house.ready().await?;
+    Ok("ready")
+}
+
+/// Serves the numbers on an address of their own, which isn't for the public.
+pub(crate) async fn serve_metrics(addr: SocketAddr) {
+    let handle = telemetry::metrics();
+    let router = Router::new().route("/metrics", get(async || handle.render()));
+    let served = async { axum::serve(tokio::net::TcpListener::bind(addr).await?, router).await };
+    if let Err(error) = served.await {
+        tracing::error!(%error, %addr, "metrics aren't served");
+    }
+}
