@@ -1,5 +1,8 @@
 //! What people see, compiled twice: for the server, which draws every page, and for the browser, which wakes what moves.
 
+// A page is one type; what holds the chat nests deeper than the default.
+#![recursion_limit = "512"]
+
 pub mod api;
 pub mod browser;
 pub mod components;

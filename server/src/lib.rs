@@ -1,5 +1,8 @@
 //! The process. `build` is the one door, for `main` and for tests alike.
 
+// Pages are types that nest deeper than the default.
+#![recursion_limit = "512"]
+
 mod admin;
 mod auth;
 mod chat;
@@ -37,6 +40,8 @@ pub struct Server {
 /// When Postgres doesn't answer or a migration fails. Redis may come later.
 pub async fn build(config: Config) -> anyhow::Result<Server> {
     telemetry::tls();
+    // Pages are drawn on tokio; a second call changes nothing.
+    let _ = any_spawner::Executor::init_tokio();
     let db = store::connect(&config.database_url, 20).await.context("Postgres doesn't answer at DATABASE_URL")?;
     store::migrate(&db).await.context("migrations")?;
     let house = House::new(config, db)?;

@@ -76,7 +76,7 @@ pub(crate) fn router(house: &House) -> Router {
         .layer(TraceLayer::new_for_http().make_span_with(|request: &Request| {
             // The path alone: queries and bodies hold what people wrote.
             tracing::info_span!("request", method = %request.method(), path = request.uri().path())
-        }))
+        }).on_failure(()))
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
         .with_state(house.clone())
 }

@@ -1,1 +1,162 @@
-//! x
+//! A model vendor on a real socket, for development and tests: speaks both wire formats, does what the question tells it
+//! to, and counts what it served. The count is the oracle that ledgers are compared with.
+//!
+//! A question may hold directives in double braces: `{{words:40}}` how much to say, `{{pace:5}}` milliseconds between
+//! words, `{{hold}}` wait halfway until released, `{{status:529}}` refuse, `{{break:3}}` drop the connection after three
+//! words, `{{error:3}}` send an error event instead, `{{cached:100}}`, `{{reasoning:5}}`, `{{nousage}}`, `{{endless}}`
+//! ignore the length limit.
+
+mod script;
+mod wire;
+
+pub use script::Script;
+
+use axum::Json;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use wire::Format;
+
+/// One call, as the vendor would bill it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Served {
+    /// The model that was asked.
+    pub model: String,
+    /// Input tokens that came from no cache.
+    pub input: u64,
+    /// Input tokens read from cache.
+    pub cache_read: u64,
+    /// Output tokens, reasoning included.
+    pub output: u64,
+    /// The part of output that was reasoning.
+    pub reasoning: u64,
+    /// The words of the answer, as far as they were sent.
+    pub text: String,
+    /// Whether the vendor's own end was sent.
+    pub ended: bool,
+    /// Messages in the prompt.
+    pub messages: usize,
+    /// The limit that was asked for.
+    pub max_output: u64,
+}
+
+#[derive(Clone)]
+struct Shared {
+    journal: Arc<Mutex<Vec<Served>>>,
+    /// Answers that hold wait until this is true.
+    released: watch::Sender<bool>,
+}
+
+/// A running stand-in.
+pub struct StandIn {
+    addr: SocketAddr,
+    shared: Shared,
+}
+
+impl StandIn {
+    /// Starts on an address; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// When the address is taken.
+    pub async fn start(addr: SocketAddr) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(addr).await?;
+        let addr = listener.local_addr()?;
+        let shared = Shared { journal: Arc::default(), released: watch::Sender::new(false) };
+        let router = Router::new()
+            .route("/v1/messages", post(async |state, body| answer(Format::Messages, state, body).await))
+            .route("/v1/chat/completions", post(async |state, body| answer(Format::Completions, state, body).await))
+            .route("/journal", get(journal))
+            .route("/release", post(release))
+            .with_state(shared.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Ok(Self { addr, shared })
+    }
+
+    /// Where it listens: the base URL for Anthropic; OpenAI's has `/v1` behind it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// Everything it served, in the order of arrival.
+    #[must_use]
+    pub fn served(&self) -> Vec<Served> {
+        lock(&self.shared.journal).clone()
+    }
+
+    /// Lets answers that hold go on, those to come too.
+    pub fn release(&self) {
+        self.shared.released.send_replace(true);
+    }
+}
+
+fn lock(journal: &Mutex<Vec<Served>>) -> std::sync::MutexGuard<'_, Vec<Served>> {
+    journal.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn journal(State(shared): State<Shared>) -> Json<Vec<Served>> {
+    Json(lock(&shared.journal).clone())
+}
+
+async fn release(State(shared): State<Shared>) {
+    shared.released.send_replace(true);
+}
+
+async fn answer(format: Format, State(shared): State<Shared>, Json(body): Json<serde_json::Value>) -> Response {
+    let asked = wire::read(format, &body);
+    let script = Script::read(&asked.question);
+    if let Some(status) = script.status {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let error = Json(serde_json::json!({"type": "error", "error": {"type": "overloaded_error", "message": "no"}}));
+        return (status, [(header::RETRY_AFTER, "3")], error).into_response();
+    }
+    let index = {
+        let mut journal = lock(&shared.journal);
+        let served = Served {
+            model: asked.model.clone(),
+            input: asked.words.saturating_sub(script.cached),
+            cache_read: script.cached.min(asked.words),
+            messages: asked.messages,
+            max_output: asked.max_output,
+            ..Served::default()
+        };
+        journal.push(served);
+        journal.len() - 1
+    };
+    let mut steps = wire::steps(format, &asked, &script);
+    let released = shared.released.subscribe();
+    let stream = futures::stream::unfold((steps.remove(0), steps.into_iter()), move |(step, mut rest)| {
+        let (shared, mut released) = (shared.clone(), released.clone());
+        async move {
+            if step.pause_ms > 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(step.pause_ms)).await;
+            }
+            if step.holds {
+                let _ = released.wait_for(|&released| released).await;
+            }
+            if step.breaks {
+                return Some((Err(std::io::Error::other("broken on purpose")), (wire::Step::over(), rest)));
+            }
+            if step.is_over {
+                return None;
+            }
+            if let Some(served) = lock(&shared.journal).get_mut(index) {
+                served.output += step.output;
+                served.reasoning += step.reasoning;
+                served.text.push_str(&step.word);
+                served.ended |= step.ends;
+            }
+            let next = rest.next().unwrap_or_else(wire::Step::over);
+            Some((Ok::<_, std::io::Error>(bytes::Bytes::from(step.wire)), (next, rest)))
+        }
+    });
+    ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(stream)).into_response()
+}

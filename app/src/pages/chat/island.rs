@@ -100,15 +100,17 @@ pub fn Chat(
                     {children()}
                     {greeting}
                     <For each=move || state.turns.get() key=|turn| turn.id let:turn>
-                        <LiveTurn turn on_retry=move |text: String| state.retry(&text, labels)/>
+                        {view! { <LiveTurn turn on_retry=move |text: String| state.retry(&text, labels)/> }.into_any()}
                     </For>
                 </div>
             </div>
             <p class="unseen" role="status" aria-live="polite">{move || state.announced.get()}</p>
             <noscript><p class="noscript">"Reading works without JavaScript; sending a message needs it."</p></noscript>
-            <Composer node=state.input models model=state.model running=Signal::derive(move || state.running.get().is_some()) can_send=state.has_text quota=state.quota
-                back_at on_type=move |()| state.typed() on_send=send
-                on_stop=move |()| state.stop()/>
+            {view! {
+                <Composer node=state.input models model=state.model running=Signal::derive(move || state.running.get().is_some())
+                    can_send=state.has_text quota=state.quota back_at on_type=move |()| state.typed() on_send=send on_stop=move |()| state.stop()/>
+            }
+            .into_any()}
             <Toast text=state.toast on_close=move |()| state.toast.set(None) on_hover=move |on| state.hovered.set(on)/>
         </div>
     }

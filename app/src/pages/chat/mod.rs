@@ -52,16 +52,19 @@ fn Shown(view: ChatView) -> impl IntoView {
         <Title text=title.clone()/>
         <a class="skip" href="#question">"Skip to the message box"</a>
         <div class="chat-frame">
-            <Sidebar listed current=id/>
+            {view! { <Sidebar listed current=id/> }.into_any()}
             <main class="chat-main">
                 <header class="chat-bar">
                     <button type="button" class="quiet menu" popovertarget="sidebar" aria-label="Conversations"><Draw icon=Icon::Menu size=20/></button>
                     <h1>{title}</h1>
                     {delete}
                 </header>
-                <Chat conversation=id name running models quota>
-                    {messages.into_iter().map(|message| view! { <Past message/> }).collect_view()}
-                </Chat>
+                {view! {
+                    <Chat conversation=id name running models quota>
+                        {messages.into_iter().map(|message| view! { <Past message/> }).collect_view().into_any()}
+                    </Chat>
+                }
+                .into_any()}
             </main>
         </div>
     }

@@ -1,0 +1,271 @@
+//! The test house: a server of its own with a database of its own, and people who visit it.
+
+use domain::TurnEvent;
+use domain::sse::SseParser;
+use http::StatusCode;
+use reqwest::{Client, RequestBuilder, Response, header, redirect};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use server::Config;
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use stand_in::StandIn;
+use std::str::FromStr;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+#[allow(clippy::disallowed_methods, reason = "tests find their databases where ./dev put them")]
+fn env(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} isn't set: run the tests with ./dev test"))
+}
+
+/// A server that runs, and what is beneath it.
+pub struct TestHouse {
+    pub url: String,
+    pub db: PgPool,
+    pub vendor: StandIn,
+    pub redis: redis::aio::MultiplexedConnection,
+    /// The configuration it was built with: for a second server over the same databases.
+    pub config: Config,
+    stop: CancellationToken,
+    running: JoinHandle<anyhow::Result<()>>,
+}
+
+/// Names and values as the environment would have them.
+pub fn config(pairs: &[(&str, &str)]) -> Config {
+    let pairs: Vec<(String, String)> = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    Config::read(&|name| {
+        pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+    })
+    .unwrap()
+}
+
+impl TestHouse {
+    /// A house with both vendors' keys set, and `admin@example.com` an admin at sign-up.
+    pub async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// A house with more or other settings.
+    pub async fn with(more: &[(&str, &str)]) -> Self {
+        server::telemetry::tls();
+        let (base, name) = (env("DATABASE_URL"), format!("test_{}", Uuid::new_v4().simple()));
+        let options = PgConnectOptions::from_str(&base).unwrap();
+        let admin = PgPoolOptions::new().max_connections(1).connect_with(options.clone()).await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("create database {name} template template0"))).execute(&admin).await.unwrap();
+        admin.close().await;
+        let db = PgPoolOptions::new().max_connections(4).connect_with(options.database(&name)).await.unwrap();
+        let vendor = StandIn::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let secret = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+        let (head, _) = base.rsplit_once('/').unwrap();
+        let (database_url, redis_url) = (format!("{head}/{name}"), env("REDIS_URL"));
+        let openai = format!("{}/v1", vendor.url());
+        let site = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/site");
+        let mut pairs = vec![
+            ("DATABASE_URL", database_url.as_str()),
+            ("REDIS_URL", redis_url.as_str()),
+            ("LISTEN_ADDR", "127.0.0.1:0"),
+            ("SECRET_KEY", secret.as_str()),
+            ("SITE_ROOT", site),
+            ("ANTHROPIC_API_KEY", "test-key"),
+            ("ADMIN_EMAILS", "admin@example.com"),
+        ];
+        pairs.extend_from_slice(more);
+        let mut config = config(&pairs);
+        if config.anthropic_api_key.is_some() {
+            config.anthropic_base_url = Some(vendor.url());
+            config.openai_base_url = Some(openai);
+            config.openai_api_key = Some(SecretString::from("test-key"));
+        }
+        let redis = redis::Client::open(redis_url).unwrap().get_multiplexed_async_connection().await.unwrap();
+        let (url, stop, running) = start(config.clone()).await;
+        Self { url, db, vendor, redis, config, stop, running }
+    }
+
+    /// Another server of the same house: same databases, same vendor.
+    pub async fn second(&self) -> (String, CancellationToken) {
+        let (url, stop, _) = start(self.config.clone()).await;
+        (url, stop)
+    }
+
+    /// A person who isn't signed in.
+    pub fn visitor(&self) -> Visitor {
+        let client = Client::builder().redirect(redirect::Policy::none()).build().unwrap();
+        Visitor { url: self.url.clone(), client, cookie: None }
+    }
+
+    /// A person who has just signed up.
+    pub async fn person(&self, email: &str) -> Visitor {
+        let mut visitor = self.visitor();
+        let response = visitor.form("/sign-up", &[("email", email), ("password", "correct horse")]).await;
+        assert_eq!(response.status(), StatusCode::SEE_OTHER, "{email}");
+        visitor
+    }
+
+    /// Stops it as SIGTERM would, and waits.
+    pub async fn shut(self) {
+        self.stop.cancel();
+        self.running.await.unwrap().unwrap();
+    }
+
+    /// Puts somebody on a plan, behind the app's back.
+    pub async fn plan(&self, email: &str, plan: &str) {
+        let done = sqlx::query("update account set plan_id = $2 where email = $1").bind(email).bind(plan).execute(&self.db).await;
+        assert_eq!(done.unwrap().rows_affected(), 1);
+    }
+
+    /// Gives a plan other numbers.
+    pub async fn limits(&self, plan: &str, requests: i64, tokens: i64, in_flight: i64) {
+        sqlx::query("update plan set requests_per_minute = $2, tokens_per_day = $3, in_flight = $4 where plan_id = $1")
+            .bind(plan)
+            .bind(requests)
+            .bind(tokens)
+            .bind(in_flight)
+            .execute(&self.db)
+            .await
+            .unwrap();
+    }
+
+    /// One value of the database.
+    pub async fn one<T>(&self, sql: &'static str) -> T
+    where
+        T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + Send + Unpin,
+    {
+        sqlx::query_scalar(sql).fetch_one(&self.db).await.unwrap()
+    }
+
+    /// Waits until a query answers true; a test that waits for ever is ended by its own timeout.
+    pub async fn until(&self, sql: &'static str) {
+        let waiting = async {
+            while !self.one::<bool>(sql).await {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(20), waiting).await.unwrap_or_else(|_| panic!("never true: {sql}"));
+    }
+}
+
+async fn start(config: Config) -> (String, CancellationToken, JoinHandle<anyhow::Result<()>>) {
+    let server = server::build(config).await.unwrap();
+    let listener = server.listen().await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(server.serve(listener, stop.clone().cancelled_owned()));
+    (url, stop, running)
+}
+
+/// A browser without a screen: keeps its cookie, follows no redirects.
+#[derive(Clone)]
+pub struct Visitor {
+    pub url: String,
+    client: Client,
+    pub cookie: Option<String>,
+}
+
+impl Visitor {
+    /// A request with the cookie.
+    pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
+        let request = self.client.request(method.parse().unwrap(), format!("{}{path}", self.url));
+        match &self.cookie {
+            Some(cookie) => request.header(header::COOKIE, cookie),
+            None => request,
+        }
+    }
+
+    pub async fn get(&self, path: &str) -> Response {
+        self.request("GET", path).send().await.unwrap()
+    }
+
+    pub async fn text(&self, path: &str) -> String {
+        let response = self.get(path).await;
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        response.text().await.unwrap()
+    }
+
+    /// Sends a form, and takes the cookie that comes back.
+    pub async fn form(&mut self, path: &str, fields: &[(&str, &str)]) -> Response {
+        let response = self.request("POST", path).form(fields).send().await.unwrap();
+        for cookie in response.headers().get_all(header::SET_COOKIE) {
+            self.cookie = Some(cookie.to_str().unwrap().split(';').next().unwrap().to_owned());
+        }
+        response
+    }
+
+    pub async fn quota(&self) -> Value {
+        self.get("/api/quota").await.json().await.unwrap()
+    }
+
+    /// Sends a chat request as it is.
+    pub async fn post(&self, body: &Value) -> Response {
+        self.request("POST", "/api/chat").json(body).send().await.unwrap()
+    }
+
+    /// Asks in a new conversation, of the cheapest model of each vendor.
+    pub async fn ask(&self, text: &str) -> Response {
+        self.post(&json!({"model": "claude-haiku-4-5", "text": text})).await
+    }
+
+    /// Asks, and reads the answer to its end.
+    pub async fn answer(&self, text: &str) -> Vec<(u64, TurnEvent)> {
+        let response = self.ask(text).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        events(response).await
+    }
+}
+
+/// All events of an answer, read to the end.
+pub async fn events(response: Response) -> Vec<(u64, TurnEvent)> {
+    let mut reading = Reading::new(response);
+    let mut all = Vec::new();
+    while let Some(event) = reading.next().await {
+        all.push(event);
+    }
+    all
+}
+
+/// An answer that is read event by event.
+pub struct Reading {
+    response: Response,
+    parser: SseParser,
+    ready: std::collections::VecDeque<(u64, TurnEvent)>,
+    /// Comment lines seen: heartbeats.
+    pub comments: usize,
+}
+
+impl Reading {
+    pub fn new(response: Response) -> Self {
+        Self { response, parser: SseParser::new(), ready: Default::default(), comments: 0 }
+    }
+
+    /// Reads one chunk of bytes; false at the end.
+    pub async fn more(&mut self) -> bool {
+        let Ok(Some(bytes)) = self.response.chunk().await else { return false };
+        self.comments += bytes.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b":")).count();
+        for event in self.parser.feed(&bytes) {
+            let data: Value = serde_json::from_str(&event.data).unwrap();
+            let parsed = serde_json::from_value(json!({"event": event.name, "data": data})).unwrap();
+            self.ready.push_back((event.id.parse().unwrap(), parsed));
+        }
+        true
+    }
+
+    pub async fn next(&mut self) -> Option<(u64, TurnEvent)> {
+        while self.ready.is_empty() {
+            if !self.more().await {
+                return None;
+            }
+        }
+        self.ready.pop_front()
+    }
+}
+
+/// The words of an answer.
+pub fn words(events: &[(u64, TurnEvent)]) -> String {
+    events.iter().filter_map(|(_, event)| if let TurnEvent::Delta { text } = event { Some(text.as_str()) } else { None }).collect()
+}
+
+/// The problem of a refusal.
+pub async fn problem(response: Response) -> Value {
+    response.json::<Value>().await.unwrap()["problem"].take()
+}
