@@ -136,6 +136,8 @@ async fn answer(format: Format, State(shared): State<Shared>, Json(body): Json<s
     let stream = futures::stream::unfold((steps.remove(0), steps.into_iter()), move |(step, mut rest)| {
         let (shared, mut released) = (shared.clone(), released.clone());
         async move {
+            // Lets go of what was written before: each event is a write of its own, also ahead of a broken connection.
+            tokio::task::yield_now().await;
             if step.pause_ms > 0 {
                 tokio::time::sleep(std::time::Duration::from_millis(step.pause_ms)).await;
             }

@@ -68,7 +68,9 @@ pub(crate) fn steps(format: Format, asked: &Asked, script: &Script) -> Vec<Step>
         None => MARKDOWN.split_inclusive([' ', '\n']).map(str::to_owned).collect(),
     };
     let room = if script.endless { usize::MAX } else { usize::try_from(asked.max_output).unwrap_or(usize::MAX) };
-    let said = all.len().min(room.saturating_sub(script.reasoning));
+    // A scripted word and its number are two tokens, as in the vocabularies that estimates are made with.
+    let each: usize = if script.words.is_some() { 2 } else { 1 };
+    let said = all.len().min(room.saturating_sub(script.reasoning) / each);
     let is_cut = said < all.len();
     let mut steps = vec![head(format, asked, input, cached)];
     for n in 0..script.reasoning {
@@ -93,9 +95,9 @@ pub(crate) fn steps(format: Format, asked: &Asked, script: &Script) -> Vec<Step>
             Format::Messages => event("content_block_delta", &json!({"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": word}})),
             Format::Completions => completion(asked, &json!({"content": word}), Value::Null),
         };
-        steps.push(Step { wire, word, output: 1, pause_ms: script.pace_ms, holds: script.holds && n == said / 2, ..Step::default() });
+        steps.push(Step { wire, word, output: each as u64, pause_ms: script.pace_ms, holds: script.holds && n == said / 2, ..Step::default() });
     }
-    steps.push(tail(format, asked, script, input, cached, (said + script.reasoning) as u64, is_cut));
+    steps.push(tail(format, asked, script, input, cached, (said * each + script.reasoning) as u64, is_cut));
     steps
 }
 

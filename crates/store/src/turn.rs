@@ -19,6 +19,8 @@ pub struct Known {
     pub user_id: Option<UserId>,
     /// What was asked, hashed.
     pub request_hash: Vec<u8>,
+    /// Whether it is over.
+    pub ended: bool,
 }
 
 /// Looks a turn up by its key, whoever owns it.
@@ -26,10 +28,10 @@ pub struct Known {
 /// # Errors
 /// When Postgres does.
 pub async fn find(db: impl PgExecutor<'_>, id: TurnId) -> Result<Option<Known>> {
-    let row = sqlx::query!("select user_id, request_hash from turn where turn_id = $1", Uuid::from(id))
+    let row = sqlx::query!(r#"select user_id, request_hash, ended_at is not null as "ended!" from turn where turn_id = $1"#, Uuid::from(id))
         .fetch_optional(db)
         .await?;
-    Ok(row.map(|row| Known { user_id: row.user_id.map(Into::into), request_hash: row.request_hash }))
+    Ok(row.map(|row| Known { user_id: row.user_id.map(Into::into), request_hash: row.request_hash, ended: row.ended }))
 }
 
 /// Everything that must be durable before money is spent.
@@ -365,13 +367,4 @@ pub async fn refused(db: &Db, turn_id: TurnId, conversation: ConversationId, beg
     .await?;
     tx.commit().await?;
     Ok(())
-}
-
-/// Whether a turn is written down and has not ended.
-///
-/// # Errors
-/// When Postgres does.
-pub async fn is_open(db: impl PgExecutor<'_>, id: TurnId) -> Result<bool> {
-    let row = sqlx::query!("select 1 as one from turn where turn_id = $1 and ended_at is null", Uuid::from(id)).fetch_optional(db).await?;
-    Ok(row.is_some())
 }

@@ -83,13 +83,18 @@ async fn follow(house: &House, turn_id: TurnId) -> Result<Begun, Problem> {
     loop {
         match house.relay.tail(turn_id, 0).await {
             Ok(Some(tail)) => return Ok(Begun { tail, quota: None }),
-            Ok(None) if Instant::now() < until && store::turn::is_open(&house.db, turn_id).await.map_err(lost)? => {
-                tokio::time::sleep(Duration::from_millis(100)).await;
+            // Admitted or written, and its first event still to come: another request is at steps 6 to 8.
+            Ok(None) if Instant::now() < until && !has_ended(house, turn_id).await? => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
             Ok(None) => return Err(Problem::new(ProblemKind::Gone, "This answer has ended. The conversation has it.")),
             Err(error) => return Err(Refused::from(error).0),
         }
     }
+}
+
+async fn has_ended(house: &House, turn_id: TurnId) -> Result<bool, Problem> {
+    Ok(store::turn::find(&house.db, turn_id).await.map_err(lost)?.is_some_and(|turn| turn.ended))
 }
 
 /// The model that is asked: the one named, else the first that plan and vendors both offer.

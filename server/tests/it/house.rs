@@ -159,7 +159,7 @@ async fn start(config: Config) -> (String, CancellationToken, JoinHandle<anyhow:
 #[derive(Clone)]
 pub struct Visitor {
     pub url: String,
-    client: Client,
+    pub client: Client,
     pub cookie: Option<String>,
 }
 

@@ -23,7 +23,7 @@ async fn pages_carry_what_they_need_and_nothing_else() {
         assert_ne!(response.headers()["referrer-policy"], "no-referrer");
         let page = response.text().await.unwrap();
         assert!(!page.contains(" style=\""), "{path} has a style attribute");
-        assert!(!page.contains("__RESOLVED_RESOURCES") && !page.contains("__SERIALIZED"), "{path} prints data twice");
+        assert!(page.contains("__RESOLVED_RESOURCES=[];") && !page.contains("__RESOLVED_RESOURCES[") && !page.contains("__RESOLVED_RESOURCES.push"), "{path} prints data twice");
         assert_eq!(page.contains("/pkg/"), path.starts_with("/chat"), "{path}");
         assert_eq!(page.matches("<h1").count(), 1, "{path} has one heading");
         assert!(page.contains("lang=\"en\"") && page.contains("class=\"skip\""), "{path}");
@@ -84,7 +84,7 @@ async fn what_a_model_says_is_sanitised_on_the_page() {
     let house = TestHouse::new().await;
     let ann = house.person("ann@example.com").await;
     ann.answer("{{words:2}}").await;
-    sqlx::query("update message set body = '<script>alert(1)</script> ![x](https://evil.example/?q=1) [a](javascript:alert(1))' where role = 'assistant'")
+    sqlx::query("update message set body = E'hi <script>alert(1)</script>\n\n![x](https://evil.example/?q=1)\n\n[a](javascript:alert(1))' where role = 'assistant'")
         .execute(&house.db)
         .await
         .unwrap();

@@ -1,0 +1,130 @@
+// A house for browser tests: the vendor stand-in, a database of its own, and the server that `./dev up` runs.
+import { spawn, execFileSync } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { createServer } from 'node:net';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+
+export const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
+export const shots = join(root, 'end2end/shots');
+mkdirSync(shots, { recursive: true });
+
+const binary = join(root, process.env.QUOTIENT_BIN ?? 'target/debug/quotient');
+
+const freePort = () => new Promise((done) => {
+  const server = createServer().listen(0, '127.0.0.1', () => {
+    const { port } = server.address();
+    server.close(() => done(port));
+  });
+});
+
+// Rows of a query, as arrays of strings.
+const psql = (url, sql) => execFileSync('psql', [url, '-XAtq', '-F', '\t', '-c', sql], { encoding: 'utf8' })
+  .trim().split('\n').filter(Boolean).map((line) => line.split('\t'));
+
+// Starts a house. With `vendor: false` no key is set, so the demo model answers.
+export async function startHouse({ vendor = true, env = {} } = {}) {
+  const name = `end2end_${randomBytes(6).toString('hex')}`;
+  const base = process.env.DATABASE_URL.replace(/\/[^/]*$/, '');
+  psql(`${base}/postgres`, `create database ${name}`);
+  const children = [];
+  let vendorUrl;
+  if (vendor) {
+    const standIn = spawn(join(root, 'target/debug/stand-in'), ['127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'inherit'] });
+    children.push(standIn);
+    vendorUrl = await new Promise((done) => createInterface({ input: standIn.stdout }).once('line', done));
+  }
+  const url = `http://127.0.0.1:${await freePort()}`;
+  const settings = {
+    DATABASE_URL: `${base}/${name}`,
+    PUBLIC_URL: url,
+    LISTEN_ADDR: url.slice('http://'.length),
+    SECRET_KEY: randomBytes(32).toString('hex'),
+    SITE_ROOT: join(root, 'target/site'),
+    ADMIN_EMAILS: 'owner@example.com',
+    RUST_LOG: 'warn',
+    ...(vendor && {
+      ANTHROPIC_API_KEY: 'test-key', ANTHROPIC_BASE_URL: vendorUrl,
+      OPENAI_API_KEY: 'test-key', OPENAI_BASE_URL: `${vendorUrl}/v1`,
+    }),
+    ...env,
+  };
+  const run = (...args) => execFileSync(binary, args, { env: { ...process.env, ...settings }, encoding: 'utf8' });
+  const server = spawn(binary, [], { env: { ...process.env, ...settings }, stdio: ['ignore', 'ignore', 'inherit'] });
+  children.push(server);
+  for (let tries = 0; ; tries += 1) {
+    const ready = await fetch(`${url}/readyz`).catch(() => null);
+    if (ready?.ok) break;
+    if (tries > 200) throw new Error('the server is not ready');
+    await new Promise((wait) => setTimeout(wait, 50));
+  }
+  return {
+    url,
+    run,
+    query: (sql) => psql(settings.DATABASE_URL, sql),
+    served: async () => (await fetch(`${vendorUrl}/journal`)).json(),
+    release: () => fetch(`${vendorUrl}/release`, { method: 'POST' }),
+    // Ends it as production would, and answers its exit code.
+    stop: async () => {
+      const exited = new Promise((done) => server.once('exit', done));
+      server.kill('SIGTERM');
+      const code = await exited;
+      children.forEach((child) => child.kill());
+      psql(`${base}/postgres`, `drop database ${name} with (force)`);
+      return code;
+    },
+  };
+}
+
+// A browser on the system's Chromium. Pages collect what the console and the policy complain about.
+export async function startBrowser() {
+  const browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+      '--disable-component-update', '--disable-sync', '--font-render-hinting=none'],
+  });
+  const complaints = [];
+  return {
+    complaints,
+    // A person with a window of their own.
+    visitor: async (options = {}) => {
+      const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+      const page = await context.newPage();
+      page.on('console', (message) => {
+        // A refusal is an answer with a status, which Chromium reports on its own.
+        const expected = message.text().startsWith('Failed to load resource: the server responded with a status of');
+        if (['error', 'warning'].includes(message.type()) && !expected) complaints.push(`${page.url()}: ${message.text()}`);
+      });
+      page.on('pageerror', (error) => complaints.push(`${page.url()}: ${error}`));
+      return page;
+    },
+    stop: async () => {
+      await browser.close();
+    },
+  };
+}
+
+export const password = 'correct horse battery';
+
+export async function signUp(page, house, email, name = '') {
+  await page.goto(`${house.url}/sign-up`);
+  await page.getByLabel('Name').fill(name);
+  await page.getByLabel('Email').fill(email);
+  await page.getByLabel('Password').fill(password);
+  await page.getByRole('button', { name: 'Make the account' }).click();
+  await page.waitForURL('**/chat');
+}
+
+// The chat has woken: its meter and buttons work.
+export const woken = (page) => page.waitForFunction(() => {
+  const box = document.querySelector('#question');
+  return box && document.activeElement === box;
+});
+
+export async function send(page, text) {
+  await page.locator('#question').fill(text);
+  await page.locator('#question').press('Enter');
+}

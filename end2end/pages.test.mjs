@@ -1,0 +1,65 @@
+// Every page: readable, labelled, inside the window, in both themes, and free of complaints.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { AxeBuilder } from '@axe-core/playwright';
+import { send, signUp, startBrowser, startHouse, woken } from './house.mjs';
+
+let house, browser;
+before(async () => { [house, browser] = await Promise.all([startHouse({ vendor: false }), startBrowser()]); });
+after(async () => { await browser?.stop(); await house?.stop(); });
+
+// Field note 40.
+test('axe finds nothing, and nothing sticks out', { timeout: 180_000 }, async () => {
+  for (const colorScheme of ['light', 'dark']) {
+    const page = await browser.visitor({ colorScheme, reducedMotion: 'reduce' });
+    for (const path of ['/', '/pricing', '/sign-in', '/sign-up', '/nothing']) await inspect(page, path, colorScheme);
+    await signUp(page, house, colorScheme === 'light' ? 'owner@example.com' : 'second@example.com', 'Olive');
+    await woken(page);
+    await inspect(page, null, colorScheme);
+    await send(page, 'Show me a table');
+    await page.locator('.answer.live .byline').waitFor();
+    await inspect(page, null, colorScheme);
+    await page.reload();
+    await woken(page);
+    await inspect(page, null, colorScheme);
+    await inspect(page, '/usage', colorScheme);
+    if (colorScheme === 'light') {
+      await inspect(page, '/admin', colorScheme);
+      await page.getByRole('link', { name: 'owner@example.com' }).click();
+      await page.getByRole('button', { name: 'Set plan' }).waitFor();
+      await inspect(page, null, colorScheme);
+    }
+  }
+  assert.deepEqual(browser.complaints, []);
+});
+
+async function inspect(page, path, theme) {
+  if (path) await page.goto(house.url + path);
+  const found = await new AxeBuilder({ page }).analyze();
+  const violations = found.violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.target + ' ' + node.failureSummary).join('; ')}`);
+  assert.deepEqual(violations, [], `${page.url()} ${theme}`);
+  for (const width of [390, 768, 1280, 1600]) {
+    await page.setViewportSize({ width, height: 800 });
+    const over = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+    assert.ok(over <= 0, `${page.url()} is ${over} px too wide at ${width}`);
+  }
+  await page.setViewportSize({ width: 1280, height: 800 });
+}
+
+test('the demo model says what it is and shows each kind of answer', { timeout: 60_000 }, async () => {
+  const page = await browser.visitor();
+  await signUp(page, house, 'demo@example.com');
+  await woken(page);
+  assert.ok(await page.getByText('demo model', { exact: true }).isVisible());
+  await page.getByRole('button', { name: 'Write some code' }).click();
+  await page.locator('#question').press('Enter');
+  await page.locator('figure.code').first().waitFor();
+  await page.locator('.answer.live .byline').waitFor();
+  await page.locator('[data-copy]').first().click();
+  await page.getByText('Copied').waitFor();
+  // Shift+Enter breaks the line, Enter sends
+  await page.locator('#question').fill('one');
+  await page.locator('#question').press('Shift+Enter');
+  assert.equal(await page.locator('#question').inputValue(), 'one\n');
+  assert.deepEqual(browser.complaints, []);
+});

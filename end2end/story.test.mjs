@@ -1,0 +1,140 @@
+// The main story in a real browser: sign up, chat, watch the meter, meet the limit, be given a larger plan, see the numbers.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { join } from 'node:path';
+import { password, send, shots, signUp, startBrowser, startHouse, woken } from './house.mjs';
+
+let house, browser;
+before(async () => { [house, browser] = await Promise.all([startHouse(), startBrowser()]); });
+after(async () => { await browser?.stop(); });
+
+const shot = (page, name) => page.screenshot({ path: join(shots, `story-${name}.png`) });
+const left = async (page, name) => Number((await page.getByRole('meter', { name }).getAttribute('aria-valuenow')));
+
+test('sign up, chat, hit the limit, get a larger plan, see the numbers', { timeout: 120_000 }, async () => {
+  const ann = await browser.visitor();
+  await signUp(ann, house, 'ann@example.com', 'Ann');
+  await woken(ann);
+  assert.equal(await left(ann, 'Requests'), 10);
+  await shot(ann, '1-empty');
+
+  // words appear before the stream ends
+  await send(ann, '{{words:60}}{{pace:5}}{{hold}} Tell me something.');
+  await ann.getByText('word10 ').waitFor();
+  assert.equal(await ann.locator('.answer.live').getAttribute('aria-busy'), 'true');
+  assert.ok(await ann.getByRole('button', { name: 'Stop' }).isVisible());
+  assert.match(ann.url(), /\/chat\/[0-9a-f-]{36}$/, 'the conversation has an address');
+  assert.ok(await left(ann, 'Tokens') < 50_000 - 4_000, 'the answer is held while it runs');
+  await shot(ann, '2-streaming');
+  await house.release();
+  await ann.locator('.answer.live .byline').waitFor();
+  const [served] = await house.served();
+  assert.equal(served.output, 120);
+  assert.equal((await ann.locator('.answer.live .markdown').innerText()).trim(), served.text.trim());
+  // the meter fell by exactly what was used
+  const [[counted]] = house.query('select sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens) from ai_usage');
+  assert.equal(await left(ann, 'Tokens'), 50_000 - Number(counted));
+  assert.equal(await left(ann, 'Requests'), 9);
+
+  // it is all there after a reload
+  await ann.reload();
+  await woken(ann);
+  assert.equal(await ann.getByText('word60').count(), 1);
+
+  // use up the minute: a toast warns before it ends
+  for (let n = 2; n <= 10; n += 1) {
+    await send(ann, `{{words:3}} ${n}`);
+    await ann.locator('.answer.live .byline').nth(n - 2).waitFor();
+    if (n === 7) await ann.getByText(/3 requests left this minute/).waitFor();
+  }
+  await shot(ann, '3-toast');
+  await send(ann, 'One more, please');
+  const card = ann.locator('.refusal');
+  await card.waitFor();
+  assert.match(await card.innerText(), /That was a lot in one minute/);
+  assert.equal(await ann.locator('#question').inputValue(), 'One more, please', 'the draft is kept');
+  assert.ok(await card.getByRole('button', { name: 'Send again' }).isDisabled());
+  const first = parseInt(await card.locator('.countdown').innerText(), 10);
+  await ann.waitForFunction((before) => parseInt(document.querySelector('.countdown').innerText, 10) < before, first);
+  assert.match(await card.getByRole('link').getAttribute('href'), /plan=pro/);
+  await shot(ann, '4-refused');
+
+  // the owner sees who it is, and helps
+  const owner = await browser.visitor();
+  await signUp(owner, house, 'owner@example.com', 'Olive');
+  await owner.goto(`${house.url}/admin`);
+  await shot(owner, '5-admin');
+  await owner.getByRole('link', { name: 'ann@example.com' }).click();
+  await owner.getByLabel('Plan', { exact: true }).selectOption('pro');
+  await owner.getByRole('button', { name: 'Set plan' }).click();
+  await owner.waitForURL('**/admin/users/**');
+  await shot(owner, '6-person');
+
+  // it counts with the next request, and what was used stays used
+  await send(ann, 'One more, please {{words:5}}');
+  await ann.getByText('word5').last().waitFor();
+  await ann.locator('.answer.live .byline').nth(9).waitFor();
+  assert.equal(await card.count(), 0);
+  assert.ok(await left(ann, 'Tokens') > 400_000 && await left(ann, 'Tokens') < 500_000);
+
+  // the pages show the numbers of the database
+  const [[tokens, cost]] = house.query(`select to_char(sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens), 'FM999,999'),
+    sum(cost_usd) from ai_usage join account using (user_id) where email = 'ann@example.com'`);
+  await ann.goto(`${house.url}/usage`);
+  assert.equal(await ann.locator('.figure strong').first().innerText(), tokens);
+  await shot(ann, '7-usage');
+  await owner.goto(`${house.url}/admin`);
+  const row = owner.getByRole('row', { name: /ann@example.com/ });
+  assert.match(await row.innerText(), new RegExp(tokens));
+  const shown = Number((await row.locator('td').nth(3).innerText()).replace('$', ''));
+  assert.ok(Math.abs(shown - Number(cost)) <= Number(cost) * 0.05, `${shown} is ${cost}, to two digits`);
+  assert.deepEqual(browser.complaints, []);
+});
+
+test('stop keeps what came, and a reload finds a running answer', { timeout: 60_000 }, async () => {
+  const tom = await browser.visitor({ colorScheme: 'dark' });
+  await signUp(tom, house, 'tom@example.com');
+  await woken(tom);
+  await send(tom, '{{words:400}}{{pace:20}} a long one');
+  await tom.getByText('word20 ').waitFor();
+  await tom.reload();
+  await tom.getByText('word30 ').waitFor();
+  await tom.getByRole('button', { name: 'Stop' }).click();
+  await tom.getByText('Stopped', { exact: true }).waitFor();
+  await shot(tom, '8-stopped-dark');
+  const [[status, source]] = house.query("select status, usage_source from ai_usage join account using (user_id) where email = 'tom@example.com'");
+  assert.deepEqual([status, source], ['stopped', 'estimated']);
+  // a broken answer keeps its part and offers another try
+  await send(tom, '{{words:9}}{{break:4}} oh no');
+  await tom.getByRole('button', { name: 'Try again' }).waitFor();
+  assert.ok(await tom.getByText('word4').last().isVisible());
+  assert.deepEqual(browser.complaints, []);
+});
+
+test('forms and pages work without JavaScript', { timeout: 60_000 }, async () => {
+  const zoe = await browser.visitor({ javaScriptEnabled: false });
+  await zoe.goto(`${house.url}/sign-up`);
+  await zoe.getByLabel('Email').fill('zoe@example.com');
+  await zoe.getByLabel('Password').fill('short');
+  await zoe.getByRole('button', { name: 'Make the account' }).click();
+  assert.ok(await zoe.getByText('At least 10 characters, please.').isVisible());
+  assert.equal(await zoe.getByLabel('Email').inputValue(), 'zoe@example.com');
+  await zoe.getByLabel('Password').fill(password);
+  await zoe.getByRole('button', { name: 'Make the account' }).click();
+  assert.ok(await zoe.getByText('sending a message needs it').isVisible());
+  for (const path of ['/', '/pricing', '/usage']) {
+    await zoe.goto(house.url + path);
+    assert.ok(await zoe.locator('h1').isVisible(), path);
+  }
+  await zoe.getByRole('button', { name: 'Sign out' }).click();
+  await zoe.goto(`${house.url}/usage`);
+  assert.match(zoe.url(), /sign-in\?next=\/usage/);
+  await zoe.getByLabel('Email').fill('zoe@example.com');
+  await zoe.getByLabel('Password').fill(password);
+  await zoe.getByRole('button', { name: 'Sign in' }).click();
+  assert.match(zoe.url(), /\/usage$/);
+});
+
+test('it ends cleanly when told to', { timeout: 60_000 }, async () => {
+  assert.equal(await house.stop(), 0);
+});
