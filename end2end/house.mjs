@@ -79,7 +79,7 @@ export async function startHouse({ vendor = true, env = {} } = {}) {
   };
 }
 
-// A browser on the system's Chromium. Pages collect what the console and the policy complain about.
+// A browser on the system's Chromium. Pages collect what the console and the policy complain about, unless quiet.
 export async function startBrowser() {
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
@@ -90,9 +90,10 @@ export async function startBrowser() {
   return {
     complaints,
     // A person with a window of their own.
-    visitor: async (options = {}) => {
+    visitor: async ({ quiet = false, ...options } = {}) => {
       const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
       const page = await context.newPage();
+      if (quiet) return page;
       page.on('console', (message) => {
         // A refusal is an answer with a status, which Chromium reports on its own.
         const expected = message.text().startsWith('Failed to load resource: the server responded with a status of');

@@ -5,7 +5,10 @@ import { join } from 'node:path';
 import { password, send, shots, signUp, startBrowser, startHouse, woken } from './house.mjs';
 
 let house, browser;
-before(async () => { [house, browser] = await Promise.all([startHouse(), startBrowser()]); });
+before(async () => {
+  house = await startHouse();
+  browser = await startBrowser();
+});
 after(async () => { await browser?.stop(); });
 
 const shot = (page, name) => page.screenshot({ path: join(shots, `story-${name}.png`) });
@@ -117,22 +120,23 @@ test('forms and pages work without JavaScript', { timeout: 60_000 }, async () =>
   await zoe.getByLabel('Email').fill('zoe@example.com');
   await zoe.getByLabel('Password').fill('short');
   await zoe.getByRole('button', { name: 'Make the account' }).click();
-  assert.ok(await zoe.getByText('At least 10 characters, please.').isVisible());
+  await zoe.getByText('At least 10 characters, please.').waitFor();
   assert.equal(await zoe.getByLabel('Email').inputValue(), 'zoe@example.com');
   await zoe.getByLabel('Password').fill(password);
   await zoe.getByRole('button', { name: 'Make the account' }).click();
-  assert.ok(await zoe.getByText('sending a message needs it').isVisible());
+  await zoe.locator('.noscript').waitFor();
   for (const path of ['/', '/pricing', '/usage']) {
     await zoe.goto(house.url + path);
     assert.ok(await zoe.locator('h1').isVisible(), path);
   }
   await zoe.getByRole('button', { name: 'Sign out' }).click();
+  await zoe.getByRole('link', { name: 'Sign in' }).waitFor();
   await zoe.goto(`${house.url}/usage`);
   assert.match(zoe.url(), /sign-in\?next=\/usage/);
   await zoe.getByLabel('Email').fill('zoe@example.com');
   await zoe.getByLabel('Password').fill(password);
   await zoe.getByRole('button', { name: 'Sign in' }).click();
-  assert.match(zoe.url(), /\/usage$/);
+  await zoe.waitForURL('**/usage');
 });
 
 test('it ends cleanly when told to', { timeout: 60_000 }, async () => {

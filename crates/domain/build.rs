@@ -21,13 +21,32 @@ fn main() {
     };
     let code = [
         line("NAME", "The product's name.", &brand.name),
-        line("TAGLINE", "One sentence that says what it is for.", &brand.tagline),
-        line("LOGO_PATH", "The mark: an SVG path in a 24×24 box.", &brand.logo_path),
-        line("SUPPORT_EMAIL", "Where people write for help.", &brand.support_email),
-        line("SYSTEM_PROMPT", "Sent to the model ahead of every conversation.", &brand.system_prompt),
+        line(
+            "TAGLINE",
+            "One sentence that says what it is for.",
+            &brand.tagline,
+        ),
+        line(
+            "LOGO_PATH",
+            "The mark: an SVG path in a 24×24 box.",
+            &brand.logo_path,
+        ),
+        line(
+            "SUPPORT_EMAIL",
+            "Where people write for help.",
+            &brand.support_email,
+        ),
+        line(
+            "SYSTEM_PROMPT",
+            "Sent to the model ahead of every conversation.",
+            &brand.system_prompt,
+        ),
     ]
     .concat();
-    #[allow(clippy::disallowed_methods, reason = "OUT_DIR is how cargo tells a build script where to write")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "OUT_DIR is how cargo tells a build script where to write"
+    )]
     let out = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
     fs::write(Path::new(&out).join("brand.rs"), code).expect("OUT_DIR is writable");
 }

@@ -89,7 +89,9 @@ pub struct AddModel {
 /// # Errors
 /// In words for whoever typed it.
 pub async fn run(command: Command, config: &Config) -> anyhow::Result<()> {
-    let db = store::connect(&config.database_url, 4).await.context("Postgres doesn't answer at DATABASE_URL")?;
+    let db = store::connect(&config.database_url, 4)
+        .await
+        .context("Postgres doesn't answer at DATABASE_URL")?;
     store::migrate(&db).await.context("migrations")?;
     let mut out = std::io::stdout().lock();
     match command {
@@ -102,7 +104,11 @@ pub async fn run(command: Command, config: &Config) -> anyhow::Result<()> {
         }
         Command::Models(Models::Add(model)) => {
             add(&db, &model).await?;
-            writeln!(out, "{} can be asked now, at ${} in and ${} out per million tokens.", model.name, model.input, model.output)?;
+            writeln!(
+                out,
+                "{} can be asked now, at ${} in and ${} out per million tokens.",
+                model.name, model.input, model.output
+            )?;
         }
         Command::Models(Models::List) => {
             for model in store::model::list(&db).await? {
@@ -125,17 +131,30 @@ pub async fn run(command: Command, config: &Config) -> anyhow::Result<()> {
 
 async fn add(db: &store::Db, model: &AddModel) -> anyhow::Result<()> {
     let price = |name: &str, text: &str| {
-        MicrosPerMillion::parse_usd(text).with_context(|| format!("--{name}: dollars per million tokens, like 0.25, not negative"))
+        MicrosPerMillion::parse_usd(text)
+            .with_context(|| format!("--{name}: dollars per million tokens, like 0.25, not negative"))
     };
     ensure!(!model.name.trim().is_empty(), "a model has a name");
-    ensure!(model.context > model.max_output.min(256), "--context is larger than the shortest answer");
+    ensure!(
+        model.context > model.max_output.min(256),
+        "--context is larger than the shortest answer"
+    );
     if let Some(url) = &model.base_url {
-        ensure!(url.starts_with("http://") || url.starts_with("https://"), "--base-url begins with http:// or https://");
-        ensure!(model.vendor == Vendor::OpenAi, "--base-url goes with --vendor openai; for Anthropic set ANTHROPIC_BASE_URL");
+        ensure!(
+            url.starts_with("http://") || url.starts_with("https://"),
+            "--base-url begins with http:// or https://"
+        );
+        ensure!(
+            model.vendor == Vendor::OpenAi,
+            "--base-url goes with --vendor openai; for Anthropic set ANTHROPIC_BASE_URL"
+        );
     }
     let plans = store::plan::list(db).await?;
     for plan in &model.plans {
-        ensure!(plans.iter().any(|known| known.id.0 == *plan), "there is no plan {plan}");
+        ensure!(
+            plans.iter().any(|known| known.id.0 == *plan),
+            "there is no plan {plan}"
+        );
     }
     let name = ModelName(model.name.trim().to_owned());
     let new = store::model::NewModel {
@@ -146,7 +165,11 @@ async fn add(db: &store::Db, model: &AddModel) -> anyhow::Result<()> {
         context: Tokens(model.context),
         max_output: Tokens(model.max_output),
         input: price("input", &model.input)?,
-        cache_read: model.cache_read.as_deref().map(|text| price("cache-read", text)).transpose()?,
+        cache_read: model
+            .cache_read
+            .as_deref()
+            .map(|text| price("cache-read", text))
+            .transpose()?,
         output: price("output", &model.output)?,
         plans: &model.plans,
     };

@@ -43,7 +43,10 @@ impl Config {
     /// # Errors
     /// Names the variable that is missing or can't be read.
     pub fn from_env() -> anyhow::Result<Self> {
-        #[allow(clippy::disallowed_methods, reason = "this is the one reader of the environment")]
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "this is the one reader of the environment"
+        )]
         Self::read(&|name| std::env::var(name).ok())
     }
 
@@ -56,14 +59,18 @@ impl Config {
         let secret = |name: &str| -> anyhow::Result<Option<String>> {
             match text(&format!("{name}_FILE")) {
                 Some(path) => {
-                    let value = std::fs::read_to_string(&path).with_context(|| format!("{name}_FILE can't be read"))?;
+                    let value = std::fs::read_to_string(&path)
+                        .with_context(|| format!("{name}_FILE can't be read"))?;
                     Ok(Some(value.trim().to_owned()).filter(|value| !value.is_empty()))
                 }
                 None => Ok(text(name)),
             }
         };
         let public_url = text("PUBLIC_URL").unwrap_or_else(|| "http://127.0.0.1:3000".into());
-        ensure!(public_url.starts_with("http://") || public_url.starts_with("https://"), "PUBLIC_URL begins with http:// or https://");
+        ensure!(
+            public_url.starts_with("http://") || public_url.starts_with("https://"),
+            "PUBLIC_URL begins with http:// or https://"
+        );
         let secret_key = match secret("SECRET_KEY")? {
             Some(key) => <[u8; 32]>::try_from(hex::decode(key).context("SECRET_KEY is hex")?)
                 .ok()
@@ -71,7 +78,11 @@ impl Config {
             None if is_loopback(&public_url) => *b"loopback development, not secret",
             None => bail!("SECRET_KEY is required where PUBLIC_URL isn't loopback (openssl rand -hex 32)"),
         };
-        let addr = |name: &str| text(name).map(|value| SocketAddr::from_str(&value).with_context(|| format!("{name} is host:port"))).transpose();
+        let addr = |name: &str| {
+            text(name)
+                .map(|value| SocketAddr::from_str(&value).with_context(|| format!("{name} is host:port")))
+                .transpose()
+        };
         let live_reload_port = text("LEPTOS_WATCH").and_then(|_| text("LEPTOS_RELOAD_PORT")?.parse().ok());
         Ok(Self {
             secret_key,
@@ -84,7 +95,12 @@ impl Config {
             anthropic_base_url: text("ANTHROPIC_BASE_URL"),
             openai_api_key: secret("OPENAI_API_KEY")?.map(SecretString::from),
             openai_base_url: text("OPENAI_BASE_URL"),
-            admin_emails: text("ADMIN_EMAILS").unwrap_or_default().split(',').map(|email| email.trim().to_lowercase()).filter(|email| !email.is_empty()).collect(),
+            admin_emails: text("ADMIN_EMAILS")
+                .unwrap_or_default()
+                .split(',')
+                .map(|email| email.trim().to_lowercase())
+                .filter(|email| !email.is_empty())
+                .collect(),
             log_filter: text("RUST_LOG").unwrap_or_else(|| "info,sqlx=warn,tower_http=info".into()),
             live_reload_port,
             public_url,
@@ -105,12 +121,21 @@ impl Config {
 }
 
 fn is_loopback(url: &str) -> bool {
-    let host = url.split_once("://").map_or(url, |(_, rest)| rest).split(['/', '?']).next().unwrap_or("");
+    let host = url
+        .split_once("://")
+        .map_or(url, |(_, rest)| rest)
+        .split(['/', '?'])
+        .next()
+        .unwrap_or("");
     let name = match host.strip_prefix('[') {
         Some(v6) => v6.split(']').next().unwrap_or(""),
         None => host.split(':').next().unwrap_or(""),
     };
-    name == "localhost" || name == "::1" || name.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
+    name == "localhost"
+        || name == "::1"
+        || name
+            .parse::<std::net::Ipv4Addr>()
+            .is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]
@@ -119,8 +144,18 @@ mod tests {
 
     fn read(pairs: &[(&str, &str)]) -> anyhow::Result<Config> {
         let base = [("DATABASE_URL", "postgres://x"), ("REDIS_URL", "redis://x")];
-        let pairs: Vec<(String, String)> = base.iter().chain(pairs).map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Config::read(&|name| pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.clone()))
+        let pairs: Vec<(String, String)> = base
+            .iter()
+            .chain(pairs)
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        Config::read(&|name| {
+            pairs
+                .iter()
+                .rev()
+                .find(|(key, _)| key == name)
+                .map(|(_, value)| value.clone())
+        })
     }
 
     #[test]
@@ -128,7 +163,11 @@ mod tests {
         assert!(read(&[]).is_ok());
         assert!(read(&[("PUBLIC_URL", "https://chat.example")]).is_err());
         let key = "ab".repeat(32);
-        assert!(read(&[("PUBLIC_URL", "https://chat.example"), ("SECRET_KEY", &key)]).unwrap().is_https());
+        assert!(
+            read(&[("PUBLIC_URL", "https://chat.example"), ("SECRET_KEY", &key)])
+                .unwrap()
+                .is_https()
+        );
         for bad in ["ab", "xy", &"ab".repeat(33)] {
             assert!(read(&[("SECRET_KEY", bad)]).is_err(), "{bad}");
         }

@@ -35,7 +35,10 @@ impl From<limits::Unavailable> for Refused {
     /// Paid calls fail closed: no meters, no call (field note 9).
     fn from(error: limits::Unavailable) -> Self {
         let incident = internal(&error).incident;
-        Self(Problem { incident, ..Problem::limits_unavailable() })
+        Self(Problem {
+            incident,
+            ..Problem::limits_unavailable()
+        })
     }
 }
 
@@ -52,7 +55,9 @@ impl IntoResponse for Refused {
         let retry = problem.retry_after_seconds();
         let mut response = (status, Json(ProblemBody { problem })).into_response();
         if let Some(seconds) = retry {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -60,6 +65,9 @@ impl IntoResponse for Refused {
 
 /// What a panic becomes: an incident like any other failure.
 pub fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| panic.downcast_ref::<String>().cloned());
     Refused(internal(&format!("panic: {}", text.unwrap_or_default()))).into_response()
 }

@@ -42,7 +42,9 @@ pub async fn build(config: Config) -> anyhow::Result<Server> {
     telemetry::tls();
     // Pages are drawn on tokio; a second call changes nothing.
     let _ = any_spawner::Executor::init_tokio();
-    let db = store::connect(&config.database_url, 20).await.context("Postgres doesn't answer at DATABASE_URL")?;
+    let db = store::connect(&config.database_url, 20)
+        .await
+        .context("Postgres doesn't answer at DATABASE_URL")?;
     store::migrate(&db).await.context("migrations")?;
     let house = House::new(config, db)?;
     let router = routes::router(&house);
@@ -56,18 +58,27 @@ impl Server {
     /// When it is taken.
     pub async fn listen(&self) -> anyhow::Result<TcpListener> {
         let addr = self.house.config.listen_addr;
-        TcpListener::bind(addr).await.with_context(|| format!("{addr} is taken; set LISTEN_ADDR to another address"))
+        TcpListener::bind(addr)
+            .await
+            .with_context(|| format!("{addr} is taken; set LISTEN_ADDR to another address"))
     }
 
     /// Serves until `shutdown`, then lets running turns end, then cuts them: each is recorded.
     ///
     /// # Errors
     /// When the socket breaks.
-    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> anyhow::Result<()> {
         let Self { house, router } = self;
         tracing::info!(address = %listener.local_addr()?, public_url = house.config.public_url, "serving");
         let mut background = tasks::spawn(&house);
-        let metrics = house.config.metrics_addr.map(|addr| tokio::spawn(routes::serve_metrics(addr)));
+        let metrics = house
+            .config
+            .metrics_addr
+            .map(|addr| tokio::spawn(routes::serve_metrics(addr)));
         let draining = house.draining.clone();
         let begin_drain = async move {
             shutdown.await;
@@ -87,7 +98,9 @@ impl Server {
                 turns.wait().await;
             }
         });
-        axum::serve(listener, service).with_graceful_shutdown(begin_drain).await?;
+        axum::serve(listener, service)
+            .with_graceful_shutdown(begin_drain)
+            .await?;
         // Turns that nobody is watching run on as well.
         waiting.await?;
         background.abort_all();

@@ -13,7 +13,9 @@ use tokio::task::JoinSet;
 pub(crate) fn spawn(house: &House) -> JoinSet<()> {
     let mut set = JoinSet::new();
     every(&mut set, house, Duration::from_secs(15), reap);
-    every(&mut set, house, Duration::from_secs(5), |house| async move { house.flush_refusals().await });
+    every(&mut set, house, Duration::from_secs(5), |house| async move {
+        house.flush_refusals().await
+    });
     every(&mut set, house, Duration::from_secs(3_600), |house| async move {
         if let Err(error) = store::session::sweep(&house.db, House::now()).await {
             internal(&error);
@@ -59,9 +61,15 @@ pub(crate) async fn reap(house: House) {
 
 async fn bury(house: &House, turn: &Dead) -> anyhow::Result<()> {
     let text = streamed(house, turn).await;
-    let usage = Usage { input: turn.estimated, output: providers::estimate::text(&text), ..Usage::default() };
+    let usage = Usage {
+        input: turn.estimated,
+        output: providers::estimate::text(&text),
+        ..Usage::default()
+    };
     let prices = store::model::price(&house.db, &turn.model, turn.call.created_at).await?;
-    let (price_id, cost) = prices.map_or((turn.price_id, domain::Picos::ZERO), |prices| prices.price(&usage));
+    let (price_id, cost) = prices.map_or((turn.price_id, domain::Picos::ZERO), |prices| {
+        prices.price(&usage)
+    });
     let recorded = store::turn::record(
         &house.db,
         &Record {
@@ -85,14 +93,24 @@ async fn bury(house: &House, turn: &Dead) -> anyhow::Result<()> {
         tracing::warn!(turn = %turn.turn_id, "lost turn ended");
         metrics::counter!("quotient_turns_total", "outcome" => "lost").increment(1);
         let at_ms = u64::try_from(turn.call.created_at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
-        house.limits.end(&turn.subject, &turn.turn_id.to_string(), at_ms, End::Settle(usage.counted().0)).await?;
+        house
+            .limits
+            .end(
+                &turn.subject,
+                &turn.turn_id.to_string(),
+                at_ms,
+                End::Settle(usage.counted().0),
+            )
+            .await?;
     }
     Ok(())
 }
 
 /// What a dead turn's log shows, as far as it can be read in a moment.
 async fn streamed(house: &House, turn: &Dead) -> String {
-    let Ok(Some(mut tail)) = house.relay.tail(turn.turn_id, 0).await else { return String::new() };
+    let Ok(Some(mut tail)) = house.relay.tail(turn.turn_id, 0).await else {
+        return String::new();
+    };
     let mut text = String::new();
     // The log of a dead turn has no end: it is over when nothing more comes.
     while let Ok(Some(entry)) = tokio::time::timeout(Duration::from_millis(500), tail.next()).await {

@@ -30,20 +30,26 @@ pub(crate) fn sources() -> Sources {
 /// Who is looking, or a refusal.
 pub(crate) fn viewer() -> Result<Viewer, Refusal> {
     let visit = use_context::<Visit>();
-    visit.and_then(|visit| visit.viewer).ok_or_else(|| refuse(Problem::sign_in_required()))
+    visit
+        .and_then(|visit| visit.viewer)
+        .ok_or_else(|| refuse(Problem::sign_in_required()))
 }
 
 /// An admin who is looking; anybody else learns that there is nothing here.
 pub(crate) fn admin() -> Result<Viewer, Refusal> {
     let visit = use_context::<Visit>();
-    visit.and_then(|visit| visit.viewer).filter(|viewer| viewer.is_admin).ok_or_else(|| refuse(Problem::not_found("page")))
+    visit
+        .and_then(|visit| visit.viewer)
+        .filter(|viewer| viewer.is_admin)
+        .ok_or_else(|| refuse(Problem::not_found("page")))
 }
 
 /// A refusal, and its status on the response.
 pub(crate) fn refuse(problem: Problem) -> Refusal {
-    if let (Some(response), Ok(status)) =
-        (use_context::<leptos_axum::ResponseOptions>(), http::StatusCode::from_u16(problem.status()))
-    {
+    if let (Some(response), Ok(status)) = (
+        use_context::<leptos_axum::ResponseOptions>(),
+        http::StatusCode::from_u16(problem.status()),
+    ) {
         response.set_status(status);
     }
     Refusal(problem)
@@ -72,7 +78,10 @@ pub fn quota_of(plan: &Plan, picture: &limits::Picture) -> Quota {
             remaining: plan.tokens_per_day.0.saturating_sub(held),
             next_free_ms: picture.next_free_ms,
         },
-        in_flight: quota::InFlight { limit: plan.in_flight, now: picture.in_flight },
+        in_flight: quota::InFlight {
+            limit: plan.in_flight,
+            now: picture.in_flight,
+        },
     }
 }
 
@@ -82,24 +91,43 @@ pub(crate) async fn quota(viewer: &Viewer) -> Result<Quota, Refusal> {
         Ok(picture) => Ok(quota_of(&viewer.plan, &picture)),
         Err(error) => {
             let logged = (sources().report)(&error);
-            Err(Refusal(Problem { incident: logged.incident, ..Problem::new(ProblemKind::LimitsUnavailable, "Your limits can't be read for a moment.") }))
+            Err(Refusal(Problem {
+                incident: logged.incident,
+                ..Problem::new(
+                    ProblemKind::LimitsUnavailable,
+                    "Your limits can't be read for a moment.",
+                )
+            }))
         }
     }
 }
 
 /// Gathers the chat page; the conversation must be the viewer's.
-pub(crate) async fn chat_view(id: Option<domain::ConversationId>) -> Result<super::conversation::ChatView, Refusal> {
+pub(crate) async fn chat_view(
+    id: Option<domain::ConversationId>,
+) -> Result<super::conversation::ChatView, Refusal> {
     use super::conversation::{ChatView, Choice, Listed};
     let (sources, viewer) = (sources(), viewer()?);
     let now = (sources.now)();
-    let listed = store::conversation::list(&sources.db, viewer.user_id, 200).await.map_err(fail)?;
+    let listed = store::conversation::list(&sources.db, viewer.user_id, 200)
+        .await
+        .map_err(fail)?;
     let (mut open, mut messages, mut running) = (None, Vec::new(), None);
     if let Some(id) = id {
-        let found = store::conversation::open(&sources.db, viewer.user_id, id).await.map_err(fail)?;
+        let found = store::conversation::open(&sources.db, viewer.user_id, id)
+            .await
+            .map_err(fail)?;
         let found = found.ok_or_else(|| refuse(Problem::not_found("conversation")))?;
-        messages = store::message::list(&sources.db, viewer.user_id, id).await.map_err(fail)?;
-        running = store::turn::running(&sources.db, viewer.user_id, id, now).await.map_err(fail)?;
-        open = Some(Listed { id, title: found.title });
+        messages = store::message::list(&sources.db, viewer.user_id, id)
+            .await
+            .map_err(fail)?;
+        running = store::turn::running(&sources.db, viewer.user_id, id, now)
+            .await
+            .map_err(fail)?;
+        open = Some(Listed {
+            id,
+            title: found.title,
+        });
     }
     let models = store::model::list(&sources.db).await.map_err(fail)?;
     let mut models: Vec<Choice> = models
@@ -113,9 +141,22 @@ pub(crate) async fn chat_view(id: Option<domain::ConversationId>) -> Result<supe
         })
         .collect();
     // The plan's own order, what it doesn't allow last.
-    models.sort_by_key(|choice| viewer.plan.models.iter().position(|name| *name == choice.name).unwrap_or(usize::MAX));
+    models.sort_by_key(|choice| {
+        viewer
+            .plan
+            .models
+            .iter()
+            .position(|name| *name == choice.name)
+            .unwrap_or(usize::MAX)
+    });
     Ok(ChatView {
-        listed: listed.into_iter().map(|c| Listed { id: c.id, title: c.title }).collect(),
+        listed: listed
+            .into_iter()
+            .map(|c| Listed {
+                id: c.id,
+                title: c.title,
+            })
+            .collect(),
         open,
         messages,
         running,
@@ -142,10 +183,13 @@ pub(crate) async fn usage_of(person: &Viewer, days: u16) -> Result<super::usage:
     let sources = sources();
     let today = (sources.now)().date();
     let first = today - time::Duration::days(i64::from(days.clamp(1, 90)) - 1);
-    let rows = store::usage::by_day_and_model(&sources.db, person.user_id, first.midnight().assume_utc()).await.map_err(fail)?;
-    let mut by_day: Vec<(time::Date, Sum)> = std::iter::successors(Some(first), |day| day.next_day().filter(|next| *next <= today))
-        .map(|day| (day, Sum::default()))
-        .collect();
+    let rows = store::usage::by_day_and_model(&sources.db, person.user_id, first.midnight().assume_utc())
+        .await
+        .map_err(fail)?;
+    let mut by_day: Vec<(time::Date, Sum)> =
+        std::iter::successors(Some(first), |day| day.next_day().filter(|next| *next <= today))
+            .map(|day| (day, Sum::default()))
+            .collect();
     let mut models: Vec<(domain::ModelName, Sum)> = Vec::new();
     let mut total = Sum::default();
     for row in rows {
@@ -160,7 +204,12 @@ pub(crate) async fn usage_of(person: &Viewer, days: u16) -> Result<super::usage:
         }
     }
     models.sort_by_key(|(_, sum)| std::cmp::Reverse(sum.cost));
-    Ok(UsageView { days: by_day, models, total, quota: quota(person).await.ok() })
+    Ok(UsageView {
+        days: by_day,
+        models,
+        total,
+        quota: quota(person).await.ok(),
+    })
 }
 
 /// The heaviest users of a period.
@@ -168,7 +217,7 @@ pub(crate) async fn heaviest(
     period: super::admin::Period,
     order: super::admin::Order,
 ) -> Result<super::admin::HeaviestView, Refusal> {
-    use super::admin::{Heavy, HeaviestView, Order};
+    use super::admin::{HeaviestView, Heavy, Order};
     let sources = sources();
     let since = (sources.now)() - time::Duration::hours(period.hours());
     let order = match order {
@@ -176,12 +225,22 @@ pub(crate) async fn heaviest(
         Order::Tokens => store::usage::Order::Tokens,
         Order::Requests => store::usage::Order::Requests,
     };
-    let rows = store::usage::heaviest(&sources.db, since, order, 100).await.map_err(fail)?;
-    let total = rows.first().map(|row| row.house.clone().into()).unwrap_or_default();
+    let rows = store::usage::heaviest(&sources.db, since, order, 100)
+        .await
+        .map_err(fail)?;
+    let total = rows
+        .first()
+        .map(|row| row.house.clone().into())
+        .unwrap_or_default();
     let people = rows.first().map_or(0, |row| row.people);
     let rows = rows
         .into_iter()
-        .map(|row| Heavy { user_id: row.user_id, email: row.email, plan: row.plan, sum: row.totals.into() })
+        .map(|row| Heavy {
+            user_id: row.user_id,
+            email: row.email,
+            plan: row.plan,
+            sum: row.totals.into(),
+        })
         .collect();
     Ok(HeaviestView { rows, total, people })
 }
@@ -193,5 +252,10 @@ pub(crate) async fn person(id: domain::UserId) -> Result<super::admin::PersonVie
     let person = found.ok_or_else(|| refuse(Problem::not_found("account")))?;
     let plans = store::plan::list(&sources.db).await.map_err(fail)?;
     let usage = usage_of(&person.viewer, 30).await?;
-    Ok(super::admin::PersonView { viewer: person.viewer, created_at: person.created_at, plans, usage })
+    Ok(super::admin::PersonView {
+        viewer: person.viewer,
+        created_at: person.created_at,
+        plans,
+        usage,
+    })
 }

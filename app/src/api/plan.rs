@@ -21,7 +21,16 @@ pub async fn list() -> Result<Vec<Offer>, Refusal> {
     let plans = store::plan::list(&sources().db).await.map_err(fail)?;
     let models = store::model::list(&sources().db).await.map_err(fail)?;
     let label = |name: &domain::ModelName| {
-        models.iter().find(|model| model.name == *name && model.vendor != domain::Vendor::Demo).map(|model| model.label.clone())
+        models
+            .iter()
+            .find(|model| model.name == *name && model.vendor != domain::Vendor::Demo)
+            .map(|model| model.label.clone())
     };
-    Ok(plans.into_iter().map(|plan| Offer { models: plan.models.iter().filter_map(label).collect(), plan }).collect())
+    Ok(plans
+        .into_iter()
+        .map(|plan| Offer {
+            models: plan.models.iter().filter_map(label).collect(),
+            plan,
+        })
+        .collect())
 }

@@ -5,9 +5,18 @@ use web_sys::{Element, Event, HtmlElement};
 
 /// Where a click fell on a code block's Copy button: copies the block and says so on the button.
 pub fn copy_code(event: &Event) {
-    let button = event.target().and_then(|target| target.dyn_into::<Element>().ok()).and_then(|target| target.closest("[data-copy]").ok()?);
-    let Some(button) = button.and_then(|button| button.dyn_into::<HtmlElement>().ok()) else { return };
-    let code = button.closest(".code").ok().flatten().and_then(|block| block.query_selector("code").ok()?);
+    let button = event
+        .target()
+        .and_then(|target| target.dyn_into::<Element>().ok())
+        .and_then(|target| target.closest("[data-copy]").ok()?);
+    let Some(button) = button.and_then(|button| button.dyn_into::<HtmlElement>().ok()) else {
+        return;
+    };
+    let code = button
+        .closest(".code")
+        .ok()
+        .flatten()
+        .and_then(|block| block.query_selector("code").ok()?);
     if let Some(text) = code.and_then(|code| code.text_content()) {
         copy(&text);
         say_copied(button);

@@ -17,7 +17,9 @@ pub fn conversation_began(id: ConversationId, title: &str) {
 }
 
 fn add_line(document: &web_sys::Document, href: &str, title: &str) -> Result<(), JsValue> {
-    let Some(list) = document.get_element_by_id("conversations") else { return Ok(()) };
+    let Some(list) = document.get_element_by_id("conversations") else {
+        return Ok(());
+    };
     let (item, link) = (document.create_element("li")?, document.create_element("a")?);
     link.set_attribute("href", href)?;
     link.set_attribute("aria-current", "page")?;

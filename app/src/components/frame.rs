@@ -18,7 +18,9 @@ pub fn Frame(
     children: Children,
 ) -> impl IntoView {
     let here = visit();
-    let current = move |path: &str| (here.path == path || (path != "/" && here.path.starts_with(path))).then_some("page");
+    let current = move |path: &str| {
+        (here.path == path || (path != "/" && here.path.starts_with(path))).then_some("page")
+    };
     let viewer = visit().viewer;
     let links = match &viewer {
         None => view! {
@@ -41,7 +43,7 @@ pub fn Frame(
         <a class="skip" href="#content">"Skip to content"</a>
         <header class="site-header">
             <nav class="row" aria-label="Main">
-                <a class="wordmark" href="/"><Mark/>{brand::NAME}</a>
+                <a class="wordmark" href="/" aria-label=brand::NAME><Mark/><span>{brand::NAME}</span></a>
                 <div class="links">{links}</div>
             </nav>
         </header>

@@ -30,10 +30,20 @@ pub fn RefusalCard(
         ProblemKind::SignInRequired => "You are signed out",
         _ => "That didn't work",
     };
-    let is_wait = matches!(problem.kind, ProblemKind::RequestsLimit | ProblemKind::TokensLimit | ProblemKind::InFlightLimit);
+    let is_wait = matches!(
+        problem.kind,
+        ProblemKind::RequestsLimit | ProblemKind::TokensLimit | ProblemKind::InFlightLimit
+    );
     let icon = if is_wait { Icon::Clock } else { Icon::Danger };
     let (can_retry, can_shorten) = (
-        !matches!(problem.kind, ProblemKind::TooLarge | ProblemKind::PlanTooSmall | ProblemKind::Invalid | ProblemKind::NotFound | ProblemKind::SignInRequired),
+        !matches!(
+            problem.kind,
+            ProblemKind::TooLarge
+                | ProblemKind::PlanTooSmall
+                | ProblemKind::Invalid
+                | ProblemKind::NotFound
+                | ProblemKind::SignInRequired
+        ),
         matches!(problem.kind, ProblemKind::TokensLimit | ProblemKind::TooLarge),
     );
     let upgrade = problem.upgrade.map(|plan| {

@@ -168,9 +168,8 @@ pub struct PastTurn {
 }
 
 /// Answers what a subject did in the trailing day: from where lost meters are rebuilt.
-pub type History = Arc<
-    dyn Fn(String) -> Pin<Box<dyn Future<Output = Result<Vec<PastTurn>, String>> + Send>> + Send + Sync,
->;
+pub type History =
+    Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = Result<Vec<PastTurn>, String>> + Send>> + Send + Sync>;
 
 /// The meters of all subjects.
 #[derive(Clone)]
@@ -194,20 +193,34 @@ impl Limits {
             .set_number_of_retries(1)
             .set_max_delay(Duration::from_millis(50));
         let redis = ConnectionManager::new_lazy_with_config(redis::Client::open(redis_url)?, config)?;
-        Ok(Self { redis, scripts: Arc::new(Scripts::new()), history, now_ms: None })
+        Ok(Self {
+            redis,
+            scripts: Arc::new(Scripts::new()),
+            history,
+            now_ms: None,
+        })
     }
 
     /// The same meters, read at a fixed instant: how tests move time.
     #[must_use]
     pub fn at(&self, now_ms: u64) -> Self {
-        Self { now_ms: Some(now_ms), ..self.clone() }
+        Self {
+            now_ms: Some(now_ms),
+            ..self.clone()
+        }
     }
 
     /// Reserves what a call may use, in all windows or in none.
     ///
     /// # Errors
     /// [`Unavailable`] within 300 ms of trying; the call must not be made.
-    pub async fn admit(&self, subject: &str, turn: &str, allowance: Allowance, need: Need) -> Result<Admission, Unavailable> {
+    pub async fn admit(
+        &self,
+        subject: &str,
+        turn: &str,
+        allowance: Allowance,
+        need: Need,
+    ) -> Result<Admission, Unavailable> {
         let max = allowance.tokens_per_day.saturating_sub(need.output_min);
         if need.input > max {
             return Ok(Admission::TooLarge { max });
@@ -221,9 +234,17 @@ impl Limits {
             need.output_max.max(need.output_min),
             LAPSE_MS,
         ];
-        let args = [vec![self.now(), turn.to_owned()], numbers.iter().map(u64::to_string).collect()].concat();
+        let args = [
+            vec![self.now(), turn.to_owned()],
+            numbers.iter().map(u64::to_string).collect(),
+        ]
+        .concat();
         Ok(match self.warm(subject, &self.scripts.admit, &args).await? {
-            Answer::Granted { output, at_ms, picture } => Admission::Granted(Permit {
+            Answer::Granted {
+                output,
+                at_ms,
+                picture,
+            } => Admission::Granted(Permit {
                 subject: subject.to_owned(),
                 turn: turn.to_owned(),
                 at_ms,
@@ -231,9 +252,15 @@ impl Limits {
                 output,
                 picture,
             }),
-            Answer::Denied { window, retry_after_ms, picture } => {
-                Admission::Denied(Denial { window, retry_after_ms, picture })
-            }
+            Answer::Denied {
+                window,
+                retry_after_ms,
+                picture,
+            } => Admission::Denied(Denial {
+                window,
+                retry_after_ms,
+                picture,
+            }),
             Answer::Running => Admission::Running,
             Answer::Cold | Answer::Done(_) => return Err(Unavailable::Protocol),
         })
@@ -245,7 +272,13 @@ impl Limits {
     /// # Errors
     /// [`Unavailable`] when Redis can't be asked.
     pub async fn confirm(&self, permit: &Permit) -> Result<bool, Unavailable> {
-        let value = self.run(&permit.subject, &self.scripts.confirm, std::slice::from_ref(&permit.turn)).await?;
+        let value = self
+            .run(
+                &permit.subject,
+                &self.scripts.confirm,
+                std::slice::from_ref(&permit.turn),
+            )
+            .await?;
         Ok(value == Value::Int(1))
     }
 
@@ -254,7 +287,8 @@ impl Limits {
     /// # Errors
     /// [`Unavailable`]; the ledger, which was written first, heals the meter then.
     pub async fn settle(&self, permit: Permit, tokens: u64) -> Result<Picture, Unavailable> {
-        self.end(&permit.subject, &permit.turn, permit.at_ms, End::Settle(tokens)).await
+        self.end(&permit.subject, &permit.turn, permit.at_ms, End::Settle(tokens))
+            .await
     }
 
     /// Gives everything back, the request too: the call was not made.
@@ -262,7 +296,8 @@ impl Limits {
     /// # Errors
     /// [`Unavailable`]; an unconfirmed hold then lapses by itself.
     pub async fn release(&self, permit: Permit) -> Result<Picture, Unavailable> {
-        self.end(&permit.subject, &permit.turn, permit.at_ms, End::Release).await
+        self.end(&permit.subject, &permit.turn, permit.at_ms, End::Release)
+            .await
     }
 
     /// Ends the hold of a process that is gone. `at_ms` is when the turn was admitted.
@@ -306,7 +341,9 @@ impl Limits {
     pub async fn ping(&self) -> Result<(), Unavailable> {
         let mut redis = self.redis.clone();
         let ping = async move { redis::cmd("PING").query_async::<Value>(&mut redis).await };
-        tokio::time::timeout(DECISION, ping).await.map_err(|_| Unavailable::Slow)??;
+        tokio::time::timeout(DECISION, ping)
+            .await
+            .map_err(|_| Unavailable::Slow)??;
         Ok(())
     }
 
@@ -318,12 +355,22 @@ impl Limits {
     async fn warm(&self, subject: &str, script: &Script, args: &[String]) -> Result<Answer, Unavailable> {
         match read(&self.run(subject, script, args).await?)? {
             Answer::Cold => {
-                let past = (self.history)(subject.to_owned()).await.map_err(Unavailable::History)?;
+                let past = (self.history)(subject.to_owned())
+                    .await
+                    .map_err(Unavailable::History)?;
                 let turns = past.into_iter().flat_map(|turn| {
                     let running = if turn.running { "1" } else { "0" };
-                    [turn.turn, turn.at_ms.to_string(), turn.tokens.to_string(), running.to_owned()]
+                    [
+                        turn.turn,
+                        turn.at_ms.to_string(),
+                        turn.tokens.to_string(),
+                        running.to_owned(),
+                    ]
                 });
-                let seed: Vec<String> = [self.now(), REMEMBER_MS.to_string()].into_iter().chain(turns).collect();
+                let seed: Vec<String> = [self.now(), REMEMBER_MS.to_string()]
+                    .into_iter()
+                    .chain(turns)
+                    .collect();
                 self.run(subject, &self.scripts.seed, &seed).await?;
                 read(&self.run(subject, script, args).await?)
             }
@@ -337,6 +384,8 @@ impl Limits {
         for arg in args {
             call.arg(arg);
         }
-        Ok(tokio::time::timeout(DECISION, call.invoke_async(&mut redis)).await.map_err(|_| Unavailable::Slow)??)
+        Ok(tokio::time::timeout(DECISION, call.invoke_async(&mut redis))
+            .await
+            .map_err(|_| Unavailable::Slow)??)
     }
 }

@@ -12,5 +12,5 @@
 mod admission;
 mod scripts;
 
-pub use admission::{Allowance, Denial, End, Limits, Need, Permit, Picture, Window};
 pub use admission::{Admission, History, PastTurn, Unavailable};
+pub use admission::{Allowance, Denial, End, Limits, Need, Permit, Picture, Window};

@@ -20,8 +20,15 @@ impl Anthropic {
     /// # Errors
     /// When TLS can't be set up.
     pub fn new(base_url: Option<&str>, key: SecretString) -> Result<Self, VendorError> {
-        let url = format!("{}/v1/messages", base_url.unwrap_or(BASE_URL).trim_end_matches('/'));
-        Ok(Self { client: http::client()?, url, key })
+        let url = format!(
+            "{}/v1/messages",
+            base_url.unwrap_or(BASE_URL).trim_end_matches('/')
+        );
+        Ok(Self {
+            client: http::client()?,
+            url,
+            key,
+        })
     }
 }
 
@@ -137,8 +144,12 @@ impl Reader for Messages {
                 let id = message.id.map(Chunk::Id);
                 id.into_iter().chain([self.count(&message.usage)]).collect()
             }
-            Event::ContentBlockDelta { delta: Delta::TextDelta { text } } => vec![Chunk::Text(text)],
-            Event::ContentBlockDelta { delta: Delta::ThinkingDelta { thinking } } => vec![Chunk::Reasoning(thinking)],
+            Event::ContentBlockDelta {
+                delta: Delta::TextDelta { text },
+            } => vec![Chunk::Text(text)],
+            Event::ContentBlockDelta {
+                delta: Delta::ThinkingDelta { thinking },
+            } => vec![Chunk::Reasoning(thinking)],
             Event::MessageDelta { delta, usage } => {
                 self.end = delta.stop_reason.map(|reason| match reason.as_str() {
                     "max_tokens" | "model_context_window_exceeded" => End::Length,
@@ -177,13 +188,28 @@ mod tests {
     fn a_recorded_answer_reads_the_same_in_any_split() {
         let stream = include_str!("../fixtures/anthropic.sse");
         let (whole, _) = read(stream, stream.len());
-        let text: String = whole.iter().filter_map(|chunk| match chunk { Chunk::Text(text) => Some(text.as_str()), _ => None }).collect();
+        let text: String = whole
+            .iter()
+            .filter_map(|chunk| match chunk {
+                Chunk::Text(text) => Some(text.as_str()),
+                _ => None,
+            })
+            .collect();
         assert_eq!(text, "Grüße, 世界 🦀!");
         assert_eq!(whole.first(), Some(&Chunk::Id("msg_01Fixture".into())));
         assert!(whole.contains(&Chunk::Reasoning("Short and kind.".into())));
         // field notes 26 and 27: the kinds of input stand apart, and the last word counts
-        let usage = Usage { input: Tokens(21), cache_read: Tokens(1000), cache_write: Tokens(300), output: Tokens(15), reasoning: Tokens(0) };
-        assert_eq!(whole[whole.len() - 2..], [Chunk::Usage(usage), Chunk::End(End::Done)]);
+        let usage = Usage {
+            input: Tokens(21),
+            cache_read: Tokens(1000),
+            cache_write: Tokens(300),
+            output: Tokens(15),
+            reasoning: Tokens(0),
+        };
+        assert_eq!(
+            whole[whole.len() - 2..],
+            [Chunk::Usage(usage), Chunk::End(End::Done)]
+        );
         for size in 1..64 {
             assert_eq!(read(stream, size), (whole.clone(), None), "pieces of {size}");
         }
@@ -195,6 +221,9 @@ mod tests {
         let error = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"secret words\"}}\n\n";
         assert_eq!(read(error, 7).1.as_deref(), Some("broke off: overloaded_error"));
         let garbage = read("data: {nonsense\n\n", 3).1.unwrap_or_default();
-        assert!(garbage.starts_with("broke off: not the JSON we know"), "{garbage}");
+        assert!(
+            garbage.starts_with("broke off: not the JSON we know"),
+            "{garbage}"
+        );
     }
 }

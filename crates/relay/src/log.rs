@@ -76,7 +76,10 @@ impl Relay {
             .set_connection_timeout(Some(Duration::from_millis(250)))
             .set_number_of_retries(1);
         let redis = ConnectionManager::new_lazy_with_config(redis::Client::open(redis_url)?, config)?;
-        Ok(Self { redis, local: Arc::default() })
+        Ok(Self {
+            redis,
+            local: Arc::default(),
+        })
     }
 
     /// Begins the log of a turn that this process runs.
@@ -88,7 +91,12 @@ impl Relay {
             stop: watch::Sender::new(false),
         });
         lock(&self.local).insert(turn, Arc::clone(&log));
-        Writer { relay: self.clone(), turn, log, ended: false }
+        Writer {
+            relay: self.clone(),
+            turn,
+            log,
+            ended: false,
+        }
     }
 
     /// The events after number `after`, then those to come, to the last. None where no log of this turn is left.
@@ -101,7 +109,10 @@ impl Relay {
             return Ok(Some(Box::pin(local_tail(log, after))));
         }
         let mut redis = self.redis.clone();
-        let there: bool = redis::cmd("EXISTS").arg(log_key(turn)).query_async(&mut redis).await?;
+        let there: bool = redis::cmd("EXISTS")
+            .arg(log_key(turn))
+            .query_async(&mut redis)
+            .await?;
         Ok(there.then(|| Box::pin(remote_tail(redis, turn, after)) as Tail))
     }
 
@@ -116,59 +127,85 @@ impl Relay {
             return Ok(());
         }
         let mut redis = self.redis.clone();
-        let () = redis::cmd("SET").arg(stop_key(turn)).arg(1).arg("EX").arg(600).query_async(&mut redis).await?;
+        let () = redis::cmd("SET")
+            .arg(stop_key(turn))
+            .arg(1)
+            .arg("EX")
+            .arg(600)
+            .query_async(&mut redis)
+            .await?;
         Ok(())
     }
 }
 
 fn local_tail(log: Arc<Log>, after: u64) -> impl Stream<Item = Entry> + Send {
     let length = log.length.subscribe();
-    stream::unfold((log, length, after, false), async |(log, mut length, after, done)| {
-        if done {
-            return None;
-        }
-        length.wait_for(|&n| n > after).await.ok()?;
-        let entries: Vec<Entry> =
-            lock(&log.entries).iter().skip(usize::try_from(after).ok()?).cloned().collect();
-        let last = entries.last()?;
-        let (next, done) = (last.id, last.event.is_last());
-        Some((stream::iter(entries), (log, length, next, done)))
-    })
+    stream::unfold(
+        (log, length, after, false),
+        async |(log, mut length, after, done)| {
+            if done {
+                return None;
+            }
+            length.wait_for(|&n| n > after).await.ok()?;
+            let entries: Vec<Entry> = lock(&log.entries)
+                .iter()
+                .skip(usize::try_from(after).ok()?)
+                .cloned()
+                .collect();
+            let last = entries.last()?;
+            let (next, done) = (last.id, last.event.is_last());
+            Some((stream::iter(entries), (log, length, next, done)))
+        },
+    )
     .flatten()
 }
 
 fn remote_tail(redis: ConnectionManager, turn: TurnId, after: u64) -> impl Stream<Item = Entry> + Send {
-    stream::unfold((redis, after, false), move |(mut redis, after, done)| async move {
-        if done {
-            return None;
-        }
-        loop {
-            let fetched: Result<Vec<String>, _> =
-                redis::cmd("LRANGE").arg(log_key(turn)).arg(after).arg(-1).query_async(&mut redis).await;
-            match fetched {
-                // A Redis that is away for a moment ends nothing: the reader's own timeout does.
-                Err(_) => tokio::time::sleep(POLL).await,
-                Ok(texts) if texts.is_empty() => {
-                    let there: Result<bool, _> =
-                        redis::cmd("EXISTS").arg(log_key(turn)).query_async(&mut redis).await;
-                    if matches!(there, Ok(false)) {
-                        return None;
+    stream::unfold(
+        (redis, after, false),
+        move |(mut redis, after, done)| async move {
+            if done {
+                return None;
+            }
+            loop {
+                let fetched: Result<Vec<String>, _> = redis::cmd("LRANGE")
+                    .arg(log_key(turn))
+                    .arg(after)
+                    .arg(-1)
+                    .query_async(&mut redis)
+                    .await;
+                match fetched {
+                    // A Redis that is away for a moment ends nothing: the reader's own timeout does.
+                    Err(_) => tokio::time::sleep(POLL).await,
+                    Ok(texts) if texts.is_empty() => {
+                        let there: Result<bool, _> = redis::cmd("EXISTS")
+                            .arg(log_key(turn))
+                            .query_async(&mut redis)
+                            .await;
+                        if matches!(there, Ok(false)) {
+                            return None;
+                        }
+                        tokio::time::sleep(POLL).await;
                     }
-                    tokio::time::sleep(POLL).await;
-                }
-                Ok(texts) => {
-                    let entries: Vec<Entry> = texts
-                        .iter()
-                        .zip(after + 1..)
-                        .filter_map(|(text, id)| Some(Entry { id, event: serde_json::from_str(text).ok()? }))
-                        .collect();
-                    let last = entries.last()?;
-                    let (next, done) = (last.id, last.event.is_last());
-                    return Some((stream::iter(entries), (redis, next, done)));
+                    Ok(texts) => {
+                        let entries: Vec<Entry> = texts
+                            .iter()
+                            .zip(after + 1..)
+                            .filter_map(|(text, id)| {
+                                Some(Entry {
+                                    id,
+                                    event: serde_json::from_str(text).ok()?,
+                                })
+                            })
+                            .collect();
+                        let last = entries.last()?;
+                        let (next, done) = (last.id, last.event.is_last());
+                        return Some((stream::iter(entries), (redis, next, done)));
+                    }
                 }
             }
-        }
-    })
+        },
+    )
     .flatten()
 }
 
@@ -216,10 +253,17 @@ impl Writer {
         let (mut stop, mut redis, turn) = (self.log.stop.subscribe(), self.relay.redis.clone(), self.turn);
         async move {
             loop {
-                if tokio::time::timeout(STOP_POLL, stop.wait_for(|&stop| stop)).await.map(|_| ()).is_ok() {
+                if tokio::time::timeout(STOP_POLL, stop.wait_for(|&stop| stop))
+                    .await
+                    .map(|_| ())
+                    .is_ok()
+                {
                     return;
                 }
-                let there: Result<bool, _> = redis::cmd("EXISTS").arg(stop_key(turn)).query_async(&mut redis).await;
+                let there: Result<bool, _> = redis::cmd("EXISTS")
+                    .arg(stop_key(turn))
+                    .query_async(&mut redis)
+                    .await;
                 if matches!(there, Ok(true)) {
                     return;
                 }

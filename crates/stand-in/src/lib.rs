@@ -69,10 +69,19 @@ impl StandIn {
     pub async fn start(addr: SocketAddr) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(addr).await?;
         let addr = listener.local_addr()?;
-        let shared = Shared { journal: Arc::default(), released: watch::Sender::new(false) };
+        let shared = Shared {
+            journal: Arc::default(),
+            released: watch::Sender::new(false),
+        };
         let router = Router::new()
-            .route("/v1/messages", post(async |state, body| answer(Format::Messages, state, body).await))
-            .route("/v1/chat/completions", post(async |state, body| answer(Format::Completions, state, body).await))
+            .route(
+                "/v1/messages",
+                post(async |state, body| answer(Format::Messages, state, body).await),
+            )
+            .route(
+                "/v1/chat/completions",
+                post(async |state, body| answer(Format::Completions, state, body).await),
+            )
             .route("/journal", get(journal))
             .route("/release", post(release))
             .with_state(shared.clone());
@@ -110,12 +119,18 @@ async fn release(State(shared): State<Shared>) {
     shared.released.send_replace(true);
 }
 
-async fn answer(format: Format, State(shared): State<Shared>, Json(body): Json<serde_json::Value>) -> Response {
+async fn answer(
+    format: Format,
+    State(shared): State<Shared>,
+    Json(body): Json<serde_json::Value>,
+) -> Response {
     let asked = wire::read(format, &body);
     let script = Script::read(&asked.question);
     if let Some(status) = script.status {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let error = Json(serde_json::json!({"type": "error", "error": {"type": "overloaded_error", "message": "no"}}));
+        let error = Json(
+            serde_json::json!({"type": "error", "error": {"type": "overloaded_error", "message": "no"}}),
+        );
         return (status, [(header::RETRY_AFTER, "3")], error).into_response();
     }
     let index = {
@@ -145,7 +160,10 @@ async fn answer(format: Format, State(shared): State<Shared>, Json(body): Json<s
                 let _ = released.wait_for(|&released| released).await;
             }
             if step.breaks {
-                return Some((Err(std::io::Error::other("broken on purpose")), (wire::Step::over(), rest)));
+                return Some((
+                    Err(std::io::Error::other("broken on purpose")),
+                    (wire::Step::over(), rest),
+                ));
             }
             if step.is_over {
                 return None;
@@ -157,8 +175,15 @@ async fn answer(format: Format, State(shared): State<Shared>, Json(body): Json<s
                 served.ended |= step.ends;
             }
             let next = rest.next().unwrap_or_else(wire::Step::over);
-            Some((Ok::<_, std::io::Error>(bytes::Bytes::from(step.wire)), (next, rest)))
+            Some((
+                Ok::<_, std::io::Error>(bytes::Bytes::from(step.wire)),
+                (next, rest),
+            ))
         }
     });
-    ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(stream)).into_response()
+    (
+        [(header::CONTENT_TYPE, "text/event-stream")],
+        Body::from_stream(stream),
+    )
+        .into_response()
 }

@@ -31,7 +31,9 @@ impl Script {
     pub fn read(question: &str) -> Self {
         let mut script = Self::default();
         for part in question.split("{{").skip(1) {
-            let Some((directive, _)) = part.split_once("}}") else { continue };
+            let Some((directive, _)) = part.split_once("}}") else {
+                continue;
+            };
             let (name, value) = directive.split_once(':').unwrap_or((directive, ""));
             let number = value.parse::<usize>().ok();
             match name {

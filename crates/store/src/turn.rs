@@ -3,8 +3,8 @@
 
 use crate::{Db, Result};
 use domain::{
-    AiUsageId, ConversationId, MessageId, MessageStatus, ModelName, ModelPriceId, Outcome, Picos, Role, Tokens, TurnId,
-    Usage, UsageSource, UserId,
+    AiUsageId, ConversationId, MessageId, MessageStatus, ModelName, ModelPriceId, Outcome, Picos, Role,
+    Tokens, TurnId, Usage, UsageSource, UserId,
 };
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
@@ -28,10 +28,17 @@ pub struct Known {
 /// # Errors
 /// When Postgres does.
 pub async fn find(db: impl PgExecutor<'_>, id: TurnId) -> Result<Option<Known>> {
-    let row = sqlx::query!(r#"select user_id, request_hash, ended_at is not null as "ended!" from turn where turn_id = $1"#, Uuid::from(id))
-        .fetch_optional(db)
-        .await?;
-    Ok(row.map(|row| Known { user_id: row.user_id.map(Into::into), request_hash: row.request_hash, ended: row.ended }))
+    let row = sqlx::query!(
+        r#"select user_id, request_hash, ended_at is not null as "ended!" from turn where turn_id = $1"#,
+        Uuid::from(id)
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| Known {
+        user_id: row.user_id.map(Into::into),
+        request_hash: row.request_hash,
+        ended: row.ended,
+    }))
 }
 
 /// Everything that must be durable before money is spent.
@@ -138,7 +145,10 @@ pub async fn ask(db: &Db, ask: &Ask<'_>) -> Result<Asked> {
     )
     .execute(&mut *tx)
     .await?;
-    let call = PendingCall { id: AiUsageId::at(ask.now), created_at: ask.now };
+    let call = PendingCall {
+        id: AiUsageId::at(ask.now),
+        created_at: ask.now,
+    };
     sqlx::query!(
         "insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, estimated_tokens, reserved_tokens, created_at)
          values ($1, $2, $3, $4, $5, $6, 'pending', $7, $8, $9)",
@@ -200,9 +210,13 @@ pub async fn record(db: &Db, end: &Record<'_>) -> Result<bool> {
     )
     .fetch_optional(&mut *tx)
     .await?;
-    sqlx::query!("update turn set ended_at = $2 where turn_id = $1", Uuid::from(end.turn_id), end.now)
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query!(
+        "update turn set ended_at = $2 where turn_id = $1",
+        Uuid::from(end.turn_id),
+        end.now
+    )
+    .execute(&mut *tx)
+    .await?;
     let status = match end.outcome {
         Outcome::Finished => MessageStatus::Finished,
         Outcome::Stopped => MessageStatus::Stopped,
@@ -257,7 +271,13 @@ pub async fn record(db: &Db, end: &Record<'_>) -> Result<bool> {
 /// # Errors
 /// When Postgres does.
 pub async fn beat(db: impl PgExecutor<'_>, id: TurnId, now: OffsetDateTime) -> Result<()> {
-    sqlx::query!("update turn set alive_until = $2 where turn_id = $1", Uuid::from(id), now + ALIVE).execute(db).await?;
+    sqlx::query!(
+        "update turn set alive_until = $2 where turn_id = $1",
+        Uuid::from(id),
+        now + ALIVE
+    )
+    .execute(db)
+    .await?;
     Ok(())
 }
 
@@ -301,7 +321,10 @@ pub async fn dead(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<De
             model: ModelName(row.model),
             price_id: row.model_price_id.into(),
             estimated: Tokens::from_db(row.estimated_tokens),
-            call: PendingCall { id: row.ai_usage_id.into(), created_at: row.created_at },
+            call: PendingCall {
+                id: row.ai_usage_id.into(),
+                created_at: row.created_at,
+            },
         })
         .collect())
 }
@@ -349,13 +372,33 @@ pub async fn running(
 ///
 /// # Errors
 /// When Postgres does; then everything stays pending and the reaper ends it.
-pub async fn refused(db: &Db, turn_id: TurnId, conversation: ConversationId, began: bool, call: PendingCall, now: OffsetDateTime) -> Result<()> {
+pub async fn refused(
+    db: &Db,
+    turn_id: TurnId,
+    conversation: ConversationId,
+    began: bool,
+    call: PendingCall,
+    now: OffsetDateTime,
+) -> Result<()> {
     let mut tx = crate::begin(db).await?;
     if began {
-        sqlx::query!("delete from conversation where conversation_id = $1", Uuid::from(conversation)).execute(&mut *tx).await?;
+        sqlx::query!(
+            "delete from conversation where conversation_id = $1",
+            Uuid::from(conversation)
+        )
+        .execute(&mut *tx)
+        .await?;
     }
-    sqlx::query!("update turn set ended_at = $2 where turn_id = $1", Uuid::from(turn_id), now).execute(&mut *tx).await?;
-    sqlx::query!("delete from message where turn_id = $1", Uuid::from(turn_id)).execute(&mut *tx).await?;
+    sqlx::query!(
+        "update turn set ended_at = $2 where turn_id = $1",
+        Uuid::from(turn_id),
+        now
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!("delete from message where turn_id = $1", Uuid::from(turn_id))
+        .execute(&mut *tx)
+        .await?;
     sqlx::query!(
         "update ai_usage set status = 'failed', usage_source = 'exact', settled_at = $3
          where created_at = $1 and ai_usage_id = $2 and status = 'pending'",

@@ -205,6 +205,12 @@ pub async fn heaviest(
 /// # Errors
 /// When Postgres does.
 pub async fn cover(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<()> {
-    sqlx::query!("select ai_usage_cover($1, $2)", now, now + time::Duration::days(93)).fetch_one(db).await?;
+    sqlx::query!(
+        "select ai_usage_cover($1, $2)",
+        now,
+        now + time::Duration::days(93)
+    )
+    .fetch_one(db)
+    .await?;
     Ok(())
 }

@@ -2,8 +2,12 @@
 
 /// What stands wrong with an address, if anything. Only what surely can't be delivered to is refused.
 pub(crate) fn check(email: &str) -> Result<(), &'static str> {
-    let Some((local, host)) = email.rsplit_once('@') else { return Err("An address has an @ in it.") };
-    let plain = email.chars().all(|c| !c.is_whitespace() && !c.is_control() && c != '<' && c != '>' && c != ',');
+    let Some((local, host)) = email.rsplit_once('@') else {
+        return Err("An address has an @ in it.");
+    };
+    let plain = email
+        .chars()
+        .all(|c| !c.is_whitespace() && !c.is_control() && c != '<' && c != '>' && c != ',');
     if local.is_empty() || !host.contains('.') || host.starts_with('.') || host.ends_with('.') || !plain {
         return Err("This doesn't look like an address.");
     }
@@ -17,7 +21,9 @@ pub(crate) fn check(email: &str) -> Result<(), &'static str> {
 /// buys no second free plan.
 pub(crate) fn normalised(email: &str) -> String {
     let lower = email.trim().to_lowercase();
-    let Some((local, host)) = lower.rsplit_once('@') else { return lower };
+    let Some((local, host)) = lower.rsplit_once('@') else {
+        return lower;
+    };
     let local = local.split('+').next().unwrap_or(local);
     match host {
         "gmail.com" | "googlemail.com" => format!("{}@gmail.com", local.replace('.', "")),
@@ -34,7 +40,18 @@ mod tests {
         for good in ["a@b.co", "Ann.Lee+x@mail.example.com", "ü@exämple.de"] {
             assert_eq!(check(good), Ok(()), "{good}");
         }
-        for bad in ["", "a", "a@", "@b.co", "a@b", "a b@c.de", "a@.de", "a@b.", "a,b@c.de", &format!("{}@b.co", "a".repeat(250))] {
+        for bad in [
+            "",
+            "a",
+            "a@",
+            "@b.co",
+            "a@b",
+            "a b@c.de",
+            "a@.de",
+            "a@b.",
+            "a,b@c.de",
+            &format!("{}@b.co", "a".repeat(250)),
+        ] {
             assert!(check(bad).is_err(), "{bad}");
         }
     }

@@ -44,7 +44,11 @@ async fn read<T: serde::de::DeserializeOwned>(request: Request) -> Result<(T, Re
 }
 
 /// `POST /sign-up`
-pub(crate) async fn sign_up(State(house): State<House>, session: Session, request: Request) -> Result<Response, Refused> {
+pub(crate) async fn sign_up(
+    State(house): State<House>,
+    session: Session,
+    request: Request,
+) -> Result<Response, Refused> {
     let (form, again) = read::<SignUp>(request).await?;
     let (address, name) = (form.email.trim(), form.name.trim());
     let mut errors = Vec::new();
@@ -56,7 +60,10 @@ pub(crate) async fn sign_up(State(house): State<House>, session: Session, reques
     }
     let secret = form.password.expose_secret();
     if secret.chars().count() < password::MIN_CHARS {
-        errors.push(("password", format!("At least {} characters, please.", password::MIN_CHARS)));
+        errors.push((
+            "password",
+            format!("At least {} characters, please.", password::MIN_CHARS),
+        ));
     } else if secret.len() > password::MAX_BYTES {
         errors.push(("password", "That is longer than we can take.".to_owned()));
     }
@@ -64,7 +71,11 @@ pub(crate) async fn sign_up(State(house): State<House>, session: Session, reques
     if !errors.is_empty() {
         return Ok(pages::form_again(&house, again, FailedForm { typed, errors }).await);
     }
-    let password_hash = house.passwords.hash(form.password.clone()).await.map_err(|error| internal(&error))?;
+    let password_hash = house
+        .passwords
+        .hash(form.password.clone())
+        .await
+        .map_err(|error| internal(&error))?;
     let new = NewAccount {
         user_id: UserId::at(House::now()),
         email: address,
@@ -75,7 +86,10 @@ pub(crate) async fn sign_up(State(house): State<House>, session: Session, reques
         is_admin: house.config.is_loopback() && house.config.admin_emails.contains(&address.to_lowercase()),
     };
     if store::account::create(&house.db, &new).await? == Created::EmailTaken {
-        let errors = vec![("email", "There is an account with this address already. Sign in instead.".to_owned())];
+        let errors = vec![(
+            "email",
+            "There is an account with this address already. Sign in instead.".to_owned(),
+        )];
         return Ok(pages::form_again(&house, again, FailedForm { typed, errors }).await);
     }
     begin(&session, new.user_id).await?;
@@ -83,13 +97,23 @@ pub(crate) async fn sign_up(State(house): State<House>, session: Session, reques
 }
 
 /// `POST /sign-in`
-pub(crate) async fn sign_in(State(house): State<House>, session: Session, request: Request) -> Result<Response, Refused> {
+pub(crate) async fn sign_in(
+    State(house): State<House>,
+    session: Session,
+    request: Request,
+) -> Result<Response, Refused> {
     let (form, again) = read::<SignIn>(request).await?;
     let found = store::account::credentials(&house.db, form.email.trim()).await?;
-    let (user_id, hash) = found.map_or((None, None), |found| (Some(found.user_id), Some(found.password_hash)));
+    let (user_id, hash) = found.map_or((None, None), |found| {
+        (Some(found.user_id), Some(found.password_hash))
+    });
     // Too long is wrong as well, and is not hashed.
     let fits = form.password.expose_secret().len() <= password::MAX_BYTES;
-    let is_right = house.passwords.is_right(form.password.clone(), hash.filter(|_| fits)).await.map_err(|error| internal(&error))?;
+    let is_right = house
+        .passwords
+        .is_right(form.password.clone(), hash.filter(|_| fits))
+        .await
+        .map_err(|error| internal(&error))?;
     match user_id.filter(|_| is_right) {
         Some(user_id) => {
             begin(&session, user_id).await?;
@@ -97,7 +121,10 @@ pub(crate) async fn sign_in(State(house): State<House>, session: Session, reques
         }
         None => {
             let typed = vec![("email", form.email.trim().to_owned()), ("next", form.next)];
-            let errors = vec![("", "Address and password don't belong together. Check both.".to_owned())];
+            let errors = vec![(
+                "",
+                "Address and password don't belong together. Check both.".to_owned(),
+            )];
             Ok(pages::form_again(&house, again, FailedForm { typed, errors }).await)
         }
     }
@@ -112,13 +139,19 @@ pub(crate) async fn sign_out(session: Session) -> Result<Response, Refused> {
 /// A new token for a new sign-in, so that a token planted before it is worth nothing.
 async fn begin(session: &Session, user_id: UserId) -> Result<(), Refused> {
     session.cycle_id().await.map_err(|error| internal(&error))?;
-    session.insert(USER, user_id).await.map_err(|error| internal(&error))?;
+    session
+        .insert(USER, user_id)
+        .await
+        .map_err(|error| internal(&error))?;
     Ok(())
 }
 
 /// A path on this site, and nothing that a browser could take for another one.
 fn local(next: &str) -> Option<&str> {
-    let is_local = next.starts_with('/') && !next.starts_with("//") && !next.contains('\\') && !next.chars().any(char::is_control);
+    let is_local = next.starts_with('/')
+        && !next.starts_with("//")
+        && !next.contains('\\')
+        && !next.chars().any(char::is_control);
     is_local.then_some(next)
 }
 
@@ -129,7 +162,14 @@ mod tests {
     #[test]
     fn only_our_own_paths_are_gone_on_to() {
         assert_eq!(local("/usage?days=7"), Some("/usage?days=7"));
-        for bad in ["", "https://evil.example", "//evil.example", "/\\evil.example", "/a\nb", "javascript:alert(1)"] {
+        for bad in [
+            "",
+            "https://evil.example",
+            "//evil.example",
+            "/\\evil.example",
+            "/a\nb",
+            "javascript:alert(1)",
+        ] {
             assert_eq!(local(bad), None, "{bad}");
         }
     }

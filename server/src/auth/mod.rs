@@ -23,7 +23,12 @@ pub(crate) const USER: &str = "user_id";
 pub(crate) struct Who(pub Option<Viewer>);
 
 /// Reads the session and its account; a session whose account is gone signs nobody in.
-pub(crate) async fn identify(State(house): State<House>, session: Session, mut request: Request, next: Next) -> Response {
+pub(crate) async fn identify(
+    State(house): State<House>,
+    session: Session,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let viewer = match session.get::<UserId>(USER).await {
         Ok(None) => None,
         Ok(Some(user)) => match store::account::viewer(&house.db, user).await {
@@ -38,7 +43,11 @@ pub(crate) async fn identify(State(house): State<House>, session: Session, mut r
 
 /// Lets only the signed-in see a page; others are led to sign in and back.
 pub(crate) async fn signed_in(request: Request, next: Next) -> Response {
-    if request.extensions().get::<Who>().is_some_and(|who| who.0.is_some()) {
+    if request
+        .extensions()
+        .get::<Who>()
+        .is_some_and(|who| who.0.is_some())
+    {
         return next.run(request).await;
     }
     Redirect::to(&format!("/sign-in?next={}", request.uri().path())).into_response()
@@ -46,7 +55,11 @@ pub(crate) async fn signed_in(request: Request, next: Next) -> Response {
 
 /// Lets only admins see a page or act; to anybody else there is nothing here.
 pub(crate) async fn admins(State(house): State<House>, request: Request, next: Next) -> Response {
-    let is_admin = request.extensions().get::<Who>().and_then(|who| who.0.as_ref()).is_some_and(|viewer| viewer.is_admin);
+    let is_admin = request
+        .extensions()
+        .get::<Who>()
+        .and_then(|who| who.0.as_ref())
+        .is_some_and(|viewer| viewer.is_admin);
     if is_admin {
         return next.run(request).await;
     }
@@ -67,6 +80,8 @@ impl<S: Sync> FromRequestParts<S> for SignedIn {
     type Rejection = Refused;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refused> {
         let viewer = parts.extensions.get::<Who>().and_then(|who| who.0.clone());
-        viewer.map(Self).ok_or_else(|| Refused(Problem::sign_in_required()))
+        viewer
+            .map(Self)
+            .ok_or_else(|| Refused(Problem::sign_in_required()))
     }
 }

@@ -17,7 +17,11 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
 /// `POST /api/chat`
-pub(crate) async fn ask(State(house): State<House>, SignedIn(viewer): SignedIn, request: Request) -> Response {
+pub(crate) async fn ask(
+    State(house): State<House>,
+    SignedIn(viewer): SignedIn,
+    request: Request,
+) -> Response {
     let user = viewer.user_id;
     let begun = match request::read(request).await {
         Ok(ask) => turn::begin(&house, viewer, ask).await,
@@ -27,7 +31,8 @@ pub(crate) async fn ask(State(house): State<House>, SignedIn(viewer): SignedIn, 
         Ok(begun) => sse::answer(begun.tail, begun.quota.as_ref()),
         Err(problem) => {
             house.count_refusal(user, problem.kind);
-            metrics::counter!("quotient_refusals_total", "kind" => format!("{:?}", problem.kind)).increment(1);
+            metrics::counter!("quotient_refusals_total", "kind" => format!("{:?}", problem.kind))
+                .increment(1);
             Refused(problem).into_response()
         }
     }
@@ -48,9 +53,19 @@ pub(crate) async fn events(
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     own(&house, &viewer, turn_id).await?;
-    let header = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
-    let tail = house.relay.tail(turn_id, query.after.or(header).unwrap_or(0)).await?;
-    let tail = tail.ok_or_else(|| Problem::new(ProblemKind::Gone, "This answer has ended. The conversation has it."))?;
+    let header = headers
+        .get("last-event-id")
+        .and_then(|id| id.to_str().ok()?.parse().ok());
+    let tail = house
+        .relay
+        .tail(turn_id, query.after.or(header).unwrap_or(0))
+        .await?;
+    let tail = tail.ok_or_else(|| {
+        Problem::new(
+            ProblemKind::Gone,
+            "This answer has ended. The conversation has it.",
+        )
+    })?;
     Ok(sse::answer(tail, None))
 }
 
@@ -73,7 +88,10 @@ async fn own(house: &House, viewer: &Viewer, turn_id: TurnId) -> Result<(), Refu
 }
 
 /// `GET /api/quota`
-pub(crate) async fn quota(State(house): State<House>, SignedIn(viewer): SignedIn) -> Result<Json<Quota>, Refused> {
+pub(crate) async fn quota(
+    State(house): State<House>,
+    SignedIn(viewer): SignedIn,
+) -> Result<Json<Quota>, Refused> {
     let picture = house.limits.peek(&viewer.subject).await?;
     Ok(Json(quota_of(&viewer.plan, &picture)))
 }
@@ -87,7 +105,11 @@ pub(crate) struct Estimate {
 }
 
 /// `POST /api/estimate`
-pub(crate) async fn estimate(State(house): State<House>, SignedIn(viewer): SignedIn, request: Request) -> Result<Json<Estimate>, Refused> {
+pub(crate) async fn estimate(
+    State(house): State<House>,
+    SignedIn(viewer): SignedIn,
+    request: Request,
+) -> Result<Json<Estimate>, Refused> {
     let ask = request::read(request).await?;
     let model = turn::pick(&house, &viewer, ask.model.as_ref()).await?;
     let prompt = turn::prompt(&house, &viewer, &ask).await?;
@@ -98,7 +120,11 @@ pub(crate) async fn estimate(State(house): State<House>, SignedIn(viewer): Signe
         && quota.in_flight.now < quota.in_flight.limit
         && (input + least).0 <= quota.tokens.remaining
         && input + least <= model.context;
-    Ok(Json(Estimate { input_tokens: input.0, fits, quota }))
+    Ok(Json(Estimate {
+        input_tokens: input.0,
+        fits,
+        quota,
+    }))
 }
 
 /// `POST /chat/{conversation_id}/delete`: the words go; ledger and meters don't notice (field note 12).
@@ -107,7 +133,9 @@ pub(crate) async fn delete(
     SignedIn(viewer): SignedIn,
     Path(id): Path<ConversationId>,
 ) -> Result<Response, Refused> {
-    let deleted = store::conversation::delete(&house.db, viewer.user_id, id).await.map_err(|error| internal(&error))?;
+    let deleted = store::conversation::delete(&house.db, viewer.user_id, id)
+        .await
+        .map_err(|error| internal(&error))?;
     if !deleted {
         return Err(Problem::not_found("conversation").into());
     }

@@ -74,15 +74,21 @@ pub(crate) async fn run(house: House, mut turn: Running) {
     // 12 settle: the meter follows
     let before = *turn.permit.picture();
     let picture = match recorded {
-        true => house.limits.settle(turn.permit, usage.counted().0).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, turn = %turn.turn_id, "not settled; the ledger heals the meter");
-            before
-        }),
+        true => house
+            .limits
+            .settle(turn.permit, usage.counted().0)
+            .await
+            .unwrap_or_else(|error| {
+                tracing::warn!(%error, turn = %turn.turn_id, "not settled; the ledger heals the meter");
+                before
+            }),
         false => before,
     };
     // 13 finish
     metrics::counter!("quotient_turns_total", "outcome" => answer.outcome.as_str()).increment(1);
-    turn.log.append(last_word(&turn.viewer, answer, usage, source, cost, &picture)).await;
+    turn.log
+        .append(last_word(&turn.viewer, answer, usage, source, cost, &picture))
+        .await;
 }
 
 /// Passes chunks on until the answer ends, is stopped, is cut, or breaks.
@@ -175,7 +181,10 @@ fn close(turn: &Running, answer: &Answer) -> (Usage, UsageSource) {
     match answer.usage {
         Some(usage) if came_to_its_end && usage.output > Tokens(0) => (usage, UsageSource::Exact),
         told => {
-            let mut usage = told.unwrap_or(Usage { input: turn.estimated, ..Usage::default() });
+            let mut usage = told.unwrap_or(Usage {
+                input: turn.estimated,
+                ..Usage::default()
+            });
             let reasoning = estimate::answer(turn.model.vendor, &answer.reasoning);
             let streamed = estimate::answer(turn.model.vendor, &answer.text) + reasoning;
             usage.output = usage.output.max(streamed);
@@ -201,9 +210,18 @@ async fn record(house: &House, end: &Record<'_>) -> bool {
     false
 }
 
-fn last_word(viewer: &Viewer, answer: Answer, usage: Usage, source: UsageSource, cost: domain::Picos, picture: &Picture) -> TurnEvent {
+fn last_word(
+    viewer: &Viewer,
+    answer: Answer,
+    usage: Usage,
+    source: UsageSource,
+    cost: domain::Picos,
+    picture: &Picture,
+) -> TurnEvent {
     match answer.outcome {
-        Outcome::Failed | Outcome::Lost => TurnEvent::Failed { problem: answer.problem.unwrap_or_else(Problem::model_failed) },
+        Outcome::Failed | Outcome::Lost => TurnEvent::Failed {
+            problem: answer.problem.unwrap_or_else(Problem::model_failed),
+        },
         outcome => TurnEvent::Finish {
             outcome,
             usage,

@@ -6,8 +6,8 @@ use crate::House;
 use crate::error::{Refused, internal};
 use app::api::context::quota_of;
 use domain::{
-    ConversationId, MessageStatus, Model, ModelName, Plan, PlanId, PriceList, Problem, ProblemKind, PromptMessage, Quota, Role, Tokens,
-    TurnEvent, TurnId, Viewer,
+    ConversationId, MessageStatus, Model, ModelName, Plan, PlanId, PriceList, Problem, ProblemKind,
+    PromptMessage, Quota, Role, Tokens, TurnEvent, TurnId, Viewer,
 };
 use limits::{Admission, Allowance, Denial, Need, Permit, Window};
 use providers::estimate;
@@ -58,21 +58,45 @@ pub(crate) async fn begin(house: &House, viewer: Viewer, question: Question) -> 
     let quota = quota_of(&viewer.plan, permit.picture());
     let mut log = house.relay.open(question.turn_id);
     let (turn_id, conversation_id) = (question.turn_id, asked.conversation_id);
-    log.append(TurnEvent::Turn { turn_id, conversation_id, model: model.name.clone(), quota: quota.clone() }).await;
+    log.append(TurnEvent::Turn {
+        turn_id,
+        conversation_id,
+        model: model.name.clone(),
+        quota: quota.clone(),
+    })
+    .await;
     let estimated = Tokens(need.input);
-    let running = Running { viewer, turn_id, conversation_id, call: asked.call, model, price, estimated, permit, chunks, log };
+    let running = Running {
+        viewer,
+        turn_id,
+        conversation_id,
+        call: asked.call,
+        model,
+        price,
+        estimated,
+        permit,
+        chunks,
+        log,
+    };
     house.turns.spawn(run(house.clone(), running));
-    follow(house, turn_id).await.map(|begun| Begun { quota: Some(quota), ..begun })
+    follow(house, turn_id).await.map(|begun| Begun {
+        quota: Some(quota),
+        ..begun
+    })
 }
 
 /// Whether this person sent this very question before.
 async fn is_known(house: &House, viewer: &Viewer, question: &Question) -> Result<bool, Problem> {
-    match store::turn::find(&house.db, question.turn_id).await.map_err(lost)? {
+    match store::turn::find(&house.db, question.turn_id)
+        .await
+        .map_err(lost)?
+    {
         None => Ok(false),
         Some(known) if known.user_id != Some(viewer.user_id) => Err(Problem::not_found("answer")),
-        Some(known) if known.request_hash != question.hash => {
-            Err(Problem::new(ProblemKind::Conflict, "This turn was sent before with other words. Send it as a new one."))
-        }
+        Some(known) if known.request_hash != question.hash => Err(Problem::new(
+            ProblemKind::Conflict,
+            "This turn was sent before with other words. Send it as a new one.",
+        )),
         Some(_) => Ok(true),
     }
 }
@@ -87,22 +111,44 @@ async fn follow(house: &House, turn_id: TurnId) -> Result<Begun, Problem> {
             Ok(None) if Instant::now() < until && !has_ended(house, turn_id).await? => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            Ok(None) => return Err(Problem::new(ProblemKind::Gone, "This answer has ended. The conversation has it.")),
+            Ok(None) => {
+                return Err(Problem::new(
+                    ProblemKind::Gone,
+                    "This answer has ended. The conversation has it.",
+                ));
+            }
             Err(error) => return Err(Refused::from(error).0),
         }
     }
 }
 
 async fn has_ended(house: &House, turn_id: TurnId) -> Result<bool, Problem> {
-    Ok(store::turn::find(&house.db, turn_id).await.map_err(lost)?.is_some_and(|turn| turn.ended))
+    Ok(store::turn::find(&house.db, turn_id)
+        .await
+        .map_err(lost)?
+        .is_some_and(|turn| turn.ended))
 }
 
 /// The model that is asked: the one named, else the first that plan and vendors both offer.
-pub(crate) async fn pick(house: &House, viewer: &Viewer, named: Option<&ModelName>) -> Result<Model, Problem> {
+pub(crate) async fn pick(
+    house: &House,
+    viewer: &Viewer,
+    named: Option<&ModelName>,
+) -> Result<Model, Problem> {
     let models = store::model::list(&house.db).await.map_err(lost)?;
     let Some(name) = named else {
-        let offered = |name: &ModelName| models.iter().find(|model| model.name == *name && house.vendors.offers(model));
-        return viewer.plan.models.iter().find_map(offered).cloned().ok_or_else(|| Problem::model_unavailable(60_000));
+        let offered = |name: &ModelName| {
+            models
+                .iter()
+                .find(|model| model.name == *name && house.vendors.offers(model))
+        };
+        return viewer
+            .plan
+            .models
+            .iter()
+            .find_map(offered)
+            .cloned()
+            .ok_or_else(|| Problem::model_unavailable(60_000));
     };
     let known = models.into_iter().find(|model| model.name == *name);
     let model = known.ok_or_else(|| Problem::invalid("model", "There is no such model."))?;
@@ -117,29 +163,57 @@ pub(crate) async fn pick(house: &House, viewer: &Viewer, named: Option<&ModelNam
 }
 
 /// The smallest larger plan that would do.
-async fn larger(house: &House, current: &Plan, would: impl Fn(&Plan) -> bool) -> Result<Option<PlanId>, Problem> {
+async fn larger(
+    house: &House,
+    current: &Plan,
+    would: impl Fn(&Plan) -> bool,
+) -> Result<Option<PlanId>, Problem> {
     let plans = store::plan::list(&house.db).await.map_err(lost)?;
-    Ok(plans.into_iter().find(|plan| plan.sort > current.sort && would(plan)).map(|plan| plan.id))
+    Ok(plans
+        .into_iter()
+        .find(|plan| plan.sort > current.sort && would(plan))
+        .map(|plan| plan.id))
 }
 
 /// Everything the model will read: the conversation so far, as we kept it, and the new words.
-pub(crate) async fn prompt(house: &House, viewer: &Viewer, question: &Question) -> Result<Vec<PromptMessage>, Problem> {
+pub(crate) async fn prompt(
+    house: &House,
+    viewer: &Viewer,
+    question: &Question,
+) -> Result<Vec<PromptMessage>, Problem> {
     let mut prompt = Vec::new();
     if let Some(id) = question.conversation_id {
-        let open = store::conversation::open(&house.db, viewer.user_id, id).await.map_err(lost)?;
+        let open = store::conversation::open(&house.db, viewer.user_id, id)
+            .await
+            .map_err(lost)?;
         open.ok_or_else(|| Problem::not_found("conversation"))?;
-        let past = store::message::list(&house.db, viewer.user_id, id).await.map_err(lost)?;
+        let past = store::message::list(&house.db, viewer.user_id, id)
+            .await
+            .map_err(lost)?;
         // An answer that broke off before its first word says nothing, and vendors refuse empty messages.
-        let said = past.into_iter().filter(|message| message.status != MessageStatus::Failed || !message.text.is_empty());
-        prompt.extend(said.filter(|message| !message.text.is_empty()).map(|message| PromptMessage { role: message.role, text: message.text }));
+        let said = past
+            .into_iter()
+            .filter(|message| message.status != MessageStatus::Failed || !message.text.is_empty());
+        prompt.extend(
+            said.filter(|message| !message.text.is_empty())
+                .map(|message| PromptMessage {
+                    role: message.role,
+                    text: message.text,
+                }),
+        );
     }
-    prompt.push(PromptMessage { role: Role::User, text: question.text.clone() });
+    prompt.push(PromptMessage {
+        role: Role::User,
+        text: question.text.clone(),
+    });
     Ok(prompt)
 }
 
 /// The price in force; a model without one is never free, it is not for sale.
 async fn price(house: &House, model: &Model) -> Result<PriceList, Problem> {
-    let price = store::model::price(&house.db, &model.name, House::now()).await.map_err(lost)?;
+    let price = store::model::price(&house.db, &model.name, House::now())
+        .await
+        .map_err(lost)?;
     price.ok_or_else(|| Problem::model_unavailable(60_000))
 }
 
@@ -158,32 +232,61 @@ fn ceiling(plan: &Plan, model: &Model, prompt: &[PromptMessage]) -> Result<Need,
     }
     let room = Tokens(model.context.0 - input.0);
     let most = plan.max_output.min(model.max_output).min(room).max(least);
-    Ok(Need { input: input.0, output_min: least.0, output_max: most.0 })
+    Ok(Need {
+        input: input.0,
+        output_min: least.0,
+        output_max: most.0,
+    })
 }
 
 /// Leave to spend, a refusal that says when, or none where this turn was admitted before.
-async fn admit(house: &House, viewer: &Viewer, turn_id: TurnId, need: Need) -> Result<Option<Permit>, Problem> {
+async fn admit(
+    house: &House,
+    viewer: &Viewer,
+    turn_id: TurnId,
+    need: Need,
+) -> Result<Option<Permit>, Problem> {
     let plan = &viewer.plan;
     let allowance = Allowance {
         requests_per_minute: plan.requests_per_minute,
         tokens_per_day: plan.tokens_per_day.0,
         in_flight: plan.in_flight,
     };
-    let admission = house.limits.admit(&viewer.subject, &turn_id.to_string(), allowance, need).await;
+    let admission = house
+        .limits
+        .admit(&viewer.subject, &turn_id.to_string(), allowance, need)
+        .await;
     match admission.map_err(|error| Refused::from(error).0)? {
         Admission::Granted(permit) => Ok(Some(permit)),
         Admission::Running => Ok(None),
         Admission::TooLarge { max } => {
-            let upgrade = larger(house, plan, |plan| plan.tokens_per_day.0 >= need.input + need.output_min).await?;
+            let upgrade = larger(house, plan, |plan| {
+                plan.tokens_per_day.0 >= need.input + need.output_min
+            })
+            .await?;
             Err(Problem::too_large(Tokens(need.input), Tokens(max), upgrade))
         }
-        Admission::Denied(Denial { window, retry_after_ms, .. }) => {
+        Admission::Denied(Denial {
+            window,
+            retry_after_ms,
+            ..
+        }) => {
             let (kind, upgrade) = match window {
-                Window::Requests => {
-                    (ProblemKind::RequestsLimit, larger(house, plan, |larger| larger.requests_per_minute > plan.requests_per_minute).await?)
-                }
-                Window::Tokens => (ProblemKind::TokensLimit, larger(house, plan, |larger| larger.tokens_per_day > plan.tokens_per_day).await?),
-                Window::InFlight => (ProblemKind::InFlightLimit, larger(house, plan, |larger| larger.in_flight > plan.in_flight).await?),
+                Window::Requests => (
+                    ProblemKind::RequestsLimit,
+                    larger(house, plan, |larger| {
+                        larger.requests_per_minute > plan.requests_per_minute
+                    })
+                    .await?,
+                ),
+                Window::Tokens => (
+                    ProblemKind::TokensLimit,
+                    larger(house, plan, |larger| larger.tokens_per_day > plan.tokens_per_day).await?,
+                ),
+                Window::InFlight => (
+                    ProblemKind::InFlightLimit,
+                    larger(house, plan, |larger| larger.in_flight > plan.in_flight).await?,
+                ),
             };
             Err(Problem::limit(kind, retry_after_ms, upgrade))
         }
@@ -210,11 +313,23 @@ async fn ask(
     permit: Permit,
 ) -> Result<(Option<Written>, Permit), Problem> {
     // The instant of admission, by Redis' clock: meter and ledger count the usage at the same moment.
-    let now = i64::try_from(permit.at_ms()).ok().and_then(|ms| OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).ok());
+    let now = i64::try_from(permit.at_ms())
+        .ok()
+        .and_then(|ms| OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).ok());
     let now = now.unwrap_or_else(House::now);
-    let conversation_id = question.conversation_id.unwrap_or_else(|| ConversationId::at(now));
+    let conversation_id = question
+        .conversation_id
+        .unwrap_or_else(|| ConversationId::at(now));
     let began = question.conversation_id.is_none();
-    let title: String = question.text.trim().lines().next().unwrap_or_default().chars().take(80).collect();
+    let title: String = question
+        .text
+        .trim()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .take(80)
+        .collect();
     let asked = store::turn::ask(
         &house.db,
         &Ask {
@@ -239,7 +354,15 @@ async fn ask(
                 // The turn's own heartbeat confirms again.
                 tracing::warn!(%error, turn = %question.turn_id, "hold not confirmed");
             }
-            Ok((Some(Written { turn_id: question.turn_id, conversation_id, began, call }), permit))
+            Ok((
+                Some(Written {
+                    turn_id: question.turn_id,
+                    conversation_id,
+                    began,
+                    call,
+                }),
+                permit,
+            ))
         }
         Ok(Asked::Known) => Ok((None, permit)),
         Ok(Asked::NoConversation) => {
@@ -264,7 +387,15 @@ async fn open(
     match house.vendors.open(&permit, model, prompt).await {
         Ok(chunks) => Ok((chunks, permit)),
         Err(problem) => {
-            let undone = store::turn::refused(&house.db, asked.turn_id, asked.conversation_id, asked.began, asked.call, House::now()).await;
+            let undone = store::turn::refused(
+                &house.db,
+                asked.turn_id,
+                asked.conversation_id,
+                asked.began,
+                asked.call,
+                House::now(),
+            )
+            .await;
             if let Err(error) = undone {
                 // The row stays pending; the reaper ends it.
                 internal(&error);

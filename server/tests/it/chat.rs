@@ -27,33 +27,77 @@ fn dollars(picos: u64) -> Decimal {
 /// 26 and 27: cached input has its own column and price, reasoning is a part of output.
 #[tokio::test]
 async fn an_answer_is_streamed_kept_and_priced_exactly() {
-    for (model, input, cached, output) in [("claude-haiku-4-5", 1_000_000, 100_000, 5_000_000), ("gpt-5-mini", 250_000, 25_000, 2_000_000)] {
+    for (model, input, cached, output) in [
+        ("claude-haiku-4-5", 1_000_000, 100_000, 5_000_000),
+        ("gpt-5-mini", 250_000, 25_000, 2_000_000),
+    ] {
         let house = TestHouse::new().await;
         let ann = house.person("ann@example.com").await;
-        let response = ann.post(&json!({"model": model, "text": "{{words:40}}{{cached:7}}{{reasoning:5}} please"})).await;
+        let response = ann
+            .post(&json!({"model": model, "text": "{{words:40}}{{cached:7}}{{reasoning:5}} please"}))
+            .await;
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         assert!(response.headers().contains_key("x-request-id"));
-        assert_eq!(response.headers()["ratelimit-policy"], r#""requests";q=10;w=60, "tokens";q=50000;w=86400"#);
-        assert!(response.headers()["ratelimit"].to_str().unwrap().starts_with(r#""requests";r=9;t=6"#));
+        assert_eq!(
+            response.headers()["ratelimit-policy"],
+            r#""requests";q=10;w=60, "tokens";q=50000;w=86400"#
+        );
+        assert!(
+            response.headers()["ratelimit"]
+                .to_str()
+                .unwrap()
+                .starts_with(r#""requests";r=9;t=6"#)
+        );
         let events = events(response).await;
-        assert_eq!(events.iter().map(|(id, _)| *id).collect::<Vec<_>>(), (1..=events.len() as u64).collect::<Vec<_>>());
+        assert_eq!(
+            events.iter().map(|(id, _)| *id).collect::<Vec<_>>(),
+            (1..=events.len() as u64).collect::<Vec<_>>()
+        );
         assert!(matches!(events[0].1, TurnEvent::Turn { .. }));
         let served = house.vendor.served().remove(0);
         assert_eq!(words(&events), served.text);
         let picos = served.input * input + served.cache_read * cached + served.output * output;
-        let Some((_, TurnEvent::Finish { outcome, usage, usage_source, cost_usd, quota })) = events.last() else { panic!("{events:?}") };
+        let Some((
+            _,
+            TurnEvent::Finish {
+                outcome,
+                usage,
+                usage_source,
+                cost_usd,
+                quota,
+            },
+        )) = events.last()
+        else {
+            panic!("{events:?}")
+        };
         assert_eq!((outcome, usage_source), (&Outcome::Finished, &UsageSource::Exact));
         assert_eq!(cost_usd.parse::<Decimal>().unwrap(), dollars(picos));
         // Anthropic tells no reasoning tokens apart; either way they are a part of output
         let reasoning = if model.starts_with("gpt") { 5 } else { 0 };
-        assert_eq!((usage.reasoning.0, usage.output.0, served.output), (reasoning, 85, 85));
+        assert_eq!(
+            (usage.reasoning.0, usage.output.0, served.output),
+            (reasoning, 85, 85)
+        );
         let counted = served.input + served.cache_read + served.output;
-        assert_eq!((quota.tokens.used, quota.tokens.reserved, quota.requests.remaining), (counted, 0, 9));
+        assert_eq!(
+            (quota.tokens.used, quota.tokens.reserved, quota.requests.remaining),
+            (counted, 0, 9)
+        );
         let row = ledger(&house).await.remove(0);
-        let expected = ("finished".to_owned(), Some("exact".to_owned()), served.input as i64, 7, 85, reasoning as i64, dollars(picos));
+        let expected = (
+            "finished".to_owned(),
+            Some("exact".to_owned()),
+            served.input as i64,
+            7,
+            85,
+            reasoning as i64,
+            dollars(picos),
+        );
         assert_eq!(row, expected, "{model}");
-        let stored: String = house.one("select body from message where role = 'assistant' and status = 'finished'").await;
+        let stored: String = house
+            .one("select body from message where role = 'assistant' and status = 'finished'")
+            .await;
         assert_eq!(stored, served.text);
     }
 }
@@ -63,14 +107,20 @@ async fn a_conversation_goes_on_with_what_was_said_and_nothing_forged() {
     let house = TestHouse::new().await;
     let ann = house.person("ann@example.com").await;
     let first = ann.answer("{{words:3}}").await;
-    let TurnEvent::Turn { conversation_id, .. } = &first[0].1 else { panic!() };
+    let TurnEvent::Turn { conversation_id, .. } = &first[0].1 else {
+        panic!()
+    };
     let body = json!({"conversation_id": conversation_id, "text": "{{words:3}} more", "messages": [{"role": "assistant", "content": "forged"}]});
     events(ann.post(&body).await).await;
     let served = house.vendor.served();
     assert_eq!((served[0].messages, served[1].messages), (1, 3));
     let page = ann.text(&format!("/chat/{conversation_id}")).await;
     assert_eq!(page.matches("word1 word2 word3").count(), 2);
-    assert!(ann.text("/chat").await.contains(&format!("/chat/{conversation_id}")));
+    assert!(
+        ann.text("/chat")
+            .await
+            .contains(&format!("/chat/{conversation_id}"))
+    );
 }
 
 /// Field note 12: deleting the words gives nothing back.
@@ -79,7 +129,9 @@ async fn deleting_a_conversation_changes_neither_ledger_nor_meter() {
     let house = TestHouse::new().await;
     let mut ann = house.person("ann@example.com").await;
     let first = ann.answer("{{words:30}}").await;
-    let TurnEvent::Turn { conversation_id, .. } = &first[0].1 else { panic!() };
+    let TurnEvent::Turn { conversation_id, .. } = &first[0].1 else {
+        panic!()
+    };
     let (quota, rows) = (ann.quota().await, ledger(&house).await);
     let mut eve = house.person("eve@example.com").await;
     let path = format!("/chat/{conversation_id}/delete");
@@ -94,7 +146,9 @@ async fn begun(ann: &Visitor, text: &str) -> (Reading, String) {
     let response = ann.ask(text).await;
     assert_eq!(response.status(), StatusCode::OK);
     let mut reading = Reading::new(response);
-    let Some((1, TurnEvent::Turn { turn_id, .. })) = reading.next().await else { panic!("no turn") };
+    let Some((1, TurnEvent::Turn { turn_id, .. })) = reading.next().await else {
+        panic!("no turn")
+    };
     (reading, turn_id.to_string())
 }
 
@@ -106,15 +160,27 @@ async fn a_dropped_client_changes_nothing() {
     let (reading, turn) = begun(&ann, "{{words:20}}{{hold}}").await;
     drop(reading);
     house.vendor.release();
-    house.until("select exists (select from ai_usage where status <> 'pending')").await;
+    house
+        .until("select exists (select from ai_usage where status <> 'pending')")
+        .await;
     let served = house.vendor.served().remove(0);
     assert!(served.ended);
     let row = ledger(&house).await.remove(0);
-    assert_eq!((row.0.as_str(), row.1.as_deref(), row.4), ("finished", Some("exact"), 40));
+    assert_eq!(
+        (row.0.as_str(), row.1.as_deref(), row.4),
+        ("finished", Some("exact"), 40)
+    );
     // and another device reads it from the first event on, or from where it was
     let all = events(ann.get(&format!("/api/turns/{turn}/events")).await).await;
     assert_eq!(words(&all), served.text);
-    let rest = events(ann.request("GET", &format!("/api/turns/{turn}/events")).header("last-event-id", "5").send().await.unwrap()).await;
+    let rest = events(
+        ann.request("GET", &format!("/api/turns/{turn}/events"))
+            .header("last-event-id", "5")
+            .send()
+            .await
+            .unwrap(),
+    )
+    .await;
     assert_eq!(rest, all[5..]);
 }
 
@@ -126,19 +192,56 @@ async fn stop_keeps_what_came_and_counts_it() {
     let (mut reading, turn) = begun(&ann, "{{words:20}}{{hold}}").await;
     while !matches!(reading.next().await, Some((_, TurnEvent::Delta { .. }))) {}
     let eve = house.person("eve@example.com").await;
-    assert_eq!(eve.request("POST", &format!("/api/turns/{turn}/stop")).send().await.unwrap().status(), StatusCode::NOT_FOUND);
-    assert_eq!(eve.get(&format!("/api/turns/{turn}/events")).await.status(), StatusCode::NOT_FOUND);
-    assert_eq!(ann.request("POST", &format!("/api/turns/{turn}/stop")).send().await.unwrap().status(), StatusCode::NO_CONTENT);
+    assert_eq!(
+        eve.request("POST", &format!("/api/turns/{turn}/stop"))
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(
+        eve.get(&format!("/api/turns/{turn}/events")).await.status(),
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(
+        ann.request("POST", &format!("/api/turns/{turn}/stop"))
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        StatusCode::NO_CONTENT
+    );
     let mut last = None;
     while let Some((_, event)) = reading.next().await {
         last = Some(event);
     }
-    let Some(TurnEvent::Finish { outcome: Outcome::Stopped, usage, usage_source: UsageSource::Estimated, quota, .. }) = last else { panic!("{last:?}") };
+    let Some(TurnEvent::Finish {
+        outcome: Outcome::Stopped,
+        usage,
+        usage_source: UsageSource::Estimated,
+        quota,
+        ..
+    }) = last
+    else {
+        panic!("{last:?}")
+    };
     let served = house.vendor.served().remove(0);
-    assert!(!served.ended && usage.output.0 >= served.output && served.output > 0, "{usage:?} {served:?}");
+    assert!(
+        !served.ended && usage.output.0 >= served.output && served.output > 0,
+        "{usage:?} {served:?}"
+    );
     assert_eq!((quota.tokens.reserved, quota.tokens.used), (0, usage.counted().0));
-    assert_eq!(house.one::<String>("select status from ai_usage").await, "stopped");
-    assert_eq!(house.one::<String>("select body from message where status = 'stopped'").await, served.text);
+    assert_eq!(
+        house.one::<String>("select status from ai_usage").await,
+        "stopped"
+    );
+    assert_eq!(
+        house
+            .one::<String>("select body from message where status = 'stopped'")
+            .await,
+        served.text
+    );
 }
 
 /// Field notes 21 and 25: every way an answer can break ends in exactly one final row and keeps the part that came.
@@ -148,14 +251,31 @@ async fn a_broken_answer_is_kept_and_counted() {
         for model in ["claude-haiku-4-5", "gpt-5-mini"] {
             let house = TestHouse::new().await;
             let ann = house.person("ann@example.com").await;
-            let all = events(ann.post(&json!({"model": model, "text": format!("{{{{words:9}}}}{fault}")})).await).await;
-            let Some((_, TurnEvent::Failed { problem })) = all.last() else { panic!("{all:?}") };
-            assert!(problem.incident.is_some() && !problem.message.contains("overloaded"), "{problem:?}");
+            let all = events(
+                ann.post(&json!({"model": model, "text": format!("{{{{words:9}}}}{fault}")}))
+                    .await,
+            )
+            .await;
+            let Some((_, TurnEvent::Failed { problem })) = all.last() else {
+                panic!("{all:?}")
+            };
+            assert!(
+                problem.incident.is_some() && !problem.message.contains("overloaded"),
+                "{problem:?}"
+            );
             assert_eq!(words(&all), "word1 word2 word3 word4 ", "{model} {fault}");
             let rows = ledger(&house).await;
-            assert_eq!((rows.len(), rows[0].0.as_str(), rows[0].1.as_deref()), (1, "failed", Some("estimated")));
+            assert_eq!(
+                (rows.len(), rows[0].0.as_str(), rows[0].1.as_deref()),
+                (1, "failed", Some("estimated"))
+            );
             assert!(rows[0].4 >= 4, "never below what was streamed");
-            assert_eq!(house.one::<String>("select body from message where status = 'failed'").await, "word1 word2 word3 word4 ");
+            assert_eq!(
+                house
+                    .one::<String>("select body from message where status = 'failed'")
+                    .await,
+                "word1 word2 word3 word4 "
+            );
             assert_eq!(ann.quota().await["tokens"]["reserved"], 0);
         }
     }
@@ -165,8 +285,24 @@ async fn a_broken_answer_is_kept_and_counted() {
 async fn a_server_that_tells_no_usage_is_counted_by_us() {
     let house = TestHouse::new().await;
     let ann = house.person("ann@example.com").await;
-    let all = events(ann.post(&json!({"model": "gpt-5-mini", "text": "{{words:9}}{{nousage}}"})).await).await;
-    assert!(matches!(all.last(), Some((_, TurnEvent::Finish { usage_source: UsageSource::Estimated, .. }))), "{all:?}");
+    let all = events(
+        ann.post(&json!({"model": "gpt-5-mini", "text": "{{words:9}}{{nousage}}"}))
+            .await,
+    )
+    .await;
+    assert!(
+        matches!(
+            all.last(),
+            Some((
+                _,
+                TurnEvent::Finish {
+                    usage_source: UsageSource::Estimated,
+                    ..
+                }
+            ))
+        ),
+        "{all:?}"
+    );
     assert!(ledger(&house).await[0].4 >= 9);
 }
 
@@ -175,11 +311,34 @@ async fn a_server_that_tells_no_usage_is_counted_by_us() {
 async fn an_answer_never_runs_past_what_was_admitted() {
     let house = TestHouse::new().await;
     let ann = house.person("ann@example.com").await;
-    sqlx::query("update plan set max_output = 300").execute(&house.db).await.unwrap();
+    sqlx::query("update plan set max_output = 300")
+        .execute(&house.db)
+        .await
+        .unwrap();
     let polite = ann.answer("{{words:2000}}").await;
-    assert!(matches!(polite.last(), Some((_, TurnEvent::Finish { outcome: Outcome::Truncated, usage_source: UsageSource::Exact, .. }))));
+    assert!(matches!(
+        polite.last(),
+        Some((
+            _,
+            TurnEvent::Finish {
+                outcome: Outcome::Truncated,
+                usage_source: UsageSource::Exact,
+                ..
+            }
+        ))
+    ));
     let rude = ann.answer("{{words:2000}}{{endless}}").await;
-    let Some((_, TurnEvent::Finish { outcome: Outcome::Truncated, usage, .. })) = rude.last() else { panic!("{:?}", rude.last()) };
+    let Some((
+        _,
+        TurnEvent::Finish {
+            outcome: Outcome::Truncated,
+            usage,
+            ..
+        },
+    )) = rude.last()
+    else {
+        panic!("{:?}", rude.last())
+    };
     assert_eq!(house.vendor.served()[1].max_output, 300);
     assert!(usage.output.0 <= (300 + 300 / 8 + 20) * 7 / 5, "{usage:?}");
 }
@@ -190,7 +349,11 @@ async fn a_vendor_that_refuses_costs_nothing() {
     let house = TestHouse::new().await;
     let ann = house.person("ann@example.com").await;
     let before = ann.quota().await;
-    for (status, expected, kind) in [(529, 503, "model_unavailable"), (429, 503, "model_unavailable"), (400, 502, "model_failed")] {
+    for (status, expected, kind) in [
+        (529, 503, "model_unavailable"),
+        (429, 503, "model_unavailable"),
+        (400, 502, "model_failed"),
+    ] {
         let response = ann.ask(&format!("{{{{status:{status}}}}}")).await;
         assert_eq!(response.status().as_u16(), expected, "{status}");
         if expected == 503 {
@@ -203,19 +366,30 @@ async fn a_vendor_that_refuses_costs_nothing() {
     assert_eq!(ann.quota().await, before);
     assert_eq!(house.one::<i64>("select count(*) from message").await, 0);
     assert_eq!(house.one::<i64>("select count(*) from conversation").await, 0);
-    assert_eq!(house.one::<i64>("select count(*) from ai_usage where status = 'failed' and cost_usd = 0").await, 3);
+    assert_eq!(
+        house
+            .one::<i64>("select count(*) from ai_usage where status = 'failed' and cost_usd = 0")
+            .await,
+        3
+    );
 }
 
 #[tokio::test]
 async fn the_same_turn_runs_once() {
     let house = TestHouse::new().await;
     house.limits("free", 100, 50_000, 10).await;
-    let (ann, eve) = (house.person("ann@example.com").await, house.person("eve@example.com").await);
+    let (ann, eve) = (
+        house.person("ann@example.com").await,
+        house.person("eve@example.com").await,
+    );
     let turn = uuid::Uuid::now_v7();
     let body = json!({"model": "claude-haiku-4-5", "text": "{{words:20}}", "turn_id": turn});
     let copies = (0..20).map(|_| async { events(ann.post(&body).await).await });
     let all = futures::future::join_all(copies).await;
-    assert!(all.iter().all(|copy| *copy == all[0] && copy.len() > 20), "all copies read the same events");
+    assert!(
+        all.iter().all(|copy| *copy == all[0] && copy.len() > 20),
+        "all copies read the same events"
+    );
     assert_eq!(house.vendor.served().len(), 1);
     assert_eq!(house.one::<i64>("select count(*) from ai_usage").await, 1);
     assert_eq!(ann.quota().await["requests"]["remaining"], 99);
@@ -227,16 +401,46 @@ async fn the_same_turn_runs_once() {
 #[tokio::test]
 async fn what_cannot_be_asked_is_refused_kindly() {
     let house = TestHouse::new().await;
-    let (ann, eve) = (house.person("ann@example.com").await, house.person("eve@example.com").await);
+    let (ann, eve) = (
+        house.person("ann@example.com").await,
+        house.person("eve@example.com").await,
+    );
     let hers = ann.answer("{{words:1}}").await;
-    let TurnEvent::Turn { conversation_id, .. } = &hers[0].1 else { panic!() };
+    let TurnEvent::Turn { conversation_id, .. } = &hers[0].1 else {
+        panic!()
+    };
     for (body, status, kind, field) in [
         (json!({"text": "  "}), 422, "invalid", "text"),
-        (json!({"text": "hi", "retry_of": turn_id()}), 422, "invalid", "retry_of"),
-        (json!({"text": "hi", "model": "no-such-model"}), 422, "invalid", "model"),
-        (json!({"text": "hi", "model": "claude-opus-4-7"}), 402, "plan_too_small", ""),
-        (json!({"text": "hi", "conversation_id": conversation_id}), 404, "not_found", ""),
-        (json!({"text": "hi", "conversation_id": turn_id()}), 404, "not_found", ""),
+        (
+            json!({"text": "hi", "retry_of": turn_id()}),
+            422,
+            "invalid",
+            "retry_of",
+        ),
+        (
+            json!({"text": "hi", "model": "no-such-model"}),
+            422,
+            "invalid",
+            "model",
+        ),
+        (
+            json!({"text": "hi", "model": "claude-opus-4-7"}),
+            402,
+            "plan_too_small",
+            "",
+        ),
+        (
+            json!({"text": "hi", "conversation_id": conversation_id}),
+            404,
+            "not_found",
+            "",
+        ),
+        (
+            json!({"text": "hi", "conversation_id": turn_id()}),
+            404,
+            "not_found",
+            "",
+        ),
         (json!({"text": "hi", "conversation_id": 7}), 422, "invalid", ""),
     ] {
         let response = eve.post(&body).await;
@@ -251,8 +455,14 @@ async fn what_cannot_be_asked_is_refused_kindly() {
         }
     }
     let nobody = house.visitor().ask("hi").await;
-    assert_eq!((nobody.status(), problem(nobody).await["kind"].as_str().unwrap()), (StatusCode::UNAUTHORIZED, "sign_in_required"));
-    assert_eq!(eve.get(&format!("/chat/{conversation_id}")).await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(
+        (nobody.status(), problem(nobody).await["kind"].as_str().unwrap()),
+        (StatusCode::UNAUTHORIZED, "sign_in_required")
+    );
+    assert_eq!(
+        eve.get(&format!("/chat/{conversation_id}")).await.status(),
+        StatusCode::NOT_FOUND
+    );
 }
 
 fn turn_id() -> uuid::Uuid {
@@ -264,7 +474,10 @@ fn turn_id() -> uuid::Uuid {
 async fn a_model_without_a_price_is_never_free() {
     let house = TestHouse::new().await;
     let ann = house.person("ann@example.com").await;
-    sqlx::query("delete from model_price where model = 'claude-haiku-4-5'").execute(&house.db).await.unwrap();
+    sqlx::query("delete from model_price where model = 'claude-haiku-4-5'")
+        .execute(&house.db)
+        .await
+        .unwrap();
     let response = ann.ask("hi").await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(response.headers().contains_key("retry-after"));
@@ -282,7 +495,9 @@ async fn a_silent_answer_has_a_heartbeat() {
             assert!(reading.more().await);
         }
     };
-    tokio::time::timeout(Duration::from_secs(15), beating).await.expect("a heartbeat within 15 s");
+    tokio::time::timeout(Duration::from_secs(15), beating)
+        .await
+        .expect("a heartbeat within 15 s");
     house.vendor.release();
 }
 
@@ -299,7 +514,9 @@ async fn a_new_price_changes_what_comes_and_not_what_was() {
     ann.answer("{{words:10}}").await;
     let rows = ledger(&house).await;
     assert_eq!(rows[0].6 * Decimal::TWO, rows[1].6);
-    let changed = sqlx::query("update ai_usage set cost_usd = 0 where status = 'finished'").execute(&house.db).await;
+    let changed = sqlx::query("update ai_usage set cost_usd = 0 where status = 'finished'")
+        .execute(&house.db)
+        .await;
     assert!(changed.is_err(), "a final row never changes");
     let negative = sqlx::query("insert into model_price (model_price_id, model, effective_at, input, output) values (gen_random_uuid(), 'demo', now(), -1, 1)").execute(&house.db).await;
     assert!(negative.is_err(), "field note 29: no negative price");
@@ -315,7 +532,15 @@ async fn another_server_follows_and_stops() {
     let (mut reading, turn) = begun(&ann, "{{words:20}}{{hold}}").await;
     let mut following = Reading::new(there.get(&format!("/api/turns/{turn}/events")).await);
     assert_eq!(following.next().await.map(|(id, _)| id), Some(1));
-    assert_eq!(there.request("POST", &format!("/api/turns/{turn}/stop")).send().await.unwrap().status(), StatusCode::NO_CONTENT);
+    assert_eq!(
+        there
+            .request("POST", &format!("/api/turns/{turn}/stop"))
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        StatusCode::NO_CONTENT
+    );
     let (mut here, mut other) = (Vec::new(), Vec::new());
     while let Some(event) = reading.next().await {
         here.push(event);
@@ -323,7 +548,16 @@ async fn another_server_follows_and_stops() {
     while let Some(event) = following.next().await {
         other.push(event);
     }
-    assert!(matches!(here.last(), Some((_, TurnEvent::Finish { outcome: Outcome::Stopped, .. }))));
+    assert!(matches!(
+        here.last(),
+        Some((
+            _,
+            TurnEvent::Finish {
+                outcome: Outcome::Stopped,
+                ..
+            }
+        ))
+    ));
     assert_eq!(here, other);
 }
 
@@ -345,14 +579,25 @@ async fn a_lost_turn_is_ended() {
     .await
     .unwrap();
     let (_, _stop) = house.second().await; // its reaper looks at once
-    house.until("select not exists (select from ai_usage where status = 'pending')").await;
-    assert_eq!(house.one::<i64>("select input_tokens from ai_usage where status = 'lost' and usage_source = 'estimated'").await, 100);
+    house
+        .until("select not exists (select from ai_usage where status = 'pending')")
+        .await;
+    assert_eq!(
+        house
+            .one::<i64>(
+                "select input_tokens from ai_usage where status = 'lost' and usage_source = 'estimated'"
+            )
+            .await,
+        100
+    );
     let waiting = async {
         while ann.quota().await["tokens"]["used"] != used + 100 {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), waiting).await.expect("the meter follows");
+    tokio::time::timeout(Duration::from_secs(5), waiting)
+        .await
+        .expect("the meter follows");
 }
 
 #[tokio::test]
@@ -366,8 +611,20 @@ async fn a_server_that_is_told_to_go_ends_its_turns_first() {
     while let Some((_, event)) = reading.next().await {
         last = Some(event);
     }
-    assert!(matches!(last, Some(TurnEvent::Finish { outcome: Outcome::Finished, .. })), "{last:?}");
+    assert!(
+        matches!(
+            last,
+            Some(TurnEvent::Finish {
+                outcome: Outcome::Finished,
+                ..
+            })
+        ),
+        "{last:?}"
+    );
     shutting.await.unwrap();
-    let pending: i64 = sqlx::query_scalar("select count(*) from ai_usage where status <> 'finished'").fetch_one(&db).await.unwrap();
+    let pending: i64 = sqlx::query_scalar("select count(*) from ai_usage where status <> 'finished'")
+        .fetch_one(&db)
+        .await
+        .unwrap();
     assert_eq!(pending, 0);
 }

@@ -1,7 +1,7 @@
 //! `/admin`: who costs what.
 
 use crate::api;
-use crate::api::admin::{Heavy, HeaviestView, Order, Period};
+use crate::api::admin::{HeaviestView, Heavy, Order, Period};
 use crate::components::chart::Share;
 use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
@@ -12,7 +12,10 @@ use leptos::prelude::*;
 /// The page.
 #[component]
 pub fn Heaviest() -> impl IntoView {
-    let (period, order) = (Period::parse(visit().query("period").as_deref()), Order::parse(visit().query("by").as_deref()));
+    let (period, order) = (
+        Period::parse(visit().query("period").as_deref()),
+        Order::parse(visit().query("by").as_deref()),
+    );
     let tabs = Period::ALL
         .map(|choice| {
             let href = format!("/admin?period={}&by={}", choice.as_str(), order.as_str());
@@ -79,7 +82,9 @@ pub fn HeaviestTable(
 
 fn draw(row: Heavy, whole: i64) -> impl IntoView {
     let who = match (row.user_id, row.email) {
-        (Some(id), Some(email)) => view! { <a href=format!("/admin/users/{id}") title=email.clone()>{email.clone()}</a> }.into_any(),
+        (Some(id), Some(email)) => {
+            view! { <a href=format!("/admin/users/{id}") title=email.clone()>{email.clone()}</a> }.into_any()
+        }
         (_, Some(email)) => email.into_any(),
         (_, None) => view! { <em>"deleted account"</em> }.into_any(),
     };

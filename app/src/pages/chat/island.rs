@@ -12,9 +12,18 @@ use gloo_timers::future::TimeoutFuture;
 use leptos::{html, prelude::*, task::spawn_local};
 
 const STARTERS: [(&str, &str); 4] = [
-    ("Explain something", "Explain how a sliding window differs from a counter that resets at midnight, in four steps."),
-    ("Compare two things", "Compare renting and buying a bicycle for two years in a table."),
-    ("Write some code", "Write a Rust function that splits a text into sentences, with a test."),
+    (
+        "Explain something",
+        "Explain how a sliding window differs from a counter that resets at midnight, in four steps.",
+    ),
+    (
+        "Compare two things",
+        "Compare renting and buying a bicycle for two years in a table.",
+    ),
+    (
+        "Write some code",
+        "Write a Rust function that splits a text into sentences, with a test.",
+    ),
     ("Sharpen a text", "Make this shorter and clearer: "),
 ];
 
@@ -51,7 +60,10 @@ pub fn Chat(
     /// Past messages.
     children: Children,
 ) -> impl IntoView {
-    let first = models.first().map(|choice| choice.name.0.clone()).unwrap_or_default();
+    let first = models
+        .first()
+        .map(|choice| choice.name.0.clone())
+        .unwrap_or_default();
     let state = State {
         conversation: RwSignal::new(conversation),
         turns: RwSignal::new(Vec::new()),
@@ -153,14 +165,18 @@ impl State {
     }
 
     fn typed(self) {
-        let Some(input) = self.input.get_untracked() else { return };
+        let Some(input) = self.input.get_untracked() else {
+            return;
+        };
         let text = input.value();
         self.has_text.set(!text.trim().is_empty());
         draft::keep(self.conversation.get_untracked(), &text);
     }
 
     fn fill(self, text: &str) {
-        let Some(input) = self.input.get_untracked() else { return };
+        let Some(input) = self.input.get_untracked() else {
+            return;
+        };
         input.set_value(text);
         let _ = input.focus();
         self.typed();
@@ -168,7 +184,11 @@ impl State {
 
     fn retry(self, text: &str, models: StoredValue<Vec<Choice>>) {
         // A refusal has put the text back into the box, where it may have been changed since.
-        if self.input.get_untracked().is_some_and(|input| input.value().trim().is_empty()) {
+        if self
+            .input
+            .get_untracked()
+            .is_some_and(|input| input.value().trim().is_empty())
+        {
             self.fill(text);
         }
         self.send(models);
@@ -181,14 +201,20 @@ impl State {
     }
 
     fn send(self, models: StoredValue<Vec<Choice>>) {
-        let Some(input) = self.input.get_untracked() else { return };
+        let Some(input) = self.input.get_untracked() else {
+            return;
+        };
         let text = input.value().trim().to_owned();
         if text.is_empty() || self.running.get_untracked().is_some() {
             return;
         }
         let model = self.model.get_untracked();
         let label = models
-            .with_value(|all| all.iter().find(|choice| choice.name.0 == model).map(|choice| choice.label.clone()))
+            .with_value(|all| {
+                all.iter()
+                    .find(|choice| choice.name.0 == model)
+                    .map(|choice| choice.label.clone())
+            })
             .unwrap_or_default();
         let live = Live::new(TurnId::at(clock::now()), text.clone(), label);
         self.turns.update(|turns| {
@@ -226,7 +252,10 @@ impl State {
         loop {
             while let Some((id, event)) = events.next().await {
                 (last, tries) = (id, 0);
-                let stick = self.transcript.get_untracked().is_some_and(|element| scroll::is_at_end(&element));
+                let stick = self
+                    .transcript
+                    .get_untracked()
+                    .is_some_and(|element| scroll::is_at_end(&element));
                 live.hear(&event);
                 self.hear(&event, live);
                 if stick {
@@ -256,12 +285,19 @@ impl State {
     /// What an event says about everything around the turn.
     fn hear(self, event: &TurnEvent, live: &Live) {
         match event {
-            TurnEvent::Turn { conversation_id, quota, .. } => {
+            TurnEvent::Turn {
+                conversation_id,
+                quota,
+                ..
+            } => {
                 self.quota.set(Some(quota.clone()));
                 if self.conversation.get_untracked().is_none() {
                     self.conversation.set(Some(*conversation_id));
                     draft::keep(None, "");
-                    page::conversation_began(*conversation_id, live.question.lines().next().unwrap_or_default());
+                    page::conversation_began(
+                        *conversation_id,
+                        live.question.lines().next().unwrap_or_default(),
+                    );
                 }
             }
             TurnEvent::Finish { quota, .. } => {

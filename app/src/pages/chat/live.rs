@@ -67,10 +67,22 @@ impl Live {
             TurnEvent::Turn { .. } => self.stand.set(Stand::Running),
             TurnEvent::Delta { text } => self.answer.update(|answer| answer.push_str(text)),
             TurnEvent::Reasoning { text } => self.reasoning.update(|reasoning| reasoning.push_str(text)),
-            TurnEvent::Finish { outcome, usage, cost_usd, .. } => {
-                let cost = cost_usd.parse().ok().and_then(domain::Picos::from_usd).unwrap_or_default();
+            TurnEvent::Finish {
+                outcome,
+                usage,
+                cost_usd,
+                ..
+            } => {
+                let cost = cost_usd
+                    .parse()
+                    .ok()
+                    .and_then(domain::Picos::from_usd)
+                    .unwrap_or_default();
                 let used = format!("{} tokens · {cost}", usage.counted());
-                self.stand.set(Stand::Ended { outcome: *outcome, used });
+                self.stand.set(Stand::Ended {
+                    outcome: *outcome,
+                    used,
+                });
             }
             TurnEvent::Failed { problem } => self.stand.set(Stand::Failed(problem.clone())),
         }
@@ -86,12 +98,23 @@ pub(super) fn LiveTurn(
     #[prop(into)]
     on_retry: Callback<String>,
 ) -> impl IntoView {
-    let Live { question, model, answer, reasoning, stand, left_ms, .. } = turn;
+    let Live {
+        question,
+        model,
+        answer,
+        reasoning,
+        stand,
+        left_ms,
+        ..
+    } = turn;
     let (stand, left_ms) = (RwSignal::from(stand), RwSignal::from(left_ms));
     let (answer, reasoning) = (RwSignal::from(answer), RwSignal::from(reasoning));
     let at = Signal::derive(move || match stand.get() {
         // The wait shrinks as the clock goes on: the sum stays, so it is worked out once.
-        Stand::Refused(Problem { retry_after_ms: Some(ms), .. }) if ms > 60_000 => clock::time_in(ms),
+        Stand::Refused(Problem {
+            retry_after_ms: Some(ms),
+            ..
+        }) if ms > 60_000 => clock::time_in(ms),
         _ => String::new(),
     });
     let again = question.clone();
@@ -101,7 +124,8 @@ pub(super) fn LiveTurn(
         let question = question.clone();
         move || (!was_refused.get()).then(|| view! { <Said text=question.clone()/> })
     });
-    let foot = move || match stand.get() {
+    let foot = move || {
+        match stand.get() {
         Stand::Waiting => view! { <p class="thinking" aria-hidden="true"><span class="caret"></span></p> }.into_any(),
         Stand::Running => view! { <span class="caret" aria-hidden="true"></span> }.into_any(),
         Stand::Ended { outcome, used } => {
@@ -124,6 +148,7 @@ pub(super) fn LiveTurn(
         }
         .into_any(),
         Stand::Refused(problem) => view! { <RefusalCard problem left_ms at on_retry=retry/> }.into_any(),
+    }
     };
     let thought = move || {
         (!reasoning.read().is_empty()).then(|| view! {
@@ -144,7 +169,11 @@ pub(super) fn LiveTurn(
 /// What a toast says when little is left.
 pub(super) fn low(quota: &domain::Quota) -> Option<String> {
     if quota.requests_low() {
-        let back = quota.requests.reset_ms.map(|ms| format!("; all return in {}", wait(ms))).unwrap_or_default();
+        let back = quota
+            .requests
+            .reset_ms
+            .map(|ms| format!("; all return in {}", wait(ms)))
+            .unwrap_or_default();
         return Some(match quota.requests.remaining {
             0 => format!("No requests left this minute{back}."),
             1 => format!("1 request left this minute{back}."),
@@ -152,7 +181,14 @@ pub(super) fn low(quota: &domain::Quota) -> Option<String> {
         });
     }
     quota.tokens_low().then(|| {
-        let back = quota.tokens.next_free_ms.map(|ms| format!("; some return at {}", clock::time_in(ms))).unwrap_or_default();
-        format!("{} tokens left today{back}.", domain::Tokens(quota.tokens.remaining))
+        let back = quota
+            .tokens
+            .next_free_ms
+            .map(|ms| format!("; some return at {}", clock::time_in(ms)))
+            .unwrap_or_default();
+        format!(
+            "{} tokens left today{back}.",
+            domain::Tokens(quota.tokens.remaining)
+        )
     })
 }

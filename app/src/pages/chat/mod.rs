@@ -33,10 +33,22 @@ pub fn ChatPage() -> impl IntoView {
 
 #[component]
 fn Shown(view: ChatView) -> impl IntoView {
-    let ChatView { listed, open, messages, running, models, quota } = view;
-    let title = open.as_ref().map_or_else(|| "New conversation".to_owned(), |open| open.title.clone());
+    let ChatView {
+        listed,
+        open,
+        messages,
+        running,
+        models,
+        quota,
+    } = view;
+    let title = open
+        .as_ref()
+        .map_or_else(|| "New conversation".to_owned(), |open| open.title.clone());
     let id = open.as_ref().map(|open| open.id);
-    let name = visit().viewer.map(|viewer| viewer.display_name().to_owned()).unwrap_or_default();
+    let name = visit()
+        .viewer
+        .map(|viewer| viewer.display_name().to_owned())
+        .unwrap_or_default();
     let delete = id.map(|id| {
         view! {
             <details class="confirm">
