@@ -43,7 +43,7 @@ async fn draw(house: &House, request: Request, form: FailedForm, problem: Option
         .as_ref()
         .and_then(|problem| StatusCode::from_u16(problem.status()).ok());
     let viewer = parts.extensions.get::<Who>().and_then(|who| who.0.clone());
-    let query = parts.uri.query().map(|query| pairs(query));
+    let query = parts.uri.query().map(pairs);
     parts.extensions.insert(Visit {
         path: parts.uri.path().to_owned(),
         query: query.unwrap_or_default(),

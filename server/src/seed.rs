@@ -1,4 +1,166 @@
-//! x
-pub(crate) async fn run(_: &crate::Config, _: &store::Db, _: &mut impl std::io::Write) -> anyhow::Result<()> {
+//! A demo company: an admin, sixty people on mixed plans, ninety days of believable usage. Development builds only, and
+//! the only fake data there is.
+
+use crate::{Config, House, auth::password::Passwords};
+use anyhow::ensure;
+use domain::{ModelName, Outcome, Tokens, TurnId, Usage, UsageSource, UserId};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use store::account::NewAccount;
+use store::turn::{Ask, Asked, Record};
+
+const PEOPLE: usize = 60;
+const DAYS: i64 = 90;
+const PASSWORD: &str = "demo company";
+const NAMES: [&str; 20] = [
+    "Ada", "Ben", "Chloe", "Deniz", "Eva", "Farid", "Greta", "Hugo", "Ines", "Jonas", "Kira", "Liam", "Mina",
+    "Noor", "Olga", "Pavel", "Quinn", "Rosa", "Sven", "Tara",
+];
+const QUESTIONS: [&str; 6] = [
+    "Summarise the minutes of Monday's call",
+    "Draft a friendly reminder about invoice 2041",
+    "Why does this query scan the whole table?",
+    "Translate the release notes to German",
+    "Three names for a newsletter about bread",
+    "Explain the notice period in this lease",
+];
+
+/// Fills an empty database; does nothing to one that has people.
+pub(crate) async fn run(
+    config: &Config,
+    db: &store::Db,
+    out: &mut impl std::io::Write,
+) -> anyhow::Result<()> {
+    let house = House::new(config.clone(), db.clone())?;
+    let now = House::now();
+    store::usage::cover_span(db, now - time::Duration::days(DAYS + 31), now).await?;
+    // Always the same company.
+    let mut rng = StdRng::seed_from_u64(7);
+    let hash = Passwords::new()?.hash(PASSWORD.into()).await?;
+    let mut turns = 0_u32;
+    for n in 0..=PEOPLE {
+        let (name, email) = match n {
+            0 => ("Olive".to_owned(), "admin@example.com".to_owned()),
+            n => {
+                let name = NAMES[n % NAMES.len()];
+                (name.to_owned(), format!("{}{n}@example.com", name.to_lowercase()))
+            }
+        };
+        let user_id = UserId::at(now - time::Duration::days(DAYS));
+        let subject = house.subject(&email)?;
+        let new = NewAccount {
+            user_id,
+            email: &email,
+            name: &name,
+            password_hash: &hash,
+            subject: &subject,
+            is_admin: n == 0,
+        };
+        if store::account::create(db, &new).await? == store::account::Created::EmailTaken {
+            writeln!(out, "{email} exists already; the company was made before.")?;
+            return Ok(());
+        }
+        let plan = match n % 10 {
+            0..=5 => "free",
+            6..=8 => "pro",
+            _ => "max",
+        };
+        store::account::set_plan(db, user_id, user_id, &plan.to_owned().into(), now).await?;
+        // A few use most of it: that is what the owner's page is for.
+        let weight = if n % 13 == 4 {
+            12
+        } else if n % 5 == 1 {
+            4
+        } else {
+            1
+        };
+        for day in (0..DAYS).rev() {
+            let start = now - time::Duration::days(day);
+            let weekend = matches!(start.weekday(), time::Weekday::Saturday | time::Weekday::Sunday);
+            if rng.random_range(0..10) < if weekend { 8 } else { 5 } {
+                continue;
+            }
+            for _ in 0..rng.random_range(1..=weight.min(4)) {
+                let at = start - time::Duration::minutes(rng.random_range(0..700));
+                if turn(db, &mut rng, user_id, &subject, plan, weight, at).await? {
+                    turns += 1;
+                }
+            }
+        }
+    }
+    writeln!(
+        out,
+        "{PEOPLE} people and {turns} turns. Sign in as admin@example.com, password: {PASSWORD}"
+    )?;
     Ok(())
+}
+
+async fn turn(
+    db: &store::Db,
+    rng: &mut StdRng,
+    user_id: UserId,
+    subject: &str,
+    plan: &str,
+    weight: u64,
+    at: time::OffsetDateTime,
+) -> anyhow::Result<bool> {
+    let models: &[&str] = match plan {
+        "free" => &["claude-haiku-4-5", "gpt-5-mini", "gpt-4o-mini"],
+        "pro" => &["claude-sonnet-4-6", "claude-haiku-4-5", "gpt-5.4-mini"],
+        _ => &["claude-sonnet-4-6", "claude-opus-4-7", "gpt-5.4"],
+    };
+    let model = ModelName(models[rng.random_range(0..models.len())].to_owned());
+    let Some(price) = store::model::price(db, &model, at).await? else {
+        return Ok(false);
+    };
+    let input = rng.random_range(60..1_500) * weight;
+    let cached = if rng.random_range(0..3) == 0 { input / 2 } else { 0 };
+    let usage = Usage {
+        input: Tokens(input - cached),
+        cache_read: Tokens(cached),
+        cache_write: Tokens(0),
+        output: Tokens(rng.random_range(40..900)),
+        reasoning: Tokens(0),
+    };
+    let (turn_id, conversation_id) = (TurnId::at(at), domain::ConversationId::at(at));
+    let question = QUESTIONS[rng.random_range(0..QUESTIONS.len())];
+    let (price_id, cost) = price.price(&usage);
+    let asked = store::turn::ask(
+        db,
+        &Ask {
+            turn_id,
+            user_id,
+            subject,
+            conversation_id,
+            new_title: Some(question),
+            text: question,
+            request_hash: b"seed",
+            model: &model,
+            price_id,
+            estimated: usage.prompt(),
+            reserved: usage.counted(),
+            now: at,
+        },
+    )
+    .await?;
+    let Asked::New(call) = asked else { return Ok(false) };
+    let end = Record {
+        turn_id,
+        conversation_id,
+        call,
+        model: &model,
+        text: "This answer was made up by the demo company's seed.",
+        outcome: Outcome::Finished,
+        usage: &usage,
+        source: UsageSource::Exact,
+        price_id,
+        cost,
+        provider_request_id: None,
+        now: at + time::Duration::seconds(9),
+    };
+    ensure!(
+        store::turn::record(db, &end).await?,
+        "a seeded turn was recorded twice"
+    );
+    Ok(true)
 }

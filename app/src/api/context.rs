@@ -7,6 +7,9 @@ use leptos::prelude::*;
 use std::{fmt::Display, sync::Arc};
 use time::OffsetDateTime;
 
+/// Logs a failure once and answers what a person may be told.
+pub type Report = dyn Fn(&dyn Display) -> Problem + Send + Sync;
+
 /// Where pages read from; filled by `server::build`.
 #[derive(Clone)]
 pub struct Sources {
@@ -17,7 +20,7 @@ pub struct Sources {
     /// Whether a model can be asked: its vendor has a key, or it is the demo model and nobody has.
     pub offers: Arc<dyn Fn(&Model) -> bool + Send + Sync>,
     /// Logs a failure once and answers what a person may be told.
-    pub report: Arc<dyn Fn(&dyn Display) -> Problem + Send + Sync>,
+    pub report: Arc<Report>,
     /// The server's clock.
     pub now: fn() -> OffsetDateTime,
 }

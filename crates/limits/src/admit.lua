@@ -6,7 +6,7 @@ local requests, tokens, flight = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(
 local input, least, most = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local m = read(now)
 if not m.warm then return { 'cold' } end
-if m.holds[turn] or m.settled[turn] then return { 'running' } end
+if m.holds[turn] or has_ended(turn) then return { 'running' } end
 
 local window, wait = nil, -1
 local function refuse(name, at)

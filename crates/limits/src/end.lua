@@ -5,7 +5,7 @@
 local now, turn, at, mode, tokens = clock(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 local m = read(now)
 if not m.warm then return { 'cold' } end
-if not m.settled[turn] then
+if not has_ended(turn) then
   tidy(m)
   local hold = m.holds[turn]
   if hold then
@@ -26,6 +26,6 @@ if not m.settled[turn] then
       redis.call('HSET', key, 'r' .. bucket, m.r[bucket])
     end
   end
-  redis.call('HSET', key, 'd' .. turn, now + tonumber(ARGV[6]))
+  remember(turn, ARGV[6])
 end
 return { 'done', picture(m, now) }

@@ -3,7 +3,7 @@
 --   r<bucket>     requests admitted in a bucket of a second
 --   t<bucket>     tokens spent in a bucket of a quarter of an hour
 --   h<turn>       a hold: "tokens at_ms lapses_ms", lapses_ms 0 once confirmed
---   d<turn>       a settled turn, with when that may be forgotten; makes settling idempotent
+-- Beside it, in the same slot, a short-lived key per ended turn makes ending it again do nothing.
 local MINUTE, SECOND, DAY, QUARTER = 60000, 1000, 86400000, 900000
 local key = KEYS[1]
 
@@ -20,7 +20,7 @@ local function oldest(now, window, width) return math.floor((now - window) / wid
 local function leaves(bucket, window, width) return (bucket + 1) * width + window end
 
 local function read(now)
-  local m = { r = {}, t = {}, requests = 0, tokens = 0, reserved = 0, flight = 0, holds = {}, settled = {}, stale = {} }
+  local m = { r = {}, t = {}, requests = 0, tokens = 0, reserved = 0, flight = 0, holds = {}, stale = {} }
   local r0, t0 = oldest(now, MINUTE, SECOND), oldest(now, DAY, QUARTER)
   local flat = redis.call('HGETALL', key)
   for i = 1, #flat, 2 do
@@ -50,8 +50,6 @@ local function read(now)
         m.reserved = m.reserved + hold.tokens
         m.flight = m.flight + 1
       end
-    elseif kind == 'd' then
-      if tonumber(value) <= now then m.stale[#m.stale + 1] = field else m.settled[name] = true end
     end
   end
   for _, bucket in ipairs(m.lapsed or {}) do
@@ -62,6 +60,9 @@ local function read(now)
   end
   return m
 end
+
+local function has_ended(turn) return redis.call('EXISTS', key .. ':' .. turn) == 1 end
+local function remember(turn, ms) redis.call('SET', key .. ':' .. turn, 1, 'PX', ms) end
 
 -- Writers clean up behind them; readers and refusals leave everything as it is.
 local function tidy(m)

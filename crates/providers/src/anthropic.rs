@@ -91,14 +91,12 @@ struct Started {
 }
 
 #[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 enum Delta {
-    TextDelta {
-        text: String,
-    },
-    ThinkingDelta {
-        thinking: String,
-    },
+    #[serde(rename = "text_delta")]
+    Text { text: String },
+    #[serde(rename = "thinking_delta")]
+    Thinking { thinking: String },
     #[serde(other)]
     Other,
 }
@@ -145,10 +143,10 @@ impl Reader for Messages {
                 id.into_iter().chain([self.count(&message.usage)]).collect()
             }
             Event::ContentBlockDelta {
-                delta: Delta::TextDelta { text },
+                delta: Delta::Text { text },
             } => vec![Chunk::Text(text)],
             Event::ContentBlockDelta {
-                delta: Delta::ThinkingDelta { thinking },
+                delta: Delta::Thinking { thinking },
             } => vec![Chunk::Reasoning(thinking)],
             Event::MessageDelta { delta, usage } => {
                 self.end = delta.stop_reason.map(|reason| match reason.as_str() {

@@ -205,12 +205,16 @@ pub async fn heaviest(
 /// # Errors
 /// When Postgres does.
 pub async fn cover(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<()> {
-    sqlx::query!(
-        "select ai_usage_cover($1, $2)",
-        now,
-        now + time::Duration::days(93)
-    )
-    .fetch_one(db)
-    .await?;
+    cover_span(db, now, now + time::Duration::days(93)).await
+}
+
+/// Makes the ledger's partitions for a span.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn cover_span(db: impl PgExecutor<'_>, first: OffsetDateTime, last: OffsetDateTime) -> Result<()> {
+    sqlx::query!("select ai_usage_cover($1, $2)", first, last)
+        .fetch_one(db)
+        .await?;
     Ok(())
 }

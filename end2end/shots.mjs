@@ -1,0 +1,77 @@
+// One contact sheet of page × theme × width, on the demo company, in end2end/shots/sheet.png; and the README's pictures.
+import { readFileSync, mkdirSync, copyFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { root, send, shots, signUp, startBrowser, startHouse, woken } from './house.mjs';
+
+const house = await startHouse();
+house.run('seed');
+const browser = await startBrowser();
+const sheet = [];
+
+async function shot(page, name) {
+  const path = join(shots, `${name}.png`);
+  await page.screenshot({ path });
+  sheet.push([name, path]);
+}
+
+for (const colorScheme of ['light', 'dark']) {
+  for (const [width, height] of [[1280, 800], [390, 844]]) {
+    const at = `${colorScheme}-${width}`;
+    const page = await browser.visitor({ quiet: true, colorScheme, viewport: { width, height }, reducedMotion: 'reduce' });
+    for (const path of ['home', 'pricing', 'sign-in']) {
+      await page.goto(`${house.url}/${path === 'home' ? '' : path}`);
+      await shot(page, `${path}-${at}`);
+    }
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await page.goto(`${house.url}/sign-up`);
+    await page.getByLabel('Email').evaluate((input) => { input.form.noValidate = true; });
+    await page.getByRole('button', { name: 'Make the account' }).click();
+    await page.getByText('An address has an @ in it.').waitFor();
+    await shot(page, `sign-up-errors-${at}`);
+    await signUp(page, house, `visitor-${at}@example.com`, 'Ann');
+    await woken(page).catch(() => {});
+    await shot(page, `chat-empty-${at}`);
+    await send(page, 'What can you draw here, and what did it cost?');
+    await page.locator('.answer.live .byline').waitFor();
+    await send(page, 'And a longer one? {{words:90}}{{pace:4}}');
+    await page.getByText('word40 ').waitFor();
+    await shot(page, `chat-streaming-${at}`);
+    await page.locator('.answer.live .byline').nth(1).waitFor();
+    for (let n = 0; n < 8; n += 1) {
+      await send(page, `Once more {{words:3}} ${n}`);
+      await page.locator('.answer.live .byline').nth(n + 2).waitFor();
+    }
+    await send(page, 'One more, please');
+    await page.locator('.refusal').waitFor();
+    await shot(page, `chat-refused-${at}`);
+    const owner = await browser.visitor({ quiet: true, colorScheme, viewport: { width, height }, reducedMotion: 'reduce' });
+    await owner.goto(`${house.url}/sign-in`);
+    await owner.getByLabel('Email').fill('admin@example.com');
+    await owner.getByLabel('Password').fill('demo company');
+    await owner.getByRole('button', { name: 'Sign in' }).click();
+    await owner.waitForURL('**/chat');
+    await owner.goto(`${house.url}/admin?period=30d`);
+    await shot(owner, `admin-${at}`);
+    await owner.locator('tbody a').first().click();
+    await owner.getByRole('button', { name: 'Set plan' }).waitFor();
+    await shot(owner, `person-${at}`);
+    await owner.goto(`${house.url}/nothing`);
+    await shot(owner, `missing-${at}`);
+    await page.close();
+    await owner.close();
+  }
+}
+
+mkdirSync(join(root, 'docs'), { recursive: true });
+for (const [name, from] of [['home', 'home'], ['chat', 'chat-streaming'], ['refused', 'chat-refused'], ['admin', 'admin']]) {
+  copyFileSync(join(shots, `${from}-light-1280.png`), join(root, 'docs', `${name}.png`));
+}
+
+const page = await browser.visitor({ quiet: true, viewport: { width: 1900, height: 1000 } });
+const figures = sheet.map(([name, path]) =>
+  `<figure><img src="data:image/png;base64,${readFileSync(path).toString('base64')}"><figcaption>${name}</figcaption></figure>`);
+await page.setContent(`<style>body{display:flex;flex-wrap:wrap;gap:12px;font:12px sans-serif}figure{margin:0}img{height:320px;border:1px solid #999}</style>${figures.join('')}`);
+await page.screenshot({ path: join(shots, 'sheet.png'), fullPage: true });
+await browser.stop();
+await house.stop();
+console.log(`${sheet.length} pictures on end2end/shots/sheet.png`);
