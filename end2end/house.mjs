@@ -66,6 +66,7 @@ export async function startHouse({ vendor = true, env = {} } = {}) {
     run,
     query: (sql) => psql(settings.DATABASE_URL, sql),
     served: async () => (await fetch(`${vendorUrl}/journal`)).json(),
+    pace: (ms) => fetch(`${vendorUrl}/pace/${ms}`, { method: 'POST' }),
     release: () => fetch(`${vendorUrl}/release`, { method: 'POST' }),
     // Ends it as production would, and answers its exit code.
     stop: async () => {

@@ -31,17 +31,17 @@ for (const colorScheme of ['light', 'dark']) {
     await signUp(page, house, `visitor-${at}@example.com`, 'Ann');
     await woken(page).catch(() => {});
     await shot(page, `chat-empty-${at}`);
-    await send(page, 'What can you draw here, and what did it cost?');
-    await page.locator('.answer.live .byline').waitFor();
-    await send(page, 'And a longer one? {{words:90}}{{pace:4}}');
-    await page.getByText('word40 ').waitFor();
+    await house.pace(12);
+    await send(page, 'How does a lease end, and what do I have to do?');
+    await page.getByText('if you like code').waitFor();
     await shot(page, `chat-streaming-${at}`);
-    await page.locator('.answer.live .byline').nth(1).waitFor();
-    for (let n = 0; n < 8; n += 1) {
-      await send(page, `Once more {{words:3}} ${n}`);
-      await page.locator('.answer.live .byline').nth(n + 2).waitFor();
+    await page.locator('.answer.live .byline').waitFor();
+    await house.pace(0);
+    for (let n = 1; n < 10; n += 1) {
+      await send(page, `And if the letter is dated ${n} May?`);
+      await page.locator('.answer.live .byline').nth(n).waitFor();
     }
-    await send(page, 'One more, please');
+    await send(page, 'And what if it never arrives?');
     await page.locator('.refusal').waitFor();
     await shot(page, `chat-refused-${at}`);
     const owner = await browser.visitor({ quiet: true, colorScheme, viewport: { width, height }, reducedMotion: 'reduce' });

@@ -31,6 +31,9 @@ test('sign up, chat, hit the limit, get a larger plan, see the numbers', { timeo
   await shot(ann, '2-streaming');
   await house.release();
   await ann.locator('.answer.live .byline').waitFor();
+  // field note 39: busy while words arrive, one polite announcement at the end
+  assert.equal(await ann.locator('.answer.live').getAttribute('aria-busy'), 'false');
+  assert.equal(await ann.locator('[role=status].unseen').innerText(), 'The answer is complete.');
   const [served] = await house.served();
   assert.equal(served.output, 120);
   assert.equal((await ann.locator('.answer.live .markdown').innerText()).trim(), served.text.trim());

@@ -20,9 +20,12 @@ create table turn (
   request_hash bytea not null,
   alive_until timestamptz not null,
   ended_at timestamptz,
+  -- when the meters were told; an ended turn without it is settled by the reaper
+  settled_at timestamptz,
   created_at timestamptz not null
 );
 create index turn_running on turn (alive_until) where ended_at is null;
+create index turn_unsettled on turn (ended_at) where settled_at is null;
 
 create table message (
   message_id uuid primary key,

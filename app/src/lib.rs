@@ -27,9 +27,8 @@ const WOKEN: [&str; 1] = ["/chat"];
 #[must_use]
 pub fn shell(options: LeptosOptions) -> impl IntoView {
     let path = visit().path;
-    let wakes = WOKEN
-        .iter()
-        .any(|woken| path == *woken || path.strip_prefix(woken).is_some_and(|rest| rest.starts_with('/')));
+    let wakes =
+        WOKEN.iter().any(|woken| path == *woken || path.strip_prefix(woken).is_some_and(|rest| rest.starts_with('/')));
     // Nothing but islands is hydrated, so no resource's data is printed into the page.
     if let Some(shared) = Owner::current_shared_context() {
         shared.set_is_hydrating(false);
@@ -64,11 +63,7 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
 pub fn App() -> impl IntoView {
     provide_meta_context();
     let brand = |title: String| {
-        if title.is_empty() {
-            domain::brand::NAME.to_owned()
-        } else {
-            format!("{title} · {}", domain::brand::NAME)
-        }
+        if title.is_empty() { domain::brand::NAME.to_owned() } else { format!("{title} · {}", domain::brand::NAME) }
     };
     view! {
         <leptos_meta::Title formatter=brand/>

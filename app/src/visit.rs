@@ -30,20 +30,13 @@ impl FailedForm {
     /// What was typed into a field.
     #[must_use]
     pub fn typed(&self, field: &str) -> String {
-        self.typed
-            .iter()
-            .find(|(name, _)| *name == field)
-            .map(|(_, value)| value.clone())
-            .unwrap_or_default()
+        self.typed.iter().find(|(name, _)| *name == field).map(|(_, value)| value.clone()).unwrap_or_default()
     }
 
     /// What is wrong with a field.
     #[must_use]
     pub fn error(&self, field: &str) -> Option<String> {
-        self.errors
-            .iter()
-            .find(|(name, _)| *name == field)
-            .map(|(_, sentence)| sentence.clone())
+        self.errors.iter().find(|(name, _)| *name == field).map(|(_, sentence)| sentence.clone())
     }
 }
 
@@ -51,10 +44,7 @@ impl Visit {
     /// The value of a query parameter.
     #[must_use]
     pub fn query(&self, name: &str) -> Option<String> {
-        self.query
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.clone())
+        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
     }
 }
 

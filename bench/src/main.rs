@@ -13,32 +13,18 @@ async fn main() -> anyhow::Result<()> {
     #[allow(clippy::disallowed_methods, reason = "a benchmark is told where Redis is")]
     let url = std::env::var("REDIS_URL")?;
     let limits = Limits::new(&url, Arc::new(|_| Box::pin(async { Ok(Vec::new()) })))?;
-    let mut bare = redis::Client::open(url)?
-        .get_multiplexed_async_connection()
-        .await?;
-    let allowance = Allowance {
-        requests_per_minute: u64::MAX >> 12,
-        tokens_per_day: u64::MAX >> 12,
-        in_flight: 1_000_000,
-    };
-    let need = Need {
-        input: 100,
-        output_min: 100,
-        output_max: 100,
-    };
+    let mut bare = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
+    let allowance =
+        Allowance { requests_per_minute: u64::MAX >> 12, tokens_per_day: u64::MAX >> 12, in_flight: 1_000_000 };
+    let need = Need { input: 100, output_min: 100, output_max: 100 };
     let subject = format!("bench-{}", std::process::id());
     let (mut pings, mut admits) = (Vec::with_capacity(ROUNDS), Vec::with_capacity(ROUNDS));
     for n in 0..ROUNDS {
         let began = Instant::now();
-        let () = redis::cmd("PING")
-            .query_async::<String>(&mut bare)
-            .await
-            .map(|_| ())?;
+        let () = redis::cmd("PING").query_async::<String>(&mut bare).await.map(|_| ())?;
         pings.push(began.elapsed());
         let began = Instant::now();
-        let admission = limits
-            .admit(&subject, &format!("turn-{n}"), allowance, need)
-            .await?;
+        let admission = limits.admit(&subject, &format!("turn-{n}"), allowance, need).await?;
         admits.push(began.elapsed());
         if let Admission::Granted(permit) = admission {
             limits.settle(permit, 100).await?;
@@ -47,12 +33,7 @@ async fn main() -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     for (name, times) in [("PING", &mut pings), ("admit", &mut admits)] {
         times.sort_unstable();
-        let at = |share: usize| {
-            times
-                .get(times.len() * share / 100)
-                .copied()
-                .unwrap_or(Duration::ZERO)
-        };
+        let at = |share: usize| times.get(times.len() * share / 100).copied().unwrap_or(Duration::ZERO);
         writeln!(out, "{name:6} p50 {:>9.3?}  p99 {:>9.3?}", at(50), at(99))?;
     }
     Ok(())

@@ -16,37 +16,17 @@ fn main() {
     println!("cargo::rerun-if-changed={}", root.display());
     let text = fs::read_to_string(&root).expect("brand.toml stands beside Cargo.toml");
     let brand: Brand = toml::from_str(&text).expect("brand.toml holds the five strings");
-    let line = |name: &str, doc: &str, value: &str| {
-        format!("/// {doc}\npub const {name}: &str = {:?};\n", value.trim())
-    };
+    let line =
+        |name: &str, doc: &str, value: &str| format!("/// {doc}\npub const {name}: &str = {:?};\n", value.trim());
     let code = [
         line("NAME", "The product's name.", &brand.name),
-        line(
-            "TAGLINE",
-            "One sentence that says what it is for.",
-            &brand.tagline,
-        ),
-        line(
-            "LOGO_PATH",
-            "The mark: an SVG path in a 24×24 box.",
-            &brand.logo_path,
-        ),
-        line(
-            "SUPPORT_EMAIL",
-            "Where people write for help.",
-            &brand.support_email,
-        ),
-        line(
-            "SYSTEM_PROMPT",
-            "Sent to the model ahead of every conversation.",
-            &brand.system_prompt,
-        ),
+        line("TAGLINE", "One sentence that says what it is for.", &brand.tagline),
+        line("LOGO_PATH", "The mark: an SVG path in a 24×24 box.", &brand.logo_path),
+        line("SUPPORT_EMAIL", "Where people write for help.", &brand.support_email),
+        line("SYSTEM_PROMPT", "Sent to the model ahead of every conversation.", &brand.system_prompt),
     ]
     .concat();
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "OUT_DIR is how cargo tells a build script where to write"
-    )]
+    #[allow(clippy::disallowed_methods, reason = "OUT_DIR is how cargo tells a build script where to write")]
     let out = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
     fs::write(Path::new(&out).join("brand.rs"), code).expect("OUT_DIR is writable");
 }

@@ -2,9 +2,9 @@
 
 use crate::House;
 use crate::auth::SignedIn;
-use crate::error::Refused;
+use crate::error::{Id, Refused};
 use axum::Form;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::{PlanId, Problem, UserId};
 use serde::Deserialize;
@@ -19,7 +19,7 @@ pub(crate) struct SetPlan {
 pub(crate) async fn set_plan(
     State(house): State<House>,
     SignedIn(admin): SignedIn,
-    Path(user_id): Path<UserId>,
+    Id(user_id): Id<UserId>,
     Form(form): Form<SetPlan>,
 ) -> Result<Response, Refused> {
     if !store::account::set_plan(&house.db, admin.user_id, user_id, &form.plan, House::now()).await? {

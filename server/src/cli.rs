@@ -89,9 +89,7 @@ pub struct AddModel {
 /// # Errors
 /// In words for whoever typed it.
 pub async fn run(command: Command, config: &Config) -> anyhow::Result<()> {
-    let db = store::connect(&config.database_url, 4)
-        .await
-        .context("Postgres doesn't answer at DATABASE_URL")?;
+    let db = store::connect(&config.database_url, 4).await.context("Postgres doesn't answer at DATABASE_URL")?;
     store::migrate(&db).await.context("migrations")?;
     let mut out = std::io::stdout().lock();
     match command {
@@ -135,10 +133,7 @@ async fn add(db: &store::Db, model: &AddModel) -> anyhow::Result<()> {
             .with_context(|| format!("--{name}: dollars per million tokens, like 0.25, not negative"))
     };
     ensure!(!model.name.trim().is_empty(), "a model has a name");
-    ensure!(
-        model.context > model.max_output.min(256),
-        "--context is larger than the shortest answer"
-    );
+    ensure!(model.context > model.max_output.min(256), "--context is larger than the shortest answer");
     if let Some(url) = &model.base_url {
         ensure!(
             url.starts_with("http://") || url.starts_with("https://"),
@@ -151,10 +146,7 @@ async fn add(db: &store::Db, model: &AddModel) -> anyhow::Result<()> {
     }
     let plans = store::plan::list(db).await?;
     for plan in &model.plans {
-        ensure!(
-            plans.iter().any(|known| known.id.0 == *plan),
-            "there is no plan {plan}"
-        );
+        ensure!(plans.iter().any(|known| known.id.0 == *plan), "there is no plan {plan}");
     }
     let name = ModelName(model.name.trim().to_owned());
     let new = store::model::NewModel {
@@ -165,11 +157,7 @@ async fn add(db: &store::Db, model: &AddModel) -> anyhow::Result<()> {
         context: Tokens(model.context),
         max_output: Tokens(model.max_output),
         input: price("input", &model.input)?,
-        cache_read: model
-            .cache_read
-            .as_deref()
-            .map(|text| price("cache-read", text))
-            .transpose()?,
+        cache_read: model.cache_read.as_deref().map(|text| price("cache-read", text)).transpose()?,
         output: price("output", &model.output)?,
         plans: &model.plans,
     };

@@ -43,10 +43,7 @@ impl Config {
     /// # Errors
     /// Names the variable that is missing or can't be read.
     pub fn from_env() -> anyhow::Result<Self> {
-        #[allow(
-            clippy::disallowed_methods,
-            reason = "this is the one reader of the environment"
-        )]
+        #[allow(clippy::disallowed_methods, reason = "this is the one reader of the environment")]
         Self::read(&|name| std::env::var(name).ok())
     }
 
@@ -59,8 +56,7 @@ impl Config {
         let secret = |name: &str| -> anyhow::Result<Option<String>> {
             match text(&format!("{name}_FILE")) {
                 Some(path) => {
-                    let value = std::fs::read_to_string(&path)
-                        .with_context(|| format!("{name}_FILE can't be read"))?;
+                    let value = std::fs::read_to_string(&path).with_context(|| format!("{name}_FILE can't be read"))?;
                     Ok(Some(value.trim().to_owned()).filter(|value| !value.is_empty()))
                 }
                 None => Ok(text(name)),
@@ -121,21 +117,12 @@ impl Config {
 }
 
 fn is_loopback(url: &str) -> bool {
-    let host = url
-        .split_once("://")
-        .map_or(url, |(_, rest)| rest)
-        .split(['/', '?'])
-        .next()
-        .unwrap_or("");
+    let host = url.split_once("://").map_or(url, |(_, rest)| rest).split(['/', '?']).next().unwrap_or("");
     let name = match host.strip_prefix('[') {
         Some(v6) => v6.split(']').next().unwrap_or(""),
         None => host.split(':').next().unwrap_or(""),
     };
-    name == "localhost"
-        || name == "::1"
-        || name
-            .parse::<std::net::Ipv4Addr>()
-            .is_ok_and(|ip| ip.is_loopback())
+    name == "localhost" || name == "::1" || name.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]
@@ -144,18 +131,9 @@ mod tests {
 
     fn read(pairs: &[(&str, &str)]) -> anyhow::Result<Config> {
         let base = [("DATABASE_URL", "postgres://x"), ("REDIS_URL", "redis://x")];
-        let pairs: Vec<(String, String)> = base
-            .iter()
-            .chain(pairs)
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect();
-        Config::read(&|name| {
-            pairs
-                .iter()
-                .rev()
-                .find(|(key, _)| key == name)
-                .map(|(_, value)| value.clone())
-        })
+        let pairs: Vec<(String, String)> =
+            base.iter().chain(pairs).map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Config::read(&|name| pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.clone()))
     }
 
     #[test]
@@ -163,11 +141,7 @@ mod tests {
         assert!(read(&[]).is_ok());
         assert!(read(&[("PUBLIC_URL", "https://chat.example")]).is_err());
         let key = "ab".repeat(32);
-        assert!(
-            read(&[("PUBLIC_URL", "https://chat.example"), ("SECRET_KEY", &key)])
-                .unwrap()
-                .is_https()
-        );
+        assert!(read(&[("PUBLIC_URL", "https://chat.example"), ("SECRET_KEY", &key)]).unwrap().is_https());
         for bad in ["ab", "xy", &"ab".repeat(33)] {
             assert!(read(&[("SECRET_KEY", bad)]).is_err(), "{bad}");
         }

@@ -1,8 +1,10 @@
 //! The only place that logs a failure: once, with an incident id that the person is told.
 
 use axum::Json;
+use axum::extract::{FromRequestParts, Path};
 use axum::response::{IntoResponse, Response};
 use domain::{Problem, problem::ProblemBody};
+use http::request::Parts;
 use http::{HeaderValue, StatusCode, header};
 use std::fmt::Display;
 use uuid::Uuid;
@@ -35,10 +37,7 @@ impl From<limits::Unavailable> for Refused {
     /// Paid calls fail closed: no meters, no call (field note 9).
     fn from(error: limits::Unavailable) -> Self {
         let incident = internal(&error).incident;
-        Self(Problem {
-            incident,
-            ..Problem::limits_unavailable()
-        })
+        Self(Problem { incident, ..Problem::limits_unavailable() })
     }
 }
 
@@ -55,19 +54,26 @@ impl IntoResponse for Refused {
         let retry = problem.retry_after_seconds();
         let mut response = (status, Json(ProblemBody { problem })).into_response();
         if let Some(seconds) = retry {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
 }
 
+/// An id in the path; one that can't be read is of nothing.
+pub struct Id<T>(pub T);
+
+impl<S: Send + Sync, T: serde::de::DeserializeOwned + Send> FromRequestParts<S> for Id<T> {
+    type Rejection = Refused;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
+        let path = Path::<T>::from_request_parts(parts, state).await;
+        path.map(|Path(id)| Self(id)).map_err(|_| Refused(Problem::not_found("address")))
+    }
+}
+
 /// What a panic becomes: an incident like any other failure.
 pub fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
-    let text = panic
-        .downcast_ref::<&str>()
-        .map(ToString::to_string)
-        .or_else(|| panic.downcast_ref::<String>().cloned());
+    let text =
+        panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
     Refused(internal(&format!("panic: {}", text.unwrap_or_default()))).into_response()
 }

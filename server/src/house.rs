@@ -82,20 +82,10 @@ impl House {
     pub(crate) async fn flush_refusals(&self) {
         let counted = std::mem::take(&mut *self.refusals.lock().unwrap_or_else(PoisonError::into_inner));
         for ((user, kind), n) in counted {
-            let name = serde_json::to_value(kind)
-                .ok()
-                .and_then(|value| value.as_str().map(str::to_owned))
-                .unwrap_or_default();
-            if store::refusal::add(&self.db, user, &name, Self::now(), n)
-                .await
-                .is_err()
-            {
-                *self
-                    .refusals
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .entry((user, kind))
-                    .or_default() += n;
+            let name =
+                serde_json::to_value(kind).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
+            if store::refusal::add(&self.db, user, &name, Self::now(), n).await.is_err() {
+                *self.refusals.lock().unwrap_or_else(PoisonError::into_inner).entry((user, kind)).or_default() += n;
             }
         }
     }
@@ -117,9 +107,7 @@ fn history(db: store::Db) -> History {
         let db = db.clone();
         Box::pin(async move {
             let since = House::now() - time::Duration::hours(25);
-            let past = store::usage::since(&db, &subject, since)
-                .await
-                .map_err(|error| error.to_string())?;
+            let past = store::usage::since(&db, &subject, since).await.map_err(|error| error.to_string())?;
             Ok(past
                 .into_iter()
                 .map(|past| PastTurn {

@@ -24,9 +24,13 @@ pub use house::House;
 use anyhow::Context as _;
 use std::{future::Future, net::SocketAddr, time::Duration};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 /// How long running turns may take to end once we are told to go.
 const DRAIN: Duration = Duration::from_secs(25);
+
+/// How long readers have for the last events once every turn has ended.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Everything built, nothing served yet.
 pub struct Server {
@@ -42,9 +46,7 @@ pub async fn build(config: Config) -> anyhow::Result<Server> {
     telemetry::tls();
     // Pages are drawn on tokio; a second call changes nothing.
     let _ = any_spawner::Executor::init_tokio();
-    let db = store::connect(&config.database_url, 20)
-        .await
-        .context("Postgres doesn't answer at DATABASE_URL")?;
+    let db = store::connect(&config.database_url, 20).await.context("Postgres doesn't answer at DATABASE_URL")?;
     store::migrate(&db).await.context("migrations")?;
     let house = House::new(config, db)?;
     let router = routes::router(&house);
@@ -58,9 +60,7 @@ impl Server {
     /// When it is taken.
     pub async fn listen(&self) -> anyhow::Result<TcpListener> {
         let addr = self.house.config.listen_addr;
-        TcpListener::bind(addr)
-            .await
-            .with_context(|| format!("{addr} is taken; set LISTEN_ADDR to another address"))
+        TcpListener::bind(addr).await.with_context(|| format!("{addr} is taken; set LISTEN_ADDR to another address"))
     }
 
     /// Serves until `shutdown`, then lets running turns end, then cuts them: each is recorded.
@@ -75,10 +75,7 @@ impl Server {
         let Self { house, router } = self;
         tracing::info!(address = %listener.local_addr()?, public_url = house.config.public_url, "serving");
         let mut background = tasks::spawn(&house);
-        let metrics = house
-            .config
-            .metrics_addr
-            .map(|addr| tokio::spawn(routes::serve_metrics(addr)));
+        let metrics = house.config.metrics_addr.map(|addr| tokio::spawn(routes::serve_metrics(addr)));
         let draining = house.draining.clone();
         let begin_drain = async move {
             shutdown.await;
@@ -89,20 +86,31 @@ impl Server {
             let _ = stream.set_nodelay(true);
         });
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        let (cut, turns, drained) = (house.cut.clone(), house.turns.clone(), house.draining.clone());
-        let waiting = tokio::spawn(async move {
-            drained.cancelled().await;
+        let (cut, turns, told) = (house.cut.clone(), house.turns.clone(), house.draining.clone());
+        let drained = CancellationToken::new();
+        let done = drained.clone().drop_guard();
+        tokio::spawn(async move {
+            let _done = done;
+            told.cancelled().await;
             turns.close();
             if tokio::time::timeout(DRAIN, turns.wait()).await.is_err() {
                 cut.cancel();
                 turns.wait().await;
             }
         });
-        axum::serve(listener, service)
-            .with_graceful_shutdown(begin_drain)
-            .await?;
-        // Turns that nobody is watching run on as well.
-        waiting.await?;
+        // A reader of another server's turn keeps nobody here.
+        let last_words = async {
+            drained.cancelled().await;
+            tokio::time::sleep(LAST_WORDS).await;
+        };
+        tokio::select! {
+            served = axum::serve(listener, service).with_graceful_shutdown(begin_drain) => served?,
+            () = last_words => {}
+        }
+        // Turns that nobody is watching run on as well; what begins in this very moment ends with us.
+        drained.cancelled().await;
+        house.cut.cancel();
+        house.turns.wait().await;
         background.abort_all();
         if let Some(metrics) = metrics {
             metrics.abort();

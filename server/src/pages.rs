@@ -39,9 +39,7 @@ pub(crate) async fn problem(house: &House, request: Request, problem: Problem) -
 
 async fn draw(house: &House, request: Request, form: FailedForm, problem: Option<Problem>) -> Response {
     let (mut parts, _) = request.into_parts();
-    let status = problem
-        .as_ref()
-        .and_then(|problem| StatusCode::from_u16(problem.status()).ok());
+    let status = problem.as_ref().and_then(|problem| StatusCode::from_u16(problem.status()).ok());
     let viewer = parts.extensions.get::<Who>().and_then(|who| who.0.clone());
     let query = parts.uri.query().map(pairs);
     parts.extensions.insert(Visit {
@@ -51,11 +49,7 @@ async fn draw(house: &House, request: Request, form: FailedForm, problem: Option
         form,
         problem,
     });
-    let (sources, reload, options) = (
-        house.sources(),
-        house.config.live_reload_port,
-        leptos_options(house),
-    );
+    let (sources, reload, options) = (house.sources(), house.config.live_reload_port, leptos_options(house));
     let handler = leptos_axum::render_app_async_with_context(
         move || provide(&sources, reload),
         move || app::shell(options.clone()),
@@ -65,9 +59,7 @@ async fn draw(house: &House, request: Request, form: FailedForm, problem: Option
         *response.status_mut() = status;
     }
     let headers = response.headers_mut();
-    headers
-        .entry(header::CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("private, no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-store"));
     response
 }
 
@@ -79,18 +71,13 @@ pub(crate) fn provide(sources: &app::api::context::Sources, reload_port: Option<
         // Server functions come without a visit of their own, and with a viewer.
         parts.extensions.get::<Visit>().cloned().or_else(|| {
             let viewer = parts.extensions.get::<Who>().and_then(|who| who.0.clone());
-            Some(Visit {
-                path: parts.uri.path().to_owned(),
-                viewer,
-                ..Visit::default()
-            })
+            Some(Visit { path: parts.uri.path().to_owned(), viewer, ..Visit::default() })
         })
     });
     provide_context(visit.unwrap_or_default());
     if let (Some(response), Some(nonce)) = (use_context::<ResponseOptions>(), use_nonce()) {
-        let connect = reload_port
-            .map(|port| format!(" ws://127.0.0.1:{port} ws://localhost:{port}"))
-            .unwrap_or_default();
+        let connect =
+            reload_port.map(|port| format!(" ws://127.0.0.1:{port} ws://localhost:{port}")).unwrap_or_default();
         let policy = format!(
             "default-src 'none'; script-src 'self' 'nonce-{nonce}' 'wasm-unsafe-eval'; style-src 'self'; font-src 'self'; \
              img-src 'self' data:; connect-src 'self'{connect}; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"

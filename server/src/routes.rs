@@ -56,11 +56,8 @@ pub(crate) fn router(house: &House) -> Router {
         .layer(auth::session::layer(house.db.clone(), house.config.is_https()))
         .layer(DefaultBodyLimit::max(64 * 1024))
         .layer(CsrfLayer::new().with_rejection_response(|_| {
-            Refused(Problem::new(
-                ProblemKind::Forbidden,
-                "This came from another site, so it was not done.",
-            ))
-            .into_response()
+            Refused(Problem::new(ProblemKind::Forbidden, "This came from another site, so it was not done."))
+                .into_response()
         }));
     Router::new()
         .route("/healthz", get(async || "ok"))
@@ -96,38 +93,18 @@ fn always(name: &'static str, value: &'static str) -> SetResponseHeaderLayer<Hea
 /// The built site: wasm and script, styles, fonts, what stands at the root.
 fn files(house: &House) -> Router<House> {
     let root = &house.config.site_root;
-    let folder = |name: &str| {
-        ServeDir::new(root.join(name))
-            .precompressed_br()
-            .precompressed_gzip()
-    };
+    let folder = |name: &str| ServeDir::new(root.join(name)).precompressed_br().precompressed_gzip();
     let cached = |value: &'static str| {
         SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static(value))
     };
     // Release builds name files by their content; in development a name stays while its content changes.
-    let built = if cfg!(debug_assertions) {
-        "no-cache"
-    } else {
-        "public, max-age=31536000, immutable"
-    };
+    let built = if cfg!(debug_assertions) { "no-cache" } else { "public, max-age=31536000, immutable" };
     let mut router = Router::new()
-        .nest_service(
-            "/pkg",
-            tower::ServiceBuilder::new()
-                .layer(cached(built))
-                .service(folder("pkg")),
-        )
-        .nest_service(
-            "/style",
-            tower::ServiceBuilder::new()
-                .layer(cached("no-cache"))
-                .service(folder("style")),
-        )
+        .nest_service("/pkg", tower::ServiceBuilder::new().layer(cached(built)).service(folder("pkg")))
+        .nest_service("/style", tower::ServiceBuilder::new().layer(cached("no-cache")).service(folder("style")))
         .nest_service(
             "/fonts",
-            tower::ServiceBuilder::new()
-                .layer(cached("public, max-age=31536000, immutable"))
-                .service(folder("fonts")),
+            tower::ServiceBuilder::new().layer(cached("public, max-age=31536000, immutable")).service(folder("fonts")),
         );
     for name in ["favicon.svg", "touch-icon.png", "robots.txt"] {
         router = router.route_service(&format!("/{name}"), ServeFile::new(root.join(name)));
@@ -137,9 +114,7 @@ fn files(house: &House) -> Router<House> {
 
 async fn server_function(State(house): State<House>, request: Request) -> Response {
     let (sources, reload) = (house.sources(), house.config.live_reload_port);
-    leptos_axum::handle_server_fns_with_context(move || provide(&sources, reload), request)
-        .await
-        .into_response()
+    leptos_axum::handle_server_fns_with_context(move || provide(&sources, reload), request).await.into_response()
 }
 
 async fn ready(State(house): State<House>) -> Result<&'static str, Refused> {

@@ -13,8 +13,8 @@ const PEOPLE: usize = 60;
 const DAYS: i64 = 90;
 const PASSWORD: &str = "demo company";
 const NAMES: [&str; 20] = [
-    "Ada", "Ben", "Chloe", "Deniz", "Eva", "Farid", "Greta", "Hugo", "Ines", "Jonas", "Kira", "Liam", "Mina",
-    "Noor", "Olga", "Pavel", "Quinn", "Rosa", "Sven", "Tara",
+    "Ada", "Ben", "Chloe", "Deniz", "Eva", "Farid", "Greta", "Hugo", "Ines", "Jonas", "Kira", "Liam", "Mina", "Noor",
+    "Olga", "Pavel", "Quinn", "Rosa", "Sven", "Tara",
 ];
 const QUESTIONS: [&str; 6] = [
     "Summarise the minutes of Monday's call",
@@ -26,11 +26,7 @@ const QUESTIONS: [&str; 6] = [
 ];
 
 /// Fills an empty database; does nothing to one that has people.
-pub(crate) async fn run(
-    config: &Config,
-    db: &store::Db,
-    out: &mut impl std::io::Write,
-) -> anyhow::Result<()> {
+pub(crate) async fn run(config: &Config, db: &store::Db, out: &mut impl std::io::Write) -> anyhow::Result<()> {
     let house = House::new(config.clone(), db.clone())?;
     let now = House::now();
     store::usage::cover_span(db, now - time::Duration::days(DAYS + 31), now).await?;
@@ -88,10 +84,7 @@ pub(crate) async fn run(
             }
         }
     }
-    writeln!(
-        out,
-        "{PEOPLE} people and {turns} turns. Sign in as admin@example.com, password: {PASSWORD}"
-    )?;
+    writeln!(out, "{PEOPLE} people and {turns} turns. Sign in as admin@example.com, password: {PASSWORD}")?;
     Ok(())
 }
 
@@ -113,13 +106,13 @@ async fn turn(
     let Some(price) = store::model::price(db, &model, at).await? else {
         return Ok(false);
     };
-    let input = rng.random_range(60..1_500) * weight;
+    let input = rng.random_range(200..6_000) * weight;
     let cached = if rng.random_range(0..3) == 0 { input / 2 } else { 0 };
     let usage = Usage {
         input: Tokens(input - cached),
         cache_read: Tokens(cached),
         cache_write: Tokens(0),
-        output: Tokens(rng.random_range(40..900)),
+        output: Tokens(rng.random_range(80..1_800)),
         reasoning: Tokens(0),
     };
     let (turn_id, conversation_id) = (TurnId::at(at), domain::ConversationId::at(at));
@@ -158,9 +151,7 @@ async fn turn(
         provider_request_id: None,
         now: at + time::Duration::seconds(9),
     };
-    ensure!(
-        store::turn::record(db, &end).await?,
-        "a seeded turn was recorded twice"
-    );
+    ensure!(store::turn::record(db, &end).await?, "a seeded turn was recorded twice");
+    store::turn::settled(db, turn_id, end.now).await?;
     Ok(true)
 }

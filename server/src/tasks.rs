@@ -2,20 +2,19 @@
 
 use crate::House;
 use crate::error::internal;
-use domain::{Outcome, TurnEvent, Usage, UsageSource};
+use domain::{Outcome, Problem, TurnEvent, TurnId, Usage, UsageSource};
 use futures::StreamExt as _;
 use limits::End;
 use std::time::Duration;
 use store::turn::{Dead, Record};
+use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
 /// Starts them; they end with the set.
 pub(crate) fn spawn(house: &House) -> JoinSet<()> {
     let mut set = JoinSet::new();
     every(&mut set, house, Duration::from_secs(15), reap);
-    every(&mut set, house, Duration::from_secs(5), |house| async move {
-        house.flush_refusals().await
-    });
+    every(&mut set, house, Duration::from_secs(5), |house| async move { house.flush_refusals().await });
     every(&mut set, house, Duration::from_secs(3_600), |house| async move {
         if let Err(error) = store::session::sweep(&house.db, House::now()).await {
             internal(&error);
@@ -45,31 +44,32 @@ where
 
 /// Ends turns whose process has given no sign: with what their log shows was streamed, and never as complete.
 pub(crate) async fn reap(house: House) {
-    match store::turn::dead(&house.db, House::now()).await {
-        Ok(dead) => {
-            for turn in dead {
-                if let Err(error) = bury(&house, &turn).await {
-                    internal(&error);
-                }
+    let ended = async {
+        for turn in store::turn::dead(&house.db, House::now()).await? {
+            if let Err(error) = bury(&house, &turn).await {
+                internal(&error);
             }
         }
-        Err(error) => {
-            internal(&error);
+        // Recorded, and then Redis or the process went away before the meters were told.
+        for turn in store::turn::unsettled(&house.db, House::now()).await? {
+            settle(&house, turn.turn_id, &turn.subject, turn.at, End::Heal(turn.used.0)).await?;
         }
+        anyhow::Ok(())
+    };
+    if let Err(error) = ended.await {
+        internal(&error);
     }
 }
 
 async fn bury(house: &House, turn: &Dead) -> anyhow::Result<()> {
-    let text = streamed(house, turn).await;
-    let usage = Usage {
-        input: turn.estimated,
-        output: providers::estimate::text(&text),
-        ..Usage::default()
-    };
+    // Without its log nobody knows what was streamed: then it waits for the next round.
+    let streamed = streamed(house, turn).await?;
+    let count = |text: &str| providers::estimate::answer(turn.vendor, text);
+    let reasoning = count(&streamed.reasoning);
+    let usage =
+        Usage { input: turn.estimated, output: count(&streamed.text) + reasoning, reasoning, ..Usage::default() };
     let prices = store::model::price(&house.db, &turn.model, turn.call.created_at).await?;
-    let (price_id, cost) = prices.map_or((turn.price_id, domain::Picos::ZERO), |prices| {
-        prices.price(&usage)
-    });
+    let (price_id, cost) = prices.map_or((turn.price_id, domain::Picos::ZERO), |prices| prices.price(&usage));
     let recorded = store::turn::record(
         &house.db,
         &Record {
@@ -78,7 +78,7 @@ async fn bury(house: &House, turn: &Dead) -> anyhow::Result<()> {
             conversation_id: turn.conversation_id.unwrap_or_else(|| uuid::Uuid::nil().into()),
             call: turn.call,
             model: &turn.model,
-            text: &text,
+            text: &streamed.text,
             outcome: Outcome::Lost,
             usage: &usage,
             source: UsageSource::Estimated,
@@ -92,31 +92,36 @@ async fn bury(house: &House, turn: &Dead) -> anyhow::Result<()> {
     if recorded {
         tracing::warn!(turn = %turn.turn_id, "lost turn ended");
         metrics::counter!("quotient_turns_total", "outcome" => "lost").increment(1);
-        let at_ms = u64::try_from(turn.call.created_at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
-        house
-            .limits
-            .end(
-                &turn.subject,
-                &turn.turn_id.to_string(),
-                at_ms,
-                End::Settle(usage.counted().0),
-            )
-            .await?;
+        house.relay.end(turn.turn_id, &TurnEvent::Failed { problem: Problem::model_failed() }).await?;
+        settle(house, turn.turn_id, &turn.subject, turn.call.created_at, End::Settle(usage.counted().0)).await?;
     }
     Ok(())
 }
 
-/// What a dead turn's log shows, as far as it can be read in a moment.
-async fn streamed(house: &House, turn: &Dead) -> String {
-    let Ok(Some(mut tail)) = house.relay.tail(turn.turn_id, 0).await else {
-        return String::new();
-    };
-    let mut text = String::new();
+/// Tells the meters what a turn used; again does nothing.
+async fn settle(house: &House, turn: TurnId, subject: &str, at: OffsetDateTime, end: End) -> anyhow::Result<()> {
+    let at_ms = u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
+    house.limits.end(subject, &turn.to_string(), at_ms, end).await?;
+    Ok(store::turn::settled(&house.db, turn, House::now()).await?)
+}
+
+#[derive(Default)]
+struct Streamed {
+    text: String,
+    reasoning: String,
+}
+
+/// What a dead turn's log shows.
+async fn streamed(house: &House, turn: &Dead) -> anyhow::Result<Streamed> {
+    let mut streamed = Streamed::default();
+    let Some(mut tail) = house.relay.tail(turn.turn_id, 0).await? else { return Ok(streamed) };
     // The log of a dead turn has no end: it is over when nothing more comes.
     while let Ok(Some(entry)) = tokio::time::timeout(Duration::from_millis(500), tail.next()).await {
-        if let TurnEvent::Delta { text: piece } = entry.event {
-            text.push_str(&piece);
+        match entry.event {
+            TurnEvent::Delta { text } => streamed.text.push_str(&text),
+            TurnEvent::Reasoning { text } => streamed.reasoning.push_str(&text),
+            _ => {}
         }
     }
-    text
+    Ok(streamed)
 }

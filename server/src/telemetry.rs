@@ -9,14 +9,8 @@ use tracing_subscriber::EnvFilter;
 /// Starts logging: lines for people on a terminal, JSON elsewhere. A second call changes nothing.
 pub fn log(config: &Config) {
     let filter = EnvFilter::try_new(&config.log_filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    let _ = if std::io::stderr().is_terminal() {
-        builder.try_init()
-    } else {
-        builder.json().try_init()
-    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let _ = if std::io::stderr().is_terminal() { builder.try_init() } else { builder.json().try_init() };
 }
 
 /// Chooses ring as the one TLS provider, before anything asks for it. A second call changes nothing.

@@ -24,13 +24,8 @@ impl Vendors {
         let anthropic = config.anthropic_api_key.clone();
         let openai = config.openai_api_key.clone();
         Ok(Self {
-            anthropic: anthropic
-                .map(|key| Anthropic::new(config.anthropic_base_url.as_deref(), key))
-                .transpose()?,
-            openai: openai
-                .clone()
-                .map(|key| OpenAi::new(config.openai_base_url.as_deref(), Some(key)))
-                .transpose()?,
+            anthropic: anthropic.map(|key| Anthropic::new(config.anthropic_base_url.as_deref(), key)).transpose()?,
+            openai: openai.clone().map(|key| OpenAi::new(config.openai_base_url.as_deref(), Some(key))).transpose()?,
             openai_base_url: config.openai_base_url.clone(),
             openai_key: openai,
             named: Mutex::default(),
@@ -51,12 +46,7 @@ impl Vendors {
     ///
     /// # Errors
     /// What a person may be told; the vendor's own words go to the log.
-    pub async fn open(
-        &self,
-        permit: &Permit,
-        model: &Model,
-        messages: &[PromptMessage],
-    ) -> Result<Chunks, Problem> {
+    pub async fn open(&self, permit: &Permit, model: &Model, messages: &[PromptMessage]) -> Result<Chunks, Problem> {
         let ask = Ask {
             model: &model.name,
             system: domain::brand::SYSTEM_PROMPT,
@@ -87,9 +77,7 @@ impl Vendors {
             return Ok(Arc::clone(server));
         }
         // The key goes only to the server it was set for.
-        let key = (self.openai_base_url.as_deref() == Some(base_url))
-            .then(|| self.openai_key.clone())
-            .flatten();
+        let key = (self.openai_base_url.as_deref() == Some(base_url)).then(|| self.openai_key.clone()).flatten();
         let server = Arc::new(OpenAi::new(Some(base_url), key)?);
         named.insert(base_url.to_owned(), Arc::clone(&server));
         Ok(server)
@@ -101,9 +89,7 @@ pub fn told(error: &VendorError) -> Problem {
     let incident = crate::error::internal(error).incident;
     let problem = match error {
         VendorError::Unreachable(_) => Problem::model_unavailable(10_000),
-        VendorError::Busy { retry_after_ms, .. } => {
-            Problem::model_unavailable(retry_after_ms.unwrap_or(10_000))
-        }
+        VendorError::Busy { retry_after_ms, .. } => Problem::model_unavailable(retry_after_ms.unwrap_or(10_000)),
         VendorError::Refused { .. } | VendorError::Broke(_) => Problem::model_failed(),
     };
     Problem { incident, ..problem }

@@ -56,10 +56,7 @@ impl Period {
     /// Reads the address; anything unknown is a day.
     #[must_use]
     pub fn parse(text: Option<&str>) -> Self {
-        Self::ALL
-            .into_iter()
-            .find(|period| Some(period.as_str()) == text)
-            .unwrap_or_default()
+        Self::ALL.into_iter().find(|period| Some(period.as_str()) == text).unwrap_or_default()
     }
 }
 
@@ -89,10 +86,7 @@ impl Order {
     /// Reads the address; anything unknown is cost.
     #[must_use]
     pub fn parse(text: Option<&str>) -> Self {
-        [Self::Tokens, Self::Requests]
-            .into_iter()
-            .find(|order| Some(order.as_str()) == text)
-            .unwrap_or_default()
+        [Self::Tokens, Self::Requests].into_iter().find(|order| Some(order.as_str()) == text).unwrap_or_default()
     }
 }
 

@@ -33,9 +33,7 @@ pub(crate) fn sources() -> Sources {
 /// Who is looking, or a refusal.
 pub(crate) fn viewer() -> Result<Viewer, Refusal> {
     let visit = use_context::<Visit>();
-    visit
-        .and_then(|visit| visit.viewer)
-        .ok_or_else(|| refuse(Problem::sign_in_required()))
+    visit.and_then(|visit| visit.viewer).ok_or_else(|| refuse(Problem::sign_in_required()))
 }
 
 /// An admin who is looking; anybody else learns that there is nothing here.
@@ -49,10 +47,9 @@ pub(crate) fn admin() -> Result<Viewer, Refusal> {
 
 /// A refusal, and its status on the response.
 pub(crate) fn refuse(problem: Problem) -> Refusal {
-    if let (Some(response), Ok(status)) = (
-        use_context::<leptos_axum::ResponseOptions>(),
-        http::StatusCode::from_u16(problem.status()),
-    ) {
+    if let (Some(response), Ok(status)) =
+        (use_context::<leptos_axum::ResponseOptions>(), http::StatusCode::from_u16(problem.status()))
+    {
         response.set_status(status);
     }
     Refusal(problem)
@@ -81,10 +78,7 @@ pub fn quota_of(plan: &Plan, picture: &limits::Picture) -> Quota {
             remaining: plan.tokens_per_day.0.saturating_sub(held),
             next_free_ms: picture.next_free_ms,
         },
-        in_flight: quota::InFlight {
-            limit: plan.in_flight,
-            now: picture.in_flight,
-        },
+        in_flight: quota::InFlight { limit: plan.in_flight, now: picture.in_flight },
     }
 }
 
@@ -96,41 +90,25 @@ pub(crate) async fn quota(viewer: &Viewer) -> Result<Quota, Refusal> {
             let logged = (sources().report)(&error);
             Err(Refusal(Problem {
                 incident: logged.incident,
-                ..Problem::new(
-                    ProblemKind::LimitsUnavailable,
-                    "Your limits can't be read for a moment.",
-                )
+                ..Problem::new(ProblemKind::LimitsUnavailable, "Your limits can't be read for a moment.")
             }))
         }
     }
 }
 
 /// Gathers the chat page; the conversation must be the viewer's.
-pub(crate) async fn chat_view(
-    id: Option<domain::ConversationId>,
-) -> Result<super::conversation::ChatView, Refusal> {
+pub(crate) async fn chat_view(id: Option<domain::ConversationId>) -> Result<super::conversation::ChatView, Refusal> {
     use super::conversation::{ChatView, Choice, Listed};
     let (sources, viewer) = (sources(), viewer()?);
     let now = (sources.now)();
-    let listed = store::conversation::list(&sources.db, viewer.user_id, 200)
-        .await
-        .map_err(fail)?;
+    let listed = store::conversation::list(&sources.db, viewer.user_id, 200).await.map_err(fail)?;
     let (mut open, mut messages, mut running) = (None, Vec::new(), None);
     if let Some(id) = id {
-        let found = store::conversation::open(&sources.db, viewer.user_id, id)
-            .await
-            .map_err(fail)?;
+        let found = store::conversation::open(&sources.db, viewer.user_id, id).await.map_err(fail)?;
         let found = found.ok_or_else(|| refuse(Problem::not_found("conversation")))?;
-        messages = store::message::list(&sources.db, viewer.user_id, id)
-            .await
-            .map_err(fail)?;
-        running = store::turn::running(&sources.db, viewer.user_id, id, now)
-            .await
-            .map_err(fail)?;
-        open = Some(Listed {
-            id,
-            title: found.title,
-        });
+        messages = store::message::list(&sources.db, viewer.user_id, id).await.map_err(fail)?;
+        running = store::turn::running(&sources.db, viewer.user_id, id, now).await.map_err(fail)?;
+        open = Some(Listed { id, title: found.title });
     }
     let models = store::model::list(&sources.db).await.map_err(fail)?;
     let mut models: Vec<Choice> = models
@@ -144,22 +122,9 @@ pub(crate) async fn chat_view(
         })
         .collect();
     // The plan's own order, what it doesn't allow last.
-    models.sort_by_key(|choice| {
-        viewer
-            .plan
-            .models
-            .iter()
-            .position(|name| *name == choice.name)
-            .unwrap_or(usize::MAX)
-    });
+    models.sort_by_key(|choice| viewer.plan.models.iter().position(|name| *name == choice.name).unwrap_or(usize::MAX));
     Ok(ChatView {
-        listed: listed
-            .into_iter()
-            .map(|c| Listed {
-                id: c.id,
-                title: c.title,
-            })
-            .collect(),
+        listed: listed.into_iter().map(|c| Listed { id: c.id, title: c.title }).collect(),
         open,
         messages,
         running,
@@ -207,12 +172,7 @@ pub(crate) async fn usage_of(person: &Viewer, days: u16) -> Result<super::usage:
         }
     }
     models.sort_by_key(|(_, sum)| std::cmp::Reverse(sum.cost));
-    Ok(UsageView {
-        days: by_day,
-        models,
-        total,
-        quota: quota(person).await.ok(),
-    })
+    Ok(UsageView { days: by_day, models, total, quota: quota(person).await.ok() })
 }
 
 /// The heaviest users of a period.
@@ -228,22 +188,12 @@ pub(crate) async fn heaviest(
         Order::Tokens => store::usage::Order::Tokens,
         Order::Requests => store::usage::Order::Requests,
     };
-    let rows = store::usage::heaviest(&sources.db, since, order, 100)
-        .await
-        .map_err(fail)?;
-    let total = rows
-        .first()
-        .map(|row| row.house.clone().into())
-        .unwrap_or_default();
+    let rows = store::usage::heaviest(&sources.db, since, order, 100).await.map_err(fail)?;
+    let total = rows.first().map(|row| row.house.clone().into()).unwrap_or_default();
     let people = rows.first().map_or(0, |row| row.people);
     let rows = rows
         .into_iter()
-        .map(|row| Heavy {
-            user_id: row.user_id,
-            email: row.email,
-            plan: row.plan,
-            sum: row.totals.into(),
-        })
+        .map(|row| Heavy { user_id: row.user_id, email: row.email, plan: row.plan, sum: row.totals.into() })
         .collect();
     Ok(HeaviestView { rows, total, people })
 }
@@ -255,10 +205,5 @@ pub(crate) async fn person(id: domain::UserId) -> Result<super::admin::PersonVie
     let person = found.ok_or_else(|| refuse(Problem::not_found("account")))?;
     let plans = store::plan::list(&sources.db).await.map_err(fail)?;
     let usage = usage_of(&person.viewer, 30).await?;
-    Ok(super::admin::PersonView {
-        viewer: person.viewer,
-        created_at: person.created_at,
-        plans,
-        usage,
-    })
+    Ok(super::admin::PersonView { viewer: person.viewer, created_at: person.created_at, plans, usage })
 }

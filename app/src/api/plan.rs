@@ -26,11 +26,5 @@ pub async fn list() -> Result<Vec<Offer>, Refusal> {
             .find(|model| model.name == *name && model.vendor != domain::Vendor::Demo)
             .map(|model| model.label.clone())
     };
-    Ok(plans
-        .into_iter()
-        .map(|plan| Offer {
-            models: plan.models.iter().filter_map(label).collect(),
-            plan,
-        })
-        .collect())
+    Ok(plans.into_iter().map(|plan| Offer { models: plan.models.iter().filter_map(label).collect(), plan }).collect())
 }

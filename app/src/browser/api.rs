@@ -8,10 +8,7 @@ use web_sys::{Headers, RequestInit, Response};
 /// What a person is told when nothing came back at all.
 #[must_use]
 pub fn offline() -> Problem {
-    Problem::new(
-        ProblemKind::Internal,
-        "The connection broke. Check it, then try again; your draft is kept.",
-    )
+    Problem::new(ProblemKind::Internal, "The connection broke. Check it, then try again; your draft is kept.")
 }
 
 async fn fetch(method: &str, url: &str, body: Option<&str>) -> Result<Response, JsValue> {
@@ -24,9 +21,7 @@ async fn fetch(method: &str, url: &str, body: Option<&str>) -> Result<Response, 
         init.set_body(&JsValue::from_str(body));
     }
     let window = web_sys::window().ok_or(JsValue::NULL)?;
-    JsFuture::from(window.fetch_with_str_and_init(url, &init))
-        .await?
-        .dyn_into()
+    JsFuture::from(window.fetch_with_str_and_init(url, &init)).await?.dyn_into()
 }
 
 async fn text(response: &Response) -> Option<String> {
@@ -42,9 +37,7 @@ pub async fn send(method: &str, url: &str, body: Option<&str>) -> Result<Respons
     if response.ok() {
         return Ok(response);
     }
-    let body = text(&response)
-        .await
-        .and_then(|text| serde_json::from_str::<ProblemBody>(&text).ok());
+    let body = text(&response).await.and_then(|text| serde_json::from_str::<ProblemBody>(&text).ok());
     Err(body.map_or_else(offline, |body| body.problem))
 }
 

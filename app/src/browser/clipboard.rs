@@ -12,11 +12,7 @@ pub fn copy_code(event: &Event) {
     let Some(button) = button.and_then(|button| button.dyn_into::<HtmlElement>().ok()) else {
         return;
     };
-    let code = button
-        .closest(".code")
-        .ok()
-        .flatten()
-        .and_then(|block| block.query_selector("code").ok()?);
+    let code = button.closest(".code").ok().flatten().and_then(|block| block.query_selector("code").ok()?);
     if let Some(text) = code.and_then(|code| code.text_content()) {
         copy(&text);
         say_copied(button);

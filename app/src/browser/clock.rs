@@ -6,11 +6,7 @@ use wasm_bindgen::JsValue;
 
 /// Milliseconds since 1970.
 #[must_use]
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the clock stands between 1970 and 2200"
-)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the clock stands between 1970 and 2200")]
 pub fn now_ms() -> u64 {
     Date::now() as u64
 }
@@ -24,10 +20,7 @@ pub fn now() -> OffsetDateTime {
 
 /// The time of day so many milliseconds from now, as the person writes it: "14:20".
 #[must_use]
-#[allow(
-    clippy::cast_precision_loss,
-    reason = "milliseconds since 1970 are exact in a double"
-)]
+#[allow(clippy::cast_precision_loss, reason = "milliseconds since 1970 are exact in a double")]
 pub fn time_in(ms: u64) -> String {
     let date = Date::new(&JsValue::from_f64((now_ms() + ms) as f64));
     let options = Object::new();

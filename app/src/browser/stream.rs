@@ -34,27 +34,16 @@ pub async fn ask(question: &Question<'_>) -> Result<impl Stream<Item = (u64, Tur
 ///
 /// # Errors
 /// Where it is gone or not ours, or nothing came back.
-pub async fn resume(
-    turn: TurnId,
-    after: u64,
-) -> Result<impl Stream<Item = (u64, TurnEvent)> + use<>, Problem> {
-    Ok(events(
-        &api::send("GET", &format!("/api/turns/{turn}/events?after={after}"), None).await?,
-    ))
+pub async fn resume(turn: TurnId, after: u64) -> Result<impl Stream<Item = (u64, TurnEvent)> + use<>, Problem> {
+    Ok(events(&api::send("GET", &format!("/api/turns/{turn}/events?after={after}"), None).await?))
 }
 
 fn events(response: &Response) -> impl Stream<Item = (u64, TurnEvent)> + use<> {
     let mut parser = SseParser::new();
-    let bytes = response
-        .body()
-        .map(|body| wasm_streams::ReadableStream::from_raw(body.unchecked_into()).into_stream());
-    let chunks = stream::iter(bytes)
-        .flatten()
-        .take_while(|chunk| std::future::ready(chunk.is_ok()));
+    let bytes = response.body().map(|body| wasm_streams::ReadableStream::from_raw(body.unchecked_into()).into_stream());
+    let chunks = stream::iter(bytes).flatten().take_while(|chunk| std::future::ready(chunk.is_ok()));
     chunks.flat_map(move |chunk| {
-        let bytes = chunk
-            .map(|chunk| js_sys::Uint8Array::new(&chunk).to_vec())
-            .unwrap_or_default();
+        let bytes = chunk.map(|chunk| js_sys::Uint8Array::new(&chunk).to_vec()).unwrap_or_default();
         stream::iter(parser.feed(&bytes).iter().filter_map(read).collect::<Vec<_>>())
     })
 }

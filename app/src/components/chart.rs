@@ -82,8 +82,7 @@ pub fn Share(
     /// The whole.
     whole: u64,
 ) -> impl IntoView {
-    let thousandths =
-        u64::try_from(u128::from(part.min(whole)) * 1000 / u128::from(whole.max(1))).unwrap_or(0);
+    let thousandths = u64::try_from(u128::from(part.min(whole)) * 1000 / u128::from(whole.max(1))).unwrap_or(0);
     view! {
         <span class="share">
             <svg viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true">

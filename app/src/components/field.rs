@@ -44,8 +44,5 @@ pub fn Field(
 /// What is wrong with the form as a whole.
 #[component]
 pub fn FormError() -> impl IntoView {
-    visit()
-        .form
-        .error("")
-        .map(|sentence| view! { <p class="form-error" role="alert">{sentence}</p> })
+    visit().form.error("").map(|sentence| view! { <p class="form-error" role="alert">{sentence}</p> })
 }

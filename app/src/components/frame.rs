@@ -18,9 +18,8 @@ pub fn Frame(
     children: Children,
 ) -> impl IntoView {
     let here = visit();
-    let current = move |path: &str| {
-        (here.path == path || (path != "/" && here.path.starts_with(path))).then_some("page")
-    };
+    let current =
+        move |path: &str| (here.path == path || (path != "/" && here.path.starts_with(path))).then_some("page");
     let viewer = visit().viewer;
     let links = match &viewer {
         None => view! {

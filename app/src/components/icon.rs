@@ -37,11 +37,9 @@ impl Icon {
             Self::ArrowUp => &["m5 12 7-7 7 7", "M12 19V5"],
             Self::ArrowRight => &["M5 12h14", "m12 5 7 7-7 7"],
             Self::Check => &["M20 6 9 17l-5-5"],
-            Self::Alert => &[
-                "m21.73 18-8-14a2 2 0 0 0-3.48 0l-8 14A2 2 0 0 0 4 21h16a2 2 0 0 0 1.73-3",
-                "M12 9v4",
-                "M12 17h.01",
-            ],
+            Self::Alert => {
+                &["m21.73 18-8-14a2 2 0 0 0-3.48 0l-8 14A2 2 0 0 0 4 21h16a2 2 0 0 0 1.73-3", "M12 9v4", "M12 17h.01"]
+            }
             Self::Danger => &["M12 2a10 10 0 1 0 0 20 10 10 0 0 0 0-20", "M12 8v4", "M12 16h.01"],
             Self::Clock => &["M12 2a10 10 0 1 0 0 20 10 10 0 0 0 0-20", "M12 6v6l4 2"],
             Self::Close => &["M18 6 6 18", "m6 6 12 12"],
@@ -51,11 +49,9 @@ impl Icon {
                 "M18.375 2.625a1 1 0 0 1 3 3l-9.013 9.014a2 2 0 0 1-.853.505l-2.873.84a.5.5 0 0 1-.62-.62l.84-2.873a2 2 0 0 1 .506-.852z",
             ],
             Self::Square => &["M7 7h10v10H7z"],
-            Self::Trash => &[
-                "M3 6h18",
-                "M19 6v14a2 2 0 0 1-2 2H7a2 2 0 0 1-2-2V6",
-                "M8 6V4a2 2 0 0 1 2-2h4a2 2 0 0 1 2 2v2",
-            ],
+            Self::Trash => {
+                &["M3 6h18", "M19 6v14a2 2 0 0 1-2 2H7a2 2 0 0 1-2-2V6", "M8 6V4a2 2 0 0 1 2-2h4a2 2 0 0 1 2 2v2"]
+            }
             Self::Retry => &["M3 12a9 9 0 1 0 9-9 9.75 9.75 0 0 0-6.74 2.74L3 8", "M3 3v5h5"],
         }
     }
@@ -70,11 +66,7 @@ pub fn Draw(
     #[prop(default = 16)]
     size: u8,
 ) -> impl IntoView {
-    let paths = icon
-        .paths()
-        .iter()
-        .map(|d| view! { <path d=*d></path> })
-        .collect_view();
+    let paths = icon.paths().iter().map(|d| view! { <path d=*d></path> }).collect_view();
     view! {
         <svg class="icon" width=size height=size viewBox="0 0 24 24" fill="none" stroke="currentColor"
             stroke-width="1.5" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true">

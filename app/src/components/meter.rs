@@ -36,18 +36,10 @@ pub fn Meter(
             remaining: quota.tokens.remaining,
             low: quota.tokens_low(),
         };
-        let back = quota
-            .tokens_low()
-            .then_some(quota.tokens.next_free_ms)
-            .flatten()
-            .map(|ms| {
-                let at = back_at.get();
-                if at.is_empty() {
-                    format!("some return in {}", wait(ms))
-                } else {
-                    format!("some return at {at}")
-                }
-            });
+        let back = quota.tokens_low().then_some(quota.tokens.next_free_ms).flatten().map(|ms| {
+            let at = back_at.get();
+            if at.is_empty() { format!("some return in {}", wait(ms)) } else { format!("some return at {at}") }
+        });
         view! {
             <div class="meter" role="group" aria-label="What is left of your plan">
                 {requests.draw()} {tokens.draw()}
@@ -80,11 +72,7 @@ impl Track {
         let exact = format!(
             "{} used{}, {} of {} left {}",
             Tokens(self.used),
-            if self.held > 0 {
-                format!(", {} held while an answer runs", Tokens(self.held))
-            } else {
-                String::new()
-            },
+            if self.held > 0 { format!(", {} held while an answer runs", Tokens(self.held)) } else { String::new() },
             Tokens(self.remaining),
             Tokens(self.limit),
             self.unit,

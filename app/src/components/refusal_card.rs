@@ -30,10 +30,8 @@ pub fn RefusalCard(
         ProblemKind::SignInRequired => "You are signed out",
         _ => "That didn't work",
     };
-    let is_wait = matches!(
-        problem.kind,
-        ProblemKind::RequestsLimit | ProblemKind::TokensLimit | ProblemKind::InFlightLimit
-    );
+    let is_wait =
+        matches!(problem.kind, ProblemKind::RequestsLimit | ProblemKind::TokensLimit | ProblemKind::InFlightLimit);
     let icon = if is_wait { Icon::Clock } else { Icon::Danger };
     let (can_retry, can_shorten) = (
         !matches!(

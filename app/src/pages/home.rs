@@ -24,11 +24,7 @@ const ANSWER: &str = "The notice period is **three months** to the end of a quar
 /// The page.
 #[component]
 pub fn Home() -> impl IntoView {
-    let action = if visit().viewer.is_some() {
-        ("/chat", "Open the chat")
-    } else {
-        ("/sign-up", "Start free")
-    };
+    let action = if visit().viewer.is_some() { ("/chat", "Open the chat") } else { ("/sign-up", "Start free") };
     view! {
         <Frame title="" wide=true>
             <section class="hero">
@@ -71,17 +67,12 @@ pub fn Home() -> impl IntoView {
 }
 
 /// Words, input tokens, output tokens; priced below with the seeded price.
-const EXAMPLES: [(&str, u64, u64); 3] = [
-    ("\u{201c}hi\u{201d}", 40, 12),
-    ("A page to summarise", 700, 250),
-    ("A pasted 60-page document", 28_000, 400),
-];
+const EXAMPLES: [(&str, u64, u64); 3] =
+    [("\u{201c}hi\u{201d}", 40, 12), ("A page to summarise", 700, 250), ("A pasted 60-page document", 28_000, 400)];
 
 fn example((what, input, output): (&'static str, u64, u64)) -> impl IntoView {
     // Micro-dollars per million tokens, as migration 0002 seeds them.
-    let cost = domain::MicrosPerMillion(1_000_000)
-        .of(input)
-        .plus(domain::MicrosPerMillion(5_000_000).of(output));
+    let cost = domain::MicrosPerMillion(1_000_000).of(input).plus(domain::MicrosPerMillion(5_000_000).of(output));
     view! {
         <tr><th scope="row">{what}</th><td class="end">{format!("{} + {}", Tokens(input), Tokens(output))}</td><td class="end">{cost.to_string()}</td></tr>
     }
@@ -92,11 +83,7 @@ fn example((what, input, output): (&'static str, u64, u64)) -> impl IntoView {
 fn Panel() -> impl IntoView {
     let quota = Quota {
         plan: "free".into(),
-        requests: quota::Requests {
-            limit: 10,
-            remaining: 8,
-            reset_ms: Some(41_000),
-        },
+        requests: quota::Requests { limit: 10, remaining: 8, reset_ms: Some(41_000) },
         tokens: quota::TokensLeft {
             limit: 50_000,
             used: 28_412,
@@ -126,30 +113,13 @@ fn fixture() -> HeaviestView {
         user_id: None,
         email: Some(email.to_owned()),
         plan: Some(PlanId(plan.to_owned())),
-        sum: Sum {
-            requests,
-            input: Tokens(input),
-            cached: Tokens(0),
-            output: Tokens(output),
-            cost: Picos(picos),
-        },
+        sum: Sum { requests, input: Tokens(input), cached: Tokens(0), output: Tokens(output), cost: Picos(picos) },
     };
     let rows = vec![
-        row(
-            "ines@example.com",
-            "max",
-            212,
-            1_904_000,
-            88_000,
-            7_032_000_000_000,
-        ),
+        row("ines@example.com", "max", 212, 1_904_000, 88_000, 7_032_000_000_000),
         row("tom@example.com", "pro", 96, 401_000, 52_000, 1_983_000_000_000),
         row("ada@example.com", "free", 31, 38_100, 9_400, 85_100_000_000),
     ];
     let total = rows.iter().fold(Sum::default(), |total, row| total.plus(row.sum));
-    HeaviestView {
-        rows,
-        total,
-        people: 3,
-    }
+    HeaviestView { rows, total, people: 3 }
 }

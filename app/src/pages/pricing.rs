@@ -38,15 +38,9 @@ pub fn Offers(
             let is_meant = meant.as_deref() == Some(plan.id.0.as_str());
             let action = match &viewer {
                 None => view! { <a class="button secondary" href="/sign-up">"Start free"</a> }.into_any(),
-                Some(_) if mine => {
-                    view! { <p class="mine"><Draw icon=Icon::Check/>"Your plan"</p> }.into_any()
-                }
+                Some(_) if mine => view! { <p class="mine"><Draw icon=Icon::Check/>"Your plan"</p> }.into_any(),
                 Some(viewer) if plan.sort > viewer.plan.sort => {
-                    let subject = format!(
-                        "mailto:{}?subject=Plan%20{}",
-                        domain::brand::SUPPORT_EMAIL,
-                        plan.id
-                    );
+                    let subject = format!("mailto:{}?subject=Plan%20{}", domain::brand::SUPPORT_EMAIL, plan.id);
                     view! { <a class="button" href=subject>{format!("Ask for {}", plan.name)}</a> }.into_any()
                 }
                 Some(_) => ().into_any(),

@@ -8,10 +8,7 @@ use leptos::prelude::*;
 /// The page.
 #[component]
 pub fn SignIn() -> impl IntoView {
-    let next = visit()
-        .query("next")
-        .or_else(|| Some(visit().form.typed("next")))
-        .filter(|next| !next.is_empty());
+    let next = visit().query("next").or_else(|| Some(visit().form.typed("next"))).filter(|next| !next.is_empty());
     view! {
         <Frame title="Sign in">
             <section class="narrow">

@@ -53,9 +53,7 @@ pub fn Spent(
     /// What they used.
     usage: UsageView,
 ) -> impl IntoView {
-    let UsageView {
-        days, models, total, ..
-    } = usage;
+    let UsageView { days, models, total, .. } = usage;
     if total.requests == 0 {
         return view! {
             <section class="empty">
@@ -66,10 +64,7 @@ pub fn Spent(
         .into_any();
     }
     let bars = days.iter().map(|(day, sum)| bar(*day, sum)).collect::<Vec<_>>();
-    let rows = models
-        .iter()
-        .map(|(model, sum)| row(model, sum, &total))
-        .collect_view();
+    let rows = models.iter().map(|(model, sum)| row(model, sum, &total)).collect_view();
     view! {
         <section class="figures">
             <p class="figure"><strong>{total.tokens().to_string()}</strong><span>"tokens"</span></p>
@@ -100,11 +95,7 @@ pub fn Spent(
 fn bar(day: Date, sum: &Sum) -> Bar {
     let label = format!("{} {}", day.day(), &day.month().to_string()[..3]);
     let text = format!("{} tokens, {}", sum.tokens(), sum.cost);
-    Bar {
-        label,
-        value: sum.tokens().0,
-        text,
-    }
+    Bar { label, value: sum.tokens().0, text }
 }
 
 fn row(model: &ModelName, sum: &Sum, total: &Sum) -> impl IntoView + use<> {

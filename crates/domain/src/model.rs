@@ -116,18 +116,13 @@ impl PriceList {
     #[must_use]
     pub fn new(mut tiers: Vec<Price>) -> Option<Self> {
         tiers.sort_by_key(|tier| tier.above);
-        tiers
-            .first()
-            .is_some_and(|base| base.above == Tokens(0))
-            .then_some(Self(tiers))
+        tiers.first().is_some_and(|base| base.above == Tokens(0)).then_some(Self(tiers))
     }
 
     /// The tier for a prompt of this size.
     #[must_use]
     pub fn tier(&self, prompt: Tokens) -> &Price {
-        let at = self
-            .0
-            .partition_point(|tier| tier.above == Tokens(0) || tier.above < prompt);
+        let at = self.0.partition_point(|tier| tier.above == Tokens(0) || tier.above < prompt);
         &self.0[at.saturating_sub(1)]
     }
 
@@ -161,11 +156,7 @@ mod tests {
         assert_eq!(PriceList::new(vec![tier(272_000, 2, 2)]), None);
         let list = PriceList::new(vec![tier(272_000, 5_000_000, 1), tier(0, 2_500_000, 1)]).unwrap();
         for (prompt, input) in [(0, 2_500_000), (272_000, 2_500_000), (272_001, 5_000_000)] {
-            assert_eq!(
-                list.tier(Tokens(prompt)).input,
-                MicrosPerMillion(input),
-                "{prompt}"
-            );
+            assert_eq!(list.tier(Tokens(prompt)).input, MicrosPerMillion(input), "{prompt}");
         }
     }
 

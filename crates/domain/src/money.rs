@@ -25,11 +25,7 @@ impl MicrosPerMillion {
     /// Reads dollars per million ("0.25"); none where it is negative, finer than a micro-dollar, or no number.
     #[must_use]
     pub fn parse_usd(text: &str) -> Option<Self> {
-        let micros = text
-            .trim()
-            .parse::<Decimal>()
-            .ok()?
-            .checked_mul(Decimal::from(1_000_000))?;
+        let micros = text.trim().parse::<Decimal>().ok()?.checked_mul(Decimal::from(1_000_000))?;
         (micros.is_integer() && !micros.is_sign_negative()).then(|| i64::try_from(micros).ok().map(Self))?
     }
 
@@ -83,11 +79,7 @@ impl fmt::Display for Picos {
         };
         let text = format!("{:.*}", digits as usize, size.round_dp(digits));
         let (whole, fraction) = text.split_once('.').unwrap_or((&text, "00"));
-        let sign = if usd.is_sign_negative() && !size.is_zero() {
-            "−"
-        } else {
-            ""
-        };
+        let sign = if usd.is_sign_negative() && !size.is_zero() { "−" } else { "" };
         write!(f, "{sign}${}.{fraction}", grouped(whole))
     }
 }
@@ -124,14 +116,8 @@ mod tests {
 
     #[test]
     fn a_price_is_read_exactly_or_not_at_all() {
-        assert_eq!(
-            MicrosPerMillion::parse_usd("0.025"),
-            Some(MicrosPerMillion(25_000))
-        );
-        assert_eq!(
-            MicrosPerMillion::parse_usd(" 15 "),
-            Some(MicrosPerMillion(15_000_000))
-        );
+        assert_eq!(MicrosPerMillion::parse_usd("0.025"), Some(MicrosPerMillion(25_000)));
+        assert_eq!(MicrosPerMillion::parse_usd(" 15 "), Some(MicrosPerMillion(15_000_000)));
         for bad in ["-1", "0.0000001", "one", "", "1e3x"] {
             assert_eq!(MicrosPerMillion::parse_usd(bad), None, "{bad}");
         }

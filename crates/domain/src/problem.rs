@@ -93,19 +93,13 @@ impl Problem {
     /// Not there, or somebody else's: the two can't be told apart.
     #[must_use]
     pub fn not_found(what: &str) -> Self {
-        Self::new(
-            ProblemKind::NotFound,
-            format!("This {what} doesn't exist, or isn't yours."),
-        )
+        Self::new(ProblemKind::NotFound, format!("This {what} doesn't exist, or isn't yours."))
     }
 
     /// A field can't be taken.
     #[must_use]
     pub fn invalid(field: &str, message: impl Into<String>) -> Self {
-        Self {
-            field: Some(field.to_owned()),
-            ..Self::new(ProblemKind::Invalid, message)
-        }
+        Self { field: Some(field.to_owned()), ..Self::new(ProblemKind::Invalid, message) }
     }
 
     /// A larger plan would allow this model; `upgrade` is the smallest that does.
@@ -126,11 +120,7 @@ impl Problem {
         let message = format!(
             "This is about {asked} tokens with the conversation so far; {max} is the most that fits. Shorten it, or start a new conversation."
         );
-        Self {
-            max: Some(max.0),
-            upgrade,
-            ..Self::new(ProblemKind::TooLarge, message)
-        }
+        Self { max: Some(max.0), upgrade, ..Self::new(ProblemKind::TooLarge, message) }
     }
 
     /// One of the three limits of a plan.
@@ -145,11 +135,7 @@ impl Problem {
             }
             _ => "This message doesn't fit into what is left of today's tokens. Your draft is kept.",
         };
-        Self {
-            retry_after_ms: Some(retry_after_ms),
-            upgrade,
-            ..Self::new(kind, message)
-        }
+        Self { retry_after_ms: Some(retry_after_ms), upgrade, ..Self::new(kind, message) }
     }
 
     /// The meters are out of reach: nothing paid runs unmetered.
@@ -188,12 +174,8 @@ impl Problem {
     /// Our own fault; `incident` names the log line.
     #[must_use]
     pub fn internal(incident: String) -> Self {
-        let message =
-            format!("Something broke on our side. If it stays so, tell us this number: {incident}.");
-        Self {
-            incident: Some(incident),
-            ..Self::new(ProblemKind::Internal, message)
-        }
+        let message = format!("Something broke on our side. If it stays so, tell us this number: {incident}.");
+        Self { incident: Some(incident), ..Self::new(ProblemKind::Internal, message) }
     }
 
     /// The HTTP status of its kind.
@@ -242,23 +224,16 @@ mod tests {
     fn refusals_say_when_to_come_back() {
         let limit = |ms| Problem::limit(ProblemKind::TokensLimit, ms, None).retry_after_seconds();
         assert_eq!((limit(1), limit(1000), limit(1001)), (Some(1), Some(1), Some(2)));
-        assert_eq!(
-            Problem::new(ProblemKind::SpendCap, "").retry_after_seconds(),
-            Some(1)
-        );
+        assert_eq!(Problem::new(ProblemKind::SpendCap, "").retry_after_seconds(), Some(1));
         assert_eq!(Problem::not_found("chat").retry_after_seconds(), None);
     }
 
     #[test]
     fn a_problem_survives_the_wire() {
-        let body = ProblemBody {
-            problem: Problem::too_large(Tokens(70_000), Tokens(50_000), Some(PlanId("pro".into()))),
-        };
+        let body =
+            ProblemBody { problem: Problem::too_large(Tokens(70_000), Tokens(50_000), Some(PlanId("pro".into()))) };
         let text = serde_json::to_string(&body).unwrap();
-        assert!(
-            text.starts_with(r#"{"problem":{"kind":"too_large","message":"This is about 70,000 tokens"#),
-            "{text}"
-        );
+        assert!(text.starts_with(r#"{"problem":{"kind":"too_large","message":"This is about 70,000 tokens"#), "{text}");
         assert_eq!(serde_json::from_str::<ProblemBody>(&text).unwrap(), body);
     }
 }

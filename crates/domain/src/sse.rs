@@ -64,10 +64,7 @@ impl SseParser {
         self.begun = true;
         if bytes.is_empty() {
             if std::mem::take(&mut self.has_data) {
-                let next = SseEvent {
-                    id: self.event.id.clone(),
-                    ..SseEvent::default()
-                };
+                let next = SseEvent { id: self.event.id.clone(), ..SseEvent::default() };
                 out.push(std::mem::replace(&mut self.event, next));
             } else {
                 self.event.name.clear();
@@ -120,20 +117,11 @@ mod tests {
         data: one\ndata:two\n\nretry: 10\nunknown: x\nnofield\n\nevent: ping\n\ndata\n\nevent: end\rdata:  padded\r\rdata: never dispatched\n";
 
     fn event(name: &str, data: &str) -> SseEvent {
-        SseEvent {
-            name: name.into(),
-            data: data.into(),
-            id: "7".into(),
-        }
+        SseEvent { name: name.into(), data: data.into(), id: "7".into() }
     }
 
     fn expected() -> Vec<SseEvent> {
-        vec![
-            event("delta", "{\"text\":\"日本 🦀\"}"),
-            event("", "one\ntwo"),
-            event("", ""),
-            event("end", " padded"),
-        ]
+        vec![event("delta", "{\"text\":\"日本 🦀\"}"), event("", "one\ntwo"), event("", ""), event("end", " padded")]
     }
 
     #[test]

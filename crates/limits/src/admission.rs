@@ -133,6 +133,8 @@ pub enum Admission {
 pub enum End {
     /// So many tokens were used.
     Settle(u64),
+    /// As settle where a hold still stands; nothing where none does, since the ledger has rebuilt the meters then.
+    Heal(u64),
     /// Nothing was, and the request goes back.
     Release,
 }
@@ -193,21 +195,13 @@ impl Limits {
             .set_number_of_retries(1)
             .set_max_delay(Duration::from_millis(50));
         let redis = ConnectionManager::new_lazy_with_config(redis::Client::open(redis_url)?, config)?;
-        Ok(Self {
-            redis,
-            scripts: Arc::new(Scripts::new()),
-            history,
-            now_ms: None,
-        })
+        Ok(Self { redis, scripts: Arc::new(Scripts::new()), history, now_ms: None })
     }
 
     /// The same meters, read at a fixed instant: how tests move time.
     #[must_use]
     pub fn at(&self, now_ms: u64) -> Self {
-        Self {
-            now_ms: Some(now_ms),
-            ..self.clone()
-        }
+        Self { now_ms: Some(now_ms), ..self.clone() }
     }
 
     /// Reserves what a call may use, in all windows or in none.
@@ -234,17 +228,9 @@ impl Limits {
             need.output_max.max(need.output_min),
             LAPSE_MS,
         ];
-        let args = [
-            vec![self.now(), turn.to_owned()],
-            numbers.iter().map(u64::to_string).collect(),
-        ]
-        .concat();
+        let args = [vec![self.now(), turn.to_owned()], numbers.iter().map(u64::to_string).collect()].concat();
         Ok(match self.warm(subject, &self.scripts.admit, &args).await? {
-            Answer::Granted {
-                output,
-                at_ms,
-                picture,
-            } => Admission::Granted(Permit {
+            Answer::Granted { output, at_ms, picture } => Admission::Granted(Permit {
                 subject: subject.to_owned(),
                 turn: turn.to_owned(),
                 at_ms,
@@ -252,15 +238,9 @@ impl Limits {
                 output,
                 picture,
             }),
-            Answer::Denied {
-                window,
-                retry_after_ms,
-                picture,
-            } => Admission::Denied(Denial {
-                window,
-                retry_after_ms,
-                picture,
-            }),
+            Answer::Denied { window, retry_after_ms, picture } => {
+                Admission::Denied(Denial { window, retry_after_ms, picture })
+            }
             Answer::Running => Admission::Running,
             Answer::Cold | Answer::Done(_) => return Err(Unavailable::Protocol),
         })
@@ -272,13 +252,7 @@ impl Limits {
     /// # Errors
     /// [`Unavailable`] when Redis can't be asked.
     pub async fn confirm(&self, permit: &Permit) -> Result<bool, Unavailable> {
-        let value = self
-            .run(
-                &permit.subject,
-                &self.scripts.confirm,
-                std::slice::from_ref(&permit.turn),
-            )
-            .await?;
+        let value = self.run(&permit.subject, &self.scripts.confirm, std::slice::from_ref(&permit.turn)).await?;
         Ok(value == Value::Int(1))
     }
 
@@ -287,8 +261,7 @@ impl Limits {
     /// # Errors
     /// [`Unavailable`]; the ledger, which was written first, heals the meter then.
     pub async fn settle(&self, permit: Permit, tokens: u64) -> Result<Picture, Unavailable> {
-        self.end(&permit.subject, &permit.turn, permit.at_ms, End::Settle(tokens))
-            .await
+        self.end(&permit.subject, &permit.turn, permit.at_ms, End::Settle(tokens)).await
     }
 
     /// Gives everything back, the request too: the call was not made.
@@ -296,8 +269,7 @@ impl Limits {
     /// # Errors
     /// [`Unavailable`]; an unconfirmed hold then lapses by itself.
     pub async fn release(&self, permit: Permit) -> Result<Picture, Unavailable> {
-        self.end(&permit.subject, &permit.turn, permit.at_ms, End::Release)
-            .await
+        self.end(&permit.subject, &permit.turn, permit.at_ms, End::Release).await
     }
 
     /// Ends the hold of a process that is gone. `at_ms` is when the turn was admitted.
@@ -307,6 +279,7 @@ impl Limits {
     pub async fn end(&self, subject: &str, turn: &str, at_ms: u64, end: End) -> Result<Picture, Unavailable> {
         let (mode, tokens) = match end {
             End::Settle(tokens) => ("settle", tokens),
+            End::Heal(tokens) => ("heal", tokens),
             End::Release => ("release", 0),
         };
         let args = [
@@ -341,9 +314,7 @@ impl Limits {
     pub async fn ping(&self) -> Result<(), Unavailable> {
         let mut redis = self.redis.clone();
         let ping = async move { redis::cmd("PING").query_async::<Value>(&mut redis).await };
-        tokio::time::timeout(DECISION, ping)
-            .await
-            .map_err(|_| Unavailable::Slow)??;
+        tokio::time::timeout(DECISION, ping).await.map_err(|_| Unavailable::Slow)??;
         Ok(())
     }
 
@@ -355,22 +326,12 @@ impl Limits {
     async fn warm(&self, subject: &str, script: &Script, args: &[String]) -> Result<Answer, Unavailable> {
         match read(&self.run(subject, script, args).await?)? {
             Answer::Cold => {
-                let past = (self.history)(subject.to_owned())
-                    .await
-                    .map_err(Unavailable::History)?;
+                let past = (self.history)(subject.to_owned()).await.map_err(Unavailable::History)?;
                 let turns = past.into_iter().flat_map(|turn| {
                     let running = if turn.running { "1" } else { "0" };
-                    [
-                        turn.turn,
-                        turn.at_ms.to_string(),
-                        turn.tokens.to_string(),
-                        running.to_owned(),
-                    ]
+                    [turn.turn, turn.at_ms.to_string(), turn.tokens.to_string(), running.to_owned()]
                 });
-                let seed: Vec<String> = [self.now(), REMEMBER_MS.to_string()]
-                    .into_iter()
-                    .chain(turns)
-                    .collect();
+                let seed: Vec<String> = [self.now(), REMEMBER_MS.to_string()].into_iter().chain(turns).collect();
                 self.run(subject, &self.scripts.seed, &seed).await?;
                 read(&self.run(subject, script, args).await?)
             }
@@ -384,8 +345,6 @@ impl Limits {
         for arg in args {
             call.arg(arg);
         }
-        Ok(tokio::time::timeout(DECISION, call.invoke_async(&mut redis))
-            .await
-            .map_err(|_| Unavailable::Slow)??)
+        Ok(tokio::time::timeout(DECISION, call.invoke_async(&mut redis)).await.map_err(|_| Unavailable::Slow)??)
     }
 }

@@ -26,16 +26,8 @@ impl Scripts {
 
 /// What a script answered: a word, and what follows it.
 pub(crate) enum Answer {
-    Granted {
-        output: u64,
-        at_ms: u64,
-        picture: Picture,
-    },
-    Denied {
-        window: Window,
-        retry_after_ms: u64,
-        picture: Picture,
-    },
+    Granted { output: u64, at_ms: u64, picture: Picture },
+    Denied { window: Window, retry_after_ms: u64, picture: Picture },
     Running,
     Cold,
     Done(Picture),
@@ -77,11 +69,9 @@ pub(crate) fn read(value: &Value) -> Result<Answer, Unavailable> {
     let parse = || {
         let Value::Array(items) = value else { return None };
         Some(match (word(items.first()?)?, &items[1..]) {
-            (b"granted", [output, at, picture]) => Answer::Granted {
-                output: number(output)?,
-                at_ms: number(at)?,
-                picture: picture_of(picture)?,
-            },
+            (b"granted", [output, at, picture]) => {
+                Answer::Granted { output: number(output)?, at_ms: number(at)?, picture: picture_of(picture)? }
+            }
             (b"denied", [window, wait, picture]) => Answer::Denied {
                 window: match word(window)? {
                     b"requests" => Window::Requests,

@@ -21,11 +21,7 @@ fn redis_url() -> String {
 fn fresh(what: &str) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let nanos = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos();
-    format!(
-        "{what}-{}-{nanos}-{}",
-        std::process::id(),
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    )
+    format!("{what}-{}-{nanos}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 fn history(past: Vec<PastTurn>) -> History {
@@ -40,40 +36,22 @@ fn limits() -> Limits {
 }
 
 const fn allow(requests: u64, tokens: u64, in_flight: u64) -> Allowance {
-    Allowance {
-        requests_per_minute: requests,
-        tokens_per_day: tokens,
-        in_flight,
-    }
+    Allowance { requests_per_minute: requests, tokens_per_day: tokens, in_flight }
 }
 
 const fn exactly(tokens: u64) -> Need {
-    Need {
-        input: tokens,
-        output_min: 0,
-        output_max: 0,
-    }
+    Need { input: tokens, output_min: 0, output_max: 0 }
 }
 
 async fn granted(limits: &Limits, now: u64, subject: &str, allowance: Allowance, need: Need) -> Permit {
-    match limits
-        .at(now)
-        .admit(subject, &fresh("turn"), allowance, need)
-        .await
-        .unwrap()
-    {
+    match limits.at(now).admit(subject, &fresh("turn"), allowance, need).await.unwrap() {
         Admission::Granted(permit) => permit,
         other => panic!("{other:?}"),
     }
 }
 
 async fn denied(limits: &Limits, now: u64, subject: &str, allowance: Allowance, need: Need) -> Denial {
-    match limits
-        .at(now)
-        .admit(subject, &fresh("turn"), allowance, need)
-        .await
-        .unwrap()
-    {
+    match limits.at(now).admit(subject, &fresh("turn"), allowance, need).await.unwrap() {
         Admission::Denied(denial) => denial,
         other => panic!("{other:?}"),
     }
@@ -93,10 +71,7 @@ async fn the_time_of_a_refusal_is_exact() {
         let denial = denied(&limits, now, &ann, plan, exactly(need)).await;
         assert_eq!(denial.window, Window::Tokens);
         let at = now + denial.retry_after_ms;
-        assert!(
-            (frees + DAY..=frees + DAY + 900_000).contains(&at),
-            "{need}: {denial:?}"
-        );
+        assert!((frees + DAY..=frees + DAY + 900_000).contains(&at), "{need}: {denial:?}");
         denied(&limits, at - 1, &ann, plan, exactly(need)).await;
         let _permit = granted(&limits, at, &ann, plan, exactly(need)).await;
     }
@@ -112,21 +87,11 @@ async fn requests_slide_and_a_release_gives_them_back() {
     }
     let denial = denied(&limits, T0 + 3_000, &ann, plan, exactly(1)).await;
     assert_eq!(denial.window, Window::Requests);
-    let permit = granted(
-        &limits,
-        T0 + 3_000 + denial.retry_after_ms,
-        &ann,
-        plan,
-        exactly(1),
-    )
-    .await;
+    let permit = granted(&limits, T0 + 3_000 + denial.retry_after_ms, &ann, plan, exactly(1)).await;
     let later = T0 + 3_000 + denial.retry_after_ms;
     denied(&limits, later, &ann, plan, exactly(1)).await;
     let picture = limits.at(later).release(permit).await.unwrap();
-    assert_eq!(
-        (picture.requests, picture.in_flight, picture.tokens_reserved),
-        (2, 0, 0)
-    );
+    assert_eq!((picture.requests, picture.in_flight, picture.tokens_reserved), (2, 0, 0));
     let _permit = granted(&limits, later, &ann, plan, exactly(1)).await;
 }
 
@@ -134,14 +99,7 @@ async fn requests_slide_and_a_release_gives_them_back() {
 #[tokio::test]
 async fn output_shrinks_to_what_is_left() {
     let (limits, ann) = (limits(), fresh("ann"));
-    let (plan, need) = (
-        allow(100, 1_000, 10),
-        Need {
-            input: 100,
-            output_min: 256,
-            output_max: 4_000,
-        },
-    );
+    let (plan, need) = (allow(100, 1_000, 10), Need { input: 100, output_min: 256, output_max: 4_000 });
     let permit = granted(&limits, T0, &ann, plan, need).await;
     assert_eq!((permit.output(), permit.reserved()), (900, 1_000));
     denied(&limits, T0, &ann, plan, need).await;
@@ -150,11 +108,7 @@ async fn output_shrinks_to_what_is_left() {
     assert_eq!(granted(&limits, T0, &ann, plan, need).await.output(), 750);
     // field note 5: what can never fit says so, with the largest input that could
     let never = Need { input: 745, ..need };
-    let answer = limits
-        .at(T0)
-        .admit(&ann, &fresh("turn"), plan, never)
-        .await
-        .unwrap();
+    let answer = limits.at(T0).admit(&ann, &fresh("turn"), plan, never).await.unwrap();
     assert!(matches!(answer, Admission::TooLarge { max: 744 }), "{answer:?}");
 }
 
@@ -162,29 +116,17 @@ async fn output_shrinks_to_what_is_left() {
 async fn settling_twice_counts_once_and_past_the_limit_counts() {
     let (limits, ann, turn) = (limits(), fresh("ann"), fresh("turn"));
     let plan = allow(100, 1_000, 10);
-    let Admission::Granted(permit) = limits
-        .at(T0)
-        .admit(&ann, &turn, plan, exactly(500))
-        .await
-        .unwrap()
-    else {
+    let Admission::Granted(permit) = limits.at(T0).admit(&ann, &turn, plan, exactly(500)).await.unwrap() else {
         panic!()
     };
-    let again = limits
-        .at(T0)
-        .admit(&ann, &turn, plan, exactly(500))
-        .await
-        .unwrap();
+    let again = limits.at(T0).admit(&ann, &turn, plan, exactly(500)).await.unwrap();
     assert!(matches!(again, Admission::Running), "{again:?}");
     limits.at(T0).settle(permit, 5_000).await.unwrap();
     for end in [End::Settle(5_000), End::Release] {
         let picture = limits.at(T0).end(&ann, &turn, T0, end).await.unwrap();
         assert_eq!((picture.tokens_used, picture.requests), (5_000, 1), "{end:?}");
     }
-    assert_eq!(
-        denied(&limits, T0, &ann, plan, exactly(1)).await.window,
-        Window::Tokens
-    );
+    assert_eq!(denied(&limits, T0, &ann, plan, exactly(1)).await.window, Window::Tokens);
 }
 
 #[tokio::test]
@@ -197,22 +139,11 @@ async fn an_unconfirmed_hold_lapses_and_a_confirmed_one_stays() {
     let soon = limits.at(T0 + 9_999).peek(&ann).await.unwrap();
     assert_eq!((soon.tokens_reserved, soon.in_flight, soon.requests), (800, 2, 2));
     let later = limits.at(T0 + 10_000).peek(&ann).await.unwrap();
-    assert_eq!(
-        (later.tokens_reserved, later.in_flight, later.requests),
-        (400, 1, 1)
-    );
+    assert_eq!((later.tokens_reserved, later.in_flight, later.requests), (400, 1, 1));
     // a settlement that comes late still counts, and only once
     let picture = limits.at(T0 + 20_000).settle(lost, 300).await.unwrap();
     assert_eq!((picture.tokens_used, picture.tokens_reserved), (300, 400));
-    assert_eq!(
-        limits
-            .at(T0 + 20_000)
-            .settle(kept, 100)
-            .await
-            .unwrap()
-            .tokens_used,
-        400
-    );
+    assert_eq!(limits.at(T0 + 20_000).settle(kept, 100).await.unwrap().tokens_used, 400);
 }
 
 /// Field notes 10 and 11: the limit is an argument, the counter is the person's.
@@ -231,12 +162,7 @@ async fn a_new_limit_counts_at_once_and_refills_nothing() {
 #[tokio::test]
 async fn cold_meters_are_rebuilt_from_history() {
     let ann = fresh("ann");
-    let turn = |name: &str, at_ms, tokens, running| PastTurn {
-        turn: name.to_owned(),
-        at_ms,
-        tokens,
-        running,
-    };
+    let turn = |name: &str, at_ms, tokens, running| PastTurn { turn: name.to_owned(), at_ms, tokens, running };
     let past = vec![
         turn("old", T0 - DAY - 2_000_000, 999, false),
         turn("morning", T0 - DAY / 2, 300, false),
@@ -245,29 +171,10 @@ async fn cold_meters_are_rebuilt_from_history() {
     ];
     let limits = Limits::new(&redis_url(), history(past)).unwrap();
     let picture = limits.at(T0).peek(&ann).await.unwrap();
-    assert_eq!(
-        (
-            picture.tokens_used,
-            picture.tokens_reserved,
-            picture.in_flight,
-            picture.requests
-        ),
-        (500, 400, 1, 2)
-    );
-    let picture = limits
-        .at(T0)
-        .end(&ann, "recorded", T0 - 5_000, End::Settle(200))
-        .await
-        .unwrap();
-    assert_eq!(
-        picture.tokens_used, 500,
-        "recorded before the meters were lost: settled by the rebuilding"
-    );
-    let picture = limits
-        .at(T0)
-        .end(&ann, "running", T0 - 1_000, End::Settle(50))
-        .await
-        .unwrap();
+    assert_eq!((picture.tokens_used, picture.tokens_reserved, picture.in_flight, picture.requests), (500, 400, 1, 2));
+    let picture = limits.at(T0).end(&ann, "recorded", T0 - 5_000, End::Settle(200)).await.unwrap();
+    assert_eq!(picture.tokens_used, 500, "recorded before the meters were lost: settled by the rebuilding");
+    let picture = limits.at(T0).end(&ann, "running", T0 - 1_000, End::Settle(50)).await.unwrap();
     assert_eq!((picture.tokens_used, picture.tokens_reserved), (550, 0));
 }
 
@@ -279,25 +186,15 @@ async fn many_at_once_get_what_fits_to_the_one() {
         let plan = allow(1_000, 2_000, 1_000);
         let asked = (0..64).map(|_| {
             let (limits, ann) = (limits.at(T0), ann.clone());
-            async move {
-                limits
-                    .admit(&ann, &fresh("turn"), plan, exactly(need))
-                    .await
-                    .unwrap()
-            }
+            async move { limits.admit(&ann, &fresh("turn"), plan, exactly(need)).await.unwrap() }
         });
         let answers = join(asked).await;
-        let admitted = answers
-            .iter()
-            .filter(|answer| matches!(answer, Admission::Granted(_)))
-            .count();
+        let admitted = answers.iter().filter(|answer| matches!(answer, Admission::Granted(_))).count();
         assert_eq!(admitted as u64, (2_000 / need).min(64), "need {need}");
     }
 }
 
-async fn join<F: Future<Output = Admission> + Send + 'static>(
-    all: impl Iterator<Item = F>,
-) -> Vec<Admission> {
+async fn join<F: Future<Output = Admission> + Send + 'static>(all: impl Iterator<Item = F>) -> Vec<Admission> {
     let tasks: Vec<_> = all.map(tokio::spawn).collect();
     let mut out = Vec::new();
     for task in tasks {

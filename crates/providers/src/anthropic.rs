@@ -20,15 +20,8 @@ impl Anthropic {
     /// # Errors
     /// When TLS can't be set up.
     pub fn new(base_url: Option<&str>, key: SecretString) -> Result<Self, VendorError> {
-        let url = format!(
-            "{}/v1/messages",
-            base_url.unwrap_or(BASE_URL).trim_end_matches('/')
-        );
-        Ok(Self {
-            client: http::client()?,
-            url,
-            key,
-        })
+        let url = format!("{}/v1/messages", base_url.unwrap_or(BASE_URL).trim_end_matches('/'));
+        Ok(Self { client: http::client()?, url, key })
     }
 }
 
@@ -142,12 +135,8 @@ impl Reader for Messages {
                 let id = message.id.map(Chunk::Id);
                 id.into_iter().chain([self.count(&message.usage)]).collect()
             }
-            Event::ContentBlockDelta {
-                delta: Delta::Text { text },
-            } => vec![Chunk::Text(text)],
-            Event::ContentBlockDelta {
-                delta: Delta::Thinking { thinking },
-            } => vec![Chunk::Reasoning(thinking)],
+            Event::ContentBlockDelta { delta: Delta::Text { text } } => vec![Chunk::Text(text)],
+            Event::ContentBlockDelta { delta: Delta::Thinking { thinking } } => vec![Chunk::Reasoning(thinking)],
             Event::MessageDelta { delta, usage } => {
                 self.end = delta.stop_reason.map(|reason| match reason.as_str() {
                     "max_tokens" | "model_context_window_exceeded" => End::Length,
@@ -204,10 +193,7 @@ mod tests {
             output: Tokens(15),
             reasoning: Tokens(0),
         };
-        assert_eq!(
-            whole[whole.len() - 2..],
-            [Chunk::Usage(usage), Chunk::End(End::Done)]
-        );
+        assert_eq!(whole[whole.len() - 2..], [Chunk::Usage(usage), Chunk::End(End::Done)]);
         for size in 1..64 {
             assert_eq!(read(stream, size), (whole.clone(), None), "pieces of {size}");
         }
@@ -219,9 +205,6 @@ mod tests {
         let error = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"secret words\"}}\n\n";
         assert_eq!(read(error, 7).1.as_deref(), Some("broke off: overloaded_error"));
         let garbage = read("data: {nonsense\n\n", 3).1.unwrap_or_default();
-        assert!(
-            garbage.starts_with("broke off: not the JSON we know"),
-            "{garbage}"
-        );
+        assert!(garbage.starts_with("broke off: not the JSON we know"), "{garbage}");
     }
 }

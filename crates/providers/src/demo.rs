@@ -31,17 +31,10 @@ impl Vendor for Demo {
             }
             out.push(Chunk::Text(piece));
         }
-        let usage = Usage {
-            input,
-            output: estimate::text(&said),
-            ..Usage::default()
-        };
+        let usage = Usage { input, output: estimate::text(&said), ..Usage::default() };
         out.extend([Chunk::Usage(usage), Chunk::End(end)]);
         // The input is known before the first word, as with the real ones.
-        let first = Chunk::Usage(Usage {
-            output: Tokens(0),
-            ..usage
-        });
+        let first = Chunk::Usage(Usage { output: Tokens(0), ..usage });
         let paced = stream::iter(out).then(async |chunk| {
             tokio::time::sleep(PACE).await;
             Ok(chunk)
@@ -56,11 +49,7 @@ fn quoted(question: &str) -> String {
     let short: String = line.chars().take(80).collect();
     // Backticks would end the quotation.
     let short = short.replace('`', "'");
-    if short.chars().count() < line.chars().count() {
-        format!("{short}…")
-    } else {
-        short
-    }
+    if short.chars().count() < line.chars().count() { format!("{short}…") } else { short }
 }
 
 fn answer(question: &str, turns: usize) -> String {
@@ -151,30 +140,16 @@ mod tests {
     use domain::{ModelName, PromptMessage, Role};
 
     async fn ask(text: &str, max_output: u64) -> Vec<Chunk> {
-        let (model, messages) = (
-            ModelName("demo".into()),
-            [PromptMessage {
-                role: Role::User,
-                text: text.into(),
-            }],
-        );
-        let ask = Ask {
-            model: &model,
-            system: "Be brief.",
-            messages: &messages,
-            max_output: Tokens(max_output),
-        };
+        let (model, messages) = (ModelName("demo".into()), [PromptMessage { role: Role::User, text: text.into() }]);
+        let ask = Ask { model: &model, system: "Be brief.", messages: &messages, max_output: Tokens(max_output) };
         Demo.open(&ask).await.unwrap().map(Result::unwrap).collect().await
     }
 
     #[tokio::test(start_paused = true)]
     async fn it_shows_each_kind_of_markdown_and_counts_what_it_says() {
-        for (question, sign) in [
-            ("hello", "- **The stream.**"),
-            ("a table", "|---|"),
-            ("code", "```rust"),
-            ("steps", "1. **Say"),
-        ] {
+        for (question, sign) in
+            [("hello", "- **The stream.**"), ("a table", "|---|"), ("code", "```rust"), ("steps", "1. **Say")]
+        {
             let chunks = ask(question, 2_000).await;
             let text: String = chunks
                 .iter()
@@ -184,9 +159,7 @@ mod tests {
                 })
                 .collect();
             assert!(text.contains(sign) && text.contains("demo model"), "{question}");
-            let [.., Chunk::Usage(usage), Chunk::End(End::Done)] = chunks.as_slice() else {
-                panic!("no end")
-            };
+            let [.., Chunk::Usage(usage), Chunk::End(End::Done)] = chunks.as_slice() else { panic!("no end") };
             assert_eq!(usage.output, estimate::text(&text));
         }
     }
@@ -195,9 +168,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_stops_at_its_limit() {
         let chunks = ask("code", 20).await;
-        let [.., Chunk::Usage(usage), Chunk::End(End::Length)] = chunks.as_slice() else {
-            panic!("no end")
-        };
+        let [.., Chunk::Usage(usage), Chunk::End(End::Length)] = chunks.as_slice() else { panic!("no end") };
         assert!(usage.output <= Tokens(20));
     }
 }

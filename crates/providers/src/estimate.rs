@@ -17,13 +17,8 @@ pub fn text(text: &str) -> Tokens {
 /// count and two fifths more, a bound that is not measured here.
 #[must_use]
 pub fn prompt(vendor: Vendor, system: &str, messages: &[PromptMessage]) -> Tokens {
-    let words: Tokens = std::iter::once(system)
-        .chain(messages.iter().map(|m| m.text.as_str()))
-        .map(text)
-        .sum();
-    let parts = u64::try_from(messages.len())
-        .unwrap_or(u64::MAX)
-        .saturating_add(1);
+    let words: Tokens = std::iter::once(system).chain(messages.iter().map(|m| m.text.as_str())).map(text).sum();
+    let parts = u64::try_from(messages.len()).unwrap_or(u64::MAX).saturating_add(1);
     let framing = OPENAI_ONCE + OPENAI_PER_MESSAGE.saturating_mul(parts);
     match vendor {
         Vendor::OpenAi | Vendor::Demo => words + Tokens(framing),
@@ -47,20 +42,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn message(text: &str) -> PromptMessage {
-        PromptMessage {
-            role: Role::User,
-            text: text.to_owned(),
-        }
+        PromptMessage { role: Role::User, text: text.to_owned() }
     }
 
     #[test]
     fn counts_are_those_of_the_vocabulary() {
         assert_eq!(text(""), Tokens(0));
         assert_eq!(text("hello world"), Tokens(2));
-        assert_eq!(
-            prompt(Vendor::OpenAi, "", &[message("hello world")]),
-            Tokens(2 + 8 + 3)
-        );
+        assert_eq!(prompt(Vendor::OpenAi, "", &[message("hello world")]), Tokens(2 + 8 + 3));
     }
 
     proptest! {

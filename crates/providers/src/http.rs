@@ -36,14 +36,9 @@ pub(crate) async fn send(request: RequestBuilder) -> Result<Response, VendorErro
     match status {
         200..300 => Ok(response),
         408 | 429 | 500..600 => {
-            let header = response
-                .headers()
-                .get("retry-after")
-                .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-            Err(VendorError::Busy {
-                status,
-                retry_after_ms: header.map(|seconds| seconds.saturating_mul(1000)),
-            })
+            let header =
+                response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+            Err(VendorError::Busy { status, retry_after_ms: header.map(|seconds| seconds.saturating_mul(1000)) })
         }
         _ => {
             #[derive(serde::Deserialize)]
@@ -54,15 +49,8 @@ pub(crate) async fn send(request: RequestBuilder) -> Result<Response, VendorErro
             struct Inner {
                 r#type: Option<String>,
             }
-            let kind = response
-                .json::<Body>()
-                .await
-                .ok()
-                .and_then(|body| body.error.r#type);
-            Err(VendorError::Refused {
-                status,
-                kind: kind.unwrap_or_else(|| "no reason given".into()),
-            })
+            let kind = response.json::<Body>().await.ok().and_then(|body| body.error.r#type);
+            Err(VendorError::Refused { status, kind: kind.unwrap_or_else(|| "no reason given".into()) })
         }
     }
 }
@@ -87,13 +75,7 @@ struct Reading<R> {
 
 /// The chunks of a response. Ends after the vendor's `End`, after an error, or when the bytes end.
 pub(crate) fn chunks<R: Reader>(response: Response, reader: R) -> Chunks {
-    let state = Reading {
-        response,
-        parser: SseParser::new(),
-        reader,
-        ready: VecDeque::new(),
-        over: false,
-    };
+    let state = Reading { response, parser: SseParser::new(), reader, ready: VecDeque::new(), over: false };
     stream::unfold(state, async |mut state| {
         let next = state.next().await;
         next.map(|item| (item, state))

@@ -25,12 +25,7 @@ impl OpenAi {
     /// When TLS can't be set up.
     pub fn new(base_url: Option<&str>, key: Option<SecretString>) -> Result<Self, VendorError> {
         let base = base_url.unwrap_or(BASE_URL).trim_end_matches('/');
-        Ok(Self {
-            client: http::client()?,
-            url: format!("{base}/chat/completions"),
-            key,
-            is_openai: base == BASE_URL,
-        })
+        Ok(Self { client: http::client()?, url: format!("{base}/chat/completions"), key, is_openai: base == BASE_URL })
     }
 }
 
@@ -38,10 +33,7 @@ impl OpenAi {
 impl Vendor for OpenAi {
     async fn open(&self, ask: &Ask<'_>) -> Result<Chunks, VendorError> {
         let system = serde_json::json!({"role": "system", "content": ask.system});
-        let words = ask
-            .messages
-            .iter()
-            .map(|m| serde_json::json!({"role": m.role.as_str(), "content": m.text}));
+        let words = ask.messages.iter().map(|m| serde_json::json!({"role": m.role.as_str(), "content": m.text}));
         let mut body = serde_json::json!({
             "model": ask.model, "messages": std::iter::once(system).chain(words).collect::<Vec<_>>(), "stream": true,
             "stream_options": {"include_usage": true}, "max_completion_tokens": ask.max_output,
@@ -115,15 +107,8 @@ struct CompletionDetails {
 impl From<Counted> for Usage {
     /// `prompt_tokens` holds the cached ones, `completion_tokens` the reasoning ones.
     fn from(told: Counted) -> Self {
-        let cached = told
-            .prompt_tokens_details
-            .and_then(|d| d.cached_tokens)
-            .unwrap_or(0)
-            .min(told.prompt_tokens);
-        let reasoning = told
-            .completion_tokens_details
-            .and_then(|d| d.reasoning_tokens)
-            .unwrap_or(0);
+        let cached = told.prompt_tokens_details.and_then(|d| d.cached_tokens).unwrap_or(0).min(told.prompt_tokens);
+        let reasoning = told.completion_tokens_details.and_then(|d| d.reasoning_tokens).unwrap_or(0);
         Self {
             input: Tokens(told.prompt_tokens - cached),
             cache_read: Tokens(cached),
@@ -145,28 +130,15 @@ impl Reader for Completions {
             return Err(VendorError::Broke("error event".into()));
         }
         let mut out = Vec::new();
-        if let Some(id) = event
-            .id
-            .filter(|id| !id.is_empty() && !std::mem::replace(&mut self.named, true))
-        {
+        if let Some(id) = event.id.filter(|id| !id.is_empty() && !std::mem::replace(&mut self.named, true)) {
             out.push(Chunk::Id(id));
         }
         for choice in event.choices {
             let thought = choice.delta.reasoning_content.or(choice.delta.reasoning);
             out.extend(thought.filter(|text| !text.is_empty()).map(Chunk::Reasoning));
-            out.extend(
-                choice
-                    .delta
-                    .content
-                    .filter(|text| !text.is_empty())
-                    .map(Chunk::Text),
-            );
+            out.extend(choice.delta.content.filter(|text| !text.is_empty()).map(Chunk::Text));
             if let Some(reason) = choice.finish_reason {
-                self.end = Some(if reason == "length" {
-                    End::Length
-                } else {
-                    End::Done
-                });
+                self.end = Some(if reason == "length" { End::Length } else { End::Done });
             }
         }
         out.extend(event.usage.map(|told| Chunk::Usage(told.into())));
@@ -175,11 +147,7 @@ impl Reader for Completions {
 
     /// Some servers leave `[DONE]` out: a finish reason and then a clean end of the bytes is an end too.
     fn close(&mut self) -> Vec<Chunk> {
-        self.end
-            .filter(|_| !self.over)
-            .map(Chunk::End)
-            .into_iter()
-            .collect()
+        self.end.filter(|_| !self.over).map(Chunk::End).into_iter().collect()
     }
 }
 

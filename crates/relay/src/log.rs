@@ -15,6 +15,8 @@ use tokio::sync::watch;
 const KEEP: Duration = Duration::from_secs(600);
 /// How often a reader on another server asks for more.
 const POLL: Duration = Duration::from_millis(200);
+/// How often in a row a reader on another server may fail.
+const FAILURES: u32 = 25;
 /// How often the owner asks whether somebody elsewhere pressed Stop.
 const STOP_POLL: Duration = Duration::from_millis(500);
 
@@ -76,27 +78,16 @@ impl Relay {
             .set_connection_timeout(Some(Duration::from_millis(250)))
             .set_number_of_retries(1);
         let redis = ConnectionManager::new_lazy_with_config(redis::Client::open(redis_url)?, config)?;
-        Ok(Self {
-            redis,
-            local: Arc::default(),
-        })
+        Ok(Self { redis, local: Arc::default() })
     }
 
     /// Begins the log of a turn that this process runs.
     #[must_use]
     pub fn open(&self, turn: TurnId) -> Writer {
-        let log = Arc::new(Log {
-            entries: Mutex::default(),
-            length: watch::Sender::new(0),
-            stop: watch::Sender::new(false),
-        });
+        let log =
+            Arc::new(Log { entries: Mutex::default(), length: watch::Sender::new(0), stop: watch::Sender::new(false) });
         lock(&self.local).insert(turn, Arc::clone(&log));
-        Writer {
-            relay: self.clone(),
-            turn,
-            log,
-            ended: false,
-        }
+        Writer { relay: self.clone(), turn, log, ended: false }
     }
 
     /// The events after number `after`, then those to come, to the last. None where no log of this turn is left.
@@ -109,11 +100,29 @@ impl Relay {
             return Ok(Some(Box::pin(local_tail(log, after))));
         }
         let mut redis = self.redis.clone();
-        let there: bool = redis::cmd("EXISTS")
+        let there: bool = redis::cmd("EXISTS").arg(log_key(turn)).query_async(&mut redis).await?;
+        Ok(there.then(|| Box::pin(remote_tail(redis, turn, after)) as Tail))
+    }
+
+    /// Ends the log of a turn whose owner is gone, for readers that still wait.
+    ///
+    /// # Errors
+    /// When Redis can't be told.
+    pub async fn end(&self, turn: TurnId, event: &TurnEvent) -> Result<(), RelayError> {
+        let Ok(text) = serde_json::to_string(event) else { return Ok(()) };
+        let mut redis = self.redis.clone();
+        let () = redis::pipe()
+            .cmd("RPUSHX")
             .arg(log_key(turn))
+            .arg(text)
+            .ignore()
+            .cmd("EXPIRE")
+            .arg(log_key(turn))
+            .arg(KEEP.as_secs())
+            .ignore()
             .query_async(&mut redis)
             .await?;
-        Ok(there.then(|| Box::pin(remote_tail(redis, turn, after)) as Tail))
+        Ok(())
     }
 
     /// Asks the owner of a turn, wherever it runs, to stop it.
@@ -127,85 +136,73 @@ impl Relay {
             return Ok(());
         }
         let mut redis = self.redis.clone();
-        let () = redis::cmd("SET")
-            .arg(stop_key(turn))
-            .arg(1)
-            .arg("EX")
-            .arg(600)
-            .query_async(&mut redis)
-            .await?;
+        let () = redis::cmd("SET").arg(stop_key(turn)).arg(1).arg("EX").arg(600).query_async(&mut redis).await?;
         Ok(())
     }
 }
 
 fn local_tail(log: Arc<Log>, after: u64) -> impl Stream<Item = Entry> + Send {
     let length = log.length.subscribe();
-    stream::unfold(
-        (log, length, after, false),
-        async |(log, mut length, after, done)| {
-            if done {
-                return None;
-            }
-            length.wait_for(|&n| n > after).await.ok()?;
-            let entries: Vec<Entry> = lock(&log.entries)
-                .iter()
-                .skip(usize::try_from(after).ok()?)
-                .cloned()
-                .collect();
-            let last = entries.last()?;
-            let (next, done) = (last.id, last.event.is_last());
-            Some((stream::iter(entries), (log, length, next, done)))
-        },
-    )
+    stream::unfold((log, length, after, false), async |(log, mut length, after, done)| {
+        if done {
+            return None;
+        }
+        // Whoever has read the last event has read everything.
+        if *length.borrow() <= after && lock(&log.entries).last().is_some_and(|entry| entry.event.is_last()) {
+            return None;
+        }
+        length.wait_for(|&n| n > after).await.ok()?;
+        let entries: Vec<Entry> = lock(&log.entries).iter().skip(usize::try_from(after).ok()?).cloned().collect();
+        let last = entries.last()?;
+        let (next, done) = (last.id, last.event.is_last());
+        Some((stream::iter(entries), (log, length, next, done)))
+    })
     .flatten()
 }
 
+/// Whether a log's last entry is a turn's last event.
+async fn has_ended(redis: &mut ConnectionManager, turn: TurnId) -> bool {
+    let last: Result<Option<String>, _> = redis::cmd("LINDEX").arg(log_key(turn)).arg(-1).query_async(redis).await;
+    let event = last.ok().flatten().and_then(|text| serde_json::from_str::<TurnEvent>(&text).ok());
+    event.is_some_and(|event| event.is_last())
+}
+
 fn remote_tail(redis: ConnectionManager, turn: TurnId, after: u64) -> impl Stream<Item = Entry> + Send {
-    stream::unfold(
-        (redis, after, false),
-        move |(mut redis, after, done)| async move {
-            if done {
-                return None;
-            }
-            loop {
-                let fetched: Result<Vec<String>, _> = redis::cmd("LRANGE")
-                    .arg(log_key(turn))
-                    .arg(after)
-                    .arg(-1)
-                    .query_async(&mut redis)
-                    .await;
-                match fetched {
-                    // A Redis that is away for a moment ends nothing: the reader's own timeout does.
-                    Err(_) => tokio::time::sleep(POLL).await,
-                    Ok(texts) if texts.is_empty() => {
-                        let there: Result<bool, _> = redis::cmd("EXISTS")
-                            .arg(log_key(turn))
-                            .query_async(&mut redis)
-                            .await;
-                        if matches!(there, Ok(false)) {
-                            return None;
-                        }
-                        tokio::time::sleep(POLL).await;
+    stream::unfold((redis, after, false), move |(mut redis, after, done)| async move {
+        if done {
+            return None;
+        }
+        let mut failures = 0;
+        loop {
+            let fetched: Result<Vec<String>, _> =
+                redis::cmd("LRANGE").arg(log_key(turn)).arg(after).arg(-1).query_async(&mut redis).await;
+            match fetched {
+                // A Redis that is away for a moment ends nothing; one that stays away ends the reading, and readers resume.
+                Err(_) if failures >= FAILURES => return None,
+                Err(_) => {
+                    failures += 1;
+                    tokio::time::sleep(POLL).await;
+                }
+                Ok(texts) if texts.is_empty() => {
+                    let there: Result<bool, _> = redis::cmd("EXISTS").arg(log_key(turn)).query_async(&mut redis).await;
+                    if matches!(there, Ok(false)) || has_ended(&mut redis, turn).await {
+                        return None;
                     }
-                    Ok(texts) => {
-                        let entries: Vec<Entry> = texts
-                            .iter()
-                            .zip(after + 1..)
-                            .filter_map(|(text, id)| {
-                                Some(Entry {
-                                    id,
-                                    event: serde_json::from_str(text).ok()?,
-                                })
-                            })
-                            .collect();
-                        let last = entries.last()?;
-                        let (next, done) = (last.id, last.event.is_last());
-                        return Some((stream::iter(entries), (redis, next, done)));
-                    }
+                    tokio::time::sleep(POLL).await;
+                }
+                Ok(texts) => {
+                    let entries: Vec<Entry> = texts
+                        .iter()
+                        .zip(after + 1..)
+                        .filter_map(|(text, id)| Some(Entry { id, event: serde_json::from_str(text).ok()? }))
+                        .collect();
+                    let last = entries.last()?;
+                    let (next, done) = (last.id, last.event.is_last());
+                    return Some((stream::iter(entries), (redis, next, done)));
                 }
             }
-        },
-    )
+        }
+    })
     .flatten()
 }
 
@@ -253,17 +250,10 @@ impl Writer {
         let (mut stop, mut redis, turn) = (self.log.stop.subscribe(), self.relay.redis.clone(), self.turn);
         async move {
             loop {
-                if tokio::time::timeout(STOP_POLL, stop.wait_for(|&stop| stop))
-                    .await
-                    .map(|_| ())
-                    .is_ok()
-                {
+                if tokio::time::timeout(STOP_POLL, stop.wait_for(|&stop| stop)).await.map(|_| ()).is_ok() {
                     return;
                 }
-                let there: Result<bool, _> = redis::cmd("EXISTS")
-                    .arg(stop_key(turn))
-                    .query_async(&mut redis)
-                    .await;
+                let there: Result<bool, _> = redis::cmd("EXISTS").arg(stop_key(turn)).query_async(&mut redis).await;
                 if matches!(there, Ok(true)) {
                     return;
                 }

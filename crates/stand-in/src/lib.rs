@@ -14,12 +14,13 @@ pub use script::Script;
 use axum::Json;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -53,6 +54,8 @@ struct Shared {
     journal: Arc<Mutex<Vec<Served>>>,
     /// Answers that hold wait until this is true.
     released: watch::Sender<bool>,
+    /// Milliseconds between words where the question says nothing.
+    pace_ms: Arc<AtomicU64>,
 }
 
 /// A running stand-in.
@@ -69,21 +72,13 @@ impl StandIn {
     pub async fn start(addr: SocketAddr) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(addr).await?;
         let addr = listener.local_addr()?;
-        let shared = Shared {
-            journal: Arc::default(),
-            released: watch::Sender::new(false),
-        };
+        let shared = Shared { journal: Arc::default(), released: watch::Sender::new(false), pace_ms: Arc::default() };
         let router = Router::new()
-            .route(
-                "/v1/messages",
-                post(async |state, body| answer(Format::Messages, state, body).await),
-            )
-            .route(
-                "/v1/chat/completions",
-                post(async |state, body| answer(Format::Completions, state, body).await),
-            )
+            .route("/v1/messages", post(async |state, body| answer(Format::Messages, state, body).await))
+            .route("/v1/chat/completions", post(async |state, body| answer(Format::Completions, state, body).await))
             .route("/journal", get(journal))
             .route("/release", post(release))
+            .route("/pace/{ms}", post(pace))
             .with_state(shared.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         Ok(Self { addr, shared })
@@ -115,22 +110,20 @@ async fn journal(State(shared): State<Shared>) -> Json<Vec<Served>> {
     Json(lock(&shared.journal).clone())
 }
 
+async fn pace(State(shared): State<Shared>, Path(ms): Path<u64>) {
+    shared.pace_ms.store(ms, Ordering::Relaxed);
+}
+
 async fn release(State(shared): State<Shared>) {
     shared.released.send_replace(true);
 }
 
-async fn answer(
-    format: Format,
-    State(shared): State<Shared>,
-    Json(body): Json<serde_json::Value>,
-) -> Response {
+async fn answer(format: Format, State(shared): State<Shared>, Json(body): Json<serde_json::Value>) -> Response {
     let asked = wire::read(format, &body);
-    let script = Script::read(&asked.question);
+    let script = Script::read(&asked.question, shared.pace_ms.load(Ordering::Relaxed));
     if let Some(status) = script.status {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let error = Json(
-            serde_json::json!({"type": "error", "error": {"type": "overloaded_error", "message": "no"}}),
-        );
+        let error = Json(serde_json::json!({"type": "error", "error": {"type": "overloaded_error", "message": "no"}}));
         return (status, [(header::RETRY_AFTER, "3")], error).into_response();
     }
     let index = {
@@ -160,10 +153,7 @@ async fn answer(
                 let _ = released.wait_for(|&released| released).await;
             }
             if step.breaks {
-                return Some((
-                    Err(std::io::Error::other("broken on purpose")),
-                    (wire::Step::over(), rest),
-                ));
+                return Some((Err(std::io::Error::other("broken on purpose")), (wire::Step::over(), rest)));
             }
             if step.is_over {
                 return None;
@@ -175,15 +165,8 @@ async fn answer(
                 served.ended |= step.ends;
             }
             let next = rest.next().unwrap_or_else(wire::Step::over);
-            Some((
-                Ok::<_, std::io::Error>(bytes::Bytes::from(step.wire)),
-                (next, rest),
-            ))
+            Some((Ok::<_, std::io::Error>(bytes::Bytes::from(step.wire)), (next, rest)))
         }
     });
-    (
-        [(header::CONTENT_TYPE, "text/event-stream")],
-        Body::from_stream(stream),
-    )
-        .into_response()
+    ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(stream)).into_response()
 }

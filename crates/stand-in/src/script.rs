@@ -23,13 +23,15 @@ pub struct Script {
     pub no_usage: bool,
     /// Ignore the length limit.
     pub endless: bool,
+    /// Say a NUL character with each word.
+    pub nul: bool,
 }
 
 impl Script {
-    /// Reads the directives of a question.
+    /// Reads the directives of a question; `pace_ms` holds where it names none.
     #[must_use]
-    pub fn read(question: &str) -> Self {
-        let mut script = Self::default();
+    pub fn read(question: &str, pace_ms: u64) -> Self {
+        let mut script = Self { pace_ms, ..Self::default() };
         for part in question.split("{{").skip(1) {
             let Some((directive, _)) = part.split_once("}}") else {
                 continue;
@@ -47,6 +49,7 @@ impl Script {
                 "reasoning" => script.reasoning = number.unwrap_or(0),
                 "nousage" => script.no_usage = true,
                 "endless" => script.endless = true,
+                "nul" => script.nul = true,
                 _ => {}
             }
         }
@@ -55,4 +58,4 @@ impl Script {
 }
 
 /// What is said when a question gives no number of words.
-pub(crate) const MARKDOWN: &str = "Here is a **short answer** from the test vendor.\n\n| Part | Count |\n|---|--:|\n| tables | 1 |\n| lists | 1 |\n\n- first point\n- second point\n\n```rust\nlet answer = 42;\n```\n\nThat is all.";
+pub(crate) const MARKDOWN: &str = "A lease usually ends in one of three ways, and each has its own clock:\n\n| Way | Notice | Counts from |\n|---|---|--:|\n| The agreed date | none | signing |\n| Notice by you | three months | month's end |\n| Both agree | none | any day |\n\n- Send notice **in writing**, and keep the receipt.\n- Read the clause on repairs before you hand over the keys.\n\nAs a formula, if you like code:\n\n```rust\nfn last_day(notice: Date) -> Date {\n    notice.end_of_month() + Months(3)\n}\n```\n\nTell me the date on your letter and I will work it out.";

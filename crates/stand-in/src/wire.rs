@@ -35,53 +35,29 @@ pub(crate) struct Step {
 
 impl Step {
     pub fn over() -> Self {
-        Self {
-            is_over: true,
-            ..Self::default()
-        }
+        Self { is_over: true, ..Self::default() }
     }
 }
 
 fn words(value: &Value) -> u64 {
-    value
-        .as_str()
-        .map_or(0, |text| text.split_whitespace().count() as u64)
+    value.as_str().map_or(0, |text| text.split_whitespace().count() as u64)
 }
 
 pub(crate) fn read(format: Format, body: &Value) -> Asked {
     let empty = Vec::new();
     let messages = body["messages"].as_array().unwrap_or(&empty);
-    let system = if format == Format::Messages {
-        words(&body["system"])
-    } else {
-        0
-    };
+    let system = if format == Format::Messages { words(&body["system"]) } else { 0 };
     Asked {
         model: body["model"].as_str().unwrap_or_default().to_owned(),
-        question: messages
-            .last()
-            .and_then(|message| message["content"].as_str())
-            .unwrap_or_default()
-            .to_owned(),
-        words: system
-            + messages
-                .iter()
-                .map(|message| words(&message["content"]))
-                .sum::<u64>(),
+        question: messages.last().and_then(|message| message["content"].as_str()).unwrap_or_default().to_owned(),
+        words: system + messages.iter().map(|message| words(&message["content"])).sum::<u64>(),
         messages: messages.len(),
-        max_output: body["max_completion_tokens"]
-            .as_u64()
-            .or(body["max_tokens"].as_u64())
-            .unwrap_or(u64::MAX),
+        max_output: body["max_completion_tokens"].as_u64().or(body["max_tokens"].as_u64()).unwrap_or(u64::MAX),
     }
 }
 
 fn event(name: &str, data: &Value) -> String {
-    if name.is_empty() {
-        format!("data: {data}\n\n")
-    } else {
-        format!("event: {name}\ndata: {data}\n\n")
-    }
+    if name.is_empty() { format!("data: {data}\n\n") } else { format!("event: {name}\ndata: {data}\n\n") }
 }
 
 pub(crate) fn steps(format: Format, asked: &Asked, script: &Script) -> Vec<Step> {
@@ -91,11 +67,7 @@ pub(crate) fn steps(format: Format, asked: &Asked, script: &Script) -> Vec<Step>
         Some(count) => (1..=count).map(|n| format!("word{n} ")).collect(),
         None => MARKDOWN.split_inclusive([' ', '\n']).map(str::to_owned).collect(),
     };
-    let room = if script.endless {
-        usize::MAX
-    } else {
-        usize::try_from(asked.max_output).unwrap_or(usize::MAX)
-    };
+    let room = if script.endless { usize::MAX } else { usize::try_from(asked.max_output).unwrap_or(usize::MAX) };
     // A scripted word and its number are two tokens, as in the vocabularies that estimates are made with.
     let each: usize = if script.words.is_some() { 2 } else { 1 };
     let said = all.len().min(room.saturating_sub(script.reasoning) / each);
@@ -110,37 +82,28 @@ pub(crate) fn steps(format: Format, asked: &Asked, script: &Script) -> Vec<Step>
             ),
             Format::Completions => completion(asked, &json!({"reasoning_content": word}), Value::Null),
         };
-        steps.push(Step {
-            wire,
-            output: 1,
-            reasoning: 1,
-            pause_ms: script.pace_ms,
-            ..Step::default()
-        });
+        steps.push(Step { wire, output: 1, reasoning: 1, pause_ms: script.pace_ms, ..Step::default() });
     }
     for (n, word) in all.into_iter().take(said).enumerate() {
         if script.break_after == Some(n) {
-            steps.push(Step {
-                breaks: true,
-                ..Step::default()
-            });
+            steps.push(Step { breaks: true, ..Step::default() });
             return steps;
         }
         if script.error_after == Some(n) {
-            let error =
-                json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}});
+            let error = json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}});
             steps.push(Step {
                 wire: event(if format == Format::Messages { "error" } else { "" }, &error),
                 ..Step::default()
             });
             return steps;
         }
+        let spoken = if script.nul { format!("{word}\0") } else { word.clone() };
         let wire = match format {
             Format::Messages => event(
                 "content_block_delta",
-                &json!({"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": word}}),
+                &json!({"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": spoken}}),
             ),
-            Format::Completions => completion(asked, &json!({"content": word}), Value::Null),
+            Format::Completions => completion(asked, &json!({"content": spoken}), Value::Null),
         };
         steps.push(Step {
             wire,
@@ -151,15 +114,7 @@ pub(crate) fn steps(format: Format, asked: &Asked, script: &Script) -> Vec<Step>
             ..Step::default()
         });
     }
-    steps.push(tail(
-        format,
-        asked,
-        script,
-        input,
-        cached,
-        (said * each + script.reasoning) as u64,
-        is_cut,
-    ));
+    steps.push(tail(format, asked, script, input, cached, (said * each + script.reasoning) as u64, is_cut));
     steps
 }
 
@@ -172,10 +127,7 @@ fn head(format: Format, asked: &Asked, input: u64, cached: u64) -> Step {
         ),
         Format::Completions => completion(asked, &json!({"role": "assistant", "content": ""}), Value::Null),
     };
-    Step {
-        wire,
-        ..Step::default()
-    }
+    Step { wire, ..Step::default() }
 }
 
 fn completion(asked: &Asked, delta: &Value, finish: Value) -> String {
@@ -186,43 +138,21 @@ fn completion(asked: &Asked, delta: &Value, finish: Value) -> String {
     )
 }
 
-fn tail(
-    format: Format,
-    asked: &Asked,
-    script: &Script,
-    input: u64,
-    cached: u64,
-    output: u64,
-    is_cut: bool,
-) -> Step {
+fn tail(format: Format, asked: &Asked, script: &Script, input: u64, cached: u64, output: u64, is_cut: bool) -> Step {
     let wire = match format {
         Format::Messages => {
-            let usage = if script.no_usage {
-                json!({})
-            } else {
-                json!({"output_tokens": output})
-            };
+            let usage = if script.no_usage { json!({}) } else { json!({"output_tokens": output}) };
             let reason = if is_cut { "max_tokens" } else { "end_turn" };
-            event(
-                "message_delta",
-                &json!({"type": "message_delta", "delta": {"stop_reason": reason}, "usage": usage}),
-            ) + &event("message_stop", &json!({"type": "message_stop"}))
+            event("message_delta", &json!({"type": "message_delta", "delta": {"stop_reason": reason}, "usage": usage}))
+                + &event("message_stop", &json!({"type": "message_stop"}))
         }
         Format::Completions => {
             let end = completion(asked, &json!({}), json!(if is_cut { "length" } else { "stop" }));
             let usage = json!({"id": "chatcmpl-standin", "choices": [], "usage": {"prompt_tokens": input + cached, "completion_tokens": output,
                 "prompt_tokens_details": {"cached_tokens": cached}, "completion_tokens_details": {"reasoning_tokens": script.reasoning}}});
-            let usage = if script.no_usage {
-                String::new()
-            } else {
-                event("", &usage)
-            };
+            let usage = if script.no_usage { String::new() } else { event("", &usage) };
             format!("{end}{usage}data: [DONE]\n\n")
         }
     };
-    Step {
-        wire,
-        ends: true,
-        ..Step::default()
-    }
+    Step { wire, ends: true, ..Step::default() }
 }

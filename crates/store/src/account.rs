@@ -49,11 +49,7 @@ pub async fn create(db: impl PgExecutor<'_>, new: &NewAccount<'_>) -> Result<Cre
     )
     .execute(db)
     .await?;
-    Ok(if done.rows_affected() == 1 {
-        Created::Yes
-    } else {
-        Created::EmailTaken
-    })
+    Ok(if done.rows_affected() == 1 { Created::Yes } else { Created::EmailTaken })
 }
 
 /// What a sign-in needs to know.
@@ -69,16 +65,10 @@ pub struct Credentials {
 /// # Errors
 /// When Postgres does.
 pub async fn credentials(db: impl PgExecutor<'_>, email: &str) -> Result<Option<Credentials>> {
-    let row = sqlx::query!(
-        "select user_id, password_hash from account where lower(email) = lower($1)",
-        email
-    )
-    .fetch_optional(db)
-    .await?;
-    Ok(row.map(|row| Credentials {
-        user_id: row.user_id.into(),
-        password_hash: row.password_hash,
-    }))
+    let row = sqlx::query!("select user_id, password_hash from account where lower(email) = lower($1)", email)
+        .fetch_optional(db)
+        .await?;
+    Ok(row.map(|row| Credentials { user_id: row.user_id.into(), password_hash: row.password_hash }))
 }
 
 /// A person with their plan as it is now: one indexed query, never cached, so that a change holds at once everywhere.
@@ -134,53 +124,31 @@ pub async fn person(db: &Db, user_id: UserId) -> Result<Option<Person>> {
     let Some(viewer) = viewer(db, user_id).await? else {
         return Ok(None);
     };
-    let row = sqlx::query!(
-        "select created_at from account where user_id = $1",
-        Uuid::from(user_id)
-    )
-    .fetch_one(db)
-    .await?;
-    Ok(Some(Person {
-        viewer,
-        created_at: row.created_at,
-    }))
+    let row =
+        sqlx::query!("select created_at from account where user_id = $1", Uuid::from(user_id)).fetch_one(db).await?;
+    Ok(Some(Person { viewer, created_at: row.created_at }))
 }
 
 /// Puts a person on a plan and writes down who did it, in one transaction. False where person or plan doesn't exist.
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn set_plan(
-    db: &Db,
-    actor: UserId,
-    user_id: UserId,
-    plan: &PlanId,
-    now: OffsetDateTime,
-) -> Result<bool> {
+pub async fn set_plan(db: &Db, actor: UserId, user_id: UserId, plan: &PlanId, now: OffsetDateTime) -> Result<bool> {
     let mut tx = crate::begin(db).await?;
-    let Some(before) = sqlx::query!(
-        "select plan_id from account where user_id = $1 for update",
-        Uuid::from(user_id)
-    )
-    .fetch_optional(&mut *tx)
-    .await?
+    let Some(before) = sqlx::query!("select plan_id from account where user_id = $1 for update", Uuid::from(user_id))
+        .fetch_optional(&mut *tx)
+        .await?
     else {
         return Ok(false);
     };
-    let known = sqlx::query!("select 1 as one from plan where plan_id = $1", plan.0)
-        .fetch_optional(&mut *tx)
-        .await?;
+    let known = sqlx::query!("select 1 as one from plan where plan_id = $1", plan.0).fetch_optional(&mut *tx).await?;
     if known.is_none() {
         return Ok(false);
     }
     if before.plan_id != plan.0 {
-        sqlx::query!(
-            "update account set plan_id = $2 where user_id = $1",
-            Uuid::from(user_id),
-            plan.0
-        )
-        .execute(&mut *tx)
-        .await?;
+        sqlx::query!("update account set plan_id = $2 where user_id = $1", Uuid::from(user_id), plan.0)
+            .execute(&mut *tx)
+            .await?;
         let entry = crate::audit::Entry {
             actor: Some(actor),
             subject: user_id,
@@ -200,12 +168,9 @@ pub async fn set_plan(
 /// When Postgres does.
 pub async fn make_admin(db: &Db, email: &str, now: OffsetDateTime) -> Result<bool> {
     let mut tx = crate::begin(db).await?;
-    let row = sqlx::query!(
-        "update account set role = 'admin' where lower(email) = lower($1) returning user_id",
-        email
-    )
-    .fetch_optional(&mut *tx)
-    .await?;
+    let row = sqlx::query!("update account set role = 'admin' where lower(email) = lower($1) returning user_id", email)
+        .fetch_optional(&mut *tx)
+        .await?;
     let Some(row) = row else { return Ok(false) };
     let entry = crate::audit::Entry {
         actor: None,

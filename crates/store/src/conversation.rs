@@ -30,11 +30,7 @@ pub async fn list(db: impl PgExecutor<'_>, owner: UserId, limit: i64) -> Result<
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| Conversation {
-            id: row.conversation_id.into(),
-            title: row.title,
-            updated_at: row.updated_at,
-        })
+        .map(|row| Conversation { id: row.conversation_id.into(), title: row.title, updated_at: row.updated_at })
         .collect())
 }
 
@@ -42,11 +38,7 @@ pub async fn list(db: impl PgExecutor<'_>, owner: UserId, limit: i64) -> Result<
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn open(
-    db: impl PgExecutor<'_>,
-    owner: UserId,
-    id: ConversationId,
-) -> Result<Option<Conversation>> {
+pub async fn open(db: impl PgExecutor<'_>, owner: UserId, id: ConversationId) -> Result<Option<Conversation>> {
     let row = sqlx::query!(
         "select conversation_id, title, updated_at from conversation where user_id = $1 and conversation_id = $2",
         Uuid::from(owner),
@@ -54,11 +46,7 @@ pub async fn open(
     )
     .fetch_optional(db)
     .await?;
-    Ok(row.map(|row| Conversation {
-        id: row.conversation_id.into(),
-        title: row.title,
-        updated_at: row.updated_at,
-    }))
+    Ok(row.map(|row| Conversation { id: row.conversation_id.into(), title: row.title, updated_at: row.updated_at }))
 }
 
 /// Deletes a conversation and its words; false where it isn't theirs. Ledger and meters don't notice.

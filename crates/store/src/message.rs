@@ -9,11 +9,7 @@ use uuid::Uuid;
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn list(
-    db: impl PgExecutor<'_>,
-    owner: UserId,
-    conversation: ConversationId,
-) -> Result<Vec<Message>> {
+pub async fn list(db: impl PgExecutor<'_>, owner: UserId, conversation: ConversationId) -> Result<Vec<Message>> {
     let rows = sqlx::query!(
         r#"select m.message_id, m.turn_id, m.role, m.body, m.status, m.model, m.created_at,
                   u.tokens::bigint as tokens, u.cost as cost
@@ -36,11 +32,7 @@ pub async fn list(
             id: row.message_id.into(),
             conversation_id: conversation,
             turn_id: row.turn_id.into(),
-            role: if row.role == Role::User.as_str() {
-                Role::User
-            } else {
-                Role::Assistant
-            },
+            role: if row.role == Role::User.as_str() { Role::User } else { Role::Assistant },
             text: row.body,
             status: MessageStatus::from_db(&row.status),
             model: row.model.map(ModelName),

@@ -36,11 +36,7 @@ pub async fn list(db: impl PgExecutor<'_>) -> Result<Vec<Model>> {
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn price(
-    db: impl PgExecutor<'_>,
-    model: &ModelName,
-    at: OffsetDateTime,
-) -> Result<Option<PriceList>> {
+pub async fn price(db: impl PgExecutor<'_>, model: &ModelName, at: OffsetDateTime) -> Result<Option<PriceList>> {
     let rows = sqlx::query!(
         r#"select distinct on (coalesce(above_tokens, 0))
                   model_price_id, coalesce(above_tokens, 0) as "above!", input, cache_read, cache_write, output

@@ -10,13 +10,7 @@ use uuid::Uuid;
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn add(
-    db: impl PgExecutor<'_>,
-    user: UserId,
-    kind: &str,
-    at: OffsetDateTime,
-    n: i64,
-) -> Result<()> {
+pub async fn add(db: impl PgExecutor<'_>, user: UserId, kind: &str, at: OffsetDateTime, n: i64) -> Result<()> {
     sqlx::query!(
         "insert into refusal_hour (user_id, kind, hour, n)
          select user_id, $2, date_trunc('hour', $3::timestamptz), $4 from account where user_id = $1

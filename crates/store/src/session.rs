@@ -61,13 +61,10 @@ pub async fn load(
     token_hash: &[u8],
     now: OffsetDateTime,
 ) -> Result<Option<(serde_json::Value, OffsetDateTime)>> {
-    let row = sqlx::query!(
-        "select data, expires_at from session where token_hash = $1 and expires_at > $2",
-        token_hash,
-        now
-    )
-    .fetch_optional(db)
-    .await?;
+    let row =
+        sqlx::query!("select data, expires_at from session where token_hash = $1 and expires_at > $2", token_hash, now)
+            .fetch_optional(db)
+            .await?;
     Ok(row.map(|row| (row.data, row.expires_at)))
 }
 
@@ -76,9 +73,7 @@ pub async fn load(
 /// # Errors
 /// When Postgres does.
 pub async fn delete(db: impl PgExecutor<'_>, token_hash: &[u8]) -> Result<()> {
-    sqlx::query!("delete from session where token_hash = $1", token_hash)
-        .execute(db)
-        .await?;
+    sqlx::query!("delete from session where token_hash = $1", token_hash).execute(db).await?;
     Ok(())
 }
 
@@ -87,8 +82,5 @@ pub async fn delete(db: impl PgExecutor<'_>, token_hash: &[u8]) -> Result<()> {
 /// # Errors
 /// When Postgres does.
 pub async fn sweep(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<u64> {
-    Ok(sqlx::query!("delete from session where expires_at <= $1", now)
-        .execute(db)
-        .await?
-        .rows_affected())
+    Ok(sqlx::query!("delete from session where expires_at <= $1", now).execute(db).await?.rows_affected())
 }

@@ -3,8 +3,8 @@
 
 use crate::{Db, Result};
 use domain::{
-    AiUsageId, ConversationId, MessageId, MessageStatus, ModelName, ModelPriceId, Outcome, Picos, Role,
-    Tokens, TurnId, Usage, UsageSource, UserId,
+    AiUsageId, ConversationId, MessageId, MessageStatus, ModelName, ModelPriceId, Outcome, Picos, Role, Tokens, TurnId,
+    Usage, UsageSource, UserId, Vendor,
 };
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
@@ -34,11 +34,7 @@ pub async fn find(db: impl PgExecutor<'_>, id: TurnId) -> Result<Option<Known>> 
     )
     .fetch_optional(db)
     .await?;
-    Ok(row.map(|row| Known {
-        user_id: row.user_id.map(Into::into),
-        request_hash: row.request_hash,
-        ended: row.ended,
-    }))
+    Ok(row.map(|row| Known { user_id: row.user_id.map(Into::into), request_hash: row.request_hash, ended: row.ended }))
 }
 
 /// Everything that must be durable before money is spent.
@@ -145,10 +141,7 @@ pub async fn ask(db: &Db, ask: &Ask<'_>) -> Result<Asked> {
     )
     .execute(&mut *tx)
     .await?;
-    let call = PendingCall {
-        id: AiUsageId::at(ask.now),
-        created_at: ask.now,
-    };
+    let call = PendingCall { id: AiUsageId::at(ask.now), created_at: ask.now };
     sqlx::query!(
         "insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, estimated_tokens, reserved_tokens, created_at)
          values ($1, $2, $3, $4, $5, $6, 'pending', $7, $8, $9)",
@@ -210,13 +203,9 @@ pub async fn record(db: &Db, end: &Record<'_>) -> Result<bool> {
     )
     .fetch_optional(&mut *tx)
     .await?;
-    sqlx::query!(
-        "update turn set ended_at = $2 where turn_id = $1",
-        Uuid::from(end.turn_id),
-        end.now
-    )
-    .execute(&mut *tx)
-    .await?;
+    sqlx::query!("update turn set ended_at = $2 where turn_id = $1", Uuid::from(end.turn_id), end.now)
+        .execute(&mut *tx)
+        .await?;
     let status = match end.outcome {
         Outcome::Finished => MessageStatus::Finished,
         Outcome::Stopped => MessageStatus::Stopped,
@@ -266,19 +255,65 @@ pub async fn record(db: &Db, end: &Record<'_>) -> Result<bool> {
     Ok(true)
 }
 
-/// Says that the process running a turn is alive.
+/// Says that the process running a turn is alive; false where the turn is over already.
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn beat(db: impl PgExecutor<'_>, id: TurnId, now: OffsetDateTime) -> Result<()> {
-    sqlx::query!(
-        "update turn set alive_until = $2 where turn_id = $1",
+pub async fn beat(db: impl PgExecutor<'_>, id: TurnId, now: OffsetDateTime) -> Result<bool> {
+    let done = sqlx::query!(
+        "update turn set alive_until = $2 where turn_id = $1 and ended_at is null",
         Uuid::from(id),
         now + ALIVE
     )
     .execute(db)
     .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Says that the meters know what a turn used.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn settled(db: impl PgExecutor<'_>, id: TurnId, now: OffsetDateTime) -> Result<()> {
+    sqlx::query!("update turn set settled_at = $2 where turn_id = $1", Uuid::from(id), now).execute(db).await?;
     Ok(())
+}
+
+/// A turn that has ended and whose hold may still stand.
+pub struct Unsettled {
+    /// The turn.
+    pub turn_id: TurnId,
+    /// Names the meters.
+    pub subject: String,
+    /// When it was admitted.
+    pub at: OffsetDateTime,
+    /// What it used.
+    pub used: Tokens,
+}
+
+/// Turns that ended a while ago without their meters being told.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn unsettled(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<Unsettled>> {
+    let rows = sqlx::query!(
+        r#"select t.turn_id, t.subject, t.created_at,
+                  (select coalesce(sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens), 0)::bigint
+                   from ai_usage u where u.turn_id = t.turn_id) as "used!"
+           from turn t where t.settled_at is null and t.ended_at < $1 order by t.ended_at limit 100"#,
+        now - time::Duration::seconds(15),
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Unsettled {
+            turn_id: row.turn_id.into(),
+            subject: row.subject,
+            at: row.created_at,
+            used: Tokens::from_db(row.used),
+        })
+        .collect())
 }
 
 /// A turn whose process has given no sign: what the reaper needs to end it.
@@ -291,6 +326,8 @@ pub struct Dead {
     pub conversation_id: Option<ConversationId>,
     /// Who was asked.
     pub model: ModelName,
+    /// In whose wire format; its words are counted accordingly.
+    pub vendor: Vendor,
     /// The price it was admitted at.
     pub price_id: ModelPriceId,
     /// Input as estimated.
@@ -305,8 +342,8 @@ pub struct Dead {
 /// When Postgres does.
 pub async fn dead(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<Dead>> {
     let rows = sqlx::query!(
-        "select t.turn_id, t.subject, t.conversation_id, u.model, u.model_price_id, u.estimated_tokens, u.ai_usage_id, u.created_at
-         from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at
+        "select t.turn_id, t.subject, t.conversation_id, u.model, m.vendor, u.model_price_id, u.estimated_tokens, u.ai_usage_id, u.created_at
+         from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at join model m using (model)
          where t.ended_at is null and t.alive_until < $1 and u.status = 'pending' order by t.alive_until limit 100",
         now,
     )
@@ -319,12 +356,10 @@ pub async fn dead(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<De
             subject: row.subject,
             conversation_id: row.conversation_id.map(Into::into),
             model: ModelName(row.model),
+            vendor: row.vendor.parse().unwrap_or(Vendor::OpenAi),
             price_id: row.model_price_id.into(),
             estimated: Tokens::from_db(row.estimated_tokens),
-            call: PendingCall {
-                id: row.ai_usage_id.into(),
-                created_at: row.created_at,
-            },
+            call: PendingCall { id: row.ai_usage_id.into(), created_at: row.created_at },
         })
         .collect())
 }
@@ -382,23 +417,13 @@ pub async fn refused(
 ) -> Result<()> {
     let mut tx = crate::begin(db).await?;
     if began {
-        sqlx::query!(
-            "delete from conversation where conversation_id = $1",
-            Uuid::from(conversation)
-        )
-        .execute(&mut *tx)
-        .await?;
+        sqlx::query!("delete from conversation where conversation_id = $1", Uuid::from(conversation))
+            .execute(&mut *tx)
+            .await?;
     }
-    sqlx::query!(
-        "update turn set ended_at = $2 where turn_id = $1",
-        Uuid::from(turn_id),
-        now
-    )
-    .execute(&mut *tx)
-    .await?;
-    sqlx::query!("delete from message where turn_id = $1", Uuid::from(turn_id))
-        .execute(&mut *tx)
-        .await?;
+    // The same question may come again under the same id: nothing of it is known any more.
+    sqlx::query!("delete from turn where turn_id = $1", Uuid::from(turn_id)).execute(&mut *tx).await?;
+    sqlx::query!("delete from message where turn_id = $1", Uuid::from(turn_id)).execute(&mut *tx).await?;
     sqlx::query!(
         "update ai_usage set status = 'failed', usage_source = 'exact', settled_at = $3
          where created_at = $1 and ai_usage_id = $2 and status = 'pending'",

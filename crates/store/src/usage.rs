@@ -81,11 +81,7 @@ pub struct DayModel {
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn by_day_and_model(
-    db: impl PgExecutor<'_>,
-    owner: UserId,
-    since: OffsetDateTime,
-) -> Result<Vec<DayModel>> {
+pub async fn by_day_and_model(db: impl PgExecutor<'_>, owner: UserId, since: OffsetDateTime) -> Result<Vec<DayModel>> {
     let rows = sqlx::query!(
         r#"select (created_at at time zone 'UTC')::date as "day!", model, count(distinct turn_id) as "requests!",
                   sum(input_tokens)::bigint as "input!", sum(cache_read_tokens + cache_write_tokens)::bigint as "cached!",
@@ -144,12 +140,7 @@ pub struct Heavy {
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn heaviest(
-    db: impl PgExecutor<'_>,
-    since: OffsetDateTime,
-    order: Order,
-    limit: i64,
-) -> Result<Vec<Heavy>> {
+pub async fn heaviest(db: impl PgExecutor<'_>, since: OffsetDateTime, order: Order, limit: i64) -> Result<Vec<Heavy>> {
     let order = match order {
         Order::Cost => 0,
         Order::Tokens => 1,
@@ -213,8 +204,6 @@ pub async fn cover(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<()> {
 /// # Errors
 /// When Postgres does.
 pub async fn cover_span(db: impl PgExecutor<'_>, first: OffsetDateTime, last: OffsetDateTime) -> Result<()> {
-    sqlx::query!("select ai_usage_cover($1, $2)", first, last)
-        .fetch_one(db)
-        .await?;
+    sqlx::query!("select ai_usage_cover($1, $2)", first, last).fetch_one(db).await?;
     Ok(())
 }

@@ -5,9 +5,7 @@ pub(crate) fn check(email: &str) -> Result<(), &'static str> {
     let Some((local, host)) = email.rsplit_once('@') else {
         return Err("An address has an @ in it.");
     };
-    let plain = email
-        .chars()
-        .all(|c| !c.is_whitespace() && !c.is_control() && c != '<' && c != '>' && c != ',');
+    let plain = email.chars().all(|c| !c.is_whitespace() && !c.is_control() && c != '<' && c != '>' && c != ',');
     if local.is_empty() || !host.contains('.') || host.starts_with('.') || host.ends_with('.') || !plain {
         return Err("This doesn't look like an address.");
     }

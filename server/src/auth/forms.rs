@@ -60,10 +60,7 @@ pub(crate) async fn sign_up(
     }
     let secret = form.password.expose_secret();
     if secret.chars().count() < password::MIN_CHARS {
-        errors.push((
-            "password",
-            format!("At least {} characters, please.", password::MIN_CHARS),
-        ));
+        errors.push(("password", format!("At least {} characters, please.", password::MIN_CHARS)));
     } else if secret.len() > password::MAX_BYTES {
         errors.push(("password", "That is longer than we can take.".to_owned()));
     }
@@ -71,11 +68,7 @@ pub(crate) async fn sign_up(
     if !errors.is_empty() {
         return Ok(pages::form_again(&house, again, FailedForm { typed, errors }).await);
     }
-    let password_hash = house
-        .passwords
-        .hash(form.password.clone())
-        .await
-        .map_err(|error| internal(&error))?;
+    let password_hash = house.passwords.hash(form.password.clone()).await.map_err(|error| internal(&error))?;
     let new = NewAccount {
         user_id: UserId::at(House::now()),
         email: address,
@@ -86,10 +79,7 @@ pub(crate) async fn sign_up(
         is_admin: house.config.is_loopback() && house.config.admin_emails.contains(&address.to_lowercase()),
     };
     if store::account::create(&house.db, &new).await? == Created::EmailTaken {
-        let errors = vec![(
-            "email",
-            "There is an account with this address already. Sign in instead.".to_owned(),
-        )];
+        let errors = vec![("email", "There is an account with this address already. Sign in instead.".to_owned())];
         return Ok(pages::form_again(&house, again, FailedForm { typed, errors }).await);
     }
     begin(&session, new.user_id).await?;
@@ -103,10 +93,10 @@ pub(crate) async fn sign_in(
     request: Request,
 ) -> Result<Response, Refused> {
     let (form, again) = read::<SignIn>(request).await?;
-    let found = store::account::credentials(&house.db, form.email.trim()).await?;
-    let (user_id, hash) = found.map_or((None, None), |found| {
-        (Some(found.user_id), Some(found.password_hash))
-    });
+    // Postgres keeps no NUL, so nobody has an address with one.
+    let address = form.email.replace('\0', "");
+    let found = store::account::credentials(&house.db, address.trim()).await?;
+    let (user_id, hash) = found.map_or((None, None), |found| (Some(found.user_id), Some(found.password_hash)));
     // Too long is wrong as well, and is not hashed.
     let fits = form.password.expose_secret().len() <= password::MAX_BYTES;
     let is_right = house
@@ -121,10 +111,7 @@ pub(crate) async fn sign_in(
         }
         None => {
             let typed = vec![("email", form.email.trim().to_owned()), ("next", form.next)];
-            let errors = vec![(
-                "",
-                "Address and password don't belong together. Check both.".to_owned(),
-            )];
+            let errors = vec![("", "Address and password don't belong together. Check both.".to_owned())];
             Ok(pages::form_again(&house, again, FailedForm { typed, errors }).await)
         }
     }
@@ -139,19 +126,14 @@ pub(crate) async fn sign_out(session: Session) -> Result<Response, Refused> {
 /// A new token for a new sign-in, so that a token planted before it is worth nothing.
 async fn begin(session: &Session, user_id: UserId) -> Result<(), Refused> {
     session.cycle_id().await.map_err(|error| internal(&error))?;
-    session
-        .insert(USER, user_id)
-        .await
-        .map_err(|error| internal(&error))?;
+    session.insert(USER, user_id).await.map_err(|error| internal(&error))?;
     Ok(())
 }
 
 /// A path on this site, and nothing that a browser could take for another one.
 fn local(next: &str) -> Option<&str> {
-    let is_local = next.starts_with('/')
-        && !next.starts_with("//")
-        && !next.contains('\\')
-        && !next.chars().any(char::is_control);
+    let is_local =
+        next.starts_with('/') && !next.starts_with("//") && !next.contains('\\') && !next.chars().any(char::is_control);
     is_local.then_some(next)
 }
 
@@ -162,14 +144,7 @@ mod tests {
     #[test]
     fn only_our_own_paths_are_gone_on_to() {
         assert_eq!(local("/usage?days=7"), Some("/usage?days=7"));
-        for bad in [
-            "",
-            "https://evil.example",
-            "//evil.example",
-            "/\\evil.example",
-            "/a\nb",
-            "javascript:alert(1)",
-        ] {
+        for bad in ["", "https://evil.example", "//evil.example", "/\\evil.example", "/a\nb", "javascript:alert(1)"] {
             assert_eq!(local(bad), None, "{bad}");
         }
     }

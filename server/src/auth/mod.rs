@@ -43,11 +43,7 @@ pub(crate) async fn identify(
 
 /// Lets only the signed-in see a page; others are led to sign in and back.
 pub(crate) async fn signed_in(request: Request, next: Next) -> Response {
-    if request
-        .extensions()
-        .get::<Who>()
-        .is_some_and(|who| who.0.is_some())
-    {
+    if request.extensions().get::<Who>().is_some_and(|who| who.0.is_some()) {
         return next.run(request).await;
     }
     Redirect::to(&format!("/sign-in?next={}", request.uri().path())).into_response()
@@ -55,11 +51,8 @@ pub(crate) async fn signed_in(request: Request, next: Next) -> Response {
 
 /// Lets only admins see a page or act; to anybody else there is nothing here.
 pub(crate) async fn admins(State(house): State<House>, request: Request, next: Next) -> Response {
-    let is_admin = request
-        .extensions()
-        .get::<Who>()
-        .and_then(|who| who.0.as_ref())
-        .is_some_and(|viewer| viewer.is_admin);
+    let is_admin =
+        request.extensions().get::<Who>().and_then(|who| who.0.as_ref()).is_some_and(|viewer| viewer.is_admin);
     if is_admin {
         return next.run(request).await;
     }
@@ -80,8 +73,6 @@ impl<S: Sync> FromRequestParts<S> for SignedIn {
     type Rejection = Refused;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refused> {
         let viewer = parts.extensions.get::<Who>().and_then(|who| who.0.clone());
-        viewer
-            .map(Self)
-            .ok_or_else(|| Refused(Problem::sign_in_required()))
+        viewer.map(Self).ok_or_else(|| Refused(Problem::sign_in_required()))
     }
 }

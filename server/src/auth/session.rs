@@ -47,15 +47,9 @@ fn failed(error: impl std::fmt::Display) -> Error {
 impl SessionStore for Sessions {
     async fn create(&self, record: &mut Record) -> Result<()> {
         let data = serde_json::to_value(&record.data).map_err(failed)?;
-        while !store::session::create(
-            &self.db,
-            &token_hash(&record.id),
-            owner(record),
-            &data,
-            record.expiry_date,
-        )
-        .await
-        .map_err(failed)?
+        while !store::session::create(&self.db, &token_hash(&record.id), owner(record), &data, record.expiry_date)
+            .await
+            .map_err(failed)?
         {
             record.id = Id::default();
         }
@@ -64,34 +58,20 @@ impl SessionStore for Sessions {
 
     async fn save(&self, record: &Record) -> Result<()> {
         let data = serde_json::to_value(&record.data).map_err(failed)?;
-        store::session::save(
-            &self.db,
-            &token_hash(&record.id),
-            owner(record),
-            &data,
-            record.expiry_date,
-        )
-        .await
-        .map_err(failed)
+        store::session::save(&self.db, &token_hash(&record.id), owner(record), &data, record.expiry_date)
+            .await
+            .map_err(failed)
     }
 
     async fn load(&self, id: &Id) -> Result<Option<Record>> {
-        let found = store::session::load(&self.db, &token_hash(id), crate::House::now())
-            .await
-            .map_err(failed)?;
+        let found = store::session::load(&self.db, &token_hash(id), crate::House::now()).await.map_err(failed)?;
         let Some((data, expiry_date)) = found else {
             return Ok(None);
         };
-        Ok(Some(Record {
-            id: *id,
-            data: serde_json::from_value(data).map_err(failed)?,
-            expiry_date,
-        }))
+        Ok(Some(Record { id: *id, data: serde_json::from_value(data).map_err(failed)?, expiry_date }))
     }
 
     async fn delete(&self, id: &Id) -> Result<()> {
-        store::session::delete(&self.db, &token_hash(id))
-            .await
-            .map_err(failed)
+        store::session::delete(&self.db, &token_hash(id)).await.map_err(failed)
     }
 }

@@ -7,21 +7,17 @@ pub(crate) mod turn;
 
 use crate::House;
 use crate::auth::SignedIn;
-use crate::error::{Refused, internal};
+use crate::error::{Id, Refused, internal};
 use app::api::context::quota_of;
 use axum::Json;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use domain::{ConversationId, Problem, ProblemKind, Quota, TurnId, Viewer};
+use domain::{ConversationId, Problem, Quota, TurnId, Viewer};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
 /// `POST /api/chat`
-pub(crate) async fn ask(
-    State(house): State<House>,
-    SignedIn(viewer): SignedIn,
-    request: Request,
-) -> Response {
+pub(crate) async fn ask(State(house): State<House>, SignedIn(viewer): SignedIn, request: Request) -> Response {
     let user = viewer.user_id;
     let begun = match request::read(request).await {
         Ok(ask) => turn::begin(&house, viewer, ask).await,
@@ -31,8 +27,7 @@ pub(crate) async fn ask(
         Ok(begun) => sse::answer(begun.tail, begun.quota.as_ref()),
         Err(problem) => {
             house.count_refusal(user, problem.kind);
-            metrics::counter!("quotient_refusals_total", "kind" => format!("{:?}", problem.kind))
-                .increment(1);
+            metrics::counter!("quotient_refusals_total", "kind" => format!("{:?}", problem.kind)).increment(1);
             Refused(problem).into_response()
         }
     }
@@ -41,31 +36,22 @@ pub(crate) async fn ask(
 /// Where to go on reading a turn's events.
 #[derive(Deserialize)]
 pub(crate) struct After {
-    after: Option<u64>,
+    after: Option<String>,
 }
 
 /// `GET /api/turns/{turn_id}/events`
 pub(crate) async fn events(
     State(house): State<House>,
     SignedIn(viewer): SignedIn,
-    Path(turn_id): Path<TurnId>,
+    Id(turn_id): Id<TurnId>,
     Query(query): Query<After>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     own(&house, &viewer, turn_id).await?;
-    let header = headers
-        .get("last-event-id")
-        .and_then(|id| id.to_str().ok()?.parse().ok());
-    let tail = house
-        .relay
-        .tail(turn_id, query.after.or(header).unwrap_or(0))
-        .await?;
-    let tail = tail.ok_or_else(|| {
-        Problem::new(
-            ProblemKind::Gone,
-            "This answer has ended. The conversation has it.",
-        )
-    })?;
+    let header = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+    let after = query.after.or(header).map_or(Ok(0), |text| text.parse::<u32>()).map(u64::from);
+    let after = after.map_err(|_| Problem::invalid("after", "The number of an event, as the stream gave it."))?;
+    let tail = turn::tail(&house, turn_id, after).await?;
     Ok(sse::answer(tail, None))
 }
 
@@ -73,7 +59,7 @@ pub(crate) async fn events(
 pub(crate) async fn stop(
     State(house): State<House>,
     SignedIn(viewer): SignedIn,
-    Path(turn_id): Path<TurnId>,
+    Id(turn_id): Id<TurnId>,
 ) -> Result<StatusCode, Refused> {
     own(&house, &viewer, turn_id).await?;
     house.relay.stop(turn_id).await?;
@@ -88,10 +74,7 @@ async fn own(house: &House, viewer: &Viewer, turn_id: TurnId) -> Result<(), Refu
 }
 
 /// `GET /api/quota`
-pub(crate) async fn quota(
-    State(house): State<House>,
-    SignedIn(viewer): SignedIn,
-) -> Result<Json<Quota>, Refused> {
+pub(crate) async fn quota(State(house): State<House>, SignedIn(viewer): SignedIn) -> Result<Json<Quota>, Refused> {
     let picture = house.limits.peek(&viewer.subject).await?;
     Ok(Json(quota_of(&viewer.plan, &picture)))
 }
@@ -113,29 +96,23 @@ pub(crate) async fn estimate(
     let ask = request::read(request).await?;
     let model = turn::pick(&house, &viewer, ask.model.as_ref()).await?;
     let prompt = turn::prompt(&house, &viewer, &ask).await?;
-    let input = providers::estimate::prompt(model.vendor, domain::brand::SYSTEM_PROMPT, &prompt);
+    let (input, _) = turn::count(model.vendor, prompt).await?;
     let quota = quota_of(&viewer.plan, &house.limits.peek(&viewer.subject).await?);
     let least = turn::output_min(&model);
     let fits = quota.requests.remaining > 0
         && quota.in_flight.now < quota.in_flight.limit
         && (input + least).0 <= quota.tokens.remaining
         && input + least <= model.context;
-    Ok(Json(Estimate {
-        input_tokens: input.0,
-        fits,
-        quota,
-    }))
+    Ok(Json(Estimate { input_tokens: input.0, fits, quota }))
 }
 
 /// `POST /chat/{conversation_id}/delete`: the words go; ledger and meters don't notice (field note 12).
 pub(crate) async fn delete(
     State(house): State<House>,
     SignedIn(viewer): SignedIn,
-    Path(id): Path<ConversationId>,
+    Id(id): Id<ConversationId>,
 ) -> Result<Response, Refused> {
-    let deleted = store::conversation::delete(&house.db, viewer.user_id, id)
-        .await
-        .map_err(|error| internal(&error))?;
+    let deleted = store::conversation::delete(&house.db, viewer.user_id, id).await.map_err(|error| internal(&error))?;
     if !deleted {
         return Err(Problem::not_found("conversation").into());
     }

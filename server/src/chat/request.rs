@@ -13,6 +13,7 @@ const MAX_BYTES: usize = 4 << 20;
 const ID_WINDOW: time::Duration = time::Duration::minutes(10);
 
 /// A question that can be asked.
+#[derive(Clone)]
 pub(crate) struct Question {
     pub turn_id: TurnId,
     /// None begins a conversation.
@@ -39,26 +40,19 @@ struct Body {
 
 /// Reads a question, or says which field can't be taken.
 pub(crate) async fn read(request: Request) -> Result<Question, Problem> {
-    let bytes = to_bytes(request.into_body(), MAX_BYTES)
-        .await
-        .map_err(|_| Problem {
-            max: Some(MAX_BYTES as u64),
-            ..Problem::new(
-                ProblemKind::TooLarge,
-                "This is more than we can take in one message. Shorten it.",
-            )
-        })?;
-    let body: Body = serde_json::from_slice(&bytes)
-        .map_err(|_| Problem::invalid("", "The body isn't the JSON we expect."))?;
+    let bytes = to_bytes(request.into_body(), MAX_BYTES).await.map_err(|_| Problem {
+        max: Some(MAX_BYTES as u64),
+        ..Problem::new(ProblemKind::TooLarge, "This is more than we can take in one message. Shorten it.")
+    })?;
+    let body: Body =
+        serde_json::from_slice(&bytes).map_err(|_| Problem::invalid("", "The body isn't the JSON we expect."))?;
     parse(body, crate::House::now())
 }
 
 fn parse(body: Body, now: time::OffsetDateTime) -> Result<Question, Problem> {
-    for (name, given) in [
-        ("retry_of", &body.retry_of),
-        ("parent_id", &body.parent_id),
-        ("attachments", &body.attachments),
-    ] {
+    for (name, given) in
+        [("retry_of", &body.retry_of), ("parent_id", &body.parent_id), ("attachments", &body.attachments)]
+    {
         if given.is_some() {
             return Err(Problem::invalid(name, format!("{name} isn't offered yet.")));
         }
@@ -68,15 +62,10 @@ fn parse(body: Body, now: time::OffsetDateTime) -> Result<Question, Problem> {
         return Err(Problem::invalid("text", "Write something first."));
     }
     if text.contains('\0') {
-        return Err(Problem::invalid(
-            "text",
-            "The text holds a character that can't be kept (NUL).",
-        ));
+        return Err(Problem::invalid("text", "The text holds a character that can't be kept (NUL)."));
     }
     let turn_id = body.turn_id.unwrap_or_else(|| TurnId::at(now));
-    let is_near = turn_id
-        .made_at()
-        .is_some_and(|made| (made - now).abs() <= ID_WINDOW);
+    let is_near = turn_id.made_at().is_some_and(|made| (made - now).abs() <= ID_WINDOW);
     if !is_near {
         return Err(Problem::invalid(
             "turn_id",
@@ -85,14 +74,8 @@ fn parse(body: Body, now: time::OffsetDateTime) -> Result<Question, Problem> {
     }
     let mut hash = Sha256::new();
     for part in [
-        body.conversation_id
-            .map(|id| id.to_string())
-            .unwrap_or_default()
-            .as_bytes(),
-        body.model
-            .as_ref()
-            .map(|model| model.0.as_bytes())
-            .unwrap_or_default(),
+        body.conversation_id.map(|id| id.to_string()).unwrap_or_default().as_bytes(),
+        body.model.as_ref().map(|model| model.0.as_bytes()).unwrap_or_default(),
         text.as_bytes(),
     ] {
         hash.update((part.len() as u64).to_le_bytes());
@@ -114,9 +97,7 @@ mod tests {
 
     fn field(json: &str) -> Option<String> {
         let body = serde_json::from_str(json).unwrap();
-        parse(body, datetime!(2026-11-23 12:00 UTC))
-            .err()
-            .and_then(|problem| problem.field)
+        parse(body, datetime!(2026-11-23 12:00 UTC)).err().and_then(|problem| problem.field)
     }
 
     #[test]
@@ -130,14 +111,8 @@ mod tests {
             ("{\"text\":\"a\\u0000b\"}".to_owned(), Some("text")),
             (format!(r#"{{"text":"hi","turn_id":"{far}"}}"#), Some("turn_id")),
             (format!(r#"{{"text":"hi","turn_id":"{near}"}}"#), None),
-            (
-                r#"{"text":"hi","turn_id":"67e55044-10b1-426f-9247-bb680e5fe0c8"}"#.to_owned(),
-                Some("turn_id"),
-            ),
-            (
-                r#"{"text":"hi","attachments":[]}"#.to_owned(),
-                Some("attachments"),
-            ),
+            (r#"{"text":"hi","turn_id":"67e55044-10b1-426f-9247-bb680e5fe0c8"}"#.to_owned(), Some("turn_id")),
+            (r#"{"text":"hi","attachments":[]}"#.to_owned(), Some("attachments")),
         ] {
             assert_eq!(field(&json).as_deref(), expected, "{json}");
         }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use store::turn::{PendingCall, Record};
 
 /// How often a running turn says that it is alive.
-const BEAT: Duration = Duration::from_secs(10);
+pub(crate) const BEAT: Duration = Duration::from_secs(10);
 /// How often a record is tried that Postgres didn't take; the reaper ends what is left then.
 const RECORD_TRIES: u32 = 6;
 
@@ -42,6 +42,8 @@ struct Answer {
     /// The vendor's name for the call.
     request_id: Option<String>,
     outcome: Outcome,
+    /// Whether the vendor's own end came: then its last word on usage is the whole truth.
+    vendor_ended: bool,
     /// What a person is told of a failure.
     problem: Option<Problem>,
 }
@@ -74,21 +76,22 @@ pub(crate) async fn run(house: House, mut turn: Running) {
     // 12 settle: the meter follows
     let before = *turn.permit.picture();
     let picture = match recorded {
-        true => house
-            .limits
-            .settle(turn.permit, usage.counted().0)
-            .await
-            .unwrap_or_else(|error| {
-                tracing::warn!(%error, turn = %turn.turn_id, "not settled; the ledger heals the meter");
-                before
-            }),
+        true => settle(&house, turn.turn_id, turn.permit, usage.counted()).await.unwrap_or(before),
         false => before,
     };
     // 13 finish
     metrics::counter!("quotient_turns_total", "outcome" => answer.outcome.as_str()).increment(1);
-    turn.log
-        .append(last_word(&turn.viewer, answer, usage, source, cost, &picture))
-        .await;
+    turn.log.append(last_word(&turn.viewer, answer, usage, source, cost, &picture)).await;
+}
+
+/// Settles the meter and writes down that it is; what fails is tried again by the reaper.
+async fn settle(house: &House, turn_id: TurnId, permit: Permit, used: Tokens) -> Option<Picture> {
+    let settled = house.limits.settle(permit, used.0).await;
+    let picture = settled.inspect_err(|error| tracing::warn!(%error, turn = %turn_id, "not settled yet")).ok()?;
+    if let Err(error) = store::turn::settled(&house.db, turn_id, House::now()).await {
+        tracing::warn!(%error, turn = %turn_id, "settlement not written down; settling again does nothing");
+    }
+    Some(picture)
 }
 
 /// Passes chunks on until the answer ends, is stopped, is cut, or breaks.
@@ -99,6 +102,7 @@ async fn relay(house: &House, turn: &mut Running) -> Answer {
         usage: None,
         request_id: None,
         outcome: Outcome::Failed,
+        vendor_ended: false,
         problem: None,
     };
     // Our vocabulary isn't the vendor's: an eighth and a little more, so that nobody who keeps to the limit is cut.
@@ -120,24 +124,31 @@ async fn relay(house: &House, turn: &mut Running) -> Answer {
                 return answer;
             }
             _ = beat.tick() => {
-                alive(house, turn).await;
-                continue;
+                if alive(house, turn).await {
+                    continue;
+                }
+                // Postgres was away for so long that another server ended this turn: nobody would pay for more.
+                answer.problem = Some(Problem::model_failed());
+                return answer;
             }
         };
         match chunk {
             Some(Ok(Chunk::Id(id))) => answer.request_id = Some(id),
             Some(Ok(Chunk::Usage(usage))) => answer.usage = Some(usage),
             Some(Ok(Chunk::Text(text))) => {
+                let text = storable(text);
                 said = said + estimate::text(&text);
                 answer.text.push_str(&text);
                 turn.log.append(TurnEvent::Delta { text }).await;
             }
             Some(Ok(Chunk::Reasoning(text))) => {
+                let text = storable(text);
                 said = said + estimate::text(&text);
                 answer.reasoning.push_str(&text);
                 turn.log.append(TurnEvent::Reasoning { text }).await;
             }
             Some(Ok(Chunk::End(end))) => {
+                answer.vendor_ended = true;
                 answer.outcome = match end {
                     End::Done => Outcome::Finished,
                     End::Length => Outcome::Truncated,
@@ -165,26 +176,29 @@ async fn relay(house: &House, turn: &mut Running) -> Answer {
     }
 }
 
+/// Says that the turn is alive; false where it has been taken for dead.
 // `&mut`, since a stream of chunks is not shared between threads.
-async fn alive(house: &House, turn: &mut Running) {
-    if let Err(error) = store::turn::beat(&house.db, turn.turn_id, House::now()).await {
-        tracing::warn!(%error, turn = %turn.turn_id, "no sign of life written");
-    }
+async fn alive(house: &House, turn: &mut Running) -> bool {
     if let Err(error) = house.limits.confirm(&turn.permit).await {
         tracing::warn!(%error, turn = %turn.turn_id, "hold not confirmed");
     }
+    store::turn::beat(&house.db, turn.turn_id, House::now()).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, turn = %turn.turn_id, "no sign of life written");
+        true
+    })
+}
+
+/// What Postgres can keep: any text but the NUL character.
+fn storable(text: String) -> String {
+    if text.contains('\0') { text.replace('\0', "") } else { text }
 }
 
 /// The vendor's word where it came to its own end, else what was sent and streamed, never less (field notes 20 to 22).
 fn close(turn: &Running, answer: &Answer) -> (Usage, UsageSource) {
-    let came_to_its_end = matches!(answer.outcome, Outcome::Finished | Outcome::Truncated);
     match answer.usage {
-        Some(usage) if came_to_its_end && usage.output > Tokens(0) => (usage, UsageSource::Exact),
+        Some(usage) if answer.vendor_ended && usage.output > Tokens(0) => (usage, UsageSource::Exact),
         told => {
-            let mut usage = told.unwrap_or(Usage {
-                input: turn.estimated,
-                ..Usage::default()
-            });
+            let mut usage = told.unwrap_or(Usage { input: turn.estimated, ..Usage::default() });
             let reasoning = estimate::answer(turn.model.vendor, &answer.reasoning);
             let streamed = estimate::answer(turn.model.vendor, &answer.text) + reasoning;
             usage.output = usage.output.max(streamed);
@@ -219,9 +233,9 @@ fn last_word(
     picture: &Picture,
 ) -> TurnEvent {
     match answer.outcome {
-        Outcome::Failed | Outcome::Lost => TurnEvent::Failed {
-            problem: answer.problem.unwrap_or_else(Problem::model_failed),
-        },
+        Outcome::Failed | Outcome::Lost => {
+            TurnEvent::Failed { problem: answer.problem.unwrap_or_else(Problem::model_failed) }
+        }
         outcome => TurnEvent::Finish {
             outcome,
             usage,

@@ -15,14 +15,9 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Streams a tail; `quota` fills the rate limit headers.
 pub(crate) fn answer(tail: Tail, quota: Option<&Quota>) -> Response {
     let events = tail.map(|entry| Ok::<_, Infallible>(event(&entry)));
-    let mut response = Sse::new(events)
-        .keep_alive(KeepAlive::new().interval(HEARTBEAT))
-        .into_response();
+    let mut response = Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT)).into_response();
     let headers = response.headers_mut();
-    headers.insert(
-        header::CACHE_CONTROL,
-        HeaderValue::from_static("no-cache, no-transform"),
-    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     if let Some(quota) = quota {
         limit_headers(headers, quota);
@@ -34,19 +29,13 @@ fn event(entry: &Entry) -> Event {
     let data = serde_json::to_value(&entry.event)
         .ok()
         .and_then(|mut value| value.get_mut("data").map(serde_json::Value::take));
-    Event::default()
-        .id(entry.id.to_string())
-        .event(entry.event.name())
-        .data(data.unwrap_or_default().to_string())
+    Event::default().id(entry.id.to_string()).event(entry.event.name()).data(data.unwrap_or_default().to_string())
 }
 
 /// <https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/>
 fn limit_headers(headers: &mut HeaderMap, quota: &Quota) {
     let seconds = |ms: Option<u64>| ms.unwrap_or(0).div_ceil(1000);
-    let policy = format!(
-        r#""requests";q={};w=60, "tokens";q={};w=86400"#,
-        quota.requests.limit, quota.tokens.limit
-    );
+    let policy = format!(r#""requests";q={};w=60, "tokens";q={};w=86400"#, quota.requests.limit, quota.tokens.limit);
     let state = format!(
         r#""requests";r={};t={}, "tokens";r={};t={}"#,
         quota.requests.remaining,

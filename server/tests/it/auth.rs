@@ -11,30 +11,16 @@ async fn sign_up_sign_out_sign_in() {
     let first = ann.cookie.clone();
     assert_eq!(ann.get("/chat").await.status(), StatusCode::OK);
     let out = ann.form("/sign-out", &[]).await;
-    assert_eq!(
-        (out.status(), &out.headers()["location"]),
-        (StatusCode::SEE_OTHER, &"/".parse().unwrap())
-    );
+    assert_eq!((out.status(), &out.headers()["location"]), (StatusCode::SEE_OTHER, &"/".parse().unwrap()));
     ann.cookie = first;
     let gone = ann.get("/chat").await;
     assert_eq!(
         (gone.status(), gone.headers()["location"].to_str().unwrap()),
         (StatusCode::SEE_OTHER, "/sign-in?next=/chat")
     );
-    let back = ann
-        .form(
-            "/sign-in",
-            &[
-                ("email", "ann@example.COM"),
-                ("password", "correct horse"),
-                ("next", "/usage"),
-            ],
-        )
-        .await;
-    assert_eq!(
-        (back.status(), back.headers()["location"].to_str().unwrap()),
-        (StatusCode::SEE_OTHER, "/usage")
-    );
+    let back =
+        ann.form("/sign-in", &[("email", "ann@example.COM"), ("password", "correct horse"), ("next", "/usage")]).await;
+    assert_eq!((back.status(), back.headers()["location"].to_str().unwrap()), (StatusCode::SEE_OTHER, "/usage"));
     assert_eq!(ann.get("/usage").await.status(), StatusCode::OK);
 }
 
@@ -44,24 +30,14 @@ async fn a_new_token_at_sign_in_and_only_its_hash_is_stored() {
     let house = TestHouse::new().await;
     let mut ann = house.person("ann@example.com").await;
     let before = ann.cookie.clone().unwrap();
-    ann.form(
-        "/sign-in",
-        &[("email", "ann@example.com"), ("password", "correct horse")],
-    )
-    .await;
+    ann.form("/sign-in", &[("email", "ann@example.com"), ("password", "correct horse")]).await;
     let after = ann.cookie.clone().unwrap();
     assert_ne!(before, after);
-    let token = base64::engine::general_purpose::URL_SAFE_NO_PAD
-        .decode(after.strip_prefix("session=").unwrap())
-        .unwrap();
-    let stored: Vec<Vec<u8>> = sqlx::query_scalar("select token_hash from session")
-        .fetch_all(&house.db)
-        .await
-        .unwrap();
+    let token =
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(after.strip_prefix("session=").unwrap()).unwrap();
+    let stored: Vec<Vec<u8>> = sqlx::query_scalar("select token_hash from session").fetch_all(&house.db).await.unwrap();
     assert_eq!(stored, [Sha256::digest(&token).to_vec()]);
-    let rows: String = house
-        .one("select coalesce(string_agg(session::text, ' '), '') from session")
-        .await;
+    let rows: String = house.one("select coalesce(string_agg(session::text, ' '), '') from session").await;
     assert!(!rows.contains(after.strip_prefix("session=").unwrap()));
 }
 
@@ -70,28 +46,15 @@ async fn bad_input_is_told_by_field_and_what_was_typed_stays() {
     let house = TestHouse::new().await;
     house.person("taken@example.com").await;
     for (fields, sentence) in [
-        (
-            [("email", "not an address"), ("password", "long enough here")],
-            "address has an @",
-        ),
-        (
-            [("email", "a@b.co"), ("password", "short")],
-            "At least 10 characters",
-        ),
-        (
-            [("email", "Taken@Example.com"), ("password", "long enough here")],
-            "account with this address already",
-        ),
+        ([("email", "not an address"), ("password", "long enough here")], "address has an @"),
+        ([("email", "a@b.co"), ("password", "short")], "At least 10 characters"),
+        ([("email", "Taken@Example.com"), ("password", "long enough here")], "account with this address already"),
     ] {
         let response = house.visitor().form("/sign-up", &fields).await;
         assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY);
         let page = response.text().await.unwrap();
         assert!(page.contains(sentence), "{sentence}");
-        assert!(
-            page.contains(&format!("value=\"{}\"", fields[0].1)),
-            "{}",
-            fields[0].1
-        );
+        assert!(page.contains(&format!("value=\"{}\"", fields[0].1)), "{}", fields[0].1);
         assert!(!page.contains(fields[1].1), "the password came back");
         assert!(page.contains("aria-invalid=\"true\""));
     }
@@ -119,80 +82,42 @@ async fn a_form_cannot_make_an_admin_or_pick_a_plan() {
         ("is_admin", "true"),
         ("subject", "x"),
     ];
-    assert_eq!(
-        eve.form("/sign-up", &fields).await.status(),
-        StatusCode::SEE_OTHER
-    );
-    assert_eq!(
-        house
-            .one::<String>("select role || ' ' || plan_id from account")
-            .await,
-        "member free"
-    );
+    assert_eq!(eve.form("/sign-up", &fields).await.status(), StatusCode::SEE_OTHER);
+    assert_eq!(house.one::<String>("select role || ' ' || plan_id from account").await, "member free");
     assert_eq!(eve.get("/admin").await.status(), StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
 async fn admin_addresses_make_admins_on_loopback_only() {
     let house = TestHouse::new().await;
-    assert_eq!(
-        house
-            .person("admin@example.com")
-            .await
-            .get("/admin")
-            .await
-            .status(),
-        StatusCode::OK
-    );
+    assert_eq!(house.person("admin@example.com").await.get("/admin").await.status(), StatusCode::OK);
 
     let public = TestHouse::with(&[("PUBLIC_URL", "https://chat.example.com")]).await;
     let mut first = public.visitor();
-    let response = first
-        .form(
-            "/sign-up",
-            &[("email", "admin@example.com"), ("password", "correct horse")],
-        )
-        .await;
+    let response = first.form("/sign-up", &[("email", "admin@example.com"), ("password", "correct horse")]).await;
     let cookie = response.headers()["set-cookie"].to_str().unwrap();
     for part in ["__Host-session=", "HttpOnly", "SameSite=Lax", "Secure", "Path=/"] {
         assert!(cookie.contains(part), "{part} in {cookie}");
     }
     assert_eq!(first.get("/admin").await.status(), StatusCode::NOT_FOUND);
     assert!(
-        store::account::make_admin(&public.db, "ADMIN@example.com", time::OffsetDateTime::now_utc())
-            .await
-            .unwrap()
+        store::account::make_admin(&public.db, "ADMIN@example.com", time::OffsetDateTime::now_utc()).await.unwrap()
     );
     assert_eq!(first.get("/admin").await.status(), StatusCode::OK);
-    assert_eq!(
-        public.one::<String>("select action from audit").await,
-        "make_admin"
-    );
+    assert_eq!(public.one::<String>("select action from audit").await, "make_admin");
 }
 
 #[tokio::test]
 async fn another_site_can_change_nothing() {
     let house = TestHouse::new().await;
     let ann = house.person("ann@example.com").await;
-    for (name, value) in [
-        ("sec-fetch-site", "cross-site"),
-        ("sec-fetch-site", "same-site"),
-        ("origin", "https://evil.example"),
-    ] {
-        let response = ann
-            .request("POST", "/sign-out")
-            .header(name, value)
-            .send()
-            .await
-            .unwrap();
+    for (name, value) in
+        [("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site"), ("origin", "https://evil.example")]
+    {
+        let response = ann.request("POST", "/sign-out").header(name, value).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::FORBIDDEN, "{name}: {value}");
     }
     assert_eq!(ann.get("/chat").await.status(), StatusCode::OK);
-    let own = ann
-        .request("POST", "/sign-out")
-        .header("sec-fetch-site", "same-origin")
-        .send()
-        .await
-        .unwrap();
+    let own = ann.request("POST", "/sign-out").header("sec-fetch-site", "same-origin").send().await.unwrap();
     assert_eq!(own.status(), StatusCode::SEE_OTHER);
 }

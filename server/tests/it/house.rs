@@ -15,10 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-#[allow(
-    clippy::disallowed_methods,
-    reason = "tests find their databases where ./dev put them"
-)]
+#[allow(clippy::disallowed_methods, reason = "tests find their databases where ./dev put them")]
 fn env(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} isn't set: run the tests with ./dev test"))
 }
@@ -37,18 +34,8 @@ pub struct TestHouse {
 
 /// Names and values as the environment would have them.
 pub fn config(pairs: &[(&str, &str)]) -> Config {
-    let pairs: Vec<(String, String)> = pairs
-        .iter()
-        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-        .collect();
-    Config::read(&|name| {
-        pairs
-            .iter()
-            .rev()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.clone())
-    })
-    .unwrap()
+    let pairs: Vec<(String, String)> = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    Config::read(&|name| pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.clone())).unwrap()
 }
 
 impl TestHouse {
@@ -62,23 +49,13 @@ impl TestHouse {
         server::telemetry::tls();
         let (base, name) = (env("DATABASE_URL"), format!("test_{}", Uuid::new_v4().simple()));
         let options = PgConnectOptions::from_str(&base).unwrap();
-        let admin = PgPoolOptions::new()
-            .max_connections(1)
-            .connect_with(options.clone())
+        let admin = PgPoolOptions::new().max_connections(1).connect_with(options.clone()).await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("create database {name} template template0")))
+            .execute(&admin)
             .await
             .unwrap();
-        sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
-            "create database {name} template template0"
-        )))
-        .execute(&admin)
-        .await
-        .unwrap();
         admin.close().await;
-        let db = PgPoolOptions::new()
-            .max_connections(4)
-            .connect_with(options.database(&name))
-            .await
-            .unwrap();
+        let db = PgPoolOptions::new().max_connections(4).connect_with(options.database(&name)).await.unwrap();
         let vendor = StandIn::start(([127, 0, 0, 1], 0).into()).await.unwrap();
         let secret = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         let (head, _) = base.rsplit_once('/').unwrap();
@@ -101,21 +78,9 @@ impl TestHouse {
             config.openai_base_url = Some(openai);
             config.openai_api_key = Some(SecretString::from("test-key"));
         }
-        let redis = redis::Client::open(redis_url)
-            .unwrap()
-            .get_multiplexed_async_connection()
-            .await
-            .unwrap();
+        let redis = redis::Client::open(redis_url).unwrap().get_multiplexed_async_connection().await.unwrap();
         let (url, stop, running) = start(config.clone()).await;
-        Self {
-            url,
-            db,
-            vendor,
-            redis,
-            config,
-            stop,
-            running,
-        }
+        Self { url, db, vendor, redis, config, stop, running }
     }
 
     /// Another server of the same house: same databases, same vendor.
@@ -126,23 +91,14 @@ impl TestHouse {
 
     /// A person who isn't signed in.
     pub fn visitor(&self) -> Visitor {
-        let client = Client::builder()
-            .redirect(redirect::Policy::none())
-            .build()
-            .unwrap();
-        Visitor {
-            url: self.url.clone(),
-            client,
-            cookie: None,
-        }
+        let client = Client::builder().redirect(redirect::Policy::none()).build().unwrap();
+        Visitor { url: self.url.clone(), client, cookie: None }
     }
 
     /// A person who has just signed up.
     pub async fn person(&self, email: &str) -> Visitor {
         let mut visitor = self.visitor();
-        let response = visitor
-            .form("/sign-up", &[("email", email), ("password", "correct horse")])
-            .await;
+        let response = visitor.form("/sign-up", &[("email", email), ("password", "correct horse")]).await;
         assert_eq!(response.status(), StatusCode::SEE_OTHER, "{email}");
         visitor
     }
@@ -216,9 +172,7 @@ pub struct Visitor {
 impl Visitor {
     /// A request with the cookie.
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
-        let request = self
-            .client
-            .request(method.parse().unwrap(), format!("{}{path}", self.url));
+        let request = self.client.request(method.parse().unwrap(), format!("{}{path}", self.url));
         match &self.cookie {
             Some(cookie) => request.header(header::COOKIE, cookie),
             None => request,
@@ -255,8 +209,7 @@ impl Visitor {
 
     /// Asks in a new conversation, of the cheapest model of each vendor.
     pub async fn ask(&self, text: &str) -> Response {
-        self.post(&json!({"model": "claude-haiku-4-5", "text": text}))
-            .await
+        self.post(&json!({"model": "claude-haiku-4-5", "text": text})).await
     }
 
     /// Asks, and reads the answer to its end.
@@ -288,12 +241,7 @@ pub struct Reading {
 
 impl Reading {
     pub fn new(response: Response) -> Self {
-        Self {
-            response,
-            parser: SseParser::new(),
-            ready: Default::default(),
-            comments: 0,
-        }
+        Self { response, parser: SseParser::new(), ready: Default::default(), comments: 0 }
     }
 
     /// Reads one chunk of bytes; false at the end.
@@ -301,10 +249,7 @@ impl Reading {
         let Ok(Some(bytes)) = self.response.chunk().await else {
             return false;
         };
-        self.comments += bytes
-            .split(|byte| *byte == b'\n')
-            .filter(|line| line.starts_with(b":"))
-            .count();
+        self.comments += bytes.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b":")).count();
         for event in self.parser.feed(&bytes) {
             let data: Value = serde_json::from_str(&event.data).unwrap();
             let parsed = serde_json::from_value(json!({"event": event.name, "data": data})).unwrap();
@@ -327,13 +272,7 @@ impl Reading {
 pub fn words(events: &[(u64, TurnEvent)]) -> String {
     events
         .iter()
-        .filter_map(|(_, event)| {
-            if let TurnEvent::Delta { text } = event {
-                Some(text.as_str())
-            } else {
-                None
-            }
-        })
+        .filter_map(|(_, event)| if let TurnEvent::Delta { text } = event { Some(text.as_str()) } else { None })
         .collect()
 }
 

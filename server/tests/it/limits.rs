@@ -10,11 +10,7 @@ async fn subject(house: &TestHouse) -> String {
 
 async fn dump(house: &TestHouse) -> Vec<u8> {
     let key = format!("meter:{{{}}}", subject(house).await);
-    redis::cmd("DUMP")
-        .arg(key)
-        .query_async(&mut house.redis.clone())
-        .await
-        .unwrap()
+    redis::cmd("DUMP").arg(key).query_async(&mut house.redis.clone()).await.unwrap()
 }
 
 /// Field notes 1 and 2: sixty-four at once are admitted only as far as their reservations fit, to the one.
@@ -22,32 +18,16 @@ async fn dump(house: &TestHouse) -> Vec<u8> {
 async fn parallel_turns_never_exceed_the_limit_by_reservation() {
     let house = TestHouse::new().await;
     house.limits("free", 1000, 20_000, 1000).await;
-    sqlx::query("update plan set max_output = 256")
-        .execute(&house.db)
-        .await
-        .unwrap();
+    sqlx::query("update plan set max_output = 256").execute(&house.db).await.unwrap();
     let ann = house.person("ann@example.com").await;
     let asked = (0..64).map(|_| ann.ask("{{words:4}}{{hold}} a question of some length"));
     let answers = futures::future::join_all(asked).await;
-    let (granted, refused): (Vec<_>, Vec<_>) = answers
-        .into_iter()
-        .partition(|answer| answer.status() == StatusCode::OK);
+    let (granted, refused): (Vec<_>, Vec<_>) =
+        answers.into_iter().partition(|answer| answer.status() == StatusCode::OK);
     let each: i64 = house.one("select max(reserved_tokens) from ai_usage").await;
-    assert_eq!(
-        granted.len() as i64,
-        (20_000 / each).min(64),
-        "{each} tokens each"
-    );
-    assert!(
-        refused
-            .iter()
-            .all(|answer| answer.status() == StatusCode::TOO_MANY_REQUESTS)
-    );
-    assert!(
-        house
-            .one::<bool>("select sum(reserved_tokens) <= 20000 from ai_usage")
-            .await
-    );
+    assert_eq!(granted.len() as i64, (20_000 / each).min(64), "{each} tokens each");
+    assert!(refused.iter().all(|answer| answer.status() == StatusCode::TOO_MANY_REQUESTS));
+    assert!(house.one::<bool>("select sum(reserved_tokens) <= 20000 from ai_usage").await);
     house.vendor.release();
     for answer in granted {
         events(answer).await;
@@ -63,33 +43,18 @@ async fn a_refusal_writes_nothing_and_says_when() {
     for _ in 0..10 {
         ann.answer("{{words:1}}").await;
     }
-    let (before, rows) = (
-        dump(&house).await,
-        house.one::<i64>("select count(*) from ai_usage").await,
-    );
+    let (before, rows) = (dump(&house).await, house.one::<i64>("select count(*) from ai_usage").await);
     let response = ann.ask("{{words:1}}").await;
     assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
-    let seconds: u64 = response.headers()["retry-after"]
-        .to_str()
-        .unwrap()
-        .parse()
-        .unwrap();
+    let seconds: u64 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     let problem = problem(response).await;
-    assert_eq!(
-        (problem["kind"].as_str(), problem["upgrade"].as_str()),
-        (Some("requests_limit"), Some("pro"))
-    );
+    assert_eq!((problem["kind"].as_str(), problem["upgrade"].as_str()), (Some("requests_limit"), Some("pro")));
     let ms = problem["retry_after_ms"].as_u64().unwrap();
-    assert!(
-        seconds == ms.div_ceil(1000) && (1..=61).contains(&seconds),
-        "{ms} {seconds}"
-    );
+    assert!(seconds == ms.div_ceil(1000) && (1..=61).contains(&seconds), "{ms} {seconds}");
     assert_eq!(dump(&house).await, before);
     assert_eq!(house.one::<i64>("select count(*) from ai_usage").await, rows);
     // refusals are counted beside, by person, kind and hour
-    house
-        .until("select exists (select from refusal_hour where kind = 'requests_limit' and n = 1)")
-        .await;
+    house.until("select exists (select from refusal_hour where kind = 'requests_limit' and n = 1)").await;
 }
 
 /// Field notes 10 and 11: an upgrade counts with the next request, and refills nothing.
@@ -104,13 +69,7 @@ async fn a_new_plan_counts_at_once_and_never_refills() {
     let used = ann.quota().await["tokens"]["used"].as_u64().unwrap();
     house.plan("ann@example.com", "pro").await;
     let quota = ann.quota().await;
-    assert_eq!(
-        (
-            quota["tokens"]["used"].as_u64(),
-            quota["requests"]["remaining"].as_u64()
-        ),
-        (Some(used), Some(90))
-    );
+    assert_eq!((quota["tokens"]["used"].as_u64(), quota["requests"]["remaining"].as_u64()), (Some(used), Some(90)));
     ann.answer("{{words:1}}").await;
     house.plan("ann@example.com", "free").await;
     assert_eq!(ann.ask("hi").await.status(), StatusCode::TOO_MANY_REQUESTS);
@@ -130,22 +89,11 @@ async fn holds_shrink_to_what_is_left_and_the_impossible_is_413() {
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
     let problem = problem(response).await;
     assert_eq!(
-        (
-            problem["kind"].as_str(),
-            problem["max"].as_u64(),
-            problem["upgrade"].as_str()
-        ),
+        (problem["kind"].as_str(), problem["max"].as_u64(), problem["upgrade"].as_str()),
         (Some("too_large"), Some(744), Some("pro"))
     );
-    let estimate: serde_json::Value = ann
-        .request("POST", "/api/estimate")
-        .json(&json!({"text": long}))
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let estimate: serde_json::Value =
+        ann.request("POST", "/api/estimate").json(&json!({"text": long})).send().await.unwrap().json().await.unwrap();
     assert_eq!(estimate["fits"], false);
     assert!(estimate["input_tokens"].as_u64().unwrap() > 2_000);
 }
@@ -159,11 +107,7 @@ async fn lost_meters_are_rebuilt_from_the_ledger() {
     let running = ann.ask("{{words:4}}{{hold}}").await;
     let before = ann.quota().await;
     let key = format!("meter:{{{}}}", subject(&house).await);
-    let removed: i64 = redis::cmd("DEL")
-        .arg(&key)
-        .query_async(&mut house.redis.clone())
-        .await
-        .unwrap();
+    let removed: i64 = redis::cmd("DEL").arg(&key).query_async(&mut house.redis.clone()).await.unwrap();
     assert_eq!(removed, 1);
     let after = ann.quota().await;
     for part in ["limit", "used", "reserved", "remaining"] {
@@ -176,14 +120,10 @@ async fn lost_meters_are_rebuilt_from_the_ledger() {
     house.vendor.release();
     events(running).await;
     let quota = ann.quota().await;
-    let counted: i64 = house.one("select sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens)::bigint from ai_usage").await;
-    assert_eq!(
-        (
-            quota["tokens"]["used"].as_i64(),
-            quota["tokens"]["reserved"].as_i64()
-        ),
-        (Some(counted), Some(0))
-    );
+    let counted: i64 = house
+        .one("select sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens)::bigint from ai_usage")
+        .await;
+    assert_eq!((quota["tokens"]["used"].as_i64(), quota["tokens"]["reserved"].as_i64()), (Some(counted), Some(0)));
 }
 
 #[tokio::test]
@@ -193,10 +133,7 @@ async fn turns_at_once_are_limited_too() {
     let _running = futures::future::join_all((0..2).map(|_| ann.ask("{{words:4}}{{hold}}"))).await;
     let response = ann.ask("hi").await;
     assert_eq!(
-        (
-            response.status(),
-            response.headers()["retry-after"].to_str().unwrap()
-        ),
+        (response.status(), response.headers()["retry-after"].to_str().unwrap()),
         (StatusCode::TOO_MANY_REQUESTS, "2")
     );
     assert_eq!(problem(response).await["kind"], "in_flight_limit");
@@ -206,10 +143,7 @@ async fn turns_at_once_are_limited_too() {
 /// Field note 9: without meters nothing paid runs; pages and history go on.
 #[tokio::test]
 async fn without_redis_nothing_paid_runs() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let house = TestHouse::with(&[("REDIS_URL", "redis://127.0.0.1:1")]).await;
     assert_ne!(closed.port(), 1);
     let ann = house.person("ann@example.com").await;
@@ -218,11 +152,7 @@ async fn without_redis_nothing_paid_runs() {
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(response.headers().contains_key("retry-after"));
     assert_eq!(problem(response).await["kind"], "limits_unavailable");
-    assert!(
-        began.elapsed() < std::time::Duration::from_secs(2),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() < std::time::Duration::from_secs(2), "{:?}", began.elapsed());
     assert!(house.vendor.served().is_empty());
     assert!(ann.text("/chat").await.contains("Limits can't be read"));
     assert_eq!(ann.get("/usage").await.status(), StatusCode::OK);
@@ -242,12 +172,7 @@ async fn no_path_reaches_the_vendor_unadmitted() {
         ("GET", "/api/quota"),
         ("POST", "/api/turns/0193a000-0000-7000-8000-000000000000/stop"),
     ] {
-        let response = nobody
-            .request(method, path)
-            .json(&json!({"text": "hi"}))
-            .send()
-            .await
-            .unwrap();
+        let response = nobody.request(method, path).json(&json!({"text": "hi"})).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{path}");
     }
     assert!(house.vendor.served().is_empty());

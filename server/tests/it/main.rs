@@ -1,11 +1,6 @@
 //! The whole server, over HTTP, with a real Postgres, a real Redis and a vendor on a real socket.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::missing_panics_doc,
-    missing_docs,
-    reason = "a test that can't go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, missing_docs, reason = "a test that can't go on fails")]
 
 mod auth;
 mod chat;

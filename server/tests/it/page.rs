@@ -23,14 +23,9 @@ async fn pages_carry_what_they_need_and_nothing_else() {
     for path in PUBLIC.iter().map(ToString::to_string).chain(paths) {
         let response = admin.get(&path).await;
         assert_eq!(response.status(), StatusCode::OK, "{path}");
-        let policy = response.headers()["content-security-policy"]
-            .to_str()
-            .unwrap()
-            .to_owned();
+        let policy = response.headers()["content-security-policy"].to_str().unwrap().to_owned();
         assert!(
-            policy.contains("style-src 'self'")
-                && policy.contains("'nonce-")
-                && !policy.contains("unsafe-inline"),
+            policy.contains("style-src 'self'") && policy.contains("'nonce-") && !policy.contains("unsafe-inline"),
             "{policy}"
         );
         assert_eq!(response.headers()["cache-control"], "private, no-store");
@@ -45,10 +40,7 @@ async fn pages_carry_what_they_need_and_nothing_else() {
         );
         assert_eq!(page.contains("/pkg/"), path.starts_with("/chat"), "{path}");
         assert_eq!(page.matches("<h1").count(), 1, "{path} has one heading");
-        assert!(
-            page.contains("lang=\"en\"") && page.contains("class=\"skip\""),
-            "{path}"
-        );
+        assert!(page.contains("lang=\"en\"") && page.contains("class=\"skip\""), "{path}");
     }
 }
 
@@ -56,26 +48,15 @@ async fn pages_carry_what_they_need_and_nothing_else() {
 async fn an_address_that_is_not_there_says_so() {
     let house = TestHouse::new().await;
     let ann = house.person("ann@example.com").await;
-    for path in [
-        "/nothing",
-        "/chat/not-an-id",
-        "/chat/0193a000-0000-7000-8000-000000000000",
-    ] {
+    for path in ["/nothing", "/chat/not-an-id", "/chat/0193a000-0000-7000-8000-000000000000"] {
         let response = ann.get(path).await;
         let status = response.status();
         let page = response.text().await.unwrap();
         assert!(page.contains("Nothing here"), "{path}: {page}");
-        assert!(
-            status == StatusCode::NOT_FOUND || path == "/chat/not-an-id",
-            "{path}: {status}"
-        );
+        assert!(status == StatusCode::NOT_FOUND || path == "/chat/not-an-id", "{path}: {status}");
     }
     assert_eq!(
-        ann.get("/api/nothing")
-            .await
-            .json::<serde_json::Value>()
-            .await
-            .unwrap()["problem"]["kind"],
+        ann.get("/api/nothing").await.json::<serde_json::Value>().await.unwrap()["problem"]["kind"],
         "not_found"
     );
 }
@@ -85,18 +66,12 @@ async fn an_address_that_is_not_there_says_so() {
 async fn a_failure_is_an_incident() {
     let house = TestHouse::new().await;
     let ann = house.person("ann@example.com").await;
-    sqlx::query("alter table conversation rename to conversation_gone")
-        .execute(&house.db)
-        .await
-        .unwrap();
+    sqlx::query("alter table conversation rename to conversation_gone").execute(&house.db).await.unwrap();
     for path in ["/chat"] {
         let response = ann.get(path).await;
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR, "{path}");
         let page = response.text().await.unwrap();
-        assert!(
-            page.contains("tell us this number") && !page.contains("relation"),
-            "{page}"
-        );
+        assert!(page.contains("tell us this number") && !page.contains("relation"), "{page}");
     }
 }
 
@@ -104,10 +79,7 @@ async fn a_failure_is_an_incident() {
 #[tokio::test]
 async fn pricing_is_the_plan_table() {
     let house = TestHouse::new().await;
-    sqlx::query("update plan set tokens_per_day = 123456 where plan_id = 'pro'")
-        .execute(&house.db)
-        .await
-        .unwrap();
+    sqlx::query("update plan set tokens_per_day = 123456 where plan_id = 'pro'").execute(&house.db).await.unwrap();
     let page = house.visitor().text("/pricing").await;
     assert!(page.contains("123,456") && page.contains("$20") && page.contains("Claude Opus 4.7"));
 }

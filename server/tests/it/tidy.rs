@@ -35,21 +35,11 @@ fn dependencies(member: &str) -> Vec<String> {
     let text = fs::read_to_string(root().join(member).join("Cargo.toml")).unwrap();
     let manifest: toml::Table = text.parse().unwrap();
     let named = manifest.get("dependencies").and_then(toml::Value::as_table);
-    named
-        .map(|table| table.keys().cloned().collect())
-        .unwrap_or_default()
+    named.map(|table| table.keys().cloned().collect()).unwrap_or_default()
 }
 
-const SHIPPED: [&str; 8] = [
-    "crates/domain",
-    "crates/store",
-    "crates/limits",
-    "crates/relay",
-    "crates/providers",
-    "app",
-    "frontend",
-    "server",
-];
+const SHIPPED: [&str; 8] =
+    ["crates/domain", "crates/store", "crates/limits", "crates/relay", "crates/providers", "app", "frontend", "server"];
 
 /// One door per outside world: only these Cargo.tomls may name these crates.
 #[test]
@@ -68,10 +58,7 @@ fn tidy_each_outside_world_has_one_door() {
     for member in SHIPPED {
         for dependency in dependencies(member) {
             for (name, allowed) in doors {
-                assert!(
-                    dependency != name || allowed.contains(&member),
-                    "{member} names {name}"
-                );
+                assert!(dependency != name || allowed.contains(&member), "{member} names {name}");
             }
         }
     }
@@ -86,16 +73,7 @@ fn tidy_each_outside_world_has_one_door() {
 /// One way: siblings never import each other, nothing imports the server, `limits` stands alone.
 #[test]
 fn tidy_imports_go_one_way() {
-    let ours = [
-        "domain",
-        "store",
-        "limits",
-        "relay",
-        "providers",
-        "app",
-        "frontend",
-        "server",
-    ];
+    let ours = ["domain", "store", "limits", "relay", "providers", "app", "frontend", "server"];
     let allowed = |member: &str| -> Vec<&str> {
         match member {
             "crates/store" | "crates/relay" | "crates/providers" => vec!["domain"],
@@ -106,14 +84,8 @@ fn tidy_imports_go_one_way() {
         }
     };
     for member in SHIPPED {
-        for dependency in dependencies(member)
-            .iter()
-            .filter(|dependency| ours.contains(&dependency.as_str()))
-        {
-            assert!(
-                allowed(member).contains(&dependency.as_str()),
-                "{member} imports {dependency}"
-            );
+        for dependency in dependencies(member).iter().filter(|dependency| ours.contains(&dependency.as_str())) {
+            assert!(allowed(member).contains(&dependency.as_str()), "{member} imports {dependency}");
         }
     }
 }
@@ -121,11 +93,7 @@ fn tidy_imports_go_one_way() {
 #[test]
 fn tidy_features_are_asked_for_once() {
     let needle = concat!("cfg(", "feature");
-    let found: Vec<_> = sources()
-        .into_iter()
-        .filter(|(_, text)| text.contains(needle))
-        .map(|(path, _)| path)
-        .collect();
+    let found: Vec<_> = sources().into_iter().filter(|(_, text)| text.contains(needle)).map(|(path, _)| path).collect();
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].ends_with("app/src/api/mod.rs"));
 }
@@ -133,17 +101,11 @@ fn tidy_features_are_asked_for_once() {
 #[test]
 fn tidy_only_config_reads_the_environment() {
     for (path, text) in sources() {
-        let reads = [concat!("env::", "var"), concat!("env::", "vars")]
-            .iter()
-            .any(|needle| text.contains(needle));
+        let reads = [concat!("env::", "var"), concat!("env::", "vars")].iter().any(|needle| text.contains(needle));
         let may = path.ends_with("server/src/config.rs")
             || path.ends_with("crates/domain/build.rs")
             || path.to_string_lossy().contains("/tests/");
-        assert!(
-            !reads || may || path.to_string_lossy().contains("bench"),
-            "{} reads the environment",
-            path.display()
-        );
+        assert!(!reads || may || path.to_string_lossy().contains("bench"), "{} reads the environment", path.display());
     }
 }
 
@@ -151,14 +113,9 @@ fn tidy_only_config_reads_the_environment() {
 #[test]
 fn tidy_one_caller_of_vendors() {
     for (path, text) in files("server/src", ".rs") {
-        let opens = text.contains("providers::Vendor::")
-            || text.contains("Anthropic::new")
-            || text.contains("OpenAi::new");
-        assert!(
-            !opens || path.ends_with("vendor.rs"),
-            "{} calls a vendor",
-            path.display()
-        );
+        let opens =
+            text.contains("providers::Vendor::") || text.contains("Anthropic::new") || text.contains("OpenAi::new");
+        assert!(!opens || path.ends_with("vendor.rs"), "{} calls a vendor", path.display());
     }
     let vendor = fs::read_to_string(root().join("server/src/vendor.rs")).unwrap();
     let vendor: String = vendor.split_whitespace().collect();
@@ -169,10 +126,7 @@ fn tidy_one_caller_of_vendors() {
 #[test]
 fn tidy_the_brand_stands_in_one_place() {
     let name = "Quotient";
-    for (path, text) in ["app/src", "frontend/src", "server/src"]
-        .iter()
-        .flat_map(|folder| files(folder, ".rs"))
-    {
+    for (path, text) in ["app/src", "frontend/src", "server/src"].iter().flat_map(|folder| files(folder, ".rs")) {
         for (number, line) in text.lines().enumerate() {
             let code = line.split("//").next().unwrap_or("");
             assert!(!code.contains(name), "{}:{}: {line}", path.display(), number + 1);
@@ -191,26 +145,14 @@ fn tidy_styles_have_one_palette() {
         }
     }
     for (path, text) in files("app/src", ".rs") {
-        let has_style = text
-            .lines()
-            .any(|line| !line.trim_start().starts_with("//") && line.contains(concat!(" sty", "le=")));
-        assert!(
-            !has_style || path.ends_with("markdown.rs"),
-            "{} writes a style attribute",
-            path.display()
-        );
+        let has_style =
+            text.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(concat!(" sty", "le=")));
+        assert!(!has_style || path.ends_with("markdown.rs"), "{} writes a style attribute", path.display());
     }
     let sheet = fs::read_to_string(root().join("style/main.css")).unwrap();
     for (path, _) in files("style", ".css") {
-        let name = path
-            .strip_prefix(root().join("style"))
-            .unwrap()
-            .to_string_lossy()
-            .into_owned();
-        assert!(
-            name == "main.css" || sheet.contains(&format!("\"{name}\"")),
-            "main.css doesn't import {name}"
-        );
+        let name = path.strip_prefix(root().join("style")).unwrap().to_string_lossy().into_owned();
+        assert!(name == "main.css" || sheet.contains(&format!("\"{name}\"")), "main.css doesn't import {name}");
     }
 }
 
@@ -219,24 +161,19 @@ fn tidy_styles_have_one_palette() {
 fn tidy_the_environment_is_documented() {
     let config = fs::read_to_string(root().join("server/src/config.rs")).unwrap();
     let example = fs::read_to_string(root().join(".env.example")).unwrap();
-    let quoted =
-        |line: &str| -> Vec<String> { line.split('"').skip(1).step_by(2).map(str::to_owned).collect() };
+    let quoted = |line: &str| -> Vec<String> { line.split('"').skip(1).step_by(2).map(str::to_owned).collect() };
     let body = config.split("#[cfg(test)]").next().unwrap();
     let names: Vec<String> = body
         .lines()
         .flat_map(quoted)
         .filter(|name| {
-            name.len() > 4
-                && name.chars().all(|c| c.is_ascii_uppercase() || c == '_')
-                && !name.starts_with("LEPTOS")
+            name.len() > 4 && name.chars().all(|c| c.is_ascii_uppercase() || c == '_') && !name.starts_with("LEPTOS")
         })
         .collect();
     assert!(names.len() > 10);
     for name in &names {
         assert!(
-            example.lines().any(|line| line
-                .trim_start_matches(['#', ' '])
-                .starts_with(&format!("{name}="))),
+            example.lines().any(|line| line.trim_start_matches(['#', ' ']).starts_with(&format!("{name}="))),
             "{name} isn't in .env.example"
         );
     }

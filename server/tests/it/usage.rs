@@ -25,10 +25,7 @@ async fn usage_and_admin_show_the_ledger() {
     .fetch_one(&house.db)
     .await
     .unwrap();
-    let (tokens, cost) = (
-        Tokens::from_db(row.1).to_string(),
-        Picos::from_usd(row.2).unwrap().to_string(),
-    );
+    let (tokens, cost) = (Tokens::from_db(row.1).to_string(), Picos::from_usd(row.2).unwrap().to_string());
     let own = ann.text("/usage?days=7").await;
     let heaviest = admin.text("/admin?period=7d").await;
     for page in [&own, &heaviest] {
@@ -36,13 +33,8 @@ async fn usage_and_admin_show_the_ledger() {
             assert!(page.contains(&format!(">{number}<")), "{number}");
         }
     }
-    assert!(
-        heaviest.find("ann@example.com") < heaviest.find("tom@example.com"),
-        "the dearest first"
-    );
-    let total = Picos::from_usd(house.one("select sum(cost_usd) from ai_usage").await)
-        .unwrap()
-        .to_string();
+    assert!(heaviest.find("ann@example.com") < heaviest.find("tom@example.com"), "the dearest first");
+    let total = Picos::from_usd(house.one("select sum(cost_usd) from ai_usage").await).unwrap().to_string();
     assert!(heaviest.contains(&format!("<strong>{total}</strong>")));
     assert!(!own.contains("tom@example.com"));
 }
@@ -50,39 +42,18 @@ async fn usage_and_admin_show_the_ledger() {
 #[tokio::test]
 async fn an_admin_sets_a_plan_and_it_is_written_down() {
     let house = TestHouse::new().await;
-    let (mut ann, mut admin) = (
-        house.person("ann@example.com").await,
-        house.person("admin@example.com").await,
-    );
-    let id: uuid::Uuid = house
-        .one("select user_id from account where email = 'ann@example.com'")
-        .await;
+    let (mut ann, mut admin) = (house.person("ann@example.com").await, house.person("admin@example.com").await);
+    let id: uuid::Uuid = house.one("select user_id from account where email = 'ann@example.com'").await;
     let path = format!("/admin/users/{id}/plan");
-    assert_eq!(
-        ann.form(&path, &[("plan", "max")]).await.status(),
-        StatusCode::NOT_FOUND
-    );
-    assert_eq!(
-        admin.form(&path, &[("plan", "gold")]).await.status(),
-        StatusCode::UNPROCESSABLE_ENTITY
-    );
-    assert_eq!(
-        admin.form(&path, &[("plan", "pro")]).await.status(),
-        StatusCode::SEE_OTHER
-    );
+    assert_eq!(ann.form(&path, &[("plan", "max")]).await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(admin.form(&path, &[("plan", "gold")]).await.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(admin.form(&path, &[("plan", "pro")]).await.status(), StatusCode::SEE_OTHER);
     assert_eq!(ann.quota().await["plan"], "pro");
     assert_eq!(
-        house
-            .one::<String>("select action || ' ' || before || ' ' || after from audit")
-            .await,
+        house.one::<String>("select action || ' ' || before || ' ' || after from audit").await,
         "set_plan free pro"
     );
-    assert!(
-        admin
-            .text(&format!("/admin/users/{id}"))
-            .await
-            .contains("ann@example.com")
-    );
+    assert!(admin.text(&format!("/admin/users/{id}")).await.contains("ann@example.com"));
 }
 
 /// To anybody but an admin there is nothing there, page or function.
@@ -95,10 +66,9 @@ async fn the_owner_pages_are_not_there_for_others() {
         for path in ["/admin".to_owned(), format!("/admin/users/{id}")] {
             assert_eq!(visitor.get(&path).await.status(), StatusCode::NOT_FOUND, "{path}");
         }
-        for (name, body) in [
-            ("admin_heaviest", "period=Day&order=Cost".to_owned()),
-            ("admin_person", format!("id={id}")),
-        ] {
+        for (name, body) in
+            [("admin_heaviest", "period=Day&order=Cost".to_owned()), ("admin_person", format!("id={id}"))]
+        {
             let response = visitor
                 .request("POST", &format!("/fn/{name}"))
                 .header("content-type", "application/x-www-form-urlencoded")
@@ -115,31 +85,14 @@ async fn the_owner_pages_are_not_there_for_others() {
 #[tokio::test]
 async fn the_ledger_outlives_the_account() {
     let house = TestHouse::new().await;
-    let (ann, admin) = (
-        house.person("ann@example.com").await,
-        house.person("admin@example.com").await,
-    );
+    let (ann, admin) = (house.person("ann@example.com").await, house.person("admin@example.com").await);
     ann.answer("{{words:30}}").await;
     let cost: Decimal = house.one("select sum(cost_usd) from ai_usage").await;
-    sqlx::query("delete from account where email = 'ann@example.com'")
-        .execute(&house.db)
-        .await
-        .unwrap();
-    assert_eq!(
-        house
-            .one::<Decimal>("select sum(cost_usd) from ai_usage where user_id is null")
-            .await,
-        cost
-    );
+    sqlx::query("delete from account where email = 'ann@example.com'").execute(&house.db).await.unwrap();
+    assert_eq!(house.one::<Decimal>("select sum(cost_usd) from ai_usage where user_id is null").await, cost);
     assert!(admin.text("/admin").await.contains("deleted account"));
     // and signing up again refills nothing
     let again = house.person("ann@example.com").await;
     assert!(again.quota().await["tokens"]["used"].as_u64().unwrap() > 0);
-    assert!(
-        sqlx::query("delete from ai_usage")
-            .execute(&house.db)
-            .await
-            .is_err(),
-        "append-only"
-    );
+    assert!(sqlx::query("delete from ai_usage").execute(&house.db).await.is_err(), "append-only");
 }

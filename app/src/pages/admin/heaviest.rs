@@ -12,10 +12,8 @@ use leptos::prelude::*;
 /// The page.
 #[component]
 pub fn Heaviest() -> impl IntoView {
-    let (period, order) = (
-        Period::parse(visit().query("period").as_deref()),
-        Order::parse(visit().query("by").as_deref()),
-    );
+    let (period, order) =
+        (Period::parse(visit().query("period").as_deref()), Order::parse(visit().query("by").as_deref()));
     let tabs = Period::ALL
         .map(|choice| {
             let href = format!("/admin?period={}&by={}", choice.as_str(), order.as_str());

@@ -13,10 +13,7 @@ use leptos::prelude::*;
 /// The page.
 #[component]
 pub fn Person() -> impl IntoView {
-    let id = visit()
-        .path
-        .strip_prefix("/admin/users/")
-        .and_then(|id| id.parse::<UserId>().ok());
+    let id = visit().path.strip_prefix("/admin/users/").and_then(|id| id.parse::<UserId>().ok());
     let shown = match id {
         Some(id) => loaded(api::admin::person(id), |person| view! { <Shown person/> }).into_any(),
         None => view! { <Refused problem=Problem::not_found("account")/> }.into_any(),
@@ -26,12 +23,7 @@ pub fn Person() -> impl IntoView {
 
 #[component]
 fn Shown(person: PersonView) -> impl IntoView {
-    let PersonView {
-        viewer,
-        created_at,
-        plans,
-        usage,
-    } = person;
+    let PersonView { viewer, created_at, plans, usage } = person;
     let since = created_at.date().to_string();
     let options = plans
         .into_iter()

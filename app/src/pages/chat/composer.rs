@@ -48,11 +48,7 @@ pub(super) fn Composer(
     let options = models
         .into_iter()
         .map(|choice| {
-            let label = if choice.allowed {
-                choice.label
-            } else {
-                format!("{} (larger plan)", choice.label)
-            };
+            let label = if choice.allowed { choice.label } else { format!("{} (larger plan)", choice.label) };
             let picked = choice.name.0 == model.get_untracked();
             view! { <option value=choice.name.0 selected=picked>{label}</option> }
         })

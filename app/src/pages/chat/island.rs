@@ -16,14 +16,8 @@ const STARTERS: [(&str, &str); 4] = [
         "Explain something",
         "Explain how a sliding window differs from a counter that resets at midnight, in four steps.",
     ),
-    (
-        "Compare two things",
-        "Compare renting and buying a bicycle for two years in a table.",
-    ),
-    (
-        "Write some code",
-        "Write a Rust function that splits a text into sentences, with a test.",
-    ),
+    ("Compare two things", "Compare renting and buying a bicycle for two years in a table."),
+    ("Write some code", "Write a Rust function that splits a text into sentences, with a test."),
     ("Sharpen a text", "Make this shorter and clearer: "),
 ];
 
@@ -60,10 +54,7 @@ pub fn Chat(
     /// Past messages.
     children: Children,
 ) -> impl IntoView {
-    let first = models
-        .first()
-        .map(|choice| choice.name.0.clone())
-        .unwrap_or_default();
+    let first = models.first().map(|choice| choice.name.0.clone()).unwrap_or_default();
     let state = State {
         conversation: RwSignal::new(conversation),
         turns: RwSignal::new(Vec::new()),
@@ -184,11 +175,7 @@ impl State {
 
     fn retry(self, text: &str, models: StoredValue<Vec<Choice>>) {
         // A refusal has put the text back into the box, where it may have been changed since.
-        if self
-            .input
-            .get_untracked()
-            .is_some_and(|input| input.value().trim().is_empty())
-        {
+        if self.input.get_untracked().is_some_and(|input| input.value().trim().is_empty()) {
             self.fill(text);
         }
         self.send(models);
@@ -210,11 +197,7 @@ impl State {
         }
         let model = self.model.get_untracked();
         let label = models
-            .with_value(|all| {
-                all.iter()
-                    .find(|choice| choice.name.0 == model)
-                    .map(|choice| choice.label.clone())
-            })
+            .with_value(|all| all.iter().find(|choice| choice.name.0 == model).map(|choice| choice.label.clone()))
             .unwrap_or_default();
         let live = Live::new(TurnId::at(clock::now()), text.clone(), label);
         self.turns.update(|turns| {
@@ -252,10 +235,7 @@ impl State {
         loop {
             while let Some((id, event)) = events.next().await {
                 (last, tries) = (id, 0);
-                let stick = self
-                    .transcript
-                    .get_untracked()
-                    .is_some_and(|element| scroll::is_at_end(&element));
+                let stick = self.transcript.get_untracked().is_some_and(|element| scroll::is_at_end(&element));
                 live.hear(&event);
                 self.hear(&event, live);
                 if stick {
@@ -285,19 +265,12 @@ impl State {
     /// What an event says about everything around the turn.
     fn hear(self, event: &TurnEvent, live: &Live) {
         match event {
-            TurnEvent::Turn {
-                conversation_id,
-                quota,
-                ..
-            } => {
+            TurnEvent::Turn { conversation_id, quota, .. } => {
                 self.quota.set(Some(quota.clone()));
                 if self.conversation.get_untracked().is_none() {
                     self.conversation.set(Some(*conversation_id));
                     draft::keep(None, "");
-                    page::conversation_began(
-                        *conversation_id,
-                        live.question.lines().next().unwrap_or_default(),
-                    );
+                    page::conversation_began(*conversation_id, live.question.lines().next().unwrap_or_default());
                 }
             }
             TurnEvent::Finish { quota, .. } => {
@@ -338,6 +311,8 @@ impl State {
                 }
             });
         }
+        // The card says more than a toast that is still there.
+        self.toast.set(None);
         live.stand.set(Stand::Refused(problem));
         self.go_to_end();
         spawn_local(async move {

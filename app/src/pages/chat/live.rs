@@ -67,22 +67,10 @@ impl Live {
             TurnEvent::Turn { .. } => self.stand.set(Stand::Running),
             TurnEvent::Delta { text } => self.answer.update(|answer| answer.push_str(text)),
             TurnEvent::Reasoning { text } => self.reasoning.update(|reasoning| reasoning.push_str(text)),
-            TurnEvent::Finish {
-                outcome,
-                usage,
-                cost_usd,
-                ..
-            } => {
-                let cost = cost_usd
-                    .parse()
-                    .ok()
-                    .and_then(domain::Picos::from_usd)
-                    .unwrap_or_default();
+            TurnEvent::Finish { outcome, usage, cost_usd, .. } => {
+                let cost = cost_usd.parse().ok().and_then(domain::Picos::from_usd).unwrap_or_default();
                 let used = format!("{} tokens · {cost}", usage.counted());
-                self.stand.set(Stand::Ended {
-                    outcome: *outcome,
-                    used,
-                });
+                self.stand.set(Stand::Ended { outcome: *outcome, used });
             }
             TurnEvent::Failed { problem } => self.stand.set(Stand::Failed(problem.clone())),
         }
@@ -98,23 +86,12 @@ pub(super) fn LiveTurn(
     #[prop(into)]
     on_retry: Callback<String>,
 ) -> impl IntoView {
-    let Live {
-        question,
-        model,
-        answer,
-        reasoning,
-        stand,
-        left_ms,
-        ..
-    } = turn;
+    let Live { question, model, answer, reasoning, stand, left_ms, .. } = turn;
     let (stand, left_ms) = (RwSignal::from(stand), RwSignal::from(left_ms));
     let (answer, reasoning) = (RwSignal::from(answer), RwSignal::from(reasoning));
     let at = Signal::derive(move || match stand.get() {
         // The wait shrinks as the clock goes on: the sum stays, so it is worked out once.
-        Stand::Refused(Problem {
-            retry_after_ms: Some(ms),
-            ..
-        }) if ms > 60_000 => clock::time_in(ms),
+        Stand::Refused(Problem { retry_after_ms: Some(ms), .. }) if ms > 60_000 => clock::time_in(ms),
         _ => String::new(),
     });
     let again = question.clone();
@@ -151,8 +128,10 @@ pub(super) fn LiveTurn(
     }
     };
     let thought = move || {
-        (!reasoning.read().is_empty()).then(|| view! {
-            <details class="reasoning"><summary>"Reasoning"</summary><p>{move || reasoning.get()}</p></details>
+        (!reasoning.read().is_empty()).then(|| {
+            view! {
+                <details class="reasoning"><summary>"Reasoning"</summary><p>{move || reasoning.get()}</p></details>
+            }
         })
     };
     let busy = Memo::new(move |_| matches!(stand.get(), Stand::Waiting | Stand::Running));
@@ -169,11 +148,7 @@ pub(super) fn LiveTurn(
 /// What a toast says when little is left.
 pub(super) fn low(quota: &domain::Quota) -> Option<String> {
     if quota.requests_low() {
-        let back = quota
-            .requests
-            .reset_ms
-            .map(|ms| format!("; all return in {}", wait(ms)))
-            .unwrap_or_default();
+        let back = quota.requests.reset_ms.map(|ms| format!("; all return in {}", wait(ms))).unwrap_or_default();
         return Some(match quota.requests.remaining {
             0 => format!("No requests left this minute{back}."),
             1 => format!("1 request left this minute{back}."),
@@ -181,14 +156,8 @@ pub(super) fn low(quota: &domain::Quota) -> Option<String> {
         });
     }
     quota.tokens_low().then(|| {
-        let back = quota
-            .tokens
-            .next_free_ms
-            .map(|ms| format!("; some return at {}", clock::time_in(ms)))
-            .unwrap_or_default();
-        format!(
-            "{} tokens left today{back}.",
-            domain::Tokens(quota.tokens.remaining)
-        )
+        let back =
+            quota.tokens.next_free_ms.map(|ms| format!("; some return at {}", clock::time_in(ms))).unwrap_or_default();
+        format!("{} tokens left today{back}.", domain::Tokens(quota.tokens.remaining))
     })
 }

@@ -26,29 +26,18 @@ pub fn ChatPage() -> impl IntoView {
         None => loaded(api::conversation::open(None), |view| view! { <Shown view/> }).into_any(),
         Some(Ok(id)) => loaded(api::conversation::open(Some(id)), |view| view! { <Shown view/> }).into_any(),
         Some(Err(_)) => {
-            view! { <Frame title="Nothing here"><Refused problem=Problem::not_found("conversation")/></Frame> }.into_any()
+            view! { <Frame title="Nothing here"><Refused problem=Problem::not_found("conversation")/></Frame> }
+                .into_any()
         }
     }
 }
 
 #[component]
 fn Shown(view: ChatView) -> impl IntoView {
-    let ChatView {
-        listed,
-        open,
-        messages,
-        running,
-        models,
-        quota,
-    } = view;
-    let title = open
-        .as_ref()
-        .map_or_else(|| "New conversation".to_owned(), |open| open.title.clone());
+    let ChatView { listed, open, messages, running, models, quota } = view;
+    let title = open.as_ref().map_or_else(|| "New conversation".to_owned(), |open| open.title.clone());
     let id = open.as_ref().map(|open| open.id);
-    let name = visit()
-        .viewer
-        .map(|viewer| viewer.display_name().to_owned())
-        .unwrap_or_default();
+    let name = visit().viewer.map(|viewer| viewer.display_name().to_owned()).unwrap_or_default();
     let delete = id.map(|id| {
         view! {
             <details class="confirm">

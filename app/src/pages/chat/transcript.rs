@@ -21,10 +21,7 @@ pub fn Past(
                 MessageStatus::Failed => Some("Broke off"),
             };
             let model = message.model.map(|model| model.0).unwrap_or_default();
-            let used = message
-                .tokens
-                .zip(message.cost)
-                .map(|(tokens, cost)| format!("{tokens} tokens · {cost}"));
+            let used = message.tokens.zip(message.cost).map(|(tokens, cost)| format!("{tokens} tokens · {cost}"));
             view! {
                 <article class="answer" aria-label="Answer">
                     <Markdown text=Signal::stored(message.text)/>
