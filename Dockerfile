@@ -9,7 +9,8 @@ RUN version=$(awk '$3 == "\"wasm-bindgen\"" { getline; gsub(/"/, "", $3); print 
  && cargo install --locked "wasm-bindgen-cli@$version" \
  && CARGO_PROFILE_DEV_DEBUG=0 cargo install --locked --debug cargo-leptos@0.3.11 --features no_downloads
 COPY . .
-RUN cargo leptos build --release --precompress && cp -r style target/site/
+RUN cargo leptos build --release --precompress && cp -r style target/site/ \
+ && find target/site/style -name '*.css' -exec gzip -k9 {} +
 
 FROM debian:bookworm-slim
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/* \
@@ -20,6 +21,5 @@ COPY --from=build /src/target/site site
 USER quotient
 ENV SITE_ROOT=/app/site LISTEN_ADDR=0.0.0.0:3000
 EXPOSE 3000
-# Longer than the drain.
 STOPSIGNAL SIGTERM
 CMD ["quotient"]

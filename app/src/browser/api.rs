@@ -11,6 +11,12 @@ pub fn offline() -> Problem {
     Problem::new(ProblemKind::Internal, "The connection broke. Check it, then try again; your draft is kept.")
 }
 
+/// Whether a problem is that nothing came back.
+#[must_use]
+pub fn is_offline(problem: &Problem) -> bool {
+    problem.kind == ProblemKind::Internal && problem.incident.is_none()
+}
+
 async fn fetch(method: &str, url: &str, body: Option<&str>) -> Result<Response, JsValue> {
     let init = RequestInit::new();
     init.set_method(method);

@@ -14,19 +14,19 @@ pub fn copy_code(event: &Event) {
     };
     let code = button.closest(".code").ok().flatten().and_then(|block| block.query_selector("code").ok()?);
     if let Some(text) = code.and_then(|code| code.text_content()) {
-        copy(&text);
-        say_copied(button);
+        leptos::task::spawn_local(async move {
+            if copy(&text).await.is_some() {
+                say_copied(button);
+            }
+        });
     }
 }
 
-/// Puts a text on the clipboard; where the browser forbids it, nothing happens.
-pub fn copy(text: &str) {
-    if let Some(window) = web_sys::window() {
-        let writing = window.navigator().clipboard().write_text(text);
-        leptos::task::spawn_local(async move {
-            let _ = wasm_bindgen_futures::JsFuture::from(writing).await;
-        });
-    }
+/// Puts a text on the clipboard; none where the browser has none for us (plain http) or forbids it.
+async fn copy(text: &str) -> Option<()> {
+    let navigator = web_sys::window()?.navigator();
+    js_sys::Reflect::get(&navigator, &"clipboard".into()).ok().filter(|clipboard| !clipboard.is_undefined())?;
+    wasm_bindgen_futures::JsFuture::from(navigator.clipboard().write_text(text)).await.ok().map(drop)
 }
 
 fn say_copied(button: HtmlElement) {

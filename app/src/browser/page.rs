@@ -1,7 +1,7 @@
 //! The address, the title and the sidebar, when a turn begins a conversation.
 
 use domain::ConversationId;
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::JsValue;
 use web_sys::HtmlElement;
 
 /// Gives a new conversation its address and its line in the sidebar, without leaving the page.
@@ -12,6 +12,10 @@ pub fn conversation_began(id: ConversationId, title: &str) {
         let _ = history.replace_state_with_url(&JsValue::NULL, "", Some(&href));
     }
     if let Some(document) = window.document() {
+        document.set_title(&format!("{title} · {}", domain::brand::NAME));
+        if let Ok(Some(heading)) = document.query_selector(".chat-bar h1") {
+            heading.set_text_content(Some(title));
+        }
         let _ = add_line(&document, &href, title);
     }
 }
@@ -28,7 +32,7 @@ fn add_line(document: &web_sys::Document, href: &str, title: &str) -> Result<(),
     list.prepend_with_node_1(&item)
 }
 
-/// Whether the person asked for less motion or not, focus belongs in the composer when a page opens on a desktop.
+/// Focus belongs in the composer when a page opens, but not where that opens a keyboard over it.
 pub fn focus(element: &HtmlElement) {
     let is_touch = web_sys::window().is_some_and(|window| window.navigator().max_touch_points() > 0);
     if !is_touch {
@@ -36,7 +40,17 @@ pub fn focus(element: &HtmlElement) {
     }
 }
 
-/// Sends a form as its own button would.
-pub fn submit(form: &web_sys::HtmlFormElement) {
-    let _ = form.unchecked_ref::<web_sys::HtmlFormElement>().request_submit();
+/// What a select shows now; none where it shows nothing.
+#[must_use]
+pub fn value_of(id: &str) -> Option<String> {
+    let element = web_sys::window()?.document()?.get_element_by_id(id)?;
+    let value = js_sys::Reflect::get(&element, &"value".into()).ok()?.as_string()?;
+    Some(value).filter(|value| !value.is_empty())
+}
+
+/// Reads the page again: what ended while we were away stands in the transcript.
+pub fn reload() {
+    if let Some(window) = web_sys::window() {
+        let _ = window.location().reload();
+    }
 }

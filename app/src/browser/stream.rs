@@ -3,8 +3,11 @@
 use super::api;
 use domain::sse::{SseEvent, SseParser};
 use domain::{ConversationId, ModelName, Problem, TurnEvent, TurnId};
+use futures::future::{Either, select};
 use futures::{Stream, StreamExt, stream};
+use gloo_timers::future::TimeoutFuture;
 use serde::Serialize;
+use std::pin::pin;
 use wasm_bindgen::JsCast;
 use web_sys::Response;
 
@@ -38,14 +41,20 @@ pub async fn resume(turn: TurnId, after: u64) -> Result<impl Stream<Item = (u64,
     Ok(events(&api::send("GET", &format!("/api/turns/{turn}/events?after={after}"), None).await?))
 }
 
+/// The server is never silent for so long: it sends a heartbeat every ten seconds.
+const SILENCE_MS: u32 = 30_000;
+
 fn events(response: &Response) -> impl Stream<Item = (u64, TurnEvent)> + use<> {
-    let mut parser = SseParser::new();
     let bytes = response.body().map(|body| wasm_streams::ReadableStream::from_raw(body.unchecked_into()).into_stream());
-    let chunks = stream::iter(bytes).flatten().take_while(|chunk| std::future::ready(chunk.is_ok()));
-    chunks.flat_map(move |chunk| {
-        let bytes = chunk.map(|chunk| js_sys::Uint8Array::new(&chunk).to_vec()).unwrap_or_default();
-        stream::iter(parser.feed(&bytes).iter().filter_map(read).collect::<Vec<_>>())
+    stream::unfold((bytes, SseParser::new()), async |(bytes, mut parser)| {
+        let mut bytes = bytes?;
+        let silence = pin!(TimeoutFuture::new(SILENCE_MS));
+        // A connection that broke without a word looks like silence; the reader takes the turn up again.
+        let Either::Left((Some(Ok(chunk)), _)) = select(bytes.next(), silence).await else { return None };
+        let events: Vec<_> = parser.feed(&js_sys::Uint8Array::new(&chunk).to_vec()).iter().filter_map(read).collect();
+        Some((stream::iter(events), (Some(bytes), parser)))
     })
+    .flatten()
 }
 
 fn read(event: &SseEvent) -> Option<(u64, TurnEvent)> {

@@ -79,7 +79,7 @@ impl Track {
         );
         let left = format!("{} left", Tokens(self.remaining));
         view! {
-            <div class="track" class:low=self.low title=exact.clone() tabindex="0" role="meter" aria-label=self.name
+            <div class="track" class:low=self.low tabindex="0" role="meter" aria-label=self.name
                 aria-valuemin="0" aria-valuemax=self.limit.to_string() aria-valuenow=self.remaining.to_string() aria-valuetext=exact.clone()>
                 <span class="label"><span class="name">{self.name}</span> <span class="left">{left}</span></span>
                 <svg viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true">

@@ -45,15 +45,15 @@ pub fn RefusalCard(
         matches!(problem.kind, ProblemKind::TokensLimit | ProblemKind::TooLarge),
     );
     let upgrade = problem.upgrade.map(|plan| {
-        view! { <a class="button small secondary" href=format!("/pricing?plan={plan}")>"See a plan that allows it"</a> }
+        view! { <a class="button small secondary" href=format!("/pricing?plan={plan}#{plan}")>"See a plan that allows it"</a> }
     });
     let sign_in = (problem.kind == ProblemKind::SignInRequired)
         .then(|| view! { <a class="button small" href="/sign-in">"Sign in"</a> });
     let waiting = move || left_ms.get().is_some_and(|ms| ms > 0);
     view! {
-        <section class="refusal" role="alert" data-kind=format!("{:?}", problem.kind)>
-            <h2><Draw icon/>{heading}</h2>
-            <p>{problem.message}</p>
+        <section class="refusal">
+            // Only what doesn't tick is announced.
+            <div role="alert"><h2><Draw icon/>{heading}</h2><p>{problem.message}</p></div>
             {move || left_ms.get().map(|ms| {
                 let clock = at.get();
                 if ms == 0 {

@@ -57,7 +57,7 @@ pub fn Home() -> impl IntoView {
             </section>
             <section class="section questions">
                 <h2>"Questions"</h2>
-                <details><summary>"When do my tokens come back?"</summary><p>"Exactly 24 hours after you used them, within a quarter of an hour, piece by piece. Nothing resets at midnight, and the meter says when the next piece returns."</p></details>
+                <details><summary>"When do my tokens come back?"</summary><p>"Piece by piece, 24 hours after you used each, give or take a quarter of an hour. Nothing resets at midnight, and the meter says when the next piece returns."</p></details>
                 <details><summary>"What happens when I reach the limit?"</summary><p>"Your draft is kept, a card says when this very message fits, counting down, and you can wait, shorten it, pick another model or a larger plan."</p></details>
                 <details><summary>"Am I charged for an answer that broke off?"</summary><p>"You are counted for what the model wrote until then, and never for more. The part that came is kept, marked, and you can try again."</p></details>
                 <details><summary>"Does deleting a conversation give tokens back?"</summary><p>"No. It removes the words and nothing else."</p></details>

@@ -37,7 +37,12 @@ pub fn Offers(
             let mine = viewer.as_ref().is_some_and(|viewer| viewer.plan.id == plan.id);
             let is_meant = meant.as_deref() == Some(plan.id.0.as_str());
             let action = match &viewer {
-                None => view! { <a class="button secondary" href="/sign-up">"Start free"</a> }.into_any(),
+                None if plan.monthly_cents == 0 => {
+                    view! { <a class="button" href="/sign-up">"Start free"</a> }.into_any()
+                }
+                None => {
+                    view! { <a class="button secondary" href="/sign-up">"Start free, upgrade later"</a> }.into_any()
+                }
                 Some(_) if mine => view! { <p class="mine"><Draw icon=Icon::Check/>"Your plan"</p> }.into_any(),
                 Some(viewer) if plan.sort > viewer.plan.sort => {
                     let subject = format!("mailto:{}?subject=Plan%20{}", domain::brand::SUPPORT_EMAIL, plan.id);

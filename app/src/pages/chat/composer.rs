@@ -44,7 +44,8 @@ pub(super) fn Composer(
             on_send.run(());
         }
     };
-    let is_demo = models.iter().any(|choice| choice.is_demo);
+    let demo: Vec<String> = models.iter().filter(|choice| choice.is_demo).map(|choice| choice.name.0.clone()).collect();
+    let is_demo = move || demo.contains(&model.get());
     let options = models
         .into_iter()
         .map(|choice| {
@@ -61,7 +62,7 @@ pub(super) fn Composer(
             <div class="composer-foot">
                 <label class="unseen" for="model">"Model"</label>
                 <select id="model" on:change=move |event| model.set(event_target_value(&event))>{options}</select>
-                {is_demo.then(|| view! { <span class="tag">"demo model"</span> })}
+                {move || is_demo().then(|| view! { <span class="tag">"demo model"</span> })}
                 <Meter quota back_at/>
                 {move || if running.get() {
                     view! { <button type="button" class="send" aria-label="Stop" on:click=move |_| on_stop.run(())><Draw icon=Icon::Square/></button> }.into_any()

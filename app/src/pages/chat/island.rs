@@ -103,7 +103,7 @@ pub fn Chat(
                     {children()}
                     {greeting}
                     <For each=move || state.turns.get() key=|turn| turn.id let:turn>
-                        {view! { <LiveTurn turn on_retry=move |text: String| state.retry(&text, labels)/> }.into_any()}
+                        {view! { <LiveTurn turn on_retry=move |(text, was_refused): (String, bool)| state.retry(&text, was_refused, labels)/> }.into_any()}
                     </For>
                 </div>
             </div>
@@ -114,7 +114,7 @@ pub fn Chat(
                     can_send=state.has_text quota=state.quota back_at on_type=move |()| state.typed() on_send=send on_stop=move |()| state.stop()/>
             }
             .into_any()}
-            <Toast text=state.toast on_close=move |()| state.toast.set(None) on_hover=move |on| state.hovered.set(on)/>
+            <Toast text=state.toast on_close=move |()| state.close_toast() on_hover=move |on| state.hovered.set(on)/>
         </div>
     }
 }
@@ -129,6 +129,10 @@ impl State {
             input.set_value(&kept);
         }
         self.typed();
+        // The browser may have kept another choice than the first.
+        if let Some(picked) = page::value_of("model") {
+            self.model.set(picked);
+        }
         page::focus(&input);
         self.go_to_end();
         if let Some((turn, model)) = running
@@ -140,17 +144,14 @@ impl State {
             spawn_local(async move {
                 match stream::resume(turn, 0).await {
                     Ok(events) => self.follow(&live, events).await,
-                    Err(_) => self.turns.update(|turns| turns.retain(|other| other.id != turn)),
+                    Err(problem) if matches!(problem.status(), 404 | 410) => page::reload(),
+                    Err(_) => self.follow(&live, futures::stream::empty()).await,
                 }
                 self.running.set(None);
             });
         }
         let handle = window_event_listener(leptos::ev::focus, move |_| {
-            spawn_local(async move {
-                if let Some(quota) = api::quota().await {
-                    self.quota.set(Some(quota));
-                }
-            });
+            spawn_local(self.refresh());
         });
         on_cleanup(move || handle.remove());
     }
@@ -173,12 +174,9 @@ impl State {
         self.typed();
     }
 
-    fn retry(self, text: &str, models: StoredValue<Vec<Choice>>) {
-        // A refusal has put the text back into the box, where it may have been changed since.
-        if self.input.get_untracked().is_some_and(|input| input.value().trim().is_empty()) {
-            self.fill(text);
-        }
-        self.send(models);
+    /// A refusal has put its words back into the box, where they may have been changed since; a failure hasn't.
+    fn retry(self, text: &str, was_refused: bool, models: StoredValue<Vec<Choice>>) {
+        if was_refused { self.send(models) } else { self.submit(text.to_owned(), models) }
     }
 
     fn stop(self) {
@@ -188,11 +186,18 @@ impl State {
     }
 
     fn send(self, models: StoredValue<Vec<Choice>>) {
-        let Some(input) = self.input.get_untracked() else {
-            return;
-        };
+        let Some(input) = self.input.get_untracked() else { return };
         let text = input.value().trim().to_owned();
         if text.is_empty() || self.running.get_untracked().is_some() {
+            return;
+        }
+        input.set_value("");
+        self.has_text.set(false);
+        self.submit(text, models);
+    }
+
+    fn submit(self, text: String, models: StoredValue<Vec<Choice>>) {
+        if self.running.get_untracked().is_some() {
             return;
         }
         let model = self.model.get_untracked();
@@ -206,8 +211,6 @@ impl State {
             turns.push(live.clone());
         });
         self.running.set(Some(live.id));
-        input.set_value("");
-        self.has_text.set(false);
         self.announced.set(String::new());
         self.go_to_end();
         spawn_local(async move {
@@ -217,9 +220,18 @@ impl State {
                 text: &text,
                 turn_id: live.id,
             };
-            match stream::ask(&question).await {
+            let mut asked = stream::ask(&question).await;
+            // Nothing came back: whether it arrived nobody knows, and the same id makes asking again harmless.
+            for tries in 0..4 {
+                if !asked.as_ref().is_err_and(api::is_offline) {
+                    break;
+                }
+                TimeoutFuture::new(1_000 << tries).await;
+                asked = stream::ask(&question).await;
+            }
+            match asked {
                 Ok(events) => {
-                    draft::keep(self.conversation.get_untracked(), "");
+                    self.typed();
                     self.follow(&live, events).await;
                 }
                 Err(problem) => self.refused(&live, problem),
@@ -253,10 +265,8 @@ impl State {
             TimeoutFuture::new(500 * (1 << tries)).await;
             match stream::resume(live.id, last).await {
                 Ok(resumed) => events = resumed.boxed_local(),
-                Err(problem) if problem.status() == 410 || problem.status() == 404 => {
-                    live.stand.set(Stand::Failed(problem));
-                    return;
-                }
+                // It has ended meanwhile: the transcript has it.
+                Err(problem) if matches!(problem.status(), 404 | 410) => return page::reload(),
                 Err(_) => events = futures::stream::empty().boxed_local(),
             }
         }
@@ -270,6 +280,7 @@ impl State {
                 if self.conversation.get_untracked().is_none() {
                     self.conversation.set(Some(*conversation_id));
                     draft::keep(None, "");
+                    self.typed();
                     page::conversation_began(*conversation_id, live.question.lines().next().unwrap_or_default());
                 }
             }
@@ -282,11 +293,7 @@ impl State {
             }
             TurnEvent::Failed { problem } => {
                 self.announced.set(problem.message.clone());
-                spawn_local(async move {
-                    if let Some(quota) = api::quota().await {
-                        self.quota.set(Some(quota));
-                    }
-                });
+                spawn_local(self.refresh());
             }
             TurnEvent::Delta { .. } | TurnEvent::Reasoning { .. } => {}
         }
@@ -294,32 +301,44 @@ impl State {
 
     /// The turn was never begun: its words go back into the box, and the card counts down.
     fn refused(self, live: &Live, problem: Problem) {
-        if let Some(input) = self.input.get_untracked()
-            && input.value().is_empty()
-        {
-            input.set_value(&live.question);
+        if let Some(input) = self.input.get_untracked() {
+            let words = match input.value() {
+                typed if typed.trim().is_empty() => live.question.clone(),
+                typed => format!("{}\n\n{typed}", live.question),
+            };
+            input.set_value(&words);
             self.typed();
         }
-        let left = live.left_ms.clone();
+        let (left, id) = (live.left_ms.clone(), live.id);
         if let Some(ms) = problem.retry_after_ms {
             let until = clock::now_ms() + ms;
             left.set(Some(ms));
             spawn_local(async move {
-                while left.get_untracked().is_some_and(|ms| ms > 0) {
+                let stands = || self.turns.read_untracked().iter().any(|turn| turn.id == id);
+                while stands() && left.get_untracked().is_some_and(|ms| ms > 0) {
                     TimeoutFuture::new(250).await;
                     left.set(Some(until.saturating_sub(clock::now_ms())));
                 }
+                self.refresh().await;
             });
         }
         // The card says more than a toast that is still there.
-        self.toast.set(None);
+        self.close_toast();
         live.stand.set(Stand::Refused(problem));
         self.go_to_end();
-        spawn_local(async move {
-            if let Some(quota) = api::quota().await {
-                self.quota.set(Some(quota));
-            }
-        });
+        spawn_local(self.refresh());
+    }
+
+    async fn refresh(self) {
+        if let Some(quota) = api::quota().await {
+            self.quota.set(Some(quota));
+        }
+    }
+
+    fn close_toast(self) {
+        // A toast that goes from under the pointer reports no leaving.
+        self.hovered.set(false);
+        self.toast.set(None);
     }
 
     /// Shows a toast for six seconds, longer while the pointer is on it.
@@ -331,7 +350,7 @@ impl State {
                 TimeoutFuture::new(500).await;
             }
             if self.toast.get_untracked() == Some(text) {
-                self.toast.set(None);
+                self.close_toast();
             }
         });
     }

@@ -84,18 +84,19 @@ pub(super) fn LiveTurn(
     turn: Live,
     /// Send this text again.
     #[prop(into)]
-    on_retry: Callback<String>,
+    on_retry: Callback<(String, bool)>,
 ) -> impl IntoView {
     let Live { question, model, answer, reasoning, stand, left_ms, .. } = turn;
     let (stand, left_ms) = (RwSignal::from(stand), RwSignal::from(left_ms));
     let (answer, reasoning) = (RwSignal::from(answer), RwSignal::from(reasoning));
-    let at = Signal::derive(move || match stand.get() {
-        // The wait shrinks as the clock goes on: the sum stays, so it is worked out once.
+    let at = Memo::new(move |_| match stand.get() {
+        // Worked out once, when the refusal came.
         Stand::Refused(Problem { retry_after_ms: Some(ms), .. }) if ms > 60_000 => clock::time_in(ms),
         _ => String::new(),
     });
-    let again = question.clone();
-    let retry = Callback::new(move |()| on_retry.run(again.clone()));
+    let (again, has_question) = (question.clone(), !question.is_empty());
+    let retry =
+        Callback::new(move |()| on_retry.run((again.clone(), matches!(stand.get_untracked(), Stand::Refused(_)))));
     let was_refused = Memo::new(move |_| matches!(stand.get(), Stand::Refused(_)));
     let said = (!question.is_empty()).then(|| {
         let question = question.clone();
@@ -104,7 +105,8 @@ pub(super) fn LiveTurn(
     let foot = move || {
         match stand.get() {
         Stand::Waiting => view! { <p class="thinking" aria-hidden="true"><span class="caret"></span></p> }.into_any(),
-        Stand::Running => view! { <span class="caret" aria-hidden="true"></span> }.into_any(),
+        // The caret stands behind the last word, by the style sheet.
+        Stand::Running => (move || answer.read().is_empty().then(|| view! { <span class="caret" aria-hidden="true"></span> })).into_any(),
         Stand::Ended { outcome, used } => {
             let note = match outcome {
                 Outcome::Stopped => Some("Stopped"),
@@ -120,7 +122,7 @@ pub(super) fn LiveTurn(
         Stand::Failed(problem) => view! {
             <div class="note broke" role="alert">
                 <Draw icon=Icon::Danger/><span>{problem.message}</span>
-                <button type="button" class="secondary small" on:click=move |_| retry.run(())><Draw icon=Icon::Retry/>"Try again"</button>
+                {has_question.then(|| view! { <button type="button" class="secondary small" on:click=move |_| retry.run(())><Draw icon=Icon::Retry/>"Try again"</button> })}
             </div>
         }
         .into_any(),
@@ -148,7 +150,8 @@ pub(super) fn LiveTurn(
 /// What a toast says when little is left.
 pub(super) fn low(quota: &domain::Quota) -> Option<String> {
     if quota.requests_low() {
-        let back = quota.requests.reset_ms.map(|ms| format!("; all return in {}", wait(ms))).unwrap_or_default();
+        let back =
+            quota.requests.reset_ms.map(|ms| format!("; all return in {}", wait(ms.min(60_000)))).unwrap_or_default();
         return Some(match quota.requests.remaining {
             0 => format!("No requests left this minute{back}."),
             1 => format!("1 request left this minute{back}."),

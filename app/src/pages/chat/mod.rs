@@ -35,6 +35,7 @@ pub fn ChatPage() -> impl IntoView {
 #[component]
 fn Shown(view: ChatView) -> impl IntoView {
     let ChatView { listed, open, messages, running, models, quota } = view;
+    let labels = StoredValue::new(models.clone());
     let title = open.as_ref().map_or_else(|| "New conversation".to_owned(), |open| open.title.clone());
     let id = open.as_ref().map(|open| open.id);
     let name = visit().viewer.map(|viewer| viewer.display_name().to_owned()).unwrap_or_default();
@@ -62,7 +63,7 @@ fn Shown(view: ChatView) -> impl IntoView {
                 </header>
                 {view! {
                     <Chat conversation=id name running models quota>
-                        {messages.into_iter().map(|message| view! { <Past message/> }).collect_view().into_any()}
+                        {messages.into_iter().map(|message| view! { <Past message models=labels/> }).collect_view().into_any()}
                     </Chat>
                 }
                 .into_any()}

@@ -1,5 +1,6 @@
 //! Words that were said before the page was drawn.
 
+use crate::api::conversation::Choice;
 use crate::components::icon::{Draw, Icon};
 use crate::components::markdown::Markdown;
 use domain::{Message, MessageStatus, Role};
@@ -10,6 +11,8 @@ use leptos::prelude::*;
 pub fn Past(
     /// The message.
     message: Message,
+    /// What can be asked now: gives models the names that people read.
+    models: StoredValue<Vec<Choice>>,
 ) -> impl IntoView {
     match message.role {
         Role::User => view! { <Said text=message.text/> }.into_any(),
@@ -20,7 +23,12 @@ pub fn Past(
                 MessageStatus::Truncated => Some("Reached its longest length"),
                 MessageStatus::Failed => Some("Broke off"),
             };
-            let model = message.model.map(|model| model.0).unwrap_or_default();
+            let model = message.model.map(|name| {
+                let label = |all: &Vec<Choice>| {
+                    all.iter().find(|choice| choice.name == name).map(|choice| choice.label.clone())
+                };
+                models.with_value(label).unwrap_or(name.0)
+            });
             let used = message.tokens.zip(message.cost).map(|(tokens, cost)| format!("{tokens} tokens · {cost}"));
             view! {
                 <article class="answer" aria-label="Answer">
