@@ -9,8 +9,7 @@ RUN version=$(awk '$3 == "\"wasm-bindgen\"" { getline; gsub(/"/, "", $3); print 
  && cargo install --locked "wasm-bindgen-cli@$version" \
  && CARGO_PROFILE_DEV_DEBUG=0 cargo install --locked --debug cargo-leptos@0.3.11 --features no_downloads
 COPY . .
-RUN cargo leptos build --release --precompress && cp -r style target/site/ \
- && find target/site/style -name '*.css' -exec gzip -k9 {} +
+RUN cargo leptos build --release --precompress
 
 FROM debian:bookworm-slim
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/* \

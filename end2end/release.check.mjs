@@ -16,7 +16,10 @@ test('the release is served as production serves it', { timeout: 60_000 }, async
   assert.equal(file.headers.get('content-encoding'), 'br');
   assert.match(file.headers.get('cache-control'), /immutable/);
   assert.equal(file.headers.get('content-type'), 'application/wasm');
-  assert.equal((await fetch(`${house.url}/style/main.css`)).status, 200);
+  const [, css] = page.match(/href="(\/pkg\/quotient\.[\w-]+\.css)"/) ?? assert.fail('the style has a name by its content');
+  const style = await fetch(house.url + css);
+  assert.match(style.headers.get('cache-control'), /immutable/);
+  assert.doesNotMatch(await style.text(), /@import/, 'one file');
   assert.equal((await fetch(`${house.url}/healthz`)).status, 200);
   assert.equal(await house.stop(), 0);
 });

@@ -11,7 +11,7 @@ pub mod visit;
 
 use components::frame::{Frame, Refused};
 use leptos::prelude::*;
-use leptos_meta::{MetaTags, Stylesheet, provide_meta_context};
+use leptos_meta::{HashedStylesheet, MetaTags, provide_meta_context};
 use leptos_router::{
     SsrMode,
     components::{Route, Router, Routes},
@@ -46,7 +46,7 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
                 <link rel="icon" href="/favicon.svg" type="image/svg+xml"/>
                 <link rel="apple-touch-icon" href="/touch-icon.png"/>
                 <link rel="preload" href="/fonts/inter-latin.woff2" r#as="font" r#type="font/woff2" crossorigin="anonymous"/>
-                <Stylesheet id="style" href="/style/main.css"/>
+                <HashedStylesheet id="style" options=options.clone()/>
                 <AutoReload options=options.clone()/>
                 {wakes.then(|| view! { <HydrationScripts options=options.clone() islands=true/> })}
                 <MetaTags/>

@@ -38,7 +38,7 @@ async fn pages_carry_what_they_need_and_nothing_else() {
                 && !page.contains("__RESOLVED_RESOURCES.push"),
             "{path} prints data twice"
         );
-        assert_eq!(page.contains("/pkg/"), path.starts_with("/chat"), "{path}");
+        assert_eq!(page.contains(".wasm"), path.starts_with("/chat"), "{path}");
         assert_eq!(page.matches("<h1").count(), 1, "{path} has one heading");
         assert!(page.contains("lang=\"en\"") && page.contains("class=\"skip\""), "{path}");
     }
