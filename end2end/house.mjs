@@ -33,7 +33,7 @@ export async function startHouse({ vendor = true, env = {} } = {}) {
   const children = [];
   let vendorUrl;
   if (vendor) {
-    const standIn = spawn(join(root, 'target/debug/stand-in'), ['127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const standIn = spawn(join(root, 'target/debug/stand-in'), ['vendor', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'inherit'] });
     children.push(standIn);
     vendorUrl = await new Promise((done) => createInterface({ input: standIn.stdout }).once('line', done));
   }

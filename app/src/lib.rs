@@ -17,7 +17,7 @@ use leptos_router::{
     components::{Route, Router, Routes},
     path,
 };
-use pages::{admin, chat, home, pricing, sign_in, sign_up, usage};
+use pages::{admin, chat, home, pricing, settings, sign_in, sign_up, usage};
 use visit::visit;
 
 /// Pages with islands; all others send no wasm.
@@ -86,6 +86,9 @@ fn Pages() -> impl IntoView {
                 <Route path=path!("/chat") view=chat::ChatPage ssr=SsrMode::Async/>
                 <Route path=path!("/chat/:conversation_id") view=chat::ChatPage ssr=SsrMode::Async/>
                 <Route path=path!("/usage") view=usage::Usage ssr=SsrMode::Async/>
+                <Route path=path!("/settings") view=settings::account::Account ssr=SsrMode::Async/>
+                <Route path=path!("/settings/billing") view=settings::billing::Billing ssr=SsrMode::Async/>
+                <Route path=path!("/admin/health") view=admin::health::Health ssr=SsrMode::Async/>
                 <Route path=path!("/admin") view=admin::heaviest::Heaviest ssr=SsrMode::Async/>
                 <Route path=path!("/admin/users/:user_id") view=admin::person::Person ssr=SsrMode::Async/>
             </Routes>

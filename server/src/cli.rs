@@ -4,7 +4,6 @@ use crate::{Config, House};
 use anyhow::{Context as _, bail, ensure};
 use clap::{Parser, Subcommand};
 use domain::{MicrosPerMillion, ModelName, Tokens, Vendor};
-use std::io::Write as _;
 
 /// Serves, unless told otherwise.
 #[derive(Parser)]
@@ -24,6 +23,12 @@ pub enum Command {
     /// Models and their prices.
     #[command(subcommand)]
     Models(Models),
+    /// Plans at Stripe.
+    #[command(subcommand)]
+    Plans(Plans),
+    /// Subscriptions at Stripe.
+    #[command(subcommand)]
+    Billing(Billing),
     /// Brings the schema up to date and stops.
     Migrate,
     /// Fills the database with a demo company (development builds only).
@@ -48,6 +53,20 @@ pub enum Models {
     Add(AddModel),
     /// Lists models and the price in force.
     List,
+}
+
+/// What can be done with plans.
+#[derive(Subcommand)]
+pub enum Plans {
+    /// Makes or finds the plans' products and prices at Stripe, and writes their ids down. Twice changes nothing.
+    Push,
+}
+
+/// What can be done with subscriptions.
+#[derive(Subcommand)]
+pub enum Billing {
+    /// Compares every live subscription with Stripe, and mends what differs.
+    Reconcile,
 }
 
 /// A model and its price.
@@ -84,14 +103,13 @@ pub struct AddModel {
     plans: Vec<String>,
 }
 
-/// Does what was asked.
+/// Does what was asked, and says so.
 ///
 /// # Errors
 /// In words for whoever typed it.
-pub async fn run(command: Command, config: &Config) -> anyhow::Result<()> {
+pub async fn run(command: Command, config: &Config, out: &mut impl std::io::Write) -> anyhow::Result<()> {
     let db = store::connect(&config.database_url, 4).await.context("Postgres doesn't answer at DATABASE_URL")?;
     store::migrate(&db).await.context("migrations")?;
-    let mut out = std::io::stdout().lock();
     match command {
         Command::Migrate => writeln!(out, "The schema is up to date.")?,
         Command::Admin(Admin::Add { email }) => {
@@ -121,10 +139,30 @@ pub async fn run(command: Command, config: &Config) -> anyhow::Result<()> {
                 writeln!(out, "{:24} {:10} {price}", model.name.0, model.vendor.as_str())?;
             }
         }
+        Command::Plans(Plans::Push) => {
+            let changes = crate::billing::plans::push(&db, &*stripe(config)?, &config.public_url).await?;
+            for change in &changes {
+                writeln!(out, "{change}")?;
+            }
+            if changes.is_empty() {
+                writeln!(out, "Stripe has it all; nothing was changed.")?;
+            }
+        }
+        Command::Billing(Billing::Reconcile) => {
+            let report = crate::billing::reconcile::reconcile(&db, &*stripe(config)?).await?;
+            for drift in &report.drift {
+                writeln!(out, "{}: {}; {}", drift.id, drift.what, drift.mended)?;
+            }
+            writeln!(out, "{} subscriptions compared, {} differed.", report.checked, report.drift.len())?;
+        }
         #[cfg(debug_assertions)]
-        Command::Seed => crate::seed::run(config, &db, &mut out).await?,
+        Command::Seed => crate::seed::run(config, &db, out).await?,
     }
     Ok(())
+}
+
+fn stripe(config: &Config) -> anyhow::Result<std::sync::Arc<crate::billing::Billing>> {
+    crate::billing::Billing::new(config)?.context("STRIPE_SECRET_KEY isn't set")
 }
 
 async fn add(db: &store::Db, model: &AddModel) -> anyhow::Result<()> {

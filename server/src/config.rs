@@ -29,6 +29,20 @@ pub struct Config {
     pub openai_api_key: Option<SecretString>,
     /// OpenAI's address, when not the usual one.
     pub openai_base_url: Option<String>,
+    /// Stripe's secret key; none is no billing.
+    pub stripe_secret_key: Option<SecretString>,
+    /// What Stripe signs its events with.
+    pub stripe_webhook_secret: Option<SecretString>,
+    /// Stripe's address, when not the usual one: the stand-in's.
+    pub stripe_base_url: Option<String>,
+    /// Whether Stripe works out taxes at checkout.
+    pub stripe_automatic_tax: bool,
+    /// How many days a plan is kept while a payment is overdue.
+    pub billing_grace_days: u16,
+    /// Where mail is handed over; none is the development outbox.
+    pub smtp_url: Option<SecretString>,
+    /// Who mail is from.
+    pub mail_from: String,
     /// Who becomes an admin at sign-up, only while `public_url` is loopback.
     pub admin_emails: Vec<String>,
     /// What to log.
@@ -79,6 +93,11 @@ impl Config {
                 .map(|value| SocketAddr::from_str(&value).with_context(|| format!("{name} is host:port")))
                 .transpose()
         };
+        let flag = |name: &str| match text(name).as_deref() {
+            None | Some("false" | "0") => Ok(false),
+            Some("true" | "1") => Ok(true),
+            Some(_) => Err(anyhow::anyhow!("{name} is true or false")),
+        };
         let live_reload_port = text("LEPTOS_WATCH").and_then(|_| text("LEPTOS_RELOAD_PORT")?.parse().ok());
         Ok(Self {
             secret_key,
@@ -91,6 +110,15 @@ impl Config {
             anthropic_base_url: text("ANTHROPIC_BASE_URL"),
             openai_api_key: secret("OPENAI_API_KEY")?.map(SecretString::from),
             openai_base_url: text("OPENAI_BASE_URL"),
+            stripe_secret_key: secret("STRIPE_SECRET_KEY")?.map(SecretString::from),
+            stripe_webhook_secret: secret("STRIPE_WEBHOOK_SECRET")?.map(SecretString::from),
+            stripe_base_url: text("STRIPE_BASE_URL"),
+            stripe_automatic_tax: flag("STRIPE_AUTOMATIC_TAX")?,
+            billing_grace_days: text("BILLING_GRACE_DAYS")
+                .map_or(Ok(7), |days| days.parse().context("BILLING_GRACE_DAYS is a number of days"))?,
+            smtp_url: secret("SMTP_URL")?.map(SecretString::from),
+            mail_from: text("MAIL_FROM")
+                .unwrap_or_else(|| format!("{} <{}>", domain::brand::NAME, domain::brand::SUPPORT_EMAIL)),
             admin_emails: text("ADMIN_EMAILS")
                 .unwrap_or_default()
                 .split(',')

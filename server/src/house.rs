@@ -2,6 +2,7 @@
 
 use crate::vendor::Vendors;
 use crate::{Config, error};
+use app::api::billing::Payments;
 use app::api::context::Sources;
 use domain::{Problem, ProblemKind, UserId};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -21,6 +22,9 @@ pub struct House {
     pub(crate) limits: Limits,
     pub(crate) relay: Relay,
     pub(crate) vendors: Arc<Vendors>,
+    /// Stripe, where it is connected.
+    pub(crate) billing: Option<Arc<crate::billing::Billing>>,
+    pub(crate) mailer: Arc<crate::mail::Mailer>,
     pub(crate) passwords: Arc<crate::auth::password::Passwords>,
     /// Turns that run.
     pub(crate) turns: TaskTracker,
@@ -37,6 +41,8 @@ impl House {
         Ok(Self {
             relay: Relay::new(&config.redis_url)?,
             vendors: Arc::new(Vendors::new(&config)?),
+            billing: crate::billing::Billing::new(&config)?,
+            mailer: Arc::new(crate::mail::Mailer::new(&config)?),
             passwords: Arc::new(crate::auth::password::Passwords::new()?),
             turns: TaskTracker::new(),
             draining: CancellationToken::new(),
@@ -53,6 +59,15 @@ impl House {
         OffsetDateTime::now_utc()
     }
 
+    /// What can be bought here, and from whom.
+    fn payments(&self) -> Payments {
+        match (&self.billing, &self.config.stripe_base_url) {
+            (None, _) => Payments::NotConnected,
+            (Some(_), None) => Payments::Stripe,
+            (Some(_), Some(_)) => Payments::StandIn,
+        }
+    }
+
     /// Where pages read from.
     pub(crate) fn sources(&self) -> Sources {
         let vendors = Arc::clone(&self.vendors);
@@ -60,6 +75,8 @@ impl House {
             db: self.db.clone(),
             limits: self.limits.clone(),
             offers: Arc::new(move |model| vendors.offers(model)),
+            payments: self.payments(),
+            payment_pages: self.billing.as_ref().map(|billing| billing.pages.clone()).unwrap_or_default().into(),
             report: Arc::new(|error| error::internal(error)),
             now: Self::now,
         }

@@ -5,15 +5,21 @@
 
 mod admin;
 mod auth;
+mod billing;
 mod chat;
 pub mod cli;
 mod config;
 mod error;
 mod house;
+mod jobs;
+mod mail;
+#[cfg(debug_assertions)]
+mod outbox;
 mod pages;
 mod routes;
 #[cfg(debug_assertions)]
 mod seed;
+mod settings;
 mod tasks;
 pub mod telemetry;
 mod vendor;

@@ -14,7 +14,7 @@ async fn main() -> anyhow::Result<()> {
     server::telemetry::log(&config);
     server::telemetry::tls();
     match cli.command {
-        Some(command) => server::cli::run(command, &config).await,
+        Some(command) => server::cli::run(command, &config, &mut std::io::stdout().lock()).await,
         None => {
             let server = server::build(config).await?;
             let listener = server.listen().await?;

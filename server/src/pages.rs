@@ -75,12 +75,14 @@ pub(crate) fn provide(sources: &app::api::context::Sources, reload_port: Option<
         })
     });
     provide_context(visit.unwrap_or_default());
+    // Chromium holds a form's redirects to the policy too.
+    let actions: String = sources.payment_pages.iter().map(|page| format!(" {page}")).collect();
     if let (Some(response), Some(nonce)) = (use_context::<ResponseOptions>(), use_nonce()) {
         let connect =
             reload_port.map(|port| format!(" ws://127.0.0.1:{port} ws://localhost:{port}")).unwrap_or_default();
         let policy = format!(
             "default-src 'none'; script-src 'self' 'nonce-{nonce}' 'wasm-unsafe-eval'; style-src 'self'; font-src 'self'; \
-             img-src 'self' data:; connect-src 'self'{connect}; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+             img-src 'self' data:; connect-src 'self'{connect}; form-action 'self'{actions}; frame-ancestors 'none'; base-uri 'none'"
         );
         if let Ok(policy) = HeaderValue::from_str(&policy) {
             response.insert_header(header::CONTENT_SECURITY_POLICY, policy);

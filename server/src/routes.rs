@@ -3,7 +3,7 @@
 use crate::auth::{self, admins, forms, identify, signed_in};
 use crate::error::{Refused, panicked};
 use crate::pages::{missing, page, provide};
-use crate::{House, admin, chat, telemetry};
+use crate::{House, admin, billing, chat, settings, telemetry};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -33,10 +33,20 @@ pub(crate) fn router(house: &House) -> Router {
         .route("/chat", get(page))
         .route("/chat/{conversation_id}", get(page))
         .route("/usage", get(page))
+        .route("/settings", get(page))
+        .route("/settings/billing", get(page))
+        .route("/settings/delete", post(settings::delete))
+        .route("/billing/checkout", post(billing::forms::checkout))
+        .route("/billing/portal", post(billing::forms::portal))
+        .route("/billing/return", get(billing::forms::come_back))
         .route_layer(from_fn(signed_in))
         .route("/chat/{conversation_id}/delete", post(chat::delete));
     let for_admins = Router::new()
         .route("/admin", get(page))
+        .route("/admin/health", get(page))
+        .route("/admin/health/reconcile", post(admin::reconcile))
+        .route("/admin/health/replay", post(admin::replay))
+        .route("/admin/health/clear", post(admin::clear_flag))
         .route("/admin/users/{user_id}", get(page))
         .route("/admin/users/{user_id}/plan", post(admin::set_plan))
         .route_layer(from_fn_with_state(house.clone(), admins));
@@ -59,7 +69,13 @@ pub(crate) fn router(house: &House) -> Router {
             Refused(Problem::new(ProblemKind::Forbidden, "This came from another site, so it was not done."))
                 .into_response()
         }));
+    // No session and no browser behind it: its own signature lets it in.
+    let stripe =
+        Router::new().route("/stripe/webhook", post(billing::inbox::receive)).layer(DefaultBodyLimit::max(1024 * 1024));
+    #[cfg(debug_assertions)]
+    let stripe = stripe.merge(crate::outbox::router());
     Router::new()
+        .merge(stripe)
         .route("/healthz", get(async || "ok"))
         .route("/readyz", get(ready))
         .merge(files(house))

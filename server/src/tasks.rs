@@ -1,6 +1,7 @@
 //! What the process does beside answering: ends turns of dead processes, writes refusals, sweeps, makes partitions.
 
 use crate::House;
+use crate::billing::reconcile;
 use crate::error::internal;
 use domain::{Outcome, Problem, TurnEvent, TurnId, Usage, UsageSource};
 use futures::StreamExt as _;
@@ -19,11 +20,42 @@ pub(crate) fn spawn(house: &House) -> JoinSet<()> {
         if let Err(error) = store::session::sweep(&house.db, House::now()).await {
             internal(&error);
         }
+        if let Err(error) = store::stripe_event::sweep(&house.db, House::now() - time::Duration::days(30)).await {
+            internal(&error);
+        }
         if let Err(error) = store::usage::cover(&house.db, House::now()).await {
             internal(&error);
         }
     });
+    set.spawn(crate::billing::inbox::work(house.clone()));
+    set.spawn(crate::jobs::work(house.clone()));
+    every(&mut set, house, Duration::from_secs(60), |house| async move {
+        if let Err(error) = reconcile::end_graces(&house).await {
+            internal(&format!("{error:#}"));
+        }
+        if let Err(error) = reconcile::announce_trial_ends(&house).await {
+            internal(&format!("{error:#}"));
+        }
+        // The day is Postgres' to keep: servers come and go, and one of them is enough.
+        match store::reconciliation::last(&house.db).await {
+            Ok(Some(last)) if House::now() - last.began_at < time::Duration::days(1) => {}
+            Ok(_) => drop(reconcile_now(&house).await),
+            Err(error) => drop(internal(&error)),
+        }
+    });
     set
+}
+
+/// Compares with Stripe; nothing where it isn't connected. Two at once only do the same work twice.
+pub(crate) async fn reconcile_now(house: &House) -> Result<(), Problem> {
+    let Some(billing) = &house.billing else { return Ok(()) };
+    match reconcile::reconcile(&house.db, billing).await {
+        Ok(report) => {
+            tracing::info!(checked = report.checked, drift = report.drift.len(), "compared with Stripe");
+            Ok(())
+        }
+        Err(error) => Err(crate::billing::failed(&error)),
+    }
 }
 
 fn every<F, Fut>(set: &mut JoinSet<()>, house: &House, period: Duration, work: F)

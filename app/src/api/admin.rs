@@ -1,8 +1,9 @@
 //! What the owner sees. To anybody else these answer 404.
 
 use super::Refusal;
+use super::billing::{BillingView, Payments};
 use super::usage::{Sum, UsageView};
-use domain::{Plan, PlanId, UserId, Viewer};
+use domain::{Amount, Plan, PlanId, UserId, Viewer};
 use leptos::prelude::*;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -121,10 +122,89 @@ pub struct PersonView {
     pub viewer: Viewer,
     /// Since when.
     pub created_at: OffsetDateTime,
+    /// The plan an admin gave them, if any.
+    pub granted: Option<PlanId>,
+    /// What they pay.
+    pub billing: BillingView,
     /// What they could be put on.
     pub plans: Vec<Plan>,
     /// Their last 30 days.
     pub usage: UsageView,
+}
+
+/// An event of Stripe's that was given up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dead {
+    /// Stripe's id.
+    pub id: String,
+    /// What happened.
+    pub kind: String,
+    /// Why it failed.
+    pub error: String,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// When it was given up.
+    pub at: OffsetDateTime,
+}
+
+/// Something to look at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flag {
+    /// What.
+    pub kind: String,
+    /// Stripe's id of it.
+    pub object_id: String,
+    /// Whom it is about.
+    pub user_id: Option<UserId>,
+    /// Their address.
+    pub email: Option<String>,
+    /// How much.
+    pub amount: Option<Amount>,
+    /// Since when.
+    pub at: OffsetDateTime,
+}
+
+/// Something that differed from Stripe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    /// What it was.
+    pub id: String,
+    /// How it differed.
+    pub what: String,
+    /// What was done.
+    pub mended: String,
+}
+
+/// How the house is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthView {
+    /// Whether payments are connected.
+    pub payments: Payments,
+    /// Events that wait.
+    pub waiting: i64,
+    /// Since when the oldest does.
+    pub oldest: Option<OffsetDateTime>,
+    /// When the last one came.
+    pub last_event: Option<OffsetDateTime>,
+    /// Events that were given up.
+    pub dead: Vec<Dead>,
+    /// What to look at.
+    pub flags: Vec<Flag>,
+    /// Jobs that wait.
+    pub jobs_waiting: i64,
+    /// Jobs that were given up.
+    pub jobs_dead: i64,
+    /// Why the last of them was.
+    pub job_error: Option<String>,
+    /// The last comparison with Stripe: when, how many, what differed.
+    pub compared: Option<(OffsetDateTime, i64, Vec<Drift>)>,
+}
+
+/// How the house is.
+#[server(prefix = "/fn", endpoint = "admin_health")]
+pub async fn health() -> Result<HealthView, Refusal> {
+    super::context::admin()?;
+    super::context::health().await
 }
 
 /// The heaviest users of a period.

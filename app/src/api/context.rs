@@ -19,6 +19,10 @@ pub struct Sources {
     pub limits: limits::Limits,
     /// Whether a model can be asked: its vendor has a key, or it is the demo model and nobody has.
     pub offers: Arc<dyn Fn(&Model) -> bool + Send + Sync>,
+    /// What can be bought, and from whom.
+    pub payments: super::billing::Payments,
+    /// Where the pages of whoever takes payments are.
+    pub payment_pages: Arc<[String]>,
     /// Logs a failure once and answers what a person may be told.
     pub report: Arc<Report>,
     /// The server's clock.
@@ -205,5 +209,100 @@ pub(crate) async fn person(id: domain::UserId) -> Result<super::admin::PersonVie
     let person = found.ok_or_else(|| refuse(Problem::not_found("account")))?;
     let plans = store::plan::list(&sources.db).await.map_err(fail)?;
     let usage = usage_of(&person.viewer, 30).await?;
-    Ok(super::admin::PersonView { viewer: person.viewer, created_at: person.created_at, plans, usage })
+    let billing = billing_of(&person.viewer).await?;
+    let granted = person.granted;
+    Ok(super::admin::PersonView {
+        viewer: person.viewer,
+        created_at: person.created_at,
+        granted,
+        plans,
+        usage,
+        billing,
+    })
+}
+
+/// All plans, and what they are to whoever is looking.
+pub(crate) async fn shop() -> Result<super::plan::Shop, Refusal> {
+    use super::plan::{Offer, Shop};
+    let sources = sources();
+    let plans = store::plan::list(&sources.db).await.map_err(fail)?;
+    let models = store::model::list(&sources.db).await.map_err(fail)?;
+    let label = |name: &domain::ModelName| {
+        let found = models.iter().find(|model| model.name == *name && model.vendor != domain::Vendor::Demo);
+        found.map(|model| model.label.clone())
+    };
+    let offers =
+        plans.into_iter().map(|plan| Offer { models: plan.models.iter().filter_map(label).collect(), plan }).collect();
+    let (mut may_try, mut pays) = (true, None);
+    if let Some(viewer) = use_context::<Visit>().and_then(|visit| visit.viewer) {
+        let payer = store::account::payer(&sources.db, viewer.user_id).await.map_err(fail)?;
+        may_try = payer.is_some_and(|payer| !payer.tried);
+        let theirs = store::subscription::of_user(&sources.db, viewer.user_id).await.map_err(fail)?;
+        let live = theirs.into_iter().find(|subscription| subscription.status.is_live());
+        pays = live.and_then(|live| Some((live.plan?, live.period)));
+    }
+    Ok(Shop { offers, payments: sources.payments, may_try, pays })
+}
+
+/// A person's billing.
+pub(crate) async fn billing_of(person: &Viewer) -> Result<super::billing::BillingView, Refusal> {
+    let sources = sources();
+    let now = (sources.now)();
+    let theirs = store::subscription::of_user(&sources.db, person.user_id).await.map_err(fail)?;
+    let plans = store::plan::list(&sources.db).await.map_err(fail)?;
+    let named = |id: &domain::PlanId| plans.iter().find(|plan| plan.id == *id).map(|plan| plan.name.clone());
+    let counts = theirs.iter().find(|subscription| subscription.status.is_live()).or(theirs.first()).cloned();
+    let held = theirs.iter().any(|found| found.holds(now) && found.plan.as_ref() == Some(&person.plan.id));
+    Ok(super::billing::BillingView {
+        payments: sources.payments,
+        paid_plan: counts.as_ref().and_then(|counts| named(counts.plan.as_ref()?)),
+        subscription: counts,
+        granted: !person.plan.is_free() && !held,
+        fallback: plans.first().map(|plan| plan.name.clone()).unwrap_or_default(),
+        invoices: store::invoice::list(&sources.db, person.user_id, 24).await.map_err(fail)?,
+        quota: quota(person).await.ok(),
+    })
+}
+
+/// How the house is: payments, for now.
+pub(crate) async fn health() -> Result<super::admin::HealthView, Refusal> {
+    use super::admin::{Dead, Flag, HealthView};
+    let sources = sources();
+    let inbox = store::stripe_event::inbox(&sources.db).await.map_err(fail)?;
+    let queue = store::job::queue(&sources.db).await.map_err(fail)?;
+    let flags = store::billing_flag::standing(&sources.db).await.map_err(fail)?;
+    let last = store::reconciliation::last(&sources.db).await.map_err(fail)?;
+    let drift = |value: serde_json::Value| serde_json::from_value(value).unwrap_or_default();
+    Ok(HealthView {
+        payments: sources.payments,
+        waiting: inbox.waiting,
+        oldest: inbox.oldest,
+        last_event: inbox.last,
+        dead: inbox
+            .dead
+            .into_iter()
+            .map(|dead| Dead {
+                id: dead.id,
+                kind: dead.kind,
+                error: dead.error.unwrap_or_default(),
+                attempts: dead.attempts,
+                at: dead.dead_at,
+            })
+            .collect(),
+        flags: flags
+            .into_iter()
+            .map(|flag| Flag {
+                kind: flag.kind,
+                object_id: flag.object_id,
+                user_id: flag.user_id,
+                email: flag.email,
+                amount: flag.amount,
+                at: flag.created_at,
+            })
+            .collect(),
+        jobs_waiting: queue.waiting,
+        jobs_dead: queue.dead,
+        job_error: queue.last_error,
+        compared: last.map(|last| (last.began_at, last.checked, drift(last.drift))),
+    })
 }

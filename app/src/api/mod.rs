@@ -1,6 +1,7 @@
 //! What pages read: server functions, one file per noun. Each is a public URL under `/fn` and checks its viewer itself.
 
 pub mod admin;
+pub mod billing;
 pub mod conversation;
 pub mod plan;
 pub mod quota;

@@ -1,7 +1,8 @@
 //! The plans on offer.
 
 use super::Refusal;
-use domain::Plan;
+use super::billing::Payments;
+use domain::{Period, Plan, PlanId};
 use leptos::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -14,17 +15,21 @@ pub struct Offer {
     pub models: Vec<String>,
 }
 
-/// All plans, the smallest first. Anybody may read them.
+/// All offers, and what they are to whoever is looking.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shop {
+    /// The smallest first.
+    pub offers: Vec<Offer>,
+    /// Whether they can be bought.
+    pub payments: Payments,
+    /// Whether a trial is open to whoever is looking.
+    pub may_try: bool,
+    /// What whoever is looking pays already.
+    pub pays: Option<(PlanId, Period)>,
+}
+
+/// All plans. Anybody may read them.
 #[server(prefix = "/fn", endpoint = "plans")]
-pub async fn list() -> Result<Vec<Offer>, Refusal> {
-    use super::context::{fail, sources};
-    let plans = store::plan::list(&sources().db).await.map_err(fail)?;
-    let models = store::model::list(&sources().db).await.map_err(fail)?;
-    let label = |name: &domain::ModelName| {
-        models
-            .iter()
-            .find(|model| model.name == *name && model.vendor != domain::Vendor::Demo)
-            .map(|model| model.label.clone())
-    };
-    Ok(plans.into_iter().map(|plan| Offer { models: plan.models.iter().filter_map(label).collect(), plan }).collect())
+pub async fn offered() -> Result<Shop, Refusal> {
+    super::context::shop().await
 }

@@ -1,4 +1,6 @@
-//! Durations in words.
+//! Durations and days in words.
+
+use time::{OffsetDateTime, UtcOffset};
 
 /// A wait as people say it, rounded up: "12 s", "4 min", "3 h 12 min".
 #[must_use]
@@ -18,6 +20,20 @@ pub fn wait(ms: u64) -> String {
         minutes if minutes.is_multiple_of(60) => format!("{} h", minutes / 60),
         minutes => format!("{} h {} min", minutes / 60, minutes % 60),
     }
+}
+
+/// A day as pages write it: "3 March 2026", in UTC.
+#[must_use]
+pub fn day(at: OffsetDateTime) -> String {
+    let at = at.to_offset(UtcOffset::UTC);
+    format!("{} {} {}", at.day(), at.month(), at.year())
+}
+
+/// A moment as the owner's pages write it: "3 March 2026, 14:05", in UTC.
+#[must_use]
+pub fn moment(at: OffsetDateTime) -> String {
+    let at = at.to_offset(UtcOffset::UTC);
+    format!("{}, {:02}:{:02}", day(at), at.hour(), at.minute())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What stands around a page: header, footer, and the page that says no.
 
-use super::icon::Mark;
+use super::duration::day;
+use super::icon::{Draw, Icon, Mark};
 use crate::visit::visit;
 use domain::{Problem, ProblemKind, brand};
 use leptos::prelude::*;
@@ -32,6 +33,7 @@ pub fn Frame(
             <a href="/chat">"Chat"</a>
             <a href="/usage" aria-current=current("/usage")>"Usage"</a>
             <a href="/pricing" aria-current=current("/pricing")>"Plans"</a>
+            <a href="/settings" aria-current=current("/settings")>"Settings"</a>
             {viewer.is_admin.then(|| view! { <a href="/admin" aria-current=current("/admin")>"Admin"</a> })}
             <form method="post" action="/sign-out"><button class="quiet small">"Sign out"</button></form>
         }
@@ -46,6 +48,7 @@ pub fn Frame(
                 <div class="links">{links}</div>
             </nav>
         </header>
+        <Overdue/>
         <main id="content" class=if wide { "page wide" } else { "page" }>{children()}</main>
         <footer class="site-footer">
             <div class="row">
@@ -54,6 +57,22 @@ pub fn Frame(
             </div>
         </footer>
     }
+}
+
+/// While a payment is overdue: until when the plan is kept, and what to do. Nothing otherwise.
+#[component]
+pub fn Overdue() -> impl IntoView {
+    visit().viewer.and_then(|viewer| viewer.grace_until).map(|until| {
+        view! {
+            <div class="banner" role="status">
+                <p class="row">
+                    <Draw icon=Icon::Alert/>
+                    <span>{format!("Your last payment didn't go through. Your plan stays as it is until {}. ", day(until))}
+                        <a href="/settings/billing">"Change the card"</a></span>
+                </p>
+            </div>
+        }
+    })
 }
 
 /// A page that can't be shown: what happened, and where to go.

@@ -53,7 +53,7 @@ pub fn Home() -> impl IntoView {
             </section>
             <section class="section">
                 <h2>"Plans"</h2>
-                {loaded(api::plan::list(), |offers| view! { <Offers offers/> })}
+                {loaded(api::plan::offered(), |shop| view! { <Offers shop/> })}
             </section>
             <section class="section questions">
                 <h2>"Questions"</h2>

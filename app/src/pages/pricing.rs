@@ -1,11 +1,14 @@
-//! `/pricing`: the plan table, as people read it.
+//! `/pricing`: the plan table, as people read it, and the way to pay. Plain forms and links.
 
+use super::settings::billing::Connection;
 use crate::api;
-use crate::api::plan::Offer;
+use crate::api::billing::Payments;
+use crate::api::plan::{Offer, Shop};
 use crate::components::frame::Frame;
 use crate::components::icon::{Draw, Icon};
 use crate::components::loaded::loaded;
 use crate::visit::visit;
+use domain::{Amount, Period, Plan, Viewer};
 use leptos::prelude::*;
 
 /// The page.
@@ -17,56 +20,127 @@ pub fn Pricing() -> impl IntoView {
                 <h1>"Plans"</h1>
                 <p>"Requests keep it fair by the minute; tokens are what it costs, so they are what a plan holds. Both windows slide: nothing resets at midnight, what you used returns 24 hours after you used it."</p>
             </header>
-            {loaded(api::plan::list(), |offers| view! { <Offers offers/> })}
-            <p class="aside">"A token is about four characters of English. Words you send and words you get back both count, and so does the conversation so far, each turn."</p>
+            {loaded(api::plan::offered(), |shop| view! { <Periods shop=shop.clone()/> <Connection payments=shop.payments/> <Offers shop/> })}
+            <p class="aside">"A token is about four characters of English. Words you send and words you get back both count, and so does the conversation so far, each turn. A larger plan counts from your next message on; what you used stays used."</p>
         </Frame>
     }
+}
+
+fn period() -> Period {
+    let asked = visit().query("interval").and_then(|text| text.parse().ok());
+    asked.filter(|period| *period != Period::Other).unwrap_or_default()
+}
+
+/// By the month or by the year; nothing where no plan is sold by the year.
+#[component]
+fn Periods(shop: Shop) -> impl IntoView {
+    let by_year = shop.offers.iter().any(|offer| offer.plan.yearly_cents > 0);
+    let meant = visit().query("plan").filter(|plan| shop.offers.iter().any(|offer| offer.plan.id.0 == *plan));
+    let meant = meant.map(|plan| format!("&plan={plan}")).unwrap_or_default();
+    let tab = move |choice: Period, label: &'static str| {
+        let href = format!("/pricing?interval={}{meant}", choice.as_str());
+        view! { <a href=href aria-current=(choice == period()).then_some("page")>{label}</a> }
+    };
+    by_year.then(|| {
+        view! { <nav class="tabs periods" aria-label="How often you pay">{tab(Period::Month, "Monthly")}{tab(Period::Year, "Yearly")}</nav> }
+    })
 }
 
 /// The plans side by side.
 #[component]
 pub fn Offers(
-    /// Smallest first.
-    offers: Vec<Offer>,
+    /// What is offered.
+    shop: Shop,
 ) -> impl IntoView {
-    let viewer = visit().viewer;
     let meant = visit().query("plan");
-    let cards = offers
-        .into_iter()
-        .map(|Offer { plan, models }| {
-            let mine = viewer.as_ref().is_some_and(|viewer| viewer.plan.id == plan.id);
-            let is_meant = meant.as_deref() == Some(plan.id.0.as_str());
-            let action = match &viewer {
-                None if plan.monthly_cents == 0 => {
-                    view! { <a class="button" href="/sign-up">"Start free"</a> }.into_any()
-                }
-                None => {
-                    view! { <a class="button secondary" href="/sign-up">"Start free, upgrade later"</a> }.into_any()
-                }
-                Some(_) if mine => view! { <p class="mine"><Draw icon=Icon::Check/>"Your plan"</p> }.into_any(),
-                Some(viewer) if plan.sort > viewer.plan.sort => {
-                    let subject = format!("mailto:{}?subject=Plan%20{}", domain::brand::SUPPORT_EMAIL, plan.id);
-                    view! { <a class="button" href=subject>{format!("Ask for {}", plan.name)}</a> }.into_any()
-                }
-                Some(_) => ().into_any(),
-            };
-            let price = plan.monthly_price();
-            view! {
-                <li class="plan" class:meant=is_meant id=plan.id.0.clone()>
-                    <h2>{plan.name.clone()}</h2>
-                    <p class="price"><strong>{price}</strong>" a month"</p>
-                    <p>{plan.pitch.clone()}</p>
-                    <dl>
-                        <div><dt>"Tokens in any 24 hours"</dt><dd>{plan.tokens_per_day.to_string()}</dd></div>
-                        <div><dt>"Requests in any minute"</dt><dd>{plan.requests_per_minute}</dd></div>
-                        <div><dt>"Answers at once"</dt><dd>{plan.in_flight}</dd></div>
-                        <div><dt>"Longest answer, tokens"</dt><dd>{plan.max_output.to_string()}</dd></div>
-                    </dl>
-                    <p class="models">{models.join(", ")}</p>
-                    {action}
-                </li>
-            }
-        })
-        .collect_view();
+    let cards = shop.offers.iter().map(|offer| card(offer, &shop, meant.as_deref())).collect_view();
     view! { <ul class="plans">{cards}</ul> }
+}
+
+fn card(Offer { plan, models }: &Offer, shop: &Shop, meant: Option<&str>) -> impl IntoView + use<> {
+    // A plan that isn't sold by the year is shown by the month.
+    let chosen = if plan.price(period()).is_some() { period() } else { Period::Month };
+    let price = plan.price(chosen).unwrap_or_else(|| Amount { minor: 0, currency: plan.currency.clone() });
+    let every = if chosen == Period::Year { " a year" } else { " a month" };
+    let saved = match (chosen, plan.price(Period::Month)) {
+        (Period::Year, Some(month)) => month.minor.saturating_mul(12).saturating_sub(price.minor),
+        _ => 0,
+    };
+    let saved = (saved > 0).then(|| {
+        let saved = Amount { minor: saved, currency: plan.currency.clone() };
+        view! { <span class="saved">{format!("{saved} less than by the month")}</span> }
+    });
+    let is_meant = meant == Some(plan.id.0.as_str());
+    view! {
+        <li class="plan" class:meant=is_meant id=plan.id.0.clone()>
+            <h2>{plan.name.clone()}</h2>
+            <p class="price"><strong>{price.to_string()}</strong>{every}{saved}</p>
+            <p>{plan.pitch.clone()}</p>
+            <dl>
+                <div><dt>"Tokens in any 24 hours"</dt><dd>{plan.tokens_per_day.to_string()}</dd></div>
+                <div><dt>"Requests in any minute"</dt><dd>{plan.requests_per_minute}</dd></div>
+                <div><dt>"Answers at once"</dt><dd>{plan.in_flight}</dd></div>
+                <div><dt>"Longest answer, tokens"</dt><dd>{plan.max_output.to_string()}</dd></div>
+            </dl>
+            <p class="models">{models.join(", ")}</p>
+            {action(plan, chosen, shop)}
+        </li>
+    }
+}
+
+/// What whoever is looking can do about a plan.
+fn action(plan: &Plan, chosen: Period, shop: &Shop) -> AnyView {
+    let trial = (plan.trial_days > 0 && shop.may_try && shop.pays.is_none())
+        .then(|| format!("Try it {} days for free", plan.trial_days));
+    let Some(viewer) = visit().viewer else {
+        if plan.is_free() {
+            return view! { <a class="button" href="/sign-up">"Start free"</a> }.into_any();
+        }
+        if shop.payments == Payments::NotConnected {
+            return view! { <a class="button secondary" href="/sign-up">"Start free, upgrade later"</a> }.into_any();
+        }
+        let next = format!("/sign-up?next=%2Fpricing%3Fplan%3D{}%26interval%3D{}", plan.id, chosen.as_str());
+        let label = trial.unwrap_or_else(|| format!("Start with {}", plan.name));
+        return view! { <a class="button secondary" href=next>{label}</a> }.into_any();
+    };
+    let pays_this = shop.pays.as_ref().is_some_and(|(paid, period)| *paid == plan.id && *period == chosen);
+    let is_theirs = viewer.plan.id == plan.id;
+    if pays_this || (is_theirs && (plan.is_free() || shop.payments == Payments::NotConnected)) {
+        return view! { <p class="mine"><Draw icon=Icon::Check/>"Your plan"</p> }.into_any();
+    }
+    if plan.is_free() {
+        let pays = shop.pays.is_some() && shop.payments != Payments::NotConnected;
+        return pays
+            .then(|| view! { <a class="button secondary" href="/settings/billing">"Cancel what you pay"</a> })
+            .into_any();
+    }
+    if shop.payments == Payments::NotConnected || plan.price_id(chosen).is_none() {
+        return ask_for(plan, &viewer);
+    }
+    let label = trial.unwrap_or_else(|| label(plan, chosen, shop, &viewer));
+    let is_up = plan.sort >= viewer.plan.sort;
+    view! {
+        <form method="post" action="/billing/checkout">
+            <input type="hidden" name="plan" value=plan.id.0.clone()/>
+            <input type="hidden" name="interval" value=chosen.as_str()/>
+            <button class:secondary=!is_up>{label}</button>
+        </form>
+    }
+    .into_any()
+}
+
+fn label(plan: &Plan, chosen: Period, shop: &Shop, viewer: &Viewer) -> String {
+    match &shop.pays {
+        Some((paid, _)) if *paid == plan.id && chosen == Period::Year => "Pay by the year".to_owned(),
+        Some((paid, _)) if *paid == plan.id => "Pay by the month".to_owned(),
+        Some(_) if plan.sort < viewer.plan.sort => format!("Go down to {}", plan.name),
+        _ => format!("Upgrade to {}", plan.name),
+    }
+}
+
+/// Where nothing can be bought, the owner can still give a plan.
+fn ask_for(plan: &Plan, viewer: &Viewer) -> AnyView {
+    let is_larger = plan.sort > viewer.plan.sort;
+    let subject = format!("mailto:{}?subject=Plan%20{}", domain::brand::SUPPORT_EMAIL, plan.id);
+    is_larger.then(|| view! { <a class="button" href=subject>{format!("Ask for {}", plan.name)}</a> }).into_any()
 }

@@ -2,17 +2,20 @@
 
 use crate::components::field::{Field, FormError};
 use crate::components::frame::Frame;
+use crate::visit::visit;
 use leptos::prelude::*;
 
 /// The page.
 #[component]
 pub fn SignUp() -> impl IntoView {
+    let next = visit().query("next").or_else(|| Some(visit().form.typed("next"))).filter(|next| !next.is_empty());
     view! {
         <Frame title="Make an account">
             <section class="narrow">
                 <h1>"Make an account"</h1>
                 <form method="post" action="/sign-up" class="stack">
                     <FormError/>
+                    {next.map(|next| view! { <input type="hidden" name="next" value=next/> })}
                     <Field name="name" label="Name" kind="text" autocomplete="name" optional=true/>
                     <Field name="email" label="Email" kind="email" autocomplete="username"/>
                     <Field name="password" label="Password" kind="password" autocomplete="new-password"

@@ -1,6 +1,7 @@
 //! Words and rules of the product, with no outside world in them: every other crate speaks these types, and they
 //! compile for the server and for the browser alike.
 
+pub mod billing;
 pub mod brand;
 pub mod event;
 pub mod ids;
@@ -14,6 +15,7 @@ pub mod sse;
 pub mod usage;
 pub mod viewer;
 
+pub use billing::{Amount, Invoice, Period, Subscription, SubscriptionStatus};
 pub use event::TurnEvent;
 pub use ids::{AiUsageId, ConversationId, MessageId, ModelPriceId, TurnId, UserId};
 pub use message::{Message, MessageStatus, PromptMessage, Role};

@@ -1,6 +1,6 @@
 //! What a person may use.
 
-use crate::{ModelName, Tokens};
+use crate::{Amount, ModelName, Period, Tokens};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -40,6 +40,16 @@ pub struct Plan {
     pub max_output: Tokens,
     /// Monthly price in cents.
     pub monthly_cents: i64,
+    /// Price of a year in cents; zero where it can't be paid by the year.
+    pub yearly_cents: i64,
+    /// Three lower-case letters.
+    pub currency: String,
+    /// Days that are free for somebody who has never tried.
+    pub trial_days: u32,
+    /// The monthly price's id at Stripe; none until `plans push`.
+    pub monthly_price_id: Option<String>,
+    /// The yearly price's id at Stripe.
+    pub yearly_price_id: Option<String>,
     /// One sentence for the pricing page.
     pub pitch: String,
     /// The models it allows, the default first.
@@ -53,12 +63,30 @@ impl Plan {
         self.models.contains(model)
     }
 
-    /// The price as the pricing page writes it: "$0", "$20", "$12.50".
+    /// Whether it costs nothing.
     #[must_use]
-    pub fn monthly_price(&self) -> String {
-        match (self.monthly_cents / 100, self.monthly_cents % 100) {
-            (dollars, 0) => format!("${dollars}"),
-            (dollars, cents) => format!("${dollars}.{cents:02}"),
+    pub fn is_free(&self) -> bool {
+        self.monthly_cents == 0 && self.yearly_cents == 0
+    }
+
+    /// What a period costs; none where it isn't sold by it.
+    #[must_use]
+    pub fn price(&self, period: Period) -> Option<Amount> {
+        let minor = match period {
+            Period::Month => self.monthly_cents,
+            Period::Year => self.yearly_cents,
+            Period::Other => 0,
+        };
+        (minor > 0).then(|| Amount { minor, currency: self.currency.clone() })
+    }
+
+    /// The price's id at Stripe; none until `plans push`.
+    #[must_use]
+    pub fn price_id(&self, period: Period) -> Option<&str> {
+        match period {
+            Period::Month => self.monthly_price_id.as_deref(),
+            Period::Year => self.yearly_price_id.as_deref(),
+            Period::Other => None,
         }
     }
 }

@@ -39,6 +39,8 @@ pub enum ProblemKind {
     LimitsUnavailable,
     /// The model isn't offered, or its vendor doesn't answer.
     ModelUnavailable,
+    /// Payments can't be begun or changed now; chat is untouched.
+    BillingUnavailable,
     /// The vendor refused or broke off.
     ModelFailed,
     /// Our own fault.
@@ -162,6 +164,30 @@ impl Problem {
         }
     }
 
+    /// Stripe doesn't answer.
+    #[must_use]
+    pub fn billing_unavailable() -> Self {
+        Self {
+            retry_after_ms: Some(60_000),
+            ..Self::new(
+                ProblemKind::BillingUnavailable,
+                "The payment page can't be reached right now. Nothing was charged and nothing changed; try again in a minute. Your chats work as before.",
+            )
+        }
+    }
+
+    /// No key for payments is set; the owner's to do.
+    #[must_use]
+    pub fn billing_not_connected() -> Self {
+        Self {
+            retry_after_ms: Some(3_600_000),
+            ..Self::new(
+                ProblemKind::BillingUnavailable,
+                "Billing isn't connected on this server, so nothing can be bought here yet.",
+            )
+        }
+    }
+
     /// The vendor refused or broke off.
     #[must_use]
     pub fn model_failed() -> Self {
@@ -193,7 +219,10 @@ impl Problem {
             ProblemKind::RequestsLimit | ProblemKind::TokensLimit | ProblemKind::InFlightLimit => 429,
             ProblemKind::Internal => 500,
             ProblemKind::ModelFailed => 502,
-            ProblemKind::SpendCap | ProblemKind::LimitsUnavailable | ProblemKind::ModelUnavailable => 503,
+            ProblemKind::SpendCap
+            | ProblemKind::LimitsUnavailable
+            | ProblemKind::ModelUnavailable
+            | ProblemKind::BillingUnavailable => 503,
         }
     }
 

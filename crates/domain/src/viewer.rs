@@ -2,6 +2,7 @@
 
 use crate::{Plan, UserId};
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
 /// A signed-in person, their plan with them: read in one query at the start of every request, never cached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +19,8 @@ pub struct Viewer {
     pub subject: String,
     /// What they may use.
     pub plan: Plan,
+    /// While a payment is overdue: how long the plan is kept nevertheless.
+    pub grace_until: Option<OffsetDateTime>,
 }
 
 impl Viewer {

@@ -1,4 +1,4 @@
-//! A model vendor on a real socket, for development and tests: speaks both wire formats, does what the question tells it
+//! Stand-ins on real sockets: a Stripe (`stripe`), and a model vendor, for development and tests: speaks both wire formats, does what the question tells it
 //! to, and counts what it served. The count is the oracle that ledgers are compared with.
 //!
 //! A question may hold directives in double braces: `{{words:40}}` how much to say, `{{pace:5}}` milliseconds between
@@ -6,10 +6,18 @@
 //! words, `{{error:3}}` send an error event instead, `{{cached:100}}`, `{{reasoning:5}}`, `{{nousage}}`, `{{endless}}`
 //! ignore the length limit.
 
+// Objects of Stripe's are long.
+#![recursion_limit = "1024"]
+
 mod script;
+mod stripe;
 mod wire;
 
 pub use script::Script;
+pub use stripe::StripeStandIn;
+
+/// What the Stripe stand-in signs with unless told otherwise. It guards nothing.
+pub const WEBHOOK_SECRET: &str = "whsec_standin";
 
 use axum::Json;
 use axum::Router;

@@ -1,7 +1,7 @@
 //! People with an account.
 
 use crate::{Db, Result};
-use domain::{Plan, PlanId, Tokens, UserId, Viewer};
+use domain::{PlanId, UserId, Viewer};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -79,8 +79,11 @@ pub async fn viewer(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Option<V
     let row = sqlx::query!(
         r#"select a.email, a.name, a.role, a.subject,
                   p.plan_id, p.name as plan_name, p.sort, p.requests_per_minute, p.tokens_per_day, p.in_flight,
-                  p.max_output, p.monthly_cents, p.pitch,
-                  array(select pm.model from plan_model pm where pm.plan_id = p.plan_id order by pm.sort) as "models!"
+                  p.max_output, p.monthly_cents, p.yearly_cents, p.currency, p.trial_days, p.monthly_price_id,
+                  p.yearly_price_id, p.pitch,
+                  array(select pm.model from plan_model pm where pm.plan_id = p.plan_id order by pm.sort) as "models!",
+                  (select max(s.grace_until) from subscription s
+                   where s.user_id = a.user_id and s.status = 'past_due' and not s.grace_is_over) as grace_until
            from account a join plan p using (plan_id)
            where a.user_id = $1"#,
         Uuid::from(user_id),
@@ -93,18 +96,8 @@ pub async fn viewer(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Option<V
         name: row.name,
         is_admin: row.role == "admin",
         subject: row.subject,
-        plan: Plan {
-            id: PlanId(row.plan_id),
-            name: row.plan_name,
-            sort: row.sort,
-            requests_per_minute: Tokens::from_db(row.requests_per_minute).0,
-            tokens_per_day: Tokens::from_db(row.tokens_per_day),
-            in_flight: Tokens::from_db(row.in_flight).0,
-            max_output: Tokens::from_db(row.max_output),
-            monthly_cents: row.monthly_cents,
-            pitch: row.pitch,
-            models: row.models.into_iter().map(Into::into).collect(),
-        },
+        grace_until: row.grace_until,
+        plan: crate::plan::from_row!(row),
     }))
 }
 
@@ -114,6 +107,8 @@ pub struct Person {
     pub viewer: Viewer,
     /// When they signed up.
     pub created_at: OffsetDateTime,
+    /// The plan an admin gave them, if any.
+    pub granted: Option<PlanId>,
 }
 
 /// One person, for an admin.
@@ -124,20 +119,23 @@ pub async fn person(db: &Db, user_id: UserId) -> Result<Option<Person>> {
     let Some(viewer) = viewer(db, user_id).await? else {
         return Ok(None);
     };
-    let row =
-        sqlx::query!("select created_at from account where user_id = $1", Uuid::from(user_id)).fetch_one(db).await?;
-    Ok(Some(Person { viewer, created_at: row.created_at }))
+    let row = sqlx::query!("select created_at, granted_plan_id from account where user_id = $1", Uuid::from(user_id))
+        .fetch_one(db)
+        .await?;
+    Ok(Some(Person { viewer, created_at: row.created_at, granted: row.granted_plan_id.map(PlanId) }))
 }
 
-/// Puts a person on a plan and writes down who did it, in one transaction. False where person or plan doesn't exist.
+/// Gives a person a plan and writes down who did it, in one transaction; what they pay for counts beside it, the larger
+/// of the two holds. False where person or plan doesn't exist.
 ///
 /// # Errors
 /// When Postgres does.
 pub async fn set_plan(db: &Db, actor: UserId, user_id: UserId, plan: &PlanId, now: OffsetDateTime) -> Result<bool> {
     let mut tx = crate::begin(db).await?;
-    let Some(before) = sqlx::query!("select plan_id from account where user_id = $1 for update", Uuid::from(user_id))
-        .fetch_optional(&mut *tx)
-        .await?
+    let Some(before) =
+        sqlx::query!("select granted_plan_id from account where user_id = $1 for update", Uuid::from(user_id))
+            .fetch_optional(&mut *tx)
+            .await?
     else {
         return Ok(false);
     };
@@ -145,19 +143,143 @@ pub async fn set_plan(db: &Db, actor: UserId, user_id: UserId, plan: &PlanId, no
     if known.is_none() {
         return Ok(false);
     }
-    if before.plan_id != plan.0 {
-        sqlx::query!("update account set plan_id = $2 where user_id = $1", Uuid::from(user_id), plan.0)
+    let before = before.granted_plan_id.unwrap_or_else(|| FREE.to_owned());
+    if before != plan.0 {
+        let granted = Some(plan.0.as_str()).filter(|plan| *plan != FREE);
+        sqlx::query!("update account set granted_plan_id = $2 where user_id = $1", Uuid::from(user_id), granted)
             .execute(&mut *tx)
             .await?;
         let entry = crate::audit::Entry {
             actor: Some(actor),
-            subject: user_id,
+            subject: Some(user_id),
             action: "set_plan",
-            before: Some(&before.plan_id),
+            before: Some(&before),
             after: Some(&plan.0),
         };
         crate::audit::write(&mut *tx, &entry, now).await?;
     }
+    crate::subscription::entitle(&mut tx, user_id, now).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// The plan of everybody who neither pays nor was given one.
+pub(crate) const FREE: &str = "free";
+
+/// What billing needs to know of a person.
+pub struct Payer {
+    /// Who.
+    pub user_id: UserId,
+    /// Their address, for Stripe and for mail.
+    pub email: String,
+    /// What they are called; may be empty.
+    pub name: String,
+    /// Stripe's id of them.
+    pub customer_id: Option<String>,
+    /// Whether they have had their trial.
+    pub tried: bool,
+    /// Keyed hash of the address at sign-up.
+    pub subject: String,
+}
+
+/// A person as billing sees them.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn payer(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Option<Payer>> {
+    let row = sqlx::query!(
+        r#"select email, name, stripe_customer_id, subject,
+                  exists (select from trial t where t.subject = account.subject) as "tried!"
+           from account where user_id = $1"#,
+        Uuid::from(user_id)
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| Payer {
+        user_id,
+        email: row.email,
+        name: row.name,
+        customer_id: row.stripe_customer_id,
+        tried: row.tried,
+        subject: row.subject,
+    }))
+}
+
+/// Holds somebody's row until the transaction ends, ahead of their subscriptions' rows: whoever deletes the account locks
+/// in this order too. False where nobody is there.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn hold(tx: &mut crate::Tx, user_id: UserId) -> Result<bool> {
+    let row = sqlx::query!("select 1 as one from account where user_id = $1 for update", Uuid::from(user_id))
+        .fetch_optional(&mut **tx)
+        .await?;
+    Ok(row.is_some())
+}
+
+/// Whose customer this is.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn by_customer(db: impl PgExecutor<'_>, customer_id: &str) -> Result<Option<UserId>> {
+    let row = sqlx::query_scalar!("select user_id from account where stripe_customer_id = $1", customer_id)
+        .fetch_optional(db)
+        .await?;
+    Ok(row.map(Into::into))
+}
+
+/// Gives somebody who has none a customer; false where they have another one, or aren't here.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn link_customer(db: impl PgExecutor<'_>, user_id: UserId, customer_id: &str) -> Result<bool> {
+    let done = sqlx::query!(
+        "update account set stripe_customer_id = $2
+         where user_id = $1 and (stripe_customer_id is null or stripe_customer_id = $2)",
+        Uuid::from(user_id),
+        customer_id
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Forgets a customer that is gone at Stripe.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn unlink_customer(db: impl PgExecutor<'_>, customer_id: &str) -> Result<()> {
+    sqlx::query!("update account set stripe_customer_id = null where stripe_customer_id = $1", customer_id)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Deletes an account, and leaves the cancelling of what it paid for as a job, in one transaction. The ledger stays.
+/// False where nobody is there, or only this admin is.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn delete(db: &Db, user_id: UserId, now: OffsetDateTime) -> Result<bool> {
+    let mut tx = crate::begin(db).await?;
+    // Admins leave one by one, so that the last one sees to be the last.
+    let admins = sqlx::query_scalar!("select user_id from account where role = 'admin' order by user_id for update")
+        .fetch_all(&mut *tx)
+        .await?;
+    if admins == [Uuid::from(user_id)] {
+        return Ok(false);
+    }
+    let customer =
+        sqlx::query!("select stripe_customer_id from account where user_id = $1 for update", Uuid::from(user_id))
+            .fetch_optional(&mut *tx)
+            .await?;
+    let Some(customer) = customer else { return Ok(false) };
+    if let Some(customer) = customer.stripe_customer_id {
+        let key = format!("close_customer:{customer}");
+        let payload = serde_json::json!({ "customer_id": customer });
+        crate::job::add(&mut *tx, "close_customer", Some(&key), &payload, now).await?;
+    }
+    sqlx::query!("delete from account where user_id = $1", Uuid::from(user_id)).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(true)
 }
@@ -174,7 +296,7 @@ pub async fn make_admin(db: &Db, email: &str, now: OffsetDateTime) -> Result<boo
     let Some(row) = row else { return Ok(false) };
     let entry = crate::audit::Entry {
         actor: None,
-        subject: row.user_id.into(),
+        subject: Some(row.user_id.into()),
         action: "make_admin",
         before: None,
         after: Some("admin"),

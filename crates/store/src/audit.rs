@@ -10,8 +10,8 @@ use uuid::Uuid;
 pub struct Entry<'a> {
     /// Who; none for the command line.
     pub actor: Option<UserId>,
-    /// To whom.
-    pub subject: UserId,
+    /// To whom; none where it was done to nobody.
+    pub subject: Option<UserId>,
     /// What, as a verb: `set_plan`.
     pub action: &'a str,
     /// The value before.
@@ -30,7 +30,7 @@ pub async fn write(db: impl PgExecutor<'_>, entry: &Entry<'_>, now: OffsetDateTi
          values ($1, $2, $3, $4, $5, $6, $7)",
         Uuid::now_v7(),
         entry.actor.map(Uuid::from),
-        Uuid::from(entry.subject),
+        entry.subject.map(Uuid::from),
         entry.action,
         entry.before,
         entry.after,

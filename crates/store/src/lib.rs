@@ -2,12 +2,19 @@
 
 pub mod account;
 pub mod audit;
+pub mod billing_flag;
+pub mod checkout;
 pub mod conversation;
+pub mod invoice;
+pub mod job;
 pub mod message;
 pub mod model;
 pub mod plan;
+pub mod reconciliation;
 pub mod refusal;
 pub mod session;
+pub mod stripe_event;
+pub mod subscription;
 pub mod turn;
 pub mod usage;
 

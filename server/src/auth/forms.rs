@@ -22,6 +22,8 @@ struct SignUp {
     name: String,
     #[serde(default)]
     password: SecretString,
+    #[serde(default)]
+    next: String,
 }
 
 #[derive(Deserialize)]
@@ -64,7 +66,7 @@ pub(crate) async fn sign_up(
     } else if secret.len() > password::MAX_BYTES {
         errors.push(("password", "That is longer than we can take.".to_owned()));
     }
-    let typed = vec![("email", address.to_owned()), ("name", name.to_owned())];
+    let typed = vec![("email", address.to_owned()), ("name", name.to_owned()), ("next", form.next.clone())];
     if !errors.is_empty() {
         return Ok(pages::form_again(&house, again, FailedForm { typed, errors }).await);
     }
@@ -83,7 +85,7 @@ pub(crate) async fn sign_up(
         return Ok(pages::form_again(&house, again, FailedForm { typed, errors }).await);
     }
     begin(&session, new.user_id).await?;
-    Ok(Redirect::to("/chat").into_response())
+    Ok(Redirect::to(local(&form.next).unwrap_or("/chat")).into_response())
 }
 
 /// `POST /sign-in`

@@ -342,7 +342,7 @@ async fn a_model_is_added_by_a_command() {
         ];
         let command = Cli::try_parse_from(words).unwrap().command.unwrap();
         let config = house.config.clone();
-        async move { run(command, &config).await }
+        async move { run(command, &config, &mut std::io::sink()).await }
     };
     for bad in ["-1", "0.0000001", "cheap"] {
         assert!(add(bad).await.is_err(), "{bad}");

@@ -7,9 +7,10 @@ use reqwest::{Client, RequestBuilder, Response, header, redirect};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use server::Config;
+use server::cli::Command;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use stand_in::StandIn;
+use stand_in::{StandIn, StripeStandIn, WEBHOOK_SECRET};
 use std::str::FromStr;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,8 @@ pub struct TestHouse {
     pub url: String,
     pub db: PgPool,
     pub vendor: StandIn,
+    /// Stripe, with its events coming in.
+    pub stripe: StripeStandIn,
     pub redis: redis::aio::MultiplexedConnection,
     /// The configuration it was built with: for a second server over the same databases.
     pub config: Config,
@@ -57,6 +60,8 @@ impl TestHouse {
         admin.close().await;
         let db = PgPoolOptions::new().max_connections(4).connect_with(options.database(&name)).await.unwrap();
         let vendor = StandIn::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let stripe = StripeStandIn::start(([127, 0, 0, 1], 0).into(), None).await.unwrap();
+        let stripe_url = stripe.url();
         let secret = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         let (head, _) = base.rsplit_once('/').unwrap();
         let (database_url, redis_url) = (format!("{head}/{name}"), env("REDIS_URL"));
@@ -70,6 +75,9 @@ impl TestHouse {
             ("SITE_ROOT", site),
             ("ANTHROPIC_API_KEY", "test-key"),
             ("ADMIN_EMAILS", "admin@example.com"),
+            ("STRIPE_SECRET_KEY", "sk_test_standin"),
+            ("STRIPE_WEBHOOK_SECRET", WEBHOOK_SECRET),
+            ("STRIPE_BASE_URL", stripe_url.as_str()),
         ];
         pairs.extend_from_slice(more);
         let mut config = config(&pairs);
@@ -80,7 +88,15 @@ impl TestHouse {
         }
         let redis = redis::Client::open(redis_url).unwrap().get_multiplexed_async_connection().await.unwrap();
         let (url, stop, running) = start(config.clone()).await;
-        Self { url, db, vendor, redis, config, stop, running }
+        stripe.watch(&format!("{url}/stripe/webhook"), WEBHOOK_SECRET);
+        Self { url, db, vendor, stripe, redis, config, stop, running }
+    }
+
+    /// Runs a subcommand, and answers what it says.
+    pub async fn run(&self, command: Command) -> String {
+        let mut said = Vec::new();
+        server::cli::run(command, &self.config, &mut said).await.unwrap();
+        String::from_utf8(said).unwrap()
     }
 
     /// Another server of the same house: same databases, same vendor.
@@ -101,6 +117,28 @@ impl TestHouse {
         let response = visitor.form("/sign-up", &[("email", email), ("password", "correct horse")]).await;
         assert_eq!(response.status(), StatusCode::SEE_OTHER, "{email}");
         visitor
+    }
+
+    /// Stops the server and leaves all beneath it.
+    pub async fn leave(mut self) -> Self {
+        self.stop.cancel();
+        (&mut self.running).await.unwrap().unwrap();
+        self
+    }
+
+    /// Lets nobody into the database until it is opened again by the connection that comes back, with its name.
+    pub async fn shut_database(&self) -> (PgPool, String) {
+        let name = self.config.database_url.rsplit_once('/').unwrap().1.to_owned();
+        let options = PgConnectOptions::from_str(&env("DATABASE_URL")).unwrap();
+        let admin = PgPoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+            "alter database {name} allow_connections false;
+             select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'"
+        )))
+        .execute(&admin)
+        .await
+        .unwrap();
+        (admin, name)
     }
 
     /// Stops it as SIGTERM would, and waits.

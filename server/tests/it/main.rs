@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, missing_docs, reason = "a test that can't go on fails")]
 
 mod auth;
+mod billing;
 mod chat;
 mod house;
 mod limits;

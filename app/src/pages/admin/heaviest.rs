@@ -24,6 +24,7 @@ pub fn Heaviest() -> impl IntoView {
         <Frame title="Heaviest users" wide=true>
             <header class="page-head split">
                 <h1>"Heaviest users"</h1>
+                <a href="/admin/health">"Health"</a>
                 <nav class="tabs" aria-label="Period">{tabs}</nav>
             </header>
             {loaded(api::admin::heaviest(period, order), move |view| view! { <HeaviestTable view period order/> })}

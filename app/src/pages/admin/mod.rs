@@ -1,4 +1,5 @@
 //! What the owner sees.
 
+pub mod health;
 pub mod heaviest;
 pub mod person;

@@ -2,12 +2,13 @@
 
 use crate::api;
 use crate::api::admin::PersonView;
+use crate::components::duration::day;
 use crate::components::frame::{Frame, Refused};
 use crate::components::loaded::loaded;
 use crate::components::meter::Meter;
 use crate::pages::usage::Spent;
 use crate::visit::visit;
-use domain::{Problem, UserId};
+use domain::{PlanId, Problem, UserId};
 use leptos::prelude::*;
 
 /// The page.
@@ -23,12 +24,23 @@ pub fn Person() -> impl IntoView {
 
 #[component]
 fn Shown(person: PersonView) -> impl IntoView {
-    let PersonView { viewer, created_at, plans, usage } = person;
+    let PersonView { viewer, created_at, granted, plans, usage, billing } = person;
+    let given = granted.unwrap_or_else(|| PlanId("free".to_owned()));
+    let pays = billing.subscription.as_ref().map(|found| {
+        let plan = billing.paid_plan.clone().unwrap_or_else(|| "no plan of ours".to_owned());
+        format!(
+            "Pays {} a {} for {plan}: {}, period ends {}.",
+            found.amount,
+            found.period.as_str(),
+            found.status.as_str(),
+            day(found.period_end)
+        )
+    });
     let since = created_at.date().to_string();
     let options = plans
         .into_iter()
         .map(|plan| {
-            let selected = plan.id == viewer.plan.id;
+            let selected = plan.id == given;
             view! { <option value=plan.id.0.clone() selected=selected>{format!("{} · {} tokens a day, {} requests a minute", plan.name, plan.tokens_per_day, plan.requests_per_minute)}</option> }
         })
         .collect_view();
@@ -51,7 +63,8 @@ fn Shown(person: PersonView) -> impl IntoView {
                     <select id="plan" name="plan">{options}</select>
                     <button>"Set plan"</button>
                 </form>
-                <p class="hint">"Counts from their next message on. What they used stays used."</p>
+                <p class="hint">"What you give counts beside what they pay; the larger holds, from their next message on. What they used stays used."</p>
+                {pays.map(|pays| view! { <p class="hint">{pays}</p> })}
             </section>
         </div>
         <Spent usage/>

@@ -1,0 +1,136 @@
+//! `/admin/health`: what waits, what failed, what to look at.
+
+use crate::api;
+use crate::api::admin::{Dead, Drift, Flag, HealthView};
+use crate::components::duration::moment;
+use crate::components::frame::Frame;
+use crate::components::loaded::loaded;
+use crate::pages::settings::billing::Connection;
+use leptos::prelude::*;
+
+/// The page.
+#[component]
+pub fn Health() -> impl IntoView {
+    view! {
+        <Frame title="Health" wide=true>
+            <header class="page-head split">
+                <h1>"Health"</h1>
+                <nav class="tabs" aria-label="Admin"><a href="/admin">"Heaviest users"</a><a href="/admin/health" aria-current="page">"Health"</a></nav>
+            </header>
+            {loaded(api::admin::health(), |health| view! { <Shown health/> })}
+        </Frame>
+    }
+}
+
+#[component]
+fn Shown(health: HealthView) -> impl IntoView {
+    let last = health
+        .last_event
+        .map_or_else(|| "No event has come yet.".to_owned(), |at| format!("The last event came {}.", moment(at)));
+    let oldest = health.oldest.map(|at| format!(" The oldest waits since {}.", moment(at))).unwrap_or_default();
+    let drift = health.compared.as_ref().map(|(_, _, drift)| drift.clone()).unwrap_or_default();
+    let compared = health.compared.as_ref().map_or_else(
+        || "Not compared yet.".to_owned(),
+        |(at, checked, drift)| format!("{}: {checked} subscriptions compared, {} differed.", moment(*at), drift.len()),
+    );
+    view! {
+        <Connection payments=health.payments/>
+        <section class="figures">
+            <p class="figure"><strong>{health.waiting}</strong><span>"Stripe events waiting"</span></p>
+            <p class="figure"><strong>{health.dead.len()}</strong><span>"dead letters"</span></p>
+            <p class="figure"><strong>{health.flags.len()}</strong><span>"to look at"</span></p>
+            <p class="figure"><strong>{health.jobs_waiting}</strong><span>"jobs waiting"</span></p>
+            <p class="figure"><strong>{health.jobs_dead}</strong><span>"jobs given up"</span></p>
+        </section>
+        <p class="hint">{last}{oldest}</p>
+        <section>
+            <h2>"To look at"</h2>
+            {table("To look at", &["What", "Who", "Amount", "Since", ""], health.flags.into_iter().map(flag).collect(), "Nothing. Refunds, disputes and subscriptions that belong to nobody show up here.")}
+        </section>
+        <section>
+            <h2>"Dead letters"</h2>
+            {table("Dead letters", &["Event", "Why", "Tries", "Given up", ""], health.dead.into_iter().map(dead).collect(), "None. An event that fails again and again ends here, and can be tried once more.")}
+        </section>
+        <section>
+            <h2>"Compared with Stripe"</h2>
+            <p class="hint">{compared}</p>
+            {(!drift.is_empty()).then(|| table("Drift", &["What", "How it differed", "What was done"], drift.into_iter().map(differed).collect(), ""))}
+            <form method="post" action="/admin/health/reconcile"><button class="secondary">"Compare now"</button></form>
+        </section>
+        {(health.jobs_dead > 0).then(|| view! {
+            <section>
+                <h2>"Jobs given up"</h2>
+                <p class="hint">{health.job_error}</p>
+                <form method="post" action="/admin/health/replay"><button class="secondary">"Try them again"</button></form>
+            </section>
+        })}
+    }
+}
+
+fn table(label: &'static str, heads: &'static [&'static str], rows: Vec<AnyView>, empty: &'static str) -> AnyView {
+    if rows.is_empty() {
+        return view! { <p class="hint">{empty}</p> }.into_any();
+    }
+    let heads = heads.iter().map(|head| view! { <th scope="col">{*head}</th> }).collect_view();
+    view! {
+        <div class="table-scroll" tabindex="0" role="region" aria-label=label>
+            <table class="compact"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>
+        </div>
+    }
+    .into_any()
+}
+
+fn flag(flag: Flag) -> AnyView {
+    let what = match flag.kind.as_str() {
+        "refund" => "Money was given back",
+        "dispute" => "A bank asks for money back",
+        "orphan" => "A subscription of nobody here",
+        "two_customers" => "A second customer of one person",
+        "two_subscriptions" => "Two subscriptions of one person",
+        "unknown_product" => "A subscription to no plan of ours",
+        _ => "Something at Stripe",
+    };
+    let who = match (flag.user_id, flag.email) {
+        (Some(id), Some(email)) => view! { <a href=format!("/admin/users/{id}")>{email}</a> }.into_any(),
+        _ => "unknown".into_any(),
+    };
+    view! {
+        <tr>
+            <th scope="row">{what}<br/><code>{flag.object_id.clone()}</code></th>
+            <td>{who}</td>
+            <td class="end">{flag.amount.map(|amount| amount.to_string())}</td>
+            <td>{moment(flag.at)}</td>
+            <td>
+                <form method="post" action="/admin/health/clear">
+                    <input type="hidden" name="kind" value=flag.kind/>
+                    <input type="hidden" name="object" value=flag.object_id.clone()/>
+                    <button class="quiet small" aria-label=format!("Seen: {}", flag.object_id)>"Seen"</button>
+                </form>
+            </td>
+        </tr>
+    }
+    .into_any()
+}
+
+fn dead(dead: Dead) -> AnyView {
+    view! {
+        <tr>
+            <th scope="row">{dead.kind}<br/><code>{dead.id.clone()}</code></th>
+            <td>{dead.error}</td>
+            <td class="end">{dead.attempts}</td>
+            <td>{moment(dead.at)}</td>
+            <td>
+                <form method="post" action="/admin/health/replay">
+                    <input type="hidden" name="event" value=dead.id.clone()/>
+                    <button class="secondary small" aria-label=format!("Replay {}", dead.id)>"Replay"</button>
+                </form>
+            </td>
+        </tr>
+    }
+    .into_any()
+}
+
+fn differed(drift: Drift) -> AnyView {
+    view! { <tr><th scope="row"><code>{drift.id}</code></th><td>{drift.what}</td><td>{drift.mended}</td></tr> }
+        .into_any()
+}

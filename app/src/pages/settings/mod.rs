@@ -1,0 +1,17 @@
+//! What people see of their own account.
+
+pub mod account;
+pub mod billing;
+
+use crate::visit::visit;
+use leptos::prelude::*;
+
+/// The pages of the settings.
+#[component]
+fn Tabs() -> impl IntoView {
+    let here = visit().path;
+    let link = |path: &'static str, label: &'static str| {
+        view! { <a href=path aria-current=(here == path).then_some("page")>{label}</a> }
+    };
+    view! { <nav class="tabs" aria-label="Settings">{link("/settings", "Account")}{link("/settings/billing", "Billing")}</nav> }
+}

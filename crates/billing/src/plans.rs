@@ -1,0 +1,206 @@
+//! Our plans at Stripe: a product each, prices found by lookup key, and the portal that offers them.
+
+use crate::answer::{Named, Page, RawPrice, period};
+use crate::{Stripe, StripeError};
+use domain::{Period, Plan};
+use miniserde::Deserialize;
+use std::collections::HashMap;
+use stripe_billing::billing_portal_configuration::{
+    CreateBillingPortalConfiguration, CreateBillingPortalConfigurationFeatures,
+    CreateBillingPortalConfigurationFeaturesCustomerUpdate,
+    CreateBillingPortalConfigurationFeaturesCustomerUpdateAllowedUpdates,
+    CreateBillingPortalConfigurationFeaturesSubscriptionCancel,
+    CreateBillingPortalConfigurationFeaturesSubscriptionCancelMode,
+    CreateBillingPortalConfigurationFeaturesSubscriptionUpdate,
+    CreateBillingPortalConfigurationFeaturesSubscriptionUpdateDefaultAllowedUpdates,
+    CreateBillingPortalConfigurationFeaturesSubscriptionUpdateProrationBehavior, InvoiceListParam,
+    PaymentMethodUpdateParam, RetrieveBillingPortalConfiguration, SubscriptionUpdateProductParam,
+};
+use stripe_product::price::{CreatePrice, CreatePriceRecurring, CreatePriceRecurringInterval, ListPrice};
+use stripe_product::product::{CreateProduct, RetrieveProduct, UpdateProduct};
+
+/// A plan that is sold, and its product's name at Stripe.
+pub struct ForSale<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// What stands on invoices: "Quotient Pro".
+    pub title: &'a str,
+}
+
+/// What Stripe calls a plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AtStripe {
+    /// The product.
+    pub product_id: String,
+    /// The monthly price.
+    pub monthly: Option<String>,
+    /// The yearly price.
+    pub yearly: Option<String>,
+    /// What was made or changed, in words; nothing where all stood.
+    pub changes: Vec<String>,
+}
+
+/// A plan the portal lets people go over to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortalPlan {
+    /// Its product.
+    pub product_id: String,
+    /// Its prices.
+    pub price_ids: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct RawProduct {
+    id: String,
+    name: String,
+    active: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct RawConfiguration {
+    metadata: Option<HashMap<String, String>>,
+    active: Option<bool>,
+}
+
+/// A price's lookup key: <https://docs.stripe.com/products-prices/manage-prices#lookup-keys>.
+fn lookup_key(plan: &Plan, period: Period) -> String {
+    format!("plan_{}_{}", plan.id, period.as_str())
+}
+
+impl Stripe {
+    /// Makes or finds a plan's product and prices. A price whose amount changed is made anew and takes over the lookup
+    /// key; whoever pays the old one goes on paying it.
+    ///
+    /// # Errors
+    /// When Stripe refuses or can't be reached.
+    pub async fn push_plan(&self, sold: &ForSale<'_>) -> Result<AtStripe, StripeError> {
+        let plan = sold.plan;
+        let mut changes = Vec::new();
+        let mut at = AtStripe { product_id: self.product(sold, &mut changes).await?, ..AtStripe::default() };
+        for (period, slot) in [(Period::Month, &mut at.monthly), (Period::Year, &mut at.yearly)] {
+            let Some(amount) = plan.price(period) else { continue };
+            let lookup = lookup_key(plan, period);
+            let found =
+                self.ask::<Page<RawPrice>>(&ListPrice::new().lookup_keys(vec![lookup.clone()]).active(true)).await?;
+            let standing = found.data.into_iter().find(|price| {
+                price.lookup_key.as_deref() == Some(lookup.as_str())
+                    && price.product == at.product_id
+                    && price.unit_amount == Some(amount.minor)
+                    && price.currency == amount.currency
+                    && price.recurring.as_ref().map(self::period) == Some(period)
+            });
+            *slot = Some(match standing {
+                Some(price) => price.id,
+                None => {
+                    changes.push(format!("{lookup}: {amount} a {}", period.as_str()));
+                    self.create_price(&at.product_id, &lookup, &amount, period).await?
+                }
+            });
+        }
+        at.changes = changes;
+        Ok(at)
+    }
+
+    async fn product(&self, sold: &ForSale<'_>, changes: &mut Vec<String>) -> Result<String, StripeError> {
+        // An id of our own makes the product findable without a search, which at Stripe lags.
+        let id = format!("plan_{}", sold.plan.id);
+        match self.ask::<RawProduct>(&RetrieveProduct::new(id.as_str())).await {
+            Ok(product) if product.name == sold.title && product.active.unwrap_or(true) => Ok(product.id),
+            Ok(product) => {
+                changes.push(format!("{id}: named {}", sold.title));
+                let update = UpdateProduct::new(id.as_str()).name(sold.title).active(true);
+                self.post::<Named>(&crate::client::key(&["rename", &id, &product.name, sold.title]), &update).await?;
+                Ok(product.id)
+            }
+            Err(error) if error.is_missing() => {
+                changes.push(format!("{id}: made"));
+                let create = CreateProduct::new(sold.title).id(id.as_str());
+                Ok(self.post::<Named>(&crate::client::key(&["product", &id, sold.title]), &create).await?.id)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn create_price(
+        &self,
+        product: &str,
+        lookup: &str,
+        amount: &domain::Amount,
+        period: Period,
+    ) -> Result<String, StripeError> {
+        let currency: stripe_types::Currency =
+            amount.currency.parse().map_err(|_| StripeError::Unreadable("the plan's currency"))?;
+        let interval = match period {
+            Period::Year => CreatePriceRecurringInterval::Year,
+            Period::Month | Period::Other => CreatePriceRecurringInterval::Month,
+        };
+        let create = CreatePrice::new(currency)
+            .product(product)
+            .unit_amount(amount.minor)
+            .recurring(CreatePriceRecurring::new(interval))
+            .lookup_key(lookup)
+            .transfer_lookup_key(true);
+        // Going back to a former amount is a new deed, so the key can't be the amount alone.
+        Ok(self.post::<Named>(&crate::client::fresh_key("price"), &create).await?.id)
+    }
+
+    /// Makes the portal's configuration, unless the one named stands and offers these very prices. True where it was made.
+    ///
+    /// # Errors
+    /// When Stripe refuses or can't be reached.
+    pub async fn push_portal(
+        &self,
+        standing: Option<&str>,
+        plans: &[PortalPlan],
+        return_url: &str,
+    ) -> Result<(String, bool), StripeError> {
+        let mut offered: Vec<&str> = plans.iter().flat_map(|plan| plan.price_ids.iter().map(String::as_str)).collect();
+        offered.sort_unstable();
+        let offered = crate::client::key(&offered);
+        if let Some(id) = standing {
+            match self.ask::<RawConfiguration>(&RetrieveBillingPortalConfiguration::new(id)).await {
+                Ok(found)
+                    if found.active.unwrap_or(true)
+                        && found.metadata.as_ref().is_some_and(|data| data.get("offered") == Some(&offered)) =>
+                {
+                    return Ok((id.to_owned(), false));
+                }
+                Ok(_) => {}
+                Err(error) if error.is_missing() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let mut cancel = CreateBillingPortalConfigurationFeaturesSubscriptionCancel::new(true);
+        cancel.mode = Some(CreateBillingPortalConfigurationFeaturesSubscriptionCancelMode::AtPeriodEnd);
+        let mut update = CreateBillingPortalConfigurationFeaturesSubscriptionUpdate::new(true);
+        update.default_allowed_updates = Some(vec![
+            CreateBillingPortalConfigurationFeaturesSubscriptionUpdateDefaultAllowedUpdates::Price,
+            CreateBillingPortalConfigurationFeaturesSubscriptionUpdateDefaultAllowedUpdates::PromotionCode,
+        ]);
+        // An upgrade is paid when it begins: otherwise a month of the larger plan could be had on credit.
+        update.proration_behavior =
+            Some(CreateBillingPortalConfigurationFeaturesSubscriptionUpdateProrationBehavior::AlwaysInvoice);
+        update.products = Some(
+            plans
+                .iter()
+                .map(|plan| SubscriptionUpdateProductParam::new(plan.price_ids.clone(), plan.product_id.clone()))
+                .collect(),
+        );
+        let mut person = CreateBillingPortalConfigurationFeaturesCustomerUpdate::new(true);
+        person.allowed_updates = Some(vec![
+            CreateBillingPortalConfigurationFeaturesCustomerUpdateAllowedUpdates::Address,
+            CreateBillingPortalConfigurationFeaturesCustomerUpdateAllowedUpdates::Name,
+            CreateBillingPortalConfigurationFeaturesCustomerUpdateAllowedUpdates::TaxId,
+        ]);
+        let mut features = CreateBillingPortalConfigurationFeatures::new();
+        features.customer_update = Some(person);
+        features.invoice_history = Some(InvoiceListParam::new(true));
+        features.payment_method_update = Some(PaymentMethodUpdateParam::new(true));
+        features.subscription_cancel = Some(cancel);
+        features.subscription_update = Some(update);
+        let create = CreateBillingPortalConfiguration::new(features)
+            .default_return_url(return_url)
+            .metadata(HashMap::from([("offered".to_owned(), offered)]));
+        Ok((self.post::<Named>(&crate::client::fresh_key("portal"), &create).await?.id, true))
+    }
+}

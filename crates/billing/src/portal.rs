@@ -1,0 +1,68 @@
+//! Stripe's hosted customer portal: <https://docs.stripe.com/customer-management>.
+
+use crate::{Stripe, StripeError};
+use miniserde::Deserialize;
+use stripe_billing::billing_portal_session::{
+    CreateBillingPortalSession, CreateBillingPortalSessionFlowData, CreateBillingPortalSessionFlowDataAfterCompletion,
+    CreateBillingPortalSessionFlowDataAfterCompletionRedirect, CreateBillingPortalSessionFlowDataAfterCompletionType,
+    CreateBillingPortalSessionFlowDataSubscriptionUpdateConfirm,
+    CreateBillingPortalSessionFlowDataSubscriptionUpdateConfirmItems, CreateBillingPortalSessionFlowDataType,
+};
+
+#[derive(Deserialize)]
+struct Session {
+    url: String,
+}
+
+/// What somebody wants at the portal.
+pub enum Goal<'a> {
+    /// To look around: card, invoices, plan, cancelling.
+    Overview,
+    /// To go over to another price.
+    Switch {
+        /// Which subscription.
+        subscription_id: &'a str,
+        /// Its line.
+        item_id: &'a str,
+        /// The price to go over to.
+        price_id: &'a str,
+    },
+}
+
+impl Stripe {
+    /// Opens the portal; its address holds for a few minutes, for whoever has it.
+    ///
+    /// # Errors
+    /// When Stripe refuses or can't be reached.
+    pub async fn open_portal(
+        &self,
+        customer_id: &str,
+        configuration: Option<&str>,
+        return_url: &str,
+        goal: &Goal<'_>,
+        key: &str,
+    ) -> Result<String, StripeError> {
+        let mut request = CreateBillingPortalSession::new().customer(customer_id).return_url(return_url);
+        if let Some(configuration) = configuration {
+            request = request.configuration(configuration);
+        }
+        if let Goal::Switch { subscription_id, item_id, price_id } = goal {
+            let mut item = CreateBillingPortalSessionFlowDataSubscriptionUpdateConfirmItems::new(*item_id);
+            item.price = Some((*price_id).to_owned());
+            item.quantity = Some(1);
+            let confirm =
+                CreateBillingPortalSessionFlowDataSubscriptionUpdateConfirm::new(vec![item], *subscription_id);
+            let mut after = CreateBillingPortalSessionFlowDataAfterCompletion::new(
+                CreateBillingPortalSessionFlowDataAfterCompletionType::Redirect,
+            );
+            after.redirect = Some(CreateBillingPortalSessionFlowDataAfterCompletionRedirect::new(return_url));
+            let mut flow = CreateBillingPortalSessionFlowData::new(
+                CreateBillingPortalSessionFlowDataType::SubscriptionUpdateConfirm,
+            );
+            flow.subscription_update_confirm = Some(confirm);
+            flow.after_completion = Some(after);
+            request = request.flow_data(flow);
+        }
+        Ok(self.post::<Session>(&crate::client::key(&["portal", key]), &request).await?.url)
+    }
+}

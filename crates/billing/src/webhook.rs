@@ -1,0 +1,246 @@
+//! What Stripe tells us: verified bytes, read leniently.
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::Deserialize;
+use serde_json::Value;
+use sha2::Sha256;
+use subtle::ConstantTimeEq as _;
+use time::OffsetDateTime;
+
+/// How far a signature's clock may be from ours, either way.
+pub const TOLERANCE_SECONDS: i64 = 300;
+
+/// The bytes aren't Stripe's, or aren't of now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadSignature {
+    /// No header, or one without a time or a `v1`.
+    #[error("the Stripe-Signature header is missing or can't be read")]
+    Unreadable,
+    /// Older or newer than the tolerance: a replay, or a clock that is wrong.
+    #[error("the signature is too old or too new; check this server's clock")]
+    OutOfTime,
+    /// No signature is of these bytes and this secret.
+    #[error("the signature isn't of this body; check STRIPE_WEBHOOK_SECRET")]
+    Wrong,
+}
+
+/// Verifies a body by its `Stripe-Signature`: <https://docs.stripe.com/webhooks/signature>. While a secret is rolled the
+/// header holds a `v1` for each; one that fits is enough.
+///
+/// # Errors
+/// When the bytes aren't to be believed.
+pub fn verify(secret: &str, header: &str, body: &[u8], now: OffsetDateTime) -> Result<(), BadSignature> {
+    let (mut at, mut signatures) = (None, Vec::new());
+    for part in header.split(',') {
+        match part.trim().split_once('=') {
+            Some(("t", value)) => at = value.parse::<i64>().ok(),
+            Some(("v1", value)) => signatures.extend(hex::decode(value).ok()),
+            _ => {}
+        }
+    }
+    let at = at.ok_or(BadSignature::Unreadable)?;
+    if signatures.is_empty() {
+        return Err(BadSignature::Unreadable);
+    }
+    let expected = sign(secret, at, body);
+    let fits = signatures.iter().fold(subtle::Choice::from(0), |fits, given| fits | given.as_slice().ct_eq(&expected));
+    if !bool::from(fits) {
+        return Err(BadSignature::Wrong);
+    }
+    if now.unix_timestamp().saturating_sub(at).saturating_abs() > TOLERANCE_SECONDS {
+        return Err(BadSignature::OutOfTime);
+    }
+    Ok(())
+}
+
+fn sign(secret: &str, at: i64, body: &[u8]) -> Vec<u8> {
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else { return Vec::new() };
+    mac.update(at.to_string().as_bytes());
+    mac.update(b".");
+    mac.update(body);
+    mac.finalize().into_bytes().to_vec()
+}
+
+#[derive(Deserialize)]
+struct RawEvent {
+    id: String,
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    created: i64,
+    #[serde(default)]
+    data: RawData,
+}
+
+#[derive(Default, Deserialize)]
+struct RawData {
+    #[serde(default)]
+    object: Value,
+}
+
+/// What an event is about. Its copy of an object is old by the time it is read, so it says only whom to look up; what
+/// then holds is fetched (field note 35).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BillingEvent {
+    /// Stripe's id.
+    pub id: String,
+    /// As Stripe names it: `invoice.paid`.
+    pub kind: String,
+    /// When it happened, by Stripe's clock.
+    pub created_at: OffsetDateTime,
+    /// Whom it is about, where the object says.
+    pub customer_id: Option<String>,
+    /// What it is about.
+    pub subject: Subject,
+}
+
+/// What an event is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A customer, their subscriptions or invoices: fetch them.
+    Customer,
+    /// A checkout page, and a customer: it can't be paid any more.
+    Checkout {
+        /// Its session.
+        session_id: String,
+    },
+    /// Money went back.
+    Refund {
+        /// The charge.
+        charge_id: String,
+    },
+    /// A bank asks for money back.
+    Dispute {
+        /// Stripe's id.
+        dispute_id: String,
+        /// What it is about.
+        charge_id: Option<String>,
+        /// How much, smallest units.
+        minor: i64,
+        /// Three lower-case letters.
+        currency: String,
+    },
+    /// Nothing that anybody here waits for.
+    Other,
+}
+
+/// The body can't be read as an event at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the body isn't an event")]
+pub struct NoEvent;
+
+impl BillingEvent {
+    /// Reads an event, of any version of the API.
+    ///
+    /// # Errors
+    /// When it has no id or type.
+    pub fn read(body: &str) -> Result<Self, NoEvent> {
+        let raw: RawEvent = serde_json::from_str(body).map_err(|_| NoEvent)?;
+        if raw.id.is_empty() || raw.id.len() > 255 || raw.kind.is_empty() || raw.kind.len() > 255 {
+            return Err(NoEvent);
+        }
+        let object = &raw.data.object;
+        let id_of = |value: &Value| value.as_str().or_else(|| value["id"].as_str()).map(str::to_owned);
+        let own = object["id"].as_str().unwrap_or_default().to_owned();
+        let is_customer = object["object"] == "customer";
+        let customer_id = if is_customer { Some(own.clone()) } else { id_of(&object["customer"]) };
+        let subject = match raw.kind.as_str() {
+            "charge.refunded" => Subject::Refund { charge_id: own },
+            kind if kind.starts_with("charge.dispute.") => Subject::Dispute {
+                dispute_id: own,
+                charge_id: id_of(&object["charge"]),
+                minor: object["amount"].as_i64().unwrap_or(0),
+                currency: object["currency"].as_str().unwrap_or("usd").to_owned(),
+            },
+            kind if kind.starts_with("checkout.session.") => Subject::Checkout { session_id: own },
+            kind if kind.starts_with("customer.") || kind.starts_with("invoice.") => Subject::Customer,
+            _ => Subject::Other,
+        };
+        let known = match subject {
+            Subject::Customer => customer_id.is_some(),
+            _ => true,
+        };
+        Ok(Self {
+            id: raw.id,
+            kind: raw.kind,
+            created_at: crate::answer::moment(raw.created),
+            customer_id: customer_id.filter(|id| !id.is_empty() && id.len() <= 255),
+            subject: if known { subject } else { Subject::Other },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn header(secret: &str, at: i64, body: &[u8]) -> String {
+        format!("t={at},v1={}", hex::encode(sign(secret, at, body)))
+    }
+
+    fn at(seconds: i64) -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp(seconds).unwrap()
+    }
+
+    #[test]
+    fn a_signature_is_of_these_bytes_this_secret_and_now() {
+        let (secret, body, now) = ("whsec_a", br#"{"id":"evt_1"}"#.as_slice(), 1_700_000_000);
+        let good = header(secret, now, body);
+        assert_eq!(verify(secret, &good, body, at(now)), Ok(()));
+        assert_eq!(verify(secret, &good, body, at(now + 300)), Ok(()));
+        assert_eq!(verify(secret, &good, body, at(now + 301)), Err(BadSignature::OutOfTime));
+        assert_eq!(verify(secret, &good, body, at(now - 301)), Err(BadSignature::OutOfTime));
+        assert_eq!(verify("whsec_b", &good, body, at(now)), Err(BadSignature::Wrong));
+        for bad in ["", "t=1", "v1=ab", "t=x,v1=ab", &good.replace("v1", "v0"), &good.replace("t=", "T=")] {
+            assert_eq!(verify(secret, bad, body, at(now)), Err(BadSignature::Unreadable), "{bad}");
+        }
+        // while a secret is rolled there are two
+        let other = hex::encode(sign("whsec_old", now, body));
+        assert_eq!(
+            verify(secret, &format!("t={now},v1={other},v1={},v0=zz", &good[good.len() - 64..]), body, at(now)),
+            Ok(())
+        );
+        assert_eq!(verify(secret, &format!("t={now},v1={other}"), body, at(now)), Err(BadSignature::Wrong));
+    }
+
+    proptest! {
+        #[test]
+        fn one_byte_changed_is_another_body(body in proptest::collection::vec(any::<u8>(), 1..200), at_byte in 0_usize..200, flip in 1_u8..) {
+            let now = 1_700_000_000;
+            let good = header("whsec", now, &body);
+            let mut changed = body.clone();
+            let index = at_byte % changed.len();
+            changed[index] ^= flip;
+            prop_assert_eq!(verify("whsec", &good, &changed, at(now)), Err(BadSignature::Wrong));
+        }
+
+        #[test]
+        fn no_header_and_no_body_panics(header in ".*", body in ".*") {
+            let _ = verify("whsec", &header, body.as_bytes(), at(0));
+            let _ = BillingEvent::read(&body);
+        }
+    }
+
+    /// Field note 36: another version of the API, fields we don't know, objects that are expanded.
+    #[test]
+    fn events_are_read_leniently() {
+        let read = |text: &str| BillingEvent::read(text).unwrap();
+        let old = read(
+            r#"{"id":"evt_1","type":"invoice.paid","api_version":"2016-07-06","created":1,"data":{"object":{"object":"invoice","customer":"cus_1","new_field":[1]}}}"#,
+        );
+        assert_eq!((old.customer_id.as_deref(), &old.subject), (Some("cus_1"), &Subject::Customer));
+        let expanded =
+            read(r#"{"id":"e","type":"customer.subscription.updated","data":{"object":{"customer":{"id":"cus_2"}}}}"#);
+        assert_eq!(expanded.customer_id.as_deref(), Some("cus_2"));
+        let gone = read(r#"{"id":"e","type":"customer.deleted","data":{"object":{"object":"customer","id":"cus_3"}}}"#);
+        assert_eq!(gone.customer_id.as_deref(), Some("cus_3"));
+        for other in [r#"{"id":"e","type":"v2.core.event"}"#, r#"{"id":"e","type":"payout.paid","data":{"object":{}}}"#]
+        {
+            assert_eq!(read(other).subject, Subject::Other);
+        }
+        for bad in ["", "[]", "{}", r#"{"id":1,"type":"x"}"#, r#"{"id":"","type":"x"}"#] {
+            assert_eq!(BillingEvent::read(bad), Err(NoEvent), "{bad}");
+        }
+    }
+}

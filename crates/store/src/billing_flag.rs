@@ -1,0 +1,84 @@
+//! What the owner should look at: refunds, disputes, subscriptions that belong to nobody here.
+
+use crate::Result;
+use domain::{Amount, UserId};
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// Something to look at.
+pub struct Flag {
+    /// What: `refund`, `dispute`, `orphan`, `two_subscriptions`, `unknown_product`.
+    pub kind: String,
+    /// Stripe's id of it.
+    pub object_id: String,
+    /// Whom it is about, where that is known.
+    pub user_id: Option<UserId>,
+    /// How much.
+    pub amount: Option<Amount>,
+    /// Since when.
+    pub created_at: OffsetDateTime,
+    /// The person's address, when read.
+    pub email: Option<String>,
+}
+
+/// Raises a flag; one that stands, or was cleared, stays as it is.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn raise(db: impl PgExecutor<'_>, flag: &Flag) -> Result<()> {
+    sqlx::query!(
+        "insert into billing_flag (kind, object_id, user_id, amount_minor, currency, created_at)
+         values ($1, $2, $3, $4, $5, $6) on conflict do nothing",
+        flag.kind,
+        flag.object_id,
+        flag.user_id.map(Uuid::from),
+        flag.amount.as_ref().map(|amount| amount.minor),
+        flag.amount.as_ref().map(|amount| amount.currency.as_str()),
+        flag.created_at,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Those that stand, the newest first.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn standing(db: impl PgExecutor<'_>) -> Result<Vec<Flag>> {
+    let rows = sqlx::query!(
+        r#"select f.kind, f.object_id, f.user_id, f.amount_minor, f.currency, f.created_at, a.email as "email?"
+           from billing_flag f left join account a using (user_id)
+           where f.cleared_at is null order by f.created_at desc limit 200"#
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Flag {
+            kind: row.kind,
+            object_id: row.object_id,
+            user_id: row.user_id.map(Into::into),
+            amount: row.amount_minor.zip(row.currency).map(|(minor, currency)| Amount { minor, currency }),
+            created_at: row.created_at,
+            email: row.email,
+        })
+        .collect())
+}
+
+/// Takes a flag down; false where none stands.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn clear(db: impl PgExecutor<'_>, kind: &str, object_id: &str, now: OffsetDateTime) -> Result<bool> {
+    let done = sqlx::query!(
+        "update billing_flag set cleared_at = $3 where kind = $1 and object_id = $2 and cleared_at is null",
+        kind,
+        object_id,
+        now
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}

@@ -1,0 +1,62 @@
+//! Invoices as Stripe last said they are.
+
+use crate::Result;
+use domain::{Amount, Invoice, UserId};
+use sqlx::PgExecutor;
+use uuid::Uuid;
+
+/// Writes one down as it was just fetched.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn put(db: impl PgExecutor<'_>, invoice: &Invoice, user_id: Option<UserId>) -> Result<()> {
+    let i = invoice;
+    sqlx::query!(
+        "insert into invoice (invoice_id, customer_id, user_id, subscription_id, number, status, due_minor, paid_minor, currency, url, created_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+         on conflict (invoice_id) do update set user_id = excluded.user_id, number = excluded.number, status = excluded.status,
+             due_minor = excluded.due_minor, paid_minor = excluded.paid_minor, url = excluded.url",
+        i.id,
+        i.customer_id,
+        user_id.map(Uuid::from),
+        i.subscription_id,
+        i.number,
+        i.status,
+        i.due.minor,
+        i.paid_minor,
+        i.due.currency,
+        i.url,
+        i.created_at,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Somebody's invoices, the newest first.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn list(db: impl PgExecutor<'_>, owner: UserId, limit: i64) -> Result<Vec<Invoice>> {
+    let rows = sqlx::query!(
+        "select * from invoice where user_id = $1 and status <> 'draft' order by created_at desc, invoice_id desc limit $2",
+        Uuid::from(owner),
+        limit
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Invoice {
+            id: row.invoice_id,
+            customer_id: row.customer_id,
+            subscription_id: row.subscription_id,
+            number: row.number,
+            status: row.status,
+            due: Amount { minor: row.due_minor, currency: row.currency },
+            paid_minor: row.paid_minor,
+            url: row.url,
+            created_at: row.created_at,
+        })
+        .collect())
+}

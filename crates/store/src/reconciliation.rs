@@ -1,0 +1,49 @@
+//! What comparing with Stripe found and mended.
+
+use crate::Result;
+use serde_json::Value;
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+
+/// One comparison.
+pub struct Reconciliation {
+    /// When it began.
+    pub began_at: OffsetDateTime,
+    /// When it was over.
+    pub ended_at: OffsetDateTime,
+    /// Subscriptions compared.
+    pub checked: i64,
+    /// What differed, as the server writes it.
+    pub drift: Value,
+}
+
+/// Keeps one.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn add(db: impl PgExecutor<'_>, done: &Reconciliation) -> Result<()> {
+    sqlx::query!(
+        "insert into reconciliation (began_at, ended_at, checked, drift) values ($1, $2, $3, $4) on conflict do nothing",
+        done.began_at,
+        done.ended_at,
+        done.checked,
+        done.drift
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// The last one.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn last(db: impl PgExecutor<'_>) -> Result<Option<Reconciliation>> {
+    let row = sqlx::query!("select * from reconciliation order by began_at desc limit 1").fetch_optional(db).await?;
+    Ok(row.map(|row| Reconciliation {
+        began_at: row.began_at,
+        ended_at: row.ended_at,
+        checked: row.checked,
+        drift: row.drift,
+    }))
+}

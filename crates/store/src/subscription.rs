@@ -1,0 +1,239 @@
+//! Subscriptions as Stripe last said they are, and the plan that follows from them.
+
+use crate::{Result, Tx};
+use domain::{Amount, PlanId, Subscription, SubscriptionStatus, UserId};
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+macro_rules! from_row {
+    ($row:ident) => {
+        Subscription {
+            id: $row.subscription_id,
+            customer_id: $row.customer_id,
+            user_id: $row.user_id.map(Into::into),
+            plan: $row.plan_id.map(PlanId),
+            status: SubscriptionStatus::parse(&$row.status),
+            period: $row.period.parse().unwrap_or(domain::Period::Other),
+            amount: Amount { minor: $row.amount_minor, currency: $row.currency },
+            created_at: $row.created_at,
+            period_end: $row.period_end,
+            ends_at: $row.ends_at,
+            trial_end: $row.trial_end,
+            ended_at: $row.ended_at,
+            grace_until: $row.grace_until,
+        }
+    };
+}
+
+/// Holds everything about one customer until the transaction ends, so that what is fetched under it is never older than
+/// what is written. Ahead of any row's lock.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn lock_customer(tx: &mut Tx, customer_id: &str) -> Result<()> {
+    sqlx::query!("select pg_advisory_xact_lock(hashtextextended('customer:' || $1, 0))", customer_id)
+        .fetch_one(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// All subscriptions of a customer that are known here.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn of_customer(db: impl PgExecutor<'_>, customer_id: &str) -> Result<Vec<Subscription>> {
+    let rows = sqlx::query!("select * from subscription where customer_id = $1 order by created_at", customer_id)
+        .fetch_all(db)
+        .await?;
+    Ok(rows.into_iter().map(|row| from_row!(row)).collect())
+}
+
+/// Somebody's subscriptions, the newest first.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn of_user(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Vec<Subscription>> {
+    let rows = sqlx::query!(
+        "select * from subscription where user_id = $1 order by created_at desc, subscription_id desc",
+        Uuid::from(user_id)
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| from_row!(row)).collect())
+}
+
+/// All that aren't over as far as is known here.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn live(db: impl PgExecutor<'_>) -> Result<Vec<Subscription>> {
+    let rows = sqlx::query!(
+        "select * from subscription where status not in ('canceled', 'incomplete_expired') order by subscription_id"
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| from_row!(row)).collect())
+}
+
+/// Writes one down as it was just fetched.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn put(db: impl PgExecutor<'_>, subscription: &Subscription, now: OffsetDateTime) -> Result<()> {
+    let s = subscription;
+    sqlx::query!(
+        "insert into subscription (subscription_id, customer_id, user_id, plan_id, status, period, amount_minor, currency,
+             created_at, period_end, ends_at, trial_end, ended_at, grace_until, fetched_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+         on conflict (subscription_id) do update set
+             customer_id = excluded.customer_id, user_id = excluded.user_id, plan_id = excluded.plan_id,
+             status = excluded.status, period = excluded.period, amount_minor = excluded.amount_minor,
+             currency = excluded.currency, created_at = excluded.created_at, period_end = excluded.period_end,
+             ends_at = excluded.ends_at, trial_end = excluded.trial_end, ended_at = excluded.ended_at,
+             grace_until = excluded.grace_until, fetched_at = excluded.fetched_at,
+             grace_is_over = subscription.grace_is_over and excluded.status = 'past_due'",
+        s.id,
+        s.customer_id,
+        s.user_id.map(Uuid::from),
+        s.plan.as_ref().map(|plan| plan.0.as_str()),
+        s.status.as_str(),
+        s.period.as_str(),
+        s.amount.minor,
+        s.amount.currency,
+        s.created_at,
+        s.period_end,
+        s.ends_at,
+        s.trial_end,
+        s.ended_at,
+        s.grace_until,
+        now,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// A person's plan before and after.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entitled {
+    /// What held.
+    pub before: PlanId,
+    /// What holds now.
+    pub after: PlanId,
+}
+
+/// Puts a person on the plan that follows: the largest of what holds among their subscriptions and what an admin gave,
+/// else free. The one writer of `account.plan_id`. None where nobody is there.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn entitle(tx: &mut Tx, user_id: UserId, now: OffsetDateTime) -> Result<Option<Entitled>> {
+    let before = sqlx::query!("select plan_id from account where user_id = $1 for update", Uuid::from(user_id))
+        .fetch_optional(&mut **tx)
+        .await?;
+    let Some(before) = before else { return Ok(None) };
+    // The same rule as `domain::Subscription::holds`.
+    let after = sqlx::query_scalar!(
+        r#"update account a set plan_id = coalesce((
+               select p.plan_id from plan p
+               where p.plan_id = a.granted_plan_id
+                  or exists (select from subscription s where s.user_id = a.user_id and s.plan_id = p.plan_id
+                             and (s.status in ('trialing', 'active') or (s.status = 'past_due' and s.grace_until > $2)))
+               order by p.sort desc limit 1), $3)
+           where user_id = $1 returning plan_id"#,
+        Uuid::from(user_id),
+        now,
+        crate::account::FREE,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(Some(Entitled { before: PlanId(before.plan_id), after: PlanId(after) }))
+}
+
+/// Subscriptions whose grace is over and whose people don't know yet.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn grace_over(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<Subscription>> {
+    let rows = sqlx::query!(
+        "select * from subscription where status = 'past_due' and not grace_is_over and grace_until <= $1
+         order by grace_until limit 500",
+        now
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| from_row!(row)).collect())
+}
+
+/// Says in its row that a grace is over; false where it was said before, or isn't so any more. Under the account's lock.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn end_grace(tx: &mut Tx, id: &str, now: OffsetDateTime) -> Result<bool> {
+    let done = sqlx::query!(
+        "update subscription set grace_is_over = true
+         where subscription_id = $1 and status = 'past_due' and not grace_is_over and grace_until <= $2",
+        id,
+        now
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Trials that end before an instant.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn trials_ending(
+    db: impl PgExecutor<'_>,
+    now: OffsetDateTime,
+    until: OffsetDateTime,
+) -> Result<Vec<Subscription>> {
+    let rows = sqlx::query!(
+        "select * from subscription where status = 'trialing' and trial_end > $1 and trial_end <= $2",
+        now,
+        until
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| from_row!(row)).collect())
+}
+
+/// Writes down that somebody has had their trial; the first one stands.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn tried(db: impl PgExecutor<'_>, user_id: UserId, subscription_id: &str, at: OffsetDateTime) -> Result<()> {
+    sqlx::query!(
+        "insert into trial (subject, subscription_id, began_at)
+         select subject, $2, $3 from account where user_id = $1 on conflict do nothing",
+        Uuid::from(user_id),
+        subscription_id,
+        at
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// People whose plan isn't the one that follows from their subscriptions and what they were given.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn mistaken(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<UserId>> {
+    let rows = sqlx::query_scalar!(
+        r#"select a.user_id from account a where a.plan_id <> coalesce((
+               select p.plan_id from plan p
+               where p.plan_id = a.granted_plan_id
+                  or exists (select from subscription s where s.user_id = a.user_id and s.plan_id = p.plan_id
+                             and (s.status in ('trialing', 'active') or (s.status = 'past_due' and s.grace_until > $1)))
+               order by p.sort desc limit 1), $2)"#,
+        now,
+        crate::account::FREE,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(Into::into).collect())
+}

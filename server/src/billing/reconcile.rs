@@ -1,0 +1,182 @@
+//! Compares every live subscription with Stripe, and mends what differs: what a lost event would have said.
+
+use super::{Billing, mirror};
+use crate::House;
+use ::billing::Fetched;
+use anyhow::Context as _;
+use domain::{PlanId, Subscription};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use store::reconciliation::{self, Reconciliation};
+use store::{account, plan, subscription};
+use time::OffsetDateTime;
+
+/// What differed, and what was done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Drift {
+    /// Stripe's id of what differed; a person's for a plan that didn't follow.
+    pub id: String,
+    /// In words.
+    pub what: String,
+    /// In words.
+    pub mended: String,
+}
+
+/// One comparison.
+pub(crate) struct Report {
+    /// Subscriptions compared.
+    pub checked: usize,
+    /// What differed.
+    pub drift: Vec<Drift>,
+}
+
+/// Compares and mends; the report is kept for the owner.
+pub(crate) async fn reconcile(db: &store::Db, billing: &Billing) -> anyhow::Result<Report> {
+    let began_at = House::now();
+    let there = billing.stripe.all_subscriptions(None).await.context("listing subscriptions")?;
+    let here = subscription::live(db).await?;
+    let products = plan::products(db).await?;
+    let mut customers: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+    let mut differs = |customer: &str, id: &str, what: String| {
+        customers.entry(customer.to_owned()).or_default().push((id.to_owned(), what));
+    };
+    for fetched in &there {
+        match here.iter().find(|known| known.id == fetched.id) {
+            Some(known) => {
+                for what in differences(known, fetched, &products) {
+                    differs(&fetched.customer_id, &fetched.id, what);
+                }
+            }
+            // Over there and over here are the same thing; one that runs there and is unknown or over here isn't.
+            None if fetched.status.is_live() => {
+                let what = format!("{} at Stripe, unknown or over here", fetched.status.as_str());
+                differs(&fetched.customer_id, &fetched.id, what);
+            }
+            None => {}
+        }
+    }
+    for known in here.iter().filter(|known| !there.iter().any(|fetched| fetched.id == known.id)) {
+        differs(&known.customer_id, &known.id, format!("{} here, gone at Stripe", known.status.as_str()));
+    }
+    let mut drift = Vec::new();
+    for (customer, found) in customers {
+        let mended = match mend(db, billing, &customer).await {
+            Ok(mended) => mended,
+            Err(error) => format!("not mended: {error:#}"),
+        };
+        drift.extend(found.into_iter().map(|(id, what)| Drift { id, what, mended: mended.clone() }));
+    }
+    for user_id in subscription::mistaken(db, House::now()).await? {
+        let mut tx = store::begin(db).await?;
+        if let Some(entitled) = subscription::entitle(&mut tx, user_id, House::now()).await? {
+            tx.commit().await?;
+            let what = format!("on plan {}, which doesn't follow from what they pay or were given", entitled.before);
+            drift.push(Drift { id: user_id.to_string(), what, mended: format!("now on {}", entitled.after) });
+        }
+    }
+    let report = Report { checked: there.len(), drift };
+    keep(db, began_at, &report).await?;
+    Ok(report)
+}
+
+/// What differs between a subscription here and at Stripe.
+fn differences(known: &Subscription, fetched: &Fetched, products: &[(String, PlanId)]) -> Vec<String> {
+    let plan = fetched.product_id.as_ref().and_then(|id| products.iter().find(|(known, _)| known == id));
+    let plan = plan.map(|(_, plan)| plan.0.as_str());
+    let known_plan = known.plan.as_ref().map(|plan| plan.0.as_str());
+    let mut found = Vec::new();
+    if known.status != fetched.status {
+        found.push(format!("{} here, {} at Stripe", known.status.as_str(), fetched.status.as_str()));
+    }
+    if known_plan != plan {
+        found.push(format!("plan {} here, {} at Stripe", known_plan.unwrap_or("none"), plan.unwrap_or("none")));
+    }
+    if known.customer_id != fetched.customer_id
+        || known.period_end != fetched.period_end
+        || known.ends_at != fetched.ends_at
+        || known.amount != fetched.amount
+        || known.trial_end != fetched.trial_end
+    {
+        found.push("dates or price differ".to_owned());
+    }
+    if known.user_id.is_none() && fetched.status.is_live() {
+        found.push(format!("{} at Stripe, nobody's here", fetched.status.as_str()));
+    }
+    found
+}
+
+/// Mirrors a customer. A subscription we sold to somebody who is gone is cancelled; one that we never sold is left alone.
+async fn mend(db: &store::Db, billing: &Billing, customer_id: &str) -> anyhow::Result<String> {
+    let mut tx = store::begin(db).await?;
+    let there = mirror::mirror(&mut tx, billing, customer_id, House::now()).await?;
+    tx.commit().await?;
+    if let Some(entitled) = there.entitled {
+        return Ok(match entitled.before == entitled.after {
+            true => format!("fetched; the plan stays {}", entitled.after),
+            false => format!("fetched; plan {} became {}", entitled.before, entitled.after),
+        });
+    }
+    match there.made_for {
+        Some(_) if !there.is_gone => {
+            close(db, billing, customer_id).await?;
+            Ok("the account is gone: cancelled".to_owned())
+        }
+        _ => Ok("not ours: flagged, left alone".to_owned()),
+    }
+}
+
+/// Cancels all that a customer has whose account is gone.
+pub(crate) async fn close(db: &store::Db, billing: &Billing, customer_id: &str) -> anyhow::Result<()> {
+    for live in billing.stripe.subscriptions(customer_id).await?.iter().filter(|found| found.status.is_live()) {
+        billing.stripe.cancel(&live.id).await?;
+    }
+    let mut tx = store::begin(db).await?;
+    mirror::mirror(&mut tx, billing, customer_id, House::now()).await?;
+    Ok(tx.commit().await?)
+}
+
+async fn keep(db: &store::Db, began_at: OffsetDateTime, report: &Report) -> anyhow::Result<()> {
+    let kept = Reconciliation {
+        began_at,
+        ended_at: House::now(),
+        checked: i64::try_from(report.checked).unwrap_or(i64::MAX),
+        drift: serde_json::to_value(&report.drift)?,
+    };
+    Ok(reconciliation::add(db, &kept).await?)
+}
+
+/// Takes plans whose grace is over, and writes to their people.
+pub(crate) async fn end_graces(house: &House) -> anyhow::Result<()> {
+    for overdue in subscription::grace_over(&house.db, House::now()).await? {
+        let mut tx = store::begin(&house.db).await?;
+        let user_id = overdue.user_id;
+        if let Some(user_id) = user_id {
+            account::hold(&mut tx, user_id).await?;
+        }
+        if !subscription::end_grace(&mut tx, &overdue.id, House::now()).await? {
+            continue;
+        }
+        if let (Some(user_id), Some(plan)) = (user_id, &overdue.plan) {
+            subscription::entitle(&mut tx, user_id, House::now()).await?;
+            let mail = crate::mail::Mail::GraceOver { plan: mirror::name(&mut tx, plan).await? };
+            crate::mail::queue(&mut tx, user_id, &mail, &overdue.id, House::now()).await?;
+        }
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+/// Writes to people whose trial ends soon.
+pub(crate) async fn announce_trial_ends(house: &House) -> anyhow::Result<()> {
+    let now = House::now();
+    for trial in subscription::trials_ending(&house.db, now, now + mirror::TRIAL_NOTICE).await? {
+        let (Some(user_id), Some(plan)) = (trial.user_id, &trial.plan) else { continue };
+        let mut tx = store::begin(&house.db).await?;
+        let name = mirror::name(&mut tx, plan).await?;
+        if let Some(mail) = mirror::trial_ending(&trial, &name, now) {
+            crate::mail::queue(&mut tx, user_id, &mail, &trial.id, now).await?;
+            tx.commit().await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! Work that was committed with its cause: mail, and what must be asked of Stripe. Done at least once.
+
+use crate::House;
+use crate::billing::{backoff, reconcile};
+use crate::error::internal;
+use crate::mail::{self, Addressed};
+use anyhow::{Context as _, bail};
+use std::time::Duration;
+use store::job::{self, Job};
+
+/// Failures after which a job is given up: about three hours.
+const TRIES: i32 = 14;
+
+/// Does jobs for ever, looking every second.
+pub(crate) async fn work(house: House) {
+    loop {
+        match next(&house).await {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(error) => {
+                internal(&format!("{error:#}"));
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Takes one job and does it; false where none is due.
+async fn next(house: &House) -> anyhow::Result<bool> {
+    let mut tx = store::begin(&house.db).await?;
+    let Some(due) = job::take(&mut tx, House::now()).await? else { return Ok(false) };
+    if let Err(error) = perform(house, &due).await {
+        drop(tx);
+        let run_at = (due.attempts + 1 < TRIES).then(|| House::now() + backoff(due.attempts));
+        tracing::warn!(job = %due.id, kind = due.kind, again = run_at.is_some(), "a job failed: {error:#}");
+        job::failed(&house.db, due.id, &format!("{error:#}"), run_at, House::now()).await?;
+        return Ok(true);
+    }
+    job::done(&mut tx, due.id, House::now()).await?;
+    tx.commit().await.context("commit")?;
+    Ok(true)
+}
+
+async fn perform(house: &House, job: &Job) -> anyhow::Result<()> {
+    match job.kind.as_str() {
+        mail::JOB => {
+            let Addressed { user_id, mail } = serde_json::from_value(job.payload.clone()).context("payload")?;
+            // Nobody there any more, nobody to write to.
+            let Some(viewer) = store::account::viewer(&house.db, user_id).await? else { return Ok(()) };
+            let letter = mail.letter(viewer.display_name(), &house.config.public_url)?;
+            house.mailer.send(&viewer.email, letter).await
+        }
+        "close_customer" => {
+            let customer = job.payload["customer_id"].as_str().context("payload")?;
+            let billing = house.billing.as_ref().context("STRIPE_SECRET_KEY isn't set")?;
+            reconcile::close(&house.db, billing, customer).await
+        }
+        other => bail!("nobody knows how to do {other}"),
+    }
+}

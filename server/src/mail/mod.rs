@@ -1,0 +1,181 @@
+//! Mail: what is written, queued with its cause, and handed over by the jobs' worker. Text and HTML say the same.
+
+mod send;
+
+pub(crate) use send::Mailer;
+
+use askama::Template;
+use domain::{UserId, brand};
+use serde::{Deserialize, Serialize};
+use store::Tx;
+use time::OffsetDateTime;
+
+/// The job's kind.
+pub(crate) const JOB: &str = "mail";
+
+/// A letter to somebody, as the queue keeps it: what it is about, and no address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "mail", rename_all = "snake_case")]
+pub(crate) enum Mail {
+    /// A trial ends soon and goes on to be paid.
+    TrialEnding {
+        plan: String,
+        #[serde(with = "time::serde::rfc3339")]
+        at: OffsetDateTime,
+        price: String,
+    },
+    /// A payment failed; the plan is kept for some days.
+    PaymentFailed {
+        plan: String,
+        #[serde(with = "time::serde::rfc3339")]
+        until: OffsetDateTime,
+    },
+    /// Those days are over.
+    GraceOver { plan: String },
+    /// A subscription is over.
+    PlanEnded { plan: String },
+}
+
+/// A letter and whom it is for.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Addressed {
+    pub user_id: UserId,
+    #[serde(flatten)]
+    pub mail: Mail,
+}
+
+/// A letter as it is sent.
+pub(crate) struct Letter {
+    pub subject: String,
+    pub text: String,
+    pub html: String,
+}
+
+#[derive(Template)]
+#[template(path = "letter.txt")]
+struct Text<'a> {
+    body: &'a Body<'a>,
+}
+
+#[derive(Template)]
+#[template(path = "letter.html")]
+struct Html<'a> {
+    body: &'a Body<'a>,
+}
+
+struct Body<'a> {
+    brand: &'a str,
+    subject: &'a str,
+    hello: &'a str,
+    paragraphs: &'a [String],
+    label: &'a str,
+    link: &'a str,
+    support: &'a str,
+}
+
+impl Mail {
+    /// What makes it this letter and no other, together with what it is about.
+    fn key(&self, about: &str) -> String {
+        match self {
+            Self::TrialEnding { at, .. } => format!("mail:trial_ending:{about}:{}", at.unix_timestamp()),
+            Self::PaymentFailed { until, .. } => format!("mail:payment_failed:{about}:{}", until.unix_timestamp()),
+            Self::GraceOver { .. } => format!("mail:grace_over:{about}"),
+            Self::PlanEnded { .. } => format!("mail:plan_ended:{about}"),
+        }
+    }
+
+    /// The letter in words.
+    ///
+    /// # Errors
+    /// When a template can't be filled.
+    pub(crate) fn letter(&self, name: &str, public_url: &str) -> Result<Letter, askama::Error> {
+        let (subject, paragraphs, label, path) = match self {
+            Self::TrialEnding { plan, at, price } => (
+                format!("Your {plan} trial ends on {}", day(*at)),
+                vec![
+                    format!("Your trial of {plan} ends on {}. It then goes on at {price}, charged to the card you gave.", day(*at)),
+                    "If you want to keep it, there is nothing to do. If not, cancel before that day and nothing is charged.".to_owned(),
+                ],
+                "Look at your plan",
+                "/settings/billing",
+            ),
+            Self::PaymentFailed { plan, until } => (
+                format!("Your payment for {plan} didn't go through"),
+                vec![
+                    format!("We couldn't charge your card for {plan}. Your plan stays as it is until {}.", day(*until)),
+                    "We try again in the next days. If the card has changed, please give us the new one.".to_owned(),
+                ],
+                "Change the card",
+                "/settings/billing",
+            ),
+            Self::GraceOver { plan } => (
+                format!("You are on the free plan for now"),
+                vec![
+                    format!("The payment for {plan} is still open, so your account is on the free plan for now. Your conversations are all there."),
+                    "As soon as the invoice is paid, your plan is back with the next message.".to_owned(),
+                ],
+                "Pay the invoice",
+                "/settings/billing",
+            ),
+            Self::PlanEnded { plan } => (
+                format!("Your {plan} plan has ended"),
+                vec![
+                    format!("Your subscription to {plan} is over, and nothing more is charged. Your conversations stay where they are."),
+                    "You can come back whenever you like.".to_owned(),
+                ],
+                "See the plans",
+                "/pricing",
+            ),
+        };
+        let link = format!("{public_url}{path}");
+        let body = Body {
+            brand: brand::NAME,
+            subject: &subject,
+            hello: name,
+            paragraphs: &paragraphs,
+            label,
+            link: &link,
+            support: brand::SUPPORT_EMAIL,
+        };
+        let (text, html) = (Text { body: &body }.render()?, Html { body: &body }.render()?);
+        Ok(Letter { subject, text, html })
+    }
+}
+
+/// A day as letters write it: 3 March 2026, in UTC.
+fn day(at: OffsetDateTime) -> String {
+    let at = at.to_offset(time::UtcOffset::UTC);
+    format!("{} {} {}", at.day(), at.month(), at.year())
+}
+
+/// Queues a letter with its cause, once for what it is about.
+///
+/// # Errors
+/// When Postgres does.
+pub(crate) async fn queue(
+    tx: &mut Tx,
+    user_id: UserId,
+    mail: &Mail,
+    about: &str,
+    now: OffsetDateTime,
+) -> anyhow::Result<()> {
+    let payload = serde_json::to_value(Addressed { user_id, mail: mail.clone() })?;
+    Ok(store::job::add(&mut **tx, JOB, Some(&mail.key(about)), &payload, now).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_say_the_same_in_text_and_html_and_escape_what_people_wrote() {
+        let until = OffsetDateTime::from_unix_timestamp(1_772_534_400).unwrap();
+        let letter =
+            Mail::PaymentFailed { plan: "Pro <b>".into(), until }.letter("Ann <script>", "https://x.example").unwrap();
+        assert_eq!(letter.subject, "Your payment for Pro <b> didn't go through");
+        assert!(letter.text.contains("Hello Ann <script>,") && letter.text.contains("until 3 March 2026"));
+        assert!(letter.text.contains("https://x.example/settings/billing"));
+        assert!(!letter.html.contains("<script>") && letter.html.contains("until 3 March 2026"));
+        assert!(letter.html.contains("href=\"https://x.example/settings/billing\""));
+    }
+}

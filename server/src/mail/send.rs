@@ -1,0 +1,53 @@
+//! Handing mail over by SMTP.
+
+use super::Letter;
+use crate::Config;
+use anyhow::Context as _;
+use lettre::message::{Mailbox, MultiPart};
+use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
+use secrecy::ExposeSecret as _;
+use std::time::Duration;
+
+/// Where mail goes.
+pub(crate) struct Mailer {
+    smtp: Option<AsyncSmtpTransport<Tokio1Executor>>,
+    from: Mailbox,
+}
+
+impl Mailer {
+    /// # Errors
+    /// When `SMTP_URL` or `MAIL_FROM` can't be read.
+    pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
+        let smtp = match &config.smtp_url {
+            // The error would hold the URL, and with it the password.
+            Some(url) => AsyncSmtpTransport::<Tokio1Executor>::from_url(url.expose_secret())
+                .map_err(|_| anyhow::anyhow!("SMTP_URL can't be read; it is like smtps://user:password@host"))
+                .map(|builder| Some(builder.timeout(Some(Duration::from_secs(20))).build()))?,
+            None => None,
+        };
+        let from = config.mail_from.parse().context("MAIL_FROM is like: Name <address@example.com>")?;
+        Ok(Self { smtp, from })
+    }
+
+    /// Hands a letter over. Without SMTP a development build is done: the outbox shows the queue.
+    ///
+    /// # Errors
+    /// When it isn't taken; with nothing of it in the words.
+    pub(crate) async fn send(&self, to: &str, letter: Letter) -> anyhow::Result<()> {
+        let Some(smtp) = &self.smtp else {
+            anyhow::ensure!(cfg!(debug_assertions), "SMTP_URL isn't set");
+            return Ok(());
+        };
+        let to = Mailbox::new(None, to.parse().map_err(|_| anyhow::anyhow!("the address can't be written to"))?);
+        let message = Message::builder()
+            .from(self.from.clone())
+            .to(to)
+            .subject(letter.subject)
+            .multipart(MultiPart::alternative_plain_html(letter.text, letter.html))?;
+        let sent = smtp.send(message).await;
+        sent.map(drop).map_err(|error| match error.status() {
+            Some(code) => anyhow::anyhow!("the mail server answered {code}"),
+            None => anyhow::anyhow!("the mail server can't be reached"),
+        })
+    }
+}

@@ -1,0 +1,50 @@
+//! What people do with their account.
+
+use crate::auth::{SignedIn, password};
+use crate::error::{Refused, internal};
+use crate::{House, pages};
+use app::visit::FailedForm;
+use axum::Form;
+use axum::extract::{FromRequest as _, Request, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use domain::Problem;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use tower_sessions::Session;
+
+/// A deletion is confirmed by the password.
+#[derive(Deserialize)]
+struct Delete {
+    #[serde(default)]
+    password: SecretString,
+}
+
+/// `POST /settings/delete`: the account, its conversations and its subscription. The ledger stays, without the name.
+pub(crate) async fn delete(
+    State(house): State<House>,
+    SignedIn(viewer): SignedIn,
+    session: Session,
+    request: Request,
+) -> Result<Response, Refused> {
+    let (mut parts, body) = request.into_parts();
+    let Form(form) = Form::<Delete>::from_request(Request::from_parts(parts.clone(), body), &())
+        .await
+        .map_err(|_| Problem::invalid("", "The form couldn't be read. Send it again."))?;
+    // The page of this form has an address of its own.
+    parts.uri = http::Uri::from_static("/settings");
+    let again = Request::from_parts(parts, axum::body::Body::empty());
+    let refuse = |name, sentence: &str| FailedForm { typed: Vec::new(), errors: vec![(name, sentence.to_owned())] };
+    let found = store::account::credentials(&house.db, &viewer.email).await?;
+    let fits = form.password.expose_secret().len() <= password::MAX_BYTES;
+    let hash = found.map(|found| found.password_hash).filter(|_| fits);
+    if !house.passwords.is_right(form.password, hash).await.map_err(|error| internal(&error))? {
+        let failed = refuse("password", "That isn't your password. Nothing was deleted.");
+        return Ok(pages::form_again(&house, again, failed).await);
+    }
+    if !store::account::delete(&house.db, viewer.user_id, House::now()).await? {
+        let failed = refuse("", "You are the only admin. Make somebody else one first: quotient admin add EMAIL");
+        return Ok(pages::form_again(&house, again, failed).await);
+    }
+    session.flush().await.map_err(|error| internal(&error))?;
+    Ok(([("clear-site-data", "\"storage\"")], Redirect::to("/")).into_response())
+}
