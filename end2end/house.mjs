@@ -25,19 +25,32 @@ const freePort = () => new Promise((done) => {
 const psql = (url, sql) => execFileSync('psql', [url, '-XAtq', '-F', '\t', '-c', sql], { encoding: 'utf8' })
   .trim().split('\n').filter(Boolean).map((line) => line.split('\t'));
 
-// Starts a house. With `vendor: false` no key is set, so the demo model answers.
-export async function startHouse({ vendor = true, env = {} } = {}) {
+// Starts a stand-in and answers its process and address.
+export async function startStandIn(...args) {
+  const child = spawn(join(root, 'target/debug/stand-in'), args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const url = await new Promise((done) => createInterface({ input: child.stdout }).once('line', done));
+  return { child, url };
+}
+
+// Starts a house. With `vendor: false` no key is set, so the demo model answers; with `stripe: false` nothing is sold.
+export async function startHouse({ vendor = true, stripe = true, env = {} } = {}) {
   const name = `end2end_${randomBytes(6).toString('hex')}`;
   const base = process.env.DATABASE_URL.replace(/\/[^/]*$/, '');
   psql(`${base}/postgres`, `create database ${name}`);
   const children = [];
   let vendorUrl;
   if (vendor) {
-    const standIn = spawn(join(root, 'target/debug/stand-in'), ['vendor', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'inherit'] });
-    children.push(standIn);
-    vendorUrl = await new Promise((done) => createInterface({ input: standIn.stdout }).once('line', done));
+    const standIn = await startStandIn('vendor', '127.0.0.1:0');
+    children.push(standIn.child);
+    vendorUrl = standIn.url;
   }
   const url = `http://127.0.0.1:${await freePort()}`;
+  let stripeUrl;
+  if (stripe) {
+    const standIn = await startStandIn('stripe', '127.0.0.1:0', `${url}/stripe/webhook`);
+    children.push(standIn.child);
+    stripeUrl = standIn.url;
+  }
   const settings = {
     DATABASE_URL: `${base}/${name}`,
     PUBLIC_URL: url,
@@ -50,9 +63,11 @@ export async function startHouse({ vendor = true, env = {} } = {}) {
       ANTHROPIC_API_KEY: 'test-key', ANTHROPIC_BASE_URL: vendorUrl,
       OPENAI_API_KEY: 'test-key', OPENAI_BASE_URL: `${vendorUrl}/v1`,
     }),
+    ...(stripe && { STRIPE_SECRET_KEY: 'sk_test_standin', STRIPE_WEBHOOK_SECRET: 'whsec_standin', STRIPE_BASE_URL: stripeUrl }),
     ...env,
   };
   const run = (...args) => execFileSync(binary, args, { env: { ...process.env, ...settings }, encoding: 'utf8' });
+  if (stripe) run('plans', 'push');
   const server = spawn(binary, [], { env: { ...process.env, ...settings }, stdio: ['ignore', 'ignore', 'inherit'] });
   children.push(server);
   for (let tries = 0; ; tries += 1) {
@@ -67,6 +82,9 @@ export async function startHouse({ vendor = true, env = {} } = {}) {
     query: (sql) => psql(settings.DATABASE_URL, sql),
     served: async () => (await fetch(`${vendorUrl}/journal`)).json(),
     pace: (ms) => fetch(`${vendorUrl}/pace/${ms}`, { method: 'POST' }),
+    stripeUrl,
+    // What a dashboard, a bank and time itself would do at Stripe.
+    stripe: (path, form) => fetch(`${stripeUrl}/_control/${path}`, { method: 'POST', body: new URLSearchParams(form) }),
     release: () => fetch(`${vendorUrl}/release`, { method: 'POST' }),
     // Ends it as production would, and answers its exit code.
     stop: async () => {

@@ -20,12 +20,11 @@ pub struct NewCustomer<'a> {
     pub email: &'a str,
     /// May be empty.
     pub name: &'a str,
-    /// The customer before, where that one is gone: a new one is a new deed.
-    pub after: Option<&'a str>,
 }
 
 impl Stripe {
-    /// Makes a customer, once per person however often it is asked.
+    /// Makes a customer. The caller sees to it that a person has one: a key made of the person would, for a day after
+    /// their customer was deleted, answer with the deleted one.
     ///
     /// # Errors
     /// When Stripe refuses or can't be reached.
@@ -35,10 +34,7 @@ impl Stripe {
         if !new.name.trim().is_empty() {
             request = request.name(new.name.trim());
         }
-        // The address is in the key: the same key with another body is refused by Stripe.
-        let key =
-            crate::client::key(&["customer", &new.user_id.to_string(), new.after.unwrap_or(""), new.email, new.name]);
-        Ok(self.post::<Named>(&key, &request).await?.id)
+        Ok(self.post::<Named>(&crate::client::fresh_key("customer"), &request).await?.id)
     }
 
     /// A customer; none where there is none, or none any more.

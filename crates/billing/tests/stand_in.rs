@@ -70,9 +70,8 @@ async fn a_checkout_is_paid_and_read_both_ways() {
     let pro = plan("pro", 2_000, 0);
     let at = ours.push_plan(&ForSale { plan: &pro, title: "Pro" }).await.unwrap();
     let user_id = UserId::at(time::OffsetDateTime::now_utc());
-    let new = NewCustomer { user_id, email: "ann@example.com", name: "Ann", after: None };
+    let new = NewCustomer { user_id, email: "ann@example.com", name: "Ann" };
     let customer = ours.create_customer(&new).await.unwrap();
-    assert_eq!(ours.create_customer(&new).await.unwrap(), customer, "the same deed makes the same customer");
     assert_eq!(ours.customer(&customer).await.unwrap().unwrap().user_id(), Some(user_id));
     assert!(ours.customer("cus_nobody").await.unwrap().is_none());
     let checkout = |key| NewCheckout {

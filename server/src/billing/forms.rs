@@ -114,7 +114,7 @@ async fn open_checkout(
     }
     let payer = account::payer(&mut *tx, viewer.user_id).await?.context("the account is gone")?;
     let back = format!("{}{BACK}", house.config.public_url);
-    let mut gone = None;
+    let mut is_gone = false;
     if let Some(customer_id) = &payer.customer_id {
         let there = mirror::mirror(&mut tx, billing, customer_id, now).await?;
         let live = there.subscriptions.iter().find(|subscription| subscription.status.is_live());
@@ -131,11 +131,11 @@ async fn open_checkout(
             let opened = billing.stripe.open_portal(customer_id, portal.as_deref(), &back, &goal, &key);
             return opened.await.context("opening the portal");
         }
-        gone = there.is_gone.then_some(customer_id);
+        is_gone = there.is_gone;
     }
     let customer_id = match &payer.customer_id {
-        Some(customer_id) if gone.is_none() => customer_id.clone(),
-        _ => create_customer(&mut tx, billing, &payer, gone.map(String::as_str)).await?,
+        Some(customer_id) if !is_gone => customer_id.clone(),
+        _ => create_customer(&mut tx, billing, &payer).await?,
     };
     // Read after the mirror: it may just have seen the first trial.
     let tried = account::payer(&mut *tx, viewer.user_id).await?.is_none_or(|payer| payer.tried);
@@ -154,8 +154,8 @@ async fn open_checkout(
     opened.url.context("a checkout without an address")
 }
 
-async fn create_customer(tx: &mut Tx, billing: &Billing, payer: &Payer, gone: Option<&str>) -> anyhow::Result<String> {
-    let new = NewCustomer { user_id: payer.user_id, email: &payer.email, name: &payer.name, after: gone };
+async fn create_customer(tx: &mut Tx, billing: &Billing, payer: &Payer) -> anyhow::Result<String> {
+    let new = NewCustomer { user_id: payer.user_id, email: &payer.email, name: &payer.name };
     let customer_id = billing.stripe.create_customer(&new).await.context("making a customer")?;
     account::link_customer(&mut **tx, payer.user_id, &customer_id).await?;
     Ok(customer_id)

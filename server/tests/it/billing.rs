@@ -161,7 +161,10 @@ async fn a_hundred_copies_of_an_event_have_one_effect() {
         futures::future::join_all(copies).await;
     }
     house.until(ALL_DONE).await;
-    assert_eq!(house.one::<i64>("select count(*) from stripe_event").await as usize, events.len());
+    assert_eq!(
+        house.one::<i64>("select count(*) from stripe_event where type !~ '^(product|price)'").await as usize,
+        events.len()
+    );
     assert!(house.one::<bool>(ON_PRO).await);
     // the trial ends within three days, so there is a letter: one
     assert_eq!(house.one::<i64>("select count(*) from job where kind = 'mail'").await, 1);
@@ -384,7 +387,7 @@ async fn overdue_is_kept_for_a_while_then_free_until_it_is_paid() {
     house.until(ON_PRO).await;
     // The trial ends and its payment fails; by our own clock that is in some days, so the grace is long.
     control(&house, "clock", &[("days", "8")]).await;
-    house.until("select status = 'past_due' and grace_until > now() from subscription").await;
+    house.until("select bool_and(status = 'past_due' and grace_until > now()) from subscription").await;
     assert!(house.one::<bool>(ON_PRO).await, "the plan is kept");
     assert!(
         ann.text("/usage").await.contains("didn&#x27;t go through")
@@ -423,7 +426,7 @@ async fn the_portal_changes_land() {
     // cancelled: kept until the period ends
     let url = place(&ann.form("/billing/portal", &[]).await);
     ann.client.post(&url).form(&[("do", "cancel")]).send().await.unwrap();
-    house.until("select ends_at is not null from subscription").await;
+    house.until("select bool_and(ends_at is not null) from subscription").await;
     assert_eq!(ann.quota().await["plan"], "max");
     assert!(ann.text("/settings/billing").await.contains("Nothing more is charged"));
     control(&house, "clock", &[("days", "32")]).await;
@@ -440,7 +443,7 @@ async fn a_trial_is_had_once() {
     let (first, second) = (go(&mut ann, "pro").await, go(&mut ann, "pro").await);
     assert_eq!(ann.client.get(&first).send().await.unwrap().status(), StatusCode::NOT_FOUND);
     pay(&ann, &second, GOOD).await;
-    house.until("select status = 'trialing' from subscription").await;
+    house.until("select count(*) = 1 from subscription where status = 'trialing'").await;
     let id = house.stripe.all("subscription")[0]["id"].as_str().unwrap().to_owned();
     api(&house, "DELETE", &format!("subscriptions/{id}"), &[]).await;
     house.until(ON_FREE).await;
@@ -534,6 +537,7 @@ async fn reconciling_finds_and_mends_each_drift() {
     // one that somebody made by hand, for nobody here
     let stranger = api(&house, "POST", "customers", &[("email", "stranger@example.com")]).await;
     let stranger = stranger["id"].as_str().unwrap();
+    control(&house, &format!("card/{stranger}"), &[("number", "4242424242424242")]).await;
     let foreign = api(&house, "POST", "subscriptions", &[("customer", stranger), ("items[0][price]", &max)]).await;
     let said = house.run(Command::Billing(Billing::Reconcile)).await;
     for id in [&cancelled, &upgraded, &orphan, &deleted] {
@@ -685,7 +689,7 @@ async fn mail_is_handed_over_and_tried_again() {
     sqlx::query("update plan set trial_days = 2 where plan_id = 'pro'").execute(&house.db).await.unwrap();
     let mut ann = house.person("ann@example.com").await;
     buy(&mut ann, "pro", GOOD).await;
-    house.until("select attempts = 1 and done_at is null and error like '%451%' from job").await;
+    house.until("select count(*) = 1 from job where attempts = 1 and done_at is null and error like '%451%'").await;
     sqlx::query("update job set run_at = now()").execute(&house.db).await.unwrap();
     let letter = letters.recv().await.unwrap();
     for said in [
@@ -697,7 +701,7 @@ async fn mail_is_handed_over_and_tried_again() {
     ] {
         assert!(letter.contains(said), "{said} in {letter}");
     }
-    house.until("select done_at is not null from job").await;
+    house.until("select bool_and(done_at is not null) from job").await;
 }
 
 /// A mail server of a few lines, which says "later" to the first letter.

@@ -181,7 +181,7 @@ impl TestHouse {
     pub async fn until(&self, sql: &'static str) {
         let waiting = async {
             while !self.one::<bool>(sql).await {
-                tokio::task::yield_now().await;
+                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
             }
         };
         tokio::time::timeout(std::time::Duration::from_secs(20), waiting)

@@ -129,6 +129,7 @@ impl State {
                 invoice["attempt_count"] = json!(attempts);
                 invoice["attempted"] = json!(true);
                 invoice["next_payment_attempt"] = json!(next);
+                invoice["standin_failed_at"] = json!(now);
             });
             self.emit("invoice.payment_failed", &failed);
         }
@@ -227,7 +228,7 @@ impl State {
             let invoice = subscription["latest_invoice"].as_str().and_then(|id| self.get(id))?;
             match invoice["next_payment_attempt"].as_i64() {
                 Some(at) => steps.push((at, Step::Retry)),
-                None => steps.push((now, Step::GiveUp)),
+                None => steps.push((invoice["standin_failed_at"].as_i64().unwrap_or(now), Step::GiveUp)),
             }
         }
         let (at, step) = steps.into_iter().min_by_key(|(at, _)| *at)?;

@@ -1,0 +1,117 @@
+// A person pays, and the next message runs under the new limit; they stop, and it ends when the period does.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { join } from 'node:path';
+import { send, shots, signUp, startBrowser, startHouse, woken } from './house.mjs';
+
+let house, browser;
+before(async () => {
+  house = await startHouse();
+  browser = await startBrowser();
+});
+after(async () => { await browser?.stop(); await house?.stop(); });
+
+const shot = (page, name) => page.screenshot({ path: join(shots, `billing-${name}.png`), fullPage: true });
+const left = async (page, name) => Number(await page.getByRole('meter', { name }).getAttribute('aria-valuenow'));
+
+test('from the limit to a paid plan and back', { timeout: 120_000 }, async () => {
+  const ann = await browser.visitor();
+  await signUp(ann, house, 'ann@example.com', 'Ann');
+  await woken(ann);
+  for (let n = 1; n <= 10; n += 1) {
+    await send(ann, `{{words:30}} ${n}`);
+    await ann.locator('.answer.live .byline').nth(n - 1).waitFor();
+  }
+  await send(ann, 'One more, please {{words:4}}');
+  const card = ann.locator('.refusal');
+  await card.waitFor();
+  const used = 50_000 - await left(ann, 'Tokens');
+  const conversation = ann.url();
+
+  // another window of theirs stays open meanwhile
+  const other = await ann.context().newPage();
+  await other.goto(conversation);
+  await woken(other);
+
+  await card.getByRole('link', { name: 'See a plan that allows it' }).click();
+  await ann.waitForURL('**/pricing?plan=pro*');
+  await shot(ann, '1-pricing');
+  await ann.getByRole('button', { name: 'Try it 7 days for free' }).click();
+  await ann.waitForURL(`${house.stripeUrl}/pay/**`);
+  await ann.getByText('Stripe stand-in, no money moves').waitFor();
+  await shot(ann, '2-checkout');
+  await ann.getByLabel('Card number').fill('4000 0000 0000 0002');
+  await ann.getByRole('button', { name: 'Subscribe' }).click();
+  await ann.getByText('Your card was declined.').waitFor();
+  await ann.getByLabel('Card number').fill('4242 4242 4242 4242');
+  await ann.getByRole('button', { name: 'Subscribe' }).click();
+  await ann.waitForURL('**/settings/billing?from=stripe');
+  await ann.getByText('You are on Pro.').waitFor();
+  assert.equal(await left(ann, 'Tokens'), 500_000 - used, 'used stays used');
+  await shot(ann, '3-billing');
+
+  // the window that was open all along shows it when it is looked at, and its next message runs
+  await other.bringToFront();
+  await other.evaluate(() => window.dispatchEvent(new Event('focus')));
+  await other.waitForFunction(() => {
+    const meter = document.querySelector('[role=meter][aria-label*=Tokens]');
+    return Number(meter?.getAttribute('aria-valuemax')) === 500000;
+  });
+  await send(other, 'One more, please {{words:4}}');
+  await other.locator('.answer.live .byline').waitFor();
+
+  // cancelled in the portal: kept until the period ends
+  await ann.goto(`${house.url}/settings/billing`);
+  await ann.getByRole('button', { name: 'Card, invoices, cancelling' }).click();
+  await ann.waitForURL(`${house.stripeUrl}/portal/**`);
+  await ann.getByRole('button', { name: 'Cancel at the end of the period' }).click();
+  await ann.getByRole('button', { name: "Don't cancel" }).waitFor();
+  await shot(ann, '4-portal');
+  await ann.getByRole('link', { name: 'Back' }).click();
+  await ann.waitForURL('**/settings/billing?from=stripe');
+  await ann.getByText(/then you are on Free/).waitFor();
+  await shot(ann, '5-cancelled');
+  await house.stripe('clock', { days: 8 });
+  await ann.waitForFunction(async () => (await (await fetch('/api/quota')).json()).plan === 'free');
+  await ann.goto(`${house.url}/settings/billing`);
+  await ann.getByText(/Pro ended on/).waitFor();
+  await ann.goto(`${house.url}/dev/outbox`);
+  await ann.getByText('Your Pro plan has ended').waitFor();
+  assert.deepEqual(browser.complaints, []);
+});
+
+test('an overdue payment is said on every page, and mended in the portal', { timeout: 60_000 }, async () => {
+  const bob = await browser.visitor({ colorScheme: 'dark' });
+  await signUp(bob, house, 'bob@example.com', 'Bob');
+  await bob.goto(`${house.url}/pricing?plan=max&interval=year`);
+  await bob.getByRole('button', { name: 'Upgrade to Max' }).click();
+  await bob.getByLabel('Card number').fill('4000 0000 0000 0341');
+  await bob.getByRole('button', { name: 'Subscribe' }).click();
+  await bob.getByText('You are on Max.').waitFor();
+  assert.ok(await bob.getByText(/\$1,000 a year\. Renews on/).isVisible());
+  await house.stripe('clock', { days: 366 });
+  await bob.waitForFunction(async () => (await (await fetch('/usage')).text()).includes('Your last payment'));
+  await bob.goto(`${house.url}/settings/billing`);
+  await shot(bob, '6-overdue-dark');
+  await bob.getByRole('button', { name: 'Card, invoices, cancelling' }).click();
+  await bob.getByLabel('Card number').fill('4242 4242 4242 4242');
+  await bob.getByRole('button', { name: 'Change the card' }).click();
+  await bob.getByRole('link', { name: 'Back' }).click();
+  await bob.waitForURL('**/settings/billing?from=stripe');
+  assert.equal(await bob.locator('.banner').count(), 0);
+  assert.deepEqual(browser.complaints, []);
+});
+
+test('buying works without JavaScript, from signed out on', { timeout: 60_000 }, async () => {
+  const zoe = await browser.visitor({ javaScriptEnabled: false });
+  await zoe.goto(`${house.url}/pricing`);
+  await zoe.getByRole('link', { name: 'Yearly' }).click();
+  await zoe.getByRole('link', { name: 'Start with Max' }).click();
+  await zoe.getByLabel('Email').fill('zoe@example.com');
+  await zoe.getByLabel('Password').fill('correct horse battery');
+  await zoe.getByRole('button', { name: 'Make the account' }).click();
+  await zoe.waitForURL('**/pricing?plan=max&interval=year');
+  await zoe.getByRole('button', { name: 'Upgrade to Max' }).click();
+  await zoe.getByRole('button', { name: 'Subscribe' }).click();
+  await zoe.getByText('You are on Max.').waitFor();
+});

@@ -1,0 +1,102 @@
+// The Stripe stand-in against Stripe's own SDK, and our webhook door against signatures that others made.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { createServer } from 'node:http';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import Stripe from 'stripe';
+import { root, shots, startHouse, startStandIn } from './house.mjs';
+
+let standIn, stripe, hooks, received;
+before(async () => {
+  received = [];
+  const waiting = [];
+  hooks = createServer((request, response) => {
+    let body = '';
+    request.on('data', (part) => { body += part; });
+    request.on('end', () => {
+      received.push({ body, signature: request.headers['stripe-signature'] });
+      response.end();
+      waiting.splice(0).forEach((wake) => wake());
+    });
+  });
+  await new Promise((done) => hooks.listen(0, '127.0.0.1', done));
+  hooks.next = () => new Promise((wake) => waiting.push(wake));
+  standIn = await startStandIn('stripe', '127.0.0.1:0', `http://127.0.0.1:${hooks.address().port}/`);
+  const { hostname, port } = new URL(standIn.url);
+  stripe = new Stripe('sk_test_sdk', { host: hostname, port, protocol: 'http', telemetry: false });
+});
+after(() => { standIn?.child.kill(); hooks?.close(); hooks?.closeAllConnections(); });
+
+// The event of a kind, verified by the SDK.
+async function event(kind) {
+  for (;;) {
+    for (const { body, signature } of received) {
+      const read = stripe.webhooks.constructEvent(body, signature, 'whsec_standin');
+      if (read.type === kind) return read;
+    }
+    await hooks.next();
+  }
+}
+
+test('the official SDK drives it and verifies its signatures', { timeout: 60_000 }, async () => {
+  const clock = await stripe.testHelpers.testClocks.create({ frozen_time: 1_767_225_600 });
+  const customer = await stripe.customers.create({ email: 'sdk@example.com', metadata: { user_id: 'x' }, test_clock: clock.id });
+  assert.equal((await stripe.customers.retrieve(customer.id)).email, 'sdk@example.com');
+  assert.equal(JSON.parse(JSON.stringify((await event('customer.created')).data.object)).id, customer.id);
+  const product = await stripe.products.create({ name: 'Pro' });
+  const price = await stripe.prices.create({ product: product.id, currency: 'usd', unit_amount: 2000, recurring: { interval: 'month' }, lookup_key: 'pro_month' });
+  assert.deepEqual((await stripe.prices.list({ lookup_keys: ['pro_month'] })).data.map(({ id }) => id), [price.id]);
+  const session = await stripe.checkout.sessions.create({
+    mode: 'subscription', customer: customer.id, line_items: [{ price: price.id, quantity: 1 }], success_url: 'https://x.example/?s={CHECKOUT_SESSION_ID}',
+    subscription_data: { trial_period_days: 5 },
+  });
+  await fetch(session.url, { method: 'POST', body: new URLSearchParams({ card: '4242424242424242' }), redirect: 'manual' });
+  assert.equal((await event('checkout.session.completed')).data.object.id, session.id);
+  const [subscription] = (await stripe.subscriptions.list({ customer: customer.id })).data;
+  assert.equal(subscription.status, 'trialing');
+  assert.equal(subscription.items.data[0].current_period_end, 1_767_225_600 + 5 * 86_400);
+  await stripe.testHelpers.testClocks.advance(clock.id, { frozen_time: 1_767_225_600 + 6 * 86_400 });
+  assert.equal((await event('customer.subscription.trial_will_end')).data.object.id, subscription.id);
+  assert.equal((await stripe.subscriptions.retrieve(subscription.id)).status, 'active');
+  const invoices = [];
+  for await (const invoice of stripe.invoices.list({ customer: customer.id, limit: 1 })) invoices.push(invoice.amount_paid);
+  assert.deepEqual(invoices, [2000, 0], 'page by page, the newest first');
+  await stripe.subscriptions.update(subscription.id, { cancel_at_period_end: true });
+  await stripe.testHelpers.testClocks.advance(clock.id, { frozen_time: 1_767_225_600 + 40 * 86_400 });
+  assert.equal((await event('customer.subscription.deleted')).data.object.status, 'canceled');
+  const portal = await stripe.billingPortal.sessions.create({ customer: customer.id, return_url: 'https://x.example' });
+  assert.match(await (await fetch(portal.url)).text(), /no money moves/);
+  await assert.rejects(stripe.customers.retrieve('cus_none'), { code: 'resource_missing', statusCode: 404 });
+  const twice = () => stripe.customers.create({ email: 'twice@example.com' }, { idempotencyKey: 'k' });
+  assert.equal((await twice()).id, (await twice()).id);
+  await assert.rejects(stripe.customers.create({ email: 'other@example.com' }, { idempotencyKey: 'k' }), { type: 'StripeIdempotencyError' });
+  assert.throws(() => stripe.webhooks.constructEvent(`${received[0].body} `, received[0].signature, 'whsec_standin'));
+});
+
+test('our door takes what another implementation signed', { timeout: 60_000 }, async () => {
+  const secret = 'whsec_emulate';
+  const house = await startHouse({ vendor: false, env: { STRIPE_WEBHOOK_SECRET: secret } });
+  const seed = join(shots, 'emulate.yaml');
+  writeFileSync(seed, `stripe:\n  webhooks:\n    - url: ${house.url}/stripe/webhook\n      secret: ${secret}\n      events: ['*']\n`);
+  const port = await new Promise((done) => { const s = createServer().listen(0, '127.0.0.1', () => { const p = s.address().port; s.close(() => done(p)); }); });
+  const emulate = spawn(process.execPath, [join(root, 'end2end/node_modules/.bin/emulate'), 'start', '--service', 'stripe', '--port', `${port}`, '--seed', seed], { stdio: 'ignore' });
+  try {
+    const other = new Stripe('sk_test_emulated', { host: '127.0.0.1', port, protocol: 'http', telemetry: false, maxNetworkRetries: 0 });
+    let made;
+    for (let tries = 0; !made; tries += 1) {
+      made = await other.customers.create({ email: 'emulated@example.com' }).catch(() => null);
+      assert.ok(tries < 200, 'emulate answers');
+      if (!made) await new Promise((wait) => setTimeout(wait, 50));
+    }
+    const arrived = () => house.query("select type from stripe_event where type = 'customer.created'").length;
+    for (let tries = 0; !arrived(); tries += 1) {
+      assert.ok(tries < 100, 'its event was taken');
+      await new Promise((wait) => setTimeout(wait, 50));
+    }
+  } finally {
+    emulate.kill();
+    await house.stop();
+  }
+});
