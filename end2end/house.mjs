@@ -14,7 +14,7 @@ mkdirSync(shots, { recursive: true });
 
 const binary = join(root, process.env.QUOTIENT_BIN ?? 'target/debug/quotient');
 
-const freePort = () => new Promise((done) => {
+export const freePort = () => new Promise((done) => {
   const server = createServer().listen(0, '127.0.0.1', () => {
     const { port } = server.address();
     server.close(() => done(port));
@@ -58,7 +58,7 @@ export async function startHouse({ vendor = true, stripe = true, env = {} } = {}
     SECRET_KEY: randomBytes(32).toString('hex'),
     SITE_ROOT: join(root, 'target/site'),
     ADMIN_EMAILS: 'owner@example.com',
-    RUST_LOG: 'warn',
+    RUST_LOG: 'warn,stripe=error',
     ...(vendor && {
       ANTHROPIC_API_KEY: 'test-key', ANTHROPIC_BASE_URL: vendorUrl,
       OPENAI_API_KEY: 'test-key', OPENAI_BASE_URL: `${vendorUrl}/v1`,

@@ -27,8 +27,13 @@ test('axe finds nothing, and nothing sticks out', { timeout: 180_000 }, async ()
     await woken(page);
     await inspect(page, null, colorScheme);
     await inspect(page, '/usage', colorScheme);
+    await inspect(page, '/settings', colorScheme);
+    await inspect(page, '/settings/billing', colorScheme);
+    await inspect(page, '/pricing?interval=year', colorScheme);
     if (colorScheme === 'light') {
       await inspect(page, '/admin', colorScheme);
+      await inspect(page, '/admin/health', colorScheme);
+      await page.goto(`${house.url}/admin`);
       await page.getByRole('link', { name: 'owner@example.com' }).click();
       await page.getByRole('button', { name: 'Set plan' }).waitFor();
       await inspect(page, null, colorScheme);
@@ -41,7 +46,7 @@ test('pages draw no complaint from the console or the policy', { timeout: 60_000
   for (const path of ['/', '/pricing', '/sign-in']) await page.goto(house.url + path);
   await signUp(page, house, 'third@example.com');
   await woken(page);
-  for (const path of ['/usage', '/pricing', '/chat']) await page.goto(house.url + path);
+  for (const path of ['/usage', '/pricing', '/settings', '/settings/billing', '/chat']) await page.goto(house.url + path);
   await woken(page);
   assert.deepEqual(browser.complaints, []);
 });

@@ -125,7 +125,7 @@ impl Config {
                 .map(|email| email.trim().to_lowercase())
                 .filter(|email| !email.is_empty())
                 .collect(),
-            log_filter: text("RUST_LOG").unwrap_or_else(|| "info,sqlx=warn,tower_http=info".into()),
+            log_filter: text("RUST_LOG").unwrap_or_else(|| "info,sqlx=warn,tower_http=info,stripe=error".into()),
             live_reload_port,
             public_url,
         })

@@ -99,6 +99,12 @@ impl SubscriptionStatus {
         }
     }
 
+    /// Whether a payment is open.
+    #[must_use]
+    pub fn is_overdue(self) -> bool {
+        matches!(self, Self::PastDue | Self::Unpaid)
+    }
+
     /// Whether it may still bring money: a second one beside it would be paid twice.
     #[must_use]
     pub fn is_live(self) -> bool {

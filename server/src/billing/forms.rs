@@ -7,7 +7,7 @@ use crate::{House, pages};
 use ::billing::{Goal, NewCheckout, NewCustomer};
 use anyhow::Context as _;
 use axum::Form;
-use axum::extract::{FromRequest, Request, State};
+use axum::extract::{FromRequest, Query, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::{Period, PlanId, Problem, Viewer};
 use serde::Deserialize;
@@ -22,8 +22,16 @@ pub(crate) struct Choice {
     interval: Period,
 }
 
-/// Where Stripe's pages lead back to.
+/// Where Stripe's pages lead back to, and where from what was bought there.
 const BACK: &str = "/billing/return";
+const BOUGHT: &str = "/billing/return?bought=yes";
+
+/// How somebody came back.
+#[derive(Deserialize)]
+pub(crate) struct CameBack {
+    #[serde(default)]
+    bought: String,
+}
 
 /// `POST /billing/checkout`: on to Stripe's checkout, or, for whoever has a subscription, to its portal.
 pub(crate) async fn checkout(
@@ -54,13 +62,18 @@ pub(crate) async fn portal(
 
 /// `GET /billing/return`: fetches what was just done over there, so that the page that follows shows it. Where Stripe is
 /// slow its event will bring it.
-pub(crate) async fn come_back(State(house): State<House>, SignedIn(viewer): SignedIn) -> Result<Response, Refused> {
+pub(crate) async fn come_back(
+    State(house): State<House>,
+    SignedIn(viewer): SignedIn,
+    Query(how): Query<CameBack>,
+) -> Result<Response, Refused> {
     if let Ok(billing) = house.billing()
         && let Err(error) = fetch(&house, billing, &viewer).await
     {
         failed(&error);
     }
-    Ok(Redirect::to("/settings/billing?from=stripe").into_response())
+    let to = if how.bought.is_empty() { "/settings/billing" } else { "/settings/billing?from=checkout" };
+    Ok(Redirect::to(to).into_response())
 }
 
 async fn lead(house: &House, request: Request, leads_to: Result<String, Problem>) -> Response {
@@ -113,7 +126,7 @@ async fn open_checkout(
         checkout::closed(&mut *tx, &session, now).await?;
     }
     let payer = account::payer(&mut *tx, viewer.user_id).await?.context("the account is gone")?;
-    let back = format!("{}{BACK}", house.config.public_url);
+    let back = format!("{}{BOUGHT}", house.config.public_url);
     let mut is_gone = false;
     if let Some(customer_id) = &payer.customer_id {
         let there = mirror::mirror(&mut tx, billing, customer_id, now).await?;

@@ -109,7 +109,7 @@ impl Mail {
                 "/settings/billing",
             ),
             Self::GraceOver { plan } => (
-                format!("You are on the free plan for now"),
+                "You are on the free plan for now".to_owned(),
                 vec![
                     format!("The payment for {plan} is still open, so your account is on the free plan for now. Your conversations are all there."),
                     "As soon as the invoice is paid, your plan is back with the next message.".to_owned(),

@@ -111,7 +111,7 @@ async fn a_paid_plan_counts_from_the_next_message_on() {
     let mut bob = house.person("bob@example.com").await;
     let url = go(&mut bob, "max").await;
     pay(&bob, &url, GOOD).await;
-    assert_eq!(place(&bob.get("/billing/return").await), "/settings/billing?from=stripe");
+    assert_eq!(place(&bob.get("/billing/return?bought=yes").await), "/settings/billing?from=checkout");
     assert_eq!(bob.quota().await["plan"], "max");
 }
 
@@ -420,7 +420,7 @@ async fn the_portal_changes_land() {
     assert!(url.contains("/portal/"));
     let price: String = house.one("select monthly_price_id from plan where plan_id = 'max'").await;
     let back = ann.client.post(&url).form(&[("do", "switch"), ("price", &price)]).send().await.unwrap();
-    assert!(place(&back).ends_with("/billing/return"));
+    assert!(place(&back).ends_with("/billing/return?bought=yes"));
     house.until("select plan_id = 'max' from account").await;
     assert_eq!(house.stripe.all("subscription").len(), 1);
     // cancelled: kept until the period ends

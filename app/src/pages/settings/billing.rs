@@ -26,13 +26,19 @@ pub fn Billing() -> impl IntoView {
 #[component]
 fn Shown(billing: BillingView) -> impl IntoView {
     let Some(viewer) = visit().viewer else { return ().into_any() };
-    let came_back = visit().query("from").as_deref() == Some("stripe");
+    let has_paid = visit().query("from").as_deref() == Some("checkout") && !viewer.plan.is_free();
     let live = billing.subscription.as_ref().filter(|subscription| subscription.status.is_live());
     let sentences = sentences(&viewer, &billing);
     let status = billing.subscription.as_ref().map(status);
+    // What is overdue is mended over there, so that comes first.
+    let is_overdue = live.is_some_and(|live| live.status.is_overdue());
+    let (portal_label, portal_class) = match is_overdue {
+        true => ("Change the card", ""),
+        false => ("Card, invoices, cancelling", "secondary"),
+    };
     let portal = (billing.payments != Payments::NotConnected && billing.subscription.is_some()).then(|| {
         view! {
-            <form method="post" action="/billing/portal"><button class="secondary">"Card, invoices, cancelling"</button></form>
+            <form method="post" action="/billing/portal"><button class=portal_class>{portal_label}</button></form>
         }
     });
     let change = match live {
@@ -42,7 +48,7 @@ fn Shown(billing: BillingView) -> impl IntoView {
     let quota = billing.quota.clone();
     let invoices = billing.invoices.iter().map(row).collect_view();
     view! {
-        {came_back.then(|| view! {
+        {has_paid.then(|| view! {
             <p class="done" role="status"><Draw icon=Icon::Check/>{format!("You are on {}. It counts from your next message on.", viewer.plan.name)} <a href="/chat">"Back to the chat"</a></p>
         })}
         <Connection payments=billing.payments/>
@@ -50,8 +56,9 @@ fn Shown(billing: BillingView) -> impl IntoView {
             <h2>{viewer.plan.name.clone()} {status.map(|status| view! { <span class="tag">{status}</span> })}</h2>
             {sentences.into_iter().map(|sentence| view! { <p>{sentence}</p> }).collect_view()}
             <div class="actions">
-                <a class="button" href="/pricing">{change}</a>
-                {portal}
+                {is_overdue.then(|| portal.clone())}
+                <a class=if is_overdue { "button secondary" } else { "button" } href="/pricing">{change}</a>
+                {(!is_overdue).then(|| portal)}
             </div>
         </section>
         <section class="panel">

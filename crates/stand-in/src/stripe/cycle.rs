@@ -250,7 +250,7 @@ impl State {
             }
             Step::Retry => {
                 if let Some(invoice) = subscription["latest_invoice"].as_str() {
-                    self.pay(&invoice.to_owned(), at);
+                    self.pay(invoice, at);
                 }
             }
             Step::Renew => {

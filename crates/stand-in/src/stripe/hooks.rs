@@ -2,7 +2,7 @@
 //! request doubled, held back and mixed.
 
 use super::form::{flag, number, read};
-use super::{Shared, cycle};
+use super::{Shared, cycle, unix_now};
 use axum::Router;
 use axum::extract::{Path, RawForm, State};
 use axum::http::StatusCode;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// Tries of one delivery; the pauses double from a tenth of a second.
 const TRIES: u32 = 12;
@@ -68,7 +68,7 @@ impl Hooks {
 async fn deliver(url: String, secrets: Vec<String>, body: String) {
     let client = reqwest::Client::new();
     for tried in 0..TRIES {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = unix_now();
         let request = client
             .post(&url)
             .header("content-type", "application/json; charset=utf-8")
