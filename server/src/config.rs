@@ -112,7 +112,9 @@ impl Config {
             openai_base_url: text("OPENAI_BASE_URL"),
             stripe_secret_key: secret("STRIPE_SECRET_KEY")?.map(SecretString::from),
             stripe_webhook_secret: secret("STRIPE_WEBHOOK_SECRET")?.map(SecretString::from),
-            stripe_base_url: text("STRIPE_BASE_URL"),
+            // The usual address, spelled out, is no other address.
+            stripe_base_url: text("STRIPE_BASE_URL")
+                .filter(|url| url.trim_end_matches('/') != "https://api.stripe.com"),
             stripe_automatic_tax: flag("STRIPE_AUTOMATIC_TAX")?,
             billing_grace_days: text("BILLING_GRACE_DAYS")
                 .map_or(Ok(7), |days| days.parse().context("BILLING_GRACE_DAYS is a number of days"))?,
