@@ -13,9 +13,11 @@ update plan set yearly_cents = 20000, trial_days = 7 where plan_id = 'pro';
 update plan set yearly_cents = 100000 where plan_id = 'max';
 
 alter table account
-  add stripe_customer_id text unique,
+  add stripe_customer_id text,
   -- What an admin gave; a subscription to a larger plan counts beside it.
   add granted_plan_id text references plan;
+-- Partial, so that writing the column takes no lock that a turn's foreign keys would wait for.
+create unique index account_stripe_customer on account (stripe_customer_id) where stripe_customer_id is not null;
 update account set granted_plan_id = plan_id where plan_id <> 'free';
 
 -- One trial per person ever: by subject, so that a new account gets no second one.
@@ -36,6 +38,8 @@ create table subscription (
   period text not null check (period in ('month', 'year', 'other')),
   amount_minor bigint not null,
   currency text not null,
+  -- Discounts or taxes come on top of the amount.
+  is_adjusted boolean not null,
   created_at timestamptz not null,
   period_end timestamptz not null,
   -- When it ends, where its end is decided.

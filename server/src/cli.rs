@@ -67,6 +67,8 @@ pub enum Plans {
 pub enum Billing {
     /// Compares every live subscription with Stripe, and mends what differs.
     Reconcile,
+    /// Forgets customers and subscriptions of another Stripe account: after going from the stand-in, or from test to live.
+    Forget,
 }
 
 /// A model and its price.
@@ -154,6 +156,10 @@ pub async fn run(command: Command, config: &Config, out: &mut impl std::io::Writ
                 writeln!(out, "{}: {}; {}", drift.id, drift.what, drift.mended)?;
             }
             writeln!(out, "{} subscriptions compared, {} differed.", report.checked, report.drift.len())?;
+        }
+        Command::Billing(Billing::Forget) => {
+            let forgotten = crate::billing::reconcile::forget(&db, &*stripe(config)?).await?;
+            writeln!(out, "{forgotten} customers of another account forgotten.")?;
         }
         #[cfg(debug_assertions)]
         Command::Seed => crate::seed::run(config, &db, out).await?,

@@ -77,6 +77,7 @@ impl Config {
             }
         };
         let public_url = text("PUBLIC_URL").unwrap_or_else(|| "http://127.0.0.1:3000".into());
+        let public_url = public_url.trim_end_matches('/').to_owned();
         ensure!(
             public_url.starts_with("http://") || public_url.starts_with("https://"),
             "PUBLIC_URL begins with http:// or https://"
@@ -146,7 +147,8 @@ impl Config {
     }
 }
 
-fn is_loopback(url: &str) -> bool {
+/// Whether an address is this machine's own.
+pub(crate) fn is_loopback(url: &str) -> bool {
     let host = url.split_once("://").map_or(url, |(_, rest)| rest).split(['/', '?']).next().unwrap_or("");
     let name = match host.strip_prefix('[') {
         Some(v6) => v6.split(']').next().unwrap_or(""),

@@ -63,8 +63,8 @@ impl House {
     fn payments(&self) -> Payments {
         match (&self.billing, &self.config.stripe_base_url) {
             (None, _) => Payments::NotConnected,
-            (Some(_), None) => Payments::Stripe,
-            (Some(_), Some(_)) => Payments::StandIn,
+            (Some(_), Some(url)) if crate::config::is_loopback(url) => Payments::StandIn,
+            (Some(_), _) => Payments::Stripe,
         }
     }
 

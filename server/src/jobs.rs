@@ -6,6 +6,7 @@ use crate::error::internal;
 use crate::mail::{self, Addressed};
 use anyhow::{Context as _, bail};
 use std::time::Duration;
+use store::account;
 use store::job::{self, Job};
 
 /// Failures after which a job is given up: about three hours.
@@ -46,14 +47,15 @@ async fn perform(house: &House, job: &Job) -> anyhow::Result<()> {
         mail::JOB => {
             let Addressed { user_id, mail } = serde_json::from_value(job.payload.clone()).context("payload")?;
             // Nobody there any more, nobody to write to.
-            let Some(viewer) = store::account::viewer(&house.db, user_id).await? else { return Ok(()) };
+            let Some(viewer) = account::viewer(&house.db, user_id).await? else { return Ok(()) };
             let letter = mail.letter(viewer.display_name(), &house.config.public_url)?;
             house.mailer.send(&viewer.email, letter).await
         }
-        "close_customer" => {
+        account::CLOSE_CUSTOMER => {
             let customer = job.payload["customer_id"].as_str().context("payload")?;
+            let sessions: Vec<String> = serde_json::from_value(job.payload["sessions"].clone()).unwrap_or_default();
             let billing = house.billing.as_ref().context("STRIPE_SECRET_KEY isn't set")?;
-            reconcile::close(&house.db, billing, customer).await
+            reconcile::close(&house.db, billing, customer, &sessions).await
         }
         other => bail!("nobody knows how to do {other}"),
     }

@@ -51,9 +51,16 @@ pub(crate) struct RawSubscription {
     cancel_at: Option<i64>,
     ended_at: Option<i64>,
     trial_end: Option<i64>,
+    discounts: Option<Vec<miniserde::json::Value>>,
+    automatic_tax: Option<RawTax>,
     // Until 2025-03-31 the subscription's, then its items'.
     current_period_end: Option<i64>,
     items: Page<RawItem>,
+}
+
+#[derive(Deserialize)]
+struct RawTax {
+    enabled: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -99,6 +106,8 @@ pub struct Fetched {
     pub period: Period,
     /// What a period costs.
     pub amount: Amount,
+    /// Whether discounts or taxes come on top of that.
+    pub is_adjusted: bool,
     /// When it began.
     pub created_at: OffsetDateTime,
     /// When the paid period ends.
@@ -128,6 +137,7 @@ impl Fetched {
             status: self.status,
             period: self.period,
             amount: self.amount,
+            is_adjusted: self.is_adjusted,
             created_at: self.created_at,
             period_end: self.period_end,
             ends_at: self.ends_at,
@@ -159,6 +169,8 @@ impl From<RawSubscription> for Fetched {
             item_id: line.as_ref().map(|line| line.id.clone()),
             period: line.as_ref().and_then(|line| line.price.recurring.as_ref()).map_or(Period::Other, period),
             amount: Amount { minor, currency: line.map_or_else(|| "usd".to_owned(), |line| line.price.currency) },
+            is_adjusted: raw.discounts.is_some_and(|discounts| !discounts.is_empty())
+                || raw.automatic_tax.and_then(|tax| tax.enabled).unwrap_or(false),
             created_at: moment(raw.created),
             period_end,
             ends_at: raw
@@ -225,6 +237,17 @@ impl RawInvoice {
             created_at: moment(self.created),
         })
     }
+}
+
+/// What Stripe knows of a customer.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// They are there.
+    Here(Customer),
+    /// They were deleted, and with them what they paid.
+    Deleted,
+    /// This Stripe account never had them: a key of another account, or of another mode.
+    Never,
 }
 
 /// A charge, for refunds and disputes.

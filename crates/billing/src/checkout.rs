@@ -23,8 +23,6 @@ pub struct NewCheckout<'a> {
     pub success_url: &'a str,
     /// Where one that was left leads back to.
     pub cancel_url: &'a str,
-    /// Names this deed: the same one again opens the same page.
-    pub key: &'a str,
 }
 
 /// An open checkout.
@@ -63,7 +61,7 @@ impl Stripe {
             update.address = Some(CreateCheckoutSessionCustomerUpdateAddress::Auto);
             request = request.automatic_tax(CreateCheckoutSessionAutomaticTax::new(true)).customer_update(update);
         }
-        self.post(&crate::client::key(&["checkout", new.key]), &request).await
+        self.post(&request).await
     }
 
     /// Closes a checkout that nobody has paid; false where it was paid or closed before.
@@ -71,8 +69,7 @@ impl Stripe {
     /// # Errors
     /// When Stripe can't be reached.
     pub async fn close_checkout(&self, session_id: &str) -> Result<bool, StripeError> {
-        let key = crate::client::key(&["expire", session_id]);
-        match self.post::<Named>(&key, &ExpireCheckoutSession::new(session_id)).await {
+        match self.post::<Named>(&ExpireCheckoutSession::new(session_id)).await {
             Ok(_) => Ok(true),
             Err(StripeError::Refused { .. }) => Ok(false),
             Err(error) => Err(error),

@@ -2,7 +2,7 @@
 
 use rand::RngExt as _;
 use std::time::Duration;
-use stripe::{Client, ClientBuilder, IdempotencyKey};
+use stripe::{Client, ClientBuilder};
 use stripe_client_core::{RequestStrategy, StripeRequest};
 
 /// How long one try may take.
@@ -91,14 +91,13 @@ impl Stripe {
         self.send(request, RequestStrategy::Once).await
     }
 
-    /// Changes something. The key makes a second try the same deed, also one after a restart.
+    /// Changes something. All tries of one call carry one key, so that a second try is the same deed. No key outlives its
+    /// call: Stripe answers a repeated key as it did first, for a day, be it an error or an object that is gone by then.
     pub(crate) async fn post<T: miniserde::Deserialize>(
         &self,
-        key: &str,
         request: &(impl StripeRequest + Sync),
     ) -> Result<T, StripeError> {
-        let key = IdempotencyKey::new(key).map_err(|_| StripeError::Unreadable("the idempotency key"))?;
-        self.send(request, RequestStrategy::Idempotent(key)).await
+        self.send(request, RequestStrategy::idempotent_with_uuid()).await
     }
 
     async fn send<T: miniserde::Deserialize>(
@@ -120,21 +119,4 @@ impl Stripe {
             }
         }
     }
-}
-
-/// An idempotency key that names a deed by its parts; Stripe keeps one for a day at least.
-pub(crate) fn key(parts: &[&str]) -> String {
-    use sha2::{Digest as _, Sha256};
-    let mut hash = Sha256::new();
-    for part in parts {
-        // With its length, so that no two lists of parts read the same.
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part.as_bytes());
-    }
-    hex::encode(hash.finalize())
-}
-
-/// A key for a deed that has no name of its own: the same for all tries of this call, and for no other.
-pub(crate) fn fresh_key(what: &str) -> String {
-    format!("{what}-{:032x}", rand::rng().random::<u128>())
 }

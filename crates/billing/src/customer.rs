@@ -1,6 +1,6 @@
 //! Customers, and what they have.
 
-use crate::answer::{Charge, Customer, Fetched, Named, Page, RawInvoice, RawSubscription};
+use crate::answer::{Charge, Customer, Fetched, Found, Named, Page, RawInvoice, RawSubscription};
 use crate::{Stripe, StripeError};
 use domain::{Invoice, UserId};
 use std::collections::HashMap;
@@ -34,17 +34,18 @@ impl Stripe {
         if !new.name.trim().is_empty() {
             request = request.name(new.name.trim());
         }
-        Ok(self.post::<Named>(&crate::client::fresh_key("customer"), &request).await?.id)
+        Ok(self.post::<Named>(&request).await?.id)
     }
 
-    /// A customer; none where there is none, or none any more.
+    /// What Stripe knows of a customer. It remembers those that were deleted.
     ///
     /// # Errors
     /// When Stripe refuses or can't be reached.
-    pub async fn customer(&self, id: &str) -> Result<Option<Customer>, StripeError> {
+    pub async fn customer(&self, id: &str) -> Result<Found, StripeError> {
         match self.ask::<Customer>(&RetrieveCustomer::new(id)).await {
-            Ok(customer) => Ok(Some(customer).filter(|customer| !customer.deleted.unwrap_or(false))),
-            Err(error) if error.is_missing() => Ok(None),
+            Ok(customer) if customer.deleted.unwrap_or(false) => Ok(Found::Deleted),
+            Ok(customer) => Ok(Found::Here(customer)),
+            Err(error) if error.is_missing() => Ok(Found::Never),
             Err(error) => Err(error),
         }
     }

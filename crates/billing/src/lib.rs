@@ -9,7 +9,7 @@ mod plans;
 mod portal;
 pub mod webhook;
 
-pub use answer::{Charge, Customer, Fetched};
+pub use answer::{Charge, Customer, Fetched, Found};
 pub use checkout::{Checkout, NewCheckout};
 pub use client::{Stripe, StripeError};
 pub use customer::NewCustomer;

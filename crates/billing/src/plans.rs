@@ -67,6 +67,12 @@ fn lookup_key(plan: &Plan, period: Period) -> String {
     format!("plan_{}_{}", plan.id, period.as_str())
 }
 
+/// Names a list of ids in few characters, for the portal's metadata.
+fn fingerprint(ids: &[&str]) -> String {
+    use sha2::{Digest as _, Sha256};
+    hex::encode(Sha256::digest(ids.join(" ")))
+}
+
 impl Stripe {
     /// Makes or finds a plan's product and prices. A price whose amount changed is made anew and takes over the lookup
     /// key; whoever pays the old one goes on paying it.
@@ -109,13 +115,13 @@ impl Stripe {
             Ok(product) => {
                 changes.push(format!("{id}: named {}", sold.title));
                 let update = UpdateProduct::new(id.as_str()).name(sold.title).active(true);
-                self.post::<Named>(&crate::client::key(&["rename", &id, &product.name, sold.title]), &update).await?;
+                self.post::<Named>(&update).await?;
                 Ok(product.id)
             }
             Err(error) if error.is_missing() => {
                 changes.push(format!("{id}: made"));
                 let create = CreateProduct::new(sold.title).id(id.as_str());
-                Ok(self.post::<Named>(&crate::client::key(&["product", &id, sold.title]), &create).await?.id)
+                Ok(self.post::<Named>(&create).await?.id)
             }
             Err(error) => Err(error),
         }
@@ -140,8 +146,7 @@ impl Stripe {
             .recurring(CreatePriceRecurring::new(interval))
             .lookup_key(lookup)
             .transfer_lookup_key(true);
-        // Going back to a former amount is a new deed, so the key can't be the amount alone.
-        Ok(self.post::<Named>(&crate::client::fresh_key("price"), &create).await?.id)
+        Ok(self.post::<Named>(&create).await?.id)
     }
 
     /// Makes the portal's configuration, unless the one named stands and offers these very prices. True where it was made.
@@ -156,7 +161,7 @@ impl Stripe {
     ) -> Result<(String, bool), StripeError> {
         let mut offered: Vec<&str> = plans.iter().flat_map(|plan| plan.price_ids.iter().map(String::as_str)).collect();
         offered.sort_unstable();
-        let offered = crate::client::key(&offered);
+        let offered = fingerprint(&offered);
         if let Some(id) = standing {
             match self.ask::<RawConfiguration>(&RetrieveBillingPortalConfiguration::new(id)).await {
                 Ok(found)
@@ -201,6 +206,6 @@ impl Stripe {
         let create = CreateBillingPortalConfiguration::new(features)
             .default_return_url(return_url)
             .metadata(HashMap::from([("offered".to_owned(), offered)]));
-        Ok((self.post::<Named>(&crate::client::fresh_key("portal"), &create).await?.id, true))
+        Ok((self.post::<Named>(&create).await?.id, true))
     }
 }

@@ -40,7 +40,6 @@ impl Stripe {
         configuration: Option<&str>,
         return_url: &str,
         goal: &Goal<'_>,
-        key: &str,
     ) -> Result<String, StripeError> {
         let mut request = CreateBillingPortalSession::new().customer(customer_id).return_url(return_url);
         if let Some(configuration) = configuration {
@@ -63,6 +62,6 @@ impl Stripe {
             flow.after_completion = Some(after);
             request = request.flow_data(flow);
         }
-        Ok(self.post::<Session>(&crate::client::key(&["portal", key]), &request).await?.url)
+        Ok(self.post::<Session>(&request).await?.url)
     }
 }

@@ -99,6 +99,12 @@ impl SubscriptionStatus {
         }
     }
 
+    /// Whether it can never bring money again.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Canceled | Self::IncompleteExpired)
+    }
+
     /// Whether a payment is open.
     #[must_use]
     pub fn is_overdue(self) -> bool {
@@ -132,6 +138,8 @@ impl fmt::Display for Amount {
         let size = self.minor.unsigned_abs();
         let text = if WHOLE.contains(&self.currency.as_str()) {
             crate::money::grouped(&size.to_string())
+        } else if ["bhd", "jod", "kwd", "omr", "tnd"].contains(&self.currency.as_str()) {
+            format!("{}.{:03}", crate::money::grouped(&(size / 1_000).to_string()), size % 1_000)
         } else {
             match (crate::money::grouped(&(size / 100).to_string()), size % 100) {
                 (whole, 0) => whole,
@@ -164,6 +172,8 @@ pub struct Subscription {
     pub period: Period,
     /// What a period costs.
     pub amount: Amount,
+    /// Whether discounts or taxes come on top of that.
+    pub is_adjusted: bool,
     /// When it began.
     pub created_at: OffsetDateTime,
     /// When the paid period ends, and the next begins.
@@ -179,6 +189,17 @@ pub struct Subscription {
 }
 
 impl Subscription {
+    /// What a period costs, in words: "$20 a month".
+    #[must_use]
+    pub fn price(&self) -> String {
+        let every = match self.period {
+            Period::Other => "period",
+            period => period.as_str(),
+        };
+        let adjusted = if self.is_adjusted { " before discounts and taxes" } else { "" };
+        format!("{} a {every}{adjusted}", self.amount)
+    }
+
     /// Whether it pays for its plan now. The same rule stands in SQL (`store::subscription::entitle`).
     #[must_use]
     pub fn holds(&self, now: OffsetDateTime) -> bool {
@@ -225,6 +246,7 @@ mod tests {
             (-2_005, "eur", "−€20.05"),
             (500, "jpy", "500 JPY"),
             (999, "chf", "9.99 CHF"),
+            (5_000, "kwd", "5.000 KWD"),
             (i64::MIN, "usd", "−$92,233,720,368,547,758.08"),
         ] {
             assert_eq!(Amount { minor, currency: currency.into() }.to_string(), text);

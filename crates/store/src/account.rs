@@ -133,7 +133,7 @@ pub async fn person(db: &Db, user_id: UserId) -> Result<Option<Person>> {
 pub async fn set_plan(db: &Db, actor: UserId, user_id: UserId, plan: &PlanId, now: OffsetDateTime) -> Result<bool> {
     let mut tx = crate::begin(db).await?;
     let Some(before) =
-        sqlx::query!("select granted_plan_id from account where user_id = $1 for update", Uuid::from(user_id))
+        sqlx::query!("select granted_plan_id from account where user_id = $1 for no key update", Uuid::from(user_id))
             .fetch_optional(&mut *tx)
             .await?
     else {
@@ -206,12 +206,13 @@ pub async fn payer(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Option<Pa
 }
 
 /// Holds somebody's row until the transaction ends, ahead of their subscriptions' rows: whoever deletes the account locks
-/// in this order too. False where nobody is there.
+/// in this order too. Their turns go on meanwhile: rows that only refer to the account don't wait. False where nobody is
+/// there.
 ///
 /// # Errors
 /// When Postgres does.
 pub async fn hold(tx: &mut crate::Tx, user_id: UserId) -> Result<bool> {
-    let row = sqlx::query!("select 1 as one from account where user_id = $1 for update", Uuid::from(user_id))
+    let row = sqlx::query!("select 1 as one from account where user_id = $1 for no key update", Uuid::from(user_id))
         .fetch_optional(&mut **tx)
         .await?;
     Ok(row.is_some())
@@ -228,20 +229,20 @@ pub async fn by_customer(db: impl PgExecutor<'_>, customer_id: &str) -> Result<O
     Ok(row.map(Into::into))
 }
 
-/// Gives somebody who has none a customer; false where they have another one, or aren't here.
+/// Gives somebody who has none a customer. Answers whose customer theirs is now: this one, or the one they had; none where
+/// nobody is there.
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn link_customer(db: impl PgExecutor<'_>, user_id: UserId, customer_id: &str) -> Result<bool> {
-    let done = sqlx::query!(
-        "update account set stripe_customer_id = $2
-         where user_id = $1 and (stripe_customer_id is null or stripe_customer_id = $2)",
+pub async fn link_customer(db: impl PgExecutor<'_>, user_id: UserId, customer_id: &str) -> Result<Option<String>> {
+    let row = sqlx::query_scalar!(
+        "update account set stripe_customer_id = coalesce(stripe_customer_id, $2) where user_id = $1 returning stripe_customer_id",
         Uuid::from(user_id),
         customer_id
     )
-    .execute(db)
+    .fetch_optional(db)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(row.flatten())
 }
 
 /// Forgets a customer that is gone at Stripe.
@@ -253,6 +254,36 @@ pub async fn unlink_customer(db: impl PgExecutor<'_>, customer_id: &str) -> Resu
         .execute(db)
         .await?;
     Ok(())
+}
+
+/// The job that cancels what a deleted account paid for.
+pub const CLOSE_CUSTOMER: &str = "close_customer";
+
+fn close_key(customer_id: &str) -> String {
+    format!("{CLOSE_CUSTOMER}:{customer_id}")
+}
+
+/// Whether the account of a customer was deleted here: what an empty or restored database can't claim.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn was_deleted(db: impl PgExecutor<'_>, customer_id: &str) -> Result<bool> {
+    let row =
+        sqlx::query!("select 1 as one from job where key = $1", close_key(customer_id)).fetch_optional(db).await?;
+    Ok(row.is_some())
+}
+
+/// Every customer that is linked here.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn customers(db: impl PgExecutor<'_>) -> Result<Vec<String>> {
+    Ok(sqlx::query_scalar!(
+        r#"select stripe_customer_id as "customer!" from account where stripe_customer_id is not null
+           union select customer_id from subscription where status not in ('canceled', 'incomplete_expired')"#
+    )
+    .fetch_all(db)
+    .await?)
 }
 
 /// Deletes an account, and leaves the cancelling of what it paid for as a job, in one transaction. The ledger stays.
@@ -275,9 +306,14 @@ pub async fn delete(db: &Db, user_id: UserId, now: OffsetDateTime) -> Result<boo
             .await?;
     let Some(customer) = customer else { return Ok(false) };
     if let Some(customer) = customer.stripe_customer_id {
-        let key = format!("close_customer:{customer}");
-        let payload = serde_json::json!({ "customer_id": customer });
-        crate::job::add(&mut *tx, "close_customer", Some(&key), &payload, now).await?;
+        let sessions = sqlx::query_scalar!(
+            "select session_id from checkout where user_id = $1 and closed_at is null",
+            Uuid::from(user_id)
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        let payload = serde_json::json!({ "customer_id": customer, "sessions": sessions });
+        crate::job::add(&mut *tx, CLOSE_CUSTOMER, Some(&close_key(&customer)), &payload, now).await?;
     }
     sqlx::query!("delete from account where user_id = $1", Uuid::from(user_id)).execute(&mut *tx).await?;
     tx.commit().await?;

@@ -22,14 +22,16 @@ pub struct Flag {
     pub email: Option<String>,
 }
 
-/// Raises a flag; one that stands, or was cleared, stays as it is.
+/// Raises a flag. One that was cleared stays so, unless the amount is another: more was given back.
 ///
 /// # Errors
 /// When Postgres does.
 pub async fn raise(db: impl PgExecutor<'_>, flag: &Flag) -> Result<()> {
     sqlx::query!(
         "insert into billing_flag (kind, object_id, user_id, amount_minor, currency, created_at)
-         values ($1, $2, $3, $4, $5, $6) on conflict do nothing",
+         values ($1, $2, $3, $4, $5, $6)
+         on conflict (kind, object_id) do update set amount_minor = excluded.amount_minor, created_at = excluded.created_at, cleared_at = null
+             where billing_flag.amount_minor is distinct from excluded.amount_minor",
         flag.kind,
         flag.object_id,
         flag.user_id.map(Uuid::from),

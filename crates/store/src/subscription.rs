@@ -16,6 +16,7 @@ macro_rules! from_row {
             status: SubscriptionStatus::parse(&$row.status),
             period: $row.period.parse().unwrap_or(domain::Period::Other),
             amount: Amount { minor: $row.amount_minor, currency: $row.currency },
+            is_adjusted: $row.is_adjusted,
             created_at: $row.created_at,
             period_end: $row.period_end,
             ends_at: $row.ends_at,
@@ -84,12 +85,12 @@ pub async fn put(db: impl PgExecutor<'_>, subscription: &Subscription, now: Offs
     let s = subscription;
     sqlx::query!(
         "insert into subscription (subscription_id, customer_id, user_id, plan_id, status, period, amount_minor, currency,
-             created_at, period_end, ends_at, trial_end, ended_at, grace_until, fetched_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+             created_at, period_end, ends_at, trial_end, ended_at, grace_until, fetched_at, is_adjusted)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
          on conflict (subscription_id) do update set
              customer_id = excluded.customer_id, user_id = excluded.user_id, plan_id = excluded.plan_id,
              status = excluded.status, period = excluded.period, amount_minor = excluded.amount_minor,
-             currency = excluded.currency, created_at = excluded.created_at, period_end = excluded.period_end,
+             currency = excluded.currency, is_adjusted = excluded.is_adjusted, created_at = excluded.created_at, period_end = excluded.period_end,
              ends_at = excluded.ends_at, trial_end = excluded.trial_end, ended_at = excluded.ended_at,
              grace_until = excluded.grace_until, fetched_at = excluded.fetched_at,
              grace_is_over = subscription.grace_is_over and excluded.status = 'past_due'",
@@ -108,6 +109,7 @@ pub async fn put(db: impl PgExecutor<'_>, subscription: &Subscription, now: Offs
         s.ended_at,
         s.grace_until,
         now,
+        s.is_adjusted,
     )
     .execute(db)
     .await?;
@@ -129,7 +131,7 @@ pub struct Entitled {
 /// # Errors
 /// When Postgres does.
 pub async fn entitle(tx: &mut Tx, user_id: UserId, now: OffsetDateTime) -> Result<Option<Entitled>> {
-    let before = sqlx::query!("select plan_id from account where user_id = $1 for update", Uuid::from(user_id))
+    let before = sqlx::query!("select plan_id from account where user_id = $1 for no key update", Uuid::from(user_id))
         .fetch_optional(&mut **tx)
         .await?;
     let Some(before) = before else { return Ok(None) };

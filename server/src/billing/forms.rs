@@ -1,18 +1,20 @@
 //! People on their way to Stripe's pages and back.
 
-use super::{Billing, failed, mirror};
+use super::mirror::{self, Mirrored, Stranger};
+use super::{Billing, failed};
 use crate::auth::SignedIn;
 use crate::error::Refused;
 use crate::{House, pages};
-use ::billing::{Goal, NewCheckout, NewCustomer};
+use ::billing::{Fetched, Goal, NewCheckout, NewCustomer, StripeError};
 use anyhow::Context as _;
 use axum::Form;
 use axum::extract::{FromRequest, Query, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::{Period, PlanId, Problem, Viewer};
 use serde::Deserialize;
+use std::sync::Arc;
 use store::account::Payer;
-use store::{Tx, account, checkout, plan};
+use store::{account, checkout, plan, subscription};
 
 /// What can be chosen; what it costs is the plan's to say (field note 41).
 #[derive(Deserialize)]
@@ -44,7 +46,7 @@ pub(crate) async fn checkout(
     let form = Form::<Choice>::from_request(Request::from_parts(parts, body), &()).await;
     let chosen = form.map_err(|_| Problem::invalid("plan", "There is no such plan."));
     let leads_to = match chosen {
-        Ok(Form(choice)) => to_checkout(&house, &viewer, &choice).await,
+        Ok(Form(choice)) => to_checkout(&house, viewer, choice).await,
         Err(problem) => Err(problem),
     };
     Ok(lead(&house, again, leads_to).await)
@@ -84,33 +86,54 @@ async fn lead(house: &House, request: Request, leads_to: Result<String, Problem>
 }
 
 async fn fetch(house: &House, billing: &Billing, viewer: &Viewer) -> anyhow::Result<()> {
+    let _gate = billing.gate(viewer.user_id).await;
     let Ok(_place) = billing.place().await else { return Ok(()) };
-    let mut tx = store::begin(&house.db).await?;
-    let payer = account::payer(&mut *tx, viewer.user_id).await?;
-    if let Some(customer) = payer.and_then(|payer| payer.customer_id) {
-        mirror::mirror(&mut tx, billing, &customer, House::now()).await?;
-        tx.commit().await?;
+    for customer in customers(house, viewer).await? {
+        see(house, billing, &customer).await?;
     }
     Ok(())
 }
 
-async fn to_checkout(house: &House, viewer: &Viewer, choice: &Choice) -> Result<String, Problem> {
-    let billing = house.billing()?;
+/// The customers behind a person, theirs first: one, unless something went wrong once.
+async fn customers(house: &House, viewer: &Viewer) -> anyhow::Result<Vec<String>> {
+    let payer = account::payer(&house.db, viewer.user_id).await?.context("the account is gone")?;
+    let live = subscription::of_user(&house.db, viewer.user_id).await?;
+    let live = live.into_iter().filter(|known| known.status.is_live()).map(|known| known.customer_id);
+    let mut all: Vec<String> = payer.customer_id.into_iter().chain(live).collect();
+    all.dedup();
+    Ok(all)
+}
+
+async fn see(house: &House, billing: &Billing, customer_id: &str) -> anyhow::Result<Mirrored> {
+    let mut tx = store::begin(&house.db).await?;
+    let there = mirror::mirror(&mut tx, billing, customer_id, Stranger::Refuse, House::now()).await?;
+    tx.commit().await?;
+    Ok(there)
+}
+
+async fn to_checkout(house: &House, viewer: Viewer, choice: Choice) -> Result<String, Problem> {
+    let billing = Arc::clone(house.billing()?);
     let plans = plan::list(&house.db).await.map_err(|error| failed(&error.into()))?;
     let unknown = || Problem::invalid("plan", "This plan isn't sold that way. Pick one from the list of plans.");
     let plan = plans.into_iter().find(|plan| plan.id == choice.plan && !plan.is_free()).ok_or_else(unknown)?;
     plan.price(choice.interval).ok_or_else(unknown)?;
-    let Some(price_id) = plan.price_id(choice.interval) else {
+    let Some(price_id) = plan.price_id(choice.interval).map(str::to_owned) else {
         crate::error::internal(&format!("{} has no price at Stripe; run `plans push`", plan.id));
         return Err(Problem::billing_unavailable());
     };
-    let _place = billing.place().await?;
-    let opened = open_checkout(house, billing, viewer, price_id, plan.trial_days).await;
-    opened.map_err(|error| failed(&error))
+    let _gate = billing.gate(viewer.user_id).await;
+    let house = house.clone();
+    // A task of its own: a second click drops the first request, and must not leave it half done.
+    let opening = tokio::spawn(async move {
+        let _place = billing.place().await?;
+        let opened = open_checkout(&house, &billing, &viewer, &price_id, plan.trial_days).await;
+        opened.map_err(|error| failed(&error))
+    });
+    opening.await.map_err(|error| crate::error::internal(&error))?
 }
 
 /// One checkout at a time, and none beside a subscription: the open ones are closed before Stripe is asked what there is,
-/// so nothing can be paid between the two.
+/// so nothing can be paid between the two. The transaction holds the person's lock and nothing else.
 async fn open_checkout(
     house: &House,
     billing: &Billing,
@@ -118,77 +141,90 @@ async fn open_checkout(
     price_id: &str,
     trial_days: u32,
 ) -> anyhow::Result<String> {
-    let now = House::now();
     let mut tx = store::begin(&house.db).await?;
     checkout::lock(&mut tx, viewer.user_id).await?;
-    for session in checkout::open(&mut *tx, viewer.user_id).await? {
+    for session in checkout::open(&house.db, viewer.user_id).await? {
         billing.stripe.close_checkout(&session).await.context("closing a checkout")?;
-        checkout::closed(&mut *tx, &session, now).await?;
+        checkout::closed(&house.db, &session, House::now()).await?;
     }
-    let payer = account::payer(&mut *tx, viewer.user_id).await?.context("the account is gone")?;
-    let back = format!("{}{BOUGHT}", house.config.public_url);
-    let mut is_gone = false;
-    if let Some(customer_id) = &payer.customer_id {
-        let there = mirror::mirror(&mut tx, billing, customer_id, now).await?;
-        let live = there.subscriptions.iter().find(|subscription| subscription.status.is_live());
-        if let Some(subscription) = live {
-            let portal = plan::setting(&mut *tx, "portal").await?;
-            tx.commit().await?;
-            let goal = match &subscription.item_id {
-                Some(item_id) if subscription.price_id.as_deref() != Some(price_id) => {
-                    Goal::Switch { subscription_id: &subscription.id, item_id, price_id }
-                }
-                _ => Goal::Overview,
-            };
-            let key = uuid::Uuid::now_v7().to_string();
-            let opened = billing.stripe.open_portal(customer_id, portal.as_deref(), &back, &goal, &key);
-            return opened.await.context("opening the portal");
+    for customer_id in customers(house, viewer).await? {
+        let there = see(house, billing, &customer_id).await?;
+        if let Some(live) = there.subscriptions.iter().find(|found| found.status.is_live()) {
+            return to_change(house, billing, &customer_id, live, price_id).await;
         }
-        is_gone = there.is_gone;
     }
+    // Read after the mirror: it may have seen that they are gone, and their first trial.
+    let payer = account::payer(&house.db, viewer.user_id).await?.context("the account is gone")?;
     let customer_id = match &payer.customer_id {
-        Some(customer_id) if !is_gone => customer_id.clone(),
-        _ => create_customer(&mut tx, billing, &payer).await?,
+        Some(customer_id) => customer_id.clone(),
+        None => make_customer(house, billing, &payer).await?,
     };
-    // Read after the mirror: it may just have seen the first trial.
-    let tried = account::payer(&mut *tx, viewer.user_id).await?.is_none_or(|payer| payer.tried);
     let new = NewCheckout {
         customer_id: &customer_id,
         price_id,
-        trial_days: if tried { 0 } else { trial_days },
+        trial_days: if payer.tried { 0 } else { trial_days },
         automatic_tax: billing.automatic_tax,
-        success_url: &back,
+        success_url: &format!("{}{BOUGHT}", house.config.public_url),
         cancel_url: &format!("{}/pricing", house.config.public_url),
-        key: &uuid::Uuid::now_v7().to_string(),
     };
     let opened = billing.stripe.open_checkout(&new).await.context("opening a checkout")?;
-    checkout::opened(&mut *tx, viewer.user_id, &opened.id, now).await?;
-    tx.commit().await?;
+    checkout::opened(&house.db, viewer.user_id, &opened.id, House::now()).await?;
     opened.url.context("a checkout without an address")
 }
 
-async fn create_customer(tx: &mut Tx, billing: &Billing, payer: &Payer) -> anyhow::Result<String> {
+/// Makes somebody's customer, and keeps it before anything else is done with it.
+async fn make_customer(house: &House, billing: &Billing, payer: &Payer) -> anyhow::Result<String> {
     let new = NewCustomer { user_id: payer.user_id, email: &payer.email, name: &payer.name };
-    let customer_id = billing.stripe.create_customer(&new).await.context("making a customer")?;
-    account::link_customer(&mut **tx, payer.user_id, &customer_id).await?;
-    Ok(customer_id)
+    let made = billing.stripe.create_customer(&new).await.context("making a customer")?;
+    // Where another server was quicker, theirs counts, and this one stays empty.
+    account::link_customer(&house.db, payer.user_id, &made).await?.context("the account is gone")
+}
+
+/// On to the portal with the change filled in; where Stripe can't make that change there, to the portal as it is.
+async fn to_change(
+    house: &House,
+    billing: &Billing,
+    customer_id: &str,
+    live: &Fetched,
+    price_id: &str,
+) -> anyhow::Result<String> {
+    let portal = plan::setting(&house.db, "portal").await?;
+    if let Some(item_id) = live.item_id.as_deref().filter(|_| live.price_id.as_deref() != Some(price_id)) {
+        let back = format!("{}{BOUGHT}", house.config.public_url);
+        let goal = Goal::Switch { subscription_id: &live.id, item_id, price_id };
+        match billing.stripe.open_portal(customer_id, portal.as_deref(), &back, &goal).await {
+            Err(error @ StripeError::Refused { .. }) => {
+                tracing::warn!(%error, "the portal can't make a change; is `plans push` due?");
+            }
+            opened => return opened.context("opening the portal"),
+        }
+    }
+    let back = format!("{}{BACK}", house.config.public_url);
+    billing
+        .stripe
+        .open_portal(customer_id, portal.as_deref(), &back, &Goal::Overview)
+        .await
+        .context("opening the portal")
 }
 
 async fn to_portal(house: &House, viewer: &Viewer) -> Result<String, Problem> {
     let billing = house.billing()?;
+    let _gate = billing.gate(viewer.user_id).await;
     let _place = billing.place().await?;
     let opened = async {
-        let payer = account::payer(&house.db, viewer.user_id).await?;
-        let Some(customer_id) = payer.and_then(|payer| payer.customer_id) else { return anyhow::Ok(None) };
+        let all = customers(house, viewer).await?;
+        // Somebody with two customers pays by the second.
+        let Some(customer_id) = all.last() else { return anyhow::Ok(None) };
         let portal = plan::setting(&house.db, "portal").await?;
         let back = format!("{}{BACK}", house.config.public_url);
-        let key = uuid::Uuid::now_v7().to_string();
-        let opened = billing.stripe.open_portal(&customer_id, portal.as_deref(), &back, &Goal::Overview, &key).await;
-        Ok(Some(opened.context("opening the portal")?))
+        match billing.stripe.open_portal(customer_id, portal.as_deref(), &back, &Goal::Overview).await {
+            Err(error) if error.is_missing() && see(house, billing, customer_id).await?.is_gone => Ok(None),
+            opened => Ok(Some(opened.context("opening the portal")?)),
+        }
     };
     match opened.await {
         Ok(Some(url)) => Ok(url),
-        Ok(None) => Err(Problem::invalid("", "There is nothing to look after yet: you have never subscribed.")),
+        Ok(None) => Err(Problem::invalid("", "There is nothing to look after: you have no subscription.")),
         Err(error) => Err(failed(&error)),
     }
 }

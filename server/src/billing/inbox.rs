@@ -1,6 +1,7 @@
 //! Events of Stripe's: taken in at once, then worked off one by one, each in one transaction with its effect.
 
-use super::{Billing, backoff, mirror};
+use super::mirror::{self, Stranger};
+use super::{Billing, backoff};
 use crate::House;
 use crate::error::{Refused, internal};
 use ::billing::StripeError;
@@ -98,20 +99,21 @@ async fn next(house: &House, billing: &Billing) -> anyhow::Result<bool> {
 
 async fn apply(tx: &mut Tx, billing: &Billing, event: &BillingEvent) -> anyhow::Result<()> {
     let now = House::now();
+    if event.subject == Subject::Other {
+        return Ok(());
+    }
+    // First, because it locks the customer and then the account; what follows locks what hangs on those.
+    if let Some(customer) = &event.customer_id {
+        mirror::mirror(tx, billing, customer, Stranger::Refuse, now).await?;
+    }
     match &event.subject {
-        Subject::Customer => {}
+        Subject::Customer | Subject::Other => {}
         Subject::Checkout { session_id } => checkout::closed(&mut **tx, session_id, now).await?,
         Subject::Refund { charge_id } => {
             let charge = billing.stripe.charge(charge_id).await?;
             let minor = charge.amount_refunded.unwrap_or(0);
-            money_back(
-                tx,
-                "refund",
-                charge_id,
-                charge.customer.as_deref(),
-                Amount { minor, currency: charge.currency },
-            )
-            .await?;
+            let amount = Amount { minor, currency: charge.currency };
+            money_back(tx, "refund", charge_id, charge.customer.as_deref(), amount).await?;
         }
         Subject::Dispute { dispute_id, charge_id, minor, currency } => {
             let customer = match charge_id {
@@ -121,10 +123,6 @@ async fn apply(tx: &mut Tx, billing: &Billing, event: &BillingEvent) -> anyhow::
             let amount = Amount { minor: *minor, currency: currency.clone() };
             money_back(tx, "dispute", dispute_id, customer.as_deref(), amount).await?;
         }
-        Subject::Other => return Ok(()),
-    }
-    if let Some(customer) = &event.customer_id {
-        mirror::mirror(tx, billing, customer, now).await?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@
 
 use super::Billing;
 use crate::mail::{self, Mail};
-use ::billing::Fetched;
+use ::billing::{Fetched, Found};
 use anyhow::Context as _;
 use domain::{Amount, Invoice, PlanId, Subscription, SubscriptionStatus, UserId};
 use store::billing_flag::Flag;
@@ -19,43 +19,59 @@ pub(crate) const TRIAL_NOTICE: time::Duration = time::Duration::days(3);
 pub(crate) struct Mirrored {
     /// Gone at Stripe.
     pub is_gone: bool,
-    /// Whom we once made this customer for, be they here or not.
-    pub made_for: Option<UserId>,
     /// What they have, those that are over too.
     pub subscriptions: Vec<Fetched>,
-    /// The plan that followed.
+    /// The plan that followed; none where nobody here is behind it.
     pub entitled: Option<Entitled>,
 }
 
-/// Fetches a customer and writes down what Stripe says.
+/// What to make of a customer that this Stripe account never had.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stranger {
+    /// A mistake, where something of theirs is live here: the key is of another account, and nobody's plan goes for that.
+    Refuse,
+    /// The owner said so: what is here came from another account.
+    Forget,
+}
+
+/// What Stripe says of a customer.
+struct Said {
+    /// Whom we once made them for.
+    made_for: Option<UserId>,
+    subscriptions: Vec<Fetched>,
+    invoices: Vec<Invoice>,
+}
+
+/// Fetches a customer and writes down what Stripe says. Nothing of ours is locked but the customer while Stripe answers.
 pub(crate) async fn mirror(
     tx: &mut Tx,
     billing: &Billing,
     customer_id: &str,
+    stranger: Stranger,
     now: OffsetDateTime,
 ) -> anyhow::Result<Mirrored> {
     subscription::lock_customer(tx, customer_id).await?;
-    let customer = billing.stripe.customer(customer_id).await.context("customer")?;
-    let made_for = customer.as_ref().and_then(::billing::Customer::user_id);
-    let user_id = owner(tx, customer_id, made_for, customer.is_some(), now).await?;
     let before = subscription::of_customer(&mut **tx, customer_id).await?;
-    if customer.is_none() {
-        for gone in before.iter().filter(|subscription| subscription.ended_at.is_none()) {
-            let over = Subscription {
-                status: SubscriptionStatus::Canceled,
-                ended_at: Some(now),
-                ends_at: None,
-                grace_until: None,
-                ..gone.clone()
-            };
-            subscription::put(&mut **tx, &over, now).await?;
+    let said = match billing.stripe.customer(customer_id).await.context("customer")? {
+        Found::Here(customer) => Some(Said {
+            made_for: customer.user_id(),
+            subscriptions: billing.stripe.subscriptions(customer_id).await.context("subscriptions")?,
+            invoices: billing.stripe.invoices(customer_id).await.context("invoices")?,
+        }),
+        Found::Deleted => None,
+        Found::Never => {
+            let is_known = before.iter().any(|known| known.status.is_live());
+            anyhow::ensure!(
+                !is_known || stranger == Stranger::Forget,
+                "a customer who pays here is unknown at Stripe: STRIPE_SECRET_KEY is of another account or mode"
+            );
+            None
         }
-        account::unlink_customer(&mut **tx, customer_id).await?;
-        let entitled = follow(tx, user_id, now).await?;
-        return Ok(Mirrored { is_gone: true, made_for, subscriptions: Vec::new(), entitled });
-    }
-    let subscriptions = billing.stripe.subscriptions(customer_id).await.context("subscriptions")?;
-    let invoices = billing.stripe.invoices(customer_id).await.context("invoices")?;
+    };
+    let Some(Said { made_for, subscriptions, invoices }) = said else {
+        return gone(tx, customer_id, &before, now).await;
+    };
+    let user_id = owner(tx, customer_id, made_for, now).await?;
     for written in &invoices {
         invoice::put(&mut **tx, written, user_id).await?;
     }
@@ -84,7 +100,36 @@ pub(crate) async fn mirror(
             tell(tx, user_id, known, written, now).await?;
         }
     }
-    Ok(Mirrored { is_gone: false, made_for, subscriptions, entitled })
+    Ok(Mirrored { is_gone: false, subscriptions, entitled })
+}
+
+/// Nothing of a customer is left at Stripe.
+async fn gone(
+    tx: &mut Tx,
+    customer_id: &str,
+    before: &[Subscription],
+    now: OffsetDateTime,
+) -> anyhow::Result<Mirrored> {
+    let user_id = match account::by_customer(&mut **tx, customer_id).await? {
+        Some(user_id) => Some(user_id),
+        None => before.iter().find_map(|known| known.user_id),
+    };
+    if let Some(user_id) = user_id {
+        account::hold(tx, user_id).await?;
+    }
+    for known in before.iter().filter(|known| known.ended_at.is_none()) {
+        let over = Subscription {
+            status: SubscriptionStatus::Canceled,
+            ended_at: Some(now),
+            ends_at: None,
+            grace_until: None,
+            ..known.clone()
+        };
+        subscription::put(&mut **tx, &over, now).await?;
+    }
+    account::unlink_customer(&mut **tx, customer_id).await?;
+    let entitled = follow(tx, user_id, now).await?;
+    Ok(Mirrored { is_gone: true, subscriptions: Vec::new(), entitled })
 }
 
 /// Whose customer this is. One that we made and whose link was lost is linked again.
@@ -92,7 +137,6 @@ async fn owner(
     tx: &mut Tx,
     customer_id: &str,
     made_for: Option<UserId>,
-    is_there: bool,
     now: OffsetDateTime,
 ) -> anyhow::Result<Option<UserId>> {
     let owner = match account::by_customer(&mut **tx, customer_id).await? {
@@ -103,14 +147,15 @@ async fn owner(
     if !account::hold(tx, user_id).await? {
         return Ok(None);
     }
-    if is_there && !account::link_customer(&mut **tx, user_id, customer_id).await? {
+    if account::link_customer(&mut **tx, user_id, customer_id).await?.as_deref() != Some(customer_id) {
         // They have another one. What they pay here counts nevertheless, and somebody should look.
         raise(tx, "two_customers", customer_id, Some(user_id), None, now).await?;
     }
     Ok(Some(user_id))
 }
 
-/// Since when a payment is overdue: since its oldest open invoice; where none is seen, since we first saw it so.
+/// Since when a payment is overdue: since the oldest open invoice after the last that was paid, as Stripe's own status goes
+/// by the latest; where none is seen, since we first saw it so.
 fn overdue_since(
     fetched: &Fetched,
     invoices: &[Invoice],
@@ -118,11 +163,12 @@ fn overdue_since(
     grace: time::Duration,
     now: OffsetDateTime,
 ) -> OffsetDateTime {
-    let open = invoices.iter().filter(|invoice| {
-        invoice.subscription_id.as_deref() == Some(fetched.id.as_str())
-            && invoice.status == "open"
-            && invoice.due.minor > 0
-    });
+    let theirs = || {
+        let of = |invoice: &&Invoice| invoice.subscription_id.as_deref() == Some(fetched.id.as_str());
+        invoices.iter().filter(of).filter(|invoice| invoice.due.minor > 0)
+    };
+    let paid = theirs().filter(|invoice| invoice.status == "paid").map(|invoice| invoice.created_at).max();
+    let open = theirs().filter(|invoice| invoice.status == "open" && paid.is_none_or(|paid| invoice.created_at > paid));
     let first = open.map(|invoice| invoice.created_at).min();
     first.or_else(|| Some(known?.grace_until? - grace)).unwrap_or(now)
 }
@@ -137,6 +183,9 @@ async fn follow(tx: &mut Tx, user_id: Option<UserId>, now: OffsetDateTime) -> an
 /// Raises what the owner should look at.
 async fn flag(tx: &mut Tx, user_id: Option<UserId>, kept: &[Subscription], now: OffsetDateTime) -> anyhow::Result<()> {
     let live: Vec<_> = kept.iter().filter(|subscription| subscription.status.is_live()).collect();
+    for settled in kept.iter().filter(|found| user_id.is_some() || found.status.is_over()) {
+        billing_flag::clear(&mut **tx, "orphan", &settled.id, now).await?;
+    }
     for subscription in &live {
         let amount = Some(subscription.amount.clone());
         if subscription.plan.is_none() {

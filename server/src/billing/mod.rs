@@ -9,11 +9,12 @@ pub(crate) mod reconcile;
 
 use crate::{Config, House};
 use ::billing::{Stripe, StripeError};
-use domain::Problem;
+use domain::{Problem, UserId};
 use secrecy::{ExposeSecret as _, SecretString};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, OwnedMutexGuard, Semaphore, SemaphorePermit};
 
 /// People on their way to Stripe at once; each keeps a database connection while Stripe answers.
 const AT_ONCE: usize = 4;
@@ -32,6 +33,7 @@ pub(crate) struct Billing {
     /// An event came in.
     pub bell: Notify,
     places: Semaphore,
+    gates: Mutex<HashMap<UserId, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl Billing {
@@ -41,6 +43,11 @@ impl Billing {
     /// When key or address can't stand in a request.
     pub(crate) fn new(config: &Config) -> anyhow::Result<Option<Arc<Self>>> {
         let Some(key) = &config.stripe_secret_key else { return Ok(None) };
+        let is_live = ["sk_live_", "rk_live_"].iter().any(|live| key.expose_secret().starts_with(live));
+        anyhow::ensure!(
+            !is_live || config.stripe_base_url.is_none(),
+            "a live Stripe key goes to Stripe alone; unset STRIPE_BASE_URL"
+        );
         let stripe = Stripe::new(key.expose_secret(), config.stripe_base_url.as_deref())?;
         let pages = match &config.stripe_base_url {
             Some(url) => vec![url.trim_end_matches('/').to_owned()],
@@ -54,7 +61,18 @@ impl Billing {
             pages,
             bell: Notify::new(),
             places: Semaphore::new(AT_ONCE),
+            gates: Mutex::default(),
         })))
+    }
+
+    /// One way to Stripe at a time per person, ahead of a place, so that nobody fills the places alone.
+    pub(crate) async fn gate(&self, user_id: UserId) -> OwnedMutexGuard<()> {
+        let gate = {
+            let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+            gates.retain(|_, gate| Arc::strong_count(gate) > 1);
+            Arc::clone(gates.entry(user_id).or_default())
+        };
+        gate.lock_owned().await
     }
 
     /// A place among those who keep a connection while Stripe answers, so that a slow Stripe starves no chat.

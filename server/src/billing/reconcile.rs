@@ -1,6 +1,7 @@
 //! Compares every live subscription with Stripe, and mends what differs: what a lost event would have said.
 
-use super::{Billing, mirror};
+use super::Billing;
+use super::mirror::{self, Stranger};
 use crate::House;
 use ::billing::Fetched;
 use anyhow::Context as _;
@@ -105,10 +106,11 @@ fn differences(known: &Subscription, fetched: &Fetched, products: &[(String, Pla
     found
 }
 
-/// Mirrors a customer. A subscription we sold to somebody who is gone is cancelled; one that we never sold is left alone.
+/// Mirrors a customer. What an account paid for that was deleted here is cancelled; what belongs to nobody for any other
+/// reason is left alone: a restored or empty database must not cancel people.
 async fn mend(db: &store::Db, billing: &Billing, customer_id: &str) -> anyhow::Result<String> {
     let mut tx = store::begin(db).await?;
-    let there = mirror::mirror(&mut tx, billing, customer_id, House::now()).await?;
+    let there = mirror::mirror(&mut tx, billing, customer_id, Stranger::Refuse, House::now()).await?;
     tx.commit().await?;
     if let Some(entitled) = there.entitled {
         return Ok(match entitled.before == entitled.after {
@@ -116,23 +118,41 @@ async fn mend(db: &store::Db, billing: &Billing, customer_id: &str) -> anyhow::R
             false => format!("fetched; plan {} became {}", entitled.before, entitled.after),
         });
     }
-    match there.made_for {
-        Some(_) if !there.is_gone => {
-            close(db, billing, customer_id).await?;
-            Ok("the account is gone: cancelled".to_owned())
-        }
-        _ => Ok("not ours: flagged, left alone".to_owned()),
+    if account::was_deleted(db, customer_id).await? {
+        close(db, billing, customer_id, &[]).await?;
+        return Ok("the account was deleted: cancelled".to_owned());
     }
+    Ok("nobody's here: flagged, left alone".to_owned())
 }
 
-/// Cancels all that a customer has whose account is gone.
-pub(crate) async fn close(db: &store::Db, billing: &Billing, customer_id: &str) -> anyhow::Result<()> {
-    for live in billing.stripe.subscriptions(customer_id).await?.iter().filter(|found| found.status.is_live()) {
-        billing.stripe.cancel(&live.id).await?;
+/// Closes the checkouts and cancels all that a customer has whose account is gone.
+pub(crate) async fn close(
+    db: &store::Db,
+    billing: &Billing,
+    customer_id: &str,
+    sessions: &[String],
+) -> anyhow::Result<()> {
+    for session in sessions {
+        billing.stripe.close_checkout(session).await?;
+    }
+    for found in billing.stripe.subscriptions(customer_id).await?.iter().filter(|found| !found.status.is_over()) {
+        billing.stripe.cancel(&found.id).await?;
     }
     let mut tx = store::begin(db).await?;
-    mirror::mirror(&mut tx, billing, customer_id, House::now()).await?;
+    mirror::mirror(&mut tx, billing, customer_id, Stranger::Refuse, House::now()).await?;
     Ok(tx.commit().await?)
+}
+
+/// Forgets customers that this Stripe account never had. Answers how many.
+pub(crate) async fn forget(db: &store::Db, billing: &Billing) -> anyhow::Result<usize> {
+    let mut forgotten = 0;
+    for customer in account::customers(db).await? {
+        let mut tx = store::begin(db).await?;
+        let there = mirror::mirror(&mut tx, billing, &customer, Stranger::Forget, House::now()).await?;
+        tx.commit().await?;
+        forgotten += usize::from(there.is_gone);
+    }
+    Ok(forgotten)
 }
 
 async fn keep(db: &store::Db, began_at: OffsetDateTime, report: &Report) -> anyhow::Result<()> {
@@ -158,7 +178,8 @@ pub(crate) async fn end_graces(house: &House) -> anyhow::Result<()> {
         }
         if let (Some(user_id), Some(plan)) = (user_id, &overdue.plan) {
             subscription::entitle(&mut tx, user_id, House::now()).await?;
-            let mail = crate::mail::Mail::GraceOver { plan: mirror::name(&mut tx, plan).await? };
+            let until = overdue.grace_until.unwrap_or_else(House::now);
+            let mail = crate::mail::Mail::GraceOver { plan: mirror::name(&mut tx, plan).await?, until };
             crate::mail::queue(&mut tx, user_id, &mail, &overdue.id, House::now()).await?;
         }
         tx.commit().await?;

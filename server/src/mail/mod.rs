@@ -31,7 +31,11 @@ pub(crate) enum Mail {
         until: OffsetDateTime,
     },
     /// Those days are over.
-    GraceOver { plan: String },
+    GraceOver {
+        plan: String,
+        #[serde(with = "time::serde::rfc3339")]
+        until: OffsetDateTime,
+    },
     /// A subscription is over.
     PlanEnded { plan: String },
 }
@@ -79,7 +83,7 @@ impl Mail {
         match self {
             Self::TrialEnding { at, .. } => format!("mail:trial_ending:{about}:{}", at.unix_timestamp()),
             Self::PaymentFailed { until, .. } => format!("mail:payment_failed:{about}:{}", until.unix_timestamp()),
-            Self::GraceOver { .. } => format!("mail:grace_over:{about}"),
+            Self::GraceOver { until, .. } => format!("mail:grace_over:{about}:{}", until.unix_timestamp()),
             Self::PlanEnded { .. } => format!("mail:plan_ended:{about}"),
         }
     }
@@ -108,7 +112,7 @@ impl Mail {
                 "Change the card",
                 "/settings/billing",
             ),
-            Self::GraceOver { plan } => (
+            Self::GraceOver { plan, .. } => (
                 "You are on the free plan for now".to_owned(),
                 vec![
                     format!("The payment for {plan} is still open, so your account is on the free plan for now. Your conversations are all there."),

@@ -58,7 +58,7 @@ fn Shown(billing: BillingView) -> impl IntoView {
             <div class="actions">
                 {is_overdue.then(|| portal.clone())}
                 <a class=if is_overdue { "button secondary" } else { "button" } href="/pricing">{change}</a>
-                {(!is_overdue).then(|| portal)}
+                {(!is_overdue).then_some(portal)}
             </div>
         </section>
         <section class="panel">
@@ -117,7 +117,7 @@ fn sentences(viewer: &Viewer, billing: &BillingView) -> Vec<String> {
         return all;
     };
     let paid = billing.paid_plan.clone().unwrap_or_else(|| "your subscription".to_owned());
-    let price = format!("{} a {}", found.amount, found.period.as_str());
+    let price = found.price();
     let fallback = &billing.fallback;
     match (found.status, found.ends_at) {
         (SubscriptionStatus::Trialing, Some(end)) => {

@@ -52,6 +52,8 @@ struct Shared {
     file: Option<Arc<PathBuf>>,
     down: Arc<AtomicBool>,
     asked: Arc<AtomicU64>,
+    stall: tokio::sync::watch::Sender<bool>,
+    stalled: Arc<AtomicU64>,
 }
 
 /// A running stand-in for Stripe.
@@ -79,6 +81,8 @@ impl StripeStandIn {
             file: file.map(Arc::new),
             down: Arc::default(),
             asked: Arc::default(),
+            stall: tokio::sync::watch::Sender::new(false),
+            stalled: Arc::default(),
         };
         let router =
             Router::new().merge(api::router()).merge(pages::router()).merge(hooks::router()).with_state(shared.clone());
@@ -128,6 +132,22 @@ impl StripeStandIn {
     /// Answers nothing but 503 while true.
     pub fn set_down(&self, is_down: bool) {
         self.shared.down.store(is_down, Ordering::Relaxed);
+    }
+
+    /// Holds back answers to everything but a customer's own record until it is let go.
+    pub fn stall(&self, stalls: bool) {
+        self.shared.stall.send_replace(stalls);
+    }
+
+    /// How many requests wait because of that.
+    #[must_use]
+    pub fn stalled(&self) -> u64 {
+        self.shared.stalled.load(Ordering::Relaxed)
+    }
+
+    /// Puts an object in place of the one with its id, or anew, without an event.
+    pub fn plant(&self, object: Value) {
+        self.shared.lock().put(object);
     }
 
     /// How many API requests came.
