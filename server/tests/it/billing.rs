@@ -699,11 +699,18 @@ async fn a_slow_stripe_delays_no_turn() {
     }
     ann.answer("{{words:1}}").await;
     assert_eq!(house.stripe.stalled(), 1, "one way to Stripe at a time per person");
+    // somebody else gets through to Stripe meanwhile
+    let mut bob = house.person("bob@example.com").await;
+    let bobs = tokio::spawn(async move { bob.form("/billing/checkout", &[("plan", "max")]).await.status() });
+    while house.stripe.stalled() == 1 && !bobs.is_finished() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(house.stripe.stalled(), 2);
     house.stripe.stall(false);
-    for click in clicks {
+    for click in clicks.into_iter().chain([bobs]) {
         assert_eq!(click.await.unwrap(), StatusCode::SEE_OTHER);
     }
-    assert_eq!(house.stripe.all("customer").len(), 1);
+    assert_eq!(house.stripe.all("customer").len(), 2);
 }
 
 /// A second month that fails has its own days of grace: it counts from its own invoice, not from an older one left open.
@@ -727,11 +734,9 @@ async fn each_failure_has_its_own_grace() {
         made["created"] = json!(created);
         house.stripe.plant(made);
     }
-    for old in [invoice["id"].as_str().unwrap()] {
-        let mut old = house.stripe.object(old).unwrap();
-        old["created"] = json!(now() - 100 * 86_400);
-        house.stripe.plant(old);
-    }
+    let mut first = invoice;
+    first["created"] = json!(now() - 100 * 86_400);
+    house.stripe.plant(first);
     let mut overdue = subscription.clone();
     overdue["status"] = json!("past_due");
     house.stripe.plant(overdue);
