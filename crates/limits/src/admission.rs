@@ -1,65 +1,75 @@
 //! Admit, confirm, settle, release, peek.
 
-use crate::scripts::{Answer, Scripts, read};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Script, Value};
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use crate::store::{Answer, DECISION, Step, Store};
+use crate::window::{Unit, Window};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 /// How long a hold stands that nobody has confirmed: Redis may have granted what timed out on our side.
 const LAPSE_MS: u64 = 10_000;
-/// How long a settled turn is remembered, so that settling it again does nothing.
-const REMEMBER_MS: u64 = 3_600_000;
-/// The whole of one decision, whatever Redis does.
-const DECISION: Duration = Duration::from_millis(300);
+/// How long a settled call is remembered, so that settling it again does nothing; and how long after its admission a call
+/// whose hold has lapsed may still be settled.
+pub(crate) const REMEMBER_MS: u64 = 3_600_000;
+/// What is said where only the end of a running call can make room, which nobody knows.
+const UNKNOWN_MS: u64 = 2_000;
+/// Whole numbers up to here are exact in Lua.
+const MOST: u64 = 1 << 53;
 
-/// What the plan allows; an argument of each call, so that a new plan counts at once and never refills.
+/// What is allowed now; an argument of each call, so that a new limit counts at once and never refills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Allowance {
-    /// In any 60 seconds.
-    pub requests_per_minute: u64,
-    /// In any 24 hours.
-    pub tokens_per_day: u64,
-    /// At once.
-    pub in_flight: u64,
+pub struct Allowance<'a> {
+    /// A limit per window, in the windows' order.
+    pub limits: &'a [u64],
+    /// Calls at once; none is any number.
+    pub in_flight: Option<u64>,
 }
 
 /// What a call may use at most. Unsigned, so that nobody can mint quota with a negative need.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Need {
-    /// Input tokens, estimated high.
+    /// What it uses in any case, estimated high.
     pub input: u64,
-    /// Output tokens below which the call isn't worth making.
+    /// What it must have on top to be worth making.
     pub output_min: u64,
-    /// Output tokens it may have where there is room.
+    /// What it may have on top where there is room.
     pub output_max: u64,
 }
 
-/// One of a subject's windows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Window {
-    /// Requests per minute.
-    Requests,
-    /// Tokens per day.
-    Tokens,
-    /// Turns at once.
-    InFlight,
+impl Need {
+    /// So much, and neither more nor less.
+    #[must_use]
+    pub const fn exactly(amount: u64) -> Self {
+        Self { input: amount, output_min: 0, output_max: 0 }
+    }
 }
 
-/// What is used and held; all `*_ms` are durations from the answer, none where nothing is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Picture {
-    /// Requests in the trailing minute.
-    pub requests: u64,
-    /// Until no request counts any more.
+/// What is used and held in one window; `*_ms` are durations from the answer, none where nothing is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Counted within the window.
+    pub used: u64,
+    /// Held for running calls.
+    pub reserved: u64,
+    /// Until nothing of what is used counts any more.
     pub reset_ms: Option<u64>,
-    /// Tokens spent in the trailing day.
-    pub tokens_used: u64,
-    /// Tokens held for running turns.
-    pub tokens_reserved: u64,
-    /// Until the oldest spent tokens return.
+    /// Until the oldest of what is used returns.
     pub next_free_ms: Option<u64>,
-    /// Turns running.
+}
+
+/// One subject's meters at an instant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// Calls running.
     pub in_flight: u64,
+    /// One per window, in the windows' order.
+    pub windows: Vec<Usage>,
+}
+
+impl Picture {
+    /// A window by its place; an empty one where there is none.
+    #[must_use]
+    pub fn window(&self, place: usize) -> Usage {
+        self.windows.get(place).copied().unwrap_or_default()
+    }
 }
 
 /// Leave to make one call. Consumed by [`Limits::settle`] or [`Limits::release`]; one that is dropped unconfirmed
@@ -68,7 +78,7 @@ pub struct Picture {
 #[derive(Debug)]
 pub struct Permit {
     subject: String,
-    turn: String,
+    call: String,
     at_ms: u64,
     input: u64,
     output: u64,
@@ -76,13 +86,13 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Output tokens granted: the call's `max_tokens`.
+    /// What was granted on top of the input: the call's `max_tokens`.
     #[must_use]
     pub fn output(&self) -> u64 {
         self.output
     }
 
-    /// All tokens held.
+    /// All that is held.
     #[must_use]
     pub fn reserved(&self) -> u64 {
         self.input + self.output
@@ -101,13 +111,25 @@ impl Permit {
     }
 }
 
-/// A refusal; nothing was written.
+/// What refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The window at this place.
+    Window(usize),
+    /// Calls at once.
+    InFlight,
+}
+
+/// A refusal; nothing was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
-    /// The window that takes longest to make room.
-    pub window: Window,
+    /// What takes longest to make room.
+    pub reason: Reason,
     /// When this very need would fit, if nothing else happens.
     pub retry_after_ms: u64,
+    /// Per window, when it alone would let this need pass: zero where it does, none where only the end of a running call
+    /// makes room.
+    pub fits_ms: Vec<Option<u64>>,
     /// The meters as they are.
     pub picture: Picture,
 }
@@ -119,23 +141,23 @@ pub enum Admission {
     Granted(Permit),
     /// Not now.
     Denied(Denial),
-    /// Never, under this allowance: more than `max` input tokens can't fit a day.
+    /// Never, under this allowance: more than `max` input can't fit a window.
     TooLarge {
         /// The largest input that could.
         max: u64,
     },
-    /// This turn was admitted before.
+    /// This call was admitted before.
     Running,
 }
 
 /// How a hold ends by id, for a process that has no permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// So many tokens were used.
+    /// So much was used.
     Settle(u64),
-    /// As settle where a hold still stands; nothing where none does, since the ledger has rebuilt the meters then.
+    /// As settle where a hold still stands; nothing where none does, since the history has rebuilt the meters then.
     Heal(u64),
-    /// Nothing was, and the request goes back.
+    /// Nothing was, and the call goes back.
     Release,
 }
 
@@ -148,7 +170,7 @@ pub enum Unavailable {
     /// No decision within the bounded time.
     #[error("no decision within {} ms", DECISION.as_millis())]
     Slow,
-    /// An answer that no script of ours gives.
+    /// An answer that no script of ours gives, or a number that is too large for one.
     #[error("an unexpected answer")]
     Protocol,
     /// The history that would rebuild cold meters can't be had.
@@ -156,46 +178,45 @@ pub enum Unavailable {
     History(String),
 }
 
-/// One turn of the trailing day, as the owner of the truth knows it.
+/// One call of the longest window, as the owner of the truth knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PastTurn {
+pub struct PastCall {
     /// Its id.
-    pub turn: String,
+    pub call: String,
     /// When it was admitted, in milliseconds since 1970.
     pub at_ms: u64,
     /// What it used, or holds while it runs.
-    pub tokens: u64,
+    pub amount: u64,
     /// Whether it still runs.
     pub running: bool,
 }
 
-/// Answers what a subject did in the trailing day: from where lost meters are rebuilt.
+/// Answers what a subject did within the longest window: from where lost meters are rebuilt.
 pub type History =
-    Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = Result<Vec<PastTurn>, String>> + Send>> + Send + Sync>;
+    Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = Result<Vec<PastCall>, String>> + Send>> + Send + Sync>;
 
-/// The meters of all subjects.
+/// The meters of all subjects of one kind: people, addresses, the whole house.
 #[derive(Clone)]
 pub struct Limits {
-    redis: ConnectionManager,
-    scripts: Arc<Scripts>,
+    store: Store,
+    kind: &'static str,
+    windows: &'static [Window],
     history: History,
     /// Milliseconds since 1970 instead of Redis' clock; tests only.
     now_ms: Option<u64>,
 }
 
 impl Limits {
-    /// Connects lazily: a Redis that is away makes calls answer [`Unavailable`], and comes back by itself.
-    ///
-    /// # Errors
-    /// When the URL can't be read.
-    pub fn new(redis_url: &str, history: History) -> Result<Self, Unavailable> {
-        let config = ConnectionManagerConfig::new()
-            .set_response_timeout(Some(Duration::from_millis(200)))
-            .set_connection_timeout(Some(Duration::from_millis(250)))
-            .set_number_of_retries(1)
-            .set_max_delay(Duration::from_millis(50));
-        let redis = ConnectionManager::new_lazy_with_config(redis::Client::open(redis_url)?, config)?;
-        Ok(Self { redis, scripts: Arc::new(Scripts::new()), history, now_ms: None })
+    /// Meters of a kind. Kinds with the same name share their meters, so each kind has its own windows.
+    #[must_use]
+    pub fn new(store: &Store, kind: &'static str, windows: &'static [Window], history: History) -> Self {
+        Self { store: store.clone(), kind, windows, history, now_ms: None }
+    }
+
+    /// Meters whose loss only forgets: nothing is known of them elsewhere.
+    #[must_use]
+    pub fn without_history(store: &Store, kind: &'static str, windows: &'static [Window]) -> Self {
+        Self::new(store, kind, windows, Arc::new(|_| Box::pin(async { Ok(Vec::new()) })))
     }
 
     /// The same meters, read at a fixed instant: how tests move time.
@@ -211,86 +232,73 @@ impl Limits {
     pub async fn admit(
         &self,
         subject: &str,
-        turn: &str,
-        allowance: Allowance,
+        call: &str,
+        allowance: Allowance<'_>,
         need: Need,
     ) -> Result<Admission, Unavailable> {
-        let max = allowance.tokens_per_day.saturating_sub(need.output_min);
-        if need.input > max {
+        let Allowance { limits, in_flight } = allowance;
+        let need = Need { output_max: need.output_max.max(need.output_min), ..need };
+        let all = limits.iter().chain([&need.input, &need.output_max]);
+        if limits.len() != self.windows.len() || all.into_iter().any(|n| *n >= MOST) {
+            return Err(Unavailable::Protocol);
+        }
+        let amounts = self.windows.iter().zip(limits).filter(|(window, _)| window.unit == Unit::Amount);
+        let max = amounts.map(|(_, limit)| limit.saturating_sub(need.output_min)).min().unwrap_or(u64::MAX);
+        if need.input > max
+            || limits.iter().zip(self.windows).any(|(n, w)| *n < need.output_min && w.unit == Unit::Amount)
+        {
             return Ok(Admission::TooLarge { max });
         }
-        let numbers = [
-            allowance.requests_per_minute,
-            allowance.tokens_per_day,
-            allowance.in_flight,
-            need.input,
-            need.output_min,
-            need.output_max.max(need.output_min),
-            LAPSE_MS,
-        ];
-        let args = [vec![self.now(), turn.to_owned()], numbers.iter().map(u64::to_string).collect()].concat();
-        Ok(match self.warm(subject, &self.scripts.admit, &args).await? {
+        let step = Step::Admit { call, need, lapse_ms: LAPSE_MS, in_flight, limits };
+        Ok(match self.warm(subject, &step).await? {
             Answer::Granted { output, at_ms, picture } => Admission::Granted(Permit {
                 subject: subject.to_owned(),
-                turn: turn.to_owned(),
+                call: call.to_owned(),
                 at_ms,
                 input: need.input,
                 output,
                 picture,
             }),
-            Answer::Denied { window, retry_after_ms, picture } => {
-                Admission::Denied(Denial { window, retry_after_ms, picture })
-            }
+            Answer::Denied { picture, waits } => Admission::Denied(denial(picture, &waits)),
             Answer::Running => Admission::Running,
-            Answer::Cold | Answer::Done(_) => return Err(Unavailable::Protocol),
+            Answer::Cold | Answer::Done(_) | Answer::Said(_) => return Err(Unavailable::Protocol),
         })
     }
 
     /// Says that the call is written down where it survives us: the hold then stays at its ceiling until it is settled.
-    /// False where it had lapsed already.
+    /// Again does nothing, so a heartbeat may say it. False where it had lapsed already.
     ///
     /// # Errors
-    /// [`Unavailable`] when Redis can't be asked.
+    /// [`Unavailable`] when the meters can't be asked.
     pub async fn confirm(&self, permit: &Permit) -> Result<bool, Unavailable> {
-        let value = self.run(&permit.subject, &self.scripts.confirm, std::slice::from_ref(&permit.turn)).await?;
-        Ok(value == Value::Int(1))
+        match self.step(&permit.subject, &Step::Confirm { call: &permit.call }).await? {
+            Answer::Said(stands) => Ok(stands),
+            _ => Err(Unavailable::Protocol),
+        }
     }
 
     /// Counts what the call used, also past the limit, and gives the rest of the hold back. Again does nothing.
     ///
     /// # Errors
     /// [`Unavailable`]; the ledger, which was written first, heals the meter then.
-    pub async fn settle(&self, permit: Permit, tokens: u64) -> Result<Picture, Unavailable> {
-        self.end(&permit.subject, &permit.turn, permit.at_ms, End::Settle(tokens)).await
+    pub async fn settle(&self, permit: Permit, used: u64) -> Result<Picture, Unavailable> {
+        self.end(&permit.subject, &permit.call, permit.at_ms, End::Settle(used)).await
     }
 
-    /// Gives everything back, the request too: the call was not made.
+    /// Gives everything back, the call too: it was not made.
     ///
     /// # Errors
     /// [`Unavailable`]; an unconfirmed hold then lapses by itself.
     pub async fn release(&self, permit: Permit) -> Result<Picture, Unavailable> {
-        self.end(&permit.subject, &permit.turn, permit.at_ms, End::Release).await
+        self.end(&permit.subject, &permit.call, permit.at_ms, End::Release).await
     }
 
-    /// Ends the hold of a process that is gone. `at_ms` is when the turn was admitted.
+    /// Ends the hold of a process that is gone. `at_ms` is when the call was admitted.
     ///
     /// # Errors
-    /// [`Unavailable`] when Redis can't be asked.
-    pub async fn end(&self, subject: &str, turn: &str, at_ms: u64, end: End) -> Result<Picture, Unavailable> {
-        let (mode, tokens) = match end {
-            End::Settle(tokens) => ("settle", tokens),
-            End::Heal(tokens) => ("heal", tokens),
-            End::Release => ("release", 0),
-        };
-        let args = [
-            self.now(),
-            turn.to_owned(),
-            at_ms.to_string(),
-            mode.to_owned(),
-            tokens.to_string(),
-            REMEMBER_MS.to_string(),
-        ];
-        match self.warm(subject, &self.scripts.end, &args).await? {
+    /// [`Unavailable`] when the meters can't be asked.
+    pub async fn end(&self, subject: &str, call: &str, at_ms: u64, end: End) -> Result<Picture, Unavailable> {
+        match self.warm(subject, &Step::End { call, at_ms, end }).await? {
             Answer::Done(picture) => Ok(picture),
             _ => Err(Unavailable::Protocol),
         }
@@ -299,52 +307,47 @@ impl Limits {
     /// What is left, without touching it.
     ///
     /// # Errors
-    /// [`Unavailable`] when Redis can't be asked.
+    /// [`Unavailable`] when the meters can't be asked.
     pub async fn peek(&self, subject: &str) -> Result<Picture, Unavailable> {
-        match self.warm(subject, &self.scripts.peek, &[self.now()]).await? {
+        match self.warm(subject, &Step::Peek).await? {
             Answer::Done(picture) => Ok(picture),
             _ => Err(Unavailable::Protocol),
         }
     }
 
-    /// Whether Redis answers.
+    /// Makes a subject's meters cold, so that the next touch builds them from the history: how drift is healed.
     ///
     /// # Errors
-    /// When it doesn't, within 300 ms.
-    pub async fn ping(&self) -> Result<(), Unavailable> {
-        let mut redis = self.redis.clone();
-        let ping = async move { redis::cmd("PING").query_async::<Value>(&mut redis).await };
-        tokio::time::timeout(DECISION, ping).await.map_err(|_| Unavailable::Slow)??;
-        Ok(())
+    /// [`Unavailable`] when the meters can't be asked.
+    pub async fn forget(&self, subject: &str) -> Result<(), Unavailable> {
+        self.store.forget(&self.key(subject)).await
     }
 
-    fn now(&self) -> String {
-        self.now_ms.map(|ms| ms.to_string()).unwrap_or_default()
+    fn key(&self, subject: &str) -> String {
+        format!("{}:{subject}", self.kind)
     }
 
-    /// Runs a script; where the meters are cold, builds them from the history and runs it once more.
-    async fn warm(&self, subject: &str, script: &Script, args: &[String]) -> Result<Answer, Unavailable> {
-        match read(&self.run(subject, script, args).await?)? {
+    /// Does a step; where the meters are cold, builds them from the history and does it once more.
+    async fn warm(&self, subject: &str, step: &Step<'_>) -> Result<Answer, Unavailable> {
+        match self.step(subject, step).await? {
             Answer::Cold => {
                 let past = (self.history)(subject.to_owned()).await.map_err(Unavailable::History)?;
-                let turns = past.into_iter().flat_map(|turn| {
-                    let running = if turn.running { "1" } else { "0" };
-                    [turn.turn, turn.at_ms.to_string(), turn.tokens.to_string(), running.to_owned()]
-                });
-                let seed: Vec<String> = [self.now(), REMEMBER_MS.to_string()].into_iter().chain(turns).collect();
-                self.run(subject, &self.scripts.seed, &seed).await?;
-                read(&self.run(subject, script, args).await?)
+                self.step(subject, &Step::Seed { past: &past }).await?;
+                self.step(subject, step).await
             }
             answer => Ok(answer),
         }
     }
 
-    async fn run(&self, subject: &str, script: &Script, args: &[String]) -> Result<Value, Unavailable> {
-        let mut redis = self.redis.clone();
-        let mut call = script.key(format!("meter:{{{subject}}}"));
-        for arg in args {
-            call.arg(arg);
-        }
-        Ok(tokio::time::timeout(DECISION, call.invoke_async(&mut redis)).await.map_err(|_| Unavailable::Slow)??)
+    async fn step(&self, subject: &str, step: &Step<'_>) -> Result<Answer, Unavailable> {
+        self.store.step(&self.key(subject), self.windows, self.now_ms, step).await
     }
+}
+
+/// What takes longest, and how long.
+fn denial(picture: Picture, waits: &[Option<u64>]) -> Denial {
+    let ms = |wait: &Option<u64>| wait.unwrap_or(UNKNOWN_MS);
+    let (place, longest) = waits.iter().enumerate().max_by_key(|(_, wait)| ms(wait)).unwrap_or((0, &None));
+    let reason = if place == 0 { Reason::InFlight } else { Reason::Window(place - 1) };
+    Denial { reason, retry_after_ms: ms(longest), fits_ms: waits.iter().skip(1).copied().collect(), picture }
 }

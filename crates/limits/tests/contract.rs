@@ -1,0 +1,455 @@
+//! One contract, kept by Redis and by memory alike, at instants of our own choosing; and both against a plain list of what
+//! happened.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+use limits::{Admission, Allowance, Denial, End, History, Limits, Need, PastCall, Permit, Reason, Store, Window};
+use proptest::prelude::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const MINUTE: u64 = 60_000;
+const DAY: u64 = 86_400_000;
+const WINDOWS: [Window; 2] = [Window::calls("requests", MINUTE, 60), Window::amount("tokens", DAY, 96)];
+const REQUESTS: Reason = Reason::Window(0);
+const TOKENS: Reason = Reason::Window(1);
+/// Some day, aligned to nothing in particular.
+const T0: u64 = 1_764_000_123_456;
+
+#[allow(clippy::disallowed_methods, reason = "tests find Redis where ./dev put it")]
+fn redis_url() -> String {
+    std::env::var("REDIS_URL").expect("REDIS_URL isn't set: run the tests with ./dev test")
+}
+
+/// A name nobody else uses, also not another process on the same Redis.
+fn fresh(what: &str) -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let nanos = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos();
+    format!("{what}-{}-{nanos}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn history(past: Vec<PastCall>) -> History {
+    Arc::new(move |_| {
+        let past = past.clone();
+        Box::pin(async move { Ok(past) })
+    })
+}
+
+const fn allow(limits: &[u64], in_flight: u64) -> Allowance<'_> {
+    Allowance { limits, in_flight: Some(in_flight) }
+}
+
+/// Runs a test over both kinds of store.
+async fn both<F: AsyncFn(Limits)>(test: F) {
+    for store in [Store::memory(), Store::redis(&redis_url()).unwrap()] {
+        test(Limits::without_history(&store, "person", &WINDOWS)).await;
+    }
+}
+
+async fn granted(limits: &Limits, now: u64, subject: &str, allowance: Allowance<'_>, need: Need) -> Permit {
+    match limits.at(now).admit(subject, &fresh("call"), allowance, need).await.unwrap() {
+        Admission::Granted(permit) => permit,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn denied(limits: &Limits, now: u64, subject: &str, allowance: Allowance<'_>, need: Need) -> Denial {
+    match limits.at(now).admit(subject, &fresh("call"), allowance, need).await.unwrap() {
+        Admission::Denied(denial) => denial,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Field notes 13 and 14: one millisecond before the time that a refusal names it refuses, and at it it admits.
+#[tokio::test]
+async fn the_time_of_a_refusal_is_exact() {
+    both(async |limits| {
+        let plan = allow(&[100, 1_000], 10);
+        for (need, frees) in [(101, T0), (700, T0), (701, T0 + DAY / 3)] {
+            let ann = fresh("ann");
+            for (at, tokens) in [(T0, 600), (T0 + DAY / 3, 300)] {
+                let permit = granted(&limits, at, &ann, plan, Need::exactly(tokens)).await;
+                limits.at(at).settle(permit, tokens).await.unwrap();
+            }
+            let now = T0 + DAY / 2;
+            let denial = denied(&limits, now, &ann, plan, Need::exactly(need)).await;
+            assert_eq!((denial.reason, denial.fits_ms[0]), (TOKENS, Some(0)));
+            assert_eq!(denial.fits_ms[1], Some(denial.retry_after_ms));
+            let at = now + denial.retry_after_ms;
+            assert!((frees + DAY..=frees + DAY + 900_000).contains(&at), "{need}: {denial:?}");
+            denied(&limits, at - 1, &ann, plan, Need::exactly(need)).await;
+            let _permit = granted(&limits, at, &ann, plan, Need::exactly(need)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn requests_slide_and_a_release_gives_them_back() {
+    both(async |limits| {
+        let (ann, plan, one) = (fresh("ann"), allow(&[3, 1_000_000], 10), Need::exactly(1));
+        for n in 0..3 {
+            let permit = granted(&limits, T0 + n * 1_000, &ann, plan, one).await;
+            limits.at(T0 + n * 1_000).settle(permit, 1).await.unwrap();
+        }
+        let denial = denied(&limits, T0 + 3_000, &ann, plan, one).await;
+        assert_eq!(denial.reason, REQUESTS);
+        let later = T0 + 3_000 + denial.retry_after_ms;
+        let permit = granted(&limits, later, &ann, plan, one).await;
+        denied(&limits, later, &ann, plan, one).await;
+        let picture = limits.at(later).release(permit).await.unwrap();
+        assert_eq!((picture.window(0).used, picture.in_flight, picture.window(1).reserved), (2, 0, 0));
+        let _permit = granted(&limits, later, &ann, plan, one).await;
+    })
+    .await;
+}
+
+/// Field notes 4 and 5: the answer shrinks to what is left, the rest of the hold comes back, the impossible says so.
+#[tokio::test]
+async fn output_shrinks_to_what_is_left() {
+    both(async |limits| {
+        let (ann, plan) = (fresh("ann"), allow(&[100, 1_000], 10));
+        let need = Need { input: 100, output_min: 256, output_max: 4_000 };
+        let permit = granted(&limits, T0, &ann, plan, need).await;
+        assert_eq!((permit.output(), permit.reserved()), (900, 1_000));
+        let denial = denied(&limits, T0, &ann, plan, need).await;
+        assert_eq!(denial.fits_ms, [Some(0), None], "only the end of the running call makes room");
+        let picture = limits.at(T0).settle(permit, 150).await.unwrap();
+        assert_eq!((picture.window(1).used, picture.window(1).reserved), (150, 0));
+        assert_eq!(granted(&limits, T0, &ann, plan, need).await.output(), 750);
+        let never = Need { input: 745, ..need };
+        let answer = limits.at(T0).admit(&ann, &fresh("call"), plan, never).await.unwrap();
+        assert!(matches!(answer, Admission::TooLarge { max: 744 }), "{answer:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn settling_twice_counts_once_and_past_the_limit_counts() {
+    both(async |limits| {
+        let (ann, call, plan) = (fresh("ann"), fresh("call"), allow(&[100, 1_000], 10));
+        let need = Need::exactly(500);
+        let Admission::Granted(permit) = limits.at(T0).admit(&ann, &call, plan, need).await.unwrap() else { panic!() };
+        let again = limits.at(T0).admit(&ann, &call, plan, need).await.unwrap();
+        assert!(matches!(again, Admission::Running), "{again:?}");
+        limits.at(T0).settle(permit, 5_000).await.unwrap();
+        for end in [End::Settle(5_000), End::Heal(5_000), End::Release] {
+            let picture = limits.at(T0).end(&ann, &call, T0, end).await.unwrap();
+            assert_eq!((picture.window(1).used, picture.window(0).used), (5_000, 1), "{end:?}");
+        }
+        assert_eq!(denied(&limits, T0, &ann, plan, Need::exactly(1)).await.reason, TOKENS);
+        // healing a call that nobody holds does nothing
+        let picture = limits.at(T0).end(&ann, &fresh("call"), T0, End::Heal(7)).await.unwrap();
+        assert_eq!(picture.window(1).used, 5_000);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_unconfirmed_hold_lapses_and_a_confirmed_one_stays() {
+    both(async |limits| {
+        let (ann, plan) = (fresh("ann"), allow(&[100, 1_000], 10));
+        let lost = granted(&limits, T0, &ann, plan, Need::exactly(400)).await;
+        let kept = granted(&limits, T0, &ann, plan, Need::exactly(400)).await;
+        assert!(limits.at(T0).confirm(&kept).await.unwrap());
+        let soon = limits.at(T0 + 9_999).peek(&ann).await.unwrap();
+        assert_eq!((soon.window(1).reserved, soon.in_flight, soon.window(0).used), (800, 2, 2));
+        let later = limits.at(T0 + 10_000).peek(&ann).await.unwrap();
+        assert_eq!((later.window(1).reserved, later.in_flight, later.window(0).used), (400, 1, 1));
+        assert!(!limits.at(T0 + 10_000).confirm(&lost).await.unwrap(), "lapsed is lapsed");
+        assert!(limits.at(T0 + 10_000).confirm(&kept).await.unwrap(), "a heartbeat says it again");
+        // a settlement that comes late still counts, and only once
+        let picture = limits.at(T0 + 20_000).settle(lost, 300).await.unwrap();
+        assert_eq!((picture.window(1).used, picture.window(1).reserved), (300, 400));
+        assert_eq!(limits.at(T0 + 20_000).settle(kept, 100).await.unwrap().window(1).used, 400);
+    })
+    .await;
+}
+
+/// Field notes 10 and 11: the limit is an argument, the counter is the person's.
+#[tokio::test]
+async fn a_new_limit_counts_at_once_and_refills_nothing() {
+    both(async |limits| {
+        let ann = fresh("ann");
+        let permit = granted(&limits, T0, &ann, allow(&[1, 1_000], 10), Need::exactly(900)).await;
+        limits.at(T0).settle(permit, 900).await.unwrap();
+        denied(&limits, T0, &ann, allow(&[1, 1_000], 10), Need::exactly(10)).await;
+        let permit = granted(&limits, T0, &ann, allow(&[10, 10_000], 10), Need::exactly(9_100)).await;
+        limits.at(T0).release(permit).await.unwrap();
+        denied(&limits, T0, &ann, allow(&[10, 900], 10), Need::exactly(1)).await;
+        assert_eq!(denied(&limits, T0, &ann, allow(&[10, 9_000], 0), Need::exactly(1)).await.reason, Reason::InFlight);
+    })
+    .await;
+}
+
+/// Field note 3: lost meters are rebuilt, holds of running calls with them, and a settlement on its way isn't doubled.
+#[tokio::test]
+async fn cold_meters_are_rebuilt_from_history() {
+    for store in [Store::memory(), Store::redis(&redis_url()).unwrap()] {
+        let ann = fresh("ann");
+        let call = |name: &str, at_ms, amount, running| PastCall { call: name.to_owned(), at_ms, amount, running };
+        let past = vec![
+            call("old", T0 - DAY - 2_000_000, 999, false),
+            call("morning", T0 - DAY / 2, 300, false),
+            call("recorded", T0 - 5_000, 200, false),
+            call("running", T0 - 1_000, 400, true),
+        ];
+        let limits = Limits::new(&store, "person", &WINDOWS, history(past));
+        for _ in 0..2 {
+            let picture = limits.at(T0).peek(&ann).await.unwrap();
+            let tokens = picture.window(1);
+            assert_eq!((tokens.used, tokens.reserved, picture.in_flight, picture.window(0).used), (500, 400, 1, 2));
+            limits.forget(&ann).await.unwrap();
+        }
+        let picture = limits.at(T0).end(&ann, "recorded", T0 - 5_000, End::Settle(200)).await.unwrap();
+        assert_eq!(picture.window(1).used, 500, "recorded before the meters were lost: settled by the rebuilding");
+        let picture = limits.at(T0).end(&ann, "running", T0 - 1_000, End::Settle(50)).await.unwrap();
+        assert_eq!((picture.window(1).used, picture.window(1).reserved), (550, 0));
+    }
+}
+
+/// Field notes 1 and 2: as many as fit, to the one, however many ask at once, through two connections.
+#[tokio::test]
+async fn many_at_once_get_what_fits_to_the_one() {
+    let stores = [Store::redis(&redis_url()).unwrap(), Store::redis(&redis_url()).unwrap()];
+    for seed in 0..200_u64 {
+        let (ann, need, limit) = (fresh("ann"), 1 + seed * 7 % 331, 2_000);
+        let asked = (0..64_usize).map(|n| {
+            let (limits, ann) = (Limits::without_history(&stores[n % 2], "person", &WINDOWS).at(T0), ann.clone());
+            tokio::spawn(async move {
+                let need = Need { input: need - need / 2, output_min: need / 2, output_max: need / 2 };
+                let answer = limits.admit(&ann, &fresh("call"), allow(&[1_000, limit], 1_000), need).await.unwrap();
+                matches!(answer, Admission::Granted(_))
+            })
+        });
+        let mut admitted = 0;
+        for answer in asked.collect::<Vec<_>>() {
+            admitted += u64::from(answer.await.unwrap());
+        }
+        assert_eq!(admitted, (limit / need).min(64), "need {need}");
+    }
+}
+
+/// Numbers that Lua can't hold exactly are no numbers, and a limit is given per window.
+#[tokio::test]
+async fn what_can_t_be_counted_exactly_is_refused() {
+    both(async |limits| {
+        for (plan, need) in [
+            (allow(&[1, 1 << 53], 1), Need::exactly(1)),
+            (allow(&[1, 100], 1), Need::exactly(1 << 53)),
+            (allow(&[1], 1), Need::exactly(1)),
+        ] {
+            assert!(limits.admit("ann", "call", plan, need).await.is_err(), "{need:?}");
+        }
+    })
+    .await;
+}
+
+/// One step of a random history.
+#[derive(Clone, Debug)]
+enum Step {
+    Wait(u64),
+    /// input, least, most
+    Admit(u64, u64, u64),
+    Confirm(usize),
+    Settle(usize, u64),
+    /// By id, for one that may be settled, released or lapsed already.
+    Again(usize, u64),
+    Release(usize),
+    Limit(u64, u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        2 => (0..3 * 3_600_000_u64).prop_map(Step::Wait),
+        2 => (0..20_000_u64).prop_map(Step::Wait),
+        5 => (0..400_u64, 0..200_u64, 0..500_u64).prop_map(|(i, l, m)| Step::Admit(i, l, m)),
+        2 => any::<usize>().prop_map(Step::Confirm),
+        3 => (any::<usize>(), 0..900_u64).prop_map(|(n, used)| Step::Settle(n, used)),
+        1 => (any::<usize>(), 0..900_u64).prop_map(|(n, used)| Step::Again(n, used)),
+        1 => any::<usize>().prop_map(Step::Release),
+        1 => (1..8_u64, 300..2_000_u64).prop_map(|(requests, tokens)| Step::Limit(requests, tokens)),
+    ]
+}
+
+/// A call as a plain list remembers it.
+#[derive(Debug)]
+struct Call {
+    id: String,
+    at: u64,
+    held: u64,
+    confirmed: bool,
+    used: Option<u64>,
+    lapsed: bool,
+    released: bool,
+    permit: Option<Permit>,
+}
+
+impl Call {
+    fn is_held(&self, now: u64) -> bool {
+        self.used.is_none() && !self.released && (self.confirmed || now < self.at + 10_000)
+    }
+
+    /// Whether it counts as a request: not when it was given back, or lapsed before it was settled.
+    fn was_made(&self, now: u64) -> bool {
+        !self.released && !self.lapsed && (self.confirmed || self.used.is_some() || now < self.at + 10_000)
+    }
+
+    /// Settled: its tokens count, also where the hold had lapsed; the request then doesn't come back.
+    /// An hour after its admission a call without a hold is settled no more: nobody remembers then whether it was.
+    fn end(&mut self, now: u64, used: u64) {
+        if self.used.is_none() && (self.is_held(now) || now < self.at + 3_600_000) {
+            self.lapsed = !self.was_made(now);
+            self.used = Some(used);
+        }
+    }
+}
+
+/// What a list of everything says: requests, tokens used, tokens held, calls held; the spans widened by so much.
+fn count(calls: &[Call], now: u64, wide: (u64, u64)) -> (u64, u64, u64, u64) {
+    let requests = calls.iter().filter(|call| call.at + MINUTE + wide.0 > now && call.was_made(now)).count() as u64;
+    let used = calls.iter().filter(|call| call.at + DAY + wide.1 > now).filter_map(|call| call.used).sum();
+    let held: Vec<u64> = calls.iter().filter(|call| call.is_held(now)).map(|call| call.held).collect();
+    (requests, used, held.iter().sum(), held.len() as u64)
+}
+
+/// Walks a random history and compares each answer with a plain list.
+async fn walk(limits: &Limits, steps: Vec<Step>, mut dump: impl AsyncFnMut(&str) -> Vec<u8>) {
+    let ann = fresh("ann");
+    let (mut now, mut limit, mut calls) = (T0, [5_u64, 1_000], Vec::<Call>::new());
+    for step in steps {
+        match step {
+            Step::Wait(ms) => now += ms,
+            Step::Limit(requests, tokens) => limit = [requests, tokens],
+            Step::Admit(input, least, extra) => {
+                let (need, plan) = (Need { input, output_min: least, output_max: least + extra }, allow(&limit, 6));
+                let (id, before) = (fresh("call"), dump(&ann).await);
+                let (requests, used, held, flight) = count(&calls, now, (0, 0));
+                match limits.at(now).admit(&ann, &id, plan, need).await.unwrap() {
+                    Admission::Granted(permit) => {
+                        assert!(requests < limit[0] && flight < 6, "calls");
+                        assert!(used + held + permit.reserved() <= limit[1], "tokens: {used} {held} {permit:?}");
+                        assert!(permit.output() >= least && permit.output() <= least + extra);
+                        let held = permit.reserved();
+                        calls.push(Call {
+                            id,
+                            at: now,
+                            held,
+                            confirmed: false,
+                            used: None,
+                            lapsed: false,
+                            released: false,
+                            permit: Some(permit),
+                        });
+                    }
+                    Admission::TooLarge { max } => assert!(input > max || limit[1] < least, "{need:?} {limit:?}"),
+                    Admission::Denied(denial) => {
+                        // nothing was written
+                        assert_eq!(dump(&ann).await, before);
+                        // with one more bucket's width counted, a plain list refuses too
+                        let (requests, used, held, _) = count(&calls, now, (1_000, 900_000));
+                        let full = requests >= limit[0] || flight >= 6 || used + held + input + least > limit[1];
+                        assert!(full, "refused for nothing: {denial:?} {requests} {used} {held} {need:?}");
+                        // the time is exact where time alone can make room, and nothing lapses before it
+                        let lapses = calls.iter().any(|call| call.is_held(now) && !call.confirmed);
+                        if denial.fits_ms.iter().all(Option::is_some) && flight < 6 && !lapses {
+                            let at = now + denial.retry_after_ms;
+                            let early = limits.at(at - 1).admit(&ann, &fresh("call"), plan, need).await.unwrap();
+                            assert!(matches!(early, Admission::Denied(_)), "{early:?} one early: {denial:?}");
+                            match limits.at(at).admit(&ann, &fresh("call"), plan, need).await.unwrap() {
+                                Admission::Granted(permit) => drop(limits.at(at).release(permit).await.unwrap()),
+                                other => panic!("{other:?} at the time: {denial:?}"),
+                            }
+                            now = at;
+                        }
+                    }
+                    Admission::Running => panic!("running"),
+                }
+            }
+            Step::Confirm(n) if !calls.is_empty() => {
+                let place = n % calls.len();
+                let call = &mut calls[place];
+                if let Some(permit) = &call.permit {
+                    let stands = limits.at(now).confirm(permit).await.unwrap();
+                    assert_eq!(stands, call.is_held(now));
+                    call.confirmed |= stands;
+                }
+            }
+            Step::Settle(n, used) if !calls.is_empty() => {
+                let place = n % calls.len();
+                if let Some(permit) = calls[place].permit.take() {
+                    limits.at(now).settle(permit, used).await.unwrap();
+                    calls[place].end(now, used);
+                }
+            }
+            Step::Again(n, used) if !calls.is_empty() => {
+                let place = n % calls.len();
+                let call = &mut calls[place];
+                // Settled by id: the first settlement counts, also of a hold that has lapsed; a released one is admitted anew.
+                if !call.released {
+                    limits.at(now).end(&ann, &call.id, call.at, End::Settle(used)).await.unwrap();
+                    call.end(now, used);
+                }
+            }
+            Step::Release(n) if !calls.is_empty() => {
+                let place = n % calls.len();
+                let held = calls[place].is_held(now);
+                if let Some(permit) = calls[place].permit.take() {
+                    limits.at(now).release(permit).await.unwrap();
+                    calls[place].released |= held;
+                }
+            }
+            Step::Confirm(_) | Step::Settle(..) | Step::Again(..) | Step::Release(_) => {}
+        }
+        let picture = limits.at(now).peek(&ann).await.unwrap();
+        let (least, most) = (count(&calls, now, (0, 0)), count(&calls, now, (1_000, 900_000)));
+        assert_eq!((picture.window(1).reserved, picture.in_flight), (least.2, least.3));
+        assert!((least.0..=most.0).contains(&picture.window(0).used), "requests {picture:?} {least:?} {most:?}");
+        assert!((least.1..=most.1).contains(&picture.window(1).used), "tokens {picture:?} {least:?} {most:?}");
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100_000, max_shrink_iters: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn memory_keeps_to_a_plain_list(steps in prop::collection::vec(step(), 1..40)) {
+        let limits = Limits::without_history(&Store::memory(), "person", &WINDOWS);
+        runtime().block_on(walk(&limits, steps, async |_: &str| Vec::new()));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn redis_keeps_to_a_plain_list(steps in prop::collection::vec(step(), 1..40)) {
+        runtime().block_on(async {
+            let limits = Limits::without_history(&Store::redis(&redis_url()).unwrap(), "person", &WINDOWS);
+            let redis = redis::Client::open(redis_url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+            walk(&limits, steps, async |subject: &str| {
+                let key = format!("meter:{{person:{subject}}}");
+                redis::cmd("DUMP").arg(key).query_async(&mut redis.clone()).await.unwrap_or_default()
+            })
+            .await;
+        });
+    }
+}
+
+/// Field note 9: no decision takes longer than its bound, whatever is at the other end.
+#[tokio::test]
+async fn a_silent_redis_is_unavailable_within_the_bound() {
+    // a listener that accepts and never answers
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let store = Store::redis(&format!("redis://{}", silent.local_addr().unwrap())).unwrap();
+    let limits = Limits::without_history(&store, "person", &WINDOWS);
+    for _ in 0..3 {
+        let began = std::time::Instant::now();
+        assert!(limits.admit("ann", "call", allow(&[1, 1], 1), Need::exactly(1)).await.is_err());
+        assert!(began.elapsed().as_millis() < 400, "{:?}", began.elapsed());
+    }
+}
