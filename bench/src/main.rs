@@ -1,21 +1,20 @@
 //! Admissions per second over one Redis, beside the round trips of a bare `PING` in the same run: what the meters add to
 //! the wire. `REDIS_URL=… cargo run --release -p bench`
 
-use limits::{Admission, Allowance, Limits, Need};
+use limits::{Admission, Allowance, Limits, Need, Store, Window};
 use std::io::Write as _;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 5_000;
+const WINDOWS: [Window; 2] = [Window::calls("requests", 60_000, 60), Window::amount("tokens", 86_400_000, 96)];
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     #[allow(clippy::disallowed_methods, reason = "a benchmark is told where Redis is")]
     let url = std::env::var("REDIS_URL")?;
-    let limits = Limits::new(&url, Arc::new(|_| Box::pin(async { Ok(Vec::new()) })))?;
+    let limits = Limits::without_history(&Store::redis(&url)?, "bench", &WINDOWS);
     let mut bare = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
-    let allowance =
-        Allowance { requests_per_minute: u64::MAX >> 12, tokens_per_day: u64::MAX >> 12, in_flight: 1_000_000 };
+    let allowance = Allowance { limits: &[1 << 50, 1 << 50], in_flight: None };
     let need = Need { input: 100, output_min: 100, output_max: 100 };
     let subject = format!("bench-{}", std::process::id());
     let (mut pings, mut admits) = (Vec::with_capacity(ROUNDS), Vec::with_capacity(ROUNDS));

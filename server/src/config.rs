@@ -1,6 +1,7 @@
 //! The only reader of the environment. `.env.example` lists every name with its default.
 
 use anyhow::{Context as _, bail, ensure};
+use domain::Picos;
 use secrecy::SecretString;
 use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
@@ -43,6 +44,10 @@ pub struct Config {
     pub smtp_url: Option<SecretString>,
     /// Who mail is from.
     pub mail_from: String,
+    /// What the whole house may spend in any day; none is any amount.
+    pub daily_spend: Option<Picos>,
+    /// Proxies whose word on where a request comes from is believed.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Who becomes an admin at sign-up, only while `public_url` is loopback.
     pub admin_emails: Vec<String>,
     /// What to log.
@@ -122,6 +127,22 @@ impl Config {
             smtp_url: secret("SMTP_URL")?.map(SecretString::from),
             mail_from: text("MAIL_FROM")
                 .unwrap_or_else(|| format!("{} <{}>", domain::brand::NAME, domain::brand::SUPPORT_EMAIL)),
+            daily_spend: text("GLOBAL_DAILY_SPEND_USD")
+                .map(|usd| {
+                    let amount = usd.parse().ok().and_then(Picos::from_usd).filter(|amount| *amount >= Picos::ZERO);
+                    amount.context("GLOBAL_DAILY_SPEND_USD is an amount of dollars, like 25 or 0.50")
+                })
+                .transpose()?,
+            trusted_proxies: text("TRUSTED_PROXIES")
+                .unwrap_or_default()
+                .split(',')
+                .map(str::trim)
+                .filter(|part| !part.is_empty())
+                .map(|part| {
+                    let one = || part.parse::<std::net::IpAddr>().map(ipnet::IpNet::from);
+                    part.parse().or_else(|_| one()).context("TRUSTED_PROXIES are addresses or nets: 10.0.0.0/8,::1")
+                })
+                .collect::<anyhow::Result<_>>()?,
             admin_emails: text("ADMIN_EMAILS")
                 .unwrap_or_default()
                 .split(',')

@@ -1,12 +1,12 @@
 //! What every handler reaches: the databases, the meters, the vendors, and the turns that run.
 
+use crate::meters::Meters;
 use crate::vendor::Vendors;
 use crate::{Config, error};
 use app::api::billing::Payments;
 use app::api::context::Sources;
 use domain::{Problem, ProblemKind, UserId};
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use limits::{History, Limits, PastTurn};
 use relay::Relay;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 pub struct House {
     pub(crate) config: Arc<Config>,
     pub(crate) db: store::Db,
-    pub(crate) limits: Limits,
+    pub(crate) meters: Meters,
     pub(crate) relay: Relay,
     pub(crate) vendors: Arc<Vendors>,
     /// Stripe, where it is connected.
@@ -37,7 +37,7 @@ pub struct House {
 
 impl House {
     pub(crate) fn new(config: Config, db: store::Db) -> anyhow::Result<Self> {
-        let limits = Limits::new(&config.redis_url, history(db.clone()))?;
+        let meters = Meters::new(&config, &db)?;
         Ok(Self {
             relay: Relay::new(&config.redis_url)?,
             vendors: Arc::new(Vendors::new(&config)?),
@@ -49,7 +49,7 @@ impl House {
             cut: CancellationToken::new(),
             refusals: Arc::default(),
             config: Arc::new(config),
-            limits,
+            meters,
             db,
         })
     }
@@ -73,7 +73,7 @@ impl House {
         let vendors = Arc::clone(&self.vendors);
         Sources {
             db: self.db.clone(),
-            limits: self.limits.clone(),
+            limits: self.meters.people.clone(),
             offers: Arc::new(move |model| vendors.offers(model)),
             payments: self.payments(),
             payment_pages: self.billing.as_ref().map(|billing| billing.pages.clone()).unwrap_or_default().into(),
@@ -114,26 +114,6 @@ impl House {
             return Err(unready("draining"));
         }
         store::ping(&self.db).await.map_err(|_| unready("Postgres"))?;
-        self.limits.ping().await.map_err(|_| unready("Redis"))
+        self.meters.ping().await.map_err(|_| unready("Redis"))
     }
-}
-
-/// What the meters are rebuilt from: the ledger's rows of the trailing day, pending ones as holds.
-fn history(db: store::Db) -> History {
-    Arc::new(move |subject| {
-        let db = db.clone();
-        Box::pin(async move {
-            let since = House::now() - time::Duration::hours(25);
-            let past = store::usage::since(&db, &subject, since).await.map_err(|error| error.to_string())?;
-            Ok(past
-                .into_iter()
-                .map(|past| PastTurn {
-                    turn: past.turn_id.to_string(),
-                    at_ms: u64::try_from(past.at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0),
-                    tokens: past.tokens.0,
-                    running: past.pending,
-                })
-                .collect())
-        })
-    })
 }

@@ -13,6 +13,7 @@ mod error;
 mod house;
 mod jobs;
 mod mail;
+mod meters;
 #[cfg(debug_assertions)]
 mod outbox;
 mod pages;

@@ -2,6 +2,7 @@
 
 use crate::House;
 use crate::auth::Who;
+use crate::error::Refused;
 use app::visit::{FailedForm, Visit};
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -20,7 +21,7 @@ pub(crate) async fn page(State(house): State<House>, request: Request) -> Respon
 pub(crate) async fn missing(State(house): State<House>, request: Request) -> Response {
     let problem = Problem::not_found("page");
     if request.uri().path().starts_with("/api/") {
-        return crate::error::Refused(problem).into_response();
+        return Refused(problem).into_response();
     }
     draw(&house, request, FailedForm::default(), Some(problem)).await
 }
@@ -30,6 +31,26 @@ pub(crate) async fn form_again(house: &House, request: Request, form: FailedForm
     let mut response = draw(house, request, form, None).await;
     *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
     response
+}
+
+/// Draws the page of a form again, with why it isn't taken now and when it will be.
+pub(crate) async fn form_refused(
+    house: &House,
+    request: Request,
+    typed: Vec<(&'static str, String)>,
+    refused: Refused,
+) -> Response {
+    let problem = refused.0.clone();
+    let wait = problem.retry_after_ms.map(|ms| format!(" It works again in {}.", app::components::duration::wait(ms)));
+    let sentence = format!("{}{}", problem.message, wait.unwrap_or_default());
+    let mut page = draw(house, request, FailedForm { typed, errors: vec![("", sentence)] }, None).await;
+    // The status and the header as an API would answer them.
+    let answer = refused.into_response();
+    *page.status_mut() = answer.status();
+    if let Some(seconds) = answer.headers().get(header::RETRY_AFTER) {
+        page.headers_mut().insert(header::RETRY_AFTER, seconds.clone());
+    }
+    page
 }
 
 /// Draws a page that says why there is none.

@@ -3,7 +3,7 @@
 use crate::House;
 use crate::billing::reconcile;
 use crate::error::internal;
-use domain::{Outcome, Problem, TurnEvent, TurnId, Usage, UsageSource};
+use domain::{Outcome, Picos, Problem, Tokens, TurnEvent, TurnId, Usage, UsageSource};
 use futures::StreamExt as _;
 use limits::End;
 use std::time::Duration;
@@ -84,7 +84,7 @@ pub(crate) async fn reap(house: House) {
         }
         // Recorded, and then Redis or the process went away before the meters were told.
         for turn in store::turn::unsettled(&house.db, House::now()).await? {
-            settle(&house, turn.turn_id, &turn.subject, turn.at, End::Heal(turn.used.0)).await?;
+            settle(&house, turn.turn_id, &turn.subject, turn.at, End::Heal, (turn.used, turn.cost)).await?;
         }
         anyhow::Ok(())
     };
@@ -101,7 +101,7 @@ async fn bury(house: &House, turn: &Dead) -> anyhow::Result<()> {
     let usage =
         Usage { input: turn.estimated, output: count(&streamed.text) + reasoning, reasoning, ..Usage::default() };
     let prices = store::model::price(&house.db, &turn.model, turn.call.created_at).await?;
-    let (price_id, cost) = prices.map_or((turn.price_id, domain::Picos::ZERO), |prices| prices.price(&usage));
+    let (price_id, cost) = prices.map_or((turn.price_id, Picos::ZERO), |prices| prices.price(&usage));
     let recorded = store::turn::record(
         &house.db,
         &Record {
@@ -125,15 +125,22 @@ async fn bury(house: &House, turn: &Dead) -> anyhow::Result<()> {
         tracing::warn!(turn = %turn.turn_id, "lost turn ended");
         metrics::counter!("quotient_turns_total", "outcome" => "lost").increment(1);
         house.relay.end(turn.turn_id, &TurnEvent::Failed { problem: Problem::model_failed() }).await?;
-        settle(house, turn.turn_id, &turn.subject, turn.call.created_at, End::Settle(usage.counted().0)).await?;
+        let spent = (usage.counted(), cost);
+        settle(house, turn.turn_id, &turn.subject, turn.call.created_at, End::Settle, spent).await?;
     }
     Ok(())
 }
 
-/// Tells the meters what a turn used; again does nothing.
-async fn settle(house: &House, turn: TurnId, subject: &str, at: OffsetDateTime, end: End) -> anyhow::Result<()> {
-    let at_ms = u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
-    house.limits.end(subject, &turn.to_string(), at_ms, end).await?;
+/// Tells the meters what a turn used and cost; again does nothing.
+async fn settle(
+    house: &House,
+    turn: TurnId,
+    subject: &str,
+    at: OffsetDateTime,
+    end: fn(u64) -> End,
+    spent: (Tokens, Picos),
+) -> anyhow::Result<()> {
+    house.meters.end(subject, turn, at, end, spent).await?;
     Ok(store::turn::settled(&house.db, turn, House::now()).await?)
 }
 

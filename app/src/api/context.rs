@@ -64,23 +64,28 @@ pub(crate) fn fail(error: impl Display) -> Refusal {
     refuse((sources().report)(&error))
 }
 
+/// A person's windows; what follows reads a picture by these places.
+pub const PERSON: [limits::Window; 2] =
+    [limits::Window::calls("requests", 60_000, 60), limits::Window::amount("tokens", 86_400_000, 96)];
+
 /// The plan and the meters as one answer.
 #[must_use]
 pub fn quota_of(plan: &Plan, picture: &limits::Picture) -> Quota {
-    let held = picture.tokens_used.saturating_add(picture.tokens_reserved);
+    let (requests, tokens) = (picture.window(0), picture.window(1));
+    let held = tokens.used.saturating_add(tokens.reserved);
     Quota {
         plan: plan.id.0.clone(),
         requests: quota::Requests {
             limit: plan.requests_per_minute,
-            remaining: plan.requests_per_minute.saturating_sub(picture.requests),
-            reset_ms: picture.reset_ms,
+            remaining: plan.requests_per_minute.saturating_sub(requests.used),
+            reset_ms: requests.reset_ms,
         },
         tokens: quota::TokensLeft {
             limit: plan.tokens_per_day.0,
-            used: picture.tokens_used,
-            reserved: picture.tokens_reserved,
+            used: tokens.used,
+            reserved: tokens.reserved,
             remaining: plan.tokens_per_day.0.saturating_sub(held),
-            next_free_ms: picture.next_free_ms,
+            next_free_ms: tokens.next_free_ms,
         },
         in_flight: quota::InFlight { limit: plan.in_flight, now: picture.in_flight },
     }

@@ -152,6 +152,18 @@ impl Problem {
         }
     }
 
+    /// The whole house has spent what it may in a day.
+    #[must_use]
+    pub fn spend_cap(retry_after_ms: u64) -> Self {
+        Self {
+            retry_after_ms: Some(retry_after_ms),
+            ..Self::new(
+                ProblemKind::SpendCap,
+                "This site has used up what it may spend on models for today. Your own limits are untouched; your draft is kept.",
+            )
+        }
+    }
+
     /// The model can't be asked now.
     #[must_use]
     pub fn model_unavailable(retry_after_ms: u64) -> Self {

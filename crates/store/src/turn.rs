@@ -289,6 +289,8 @@ pub struct Unsettled {
     pub at: OffsetDateTime,
     /// What it used.
     pub used: Tokens,
+    /// What it cost.
+    pub cost: Picos,
 }
 
 /// Turns that ended a while ago without their meters being told.
@@ -299,7 +301,8 @@ pub async fn unsettled(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<V
     let rows = sqlx::query!(
         r#"select t.turn_id, t.subject, t.created_at,
                   (select coalesce(sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens), 0)::bigint
-                   from ai_usage u where u.turn_id = t.turn_id) as "used!"
+                   from ai_usage u where u.turn_id = t.turn_id) as "used!",
+                  (select coalesce(sum(cost_usd), 0) from ai_usage u where u.turn_id = t.turn_id) as "cost!"
            from turn t where t.settled_at is null and t.ended_at < $1 order by t.ended_at limit 100"#,
         now - time::Duration::seconds(15),
     )
@@ -312,6 +315,7 @@ pub async fn unsettled(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<V
             subject: row.subject,
             at: row.created_at,
             used: Tokens::from_db(row.used),
+            cost: Picos::from_usd(row.cost).unwrap_or_default(),
         })
         .collect())
 }

@@ -44,6 +44,49 @@ pub async fn since(db: impl PgExecutor<'_>, subject: &str, since: OffsetDateTime
         .collect())
 }
 
+/// Money that was spent, or is held for a turn that runs.
+pub struct Spent {
+    /// A turn's id, or a quarter of an hour's.
+    pub call: String,
+    /// When.
+    pub at: OffsetDateTime,
+    /// How much: the cost, or the most a running turn may come to.
+    pub cost: Picos,
+    /// Whether the turn still runs.
+    pub pending: bool,
+}
+
+/// What the whole house spent since an instant: turn by turn after `recent` and where they still run, by quarters of an
+/// hour before.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn spent(db: impl PgExecutor<'_>, since: OffsetDateTime, recent: OffsetDateTime) -> Result<Vec<Spent>> {
+    let rows = sqlx::query!(
+        r#"select case when u.status = 'pending' or u.created_at >= $2 then u.turn_id::text
+                       else to_char(date_bin('15 minutes', u.created_at, 'epoch'), 'YYYY-MM-DD HH24:MI') end as "call!",
+                  min(u.created_at) as "at!", bool_or(u.status = 'pending') as "pending!",
+                  sum(case when u.status = 'pending'
+                      then (u.estimated_tokens::numeric * p.input + (u.reserved_tokens - u.estimated_tokens)::numeric * p.output)
+                           / 1000000000000
+                      else u.cost_usd end) as "cost!"
+           from ai_usage u join model_price p using (model_price_id) where u.created_at >= $1 group by 1"#,
+        since,
+        recent,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Spent {
+            call: row.call,
+            at: row.at,
+            cost: Picos::from_usd(row.cost.round_dp(12)).unwrap_or_default(),
+            pending: row.pending,
+        })
+        .collect())
+}
+
 /// Totals of some rows of the ledger.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {

@@ -1,5 +1,6 @@
 //! Sign up, sign in, sign out: plain forms that answer 303, or 422 and the form again.
 
+use super::door::{self, Door};
 use super::{USER, email, password};
 use crate::error::{Refused, internal};
 use crate::{House, pages};
@@ -70,6 +71,10 @@ pub(crate) async fn sign_up(
     if !errors.is_empty() {
         return Ok(pages::form_again(&house, again, FailedForm { typed, errors }).await);
     }
+    let place = door::place(&house, &again)?;
+    if let Err(refused) = door::knock(&house, &place, Door::SignUp).await {
+        return Ok(pages::form_refused(&house, again, typed, refused).await);
+    }
     let password_hash = house.passwords.hash(form.password.clone()).await.map_err(|error| internal(&error))?;
     let new = NewAccount {
         user_id: UserId::at(House::now()),
@@ -97,6 +102,12 @@ pub(crate) async fn sign_in(
     let (form, again) = read::<SignIn>(request).await?;
     // Postgres keeps no NUL, so nobody has an address with one.
     let address = form.email.replace('\0', "");
+    let subject = house.subject(address.trim()).map_err(|error| internal(&error))?;
+    let place = door::place(&house, &again)?;
+    if let Err(refused) = door::knock(&house, &place, Door::SignIn(&subject)).await {
+        let typed = vec![("email", form.email.trim().to_owned()), ("next", form.next)];
+        return Ok(pages::form_refused(&house, again, typed, refused).await);
+    }
     let found = store::account::credentials(&house.db, address.trim()).await?;
     let (user_id, hash) = found.map_or((None, None), |found| (Some(found.user_id), Some(found.password_hash)));
     // Too long is wrong as well, and is not hashed.

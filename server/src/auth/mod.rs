@@ -1,5 +1,6 @@
 //! Who is there: accounts, passwords, sessions.
 
+pub(crate) mod door;
 pub(crate) mod email;
 pub(crate) mod forms;
 pub(crate) mod password;

@@ -75,7 +75,7 @@ async fn own(house: &House, viewer: &Viewer, turn_id: TurnId) -> Result<(), Refu
 
 /// `GET /api/quota`
 pub(crate) async fn quota(State(house): State<House>, SignedIn(viewer): SignedIn) -> Result<Json<Quota>, Refused> {
-    let picture = house.limits.peek(&viewer.subject).await?;
+    let picture = house.meters.people.peek(&viewer.subject).await?;
     Ok(Json(quota_of(&viewer.plan, &picture)))
 }
 
@@ -97,7 +97,7 @@ pub(crate) async fn estimate(
     let model = turn::pick(&house, &viewer, ask.model.as_ref()).await?;
     let prompt = turn::prompt(&house, &viewer, &ask).await?;
     let (input, _) = turn::count(model.vendor, prompt).await?;
-    let quota = quota_of(&viewer.plan, &house.limits.peek(&viewer.subject).await?);
+    let quota = quota_of(&viewer.plan, &house.meters.people.peek(&viewer.subject).await?);
     let least = turn::output_min(&model);
     let fits = quota.requests.remaining > 0
         && quota.in_flight.now < quota.in_flight.limit

@@ -2,13 +2,14 @@
 
 use crate::House;
 use crate::error::internal;
+use crate::meters::Leave;
 use crate::vendor::told;
 use app::api::context::quota_of;
 use domain::{
-    ConversationId, Model, Outcome, PriceList, Problem, Tokens, TurnEvent, TurnId, Usage, UsageSource, Viewer,
+    ConversationId, Model, Outcome, Picos, PriceList, Problem, Tokens, TurnEvent, TurnId, Usage, UsageSource, Viewer,
 };
 use futures::StreamExt as _;
-use limits::{Permit, Picture};
+use limits::Picture;
 use providers::{Chunk, Chunks, End, estimate};
 use relay::Writer;
 use std::time::Duration;
@@ -28,7 +29,7 @@ pub(crate) struct Running {
     pub model: Model,
     pub price: PriceList,
     pub estimated: Tokens,
-    pub permit: Permit,
+    pub leave: Leave,
     pub chunks: Chunks,
     pub log: Writer,
 }
@@ -74,9 +75,9 @@ pub(crate) async fn run(house: House, mut turn: Running) {
     };
     let recorded = record(&house, &end).await;
     // 12 settle: the meter follows
-    let before = *turn.permit.picture();
+    let before = turn.leave.permit.picture().clone();
     let picture = match recorded {
-        true => settle(&house, turn.turn_id, turn.permit, usage.counted()).await.unwrap_or(before),
+        true => settle(&house, turn.turn_id, turn.leave, usage.counted(), cost).await.unwrap_or(before),
         false => before,
     };
     // 13 finish
@@ -85,8 +86,8 @@ pub(crate) async fn run(house: House, mut turn: Running) {
 }
 
 /// Settles the meter and writes down that it is; what fails is tried again by the reaper.
-async fn settle(house: &House, turn_id: TurnId, permit: Permit, used: Tokens) -> Option<Picture> {
-    let settled = house.limits.settle(permit, used.0).await;
+async fn settle(house: &House, turn_id: TurnId, leave: Leave, used: Tokens, cost: Picos) -> Option<Picture> {
+    let settled = house.meters.settle(leave, used, cost).await;
     let picture = settled.inspect_err(|error| tracing::warn!(%error, turn = %turn_id, "not settled yet")).ok()?;
     if let Err(error) = store::turn::settled(&house.db, turn_id, House::now()).await {
         tracing::warn!(%error, turn = %turn_id, "settlement not written down; settling again does nothing");
@@ -106,7 +107,7 @@ async fn relay(house: &House, turn: &mut Running) -> Answer {
         problem: None,
     };
     // Our vocabulary isn't the vendor's: an eighth and a little more, so that nobody who keeps to the limit is cut.
-    let granted = turn.permit.output();
+    let granted = turn.leave.permit.output();
     let ceiling = Tokens(granted + granted / 8 + 16);
     let mut said = Tokens(0);
     let stopped = turn.log.stopped();
@@ -179,7 +180,7 @@ async fn relay(house: &House, turn: &mut Running) -> Answer {
 /// Says that the turn is alive; false where it has been taken for dead.
 // `&mut`, since a stream of chunks is not shared between threads.
 async fn alive(house: &House, turn: &mut Running) -> bool {
-    if let Err(error) = house.limits.confirm(&turn.permit).await {
+    if let Err(error) = house.meters.confirm(&turn.leave).await {
         tracing::warn!(%error, turn = %turn.turn_id, "hold not confirmed");
     }
     store::turn::beat(&house.db, turn.turn_id, House::now()).await.unwrap_or_else(|error| {
@@ -229,7 +230,7 @@ fn last_word(
     answer: Answer,
     usage: Usage,
     source: UsageSource,
-    cost: domain::Picos,
+    cost: Picos,
     picture: &Picture,
 ) -> TurnEvent {
     match answer.outcome {

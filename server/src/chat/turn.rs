@@ -4,12 +4,13 @@ use super::request::Question;
 use super::running::{BEAT, Running, run};
 use crate::House;
 use crate::error::{Refused, internal};
+use crate::meters::{Leave, Verdict};
 use app::api::context::quota_of;
 use domain::{
     ConversationId, MessageStatus, Model, ModelName, Plan, PlanId, PriceList, Problem, ProblemKind, PromptMessage,
-    Quota, Role, Tokens, TurnEvent, TurnId, Vendor, Viewer,
+    Quota, Role, Tokens, TurnEvent, TurnId, Usage, Vendor, Viewer,
 };
-use limits::{Admission, Allowance, Denial, Need, Permit, Window};
+use limits::{Denial, Need, Reason};
 use providers::{Chunks, estimate};
 use relay::Tail;
 use std::time::Duration;
@@ -48,12 +49,12 @@ pub(crate) async fn begin(house: &House, viewer: Viewer, question: Question) -> 
     let price = price(house, &model).await?;
     let (need, prompt) = ceiling(&viewer.plan, &model, prompt).await?;
     // 6 admit
-    let Some(permit) = admit(house, &viewer, question.turn_id, need).await? else {
+    let Some(leave) = admit(house, &viewer, question.turn_id, need, &price).await? else {
         return follow(house, &viewer, &question).await;
     };
     // 7 to 13 belong to the server: from here on a closed tab changes nothing
     let (head, begun) = oneshot::channel();
-    let admitted = Admitted { viewer: viewer.clone(), question: question.clone(), model, prompt, price, need, permit };
+    let admitted = Admitted { viewer: viewer.clone(), question: question.clone(), model, prompt, price, need, leave };
     house.turns.spawn(carry(house.clone(), admitted, head));
     let quota = begun.await.map_err(|_| internal(&"a turn's task is gone"))??;
     follow(house, &viewer, &question).await.map(|begun| Begun { quota, ..begun })
@@ -67,7 +68,7 @@ struct Admitted {
     prompt: Vec<PromptMessage>,
     price: PriceList,
     need: Need,
-    permit: Permit,
+    leave: Leave,
 }
 
 /// Steps 7 to 13. The head says what is left once the vendor has accepted, or nothing where the turn was running before.
@@ -85,19 +86,19 @@ async fn carry(house: House, admitted: Admitted, head: oneshot::Sender<Result<Op
 
 /// Steps 7 to 9: from a permit to a stream whose first event stands in the log.
 async fn start(house: &House, admitted: Admitted) -> Result<Option<(Running, Quota)>, Problem> {
-    let Admitted { viewer, question, model, prompt, price, need, permit } = admitted;
+    let Admitted { viewer, question, model, prompt, price, need, leave } = admitted;
     // 7 ask: durable before any money is spent
-    let (asked, permit) = ask(house, &viewer, &question, &model, &price, permit).await?;
+    let (asked, leave) = ask(house, &viewer, &question, &model, &price, leave).await?;
     let Some(asked) = asked else { return Ok(None) };
     // 8 open
-    let (chunks, permit) = open(house, &asked, &model, &prompt, permit).await?;
+    let (chunks, leave) = open(house, &asked, &model, &prompt, leave).await?;
     // 9 relay: from here a failure is an event
-    let quota = quota_of(&viewer.plan, permit.picture());
+    let quota = quota_of(&viewer.plan, leave.permit.picture());
     let (turn_id, conversation_id) = (question.turn_id, asked.conversation_id);
     let mut log = house.relay.open(turn_id);
     log.append(TurnEvent::Turn { turn_id, conversation_id, model: model.name.clone(), quota: quota.clone() }).await;
     let (call, estimated) = (asked.call, Tokens(need.input));
-    Ok(Some((Running { viewer, turn_id, conversation_id, call, model, price, estimated, permit, chunks, log }, quota)))
+    Ok(Some((Running { viewer, turn_id, conversation_id, call, model, price, estimated, leave, chunks, log }, quota)))
 }
 
 /// Whether this person sent this very question before.
@@ -220,32 +221,37 @@ pub(crate) async fn count(vendor: Vendor, prompt: Vec<PromptMessage>) -> Result<
 }
 
 /// Leave to spend, a refusal that says when, or none where this turn was admitted before.
-async fn admit(house: &House, viewer: &Viewer, turn_id: TurnId, need: Need) -> Result<Option<Permit>, Problem> {
+async fn admit(
+    house: &House,
+    viewer: &Viewer,
+    turn_id: TurnId,
+    need: Need,
+    price: &PriceList,
+) -> Result<Option<Leave>, Problem> {
     let plan = &viewer.plan;
-    let allowance = Allowance {
-        requests_per_minute: plan.requests_per_minute,
-        tokens_per_day: plan.tokens_per_day.0,
-        in_flight: plan.in_flight,
-    };
-    let admission = house.limits.admit(&viewer.subject, &turn_id.to_string(), allowance, need).await;
-    match admission.map_err(|error| Refused::from(error).0)? {
-        Admission::Granted(permit) => Ok(Some(permit)),
-        Admission::Running => Ok(None),
-        Admission::TooLarge { max } => {
+    let most = Usage { input: Tokens(need.input), output: Tokens(need.output_max), ..Usage::default() };
+    let (_, worst) = price.price(&most);
+    let verdict = house.meters.admit(viewer, turn_id, need, worst).await;
+    match verdict.map_err(|error| Refused::from(error).0)? {
+        Verdict::Granted(leave) => Ok(Some(leave)),
+        Verdict::Running => Ok(None),
+        Verdict::SpendCap { retry_after_ms } => Err(Problem::spend_cap(retry_after_ms)),
+        Verdict::TooLarge { max } => {
             let upgrade = larger(house, plan, |plan| plan.tokens_per_day.0 >= need.input + need.output_min).await?;
             Err(Problem::too_large(Tokens(need.input), Tokens(max), upgrade))
         }
-        Admission::Denied(Denial { window, retry_after_ms, .. }) => {
-            let (kind, upgrade) = match window {
-                Window::Requests => (
+        Verdict::Denied(Denial { reason, retry_after_ms, .. }) => {
+            // The places of `PERSON`.
+            let (kind, upgrade) = match reason {
+                Reason::Window(0) => (
                     ProblemKind::RequestsLimit,
                     larger(house, plan, |larger| larger.requests_per_minute > plan.requests_per_minute).await?,
                 ),
-                Window::Tokens => (
+                Reason::Window(_) => (
                     ProblemKind::TokensLimit,
                     larger(house, plan, |larger| larger.tokens_per_day > plan.tokens_per_day).await?,
                 ),
-                Window::InFlight => {
+                Reason::InFlight => {
                     (ProblemKind::InFlightLimit, larger(house, plan, |larger| larger.in_flight > plan.in_flight).await?)
                 }
             };
@@ -271,8 +277,9 @@ async fn ask(
     question: &Question,
     model: &Model,
     price: &PriceList,
-    permit: Permit,
-) -> Result<(Option<Written>, Permit), Problem> {
+    leave: Leave,
+) -> Result<(Option<Written>, Leave), Problem> {
+    let permit = &leave.permit;
     // The instant of admission, by Redis' clock: meter and ledger count the usage at the same moment.
     let now = i64::try_from(permit.at_ms())
         .ok()
@@ -302,26 +309,26 @@ async fn ask(
     match asked {
         Ok(Asked::New(call)) => {
             let written = Written { turn_id: question.turn_id, conversation_id, began, call };
-            match house.limits.confirm(&permit).await {
-                Ok(true) => Ok((Some(written), permit)),
+            match house.meters.confirm(&leave).await {
+                Ok(true) => Ok((Some(written), leave)),
                 // It took so long that the hold lapsed: what isn't held isn't spent.
                 Ok(false) => {
-                    undo(house, &written, permit).await;
+                    undo(house, &written, leave).await;
                     Err(Problem::limits_unavailable())
                 }
                 Err(error) => {
-                    undo(house, &written, permit).await;
+                    undo(house, &written, leave).await;
                     Err(Refused::from(error).0)
                 }
             }
         }
-        Ok(Asked::Known) => Ok((None, permit)),
+        Ok(Asked::Known) => Ok((None, leave)),
         Ok(Asked::NoConversation) => {
-            release(house, permit).await;
+            release(house, leave).await;
             Err(Problem::not_found("conversation"))
         }
         Err(error) => {
-            release(house, permit).await;
+            release(house, leave).await;
             Err(lost(error))
         }
     }
@@ -333,10 +340,10 @@ async fn open(
     asked: &Written,
     model: &Model,
     prompt: &[PromptMessage],
-    permit: Permit,
-) -> Result<(Chunks, Permit), Problem> {
+    leave: Leave,
+) -> Result<(Chunks, Leave), Problem> {
     let opened = {
-        let opening = house.vendors.open(&permit, model, prompt);
+        let opening = house.vendors.open(&leave.permit, model, prompt);
         tokio::pin!(opening);
         let mut beat = tokio::time::interval(BEAT);
         loop {
@@ -353,16 +360,16 @@ async fn open(
         }
     };
     match opened {
-        Ok(chunks) => Ok((chunks, permit)),
+        Ok(chunks) => Ok((chunks, leave)),
         Err(problem) => {
-            undo(house, asked, permit).await;
+            undo(house, asked, leave).await;
             Err(problem)
         }
     }
 }
 
 /// Takes a written question back.
-async fn undo(house: &House, asked: &Written, permit: Permit) {
+async fn undo(house: &House, asked: &Written, leave: Leave) {
     let undone =
         store::turn::refused(&house.db, asked.turn_id, asked.conversation_id, asked.began, asked.call, House::now())
             .await;
@@ -371,11 +378,11 @@ async fn undo(house: &House, asked: &Written, permit: Permit) {
         internal(&error);
         return;
     }
-    release(house, permit).await;
+    release(house, leave).await;
 }
 
-async fn release(house: &House, permit: Permit) {
-    if let Err(error) = house.limits.release(permit).await {
+async fn release(house: &House, leave: Leave) {
+    if let Err(error) = house.meters.release(leave).await {
         tracing::warn!(%error, "hold not released");
     }
 }

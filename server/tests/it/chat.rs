@@ -445,7 +445,7 @@ async fn a_hold_that_was_not_settled_is_healed() {
     let house = TestHouse::new().await;
     let ann = house.person("ann@example.com").await;
     ann.answer("{{words:5}}").await;
-    let key: String = house.one("select 'meter:{' || subject || '}' from account").await;
+    let key: String = house.one("select 'meter:{person:' || subject || '}' from account").await;
     let turn: String = house.one("select turn_id::text from turn").await;
     let used = ann.quota().await["tokens"]["used"].clone();
     // as Redis going away between the record and the settlement would leave both
@@ -456,11 +456,18 @@ async fn a_hold_that_was_not_settled_is_healed() {
         .arg(format!("{key}:{turn}"))
         .cmd("HSET")
         .arg(&key)
-        .arg(format!("h{turn}"))
+        .arg(format!("h:{turn}"))
         .arg(format!("900 {at} 0"))
+        .arg("held")
+        .arg(900)
+        .arg("flight")
+        .arg(1)
         .cmd("HDEL")
         .arg(&key)
-        .arg(format!("t{}", at / 900_000))
+        .arg(format!("tokens:{}", at / 900_000))
+        .arg("s:tokens")
+        .arg("f:tokens")
+        .arg("l:tokens")
         .query_async(&mut redis)
         .await
         .unwrap();

@@ -9,7 +9,7 @@ async fn subject(house: &TestHouse) -> String {
 }
 
 async fn dump(house: &TestHouse) -> Vec<u8> {
-    let key = format!("meter:{{{}}}", subject(house).await);
+    let key = format!("meter:{{person:{}}}", subject(house).await);
     redis::cmd("DUMP").arg(key).query_async(&mut house.redis.clone()).await.unwrap()
 }
 
@@ -106,7 +106,7 @@ async fn lost_meters_are_rebuilt_from_the_ledger() {
     ann.answer("{{words:50}}").await;
     let running = ann.ask("{{words:4}}{{hold}}").await;
     let before = ann.quota().await;
-    let key = format!("meter:{{{}}}", subject(&house).await);
+    let key = format!("meter:{{person:{}}}", subject(&house).await);
     let removed: i64 = redis::cmd("DEL").arg(&key).query_async(&mut house.redis.clone()).await.unwrap();
     assert_eq!(removed, 1);
     let after = ann.quota().await;
@@ -176,4 +176,81 @@ async fn no_path_reaches_the_vendor_unadmitted() {
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{path}");
     }
     assert!(house.vendor.served().is_empty());
+}
+
+/// Field note 17: the house's own cap in money stops everything that is paid, to the nano-dollar, on both servers; nothing is
+/// held or charged to the person who is refused, and a lost meter is rebuilt from the ledger.
+#[tokio::test]
+async fn a_spend_cap_stops_the_house() {
+    let house = TestHouse::with(&[("GLOBAL_DAILY_SPEND_USD", "0.05")]).await;
+    house.limits("free", 1000, 1_000_000, 1000).await;
+    // An answer's ceiling costs 256 × $5 per million at most, so some forty of them fit into five cents.
+    sqlx::query("update plan set max_output = 256").execute(&house.db).await.unwrap();
+    let ann = house.person("ann@example.com").await;
+    let mut other = ann.clone();
+    (other.url, _) = house.second().await;
+    let asked = (0..64).map(|n| if n % 2 == 0 { &ann } else { &other }).map(|who| who.ask("{{words:4}}{{hold}} hello"));
+    let answers = futures::future::join_all(asked).await;
+    let (granted, refused): (Vec<_>, Vec<_>) =
+        answers.into_iter().partition(|answer| answer.status() == StatusCode::OK);
+    assert!(!granted.is_empty() && !refused.is_empty(), "{} granted", granted.len());
+    for answer in refused {
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(answer.headers().contains_key("retry-after"));
+        assert_eq!(problem(answer).await["kind"], "spend_cap");
+    }
+    // what is held by everybody together stays under the cap, by plain SQL over the ledger
+    let held = "select sum(estimated_tokens * p.input + (reserved_tokens - estimated_tokens) * p.output) <= 50000000000
+                from ai_usage join model_price p using (model_price_id)";
+    assert!(house.one::<bool>(held).await);
+    assert_eq!(ann.quota().await["in_flight"]["now"].as_u64(), Some(granted.len() as u64));
+    house.vendor.release();
+    for answer in granted {
+        events(answer).await;
+    }
+    house.until("select bool_and(settled_at is not null) from turn").await;
+    // the spent is little, so there is room again; and the meter is rebuilt from the ledger to the same sum
+    ann.answer("{{words:1}}").await;
+    house.until("select bool_and(settled_at is not null) from turn").await;
+    use sha2::Digest as _;
+    let key = format!("meter:{{house:{}}}", hex::encode(&sha2::Sha256::digest(house.config.secret_key)[..12]));
+    let spent = async || -> u64 {
+        redis::cmd("HGET").arg(&key).arg("s:spend").query_async(&mut house.redis.clone()).await.unwrap()
+    };
+    let counted = spent().await;
+    let nanos: i64 = house.one("select ceil(sum(ceil(cost_usd * 1000000000)))::bigint from ai_usage").await;
+    assert_eq!(counted, nanos as u64, "the meter is the ledger's sum");
+    () = redis::cmd("DEL").arg(&key).query_async(&mut house.redis.clone()).await.unwrap();
+    ann.answer("{{words:1}}").await;
+    let nanos: i64 = house.one("select ceil(sum(ceil(cost_usd * 1000000000)))::bigint from ai_usage").await;
+    assert_eq!(spent().await, nanos as u64, "rebuilt from the ledger");
+}
+
+/// Field note 17: guesses at one account, and knocks from one place, are counted; the form says when it works again.
+#[tokio::test]
+async fn sign_in_is_limited_by_account_and_place() {
+    let house = TestHouse::new().await;
+    house.person("ann@example.com").await;
+    let mut eve = house.visitor();
+    for _ in 0..10 {
+        let wrong = eve.form("/sign-in", &[("email", "ann@example.com"), ("password", "guess")]).await;
+        assert_eq!(wrong.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    }
+    // also in another case, and with the right password
+    let refused = eve.form("/sign-in", &[("email", "ANN@example.com"), ("password", "correct horse")]).await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    let seconds: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=915).contains(&seconds), "{seconds}");
+    assert!(refused.text().await.unwrap().contains("It works again in"));
+    // somebody else's account is untouched by that
+    house.person("bob@example.com").await;
+    let mut last = StatusCode::OK;
+    for n in 0..40 {
+        last = eve
+            .form("/sign-up", &[("email", &format!("eve{n}@example.com")), ("password", "correct horse")])
+            .await
+            .status();
+    }
+    assert_eq!(last, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(house.one::<i64>("select count(*) from account").await, 30, "from one place in a quarter of an hour");
 }

@@ -1,0 +1,102 @@
+//! Who knocks, and how often: sign-up and sign-in are limited by where they come from, sign-in also by whom it is for
+//! (field note 17).
+
+use crate::House;
+use crate::error::{Refused, internal};
+use axum::extract::{ConnectInfo, Request};
+use domain::{Problem, ProblemKind};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use http::HeaderMap;
+use ipnet::IpNet;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+/// Sign-ups from one place in a quarter of an hour: an office may share it.
+const SIGN_UPS: u64 = 30;
+/// Sign-ins from one place.
+const SIGN_INS: u64 = 60;
+/// Sign-ins for one account, from anywhere: a password has that many guesses.
+const GUESSES: u64 = 10;
+
+/// What somebody knocks for.
+pub(crate) enum Door<'a> {
+    /// A new account.
+    SignUp,
+    /// An account, by its subject.
+    SignIn(&'a str),
+}
+
+/// Lets a knock in, or says when to come back. Without meters the doors stay open: whoever pays must not be locked out by our
+/// own trouble, guessing is slow by the password's own hash, and nothing that costs money runs without meters.
+pub(crate) async fn knock(house: &House, place: &str, door: Door<'_>) -> Result<(), Refused> {
+    let knocks = match door {
+        Door::SignUp => vec![(format!("up:{place}"), SIGN_UPS)],
+        Door::SignIn(subject) => vec![(format!("in:{place}"), SIGN_INS), (format!("guess:{subject}"), GUESSES)],
+    };
+    for (who, limit) in knocks {
+        match house.meters.knock(&who, limit).await {
+            Ok(None) => {}
+            Ok(Some(retry_after_ms)) => return Err(Refused(too_many(retry_after_ms))),
+            Err(error) => tracing::warn!(%error, "knocks aren't counted"),
+        }
+    }
+    Ok(())
+}
+
+fn too_many(retry_after_ms: u64) -> Problem {
+    let message = "That were too many tries. Wait a little, then try again.";
+    Problem { retry_after_ms: Some(retry_after_ms), ..Problem::new(ProblemKind::RequestsLimit, message) }
+}
+
+/// Names where a request comes from, without keeping the address.
+pub(crate) fn place(house: &House, request: &Request) -> Result<String, Problem> {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let from = origin(peer, request.headers(), &house.config.trusted_proxies);
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&house.config.secret_key).map_err(|error| internal(&error))?;
+    mac.update(from.as_bytes());
+    Ok(hex::encode(&mac.finalize().into_bytes()[..16]))
+}
+
+/// The nearest address that isn't a proxy of ours; of IPv6 the network, since one household has all of it.
+fn origin(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &[IpNet]) -> String {
+    let Some(peer) = peer else { return "unknown".to_owned() };
+    let is_ours = |ip: &IpAddr| trusted.iter().any(|net| net.contains(ip));
+    let mut hops: Vec<IpAddr> = headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map_while(|hop| hop.trim().parse().ok())
+        .collect();
+    hops.push(peer);
+    let from = hops.iter().rev().find(|ip| !is_ours(ip)).or(hops.first()).copied().unwrap_or(peer);
+    match from.to_canonical() {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).to_string()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_proxies_are_believed() {
+        let peer = |text: &str| Some(text.parse().unwrap());
+        let headers = |text: &str| HeaderMap::from_iter([("x-forwarded-for".parse().unwrap(), text.parse().unwrap())]);
+        let ours: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
+        for (from, forwarded, trusted, expected) in [
+            ("203.0.113.9", "1.2.3.4", &[][..], "203.0.113.9"),
+            ("10.0.0.1", "1.2.3.4", &ours[..], "1.2.3.4"),
+            ("10.0.0.1", "6.6.6.6, 1.2.3.4, 10.9.9.9", &ours[..], "1.2.3.4"),
+            ("10.0.0.1", "6.6.6.6, nonsense", &ours[..], "6.6.6.6"),
+            ("10.0.0.1", "", &ours[..], "10.0.0.1"),
+            ("2001:db8:1:2:3:4:5:6", "", &[][..], "2001:db8:1:2::"),
+            ("::ffff:203.0.113.9", "", &[][..], "203.0.113.9"),
+        ] {
+            assert_eq!(origin(peer(from), &headers(forwarded), trusted), expected, "{from} {forwarded}");
+        }
+    }
+}
