@@ -27,6 +27,11 @@ pub(crate) fn spawn(house: &House) -> JoinSet<()> {
             internal(&error);
         }
     });
+    every(&mut set, house, Duration::from_secs(600), |house| async move {
+        if let Err(error) = compare_meters(&house).await {
+            internal(&format!("{error:#}"));
+        }
+    });
     set.spawn(crate::billing::inbox::work(house.clone()));
     set.spawn(crate::jobs::work(house.clone()));
     every(&mut set, house, Duration::from_secs(60), |house| async move {
@@ -44,6 +49,31 @@ pub(crate) fn spawn(house: &House) -> JoinSet<()> {
         }
     });
     set
+}
+
+/// Compares the meters of whoever is quiet with the ledger; what differs twice is shown to the owner and rebuilt.
+async fn compare_meters(house: &House) -> anyhow::Result<()> {
+    let now = House::now();
+    let since = now - time::Duration::hours(25);
+    for subject in store::usage::quiet(&house.db, since, now).await? {
+        let people = &house.meters.people;
+        if people.drift(&subject).await?.is_none() {
+            continue;
+        }
+        // A bucket may just have left the one and not yet the other.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let Some(drift) = people.drift(&subject).await? else { continue };
+        if !store::usage::quiet(&house.db, since, House::now()).await?.contains(&subject) {
+            continue;
+        }
+        let total = |picture: &limits::Picture| Tokens(picture.window(1).used + picture.window(1).reserved);
+        let (found, ledger) = (total(&drift.found), total(&drift.expected));
+        tracing::warn!(%found, %ledger, "a meter differed from the ledger and is rebuilt");
+        metrics::counter!("quotient_meter_drift_total").increment(1);
+        store::usage::drifted(&house.db, &subject, found, ledger, House::now()).await?;
+        people.forget(&subject).await?;
+    }
+    Ok(())
 }
 
 /// Compares with Stripe; nothing where it isn't connected. Two at once only do the same work twice.

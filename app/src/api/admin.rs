@@ -190,6 +190,8 @@ pub struct HealthView {
     pub dead: Vec<Dead>,
     /// What to look at.
     pub flags: Vec<Flag>,
+    /// Meters that differed from the ledger in the last day, and were rebuilt.
+    pub drifts: i64,
     /// Jobs that wait.
     pub jobs_waiting: i64,
     /// Jobs that were given up.

@@ -305,6 +305,7 @@ pub(crate) async fn health() -> Result<super::admin::HealthView, Refusal> {
                 at: flag.created_at,
             })
             .collect(),
+        drifts: store::usage::drifts(&sources.db, (sources.now)() - time::Duration::days(1)).await.map_err(fail)?,
         jobs_waiting: queue.waiting,
         jobs_dead: queue.dead,
         job_error: queue.last_error,

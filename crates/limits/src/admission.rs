@@ -1,7 +1,9 @@
 //! Admit, confirm, settle, release, peek.
 
-use crate::store::{Answer, DECISION, Step, Store};
+use crate::memory::Meter;
+use crate::store::{Answer, DECISION, Step, Store, clock};
 use crate::window::{Unit, Window};
+use std::time::{Duration, Instant};
 use std::{future::Future, pin::Pin, sync::Arc};
 
 /// How long a hold stands that nobody has confirmed: Redis may have granted what timed out on our side.
@@ -150,6 +152,15 @@ pub enum Admission {
     Running,
 }
 
+/// Meters and history don't agree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drift {
+    /// What the meters say.
+    pub found: Picture,
+    /// What the history says.
+    pub expected: Picture,
+}
+
 /// How a hold ends by id, for a process that has no permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -168,7 +179,7 @@ pub enum Unavailable {
     #[error("redis: {0}")]
     Redis(#[from] redis::RedisError),
     /// No decision within the bounded time.
-    #[error("no decision within {} ms", DECISION.as_millis())]
+    #[error("no decision within 300 ms")]
     Slow,
     /// An answer that no script of ours gives, or a number that is too large for one.
     #[error("an unexpected answer")]
@@ -271,7 +282,7 @@ impl Limits {
     /// # Errors
     /// [`Unavailable`] when the meters can't be asked.
     pub async fn confirm(&self, permit: &Permit) -> Result<bool, Unavailable> {
-        match self.step(&permit.subject, &Step::Confirm { call: &permit.call }).await? {
+        match self.step(&permit.subject, DECISION, &Step::Confirm { call: &permit.call }).await? {
             Answer::Said(stands) => Ok(stands),
             _ => Err(Unavailable::Protocol),
         }
@@ -323,24 +334,45 @@ impl Limits {
         self.store.forget(&self.key(subject)).await
     }
 
+    /// Compares a subject's meters with what its history says of the amounts; none where they agree. While calls of theirs run
+    /// or end, the two may differ for a moment: ask again before believing it.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when the meters can't be asked.
+    pub async fn drift(&self, subject: &str) -> Result<Option<Drift>, Unavailable> {
+        let found = self.peek(subject).await?;
+        let past = (self.history)(subject.to_owned()).await.map_err(Unavailable::History)?;
+        let expected = Meter::seeded(self.windows, &past, self.now_ms.unwrap_or_else(clock));
+        let expected = expected.picture(self.windows, self.now_ms.unwrap_or_else(clock));
+        let differs =
+            self.windows.iter().zip(found.windows.iter().zip(&expected.windows)).any(|(window, (found, expected))| {
+                window.unit == Unit::Amount && (found.used, found.reserved) != (expected.used, expected.reserved)
+            });
+        Ok((differs || found.in_flight != expected.in_flight).then_some(Drift { found, expected }))
+    }
+
     fn key(&self, subject: &str) -> String {
         format!("{}:{subject}", self.kind)
     }
 
-    /// Does a step; where the meters are cold, builds them from the history and does it once more.
+    /// Does a step; where the meters are cold, builds them from the history and does it once more. All that Redis is asked
+    /// together stays within the bound of one decision; the history has its own.
     async fn warm(&self, subject: &str, step: &Step<'_>) -> Result<Answer, Unavailable> {
-        match self.step(subject, step).await? {
+        let began = Instant::now();
+        match self.step(subject, DECISION, step).await? {
             Answer::Cold => {
+                let left = DECISION.saturating_sub(began.elapsed());
                 let past = (self.history)(subject.to_owned()).await.map_err(Unavailable::History)?;
-                self.step(subject, &Step::Seed { past: &past }).await?;
-                self.step(subject, step).await
+                let began = Instant::now();
+                self.step(subject, left, &Step::Seed { past: &past }).await?;
+                self.step(subject, left.saturating_sub(began.elapsed()), step).await
             }
             answer => Ok(answer),
         }
     }
 
-    async fn step(&self, subject: &str, step: &Step<'_>) -> Result<Answer, Unavailable> {
-        self.store.step(&self.key(subject), self.windows, self.now_ms, step).await
+    async fn step(&self, subject: &str, within: Duration, step: &Step<'_>) -> Result<Answer, Unavailable> {
+        self.store.step(&self.key(subject), self.windows, self.now_ms, within, step).await
     }
 }
 

@@ -5,7 +5,7 @@ mod memory;
 mod store;
 mod window;
 
-pub use admission::{Admission, Allowance, Denial, End, History, Limits, Need};
+pub use admission::{Admission, Allowance, Denial, Drift, End, History, Limits, Need};
 pub use admission::{PastCall, Permit, Picture, Reason, Unavailable, Usage};
 pub use store::Store;
 pub use window::{Unit, Window};

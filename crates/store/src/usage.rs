@@ -87,6 +87,52 @@ pub async fn spent(db: impl PgExecutor<'_>, since: OffsetDateTime, recent: Offse
         .collect())
 }
 
+/// Subjects that used something since an instant and are quiet now: nothing of theirs runs or has just ended.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn quiet(db: impl PgExecutor<'_>, since: OffsetDateTime, now: OffsetDateTime) -> Result<Vec<String>> {
+    Ok(sqlx::query_scalar!(
+        "select subject from ai_usage where created_at >= $1 group by subject
+         having bool_and(status <> 'pending') and max(coalesce(settled_at, created_at)) < $2 limit 5000",
+        since,
+        now - time::Duration::minutes(2),
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// Writes down that a meter and the ledger said different things.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn drifted(
+    db: impl PgExecutor<'_>,
+    subject: &str,
+    found: Tokens,
+    ledger: Tokens,
+    now: OffsetDateTime,
+) -> Result<()> {
+    sqlx::query!(
+        "insert into meter_drift (subject, found_tokens, ledger_tokens, at) values ($1, $2, $3, $4) on conflict do nothing",
+        subject,
+        i64::try_from(found.0).unwrap_or(i64::MAX),
+        i64::try_from(ledger.0).unwrap_or(i64::MAX),
+        now,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// How many meters were rebuilt since an instant because they differed from the ledger.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn drifts(db: impl PgExecutor<'_>, since: OffsetDateTime) -> Result<i64> {
+    Ok(sqlx::query_scalar!(r#"select count(*) as "n!" from meter_drift where at >= $1"#, since).fetch_one(db).await?)
+}
+
 /// Totals of some rows of the ledger.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {

@@ -254,3 +254,33 @@ async fn sign_in_is_limited_by_account_and_place() {
     assert_eq!(last, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(house.one::<i64>("select count(*) from account").await, 30, "from one place in a quarter of an hour");
 }
+
+/// A meter that differs from the ledger, by whatever fault, is found, shown to the owner and rebuilt; one that agrees is left alone.
+#[tokio::test]
+async fn meters_are_compared_with_the_ledger() {
+    let house = TestHouse::new().await;
+    let ann = house.person("ann@example.com").await;
+    ann.answer("{{words:9}}").await;
+    house.until("select bool_and(settled_at is not null) from turn").await;
+    let used = ann.quota().await["tokens"]["used"].as_u64().unwrap();
+    let key = format!("meter:{{person:{}}}", subject(&house).await);
+    let at: i64 = house.one("select (extract(epoch from created_at) * 1000)::bigint from turn").await;
+    let bucket = format!("tokens:{}", at / 900_000);
+    for field in [bucket.as_str(), "s:tokens"] {
+        let () =
+            redis::cmd("HINCRBY").arg(&key).arg(field).arg(777).query_async(&mut house.redis.clone()).await.unwrap();
+    }
+    assert_eq!(ann.quota().await["tokens"]["used"], used + 777);
+    // quiet for a while
+    sqlx::query("update turn set ended_at = ended_at - interval '1 hour'").execute(&house.db).await.unwrap();
+    sqlx::raw_sql("alter table ai_usage disable trigger user; update ai_usage set settled_at = settled_at - interval '1 hour', created_at = created_at; alter table ai_usage enable trigger user")
+        .execute(&house.db)
+        .await
+        .unwrap();
+    let (_, _stop) = house.second().await; // which compares at once
+    house.until("select exists (select from meter_drift where found_tokens = ledger_tokens + 777)").await;
+    house.until("select count(*) = 1 from meter_drift").await;
+    assert_eq!(ann.quota().await["tokens"]["used"], used);
+    let admin = house.person("admin@example.com").await;
+    assert!(admin.text("/admin/health").await.contains("meters rebuilt in a day"));
+}

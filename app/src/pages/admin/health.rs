@@ -39,6 +39,7 @@ fn Shown(health: HealthView) -> impl IntoView {
             <p class="figure"><strong>{health.waiting}</strong><span>"Stripe events waiting"</span></p>
             <p class="figure"><strong>{health.dead.len()}</strong><span>"dead letters"</span></p>
             <p class="figure"><strong>{health.flags.len()}</strong><span>"to look at"</span></p>
+            <p class="figure"><strong>{health.drifts}</strong><span>"meters rebuilt in a day"</span></p>
             <p class="figure"><strong>{health.jobs_waiting}</strong><span>"jobs waiting"</span></p>
             <p class="figure"><strong>{health.jobs_dead}</strong><span>"jobs given up"</span></p>
         </section>

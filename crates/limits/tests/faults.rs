@@ -1,0 +1,220 @@
+//! What Redis may do to us: hang, die, come back empty, lose everything under load, run out of memory, turn read-only. Each time a
+//! decision comes within its bound, nothing runs unmetered, and all is well again within a second, without a restart.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+use limits::{Admission, Allowance, History, Limits, Need, PastCall, Store, Unavailable, Window};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+const WINDOWS: [Window; 2] = [Window::calls("requests", 60_000, 60), Window::amount("tokens", 86_400_000, 96)];
+const PLAN: Allowance<'_> = Allowance { limits: &[1_000_000, 1_000_000], in_flight: None };
+const BOUND: Duration = Duration::from_millis(300);
+const RECOVERY: Duration = Duration::from_secs(1);
+/// Between two asks: a test of one Redis must not starve the next.
+const PACE: Duration = Duration::from_millis(5);
+/// Times are measured here, so one test at a time.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// A Redis of the test's own.
+struct Server {
+    child: Child,
+    port: u16,
+}
+
+impl Server {
+    fn start(port: u16) -> Self {
+        let child = Command::new("redis-server")
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let server = Self { child, port };
+        let client = redis::Client::open(server.url()).unwrap();
+        let began = Instant::now();
+        while client.get_connection().and_then(|mut c| redis::cmd("PING").query::<String>(&mut c)).is_err() {
+            assert!(began.elapsed() < Duration::from_secs(10), "redis-server doesn't start");
+            std::thread::yield_now();
+        }
+        server
+    }
+
+    fn fresh() -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self::start(port)
+    }
+
+    fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    fn limits(&self) -> Limits {
+        Limits::without_history(&Store::redis(&self.url()).unwrap(), "person", &WINDOWS)
+    }
+
+    fn signal(&self, signal: &str) {
+        let done = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(done.success());
+    }
+
+    fn ask(&self, words: &[&str]) {
+        let mut connection = redis::Client::open(self.url()).unwrap().get_connection().unwrap();
+        let mut command = redis::cmd(words[0]);
+        for word in &words[1..] {
+            command.arg(*word);
+        }
+        let () = command.query(&mut connection).unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One call, admitted and settled.
+async fn call(limits: &Limits) -> Result<(), Unavailable> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let id = format!("call-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    match limits.admit("ann", &id, PLAN, Need::exactly(1)).await? {
+        Admission::Granted(permit) => limits.settle(permit, 1).await.map(drop),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Asks for so long and wants a no each time, within the bound.
+async fn refuses(limits: &Limits, during: Duration) {
+    let began = Instant::now();
+    while began.elapsed() < during {
+        let asked = Instant::now();
+        assert!(call(limits).await.is_err());
+        assert!(asked.elapsed() <= BOUND, "a decision took {:?}", asked.elapsed());
+        tokio::time::sleep(PACE).await;
+    }
+}
+
+/// Asks until it is a yes, each time within the bound.
+async fn recovers(limits: &Limits) {
+    let began = Instant::now();
+    loop {
+        let asked = Instant::now();
+        let answer = limits.peek("ann").await;
+        assert!(asked.elapsed() <= BOUND, "a decision took {:?}", asked.elapsed());
+        if answer.is_ok() && call(limits).await.is_ok() {
+            break;
+        }
+        assert!(began.elapsed() <= RECOVERY, "not well again after {:?}", began.elapsed());
+        tokio::time::sleep(PACE).await;
+    }
+    assert!(began.elapsed() <= RECOVERY, "{:?}", began.elapsed());
+}
+
+/// Field note 9.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_hangs_for_eight_seconds() {
+    let _alone = ALONE.lock().await;
+    let server = Server::fresh();
+    let limits = server.limits();
+    call(&limits).await.unwrap();
+    server.signal("-STOP");
+    refuses(&limits, Duration::from_secs(8)).await;
+    server.signal("-CONT");
+    recovers(&limits).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_dies_and_comes_back_empty() {
+    let _alone = ALONE.lock().await;
+    let server = Server::fresh();
+    let port = server.port;
+    let limits = server.limits();
+    call(&limits).await.unwrap();
+    drop(server);
+    refuses(&limits, Duration::from_secs(1)).await;
+    let _server = Server::start(port);
+    recovers(&limits).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_without_memory_or_leave_to_write() {
+    let _alone = ALONE.lock().await;
+    let server = Server::fresh();
+    let limits = server.limits();
+    call(&limits).await.unwrap();
+    server.ask(&["CONFIG", "SET", "maxmemory", "1"]);
+    refuses(&limits, Duration::from_millis(500)).await;
+    server.ask(&["CONFIG", "SET", "maxmemory", "0"]);
+    recovers(&limits).await;
+    // as the old master finds itself after a failover
+    server.ask(&["REPLICAOF", "127.0.0.1", "1"]);
+    refuses(&limits, Duration::from_millis(500)).await;
+    server.ask(&["REPLICAOF", "NO", "ONE"]);
+    recovers(&limits).await;
+}
+
+/// Field note 3: all meters are lost again and again under load, and no more runs than the limit allows, because what runs stands
+/// in the history, and what doesn't stand there yet isn't confirmed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn flushing_everything_under_load_grants_no_more() {
+    const LIMIT: u64 = 2_000;
+    let _alone = ALONE.lock().await;
+    let server = Server::fresh();
+    let ledger: Arc<Mutex<Vec<PastCall>>> = Arc::default();
+    let history: History = {
+        let ledger = Arc::clone(&ledger);
+        Arc::new(move |_| {
+            let past = ledger.lock().unwrap().clone();
+            Box::pin(async move { Ok(past) })
+        })
+    };
+    let limits = Limits::new(&Store::redis(&server.url()).unwrap(), "person", &WINDOWS, history);
+    let done = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let flushing = {
+        let (done, client) = (Arc::clone(&done), redis::Client::open(server.url()).unwrap());
+        std::thread::spawn(move || {
+            let mut connection = client.get_connection().unwrap();
+            let mut flushed = 0;
+            while !done.load(Ordering::Relaxed) {
+                let () = redis::cmd("FLUSHALL").query(&mut connection).unwrap();
+                flushed += 1;
+                // A few thousand flushes a second would leave nothing to test.
+                std::thread::park_timeout(Duration::from_millis(3));
+            }
+            flushed
+        })
+    };
+    let workers = (0..16).map(|worker| {
+        let (limits, ledger) = (limits.clone(), Arc::clone(&ledger));
+        tokio::spawn(async move {
+            for n in 0..60 {
+                let id = format!("{worker}-{n}");
+                let plan = Allowance { limits: &[1_000_000, LIMIT], in_flight: None };
+                let Ok(Admission::Granted(permit)) = limits.admit("ann", &id, plan, Need::exactly(10)).await else {
+                    continue;
+                };
+                let row = PastCall { call: id.clone(), at_ms: permit.at_ms(), amount: 10, running: true };
+                ledger.lock().unwrap().push(row);
+                // Written down, and then the hold must still stand; else the call is undone, and never made.
+                if !limits.confirm(&permit).await.unwrap_or(false) {
+                    ledger.lock().unwrap().retain(|row| row.call != id);
+                    let _ = limits.release(permit).await;
+                    continue;
+                }
+                ledger.lock().unwrap().iter_mut().filter(|row| row.call == id).for_each(|row| row.running = false);
+                let _ = limits.settle(permit, 10).await;
+            }
+        })
+    });
+    for worker in workers.collect::<Vec<_>>() {
+        worker.await.unwrap();
+    }
+    done.store(true, Ordering::Relaxed);
+    assert!(flushing.join().unwrap() > 3);
+    let made: u64 = ledger.lock().unwrap().iter().map(|row| row.amount).sum();
+    assert!(made <= LIMIT, "{made} of {LIMIT} were used");
+    assert!(made >= LIMIT / 2, "{made} of {LIMIT}: hardly anything ran");
+}
