@@ -464,10 +464,10 @@ async fn a_hold_that_was_not_settled_is_healed() {
         .arg(1)
         .cmd("HDEL")
         .arg(&key)
-        .arg(format!("tokens:{}", at / 900_000))
-        .arg("s:tokens")
-        .arg("f:tokens")
-        .arg("l:tokens")
+        .arg(format!("t:{}", at / 1_800_000))
+        .arg("s:t")
+        .arg("f:t")
+        .arg("l:t")
         .query_async(&mut redis)
         .await
         .unwrap();

@@ -265,8 +265,8 @@ async fn meters_are_compared_with_the_ledger() {
     let used = ann.quota().await["tokens"]["used"].as_u64().unwrap();
     let key = format!("meter:{{person:{}}}", subject(&house).await);
     let at: i64 = house.one("select (extract(epoch from created_at) * 1000)::bigint from turn").await;
-    let bucket = format!("tokens:{}", at / 900_000);
-    for field in [bucket.as_str(), "s:tokens"] {
+    let bucket = format!("t:{}", at / 1_800_000);
+    for field in [bucket.as_str(), "s:t"] {
         let () =
             redis::cmd("HINCRBY").arg(&key).arg(field).arg(777).query_async(&mut house.redis.clone()).await.unwrap();
     }

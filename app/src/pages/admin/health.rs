@@ -72,7 +72,8 @@ fn table(label: &'static str, heads: &'static [&'static str], rows: Vec<AnyView>
     if rows.is_empty() {
         return view! { <p class="hint">{empty}</p> }.into_any();
     }
-    let heads = heads.iter().map(|head| view! { <th scope="col">{*head}</th> }).collect_view();
+    let number = |head: &str| matches!(head, "Amount" | "Tries").then_some("end");
+    let heads = heads.iter().map(|head| view! { <th scope="col" class=number(head)>{*head}</th> }).collect_view();
     view! {
         <div class="table-scroll" tabindex="0" role="region" aria-label=label>
             <table class="compact"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>
