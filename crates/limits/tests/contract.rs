@@ -208,6 +208,29 @@ async fn cold_meters_are_rebuilt_from_history() {
     }
 }
 
+/// A sum that stands without its buckets, as a write that broke off would leave it: rebuilt, and nobody is locked out.
+#[tokio::test]
+async fn a_broken_meter_is_rebuilt() {
+    let ann = fresh("ann");
+    let limits = Limits::without_history(&Store::redis(&redis_url()).unwrap(), "person", &WINDOWS);
+    let permit = granted(&limits, T0, &ann, allow(&[10, 1_000], 10), Need::exactly(500)).await;
+    limits.at(T0).settle(permit, 500).await.unwrap();
+    let mut redis = redis::Client::open(redis_url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let key = format!("meter:{{person:{ann}}}");
+    let () = redis::cmd("HDEL")
+        .arg(&key)
+        .arg(format!("tokens:{}", T0 / 900_000))
+        .arg(format!("requests:{}", T0 / 1_000))
+        .query_async(&mut redis)
+        .await
+        .unwrap();
+    for at in [T0 + DAY / 2, T0 + DAY + 1_000_000] {
+        let picture = limits.at(at).peek(&ann).await.unwrap();
+        assert!(picture.window(0).used == 0 && picture.window(1).used <= 500);
+        drop(granted(&limits, at, &ann, allow(&[10, 1_000], 10), Need::exactly(300)).await);
+    }
+}
+
 /// Field notes 1 and 2: as many as fit, to the one, however many ask at once, through two connections.
 #[tokio::test]
 async fn many_at_once_get_what_fits_to_the_one() {

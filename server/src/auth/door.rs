@@ -14,8 +14,10 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 const SIGN_UPS: u64 = 30;
 /// Sign-ins from one place.
 const SIGN_INS: u64 = 60;
-/// Sign-ins for one account, from anywhere: a password has that many guesses.
+/// Sign-ins for one account from one place: a password has that many guesses.
 const GUESSES: u64 = 10;
+/// Sign-ins for one account from anywhere: more, so that a stranger's guesses don't shut its owner out.
+const GUESSES_ANYWHERE: u64 = 100;
 
 /// What somebody knocks for.
 pub(crate) enum Door<'a> {
@@ -30,7 +32,11 @@ pub(crate) enum Door<'a> {
 pub(crate) async fn knock(house: &House, place: &str, door: Door<'_>) -> Result<(), Refused> {
     let knocks = match door {
         Door::SignUp => vec![(format!("up:{place}"), SIGN_UPS)],
-        Door::SignIn(subject) => vec![(format!("in:{place}"), SIGN_INS), (format!("guess:{subject}"), GUESSES)],
+        Door::SignIn(subject) => vec![
+            (format!("in:{place}"), SIGN_INS),
+            (format!("guess:{subject}:{place}"), GUESSES),
+            (format!("guess:{subject}"), GUESSES_ANYWHERE),
+        ],
     };
     for (who, limit) in knocks {
         match house.meters.knock(&who, limit).await {
@@ -43,7 +49,7 @@ pub(crate) async fn knock(house: &House, place: &str, door: Door<'_>) -> Result<
 }
 
 fn too_many(retry_after_ms: u64) -> Problem {
-    let message = "That were too many tries. Wait a little, then try again.";
+    let message = "Those were too many tries. Wait a little, then try again.";
     Problem { retry_after_ms: Some(retry_after_ms), ..Problem::new(ProblemKind::RequestsLimit, message) }
 }
 

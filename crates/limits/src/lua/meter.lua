@@ -81,7 +81,10 @@ local function read()
     if w.sum > 0 and w.first < w.oldest then
       w.gone = buckets(w, w.first, math.min(w.oldest - 1, w.last))
       for _, b in ipairs(w.gone) do w.sum = w.sum - b[2] end
-      w.first = w.sum > 0 and buckets(w, w.oldest, w.last)[1][1] or nil
+      local live = w.last >= w.oldest and buckets(w, w.oldest, w.last) or {}
+      -- A sum without buckets: a write that broke off half-way. Such meters are as good as lost.
+      if w.sum > 0 and not live[1] then m.warm, w.sum = nil, 0 end
+      w.first = w.sum > 0 and live[1][1] or nil
       w.last = w.sum > 0 and w.last or nil
     end
   end
@@ -157,6 +160,8 @@ end
 
 -- Writers write down what readers only left out.
 local function tidy(m)
+  -- First of all a write that Redis refuses when it has no memory: nothing may break off half-way.
+  redis.call('HSET', key, 'w', 1)
   for _, w in ipairs(windows) do
     local minus = w.minus
     w.minus = nil

@@ -1,8 +1,10 @@
--- Builds cold meters from the history; does nothing to warm ones. Then: remember_ms, and per past call: id, at_ms, amount, 1 where it
+-- Builds cold or broken meters from the history; does nothing to warm ones. Then: remember_ms, and per past call: id, at_ms, amount, 1 where it
 -- still runs. Answers 1.
-if redis.call('HEXISTS', key, 'w') == 1 then return 1 end
 local keep_ms = tonumber(ARGV[rest + 1])
 local m = read()
+if m.warm then return 1 end
+redis.call('DEL', key)
+m = read()
 redis.call('HSET', key, 'w', 1)
 for i = rest + 2, #ARGV, 4 do
   local call, at, amount, runs = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), ARGV[i + 3] == '1'
