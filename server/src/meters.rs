@@ -8,6 +8,7 @@ use limits::{
 };
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
+use std::time::Duration;
 use time::OffsetDateTime;
 
 const DAY_MS: u64 = 86_400_000;
@@ -93,59 +94,70 @@ impl Meters {
                 refused => refusal(refused),
             });
         };
-        let (spend, cap) = (&house.limits, [house.cap]);
-        let money = spend.admit(
-            &house.subject,
-            &turn,
-            Allowance { limits: &cap, in_flight: None },
-            Need::exactly(nanos(worst)),
-        );
+        let (spend, cap, mine) = (&house.limits, [house.cap], house_call(&viewer.subject, &turn));
+        let allowance = Allowance { limits: &cap, in_flight: None };
+        let money = async {
+            let mut tried = 0;
+            loop {
+                match spend.admit(&house.subject, &mine, allowance, Need::exactly(nanos(worst))).await {
+                    // A copy of this turn has just let go of the person's meters, and lets go of this one next.
+                    Ok(Admission::Running) if tried < 5 => {
+                        tried += 1;
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                    answer => break answer,
+                }
+            }
+        };
         match tokio::join!(person, money) {
             (Ok(Admission::Granted(permit)), Ok(Admission::Granted(spend))) => {
                 Ok(Verdict::Granted(Leave { permit, spend: Some(spend) }))
             }
-            // Held by the house already: the one who holds it there ends it.
-            (Ok(Admission::Granted(permit)), Ok(Admission::Running)) => {
-                Ok(Verdict::Granted(Leave { permit, spend: None }))
-            }
             (Ok(Admission::Granted(permit)), refused) => {
-                self.people.release(permit).await?;
+                // What can't be given back lapses; it changes no verdict.
+                let _ = self.people.release(permit).await;
                 Ok(match refused? {
+                    Admission::Running => Verdict::Running,
                     Admission::Denied(denial) => Verdict::SpendCap { retry_after_ms: denial.retry_after_ms },
                     _ => Verdict::SpendCap { retry_after_ms: QUARTER_MS },
                 })
             }
             (refused, money) => {
                 if let Ok(Admission::Granted(permit)) = money {
-                    spend.release(permit).await?;
+                    let _ = spend.release(permit).await;
                 }
                 refused.map(refusal)
             }
         }
     }
 
-    /// Says that the call is written down. False where the person's hold had lapsed.
+    /// Says that the call is written down. False where a hold had lapsed.
     pub(crate) async fn confirm(&self, leave: &Leave) -> Result<bool, Unavailable> {
-        if let (Some(house), Some(permit)) = (&self.spend, &leave.spend) {
-            house.limits.confirm(permit).await?;
-        }
-        self.people.confirm(&leave.permit).await
+        let house = match (&self.spend, &leave.spend) {
+            (Some(house), Some(permit)) => house.limits.confirm(permit).await?,
+            _ => true,
+        };
+        Ok(self.people.confirm(&leave.permit).await? && house)
     }
 
-    /// Counts what the call used and cost.
+    /// Counts what the call used and cost. One meter's trouble is no reason to leave the other untold.
     pub(crate) async fn settle(&self, leave: Leave, used: Tokens, cost: Picos) -> Result<Picture, Unavailable> {
-        if let (Some(house), Some(permit)) = (&self.spend, leave.spend) {
-            house.limits.settle(permit, nanos(cost)).await?;
-        }
-        self.people.settle(leave.permit, used.0).await
+        let house = match (&self.spend, leave.spend) {
+            (Some(house), Some(permit)) => house.limits.settle(permit, nanos(cost)).await.map(drop),
+            _ => Ok(()),
+        };
+        let picture = self.people.settle(leave.permit, used.0).await?;
+        house.map(|()| picture)
     }
 
-    /// Gives everything back.
+    /// Gives everything back, as far as it can.
     pub(crate) async fn release(&self, leave: Leave) -> Result<(), Unavailable> {
-        if let (Some(house), Some(permit)) = (&self.spend, leave.spend) {
-            house.limits.release(permit).await?;
-        }
-        self.people.release(leave.permit).await.map(drop)
+        let house = match (&self.spend, leave.spend) {
+            (Some(house), Some(permit)) => house.limits.release(permit).await.map(drop),
+            _ => Ok(()),
+        };
+        self.people.release(leave.permit).await?;
+        house
     }
 
     /// Ends the holds of a turn whose process is gone; `end` makes an amount the end of a hold.
@@ -159,7 +171,7 @@ impl Meters {
     ) -> Result<(), Unavailable> {
         let (turn, at_ms) = (turn.to_string(), millis(at));
         if let Some(house) = &self.spend {
-            house.limits.end(&house.subject, &turn, at_ms, end(nanos(cost))).await?;
+            house.limits.end(&house.subject, &house_call(subject, &turn), at_ms, end(nanos(cost))).await?;
         }
         self.people.end(subject, &turn, at_ms, end(used.0)).await.map(drop)
     }
@@ -192,6 +204,11 @@ fn refusal(admission: Admission) -> Verdict {
         Admission::TooLarge { max } => Verdict::TooLarge { max },
         Admission::Running | Admission::Granted(_) => Verdict::Running,
     }
+}
+
+/// Names a turn among the house's: clients choose the ids of turns, and each person's are their own.
+fn house_call(subject: &str, turn: &str) -> String {
+    format!("{subject}/{turn}")
 }
 
 /// Whole nano-dollars, rounded up: the house never spends more than it counts.

@@ -57,12 +57,13 @@ async fn compare_meters(house: &House) -> anyhow::Result<()> {
     let since = now - time::Duration::hours(25);
     for subject in store::usage::quiet(&house.db, since, now).await? {
         let people = &house.meters.people;
-        if people.drift(&subject).await?.is_none() {
+        // One that can't be asked now is asked the next time.
+        if !matches!(people.drift(&subject).await, Ok(Some(_))) {
             continue;
         }
         // A bucket may just have left the one and not yet the other.
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let Some(drift) = people.drift(&subject).await? else { continue };
+        let Ok(Some(drift)) = people.drift(&subject).await else { continue };
         if !store::usage::quiet(&house.db, since, House::now()).await?.contains(&subject) {
             continue;
         }
@@ -114,7 +115,10 @@ pub(crate) async fn reap(house: House) {
         }
         // Recorded, and then Redis or the process went away before the meters were told.
         for turn in store::turn::unsettled(&house.db, House::now()).await? {
-            settle(&house, turn.turn_id, &turn.subject, turn.at, End::Heal, (turn.used, turn.cost)).await?;
+            let spent = (turn.used, turn.cost);
+            if let Err(error) = settle(&house, turn.turn_id, &turn.subject, turn.at, End::Heal, spent).await {
+                internal(&format!("{error:#}"));
+            }
         }
         anyhow::Ok(())
     };

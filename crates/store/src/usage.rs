@@ -63,7 +63,7 @@ pub struct Spent {
 /// When Postgres does.
 pub async fn spent(db: impl PgExecutor<'_>, since: OffsetDateTime, recent: OffsetDateTime) -> Result<Vec<Spent>> {
     let rows = sqlx::query!(
-        r#"select case when u.status = 'pending' or u.created_at >= $2 then u.turn_id::text
+        r#"select case when u.status = 'pending' or u.created_at >= $2 then u.subject || '/' || u.turn_id::text
                        else to_char(date_bin('15 minutes', u.created_at, 'epoch'), 'YYYY-MM-DD HH24:MI') end as "call!",
                   min(u.created_at) as "at!", bool_or(u.status = 'pending') as "pending!",
                   sum(case when u.status = 'pending'

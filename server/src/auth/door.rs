@@ -66,16 +66,22 @@ pub(crate) fn place(house: &House, request: &Request) -> Result<String, Problem>
 fn origin(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &[IpNet]) -> String {
     let Some(peer) = peer else { return "unknown".to_owned() };
     let is_ours = |ip: &IpAddr| trusted.iter().any(|net| net.contains(ip));
-    let mut hops: Vec<IpAddr> = headers
+    let said: Vec<&str> = headers
         .get_all("x-forwarded-for")
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .map_while(|hop| hop.trim().parse().ok())
         .collect();
-    hops.push(peer);
-    let from = hops.iter().rev().find(|ip| !is_ours(ip)).or(hops.first()).copied().unwrap_or(peer);
-    match from.to_canonical() {
+    // From the right: the last hop is what our own proxy saw. Whatever stands left of a stranger is a stranger's word.
+    let mut from = peer.to_canonical();
+    for hop in said.iter().rev() {
+        if !is_ours(&from) {
+            break;
+        }
+        let Ok(hop) = hop.trim().parse::<IpAddr>() else { break };
+        from = hop.to_canonical();
+    }
+    match from {
         IpAddr::V4(v4) => v4.to_string(),
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();
@@ -97,7 +103,9 @@ mod tests {
             ("203.0.113.9", "1.2.3.4", &[][..], "203.0.113.9"),
             ("10.0.0.1", "1.2.3.4", &ours[..], "1.2.3.4"),
             ("10.0.0.1", "6.6.6.6, 1.2.3.4, 10.9.9.9", &ours[..], "1.2.3.4"),
-            ("10.0.0.1", "6.6.6.6, nonsense", &ours[..], "6.6.6.6"),
+            ("10.0.0.1", "6.6.6.6, nonsense", &ours[..], "10.0.0.1"),
+            ("10.0.0.1", "6.6.6.6, x, 1.2.3.4", &ours[..], "1.2.3.4"),
+            ("::ffff:10.0.0.1", "1.2.3.4", &ours[..], "1.2.3.4"),
             ("10.0.0.1", "", &ours[..], "10.0.0.1"),
             ("2001:db8:1:2:3:4:5:6", "", &[][..], "2001:db8:1:2::"),
             ("::ffff:203.0.113.9", "", &[][..], "203.0.113.9"),

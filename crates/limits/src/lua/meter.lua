@@ -188,7 +188,8 @@ local function write(m)
   local p = {}
   for i, one in ipairs(m.pending) do p[i] = whole(one[1]) .. ' ' .. one[2] end
   if #p > 0 then redis.call('HSET', key, 'p', table.concat(p, '\n')) else redis.call('HDEL', key, 'p') end
-  redis.call('PEXPIRE', key, whole(longest))
+  -- A hold outlives its windows: a day for calls that run, an hour otherwise, at least.
+  redis.call('PEXPIRE', key, whole(math.max(longest, m.flight > 0 and 90000000 or 3600000)))
 end
 
 local function remember(call, ms) redis.call('SET', key .. ':' .. call, 1, 'PX', whole(ms)) end
