@@ -242,16 +242,48 @@ async fn tell(
 pub(crate) fn trial_ending(subscription: &Subscription, plan: &str, now: OffsetDateTime) -> Option<Mail> {
     let at = subscription.trial_end.filter(|at| now < *at && *at - now <= TRIAL_NOTICE)?;
     let goes_on = subscription.status == SubscriptionStatus::Trialing && subscription.ends_at.is_none();
-    let period = subscription.period.as_str();
-    goes_on.then(|| Mail::TrialEnding {
-        plan: plan.to_owned(),
-        at,
-        price: format!("{} a {period}", subscription.amount),
-    })
+    goes_on.then(|| Mail::TrialEnding { plan: plan.to_owned(), at, price: subscription.price() })
 }
 
 /// What people call a plan.
 pub(crate) async fn name(tx: &mut Tx, id: &PlanId) -> anyhow::Result<String> {
     let plans = plan::list(&mut **tx).await?;
     Ok(plans.into_iter().find(|plan| plan.id == *id).map_or_else(|| id.0.clone(), |plan| plan.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nobody is promised a price that discounts or taxes change.
+    #[test]
+    fn the_notice_of_a_trial_s_end_names_the_price_and_what_comes_on_top() {
+        let now = OffsetDateTime::UNIX_EPOCH;
+        let mut trial = Subscription {
+            id: "sub".into(),
+            customer_id: "cus".into(),
+            user_id: None,
+            plan: None,
+            status: SubscriptionStatus::Trialing,
+            period: domain::Period::Month,
+            amount: Amount { minor: 2_000, currency: "usd".into() },
+            is_adjusted: true,
+            created_at: now,
+            period_end: now,
+            ends_at: None,
+            trial_end: Some(now + TRIAL_NOTICE),
+            ended_at: None,
+            grace_until: None,
+        };
+        let price = |trial: &Subscription, now| match trial_ending(trial, "Pro", now) {
+            Some(Mail::TrialEnding { price, .. }) => Some(price),
+            _ => None,
+        };
+        assert_eq!(price(&trial, now).as_deref(), Some("$20 a month before discounts and taxes"));
+        assert_eq!(price(&trial, now - time::Duration::SECOND), None, "not yet");
+        trial.is_adjusted = false;
+        assert_eq!(price(&trial, now).as_deref(), Some("$20 a month"));
+        trial.ends_at = trial.trial_end;
+        assert_eq!(price(&trial, now), None, "nothing is charged to somebody who has cancelled");
+    }
 }
