@@ -247,7 +247,7 @@ impl Limits {
         allowance: Allowance<'_>,
         need: Need,
     ) -> Result<Admission, Unavailable> {
-        let Allowance { limits, in_flight } = allowance;
+        let limits = allowance.limits;
         let need = Need { output_max: need.output_max.max(need.output_min), ..need };
         let all = limits.iter().chain([&need.input, &need.output_max]);
         if limits.len() != self.windows.len() || all.into_iter().any(|n| *n >= MOST) {
@@ -260,7 +260,7 @@ impl Limits {
         {
             return Ok(Admission::TooLarge { max });
         }
-        let step = Step::Admit { call, need, lapse_ms: LAPSE_MS, in_flight, limits };
+        let step = Step::Admit { call, need, lapse_ms: LAPSE_MS, allowance };
         Ok(match self.warm(subject, &step).await? {
             Answer::Granted { output, at_ms, picture } => Admission::Granted(Permit {
                 subject: subject.to_owned(),

@@ -1,6 +1,6 @@
 //! The same meters in memory: for one process without Redis, and for tests. What the scripts do, in Rust.
 
-use crate::admission::{End, Need, PastCall, Picture, REMEMBER_MS, Usage};
+use crate::admission::{Allowance, End, Need, PastCall, Picture, REMEMBER_MS, Usage};
 use crate::store::Answer;
 use crate::window::{Ring, Unit, Window};
 use std::collections::HashMap;
@@ -78,7 +78,6 @@ impl Meter {
         Picture { in_flight: self.holds.len() as u64, windows: self.rings.iter().zip(windows).map(usage).collect() }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "what the script is given")]
     pub fn admit(
         &mut self,
         windows: &[Window],
@@ -86,8 +85,7 @@ impl Meter {
         call: &str,
         need: Need,
         lapse_ms: u64,
-        in_flight: Option<u64>,
-        limits: &[u64],
+        Allowance { limits, in_flight }: Allowance<'_>,
     ) -> Answer {
         self.lapse(windows, now_ms);
         if self.ended.contains_key(call) || self.holds.contains_key(call) {

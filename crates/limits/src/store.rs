@@ -1,6 +1,6 @@
 //! Where meters live: Redis, for many servers, or this process's memory, for one. The same answers either way.
 
-use crate::admission::{End, Need, PastCall, Picture, REMEMBER_MS, Unavailable, Usage};
+use crate::admission::{Allowance, End, Need, PastCall, Picture, REMEMBER_MS, Unavailable, Usage};
 use crate::memory::Meter;
 use crate::window::{Unit, Window};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
@@ -32,7 +32,7 @@ struct Scripts {
 
 /// What can be asked of one subject's meters.
 pub(crate) enum Step<'a> {
-    Admit { call: &'a str, need: Need, lapse_ms: u64, in_flight: Option<u64>, limits: &'a [u64] },
+    Admit { call: &'a str, need: Need, lapse_ms: u64, allowance: Allowance<'a> },
     Confirm { call: &'a str },
     End { call: &'a str, at_ms: u64, end: End },
     Peek,
@@ -175,8 +175,8 @@ fn in_memory(
         return if matches!(step, Step::Confirm { .. }) { Answer::Said(false) } else { Answer::Cold };
     };
     match step {
-        Step::Admit { call, need, lapse_ms, in_flight, limits } => {
-            meter.admit(windows, now_ms, call, *need, *lapse_ms, *in_flight, limits)
+        Step::Admit { call, need, lapse_ms, allowance } => {
+            meter.admit(windows, now_ms, call, *need, *lapse_ms, *allowance)
         }
         Step::Confirm { call } => Answer::Said(meter.confirm(call, now_ms)),
         Step::End { call, at_ms, end } => Answer::Done(meter.end(windows, now_ms, call, *at_ms, *end)),
@@ -188,7 +188,7 @@ impl Scripts {
     /// The script of a step, and what follows the windows in its arguments.
     fn pick(&self, step: &Step<'_>) -> (&Script, Vec<String>) {
         match step {
-            Step::Admit { call, need, lapse_ms, in_flight, limits } => {
+            Step::Admit { call, need, lapse_ms, allowance: Allowance { limits, in_flight } } => {
                 let flight = in_flight.map_or_else(|| "-1".to_owned(), |limit| limit.to_string());
                 let numbers = [need.input, need.output_min, need.output_max, *lapse_ms].map(|n| n.to_string());
                 let mut args = vec![(*call).to_owned()];
