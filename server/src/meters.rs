@@ -18,6 +18,7 @@ const QUARTER_MS: u64 = 900_000;
 const SPEND: [Window; 1] = [Window::amount("spend", DAY_MS, 96)];
 /// Knocks at a door in any quarter of an hour.
 const KNOCKS: [Window; 1] = [Window::calls("knocks", QUARTER_MS, 60)];
+
 /// The meters.
 #[derive(Clone)]
 pub(crate) struct Meters {

@@ -284,3 +284,30 @@ async fn meters_are_compared_with_the_ledger() {
     let admin = house.person("admin@example.com").await;
     assert!(admin.text("/admin/health").await.contains("meters rebuilt in a day"));
 }
+
+/// A turn's id is its client's to choose: two people who choose the same at once still both count against the house's cap, as the
+/// ledger has it.
+#[tokio::test]
+async fn copies_of_a_turn_id_pass_no_spend_cap() {
+    use sha2::Digest as _;
+    let house = TestHouse::with(&[("GLOBAL_DAILY_SPEND_USD", "5")]).await;
+    house.limits("free", 1000, 1_000_000, 1000).await;
+    let (ann, bob) = (house.person("ann@example.com").await, house.person("bob@example.com").await);
+    let mut elsewhere = bob.clone();
+    (elsewhere.url, _) = house.second().await;
+    for _ in 0..12 {
+        let body = json!({"model": "claude-haiku-4-5", "text": "{{words:9}}", "turn_id": uuid::Uuid::now_v7()});
+        let answers = futures::future::join_all([ann.post(&body), elsewhere.post(&body), bob.post(&body)]).await;
+        assert!(answers.iter().any(|answer| answer.status() == StatusCode::OK));
+        for answer in answers {
+            if answer.status() == StatusCode::OK {
+                events(answer).await;
+            }
+        }
+    }
+    house.until("select bool_and(settled_at is not null) from turn").await;
+    let key = format!("meter:{{house:{}}}", hex::encode(&sha2::Sha256::digest(house.config.secret_key)[..12]));
+    let counted: u64 = redis::cmd("HGET").arg(&key).arg("s:spend").query_async(&mut house.redis.clone()).await.unwrap();
+    let nanos: i64 = house.one("select ceil(sum(ceil(cost_usd * 1000000000)))::bigint from ai_usage").await;
+    assert_eq!(counted, nanos as u64);
+}
