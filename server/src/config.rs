@@ -20,8 +20,8 @@ pub struct Config {
     pub metrics_addr: Option<SocketAddr>,
     /// Postgres.
     pub database_url: String,
-    /// Redis.
-    pub redis_url: String,
+    /// Redis, or a cluster's nodes with commas between them; none is this process's memory, for a single process.
+    pub redis_url: Option<String>,
     /// Anthropic's key; its models are offered when it is set.
     pub anthropic_api_key: Option<SecretString>,
     /// Anthropic's address, when not the usual one.
@@ -111,7 +111,7 @@ impl Config {
             listen_addr: addr("LISTEN_ADDR")?.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 3000))),
             metrics_addr: addr("METRICS_ADDR")?,
             database_url: secret("DATABASE_URL")?.context("DATABASE_URL is required")?,
-            redis_url: secret("REDIS_URL")?.context("REDIS_URL is required")?,
+            redis_url: secret("REDIS_URL")?,
             anthropic_api_key: secret("ANTHROPIC_API_KEY")?.map(SecretString::from),
             anthropic_base_url: text("ANTHROPIC_BASE_URL"),
             openai_api_key: secret("OPENAI_API_KEY")?.map(SecretString::from),

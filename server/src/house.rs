@@ -39,7 +39,10 @@ impl House {
     pub(crate) fn new(config: Config, db: store::Db) -> anyhow::Result<Self> {
         let meters = Meters::new(&config, &db)?;
         Ok(Self {
-            relay: Relay::new(&config.redis_url)?,
+            relay: match &config.redis_url {
+                Some(url) => Relay::redis(url)?,
+                None => Relay::memory(),
+            },
             vendors: Arc::new(Vendors::new(&config)?),
             billing: crate::billing::Billing::new(&config)?,
             mailer: Arc::new(crate::mail::Mailer::new(&config)?),

@@ -63,7 +63,10 @@ impl Meters {
     /// # Errors
     /// When the address of Redis can't be read.
     pub(crate) fn new(config: &Config, db: &store::Db) -> Result<Self, Unavailable> {
-        let store = Store::redis(&config.redis_url)?;
+        let store = match &config.redis_url {
+            Some(url) => Store::redis(url)?,
+            None => Store::memory(),
+        };
         let spend = config.daily_spend.map(|cap| Spend {
             limits: Limits::new(&store, "house", &SPEND, spent(db.clone())),
             subject: hex::encode(&Sha256::digest(config.secret_key)[..12]),
@@ -161,20 +164,19 @@ impl Meters {
         house
     }
 
-    /// Ends the holds of a turn whose process is gone; `end` makes an amount the end of a hold.
-    pub(crate) async fn end(
+    /// Settles the holds of a turn whose process is gone, or whose meters weren't told: where one still stands.
+    pub(crate) async fn settle_by_id(
         &self,
         subject: &str,
         turn: TurnId,
         at: OffsetDateTime,
-        end: fn(u64) -> End,
         (used, cost): (Tokens, Picos),
     ) -> Result<(), Unavailable> {
         let (turn, at_ms) = (turn.to_string(), millis(at));
         if let Some(house) = &self.spend {
-            house.limits.end(&house.subject, &house_call(subject, &turn), at_ms, end(nanos(cost))).await?;
+            house.limits.end(&house.subject, &house_call(subject, &turn), at_ms, End::Settle(nanos(cost))).await?;
         }
-        self.people.end(subject, &turn, at_ms, end(used.0)).await.map(drop)
+        self.people.end(subject, &turn, at_ms, End::Settle(used.0)).await.map(drop)
     }
 
     /// Counts a knock at a door, by whoever it is. When to come back, where it were too many.

@@ -4,8 +4,6 @@ use crate::House;
 use crate::billing::reconcile;
 use crate::error::internal;
 use domain::{Outcome, Picos, Problem, Tokens, TurnEvent, TurnId, Usage, UsageSource};
-use futures::StreamExt as _;
-use limits::End;
 use std::time::Duration;
 use store::turn::{Dead, Record};
 use time::OffsetDateTime;
@@ -116,7 +114,7 @@ pub(crate) async fn reap(house: House) {
         // Recorded, and then Redis or the process went away before the meters were told.
         for turn in store::turn::unsettled(&house.db, House::now()).await? {
             let spent = (turn.used, turn.cost);
-            if let Err(error) = settle(&house, turn.turn_id, &turn.subject, turn.at, End::Heal, spent).await {
+            if let Err(error) = settle(&house, turn.turn_id, &turn.subject, turn.at, spent).await {
                 internal(&format!("{error:#}"));
             }
         }
@@ -160,7 +158,7 @@ async fn bury(house: &House, turn: &Dead) -> anyhow::Result<()> {
         metrics::counter!("quotient_turns_total", "outcome" => "lost").increment(1);
         house.relay.end(turn.turn_id, &TurnEvent::Failed { problem: Problem::model_failed() }).await?;
         let spent = (usage.counted(), cost);
-        settle(house, turn.turn_id, &turn.subject, turn.call.created_at, End::Settle, spent).await?;
+        settle(house, turn.turn_id, &turn.subject, turn.call.created_at, spent).await?;
     }
     Ok(())
 }
@@ -171,10 +169,9 @@ async fn settle(
     turn: TurnId,
     subject: &str,
     at: OffsetDateTime,
-    end: fn(u64) -> End,
     spent: (Tokens, Picos),
 ) -> anyhow::Result<()> {
-    house.meters.end(subject, turn, at, end, spent).await?;
+    house.meters.settle_by_id(subject, turn, at, spent).await?;
     Ok(store::turn::settled(&house.db, turn, House::now()).await?)
 }
 
@@ -187,12 +184,10 @@ struct Streamed {
 /// What a dead turn's log shows.
 async fn streamed(house: &House, turn: &Dead) -> anyhow::Result<Streamed> {
     let mut streamed = Streamed::default();
-    let Some(mut tail) = house.relay.tail(turn.turn_id, 0).await? else { return Ok(streamed) };
-    // The log of a dead turn has no end: it is over when nothing more comes.
-    while let Ok(Some(entry)) = tokio::time::timeout(Duration::from_millis(500), tail.next()).await {
-        match entry.event {
-            TurnEvent::Delta { text } => streamed.text.push_str(&text),
-            TurnEvent::Reasoning { text } => streamed.reasoning.push_str(&text),
+    for entry in house.relay.so_far(turn.turn_id).await? {
+        match entry.event() {
+            Some(TurnEvent::Delta { text }) => streamed.text.push_str(&text),
+            Some(TurnEvent::Reasoning { text }) => streamed.reasoning.push_str(&text),
             _ => {}
         }
     }

@@ -49,6 +49,15 @@ pub enum TurnEvent {
 }
 
 impl TurnEvent {
+    /// Every name there is.
+    pub const NAMES: [&'static str; 5] = ["turn", "delta", "reasoning", "finish", "failed"];
+
+    /// Whether nothing follows an event of this name.
+    #[must_use]
+    pub fn is_last_name(name: &str) -> bool {
+        matches!(name, "finish" | "failed")
+    }
+
     /// The SSE event's name.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -64,6 +73,6 @@ impl TurnEvent {
     /// Whether nothing follows it.
     #[must_use]
     pub fn is_last(&self) -> bool {
-        matches!(self, Self::Finish { .. } | Self::Failed { .. })
+        Self::is_last_name(self.name())
     }
 }

@@ -8,9 +8,8 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 /// How long a hold stands that nobody has confirmed: Redis may have granted what timed out on our side.
 const LAPSE_MS: u64 = 10_000;
-/// How long a settled call is remembered, so that settling it again does nothing; and how long after its admission a call
-/// whose hold has lapsed may still be settled.
-pub(crate) const REMEMBER_MS: u64 = 3_600_000;
+/// How long after it lapsed a hold may still be settled.
+pub(crate) const LATE_MS: u64 = 3_600_000;
 /// What is said where only the end of a running call can make room, which nobody knows.
 const UNKNOWN_MS: u64 = 2_000;
 /// Whole numbers up to here are exact in Lua.
@@ -148,7 +147,7 @@ pub enum Admission {
         /// The largest input that could.
         max: u64,
     },
-    /// This call was admitted before.
+    /// This call was admitted before, and has not ended.
     Running,
 }
 
@@ -166,8 +165,6 @@ pub struct Drift {
 pub enum End {
     /// So much was used.
     Settle(u64),
-    /// As settle where a hold still stands; nothing where none does, since the history has rebuilt the meters then.
-    Heal(u64),
     /// Nothing was, and the call goes back.
     Release,
 }
@@ -304,7 +301,8 @@ impl Limits {
         self.end(&permit.subject, &permit.call, permit.at_ms, End::Release).await
     }
 
-    /// Ends the hold of a process that is gone. `at_ms` is when the call was admitted.
+    /// Ends the hold of a process that is gone, once: where none stands, it has been settled or the history has rebuilt the meters, and
+    /// nothing happens. `at_ms` is when the call was admitted, [`Permit::at_ms`]: the same id admitted anew is another call.
     ///
     /// # Errors
     /// [`Unavailable`] when the meters can't be asked.

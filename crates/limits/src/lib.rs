@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod admission;
+mod link;
 mod memory;
 mod store;
 mod window;

@@ -1,16 +1,72 @@
 //! The same meters in memory: for one process without Redis, and for tests. What the scripts do, in Rust.
 
-use crate::admission::{Allowance, End, Need, PastCall, Picture, REMEMBER_MS, Usage};
-use crate::store::Answer;
+use crate::admission::{Allowance, End, LATE_MS, Need, PastCall, Picture, Usage};
+use crate::store::{Answer, Step};
 use crate::window::{Ring, Unit, Window};
 use std::collections::HashMap;
+
+/// How often the meters of whoever has gone are dropped, and how long after the last touch.
+const SWEEP_MS: u64 = 60_000;
+const IDLE_MS: u64 = 3_600_000;
+
+/// All subjects' meters of this process.
+#[derive(Default)]
+pub(crate) struct Meters {
+    meters: HashMap<String, Meter>,
+    swept_ms: u64,
+}
+
+impl Meters {
+    pub fn forget(&mut self, key: &str) {
+        self.meters.remove(key);
+    }
+
+    pub fn step(&mut self, key: &str, windows: &[Window], now_ms: u64, step: &Step<'_>) -> Answer {
+        self.sweep(now_ms);
+        if let Step::Seed { past } = step {
+            self.meters.entry(key.to_owned()).or_insert_with(|| Meter::seeded(windows, past, now_ms));
+            return Answer::Said(true);
+        }
+        let Some(meter) = self.meters.get_mut(key) else {
+            return if matches!(step, Step::Confirm { .. }) { Answer::Said(false) } else { Answer::Cold };
+        };
+        meter.lapse(windows, now_ms);
+        meter.expires_ms =
+            meter.expires_ms.max(now_ms + windows.iter().map(Window::kept_ms).max().unwrap_or(0).max(IDLE_MS));
+        match step {
+            Step::Admit { call, need, lapse_ms, allowance } => {
+                meter.admit(windows, now_ms, call, *need, *lapse_ms, *allowance)
+            }
+            Step::Confirm { call } => Answer::Said(meter.confirm(call)),
+            Step::End { call, at_ms, end } => Answer::Done(meter.end(windows, now_ms, call, *at_ms, *end)),
+            Step::Peek | Step::Seed { .. } => Answer::Done(meter.picture(windows, now_ms)),
+        }
+    }
+
+    /// Lets go of whoever used nothing for so long that nothing counts any more: they are cold, as in Redis.
+    fn sweep(&mut self, now_ms: u64) {
+        if now_ms.saturating_sub(self.swept_ms) >= SWEEP_MS {
+            self.swept_ms = now_ms;
+            self.meters.retain(|_, meter| meter.expires_ms > now_ms || meter.flight > 0);
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nobody has confirmed it; lapses then.
+    Waits { until_ms: u64 },
+    /// Stands until it is settled.
+    Stands,
+    /// Holds nothing any more; may still be settled until then.
+    Lapsed { until_ms: u64 },
+}
 
 #[derive(Clone, Debug)]
 struct Hold {
     amount: u64,
     at_ms: u64,
-    /// None once confirmed.
-    lapses_ms: Option<u64>,
+    state: State,
 }
 
 /// One subject's meters.
@@ -19,8 +75,8 @@ pub(crate) struct Meter {
     rings: Vec<Ring>,
     holds: HashMap<String, Hold>,
     held: u64,
-    /// Ended calls, and until when that is remembered.
-    ended: HashMap<String, u64>,
+    flight: u64,
+    expires_ms: u64,
 }
 
 impl Meter {
@@ -36,31 +92,32 @@ impl Meter {
                 }
             }
             if call.running {
-                let hold = Hold { amount: call.amount, at_ms: call.at_ms, lapses_ms: None };
+                let hold = Hold { amount: call.amount, at_ms: call.at_ms, state: State::Stands };
                 meter.held += call.amount;
+                meter.flight += 1;
                 meter.holds.insert(call.call.clone(), hold);
-            } else if call.at_ms + REMEMBER_MS >= now_ms {
-                meter.ended.insert(call.call.clone(), now_ms + REMEMBER_MS);
             }
         }
         meter
     }
 
-    /// Lets go of what nobody confirmed in time, and of what needn't be remembered any more.
+    /// Lets go of what nobody confirmed in time, and of what may not be settled any more.
     fn lapse(&mut self, windows: &[Window], now_ms: u64) {
-        let lapsed: Vec<String> = self
-            .holds
-            .iter()
-            .filter(|(_, hold)| hold.lapses_ms.is_some_and(|at| at <= now_ms))
-            .map(|(call, _)| call.clone())
-            .collect();
-        for call in lapsed {
-            if let Some(hold) = self.holds.remove(&call) {
-                self.held -= hold.amount;
-                self.give_back(windows, now_ms, hold.at_ms);
+        let mut given_back = Vec::new();
+        self.holds.retain(|_, hold| {
+            if let State::Waits { until_ms } = hold.state
+                && until_ms <= now_ms
+            {
+                given_back.push((hold.amount, hold.at_ms));
+                hold.state = State::Lapsed { until_ms: until_ms + LATE_MS };
             }
+            !matches!(hold.state, State::Lapsed { until_ms } if until_ms <= now_ms)
+        });
+        for (amount, at_ms) in given_back {
+            self.held -= amount;
+            self.flight -= 1;
+            self.give_back(windows, now_ms, at_ms);
         }
-        self.ended.retain(|_, until| *until > now_ms);
     }
 
     fn give_back(&mut self, windows: &[Window], now_ms: u64, at_ms: u64) {
@@ -75,10 +132,10 @@ impl Meter {
             let reserved = if window.unit == Unit::Amount { self.held } else { 0 };
             Usage { used: ring.used(window, now_ms), reserved, reset_ms, next_free_ms }
         };
-        Picture { in_flight: self.holds.len() as u64, windows: self.rings.iter().zip(windows).map(usage).collect() }
+        Picture { in_flight: self.flight, windows: self.rings.iter().zip(windows).map(usage).collect() }
     }
 
-    pub fn admit(
+    fn admit(
         &mut self,
         windows: &[Window],
         now_ms: u64,
@@ -87,11 +144,10 @@ impl Meter {
         lapse_ms: u64,
         Allowance { limits, in_flight }: Allowance<'_>,
     ) -> Answer {
-        self.lapse(windows, now_ms);
-        if self.ended.contains_key(call) || self.holds.contains_key(call) {
+        if self.holds.get(call).is_some_and(|hold| !matches!(hold.state, State::Lapsed { .. })) {
             return Answer::Running;
         }
-        let is_full = in_flight.is_some_and(|limit| self.holds.len() as u64 + 1 > limit);
+        let is_full = in_flight.is_some_and(|limit| self.flight + 1 > limit);
         let mut waits = vec![(!is_full).then_some(0)];
         let mut output = need.output_max;
         for ((ring, window), limit) in self.rings.iter().zip(windows).zip(limits) {
@@ -109,50 +165,46 @@ impl Meter {
             return Answer::Denied { picture: self.picture(windows, now_ms), waits };
         }
         let amount = need.input + output;
-        self.holds.insert(call.to_owned(), Hold { amount, at_ms: now_ms, lapses_ms: Some(now_ms + lapse_ms) });
+        let state = State::Waits { until_ms: now_ms + lapse_ms };
+        self.holds.insert(call.to_owned(), Hold { amount, at_ms: now_ms, state });
         self.held += amount;
+        self.flight += 1;
         for (ring, window) in self.rings.iter_mut().zip(windows).filter(|(_, window)| window.unit == Unit::Calls) {
             ring.add(window, now_ms, now_ms, 1);
         }
         Answer::Granted { output, at_ms: now_ms, picture: self.picture(windows, now_ms) }
     }
 
-    pub fn confirm(&mut self, call: &str, now_ms: u64) -> bool {
+    fn confirm(&mut self, call: &str) -> bool {
         match self.holds.get_mut(call) {
-            Some(hold) if hold.lapses_ms.is_none_or(|at| at > now_ms) => {
-                hold.lapses_ms = None;
+            Some(hold) if !matches!(hold.state, State::Lapsed { .. }) => {
+                hold.state = State::Stands;
                 true
             }
             _ => false,
         }
     }
 
-    pub fn end(&mut self, windows: &[Window], now_ms: u64, call: &str, at_ms: u64, end: End) -> Picture {
-        self.lapse(windows, now_ms);
-        if !self.ended.contains_key(call) {
-            let hold = self.holds.remove(call);
-            self.held -= hold.as_ref().map_or(0, |hold| hold.amount);
-            let at_ms = hold.as_ref().map_or(at_ms, |hold| hold.at_ms);
-            // Without a hold it is one that lapsed, or was settled so long ago that nobody remembers: only the former, and
-            // soon, counts.
-            let is_late = hold.is_none() && now_ms.saturating_sub(at_ms) >= REMEMBER_MS;
-            match (end, hold.is_some()) {
-                (End::Settle(_), _) if is_late => {}
-                (End::Settle(amount), _) | (End::Heal(amount), true) => {
+    fn end(&mut self, windows: &[Window], now_ms: u64, call: &str, at_ms: u64, end: End) -> Picture {
+        // The same id admitted anew is another hold.
+        if self.holds.get(call).is_some_and(|hold| hold.at_ms == at_ms)
+            && let Some(hold) = self.holds.remove(call)
+        {
+            let stood = !matches!(hold.state, State::Lapsed { .. });
+            if stood {
+                self.held -= hold.amount;
+                self.flight -= 1;
+            }
+            match end {
+                End::Settle(amount) => {
                     for (ring, window) in self.rings.iter_mut().zip(windows).filter(|(_, w)| w.unit == Unit::Amount) {
                         ring.add(window, now_ms, at_ms, amount);
                     }
-                    self.ended.insert(call.to_owned(), now_ms + REMEMBER_MS);
                 }
-                (End::Release, true) => self.give_back(windows, now_ms, at_ms),
-                (End::Heal(_) | End::Release, false) => {}
+                End::Release if stood => self.give_back(windows, now_ms, at_ms),
+                End::Release => {}
             }
         }
-        self.picture(windows, now_ms)
-    }
-
-    pub fn peek(&mut self, windows: &[Window], now_ms: u64) -> Picture {
-        self.lapse(windows, now_ms);
         self.picture(windows, now_ms)
     }
 }

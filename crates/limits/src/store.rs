@@ -1,13 +1,12 @@
 //! Where meters live: Redis, for many servers, or this process's memory, for one. The same answers either way.
 
-use crate::admission::{Allowance, End, Need, PastCall, Picture, REMEMBER_MS, Unavailable, Usage};
-use crate::memory::Meter;
-use crate::window::{Unit, Window};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Script, Value};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use crate::admission::{Allowance, End, Need, PastCall, Picture, Unavailable, Usage};
+use crate::link::Link;
+use crate::memory::Meters;
+use crate::window::{Unit, Window, shape};
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, Script, ServerErrorKind, Value};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The whole of one decision, whatever Redis does: 300 ms, less what a busy machine may add.
 pub(crate) const DECISION: Duration = Duration::from_millis(250);
@@ -18,16 +17,23 @@ pub struct Store(Kind);
 
 #[derive(Clone)]
 enum Kind {
-    Redis { connection: ConnectionManager, scripts: Arc<Scripts> },
-    Memory(Arc<Mutex<HashMap<String, Meter>>>),
+    Redis(Arc<Scripts>),
+    Memory(Arc<Mutex<Meters>>),
 }
 
 struct Scripts {
-    admit: Script,
-    confirm: Script,
-    end: Script,
-    peek: Script,
-    seed: Script,
+    link: Link,
+    admit: Code,
+    confirm: Code,
+    end: Code,
+    peek: Code,
+    seed: Code,
+}
+
+/// A script and its name in Redis.
+struct Code {
+    text: String,
+    hash: String,
 }
 
 /// What can be asked of one subject's meters.
@@ -59,26 +65,24 @@ pub(crate) enum Answer {
 }
 
 impl Store {
-    /// Redis, connected lazily: while it is away calls answer [`Unavailable`], and it comes back by itself.
+    /// Redis, connected lazily: while it is away calls answer [`Unavailable`], and it comes back by itself. Addresses with commas
+    /// between them are nodes of one cluster.
     ///
     /// # Errors
     /// When the URL can't be read.
     pub fn redis(url: &str) -> Result<Self, Unavailable> {
-        let config = ConnectionManagerConfig::new()
-            .set_response_timeout(Some(Duration::from_millis(200)))
-            .set_connection_timeout(Some(Duration::from_millis(250)))
-            .set_number_of_retries(1)
-            .set_max_delay(Duration::from_millis(50));
-        let connection = ConnectionManager::new_lazy_with_config(redis::Client::open(url)?, config)?;
-        let script = |code: &str| Script::new(&[include_str!("lua/meter.lua"), code].concat());
-        let scripts = Scripts {
-            admit: script(include_str!("lua/admit.lua")),
-            confirm: script(include_str!("lua/confirm.lua")),
-            end: script(include_str!("lua/end.lua")),
-            peek: script(include_str!("lua/peek.lua")),
-            seed: script(include_str!("lua/seed.lua")),
+        let code = |own: &str| {
+            let text = [include_str!("lua/meter.lua"), own].concat();
+            Code { hash: Script::new(&text).get_hash().to_owned(), text }
         };
-        Ok(Self(Kind::Redis { connection, scripts: Arc::new(scripts) }))
+        Ok(Self(Kind::Redis(Arc::new(Scripts {
+            link: Link::new(url)?,
+            admit: code(include_str!("lua/admit.lua")),
+            confirm: code(include_str!("lua/confirm.lua")),
+            end: code(include_str!("lua/end.lua")),
+            peek: code(include_str!("lua/peek.lua")),
+            seed: code(include_str!("lua/seed.lua")),
+        }))))
     }
 
     /// This process's memory: for a single process without Redis, and for tests. Never a fallback: two processes would
@@ -93,26 +97,21 @@ impl Store {
     /// # Errors
     /// When they don't, within 300 ms.
     pub async fn ping(&self) -> Result<(), Unavailable> {
-        if let Kind::Redis { connection, .. } = &self.0 {
-            let mut redis = connection.clone();
-            let ping = async move { redis::cmd("PING").query_async::<Value>(&mut redis).await };
-            tokio::time::timeout(DECISION, ping).await.map_err(|_| Unavailable::Slow)??;
+        match &self.0 {
+            Kind::Redis(redis) => redis.run::<Value>(&redis::cmd("PING"), DECISION).await.map(drop),
+            Kind::Memory(_) => Ok(()),
         }
-        Ok(())
     }
 
     /// Makes a subject's meters cold: the next touch builds them from the history.
     pub(crate) async fn forget(&self, key: &str) -> Result<(), Unavailable> {
         match &self.0 {
-            Kind::Redis { connection, .. } => {
-                let mut redis = connection.clone();
-                let name = name(key);
-                let del = async move { redis::cmd("DEL").arg(name).query_async::<Value>(&mut redis).await };
-                tokio::time::timeout(DECISION, del).await.map_err(|_| Unavailable::Slow)??;
+            Kind::Redis(redis) => redis.run::<Value>(redis::cmd("DEL").arg(name(key)), DECISION).await.map(drop),
+            Kind::Memory(meters) => {
+                meters.lock().unwrap_or_else(PoisonError::into_inner).forget(key);
+                Ok(())
             }
-            Kind::Memory(meters) => drop(meters.lock().unwrap_or_else(PoisonError::into_inner).remove(key)),
         }
-        Ok(())
     }
 
     /// Does one step within a time, at Redis' own instant unless a test names one.
@@ -125,24 +124,32 @@ impl Store {
         step: &Step<'_>,
     ) -> Result<Answer, Unavailable> {
         match &self.0 {
-            Kind::Redis { connection, scripts } => {
-                let mut redis = connection.clone();
-                let (script, args) = scripts.pick(step);
-                let mut call = script.key(name(key));
-                call.arg(now_ms.map(|ms| ms.to_string()).unwrap_or_default()).arg(windows.len());
-                for window in windows {
-                    let unit = if window.unit == Unit::Calls { "c" } else { "a" };
-                    call.arg(window.name).arg(unit).arg(window.span_ms).arg(window.width_ms);
-                }
-                for arg in &args {
-                    call.arg(arg);
-                }
-                let run = tokio::time::timeout(within, call.invoke_async::<Value>(&mut redis));
-                read(&run.await.map_err(|_| Unavailable::Slow)??, windows.len()).ok_or(Unavailable::Protocol)
+            Kind::Redis(redis) => {
+                let (code, args) = redis.pick(step);
+                let call = |how: &str, what: &str| {
+                    let mut cmd = redis::cmd(how);
+                    cmd.arg(what).arg(1).arg(name(key));
+                    cmd.arg(now_ms.map(|ms| ms.to_string()).unwrap_or_default()).arg(shape(windows)).arg(windows.len());
+                    for window in windows {
+                        let unit = if window.unit == Unit::Calls { "c" } else { "a" };
+                        cmd.arg(unit).arg(window.span_ms).arg(window.width_ms);
+                    }
+                    cmd.arg(&args);
+                    cmd
+                };
+                let began = Instant::now();
+                let value = match redis.run(&call("EVALSHA", &code.hash), within).await {
+                    // The first call, or one after Redis came back empty, brings the script along.
+                    Err(Unavailable::Redis(error)) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                        redis.run(&call("EVAL", &code.text), within.saturating_sub(began.elapsed())).await
+                    }
+                    value => value,
+                };
+                read(&value?, windows.len()).ok_or(Unavailable::Protocol)
             }
             Kind::Memory(meters) => {
                 let mut meters = meters.lock().unwrap_or_else(PoisonError::into_inner);
-                Ok(in_memory(&mut meters, key, windows, now_ms.unwrap_or_else(clock), step))
+                Ok(meters.step(key, windows, now_ms.unwrap_or_else(clock), step))
             }
         }
     }
@@ -153,40 +160,36 @@ fn name(key: &str) -> String {
     format!("meter:{{{key}}}")
 }
 
-/// This machine's clock, in milliseconds since 1970.
+/// This machine's clock, in milliseconds since 1970: read once, and from then on it only goes forward, so that nobody's window jumps
+/// with a clock that is set.
 pub(crate) fn clock() -> u64 {
+    static BEGAN: OnceLock<(Instant, Duration)> = OnceLock::new();
     #[allow(clippy::disallowed_methods, reason = "without Redis the clock is this machine's")]
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
-}
-
-fn in_memory(
-    meters: &mut HashMap<String, Meter>,
-    key: &str,
-    windows: &[Window],
-    now_ms: u64,
-    step: &Step<'_>,
-) -> Answer {
-    if let Step::Seed { past } = step {
-        meters.entry(key.to_owned()).or_insert_with(|| Meter::seeded(windows, past, now_ms));
-        return Answer::Said(true);
-    }
-    let Some(meter) = meters.get_mut(key) else {
-        return if matches!(step, Step::Confirm { .. }) { Answer::Said(false) } else { Answer::Cold };
-    };
-    match step {
-        Step::Admit { call, need, lapse_ms, allowance } => {
-            meter.admit(windows, now_ms, call, *need, *lapse_ms, *allowance)
-        }
-        Step::Confirm { call } => Answer::Said(meter.confirm(call, now_ms)),
-        Step::End { call, at_ms, end } => Answer::Done(meter.end(windows, now_ms, call, *at_ms, *end)),
-        Step::Peek | Step::Seed { .. } => Answer::Done(meter.peek(windows, now_ms)),
-    }
+    let (began, at) =
+        BEGAN.get_or_init(|| (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()));
+    u64::try_from((*at + began.elapsed()).as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Scripts {
+    /// One command within a time.
+    async fn run<T: FromRedisValue>(&self, command: &Cmd, within: Duration) -> Result<T, Unavailable> {
+        let (mut connection, made) = self.link.connection();
+        let asked: Result<RedisResult<T>, _> = tokio::time::timeout(within, command.query_async(&mut connection)).await;
+        match asked {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => {
+                self.link.went(made, Some(&error));
+                Err(error.into())
+            }
+            Err(_) => {
+                self.link.went(made, None);
+                Err(Unavailable::Slow)
+            }
+        }
+    }
+
     /// The script of a step, and what follows the windows in its arguments.
-    fn pick(&self, step: &Step<'_>) -> (&Script, Vec<String>) {
+    fn pick(&self, step: &Step<'_>) -> (&Code, Vec<String>) {
         match step {
             Step::Admit { call, need, lapse_ms, allowance: Allowance { limits, in_flight } } => {
                 let flight = in_flight.map_or_else(|| "-1".to_owned(), |limit| limit.to_string());
@@ -201,16 +204,9 @@ impl Scripts {
             Step::End { call, at_ms, end } => {
                 let (mode, amount) = match end {
                     End::Settle(amount) => ("settle", *amount),
-                    End::Heal(amount) => ("heal", *amount),
                     End::Release => ("release", 0),
                 };
-                let args = [
-                    (*call).to_owned(),
-                    at_ms.to_string(),
-                    mode.to_owned(),
-                    amount.to_string(),
-                    REMEMBER_MS.to_string(),
-                ];
+                let args = [(*call).to_owned(), at_ms.to_string(), mode.to_owned(), amount.to_string()];
                 (&self.end, args.to_vec())
             }
             Step::Peek => (&self.peek, Vec::new()),
@@ -219,7 +215,7 @@ impl Scripts {
                     let runs = if past.running { "1" } else { "0" };
                     [past.call.clone(), past.at_ms.to_string(), past.amount.to_string(), runs.to_owned()]
                 });
-                (&self.seed, [REMEMBER_MS.to_string()].into_iter().chain(calls).collect())
+                (&self.seed, calls.collect())
             }
         }
     }

@@ -14,7 +14,7 @@ pub enum Unit {
 /// A limit's shape; the limit itself is an argument of each call, so that a new one counts at once and refills nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// Names it in answers and in Redis; no colon, no space.
+    /// Names it to people and in the shape of what is kept.
     pub name: &'static str,
     /// What it counts.
     pub unit: Unit,
@@ -49,6 +49,11 @@ impl Window {
         Self { name, unit, span_ms, width_ms: span_ms / buckets }
     }
 
+    /// How long a use counts at most.
+    pub(crate) fn kept_ms(&self) -> u64 {
+        self.span_ms + 2 * self.width_ms
+    }
+
     fn bucket(&self, at_ms: u64) -> u64 {
         at_ms / self.width_ms
     }
@@ -62,6 +67,21 @@ impl Window {
     fn leaves(&self, bucket: u64) -> u64 {
         (bucket + 1) * self.width_ms + self.span_ms
     }
+}
+
+/// Names a set of windows: meters that were counted in another one are rebuilt. FNV-1a
+/// (<https://datatracker.ietf.org/doc/html/draft-eastlake-fnv>), since it must be the same in every release.
+pub(crate) fn shape(windows: &[Window]) -> String {
+    let mut hash = 0x811c_9dc5_u32;
+    let mut eat =
+        |bytes: &[u8]| bytes.iter().for_each(|byte| hash = (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+    for window in windows {
+        eat(window.name.as_bytes());
+        eat(&[0, u8::from(window.unit == Unit::Calls)]);
+        eat(&window.span_ms.to_le_bytes());
+        eat(&window.width_ms.to_le_bytes());
+    }
+    format!("{hash:08x}")
 }
 
 /// What was used, by bucket, with its running sum.

@@ -3,8 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+mod servers;
+
 use limits::{Admission, Allowance, History, Limits, Need, PastCall, Store, Unavailable, Window};
-use std::process::{Child, Command, Stdio};
+use servers::{Mode, Server, Wire};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -18,62 +20,8 @@ const PACE: Duration = Duration::from_millis(5);
 /// Times are measured here, so one test at a time.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// A Redis of the test's own.
-struct Server {
-    child: Child,
-    port: u16,
-}
-
-impl Server {
-    fn start(port: u16) -> Self {
-        let child = Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let server = Self { child, port };
-        let client = redis::Client::open(server.url()).unwrap();
-        let began = Instant::now();
-        while client.get_connection().and_then(|mut c| redis::cmd("PING").query::<String>(&mut c)).is_err() {
-            assert!(began.elapsed() < Duration::from_secs(10), "redis-server doesn't start");
-            std::thread::yield_now();
-        }
-        server
-    }
-
-    fn fresh() -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Self::start(port)
-    }
-
-    fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
-    }
-
-    fn limits(&self) -> Limits {
-        Limits::without_history(&Store::redis(&self.url()).unwrap(), "person", &WINDOWS)
-    }
-
-    fn signal(&self, signal: &str) {
-        let done = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
-        assert!(done.success());
-    }
-
-    fn ask(&self, words: &[&str]) {
-        let mut connection = redis::Client::open(self.url()).unwrap().get_connection().unwrap();
-        let mut command = redis::cmd(words[0]);
-        for word in &words[1..] {
-            command.arg(*word);
-        }
-        let () = command.query(&mut connection).unwrap();
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn limits_at(url: &str) -> Limits {
+    Limits::without_history(&Store::redis(url).unwrap(), "person", &WINDOWS)
 }
 
 /// One call, admitted and settled.
@@ -118,7 +66,7 @@ async fn recovers(limits: &Limits) {
 async fn a_redis_that_hangs_for_eight_seconds() {
     let _alone = ALONE.lock().await;
     let server = Server::fresh();
-    let limits = server.limits();
+    let limits = limits_at(&server.url());
     call(&limits).await.unwrap();
     server.signal("-STOP");
     refuses(&limits, Duration::from_secs(8)).await;
@@ -131,11 +79,11 @@ async fn a_redis_that_dies_and_comes_back_empty() {
     let _alone = ALONE.lock().await;
     let server = Server::fresh();
     let port = server.port;
-    let limits = server.limits();
+    let limits = limits_at(&server.url());
     call(&limits).await.unwrap();
     drop(server);
     refuses(&limits, Duration::from_secs(1)).await;
-    let _server = Server::start(port);
+    let _server = Server::start(port, &[]);
     recovers(&limits).await;
 }
 
@@ -143,17 +91,83 @@ async fn a_redis_that_dies_and_comes_back_empty() {
 async fn a_redis_without_memory_or_leave_to_write() {
     let _alone = ALONE.lock().await;
     let server = Server::fresh();
-    let limits = server.limits();
+    let limits = limits_at(&server.url());
     call(&limits).await.unwrap();
-    server.ask(&["CONFIG", "SET", "maxmemory", "1"]);
+    server.ask(&["CONFIG", "SET", "maxmemory", "1"]).unwrap();
     refuses(&limits, Duration::from_millis(500)).await;
-    server.ask(&["CONFIG", "SET", "maxmemory", "0"]);
+    server.ask(&["CONFIG", "SET", "maxmemory", "0"]).unwrap();
     recovers(&limits).await;
     // as the old master finds itself after a failover
-    server.ask(&["REPLICAOF", "127.0.0.1", "1"]);
+    server.ask(&["REPLICAOF", "127.0.0.1", "1"]).unwrap();
     refuses(&limits, Duration::from_millis(500)).await;
-    server.ask(&["REPLICAOF", "NO", "ONE"]);
+    server.ask(&["REPLICAOF", "NO", "ONE"]).unwrap();
     recovers(&limits).await;
+}
+
+/// A connection that takes everything and answers nothing, as after a failing switch: the next one is another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_open_connection_is_replaced() {
+    let _alone = ALONE.lock().await;
+    let server = Server::fresh();
+    let wire = Wire::to(server.port).await;
+    let limits = limits_at(&wire.url());
+    call(&limits).await.unwrap();
+    wire.goes(Mode::Swallows);
+    let asked = Instant::now();
+    assert!(call(&limits).await.is_err());
+    assert!(asked.elapsed() <= BOUND, "{:?}", asked.elapsed());
+    recovers(&limits).await;
+}
+
+/// The script has run, and its answer is lost: the call isn't made, and what was held for it comes back by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_reset_in_the_middle_of_a_script() {
+    let _alone = ALONE.lock().await;
+    let server = Server::fresh();
+    let (wire, straight) = (Wire::to(server.port).await, limits_at(&server.url()));
+    let limits = limits_at(&wire.url());
+    call(&limits).await.unwrap();
+    wire.goes(Mode::ResetsAnswers);
+    let asked = Instant::now();
+    assert!(limits.admit("ann", "lost", PLAN, Need::exactly(500)).await.is_err());
+    assert!(asked.elapsed() <= BOUND, "{:?}", asked.elapsed());
+    let held = straight.peek("ann").await.unwrap();
+    assert_eq!((held.window(1).reserved, held.in_flight), (500, 1), "the script did run");
+    wire.goes(Mode::Carries);
+    recovers(&limits).await;
+    // Asked again under its id the call still waits for itself; ten seconds after the grant that nobody heard of, it is free again.
+    let again = limits.admit("ann", "lost", PLAN, Need::exactly(500)).await.unwrap();
+    assert!(matches!(again, Admission::Running), "{again:?}");
+    #[allow(clippy::disallowed_methods, reason = "Redis' clock is this machine's")]
+    let later = u64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap() + 10_000;
+    assert_eq!(limits.at(later).peek("ann").await.unwrap().window(1).reserved, 0);
+    let again = limits.at(later).admit("ann", "lost", PLAN, Need::exactly(500)).await.unwrap();
+    assert!(matches!(again, Admission::Granted(_)), "{again:?}");
+}
+
+/// A master that was replaced and goes on as a replica: who is still connected to it may only read, and has to ask anew for the
+/// master.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_master_that_became_a_replica_is_left() {
+    let _alone = ALONE.lock().await;
+    let (old, new) = (Server::fresh(), Server::fresh());
+    let port = old.port.to_string();
+    new.ask(&["REPLICAOF", "127.0.0.1", &port]).unwrap();
+    let wire = Wire::to(old.port).await;
+    let limits = limits_at(&wire.url());
+    call(&limits).await.unwrap();
+    let key = "meter:{person:ann}";
+    new.until(&["EXISTS", key], |answer| answer == Ok(redis::Value::Int(1)));
+    new.ask(&["REPLICAOF", "NO", "ONE"]).unwrap();
+    let port = new.port.to_string();
+    old.ask(&["REPLICAOF", "127.0.0.1", &port]).unwrap();
+    wire.leads_to(new.port);
+    recovers(&limits).await;
+    assert_eq!(
+        limits.peek("ann").await.unwrap().window(1).used,
+        2,
+        "what the old master counted, and what the new one did"
+    );
 }
 
 /// Field note 3: all meters are lost again and again under load, and no more runs than the limit allows, because what runs stands

@@ -1,24 +1,30 @@
-//! The log, in memory and in Redis at once.
+//! The log, in memory for readers on the owner's server, and in Redis for all others; in memory alone for a single process.
 
+use crate::Entry;
+use crate::redis_log::{KEEP, RedisLog};
 use domain::{TurnEvent, TurnId};
 use futures::{Stream, StreamExt, stream};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-/// How long a log can be read past its end.
-const KEEP: Duration = Duration::from_secs(600);
 /// How often a reader on another server asks for more.
 const POLL: Duration = Duration::from_millis(200);
 /// How often in a row a reader on another server may fail.
 const FAILURES: u32 = 25;
 /// How often the owner asks whether somebody elsewhere pressed Stop.
 const STOP_POLL: Duration = Duration::from_millis(500);
+/// What a turn may write to Redis; what comes after it stands in the transcript alone. No answer of a model is as long.
+const MOST_BYTES: usize = 8 << 20;
+/// What ended logs may take together where only memory keeps them.
+const MOST_KEPT_BYTES: usize = 64 << 20;
+/// How many events a reader takes at a time: what it hasn't sent is not its own, however slow it is.
+const AT_ONCE: usize = 64;
 
 /// The log can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -26,15 +32,6 @@ pub enum RelayError {
     /// Redis refused or is away.
     #[error("redis: {0}")]
     Redis(#[from] redis::RedisError),
-}
-
-/// One event with its number: 1, 2, 3 … within the turn.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Its number.
-    pub id: u64,
-    /// The event.
-    pub event: TurnEvent,
 }
 
 /// A turn's events from some number on, to the last.
@@ -47,11 +44,26 @@ struct Log {
     stop: watch::Sender<bool>,
 }
 
+/// An ended log that only memory keeps.
+struct Kept {
+    turn: TurnId,
+    bytes: usize,
+    until: Instant,
+}
+
+#[derive(Default)]
+struct Local {
+    logs: HashMap<TurnId, Arc<Log>>,
+    /// Ended ones, the oldest first.
+    kept: VecDeque<Kept>,
+    kept_bytes: usize,
+}
+
 /// All logs that this process owns or can reach.
 #[derive(Clone)]
 pub struct Relay {
-    redis: ConnectionManager,
-    local: Arc<Mutex<HashMap<TurnId, Arc<Log>>>>,
+    redis: Option<Arc<RedisLog>>,
+    local: Arc<Mutex<Local>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -59,26 +71,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn log_key(turn: TurnId) -> String {
-    format!("turn:{{{turn}}}:log")
-}
-
-fn stop_key(turn: TurnId) -> String {
-    format!("turn:{{{turn}}}:stop")
-}
-
 impl Relay {
-    /// Connects lazily.
+    /// Logs that every server reaches; connects lazily. Addresses with commas between them are nodes of one cluster.
     ///
     /// # Errors
     /// When the URL can't be read.
-    pub fn new(redis_url: &str) -> Result<Self, RelayError> {
-        let config = ConnectionManagerConfig::new()
-            .set_response_timeout(Some(Duration::from_millis(200)))
-            .set_connection_timeout(Some(Duration::from_millis(250)))
-            .set_number_of_retries(1);
-        let redis = ConnectionManager::new_lazy_with_config(redis::Client::open(redis_url)?, config)?;
-        Ok(Self { redis, local: Arc::default() })
+    pub fn redis(url: &str) -> Result<Self, RelayError> {
+        Ok(Self { redis: Some(Arc::new(RedisLog::new(url)?)), local: Arc::default() })
+    }
+
+    /// Logs of this process alone.
+    #[must_use]
+    pub fn memory() -> Self {
+        Self { redis: None, local: Arc::default() }
     }
 
     /// Begins the log of a turn that this process runs.
@@ -86,8 +91,12 @@ impl Relay {
     pub fn open(&self, turn: TurnId) -> Writer {
         let log =
             Arc::new(Log { entries: Mutex::default(), length: watch::Sender::new(0), stop: watch::Sender::new(false) });
-        lock(&self.local).insert(turn, Arc::clone(&log));
-        Writer { relay: self.clone(), turn, log, ended: false }
+        lock(&self.local).logs.insert(turn, Arc::clone(&log));
+        Writer { relay: self.clone(), turn, log, unsent: Vec::new(), bytes: 0, ended: false, is_kept: false }
+    }
+
+    fn here(&self, turn: TurnId) -> Option<Arc<Log>> {
+        lock(&self.local).logs.get(&turn).cloned()
     }
 
     /// The events after number `after`, then those to come, to the last. None where no log of this turn is left.
@@ -95,13 +104,28 @@ impl Relay {
     /// # Errors
     /// When the log isn't here and Redis can't be asked.
     pub async fn tail(&self, turn: TurnId, after: u64) -> Result<Option<Tail>, RelayError> {
-        let here = lock(&self.local).get(&turn).cloned();
-        if let Some(log) = here {
-            return Ok(Some(Box::pin(local_tail(log, after))));
+        if let Some(log) = self.here(turn) {
+            // Nothing is said yet, and it may never begin.
+            let has_begun = *log.length.borrow() > 0;
+            return Ok(has_begun.then(|| Box::pin(local_tail(log, after)) as Tail));
         }
-        let mut redis = self.redis.clone();
-        let there: bool = redis::cmd("EXISTS").arg(log_key(turn)).query_async(&mut redis).await?;
-        Ok(there.then(|| Box::pin(remote_tail(redis, turn, after)) as Tail))
+        let Some(redis) = &self.redis else { return Ok(None) };
+        let there = redis.exists(turn).await?;
+        Ok(there.then(|| Box::pin(remote_tail(Arc::clone(redis), turn, after)) as Tail))
+    }
+
+    /// What of a turn's log can be read now, in order; for turns whose owner is gone.
+    ///
+    /// # Errors
+    /// When the log isn't here and Redis can't be asked.
+    pub async fn so_far(&self, turn: TurnId) -> Result<Vec<Entry>, RelayError> {
+        if let Some(log) = self.here(turn) {
+            return Ok(lock(&log.entries).clone());
+        }
+        let Some(redis) = &self.redis else { return Ok(Vec::new()) };
+        let (mut entries, _) = redis.read(turn, 0).await?;
+        entries.dedup_by_key(|entry| entry.id);
+        Ok(entries)
     }
 
     /// Ends the log of a turn whose owner is gone, for readers that still wait.
@@ -109,20 +133,10 @@ impl Relay {
     /// # Errors
     /// When Redis can't be told.
     pub async fn end(&self, turn: TurnId, event: &TurnEvent) -> Result<(), RelayError> {
-        let Ok(text) = serde_json::to_string(event) else { return Ok(()) };
-        let mut redis = self.redis.clone();
-        let () = redis::pipe()
-            .cmd("RPUSHX")
-            .arg(log_key(turn))
-            .arg(text)
-            .ignore()
-            .cmd("EXPIRE")
-            .arg(log_key(turn))
-            .arg(KEEP.as_secs())
-            .ignore()
-            .query_async(&mut redis)
-            .await?;
-        Ok(())
+        match &self.redis {
+            Some(redis) => Ok(redis.end(turn, event).await?),
+            None => Ok(()),
+        }
     }
 
     /// Asks the owner of a turn, wherever it runs, to stop it.
@@ -130,14 +144,25 @@ impl Relay {
     /// # Errors
     /// When it isn't here and Redis can't be told.
     pub async fn stop(&self, turn: TurnId) -> Result<(), RelayError> {
-        let here = lock(&self.local).get(&turn).cloned();
-        if let Some(log) = here {
-            log.stop.send_replace(true);
-            return Ok(());
+        match (self.here(turn), &self.redis) {
+            (Some(log), _) => drop(log.stop.send_replace(true)),
+            (None, Some(redis)) => redis.stop(turn).await?,
+            (None, None) => {}
         }
-        let mut redis = self.redis.clone();
-        let () = redis::cmd("SET").arg(stop_key(turn)).arg(1).arg("EX").arg(600).query_async(&mut redis).await?;
         Ok(())
+    }
+}
+
+impl Local {
+    /// Keeps an ended log for ten minutes, and the oldest for less where they come to too much.
+    fn keep(&mut self, turn: TurnId, bytes: usize) {
+        let now = Instant::now();
+        self.kept.push_back(Kept { turn, bytes, until: now + KEEP });
+        self.kept_bytes += bytes;
+        while let Some(kept) = self.kept.pop_front_if(|kept| kept.until <= now || self.kept_bytes > MOST_KEPT_BYTES) {
+            self.kept_bytes -= kept.bytes;
+            self.logs.remove(&kept.turn);
+        }
     }
 }
 
@@ -148,62 +173,75 @@ fn local_tail(log: Arc<Log>, after: u64) -> impl Stream<Item = Entry> + Send {
             return None;
         }
         // Whoever has read the last event has read everything.
-        if *length.borrow() <= after && lock(&log.entries).last().is_some_and(|entry| entry.event.is_last()) {
+        if *length.borrow() <= after && lock(&log.entries).last().is_some_and(|entry| entry.is_last) {
             return None;
         }
         length.wait_for(|&n| n > after).await.ok()?;
-        let entries: Vec<Entry> = lock(&log.entries).iter().skip(usize::try_from(after).ok()?).cloned().collect();
+        let from = usize::try_from(after).ok()?;
+        let entries: Vec<Entry> = lock(&log.entries).iter().skip(from).take(AT_ONCE).cloned().collect();
         let last = entries.last()?;
-        let (next, done) = (last.id, last.event.is_last());
+        let (next, done) = (last.id, last.is_last);
         Some((stream::iter(entries), (log, length, next, done)))
     })
     .flatten()
 }
 
-/// Whether a log's last entry is a turn's last event.
-async fn has_ended(redis: &mut ConnectionManager, turn: TurnId) -> bool {
-    let last: Result<Option<String>, _> = redis::cmd("LINDEX").arg(log_key(turn)).arg(-1).query_async(redis).await;
-    let event = last.ok().flatten().and_then(|text| serde_json::from_str::<TurnEvent>(&text).ok());
-    event.is_some_and(|event| event.is_last())
+/// Where a reader on another server is.
+struct Remote {
+    redis: Arc<RedisLog>,
+    turn: TurnId,
+    /// What the reader has already.
+    after: u64,
+    /// The last number that was seen; the list begins at 1, wherever this reader does.
+    seen: u64,
+    /// The next place in the list.
+    place: usize,
+    done: bool,
 }
 
-fn remote_tail(redis: ConnectionManager, turn: TurnId, after: u64) -> impl Stream<Item = Entry> + Send {
-    stream::unfold((redis, after, false), move |(mut redis, after, done)| async move {
-        if done {
-            return None;
-        }
+impl Remote {
+    /// The next events. None at the end, where the log is gone, and where a number is missing: then the transcript has the rest.
+    async fn next(&mut self) -> Option<Vec<Entry>> {
         let mut failures = 0;
-        loop {
-            let fetched: Result<Vec<String>, _> =
-                redis::cmd("LRANGE").arg(log_key(turn)).arg(after).arg(-1).query_async(&mut redis).await;
-            match fetched {
+        while !self.done {
+            match self.redis.read(self.turn, self.place).await {
+                Ok((entries, place)) if place > self.place => {
+                    self.place = place;
+                    let fresh: Vec<Entry> = entries.into_iter().filter_map(|entry| self.take(entry)).collect();
+                    if !fresh.is_empty() {
+                        return Some(fresh);
+                    }
+                }
+                Ok(_) if matches!(self.redis.exists(self.turn).await, Ok(false)) => return None,
+                Ok(_) => tokio::time::sleep(POLL).await,
                 // A Redis that is away for a moment ends nothing; one that stays away ends the reading, and readers resume.
                 Err(_) if failures >= FAILURES => return None,
                 Err(_) => {
                     failures += 1;
                     tokio::time::sleep(POLL).await;
                 }
-                Ok(texts) if texts.is_empty() => {
-                    let there: Result<bool, _> = redis::cmd("EXISTS").arg(log_key(turn)).query_async(&mut redis).await;
-                    if matches!(there, Ok(false)) || has_ended(&mut redis, turn).await {
-                        return None;
-                    }
-                    tokio::time::sleep(POLL).await;
-                }
-                Ok(texts) => {
-                    let entries: Vec<Entry> = texts
-                        .iter()
-                        .zip(after + 1..)
-                        .filter_map(|(text, id)| Some(Entry { id, event: serde_json::from_str(text).ok()? }))
-                        .collect();
-                    let last = entries.last()?;
-                    let (next, done) = (last.id, last.event.is_last());
-                    return Some((stream::iter(entries), (redis, next, done)));
-                }
             }
         }
-    })
-    .flatten()
+        None
+    }
+
+    /// An entry that is the next one and new to the reader. One that was appended twice is passed over.
+    fn take(&mut self, entry: Entry) -> Option<Entry> {
+        if self.done || entry.id <= self.seen {
+            return None;
+        }
+        self.done = entry.is_last || entry.id > self.seen + 1;
+        if entry.id > self.seen + 1 {
+            return None;
+        }
+        self.seen = entry.id;
+        (entry.id > self.after).then_some(entry)
+    }
+}
+
+fn remote_tail(redis: Arc<RedisLog>, turn: TurnId, after: u64) -> impl Stream<Item = Entry> + Send {
+    let remote = Remote { redis, turn, after, seen: 0, place: 0, done: false };
+    stream::unfold(remote, async |mut remote| remote.next().await.map(|entries| (stream::iter(entries), remote))).flatten()
 }
 
 /// The owner's end of a log.
@@ -211,50 +249,51 @@ pub struct Writer {
     relay: Relay,
     turn: TurnId,
     log: Arc<Log>,
+    /// What Redis didn't take yet.
+    unsent: Vec<Entry>,
+    bytes: usize,
     ended: bool,
+    /// Whether Redis has the whole of it.
+    is_kept: bool,
 }
 
 impl Writer {
-    /// Appends an event, in Redis first and then where local readers see it. Redis being away costs other servers'
-    /// readers the event, and nothing else.
-    pub async fn append(&mut self, event: TurnEvent) -> u64 {
-        let id = *self.log.length.borrow() + 1;
-        let last = event.is_last();
-        if let Ok(text) = serde_json::to_string(&event) {
-            let mut redis = self.relay.redis.clone();
-            // Long past any turn while it runs, ten minutes past its end.
-            let keep = if last { KEEP } else { KEEP * 6 };
-            let sent: Result<(), _> = redis::pipe()
-                .cmd("RPUSH")
-                .arg(log_key(self.turn))
-                .arg(text)
-                .ignore()
-                .cmd("EXPIRE")
-                .arg(log_key(self.turn))
-                .arg(keep.as_secs())
-                .ignore()
-                .query_async(&mut redis)
-                .await;
-            if let Err(error) = sent {
-                tracing::warn!(turn = %self.turn, %error, "event not relayed");
+    /// Appends events, in Redis first and then where local readers see them: whoever has an event, on any server, finds what follows it.
+    /// What Redis doesn't take is sent again with what comes next; its being away costs other servers' readers time, and nothing else.
+    pub async fn append(&mut self, events: &[TurnEvent]) {
+        let first = *self.log.length.borrow() + 1;
+        let entries: Vec<Entry> = events.iter().zip(first..).map(|(event, id)| Entry::new(id, event)).collect();
+        let Some(last) = entries.last() else { return };
+        let (length, is_last) = (last.id, last.is_last);
+        self.bytes += entries.iter().map(|entry| entry.data.len()).sum::<usize>();
+        if let Some(redis) = &self.relay.redis {
+            if self.bytes <= MOST_BYTES || is_last {
+                self.unsent.extend_from_slice(&entries);
+            }
+            match redis.append(self.turn, &self.unsent).await {
+                Ok(()) => {
+                    self.unsent.clear();
+                    self.is_kept = is_last;
+                }
+                Err(error) => tracing::warn!(turn = %self.turn, %error, "events not relayed yet"),
             }
         }
-        lock(&self.log.entries).push(Entry { id, event });
-        self.log.length.send_replace(id);
-        self.ended = last;
-        id
+        lock(&self.log.entries).extend(entries);
+        self.log.length.send_replace(length);
+        self.ended = is_last;
     }
 
     /// Ready when somebody has pressed Stop, here or on another server.
     pub fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
-        let (mut stop, mut redis, turn) = (self.log.stop.subscribe(), self.relay.redis.clone(), self.turn);
+        let (mut stop, redis, turn) = (self.log.stop.subscribe(), self.relay.redis.clone(), self.turn);
         async move {
             loop {
-                if tokio::time::timeout(STOP_POLL, stop.wait_for(|&stop| stop)).await.map(|_| ()).is_ok() {
+                if tokio::time::timeout(STOP_POLL, stop.wait_for(|&stop| stop)).await.is_ok() {
                     return;
                 }
-                let there: Result<bool, _> = redis::cmd("EXISTS").arg(stop_key(turn)).query_async(&mut redis).await;
-                if matches!(there, Ok(true)) {
+                if let Some(redis) = &redis
+                    && matches!(redis.is_stopped(turn).await, Ok(true))
+                {
                     return;
                 }
             }
@@ -263,16 +302,17 @@ impl Writer {
 }
 
 impl Drop for Writer {
-    /// Forgets the log ten minutes later; at once where the turn never began, so that nobody waits for an end.
+    /// An ended log goes at once where Redis has it, ten minutes later where only memory does; one that never ended goes at once, so
+    /// that nobody waits for an end.
     fn drop(&mut self) {
-        let (local, turn) = (Arc::clone(&self.relay.local), self.turn);
-        if self.ended {
-            tokio::spawn(async move {
-                tokio::time::sleep(KEEP).await;
-                lock(&local).remove(&turn);
-            });
-        } else {
-            lock(&local).remove(&turn);
+        let mut local = lock(&self.relay.local);
+        if self.ended && !self.is_kept {
+            local.keep(self.turn, self.bytes);
+            return;
+        }
+        local.logs.remove(&self.turn);
+        drop(local);
+        if !self.ended {
             self.log.length.send_replace(u64::MAX);
         }
     }

@@ -82,7 +82,7 @@ pub(crate) async fn run(house: House, mut turn: Running) {
     };
     // 13 finish
     metrics::counter!("quotient_turns_total", "outcome" => answer.outcome.as_str()).increment(1);
-    turn.log.append(last_word(&turn.viewer, answer, usage, source, cost, &picture)).await;
+    turn.log.append(&[last_word(&turn.viewer, answer, usage, source, cost, &picture)]).await;
 }
 
 /// Settles the meter and writes down that it is; what fails is tried again by the reaper.
@@ -140,13 +140,13 @@ async fn relay(house: &House, turn: &mut Running) -> Answer {
                 let text = storable(text);
                 said = said + estimate::text(&text);
                 answer.text.push_str(&text);
-                turn.log.append(TurnEvent::Delta { text }).await;
+                turn.log.append(&[TurnEvent::Delta { text }]).await;
             }
             Some(Ok(Chunk::Reasoning(text))) => {
                 let text = storable(text);
                 said = said + estimate::text(&text);
                 answer.reasoning.push_str(&text);
-                turn.log.append(TurnEvent::Reasoning { text }).await;
+                turn.log.append(&[TurnEvent::Reasoning { text }]).await;
             }
             Some(Ok(Chunk::End(end))) => {
                 answer.vendor_ended = true;

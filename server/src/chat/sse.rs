@@ -26,10 +26,7 @@ pub(crate) fn answer(tail: Tail, quota: Option<&Quota>) -> Response {
 }
 
 fn event(entry: &Entry) -> Event {
-    let data = serde_json::to_value(&entry.event)
-        .ok()
-        .and_then(|mut value| value.get_mut("data").map(serde_json::Value::take));
-    Event::default().id(entry.id.to_string()).event(entry.event.name()).data(data.unwrap_or_default().to_string())
+    Event::default().id(entry.id.to_string()).event(entry.name).data(&*entry.data)
 }
 
 /// <https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/>

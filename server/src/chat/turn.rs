@@ -96,7 +96,7 @@ async fn start(house: &House, admitted: Admitted) -> Result<Option<(Running, Quo
     let quota = quota_of(&viewer.plan, leave.permit.picture());
     let (turn_id, conversation_id) = (question.turn_id, asked.conversation_id);
     let mut log = house.relay.open(turn_id);
-    log.append(TurnEvent::Turn { turn_id, conversation_id, model: model.name.clone(), quota: quota.clone() }).await;
+    log.append(&[TurnEvent::Turn { turn_id, conversation_id, model: model.name.clone(), quota: quota.clone() }]).await;
     let (call, estimated) = (asked.call, Tokens(need.input));
     Ok(Some((Running { viewer, turn_id, conversation_id, call, model, price, estimated, leave, chunks, log }, quota)))
 }

@@ -283,7 +283,7 @@ async fn a_worker_killed_before_its_acknowledgement_has_no_effect() {
     let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_quotient"))
         .env_clear()
         .env("DATABASE_URL", &config.database_url)
-        .env("REDIS_URL", &config.redis_url)
+        .env("REDIS_URL", config.redis_url.as_deref().unwrap())
         .env("LISTEN_ADDR", "127.0.0.1:0")
         .env("STRIPE_SECRET_KEY", "sk_test_standin")
         .env("STRIPE_WEBHOOK_SECRET", WEBHOOK_SECRET)

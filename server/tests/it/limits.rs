@@ -215,7 +215,7 @@ async fn a_spend_cap_stops_the_house() {
     use sha2::Digest as _;
     let key = format!("meter:{{house:{}}}", hex::encode(&sha2::Sha256::digest(house.config.secret_key)[..12]));
     let spent = async || -> u64 {
-        redis::cmd("HGET").arg(&key).arg("s:spend").query_async(&mut house.redis.clone()).await.unwrap()
+        redis::cmd("HGET").arg(&key).arg("1").query_async(&mut house.redis.clone()).await.unwrap()
     };
     let counted = spent().await;
     let nanos: i64 = house.one("select ceil(sum(ceil(cost_usd * 1000000000)))::bigint from ai_usage").await;
@@ -307,7 +307,7 @@ async fn copies_of_a_turn_id_pass_no_spend_cap() {
     }
     house.until("select bool_and(settled_at is not null) from turn").await;
     let key = format!("meter:{{house:{}}}", hex::encode(&sha2::Sha256::digest(house.config.secret_key)[..12]));
-    let counted: u64 = redis::cmd("HGET").arg(&key).arg("s:spend").query_async(&mut house.redis.clone()).await.unwrap();
+    let counted: u64 = redis::cmd("HGET").arg(&key).arg("1").query_async(&mut house.redis.clone()).await.unwrap();
     let nanos: i64 = house.one("select ceil(sum(ceil(cost_usd * 1000000000)))::bigint from ai_usage").await;
     assert_eq!(counted, nanos as u64);
 }

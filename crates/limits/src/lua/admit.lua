@@ -4,10 +4,13 @@
 local call = ARGV[rest + 1]
 local input, least, most = tonumber(ARGV[rest + 2]), tonumber(ARGV[rest + 3]), tonumber(ARGV[rest + 4])
 local lapse_ms, flight = tonumber(ARGV[rest + 5]), tonumber(ARGV[rest + 6])
-local m = read()
-if not m.warm then return { 'cold' } end
-if redis.call('EXISTS', key .. ':' .. call) == 1 then return { 'running' } end
-if not m.lapsed[call] and redis.call('HEXISTS', key, 'h:' .. call) == 1 then return { 'running' } end
+local wanted = { 'h:' .. call }
+for _, w in ipairs(windows) do
+  if w.calls then wanted[#wanted + 1] = field(w, bucket_of(w, now)) end
+end
+local m = read(unpack(wanted))
+if not m then return { 'cold' } end
+if get('h:' .. call) and not m.lapsed[call] then return { 'running' } end
 
 local waits, fits = { (flight >= 0 and m.flight + 1 > flight) and -1 or 0 }, true
 local output = most
@@ -20,12 +23,12 @@ end
 for _, wait in ipairs(waits) do fits = fits and wait == 0 end
 if not fits then return { 'denied', picture(m), unpack(waits) } end
 
-tidy(m)
-redis.call('HSET', key, 'h:' .. call, whole(input + output) .. ' ' .. whole(now) .. ' ' .. whole(now + lapse_ms))
-m.pending[#m.pending + 1] = { now + lapse_ms, call }
+settle_pending(m, call)
+m.pending[#m.pending + 1] = { till = now + lapse_ms, waits = true, call = call }
+set('h:' .. call, whole(input + output) .. ' ' .. whole(now))
 m.held, m.flight = m.held + input + output, m.flight + 1
 for _, w in ipairs(windows) do
-  if w.calls then count(w, now, 1) end
+  if w.calls then count(w, bucket_of(w, now), 1) end
 end
 write(m)
 return { 'granted', output, now, picture(m) }

@@ -1,15 +1,15 @@
--- Shared by every script. One hash holds a subject's meters, so one key is one slot and one expiry:
---   w                1 once the meters were built from the history; without it they are cold
---   held, flight     what running calls hold together, and how many they are
---   p                holds that nobody has confirmed, each as "lapses_ms call": few, and for ten seconds each
---   h:<call>         a hold: "amount at_ms lapses_ms", lapses_ms 0 once confirmed
---   s: f: l:<window> the sum of a window's buckets, its first and its last bucket; absent where nothing is used
---   <window>:<n>     what was used in the n-th bucket since 1970; never 0
--- Beside it, in the same slot, a short-lived key per ended call makes ending it again do nothing. Every number is a whole one below
--- 2^53.
--- ARGV: now, how many windows, then per window: name, c (calls) or a (amount), span_ms, width_ms; then what the script wants.
-local key = KEYS[1]
-local now
+-- Shared by every script. One hash holds all of a subject's meters, so they are in one slot, expire at once and are evicted whole:
+--   m        "shape held flight pending": the shape of the windows they were counted in (under another one they are cold), what running
+--            calls hold together, how many they are, and how many entries `p` has; absent where the meters are cold
+--   1 2 …    per window "sum first last": the sum of its buckets, its first and its last one; absent where nothing is used
+--   <i><n>   what was used in the n-th bucket since 1970 of window i; never 0. All digits, which Redis keeps as a number
+--   h:<call> a hold: "amount at_ms"
+--   p1 p2 …  holds that nobody has confirmed, each "until_ms state call": w while it waits and until it lapses; x once it has lapsed
+--            and until nobody may settle it late any more. Few, and one field each: a field beyond 64 bytes costs the hash its
+--            compact form
+-- Every number is a whole one below 2^53.
+-- ARGV: now, shape, how many windows, then per window: c (calls) or a (amount), span_ms, width_ms; then what the script wants.
+local key, now, shape = KEYS[1], nil, ARGV[2]
 if ARGV[1] ~= '' then
   now = tonumber(ARGV[1])
 else
@@ -17,179 +17,208 @@ else
   now = t[1] * 1000 + math.floor(t[2] / 1000)
 end
 local windows = {}
-for i = 1, tonumber(ARGV[2]) do
-  local a = 3 + (i - 1) * 4
-  windows[i] = { name = ARGV[a], calls = ARGV[a + 1] == 'c', span = tonumber(ARGV[a + 2]), width = tonumber(ARGV[a + 3]) }
+for i = 1, tonumber(ARGV[3]) do
+  local a = 1 + i * 3
+  local w = { place = i, calls = ARGV[a] == 'c', span = tonumber(ARGV[a + 1]), width = tonumber(ARGV[a + 2]) }
+  w.oldest = math.floor((now - w.span) / w.width)
+  windows[i] = w
 end
-local rest = 2 + #windows * 4
+local rest = 3 + #windows * 3
+-- How long after it lapsed a hold may still be settled.
+local LATE_MS = 3600000
 
 local function whole(n) return string.format('%.0f', n) end
-local function field(w, bucket) return w.name .. ':' .. whole(bucket) end
+local function field(w, bucket) return w.place .. whole(bucket) end
 local function bucket_of(w, at) return math.floor(at / w.width) end
 -- When a bucket has left its window: it counts in full until its last instant has.
 local function leaves(w, bucket) return (bucket + 1) * w.width + w.span end
 
--- The buckets from one to another, as far as they hold anything, in order.
-local function buckets(w, from, to)
-  local found = {}
-  -- Few at a time, for the stack's sake; a ring has some hundred at most.
-  for low = from, to, 500 do
-    local names = {}
-    for b = low, math.min(to, low + 499) do names[#names + 1] = field(w, b) end
-    for i, n in ipairs(redis.call('HMGET', key, unpack(names))) do
-      n = tonumber(n or 0) - (w.minus and w.minus[low + i - 1] or 0)
-      if n > 0 then found[#found + 1] = { low + i - 1, n } end
-    end
+-- --- the hash, read once per field and changed here first; only `write` changes Redis --------------------------------------
+
+local have, dirty = {}, {}
+
+local function load(names)
+  local missing = {}
+  for _, name in ipairs(names) do
+    if have[name] == nil then missing[#missing + 1] = name end
   end
-  return found
+  if #missing > 0 then
+    for i, value in ipairs(redis.call('HMGET', key, unpack(missing))) do have[missing[i]] = value end
+  end
 end
 
--- Takes what has lapsed out of the picture, without writing.
-local function lapse(m)
-  for _, p in ipairs(m.pending) do
-    local call = p[2]
-    local hold = p[1] <= now and redis.call('HGET', key, 'h:' .. call)
-    if hold then
-      local amount, at = string.match(hold, '(%d+) (%d+)')
-      m.lapsed[call] = true
-      m.held, m.flight = m.held - tonumber(amount), m.flight - 1
-      for _, w in ipairs(windows) do
-        local bucket = bucket_of(w, tonumber(at))
-        -- Never confirmed: its server may not even know that it was granted. The call goes back with it.
-        if w.calls and w.sum > 0 and bucket >= w.oldest then
-          w.minus = w.minus or {}
-          w.minus[bucket] = (w.minus[bucket] or 0) + 1
-          w.sum = w.sum - 1
-        end
+local function get(name)
+  if have[name] == nil then load({ name }) end
+  return have[name]
+end
+
+-- False takes a field away.
+local function set(name, value)
+  if have[name] ~= value then
+    have[name] = value
+    dirty[name] = true
+  end
+end
+
+-- --- buckets ----------------------------------------------------------------------------------------------------------------
+
+-- The buckets from one to another that hold anything, in order. Reads few at first: most walks end early.
+local function each(w, from, to)
+  local b, read, step = from, from - 1, 4
+  return function()
+    while b <= to do
+      if b > read then
+        local names = {}
+        read, step = math.min(to, b + step - 1), math.min(step * 4, 256)
+        for n = b, read do names[#names + 1] = field(w, n) end
+        load(names)
       end
+      local n = tonumber(have[field(w, b)] or 0)
+      b = b + 1
+      if n > 0 then return b - 1, n end
     end
   end
 end
 
--- The meters as they are now. What has left a window, and what has lapsed, is out of them, and still stands in Redis.
-local function read()
-  local names = { 'w', 'held', 'flight', 'p' }
-  for _, w in ipairs(windows) do
-    for _, part in ipairs({ 's:', 'f:', 'l:' }) do names[#names + 1] = part .. w.name end
+-- Counts so much more, or so much less, in a bucket. What has left the window isn't counted.
+local function count(w, bucket, n)
+  if n == 0 or bucket < w.oldest then return end
+  local left = tonumber(get(field(w, bucket)) or 0) + n
+  set(field(w, bucket), left > 0 and whole(left) or false)
+  w.sum = w.sum + n
+  if w.sum <= 0 then
+    w.first, w.last = nil, nil
+  elseif left == 0 then
+    local first, last
+    for b in each(w, w.first, w.last) do first, last = first or b, b end
+    w.first, w.last = first, last
+  else
+    w.first, w.last = math.min(w.first or bucket, bucket), math.max(w.last or bucket, bucket)
   end
-  local v = redis.call('HMGET', key, unpack(names))
-  local m = { warm = v[1], held = tonumber(v[2] or 0), flight = tonumber(v[3] or 0), lapsed = {}, pending = {} }
-  for lapses, call in string.gmatch(v[4] or '', '(%d+) (%S+)') do m.pending[#m.pending + 1] = { tonumber(lapses), call } end
-  for i, w in ipairs(windows) do
-    w.sum, w.first, w.last = tonumber(v[i * 3 + 2] or 0), v[i * 3 + 3] and tonumber(v[i * 3 + 3]), v[i * 3 + 4] and tonumber(v[i * 3 + 4])
-    w.oldest = math.floor((now - w.span) / w.width)
-    if w.sum > 0 and w.first < w.oldest then
-      w.gone = buckets(w, w.first, math.min(w.oldest - 1, w.last))
-      for _, b in ipairs(w.gone) do w.sum = w.sum - b[2] end
-      local live = w.last >= w.oldest and buckets(w, w.oldest, w.last) or {}
-      -- A sum without buckets: a write that broke off half-way. Such meters are as good as lost.
-      if w.sum > 0 and not live[1] then m.warm, w.sum = nil, 0 end
-      w.first = w.sum > 0 and live[1][1] or nil
-      w.last = w.sum > 0 and w.last or nil
-    end
-  end
-  lapse(m)
-  return m
-end
-
--- The first and last bucket of a window, lapsed calls left out.
-local function ends(w)
-  if w.sum <= 0 then return nil, nil end
-  if not w.minus then return w.first, w.last end
-  local all = buckets(w, w.first, w.last)
-  return all[1] and all[1][1], all[#all] and all[#all][1]
-end
-
--- What is left, as every answer tells it: calls at once, then per window: used, held, until all is free, until some is.
-local function picture(m)
-  local p = { m.flight }
-  for _, w in ipairs(windows) do
-    local first, last = ends(w)
-    p[#p + 1] = w.sum
-    p[#p + 1] = w.calls and 0 or m.held
-    p[#p + 1] = last and leaves(w, last) - now or -1
-    p[#p + 1] = first and leaves(w, first) - now or -1
-  end
-  return p
 end
 
 -- In how many milliseconds `excess` of what is used has left the window; -1 where that isn't enough.
 local function frees(w, excess)
   if excess <= 0 then return 0 end
   if w.sum > 0 then
-    for _, b in ipairs(buckets(w, w.first, w.last)) do
-      excess = excess - b[2]
-      if excess <= 0 then return leaves(w, b[1]) - now end
+    for b, n in each(w, w.first, w.last) do
+      excess = excess - n
+      if excess <= 0 then return leaves(w, b) - now end
     end
   end
   return -1
 end
 
--- --- writers only ---------------------------------------------------------------------------------------------------------
+-- --- the meters ---------------------------------------------------------------------------------------------------------------
 
-local function keep(w)
-  if w.sum > 0 then
-    redis.call('HSET', key, 's:' .. w.name, whole(w.sum), 'f:' .. w.name, whole(w.first), 'l:' .. w.name, whole(w.last))
-  else
-    redis.call('HDEL', key, 's:' .. w.name, 'f:' .. w.name, 'l:' .. w.name)
+-- What has left its window goes; false where a sum stands without its buckets, as a write that broke off half-way would leave it.
+local function slide(w)
+  local sum, first, last = string.match(get(w.place .. '') or '', '(%d+) (%d+) (%d+)')
+  w.sum, w.first, w.last = tonumber(sum or 0), tonumber(first), tonumber(last)
+  if w.sum == 0 or w.first >= w.oldest then return true end
+  for b, n in each(w, w.first, math.min(w.oldest - 1, w.last)) do
+    w.sum = w.sum - n
+    set(field(w, b), false)
   end
+  w.first = w.sum > 0 and w.last >= w.oldest and each(w, w.oldest, w.last)() or nil
+  if not w.first then w.last = nil end
+  if w.sum > 0 and not w.first then return false end
+  return true
 end
 
--- Counts so much more, or so much less, in the bucket of an instant. What has left the window isn't counted.
-local function count(w, at, n)
-  local bucket = bucket_of(w, at)
-  if n == 0 or bucket < w.oldest then return end
-  local left = redis.call('HINCRBY', key, field(w, bucket), whole(n))
-  if left == 0 then redis.call('HDEL', key, field(w, bucket)) end
-  w.sum = w.sum + n
-  if w.sum <= 0 then
-    w.first, w.last = nil, nil
-  elseif left == 0 then
-    local all = buckets(w, w.first, w.last)
-    w.first, w.last = all[1][1], all[#all][1]
-  else
-    w.first, w.last = math.min(w.first or bucket, bucket), math.max(w.last or bucket, bucket)
-  end
-end
-
-local function forget(m, call)
-  for i, p in ipairs(m.pending) do
-    if p[2] == call then return table.remove(m.pending, i) end
-  end
-end
-
--- Writers write down what readers only left out.
-local function tidy(m)
-  -- First of all a write that Redis refuses when it has no memory: nothing may break off half-way.
-  redis.call('HSET', key, 'w', 1)
-  for _, w in ipairs(windows) do
-    local minus = w.minus
-    w.minus = nil
-    for _, b in ipairs(w.gone or {}) do redis.call('HDEL', key, field(w, b[1])) end
-    for bucket, n in pairs(minus or {}) do
-      w.sum = w.sum + n
-      count(w, bucket * w.width, -n)
+-- Holds that nobody confirmed in time: what they held is free. Their server may not even know that they were granted, so the call
+-- goes back as well.
+local function lapse(m)
+  local kept = {}
+  for _, p in ipairs(m.pending) do
+    if p.waits and p.till <= now then
+      local amount, at = string.match(get('h:' .. p.call) or '', '(%d+) (%d+)')
+      if amount then
+        m.held, m.flight = m.held - tonumber(amount), m.flight - 1
+        for _, w in ipairs(windows) do
+          local bucket = bucket_of(w, tonumber(at))
+          if w.calls and tonumber(get(field(w, bucket)) or 0) > 0 then count(w, bucket, -1) end
+        end
+        p.waits, p.till = false, p.till + LATE_MS
+      end
     end
-    if w.gone or minus then keep(w) end
+    if p.till > now then
+      kept[#kept + 1] = p
+      m.lapsed[p.call] = not p.waits or nil
+    else
+      set('h:' .. p.call, false)
+    end
   end
-  for call in pairs(m.lapsed) do
-    redis.call('HDEL', key, 'h:' .. call)
-    forget(m, call)
+  m.pending = kept
+end
+
+-- The meters as they are now; none where they are cold. `more` are fields that the script will want.
+local function read(...)
+  local names = { 'm', 'p1', ... }
+  for i = 1, #windows do names[#names + 1] = i .. '' end
+  load(names)
+  local shaped, held, flight, pending = string.match(have.m or '', '(%S+) (%d+) (%d+) (%d+)')
+  if shaped ~= shape then return nil end
+  local m = { held = tonumber(held), flight = tonumber(flight), pending = {}, lapsed = {}, had = tonumber(pending) }
+  for _, w in ipairs(windows) do
+    if not slide(w) then return nil end
   end
+  if m.had > 0 then
+    names = {}
+    for i = 1, m.had do names[i] = 'p' .. i end
+    load(names)
+    for i = 1, m.had do
+      local till, state, call = string.match(have['p' .. i] or '', '(%d+) (%a) (.+)')
+      if till then m.pending[#m.pending + 1] = { till = tonumber(till), waits = state == 'w', call = call } end
+    end
+    lapse(m)
+  end
+  return m
+end
+
+-- What is left, as every answer tells it: calls at once, then per window: used, held, until all is free, until some is.
+local function picture(m)
+  local p = { m.flight }
+  for _, w in ipairs(windows) do
+    p[#p + 1] = w.sum
+    p[#p + 1] = w.calls and 0 or m.held
+    p[#p + 1] = w.last and leaves(w, w.last) - now or -1
+    p[#p + 1] = w.first and leaves(w, w.first) - now or -1
+  end
+  return p
+end
+
+-- Takes a call off the unconfirmed ones; whether it waited there.
+local function settle_pending(m, call)
+  for i, p in ipairs(m.pending) do
+    if p.call == call then
+      table.remove(m.pending, i)
+      return p.waits
+    end
+  end
+  return false
 end
 
 local function write(m)
-  redis.call('HSET', key, 'held', whole(m.held), 'flight', whole(m.flight))
-  local longest = 0
+  for i, p in ipairs(m.pending) do set('p' .. i, whole(p.till) .. (p.waits and ' w ' or ' x ') .. p.call) end
+  for i = #m.pending + 1, m.had do set('p' .. i, false) end
+  set('m', shape .. ' ' .. whole(m.held) .. ' ' .. whole(m.flight) .. ' ' .. #m.pending)
+  local longest, gone, kept = 3600000, {}, {}
   for _, w in ipairs(windows) do
-    keep(w)
+    set(w.place .. '', w.sum > 0 and (whole(w.sum) .. ' ' .. whole(w.first) .. ' ' .. whole(w.last)) or false)
     longest = math.max(longest, w.span + 2 * w.width)
   end
-  local p = {}
-  for i, one in ipairs(m.pending) do p[i] = whole(one[1]) .. ' ' .. one[2] end
-  if #p > 0 then redis.call('HSET', key, 'p', table.concat(p, '\n')) else redis.call('HDEL', key, 'p') end
-  -- A hold outlives its windows: a day for calls that run, an hour otherwise, at least.
-  redis.call('PEXPIRE', key, whole(math.max(longest, m.flight > 0 and 90000000 or 3600000)))
+  for name in pairs(dirty) do
+    if have[name] then
+      kept[#kept + 1] = name
+      kept[#kept + 1] = have[name]
+    else
+      gone[#gone + 1] = name
+    end
+  end
+  -- What a Redis without memory refuses comes first: then nothing has changed.
+  for i = 1, #kept, 4000 do redis.call('HSET', key, unpack(kept, i, math.min(i + 3999, #kept))) end
+  if #gone > 0 then redis.call('HDEL', key, unpack(gone)) end
+  -- A hold outlives its windows: a day at least for calls that run.
+  redis.call('PEXPIRE', key, whole(m.flight > 0 and math.max(longest, 90000000) or longest))
 end
-
-local function remember(call, ms) redis.call('SET', key .. ':' .. call, 1, 'PX', whole(ms)) end

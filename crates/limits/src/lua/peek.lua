@@ -1,4 +1,4 @@
 -- What is left; writes nothing. Answers {"done", picture} | {"cold"}.
 local m = read()
-if not m.warm then return { 'cold' } end
+if not m then return { 'cold' } end
 return { 'done', picture(m) }

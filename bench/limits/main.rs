@@ -1,0 +1,193 @@
+//! What an admission costs, beside a bare `PING` and beside the well-known tutorial pair (two sliding windows of `@upstash/ratelimit`,
+//! `peer.mjs`), all over one Redis in one run: with rings full, with few and with millions of past uses, among a thousand people
+//! and among a million, with one connection and with thirty-two; and what a person weighs in Redis.
+//!
+//! `./dev bench limits`, or `REDIS_URL=… cargo run --release -p bench --bin limits`. The Redis is flushed: give it one of its own.
+
+use limits::{Admission, Allowance, Limits, Need, PastCall, Store, Window};
+use std::io::Write as _;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+const ROUNDS: usize = 10_000;
+const CONNECTIONS: usize = 32;
+const SECONDS: u64 = 10;
+const PEOPLE: u64 = 1_000_000;
+const DAY_MS: u64 = 86_400_000;
+/// As the app has them.
+const WINDOWS: [Window; 2] = [Window::calls("r", 60_000, 60), Window::amount("t", DAY_MS, 48)];
+const PLAN: Allowance<'_> = Allowance { limits: &[1 << 50, 1 << 50], in_flight: None };
+const NEED: Need = Need { input: 100, output_min: 100, output_max: 100 };
+
+fn now_ms() -> u64 {
+    #[allow(clippy::disallowed_methods, reason = "a benchmark is at its own edge")]
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    u64::try_from(now).unwrap_or(0)
+}
+
+/// So many past uses of a hundred, even over the day, and one in every second of the last minute. The meters hold sums, so a bucket's
+/// uses are told as one.
+fn past(uses: u64) -> Vec<PastCall> {
+    let (now, buckets) = (now_ms(), uses.min(47));
+    let over = |n: u64, of: u64, span: u64, amount: u64| PastCall {
+        call: format!("past-{span}-{n}"),
+        at_ms: now - span + n * span / of,
+        amount,
+        running: false,
+    };
+    let day = (0..buckets).map(|n| over(n, buckets, DAY_MS - DAY_MS / 48, uses * 100 / buckets));
+    day.chain((0..60).map(|n| over(n, 60, 60_000, 100))).collect()
+}
+
+/// A person with a past, asked once so that their meters stand.
+async fn person(store: &Store, name: &str, uses: u64) -> anyhow::Result<Limits> {
+    let past = past(uses);
+    let history: limits::History = Arc::new(move |_| {
+        let past = past.clone();
+        Box::pin(async move { Ok(past) })
+    });
+    let limits = Limits::new(store, "bench", &WINDOWS, history);
+    limits.peek(name).await?;
+    Ok(limits)
+}
+
+/// One admission, timed, and its settlement.
+async fn call(limits: &Limits, name: &str, id: &str) -> anyhow::Result<Duration> {
+    let began = Instant::now();
+    let admission = limits.admit(name, id, PLAN, NEED).await?;
+    let took = began.elapsed();
+    if let Admission::Granted(permit) = admission {
+        limits.settle(permit, 100).await?;
+    }
+    Ok(took)
+}
+
+fn say(name: &str, times: &mut [Duration]) -> anyhow::Result<Duration> {
+    times.sort_unstable();
+    let at = |share: usize| times.get(times.len() * share / 100).copied().unwrap_or(Duration::ZERO);
+    writeln!(std::io::stdout(), "{name:44} p50 {:>9.3?}  p99 {:>9.3?}", at(50), at(99))?;
+    Ok(at(50))
+}
+
+fn tell(name: &str, what: &str) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout(), "{name:44} {what}")?)
+}
+
+/// Walks through people in an order that looks like chance (a prime step), so that none is asked twice in a row.
+fn nth(n: u64, people: u64) -> String {
+    format!("p{}", n.wrapping_mul(7_368_787) % people)
+}
+
+/// Everybody uses something once.
+async fn populate(url: &str) -> anyhow::Result<()> {
+    let workers = (0..CONNECTIONS as u64).map(|worker| {
+        let url = url.to_owned();
+        tokio::spawn(async move {
+            let limits = Limits::without_history(&Store::redis(&url)?, "bench", &WINDOWS);
+            for n in (worker..PEOPLE).step_by(CONNECTIONS) {
+                call(&limits, &format!("p{n}"), "first").await?;
+            }
+            anyhow::Ok(())
+        })
+    });
+    for worker in workers.collect::<Vec<_>>() {
+        worker.await??;
+    }
+    Ok(())
+}
+
+/// Calls per second over so many connections, each a different person's; only admitted, or settled too.
+async fn rate(url: &str, settle: bool) -> anyhow::Result<u64> {
+    let workers = (0..CONNECTIONS as u64).map(|worker| {
+        let url = url.to_owned();
+        tokio::spawn(async move {
+            let limits = Limits::without_history(&Store::redis(&url)?, "bench", &WINDOWS);
+            let (began, mut done) = (Instant::now(), 0);
+            while began.elapsed() < Duration::from_secs(SECONDS) {
+                let id = format!("{settle}-{worker}-{done}");
+                let admitted = limits.admit(&nth(done * CONNECTIONS as u64 + worker, PEOPLE), &id, PLAN, NEED).await?;
+                done += 1;
+                match admitted {
+                    Admission::Granted(permit) if settle => drop(limits.settle(permit, 100).await?),
+                    Admission::Granted(_) => {}
+                    other => anyhow::bail!("{other:?}"),
+                }
+            }
+            anyhow::Ok(done)
+        })
+    });
+    let mut done = 0;
+    for worker in workers.collect::<Vec<_>>() {
+        done += worker.await??;
+    }
+    Ok(done / SECONDS)
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    #[allow(clippy::disallowed_methods, reason = "a benchmark is told where Redis is")]
+    let url = std::env::var("REDIS_URL")?;
+    let store = Store::redis(&url)?;
+    let mut bare = redis::Client::open(url.as_str())?.get_multiplexed_async_connection().await?;
+    let () = redis::cmd("FLUSHALL").query_async::<String>(&mut bare).await.map(|_| ())?;
+
+    let mut times = Vec::with_capacity(ROUNDS);
+    for _ in 0..ROUNDS {
+        let began = Instant::now();
+        let () = redis::cmd("PING").query_async::<String>(&mut bare).await.map(|_| ())?;
+        times.push(began.elapsed());
+    }
+    say("PING", &mut times)?;
+
+    let mut halves = Vec::new();
+    for uses in [1, 10_000, 10_000_000] {
+        let name = format!("full-{uses}");
+        let limits = person(&store, &name, uses).await?;
+        times.clear();
+        for n in 0..ROUNDS {
+            times.push(call(&limits, &name, &n.to_string()).await?);
+        }
+        halves.push(say(&format!("admit, {uses} past uses"), &mut times)?);
+    }
+    for (number, uses) in [(1_u64, 100), (20_000, 100_000_000)] {
+        // Every bucket of both rings filled anew, as numbers of so many digits.
+        let name = format!("heavy-{number}");
+        let limits = person(&store, &name, 47 * uses / 100).await?;
+        limits.peek(&name).await?;
+        let key = format!("meter:{{bench:{name}}}");
+        let bytes: u64 =
+            redis::cmd("MEMORY").arg("USAGE").arg(&key).arg("SAMPLES").arg(0).query_async(&mut bare).await?;
+        tell(&format!("a person with every bucket full ({uses} each)"), &format!("{bytes} bytes"))?;
+    }
+
+    let began = Instant::now();
+    populate(&url).await?;
+    tell(&format!("{PEOPLE} people made"), &format!("in {:.0?}", began.elapsed()))?;
+    let limits = Limits::without_history(&store, "bench", &WINDOWS);
+    for people in [1_000, PEOPLE] {
+        times.clear();
+        for n in 0..ROUNDS {
+            times.push(call(&limits, &nth(n as u64, people), &format!("{people}-{n}")).await?);
+        }
+        halves.push(say(&format!("admit, among {people} people"), &mut times)?);
+    }
+    let (first, last) = (halves.iter().min(), halves.iter().max());
+    if let (Some(first), Some(last)) = (first, last) {
+        tell("slowest p50 over fastest", &format!("{:.2}", last.as_secs_f64() / first.as_secs_f64()))?;
+    }
+
+    let ours = rate(&url, false).await?;
+    tell(&format!("admissions, {CONNECTIONS} connections"), &format!("{ours}/s"))?;
+    let both = rate(&url, true).await?;
+    tell(&format!("calls admitted and settled, {CONNECTIONS} connections"), &format!("{both}/s"))?;
+    let peer = Command::new("node")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/limits/peer.mjs"))
+        .args([&url, &CONNECTIONS.to_string(), &SECONDS.to_string(), &PEOPLE.to_string()])
+        .output()?;
+    anyhow::ensure!(peer.status.success(), "{}", String::from_utf8_lossy(&peer.stderr));
+    let theirs: u64 = String::from_utf8(peer.stdout)?.trim().parse()?;
+    tell("two @upstash/ratelimit windows, same Redis", &format!("{theirs}/s"))?;
+    tell("admissions over theirs", &format!("{:.2}", ours as f64 / theirs as f64))?;
+    Ok(())
+}

@@ -1,0 +1,207 @@
+//! Redis servers of a test's own, a cluster of three, and a wire that can go bad.
+
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    reason = "a test that can't go on fails; each test binary takes what it needs"
+)]
+
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+fn free_port() -> u16 {
+    loop {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // A cluster's nodes talk to each other ten thousand ports higher.
+        if port < 55_000 {
+            return port;
+        }
+    }
+}
+
+/// A Redis of the test's own, which ends with the test, however that ends: it goes when nobody holds its shell's input any more.
+pub struct Server {
+    shell: Child,
+    pid: u32,
+    pub port: u16,
+}
+
+impl Server {
+    pub fn fresh() -> Self {
+        Self::start(free_port(), &[])
+    }
+
+    pub fn start(port: u16, more: &[&str]) -> Self {
+        let mut shell = Command::new("sh")
+            .args(["-c", r#"redis-server "$@" >/dev/null & echo $!; cat; kill -9 $!"#, "redis-server"])
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(more)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut pid = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(shell.stdout.take().unwrap()), &mut pid).unwrap();
+        let server = Self { shell, pid: pid.trim().parse().unwrap(), port };
+        server.until(&["PING"], |answer| answer.is_ok());
+        server
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.pid.to_string()]).status().unwrap().success());
+    }
+
+    pub fn ask(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {
+        let mut connection = redis::Client::open(self.url())?.get_connection()?;
+        let mut command = redis::cmd(words[0]);
+        for word in &words[1..] {
+            command.arg(*word);
+        }
+        command.query(&mut connection)
+    }
+
+    /// Asks until the answer is as wanted.
+    pub fn until(&self, words: &[&str], wanted: impl Fn(redis::RedisResult<redis::Value>) -> bool) {
+        let began = Instant::now();
+        while !wanted(self.ask(words)) {
+            assert!(began.elapsed() < Duration::from_secs(30), "{words:?} is never answered as it should be");
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.shell.stdin.take());
+        let _ = self.shell.wait();
+    }
+}
+
+/// The address of a real cluster of three nodes, started once for all tests of this process.
+pub fn cluster() -> &'static str {
+    static CLUSTER: OnceLock<(Vec<Server>, String)> = OnceLock::new();
+    let (_, url) = CLUSTER.get_or_init(|| {
+        let nodes: Vec<Server> = (0..3)
+            .map(|_| {
+                let port = free_port();
+                let file = std::env::temp_dir().join(format!("quotient-nodes-{}-{port}.conf", std::process::id()));
+                let node =
+                    Server::start(port, &["--cluster-enabled", "yes", "--cluster-config-file", file.to_str().unwrap()]);
+                // Held open by the server; nobody needs its name.
+                std::fs::remove_file(file).unwrap();
+                node
+            })
+            .collect();
+        let addresses = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port));
+        let made =
+            Command::new("redis-cli").args(["--cluster", "create"]).args(addresses).arg("--cluster-yes").output();
+        let made = made.unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
+        for node in &nodes {
+            let is_ok = |answer: redis::RedisResult<redis::Value>| {
+                answer
+                    .ok()
+                    .and_then(|info| redis::from_redis_value::<String>(info).ok())
+                    .is_some_and(|info| info.contains("cluster_state:ok"))
+            };
+            node.until(&["CLUSTER", "INFO"], is_ok);
+        }
+        let url = nodes.iter().map(Server::url).collect::<Vec<_>>().join(",");
+        (nodes, url)
+    });
+    url
+}
+
+/// What a wire does with what is on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Carries,
+    /// Takes everything and passes nothing on, and never says so: half-open. New connections are carried.
+    Swallows,
+    /// Passes the question on, and resets the connection before the answer.
+    ResetsAnswers,
+}
+
+/// A wire between a client and a server, which goes bad on demand.
+pub struct Wire {
+    port: u16,
+    mode: watch::Sender<(Mode, u64)>,
+    to: watch::Sender<u16>,
+    pub opened: Arc<std::sync::atomic::AtomicUsize>,
+}
+
+impl Wire {
+    pub async fn to(port: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (mode, modes) = watch::channel((Mode::Carries, 0));
+        let (to, target) = watch::channel(port);
+        let wire = Self { port: listener.local_addr().unwrap().port(), mode, to, opened: Arc::default() };
+        let opened = Arc::clone(&wire.opened);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                opened.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                let (port, mode) = (*target.borrow(), modes.clone());
+                tokio::spawn(carry(client, port, mode));
+            }
+        });
+        wire
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// For the connections there are; those to come are carried, except where answers are reset.
+    pub fn goes(&self, mode: Mode) {
+        self.mode.send_modify(|(now, at)| (*now, *at) = (mode, *at + 1));
+    }
+
+    /// Where new connections lead.
+    pub fn leads_to(&self, port: u16) {
+        self.to.send_replace(port);
+    }
+}
+
+async fn carry(client: TcpStream, port: u16, modes: watch::Receiver<(Mode, u64)>) {
+    let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
+    let born = modes.borrow().1;
+    let swallows = || {
+        let (mode, at) = *modes.borrow();
+        mode == Mode::Swallows && at > born
+    };
+    let (from_client, mut to_client) = client.into_split();
+    let (from_server, mut to_server) = server.into_split();
+    let mut buffer = vec![0; 65_536];
+    loop {
+        tokio::select! {
+            ready = from_client.readable() => {
+                if ready.is_err() { return }
+                match from_client.try_read(&mut buffer) {
+                    Ok(0) => return,
+                    Ok(n) if !swallows() => if to_server.write_all(&buffer[..n]).await.is_err() { return },
+                    _ => {}
+                }
+            }
+            ready = from_server.readable() => {
+                if ready.is_err() { return }
+                match from_server.try_read(&mut buffer) {
+                    Ok(0) => return,
+                    // Answers to how a connection is set up pass; what follows is a script's.
+                    Ok(_) if modes.borrow().0 == Mode::ResetsAnswers => {
+                        return from_client.reunite(to_client).unwrap().set_zero_linger().unwrap();
+                    }
+                    Ok(n) if !swallows() => if to_client.write_all(&buffer[..n]).await.is_err() { return },
+                    _ => {}
+                }
+            }
+        }
+    }
+}
