@@ -3,7 +3,7 @@
 use anyhow::{Context as _, bail, ensure};
 use domain::Picos;
 use secrecy::SecretString;
-use std::{net::SocketAddr, path::PathBuf, str::FromStr};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 /// Everything that can be set from outside.
 #[derive(Clone, Debug)]
@@ -42,6 +42,11 @@ pub struct Config {
     pub billing_grace_days: u16,
     /// Where mail is handed over; none is the development outbox.
     pub smtp_url: Option<SecretString>,
+    /// How long vendors may take.
+    pub patience: providers::Patience,
+    /// Where this process dies, in tests of what a crash leaves behind.
+    #[cfg(debug_assertions)]
+    pub dies_at: Option<String>,
     /// Who mail is from.
     pub mail_from: String,
     /// What the whole house may spend in any day; none is any amount.
@@ -99,6 +104,14 @@ impl Config {
                 .map(|value| SocketAddr::from_str(&value).with_context(|| format!("{name} is host:port")))
                 .transpose()
         };
+        let usual = providers::Patience::default();
+        let millis = |name: &str, usual: Duration| match text(name) {
+            None => Ok(usual),
+            Some(value) => {
+                let ms = value.parse().ok().filter(|ms| *ms > 0);
+                ms.map(Duration::from_millis).with_context(|| format!("{name} is a number of milliseconds, like 5000"))
+            }
+        };
         let flag = |name: &str| match text(name).as_deref() {
             None | Some("false" | "0") => Ok(false),
             Some("true" | "1") => Ok(true),
@@ -127,6 +140,13 @@ impl Config {
             smtp_url: secret("SMTP_URL")?.map(SecretString::from),
             mail_from: text("MAIL_FROM")
                 .unwrap_or_else(|| format!("{} <{}>", domain::brand::NAME, domain::brand::SUPPORT_EMAIL)),
+            patience: providers::Patience {
+                connect: millis("VENDOR_CONNECT_TIMEOUT_MS", usual.connect)?,
+                first_byte: millis("VENDOR_FIRST_BYTE_TIMEOUT_MS", usual.first_byte)?,
+                idle: millis("VENDOR_IDLE_TIMEOUT_MS", usual.idle)?,
+            },
+            #[cfg(debug_assertions)]
+            dies_at: text("QUOTIENT_DIES_AT"),
             daily_spend: text("GLOBAL_DAILY_SPEND_USD")
                 .map(|usd| {
                     let amount = usd.parse().ok().and_then(Picos::from_usd).filter(|amount| *amount >= Picos::ZERO);

@@ -5,7 +5,7 @@ use crate::vendor::Vendors;
 use crate::{Config, error};
 use app::api::billing::Payments;
 use app::api::context::Sources;
-use domain::{Problem, ProblemKind, UserId};
+use domain::{Problem, ProblemKind, TurnId, UserId};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use relay::Relay;
 use std::collections::HashMap;
@@ -33,6 +33,8 @@ pub struct House {
     /// Running turns end now.
     pub(crate) cut: CancellationToken,
     refusals: Arc<Mutex<HashMap<(UserId, ProblemKind), i64>>>,
+    /// Turns whose meters were told, and whose rows weren't yet.
+    settled: Arc<Mutex<Vec<TurnId>>>,
 }
 
 impl House {
@@ -51,6 +53,7 @@ impl House {
             draining: CancellationToken::new(),
             cut: CancellationToken::new(),
             refusals: Arc::default(),
+            settled: Arc::default(),
             config: Arc::new(config),
             meters,
             db,
@@ -96,6 +99,19 @@ impl House {
     pub(crate) fn count_refusal(&self, user: UserId, kind: ProblemKind) {
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         *refusals.entry((user, kind)).or_default() += 1;
+    }
+
+    /// Notes that the meters know what a turn used. Written down with others of the same second; settling again does nothing.
+    pub(crate) fn note_settled(&self, turn: TurnId) {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner).push(turn);
+    }
+
+    /// Writes down which turns are settled; what can't be written now is kept for the next time.
+    pub(crate) async fn flush_settled(&self) {
+        let turns = std::mem::take(&mut *self.settled.lock().unwrap_or_else(PoisonError::into_inner));
+        if !turns.is_empty() && store::turn::settled(&self.db, &turns, Self::now()).await.is_err() {
+            self.settled.lock().unwrap_or_else(PoisonError::into_inner).extend(turns);
+        }
     }
 
     /// Writes counted refusals to their hour; what can't be written now is kept for the next time.

@@ -7,9 +7,11 @@ mod admin;
 mod auth;
 mod billing;
 mod chat;
+mod circuit;
 pub mod cli;
 mod config;
 mod error;
+mod fault;
 mod house;
 mod jobs;
 mod mail;
@@ -51,6 +53,10 @@ pub struct Server {
 /// When Postgres doesn't answer or a migration fails. Redis may come later.
 pub async fn build(config: Config) -> anyhow::Result<Server> {
     telemetry::tls();
+    #[cfg(debug_assertions)]
+    if let Some(point) = config.dies_at.clone() {
+        let _ = fault::DIES_AT.set(point);
+    }
     // Pages are drawn on tokio; a second call changes nothing.
     let _ = any_spawner::Executor::init_tokio();
     let db = store::connect(&config.database_url, 20).await.context("Postgres doesn't answer at DATABASE_URL")?;
@@ -83,12 +89,6 @@ impl Server {
         tracing::info!(address = %listener.local_addr()?, public_url = house.config.public_url, "serving");
         let mut background = tasks::spawn(&house);
         let metrics = house.config.metrics_addr.map(|addr| tokio::spawn(routes::serve_metrics(addr)));
-        let draining = house.draining.clone();
-        let begin_drain = async move {
-            shutdown.await;
-            tracing::info!("draining");
-            draining.cancel();
-        };
         let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
             let _ = stream.set_nodelay(true);
         });
@@ -98,20 +98,25 @@ impl Server {
         let done = drained.clone().drop_guard();
         tokio::spawn(async move {
             let _done = done;
-            told.cancelled().await;
+            shutdown.await;
+            tracing::info!("draining");
+            told.cancel();
+            fault::point("draining");
             turns.close();
             if tokio::time::timeout(DRAIN, turns.wait()).await.is_err() {
                 cut.cancel();
                 turns.wait().await;
             }
         });
+        // Until every turn has ended we answer, and say at `/readyz` that nothing new should come here.
+        let closing = drained.clone().cancelled_owned();
         // A reader of another server's turn keeps nobody here.
         let last_words = async {
             drained.cancelled().await;
             tokio::time::sleep(LAST_WORDS).await;
         };
         tokio::select! {
-            served = axum::serve(listener, service).with_graceful_shutdown(begin_drain) => served?,
+            served = axum::serve(listener, service).with_graceful_shutdown(closing) => served?,
             () = last_words => {}
         }
         // Turns that nobody is watching run on as well; what begins in this very moment ends with us.
@@ -122,6 +127,7 @@ impl Server {
         if let Some(metrics) = metrics {
             metrics.abort();
         }
+        house.flush_settled().await;
         house.flush_refusals().await;
         Ok(())
     }

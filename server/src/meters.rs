@@ -1,8 +1,9 @@
-//! Every meter of the house: people's, the house's own money, and the doors that anybody may knock at.
+//! Every meter of the house: people's, the purses (the whole house's and each model's own), and the doors that anybody may knock at.
 
 use crate::{Config, House};
 use app::api::context::PERSON;
-use domain::{Picos, Plan, Tokens, TurnId, Viewer};
+use domain::{ModelName, Picos, Plan, Tokens, TurnId, Viewer};
+use futures::future::join_all;
 use limits::{
     Admission, Allowance, Denial, End, History, Limits, Need, PastCall, Permit, Picture, Store, Unavailable, Window,
 };
@@ -14,7 +15,7 @@ use time::OffsetDateTime;
 const DAY_MS: u64 = 86_400_000;
 const QUARTER_MS: u64 = 900_000;
 
-/// What the whole house spends in any day, in whole nano-dollars, rounded up.
+/// What a purse spends in any day, in whole nano-dollars, rounded up.
 const SPEND: [Window; 1] = [Window::amount("spend", DAY_MS, 96)];
 /// Knocks at a door in any quarter of an hour.
 const KNOCKS: [Window; 1] = [Window::calls("knocks", QUARTER_MS, 60)];
@@ -24,33 +25,43 @@ const KNOCKS: [Window; 1] = [Window::calls("knocks", QUARTER_MS, 60)];
 pub(crate) struct Meters {
     store: Store,
     pub people: Limits,
-    spend: Option<Spend>,
+    house: Limits,
+    models: Limits,
     doors: Limits,
-}
-
-/// The house's own meter.
-#[derive(Clone)]
-struct Spend {
-    limits: Limits,
     /// Names this house among those that share a Redis.
-    subject: String,
-    /// In nano-dollars.
-    cap: u64,
+    name: String,
 }
 
-/// Leave to make one call: the person's, and the house's where it has a cap.
+/// What may be spent in any day, where there is a cap; an argument of each turn, so that a new one counts with the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Caps {
+    /// By everybody together.
+    pub house: Option<Picos>,
+    /// On this model, by everybody together.
+    pub model: Option<(ModelName, Picos)>,
+}
+
+/// Whose money it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purse {
+    House,
+    Model,
+}
+
+/// Leave to make one call: the person's, and each purse's that has a cap.
 #[must_use = "an admitted call is settled or released"]
 pub(crate) struct Leave {
     pub permit: Permit,
-    spend: Option<Permit>,
+    spend: Vec<(Purse, Permit)>,
 }
 
 /// The answer to a turn that asks for leave.
 pub(crate) enum Verdict {
     Granted(Leave),
     Denied(Denial),
-    /// The house has spent its day.
+    /// A purse has spent its day.
     SpendCap {
+        purse: Purse,
         retry_after_ms: u64,
     },
     TooLarge {
@@ -67,101 +78,133 @@ impl Meters {
             Some(url) => Store::redis(url)?,
             None => Store::memory(),
         };
-        let spend = config.daily_spend.map(|cap| Spend {
-            limits: Limits::new(&store, "house", &SPEND, spent(db.clone())),
-            subject: hex::encode(&Sha256::digest(config.secret_key)[..12]),
-            cap: nanos(cap),
-        });
+        let name = hex::encode(&Sha256::digest(config.secret_key)[..12]);
+        let model_of = |name: &str| name.split_once('/').map(|(_, model)| ModelName(model.to_owned()));
         Ok(Self {
             people: Limits::new(&store, "person", &PERSON, used(db.clone())),
+            house: Limits::new(&store, "house", &SPEND, spent(db.clone(), |_| None)),
+            models: Limits::new(&store, "model", &SPEND, spent(db.clone(), model_of)),
             doors: Limits::without_history(&store, "door", &KNOCKS),
-            spend,
+            name,
             store,
         })
     }
 
-    /// Asks the person's meters and the house's at once; where one refuses, the other has it back before this answers.
+    /// The purses that have a cap: whose, their meters, the subject and the cap in nano-dollars.
+    fn purses(&self, caps: &Caps) -> Vec<(Purse, &Limits, String, u64)> {
+        let house = caps.house.map(|cap| (Purse::House, &self.house, self.name.clone(), nanos(cap)));
+        let model = caps
+            .model
+            .as_ref()
+            .map(|(model, cap)| (Purse::Model, &self.models, format!("{}/{model}", self.name), nanos(*cap)));
+        house.into_iter().chain(model).collect()
+    }
+
+    fn purse(&self, purse: Purse) -> &Limits {
+        match purse {
+            Purse::House => &self.house,
+            Purse::Model => &self.models,
+        }
+    }
+
+    /// Asks the person's meters and the purses at once; where one refuses, the others have it back before this answers.
     pub(crate) async fn admit(
         &self,
         viewer: &Viewer,
         turn: TurnId,
         need: Need,
         worst: Picos,
+        caps: &Caps,
     ) -> Result<Verdict, Unavailable> {
         let turn = turn.to_string();
         let limits = limits_of(&viewer.plan);
         let allowance = Allowance { limits: &limits, in_flight: Some(viewer.plan.in_flight) };
         let person = self.people.admit(&viewer.subject, &turn, allowance, need);
-        let Some(house) = &self.spend else {
+        let purses = self.purses(caps);
+        if purses.is_empty() {
             return Ok(match person.await? {
-                Admission::Granted(permit) => Verdict::Granted(Leave { permit, spend: None }),
+                Admission::Granted(permit) => Verdict::Granted(Leave { permit, spend: Vec::new() }),
                 refused => refusal(refused),
             });
-        };
-        let (spend, cap, mine) = (&house.limits, [house.cap], house_call(&viewer.subject, &turn));
-        let allowance = Allowance { limits: &cap, in_flight: None };
-        let money = async {
-            let mut tried = 0;
-            loop {
-                match spend.admit(&house.subject, &mine, allowance, Need::exactly(nanos(worst))).await {
-                    // A copy of this turn has just let go of the person's meters, and lets go of this one next.
-                    Ok(Admission::Running) if tried < 5 => {
-                        tried += 1;
-                        tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let mine = house_call(&viewer.subject, &turn);
+        let money = purses.iter().map(|(_, spend, subject, cap)| {
+            let (cap, mine) = ([*cap], &mine);
+            async move {
+                let mut tried = 0;
+                loop {
+                    let allowance = Allowance { limits: &cap, in_flight: None };
+                    match spend.admit(subject, mine, allowance, Need::exactly(nanos(worst))).await {
+                        // A copy of this turn has just let go of the person's meters, and lets go of this one next.
+                        Ok(Admission::Running) if tried < 5 => {
+                            tried += 1;
+                            tokio::time::sleep(Duration::from_millis(20)).await;
+                        }
+                        answer => break answer,
                     }
-                    answer => break answer,
                 }
             }
-        };
-        match tokio::join!(person, money) {
-            (Ok(Admission::Granted(permit)), Ok(Admission::Granted(spend))) => {
-                Ok(Verdict::Granted(Leave { permit, spend: Some(spend) }))
+        });
+        let (person, money) = tokio::join!(person, join_all(money));
+        let (mut spend, mut refused) = (Vec::new(), None);
+        for ((purse, ..), answer) in purses.iter().zip(money) {
+            match answer {
+                Ok(Admission::Granted(permit)) => spend.push((*purse, permit)),
+                Ok(answer) => refused = refused.or(Some(Ok((*purse, answer)))),
+                Err(error) => refused = Some(Err(error)),
             }
-            (Ok(Admission::Granted(permit)), refused) => {
+        }
+        match (person, refused) {
+            (Ok(Admission::Granted(permit)), None) => Ok(Verdict::Granted(Leave { permit, spend })),
+            (person, refused) => {
                 // What can't be given back lapses; it changes no verdict.
-                let _ = self.people.release(permit).await;
-                Ok(match refused? {
-                    Admission::Running => Verdict::Running,
-                    Admission::Denied(denial) => Verdict::SpendCap { retry_after_ms: denial.retry_after_ms },
-                    _ => Verdict::SpendCap { retry_after_ms: QUARTER_MS },
-                })
-            }
-            (refused, money) => {
-                if let Ok(Admission::Granted(permit)) = money {
-                    let _ = spend.release(permit).await;
+                for (purse, permit) in spend {
+                    let _ = self.purse(purse).release(permit).await;
                 }
-                refused.map(refusal)
+                match person? {
+                    Admission::Granted(permit) => drop(self.people.release(permit).await),
+                    refused => return Ok(refusal(refused)),
+                }
+                Ok(match refused.transpose()? {
+                    Some((purse, Admission::Denied(Denial { retry_after_ms, .. }))) => {
+                        Verdict::SpendCap { purse, retry_after_ms }
+                    }
+                    Some((purse, Admission::TooLarge { .. })) => {
+                        Verdict::SpendCap { purse, retry_after_ms: QUARTER_MS }
+                    }
+                    _ => Verdict::Running,
+                })
             }
         }
     }
 
     /// Says that the call is written down. False where a hold had lapsed.
     pub(crate) async fn confirm(&self, leave: &Leave) -> Result<bool, Unavailable> {
-        let house = match (&self.spend, &leave.spend) {
-            (Some(house), Some(permit)) => house.limits.confirm(permit).await?,
-            _ => true,
-        };
-        Ok(self.people.confirm(&leave.permit).await? && house)
+        let mut stands = self.people.confirm(&leave.permit).await?;
+        for (purse, permit) in &leave.spend {
+            stands &= self.purse(*purse).confirm(permit).await?;
+        }
+        Ok(stands)
     }
 
     /// Counts what the call used and cost. One meter's trouble is no reason to leave the other untold.
     pub(crate) async fn settle(&self, leave: Leave, used: Tokens, cost: Picos) -> Result<Picture, Unavailable> {
-        let house = match (&self.spend, leave.spend) {
-            (Some(house), Some(permit)) => house.limits.settle(permit, nanos(cost)).await.map(drop),
-            _ => Ok(()),
-        };
+        let mut purses = Ok(());
+        for (purse, permit) in leave.spend {
+            purses = purses.and(self.purse(purse).settle(permit, nanos(cost)).await.map(drop));
+        }
         let picture = self.people.settle(leave.permit, used.0).await?;
-        house.map(|()| picture)
+        purses.map(|()| picture)
     }
 
     /// Gives everything back, as far as it can.
     pub(crate) async fn release(&self, leave: Leave) -> Result<(), Unavailable> {
-        let house = match (&self.spend, leave.spend) {
-            (Some(house), Some(permit)) => house.limits.release(permit).await.map(drop),
-            _ => Ok(()),
-        };
+        let mut purses = Ok(());
+        for (purse, permit) in leave.spend {
+            purses = purses.and(self.purse(purse).release(permit).await.map(drop));
+        }
         self.people.release(leave.permit).await?;
-        house
+        purses
     }
 
     /// Settles the holds of a turn whose process is gone, or whose meters weren't told: where one still stands.
@@ -171,12 +214,31 @@ impl Meters {
         turn: TurnId,
         at: OffsetDateTime,
         (used, cost): (Tokens, Picos),
+        caps: &Caps,
     ) -> Result<(), Unavailable> {
         let (turn, at_ms) = (turn.to_string(), millis(at));
-        if let Some(house) = &self.spend {
-            house.limits.end(&house.subject, &house_call(subject, &turn), at_ms, End::Settle(nanos(cost))).await?;
+        for (_, spend, name, _) in self.purses(caps) {
+            spend.end(&name, &house_call(subject, &turn), at_ms, End::Settle(nanos(cost))).await?;
         }
         self.people.end(subject, &turn, at_ms, End::Settle(used.0)).await.map(drop)
+    }
+
+    /// Builds the meters of a turn from the ledger where they were lost: it has the turn by now.
+    pub(crate) async fn rebuild(&self, subject: &str, leave: &Leave) -> Result<(), Unavailable> {
+        self.people.peek(subject).await?;
+        for (purse, permit) in &leave.spend {
+            self.purse(*purse).forget(permit.subject()).await?;
+        }
+        Ok(())
+    }
+
+    /// Rebuilds the purses from the ledger with the next turn: after a cap was set, since without one nothing is counted, and now and
+    /// then, so that no fault of theirs lasts.
+    pub(crate) async fn forget_purses(&self, caps: &Caps) -> Result<(), Unavailable> {
+        for (_, spend, name, _) in self.purses(caps) {
+            spend.forget(&name).await?;
+        }
+        Ok(())
     }
 
     /// Counts a knock at a door, by whoever it is. When to come back, where it were too many.
@@ -241,14 +303,16 @@ fn used(db: store::Db) -> History {
     })
 }
 
-/// What the house's meter is rebuilt from: the ledger by quarters of an hour, the last hour turn by turn.
-fn spent(db: store::Db) -> History {
-    Arc::new(move |_| {
+/// What a purse is rebuilt from: the ledger by quarters of an hour, the last hour turn by turn; `model_of` finds the model in the
+/// purse's name, none is everybody's.
+fn spent(db: store::Db, model_of: fn(&str) -> Option<ModelName>) -> History {
+    Arc::new(move |name| {
         let db = db.clone();
         Box::pin(async move {
             let now = House::now();
             let since = now - time::Duration::hours(25);
-            let past = store::usage::spent(&db, since, now - time::Duration::hours(1)).await;
+            let model = model_of(&name);
+            let past = store::usage::spent(&db, model.as_ref(), since, now - time::Duration::hours(1)).await;
             let call = |past: store::usage::Spent| PastCall {
                 call: past.call,
                 at_ms: millis(past.at),

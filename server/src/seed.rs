@@ -126,10 +126,12 @@ async fn turn(
             subject,
             conversation_id,
             new_title: Some(question),
+            retry_of: None,
             text: question,
             request_hash: b"seed",
             model: &model,
             price_id,
+            counted: usage.prompt(),
             estimated: usage.prompt(),
             reserved: usage.counted(),
             now: at,
@@ -139,7 +141,7 @@ async fn turn(
     let Asked::New(call) = asked else { return Ok(false) };
     let end = Record {
         turn_id,
-        conversation_id,
+        conversation_id: Some(conversation_id),
         call,
         model: &model,
         text: "This answer was made up by the demo company's seed.",
@@ -152,6 +154,6 @@ async fn turn(
         now: at + time::Duration::seconds(9),
     };
     ensure!(store::turn::record(db, &end).await?, "a seeded turn was recorded twice");
-    store::turn::settled(db, turn_id, end.now).await?;
+    store::turn::settled(db, &[turn_id], end.now).await?;
     Ok(true)
 }

@@ -2,10 +2,12 @@
 
 use crate::House;
 use crate::billing::reconcile;
+use crate::chat::turn::caps;
 use crate::error::internal;
+use crate::meters::Caps;
 use domain::{Outcome, Picos, Problem, Tokens, TurnEvent, TurnId, Usage, UsageSource};
 use std::time::Duration;
-use store::turn::{Dead, Record};
+use store::turn::{Dead, Prepared, Record};
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
@@ -13,6 +15,7 @@ use tokio::task::JoinSet;
 pub(crate) fn spawn(house: &House) -> JoinSet<()> {
     let mut set = JoinSet::new();
     every(&mut set, house, Duration::from_secs(15), reap);
+    every(&mut set, house, Duration::from_secs(1), |house| async move { house.flush_settled().await });
     every(&mut set, house, Duration::from_secs(5), |house| async move { house.flush_refusals().await });
     every(&mut set, house, Duration::from_secs(3_600), |house| async move {
         if let Err(error) = store::session::sweep(&house.db, House::now()).await {
@@ -23,6 +26,12 @@ pub(crate) fn spawn(house: &House) -> JoinSet<()> {
         }
         if let Err(error) = store::usage::cover(&house.db, House::now()).await {
             internal(&error);
+        }
+        if let Err(error) = store::model::learn(&house.db, House::now() - time::Duration::days(30)).await {
+            internal(&error);
+        }
+        if let Err(error) = renew_purses(&house).await {
+            internal(&format!("{error:#}"));
         }
     });
     every(&mut set, house, Duration::from_secs(600), |house| async move {
@@ -47,6 +56,16 @@ pub(crate) fn spawn(house: &House) -> JoinSet<()> {
         }
     });
     set
+}
+
+/// Has the purses built from the ledger again: they are never quiet enough to be compared with it. Also at the start, since a cap
+/// that the environment has now may not have been there before.
+async fn renew_purses(house: &House) -> anyhow::Result<()> {
+    let prepared = store::turn::prepare(&house.db, uuid::Uuid::nil().into(), House::now()).await?;
+    for offer in &prepared.offers {
+        house.meters.forget_purses(&caps(house, &prepared, &offer.model.name)).await?;
+    }
+    Ok(())
 }
 
 /// Compares the meters of whoever is quiet with the ledger; what differs twice is shown to the owner and rebuilt.
@@ -106,15 +125,21 @@ where
 /// Ends turns whose process has given no sign: with what their log shows was streamed, and never as complete.
 pub(crate) async fn reap(house: House) {
     let ended = async {
-        for turn in store::turn::dead(&house.db, House::now()).await? {
-            if let Err(error) = bury(&house, &turn).await {
+        let (dead, unsettled) =
+            (store::turn::dead(&house.db, House::now()).await?, store::turn::unsettled(&house.db, House::now()).await?);
+        if dead.is_empty() && unsettled.is_empty() {
+            return Ok(());
+        }
+        let prepared = store::turn::prepare(&house.db, uuid::Uuid::nil().into(), House::now()).await?;
+        for turn in dead {
+            if let Err(error) = bury(&house, &prepared, &turn).await {
                 internal(&error);
             }
         }
         // Recorded, and then Redis or the process went away before the meters were told.
-        for turn in store::turn::unsettled(&house.db, House::now()).await? {
-            let spent = (turn.used, turn.cost);
-            if let Err(error) = settle(&house, turn.turn_id, &turn.subject, turn.at, spent).await {
+        for turn in unsettled {
+            let (spent, caps) = ((turn.used, turn.cost), caps(&house, &prepared, &turn.model));
+            if let Err(error) = settle(&house, turn.turn_id, &turn.subject, turn.at, spent, &caps).await {
                 internal(&format!("{error:#}"));
             }
         }
@@ -125,7 +150,7 @@ pub(crate) async fn reap(house: House) {
     }
 }
 
-async fn bury(house: &House, turn: &Dead) -> anyhow::Result<()> {
+async fn bury(house: &House, prepared: &Prepared, turn: &Dead) -> anyhow::Result<()> {
     // Without its log nobody knows what was streamed: then it waits for the next round.
     let streamed = streamed(house, turn).await?;
     let count = |text: &str| providers::estimate::answer(turn.vendor, text);
@@ -139,7 +164,7 @@ async fn bury(house: &House, turn: &Dead) -> anyhow::Result<()> {
         &Record {
             turn_id: turn.turn_id,
             // A conversation that is gone takes no message.
-            conversation_id: turn.conversation_id.unwrap_or_else(|| uuid::Uuid::nil().into()),
+            conversation_id: turn.conversation_id,
             call: turn.call,
             model: &turn.model,
             text: &streamed.text,
@@ -158,7 +183,8 @@ async fn bury(house: &House, turn: &Dead) -> anyhow::Result<()> {
         metrics::counter!("quotient_turns_total", "outcome" => "lost").increment(1);
         house.relay.end(turn.turn_id, &TurnEvent::Failed { problem: Problem::model_failed() }).await?;
         let spent = (usage.counted(), cost);
-        settle(house, turn.turn_id, &turn.subject, turn.call.created_at, spent).await?;
+        let caps = caps(house, prepared, &turn.model);
+        settle(house, turn.turn_id, &turn.subject, turn.call.created_at, spent, &caps).await?;
     }
     Ok(())
 }
@@ -170,9 +196,10 @@ async fn settle(
     subject: &str,
     at: OffsetDateTime,
     spent: (Tokens, Picos),
+    caps: &Caps,
 ) -> anyhow::Result<()> {
-    house.meters.settle_by_id(subject, turn, at, spent).await?;
-    Ok(store::turn::settled(&house.db, turn, House::now()).await?)
+    house.meters.settle_by_id(subject, turn, at, spent, caps).await?;
+    Ok(store::turn::settled(&house.db, &[turn], House::now()).await?)
 }
 
 #[derive(Default)]

@@ -1,33 +1,108 @@
 //! The one caller of `providers`: whatever opens a stream here has been admitted, by type.
 
 use crate::Config;
+use crate::circuit::Circuit;
 use domain::{Model, Problem, PromptMessage, Tokens, Vendor};
 use limits::Permit;
-use providers::{Anthropic, Ask, Chunks, Demo, OpenAi, VendorError};
+use providers::{Anthropic, Ask, Chunks, Demo, OpenAi, Patience, VendorError};
 use secrecy::SecretString;
+use std::time::{Duration, Instant};
 use std::{collections::HashMap, sync::Arc, sync::Mutex, sync::PoisonError};
+
+/// How often a vendor that is busy or can't be reached is asked again.
+const RETRIES: u32 = 2;
+/// Before the first time; doubles.
+const PAUSE: Duration = Duration::from_millis(250);
+/// A vendor that wants to be left alone for longer is: the person is told when to come back instead.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A server that answers, and how it has been doing.
+struct Server<V> {
+    vendor: V,
+    circuit: Circuit,
+}
 
 /// The vendors that have a key, and the servers that models name for themselves.
 pub struct Vendors {
-    anthropic: Option<Anthropic>,
-    openai: Option<OpenAi>,
+    anthropic: Option<Server<Anthropic>>,
+    openai: Option<Server<OpenAi>>,
     openai_base_url: Option<String>,
     openai_key: Option<SecretString>,
+    patience: Patience,
     /// Servers that rows of `model` name, made when first asked.
-    named: Mutex<HashMap<String, Arc<OpenAi>>>,
+    named: Mutex<HashMap<String, Arc<Server<OpenAi>>>>,
+}
+
+/// Why a call was not begun.
+#[derive(Debug)]
+pub enum NotOpened {
+    /// The vendor failed too often a moment ago.
+    Circuit {
+        /// When it is tried again.
+        retry_after_ms: u64,
+    },
+    /// The vendor.
+    Vendor(VendorError),
+}
+
+impl<V: providers::Vendor> Server<V> {
+    fn new(vendor: V) -> Self {
+        Self { vendor, circuit: Circuit::default() }
+    }
+
+    /// Asks, and again where that may help and nothing was accepted.
+    async fn open(&self, ask: &Ask<'_>) -> Result<Chunks, NotOpened> {
+        let mut tried = 0;
+        loop {
+            let pass = self.circuit.enter(Instant::now()).map_err(|left| NotOpened::Circuit {
+                retry_after_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+            })?;
+            let error = match self.vendor.open(ask).await {
+                Ok(chunks) => {
+                    pass.worked();
+                    return Ok(chunks);
+                }
+                Err(error) => error,
+            };
+            if error.is_outage() {
+                pass.failed(Instant::now());
+            } else {
+                pass.worked();
+            }
+            let Some(pause) = pause(&error, tried) else { return Err(NotOpened::Vendor(error)) };
+            tried += 1;
+            metrics::counter!("quotient_vendor_retries_total").increment(1);
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+/// How long to wait before asking again, if at all: twice as long each time, with chance in it, so that many don't come back at once.
+fn pause(error: &VendorError, tried: u32) -> Option<Duration> {
+    let own = PAUSE * 2_u32.pow(tried);
+    let own = own.mul_f64(rand::random_range(0.5..1.0));
+    let wanted = match error {
+        VendorError::Busy { retry_after_ms: Some(ms), .. } => Duration::from_millis(*ms),
+        _ => Duration::ZERO,
+    };
+    (error.may_pass() && tried < RETRIES && wanted <= LONGEST_PAUSE).then(|| own.max(wanted))
 }
 
 impl Vendors {
     /// # Errors
     /// When TLS can't be set up.
     pub fn new(config: &Config) -> Result<Self, VendorError> {
-        let anthropic = config.anthropic_api_key.clone();
-        let openai = config.openai_api_key.clone();
+        let (anthropic, openai, patience) =
+            (config.anthropic_api_key.clone(), config.openai_api_key.clone(), config.patience);
+        let (anthropic_url, openai_url) = (config.anthropic_base_url.as_deref(), config.openai_base_url.as_deref());
+        let anthropic = anthropic.map(|key| Anthropic::new(anthropic_url, key, patience)).transpose()?;
+        let at_openai = openai.clone().map(|key| OpenAi::new(openai_url, Some(key), patience)).transpose()?;
         Ok(Self {
-            anthropic: anthropic.map(|key| Anthropic::new(config.anthropic_base_url.as_deref(), key)).transpose()?,
-            openai: openai.clone().map(|key| OpenAi::new(config.openai_base_url.as_deref(), Some(key))).transpose()?,
+            anthropic: anthropic.map(Server::new),
+            openai: at_openai.map(Server::new),
             openai_base_url: config.openai_base_url.clone(),
             openai_key: openai,
+            patience,
             named: Mutex::default(),
         })
     }
@@ -45,42 +120,79 @@ impl Vendors {
     /// Asks an admitted question. The answer is at most what the permit grants.
     ///
     /// # Errors
-    /// What a person may be told; the vendor's own words go to the log.
-    pub async fn open(&self, permit: &Permit, model: &Model, messages: &[PromptMessage]) -> Result<Chunks, Problem> {
-        let ask = Ask {
-            model: &model.name,
-            system: domain::brand::SYSTEM_PROMPT,
-            messages,
-            max_output: Tokens(permit.output()),
-        };
-        let opened = match (model.vendor, &model.base_url) {
-            (Vendor::Demo, _) => providers::Vendor::open(&Demo, &ask).await,
-            (Vendor::OpenAi, Some(base_url)) => match self.named(base_url) {
-                Ok(server) => providers::Vendor::open(&*server, &ask).await,
-                Err(error) => Err(error),
-            },
-            (Vendor::OpenAi, None) => match &self.openai {
-                Some(vendor) => providers::Vendor::open(vendor, &ask).await,
-                None => Err(VendorError::Unreachable("no key".into())),
-            },
-            (Vendor::Anthropic, _) => match &self.anthropic {
-                Some(vendor) => providers::Vendor::open(vendor, &ask).await,
-                None => Err(VendorError::Unreachable("no key".into())),
-            },
-        };
-        opened.map_err(|error| told(&error))
+    /// Why it was not begun.
+    pub async fn open(&self, permit: &Permit, model: &Model, messages: &[PromptMessage]) -> Result<Chunks, NotOpened> {
+        let max_output = Tokens(permit.output()).min(model.max_output);
+        let ask = Ask { model: &model.name, system: domain::brand::SYSTEM_PROMPT, messages, max_output };
+        let no_key = || NotOpened::Vendor(VendorError::Unreachable("no key".into()));
+        match (model.vendor, &model.base_url) {
+            (Vendor::Demo, _) => providers::Vendor::open(&Demo, &ask).await.map_err(NotOpened::Vendor),
+            (Vendor::OpenAi, Some(base_url)) => self.named(base_url).map_err(NotOpened::Vendor)?.open(&ask).await,
+            (Vendor::OpenAi, None) => self.openai.as_ref().ok_or_else(no_key)?.open(&ask).await,
+            (Vendor::Anthropic, _) => self.anthropic.as_ref().ok_or_else(no_key)?.open(&ask).await,
+        }
     }
 
-    fn named(&self, base_url: &str) -> Result<Arc<OpenAi>, VendorError> {
+    /// A call that had begun broke off, by the vendor's doing.
+    pub fn broke(&self, model: &Model) {
+        let now = Instant::now();
+        match (model.vendor, &model.base_url) {
+            (Vendor::Demo, _) => {}
+            (Vendor::OpenAi, Some(base_url)) => {
+                if let Ok(server) = self.named(base_url) {
+                    server.circuit.broke(now);
+                }
+            }
+            (Vendor::OpenAi, None) => self.openai.iter().for_each(|server| server.circuit.broke(now)),
+            (Vendor::Anthropic, _) => self.anthropic.iter().for_each(|server| server.circuit.broke(now)),
+        }
+    }
+
+    /// Every server that is known, and for how long it is left alone, if it is.
+    pub fn circuits(&self) -> Vec<(String, Option<Duration>)> {
+        let now = Instant::now();
+        let mut all = Vec::new();
+        all.extend(self.anthropic.iter().map(|server| ("Anthropic".to_owned(), server.circuit.open_for(now))));
+        all.extend(self.openai.iter().map(|server| ("OpenAI".to_owned(), server.circuit.open_for(now))));
+        let named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        all.extend(named.iter().map(|(url, server)| (url.clone(), server.circuit.open_for(now))));
+        all
+    }
+
+    fn named(&self, base_url: &str) -> Result<Arc<Server<OpenAi>>, VendorError> {
         let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(server) = named.get(base_url) {
             return Ok(Arc::clone(server));
         }
         // The key goes only to the server it was set for.
         let key = (self.openai_base_url.as_deref() == Some(base_url)).then(|| self.openai_key.clone()).flatten();
-        let server = Arc::new(OpenAi::new(Some(base_url), key)?);
+        let server = Arc::new(Server::new(OpenAi::new(Some(base_url), key, self.patience)?));
         named.insert(base_url.to_owned(), Arc::clone(&server));
         Ok(server)
+    }
+}
+
+impl NotOpened {
+    /// Whether another model may stand in: this one is out of order, or busy.
+    pub fn wants_fallback(&self) -> bool {
+        match self {
+            Self::Circuit { .. } => true,
+            // One that is silent may be writing, and bills it: no second call beside it.
+            Self::Vendor(error) => error.may_pass(),
+        }
+    }
+
+    /// Whether the vendor may have accepted the call all the same, and bills it.
+    pub fn may_bill(&self) -> bool {
+        matches!(self, Self::Vendor(VendorError::Silent | VendorError::Broke(_)))
+    }
+
+    /// What a person may be told; the log has the rest.
+    pub fn told(&self) -> Problem {
+        match self {
+            Self::Circuit { retry_after_ms } => Problem::model_unavailable(*retry_after_ms),
+            Self::Vendor(error) => told(error),
+        }
     }
 }
 
@@ -88,7 +200,7 @@ impl Vendors {
 pub fn told(error: &VendorError) -> Problem {
     let incident = crate::error::internal(error).incident;
     let problem = match error {
-        VendorError::Unreachable(_) => Problem::model_unavailable(10_000),
+        VendorError::Unreachable(_) | VendorError::Silent => Problem::model_unavailable(10_000),
         VendorError::Busy { retry_after_ms, .. } => Problem::model_unavailable(retry_after_ms.unwrap_or(10_000)),
         VendorError::Refused { .. } | VendorError::Broke(_) => Problem::model_failed(),
     };

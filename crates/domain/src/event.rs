@@ -15,6 +15,9 @@ pub enum TurnEvent {
         conversation_id: ConversationId,
         /// Who answers.
         model: ModelName,
+        /// Whose place they took, where that one couldn't be reached.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instead_of: Option<ModelName>,
         /// What is left while it runs.
         quota: Quota,
     },

@@ -76,6 +76,10 @@ pub struct Model {
     pub context: Tokens,
     /// Tokens of one answer.
     pub max_output: Tokens,
+    /// Who answers where this one can't be reached.
+    pub fallback: Option<ModelName>,
+    /// Its input tokens per thousand of ours, learned from what its vendor told; none while too little is known.
+    pub input_permille: Option<u64>,
 }
 
 /// One tier of a model's price, in force from a date on.

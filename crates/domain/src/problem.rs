@@ -164,6 +164,33 @@ impl Problem {
         }
     }
 
+    /// A model has cost what it may in a day.
+    #[must_use]
+    pub fn model_spend_cap(model: &str, retry_after_ms: u64) -> Self {
+        let message = format!(
+            "{model} has used up what this site may spend on it today. Pick another model; your limits are untouched and your draft is kept."
+        );
+        Self { retry_after_ms: Some(retry_after_ms), ..Self::new(ProblemKind::SpendCap, message) }
+    }
+
+    /// The owner has switched the whole chat off.
+    #[must_use]
+    pub fn house_paused() -> Self {
+        Self {
+            retry_after_ms: Some(60_000),
+            ..Self::new(
+                ProblemKind::ModelUnavailable,
+                "Chat is switched off for the moment. Nothing was sent, your draft is kept, and reading works as before.",
+            )
+        }
+    }
+
+    /// Stop came before the answer began.
+    #[must_use]
+    pub fn stopped() -> Self {
+        Self::new(ProblemKind::Conflict, "You stopped this before the answer began. Your words are back in the box.")
+    }
+
     /// The model can't be asked now.
     #[must_use]
     pub fn model_unavailable(retry_after_ms: u64) -> Self {

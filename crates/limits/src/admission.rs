@@ -87,6 +87,12 @@ pub struct Permit {
 }
 
 impl Permit {
+    /// Whose meters granted it.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
     /// What was granted on top of the input: the call's `max_tokens`.
     #[must_use]
     pub fn output(&self) -> u64 {
@@ -302,7 +308,8 @@ impl Limits {
     }
 
     /// Ends the hold of a process that is gone, once: where none stands, it has been settled or the history has rebuilt the meters, and
-    /// nothing happens. `at_ms` is when the call was admitted, [`Permit::at_ms`]: the same id admitted anew is another call.
+    /// nothing happens. `at_ms` is when the call was admitted, [`Permit::at_ms`], give or take five seconds: the same id admitted anew is
+    /// another call.
     ///
     /// # Errors
     /// [`Unavailable`] when the meters can't be asked.

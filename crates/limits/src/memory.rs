@@ -5,6 +5,8 @@ use crate::store::{Answer, Step};
 use crate::window::{Ring, Unit, Window};
 use std::collections::HashMap;
 
+/// Two admissions of one id are one call where no more lies between them.
+const SAME_MS: u64 = 5_000;
 /// How often the meters of whoever has gone are dropped, and how long after the last touch.
 const SWEEP_MS: u64 = 60_000;
 const IDLE_MS: u64 = 3_600_000;
@@ -186,10 +188,12 @@ impl Meter {
     }
 
     fn end(&mut self, windows: &[Window], now_ms: u64, call: &str, at_ms: u64, end: End) -> Picture {
-        // The same id admitted anew is another hold.
-        if self.holds.get(call).is_some_and(|hold| hold.at_ms == at_ms)
+        // The same id admitted anew is another hold; a call that several subjects are asked about at once is admitted in each
+        // within moments.
+        if self.holds.get(call).is_some_and(|hold| hold.at_ms.abs_diff(at_ms) <= SAME_MS)
             && let Some(hold) = self.holds.remove(call)
         {
+            let at_ms = hold.at_ms;
             let stood = !matches!(hold.state, State::Lapsed { .. });
             if stood {
                 self.held -= hold.amount;

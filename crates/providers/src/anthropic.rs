@@ -1,6 +1,6 @@
 //! Anthropic Messages, streaming. <https://docs.anthropic.com/en/api/messages-streaming>
 
-use crate::http::{self, Reader};
+use crate::http::{self, Patience, Reader};
 use crate::{Ask, Chunk, Chunks, End, Vendor, VendorError};
 use domain::{Tokens, Usage, sse::SseEvent};
 use secrecy::{ExposeSecret, SecretString};
@@ -12,6 +12,7 @@ pub const BASE_URL: &str = "https://api.anthropic.com";
 /// One account at Anthropic.
 pub struct Anthropic {
     client: reqwest::Client,
+    patience: Patience,
     url: String,
     key: SecretString,
 }
@@ -19,9 +20,9 @@ pub struct Anthropic {
 impl Anthropic {
     /// # Errors
     /// When TLS can't be set up.
-    pub fn new(base_url: Option<&str>, key: SecretString) -> Result<Self, VendorError> {
+    pub fn new(base_url: Option<&str>, key: SecretString, patience: Patience) -> Result<Self, VendorError> {
         let url = format!("{}/v1/messages", base_url.unwrap_or(BASE_URL).trim_end_matches('/'));
-        Ok(Self { client: http::client()?, url, key })
+        Ok(Self { client: http::client(patience)?, patience, url, key })
     }
 }
 
@@ -42,7 +43,7 @@ impl Vendor for Anthropic {
             .header("x-api-key", self.key.expose_secret())
             .header("anthropic-version", "2023-06-01")
             .json(&body);
-        Ok(http::chunks(http::send(request).await?, Messages::default()))
+        Ok(http::chunks(http::send(request, self.patience).await?, Messages::default(), self.patience))
     }
 }
 

@@ -2,7 +2,7 @@
 //! vendor's key yet, and says so.
 
 use crate::{Ask, Chunk, Chunks, End, Vendor, VendorError, estimate};
-use domain::{Tokens, Usage, Vendor as Kind};
+use domain::{Tokens, Usage};
 use futures::{StreamExt, stream};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ impl Vendor for Demo {
     async fn open(&self, ask: &Ask<'_>) -> Result<Chunks, VendorError> {
         let question = ask.messages.last().map_or("", |message| message.text.as_str());
         let turns = ask.messages.len() / 2;
-        let input = estimate::prompt(Kind::Demo, ask.system, ask.messages);
+        let input = estimate::counted(ask.system, ask.messages);
         let whole = answer(question, turns);
         let pieces: Vec<String> = whole.split_inclusive([' ', '\n']).map(str::to_owned).collect();
         let (mut said, mut out, mut end) = (String::new(), Vec::new(), End::Done);

@@ -6,20 +6,34 @@ use futures::{StreamExt, stream};
 use reqwest::{Client, RequestBuilder, Response};
 use std::{collections::VecDeque, time::Duration};
 
-/// Until the head of an answer stands.
-const FIRST_BYTE: Duration = Duration::from_secs(60);
-/// Longest silence within an answer.
-const IDLE: Duration = Duration::from_secs(90);
+/// How long a vendor may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Until a connection stands.
+    pub connect: Duration,
+    /// From then until the head of an answer stands.
+    pub first_byte: Duration,
+    /// The longest silence within an answer.
+    pub idle: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { connect: seconds(5), first_byte: seconds(60), idle: seconds(90) }
+    }
+}
+
 /// An event larger than this is no event of a model.
 const EVENT_BYTES: usize = 1 << 20;
 
-/// The client that all calls go through.
+/// The client that all calls of a vendor go through.
 ///
 /// # Errors
 /// When TLS can't be set up.
-pub(crate) fn client() -> Result<Client, VendorError> {
+pub(crate) fn client(patience: Patience) -> Result<Client, VendorError> {
     Client::builder()
-        .connect_timeout(Duration::from_secs(5))
+        .connect_timeout(patience.connect)
         .tcp_nodelay(true)
         .redirect(reqwest::redirect::Policy::none())
         .build()
@@ -27,11 +41,13 @@ pub(crate) fn client() -> Result<Client, VendorError> {
 }
 
 /// Sends, and tells an answer from a refusal.
-pub(crate) async fn send(request: RequestBuilder) -> Result<Response, VendorError> {
-    let sent = tokio::time::timeout(FIRST_BYTE, request.send()).await;
-    let response = sent
-        .map_err(|_| VendorError::Unreachable("no answer in time".into()))?
-        .map_err(|error| VendorError::Unreachable(error.without_url().to_string()))?;
+pub(crate) async fn send(request: RequestBuilder, patience: Patience) -> Result<Response, VendorError> {
+    let sent = tokio::time::timeout(patience.first_byte, request.send()).await;
+    let response = sent.map_err(|_| VendorError::Silent)?.map_err(|error| match error.is_connect() {
+        true => VendorError::Unreachable(error.without_url().to_string()),
+        // It was sent, as far as anybody knows.
+        false => VendorError::Broke(error.without_url().to_string()),
+    })?;
     let status = response.status().as_u16();
     match status {
         200..300 => Ok(response),
@@ -71,11 +87,13 @@ struct Reading<R> {
     reader: R,
     ready: VecDeque<Chunk>,
     over: bool,
+    idle: Duration,
 }
 
 /// The chunks of a response. Ends after the vendor's `End`, after an error, or when the bytes end.
-pub(crate) fn chunks<R: Reader>(response: Response, reader: R) -> Chunks {
-    let state = Reading { response, parser: SseParser::new(), reader, ready: VecDeque::new(), over: false };
+pub(crate) fn chunks<R: Reader>(response: Response, reader: R, patience: Patience) -> Chunks {
+    let parser = SseParser::new();
+    let state = Reading { response, parser, reader, ready: VecDeque::new(), over: false, idle: patience.idle };
     stream::unfold(state, async |mut state| {
         let next = state.next().await;
         next.map(|item| (item, state))
@@ -101,7 +119,7 @@ impl<R: Reader> Reading<R> {
     }
 
     async fn more(&mut self) -> Result<(), VendorError> {
-        let read = tokio::time::timeout(IDLE, self.response.chunk()).await;
+        let read = tokio::time::timeout(self.idle, self.response.chunk()).await;
         let bytes = read
             .map_err(|_| VendorError::Broke("silent for too long".into()))?
             .map_err(|error| VendorError::Broke(error.without_url().to_string()))?;

@@ -8,6 +8,7 @@ mod openai;
 
 pub use anthropic::Anthropic;
 pub use demo::Demo;
+pub use http::Patience;
 pub use openai::OpenAi;
 
 use domain::{ModelName, PromptMessage, Tokens, Usage};
@@ -53,9 +54,12 @@ pub enum End {
 /// Why a model gave no answer, or not all of it. The text is for our log; people are told something kinder.
 #[derive(Debug, thiserror::Error)]
 pub enum VendorError {
-    /// No connection, or no head of an answer in time.
+    /// No connection: nothing was sent.
     #[error("unreachable: {0}")]
     Unreachable(String),
+    /// No head of an answer in time. It may be working on one, and bill it.
+    #[error("silent for too long")]
+    Silent,
     /// Busy: come back later.
     #[error("busy: status {status}")]
     Busy {
@@ -75,6 +79,24 @@ pub enum VendorError {
     /// The stream broke, fell silent or made no sense.
     #[error("broke off: {0}")]
     Broke(String),
+}
+
+impl VendorError {
+    /// Whether it is worth asking again: nothing was accepted, and it may be otherwise in a moment.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Busy { .. })
+    }
+
+    /// Whether the vendor is out of order, as opposed to refusing this one call.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Silent | Self::Broke(_) => true,
+            Self::Busy { status, .. } => *status != 429,
+            Self::Refused { .. } => false,
+        }
+    }
 }
 
 /// The pieces of one answer.

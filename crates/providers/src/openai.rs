@@ -1,7 +1,7 @@
 //! OpenAI chat completions, streaming, and everything that speaks them: Ollama, vLLM, OpenRouter and others by base URL.
 //! <https://platform.openai.com/docs/api-reference/chat-streaming>
 
-use crate::http::{self, Reader};
+use crate::http::{self, Patience, Reader};
 use crate::{Ask, Chunk, Chunks, End, Vendor, VendorError};
 use domain::{Tokens, Usage, sse::SseEvent};
 use secrecy::{ExposeSecret, SecretString};
@@ -13,6 +13,7 @@ pub const BASE_URL: &str = "https://api.openai.com/v1";
 /// One server that speaks chat completions.
 pub struct OpenAi {
     client: reqwest::Client,
+    patience: Patience,
     url: String,
     key: Option<SecretString>,
     is_openai: bool,
@@ -23,9 +24,15 @@ impl OpenAi {
     ///
     /// # Errors
     /// When TLS can't be set up.
-    pub fn new(base_url: Option<&str>, key: Option<SecretString>) -> Result<Self, VendorError> {
+    pub fn new(base_url: Option<&str>, key: Option<SecretString>, patience: Patience) -> Result<Self, VendorError> {
         let base = base_url.unwrap_or(BASE_URL).trim_end_matches('/');
-        Ok(Self { client: http::client()?, url: format!("{base}/chat/completions"), key, is_openai: base == BASE_URL })
+        Ok(Self {
+            client: http::client(patience)?,
+            patience,
+            url: format!("{base}/chat/completions"),
+            key,
+            is_openai: base == BASE_URL,
+        })
     }
 }
 
@@ -46,7 +53,7 @@ impl Vendor for OpenAi {
         if let Some(key) = &self.key {
             request = request.bearer_auth(key.expose_secret());
         }
-        Ok(http::chunks(http::send(request).await?, Completions::default()))
+        Ok(http::chunks(http::send(request, self.patience).await?, Completions::default(), self.patience))
     }
 }
 

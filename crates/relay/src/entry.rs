@@ -19,7 +19,8 @@ pub struct Entry {
 impl Entry {
     /// An event as an entry.
     pub(crate) fn new(id: u64, event: &TurnEvent) -> Self {
-        let data = serde_json::to_value(event).ok().and_then(|mut value| value.get_mut("data").map(serde_json::Value::take));
+        let data =
+            serde_json::to_value(event).ok().and_then(|mut value| value.get_mut("data").map(serde_json::Value::take));
         Self { id, name: event.name(), data: data.unwrap_or_default().to_string().into(), is_last: event.is_last() }
     }
 
@@ -50,7 +51,10 @@ mod tests {
 
     #[test]
     fn a_line_reads_as_it_was_written() {
-        for event in [TurnEvent::Delta { text: "Grüße,\n \"世界\" 🦀".into() }, TurnEvent::Failed { problem: Problem::model_failed() }] {
+        for event in [
+            TurnEvent::Delta { text: "Grüße,\n \"世界\" 🦀".into() },
+            TurnEvent::Failed { problem: Problem::model_failed() },
+        ] {
             let entry = Entry::new(7, &event);
             assert_eq!(Entry::from_line(&entry.line()), Some(entry.clone()));
             assert_eq!((entry.event(), entry.is_last), (Some(event.clone()), event.is_last()));

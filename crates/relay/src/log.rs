@@ -241,7 +241,8 @@ impl Remote {
 
 fn remote_tail(redis: Arc<RedisLog>, turn: TurnId, after: u64) -> impl Stream<Item = Entry> + Send {
     let remote = Remote { redis, turn, after, seen: 0, place: 0, done: false };
-    stream::unfold(remote, async |mut remote| remote.next().await.map(|entries| (stream::iter(entries), remote))).flatten()
+    stream::unfold(remote, async |mut remote| remote.next().await.map(|entries| (stream::iter(entries), remote)))
+        .flatten()
 }
 
 /// The owner's end of a log.
@@ -281,6 +282,12 @@ impl Writer {
         lock(&self.log.entries).extend(entries);
         self.log.length.send_replace(length);
         self.ended = is_last;
+    }
+
+    /// Its events from the first.
+    #[must_use]
+    pub fn tail(&self) -> Tail {
+        Box::pin(local_tail(Arc::clone(&self.log), 0))
     }
 
     /// Ready when somebody has pressed Stop, here or on another server.

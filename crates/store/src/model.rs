@@ -11,24 +11,68 @@ use uuid::Uuid;
 /// # Errors
 /// When Postgres does.
 pub async fn list(db: impl PgExecutor<'_>) -> Result<Vec<Model>> {
-    let rows = sqlx::query!(
-        "select model, label, vendor, base_url, context, max_output from model where enabled order by sort, model"
+    let rows = sqlx::query_as!(
+        Row,
+        "select model, label, vendor, base_url, context, max_output, fallback, input_permille
+         from model where enabled order by sort, model"
     )
     .fetch_all(db)
     .await?;
-    Ok(rows
-        .into_iter()
-        .filter_map(|row| {
-            Some(Model {
-                name: ModelName(row.model),
-                label: row.label,
-                vendor: row.vendor.parse::<Vendor>().ok()?,
-                base_url: row.base_url,
-                context: Tokens::from_db(row.context),
-                max_output: Tokens::from_db(row.max_output),
-            })
+    Ok(rows.into_iter().filter_map(Row::read).collect())
+}
+
+/// A row of `model`.
+pub(crate) struct Row {
+    pub model: String,
+    pub label: String,
+    pub vendor: String,
+    pub base_url: Option<String>,
+    pub context: i64,
+    pub max_output: i64,
+    pub fallback: Option<String>,
+    pub input_permille: Option<i64>,
+}
+
+impl Row {
+    /// The model; none of a vendor that this release doesn't know.
+    pub(crate) fn read(self) -> Option<Model> {
+        Some(Model {
+            name: ModelName(self.model),
+            label: self.label,
+            vendor: self.vendor.parse::<Vendor>().ok()?,
+            base_url: self.base_url,
+            context: Tokens::from_db(self.context),
+            max_output: Tokens::from_db(self.max_output),
+            fallback: self.fallback.map(ModelName),
+            input_permille: self.input_permille.and_then(|permille| u64::try_from(permille).ok()),
         })
-        .collect())
+    }
+}
+
+/// Learns how many input tokens a model counts per thousand of ours: the 99th percentile of the last thousand calls that its vendor
+/// counted, where there are two hundred at least, so that estimates err high and by little.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn learn(db: impl PgExecutor<'_>, since: OffsetDateTime) -> Result<()> {
+    sqlx::query!(
+        "update model m set input_permille = learned.permille
+         from model listed, lateral (
+           select least(5000, greatest(500, ceil(percentile_disc(0.99) within group (order by permille))))::bigint as permille
+           from (
+             select (input_tokens + cache_read_tokens + cache_write_tokens)::numeric * 1000 / counted_tokens as permille
+             from ai_usage
+             where model = listed.model and created_at >= $1 and usage_source = 'exact' and corrects is null and output_tokens > 0
+               and counted_tokens > 0
+             order by created_at desc limit 1000
+           ) told having count(*) >= 200
+         ) learned
+         where m.model = listed.model and m.input_permille is distinct from learned.permille",
+        since,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 /// The price of a model at an instant: for each tier the newest row that is in force. None where there is none, and

@@ -1,7 +1,7 @@
 //! Signed-in browsers. Only a hash of the cookie's token is stored.
 
 use crate::Result;
-use domain::UserId;
+use domain::{UserId, Viewer};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -66,6 +66,38 @@ pub async fn load(
             .fetch_optional(db)
             .await?;
     Ok(row.map(|row| (row.data, row.expires_at)))
+}
+
+/// Whoever a live session signs in, with their plan as it is now: one indexed query, never cached, so that a change holds at once
+/// everywhere.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn viewer(db: impl PgExecutor<'_>, token_hash: &[u8], now: OffsetDateTime) -> Result<Option<Viewer>> {
+    let row = sqlx::query!(
+        r#"select a.user_id, a.email, a.name, a.role, a.subject,
+                  p.plan_id, p.name as plan_name, p.sort, p.requests_per_minute, p.tokens_per_day, p.in_flight,
+                  p.max_output, p.monthly_cents, p.yearly_cents, p.currency, p.trial_days, p.monthly_price_id,
+                  p.yearly_price_id, p.pitch,
+                  array(select pm.model from plan_model pm where pm.plan_id = p.plan_id order by pm.sort) as "models!",
+                  (select max(s.grace_until) from subscription s
+                   where s.user_id = a.user_id and s.status = 'past_due' and not s.grace_is_over) as grace_until
+           from session n join account a using (user_id) join plan p using (plan_id)
+           where n.token_hash = $1 and n.expires_at > $2"#,
+        token_hash,
+        now,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| Viewer {
+        user_id: row.user_id.into(),
+        email: row.email,
+        name: row.name,
+        is_admin: row.role == "admin",
+        subject: row.subject,
+        grace_until: row.grace_until,
+        plan: crate::plan::from_row!(row),
+    }))
 }
 
 /// Ends a session.

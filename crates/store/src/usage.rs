@@ -56,12 +56,17 @@ pub struct Spent {
     pub pending: bool,
 }
 
-/// What the whole house spent since an instant: turn by turn after `recent` and where they still run, by quarters of an
+/// What the whole house spent since an instant, or what was spent on one model: turn by turn after `recent` and where they still run, by quarters of an
 /// hour before.
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn spent(db: impl PgExecutor<'_>, since: OffsetDateTime, recent: OffsetDateTime) -> Result<Vec<Spent>> {
+pub async fn spent(
+    db: impl PgExecutor<'_>,
+    model: Option<&ModelName>,
+    since: OffsetDateTime,
+    recent: OffsetDateTime,
+) -> Result<Vec<Spent>> {
     let rows = sqlx::query!(
         r#"select case when u.status = 'pending' or u.created_at >= $2 then u.subject || '/' || u.turn_id::text
                        else to_char(date_bin('15 minutes', u.created_at, 'epoch'), 'YYYY-MM-DD HH24:MI') end as "call!",
@@ -70,9 +75,11 @@ pub async fn spent(db: impl PgExecutor<'_>, since: OffsetDateTime, recent: Offse
                       then (u.estimated_tokens::numeric * p.input + (u.reserved_tokens - u.estimated_tokens)::numeric * p.output)
                            / 1000000000000
                       else u.cost_usd end) as "cost!"
-           from ai_usage u join model_price p using (model_price_id) where u.created_at >= $1 group by 1"#,
+           from ai_usage u join model_price p using (model_price_id)
+           where u.created_at >= $1 and ($3::text is null or u.model = $3) group by 1"#,
         since,
         recent,
+        model.map(|model| model.0.as_str()),
     )
     .fetch_all(db)
     .await?;

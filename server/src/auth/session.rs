@@ -31,7 +31,7 @@ pub(crate) fn layer(db: store::Db, is_https: bool) -> SessionManagerLayer<Sessio
         .with_expiry(Expiry::OnInactivity(IDLE))
 }
 
-fn token_hash(id: &Id) -> [u8; 32] {
+pub(super) fn token_hash(id: &Id) -> [u8; 32] {
     Sha256::digest(id.0.to_le_bytes()).into()
 }
 

@@ -1,5 +1,7 @@
 //! The chat's requests: ask, follow, stop, what is left.
 
+mod opening;
+mod prompt;
 pub(crate) mod request;
 mod running;
 pub(crate) mod sse;
@@ -94,11 +96,12 @@ pub(crate) async fn estimate(
     request: Request,
 ) -> Result<Json<Estimate>, Refused> {
     let ask = request::read(request).await?;
-    let model = turn::pick(&house, &viewer, ask.model.as_ref()).await?;
-    let prompt = turn::prompt(&house, &viewer, &ask).await?;
-    let (input, _) = turn::count(model.vendor, prompt).await?;
+    let prepared = store::turn::prepare(&house.db, ask.turn_id, House::now()).await?;
+    let model = prompt::pick(&house, &viewer, &prepared, ask.model.as_ref()).await?.model;
+    let prompt = prompt::prompt(&house, &viewer, &ask).await?;
+    let input = prompt::count(&model, &prompt).await?.estimated;
     let quota = quota_of(&viewer.plan, &house.meters.people.peek(&viewer.subject).await?);
-    let least = turn::output_min(&model);
+    let least = prompt::output_min(&model);
     let fits = quota.requests.remaining > 0
         && quota.in_flight.now < quota.in_flight.limit
         && (input + least).0 <= quota.tokens.remaining

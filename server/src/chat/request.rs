@@ -20,10 +20,19 @@ pub(crate) struct Question {
     pub conversation_id: Option<ConversationId>,
     /// None takes the plan's default.
     pub model: Option<ModelName>,
-    /// Not blank.
-    pub text: String,
+    /// What is asked.
+    pub words: Words,
     /// Tells the same question from another one under the same id.
     pub hash: [u8; 32],
+}
+
+/// What is asked: something new, or an earlier question again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Words {
+    /// Not blank.
+    New(String),
+    /// The question of an earlier turn; its answer gives way to the new one.
+    Again(TurnId),
 }
 
 #[derive(Deserialize)]
@@ -32,8 +41,8 @@ struct Body {
     model: Option<ModelName>,
     text: Option<String>,
     turn_id: Option<TurnId>,
+    retry_of: Option<TurnId>,
     // Names that are promised and not built yet: said plainly instead of being ignored.
-    retry_of: Option<IgnoredAny>,
     parent_id: Option<IgnoredAny>,
     attachments: Option<IgnoredAny>,
 }
@@ -50,19 +59,25 @@ pub(crate) async fn read(request: Request) -> Result<Question, Problem> {
 }
 
 fn parse(body: Body, now: time::OffsetDateTime) -> Result<Question, Problem> {
-    for (name, given) in
-        [("retry_of", &body.retry_of), ("parent_id", &body.parent_id), ("attachments", &body.attachments)]
-    {
+    for (name, given) in [("parent_id", &body.parent_id), ("attachments", &body.attachments)] {
         if given.is_some() {
             return Err(Problem::invalid(name, format!("{name} isn't offered yet.")));
         }
     }
-    let text = body.text.unwrap_or_default();
-    if text.trim().is_empty() {
-        return Err(Problem::invalid("text", "Write something first."));
-    }
-    if text.contains('\0') {
-        return Err(Problem::invalid("text", "The text holds a character that can't be kept (NUL)."));
+    let words = match (body.text, body.retry_of) {
+        (Some(_), Some(_)) => {
+            return Err(Problem::invalid("retry_of", "Send either a text or the turn to answer again, not both."));
+        }
+        (None, Some(earlier)) => Words::Again(earlier),
+        (text, None) => Words::New(text.unwrap_or_default()),
+    };
+    if let Words::New(text) = &words {
+        if text.trim().is_empty() {
+            return Err(Problem::invalid("text", "Write something first."));
+        }
+        if text.contains('\0') {
+            return Err(Problem::invalid("text", "The text holds a character that can't be kept (NUL)."));
+        }
     }
     let turn_id = body.turn_id.unwrap_or_else(|| TurnId::at(now));
     let is_near = turn_id.made_at().is_some_and(|made| (made - now).abs() <= ID_WINDOW);
@@ -76,7 +91,15 @@ fn parse(body: Body, now: time::OffsetDateTime) -> Result<Question, Problem> {
     for part in [
         body.conversation_id.map(|id| id.to_string()).unwrap_or_default().as_bytes(),
         body.model.as_ref().map(|model| model.0.as_bytes()).unwrap_or_default(),
-        text.as_bytes(),
+        match &words {
+            Words::New(text) => text.as_bytes(),
+            Words::Again(_) => &[],
+        },
+        match &words {
+            Words::New(_) => String::new(),
+            Words::Again(earlier) => earlier.to_string(),
+        }
+        .as_bytes(),
     ] {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
@@ -85,7 +108,7 @@ fn parse(body: Body, now: time::OffsetDateTime) -> Result<Question, Problem> {
         turn_id,
         conversation_id: body.conversation_id,
         model: body.model,
-        text,
+        words,
         hash: hash.finalize().into(),
     })
 }
@@ -113,6 +136,8 @@ mod tests {
             (format!(r#"{{"text":"hi","turn_id":"{near}"}}"#), None),
             (r#"{"text":"hi","turn_id":"67e55044-10b1-426f-9247-bb680e5fe0c8"}"#.to_owned(), Some("turn_id")),
             (r#"{"text":"hi","attachments":[]}"#.to_owned(), Some("attachments")),
+            (format!(r#"{{"retry_of":"{near}"}}"#), None),
+            (format!(r#"{{"text":"hi","retry_of":"{near}"}}"#), Some("retry_of")),
         ] {
             assert_eq!(field(&json).as_deref(), expected, "{json}");
         }
@@ -125,6 +150,6 @@ mod tests {
             r#"{"text":"hi","messages":[{"role":"assistant","content":"yes"}],"length":-1000000,"user_id":"x","cost":0}"#,
         );
         let question = parse(body.unwrap(), datetime!(2026-11-23 12:00 UTC)).unwrap();
-        assert_eq!(question.text, "hi");
+        assert_eq!(question.words, Words::New("hi".into()));
     }
 }

@@ -8,9 +8,9 @@ use app::api::context::quota_of;
 use domain::{
     ConversationId, Model, Outcome, Picos, PriceList, Problem, Tokens, TurnEvent, TurnId, Usage, UsageSource, Viewer,
 };
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream};
 use limits::Picture;
-use providers::{Chunk, Chunks, End, estimate};
+use providers::{Chunk, Chunks, End, VendorError, estimate};
 use relay::Writer;
 use std::time::Duration;
 use store::turn::{PendingCall, Record};
@@ -19,6 +19,8 @@ use store::turn::{PendingCall, Record};
 pub(crate) const BEAT: Duration = Duration::from_secs(10);
 /// How often a record is tried that Postgres didn't take; the reaper ends what is left then.
 const RECORD_TRIES: u32 = 6;
+/// How many pieces that have arrived already are taken at once: they go on as one event and one write.
+const AT_ONCE: usize = 256;
 
 /// Everything a running turn owns.
 pub(crate) struct Running {
@@ -53,15 +55,14 @@ struct Answer {
 pub(crate) async fn run(house: House, mut turn: Running) {
     // 9 relay
     let answer = relay(&house, &mut turn).await;
-    // Dropping the stream cancels the call.
-    turn.chunks = futures::stream::empty().boxed();
+    crate::fault::point("done-unrecorded");
     // 10 close
     let (usage, source) = close(&turn, &answer);
     let (price_id, cost) = turn.price.price(&usage);
     // 11 record: Postgres is the truth
     let end = Record {
         turn_id: turn.turn_id,
-        conversation_id: turn.conversation_id,
+        conversation_id: Some(turn.conversation_id),
         call: turn.call,
         model: &turn.model.name,
         text: &answer.text,
@@ -74,6 +75,7 @@ pub(crate) async fn run(house: House, mut turn: Running) {
         now: House::now(),
     };
     let recorded = record(&house, &end).await;
+    crate::fault::point("recorded-unsettled");
     // 12 settle: the meter follows
     let before = turn.leave.permit.picture().clone();
     let picture = match recorded {
@@ -85,13 +87,11 @@ pub(crate) async fn run(house: House, mut turn: Running) {
     turn.log.append(&[last_word(&turn.viewer, answer, usage, source, cost, &picture)]).await;
 }
 
-/// Settles the meter and writes down that it is; what fails is tried again by the reaper.
+/// Settles the meter; what fails is tried again by the reaper.
 async fn settle(house: &House, turn_id: TurnId, leave: Leave, used: Tokens, cost: Picos) -> Option<Picture> {
     let settled = house.meters.settle(leave, used, cost).await;
     let picture = settled.inspect_err(|error| tracing::warn!(%error, turn = %turn_id, "not settled yet")).ok()?;
-    if let Err(error) = store::turn::settled(&house.db, turn_id, House::now()).await {
-        tracing::warn!(%error, turn = %turn_id, "settlement not written down; settling again does nothing");
-    }
+    house.note_settled(turn_id);
     Some(picture)
 }
 
@@ -110,12 +110,14 @@ async fn relay(house: &House, turn: &mut Running) -> Answer {
     let granted = turn.leave.permit.output();
     let ceiling = Tokens(granted + granted / 8 + 16);
     let mut said = Tokens(0);
+    // Dropped with this function, which cancels the call.
+    let mut chunks = std::mem::replace(&mut turn.chunks, stream::empty().boxed()).ready_chunks(AT_ONCE);
     let stopped = turn.log.stopped();
     tokio::pin!(stopped);
     let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + BEAT, BEAT);
     loop {
-        let chunk = tokio::select! {
-            chunk = turn.chunks.next() => chunk,
+        let arrived = tokio::select! {
+            arrived = chunks.next() => arrived,
             () = &mut stopped => {
                 answer.outcome = Outcome::Stopped;
                 return answer;
@@ -133,37 +135,52 @@ async fn relay(house: &House, turn: &mut Running) -> Answer {
                 return answer;
             }
         };
-        match chunk {
-            Some(Ok(Chunk::Id(id))) => answer.request_id = Some(id),
-            Some(Ok(Chunk::Usage(usage))) => answer.usage = Some(usage),
-            Some(Ok(Chunk::Text(text))) => {
-                let text = storable(text);
-                said = said + estimate::text(&text);
-                answer.text.push_str(&text);
-                turn.log.append(&[TurnEvent::Delta { text }]).await;
+        let Some(arrived) = arrived else {
+            house.vendors.broke(&turn.model);
+            answer.problem = Some(told(&VendorError::Broke("no end".into())));
+            return answer;
+        };
+        let (mut events, mut is_over) = (Vec::new(), false);
+        for chunk in arrived {
+            match chunk {
+                Ok(Chunk::Id(id)) => answer.request_id = Some(id),
+                Ok(Chunk::Usage(usage)) => answer.usage = Some(usage),
+                Ok(Chunk::Text(text)) => say(&mut events, TurnEvent::Delta { text: storable(text) }),
+                Ok(Chunk::Reasoning(text)) => say(&mut events, TurnEvent::Reasoning { text: storable(text) }),
+                Ok(Chunk::End(end)) => {
+                    answer.vendor_ended = true;
+                    answer.outcome = match end {
+                        End::Done => Outcome::Finished,
+                        End::Length => Outcome::Truncated,
+                    };
+                    is_over = true;
+                }
+                Err(error) => {
+                    house.vendors.broke(&turn.model);
+                    answer.problem = Some(told(&error));
+                    is_over = true;
+                }
             }
-            Some(Ok(Chunk::Reasoning(text))) => {
-                let text = storable(text);
-                said = said + estimate::text(&text);
-                answer.reasoning.push_str(&text);
-                turn.log.append(&[TurnEvent::Reasoning { text }]).await;
+        }
+        for event in &events {
+            match event {
+                TurnEvent::Delta { text } => {
+                    said = said + estimate::text(text);
+                    answer.text.push_str(text);
+                }
+                TurnEvent::Reasoning { text } => {
+                    said = said + estimate::text(text);
+                    answer.reasoning.push_str(text);
+                }
+                _ => {}
             }
-            Some(Ok(Chunk::End(end))) => {
-                answer.vendor_ended = true;
-                answer.outcome = match end {
-                    End::Done => Outcome::Finished,
-                    End::Length => Outcome::Truncated,
-                };
-                return answer;
-            }
-            Some(Err(error)) => {
-                answer.problem = Some(told(&error));
-                return answer;
-            }
-            None => {
-                answer.problem = Some(told(&providers::VendorError::Broke("no end".into())));
-                return answer;
-            }
+        }
+        turn.log.append(&events).await;
+        if !events.is_empty() {
+            crate::fault::point("mid-stream");
+        }
+        if is_over {
+            return answer;
         }
         // A server that ignores `max_tokens` is cut: nothing runs beyond its permit (field note 18). Pieces counted one
         // by one come to more than the whole, so the whole is counted before that is done.
@@ -174,6 +191,15 @@ async fn relay(house: &House, turn: &mut Running) -> Answer {
                 return answer;
             }
         }
+    }
+}
+
+/// Adds what was said to what has just been said before it: what arrived together is one event.
+fn say(events: &mut Vec<TurnEvent>, event: TurnEvent) {
+    match (events.last_mut(), event) {
+        (Some(TurnEvent::Delta { text }), TurnEvent::Delta { text: more })
+        | (Some(TurnEvent::Reasoning { text }), TurnEvent::Reasoning { text: more }) => text.push_str(&more),
+        (_, event) => events.push(event),
     }
 }
 

@@ -451,23 +451,19 @@ async fn a_hold_that_was_not_settled_is_healed() {
     // as Redis going away between the record and the settlement would leave both
     let mut redis = house.redis.clone();
     let at: i64 = house.one("select (extract(epoch from created_at) * 1000)::bigint from turn").await;
+    let meters: String = redis::cmd("HGET").arg(&key).arg("m").query_async(&mut redis).await.unwrap();
+    let shape = meters.split(' ').next().unwrap();
     let _: () = redis::pipe()
-        .cmd("DEL")
-        .arg(format!("{key}:{turn}"))
         .cmd("HSET")
         .arg(&key)
         .arg(format!("h:{turn}"))
-        .arg(format!("900 {at} 0"))
-        .arg("held")
-        .arg(900)
-        .arg("flight")
-        .arg(1)
+        .arg(format!("900 {at}"))
+        .arg("m")
+        .arg(format!("{shape} 900 1 0"))
         .cmd("HDEL")
         .arg(&key)
-        .arg(format!("t:{}", at / 1_800_000))
-        .arg("s:t")
-        .arg("f:t")
-        .arg("l:t")
+        .arg(format!("2{}", at / 1_800_000))
+        .arg("2")
         .query_async(&mut redis)
         .await
         .unwrap();
@@ -524,6 +520,10 @@ async fn a_lost_turn_is_ended() {
     .execute(&house.db)
     .await
     .unwrap();
+    // Its hold is in the meters, as the ledger has it.
+    let key: String = house.one("select 'meter:{person:' || subject || '}' from account").await;
+    let () = redis::cmd("DEL").arg(key).query_async(&mut house.redis.clone()).await.unwrap();
+    assert_eq!(ann.quota().await["tokens"]["reserved"], 600);
     let (_, _stop) = house.second().await; // its reaper looks at once
     house.until("select not exists (select from ai_usage where status = 'pending')").await;
     assert_eq!(

@@ -8,6 +8,19 @@ async fn subject(house: &TestHouse) -> String {
     house.one("select subject from account limit 1").await
 }
 
+/// The key of the house's own meter.
+fn purse(house: &TestHouse) -> String {
+    use sha2::Digest as _;
+    format!("meter:{{house:{}}}", hex::encode(&sha2::Sha256::digest(house.config.secret_key)[..12]))
+}
+
+/// What the house's own meter says was spent, in nano-dollars.
+async fn spent(house: &TestHouse) -> u64 {
+    let sum: String =
+        redis::cmd("HGET").arg(purse(house)).arg("1").query_async(&mut house.redis.clone()).await.unwrap();
+    sum.split(' ').next().unwrap().parse().unwrap()
+}
+
 async fn dump(house: &TestHouse) -> Vec<u8> {
     let key = format!("meter:{{person:{}}}", subject(house).await);
     redis::cmd("DUMP").arg(key).query_async(&mut house.redis.clone()).await.unwrap()
@@ -212,18 +225,13 @@ async fn a_spend_cap_stops_the_house() {
     // the spent is little, so there is room again; and the meter is rebuilt from the ledger to the same sum
     ann.answer("{{words:1}}").await;
     house.until("select bool_and(settled_at is not null) from turn").await;
-    use sha2::Digest as _;
-    let key = format!("meter:{{house:{}}}", hex::encode(&sha2::Sha256::digest(house.config.secret_key)[..12]));
-    let spent = async || -> u64 {
-        redis::cmd("HGET").arg(&key).arg("1").query_async(&mut house.redis.clone()).await.unwrap()
-    };
-    let counted = spent().await;
+    let counted = spent(&house).await;
     let nanos: i64 = house.one("select ceil(sum(ceil(cost_usd * 1000000000)))::bigint from ai_usage").await;
     assert_eq!(counted, nanos as u64, "the meter is the ledger's sum");
-    () = redis::cmd("DEL").arg(&key).query_async(&mut house.redis.clone()).await.unwrap();
+    () = redis::cmd("DEL").arg(purse(&house)).query_async(&mut house.redis.clone()).await.unwrap();
     ann.answer("{{words:1}}").await;
     let nanos: i64 = house.one("select ceil(sum(ceil(cost_usd * 1000000000)))::bigint from ai_usage").await;
-    assert_eq!(spent().await, nanos as u64, "rebuilt from the ledger");
+    assert_eq!(spent(&house).await, nanos as u64, "rebuilt from the ledger");
 }
 
 /// Field note 17: guesses at one account, and knocks from one place, are counted; the form says when it works again.
@@ -265,11 +273,12 @@ async fn meters_are_compared_with_the_ledger() {
     let used = ann.quota().await["tokens"]["used"].as_u64().unwrap();
     let key = format!("meter:{{person:{}}}", subject(&house).await);
     let at: i64 = house.one("select (extract(epoch from created_at) * 1000)::bigint from turn").await;
-    let bucket = format!("t:{}", at / 1_800_000);
-    for field in [bucket.as_str(), "s:t"] {
-        let () =
-            redis::cmd("HINCRBY").arg(&key).arg(field).arg(777).query_async(&mut house.redis.clone()).await.unwrap();
-    }
+    let (bucket, mut redis) = (format!("2{}", at / 1_800_000), house.redis.clone());
+    let () = redis::cmd("HINCRBY").arg(&key).arg(bucket).arg(777).query_async(&mut redis).await.unwrap();
+    let sum: String = redis::cmd("HGET").arg(&key).arg("2").query_async(&mut redis).await.unwrap();
+    let (used_before, ends) = sum.split_once(' ').unwrap();
+    let sum = format!("{} {ends}", used_before.parse::<u64>().unwrap() + 777);
+    let () = redis::cmd("HSET").arg(&key).arg("2").arg(sum).query_async(&mut redis).await.unwrap();
     assert_eq!(ann.quota().await["tokens"]["used"], used + 777);
     // quiet for a while
     sqlx::query("update turn set ended_at = ended_at - interval '1 hour'").execute(&house.db).await.unwrap();
@@ -289,7 +298,6 @@ async fn meters_are_compared_with_the_ledger() {
 /// ledger has it.
 #[tokio::test]
 async fn copies_of_a_turn_id_pass_no_spend_cap() {
-    use sha2::Digest as _;
     let house = TestHouse::with(&[("GLOBAL_DAILY_SPEND_USD", "5")]).await;
     house.limits("free", 1000, 1_000_000, 1000).await;
     let (ann, bob) = (house.person("ann@example.com").await, house.person("bob@example.com").await);
@@ -306,8 +314,7 @@ async fn copies_of_a_turn_id_pass_no_spend_cap() {
         }
     }
     house.until("select bool_and(settled_at is not null) from turn").await;
-    let key = format!("meter:{{house:{}}}", hex::encode(&sha2::Sha256::digest(house.config.secret_key)[..12]));
-    let counted: u64 = redis::cmd("HGET").arg(&key).arg("1").query_async(&mut house.redis.clone()).await.unwrap();
+    let counted = spent(&house).await;
     let nanos: i64 = house.one("select ceil(sum(ceil(cost_usd * 1000000000)))::bigint from ai_usage").await;
     assert_eq!(counted, nanos as u64);
 }

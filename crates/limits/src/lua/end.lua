@@ -6,15 +6,16 @@ local call, at, mode, amount = ARGV[rest + 1], tonumber(ARGV[rest + 2]), ARGV[re
 local m = read('h:' .. call)
 if not m then return { 'cold' } end
 local held, since = string.match(get('h:' .. call) or '', '(%d+) (%d+)')
--- The same id admitted anew is another hold.
-if held and tonumber(since) == at then
+since = tonumber(since)
+-- The same id admitted anew is another hold; a call that several subjects are asked about at once is admitted in each within moments.
+if held and math.abs(since - at) <= 5000 then
   local stood = not m.lapsed[call]
   settle_pending(m, call)
   set('h:' .. call, false)
   if stood then m.held, m.flight = m.held - tonumber(held), m.flight - 1 end
   for _, w in ipairs(windows) do
-    if mode == 'settle' and not w.calls then count(w, bucket_of(w, at), amount) end
-    if mode == 'release' and stood and w.calls then count(w, bucket_of(w, at), -1) end
+    if mode == 'settle' and not w.calls then count(w, bucket_of(w, since), amount) end
+    if mode == 'release' and stood and w.calls then count(w, bucket_of(w, since), -1) end
   end
   write(m)
 end

@@ -1,0 +1,224 @@
+//! Turns: what must be known before one is asked, what is written before a vendor is, and what when it has answered. Each is one
+//! statement, and all take their locks in the same order: conversation, turn, message, ledger, hour.
+
+mod ask;
+mod reap;
+mod record;
+
+pub use ask::{Again, Ask, Asked, PendingCall, Refused, ask, call_again, refused, undone};
+pub use reap::{Dead, Unsettled, dead, settled, unsettled};
+pub use record::{Record, record};
+
+use crate::Result;
+use domain::{ConversationId, MicrosPerMillion, Model, ModelName, Picos, Price, PriceList, Tokens, TurnId, UserId};
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// How long a turn counts as alive without another sign.
+pub const ALIVE: time::Duration = time::Duration::seconds(30);
+
+/// A turn that exists already.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Whose it is; none once the account is gone.
+    pub user_id: Option<UserId>,
+    /// What was asked, hashed.
+    pub request_hash: Vec<u8>,
+    /// Whether it is over.
+    pub ended: bool,
+}
+
+/// Looks a turn up by its key, whoever owns it.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn find(db: impl PgExecutor<'_>, id: TurnId) -> Result<Option<Known>> {
+    let row = sqlx::query!(
+        r#"select user_id, request_hash, ended_at is not null as "ended!" from turn where turn_id = $1"#,
+        Uuid::from(id)
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| Known { user_id: row.user_id.map(Into::into), request_hash: row.request_hash, ended: row.ended }))
+}
+
+/// What the owner allows the whole house.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Switches {
+    /// Nobody is answered.
+    pub paused: bool,
+    /// What may be spent in any day; none is any amount.
+    pub daily_spend: Option<Picos>,
+}
+
+/// A model that is switched on, with the price in force.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    /// The model.
+    pub model: Model,
+    /// None where no price is in force: then it can't be asked.
+    pub price: Option<PriceList>,
+    /// What it may cost in any day, for everybody together.
+    pub daily_spend: Option<Picos>,
+}
+
+/// Everything that a turn wants to know before it is admitted, as it is now.
+#[derive(Clone, Debug, Default)]
+pub struct Prepared {
+    /// The turn, where it was sent before.
+    pub known: Option<Known>,
+    /// What the owner allows.
+    pub switches: Switches,
+    /// What is switched on, in the order of the picker.
+    pub offers: Vec<Offer>,
+}
+
+/// Reads switches, models, prices and whether a turn is known, in one query and without a cache: a change holds on every server with
+/// the next turn.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn prepare(db: impl PgExecutor<'_>, id: TurnId, now: OffsetDateTime) -> Result<Prepared> {
+    let rows = sqlx::query!(
+        r#"select h.paused, h.daily_spend_usd as house_spend,
+                  t.turn_id is not null as "is_known!", t.user_id as "user_id?", t.request_hash as "request_hash?",
+                  t.ended_at is not null as "ended!",
+                  m.model as "model?", m.label as "label?", m.vendor as "vendor?", m.base_url as "base_url?",
+                  m.context as "context?", m.max_output as "max_output?", m.fallback as "fallback?",
+                  m.input_permille as "input_permille?", m.daily_spend_usd as "model_spend?",
+                  p.model_price_id as "model_price_id?", p.above as "above?", p.input as "input?",
+                  p.cache_read as "cache_read?", p.cache_write as "cache_write?", p.output as "output?"
+           from house h
+           left join turn t on t.turn_id = $1
+           left join model m on m.enabled
+           left join lateral (
+             select distinct on (coalesce(above_tokens, 0))
+                    model_price_id, coalesce(above_tokens, 0) as above, input, cache_read, cache_write, output
+             from model_price where model = m.model and effective_at <= $2
+             order by coalesce(above_tokens, 0), effective_at desc
+           ) p on true
+           order by m.sort, m.model, p.above"#,
+        Uuid::from(id),
+        now,
+    )
+    .fetch_all(db)
+    .await?;
+    let mut prepared = Prepared::default();
+    let mut offers: Vec<(Model, Option<Picos>, Vec<Price>)> = Vec::new();
+    for row in rows {
+        prepared.switches = Switches { paused: row.paused, daily_spend: row.house_spend.and_then(Picos::from_usd) };
+        if let (true, Some(request_hash)) = (row.is_known, row.request_hash) {
+            prepared.known = Some(Known { user_id: row.user_id.map(Into::into), request_hash, ended: row.ended });
+        }
+        let Some(name) = row.model else { continue };
+        if offers.last().is_none_or(|(model, ..)| model.name.0 != name) {
+            let model = crate::model::Row {
+                model: name,
+                label: row.label.unwrap_or_default(),
+                vendor: row.vendor.unwrap_or_default(),
+                base_url: row.base_url,
+                context: row.context.unwrap_or_default(),
+                max_output: row.max_output.unwrap_or_default(),
+                fallback: row.fallback,
+                input_permille: row.input_permille,
+            };
+            let Some(model) = model.read() else { continue };
+            offers.push((model, row.model_spend.and_then(Picos::from_usd), Vec::new()));
+        }
+        if let (Some((.., tiers)), Some(id), Some(above), Some(input), Some(output)) =
+            (offers.last_mut(), row.model_price_id, row.above, row.input, row.output)
+        {
+            tiers.push(Price {
+                id: id.into(),
+                above: Tokens::from_db(above),
+                input: MicrosPerMillion(input),
+                cache_read: row.cache_read.map(MicrosPerMillion),
+                cache_write: row.cache_write.map(MicrosPerMillion),
+                output: MicrosPerMillion(output),
+            });
+        }
+    }
+    prepared.offers = offers
+        .into_iter()
+        .map(|(model, daily_spend, tiers)| Offer { model, price: PriceList::new(tiers), daily_spend })
+        .collect();
+    Ok(prepared)
+}
+
+/// Says that the process running a turn is alive; false where the turn is over already.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn beat(db: impl PgExecutor<'_>, id: TurnId, now: OffsetDateTime) -> Result<bool> {
+    let done = sqlx::query!(
+        "update turn set alive_until = $2 where turn_id = $1 and ended_at is null",
+        Uuid::from(id),
+        now + ALIVE
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Whether a turn is this person's.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn owned(db: impl PgExecutor<'_>, owner: UserId, id: TurnId) -> Result<bool> {
+    let row = sqlx::query!(
+        "select 1 as one from turn where turn_id = $1 and user_id = $2",
+        Uuid::from(id),
+        Uuid::from(owner),
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.is_some())
+}
+
+/// A turn that shall be answered again.
+pub struct Earlier {
+    /// Where it belongs.
+    pub conversation_id: ConversationId,
+    /// Whether it is over.
+    pub ended: bool,
+}
+
+/// A turn of this person's whose conversation still stands.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn earlier(db: impl PgExecutor<'_>, owner: UserId, id: TurnId) -> Result<Option<Earlier>> {
+    let row = sqlx::query!(
+        r#"select conversation_id as "conversation_id!", ended_at is not null as "ended!" from turn
+           where turn_id = $1 and user_id = $2 and conversation_id is not null"#,
+        Uuid::from(id),
+        Uuid::from(owner),
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| Earlier { conversation_id: row.conversation_id.into(), ended: row.ended }))
+}
+
+/// The turn that runs now in a conversation of this person, if any.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn running(
+    db: impl PgExecutor<'_>,
+    owner: UserId,
+    conversation: ConversationId,
+    now: OffsetDateTime,
+) -> Result<Option<(TurnId, ModelName)>> {
+    let row = sqlx::query!(
+        "select t.turn_id, u.model from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at
+         where t.user_id = $1 and t.conversation_id = $2 and t.ended_at is null and t.alive_until >= $3
+         order by t.created_at desc, u.call_no desc limit 1",
+        Uuid::from(owner),
+        Uuid::from(conversation),
+        now,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| (row.turn_id.into(), ModelName(row.model))))
+}

@@ -1,0 +1,95 @@
+//! What is written when a turn has ended.
+
+use super::PendingCall;
+use crate::Result;
+use domain::{
+    ConversationId, MessageId, MessageStatus, ModelName, ModelPriceId, Outcome, Picos, TurnId, Usage, UsageSource,
+};
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// Everything that is known when a turn has ended.
+pub struct Record<'a> {
+    /// The turn.
+    pub turn_id: TurnId,
+    /// Where its answer belongs; none where that is gone.
+    pub conversation_id: Option<ConversationId>,
+    /// The ledger row to make final.
+    pub call: PendingCall,
+    /// Who answered.
+    pub model: &'a ModelName,
+    /// The answer, as far as it came.
+    pub text: &'a str,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What it used.
+    pub usage: &'a Usage,
+    /// Who counted.
+    pub source: UsageSource,
+    /// The tier that held.
+    pub price_id: ModelPriceId,
+    /// What it cost.
+    pub cost: Picos,
+    /// The vendor's name for the call.
+    pub provider_request_id: Option<&'a str>,
+    /// When it ended.
+    pub now: OffsetDateTime,
+}
+
+/// Makes the ledger row final, adds it to its person's hour and keeps the answer; false where the row was final already, and then
+/// nothing of it is written.
+///
+/// # Errors
+/// When Postgres does; then nothing is written.
+pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
+    let status = match end.outcome {
+        Outcome::Finished => MessageStatus::Finished,
+        Outcome::Stopped => MessageStatus::Stopped,
+        Outcome::Truncated => MessageStatus::Truncated,
+        Outcome::Failed | Outcome::Lost => MessageStatus::Failed,
+    };
+    // Each part names the one before it, so that locks are taken in this order. A conversation that is gone takes no answer, and the
+    // ledger row still counts.
+    let row = sqlx::query!(
+        r#"with place as (
+             update conversation set updated_at = $3 where conversation_id = $1 returning conversation_id
+           ), over as (
+             update turn set ended_at = $3
+             where turn_id = $2 and ended_at is null and (select count(*) from place) >= 0 returning turn_id
+           ), done as (
+             update ai_usage set status = $4, usage_source = $5, input_tokens = $6, cache_read_tokens = $7, cache_write_tokens = $8,
+                    output_tokens = $9, reasoning_tokens = $10, cost_usd = $11, model_price_id = $12, provider_request_id = $13,
+                    settled_at = $3
+             where created_at = $14 and ai_usage_id = $15 and status = 'pending' and (select count(*) from over) >= 0
+             returning turn_id
+           ), said as (
+             insert into message (message_id, conversation_id, turn_id, role, body, status, model, created_at)
+             select $16, place.conversation_id, $2, 'assistant', $17, $18, $19, $3 from place, done
+             on conflict (turn_id, role) do nothing
+           )
+           select exists (select from done) as "is_done!""#,
+        end.conversation_id.map(Uuid::from),
+        Uuid::from(end.turn_id),
+        end.now,
+        end.outcome.as_str(),
+        end.source.as_str(),
+        end.usage.input.to_db(),
+        end.usage.cache_read.to_db(),
+        end.usage.cache_write.to_db(),
+        end.usage.output.to_db(),
+        end.usage.reasoning.to_db(),
+        end.cost.to_usd(),
+        Uuid::from(end.price_id),
+        end.provider_request_id,
+        end.call.created_at,
+        Uuid::from(end.call.id),
+        Uuid::from(MessageId::at(end.now)),
+        end.text,
+        status.as_str(),
+        end.model.0,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(row.is_done)
+}

@@ -1,0 +1,282 @@
+//! Steps 7 and 8 of a turn: the question is written down, then its vendor is asked; where nobody accepts it, everything is as it was.
+
+use super::prompt::{Prompt, ceiling, count};
+use super::running::{BEAT, Running};
+use super::turn::Admitted;
+use crate::House;
+use crate::error::{Refused, internal};
+use crate::meters::Leave;
+use domain::{ConversationId, Model, ModelName, PriceList, Problem, Tokens, TurnId, Usage, Viewer};
+use providers::Chunks;
+use relay::Writer;
+use std::time::Duration;
+use store::turn::{Again, Ask, Asked, Offer, PendingCall};
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+/// An unconfirmed hold that is younger than this has not lapsed: where it is missing, all meters are.
+const SURELY_HELD: Duration = Duration::from_secs(5);
+
+/// A question that is written down.
+pub(crate) struct Written {
+    pub viewer: Viewer,
+    pub turn_id: TurnId,
+    pub conversation_id: ConversationId,
+    /// Whether the conversation was begun for it.
+    pub began: bool,
+    pub prompt: Prompt,
+    pub call: PendingCall,
+    pub model: Model,
+    pub price: PriceList,
+    pub stand_in: Option<Offer>,
+    /// Whose place the model took.
+    pub instead_of: Option<ModelName>,
+    /// Input as estimated.
+    pub estimated: Tokens,
+    pub leave: Leave,
+}
+
+/// A question that a vendor has accepted.
+pub(crate) struct Opened {
+    pub viewer: Viewer,
+    pub turn_id: TurnId,
+    pub conversation_id: ConversationId,
+    pub call: PendingCall,
+    pub model: Model,
+    pub instead_of: Option<ModelName>,
+    pub price: PriceList,
+    pub estimated: Tokens,
+    pub leave: Leave,
+    pub chunks: Chunks,
+}
+
+impl Opened {
+    pub(crate) fn into_running(self, log: Writer) -> Running {
+        let Self { viewer, turn_id, conversation_id, call, model, price, estimated, leave, chunks, .. } = self;
+        Running { viewer, turn_id, conversation_id, call, model, price, estimated, leave, chunks, log }
+    }
+}
+
+/// Writes the question and a pending ledger row, and sees to it that its hold stands. None where the same turn was written before.
+pub(crate) async fn ask(house: &House, admitted: Admitted) -> Result<Option<Written>, Problem> {
+    let Admitted { viewer, question, model, price, stand_in, prompt, counted, leave, asked_at } = admitted;
+    let permit = &leave.permit;
+    // The instant of admission, by Redis' clock: meter and ledger count the usage at the same moment.
+    let now = i64::try_from(permit.at_ms())
+        .ok()
+        .and_then(|ms| OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).ok());
+    let now = now.unwrap_or_else(House::now);
+    let conversation_id = prompt.conversation_id.unwrap_or_else(|| ConversationId::at(now));
+    let began = prompt.conversation_id.is_none();
+    let title: String = prompt.text.trim().lines().next().unwrap_or_default().chars().take(80).collect();
+    let asked = store::turn::ask(
+        &house.db,
+        &Ask {
+            turn_id: question.turn_id,
+            user_id: viewer.user_id,
+            subject: &viewer.subject,
+            conversation_id,
+            new_title: began.then_some(title.as_str()),
+            retry_of: prompt.retry_of,
+            text: &prompt.text,
+            request_hash: &question.hash,
+            model: &model.name,
+            price_id: price.tier(counted.estimated).id,
+            counted: counted.counted,
+            estimated: counted.estimated,
+            reserved: Tokens(permit.reserved()),
+            now,
+        },
+    )
+    .await;
+    let call = match asked {
+        Ok(Asked::New(call)) => call,
+        Ok(Asked::Known) => {
+            release(house, leave).await;
+            return Ok(None);
+        }
+        Ok(Asked::NoConversation) => {
+            release(house, leave).await;
+            return Err(Problem::not_found("conversation"));
+        }
+        Err(error) => {
+            release(house, leave).await;
+            return Err(internal(&error));
+        }
+    };
+    let written = Written {
+        turn_id: question.turn_id,
+        instead_of: None,
+        estimated: counted.estimated,
+        viewer,
+        conversation_id,
+        began,
+        prompt,
+        call,
+        model,
+        price,
+        stand_in,
+        leave,
+    };
+    match confirm(house, &written, asked_at).await {
+        Ok(true) => Ok(Some(written)),
+        // It took so long that the hold lapsed: what isn't held isn't spent.
+        Ok(false) => {
+            undo(house, written, Bill::Nothing).await;
+            Err(Problem::limits_unavailable())
+        }
+        Err(error) => {
+            undo(house, written, Bill::Nothing).await;
+            Err(Refused::from(error).0)
+        }
+    }
+}
+
+/// Whether the hold stands from now on. Meters that were lost since are built from the ledger, which has this turn.
+async fn confirm(house: &House, asked: &Written, asked_at: Instant) -> Result<bool, limits::Unavailable> {
+    if house.meters.confirm(&asked.leave).await? {
+        return Ok(true);
+    }
+    let is_lost = asked_at.elapsed() < SURELY_HELD;
+    if is_lost {
+        house.meters.rebuild(&asked.viewer.subject, &asked.leave).await?;
+    }
+    Ok(is_lost)
+}
+
+/// Opens the vendor's stream, or the stand-in's.
+pub(crate) async fn open(house: &House, mut asked: Written, log: &Writer) -> Result<Opened, Problem> {
+    let mut failed = match attempt(house, &asked, log).await {
+        Ok(chunks) => return Ok(opened(asked, chunks)),
+        Err(failed) => failed,
+    };
+    if let Failed::Vendor(error) = &failed
+        && error.wants_fallback()
+        && fall_back(house, &mut asked).await
+    {
+        tracing::warn!(?error, model = %asked.model.name, "another model answers");
+        metrics::counter!("quotient_fallbacks_total").increment(1);
+        failed = match attempt(house, &asked, log).await {
+            Ok(chunks) => return Ok(opened(asked, chunks)),
+            Err(failed) => failed,
+        };
+    }
+    let (problem, bill) = match failed {
+        Failed::Vendor(error) if error.may_bill() => (error.told(), Bill::Input),
+        Failed::Vendor(error) => (error.told(), Bill::Nothing),
+        Failed::Over(problem) => (problem, Bill::Input),
+    };
+    undo(house, asked, bill).await;
+    Err(problem)
+}
+
+fn opened(asked: Written, chunks: Chunks) -> Opened {
+    let Written { viewer, turn_id, conversation_id, call, model, instead_of, price, estimated, leave, .. } = asked;
+    Opened { viewer, turn_id, conversation_id, call, model, instead_of, price, estimated, leave, chunks }
+}
+
+/// Why an attempt came to nothing.
+enum Failed {
+    /// The vendor.
+    Vendor(crate::vendor::NotOpened),
+    /// It was sent, and nobody wants it any more, or it may not go on.
+    Over(Problem),
+}
+
+/// What a call that came to nothing may have cost.
+enum Bill {
+    /// It was not accepted.
+    Nothing,
+    /// It was sent, and its vendor may have begun: the input at least, estimated.
+    Input,
+}
+
+/// Asks the model of now. While it makes up its mind the turn says that it is alive, and Stop is heard.
+async fn attempt(house: &House, asked: &Written, log: &Writer) -> Result<Chunks, Failed> {
+    let opening = house.vendors.open(&asked.leave.permit, &asked.model, &asked.prompt.messages);
+    let stopped = log.stopped();
+    tokio::pin!(opening, stopped);
+    let mut beat = tokio::time::interval_at(Instant::now() + BEAT, BEAT);
+    loop {
+        tokio::select! {
+            opened = &mut opening => {
+                crate::fault::point("sent");
+                return opened.map_err(Failed::Vendor);
+            }
+            () = &mut stopped => return Err(Failed::Over(Problem::stopped())),
+            () = house.cut.cancelled() => return Err(Failed::Over(Problem::model_unavailable(2_000))),
+            // A vendor may take longer to begin than a turn counts as alive.
+            _ = beat.tick() => {
+                if let Err(error) = store::turn::beat(&house.db, asked.turn_id, House::now()).await {
+                    tracing::warn!(%error, turn = %asked.turn_id, "no sign of life written");
+                }
+            }
+        }
+    }
+}
+
+/// Closes the call that came to nothing and opens one of the stand-in's; false where nobody can stand in.
+async fn fall_back(house: &House, asked: &mut Written) -> bool {
+    let Some(Offer { model, price: Some(price), .. }) = asked.stand_in.take() else { return false };
+    let Ok(counted) = count(&model, &asked.prompt).await else { return false };
+    let fits = ceiling(&asked.viewer.plan, &model, counted).is_ok();
+    if !fits || counted.estimated.0 > asked.leave.permit.reserved() {
+        return false;
+    }
+    let again = Again {
+        turn_id: asked.turn_id,
+        failed: asked.call,
+        model: &model.name,
+        price_id: price.tier(counted.estimated).id,
+        estimated: counted.estimated,
+        now: House::now(),
+    };
+    match store::turn::call_again(&house.db, &again).await {
+        Ok(Some(call)) => {
+            asked.instead_of = Some(std::mem::replace(&mut asked.model, model).name);
+            (asked.call, asked.price, asked.estimated) = (call, price, counted.estimated);
+            true
+        }
+        // The reaper took us for dead.
+        Ok(None) => false,
+        Err(error) => {
+            internal(&error);
+            false
+        }
+    }
+}
+
+/// Takes a written question back; what it may have cost is written down as an estimate.
+async fn undo(house: &House, asked: Written, bill: Bill) {
+    let usage = match bill {
+        Bill::Nothing => None,
+        Bill::Input => Some(Usage { input: asked.estimated, ..Usage::default() }),
+    };
+    let cost = usage.map(|usage| asked.price.price(&usage).1).unwrap_or_default();
+    let refused = store::turn::Refused {
+        turn_id: asked.turn_id,
+        conversation_id: asked.conversation_id,
+        began: asked.began,
+        call: asked.call,
+        usage,
+        cost,
+        now: House::now(),
+    };
+    if let Err(error) = store::turn::refused(&house.db, &refused).await {
+        // The row stays pending, and the hold with it; the reaper ends both.
+        internal(&error);
+        return;
+    }
+    let done = match usage {
+        None => release(house, asked.leave).await,
+        Some(usage) => house.meters.settle(asked.leave, usage.counted(), cost).await.is_ok(),
+    };
+    // Else the turn stays, ended, and the reaper settles its hold.
+    if done && let Err(error) = store::turn::undone(&house.db, asked.turn_id).await {
+        internal(&error);
+    }
+}
+
+async fn release(house: &House, leave: Leave) -> bool {
+    house.meters.release(leave).await.inspect_err(|error| tracing::warn!(%error, "hold not released")).is_ok()
+}

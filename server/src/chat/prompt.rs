@@ -1,0 +1,143 @@
+//! What a model will read, who that model is, and how much of it there is: everything before the meters are asked. Nothing here trusts
+//! a client: history is ours, lengths are counted.
+
+use super::request::{Question, Words};
+use crate::House;
+use crate::error::internal;
+use domain::{
+    ConversationId, Model, ModelName, Plan, PlanId, Problem, ProblemKind, PromptMessage, Role, Tokens, TurnId, Viewer,
+};
+use limits::Need;
+use providers::estimate::{self, Estimate};
+use store::turn::{Offer, Prepared};
+
+/// The shortest answer worth asking for.
+const OUTPUT_MIN: Tokens = Tokens(256);
+/// A prompt of so many bytes is counted where it stands; a longer one takes milliseconds, off the async workers.
+const COUNTED_AT_ONCE: usize = 16 * 1024;
+
+/// What shall be answered.
+#[derive(Clone)]
+pub(crate) struct Prompt {
+    /// Where it belongs; none begins a conversation.
+    pub conversation_id: Option<ConversationId>,
+    /// The turn whose question and answer give way.
+    pub retry_of: Option<TurnId>,
+    /// What the person says.
+    pub text: String,
+    /// Everything that the model will read.
+    pub messages: Vec<PromptMessage>,
+}
+
+/// The model that is asked: the one named, else the first that plan and vendors both offer.
+pub(crate) async fn pick(
+    house: &House,
+    viewer: &Viewer,
+    prepared: &Prepared,
+    named: Option<&ModelName>,
+) -> Result<Offer, Problem> {
+    let offers = &prepared.offers;
+    let Some(name) = named else {
+        let offered = |name: &ModelName| {
+            offers.iter().find(|offer| offer.model.name == *name && house.vendors.offers(&offer.model))
+        };
+        return viewer.plan.models.iter().find_map(offered).cloned().ok_or_else(|| Problem::model_unavailable(60_000));
+    };
+    let known = offers.iter().find(|offer| offer.model.name == *name);
+    let offer = known.ok_or_else(|| Problem::invalid("model", "There is no such model."))?;
+    if !viewer.plan.allows(name) {
+        let upgrade = larger(house, &viewer.plan, |plan| plan.allows(name)).await?;
+        return Err(Problem::plan_too_small(&offer.model.label, upgrade));
+    }
+    if !house.vendors.offers(&offer.model) {
+        return Err(Problem::model_unavailable(60_000));
+    }
+    Ok(offer.clone())
+}
+
+/// Who stands in for a model, where the plan allows them and they have a price.
+pub(crate) fn stand_in<'a>(house: &House, plan: &Plan, prepared: &'a Prepared, model: &Model) -> Option<&'a Offer> {
+    let name = model.fallback.as_ref().filter(|name| plan.allows(name))?;
+    let offer = prepared.offers.iter().find(|offer| offer.model.name == *name)?;
+    (offer.price.is_some() && house.vendors.offers(&offer.model)).then_some(offer)
+}
+
+/// The smallest larger plan that would do.
+pub(crate) async fn larger(
+    house: &House,
+    current: &Plan,
+    would: impl Fn(&Plan) -> bool,
+) -> Result<Option<PlanId>, Problem> {
+    let plans = store::plan::list(&house.db).await.map_err(|error| internal(&error))?;
+    Ok(plans.into_iter().find(|plan| plan.sort > current.sort && would(plan)).map(|plan| plan.id))
+}
+
+/// Everything the model will read: the conversation so far, as we kept it, and the new words, or an earlier question again.
+pub(crate) async fn prompt(house: &House, viewer: &Viewer, question: &Question) -> Result<Prompt, Problem> {
+    let gone = || Problem::not_found("conversation");
+    let said = async |id: ConversationId| {
+        let said = store::message::said(&house.db, viewer.user_id, id).await.map_err(|error| internal(&error))?;
+        said.ok_or_else(gone)
+    };
+    let (conversation_id, retry_of, past, text) = match &question.words {
+        Words::New(text) => {
+            let past = match question.conversation_id {
+                Some(id) => said(id).await?,
+                None => Vec::new(),
+            };
+            (question.conversation_id, None, past, text.clone())
+        }
+        Words::Again(earlier) => {
+            let found = store::turn::earlier(&house.db, viewer.user_id, *earlier).await;
+            let found = found.map_err(|error| internal(&error))?.ok_or_else(|| Problem::not_found("answer"))?;
+            if question.conversation_id.is_some_and(|id| id != found.conversation_id) {
+                return Err(Problem::invalid("conversation_id", "This answer belongs to another conversation."));
+            }
+            if !found.ended {
+                return Err(Problem::new(ProblemKind::Conflict, "This answer is still being written. Stop it first."));
+            }
+            let mut past = said(found.conversation_id).await?;
+            let Some(place) = past.iter().position(|said| said.turn_id == *earlier && said.role == Role::User) else {
+                return Err(Problem::not_found("answer"));
+            };
+            if past[place..].iter().any(|said| said.turn_id != *earlier) {
+                return Err(Problem::new(ProblemKind::Conflict, "Only the last answer can be written again."));
+            }
+            let text = past.swap_remove(place).text;
+            past.truncate(place);
+            (Some(found.conversation_id), Some(*earlier), past, text)
+        }
+    };
+    let past = past.into_iter().map(|said| PromptMessage { role: said.role, text: said.text });
+    let messages = past.chain([PromptMessage { role: Role::User, text: text.clone() }]).collect();
+    Ok(Prompt { conversation_id, retry_of, text, messages })
+}
+
+/// The least output that makes a call worth it, never above what the model can say.
+pub(crate) fn output_min(model: &Model) -> Tokens {
+    OUTPUT_MIN.min(model.max_output)
+}
+
+/// What the call may use at most; 413 where it could never fit the model.
+pub(crate) fn ceiling(plan: &Plan, model: &Model, counted: Estimate) -> Result<Need, Problem> {
+    let (input, least) = (counted.estimated, output_min(model));
+    let max = Tokens(model.context.0.saturating_sub(least.0));
+    if input > max {
+        return Err(Problem::too_large(input, max, None));
+    }
+    let room = Tokens(model.context.0 - input.0);
+    let most = plan.max_output.min(model.max_output).min(room).max(least);
+    Ok(Need { input: input.0, output_min: least.0, output_max: most.0 })
+}
+
+/// A prompt's tokens.
+pub(crate) async fn count(model: &Model, prompt: &Prompt) -> Result<Estimate, Problem> {
+    let bytes: usize = prompt.messages.iter().map(|message| message.text.len()).sum();
+    if bytes <= COUNTED_AT_ONCE {
+        return Ok(estimate::prompt(model, domain::brand::SYSTEM_PROMPT, &prompt.messages));
+    }
+    let (model, messages) = (model.clone(), prompt.messages.clone());
+    let counting =
+        tokio::task::spawn_blocking(move || estimate::prompt(&model, domain::brand::SYSTEM_PROMPT, &messages));
+    counting.await.map_err(|error| internal(&error))
+}

@@ -1,0 +1,117 @@
+//! A vendor that fails again and again is left alone for a while, and then tried with one call.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Failures in a row that open a circuit.
+const FAILURES: u32 = 5;
+/// How long an open one stays so.
+const OPEN: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Default)]
+struct State {
+    failures: u32,
+    open_until: Option<Instant>,
+    /// One call finds out whether it works again.
+    is_probing: bool,
+}
+
+/// One vendor's circuit, as this server knows it.
+#[derive(Debug, Default)]
+pub(crate) struct Circuit(Mutex<State>);
+
+/// Leave to make one call; whoever says nothing about how it went, a call that was cancelled, changes nothing.
+#[derive(Debug)]
+pub(crate) struct Pass<'a> {
+    circuit: &'a Circuit,
+    is_probe: bool,
+}
+
+impl Circuit {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets a call through, or says how long nobody is let through.
+    pub(crate) fn enter(&self, now: Instant) -> Result<Pass<'_>, Duration> {
+        let mut state = self.state();
+        match state.open_until {
+            None => Ok(Pass { circuit: self, is_probe: false }),
+            Some(until) if now < until => Err(until - now),
+            Some(_) if state.is_probing => Err(Duration::from_secs(1)),
+            Some(_) => {
+                state.is_probing = true;
+                Ok(Pass { circuit: self, is_probe: true })
+            }
+        }
+    }
+
+    /// Whether calls are refused now, and for how long.
+    pub(crate) fn open_for(&self, now: Instant) -> Option<Duration> {
+        self.state().open_until.map(|until| until.saturating_duration_since(now))
+    }
+
+    /// A call that had begun broke off.
+    pub(crate) fn broke(&self, now: Instant) {
+        self.state().failed(now);
+    }
+}
+
+impl State {
+    fn failed(&mut self, now: Instant) {
+        self.failures += 1;
+        if self.failures >= FAILURES {
+            self.open_until = Some(now + OPEN);
+        }
+    }
+}
+
+impl Pass<'_> {
+    /// The vendor answered, be it with a refusal of this one call.
+    pub(crate) fn worked(self) {
+        let mut state = self.circuit.state();
+        if state.open_until.is_none() || self.is_probe {
+            *state = State::default();
+        }
+    }
+
+    /// The vendor is out of order.
+    pub(crate) fn failed(self, now: Instant) {
+        self.circuit.state().failed(now);
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        if self.is_probe {
+            self.circuit.state().is_probing = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_opens_after_failures_in_a_row_and_closes_with_one_that_works() {
+        let (circuit, now) = (Circuit::default(), Instant::now());
+        for _ in 0..FAILURES - 1 {
+            circuit.enter(now).unwrap().failed(now);
+        }
+        circuit.enter(now).unwrap().worked();
+        for _ in 0..FAILURES {
+            circuit.enter(now).unwrap().failed(now);
+        }
+        assert_eq!(circuit.enter(now).unwrap_err(), OPEN);
+        let later = now + OPEN;
+        let probe = circuit.enter(later).unwrap();
+        assert!(circuit.enter(later).is_err(), "one at a time");
+        probe.failed(later);
+        assert!(circuit.enter(later).is_err());
+        // a probe that was cancelled lets the next one through
+        drop(circuit.enter(later + OPEN).unwrap());
+        circuit.enter(later + OPEN).unwrap().worked();
+        assert!(circuit.enter(later + OPEN).is_ok() && circuit.open_for(later + OPEN).is_none());
+    }
+}
