@@ -76,11 +76,12 @@ impl House {
 
     /// Where pages read from.
     pub(crate) fn sources(&self) -> Sources {
-        let vendors = Arc::clone(&self.vendors);
+        let (vendors, circuits) = (Arc::clone(&self.vendors), Arc::clone(&self.vendors));
         Sources {
             db: self.db.clone(),
             limits: self.meters.people.clone(),
             offers: Arc::new(move |model| vendors.offers(model)),
+            vendors: Arc::new(move || circuits.circuits()),
             payments: self.payments(),
             payment_pages: self.billing.as_ref().map(|billing| billing.pages.clone()).unwrap_or_default().into(),
             report: Arc::new(|error| error::internal(error)),

@@ -148,14 +148,16 @@ impl Vendors {
         }
     }
 
-    /// Every server that is known, and for how long it is left alone, if it is.
-    pub fn circuits(&self) -> Vec<(String, Option<Duration>)> {
+    /// Every server that is known, and for how many milliseconds it is left alone, if it is.
+    pub fn circuits(&self) -> Vec<(String, Option<u64>)> {
         let now = Instant::now();
+        let ms =
+            |circuit: &Circuit| circuit.open_for(now).map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
         let mut all = Vec::new();
-        all.extend(self.anthropic.iter().map(|server| ("Anthropic".to_owned(), server.circuit.open_for(now))));
-        all.extend(self.openai.iter().map(|server| ("OpenAI".to_owned(), server.circuit.open_for(now))));
+        all.extend(self.anthropic.iter().map(|server| ("Anthropic".to_owned(), ms(&server.circuit))));
+        all.extend(self.openai.iter().map(|server| ("OpenAI".to_owned(), ms(&server.circuit))));
         let named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
-        all.extend(named.iter().map(|(url, server)| (url.clone(), server.circuit.open_for(now))));
+        all.extend(named.iter().map(|(url, server)| (url.clone(), ms(&server.circuit))));
         all
     }
 

@@ -190,6 +190,8 @@ pub struct HealthView {
     pub dead: Vec<Dead>,
     /// What to look at.
     pub flags: Vec<Flag>,
+    /// Every vendor that this server asks, and for how many milliseconds it is left alone, if it is.
+    pub vendors: Vec<(String, Option<u64>)>,
     /// Meters that differed from the ledger in the last day, and were rebuilt.
     pub drifts: i64,
     /// Jobs that wait.

@@ -19,6 +19,8 @@ pub struct Sources {
     pub limits: limits::Limits,
     /// Whether a model can be asked: its vendor has a key, or it is the demo model and nobody has.
     pub offers: Arc<dyn Fn(&Model) -> bool + Send + Sync>,
+    /// Every vendor that is asked, and for how many milliseconds it is left alone, if it is.
+    pub vendors: Arc<dyn Fn() -> Vec<(String, Option<u64>)> + Send + Sync>,
     /// What can be bought, and from whom.
     pub payments: super::billing::Payments,
     /// Where the pages of whoever takes payments are.
@@ -306,6 +308,7 @@ pub(crate) async fn health() -> Result<super::admin::HealthView, Refusal> {
                 at: flag.created_at,
             })
             .collect(),
+        vendors: (sources.vendors)(),
         drifts: store::usage::drifts(&sources.db, (sources.now)() - time::Duration::days(1)).await.map_err(fail)?,
         jobs_waiting: queue.waiting,
         jobs_dead: queue.dead,

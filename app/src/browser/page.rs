@@ -1,7 +1,7 @@
 //! The address, the title and the sidebar, when a turn begins a conversation.
 
-use domain::ConversationId;
-use wasm_bindgen::JsValue;
+use domain::{ConversationId, TurnId};
+use wasm_bindgen::{JsCast as _, JsValue};
 use web_sys::HtmlElement;
 
 /// Gives a new conversation its address and its line in the sidebar, without leaving the page.
@@ -46,6 +46,21 @@ pub fn value_of(id: &str) -> Option<String> {
     let element = web_sys::window()?.document()?.get_element_by_id(id)?;
     let value = js_sys::Reflect::get(&element, &"value".into()).ok()?.as_string()?;
     Some(value).filter(|value| !value.is_empty())
+}
+
+/// Where a click fell on a past answer's button to write it again: which turn's.
+#[must_use]
+pub fn again_of(event: &web_sys::Event) -> Option<TurnId> {
+    let target = event.target()?.dyn_into::<web_sys::Element>().ok()?;
+    target.closest("[data-again]").ok()??.get_attribute("data-again")?.parse().ok()
+}
+
+/// Takes a past answer off the page: a newer one stands in its place.
+pub fn remove_answer(turn: TurnId) {
+    let find = || web_sys::window()?.document()?.query_selector(&format!("[data-turn=\"{turn}\"]")).ok()?;
+    if let Some(answer) = find() {
+        answer.remove();
+    }
 }
 
 /// Reads the page again: what ended while we were away stands in the transcript.

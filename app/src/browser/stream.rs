@@ -18,8 +18,12 @@ pub struct Question<'a> {
     pub conversation_id: Option<ConversationId>,
     /// Who shall answer.
     pub model: Option<&'a ModelName>,
-    /// What is asked.
-    pub text: &'a str,
+    /// What is asked; none answers `retry_of` again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<&'a str>,
+    /// The turn that is answered again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<TurnId>,
     /// Makes sending it twice harmless.
     pub turn_id: TurnId,
 }

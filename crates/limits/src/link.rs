@@ -83,10 +83,12 @@ impl Link {
         let is_bad = error
             .is_none_or(|error| error.is_timeout() || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly));
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_bad && current.made == made && current.at.elapsed() >= RENEW {
-            if let Ok(connection) = self.redis.connect() {
-                *current = Current { connection, made: made + 1, at: Instant::now() };
-            }
+        if is_bad
+            && current.made == made
+            && current.at.elapsed() >= RENEW
+            && let Ok(connection) = self.redis.connect()
+        {
+            *current = Current { connection, made: made + 1, at: Instant::now() };
         }
     }
 }

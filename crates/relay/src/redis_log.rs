@@ -25,8 +25,8 @@ enum Connection {
 }
 
 enum Client {
-    Server(redis::Client),
-    Cluster(ClusterClient),
+    Server(Box<redis::Client>),
+    Cluster(Box<ClusterClient>),
 }
 
 /// The way to Redis.
@@ -51,7 +51,7 @@ impl Client {
                     .set_response_timeout(Some(RESPONSE))
                     .set_connection_timeout(Some(CONNECT))
                     .set_number_of_retries(1);
-                Connection::Server(ConnectionManager::new_lazy_with_config(client.clone(), config)?)
+                Connection::Server(ConnectionManager::new_lazy_with_config((**client).clone(), config)?)
             }
             Self::Cluster(client) => {
                 let config = ClusterConfig::new().set_connection_timeout(CONNECT).set_response_timeout(RESPONSE);
@@ -66,8 +66,8 @@ impl RedisLog {
     pub fn new(url: &str) -> RedisResult<Self> {
         let nodes: Vec<&str> = url.split(',').map(str::trim).collect();
         let client = match nodes[..] {
-            [one] => Client::Server(redis::Client::open(one)?),
-            _ => Client::Cluster(ClusterClient::builder(nodes).retries(1).build()?),
+            [one] => Client::Server(Box::new(redis::Client::open(one)?)),
+            _ => Client::Cluster(Box::new(ClusterClient::builder(nodes).retries(1).build()?)),
         };
         let current = Mutex::new((client.connect()?, Instant::now()));
         Ok(Self { client, current })

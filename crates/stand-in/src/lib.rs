@@ -4,7 +4,9 @@
 //! A question may hold directives in double braces: `{{words:40}}` how much to say, `{{pace:5}}` milliseconds between
 //! words, `{{hold}}` wait halfway until released, `{{status:529}}` refuse, `{{break:3}}` drop the connection after three
 //! words, `{{error:3}}` send an error event instead, `{{cached:100}}`, `{{reasoning:5}}`, `{{nousage}}`, `{{endless}}`
-//! ignore the length limit.
+//! ignore the length limit; `{{status:529}}{{times:2}}{{after:1}}` refuse twice and say to come back in a second, `{{mute}}` never
+//! begin, `{{silent:3}}` `{{garbage:3}}` `{{cut:3}}` fall silent, talk nonsense or end without an end after three words,
+//! `{{bytes}}` write one byte at a time, `{{hold:3}}` wait after three words.
 
 // Objects of Stripe's are long.
 #![recursion_limit = "1024"]
@@ -26,7 +28,9 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -62,6 +66,8 @@ struct Shared {
     journal: Arc<Mutex<Vec<Served>>>,
     /// Answers that hold wait until this is true.
     released: watch::Sender<bool>,
+    /// How often each question was asked, refusals counted too.
+    asked: Arc<Mutex<HashMap<String, u64>>>,
     /// Milliseconds between words where the question says nothing.
     pace_ms: Arc<AtomicU64>,
 }
@@ -80,7 +86,12 @@ impl StandIn {
     pub async fn start(addr: SocketAddr) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(addr).await?;
         let addr = listener.local_addr()?;
-        let shared = Shared { journal: Arc::default(), released: watch::Sender::new(false), pace_ms: Arc::default() };
+        let shared = Shared {
+            journal: Arc::default(),
+            asked: Arc::default(),
+            released: watch::Sender::new(false),
+            pace_ms: Arc::default(),
+        };
         let router = Router::new()
             .route("/v1/messages", post(async |state, body| answer(Format::Messages, state, body).await))
             .route("/v1/chat/completions", post(async |state, body| answer(Format::Completions, state, body).await))
@@ -102,6 +113,12 @@ impl StandIn {
     #[must_use]
     pub fn served(&self) -> Vec<Served> {
         lock(&self.shared.journal).clone()
+    }
+
+    /// How often a question was asked, by its whole text, refusals counted too.
+    #[must_use]
+    pub fn asked(&self, question: &str) -> u64 {
+        self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner).get(question).copied().unwrap_or(0)
     }
 
     /// Lets answers that hold go on, those to come too.
@@ -129,10 +146,19 @@ async fn release(State(shared): State<Shared>) {
 async fn answer(format: Format, State(shared): State<Shared>, Json(body): Json<serde_json::Value>) -> Response {
     let asked = wire::read(format, &body);
     let script = Script::read(&asked.question, shared.pace_ms.load(Ordering::Relaxed));
-    if let Some(status) = script.status {
+    let times = {
+        let mut all = shared.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = all.entry(asked.question.clone()).or_default();
+        *times += 1;
+        *times
+    };
+    if script.is_mute {
+        return std::future::pending().await;
+    }
+    if let Some(status) = script.status.filter(|_| script.refusals.is_none_or(|most| times <= most)) {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let error = Json(serde_json::json!({"type": "error", "error": {"type": "overloaded_error", "message": "no"}}));
-        return (status, [(header::RETRY_AFTER, "3")], error).into_response();
+        return (status, [(header::RETRY_AFTER, script.retry_after.to_string())], error).into_response();
     }
     let index = {
         let mut journal = lock(&shared.journal);
@@ -160,6 +186,9 @@ async fn answer(format: Format, State(shared): State<Shared>, Json(body): Json<s
             if step.holds {
                 let _ = released.wait_for(|&released| released).await;
             }
+            if step.is_silent {
+                return std::future::pending().await;
+            }
             if step.breaks {
                 return Some((Err(std::io::Error::other("broken on purpose")), (wire::Step::over(), rest)));
             }
@@ -176,5 +205,19 @@ async fn answer(format: Format, State(shared): State<Shared>, Json(body): Json<s
             Some((Ok::<_, std::io::Error>(bytes::Bytes::from(step.wire)), (next, rest)))
         }
     });
-    ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(stream)).into_response()
+    let kind = [(header::CONTENT_TYPE, "text/event-stream")];
+    if script.by_bytes {
+        let each = |bytes: bytes::Bytes| futures::stream::iter((0..bytes.len()).map(move |n| Ok(bytes.slice(n..=n))));
+        let pieces = stream.flat_map(move |part: Result<bytes::Bytes, std::io::Error>| match part {
+            Ok(bytes) => each(bytes).left_stream(),
+            Err(error) => futures::stream::iter([Err(error)]).right_stream(),
+        });
+        // Each a write of its own.
+        let pieces = pieces.then(async |piece| {
+            tokio::task::yield_now().await;
+            piece
+        });
+        return (kind, Body::from_stream(pieces)).into_response();
+    }
+    (kind, Body::from_stream(stream)).into_response()
 }

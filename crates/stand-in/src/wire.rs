@@ -1,6 +1,6 @@
 //! Both wire formats: reading a request, and the bytes of an answer in steps.
 
-use crate::script::{MARKDOWN, Script};
+use crate::script::{MARKDOWN, SCRIPTS, Script};
 use serde_json::{Value, json};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,7 @@ pub(crate) struct Step {
     pub pause_ms: u64,
     pub holds: bool,
     pub breaks: bool,
+    pub is_silent: bool,
     pub ends: bool,
     pub is_over: bool,
 }
@@ -63,8 +64,9 @@ fn event(name: &str, data: &Value) -> String {
 pub(crate) fn steps(format: Format, asked: &Asked, script: &Script) -> Vec<Step> {
     let input = asked.words.saturating_sub(script.cached);
     let cached = script.cached.min(asked.words);
-    let all: Vec<String> = match script.words {
+    let all: Vec<String> = match script.words.filter(|_| !script.by_bytes) {
         Some(count) => (1..=count).map(|n| format!("word{n} ")).collect(),
+        None if script.by_bytes => SCRIPTS.iter().map(|&word| word.to_owned()).collect(),
         None => MARKDOWN.split_inclusive([' ', '\n']).map(str::to_owned).collect(),
     };
     let room = if script.endless { usize::MAX } else { usize::try_from(asked.max_output).unwrap_or(usize::MAX) };
@@ -97,6 +99,17 @@ pub(crate) fn steps(format: Format, asked: &Asked, script: &Script) -> Vec<Step>
             });
             return steps;
         }
+        if script.silent_after == Some(n) {
+            steps.push(Step { is_silent: true, ..Step::default() });
+            return steps;
+        }
+        if script.cut_after == Some(n) {
+            return steps;
+        }
+        if script.garbage_after == Some(n) {
+            steps.push(Step { wire: "data: {this is no JSON\n\n".to_owned(), ..Step::default() });
+            return steps;
+        }
         let spoken = if script.nul { format!("{word}\0") } else { word.clone() };
         let wire = match format {
             Format::Messages => event(
@@ -110,7 +123,7 @@ pub(crate) fn steps(format: Format, asked: &Asked, script: &Script) -> Vec<Step>
             word,
             output: each as u64,
             pause_ms: script.pace_ms,
-            holds: script.holds && n == said / 2,
+            holds: script.holds == Some(n) || (script.holds == Some(usize::MAX) && n == said / 2),
             ..Step::default()
         });
     }

@@ -86,7 +86,8 @@ impl TestHouse {
             config.openai_base_url = Some(openai);
             config.openai_api_key = Some(SecretString::from("test-key"));
         }
-        let redis = redis::Client::open(redis_url).unwrap().get_multiplexed_async_connection().await.unwrap();
+        let shared = config.redis_url.clone().unwrap_or(redis_url.clone());
+        let redis = redis::Client::open(shared).unwrap().get_multiplexed_async_connection().await.unwrap();
         let (url, stop, running) = start(config.clone()).await;
         stripe.watch(&format!("{url}/stripe/webhook"), WEBHOOK_SECRET);
         Self { url, db, vendor, stripe, redis, config, stop, running }
@@ -141,6 +142,34 @@ impl TestHouse {
         (admin, name)
     }
 
+    /// A server of this house in a process of its own, with more settings. It says where it listens.
+    pub async fn process(&self, more: &[(&str, &str)]) -> Process {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (addr, config) = (format!("127.0.0.1:{port}"), &self.config);
+        let key = hex::encode(config.secret_key);
+        let child = std::process::Command::new(env!("CARGO_BIN_EXE_quotient"))
+            .env_clear()
+            .env("DATABASE_URL", &config.database_url)
+            .env("REDIS_URL", config.redis_url.as_deref().unwrap())
+            .env("LISTEN_ADDR", &addr)
+            .env("SECRET_KEY", key)
+            .env("ANTHROPIC_API_KEY", "test-key")
+            .env("ANTHROPIC_BASE_URL", self.vendor.url())
+            .env("OPENAI_API_KEY", "test-key")
+            .env("OPENAI_BASE_URL", format!("{}/v1", self.vendor.url()))
+            .env("RUST_LOG", "off")
+            .envs(more.iter().copied())
+            .spawn()
+            .unwrap();
+        let process = Process { child, url: format!("http://{addr}") };
+        let began = std::time::Instant::now();
+        while reqwest::get(format!("{}/healthz", process.url)).await.is_err() {
+            assert!(began.elapsed().as_secs() < 20, "the process doesn't listen");
+            tokio::task::yield_now().await;
+        }
+        process
+    }
+
     /// Stops it as SIGTERM would, and waits.
     pub async fn shut(self) {
         self.stop.cancel();
@@ -187,6 +216,40 @@ impl TestHouse {
         tokio::time::timeout(std::time::Duration::from_secs(20), waiting)
             .await
             .unwrap_or_else(|_| panic!("never true: {sql}"));
+    }
+}
+
+/// A server in a process of its own; ends with the test.
+pub struct Process {
+    child: std::process::Child,
+    pub url: String,
+}
+
+impl Process {
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        let done = std::process::Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        assert!(done.success());
+    }
+
+    /// Waits for its end, and says how it ended: a code, or none where it was killed.
+    pub async fn ended(mut self) -> Option<i32> {
+        let waiting = async {
+            loop {
+                if let Some(status) = self.child.try_wait().unwrap() {
+                    return status.code();
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(40), waiting).await.expect("the process doesn't end")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -5,8 +5,10 @@
 mod auth;
 mod billing;
 mod chat;
+mod crash;
 mod house;
 mod limits;
 mod page;
 mod tidy;
+mod turns;
 mod usage;

@@ -2,7 +2,7 @@
 
 use crate::api;
 use crate::api::admin::{Dead, Drift, Flag, HealthView};
-use crate::components::duration::moment;
+use crate::components::duration::{moment, wait};
 use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
 use crate::pages::settings::billing::Connection;
@@ -45,6 +45,10 @@ fn Shown(health: HealthView) -> impl IntoView {
         </section>
         <p class="hint">{last}{oldest}</p>
         <section>
+            <h2>"Model vendors"</h2>
+            {table("Model vendors", &["Vendor", "State"], health.vendors.into_iter().map(vendor).collect(), "No vendor has a key: the demo model answers.")}
+        </section>
+        <section>
             <h2>"To look at"</h2>
             {table("To look at", &["What", "Who", "Amount", "Since", ""], health.flags.into_iter().map(flag).collect(), "Nothing. Refunds, disputes and subscriptions that belong to nobody show up here.")}
         </section>
@@ -80,6 +84,12 @@ fn table(label: &'static str, heads: &'static [&'static str], rows: Vec<AnyView>
         </div>
     }
     .into_any()
+}
+
+fn vendor((name, open_ms): (String, Option<u64>)) -> AnyView {
+    let state = open_ms
+        .map_or_else(|| "Answers".to_owned(), |ms| format!("Failed again and again; tried once more in {}", wait(ms)));
+    view! { <tr><th scope="row">{name}</th><td>{state}</td></tr> }.into_any()
 }
 
 fn flag(flag: Flag) -> AnyView {

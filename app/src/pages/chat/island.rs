@@ -27,6 +27,8 @@ struct State {
     conversation: RwSignal<Option<ConversationId>>,
     turns: RwSignal<Vec<Live>>,
     quota: RwSignal<Option<Quota>>,
+    /// What can be asked: gives models the names that people read.
+    models: StoredValue<Vec<Choice>>,
     model: RwSignal<String>,
     /// The turn that runs now.
     running: RwSignal<Option<TurnId>>,
@@ -59,6 +61,7 @@ pub fn Chat(
         conversation: RwSignal::new(conversation),
         turns: RwSignal::new(Vec::new()),
         quota: RwSignal::new(quota),
+        models: StoredValue::new(models.clone()),
         model: RwSignal::new(first),
         running: RwSignal::new(None),
         has_text: RwSignal::new(false),
@@ -75,8 +78,19 @@ pub fn Chat(
         let next = state.quota.get().and_then(|quota| quota.tokens.next_free_ms);
         back_at.set(next.map(clock::time_in).unwrap_or_default());
     });
-    let labels = StoredValue::new(models.clone());
-    let send = Callback::new(move |()| state.send(labels));
+    let send = Callback::new(move |()| state.send());
+    let click = move |event: leptos::ev::MouseEvent| {
+        clipboard::copy_code(&event);
+        if let Some(turn) = page::again_of(&event) {
+            state.again(turn);
+        }
+    };
+    // One at a time, and only the last.
+    let may_repeat = move |turn: TurnId| {
+        Signal::derive(move || {
+            state.running.get().is_none() && state.turns.read().last().is_some_and(|last| last.id == turn)
+        })
+    };
     let is_new = conversation.is_none();
     let greeting = move || {
         (is_new && state.turns.read().is_empty()).then(|| {
@@ -98,12 +112,12 @@ pub fn Chat(
     };
     view! {
         <div class="chat">
-            <div class="transcript" node_ref=state.transcript tabindex="0" role="region" aria-label="Conversation" on:click=move |event| clipboard::copy_code(&event)>
+            <div class="transcript" node_ref=state.transcript tabindex="0" role="region" aria-label="Conversation" on:click=click>
                 <div class="column">
                     {children()}
                     {greeting}
                     <For each=move || state.turns.get() key=|turn| turn.id let:turn>
-                        {view! { <LiveTurn turn on_retry=move |(text, was_refused): (String, bool)| state.retry(&text, was_refused, labels)/> }.into_any()}
+                        {view! { <LiveTurn may_repeat=may_repeat(turn.id) turn on_retry=move |()| state.send() on_again=move |turn| state.again(turn)/> }.into_any()}
                     </For>
                 </div>
             </div>
@@ -174,9 +188,18 @@ impl State {
         self.typed();
     }
 
-    /// A refusal has put its words back into the box, where they may have been changed since; a failure hasn't.
-    fn retry(self, text: &str, was_refused: bool, models: StoredValue<Vec<Choice>>) {
-        if was_refused { self.send(models) } else { self.submit(text.to_owned(), models) }
+    /// The name that people read.
+    fn label(self, model: &str) -> String {
+        let find =
+            |all: &Vec<Choice>| all.iter().find(|choice| choice.name.0 == model).map(|choice| choice.label.clone());
+        self.models.with_value(find).unwrap_or_else(|| model.to_owned())
+    }
+
+    /// Has a turn answered again; its answer stands until the new one begins.
+    fn again(self, turn: TurnId) {
+        let earlier = self.turns.read_untracked().iter().find(|live| live.id == turn).cloned();
+        let question = earlier.map(|live| live.question).unwrap_or_default();
+        self.submit(question, Some(turn));
     }
 
     fn stop(self) {
@@ -185,7 +208,7 @@ impl State {
         }
     }
 
-    fn send(self, models: StoredValue<Vec<Choice>>) {
+    fn send(self) {
         let Some(input) = self.input.get_untracked() else { return };
         let text = input.value().trim().to_owned();
         if text.is_empty() || self.running.get_untracked().is_some() {
@@ -193,18 +216,17 @@ impl State {
         }
         input.set_value("");
         self.has_text.set(false);
-        self.submit(text, models);
+        self.submit(text, None);
     }
 
-    fn submit(self, text: String, models: StoredValue<Vec<Choice>>) {
+    fn submit(self, text: String, retry_of: Option<TurnId>) {
         if self.running.get_untracked().is_some() {
             return;
         }
         let model = self.model.get_untracked();
-        let label = models
-            .with_value(|all| all.iter().find(|choice| choice.name.0 == model).map(|choice| choice.label.clone()))
-            .unwrap_or_default();
-        let live = Live::new(TurnId::at(clock::now()), text.clone(), label);
+        let mut live = Live::new(TurnId::at(clock::now()), text.clone(), self.label(&model));
+        live.replaces = retry_of;
+        live.is_asked_above.set(retry_of.is_some());
         self.turns.update(|turns| {
             // A card that said no has had its say.
             turns.retain(|turn| !matches!(*turn.stand.read_untracked(), Stand::Refused(_)));
@@ -217,7 +239,8 @@ impl State {
             let question = stream::Question {
                 conversation_id: self.conversation.get_untracked(),
                 model: Some(&ModelName(model)),
-                text: &text,
+                text: retry_of.is_none().then_some(text.as_str()),
+                retry_of,
                 turn_id: live.id,
             };
             let mut asked = stream::ask(&question).await;
@@ -275,8 +298,18 @@ impl State {
     /// What an event says about everything around the turn.
     fn hear(self, event: &TurnEvent, live: &Live) {
         match event {
-            TurnEvent::Turn { conversation_id, quota, .. } => {
+            TurnEvent::Turn { conversation_id, model, instead_of, quota, .. } => {
                 self.quota.set(Some(quota.clone()));
+                live.model.set(self.label(&model.0));
+                live.instead_of.set(instead_of.as_ref().map(|missing| self.label(&missing.0)));
+                if let Some(earlier) = live.replaces {
+                    // Where it is from before the page was drawn its question stays, else it goes along.
+                    page::remove_answer(earlier);
+                    let is_live =
+                        self.turns.read_untracked().iter().any(|turn| turn.id == earlier && !turn.question.is_empty());
+                    live.is_asked_above.set(!is_live);
+                    self.turns.update(|turns| turns.retain(|turn| turn.id != earlier));
+                }
                 if self.conversation.get_untracked().is_none() {
                     self.conversation.set(Some(*conversation_id));
                     draft::keep(None, "");
@@ -301,7 +334,10 @@ impl State {
 
     /// The turn was never begun: its words go back into the box, and the card counts down.
     fn refused(self, live: &Live, problem: Problem) {
-        if let Some(input) = self.input.get_untracked() {
+        // An answer that was asked for again is still there, and so is its question.
+        if live.replaces.is_none()
+            && let Some(input) = self.input.get_untracked()
+        {
             let words = match input.value() {
                 typed if typed.trim().is_empty() => live.question.clone(),
                 typed => format!("{}\n\n{typed}", live.question),

@@ -37,7 +37,13 @@ pub(super) struct Live {
     /// What was asked; empty for a turn that was running when the page was drawn.
     pub question: String,
     /// The label of who answers.
-    pub model: String,
+    pub model: ArcRwSignal<String>,
+    /// Whose place they took, by label.
+    pub instead_of: ArcRwSignal<Option<String>>,
+    /// The turn whose answer gives way to this one's, once this one has begun.
+    pub replaces: Option<TurnId>,
+    /// Whether the question stands above already.
+    pub is_asked_above: ArcRwSignal<bool>,
     /// The answer so far.
     pub answer: ArcRwSignal<String>,
     /// The reasoning so far.
@@ -53,7 +59,10 @@ impl Live {
         Self {
             id,
             question,
-            model,
+            model: ArcRwSignal::new(model),
+            instead_of: ArcRwSignal::new(None),
+            replaces: None,
+            is_asked_above: ArcRwSignal::new(false),
             answer: ArcRwSignal::default(),
             reasoning: ArcRwSignal::default(),
             stand: ArcRwSignal::new(Stand::Waiting),
@@ -82,11 +91,24 @@ impl Live {
 pub(super) fn LiveTurn(
     /// The turn.
     turn: Live,
-    /// Send this text again.
+    /// Whether its answer may be written again: it is the last one, and nothing runs.
     #[prop(into)]
-    on_retry: Callback<(String, bool)>,
+    may_repeat: Signal<bool>,
+    /// Sends the words of a refused turn again.
+    #[prop(into)]
+    on_retry: Callback<()>,
+    /// Has a turn answered again.
+    #[prop(into)]
+    on_again: Callback<TurnId>,
 ) -> impl IntoView {
-    let Live { question, model, answer, reasoning, stand, left_ms, .. } = turn;
+    let replaces = turn.replaces;
+    let retry = Callback::new(move |()| match replaces {
+        Some(earlier) => on_again.run(earlier),
+        None => on_retry.run(()),
+    });
+    let Live { id, question, model, instead_of, answer, reasoning, stand, left_ms, is_asked_above, .. } = turn;
+    let (model, instead_of) = (RwSignal::from(model), RwSignal::from(instead_of));
+    let is_asked_above = RwSignal::from(is_asked_above);
     let (stand, left_ms) = (RwSignal::from(stand), RwSignal::from(left_ms));
     let (answer, reasoning) = (RwSignal::from(answer), RwSignal::from(reasoning));
     let at = Memo::new(move |_| match stand.get() {
@@ -94,13 +116,10 @@ pub(super) fn LiveTurn(
         Stand::Refused(Problem { retry_after_ms: Some(ms), .. }) if ms > 60_000 => clock::time_in(ms),
         _ => String::new(),
     });
-    let (again, has_question) = (question.clone(), !question.is_empty());
-    let retry =
-        Callback::new(move |()| on_retry.run((again.clone(), matches!(stand.get_untracked(), Stand::Refused(_)))));
     let was_refused = Memo::new(move |_| matches!(stand.get(), Stand::Refused(_)));
     let said = (!question.is_empty()).then(|| {
         let question = question.clone();
-        move || (!was_refused.get()).then(|| view! { <Said text=question.clone()/> })
+        move || (!was_refused.get() && !is_asked_above.get()).then(|| view! { <Said text=question.clone()/> })
     });
     let foot = move || {
         match stand.get() {
@@ -115,14 +134,16 @@ pub(super) fn LiveTurn(
             };
             view! {
                 {note.map(|note| view! { <p class="note"><Draw icon=Icon::Alert/>{note}</p> })}
-                <p class="byline">{model.clone()}<span>{used}</span></p>
+                <p class="byline">{model.get()}<span>{used}</span>
+                    {move || may_repeat.get().then(|| view! { <button type="button" class="quiet small again" on:click=move |_| on_again.run(id)><Draw icon=Icon::Retry/>"Write again"</button> })}
+                </p>
             }
             .into_any()
         }
         Stand::Failed(problem) => view! {
             <div class="note broke" role="alert">
                 <Draw icon=Icon::Danger/><span>{problem.message}</span>
-                {has_question.then(|| view! { <button type="button" class="secondary small" on:click=move |_| retry.run(())><Draw icon=Icon::Retry/>"Try again"</button> })}
+                {move || may_repeat.get().then(|| view! { <button type="button" class="secondary small" on:click=move |_| on_again.run(id)><Draw icon=Icon::Retry/>"Try again"</button> })}
             </div>
         }
         .into_any(),
@@ -136,10 +157,16 @@ pub(super) fn LiveTurn(
             }
         })
     };
+    let stands_in = move || {
+        instead_of.get().map(|missing| {
+            view! { <p class="note"><Draw icon=Icon::Alert/>{format!("{missing} can't be reached right now; {} answers.", model.get())}</p> }
+        })
+    };
     let busy = Memo::new(move |_| matches!(stand.get(), Stand::Waiting | Stand::Running));
     view! {
         {said}
         <article class="answer live" aria-label="Answer" aria-busy=move || busy.get().to_string()>
+            {stands_in}
             {thought}
             <Markdown text=answer/>
             {foot}

@@ -32,10 +32,22 @@ pub fn ChatPage() -> impl IntoView {
     }
 }
 
+/// What was said, the last answer with a button to have it written again where nothing runs.
+fn past(
+    messages: Vec<domain::Message>,
+    models: StoredValue<Vec<api::conversation::Choice>>,
+    is_quiet: bool,
+) -> AnyView {
+    let last = messages.len().saturating_sub(1);
+    let each = |(place, message)| view! { <Past message models is_last=is_quiet && place == last/> };
+    messages.into_iter().enumerate().map(each).collect_view().into_any()
+}
+
 #[component]
 fn Shown(view: ChatView) -> impl IntoView {
     let ChatView { listed, open, messages, running, models, quota } = view;
     let labels = StoredValue::new(models.clone());
+    let is_quiet = running.is_none();
     let title = open.as_ref().map_or_else(|| "New conversation".to_owned(), |open| open.title.clone());
     let id = open.as_ref().map(|open| open.id);
     let name = visit().viewer.map(|viewer| viewer.display_name().to_owned()).unwrap_or_default();
@@ -63,7 +75,7 @@ fn Shown(view: ChatView) -> impl IntoView {
                 </header>
                 {view! {
                     <Chat conversation=id name running models quota>
-                        {messages.into_iter().map(|message| view! { <Past message models=labels/> }).collect_view().into_any()}
+                        {past(messages, labels, is_quiet)}
                     </Chat>
                 }
                 .into_any()}

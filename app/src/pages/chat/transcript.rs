@@ -13,6 +13,8 @@ pub fn Past(
     message: Message,
     /// What can be asked now: gives models the names that people read.
     models: StoredValue<Vec<Choice>>,
+    /// Whether it is the last one, whose answer may be written again.
+    is_last: bool,
 ) -> impl IntoView {
     match message.role {
         Role::User => view! { <Said text=message.text/> }.into_any(),
@@ -29,12 +31,13 @@ pub fn Past(
                 };
                 models.with_value(label).unwrap_or(name.0)
             });
+            let again = is_last.then(|| view! { <button type="button" class="quiet small again" data-again=message.turn_id.to_string()><Draw icon=Icon::Retry/>{if message.status == MessageStatus::Failed { "Try again" } else { "Write again" }}</button> });
             let used = message.tokens.zip(message.cost).map(|(tokens, cost)| format!("{tokens} tokens · {cost}"));
             view! {
-                <article class="answer" aria-label="Answer">
+                <article class="answer" aria-label="Answer" data-turn=message.turn_id.to_string()>
                     <Markdown text=Signal::stored(message.text)/>
                     {note.map(|note| view! { <p class="note"><Draw icon=Icon::Alert/>{note}</p> })}
-                    <p class="byline">{model}{used.map(|used| view! { <span>{used}</span> })}</p>
+                    <p class="byline">{model}{used.map(|used| view! { <span>{used}</span> })}{again}</p>
                 </article>
             }
             .into_any()

@@ -7,17 +7,21 @@
 )]
 
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+/// A port that nothing listens on and no connection is made from: whoever knocks at one of those before its server listens may be
+/// connected to itself. A cluster's nodes talk to each other ten thousand ports higher.
 fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 10_000 + u16::try_from(std::process::id() % 1_000).unwrap() * 10;
     loop {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        // A cluster's nodes talk to each other ten thousand ports higher.
-        if port < 55_000 {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 2_000;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
     }
@@ -186,8 +190,9 @@ async fn carry(client: TcpStream, port: u16, modes: watch::Receiver<(Mode, u64)>
                 if ready.is_err() { return }
                 match from_client.try_read(&mut buffer) {
                     Ok(0) => return,
-                    Ok(n) if !swallows() => if to_server.write_all(&buffer[..n]).await.is_err() { return },
-                    _ => {}
+                    Ok(_) if swallows() => {}
+                    Ok(n) => if to_server.write_all(&buffer[..n]).await.is_err() { return },
+                    Err(_) => {}
                 }
             }
             ready = from_server.readable() => {
@@ -198,8 +203,9 @@ async fn carry(client: TcpStream, port: u16, modes: watch::Receiver<(Mode, u64)>
                     Ok(_) if modes.borrow().0 == Mode::ResetsAnswers => {
                         return from_client.reunite(to_client).unwrap().set_zero_linger().unwrap();
                     }
-                    Ok(n) if !swallows() => if to_client.write_all(&buffer[..n]).await.is_err() { return },
-                    _ => {}
+                    Ok(_) if swallows() => {}
+                    Ok(n) => if to_client.write_all(&buffer[..n]).await.is_err() { return },
+                    Err(_) => {}
                 }
             }
         }
