@@ -1,7 +1,7 @@
 // A house for browser tests: the vendor stand-in, a database of its own, and the server that `./dev up` runs.
 import { spawn, execFileSync } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { randomBytes } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
@@ -33,13 +33,14 @@ export async function startStandIn(...args) {
 }
 
 // Starts a house. With `vendor: false` no key is set, so the demo model answers; with `stripe: false` nothing is sold.
-export async function startHouse({ vendor = true, stripe = true, env = {} } = {}) {
+export async function startHouse({ vendor = true, stripe = true, vendorAt, env = {} } = {}) {
   const name = `end2end_${randomBytes(6).toString('hex')}`;
   const base = process.env.DATABASE_URL.replace(/\/[^/]*$/, '');
   psql(`${base}/postgres`, `create database ${name}`);
   const children = [];
-  let vendorUrl;
-  if (vendor) {
+  // Or a vendor by somebody else, at an address.
+  let vendorUrl = vendorAt;
+  if (vendor && !vendorAt) {
     const standIn = await startStandIn('vendor', '127.0.0.1:0');
     children.push(standIn.child);
     vendorUrl = standIn.url;
@@ -68,16 +69,25 @@ export async function startHouse({ vendor = true, stripe = true, env = {} } = {}
   };
   const run = (...args) => execFileSync(binary, args, { env: { ...process.env, ...settings }, encoding: 'utf8' });
   if (stripe) run('plans', 'push');
-  const server = spawn(binary, [], { env: { ...process.env, ...settings }, stdio: ['ignore', 'ignore', 'inherit'] });
-  children.push(server);
-  for (let tries = 0; ; tries += 1) {
-    const ready = await fetch(`${url}/readyz`).catch(() => null);
-    if (ready?.ok) break;
-    if (tries > 200) throw new Error('the server is not ready');
-    await new Promise((wait) => setTimeout(wait, 50));
-  }
+  const serve = async (more, at) => {
+    const server = spawn(binary, [], { env: { ...process.env, ...settings, ...more }, stdio: ['ignore', 'ignore', 'inherit'] });
+    children.push(server);
+    for (let tries = 0; ; tries += 1) {
+      const ready = await fetch(`${at}/readyz`).catch(() => null);
+      if (ready?.ok) return server;
+      if (tries > 200) throw new Error('the server is not ready');
+      await new Promise((wait) => setTimeout(wait, 50));
+    }
+  };
+  const server = await serve({}, url);
   return {
     url,
+    // Another server of the same house; answers its address.
+    second: async () => {
+      const at = `http://127.0.0.1:${await freePort()}`;
+      await serve({ LISTEN_ADDR: at.slice('http://'.length) }, at);
+      return at;
+    },
     run,
     query: (sql) => psql(settings.DATABASE_URL, sql),
     served: async () => (await fetch(`${vendorUrl}/journal`)).json(),
@@ -95,6 +105,31 @@ export async function startHouse({ vendor = true, stripe = true, env = {} } = {}
       psql(`${base}/postgres`, `drop database ${name} with (force)`);
       return code;
     },
+  };
+}
+
+// A plain TCP balancer: new connections go to whichever server was named last; `use` breaks those that there are.
+export async function startBalancer(...targets) {
+  let target = 0;
+  const open = new Set();
+  const server = createServer((client) => {
+    const { port } = new URL(targets[target]);
+    const upstream = connect(Number(port), '127.0.0.1');
+    for (const [one, other] of [[client, upstream], [upstream, client]]) {
+      open.add(one);
+      one.pipe(other);
+      one.on('error', () => other.destroy());
+      one.on('close', () => { open.delete(one); other.destroy(); });
+    }
+  });
+  await new Promise((done) => server.listen(0, '127.0.0.1', done));
+  return {
+    url: `http://127.0.0.1:${server.address().port}`,
+    use: (n) => {
+      target = n;
+      open.forEach((socket) => socket.destroy());
+    },
+    stop: () => { server.close(); open.forEach((socket) => socket.destroy()); },
   };
 }
 

@@ -2,7 +2,7 @@
 //! `peer.mjs`), all over one Redis in one run: with rings full, with few and with millions of past uses, among a thousand people
 //! and among a million, with one connection and with thirty-two; and what a person weighs in Redis.
 //!
-//! `./dev bench limits`, or `REDIS_URL=… cargo run --release -p bench --bin limits`. The Redis is flushed: give it one of its own.
+//! `./dev bench limits`, or `REDIS_URL=… cargo run --release -p bench --bin bench-limits`. The Redis is flushed: give it one of its own.
 
 use limits::{Admission, Allowance, Limits, Need, PastCall, Store, Window};
 use std::io::Write as _;

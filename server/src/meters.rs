@@ -37,15 +37,15 @@ pub(crate) struct Meters {
 pub(crate) struct Caps {
     /// By everybody together.
     pub house: Option<Picos>,
-    /// On this model, by everybody together.
-    pub model: Option<(ModelName, Picos)>,
+    /// On a model, by everybody together: the one that is asked, and whoever may stand in for it.
+    pub models: Vec<(ModelName, Picos)>,
 }
 
 /// Whose money it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Purse {
     House,
-    Model,
+    Model(ModelName),
 }
 
 /// Leave to make one call: the person's, and each purse's that has a cap.
@@ -90,24 +90,23 @@ impl Meters {
         })
     }
 
-    /// The purses that have a cap: whose, their meters, the subject and the cap in nano-dollars.
-    fn purses(&self, caps: &Caps) -> Vec<(Purse, &Limits, String, u64)> {
-        let house = caps.house.map(|cap| (Purse::House, &self.house, self.name.clone(), nanos(cap)));
-        let model = caps
-            .model
-            .as_ref()
-            .map(|(model, cap)| (Purse::Model, &self.models, format!("{}/{model}", self.name), nanos(*cap)));
-        house.into_iter().chain(model).collect()
+    /// The purses that have a cap: whose, and the cap in nano-dollars.
+    fn purses(caps: &Caps) -> Vec<(Purse, u64)> {
+        let house = caps.house.map(|cap| (Purse::House, nanos(cap)));
+        let models = caps.models.iter().map(|(model, cap)| (Purse::Model(model.clone()), nanos(*cap)));
+        house.into_iter().chain(models).collect()
     }
 
-    fn purse(&self, purse: Purse) -> &Limits {
+    /// A purse's meters and its name among them.
+    fn purse(&self, purse: &Purse) -> (&Limits, String) {
         match purse {
-            Purse::House => &self.house,
-            Purse::Model => &self.models,
+            Purse::House => (&self.house, self.name.clone()),
+            Purse::Model(model) => (&self.models, format!("{}/{model}", self.name)),
         }
     }
 
-    /// Asks the person's meters and the purses at once; where one refuses, the others have it back before this answers.
+    /// Asks the person's meters, then all purses at once; where one refuses, the others have it back before this answers. The person comes
+    /// first, since what they may not have must not take from the purses that everybody shares, not for a moment.
     pub(crate) async fn admit(
         &self,
         viewer: &Viewer,
@@ -119,61 +118,47 @@ impl Meters {
         let turn = turn.to_string();
         let limits = limits_of(&viewer.plan);
         let allowance = Allowance { limits: &limits, in_flight: Some(viewer.plan.in_flight) };
-        let person = self.people.admit(&viewer.subject, &turn, allowance, need);
-        let purses = self.purses(caps);
-        if purses.is_empty() {
-            return Ok(match person.await? {
-                Admission::Granted(permit) => Verdict::Granted(Leave { permit, spend: Vec::new() }),
-                refused => refusal(refused),
-            });
-        }
+        let permit = match self.people.admit(&viewer.subject, &turn, allowance, need).await? {
+            Admission::Granted(permit) => permit,
+            refused => return Ok(refusal(refused)),
+        };
         let mine = house_call(&viewer.subject, &turn);
-        let money = purses.iter().map(|(_, spend, subject, cap)| {
-            let (cap, mine) = ([*cap], &mine);
-            async move {
-                let mut tried = 0;
-                loop {
-                    let allowance = Allowance { limits: &cap, in_flight: None };
-                    match spend.admit(subject, mine, allowance, Need::exactly(nanos(worst))).await {
-                        // A copy of this turn has just let go of the person's meters, and lets go of this one next.
-                        Ok(Admission::Running) if tried < 5 => {
-                            tried += 1;
-                            tokio::time::sleep(Duration::from_millis(20)).await;
-                        }
-                        answer => break answer,
-                    }
-                }
-            }
+        let purses = Self::purses(caps);
+        let asked = purses.into_iter().map(async |(purse, cap)| {
+            let answer = self.spend(&purse, &mine, cap, nanos(worst)).await;
+            (purse, answer)
         });
-        let (person, money) = tokio::join!(person, join_all(money));
-        let (mut spend, mut refused) = (Vec::new(), None);
-        for ((purse, ..), answer) in purses.iter().zip(money) {
+        let mut leave = Leave { permit, spend: Vec::new() };
+        let mut refused = None;
+        for (purse, answer) in join_all(asked).await {
             match answer {
-                Ok(Admission::Granted(permit)) => spend.push((*purse, permit)),
-                Ok(answer) => refused = refused.or(Some(Ok((*purse, answer)))),
+                Ok(Admission::Granted(permit)) => leave.spend.push((purse, permit)),
+                Ok(answer) => refused = refused.or(Some(Ok((purse, answer)))),
                 Err(error) => refused = Some(Err(error)),
             }
         }
-        match (person, refused) {
-            (Ok(Admission::Granted(permit)), None) => Ok(Verdict::Granted(Leave { permit, spend })),
-            (person, refused) => {
-                // What can't be given back lapses; it changes no verdict.
-                for (purse, permit) in spend {
-                    let _ = self.purse(purse).release(permit).await;
+        let Some(refused) = refused else { return Ok(Verdict::Granted(leave)) };
+        // What can't be given back lapses; it changes no verdict.
+        let _ = self.release(leave).await;
+        Ok(match refused? {
+            (purse, Admission::Denied(Denial { retry_after_ms, .. })) => Verdict::SpendCap { purse, retry_after_ms },
+            (purse, Admission::TooLarge { .. }) => Verdict::SpendCap { purse, retry_after_ms: QUARTER_MS },
+            _ => Verdict::Running,
+        })
+    }
+
+    /// Asks one purse for the most that a call may cost.
+    async fn spend(&self, purse: &Purse, call: &str, cap: u64, worst: u64) -> Result<Admission, Unavailable> {
+        let ((limits, name), cap, mut tried) = (self.purse(purse), [cap], 0);
+        loop {
+            let allowance = Allowance { limits: &cap, in_flight: None };
+            match limits.admit(&name, call, allowance, Need::exactly(worst)).await {
+                // A copy of this turn has just let go of the person's meters, and lets go of this one next.
+                Ok(Admission::Running) if tried < 5 => {
+                    tried += 1;
+                    tokio::time::sleep(Duration::from_millis(20)).await;
                 }
-                match person? {
-                    Admission::Granted(permit) => drop(self.people.release(permit).await),
-                    refused => return Ok(refusal(refused)),
-                }
-                Ok(match refused.transpose()? {
-                    Some((purse, Admission::Denied(Denial { retry_after_ms, .. }))) => {
-                        Verdict::SpendCap { purse, retry_after_ms }
-                    }
-                    Some((purse, Admission::TooLarge { .. })) => {
-                        Verdict::SpendCap { purse, retry_after_ms: QUARTER_MS }
-                    }
-                    _ => Verdict::Running,
-                })
+                answer => return answer,
             }
         }
     }
@@ -182,16 +167,27 @@ impl Meters {
     pub(crate) async fn confirm(&self, leave: &Leave) -> Result<bool, Unavailable> {
         let mut stands = self.people.confirm(&leave.permit).await?;
         for (purse, permit) in &leave.spend {
-            stands &= self.purse(*purse).confirm(permit).await?;
+            stands &= self.purse(purse).0.confirm(permit).await?;
         }
         Ok(stands)
     }
 
-    /// Counts what the call used and cost. One meter's trouble is no reason to leave the other untold.
-    pub(crate) async fn settle(&self, leave: Leave, used: Tokens, cost: Picos) -> Result<Picture, Unavailable> {
+    /// Counts what the call used and what the model that answered cost. One meter's trouble is no reason to leave the other untold.
+    pub(crate) async fn settle(
+        &self,
+        leave: Leave,
+        used: Tokens,
+        answered: &ModelName,
+        cost: Picos,
+    ) -> Result<Picture, Unavailable> {
         let mut purses = Ok(());
         for (purse, permit) in leave.spend {
-            purses = purses.and(self.purse(purse).settle(permit, nanos(cost)).await.map(drop));
+            let limits = self.purse(&purse).0;
+            let told = match purse {
+                Purse::Model(model) if model != *answered => limits.release(permit).await,
+                _ => limits.settle(permit, nanos(cost)).await,
+            };
+            purses = purses.and(told.map(drop));
         }
         let picture = self.people.settle(leave.permit, used.0).await?;
         purses.map(|()| picture)
@@ -201,42 +197,65 @@ impl Meters {
     pub(crate) async fn release(&self, leave: Leave) -> Result<(), Unavailable> {
         let mut purses = Ok(());
         for (purse, permit) in leave.spend {
-            purses = purses.and(self.purse(purse).release(permit).await.map(drop));
+            purses = purses.and(self.purse(&purse).0.release(permit).await.map(drop));
         }
         self.people.release(leave.permit).await?;
         purses
     }
 
-    /// Settles the holds of a turn whose process is gone, or whose meters weren't told: where one still stands.
+    /// Settles the holds of a turn whose process is gone, or whose meters weren't told: where one still stands. `caps` name every model
+    /// that has one, since who was to stand in isn't written down.
     pub(crate) async fn settle_by_id(
         &self,
         subject: &str,
         turn: TurnId,
         at: OffsetDateTime,
-        (used, cost): (Tokens, Picos),
+        (used, answered, cost): (Tokens, &ModelName, Picos),
         caps: &Caps,
     ) -> Result<(), Unavailable> {
         let (turn, at_ms) = (turn.to_string(), millis(at));
-        for (_, spend, name, _) in self.purses(caps) {
-            spend.end(&name, &house_call(subject, &turn), at_ms, End::Settle(nanos(cost))).await?;
+        for (purse, _) in Self::purses(caps) {
+            let (limits, name) = self.purse(&purse);
+            let end = match purse {
+                Purse::Model(model) if model != *answered => End::Release,
+                _ => End::Settle(nanos(cost)),
+            };
+            limits.end(&name, &house_call(subject, &turn), at_ms, end).await?;
         }
         self.people.end(subject, &turn, at_ms, End::Settle(used.0)).await.map(drop)
     }
 
-    /// Builds the meters of a turn from the ledger where they were lost: it has the turn by now.
-    pub(crate) async fn rebuild(&self, subject: &str, leave: &Leave) -> Result<(), Unavailable> {
-        self.people.peek(subject).await?;
+    /// Has the meters of a turn built from the ledger where its holds are missing: the ledger has it by now.
+    pub(crate) async fn rebuild(&self, leave: &Leave) -> Result<(), Unavailable> {
+        self.people.forget(leave.permit.subject()).await?;
         for (purse, permit) in &leave.spend {
-            self.purse(*purse).forget(permit.subject()).await?;
+            self.purse(purse).0.forget(permit.subject()).await?;
         }
         Ok(())
     }
 
-    /// Rebuilds the purses from the ledger with the next turn: after a cap was set, since without one nothing is counted, and now and
-    /// then, so that no fault of theirs lasts.
-    pub(crate) async fn forget_purses(&self, caps: &Caps) -> Result<(), Unavailable> {
-        for (_, spend, name, _) in self.purses(caps) {
-            spend.forget(&name).await?;
+    /// Compares the purses with the ledger, and has those built from it again that differ: after a cap was set, since without one nothing
+    /// is counted, and now and then, so that no fault of theirs lasts. Purses are never quiet, so what differs by less than a hundredth is
+    /// taken for turns that are just ending.
+    pub(crate) async fn mend_purses(&self, caps: &Caps) -> Result<(), Unavailable> {
+        for (purse, _) in Self::purses(caps) {
+            let (limits, name) = self.purse(&purse);
+            let far = async || -> Result<bool, Unavailable> {
+                let drift = limits.drift(&name).await?;
+                Ok(drift.is_some_and(|drift| {
+                    let (found, ledger) = (drift.found.window(0).used, drift.expected.window(0).used);
+                    found.abs_diff(ledger) > ledger / 100
+                }))
+            };
+            if !far().await? {
+                continue;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if far().await? {
+                tracing::warn!(?purse, "a purse differed from the ledger and is rebuilt");
+                metrics::counter!("quotient_meter_drift_total").increment(1);
+                limits.forget(&name).await?;
+            }
         }
         Ok(())
     }

@@ -135,6 +135,7 @@ async fn turn(
             estimated: usage.prompt(),
             reserved: usage.counted(),
             now: at,
+            alive_until: at,
         },
     )
     .await?;

@@ -5,7 +5,7 @@ use crate::billing::reconcile;
 use crate::chat::turn::caps;
 use crate::error::internal;
 use crate::meters::Caps;
-use domain::{Outcome, Picos, Problem, Tokens, TurnEvent, TurnId, Usage, UsageSource};
+use domain::{ModelName, Outcome, Picos, Problem, Tokens, TurnEvent, TurnId, Usage, UsageSource};
 use std::time::Duration;
 use store::turn::{Dead, Prepared, Record};
 use time::OffsetDateTime;
@@ -30,7 +30,7 @@ pub(crate) fn spawn(house: &House) -> JoinSet<()> {
         if let Err(error) = store::model::learn(&house.db, House::now() - time::Duration::days(30)).await {
             internal(&error);
         }
-        if let Err(error) = renew_purses(&house).await {
+        if let Err(error) = compare_purses(&house).await {
             internal(&format!("{error:#}"));
         }
     });
@@ -58,14 +58,16 @@ pub(crate) fn spawn(house: &House) -> JoinSet<()> {
     set
 }
 
-/// Has the purses built from the ledger again: they are never quiet enough to be compared with it. Also at the start, since a cap
-/// that the environment has now may not have been there before.
-async fn renew_purses(house: &House) -> anyhow::Result<()> {
+/// Compares the purses with the ledger, and has those built again that differ from it. Also at the start: a cap that the environment has
+/// now may not have been there before, and without one nothing is counted.
+async fn compare_purses(house: &House) -> anyhow::Result<()> {
     let prepared = store::turn::prepare(&house.db, uuid::Uuid::nil().into(), House::now()).await?;
-    for offer in &prepared.offers {
-        house.meters.forget_purses(&caps(house, &prepared, &offer.model.name)).await?;
-    }
-    Ok(())
+    Ok(house.meters.mend_purses(&all_caps(house, &prepared)).await?)
+}
+
+/// Every cap there is.
+fn all_caps(house: &House, prepared: &Prepared) -> Caps {
+    caps(house, prepared, prepared.offers.iter().map(|offer| &offer.model.name))
 }
 
 /// Compares the meters of whoever is quiet with the ledger; what differs twice is shown to the owner and rebuilt.
@@ -125,20 +127,24 @@ where
 /// Ends turns whose process has given no sign: with what their log shows was streamed, and never as complete.
 pub(crate) async fn reap(house: House) {
     let ended = async {
-        let (dead, unsettled) =
-            (store::turn::dead(&house.db, House::now()).await?, store::turn::unsettled(&house.db, House::now()).await?);
+        // One that can't be read is no reason to leave the others.
+        let dead = store::turn::dead(&house.db, House::now()).await.inspect_err(|error| drop(internal(error)));
+        let unsettled =
+            store::turn::unsettled(&house.db, House::now()).await.inspect_err(|error| drop(internal(error)));
+        let (dead, unsettled) = (dead.unwrap_or_default(), unsettled.unwrap_or_default());
         if dead.is_empty() && unsettled.is_empty() {
             return Ok(());
         }
         let prepared = store::turn::prepare(&house.db, uuid::Uuid::nil().into(), House::now()).await?;
+        let caps = all_caps(&house, &prepared);
         for turn in dead {
-            if let Err(error) = bury(&house, &prepared, &turn).await {
+            if let Err(error) = bury(&house, &caps, &turn).await {
                 internal(&error);
             }
         }
         // Recorded, and then Redis or the process went away before the meters were told.
         for turn in unsettled {
-            let (spent, caps) = ((turn.used, turn.cost), caps(&house, &prepared, &turn.model));
+            let spent = (turn.used, &turn.model, turn.cost);
             if let Err(error) = settle(&house, turn.turn_id, &turn.subject, turn.at, spent, &caps).await {
                 internal(&format!("{error:#}"));
             }
@@ -150,7 +156,7 @@ pub(crate) async fn reap(house: House) {
     }
 }
 
-async fn bury(house: &House, prepared: &Prepared, turn: &Dead) -> anyhow::Result<()> {
+async fn bury(house: &House, caps: &Caps, turn: &Dead) -> anyhow::Result<()> {
     // Without its log nobody knows what was streamed: then it waits for the next round.
     let streamed = streamed(house, turn).await?;
     let count = |text: &str| providers::estimate::answer(turn.vendor, text);
@@ -182,9 +188,8 @@ async fn bury(house: &House, prepared: &Prepared, turn: &Dead) -> anyhow::Result
         tracing::warn!(turn = %turn.turn_id, "lost turn ended");
         metrics::counter!("quotient_turns_total", "outcome" => "lost").increment(1);
         house.relay.end(turn.turn_id, &TurnEvent::Failed { problem: Problem::model_failed() }).await?;
-        let spent = (usage.counted(), cost);
-        let caps = caps(house, prepared, &turn.model);
-        settle(house, turn.turn_id, &turn.subject, turn.call.created_at, spent, &caps).await?;
+        let spent = (usage.counted(), &turn.model, cost);
+        settle(house, turn.turn_id, &turn.subject, turn.call.created_at, spent, caps).await?;
     }
     Ok(())
 }
@@ -195,7 +200,7 @@ async fn settle(
     turn: TurnId,
     subject: &str,
     at: OffsetDateTime,
-    spent: (Tokens, Picos),
+    spent: (Tokens, &ModelName, Picos),
     caps: &Caps,
 ) -> anyhow::Result<()> {
     house.meters.settle_by_id(subject, turn, at, spent, caps).await?;

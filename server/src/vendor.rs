@@ -117,12 +117,18 @@ impl Vendors {
         }
     }
 
-    /// Asks an admitted question. The answer is at most what the permit grants.
+    /// Asks an admitted question. The answer is at most `most`, and never more than the permit holds.
     ///
     /// # Errors
     /// Why it was not begun.
-    pub async fn open(&self, permit: &Permit, model: &Model, messages: &[PromptMessage]) -> Result<Chunks, NotOpened> {
-        let max_output = Tokens(permit.output()).min(model.max_output);
+    pub async fn open(
+        &self,
+        permit: &Permit,
+        model: &Model,
+        messages: &[PromptMessage],
+        most: Tokens,
+    ) -> Result<Chunks, NotOpened> {
+        let max_output = most.min(Tokens(permit.reserved())).min(model.max_output);
         let ask = Ask { model: &model.name, system: domain::brand::SYSTEM_PROMPT, messages, max_output };
         let no_key = || NotOpened::Vendor(VendorError::Unreachable("no key".into()));
         match (model.vendor, &model.base_url) {

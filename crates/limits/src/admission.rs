@@ -216,6 +216,7 @@ pub struct Limits {
     kind: &'static str,
     windows: &'static [Window],
     history: History,
+    has_history: bool,
     /// Milliseconds since 1970 instead of Redis' clock; tests only.
     now_ms: Option<u64>,
 }
@@ -224,13 +225,14 @@ impl Limits {
     /// Meters of a kind. Kinds with the same name share their meters, so each kind has its own windows.
     #[must_use]
     pub fn new(store: &Store, kind: &'static str, windows: &'static [Window], history: History) -> Self {
-        Self { store: store.clone(), kind, windows, history, now_ms: None }
+        Self { store: store.clone(), kind, windows, history, has_history: true, now_ms: None }
     }
 
     /// Meters whose loss only forgets: nothing is known of them elsewhere.
     #[must_use]
     pub fn without_history(store: &Store, kind: &'static str, windows: &'static [Window]) -> Self {
-        Self::new(store, kind, windows, Arc::new(|_| Box::pin(async { Ok(Vec::new()) })))
+        let none: History = Arc::new(|_| Box::pin(async { Ok(Vec::new()) }));
+        Self { has_history: false, ..Self::new(store, kind, windows, none) }
     }
 
     /// The same meters, read at a fixed instant: how tests move time.
@@ -275,7 +277,7 @@ impl Limits {
             }),
             Answer::Denied { picture, waits } => Admission::Denied(denial(picture, &waits)),
             Answer::Running => Admission::Running,
-            Answer::Cold | Answer::Done(_) | Answer::Said(_) => return Err(Unavailable::Protocol),
+            Answer::Cold | Answer::Done(..) | Answer::Said(_) => return Err(Unavailable::Protocol),
         })
     }
 
@@ -285,18 +287,27 @@ impl Limits {
     /// # Errors
     /// [`Unavailable`] when the meters can't be asked.
     pub async fn confirm(&self, permit: &Permit) -> Result<bool, Unavailable> {
-        match self.step(&permit.subject, DECISION, &Step::Confirm { call: &permit.call }).await? {
+        match self.step(&permit.subject, DECISION, &Step::Confirm { call: &permit.call, at_ms: permit.at_ms }).await? {
             Answer::Said(stands) => Ok(stands),
             _ => Err(Unavailable::Protocol),
         }
     }
 
-    /// Counts what the call used, also past the limit, and gives the rest of the hold back. Again does nothing.
+    /// Counts what the call used, also past the limit, and gives the rest of the hold back. Where the hold isn't there, the meters were
+    /// lost and rebuilt without it: they are built once more from the history, which was written first.
     ///
     /// # Errors
     /// [`Unavailable`]; the ledger, which was written first, heals the meter then.
     pub async fn settle(&self, permit: Permit, used: u64) -> Result<Picture, Unavailable> {
-        self.end(&permit.subject, &permit.call, permit.at_ms, End::Settle(used)).await
+        let step = Step::End { call: &permit.call, at_ms: permit.at_ms, end: End::Settle(used.min(MOST - 1)) };
+        match self.warm(&permit.subject, &step).await? {
+            Answer::Done(_, false) if self.has_history => {
+                self.forget(&permit.subject).await?;
+                self.peek(&permit.subject).await
+            }
+            Answer::Done(picture, _) => Ok(picture),
+            _ => Err(Unavailable::Protocol),
+        }
     }
 
     /// Gives everything back, the call too: it was not made.
@@ -315,7 +326,7 @@ impl Limits {
     /// [`Unavailable`] when the meters can't be asked.
     pub async fn end(&self, subject: &str, call: &str, at_ms: u64, end: End) -> Result<Picture, Unavailable> {
         match self.warm(subject, &Step::End { call, at_ms, end }).await? {
-            Answer::Done(picture) => Ok(picture),
+            Answer::Done(picture, _) => Ok(picture),
             _ => Err(Unavailable::Protocol),
         }
     }
@@ -326,7 +337,7 @@ impl Limits {
     /// [`Unavailable`] when the meters can't be asked.
     pub async fn peek(&self, subject: &str) -> Result<Picture, Unavailable> {
         match self.warm(subject, &Step::Peek).await? {
-            Answer::Done(picture) => Ok(picture),
+            Answer::Done(picture, _) => Ok(picture),
             _ => Err(Unavailable::Protocol),
         }
     }

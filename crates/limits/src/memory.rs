@@ -39,9 +39,12 @@ impl Meters {
             Step::Admit { call, need, lapse_ms, allowance } => {
                 meter.admit(windows, now_ms, call, *need, *lapse_ms, *allowance)
             }
-            Step::Confirm { call } => Answer::Said(meter.confirm(call)),
-            Step::End { call, at_ms, end } => Answer::Done(meter.end(windows, now_ms, call, *at_ms, *end)),
-            Step::Peek | Step::Seed { .. } => Answer::Done(meter.picture(windows, now_ms)),
+            Step::Confirm { call, at_ms } => Answer::Said(meter.confirm(call, *at_ms)),
+            Step::End { call, at_ms, end } => {
+                let held = meter.end(windows, now_ms, call, *at_ms, *end);
+                Answer::Done(meter.picture(windows, now_ms), held)
+            }
+            Step::Peek | Step::Seed { .. } => Answer::Done(meter.picture(windows, now_ms), false),
         }
     }
 
@@ -177,9 +180,9 @@ impl Meter {
         Answer::Granted { output, at_ms: now_ms, picture: self.picture(windows, now_ms) }
     }
 
-    fn confirm(&mut self, call: &str) -> bool {
+    fn confirm(&mut self, call: &str, at_ms: u64) -> bool {
         match self.holds.get_mut(call) {
-            Some(hold) if !matches!(hold.state, State::Lapsed { .. }) => {
+            Some(hold) if hold.at_ms.abs_diff(at_ms) <= SAME_MS && !matches!(hold.state, State::Lapsed { .. }) => {
                 hold.state = State::Stands;
                 true
             }
@@ -187,12 +190,11 @@ impl Meter {
         }
     }
 
-    fn end(&mut self, windows: &[Window], now_ms: u64, call: &str, at_ms: u64, end: End) -> Picture {
+    fn end(&mut self, windows: &[Window], now_ms: u64, call: &str, at_ms: u64, end: End) -> bool {
         // The same id admitted anew is another hold; a call that several subjects are asked about at once is admitted in each
         // within moments.
-        if self.holds.get(call).is_some_and(|hold| hold.at_ms.abs_diff(at_ms) <= SAME_MS)
-            && let Some(hold) = self.holds.remove(call)
-        {
+        let is_held = self.holds.get(call).is_some_and(|hold| hold.at_ms.abs_diff(at_ms) <= SAME_MS);
+        if is_held && let Some(hold) = self.holds.remove(call) {
             let at_ms = hold.at_ms;
             let stood = !matches!(hold.state, State::Lapsed { .. });
             if stood {
@@ -209,6 +211,6 @@ impl Meter {
                 End::Release => {}
             }
         }
-        self.picture(windows, now_ms)
+        is_held
     }
 }

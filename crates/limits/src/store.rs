@@ -5,7 +5,8 @@ use crate::link::Link;
 use crate::memory::Meters;
 use crate::window::{Unit, Window, shape};
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, Script, ServerErrorKind, Value};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The whole of one decision, whatever Redis does: 300 ms, less what a busy machine may add.
@@ -39,7 +40,7 @@ struct Code {
 /// What can be asked of one subject's meters.
 pub(crate) enum Step<'a> {
     Admit { call: &'a str, need: Need, lapse_ms: u64, allowance: Allowance<'a> },
-    Confirm { call: &'a str },
+    Confirm { call: &'a str, at_ms: u64 },
     End { call: &'a str, at_ms: u64, end: End },
     Peek,
     Seed { past: &'a [PastCall] },
@@ -60,7 +61,8 @@ pub(crate) enum Answer {
     },
     Running,
     Cold,
-    Done(Picture),
+    /// The meters, and whether there was a hold to end.
+    Done(Picture, bool),
     Said(bool),
 }
 
@@ -160,14 +162,14 @@ fn name(key: &str) -> String {
     format!("meter:{{{key}}}")
 }
 
-/// This machine's clock, in milliseconds since 1970: read once, and from then on it only goes forward, so that nobody's window jumps
-/// with a clock that is set.
+/// This machine's clock, in milliseconds since 1970. It only goes forward: one that is set back stands until it has caught up, so that
+/// nothing that was used comes back by that.
 pub(crate) fn clock() -> u64 {
-    static BEGAN: OnceLock<(Instant, Duration)> = OnceLock::new();
+    static LATEST: AtomicU64 = AtomicU64::new(0);
     #[allow(clippy::disallowed_methods, reason = "without Redis the clock is this machine's")]
-    let (began, at) =
-        BEGAN.get_or_init(|| (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()));
-    u64::try_from((*at + began.elapsed()).as_millis()).unwrap_or(u64::MAX)
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    LATEST.fetch_max(now, Ordering::Relaxed).max(now)
 }
 
 impl Scripts {
@@ -200,7 +202,7 @@ impl Scripts {
                 args.extend(limits.iter().map(u64::to_string));
                 (&self.admit, args)
             }
-            Step::Confirm { call } => (&self.confirm, vec![(*call).to_owned()]),
+            Step::Confirm { call, at_ms } => (&self.confirm, vec![(*call).to_owned(), at_ms.to_string()]),
             Step::End { call, at_ms, end } => {
                 let (mode, amount) = match end {
                     End::Settle(amount) => ("settle", *amount),
@@ -267,7 +269,7 @@ fn read(value: &Value, windows: usize) -> Option<Answer> {
         }
         (b"running", []) => Answer::Running,
         (b"cold", []) => Answer::Cold,
-        (b"done", [picture]) => Answer::Done(picture_of(picture, windows)?),
+        (b"done", [picture, held]) => Answer::Done(picture_of(picture, windows)?, number(held)? == 1),
         _ => return None,
     })
 }

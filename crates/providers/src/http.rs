@@ -51,7 +51,9 @@ pub(crate) async fn send(request: RequestBuilder, patience: Patience) -> Result<
     let status = response.status().as_u16();
     match status {
         200..300 => Ok(response),
-        408 | 429 | 500..600 => {
+        // Somebody on the way gave up waiting; the model may be at work, and bill it.
+        408 | 504 | 524 => Err(VendorError::Silent),
+        429 | 500..600 => {
             let header =
                 response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
             Err(VendorError::Busy { status, retry_after_ms: header.map(|seconds| seconds.saturating_mul(1000)) })

@@ -39,7 +39,7 @@ pub type Tail = Pin<Box<dyn Stream<Item = Entry> + Send>>;
 
 struct Log {
     entries: Mutex<Vec<Entry>>,
-    /// How many entries there are; readers wait on it. `u64::MAX` once the owner is gone without an end.
+    /// How many entries there are; readers wait on it. `u64::MAX` once the owner is gone.
     length: watch::Sender<u64>,
     stop: watch::Sender<bool>,
 }
@@ -124,7 +124,13 @@ impl Relay {
         }
         let Some(redis) = &self.redis else { return Ok(Vec::new()) };
         let (mut entries, _) = redis.read(turn, 0).await?;
-        entries.dedup_by_key(|entry| entry.id);
+        // What was appended twice counts once.
+        let mut seen = 0;
+        entries.retain(|entry| {
+            let is_next = entry.id == seen + 1;
+            seen += u64::from(is_next);
+            is_next
+        });
         Ok(entries)
     }
 
@@ -245,6 +251,16 @@ fn remote_tail(redis: Arc<RedisLog>, turn: TurnId, after: u64) -> impl Stream<It
         .flatten()
 }
 
+/// Sends what a log's end still owes, for as long as a short outage lasts.
+async fn finish(redis: Arc<RedisLog>, turn: TurnId, unsent: Vec<Entry>) {
+    for tried in 0..8 {
+        tokio::time::sleep(Duration::from_millis(100 << tried)).await;
+        if redis.append(turn, &unsent).await.is_ok() {
+            return;
+        }
+    }
+}
+
 /// The owner's end of a log.
 pub struct Writer {
     relay: Relay,
@@ -259,6 +275,16 @@ pub struct Writer {
 }
 
 impl Writer {
+    /// Says that the turn has begun, here at once and elsewhere with the first words: a beginning without words is nothing to take up.
+    pub fn begin(&mut self, event: &TurnEvent) {
+        let entry = Entry::new(1, event);
+        if self.relay.redis.is_some() {
+            self.unsent.push(entry.clone());
+        }
+        lock(&self.log.entries).push(entry);
+        self.log.length.send_replace(1);
+    }
+
     /// Appends events, in Redis first and then where local readers see them: whoever has an event, on any server, finds what follows it.
     /// What Redis doesn't take is sent again with what comes next; its being away costs other servers' readers time, and nothing else.
     pub async fn append(&mut self, events: &[TurnEvent]) {
@@ -315,12 +341,15 @@ impl Drop for Writer {
         let mut local = lock(&self.relay.local);
         if self.ended && !self.is_kept {
             local.keep(self.turn, self.bytes);
-            return;
+        } else if local.logs.get(&self.turn).is_some_and(|log| Arc::ptr_eq(log, &self.log)) {
+            // Another copy of the turn may have begun a log of its own.
+            local.logs.remove(&self.turn);
         }
-        local.logs.remove(&self.turn);
         drop(local);
-        if !self.ended {
-            self.log.length.send_replace(u64::MAX);
+        self.log.length.send_replace(u64::MAX);
+        if let (true, false, Some(redis)) = (self.ended, self.is_kept, self.relay.redis.clone()) {
+            // Readers elsewhere wait for the end.
+            tokio::spawn(finish(redis, self.turn, std::mem::take(&mut self.unsent)));
         }
     }
 }

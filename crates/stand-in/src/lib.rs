@@ -55,6 +55,8 @@ pub struct Served {
     pub text: String,
     /// Whether the vendor's own end was sent.
     pub ended: bool,
+    /// Whether it had a system prompt.
+    pub system: bool,
     /// Messages in the prompt.
     pub messages: usize,
     /// The limit that was asked for.
@@ -99,6 +101,10 @@ impl StandIn {
             .route("/release", post(release))
             .route("/pace/{ms}", post(pace))
             .with_state(shared.clone());
+        // A vendor's words leave as they are said.
+        let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
+            let _ = stream.set_nodelay(true);
+        });
         tokio::spawn(async move { axum::serve(listener, router).await });
         Ok(Self { addr, shared })
     }
@@ -166,6 +172,7 @@ async fn answer(format: Format, State(shared): State<Shared>, Json(body): Json<s
             model: asked.model.clone(),
             input: asked.words.saturating_sub(script.cached),
             cache_read: script.cached.min(asked.words),
+            system: asked.has_system,
             messages: asked.messages,
             max_output: asked.max_output,
             ..Served::default()

@@ -16,6 +16,7 @@ pub(crate) struct Asked {
     /// Words of the whole prompt: the stand-in's tokens.
     pub words: u64,
     pub messages: usize,
+    pub has_system: bool,
     pub max_output: u64,
 }
 
@@ -53,6 +54,7 @@ pub(crate) fn read(format: Format, body: &Value) -> Asked {
         question: messages.last().and_then(|message| message["content"].as_str()).unwrap_or_default().to_owned(),
         words: system + messages.iter().map(|message| words(&message["content"])).sum::<u64>(),
         messages: messages.len(),
+        has_system: body["system"].is_string() || messages.iter().any(|message| message["role"] == "system"),
         max_output: body["max_completion_tokens"].as_u64().or(body["max_tokens"].as_u64()).unwrap_or(u64::MAX),
     }
 }

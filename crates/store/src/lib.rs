@@ -49,6 +49,15 @@ pub async fn connect(url: &str, max_connections: u32) -> Result<Db> {
     Ok(PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(Duration::from_secs(5))
+        // Our queries are short: compiling one, or planning it anew over every partition each time, costs more than running it.
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                sqlx::raw_sql("set jit = off; set plan_cache_mode = force_generic_plan")
+                    .execute(connection)
+                    .await
+                    .map(drop)
+            })
+        })
         .connect_with(options)
         .await?)
 }

@@ -27,7 +27,7 @@ pub async fn since(db: impl PgExecutor<'_>, subject: &str, since: OffsetDateTime
         r#"select turn_id, min(created_at) as "at!", bool_or(status = 'pending') as "pending!",
                   greatest(sum(case when status = 'pending' then reserved_tokens
                       else input_tokens + cache_read_tokens + cache_write_tokens + output_tokens end), 0)::bigint as "tokens!"
-           from ai_usage where subject = $1 and created_at >= $2 group by turn_id"#,
+           from ai_usage where subject = $1 and created_at >= $2 group by turn_id, created_at"#,
         subject,
         since,
     )
@@ -76,7 +76,8 @@ pub async fn spent(
                            / 1000000000000
                       else u.cost_usd end) as "cost!"
            from ai_usage u join model_price p using (model_price_id)
-           where u.created_at >= $1 and ($3::text is null or u.model = $3) group by 1"#,
+           where u.created_at >= $1 and ($3::text is null or u.model = $3)
+           group by 1, case when u.status = 'pending' or u.created_at >= $2 then u.created_at end"#,
         since,
         recent,
         model.map(|model| model.0.as_str()),

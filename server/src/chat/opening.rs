@@ -1,21 +1,21 @@
 //! Steps 7 and 8 of a turn: the question is written down, then its vendor is asked; where nobody accepts it, everything is as it was.
 
-use super::prompt::{Prompt, ceiling, count};
-use super::running::{BEAT, Running};
-use super::turn::Admitted;
+use super::prompt::{Prompt, StandIn};
+use super::running::{BEAT, FIRST_BEAT, Running, alive};
+use super::turn::Asking;
 use crate::House;
 use crate::error::{Refused, internal};
 use crate::meters::Leave;
-use domain::{ConversationId, Model, ModelName, PriceList, Problem, Tokens, TurnId, Usage, Viewer};
+use domain::{ConversationId, Model, ModelName, PriceList, Problem, ProblemKind, Tokens, TurnId, Usage, Viewer};
 use providers::Chunks;
 use relay::Writer;
 use std::time::Duration;
-use store::turn::{Again, Ask, Asked, Offer, PendingCall};
+use store::turn::{Again, Ask, Asked, PendingCall};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-/// An unconfirmed hold that is younger than this has not lapsed: where it is missing, all meters are.
-const SURELY_HELD: Duration = Duration::from_secs(5);
+/// An unconfirmed hold that is younger than this stands when the first heartbeat confirms it.
+const SURELY_HELD: Duration = Duration::from_secs(3);
 
 /// A question that is written down.
 pub(crate) struct Written {
@@ -28,11 +28,13 @@ pub(crate) struct Written {
     pub call: PendingCall,
     pub model: Model,
     pub price: PriceList,
-    pub stand_in: Option<Offer>,
+    pub stand_in: Option<StandIn>,
     /// Whose place the model took.
     pub instead_of: Option<ModelName>,
     /// Input as estimated.
     pub estimated: Tokens,
+    /// The longest answer.
+    pub most: Tokens,
     pub leave: Leave,
 }
 
@@ -46,20 +48,26 @@ pub(crate) struct Opened {
     pub instead_of: Option<ModelName>,
     pub price: PriceList,
     pub estimated: Tokens,
+    pub most: Tokens,
     pub leave: Leave,
     pub chunks: Chunks,
 }
 
 impl Opened {
     pub(crate) fn into_running(self, log: Writer) -> Running {
-        let Self { viewer, turn_id, conversation_id, call, model, price, estimated, leave, chunks, .. } = self;
-        Running { viewer, turn_id, conversation_id, call, model, price, estimated, leave, chunks, log }
+        let Self { viewer, turn_id, conversation_id, call, model, price, estimated, most, leave, chunks, .. } = self;
+        Running { viewer, turn_id, conversation_id, call, model, price, estimated, most, leave, chunks, log }
     }
 }
 
 /// Writes the question and a pending ledger row, and sees to it that its hold stands. None where the same turn was written before.
-pub(crate) async fn ask(house: &House, admitted: Admitted) -> Result<Option<Written>, Problem> {
-    let Admitted { viewer, question, model, price, stand_in, prompt, counted, leave, asked_at } = admitted;
+pub(crate) async fn ask(
+    house: &House,
+    asking: Asking,
+    leave: Leave,
+    asked_at: Instant,
+) -> Result<Option<Written>, Problem> {
+    let Asking { viewer, question, model, price, stand_in, prompt, counted, .. } = asking;
     let permit = &leave.permit;
     // The instant of admission, by Redis' clock: meter and ledger count the usage at the same moment.
     let now = i64::try_from(permit.at_ms())
@@ -86,6 +94,7 @@ pub(crate) async fn ask(house: &House, admitted: Admitted) -> Result<Option<Writ
             estimated: counted.estimated,
             reserved: Tokens(permit.reserved()),
             now,
+            alive_until: House::now() + store::turn::ALIVE,
         },
     )
     .await;
@@ -99,6 +108,15 @@ pub(crate) async fn ask(house: &House, admitted: Admitted) -> Result<Option<Writ
             release(house, leave).await;
             return Err(Problem::not_found("conversation"));
         }
+        Ok(Asked::Superseded) => {
+            release(house, leave).await;
+            // A copy of this very turn may be what it gave way to.
+            return match store::turn::find(&house.db, question.turn_id).await {
+                Ok(Some(_)) => Ok(None),
+                Ok(None) => Err(Problem::new(ProblemKind::Conflict, "This answer is being written again already.")),
+                Err(error) => Err(internal(&error)),
+            };
+        }
         Err(error) => {
             release(house, leave).await;
             return Err(internal(&error));
@@ -108,6 +126,7 @@ pub(crate) async fn ask(house: &House, admitted: Admitted) -> Result<Option<Writ
         turn_id: question.turn_id,
         instead_of: None,
         estimated: counted.estimated,
+        most: Tokens(permit.output()),
         viewer,
         conversation_id,
         began,
@@ -118,7 +137,12 @@ pub(crate) async fn ask(house: &House, admitted: Admitted) -> Result<Option<Writ
         stand_in,
         leave,
     };
-    match confirm(house, &written, asked_at).await {
+    // A hold that is this young stands without a word; the turn's heartbeat confirms it long before it lapses.
+    if asked_at.elapsed() < SURELY_HELD {
+        return Ok(Some(written));
+    }
+    let confirmed = house.meters.confirm(&written.leave).await;
+    match confirmed {
         Ok(true) => Ok(Some(written)),
         // It took so long that the hold lapsed: what isn't held isn't spent.
         Ok(false) => {
@@ -130,18 +154,6 @@ pub(crate) async fn ask(house: &House, admitted: Admitted) -> Result<Option<Writ
             Err(Refused::from(error).0)
         }
     }
-}
-
-/// Whether the hold stands from now on. Meters that were lost since are built from the ledger, which has this turn.
-async fn confirm(house: &House, asked: &Written, asked_at: Instant) -> Result<bool, limits::Unavailable> {
-    if house.meters.confirm(&asked.leave).await? {
-        return Ok(true);
-    }
-    let is_lost = asked_at.elapsed() < SURELY_HELD;
-    if is_lost {
-        house.meters.rebuild(&asked.viewer.subject, &asked.leave).await?;
-    }
-    Ok(is_lost)
 }
 
 /// Opens the vendor's stream, or the stand-in's.
@@ -171,8 +183,9 @@ pub(crate) async fn open(house: &House, mut asked: Written, log: &Writer) -> Res
 }
 
 fn opened(asked: Written, chunks: Chunks) -> Opened {
-    let Written { viewer, turn_id, conversation_id, call, model, instead_of, price, estimated, leave, .. } = asked;
-    Opened { viewer, turn_id, conversation_id, call, model, instead_of, price, estimated, leave, chunks }
+    let Written { viewer, turn_id, conversation_id, call, model, instead_of, price, estimated, most, leave, .. } =
+        asked;
+    Opened { viewer, turn_id, conversation_id, call, model, instead_of, price, estimated, most, leave, chunks }
 }
 
 /// Why an attempt came to nothing.
@@ -193,10 +206,10 @@ enum Bill {
 
 /// Asks the model of now. While it makes up its mind the turn says that it is alive, and Stop is heard.
 async fn attempt(house: &House, asked: &Written, log: &Writer) -> Result<Chunks, Failed> {
-    let opening = house.vendors.open(&asked.leave.permit, &asked.model, &asked.prompt.messages);
+    let opening = house.vendors.open(&asked.leave.permit, &asked.model, &asked.prompt.messages, asked.most);
     let stopped = log.stopped();
     tokio::pin!(opening, stopped);
-    let mut beat = tokio::time::interval_at(Instant::now() + BEAT, BEAT);
+    let mut beat = tokio::time::interval_at(Instant::now() + FIRST_BEAT, BEAT);
     loop {
         tokio::select! {
             opened = &mut opening => {
@@ -207,9 +220,7 @@ async fn attempt(house: &House, asked: &Written, log: &Writer) -> Result<Chunks,
             () = house.cut.cancelled() => return Err(Failed::Over(Problem::model_unavailable(2_000))),
             // A vendor may take longer to begin than a turn counts as alive.
             _ = beat.tick() => {
-                if let Err(error) = store::turn::beat(&house.db, asked.turn_id, House::now()).await {
-                    tracing::warn!(%error, turn = %asked.turn_id, "no sign of life written");
-                }
+                alive(house, asked.turn_id, &asked.leave).await;
             }
         }
     }
@@ -217,24 +228,22 @@ async fn attempt(house: &House, asked: &Written, log: &Writer) -> Result<Chunks,
 
 /// Closes the call that came to nothing and opens one of the stand-in's; false where nobody can stand in.
 async fn fall_back(house: &House, asked: &mut Written) -> bool {
-    let Some(Offer { model, price: Some(price), .. }) = asked.stand_in.take() else { return false };
-    let Ok(counted) = count(&model, &asked.prompt).await else { return false };
-    let fits = ceiling(&asked.viewer.plan, &model, counted).is_ok();
-    if !fits || counted.estimated.0 > asked.leave.permit.reserved() {
-        return false;
-    }
+    let Some(StandIn { model, price, estimated, most }) = asked.stand_in.take() else { return false };
     let again = Again {
         turn_id: asked.turn_id,
         failed: asked.call,
         model: &model.name,
-        price_id: price.tier(counted.estimated).id,
-        estimated: counted.estimated,
+        price_id: price.tier(estimated).id,
+        estimated,
         now: House::now(),
     };
     match store::turn::call_again(&house.db, &again).await {
         Ok(Some(call)) => {
             asked.instead_of = Some(std::mem::replace(&mut asked.model, model).name);
-            (asked.call, asked.price, asked.estimated) = (call, price, counted.estimated);
+            (asked.call, asked.price) = (call, price);
+            // What was granted is less than what was asked for, where little was left.
+            let room = Tokens(asked.leave.permit.reserved().saturating_sub(estimated.0));
+            (asked.estimated, asked.most) = (estimated, most.min(room));
             true
         }
         // The reaper took us for dead.
@@ -269,7 +278,7 @@ async fn undo(house: &House, asked: Written, bill: Bill) {
     }
     let done = match usage {
         None => release(house, asked.leave).await,
-        Some(usage) => house.meters.settle(asked.leave, usage.counted(), cost).await.is_ok(),
+        Some(usage) => house.meters.settle(asked.leave, usage.counted(), &asked.model.name, cost).await.is_ok(),
     };
     // Else the turn stays, ended, and the reaper settles its hold.
     if done && let Err(error) = store::turn::undone(&house.db, asked.turn_id).await {

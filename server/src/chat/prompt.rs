@@ -5,7 +5,8 @@ use super::request::{Question, Words};
 use crate::House;
 use crate::error::internal;
 use domain::{
-    ConversationId, Model, ModelName, Plan, PlanId, Problem, ProblemKind, PromptMessage, Role, Tokens, TurnId, Viewer,
+    ConversationId, Model, ModelName, Plan, PlanId, PriceList, Problem, ProblemKind, PromptMessage, Role, Tokens,
+    TurnId, Viewer,
 };
 use limits::Need;
 use providers::estimate::{self, Estimate};
@@ -15,6 +16,8 @@ use store::turn::{Offer, Prepared};
 const OUTPUT_MIN: Tokens = Tokens(256);
 /// A prompt of so many bytes is counted where it stands; a longer one takes milliseconds, off the async workers.
 const COUNTED_AT_ONCE: usize = 16 * 1024;
+/// No text that people write has more bytes per token; only long runs of one character do.
+const BYTES_PER_TOKEN: u64 = 32;
 
 /// What shall be answered.
 #[derive(Clone)]
@@ -55,11 +58,35 @@ pub(crate) async fn pick(
     Ok(offer.clone())
 }
 
-/// Who stands in for a model, where the plan allows them and they have a price.
-pub(crate) fn stand_in<'a>(house: &House, plan: &Plan, prepared: &'a Prepared, model: &Model) -> Option<&'a Offer> {
-    let name = model.fallback.as_ref().filter(|name| plan.allows(name))?;
-    let offer = prepared.offers.iter().find(|offer| offer.model.name == *name)?;
-    (offer.price.is_some() && house.vendors.offers(&offer.model)).then_some(offer)
+/// Who answers where the model that was asked can't be reached.
+pub(crate) struct StandIn {
+    pub model: Model,
+    pub price: PriceList,
+    /// Input as they will count it.
+    pub estimated: Tokens,
+    /// The longest answer: what the question was admitted for, less their input.
+    pub most: Tokens,
+}
+
+/// Who stands in for a model: where the plan allows them, they have a price, and the question fits them and what it is admitted for.
+pub(crate) async fn stand_in(
+    house: &House,
+    plan: &Plan,
+    prepared: &Prepared,
+    model: &Model,
+    prompt: &Prompt,
+    need: Need,
+) -> Result<Option<StandIn>, Problem> {
+    let named = model.fallback.as_ref().filter(|name| plan.allows(name));
+    let offer = named.and_then(|name| prepared.offers.iter().find(|offer| offer.model.name == *name));
+    let Some(Offer { model, price: Some(price), .. }) = offer.filter(|offer| house.vendors.offers(&offer.model)) else {
+        return Ok(None);
+    };
+    let estimated = count(model, prompt).await?.estimated;
+    let room = model.context.0.min(need.input + need.output_max).saturating_sub(estimated.0);
+    let most = plan.max_output.min(model.max_output).min(Tokens(room));
+    let fits = most >= output_min(model);
+    Ok(fits.then(|| StandIn { model: model.clone(), price: price.clone(), estimated, most }))
 }
 
 /// The smallest larger plan that would do.
@@ -128,6 +155,15 @@ pub(crate) fn ceiling(plan: &Plan, model: &Model, counted: Estimate) -> Result<N
     let room = Tokens(model.context.0 - input.0);
     let most = plan.max_output.min(model.max_output).min(room).max(least);
     Ok(Need { input: input.0, output_min: least.0, output_max: most.0 })
+}
+
+/// Refuses what can't fit a plan's day by its bytes alone, before they are counted: that takes long, and nothing has been admitted yet.
+pub(crate) fn bound(plan: &Plan, prompt: &Prompt) -> Result<(), Problem> {
+    let bytes: u64 = prompt.messages.iter().map(|message| message.text.len() as u64).sum();
+    if bytes / BYTES_PER_TOKEN > plan.tokens_per_day.0 {
+        return Err(Problem::too_large(Tokens(bytes / 4), plan.tokens_per_day, None));
+    }
+    Ok(())
 }
 
 /// A prompt's tokens.

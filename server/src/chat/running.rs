@@ -6,7 +6,8 @@ use crate::meters::Leave;
 use crate::vendor::told;
 use app::api::context::quota_of;
 use domain::{
-    ConversationId, Model, Outcome, Picos, PriceList, Problem, Tokens, TurnEvent, TurnId, Usage, UsageSource, Viewer,
+    ConversationId, Model, ModelName, Outcome, Picos, PriceList, Problem, Tokens, TurnEvent, TurnId, Usage,
+    UsageSource, Viewer,
 };
 use futures::{StreamExt as _, stream};
 use limits::Picture;
@@ -17,10 +18,14 @@ use store::turn::{PendingCall, Record};
 
 /// How often a running turn says that it is alive.
 pub(crate) const BEAT: Duration = Duration::from_secs(10);
+/// When it says so first: an unconfirmed hold lapses after ten seconds.
+pub(crate) const FIRST_BEAT: Duration = Duration::from_secs(3);
+/// More tokens than any model counts: what a vendor tells beyond is no count.
+const MOST: Tokens = Tokens(1 << 40);
 /// How often a record is tried that Postgres didn't take; the reaper ends what is left then.
 const RECORD_TRIES: u32 = 6;
 /// How many pieces that have arrived already are taken at once: they go on as one event and one write.
-const AT_ONCE: usize = 256;
+const AT_ONCE: usize = 64;
 
 /// Everything a running turn owns.
 pub(crate) struct Running {
@@ -31,6 +36,8 @@ pub(crate) struct Running {
     pub model: Model,
     pub price: PriceList,
     pub estimated: Tokens,
+    /// The longest answer.
+    pub most: Tokens,
     pub leave: Leave,
     pub chunks: Chunks,
     pub log: Writer,
@@ -79,7 +86,9 @@ pub(crate) async fn run(house: House, mut turn: Running) {
     // 12 settle: the meter follows
     let before = turn.leave.permit.picture().clone();
     let picture = match recorded {
-        true => settle(&house, turn.turn_id, turn.leave, usage.counted(), cost).await.unwrap_or(before),
+        true => {
+            settle(&house, turn.turn_id, turn.leave, (usage.counted(), &turn.model.name, cost)).await.unwrap_or(before)
+        }
         false => before,
     };
     // 13 finish
@@ -88,8 +97,13 @@ pub(crate) async fn run(house: House, mut turn: Running) {
 }
 
 /// Settles the meter; what fails is tried again by the reaper.
-async fn settle(house: &House, turn_id: TurnId, leave: Leave, used: Tokens, cost: Picos) -> Option<Picture> {
-    let settled = house.meters.settle(leave, used, cost).await;
+async fn settle(
+    house: &House,
+    turn_id: TurnId,
+    leave: Leave,
+    (used, answered, cost): (Tokens, &ModelName, Picos),
+) -> Option<Picture> {
+    let settled = house.meters.settle(leave, used, answered, cost).await;
     let picture = settled.inspect_err(|error| tracing::warn!(%error, turn = %turn_id, "not settled yet")).ok()?;
     house.note_settled(turn_id);
     Some(picture)
@@ -107,14 +121,14 @@ async fn relay(house: &House, turn: &mut Running) -> Answer {
         problem: None,
     };
     // Our vocabulary isn't the vendor's: an eighth and a little more, so that nobody who keeps to the limit is cut.
-    let granted = turn.leave.permit.output();
+    let granted = turn.most.0;
     let ceiling = Tokens(granted + granted / 8 + 16);
     let mut said = Tokens(0);
     // Dropped with this function, which cancels the call.
     let mut chunks = std::mem::replace(&mut turn.chunks, stream::empty().boxed()).ready_chunks(AT_ONCE);
     let stopped = turn.log.stopped();
     tokio::pin!(stopped);
-    let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + BEAT, BEAT);
+    let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + FIRST_BEAT, BEAT);
     loop {
         let arrived = tokio::select! {
             arrived = chunks.next() => arrived,
@@ -127,7 +141,7 @@ async fn relay(house: &House, turn: &mut Running) -> Answer {
                 return answer;
             }
             _ = beat.tick() => {
-                if alive(house, turn).await {
+                if alive(house, turn.turn_id, &turn.leave).await {
                     continue;
                 }
                 // Postgres was away for so long that another server ended this turn: nobody would pay for more.
@@ -144,7 +158,7 @@ async fn relay(house: &House, turn: &mut Running) -> Answer {
         for chunk in arrived {
             match chunk {
                 Ok(Chunk::Id(id)) => answer.request_id = Some(id),
-                Ok(Chunk::Usage(usage)) => answer.usage = Some(usage),
+                Ok(Chunk::Usage(usage)) => answer.usage = Some(sane(usage)),
                 Ok(Chunk::Text(text)) => say(&mut events, TurnEvent::Delta { text: storable(text) }),
                 Ok(Chunk::Reasoning(text)) => say(&mut events, TurnEvent::Reasoning { text: storable(text) }),
                 Ok(Chunk::End(end)) => {
@@ -203,16 +217,31 @@ fn say(events: &mut Vec<TurnEvent>, event: TurnEvent) {
     }
 }
 
-/// Says that the turn is alive; false where it has been taken for dead.
-// `&mut`, since a stream of chunks is not shared between threads.
-async fn alive(house: &House, turn: &mut Running) -> bool {
-    if let Err(error) = house.meters.confirm(&turn.leave).await {
-        tracing::warn!(%error, turn = %turn.turn_id, "hold not confirmed");
+/// Says that a turn is alive, and that its holds stand; false where it has been taken for dead. Holds that are missing are built from the
+/// ledger again: Redis was flushed, or it was away for so long that they lapsed.
+pub(crate) async fn alive(house: &House, turn_id: TurnId, leave: &Leave) -> bool {
+    let confirmed = match house.meters.confirm(leave).await {
+        Ok(false) => house.meters.rebuild(leave).await,
+        told => told.map(drop),
+    };
+    if let Err(error) = confirmed {
+        tracing::warn!(%error, turn = %turn_id, "hold not confirmed");
     }
-    store::turn::beat(&house.db, turn.turn_id, House::now()).await.unwrap_or_else(|error| {
-        tracing::warn!(%error, turn = %turn.turn_id, "no sign of life written");
+    store::turn::beat(&house.db, turn_id, House::now()).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, turn = %turn_id, "no sign of life written");
         true
     })
+}
+
+/// A vendor's count, as far as it can be one.
+fn sane(told: Usage) -> Usage {
+    Usage {
+        input: told.input.min(MOST),
+        cache_read: told.cache_read.min(MOST),
+        cache_write: told.cache_write.min(MOST),
+        output: told.output.min(MOST),
+        reasoning: told.reasoning.min(told.output).min(MOST),
+    }
 }
 
 /// What Postgres can keep: any text but the NUL character.

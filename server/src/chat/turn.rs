@@ -1,19 +1,21 @@
 //! One chat turn in a straight line. Each step yields what the next one needs, so the order can't be broken.
 
 use super::opening::{ask, open};
-use super::prompt::{Prompt, ceiling, count, larger, pick, prompt, stand_in};
+use super::prompt::{Prompt, StandIn, bound, ceiling, count, larger, pick, prompt, stand_in};
 use super::request::Question;
 use super::running::{Running, run};
 use crate::House;
 use crate::error::{Refused, internal};
 use crate::meters::{Caps, Leave, Purse, Verdict};
 use app::api::context::quota_of;
-use domain::{Model, ModelName, PriceList, Problem, ProblemKind, Quota, Tokens, TurnEvent, TurnId, Usage, Viewer};
+use domain::{
+    Model, ModelName, Picos, PriceList, Problem, ProblemKind, Quota, Tokens, TurnEvent, TurnId, Usage, Viewer,
+};
 use limits::{Denial, Need, Reason};
 use providers::estimate::Estimate;
 use relay::{Tail, Writer};
 use std::time::Duration;
-use store::turn::{Known, Offer, Prepared};
+use store::turn::{Known, Prepared};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -48,19 +50,12 @@ pub(crate) async fn begin(house: &House, viewer: Viewer, question: Question) -> 
     // 4 history: ours, never the client's
     let prompt = prompt(house, &viewer, &question).await?;
     // 5 ceiling: what it may use at most, and the price that holds for it
+    bound(&viewer.plan, &prompt)?;
     let price = offer.price.clone().ok_or_else(|| Problem::model_unavailable(60_000))?;
     let counted = count(&offer.model, &prompt).await?;
     let need = ceiling(&viewer.plan, &offer.model, counted)?;
-    let stand_in = stand_in(house, &viewer.plan, &prepared, &offer.model).cloned();
-    // 6 admit
-    let asked_at = Instant::now();
-    let Some(leave) = admit(house, &viewer, &prepared, question.turn_id, need, &offer, stand_in.as_ref()).await? else {
-        return follow(house, &viewer, &question).await;
-    };
-    crate::fault::point("reserved");
-    // 7 to 13 belong to the server: from here on a closed tab changes nothing
-    let (head, begun) = oneshot::channel();
-    let admitted = Admitted {
+    let stand_in = stand_in(house, &viewer.plan, &prepared, &offer.model, &prompt, need).await?;
+    let asking = Asking {
         viewer: viewer.clone(),
         question: question.clone(),
         model: offer.model,
@@ -68,38 +63,59 @@ pub(crate) async fn begin(house: &House, viewer: Viewer, question: Question) -> 
         stand_in,
         prompt,
         counted,
-        leave,
-        asked_at,
+        need,
     };
-    house.turns.spawn(carry(house.clone(), admitted, head));
+    let caps = caps(house, &prepared, asking.models());
+    // 6 to 13 belong to the server: from here on a closed tab changes nothing
+    let (head, begun) = oneshot::channel();
+    house.turns.spawn(carry(house.clone(), asking, caps, head));
     match begun.await.map_err(|_| internal(&"a turn's task is gone"))?? {
         Some((tail, quota)) => Ok(Begun { tail, quota: Some(quota) }),
         None => follow(house, &viewer, &question).await,
     }
 }
 
-/// A question with leave to spend.
-pub(crate) struct Admitted {
+/// A question that is ready to be admitted.
+pub(crate) struct Asking {
     pub viewer: Viewer,
     pub question: Question,
     pub model: Model,
     pub price: PriceList,
     /// Who answers where the model can't be reached.
-    pub stand_in: Option<Offer>,
+    pub stand_in: Option<StandIn>,
     pub prompt: Prompt,
     pub counted: Estimate,
-    pub leave: Leave,
-    /// Before leave was asked for: an unconfirmed hold is no older.
-    pub asked_at: Instant,
+    pub need: Need,
+}
+
+impl Asking {
+    /// Whoever may answer.
+    fn models(&self) -> impl Iterator<Item = &ModelName> {
+        [Some(&self.model), self.stand_in.as_ref().map(|other| &other.model)]
+            .into_iter()
+            .flatten()
+            .map(|model| &model.name)
+    }
+
+    /// The most it may come to, whoever answers.
+    fn worst(&self) -> Picos {
+        let all = self.need.input + self.need.output_max;
+        let of = |price: &PriceList, input: u64| {
+            let most = Usage { input: Tokens(input), output: Tokens(all.saturating_sub(input)), ..Usage::default() };
+            price.price(&most).1
+        };
+        let others = self.stand_in.as_ref().map(|other| of(&other.price, other.estimated.0));
+        of(&self.price, self.need.input).max(others.unwrap_or_default())
+    }
 }
 
 /// What a head says: its events from the first and what is left, or nothing where the turn was running before.
 type Head = Result<Option<(Tail, Quota)>, Problem>;
 
-/// Steps 7 to 13. The head is told once the vendor has accepted.
-async fn carry(house: House, admitted: Admitted, head: oneshot::Sender<Head>) {
+/// Steps 6 to 13. The head is told once the vendor has accepted.
+async fn carry(house: House, asking: Asking, caps: Caps, head: oneshot::Sender<Head>) {
     // A head that nobody waits for any more is no reason to stop.
-    match start(&house, admitted).await {
+    match start(&house, asking, &caps).await {
         Ok(Some((running, tail, quota))) => {
             let _ = head.send(Ok(Some((tail, quota))));
             run(house, running).await;
@@ -109,24 +125,27 @@ async fn carry(house: House, admitted: Admitted, head: oneshot::Sender<Head>) {
     }
 }
 
-/// Steps 7 to 9: from a permit to a stream whose first event stands in the log.
-async fn start(house: &House, admitted: Admitted) -> Result<Option<(Running, Tail, Quota)>, Problem> {
-    let mut log: Writer = house.relay.open(admitted.question.turn_id);
+/// Steps 6 to 9: from a counted question to a stream whose first event stands in the log.
+async fn start(house: &House, asking: Asking, caps: &Caps) -> Result<Option<(Running, Tail, Quota)>, Problem> {
+    // 6 admit
+    let asked_at = Instant::now();
+    let Some(leave) = admit(house, &asking, caps).await? else { return Ok(None) };
+    crate::fault::point("reserved");
+    let mut log: Writer = house.relay.open(asking.question.turn_id);
     // 7 ask: durable before any money is spent
-    let Some(asked) = ask(house, admitted).await? else { return Ok(None) };
+    let Some(asked) = ask(house, asking, leave, asked_at).await? else { return Ok(None) };
     crate::fault::point("pending");
     // 8 open
     let opened = open(house, asked, &log).await?;
     // 9 relay: from here a failure is an event
     let quota = quota_of(&opened.viewer.plan, opened.leave.permit.picture());
-    log.append(&[TurnEvent::Turn {
+    log.begin(&TurnEvent::Turn {
         turn_id: opened.turn_id,
         conversation_id: opened.conversation_id,
         model: opened.model.name.clone(),
         instead_of: opened.instead_of.clone(),
         quota: quota.clone(),
-    }])
-    .await;
+    });
     let tail = log.tail();
     Ok(Some((opened.into_running(log), tail, quota)))
 }
@@ -174,37 +193,27 @@ pub(crate) async fn tail(house: &House, turn_id: TurnId, after: u64) -> Result<T
     }
 }
 
-/// What may be spent on a model today: the smaller of what the environment and the owner's switches say, and the model's own cap.
-pub(crate) fn caps(house: &House, prepared: &Prepared, model: &ModelName) -> Caps {
+/// What may be spent on these models today: the smaller of what the environment and the owner's switches say, and each model's own cap.
+pub(crate) fn caps<'a>(house: &House, prepared: &Prepared, models: impl IntoIterator<Item = &'a ModelName>) -> Caps {
     let caps = [house.config.daily_spend, prepared.switches.daily_spend];
-    let offer = prepared.offers.iter().find(|offer| offer.model.name == *model);
-    Caps {
-        house: caps.into_iter().flatten().min(),
-        model: offer.and_then(|offer| offer.daily_spend).map(|cap| (model.clone(), cap)),
-    }
+    let cap = |name: &ModelName| {
+        let offer = prepared.offers.iter().find(|offer| offer.model.name == *name)?;
+        offer.daily_spend.map(|cap| (name.clone(), cap))
+    };
+    Caps { house: caps.into_iter().flatten().min(), models: models.into_iter().filter_map(cap).collect() }
 }
 
 /// Leave to spend, a refusal that says when, or none where this turn was admitted before.
-async fn admit(
-    house: &House,
-    viewer: &Viewer,
-    prepared: &Prepared,
-    turn_id: TurnId,
-    need: Need,
-    offer: &Offer,
-    stand_in: Option<&Offer>,
-) -> Result<Option<Leave>, Problem> {
+async fn admit(house: &House, asking: &Asking, caps: &Caps) -> Result<Option<Leave>, Problem> {
+    let Asking { viewer, need, .. } = asking;
     let plan = &viewer.plan;
-    let most = Usage { input: Tokens(need.input), output: Tokens(need.output_max), ..Usage::default() };
-    let prices = [Some(offer), stand_in].into_iter().flatten().filter_map(|offer| offer.price.as_ref());
-    let worst = prices.map(|price| price.price(&most).1).max().unwrap_or_default();
-    let verdict = house.meters.admit(viewer, turn_id, need, worst, &caps(house, prepared, &offer.model.name)).await;
+    let verdict = house.meters.admit(viewer, asking.question.turn_id, *need, asking.worst(), caps).await;
     match verdict.map_err(|error| Refused::from(error).0)? {
         Verdict::Granted(leave) => Ok(Some(leave)),
         Verdict::Running => Ok(None),
         Verdict::SpendCap { purse: Purse::House, retry_after_ms } => Err(Problem::spend_cap(retry_after_ms)),
-        Verdict::SpendCap { purse: Purse::Model, retry_after_ms } => {
-            Err(Problem::model_spend_cap(&offer.model.label, retry_after_ms))
+        Verdict::SpendCap { purse: Purse::Model(_), retry_after_ms } => {
+            Err(Problem::model_spend_cap(&asking.model.label, retry_after_ms))
         }
         Verdict::TooLarge { max } => {
             let upgrade = larger(house, plan, |plan| plan.tokens_per_day.0 >= need.input + need.output_min).await?;

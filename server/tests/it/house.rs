@@ -86,8 +86,7 @@ impl TestHouse {
             config.openai_base_url = Some(openai);
             config.openai_api_key = Some(SecretString::from("test-key"));
         }
-        let shared = config.redis_url.clone().unwrap_or(redis_url.clone());
-        let redis = redis::Client::open(shared).unwrap().get_multiplexed_async_connection().await.unwrap();
+        let redis = redis::Client::open(redis_url).unwrap().get_multiplexed_async_connection().await.unwrap();
         let (url, stop, running) = start(config.clone()).await;
         stripe.watch(&format!("{url}/stripe/webhook"), WEBHOOK_SECRET);
         Self { url, db, vendor, stripe, redis, config, stop, running }

@@ -626,7 +626,9 @@ async fn a_models_factor_is_learned_from_what_its_vendor_told() {
     );
     sqlx::query(sqlx::AssertSqlSafe(told(200))).execute(&house.db).await.unwrap();
     let (_, _stop) = house.second().await;
-    house.until("select input_permille between 1290 and 1300 from model where model = 'claude-haiku-4-5'").await;
+    house
+        .until("select coalesce(input_permille, 0) between 1290 and 1300 from model where model = 'claude-haiku-4-5'")
+        .await;
     let before: i64 = house.one("select estimated_tokens from ai_usage where subject <> 's'").await;
     ann.answer("{{words:1}}").await;
     let after: Value = json!(

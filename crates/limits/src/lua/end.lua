@@ -1,14 +1,15 @@
 -- Ends a hold, once: whatever has none is ended already. Then: call, at, mode, amount.
 --   settle: what was used is counted in the bucket of its admission, also past the limit, also where the hold has lapsed
 --   release: nothing was used, and the call goes back
--- Answers {"done", picture}; {"cold"} when the history will rebuild the meters anyway.
+-- Answers {"done", picture, 1 where there was a hold}; {"cold"} when the history will rebuild the meters anyway.
 local call, at, mode, amount = ARGV[rest + 1], tonumber(ARGV[rest + 2]), ARGV[rest + 3], tonumber(ARGV[rest + 4])
 local m = read('h:' .. call)
 if not m then return { 'cold' } end
 local held, since = string.match(get('h:' .. call) or '', '(%d+) (%d+)')
 since = tonumber(since)
 -- The same id admitted anew is another hold; a call that several subjects are asked about at once is admitted in each within moments.
-if held and math.abs(since - at) <= 5000 then
+held = held and math.abs(since - at) <= SAME_MS and held
+if held then
   local stood = not m.lapsed[call]
   settle_pending(m, call)
   set('h:' .. call, false)
@@ -19,4 +20,4 @@ if held and math.abs(since - at) <= 5000 then
   end
   write(m)
 end
-return { 'done', picture(m) }
+return { 'done', picture(m), held and 1 or 0 }

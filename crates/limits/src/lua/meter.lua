@@ -26,6 +26,8 @@ end
 local rest = 3 + #windows * 3
 -- How long after it lapsed a hold may still be settled.
 local LATE_MS = 3600000
+-- Two admissions of one id are one call where no more lies between them.
+local SAME_MS = 5000
 
 local function whole(n) return string.format('%.0f', n) end
 local function field(w, bucket) return w.place .. whole(bucket) end
@@ -42,8 +44,10 @@ local function load(names)
   for _, name in ipairs(names) do
     if have[name] == nil then missing[#missing + 1] = name end
   end
-  if #missing > 0 then
-    for i, value in ipairs(redis.call('HMGET', key, unpack(missing))) do have[missing[i]] = value end
+  -- Few at a time: Lua's stack holds some thousands.
+  for low = 1, #missing, 4000 do
+    local found = redis.call('HMGET', key, unpack(missing, low, math.min(low + 3999, #missing)))
+    for i, value in ipairs(found) do have[missing[low + i - 1]] = value end
   end
 end
 
@@ -111,10 +115,12 @@ end
 
 -- --- the meters ---------------------------------------------------------------------------------------------------------------
 
--- What has left its window goes; false where a sum stands without its buckets, as a write that broke off half-way would leave it.
+-- What has left its window goes; false where a sum stands without its buckets, as a write that broke off half-way would leave it, and
+-- where buckets lie further ahead than a whole window, as a clock that was far ahead would: such meters are rebuilt.
 local function slide(w)
   local sum, first, last = string.match(get(w.place .. '') or '', '(%d+) (%d+) (%d+)')
   w.sum, w.first, w.last = tonumber(sum or 0), tonumber(first), tonumber(last)
+  if w.sum > 0 and w.last * w.width > now + w.span then return false end
   if w.sum == 0 or w.first >= w.oldest then return true end
   for b, n in each(w, w.first, math.min(w.oldest - 1, w.last)) do
     w.sum = w.sum - n
@@ -218,7 +224,7 @@ local function write(m)
   end
   -- What a Redis without memory refuses comes first: then nothing has changed.
   for i = 1, #kept, 4000 do redis.call('HSET', key, unpack(kept, i, math.min(i + 3999, #kept))) end
-  if #gone > 0 then redis.call('HDEL', key, unpack(gone)) end
+  for i = 1, #gone, 4000 do redis.call('HDEL', key, unpack(gone, i, math.min(i + 3999, #gone))) end
   -- A hold outlives its windows: a day at least for calls that run.
   redis.call('PEXPIRE', key, whole(m.flight > 0 and math.max(longest, 90000000) or longest))
 end

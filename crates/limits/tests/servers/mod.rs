@@ -41,7 +41,12 @@ impl Server {
 
     pub fn start(port: u16, more: &[&str]) -> Self {
         let mut shell = Command::new("sh")
-            .args(["-c", r#"redis-server "$@" >/dev/null & echo $!; cat; kill -9 $!"#, "redis-server"])
+            // In a folder of its own, which goes with it.
+            .args([
+                "-c",
+                r#"cd "$(mktemp -d)"; redis-server "$@" >/dev/null & echo $!; cat; kill -9 $!; rm -rf "$PWD""#,
+            ])
+            .arg("redis-server")
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
             .args(more)
             .stdin(Stdio::piped())
@@ -96,12 +101,7 @@ pub fn cluster() -> &'static str {
         let nodes: Vec<Server> = (0..3)
             .map(|_| {
                 let port = free_port();
-                let file = std::env::temp_dir().join(format!("quotient-nodes-{}-{port}.conf", std::process::id()));
-                let node =
-                    Server::start(port, &["--cluster-enabled", "yes", "--cluster-config-file", file.to_str().unwrap()]);
-                // Held open by the server; nobody needs its name.
-                std::fs::remove_file(file).unwrap();
-                node
+                Server::start(port, &["--cluster-enabled", "yes"])
             })
             .collect();
         let addresses = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port));

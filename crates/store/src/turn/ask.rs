@@ -1,6 +1,5 @@
 //! What must be durable before money is spent, and how it is taken back.
 
-use super::ALIVE;
 use crate::{Db, Result};
 use domain::{
     AiUsageId, ConversationId, MessageId, ModelName, ModelPriceId, Picos, Tokens, TurnId, Usage, UsageSource, UserId,
@@ -39,6 +38,8 @@ pub struct Ask<'a> {
     pub reserved: Tokens,
     /// When it was admitted: the instant the usage counts at.
     pub now: OffsetDateTime,
+    /// Until when it counts as alive, by the server's clock.
+    pub alive_until: OffsetDateTime,
 }
 
 /// A vendor call that is written down and not yet paid for.
@@ -58,6 +59,8 @@ pub enum Asked {
     Known,
     /// The conversation went away meanwhile; nothing was written.
     NoConversation,
+    /// What should be answered again gave way to another answer meanwhile; nothing was written.
+    Superseded,
 }
 
 /// Writes the person's message, the turn and a pending ledger row, or nothing.
@@ -66,12 +69,20 @@ pub enum Asked {
 /// When Postgres does; then nothing is written.
 pub async fn ask(db: impl PgExecutor<'_>, ask: &Ask<'_>) -> Result<Asked> {
     let call = PendingCall { id: AiUsageId::at(ask.now), created_at: ask.now };
-    // The turn comes first: it is new to everybody, so that nobody waits for it but its own copies, which hold nothing yet.
+    // Each part names the one before it, so that locks are taken in the order of all others: conversation, turn, message, ledger.
     let row = sqlx::query!(
-        r#"with begun as (
+        r#"with place as (
+             select conversation_id from conversation
+             where conversation_id = $4 and user_id = $2 and $8::text is null for no key update
+           ), again as (
+             select message_id from message
+             where $15::uuid is not null and conversation_id = $4 and turn_id = $15 and role = 'user' and superseded_by is null
+               and (select count(*) from place) > 0
+             for update
+           ), begun as (
              insert into turn (turn_id, user_id, subject, conversation_id, request_hash, alive_until, created_at, retry_of)
              select $1, $2, $3, $4, $5, $6, $7, $15
-             where $8::text is not null or exists (select from conversation where conversation_id = $4 and user_id = $2)
+             where ($8::text is not null or exists (select from place)) and ($15::uuid is null or exists (select from again))
              on conflict do nothing returning turn_id
            ), opened as (
              insert into conversation (conversation_id, user_id, title, created_at, updated_at)
@@ -91,13 +102,14 @@ pub async fn ask(db: impl PgExecutor<'_>, ask: &Ask<'_>) -> Result<Asked> {
              select $11, $1, $2, $3, $12, $13, 'pending', $16, $14, $17, $7 from begun
            )
            select exists (select from begun) as "is_new!",
-                  $8::text is not null or exists (select from conversation where conversation_id = $4 and user_id = $2) as "has_place!""#,
+                  $8::text is not null or exists (select from place) as "has_place!",
+                  $15::uuid is not null and not exists (select from again) as "gave_way!""#,
         Uuid::from(ask.turn_id),
         Uuid::from(ask.user_id),
         ask.subject,
         Uuid::from(ask.conversation_id),
         ask.request_hash,
-        ask.now + ALIVE,
+        ask.alive_until,
         ask.now,
         ask.new_title,
         Uuid::from(MessageId::at(ask.now)),
@@ -114,6 +126,7 @@ pub async fn ask(db: impl PgExecutor<'_>, ask: &Ask<'_>) -> Result<Asked> {
     .await;
     match row {
         Ok(row) if row.is_new => Ok(Asked::New(call)),
+        Ok(row) if row.has_place && row.gave_way => Ok(Asked::Superseded),
         Ok(row) if row.has_place => Ok(Asked::Known),
         Ok(_) => Ok(Asked::NoConversation),
         // It was deleted in this very moment.
@@ -199,9 +212,21 @@ pub async fn refused(db: &Db, refused: &Refused) -> Result<()> {
     let usage = usage.unwrap_or_default();
     let mut tx = crate::begin(db).await?;
     if began {
-        sqlx::query!("delete from conversation where conversation_id = $1", Uuid::from(conversation_id))
-            .execute(&mut *tx)
-            .await?;
+        // Somebody may have asked in it meanwhile, from another tab: then it stays.
+        sqlx::query!(
+            "select conversation_id from conversation where conversation_id = $1 for update",
+            Uuid::from(conversation_id)
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        sqlx::query!(
+            "delete from conversation where conversation_id = $1
+             and not exists (select from message where conversation_id = $1 and turn_id <> $2)",
+            Uuid::from(conversation_id),
+            Uuid::from(turn_id),
+        )
+        .execute(&mut *tx)
+        .await?;
     }
     sqlx::query!("update turn set ended_at = $2, conversation_id = null where turn_id = $1", Uuid::from(turn_id), now)
         .execute(&mut *tx)
@@ -211,10 +236,11 @@ pub async fn refused(db: &Db, refused: &Refused) -> Result<()> {
         .execute(&mut *tx)
         .await?;
     sqlx::query!(
+        // Whichever call is pending: a stand-in's may have been written without our hearing of it.
         "update ai_usage set status = 'failed', usage_source = $4, settled_at = $3, input_tokens = $5, cost_usd = $6
-         where created_at = $1 and ai_usage_id = $2 and status = 'pending'",
+         where created_at = $1 and turn_id = $2 and status = 'pending'",
         call.created_at,
-        Uuid::from(call.id),
+        Uuid::from(turn_id),
         now,
         source.as_str(),
         usage.input.to_db(),

@@ -40,10 +40,10 @@ pub struct Unsettled {
 pub async fn unsettled(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<Unsettled>> {
     let rows = sqlx::query!(
         r#"select t.turn_id, t.subject, t.created_at,
-                  (select model from ai_usage u where u.turn_id = t.turn_id order by call_no desc limit 1) as model,
+                  (select model from ai_usage u where u.turn_id = t.turn_id and u.created_at = t.created_at order by call_no desc limit 1) as model,
                   (select coalesce(sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens), 0)::bigint
-                   from ai_usage u where u.turn_id = t.turn_id) as "used!",
-                  (select coalesce(sum(cost_usd), 0) from ai_usage u where u.turn_id = t.turn_id) as "cost!"
+                   from ai_usage u where u.turn_id = t.turn_id and u.created_at = t.created_at) as "used!",
+                  (select coalesce(sum(cost_usd), 0) from ai_usage u where u.turn_id = t.turn_id and u.created_at = t.created_at) as "cost!"
            from turn t where t.settled_at is null and t.ended_at < $1 order by t.ended_at limit 100"#,
         now - time::Duration::seconds(15),
     )

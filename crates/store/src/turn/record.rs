@@ -84,7 +84,8 @@ pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
         end.provider_request_id,
         end.call.created_at,
         Uuid::from(end.call.id),
-        Uuid::from(MessageId::at(end.now)),
+        // The question's id is of the admission's clock, and comes first whatever this one says.
+        Uuid::from(MessageId::at(end.now.max(end.call.created_at + time::Duration::milliseconds(1)))),
         end.text,
         status.as_str(),
         end.model.0,

@@ -1,0 +1,204 @@
+//! What a chat turn costs, beside a bare axum and reqwest pass-through of the same stand-in vendor, in one run: time to the first token,
+//! the server's processor time per turn, whole turns a second with the ledger compared afterwards, memory idle and per open stream, and
+//! paced streams none of which may stall.
+//!
+//! `./dev bench chat`. It wants `DATABASE_URL` and `REDIS_URL`, makes a database of its own, and starts the server as a process of its
+//! own (`target/release/quotient`). Everything runs on this machine and stops by itself.
+
+mod pass_through;
+mod person;
+mod process;
+
+use anyhow::{Context as _, ensure};
+use person::{People, ask};
+use process::{Process, free_port};
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+const ROUNDS: usize = 1_000;
+const TURNS_SECONDS: u64 = 10;
+const CONNECTIONS: usize = 32;
+const OPEN: usize = 2_000;
+const PACED: usize = 512;
+/// Twenty deltas.
+const QUESTION: &str = "{{words:20}}";
+
+fn tell(name: &str, what: &str) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout(), "{name:58} {what}")?)
+}
+
+fn at(times: &mut [Duration], share: usize) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() * share / 100).copied().unwrap_or(Duration::ZERO)
+}
+
+fn ms(time: Duration) -> String {
+    format!("{:.3} ms", time.as_secs_f64() * 1e3)
+}
+
+fn main() -> anyhow::Result<()> {
+    let mut args = std::env::args().skip(1);
+    match args.next().as_deref() {
+        Some("pass-through") => tokio_main(2)?
+            .block_on(pass_through::serve(&args.next().context("where to")?, &args.next().context("address")?)),
+        _ => tokio_main(2)?.block_on(bench()),
+    }
+}
+
+fn tokio_main(workers: usize) -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?)
+}
+
+/// Time to the first token and processor time per turn, one after the other.
+async fn one_by_one(
+    process: &Process,
+    mut turn: impl AsyncFnMut() -> anyhow::Result<Duration>,
+) -> anyhow::Result<(Vec<Duration>, Duration)> {
+    for _ in 0..100 {
+        turn().await?;
+    }
+    let before = process.cpu()?;
+    let mut times = Vec::with_capacity(ROUNDS);
+    for _ in 0..ROUNDS {
+        times.push(turn().await?);
+    }
+    Ok((times, (process.cpu()? - before) / u32::try_from(ROUNDS)?))
+}
+
+async fn bench() -> anyhow::Result<()> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let vendor = Process::stand_in()?;
+    let through = Process::this(&["pass-through", &vendor.url, &format!("127.0.0.1:{}", free_port()?)])?;
+    let db = process::Database::fresh().await?;
+    let server = Process::quotient(&db, &vendor.url)?;
+    db.no_limits().await?;
+    tell("resident when idle", &format!("{:.1} MiB", server.resident()? as f64 / 1_048_576.0))?;
+    let people = People::sign_up(&server.url, CONNECTIONS).await?;
+
+    // one bare insert and commit, as durable as this Postgres is set
+    let mut commits = Vec::with_capacity(ROUNDS);
+    for _ in 0..ROUNDS {
+        let began = Instant::now();
+        db.insert().await?;
+        commits.push(began.elapsed());
+    }
+    let commit = (at(&mut commits, 50), at(&mut commits, 99));
+    tell("one bare insert; commit", &format!("p50 {}  p99 {}", ms(commit.0), ms(commit.1)))?;
+
+    let client = person::client()?;
+    let url = format!("{}/v1/messages", through.url);
+    let bare = async || person::pass(&client, &url, QUESTION).await;
+    let (mut theirs, theirs_cpu) = one_by_one(&through, bare).await?;
+    let one = people.one(0);
+    let (mut ours, ours_cpu) = one_by_one(&server, async || ask(&one, QUESTION).await).await?;
+    let (their, our) = ((at(&mut theirs, 50), at(&mut theirs, 99)), (at(&mut ours, 50), at(&mut ours, 99)));
+    tell("first token, pass-through", &format!("p50 {}  p99 {}", ms(their.0), ms(their.1)))?;
+    tell("first token, ours", &format!("p50 {}  p99 {}", ms(our.0), ms(our.1)))?;
+    let added =
+        |ours: Duration, theirs: Duration, commit: Duration| ms(ours.saturating_sub(theirs).saturating_sub(commit));
+    tell(
+        "added, less one commit",
+        &format!("p50 {}  p99 {}", added(our.0, their.0, commit.0), added(our.1, their.1, commit.1)),
+    )?;
+    let ratio = ours_cpu.as_secs_f64() / theirs_cpu.as_secs_f64();
+    tell(
+        "processor time per turn",
+        &format!("pass-through {}  ours {}  ({ratio:.1} times)", ms(theirs_cpu), ms(ours_cpu)),
+    )?;
+
+    // whole turns at many connections
+    let before = server.cpu()?;
+    let began = Instant::now();
+    let workers = (0..CONNECTIONS).map(|n| {
+        let one = people.one(n);
+        tokio::spawn(async move {
+            let mut done = 0_u64;
+            while began.elapsed() < Duration::from_secs(TURNS_SECONDS) {
+                ask(&one, QUESTION).await?;
+                done += 1;
+            }
+            anyhow::Ok(done)
+        })
+    });
+    let mut turns = 0;
+    for worker in workers.collect::<Vec<_>>() {
+        turns += worker.await??;
+    }
+    let took = began.elapsed();
+    let busy = (server.cpu()? - before) / u32::try_from(turns)?;
+    tell(
+        &format!("whole turns, {CONNECTIONS} connections"),
+        &format!("{:.0}/s, {} of the server's processor time each", turns as f64 / took.as_secs_f64(), ms(busy)),
+    )?;
+    tell("the ledger against what the vendor served", &db.compare(&vendor.url).await?)?;
+
+    // the same through the pass-through, for the processor's time under load
+    let before = through.cpu()?;
+    let began = Instant::now();
+    let workers = (0..CONNECTIONS).map(|_| {
+        let (client, url) = (client.clone(), url.clone());
+        tokio::spawn(async move {
+            let mut done = 0_u64;
+            while began.elapsed() < Duration::from_secs(TURNS_SECONDS / 2) {
+                person::pass(&client, &url, QUESTION).await?;
+                done += 1;
+            }
+            anyhow::Ok(done)
+        })
+    });
+    let mut passed = 0;
+    for worker in workers.collect::<Vec<_>>() {
+        passed += worker.await??;
+    }
+    let each = (through.cpu()? - before) / u32::try_from(passed)?;
+    let ratio = busy.as_secs_f64() / each.as_secs_f64();
+    tell(
+        "  the pass-through's at as many connections",
+        &format!("{:.0}/s, {} each: ours is {ratio:.1} times", passed as f64 / began.elapsed().as_secs_f64(), ms(each)),
+    )?;
+
+    // many streams that stand still: the vendor holds them after their first word
+    let idle = through.resident()?;
+    let mut open = Vec::with_capacity(OPEN);
+    for _ in 0..OPEN {
+        open.push(person::open_through(&client, &url, "{{words:2}}{{hold:1}}").await?);
+    }
+    let each = (through.resident()?.saturating_sub(idle)) as f64 / OPEN as f64 / 1_024.0;
+    tell(&format!("{OPEN} open streams that stand still, pass-through"), &format!("{each:.1} KiB each"))?;
+    drop(open);
+    let idle = server.resident()?;
+    let many = People::sign_up(&server.url, 8).await?;
+    let mut open = Vec::with_capacity(OPEN);
+    for n in 0..OPEN {
+        open.push(person::open(&many.one(n % 8), "{{words:2}}{{hold:1}}").await?);
+    }
+    let each = (server.resident()?.saturating_sub(idle)) as f64 / OPEN as f64 / 1_024.0;
+    tell(&format!("{OPEN} open streams that stand still"), &format!("{each:.1} KiB each"))?;
+    person::release(&vendor.url).await?;
+    for stream in open {
+        ensure!(person::drain(stream, Duration::from_secs(20)).await?.0, "a stream that stood still had no end");
+    }
+
+    // many that are paced: none falls silent for long
+    let paced = (0..PACED).map(|n| {
+        let one = many.one(n % 8);
+        tokio::spawn(async move {
+            let stream = person::open(&one, "{{words:40}}{{pace:50}}").await?;
+            person::drain(stream, Duration::from_secs(20)).await
+        })
+    });
+    let (mut ended, mut longest) = (0, Duration::ZERO);
+    for stream in paced.collect::<Vec<_>>() {
+        let (is_whole, silence) = stream.await??;
+        ended += usize::from(is_whole);
+        longest = longest.max(silence);
+    }
+    tell(
+        &format!("{PACED} streams paced at 50 ms a word"),
+        &format!("{ended} whole, longest silence {}", ms(longest)),
+    )?;
+    ensure!(ended == PACED, "a stream stalled");
+    tell("the ledger against what the vendor served", &db.compare(&vendor.url).await?)?;
+    server.stop()?;
+    db.drop().await
+}

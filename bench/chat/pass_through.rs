@@ -1,0 +1,34 @@
+//! The peer: what anybody would write in an evening. No session, no limits, no ledger: bytes in, bytes out.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
+use axum::{Router, routing::get, routing::post};
+
+#[derive(Clone)]
+struct Through {
+    client: reqwest::Client,
+    url: String,
+}
+
+async fn pass(State(through): State<Through>, body: String) -> Response {
+    let asked = through.client.post(&through.url).header(CONTENT_TYPE, "application/json").body(body).send().await;
+    match asked {
+        Ok(answer) => ([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(answer.bytes_stream())).into_response(),
+        Err(_) => axum::http::StatusCode::BAD_GATEWAY.into_response(),
+    }
+}
+
+/// Serves until it is ended.
+pub async fn serve(vendor: &str, address: &str) -> anyhow::Result<()> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().tcp_nodelay(true).build()?;
+    let through = Through { client, url: format!("{vendor}/v1/messages") };
+    let router =
+        Router::new().route("/v1/messages", post(pass)).route("/healthz", get(async || "ok")).with_state(through);
+    let listener = axum::serve::ListenerExt::tap_io(tokio::net::TcpListener::bind(address).await?, |stream| {
+        let _ = stream.set_nodelay(true);
+    });
+    Ok(axum::serve(listener, router).await?)
+}

@@ -1,0 +1,135 @@
+//! People who chat over HTTP, and their stopwatches.
+
+use anyhow::{Context as _, ensure};
+use reqwest::{Client, Response};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+/// A client that keeps its connections and follows nowhere.
+pub fn client() -> anyhow::Result<Client> {
+    Ok(Client::builder().redirect(reqwest::redirect::Policy::none()).tcp_nodelay(true).build()?)
+}
+
+/// Somebody signed in, with connections of their own.
+#[derive(Clone)]
+pub struct Person {
+    client: Client,
+    url: String,
+    cookie: String,
+}
+
+/// Some people.
+pub struct People(Vec<Person>);
+
+impl People {
+    /// Signs up so many.
+    pub async fn sign_up(url: &str, many: usize) -> anyhow::Result<Self> {
+        let mut people = Vec::new();
+        for _ in 0..many {
+            let client = client()?;
+            let email = format!("{}@example.com", uuid::Uuid::now_v7().simple());
+            let form = format!("email={email}&password=correct+horse+battery");
+            let request =
+                client.post(format!("{url}/sign-up")).header("content-type", "application/x-www-form-urlencoded");
+            // Each from a place of their own: sign-ups from one place are limited.
+            let place = format!("10.{}.{}.{}", rand_byte(), rand_byte(), people.len() % 250);
+            let response = request.header("x-forwarded-for", place).body(form).send().await?;
+            ensure!(response.status() == 303, "sign-up answered {}", response.status());
+            let cookie = response.headers().get("set-cookie").context("no cookie")?.to_str()?;
+            let cookie = cookie.split(';').next().unwrap_or_default().to_owned();
+            people.push(Person { client, url: url.to_owned(), cookie });
+        }
+        Ok(Self(people))
+    }
+
+    /// One of them.
+    pub fn one(&self, n: usize) -> Person {
+        self.0[n % self.0.len()].clone()
+    }
+}
+
+fn rand_byte() -> u8 {
+    uuid::Uuid::new_v4().as_bytes()[0]
+}
+
+async fn first_token(mut response: Response, marker: &str) -> anyhow::Result<(Duration, Response)> {
+    let began = Instant::now();
+    let mut seen = String::new();
+    while let Some(bytes) = response.chunk().await? {
+        seen.push_str(&String::from_utf8_lossy(&bytes));
+        if seen.contains(marker) {
+            return Ok((began.elapsed(), response));
+        }
+    }
+    anyhow::bail!("no first token: {seen}")
+}
+
+/// Sends a question.
+async fn send(person: &Person, text: &str) -> anyhow::Result<Response> {
+    let body = json!({"model": "claude-haiku-4-5", "text": text}).to_string();
+    let request = person.client.post(format!("{}/api/chat", person.url)).header("content-type", "application/json");
+    let response = request.header("cookie", &person.cookie).body(body).send().await?;
+    ensure!(response.status() == 200, "{}", response.text().await?);
+    Ok(response)
+}
+
+/// Asks, reads to the end, and says when the first token was there.
+pub async fn ask(person: &Person, text: &str) -> anyhow::Result<Duration> {
+    let began = Instant::now();
+    let (after, mut rest) = {
+        let response = send(person, text).await?;
+        let sent = began.elapsed();
+        let (first, rest) = first_token(response, "event: delta").await?;
+        (sent + first, rest)
+    };
+    while rest.chunk().await?.is_some() {}
+    Ok(after)
+}
+
+/// Sends a question to the pass-through.
+async fn send_through(client: &Client, url: &str, text: &str) -> anyhow::Result<Response> {
+    let body = json!({"model": "claude-haiku-4-5", "max_tokens": 4_096, "stream": true, "messages": [{"role": "user", "content": text}]});
+    Ok(client.post(url).header("content-type", "application/json").body(body.to_string()).send().await?)
+}
+
+/// The same through the pass-through.
+pub async fn pass(client: &Client, url: &str, text: &str) -> anyhow::Result<Duration> {
+    let began = Instant::now();
+    let response = send_through(client, url, text).await?;
+    let sent = began.elapsed();
+    let (first, mut rest) = first_token(response, "text_delta").await?;
+    while rest.chunk().await?.is_some() {}
+    Ok(sent + first)
+}
+
+/// Asks the pass-through and reads until the first word.
+pub async fn open_through(client: &Client, url: &str, text: &str) -> anyhow::Result<Response> {
+    Ok(first_token(send_through(client, url, text).await?, "text_delta").await?.1)
+}
+
+/// Asks and reads until the first word.
+pub async fn open(person: &Person, text: &str) -> anyhow::Result<Response> {
+    Ok(first_token(send(person, text).await?, "event: delta").await?.1)
+}
+
+/// Reads to the end: whether the answer was whole, and the longest silence.
+pub async fn drain(mut response: Response, most: Duration) -> anyhow::Result<(bool, Duration)> {
+    let (mut longest, mut tail) = (Duration::ZERO, String::new());
+    loop {
+        let began = Instant::now();
+        let Some(bytes) = tokio::time::timeout(most, response.chunk()).await.context("stalled")?? else { break };
+        longest = longest.max(began.elapsed());
+        tail.push_str(&String::from_utf8_lossy(&bytes));
+        let keep = tail.len().saturating_sub(4_096);
+        if keep > 0 && tail.is_char_boundary(keep) {
+            tail.drain(..keep);
+        }
+    }
+    Ok((tail.contains("\"outcome\":\"finished\""), longest))
+}
+
+/// Lets held answers go on.
+pub async fn release(vendor: &str) -> anyhow::Result<()> {
+    client()?.post(format!("{vendor}/release")).send().await?;
+    Ok(())
+}

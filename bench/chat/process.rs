@@ -1,0 +1,179 @@
+//! The processes and the database that a run is made of.
+
+use anyhow::{Context as _, ensure};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use std::io::BufRead as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::str::FromStr as _;
+use std::time::{Duration, Instant};
+
+#[allow(clippy::disallowed_methods, reason = "a benchmark is told where its databases are")]
+fn env(name: &str) -> anyhow::Result<String> {
+    std::env::var(name).with_context(|| format!("{name} isn't set: ./dev bench chat sets it"))
+}
+
+/// A port that is free now.
+pub fn free_port() -> anyhow::Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// The folder of this build's binaries.
+fn binaries() -> anyhow::Result<PathBuf> {
+    Ok(std::env::current_exe()?.parent().context("no folder")?.to_owned())
+}
+
+/// A server that runs until this is dropped.
+pub struct Process {
+    child: Child,
+    pub url: String,
+}
+
+impl Process {
+    /// The vendor stand-in, without think time.
+    pub fn stand_in() -> anyhow::Result<Self> {
+        let mut child = Command::new(binaries()?.join("stand-in"))
+            .args(["vendor", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut url = String::new();
+        std::io::BufReader::new(child.stdout.take().context("no stdout")?).read_line(&mut url)?;
+        Ok(Self { child, url: url.trim().to_owned() })
+    }
+
+    /// This program in another role; its last word is its address.
+    pub fn this(args: &[&str]) -> anyhow::Result<Self> {
+        let child = Command::new(std::env::current_exe()?).args(args).spawn()?;
+        Self::until_it_listens(child, args.last().context("no address")?)
+    }
+
+    /// The server as production starts it.
+    pub fn quotient(db: &Database, vendor: &str) -> anyhow::Result<Self> {
+        let address = format!("127.0.0.1:{}", free_port()?);
+        let child = Command::new(binaries()?.join("quotient"))
+            .env_clear()
+            .env("DATABASE_URL", &db.url)
+            .env("REDIS_URL", env("REDIS_URL")?)
+            .env("LISTEN_ADDR", &address)
+            .env("SECRET_KEY", format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple()))
+            .env("ANTHROPIC_API_KEY", "bench")
+            .env("ANTHROPIC_BASE_URL", vendor)
+            .env("TRUSTED_PROXIES", "127.0.0.1")
+            .env("RUST_LOG", "error")
+            .spawn()
+            .context("target/release/quotient isn't built: ./dev bench chat builds it")?;
+        Self::until_it_listens(child, &address)
+    }
+
+    fn until_it_listens(child: Child, address: &str) -> anyhow::Result<Self> {
+        let process = Self { child, url: format!("http://{address}") };
+        let began = Instant::now();
+        while std::net::TcpStream::connect(address).is_err() {
+            ensure!(began.elapsed() < Duration::from_secs(30), "{address} doesn't listen");
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        Ok(process)
+    }
+
+    /// Resident memory, in bytes.
+    pub fn resident(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS")).context("no VmRSS")?;
+        Ok(line.split_whitespace().nth(1).context("no number")?.parse::<u64>()? * 1_024)
+    }
+
+    /// Processor time so far, in user and kernel mode, in ticks of 10 ms.
+    pub fn cpu(&self) -> anyhow::Result<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let fields: Vec<&str> = stat.rsplit_once(')').context("no name")?.1.split_whitespace().collect();
+        let ticks = |n: usize| fields.get(n).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+        Ok(Duration::from_millis((ticks(11) + ticks(12)) * 10))
+    }
+
+    /// Ends it as production would.
+    pub fn stop(mut self) -> anyhow::Result<()> {
+        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A database of the run's own.
+pub struct Database {
+    pub url: String,
+    name: String,
+    pool: PgPool,
+    admin: PgPool,
+}
+
+impl Database {
+    pub async fn fresh() -> anyhow::Result<Self> {
+        let base = env("DATABASE_URL")?;
+        let name = format!("bench_{}", uuid::Uuid::now_v7().simple());
+        let admin = PgPoolOptions::new().max_connections(1).connect_with(PgConnectOptions::from_str(&base)?).await?;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("create database {name}"))).execute(&admin).await?;
+        let url = format!("{}/{name}", base.rsplit_once('/').context("no database in DATABASE_URL")?.0);
+        let pool = PgPoolOptions::new().max_connections(2).connect_with(PgConnectOptions::from_str(&url)?).await?;
+        sqlx::raw_sql("create table bare (id uuid primary key, at timestamptz not null)").execute(&pool).await?;
+        Ok(Self { url, name, pool, admin })
+    }
+
+    /// Nobody meets a limit.
+    pub async fn no_limits(&self) -> anyhow::Result<()> {
+        let sql =
+            "update plan set requests_per_minute = 1000000000, tokens_per_day = 1000000000000, in_flight = 1000000";
+        sqlx::raw_sql(sql).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// One row, committed.
+    pub async fn insert(&self) -> anyhow::Result<()> {
+        sqlx::query("insert into bare values ($1, now())").bind(uuid::Uuid::now_v7()).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Waits until every turn is settled, then compares the ledger with what the vendor served.
+    pub async fn compare(&self, vendor: &str) -> anyhow::Result<String> {
+        let began = Instant::now();
+        while sqlx::query_scalar::<_, i64>("select count(*) from turn where settled_at is null")
+            .fetch_one(&self.pool)
+            .await?
+            > 0
+        {
+            ensure!(began.elapsed() < Duration::from_secs(30), "turns that nobody settled");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let journal: Vec<serde_json::Value> = serde_json::from_str(
+            &crate::person::client()?.get(format!("{vendor}/journal")).send().await?.text().await?,
+        )?;
+        // The pass-through's calls name no account: its answers are told apart by their system prompt, which it doesn't send.
+        let (pid, sum) = (self.ledger().await?, |key: &str, of: &[&serde_json::Value]| {
+            of.iter().filter_map(|call| call[key].as_i64()).sum::<i64>()
+        });
+        let ours: Vec<&serde_json::Value> = journal.iter().filter(|call| call["system"] == true).collect();
+        let served = (i64::try_from(ours.len())?, sum("input", &ours) + sum("cache_read", &ours), sum("output", &ours));
+        ensure!(pid == served, "ledger {pid:?}, vendor {served:?}");
+        Ok(format!("{} calls, {} input and {} output tokens: equal", served.0, served.1, served.2))
+    }
+
+    async fn ledger(&self) -> anyhow::Result<(i64, i64, i64)> {
+        let sql = "select count(*), coalesce(sum(input_tokens + cache_read_tokens), 0)::bigint, coalesce(sum(output_tokens), 0)::bigint
+                   from ai_usage where usage_source = 'exact'";
+        Ok(sqlx::query_as(sql).fetch_one(&self.pool).await?)
+    }
+
+    pub async fn drop(self) -> anyhow::Result<()> {
+        self.pool.close().await;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("drop database {} with (force)", self.name)))
+            .execute(&self.admin)
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,104 @@
+//! A turn's log, in memory and in Redis: the same events to everybody, from any number on.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+use domain::{Problem, TurnEvent, TurnId};
+use futures::StreamExt as _;
+use relay::{Entry, Relay};
+use std::time::Duration;
+use uuid::Uuid;
+
+#[allow(clippy::disallowed_methods, reason = "tests find Redis where ./dev put it")]
+fn redis_url() -> String {
+    std::env::var("REDIS_URL").expect("REDIS_URL isn't set: run the tests with ./dev test")
+}
+
+fn said(text: &str) -> TurnEvent {
+    TurnEvent::Delta { text: text.to_owned() }
+}
+
+fn over() -> TurnEvent {
+    TurnEvent::Failed { problem: Problem::model_failed() }
+}
+
+async fn rest(relay: &Relay, turn: TurnId, after: u64) -> Vec<u64> {
+    let tail = relay.tail(turn, after).await.unwrap().unwrap();
+    let reading = tail.map(|entry| entry.id).collect();
+    tokio::time::timeout(Duration::from_secs(5), reading).await.expect("a reader without an end")
+}
+
+async fn connection() -> redis::aio::MultiplexedConnection {
+    redis::Client::open(redis_url()).unwrap().get_multiplexed_async_connection().await.unwrap()
+}
+
+#[tokio::test]
+async fn everybody_reads_the_same_from_any_number_on() {
+    let (owner, elsewhere) = (Relay::redis(&redis_url()).unwrap(), Relay::redis(&redis_url()).unwrap());
+    let (memory, turn) = (Relay::memory(), TurnId::from(Uuid::now_v7()));
+    for (owner, readers) in [(&owner, vec![&owner, &elsewhere]), (&memory, vec![&memory])] {
+        let mut log = owner.open(turn);
+        assert!(owner.tail(turn, 0).await.unwrap().is_none(), "nothing is said yet, and it may never begin");
+        log.append(&[said("a"), said("b")]).await;
+        log.append(&[]).await;
+        log.append(&[said("c")]).await;
+        let early = readers.iter().map(|reader| rest(reader, turn, 1));
+        let writing = async {
+            log.append(&[said("d"), over()]).await;
+            drop(log);
+        };
+        let (early, ()) = tokio::join!(futures::future::join_all(early), writing);
+        assert!(early.iter().all(|ids| ids == &[2, 3, 4, 5]), "{early:?}");
+        for reader in readers {
+            assert_eq!(rest(reader, turn, 0).await, [1, 2, 3, 4, 5]);
+            assert_eq!(rest(reader, turn, 4).await, [5]);
+            assert!(rest(reader, turn, 5).await.is_empty());
+            let kept: Vec<Option<TurnEvent>> = reader.so_far(turn).await.unwrap().iter().map(Entry::event).collect();
+            assert_eq!(kept[..4], ["a", "b", "c", "d"].map(|text| Some(said(text))));
+        }
+    }
+}
+
+/// An append that timed out may have arrived: what stands twice is read once, and where a number is missing the reading ends.
+#[tokio::test]
+async fn what_stands_twice_is_read_once_and_a_gap_ends_the_reading() {
+    let (relay, turn) = (Relay::redis(&redis_url()).unwrap(), TurnId::from(Uuid::now_v7()));
+    let line = |id: u64, text: &str| format!(r#"{id} delta {{"text":"{text}"}}"#);
+    let lines = [line(1, "a"), line(2, "b"), line(1, "a"), line(2, "b"), line(3, "c"), line(5, "e")];
+    let () = redis::cmd("RPUSH")
+        .arg(format!("turn:{{{turn}}}:log"))
+        .arg(&lines)
+        .query_async(&mut connection().await)
+        .await
+        .unwrap();
+    assert_eq!(rest(&relay, turn, 0).await, [1, 2, 3]);
+    assert_eq!(rest(&relay, turn, 2).await, [3]);
+}
+
+/// The owner died: another server ends its log, once, with the number that follows.
+#[tokio::test]
+async fn a_log_without_an_owner_is_ended() {
+    let (owner, elsewhere) = (Relay::redis(&redis_url()).unwrap(), Relay::redis(&redis_url()).unwrap());
+    let turn = TurnId::from(Uuid::now_v7());
+    let mut log = owner.open(turn);
+    log.append(&[said("a")]).await;
+    std::mem::forget(log);
+    elsewhere.end(turn, &over()).await.unwrap();
+    elsewhere.end(turn, &over()).await.unwrap();
+    assert_eq!(rest(&elsewhere, turn, 0).await, [1, 2]);
+    let left: i64 =
+        redis::cmd("TTL").arg(format!("turn:{{{turn}}}:log")).query_async(&mut connection().await).await.unwrap();
+    assert!((500..=600).contains(&left), "kept for ten minutes: {left}");
+}
+
+/// Stop arrives from any server, also before anything was said.
+#[tokio::test]
+async fn stop_arrives_from_anywhere() {
+    for (owner, presses) in
+        [(Relay::memory(), None), (Relay::redis(&redis_url()).unwrap(), Some(Relay::redis(&redis_url()).unwrap()))]
+    {
+        let turn = TurnId::from(Uuid::now_v7());
+        let log = owner.open(turn);
+        presses.as_ref().unwrap_or(&owner).stop(turn).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(1), log.stopped()).await.expect("Stop didn't arrive");
+    }
+}

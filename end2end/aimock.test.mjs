@@ -1,0 +1,62 @@
+// The streams once more, against a vendor that others wrote: both wire formats, whole, slow, cut and refused.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { LLMock } from '@copilotkit/aimock';
+import { startHouse } from './house.mjs';
+
+const TEXT = 'Grüße an alle, 世界が待っている 🦀, and a few plain words to make it long enough for several pieces.';
+let mock, house, cookie;
+
+before(async () => {
+  mock = new LLMock({ port: 0, host: '127.0.0.1', chunkSize: 7 });
+  mock.onMessage('whole', { content: TEXT });
+  mock.onMessage('cut', { content: TEXT }, { truncateAfterChunks: 4 });
+  mock.onMessage('refuse', { error: { message: 'no', type: 'invalid_request_error' }, status: 400 });
+  await mock.start();
+  house = await startHouse({ stripe: false, vendorAt: mock.url });
+  const form = new URLSearchParams({ email: 'ann@example.com', password: 'correct horse battery' });
+  const made = await fetch(`${house.url}/sign-up`, { method: 'POST', body: form, redirect: 'manual' });
+  cookie = made.headers.get('set-cookie').split(';')[0];
+});
+after(async () => {
+  await house?.stop();
+  await mock?.stop();
+});
+
+async function ask(model, text) {
+  const headers = { cookie, 'content-type': 'application/json' };
+  const response = await fetch(`${house.url}/api/chat`, { method: 'POST', headers, body: JSON.stringify({ model, text }) });
+  if (!response.ok) return { status: response.status, problem: (await response.json()).problem };
+  const events = (await response.text()).split('\n\n').filter((part) => part.startsWith('id:') || part.startsWith('event:')).map((part) => {
+    const field = (name) => part.split('\n').find((line) => line.startsWith(`${name}:`)).slice(name.length + 1).trim();
+    return { id: Number(field('id')), name: field('event'), data: JSON.parse(field('data')) };
+  });
+  return { status: 200, events, said: events.filter(({ name }) => name === 'delta').map(({ data }) => data.text).join('') };
+}
+
+const row = () => house.query("select status, usage_source, input_tokens > 0, output_tokens > 0 from ai_usage order by created_at desc limit 1")[0];
+
+for (const model of ['claude-haiku-4-5', 'gpt-5-mini']) {
+  test(`${model}: an answer is whole, numbered and recorded`, async () => {
+    const { events, said } = await ask(model, 'whole');
+    assert.equal(said, TEXT);
+    assert.deepEqual(events.map(({ id }) => id), events.map((_, n) => n + 1));
+    assert.equal(events.at(-1).data.outcome, 'finished');
+    assert.equal(row()[0], 'finished');
+  });
+
+  test(`${model}: a stream that is cut is kept, marked and counted as an estimate`, async () => {
+    const { events, said } = await ask(model, 'cut');
+    assert.ok(TEXT.startsWith(said) && said.length < TEXT.length, said);
+    assert.equal(events.at(-1).name, 'failed');
+    assert.deepEqual(row(), ['failed', 'estimated', 't', said.length > 0 ? 't' : 'f']);
+    assert.equal(house.query("select body from message where role = 'assistant' order by created_at desc limit 1")[0]?.[0] ?? '', said);
+  });
+
+  test(`${model}: a refusal costs nothing`, async () => {
+    const { status, problem } = await ask(model, 'refuse');
+    assert.equal(status, 502);
+    assert.equal(problem.kind, 'model_failed');
+    assert.deepEqual(row(), ['failed', 'exact', 'f', 'f']);
+  });
+}

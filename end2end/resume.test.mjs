@@ -1,0 +1,97 @@
+// An answer belongs to the server: it is picked up by a reload, another tab, another server, without a character lost or doubled; and it
+// is written again on request.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { join } from 'node:path';
+import { send, shots, signUp, startBalancer, startBrowser, startHouse, woken } from './house.mjs';
+
+let house, browser, balancer;
+before(async () => {
+  house = await startHouse({ stripe: false });
+  balancer = await startBalancer(house.url, await house.second());
+  browser = await startBrowser();
+});
+after(async () => {
+  await browser?.stop();
+  balancer?.stop();
+  await house?.stop();
+});
+
+const answer = async (page) => (await page.locator('.answer .markdown').last().innerText()).trim();
+
+test('a reload in the middle lands on another server, and the text is whole', { timeout: 120_000 }, async () => {
+  const ann = await browser.visitor();
+  await signUp(ann, { url: balancer.url }, 'ann@example.com', 'Ann');
+  await woken(ann);
+  await send(ann, '{{words:60}}{{pace:25}} Tell me something.');
+  await ann.getByText('word10 ').waitFor();
+  balancer.use(1);
+  await ann.reload();
+  // another tab of the same person, also on the other server
+  const tab = await ann.context().newPage();
+  await tab.goto(ann.url());
+  await ann.getByText('word20 ').waitFor();
+  assert.ok(!(await answer(ann)).includes('word60'), 'it is still running');
+  await ann.locator('.answer.live .byline').waitFor();
+  await tab.locator('.answer .byline').last().waitFor();
+  const [served] = await house.served();
+  assert.equal(await answer(ann), served.text.trim());
+  assert.equal(await answer(tab), served.text.trim());
+  assert.deepEqual(house.query("select status, usage_source, output_tokens from ai_usage"), [['finished', 'exact', '120']]);
+  await tab.close();
+
+  // the connection breaks, without a reload: the page takes the answer up again where it was
+  await send(ann, '{{words:61}}{{pace:25}} And now?');
+  await ann.getByText('word15 ').last().waitFor();
+  balancer.use(0);
+  await ann.locator('.answer.live .byline').nth(1).waitFor({ timeout: 30_000 });
+  assert.equal(await answer(ann), (await house.served())[1].text.trim());
+  assert.equal(house.query('select count(*) from ai_usage')[0][0], '2', 'nothing was asked twice');
+
+  // Stop reaches the server that runs it, whichever one hears it
+  await send(ann, '{{words:61}}{{pace:25}} Once more?');
+  await ann.getByText('word5 ').last().waitFor();
+  balancer.use(1);
+  await ann.getByRole('button', { name: 'Stop' }).click();
+  await ann.getByText('Stopped').waitFor();
+});
+
+test('the last answer is written again, live and after a reload', { timeout: 120_000 }, async () => {
+  const bob = await browser.visitor();
+  await signUp(bob, { url: balancer.url }, 'bob@example.com', 'Bob');
+  await woken(bob);
+  await send(bob, '{{words:3}} First question.');
+  await bob.locator('.answer.live .byline').waitFor();
+  await bob.screenshot({ path: join(shots, 'again-1-button.png') });
+  await bob.getByRole('button', { name: 'Write again' }).click();
+  await bob.waitForFunction(() => document.querySelectorAll('.answer.live .byline').length === 1 && document.querySelectorAll('.answer').length === 1);
+  assert.equal(await bob.locator('.said').count(), 1, 'the question stands once');
+  assert.equal(house.query("select count(*) from message where superseded_by is null and conversation_id = (select conversation_id from conversation where title like '%First%')")[0][0], '2');
+  await bob.reload();
+  await woken(bob);
+  await bob.getByRole('button', { name: 'Write again' }).click();
+  await bob.locator('.answer.live .byline').waitFor();
+  assert.equal(await bob.locator('.answer').count(), 1, 'the old answer gave way');
+  assert.equal(await bob.locator('.said').count(), 1);
+  await bob.screenshot({ path: join(shots, 'again-2-done.png') });
+  // one that broke off is tried again the same way
+  await send(bob, '{{words:5}}{{break:2}} Second question.');
+  await bob.getByText('broke off before it was done').waitFor();
+  await bob.screenshot({ path: join(shots, 'again-3-broke.png') });
+  await bob.getByRole('button', { name: 'Try again' }).click();
+  await bob.waitForFunction(() => document.querySelectorAll('.said').length === 2 && document.querySelectorAll('.answer').length === 2);
+  assert.deepEqual(browser.complaints, []);
+});
+
+test('another model stands in, and the page says so', { timeout: 60_000 }, async () => {
+  house.query("update model set base_url = 'http://127.0.0.1:9/v1', fallback = 'claude-haiku-4-5' where model = 'gpt-5-mini'");
+  const eve = await browser.visitor();
+  await signUp(eve, { url: balancer.url }, 'eve@example.com', 'Eve');
+  await woken(eve);
+  await eve.locator('#model').selectOption('gpt-5-mini');
+  await send(eve, '{{words:4}} Hello');
+  await eve.getByText("GPT-5 mini can't be reached right now; Claude Haiku 4.5 answers.").waitFor();
+  await eve.locator('.answer.live .byline').waitFor();
+  assert.match(await eve.locator('.answer.live .byline').innerText(), /Claude Haiku 4\.5/);
+  await eve.screenshot({ path: join(shots, 'again-4-stand-in.png') });
+});
