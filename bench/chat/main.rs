@@ -22,6 +22,8 @@ const OPEN: usize = 2_000;
 const PACED: usize = 512;
 /// Twenty deltas.
 const QUESTION: &str = "{{words:20}}";
+/// Stands still after its first word.
+const HELD: &str = "{{words:2}}{{hold:1}}";
 
 fn tell(name: &str, what: &str) -> anyhow::Result<()> {
     Ok(writeln!(std::io::stdout(), "{name:58} {what}")?)
@@ -161,19 +163,29 @@ async fn bench() -> anyhow::Result<()> {
     let idle = through.resident()?;
     let mut open = Vec::with_capacity(OPEN);
     for _ in 0..OPEN {
-        open.push(person::open_through(&client, &url, "{{words:2}}{{hold:1}}").await?);
+        open.push(person::open_through(&client, &url, HELD).await?);
     }
     let each = (through.resident()?.saturating_sub(idle)) as f64 / OPEN as f64 / 1_024.0;
-    tell(&format!("{OPEN} open streams that stand still, pass-through"), &format!("{each:.1} KiB each"))?;
+    tell(&format!("{OPEN} running answers that stand still, pass-through"), &format!("{each:.1} KiB each"))?;
     drop(open);
-    let idle = server.resident()?;
     let many = People::sign_up(&server.url, 8).await?;
-    let mut open = Vec::with_capacity(OPEN);
-    for n in 0..OPEN {
-        open.push(person::open(&many.one(n % 8), "{{words:2}}{{hold:1}}").await?);
+    // those who only read along: one answer, many readers
+    let (first, turn) = person::open(&many.one(0), HELD).await?;
+    let idle = server.resident()?;
+    let mut readers = Vec::with_capacity(OPEN);
+    for _ in 0..OPEN {
+        readers.push(person::follow(&many.one(0), &turn).await?);
     }
     let each = (server.resident()?.saturating_sub(idle)) as f64 / OPEN as f64 / 1_024.0;
-    tell(&format!("{OPEN} open streams that stand still"), &format!("{each:.1} KiB each"))?;
+    tell(&format!("{OPEN} open streams of one running answer"), &format!("{each:.1} KiB each"))?;
+    drop(readers);
+    let idle = server.resident()?;
+    let mut open = vec![first];
+    for n in 1..OPEN {
+        open.push(person::open(&many.one(n % 8), HELD).await?.0);
+    }
+    let each = (server.resident()?.saturating_sub(idle)) as f64 / OPEN as f64 / 1_024.0;
+    tell(&format!("{OPEN} running answers that stand still, ours"), &format!("{each:.1} KiB each"))?;
     person::release(&vendor.url).await?;
     for stream in open {
         ensure!(person::drain(stream, Duration::from_secs(20)).await?.0, "a stream that stood still had no end");
@@ -183,7 +195,7 @@ async fn bench() -> anyhow::Result<()> {
     let paced = (0..PACED).map(|n| {
         let one = many.one(n % 8);
         tokio::spawn(async move {
-            let stream = person::open(&one, "{{words:40}}{{pace:50}}").await?;
+            let stream = person::open(&one, "{{words:40}}{{pace:50}}").await?.0;
             person::drain(stream, Duration::from_secs(20)).await
         })
     });

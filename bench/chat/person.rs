@@ -107,9 +107,22 @@ pub async fn open_through(client: &Client, url: &str, text: &str) -> anyhow::Res
     Ok(first_token(send_through(client, url, text).await?, "text_delta").await?.1)
 }
 
-/// Asks and reads until the first word.
-pub async fn open(person: &Person, text: &str) -> anyhow::Result<Response> {
-    Ok(first_token(send(person, text).await?, "event: delta").await?.1)
+/// Asks and reads until the first word; also the turn's id.
+pub async fn open(person: &Person, text: &str) -> anyhow::Result<(Response, String)> {
+    let turn = uuid::Uuid::now_v7().to_string();
+    let body = json!({"model": "claude-haiku-4-5", "text": text, "turn_id": turn}).to_string();
+    let request = person.client.post(format!("{}/api/chat", person.url)).header("content-type", "application/json");
+    let response = request.header("cookie", &person.cookie).body(body).send().await?;
+    ensure!(response.status() == 200, "{}", response.text().await?);
+    Ok((first_token(response, "event: delta").await?.1, turn))
+}
+
+/// Reads along with a running answer, and has read its first word.
+pub async fn follow(person: &Person, turn: &str) -> anyhow::Result<Response> {
+    let request = person.client.get(format!("{}/api/turns/{turn}/events", person.url));
+    let response = request.header("cookie", &person.cookie).send().await?;
+    ensure!(response.status() == 200, "{}", response.text().await?);
+    Ok(first_token(response, "event: delta").await?.1)
 }
 
 /// Reads to the end: whether the answer was whole, and the longest silence.

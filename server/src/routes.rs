@@ -60,6 +60,8 @@ pub(crate) fn router(house: &House) -> Router {
     let known = for_everyone
         .merge(for_viewers)
         .merge(for_admins)
+        .layer(CompressionLayer::new())
+        // Streams aren't compressed, and each would carry an encoder's memory for nothing.
         .merge(api)
         .fallback(missing)
         .layer(from_fn_with_state(house.clone(), identify))
@@ -78,10 +80,9 @@ pub(crate) fn router(house: &House) -> Router {
         .merge(stripe)
         .route("/healthz", get(async || "ok"))
         .route("/readyz", get(ready))
-        .merge(files(house))
+        .merge(files(house).layer(CompressionLayer::new()))
         .merge(known)
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(CompressionLayer::new())
         .layer(always("x-content-type-options", "nosniff"))
         .layer(always("referrer-policy", "strict-origin-when-cross-origin"))
         .layer(always("cross-origin-opener-policy", "same-origin"))

@@ -124,36 +124,48 @@ where
     });
 }
 
-/// Ends turns whose process has given no sign: with what their log shows was streamed, and never as complete.
+/// Ends turns whose process has given no sign: with what their log shows was streamed, and never as complete. Takes some at a time until
+/// none are left.
 pub(crate) async fn reap(house: House) {
-    let ended = async {
-        // One that can't be read is no reason to leave the others.
-        let dead = store::turn::dead(&house.db, House::now()).await.inspect_err(|error| drop(internal(error)));
-        let unsettled =
-            store::turn::unsettled(&house.db, House::now()).await.inspect_err(|error| drop(internal(error)));
-        let (dead, unsettled) = (dead.unwrap_or_default(), unsettled.unwrap_or_default());
-        if dead.is_empty() && unsettled.is_empty() {
-            return Ok(());
-        }
-        let prepared = store::turn::prepare(&house.db, uuid::Uuid::nil().into(), House::now()).await?;
-        let caps = all_caps(&house, &prepared);
-        for turn in dead {
-            if let Err(error) = bury(&house, &caps, &turn).await {
+    loop {
+        match reap_some(&house).await {
+            Ok(done) if done > 0 => {}
+            Ok(_) => return,
+            Err(error) => {
                 internal(&error);
+                return;
             }
         }
-        // Recorded, and then Redis or the process went away before the meters were told.
-        for turn in unsettled {
-            let spent = (turn.used, &turn.model, turn.cost);
-            if let Err(error) = settle(&house, turn.turn_id, &turn.subject, turn.at, spent, &caps).await {
-                internal(&format!("{error:#}"));
-            }
-        }
-        anyhow::Ok(())
-    };
-    if let Err(error) = ended.await {
-        internal(&error);
     }
+}
+
+/// Ends some; how many were ended, of those that could be.
+async fn reap_some(house: &House) -> anyhow::Result<usize> {
+    // One kind that can't be read is no reason to leave the other.
+    let dead = store::turn::dead(&house.db, House::now()).await.inspect_err(|error| drop(internal(error)));
+    let unsettled = store::turn::unsettled(&house.db, House::now()).await.inspect_err(|error| drop(internal(error)));
+    let (dead, unsettled) = (dead.unwrap_or_default(), unsettled.unwrap_or_default());
+    if dead.is_empty() && unsettled.is_empty() {
+        return Ok(0);
+    }
+    let prepared = store::turn::prepare(&house.db, uuid::Uuid::nil().into(), House::now()).await?;
+    let caps = all_caps(house, &prepared);
+    let mut done = 0;
+    for turn in dead {
+        match bury(house, &caps, &turn).await {
+            Ok(()) => done += 1,
+            Err(error) => drop(internal(&error)),
+        }
+    }
+    // Recorded, and then Redis or the process went away before the meters were told.
+    for turn in unsettled {
+        let spent = (turn.used, &turn.model, turn.cost);
+        match settle(house, turn.turn_id, &turn.subject, turn.at, spent, &caps).await {
+            Ok(()) => done += 1,
+            Err(error) => drop(internal(&format!("{error:#}"))),
+        }
+    }
+    Ok(done)
 }
 
 async fn bury(house: &House, caps: &Caps, turn: &Dead) -> anyhow::Result<()> {

@@ -115,7 +115,8 @@ type Head = Result<Option<(Tail, Quota)>, Problem>;
 /// Steps 6 to 13. The head is told once the vendor has accepted.
 async fn carry(house: House, asking: Asking, caps: Caps, head: oneshot::Sender<Head>) {
     // A head that nobody waits for any more is no reason to stop.
-    match start(&house, asking, &caps).await {
+    // In a box, since what it needs is gone once the answer runs.
+    match Box::pin(start(&house, asking, &caps)).await {
         Ok(Some((running, tail, quota))) => {
             let _ = head.send(Ok(Some((tail, quota))));
             run(house, running).await;
