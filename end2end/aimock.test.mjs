@@ -8,9 +8,9 @@ const TEXT = 'Grüße an alle, 世界が待っている 🦀, and a few plain wo
 let mock, house, cookie;
 
 before(async () => {
-  mock = new LLMock({ port: 0, host: '127.0.0.1', chunkSize: 7 });
+  mock = new LLMock({ port: 0, host: '127.0.0.1', chunkSize: 7, latency: 0 });
   mock.onMessage('whole', { content: TEXT });
-  mock.onMessage('cut', { content: TEXT }, { truncateAfterChunks: 4 });
+  mock.onMessage('cut', { content: TEXT }, { truncateAfterChunks: 4, latency: 20 });
   mock.onMessage('refuse', { error: { message: 'no', type: 'invalid_request_error' }, status: 400 });
   await mock.start();
   house = await startHouse({ stripe: false, vendorAt: mock.url });

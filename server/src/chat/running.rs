@@ -254,7 +254,11 @@ fn close(turn: &Running, answer: &Answer) -> (Usage, UsageSource) {
     match answer.usage {
         Some(usage) if answer.vendor_ended && usage.output > Tokens(0) => (usage, UsageSource::Exact),
         told => {
-            let mut usage = told.unwrap_or(Usage { input: turn.estimated, ..Usage::default() });
+            let mut usage = told.unwrap_or_default();
+            // Some tell nothing of the input before the end, or nought.
+            if usage.prompt() == Tokens(0) {
+                usage.input = turn.estimated;
+            }
             let reasoning = estimate::answer(turn.model.vendor, &answer.reasoning);
             let streamed = estimate::answer(turn.model.vendor, &answer.text) + reasoning;
             usage.output = usage.output.max(streamed);
