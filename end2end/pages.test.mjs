@@ -32,6 +32,7 @@ test('axe finds nothing, and nothing sticks out', { timeout: 180_000 }, async ()
     await inspect(page, '/pricing?interval=year', colorScheme);
     if (colorScheme === 'light') {
       await inspect(page, '/admin', colorScheme);
+      await inspect(page, '/admin/models', colorScheme);
       await inspect(page, '/admin/health', colorScheme);
       await page.goto(`${house.url}/admin`);
       await page.getByRole('link', { name: 'owner@example.com' }).click();

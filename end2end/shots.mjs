@@ -55,7 +55,7 @@ for (const colorScheme of ['light', 'dark']) {
     await owner.locator('tbody a').first().click();
     await owner.getByRole('button', { name: 'Set plan' }).waitFor();
     await shot(owner, `person-${at}`);
-    for (const path of ['settings', 'settings/billing', 'admin/health']) {
+    for (const path of ['settings', 'settings/billing', 'admin/models', 'admin/health']) {
       await owner.goto(`${house.url}/${path}`);
       await shot(owner, `${path.replace('/', '-')}-${at}`);
     }

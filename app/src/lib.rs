@@ -68,7 +68,10 @@ pub fn App() -> impl IntoView {
     view! {
         <leptos_meta::Title formatter=brand/>
         {match visit().problem {
-            Some(problem) => view! { <Frame title="Nothing here"><Refused problem/></Frame> }.into_any(),
+            Some(problem) => {
+                let title = if problem.status() == 404 { "Nothing here" } else { "That didn't work" };
+                view! { <Frame title=title><Refused problem/></Frame> }.into_any()
+            }
             None => view! { <Pages/> }.into_any(),
         }}
     }
@@ -88,6 +91,7 @@ fn Pages() -> impl IntoView {
                 <Route path=path!("/usage") view=usage::Usage ssr=SsrMode::Async/>
                 <Route path=path!("/settings") view=settings::account::Account ssr=SsrMode::Async/>
                 <Route path=path!("/settings/billing") view=settings::billing::Billing ssr=SsrMode::Async/>
+                <Route path=path!("/admin/models") view=admin::models::Models ssr=SsrMode::Async/>
                 <Route path=path!("/admin/health") view=admin::health::Health ssr=SsrMode::Async/>
                 <Route path=path!("/admin") view=admin::heaviest::Heaviest ssr=SsrMode::Async/>
                 <Route path=path!("/admin/users/:user_id") view=admin::person::Person ssr=SsrMode::Async/>

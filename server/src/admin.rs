@@ -1,13 +1,18 @@
 //! What an admin does. Each act is an audit row, written with its effect.
 
 use crate::auth::SignedIn;
-use crate::error::{Id, Refused};
+use crate::error::{Id, Refused, internal};
 use crate::{House, pages, tasks};
 use axum::Form;
-use axum::extract::{Request, State};
+use axum::body::Body;
+use axum::extract::{FromRequest as _, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use domain::{PlanId, Problem, UserId, Viewer};
+use domain::{MicrosPerMillion, ModelName, Picos, PlanId, Problem, UserId, Viewer};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use store::model_rule::{NewPrice, Rules, Set};
+use store::turn::Switches;
+use time::OffsetDateTime;
 
 /// What an admin may set on a person.
 #[derive(Deserialize)]
@@ -88,4 +93,168 @@ async fn note(house: &House, admin: &Viewer, action: &str, what: &str) -> Result
     let entry =
         store::audit::Entry { actor: Some(admin.user_id), subject: None, action, before: None, after: Some(what) };
     Ok(store::audit::write(&house.db, &entry, House::now()).await?)
+}
+
+/// What a form of the owner's says, or the page that says why it can't be taken.
+async fn read<T: DeserializeOwned>(house: &House, request: Request) -> Result<(T, Request), Response> {
+    let (parts, body) = request.into_parts();
+    let form = Form::<T>::from_request(Request::from_parts(parts.clone(), body), &()).await;
+    let request = Request::from_parts(parts, Body::empty());
+    match form {
+        Ok(Form(form)) => Ok((form, request)),
+        Err(_) => {
+            let problem =
+                Problem::invalid("", "The form isn't as we sent it. Go back, load the page again, and try once more.");
+            Err(pages::problem(house, request, problem).await)
+        }
+    }
+}
+
+/// An amount of dollars; none where the field is empty.
+fn dollars(text: &str) -> Result<Option<Picos>, Problem> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let cents = |amount: &Picos| amount.0 % 10_000_000_000 == 0 && (0..=9_000_000_000_000_000_000).contains(&amount.0);
+    let amount = text.parse().ok().and_then(Picos::from_usd).filter(cents);
+    amount.map(Some).ok_or_else(|| {
+        Problem::invalid("daily_spend", "A cap is an amount of dollars, like 25 or 0.50. Nothing was changed.")
+    })
+}
+
+/// On or off.
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+enum Switch {
+    On,
+    Off,
+}
+
+/// What the owner sets on the whole house.
+#[derive(Deserialize)]
+struct SetHouse {
+    state: Switch,
+    #[serde(default)]
+    daily_spend: String,
+}
+
+/// `POST /admin/house`
+pub(crate) async fn set_house(State(house): State<House>, SignedIn(admin): SignedIn, request: Request) -> Response {
+    let (form, request) = match read::<SetHouse>(&house, request).await {
+        Ok(read) => read,
+        Err(page) => return page,
+    };
+    let set = async {
+        let new = Switches { paused: form.state == Switch::Off, daily_spend: dollars(&form.daily_spend)? };
+        let set = store::house::set_switches(&house.db, admin.user_id, new, House::now()).await;
+        set.map_err(|error| internal(&error))
+    };
+    done(&house, request, set.await).await
+}
+
+/// What the owner sets on a model.
+#[derive(Deserialize)]
+struct SetModel {
+    state: Switch,
+    #[serde(default)]
+    daily_spend: String,
+    #[serde(default)]
+    fallback: String,
+}
+
+/// `POST /admin/models/{model}`
+pub(crate) async fn set_model(
+    State(house): State<House>,
+    SignedIn(admin): SignedIn,
+    Id(model): Id<ModelName>,
+    request: Request,
+) -> Response {
+    let (form, request) = match read::<SetModel>(&house, request).await {
+        Ok(read) => read,
+        Err(page) => return page,
+    };
+    let set = async {
+        let rules = Rules {
+            enabled: form.state == Switch::On,
+            daily_spend: dollars(&form.daily_spend)?,
+            fallback: Some(form.fallback).filter(|name| !name.is_empty()).map(ModelName),
+        };
+        let set = store::model_rule::set(&house.db, admin.user_id, &model, &rules, House::now()).await;
+        match set.map_err(|error| internal(&error))? {
+            Set::Yes => Ok(()),
+            Set::NoModel => Err(Problem::not_found("model")),
+            Set::NoFallback => {
+                Err(Problem::invalid("fallback", "Who stands in is another model of yours. Nothing was changed."))
+            }
+        }
+    };
+    done(&house, request, set.await).await
+}
+
+/// A price from a date on.
+#[derive(Deserialize)]
+struct AddPrice {
+    input: String,
+    #[serde(default)]
+    cache_read: String,
+    output: String,
+    #[serde(default)]
+    effective_at: String,
+}
+
+/// `POST /admin/models/{model}/price`
+pub(crate) async fn add_price(
+    State(house): State<House>,
+    SignedIn(admin): SignedIn,
+    Id(model): Id<ModelName>,
+    request: Request,
+) -> Response {
+    let (form, request) = match read::<AddPrice>(&house, request).await {
+        Ok(read) => read,
+        Err(page) => return page,
+    };
+    let added = async {
+        let now = House::now();
+        let price = |field: &str, text: &str| {
+            let message = "A price is dollars per million tokens, like 0.25, not negative. Nothing was changed.";
+            MicrosPerMillion::parse_usd(text).ok_or_else(|| Problem::invalid(field, message))
+        };
+        let cached = Some(form.cache_read.as_str()).filter(|text| !text.trim().is_empty());
+        let new = NewPrice {
+            input: price("input", &form.input)?,
+            cache_read: cached.map(|text| price("cache_read", text)).transpose()?,
+            output: price("output", &form.output)?,
+            effective_at: instant(&form.effective_at, now)?,
+        };
+        let added = store::model_rule::add_price(&house.db, admin.user_id, &model, &new, now).await;
+        match added.map_err(|error| internal(&error))? {
+            true => Ok(()),
+            false => Err(Problem::not_found("model")),
+        }
+    };
+    done(&house, request, added.await).await
+}
+
+/// From when on a price holds: now where the field is empty, never the past, which keeps its prices.
+fn instant(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, Problem> {
+    if text.is_empty() {
+        return Ok(now);
+    }
+    let format = time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]");
+    let at = time::PrimitiveDateTime::parse(text, format).ok().map(time::PrimitiveDateTime::assume_utc);
+    let message = "A price holds from now on or from a later moment: the past keeps its prices. Nothing was changed.";
+    at.filter(|at| *at >= now).ok_or_else(|| Problem::invalid("effective_at", message))
+}
+
+/// Back to the models, or the page that says why not.
+async fn done(house: &House, request: Request, result: Result<(), Problem>) -> Response {
+    match result {
+        Ok(()) => {
+            // A purse counts only while it has a cap: one that is new is compared with the ledger at once.
+            tokio::spawn(tasks::compare_purses(house.clone()));
+            Redirect::to("/admin/models").into_response()
+        }
+        Err(problem) => pages::problem(house, request, problem).await,
+    }
 }

@@ -82,6 +82,7 @@ impl House {
             limits: self.meters.people.clone(),
             offers: Arc::new(move |model| vendors.offers(model)),
             vendors: Arc::new(move || circuits.circuits()),
+            daily_spend: self.config.daily_spend,
             payments: self.payments(),
             payment_pages: self.billing.as_ref().map(|billing| billing.pages.clone()).unwrap_or_default().into(),
             report: Arc::new(|error| error::internal(error)),

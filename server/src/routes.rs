@@ -43,6 +43,10 @@ pub(crate) fn router(house: &House) -> Router {
         .route("/chat/{conversation_id}/delete", post(chat::delete));
     let for_admins = Router::new()
         .route("/admin", get(page))
+        .route("/admin/models", get(page))
+        .route("/admin/house", post(admin::set_house))
+        .route("/admin/models/{model}", post(admin::set_model))
+        .route("/admin/models/{model}/price", post(admin::add_price))
         .route("/admin/health", get(page))
         .route("/admin/health/reconcile", post(admin::reconcile))
         .route("/admin/health/replay", post(admin::replay))

@@ -30,9 +30,7 @@ pub(crate) fn spawn(house: &House) -> JoinSet<()> {
         if let Err(error) = store::model::learn(&house.db, House::now() - time::Duration::days(30)).await {
             internal(&error);
         }
-        if let Err(error) = compare_purses(&house).await {
-            internal(&format!("{error:#}"));
-        }
+        compare_purses(house.clone()).await;
     });
     every(&mut set, house, Duration::from_secs(600), |house| async move {
         if let Err(error) = compare_meters(&house).await {
@@ -60,9 +58,14 @@ pub(crate) fn spawn(house: &House) -> JoinSet<()> {
 
 /// Compares the purses with the ledger, and has those built again that differ from it. Also at the start: a cap that the environment has
 /// now may not have been there before, and without one nothing is counted.
-async fn compare_purses(house: &House) -> anyhow::Result<()> {
-    let prepared = store::turn::prepare(&house.db, uuid::Uuid::nil().into(), House::now()).await?;
-    Ok(house.meters.mend_purses(&all_caps(house, &prepared)).await?)
+pub(crate) async fn compare_purses(house: House) {
+    let compared = async {
+        let prepared = store::turn::prepare(&house.db, uuid::Uuid::nil().into(), House::now()).await?;
+        anyhow::Ok(house.meters.mend_purses(&all_caps(&house, &prepared)).await?)
+    };
+    if let Err(error) = compared.await {
+        internal(&format!("{error:#}"));
+    }
 }
 
 /// Every cap there is.

@@ -3,7 +3,7 @@
 use super::Refusal;
 use super::billing::{BillingView, Payments};
 use super::usage::{Sum, UsageView};
-use domain::{Amount, Plan, PlanId, UserId, Viewer};
+use domain::{Amount, ModelName, Picos, Plan, PlanId, UserId, Viewer};
 use leptos::prelude::*;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -231,4 +231,53 @@ pub async fn person(
 ) -> Result<PersonView, Refusal> {
     super::context::admin()?;
     super::context::person(id).await
+}
+
+/// A model as its owner sees it; prices in dollars per million tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelRow {
+    /// The vendor's name for it.
+    pub name: ModelName,
+    /// The name people read.
+    pub label: String,
+    /// Whose wire format.
+    pub vendor: String,
+    /// Whether its vendor has a key.
+    pub is_connected: bool,
+    /// Whether it is switched on.
+    pub is_on: bool,
+    /// Input, cached input and output; none is not for sale.
+    pub price: Option<(String, Option<String>, String)>,
+    /// What comes next: input, output, and from when on.
+    pub next_price: Option<(String, String, OffsetDateTime)>,
+    /// The plans that allow it.
+    pub plans: Vec<String>,
+    /// Who answers where it can't be reached.
+    pub fallback: Option<ModelName>,
+    /// What it may cost in any day.
+    pub daily_spend: Option<Picos>,
+    /// What it cost in the last 24 hours.
+    pub spent: Picos,
+}
+
+/// What the owner allows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelsView {
+    /// Whether nobody is answered.
+    pub is_paused: bool,
+    /// What the house may spend in any day, as set here.
+    pub daily_spend: Option<Picos>,
+    /// What the environment sets besides; the smaller holds.
+    pub env_spend: Option<Picos>,
+    /// What the house spent in the last 24 hours.
+    pub spent: Picos,
+    /// Every model.
+    pub models: Vec<ModelRow>,
+}
+
+/// Models, their prices and their switches.
+#[server(prefix = "/fn", endpoint = "admin_models")]
+pub async fn models() -> Result<ModelsView, Refusal> {
+    super::context::admin()?;
+    super::context::models().await
 }

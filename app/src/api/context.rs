@@ -21,6 +21,8 @@ pub struct Sources {
     pub offers: Arc<dyn Fn(&Model) -> bool + Send + Sync>,
     /// Every vendor that is asked, and for how many milliseconds it is left alone, if it is.
     pub vendors: Arc<dyn Fn() -> Vec<(String, Option<u64>)> + Send + Sync>,
+    /// What the environment lets the house spend in a day.
+    pub daily_spend: Option<domain::Picos>,
     /// What can be bought, and from whom.
     pub payments: super::billing::Payments,
     /// Where the pages of whoever takes payments are.
@@ -314,5 +316,35 @@ pub(crate) async fn health() -> Result<super::admin::HealthView, Refusal> {
         jobs_dead: queue.dead,
         job_error: queue.last_error,
         compared: last.map(|last| (last.began_at, last.checked, drift(last.drift))),
+    })
+}
+
+/// Models, their prices and their switches.
+pub(crate) async fn models() -> Result<super::admin::ModelsView, Refusal> {
+    use super::admin::{ModelRow, ModelsView};
+    let sources = sources();
+    let switches = store::house::switches(&sources.db).await.map_err(fail)?;
+    let listed = store::model_rule::list(&sources.db, (sources.now)()).await.map_err(fail)?;
+    let usd = |price: domain::MicrosPerMillion| price.to_usd().to_string();
+    let spent = listed.iter().fold(domain::Picos::ZERO, |sum, row| sum.plus(row.spent));
+    let row = |row: store::model_rule::Listed| ModelRow {
+        is_connected: (sources.offers)(&row.model),
+        name: row.model.name,
+        label: row.model.label,
+        vendor: row.model.vendor.as_str().to_owned(),
+        is_on: row.rules.enabled,
+        price: row.price.map(|(input, cached, output)| (usd(input), cached.map(usd), usd(output))),
+        next_price: row.next_price.map(|(input, output, at)| (usd(input), usd(output), at)),
+        plans: row.plans,
+        fallback: row.rules.fallback,
+        daily_spend: row.rules.daily_spend,
+        spent: row.spent,
+    };
+    Ok(ModelsView {
+        is_paused: switches.paused,
+        daily_spend: switches.daily_spend,
+        env_spend: sources.daily_spend,
+        spent,
+        models: listed.into_iter().map(row).collect(),
     })
 }

@@ -1,6 +1,6 @@
 //! What people and the owner see of the ledger is the ledger.
 
-use crate::house::TestHouse;
+use crate::house::{TestHouse, problem};
 use domain::{Picos, Tokens};
 use http::StatusCode;
 use rust_decimal::Decimal;
@@ -63,9 +63,16 @@ async fn the_owner_pages_are_not_there_for_others() {
     let ann = house.person("ann@example.com").await;
     let id: uuid::Uuid = house.one("select user_id from account").await;
     for visitor in [&ann, &house.visitor()] {
-        for path in ["/admin".to_owned(), format!("/admin/users/{id}")] {
+        for path in
+            ["/admin".to_owned(), format!("/admin/users/{id}"), "/admin/models".to_owned(), "/admin/health".to_owned()]
+        {
             assert_eq!(visitor.get(&path).await.status(), StatusCode::NOT_FOUND, "{path}");
         }
+        for path in ["/admin/house", "/admin/models/demo", "/admin/models/demo/price"] {
+            let acted = visitor.request("POST", path).form(&[("state", "off")]).send().await.unwrap();
+            assert_eq!(acted.status(), StatusCode::NOT_FOUND, "{path}");
+        }
+        assert!(!house.one::<bool>("select paused from house").await);
         for (name, body) in
             [("admin_heaviest", "period=Day&order=Cost".to_owned()), ("admin_person", format!("id={id}"))]
         {
@@ -95,4 +102,71 @@ async fn the_ledger_outlives_the_account() {
     let again = house.person("ann@example.com").await;
     assert!(again.quota().await["tokens"]["used"].as_u64().unwrap() > 0);
     assert!(sqlx::query("delete from ai_usage").execute(&house.db).await.is_err(), "append-only");
+}
+
+/// The owner's switches: the chat on and off, caps, who stands in, prices from a date on. Each holds with the next turn, each is written
+/// down, and what can't be taken is said and changes nothing.
+#[tokio::test]
+async fn the_owner_sets_models_and_the_house() {
+    let house = TestHouse::new().await;
+    let (ann, mut admin) = (house.person("ann@example.com").await, house.person("admin@example.com").await);
+    ann.answer("{{words:9}}").await;
+    let off = admin.form("/admin/house", &[("state", "off"), ("daily_spend", "")]).await;
+    assert_eq!((off.status(), off.headers()["location"].to_str().unwrap()), (StatusCode::SEE_OTHER, "/admin/models"));
+    assert_eq!(ann.ask("{{words:1}}").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(admin.text("/admin/models").await.contains("nobody is answered"));
+    admin.form("/admin/house", &[("state", "on"), ("daily_spend", "0.01")]).await;
+    assert_eq!(problem(ann.ask("{{words:1}}").await).await["kind"], "spend_cap");
+    admin.form("/admin/house", &[("state", "on"), ("daily_spend", "")]).await;
+    ann.answer("{{words:1}}").await;
+
+    let rules = |state, cap, other| [("state", state), ("daily_spend", cap), ("fallback", other)];
+    admin.form("/admin/models/claude-haiku-4-5", &rules("off", "", "")).await;
+    assert_eq!(ann.ask("{{words:1}}").await.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    admin.form("/admin/models/claude-haiku-4-5", &rules("on", "12.50", "gpt-5-mini")).await;
+    ann.answer("{{words:1}}").await;
+    let stands = "select fallback = 'gpt-5-mini' and daily_spend_usd = 12.5 and enabled from model where model = 'claude-haiku-4-5'";
+    assert!(house.one::<bool>(stands).await);
+    let page = admin.text("/admin/models").await;
+    assert!(page.contains("value=\"12.5\"") && page.contains("Claude Haiku 4.5"), "{page}");
+
+    // a price from now on changes what comes, and not what was
+    let before: Decimal = house.one("select sum(cost_usd) from ai_usage").await;
+    admin
+        .form(
+            "/admin/models/claude-haiku-4-5/price",
+            &[("input", "100"), ("output", "500"), ("cache_read", ""), ("effective_at", "")],
+        )
+        .await;
+    assert_eq!(house.one::<Decimal>("select sum(cost_usd) from ai_usage").await, before);
+    ann.answer("{{words:1}}").await;
+    let last: Decimal = house.one("select cost_usd from ai_usage order by created_at desc limit 1").await;
+    let first: Decimal =
+        house.one("select cost_usd from ai_usage where output_tokens = 2 order by created_at limit 1").await;
+    assert_eq!(last, first * Decimal::ONE_HUNDRED);
+
+    // what can't be taken
+    let prices: i64 = house.one("select count(*) from model_price").await;
+    for (path, fields) in [
+        ("/admin/house", vec![("state", "on"), ("daily_spend", "-1")]),
+        ("/admin/house", vec![("state", "on"), ("daily_spend", "0.001")]),
+        ("/admin/house", vec![("state", "maybe")]),
+        ("/admin/models/claude-haiku-4-5", rules("on", "", "claude-haiku-4-5").to_vec()),
+        ("/admin/models/claude-haiku-4-5", rules("on", "", "nobody-at-all").to_vec()),
+        ("/admin/models/claude-haiku-4-5/price", vec![("input", "-1"), ("output", "1")]),
+        (
+            "/admin/models/claude-haiku-4-5/price",
+            vec![("input", "1"), ("output", "1"), ("effective_at", "2020-01-01T00:00")],
+        ),
+    ] {
+        let refused = admin.form(path, &fields).await;
+        assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY, "{path} {fields:?}");
+    }
+    let missing = admin.form("/admin/models/nobody-at-all", &rules("on", "", "")).await;
+    assert_eq!(missing.status(), StatusCode::NOT_FOUND);
+    assert!(house.one::<bool>(stands).await);
+    assert_eq!(house.one::<i64>("select count(*) from model_price").await, prices);
+    let acts: Vec<String> =
+        sqlx::query_scalar("select action from audit order by created_at").fetch_all(&house.db).await.unwrap();
+    assert_eq!(acts, ["set_house", "set_house", "set_house", "set_model", "set_model", "add_price"]);
 }

@@ -5,6 +5,7 @@ use crate::api::admin::{Dead, Drift, Flag, HealthView};
 use crate::components::duration::{moment, wait};
 use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
+use crate::pages::admin::AdminTabs;
 use crate::pages::settings::billing::Connection;
 use leptos::prelude::*;
 
@@ -15,7 +16,7 @@ pub fn Health() -> impl IntoView {
         <Frame title="Health" wide=true>
             <header class="page-head split">
                 <h1>"Health"</h1>
-                <nav class="tabs" aria-label="Admin"><a href="/admin">"Heaviest users"</a><a href="/admin/health" aria-current="page">"Health"</a></nav>
+                <AdminTabs current="/admin/health"/>
             </header>
             {loaded(api::admin::health(), |health| view! { <Shown health/> })}
         </Frame>

@@ -5,6 +5,7 @@ use crate::api::admin::{HeaviestView, Heavy, Order, Period};
 use crate::components::chart::Share;
 use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
+use crate::pages::admin::AdminTabs;
 use crate::visit::visit;
 use domain::Tokens;
 use leptos::prelude::*;
@@ -24,7 +25,7 @@ pub fn Heaviest() -> impl IntoView {
         <Frame title="Heaviest users" wide=true>
             <header class="page-head split">
                 <h1>"Heaviest users"</h1>
-                <a href="/admin/health">"Health"</a>
+                <AdminTabs current="/admin"/>
                 <nav class="tabs" aria-label="Period">{tabs}</nav>
             </header>
             {loaded(api::admin::heaviest(period, order), move |view| view! { <HeaviestTable view period order/> })}

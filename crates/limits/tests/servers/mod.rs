@@ -7,7 +7,7 @@
 )]
 
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt as _;
@@ -139,7 +139,7 @@ pub struct Wire {
     port: u16,
     mode: watch::Sender<(Mode, u64)>,
     to: watch::Sender<u16>,
-    pub opened: Arc<std::sync::atomic::AtomicUsize>,
+    pub opened: Arc<AtomicUsize>,
 }
 
 impl Wire {
@@ -151,7 +151,7 @@ impl Wire {
         let opened = Arc::clone(&wire.opened);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                opened.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                opened.fetch_add(1, Ordering::SeqCst);
                 let (port, mode) = (*target.borrow(), modes.clone());
                 tokio::spawn(carry(client, port, mode));
             }

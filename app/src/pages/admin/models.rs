@@ -1,0 +1,199 @@
+//! `/admin/models`: what can be asked, what it costs, and the switches of the whole house.
+
+use crate::api;
+use crate::api::admin::{ModelRow, ModelsView};
+use crate::components::chart::Share;
+use crate::components::duration::moment;
+use crate::components::frame::Frame;
+use crate::components::loaded::loaded;
+use crate::pages::admin::AdminTabs;
+use domain::{ModelName, Picos};
+use leptos::prelude::*;
+
+/// The page.
+#[component]
+pub fn Models() -> impl IntoView {
+    view! {
+        <Frame title="Models" wide=true>
+            <header class="page-head split">
+                <h1>"Models"</h1>
+                <AdminTabs current="/admin/models"/>
+            </header>
+            {loaded(api::admin::models(), |view| view! { <Shown view/> })}
+        </Frame>
+    }
+}
+
+#[component]
+fn Shown(view: ModelsView) -> impl IntoView {
+    let names: Vec<(ModelName, String)> =
+        view.models.iter().map(|model| (model.name.clone(), model.label.clone())).collect();
+    let rows = view.models.iter().map(|model| row(model.clone())).collect_view();
+    let forms = view.models.iter().map(|model| forms(model.clone(), &names)).collect_view();
+    view! {
+        {house(&view)}
+        <section>
+            <h2>"What can be asked"</h2>
+            <div class="table-scroll" tabindex="0" role="region" aria-label="Models">
+                <table class="compact numbers">
+                    <thead><tr>
+                        <th scope="col">"Model"</th><th scope="col">"State"</th><th scope="col">"Plans"</th>
+                        <th scope="col" class="end">"In"</th><th scope="col" class="end">"Cached"</th><th scope="col" class="end">"Out"</th>
+                        <th scope="col" class="end">"24 hours"</th><th scope="col">"Of its cap"</th><th scope="col">"Stands in"</th>
+                    </tr></thead>
+                    <tbody>{rows}</tbody>
+                </table>
+            </div>
+            <p class="hint">"Prices are dollars per million tokens, in force now. What was used keeps the price it was used at."</p>
+        </section>
+        <section class="model-forms">
+            <h2>"Change a model"</h2>
+            {forms}
+        </section>
+    }
+}
+
+/// The switches of the whole house.
+fn house(view: &ModelsView) -> impl IntoView + use<> {
+    let amount = |cap: Option<Picos>| cap.map(Picos::exact).unwrap_or_default();
+    let cap = amount(view.daily_spend);
+    let holds = [view.daily_spend, view.env_spend].into_iter().flatten().min();
+    let spent = view.spent;
+    let says = holds.map_or_else(
+        || format!("{spent} in the last 24 hours; no cap holds."),
+        |cap| format!("{spent} in the last 24 hours, of {cap} that may be spent."),
+    );
+    let env = view.env_spend.map(
+        |cap| view! { <p class="hint">{format!("The environment sets {cap} a day besides; the smaller holds.")}</p> },
+    );
+    let kept = cap.clone();
+    let switch = if view.is_paused {
+        view! {
+            <p class="form-error">"Chat is switched off: nobody is answered."</p>
+            <form method="post" action="/admin/house">
+                <input type="hidden" name="daily_spend" value=kept/>
+                <button name="state" value="on">"Switch chat on"</button>
+            </form>
+        }
+        .into_any()
+    } else {
+        view! {
+            <details class="confirm">
+                <summary class="secondary small">"Switch chat off"</summary>
+                <form method="post" action="/admin/house">
+                    <input type="hidden" name="daily_spend" value=kept/>
+                    <p>"Switch chat off for everybody? The next message is refused kindly, on every server; answers that run end as they would, and reading works."</p>
+                    <button class="danger small" name="state" value="off">"Switch it off"</button>
+                </form>
+            </details>
+        }
+        .into_any()
+    };
+    let state = if view.is_paused { "off" } else { "on" };
+    view! {
+        <div class="columns">
+            <section class="panel">
+                <h2>"The whole house"</h2>
+                <p>{says}</p>
+                {holds.map(|cap| view! { <Share part=spent.0.unsigned_abs() whole=cap.0.unsigned_abs()/> })}
+                <form method="post" action="/admin/house" class="stack">
+                    <input type="hidden" name="state" value=state/>
+                    <div class="field">
+                        <label for="house-cap">"Dollars a day " <span class="optional">"empty is no cap"</span></label>
+                        <input id="house-cap" name="daily_spend" inputmode="decimal" autocomplete="off" value=cap/>
+                    </div>
+                    <button class="secondary">"Set the cap"</button>
+                </form>
+                {env}
+            </section>
+            <section class="panel">
+                <h2>"Chat"</h2>
+                {switch}
+            </section>
+        </div>
+    }
+}
+
+fn row(model: ModelRow) -> impl IntoView {
+    let state = match (model.is_on, model.is_connected, &model.price) {
+        (false, ..) => "Off",
+        (_, _, None) => "No price: not for sale",
+        (_, false, _) => "No key for its vendor",
+        _ => "On",
+    };
+    let (input, cached, output) = model.price.clone().unwrap_or_default();
+    let next = model.next_price.as_ref().map(|(input, output, at)| {
+        view! { <br/><small>{format!("${input} in, ${output} out from {}", moment(*at))}</small> }
+    });
+    view! {
+        <tr>
+            <th scope="row">{model.label.clone()}<br/><code>{model.name.0.clone()}</code>{next}</th>
+            <td>{state}</td>
+            <td>{model.plans.join(", ")}</td>
+            <td class="end">{input}</td>
+            <td class="end">{cached}</td>
+            <td class="end">{output}</td>
+            <td class="end">{model.spent.to_string()}</td>
+            <td>{model.daily_spend.map(|cap| view! { <Share part=model.spent.0.unsigned_abs() whole=cap.0.unsigned_abs()/> })}</td>
+            <td>{model.fallback.map(|name| name.0)}</td>
+        </tr>
+    }
+}
+
+/// What can be set on a model: its rules, and a price from a date on.
+fn forms(model: ModelRow, names: &[(ModelName, String)]) -> impl IntoView + use<> {
+    let id = |what: &str| format!("{what}-{}", model.name.0.replace('.', "-"));
+    let (cap_id, other_id, state_id) = (id("cap"), id("other"), id("state"));
+    let (in_id, cached_id, out_id, from_id) = (id("in"), id("cached"), id("out"), id("from"));
+    let others = names.iter().filter(|(name, _)| *name != model.name).map(|(name, label)| {
+        let picked = model.fallback.as_ref() == Some(name);
+        view! { <option value=name.0.clone() selected=picked>{label.clone()}</option> }
+    });
+    let others = others.collect_view();
+    let cap = model.daily_spend.map(Picos::exact).unwrap_or_default();
+    let (input, cached, output) = model.price.clone().unwrap_or_default();
+    view! {
+        <details class="model-form">
+            <summary>{model.label.clone()}</summary>
+            <div class="columns">
+                <form method="post" action=format!("/admin/models/{}", model.name) class="stack" aria-label=format!("Rules of {}", model.label)>
+                    <div class="field">
+                        <label for=state_id.clone()>"State"</label>
+                        <select id=state_id name="state">
+                            <option value="on" selected=model.is_on>"On"</option>
+                            <option value="off" selected=!model.is_on>"Off: the next message to it is refused"</option>
+                        </select>
+                    </div>
+                    <div class="field">
+                        <label for=cap_id.clone()>"Dollars a day " <span class="optional">"empty is no cap"</span></label>
+                        <input id=cap_id name="daily_spend" inputmode="decimal" autocomplete="off" value=cap/>
+                    </div>
+                    <div class="field">
+                        <label for=other_id.clone()>"Who answers where it can't be reached"</label>
+                        <select id=other_id name="fallback"><option value="">"Nobody"</option>{others}</select>
+                    </div>
+                    <button class="secondary">"Save"</button>
+                </form>
+                <form method="post" action=format!("/admin/models/{}/price", model.name) class="stack" aria-label=format!("A new price of {}", model.label)>
+                    <div class="field">
+                        <label for=in_id.clone()>"Dollars per million in"</label>
+                        <input id=in_id name="input" inputmode="decimal" required=true autocomplete="off" value=input/>
+                    </div>
+                    <div class="field">
+                        <label for=cached_id.clone()>"Cached in " <span class="optional">"empty is the same"</span></label>
+                        <input id=cached_id name="cache_read" inputmode="decimal" autocomplete="off" value=cached.unwrap_or_default()/>
+                    </div>
+                    <div class="field">
+                        <label for=out_id.clone()>"Dollars per million out"</label>
+                        <input id=out_id name="output" inputmode="decimal" required=true autocomplete="off" value=output/>
+                    </div>
+                    <div class="field">
+                        <label for=from_id.clone()>"From when on, UTC " <span class="optional">"empty is now"</span></label>
+                        <input id=from_id name="effective_at" r#type="datetime-local"/>
+                    </div>
+                    <button class="secondary">"Add the price"</button>
+                </form>
+            </div>
+        </details>
+    }
+}

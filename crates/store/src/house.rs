@@ -1,0 +1,50 @@
+//! What the owner allows the whole house: one row, read by every turn.
+
+use crate::turn::Switches;
+use crate::{Db, Result};
+use domain::{Picos, UserId};
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+
+/// The switches as they are.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn switches(db: impl PgExecutor<'_>) -> Result<Switches> {
+    let row = sqlx::query!("select paused, daily_spend_usd from house").fetch_one(db).await?;
+    Ok(Switches { paused: row.paused, daily_spend: row.daily_spend_usd.and_then(Picos::from_usd) })
+}
+
+fn told(switches: Switches) -> String {
+    let cap = switches.daily_spend.map_or_else(|| "no cap".to_owned(), |cap| format!("${} a day", cap.exact()));
+    format!("{}, {cap}", if switches.paused { "off" } else { "on" })
+}
+
+/// Sets the switches, with an audit row. They hold on every server with the next turn.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn set_switches(db: &Db, actor: UserId, new: Switches, now: OffsetDateTime) -> Result<()> {
+    let mut tx = crate::begin(db).await?;
+    sqlx::query!("select house_id from house for update").fetch_one(&mut *tx).await?;
+    let before = switches(&mut *tx).await?;
+    if before != new {
+        sqlx::query!(
+            "update house set paused = $1, daily_spend_usd = $2",
+            new.paused,
+            new.daily_spend.map(Picos::to_usd),
+        )
+        .execute(&mut *tx)
+        .await?;
+        let entry = crate::audit::Entry {
+            actor: Some(actor),
+            subject: None,
+            action: "set_house",
+            before: Some(&told(before)),
+            after: Some(&told(new)),
+        };
+        crate::audit::write(&mut *tx, &entry, now).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}

@@ -1,0 +1,212 @@
+//! What the owner sets on a model: on or off, who stands in, what it may cost a day, and its price from a date on. Each act is an audit
+//! row, written with its effect.
+
+use crate::model::Row;
+use crate::{Db, Result};
+use domain::{MicrosPerMillion, Model, ModelName, Picos, UserId};
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// A model as its owner sees it.
+pub struct Listed {
+    /// The model.
+    pub model: Model,
+    /// What is set on it.
+    pub rules: Rules,
+    /// The base tier's price in force: input, cached input, output; none is not for sale.
+    pub price: Option<(MicrosPerMillion, Option<MicrosPerMillion>, MicrosPerMillion)>,
+    /// The next price, and from when on it holds.
+    pub next_price: Option<(MicrosPerMillion, MicrosPerMillion, OffsetDateTime)>,
+    /// The plans that allow it, the smallest first.
+    pub plans: Vec<String>,
+    /// What it cost in the last 24 hours, by the hour.
+    pub spent: Picos,
+}
+
+/// What is set on a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Whether it can be asked.
+    pub enabled: bool,
+    /// Who answers where it can't be reached.
+    pub fallback: Option<ModelName>,
+    /// What it may cost in any day, for everybody together; none is any amount.
+    pub daily_spend: Option<Picos>,
+}
+
+/// Every model, in the order of the picker.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn list(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<Listed>> {
+    let rows = sqlx::query!(
+        r#"select m.model, m.label, m.vendor, m.base_url, m.context, m.max_output, m.fallback, m.input_permille,
+                  m.enabled, m.daily_spend_usd,
+                  p.input as "input?", p.cache_read as "cache_read?", p.output as "output?",
+                  n.input as "next_input?", n.output as "next_output?", n.effective_at as "next_at?",
+                  array(select pm.plan_id from plan_model pm join plan using (plan_id) where pm.model = m.model
+                        order by plan.sort) as "plans!",
+                  (select coalesce(sum(u.cost_usd), 0) from usage_hour u
+                   where u.model = m.model and u.hour > $1::timestamptz - interval '25 hours') as "spent!"
+           from model m
+           left join lateral (
+             select input, cache_read, output from model_price
+             where model = m.model and above_tokens is null and effective_at <= $1 order by effective_at desc limit 1
+           ) p on true
+           left join lateral (
+             select input, output, effective_at from model_price
+             where model = m.model and above_tokens is null and effective_at > $1 order by effective_at limit 1
+           ) n on true
+           order by m.sort, m.model"#,
+        now,
+    )
+    .fetch_all(db)
+    .await?;
+    let listed = rows.into_iter().filter_map(|row| {
+        let rules = Rules {
+            enabled: row.enabled,
+            fallback: row.fallback.clone().map(ModelName),
+            daily_spend: row.daily_spend_usd.and_then(Picos::from_usd),
+        };
+        let price = row.input.zip(row.output).map(|(input, output)| {
+            (MicrosPerMillion(input), row.cache_read.map(MicrosPerMillion), MicrosPerMillion(output))
+        });
+        let next = row.next_input.zip(row.next_output).zip(row.next_at);
+        let model = Row {
+            model: row.model,
+            label: row.label,
+            vendor: row.vendor,
+            base_url: row.base_url,
+            context: row.context,
+            max_output: row.max_output,
+            fallback: row.fallback,
+            input_permille: row.input_permille,
+        };
+        Some(Listed {
+            model: model.read()?,
+            rules,
+            price,
+            next_price: next.map(|((input, output), at)| (MicrosPerMillion(input), MicrosPerMillion(output), at)),
+            plans: row.plans,
+            spent: Picos::from_usd(row.spent).unwrap_or_default(),
+        })
+    });
+    Ok(listed.collect())
+}
+
+/// Whether something could be set.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Set {
+    /// It holds on every server with the next turn.
+    Yes,
+    /// There is no such model.
+    NoModel,
+    /// Who shall stand in isn't there, or is the model itself.
+    NoFallback,
+}
+
+fn told(rules: &Rules) -> String {
+    let cap = rules.daily_spend.map_or_else(|| "no cap".to_owned(), |cap| format!("${} a day", cap.exact()));
+    let other = rules.fallback.as_ref().map_or("nobody", |name| name.0.as_str());
+    format!("{}, {cap}, {other} stands in", if rules.enabled { "on" } else { "off" })
+}
+
+/// Sets a model's rules.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn set(db: &Db, actor: UserId, model: &ModelName, new: &Rules, now: OffsetDateTime) -> Result<Set> {
+    let mut tx = crate::begin(db).await?;
+    let before =
+        sqlx::query!("select enabled, fallback, daily_spend_usd from model where model = $1 for update", model.0)
+            .fetch_optional(&mut *tx)
+            .await?;
+    let Some(before) = before else { return Ok(Set::NoModel) };
+    if let Some(other) = &new.fallback {
+        let known =
+            sqlx::query!("select 1 as one from model where model = $1", other.0).fetch_optional(&mut *tx).await?;
+        if known.is_none() || other == model {
+            return Ok(Set::NoFallback);
+        }
+    }
+    let before = Rules {
+        enabled: before.enabled,
+        fallback: before.fallback.map(ModelName),
+        daily_spend: before.daily_spend_usd.and_then(Picos::from_usd),
+    };
+    if before != *new {
+        sqlx::query!(
+            "update model set enabled = $2, fallback = $3, daily_spend_usd = $4 where model = $1",
+            model.0,
+            new.enabled,
+            new.fallback.as_ref().map(|name| name.0.as_str()),
+            new.daily_spend.map(Picos::to_usd),
+        )
+        .execute(&mut *tx)
+        .await?;
+        note(&mut tx, actor, "set_model", model, Some(&told(&before)), &told(new), now).await?;
+    }
+    tx.commit().await?;
+    Ok(Set::Yes)
+}
+
+/// A price from a date on.
+pub struct NewPrice {
+    /// Per million input tokens.
+    pub input: MicrosPerMillion,
+    /// Per million cached input tokens; none is the input's.
+    pub cache_read: Option<MicrosPerMillion>,
+    /// Per million output tokens.
+    pub output: MicrosPerMillion,
+    /// From when on it holds; the past keeps its prices.
+    pub effective_at: OffsetDateTime,
+}
+
+/// Adds a price to a model; false where there is no such model. Earlier prices stay as they are.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn add_price(db: &Db, actor: UserId, model: &ModelName, new: &NewPrice, now: OffsetDateTime) -> Result<bool> {
+    let mut tx = crate::begin(db).await?;
+    let known = sqlx::query!("select 1 as one from model where model = $1 for update", model.0);
+    if known.fetch_optional(&mut *tx).await?.is_none() {
+        return Ok(false);
+    }
+    sqlx::query!(
+        "insert into model_price (model_price_id, model, effective_at, input, cache_read, output)
+         values ($1, $2, $3, $4, $5, $6)",
+        Uuid::now_v7(),
+        model.0,
+        new.effective_at,
+        new.input.0,
+        new.cache_read.map(|price| price.0),
+        new.output.0,
+    )
+    .execute(&mut *tx)
+    .await?;
+    let after = format!("${} in, ${} out, from {}", new.input.to_usd(), new.output.to_usd(), new.effective_at);
+    note(&mut tx, actor, "add_price", model, None, &after, now).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+async fn note(
+    tx: &mut crate::Tx,
+    actor: UserId,
+    action: &str,
+    model: &ModelName,
+    before: Option<&str>,
+    after: &str,
+    now: OffsetDateTime,
+) -> Result<()> {
+    let (before, after) = (before.map(|before| format!("{model}: {before}")), format!("{model}: {after}"));
+    let entry = crate::audit::Entry {
+        actor: Some(actor),
+        subject: None,
+        action,
+        before: before.as_deref(),
+        after: Some(&after),
+    };
+    crate::audit::write(&mut **tx, &entry, now).await
+}
