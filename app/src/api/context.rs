@@ -325,7 +325,12 @@ pub(crate) async fn models() -> Result<super::admin::ModelsView, Refusal> {
     let sources = sources();
     let switches = store::house::switches(&sources.db).await.map_err(fail)?;
     let listed = store::model_rule::list(&sources.db, (sources.now)()).await.map_err(fail)?;
-    let usd = |price: domain::MicrosPerMillion| price.to_usd().to_string();
+    // Cents at least, and more where a price has more.
+    let usd = |price: domain::MicrosPerMillion| {
+        let exact = price.to_usd().to_string();
+        let decimals = exact.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+        format!("{exact}{}{}", if decimals == 0 { "." } else { "" }, "0".repeat(2_usize.saturating_sub(decimals)))
+    };
     let spent = listed.iter().fold(domain::Picos::ZERO, |sum, row| sum.plus(row.spent));
     let row = |row: store::model_rule::Listed| ModelRow {
         is_connected: (sources.offers)(&row.model),

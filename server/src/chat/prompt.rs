@@ -125,7 +125,7 @@ pub(crate) async fn prompt(house: &House, viewer: &Viewer, question: &Question) 
             }
             let mut past = said(found.conversation_id).await?;
             let Some(place) = past.iter().position(|said| said.turn_id == *earlier && said.role == Role::User) else {
-                return Err(Problem::not_found("answer"));
+                return Err(Problem::new(ProblemKind::Conflict, "This answer has given way to a newer one."));
             };
             if past[place..].iter().any(|said| said.turn_id != *earlier) {
                 return Err(Problem::new(ProblemKind::Conflict, "Only the last answer can be written again."));

@@ -116,7 +116,7 @@ type Head = Result<Option<(Tail, Quota)>, Problem>;
 async fn carry(house: House, asking: Asking, caps: Caps, head: oneshot::Sender<Head>) {
     // A head that nobody waits for any more is no reason to stop.
     // In a box, since what it needs is gone once the answer runs.
-    match Box::pin(start(&house, asking, &caps)).await {
+    match Box::pin(start(&house, asking, caps)).await {
         Ok(Some((running, tail, quota))) => {
             let _ = head.send(Ok(Some((tail, quota))));
             run(house, running).await;
@@ -127,10 +127,10 @@ async fn carry(house: House, asking: Asking, caps: Caps, head: oneshot::Sender<H
 }
 
 /// Steps 6 to 9: from a counted question to a stream whose first event stands in the log.
-async fn start(house: &House, asking: Asking, caps: &Caps) -> Result<Option<(Running, Tail, Quota)>, Problem> {
+async fn start(house: &House, mut asking: Asking, caps: Caps) -> Result<Option<(Running, Tail, Quota)>, Problem> {
     // 6 admit
     let asked_at = Instant::now();
-    let Some(leave) = admit(house, &asking, caps).await? else { return Ok(None) };
+    let Some(leave) = admit(house, &mut asking, caps).await? else { return Ok(None) };
     crate::fault::point("reserved");
     let mut log: Writer = house.relay.open(asking.question.turn_id);
     // 7 ask: durable before any money is spent
@@ -205,10 +205,19 @@ pub(crate) fn caps<'a>(house: &House, prepared: &Prepared, models: impl IntoIter
 }
 
 /// Leave to spend, a refusal that says when, or none where this turn was admitted before.
-async fn admit(house: &House, asking: &Asking, caps: &Caps) -> Result<Option<Leave>, Problem> {
+async fn admit(house: &House, asking: &mut Asking, mut caps: Caps) -> Result<Option<Leave>, Problem> {
+    let turn_id = asking.question.turn_id;
+    let mut verdict = house.meters.admit(&asking.viewer, turn_id, asking.need, asking.worst(), &caps).await;
+    // Where only the one who might stand in has spent their day, nobody stands in.
+    if let Ok(Verdict::SpendCap { purse: Purse::Model(spent), .. }) = &verdict
+        && *spent != asking.model.name
+    {
+        caps.models.retain(|(model, _)| model != spent);
+        asking.stand_in = None;
+        verdict = house.meters.admit(&asking.viewer, turn_id, asking.need, asking.worst(), &caps).await;
+    }
     let Asking { viewer, need, .. } = asking;
     let plan = &viewer.plan;
-    let verdict = house.meters.admit(viewer, asking.question.turn_id, *need, asking.worst(), caps).await;
     match verdict.map_err(|error| Refused::from(error).0)? {
         Verdict::Granted(leave) => Ok(Some(leave)),
         Verdict::Running => Ok(None),

@@ -307,6 +307,11 @@ impl Visitor {
         self.request("POST", "/api/chat").json(body).send().await.unwrap()
     }
 
+    /// The same, for requests that are made at once.
+    pub async fn post_owned(self, body: Value) -> Response {
+        self.post(&body).await
+    }
+
     /// Asks in a new conversation, of the cheapest model of each vendor.
     pub async fn ask(&self, text: &str) -> Response {
         self.post(&json!({"model": "claude-haiku-4-5", "text": text})).await

@@ -298,6 +298,63 @@ async fn another_model_stands_in() {
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
 }
 
+/// Who stands in spends from their own purse, the one that was asked for keeps its own; and where the one who would stand in has spent
+/// their day, the other is asked all the same.
+#[tokio::test]
+async fn who_stands_in_pays_from_their_own_purse() {
+    let house = roomy(&[]).await;
+    let ann = house.person("ann@example.com").await;
+    sqlx::query("update model set base_url = 'http://127.0.0.1:9/v1', fallback = 'claude-haiku-4-5', daily_spend_usd = 5 where model = 'gpt-5-mini'")
+        .execute(&house.db)
+        .await
+        .unwrap();
+    sqlx::query("update model set daily_spend_usd = 5 where model = 'claude-haiku-4-5'")
+        .execute(&house.db)
+        .await
+        .unwrap();
+    events(ann.post(&json!({"model": "gpt-5-mini", "text": "{{words:3}}"})).await).await;
+    nothing_is_left_over(&house, &ann).await;
+    use sha2::Digest as _;
+    let name = hex::encode(&sha2::Sha256::digest(house.config.secret_key)[..12]);
+    let spent = async |model: &str| -> (String, String) {
+        let key = format!("meter:{{model:{name}/{model}}}");
+        let fields: Vec<Option<String>> =
+            redis::cmd("HMGET").arg(key).arg("1").arg("m").query_async(&mut house.redis.clone()).await.unwrap();
+        let sum = fields[0].as_deref().unwrap_or("0").split(' ').next().unwrap().to_owned();
+        (sum, fields[1].as_deref().unwrap().split_once(' ').unwrap().1.to_owned())
+    };
+    let nanos: i64 = house.one("select sum(ceil(cost_usd * 1000000000))::bigint from ai_usage").await;
+    assert_eq!(spent("claude-haiku-4-5").await, (nanos.to_string(), "0 0 0".to_owned()));
+    assert_eq!(spent("gpt-5-mini").await, ("0".to_owned(), "0 0 0".to_owned()));
+    // the one who would stand in has nothing left; the one that is asked works
+    sqlx::query("update model set daily_spend_usd = 0 where model = 'claude-haiku-4-5'")
+        .execute(&house.db)
+        .await
+        .unwrap();
+    sqlx::query("update model set base_url = null where model = 'gpt-5-mini'").execute(&house.db).await.unwrap();
+    assert_eq!(events(ann.post(&json!({"model": "gpt-5-mini", "text": "{{words:1}}"})).await).await.len(), 3);
+}
+
+/// Two tabs have the same answer written again at once: one does, the other hears that it is being done.
+#[tokio::test]
+async fn two_retries_at_once_are_one() {
+    let house = roomy(&[]).await;
+    let ann = house.person("ann@example.com").await;
+    let (mut reading, turn) = begun(&ann, BOTH[0], "{{words:3}}").await;
+    while reading.next().await.is_some() {}
+    let again = || ann.clone().post_owned(json!({"retry_of": turn, "turn_id": Uuid::now_v7()}));
+    let answers = futures::future::join_all([again(), again(), again(), again()]).await;
+    let mut statuses: Vec<u16> = answers.iter().map(|answer| answer.status().as_u16()).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 409, 409, 409]);
+    for answer in answers {
+        answer.bytes().await.unwrap();
+    }
+    assert_eq!(house.one::<i64>("select count(*) from message where superseded_by is null").await, 2);
+    assert_eq!(house.vendor.served().len(), 2);
+    nothing_is_left_over(&house, &ann).await;
+}
+
 /// A vendor that failed again and again is left alone, said at once, and shown to the owner.
 #[tokio::test]
 async fn a_failing_vendor_is_left_alone() {

@@ -26,8 +26,8 @@ pub fn Heaviest() -> impl IntoView {
             <header class="page-head split">
                 <h1>"Heaviest users"</h1>
                 <AdminTabs current="/admin"/>
-                <nav class="tabs" aria-label="Period">{tabs}</nav>
             </header>
+            <nav class="tabs period" aria-label="Period">{tabs}</nav>
             {loaded(api::admin::heaviest(period, order), move |view| view! { <HeaviestTable view period order/> })}
         </Frame>
     }
