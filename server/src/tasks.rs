@@ -60,7 +60,7 @@ pub(crate) fn spawn(house: &House) -> JoinSet<()> {
 /// now may not have been there before, and without one nothing is counted.
 pub(crate) async fn compare_purses(house: House) {
     let compared = async {
-        let prepared = store::turn::prepare(&house.db, uuid::Uuid::nil().into(), House::now()).await?;
+        let prepared = store::turn::prepare(&house.db, uuid::Uuid::nil().into(), None, House::now()).await?;
         anyhow::Ok(house.meters.mend_purses(&all_caps(&house, &prepared)).await?)
     };
     if let Err(error) = compared.await {
@@ -151,7 +151,7 @@ async fn reap_some(house: &House) -> anyhow::Result<usize> {
     if dead.is_empty() && unsettled.is_empty() {
         return Ok(0);
     }
-    let prepared = store::turn::prepare(&house.db, uuid::Uuid::nil().into(), House::now()).await?;
+    let prepared = store::turn::prepare(&house.db, uuid::Uuid::nil().into(), None, House::now()).await?;
     let caps = all_caps(house, &prepared);
     let mut done = 0;
     for turn in dead {

@@ -233,7 +233,8 @@ pub struct Heavy {
     pub people: u64,
 }
 
-/// The heaviest users since an instant. The house's totals stand in each row, so that one query answers the page.
+/// The heaviest users since the beginning of an instant's hour, from the hourly sums. The house's totals stand in each row, so that one
+/// query answers the page.
 ///
 /// # Errors
 /// When Postgres does.
@@ -245,18 +246,25 @@ pub async fn heaviest(db: impl PgExecutor<'_>, since: OffsetDateTime, order: Ord
     };
     let rows = sqlx::query!(
         r#"with person as (
-             select subject, max(user_id::text)::uuid as user_id, count(distinct turn_id) as requests, sum(input_tokens) as input,
+             select subject, sum(requests)::bigint as requests, sum(input_tokens) as input,
                     sum(cache_read_tokens + cache_write_tokens) as cached, sum(output_tokens) as output, sum(cost_usd) as cost
-             from ai_usage where created_at >= $1 group by subject
+             from usage_hour where hour >= date_trunc('hour', $1::timestamptz, 'UTC') group by subject
+           ), ranked as (
+             select p.*, (sum(p.requests) over ())::bigint as all_requests, (sum(p.input) over ())::bigint as all_input,
+                    (sum(p.cached) over ())::bigint as all_cached, (sum(p.output) over ())::bigint as all_output,
+                    sum(p.cost) over () as all_cost, count(*) over () as people
+             from person p
+             order by case $2::int when 0 then p.cost when 1 then p.input + p.cached + p.output else p.requests end desc, p.subject
+             limit $3
            )
-           select p.user_id, a.email as "email?", a.plan_id as "plan_id?",
-                  p.requests as "requests!", p.input::bigint as "input!", p.cached::bigint as "cached!", p.output::bigint as "output!", p.cost as "cost!",
-                  (sum(p.requests) over ())::bigint as "all_requests!", (sum(p.input) over ())::bigint as "all_input!",
-                  (sum(p.cached) over ())::bigint as "all_cached!", (sum(p.output) over ())::bigint as "all_output!",
-                  sum(p.cost) over () as "all_cost!", count(*) over () as "people!"
-           from person p left join account a using (user_id)
-           order by case $2::int when 0 then p.cost when 1 then p.input + p.cached + p.output else p.requests end desc, p.subject
-           limit $3"#,
+           select a.user_id as "user_id?", a.email as "email?", a.plan_id as "plan_id?",
+                  r.requests as "requests!", r.input::bigint as "input!", r.cached::bigint as "cached!",
+                  r.output::bigint as "output!", r.cost as "cost!",
+                  r.all_requests as "all_requests!", r.all_input as "all_input!", r.all_cached as "all_cached!",
+                  r.all_output as "all_output!", r.all_cost as "all_cost!", r.people as "people!"
+           from ranked r
+           left join lateral (select user_id, email, plan_id from account where subject = r.subject order by created_at limit 1) a on true
+           order by case $2::int when 0 then r.cost when 1 then r.input + r.cached + r.output else r.requests end desc, r.subject"#,
         since,
         order,
         limit,

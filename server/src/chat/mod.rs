@@ -96,7 +96,7 @@ pub(crate) async fn estimate(
     request: Request,
 ) -> Result<Json<Estimate>, Refused> {
     let ask = request::read(request).await?;
-    let prepared = store::turn::prepare(&house.db, ask.turn_id, House::now()).await?;
+    let prepared = store::turn::prepare(&house.db, ask.turn_id, ask.model.as_ref(), House::now()).await?;
     let model = prompt::pick(&house, &viewer, &prepared, ask.model.as_ref()).await?.model;
     let prompt = prompt::prompt(&house, &viewer, &ask).await?;
     let input = prompt::count(&model, &prompt).await?.estimated;

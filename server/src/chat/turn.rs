@@ -35,7 +35,8 @@ pub(crate) struct Begun {
 /// From a parsed question to an answer that has begun.
 pub(crate) async fn begin(house: &House, viewer: Viewer, question: Question) -> Result<Begun, Problem> {
     // 2b known: the same question again is followed, never run twice
-    let prepared = store::turn::prepare(&house.db, question.turn_id, House::now()).await.map_err(lost)?;
+    let prepared =
+        store::turn::prepare(&house.db, question.turn_id, question.model.as_ref(), House::now()).await.map_err(lost)?;
     if is_same(prepared.known.as_ref(), &viewer, &question)? {
         return follow(house, &viewer, &question).await;
     }

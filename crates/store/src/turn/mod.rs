@@ -70,16 +70,21 @@ pub struct Prepared {
     pub known: Option<Known>,
     /// What the owner allows.
     pub switches: Switches,
-    /// What is switched on, in the order of the picker.
+    /// What is switched on of what was asked about, in the order of the picker.
     pub offers: Vec<Offer>,
 }
 
-/// Reads switches, models, prices and whether a turn is known, in one query and without a cache: a change holds on every server with
+/// Reads switches, models (all, or the one that is named and its stand-in), prices and whether a turn is known, in one query and without a cache: a change holds on every server with
 /// the next turn.
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn prepare(db: impl PgExecutor<'_>, id: TurnId, now: OffsetDateTime) -> Result<Prepared> {
+pub async fn prepare(
+    db: impl PgExecutor<'_>,
+    id: TurnId,
+    model: Option<&ModelName>,
+    now: OffsetDateTime,
+) -> Result<Prepared> {
     let rows = sqlx::query!(
         r#"select h.paused, h.daily_spend_usd as house_spend,
                   t.turn_id is not null as "is_known!", t.user_id as "user_id?", t.request_hash as "request_hash?",
@@ -91,7 +96,8 @@ pub async fn prepare(db: impl PgExecutor<'_>, id: TurnId, now: OffsetDateTime) -
                   p.cache_read as "cache_read?", p.cache_write as "cache_write?", p.output as "output?"
            from house h
            left join turn t on t.turn_id = $1
-           left join model m on m.enabled
+           left join model m on m.enabled and ($3::text is null or m.model = $3
+             or m.model = (select fallback from model where model = $3))
            left join lateral (
              select distinct on (coalesce(above_tokens, 0))
                     model_price_id, coalesce(above_tokens, 0) as above, input, cache_read, cache_write, output
@@ -101,6 +107,7 @@ pub async fn prepare(db: impl PgExecutor<'_>, id: TurnId, now: OffsetDateTime) -
            order by m.sort, m.model, p.above"#,
         Uuid::from(id),
         now,
+        model.map(|model| model.0.as_str()),
     )
     .fetch_all(db)
     .await?;
