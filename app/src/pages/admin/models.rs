@@ -118,6 +118,8 @@ fn row(model: ModelRow) -> impl IntoView {
     let state = match (model.is_on, model.is_connected, &model.price) {
         (false, ..) => "Off",
         (_, _, None) => "No price: not for sale",
+        // The demo model has no key to lack.
+        (_, false, _) if model.vendor == "demo" => "Stands aside while a vendor has a key",
         (_, false, _) => "No key for its vendor",
         _ => "On",
     };
