@@ -68,10 +68,9 @@ pub(crate) fn fail(error: impl Display) -> Refusal {
     refuse((sources().report)(&error))
 }
 
-/// A person's windows, requests and tokens; what follows reads a picture by these places. The names are short because each
-/// bucket in Redis carries one.
+/// A person's windows, requests and tokens; what follows reads a picture by these places.
 pub const PERSON: [limits::Window; 2] =
-    [limits::Window::calls("r", 60_000, 60), limits::Window::amount("t", 86_400_000, 48)];
+    [limits::Window::calls("requests", 60_000, 60), limits::Window::amount("tokens", 86_400_000, 48)];
 
 /// The plan and the meters as one answer.
 #[must_use]

@@ -10,10 +10,12 @@ use std::{future::Future, pin::Pin, sync::Arc};
 const LAPSE_MS: u64 = 10_000;
 /// How long after it lapsed a hold may still be settled.
 pub(crate) const LATE_MS: u64 = 3_600_000;
+/// Two admissions of one id are one call where no more lies between them.
+pub(crate) const SAME_MS: u64 = 5_000;
 /// What is said where only the end of a running call can make room, which nobody knows.
 const UNKNOWN_MS: u64 = 2_000;
 /// Whole numbers up to here are exact in Lua.
-const MOST: u64 = 1 << 53;
+pub(crate) const MOST: u64 = 1 << 53;
 
 /// What is allowed now; an argument of each call, so that a new limit counts at once and never refills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

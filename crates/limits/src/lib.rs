@@ -3,6 +3,7 @@
 mod admission;
 mod link;
 mod memory;
+mod script;
 mod store;
 mod window;
 

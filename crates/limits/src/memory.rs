@@ -1,12 +1,10 @@
 //! The same meters in memory: for one process without Redis, and for tests. What the scripts do, in Rust.
 
-use crate::admission::{Allowance, End, LATE_MS, Need, PastCall, Picture, Usage};
+use crate::admission::{Allowance, End, LATE_MS, Need, PastCall, Picture, SAME_MS, Usage};
 use crate::store::{Answer, Step};
 use crate::window::{Ring, Unit, Window};
 use std::collections::HashMap;
 
-/// Two admissions of one id are one call where no more lies between them.
-const SAME_MS: u64 = 5_000;
 /// How often the meters of whoever has gone are dropped, and how long after the last touch.
 const SWEEP_MS: u64 = 60_000;
 const IDLE_MS: u64 = 3_600_000;

@@ -1,8 +1,9 @@
 //! Where meters live: Redis, for many servers, or this process's memory, for one. The same answers either way.
 
-use crate::admission::{Allowance, End, Need, PastCall, Picture, Unavailable, Usage};
+use crate::admission::{Allowance, End, MOST, Need, PastCall, Picture, Unavailable};
 use crate::link::Link;
 use crate::memory::Meters;
+use crate::script::{Args, hold, read, written};
 use crate::window::{Unit, Window, shape};
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, Script, ServerErrorKind, Value};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +12,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The whole of one decision, whatever Redis does: 300 ms, less what a busy machine may add.
 pub(crate) const DECISION: Duration = Duration::from_millis(250);
+
+/// How long meters are kept at least: a hold outlives short windows.
+const RUNNING_MS: u64 = 90_000_000;
 
 /// Meters of any number of kinds; cheap to clone.
 #[derive(Clone)]
@@ -74,7 +78,7 @@ impl Store {
     /// When the URL can't be read.
     pub fn redis(url: &str) -> Result<Self, Unavailable> {
         let code = |own: &str| {
-            let text = [include_str!("lua/meter.lua"), own].concat();
+            let text = written(own);
             Code { hash: Script::new(&text).get_hash().to_owned(), text }
         };
         Ok(Self(Kind::Redis(Arc::new(Scripts {
@@ -127,27 +131,22 @@ impl Store {
     ) -> Result<Answer, Unavailable> {
         match &self.0 {
             Kind::Redis(redis) => {
-                let (code, args) = redis.pick(step);
+                let (code, args) = redis.pick(windows, now_ms, step);
                 let call = |how: &str, what: &str| {
                     let mut cmd = redis::cmd(how);
-                    cmd.arg(what).arg(1).arg(name(key));
-                    cmd.arg(now_ms.map(|ms| ms.to_string()).unwrap_or_default()).arg(shape(windows)).arg(windows.len());
-                    for window in windows {
-                        let unit = if window.unit == Unit::Calls { "c" } else { "a" };
-                        cmd.arg(unit).arg(window.span_ms).arg(window.width_ms);
-                    }
-                    cmd.arg(&args);
+                    cmd.arg(what).arg(1).arg(name(key)).arg(shape(windows)).arg(&args.hold).arg(&args.numbers);
+                    cmd.arg(&args.past);
                     cmd
                 };
                 let began = Instant::now();
-                let value = match redis.run(&call("EVALSHA", &code.hash), within).await {
+                let value = match redis.run::<Vec<u8>>(&call("EVALSHA", &code.hash), within).await {
                     // The first call, or one after Redis came back empty, brings the script along.
                     Err(Unavailable::Redis(error)) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                         redis.run(&call("EVAL", &code.text), within.saturating_sub(began.elapsed())).await
                     }
                     value => value,
                 };
-                read(&value?, windows.len()).ok_or(Unavailable::Protocol)
+                read(&value?, windows).ok_or(Unavailable::Protocol)
             }
             Kind::Memory(meters) => {
                 let mut meters = meters.lock().unwrap_or_else(PoisonError::into_inner);
@@ -190,86 +189,44 @@ impl Scripts {
         }
     }
 
-    /// The script of a step, and what follows the windows in its arguments.
-    fn pick(&self, step: &Step<'_>) -> (&Code, Vec<String>) {
-        match step {
+    /// The script of a step, and its arguments.
+    fn pick(&self, windows: &[Window], now_ms: Option<u64>, step: &Step<'_>) -> (&Code, Args) {
+        let kept_ms = windows.iter().map(Window::kept_ms).max().unwrap_or(0).max(RUNNING_MS);
+        let mut args = Args::default();
+        args.number(now_ms.unwrap_or(0)).number(kept_ms).number(windows.len() as u64);
+        for window in windows {
+            args.number(u64::from(window.unit == Unit::Calls)).number(window.span_ms).number(window.width_ms);
+        }
+        let code = match step {
             Step::Admit { call, need, lapse_ms, allowance: Allowance { limits, in_flight } } => {
-                let flight = in_flight.map_or_else(|| "-1".to_owned(), |limit| limit.to_string());
-                let numbers = [need.input, need.output_min, need.output_max, *lapse_ms].map(|n| n.to_string());
-                let mut args = vec![(*call).to_owned()];
-                args.extend(numbers);
-                args.push(flight);
-                args.extend(limits.iter().map(u64::to_string));
-                (&self.admit, args)
+                args.hold = hold(call);
+                args.number(need.input).number(need.output_min).number(need.output_max).number(*lapse_ms);
+                args.number(in_flight.unwrap_or(MOST));
+                limits.iter().fold(&mut args, |args, limit| args.number(*limit));
+                &self.admit
             }
-            Step::Confirm { call, at_ms } => (&self.confirm, vec![(*call).to_owned(), at_ms.to_string()]),
+            Step::Confirm { call, at_ms } => {
+                args.hold = hold(call);
+                args.number(*at_ms);
+                &self.confirm
+            }
             Step::End { call, at_ms, end } => {
-                let (mode, amount) = match end {
-                    End::Settle(amount) => ("settle", *amount),
-                    End::Release => ("release", 0),
+                args.hold = hold(call);
+                match end {
+                    End::Settle(amount) => args.number(*at_ms).number(1).number(*amount),
+                    End::Release => args.number(*at_ms).number(0).number(0),
                 };
-                let args = [(*call).to_owned(), at_ms.to_string(), mode.to_owned(), amount.to_string()];
-                (&self.end, args.to_vec())
+                &self.end
             }
-            Step::Peek => (&self.peek, Vec::new()),
+            Step::Peek => &self.peek,
             Step::Seed { past } => {
-                let calls = past.iter().flat_map(|past| {
-                    let runs = if past.running { "1" } else { "0" };
-                    [past.call.clone(), past.at_ms.to_string(), past.amount.to_string(), runs.to_owned()]
-                });
-                (&self.seed, calls.collect())
+                for past in *past {
+                    args.number(past.at_ms).number(past.amount).number(u64::from(past.running));
+                    args.past.push(hold(&past.call));
+                }
+                &self.seed
             }
-        }
+        };
+        (code, args)
     }
-}
-
-fn number(value: &Value) -> Option<u64> {
-    match value {
-        Value::Int(n) => u64::try_from(*n).ok(),
-        _ => None,
-    }
-}
-
-fn picture_of(value: &Value, windows: usize) -> Option<Picture> {
-    let Value::Array(items) = value else { return None };
-    let (flight, rest) = items.split_first()?;
-    let usages = rest.chunks(4).map(|chunk| {
-        let [used, reserved, reset, next] = chunk else { return None };
-        // -1 where nothing is used
-        Some(Usage {
-            used: number(used)?,
-            reserved: number(reserved)?,
-            reset_ms: number(reset),
-            next_free_ms: number(next),
-        })
-    });
-    let usages = usages.collect::<Option<Vec<_>>>()?;
-    (usages.len() == windows).then_some(Picture { in_flight: number(flight)?, windows: usages })
-}
-
-/// Reads what a script answered: a word and what follows it, or a number.
-fn read(value: &Value, windows: usize) -> Option<Answer> {
-    let items = match value {
-        Value::Int(n) => return Some(Answer::Said(*n == 1)),
-        Value::Array(items) => items,
-        _ => return None,
-    };
-    let (word, rest) = items.split_first()?;
-    let word: &[u8] = match word {
-        Value::BulkString(bytes) => bytes,
-        Value::SimpleString(text) => text.as_bytes(),
-        _ => return None,
-    };
-    Some(match (word, rest) {
-        (b"granted", [output, at, picture]) => {
-            Answer::Granted { output: number(output)?, at_ms: number(at)?, picture: picture_of(picture, windows)? }
-        }
-        (b"denied", [picture, waits @ ..]) if waits.len() == windows + 1 => {
-            Answer::Denied { picture: picture_of(picture, windows)?, waits: waits.iter().map(number).collect() }
-        }
-        (b"running", []) => Answer::Running,
-        (b"cold", []) => Answer::Cold,
-        (b"done", [picture, held]) => Answer::Done(picture_of(picture, windows)?, number(held)? == 1),
-        _ => return None,
-    })
 }

@@ -63,8 +63,8 @@ impl Window {
         now_ms.saturating_sub(self.span_ms) / self.width_ms
     }
 
-    /// When a bucket has left.
-    fn leaves(&self, bucket: u64) -> u64 {
+    /// When a bucket has left: it counts in full until its last instant has.
+    pub(crate) fn leaves(&self, bucket: u64) -> u64 {
         (bucket + 1) * self.width_ms + self.span_ms
     }
 }

@@ -5,7 +5,9 @@
 
 mod servers;
 
-use limits::{Admission, Allowance, Denial, End, History, Limits, Need, PastCall, Permit, Reason, Store, Window};
+use limits::{
+    Admission, Allowance, Denial, End, History, Limits, Need, PastCall, Permit, Reason, Store, Usage, Window,
+};
 use proptest::prelude::*;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -237,8 +239,8 @@ async fn a_broken_meter_is_rebuilt() {
     let key = format!("meter:{{person:{ann}}}");
     let () = redis::cmd("HDEL")
         .arg(&key)
-        .arg(format!("2{}", T0 / 900_000))
-        .arg(format!("1{}", T0 / 1_000))
+        .arg(2_000_000_000_000 + T0 / 900_000 / 8)
+        .arg(1_000_000_000_000 + T0 / 1_000 / 8)
         .query_async(&mut redis)
         .await
         .unwrap();
@@ -247,6 +249,30 @@ async fn a_broken_meter_is_rebuilt() {
         assert!(picture.window(0).used == 0 && picture.window(1).used <= 500);
         drop(granted(&limits, at, &ann, allow(&[10, 1_000], 10), Need::exactly(300)).await);
     }
+}
+
+/// What has left its window is not kept: three days of use weigh as much as one, and what is used no more weighs nothing.
+#[tokio::test]
+async fn what_has_left_is_gone_from_redis() {
+    let limits = Limits::without_history(&Store::redis(&redis_url()).unwrap(), "person", &WINDOWS);
+    let (ann, plan) = (fresh("ann"), allow(&[1_000, 1 << 50], 10));
+    let mut redis = redis::Client::open(redis_url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let key = format!("meter:{{person:{ann}}}");
+    let mut most = 0;
+    for now in (T0..T0 + 3 * DAY).step_by(15_000).chain([T0 + 3 * DAY + MINUTE, T0 + 5 * DAY]) {
+        let permit = granted(&limits, now, &ann, plan, Need::exactly(1)).await;
+        limits.at(now).settle(permit, 1).await.unwrap();
+        most = redis::cmd("HLEN").arg(&key).query_async::<u64>(&mut redis).await.unwrap().max(most);
+    }
+    // what stands in front; five uses in a minute and its bucket; a day's 97 buckets, eight a field
+    assert!(most <= 1 + 5 + 14, "{most} fields");
+    let left: u64 = redis::cmd("HLEN").arg(&key).query_async(&mut redis).await.unwrap();
+    assert_eq!(left, 3);
+    // and a release leaves no field behind
+    let permit = granted(&limits, T0 + 9 * DAY, &ann, plan, Need::exactly(1)).await;
+    limits.at(T0 + 9 * DAY).release(permit).await.unwrap();
+    let left: u64 = redis::cmd("HLEN").arg(&key).query_async(&mut redis).await.unwrap();
+    assert_eq!(left, 1);
 }
 
 /// Field notes 1 and 2: sixty-four at once from two processes get what fits, to the one.
@@ -307,7 +333,8 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        2 => (0..3 * 3_600_000_u64).prop_map(Step::Wait),
+        1 => (0..DAY + 7_200_000).prop_map(Step::Wait),
+        1 => (0..3 * 3_600_000_u64).prop_map(Step::Wait),
         2 => (0..20_000_u64).prop_map(Step::Wait),
         5 => (0..400_u64, 0..200_u64, 0..500_u64).prop_map(|(i, l, m)| Step::Admit(i, l, m)),
         2 => any::<usize>().prop_map(Step::Confirm),
@@ -449,6 +476,15 @@ async fn walk(limits: &Limits, steps: Vec<Step>, mut dump: impl AsyncFnMut(&str)
         assert_eq!((picture.window(1).reserved, picture.in_flight), (least.2, least.3));
         assert!((least.0..=most.0).contains(&picture.window(0).used), "requests {picture:?} {least:?} {most:?}");
         assert!((least.1..=most.1).contains(&picture.window(1).used), "tokens {picture:?} {least:?} {most:?}");
+        // to the bucket, and when the first and the last of it leave
+        let (span, width) = (WINDOWS[1].span_ms, WINDOWS[1].width_ms);
+        let counts = |call: &&Call| call.at / width >= (now - span) / width && call.used.is_some_and(|used| used > 0);
+        let used = calls.iter().filter(counts).filter_map(|call| call.used).sum();
+        let leaves = |call: &Call| (call.at / width + 1) * width + span - now;
+        let (first, last) =
+            (calls.iter().filter(counts).min_by_key(|c| c.at), calls.iter().filter(counts).max_by_key(|c| c.at));
+        let expected = Usage { used, reserved: least.2, next_free_ms: first.map(leaves), reset_ms: last.map(leaves) };
+        assert_eq!(picture.window(1), expected);
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::house::{Reading, TestHouse, Visitor, events, problem, words};
 use domain::{Outcome, TurnEvent, UsageSource};
 use http::StatusCode;
+use limits::PastCall;
 use rust_decimal::Decimal;
 use serde_json::json;
 use std::time::Duration;
@@ -445,28 +446,14 @@ async fn a_hold_that_was_not_settled_is_healed() {
     let house = TestHouse::new().await;
     let ann = house.person("ann@example.com").await;
     ann.answer("{{words:5}}").await;
-    let key: String = house.one("select 'meter:{person:' || subject || '}' from account").await;
-    let turn: String = house.one("select turn_id::text from turn").await;
+    let subject: String = house.one("select subject from account").await;
+    let call: String = house.one("select turn_id::text from turn").await;
     let used = ann.quota().await["tokens"]["used"].clone();
-    // as Redis going away between the record and the settlement would leave both
-    let mut redis = house.redis.clone();
-    let at: i64 = house.one("select (extract(epoch from created_at) * 1000)::bigint from turn").await;
-    let meters: String = redis::cmd("HGET").arg(&key).arg("m").query_async(&mut redis).await.unwrap();
-    let shape = meters.split(' ').next().unwrap();
-    let _: () = redis::pipe()
-        .cmd("HSET")
-        .arg(&key)
-        .arg(format!("h:{turn}"))
-        .arg(format!("900 {at}"))
-        .arg("m")
-        .arg(format!("{shape} 900 1 0"))
-        .cmd("HDEL")
-        .arg(&key)
-        .arg(format!("2{}", at / 1_800_000))
-        .arg("2")
-        .query_async(&mut redis)
-        .await
-        .unwrap();
+    // as Redis going away between the record and the settlement would leave it
+    let at_ms: i64 = house.one("select (extract(epoch from created_at) * 1000)::bigint from turn").await;
+    let held = PastCall { call, at_ms: at_ms as u64, amount: 900, running: true };
+    house.persons(None).forget(&subject).await.unwrap();
+    house.persons(Some(held)).peek(&subject).await.unwrap();
     assert_eq!(ann.quota().await["tokens"]["reserved"], 900);
     sqlx::query("update turn set settled_at = null, ended_at = ended_at - interval '1 minute'")
         .execute(&house.db)

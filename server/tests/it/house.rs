@@ -1,17 +1,21 @@
 //! The test house: a server of its own with a database of its own, and people who visit it.
 
+use app::api::context::PERSON;
 use domain::TurnEvent;
 use domain::sse::SseParser;
 use http::StatusCode;
+use limits::{History, Limits, PastCall, Store, Window};
 use reqwest::{Client, RequestBuilder, Response, header, redirect};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use server::Config;
 use server::cli::Command;
+use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use stand_in::{StandIn, StripeStandIn, WEBHOOK_SECRET};
 use std::str::FromStr;
+use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -203,6 +207,41 @@ impl TestHouse {
         T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + Send + Unpin,
     {
         sqlx::query_scalar(sql).fetch_one(&self.db).await.unwrap()
+    }
+
+    /// The house's meters of a kind, read and changed past the server; where they are lost, this past call rebuilds them, or none can.
+    fn meters(&self, kind: &'static str, windows: &'static [Window], past: Option<PastCall>) -> Limits {
+        let history: History = Arc::new(move |subject| {
+            let past = past.clone().ok_or_else(|| format!("{subject} has no meters"));
+            Box::pin(async move { Ok(vec![past?]) })
+        });
+        let url = self.config.redis_url.as_deref().unwrap();
+        Limits::new(&Store::redis(url).unwrap(), kind, windows, history)
+    }
+
+    /// People's meters.
+    pub fn persons(&self, past: Option<PastCall>) -> Limits {
+        self.meters("person", &PERSON, past)
+    }
+
+    /// Loses the house's own purse, as an eviction would.
+    pub async fn forget_purse(&self) {
+        let house = hex::encode(&Sha256::digest(self.config.secret_key)[..12]);
+        let key = format!("meter:{{house:{house}}}");
+        let gone: i64 = redis::cmd("DEL").arg(key).query_async(&mut self.redis.clone()).await.unwrap();
+        assert_eq!(gone, 1);
+    }
+
+    /// What a purse says was spent in a day and is held, in nano-dollars: the house's own, or a model's.
+    pub async fn purse(&self, model: Option<&str>) -> (u64, u64) {
+        static SPEND: [Window; 1] = [Window::amount("spend", 86_400_000, 96)];
+        let house = hex::encode(&Sha256::digest(self.config.secret_key)[..12]);
+        let (kind, subject) = match model {
+            Some(model) => ("model", format!("{house}/{model}")),
+            None => ("house", house),
+        };
+        let picture = self.meters(kind, &SPEND, None).peek(&subject).await.unwrap();
+        (picture.window(0).used, picture.window(0).reserved)
     }
 
     /// Waits until a query answers true; a test that waits for ever is ended by its own timeout.

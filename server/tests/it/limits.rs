@@ -2,23 +2,11 @@
 
 use crate::house::{TestHouse, events, problem};
 use http::StatusCode;
+use limits::{Admission, Allowance, End, Need};
 use serde_json::json;
 
 async fn subject(house: &TestHouse) -> String {
     house.one("select subject from account limit 1").await
-}
-
-/// The key of the house's own meter.
-fn purse(house: &TestHouse) -> String {
-    use sha2::Digest as _;
-    format!("meter:{{house:{}}}", hex::encode(&sha2::Sha256::digest(house.config.secret_key)[..12]))
-}
-
-/// What the house's own meter says was spent, in nano-dollars.
-async fn spent(house: &TestHouse) -> u64 {
-    let sum: String =
-        redis::cmd("HGET").arg(purse(house)).arg("1").query_async(&mut house.redis.clone()).await.unwrap();
-    sum.split(' ').next().unwrap().parse().unwrap()
 }
 
 async fn dump(house: &TestHouse) -> Vec<u8> {
@@ -225,13 +213,13 @@ async fn a_spend_cap_stops_the_house() {
     // the spent is little, so there is room again; and the meter is rebuilt from the ledger to the same sum
     ann.answer("{{words:1}}").await;
     house.until("select bool_and(settled_at is not null) from turn").await;
-    let counted = spent(&house).await;
+    let (counted, _) = house.purse(None).await;
     let nanos: i64 = house.one("select ceil(sum(ceil(cost_usd * 1000000000)))::bigint from ai_usage").await;
     assert_eq!(counted, nanos as u64, "the meter is the ledger's sum");
-    () = redis::cmd("DEL").arg(purse(&house)).query_async(&mut house.redis.clone()).await.unwrap();
+    house.forget_purse().await;
     ann.answer("{{words:1}}").await;
     let nanos: i64 = house.one("select ceil(sum(ceil(cost_usd * 1000000000)))::bigint from ai_usage").await;
-    assert_eq!(spent(&house).await, nanos as u64, "rebuilt from the ledger");
+    assert_eq!(house.purse(None).await, (nanos as u64, 0), "rebuilt from the ledger");
 }
 
 /// Field note 17: guesses at one account, and knocks from one place, are counted; the form says when it works again.
@@ -271,14 +259,13 @@ async fn meters_are_compared_with_the_ledger() {
     ann.answer("{{words:9}}").await;
     house.until("select bool_and(settled_at is not null) from turn").await;
     let used = ann.quota().await["tokens"]["used"].as_u64().unwrap();
-    let key = format!("meter:{{person:{}}}", subject(&house).await);
-    let at: i64 = house.one("select (extract(epoch from created_at) * 1000)::bigint from turn").await;
-    let (bucket, mut redis) = (format!("2{}", at / 1_800_000), house.redis.clone());
-    let () = redis::cmd("HINCRBY").arg(&key).arg(bucket).arg(777).query_async(&mut redis).await.unwrap();
-    let sum: String = redis::cmd("HGET").arg(&key).arg("2").query_async(&mut redis).await.unwrap();
-    let (used_before, ends) = sum.split_once(' ').unwrap();
-    let sum = format!("{} {ends}", used_before.parse::<u64>().unwrap() + 777);
-    let () = redis::cmd("HSET").arg(&key).arg("2").arg(sum).query_async(&mut redis).await.unwrap();
+    let (persons, ann_s) = (house.persons(None), subject(&house).await);
+    let plenty = Allowance { limits: &[1 << 50; 2], in_flight: None };
+    let Admission::Granted(fault) = persons.admit(&ann_s, "a fault", plenty, Need::exactly(777)).await.unwrap() else {
+        panic!()
+    };
+    persons.end(&ann_s, "a fault", fault.at_ms(), End::Settle(777)).await.unwrap();
+    drop(fault);
     assert_eq!(ann.quota().await["tokens"]["used"], used + 777);
     // quiet for a while
     sqlx::query("update turn set ended_at = ended_at - interval '1 hour'").execute(&house.db).await.unwrap();
@@ -314,7 +301,7 @@ async fn copies_of_a_turn_id_pass_no_spend_cap() {
         }
     }
     house.until("select bool_and(settled_at is not null) from turn").await;
-    let counted = spent(&house).await;
+    let (counted, _) = house.purse(None).await;
     let nanos: i64 = house.one("select ceil(sum(ceil(cost_usd * 1000000000)))::bigint from ai_usage").await;
     assert_eq!(counted, nanos as u64);
 }

@@ -1,34 +1,52 @@
--- Admits a call or refuses it, all windows or nothing. Then: call, input, output_min, output_max, lapse_ms, calls at once (or -1), and
--- a limit per window. Answers {"granted", output, at, picture} | {"denied", picture, calls-at-once wait, wait per window…} |
--- {"running"} | {"cold"}. A wait is 0 where it fits, -1 where only the end of a running call can make room.
-local call = ARGV[rest + 1]
-local input, least, most = tonumber(ARGV[rest + 2]), tonumber(ARGV[rest + 3]), tonumber(ARGV[rest + 4])
-local lapse_ms, flight = tonumber(ARGV[rest + 5]), tonumber(ARGV[rest + 6])
-local wanted = { 'h:' .. call }
-for _, w in ipairs(windows) do
-  if w.calls then wanted[#wanted + 1] = field(w, bucket_of(w, now)) end
+-- Admits a call or refuses it, all windows or nothing. Then: input, output_min, output_max, lapse_ms, calls at once, a limit per window.
+-- Answers "g" output, meters | "d" calls-at-once wait, wait per window, meters | "r" where the call runs | "c" where the meters are cold.
+-- A wait is 0 where it fits, -1 where only the end of a running call can make room.
+if not warm then return 'c' end
+local before = get(call)
+if before then
+  local _, _, _, state = parse(HOLD, before)
+  if state ~= LAPSED then return 'r' end
 end
-local m = read(unpack(wanted))
-if not m then return { 'cold' } end
-if get('h:' .. call) and not m.lapsed[call] then return { 'running' } end
+local input, least, most, lapse_ms, calls_at_once, at = parse('<ddddd', numbers, rest)
+local limits, output, fits = at, most, flight < calls_at_once
+for i = 1, many do
+  local w, limit = windows[i], nil
+  limit, at = parse('<d', numbers, at)
+  local room = limit - w.sum - (w.calls and 1 or held + input)
+  if w.calls then
+    fits = fits and room >= 0
+  elseif room < output then
+    output = room
+  end
+end
 
-local waits, fits = { (flight >= 0 and m.flight + 1 > flight) and -1 or 0 }, true
-local output = most
-for i, w in ipairs(windows) do
-  local limit = tonumber(ARGV[rest + 6 + i])
-  local used = w.sum + (w.calls and 0 or m.held)
-  waits[i + 1] = frees(w, used + (w.calls and 1 or input + least) - limit)
-  if not w.calls then output = math.min(output, limit - used - input) end
+if not fits or output < least then
+  local waits = pack('<d', flight < calls_at_once and 0 or -1)
+  for i = 1, many do
+    local w, limit = windows[i], nil
+    limit, limits = parse('<d', numbers, limits)
+    local excess, wait = w.sum + (w.calls and 1 or held + input + least) - limit, -1
+    if excess <= 0 then
+      wait = 0
+    elseif w.sum > 0 then
+      for bucket, n in each(w, w.first) do
+        excess = excess - n
+        if excess <= 0 then
+          wait = (bucket + 1) * w.width + w.span - now
+          break
+        end
+      end
+    end
+    waits = waits .. pack('<d', wait)
+  end
+  return pack('<c1d', 'd', now) .. waits .. meters()
 end
-for _, wait in ipairs(waits) do fits = fits and wait == 0 end
-if not fits then return { 'denied', picture(m), unpack(waits) } end
 
-settle_pending(m, call)
-m.pending[#m.pending + 1] = { till = now + lapse_ms, waits = true, call = call }
-set('h:' .. call, whole(input + output) .. ' ' .. whole(now))
-m.held, m.flight = m.held + input + output, m.flight + 1
-for _, w in ipairs(windows) do
-  if w.calls then count(w, bucket_of(w, now), 1) end
+held, flight, wakes = held + input + output, flight + 1, math.min(wakes, now + lapse_ms)
+if not before then loose = loose + 1 end
+set(call, pack(HOLD, input + output, now, now + lapse_ms, WAITS))
+for i = 1, many do
+  local w = windows[i]
+  if w.calls then count(w, floor(now / w.width), 1) end
 end
-write(m)
-return { 'granted', output, now, picture(m) }
+return pack('<c1dd', 'g', now, output) .. write()

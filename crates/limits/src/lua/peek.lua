@@ -1,4 +1,2 @@
--- What is left; writes nothing. Answers {"done", picture, 0} | {"cold"}.
-local m = read()
-if not m then return { 'cold' } end
-return { 'done', picture(m), 0 }
+-- What is left; writes nothing. Answers "n" meters | "c" where they are cold.
+return warm and pack('<c1d', 'n', now) .. meters() or 'c'

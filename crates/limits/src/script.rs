@@ -1,0 +1,117 @@
+//! What goes into the scripts and comes out of them: their text, their arguments and their answers, packed as `lua/meter.lua` says.
+
+use crate::admission::{LATE_MS, MOST, Picture, SAME_MS, Usage};
+use crate::store::Answer;
+use crate::window::{Unit, Window};
+
+/// A script's text with its words in capitals replaced by what they stand for; longer words come before their parts.
+pub(crate) fn written(own: &str) -> String {
+    let constants = [
+        // The formats of what stands in front, of a window in it, and of a hold: bytes per whole number.
+        ("HEAD", "'<I7I4I3I6I6'".to_owned()),
+        ("SPAN", "'<I7I6I6'".to_owned()),
+        ("HOLD", "'<I7I6I6B'".to_owned()),
+        // A field holds so many buckets, of so many bytes each.
+        ("SLOTS", "8".to_owned()),
+        ("SLOT", "7".to_owned()),
+        // A hold waits until it is confirmed, and stands until it is ended; one that has lapsed holds nothing, and may still be ended.
+        ("WAITS", "1".to_owned()),
+        ("STANDS", "2".to_owned()),
+        ("LAPSED", "3".to_owned()),
+        ("NEVER", ((1_u64 << 48) - 1).to_string()),
+        // Renewing the key's life now and then is enough.
+        ("SLACK_MS", "3600000".to_owned()),
+        ("LATE_MS", LATE_MS.to_string()),
+        ("SAME_MS", SAME_MS.to_string()),
+    ];
+    let text = [include_str!("lua/meter.lua"), own].concat();
+    constants.iter().fold(text, |text, (word, value)| text.replace(word, value))
+}
+
+/// What a script is told, beside its key and the windows' shape.
+#[derive(Default)]
+pub(crate) struct Args {
+    /// The field of the hold that it is about.
+    pub hold: String,
+    /// Every number, as eight bytes that Lua reads without parsing.
+    pub numbers: Vec<u8>,
+    /// The fields of past calls' holds.
+    pub past: Vec<String>,
+}
+
+impl Args {
+    /// One number more. Lua knows no others than doubles, exact up to [`MOST`].
+    #[allow(clippy::cast_precision_loss, reason = "whole numbers below 2^53")]
+    pub fn number(&mut self, n: u64) -> &mut Self {
+        self.numbers.extend((n.min(MOST) as f64).to_le_bytes());
+        self
+    }
+}
+
+/// The field of a call's hold.
+pub(crate) fn hold(call: &str) -> String {
+    format!("h:{call}")
+}
+
+/// What a script packed, read from the front.
+struct Packed<'a>(&'a [u8]);
+
+impl Packed<'_> {
+    /// A double: a whole number, or -1 for none.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole numbers below 2^53, or -1")]
+    fn double(&mut self) -> Option<Option<u64>> {
+        let (bytes, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        let n = f64::from_le_bytes(*bytes);
+        Some((n >= 0.0).then_some(n as u64))
+    }
+
+    /// A whole number of so many bytes.
+    fn whole(&mut self, bytes: usize) -> Option<u64> {
+        let (number, rest) = self.0.split_at_checked(bytes)?;
+        self.0 = rest;
+        Some(number.iter().rev().fold(0, |n, byte| n << 8 | u64::from(*byte)))
+    }
+
+    /// The meters, as `meters` of `meter.lua` packs them.
+    fn picture(&mut self, windows: &[Window], now_ms: u64) -> Option<Picture> {
+        let (held, in_flight) = (self.whole(7)?, self.whole(4)?);
+        // How many holds are loose, when the first wakes, until when the key is kept.
+        let _ = (self.whole(3)?, self.whole(6)?, self.whole(6)?);
+        let mut usage = |window: &Window| {
+            let (used, first, last) = (self.whole(7)?, self.whole(6)?, self.whole(6)?);
+            let leaves = |bucket| (used > 0).then(|| window.leaves(bucket).saturating_sub(now_ms));
+            let reserved = if window.unit == Unit::Amount { held } else { 0 };
+            Some(Usage { used, reserved, reset_ms: leaves(last), next_free_ms: leaves(first) })
+        };
+        let windows = windows.iter().map(&mut usage).collect::<Option<Vec<_>>>()?;
+        Some(Picture { in_flight, windows })
+    }
+}
+
+/// Reads what a script answered: a letter, mostly the instant, and what is packed behind them.
+pub(crate) fn read(answer: &[u8], windows: &[Window]) -> Option<Answer> {
+    let (letter, packed) = answer.split_first()?;
+    let mut packed = Packed(packed);
+    match (letter, packed.0.is_empty()) {
+        (b'r', true) => return Some(Answer::Running),
+        (b'c', true) => return Some(Answer::Cold),
+        (b'y', true) => return Some(Answer::Said(true)),
+        (b'n', true) => return Some(Answer::Said(false)),
+        _ => {}
+    }
+    let now_ms = packed.double()??;
+    Some(match letter {
+        b'g' => {
+            let output = packed.double()??;
+            Answer::Granted { output, at_ms: now_ms, picture: packed.picture(windows, now_ms)? }
+        }
+        b'd' => {
+            let waits = (0..=windows.len()).map(|_| packed.double()).collect::<Option<Vec<_>>>()?;
+            Answer::Denied { waits, picture: packed.picture(windows, now_ms)? }
+        }
+        b'e' => Answer::Done(packed.picture(windows, now_ms)?, true),
+        b'n' => Answer::Done(packed.picture(windows, now_ms)?, false),
+        _ => return None,
+    })
+}
