@@ -8,9 +8,9 @@ house.run('seed');
 const browser = await startBrowser();
 const sheet = [];
 
-async function shot(page, name) {
+async function shot(page, name, full = false) {
   const path = join(shots, `${name}.png`);
-  await page.screenshot({ path });
+  await page.screenshot({ path, fullPage: full });
   sheet.push([name, path]);
 }
 
@@ -52,10 +52,12 @@ for (const colorScheme of ['light', 'dark']) {
     await owner.waitForURL('**/chat');
     await owner.goto(`${house.url}/admin?period=30d`);
     await shot(owner, `admin-${at}`);
+    await shot(owner, `admin-full-${at}`, true);
     await owner.locator('tbody a').first().click();
     await owner.getByRole('button', { name: 'Set plan' }).waitFor();
     await shot(owner, `person-${at}`);
-    for (const path of ['settings', 'settings/billing', 'admin/models', 'admin/health']) {
+    await shot(owner, `person-full-${at}`, true);
+    for (const path of ['settings', 'settings/billing', 'admin/models', 'admin/health', 'admin/audit', 'usage']) {
       await owner.goto(`${house.url}/${path}`);
       await shot(owner, `${path.replace('/', '-')}-${at}`);
     }

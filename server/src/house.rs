@@ -19,6 +19,8 @@ use tokio_util::task::TaskTracker;
 pub struct House {
     pub(crate) config: Arc<Config>,
     pub(crate) db: store::Db,
+    /// For the owner's tables.
+    pub(crate) admin_db: store::Db,
     pub(crate) meters: Meters,
     pub(crate) relay: Relay,
     pub(crate) vendors: Arc<Vendors>,
@@ -54,6 +56,7 @@ impl House {
             cut: CancellationToken::new(),
             refusals: Arc::default(),
             settled: Arc::default(),
+            admin_db: store::connect_owners(&config.database_url)?,
             config: Arc::new(config),
             meters,
             db,
@@ -79,6 +82,7 @@ impl House {
         let (vendors, circuits) = (Arc::clone(&self.vendors), Arc::clone(&self.vendors));
         Sources {
             db: self.db.clone(),
+            admin_db: self.admin_db.clone(),
             limits: self.meters.people.clone(),
             offers: Arc::new(move |model| vendors.offers(model)),
             vendors: Arc::new(move || circuits.circuits()),

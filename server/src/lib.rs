@@ -11,6 +11,7 @@ mod circuit;
 pub mod cli;
 mod config;
 mod error;
+mod export;
 mod fault;
 mod house;
 mod jobs;
@@ -29,6 +30,7 @@ mod vendor;
 
 pub use config::Config;
 pub use house::House;
+pub use routes::admin_paths;
 
 use anyhow::Context as _;
 use std::{future::Future, net::SocketAddr, time::Duration};

@@ -3,12 +3,12 @@
 use crate::auth::{self, admins, forms, identify, signed_in};
 use crate::error::{Refused, panicked};
 use crate::pages::{missing, page, provide};
-use crate::{House, admin, billing, chat, settings, telemetry};
+use crate::{House, admin, billing, chat, export, settings, telemetry};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use domain::{Problem, ProblemKind};
 use http::{HeaderName, HeaderValue, header};
 use std::net::SocketAddr;
@@ -19,6 +19,33 @@ use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetReques
 use tower_http::services::{ServeDir, ServeFile};
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::TraceLayer;
+
+/// What only admins see; to anybody else none of it is there.
+fn for_admins() -> Vec<(&'static str, MethodRouter<House>)> {
+    vec![
+        ("/admin", get(page)),
+        ("/admin/export.csv", get(export::csv)),
+        ("/admin/export.json", get(export::json)),
+        ("/admin/models", get(page)),
+        ("/admin/models/{model}", post(admin::set_model)),
+        ("/admin/models/{model}/price", post(admin::add_price)),
+        ("/admin/house", post(admin::set_house)),
+        ("/admin/health", get(page)),
+        ("/admin/health/reconcile", post(admin::reconcile)),
+        ("/admin/health/replay", post(admin::replay)),
+        ("/admin/health/clear", post(admin::clear_flag)),
+        ("/admin/audit", get(page)),
+        ("/admin/users/{user_id}", get(page)),
+        ("/admin/users/{user_id}/plan", post(admin::set_plan)),
+        ("/admin/users/{user_id}/act", post(admin::act)),
+    ]
+}
+
+/// Every address that only admins see, as the router has it: a test knocks at each.
+#[must_use]
+pub fn admin_paths() -> Vec<&'static str> {
+    for_admins().into_iter().map(|(path, _)| path).collect()
+}
 
 /// The whole router.
 pub(crate) fn router(house: &House) -> Router {
@@ -33,6 +60,8 @@ pub(crate) fn router(house: &House) -> Router {
         .route("/chat", get(page))
         .route("/chat/{conversation_id}", get(page))
         .route("/usage", get(page))
+        .route("/usage.csv", get(export::own))
+        .route("/settings/time-zone", post(settings::time_zone))
         .route("/settings", get(page))
         .route("/settings/billing", get(page))
         .route("/settings/delete", post(settings::delete))
@@ -41,18 +70,9 @@ pub(crate) fn router(house: &House) -> Router {
         .route("/billing/return", get(billing::forms::come_back))
         .route_layer(from_fn(signed_in))
         .route("/chat/{conversation_id}/delete", post(chat::delete));
-    let for_admins = Router::new()
-        .route("/admin", get(page))
-        .route("/admin/models", get(page))
-        .route("/admin/house", post(admin::set_house))
-        .route("/admin/models/{model}", post(admin::set_model))
-        .route("/admin/models/{model}/price", post(admin::add_price))
-        .route("/admin/health", get(page))
-        .route("/admin/health/reconcile", post(admin::reconcile))
-        .route("/admin/health/replay", post(admin::replay))
-        .route("/admin/health/clear", post(admin::clear_flag))
-        .route("/admin/users/{user_id}", get(page))
-        .route("/admin/users/{user_id}/plan", post(admin::set_plan))
+    let for_admins = for_admins()
+        .into_iter()
+        .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
         .route_layer(from_fn_with_state(house.clone(), admins));
     // Paid: /api/chat alone, through `turn::begin`, which admits.
     let api = Router::new()

@@ -48,3 +48,24 @@ pub(crate) async fn delete(
     session.flush().await.map_err(|error| internal(&error))?;
     Ok(([("clear-site-data", "\"storage\"")], Redirect::to("/")).into_response())
 }
+
+/// Where somebody is.
+#[derive(Deserialize)]
+pub(crate) struct Zone {
+    zone: String,
+}
+
+/// `POST /settings/time-zone`: days on their pages begin there. The browser says it by itself; a form says it by hand.
+pub(crate) async fn time_zone(
+    State(house): State<House>,
+    SignedIn(viewer): SignedIn,
+    Form(form): Form<Zone>,
+) -> Result<Response, Refused> {
+    let is_name = form.zone.len() <= 64 && form.zone.chars().all(|c| c.is_ascii_alphanumeric() || "/_+-".contains(c));
+    if !is_name || !store::account::set_time_zone(&house.db, viewer.user_id, &form.zone).await? {
+        return Err(
+            Problem::invalid("zone", "That is no time zone. One looks like Europe/Berlin or Asia/Kathmandu.").into()
+        );
+    }
+    Ok(Redirect::to("/usage").into_response())
+}

@@ -15,6 +15,8 @@ pub type Report = dyn Fn(&dyn Display) -> Problem + Send + Sync;
 pub struct Sources {
     /// Postgres.
     pub db: store::Db,
+    /// A few connections of their own for the owner's tables, whose queries are cut short: they never wait before a turn's.
+    pub admin_db: store::Db,
     /// The meters.
     pub limits: limits::Limits,
     /// Whether a model can be asked: its vendor has a key, or it is the demo model and nobody has.
@@ -162,11 +164,12 @@ impl From<store::usage::Totals> for super::usage::Sum {
 pub(crate) async fn usage_of(person: &Viewer, days: u16) -> Result<super::usage::UsageView, Refusal> {
     use super::usage::{Sum, UsageView};
     let sources = sources();
-    let today = (sources.now)().date();
+    let (db, zone, now) = (&sources.db, person.time_zone.as_str(), (sources.now)());
+    let today = store::usage::today(db, zone, now).await.map_err(fail)?;
     let first = today - time::Duration::days(i64::from(days.clamp(1, 90)) - 1);
-    let rows = store::usage::by_day_and_model(&sources.db, person.user_id, first.midnight().assume_utc())
-        .await
-        .map_err(fail)?;
+    let rows = store::usage::by_day_and_model(db, person.user_id, zone, first).await.map_err(fail)?;
+    let returns = store::usage::comes_back(db, &person.subject, zone, now).await.map_err(fail)?;
+    let last = store::usage::last_turns(db, person.user_id, zone, 20).await.map_err(fail)?;
     let mut by_day: Vec<(time::Date, Sum)> =
         std::iter::successors(Some(first), |day| day.next_day().filter(|next| *next <= today))
             .map(|day| (day, Sum::default()))
@@ -185,30 +188,112 @@ pub(crate) async fn usage_of(person: &Viewer, days: u16) -> Result<super::usage:
         }
     }
     models.sort_by_key(|(_, sum)| std::cmp::Reverse(sum.cost));
-    Ok(UsageView { days: by_day, models, total, quota: quota(person).await.ok() })
+    let turn = |turn: store::usage::LastTurn| super::usage::Turn {
+        at: turn.at,
+        model: turn.model,
+        status: turn.status,
+        tokens: turn.tokens,
+        cost: turn.cost,
+    };
+    Ok(UsageView {
+        days: by_day,
+        models,
+        total,
+        quota: quota(person).await.ok(),
+        returns,
+        last: last.into_iter().map(turn).collect(),
+        time_zone: person.time_zone.clone(),
+    })
 }
 
 /// The heaviest users of a period.
-pub(crate) async fn heaviest(
-    period: super::admin::Period,
-    order: super::admin::Order,
-) -> Result<super::admin::HeaviestView, Refusal> {
-    use super::admin::{HeaviestView, Heavy, Order};
+pub(crate) async fn heaviest(asked: super::admin::Asked) -> Result<super::admin::HeaviestView, Refusal> {
+    use super::admin::{Asked, HeaviestView, Heavy, Order};
     let sources = sources();
-    let since = (sources.now)() - time::Duration::hours(period.hours());
-    let order = match order {
-        Order::Cost => store::usage::Order::Cost,
-        Order::Tokens => store::usage::Order::Tokens,
-        Order::Requests => store::usage::Order::Requests,
+    let db = &sources.admin_db;
+    let now = (sources.now)();
+    let (from, to) = asked.period.span(now);
+    let found = store::heaviest::Asked {
+        from,
+        to,
+        order: match asked.order {
+            Order::Cost => store::heaviest::Order::Cost,
+            Order::Tokens => store::heaviest::Order::Tokens,
+            Order::Requests => store::heaviest::Order::Requests,
+            Order::Margin => store::heaviest::Order::Margin,
+            Order::Refusals => store::heaviest::Order::Refusals,
+            Order::Estimate => store::heaviest::Order::EstimateError,
+        },
+        plan: asked.plan.as_ref(),
+        model: asked.model.as_ref(),
+        search: Some(asked.search.as_str()).filter(|text| !text.is_empty()),
+        offset: i64::from(asked.page.saturating_sub(1)) * i64::from(Asked::ROWS),
+        limit: i64::from(Asked::ROWS),
     };
-    let rows = store::usage::heaviest(&sources.db, since, order, 100).await.map_err(fail)?;
-    let total = rows.first().map(|row| row.house.clone().into()).unwrap_or_default();
-    let people = rows.first().map_or(0, |row| row.people);
-    let rows = rows
-        .into_iter()
-        .map(|row| Heavy { user_id: row.user_id, email: row.email, plan: row.plan, sum: row.totals.into() })
+    let rows = store::heaviest::list(db, &found).await.map_err(fail)?;
+    let around = store::heaviest::around(db, from, to).await.map_err(fail)?;
+    let costs = store::heaviest::cost_by_day(db, from, to).await.map_err(fail)?;
+    let listed = store::model_rule::list(db, now).await.map_err(fail)?;
+    let switches = store::house::switches(db).await.map_err(fail)?;
+    let plans = store::plan::list(db).await.map_err(fail)?;
+    let last = (to - time::Duration::SECOND).date();
+    let mut days: Vec<_> = std::iter::successors(Some(from.date()), |day| day.next_day().filter(|next| *next <= last))
+        .map(|day| (day, Vec::new()))
         .collect();
-    Ok(HeaviestView { rows, total, people })
+    for (day, model, cost) in costs {
+        if let Some((_, of_day)) = days.iter_mut().find(|(known, _)| *known == day) {
+            of_day.push((model, cost));
+        }
+    }
+    Ok(HeaviestView {
+        total: rows.first().map(|row| row.all.clone().into()).unwrap_or_default(),
+        people: rows.first().map_or(0, |row| row.people),
+        rows: rows
+            .into_iter()
+            .map(|row| Heavy {
+                user_id: row.user_id,
+                email: row.email,
+                plan: row.plan,
+                sum: row.totals.into(),
+                estimated: row.estimated,
+                refusals: row.refusals,
+                pays: row.pays,
+            })
+            .collect(),
+        days,
+        revenue: around.revenue,
+        refusals: around.refusals,
+        running: around.running,
+        reserved: around.reserved,
+        today: (
+            listed.iter().fold(domain::Picos::ZERO, |sum, row| sum.plus(row.spent)),
+            [switches.daily_spend, sources.daily_spend].into_iter().flatten().min(),
+        ),
+        plans: plans.into_iter().map(|plan| plan.id).collect(),
+        models: listed.into_iter().map(|row| row.model.name).collect(),
+    })
+}
+
+impl From<store::audit::Written> for super::admin::Written {
+    fn from(row: store::audit::Written) -> Self {
+        Self {
+            at: row.at,
+            actor: row.actor,
+            subject: row.subject,
+            subject_id: row.subject_id,
+            action: row.action,
+            before: row.before,
+            after: row.after,
+            why: row.why,
+        }
+    }
+}
+
+/// What admins did; a page of a hundred.
+pub(crate) async fn audit(page: u32) -> Result<Vec<super::admin::Written>, Refusal> {
+    let offset = i64::from(page.clamp(1, 100_000) - 1) * 100;
+    let rows = store::audit::list(&sources().admin_db, None, offset, 100).await.map_err(fail)?;
+    Ok(rows.into_iter().map(Into::into).collect())
 }
 
 /// One person, for an admin.
@@ -220,7 +305,15 @@ pub(crate) async fn person(id: domain::UserId) -> Result<super::admin::PersonVie
     let usage = usage_of(&person.viewer, 30).await?;
     let billing = billing_of(&person.viewer).await?;
     let granted = person.granted;
+    let standing = store::account_rule::standing(&sources.db, id, (sources.now)()).await.map_err(fail)?;
+    let standing = standing.ok_or_else(|| refuse(Problem::not_found("account")))?;
+    let audit = store::audit::list(&sources.db, Some(id), 0, 50).await.map_err(fail)?;
+    let own = |until| super::admin::OwnLimits { requests: standing.requests, tokens: standing.tokens, until };
     Ok(super::admin::PersonView {
+        limits: standing.until.map(own),
+        paused_at: standing.paused_at,
+        sessions: standing.sessions,
+        audit: audit.into_iter().map(Into::into).collect(),
         viewer: person.viewer,
         created_at: person.created_at,
         granted,

@@ -44,7 +44,7 @@ impl Sum {
 /// A person's use over some days.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsageView {
-    /// Every day of the period, in UTC, the empty ones too.
+    /// Every day of the period, as days begin where they are, the empty ones too.
     pub days: Vec<(Date, Sum)>,
     /// By model, the dearest first.
     pub models: Vec<(ModelName, Sum)>,
@@ -52,6 +52,27 @@ pub struct UsageView {
     pub total: Sum,
     /// What is left now; none while the meters are away.
     pub quota: Option<Quota>,
+    /// When what they used in the last day comes back, half an hour by half an hour.
+    pub returns: Vec<(String, Tokens)>,
+    /// Their last turns, the latest first.
+    pub last: Vec<Turn>,
+    /// Where they are.
+    pub time_zone: String,
+}
+
+/// One turn, without its words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turn {
+    /// When, where they are.
+    pub at: String,
+    /// Who answered.
+    pub model: String,
+    /// How it ended, or that it runs.
+    pub status: String,
+    /// All tokens.
+    pub tokens: Tokens,
+    /// What it cost.
+    pub cost: Picos,
 }
 
 /// The viewer's own use of the last `days` days (7, 30 or 90).

@@ -74,6 +74,96 @@ pub fn Bars(
     }
 }
 
+/// One bar in parts.
+#[derive(Clone, Debug)]
+pub struct Stack {
+    /// Under the axis, where there is room.
+    pub label: String,
+    /// Its parts; a part's label names its series.
+    pub parts: Vec<Bar>,
+}
+
+/// As many shades as can be told apart without colour.
+const SHADES: usize = 5;
+
+/// Bars in parts, the largest series at the bottom; series beyond the fifth share a shade.
+#[component]
+pub fn Stacks(
+    /// What it shows, for screen readers and the table's caption.
+    #[prop(into)]
+    title: String,
+    /// The bars, in order.
+    stacks: Vec<Stack>,
+) -> impl IntoView {
+    let sum = |stack: &Stack| stack.parts.iter().map(|part| u128::from(part.value)).sum::<u128>();
+    let most = stacks.iter().map(sum).max().unwrap_or(0).max(1);
+    let mut series: Vec<(String, u128)> = Vec::new();
+    for part in stacks.iter().flat_map(|stack| &stack.parts) {
+        match series.iter_mut().find(|(name, _)| *name == part.label) {
+            Some((_, all)) => *all += u128::from(part.value),
+            None => series.push((part.label.clone(), u128::from(part.value))),
+        }
+    }
+    series.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    let shade = |name: &str| series.iter().position(|(known, _)| known == name).unwrap_or(0).min(SHADES - 1);
+    let count = u64::try_from(stacks.len()).unwrap_or(1).max(1);
+    // Two days are no reason for bars as wide as a page.
+    let step = (WIDTH / count).clamp(1, 80);
+    let drawn = stacks
+        .iter()
+        .zip(0_u64..)
+        .map(|(stack, i)| {
+            let mut parts: Vec<&Bar> = stack.parts.iter().filter(|part| part.value > 0).collect();
+            parts.sort_by_key(|part| shade(&part.label));
+            let mut below = 0_u128;
+            let rects = parts
+                .into_iter()
+                .map(|part| {
+                    let scaled = |value: u128| u64::try_from(value * u128::from(HEIGHT - 24) / most).unwrap_or(0);
+                    let (bottom, top) = (scaled(below), scaled(below + u128::from(part.value)));
+                    below += u128::from(part.value);
+                    let height = (top - bottom).max(1);
+                    view! {
+                        <rect class=format!("bar s{}", shade(&part.label)) x=(i * step + 1).to_string() y=(HEIGHT - bottom - height).to_string() width=step.saturating_sub(2).max(1).to_string() height=height.to_string()>
+                            <title>{format!("{}, {}: {}", stack.label, part.label, part.text)}</title>
+                        </rect>
+                    }
+                })
+                .collect_view();
+            view! { <g>{rects}</g> }
+        })
+        .collect_view();
+    let key = series
+        .iter()
+        .map(|(name, _)| {
+            let class = format!("bar s{}", shade(name));
+            view! { <li><svg viewBox="0 0 10 10" aria-hidden="true"><rect class=class width="10" height="10"></rect></svg>{name.clone()}</li> }
+        })
+        .collect_view();
+    let ends = stacks.first().zip(stacks.last()).map(|(first, last)| {
+        view! { <p class="axis" aria-hidden="true"><span>{first.label.clone()}</span><span>{last.label.clone()}</span></p> }
+    });
+    let rows = stacks
+        .iter()
+        .flat_map(|stack| stack.parts.iter().map(move |part| (stack.label.clone(), part)))
+        .map(|(day, part)| view! { <tr><th scope="row">{day}</th><td>{part.label.clone()}</td><td class="end">{part.text.clone()}</td></tr> })
+        .collect_view();
+    view! {
+        <figure class="chart stacks">
+            <svg viewBox=format!("0 0 {WIDTH} {}", HEIGHT + 1) role="img" aria-label=title.clone()>
+                {drawn}
+                <line class="base" x1="0" y1=HEIGHT.to_string() x2=WIDTH.to_string() y2=HEIGHT.to_string()></line>
+            </svg>
+            {ends}
+            <ul class="key">{key}</ul>
+            <details>
+                <summary>"As a table"</summary>
+                <table class="compact"><caption class="unseen">{title}</caption><tbody>{rows}</tbody></table>
+            </details>
+        </figure>
+    }
+}
+
 /// A share of a whole as a bar inside a cell, with its number.
 #[component]
 pub fn Share(

@@ -1,7 +1,7 @@
 //! `/`: what the product is, shown with its own components on fixture data.
 
 use crate::api;
-use crate::api::admin::{HeaviestView, Heavy, Order, Period};
+use crate::api::admin::{Asked, HeaviestView, Heavy};
 use crate::api::usage::Sum;
 use crate::components::frame::Frame;
 use crate::components::icon::{Draw, Icon};
@@ -102,7 +102,7 @@ fn Panel() -> impl IntoView {
             </div>
             <div class="showcase-owner">
                 <p class="showcase-label">"What the owner sees"</p>
-                <HeaviestTable view=fixture() period=Period::Day order=Order::Cost/>
+                <HeaviestTable view=fixture() asked=Asked::default() full=false/>
             </div>
         </section>
     }
@@ -114,6 +114,9 @@ fn fixture() -> HeaviestView {
         email: Some(email.to_owned()),
         plan: Some(PlanId(plan.to_owned())),
         sum: Sum { requests, input: Tokens(input), cached: Tokens(0), output: Tokens(output), cost: Picos(picos) },
+        estimated: Tokens(input),
+        refusals: 0,
+        pays: Picos(0),
     };
     let rows = vec![
         row("ines@example.com", "max", 212, 1_904_000, 88_000, 7_032_000_000_000),
@@ -121,5 +124,5 @@ fn fixture() -> HeaviestView {
         row("ada@example.com", "free", 31, 38_100, 9_400, 85_100_000_000),
     ];
     let total = rows.iter().fold(Sum::default(), |total, row| total.plus(row.sum));
-    HeaviestView { rows, total, people: 3 }
+    HeaviestView { rows, total, people: 3, ..HeaviestView::default() }
 }

@@ -38,12 +38,39 @@ pub fn Usage() -> impl IntoView {
 #[component]
 fn Shown(usage: UsageView) -> impl IntoView {
     let quota = usage.quota.clone();
+    let (zone, days) = (usage.time_zone.clone(), usage.days.len());
+    let bars: Vec<Bar> = usage
+        .returns
+        .iter()
+        .map(|(at, tokens)| Bar { label: at.clone(), value: tokens.0, text: format!("{tokens} at {at}") })
+        .collect();
+    let returns = bars.iter().any(|bar| bar.value > 0).then(|| {
+        view! {
+            <section>
+                <h2>"When tokens come back"</h2>
+                <Bars title=format!("Tokens that come back, by the half hour, in {zone}") bars/>
+                <p class="hint">"What you use counts for 24 hours, to the half hour, and then comes back. Nothing resets at midnight."</p>
+            </section>
+        }
+    });
+    let period = if days == 7 { "7d" } else { "30d" };
     view! {
         <section class="panel today">
             <h2>"Left now"</h2>
             <Meter quota=Signal::stored(quota)/>
         </section>
+        {returns}
         <Spent usage/>
+        <section>
+            <h2>"Where your days begin"</h2>
+            <form method="post" action="/settings/time-zone" class="inline">
+                <label class="unseen" for="zone">"Time zone"</label>
+                <input id="zone" name="zone" value=zone required maxlength="64" autocomplete="off" spellcheck="false"/>
+                <button class="secondary">"Set"</button>
+            </form>
+            <p class="hint">"Chat sets it from your browser the first time. A name like Europe/Berlin or Asia/Kathmandu."</p>
+        </section>
+        <p class="actions"><a class="secondary small" href=format!("/usage.csv?period={period}") download>{format!("CSV of every call in {period}")}</a></p>
     }
 }
 
@@ -53,7 +80,7 @@ pub fn Spent(
     /// What they used.
     usage: UsageView,
 ) -> impl IntoView {
-    let UsageView { days, models, total, .. } = usage;
+    let UsageView { days, models, total, last, time_zone, .. } = usage;
     if total.requests == 0 {
         return view! {
             <section class="empty">
@@ -65,6 +92,17 @@ pub fn Spent(
     }
     let bars = days.iter().map(|(day, sum)| bar(*day, sum)).collect::<Vec<_>>();
     let rows = models.iter().map(|(model, sum)| row(model, sum, &total)).collect_view();
+    let turns = last
+        .into_iter()
+        .map(|turn| {
+            view! {
+                <tr>
+                    <th scope="row">{turn.at}</th><td>{turn.model}</td><td>{turn.status}</td>
+                    <td class="end">{turn.tokens.to_string()}</td><td class="end">{turn.cost.to_string()}</td>
+                </tr>
+            }
+        })
+        .collect_view();
     view! {
         <section class="figures">
             <p class="figure"><strong>{total.tokens().to_string()}</strong><span>"tokens"</span></p>
@@ -73,7 +111,7 @@ pub fn Spent(
         </section>
         <section>
             <h2>"Tokens by day"</h2>
-            <Bars title="Tokens by day, in UTC" bars/>
+            <Bars title=format!("Tokens by day, in {time_zone}") bars/>
         </section>
         <section>
             <h2>"By model"</h2>
@@ -85,6 +123,18 @@ pub fn Spent(
                         <th scope="col">"Share of cost"</th>
                     </tr></thead>
                     <tbody>{rows}</tbody>
+                </table>
+            </div>
+        </section>
+        <section>
+            <h2>"Last answers"</h2>
+            <div class="table-scroll" tabindex="0" role="region" aria-label="Last answers">
+                <table class="compact numbers">
+                    <thead><tr>
+                        <th scope="col">"When"</th><th scope="col">"Model"</th><th scope="col">"Ended"</th>
+                        <th scope="col" class="end">"Tokens"</th><th scope="col" class="end">"Cost"</th>
+                    </tr></thead>
+                    <tbody>{turns}</tbody>
                 </table>
             </div>
         </section>

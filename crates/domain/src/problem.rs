@@ -185,6 +185,15 @@ impl Problem {
         }
     }
 
+    /// An admin lets this person read and not ask.
+    #[must_use]
+    pub fn paused() -> Self {
+        Self::new(
+            ProblemKind::Paused,
+            "Your account is paused, so nothing was sent. Your draft is kept and everything can be read; write to us to have it lifted.",
+        )
+    }
+
     /// Stop came before the answer began.
     #[must_use]
     pub fn stopped() -> Self {

@@ -15,6 +15,10 @@ pub struct Viewer {
     pub name: String,
     /// Whether they see `/admin`.
     pub is_admin: bool,
+    /// Whether an admin lets them read and not ask.
+    pub is_paused: bool,
+    /// Where their days begin: a name of the time zone database, such as `Asia/Kathmandu`.
+    pub time_zone: String,
     /// Keyed hash of the address at sign-up: names their meters and ledger rows, and outlives the account.
     pub subject: String,
     /// What they may use.

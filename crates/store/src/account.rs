@@ -78,7 +78,9 @@ pub async fn credentials(db: impl PgExecutor<'_>, email: &str) -> Result<Option<
 pub async fn viewer(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Option<Viewer>> {
     let row = sqlx::query!(
         r#"select a.email, a.name, a.role, a.subject,
-                  p.plan_id, p.name as plan_name, p.sort, p.requests_per_minute, p.tokens_per_day, p.in_flight,
+                  p.plan_id, p.name as plan_name, p.sort, case when a.limit_until > now() then coalesce(a.limit_requests, p.requests_per_minute) else p.requests_per_minute end as "requests_per_minute!",
+                  case when a.limit_until > now() then coalesce(a.limit_tokens, p.tokens_per_day) else p.tokens_per_day end as "tokens_per_day!",
+                  a.paused_at is not null as "is_paused!", a.time_zone, p.in_flight,
                   p.max_output, p.monthly_cents, p.yearly_cents, p.currency, p.trial_days, p.monthly_price_id,
                   p.yearly_price_id, p.pitch,
                   array(select pm.model from plan_model pm where pm.plan_id = p.plan_id order by pm.sort) as "models!",
@@ -95,10 +97,27 @@ pub async fn viewer(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Option<V
         email: row.email,
         name: row.name,
         is_admin: row.role == "admin",
+        is_paused: row.is_paused,
+        time_zone: row.time_zone,
         subject: row.subject,
         grace_until: row.grace_until,
         plan: crate::plan::from_row!(row),
     }))
+}
+
+/// Says where a person's days begin; false where Postgres knows no such time zone.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn set_time_zone(db: impl PgExecutor<'_>, owner: UserId, zone: &str) -> Result<bool> {
+    let done = sqlx::query!(
+        "update account set time_zone = $2 where user_id = $1 and exists (select from pg_timezone_names where name = $2)",
+        Uuid::from(owner),
+        zone,
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// Who an admin looks at: the person, and since when they are here.
@@ -155,6 +174,7 @@ pub async fn set_plan(db: &Db, actor: UserId, user_id: UserId, plan: &PlanId, no
             action: "set_plan",
             before: Some(&before),
             after: Some(&plan.0),
+            why: None,
         };
         crate::audit::write(&mut *tx, &entry, now).await?;
     }
@@ -336,6 +356,7 @@ pub async fn make_admin(db: &Db, email: &str, now: OffsetDateTime) -> Result<boo
         action: "make_admin",
         before: None,
         after: Some("admin"),
+        why: None,
     };
     crate::audit::write(&mut *tx, &entry, now).await?;
     tx.commit().await?;

@@ -42,6 +42,7 @@ pub async fn set_switches(db: &Db, actor: UserId, new: Switches, now: OffsetDate
             action: "set_house",
             before: Some(&told(before)),
             after: Some(&told(new)),
+            why: None,
         };
         crate::audit::write(&mut *tx, &entry, now).await?;
     }

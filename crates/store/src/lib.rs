@@ -1,10 +1,12 @@
 //! The door to Postgres: one file of plain functions per noun. Every query about a person's rows names its owner.
 
 pub mod account;
+pub mod account_rule;
 pub mod audit;
 pub mod billing_flag;
 pub mod checkout;
 pub mod conversation;
+pub mod heaviest;
 pub mod house;
 pub mod invoice;
 pub mod job;
@@ -19,6 +21,7 @@ pub mod stripe_event;
 pub mod subscription;
 pub mod turn;
 pub mod usage;
+pub mod usage_row;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::{str::FromStr, time::Duration};
@@ -42,26 +45,36 @@ pub enum StoreError {
 /// What every function here answers.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
+/// What every connection of ours says first. Our queries are short: compiling one, or planning it anew over every partition each time,
+/// costs more than running it.
+const SETTINGS: &str = "set jit = off; set plan_cache_mode = force_generic_plan";
+/// Long queries of the owner's tables end; they may read and not write, and are planned for the period they ask for.
+const OWNERS_SETTINGS: &str = "set jit = off; set plan_cache_mode = force_custom_plan; set statement_timeout = '10s'; set default_transaction_read_only = on; set work_mem = '32MB'";
+
 /// Opens a pool.
 ///
 /// # Errors
 /// When the URL can't be read or the database doesn't answer within five seconds.
 pub async fn connect(url: &str, max_connections: u32) -> Result<Db> {
-    let options = PgConnectOptions::from_str(url)?.application_name("quotient");
-    Ok(PgPoolOptions::new()
-        .max_connections(max_connections)
-        .acquire_timeout(Duration::from_secs(5))
-        // Our queries are short: compiling one, or planning it anew over every partition each time, costs more than running it.
-        .after_connect(|connection, _| {
-            Box::pin(async move {
-                sqlx::raw_sql("set jit = off; set plan_cache_mode = force_generic_plan")
-                    .execute(connection)
-                    .await
-                    .map(drop)
-            })
-        })
-        .connect_with(options)
-        .await?)
+    pool(max_connections, SETTINGS).connect_with(options(url)?).await.map_err(Into::into)
+}
+
+/// A small pool of its own for the owner's tables, so that they never wait before a turn's queries; opened as it is needed.
+///
+/// # Errors
+/// When the URL can't be read.
+pub fn connect_owners(url: &str) -> Result<Db> {
+    Ok(pool(4, OWNERS_SETTINGS).connect_lazy_with(options(url)?))
+}
+
+fn options(url: &str) -> Result<PgConnectOptions> {
+    Ok(PgConnectOptions::from_str(url)?.application_name("quotient"))
+}
+
+fn pool(max_connections: u32, settings: &'static str) -> PgPoolOptions {
+    PgPoolOptions::new().max_connections(max_connections).acquire_timeout(Duration::from_secs(5)).after_connect(
+        move |connection, _| Box::pin(async move { sqlx::raw_sql(settings).execute(connection).await.map(drop) }),
+    )
 }
 
 /// Brings the schema up to date; several servers starting at once wait for each other.

@@ -207,6 +207,7 @@ async fn note(
         action,
         before: before.as_deref(),
         after: Some(&after),
+        why: None,
     };
     crate::audit::write(&mut **tx, &entry, now).await
 }

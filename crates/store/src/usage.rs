@@ -1,7 +1,7 @@
 //! Reading the ledger: for the meters, for the person, for the owner.
 
 use crate::Result;
-use domain::{ModelName, Picos, PlanId, Tokens, TurnId, UserId};
+use domain::{ModelName, Picos, Tokens, TurnId, UserId};
 use sqlx::PgExecutor;
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
@@ -166,7 +166,7 @@ impl Totals {
 
 /// A person's use of one model on one day.
 pub struct DayModel {
-    /// The day, in UTC.
+    /// The day, where they are.
     pub day: Date,
     /// The model.
     pub model: ModelName,
@@ -174,19 +174,35 @@ pub struct DayModel {
     pub totals: Totals,
 }
 
-/// A person's use by day and model.
+/// What day it is somewhere.
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn by_day_and_model(db: impl PgExecutor<'_>, owner: UserId, since: OffsetDateTime) -> Result<Vec<DayModel>> {
+pub async fn today(db: impl PgExecutor<'_>, zone: &str, now: OffsetDateTime) -> Result<Date> {
+    Ok(sqlx::query_scalar!(r#"select ($1::timestamptz at time zone $2)::date as "day!""#, now, zone)
+        .fetch_one(db)
+        .await?)
+}
+
+/// A person's use by day and model from a day on, as days begin where they are.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn by_day_and_model(
+    db: impl PgExecutor<'_>,
+    owner: UserId,
+    zone: &str,
+    first: Date,
+) -> Result<Vec<DayModel>> {
     let rows = sqlx::query!(
-        r#"select (created_at at time zone 'UTC')::date as "day!", model, count(distinct turn_id) as "requests!",
+        r#"select (created_at at time zone $2)::date as "day!", model, count(distinct turn_id) as "requests!",
                   sum(input_tokens)::bigint as "input!", sum(cache_read_tokens + cache_write_tokens)::bigint as "cached!",
                   sum(output_tokens)::bigint as "output!", sum(cost_usd) as "cost!"
-           from ai_usage where user_id = $1 and created_at >= $2
+           from ai_usage where user_id = $1 and created_at >= $3::date::timestamp at time zone $2
            group by 1, 2 order by 1, 2"#,
         Uuid::from(owner),
-        since,
+        zone,
+        first,
     )
     .fetch_all(db)
     .await?;
@@ -206,94 +222,72 @@ pub async fn by_day_and_model(db: impl PgExecutor<'_>, owner: UserId, since: Off
         .collect())
 }
 
-/// What a table of the heaviest users is sorted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Dollars.
-    Cost,
-    /// Tokens.
-    Tokens,
-    /// Turns.
-    Requests,
+/// One of a person's turns.
+pub struct LastTurn {
+    /// When, where they are: "14:05, 3 Mar".
+    pub at: String,
+    /// Who answered.
+    pub model: String,
+    /// How it ended, or that it runs.
+    pub status: String,
+    /// All tokens.
+    pub tokens: Tokens,
+    /// What it cost.
+    pub cost: Picos,
 }
 
-/// One row of the heaviest users.
-pub struct Heavy {
-    /// The account; none once it is gone.
-    pub user_id: Option<UserId>,
-    /// Its address; none once it is gone.
-    pub email: Option<String>,
-    /// Its plan; none once it is gone.
-    pub plan: Option<PlanId>,
-    /// What was used.
-    pub totals: Totals,
-    /// What everybody used together.
-    pub house: Totals,
-    /// How many people used anything.
-    pub people: u64,
-}
-
-/// The heaviest users since the beginning of an instant's hour, from the hourly sums. The house's totals stand in each row, so that one
-/// query answers the page.
+/// A person's last turns, the latest first; never their words.
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn heaviest(db: impl PgExecutor<'_>, since: OffsetDateTime, order: Order, limit: i64) -> Result<Vec<Heavy>> {
-    let order = match order {
-        Order::Cost => 0,
-        Order::Tokens => 1,
-        Order::Requests => 2,
-    };
+pub async fn last_turns(db: impl PgExecutor<'_>, owner: UserId, zone: &str, limit: i64) -> Result<Vec<LastTurn>> {
     let rows = sqlx::query!(
-        r#"with person as (
-             select subject, sum(requests)::bigint as requests, sum(input_tokens) as input,
-                    sum(cache_read_tokens + cache_write_tokens) as cached, sum(output_tokens) as output, sum(cost_usd) as cost
-             from usage_hour where hour >= date_trunc('hour', $1::timestamptz, 'UTC') group by subject
-           ), ranked as (
-             select p.*, (sum(p.requests) over ())::bigint as all_requests, (sum(p.input) over ())::bigint as all_input,
-                    (sum(p.cached) over ())::bigint as all_cached, (sum(p.output) over ())::bigint as all_output,
-                    sum(p.cost) over () as all_cost, count(*) over () as people
-             from person p
-             order by case $2::int when 0 then p.cost when 1 then p.input + p.cached + p.output else p.requests end desc, p.subject
-             limit $3
-           )
-           select a.user_id as "user_id?", a.email as "email?", a.plan_id as "plan_id?",
-                  r.requests as "requests!", r.input::bigint as "input!", r.cached::bigint as "cached!",
-                  r.output::bigint as "output!", r.cost as "cost!",
-                  r.all_requests as "all_requests!", r.all_input as "all_input!", r.all_cached as "all_cached!",
-                  r.all_output as "all_output!", r.all_cost as "all_cost!", r.people as "people!"
-           from ranked r
-           left join lateral (select user_id, email, plan_id from account where subject = r.subject order by created_at limit 1) a on true
-           order by case $2::int when 0 then r.cost when 1 then r.input + r.cached + r.output else r.requests end desc, r.subject"#,
-        since,
-        order,
+        r#"select to_char(min(created_at) at time zone $2, 'FMHH24:MI, FMDD Mon') as "at!",
+                  (array_agg(model order by call_no desc))[1] as "model!", (array_agg(status order by call_no desc))[1] as "status!",
+                  sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens)::bigint as "tokens!", sum(cost_usd) as "cost!"
+           from (select * from ai_usage where user_id = $1 order by created_at desc limit $3::bigint * 4) u
+           group by turn_id order by min(created_at) desc limit $3::bigint"#,
+        Uuid::from(owner),
+        zone,
         limit,
     )
     .fetch_all(db)
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| Heavy {
-            user_id: row.user_id.map(Into::into),
-            email: row.email,
-            plan: row.plan_id.map(PlanId),
-            totals: Totals {
-                requests: Tokens::from_db(row.requests).0,
-                input: Tokens::from_db(row.input),
-                cached: Tokens::from_db(row.cached),
-                output: Tokens::from_db(row.output),
-                cost: Picos::from_usd(row.cost).unwrap_or_default(),
-            },
-            house: Totals {
-                requests: Tokens::from_db(row.all_requests).0,
-                input: Tokens::from_db(row.all_input),
-                cached: Tokens::from_db(row.all_cached),
-                output: Tokens::from_db(row.all_output),
-                cost: Picos::from_usd(row.all_cost).unwrap_or_default(),
-            },
-            people: Tokens::from_db(row.people).0,
+        .map(|row| LastTurn {
+            at: row.at,
+            model: row.model,
+            status: row.status,
+            tokens: Tokens::from_db(row.tokens),
+            cost: Picos::from_usd(row.cost).unwrap_or_default(),
         })
         .collect())
+}
+
+/// What comes back of the sliding day: half an hour by half an hour, when it does where they are, and how many tokens; the soonest first.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn comes_back(
+    db: impl PgExecutor<'_>,
+    subject: &str,
+    zone: &str,
+    now: OffsetDateTime,
+) -> Result<Vec<(String, Tokens)>> {
+    let rows = sqlx::query!(
+        r#"select to_char((slot + interval '24 hours 30 minutes') at time zone $2, 'FMHH24:MI') as "at!",
+                  coalesce(sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens), 0)::bigint as "tokens!"
+           from generate_series(date_bin('30 minutes', $3::timestamptz - interval '24 hours', 'epoch'), $3, interval '30 minutes') slot
+           left join ai_usage u on u.subject = $1 and u.status <> 'pending' and u.created_at >= slot and u.created_at < slot + interval '30 minutes'
+           group by slot order by slot"#,
+        subject,
+        zone,
+        now,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.at, Tokens::from_db(row.tokens))).collect())
 }
 
 /// Makes the ledger's partitions for the months ahead.

@@ -46,6 +46,9 @@ pub(crate) async fn begin(house: &House, viewer: Viewer, question: Question) -> 
     if prepared.switches.paused {
         return Err(Problem::house_paused());
     }
+    if viewer.is_paused {
+        return Err(Problem::paused());
+    }
     // 3 plan
     let offer = pick(house, &viewer, &prepared, question.model.as_ref()).await?;
     // 4 history: ours, never the client's

@@ -8,6 +8,7 @@ mod chat;
 mod crash;
 mod house;
 mod limits;
+mod owner;
 mod page;
 mod tidy;
 mod turns;

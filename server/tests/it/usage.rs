@@ -73,9 +73,11 @@ async fn the_owner_pages_are_not_there_for_others() {
             assert_eq!(acted.status(), StatusCode::NOT_FOUND, "{path}");
         }
         assert!(!house.one::<bool>("select paused from house").await);
-        for (name, body) in
-            [("admin_heaviest", "period=Day&order=Cost".to_owned()), ("admin_person", format!("id={id}"))]
-        {
+        for (name, body) in [
+            ("admin_heaviest", "asked[period]=Day&asked[order]=Cost&asked[search]=&asked[page]=1".to_owned()),
+            ("admin_audit", "page=1".to_owned()),
+            ("admin_person", format!("id={id}")),
+        ] {
             let response = visitor
                 .request("POST", &format!("/fn/{name}"))
                 .header("content-type", "application/x-www-form-urlencoded")

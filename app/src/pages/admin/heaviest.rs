@@ -1,70 +1,152 @@
-//! `/admin`: who costs what.
+//! `/admin`: who costs what, and whether they pay for it.
 
 use crate::api;
-use crate::api::admin::{HeaviestView, Heavy, Order, Period};
-use crate::components::chart::Share;
-use crate::components::frame::Frame;
+use crate::api::admin::{Asked, HeaviestView, Heavy, Order, Period};
+use crate::components::chart::{Bar, Share, Stack, Stacks};
+use crate::components::frame::{Frame, Refused};
 use crate::components::loaded::loaded;
-use crate::pages::admin::AdminTabs;
+use crate::pages::admin::{AdminTabs, Pager};
 use crate::visit::visit;
-use domain::Tokens;
+use domain::{Picos, PlanId, Problem, Tokens};
 use leptos::prelude::*;
 
 /// The page.
 #[component]
 pub fn Heaviest() -> impl IntoView {
-    let (period, order) =
-        (Period::parse(visit().query("period").as_deref()), Order::parse(visit().query("by").as_deref()));
-    let tabs = Period::ALL
-        .map(|choice| {
-            let href = format!("/admin?period={}&by={}", choice.as_str(), order.as_str());
-            view! { <a href=href aria-current=(choice == period).then_some("page")>{choice.label()}</a> }
-        })
-        .collect_view();
+    let visit = visit();
+    let shown = match Asked::parse(|name| visit.query(name)) {
+        Ok(asked) => {
+            let again = asked.clone();
+            loaded(api::admin::heaviest(asked), move |view| view! { <Shown view asked=again.clone()/> }).into_any()
+        }
+        Err(why) => view! { <Refused problem=Problem::invalid("period", why)/> }.into_any(),
+    };
     view! {
         <Frame title="Heaviest users" wide=true>
             <header class="page-head split">
                 <h1>"Heaviest users"</h1>
                 <AdminTabs current="/admin"/>
             </header>
-            <nav class="tabs period" aria-label="Period">{tabs}</nav>
-            {loaded(api::admin::heaviest(period, order), move |view| view! { <HeaviestTable view period order/> })}
+            {shown}
         </Frame>
     }
 }
 
-/// Totals and the table; also drawn on the landing page from a fixture.
+#[component]
+fn Shown(view: HeaviestView, asked: Asked) -> impl IntoView {
+    let choices = Period::ALL
+        .map(|period| {
+            let href = Asked { period, page: 1, ..asked.clone() }.href("/admin");
+            let current = (period == asked.period).then_some("page");
+            view! { <a href=href aria-current=current>{period.label()}</a> }
+        })
+        .collect_view();
+    let pages = view.people.div_ceil(u64::from(Asked::ROWS));
+    let (path, page) = (asked.clone(), asked.page);
+    let export = ["csv", "json"].map(|kind| {
+        let href = Asked { page: 1, ..asked.clone() }.href(&format!("/admin/export.{kind}"));
+        view! { <a class="secondary small" href=href download>{format!("{} of every call", kind.to_uppercase())}</a> }
+    });
+    view! {
+        <nav class="tabs period" aria-label="Period">{choices}</nav>
+        <Now view=view.clone()/>
+        <Filter view=view.clone() asked=asked.clone()/>
+        <HeaviestTable view=view.clone() asked=asked.clone() full=true/>
+        <Pager page pages href=move |page| Asked { page, ..path.clone() }.href("/admin")/>
+        <Around view asked/>
+        <p class="actions">{export.into_iter().collect_view()}</p>
+    }
+}
+
+/// What runs and what is spent at this moment.
+#[component]
+fn Now(view: HeaviestView) -> impl IntoView {
+    let (spent, cap) = view.today;
+    let of = cap.map_or_else(|| "no cap holds".to_owned(), |cap| format!("of {cap} that may be"));
+    view! {
+        <section class="figures live" aria-label="Now">
+            <p class="figure"><strong>{Tokens(view.running).to_string()}</strong><span>"answers running"</span></p>
+            <p class="figure"><strong>{view.reserved.to_string()}</strong><span>"tokens held for them"</span></p>
+            <p class="figure"><strong>{spent.to_string()}</strong><span>{format!("spent in 24 hours, {of}")}</span></p>
+        </section>
+    }
+}
+
+/// Search, plan, model, and a period of one's own.
+#[component]
+fn Filter(view: HeaviestView, asked: Asked) -> impl IntoView {
+    let option = |value: &str, label: String, chosen: bool| view! { <option value=value.to_owned() selected=chosen>{label}</option> };
+    let plans =
+        view.plans.iter().map(|plan| option(&plan.0, plan.0.clone(), asked.plan.as_ref() == Some(plan))).collect_view();
+    let models = view
+        .models
+        .iter()
+        .map(|model| option(&model.0, model.0.clone(), asked.model.as_ref() == Some(model)))
+        .collect_view();
+    let (from, to) = match asked.period {
+        Period::Custom(from, to) => (from.to_string(), to.to_string()),
+        _ => (String::new(), String::new()),
+    };
+    let is_custom = matches!(asked.period, Period::Custom(..));
+    view! {
+        <form method="get" action="/admin" class="filter" role="search">
+            <input type="hidden" name="by" value=asked.order.as_str()/>
+            <label>"Address" <input type="search" name="q" value=asked.search.clone() maxlength="200" placeholder="part of it"/></label>
+            <label>"Plan" <select name="plan"><option value="">"every plan"</option>{plans}</select></label>
+            <label>"Model" <select name="model"><option value="">"every model"</option>{models}</select></label>
+            <label>"Period"
+                <select name="period">
+                    {Period::ALL.map(|period| option(period.as_str(), period.label(), period == asked.period)).collect_view()}
+                    {option("custom", "from … to …".to_owned(), is_custom)}
+                </select>
+            </label>
+            <label>"From" <input type="date" name="from" value=from/></label>
+            <label>"To" <input type="date" name="to" value=to/></label>
+            <button class="secondary">"Show"</button>
+        </form>
+    }
+}
+
+/// Totals and the table; also drawn on the landing page from a fixture, with fewer columns.
 #[component]
 pub fn HeaviestTable(
     /// What was used.
     view: HeaviestView,
-    /// How far back.
-    period: Period,
-    /// What it is sorted by.
-    order: Order,
+    /// Which part of it.
+    asked: Asked,
+    /// Every column, and what can be done.
+    full: bool,
 ) -> impl IntoView {
-    let HeaviestView { rows, total, people } = view;
+    let HeaviestView { rows, total, people, revenue, .. } = view;
     if rows.is_empty() {
         return view! {
             <section class="empty">
                 <h2>"Nobody used anything"</h2>
-                <p>{format!("No turn in the last {}. Widen the period, or wait for the first message.", period.label())}</p>
+                <p>{format!("No turn in {} that fits. Widen the period or the filter, or wait for the first message.", asked.period.label())}</p>
             </section>
         }
         .into_any();
     }
-    let head = |label: &'static str, by: Order| {
-        let sorted = (by == order).then_some("descending");
-        let href = format!("/admin?period={}&by={}", period.as_str(), by.as_str());
+    let head = |label: &'static str, order: Order| {
+        let sorted = (order == asked.order).then_some("descending");
+        let href = Asked { order, page: 1, ..asked.clone() }.href("/admin");
         view! { <th scope="col" class="end" aria-sort=sorted><a href=href>{label}</a></th> }
     };
-    let drawn = rows.into_iter().map(|row| draw(row, total.cost.0)).collect_view();
+    let period = asked.period.label();
+    let drawn = rows.into_iter().map(|row| draw(row, total.cost, &period, full)).collect_view();
+    let more = full.then(|| {
+        view! {
+            <p class="figure"><strong>{revenue.to_string()}</strong><span>"subscriptions pay for it"</span></p>
+            <p class="figure"><strong>{signed(revenue.0 - total.cost.0)}</strong><span>"left of that"</span></p>
+        }
+    });
     view! {
         <section class="figures">
-            <p class="figure"><strong>{total.cost.to_string()}</strong><span>{format!("spent in {}", period.label())}</span></p>
+            <p class="figure"><strong>{total.cost.to_string()}</strong><span>{format!("spent in {period}")}</span></p>
             <p class="figure"><strong>{total.tokens().to_string()}</strong><span>"tokens"</span></p>
             <p class="figure"><strong>{Tokens(total.requests).to_string()}</strong><span>"requests"</span></p>
             <p class="figure"><strong>{Tokens(people).to_string()}</strong><span>"people"</span></p>
+            {more}
         </section>
         <div class="table-scroll" tabindex="0" role="region" aria-label="Heaviest users">
             <table class="compact numbers sticky">
@@ -72,6 +154,10 @@ pub fn HeaviestTable(
                     <th scope="col">"Who"</th><th scope="col">"Plan"</th>
                     {head("Requests", Order::Requests)} {head("Tokens", Order::Tokens)} {head("Cost", Order::Cost)}
                     <th scope="col">"Share of cost"</th>
+                    {full.then(|| view! {
+                        {head("Margin", Order::Margin)} {head("Refused", Order::Refusals)} {head("Estimate off", Order::Estimate)}
+                        <th scope="col"><span class="unseen">"Write"</span></th>
+                    })}
                 </tr></thead>
                 <tbody>{drawn}</tbody>
             </table>
@@ -80,7 +166,39 @@ pub fn HeaviestTable(
     .into_any()
 }
 
-fn draw(row: Heavy, whole: i64) -> impl IntoView {
+/// Money that may be less than nothing.
+fn signed(picos: i64) -> String {
+    let amount = Picos(picos.saturating_abs()).to_string();
+    if picos < 0 { format!("\u{2212}{amount}") } else { amount }
+}
+
+/// How far an estimate was off, in tenths of a per cent.
+fn off(estimated: Tokens, real: Tokens) -> String {
+    let difference = i128::from(estimated.0) - i128::from(real.0);
+    let tenths = difference * 1000 / i128::from(real.0.max(1));
+    let sign = match tenths {
+        0 => "",
+        1.. => "+",
+        _ => "\u{2212}",
+    };
+    format!("{sign}{}.{} %", tenths.abs() / 10, tenths.abs() % 10)
+}
+
+fn draw(row: Heavy, whole: Picos, period: &str, full: bool) -> impl IntoView + use<> {
+    let share = |part: Picos| u128::from(part.0.unsigned_abs()) * 100 / u128::from(whole.0.unsigned_abs().max(1));
+    let write = row.email.as_ref().map(|email| {
+        let plan = row.plan.as_ref().map_or("none", |plan| plan.0.as_str());
+        let body = format!(
+            "Hello,\n\nin {period} your account used {} tokens in {} requests. That cost us {}, {} % of all, on the plan \"{plan}\".\n\n",
+            row.sum.tokens(),
+            Tokens(row.sum.requests),
+            row.sum.cost,
+            share(row.sum.cost)
+        );
+        let coded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20");
+        let href = format!("mailto:{}?subject={}&body={}", coded(email).replace("%40", "@"), coded("Your usage"), coded(&body));
+        view! { <a href=href>"Write to them"</a> }
+    });
     let who = match (row.user_id, row.email) {
         (Some(id), Some(email)) => {
             view! { <a href=format!("/admin/users/{id}") title=email.clone()>{email.clone()}</a> }.into_any()
@@ -88,14 +206,80 @@ fn draw(row: Heavy, whole: i64) -> impl IntoView {
         (_, Some(email)) => email.into_any(),
         (_, None) => view! { <em>"deleted account"</em> }.into_any(),
     };
+    let more = full.then(|| {
+        let real = row.sum.input + row.sum.cached;
+        view! {
+            <td class="end">{signed(row.pays.0 - row.sum.cost.0)}</td>
+            <td class="end">{Tokens(row.refusals).to_string()}</td>
+            <td class="end">{off(row.estimated, real)}</td>
+            <td>{write}</td>
+        }
+    });
     view! {
         <tr>
             <th scope="row" class="who">{who}</th>
-            <td>{row.plan.map(|plan| plan.0)}</td>
+            <td>{row.plan.map(|plan: PlanId| plan.0)}</td>
             <td class="end">{Tokens(row.sum.requests).to_string()}</td>
             <td class="end">{row.sum.tokens().to_string()}</td>
             <td class="end">{row.sum.cost.to_string()}</td>
-            <td><Share part=row.sum.cost.0.unsigned_abs() whole=whole.unsigned_abs()/></td>
+            <td><Share part=row.sum.cost.0.unsigned_abs() whole=whole.0.unsigned_abs()/></td>
+            {more}
         </tr>
+    }
+}
+
+/// What stands around the table: cost by day and model, tokens by kind, refusals by reason.
+#[component]
+fn Around(view: HeaviestView, asked: Asked) -> impl IntoView {
+    let day = |day: time::Date| format!("{} {}", day.day(), &day.month().to_string()[..3]);
+    let stacks: Vec<Stack> = view
+        .days
+        .iter()
+        .map(|(date, models)| Stack {
+            label: day(*date),
+            parts: models
+                .iter()
+                .map(|(model, cost)| Bar {
+                    label: model.to_string(),
+                    value: cost.0.unsigned_abs(),
+                    text: cost.to_string(),
+                })
+                .collect(),
+        })
+        .collect();
+    let total = view.total;
+    let kinds = [("Input", total.input), ("Cached input", total.cached), ("Output", total.output)]
+        .map(|(kind, tokens)| {
+            view! {
+                <tr><th scope="row">{kind}</th><td class="end">{tokens.to_string()}</td><td><Share part=tokens.0 whole=total.tokens().0/></td></tr>
+            }
+        })
+        .collect_view();
+    let refused: u64 = view.refusals.iter().map(|(_, n)| n).sum();
+    let refusals = view
+        .refusals
+        .iter()
+        .map(|(kind, n)| {
+            let kind = kind.replace('_', " ");
+            view! { <tr><th scope="row">{kind}</th><td class="end">{Tokens(*n).to_string()}</td><td><Share part=*n whole=refused/></td></tr> }
+        })
+        .collect_view();
+    let none = view.refusals.is_empty().then(|| view! { <p class="hint">"Nobody was refused anything."</p> });
+    view! {
+        <section>
+            <h2>"Cost by day and model"</h2>
+            <Stacks title=format!("Cost by day and model, {}, in UTC", asked.period.label()) stacks/>
+        </section>
+        <div class="columns">
+            <section>
+                <h2>"Tokens by kind"</h2>
+                <table class="compact numbers"><tbody>{kinds}</tbody></table>
+            </section>
+            <section>
+                <h2>"Refusals by reason"</h2>
+                {none}
+                <table class="compact numbers"><tbody>{refusals}</tbody></table>
+            </section>
+        </div>
     }
 }

@@ -8,12 +8,36 @@ pub fn AdminTabs(
     /// Its address.
     current: &'static str,
 ) -> impl IntoView {
-    let tabs = [("/admin", "Heaviest users"), ("/admin/models", "Models"), ("/admin/health", "Health")];
+    let tabs = [
+        ("/admin", "Heaviest users"),
+        ("/admin/models", "Models"),
+        ("/admin/health", "Health"),
+        ("/admin/audit", "Audit"),
+    ];
     let tabs =
         tabs.map(|(href, label)| view! { <a href=href aria-current=(href == current).then_some("page")>{label}</a> });
     view! { <nav class="tabs" aria-label="Admin">{tabs.into_iter().collect_view()}</nav> }
 }
 
+/// To the pages before and after, where there are any.
+#[component]
+pub fn Pager(
+    /// The one that is open, from one.
+    page: u32,
+    /// How many there are.
+    pages: u64,
+    /// A page's address.
+    href: impl Fn(u32) -> String + 'static,
+) -> impl IntoView {
+    let before = (page > 1).then(|| view! { <a class="secondary small" rel="prev" href=href(page - 1)>"Before"</a> });
+    let after = (u64::from(page) < pages)
+        .then(|| view! { <a class="secondary small" rel="next" href=href(page + 1)>"Next"</a> });
+    (pages > 1 || page > 1).then(|| {
+        view! { <nav class="pager" aria-label="Pages">{before}<span>{format!("Page {page} of {}", pages.max(1))}</span>{after}</nav> }
+    })
+}
+
+pub mod audit;
 pub mod health;
 pub mod heaviest;
 pub mod models;

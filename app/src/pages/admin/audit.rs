@@ -1,0 +1,72 @@
+//! `/admin/audit`: what admins did, and why.
+
+use crate::api;
+use crate::api::admin::Written;
+use crate::components::duration::moment;
+use crate::components::frame::Frame;
+use crate::components::loaded::loaded;
+use crate::pages::admin::{AdminTabs, Pager};
+use crate::visit::visit;
+use leptos::prelude::*;
+
+/// The page.
+#[component]
+pub fn Audit() -> impl IntoView {
+    let page = visit().query("page").and_then(|page| page.parse().ok()).unwrap_or(1_u32).clamp(1, 100_000);
+    let shown = move |rows: Vec<Written>| {
+        // A full page may be the last one; the next then says so.
+        let pages = u64::from(page) + u64::from(rows.len() == 100);
+        view! { <Acts rows/> <Pager page pages href=|page| format!("/admin/audit?page={page}")/> }
+    };
+    view! {
+        <Frame title="Audit" wide=true>
+            <header class="page-head split">
+                <h1>"Audit"</h1>
+                <AdminTabs current="/admin/audit"/>
+            </header>
+            {loaded(api::admin::audit(page), shown)}
+        </Frame>
+    }
+}
+
+/// Acts as a table; also on a person's page.
+#[component]
+pub fn Acts(
+    /// The latest first.
+    rows: Vec<Written>,
+) -> impl IntoView {
+    if rows.is_empty() {
+        return view! { <p class="hint">"Nothing yet. What an admin does is written down here, with who, what and why."</p> }.into_any();
+    }
+    let drawn = rows.into_iter().map(draw).collect_view();
+    view! {
+        <div class="table-scroll" tabindex="0" role="region" aria-label="What was done">
+            <table class="compact">
+                <thead><tr>
+                    <th scope="col">"When"</th><th scope="col">"Who"</th><th scope="col">"What"</th><th scope="col">"To"</th>
+                    <th scope="col">"Before"</th><th scope="col">"After"</th><th scope="col">"Why"</th>
+                </tr></thead>
+                <tbody>{drawn}</tbody>
+            </table>
+        </div>
+    }
+    .into_any()
+}
+
+fn draw(row: Written) -> impl IntoView {
+    let to = match (row.subject_id, row.subject) {
+        (Some(id), Some(email)) => view! { <a href=format!("/admin/users/{id}")>{email}</a> }.into_any(),
+        _ => "".into_any(),
+    };
+    view! {
+        <tr>
+            <td>{moment(row.at)}</td>
+            <td class="who">{row.actor.unwrap_or_else(|| "command line or gone".to_owned())}</td>
+            <td>{row.action.replace('_', " ")}</td>
+            <td class="who">{to}</td>
+            <td class="who">{row.before}</td>
+            <td class="who">{row.after}</td>
+            <td class="who">{row.why}</td>
+        </tr>
+    }
+}

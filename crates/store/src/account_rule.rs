@@ -1,0 +1,197 @@
+//! What an admin sets on a person beside their plan. Each act is one transaction with its audit row.
+
+use crate::audit::{self, Entry};
+use crate::{Db, Result};
+use domain::UserId;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// One act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Limits of their own until an instant; none leaves the plan's.
+    Limit {
+        /// Requests a minute.
+        requests: Option<i64>,
+        /// Tokens a day.
+        tokens: Option<i64>,
+        /// Until then.
+        until: OffsetDateTime,
+    },
+    /// Back to the plan's limits.
+    Unlimit,
+    /// They may read and not ask.
+    Pause,
+    /// They may ask again.
+    Resume,
+    /// Every session of theirs ends.
+    SignOut,
+    /// They see `/admin`.
+    MakeAdmin,
+    /// They don't any more; never the last who does.
+    UnmakeAdmin,
+}
+
+impl Act {
+    /// As the audit says it.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Limit { .. } => "set_limits",
+            Self::Unlimit => "lift_limits",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::SignOut => "sign_out_everywhere",
+            Self::MakeAdmin => "make_admin",
+            Self::UnmakeAdmin => "unmake_admin",
+        }
+    }
+}
+
+/// Whether an act took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acted {
+    /// It is so now.
+    Yes,
+    /// There is no such person.
+    NoPerson,
+    /// Nobody would see `/admin` any more.
+    LastAdmin,
+}
+
+/// Does it and writes down who, what, before, after and why. An act that changes nothing is written down too: somebody did it.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn act(
+    db: &Db,
+    actor: UserId,
+    user_id: UserId,
+    act: Act,
+    why: Option<&str>,
+    now: OffsetDateTime,
+) -> Result<Acted> {
+    let mut tx = crate::begin(db).await?;
+    // Two who unmake each other at once would leave nobody: admins are changed one after the other.
+    if act == Act::UnmakeAdmin {
+        sqlx::query!("select user_id from account where role = 'admin' order by user_id for no key update")
+            .fetch_all(&mut *tx)
+            .await?;
+    }
+    let Some(before) = sqlx::query!(
+        "select role, paused_at, limit_requests, limit_tokens, limit_until from account where user_id = $1 for no key update",
+        Uuid::from(user_id)
+    )
+    .fetch_optional(&mut *tx)
+    .await?
+    else {
+        return Ok(Acted::NoPerson);
+    };
+    let limits = |requests: Option<i64>, tokens: Option<i64>, until: Option<OffsetDateTime>| {
+        let number = |n: Option<i64>| n.map_or_else(|| "the plan's".to_owned(), |n| n.to_string());
+        until.map(|until| format!("{} requests, {} tokens until {until}", number(requests), number(tokens)))
+    };
+    let id = Uuid::from(user_id);
+    let (was, is) = match act {
+        Act::Limit { requests, tokens, until } => {
+            sqlx::query!(
+                "update account set limit_requests = $2, limit_tokens = $3, limit_until = $4 where user_id = $1",
+                id,
+                requests,
+                tokens,
+                until
+            )
+            .execute(&mut *tx)
+            .await?;
+            (
+                limits(before.limit_requests, before.limit_tokens, before.limit_until),
+                limits(requests, tokens, Some(until)),
+            )
+        }
+        Act::Unlimit => {
+            sqlx::query!(
+                "update account set limit_requests = null, limit_tokens = null, limit_until = null where user_id = $1",
+                id
+            )
+            .execute(&mut *tx)
+            .await?;
+            (limits(before.limit_requests, before.limit_tokens, before.limit_until), None)
+        }
+        Act::Pause | Act::Resume => {
+            let paused = (act == Act::Pause).then_some(now);
+            sqlx::query!("update account set paused_at = $2 where user_id = $1", id, paused).execute(&mut *tx).await?;
+            let said = |paused: bool| Some(if paused { "paused" } else { "not paused" }.to_owned());
+            (said(before.paused_at.is_some()), said(paused.is_some()))
+        }
+        Act::SignOut => {
+            let ended =
+                sqlx::query!("delete from session where user_id = $1", id).execute(&mut *tx).await?.rows_affected();
+            (Some(format!("{ended} sessions")), Some("0 sessions".to_owned()))
+        }
+        Act::MakeAdmin | Act::UnmakeAdmin => {
+            let role = if act == Act::MakeAdmin { "admin" } else { "member" };
+            let others = sqlx::query_scalar!(
+                r#"select count(*) as "n!" from account where role = 'admin' and user_id <> $1"#,
+                id
+            )
+            .fetch_one(&mut *tx)
+            .await?;
+            if act == Act::UnmakeAdmin && others == 0 {
+                return Ok(Acted::LastAdmin);
+            }
+            sqlx::query!("update account set role = $2 where user_id = $1", id, role).execute(&mut *tx).await?;
+            (Some(before.role), Some(role.to_owned()))
+        }
+    };
+    let entry = Entry {
+        actor: Some(actor),
+        subject: Some(user_id),
+        action: act.as_str(),
+        before: was.as_deref(),
+        after: is.as_deref(),
+        why,
+    };
+    audit::write(&mut *tx, &entry, now).await?;
+    tx.commit().await?;
+    Ok(Acted::Yes)
+}
+
+/// How a person stands, beside their plan.
+pub struct Standing {
+    /// Requests a minute of their own, while it lasts.
+    pub requests: Option<i64>,
+    /// Tokens a day of their own, while it lasts.
+    pub tokens: Option<i64>,
+    /// Until then.
+    pub until: Option<OffsetDateTime>,
+    /// Since when they may only read.
+    pub paused_at: Option<OffsetDateTime>,
+    /// How many sessions of theirs live.
+    pub sessions: i64,
+}
+
+/// How a person stands; none where there is no such person.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn standing(db: &Db, user_id: UserId, now: OffsetDateTime) -> Result<Option<Standing>> {
+    let row = sqlx::query!(
+        r#"select limit_requests, limit_tokens, limit_until, paused_at,
+                  (select count(*) from session s where s.user_id = a.user_id and s.expires_at > $2) as "sessions!"
+           from account a where user_id = $1"#,
+        Uuid::from(user_id),
+        now,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| {
+        let until = row.limit_until.filter(|until| *until > now);
+        Standing {
+            requests: until.and(row.limit_requests),
+            tokens: until.and(row.limit_tokens),
+            until,
+            paused_at: row.paused_at,
+            sessions: row.sessions,
+        }
+    }))
+}

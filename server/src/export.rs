@@ -1,0 +1,172 @@
+//! The ledger as a file: CSV (RFC 4180, <https://www.rfc-editor.org/rfc/rfc4180>) and JSON, streamed a piece at a time. Cells that a
+//! spreadsheet would take for a formula are told apart by an apostrophe in front
+//! (<https://owasp.org/www-community/attacks/CSV_Injection>); numbers are left as numbers.
+
+use crate::auth::SignedIn;
+use crate::error::internal;
+use crate::{House, pages};
+use app::api::admin::Asked;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use domain::{Problem, UserId};
+use futures::stream;
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use store::usage_row::{self, Row};
+use time::OffsetDateTime;
+
+/// Rows that are in memory at once.
+const PIECE: i64 = 5_000;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Csv,
+    Json,
+}
+
+/// `GET /admin/export.csv`
+pub(crate) async fn csv(State(house): State<House>, request: Request) -> Response {
+    export(&house, request, None, Format::Csv).await
+}
+
+/// `GET /admin/export.json`
+pub(crate) async fn json(State(house): State<House>, request: Request) -> Response {
+    export(&house, request, None, Format::Json).await
+}
+
+/// `GET /usage.csv`: the person's own.
+pub(crate) async fn own(State(house): State<House>, SignedIn(viewer): SignedIn, request: Request) -> Response {
+    export(&house, request, Some(viewer.user_id), Format::Csv).await
+}
+
+/// What an address asks for.
+struct Export {
+    db: store::Db,
+    owner: Option<UserId>,
+    asked: Asked,
+    span: (OffsetDateTime, OffsetDateTime),
+    format: Format,
+}
+
+/// How far an export has come.
+enum At {
+    Beginning,
+    After(OffsetDateTime, uuid::Uuid),
+    End,
+}
+
+async fn export(house: &House, request: Request, owner: Option<UserId>, format: Format) -> Response {
+    let query: Vec<(String, String)> = request
+        .uri()
+        .query()
+        .map(|query| form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+        .unwrap_or_default();
+    let asked = Asked::parse(|name| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()));
+    let asked = match asked {
+        Ok(asked) => asked,
+        Err(why) => return pages::problem(house, request, Problem::invalid("period", why)).await,
+    };
+    let span = asked.period.span(House::now());
+    // A person's own rows are few; the owner's go through the owner's connections.
+    let db = if owner.is_some() { house.db.clone() } else { house.admin_db.clone() };
+    let name = format!("usage-{}.{}", asked.period.as_str(), if format == Format::Csv { "csv" } else { "json" });
+    let export = Export { db, owner, asked, span, format };
+    let body = stream::try_unfold((export, At::Beginning), |(export, at)| async move {
+        match export.piece(&at).await {
+            Ok(None) => Ok(None),
+            Ok(Some((bytes, next))) => Ok(Some((bytes, (export, next)))),
+            Err(error) => {
+                // The file breaks off, so that nobody takes a part for the whole.
+                internal(&error);
+                Err(std::io::Error::other("the export broke off"))
+            }
+        }
+    });
+    let kind = if format == Format::Csv { "text/csv; charset=utf-8" } else { "application/json" };
+    let headers = [(CONTENT_TYPE, kind.to_owned()), (CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\""))];
+    (headers, Body::from_stream(body)).into_response()
+}
+
+impl Export {
+    /// The next piece of the file, and where it ends; none at the end.
+    async fn piece(&self, at: &At) -> anyhow::Result<Option<(Bytes, At)>> {
+        let after = match at {
+            At::Beginning => None,
+            At::After(created_at, id) => Some((*created_at, *id)),
+            At::End => return Ok(None),
+        };
+        let asked = usage_row::Asked {
+            from: self.span.0,
+            to: self.span.1,
+            owner: self.owner,
+            plan: self.asked.plan.as_ref(),
+            model: self.asked.model.as_ref(),
+            search: Some(self.asked.search.as_str()).filter(|text| !text.is_empty()),
+            after,
+        };
+        let rows = usage_row::next(&self.db, &asked, PIECE).await?;
+        let is_last = rows.len() < usize::try_from(PIECE)?;
+        let next = match rows.last() {
+            Some(row) if !is_last => At::After(row.created_at, row.ai_usage_id),
+            _ => At::End,
+        };
+        let bytes = match self.format {
+            Format::Csv => csv_of(&rows, after.is_none(), self.owner.is_none())?,
+            Format::Json => json_of(&rows, after.is_none(), is_last)?,
+        };
+        Ok(Some((bytes.into(), next)))
+    }
+}
+
+/// A text that no spreadsheet takes for a formula.
+fn safe(text: &str) -> String {
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) { format!("'{text}") } else { text.to_owned() }
+}
+
+fn csv_of(rows: &[Row], with_head: bool, with_people: bool) -> anyhow::Result<Vec<u8>> {
+    let mut out = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    if with_head {
+        let people: &[&str] = if with_people { &["email", "subject"] } else { &[] };
+        let head = ["created_at", "ai_usage_id", "turn_id", "call_no", "purpose", "model", "status", "usage_source"];
+        let numbers = ["input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"];
+        let rest = ["estimated_tokens", "cost_usd", "corrects"];
+        out.write_record(head.iter().chain(people).chain(&numbers).chain(&rest))?;
+    }
+    let format = time::format_description::well_known::Rfc3339;
+    for row in rows {
+        let mut cells = vec![
+            row.created_at.format(&format)?,
+            row.ai_usage_id.to_string(),
+            row.turn_id.to_string(),
+            row.call_no.to_string(),
+            safe(&row.purpose),
+            safe(&row.model),
+            safe(&row.status),
+            row.usage_source.clone().unwrap_or_default(),
+        ];
+        if with_people {
+            cells.extend([safe(row.email.as_deref().unwrap_or_default()), safe(&row.subject)]);
+        }
+        let numbers = [row.input_tokens, row.cache_read_tokens, row.cache_write_tokens, row.output_tokens];
+        cells.extend(numbers.map(|n| n.to_string()));
+        cells.extend([row.reasoning_tokens.to_string(), row.estimated_tokens.to_string(), row.cost_usd.to_string()]);
+        cells.push(row.corrects.map(|id| id.to_string()).unwrap_or_default());
+        out.write_record(cells)?;
+    }
+    Ok(out.into_inner()?)
+}
+
+fn json_of(rows: &[Row], is_first: bool, is_last: bool) -> anyhow::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    if is_first {
+        out.push(b'[');
+    }
+    for (n, row) in rows.iter().enumerate() {
+        out.extend_from_slice(if is_first && n == 0 { b"\n" } else { b",\n" });
+        serde_json::to_writer(&mut out, row)?;
+    }
+    if is_last {
+        out.extend_from_slice(b"\n]\n");
+    }
+    Ok(out)
+}

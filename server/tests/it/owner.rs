@@ -1,0 +1,459 @@
+//! The owner's pages: their figures are plain SQL over the ledger, their doors are shut to everybody else, and what they do is written down.
+
+use crate::house::{TestHouse, Visitor, problem};
+use domain::{ModelName, Picos, PlanId, UserId};
+use http::StatusCode;
+use rust_decimal::Decimal;
+use serde_json::Value;
+use sqlx::PgPool;
+use store::heaviest::{Asked, Order};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+/// So many calls of so many people over so many days: every outcome, retries, corrections, two models, prices that change, people who
+/// are gone, refusals, subscriptions. The names are random, the seed is told.
+async fn load(db: &PgPool, calls: i32, people: i32, days: i32, seed: f64) {
+    let mut tx = db.begin().await.unwrap();
+    sqlx::query("select setseed($1)").bind(seed).execute(&mut *tx).await.unwrap();
+    sqlx::query("select ai_usage_cover(now() - $1 * interval '1 day' - interval '1 month', now())")
+        .bind(days)
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    sqlx::query(
+        "insert into account (user_id, email, password_hash, subject, plan_id, created_at)
+         select gen_random_uuid(), 'p' || n || '@example.com', '', 'subject' || n, (array['free', 'pro', 'max'])[1 + n % 3], now()
+         from generate_series(1, $1) n",
+    )
+    .bind(people)
+    .execute(&mut *tx)
+    .await
+    .unwrap();
+    sqlx::query(
+        "insert into ai_usage (ai_usage_id, turn_id, call_no, user_id, subject, model, model_price_id, status, usage_source, input_tokens,
+           cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens, estimated_tokens, reserved_tokens, cost_usd, created_at,
+           settled_at, corrects)
+         select gen_random_uuid(), gen_random_uuid(), case when c % 13 = 0 then 2 else 1 end, a.user_id, a.subject, p.model, p.model_price_id,
+           case when c % 97 = 0 then 'pending' else (array['finished', 'stopped', 'truncated', 'failed', 'lost'])[1 + c % 5] end,
+           case when c % 97 = 0 then null else 'exact' end, sign * (random() * 5000)::bigint, sign * (random() * 3000)::bigint,
+           sign * (random() * 100)::bigint, sign * (500 + (random() * 2000)::bigint), 0, (random() * 9000)::bigint, 9000,
+           sign * round((random() * 0.05)::numeric, 12), at, case when c % 97 = 0 then null else at end,
+           case when sign < 0 then gen_random_uuid() end
+         from (select c, 1 + (random() * random() * ($2 - 1))::int as n, now() - random() * $3 * interval '1 day' as at,
+                 case when c % 29 = 0 and c % 97 <> 0 then -1 else 1 end as sign, random() as pick
+               from generate_series(1, $1) c) c
+         join account a on a.subject = 'subject' || n
+         join lateral (select model, model_price_id from model_price where model in ('claude-haiku-4-5', 'gpt-5-mini') and above_tokens is null
+                       order by model, effective_at offset (pick * 2)::int % 2 limit 1) p on true",
+    )
+    .bind(calls)
+    .bind(people)
+    .bind(days)
+    .execute(&mut *tx)
+    .await
+    .unwrap();
+    sqlx::query(
+        "insert into refusal_hour select user_id, (array['requests_limit', 'tokens_limit'])[1 + h % 2],
+           date_trunc('hour', now() - h * interval '5 hours'), h + 1
+         from account, generate_series(0, 60) h where subject like 'subject%' and h % (1 + length(subject)) = 0",
+    )
+    .execute(&mut *tx)
+    .await
+    .unwrap();
+    sqlx::query(
+        "insert into subscription (subscription_id, customer_id, user_id, plan_id, status, period, amount_minor, currency, is_adjusted,
+           created_at, period_end, trial_end, ended_at, fetched_at)
+         select 'sub' || user_id, 'cus', user_id, plan_id, case when plan_id = 'max' then 'canceled' else 'active' end,
+           case when plan_id = 'max' then 'year' else 'month' end, case when plan_id = 'max' then 100000 else 2000 end, 'usd', false,
+           now() - interval '20 days', now() + interval '10 days', case when subject like '%1' then now() - interval '13 days' end,
+           case when plan_id = 'max' then now() - interval '2 days' end, now()
+         from account where plan_id <> 'free' and subject like 'subject%'",
+    )
+    .execute(&mut *tx)
+    .await
+    .unwrap();
+    sqlx::query("delete from account where subject like 'subject%7'").execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// One row of a table that a plain query over raw rows makes.
+type Plain = (String, i64, i64, i64, i64, i64, Decimal, Decimal, Decimal);
+
+/// Field notes 13, 30 and 33: whatever period, plan, model and order is asked for, the table is plain SQL over the raw rows.
+#[tokio::test]
+async fn every_figure_of_the_heaviest_is_the_ledger_s() {
+    use rand::RngExt as _;
+    let house = TestHouse::new().await;
+    let mut rng = rand::rng();
+    let seed = rng.random_range(0.0..1.0);
+    load(&house.db, 6_000, 60, 40, seed).await;
+    let now = OffsetDateTime::now_utc();
+    let hour = now.replace_minute(0).unwrap().replace_second(0).unwrap().replace_nanosecond(0).unwrap();
+    let orders = [Order::Cost, Order::Tokens, Order::Requests, Order::Margin, Order::Refusals, Order::EstimateError];
+    for n in 0..60 {
+        let to = hour + Duration::hours(1) - Duration::hours(if n % 4 == 0 { 0 } else { rng.random_range(0..900) });
+        let from = to - Duration::hours(rng.random_range(1..900));
+        let (plan, model) = (PlanId("pro".to_owned()), ModelName("gpt-5-mini".to_owned()));
+        let asked = Asked {
+            from,
+            to,
+            order: orders[n % 6],
+            plan: (n % 5 == 1).then_some(&plan),
+            model: (n % 3 == 1).then_some(&model),
+            search: (n % 7 == 1).then_some("P1"),
+            offset: 0,
+            limit: 1_000,
+        };
+        let found = store::heaviest::list(&house.db, &asked).await.unwrap();
+        let plain: Vec<Plain> = sqlx::query_as(
+            "select u.subject, count(distinct u.turn_id) filter (where u.corrects is null and u.call_no = 1),
+                    sum(u.input_tokens)::bigint, sum(u.cache_read_tokens + u.cache_write_tokens)::bigint, sum(u.output_tokens)::bigint,
+                    coalesce(sum(u.estimated_tokens) filter (where u.corrects is null), 0)::bigint, sum(u.cost_usd),
+                    coalesce((select sum(n) from refusal_hour r where r.user_id = a.user_id and r.hour >= $1 and r.hour < $2), 0),
+                    coalesce((select round(sum(case s.period when 'month' then s.amount_minor / 2629800.0 else s.amount_minor / 31557600.0 end / 100
+                       * greatest(0, extract(epoch from least($2, coalesce(s.ended_at, $2)) - greatest($1, s.created_at, s.trial_end)))), 12)
+                       from subscription s where s.user_id = a.user_id), 0)
+             from ai_usage u left join account a on a.subject = u.subject
+             where u.status <> 'pending' and u.created_at >= $1 and u.created_at < $2 and ($3::text is null or a.plan_id = $3)
+               and ($4::text is null or u.model = $4) and ($5::text is null or position(lower($5) in a.email) > 0)
+             group by u.subject, a.user_id",
+        )
+        .bind(from)
+        .bind(to)
+        .bind(asked.plan.map(|plan| plan.0.clone()))
+        .bind(asked.model.map(|model| model.0.clone()))
+        .bind(asked.search)
+        .fetch_all(&house.db)
+        .await
+        .unwrap();
+        assert_eq!(found.len(), plain.len(), "round {n}, seed {seed}");
+        let whole: Decimal = plain.iter().map(|row| row.6).sum();
+        for row in &found {
+            let plain = plain.iter().find(|plain| plain.0 == row.subject).unwrap();
+            let said = (row.totals.requests as i64, row.estimated.0 as i64, row.refusals as i64);
+            assert_eq!(
+                said,
+                (plain.1, plain.5, i64::try_from(plain.7).unwrap()),
+                "{} round {n}, seed {seed}",
+                row.subject
+            );
+            // A person's differences may come to less than nothing in a short period; tokens are shown from zero on.
+            let tokens = [row.totals.input, row.totals.cached, row.totals.output].map(|tokens| tokens.0 as i64);
+            assert_eq!(tokens, [plain.2, plain.3, plain.4].map(|tokens| tokens.max(0)), "round {n}, seed {seed}");
+            assert_eq!(row.totals.cost.to_usd(), plain.6, "round {n}, seed {seed}");
+            assert_eq!(row.all.cost.to_usd(), whole);
+            assert_eq!(row.people as usize, found.len());
+            assert!((row.pays.to_usd() - plain.8).abs() < Decimal::new(1, 9), "pays {} {}", row.pays.to_usd(), plain.8);
+        }
+        let rank = |row: &store::heaviest::Heavy| match asked.order {
+            Order::Cost => row.totals.cost.0,
+            Order::Tokens => row.totals.tokens().0 as i64,
+            Order::Requests => row.totals.requests as i64,
+            Order::Margin => row.totals.cost.0 - row.pays.0,
+            Order::Refusals => row.refusals as i64,
+            Order::EstimateError => i64::MAX,
+        };
+        if asked.order != Order::Tokens {
+            assert!(found.is_sorted_by(|a, b| rank(a) >= rank(b)), "round {n} by {:?}", asked.order);
+        }
+        // page by page it is the same table
+        let mut paged = Vec::new();
+        for offset in (0..found.len()).step_by(7) {
+            let page = Asked { offset: offset as i64, limit: 7, ..asked };
+            paged.extend(store::heaviest::list(&house.db, &page).await.unwrap().into_iter().map(|row| row.subject));
+        }
+        assert_eq!(paged, found.iter().map(|row| row.subject.clone()).collect::<Vec<_>>());
+        let by_day = store::heaviest::cost_by_day(&house.db, from, to).await.unwrap();
+        if asked.plan.is_none() && asked.model.is_none() && asked.search.is_none() {
+            assert_eq!(by_day.iter().map(|(_, _, cost)| cost.to_usd()).sum::<Decimal>(), whole);
+        }
+    }
+}
+
+/// The sums that triggers keep are those that a rebuild makes, row by row.
+#[tokio::test]
+async fn a_rebuild_makes_the_sums_that_stand_there() {
+    let house = TestHouse::new().await;
+    load(&house.db, 4_000, 30, 70, 0.25).await;
+    let ann = house.person("ann@example.com").await;
+    ann.answer("{{words:20}}").await;
+    let sums = async || -> (String, String) {
+        (
+            house.one("select md5(string_agg(u::text, '|' order by u::text)) from usage_hour u").await,
+            house.one("select md5(string_agg(u::text, '|' order by u::text)) from usage_day u").await,
+        )
+    };
+    let before = sums().await;
+    sqlx::query("select usage_rebuild()").execute(&house.db).await.unwrap();
+    assert_eq!(sums().await, before);
+    assert!(house.one::<bool>("select count(*) > 100 from usage_day").await);
+}
+
+/// Every door that the router has for admins, knocked at by the two who are none.
+#[tokio::test]
+async fn nobody_else_finds_the_owner_s_doors() {
+    let house = TestHouse::new().await;
+    let ann = house.person("ann@example.com").await;
+    let id: Uuid = house.one("select user_id from account").await;
+    let paths = server::admin_paths();
+    assert!(paths.len() >= 15);
+    for visitor in [&ann, &house.visitor()] {
+        for path in &paths {
+            let path = path.replace("{user_id}", &id.to_string()).replace("{model}", "demo");
+            for method in ["GET", "POST"] {
+                let answer = visitor.request(method, &path).form(&[("act", "make_admin"), ("why", "me")]).send().await;
+                assert_eq!(answer.unwrap().status(), StatusCode::NOT_FOUND, "{method} {path}");
+            }
+        }
+    }
+    assert!(house.one::<bool>("select count(*) = 0 from audit").await);
+}
+
+async fn act(admin: &mut Visitor, id: Uuid, fields: &[(&str, &str)]) -> StatusCode {
+    admin.form(&format!("/admin/users/{id}/act"), fields).await.status()
+}
+
+/// Limits of their own until a day, pause, sign out, rebuild, admins made and unmade: each holds at once, each has its row with a reason,
+/// and what can't be taken changes nothing.
+#[tokio::test]
+async fn what_an_admin_does_to_a_person_holds_and_is_written_down() {
+    let house = TestHouse::new().await;
+    let (ann, mut admin) = (house.person("ann@example.com").await, house.person("admin@example.com").await);
+    let id: Uuid = house.one("select user_id from account where email = 'ann@example.com'").await;
+    let (done, refused) = (StatusCode::SEE_OTHER, StatusCode::UNPROCESSABLE_ENTITY);
+    let tomorrow = (OffsetDateTime::now_utc().date() + Duration::days(2)).to_string();
+    ann.answer("{{words:3}}").await;
+    let used = ann.quota().await["tokens"]["used"].clone();
+
+    let limit = [("act", "limit"), ("tokens", "123456"), ("until", tomorrow.as_str()), ("why", "a trial")];
+    assert_eq!(act(&mut admin, id, &limit).await, done);
+    let quota = ann.quota().await;
+    assert_eq!((&quota["tokens"]["limit"], &quota["tokens"]["used"]), (&Value::from(123_456), &used));
+    assert_eq!(quota["requests"]["limit"], 10, "the plan's");
+    let page = admin.text(&format!("/admin/users/{id}")).await;
+    assert!(
+        page.contains(&domain::Tokens(123_456).to_string())
+            && page.contains("their own until")
+            && page.contains("a trial")
+    );
+    // over with its day
+    sqlx::query("update account set limit_until = now() where email = 'ann@example.com'")
+        .execute(&house.db)
+        .await
+        .unwrap();
+    assert_eq!(ann.quota().await["tokens"]["limit"], 50_000);
+
+    for (fields, why) in [
+        (vec![("act", "pause")], "no reason"),
+        (vec![("act", "pause"), ("why", "  ")], "no words"),
+        (vec![("act", "limit"), ("tokens", "-5"), ("until", &tomorrow), ("why", "x")], "negative"),
+        (vec![("act", "limit"), ("tokens", "0"), ("until", &tomorrow), ("why", "x")], "zero"),
+        (vec![("act", "limit"), ("tokens", "1e9"), ("until", &tomorrow), ("why", "x")], "no number"),
+        (vec![("act", "limit"), ("tokens", "5"), ("until", "2020-01-01"), ("why", "x")], "the past"),
+        (vec![("act", "limit"), ("until", &tomorrow), ("why", "x")], "no limit"),
+        (vec![("act", "explode"), ("why", "x")], "no such act"),
+    ] {
+        assert_eq!(act(&mut admin, id, &fields).await, refused, "{why}");
+    }
+    assert_eq!(act(&mut admin, Uuid::now_v7(), &[("act", "pause"), ("why", "x")]).await, StatusCode::NOT_FOUND);
+
+    assert_eq!(act(&mut admin, id, &[("act", "pause"), ("why", "spam")]).await, done);
+    let answer = ann.ask("{{words:1}}").await;
+    assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+    assert_eq!(problem(answer).await["kind"], "paused");
+    assert_eq!(ann.get("/usage").await.status(), StatusCode::OK, "reading works");
+    assert_eq!(act(&mut admin, id, &[("act", "resume"), ("why", "sorry")]).await, done);
+    ann.answer("{{words:1}}").await;
+
+    assert_eq!(act(&mut admin, id, &[("act", "rebuild"), ("why", "stuck")]).await, done);
+    assert_eq!(act(&mut admin, id, &[("act", "make_admin"), ("why", "helps")]).await, done);
+    assert_eq!(ann.get("/admin").await.status(), StatusCode::OK);
+    assert_eq!(act(&mut admin, id, &[("act", "unmake_admin"), ("why", "done")]).await, done);
+    assert_eq!(ann.get("/admin").await.status(), StatusCode::NOT_FOUND);
+    let me: Uuid = house.one("select user_id from account where email = 'admin@example.com'").await;
+    assert_eq!(act(&mut admin, me, &[("act", "unmake_admin"), ("why", "bye")]).await, refused, "never the last one");
+    assert_eq!(act(&mut admin, id, &[("act", "sign_out"), ("why", "lost phone")]).await, done);
+    assert_eq!(ann.get("/api/quota").await.status(), StatusCode::UNAUTHORIZED);
+
+    let acts: Vec<(String, String)> =
+        sqlx::query_as("select action, why from audit where subject_id = $1 order by created_at")
+            .bind(id)
+            .fetch_all(&house.db)
+            .await
+            .unwrap();
+    let written: Vec<&str> = acts.iter().map(|(action, _)| action.as_str()).collect();
+    assert_eq!(
+        written,
+        ["set_limits", "pause", "resume", "rebuild_meters", "make_admin", "unmake_admin", "sign_out_everywhere"]
+    );
+    let audit = admin.text("/admin/audit").await;
+    assert!(acts.iter().all(|(_, why)| audit.contains(why.as_str())));
+}
+
+/// Field note 32 and strangers: what can't be a period, a page or a person is a clear problem or an empty table, never our fault.
+#[tokio::test]
+async fn absurd_questions_get_clear_answers() {
+    let house = TestHouse::new().await;
+    let admin = house.person("admin@example.com").await;
+    for (query, status) in [
+        ("period=custom", 422),
+        ("period=custom&from=2026-02-30&to=2026-03-01", 422),
+        ("period=custom&from=2026-03-02&to=2026-03-01", 422),
+        ("period=custom&from=0001-01-01&to=9999-12-31", 422),
+        ("period=custom&from=9999-12-31&to=9999-12-31", 422),
+        ("period=custom&from=2026-01-01&to=2026-12-31", 200),
+        ("period=century&by=beauty&page=-1", 200),
+        ("page=99999999999999999999", 200),
+        ("page=100000", 200),
+        ("plan=%27%3B+drop+table+account&model=%00x&q=%25_%5C%27", 200),
+        ("q=%F0%9F%A6%80&period=month", 200),
+    ] {
+        for path in ["/admin", "/admin/export.csv", "/admin/export.json"] {
+            let answer = admin.get(&format!("{path}?{query}")).await;
+            let said = answer.status().as_u16();
+            // A page that was drawn says its problem in words.
+            let fits = said == status || (path == "/admin" && status == 422 && said == 200);
+            assert!(fits, "{path}?{query}: {said}");
+            let text = answer.text().await.unwrap();
+            assert!(status != 422 || text.contains("day"), "{query}: {text}");
+        }
+    }
+    for path in ["/admin/users/nobody", "/admin/users/00000000-0000-7000-8000-000000000000"] {
+        assert_eq!(admin.get(path).await.status(), StatusCode::NOT_FOUND, "{path}");
+    }
+    assert_eq!(admin.get("/admin/audit?page=-3").await.status(), StatusCode::OK);
+}
+
+/// The files hold the ledger to the row, and nothing in them is a formula.
+#[tokio::test]
+async fn exports_are_the_ledger_and_no_formulas() {
+    let house = TestHouse::new().await;
+    load(&house.db, 11_000, 20, 20, 0.5).await;
+    let (ann, admin) = (house.person("ann@example.com").await, house.person("admin@example.com").await);
+    ann.answer("{{words:4}}").await;
+    house.until("select bool_and(settled_at is not null) from turn").await;
+    sqlx::query("update account set email = '=cmd|''/c calc''!a1,\"x\"@example.com' where subject = 'subject1'")
+        .execute(&house.db)
+        .await
+        .unwrap();
+    let answer = admin.get("/admin/export.csv?period=30d").await;
+    assert_eq!(answer.headers()["content-type"], "text/csv; charset=utf-8");
+    let text = answer.text().await.unwrap();
+    assert_eq!(text.matches("\r\n").count(), text.matches('\n').count(), "RFC 4180 lines");
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let head = reader.headers().unwrap().clone();
+    let column = |name: &str| head.iter().position(|cell| cell == name).unwrap();
+    let (cost, email, corrects) = (column("cost_usd"), column("email"), column("corrects"));
+    let rows: Vec<csv::StringRecord> = reader.records().map(|row| row.unwrap()).collect();
+    let raw: (i64, Decimal) =
+        sqlx::query_as("select count(*), sum(cost_usd) from ai_usage").fetch_one(&house.db).await.unwrap();
+    assert_eq!(rows.len() as i64, raw.0);
+    assert_eq!(rows.iter().map(|row| row[cost].parse::<Decimal>().unwrap()).sum::<Decimal>(), raw.1);
+    assert!(rows.iter().any(|row| row[email].starts_with("'=cmd|")));
+    for row in &rows {
+        for (place, cell) in row.iter().enumerate() {
+            let is_number = cell.parse::<Decimal>().is_ok();
+            assert!(is_number || !cell.starts_with(['=', '+', '-', '@', '\t']), "column {place}: {cell}");
+        }
+        assert_eq!(
+            row[cost].starts_with('-'),
+            !row[corrects].is_empty() && row[cost].parse::<Decimal>().unwrap() != Decimal::ZERO
+        );
+    }
+    let json: Vec<Value> = admin.get("/admin/export.json?period=30d&model=gpt-5-mini").await.json().await.unwrap();
+    let raw: i64 = house.one("select count(*) from ai_usage where model = 'gpt-5-mini'").await;
+    assert_eq!(json.len() as i64, raw);
+    let sum: Decimal = json.iter().map(|row| row["cost_usd"].as_str().unwrap().parse::<Decimal>().unwrap()).sum();
+    assert_eq!(sum, house.one::<Decimal>("select sum(cost_usd) from ai_usage where model = 'gpt-5-mini'").await);
+    // and a person's own file is theirs alone
+    let own = ann.text("/usage.csv?period=30d").await;
+    assert_eq!(csv::Reader::from_reader(own.as_bytes()).records().count(), 1);
+    assert!(!own.contains("subject"));
+    assert!(!house.visitor().get("/usage.csv").await.status().is_success());
+}
+
+/// A person's days begin where they are: far east, far west, at half and quarter hours, and where a day has 23 or 25 hours.
+#[tokio::test]
+async fn days_begin_where_the_person_is() {
+    let house = TestHouse::new().await;
+    let mut ann = house.person("ann@example.com").await;
+    let id: Uuid = house.one("select user_id from account").await;
+    let first = time::macros::datetime!(2026-03-20 00:00 UTC);
+    sqlx::query("select ai_usage_cover('2026-03-01', '2026-11-30')").execute(&house.db).await.unwrap();
+    // one call in each quarter of an hour around both changes of clocks in Europe in 2026, one token each
+    for from in [first, time::macros::datetime!(2026-10-20 00:00 UTC)] {
+        sqlx::query(
+            "insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, usage_source, input_tokens,
+               output_tokens, estimated_tokens, reserved_tokens, cost_usd, created_at, settled_at)
+             select gen_random_uuid(), gen_random_uuid(), $1, 's', 'claude-haiku-4-5', (select model_price_id from model_price where model = 'claude-haiku-4-5' limit 1),
+               'finished', 'exact', 1, 0, 1, 1, 0.000001, at, at
+             from generate_series($2, $2 + interval '12 days', interval '15 minutes') at",
+        )
+        .bind(id)
+        .bind(from)
+        .execute(&house.db)
+        .await
+        .unwrap();
+    }
+    // offsets from UTC in minutes, as the zones' own rules have them on each side of a change
+    let berlin = |at: OffsetDateTime| {
+        let summer = time::macros::datetime!(2026-03-29 01:00 UTC)..time::macros::datetime!(2026-10-25 01:00 UTC);
+        if summer.contains(&at) { 120 } else { 60 }
+    };
+    let zones: [(&str, &dyn Fn(OffsetDateTime) -> i64); 5] = [
+        ("Pacific/Tongatapu", &|_| 13 * 60),
+        ("Pacific/Honolulu", &|_| -10 * 60),
+        ("Asia/Kolkata", &|_| 5 * 60 + 30),
+        ("Asia/Kathmandu", &|_| 5 * 60 + 45),
+        ("Europe/Berlin", &berlin),
+    ];
+    for (zone, offset) in zones {
+        assert_eq!(ann.form("/settings/time-zone", &[("zone", zone)]).await.status(), StatusCode::SEE_OTHER);
+        assert!(ann.text("/usage").await.contains(zone));
+        let days = store::usage::by_day_and_model(&house.db, UserId::from(id), zone, first.date()).await.unwrap();
+        let mut expected = std::collections::BTreeMap::new();
+        for from in [first, time::macros::datetime!(2026-10-20 00:00 UTC)] {
+            for n in 0..=12 * 96 {
+                let at = from + Duration::minutes(15 * n);
+                let day = (at + Duration::minutes(offset(at))).date();
+                if day >= first.date() {
+                    *expected.entry(day).or_insert(0_u64) += 1;
+                }
+            }
+        }
+        let found: std::collections::BTreeMap<_, _> = days.iter().map(|day| (day.day, day.totals.input.0)).collect();
+        assert_eq!(found, expected, "{zone}");
+        if zone == "Europe/Berlin" {
+            let of = |month, day| found[&time::Date::from_calendar_date(2026, month, day).unwrap()];
+            assert_eq!((of(time::Month::March, 29), of(time::Month::October, 25)), (92, 100), "23 and 25 hours");
+        }
+    }
+    for zone in ["Mars/Olympus", "", "UTC'; --", &"x".repeat(90)] {
+        assert_eq!(ann.form("/settings/time-zone", &[("zone", zone)]).await.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    }
+}
+
+/// The page itself: its totals, what is filtered, the letter that is filled in.
+#[tokio::test]
+async fn the_page_of_the_heaviest_shows_the_ledger() {
+    let house = TestHouse::new().await;
+    load(&house.db, 3_000, 120, 9, 0.75).await;
+    let admin = house.person("admin@example.com").await;
+    let page = admin.text("/admin?period=30d").await;
+    let cost =
+        Picos::from_usd(house.one("select sum(cost_usd) from ai_usage where status <> 'pending'").await).unwrap();
+    let people: i64 = house.one("select count(distinct subject) from ai_usage where status <> 'pending'").await;
+    for figure in [cost.to_string(), people.to_string()] {
+        assert!(page.contains(&format!("<strong>{figure}</strong>")), "{figure}");
+    }
+    assert!(page.contains("Page 1 of 3") && page.contains("mailto:p"));
+    assert!(page.contains("deleted account"));
+    let heaviest: String = house
+        .one("select a.email from ai_usage join account a using (user_id) where plan_id = 'pro' and status <> 'pending' group by 1 order by sum(cost_usd) desc limit 1")
+        .await;
+    let filtered = admin.text("/admin?period=30d&plan=pro&by=cost").await;
+    assert!(filtered.contains(&heaviest) && !filtered.contains("deleted account"));
+    let found = admin.text(&format!("/admin?period=30d&q={}", heaviest.to_uppercase())).await;
+    assert!(found.contains(&format!("title=\"{heaviest}\"")));
+    assert!(admin.text("/admin?period=30d&page=3").await.contains("Page 3 of 3"));
+}
