@@ -94,6 +94,8 @@ fn Pages() -> impl IntoView {
                 <Route path=path!("/admin/models") view=admin::models::Models ssr=SsrMode::Async/>
                 <Route path=path!("/admin/health") view=admin::health::Health ssr=SsrMode::Async/>
                 <Route path=path!("/admin") view=admin::heaviest::Heaviest ssr=SsrMode::Async/>
+                <Route path=path!("/admin/users") view=admin::people::People ssr=SsrMode::Async/>
+                <Route path=path!("/admin/plans") view=admin::plans::Plans ssr=SsrMode::Async/>
                 <Route path=path!("/admin/audit") view=admin::audit::Audit ssr=SsrMode::Async/>
                 <Route path=path!("/admin/users/:user_id") view=admin::person::Person ssr=SsrMode::Async/>
             </Routes>

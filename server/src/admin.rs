@@ -11,7 +11,8 @@ use domain::{MicrosPerMillion, ModelName, Picos, PlanId, Problem, UserId, Viewer
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use store::account_rule::{Act, Acted};
-use store::model_rule::{NewPrice, Rules, Set};
+use store::model_rule::{NewPrice, Rules as ModelRules, Set};
+use store::plan_rule::Rules;
 use store::turn::Switches;
 use time::OffsetDateTime;
 
@@ -165,6 +166,58 @@ async fn rebuild(house: &House, admin: UserId, user_id: UserId, why: &str) -> Re
     store::audit::write(&house.db, &entry, House::now()).await.map_err(|error| internal(&error))
 }
 
+/// What the owner sets on a plan. Its models are as many fields of one name as are ticked, so the pairs are read by hand.
+fn plan_rules(pairs: &[(String, String)]) -> Result<Rules, Problem> {
+    let of = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.trim());
+    let number = |name: &str| {
+        let n = of(name).and_then(|text| text.parse::<i64>().ok()).filter(|n| (1..=1_000_000_000_000).contains(n));
+        n.ok_or_else(|| Problem::invalid(name, "A limit is a whole number above zero. Nothing was changed."))
+    };
+    let mut models: Vec<ModelName> = pairs
+        .iter()
+        .filter(|(key, _)| key == "model")
+        .map(|(_, value)| ModelName(value.chars().filter(|c| !c.is_control()).collect()))
+        .collect();
+    models.dedup();
+    if models.is_empty() {
+        return Err(Problem::invalid("model", "A plan allows at least one model. Nothing was changed."));
+    }
+    // The default comes first; one that isn't ticked leaves the order as it is.
+    models.sort_by_key(|model| Some(model.0.as_str()) != of("first"));
+    Ok(Rules {
+        requests: number("requests")?,
+        tokens: number("tokens")?,
+        in_flight: number("in_flight")?,
+        max_output: number("max_output")?,
+        models,
+    })
+}
+
+/// `POST /admin/plans/{plan}`
+pub(crate) async fn set_plan_rules(
+    State(house): State<House>,
+    SignedIn(admin): SignedIn,
+    Id(plan): Id<PlanId>,
+    request: Request,
+) -> Response {
+    let (form, request) = match read::<Vec<(String, String)>>(&house, request).await {
+        Ok(read) => read,
+        Err(page) => return page,
+    };
+    let set = async {
+        let rules = plan_rules(&form)?;
+        let set = store::plan_rule::set(&house.db, admin.user_id, &plan, &rules, House::now()).await;
+        match set.map_err(|error| internal(&error))? {
+            true => Ok(()),
+            false => Err(Problem::not_found("plan or model")),
+        }
+    };
+    match set.await {
+        Ok(()) => Redirect::to("/admin/plans").into_response(),
+        Err(problem) => pages::problem(&house, request, problem).await,
+    }
+}
+
 /// `POST /admin/health/reconcile`: compares with Stripe now.
 pub(crate) async fn reconcile(State(house): State<House>, request: Request) -> Result<Response, Refused> {
     house.billing()?;
@@ -313,7 +366,7 @@ pub(crate) async fn set_model(
         Err(page) => return page,
     };
     let set = async {
-        let rules = Rules {
+        let rules = ModelRules {
             enabled: form.state == Switch::On,
             daily_spend: dollars(&form.daily_spend)?,
             fallback: Some(form.fallback).filter(|name| !name.is_empty()).map(ModelName),

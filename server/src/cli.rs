@@ -29,11 +29,21 @@ pub enum Command {
     /// Subscriptions at Stripe.
     #[command(subcommand)]
     Billing(Billing),
+    /// The ledger's sums.
+    #[command(subcommand)]
+    Usage(Usage),
     /// Brings the schema up to date and stops.
     Migrate,
     /// Fills the database with a demo company (development builds only).
     #[cfg(debug_assertions)]
     Seed,
+}
+
+/// What can be done with the ledger's sums.
+#[derive(Subcommand)]
+pub enum Usage {
+    /// Makes them anew from the ledger's rows; answers that end meanwhile wait for it.
+    Rebuild,
 }
 
 /// Who sees /admin.
@@ -119,6 +129,10 @@ pub async fn run(command: Command, config: &Config, out: &mut impl std::io::Writ
                 bail!("nobody has signed up as {email} yet");
             }
             writeln!(out, "{email} is an admin now.")?;
+        }
+        Command::Usage(Usage::Rebuild) => {
+            store::usage::rebuild(&db).await?;
+            writeln!(out, "The sums are the ledger's.")?;
         }
         Command::Models(Models::Add(model)) => {
             add(&db, &model).await?;

@@ -51,6 +51,10 @@ pub struct Config {
     pub mail_from: String,
     /// What the whole house may spend in any day; none is any amount.
     pub daily_spend: Option<Picos>,
+    /// Where alerts are told besides mail, and what they are signed with.
+    pub alert_webhook: Option<(SecretString, SecretString)>,
+    /// Above which share of a day's cost or tokens one person is told of, in per cent.
+    pub alert_person_percent: u8,
     /// Proxies whose word on where a request comes from is believed.
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Who becomes an admin at sign-up, only while `public_url` is loopback.
@@ -153,6 +157,25 @@ impl Config {
                     amount.context("GLOBAL_DAILY_SPEND_USD is an amount of dollars, like 25 or 0.50")
                 })
                 .transpose()?,
+            alert_webhook: match (secret("ALERT_WEBHOOK_URL")?, secret("ALERT_WEBHOOK_SECRET")?) {
+                (None, _) => None,
+                (Some(url), Some(key)) => {
+                    use base64::Engine as _;
+                    let raw = base64::engine::general_purpose::STANDARD.decode(key.trim_start_matches("whsec_"));
+                    ensure!(
+                        raw.is_ok_and(|raw| raw.len() >= 24),
+                        "ALERT_WEBHOOK_SECRET is 24 bytes or more in base64 (openssl rand -base64 32)"
+                    );
+                    Some((url.into(), key.into()))
+                }
+                (Some(_), None) => {
+                    bail!("ALERT_WEBHOOK_SECRET signs what ALERT_WEBHOOK_URL is told (openssl rand -base64 32)")
+                }
+            },
+            alert_person_percent: text("ALERT_PERSON_PERCENT").map_or(Ok(40), |percent| {
+                let percent = percent.parse().ok().filter(|percent| (1..=100).contains(percent));
+                percent.context("ALERT_PERSON_PERCENT is a whole number from 1 to 100")
+            })?,
             trusted_proxies: text("TRUSTED_PROXIES")
                 .unwrap_or_default()
                 .split(',')

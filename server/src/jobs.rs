@@ -1,9 +1,9 @@
 //! Work that was committed with its cause: mail, and what must be asked of Stripe. Done at least once.
 
-use crate::House;
 use crate::billing::{backoff, reconcile};
 use crate::error::internal;
 use crate::mail::{self, Addressed};
+use crate::{House, alerts};
 use anyhow::{Context as _, bail};
 use std::time::Duration;
 use store::account;
@@ -57,6 +57,7 @@ async fn perform(house: &House, job: &Job) -> anyhow::Result<()> {
             let billing = house.billing.as_ref().context("STRIPE_SECRET_KEY isn't set")?;
             reconcile::close(&house.db, billing, customer, &sessions).await
         }
+        alerts::WEBHOOK => alerts::call(house, job).await,
         other => bail!("nobody knows how to do {other}"),
     }
 }

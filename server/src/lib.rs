@@ -4,6 +4,7 @@
 #![recursion_limit = "512"]
 
 mod admin;
+mod alerts;
 mod auth;
 mod billing;
 mod chat;

@@ -81,6 +81,10 @@ pub(crate) async fn run(config: &Config, db: &store::Db, out: &mut impl std::io:
                 if turn(db, &mut rng, user_id, &subject, plan, weight, at).await? {
                     turns += 1;
                 }
+                if plan == "free" && rng.random_range(0..6) == 0 {
+                    let kind = if rng.random_range(0..3) == 0 { "requests_limit" } else { "tokens_limit" };
+                    store::refusal::add(db, user_id, kind, at, rng.random_range(1..5)).await?;
+                }
             }
         }
     }
@@ -132,7 +136,8 @@ async fn turn(
             model: &model,
             price_id,
             counted: usage.prompt(),
-            estimated: usage.prompt(),
+            // Most estimates are a little high, a few a little low.
+            estimated: Tokens(usage.prompt().0 * rng.random_range(97..112) / 100),
             reserved: usage.counted(),
             now: at,
             alive_until: at,

@@ -4,9 +4,9 @@ use crate::auth::{SignedIn, password};
 use crate::error::{Refused, internal};
 use crate::{House, pages};
 use app::visit::FailedForm;
-use axum::Form;
 use axum::extract::{FromRequest as _, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
+use axum::{Form, Json};
 use domain::Problem;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -59,13 +59,20 @@ pub(crate) struct Zone {
 pub(crate) async fn time_zone(
     State(house): State<House>,
     SignedIn(viewer): SignedIn,
-    Form(form): Form<Zone>,
+    request: Request,
 ) -> Result<Response, Refused> {
+    let is_json = request.headers().get(http::header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
+    let form = if is_json {
+        Json::<Zone>::from_request(request, &()).await.ok().map(|Json(form)| form)
+    } else {
+        Form::<Zone>::from_request(request, &()).await.ok().map(|Form(form)| form)
+    };
+    let form = form.ok_or_else(|| Problem::invalid("zone", "The form couldn't be read. Send it again."))?;
     let is_name = form.zone.len() <= 64 && form.zone.chars().all(|c| c.is_ascii_alphanumeric() || "/_+-".contains(c));
     if !is_name || !store::account::set_time_zone(&house.db, viewer.user_id, &form.zone).await? {
         return Err(
             Problem::invalid("zone", "That is no time zone. One looks like Europe/Berlin or Asia/Kathmandu.").into()
         );
     }
-    Ok(Redirect::to("/usage").into_response())
+    Ok(if is_json { http::StatusCode::NO_CONTENT.into_response() } else { Redirect::to("/usage").into_response() })
 }

@@ -357,6 +357,8 @@ pub struct HealthView {
     pub flags: Vec<Flag>,
     /// Every vendor that this server asks, and for how many milliseconds it is left alone, if it is.
     pub vendors: Vec<(String, Option<u64>)>,
+    /// What admins were told of: what stands, then what ended last. In words, since when, until when.
+    pub alerts: Vec<(String, OffsetDateTime, Option<OffsetDateTime>)>,
     /// Meters that differed from the ledger in the last day, and were rebuilt.
     pub drifts: i64,
     /// Jobs that wait.
@@ -384,6 +386,42 @@ pub async fn heaviest(
 ) -> Result<HeaviestView, Refusal> {
     super::context::admin()?;
     super::context::heaviest(asked).await
+}
+
+/// One account in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// The account.
+    pub user_id: UserId,
+    /// Its address.
+    pub email: String,
+    /// Its plan.
+    pub plan: PlanId,
+    /// Whether it sees these pages.
+    pub is_admin: bool,
+    /// Whether it may only read.
+    pub is_paused: bool,
+    /// Since when it is there.
+    pub created_at: OffsetDateTime,
+}
+
+/// Accounts, the newest first; a page of fifty, and how many there are on all pages.
+#[server(prefix = "/fn", endpoint = "admin_people")]
+pub async fn people(
+    /// Only addresses that hold this; empty for all.
+    search: String,
+    /// Which page, from one.
+    page: u32,
+) -> Result<(Vec<Listed>, u64), Refusal> {
+    super::context::admin()?;
+    super::context::people(&search, page).await
+}
+
+/// Plans, and every model that one could allow.
+#[server(prefix = "/fn", endpoint = "admin_plans")]
+pub async fn plans() -> Result<(Vec<Plan>, Vec<ModelName>), Refusal> {
+    super::context::admin()?;
+    super::context::plans().await
 }
 
 /// What admins did, the latest first; a page of a hundred.

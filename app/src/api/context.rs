@@ -289,6 +289,32 @@ impl From<store::audit::Written> for super::admin::Written {
     }
 }
 
+/// Accounts, the newest first.
+pub(crate) async fn people(search: &str, page: u32) -> Result<(Vec<super::admin::Listed>, u64), Refusal> {
+    let search: String = search.chars().filter(|c| !c.is_control()).take(200).collect();
+    let offset = i64::from(page.clamp(1, 100_000) - 1) * 50;
+    let search = Some(search.trim()).filter(|text| !text.is_empty());
+    let rows = store::account::list(&sources().admin_db, search, offset, 50).await.map_err(fail)?;
+    let all = rows.first().map_or(0, |row| row.all.unsigned_abs());
+    let listed = |row: store::account::Listed| super::admin::Listed {
+        user_id: row.user_id,
+        email: row.email,
+        plan: row.plan,
+        is_admin: row.is_admin,
+        is_paused: row.is_paused,
+        created_at: row.created_at,
+    };
+    Ok((rows.into_iter().map(listed).collect(), all))
+}
+
+/// Plans, and every model that one could allow.
+pub(crate) async fn plans() -> Result<(Vec<Plan>, Vec<domain::ModelName>), Refusal> {
+    let db = &sources().admin_db;
+    let plans = store::plan::list(db).await.map_err(fail)?;
+    let models = store::model_rule::list(db, (sources().now)()).await.map_err(fail)?;
+    Ok((plans, models.into_iter().map(|row| row.model.name).collect()))
+}
+
 /// What admins did; a page of a hundred.
 pub(crate) async fn audit(page: u32) -> Result<Vec<super::admin::Written>, Refusal> {
     let offset = i64::from(page.clamp(1, 100_000) - 1) * 100;
@@ -403,6 +429,12 @@ pub(crate) async fn health() -> Result<super::admin::HealthView, Refusal> {
             })
             .collect(),
         vendors: (sources.vendors)(),
+        alerts: store::alert::list(&sources.db, 20)
+            .await
+            .map_err(fail)?
+            .into_iter()
+            .map(|alert| (alert.said, alert.began_at, alert.ended_at))
+            .collect(),
         drifts: store::usage::drifts(&sources.db, (sources.now)() - time::Duration::days(1)).await.map_err(fail)?,
         jobs_waiting: queue.waiting,
         jobs_dead: queue.dead,

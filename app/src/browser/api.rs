@@ -53,6 +53,12 @@ pub async fn quota() -> Option<Quota> {
     serde_json::from_str(&text(&response).await?).ok()
 }
 
+/// Says where the person's days begin.
+pub async fn time_zone(zone: &str) {
+    // Where it doesn't arrive it is said the next time.
+    let _ = send("POST", "/settings/time-zone", Some(&serde_json::json!({ "zone": zone }).to_string())).await;
+}
+
 /// Asks to stop a turn.
 pub async fn stop(turn: TurnId) {
     // Where it doesn't arrive the turn runs on, and the button is still there.

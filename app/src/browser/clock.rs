@@ -18,6 +18,16 @@ pub fn now() -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
+/// Where the browser is: a name of the time zone database, empty where it doesn't say.
+#[must_use]
+pub fn zone() -> String {
+    let format = js_sys::Intl::DateTimeFormat::new(&js_sys::Array::new(), &Object::new());
+    Reflect::get(&format.resolved_options(), &"timeZone".into())
+        .ok()
+        .and_then(|zone| zone.as_string())
+        .unwrap_or_default()
+}
+
 /// The time of day so many milliseconds from now, as the person writes it: "14:20".
 #[must_use]
 #[allow(clippy::cast_precision_loss, reason = "milliseconds since 1970 are exact in a double")]

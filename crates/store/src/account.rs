@@ -340,6 +340,63 @@ pub async fn delete(db: &Db, user_id: UserId, now: OffsetDateTime) -> Result<boo
     Ok(true)
 }
 
+/// One account in a list.
+pub struct Listed {
+    /// The account.
+    pub user_id: UserId,
+    /// Its address.
+    pub email: String,
+    /// Its plan.
+    pub plan: PlanId,
+    /// Whether it sees `/admin`.
+    pub is_admin: bool,
+    /// Whether it may only read.
+    pub is_paused: bool,
+    /// Since when it is there.
+    pub created_at: OffsetDateTime,
+    /// How many there are, on all pages.
+    pub all: i64,
+}
+
+/// Accounts whose address holds a text, the newest first.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn list(db: impl PgExecutor<'_>, search: Option<&str>, offset: i64, limit: i64) -> Result<Vec<Listed>> {
+    let rows = sqlx::query!(
+        r#"select user_id, email, plan_id, role, paused_at, created_at, count(*) over () as "all!" from account
+           where $1::text is null or email ilike $1 order by created_at desc, user_id offset $2 limit $3"#,
+        search.map(crate::heaviest::contains),
+        offset,
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Listed {
+            user_id: row.user_id.into(),
+            email: row.email,
+            plan: PlanId(row.plan_id),
+            is_admin: row.role == "admin",
+            is_paused: row.paused_at.is_some(),
+            created_at: row.created_at,
+            all: row.all,
+        })
+        .collect())
+}
+
+/// Everybody who sees `/admin`.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn admins(db: impl PgExecutor<'_>) -> Result<Vec<UserId>> {
+    let ids = sqlx::query_scalar!("select user_id from account where role = 'admin' order by created_at, user_id")
+        .fetch_all(db)
+        .await?;
+    Ok(ids.into_iter().map(Into::into).collect())
+}
+
 /// Makes an existing account an admin; false where nobody has this address. Written down like any admin's act.
 ///
 /// # Errors

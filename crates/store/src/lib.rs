@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod account_rule;
+pub mod alert;
 pub mod audit;
 pub mod billing_flag;
 pub mod checkout;
@@ -14,6 +15,7 @@ pub mod message;
 pub mod model;
 pub mod model_rule;
 pub mod plan;
+pub mod plan_rule;
 pub mod reconciliation;
 pub mod refusal;
 pub mod session;

@@ -290,6 +290,15 @@ pub async fn comes_back(
     Ok(rows.into_iter().map(|row| (row.at, Tokens::from_db(row.tokens))).collect())
 }
 
+/// Makes the sums per hour and day anew from the ledger's rows.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn rebuild(db: impl PgExecutor<'_>) -> Result<()> {
+    sqlx::query!("select usage_rebuild()").fetch_one(db).await?;
+    Ok(())
+}
+
 /// Makes the ledger's partitions for the months ahead.
 ///
 /// # Errors

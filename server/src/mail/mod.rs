@@ -38,6 +38,8 @@ pub(crate) enum Mail {
     },
     /// A subscription is over.
     PlanEnded { plan: String },
+    /// To an admin: something to look at, or that it is over.
+    Alert { said: String, is_over: bool },
 }
 
 /// A letter and whom it is for.
@@ -85,6 +87,7 @@ impl Mail {
             Self::PaymentFailed { until, .. } => format!("mail:payment_failed:{about}:{}", until.unix_timestamp()),
             Self::GraceOver { until, .. } => format!("mail:grace_over:{about}:{}", until.unix_timestamp()),
             Self::PlanEnded { .. } => format!("mail:plan_ended:{about}"),
+            Self::Alert { is_over, .. } => format!("mail:alert:{about}:{is_over}"),
         }
     }
 
@@ -129,6 +132,18 @@ impl Mail {
                 ],
                 "See the plans",
                 "/pricing",
+            ),
+            Self::Alert { said, is_over: false } => (
+                format!("{}: {said}", brand::NAME),
+                vec![said.clone(), "You are told once more when it is over.".to_owned()],
+                "Look at it",
+                "/admin/health",
+            ),
+            Self::Alert { said, is_over: true } => (
+                format!("{}, over: {said}", brand::NAME),
+                vec![format!("This is over: {said}")],
+                "Look at it",
+                "/admin/health",
             ),
         };
         let link = format!("{public_url}{path}");

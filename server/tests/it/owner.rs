@@ -184,7 +184,7 @@ async fn a_rebuild_makes_the_sums_that_stand_there() {
         )
     };
     let before = sums().await;
-    sqlx::query("select usage_rebuild()").execute(&house.db).await.unwrap();
+    house.run(server::cli::Command::Usage(server::cli::Usage::Rebuild)).await;
     assert_eq!(sums().await, before);
     assert!(house.one::<bool>("select count(*) > 100 from usage_day").await);
 }
@@ -456,4 +456,124 @@ async fn the_page_of_the_heaviest_shows_the_ledger() {
     let found = admin.text(&format!("/admin?period=30d&q={}", heaviest.to_uppercase())).await;
     assert!(found.contains(&format!("title=\"{heaviest}\"")));
     assert!(admin.text("/admin?period=30d&page=3").await.contains("Page 3 of 3"));
+}
+
+/// Each cause is told once when it begins and once when it is over, by mail to every admin and to the webhook, signed.
+#[tokio::test]
+async fn alerts_are_told_once_and_once_when_over() {
+    use base64::Engine as _;
+    use hmac::{Hmac, KeyInit as _, Mac as _};
+    let (told, mut hears) = tokio::sync::mpsc::unbounded_channel::<(http::HeaderMap, String)>();
+    let hook = axum::Router::new().route(
+        "/hook",
+        axum::routing::post(async move |headers: http::HeaderMap, body: String| {
+            told.send((headers, body)).unwrap();
+        }),
+    );
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, hook).await });
+    let secret = base64::engine::general_purpose::STANDARD.encode([7_u8; 32]);
+    let house = TestHouse::with(&[
+        ("ALERT_WEBHOOK_URL", &url),
+        ("ALERT_WEBHOOK_SECRET", &format!("whsec_{secret}")),
+        ("ALERT_PERSON_PERCENT", "60"),
+        ("GLOBAL_DAILY_SPEND_USD", "10"),
+    ])
+    .await;
+    house.person("admin@example.com").await;
+    house.person("ann@example.com").await;
+    house.person("tom@example.com").await;
+    let spend = "insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, usage_source, input_tokens,
+           output_tokens, estimated_tokens, reserved_tokens, cost_usd, created_at, settled_at)
+         select gen_random_uuid(), gen_random_uuid(), user_id, subject, 'claude-haiku-4-5', (select model_price_id from model_price where model = 'claude-haiku-4-5' limit 1),
+           'finished', 'exact', 0, 0, 100, 100, $2, now(), now() from account where email = $1";
+    for (email, usd) in [("ann@example.com", 7), ("tom@example.com", 1)] {
+        sqlx::query(spend).bind(email).bind(Decimal::from(usd)).execute(&house.db).await.unwrap();
+    }
+    sqlx::query(
+        "insert into job (job_id, kind, key, payload, created_at, run_at, dead_at) values (gen_random_uuid(), 'mail', 'gone', '{}', now(), now(), now())",
+    )
+    .execute(&house.db)
+    .await
+    .unwrap();
+    let (_, _stop) = house.second().await; // which looks at once
+    let mut begun = Vec::new();
+    for _ in 0..4 {
+        let (headers, body) = hears.recv().await.unwrap();
+        let of = |name: &str| headers[name].to_str().unwrap().to_owned();
+        let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&[7; 32]).unwrap();
+        mac.update(format!("{}.{}.{body}", of("webhook-id"), of("webhook-timestamp")).as_bytes());
+        let signature = base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes());
+        assert_eq!(of("webhook-signature"), format!("v1,{signature}"));
+        let body: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(body["state"], "begun");
+        begun.push(body["said"].as_str().unwrap().to_owned());
+    }
+    begun.sort();
+    assert_eq!(
+        begun,
+        [
+            "1 jobs, such as mail, were given up. They can be tried again.",
+            "50 % of the $10.00 that may be spent in a day are spent.",
+            "80 % of the $10.00 that may be spent in a day are spent.",
+            "ann@example.com is above 60 % of the last 24 hours' cost.",
+        ]
+    );
+    let mails = "select count(*) from job where kind = 'mail' and payload->>'mail' = 'alert'";
+    assert_eq!(house.one::<i64>(mails).await, 4, "one admin, four causes");
+    // others get heavier, and the dead letter is tried again: two causes are over, one is new, nothing is told twice
+    sqlx::query(spend).bind("tom@example.com").bind(Decimal::from(4)).execute(&house.db).await.unwrap();
+    sqlx::query("update job set dead_at = null, done_at = now() where key = 'gone'").execute(&house.db).await.unwrap();
+    for _ in 0..2 {
+        let (_, stop) = house.second().await;
+        house.until("select count(*) = 3 from alert where ended_at is null").await;
+        stop.cancel();
+    }
+    let mut after = Vec::new();
+    for _ in 0..3 {
+        let body: Value = serde_json::from_str(&hears.recv().await.unwrap().1).unwrap();
+        after.push(format!("{} {}", body["state"].as_str().unwrap(), body["kind"].as_str().unwrap()));
+    }
+    after.sort();
+    assert_eq!(after, ["begun spend_cap", "over dead_letters", "over person_share"]);
+    assert_eq!(house.one::<i64>(mails).await, 7);
+    assert_eq!(house.one::<i64>("select count(*) from alert").await, 5);
+}
+
+/// A plan's limits and models: they hold with the next message, stand in the audit, and what can't be one changes nothing.
+#[tokio::test]
+async fn a_plan_is_changed_for_everybody_on_it() {
+    let house = TestHouse::new().await;
+    let (ann, mut admin) = (house.person("ann@example.com").await, house.person("admin@example.com").await);
+    let rules = |tokens: &'static str, models: &[&'static str]| {
+        let mut fields = vec![
+            ("requests", "20"),
+            ("tokens", tokens),
+            ("in_flight", "3"),
+            ("max_output", "2000"),
+            ("first", "gpt-5-mini"),
+        ];
+        fields.extend(models.iter().map(|model| ("model", *model)));
+        fields
+    };
+    let set = admin.form("/admin/plans/free", &rules("70000", &["claude-haiku-4-5", "gpt-5-mini"])).await;
+    assert_eq!((set.status(), set.headers()["location"].to_str().unwrap()), (StatusCode::SEE_OTHER, "/admin/plans"));
+    let quota = ann.quota().await;
+    assert_eq!((&quota["tokens"]["limit"], &quota["requests"]["limit"]), (&Value::from(70_000), &Value::from(20)));
+    let default: String = house.one("select model from plan_model where plan_id = 'free' order by sort limit 1").await;
+    assert_eq!(default, "gpt-5-mini");
+    for (plan, fields, status) in [
+        ("free", rules("0", &["gpt-5-mini"]), 422),
+        ("free", rules("9", &[]), 422),
+        ("free", rules("9", &["gpt-99"]), 404),
+        ("gold", rules("9", &["gpt-5-mini"]), 404),
+    ] {
+        assert_eq!(admin.form(&format!("/admin/plans/{plan}"), &fields).await.status().as_u16(), status, "{plan}");
+    }
+    assert_eq!(ann.quota().await["tokens"]["limit"], 70_000);
+    assert!(admin.text("/admin/audit").await.contains("70000 tokens"));
+    assert!(admin.text("/admin/plans").await.contains("gpt-5-mini, claude-haiku-4-5"));
+    assert!(admin.text("/admin/users?q=ANN").await.contains("ann@example.com"));
+    assert!(!admin.text("/admin/users?q=nobody%25").await.contains("ann@example.com"));
 }

@@ -50,6 +50,10 @@ fn Shown(health: HealthView) -> impl IntoView {
             {table("Model vendors", &["Vendor", "State"], health.vendors.into_iter().map(vendor).collect(), "No vendor has a key: the demo model answers.")}
         </section>
         <section>
+            <h2>"Alerts"</h2>
+            {table("Alerts", &["What", "Since", "Until"], health.alerts.into_iter().map(alert).collect(), "None. Somebody heavy, a cap that comes near, a vendor that fails, dead letters and meters that differ are told here, by mail and to the webhook.")}
+        </section>
+        <section>
             <h2>"To look at"</h2>
             {table("To look at", &["What", "Who", "Amount", "Since", ""], health.flags.into_iter().map(flag).collect(), "Nothing. Refunds, disputes and subscriptions that belong to nobody show up here.")}
         </section>
@@ -91,6 +95,11 @@ fn vendor((name, open_ms): (String, Option<u64>)) -> AnyView {
     let state = open_ms
         .map_or_else(|| "Answers".to_owned(), |ms| format!("Failed again and again; tried once more in {}", wait(ms)));
     view! { <tr><th scope="row">{name}</th><td>{state}</td></tr> }.into_any()
+}
+
+fn alert((said, since, until): (String, time::OffsetDateTime, Option<time::OffsetDateTime>)) -> AnyView {
+    let until = until.map_or_else(|| "stands".to_owned(), moment);
+    view! { <tr><th scope="row">{said}</th><td>{moment(since)}</td><td>{until}</td></tr> }.into_any()
 }
 
 fn flag(flag: Flag) -> AnyView {

@@ -50,10 +50,11 @@ fn Shown(view: HeaviestView, asked: Asked) -> impl IntoView {
     view! {
         <nav class="tabs period" aria-label="Period">{choices}</nav>
         <Now view=view.clone()/>
+        <CostByDay view=view.clone() asked=asked.clone()/>
         <Filter view=view.clone() asked=asked.clone()/>
         <HeaviestTable view=view.clone() asked=asked.clone() full=true/>
         <Pager page pages href=move |page| Asked { page, ..path.clone() }.href("/admin")/>
-        <Around view asked/>
+        <Around view/>
         <p class="actions">{export.into_iter().collect_view()}</p>
     }
 }
@@ -228,9 +229,9 @@ fn draw(row: Heavy, whole: Picos, period: &str, full: bool) -> impl IntoView + u
     }
 }
 
-/// What stands around the table: cost by day and model, tokens by kind, refusals by reason.
+/// What each model cost on each day.
 #[component]
-fn Around(view: HeaviestView, asked: Asked) -> impl IntoView {
+fn CostByDay(view: HeaviestView, asked: Asked) -> impl IntoView {
     let day = |day: time::Date| format!("{} {}", day.day(), &day.month().to_string()[..3]);
     let stacks: Vec<Stack> = view
         .days
@@ -247,6 +248,17 @@ fn Around(view: HeaviestView, asked: Asked) -> impl IntoView {
                 .collect(),
         })
         .collect();
+    view! {
+        <section>
+            <h2>"Cost by day and model"</h2>
+            <Stacks title=format!("Cost by day and model, {}, in UTC", asked.period.label()) stacks/>
+        </section>
+    }
+}
+
+/// What stands below the table: tokens by kind, refusals by reason.
+#[component]
+fn Around(view: HeaviestView) -> impl IntoView {
     let total = view.total;
     let kinds = [("Input", total.input), ("Cached input", total.cached), ("Output", total.output)]
         .map(|(kind, tokens)| {
@@ -266,10 +278,6 @@ fn Around(view: HeaviestView, asked: Asked) -> impl IntoView {
         .collect_view();
     let none = view.refusals.is_empty().then(|| view! { <p class="hint">"Nobody was refused anything."</p> });
     view! {
-        <section>
-            <h2>"Cost by day and model"</h2>
-            <Stacks title=format!("Cost by day and model, {}, in UTC", asked.period.label()) stacks/>
-        </section>
         <div class="columns">
             <section>
                 <h2>"Tokens by kind"</h2>

@@ -10,7 +10,9 @@ pub fn AdminTabs(
 ) -> impl IntoView {
     let tabs = [
         ("/admin", "Heaviest users"),
+        ("/admin/users", "People"),
         ("/admin/models", "Models"),
+        ("/admin/plans", "Plans"),
         ("/admin/health", "Health"),
         ("/admin/audit", "Audit"),
     ];
@@ -41,4 +43,6 @@ pub mod audit;
 pub mod health;
 pub mod heaviest;
 pub mod models;
+pub mod people;
 pub mod person;
+pub mod plans;

@@ -53,6 +53,8 @@ pub fn Chat(
     models: Vec<Choice>,
     /// What is left.
     quota: Option<Quota>,
+    /// Whether nobody has said yet where their days begin.
+    zone_is_unknown: bool,
     /// Past messages.
     children: Children,
 ) -> impl IntoView {
@@ -73,6 +75,12 @@ pub fn Chat(
     };
     // Effects run in the browser only, once the server's page has been adopted.
     Effect::new(move || state.woken(running.clone()));
+    Effect::new(move || {
+        let zone = clock::zone();
+        if zone_is_unknown && !zone.is_empty() && zone != "UTC" {
+            spawn_local(async move { api::time_zone(&zone).await });
+        }
+    });
     let back_at = RwSignal::new(String::new());
     Effect::new(move || {
         let next = state.quota.get().and_then(|quota| quota.tokens.next_free_ms);

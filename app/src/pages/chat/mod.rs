@@ -50,7 +50,9 @@ fn Shown(view: ChatView) -> impl IntoView {
     let is_quiet = running.is_none();
     let title = open.as_ref().map_or_else(|| "New conversation".to_owned(), |open| open.title.clone());
     let id = open.as_ref().map(|open| open.id);
-    let name = visit().viewer.map(|viewer| viewer.display_name().to_owned()).unwrap_or_default();
+    let viewer = visit().viewer;
+    let zone_is_unknown = viewer.as_ref().is_some_and(|viewer| viewer.time_zone == "UTC");
+    let name = viewer.map(|viewer| viewer.display_name().to_owned()).unwrap_or_default();
     let delete = id.map(|id| {
         view! {
             <details class="confirm">
@@ -74,7 +76,7 @@ fn Shown(view: ChatView) -> impl IntoView {
                     {delete}
                 </header>
                 {view! {
-                    <Chat conversation=id name running models quota>
+                    <Chat conversation=id name running models quota zone_is_unknown>
                         {past(messages, labels, is_quiet)}
                     </Chat>
                 }

@@ -1,0 +1,77 @@
+//! `/admin/users`: everybody with an account.
+
+use crate::api;
+use crate::api::admin::Listed;
+use crate::components::duration::day;
+use crate::components::frame::Frame;
+use crate::components::loaded::loaded;
+use crate::pages::admin::{AdminTabs, Pager};
+use crate::visit::visit;
+use leptos::prelude::*;
+
+/// The page.
+#[component]
+pub fn People() -> impl IntoView {
+    let visit = visit();
+    let search = visit.query("q").unwrap_or_default();
+    let page = visit.query("page").and_then(|page| page.parse().ok()).unwrap_or(1_u32).clamp(1, 100_000);
+    let asked = search.clone();
+    let shown = move |(rows, all): (Vec<Listed>, u64)| {
+        let search = asked.clone();
+        let coded = move |page: u32| {
+            let mut query = form_urlencoded::Serializer::new(String::new());
+            query.append_pair("q", &search).append_pair("page", &page.to_string());
+            format!("/admin/users?{}", query.finish())
+        };
+        view! { <Table rows/> <Pager page pages=all.div_ceil(50) href=coded/> }
+    };
+    view! {
+        <Frame title="People" wide=true>
+            <header class="page-head split">
+                <h1>"People"</h1>
+                <AdminTabs current="/admin/users"/>
+            </header>
+            <form method="get" action="/admin/users" class="filter" role="search">
+                <label>"Address" <input type="search" name="q" value=search.clone() maxlength="200" placeholder="part of it"/></label>
+                <button class="secondary">"Show"</button>
+            </form>
+            {loaded(api::admin::people(search, page), shown)}
+        </Frame>
+    }
+}
+
+#[component]
+fn Table(rows: Vec<Listed>) -> impl IntoView {
+    if rows.is_empty() {
+        return view! {
+            <section class="empty"><h2>"Nobody"</h2><p>"No account has an address like that."</p></section>
+        }
+        .into_any();
+    }
+    let drawn = rows
+        .into_iter()
+        .map(|row| {
+            let state = match (row.is_admin, row.is_paused) {
+                (true, true) => "admin, paused",
+                (true, false) => "admin",
+                (false, true) => "paused",
+                (false, false) => "",
+            };
+            view! {
+                <tr>
+                    <th scope="row" class="who"><a href=format!("/admin/users/{}", row.user_id) title=row.email.clone()>{row.email.clone()}</a></th>
+                    <td>{row.plan.0}</td><td>{state}</td><td>{day(row.created_at)}</td>
+                </tr>
+            }
+        })
+        .collect_view();
+    view! {
+        <div class="table-scroll" tabindex="0" role="region" aria-label="People">
+            <table class="compact">
+                <thead><tr><th scope="col">"Who"</th><th scope="col">"Plan"</th><th scope="col">"State"</th><th scope="col">"Since"</th></tr></thead>
+                <tbody>{drawn}</tbody>
+            </table>
+        </div>
+    }
+    .into_any()
+}

@@ -1,0 +1,91 @@
+//! What an admin sets on a plan: its limits and its models. What it costs is Stripe's and `plans push`'s.
+
+use crate::{Db, Result};
+use domain::{ModelName, PlanId, UserId};
+use time::OffsetDateTime;
+
+/// A plan's limits and models; every number above zero.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Requests a minute.
+    pub requests: i64,
+    /// Tokens a day.
+    pub tokens: i64,
+    /// Answers at once.
+    pub in_flight: i64,
+    /// Tokens an answer may have.
+    pub max_output: i64,
+    /// What may be asked, the default first.
+    pub models: Vec<ModelName>,
+}
+
+impl Rules {
+    /// As the audit says it.
+    fn said(&self) -> String {
+        let models: Vec<&str> = self.models.iter().map(|model| model.0.as_str()).collect();
+        let Self { requests, tokens, in_flight, max_output, .. } = self;
+        format!(
+            "{requests} requests, {tokens} tokens, {in_flight} at once, {max_output} an answer; {}",
+            models.join(" ")
+        )
+    }
+}
+
+/// Sets them, with an audit row; false where there is no such plan or model. They hold with each person's next message.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn set(db: &Db, actor: UserId, plan: &PlanId, rules: &Rules, now: OffsetDateTime) -> Result<bool> {
+    let mut tx = crate::begin(db).await?;
+    let before = sqlx::query!(
+        r#"select requests_per_minute, tokens_per_day, in_flight, max_output,
+                  array(select pm.model from plan_model pm where pm.plan_id = p.plan_id order by pm.sort) as "models!"
+           from plan p where plan_id = $1 for no key update"#,
+        plan.0
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some(before) = before else { return Ok(false) };
+    let before = Rules {
+        requests: before.requests_per_minute,
+        tokens: before.tokens_per_day,
+        in_flight: before.in_flight,
+        max_output: before.max_output,
+        models: before.models.into_iter().map(ModelName).collect(),
+    };
+    sqlx::query!(
+        "update plan set requests_per_minute = $2, tokens_per_day = $3, in_flight = $4, max_output = $5 where plan_id = $1",
+        plan.0,
+        rules.requests,
+        rules.tokens,
+        rules.in_flight,
+        rules.max_output
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!("delete from plan_model where plan_id = $1", plan.0).execute(&mut *tx).await?;
+    let models: Vec<String> = rules.models.iter().map(|model| model.0.clone()).collect();
+    let set = sqlx::query!(
+        "insert into plan_model (plan_id, model, sort)
+         select $1, model, min(place) from unnest($2::text[]) with ordinality as asked (name, place) join model on model = name group by model",
+        plan.0,
+        &models
+    )
+    .execute(&mut *tx)
+    .await?;
+    if set.rows_affected() != u64::try_from(models.len()).unwrap_or(0) {
+        return Ok(false);
+    }
+    let (was, is) = (before.said(), rules.said());
+    let entry = crate::audit::Entry {
+        actor: Some(actor),
+        subject: None,
+        action: "set_plan_rules",
+        before: Some(&format!("{plan}: {was}")),
+        after: Some(&is),
+        why: None,
+    };
+    crate::audit::write(&mut *tx, &entry, now).await?;
+    tx.commit().await?;
+    Ok(true)
+}
