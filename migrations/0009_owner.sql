@@ -13,8 +13,12 @@ create table usage_day (
   reasoning_tokens bigint not null default 0,
   estimated_tokens bigint not null default 0,
   cost_usd numeric(20, 12) not null default 0,
+  -- the same in whole picodollars: a sum over a million of these takes half the time
+  cost_picos bigint not null generated always as ((cost_usd * 1000000000000)::bigint) stored,
   primary key (subject, model, day)
 );
+alter table usage_hour
+  add column cost_picos bigint not null generated always as ((cost_usd * 1000000000000)::bigint) stored;
 
 create or replace function usage_hour_add() returns trigger language plpgsql as $$
 declare
@@ -55,17 +59,21 @@ begin
   select subject, model, date_trunc('hour', created_at, 'UTC'), count(*) filter (where corrects is null and call_no = 1),
          count(*) filter (where corrects is null), sum(input_tokens), sum(cache_read_tokens), sum(cache_write_tokens),
          sum(output_tokens), sum(reasoning_tokens), coalesce(sum(estimated_tokens) filter (where corrects is null), 0), sum(cost_usd)
-  from ai_usage where status <> 'pending' group by 1, 2, 3;
+  from ai_usage where status <> 'pending' group by 1, 2, 3 order by 3, 1;
   insert into usage_day (subject, model, day, requests, input_tokens, cached_tokens, output_tokens, reasoning_tokens, estimated_tokens,
                          cost_usd)
   select subject, model, (hour at time zone 'UTC')::date, sum(requests), sum(input_tokens), sum(cache_read_tokens + cache_write_tokens),
          sum(output_tokens), sum(reasoning_tokens), sum(estimated_tokens), sum(cost_usd)
-  from usage_hour group by 1, 2, 3;
+  from usage_hour group by 1, 2, 3 order by 3, 1;
 end $$;
 select usage_rebuild();
 
+-- The owner's tables are read from these without going to the rows.
 create index usage_day_day on usage_day (day)
-  include (subject, model, requests, input_tokens, cached_tokens, output_tokens, estimated_tokens, cost_usd);
+  include (subject, model, requests, input_tokens, cached_tokens, output_tokens, estimated_tokens, cost_picos);
+drop index usage_hour_hour;
+create index usage_hour_hour on usage_hour (hour)
+  include (subject, model, requests, input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, estimated_tokens, cost_picos);
 
 alter table account
   -- since when an admin lets them read and not ask; null lets them ask

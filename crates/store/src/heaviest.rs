@@ -98,19 +98,19 @@ pub async fn list(db: impl PgExecutor<'_>, asked: &Asked<'_>) -> Result<Vec<Heav
     let pattern = asked.search.map(contains);
     let rows = sqlx::query!(
         r#"with part as (
-             select subject, requests, input_tokens, cached_tokens, output_tokens, estimated_tokens, cost_usd
+             select subject, requests, input_tokens, cached_tokens, output_tokens, estimated_tokens, cost_picos
              from usage_day where day >= $3 and day < $4 and ($6::text is null or model = $6)
              union all
-             select subject, requests, input_tokens, cache_read_tokens + cache_write_tokens, output_tokens, estimated_tokens, cost_usd
+             select subject, requests, input_tokens, cache_read_tokens + cache_write_tokens, output_tokens, estimated_tokens, cost_picos
              from usage_hour
              where hour >= $1 and hour < least($3::date::timestamp at time zone 'UTC', $2) and ($6::text is null or model = $6)
              union all
-             select subject, requests, input_tokens, cache_read_tokens + cache_write_tokens, output_tokens, estimated_tokens, cost_usd
+             select subject, requests, input_tokens, cache_read_tokens + cache_write_tokens, output_tokens, estimated_tokens, cost_picos
              from usage_hour
              where hour >= greatest($4::date::timestamp at time zone 'UTC', $1) and hour < $2 and ($6::text is null or model = $6)
            ), person as (
              select subject, sum(requests)::bigint as requests, sum(input_tokens)::bigint as input, sum(cached_tokens)::bigint as cached,
-                    sum(output_tokens)::bigint as output, sum(estimated_tokens)::bigint as estimated, sum(cost_usd) as cost
+                    sum(output_tokens)::bigint as output, sum(estimated_tokens)::bigint as estimated, sum(cost_picos) as cost
              from part group by subject
            ), known as (
              select p.*, a.user_id, a.email, a.plan_id, coalesce(r.n, 0) as refusals, coalesce(s.pays, 0) as pays
@@ -127,18 +127,18 @@ pub async fn list(db: impl PgExecutor<'_>, asked: &Asked<'_>) -> Result<Vec<Heav
              select k.*, (sum(requests) over ())::bigint as all_requests, (sum(input) over ())::bigint as all_input,
                     (sum(cached) over ())::bigint as all_cached, (sum(output) over ())::bigint as all_output,
                     sum(cost) over () as all_cost, count(*) over () as people,
-                    case $8::int when 0 then cost when 1 then input + cached + output when 2 then requests when 3 then cost - pays
+                    case $8::int when 0 then cost when 1 then input + cached + output when 2 then requests when 3 then cost - pays * 1000000000000
                       when 4 then refusals else abs(estimated - input - cached)::numeric / greatest(input + cached, 1) end as rank
              from known k
              order by rank desc, subject offset $10 limit $11
            )
            select r.subject as "subject!", a.user_id as "user_id?", a.email as "email?", a.plan_id as "plan_id?",
                   r.requests as "requests!", r.input as "input!", r.cached as "cached!", r.output as "output!",
-                  r.estimated as "estimated!", r.cost as "cost!",
+                  r.estimated as "estimated!", r.cost::bigint as "cost!",
                   coalesce((select sum(n) from refusal_hour f where f.user_id = a.user_id and f.hour >= $1 and f.hour < $2), 0)::bigint as "refusals!",
                   case when a.user_id is null then 0 else user_pays(a.user_id, $1, $2) end as "pays!",
                   r.all_requests as "all_requests!", r.all_input as "all_input!", r.all_cached as "all_cached!",
-                  r.all_output as "all_output!", r.all_cost as "all_cost!", r.people as "people!"
+                  r.all_output as "all_output!", r.all_cost::bigint as "all_cost!", r.people as "people!"
            from ranked r
            left join lateral (select user_id, email, plan_id from account where subject = r.subject order by created_at limit 1) a on true
            order by r.rank desc, r.subject"#,
@@ -168,7 +168,7 @@ pub async fn list(db: impl PgExecutor<'_>, asked: &Asked<'_>) -> Result<Vec<Heav
                 input: Tokens::from_db(row.input),
                 cached: Tokens::from_db(row.cached),
                 output: Tokens::from_db(row.output),
-                cost: Picos::from_usd(row.cost).unwrap_or_default(),
+                cost: Picos(row.cost),
             },
             estimated: Tokens::from_db(row.estimated),
             refusals: Tokens::from_db(row.refusals).0,
@@ -178,7 +178,7 @@ pub async fn list(db: impl PgExecutor<'_>, asked: &Asked<'_>) -> Result<Vec<Heav
                 input: Tokens::from_db(row.all_input),
                 cached: Tokens::from_db(row.all_cached),
                 output: Tokens::from_db(row.all_output),
-                cost: Picos::from_usd(row.all_cost).unwrap_or_default(),
+                cost: Picos(row.all_cost),
             },
             people: Tokens::from_db(row.people).0,
         })
@@ -196,13 +196,13 @@ pub async fn cost_by_day(
 ) -> Result<Vec<(Date, ModelName, Picos)>> {
     let (first, after) = days(from, to);
     let rows = sqlx::query!(
-        r#"select day as "day!", model as "model!", sum(cost_usd) as "cost!" from (
-             select day, model, cost_usd from usage_day where day >= $3 and day < $4
+        r#"select day as "day!", model as "model!", sum(cost_picos)::bigint as "cost!" from (
+             select day, model, cost_picos from usage_day where day >= $3 and day < $4
              union all
-             select (hour at time zone 'UTC')::date, model, cost_usd from usage_hour
+             select (hour at time zone 'UTC')::date, model, cost_picos from usage_hour
              where hour >= $1 and hour < least($3::date::timestamp at time zone 'UTC', $2)
              union all
-             select (hour at time zone 'UTC')::date, model, cost_usd from usage_hour
+             select (hour at time zone 'UTC')::date, model, cost_picos from usage_hour
              where hour >= greatest($4::date::timestamp at time zone 'UTC', $1) and hour < $2
            ) part group by 1, 2 order by 1, 2"#,
         from,
@@ -212,10 +212,7 @@ pub async fn cost_by_day(
     )
     .fetch_all(db)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (row.day, ModelName(row.model), Picos::from_usd(row.cost).unwrap_or_default()))
-        .collect())
+    Ok(rows.into_iter().map(|row| (row.day, ModelName(row.model), Picos(row.cost))).collect())
 }
 
 /// What the house takes in, refuses and does.

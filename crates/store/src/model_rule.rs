@@ -47,9 +47,11 @@ pub async fn list(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<Li
                   n.input as "next_input?", n.output as "next_output?", n.effective_at as "next_at?",
                   array(select pm.plan_id from plan_model pm join plan using (plan_id) where pm.model = m.model
                         order by plan.sort) as "plans!",
-                  (select coalesce(sum(u.cost_usd), 0) from usage_hour u
-                   where u.model = m.model and u.hour > $1::timestamptz - interval '25 hours') as "spent!"
+                  coalesce(s.spent, 0)::bigint as "spent!"
            from model m
+           left join (
+             select model, sum(cost_picos) as spent from usage_hour where hour > $1::timestamptz - interval '25 hours' group by model
+           ) s on s.model = m.model
            left join lateral (
              select input, cache_read, output from model_price
              where model = m.model and above_tokens is null and effective_at <= $1 order by effective_at desc limit 1
@@ -89,7 +91,7 @@ pub async fn list(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<Li
             price,
             next_price: next.map(|((input, output), at)| (MicrosPerMillion(input), MicrosPerMillion(output), at)),
             plans: row.plans,
-            spent: Picos::from_usd(row.spent).unwrap_or_default(),
+            spent: Picos(row.spent),
         })
     });
     Ok(listed.collect())

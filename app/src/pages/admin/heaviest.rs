@@ -64,12 +64,12 @@ fn Shown(view: HeaviestView, asked: Asked) -> impl IntoView {
 fn Now(view: HeaviestView) -> impl IntoView {
     let (spent, cap) = view.today;
     let of = cap.map_or_else(|| "no cap holds".to_owned(), |cap| format!("of {cap} that may be"));
+    let (running, reserved) = (Tokens(view.running), view.reserved);
     view! {
-        <section class="figures live" aria-label="Now">
-            <p class="figure"><strong>{Tokens(view.running).to_string()}</strong><span>"answers running"</span></p>
-            <p class="figure"><strong>{view.reserved.to_string()}</strong><span>"tokens held for them"</span></p>
-            <p class="figure"><strong>{spent.to_string()}</strong><span>{format!("spent in 24 hours, {of}")}</span></p>
-        </section>
+        <p class="hint live">
+            <strong>"Now: "</strong>
+            {format!("{running} answers running, {reserved} tokens held for them, {spent} spent in 24 hours, {of}.")}
+        </p>
     }
 }
 
@@ -89,7 +89,10 @@ fn Filter(view: HeaviestView, asked: Asked) -> impl IntoView {
         _ => (String::new(), String::new()),
     };
     let is_custom = matches!(asked.period, Period::Custom(..));
+    let is_set = is_custom || asked.plan.is_some() || asked.model.is_some() || !asked.search.is_empty();
     view! {
+        <details class="filters" open=is_set>
+        <summary>"Search and filter"</summary>
         <form method="get" action="/admin" class="filter" role="search">
             <input type="hidden" name="by" value=asked.order.as_str()/>
             <label>"Address" <input type="search" name="q" value=asked.search.clone() maxlength="200" placeholder="part of it"/></label>
@@ -105,6 +108,7 @@ fn Filter(view: HeaviestView, asked: Asked) -> impl IntoView {
             <label>"To" <input type="date" name="to" value=to/></label>
             <button class="secondary">"Show"</button>
         </form>
+        </details>
     }
 }
 

@@ -1,0 +1,67 @@
+// The owner's switches and deeds, clicked: what is refused is refused kindly, what runs ends as it would.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { send, signUp, startBrowser, startHouse, woken } from './house.mjs';
+
+let house, browser;
+before(async () => {
+  house = await startHouse();
+  browser = await startBrowser();
+});
+after(async () => { await browser?.stop(); await house?.stop(); });
+
+test('chat switched off: the next message is refused kindly, the running answer ends', { timeout: 90_000 }, async () => {
+  const owner = await browser.visitor({ quiet: true });
+  await signUp(owner, house, 'owner@example.com', 'Olive');
+  const ann = await browser.visitor({ quiet: true, timezoneId: 'Asia/Tokyo' });
+  await signUp(ann, house, 'ann@example.com', 'Ann');
+  await woken(ann);
+  await house.pace(20);
+  await send(ann, 'A long answer, please');
+  await ann.locator('.answer.live').waitFor();
+  await owner.goto(`${house.url}/admin/models`);
+  await owner.getByText('Switch chat off', { exact: true }).click();
+  await owner.getByRole('button', { name: 'Switch it off' }).click();
+  await owner.getByText('nobody is answered').waitFor();
+  await ann.locator('.answer.live .byline').waitFor();
+  await house.pace(0);
+  await send(ann, 'And one more?');
+  await ann.locator('.refusal').getByText('switched off').waitFor();
+  await owner.getByRole('button', { name: 'Switch chat on' }).click();
+  await owner.getByText('Switch chat off', { exact: true }).waitFor();
+
+  // the cap: nothing may be spent any more
+  await owner.getByLabel('Dollars a day').first().fill('0');
+  await owner.getByRole('button', { name: 'Set the cap' }).click();
+  await owner.waitForLoadState();
+  await ann.reload();
+  await woken(ann);
+  await send(ann, 'Does this pass the cap?');
+  await ann.locator('.refusal').waitFor();
+  assert.match(await ann.locator('.refusal').innerText(), /today|spend/i);
+
+  // her days begin where her browser is
+  await ann.goto(`${house.url}/usage`);
+  assert.equal(await ann.getByLabel('Time zone').inputValue(), 'Asia/Tokyo');
+  await ann.getByText('When tokens come back').waitFor();
+});
+
+test('a deed by keyboard alone, with its reason in the audit', { timeout: 60_000 }, async () => {
+  const owner = await browser.visitor({ quiet: true });
+  await owner.goto(`${house.url}/sign-in`);
+  await owner.getByLabel('Email').fill('owner@example.com');
+  await owner.getByLabel('Password').fill('correct horse battery');
+  await owner.getByRole('button', { name: 'Sign in' }).click();
+  await owner.waitForURL('**/chat');
+  await owner.goto(`${house.url}/admin/users?q=ann`);
+  await owner.getByRole('link', { name: 'ann@example.com' }).focus();
+  await owner.keyboard.press('Enter');
+  await owner.locator('summary', { hasText: 'Pause' }).focus();
+  await owner.keyboard.press('Enter');
+  await owner.keyboard.press('Tab');
+  await owner.keyboard.type('too many of these');
+  await owner.keyboard.press('Enter');
+  await owner.getByText('Paused since').waitFor();
+  await owner.goto(`${house.url}/admin/audit`);
+  await owner.getByText('too many of these').waitFor();
+});
