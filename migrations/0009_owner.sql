@@ -1,6 +1,9 @@
 -- What the owner looks at and decides: sums per day beside those per hour, so that a month is read from few rows; limits of one
 -- person's own until a date; a person who is paused; and why each act was done.
 
+-- Whoever ends a turn while this runs waits here, before they hold anything that is wanted below.
+lock table ai_usage in share row exclusive mode;
+
 create table usage_day (
   subject text not null,
   model text not null,
@@ -23,7 +26,9 @@ alter table usage_hour
 create or replace function usage_hour_add() returns trigger language plpgsql as $$
 declare
   request int := (new.corrects is null and new.call_no = 1)::int;
-  estimated bigint := case when new.corrects is null then new.estimated_tokens else 0 end;
+  -- a call that nobody answered says nothing about the estimate of its input
+  estimated bigint := case when new.corrects is null and new.input_tokens + new.cache_read_tokens + new.cache_write_tokens > 0
+    then new.estimated_tokens else 0 end;
 begin
   insert into usage_hour as u (subject, model, hour, requests, calls, input_tokens, cache_read_tokens, cache_write_tokens, output_tokens,
                                reasoning_tokens, estimated_tokens, cost_usd)
@@ -58,7 +63,8 @@ begin
                           reasoning_tokens, estimated_tokens, cost_usd)
   select subject, model, date_trunc('hour', created_at, 'UTC'), count(*) filter (where corrects is null and call_no = 1),
          count(*) filter (where corrects is null), sum(input_tokens), sum(cache_read_tokens), sum(cache_write_tokens),
-         sum(output_tokens), sum(reasoning_tokens), coalesce(sum(estimated_tokens) filter (where corrects is null), 0), sum(cost_usd)
+         sum(output_tokens), sum(reasoning_tokens), coalesce(sum(estimated_tokens) filter (where corrects is null and input_tokens + cache_read_tokens + cache_write_tokens > 0), 0),
+         sum(cost_usd)
   from ai_usage where status <> 'pending' group by 1, 2, 3 order by 3, 1;
   insert into usage_day (subject, model, day, requests, input_tokens, cached_tokens, output_tokens, reasoning_tokens, estimated_tokens,
                          cost_usd)
@@ -96,4 +102,5 @@ create function user_pays(person uuid, span_from timestamptz, span_to timestampt
   ), 0)
   from subscription s
   where s.user_id = person and s.status in ('active', 'past_due', 'canceled') and s.period <> 'other'
+    and exists (select from invoice i where i.subscription_id = s.subscription_id and i.paid_minor > 0)
 $$;

@@ -111,7 +111,7 @@ async fn export(db: &PgPool, to: OffsetDateTime, rows: usize) -> anyhow::Result<
     let (began, mut done, mut after) = (Instant::now(), 0, None);
     while done < rows {
         let from = to - time::Duration::days(i64::from(DAYS) + 1);
-        let asked = store::usage_row::Asked { from, to, owner: None, plan: None, model: None, search: None, after };
+        let asked = store::usage_row::Asked { from, to, plan: None, model: None, search: None, after };
         let piece = store::usage_row::next(db, &asked, 5_000).await?;
         let Some(last) = piece.last() else { break };
         after = Some((last.created_at, last.ai_usage_id));

@@ -11,7 +11,7 @@ use domain::{MicrosPerMillion, ModelName, Picos, PlanId, Problem, UserId, Viewer
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use store::account_rule::{Act, Acted};
-use store::model_rule::{NewPrice, Rules as ModelRules, Set};
+use store::model_rule::{Added, NewPrice, Rules as ModelRules, Set};
 use store::plan_rule::Rules;
 use store::turn::Switches;
 use time::OffsetDateTime;
@@ -420,8 +420,12 @@ pub(crate) async fn add_price(
         };
         let added = store::model_rule::add_price(&house.db, admin.user_id, &model, &new, now).await;
         match added.map_err(|error| internal(&error))? {
-            true => Ok(()),
-            false => Err(Problem::not_found("model")),
+            Added::Yes => Ok(()),
+            Added::NoModel => Err(Problem::not_found("model")),
+            Added::SameMoment => {
+                let message = "Another price begins at that very moment, and a price is never edited. Add yours a minute later: it takes over then.";
+                Err(Problem::invalid("effective_at", message))
+            }
         }
     };
     done(&house, request, added.await).await

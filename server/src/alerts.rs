@@ -2,6 +2,7 @@
 //! left alone, dead letters, meters that differed. Each once when it begins and once when it is over.
 
 use crate::House;
+use crate::error::internal;
 use crate::mail::{self, Mail};
 use anyhow::{Context as _, ensure};
 use base64::Engine as _;
@@ -10,6 +11,7 @@ use domain::Picos;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
+use std::collections::HashSet;
 use std::time::Duration;
 use store::alert;
 use store::heaviest::{Asked, Order};
@@ -21,108 +23,125 @@ pub(crate) const WEBHOOK: &str = "alert_webhook";
 
 /// Nobody is heavy in a day that cost less.
 const LEAST_DAY: Picos = Picos(1_000_000_000_000);
-/// Kinds whose causes every server reads from Postgres: over as soon as they aren't there.
-const SHARED: [&str; 4] = ["person_share", "spend_cap", "dead_letters", "drift"];
-/// A vendor's circuit is one server's own to see.
-const OWN: [&str; 1] = ["circuit"];
-/// How long what one server sees may go unseen.
+/// Whoever was told of is heavy until so many per cent below: nobody wants a letter each minute.
+const SLACK_PERCENT: u8 = 5;
+/// A vendor's circuit is one server's own to see: it is over once it has gone unseen for a while.
+const CIRCUIT: &str = "circuit";
 const UNSEEN: time::Duration = time::Duration::seconds(150);
 
 /// Something to be told of.
 struct Cause {
-    kind: &'static str,
     about: String,
     said: String,
 }
 
-/// Looks once: tells what is new, and what is over.
+/// Looks once: tells what is new, and what is over. One server at a time looks, so that none acts on what another has just ended; a
+/// kind that can't be read is left as it stands.
 pub(crate) async fn watch(house: &House) -> anyhow::Result<()> {
-    let now = House::now();
-    let causes = causes(house, now).await?;
     let mut tx = store::begin(&house.db).await?;
-    if !alert::alone(&mut tx).await? {
-        return Ok(());
-    }
-    for cause in &causes {
-        if let Some(id) = alert::seen(&mut tx, cause.kind, &cause.about, &cause.said, now).await? {
-            tell(house, &mut tx, id, cause.kind, &cause.said, false, now).await?;
+    alert::lock(&mut tx).await?;
+    let now = House::now();
+    let standing: HashSet<(String, String)> =
+        alert::standing(&mut *tx).await?.into_iter().map(|alert| (alert.kind, alert.about)).collect();
+    let found = [
+        ("person_share", heavy(house, &standing, now).await),
+        ("spend_cap", spent(house, now).await),
+        ("dead_letters", given_up(house).await),
+        ("drift", drifted(house, now).await),
+        (CIRCUIT, Ok(left_alone(house))),
+    ];
+    for (kind, causes) in found {
+        let causes = match causes {
+            Ok(causes) => causes,
+            Err(error) => {
+                internal(&format!("alerts of {kind}: {error:#}"));
+                continue;
+            }
+        };
+        for Cause { about, said } in causes {
+            if let Some(id) = alert::seen(&mut tx, kind, &about, &said, now).await? {
+                tell(house, &mut tx, id, kind, &said, false, now).await?;
+            }
         }
-    }
-    let mut over = alert::end_unseen(&mut tx, &SHARED, now, now).await?;
-    over.extend(alert::end_unseen(&mut tx, &OWN, now - UNSEEN, now).await?);
-    for ended in over {
-        tell(house, &mut tx, ended.id, &ended.kind, &ended.said, true, now).await?;
+        let unseen_since = if kind == CIRCUIT { now - UNSEEN } else { now };
+        for ended in alert::end_unseen(&mut tx, kind, unseen_since, now).await? {
+            tell(house, &mut tx, ended.id, kind, &ended.said, true, now).await?;
+        }
     }
     tx.commit().await?;
     Ok(())
 }
 
-async fn causes(house: &House, now: OffsetDateTime) -> anyhow::Result<Vec<Cause>> {
-    let mut causes = Vec::new();
-    let db = &house.admin_db;
+/// Whoever has a large share of the last 24 hours; told of until they are well below.
+async fn heavy(house: &House, standing: &HashSet<(String, String)>, now: OffsetDateTime) -> anyhow::Result<Vec<Cause>> {
     let (from, to) = app::api::admin::Period::Day.span(now);
     let percent = house.config.alert_person_percent;
+    let mut causes = Vec::new();
     for (order, what) in [(Order::Cost, "cost"), (Order::Tokens, "tokens")] {
-        let asked = Asked { from, to, order, plan: None, model: None, search: None, offset: 0, limit: 2 };
-        for row in store::heaviest::list(db, &asked).await? {
+        let asked = Asked { from, to, order, plan: None, model: None, search: None, offset: 0, limit: 100 };
+        for row in store::heaviest::list(&house.admin_db, &asked).await? {
             let (part, whole) = match order {
                 Order::Cost => (row.totals.cost.0.max(0).cast_unsigned(), row.all.cost.0.max(0).cast_unsigned()),
                 _ => (row.totals.tokens().0, row.all.tokens().0),
             };
-            if row.all.cost >= LEAST_DAY
-                && row.people > 1
-                && u128::from(part) * 100 > u128::from(whole) * u128::from(percent)
-            {
-                let who = row.email.clone().unwrap_or_else(|| "A deleted account".to_owned());
-                causes.push(Cause {
-                    kind: "person_share",
-                    about: format!("{what}:{}", row.subject),
-                    said: format!("{who} is above {percent} % of the last 24 hours' {what}."),
-                });
+            let about = format!("{what}:{}", row.subject);
+            let stands = standing.contains(&("person_share".to_owned(), about.clone()));
+            let least = percent - if stands { percent.min(SLACK_PERCENT) } else { 0 };
+            let is_heavy = u128::from(part) * 100 > u128::from(whole) * u128::from(least);
+            if row.all.cost >= LEAST_DAY && row.people > 1 && is_heavy {
+                let who = row.email.unwrap_or_else(|| "A deleted account".to_owned());
+                causes.push(Cause { about, said: format!("{who} is above {percent} % of the last 24 hours' {what}.") });
             }
         }
-    }
-    let spent = store::model_rule::list(db, now).await?.iter().fold(Picos::ZERO, |sum, row| sum.plus(row.spent));
-    let switches = store::house::switches(db).await?;
-    if let Some(cap) = [switches.daily_spend, house.config.daily_spend].into_iter().flatten().min() {
-        for level in [50_i128, 80, 100] {
-            if cap > Picos::ZERO && i128::from(spent.0) * 100 >= i128::from(cap.0) * level {
-                causes.push(Cause {
-                    kind: "spend_cap",
-                    about: format!("house:{level}"),
-                    said: format!("{level} % of the {cap} that may be spent in a day are spent."),
-                });
-            }
-        }
-    }
-    for (vendor, left_alone) in house.vendors.circuits() {
-        if left_alone.is_some() {
-            let said = format!("{vendor} failed again and again and is left alone for the moment.");
-            causes.push(Cause { kind: "circuit", about: vendor, said });
-        }
-    }
-    let (inbox, queue) = (store::stripe_event::inbox(db).await?, store::job::queue(db).await?);
-    for (about, n, what) in [
-        ("stripe", i64::try_from(inbox.dead.len())?, "events of Stripe's"),
-        ("jobs", queue.dead, "jobs, such as mail,"),
-    ] {
-        if n > 0 {
-            causes.push(Cause {
-                kind: "dead_letters",
-                about: about.to_owned(),
-                said: format!("{n} {what} were given up. They can be tried again."),
-            });
-        }
-    }
-    let drifts = store::usage::drifts(db, now - time::Duration::days(1)).await?;
-    if drifts > 0 {
-        causes.push(Cause {
-            kind: "drift",
-            about: "meters".to_owned(),
-            said: format!("{drifts} meters differed from the ledger in a day and were rebuilt."),
-        });
     }
     Ok(causes)
+}
+
+/// A cap that comes near.
+async fn spent(house: &House, now: OffsetDateTime) -> anyhow::Result<Vec<Cause>> {
+    let db = &house.admin_db;
+    let spent = store::model_rule::list(db, now).await?.iter().fold(Picos::ZERO, |sum, row| sum.plus(row.spent));
+    let switches = store::house::switches(db).await?;
+    let cap = [switches.daily_spend, house.config.daily_spend].into_iter().flatten().min();
+    let Some(cap) = cap.filter(|cap| *cap > Picos::ZERO) else { return Ok(Vec::new()) };
+    let reached = [50_i128, 80, 100].into_iter().filter(|level| i128::from(spent.0) * 100 >= i128::from(cap.0) * level);
+    let cause = |level| Cause {
+        about: format!("house:{level}"),
+        said: format!("{level} % of the {cap} that may be spent in a day are spent."),
+    };
+    Ok(reached.map(cause).collect())
+}
+
+/// Vendors that this server leaves alone.
+fn left_alone(house: &House) -> Vec<Cause> {
+    let open = house.vendors.circuits().into_iter().filter(|(_, left_alone)| left_alone.is_some());
+    let said = |vendor: &str| format!("{vendor} failed again and again and is left alone for the moment.");
+    open.map(|(vendor, _)| Cause { said: said(&vendor), about: vendor }).collect()
+}
+
+/// Events and jobs that failed too often.
+async fn given_up(house: &House) -> anyhow::Result<Vec<Cause>> {
+    let db = &house.admin_db;
+    let (inbox, queue) = (store::stripe_event::inbox(db).await?, store::job::queue(db).await?);
+    let dead = [
+        ("stripe", i64::try_from(inbox.dead.len())?, "events of Stripe's"),
+        ("jobs", queue.dead, "jobs, such as mail,"),
+    ];
+    let cause = |(about, n, what): (&str, i64, &str)| Cause {
+        about: about.to_owned(),
+        said: format!("{n} {what} were given up. They can be tried again."),
+    };
+    Ok(dead.into_iter().filter(|(_, n, _)| *n > 0).map(cause).collect())
+}
+
+/// Meters that differed from the ledger.
+async fn drifted(house: &House, now: OffsetDateTime) -> anyhow::Result<Vec<Cause>> {
+    let drifts = store::usage::drifts(&house.admin_db, now - time::Duration::days(1)).await?;
+    let cause = || Cause {
+        about: "meters".to_owned(),
+        said: format!("{drifts} meters differed from the ledger in a day and were rebuilt."),
+    };
+    Ok((drifts > 0).then(cause).into_iter().collect())
 }
 
 /// Queues the letters and the webhook's call, with the alert's own row.

@@ -98,13 +98,15 @@ impl Export {
         let asked = usage_row::Asked {
             from: self.span.0,
             to: self.span.1,
-            owner: self.owner,
             plan: self.asked.plan.as_ref(),
             model: self.asked.model.as_ref(),
             search: Some(self.asked.search.as_str()).filter(|text| !text.is_empty()),
             after,
         };
-        let rows = usage_row::next(&self.db, &asked, PIECE).await?;
+        let rows = match self.owner {
+            Some(owner) => usage_row::next_own(&self.db, owner, &asked, PIECE).await?,
+            None => usage_row::next(&self.db, &asked, PIECE).await?,
+        };
         let is_last = rows.len() < usize::try_from(PIECE)?;
         let next = match rows.last() {
             Some(row) if !is_last => At::After(row.created_at, row.ai_usage_id),

@@ -64,7 +64,8 @@ impl Period {
             Self::Week => (hour - time::Duration::days(7), next),
             Self::Days30 => (hour - time::Duration::days(30), next),
             Self::Month => (midnight(now.date().replace_day(1).unwrap_or(now.date())), next),
-            Self::Custom(from, to) => (midnight(from), midnight(to.next_day().unwrap_or(to))),
+            // What is to come costs nothing yet, and nobody has paid for it.
+            Self::Custom(from, to) => (midnight(from).min(next), midnight(to.next_day().unwrap_or(to)).min(next)),
         }
     }
 

@@ -24,14 +24,26 @@ pub struct Alert {
     pub ended_at: Option<OffsetDateTime>,
 }
 
-/// Whether this transaction is the one that looks; others who look at the same time have nothing to do.
+/// Waits until nobody else looks; they wait until this transaction is over.
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn alone(tx: &mut Tx) -> Result<bool> {
-    Ok(sqlx::query_scalar!(r#"select pg_try_advisory_xact_lock(hashtext('alert')) as "is_alone!""#)
-        .fetch_one(&mut **tx)
-        .await?)
+pub async fn lock(tx: &mut Tx) -> Result<()> {
+    sqlx::query!("select pg_advisory_xact_lock(hashtext('alert'))").fetch_one(&mut **tx).await?;
+    Ok(())
+}
+
+/// What stands.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn standing(db: impl PgExecutor<'_>) -> Result<Vec<Alert>> {
+    Ok(sqlx::query_as!(
+        Alert,
+        "select alert_id as id, kind, about, said, began_at, seen_at, ended_at from alert where ended_at is null"
+    )
+    .fetch_all(db)
+    .await?)
 }
 
 /// Notes that a cause is seen; its id where it wasn't standing before.
@@ -54,17 +66,16 @@ pub async fn seen(tx: &mut Tx, kind: &str, about: &str, said: &str, now: OffsetD
     Ok(row.is_new.then_some(row.alert_id))
 }
 
-/// Ends what wasn't seen since an instant, and answers it.
+/// Ends what of a kind wasn't seen since an instant, and answers it.
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn end_unseen(tx: &mut Tx, kinds: &[&str], since: OffsetDateTime, now: OffsetDateTime) -> Result<Vec<Alert>> {
-    let kinds: Vec<String> = kinds.iter().map(|kind| (*kind).to_owned()).collect();
+pub async fn end_unseen(tx: &mut Tx, kind: &str, since: OffsetDateTime, now: OffsetDateTime) -> Result<Vec<Alert>> {
     Ok(sqlx::query_as!(
         Alert,
-        "update alert set ended_at = $3 where ended_at is null and kind = any($1) and seen_at < $2
+        "update alert set ended_at = $3 where ended_at is null and kind = $1 and seen_at < $2
          returning alert_id as id, kind, about, said, began_at, seen_at, ended_at",
-        &kinds,
+        kind,
         since,
         now,
     )

@@ -108,6 +108,10 @@ pub async fn list(db: impl PgExecutor<'_>, asked: &Asked<'_>) -> Result<Vec<Heav
              select subject, requests, input_tokens, cache_read_tokens + cache_write_tokens, output_tokens, estimated_tokens, cost_picos
              from usage_hour
              where hour >= greatest($4::date::timestamp at time zone 'UTC', $1) and hour < $2 and ($6::text is null or model = $6)
+             union all
+             -- who was refused and used nothing stands in the table only where refusals are what it is about
+             select a.subject, 0, 0, 0, 0, 0, 0 from refusal_hour r join account a using (user_id)
+             where $8 = 4 and $6::text is null and r.hour >= $1 and r.hour < $2
            ), person as (
              select subject, sum(requests)::bigint as requests, sum(input_tokens)::bigint as input, sum(cached_tokens)::bigint as cached,
                     sum(output_tokens)::bigint as output, sum(estimated_tokens)::bigint as estimated, sum(cost_picos) as cost

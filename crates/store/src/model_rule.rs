@@ -165,19 +165,36 @@ pub struct NewPrice {
     pub effective_at: OffsetDateTime,
 }
 
-/// Adds a price to a model; false where there is no such model. Earlier prices stay as they are.
+/// Whether a price could be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// It holds from its moment on.
+    Yes,
+    /// There is no such model.
+    NoModel,
+    /// Another price begins at the same moment, and a price is never edited.
+    SameMoment,
+}
+
+/// Adds a price to a model. Earlier prices stay as they are.
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn add_price(db: &Db, actor: UserId, model: &ModelName, new: &NewPrice, now: OffsetDateTime) -> Result<bool> {
+pub async fn add_price(
+    db: &Db,
+    actor: UserId,
+    model: &ModelName,
+    new: &NewPrice,
+    now: OffsetDateTime,
+) -> Result<Added> {
     let mut tx = crate::begin(db).await?;
     let known = sqlx::query!("select 1 as one from model where model = $1 for update", model.0);
     if known.fetch_optional(&mut *tx).await?.is_none() {
-        return Ok(false);
+        return Ok(Added::NoModel);
     }
-    sqlx::query!(
+    let added = sqlx::query!(
         "insert into model_price (model_price_id, model, effective_at, input, cache_read, output)
-         values ($1, $2, $3, $4, $5, $6)",
+         values ($1, $2, $3, $4, $5, $6) on conflict (model, above_tokens, effective_at) do nothing",
         Uuid::now_v7(),
         model.0,
         new.effective_at,
@@ -187,10 +204,13 @@ pub async fn add_price(db: &Db, actor: UserId, model: &ModelName, new: &NewPrice
     )
     .execute(&mut *tx)
     .await?;
+    if added.rows_affected() == 0 {
+        return Ok(Added::SameMoment);
+    }
     let after = format!("${} in, ${} out, from {}", new.input.to_usd(), new.output.to_usd(), new.effective_at);
     note(&mut tx, actor, "add_price", model, None, &after, now).await?;
     tx.commit().await?;
-    Ok(true)
+    Ok(Added::Yes)
 }
 
 async fn note(

@@ -195,7 +195,8 @@ pub async fn by_day_and_model(
     first: Date,
 ) -> Result<Vec<DayModel>> {
     let rows = sqlx::query!(
-        r#"select (created_at at time zone $2)::date as "day!", model, count(distinct turn_id) as "requests!",
+        r#"select (created_at at time zone $2)::date as "day!", model,
+                  count(*) filter (where call_no = 1 and corrects is null) as "requests!",
                   sum(input_tokens)::bigint as "input!", sum(cache_read_tokens + cache_write_tokens)::bigint as "cached!",
                   sum(output_tokens)::bigint as "output!", sum(cost_usd) as "cost!"
            from ai_usage where user_id = $1 and created_at >= $3::date::timestamp at time zone $2

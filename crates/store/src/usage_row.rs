@@ -57,8 +57,6 @@ pub struct Asked<'a> {
     pub from: OffsetDateTime,
     /// Until then, not included.
     pub to: OffsetDateTime,
-    /// Only this person's.
-    pub owner: Option<UserId>,
     /// Only of people on this plan now.
     pub plan: Option<&'a PlanId>,
     /// Only calls of this model.
@@ -82,16 +80,38 @@ pub async fn next(db: impl PgExecutor<'_>, asked: &Asked<'_>, limit: i64) -> Res
                   u.estimated_tokens, u.cost_usd, u.corrects
            from ai_usage u left join account a using (user_id)
            where u.created_at >= $1 and u.created_at < $2 and (u.created_at, u.ai_usage_id) > ($1, $3)
-             and ($4::uuid is null or u.user_id = $4) and ($5::text is null or u.model = $5)
-             and ($6::text is null or a.plan_id = $6) and ($7::text is null or a.email ilike $7)
-           order by u.created_at, u.ai_usage_id limit $8"#,
+             and ($4::text is null or u.model = $4) and ($5::text is null or a.plan_id = $5) and ($6::text is null or a.email ilike $6)
+           order by u.created_at, u.ai_usage_id limit $7"#,
         from,
         asked.to,
         id,
-        asked.owner.map(Uuid::from),
         asked.model.map(|model| model.0.as_str()),
         asked.plan.map(|plan| plan.0.as_str()),
         asked.search.map(crate::heaviest::contains),
+        limit,
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// The next rows of one person's own, `limit` at most, by their index: however long the period, nobody else's rows are looked at.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn next_own(db: impl PgExecutor<'_>, owner: UserId, asked: &Asked<'_>, limit: i64) -> Result<Vec<Row>> {
+    let (from, id) = asked.after.map_or((asked.from, Uuid::nil()), |(at, id)| (at, id));
+    Ok(sqlx::query_as!(
+        Row,
+        r#"select u.created_at, u.ai_usage_id, u.turn_id, u.call_no, u.purpose, null::text as "email?", u.subject, u.model, u.status,
+                  u.usage_source, u.input_tokens, u.cache_read_tokens, u.cache_write_tokens, u.output_tokens, u.reasoning_tokens,
+                  u.estimated_tokens, u.cost_usd, u.corrects
+           from ai_usage u
+           where u.user_id = $4 and u.created_at >= $1 and u.created_at < $2 and (u.created_at, u.ai_usage_id) > ($1, $3)
+           order by u.created_at, u.ai_usage_id limit $5"#,
+        from,
+        asked.to,
+        id,
+        Uuid::from(owner),
         limit,
     )
     .fetch_all(db)

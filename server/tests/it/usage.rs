@@ -147,6 +147,16 @@ async fn the_owner_sets_models_and_the_house() {
         house.one("select cost_usd from ai_usage where output_tokens = 2 order by created_at limit 1").await;
     assert_eq!(last, first * Decimal::ONE_HUNDRED);
 
+    // two prices can't begin at one moment, and the first stays
+    let later = [("input", "7"), ("output", "8"), ("effective_at", "2099-01-01T00:00")];
+    let added = admin.form("/admin/models/gpt-5-mini/price", &later).await;
+    assert_eq!(added.status(), StatusCode::SEE_OTHER);
+    let again = [("input", "9"), ("output", "9"), ("effective_at", "2099-01-01T00:00")];
+    let refused = admin.form("/admin/models/gpt-5-mini/price", &again).await;
+    assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    let kept = "select input = 7000000 from model_price where model = 'gpt-5-mini' order by effective_at desc limit 1";
+    assert!(house.one::<bool>(kept).await);
+
     // what can't be taken
     let prices: i64 = house.one("select count(*) from model_price").await;
     for (path, fields) in [
@@ -170,5 +180,5 @@ async fn the_owner_sets_models_and_the_house() {
     assert_eq!(house.one::<i64>("select count(*) from model_price").await, prices);
     let acts: Vec<String> =
         sqlx::query_scalar("select action from audit order by created_at").fetch_all(&house.db).await.unwrap();
-    assert_eq!(acts, ["set_house", "set_house", "set_house", "set_model", "set_model", "add_price"]);
+    assert_eq!(acts, ["set_house", "set_house", "set_house", "set_model", "set_model", "add_price", "add_price"]);
 }

@@ -138,8 +138,12 @@ pub fn HeaviestTable(
         view! { <th scope="col" class="end" aria-sort=sorted><a href=href>{label}</a></th> }
     };
     let period = asked.period.label();
-    let drawn = rows.into_iter().map(|row| draw(row, total.cost, &period, full)).collect_view();
-    let more = full.then(|| {
+    // Nor does a subscription beside one model's part of the cost.
+    let with_margin = asked.model.is_none();
+    let drawn = rows.into_iter().map(|row| draw(row, total.cost, &period, full, with_margin)).collect_view();
+    // What everybody pays says nothing beside what some of them cost.
+    let is_whole = asked.plan.is_none() && asked.model.is_none() && asked.search.is_empty();
+    let more = (full && is_whole).then(|| {
         view! {
             <p class="figure"><strong>{revenue.to_string()}</strong><span>"subscriptions pay for it"</span></p>
             <p class="figure"><strong>{signed(revenue.0 - total.cost.0)}</strong><span>"left of that"</span></p>
@@ -189,7 +193,7 @@ fn off(estimated: Tokens, real: Tokens) -> String {
     format!("{sign}{}.{} %", tenths.abs() / 10, tenths.abs() % 10)
 }
 
-fn draw(row: Heavy, whole: Picos, period: &str, full: bool) -> impl IntoView + use<> {
+fn draw(row: Heavy, whole: Picos, period: &str, full: bool, with_margin: bool) -> impl IntoView + use<> {
     let share = |part: Picos| u128::from(part.0.unsigned_abs()) * 100 / u128::from(whole.0.unsigned_abs().max(1));
     let write = row.email.as_ref().map(|email| {
         let plan = row.plan.as_ref().map_or("none", |plan| plan.0.as_str());
@@ -214,7 +218,7 @@ fn draw(row: Heavy, whole: Picos, period: &str, full: bool) -> impl IntoView + u
     let more = full.then(|| {
         let real = row.sum.input + row.sum.cached;
         view! {
-            <td class="end">{signed(row.pays.0 - row.sum.cost.0)}</td>
+            <td class="end">{with_margin.then(|| signed(row.pays.0 - row.sum.cost.0))}</td>
             <td class="end">{Tokens(row.refusals).to_string()}</td>
             <td class="end">{off(row.estimated, real)}</td>
             <td>{write}</td>
