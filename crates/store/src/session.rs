@@ -76,10 +76,12 @@ pub async fn load(
 pub async fn viewer(db: impl PgExecutor<'_>, token_hash: &[u8], now: OffsetDateTime) -> Result<Option<Viewer>> {
     let row = sqlx::query!(
         r#"select a.user_id, a.email, a.name, a.role, a.subject,
-                  p.plan_id, p.name as plan_name, p.sort, case when a.limit_until > now() then coalesce(a.limit_requests, p.requests_per_minute) else p.requests_per_minute end as "requests_per_minute!",
-                  case when a.limit_until > now() then coalesce(a.limit_tokens, p.tokens_per_day) else p.tokens_per_day end as "tokens_per_day!",
-                  a.paused_at is not null as "is_paused!", a.time_zone, p.in_flight,
-                  p.max_output, p.monthly_cents, p.yearly_cents, p.currency, p.trial_days, p.monthly_price_id,
+                  a.paused_at is not null as "is_paused!", a.time_zone, p.plan_id, p.name as plan_name, p.sort,
+                  case when a.limit_until > now() then coalesce(a.limit_requests, p.requests_per_minute)
+                       else p.requests_per_minute end as "requests_per_minute!",
+                  case when a.limit_until > now() then coalesce(a.limit_tokens, p.tokens_per_day)
+                       else p.tokens_per_day end as "tokens_per_day!",
+                  p.in_flight, p.max_output, p.monthly_cents, p.yearly_cents, p.currency, p.trial_days, p.monthly_price_id,
                   p.yearly_price_id, p.pitch,
                   array(select pm.model from plan_model pm where pm.plan_id = p.plan_id order by pm.sort) as "models!",
                   (select max(s.grace_until) from subscription s

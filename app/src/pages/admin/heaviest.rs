@@ -92,22 +92,22 @@ fn Filter(view: HeaviestView, asked: Asked) -> impl IntoView {
     let is_set = is_custom || asked.plan.is_some() || asked.model.is_some() || !asked.search.is_empty();
     view! {
         <details class="filters" open=is_set>
-        <summary>"Search and filter"</summary>
-        <form method="get" action="/admin" class="filter" role="search">
-            <input type="hidden" name="by" value=asked.order.as_str()/>
-            <label>"Address" <input type="search" name="q" value=asked.search.clone() maxlength="200" placeholder="part of it"/></label>
-            <label>"Plan" <select name="plan"><option value="">"every plan"</option>{plans}</select></label>
-            <label>"Model" <select name="model"><option value="">"every model"</option>{models}</select></label>
-            <label>"Period"
-                <select name="period">
-                    {Period::ALL.map(|period| option(period.as_str(), period.label(), period == asked.period)).collect_view()}
-                    {option("custom", "from … to …".to_owned(), is_custom)}
-                </select>
-            </label>
-            <label>"From" <input type="date" name="from" value=from/></label>
-            <label>"To" <input type="date" name="to" value=to/></label>
-            <button class="secondary">"Show"</button>
-        </form>
+            <summary>"Search and filter"</summary>
+            <form method="get" action="/admin" class="filter" role="search">
+                <input type="hidden" name="by" value=asked.order.as_str()/>
+                <label>"Address" <input type="search" name="q" value=asked.search.clone() maxlength="200" placeholder="part of it"/></label>
+                <label>"Plan" <select name="plan"><option value="">"every plan"</option>{plans}</select></label>
+                <label>"Model" <select name="model"><option value="">"every model"</option>{models}</select></label>
+                <label>"Period"
+                    <select name="period">
+                        {Period::ALL.map(|period| option(period.as_str(), period.label(), period == asked.period)).collect_view()}
+                        {option("custom", "from … to …".to_owned(), is_custom)}
+                    </select>
+                </label>
+                <label>"From" <input type="date" name="from" value=from/></label>
+                <label>"To" <input type="date" name="to" value=to/></label>
+                <button class="secondary">"Show"</button>
+            </form>
         </details>
     }
 }

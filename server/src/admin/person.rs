@@ -1,0 +1,163 @@
+//! What an admin does to a person.
+
+use super::read;
+use crate::auth::SignedIn;
+use crate::error::{Id, Refused, internal};
+use crate::{House, pages};
+use axum::Form;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use domain::{PlanId, Problem, UserId};
+use serde::Deserialize;
+use store::account_rule::{Act, Acted};
+use time::OffsetDateTime;
+
+/// What an admin may set on a person.
+#[derive(Deserialize)]
+pub(crate) struct SetPlan {
+    plan: PlanId,
+}
+
+/// `POST /admin/users/{user_id}/plan`; the router lets only admins come here.
+pub(crate) async fn set_plan(
+    State(house): State<House>,
+    SignedIn(admin): SignedIn,
+    Id(user_id): Id<UserId>,
+    Form(form): Form<SetPlan>,
+) -> Result<Response, Refused> {
+    if !store::account::set_plan(&house.db, admin.user_id, user_id, &form.plan, House::now()).await? {
+        return Err(Problem::invalid("plan", "There is no such person or plan.").into());
+    }
+    Ok(Redirect::to(&format!("/admin/users/{user_id}")).into_response())
+}
+
+/// What an admin does to a person, and why.
+#[derive(Deserialize)]
+struct DoTo {
+    act: Deed,
+    #[serde(default)]
+    why: String,
+    #[serde(default)]
+    requests: String,
+    #[serde(default)]
+    tokens: String,
+    #[serde(default)]
+    until: String,
+}
+
+/// What can be done to a person.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Deed {
+    Limit,
+    Unlimit,
+    Pause,
+    Resume,
+    SignOut,
+    MakeAdmin,
+    UnmakeAdmin,
+    /// Their meters are built anew from the ledger: holds that nothing runs for are gone.
+    Rebuild,
+}
+
+impl DoTo {
+    /// The act, with its numbers read; none for one that isn't a row's.
+    fn act(&self, now: OffsetDateTime) -> Result<Option<Act>, Problem> {
+        Ok(Some(match self.act {
+            Deed::Limit => {
+                let number = |field: &str, text: &str| match text.trim() {
+                    "" => Ok(None),
+                    text => match text.parse::<i64>() {
+                        Ok(n @ 1..=1_000_000_000_000) => Ok(Some(n)),
+                        _ => Err(Problem::invalid(field, "A limit is a whole number above zero. Nothing was changed.")),
+                    },
+                };
+                let (requests, tokens) = (number("requests", &self.requests)?, number("tokens", &self.tokens)?);
+                if requests.is_none() && tokens.is_none() {
+                    let message = "Say at least one limit. Nothing was changed.";
+                    return Err(Problem::invalid("tokens", message));
+                }
+                let format = time::macros::format_description!("[year]-[month]-[day]");
+                let until = time::Date::parse(&self.until, format).ok().map(|day| day.midnight().assume_utc());
+                let until = until.filter(|until| *until > now && until.year() < 9000).ok_or_else(|| {
+                    Problem::invalid(
+                        "until",
+                        "Limits of their own end on a day to come, at its beginning in UTC. Nothing was changed.",
+                    )
+                })?;
+                Act::Limit { requests, tokens, until }
+            }
+            Deed::Unlimit => Act::Unlimit,
+            Deed::Pause => Act::Pause,
+            Deed::Resume => Act::Resume,
+            Deed::SignOut => Act::SignOut,
+            Deed::MakeAdmin => Act::MakeAdmin,
+            Deed::UnmakeAdmin => Act::UnmakeAdmin,
+            Deed::Rebuild => return Ok(None),
+        }))
+    }
+}
+
+/// `POST /admin/users/{user_id}/act`: each act says why, and is written down with its effect.
+pub(crate) async fn act(
+    State(house): State<House>,
+    SignedIn(admin): SignedIn,
+    Id(user_id): Id<UserId>,
+    request: Request,
+) -> Response {
+    let (form, request) = match read::<DoTo>(&house, request).await {
+        Ok(read) => read,
+        Err(page) => return page,
+    };
+    let now = House::now();
+    let done = async {
+        let why: String = form.why.trim().chars().filter(|c| !c.is_control()).collect();
+        let why = why.as_str();
+        if why.is_empty() || why.chars().count() > 500 {
+            return Err(Problem::invalid(
+                "why",
+                "Say why, in up to 500 characters: it stands in the audit. Nothing was changed.",
+            ));
+        }
+        let Some(act) = form.act(now)? else {
+            return rebuild(&house, admin.user_id, user_id, why).await;
+        };
+        let acted = store::account_rule::act(&house.db, admin.user_id, user_id, act, Some(why), now).await;
+        match acted.map_err(|error| internal(&error))? {
+            Acted::Yes => Ok(()),
+            Acted::NoPerson => Err(Problem::not_found("account")),
+            Acted::LastAdmin => Err(Problem::invalid(
+                "act",
+                "They are the only admin. Make somebody else one first. Nothing was changed.",
+            )),
+        }
+    };
+    match done.await {
+        Ok(()) => Redirect::to(&format!("/admin/users/{user_id}")).into_response(),
+        Err(problem) => pages::problem(&house, request, problem).await,
+    }
+}
+
+/// Builds a person's meters anew from the ledger, with the next touch.
+async fn rebuild(house: &House, admin: UserId, user_id: UserId, why: &str) -> Result<(), Problem> {
+    let found = store::account::viewer(&house.db, user_id).await.map_err(|error| internal(&error))?;
+    let person = found.ok_or_else(|| Problem::not_found("account"))?;
+    let people = &house.meters.people;
+    let before = people.peek(&person.subject).await.map_err(|error| internal(&error))?;
+    people.forget(&person.subject).await.map_err(|error| internal(&error))?;
+    let after = people.peek(&person.subject).await.map_err(|error| internal(&error))?;
+    let said = |picture: &limits::Picture| {
+        let tokens = picture.window(1);
+        format!("{} used, {} held for {}", tokens.used, tokens.reserved, picture.in_flight)
+    };
+    let (before, after) = (said(&before), said(&after));
+    let entry = store::audit::Entry {
+        actor: Some(admin),
+        subject: Some(user_id),
+        action: "rebuild_meters",
+        before: Some(&before),
+        after: Some(&after),
+        why: Some(why),
+    };
+    store::audit::write(&house.db, &entry, House::now()).await.map_err(|error| internal(&error))
+}
