@@ -14,6 +14,8 @@ pub(crate) const LATE_MS: u64 = 3_600_000;
 pub(crate) const SAME_MS: u64 = 5_000;
 /// What is said where only the end of a running call can make room, which nobody knows.
 const UNKNOWN_MS: u64 = 2_000;
+/// How often meters that are lost again and again are built for one step.
+const TRIES: usize = 3;
 /// Whole numbers up to here are exact in Lua.
 pub(crate) const MOST: u64 = 1 << 53;
 
@@ -279,7 +281,7 @@ impl Limits {
             }),
             Answer::Denied { picture, waits } => Admission::Denied(denial(picture, &waits)),
             Answer::Running => Admission::Running,
-            Answer::Cold | Answer::Done(..) | Answer::Said(_) => return Err(Unavailable::Protocol),
+            Answer::Cold(_) | Answer::Done(..) | Answer::Said(_) => return Err(Unavailable::Protocol),
         })
     }
 
@@ -373,20 +375,25 @@ impl Limits {
         format!("{}:{subject}", self.kind)
     }
 
-    /// Does a step; where the meters are cold, builds them from the history and does it once more. All that Redis is asked
-    /// together stays within the bound of one decision; the history has its own.
+    /// Does a step; where the meters are cold, builds them from the history and does it once more. Meters that are lost again meanwhile are
+    /// built again, a few times. All that Redis is asked together stays within the bound of one decision; the history has its own.
     async fn warm(&self, subject: &str, step: &Step<'_>) -> Result<Answer, Unavailable> {
-        let began = Instant::now();
-        match self.step(subject, DECISION, step).await? {
-            Answer::Cold => {
-                let left = DECISION.saturating_sub(began.elapsed());
-                let past = (self.history)(subject.to_owned()).await.map_err(Unavailable::History)?;
-                let began = Instant::now();
-                self.step(subject, left, &Step::Seed { past: &past }).await?;
-                self.step(subject, left.saturating_sub(began.elapsed()), step).await
-            }
-            answer => Ok(answer),
+        let mut left = DECISION;
+        let mut asked = async |step: &Step<'_>| {
+            let began = Instant::now();
+            let answer = self.step(subject, left, step).await;
+            left = left.saturating_sub(began.elapsed());
+            answer
+        };
+        for _ in 0..TRIES {
+            let ticket = match asked(step).await? {
+                Answer::Cold(ticket) => ticket,
+                answer => return Ok(answer),
+            };
+            let past = (self.history)(subject.to_owned()).await.map_err(Unavailable::History)?;
+            asked(&Step::Seed { past: &past, ticket: &ticket }).await?;
         }
+        asked(step).await
     }
 
     async fn step(&self, subject: &str, within: Duration, step: &Step<'_>) -> Result<Answer, Unavailable> {

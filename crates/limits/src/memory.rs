@@ -14,21 +14,31 @@ const IDLE_MS: u64 = 3_600_000;
 pub(crate) struct Meters {
     meters: HashMap<String, Meter>,
     swept_ms: u64,
+    /// How often meters were lost: a history that was read before the last time isn't believed.
+    losses: u64,
 }
 
 impl Meters {
     pub fn forget(&mut self, key: &str) {
         self.meters.remove(key);
+        self.losses += 1;
     }
 
     pub fn step(&mut self, key: &str, windows: &[Window], now_ms: u64, step: &Step<'_>) -> Answer {
         self.sweep(now_ms);
-        if let Step::Seed { past } = step {
+        if let Step::Seed { past, ticket } = step {
+            if !self.meters.contains_key(key) && *ticket != self.losses.to_string() {
+                return Answer::Said(false);
+            }
             self.meters.entry(key.to_owned()).or_insert_with(|| Meter::seeded(windows, past, now_ms));
             return Answer::Said(true);
         }
         let Some(meter) = self.meters.get_mut(key) else {
-            return if matches!(step, Step::Confirm { .. }) { Answer::Said(false) } else { Answer::Cold };
+            return if matches!(step, Step::Confirm { .. }) {
+                Answer::Said(false)
+            } else {
+                Answer::Cold(self.losses.to_string())
+            };
         };
         meter.lapse(windows, now_ms);
         meter.expires_ms =
@@ -51,6 +61,7 @@ impl Meters {
         if now_ms.saturating_sub(self.swept_ms) >= SWEEP_MS {
             self.swept_ms = now_ms;
             self.meters.retain(|_, meter| meter.expires_ms > now_ms || meter.flight > 0);
+            self.losses += 1;
         }
     }
 }

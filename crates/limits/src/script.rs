@@ -95,7 +95,7 @@ pub(crate) fn read(answer: &[u8], windows: &[Window]) -> Option<Answer> {
     let mut packed = Packed(packed);
     match (letter, packed.0.is_empty()) {
         (b'r', true) => return Some(Answer::Running),
-        (b'c', true) => return Some(Answer::Cold),
+        (b'c', false) => return Some(Answer::Cold(String::from_utf8(packed.0.to_vec()).ok()?)),
         (b'y', true) => return Some(Answer::Said(true)),
         (b'n', true) => return Some(Answer::Said(false)),
         _ => {}

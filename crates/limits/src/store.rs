@@ -43,11 +43,27 @@ struct Code {
 
 /// What can be asked of one subject's meters.
 pub(crate) enum Step<'a> {
-    Admit { call: &'a str, need: Need, lapse_ms: u64, allowance: Allowance<'a> },
-    Confirm { call: &'a str, at_ms: u64 },
-    End { call: &'a str, at_ms: u64, end: End },
+    Admit {
+        call: &'a str,
+        need: Need,
+        lapse_ms: u64,
+        allowance: Allowance<'a>,
+    },
+    Confirm {
+        call: &'a str,
+        at_ms: u64,
+    },
+    End {
+        call: &'a str,
+        at_ms: u64,
+        end: End,
+    },
     Peek,
-    Seed { past: &'a [PastCall] },
+    /// The ticket is what [`Answer::Cold`] gave before the history was read.
+    Seed {
+        past: &'a [PastCall],
+        ticket: &'a str,
+    },
 }
 
 /// What the meters answered.
@@ -64,7 +80,8 @@ pub(crate) enum Answer {
         waits: Vec<Option<u64>>,
     },
     Running,
-    Cold,
+    /// With a ticket: seeding with it does nothing where the meters were lost once more since.
+    Cold(String),
     /// The meters, and whether there was a hold to end.
     Done(Picture, bool),
     Said(bool),
@@ -219,7 +236,8 @@ impl Scripts {
                 &self.end
             }
             Step::Peek => &self.peek,
-            Step::Seed { past } => {
+            Step::Seed { past, ticket } => {
+                args.hold = (*ticket).to_owned();
                 for past in *past {
                     args.number(past.at_ms).number(past.amount).number(u64::from(past.running));
                     args.past.push(hold(&past.call));

@@ -1,7 +1,7 @@
 -- Admits a call or refuses it, all windows or nothing. Then: input, output_min, output_max, lapse_ms, calls at once, a limit per window.
--- Answers "g" output, meters | "d" calls-at-once wait, wait per window, meters | "r" where the call runs | "c" where the meters are cold.
+-- Answers "g" output, meters | "d" calls-at-once wait, wait per window, meters | "r" where the call runs | "c" ticket where the meters are cold.
 -- A wait is 0 where it fits, -1 where only the end of a running call can make room.
-if not warm then return 'c' end
+if not warm then return cold() end
 local before = get(call)
 if before then
   local _, _, _, state = parse(HOLD, before)

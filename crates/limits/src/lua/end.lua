@@ -1,8 +1,8 @@
 -- Ends a hold, once: whatever has none is ended already. Then: at, 1 to settle or 0 to release, amount.
 --   settle: what was used is counted in the bucket of its admission, also past the limit, also where the hold has lapsed
 --   release: nothing was used, and the call goes back
--- Answers "e" meters where there was a hold, "n" meters where there was none; "c" when the history will rebuild the meters anyway.
-if not warm then return 'c' end
+-- Answers "e" meters where there was a hold, "n" meters where there was none; "c" ticket when the history will rebuild the meters anyway.
+if not warm then return cold() end
 local since, settles, used = parse('<ddd', numbers, rest)
 local hold = get(call)
 if not hold then return pack('<c1d', 'n', now) .. meters() end

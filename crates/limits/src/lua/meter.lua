@@ -4,6 +4,7 @@
 --             them lapses or may be forgotten; until when the key is kept; then per window the sum of its buckets, its first and its last one, or zeros where nothing is used
 --   <digits>  what was used in SLOTS buckets of a window, one after the other; a missing end is zeros
 --   h:<call>  a hold: amount, at_ms, until_ms, state
+--   ticket    only while the meters are cold and somebody reads the history for them
 -- All packed, since most of what a script costs is making strings of numbers and numbers of strings; and no field longer than 64
 -- bytes with up to two windows, beyond which Redis gives up the hash's compact form. Every number is a whole one below 2^53.
 -- KEYS: the hash. ARGV: shape, the field of a hold or nothing, numbers as doubles: now or 0, how long the key is kept, how many
@@ -196,3 +197,16 @@ for i = 1, many do
   if last * width > now + span or sum > 0 and first < oldest and not slide(w) then warm = false end
 end
 if warm and wakes <= now then lapse() end
+
+-- Cold meters are built from a history that is read after this answer. The ticket tells whether they are lost once more until then: what was
+-- read may lack what was granted and confirmed in between.
+local function cold()
+  local ticket = redis.call('HGET', key, 'ticket')
+  if not ticket then
+    local t = redis.call('TIME')
+    ticket = t[1] .. '.' .. t[2]
+    redis.call('HSET', key, 'ticket', ticket)
+    redis.call('PEXPIRE', key, '60000')
+  end
+  return 'c' .. ticket
+end

@@ -1,2 +1,2 @@
--- What is left; writes nothing. Answers "n" meters | "c" where they are cold.
-return warm and pack('<c1d', 'n', now) .. meters() or 'c'
+-- What is left; writes nothing but a ticket where the meters are cold. Answers "n" meters | "c" ticket where they are cold.
+return warm and pack('<c1d', 'n', now) .. meters() or cold()

@@ -1,6 +1,8 @@
 -- Builds cold or broken meters from the history; does nothing to warm ones. Then per past call: at, amount, 1 where it still runs; and
--- the fields of their holds as further arguments. Answers "y".
+-- the fields of their holds as further arguments. Answers "y"; "n" where they were lost again since the
+-- history was read, as the ticket in place of a hold tells.
 if warm then return 'y' end
+if redis.call('HGET', key, 'ticket') ~= call then return 'n' end
 redis.call('DEL', key)
 have = setmetatable({}, { __index = function() return false end })
 changed = {}
