@@ -6,13 +6,11 @@
 //! own (`target/release/quotient`). Everything runs on this machine and stops by itself.
 
 mod pass_through;
-mod person;
-mod process;
 
 use anyhow::{Context as _, ensure};
-use person::{People, ask};
-use process::{Process, free_port};
-use std::io::Write as _;
+use bench::person::{self, People, ask};
+use bench::process::{self, Process, free_port};
+use bench::{at, ms, tell};
 use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 1_000;
@@ -24,19 +22,6 @@ const PACED: usize = 512;
 const QUESTION: &str = "{{words:20}}";
 /// Stands still after its first word.
 const HELD: &str = "{{words:2}}{{hold:1}}";
-
-fn tell(name: &str, what: &str) -> anyhow::Result<()> {
-    Ok(writeln!(std::io::stdout(), "{name:58} {what}")?)
-}
-
-fn at(times: &mut [Duration], share: usize) -> Duration {
-    times.sort_unstable();
-    times.get(times.len() * share / 100).copied().unwrap_or(Duration::ZERO)
-}
-
-fn ms(time: Duration) -> String {
-    format!("{:.3} ms", time.as_secs_f64() * 1e3)
-}
 
 fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
@@ -72,7 +57,7 @@ async fn bench() -> anyhow::Result<()> {
     let vendor = Process::stand_in()?;
     let through = Process::this(&["pass-through", &vendor.url, &format!("127.0.0.1:{}", free_port()?)])?;
     let db = process::Database::fresh().await?;
-    let server = Process::quotient(&db, &vendor.url)?;
+    let server = Process::quotient(&db.url, &vendor.url)?;
     db.no_limits().await?;
     tell("resident when idle", &format!("{:.1} MiB", server.resident()? as f64 / 1_048_576.0))?;
     let people = People::sign_up(&server.url, CONNECTIONS).await?;

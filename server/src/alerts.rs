@@ -77,30 +77,38 @@ async fn heavy(house: &House, standing: &HashSet<(String, String)>, now: OffsetD
     let (from, to) = app::api::admin::Period::Day.span(now);
     let percent = house.config.alert_person_percent;
     let mut causes = Vec::new();
+    let mut tx = store::begin_reading(&house.admin_db).await?;
     for (order, what) in [(Order::Cost, "cost"), (Order::Tokens, "tokens")] {
         let asked = Asked { from, to, order, plan: None, model: None, search: None, offset: 0, limit: 100 };
-        for row in store::heaviest::list(&house.admin_db, &asked).await? {
+        let heaviest = store::heaviest::list(&mut tx, &asked).await?;
+        let (all, people) = (heaviest.all, heaviest.people);
+        for row in heaviest.rows {
             let (part, whole) = match order {
-                Order::Cost => (row.totals.cost.0.max(0).cast_unsigned(), row.all.cost.0.max(0).cast_unsigned()),
-                _ => (row.totals.tokens().0, row.all.tokens().0),
+                Order::Cost => (row.totals.cost.0.max(0).cast_unsigned(), all.cost.0.max(0).cast_unsigned()),
+                _ => (row.totals.tokens().0, all.tokens().0),
             };
             let about = format!("{what}:{}", row.subject);
             let stands = standing.contains(&("person_share".to_owned(), about.clone()));
             let least = percent - if stands { percent.min(SLACK_PERCENT) } else { 0 };
             let is_heavy = u128::from(part) * 100 > u128::from(whole) * u128::from(least);
-            if row.all.cost >= LEAST_DAY && row.people > 1 && is_heavy {
+            if all.cost >= LEAST_DAY && people > 1 && is_heavy {
                 let who = row.email.unwrap_or_else(|| "A deleted account".to_owned());
                 causes.push(Cause { about, said: format!("{who} is above {percent} % of the last 24 hours' {what}.") });
             }
         }
     }
+    tx.commit().await?;
     Ok(causes)
 }
 
 /// A cap that comes near.
 async fn spent(house: &House, now: OffsetDateTime) -> anyhow::Result<Vec<Cause>> {
     let db = &house.admin_db;
-    let spent = store::model_rule::list(db, now).await?.iter().fold(Picos::ZERO, |sum, row| sum.plus(row.spent));
+    let (from, to) = app::api::admin::Period::Day.span(now);
+    let mut tx = store::begin_reading(db).await?;
+    let used = store::span::totals(&mut tx, from, to).await?;
+    tx.commit().await?;
+    let spent = used.iter().fold(Picos::ZERO, |sum, part| sum.plus(part.totals.cost()));
     let switches = store::house::switches(db).await?;
     let cap = [switches.daily_spend, house.config.daily_spend].into_iter().flatten().min();
     let Some(cap) = cap.filter(|cap| *cap > Picos::ZERO) else { return Ok(Vec::new()) };

@@ -131,7 +131,7 @@ pub async fn run(command: Command, config: &Config, out: &mut impl std::io::Writ
             writeln!(out, "{email} is an admin now.")?;
         }
         Command::Usage(Usage::Rebuild) => {
-            store::usage::rebuild(&db).await?;
+            store::ledger::rebuild(&db).await?;
             writeln!(out, "The sums are the ledger's.")?;
         }
         Command::Models(Models::Add(model)) => {

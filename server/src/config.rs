@@ -55,6 +55,8 @@ pub struct Config {
     pub alert_webhook: Option<(SecretString, SecretString)>,
     /// Above which share of a day's cost or tokens one person is told of, in per cent.
     pub alert_person_percent: u8,
+    /// How many whole months of single calls are kept beside the one that runs; none keeps all.
+    pub ledger_months: Option<u8>,
     /// Proxies whose word on where a request comes from is believed.
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Who becomes an admin at sign-up, only while `public_url` is loopback.
@@ -176,6 +178,13 @@ impl Config {
                 let percent = percent.parse().ok().filter(|percent| (1..=100).contains(percent));
                 percent.context("ALERT_PERSON_PERCENT is a whole number from 1 to 100")
             })?,
+            ledger_months: text("LEDGER_MONTHS")
+                .map(|months| {
+                    // /usage goes back ninety days.
+                    let months = months.parse().ok().filter(|months| (4..=120).contains(months));
+                    months.context("LEDGER_MONTHS is a whole number from 4 to 120, or empty to keep all")
+                })
+                .transpose()?,
             trusted_proxies: text("TRUSTED_PROXIES")
                 .unwrap_or_default()
                 .split(',')

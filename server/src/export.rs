@@ -9,7 +9,7 @@ use app::api::admin::Asked;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
-use domain::{Problem, UserId};
+use domain::UserId;
 use futures::stream;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use store::usage_row::{self, Row};
@@ -26,23 +26,33 @@ enum Format {
 
 /// `GET /admin/export.csv`
 pub(crate) async fn csv(State(house): State<House>, request: Request) -> Response {
-    export(&house, request, None, Format::Csv).await
+    export(&house, request, Whose::Everybody, Format::Csv).await
 }
 
 /// `GET /admin/export.json`
 pub(crate) async fn json(State(house): State<House>, request: Request) -> Response {
-    export(&house, request, None, Format::Json).await
+    export(&house, request, Whose::Everybody, Format::Json).await
 }
 
 /// `GET /usage.csv`: the person's own.
 pub(crate) async fn own(State(house): State<House>, SignedIn(viewer): SignedIn, request: Request) -> Response {
-    export(&house, request, Some(viewer.user_id), Format::Csv).await
+    let own = Whose::Own { user_id: viewer.user_id, shows_cost: viewer.plan.shows_cost };
+    export(&house, request, own, Format::Csv).await
+}
+
+/// Whose calls, and what of them.
+#[derive(Clone, Copy)]
+enum Whose {
+    /// All, with their people.
+    Everybody,
+    /// Somebody's own; what they cost only where their plan shows it.
+    Own { user_id: UserId, shows_cost: bool },
 }
 
 /// What an address asks for.
 struct Export {
     db: store::Db,
-    owner: Option<UserId>,
+    whose: Whose,
     asked: Asked,
     span: (OffsetDateTime, OffsetDateTime),
     format: Format,
@@ -55,22 +65,19 @@ enum At {
     End,
 }
 
-async fn export(house: &House, request: Request, owner: Option<UserId>, format: Format) -> Response {
-    let query: Vec<(String, String)> = request
-        .uri()
-        .query()
-        .map(|query| form_urlencoded::parse(query.as_bytes()).into_owned().collect())
-        .unwrap_or_default();
-    let asked = Asked::parse(|name| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()));
-    let asked = match asked {
+async fn export(house: &House, request: Request, whose: Whose, format: Format) -> Response {
+    let asked = match crate::admin::asked(request.uri()) {
         Ok(asked) => asked,
-        Err(why) => return pages::problem(house, request, Problem::invalid("period", why)).await,
+        Err(problem) => return pages::problem(house, request, problem).await,
     };
     let span = asked.period.span(House::now());
     // A person's own rows are few; the owner's go through the owner's connections.
-    let db = if owner.is_some() { house.db.clone() } else { house.admin_db.clone() };
+    let db = match whose {
+        Whose::Own { .. } => house.db.clone(),
+        Whose::Everybody => house.admin_db.clone(),
+    };
     let name = format!("usage-{}.{}", asked.period.as_str(), if format == Format::Csv { "csv" } else { "json" });
-    let export = Export { db, owner, asked, span, format };
+    let export = Export { db, whose, asked, span, format };
     let body = stream::try_unfold((export, At::Beginning), |(export, at)| async move {
         match export.piece(&at).await {
             Ok(None) => Ok(None),
@@ -103,9 +110,9 @@ impl Export {
             search: Some(self.asked.search.as_str()).filter(|text| !text.is_empty()),
             after,
         };
-        let rows = match self.owner {
-            Some(owner) => usage_row::next_own(&self.db, owner, &asked, PIECE).await?,
-            None => usage_row::next(&self.db, &asked, PIECE).await?,
+        let rows = match self.whose {
+            Whose::Own { user_id, .. } => usage_row::next_own(&self.db, user_id, &asked, PIECE).await?,
+            Whose::Everybody => usage_row::next(&self.db, &asked, PIECE).await?,
         };
         let is_last = rows.len() < usize::try_from(PIECE)?;
         let next = match rows.last() {
@@ -113,7 +120,7 @@ impl Export {
             _ => At::End,
         };
         let bytes = match self.format {
-            Format::Csv => csv_of(&rows, after.is_none(), self.owner.is_none())?,
+            Format::Csv => csv_of(&rows, after.is_none(), self.whose)?,
             Format::Json => json_of(&rows, after.is_none(), is_last)?,
         };
         Ok(Some((bytes.into(), next)))
@@ -125,14 +132,18 @@ fn safe(text: &str) -> String {
     if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) { format!("'{text}") } else { text.to_owned() }
 }
 
-fn csv_of(rows: &[Row], with_head: bool, with_people: bool) -> anyhow::Result<Vec<u8>> {
+fn csv_of(rows: &[Row], with_head: bool, whose: Whose) -> anyhow::Result<Vec<u8>> {
+    let with_people = matches!(whose, Whose::Everybody);
+    let with_cost = !matches!(whose, Whose::Own { shows_cost: false, .. });
     let mut out = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
     if with_head {
         let people: &[&str] = if with_people { &["email", "subject"] } else { &[] };
         let head = ["created_at", "ai_usage_id", "turn_id", "call_no", "purpose", "model", "status", "usage_source"];
         let numbers = ["input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"];
-        let rest = ["estimated_tokens", "cost_usd", "corrects"];
-        out.write_record(head.iter().chain(people).chain(&numbers).chain(&rest))?;
+        let cost: &[&str] = if with_cost { &["cost_usd"] } else { &[] };
+        let all =
+            head.iter().chain(people).chain(&numbers).chain(&["estimated_tokens"]).chain(cost).chain(&["corrects"]);
+        out.write_record(all)?;
     }
     let format = time::format_description::well_known::Rfc3339;
     for row in rows {
@@ -151,7 +162,10 @@ fn csv_of(rows: &[Row], with_head: bool, with_people: bool) -> anyhow::Result<Ve
         }
         let numbers = [row.input_tokens, row.cache_read_tokens, row.cache_write_tokens, row.output_tokens];
         cells.extend(numbers.map(|n| n.to_string()));
-        cells.extend([row.reasoning_tokens.to_string(), row.estimated_tokens.to_string(), row.cost_usd.to_string()]);
+        cells.extend([row.reasoning_tokens.to_string(), row.estimated_tokens.to_string()]);
+        if with_cost {
+            cells.push(row.cost_usd.to_string());
+        }
         cells.push(row.corrects.map(|id| id.to_string()).unwrap_or_default());
         out.write_record(cells)?;
     }

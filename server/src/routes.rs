@@ -23,7 +23,7 @@ use tower_http::trace::TraceLayer;
 /// What only admins see; to anybody else none of it is there.
 fn for_admins() -> Vec<(&'static str, MethodRouter<House>)> {
     vec![
-        ("/admin", get(page)),
+        ("/admin", get(admin::heaviest)),
         ("/admin/export.csv", get(export::csv)),
         ("/admin/export.json", get(export::json)),
         ("/admin/models", get(page)),

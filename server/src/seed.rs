@@ -29,7 +29,7 @@ const QUESTIONS: [&str; 6] = [
 pub(crate) async fn run(config: &Config, db: &store::Db, out: &mut impl std::io::Write) -> anyhow::Result<()> {
     let house = House::new(config.clone(), db.clone())?;
     let now = House::now();
-    store::usage::cover_span(db, now - time::Duration::days(DAYS + 31), now).await?;
+    store::ledger::cover_span(db, now - time::Duration::days(DAYS + 31), now).await?;
     // Always the same company.
     let mut rng = StdRng::seed_from_u64(7);
     let hash = Passwords::new()?.hash(PASSWORD.into()).await?;
@@ -61,7 +61,7 @@ pub(crate) async fn run(config: &Config, db: &store::Db, out: &mut impl std::io:
             6..=8 => "pro",
             _ => "max",
         };
-        store::account::set_plan(db, user_id, user_id, &plan.to_owned().into(), now).await?;
+        store::account::set_plan(db, user_id, user_id, &plan.to_owned().into(), None, now).await?;
         // A few use most of it: that is what the owner's page is for.
         let weight = if n % 13 == 4 {
             12
@@ -112,13 +112,19 @@ async fn turn(
     };
     let input = rng.random_range(200..6_000) * weight;
     let cached = if rng.random_range(0..3) == 0 { input / 2 } else { 0 };
+    let output = rng.random_range(80..1_800);
     let usage = Usage {
         input: Tokens(input - cached),
         cache_read: Tokens(cached),
         cache_write: Tokens(0),
-        output: Tokens(rng.random_range(80..1_800)),
-        reasoning: Tokens(0),
+        output: Tokens(output),
+        // Of our vendors' models these think in public.
+        reasoning: Tokens(if model.0.starts_with("gpt-5") { output / 3 } else { 0 }),
     };
+    // Larger models and longer prompts begin later.
+    let first_ms = rng.random_range(240..900) + i32::try_from(input / 40)?;
+    // Now and then a vendor breaks off.
+    let outcome = if rng.random_range(0..60) == 0 { Outcome::Failed } else { Outcome::Finished };
     let (turn_id, conversation_id) = (TurnId::at(at), domain::ConversationId::at(at));
     let question = QUESTIONS[rng.random_range(0..QUESTIONS.len())];
     let (price_id, cost) = price.price(&usage);
@@ -151,12 +157,13 @@ async fn turn(
         call,
         model: &model,
         text: "This answer was made up by the demo company's seed.",
-        outcome: Outcome::Finished,
+        outcome,
         usage: &usage,
         source: UsageSource::Exact,
         price_id,
         cost,
         provider_request_id: None,
+        first_ms: Some(first_ms),
         now: at + time::Duration::seconds(9),
     };
     ensure!(store::turn::record(db, &end).await?, "a seeded turn was recorded twice");

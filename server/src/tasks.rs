@@ -24,8 +24,11 @@ pub(crate) fn spawn(house: &House) -> JoinSet<()> {
         if let Err(error) = store::stripe_event::sweep(&house.db, House::now() - time::Duration::days(30)).await {
             internal(&error);
         }
-        if let Err(error) = store::usage::cover(&house.db, House::now()).await {
+        if let Err(error) = store::ledger::cover(&house.db, House::now()).await {
             internal(&error);
+        }
+        if let Err(error) = drop_old(&house).await {
+            internal(&format!("old months of the ledger not dropped, tried again in an hour: {error:#}"));
         }
         if let Err(error) = store::model::learn(&house.db, House::now() - time::Duration::days(30)).await {
             internal(&error);
@@ -35,6 +38,11 @@ pub(crate) fn spawn(house: &House) -> JoinSet<()> {
     every(&mut set, house, Duration::from_secs(600), |house| async move {
         if let Err(error) = compare_meters(&house).await {
             internal(&format!("{error:#}"));
+        }
+    });
+    every(&mut set, house, Duration::from_secs(60), |house| async move {
+        if let Err(error) = store::span::make(&house.db, House::now()).await {
+            internal(&error);
         }
     });
     every(&mut set, house, Duration::from_secs(60), |house| async move {
@@ -59,6 +67,20 @@ pub(crate) fn spawn(house: &House) -> JoinSet<()> {
         }
     });
     set
+}
+
+/// Drops the months of the ledger that the owner doesn't want to keep; what they came to stays in the sums.
+async fn drop_old(house: &House) -> anyhow::Result<()> {
+    let Some(months) = house.config.ledger_months else { return Ok(()) };
+    let mut first = House::now().date().replace_day(1)?;
+    for _ in 0..months {
+        first = (first - time::Duration::DAY).replace_day(1)?;
+    }
+    let dropped = store::ledger::drop_before(&house.db, first.midnight().assume_utc()).await?;
+    if dropped > 0 {
+        tracing::info!(dropped, %first, "old months of the ledger dropped");
+    }
+    Ok(())
 }
 
 /// Compares the purses with the ledger, and has those built again that differ from it. Also at the start: a cap that the environment has
@@ -200,6 +222,7 @@ async fn bury(house: &House, caps: &Caps, turn: &Dead) -> anyhow::Result<()> {
             price_id,
             cost,
             provider_request_id: None,
+            first_ms: None,
             now: House::now(),
         },
     )

@@ -56,6 +56,8 @@ pub struct UsageView {
     pub returns: Vec<(String, Tokens)>,
     /// Their last turns, the latest first.
     pub last: Vec<Turn>,
+    /// Whether what it cost is shown.
+    pub shows_cost: bool,
     /// Where they are.
     pub time_zone: String,
 }
@@ -82,5 +84,5 @@ pub async fn own(
     days: u16,
 ) -> Result<UsageView, Refusal> {
     let viewer = super::context::viewer()?;
-    super::context::usage_of(&viewer, days).await
+    super::context::usage_of(&viewer, days, viewer.plan.shows_cost).await
 }

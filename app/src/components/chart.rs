@@ -164,6 +164,36 @@ pub fn Stacks(
     }
 }
 
+/// A small line in a cell: how something went, day by day.
+#[component]
+pub fn Line(
+    /// What it shows, in words.
+    #[prop(into)]
+    title: String,
+    /// Its values, in order.
+    values: Vec<u64>,
+) -> impl IntoView {
+    const TALL: u64 = 20;
+    let most = values.iter().copied().max().unwrap_or(0).max(1);
+    let step = 120 / u64::try_from(values.len().saturating_sub(1)).unwrap_or(1).max(1);
+    let points: Vec<String> = values
+        .iter()
+        .zip(0_u64..)
+        .map(|(value, i)| {
+            let height = u64::try_from(u128::from(*value) * u128::from(TALL - 2) / u128::from(most)).unwrap_or(0);
+            format!("{},{}", i * step, TALL - 1 - height)
+        })
+        .collect();
+    let wide = step * u64::try_from(values.len().saturating_sub(1)).unwrap_or(1).max(1);
+    let label = title.clone();
+    view! {
+        <svg class="line" viewBox=format!("0 0 {wide} {TALL}") preserveAspectRatio="none" role="img" aria-label=label>
+            <title>{title}</title>
+            <polyline points=points.join(" ") vector-effect="non-scaling-stroke"></polyline>
+        </svg>
+    }
+}
+
 /// A share of a whole as a bar inside a cell, with its number.
 #[component]
 pub fn Share(

@@ -117,6 +117,7 @@ fn fixture() -> HeaviestView {
         estimated: Tokens(input),
         refusals: 0,
         pays: Picos(0),
+        line: Vec::new(),
     };
     let rows = vec![
         row("ines@example.com", "max", 212, 1_904_000, 88_000, 7_032_000_000_000),

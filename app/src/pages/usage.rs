@@ -80,7 +80,7 @@ pub fn Spent(
     /// What they used.
     usage: UsageView,
 ) -> impl IntoView {
-    let UsageView { days, models, total, last, time_zone, .. } = usage;
+    let UsageView { days, models, total, last, shows_cost, time_zone, .. } = usage;
     if total.requests == 0 {
         return view! {
             <section class="empty">
@@ -90,15 +90,15 @@ pub fn Spent(
         }
         .into_any();
     }
-    let bars = days.iter().map(|(day, sum)| bar(*day, sum)).collect::<Vec<_>>();
-    let rows = models.iter().map(|(model, sum)| row(model, sum, &total)).collect_view();
+    let bars = days.iter().map(|(day, sum)| bar(*day, sum, shows_cost)).collect::<Vec<_>>();
+    let rows = models.iter().map(|(model, sum)| row(model, sum, &total, shows_cost)).collect_view();
     let turns = last
         .into_iter()
         .map(|turn| {
             view! {
                 <tr>
                     <th scope="row">{turn.at}</th><td>{turn.model}</td><td>{turn.status}</td>
-                    <td class="end">{turn.tokens.to_string()}</td><td class="end">{turn.cost.to_string()}</td>
+                    <td class="end">{turn.tokens.to_string()}</td>{shows_cost.then(|| view! { <td class="end">{turn.cost.to_string()}</td> })}
                 </tr>
             }
         })
@@ -106,7 +106,7 @@ pub fn Spent(
     view! {
         <section class="figures">
             <p class="figure"><strong>{total.tokens().to_string()}</strong><span>"tokens"</span></p>
-            <p class="figure"><strong>{total.cost.to_string()}</strong><span>"cost at the model's price"</span></p>
+            {shows_cost.then(|| view! { <p class="figure"><strong>{total.cost.to_string()}</strong><span>"cost at the model's price"</span></p> })}
             <p class="figure"><strong>{Tokens(total.requests).to_string()}</strong><span>"answers"</span></p>
         </section>
         <section>
@@ -119,8 +119,9 @@ pub fn Spent(
                 <table class="compact numbers">
                     <thead><tr>
                         <th scope="col">"Model"</th><th scope="col" class="end">"Answers"</th><th scope="col" class="end">"Input"</th>
-                        <th scope="col" class="end">"Cached"</th><th scope="col" class="end">"Output"</th><th scope="col" class="end">"Cost"</th>
-                        <th scope="col">"Share of cost"</th>
+                        <th scope="col" class="end">"Cached"</th><th scope="col" class="end">"Output"</th>
+                        {shows_cost.then(|| view! { <th scope="col" class="end">"Cost"</th> })}
+                        <th scope="col">{if shows_cost { "Share of cost" } else { "Share of tokens" }}</th>
                     </tr></thead>
                     <tbody>{rows}</tbody>
                 </table>
@@ -132,7 +133,8 @@ pub fn Spent(
                 <table class="compact numbers">
                     <thead><tr>
                         <th scope="col">"When"</th><th scope="col">"Model"</th><th scope="col">"Ended"</th>
-                        <th scope="col" class="end">"Tokens"</th><th scope="col" class="end">"Cost"</th>
+                        <th scope="col" class="end">"Tokens"</th>
+                        {shows_cost.then(|| view! { <th scope="col" class="end">"Cost"</th> })}
                     </tr></thead>
                     <tbody>{turns}</tbody>
                 </table>
@@ -142,14 +144,18 @@ pub fn Spent(
     .into_any()
 }
 
-fn bar(day: Date, sum: &Sum) -> Bar {
+fn bar(day: Date, sum: &Sum, shows_cost: bool) -> Bar {
     let label = format!("{} {}", day.day(), &day.month().to_string()[..3]);
-    let text = format!("{} tokens, {}", sum.tokens(), sum.cost);
+    let cost = if shows_cost { format!(", {}", sum.cost) } else { String::new() };
+    let text = format!("{} tokens{cost}", sum.tokens());
     Bar { label, value: sum.tokens().0, text }
 }
 
-fn row(model: &ModelName, sum: &Sum, total: &Sum) -> impl IntoView + use<> {
-    let (part, whole) = (sum.cost.0.unsigned_abs(), total.cost.0.unsigned_abs());
+fn row(model: &ModelName, sum: &Sum, total: &Sum, shows_cost: bool) -> impl IntoView + use<> {
+    let (part, whole) = match shows_cost {
+        true => (sum.cost.0.unsigned_abs(), total.cost.0.unsigned_abs()),
+        false => (sum.tokens().0, total.tokens().0),
+    };
     view! {
         <tr>
             <th scope="row">{model.to_string()}</th>
@@ -157,7 +163,7 @@ fn row(model: &ModelName, sum: &Sum, total: &Sum) -> impl IntoView + use<> {
             <td class="end">{sum.input.to_string()}</td>
             <td class="end">{sum.cached.to_string()}</td>
             <td class="end">{sum.output.to_string()}</td>
-            <td class="end">{sum.cost.to_string()}</td>
+            {shows_cost.then(|| view! { <td class="end">{sum.cost.to_string()}</td> })}
             <td><Share part whole/></td>
         </tr>
     }

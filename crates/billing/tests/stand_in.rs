@@ -23,6 +23,7 @@ fn plan(id: &str, monthly_cents: i64, yearly_cents: i64) -> Plan {
         trial_days: 0,
         monthly_price_id: None,
         yearly_price_id: None,
+        shows_cost: true,
         pitch: String::new(),
         models: Vec::new(),
     }

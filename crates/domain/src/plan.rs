@@ -50,6 +50,8 @@ pub struct Plan {
     pub monthly_price_id: Option<String>,
     /// The yearly price's id at Stripe.
     pub yearly_price_id: Option<String>,
+    /// Whether people on it see what their use costs.
+    pub shows_cost: bool,
     /// One sentence for the pricing page.
     pub pitch: String,
     /// The models it allows, the default first.

@@ -84,7 +84,7 @@ pub async fn viewer(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Option<V
                   case when a.limit_until > now() then coalesce(a.limit_tokens, p.tokens_per_day)
                        else p.tokens_per_day end as "tokens_per_day!",
                   p.in_flight, p.max_output, p.monthly_cents, p.yearly_cents, p.currency, p.trial_days, p.monthly_price_id,
-                  p.yearly_price_id, p.pitch,
+                  p.yearly_price_id, p.pitch, p.shows_cost,
                   array(select pm.model from plan_model pm where pm.plan_id = p.plan_id order by pm.sort) as "models!",
                   (select max(s.grace_until) from subscription s
                    where s.user_id = a.user_id and s.status = 'past_due' and not s.grace_is_over) as grace_until
@@ -151,7 +151,14 @@ pub async fn person(db: &Db, user_id: UserId) -> Result<Option<Person>> {
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn set_plan(db: &Db, actor: UserId, user_id: UserId, plan: &PlanId, now: OffsetDateTime) -> Result<bool> {
+pub async fn set_plan(
+    db: &Db,
+    actor: UserId,
+    user_id: UserId,
+    plan: &PlanId,
+    why: Option<&str>,
+    now: OffsetDateTime,
+) -> Result<bool> {
     let mut tx = crate::begin(db).await?;
     let Some(before) =
         sqlx::query!("select granted_plan_id from account where user_id = $1 for no key update", Uuid::from(user_id))
@@ -176,7 +183,7 @@ pub async fn set_plan(db: &Db, actor: UserId, user_id: UserId, plan: &PlanId, no
             action: "set_plan",
             before: Some(&before),
             after: Some(&plan.0),
-            why: None,
+            why,
         };
         crate::audit::write(&mut *tx, &entry, now).await?;
     }

@@ -166,8 +166,8 @@ pub struct Standing {
     pub until: Option<OffsetDateTime>,
     /// Since when they may only read.
     pub paused_at: Option<OffsetDateTime>,
-    /// How many sessions of theirs live.
-    pub sessions: i64,
+    /// When each live session of theirs ends, the last first.
+    pub sessions: Vec<OffsetDateTime>,
 }
 
 /// How a person stands; none where there is no such person.
@@ -177,7 +177,7 @@ pub struct Standing {
 pub async fn standing(db: &Db, user_id: UserId, now: OffsetDateTime) -> Result<Option<Standing>> {
     let row = sqlx::query!(
         r#"select limit_requests, limit_tokens, limit_until, paused_at,
-                  (select count(*) from session s where s.user_id = a.user_id and s.expires_at > $2) as "sessions!"
+                  array(select expires_at from session s where s.user_id = a.user_id and s.expires_at > $2 order by 1 desc) as "sessions!"
            from account a where user_id = $1"#,
         Uuid::from(user_id),
         now,

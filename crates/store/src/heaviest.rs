@@ -1,9 +1,13 @@
-//! Who used what in a period: sums over days, and over hours at the period's edges.
+//! Who used what in a period. Everybody's sums are read from spans and ranked here; who they are is looked up for a page's rows.
 
 use crate::Result;
+use crate::span::{self, People, Sums};
 use crate::usage::Totals;
 use domain::{ModelName, Picos, PlanId, Tokens, UserId};
-use sqlx::PgExecutor;
+use rust_decimal::Decimal;
+use sqlx::PgConnection;
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 use time::{Date, OffsetDateTime};
 
 /// What a table of the heaviest users is sorted by, the most first; for the margin the least.
@@ -38,13 +42,15 @@ pub struct Asked<'a> {
     /// Only addresses that hold this.
     pub search: Option<&'a str>,
     /// Rows to pass over.
-    pub offset: i64,
+    pub offset: usize,
     /// Rows at most.
-    pub limit: i64,
+    pub limit: usize,
 }
 
 /// One row of the heaviest users.
 pub struct Heavy {
+    /// Numbers them in the ledger's sums.
+    pub subject_id: i32,
     /// Names them in the ledger.
     pub subject: String,
     /// The account; none once it is gone.
@@ -61,17 +67,16 @@ pub struct Heavy {
     pub refusals: u64,
     /// What their subscription pays for the period, by its days.
     pub pays: Picos,
+}
+
+/// The heaviest users of a period.
+pub struct Heaviest {
+    /// A page of them.
+    pub rows: Vec<Heavy>,
     /// What everybody in the table used together, on all its pages.
     pub all: Totals,
     /// How many people are in the table, on all its pages.
-    pub people: u64,
-}
-
-/// The whole UTC days within a period: the first, and the one after the last. What lies around them is read by hours.
-fn days(from: OffsetDateTime, to: OffsetDateTime) -> (Date, Date) {
-    let first =
-        if from.time() == time::Time::MIDNIGHT { from.date() } else { from.date().saturating_add(time::Duration::DAY) };
-    (first, to.date().max(first))
+    pub people: usize,
 }
 
 /// A pattern for `like` that finds a text anywhere, whatever signs are in it.
@@ -79,144 +84,179 @@ pub(crate) fn contains(text: &str) -> String {
     format!("%{}%", text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"))
 }
 
-/// The heaviest users of a period. Who they are is looked up for a page's rows only, unless it is asked for by plan, address, refusals or
-/// margin.
+/// The heaviest users of a period. Several statements: within one transaction they are of one moment.
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn list(db: impl PgExecutor<'_>, asked: &Asked<'_>) -> Result<Vec<Heavy>> {
-    let (order, wide) = match asked.order {
-        Order::Cost => (0, false),
-        Order::Tokens => (1, false),
-        Order::Requests => (2, false),
-        Order::Margin => (3, true),
-        Order::Refusals => (4, true),
-        Order::EstimateError => (5, false),
+pub async fn list(db: &mut PgConnection, asked: &Asked<'_>) -> Result<Heaviest> {
+    let mut people = span::people(db, asked.from, asked.to, asked.model).await?;
+    let refusals = match asked.order {
+        Order::Refusals => refusals(db, asked).await?,
+        _ => HashMap::new(),
     };
-    let wide = wide || asked.plan.is_some() || asked.search.is_some();
-    let (first, after) = days(asked.from, asked.to);
-    let pattern = asked.search.map(contains);
+    // Who was refused and used nothing stands in the table only where refusals are what it is about.
+    if asked.model.is_none() {
+        for id in refusals.keys() {
+            people.entry(*id).or_default();
+        }
+    }
+    if asked.plan.is_some() || asked.search.is_some() {
+        let fits = who(db, asked).await?;
+        people.retain(|id, _| fits.contains(id));
+    }
+    let pays = match asked.order {
+        Order::Margin => pays(db, asked).await?,
+        _ => HashMap::new(),
+    };
+    let rank = |id: &i32, sums: &Sums| match asked.order {
+        Order::Cost => i128::from(sums.cost),
+        Order::Tokens => i128::from(sums.tokens()),
+        Order::Requests => i128::from(sums.requests),
+        Order::Margin => i128::from(sums.cost) - i128::from(pays.get(id).map_or(0, |pays| pays.0)),
+        Order::Refusals => i128::from(refusals.get(id).copied().unwrap_or(0)),
+        // parts of a thousand million
+        Order::EstimateError => {
+            let real = i128::from(sums.input) + i128::from(sums.cached);
+            (i128::from(sums.estimated) - real).abs() * 1_000_000_000 / real.max(1)
+        }
+    };
+    let all = people.values().fold(Sums::default(), |mut all, sums| {
+        all += sums;
+        all
+    });
+    let mut ranked: Vec<_> = people.iter().map(|(id, sums)| (Reverse(rank(id, sums)), *id)).collect();
+    // Only as far as the page reaches.
+    let reach = asked.offset.saturating_add(asked.limit);
+    if reach < ranked.len() {
+        ranked.select_nth_unstable(reach);
+        ranked.truncate(reach);
+    }
+    ranked.sort_unstable();
+    let page: Vec<i32> = ranked.into_iter().skip(asked.offset).map(|(_, id)| id).collect();
+    Ok(Heaviest { rows: told(db, asked, &page, &people).await?, all: totals(&all), people: people.len() })
+}
+
+fn totals(sums: &Sums) -> Totals {
+    Totals {
+        requests: Tokens::from_db(sums.requests).0,
+        input: Tokens::from_db(sums.input),
+        cached: Tokens::from_db(sums.cached),
+        output: Tokens::from_db(sums.output),
+        cost: Picos(sums.cost),
+    }
+}
+
+fn dollars(pays: Decimal) -> Picos {
+    Picos::from_usd(pays.round_dp(12)).unwrap_or_default()
+}
+
+/// A page's rows, in its order: who they are, what they pay and how often they were refused.
+async fn told(db: &mut PgConnection, asked: &Asked<'_>, page: &[i32], people: &People) -> Result<Vec<Heavy>> {
     let rows = sqlx::query!(
-        r#"with part as (
-             select subject, requests, input_tokens, cached_tokens, output_tokens, estimated_tokens, cost_picos
-             from usage_day where day >= $3 and day < $4 and ($6::text is null or model = $6)
-             union all
-             select subject, requests, input_tokens, cache_read_tokens + cache_write_tokens, output_tokens, estimated_tokens, cost_picos
-             from usage_hour
-             where hour >= $1 and hour < least($3::date::timestamp at time zone 'UTC', $2) and ($6::text is null or model = $6)
-             union all
-             select subject, requests, input_tokens, cache_read_tokens + cache_write_tokens, output_tokens, estimated_tokens, cost_picos
-             from usage_hour
-             where hour >= greatest($4::date::timestamp at time zone 'UTC', $1) and hour < $2 and ($6::text is null or model = $6)
-             union all
-             -- who was refused and used nothing stands in the table only where refusals are what it is about
-             select a.subject, 0, 0, 0, 0, 0, 0 from refusal_hour r join account a using (user_id)
-             where $8 = 4 and $6::text is null and r.hour >= $1 and r.hour < $2
-           ), person as (
-             select subject, sum(requests)::bigint as requests, sum(input_tokens)::bigint as input, sum(cached_tokens)::bigint as cached,
-                    sum(output_tokens)::bigint as output, sum(estimated_tokens)::bigint as estimated, sum(cost_picos) as cost
-             from part group by subject
-           ), known as (
-             select p.*, a.user_id, a.email, a.plan_id, coalesce(r.n, 0) as refusals, coalesce(s.pays, 0) as pays
-             from person p
-             left join lateral (
-               select user_id, email, plan_id from account where $9 and subject = p.subject order by created_at limit 1
-             ) a on true
-             left join lateral (
-               select sum(n) as n from refusal_hour where $9 and user_id = a.user_id and hour >= $1 and hour < $2
-             ) r on true
-             left join lateral (select user_pays(a.user_id, $1, $2) as pays where $9 and a.user_id is not null) s on true
-             where ($5::text is null or a.plan_id = $5) and ($7::text is null or a.email ilike $7)
-           ), ranked as (
-             select k.*, (sum(requests) over ())::bigint as all_requests, (sum(input) over ())::bigint as all_input,
-                    (sum(cached) over ())::bigint as all_cached, (sum(output) over ())::bigint as all_output,
-                    sum(cost) over () as all_cost, count(*) over () as people,
-                    case $8::int when 0 then cost when 1 then input + cached + output when 2 then requests when 3 then cost - pays * 1000000000000
-                      when 4 then refusals else abs(estimated - input - cached)::numeric / greatest(input + cached, 1) end as rank
-             from known k
-             order by rank desc, subject offset $10 limit $11
-           )
-           select r.subject as "subject!", a.user_id as "user_id?", a.email as "email?", a.plan_id as "plan_id?",
-                  r.requests as "requests!", r.input as "input!", r.cached as "cached!", r.output as "output!",
-                  r.estimated as "estimated!", r.cost::bigint as "cost!",
-                  coalesce((select sum(n) from refusal_hour f where f.user_id = a.user_id and f.hour >= $1 and f.hour < $2), 0)::bigint as "refusals!",
-                  case when a.user_id is null then 0 else user_pays(a.user_id, $1, $2) end as "pays!",
-                  r.all_requests as "all_requests!", r.all_input as "all_input!", r.all_cached as "all_cached!",
-                  r.all_output as "all_output!", r.all_cost::bigint as "all_cost!", r.people as "people!"
-           from ranked r
-           left join lateral (select user_id, email, plan_id from account where subject = r.subject order by created_at limit 1) a on true
-           order by r.rank desc, r.subject"#,
+        r#"select s.subject_id, s.subject, a.user_id as "user_id?", a.email as "email?", a.plan_id as "plan_id?",
+                  coalesce((select sum(n) from refusal_hour f where f.user_id = a.user_id and f.hour >= $2 and f.hour < $3), 0)::bigint as "refusals!",
+                  case when a.user_id is null then 0 else user_pays(a.user_id, $2, $3) end as "pays!"
+           from unnest($1::int[]) with ordinality p (subject_id, place)
+           join usage_subject s on s.subject_id = p.subject_id
+           left join lateral (
+             select user_id, email, plan_id from account where subject = s.subject order by created_at, user_id limit 1
+           ) a on true
+           order by p.place"#,
+        page,
         asked.from,
         asked.to,
-        first,
-        after,
-        asked.plan.map(|plan| plan.0.as_str()),
-        asked.model.map(|model| model.0.as_str()),
-        pattern,
-        order,
-        wide,
-        asked.offset,
-        asked.limit,
     )
     .fetch_all(db)
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| Heavy {
-            subject: row.subject,
-            user_id: row.user_id.map(Into::into),
-            email: row.email,
-            plan: row.plan_id.map(PlanId),
-            totals: Totals {
-                requests: Tokens::from_db(row.requests).0,
-                input: Tokens::from_db(row.input),
-                cached: Tokens::from_db(row.cached),
-                output: Tokens::from_db(row.output),
-                cost: Picos(row.cost),
-            },
-            estimated: Tokens::from_db(row.estimated),
-            refusals: Tokens::from_db(row.refusals).0,
-            pays: Picos::from_usd(row.pays.round_dp(12)).unwrap_or_default(),
-            all: Totals {
-                requests: Tokens::from_db(row.all_requests).0,
-                input: Tokens::from_db(row.all_input),
-                cached: Tokens::from_db(row.all_cached),
-                output: Tokens::from_db(row.all_output),
-                cost: Picos(row.all_cost),
-            },
-            people: Tokens::from_db(row.people).0,
+        .map(|row| {
+            let sums = people.get(&row.subject_id).copied().unwrap_or_default();
+            Heavy {
+                subject_id: row.subject_id,
+                subject: row.subject,
+                user_id: row.user_id.map(Into::into),
+                email: row.email,
+                plan: row.plan_id.map(PlanId),
+                totals: totals(&sums),
+                estimated: Tokens::from_db(sums.estimated),
+                refusals: Tokens::from_db(row.refusals).0,
+                pays: dollars(row.pays),
+            }
         })
         .collect())
 }
 
-/// What each model cost on each day of a period.
-///
-/// # Errors
-/// When Postgres does.
-pub async fn cost_by_day(
-    db: impl PgExecutor<'_>,
-    from: OffsetDateTime,
-    to: OffsetDateTime,
-) -> Result<Vec<(Date, ModelName, Picos)>> {
-    let (first, after) = days(from, to);
-    let rows = sqlx::query!(
-        r#"select day as "day!", model as "model!", sum(cost_picos)::bigint as "cost!" from (
-             select day, model, cost_picos from usage_day where day >= $3 and day < $4
-             union all
-             select (hour at time zone 'UTC')::date, model, cost_picos from usage_hour
-             where hour >= $1 and hour < least($3::date::timestamp at time zone 'UTC', $2)
-             union all
-             select (hour at time zone 'UTC')::date, model, cost_picos from usage_hour
-             where hour >= greatest($4::date::timestamp at time zone 'UTC', $1) and hour < $2
-           ) part group by 1, 2 order by 1, 2"#,
-        from,
-        to,
-        first,
-        after,
+/// Whose plan and address fit. Where accounts share a subject it is the first one that counts.
+async fn who(db: &mut PgConnection, asked: &Asked<'_>) -> Result<HashSet<i32>> {
+    let ids = sqlx::query_scalar!(
+        "select s.subject_id from account a join usage_subject s using (subject)
+         where ($1::text is null or a.plan_id = $1) and ($2::text is null or a.email ilike $2)
+           and not exists (select from account b where b.subject = a.subject and (b.created_at, b.user_id) < (a.created_at, a.user_id))",
+        asked.plan.map(|plan| plan.0.as_str()),
+        asked.search.map(contains),
     )
     .fetch_all(db)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.day, ModelName(row.model), Picos(row.cost))).collect())
+    Ok(ids.into_iter().collect())
+}
+
+/// How often each was refused.
+async fn refusals(db: &mut PgConnection, asked: &Asked<'_>) -> Result<HashMap<i32, i64>> {
+    let rows = sqlx::query!(
+        r#"select s.subject_id, sum(r.n)::bigint as "n!"
+           from refusal_hour r join account a using (user_id) join usage_subject s using (subject)
+           where r.hour >= $1 and r.hour < $2 group by s.subject_id"#,
+        asked.from,
+        asked.to,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.subject_id, row.n)).collect())
+}
+
+/// What each pays.
+async fn pays(db: &mut PgConnection, asked: &Asked<'_>) -> Result<HashMap<i32, Picos>> {
+    let rows = sqlx::query!(
+        r#"select s.subject_id, user_pays(a.user_id, $1, $2) as "pays!"
+           from (select distinct user_id from subscription where user_id is not null) p
+           join account a using (user_id) join usage_subject s using (subject)
+           where not exists (select from account b where b.subject = a.subject and (b.created_at, b.user_id) < (a.created_at, a.user_id))"#,
+        asked.from,
+        asked.to,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.subject_id, dollars(row.pays))).collect())
+}
+
+/// What some people cost on each UTC day from one to another, both included: for each of them as many as there are days.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn by_day(
+    db: &mut PgConnection,
+    people: &[i32],
+    first: Date,
+    last: Date,
+) -> Result<HashMap<i32, Vec<Picos>>> {
+    let rows = sqlx::query!(
+        r#"select subject_id, day - $2 as "place!", cost_picos from usage_day where subject_id = any($1) and day >= $2 and day <= $3"#,
+        people,
+        first,
+        last,
+    )
+    .fetch_all(db)
+    .await?;
+    let days = usize::try_from((last - first).whole_days() + 1).unwrap_or(0);
+    let mut lines: HashMap<i32, Vec<Picos>> = people.iter().map(|id| (*id, vec![Picos::ZERO; days])).collect();
+    for row in rows {
+        let place = usize::try_from(row.place).ok();
+        if let Some(cost) = lines.get_mut(&row.subject_id).zip(place).and_then(|(line, place)| line.get_mut(place)) {
+            *cost = Picos(row.cost_picos);
+        }
+    }
+    Ok(lines)
 }
 
 /// What the house takes in, refuses and does.
@@ -235,7 +275,7 @@ pub struct Around {
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn around(db: &crate::Db, from: OffsetDateTime, to: OffsetDateTime) -> Result<Around> {
+pub async fn around(db: &mut PgConnection, from: OffsetDateTime, to: OffsetDateTime) -> Result<Around> {
     let now = sqlx::query!(
         r#"select coalesce((select sum(user_pays(user_id, $1, $2)) from (
                     select distinct user_id from subscription where user_id is not null) s), 0) as "revenue!",
@@ -245,7 +285,7 @@ pub async fn around(db: &crate::Db, from: OffsetDateTime, to: OffsetDateTime) ->
         from,
         to
     )
-    .fetch_one(db)
+    .fetch_one(&mut *db)
     .await?;
     let refusals = sqlx::query!(
         r#"select kind, sum(n)::bigint as "n!" from refusal_hour where hour >= $1 and hour < $2 group by kind order by 2 desc, 1"#,

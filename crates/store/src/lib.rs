@@ -11,6 +11,7 @@ pub mod heaviest;
 pub mod house;
 pub mod invoice;
 pub mod job;
+pub mod ledger;
 pub mod message;
 pub mod model;
 pub mod model_rule;
@@ -19,6 +20,7 @@ pub mod plan_rule;
 pub mod reconciliation;
 pub mod refusal;
 pub mod session;
+pub mod span;
 pub mod stripe_event;
 pub mod subscription;
 pub mod turn;
@@ -39,6 +41,9 @@ pub enum StoreError {
     /// The query, the connection or the pool.
     #[error(transparent)]
     Sql(#[from] sqlx::Error),
+    /// A span that is none: its packing isn't ours.
+    #[error("a span can't be read: {0}")]
+    Span(postcard::Error),
     /// A migration.
     #[error(transparent)]
     Migrate(#[from] sqlx::migrate::MigrateError),
@@ -93,6 +98,14 @@ pub async fn migrate(db: &Db) -> Result<()> {
 /// When no connection can be had.
 pub async fn begin(db: &Db) -> Result<Tx> {
     Ok(db.begin().await?)
+}
+
+/// Begins a transaction that reads, and sees everything as it is at its first statement.
+///
+/// # Errors
+/// When no connection can be had.
+pub async fn begin_reading(db: &Db) -> Result<Tx> {
+    Ok(db.begin_with("begin isolation level repeatable read read only").await?)
 }
 
 /// Whether Postgres answers.

@@ -20,8 +20,6 @@ pub struct Listed {
     pub next_price: Option<(MicrosPerMillion, MicrosPerMillion, OffsetDateTime)>,
     /// The plans that allow it, the smallest first.
     pub plans: Vec<String>,
-    /// What it cost in the last 24 hours, by the hour.
-    pub spent: Picos,
 }
 
 /// What is set on a model.
@@ -46,12 +44,8 @@ pub async fn list(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<Li
                   p.input as "input?", p.cache_read as "cache_read?", p.output as "output?",
                   n.input as "next_input?", n.output as "next_output?", n.effective_at as "next_at?",
                   array(select pm.plan_id from plan_model pm join plan using (plan_id) where pm.model = m.model
-                        order by plan.sort) as "plans!",
-                  coalesce(s.spent, 0)::bigint as "spent!"
+                        order by plan.sort) as "plans!"
            from model m
-           left join (
-             select model, sum(cost_picos) as spent from usage_hour where hour > $1::timestamptz - interval '25 hours' group by model
-           ) s on s.model = m.model
            left join lateral (
              select input, cache_read, output from model_price
              where model = m.model and above_tokens is null and effective_at <= $1 order by effective_at desc limit 1
@@ -91,7 +85,6 @@ pub async fn list(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<Li
             price,
             next_price: next.map(|((input, output), at)| (MicrosPerMillion(input), MicrosPerMillion(output), at)),
             plans: row.plans,
-            spent: Picos(row.spent),
         })
     });
     Ok(listed.collect())

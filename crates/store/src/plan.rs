@@ -21,6 +21,7 @@ macro_rules! from_row {
             trial_days: u32::try_from($row.trial_days).unwrap_or(0),
             monthly_price_id: $row.monthly_price_id,
             yearly_price_id: $row.yearly_price_id,
+            shows_cost: $row.shows_cost,
             pitch: $row.pitch,
             models: $row.models.into_iter().map(Into::into).collect(),
         }

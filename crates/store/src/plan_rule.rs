@@ -15,6 +15,8 @@ pub struct Rules {
     pub in_flight: i64,
     /// Tokens an answer may have.
     pub max_output: i64,
+    /// Whether people on it see what their use costs.
+    pub shows_cost: bool,
     /// What may be asked, the default first.
     pub models: Vec<ModelName>,
 }
@@ -23,9 +25,10 @@ impl Rules {
     /// As the audit says it.
     fn said(&self) -> String {
         let models: Vec<&str> = self.models.iter().map(|model| model.0.as_str()).collect();
-        let Self { requests, tokens, in_flight, max_output, .. } = self;
+        let Self { requests, tokens, in_flight, max_output, shows_cost, .. } = self;
+        let shown = if *shows_cost { "cost shown" } else { "cost not shown" };
         format!(
-            "{requests} requests, {tokens} tokens, {in_flight} at once, {max_output} an answer; {}",
+            "{requests} requests, {tokens} tokens, {in_flight} at once, {max_output} an answer, {shown}; {}",
             models.join(" ")
         )
     }
@@ -38,7 +41,7 @@ impl Rules {
 pub async fn set(db: &Db, actor: UserId, plan: &PlanId, rules: &Rules, now: OffsetDateTime) -> Result<bool> {
     let mut tx = crate::begin(db).await?;
     let before = sqlx::query!(
-        r#"select requests_per_minute, tokens_per_day, in_flight, max_output,
+        r#"select requests_per_minute, tokens_per_day, in_flight, max_output, shows_cost,
                   array(select pm.model from plan_model pm where pm.plan_id = p.plan_id order by pm.sort) as "models!"
            from plan p where plan_id = $1 for no key update"#,
         plan.0
@@ -51,15 +54,17 @@ pub async fn set(db: &Db, actor: UserId, plan: &PlanId, rules: &Rules, now: Offs
         tokens: before.tokens_per_day,
         in_flight: before.in_flight,
         max_output: before.max_output,
+        shows_cost: before.shows_cost,
         models: before.models.into_iter().map(ModelName).collect(),
     };
     sqlx::query!(
-        "update plan set requests_per_minute = $2, tokens_per_day = $3, in_flight = $4, max_output = $5 where plan_id = $1",
+        "update plan set requests_per_minute = $2, tokens_per_day = $3, in_flight = $4, max_output = $5, shows_cost = $6 where plan_id = $1",
         plan.0,
         rules.requests,
         rules.tokens,
         rules.in_flight,
-        rules.max_output
+        rules.max_output,
+        rules.shows_cost
     )
     .execute(&mut *tx)
     .await?;

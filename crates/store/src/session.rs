@@ -82,7 +82,7 @@ pub async fn viewer(db: impl PgExecutor<'_>, token_hash: &[u8], now: OffsetDateT
                   case when a.limit_until > now() then coalesce(a.limit_tokens, p.tokens_per_day)
                        else p.tokens_per_day end as "tokens_per_day!",
                   p.in_flight, p.max_output, p.monthly_cents, p.yearly_cents, p.currency, p.trial_days, p.monthly_price_id,
-                  p.yearly_price_id, p.pitch,
+                  p.yearly_price_id, p.pitch, p.shows_cost,
                   array(select pm.model from plan_model pm where pm.plan_id = p.plan_id order by pm.sort) as "models!",
                   (select max(s.grace_until) from subscription s
                    where s.user_id = a.user_id and s.status = 'past_due' and not s.grace_is_over) as grace_until

@@ -290,29 +290,3 @@ pub async fn comes_back(
     .await?;
     Ok(rows.into_iter().map(|row| (row.at, Tokens::from_db(row.tokens))).collect())
 }
-
-/// Makes the sums per hour and day anew from the ledger's rows.
-///
-/// # Errors
-/// When Postgres does.
-pub async fn rebuild(db: impl PgExecutor<'_>) -> Result<()> {
-    sqlx::query!("select usage_rebuild()").fetch_one(db).await?;
-    Ok(())
-}
-
-/// Makes the ledger's partitions for the months ahead.
-///
-/// # Errors
-/// When Postgres does.
-pub async fn cover(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<()> {
-    cover_span(db, now, now + time::Duration::days(93)).await
-}
-
-/// Makes the ledger's partitions for a span.
-///
-/// # Errors
-/// When Postgres does.
-pub async fn cover_span(db: impl PgExecutor<'_>, first: OffsetDateTime, last: OffsetDateTime) -> Result<()> {
-    sqlx::query!("select ai_usage_cover($1, $2)", first, last).fetch_one(db).await?;
-    Ok(())
-}

@@ -1,7 +1,9 @@
 //! What an admin does. Each act is an audit row, written with its effect. `person.rs` has what is done to somebody.
 
+mod heaviest;
 mod person;
 
+pub(crate) use heaviest::{asked, heaviest};
 pub(crate) use person::{act, set_plan};
 
 use crate::auth::SignedIn;
@@ -42,6 +44,7 @@ fn plan_rules(pairs: &[(String, String)]) -> Result<Rules, Problem> {
         tokens: number("tokens")?,
         in_flight: number("in_flight")?,
         max_output: number("max_output")?,
+        shows_cost: of("shows_cost").is_some(),
         models,
     })
 }

@@ -16,6 +16,9 @@ use time::OffsetDateTime;
 #[derive(Deserialize)]
 pub(crate) struct SetPlan {
     plan: PlanId,
+    /// May be missing: scripts had none.
+    #[serde(default)]
+    why: String,
 }
 
 /// `POST /admin/users/{user_id}/plan`; the router lets only admins come here.
@@ -25,10 +28,25 @@ pub(crate) async fn set_plan(
     Id(user_id): Id<UserId>,
     Form(form): Form<SetPlan>,
 ) -> Result<Response, Refused> {
-    if !store::account::set_plan(&house.db, admin.user_id, user_id, &form.plan, House::now()).await? {
+    let why = reason(&form.why)?;
+    let set = store::account::set_plan(&house.db, admin.user_id, user_id, &form.plan, why.as_deref(), House::now());
+    if !set.await? {
         return Err(Problem::invalid("plan", "There is no such person or plan.").into());
     }
     Ok(Redirect::to(&format!("/admin/users/{user_id}")).into_response())
+}
+
+fn no_reason() -> Problem {
+    Problem::invalid("why", "Say why, in up to 500 characters: it stands in the audit. Nothing was changed.")
+}
+
+/// Why something was done, as it was typed; none where nothing was.
+fn reason(typed: &str) -> Result<Option<String>, Problem> {
+    let why: String = typed.trim().chars().filter(|c| !c.is_control()).collect();
+    if why.chars().count() > 500 {
+        return Err(no_reason());
+    }
+    Ok(Some(why).filter(|why| !why.is_empty()))
 }
 
 /// What an admin does to a person, and why.
@@ -111,18 +129,11 @@ pub(crate) async fn act(
     };
     let now = House::now();
     let done = async {
-        let why: String = form.why.trim().chars().filter(|c| !c.is_control()).collect();
-        let why = why.as_str();
-        if why.is_empty() || why.chars().count() > 500 {
-            return Err(Problem::invalid(
-                "why",
-                "Say why, in up to 500 characters: it stands in the audit. Nothing was changed.",
-            ));
-        }
+        let why = reason(&form.why)?.ok_or_else(no_reason)?;
         let Some(act) = form.act(now)? else {
-            return rebuild(&house, admin.user_id, user_id, why).await;
+            return rebuild(&house, admin.user_id, user_id, &why).await;
         };
-        let acted = store::account_rule::act(&house.db, admin.user_id, user_id, act, Some(why), now).await;
+        let acted = store::account_rule::act(&house.db, admin.user_id, user_id, act, Some(&why), now).await;
         match acted.map_err(|error| internal(&error))? {
             Acted::Yes => Ok(()),
             Acted::NoPerson => Err(Problem::not_found("account")),

@@ -50,13 +50,16 @@ pub(crate) struct Opened {
     pub estimated: Tokens,
     pub most: Tokens,
     pub leave: Leave,
+    /// When the vendor was asked.
+    pub sent: Instant,
     pub chunks: Chunks,
 }
 
 impl Opened {
     pub(crate) fn into_running(self, log: Writer) -> Running {
-        let Self { viewer, turn_id, conversation_id, call, model, price, estimated, most, leave, chunks, .. } = self;
-        Running { viewer, turn_id, conversation_id, call, model, price, estimated, most, leave, chunks, log }
+        let Self { viewer, turn_id, conversation_id, call, model, price, estimated, most, leave, sent, chunks, .. } =
+            self;
+        Running { viewer, turn_id, conversation_id, call, model, price, estimated, most, leave, sent, chunks, log }
     }
 }
 
@@ -158,8 +161,9 @@ pub(crate) async fn ask(
 
 /// Opens the vendor's stream, or the stand-in's.
 pub(crate) async fn open(house: &House, mut asked: Written, log: &Writer) -> Result<Opened, Problem> {
+    let mut sent = Instant::now();
     let mut failed = match attempt(house, &asked, log).await {
-        Ok(chunks) => return Ok(opened(asked, chunks)),
+        Ok(chunks) => return Ok(opened(asked, sent, chunks)),
         Err(failed) => failed,
     };
     if let Failed::Vendor(error) = &failed
@@ -168,8 +172,9 @@ pub(crate) async fn open(house: &House, mut asked: Written, log: &Writer) -> Res
     {
         tracing::warn!(?error, model = %asked.model.name, "another model answers");
         metrics::counter!("quotient_fallbacks_total").increment(1);
+        sent = Instant::now();
         failed = match attempt(house, &asked, log).await {
-            Ok(chunks) => return Ok(opened(asked, chunks)),
+            Ok(chunks) => return Ok(opened(asked, sent, chunks)),
             Err(failed) => failed,
         };
     }
@@ -182,10 +187,10 @@ pub(crate) async fn open(house: &House, mut asked: Written, log: &Writer) -> Res
     Err(problem)
 }
 
-fn opened(asked: Written, chunks: Chunks) -> Opened {
+fn opened(asked: Written, sent: Instant, chunks: Chunks) -> Opened {
     let Written { viewer, turn_id, conversation_id, call, model, instead_of, price, estimated, most, leave, .. } =
         asked;
-    Opened { viewer, turn_id, conversation_id, call, model, instead_of, price, estimated, most, leave, chunks }
+    Opened { viewer, turn_id, conversation_id, call, model, instead_of, price, estimated, most, leave, sent, chunks }
 }
 
 /// Why an attempt came to nothing.

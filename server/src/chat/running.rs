@@ -15,6 +15,7 @@ use providers::{Chunk, Chunks, End, VendorError, estimate};
 use relay::Writer;
 use std::time::Duration;
 use store::turn::{PendingCall, Record};
+use tokio::time::Instant;
 
 /// How often a running turn says that it is alive.
 pub(crate) const BEAT: Duration = Duration::from_secs(10);
@@ -39,6 +40,8 @@ pub(crate) struct Running {
     /// The longest answer.
     pub most: Tokens,
     pub leave: Leave,
+    /// When the vendor was asked.
+    pub sent: Instant,
     pub chunks: Chunks,
     pub log: Writer,
 }
@@ -51,6 +54,8 @@ struct Answer {
     usage: Option<Usage>,
     /// The vendor's name for the call.
     request_id: Option<String>,
+    /// From asking to the first words, in milliseconds.
+    first_ms: Option<i32>,
     outcome: Outcome,
     /// Whether the vendor's own end came: then its last word on usage is the whole truth.
     vendor_ended: bool,
@@ -79,6 +84,7 @@ pub(crate) async fn run(house: House, mut turn: Running) {
         price_id,
         cost,
         provider_request_id: answer.request_id.as_deref(),
+        first_ms: answer.first_ms,
         now: House::now(),
     };
     let recorded = record(&house, &end).await;
@@ -116,6 +122,7 @@ async fn relay(house: &House, turn: &mut Running) -> Answer {
         reasoning: String::new(),
         usage: None,
         request_id: None,
+        first_ms: None,
         outcome: Outcome::Failed,
         vendor_ended: false,
         problem: None,
@@ -128,7 +135,7 @@ async fn relay(house: &House, turn: &mut Running) -> Answer {
     let mut chunks = std::mem::replace(&mut turn.chunks, stream::empty().boxed()).ready_chunks(AT_ONCE);
     let stopped = turn.log.stopped();
     tokio::pin!(stopped);
-    let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + FIRST_BEAT, BEAT);
+    let mut beat = tokio::time::interval_at(Instant::now() + FIRST_BEAT, BEAT);
     loop {
         let arrived = tokio::select! {
             arrived = chunks.next() => arrived,
@@ -188,6 +195,9 @@ async fn relay(house: &House, turn: &mut Running) -> Answer {
                 }
                 _ => {}
             }
+        }
+        if !events.is_empty() && answer.first_ms.is_none() {
+            answer.first_ms = i32::try_from(turn.sent.elapsed().as_millis()).ok();
         }
         turn.log.append(&events).await;
         if !events.is_empty() {

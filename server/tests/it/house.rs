@@ -109,6 +109,14 @@ impl TestHouse {
         (url, stop)
     }
 
+    /// Another server beneath which everything is the same but what is changed here.
+    pub async fn second_as(&self, change: impl FnOnce(&mut Config)) -> (String, CancellationToken) {
+        let mut config = self.config.clone();
+        change(&mut config);
+        let (url, stop, _) = start(config).await;
+        (url, stop)
+    }
+
     /// A person who isn't signed in.
     pub fn visitor(&self) -> Visitor {
         let client = Client::builder().redirect(redirect::Policy::none()).build().unwrap();

@@ -10,6 +10,7 @@ mod house;
 mod limits;
 mod owner;
 mod page;
+mod sums;
 mod tidy;
 mod turns;
 mod usage;

@@ -631,10 +631,10 @@ async fn ten_thousand_random_usages_add_up() {
     tx.commit().await.unwrap();
     let exact = Decimal::from_i128_with_scale(oracle, 12);
     assert_eq!(house.one::<Decimal>("select sum(cost_usd) from ai_usage").await, exact);
-    assert_eq!(house.one::<Decimal>("select sum(cost_usd) from usage_hour").await, exact);
+    assert_eq!(house.one::<Decimal>("select sum(cost_picos) * 0.000000000001 from usage_hour").await, exact);
     assert_eq!(house.one::<i64>("select sum(requests)::bigint from usage_hour").await, 9_000);
     let rows: Vec<(String, time::OffsetDateTime, i64, i64, i64, i64)> = sqlx::query_as(
-        "select subject, hour, input_tokens, cache_read_tokens, cache_write_tokens, output_tokens from usage_hour",
+        "select subject, hour, input_tokens, cache_read_tokens, cache_write_tokens, output_tokens from usage_hour join usage_subject using (subject_id)",
     )
     .fetch_all(&house.db)
     .await

@@ -1,14 +1,16 @@
 //! `/admin`: who costs what, and whether they pay for it.
 
 use crate::api;
-use crate::api::admin::{Asked, HeaviestView, Heavy, Order, Period};
-use crate::components::chart::{Bar, Share, Stack, Stacks};
+use crate::api::admin::{Asked, HeaviestView, Heavy, ModelUse, Order, Period};
+use crate::components::chart::{Bar, Line, Share, Stack, Stacks};
+use crate::components::duration::day;
 use crate::components::frame::{Frame, Refused};
 use crate::components::loaded::loaded;
 use crate::pages::admin::{AdminTabs, Pager};
 use crate::visit::visit;
 use domain::{Picos, PlanId, Problem, Tokens};
 use leptos::prelude::*;
+use time::Date;
 
 /// The page.
 #[component]
@@ -41,6 +43,7 @@ fn Shown(view: HeaviestView, asked: Asked) -> impl IntoView {
             view! { <a href=href aria-current=current>{period.label()}</a> }
         })
         .collect_view();
+    let of = if asked.is_whole() { "" } else { ", everybody" };
     let pages = view.people.div_ceil(u64::from(Asked::ROWS));
     let (path, page) = (asked.clone(), asked.page);
     let export = ["csv", "json"].map(|kind| {
@@ -50,12 +53,16 @@ fn Shown(view: HeaviestView, asked: Asked) -> impl IntoView {
     view! {
         <nav class="tabs period" aria-label="Period">{choices}</nav>
         <Now view=view.clone()/>
-        <CostByDay view=view.clone() asked=asked.clone()/>
+        <CostByDay view=view.clone() asked=asked.clone() of/>
         <Filter view=view.clone() asked=asked.clone()/>
         <HeaviestTable view=view.clone() asked=asked.clone() full=true/>
         <Pager page pages href=move |page| Asked { page, ..path.clone() }.href("/admin")/>
-        <Around view/>
+        <ByModel view=view.clone() of=of/>
+        <Around view=view.clone() asked=asked.clone()/>
         <p class="actions">{export.into_iter().collect_view()}</p>
+        {view.kept_from.map(|from| view! {
+            <p class="hint">{format!("Single calls are kept since {}; older ones are in the figures above, not in the files.", day(from))}</p>
+        })}
     }
 }
 
@@ -122,7 +129,7 @@ pub fn HeaviestTable(
     /// Every column, and what can be done.
     full: bool,
 ) -> impl IntoView {
-    let HeaviestView { rows, total, people, revenue, .. } = view;
+    let HeaviestView { rows, total, people, revenue, line, .. } = view;
     if rows.is_empty() {
         return view! {
             <section class="empty">
@@ -140,10 +147,10 @@ pub fn HeaviestTable(
     let period = asked.period.label();
     // Nor does a subscription beside one model's part of the cost.
     let with_margin = asked.model.is_none();
-    let drawn = rows.into_iter().map(|row| draw(row, total.cost, &period, full, with_margin)).collect_view();
+    let drawn = rows.into_iter().map(|row| draw(row, total.cost, &period, full.then_some(line).flatten(), with_margin));
+    let drawn = drawn.collect_view();
     // What everybody pays says nothing beside what some of them cost.
-    let is_whole = asked.plan.is_none() && asked.model.is_none() && asked.search.is_empty();
-    let more = (full && is_whole).then(|| {
+    let more = (full && asked.is_whole()).then(|| {
         view! {
             <p class="figure"><strong>{revenue.to_string()}</strong><span>"subscriptions pay for it"</span></p>
             <p class="figure"><strong>{signed(revenue.0 - total.cost.0)}</strong><span>"left of that"</span></p>
@@ -164,6 +171,7 @@ pub fn HeaviestTable(
                     {head("Requests", Order::Requests)} {head("Tokens", Order::Tokens)} {head("Cost", Order::Cost)}
                     <th scope="col">"Share of cost"</th>
                     {full.then(|| view! {
+                        <th scope="col">{line.map(|(first, last)| format!("{} days", (last - first).whole_days() + 1))}</th>
                         {head("Margin", Order::Margin)} {head("Refused", Order::Refusals)} {head("Estimate off", Order::Estimate)}
                         <th scope="col"><span class="unseen">"Write"</span></th>
                     })}
@@ -193,7 +201,13 @@ fn off(estimated: Tokens, real: Tokens) -> String {
     format!("{sign}{}.{} %", tenths.abs() / 10, tenths.abs() % 10)
 }
 
-fn draw(row: Heavy, whole: Picos, period: &str, full: bool, with_margin: bool) -> impl IntoView + use<> {
+fn draw(
+    row: Heavy,
+    whole: Picos,
+    period: &str,
+    line: Option<(Date, Date)>,
+    with_margin: bool,
+) -> impl IntoView + use<> {
     let share = |part: Picos| u128::from(part.0.unsigned_abs()) * 100 / u128::from(whole.0.unsigned_abs().max(1));
     let write = row.email.as_ref().map(|email| {
         let plan = row.plan.as_ref().map_or("none", |plan| plan.0.as_str());
@@ -215,9 +229,14 @@ fn draw(row: Heavy, whole: Picos, period: &str, full: bool, with_margin: bool) -
         (_, Some(email)) => email.into_any(),
         (_, None) => view! { <em>"deleted account"</em> }.into_any(),
     };
-    let more = full.then(|| {
+    let more = line.map(|(first, last)| {
         let real = row.sum.input + row.sum.cached;
+        let most = row.line.iter().zip(0_i64..).max_by_key(|(cost, n)| (**cost, *n));
+        let most = most.map(|(cost, n)| format!(", most on {}: {cost}", day_of(first + time::Duration::days(n))));
+        let title = format!("Cost by day from {} to {}{}", day_of(first), day_of(last), most.unwrap_or_default());
+        let values = row.line.iter().map(|cost| cost.0.max(0).unsigned_abs()).collect();
         view! {
+            <td><Line title values/></td>
             <td class="end">{with_margin.then(|| signed(row.pays.0 - row.sum.cost.0))}</td>
             <td class="end">{Tokens(row.refusals).to_string()}</td>
             <td class="end">{off(row.estimated, real)}</td>
@@ -237,15 +256,19 @@ fn draw(row: Heavy, whole: Picos, period: &str, full: bool, with_margin: bool) -
     }
 }
 
+/// A day in a chart: 3 Mar.
+fn day_of(day: Date) -> String {
+    format!("{} {}", day.day(), &day.month().to_string()[..3])
+}
+
 /// What each model cost on each day.
 #[component]
-fn CostByDay(view: HeaviestView, asked: Asked) -> impl IntoView {
-    let day = |day: time::Date| format!("{} {}", day.day(), &day.month().to_string()[..3]);
+fn CostByDay(view: HeaviestView, asked: Asked, of: &'static str) -> impl IntoView {
     let stacks: Vec<Stack> = view
         .days
         .iter()
         .map(|(date, models)| Stack {
-            label: day(*date),
+            label: day_of(*date),
             parts: models
                 .iter()
                 .map(|(model, cost)| Bar {
@@ -258,20 +281,82 @@ fn CostByDay(view: HeaviestView, asked: Asked) -> impl IntoView {
         .collect();
     view! {
         <section>
-            <h2>"Cost by day and model"</h2>
+            <h2>{format!("Cost by day and model{of}")}</h2>
             <Stacks title=format!("Cost by day and model, {}, in UTC", asked.period.label()) stacks/>
         </section>
     }
 }
 
+/// What each model did: calls, cost, how long the first words took, and what its vendor left unanswered.
+#[component]
+fn ByModel(view: HeaviestView, of: &'static str) -> impl IntoView {
+    let whole = view.house.cost;
+    let row = |name: String, used: ModelUse| {
+        let (half, most) = used.first_words_ms.unzip();
+        view! {
+            <tr>
+                <th scope="row">{name}</th>
+                <td class="end">{Tokens(used.calls).to_string()}</td>
+                <td class="end">{used.cost.to_string()}</td>
+                <td><Share part=used.cost.0.unsigned_abs() whole=whole.0.unsigned_abs()/></td>
+                <td class="end">{seconds(half)}</td>
+                <td class="end">{seconds(most)}</td>
+                <td class="end">{Tokens(used.failed).to_string()}</td>
+                <td class="end">{per_cent(used.failed, used.calls)}</td>
+            </tr>
+        }
+    };
+    let together = (view.by_model.len() > 1).then(|| row("Together".to_owned(), view.house.clone()));
+    let rows = view.by_model.into_iter().map(|(model, used)| row(model.0, used)).collect_view();
+    view! {
+        <section>
+            <h2>{format!("By model{of}")}</h2>
+            <div class="table-scroll" tabindex="0" role="region" aria-label="By model">
+                <table class="compact numbers">
+                    <thead><tr>
+                        <th scope="col">"Model"</th><th scope="col" class="end">"Calls"</th><th scope="col" class="end">"Cost"</th>
+                        <th scope="col">"Share of cost"</th>
+                        <th scope="col" class="end">"First words, half"</th><th scope="col" class="end">"95 %"</th>
+                        <th scope="col" class="end">"Vendor failed"</th><th scope="col" class="end">"Of calls"</th>
+                    </tr></thead>
+                    <tbody>{rows}</tbody>
+                    <tfoot>{together}</tfoot>
+                </table>
+            </div>
+            <p class="hint">"First words: half of all answers began within the first time, 95 of a hundred within the second."</p>
+        </section>
+    }
+}
+
+/// Milliseconds as seconds, of which two digits are known.
+fn seconds(ms: Option<i32>) -> String {
+    match ms {
+        None => "\u{2013}".to_owned(),
+        Some(ms) if ms < 1_000 => format!("{ms} ms"),
+        Some(ms) if ms < 10_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
+        Some(ms) => format!("{} s", ms / 1_000),
+    }
+}
+
+/// A part of a whole in tenths of a per cent.
+fn per_cent(part: u64, whole: u64) -> String {
+    let tenths = u128::from(part) * 1_000 / u128::from(whole.max(1));
+    format!("{}.{} %", tenths / 10, tenths % 10)
+}
+
 /// What stands below the table: tokens by kind, refusals by reason.
 #[component]
-fn Around(view: HeaviestView) -> impl IntoView {
-    let total = view.total;
+fn Around(view: HeaviestView, asked: Asked) -> impl IntoView {
+    let (total, [.., reasoning]) = (view.total, view.house.kinds);
+    let all = total.tokens();
+    // Which part of somebody's output was reasoning isn't kept person by person.
+    let reasoning = asked.is_whole().then_some(("of which reasoning", reasoning));
     let kinds = [("Input", total.input), ("Cached input", total.cached), ("Output", total.output)]
+        .into_iter()
+        .chain(reasoning)
         .map(|(kind, tokens)| {
             view! {
-                <tr><th scope="row">{kind}</th><td class="end">{tokens.to_string()}</td><td><Share part=tokens.0 whole=total.tokens().0/></td></tr>
+                <tr><th scope="row">{kind}</th><td class="end">{tokens.to_string()}</td><td><Share part=tokens.0 whole=all.0/></td></tr>
             }
         })
         .collect_view();

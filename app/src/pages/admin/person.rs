@@ -1,7 +1,7 @@
 //! `/admin/users/{user_id}`: one person, and the plan they are on.
 
 use crate::api;
-use crate::api::admin::{OwnLimits, PersonView};
+use crate::api::admin::{Hold, OwnLimits, PersonView};
 use crate::components::duration::{day, moment};
 use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
@@ -25,7 +25,8 @@ pub fn Person() -> impl IntoView {
 
 #[component]
 fn Shown(person: PersonView) -> impl IntoView {
-    let PersonView { viewer, created_at, granted, plans, usage, billing, limits, paused_at, sessions, audit } = person;
+    let PersonView { viewer, created_at, granted, plans, usage, billing, limits, paused_at, sessions, holds, audit } =
+        person;
     let given = granted.unwrap_or_else(|| PlanId("free".to_owned()));
     let pays = billing.subscription.as_ref().map(|found| {
         let plan = billing.paid_plan.clone().unwrap_or_else(|| "no plan of ours".to_owned());
@@ -62,13 +63,19 @@ fn Shown(person: PersonView) -> impl IntoView {
                 <form method="post" action=format!("/admin/users/{}/plan", viewer.user_id) class="inline">
                     <label class="unseen" for="plan">"Plan"</label>
                     <select id="plan" name="plan">{options}</select>
+                    <label class="unseen" for="plan-why">"Why"</label>
+                    <input id="plan-why" name="why" required maxlength="500" placeholder="Why"/>
                     <button>"Set plan"</button>
                 </form>
                 <p class="hint">"What you give counts beside what they pay; the larger holds, from their next message on. What they used stays used."</p>
                 {pays.map(|pays| view! { <p class="hint">{pays}</p> })}
             </section>
         </div>
-        <InForce viewer=viewer.clone() limits=limits.clone() paused_at sessions/>
+        <InForce viewer=viewer.clone() limits=limits.clone() paused_at/>
+        <div class="columns">
+            <Holds holds/>
+            <Sessions sessions/>
+        </div>
         <Deeds viewer limits paused_at/>
         <Spent usage/>
         <section>
@@ -80,12 +87,7 @@ fn Shown(person: PersonView) -> impl IntoView {
 
 /// The limits that hold, and where each comes from.
 #[component]
-fn InForce(
-    viewer: Viewer,
-    limits: Option<OwnLimits>,
-    paused_at: Option<OffsetDateTime>,
-    sessions: i64,
-) -> impl IntoView {
+fn InForce(viewer: Viewer, limits: Option<OwnLimits>, paused_at: Option<OffsetDateTime>) -> impl IntoView {
     let plan = format!("the {} plan", viewer.plan.name);
     let from = |own: Option<i64>| match (own, &limits) {
         (Some(_), Some(limits)) => format!("their own until {}", day(limits.until)),
@@ -113,7 +115,51 @@ fn InForce(
                 <thead><tr><th scope="col">"What"</th><th scope="col" class="end">"Limit"</th><th scope="col">"Comes from"</th></tr></thead>
                 <tbody>{rows}</tbody>
             </table>
-            <p class="hint">{format!("Signed in on {sessions} devices. Days begin in {}.", viewer.time_zone)}</p>
+            <p class="hint">{format!("Their days begin in {}.", viewer.time_zone)}</p>
+        </section>
+    }
+}
+
+/// What is held for answers that run.
+#[component]
+fn Holds(holds: Vec<Hold>) -> impl IntoView {
+    let is_empty = holds.is_empty();
+    let rows = holds
+        .into_iter()
+        .map(|hold| {
+            let state = if hold.is_alive { "runs" } else { "no sign of life; ended within a minute" };
+            view! {
+                <tr>
+                    <th scope="row">{moment(hold.since)}</th><td>{hold.model.0}</td>
+                    <td class="end">{hold.reserved.to_string()}</td><td>{state}</td>
+                </tr>
+            }
+        })
+        .collect_view();
+    view! {
+        <section>
+            <h2>"Held now"</h2>
+            {is_empty.then(|| view! { <p class="hint">"No answer of theirs runs, and nothing is held."</p> })}
+            {(!is_empty).then(|| view! {
+                <table class="compact numbers">
+                    <thead><tr><th scope="col">"Since"</th><th scope="col">"Model"</th><th scope="col" class="end">"Tokens"</th><th scope="col">"State"</th></tr></thead>
+                    <tbody>{rows}</tbody>
+                </table>
+            })}
+        </section>
+    }
+}
+
+/// Where they are signed in.
+#[component]
+fn Sessions(sessions: Vec<OffsetDateTime>) -> impl IntoView {
+    let rows =
+        sessions.iter().map(|ends| view! { <li>{format!("Signed in until {}", moment(*ends))}</li> }).collect_view();
+    view! {
+        <section>
+            <h2>"Sessions"</h2>
+            {sessions.is_empty().then(|| view! { <p class="hint">"Signed in nowhere."</p> })}
+            <ul class="plain">{rows}</ul>
         </section>
     }
 }

@@ -89,6 +89,7 @@ fn form(plan: Plan, models: &[ModelName]) -> impl IntoView + use<> {
                 {number("tokens", "Tokens a day", plan.tokens_per_day.0)}
                 {number("in_flight", "Answers at once", plan.in_flight)}
                 {number("max_output", "Tokens an answer may have", plan.max_output.0)}
+                <label class="check"><input type="checkbox" name="shows_cost" value="on" checked=plan.shows_cost/>" They see what their use costs"</label>
                 <fieldset><legend>"May be asked"</legend>{allowed}</fieldset>
                 <div class="field">
                     <label for=default_id.clone()>"Asked by default"</label>

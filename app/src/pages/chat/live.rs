@@ -50,12 +50,14 @@ pub(super) struct Live {
     pub reasoning: ArcRwSignal<String>,
     /// Where it stands.
     pub stand: ArcRwSignal<Stand>,
+    /// Whether it says what it cost.
+    shows_cost: bool,
     /// What is left of the wait that a refusal named.
     pub left_ms: ArcRwSignal<Option<u64>>,
 }
 
 impl Live {
-    pub fn new(id: TurnId, question: String, model: String) -> Self {
+    pub fn new(id: TurnId, question: String, model: String, shows_cost: bool) -> Self {
         Self {
             id,
             question,
@@ -66,6 +68,7 @@ impl Live {
             answer: ArcRwSignal::default(),
             reasoning: ArcRwSignal::default(),
             stand: ArcRwSignal::new(Stand::Waiting),
+            shows_cost,
             left_ms: ArcRwSignal::new(None),
         }
     }
@@ -78,7 +81,8 @@ impl Live {
             TurnEvent::Reasoning { text } => self.reasoning.update(|reasoning| reasoning.push_str(text)),
             TurnEvent::Finish { outcome, usage, cost_usd, .. } => {
                 let cost = cost_usd.parse().ok().and_then(domain::Picos::from_usd).unwrap_or_default();
-                let used = format!("{} tokens · {cost}", usage.counted());
+                let cost = if self.shows_cost { format!(" · {cost}") } else { String::new() };
+                let used = format!("{} tokens{cost}", usage.counted());
                 self.stand.set(Stand::Ended { outcome: *outcome, used });
             }
             TurnEvent::Failed { problem } => self.stand.set(Stand::Failed(problem.clone())),

@@ -32,7 +32,8 @@ pub fn Past(
                 models.with_value(label).unwrap_or(name.0)
             });
             let again = is_last.then(|| view! { <button type="button" class="quiet small again" data-again=message.turn_id.to_string()><Draw icon=Icon::Retry/>{if message.status == MessageStatus::Failed { "Try again" } else { "Write again" }}</button> });
-            let used = message.tokens.zip(message.cost).map(|(tokens, cost)| format!("{tokens} tokens · {cost}"));
+            let cost = message.cost.map(|cost| format!(" · {cost}")).unwrap_or_default();
+            let used = message.tokens.map(|tokens| format!("{tokens} tokens{cost}"));
             view! {
                 <article class="answer" aria-label="Answer" data-turn=message.turn_id.to_string()>
                     <Markdown text=Signal::stored(message.text)/>

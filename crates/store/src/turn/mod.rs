@@ -43,6 +43,43 @@ pub async fn find(db: impl PgExecutor<'_>, id: TurnId) -> Result<Option<Known>> 
     Ok(row.map(|row| Known { user_id: row.user_id.map(Into::into), request_hash: row.request_hash, ended: row.ended }))
 }
 
+/// A call that runs, and what is held for it.
+pub struct Held {
+    /// Who is asked.
+    pub model: ModelName,
+    /// Since when.
+    pub since: OffsetDateTime,
+    /// What the meters hold.
+    pub reserved: Tokens,
+    /// Whether its server has given a sign of life lately.
+    pub is_alive: bool,
+}
+
+/// A person's calls that run, the latest first.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn held(db: impl PgExecutor<'_>, owner: UserId, now: OffsetDateTime) -> Result<Vec<Held>> {
+    let rows = sqlx::query!(
+        r#"select u.model, u.created_at, u.reserved_tokens, t.alive_until >= $2 as "is_alive!"
+           from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at
+           where t.user_id = $1 and t.ended_at is null and u.status = 'pending' order by u.created_at desc"#,
+        Uuid::from(owner),
+        now,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Held {
+            model: ModelName(row.model),
+            since: row.created_at,
+            reserved: Tokens::from_db(row.reserved_tokens),
+            is_alive: row.is_alive,
+        })
+        .collect())
+}
+
 /// What the owner allows the whole house.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Switches {

@@ -1,199 +1,16 @@
 //! What the owner sees. To anybody else these answer 404.
 
+mod asked;
+
+pub use asked::{Asked, Order, Period};
+
 use super::Refusal;
 use super::billing::{BillingView, Payments};
 use super::usage::{Sum, UsageView};
 use domain::{Amount, ModelName, Picos, Plan, PlanId, Tokens, UserId, Viewer};
 use leptos::prelude::*;
 use serde::{Deserialize, Serialize};
-use time::{Date, OffsetDateTime, Time};
-
-/// How far back a table looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Period {
-    /// 24 hours.
-    #[default]
-    Day,
-    /// 7 days.
-    Week,
-    /// 30 days.
-    Days30,
-    /// From the first of this month on, UTC.
-    Month,
-    /// From one day to another, both included, UTC.
-    Custom(Date, Date),
-}
-
-impl Period {
-    /// Those that need no dates, shortest first.
-    pub const ALL: [Self; 4] = [Self::Day, Self::Week, Self::Days30, Self::Month];
-
-    /// As the address says it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Day => "24h",
-            Self::Week => "7d",
-            Self::Days30 => "30d",
-            Self::Month => "month",
-            Self::Custom(..) => "custom",
-        }
-    }
-
-    /// As people say it.
-    #[must_use]
-    pub fn label(self) -> String {
-        match self {
-            Self::Day => "24 hours".to_owned(),
-            Self::Week => "7 days".to_owned(),
-            Self::Days30 => "30 days".to_owned(),
-            Self::Month => "this month".to_owned(),
-            Self::Custom(from, to) if from == to => from.to_string(),
-            Self::Custom(from, to) => format!("{from} to {to}"),
-        }
-    }
-
-    /// Its first hour and its end, which isn't included. The hour that runs is part of it.
-    #[must_use]
-    pub fn span(self, now: OffsetDateTime) -> (OffsetDateTime, OffsetDateTime) {
-        let midnight = |day: Date| day.midnight().assume_utc();
-        let hour = now.replace_time(Time::from_hms(now.hour(), 0, 0).unwrap_or(Time::MIDNIGHT));
-        let next = hour + time::Duration::HOUR;
-        match self {
-            Self::Day => (hour - time::Duration::hours(24), next),
-            Self::Week => (hour - time::Duration::days(7), next),
-            Self::Days30 => (hour - time::Duration::days(30), next),
-            Self::Month => (midnight(now.date().replace_day(1).unwrap_or(now.date())), next),
-            // What is to come costs nothing yet, and nobody has paid for it.
-            Self::Custom(from, to) => (midnight(from).min(next), midnight(to.next_day().unwrap_or(to)).min(next)),
-        }
-    }
-
-    /// Reads the address. Anything unknown is a day.
-    ///
-    /// # Errors
-    /// A sentence, where the dates of a custom period aren't two days in their order within ten years.
-    pub fn parse(name: Option<&str>, from: Option<&str>, to: Option<&str>) -> Result<Self, &'static str> {
-        if name == Some("custom") {
-            let format = time::macros::format_description!("[year]-[month]-[day]");
-            let day = |text: Option<&str>| text.and_then(|text| Date::parse(text, format).ok());
-            let (Some(from), Some(to)) = (day(from), day(to)) else {
-                return Err("A period of your own has two days, like 2026-01-31.");
-            };
-            let years = 2000..=9000;
-            if from > to || to - from > time::Duration::days(3660) || !years.contains(&from.year()) {
-                return Err("The first day comes before the last, and at most ten years lie between them.");
-            }
-            return Ok(Self::Custom(from, to));
-        }
-        Ok(Self::ALL.into_iter().find(|period| Some(period.as_str()) == name).unwrap_or_default())
-    }
-}
-
-/// What a table is sorted by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Order {
-    /// Dollars.
-    #[default]
-    Cost,
-    /// Tokens.
-    Tokens,
-    /// Turns.
-    Requests,
-    /// What they pay less what they cost, the least first.
-    Margin,
-    /// Refusals.
-    Refusals,
-    /// How far estimates of their input were off.
-    Estimate,
-}
-
-impl Order {
-    const ALL: [Self; 6] = [Self::Cost, Self::Tokens, Self::Requests, Self::Margin, Self::Refusals, Self::Estimate];
-
-    /// As the address says it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Cost => "cost",
-            Self::Tokens => "tokens",
-            Self::Requests => "requests",
-            Self::Margin => "margin",
-            Self::Refusals => "refusals",
-            Self::Estimate => "estimate",
-        }
-    }
-
-    /// Reads the address; anything unknown is cost.
-    #[must_use]
-    pub fn parse(text: Option<&str>) -> Self {
-        Self::ALL.into_iter().find(|order| Some(order.as_str()) == text).unwrap_or_default()
-    }
-}
-
-/// Which part of the heaviest users is asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Asked {
-    /// How far back.
-    pub period: Period,
-    /// What it is sorted by.
-    pub order: Order,
-    /// Only people on this plan now.
-    pub plan: Option<PlanId>,
-    /// Only use of this model.
-    pub model: Option<ModelName>,
-    /// Only addresses that hold this; empty for all.
-    pub search: String,
-    /// Which page, from one.
-    pub page: u32,
-}
-
-impl Asked {
-    /// People on a page.
-    pub const ROWS: u32 = 50;
-
-    /// The address of this part of the table, or of its export.
-    #[must_use]
-    pub fn href(&self, path: &str) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("period", self.period.as_str());
-        if let Period::Custom(from, to) = self.period {
-            query.append_pair("from", &from.to_string()).append_pair("to", &to.to_string());
-        }
-        query.append_pair("by", self.order.as_str());
-        for (name, value) in [
-            ("plan", self.plan.as_ref().map(|plan| plan.0.as_str())),
-            ("model", self.model.as_ref().map(|model| model.0.as_str())),
-            ("q", Some(self.search.as_str())),
-        ] {
-            if let Some(value) = value.filter(|value| !value.is_empty()) {
-                query.append_pair(name, value);
-            }
-        }
-        if self.page > 1 {
-            query.append_pair("page", &self.page.to_string());
-        }
-        format!("{path}?{}", query.finish())
-    }
-
-    /// Reads an address's query.
-    ///
-    /// # Errors
-    /// A sentence, where its dates can't be a period.
-    pub fn parse(query: impl Fn(&str) -> Option<String>) -> Result<Self, &'static str> {
-        // No name or address holds a control character, and Postgres takes no NUL.
-        let plain = |value: String| value.chars().filter(|c| !c.is_control()).collect::<String>().trim().to_owned();
-        let of = |name: &str| query(name).map(plain).filter(|value| !value.is_empty());
-        Ok(Self {
-            period: Period::parse(of("period").as_deref(), of("from").as_deref(), of("to").as_deref())?,
-            order: Order::parse(of("by").as_deref()),
-            plan: of("plan").map(PlanId),
-            model: of("model").map(ModelName),
-            search: of("q").unwrap_or_default().chars().take(200).collect(),
-            page: of("page").and_then(|page| page.parse().ok()).unwrap_or(1).clamp(1, 100_000),
-        })
-    }
-}
+use time::{Date, OffsetDateTime};
 
 /// A row of the heaviest users; the account may be gone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -212,6 +29,23 @@ pub struct Heavy {
     pub refusals: u64,
     /// What its subscription pays for the period.
     pub pays: Picos,
+    /// What it cost on each day of the view's line.
+    pub line: Vec<Picos>,
+}
+
+/// What one model did in a period, or all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelUse {
+    /// Calls, also those that stood in for another's or came to nothing.
+    pub calls: u64,
+    /// Calls that its vendor didn't answer, or not to the end.
+    pub failed: u64,
+    /// What it cost.
+    pub cost: Picos,
+    /// Input that came from no cache, input from or to a cache, output, and the part of it that was reasoning.
+    pub kinds: [Tokens; 4],
+    /// Half of all calls had their first words after so many milliseconds, and 95 of a hundred; to two digits.
+    pub first_words_ms: Option<(i32, i32)>,
 }
 
 /// The heaviest users of a period.
@@ -225,6 +59,14 @@ pub struct HeaviestView {
     pub people: u64,
     /// What each model cost on each day of the period, every day there.
     pub days: Vec<(Date, Vec<(ModelName, Picos)>)>,
+    /// The first and the last day of everybody's line.
+    pub line: Option<(Date, Date)>,
+    /// What each model did, the dearest first.
+    pub by_model: Vec<(ModelName, ModelUse)>,
+    /// What they did together.
+    pub house: ModelUse,
+    /// Since when single calls are kept, where older ones were dropped.
+    pub kept_from: Option<OffsetDateTime>,
     /// What subscriptions pay for the period.
     pub revenue: Picos,
     /// Refusals by reason, the most frequent first.
@@ -273,6 +115,19 @@ pub struct OwnLimits {
     pub until: OffsetDateTime,
 }
 
+/// What is held for a call that runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Who is asked.
+    pub model: ModelName,
+    /// Since when.
+    pub since: OffsetDateTime,
+    /// How much.
+    pub reserved: Tokens,
+    /// Whether its server has given a sign of life lately.
+    pub is_alive: bool,
+}
+
 /// One person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PersonView {
@@ -292,8 +147,10 @@ pub struct PersonView {
     pub limits: Option<OwnLimits>,
     /// Since when they may only read.
     pub paused_at: Option<OffsetDateTime>,
-    /// How many sessions of theirs live.
-    pub sessions: i64,
+    /// When each live session of theirs ends, the last first.
+    pub sessions: Vec<OffsetDateTime>,
+    /// What is held for calls of theirs that run.
+    pub holds: Vec<Hold>,
     /// What was done to them, the latest first.
     pub audit: Vec<Written>,
 }
@@ -375,8 +232,8 @@ pub struct HealthView {
 /// How the house is.
 #[server(prefix = "/fn", endpoint = "admin_health")]
 pub async fn health() -> Result<HealthView, Refusal> {
-    super::context::admin()?;
-    super::context::health().await
+    crate::api::context::admin()?;
+    crate::api::context::health().await
 }
 
 /// The heaviest users of a period.
@@ -385,8 +242,8 @@ pub async fn heaviest(
     /// Which part of them.
     asked: Asked,
 ) -> Result<HeaviestView, Refusal> {
-    super::context::admin()?;
-    super::context::heaviest(asked).await
+    crate::api::context::admin()?;
+    crate::api::context::heaviest(asked).await
 }
 
 /// One account in a list.
@@ -414,15 +271,15 @@ pub async fn people(
     /// Which page, from one.
     page: u32,
 ) -> Result<(Vec<Listed>, u64), Refusal> {
-    super::context::admin()?;
-    super::context::people(&search, page).await
+    crate::api::context::admin()?;
+    crate::api::context::people(&search, page).await
 }
 
 /// Plans, and every model that one could allow.
 #[server(prefix = "/fn", endpoint = "admin_plans")]
 pub async fn plans() -> Result<(Vec<Plan>, Vec<ModelName>), Refusal> {
-    super::context::admin()?;
-    super::context::plans().await
+    crate::api::context::admin()?;
+    crate::api::context::plans().await
 }
 
 /// What admins did, the latest first; a page of a hundred.
@@ -431,8 +288,8 @@ pub async fn audit(
     /// Which page, from one.
     page: u32,
 ) -> Result<Vec<Written>, Refusal> {
-    super::context::admin()?;
-    super::context::audit(page).await
+    crate::api::context::admin()?;
+    crate::api::context::audit(page).await
 }
 
 /// One person.
@@ -441,8 +298,8 @@ pub async fn person(
     /// Who.
     id: UserId,
 ) -> Result<PersonView, Refusal> {
-    super::context::admin()?;
-    super::context::person(id).await
+    crate::api::context::admin()?;
+    crate::api::context::person(id).await
 }
 
 /// A model as its owner sees it; prices in dollars per million tokens.
@@ -490,6 +347,6 @@ pub struct ModelsView {
 /// Models, their prices and their switches.
 #[server(prefix = "/fn", endpoint = "admin_models")]
 pub async fn models() -> Result<ModelsView, Refusal> {
-    super::context::admin()?;
-    super::context::models().await
+    crate::api::context::admin()?;
+    crate::api::context::models().await
 }

@@ -8,9 +8,13 @@ use std::process::{Child, Command, Stdio};
 use std::str::FromStr as _;
 use std::time::{Duration, Instant};
 
+/// Where databases are.
+///
+/// # Errors
+/// When it isn't said.
 #[allow(clippy::disallowed_methods, reason = "a benchmark is told where its databases are")]
-fn env(name: &str) -> anyhow::Result<String> {
-    std::env::var(name).with_context(|| format!("{name} isn't set: ./dev bench chat sets it"))
+pub fn env(name: &str) -> anyhow::Result<String> {
+    std::env::var(name).with_context(|| format!("{name} isn't set: ./dev bench sets it"))
 }
 
 /// A port that is free now.
@@ -26,6 +30,7 @@ fn binaries() -> anyhow::Result<PathBuf> {
 /// A server that runs until this is dropped.
 pub struct Process {
     child: Child,
+    /// Where it listens.
     pub url: String,
 }
 
@@ -48,11 +53,11 @@ impl Process {
     }
 
     /// The server as production starts it.
-    pub fn quotient(db: &Database, vendor: &str) -> anyhow::Result<Self> {
+    pub fn quotient(database: &str, vendor: &str) -> anyhow::Result<Self> {
         let address = format!("127.0.0.1:{}", free_port()?);
         let child = Command::new(binaries()?.join("quotient"))
             .env_clear()
-            .env("DATABASE_URL", &db.url)
+            .env("DATABASE_URL", database)
             .env("REDIS_URL", env("REDIS_URL")?)
             .env("LISTEN_ADDR", &address)
             .env("SECRET_KEY", format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple()))
@@ -61,7 +66,7 @@ impl Process {
             .env("TRUSTED_PROXIES", "127.0.0.1")
             .env("RUST_LOG", "error")
             .spawn()
-            .context("target/release/quotient isn't built: ./dev bench chat builds it")?;
+            .context("target/release/quotient isn't built: ./dev bench builds it")?;
         Self::until_it_listens(child, &address)
     }
 
@@ -107,6 +112,7 @@ impl Drop for Process {
 
 /// A database of the run's own.
 pub struct Database {
+    /// Where it is.
     pub url: String,
     name: String,
     pool: PgPool,
@@ -114,6 +120,10 @@ pub struct Database {
 }
 
 impl Database {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// When Postgres does.
     pub async fn fresh() -> anyhow::Result<Self> {
         let base = env("DATABASE_URL")?;
         let name = format!("bench_{}", uuid::Uuid::now_v7().simple());
@@ -169,6 +179,10 @@ impl Database {
         Ok(sqlx::query_as(sql).fetch_one(&self.pool).await?)
     }
 
+    /// Drops it.
+    ///
+    /// # Errors
+    /// When Postgres does.
     pub async fn drop(self) -> anyhow::Result<()> {
         self.pool.close().await;
         sqlx::raw_sql(sqlx::AssertSqlSafe(format!("drop database {} with (force)", self.name)))

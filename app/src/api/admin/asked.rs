@@ -1,0 +1,198 @@
+//! Which part of the heaviest users is asked for: period, order, filters, page; as addresses say it.
+
+use domain::{ModelName, PlanId};
+use serde::{Deserialize, Serialize};
+use time::{Date, OffsetDateTime, Time};
+
+/// How far back a table looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Period {
+    /// 24 hours.
+    #[default]
+    Day,
+    /// 7 days.
+    Week,
+    /// 30 days.
+    Days30,
+    /// From the first of this month on, UTC.
+    Month,
+    /// From one day to another, both included, UTC.
+    Custom(Date, Date),
+}
+
+impl Period {
+    /// Those that need no dates, shortest first.
+    pub const ALL: [Self; 4] = [Self::Day, Self::Week, Self::Days30, Self::Month];
+
+    /// As the address says it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Day => "24h",
+            Self::Week => "7d",
+            Self::Days30 => "30d",
+            Self::Month => "month",
+            Self::Custom(..) => "custom",
+        }
+    }
+
+    /// As people say it.
+    #[must_use]
+    pub fn label(self) -> String {
+        match self {
+            Self::Day => "24 hours".to_owned(),
+            Self::Week => "7 days".to_owned(),
+            Self::Days30 => "30 days".to_owned(),
+            Self::Month => "this month".to_owned(),
+            Self::Custom(from, to) if from == to => from.to_string(),
+            Self::Custom(from, to) => format!("{from} to {to}"),
+        }
+    }
+
+    /// Its first hour and its end, which isn't included. The hour that runs is part of it.
+    #[must_use]
+    pub fn span(self, now: OffsetDateTime) -> (OffsetDateTime, OffsetDateTime) {
+        let midnight = |day: Date| day.midnight().assume_utc();
+        let hour = now.replace_time(Time::from_hms(now.hour(), 0, 0).unwrap_or(Time::MIDNIGHT));
+        let next = hour + time::Duration::HOUR;
+        match self {
+            Self::Day => (hour - time::Duration::hours(24), next),
+            Self::Week => (hour - time::Duration::days(7), next),
+            Self::Days30 => (hour - time::Duration::days(30), next),
+            Self::Month => (midnight(now.date().replace_day(1).unwrap_or(now.date())), next),
+            // What is to come costs nothing yet, and nobody has paid for it.
+            Self::Custom(from, to) => (midnight(from).min(next), midnight(to.next_day().unwrap_or(to)).min(next)),
+        }
+    }
+
+    /// Reads the address. Anything unknown is a day.
+    ///
+    /// # Errors
+    /// A sentence, where the dates of a custom period aren't two days in their order within ten years.
+    pub fn parse(name: Option<&str>, from: Option<&str>, to: Option<&str>) -> Result<Self, &'static str> {
+        if name == Some("custom") {
+            let format = time::macros::format_description!("[year]-[month]-[day]");
+            let day = |text: Option<&str>| text.and_then(|text| Date::parse(text, format).ok());
+            let (Some(from), Some(to)) = (day(from), day(to)) else {
+                return Err("A period of your own has two days, like 2026-01-31.");
+            };
+            let years = 2000..=9000;
+            if from > to || to - from > time::Duration::days(3660) || !years.contains(&from.year()) {
+                return Err("The first day comes before the last, and at most ten years lie between them.");
+            }
+            return Ok(Self::Custom(from, to));
+        }
+        Ok(Self::ALL.into_iter().find(|period| Some(period.as_str()) == name).unwrap_or_default())
+    }
+}
+
+/// What a table is sorted by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    /// Dollars.
+    #[default]
+    Cost,
+    /// Tokens.
+    Tokens,
+    /// Turns.
+    Requests,
+    /// What they pay less what they cost, the least first.
+    Margin,
+    /// Refusals.
+    Refusals,
+    /// How far estimates of their input were off.
+    Estimate,
+}
+
+impl Order {
+    const ALL: [Self; 6] = [Self::Cost, Self::Tokens, Self::Requests, Self::Margin, Self::Refusals, Self::Estimate];
+
+    /// As the address says it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cost => "cost",
+            Self::Tokens => "tokens",
+            Self::Requests => "requests",
+            Self::Margin => "margin",
+            Self::Refusals => "refusals",
+            Self::Estimate => "estimate",
+        }
+    }
+
+    /// Reads the address; anything unknown is cost.
+    #[must_use]
+    pub fn parse(text: Option<&str>) -> Self {
+        Self::ALL.into_iter().find(|order| Some(order.as_str()) == text).unwrap_or_default()
+    }
+}
+
+/// Which part of the heaviest users is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// How far back.
+    pub period: Period,
+    /// What it is sorted by.
+    pub order: Order,
+    /// Only people on this plan now.
+    pub plan: Option<PlanId>,
+    /// Only use of this model.
+    pub model: Option<ModelName>,
+    /// Only addresses that hold this; empty for all.
+    pub search: String,
+    /// Which page, from one.
+    pub page: u32,
+}
+
+impl Asked {
+    /// People on a page.
+    pub const ROWS: u32 = 50;
+
+    /// Whether everybody is asked for, and all they used.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.plan.is_none() && self.model.is_none() && self.search.is_empty()
+    }
+
+    /// The address of this part of the table, or of its export.
+    #[must_use]
+    pub fn href(&self, path: &str) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("period", self.period.as_str());
+        if let Period::Custom(from, to) = self.period {
+            query.append_pair("from", &from.to_string()).append_pair("to", &to.to_string());
+        }
+        query.append_pair("by", self.order.as_str());
+        for (name, value) in [
+            ("plan", self.plan.as_ref().map(|plan| plan.0.as_str())),
+            ("model", self.model.as_ref().map(|model| model.0.as_str())),
+            ("q", Some(self.search.as_str())),
+        ] {
+            if let Some(value) = value.filter(|value| !value.is_empty()) {
+                query.append_pair(name, value);
+            }
+        }
+        if self.page > 1 {
+            query.append_pair("page", &self.page.to_string());
+        }
+        format!("{path}?{}", query.finish())
+    }
+
+    /// Reads an address's query.
+    ///
+    /// # Errors
+    /// A sentence, where its dates can't be a period.
+    pub fn parse(query: impl Fn(&str) -> Option<String>) -> Result<Self, &'static str> {
+        // No name or address holds a control character, and Postgres takes no NUL.
+        let plain = |value: String| value.chars().filter(|c| !c.is_control()).collect::<String>().trim().to_owned();
+        let of = |name: &str| query(name).map(plain).filter(|value| !value.is_empty());
+        Ok(Self {
+            period: Period::parse(of("period").as_deref(), of("from").as_deref(), of("to").as_deref())?,
+            order: Order::parse(of("by").as_deref()),
+            plan: of("plan").map(PlanId),
+            model: of("model").map(ModelName),
+            search: of("q").unwrap_or_default().chars().take(200).collect(),
+            page: of("page").and_then(|page| page.parse().ok()).unwrap_or(1).clamp(1, 100_000),
+        })
+    }
+}

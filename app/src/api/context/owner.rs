@@ -1,0 +1,291 @@
+//! What the owner sees.
+
+use super::{Refusal, billing_of, fail, refuse, sources, usage_of};
+use crate::api::admin::{Asked, HeaviestView, Heavy, ModelUse, Order, Period};
+use domain::{ModelName, Picos, Plan, Problem};
+use std::collections::BTreeMap;
+use time::Date;
+
+/// How many days a person's line goes back at least, and at most.
+const LINE: time::Duration = time::Duration::days(29);
+const LONGEST_LINE: time::Duration = time::Duration::days(91);
+
+/// The heaviest users of a period. Everything that is read from the ledger is of one moment.
+pub(crate) async fn heaviest(asked: Asked) -> Result<HeaviestView, Refusal> {
+    let sources = sources();
+    let now = (sources.now)();
+    let (from, to) = asked.period.span(now);
+    let found = store::heaviest::Asked {
+        from,
+        to,
+        order: match asked.order {
+            Order::Cost => store::heaviest::Order::Cost,
+            Order::Tokens => store::heaviest::Order::Tokens,
+            Order::Requests => store::heaviest::Order::Requests,
+            Order::Margin => store::heaviest::Order::Margin,
+            Order::Refusals => store::heaviest::Order::Refusals,
+            Order::Estimate => store::heaviest::Order::EstimateError,
+        },
+        plan: asked.plan.as_ref(),
+        model: asked.model.as_ref(),
+        search: Some(asked.search.as_str()).filter(|text| !text.is_empty()),
+        offset: asked.page.saturating_sub(1) as usize * Asked::ROWS as usize,
+        limit: Asked::ROWS as usize,
+    };
+    let mut tx = store::begin_reading(&sources.admin_db).await.map_err(fail)?;
+    let heaviest = store::heaviest::list(&mut tx, &found).await.map_err(fail)?;
+    let around = store::heaviest::around(&mut tx, from, to).await.map_err(fail)?;
+    let parts = store::span::totals(&mut tx, from, to).await.map_err(fail)?;
+    let (day_from, day_to) = Period::Day.span(now);
+    let today = store::span::totals(&mut tx, day_from, day_to).await.map_err(fail)?;
+    let last = (to - time::Duration::SECOND).date().max(from.date());
+    let line = (from.date().min(last - LINE).max(last - LONGEST_LINE), last);
+    let ids: Vec<i32> = heaviest.rows.iter().map(|row| row.subject_id).collect();
+    let mut lines = store::heaviest::by_day(&mut tx, &ids, line.0, line.1).await.map_err(fail)?;
+    let listed = store::model_rule::list(&mut *tx, now).await.map_err(fail)?;
+    let switches = store::house::switches(&mut *tx).await.map_err(fail)?;
+    let plans = store::plan::list(&mut *tx).await.map_err(fail)?;
+    let kept_from = store::ledger::kept_from(&mut *tx).await.map_err(fail)?;
+    tx.commit().await.map_err(fail)?;
+
+    let mut days: Vec<(Date, Vec<(ModelName, Picos)>)> =
+        std::iter::successors(Some(from.date()), |day| day.next_day().filter(|next| *next <= last))
+            .map(|day| (day, Vec::new()))
+            .collect();
+    let mut by_model: BTreeMap<String, store::span::Totals> = BTreeMap::new();
+    let mut house = store::span::Totals::default();
+    for part in &parts {
+        house += &part.totals;
+        *by_model.entry(part.model.0.clone()).or_default() += &part.totals;
+        let day = (part.begins_at.date() - from.date()).whole_days();
+        let Some((_, of_day)) = usize::try_from(day).ok().and_then(|place| days.get_mut(place)) else { continue };
+        match of_day.iter_mut().find(|(model, _)| *model == part.model) {
+            Some((_, cost)) => *cost = cost.plus(part.totals.cost()),
+            None => of_day.push((part.model.clone(), part.totals.cost())),
+        }
+    }
+    let mut by_model: Vec<(ModelName, ModelUse)> =
+        by_model.into_iter().map(|(model, totals)| (ModelName(model), totals.into())).collect();
+    by_model.sort_by_key(|(_, used)| std::cmp::Reverse(used.cost));
+    Ok(HeaviestView {
+        total: heaviest.all.into(),
+        people: heaviest.people as u64,
+        rows: heaviest
+            .rows
+            .into_iter()
+            .map(|row| Heavy {
+                line: lines.remove(&row.subject_id).unwrap_or_default(),
+                user_id: row.user_id,
+                email: row.email,
+                plan: row.plan,
+                sum: row.totals.into(),
+                estimated: row.estimated,
+                refusals: row.refusals,
+                pays: row.pays,
+            })
+            .collect(),
+        days,
+        line: Some(line),
+        by_model,
+        house: house.into(),
+        kept_from: kept_from.filter(|kept| from < *kept),
+        revenue: around.revenue,
+        refusals: around.refusals,
+        running: around.running,
+        reserved: around.reserved,
+        today: (
+            today.iter().fold(Picos::ZERO, |sum, part| sum.plus(part.totals.cost())),
+            [switches.daily_spend, sources.daily_spend].into_iter().flatten().min(),
+        ),
+        plans: plans.into_iter().map(|plan| plan.id).collect(),
+        models: listed.into_iter().map(|row| row.model.name).collect(),
+    })
+}
+
+impl From<store::span::Totals> for ModelUse {
+    fn from(totals: store::span::Totals) -> Self {
+        Self {
+            calls: totals.calls.max(0).cast_unsigned(),
+            failed: totals.failed.max(0).cast_unsigned(),
+            cost: totals.cost(),
+            kinds: totals.kinds(),
+            first_words_ms: totals.first_words(50).zip(totals.first_words(95)),
+        }
+    }
+}
+
+impl From<store::audit::Written> for crate::api::admin::Written {
+    fn from(row: store::audit::Written) -> Self {
+        Self {
+            at: row.at,
+            actor: row.actor,
+            subject: row.subject,
+            subject_id: row.subject_id,
+            action: row.action,
+            before: row.before,
+            after: row.after,
+            why: row.why,
+        }
+    }
+}
+
+/// Accounts, the newest first.
+pub(crate) async fn people(search: &str, page: u32) -> Result<(Vec<crate::api::admin::Listed>, u64), Refusal> {
+    let search: String = search.chars().filter(|c| !c.is_control()).take(200).collect();
+    let offset = i64::from(page.clamp(1, 100_000) - 1) * 50;
+    let search = Some(search.trim()).filter(|text| !text.is_empty());
+    let rows = store::account::list(&sources().admin_db, search, offset, 50).await.map_err(fail)?;
+    let all = rows.first().map_or(0, |row| row.all.unsigned_abs());
+    let listed = |row: store::account::Listed| crate::api::admin::Listed {
+        user_id: row.user_id,
+        email: row.email,
+        plan: row.plan,
+        is_admin: row.is_admin,
+        is_paused: row.is_paused,
+        created_at: row.created_at,
+    };
+    Ok((rows.into_iter().map(listed).collect(), all))
+}
+
+/// Plans, and every model that one could allow.
+pub(crate) async fn plans() -> Result<(Vec<Plan>, Vec<ModelName>), Refusal> {
+    let db = &sources().admin_db;
+    let plans = store::plan::list(db).await.map_err(fail)?;
+    let models = store::model_rule::list(db, (sources().now)()).await.map_err(fail)?;
+    Ok((plans, models.into_iter().map(|row| row.model.name).collect()))
+}
+
+/// What admins did; a page of a hundred.
+pub(crate) async fn audit(page: u32) -> Result<Vec<crate::api::admin::Written>, Refusal> {
+    let offset = i64::from(page.clamp(1, 100_000) - 1) * 100;
+    let rows = store::audit::list(&sources().admin_db, None, offset, 100).await.map_err(fail)?;
+    Ok(rows.into_iter().map(Into::into).collect())
+}
+
+/// One person, for an admin.
+pub(crate) async fn person(id: domain::UserId) -> Result<crate::api::admin::PersonView, Refusal> {
+    let sources = sources();
+    let found = store::account::person(&sources.db, id).await.map_err(fail)?;
+    let person = found.ok_or_else(|| refuse(Problem::not_found("account")))?;
+    let plans = store::plan::list(&sources.db).await.map_err(fail)?;
+    let usage = usage_of(&person.viewer, 30, true).await?;
+    let billing = billing_of(&person.viewer).await?;
+    let granted = person.granted;
+    let standing = store::account_rule::standing(&sources.db, id, (sources.now)()).await.map_err(fail)?;
+    let standing = standing.ok_or_else(|| refuse(Problem::not_found("account")))?;
+    let audit = store::audit::list(&sources.db, Some(id), 0, 50).await.map_err(fail)?;
+    let held = store::turn::held(&sources.db, id, (sources.now)()).await.map_err(fail)?;
+    let hold = |held: store::turn::Held| crate::api::admin::Hold {
+        model: held.model,
+        since: held.since,
+        reserved: held.reserved,
+        is_alive: held.is_alive,
+    };
+    let own = |until| crate::api::admin::OwnLimits { requests: standing.requests, tokens: standing.tokens, until };
+    Ok(crate::api::admin::PersonView {
+        limits: standing.until.map(own),
+        paused_at: standing.paused_at,
+        sessions: standing.sessions,
+        holds: held.into_iter().map(hold).collect(),
+        audit: audit.into_iter().map(Into::into).collect(),
+        viewer: person.viewer,
+        created_at: person.created_at,
+        granted,
+        plans,
+        usage,
+        billing,
+    })
+}
+
+/// How the house is: payments, for now.
+pub(crate) async fn health() -> Result<crate::api::admin::HealthView, Refusal> {
+    use crate::api::admin::{Dead, Flag, HealthView};
+    let sources = sources();
+    let inbox = store::stripe_event::inbox(&sources.db).await.map_err(fail)?;
+    let queue = store::job::queue(&sources.db).await.map_err(fail)?;
+    let flags = store::billing_flag::standing(&sources.db).await.map_err(fail)?;
+    let last = store::reconciliation::last(&sources.db).await.map_err(fail)?;
+    let drift = |value: serde_json::Value| serde_json::from_value(value).unwrap_or_default();
+    Ok(HealthView {
+        payments: sources.payments,
+        waiting: inbox.waiting,
+        oldest: inbox.oldest,
+        last_event: inbox.last,
+        dead: inbox
+            .dead
+            .into_iter()
+            .map(|dead| Dead {
+                id: dead.id,
+                kind: dead.kind,
+                error: dead.error.unwrap_or_default(),
+                attempts: dead.attempts,
+                at: dead.dead_at,
+            })
+            .collect(),
+        flags: flags
+            .into_iter()
+            .map(|flag| Flag {
+                kind: flag.kind,
+                object_id: flag.object_id,
+                user_id: flag.user_id,
+                email: flag.email,
+                amount: flag.amount,
+                at: flag.created_at,
+            })
+            .collect(),
+        vendors: (sources.vendors)(),
+        alerts: store::alert::list(&sources.db, 20)
+            .await
+            .map_err(fail)?
+            .into_iter()
+            .map(|alert| (alert.said, alert.began_at, alert.ended_at))
+            .collect(),
+        drifts: store::usage::drifts(&sources.db, (sources.now)() - time::Duration::days(1)).await.map_err(fail)?,
+        jobs_waiting: queue.waiting,
+        jobs_dead: queue.dead,
+        job_error: queue.last_error,
+        compared: last.map(|last| (last.began_at, last.checked, drift(last.drift))),
+    })
+}
+
+/// Models, their prices and their switches.
+pub(crate) async fn models() -> Result<crate::api::admin::ModelsView, Refusal> {
+    use crate::api::admin::{ModelRow, ModelsView};
+    let sources = sources();
+    let switches = store::house::switches(&sources.db).await.map_err(fail)?;
+    let listed = store::model_rule::list(&sources.db, (sources.now)()).await.map_err(fail)?;
+    // Cents at least, and more where a price has more.
+    let usd = |price: domain::MicrosPerMillion| {
+        let exact = price.to_usd().to_string();
+        let decimals = exact.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+        format!("{exact}{}{}", if decimals == 0 { "." } else { "" }, "0".repeat(2_usize.saturating_sub(decimals)))
+    };
+    let (from, to) = Period::Day.span((sources.now)());
+    let mut tx = store::begin_reading(&sources.admin_db).await.map_err(fail)?;
+    let used = store::span::totals(&mut tx, from, to).await.map_err(fail)?;
+    tx.commit().await.map_err(fail)?;
+    let spent = |model: Option<&ModelName>| {
+        let parts = used.iter().filter(|part| model.is_none_or(|model| part.model == *model));
+        parts.fold(Picos::ZERO, |sum, part| sum.plus(part.totals.cost()))
+    };
+    let row = |row: store::model_rule::Listed| ModelRow {
+        is_connected: (sources.offers)(&row.model),
+        spent: spent(Some(&row.model.name)),
+        name: row.model.name,
+        label: row.model.label,
+        vendor: row.model.vendor.as_str().to_owned(),
+        is_on: row.rules.enabled,
+        price: row.price.map(|(input, cached, output)| (usd(input), cached.map(usd), usd(output))),
+        next_price: row.next_price.map(|(input, output, at)| (usd(input), usd(output), at)),
+        plans: row.plans,
+        fallback: row.rules.fallback,
+        daily_spend: row.rules.daily_spend,
+    };
+    Ok(ModelsView {
+        is_paused: switches.paused,
+        daily_spend: switches.daily_spend,
+        env_spend: sources.daily_spend,
+        spent: spent(None),
+        models: listed.into_iter().map(row).collect(),
+    })
+}

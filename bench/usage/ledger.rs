@@ -1,0 +1,85 @@
+//! The ledger that is measured: people use three models, the heavy much more than the light, evenly over ninety days. Its rows lie in the
+//! order of their time, as those of a ledger that grew do.
+
+use bench::tell;
+use sqlx::{AssertSqlSafe, PgPool};
+use std::time::Instant;
+
+const PEOPLE: i32 = 20_000;
+const DAYS: i32 = 90;
+
+/// Makes the database where it isn't there; whether it wasn't.
+pub async fn database(root: &PgPool, name: &str) -> anyhow::Result<bool> {
+    let sql = "select exists (select from pg_database where datname = $1)";
+    let is_known: bool = sqlx::query_scalar(sql).bind(name).fetch_one(root).await?;
+    if !is_known {
+        sqlx::raw_sql(AssertSqlSafe(format!("create database {name} template template0"))).execute(root).await?;
+    }
+    Ok(!is_known)
+}
+
+/// Fills it, and makes the sums.
+pub async fn generate(db: &PgPool, rows: i64) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let mut connection = db.acquire().await?;
+    sqlx::query("select ai_usage_cover(now() - $1 * interval '1 day', now())")
+        .bind(DAYS)
+        .execute(&mut *connection)
+        .await?;
+    // Subjects as long as real ones.
+    sqlx::query(
+        "insert into account (user_id, email, password_hash, subject, plan_id)
+         select gen_random_uuid(), 'p' || n || '@example.com', '', encode(sha256(n::text::bytea), 'hex'),
+           (array['free', 'pro', 'max'])[1 + n % 3]
+         from generate_series(1, $1) n",
+    )
+    .bind(PEOPLE)
+    .execute(&mut *connection)
+    .await?;
+    // The sums are made afterwards, at once.
+    sqlx::raw_sql("set session_replication_role = replica").execute(&mut *connection).await?;
+    sqlx::query(
+        "insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, usage_source, input_tokens,
+           cache_read_tokens, output_tokens, estimated_tokens, reserved_tokens, cost_usd, created_at, settled_at, first_ms)
+         select gen_random_uuid(), gen_random_uuid(), a.user_id, a.subject, p.model, p.model_price_id, 'finished', 'exact',
+           (random() * 4000)::bigint, (random() * 2000)::bigint, (random() * 800)::bigint, (random() * 6000)::bigint, 9000,
+           round((random() * 0.05)::numeric, 12), at, at, (200 + random() * 1500)::int
+         from (select 1 + (random() * random() * ($2 - 1))::int as n, now() - random() * $3 * interval '1 day' as at, (random() * 3)::int % 3 as pick
+               from generate_series(1, $1) order by at) c
+         join account a on a.email = 'p' || n || '@example.com'
+         join (select row_number() over (order by model) - 1 as pick, model, model_price_id from (
+                 select distinct on (model) model, model_price_id from model_price
+                 where model in ('claude-haiku-4-5', 'claude-sonnet-4-6', 'gpt-5-mini') and above_tokens is null order by model) m
+              ) p on p.pick = c.pick",
+    )
+    .bind(rows)
+    .bind(PEOPLE)
+    .bind(DAYS)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::raw_sql("set session_replication_role = default").execute(&mut *connection).await?;
+    tell("the ledger made", &format!("in {:.0?}", began.elapsed()))?;
+    let began = Instant::now();
+    sqlx::raw_sql("select usage_rebuild()").execute(&mut *connection).await?;
+    tell("its sums rebuilt", &format!("in {:.0?}", began.elapsed()))?;
+    for table in ["ai_usage", "usage_hour", "usage_day", "account"] {
+        sqlx::raw_sql(AssertSqlSafe(format!("vacuum analyze {table}"))).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// One call becomes final.
+pub async fn record_one(db: &PgPool) -> anyhow::Result<()> {
+    sqlx::query(
+        "insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, usage_source, input_tokens,
+           output_tokens, estimated_tokens, reserved_tokens, cost_usd, created_at, settled_at, first_ms)
+         select gen_random_uuid(), gen_random_uuid(), user_id, subject, p.model, p.model_price_id, 'finished', 'exact', 1000, 200, 1100,
+           2000, 0.002, now(), now(), 700
+         from account, (select model, model_price_id from model_price where model = 'claude-haiku-4-5' limit 1) p
+         where subject = encode(sha256((1 + (random() * $1)::int)::text::bytea), 'hex')",
+    )
+    .bind(PEOPLE - 1)
+    .execute(db)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,52 @@
+//! Looking after the ledger: its months ahead and past, and its sums.
+
+use crate::{Db, Result};
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+
+/// Makes the sums per hour and day anew from the ledger's rows.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn rebuild(db: impl PgExecutor<'_>) -> Result<()> {
+    sqlx::query!("select usage_rebuild()").fetch_one(db).await?;
+    Ok(())
+}
+
+/// Makes the ledger's partitions for the months ahead.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn cover(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<()> {
+    cover_span(db, now, now + time::Duration::days(93)).await
+}
+
+/// Makes the ledger's partitions for a period.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn cover_span(db: impl PgExecutor<'_>, first: OffsetDateTime, last: OffsetDateTime) -> Result<()> {
+    sqlx::query!("select ai_usage_cover($1, $2)", first, last).fetch_one(db).await?;
+    Ok(())
+}
+
+/// Drops the months that lie wholly before an instant, where nobody is in their way for longer than a second; how many. Their sums stay.
+///
+/// # Errors
+/// When Postgres does, or somebody was in the way; then everything is as it was.
+pub async fn drop_before(db: &Db, before: OffsetDateTime) -> Result<i32> {
+    let mut tx = crate::begin(db).await?;
+    // Dropping waits for whoever reads the ledger, and everybody else waits behind it.
+    sqlx::query!("set local lock_timeout = '1s'").execute(&mut *tx).await?;
+    let dropped = sqlx::query_scalar!(r#"select ai_usage_drop($1) as "n!""#, before).fetch_one(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(dropped)
+}
+
+/// Since when the ledger's rows are kept; none where nothing was ever dropped.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn kept_from(db: impl PgExecutor<'_>) -> Result<Option<OffsetDateTime>> {
+    Ok(sqlx::query_scalar!("select ledger_from from house").fetch_one(db).await?)
+}

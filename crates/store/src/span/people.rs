@@ -1,0 +1,159 @@
+//! What each person used, by the number of their subject: packed in spans, and read over a period.
+
+use super::{SIZES, Span, columns, cover, hour, split, within_ledger};
+use crate::{Result, StoreError};
+use domain::ModelName;
+use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
+use std::collections::HashMap;
+use std::ops::AddAssign;
+use time::OffsetDateTime;
+
+/// What one person used. Differences that correct may bring any of it below nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sums {
+    /// Turns.
+    pub requests: i64,
+    /// Input tokens that came from no cache.
+    pub input: i64,
+    /// Input tokens read from or written to caches.
+    pub cached: i64,
+    /// Output tokens.
+    pub output: i64,
+    /// Input tokens as estimated beforehand.
+    pub estimated: i64,
+    /// Picodollars.
+    pub cost: i64,
+}
+
+impl Sums {
+    /// All tokens.
+    #[must_use]
+    pub fn tokens(&self) -> i64 {
+        self.input + self.cached + self.output
+    }
+}
+
+impl AddAssign<&Self> for Sums {
+    fn add_assign(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.input += other.input;
+        self.cached += other.cached;
+        self.output += other.output;
+        self.estimated += other.estimated;
+        self.cost += other.cost;
+    }
+}
+
+/// People and what they used, by the number of their subject.
+pub type People = HashMap<i32, Sums>;
+
+/// As spans keep them: each by how far their number is from the one before, which is a byte where neighbours use something too.
+#[derive(Serialize, Deserialize)]
+struct Packed {
+    further: i32,
+    sums: Sums,
+}
+
+/// Packs people (postcard, <https://postcard.jamesmunns.com/wire-format>: numbers take as many bytes as they need).
+pub(super) fn pack(people: &People) -> Result<Vec<u8>> {
+    let mut sorted: Vec<(i32, Sums)> = people.iter().map(|(id, sums)| (*id, *sums)).collect();
+    sorted.sort_unstable_by_key(|(id, _)| *id);
+    let mut before = 0;
+    let packed = sorted.into_iter().map(|(id, sums)| Packed { further: id - std::mem::replace(&mut before, id), sums });
+    postcard::to_allocvec(&packed.collect::<Vec<_>>()).map_err(StoreError::Span)
+}
+
+/// Adds packed people.
+pub(crate) fn unpack(packed: &[u8], people: &mut People) -> Result<()> {
+    let mut id = 0;
+    for person in postcard::from_bytes::<Vec<Packed>>(packed).map_err(StoreError::Span)? {
+        id += person.further;
+        *people.entry(id).or_default() += &person.sums;
+    }
+    Ok(())
+}
+
+/// Who used what in a period of whole hours, of one model or of all.
+pub(crate) async fn read(
+    db: &mut PgConnection,
+    from: OffsetDateTime,
+    to: OffsetDateTime,
+    model: Option<&ModelName>,
+) -> Result<People> {
+    let (first, after) = within_ledger(db, from, to).await?;
+    let model = model.map(|model| model.0.as_str());
+    let largest = SIZES.into_iter().max().unwrap_or(1);
+    let (mut people, mut open) = (People::new(), Vec::new());
+    let mut wanted = cover(first, after, largest);
+    while !wanted.is_empty() {
+        let (hours, begins) = columns(&wanted);
+        let rows = sqlx::query!(
+            r#"select s.hours, s.begins_at, case when $3::text is null then s.people else m.people end as people
+               from unnest($1::int[], $2::timestamptz[]) w (hours, begins_at)
+               join usage_span s on s.hours = w.hours and s.begins_at = w.begins_at
+               left join usage_span_model m on m.hours = s.hours and m.begins_at = s.begins_at and m.model = $3"#,
+            &hours,
+            &begins,
+            model,
+        )
+        .fetch_all(&mut *db)
+        .await?;
+        let mut found = Vec::with_capacity(rows.len());
+        for row in rows {
+            found.push(Span { hours: row.hours, begins: hour(row.begins_at) });
+            unpack(row.people.as_deref().unwrap_or(&[0]), &mut people)?;
+            // A large house's spans take a while: others may go on in between.
+            tokio::task::yield_now().await;
+        }
+        wanted = split(&wanted, &found, &mut open);
+    }
+    let rows = sqlx::query!(
+        r#"select subject_id, sum(requests)::bigint as "requests!", sum(input_tokens)::bigint as "input!",
+                  sum(cache_read_tokens + cache_write_tokens)::bigint as "cached!", sum(output_tokens)::bigint as "output!",
+                  sum(estimated_tokens)::bigint as "estimated!", sum(cost_picos)::bigint as "cost!"
+           from usage_hour where hour = any($1) and ($2::text is null or model = $2) group by subject_id"#,
+        &open,
+        model,
+    )
+    .fetch_all(db)
+    .await?;
+    for row in rows {
+        let sums = Sums {
+            requests: row.requests,
+            input: row.input,
+            cached: row.cached,
+            output: row.output,
+            estimated: row.estimated,
+            cost: row.cost,
+        };
+        *people.entry(row.subject_id).or_default() += &sums;
+    }
+    Ok(people)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// What is packed is what is unpacked, also where corrections bring it below nothing; twice is twice as much.
+        #[test]
+        fn packing_loses_nothing(people in prop::collection::hash_map(1_i32.., prop::array::uniform6(-(1_i64 << 60)..1_i64 << 60), 0..50)) {
+            let people: People = people.into_iter().map(|(id, [requests, input, cached, output, estimated, cost])| {
+                (id, Sums { requests, input, cached, output, estimated, cost })
+            }).collect();
+            let packed = pack(&people).unwrap();
+            let mut once = People::new();
+            unpack(&packed, &mut once).unwrap();
+            prop_assert_eq!(&once, &people);
+            unpack(&packed, &mut once).unwrap();
+            for (id, sums) in &people {
+                prop_assert_eq!(once[id].cost, sums.cost * 2);
+            }
+            // a part of it is no packing at all
+            prop_assert!(people.is_empty() || unpack(&packed[..packed.len() - 1], &mut People::new()).is_err());
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! What the house used, model by model: the totals of spans within a day, and of the hours that have none yet.
+
+use super::{DAY, Span, columns, cover, hour, split, within_ledger};
+use crate::Result;
+use domain::{ModelName, Picos, Tokens};
+use sqlx::PgConnection;
+use std::collections::BTreeMap;
+use std::ops::AddAssign;
+use time::OffsetDateTime;
+
+/// What one model did, for everybody together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Turns that asked it first.
+    pub requests: i64,
+    /// Calls.
+    pub calls: i64,
+    /// Calls that its vendor didn't answer, or not to the end.
+    pub failed: i64,
+    /// Input tokens that came from no cache.
+    pub input: i64,
+    /// Input tokens read from a cache.
+    pub cache_read: i64,
+    /// Input tokens written to a cache.
+    pub cache_write: i64,
+    /// All output tokens.
+    pub output: i64,
+    /// The part of them that was reasoning.
+    pub reasoning: i64,
+    /// Picodollars.
+    pub cost: i64,
+    /// How many calls took so many milliseconds to their first words, to two significant digits.
+    pub first_ms: BTreeMap<i32, i64>,
+}
+
+impl AddAssign<&Self> for Totals {
+    fn add_assign(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.calls += other.calls;
+        self.failed += other.failed;
+        self.input += other.input;
+        self.cache_read += other.cache_read;
+        self.cache_write += other.cache_write;
+        self.output += other.output;
+        self.reasoning += other.reasoning;
+        self.cost += other.cost;
+        for (ms, calls) in &other.first_ms {
+            *self.first_ms.entry(*ms).or_default() += calls;
+        }
+    }
+}
+
+impl Totals {
+    /// What it cost.
+    #[must_use]
+    pub fn cost(&self) -> Picos {
+        Picos(self.cost)
+    }
+
+    /// How long so many per cent of all calls took at most to their first words, to two digits: the smallest that is long enough for
+    /// that many (nearest rank). None where nothing was measured.
+    #[must_use]
+    pub fn first_words(&self, percent: i64) -> Option<i32> {
+        let all: i64 = self.first_ms.values().sum();
+        let enough = (all * percent + 99) / 100;
+        let mut so_far = 0;
+        self.first_ms
+            .iter()
+            .find(|(_, calls)| {
+                so_far += **calls;
+                so_far >= enough.max(1)
+            })
+            .map(|(ms, _)| *ms)
+    }
+
+    /// Input, cached input, output and reasoning, as people read them.
+    #[must_use]
+    pub fn kinds(&self) -> [Tokens; 4] {
+        [self.input, self.cache_read + self.cache_write, self.output, self.reasoning].map(Tokens::from_db)
+    }
+}
+
+/// What one model did in some hours of one UTC day.
+pub struct Part {
+    /// When they begin.
+    pub begins_at: OffsetDateTime,
+    /// The model.
+    pub model: ModelName,
+    /// What it did.
+    pub totals: Totals,
+}
+
+/// What each model did in a period of whole hours, in parts that never hold more than one UTC day.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn read(db: &mut PgConnection, from: OffsetDateTime, to: OffsetDateTime) -> Result<Vec<Part>> {
+    let (first, after) = within_ledger(db, from, to).await?;
+    let (mut parts, mut open) = (Vec::new(), Vec::new());
+    let mut wanted = cover(first, after, DAY);
+    while !wanted.is_empty() {
+        let (hours, begins) = columns(&wanted);
+        let rows = sqlx::query!(
+            r#"select s.hours, s.begins_at, m.model as "model?", m.requests as "requests?", m.calls as "calls?", m.failed as "failed?",
+                      m.input_tokens as "input?", m.cache_read_tokens as "cache_read?", m.cache_write_tokens as "cache_write?",
+                      m.output_tokens as "output?", m.reasoning_tokens as "reasoning?", m.cost_picos as "cost?",
+                      m.first_ms as "first_ms?", m.first_calls as "first_calls?"
+               from unnest($1::int[], $2::timestamptz[]) w (hours, begins_at)
+               join usage_span s on s.hours = w.hours and s.begins_at = w.begins_at
+               left join usage_span_model m on m.hours = s.hours and m.begins_at = s.begins_at"#,
+            &hours,
+            &begins,
+        )
+        .fetch_all(&mut *db)
+        .await?;
+        let mut found = Vec::with_capacity(rows.len());
+        for row in rows {
+            found.push(Span { hours: row.hours, begins: hour(row.begins_at) });
+            let Some(model) = row.model else { continue };
+            let totals = Totals {
+                requests: row.requests.unwrap_or_default(),
+                calls: row.calls.unwrap_or_default(),
+                failed: row.failed.unwrap_or_default(),
+                input: row.input.unwrap_or_default(),
+                cache_read: row.cache_read.unwrap_or_default(),
+                cache_write: row.cache_write.unwrap_or_default(),
+                output: row.output.unwrap_or_default(),
+                reasoning: row.reasoning.unwrap_or_default(),
+                cost: row.cost.unwrap_or_default(),
+                first_ms: row.first_ms.into_iter().flatten().zip(row.first_calls.into_iter().flatten()).collect(),
+            };
+            parts.push(Part { begins_at: row.begins_at, model: ModelName(model), totals });
+        }
+        wanted = split(&wanted, &found, &mut open);
+    }
+    parts.extend(of_hours(db, &open).await?);
+    parts.sort_by(|a, b| (a.begins_at, &a.model.0).cmp(&(b.begins_at, &b.model.0)));
+    Ok(parts)
+}
+
+/// What each model did in hours that have no span: from the sums per person, and how long the first words took from the ledger's rows.
+pub(super) async fn of_hours(db: &mut PgConnection, hours: &[OffsetDateTime]) -> Result<Vec<Part>> {
+    let rows = sqlx::query!(
+        r#"select hour, model, sum(requests)::bigint as "requests!", sum(calls)::bigint as "calls!", sum(failed)::bigint as "failed!",
+                  sum(input_tokens)::bigint as "input!", sum(cache_read_tokens)::bigint as "cache_read!",
+                  sum(cache_write_tokens)::bigint as "cache_write!", sum(output_tokens)::bigint as "output!",
+                  sum(reasoning_tokens)::bigint as "reasoning!", sum(cost_picos)::bigint as "cost!"
+           from usage_hour where hour = any($1) group by hour, model"#,
+        hours,
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let mut parts: BTreeMap<(OffsetDateTime, String), Totals> = BTreeMap::new();
+    for row in rows {
+        let totals = Totals {
+            requests: row.requests,
+            calls: row.calls,
+            failed: row.failed,
+            input: row.input,
+            cache_read: row.cache_read,
+            cache_write: row.cache_write,
+            output: row.output,
+            reasoning: row.reasoning,
+            cost: row.cost,
+            first_ms: BTreeMap::new(),
+        };
+        parts.insert((row.hour, row.model), totals);
+    }
+    let rows = sqlx::query!(
+        r#"select h.hour as "hour!", u.model, u.ms as "ms!", u.calls as "calls!"
+           from unnest($1::timestamptz[]) h (hour)
+           cross join lateral (
+             select model, two_digits(first_ms) as ms, count(*) as calls from ai_usage
+             where created_at >= h.hour and created_at < h.hour + interval '1 hour' and first_ms is not null and status <> 'pending'
+             group by 1, 2
+           ) u"#,
+        hours,
+    )
+    .fetch_all(db)
+    .await?;
+    for row in rows {
+        if let Some(totals) = parts.get_mut(&(row.hour, row.model)) {
+            totals.first_ms.insert(row.ms, row.calls);
+        }
+    }
+    let part = |((begins_at, model), totals)| Part { begins_at, model: ModelName(model), totals };
+    Ok(parts.into_iter().map(part).collect())
+}

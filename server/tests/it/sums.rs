@@ -1,0 +1,438 @@
+//! The ledger's sums, by hour, by day and in spans: they are plain SQL over its rows, whenever they are made and whatever comes late.
+
+use crate::house::TestHouse;
+use domain::{ModelName, PlanId};
+use rust_decimal::Decimal;
+use sqlx::{AssertSqlSafe, PgExecutor, PgPool};
+use store::heaviest::{Asked, Order};
+use time::{Duration, OffsetDateTime};
+
+/// So many calls of so many people over so many days: every outcome, retries, corrections, two models, prices that change, people who
+/// are gone, refusals, subscriptions. The names are random, the seed is told.
+pub async fn load(db: &PgPool, calls: i32, people: i32, days: i32, seed: f64) {
+    let mut tx = db.begin().await.unwrap();
+    sqlx::query("select setseed($1)").bind(seed).execute(&mut *tx).await.unwrap();
+    sqlx::query("select ai_usage_cover(now() - $1 * interval '1 day' - interval '1 month', now())")
+        .bind(days)
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    sqlx::query(
+        "insert into account (user_id, email, password_hash, subject, plan_id, created_at)
+         select gen_random_uuid(), 'p' || n || '@example.com', '', 'subject' || n, (array['free', 'pro', 'max'])[1 + n % 3], now()
+         from generate_series(1, $1) n",
+    )
+    .bind(people)
+    .execute(&mut *tx)
+    .await
+    .unwrap();
+    sqlx::query(
+        "insert into ai_usage (ai_usage_id, turn_id, call_no, user_id, subject, model, model_price_id, status, usage_source, input_tokens,
+           cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens, estimated_tokens, reserved_tokens, cost_usd, created_at,
+           settled_at, corrects, first_ms)
+         select gen_random_uuid(), gen_random_uuid(), case when c % 13 = 0 then 2 else 1 end, a.user_id, a.subject, p.model, p.model_price_id,
+           case when c % 97 = 0 then 'pending' else (array['finished', 'stopped', 'truncated', 'failed', 'lost'])[1 + c % 5] end,
+           case when c % 97 = 0 then null else 'exact' end, sign * (random() * 5000)::bigint, sign * (random() * 3000)::bigint,
+           sign * (random() * 100)::bigint, sign * (500 + (random() * 2000)::bigint), 0, (random() * 9000)::bigint, 9000,
+           sign * round((random() * 0.05)::numeric, 12), at, case when c % 97 = 0 then null else at end,
+           case when sign < 0 then gen_random_uuid() end, case when c % 7 <> 3 and c % 97 <> 0 then (random() * 20000)::int end
+         from (select c, 1 + (random() * random() * ($2 - 1))::int as n, now() - random() * $3 * interval '1 day' as at,
+                 case when c % 29 = 0 and c % 97 <> 0 then -1 else 1 end as sign, random() as pick
+               from generate_series(1, $1) c) c
+         join account a on a.subject = 'subject' || n
+         join lateral (select model, model_price_id from model_price where model in ('claude-haiku-4-5', 'gpt-5-mini') and above_tokens is null
+                       order by model, effective_at offset (pick * 2)::int % 2 limit 1) p on true",
+    )
+    .bind(calls)
+    .bind(people)
+    .bind(days)
+    .execute(&mut *tx)
+    .await
+    .unwrap();
+    sqlx::query(
+        "insert into refusal_hour select user_id, (array['requests_limit', 'tokens_limit'])[1 + h % 2],
+           date_trunc('hour', now() - h * interval '5 hours'), h + 1
+         from account, generate_series(0, 60) h where subject like 'subject%' and h % (1 + length(subject)) = 0",
+    )
+    .execute(&mut *tx)
+    .await
+    .unwrap();
+    sqlx::query(
+        "insert into subscription (subscription_id, customer_id, user_id, plan_id, status, period, amount_minor, currency, is_adjusted,
+           created_at, period_end, trial_end, ended_at, fetched_at)
+         select 'sub' || user_id, 'cus', user_id, plan_id, case when plan_id = 'max' then 'canceled' else 'active' end,
+           case when plan_id = 'max' then 'year' else 'month' end, case when plan_id = 'max' then 100000 else 2000 end, 'usd', false,
+           now() - interval '20 days', now() + interval '10 days', case when subject like '%1' then now() - interval '13 days' end,
+           case when plan_id = 'max' then now() - interval '2 days' end, now()
+         from account where plan_id <> 'free' and subject like 'subject%'",
+    )
+    .execute(&mut *tx)
+    .await
+    .unwrap();
+    // some never paid
+    sqlx::query(
+        "insert into invoice (invoice_id, customer_id, user_id, subscription_id, status, due_minor, paid_minor, currency, created_at)
+         select 'in' || subscription.user_id, 'cus', subscription.user_id, subscription_id, 'paid', amount_minor, amount_minor, 'usd', subscription.created_at
+         from subscription join account using (user_id) where subject not like '%4'",
+    )
+    .execute(&mut *tx)
+    .await
+    .unwrap();
+    sqlx::query("delete from account where subject like 'subject%7'").execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// One row of a table that a plain query over raw rows makes.
+type Plain = (String, i64, i64, i64, i64, i64, Decimal, Decimal, Decimal);
+
+/// A call that becomes final long after its hour, or a correction of one that was: whatever span it belongs to doesn't hold it yet.
+async fn late(db: impl PgExecutor<'_>, at: OffsetDateTime) {
+    sqlx::query(
+        "insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, usage_source, input_tokens,
+           output_tokens, estimated_tokens, reserved_tokens, cost_usd, created_at, settled_at, corrects, first_ms)
+         select gen_random_uuid(), gen_random_uuid(), user_id, coalesce(subject, 'nobody ' || random()), model, model_price_id, 'finished', 'exact',
+           7, 7, 7, 7, 0.000000000001, $1, now(), case when random() < 0.3 then gen_random_uuid() end, 123
+         from model_price left join (select user_id, subject from account where subject like 'subject%' order by random() limit 1) a on random() < 0.9
+         where model = 'gpt-5-mini' and above_tokens is null limit 1",
+    )
+    .bind(at)
+    .execute(db)
+    .await
+    .unwrap();
+}
+
+/// Field notes 13, 30 and 33: whatever period, plan, model and order is asked for, the table is plain SQL over the raw rows; whether spans
+/// of it were made, or broken by calls that ended late.
+#[tokio::test]
+async fn every_figure_of_the_heaviest_is_the_ledger_s() {
+    use rand::RngExt as _;
+    let house = TestHouse::new().await;
+    let mut rng = rand::rng();
+    let seed = rng.random_range(0.0..1.0);
+    load(&house.db, 6_000, 60, 40, seed).await;
+    let now = OffsetDateTime::now_utc();
+    let hour = now.replace_minute(0).unwrap().replace_second(0).unwrap().replace_nanosecond(0).unwrap();
+    let orders = [Order::Cost, Order::Tokens, Order::Requests, Order::Margin, Order::Refusals, Order::EstimateError];
+    for n in 0..60 {
+        // Spans are made after some rounds, and broken before every one.
+        if n % 3 == 2 {
+            store::span::make(&house.db, now).await.unwrap();
+            assert!(house.one::<bool>("select count(*) > 900 and bool_or(hours = 384) from usage_span").await);
+        }
+        for _ in 0..n % 5 {
+            late(&house.db, now - Duration::minutes(rng.random_range(0..57_000))).await;
+        }
+        let to = hour + Duration::hours(1) - Duration::hours(if n % 4 == 0 { 0 } else { rng.random_range(0..900) });
+        let from = to - Duration::hours(rng.random_range(1..900));
+        let (plan, model) = (PlanId("pro".to_owned()), ModelName("gpt-5-mini".to_owned()));
+        let asked = Asked {
+            from,
+            to,
+            order: orders[n % 6],
+            plan: (n % 5 == 1).then_some(&plan),
+            model: (n % 3 == 1).then_some(&model),
+            search: (n % 7 == 1).then_some("P1"),
+            offset: 0,
+            limit: 1_000,
+        };
+        let round = format!("round {n}, seed {seed}");
+        let mut tx = store::begin_reading(&house.db).await.unwrap();
+        let found = store::heaviest::list(&mut tx, &asked).await.unwrap();
+        let plain: Vec<Plain> = sqlx::query_as(
+            "select u.subject, count(distinct u.turn_id) filter (where u.corrects is null and u.call_no = 1),
+                    sum(u.input_tokens)::bigint, sum(u.cache_read_tokens + u.cache_write_tokens)::bigint, sum(u.output_tokens)::bigint,
+                    coalesce(sum(u.estimated_tokens) filter (where u.corrects is null and u.input_tokens + u.cache_read_tokens + u.cache_write_tokens > 0), 0)::bigint, sum(u.cost_usd),
+                    coalesce((select sum(n) from refusal_hour r where r.user_id = a.user_id and r.hour >= $1 and r.hour < $2), 0),
+                    coalesce((select round(sum(case s.period when 'month' then s.amount_minor / 2629800.0 else s.amount_minor / 31557600.0 end / 100
+                       * greatest(0, extract(epoch from least($2, coalesce(s.ended_at, $2)) - greatest($1, s.created_at, s.trial_end)))), 12)
+                       from subscription s join invoice i using (subscription_id) where s.user_id = a.user_id), 0)
+             from ai_usage u left join account a on a.subject = u.subject
+             where u.status <> 'pending' and u.created_at >= $1 and u.created_at < $2 and ($3::text is null or a.plan_id = $3)
+               and ($4::text is null or u.model = $4) and ($5::text is null or position(lower($5) in a.email) > 0)
+             group by u.subject, a.user_id",
+        )
+        .bind(from)
+        .bind(to)
+        .bind(asked.plan.map(|plan| plan.0.clone()))
+        .bind(asked.model.map(|model| model.0.clone()))
+        .bind(asked.search)
+        .fetch_all(&house.db)
+        .await
+        .unwrap();
+        // Where refusals are what it is about, whoever was only refused is there too.
+        let only_refused = found.rows.iter().filter(|row| plain.iter().all(|plain| plain.0 != row.subject));
+        let (only_refused, found_all) = (only_refused.count(), found.rows.len());
+        let refused: i64 = sqlx::query_scalar(
+            "select count(distinct a.subject) from refusal_hour r join account a using (user_id)
+             where r.hour >= $1 and r.hour < $2 and ($3::text is null or a.plan_id = $3)
+               and ($4::text is null or position(lower($4) in a.email) > 0) and a.subject <> all($5)",
+        )
+        .bind(from)
+        .bind(to)
+        .bind(asked.plan.map(|plan| plan.0.clone()))
+        .bind(asked.search)
+        .bind(plain.iter().map(|plain| plain.0.clone()).collect::<Vec<_>>())
+        .fetch_one(&house.db)
+        .await
+        .unwrap();
+        let expected = if asked.order == Order::Refusals && asked.model.is_none() { refused as usize } else { 0 };
+        assert_eq!((found_all, only_refused), (plain.len() + expected, expected), "{round}");
+        let whole: Decimal = plain.iter().map(|row| row.6).sum();
+        assert_eq!((found.all.cost.to_usd(), found.people), (whole, found_all), "{round}");
+        for row in &found.rows {
+            let Some(plain) = plain.iter().find(|plain| plain.0 == row.subject) else { continue };
+            let said = (row.totals.requests as i64, row.estimated.0 as i64, row.refusals as i64);
+            assert_eq!(said, (plain.1, plain.5, i64::try_from(plain.7).unwrap()), "{} {round}", row.subject);
+            // A person's differences may come to less than nothing in a short period; tokens are shown from zero on.
+            let tokens = [row.totals.input, row.totals.cached, row.totals.output].map(|tokens| tokens.0 as i64);
+            assert_eq!(tokens, [plain.2, plain.3, plain.4].map(|tokens| tokens.max(0)), "{round}");
+            assert_eq!(row.totals.cost.to_usd(), plain.6, "{round}");
+            assert!((row.pays.to_usd() - plain.8).abs() < Decimal::new(1, 9), "pays {} {}", row.pays.to_usd(), plain.8);
+        }
+        let rank = |row: &store::heaviest::Heavy| match asked.order {
+            Order::Cost => row.totals.cost.0,
+            Order::Tokens => row.totals.tokens().0 as i64,
+            Order::Requests => row.totals.requests as i64,
+            Order::Margin => row.totals.cost.0 - row.pays.0,
+            Order::Refusals => row.refusals as i64,
+            Order::EstimateError => i64::MAX,
+        };
+        if asked.order != Order::Tokens {
+            assert!(found.rows.is_sorted_by(|a, b| rank(a) >= rank(b)), "{round} by {:?}", asked.order);
+        }
+        // page by page it is the same table
+        let mut paged = Vec::new();
+        for offset in (0..found_all).step_by(7) {
+            let page = Asked { offset, limit: 7, ..asked };
+            let rows = store::heaviest::list(&mut tx, &page).await.unwrap().rows;
+            paged.extend(rows.into_iter().map(|row| row.subject));
+        }
+        assert_eq!(paged, found.rows.iter().map(|row| row.subject.clone()).collect::<Vec<_>>());
+        // everybody's small line, day by day
+        let (first, last) = (from.date(), to.date());
+        let ids: Vec<i32> = found.rows.iter().map(|row| row.subject_id).collect();
+        let lines = store::heaviest::by_day(&mut tx, &ids, first, last).await.unwrap();
+        if let Some(row) = found.rows.first() {
+            let plain: Vec<Decimal> = sqlx::query_scalar(
+                "select coalesce(sum(cost_usd), 0) from generate_series($2::date, $3::date, '1 day') day
+                 left join ai_usage u on u.subject = $1 and u.status <> 'pending' and (u.created_at at time zone 'UTC')::date = day::date
+                 group by day order by day",
+            )
+            .bind(&row.subject)
+            .bind(first)
+            .bind(last)
+            .fetch_all(&house.db)
+            .await
+            .unwrap();
+            assert_eq!(lines[&row.subject_id].iter().map(|cost| cost.to_usd()).collect::<Vec<_>>(), plain, "{round}");
+        }
+        house_is_the_ledger(&house, &mut tx, from, to, &round).await;
+    }
+}
+
+/// What each model did on each day, and how long the first words took, against the raw rows.
+async fn house_is_the_ledger(
+    house: &TestHouse,
+    tx: &mut store::Tx,
+    from: OffsetDateTime,
+    to: OffsetDateTime,
+    round: &str,
+) {
+    let parts = store::span::totals(tx, from, to).await.unwrap();
+    let mut found = std::collections::BTreeMap::<_, store::span::Totals>::new();
+    for part in &parts {
+        *found.entry((part.begins_at.date(), part.model.0.clone())).or_default() += &part.totals;
+    }
+    let plain: Vec<(time::Date, String, Vec<i64>, Decimal)> = sqlx::query_as(
+        "select (created_at at time zone 'UTC')::date, model,
+                array[count(*) filter (where corrects is null and call_no = 1), count(*) filter (where corrects is null),
+                  count(*) filter (where corrects is null and status = 'failed'), sum(input_tokens)::bigint, sum(cache_read_tokens)::bigint,
+                  sum(cache_write_tokens)::bigint, sum(output_tokens)::bigint, sum(reasoning_tokens)::bigint],
+                sum(cost_usd)
+         from ai_usage where status <> 'pending' and created_at >= $1 and created_at < $2 group by 1, 2 order by 1, 2",
+    )
+    .bind(from)
+    .bind(to)
+    .fetch_all(&house.db)
+    .await
+    .unwrap();
+    let said = found.iter().map(|((day, model), t)| {
+        let counts = vec![t.requests, t.calls, t.failed, t.input, t.cache_read, t.cache_write, t.output, t.reasoning];
+        (*day, model.clone(), counts, t.cost().to_usd())
+    });
+    assert_eq!(said.collect::<Vec<_>>(), plain, "{round}");
+    let mut all = store::span::Totals::default();
+    parts.iter().for_each(|part| all += &part.totals);
+    let plain: Vec<Option<i32>> = sqlx::query_scalar(
+        "select unnest(percentile_disc(array[0.5, 0.95]) within group (order by first_ms))
+         from ai_usage where status <> 'pending' and created_at >= $1 and created_at < $2",
+    )
+    .bind(from)
+    .bind(to)
+    .fetch_all(&house.db)
+    .await
+    .unwrap();
+    let two_digits = |ms: Option<i32>| {
+        ms.map(|ms| {
+            let unit = 10_i32.pow((ms.max(1).ilog10()).saturating_sub(1));
+            (ms + unit / 2) / unit * unit
+        })
+    };
+    let plain: Vec<Option<i32>> = plain.into_iter().map(two_digits).collect();
+    assert_eq!(
+        [all.first_words(50), all.first_words(95)].to_vec(),
+        if plain.is_empty() { vec![None; 2] } else { plain },
+        "{round}"
+    );
+}
+
+/// Every span holds what its hours come to.
+async fn spans_are_the_hours(db: &PgPool) {
+    for hours in [1, 2, 4, 8, 24] {
+        let differ: i64 = sqlx::query_scalar(AssertSqlSafe(format!(
+            "select count(*) from (
+               select begins_at, model, calls, input_tokens, cost_picos from usage_span_model where hours = {hours}
+               except
+               select date_bin('{hours} hours', hour, 'epoch'), model, sum(calls), sum(input_tokens), sum(cost_picos) from usage_hour group by 1, 2
+             ) d"
+        )))
+        .fetch_one(db)
+        .await
+        .unwrap();
+        assert_eq!(differ, 0, "spans of {hours} hours");
+        let sql = "select count(*) from usage_span where hours = $1";
+        let made: i64 = sqlx::query_scalar(sql).bind(hours).fetch_one(db).await.unwrap();
+        assert!(made > 0);
+    }
+}
+
+/// A call that has been written and not committed: an hour is made a span of only once it is over, and a larger span isn't made of one
+/// that it has broken.
+#[tokio::test]
+async fn a_span_waits_for_whoever_writes_into_its_hours() {
+    let house = TestHouse::new().await;
+    load(&house.db, 300, 10, 3, 0.625).await;
+    let now = OffsetDateTime::now_utc();
+    let mut writing = house.db.begin().await.unwrap();
+    late(&mut *writing, now - Duration::hours(30)).await;
+    let db = house.db.clone();
+    let making = tokio::spawn(async move { store::span::make(&db, now).await.unwrap() });
+    // by then every other hour is made, the latest first
+    house.until("select count(*) = 1 from pg_locks where locktype = 'advisory' and classid = 7011 and not granted and database = (select oid from pg_database where datname = current_database())").await;
+    writing.commit().await.unwrap();
+    assert!(making.await.unwrap() > 60);
+    spans_are_the_hours(&house.db).await;
+
+    sqlx::query("delete from usage_span where hours > 1").execute(&house.db).await.unwrap();
+    let mut writing = house.db.begin().await.unwrap();
+    late(&mut *writing, now - Duration::hours(40)).await;
+    store::span::make(&house.db, now).await.unwrap();
+    writing.commit().await.unwrap();
+    spans_are_the_hours(&house.db).await;
+    store::span::make(&house.db, now).await.unwrap();
+    let mut tx = store::begin_reading(&house.db).await.unwrap();
+    let hour = now.replace_minute(0).unwrap().replace_second(0).unwrap().replace_nanosecond(0).unwrap();
+    house_is_the_ledger(&house, &mut tx, hour - Duration::hours(70), hour + Duration::hours(1), "after writers").await;
+}
+
+/// A span that is being made and a call that ends in its hours: whoever comes second waits, and the sum is the ledger's either way.
+#[tokio::test]
+async fn calls_that_end_while_spans_are_made_are_in_both() {
+    use rand::RngExt as _;
+    let house = TestHouse::new().await;
+    load(&house.db, 300, 10, 3, 0.125).await;
+    let now = OffsetDateTime::now_utc();
+    let db = house.db.clone();
+    let makers = (0..2).map(|_| {
+        let db = db.clone();
+        tokio::spawn(async move {
+            for _ in 0..20 {
+                store::span::make(&db, now).await.unwrap();
+            }
+        })
+    });
+    let writers = (0..4).map(|_| {
+        let db = db.clone();
+        tokio::spawn(async move {
+            for _ in 0..60 {
+                let minutes = rand::rng().random_range(0..4_000);
+                late(&db, now - Duration::minutes(minutes)).await;
+            }
+        })
+    });
+    for task in makers.chain(writers).collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+    store::span::make(&house.db, now).await.unwrap();
+    spans_are_the_hours(&house.db).await;
+    let mut tx = store::begin_reading(&house.db).await.unwrap();
+    let hour = now.replace_minute(0).unwrap().replace_second(0).unwrap().replace_nanosecond(0).unwrap();
+    house_is_the_ledger(&house, &mut tx, hour - Duration::hours(70), hour + Duration::hours(1), "made beside writers")
+        .await;
+}
+
+/// The sums that triggers keep are those that a rebuild makes, row by row.
+#[tokio::test]
+async fn a_rebuild_makes_the_sums_that_stand_there() {
+    let house = TestHouse::new().await;
+    load(&house.db, 4_000, 30, 70, 0.25).await;
+    let ann = house.person("ann@example.com").await;
+    ann.answer("{{words:20}}").await;
+    let sums = async || -> (String, String) {
+        (
+            house.one("select md5(string_agg(u::text, '|' order by u::text)) from usage_hour u").await,
+            house.one("select md5(string_agg(u::text, '|' order by u::text)) from usage_day u").await,
+        )
+    };
+    let before = sums().await;
+    store::span::make(&house.db, OffsetDateTime::now_utc()).await.unwrap();
+    house.run(server::cli::Command::Usage(server::cli::Usage::Rebuild)).await;
+    assert_eq!(sums().await, before);
+    assert!(
+        house.one::<bool>("select count(*) = 0 from usage_span").await,
+        "spans of what may have been wrong are gone"
+    );
+    assert!(house.one::<bool>("select count(*) > 100 from usage_day").await);
+}
+
+/// Months that the owner doesn't keep are dropped, whole months only; what they came to stays, also after a rebuild and in the page's
+/// figures, and the page says since when single calls are kept.
+#[tokio::test]
+async fn old_months_are_dropped_and_their_sums_stay() {
+    let house = TestHouse::new().await;
+    load(&house.db, 4_000, 20, 300, 0.375).await;
+    let now = OffsetDateTime::now_utc();
+    store::span::make(&house.db, now).await.unwrap();
+    let sum = "select sum(cost_picos) * 0.000000000001 from usage_hour";
+    let (before, rows) = (house.one::<Decimal>(sum).await, house.one::<i64>("select count(*) from ai_usage").await);
+    let _second = house.second_as(|config| config.ledger_months = Some(4)).await;
+    house.until("select ledger_from is not null from house").await;
+    assert!(house.one::<i64>("select count(*) from ai_usage").await < rows * 2 / 3);
+    let first: OffsetDateTime = house.one("select min(created_at) from ai_usage").await;
+    let kept: OffsetDateTime = house.one("select ledger_from from house").await;
+    let expected = house.one::<OffsetDateTime>("select date_trunc('month', now(), 'UTC') - interval '4 months'").await;
+    assert!(kept == expected && first >= kept && first < kept + Duration::days(5), "{first} of {kept}");
+    // four months, and the ones that are made ahead
+    let parts: i64 = house.one("select count(*) from pg_inherits where inhparent = 'ai_usage'::regclass").await;
+    assert_eq!(parts, 4 + 1 + 3);
+    for rebuild in [false, true] {
+        if rebuild {
+            house.run(server::cli::Command::Usage(server::cli::Usage::Rebuild)).await;
+        }
+        assert_eq!(house.one::<Decimal>(sum).await, before, "rebuilt: {rebuild}");
+        let days = "select sum(cost_picos) * 0.000000000001 from usage_day";
+        assert_eq!(house.one::<Decimal>(days).await, before);
+        let mut tx = store::begin_reading(&house.db).await.unwrap();
+        let (from, to) = (now - Duration::days(310), now + Duration::hours(1));
+        let asked = Asked { from, to, order: Order::Cost, plan: None, model: None, search: None, offset: 0, limit: 5 };
+        assert_eq!(store::heaviest::list(&mut tx, &asked).await.unwrap().all.cost.to_usd(), before);
+    }
+    // what is kept can be added to, and nothing is dropped twice
+    late(&house.db, now - Duration::days(3)).await;
+    assert_eq!(store::ledger::drop_before(&house.db, kept).await.unwrap(), 0);
+    let admin = house.person("admin@example.com").await;
+    let day = now.date() - Duration::days(290);
+    let page = admin.text(&format!("/admin?period=custom&from={day}&to={}", now.date())).await;
+    assert!(page.contains("Single calls are kept since"));
+    assert!(!admin.text("/admin?period=7d").await.contains("Single calls are kept since"));
+}
