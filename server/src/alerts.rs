@@ -104,11 +104,10 @@ async fn heavy(house: &House, standing: &HashSet<(String, String)>, now: OffsetD
 /// A cap that comes near.
 async fn spent(house: &House, now: OffsetDateTime) -> anyhow::Result<Vec<Cause>> {
     let db = &house.admin_db;
-    let (from, to) = app::api::admin::Period::Day.span(now);
     let mut tx = store::begin_reading(db).await?;
-    let used = store::span::totals(&mut tx, from, to).await?;
+    let spent = store::span::spent(&mut tx, now - time::Duration::DAY, now).await?;
     tx.commit().await?;
-    let spent = used.iter().fold(Picos::ZERO, |sum, part| sum.plus(part.totals.cost()));
+    let spent = spent.iter().fold(Picos::ZERO, |sum, (_, cost)| sum.plus(*cost));
     let switches = store::house::switches(db).await?;
     let cap = [switches.daily_spend, house.config.daily_spend].into_iter().flatten().min();
     let Some(cap) = cap.filter(|cap| *cap > Picos::ZERO) else { return Ok(Vec::new()) };

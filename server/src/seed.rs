@@ -163,6 +163,7 @@ async fn turn(
         price_id,
         cost,
         provider_request_id: None,
+        vendor_failed: outcome == Outcome::Failed,
         first_ms: Some(first_ms),
         now: at + time::Duration::seconds(9),
     };

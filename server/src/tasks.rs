@@ -222,6 +222,7 @@ async fn bury(house: &House, caps: &Caps, turn: &Dead) -> anyhow::Result<()> {
             price_id,
             cost,
             provider_request_id: None,
+            vendor_failed: false,
             first_ms: None,
             now: House::now(),
         },

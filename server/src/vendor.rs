@@ -190,6 +190,11 @@ impl NotOpened {
         }
     }
 
+    /// Whether the vendor was asked at all.
+    pub fn was_asked(&self) -> bool {
+        !matches!(self, Self::Circuit { .. })
+    }
+
     /// Whether the vendor may have accepted the call all the same, and bills it.
     pub fn may_bill(&self) -> bool {
         matches!(self, Self::Vendor(VendorError::Silent | VendorError::Broke(_)))

@@ -42,8 +42,6 @@ pub struct ChatView {
     pub models: Vec<Choice>,
     /// What is left; none while the meters are away.
     pub quota: Option<Quota>,
-    /// Whether the viewer's plan shows what an answer costs.
-    pub shows_cost: bool,
 }
 
 /// The chat page: an open conversation, or a new one.

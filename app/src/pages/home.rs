@@ -1,7 +1,7 @@
 //! `/`: what the product is, shown with its own components on fixture data.
 
 use crate::api;
-use crate::api::admin::{Asked, HeaviestView, Heavy};
+use crate::api::admin::{Asked, HeaviestView, Heavy, ModelUse};
 use crate::api::usage::Sum;
 use crate::components::frame::Frame;
 use crate::components::icon::{Draw, Icon};
@@ -125,5 +125,6 @@ fn fixture() -> HeaviestView {
         row("ada@example.com", "free", 31, 38_100, 9_400, 85_100_000_000),
     ];
     let total = rows.iter().fold(Sum::default(), |total, row| total.plus(row.sum));
-    HeaviestView { rows, total, people: 3, ..HeaviestView::default() }
+    let house = ModelUse { cost: total.cost, ..ModelUse::default() };
+    HeaviestView { rows, total, people: 3, house, ..HeaviestView::default() }
 }

@@ -39,8 +39,9 @@ pub enum TurnEvent {
         usage: Usage,
         /// Who counted.
         usage_source: UsageSource,
-        /// Exact dollars: "0.000123".
-        cost_usd: String,
+        /// Exact dollars: "0.000123"; none where their plan doesn't show it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cost_usd: Option<String>,
         /// What is left now.
         quota: Quota,
     },

@@ -104,8 +104,9 @@ pub async fn list(db: &mut PgConnection, asked: &Asked<'_>) -> Result<Heaviest> 
         let fits = who(db, asked).await?;
         people.retain(|id, _| fits.contains(id));
     }
+    // A subscription says nothing beside one model's part of the cost.
     let pays = match asked.order {
-        Order::Margin => pays(db, asked).await?,
+        Order::Margin if asked.model.is_none() => pays(db, asked).await?,
         _ => HashMap::new(),
     };
     let rank = |id: &i32, sums: &Sums| match asked.order {
@@ -154,8 +155,9 @@ fn dollars(pays: Decimal) -> Picos {
 async fn told(db: &mut PgConnection, asked: &Asked<'_>, page: &[i32], people: &People) -> Result<Vec<Heavy>> {
     let rows = sqlx::query!(
         r#"select s.subject_id, s.subject, a.user_id as "user_id?", a.email as "email?", a.plan_id as "plan_id?",
-                  coalesce((select sum(n) from refusal_hour f where f.user_id = a.user_id and f.hour >= $2 and f.hour < $3), 0)::bigint as "refusals!",
-                  case when a.user_id is null then 0 else user_pays(a.user_id, $2, $3) end as "pays!"
+                  coalesce((select sum(f.n) from refusal_hour f join account b using (user_id)
+                            where b.subject = s.subject and f.hour >= $2 and f.hour < $3), 0)::bigint as "refusals!",
+                  coalesce((select sum(pays) from subscriptions_pay($2, $3) where user_id = a.user_id), 0) as "pays!"
            from unnest($1::int[]) with ordinality p (subject_id, place)
            join usage_subject s on s.subject_id = p.subject_id
            left join lateral (
@@ -218,10 +220,10 @@ async fn refusals(db: &mut PgConnection, asked: &Asked<'_>) -> Result<HashMap<i3
 /// What each pays.
 async fn pays(db: &mut PgConnection, asked: &Asked<'_>) -> Result<HashMap<i32, Picos>> {
     let rows = sqlx::query!(
-        r#"select s.subject_id, user_pays(a.user_id, $1, $2) as "pays!"
-           from (select distinct user_id from subscription where user_id is not null) p
-           join account a using (user_id) join usage_subject s using (subject)
-           where not exists (select from account b where b.subject = a.subject and (b.created_at, b.user_id) < (a.created_at, a.user_id))"#,
+        r#"select s.subject_id, sum(p.pays) as "pays!"
+           from subscriptions_pay($1, $2) p join account a using (user_id) join usage_subject s using (subject)
+           where not exists (select from account b where b.subject = a.subject and (b.created_at, b.user_id) < (a.created_at, a.user_id))
+           group by s.subject_id"#,
         asked.from,
         asked.to,
     )
@@ -261,8 +263,10 @@ pub async fn by_day(
 
 /// What the house takes in, refuses and does.
 pub struct Around {
-    /// What subscriptions pay for the period, by its days.
+    /// What subscriptions in dollars pay for the period, by its days.
     pub revenue: Picos,
+    /// How many live subscriptions are in other currencies, and left out.
+    pub other_currencies: u64,
     /// How often people were refused, by reason, the most frequent first.
     pub refusals: Vec<(String, u64)>,
     /// Turns that run now.
@@ -277,8 +281,8 @@ pub struct Around {
 /// When Postgres does.
 pub async fn around(db: &mut PgConnection, from: OffsetDateTime, to: OffsetDateTime) -> Result<Around> {
     let now = sqlx::query!(
-        r#"select coalesce((select sum(user_pays(user_id, $1, $2)) from (
-                    select distinct user_id from subscription where user_id is not null) s), 0) as "revenue!",
+        r#"select coalesce((select sum(pays) from subscriptions_pay($1, $2) where user_id is not null), 0) as "revenue!",
+                  (select count(*) from subscription where currency <> 'usd' and status in ('active', 'past_due')) as "other_currencies!",
                   count(*) as "running!", coalesce(sum(u.reserved_tokens), 0)::bigint as "reserved!"
            from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at
            where t.ended_at is null and u.status = 'pending'"#,
@@ -296,6 +300,7 @@ pub async fn around(db: &mut PgConnection, from: OffsetDateTime, to: OffsetDateT
     .await?;
     Ok(Around {
         revenue: Picos::from_usd(now.revenue.round_dp(12)).unwrap_or_default(),
+        other_currencies: Tokens::from_db(now.other_currencies).0,
         refusals: refusals.into_iter().map(|row| (row.kind, Tokens::from_db(row.n).0)).collect(),
         running: Tokens::from_db(now.running).0,
         reserved: Tokens::from_db(now.reserved),

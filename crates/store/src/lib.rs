@@ -55,8 +55,8 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 /// What every connection of ours says first. Our queries are short: compiling one, or planning it anew over every partition each time,
 /// costs more than running it.
 const SETTINGS: &str = "set jit = off; set plan_cache_mode = force_generic_plan";
-/// Long queries of the owner's tables end; they may read and not write, and are planned for the period they ask for.
-const OWNERS_SETTINGS: &str = "set jit = off; set plan_cache_mode = force_custom_plan; set statement_timeout = '10s'; set default_transaction_read_only = on; set work_mem = '32MB'";
+/// Long queries of the owner's tables end; they may read and not write.
+const OWNERS_SETTINGS: &str = "set jit = off; set plan_cache_mode = force_generic_plan; set statement_timeout = '10s'; set default_transaction_read_only = on; set work_mem = '32MB'";
 
 /// Opens a pool.
 ///
@@ -84,12 +84,25 @@ fn pool(max_connections: u32, settings: &'static str) -> PgPoolOptions {
     )
 }
 
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
+
 /// Brings the schema up to date; several servers starting at once wait for each other.
 ///
 /// # Errors
 /// When a migration fails; the schema is then as before it.
 pub async fn migrate(db: &Db) -> Result<()> {
-    Ok(sqlx::migrate!("../../migrations").run(db).await?)
+    Ok(MIGRATIONS.run(db).await?)
+}
+
+/// The last migration that this build knows, and the last that the database has had: another server may be newer.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn schema(db: &Db) -> Result<(i64, i64)> {
+    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+    // The table is sqlx's own and in none of our migrations, so the macro can't check this.
+    let found = sqlx::query_scalar("select coalesce(max(version), 0) from _sqlx_migrations where success");
+    Ok((known, found.fetch_one(db).await?))
 }
 
 /// Begins a transaction.

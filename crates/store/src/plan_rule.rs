@@ -15,8 +15,8 @@ pub struct Rules {
     pub in_flight: i64,
     /// Tokens an answer may have.
     pub max_output: i64,
-    /// Whether people on it see what their use costs.
-    pub shows_cost: bool,
+    /// Whether people on it see what their use costs; none leaves it as it is.
+    pub shows_cost: Option<bool>,
     /// What may be asked, the default first.
     pub models: Vec<ModelName>,
 }
@@ -26,7 +26,7 @@ impl Rules {
     fn said(&self) -> String {
         let models: Vec<&str> = self.models.iter().map(|model| model.0.as_str()).collect();
         let Self { requests, tokens, in_flight, max_output, shows_cost, .. } = self;
-        let shown = if *shows_cost { "cost shown" } else { "cost not shown" };
+        let shown = if shows_cost.unwrap_or(true) { "cost shown" } else { "cost not shown" };
         format!(
             "{requests} requests, {tokens} tokens, {in_flight} at once, {max_output} an answer, {shown}; {}",
             models.join(" ")
@@ -54,11 +54,11 @@ pub async fn set(db: &Db, actor: UserId, plan: &PlanId, rules: &Rules, now: Offs
         tokens: before.tokens_per_day,
         in_flight: before.in_flight,
         max_output: before.max_output,
-        shows_cost: before.shows_cost,
+        shows_cost: Some(before.shows_cost),
         models: before.models.into_iter().map(ModelName).collect(),
     };
     sqlx::query!(
-        "update plan set requests_per_minute = $2, tokens_per_day = $3, in_flight = $4, max_output = $5, shows_cost = $6 where plan_id = $1",
+        "update plan set requests_per_minute = $2, tokens_per_day = $3, in_flight = $4, max_output = $5, shows_cost = coalesce($6, shows_cost) where plan_id = $1",
         plan.0,
         rules.requests,
         rules.tokens,
@@ -81,7 +81,8 @@ pub async fn set(db: &Db, actor: UserId, plan: &PlanId, rules: &Rules, now: Offs
     if set.rows_affected() != u64::try_from(models.len()).unwrap_or(0) {
         return Ok(false);
     }
-    let (was, is) = (before.said(), rules.said());
+    let after = Rules { shows_cost: rules.shows_cost.or(before.shows_cost), ..rules.clone() };
+    let (was, is) = (before.said(), after.said());
     let entry = crate::audit::Entry {
         actor: Some(actor),
         subject: None,

@@ -44,7 +44,12 @@ fn plan_rules(pairs: &[(String, String)]) -> Result<Rules, Problem> {
         tokens: number("tokens")?,
         in_flight: number("in_flight")?,
         max_output: number("max_output")?,
-        shows_cost: of("shows_cost").is_some(),
+        shows_cost: match of("shows_cost") {
+            None => None,
+            Some("yes") => Some(true),
+            Some("no") => Some(false),
+            Some(_) => return Err(Problem::invalid("shows_cost", "Cost is shown, yes or no. Nothing was changed.")),
+        },
         models,
     })
 }

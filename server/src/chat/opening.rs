@@ -149,11 +149,11 @@ pub(crate) async fn ask(
         Ok(true) => Ok(Some(written)),
         // It took so long that the hold lapsed: what isn't held isn't spent.
         Ok(false) => {
-            undo(house, written, Bill::Nothing).await;
+            undo(house, written, Bill::Nothing, false).await;
             Err(Problem::limits_unavailable())
         }
         Err(error) => {
-            undo(house, written, Bill::Nothing).await;
+            undo(house, written, Bill::Nothing, false).await;
             Err(Refused::from(error).0)
         }
     }
@@ -168,7 +168,7 @@ pub(crate) async fn open(house: &House, mut asked: Written, log: &Writer) -> Res
     };
     if let Failed::Vendor(error) = &failed
         && error.wants_fallback()
-        && fall_back(house, &mut asked).await
+        && fall_back(house, &mut asked, error.was_asked()).await
     {
         tracing::warn!(?error, model = %asked.model.name, "another model answers");
         metrics::counter!("quotient_fallbacks_total").increment(1);
@@ -178,12 +178,13 @@ pub(crate) async fn open(house: &House, mut asked: Written, log: &Writer) -> Res
             Err(failed) => failed,
         };
     }
+    let vendor_failed = matches!(&failed, Failed::Vendor(error) if error.was_asked());
     let (problem, bill) = match failed {
         Failed::Vendor(error) if error.may_bill() => (error.told(), Bill::Input),
         Failed::Vendor(error) => (error.told(), Bill::Nothing),
         Failed::Over(problem) => (problem, Bill::Input),
     };
-    undo(house, asked, bill).await;
+    undo(house, asked, bill, vendor_failed).await;
     Err(problem)
 }
 
@@ -232,11 +233,12 @@ async fn attempt(house: &House, asked: &Written, log: &Writer) -> Result<Chunks,
 }
 
 /// Closes the call that came to nothing and opens one of the stand-in's; false where nobody can stand in.
-async fn fall_back(house: &House, asked: &mut Written) -> bool {
+async fn fall_back(house: &House, asked: &mut Written, vendor_failed: bool) -> bool {
     let Some(StandIn { model, price, estimated, most }) = asked.stand_in.take() else { return false };
     let again = Again {
         turn_id: asked.turn_id,
         failed: asked.call,
+        vendor_failed,
         model: &model.name,
         price_id: price.tier(estimated).id,
         estimated,
@@ -261,7 +263,7 @@ async fn fall_back(house: &House, asked: &mut Written) -> bool {
 }
 
 /// Takes a written question back; what it may have cost is written down as an estimate.
-async fn undo(house: &House, asked: Written, bill: Bill) {
+async fn undo(house: &House, asked: Written, bill: Bill, vendor_failed: bool) {
     let usage = match bill {
         Bill::Nothing => None,
         Bill::Input => Some(Usage { input: asked.estimated, ..Usage::default() }),
@@ -272,6 +274,7 @@ async fn undo(house: &House, asked: Written, bill: Bill) {
         conversation_id: asked.conversation_id,
         began: asked.began,
         call: asked.call,
+        vendor_failed,
         usage,
         cost,
         now: House::now(),

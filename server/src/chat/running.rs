@@ -22,7 +22,7 @@ pub(crate) const BEAT: Duration = Duration::from_secs(10);
 /// When it says so first: an unconfirmed hold lapses after ten seconds.
 pub(crate) const FIRST_BEAT: Duration = Duration::from_secs(3);
 /// More tokens than any model counts: what a vendor tells beyond is no count.
-const MOST: Tokens = Tokens(1 << 40);
+const MOST: Tokens = Tokens(1 << 24);
 /// How often a record is tried that Postgres didn't take; the reaper ends what is left then.
 const RECORD_TRIES: u32 = 6;
 /// How many pieces that have arrived already are taken at once: they go on as one event and one write.
@@ -59,6 +59,8 @@ struct Answer {
     outcome: Outcome,
     /// Whether the vendor's own end came: then its last word on usage is the whole truth.
     vendor_ended: bool,
+    /// Whether it was the vendor who didn't answer to the end.
+    vendor_failed: bool,
     /// What a person is told of a failure.
     problem: Option<Problem>,
 }
@@ -84,6 +86,7 @@ pub(crate) async fn run(house: House, mut turn: Running) {
         price_id,
         cost,
         provider_request_id: answer.request_id.as_deref(),
+        vendor_failed: answer.vendor_failed,
         first_ms: answer.first_ms,
         now: House::now(),
     };
@@ -125,6 +128,7 @@ async fn relay(house: &House, turn: &mut Running) -> Answer {
         first_ms: None,
         outcome: Outcome::Failed,
         vendor_ended: false,
+        vendor_failed: false,
         problem: None,
     };
     // Our vocabulary isn't the vendor's: an eighth and a little more, so that nobody who keeps to the limit is cut.
@@ -158,6 +162,7 @@ async fn relay(house: &House, turn: &mut Running) -> Answer {
         };
         let Some(arrived) = arrived else {
             house.vendors.broke(&turn.model);
+            answer.vendor_failed = true;
             answer.problem = Some(told(&VendorError::Broke("no end".into())));
             return answer;
         };
@@ -178,6 +183,7 @@ async fn relay(house: &House, turn: &mut Running) -> Answer {
                 }
                 Err(error) => {
                     house.vendors.broke(&turn.model);
+                    answer.vendor_failed = true;
                     answer.problem = Some(told(&error));
                     is_over = true;
                 }
@@ -310,7 +316,7 @@ fn last_word(
             outcome,
             usage,
             usage_source: source,
-            cost_usd: cost.exact(),
+            cost_usd: viewer.plan.shows_cost.then(|| cost.exact()),
             quota: quota_of(&viewer.plan, picture),
         },
     }

@@ -29,13 +29,14 @@ pub async fn load(db: &PgPool, calls: i32, people: i32, days: i32, seed: f64) {
     sqlx::query(
         "insert into ai_usage (ai_usage_id, turn_id, call_no, user_id, subject, model, model_price_id, status, usage_source, input_tokens,
            cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens, estimated_tokens, reserved_tokens, cost_usd, created_at,
-           settled_at, corrects, first_ms)
+           settled_at, corrects, first_ms, vendor_failed)
          select gen_random_uuid(), gen_random_uuid(), case when c % 13 = 0 then 2 else 1 end, a.user_id, a.subject, p.model, p.model_price_id,
            case when c % 97 = 0 then 'pending' else (array['finished', 'stopped', 'truncated', 'failed', 'lost'])[1 + c % 5] end,
            case when c % 97 = 0 then null else 'exact' end, sign * (random() * 5000)::bigint, sign * (random() * 3000)::bigint,
            sign * (random() * 100)::bigint, sign * (500 + (random() * 2000)::bigint), 0, (random() * 9000)::bigint, 9000,
            sign * round((random() * 0.05)::numeric, 12), at, case when c % 97 = 0 then null else at end,
-           case when sign < 0 then gen_random_uuid() end, case when c % 7 <> 3 and c % 97 <> 0 then (random() * 20000)::int end
+           case when sign < 0 then gen_random_uuid() end, case when c % 7 <> 3 and c % 97 <> 0 then (random() * 20000)::int end,
+           c % 5 = 3 and c % 2 = 0 and sign > 0 and c % 97 <> 0
          from (select c, 1 + (random() * random() * ($2 - 1))::int as n, now() - random() * $3 * interval '1 day' as at,
                  case when c % 29 = 0 and c % 97 <> 0 then -1 else 1 end as sign, random() as pick
                from generate_series(1, $1) c) c
@@ -227,6 +228,13 @@ async fn every_figure_of_the_heaviest_is_the_ledger_s() {
             assert_eq!(lines[&row.subject_id].iter().map(|cost| cost.to_usd()).collect::<Vec<_>>(), plain, "{round}");
         }
         house_is_the_ledger(&house, &mut tx, from, to, &round).await;
+        // the sliding day, to the call
+        let at = now - Duration::minutes(rng.random_range(1..50_000));
+        let spent = store::span::spent(&mut tx, at - Duration::DAY, now).await.unwrap();
+        let spent = spent.iter().map(|(_, cost)| cost.to_usd()).sum::<Decimal>();
+        let sql = "select coalesce(sum(cost_usd), 0) from ai_usage where created_at >= $1 and status <> 'pending'";
+        let plain: Decimal = sqlx::query_scalar(sql).bind(at - Duration::DAY).fetch_one(&house.db).await.unwrap();
+        assert_eq!(spent, plain, "{round}");
     }
 }
 
@@ -238,7 +246,8 @@ async fn house_is_the_ledger(
     to: OffsetDateTime,
     round: &str,
 ) {
-    let parts = store::span::totals(tx, from, to).await.unwrap();
+    let store::span::House { parts, lacks_first_words } = store::span::totals(tx, from, to).await.unwrap();
+    assert!(!lacks_first_words);
     let mut found = std::collections::BTreeMap::<_, store::span::Totals>::new();
     for part in &parts {
         *found.entry((part.begins_at.date(), part.model.0.clone())).or_default() += &part.totals;
@@ -246,7 +255,7 @@ async fn house_is_the_ledger(
     let plain: Vec<(time::Date, String, Vec<i64>, Decimal)> = sqlx::query_as(
         "select (created_at at time zone 'UTC')::date, model,
                 array[count(*) filter (where corrects is null and call_no = 1), count(*) filter (where corrects is null),
-                  count(*) filter (where corrects is null and status = 'failed'), sum(input_tokens)::bigint, sum(cache_read_tokens)::bigint,
+                  count(*) filter (where vendor_failed), sum(input_tokens)::bigint, sum(cache_read_tokens)::bigint,
                   sum(cache_write_tokens)::bigint, sum(output_tokens)::bigint, sum(reasoning_tokens)::bigint],
                 sum(cost_usd)
          from ai_usage where status <> 'pending' and created_at >= $1 and created_at < $2 group by 1, 2 order by 1, 2",

@@ -1,7 +1,7 @@
 //! What people and the owner see of the ledger is the ledger.
 
-use crate::house::{TestHouse, problem};
-use domain::{Picos, Tokens};
+use crate::house::{Reading, TestHouse, problem};
+use domain::{Picos, Tokens, TurnEvent};
 use http::StatusCode;
 use rust_decimal::Decimal;
 
@@ -47,13 +47,109 @@ async fn an_admin_sets_a_plan_and_it_is_written_down() {
     let path = format!("/admin/users/{id}/plan");
     assert_eq!(ann.form(&path, &[("plan", "max")]).await.status(), StatusCode::NOT_FOUND);
     assert_eq!(admin.form(&path, &[("plan", "gold")]).await.status(), StatusCode::UNPROCESSABLE_ENTITY);
-    assert_eq!(admin.form(&path, &[("plan", "pro")]).await.status(), StatusCode::SEE_OTHER);
+    let long = "x".repeat(501);
+    assert_eq!(admin.form(&path, &[("plan", "pro"), ("why", &long)]).await.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    let because = [("plan", "pro"), ("why", "a year of patience")];
+    assert_eq!(admin.form(&path, &because).await.status(), StatusCode::SEE_OTHER);
     assert_eq!(ann.quota().await["plan"], "pro");
     assert_eq!(
-        house.one::<String>("select action || ' ' || before || ' ' || after from audit").await,
-        "set_plan free pro"
+        house.one::<String>("select action || ' ' || before || ' ' || after || ' ' || why from audit").await,
+        "set_plan free pro a year of patience"
     );
+    // and without a reason, as scripts do
+    assert_eq!(admin.form(&path, &[("plan", "free")]).await.status(), StatusCode::SEE_OTHER);
+    assert!(house.one::<bool>("select bool_or(why is null) and count(*) = 2 from audit").await);
     assert!(admin.text(&format!("/admin/users/{id}")).await.contains("ann@example.com"));
+}
+
+/// People on a plan that doesn't show what they cost see it on no page, in no file and in no event; the owner does.
+#[tokio::test]
+async fn a_plan_may_keep_its_cost_to_itself() {
+    let house = TestHouse::new().await;
+    let (ann, mut admin) = (house.person("ann@example.com").await, house.person("admin@example.com").await);
+    let id: uuid::Uuid = house.one("select user_id from account where email = 'ann@example.com'").await;
+    ann.answer("{{words:30}}").await;
+    let conversation: uuid::Uuid = house.one("select conversation_id from conversation").await;
+    let pages = ["/usage".to_owned(), format!("/chat/{conversation}"), "/usage.csv?period=7d".to_owned()];
+    let cost = Picos::from_usd(house.one("select sum(cost_usd) from ai_usage").await).unwrap();
+    for (page, said) in pages.iter().zip([cost.to_string(), cost.to_string(), cost.exact()]) {
+        assert!(ann.text(page).await.contains(&said), "{page} before");
+    }
+    let rules = [
+        ("requests", "10"),
+        ("tokens", "50000"),
+        ("in_flight", "2"),
+        ("max_output", "4096"),
+        ("model", "claude-haiku-4-5"),
+    ];
+    // what a form doesn't say stays as it is
+    admin.form("/admin/plans/free", &rules).await;
+    assert!(ann.text("/usage").await.contains(&cost.to_string()));
+    let rules = [&rules[..], &[("shows_cost", "no")]].concat();
+    assert_eq!(admin.form("/admin/plans/free", &rules).await.status(), StatusCode::SEE_OTHER);
+    let tokens = Tokens::from_db(house.one("select (input_tokens + output_tokens)::bigint from ai_usage").await);
+    for page in &pages {
+        let text = ann.text(page).await;
+        assert!(!text.contains("$0") && !text.contains("cost_usd") && !text.contains(&cost.exact()), "{page} after");
+        assert!(page.ends_with(".csv?period=7d") || text.contains(&tokens.to_string()), "{page}");
+    }
+    let events = ann.answer("{{words:3}}").await;
+    assert!(matches!(events.last(), Some((_, TurnEvent::Finish { cost_usd: None, .. }))), "{events:?}");
+    let cost = Picos::from_usd(house.one("select sum(cost_usd) from ai_usage").await).unwrap();
+    assert!(admin.text(&format!("/admin/users/{id}")).await.contains(&cost.to_string()));
+    assert!(admin.text("/admin/audit").await.contains("cost not shown"));
+}
+
+/// What runs, what is held for it, where somebody is signed in; and how long the first words took once it is over.
+#[tokio::test]
+async fn an_admin_sees_what_is_held_and_how_long_first_words_take() {
+    let house = TestHouse::new().await;
+    let (ann, admin) = (house.person("ann@example.com").await, house.person("admin@example.com").await);
+    let id: uuid::Uuid = house.one("select user_id from account where email = 'ann@example.com'").await;
+    let mut reading = Reading::new(ann.ask("{{words:9}}{{hold}}").await);
+    reading.next().await.unwrap();
+    let page = admin.text(&format!("/admin/users/{id}")).await;
+    let reserved = Tokens::from_db(house.one("select reserved_tokens from ai_usage").await).to_string();
+    assert!(page.contains(&format!(">{reserved}<")) && page.contains(">runs<"), "{page}");
+    assert_eq!(page.matches("Signed in until").count(), 1);
+    assert!(admin.text("/admin").await.contains("1 answers running"));
+    house.vendor.release();
+    while reading.next().await.is_some() {}
+    house.until("select bool_and(settled_at is not null) from turn").await;
+    let page = admin.text(&format!("/admin/users/{id}")).await;
+    assert!(page.contains("nothing is held"));
+    assert!(house.one::<bool>("select first_ms between 0 and 30000 from ai_usage").await);
+    let ms: i32 = house.one("select two_digits(first_ms) from ai_usage").await;
+    let page = admin.text("/admin").await;
+    let said = if ms < 1_000 { format!("{ms} ms") } else { format!("{}.{} s", ms / 1_000, ms % 1_000 / 100) };
+    assert_eq!(page.matches(&format!(">{said}<")).count(), 2, "half and 95 of a hundred: {said}");
+}
+
+/// Subscriptions in another currency are left out of what is compared with dollars, and the page says so.
+#[tokio::test]
+async fn a_yen_is_no_dollar() {
+    let house = TestHouse::new().await;
+    let admin = house.person("admin@example.com").await;
+    admin.answer("{{words:3}}").await;
+    for (currency, minor, pays) in [("usd", 2_000, 20), ("jpy", 2_000, 0)] {
+        for sql in [
+            "delete from subscription",
+            "insert into invoice (invoice_id, customer_id, user_id, subscription_id, status, due_minor, paid_minor, currency, created_at)
+             select 'in' || $1, 'cus', user_id, 'sub', 'paid', $2, $2, $1, now() from account",
+            "insert into subscription (subscription_id, customer_id, user_id, plan_id, status, period, amount_minor, currency, is_adjusted,
+               created_at, period_end, fetched_at)
+             select 'sub', 'cus', user_id, 'pro', 'active', 'month', $2, $1, false, now() - interval '60 days', now(), now() from account",
+        ] {
+            let query = sqlx::query(sql);
+            let query = if sql.starts_with("delete") { query } else { query.bind(currency).bind(i64::from(minor)) };
+            query.execute(&house.db).await.unwrap();
+        }
+        let sql =
+            "select round(coalesce(sum(pays), 0), 9) from subscriptions_pay(now() - interval '2629800 seconds', now())";
+        assert_eq!(house.one::<Decimal>(sql).await, Decimal::from(pays), "{currency}");
+        let page = admin.text("/admin").await;
+        assert_eq!(page.contains("subscriptions not in dollars"), currency == "jpy");
+    }
 }
 
 /// To anybody but an admin there is nothing there, page or function.

@@ -1,6 +1,6 @@
 //! Which part of the heaviest users is asked for: period, order, filters, page; as addresses say it.
 
-use domain::{ModelName, PlanId};
+use domain::{ModelName, PlanId, Problem};
 use serde::{Deserialize, Serialize};
 use time::{Date, OffsetDateTime, Time};
 
@@ -147,6 +147,18 @@ pub struct Asked {
 impl Asked {
     /// People on a page.
     pub const ROWS: u32 = 50;
+
+    /// The same, as an address could say it.
+    ///
+    /// # Errors
+    /// What is wrong with it, where none could.
+    pub fn checked(&self) -> Result<Self, Problem> {
+        let query = self.href("");
+        let pairs: Vec<(String, String)> =
+            form_urlencoded::parse(query.trim_start_matches('?').as_bytes()).into_owned().collect();
+        let of = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        Self::parse(of).map_err(|why| Problem::invalid("period", why))
+    }
 
     /// Whether everybody is asked for, and all they used.
     #[must_use]

@@ -65,10 +65,14 @@ pub struct HeaviestView {
     pub by_model: Vec<(ModelName, ModelUse)>,
     /// What they did together.
     pub house: ModelUse,
+    /// Whether the latest calls are too many to be in how long first words took.
+    pub lacks_first_words: bool,
     /// Since when single calls are kept, where older ones were dropped.
     pub kept_from: Option<OffsetDateTime>,
-    /// What subscriptions pay for the period.
+    /// What subscriptions in dollars pay for the period.
     pub revenue: Picos,
+    /// How many live subscriptions are in other currencies, and left out.
+    pub other_currencies: u64,
     /// Refusals by reason, the most frequent first.
     pub refusals: Vec<(String, u64)>,
     /// Turns that run now.
@@ -225,6 +229,12 @@ pub struct HealthView {
     pub jobs_dead: i64,
     /// Why the last of them was.
     pub job_error: Option<String>,
+    /// This server's version.
+    pub version: String,
+    /// The last migration that this server knows, and the last that the database has had.
+    pub schema: (i64, i64),
+    /// How many whole hours of the ledger aren't added up for these pages yet.
+    pub hours_waiting: usize,
     /// The last comparison with Stripe: when, how many, what differed.
     pub compared: Option<(OffsetDateTime, i64, Vec<Drift>)>,
 }
@@ -243,7 +253,7 @@ pub async fn heaviest(
     asked: Asked,
 ) -> Result<HeaviestView, Refusal> {
     crate::api::context::admin()?;
-    crate::api::context::heaviest(asked).await
+    crate::api::context::heaviest(asked.checked().map_err(Refusal)?).await
 }
 
 /// One account in a list.

@@ -154,7 +154,6 @@ pub(crate) async fn chat_view(id: Option<domain::ConversationId>) -> Result<supe
         running,
         models,
         quota: quota(&viewer).await.ok(),
-        shows_cost: viewer.plan.shows_cost,
     })
 }
 

@@ -1,7 +1,7 @@
 //! What the owner sees.
 
 use super::{Refusal, billing_of, fail, refuse, sources, usage_of};
-use crate::api::admin::{Asked, HeaviestView, Heavy, ModelUse, Order, Period};
+use crate::api::admin::{Asked, HeaviestView, Heavy, ModelUse, Order};
 use domain::{ModelName, Picos, Plan, Problem};
 use std::collections::BTreeMap;
 use time::Date;
@@ -35,9 +35,8 @@ pub(crate) async fn heaviest(asked: Asked) -> Result<HeaviestView, Refusal> {
     let mut tx = store::begin_reading(&sources.admin_db).await.map_err(fail)?;
     let heaviest = store::heaviest::list(&mut tx, &found).await.map_err(fail)?;
     let around = store::heaviest::around(&mut tx, from, to).await.map_err(fail)?;
-    let parts = store::span::totals(&mut tx, from, to).await.map_err(fail)?;
-    let (day_from, day_to) = Period::Day.span(now);
-    let today = store::span::totals(&mut tx, day_from, day_to).await.map_err(fail)?;
+    let used = store::span::totals(&mut tx, from, to).await.map_err(fail)?;
+    let spent = store::span::spent(&mut tx, now - time::Duration::DAY, now).await.map_err(fail)?;
     let last = (to - time::Duration::SECOND).date().max(from.date());
     let line = (from.date().min(last - LINE).max(last - LONGEST_LINE), last);
     let ids: Vec<i32> = heaviest.rows.iter().map(|row| row.subject_id).collect();
@@ -54,7 +53,7 @@ pub(crate) async fn heaviest(asked: Asked) -> Result<HeaviestView, Refusal> {
             .collect();
     let mut by_model: BTreeMap<String, store::span::Totals> = BTreeMap::new();
     let mut house = store::span::Totals::default();
-    for part in &parts {
+    for part in &used.parts {
         house += &part.totals;
         *by_model.entry(part.model.0.clone()).or_default() += &part.totals;
         let day = (part.begins_at.date() - from.date()).whole_days();
@@ -88,13 +87,15 @@ pub(crate) async fn heaviest(asked: Asked) -> Result<HeaviestView, Refusal> {
         line: Some(line),
         by_model,
         house: house.into(),
+        lacks_first_words: used.lacks_first_words,
         kept_from: kept_from.filter(|kept| from < *kept),
         revenue: around.revenue,
+        other_currencies: around.other_currencies,
         refusals: around.refusals,
         running: around.running,
         reserved: around.reserved,
         today: (
-            today.iter().fold(Picos::ZERO, |sum, part| sum.plus(part.totals.cost())),
+            spent.iter().fold(Picos::ZERO, |sum, (_, cost)| sum.plus(*cost)),
             [switches.daily_spend, sources.daily_spend].into_iter().flatten().min(),
         ),
         plans: plans.into_iter().map(|plan| plan.id).collect(),
@@ -244,6 +245,9 @@ pub(crate) async fn health() -> Result<crate::api::admin::HealthView, Refusal> {
         jobs_waiting: queue.waiting,
         jobs_dead: queue.dead,
         job_error: queue.last_error,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        schema: store::schema(&sources.db).await.map_err(fail)?,
+        hours_waiting: store::span::waiting(&sources.db, (sources.now)()).await.map_err(fail)?,
         compared: last.map(|last| (last.began_at, last.checked, drift(last.drift))),
     })
 }
@@ -260,13 +264,13 @@ pub(crate) async fn models() -> Result<crate::api::admin::ModelsView, Refusal> {
         let decimals = exact.split_once('.').map_or(0, |(_, decimals)| decimals.len());
         format!("{exact}{}{}", if decimals == 0 { "." } else { "" }, "0".repeat(2_usize.saturating_sub(decimals)))
     };
-    let (from, to) = Period::Day.span((sources.now)());
+    let now = (sources.now)();
     let mut tx = store::begin_reading(&sources.admin_db).await.map_err(fail)?;
-    let used = store::span::totals(&mut tx, from, to).await.map_err(fail)?;
+    let used = store::span::spent(&mut tx, now - time::Duration::DAY, now).await.map_err(fail)?;
     tx.commit().await.map_err(fail)?;
     let spent = |model: Option<&ModelName>| {
-        let parts = used.iter().filter(|part| model.is_none_or(|model| part.model == *model));
-        parts.fold(Picos::ZERO, |sum, part| sum.plus(part.totals.cost()))
+        let of = used.iter().filter(|(name, _)| model.is_none_or(|model| name == model));
+        of.fold(Picos::ZERO, |sum, (_, cost)| sum.plus(*cost))
     };
     let row = |row: store::model_rule::Listed| ModelRow {
         is_connected: (sources.offers)(&row.model),

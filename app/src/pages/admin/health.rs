@@ -7,6 +7,7 @@ use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
 use crate::pages::admin::AdminTabs;
 use crate::pages::settings::billing::Connection;
+use domain::Tokens;
 use leptos::prelude::*;
 
 /// The page.
@@ -30,6 +31,28 @@ fn Shown(health: HealthView) -> impl IntoView {
         .map_or_else(|| "No event has come yet.".to_owned(), |at| format!("The last event came {}.", moment(at)));
     let oldest = health.oldest.map(|at| format!(" The oldest waits since {}.", moment(at))).unwrap_or_default();
     let drift = health.compared.as_ref().map(|(_, _, drift)| drift.clone()).unwrap_or_default();
+    let (known, found) = health.schema;
+    let schema = match found.cmp(&known) {
+        std::cmp::Ordering::Equal => {
+            format!("Version {}. The database has had all {known} migrations.", health.version)
+        }
+        std::cmp::Ordering::Greater => {
+            format!(
+                "Version {}. The database is newer: it has had {found} migrations, this server knows {known}.",
+                health.version
+            )
+        }
+        std::cmp::Ordering::Less => {
+            format!("Version {}. The database is older: it has had {found} migrations of {known}.", health.version)
+        }
+    };
+    let added_up = match health.hours_waiting {
+        0 => "Every whole hour of the ledger is added up.".to_owned(),
+        hours => format!(
+            "{} whole hours of the ledger wait to be added up; until then they are read person by person.",
+            Tokens(hours as u64)
+        ),
+    };
     let compared = health.compared.as_ref().map_or_else(
         || "Not compared yet.".to_owned(),
         |(at, checked, drift)| format!("{}: {checked} subscriptions compared, {} differed.", moment(*at), drift.len()),
@@ -66,6 +89,11 @@ fn Shown(health: HealthView) -> impl IntoView {
             <p class="hint">{compared}</p>
             {(!drift.is_empty()).then(|| table("Drift", &["What", "How it differed", "What was done"], drift.into_iter().map(differed).collect(), ""))}
             <form method="post" action="/admin/health/reconcile"><button class="secondary">"Compare now"</button></form>
+        </section>
+        <section>
+            <h2>"This server"</h2>
+            <p class="hint">{schema}</p>
+            <p class="hint">{added_up}</p>
         </section>
         {(health.jobs_dead > 0).then(|| view! {
             <section>

@@ -8,7 +8,7 @@ use crate::components::frame::{Frame, Refused};
 use crate::components::loaded::loaded;
 use crate::pages::admin::{AdminTabs, Pager};
 use crate::visit::visit;
-use domain::{Picos, PlanId, Problem, Tokens};
+use domain::{ModelName, Picos, PlanId, Problem, Tokens};
 use leptos::prelude::*;
 use time::Date;
 
@@ -58,7 +58,7 @@ fn Shown(view: HeaviestView, asked: Asked) -> impl IntoView {
         <HeaviestTable view=view.clone() asked=asked.clone() full=true/>
         <Pager page pages href=move |page| Asked { page, ..path.clone() }.href("/admin")/>
         <ByModel view=view.clone() of=of/>
-        <Around view=view.clone() asked=asked.clone()/>
+        <Around view=view.clone() asked=asked.clone() of=of/>
         <p class="actions">{export.into_iter().collect_view()}</p>
         {view.kept_from.map(|from| view! {
             <p class="hint">{format!("Single calls are kept since {}; older ones are in the figures above, not in the files.", day(from))}</p>
@@ -129,7 +129,7 @@ pub fn HeaviestTable(
     /// Every column, and what can be done.
     full: bool,
 ) -> impl IntoView {
-    let HeaviestView { rows, total, people, revenue, line, .. } = view;
+    let HeaviestView { rows, total, people, revenue, other_currencies, house, line, .. } = view;
     if rows.is_empty() {
         return view! {
             <section class="empty">
@@ -145,15 +145,17 @@ pub fn HeaviestTable(
         view! { <th scope="col" class="end" aria-sort=sorted><a href=href>{label}</a></th> }
     };
     let period = asked.period.label();
-    // Nor does a subscription beside one model's part of the cost.
-    let with_margin = asked.model.is_none();
-    let drawn = rows.into_iter().map(|row| draw(row, total.cost, &period, full.then_some(line).flatten(), with_margin));
-    let drawn = drawn.collect_view();
+    let table = Table { whole: house.cost, period: &period, model: asked.model.as_ref(), line, full };
+    let line = table.line();
+    let drawn = rows.into_iter().map(|row| draw(row, &table)).collect_view();
     // What everybody pays says nothing beside what some of them cost.
     let more = (full && asked.is_whole()).then(|| {
         view! {
             <p class="figure"><strong>{revenue.to_string()}</strong><span>"subscriptions pay for it"</span></p>
             <p class="figure"><strong>{signed(revenue.0 - total.cost.0)}</strong><span>"left of that"</span></p>
+            {(other_currencies > 0).then(|| view! {
+                <p class="figure"><strong>{Tokens(other_currencies).to_string()}</strong><span>"subscriptions not in dollars, left out"</span></p>
+            })}
         }
     });
     view! {
@@ -171,7 +173,7 @@ pub fn HeaviestTable(
                     {head("Requests", Order::Requests)} {head("Tokens", Order::Tokens)} {head("Cost", Order::Cost)}
                     <th scope="col">"Share of cost"</th>
                     {full.then(|| view! {
-                        <th scope="col">{line.map(|(first, last)| format!("{} days", (last - first).whole_days() + 1))}</th>
+                        {line.map(|(first, last)| view! { <th scope="col">{format!("{} days", (last - first).whole_days() + 1)}</th> })}
                         {head("Margin", Order::Margin)} {head("Refused", Order::Refusals)} {head("Estimate off", Order::Estimate)}
                         <th scope="col"><span class="unseen">"Write"</span></th>
                     })}
@@ -201,26 +203,42 @@ fn off(estimated: Tokens, real: Tokens) -> String {
     format!("{sign}{}.{} %", tenths.abs() / 10, tenths.abs() % 10)
 }
 
-fn draw(
-    row: Heavy,
+/// What every row of a table has in common.
+struct Table<'a> {
+    /// What everybody cost in the period, whoever the table shows.
     whole: Picos,
-    period: &str,
+    period: &'a str,
+    model: Option<&'a ModelName>,
     line: Option<(Date, Date)>,
-    with_margin: bool,
-) -> impl IntoView + use<> {
-    let share = |part: Picos| u128::from(part.0.unsigned_abs()) * 100 / u128::from(whole.0.unsigned_abs().max(1));
-    let write = row.email.as_ref().map(|email| {
-        let plan = row.plan.as_ref().map_or("none", |plan| plan.0.as_str());
-        let body = format!(
-            "Hello,\n\nin {period} your account used {} tokens in {} requests. That cost us {}, {} % of all, on the plan \"{plan}\".\n\n",
-            row.sum.tokens(),
-            Tokens(row.sum.requests),
-            row.sum.cost,
-            share(row.sum.cost)
-        );
-        let coded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20");
-        let href = format!("mailto:{}?subject={}&body={}", coded(email).replace("%40", "@"), coded("Your usage"), coded(&body));
-        view! { <a href=href>"Write to them"</a> }
+    full: bool,
+}
+
+impl Table<'_> {
+    /// The days of each line. People's days aren't kept model by model.
+    fn line(&self) -> Option<(Date, Date)> {
+        self.line.filter(|_| self.full && self.model.is_none())
+    }
+}
+
+fn draw(row: Heavy, table: &Table<'_>) -> impl IntoView + use<> {
+    let write = row.email.as_ref().map(|email| write_to(email, &row, table));
+    let line = table.line().map(|(first, last)| {
+        let most = row.line.iter().zip(0_i64..).max_by_key(|(cost, n)| (**cost, *n));
+        let most = most.map(|(cost, n)| format!(", most on {}: {cost}", day_of(first + time::Duration::days(n))));
+        let title = format!("Cost by day from {} to {}{}", day_of(first), day_of(last), most.unwrap_or_default());
+        let values = row.line.iter().map(|cost| cost.0.max(0).unsigned_abs()).collect();
+        view! { <td><Line title values/></td> }
+    });
+    let more = table.full.then(|| {
+        // A subscription says nothing beside one model's part of the cost.
+        let margin = table.model.is_none().then(|| signed(row.pays.0 - row.sum.cost.0));
+        view! {
+            {line}
+            <td class="end">{margin}</td>
+            <td class="end">{Tokens(row.refusals).to_string()}</td>
+            <td class="end">{off(row.estimated, row.sum.input + row.sum.cached)}</td>
+            <td>{write}</td>
+        }
     });
     let who = match (row.user_id, row.email) {
         (Some(id), Some(email)) => {
@@ -229,20 +247,6 @@ fn draw(
         (_, Some(email)) => email.into_any(),
         (_, None) => view! { <em>"deleted account"</em> }.into_any(),
     };
-    let more = line.map(|(first, last)| {
-        let real = row.sum.input + row.sum.cached;
-        let most = row.line.iter().zip(0_i64..).max_by_key(|(cost, n)| (**cost, *n));
-        let most = most.map(|(cost, n)| format!(", most on {}: {cost}", day_of(first + time::Duration::days(n))));
-        let title = format!("Cost by day from {} to {}{}", day_of(first), day_of(last), most.unwrap_or_default());
-        let values = row.line.iter().map(|cost| cost.0.max(0).unsigned_abs()).collect();
-        view! {
-            <td><Line title values/></td>
-            <td class="end">{with_margin.then(|| signed(row.pays.0 - row.sum.cost.0))}</td>
-            <td class="end">{Tokens(row.refusals).to_string()}</td>
-            <td class="end">{off(row.estimated, real)}</td>
-            <td>{write}</td>
-        }
-    });
     view! {
         <tr>
             <th scope="row" class="who">{who}</th>
@@ -250,10 +254,28 @@ fn draw(
             <td class="end">{Tokens(row.sum.requests).to_string()}</td>
             <td class="end">{row.sum.tokens().to_string()}</td>
             <td class="end">{row.sum.cost.to_string()}</td>
-            <td><Share part=row.sum.cost.0.unsigned_abs() whole=whole.0.unsigned_abs()/></td>
+            <td><Share part=row.sum.cost.0.unsigned_abs() whole=table.whole.0.unsigned_abs()/></td>
             {more}
         </tr>
     }
+}
+
+/// A letter with share, cost and plan filled in, for the owner to finish.
+fn write_to(email: &str, row: &Heavy, table: &Table<'_>) -> impl IntoView + use<> {
+    let plan = row.plan.as_ref().map_or("none", |plan| plan.0.as_str());
+    let of = table.model.map(|model| format!(" of {model}")).unwrap_or_default();
+    let share = u128::from(row.sum.cost.0.unsigned_abs()) * 100 / u128::from(table.whole.0.unsigned_abs().max(1));
+    let body = format!(
+        "Hello,\n\nin {} your account used {} tokens{of} in {} requests. That cost us {}, {share} % of what everybody cost, on the plan \"{plan}\".\n\n",
+        table.period,
+        row.sum.tokens(),
+        Tokens(row.sum.requests),
+        row.sum.cost,
+    );
+    let coded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20");
+    let to = coded(email).replace("%40", "@");
+    let href = format!("mailto:{to}?subject={}&body={}", coded("Your usage"), coded(&body));
+    view! { <a href=href>"Write to them"</a> }
 }
 
 /// A day in a chart: 3 Mar.
@@ -323,7 +345,10 @@ fn ByModel(view: HeaviestView, of: &'static str) -> impl IntoView {
                     <tfoot>{together}</tfoot>
                 </table>
             </div>
-            <p class="hint">"First words: half of all answers began within the first time, 95 of a hundred within the second."</p>
+            <p class="hint">
+                "First words: half of all answers began within the first time, 95 of a hundred within the second."
+                {view.lacks_first_words.then_some(" Calls that aren't added up yet are left out.")}
+            </p>
         </section>
     }
 }
@@ -346,7 +371,7 @@ fn per_cent(part: u64, whole: u64) -> String {
 
 /// What stands below the table: tokens by kind, refusals by reason.
 #[component]
-fn Around(view: HeaviestView, asked: Asked) -> impl IntoView {
+fn Around(view: HeaviestView, asked: Asked, of: &'static str) -> impl IntoView {
     let (total, [.., reasoning]) = (view.total, view.house.kinds);
     let all = total.tokens();
     // Which part of somebody's output was reasoning isn't kept person by person.
@@ -377,7 +402,7 @@ fn Around(view: HeaviestView, asked: Asked) -> impl IntoView {
                 <table class="compact numbers"><tbody>{kinds}</tbody></table>
             </section>
             <section>
-                <h2>"Refusals by reason"</h2>
+                <h2>{format!("Refusals by reason{of}")}</h2>
                 {none}
                 <table class="compact numbers"><tbody>{refusals}</tbody></table>
             </section>

@@ -80,6 +80,7 @@ fn form(plan: Plan, models: &[ModelName]) -> impl IntoView + use<> {
         .iter()
         .map(|model| view! { <option value=model.0.clone() selected=first.as_ref() == Some(model)>{model.0.clone()}</option> })
         .collect_view();
+    let cost_id = format!("cost-{}", plan.id);
     let default_id = format!("default-{}", plan.id);
     view! {
         <details>
@@ -89,7 +90,13 @@ fn form(plan: Plan, models: &[ModelName]) -> impl IntoView + use<> {
                 {number("tokens", "Tokens a day", plan.tokens_per_day.0)}
                 {number("in_flight", "Answers at once", plan.in_flight)}
                 {number("max_output", "Tokens an answer may have", plan.max_output.0)}
-                <label class="check"><input type="checkbox" name="shows_cost" value="on" checked=plan.shows_cost/>" They see what their use costs"</label>
+                <div class="field">
+                    <label for=cost_id.clone()>"They see what their use costs"</label>
+                    <select id=cost_id name="shows_cost">
+                        <option value="yes" selected=plan.shows_cost>"yes"</option>
+                        <option value="no" selected=!plan.shows_cost>"no"</option>
+                    </select>
+                </div>
                 <fieldset><legend>"May be asked"</legend>{allowed}</fieldset>
                 <div class="field">
                     <label for=default_id.clone()>"Asked by default"</label>

@@ -29,7 +29,6 @@ struct State {
     quota: RwSignal<Option<Quota>>,
     /// What can be asked: gives models the names that people read.
     models: StoredValue<Vec<Choice>>,
-    shows_cost: bool,
     model: RwSignal<String>,
     /// The turn that runs now.
     running: RwSignal<Option<TurnId>>,
@@ -54,8 +53,6 @@ pub fn Chat(
     models: Vec<Choice>,
     /// What is left.
     quota: Option<Quota>,
-    /// Whether answers say what they cost.
-    shows_cost: bool,
     /// Whether nobody has said yet where their days begin.
     zone_is_unknown: bool,
     /// Past messages.
@@ -67,7 +64,6 @@ pub fn Chat(
         turns: RwSignal::new(Vec::new()),
         quota: RwSignal::new(quota),
         models: StoredValue::new(models.clone()),
-        shows_cost,
         model: RwSignal::new(first),
         running: RwSignal::new(None),
         has_text: RwSignal::new(false),
@@ -164,7 +160,7 @@ impl State {
         if let Some((turn, model)) = running
             && self.turns.read_untracked().is_empty()
         {
-            let live = Live::new(turn, String::new(), model.0, self.shows_cost);
+            let live = Live::new(turn, String::new(), model.0);
             self.turns.update(|turns| turns.push(live.clone()));
             self.running.set(Some(turn));
             spawn_local(async move {
@@ -236,7 +232,7 @@ impl State {
             return;
         }
         let model = self.model.get_untracked();
-        let mut live = Live::new(TurnId::at(clock::now()), text.clone(), self.label(&model), self.shows_cost);
+        let mut live = Live::new(TurnId::at(clock::now()), text.clone(), self.label(&model));
         live.replaces = retry_of;
         live.is_asked_above.set(retry_of.is_some());
         self.turns.update(|turns| {

@@ -50,14 +50,12 @@ pub(super) struct Live {
     pub reasoning: ArcRwSignal<String>,
     /// Where it stands.
     pub stand: ArcRwSignal<Stand>,
-    /// Whether it says what it cost.
-    shows_cost: bool,
     /// What is left of the wait that a refusal named.
     pub left_ms: ArcRwSignal<Option<u64>>,
 }
 
 impl Live {
-    pub fn new(id: TurnId, question: String, model: String, shows_cost: bool) -> Self {
+    pub fn new(id: TurnId, question: String, model: String) -> Self {
         Self {
             id,
             question,
@@ -68,7 +66,6 @@ impl Live {
             answer: ArcRwSignal::default(),
             reasoning: ArcRwSignal::default(),
             stand: ArcRwSignal::new(Stand::Waiting),
-            shows_cost,
             left_ms: ArcRwSignal::new(None),
         }
     }
@@ -80,8 +77,8 @@ impl Live {
             TurnEvent::Delta { text } => self.answer.update(|answer| answer.push_str(text)),
             TurnEvent::Reasoning { text } => self.reasoning.update(|reasoning| reasoning.push_str(text)),
             TurnEvent::Finish { outcome, usage, cost_usd, .. } => {
-                let cost = cost_usd.parse().ok().and_then(domain::Picos::from_usd).unwrap_or_default();
-                let cost = if self.shows_cost { format!(" · {cost}") } else { String::new() };
+                let cost = cost_usd.as_ref().and_then(|usd| usd.parse().ok()).and_then(domain::Picos::from_usd);
+                let cost = cost.map(|cost| format!(" · {cost}")).unwrap_or_default();
                 let used = format!("{} tokens{cost}", usage.counted());
                 self.stand.set(Stand::Ended { outcome: *outcome, used });
             }

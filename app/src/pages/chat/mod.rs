@@ -45,7 +45,7 @@ fn past(
 
 #[component]
 fn Shown(view: ChatView) -> impl IntoView {
-    let ChatView { listed, open, messages, running, models, quota, shows_cost } = view;
+    let ChatView { listed, open, messages, running, models, quota } = view;
     let labels = StoredValue::new(models.clone());
     let is_quiet = running.is_none();
     let title = open.as_ref().map_or_else(|| "New conversation".to_owned(), |open| open.title.clone());
@@ -76,7 +76,7 @@ fn Shown(view: ChatView) -> impl IntoView {
                     {delete}
                 </header>
                 {view! {
-                    <Chat conversation=id name running models quota shows_cost zone_is_unknown>
+                    <Chat conversation=id name running models quota zone_is_unknown>
                         {past(messages, labels, is_quiet)}
                     </Chat>
                 }

@@ -1,7 +1,7 @@
 //! Making spans: hours from the sums per person, larger ones from smaller ones.
 
 use super::people::pack;
-use super::totals::of_hours;
+use super::totals::{add_first_words, of_hours};
 use super::{People, SIZES, Span, Sums, Totals, hour, instant, unpack};
 use crate::{Db, Result, Tx};
 use std::collections::BTreeMap;
@@ -16,31 +16,46 @@ type Models = BTreeMap<String, (Totals, People)>;
 /// Makes every span that can be made and isn't there; how many. Servers that are at it at once take turns.
 ///
 /// # Errors
-/// When Postgres does; what was made until then stays.
+/// When Postgres does; what can be made is made all the same, and the first error told.
 pub async fn make(db: &Db, now: OffsetDateTime) -> Result<u64> {
-    let mut made = 0;
+    let (mut made, mut failed) = (0, None);
     let mut smaller = None;
     for hours in SIZES {
         for begins_at in missing(db, hours, smaller, now).await? {
-            let mut tx = crate::begin(db).await?;
-            // Held until the end of the transaction; a rebuild of the sums waits for it too (migration 0011).
-            sqlx::query!("select pg_advisory_xact_lock(7012, 0)").fetch_one(&mut *tx).await?;
-            let span = Span { hours, begins: hour(begins_at) };
-            if is_made(&mut tx, span).await? {
-                continue;
+            match make_one(db, Span { hours, begins: hour(begins_at) }, smaller).await {
+                Ok(is_made) => made += u64::from(is_made),
+                Err(error) => failed = failed.or(Some(error)),
             }
-            let models = match smaller {
-                None => Some(of_people(&mut tx, span).await?),
-                Some(smaller) => of_smaller(&mut tx, span, smaller).await?,
-            };
-            let Some(models) = models else { continue };
-            write(&mut tx, span, &models).await?;
-            tx.commit().await?;
-            made += 1;
         }
         smaller = Some(hours);
     }
-    Ok(made)
+    failed.map_or(Ok(made), Err)
+}
+
+/// Makes one; false where another server made it meanwhile, or what it is made of was broken.
+async fn make_one(db: &Db, span: Span, smaller: Option<i32>) -> Result<bool> {
+    let mut tx = crate::begin(db).await?;
+    // Held until the end of the transaction; a rebuild of the sums waits for it too (migration 0012).
+    sqlx::query!("select pg_advisory_xact_lock(7012, 0)").fetch_one(&mut *tx).await?;
+    if is_made(&mut tx, span).await? {
+        return Ok(false);
+    }
+    let models = match smaller {
+        None => Some(of_people(&mut tx, span).await?),
+        Some(smaller) => of_smaller(&mut tx, span, smaller).await?,
+    };
+    let Some(models) = models else { return Ok(false) };
+    write(&mut tx, span, &models).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// How many whole hours of the ledger aren't added up yet.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn waiting(db: &Db, now: OffsetDateTime) -> Result<usize> {
+    Ok(missing(db, 1, None, now).await?.len())
 }
 
 /// Where spans of a size are missing that could be made.
@@ -85,7 +100,9 @@ async fn of_people(tx: &mut Tx, span: Span) -> Result<Models> {
         .await?;
     let begins_at = instant(span.begins);
     let mut models = Models::new();
-    for part in of_hours(&mut *tx, &[begins_at]).await? {
+    let mut parts = of_hours(&mut *tx, &[begins_at]).await?;
+    add_first_words(&mut *tx, &[begins_at], &mut parts).await?;
+    for part in parts {
         models.insert(part.model.0, (part.totals, People::new()));
     }
     let rows = sqlx::query!(

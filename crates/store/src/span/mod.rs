@@ -1,21 +1,21 @@
 //! Spans: what everybody used in some whole hours, added up and packed, so that a period of any length is read from few rows. A period
 //! is filled with the fewest of them; hours of which there is none are read person by person. Sizes are powers of two within a day and
-//! of days beyond, each made of the ones before it; a call that becomes final late breaks every span it belongs to (migration 0011).
+//! of days beyond, each made of the ones before it; a call that becomes final late breaks every span it belongs to (migration 0012).
 
 mod make;
 mod people;
 mod totals;
 
-pub use make::make;
+pub use make::{make, waiting};
 pub use people::{People, Sums};
 pub(crate) use people::{read as people, unpack};
-pub use totals::{Part, Totals, read as totals};
+pub use totals::{House, Part, Totals, read as totals, spent};
 
 use crate::Result;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-/// How many hours a span has, the smallest first; each is a multiple of the one before. The trigger of migration 0011 has them too.
+/// How many hours a span has, the smallest first; each is a multiple of the one before. The trigger of migration 0012 has them too.
 const SIZES: [i32; 9] = [1, 2, 4, 8, 24, 48, 96, 192, 384];
 /// The largest that never holds more than one UTC day.
 const DAY: i32 = 24;

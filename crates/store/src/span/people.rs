@@ -30,18 +30,18 @@ impl Sums {
     /// All tokens.
     #[must_use]
     pub fn tokens(&self) -> i64 {
-        self.input + self.cached + self.output
+        self.input.saturating_add(self.cached).saturating_add(self.output)
     }
 }
 
 impl AddAssign<&Self> for Sums {
     fn add_assign(&mut self, other: &Self) {
-        self.requests += other.requests;
-        self.input += other.input;
-        self.cached += other.cached;
-        self.output += other.output;
-        self.estimated += other.estimated;
-        self.cost += other.cost;
+        self.requests = self.requests.saturating_add(other.requests);
+        self.input = self.input.saturating_add(other.input);
+        self.cached = self.cached.saturating_add(other.cached);
+        self.output = self.output.saturating_add(other.output);
+        self.estimated = self.estimated.saturating_add(other.estimated);
+        self.cost = self.cost.saturating_add(other.cost);
     }
 }
 

@@ -1,10 +1,10 @@
 //! What the house used, model by model: the totals of spans within a day, and of the hours that have none yet.
 
-use super::{DAY, Span, columns, cover, hour, split, within_ledger};
+use super::{DAY, Span, columns, cover, hour, instant, split, within_ledger};
 use crate::Result;
 use domain::{ModelName, Picos, Tokens};
 use sqlx::PgConnection;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::AddAssign;
 use time::OffsetDateTime;
 
@@ -35,15 +35,15 @@ pub struct Totals {
 
 impl AddAssign<&Self> for Totals {
     fn add_assign(&mut self, other: &Self) {
-        self.requests += other.requests;
-        self.calls += other.calls;
-        self.failed += other.failed;
-        self.input += other.input;
-        self.cache_read += other.cache_read;
-        self.cache_write += other.cache_write;
-        self.output += other.output;
-        self.reasoning += other.reasoning;
-        self.cost += other.cost;
+        self.requests = self.requests.saturating_add(other.requests);
+        self.calls = self.calls.saturating_add(other.calls);
+        self.failed = self.failed.saturating_add(other.failed);
+        self.input = self.input.saturating_add(other.input);
+        self.cache_read = self.cache_read.saturating_add(other.cache_read);
+        self.cache_write = self.cache_write.saturating_add(other.cache_write);
+        self.output = self.output.saturating_add(other.output);
+        self.reasoning = self.reasoning.saturating_add(other.reasoning);
+        self.cost = self.cost.saturating_add(other.cost);
         for (ms, calls) in &other.first_ms {
             *self.first_ms.entry(*ms).or_default() += calls;
         }
@@ -76,7 +76,7 @@ impl Totals {
     /// Input, cached input, output and reasoning, as people read them.
     #[must_use]
     pub fn kinds(&self) -> [Tokens; 4] {
-        [self.input, self.cache_read + self.cache_write, self.output, self.reasoning].map(Tokens::from_db)
+        [self.input, self.cache_read.saturating_add(self.cache_write), self.output, self.reasoning].map(Tokens::from_db)
     }
 }
 
@@ -90,12 +90,67 @@ pub struct Part {
     pub totals: Totals,
 }
 
-/// What each model did in a period of whole hours, in parts that never hold more than one UTC day.
+/// What each model did in a period.
+pub struct House {
+    /// In parts that never hold more than one UTC day, the earliest first.
+    pub parts: Vec<Part>,
+    /// Whether calls that aren't added up yet are missing in `first_ms`, because there are too many to look at one by one.
+    pub lacks_first_words: bool,
+}
+
+/// So many calls that aren't added up yet are looked at one by one for how long their first words took.
+const ONE_BY_ONE: i64 = 20_000;
+
+/// What each model did in a period of whole hours.
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn read(db: &mut PgConnection, from: OffsetDateTime, to: OffsetDateTime) -> Result<Vec<Part>> {
+pub async fn read(db: &mut PgConnection, from: OffsetDateTime, to: OffsetDateTime) -> Result<House> {
     let (first, after) = within_ledger(db, from, to).await?;
+    let (mut parts, open) = of_spans(db, first, after).await?;
+    let mut rest = of_hours(db, &open).await?;
+    let lacks_first_words = rest.iter().map(|part| part.totals.calls).sum::<i64>() > ONE_BY_ONE;
+    if !lacks_first_words {
+        add_first_words(db, &open, &mut rest).await?;
+    }
+    parts.extend(rest);
+    parts.sort_by(|a, b| (a.begins_at, &a.model.0).cmp(&(b.begins_at, &b.model.0)));
+    Ok(House { parts, lacks_first_words })
+}
+
+/// What was spent since an instant, to the call, model by model.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn spent(
+    db: &mut PgConnection,
+    since: OffsetDateTime,
+    now: OffsetDateTime,
+) -> Result<Vec<(ModelName, Picos)>> {
+    let whole = instant(hour(since - time::Duration::NANOSECOND) + 1);
+    let (first, after) = within_ledger(db, whole, instant(hour(now) + 1)).await?;
+    let (mut parts, open) = of_spans(db, first, after).await?;
+    parts.extend(of_hours(db, &open).await?);
+    let edge = sqlx::query!(
+        r#"select model, sum(cost_usd) as "cost!" from ai_usage
+           where created_at >= $1 and created_at < $2 and status <> 'pending' group by model"#,
+        since,
+        whole,
+    )
+    .fetch_all(db)
+    .await?;
+    let mut spent: BTreeMap<String, Picos> = BTreeMap::new();
+    let parts = parts.into_iter().map(|part| (part.model.0, Picos(part.totals.cost)));
+    let edge = edge.into_iter().map(|row| (row.model, Picos::from_usd(row.cost).unwrap_or_default()));
+    for (model, cost) in parts.chain(edge) {
+        let sum = spent.entry(model).or_default();
+        *sum = sum.plus(cost);
+    }
+    Ok(spent.into_iter().map(|(model, cost)| (ModelName(model), cost)).collect())
+}
+
+/// What spans hold of some hours, and the hours of which there is none.
+async fn of_spans(db: &mut PgConnection, first: i64, after: i64) -> Result<(Vec<Part>, Vec<OffsetDateTime>)> {
     let (mut parts, mut open) = (Vec::new(), Vec::new());
     let mut wanted = cover(first, after, DAY);
     while !wanted.is_empty() {
@@ -133,12 +188,10 @@ pub async fn read(db: &mut PgConnection, from: OffsetDateTime, to: OffsetDateTim
         }
         wanted = split(&wanted, &found, &mut open);
     }
-    parts.extend(of_hours(db, &open).await?);
-    parts.sort_by(|a, b| (a.begins_at, &a.model.0).cmp(&(b.begins_at, &b.model.0)));
-    Ok(parts)
+    Ok((parts, open))
 }
 
-/// What each model did in hours that have no span: from the sums per person, and how long the first words took from the ledger's rows.
+/// What each model did in hours that have no span, from the sums per person.
 pub(super) async fn of_hours(db: &mut PgConnection, hours: &[OffsetDateTime]) -> Result<Vec<Part>> {
     let rows = sqlx::query!(
         r#"select hour, model, sum(requests)::bigint as "requests!", sum(calls)::bigint as "calls!", sum(failed)::bigint as "failed!",
@@ -148,24 +201,30 @@ pub(super) async fn of_hours(db: &mut PgConnection, hours: &[OffsetDateTime]) ->
            from usage_hour where hour = any($1) group by hour, model"#,
         hours,
     )
-    .fetch_all(&mut *db)
+    .fetch_all(db)
     .await?;
-    let mut parts: BTreeMap<(OffsetDateTime, String), Totals> = BTreeMap::new();
-    for row in rows {
-        let totals = Totals {
-            requests: row.requests,
-            calls: row.calls,
-            failed: row.failed,
-            input: row.input,
-            cache_read: row.cache_read,
-            cache_write: row.cache_write,
-            output: row.output,
-            reasoning: row.reasoning,
-            cost: row.cost,
-            first_ms: BTreeMap::new(),
-        };
-        parts.insert((row.hour, row.model), totals);
-    }
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let totals = Totals {
+                requests: row.requests,
+                calls: row.calls,
+                failed: row.failed,
+                input: row.input,
+                cache_read: row.cache_read,
+                cache_write: row.cache_write,
+                output: row.output,
+                reasoning: row.reasoning,
+                cost: row.cost,
+                first_ms: BTreeMap::new(),
+            };
+            Part { begins_at: row.hour, model: ModelName(row.model), totals }
+        })
+        .collect())
+}
+
+/// How long the first words took in some hours, from the ledger's rows.
+pub(super) async fn add_first_words(db: &mut PgConnection, hours: &[OffsetDateTime], parts: &mut [Part]) -> Result<()> {
     let rows = sqlx::query!(
         r#"select h.hour as "hour!", u.model, u.ms as "ms!", u.calls as "calls!"
            from unnest($1::timestamptz[]) h (hour)
@@ -178,11 +237,12 @@ pub(super) async fn of_hours(db: &mut PgConnection, hours: &[OffsetDateTime]) ->
     )
     .fetch_all(db)
     .await?;
-    for row in rows {
-        if let Some(totals) = parts.get_mut(&(row.hour, row.model)) {
+    let mut of: HashMap<(OffsetDateTime, &str), &mut Totals> =
+        parts.iter_mut().map(|part| ((part.begins_at, part.model.0.as_str()), &mut part.totals)).collect();
+    for row in &rows {
+        if let Some(totals) = of.get_mut(&(row.hour, row.model.as_str())) {
             totals.first_ms.insert(row.ms, row.calls);
         }
     }
-    let part = |((begins_at, model), totals)| Part { begins_at, model: ModelName(model), totals };
-    Ok(parts.into_iter().map(part).collect())
+    Ok(())
 }

@@ -143,6 +143,8 @@ pub struct Again<'a> {
     pub turn_id: TurnId,
     /// The call that came to nothing.
     pub failed: PendingCall,
+    /// Whether its vendor was asked and didn't answer.
+    pub vendor_failed: bool,
     /// Who will answer instead.
     pub model: &'a ModelName,
     /// Their price.
@@ -162,7 +164,7 @@ pub async fn call_again(db: impl PgExecutor<'_>, again: &Again<'_>) -> Result<Op
     let call = PendingCall { id: AiUsageId::at(again.now), created_at: again.failed.created_at };
     let done = sqlx::query!(
         "with failed as (
-           update ai_usage set status = 'failed', usage_source = 'exact', settled_at = $3
+           update ai_usage set status = 'failed', usage_source = 'exact', settled_at = $3, vendor_failed = $9
            where created_at = $1 and ai_usage_id = $2 and status = 'pending' returning *
          )
          insert into ai_usage (ai_usage_id, turn_id, call_no, purpose, user_id, subject, model, model_price_id, status, counted_tokens,
@@ -177,6 +179,7 @@ pub async fn call_again(db: impl PgExecutor<'_>, again: &Again<'_>) -> Result<Op
         Uuid::from(again.price_id),
         again.estimated.to_db(),
         Uuid::from(again.turn_id),
+        again.vendor_failed,
     )
     .execute(db)
     .await?;
@@ -193,6 +196,8 @@ pub struct Refused {
     pub began: bool,
     /// The ledger row.
     pub call: PendingCall,
+    /// Whether its vendor was asked and didn't answer.
+    pub vendor_failed: bool,
     /// What its vendor may bill; none where it was not accepted.
     pub usage: Option<Usage>,
     /// What that costs.
@@ -207,7 +212,7 @@ pub struct Refused {
 /// # Errors
 /// When Postgres does; then everything stays pending and the reaper ends it.
 pub async fn refused(db: &Db, refused: &Refused) -> Result<()> {
-    let Refused { turn_id, conversation_id, began, call, usage, cost, now } = *refused;
+    let Refused { turn_id, conversation_id, began, call, vendor_failed, usage, cost, now } = *refused;
     let source = if usage.is_some() { UsageSource::Estimated } else { UsageSource::Exact };
     let usage = usage.unwrap_or_default();
     let mut tx = crate::begin(db).await?;
@@ -237,7 +242,8 @@ pub async fn refused(db: &Db, refused: &Refused) -> Result<()> {
         .await?;
     sqlx::query!(
         // Whichever call is pending: a stand-in's may have been written without our hearing of it.
-        "update ai_usage set status = 'failed', usage_source = $4, settled_at = $3, input_tokens = $5, cost_usd = $6
+        "update ai_usage set status = 'failed', usage_source = $4, settled_at = $3, input_tokens = $5, cost_usd = $6,
+           vendor_failed = $7
          where created_at = $1 and turn_id = $2 and status = 'pending'",
         call.created_at,
         Uuid::from(turn_id),
@@ -245,6 +251,7 @@ pub async fn refused(db: &Db, refused: &Refused) -> Result<()> {
         source.as_str(),
         usage.input.to_db(),
         cost.to_usd(),
+        vendor_failed,
     )
     .execute(&mut *tx)
     .await?;

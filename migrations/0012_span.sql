@@ -1,19 +1,9 @@
 -- Sums that carry the owner's pages over millions of calls: hours keyed by a small number instead of a subject, and spans, which hold
 -- what everybody used in some hours, added up and packed. A span is made once its hours are over, and broken by any call that becomes
--- final in them later. Beside them: how long the first words took, and how long the ledger is kept.
+-- final in them later.
 
--- Whoever ends a turn while this runs waits here, before they hold anything that is wanted below.
+-- Whoever ends a turn while this runs waits here, before they hold anything that is wanted below; everybody else goes on.
 lock table ai_usage in share row exclusive mode;
-
-alter table ai_usage
-  -- from asking the vendor to its first words; null where none came
-  add column first_ms int constraint ai_usage_first_ms_not_negative check (first_ms >= 0);
-alter table house
-  -- what came before may have been dropped; the sums know it still
-  add column ledger_from timestamptz;
-alter table plan
-  -- whether people on it see what their use costs
-  add column shows_cost boolean not null default true;
 
 -- Numbers for subjects, in the order they came: sums are kept by them, since a subject is sixteen times as long.
 create table usage_subject (
@@ -115,6 +105,10 @@ declare
     then new.estimated_tokens else 0 end;
   size int;
 begin
+  -- Whoever sees an older moment than now can't see the spans that were made since.
+  if current_setting('transaction_isolation') <> 'read committed' then
+    raise exception 'the ledger is written in read committed transactions';
+  end if;
   select subject_id into who from usage_subject where subject = new.subject;
   if who is null then
     insert into usage_subject (subject) values (new.subject)
@@ -125,7 +119,7 @@ begin
   insert into usage_hour as u (subject_id, model, hour, requests, calls, failed, input_tokens, cache_read_tokens, cache_write_tokens,
                                output_tokens, reasoning_tokens, estimated_tokens, cost_picos)
   values (who, new.model, at, (new.corrects is null and new.call_no = 1)::int, (new.corrects is null)::int,
-          (new.corrects is null and new.status = 'failed')::int, new.input_tokens, new.cache_read_tokens, new.cache_write_tokens,
+          new.vendor_failed::int, new.input_tokens, new.cache_read_tokens, new.cache_write_tokens,
           new.output_tokens, new.reasoning_tokens, estimated, (new.cost_usd * 1000000000000)::bigint)
   on conflict (subject_id, hour, model) do update set
     requests = u.requests + excluded.requests, calls = u.calls + excluded.calls, failed = u.failed + excluded.failed,
@@ -151,11 +145,12 @@ end $$;
 -- the triggers with.
 create or replace function usage_rebuild() returns void language plpgsql as $$
 declare
-  kept timestamptz := (select coalesce(ledger_from, '-infinity') from house);
+  kept timestamptz;
 begin
-  -- No span is made meanwhile, and whoever ends a turn now waits, so that nothing is counted twice or missed.
+  -- No span is made and no month dropped meanwhile, and whoever ends a turn now waits, so that nothing is counted twice or missed.
   perform pg_advisory_xact_lock(7012, 0);
   lock table ai_usage, usage_hour, usage_day in share row exclusive mode;
+  select coalesce(ledger_from, '-infinity') into kept from house;
   delete from usage_span where begins_at + make_interval(hours => hours) > kept;
   delete from usage_hour where hour >= kept;
   delete from usage_day where day >= (kept at time zone 'UTC')::date;
@@ -163,7 +158,7 @@ begin
   insert into usage_hour (subject_id, model, hour, requests, calls, failed, input_tokens, cache_read_tokens, cache_write_tokens,
                           output_tokens, reasoning_tokens, estimated_tokens, cost_picos)
   select subject_id, model, date_trunc('hour', created_at, 'UTC'), count(*) filter (where corrects is null and call_no = 1),
-         count(*) filter (where corrects is null), count(*) filter (where corrects is null and status = 'failed'), sum(input_tokens),
+         count(*) filter (where corrects is null), count(*) filter (where vendor_failed), sum(input_tokens),
          sum(cache_read_tokens), sum(cache_write_tokens), sum(output_tokens), sum(reasoning_tokens),
          coalesce(sum(estimated_tokens) filter (where corrects is null and input_tokens + cache_read_tokens + cache_write_tokens > 0), 0),
          (sum(cost_usd) * 1000000000000)::bigint
@@ -180,6 +175,8 @@ declare
   part text;
   dropped int := 0;
 begin
+  -- A rebuild knows either the rows or since when they are kept.
+  perform pg_advisory_xact_lock(7012, 0);
   for part in select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
               where i.inhparent = 'ai_usage'::regclass and c.relname < 'ai_usage_' || to_char(kept, 'YYYY_MM') order by 1 loop
     execute format('drop table %I', part);
@@ -189,22 +186,3 @@ begin
   where dropped > 0 and (ledger_from is null or ledger_from < kept at time zone 'UTC');
   return dropped;
 end $$;
-
--- How many of its smallest units a currency's main unit has, as Stripe counts: https://docs.stripe.com/currencies
-create function minor_units(currency text) returns int language sql immutable as $$
-  select case
-    when currency in ('bif', 'clp', 'djf', 'gnf', 'jpy', 'kmf', 'krw', 'mga', 'pyg', 'rwf', 'ugx', 'vnd', 'vuv', 'xaf', 'xof', 'xpf') then 1
-    when currency in ('bhd', 'jod', 'kwd', 'omr', 'tnd') then 1000
-    else 100
-  end
-$$;
-create or replace function user_pays(person uuid, span_from timestamptz, span_to timestamptz) returns numeric language sql stable as $$
-  select coalesce(sum(
-    s.amount_minor::numeric / minor_units(s.currency)
-    * extract(epoch from greatest(least(coalesce(s.ended_at, span_to), span_to) - greatest(s.created_at, coalesce(s.trial_end, s.created_at), span_from), interval '0'))
-    / case s.period when 'year' then 31557600 else 2629800 end
-  ), 0)
-  from subscription s
-  where s.user_id = person and s.status in ('active', 'past_due', 'canceled') and s.period <> 'other'
-    and exists (select from invoice i where i.subscription_id = s.subscription_id and i.paid_minor > 0)
-$$;
