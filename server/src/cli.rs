@@ -98,9 +98,12 @@ pub struct AddModel {
     /// Dollars per million output tokens.
     #[arg(long)]
     output: String,
-    /// Dollars per million cached input tokens, where they cost less.
+    /// Dollars per million input tokens read from a cache, where they cost less.
     #[arg(long)]
     cache_read: Option<String>,
+    /// Dollars per million input tokens written to a cache, where they cost more.
+    #[arg(long)]
+    cache_write: Option<String>,
     /// The name people read.
     #[arg(long)]
     label: Option<String>,
@@ -216,6 +219,7 @@ async fn add(db: &store::Db, model: &AddModel) -> anyhow::Result<()> {
         max_output: Tokens(model.max_output),
         input: price("input", &model.input)?,
         cache_read: model.cache_read.as_deref().map(|text| price("cache-read", text)).transpose()?,
+        cache_write: model.cache_write.as_deref().map(|text| price("cache-write", text)).transpose()?,
         output: price("output", &model.output)?,
         plans: &model.plans,
     };

@@ -118,8 +118,10 @@ pub struct NewModel<'a> {
     pub max_output: Tokens,
     /// Per million input tokens.
     pub input: MicrosPerMillion,
-    /// Per million cached input tokens.
+    /// Per million input tokens read from a cache; none is the input's.
     pub cache_read: Option<MicrosPerMillion>,
+    /// Per million input tokens written to a cache; none is the input's.
+    pub cache_write: Option<MicrosPerMillion>,
     /// Per million output tokens.
     pub output: MicrosPerMillion,
     /// The plans that allow it.
@@ -146,12 +148,14 @@ pub async fn add(db: &Db, new: &NewModel<'_>, now: OffsetDateTime) -> Result<()>
     .execute(&mut *tx)
     .await?;
     sqlx::query!(
-        "insert into model_price (model_price_id, model, effective_at, input, cache_read, output) values ($1, $2, $3, $4, $5, $6)",
+        "insert into model_price (model_price_id, model, effective_at, input, cache_read, cache_write, output)
+         values ($1, $2, $3, $4, $5, $6, $7)",
         Uuid::now_v7(),
         new.name.0,
         now,
         new.input.0,
         new.cache_read.map(|price| price.0),
+        new.cache_write.map(|price| price.0),
         new.output.0,
     )
     .execute(&mut *tx)

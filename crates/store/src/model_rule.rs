@@ -14,12 +14,25 @@ pub struct Listed {
     pub model: Model,
     /// What is set on it.
     pub rules: Rules,
-    /// The base tier's price in force: input, cached input, output; none is not for sale.
-    pub price: Option<(MicrosPerMillion, Option<MicrosPerMillion>, MicrosPerMillion)>,
+    /// The base tier's price in force; none is not for sale.
+    pub price: Option<Tier>,
     /// The next price, and from when on it holds.
     pub next_price: Option<(MicrosPerMillion, MicrosPerMillion, OffsetDateTime)>,
     /// The plans that allow it, the smallest first.
     pub plans: Vec<String>,
+}
+
+/// Prices of one tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tier {
+    /// Per million input tokens.
+    pub input: MicrosPerMillion,
+    /// Per million input tokens read from a cache; none is the input's.
+    pub cache_read: Option<MicrosPerMillion>,
+    /// Per million input tokens written to a cache; none is the input's.
+    pub cache_write: Option<MicrosPerMillion>,
+    /// Per million output tokens.
+    pub output: MicrosPerMillion,
 }
 
 /// What is set on a model.
@@ -41,13 +54,13 @@ pub async fn list(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<Li
     let rows = sqlx::query!(
         r#"select m.model, m.label, m.vendor, m.base_url, m.context, m.max_output, m.fallback, m.input_permille,
                   m.enabled, m.daily_spend_usd,
-                  p.input as "input?", p.cache_read as "cache_read?", p.output as "output?",
+                  p.input as "input?", p.cache_read as "cache_read?", p.cache_write as "cache_write?", p.output as "output?",
                   n.input as "next_input?", n.output as "next_output?", n.effective_at as "next_at?",
                   array(select pm.plan_id from plan_model pm join plan using (plan_id) where pm.model = m.model
                         order by plan.sort) as "plans!"
            from model m
            left join lateral (
-             select input, cache_read, output from model_price
+             select input, cache_read, cache_write, output from model_price
              where model = m.model and above_tokens is null and effective_at <= $1 order by effective_at desc limit 1
            ) p on true
            left join lateral (
@@ -65,8 +78,11 @@ pub async fn list(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<Li
             fallback: row.fallback.clone().map(ModelName),
             daily_spend: row.daily_spend_usd.and_then(Picos::from_usd),
         };
-        let price = row.input.zip(row.output).map(|(input, output)| {
-            (MicrosPerMillion(input), row.cache_read.map(MicrosPerMillion), MicrosPerMillion(output))
+        let price = row.input.zip(row.output).map(|(input, output)| Tier {
+            input: MicrosPerMillion(input),
+            cache_read: row.cache_read.map(MicrosPerMillion),
+            cache_write: row.cache_write.map(MicrosPerMillion),
+            output: MicrosPerMillion(output),
         });
         let next = row.next_input.zip(row.next_output).zip(row.next_at);
         let model = Row {
@@ -148,12 +164,10 @@ pub async fn set(db: &Db, actor: UserId, model: &ModelName, new: &Rules, now: Of
 
 /// A price from a date on.
 pub struct NewPrice {
-    /// Per million input tokens.
-    pub input: MicrosPerMillion,
-    /// Per million cached input tokens; none is the input's.
-    pub cache_read: Option<MicrosPerMillion>,
-    /// Per million output tokens.
-    pub output: MicrosPerMillion,
+    /// For prompts above so many tokens; none for all that no tier is for.
+    pub above: Option<i64>,
+    /// What it is.
+    pub tier: Tier,
     /// From when on it holds; the past keeps its prices.
     pub effective_at: OffsetDateTime,
 }
@@ -186,21 +200,33 @@ pub async fn add_price(
         return Ok(Added::NoModel);
     }
     let added = sqlx::query!(
-        "insert into model_price (model_price_id, model, effective_at, input, cache_read, output)
-         values ($1, $2, $3, $4, $5, $6) on conflict (model, above_tokens, effective_at) do nothing",
+        "insert into model_price (model_price_id, model, effective_at, above_tokens, input, cache_read, cache_write, output)
+         values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (model, above_tokens, effective_at) do nothing",
         Uuid::now_v7(),
         model.0,
         new.effective_at,
-        new.input.0,
-        new.cache_read.map(|price| price.0),
-        new.output.0,
+        new.above,
+        new.tier.input.0,
+        new.tier.cache_read.map(|price| price.0),
+        new.tier.cache_write.map(|price| price.0),
+        new.tier.output.0,
     )
     .execute(&mut *tx)
     .await?;
     if added.rows_affected() == 0 {
         return Ok(Added::SameMoment);
     }
-    let after = format!("${} in, ${} out, from {}", new.input.to_usd(), new.output.to_usd(), new.effective_at);
+    let Tier { input, cache_read, cache_write, output } = new.tier;
+    let usd = |price: Option<MicrosPerMillion>| price.unwrap_or(input).to_usd();
+    let above = new.above.map(|tokens| format!("above {tokens} tokens ")).unwrap_or_default();
+    let after = format!(
+        "{above}${} in, ${} from a cache, ${} to a cache, ${} out, from {}",
+        input.to_usd(),
+        usd(cache_read),
+        usd(cache_write),
+        output.to_usd(),
+        new.effective_at
+    );
     note(&mut tx, actor, "add_price", model, None, &after, now).await?;
     tx.commit().await?;
     Ok(Added::Yes)

@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use domain::{MicrosPerMillion, ModelName, Picos, PlanId, Problem, Viewer};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use store::model_rule::{Added, NewPrice, Rules as ModelRules, Set};
+use store::model_rule::{Added, NewPrice, Rules as ModelRules, Set, Tier};
 use store::plan_rule::Rules;
 use store::turn::Switches;
 use time::OffsetDateTime;
@@ -250,7 +250,12 @@ struct AddPrice {
     input: String,
     #[serde(default)]
     cache_read: String,
+    #[serde(default)]
+    cache_write: String,
     output: String,
+    /// For prompts above so many tokens.
+    #[serde(default)]
+    above: String,
     #[serde(default)]
     effective_at: String,
 }
@@ -272,11 +277,22 @@ pub(crate) async fn add_price(
             let message = "A price is dollars per million tokens, like 0.25, not negative. Nothing was changed.";
             MicrosPerMillion::parse_usd(text).ok_or_else(|| Problem::invalid(field, message))
         };
-        let cached = Some(form.cache_read.as_str()).filter(|text| !text.trim().is_empty());
-        let new = NewPrice {
+        let given = |text: &'_ str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        let or_input = |field: &str, text: &str| given(text).map(|text| price(field, &text)).transpose();
+        let tokens = |text: String| {
+            let tokens = text.parse::<i64>().ok().filter(|tokens| (1..=100_000_000).contains(tokens));
+            let message = "A tier is for prompts above a whole number of tokens. Nothing was changed.";
+            tokens.ok_or_else(|| Problem::invalid("above", message))
+        };
+        let tier = Tier {
             input: price("input", &form.input)?,
-            cache_read: cached.map(|text| price("cache_read", text)).transpose()?,
+            cache_read: or_input("cache_read", &form.cache_read)?,
+            cache_write: or_input("cache_write", &form.cache_write)?,
             output: price("output", &form.output)?,
+        };
+        let new = NewPrice {
+            above: given(&form.above).map(tokens).transpose()?,
+            tier,
             effective_at: instant(&form.effective_at, now)?,
         };
         let added = store::model_rule::add_price(&house.db, admin.user_id, &model, &new, now).await;

@@ -243,6 +243,18 @@ async fn the_owner_sets_models_and_the_house() {
         house.one("select cost_usd from ai_usage where output_tokens = 2 order by created_at limit 1").await;
     assert_eq!(last, first * Decimal::ONE_HUNDRED);
 
+    // what is written to a cache has a price of its own, and so have long prompts; what isn't said is the input's
+    let tier = [
+        ("input", "3"),
+        ("output", "4"),
+        ("cache_write", "3.75"),
+        ("above", "200000"),
+        ("effective_at", "2098-01-01T00:00"),
+    ];
+    assert_eq!(admin.form("/admin/models/gpt-5-mini/price", &tier).await.status(), StatusCode::SEE_OTHER);
+    let tiers = "select (input, cache_read is null, cache_write, output, above_tokens) = (3000000, true, 3750000, 4000000, 200000)
+                  from model_price where model = 'gpt-5-mini' order by effective_at desc limit 1";
+    assert!(house.one::<bool>(tiers).await);
     // two prices can't begin at one moment, and the first stays
     let later = [("input", "7"), ("output", "8"), ("effective_at", "2099-01-01T00:00")];
     let added = admin.form("/admin/models/gpt-5-mini/price", &later).await;
@@ -266,6 +278,8 @@ async fn the_owner_sets_models_and_the_house() {
             "/admin/models/claude-haiku-4-5/price",
             vec![("input", "1"), ("output", "1"), ("effective_at", "2020-01-01T00:00")],
         ),
+        ("/admin/models/claude-haiku-4-5/price", vec![("input", "1"), ("output", "1"), ("above", "0")]),
+        ("/admin/models/claude-haiku-4-5/price", vec![("input", "1"), ("output", "1"), ("cache_write", "-1")]),
     ] {
         let refused = admin.form(path, &fields).await;
         assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY, "{path} {fields:?}");
@@ -276,5 +290,8 @@ async fn the_owner_sets_models_and_the_house() {
     assert_eq!(house.one::<i64>("select count(*) from model_price").await, prices);
     let acts: Vec<String> =
         sqlx::query_scalar("select action from audit order by created_at").fetch_all(&house.db).await.unwrap();
-    assert_eq!(acts, ["set_house", "set_house", "set_house", "set_model", "set_model", "add_price", "add_price"]);
+    assert_eq!(
+        acts,
+        ["set_house", "set_house", "set_house", "set_model", "set_model", "add_price", "add_price", "add_price"]
+    );
 }

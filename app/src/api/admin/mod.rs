@@ -312,6 +312,19 @@ pub async fn person(
     crate::api::context::person(id).await
 }
 
+/// Prices in dollars per million tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PriceRow {
+    /// Input.
+    pub input: String,
+    /// Input read from a cache; none is the input's.
+    pub cache_read: Option<String>,
+    /// Input written to a cache; none is the input's.
+    pub cache_write: Option<String>,
+    /// Output.
+    pub output: String,
+}
+
 /// A model as its owner sees it; prices in dollars per million tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelRow {
@@ -325,8 +338,8 @@ pub struct ModelRow {
     pub is_connected: bool,
     /// Whether it is switched on.
     pub is_on: bool,
-    /// Input, cached input and output; none is not for sale.
-    pub price: Option<(String, Option<String>, String)>,
+    /// The base tier's; none is not for sale.
+    pub price: Option<PriceRow>,
     /// What comes next: input, output, and from when on.
     pub next_price: Option<(String, String, OffsetDateTime)>,
     /// The plans that allow it.

@@ -254,7 +254,7 @@ pub(crate) async fn health() -> Result<crate::api::admin::HealthView, Refusal> {
 
 /// Models, their prices and their switches.
 pub(crate) async fn models() -> Result<crate::api::admin::ModelsView, Refusal> {
-    use crate::api::admin::{ModelRow, ModelsView};
+    use crate::api::admin::{ModelRow, ModelsView, PriceRow};
     let sources = sources();
     let switches = store::house::switches(&sources.db).await.map_err(fail)?;
     let listed = store::model_rule::list(&sources.db, (sources.now)()).await.map_err(fail)?;
@@ -279,7 +279,12 @@ pub(crate) async fn models() -> Result<crate::api::admin::ModelsView, Refusal> {
         label: row.model.label,
         vendor: row.model.vendor.as_str().to_owned(),
         is_on: row.rules.enabled,
-        price: row.price.map(|(input, cached, output)| (usd(input), cached.map(usd), usd(output))),
+        price: row.price.map(|tier| PriceRow {
+            input: usd(tier.input),
+            cache_read: tier.cache_read.map(usd),
+            cache_write: tier.cache_write.map(usd),
+            output: usd(tier.output),
+        }),
         next_price: row.next_price.map(|(input, output, at)| (usd(input), usd(output), at)),
         plans: row.plans,
         fallback: row.rules.fallback,

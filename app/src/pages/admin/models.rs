@@ -1,7 +1,7 @@
 //! `/admin/models`: what can be asked, what it costs, and the switches of the whole house.
 
 use crate::api;
-use crate::api::admin::{ModelRow, ModelsView};
+use crate::api::admin::{ModelRow, ModelsView, PriceRow};
 use crate::components::chart::Share;
 use crate::components::duration::moment;
 use crate::components::frame::Frame;
@@ -123,7 +123,7 @@ fn row(model: ModelRow) -> impl IntoView {
         (_, false, _) => "No key for its vendor",
         _ => "On",
     };
-    let (input, cached, output) = model.price.clone().unwrap_or_default();
+    let PriceRow { input, cache_read, output, .. } = model.price.clone().unwrap_or_default();
     let next = model.next_price.as_ref().map(|(input, output, at)| {
         view! { <br/><small>{format!("${input} in, ${output} out from {}", moment(*at))}</small> }
     });
@@ -133,7 +133,7 @@ fn row(model: ModelRow) -> impl IntoView {
             <td>{state}</td>
             <td>{model.plans.join(", ")}</td>
             <td class="end">{input}</td>
-            <td class="end">{cached}</td>
+            <td class="end">{cache_read}</td>
             <td class="end">{output}</td>
             <td class="end">{model.spent.to_string()}</td>
             <td>{model.daily_spend.map(|cap| view! { <Share part=model.spent.0.unsigned_abs() whole=cap.0.unsigned_abs()/> })}</td>
@@ -147,13 +147,14 @@ fn forms(model: ModelRow, names: &[(ModelName, String)]) -> impl IntoView + use<
     let id = |what: &str| format!("{what}-{}", model.name.0.replace('.', "-"));
     let (cap_id, other_id, state_id) = (id("cap"), id("other"), id("state"));
     let (in_id, cached_id, out_id, from_id) = (id("in"), id("cached"), id("out"), id("from"));
+    let (write_id, above_id) = (id("write"), id("above"));
     let others = names.iter().filter(|(name, _)| *name != model.name).map(|(name, label)| {
         let picked = model.fallback.as_ref() == Some(name);
         view! { <option value=name.0.clone() selected=picked>{label.clone()}</option> }
     });
     let others = others.collect_view();
     let cap = model.daily_spend.map(Picos::exact).unwrap_or_default();
-    let (input, cached, output) = model.price.clone().unwrap_or_default();
+    let PriceRow { input, cache_read, cache_write, output } = model.price.clone().unwrap_or_default();
     view! {
         <details class="model-form">
             <summary>{model.label.clone()}</summary>
@@ -182,12 +183,20 @@ fn forms(model: ModelRow, names: &[(ModelName, String)]) -> impl IntoView + use<
                         <input id=in_id name="input" inputmode="decimal" required=true autocomplete="off" value=input/>
                     </div>
                     <div class="field">
-                        <label for=cached_id.clone()>"Cached in " <span class="optional">"empty is the same"</span></label>
-                        <input id=cached_id name="cache_read" inputmode="decimal" autocomplete="off" value=cached.unwrap_or_default()/>
+                        <label for=cached_id.clone()>"Read from a cache " <span class="optional">"empty is the same as in"</span></label>
+                        <input id=cached_id name="cache_read" inputmode="decimal" autocomplete="off" value=cache_read.unwrap_or_default()/>
+                    </div>
+                    <div class="field">
+                        <label for=write_id.clone()>"Written to a cache " <span class="optional">"empty is the same as in"</span></label>
+                        <input id=write_id name="cache_write" inputmode="decimal" autocomplete="off" value=cache_write.unwrap_or_default()/>
                     </div>
                     <div class="field">
                         <label for=out_id.clone()>"Dollars per million out"</label>
                         <input id=out_id name="output" inputmode="decimal" required=true autocomplete="off" value=output/>
+                    </div>
+                    <div class="field">
+                        <label for=above_id.clone()>"For prompts above so many tokens " <span class="optional">"empty is all others"</span></label>
+                        <input id=above_id name="above" inputmode="numeric" pattern="[0-9]*" autocomplete="off"/>
                     </div>
                     <div class="field">
                         <label for=from_id.clone()>"From when on, UTC " <span class="optional">"empty is now"</span></label>
