@@ -136,6 +136,18 @@ async fn export(db: &PgPool, admin: &Admin, server: &Process) -> anyhow::Result<
     tell("  memory over idle while it ran", &format!("{:.1} MiB", mib(most.saturating_sub(idle))))
 }
 
+/// Waits until what the server does at its start is over: comparing meters, looking for alerts, learning what vendors count.
+async fn settle(db: &PgPool) -> anyhow::Result<()> {
+    let sql = "select count(*) from pg_stat_activity where datname = current_database() and state = 'active' and pid <> pg_backend_pid() and backend_type = 'client backend'";
+    let mut quiet = 0;
+    while quiet < 10 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let busy: i64 = sqlx::query_scalar(sql).fetch_one(db).await?;
+        quiet = if busy == 0 { quiet + 1 } else { 0 };
+    }
+    Ok(())
+}
+
 /// How long first words take while people chat.
 async fn chat(people: &People) -> anyhow::Result<Vec<Duration>> {
     let began = Instant::now();
@@ -192,6 +204,7 @@ async fn main() -> anyhow::Result<()> {
     .execute(&db)
     .await?;
     let admin = Admin::sign_up(&db, &server.url).await?;
+    settle(&db).await?;
     let custom = format!("/admin?period=custom&from={}&to={}", own.0.date(), (own.1 - days(1)).date());
     let recorder = record(&db);
     for (name, path) in [("24 hours", "/admin"), ("30 days", "/admin?period=30d"), ("of one's own", &custom)] {

@@ -105,9 +105,9 @@ async fn heavy(house: &House, standing: &HashSet<(String, String)>, now: OffsetD
 async fn spent(house: &House, now: OffsetDateTime) -> anyhow::Result<Vec<Cause>> {
     let db = &house.admin_db;
     let mut tx = store::begin_reading(db).await?;
-    let spent = store::span::spent(&mut tx, now - time::Duration::DAY, now).await?;
+    let spent = store::span::spent_in_a_day(&mut tx, now).await?;
     tx.commit().await?;
-    let spent = spent.iter().fold(Picos::ZERO, |sum, (_, cost)| sum.plus(*cost));
+    let spent = spent.into_values().fold(Picos::ZERO, Picos::plus);
     let switches = store::house::switches(db).await?;
     let cap = [switches.daily_spend, house.config.daily_spend].into_iter().flatten().min();
     let Some(cap) = cap.filter(|cap| *cap > Picos::ZERO) else { return Ok(Vec::new()) };

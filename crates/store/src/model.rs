@@ -67,7 +67,10 @@ pub async fn learn(db: impl PgExecutor<'_>, since: OffsetDateTime) -> Result<()>
              order by created_at desc limit 1000
            ) told having count(*) >= 200
          ) learned
-         where m.model = listed.model and m.input_permille is distinct from learned.permille",
+         -- who was asked too seldom for that isn't looked for among all others
+         where (not exists (select from usage_span where hours = 24 and begins_at < $1 + interval '2 days')
+                or (select sum(calls) from usage_span_model s where s.hours = 24 and s.model = listed.model and s.begins_at >= $1) >= 200)
+           and m.model = listed.model and m.input_permille is distinct from learned.permille",
         since,
     )
     .execute(db)

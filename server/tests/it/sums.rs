@@ -230,11 +230,18 @@ async fn every_figure_of_the_heaviest_is_the_ledger_s() {
         house_is_the_ledger(&house, &mut tx, from, to, &round).await;
         // the sliding day, to the call
         let at = now - Duration::minutes(rng.random_range(1..50_000));
-        let spent = store::span::spent(&mut tx, at - Duration::DAY, now).await.unwrap();
-        let spent = spent.iter().map(|(_, cost)| cost.to_usd()).sum::<Decimal>();
-        let sql = "select coalesce(sum(cost_usd), 0) from ai_usage where created_at >= $1 and status <> 'pending'";
-        let plain: Decimal = sqlx::query_scalar(sql).bind(at - Duration::DAY).fetch_one(&house.db).await.unwrap();
-        assert_eq!(spent, plain, "{round}");
+        let spent = store::span::spent_in_a_day(&mut tx, at).await.unwrap();
+        let spent = spent.values().map(|cost| cost.to_usd()).sum::<Decimal>();
+        let sql = "select coalesce(sum(cost_usd), 0) from ai_usage where created_at >= $1 and created_at < $2 and status <> 'pending'";
+        // up to the end of its hour: nothing is there yet in real life
+        let end =
+            at.replace_minute(0).unwrap().replace_second(0).unwrap().replace_nanosecond(0).unwrap() + Duration::HOUR;
+        let plain = async |from: OffsetDateTime| -> Decimal {
+            sqlx::query_scalar(sql).bind(from).bind(end).fetch_one(&house.db).await.unwrap()
+        };
+        assert_eq!(spent, plain(at - Duration::DAY).await, "{round}");
+        let whole = store::span::spent_in_whole_hours(&mut tx, at).await.unwrap();
+        assert_eq!(whole.to_usd(), plain(end - Duration::DAY).await, "{round}");
     }
 }
 

@@ -79,7 +79,7 @@ pub struct HeaviestView {
     pub running: u64,
     /// Tokens held for them.
     pub reserved: Tokens,
-    /// What was spent in the last 24 hours, and what may be.
+    /// What was spent in the whole hours of the last 24, and what may be.
     pub today: (Picos, Option<Picos>),
     /// What can be filtered by.
     pub plans: Vec<PlanId>,

@@ -36,7 +36,7 @@ pub(crate) async fn heaviest(asked: Asked) -> Result<HeaviestView, Refusal> {
     let heaviest = store::heaviest::list(&mut tx, &found).await.map_err(fail)?;
     let around = store::heaviest::around(&mut tx, from, to).await.map_err(fail)?;
     let used = store::span::totals(&mut tx, from, to).await.map_err(fail)?;
-    let spent = store::span::spent(&mut tx, now - time::Duration::DAY, now).await.map_err(fail)?;
+    let spent = store::span::spent_in_whole_hours(&mut tx, now).await.map_err(fail)?;
     let last = (to - time::Duration::SECOND).date().max(from.date());
     let line = (from.date().min(last - LINE).max(last - LONGEST_LINE), last);
     let ids: Vec<i32> = heaviest.rows.iter().map(|row| row.subject_id).collect();
@@ -94,10 +94,7 @@ pub(crate) async fn heaviest(asked: Asked) -> Result<HeaviestView, Refusal> {
         refusals: around.refusals,
         running: around.running,
         reserved: around.reserved,
-        today: (
-            spent.iter().fold(Picos::ZERO, |sum, (_, cost)| sum.plus(*cost)),
-            [switches.daily_spend, sources.daily_spend].into_iter().flatten().min(),
-        ),
+        today: (spent, [switches.daily_spend, sources.daily_spend].into_iter().flatten().min()),
         plans: plans.into_iter().map(|plan| plan.id).collect(),
         models: listed.into_iter().map(|row| row.model.name).collect(),
     })
@@ -266,10 +263,10 @@ pub(crate) async fn models() -> Result<crate::api::admin::ModelsView, Refusal> {
     };
     let now = (sources.now)();
     let mut tx = store::begin_reading(&sources.admin_db).await.map_err(fail)?;
-    let used = store::span::spent(&mut tx, now - time::Duration::DAY, now).await.map_err(fail)?;
+    let used = store::span::spent_in_a_day(&mut tx, now).await.map_err(fail)?;
     tx.commit().await.map_err(fail)?;
     let spent = |model: Option<&ModelName>| {
-        let of = used.iter().filter(|(name, _)| model.is_none_or(|model| name == model));
+        let of = used.iter().filter(|(name, _)| model.is_none_or(|model| **name == model.0));
         of.fold(Picos::ZERO, |sum, (_, cost)| sum.plus(*cost))
     };
     let row = |row: store::model_rule::Listed| ModelRow {

@@ -75,7 +75,7 @@ fn Now(view: HeaviestView) -> impl IntoView {
     view! {
         <p class="hint live">
             <strong>"Now: "</strong>
-            {format!("{running} answers running, {reserved} tokens held for them, {spent} spent in 24 hours, {of}.")}
+            {format!("{running} answers running, {reserved} tokens held for them, at least {spent} spent in 24 hours, {of}.")}
         </p>
     }
 }

@@ -103,7 +103,7 @@ async fn of_people(tx: &mut Tx, span: Span) -> Result<Models> {
     let mut parts = of_hours(&mut *tx, &[begins_at]).await?;
     add_first_words(&mut *tx, &[begins_at], &mut parts).await?;
     for part in parts {
-        models.insert(part.model.0, (part.totals, People::new()));
+        models.insert(part.model.0, (part.totals, People::default()));
     }
     let rows = sqlx::query!(
         r#"select model, subject_id, requests, input_tokens, cache_read_tokens + cache_write_tokens as "cached!", output_tokens,
@@ -174,7 +174,7 @@ async fn of_smaller(tx: &mut Tx, span: Span, smaller: i32) -> Result<Option<Mode
 
 async fn write(tx: &mut Tx, span: Span, models: &Models) -> Result<()> {
     let begins_at = instant(span.begins);
-    let mut all = People::new();
+    let mut all = People::default();
     for (id, sums) in models.values().flat_map(|(_, people)| people) {
         *all.entry(*id).or_default() += sums;
     }

@@ -99,7 +99,7 @@ pub struct House {
 }
 
 /// So many calls that aren't added up yet are looked at one by one for how long their first words took.
-const ONE_BY_ONE: i64 = 20_000;
+const ONE_BY_ONE: i64 = 5_000;
 
 /// What each model did in a period of whole hours.
 ///
@@ -118,35 +118,59 @@ pub async fn read(db: &mut PgConnection, from: OffsetDateTime, to: OffsetDateTim
     Ok(House { parts, lacks_first_words })
 }
 
-/// What was spent since an instant, to the call, model by model.
+/// What was spent in a period of whole hours, model by model.
+async fn spent(db: &mut PgConnection, from: OffsetDateTime, to: OffsetDateTime) -> Result<BTreeMap<String, Picos>> {
+    let (first, after) = within_ledger(db, from, to).await?;
+    let (parts, open) = of_spans(db, first, after).await?;
+    let rest = sqlx::query!(
+        r#"select model, sum(cost_picos)::bigint as "cost!" from usage_hour where hour = any($1) group by model"#,
+        &open,
+    )
+    .fetch_all(db)
+    .await?;
+    let parts = parts.into_iter().map(|part| (part.model.0, Picos(part.totals.cost)));
+    let mut spent = BTreeMap::new();
+    for (model, cost) in parts.chain(rest.into_iter().map(|row| (row.model, Picos(row.cost)))) {
+        let sum: &mut Picos = spent.entry(model).or_default();
+        *sum = sum.plus(cost);
+    }
+    Ok(spent)
+}
+
+/// What was spent in the 24 hours before an instant, to the call, model by model: as caps count it. Looks at single calls at the edge.
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn spent(
-    db: &mut PgConnection,
-    since: OffsetDateTime,
-    now: OffsetDateTime,
-) -> Result<Vec<(ModelName, Picos)>> {
-    let whole = instant(hour(since - time::Duration::NANOSECOND) + 1);
-    let (first, after) = within_ledger(db, whole, instant(hour(now) + 1)).await?;
-    let (mut parts, open) = of_spans(db, first, after).await?;
-    parts.extend(of_hours(db, &open).await?);
+pub async fn spent_in_a_day(db: &mut PgConnection, now: OffsetDateTime) -> Result<BTreeMap<String, Picos>> {
+    let whole = first_whole_hour(now);
+    let mut all = spent(db, whole, instant(hour(now) + 1)).await?;
     let edge = sqlx::query!(
         r#"select model, sum(cost_usd) as "cost!" from ai_usage
            where created_at >= $1 and created_at < $2 and status <> 'pending' group by model"#,
-        since,
+        now - time::Duration::DAY,
         whole,
     )
     .fetch_all(db)
     .await?;
-    let mut spent: BTreeMap<String, Picos> = BTreeMap::new();
-    let parts = parts.into_iter().map(|part| (part.model.0, Picos(part.totals.cost)));
-    let edge = edge.into_iter().map(|row| (row.model, Picos::from_usd(row.cost).unwrap_or_default()));
-    for (model, cost) in parts.chain(edge) {
-        let sum = spent.entry(model).or_default();
-        *sum = sum.plus(cost);
+    for row in edge {
+        let sum = all.entry(row.model).or_default();
+        *sum = sum.plus(Picos::from_usd(row.cost).unwrap_or_default());
     }
-    Ok(spent.into_iter().map(|(model, cost)| (ModelName(model), cost)).collect())
+    Ok(all)
+}
+
+/// What was spent in the whole hours of the 24 hours before an instant: at most what a cap counts, and quicker to know.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn spent_in_whole_hours(db: &mut PgConnection, now: OffsetDateTime) -> Result<Picos> {
+    let spent = spent(db, first_whole_hour(now), instant(hour(now) + 1)).await?;
+    Ok(spent.into_values().fold(Picos::ZERO, Picos::plus))
+}
+
+/// Where the first whole hour of the 24 hours before an instant begins.
+fn first_whole_hour(now: OffsetDateTime) -> OffsetDateTime {
+    instant(hour(now - time::Duration::DAY - time::Duration::NANOSECOND) + 1)
 }
 
 /// What spans hold of some hours, and the hours of which there is none.
