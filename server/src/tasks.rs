@@ -113,7 +113,7 @@ async fn compare_meters(house: &House) -> anyhow::Result<()> {
         // A bucket may just have left the one and not yet the other.
         tokio::time::sleep(Duration::from_secs(1)).await;
         let Ok(Some(drift)) = people.drift(&subject).await else { continue };
-        if !store::usage::quiet(&house.db, since, House::now()).await?.contains(&subject) {
+        if !store::usage::is_quiet(&house.db, &subject, since, House::now()).await? {
             continue;
         }
         let total = |picture: &limits::Picture| Tokens(picture.window(1).used + picture.window(1).reserved);

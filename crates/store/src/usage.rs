@@ -110,6 +110,27 @@ pub async fn quiet(db: impl PgExecutor<'_>, since: OffsetDateTime, now: OffsetDa
     .await?)
 }
 
+/// Whether a subject that used something since an instant is quiet now.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn is_quiet(
+    db: impl PgExecutor<'_>,
+    subject: &str,
+    since: OffsetDateTime,
+    now: OffsetDateTime,
+) -> Result<bool> {
+    Ok(sqlx::query_scalar!(
+        r#"select coalesce(bool_and(status <> 'pending') and max(coalesce(settled_at, created_at)) < $3, false) as "is_quiet!"
+           from ai_usage where subject = $1 and created_at >= $2"#,
+        subject,
+        since,
+        now - time::Duration::minutes(2),
+    )
+    .fetch_one(db)
+    .await?)
+}
+
 /// Writes down that a meter and the ledger said different things.
 ///
 /// # Errors
