@@ -46,7 +46,12 @@ fn record(db: &PgPool) -> JoinHandle<anyhow::Result<()>> {
 }
 
 /// The twenty heaviest of a period, and the same from raw rows.
-async fn heaviest(owners: &PgPool, name: &str, from: OffsetDateTime, to: OffsetDateTime) -> anyhow::Result<()> {
+async fn heaviest(
+    (owners, db): (&PgPool, &PgPool),
+    name: &str,
+    from: OffsetDateTime,
+    to: OffsetDateTime,
+) -> anyhow::Result<()> {
     let asked = Asked { from, to, order: Order::Cost, plan: None, model: None, search: None, offset: 0, limit: 20 };
     let (mut ours, mut raw) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -64,7 +69,7 @@ async fn heaviest(owners: &PgPool, name: &str, from: OffsetDateTime, to: OffsetD
         )
         .bind(from)
         .bind(to)
-        .fetch_all(owners)
+        .fetch_all(db)
         .await?;
         raw.push(began.elapsed());
     }
@@ -191,10 +196,11 @@ async fn main() -> anyhow::Result<()> {
     let end = now.replace_nanosecond(0)?.replace_second(0)?.replace_minute(0)? + time::Duration::hours(1);
     let days = time::Duration::days;
     let own = ((end - days(81)).replace_hour(0)?, (end - days(51)).replace_hour(0)?);
-    heaviest(&owners, "24 hours", end - time::Duration::hours(25), end).await?;
-    heaviest(&owners, "7 days", end - days(7), end).await?;
-    heaviest(&owners, "30 days", end - days(30), end).await?;
-    heaviest(&owners, "30 days, of one's own choice", own.0, own.1).await?;
+    let pools = (&owners, &db);
+    heaviest(pools, "24 hours", end - time::Duration::hours(25), end).await?;
+    heaviest(pools, "7 days", end - days(7), end).await?;
+    heaviest(pools, "30 days", end - days(30), end).await?;
+    heaviest(pools, "30 days, of one's own choice", own.0, own.1).await?;
 
     let vendor = Process::stand_in()?;
     let server = Process::quotient(&url, &vendor.url)?;

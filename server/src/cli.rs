@@ -60,7 +60,7 @@ pub enum Admin {
 #[derive(Subcommand)]
 pub enum Models {
     /// Adds a model, or gives one a new price from now on.
-    Add(AddModel),
+    Add(Box<AddModel>),
     /// Lists models and the price in force.
     List,
 }

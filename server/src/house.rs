@@ -11,6 +11,7 @@ use relay::Relay;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use time::OffsetDateTime;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,6 +22,8 @@ pub struct House {
     pub(crate) db: store::Db,
     /// For the owner's tables.
     pub(crate) admin_db: store::Db,
+    /// Of the owner's large page one is made at a time: chat goes first.
+    pub(crate) one_admin: Arc<Semaphore>,
     pub(crate) meters: Meters,
     pub(crate) relay: Relay,
     pub(crate) vendors: Arc<Vendors>,
@@ -57,6 +60,7 @@ impl House {
             refusals: Arc::default(),
             settled: Arc::default(),
             admin_db: store::connect_owners(&config.database_url)?,
+            one_admin: Arc::new(Semaphore::new(1)),
             config: Arc::new(config),
             meters,
             db,

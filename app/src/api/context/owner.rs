@@ -52,9 +52,7 @@ pub(crate) async fn heaviest(asked: Asked) -> Result<HeaviestView, Refusal> {
             .map(|day| (day, Vec::new()))
             .collect();
     let mut by_model: BTreeMap<String, store::span::Totals> = BTreeMap::new();
-    let mut house = store::span::Totals::default();
     for part in &used.parts {
-        house += &part.totals;
         *by_model.entry(part.model.0.clone()).or_default() += &part.totals;
         let day = (part.begins_at.date() - from.date()).whole_days();
         let Some((_, of_day)) = usize::try_from(day).ok().and_then(|place| days.get_mut(place)) else { continue };
@@ -63,6 +61,8 @@ pub(crate) async fn heaviest(asked: Asked) -> Result<HeaviestView, Refusal> {
             None => of_day.push((part.model.clone(), part.totals.cost())),
         }
     }
+    let mut house = store::span::Totals::default();
+    by_model.values().for_each(|totals| house += totals);
     let mut by_model: Vec<(ModelName, ModelUse)> =
         by_model.into_iter().map(|(model, totals)| (ModelName(model), totals.into())).collect();
     by_model.sort_by_key(|(_, used)| std::cmp::Reverse(used.cost));
