@@ -72,6 +72,7 @@ test('sign up, chat, hit the limit, get a larger plan, see the numbers', { timeo
   await shot(owner, '5-admin');
   await owner.getByRole('link', { name: 'ann@example.com' }).click();
   await owner.getByLabel('Plan', { exact: true }).selectOption('pro');
+  await owner.locator('#plan-why').fill('asked nicely');
   await owner.getByRole('button', { name: 'Set plan' }).click();
   await owner.waitForURL('**/admin/users/**');
   await shot(owner, '6-person');

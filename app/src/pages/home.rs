@@ -8,7 +8,7 @@ use crate::components::icon::{Draw, Icon};
 use crate::components::loaded::loaded;
 use crate::components::markdown::Markdown;
 use crate::components::meter::Meter;
-use crate::pages::admin::heaviest::HeaviestTable;
+use crate::pages::admin::heaviest::{Figures, HeaviestTable};
 use crate::pages::pricing::Offers;
 use crate::visit::visit;
 use domain::{Picos, PlanId, Quota, Tokens, quota};
@@ -102,6 +102,7 @@ fn Panel() -> impl IntoView {
             </div>
             <div class="showcase-owner">
                 <p class="showcase-label">"What the owner sees"</p>
+                <Figures view=fixture() asked=Asked::default() full=false/>
                 <HeaviestTable view=fixture() asked=Asked::default() full=false/>
             </div>
         </section>

@@ -57,6 +57,8 @@ pub struct HeaviestView {
     pub total: Sum,
     /// How many people are in the table.
     pub people: u64,
+    /// What everybody cost in as long a time before.
+    pub before: Option<Picos>,
     /// What each model cost on each day of the period, every day there.
     pub days: Vec<(Date, Vec<(ModelName, Picos)>)>,
     /// The first and the last day of everybody's line.

@@ -36,6 +36,7 @@ pub(crate) async fn heaviest(asked: Asked) -> Result<HeaviestView, Refusal> {
     let heaviest = store::heaviest::list(&mut tx, &found).await.map_err(fail)?;
     let around = store::heaviest::around(&mut tx, from, to).await.map_err(fail)?;
     let used = store::span::totals(&mut tx, from, to).await.map_err(fail)?;
+    let before = store::span::cost(&mut tx, from - (to - from), from).await.map_err(fail)?;
     let spent = store::span::spent_in_whole_hours(&mut tx, now).await.map_err(fail)?;
     let last = (to - time::Duration::SECOND).date().max(from.date());
     let line = (from.date().min(last - LINE).max(last - LONGEST_LINE), last);
@@ -69,6 +70,7 @@ pub(crate) async fn heaviest(asked: Asked) -> Result<HeaviestView, Refusal> {
     Ok(HeaviestView {
         total: heaviest.all.into(),
         people: heaviest.people as u64,
+        before: Some(before),
         rows: heaviest
             .rows
             .into_iter()

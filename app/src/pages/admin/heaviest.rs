@@ -52,6 +52,7 @@ fn Shown(view: HeaviestView, asked: Asked) -> impl IntoView {
     });
     view! {
         <nav class="tabs period" aria-label="Period">{choices}</nav>
+        {(view.people > 0).then(|| view! { <Figures view=view.clone() asked=asked.clone() full=true/> })}
         <Now view=view.clone()/>
         <CostByDay view=view.clone() asked=asked.clone() of/>
         <Filter view=view.clone() asked=asked.clone()/>
@@ -119,7 +120,52 @@ fn Filter(view: HeaviestView, asked: Asked) -> impl IntoView {
     }
 }
 
-/// Totals and the table; also drawn on the landing page from a fixture, with fewer columns.
+/// The numbers that matter: what was spent, with its change, and what it was for; on the landing page from a fixture, with fewer of them.
+#[component]
+pub fn Figures(
+    /// What was used.
+    view: HeaviestView,
+    /// Which part of it.
+    asked: Asked,
+    /// Also what is paid for it.
+    full: bool,
+) -> impl IntoView {
+    let HeaviestView { total, before, people, revenue, other_currencies, .. } = view;
+    let period = asked.period.label();
+    // What everybody pays says nothing beside what some of them cost.
+    let change = if asked.is_whole() { change(total.cost, before) } else { String::new() };
+    let more = (full && asked.is_whole()).then(|| {
+        view! {
+            <p class="figure"><strong>{revenue.to_string()}</strong><span>"subscriptions pay for it"</span></p>
+            <p class="figure"><strong>{signed(revenue.0 - total.cost.0)}</strong><span>"left of that"</span></p>
+            {(other_currencies > 0).then(|| view! {
+                <p class="figure"><strong>{Tokens(other_currencies).to_string()}</strong><span>"subscriptions not in dollars, left out"</span></p>
+            })}
+        }
+    });
+    view! {
+        <section class="figures">
+            <p class="figure"><strong>{total.cost.to_string()}</strong><span>{format!("spent in {period}{change}")}</span></p>
+            <p class="figure"><strong>{total.tokens().to_string()}</strong><span>"tokens"</span></p>
+            <p class="figure"><strong>{Tokens(total.requests).to_string()}</strong><span>"requests"</span></p>
+            <p class="figure"><strong>{Tokens(people).to_string()}</strong><span>"people"</span></p>
+            {more}
+        </section>
+    }
+}
+
+/// How what was spent differs from the period before, in per cent; nothing where that had nothing.
+fn change(now: Picos, before: Option<Picos>) -> String {
+    let Some(before) = before.filter(|before| before.0 > 0) else { return String::new() };
+    let percent = (i128::from(now.0) - i128::from(before.0)) * 100 / i128::from(before.0);
+    match percent {
+        0 => ", as before".to_owned(),
+        1.. => format!(", +{percent} % on the time before"),
+        _ => format!(", \u{2212}{} % on the time before", -percent),
+    }
+}
+
+/// The table; also drawn on the landing page from a fixture, with fewer columns.
 #[component]
 pub fn HeaviestTable(
     /// What was used.
@@ -129,7 +175,7 @@ pub fn HeaviestTable(
     /// Every column, and what can be done.
     full: bool,
 ) -> impl IntoView {
-    let HeaviestView { rows, total, people, revenue, other_currencies, house, line, .. } = view;
+    let HeaviestView { rows, house, line, .. } = view;
     if rows.is_empty() {
         return view! {
             <section class="empty">
@@ -148,24 +194,7 @@ pub fn HeaviestTable(
     let table = Table { whole: house.cost, period: &period, model: asked.model.as_ref(), line, full };
     let line = table.line();
     let drawn = rows.into_iter().map(|row| draw(row, &table)).collect_view();
-    // What everybody pays says nothing beside what some of them cost.
-    let more = (full && asked.is_whole()).then(|| {
-        view! {
-            <p class="figure"><strong>{revenue.to_string()}</strong><span>"subscriptions pay for it"</span></p>
-            <p class="figure"><strong>{signed(revenue.0 - total.cost.0)}</strong><span>"left of that"</span></p>
-            {(other_currencies > 0).then(|| view! {
-                <p class="figure"><strong>{Tokens(other_currencies).to_string()}</strong><span>"subscriptions not in dollars, left out"</span></p>
-            })}
-        }
-    });
     view! {
-        <section class="figures">
-            <p class="figure"><strong>{total.cost.to_string()}</strong><span>{format!("spent in {period}")}</span></p>
-            <p class="figure"><strong>{total.tokens().to_string()}</strong><span>"tokens"</span></p>
-            <p class="figure"><strong>{Tokens(total.requests).to_string()}</strong><span>"requests"</span></p>
-            <p class="figure"><strong>{Tokens(people).to_string()}</strong><span>"people"</span></p>
-            {more}
-        </section>
         <div class="table-scroll" tabindex="0" role="region" aria-label="Heaviest users">
             <table class="compact numbers sticky">
                 <thead><tr>
@@ -407,5 +436,37 @@ fn Around(view: HeaviestView, asked: Asked, of: &'static str) -> impl IntoView {
                 <table class="compact numbers"><tbody>{refusals}</tbody></table>
             </section>
         </div>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_told_in_whole_per_cent() {
+        for (now, before, said) in [
+            (150, Some(100), ", +50 % on the time before"),
+            (50, Some(100), ", \u{2212}50 % on the time before"),
+            (1_001, Some(1_000), ", as before"),
+            (5, Some(0), ""),
+            (5, None, ""),
+            (i64::MAX, Some(1), ", +922337203685477580600 % on the time before"),
+        ] {
+            assert_eq!(change(Picos(now), before.map(Picos)), said);
+        }
+    }
+
+    #[test]
+    fn times_are_told_in_two_digits() {
+        for (ms, said) in [
+            (Some(7), "7 ms"),
+            (Some(950), "950 ms"),
+            (Some(1_400), "1.4 s"),
+            (Some(23_000), "23 s"),
+            (None, "\u{2013}"),
+        ] {
+            assert_eq!(seconds(ms), said);
+        }
     }
 }

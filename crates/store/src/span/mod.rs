@@ -9,7 +9,7 @@ mod totals;
 pub use make::{make, waiting};
 pub use people::{People, Sums};
 pub(crate) use people::{read as people, unpack};
-pub use totals::{House, Part, Totals, read as totals, spent_in_a_day, spent_in_whole_hours};
+pub use totals::{House, Part, Totals, cost, read as totals, spent_in_a_day, spent_in_whole_hours};
 
 use crate::Result;
 use sqlx::PgConnection;

@@ -137,6 +137,14 @@ async fn spent(db: &mut PgConnection, from: OffsetDateTime, to: OffsetDateTime) 
     Ok(spent)
 }
 
+/// What was spent in a period of whole hours.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn cost(db: &mut PgConnection, from: OffsetDateTime, to: OffsetDateTime) -> Result<Picos> {
+    Ok(spent(db, from, to).await?.into_values().fold(Picos::ZERO, Picos::plus))
+}
+
 /// What was spent in the 24 hours before an instant, to the call, model by model: as caps count it. Looks at single calls at the edge.
 ///
 /// # Errors
@@ -164,8 +172,7 @@ pub async fn spent_in_a_day(db: &mut PgConnection, now: OffsetDateTime) -> Resul
 /// # Errors
 /// When Postgres does.
 pub async fn spent_in_whole_hours(db: &mut PgConnection, now: OffsetDateTime) -> Result<Picos> {
-    let spent = spent(db, first_whole_hour(now), instant(hour(now) + 1)).await?;
-    Ok(spent.into_values().fold(Picos::ZERO, Picos::plus))
+    cost(db, first_whole_hour(now), instant(hour(now) + 1)).await
 }
 
 /// Where the first whole hour of the 24 hours before an instant begins.
