@@ -1,6 +1,6 @@
 //! What the house used, model by model: the totals of spans within a day, and of the hours that have none yet.
 
-use super::{DAY, Span, columns, cover, hour, instant, split, within_ledger};
+use super::{DAY, SIZES, Span, columns, cover, hour, instant, split, within_ledger};
 use crate::Result;
 use domain::{ModelName, Picos, Tokens};
 use sqlx::PgConnection;
@@ -121,19 +121,38 @@ pub async fn read(db: &mut PgConnection, from: OffsetDateTime, to: OffsetDateTim
 /// What was spent in a period of whole hours, model by model.
 async fn spent(db: &mut PgConnection, from: OffsetDateTime, to: OffsetDateTime) -> Result<BTreeMap<String, Picos>> {
     let (first, after) = within_ledger(db, from, to).await?;
-    let (parts, open) = of_spans(db, first, after).await?;
+    let (mut spent, mut open) = (BTreeMap::<String, Picos>::new(), Vec::new());
+    let mut add = |model: String, cost: i64| {
+        let sum = spent.entry(model).or_default();
+        *sum = sum.plus(Picos(cost));
+    };
+    let mut wanted = cover(first, after, SIZES.into_iter().max().unwrap_or(1));
+    while !wanted.is_empty() {
+        let (hours, begins) = columns(&wanted);
+        let rows = sqlx::query!(
+            r#"select s.hours, s.begins_at, m.model as "model?", m.cost_picos as "cost?"
+               from unnest($1::int[], $2::timestamptz[]) w (hours, begins_at)
+               join usage_span s on s.hours = w.hours and s.begins_at = w.begins_at
+               left join usage_span_model m on m.hours = s.hours and m.begins_at = s.begins_at"#,
+            &hours,
+            &begins,
+        )
+        .fetch_all(&mut *db)
+        .await?;
+        let mut found = Vec::with_capacity(rows.len());
+        for row in rows {
+            found.push(Span { hours: row.hours, begins: hour(row.begins_at) });
+            row.model.zip(row.cost).into_iter().for_each(|(model, cost)| add(model, cost));
+        }
+        wanted = split(&wanted, &found, &mut open);
+    }
     let rest = sqlx::query!(
         r#"select model, sum(cost_picos)::bigint as "cost!" from usage_hour where hour = any($1) group by model"#,
         &open,
     )
     .fetch_all(db)
     .await?;
-    let parts = parts.into_iter().map(|part| (part.model.0, Picos(part.totals.cost)));
-    let mut spent = BTreeMap::new();
-    for (model, cost) in parts.chain(rest.into_iter().map(|row| (row.model, Picos(row.cost)))) {
-        let sum: &mut Picos = spent.entry(model).or_default();
-        *sum = sum.plus(cost);
-    }
+    rest.into_iter().for_each(|row| add(row.model, row.cost));
     Ok(spent)
 }
 
