@@ -163,6 +163,9 @@ async fn whatever_breaks_is_kept_and_counted() {
                     .await
                     .unwrap();
             assert_eq!(marked, outcome, "{model} {fault}");
+            let sql = "select vendor_failed from ai_usage where turn_id = $1";
+            let vendor_failed: bool = sqlx::query_scalar(sql).bind(turn).fetch_one(&house.db).await.unwrap();
+            assert_eq!(vendor_failed, outcome == "failed", "{model} {fault}");
         }
     }
     nothing_is_left_over(&house, &ann).await;
