@@ -260,6 +260,7 @@ async fn stop_is_heard_before_the_answer_begins() {
     assert!(pressed.elapsed() < Duration::from_secs(1));
     assert_eq!((response.status(), problem(response).await["kind"].as_str()), (StatusCode::CONFLICT, Some("conflict")));
     assert_eq!(house.one::<String>("select usage_source from ai_usage").await, "estimated");
+    assert!(!house.one::<bool>("select vendor_failed from ai_usage").await, "a stop is no failure of theirs");
 }
 
 /// Where a model can't be reached another answers, said so, priced as itself, with a row per call.
