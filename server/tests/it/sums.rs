@@ -253,18 +253,28 @@ async fn house_is_the_ledger(
     to: OffsetDateTime,
     round: &str,
 ) {
-    let store::span::House { parts, lacks_first_words } = store::span::totals(tx, from, to).await.unwrap();
+    let store::span::House { by_model, days, lacks_first_words } = store::span::totals(tx, from, to).await.unwrap();
     assert!(!lacks_first_words);
-    let mut found = std::collections::BTreeMap::<_, store::span::Totals>::new();
-    for part in &parts {
-        *found.entry((part.begins_at.date(), part.model.0.clone())).or_default() += &part.totals;
-    }
-    let plain: Vec<(time::Date, String, Vec<i64>, Decimal)> = sqlx::query_as(
-        "select (created_at at time zone 'UTC')::date, model,
+    let plain: Vec<(String, Vec<i64>, Decimal)> = sqlx::query_as(
+        "select model,
                 array[count(*) filter (where corrects is null and call_no = 1), count(*) filter (where corrects is null),
                   count(*) filter (where vendor_failed), sum(input_tokens)::bigint, sum(cache_read_tokens)::bigint,
                   sum(cache_write_tokens)::bigint, sum(output_tokens)::bigint, sum(reasoning_tokens)::bigint],
                 sum(cost_usd)
+         from ai_usage where status <> 'pending' and created_at >= $1 and created_at < $2 group by 1 order by 1",
+    )
+    .bind(from)
+    .bind(to)
+    .fetch_all(&house.db)
+    .await
+    .unwrap();
+    let said = by_model.iter().map(|(model, t)| {
+        let counts = vec![t.requests, t.calls, t.failed, t.input, t.cache_read, t.cache_write, t.output, t.reasoning];
+        (model.clone(), counts, t.cost().to_usd())
+    });
+    assert_eq!(said.collect::<Vec<_>>(), plain, "{round}");
+    let plain: Vec<(time::Date, String, Decimal)> = sqlx::query_as(
+        "select (created_at at time zone 'UTC')::date, model, sum(cost_usd)
          from ai_usage where status <> 'pending' and created_at >= $1 and created_at < $2 group by 1, 2 order by 1, 2",
     )
     .bind(from)
@@ -272,13 +282,12 @@ async fn house_is_the_ledger(
     .fetch_all(&house.db)
     .await
     .unwrap();
-    let said = found.iter().map(|((day, model), t)| {
-        let counts = vec![t.requests, t.calls, t.failed, t.input, t.cache_read, t.cache_write, t.output, t.reasoning];
-        (*day, model.clone(), counts, t.cost().to_usd())
-    });
-    assert_eq!(said.collect::<Vec<_>>(), plain, "{round}");
+    let of_day = |(day, models): (&time::Date, &std::collections::BTreeMap<String, domain::Picos>)| {
+        models.iter().map(|(model, cost)| (*day, model.clone(), cost.to_usd())).collect::<Vec<_>>()
+    };
+    assert_eq!(days.iter().flat_map(of_day).collect::<Vec<_>>(), plain, "{round}");
     let mut all = store::span::Totals::default();
-    parts.iter().for_each(|part| all += &part.totals);
+    by_model.values().for_each(|totals| all += totals);
     let plain: Vec<Option<i32>> = sqlx::query_scalar(
         "select unnest(percentile_disc(array[0.5, 0.95]) within group (order by first_ms))
          from ai_usage where status <> 'pending' and created_at >= $1 and created_at < $2",

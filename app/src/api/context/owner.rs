@@ -3,8 +3,6 @@
 use super::{Refusal, billing_of, fail, refuse, sources, usage_of};
 use crate::api::admin::{Asked, HeaviestView, Heavy, ModelUse, Order};
 use domain::{ModelName, Picos, Plan, Problem};
-use std::collections::BTreeMap;
-use time::Date;
 
 /// How many days a person's line goes back at least, and at most.
 const LINE: time::Duration = time::Duration::days(29);
@@ -48,24 +46,15 @@ pub(crate) async fn heaviest(asked: Asked) -> Result<HeaviestView, Refusal> {
     let kept_from = store::ledger::kept_from(&mut *tx).await.map_err(fail)?;
     tx.commit().await.map_err(fail)?;
 
-    let mut days: Vec<(Date, Vec<(ModelName, Picos)>)> =
-        std::iter::successors(Some(from.date()), |day| day.next_day().filter(|next| *next <= last))
-            .map(|day| (day, Vec::new()))
-            .collect();
-    let mut by_model: BTreeMap<String, store::span::Totals> = BTreeMap::new();
-    for part in &used.parts {
-        *by_model.entry(part.model.0.clone()).or_default() += &part.totals;
-        let day = (part.begins_at.date() - from.date()).whole_days();
-        let Some((_, of_day)) = usize::try_from(day).ok().and_then(|place| days.get_mut(place)) else { continue };
-        match of_day.iter_mut().find(|(model, _)| *model == part.model) {
-            Some((_, cost)) => *cost = cost.plus(part.totals.cost()),
-            None => of_day.push((part.model.clone(), part.totals.cost())),
-        }
-    }
+    let mut cost_of = used.days;
+    let days = std::iter::successors(Some(from.date()), |day| day.next_day().filter(|next| *next <= last))
+        .map(|day| (day, cost_of.remove(&day).unwrap_or_default()))
+        .map(|(day, models)| (day, models.into_iter().map(|(model, cost)| (ModelName(model), cost)).collect()))
+        .collect();
     let mut house = store::span::Totals::default();
-    by_model.values().for_each(|totals| house += totals);
+    used.by_model.values().for_each(|totals| house += totals);
     let mut by_model: Vec<(ModelName, ModelUse)> =
-        by_model.into_iter().map(|(model, totals)| (ModelName(model), totals.into())).collect();
+        used.by_model.into_iter().map(|(model, totals)| (ModelName(model), totals.into())).collect();
     by_model.sort_by_key(|(_, used)| std::cmp::Reverse(used.cost));
     Ok(HeaviestView {
         total: heaviest.all.into(),

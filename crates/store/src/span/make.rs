@@ -103,7 +103,7 @@ async fn of_people(tx: &mut Tx, span: Span) -> Result<Models> {
     let mut parts = of_hours(&mut *tx, &[begins_at]).await?;
     add_first_words(&mut *tx, &[begins_at], &mut parts).await?;
     for part in parts {
-        models.insert(part.model.0, (part.totals, People::default()));
+        models.insert(part.model, (part.totals, People::default()));
     }
     let rows = sqlx::query!(
         r#"select model, subject_id, requests, input_tokens, cache_read_tokens + cache_write_tokens as "cached!", output_tokens,

@@ -9,7 +9,7 @@ mod totals;
 pub use make::{make, waiting};
 pub use people::{People, Sums};
 pub(crate) use people::{read as people, unpack};
-pub use totals::{House, Part, Totals, cost, read as totals, spent_in_a_day, spent_in_whole_hours};
+pub use totals::{House, Totals, cost, read as totals, spent_in_a_day, spent_in_whole_hours};
 
 use crate::Result;
 use sqlx::PgConnection;
@@ -19,6 +19,8 @@ use time::OffsetDateTime;
 const SIZES: [i32; 9] = [1, 2, 4, 8, 24, 48, 96, 192, 384];
 /// The largest that never holds more than one UTC day.
 const DAY: i32 = 24;
+/// The largest of all.
+const LARGEST: i32 = 384;
 
 /// So many hours from an instant on, which is a multiple of them since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,7 +47,7 @@ impl Span {
 }
 
 /// The fewest spans, `largest` hours at most, that fill a period given in hours since 1970.
-fn cover(from: i64, to: i64, largest: i32) -> Vec<Span> {
+fn fewest(from: i64, to: i64, largest: i32) -> Vec<Span> {
     let mut spans = Vec::new();
     let mut begins = from;
     while begins < to {
@@ -67,28 +69,47 @@ fn instant(hour: i64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(hour.saturating_mul(3_600)).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-/// The columns of spans, as a query takes them.
-fn columns(spans: &[Span]) -> (Vec<i32>, Vec<OffsetDateTime>) {
-    spans.iter().map(|span| (span.hours, instant(span.begins))).unzip()
+/// What a period is read from.
+#[derive(Default)]
+struct Cover {
+    /// How many hours each of its spans has.
+    hours: Vec<i32>,
+    /// When each of them begins.
+    begins: Vec<OffsetDateTime>,
+    /// The hours that have no span. They have none in a cover of smaller spans either: a span stands only where all its parts do.
+    open: Vec<OffsetDateTime>,
 }
 
-/// What a period shrinks to where the ledger has nothing before or after; in hours since 1970.
-async fn within_ledger(db: &mut PgConnection, from: OffsetDateTime, to: OffsetDateTime) -> Result<(i64, i64)> {
-    let known = sqlx::query!("select min(hour) as first, max(hour) as last from usage_hour").fetch_one(db).await?;
-    let (Some(first), Some(last)) = (known.first, known.last) else { return Ok((0, 0)) };
-    Ok((hour(from).max(hour(first)), hour(to).min(hour(last) + 1)))
-}
-
-/// What is left to look for: the parts of those that weren't found, or, of hours, the hours.
-fn split(wanted: &[Span], found: &[Span], open: &mut Vec<OffsetDateTime>) -> Vec<Span> {
-    let mut smaller = Vec::new();
-    for span in wanted.iter().filter(|span| !found.contains(span)) {
-        match span.hours {
-            1 => open.push(instant(span.begins)),
-            _ => smaller.extend(span.parts()),
+/// The largest spans there are, `largest` hours at most, of a period of whole hours.
+async fn cover(db: &mut PgConnection, from: OffsetDateTime, to: OffsetDateTime, largest: i32) -> Result<Cover> {
+    let mut cover = Cover::default();
+    // Nothing lies before or after.
+    let known =
+        sqlx::query!("select min(hour) as first, max(hour) as last from usage_hour").fetch_one(&mut *db).await?;
+    let (Some(first), Some(last)) = (known.first, known.last) else { return Ok(cover) };
+    let mut wanted = fewest(hour(from).max(hour(first)), hour(to).min(hour(last) + 1), largest);
+    while !wanted.is_empty() {
+        let (hours, begins): (Vec<i32>, Vec<OffsetDateTime>) =
+            wanted.iter().map(|span| (span.hours, instant(span.begins))).unzip();
+        let found = sqlx::query!(
+            r#"select s.hours, s.begins_at from unnest($1::int[], $2::timestamptz[]) w (hours, begins_at)
+               join usage_span s on s.hours = w.hours and s.begins_at = w.begins_at"#,
+            &hours,
+            &begins,
+        )
+        .fetch_all(&mut *db)
+        .await?;
+        let is_found =
+            |span: &Span| found.iter().any(|row| (row.hours, hour(row.begins_at)) == (span.hours, span.begins));
+        let missing = wanted.iter().filter(|span| !is_found(span));
+        cover.open.extend(missing.clone().filter(|span| span.hours == 1).map(|span| instant(span.begins)));
+        wanted = missing.flat_map(|span| span.parts()).collect();
+        for row in found {
+            cover.hours.push(row.hours);
+            cover.begins.push(row.begins_at);
         }
     }
-    smaller
+    Ok(cover)
 }
 
 #[cfg(test)]
@@ -100,7 +121,7 @@ mod tests {
         /// Spans fill a period to the hour, one after the other, and are made of spans that do the same.
         #[test]
         fn a_period_is_filled(from in 490_000_i64..500_000, length in 0_i64..5_000, largest in prop::sample::select(SIZES.to_vec())) {
-            let spans = cover(from, from + length, largest);
+            let spans = fewest(from, from + length, largest);
             let mut at = from;
             for span in &spans {
                 prop_assert_eq!(span.begins, at);

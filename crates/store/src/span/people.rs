@@ -1,6 +1,6 @@
 //! What each person used, by the number of their subject: packed in spans, and read over a period.
 
-use super::{SIZES, Span, columns, cover, hour, split, within_ledger};
+use super::{LARGEST, cover};
 use crate::{Result, StoreError};
 use domain::ModelName;
 use rustc_hash::FxHashMap;
@@ -81,34 +81,26 @@ pub(crate) async fn read(
     to: OffsetDateTime,
     model: Option<&ModelName>,
 ) -> Result<People> {
-    let (first, after) = within_ledger(db, from, to).await?;
+    let cover = cover(db, from, to, LARGEST).await?;
     let model = model.map(|model| model.0.as_str());
-    let largest = SIZES.into_iter().max().unwrap_or(1);
-    let (mut people, mut open) = (People::default(), Vec::new());
-    let mut wanted = cover(first, after, largest);
-    while !wanted.is_empty() {
-        let (hours, begins) = columns(&wanted);
-        let rows = sqlx::query!(
-            r#"select s.hours, s.begins_at, case when $3::text is null then s.people else m.people end as people
-               from unnest($1::int[], $2::timestamptz[]) w (hours, begins_at)
-               join usage_span s on s.hours = w.hours and s.begins_at = w.begins_at
-               left join usage_span_model m on m.hours = s.hours and m.begins_at = s.begins_at and m.model = $3"#,
-            &hours,
-            &begins,
-            model,
-        )
-        .fetch_all(&mut *db)
-        .await?;
-        let mut found = Vec::with_capacity(rows.len());
-        for row in rows {
-            found.push(Span { hours: row.hours, begins: hour(row.begins_at) });
-            unpack(row.people.as_deref().unwrap_or(&[0]), &mut people)?;
-            // A large house's spans take a while: others may go on in between.
-            tokio::task::yield_now().await;
-        }
-        wanted = split(&wanted, &found, &mut open);
+    let rows = sqlx::query_scalar!(
+        r#"select case when $3::text is null then s.people else m.people end as people
+           from unnest($1::int[], $2::timestamptz[]) w (hours, begins_at)
+           join usage_span s on s.hours = w.hours and s.begins_at = w.begins_at
+           left join usage_span_model m on m.hours = s.hours and m.begins_at = s.begins_at and m.model = $3"#,
+        &cover.hours,
+        &cover.begins,
+        model,
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let mut people = People::default();
+    for packed in rows.into_iter().flatten() {
+        unpack(&packed, &mut people)?;
+        // A large house's spans take a while: others may go on in between.
+        tokio::task::yield_now().await;
     }
-    for hour in open {
+    for hour in cover.open {
         add_hour(db, hour, model, &mut people).await?;
     }
     Ok(people)

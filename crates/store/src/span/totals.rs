@@ -1,12 +1,12 @@
-//! What the house used, model by model: the totals of spans within a day, and of the hours that have none yet.
+//! What the house used, model by model: the totals of spans, and of the hours that have none yet.
 
-use super::{DAY, SIZES, Span, columns, cover, hour, instant, split, within_ledger};
+use super::{Cover, DAY, LARGEST, cover, hour, instant};
 use crate::Result;
-use domain::{ModelName, Picos, Tokens};
+use domain::{Picos, Tokens};
 use sqlx::PgConnection;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::AddAssign;
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 
 /// What one model did, for everybody together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,20 +80,13 @@ impl Totals {
     }
 }
 
-/// What one model did in some hours of one UTC day.
-pub struct Part {
-    /// When they begin.
-    pub begins_at: OffsetDateTime,
-    /// The model.
-    pub model: ModelName,
-    /// What it did.
-    pub totals: Totals,
-}
-
 /// What each model did in a period.
+#[derive(Default)]
 pub struct House {
-    /// In parts that never hold more than one UTC day, the earliest first.
-    pub parts: Vec<Part>,
+    /// By the vendor's name for the model.
+    pub by_model: BTreeMap<String, Totals>,
+    /// What each model cost on each UTC day on which anything was used.
+    pub days: BTreeMap<Date, BTreeMap<String, Picos>>,
     /// Whether calls that aren't added up yet are missing in `first_ms`, because there are too many to look at one by one.
     pub lacks_first_words: bool,
 }
@@ -106,53 +99,94 @@ const ONE_BY_ONE: i64 = 5_000;
 /// # Errors
 /// When Postgres does.
 pub async fn read(db: &mut PgConnection, from: OffsetDateTime, to: OffsetDateTime) -> Result<House> {
-    let (first, after) = within_ledger(db, from, to).await?;
-    let (mut parts, open) = of_spans(db, first, after).await?;
-    let mut rest = of_hours(db, &open).await?;
+    let wide = cover(db, from, to, LARGEST).await?;
+    let mut by_model = of_spans(db, &wide).await?;
+    let mut rest = of_hours(db, &wide.open).await?;
     let lacks_first_words = rest.iter().map(|part| part.totals.calls).sum::<i64>() > ONE_BY_ONE;
     if !lacks_first_words {
-        add_first_words(db, &open, &mut rest).await?;
+        add_first_words(db, &wide.open, &mut rest).await?;
     }
-    parts.extend(rest);
-    parts.sort_by(|a, b| (a.begins_at, &a.model.0).cmp(&(b.begins_at, &b.model.0)));
-    Ok(House { parts, lacks_first_words })
+    let mut days = cost_by_day(db, from, to).await?;
+    for Part { begins_at, model, totals } in rest {
+        let of_day = days.entry(begins_at.date()).or_default().entry(model.clone()).or_default();
+        *of_day = of_day.plus(totals.cost());
+        *by_model.entry(model).or_default() += &totals;
+    }
+    Ok(House { by_model, days, lacks_first_words })
+}
+
+/// What each model did in the spans of a cover.
+async fn of_spans(db: &mut PgConnection, cover: &Cover) -> Result<BTreeMap<String, Totals>> {
+    let rows = sqlx::query!(
+        r#"select m.model, m.requests, m.calls, m.failed, m.input_tokens, m.cache_read_tokens, m.cache_write_tokens, m.output_tokens,
+                  m.reasoning_tokens, m.cost_picos, m.first_ms, m.first_calls
+           from unnest($1::int[], $2::timestamptz[]) w (hours, begins_at)
+           join usage_span_model m on m.hours = w.hours and m.begins_at = w.begins_at"#,
+        &cover.hours,
+        &cover.begins,
+    )
+    .fetch_all(db)
+    .await?;
+    let mut by_model = BTreeMap::<String, Totals>::new();
+    for row in rows {
+        *by_model.entry(row.model).or_default() += &Totals {
+            requests: row.requests,
+            calls: row.calls,
+            failed: row.failed,
+            input: row.input_tokens,
+            cache_read: row.cache_read_tokens,
+            cache_write: row.cache_write_tokens,
+            output: row.output_tokens,
+            reasoning: row.reasoning_tokens,
+            cost: row.cost_picos,
+            first_ms: row.first_ms.into_iter().zip(row.first_calls).collect(),
+        };
+    }
+    Ok(by_model)
+}
+
+/// What each model cost on each UTC day, in the hours that have spans.
+async fn cost_by_day(
+    db: &mut PgConnection,
+    from: OffsetDateTime,
+    to: OffsetDateTime,
+) -> Result<BTreeMap<Date, BTreeMap<String, Picos>>> {
+    let within_days = cover(db, from, to, DAY).await?;
+    let rows = sqlx::query!(
+        "select m.begins_at, m.model, m.cost_picos from unnest($1::int[], $2::timestamptz[]) w (hours, begins_at)
+         join usage_span_model m on m.hours = w.hours and m.begins_at = w.begins_at",
+        &within_days.hours,
+        &within_days.begins,
+    )
+    .fetch_all(db)
+    .await?;
+    let mut days = BTreeMap::<Date, BTreeMap<String, Picos>>::new();
+    for row in rows {
+        let of_day = days.entry(row.begins_at.date()).or_default().entry(row.model).or_default();
+        *of_day = of_day.plus(Picos(row.cost_picos));
+    }
+    Ok(days)
 }
 
 /// What was spent in a period of whole hours, model by model.
 async fn spent(db: &mut PgConnection, from: OffsetDateTime, to: OffsetDateTime) -> Result<BTreeMap<String, Picos>> {
-    let (first, after) = within_ledger(db, from, to).await?;
-    let (mut spent, mut open) = (BTreeMap::<String, Picos>::new(), Vec::new());
-    let mut add = |model: String, cost: i64| {
-        let sum = spent.entry(model).or_default();
-        *sum = sum.plus(Picos(cost));
-    };
-    let mut wanted = cover(first, after, SIZES.into_iter().max().unwrap_or(1));
-    while !wanted.is_empty() {
-        let (hours, begins) = columns(&wanted);
-        let rows = sqlx::query!(
-            r#"select s.hours, s.begins_at, m.model as "model?", m.cost_picos as "cost?"
-               from unnest($1::int[], $2::timestamptz[]) w (hours, begins_at)
-               join usage_span s on s.hours = w.hours and s.begins_at = w.begins_at
-               left join usage_span_model m on m.hours = s.hours and m.begins_at = s.begins_at"#,
-            &hours,
-            &begins,
-        )
-        .fetch_all(&mut *db)
-        .await?;
-        let mut found = Vec::with_capacity(rows.len());
-        for row in rows {
-            found.push(Span { hours: row.hours, begins: hour(row.begins_at) });
-            row.model.zip(row.cost).into_iter().for_each(|(model, cost)| add(model, cost));
-        }
-        wanted = split(&wanted, &found, &mut open);
-    }
-    let rest = sqlx::query!(
-        r#"select model, sum(cost_picos)::bigint as "cost!" from usage_hour where hour = any($1) group by model"#,
-        &open,
+    let cover = cover(db, from, to, LARGEST).await?;
+    let rows = sqlx::query!(
+        r#"select m.model as "model!", m.cost_picos as "cost!" from unnest($1::int[], $2::timestamptz[]) w (hours, begins_at)
+           join usage_span_model m on m.hours = w.hours and m.begins_at = w.begins_at
+           union all
+           select model, sum(cost_picos)::bigint from usage_hour where hour = any($3) group by model"#,
+        &cover.hours,
+        &cover.begins,
+        &cover.open,
     )
     .fetch_all(db)
     .await?;
-    rest.into_iter().for_each(|row| add(row.model, row.cost));
+    let mut spent = BTreeMap::<String, Picos>::new();
+    for row in rows {
+        let sum = spent.entry(row.model).or_default();
+        *sum = sum.plus(Picos(row.cost));
+    }
     Ok(spent)
 }
 
@@ -199,46 +233,14 @@ fn first_whole_hour(now: OffsetDateTime) -> OffsetDateTime {
     instant(hour(now - time::Duration::DAY - time::Duration::NANOSECOND) + 1)
 }
 
-/// What spans hold of some hours, and the hours of which there is none.
-async fn of_spans(db: &mut PgConnection, first: i64, after: i64) -> Result<(Vec<Part>, Vec<OffsetDateTime>)> {
-    let (mut parts, mut open) = (Vec::new(), Vec::new());
-    let mut wanted = cover(first, after, DAY);
-    while !wanted.is_empty() {
-        let (hours, begins) = columns(&wanted);
-        let rows = sqlx::query!(
-            r#"select s.hours, s.begins_at, m.model as "model?", m.requests as "requests?", m.calls as "calls?", m.failed as "failed?",
-                      m.input_tokens as "input?", m.cache_read_tokens as "cache_read?", m.cache_write_tokens as "cache_write?",
-                      m.output_tokens as "output?", m.reasoning_tokens as "reasoning?", m.cost_picos as "cost?",
-                      m.first_ms as "first_ms?", m.first_calls as "first_calls?"
-               from unnest($1::int[], $2::timestamptz[]) w (hours, begins_at)
-               join usage_span s on s.hours = w.hours and s.begins_at = w.begins_at
-               left join usage_span_model m on m.hours = s.hours and m.begins_at = s.begins_at"#,
-            &hours,
-            &begins,
-        )
-        .fetch_all(&mut *db)
-        .await?;
-        let mut found = Vec::with_capacity(rows.len());
-        for row in rows {
-            found.push(Span { hours: row.hours, begins: hour(row.begins_at) });
-            let Some(model) = row.model else { continue };
-            let totals = Totals {
-                requests: row.requests.unwrap_or_default(),
-                calls: row.calls.unwrap_or_default(),
-                failed: row.failed.unwrap_or_default(),
-                input: row.input.unwrap_or_default(),
-                cache_read: row.cache_read.unwrap_or_default(),
-                cache_write: row.cache_write.unwrap_or_default(),
-                output: row.output.unwrap_or_default(),
-                reasoning: row.reasoning.unwrap_or_default(),
-                cost: row.cost.unwrap_or_default(),
-                first_ms: row.first_ms.into_iter().flatten().zip(row.first_calls.into_iter().flatten()).collect(),
-            };
-            parts.push(Part { begins_at: row.begins_at, model: ModelName(model), totals });
-        }
-        wanted = split(&wanted, &found, &mut open);
-    }
-    Ok((parts, open))
+/// What one model did in one hour.
+pub(super) struct Part {
+    /// When it begins.
+    pub begins_at: OffsetDateTime,
+    /// The vendor's name for the model.
+    pub model: String,
+    /// What it did.
+    pub totals: Totals,
 }
 
 /// What each model did in hours that have no span, from the sums per person.
@@ -268,7 +270,7 @@ pub(super) async fn of_hours(db: &mut PgConnection, hours: &[OffsetDateTime]) ->
                 cost: row.cost,
                 first_ms: BTreeMap::new(),
             };
-            Part { begins_at: row.hour, model: ModelName(row.model), totals }
+            Part { begins_at: row.hour, model: row.model, totals }
         })
         .collect())
 }
@@ -288,7 +290,7 @@ pub(super) async fn add_first_words(db: &mut PgConnection, hours: &[OffsetDateTi
     .fetch_all(db)
     .await?;
     let mut of: HashMap<(OffsetDateTime, &str), &mut Totals> =
-        parts.iter_mut().map(|part| ((part.begins_at, part.model.0.as_str()), &mut part.totals)).collect();
+        parts.iter_mut().map(|part| ((part.begins_at, part.model.as_str()), &mut part.totals)).collect();
     for row in &rows {
         if let Some(totals) = of.get_mut(&(row.hour, row.model.as_str())) {
             totals.first_ms.insert(row.ms, row.calls);
