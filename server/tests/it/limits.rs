@@ -4,6 +4,8 @@ use crate::house::{TestHouse, events, problem};
 use http::StatusCode;
 use limits::{Admission, Allowance, End, Need};
 use serde_json::json;
+use std::collections::HashSet;
+use time::{Duration, OffsetDateTime};
 
 async fn subject(house: &TestHouse) -> String {
     house.one("select subject from account limit 1").await
@@ -279,6 +281,35 @@ async fn meters_are_compared_with_the_ledger() {
     assert_eq!(ann.quota().await["tokens"]["used"], used);
     let admin = house.person("admin@example.com").await;
     assert!(admin.text("/admin/health").await.contains("meters rebuilt in a day"));
+}
+
+/// Who has nothing running and ended nothing in the last two minutes is quiet, asked for all or one by one; who used nothing isn't asked.
+#[tokio::test]
+async fn the_quiet_are_those_whose_meters_can_be_compared() {
+    let house = TestHouse::new().await;
+    crate::sums::load(&house.db, 400, 60, 2, 0.25).await;
+    let now = OffsetDateTime::now_utc();
+    for _ in 0..8 {
+        crate::sums::late(&house.db, now - Duration::hours(3)).await; // which end at this moment
+    }
+    let since = now - Duration::hours(25);
+    let rows: Vec<(String, bool, OffsetDateTime)> = sqlx::query_as(
+        "select subject, status = 'pending', coalesce(settled_at, created_at) from ai_usage where created_at >= $1",
+    )
+    .bind(since)
+    .fetch_all(&house.db)
+    .await
+    .unwrap();
+    let is_busy = |row: &&(String, bool, OffsetDateTime)| row.1 || row.2 >= now - Duration::minutes(2);
+    let busy: HashSet<&str> = rows.iter().filter(is_busy).map(|row| row.0.as_str()).collect();
+    let everybody: HashSet<&str> = rows.iter().map(|row| row.0.as_str()).collect();
+    let quiet: HashSet<String> = store::usage::quiet(&house.db, since, now).await.unwrap().into_iter().collect();
+    assert!(!busy.is_empty() && busy.len() < everybody.len());
+    assert_eq!(quiet.iter().map(String::as_str).collect::<HashSet<_>>(), &everybody - &busy);
+    for subject in everybody.into_iter().chain(["somebody else"]) {
+        let is_quiet = store::usage::is_quiet(&house.db, subject, since, now).await.unwrap();
+        assert_eq!(is_quiet, quiet.contains(subject), "{subject}");
+    }
 }
 
 /// A turn's id is its client's to choose: two people who choose the same at once still both count against the house's cap, as the

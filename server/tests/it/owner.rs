@@ -276,6 +276,36 @@ async fn the_page_of_the_heaviest_shows_the_ledger() {
     assert!(admin.text("/admin?period=30d&page=3").await.contains("Page 3 of 3"));
 }
 
+/// Beside what was spent stands how it differs from as long a time before: whole hours, as plain SQL has them.
+#[tokio::test]
+async fn the_page_says_how_spending_changes() {
+    let house = TestHouse::new().await;
+    load(&house.db, 3_000, 50, 9, 0.5).await;
+    let admin = house.person("admin@example.com").await;
+    let begun = "select date_trunc('hour', now())";
+    // An hour that ends meanwhile would ask the two of them about different times.
+    let (page, [now, before]) = loop {
+        let hour: OffsetDateTime = house.one(begun).await;
+        let page = admin.text("/admin?period=7d").await;
+        let sql = "select coalesce(sum(cost_usd), 0) from ai_usage where status <> 'pending' and created_at >= $1 and created_at < $2";
+        let spent = async |from: OffsetDateTime, to: OffsetDateTime| -> Decimal {
+            sqlx::query_scalar(sql).bind(from).bind(to).fetch_one(&house.db).await.unwrap()
+        };
+        let (next, week) = (hour + Duration::HOUR, Duration::days(7));
+        let from = hour - week;
+        let both = [spent(from, next).await, spent(from - (next - from), from).await];
+        if house.one::<OffsetDateTime>(begun).await == hour {
+            break (page, both);
+        }
+    };
+    assert!(before > Decimal::ZERO && now > before);
+    let change = ((now - before) * Decimal::from(100) / before).trunc();
+    assert!(page.contains(&format!("spent in 7 days, +{change} % on the time before")), "{now} {before}");
+    // nothing to compare with, and nobody's share of it
+    assert!(admin.text("/admin?period=30d").await.contains("<span>spent in 30 days</span>"));
+    assert!(admin.text("/admin?period=7d&plan=pro").await.contains("<span>spent in 7 days</span>"));
+}
+
 /// Each cause is told once when it begins and once when it is over, by mail to every admin and to the webhook, signed.
 #[tokio::test]
 async fn alerts_are_told_once_and_once_when_over() {

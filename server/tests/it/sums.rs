@@ -87,7 +87,7 @@ pub async fn load(db: &PgPool, calls: i32, people: i32, days: i32, seed: f64) {
 type Plain = (String, i64, i64, i64, i64, i64, Decimal, Decimal, Decimal);
 
 /// A call that becomes final long after its hour, or a correction of one that was: whatever span it belongs to doesn't hold it yet.
-async fn late(db: impl PgExecutor<'_>, at: OffsetDateTime) {
+pub async fn late(db: impl PgExecutor<'_>, at: OffsetDateTime) {
     sqlx::query(
         "insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, usage_source, input_tokens,
            output_tokens, estimated_tokens, reserved_tokens, cost_usd, created_at, settled_at, corrects, first_ms)

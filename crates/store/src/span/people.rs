@@ -64,11 +64,16 @@ pub(super) fn pack(people: &People) -> Result<Vec<u8>> {
     postcard::to_allocvec(&packed.collect::<Vec<_>>()).map_err(StoreError::Span)
 }
 
-/// Adds packed people.
+/// Adds packed people, one by one: a list of all of them first would be the larger part of the work.
 pub(crate) fn unpack(packed: &[u8], people: &mut People) -> Result<()> {
-    let mut id = 0;
-    for person in postcard::from_bytes::<Vec<Packed>>(packed).map_err(StoreError::Span)? {
-        id += person.further;
+    let (count, mut rest) = postcard::take_from_bytes::<usize>(packed).map_err(StoreError::Span)?;
+    // No more than can be in so many bytes, whatever is said there.
+    people.reserve(count.min(packed.len()).saturating_sub(people.len()));
+    let mut id = 0_i32;
+    for _ in 0..count {
+        let (person, further) = postcard::take_from_bytes::<Packed>(rest).map_err(StoreError::Span)?;
+        rest = further;
+        id = id.saturating_add(person.further);
         *people.entry(id).or_default() += &person.sums;
     }
     Ok(())
@@ -83,7 +88,7 @@ pub(crate) async fn read(
 ) -> Result<People> {
     let cover = cover(db, from, to, LARGEST).await?;
     let model = model.map(|model| model.0.as_str());
-    let rows = sqlx::query_scalar!(
+    let packed = sqlx::query_scalar!(
         r#"select case when $3::text is null then s.people else m.people end as people
            from unnest($1::int[], $2::timestamptz[]) w (hours, begins_at)
            join usage_span s on s.hours = w.hours and s.begins_at = w.begins_at
@@ -94,39 +99,55 @@ pub(crate) async fn read(
     )
     .fetch_all(&mut *db)
     .await?;
-    let mut people = People::default();
-    for packed in rows.into_iter().flatten() {
-        unpack(&packed, &mut people)?;
-        // A large house's spans take a while: others may go on in between.
-        tokio::task::yield_now().await;
-    }
-    for hour in cover.open {
-        add_hour(db, hour, model, &mut people).await?;
+    // Milliseconds of work in a large house: on a thread of its own, while Postgres reads the rest and others chat.
+    let unpacking = tokio::task::spawn_blocking(move || {
+        let mut people = People::default();
+        packed.iter().flatten().try_for_each(|packed| unpack(packed, &mut people)).map(|()| people)
+    });
+    let rest = of_hours(db, &cover.open, model).await?;
+    let mut people = unpacking.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+    if let Some(rest) = rest {
+        rest.add_to(&mut people);
     }
     Ok(people)
 }
 
-/// Adds an hour that has no span. Most of its rows are somebody's only one, so that they are added up here and not in SQL, and come as
-/// columns: a row for each would take three times as long.
-async fn add_hour(db: &mut PgConnection, hour: OffsetDateTime, model: Option<&str>, people: &mut People) -> Result<()> {
-    let columns = sqlx::query!(
+/// What was used in hours that have no span, row by row.
+struct Columns {
+    ids: Vec<i32>,
+    requests: Vec<i64>,
+    input: Vec<i64>,
+    cached: Vec<i64>,
+    output: Vec<i64>,
+    estimated: Vec<i64>,
+    cost: Vec<i64>,
+}
+
+/// The rows of hours that have no span. Most of them are somebody's only one, so that they are added up here and not in SQL, and come
+/// as columns: a row for each would take three times as long.
+async fn of_hours(db: &mut PgConnection, hours: &[OffsetDateTime], model: Option<&str>) -> Result<Option<Columns>> {
+    Ok(sqlx::query_as!(
+        Columns,
         r#"select array_agg(subject_id) as "ids!", array_agg(requests) as "requests!", array_agg(input_tokens) as "input!",
                   array_agg(cache_read_tokens + cache_write_tokens) as "cached!", array_agg(output_tokens) as "output!",
                   array_agg(estimated_tokens) as "estimated!", array_agg(cost_picos) as "cost!"
-           from usage_hour where hour = $1 and ($2::text is null or model = $2) having count(*) > 0"#,
-        hour,
+           from usage_hour where hour = any($1) and ($2::text is null or model = $2) having count(*) > 0"#,
+        hours,
         model,
     )
     .fetch_optional(db)
-    .await?;
-    let Some(columns) = columns else { return Ok(()) };
-    let [requests, input, cached] = [columns.requests, columns.input, columns.cached].map(Vec::into_iter);
-    let [output, estimated, cost] = [columns.output, columns.estimated, columns.cost].map(Vec::into_iter);
-    let rows = columns.ids.into_iter().zip(requests).zip(input.zip(cached)).zip(output.zip(estimated)).zip(cost);
-    for ((((id, requests), (input, cached)), (output, estimated)), cost) in rows {
-        *people.entry(id).or_default() += &Sums { requests, input, cached, output, estimated, cost };
+    .await?)
+}
+
+impl Columns {
+    fn add_to(self, people: &mut People) {
+        let [requests, input, cached] = [self.requests, self.input, self.cached].map(Vec::into_iter);
+        let [output, estimated, cost] = [self.output, self.estimated, self.cost].map(Vec::into_iter);
+        let rows = self.ids.into_iter().zip(requests).zip(input.zip(cached)).zip(output.zip(estimated)).zip(cost);
+        for ((((id, requests), (input, cached)), (output, estimated)), cost) in rows {
+            *people.entry(id).or_default() += &Sums { requests, input, cached, output, estimated, cost };
+        }
     }
-    Ok(())
 }
 
 #[cfg(test)]
