@@ -23,7 +23,7 @@ pub(crate) const WEBHOOK: &str = "alert_webhook";
 
 /// Nobody is heavy in a day that cost less.
 const LEAST_DAY: Picos = Picos(1_000_000_000_000);
-/// Whoever was told of is heavy until so many per cent below: nobody wants a letter each minute.
+/// What was told of stands until it is so many per cent below: nobody wants a letter each minute.
 const SLACK_PERCENT: u8 = 5;
 /// A vendor's circuit is one server's own to see: it is over once it has gone unseen for a while.
 const CIRCUIT: &str = "circuit";
@@ -45,7 +45,7 @@ pub(crate) async fn watch(house: &House) -> anyhow::Result<()> {
         alert::standing(&mut *tx).await?.into_iter().map(|alert| (alert.kind, alert.about)).collect();
     let found = [
         ("person_share", heavy(house, &standing, now).await),
-        ("spend_cap", spent(house, now).await),
+        ("spend_cap", spent(house, &standing, now).await),
         ("dead_letters", given_up(house).await),
         ("drift", drifted(house, now).await),
         (CIRCUIT, Ok(left_alone(house))),
@@ -74,7 +74,7 @@ pub(crate) async fn watch(house: &House) -> anyhow::Result<()> {
 
 /// Whoever has a large share of the last 24 hours; told of until they are well below.
 async fn heavy(house: &House, standing: &HashSet<(String, String)>, now: OffsetDateTime) -> anyhow::Result<Vec<Cause>> {
-    let (from, to) = app::api::admin::Period::Day.span(now);
+    let (from, to) = app::api::admin::Period::Day.bounds(now);
     let percent = house.config.alert_person_percent;
     let mut causes = Vec::new();
     let mut tx = store::begin_reading(&house.admin_db).await?;
@@ -101,22 +101,59 @@ async fn heavy(house: &House, standing: &HashSet<(String, String)>, now: OffsetD
     Ok(causes)
 }
 
-/// A cap that comes near.
-async fn spent(house: &House, now: OffsetDateTime) -> anyhow::Result<Vec<Cause>> {
+/// What may be spent in any day, and what of it is spent.
+struct Cap {
+    /// The house, or a model.
+    about: String,
+    /// As people read it: empty, or " on" a model.
+    on: String,
+    may: Picos,
+    spent: Picos,
+}
+
+impl Cap {
+    /// Whether so many per cent of it are spent; one of nothing is spent from the beginning.
+    fn is_past(&self, percent: u8) -> bool {
+        i128::from(self.spent.0) * 100 >= i128::from(self.may.0) * i128::from(percent)
+    }
+}
+
+/// Caps that come near, the house's and each model's own; told of until spending is well below a level again. A call is refused where it
+/// might end above the cap, so that the ledger stays a little below: the last level is reached once somebody was refused.
+async fn spent(house: &House, standing: &HashSet<(String, String)>, now: OffsetDateTime) -> anyhow::Result<Vec<Cause>> {
     let db = &house.admin_db;
     let mut tx = store::begin_reading(db).await?;
     let spent = store::span::spent_in_a_day(&mut tx, now).await?;
     tx.commit().await?;
-    let spent = spent.into_values().fold(Picos::ZERO, Picos::plus);
     let switches = store::house::switches(db).await?;
-    let cap = [switches.daily_spend, house.config.daily_spend].into_iter().flatten().min();
-    let Some(cap) = cap.filter(|cap| *cap > Picos::ZERO) else { return Ok(Vec::new()) };
-    let reached = [50_i128, 80, 100].into_iter().filter(|level| i128::from(spent.0) * 100 >= i128::from(cap.0) * level);
-    let cause = |level| Cause {
-        about: format!("house:{level}"),
-        said: format!("{level} % of the {cap} that may be spent in a day are spent."),
-    };
-    Ok(reached.map(cause).collect())
+    let are_refused = store::refusal::since(db, "spend_cap", now - time::Duration::HOUR).await? > 0;
+    let of_house = [switches.daily_spend, house.config.daily_spend].into_iter().flatten().min().map(|may| Cap {
+        about: "house".to_owned(),
+        on: String::new(),
+        may,
+        spent: spent.values().fold(Picos::ZERO, |sum, cost| sum.plus(*cost)),
+    });
+    let of_models = store::model_rule::list(db, now).await?.into_iter().filter_map(|row| {
+        Some(Cap {
+            about: format!("model:{}", row.model.name),
+            on: format!(" on {}", row.model.label),
+            may: row.rules.daily_spend?,
+            spent: spent.get(&row.model.name.0).copied().unwrap_or_default(),
+        })
+    });
+    let mut causes = Vec::new();
+    for cap in of_house.into_iter().chain(of_models).filter(|cap| cap.may > Picos::ZERO) {
+        for level in [50_u8, 80, 100] {
+            let about = format!("{}:{level}", cap.about);
+            let stands = standing.contains(&("spend_cap".to_owned(), about.clone()));
+            let least = level - if stands { SLACK_PERCENT } else { 0 };
+            if cap.is_past(least) || (level == 100 && are_refused && cap.is_past(80)) {
+                let said = format!("{level} % of the {} that may be spent{} in a day are spent.", cap.may, cap.on);
+                causes.push(Cause { about, said });
+            }
+        }
+    }
+    Ok(causes)
 }
 
 /// Vendors that this server leaves alone.

@@ -59,7 +59,7 @@ pub enum Admin {
 /// What can be asked.
 #[derive(Subcommand)]
 pub enum Models {
-    /// Adds a model, or gives one a new price from now on.
+    /// Adds a model, or gives one a new price from now on; what isn't said of one that is there stays.
     Add(Box<AddModel>),
     /// Lists models and the price in force.
     List,
@@ -104,18 +104,18 @@ pub struct AddModel {
     /// Dollars per million input tokens written to a cache, where they cost more.
     #[arg(long)]
     cache_write: Option<String>,
-    /// The name people read.
+    /// The name people read; a new model's is its own.
     #[arg(long)]
     label: Option<String>,
-    /// Tokens of prompt and answer together.
-    #[arg(long, default_value_t = 128_000)]
-    context: u64,
-    /// Tokens of one answer.
-    #[arg(long, default_value_t = 16_384)]
-    max_output: u64,
-    /// The plans that allow it.
-    #[arg(long, value_delimiter = ',', default_value = "free,pro,max")]
-    plans: Vec<String>,
+    /// Tokens of prompt and answer together; a new model has 128000.
+    #[arg(long)]
+    context: Option<u64>,
+    /// Tokens of one answer; a new model has 16384.
+    #[arg(long)]
+    max_output: Option<u64>,
+    /// Plans that allow it besides those that do; a new model is allowed by all, where none are named.
+    #[arg(long, value_delimiter = ',')]
+    plans: Option<Vec<String>>,
 }
 
 /// Does what was asked, and says so.
@@ -135,13 +135,15 @@ pub async fn run(command: Command, config: &Config, out: &mut impl std::io::Writ
         }
         Command::Usage(Usage::Rebuild) => {
             store::ledger::rebuild(&db).await?;
+            // So that the owner's pages needn't read every hour person by person until the server's task comes round.
+            store::span::make(&db, House::now()).await?;
             writeln!(out, "The sums are the ledger's.")?;
         }
         Command::Models(Models::Add(model)) => {
-            add(&db, &model).await?;
+            let state = if add(&db, &model).await? { "can be asked now" } else { "is switched off" };
             writeln!(
                 out,
-                "{} can be asked now, at ${} in and ${} out per million tokens.",
+                "{} {state}, at ${} in and ${} out per million tokens.",
                 model.name, model.input, model.output
             )?;
         }
@@ -188,13 +190,14 @@ fn stripe(config: &Config) -> anyhow::Result<std::sync::Arc<crate::billing::Bill
     crate::billing::Billing::new(config)?.context("STRIPE_SECRET_KEY isn't set")
 }
 
-async fn add(db: &store::Db, model: &AddModel) -> anyhow::Result<()> {
+async fn add(db: &store::Db, model: &AddModel) -> anyhow::Result<bool> {
     let price = |name: &str, text: &str| {
         MicrosPerMillion::parse_usd(text)
             .with_context(|| format!("--{name}: dollars per million tokens, like 0.25, not negative"))
     };
     ensure!(!model.name.trim().is_empty(), "a model has a name");
-    ensure!(model.context > model.max_output.min(256), "--context is larger than the shortest answer");
+    let (context, max_output) = (model.context.unwrap_or(u64::MAX), model.max_output.unwrap_or(u64::MAX));
+    ensure!(context > max_output.min(256), "--context is larger than the shortest answer");
     if let Some(url) = &model.base_url {
         ensure!(
             url.starts_with("http://") || url.starts_with("https://"),
@@ -206,22 +209,22 @@ async fn add(db: &store::Db, model: &AddModel) -> anyhow::Result<()> {
         );
     }
     let plans = store::plan::list(db).await?;
-    for plan in &model.plans {
+    for plan in model.plans.iter().flatten() {
         ensure!(plans.iter().any(|known| known.id.0 == *plan), "there is no plan {plan}");
     }
     let name = ModelName(model.name.trim().to_owned());
     let new = store::model::NewModel {
-        label: model.label.as_deref().unwrap_or(&name.0),
+        label: model.label.as_deref(),
         name: &name,
         vendor: model.vendor,
         base_url: model.base_url.as_deref(),
-        context: Tokens(model.context),
-        max_output: Tokens(model.max_output),
+        context: model.context.map(Tokens),
+        max_output: model.max_output.map(Tokens),
         input: price("input", &model.input)?,
         cache_read: model.cache_read.as_deref().map(|text| price("cache-read", text)).transpose()?,
         cache_write: model.cache_write.as_deref().map(|text| price("cache-write", text)).transpose()?,
         output: price("output", &model.output)?,
-        plans: &model.plans,
+        plans: model.plans.as_deref(),
     };
     Ok(store::model::add(db, &new, House::now()).await?)
 }

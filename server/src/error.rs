@@ -66,6 +66,10 @@ pub struct Id<T>(pub T);
 impl<S: Send + Sync, T: serde::de::DeserializeOwned + Send> FromRequestParts<S> for Id<T> {
     type Rejection = Refused;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
+        // Nothing of ours has a NUL in its name, and Postgres takes none.
+        if parts.uri.path().contains("%00") {
+            return Err(Refused(Problem::not_found("address")));
+        }
         let path = Path::<T>::from_request_parts(parts, state).await;
         path.map(|Path(id)| Self(id)).map_err(|_| Refused(Problem::not_found("address")))
     }

@@ -9,7 +9,7 @@ use app::api::admin::Asked;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
-use domain::UserId;
+use domain::{Problem, UserId, Viewer};
 use futures::stream;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use store::usage_row::{self, Row};
@@ -34,10 +34,33 @@ pub(crate) async fn json(State(house): State<House>, request: Request) -> Respon
     export(&house, request, Whose::Everybody, Format::Json).await
 }
 
-/// `GET /usage.csv`: the person's own.
+/// `GET /usage.csv`: the person's own, of whole days where they are (`days`, as their page shows them), or of a period as the owner's.
 pub(crate) async fn own(State(house): State<House>, SignedIn(viewer): SignedIn, request: Request) -> Response {
+    let query = request.uri().query().unwrap_or_default().as_bytes();
+    let days = form_urlencoded::parse(query).find(|(name, _)| name == "days").map(|(_, days)| days.parse::<u16>());
     let own = Whose::Own { user_id: viewer.user_id, shows_cost: viewer.plan.shows_cost };
-    export(&house, request, own, Format::Csv).await
+    match days {
+        None => export(&house, request, own, Format::Csv).await,
+        Some(Ok(days @ 1..=90)) => match days_of(&house, &viewer, days).await {
+            Ok(from) => {
+                let (asked, to) = (Asked::default(), House::now() + time::Duration::DAY);
+                let export = Export { db: house.db.clone(), whose: own, asked, from, to, format: Format::Csv };
+                export.answer(&format!("{days}-days"))
+            }
+            Err(error) => pages::problem(&house, request, internal(&error)).await,
+        },
+        Some(_) => {
+            let problem = Problem::invalid("days", "A file holds one day to ninety.");
+            pages::problem(&house, request, problem).await
+        }
+    }
+}
+
+/// Where so many days begin for somebody, today included.
+async fn days_of(house: &House, viewer: &Viewer, days: u16) -> store::Result<OffsetDateTime> {
+    let today = store::usage::today(&house.db, &viewer.time_zone, House::now()).await?;
+    let first = today - time::Duration::days(i64::from(days) - 1);
+    store::usage::midnight(&house.db, &viewer.time_zone, first).await
 }
 
 /// Whose calls, and what of them.
@@ -54,76 +77,117 @@ struct Export {
     db: store::Db,
     whose: Whose,
     asked: Asked,
-    span: (OffsetDateTime, OffsetDateTime),
+    from: OffsetDateTime,
+    to: OffsetDateTime,
     format: Format,
 }
 
 /// How far an export has come.
+#[derive(Clone, Copy)]
 enum At {
     Beginning,
+    /// Whatever comes from an instant on.
+    From(OffsetDateTime),
     After(OffsetDateTime, uuid::Uuid),
     End,
 }
 
+/// So much of a period is asked for at once: where few calls fit a filter, a statement looks at no more than these.
+const STRETCH: time::Duration = time::Duration::hours(6);
+
 async fn export(house: &House, request: Request, whose: Whose, format: Format) -> Response {
-    let asked = match crate::admin::asked(request.uri()) {
+    let asked = match Asked::of_query(request.uri().query().unwrap_or_default()) {
         Ok(asked) => asked,
         Err(problem) => return pages::problem(house, request, problem).await,
     };
-    let span = asked.period.span(House::now());
+    let (from, to) = asked.period.bounds(House::now());
     // A person's own rows are few; the owner's go through the owner's connections.
     let db = match whose {
         Whose::Own { .. } => house.db.clone(),
         Whose::Everybody => house.admin_db.clone(),
     };
-    let name = format!("usage-{}.{}", asked.period.as_str(), if format == Format::Csv { "csv" } else { "json" });
-    let export = Export { db, whose, asked, span, format };
-    let body = stream::try_unfold((export, At::Beginning), |(export, at)| async move {
-        match export.piece(&at).await {
-            Ok(None) => Ok(None),
-            Ok(Some((bytes, next))) => Ok(Some((bytes, (export, next)))),
-            Err(error) => {
-                // The file breaks off, so that nobody takes a part for the whole.
-                internal(&error);
-                Err(std::io::Error::other("the export broke off"))
-            }
-        }
-    });
-    let kind = if format == Format::Csv { "text/csv; charset=utf-8" } else { "application/json" };
-    let headers = [(CONTENT_TYPE, kind.to_owned()), (CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\""))];
-    (headers, Body::from_stream(body)).into_response()
+    let period = asked.period.as_str();
+    Export { db, whose, asked, from, to, format }.answer(period)
 }
 
 impl Export {
-    /// The next piece of the file, and where it ends; none at the end.
-    async fn piece(&self, at: &At) -> anyhow::Result<Option<(Bytes, At)>> {
-        let after = match at {
-            At::Beginning => None,
-            At::After(created_at, id) => Some((*created_at, *id)),
-            At::End => return Ok(None),
+    /// The file, written as it is read.
+    fn answer(self, period: &str) -> Response {
+        let (kind, ends) = match self.format {
+            Format::Csv => ("text/csv; charset=utf-8", "csv"),
+            Format::Json => ("application/json", "json"),
         };
+        let headers = [
+            (CONTENT_TYPE, kind.to_owned()),
+            (CONTENT_DISPOSITION, format!("attachment; filename=\"usage-{period}.{ends}\"")),
+        ];
+        let body = stream::try_unfold((self, At::Beginning), |(export, at)| async move {
+            match export.piece(at).await {
+                Ok(None) => Ok(None),
+                Ok(Some((bytes, next))) => Ok(Some((bytes, (export, next)))),
+                Err(error) => {
+                    // The file breaks off, so that nobody takes a part for the whole.
+                    internal(&error);
+                    Err(std::io::Error::other("the export broke off"))
+                }
+            }
+        });
+        (headers, Body::from_stream(body)).into_response()
+    }
+
+    /// The next piece of the file, and where it ends; none at the end.
+    async fn piece(&self, at: At) -> anyhow::Result<Option<(Bytes, At)>> {
+        let is_first = matches!(at, At::Beginning);
+        let mut at = at;
+        // Stretches without a row that fits make no piece.
+        let (rows, next) = loop {
+            let (from, after) = match at {
+                At::Beginning => (self.from, None),
+                At::From(from) => (from, None),
+                At::After(created_at, id) => (created_at, Some((created_at, id))),
+                At::End => return Ok(None),
+            };
+            // Somebody's own are read by their index, however few they are.
+            let to = match self.whose {
+                Whose::Own { .. } => self.to,
+                Whose::Everybody => self.to.min(from + STRETCH),
+            };
+            let rows = self.rows(from, to, after).await?;
+            let next = match rows.last() {
+                Some(row) if rows.len() == usize::try_from(PIECE)? => At::After(row.created_at, row.ai_usage_id),
+                _ if to < self.to => At::From(to),
+                _ => At::End,
+            };
+            if !rows.is_empty() || matches!(next, At::End) {
+                break (rows, next);
+            }
+            at = next;
+        };
+        let bytes = match self.format {
+            Format::Csv => csv_of(&rows, is_first, self.whose)?,
+            Format::Json => json_of(&rows, is_first, matches!(next, At::End))?,
+        };
+        Ok(Some((bytes.into(), next)))
+    }
+
+    async fn rows(
+        &self,
+        from: OffsetDateTime,
+        to: OffsetDateTime,
+        after: Option<(OffsetDateTime, uuid::Uuid)>,
+    ) -> store::Result<Vec<Row>> {
         let asked = usage_row::Asked {
-            from: self.span.0,
-            to: self.span.1,
+            from,
+            to,
             plan: self.asked.plan.as_ref(),
             model: self.asked.model.as_ref(),
             search: Some(self.asked.search.as_str()).filter(|text| !text.is_empty()),
             after,
         };
-        let rows = match self.whose {
-            Whose::Own { user_id, .. } => usage_row::next_own(&self.db, user_id, &asked, PIECE).await?,
-            Whose::Everybody => usage_row::next(&self.db, &asked, PIECE).await?,
-        };
-        let is_last = rows.len() < usize::try_from(PIECE)?;
-        let next = match rows.last() {
-            Some(row) if !is_last => At::After(row.created_at, row.ai_usage_id),
-            _ => At::End,
-        };
-        let bytes = match self.format {
-            Format::Csv => csv_of(&rows, after.is_none(), self.whose)?,
-            Format::Json => json_of(&rows, after.is_none(), is_last)?,
-        };
-        Ok(Some((bytes.into(), next)))
+        match self.whose {
+            Whose::Own { user_id, .. } => usage_row::next_own(&self.db, user_id, &asked, PIECE).await,
+            Whose::Everybody => usage_row::next(&self.db, &asked, PIECE).await,
+        }
     }
 }
 

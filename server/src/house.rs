@@ -22,7 +22,7 @@ pub struct House {
     pub(crate) db: store::Db,
     /// For the owner's tables.
     pub(crate) admin_db: store::Db,
-    /// Of the owner's large page one is made at a time: chat goes first.
+    /// Of the owner's large view one is made at a time: chat goes first.
     pub(crate) one_admin: Arc<Semaphore>,
     pub(crate) meters: Meters,
     pub(crate) relay: Relay,
@@ -87,6 +87,7 @@ impl House {
         Sources {
             db: self.db.clone(),
             admin_db: self.admin_db.clone(),
+            one_admin: Arc::clone(&self.one_admin),
             limits: self.meters.people.clone(),
             offers: Arc::new(move |model| vendors.offers(model)),
             vendors: Arc::new(move || circuits.circuits()),

@@ -29,7 +29,7 @@ const QUESTIONS: [&str; 6] = [
 pub(crate) async fn run(config: &Config, db: &store::Db, out: &mut impl std::io::Write) -> anyhow::Result<()> {
     let house = House::new(config.clone(), db.clone())?;
     let now = House::now();
-    store::ledger::cover_span(db, now - time::Duration::days(DAYS + 31), now).await?;
+    store::ledger::make_months(db, now - time::Duration::days(DAYS + 31), now).await?;
     // Always the same company.
     let mut rng = StdRng::seed_from_u64(7);
     let hash = Passwords::new()?.hash(PASSWORD.into()).await?;

@@ -69,7 +69,9 @@ pub(crate) async fn time_zone(
     };
     let form = form.ok_or_else(|| Problem::invalid("zone", "The form couldn't be read. Send it again."))?;
     let is_name = form.zone.len() <= 64 && form.zone.chars().all(|c| c.is_ascii_alphanumeric() || "/_+-".contains(c));
-    if !is_name || !store::account::set_time_zone(&house.db, viewer.user_id, &form.zone).await? {
+    // "UTC" stands for nobody having said anything yet, and the next browser says its own: by hand it is meant.
+    let zone = if !is_json && form.zone == "UTC" { "Etc/UTC" } else { &form.zone };
+    if !is_name || !store::account::set_time_zone(&house.db, viewer.user_id, zone).await? {
         return Err(
             Problem::invalid("zone", "That is no time zone. One looks like Europe/Berlin or Asia/Kathmandu.").into()
         );

@@ -24,7 +24,7 @@ pub(crate) fn spawn(house: &House) -> JoinSet<()> {
         if let Err(error) = store::stripe_event::sweep(&house.db, House::now() - time::Duration::days(30)).await {
             internal(&error);
         }
-        if let Err(error) = store::ledger::cover(&house.db, House::now()).await {
+        if let Err(error) = store::ledger::make_months_ahead(&house.db, House::now()).await {
             internal(&error);
         }
         if let Err(error) = drop_old(&house).await {

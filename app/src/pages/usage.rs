@@ -53,7 +53,6 @@ fn Shown(usage: UsageView) -> impl IntoView {
             </section>
         }
     });
-    let period = if days == 7 { "7d" } else { "30d" };
     view! {
         <section class="panel today">
             <h2>"Left now"</h2>
@@ -70,7 +69,7 @@ fn Shown(usage: UsageView) -> impl IntoView {
             </form>
             <p class="hint">"Chat sets it from your browser the first time. A name like Europe/Berlin or Asia/Kathmandu."</p>
         </section>
-        <p class="actions"><a class="secondary small" href=format!("/usage.csv?period={period}") download>{format!("CSV of every call in {period}")}</a></p>
+        <p class="actions"><a class="secondary small" href=format!("/usage.csv?days={days}") download>{format!("CSV of every call in these {days} days")}</a></p>
     }
 }
 

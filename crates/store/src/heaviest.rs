@@ -75,8 +75,10 @@ pub struct Heaviest {
     pub rows: Vec<Heavy>,
     /// What everybody in the table used together, on all its pages.
     pub all: Totals,
-    /// How many people are in the table, on all its pages.
+    /// How many people used something, on all its pages.
     pub people: usize,
+    /// How many rows the table has, on all its pages: also who was refused and used nothing, where refusals are what it is about.
+    pub count: usize,
 }
 
 /// A pattern for `like` that finds a text anywhere, whatever signs are in it.
@@ -90,19 +92,20 @@ pub(crate) fn contains(text: &str) -> String {
 /// When Postgres does.
 pub async fn list(db: &mut PgConnection, asked: &Asked<'_>) -> Result<Heaviest> {
     let mut people = span::people(db, asked.from, asked.to, asked.model).await?;
-    let refusals = match asked.order {
+    let mut refusals = match asked.order {
         Order::Refusals => refusals(db, asked).await?,
         _ => HashMap::new(),
     };
-    // Who was refused and used nothing stands in the table only where refusals are what it is about.
+    if asked.plan.is_some() || asked.search.is_some() {
+        let fits = who(db, asked).await?;
+        people.retain(|id, _| fits.contains(id));
+        refusals.retain(|id, _| fits.contains(id));
+    }
+    let active = people.len();
     if asked.model.is_none() {
         for id in refusals.keys() {
             people.entry(*id).or_default();
         }
-    }
-    if asked.plan.is_some() || asked.search.is_some() {
-        let fits = who(db, asked).await?;
-        people.retain(|id, _| fits.contains(id));
     }
     // A subscription says nothing beside one model's part of the cost.
     let pays = match asked.order {
@@ -134,17 +137,12 @@ pub async fn list(db: &mut PgConnection, asked: &Asked<'_>) -> Result<Heaviest> 
     }
     ranked.sort_unstable();
     let page: Vec<i32> = ranked.into_iter().skip(asked.offset).map(|(_, id)| id).collect();
-    Ok(Heaviest { rows: told(db, asked, &page, &people).await?, all: totals(&all), people: people.len() })
-}
-
-fn totals(sums: &Sums) -> Totals {
-    Totals {
-        requests: Tokens::from_db(sums.requests).0,
-        input: Tokens::from_db(sums.input),
-        cached: Tokens::from_db(sums.cached),
-        output: Tokens::from_db(sums.output),
-        cost: Picos(sums.cost),
-    }
+    Ok(Heaviest {
+        rows: told(db, asked, &page, &people).await?,
+        all: Totals::from(&all),
+        people: active,
+        count: people.len(),
+    })
 }
 
 fn dollars(pays: Decimal) -> Picos {
@@ -157,7 +155,7 @@ async fn told(db: &mut PgConnection, asked: &Asked<'_>, page: &[i32], people: &P
         r#"select s.subject_id, s.subject, a.user_id as "user_id?", a.email as "email?", a.plan_id as "plan_id?",
                   coalesce((select sum(f.n) from refusal_hour f join account b using (user_id)
                             where b.subject = s.subject and f.hour >= $2 and f.hour < $3), 0)::bigint as "refusals!",
-                  coalesce((select sum(pays) from subscriptions_pay($2, $3) where user_id = a.user_id), 0) as "pays!"
+                  coalesce((select sum(p.pays) from account b join subscriptions_pay($2, $3) p using (user_id) where b.subject = s.subject), 0) as "pays!"
            from unnest($1::int[]) with ordinality p (subject_id, place)
            join usage_subject s on s.subject_id = p.subject_id
            left join lateral (
@@ -180,9 +178,9 @@ async fn told(db: &mut PgConnection, asked: &Asked<'_>, page: &[i32], people: &P
                 user_id: row.user_id.map(Into::into),
                 email: row.email,
                 plan: row.plan_id.map(PlanId),
-                totals: totals(&sums),
+                totals: Totals::from(&sums),
                 estimated: Tokens::from_db(sums.estimated),
-                refusals: Tokens::from_db(row.refusals).0,
+                refusals: row.refusals.max(0).cast_unsigned(),
                 pays: dollars(row.pays),
             }
         })
@@ -217,12 +215,11 @@ async fn refusals(db: &mut PgConnection, asked: &Asked<'_>) -> Result<HashMap<i3
     Ok(rows.into_iter().map(|row| (row.subject_id, row.n)).collect())
 }
 
-/// What each pays.
+/// What each pays; accounts that share a subject pay together, as they cost together.
 async fn pays(db: &mut PgConnection, asked: &Asked<'_>) -> Result<HashMap<i32, Picos>> {
     let rows = sqlx::query!(
         r#"select s.subject_id, sum(p.pays) as "pays!"
            from subscriptions_pay($1, $2) p join account a using (user_id) join usage_subject s using (subject)
-           where not exists (select from account b where b.subject = a.subject and (b.created_at, b.user_id) < (a.created_at, a.user_id))
            group by s.subject_id"#,
         asked.from,
         asked.to,
@@ -284,7 +281,7 @@ pub struct Around {
 /// When Postgres does.
 pub async fn around(db: &mut PgConnection, from: OffsetDateTime, to: OffsetDateTime) -> Result<Around> {
     let now = sqlx::query!(
-        r#"select coalesce((select sum(pays) from subscriptions_pay($1, $2) where user_id is not null), 0) as "revenue!",
+        r#"select coalesce((select sum(pays) from subscriptions_pay($1, $2)), 0) as "revenue!",
                   (select count(*) from subscription where currency <> 'usd' and status in ('active', 'past_due')) as "other_currencies!",
                   count(*) as "running!", coalesce(sum(u.reserved_tokens), 0)::bigint as "reserved!"
            from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at
@@ -302,10 +299,10 @@ pub async fn around(db: &mut PgConnection, from: OffsetDateTime, to: OffsetDateT
     .fetch_all(db)
     .await?;
     Ok(Around {
-        revenue: Picos::from_usd(now.revenue.round_dp(12)).unwrap_or_default(),
-        other_currencies: Tokens::from_db(now.other_currencies).0,
-        refusals: refusals.into_iter().map(|row| (row.kind, Tokens::from_db(row.n).0)).collect(),
-        running: Tokens::from_db(now.running).0,
+        revenue: dollars(now.revenue),
+        other_currencies: now.other_currencies.max(0).cast_unsigned(),
+        refusals: refusals.into_iter().map(|row| (row.kind, row.n.max(0).cast_unsigned())).collect(),
+        running: now.running.max(0).cast_unsigned(),
         reserved: Tokens::from_db(now.reserved),
     })
 }

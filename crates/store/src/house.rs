@@ -20,14 +20,21 @@ fn told(switches: Switches) -> String {
     format!("{}, {cap}", if switches.paused { "off" } else { "on" })
 }
 
-/// Sets the switches, with an audit row. They hold on every server with the next turn.
+/// Changes the switches as they are at this moment, with an audit row. They hold on every server with the next turn.
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn set_switches(db: &Db, actor: UserId, new: Switches, now: OffsetDateTime) -> Result<()> {
+pub async fn set_switches(
+    db: &Db,
+    actor: UserId,
+    change: impl FnOnce(&mut Switches),
+    now: OffsetDateTime,
+) -> Result<()> {
     let mut tx = crate::begin(db).await?;
     sqlx::query!("select house_id from house for update").fetch_one(&mut *tx).await?;
     let before = switches(&mut *tx).await?;
+    let mut new = before;
+    change(&mut new);
     if before != new {
         sqlx::query!(
             "update house set paused = $1, daily_spend_usd = $2",

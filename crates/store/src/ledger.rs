@@ -17,15 +17,15 @@ pub async fn rebuild(db: impl PgExecutor<'_>) -> Result<()> {
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn cover(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<()> {
-    cover_span(db, now, now + time::Duration::days(93)).await
+pub async fn make_months_ahead(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<()> {
+    make_months(db, now, now + time::Duration::days(93)).await
 }
 
 /// Makes the ledger's partitions for a period.
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn cover_span(db: impl PgExecutor<'_>, first: OffsetDateTime, last: OffsetDateTime) -> Result<()> {
+pub async fn make_months(db: impl PgExecutor<'_>, first: OffsetDateTime, last: OffsetDateTime) -> Result<()> {
     sqlx::query!("select ai_usage_cover($1, $2)", first, last).fetch_one(db).await?;
     Ok(())
 }

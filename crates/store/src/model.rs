@@ -105,20 +105,20 @@ pub async fn price(db: impl PgExecutor<'_>, model: &ModelName, at: OffsetDateTim
     Ok(PriceList::new(tiers.collect()))
 }
 
-/// A model that the owner adds, with its price from now on.
+/// A model that the owner adds, or one that gets a new price from now on and keeps what isn't said.
 pub struct NewModel<'a> {
     /// The vendor's name for it.
     pub name: &'a ModelName,
-    /// The name people read.
-    pub label: &'a str,
+    /// The name people read; a new one's is the vendor's.
+    pub label: Option<&'a str>,
     /// Whose wire format.
     pub vendor: Vendor,
-    /// Where it is served.
+    /// Where it is served; a new one at the vendor's.
     pub base_url: Option<&'a str>,
-    /// Tokens of prompt and answer together.
-    pub context: Tokens,
-    /// Tokens of one answer.
-    pub max_output: Tokens,
+    /// Tokens of prompt and answer together; a new one's are 128 000.
+    pub context: Option<Tokens>,
+    /// Tokens of one answer; a new one's are 16 384.
+    pub max_output: Option<Tokens>,
     /// Per million input tokens.
     pub input: MicrosPerMillion,
     /// Per million input tokens read from a cache; none is the input's.
@@ -127,26 +127,31 @@ pub struct NewModel<'a> {
     pub cache_write: Option<MicrosPerMillion>,
     /// Per million output tokens.
     pub output: MicrosPerMillion,
-    /// The plans that allow it.
-    pub plans: &'a [String],
+    /// Plans that allow it besides those that do; none given, a new one is allowed by every plan.
+    pub plans: Option<&'a [String]>,
 }
 
-/// Adds a model or changes one, with a price from `now` on, in one transaction. Earlier prices stay as they are.
+/// Adds a model, or changes what is said of one, with a price from `now` on, in one transaction. Earlier prices stay as they are, and one
+/// that is switched off stays off. Whether it is on.
 ///
 /// # Errors
 /// When Postgres does, also for a plan that doesn't exist.
-pub async fn add(db: &Db, new: &NewModel<'_>, now: OffsetDateTime) -> Result<()> {
+pub async fn add(db: &Db, new: &NewModel<'_>, now: OffsetDateTime) -> Result<bool> {
     let mut tx = crate::begin(db).await?;
+    let known = sqlx::query_scalar!("select enabled from model where model = $1 for update", new.name.0)
+        .fetch_optional(&mut *tx)
+        .await?;
     sqlx::query!(
         "insert into model (model, label, vendor, base_url, context, max_output, sort)
-         values ($1, $2, $3, $4, $5, $6, (select coalesce(max(sort), 0) + 1 from model))
-         on conflict (model) do update set label = $2, vendor = $3, base_url = $4, context = $5, max_output = $6, enabled = true",
+         values ($1, coalesce($2, $1), $3, $4, coalesce($5::bigint, 128000), coalesce($6::bigint, 16384), (select coalesce(max(sort), 0) + 1 from model))
+         on conflict (model) do update set label = coalesce($2, model.label), vendor = $3, base_url = coalesce($4, model.base_url),
+           context = coalesce($5::bigint, model.context), max_output = coalesce($6::bigint, model.max_output)",
         new.name.0,
         new.label,
         new.vendor.as_str(),
         new.base_url,
-        new.context.to_db(),
-        new.max_output.to_db(),
+        new.context.map(Tokens::to_db),
+        new.max_output.map(Tokens::to_db),
     )
     .execute(&mut *tx)
     .await?;
@@ -163,17 +168,18 @@ pub async fn add(db: &Db, new: &NewModel<'_>, now: OffsetDateTime) -> Result<()>
     )
     .execute(&mut *tx)
     .await?;
-    for plan in new.plans {
-        sqlx::query!(
-            "insert into plan_model (plan_id, model, sort)
-             values ($1, $2, (select coalesce(max(sort), 0) + 1 from plan_model where plan_id = $1))
-             on conflict do nothing",
-            plan,
-            new.name.0,
-        )
-        .execute(&mut *tx)
-        .await?;
-    }
+    let is_for_all = known.is_none() && new.plans.is_none();
+    sqlx::query!(
+        "insert into plan_model (plan_id, model, sort)
+         select plan_id, $1, (select coalesce(max(sort), 0) + 1 from plan_model m where m.plan_id = p.plan_id)
+         from (select plan_id from plan where $2 union select unnest($3::text[])) p
+         on conflict do nothing",
+        new.name.0,
+        is_for_all,
+        new.plans.unwrap_or_default(),
+    )
+    .execute(&mut *tx)
+    .await?;
     tx.commit().await?;
-    Ok(())
+    Ok(known.unwrap_or(true))
 }

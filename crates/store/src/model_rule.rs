@@ -123,17 +123,30 @@ fn told(rules: &Rules) -> String {
     format!("{}, {cap}, {other} stands in", if rules.enabled { "on" } else { "off" })
 }
 
-/// Sets a model's rules.
+/// Changes a model's rules as they are at this moment.
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn set(db: &Db, actor: UserId, model: &ModelName, new: &Rules, now: OffsetDateTime) -> Result<Set> {
+pub async fn set(
+    db: &Db,
+    actor: UserId,
+    model: &ModelName,
+    change: impl FnOnce(&mut Rules),
+    now: OffsetDateTime,
+) -> Result<Set> {
     let mut tx = crate::begin(db).await?;
     let before =
         sqlx::query!("select enabled, fallback, daily_spend_usd from model where model = $1 for update", model.0)
             .fetch_optional(&mut *tx)
             .await?;
     let Some(before) = before else { return Ok(Set::NoModel) };
+    let before = Rules {
+        enabled: before.enabled,
+        fallback: before.fallback.map(ModelName),
+        daily_spend: before.daily_spend_usd.and_then(Picos::from_usd),
+    };
+    let mut new = before.clone();
+    change(&mut new);
     if let Some(other) = &new.fallback {
         let known =
             sqlx::query!("select 1 as one from model where model = $1", other.0).fetch_optional(&mut *tx).await?;
@@ -141,12 +154,7 @@ pub async fn set(db: &Db, actor: UserId, model: &ModelName, new: &Rules, now: Of
             return Ok(Set::NoFallback);
         }
     }
-    let before = Rules {
-        enabled: before.enabled,
-        fallback: before.fallback.map(ModelName),
-        daily_spend: before.daily_spend_usd.and_then(Picos::from_usd),
-    };
-    if before != *new {
+    if before != new {
         sqlx::query!(
             "update model set enabled = $2, fallback = $3, daily_spend_usd = $4 where model = $1",
             model.0,
@@ -156,7 +164,7 @@ pub async fn set(db: &Db, actor: UserId, model: &ModelName, new: &Rules, now: Of
         )
         .execute(&mut *tx)
         .await?;
-        note(&mut tx, actor, "set_model", model, Some(&told(&before)), &told(new), now).await?;
+        note(&mut tx, actor, "set_model", model, Some(&told(&before)), &told(&new), now).await?;
     }
     tx.commit().await?;
     Ok(Set::Yes)

@@ -24,3 +24,16 @@ pub async fn add(db: impl PgExecutor<'_>, user: UserId, kind: &str, at: OffsetDa
     .await?;
     Ok(())
 }
+
+/// How often anybody was refused for a reason since an instant, to the hour.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn since(db: impl PgExecutor<'_>, kind: &str, since: OffsetDateTime) -> Result<i64> {
+    let sql = sqlx::query_scalar!(
+        r#"select coalesce(sum(n), 0)::bigint as "n!" from refusal_hour where kind = $1 and hour >= date_trunc('hour', $2::timestamptz, 'UTC')"#,
+        kind,
+        since,
+    );
+    Ok(sql.fetch_one(db).await?)
+}

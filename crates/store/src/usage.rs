@@ -1,6 +1,7 @@
 //! Reading the ledger: for the meters, for the person, for the owner.
 
 use crate::Result;
+use crate::span::Sums;
 use domain::{ModelName, Picos, Tokens, TurnId, UserId};
 use sqlx::PgExecutor;
 use time::{Date, OffsetDateTime};
@@ -185,14 +186,26 @@ impl Totals {
     }
 }
 
+impl From<&Sums> for Totals {
+    fn from(sums: &Sums) -> Self {
+        Self {
+            requests: sums.requests.max(0).cast_unsigned(),
+            input: Tokens::from_db(sums.input),
+            cached: Tokens::from_db(sums.cached),
+            output: Tokens::from_db(sums.output),
+            cost: Picos(sums.cost),
+        }
+    }
+}
+
 /// A person's use of one model on one day.
 pub struct DayModel {
     /// The day, where they are.
     pub day: Date,
     /// The model.
     pub model: ModelName,
-    /// What was used.
-    pub totals: Totals,
+    /// What was used: below nothing where corrections were made of what was used on another day.
+    pub sums: Sums,
 }
 
 /// What day it is somewhere.
@@ -203,6 +216,14 @@ pub async fn today(db: impl PgExecutor<'_>, zone: &str, now: OffsetDateTime) -> 
     Ok(sqlx::query_scalar!(r#"select ($1::timestamptz at time zone $2)::date as "day!""#, now, zone)
         .fetch_one(db)
         .await?)
+}
+
+/// When a day begins somewhere.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn midnight(db: impl PgExecutor<'_>, zone: &str, day: Date) -> Result<OffsetDateTime> {
+    Ok(sqlx::query_scalar!(r#"select $1::date::timestamp at time zone $2 as "at!""#, day, zone).fetch_one(db).await?)
 }
 
 /// A person's use by day and model from a day on, as days begin where they are.
@@ -219,8 +240,8 @@ pub async fn by_day_and_model(
         r#"select (created_at at time zone $2)::date as "day!", model,
                   count(*) filter (where call_no = 1 and corrects is null) as "requests!",
                   sum(input_tokens)::bigint as "input!", sum(cache_read_tokens + cache_write_tokens)::bigint as "cached!",
-                  sum(output_tokens)::bigint as "output!", sum(cost_usd) as "cost!"
-           from ai_usage where user_id = $1 and created_at >= $3::date::timestamp at time zone $2
+                  sum(output_tokens)::bigint as "output!", sum(estimated_tokens)::bigint as "estimated!", sum(cost_usd) as "cost!"
+           from ai_usage where user_id = $1 and status <> 'pending' and created_at >= $3::date::timestamp at time zone $2
            group by 1, 2 order by 1, 2"#,
         Uuid::from(owner),
         zone,
@@ -233,12 +254,13 @@ pub async fn by_day_and_model(
         .map(|row| DayModel {
             day: row.day,
             model: ModelName(row.model),
-            totals: Totals {
-                requests: Tokens::from_db(row.requests).0,
-                input: Tokens::from_db(row.input),
-                cached: Tokens::from_db(row.cached),
-                output: Tokens::from_db(row.output),
-                cost: Picos::from_usd(row.cost).unwrap_or_default(),
+            sums: Sums {
+                requests: row.requests,
+                input: row.input,
+                cached: row.cached,
+                output: row.output,
+                estimated: row.estimated,
+                cost: Picos::from_usd(row.cost).unwrap_or_default().0,
             },
         })
         .collect())

@@ -1,16 +1,17 @@
-//! What an admin does. Each act is an audit row, written with its effect. `person.rs` has what is done to somebody.
+//! What an admin does. Each act is an audit row: in the transaction of its effect where that is a row's, right after it where it isn't.
+//! `person.rs` has what is done to somebody.
 
 mod heaviest;
 mod person;
 
-pub(crate) use heaviest::{asked, heaviest};
+pub(crate) use heaviest::heaviest;
 pub(crate) use person::{act, set_plan};
 
 use crate::auth::SignedIn;
 use crate::error::{Id, Refused, internal};
 use crate::{House, pages, tasks};
 use axum::Form;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest as _, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::{MicrosPerMillion, ModelName, Picos, PlanId, Problem, Viewer};
@@ -21,13 +22,16 @@ use store::plan_rule::Rules;
 use store::turn::Switches;
 use time::OffsetDateTime;
 
+/// A limit as somebody typed it.
+fn limit(field: &str, text: &str) -> Result<i64, Problem> {
+    let n = text.parse().ok().filter(|n| (1..=1_000_000_000_000).contains(n));
+    n.ok_or_else(|| Problem::invalid(field, "A limit is a whole number above zero. Nothing was changed."))
+}
+
 /// What the owner sets on a plan. Its models are as many fields of one name as are ticked, so the pairs are read by hand.
 fn plan_rules(pairs: &[(String, String)]) -> Result<Rules, Problem> {
     let of = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.trim());
-    let number = |name: &str| {
-        let n = of(name).and_then(|text| text.parse::<i64>().ok()).filter(|n| (1..=1_000_000_000_000).contains(n));
-        n.ok_or_else(|| Problem::invalid(name, "A limit is a whole number above zero. Nothing was changed."))
-    };
+    let number = |name: &str| limit(name, of(name).unwrap_or_default());
     let mut models: Vec<ModelName> = pairs
         .iter()
         .filter(|(key, _)| key == "model")
@@ -80,10 +84,17 @@ pub(crate) async fn set_plan_rules(
 }
 
 /// `POST /admin/health/reconcile`: compares with Stripe now.
-pub(crate) async fn reconcile(State(house): State<House>, request: Request) -> Result<Response, Refused> {
+pub(crate) async fn reconcile(
+    State(house): State<House>,
+    SignedIn(admin): SignedIn,
+    request: Request,
+) -> Result<Response, Refused> {
     house.billing()?;
     Ok(match tasks::reconcile_now(&house).await {
-        Ok(()) => Redirect::to("/admin/health").into_response(),
+        Ok(()) => {
+            note(&house, &admin, "reconcile", "stripe").await?;
+            Redirect::to("/admin/health").into_response()
+        }
         Err(problem) => pages::problem(&house, request, problem).await,
     })
 }
@@ -99,14 +110,18 @@ pub(crate) struct Replay {
 pub(crate) async fn replay(
     State(house): State<House>,
     SignedIn(admin): SignedIn,
-    Form(form): Form<Replay>,
+    request: Request,
 ) -> Result<Response, Refused> {
+    let (form, request) = match read::<Replay>(&house, request).await {
+        Ok(read) => read,
+        Err(page) => return Ok(page),
+    };
     let now = House::now();
     let what = if form.event.is_empty() { "jobs" } else { form.event.as_str() };
     if form.event.is_empty() {
         store::job::replay(&house.db, now).await?;
     } else if !store::stripe_event::replay(&house.db, &form.event, now).await? {
-        return Err(Problem::not_found("dead letter").into());
+        return Ok(pages::problem(&house, request, Problem::not_found("dead letter")).await);
     } else if let Ok(billing) = house.billing() {
         billing.bell.notify_one();
     }
@@ -125,10 +140,14 @@ pub(crate) struct ClearFlag {
 pub(crate) async fn clear_flag(
     State(house): State<House>,
     SignedIn(admin): SignedIn,
-    Form(form): Form<ClearFlag>,
+    request: Request,
 ) -> Result<Response, Refused> {
+    let (form, request) = match read::<ClearFlag>(&house, request).await {
+        Ok(read) => read,
+        Err(page) => return Ok(page),
+    };
     if !store::billing_flag::clear(&house.db, &form.kind, &form.object, House::now()).await? {
-        return Err(Problem::not_found("flag").into());
+        return Ok(pages::problem(&house, request, Problem::not_found("flag")).await);
     }
     note(&house, &admin, "clear_flag", &format!("{} {}", form.kind, form.object)).await?;
     Ok(Redirect::to("/admin/health").into_response())
@@ -150,11 +169,16 @@ async fn note(house: &House, admin: &Viewer, action: &str, what: &str) -> Result
 /// What a form of the owner's says, or the page that says why it can't be taken.
 async fn read<T: DeserializeOwned>(house: &House, request: Request) -> Result<(T, Request), Response> {
     let (parts, body) = request.into_parts();
-    let form = Form::<T>::from_request(Request::from_parts(parts.clone(), body), &()).await;
+    let form = match Bytes::from_request(Request::from_parts(parts.clone(), body), &()).await {
+        // No form of ours sends a NUL, and Postgres takes none.
+        Ok(body) if body.windows(3).any(|three| three == b"%00") || body.contains(&0) => None,
+        Ok(body) => Form::<T>::from_request(Request::from_parts(parts.clone(), body.into()), &()).await.ok(),
+        Err(_) => None,
+    };
     let request = Request::from_parts(parts, Body::empty());
     match form {
-        Ok(Form(form)) => Ok((form, request)),
-        Err(_) => {
+        Some(Form(form)) => Ok((form, request)),
+        None => {
             let problem =
                 Problem::invalid("", "The form isn't as we sent it. Go back, load the page again, and try once more.");
             Err(pages::problem(house, request, problem).await)
@@ -183,12 +207,11 @@ enum Switch {
     Off,
 }
 
-/// What the owner sets on the whole house.
+/// What the owner sets on the whole house. What isn't said stays as it is now, whatever an older page shows.
 #[derive(Deserialize)]
 struct SetHouse {
-    state: Switch,
-    #[serde(default)]
-    daily_spend: String,
+    state: Option<Switch>,
+    daily_spend: Option<String>,
 }
 
 /// `POST /admin/house`
@@ -198,21 +221,24 @@ pub(crate) async fn set_house(State(house): State<House>, SignedIn(admin): Signe
         Err(page) => return page,
     };
     let set = async {
-        let new = Switches { paused: form.state == Switch::Off, daily_spend: dollars(&form.daily_spend)? };
-        let set = store::house::set_switches(&house.db, admin.user_id, new, House::now()).await;
+        let cap = form.daily_spend.as_deref().map(dollars).transpose()?;
+        let change = |switches: &mut Switches| {
+            switches.paused = form.state.map_or(switches.paused, |state| state == Switch::Off);
+            switches.daily_spend = cap.unwrap_or(switches.daily_spend);
+        };
+        let set = store::house::set_switches(&house.db, admin.user_id, change, House::now()).await;
         set.map_err(|error| internal(&error))
     };
     done(&house, request, set.await).await
 }
 
-/// What the owner sets on a model.
+/// What the owner sets on a model. What isn't said stays as it is now.
 #[derive(Deserialize)]
 struct SetModel {
-    state: Switch,
-    #[serde(default)]
-    daily_spend: String,
-    #[serde(default)]
-    fallback: String,
+    state: Option<Switch>,
+    daily_spend: Option<String>,
+    /// Empty for nobody.
+    fallback: Option<String>,
 }
 
 /// `POST /admin/models/{model}`
@@ -227,12 +253,16 @@ pub(crate) async fn set_model(
         Err(page) => return page,
     };
     let set = async {
-        let rules = ModelRules {
-            enabled: form.state == Switch::On,
-            daily_spend: dollars(&form.daily_spend)?,
-            fallback: Some(form.fallback).filter(|name| !name.is_empty()).map(ModelName),
+        let cap = form.daily_spend.as_deref().map(dollars).transpose()?;
+        let fallback = form.fallback.map(|name| Some(name).filter(|name| !name.is_empty()).map(ModelName));
+        let change = |rules: &mut ModelRules| {
+            rules.enabled = form.state.map_or(rules.enabled, |state| state == Switch::On);
+            rules.daily_spend = cap.unwrap_or(rules.daily_spend);
+            if let Some(fallback) = fallback {
+                rules.fallback = fallback;
+            }
         };
-        let set = store::model_rule::set(&house.db, admin.user_id, &model, &rules, House::now()).await;
+        let set = store::model_rule::set(&house.db, admin.user_id, &model, change, House::now()).await;
         match set.map_err(|error| internal(&error))? {
             Set::Yes => Ok(()),
             Set::NoModel => Err(Problem::not_found("model")),

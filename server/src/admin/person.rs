@@ -1,10 +1,9 @@
 //! What an admin does to a person.
 
-use super::read;
+use super::{limit, read};
 use crate::auth::SignedIn;
-use crate::error::{Id, Refused, internal};
+use crate::error::{Id, internal};
 use crate::{House, pages};
-use axum::Form;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::{PlanId, Problem, UserId};
@@ -26,14 +25,24 @@ pub(crate) async fn set_plan(
     State(house): State<House>,
     SignedIn(admin): SignedIn,
     Id(user_id): Id<UserId>,
-    Form(form): Form<SetPlan>,
-) -> Result<Response, Refused> {
-    let why = reason(&form.why)?;
-    let set = store::account::set_plan(&house.db, admin.user_id, user_id, &form.plan, why.as_deref(), House::now());
-    if !set.await? {
-        return Err(Problem::invalid("plan", "There is no such person or plan.").into());
+    request: Request,
+) -> Response {
+    let (form, request) = match read::<SetPlan>(&house, request).await {
+        Ok(read) => read,
+        Err(page) => return page,
+    };
+    let set = async {
+        let why = reason(&form.why)?;
+        let set = store::account::set_plan(&house.db, admin.user_id, user_id, &form.plan, why.as_deref(), House::now());
+        match set.await.map_err(|error| internal(&error))? {
+            true => Ok(()),
+            false => Err(Problem::invalid("plan", "There is no such person or plan. Nothing was changed.")),
+        }
+    };
+    match set.await {
+        Ok(()) => Redirect::to(&format!("/admin/users/{user_id}")).into_response(),
+        Err(problem) => pages::problem(&house, request, problem).await,
     }
-    Ok(Redirect::to(&format!("/admin/users/{user_id}")).into_response())
 }
 
 fn no_reason() -> Problem {
@@ -85,10 +94,7 @@ impl DoTo {
             Deed::Limit => {
                 let number = |field: &str, text: &str| match text.trim() {
                     "" => Ok(None),
-                    text => match text.parse::<i64>() {
-                        Ok(n @ 1..=1_000_000_000_000) => Ok(Some(n)),
-                        _ => Err(Problem::invalid(field, "A limit is a whole number above zero. Nothing was changed.")),
-                    },
+                    text => limit(field, text).map(Some),
                 };
                 let (requests, tokens) = (number("requests", &self.requests)?, number("tokens", &self.tokens)?);
                 if requests.is_none() && tokens.is_none() {

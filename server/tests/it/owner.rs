@@ -19,7 +19,8 @@ async fn nobody_else_finds_the_owner_s_doors() {
     assert!(paths.len() >= 15);
     for visitor in [&ann, &house.visitor()] {
         for path in &paths {
-            let path = path.replace("{user_id}", &id.to_string()).replace("{model}", "demo");
+            let path =
+                path.replace("{user_id}", &id.to_string()).replace("{model}", "demo").replace("{name}", "health");
             for method in ["GET", "POST"] {
                 let answer = visitor.request(method, &path).form(&[("act", "make_admin"), ("why", "me")]).send().await;
                 assert_eq!(answer.unwrap().status(), StatusCode::NOT_FOUND, "{method} {path}");
@@ -114,7 +115,7 @@ async fn what_an_admin_does_to_a_person_holds_and_is_written_down() {
 #[tokio::test]
 async fn absurd_questions_get_clear_answers() {
     let house = TestHouse::new().await;
-    let admin = house.person("admin@example.com").await;
+    let mut admin = house.person("admin@example.com").await;
     for (query, status) in [
         ("period=custom", 422),
         ("period=custom&from=2026-02-30&to=2026-03-01", 422),
@@ -140,6 +141,32 @@ async fn absurd_questions_get_clear_answers() {
         assert_eq!(admin.get(path).await.status(), StatusCode::NOT_FOUND, "{path}");
     }
     assert_eq!(admin.get("/admin/audit?page=-3").await.status(), StatusCode::OK);
+    // what Postgres takes in no text, wherever it stands
+    let id: Uuid = house.one("select user_id from account").await;
+    for (path, status) in [
+        ("/admin/plans/%00", 404),
+        ("/admin/models/%00", 404),
+        ("/admin/models/a%00b/price", 404),
+        ("/admin/plans/free", 422),
+        ("/admin/models/claude-haiku-4-5", 422),
+        ("/admin/house", 422),
+        ("/admin/health/replay", 422),
+        ("/admin/health/clear", 422),
+        (&format!("/admin/users/{id}/plan"), 422),
+        (&format!("/admin/users/{id}/act"), 422),
+    ] {
+        let fields =
+            ["event", "kind", "object", "plan", "why", "fallback", "state", "model", "act"].map(|name| (name, "\0"));
+        let answer = admin.form(path, &fields).await;
+        assert_eq!(answer.status().as_u16(), status, "{path}");
+        let (kind, text) =
+            (answer.headers()["content-type"].to_str().unwrap().to_owned(), answer.text().await.unwrap());
+        assert!(
+            status == 404 || kind.starts_with("text/html") && text.contains("as we sent it"),
+            "{path} {kind} {text}"
+        );
+    }
+    assert!(house.one::<bool>("select count(*) = 0 from audit").await);
 }
 
 /// The files hold the ledger to the row, and nothing in them is a formula.
@@ -235,11 +262,11 @@ async fn days_begin_where_the_person_is() {
                 let at = from + Duration::minutes(15 * n);
                 let day = (at + Duration::minutes(offset(at))).date();
                 if day >= first.date() {
-                    *expected.entry(day).or_insert(0_u64) += 1;
+                    *expected.entry(day).or_insert(0_i64) += 1;
                 }
             }
         }
-        let found: std::collections::BTreeMap<_, _> = days.iter().map(|day| (day.day, day.totals.input.0)).collect();
+        let found: std::collections::BTreeMap<_, _> = days.iter().map(|day| (day.day, day.sums.input)).collect();
         assert_eq!(found, expected, "{zone}");
         if zone == "Europe/Berlin" {
             let of = |month, day| found[&time::Date::from_calendar_date(2026, month, day).unwrap()];
@@ -283,6 +310,8 @@ async fn the_page_says_how_spending_changes() {
     load(&house.db, 3_000, 50, 9, 0.5).await;
     let admin = house.person("admin@example.com").await;
     let begun = "select date_trunc('hour', now())";
+    // A dear call of the hour that runs, which has no hour to be compared with: it counts on neither side.
+    crate::sums::late(&house.db, OffsetDateTime::now_utc()).await;
     // An hour that ends meanwhile would ask the two of them about different times.
     let (page, [now, before]) = loop {
         let hour: OffsetDateTime = house.one(begun).await;
@@ -291,9 +320,8 @@ async fn the_page_says_how_spending_changes() {
         let spent = async |from: OffsetDateTime, to: OffsetDateTime| -> Decimal {
             sqlx::query_scalar(sql).bind(from).bind(to).fetch_one(&house.db).await.unwrap()
         };
-        let (next, week) = (hour + Duration::HOUR, Duration::days(7));
-        let from = hour - week;
-        let both = [spent(from, next).await, spent(from - (next - from), from).await];
+        let week = Duration::days(7);
+        let both = [spent(hour - week, hour).await, spent(hour - 2 * week, hour - week).await];
         if house.one::<OffsetDateTime>(begun).await == hour {
             break (page, both);
         }
@@ -304,6 +332,133 @@ async fn the_page_says_how_spending_changes() {
     // nothing to compare with, and nobody's share of it
     assert!(admin.text("/admin?period=30d").await.contains("<span>spent in 30 days</span>"));
     assert!(admin.text("/admin?period=7d&plan=pro").await.contains("<span>spent in 7 days</span>"));
+}
+
+/// What a person sees of their own use is plain SQL over their rows, corrections and what runs included, and so is the file.
+#[tokio::test]
+async fn a_person_s_own_use_is_the_ledger_s() {
+    let house = TestHouse::new().await;
+    load(&house.db, 2_000, 4, 40, 0.3).await;
+    let mut ann = house.person("ann@example.com").await;
+    // Ann is one of them, with all they did; whole days of hers lie below nothing.
+    let id: Uuid = house.one("select user_id from account where email = 'ann@example.com'").await;
+    sqlx::raw_sql("alter table ai_usage disable trigger user").execute(&house.db).await.unwrap();
+    sqlx::query("update ai_usage set user_id = $1, subject = (select subject from account where user_id = $1) where subject = 'subject2'")
+        .bind(id)
+        .execute(&house.db)
+        .await
+        .unwrap();
+    sqlx::query("update ai_usage set corrects = gen_random_uuid(), input_tokens = -abs(input_tokens), cost_usd = -abs(cost_usd) where user_id = $1 and extract(day from created_at) in (3, 12, 20) and status <> 'pending'")
+        .bind(id)
+        .execute(&house.db)
+        .await
+        .unwrap();
+    sqlx::raw_sql("alter table ai_usage enable trigger user").execute(&house.db).await.unwrap();
+    for zone in ["Pacific/Tongatapu", "Pacific/Honolulu", "Asia/Kathmandu"] {
+        assert_eq!(ann.form("/settings/time-zone", &[("zone", zone)]).await.status(), StatusCode::SEE_OTHER);
+        for days in [7_i32, 30] {
+            let plain = "select count(*) filter (where call_no = 1 and corrects is null and is_final),
+                           greatest(sum(input_tokens) filter (where is_final), 0)::bigint
+                             + greatest(sum(cache_read_tokens + cache_write_tokens) filter (where is_final), 0)::bigint
+                             + greatest(sum(output_tokens) filter (where is_final), 0)::bigint,
+                           sum(cost_usd) filter (where is_final), count(*)
+                         from (select *, status <> 'pending' as is_final from ai_usage) u where user_id = $1 and (created_at at time zone $2)::date > (now() at time zone $2)::date - $3";
+            let (page, file, (answers, tokens, cost, rows)) = loop {
+                let today = || async {
+                    let sql = "select (now() at time zone $1)::date";
+                    sqlx::query_scalar::<_, time::Date>(sql).bind(zone).fetch_one(&house.db).await.unwrap()
+                };
+                let before = today().await;
+                let page = ann.text(&format!("/usage?days={days}")).await;
+                let file = ann.text(&format!("/usage.csv?days={days}")).await;
+                let sums: (i64, i64, Decimal, i64) =
+                    sqlx::query_as(plain).bind(id).bind(zone).bind(days).fetch_one(&house.db).await.unwrap();
+                if today().await == before {
+                    break (page, file, sums);
+                }
+            };
+            let cost = Picos::from_usd(cost).unwrap();
+            for figure in [answers.to_string(), domain::Tokens(tokens.unsigned_abs()).to_string(), cost.to_string()] {
+                assert!(page.contains(&format!("<strong>{figure}</strong>")), "{zone} {days} {figure}");
+            }
+            assert!(page.contains(&format!("/usage.csv?days={days}")));
+            assert_eq!(file.lines().count() as i64, rows + 1, "{zone} {days}");
+        }
+    }
+    for bad in ["0", "91", "-1", "x"] {
+        assert_eq!(ann.get(&format!("/usage.csv?days={bad}")).await.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    }
+}
+
+/// What the house takes in: by days, of who is gone too, of who gave up paying until then, and in dollars.
+#[tokio::test]
+async fn revenue_is_what_was_paid_for() {
+    let house = TestHouse::new().await;
+    house.person("ann@example.com").await;
+    let id: Uuid = house.one("select user_id from account").await;
+    let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap();
+    let days = Duration::days;
+    // of whom, plan, state, begun, ended, last paid, cents a month: how many of the last thirty days it pays for
+    let cases = [
+        (Some(id), Some("pro"), "active", 90, None, Some(20), 1_000, 30),
+        (None, Some("pro"), "active", 10, None, Some(10), 2_000, 10),
+        (None, Some("pro"), "canceled", 60, Some(5), Some(20), 3_000, 25),
+        (Some(id), Some("pro"), "unpaid", 90, None, Some(52), 4_000, 8),
+        (Some(id), Some("pro"), "paused", 90, None, Some(80), 5_000, 0),
+        (Some(id), Some("pro"), "active", 90, None, None, 6_000, 0),
+        (None, None, "active", 90, None, Some(20), 7_000, 0),
+    ];
+    let mut expected = Decimal::ZERO;
+    for (n, (user, plan, status, begun, ended, paid, cents, counts)) in cases.into_iter().enumerate() {
+        let name = format!("sub{n}");
+        sqlx::query(
+            "insert into subscription (subscription_id, customer_id, user_id, plan_id, status, period, amount_minor, currency, is_adjusted,
+               created_at, period_end, ended_at, fetched_at)
+             values ($1, 'cus', $2, $3, $4, 'month', $5, 'usd', false, $6, $7, $8, $7)",
+        )
+        .bind(&name)
+        .bind(user)
+        .bind(plan)
+        .bind(status)
+        .bind(i64::from(cents))
+        .bind(now - days(begun))
+        .bind(now)
+        .bind(ended.map(|ended| now - days(ended)))
+        .execute(&house.db)
+        .await
+        .unwrap();
+        if let Some(paid) = paid {
+            sqlx::query(
+                "insert into invoice (invoice_id, customer_id, subscription_id, status, due_minor, paid_minor, currency, created_at)
+                 values ($1, 'cus', $1, 'paid', $2, $2, 'usd', $3)",
+            )
+            .bind(&name)
+            .bind(i64::from(cents))
+            .bind(now - days(paid))
+            .execute(&house.db)
+            .await
+            .unwrap();
+        }
+        // a month is a twelfth of 365.25 days; what was paid once is paid for a month of the calendar
+        let paid_for = match status {
+            "unpaid" => {
+                let sql = "select extract(epoch from $1::timestamptz + interval '1 month' - $2::timestamptz)::bigint";
+                let seconds: i64 = sqlx::query_scalar(sql)
+                    .bind(now - days(52))
+                    .bind(now - days(30))
+                    .fetch_one(&house.db)
+                    .await
+                    .unwrap();
+                assert!((seconds - counts * 86_400).abs() <= 2 * 86_400);
+                seconds
+            }
+            _ => counts * 86_400,
+        };
+        expected += Decimal::from(cents) / Decimal::from(100) * Decimal::from(paid_for) / Decimal::from(2_629_800);
+    }
+    let mut tx = house.db.begin().await.unwrap();
+    let around = store::heaviest::around(&mut tx, now - days(30), now).await.unwrap();
+    assert_eq!(around.revenue.to_usd().round_dp(9), expected.round_dp(9));
 }
 
 /// Each cause is told once when it begins and once when it is over, by mail to every admin and to the webhook, signed.

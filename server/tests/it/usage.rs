@@ -225,6 +225,22 @@ async fn the_owner_sets_models_and_the_house() {
     ann.answer("{{words:1}}").await;
     let stands = "select fallback = 'gpt-5-mini' and daily_spend_usd = 12.5 and enabled from model where model = 'claude-haiku-4-5'";
     assert!(house.one::<bool>(stands).await);
+    // a page that is older than another's change undoes none of it: what isn't said stays
+    admin.form("/admin/models/claude-haiku-4-5", &[("state", "off")]).await;
+    admin.form("/admin/models/claude-haiku-4-5", &[("daily_spend", "12.50"), ("fallback", "gpt-5-mini")]).await;
+    assert!(house.one::<bool>("select not enabled and daily_spend_usd = 12.5 and fallback = 'gpt-5-mini' from model where model = 'claude-haiku-4-5'").await);
+    admin.form("/admin/models/claude-haiku-4-5", &[("state", "on")]).await;
+    assert!(house.one::<bool>(stands).await);
+    for (fields, then) in [
+        ([("daily_spend", "30")], "select not paused and daily_spend_usd = 30 from house"),
+        ([("state", "off")], "select paused and daily_spend_usd = 30 from house"),
+        ([("daily_spend", "20")], "select paused and daily_spend_usd = 20 from house"),
+        ([("state", "on")], "select not paused and daily_spend_usd = 20 from house"),
+        ([("daily_spend", "")], "select not paused and daily_spend_usd is null from house"),
+    ] {
+        admin.form("/admin/house", &fields).await;
+        assert!(house.one::<bool>(then).await, "{fields:?}");
+    }
     let page = admin.text("/admin/models").await;
     assert!(page.contains("value=\"12.5\"") && page.contains("Claude Haiku 4.5"), "{page}");
 
@@ -292,6 +308,11 @@ async fn the_owner_sets_models_and_the_house() {
         sqlx::query_scalar("select action from audit order by created_at").fetch_all(&house.db).await.unwrap();
     assert_eq!(
         acts,
-        ["set_house", "set_house", "set_house", "set_model", "set_model", "add_price", "add_price", "add_price"]
+        ["set_house"; 3]
+            .into_iter()
+            .chain(["set_model"; 4])
+            .chain(["set_house"; 5])
+            .chain(["add_price"; 3])
+            .collect::<Vec<_>>()
     );
 }

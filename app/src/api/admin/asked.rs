@@ -51,7 +51,7 @@ impl Period {
 
     /// Its first hour and its end, which isn't included. The hour that runs is part of it.
     #[must_use]
-    pub fn span(self, now: OffsetDateTime) -> (OffsetDateTime, OffsetDateTime) {
+    pub fn bounds(self, now: OffsetDateTime) -> (OffsetDateTime, OffsetDateTime) {
         let midnight = |day: Date| day.midnight().assume_utc();
         let hour = now.replace_time(Time::from_hms(now.hour(), 0, 0).unwrap_or(Time::MIDNIGHT));
         let next = hour + time::Duration::HOUR;
@@ -153,11 +153,16 @@ impl Asked {
     /// # Errors
     /// What is wrong with it, where none could.
     pub fn checked(&self) -> Result<Self, Problem> {
-        let query = self.href("");
-        let pairs: Vec<(String, String)> =
-            form_urlencoded::parse(query.trim_start_matches('?').as_bytes()).into_owned().collect();
-        let of = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-        Self::parse(of).map_err(|why| Problem::invalid("period", why))
+        Self::of_query(self.href("").trim_start_matches('?'))
+    }
+
+    /// Reads an address's query as it stands there.
+    ///
+    /// # Errors
+    /// What is wrong with it, where its dates can't be a period.
+    pub fn of_query(query: &str) -> Result<Self, Problem> {
+        let pairs: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        Self::parse(|name| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()))
     }
 
     /// Whether everybody is asked for, and all they used.
@@ -190,16 +195,17 @@ impl Asked {
         format!("{path}?{}", query.finish())
     }
 
-    /// Reads an address's query.
+    /// Reads an address's query, field by field.
     ///
     /// # Errors
-    /// A sentence, where its dates can't be a period.
-    pub fn parse(query: impl Fn(&str) -> Option<String>) -> Result<Self, &'static str> {
+    /// What is wrong with it, where its dates can't be a period.
+    pub fn parse(query: impl Fn(&str) -> Option<String>) -> Result<Self, Problem> {
         // No name or address holds a control character, and Postgres takes no NUL.
         let plain = |value: String| value.chars().filter(|c| !c.is_control()).collect::<String>().trim().to_owned();
         let of = |name: &str| query(name).map(plain).filter(|value| !value.is_empty());
         Ok(Self {
-            period: Period::parse(of("period").as_deref(), of("from").as_deref(), of("to").as_deref())?,
+            period: Period::parse(of("period").as_deref(), of("from").as_deref(), of("to").as_deref())
+                .map_err(|why| Problem::invalid("period", why))?,
             order: Order::parse(of("by").as_deref()),
             plan: of("plan").map(PlanId),
             model: of("model").map(ModelName),

@@ -42,8 +42,8 @@ pub struct ModelUse {
     pub failed: u64,
     /// What it cost.
     pub cost: Picos,
-    /// Input that came from no cache, input from or to a cache, output, and the part of it that was reasoning.
-    pub kinds: [Tokens; 4],
+    /// The part of its output that was reasoning.
+    pub reasoning: Tokens,
     /// Half of all calls had their first words after so many milliseconds, and 95 of a hundred; to two digits.
     pub first_words_ms: Option<(i32, i32)>,
 }
@@ -55,10 +55,12 @@ pub struct HeaviestView {
     pub rows: Vec<Heavy>,
     /// Everybody in the table together, on all its pages.
     pub total: Sum,
-    /// How many people are in the table.
+    /// How many people used something.
     pub people: u64,
-    /// What everybody cost in as long a time before.
-    pub before: Option<Picos>,
+    /// How many rows the table has, on all its pages.
+    pub count: u64,
+    /// What everybody cost in the hours of the period that are over, and in as many before it; none where no hour is over.
+    pub change: Option<(Picos, Picos)>,
     /// What each model cost on each day of the period, every day there.
     pub days: Vec<(Date, Vec<(ModelName, Picos)>)>,
     /// The first and the last day of everybody's line.
@@ -275,7 +277,12 @@ pub struct Listed {
     pub created_at: OffsetDateTime,
 }
 
-/// Accounts, the newest first; a page of fifty, and how many there are on all pages.
+/// People on a page of accounts.
+pub const PEOPLE_ROWS: u32 = 50;
+/// Rows on a page of the audit.
+pub const AUDIT_ROWS: u32 = 100;
+
+/// Accounts, the newest first; a page of them, and how many there are on all pages.
 #[server(prefix = "/fn", endpoint = "admin_people")]
 pub async fn people(
     /// Only addresses that hold this; empty for all.
@@ -294,7 +301,7 @@ pub async fn plans() -> Result<(Vec<Plan>, Vec<ModelName>), Refusal> {
     crate::api::context::plans().await
 }
 
-/// What admins did, the latest first; a page of a hundred.
+/// What admins did, the latest first; a page of it.
 #[server(prefix = "/fn", endpoint = "admin_audit")]
 pub async fn audit(
     /// Which page, from one.

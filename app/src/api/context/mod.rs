@@ -23,6 +23,8 @@ pub struct Sources {
     pub db: store::Db,
     /// A few connections of their own for the owner's tables, whose queries are cut short: they never wait before a turn's.
     pub admin_db: store::Db,
+    /// Of the owner's large view one is made at a time.
+    pub one_admin: Arc<tokio::sync::Semaphore>,
     /// The meters.
     pub limits: limits::Limits,
     /// Whether a model can be asked: its vendor has a key, or it is the demo model and nobody has.

@@ -1,18 +1,21 @@
 //! What the owner sees.
 
 use super::{Refusal, billing_of, fail, refuse, sources, usage_of};
-use crate::api::admin::{Asked, HeaviestView, Heavy, ModelUse, Order};
+use crate::api::admin::{AUDIT_ROWS, Asked, HeaviestView, Heavy, ModelUse, Order, PEOPLE_ROWS};
 use domain::{ModelName, Picos, Plan, Problem};
 
-/// How many days a person's line goes back at least, and at most.
+/// From a line's first day to its last, at least: thirty days, both included.
 const LINE: time::Duration = time::Duration::days(29);
+/// The same at most: ninety-two days.
 const LONGEST_LINE: time::Duration = time::Duration::days(91);
 
 /// The heaviest users of a period. Everything that is read from the ledger is of one moment.
 pub(crate) async fn heaviest(asked: Asked) -> Result<HeaviestView, Refusal> {
     let sources = sources();
+    // Admins who reload at once take turns: chat goes first. It is never closed, so that there is always a turn.
+    let _turn = sources.one_admin.acquire().await;
     let now = (sources.now)();
-    let (from, to) = asked.period.span(now);
+    let (from, to) = asked.period.bounds(now);
     let found = store::heaviest::Asked {
         from,
         to,
@@ -34,7 +37,15 @@ pub(crate) async fn heaviest(asked: Asked) -> Result<HeaviestView, Refusal> {
     let heaviest = store::heaviest::list(&mut tx, &found).await.map_err(fail)?;
     let around = store::heaviest::around(&mut tx, from, to).await.map_err(fail)?;
     let used = store::span::totals(&mut tx, from, to).await.map_err(fail)?;
-    let before = store::span::cost(&mut tx, from - (to - from), from).await.map_err(fail)?;
+    // The hour that runs has no hour to be compared with.
+    let over = to.min(now.replace_time(time::Time::from_hms(now.hour(), 0, 0).unwrap_or(time::Time::MIDNIGHT)));
+    let change = match over > from {
+        true => Some((
+            store::span::cost(&mut tx, from, over).await.map_err(fail)?,
+            store::span::cost(&mut tx, from - (over - from), from).await.map_err(fail)?,
+        )),
+        false => None,
+    };
     let spent = store::span::spent_in_whole_hours(&mut tx, now).await.map_err(fail)?;
     let last = (to - time::Duration::SECOND).date().max(from.date());
     let line = (from.date().min(last - LINE).max(last - LONGEST_LINE), last);
@@ -59,7 +70,8 @@ pub(crate) async fn heaviest(asked: Asked) -> Result<HeaviestView, Refusal> {
     Ok(HeaviestView {
         total: heaviest.all.into(),
         people: heaviest.people as u64,
-        before: Some(before),
+        count: heaviest.count as u64,
+        change,
         rows: heaviest
             .rows
             .into_iter()
@@ -97,7 +109,7 @@ impl From<store::span::Totals> for ModelUse {
             calls: totals.calls.max(0).cast_unsigned(),
             failed: totals.failed.max(0).cast_unsigned(),
             cost: totals.cost(),
-            kinds: totals.kinds(),
+            reasoning: domain::Tokens::from_db(totals.reasoning),
             first_words_ms: totals.first_words(50).zip(totals.first_words(95)),
         }
     }
@@ -121,9 +133,9 @@ impl From<store::audit::Written> for crate::api::admin::Written {
 /// Accounts, the newest first.
 pub(crate) async fn people(search: &str, page: u32) -> Result<(Vec<crate::api::admin::Listed>, u64), Refusal> {
     let search: String = search.chars().filter(|c| !c.is_control()).take(200).collect();
-    let offset = i64::from(page.clamp(1, 100_000) - 1) * 50;
+    let offset = i64::from(page.clamp(1, 100_000) - 1) * i64::from(PEOPLE_ROWS);
     let search = Some(search.trim()).filter(|text| !text.is_empty());
-    let rows = store::account::list(&sources().admin_db, search, offset, 50).await.map_err(fail)?;
+    let rows = store::account::list(&sources().admin_db, search, offset, i64::from(PEOPLE_ROWS)).await.map_err(fail)?;
     let all = rows.first().map_or(0, |row| row.all.unsigned_abs());
     let listed = |row: store::account::Listed| crate::api::admin::Listed {
         user_id: row.user_id,
@@ -144,26 +156,27 @@ pub(crate) async fn plans() -> Result<(Vec<Plan>, Vec<ModelName>), Refusal> {
     Ok((plans, models.into_iter().map(|row| row.model.name).collect()))
 }
 
-/// What admins did; a page of a hundred.
+/// What admins did, a page of it.
 pub(crate) async fn audit(page: u32) -> Result<Vec<crate::api::admin::Written>, Refusal> {
-    let offset = i64::from(page.clamp(1, 100_000) - 1) * 100;
-    let rows = store::audit::list(&sources().admin_db, None, offset, 100).await.map_err(fail)?;
+    let offset = i64::from(page.clamp(1, 100_000) - 1) * i64::from(AUDIT_ROWS);
+    let rows = store::audit::list(&sources().admin_db, None, offset, i64::from(AUDIT_ROWS)).await.map_err(fail)?;
     Ok(rows.into_iter().map(Into::into).collect())
 }
 
 /// One person, for an admin.
 pub(crate) async fn person(id: domain::UserId) -> Result<crate::api::admin::PersonView, Refusal> {
     let sources = sources();
-    let found = store::account::person(&sources.db, id).await.map_err(fail)?;
+    let db = &sources.admin_db;
+    let found = store::account::person(db, id).await.map_err(fail)?;
     let person = found.ok_or_else(|| refuse(Problem::not_found("account")))?;
-    let plans = store::plan::list(&sources.db).await.map_err(fail)?;
-    let usage = usage_of(&person.viewer, 30, true).await?;
+    let plans = store::plan::list(db).await.map_err(fail)?;
+    let usage = usage_of(db, &person.viewer, 30, true).await?;
     let billing = billing_of(&person.viewer).await?;
     let granted = person.granted;
-    let standing = store::account_rule::standing(&sources.db, id, (sources.now)()).await.map_err(fail)?;
+    let standing = store::account_rule::standing(db, id, (sources.now)()).await.map_err(fail)?;
     let standing = standing.ok_or_else(|| refuse(Problem::not_found("account")))?;
-    let audit = store::audit::list(&sources.db, Some(id), 0, 50).await.map_err(fail)?;
-    let held = store::turn::held(&sources.db, id, (sources.now)()).await.map_err(fail)?;
+    let audit = store::audit::list(db, Some(id), 0, 50).await.map_err(fail)?;
+    let held = store::turn::held(db, id, (sources.now)()).await.map_err(fail)?;
     let hold = |held: store::turn::Held| crate::api::admin::Hold {
         model: held.model,
         since: held.since,
@@ -186,14 +199,15 @@ pub(crate) async fn person(id: domain::UserId) -> Result<crate::api::admin::Pers
     })
 }
 
-/// How the house is: payments, for now.
+/// How the house is: payments, vendors, alerts, meters, jobs, the schema, hours that aren't added up yet.
 pub(crate) async fn health() -> Result<crate::api::admin::HealthView, Refusal> {
     use crate::api::admin::{Dead, Flag, HealthView};
     let sources = sources();
-    let inbox = store::stripe_event::inbox(&sources.db).await.map_err(fail)?;
-    let queue = store::job::queue(&sources.db).await.map_err(fail)?;
-    let flags = store::billing_flag::standing(&sources.db).await.map_err(fail)?;
-    let last = store::reconciliation::last(&sources.db).await.map_err(fail)?;
+    let db = &sources.admin_db;
+    let inbox = store::stripe_event::inbox(db).await.map_err(fail)?;
+    let queue = store::job::queue(db).await.map_err(fail)?;
+    let flags = store::billing_flag::standing(db).await.map_err(fail)?;
+    let last = store::reconciliation::last(db).await.map_err(fail)?;
     let drift = |value: serde_json::Value| serde_json::from_value(value).unwrap_or_default();
     Ok(HealthView {
         payments: sources.payments,
@@ -223,19 +237,19 @@ pub(crate) async fn health() -> Result<crate::api::admin::HealthView, Refusal> {
             })
             .collect(),
         vendors: (sources.vendors)(),
-        alerts: store::alert::list(&sources.db, 20)
+        alerts: store::alert::list(db, 20)
             .await
             .map_err(fail)?
             .into_iter()
             .map(|alert| (alert.said, alert.began_at, alert.ended_at))
             .collect(),
-        drifts: store::usage::drifts(&sources.db, (sources.now)() - time::Duration::days(1)).await.map_err(fail)?,
+        drifts: store::usage::drifts(db, (sources.now)() - time::Duration::days(1)).await.map_err(fail)?,
         jobs_waiting: queue.waiting,
         jobs_dead: queue.dead,
         job_error: queue.last_error,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        schema: store::schema(&sources.db).await.map_err(fail)?,
-        hours_waiting: store::span::waiting(&sources.db, (sources.now)()).await.map_err(fail)?,
+        schema: store::schema(db).await.map_err(fail)?,
+        hours_waiting: store::span::waiting(db, (sources.now)()).await.map_err(fail)?,
         compared: last.map(|last| (last.began_at, last.checked, drift(last.drift))),
     })
 }
@@ -244,8 +258,8 @@ pub(crate) async fn health() -> Result<crate::api::admin::HealthView, Refusal> {
 pub(crate) async fn models() -> Result<crate::api::admin::ModelsView, Refusal> {
     use crate::api::admin::{ModelRow, ModelsView, PriceRow};
     let sources = sources();
-    let switches = store::house::switches(&sources.db).await.map_err(fail)?;
-    let listed = store::model_rule::list(&sources.db, (sources.now)()).await.map_err(fail)?;
+    let switches = store::house::switches(&sources.admin_db).await.map_err(fail)?;
+    let listed = store::model_rule::list(&sources.admin_db, (sources.now)()).await.map_err(fail)?;
     // Cents at least, and more where a price has more.
     let usd = |price: domain::MicrosPerMillion| {
         let exact = price.to_usd().to_string();

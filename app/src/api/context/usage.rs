@@ -1,7 +1,9 @@
 //! What a person used.
 
 use super::{Refusal, fail, quota, sources};
-use domain::{Picos, Viewer};
+use domain::{ModelName, Picos, Viewer};
+use std::collections::BTreeMap;
+use store::span::Sums;
 
 impl From<store::usage::Totals> for crate::api::usage::Sum {
     fn from(totals: store::usage::Totals) -> Self {
@@ -17,38 +19,33 @@ impl From<store::usage::Totals> for crate::api::usage::Sum {
 
 /// What somebody used in the last days, today included. Where its cost isn't shown it isn't there.
 pub(crate) async fn usage_of(
+    db: &store::Db,
     person: &Viewer,
     days: u16,
     shows_cost: bool,
 ) -> Result<crate::api::usage::UsageView, Refusal> {
     use crate::api::usage::{Sum, UsageView};
-    let sources = sources();
-    let (db, zone, now) = (&sources.db, person.time_zone.as_str(), (sources.now)());
+    let (zone, now) = (person.time_zone.as_str(), (sources().now)());
     let today = store::usage::today(db, zone, now).await.map_err(fail)?;
     let first = today - time::Duration::days(i64::from(days.clamp(1, 90)) - 1);
     let rows = store::usage::by_day_and_model(db, person.user_id, zone, first).await.map_err(fail)?;
     let returns = store::usage::comes_back(db, &person.subject, zone, now).await.map_err(fail)?;
     let last = store::usage::last_turns(db, person.user_id, zone, 20).await.map_err(fail)?;
-    let mut by_day: Vec<(time::Date, Sum)> =
-        std::iter::successors(Some(first), |day| day.next_day().filter(|next| *next <= today))
-            .map(|day| (day, Sum::default()))
-            .collect();
-    let mut models: Vec<(domain::ModelName, Sum)> = Vec::new();
-    let mut total = Sum::default();
-    for row in rows {
-        let mut sum = Sum::from(row.totals);
+    // Whole numbers as the ledger has them; what is shown is made of their sums, so that a correction of another day's use counts in full.
+    let (mut total, mut by_model) = (Sums::default(), BTreeMap::<String, Sums>::new());
+    let every_day = std::iter::successors(Some(first), |day| day.next_day().filter(|next| *next <= today));
+    let mut by_day: BTreeMap<time::Date, Sums> = every_day.map(|day| (day, Sums::default())).collect();
+    for mut row in rows {
         if !shows_cost {
-            sum.cost = Picos::ZERO;
+            row.sums.cost = 0;
         }
-        total = total.plus(sum);
-        if let Some((_, of_day)) = by_day.iter_mut().find(|(day, _)| *day == row.day) {
-            *of_day = of_day.plus(sum);
-        }
-        match models.iter_mut().find(|(model, _)| *model == row.model) {
-            Some((_, of_model)) => *of_model = of_model.plus(sum),
-            None => models.push((row.model, sum)),
-        }
+        total += &row.sums;
+        *by_day.entry(row.day).or_default() += &row.sums;
+        *by_model.entry(row.model.0).or_default() += &row.sums;
     }
+    let shown = |sums: &Sums| Sum::from(store::usage::Totals::from(sums));
+    let mut models: Vec<(ModelName, Sum)> =
+        by_model.into_iter().map(|(model, sums)| (ModelName(model), shown(&sums))).collect();
     models.sort_by_key(|(_, sum)| std::cmp::Reverse((sum.cost, sum.tokens())));
     let turn = |turn: store::usage::LastTurn| crate::api::usage::Turn {
         at: turn.at,
@@ -58,9 +55,9 @@ pub(crate) async fn usage_of(
         cost: if shows_cost { turn.cost } else { Picos::ZERO },
     };
     Ok(UsageView {
-        days: by_day,
+        days: by_day.into_iter().map(|(day, sums)| (day, shown(&sums))).collect(),
         models,
-        total,
+        total: shown(&total),
         quota: quota(person).await.ok(),
         returns,
         last: last.into_iter().map(turn).collect(),

@@ -1,7 +1,7 @@
 //! `/admin/audit`: what admins did, and why.
 
 use crate::api;
-use crate::api::admin::Written;
+use crate::api::admin::{AUDIT_ROWS, Written};
 use crate::components::duration::moment;
 use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
@@ -15,7 +15,7 @@ pub fn Audit() -> impl IntoView {
     let page = visit().query("page").and_then(|page| page.parse().ok()).unwrap_or(1_u32).clamp(1, 100_000);
     let shown = move |rows: Vec<Written>| {
         // A full page may be the last one; the next then says so.
-        let pages = u64::from(page) + u64::from(rows.len() == 100);
+        let pages = u64::from(page) + u64::from(rows.len() == AUDIT_ROWS as usize);
         view! { <Acts rows/> <Pager page pages href=|page| format!("/admin/audit?page={page}")/> }
     };
     view! {

@@ -66,12 +66,10 @@ fn house(view: &ModelsView) -> impl IntoView + use<> {
     let env = view.env_spend.map(
         |cap| view! { <p class="hint">{format!("The environment sets {cap} a day besides; the smaller holds.")}</p> },
     );
-    let kept = cap.clone();
     let switch = if view.is_paused {
         view! {
             <p class="form-error">"Chat is switched off: nobody is answered."</p>
             <form method="post" action="/admin/house">
-                <input type="hidden" name="daily_spend" value=kept/>
                 <button name="state" value="on">"Switch chat on"</button>
             </form>
         }
@@ -81,7 +79,6 @@ fn house(view: &ModelsView) -> impl IntoView + use<> {
             <details class="confirm">
                 <summary class="secondary small">"Switch chat off"</summary>
                 <form method="post" action="/admin/house">
-                    <input type="hidden" name="daily_spend" value=kept/>
                     <p>"Switch chat off for everybody? The next message is refused kindly, on every server; answers that run end as they would, and reading works."</p>
                     <button class="danger small" name="state" value="off">"Switch it off"</button>
                 </form>
@@ -89,7 +86,6 @@ fn house(view: &ModelsView) -> impl IntoView + use<> {
         }
         .into_any()
     };
-    let state = if view.is_paused { "off" } else { "on" };
     view! {
         <div class="columns">
             <section class="panel">
@@ -97,7 +93,6 @@ fn house(view: &ModelsView) -> impl IntoView + use<> {
                 <p>{says}</p>
                 {holds.map(|cap| view! { <Share part=spent.0.unsigned_abs() whole=cap.0.unsigned_abs()/> })}
                 <form method="post" action="/admin/house" class="stack">
-                    <input type="hidden" name="state" value=state/>
                     <div class="field">
                         <label for="house-cap">"Dollars a day " <span class="optional">"empty is no cap"</span></label>
                         <input id="house-cap" name="daily_spend" inputmode="decimal" autocomplete="off" value=cap/>
@@ -145,7 +140,7 @@ fn row(model: ModelRow) -> impl IntoView {
 /// What can be set on a model: its rules, and a price from a date on.
 fn forms(model: ModelRow, names: &[(ModelName, String)]) -> impl IntoView + use<> {
     let id = |what: &str| format!("{what}-{}", model.name.0.replace('.', "-"));
-    let (cap_id, other_id, state_id) = (id("cap"), id("other"), id("state"));
+    let (cap_id, other_id) = (id("cap"), id("other"));
     let (in_id, cached_id, out_id, from_id) = (id("in"), id("cached"), id("out"), id("from"));
     let (write_id, above_id) = (id("write"), id("above"));
     let others = names.iter().filter(|(name, _)| *name != model.name).map(|(name, label)| {
@@ -155,18 +150,24 @@ fn forms(model: ModelRow, names: &[(ModelName, String)]) -> impl IntoView + use<
     let others = others.collect_view();
     let cap = model.daily_spend.map(Picos::exact).unwrap_or_default();
     let PriceRow { input, cache_read, cache_write, output } = model.price.clone().unwrap_or_default();
+    let switch = if model.is_on {
+        view! {
+            <p>"On. Switched off, the next message to it is refused; answers that run end as they would."</p>
+            <button class="secondary" name="state" value="off">{format!("Switch {} off", model.label)}</button>
+        }
+        .into_any()
+    } else {
+        view! { <p>"Off: nobody can ask it."</p> <button name="state" value="on">{format!("Switch {} on", model.label)}</button> }.into_any()
+    };
     view! {
         <details class="model-form">
             <summary>{model.label.clone()}</summary>
             <div class="columns">
+                <div class="stack">
+                <form method="post" action=format!("/admin/models/{}", model.name) class="stack" aria-label=format!("Switch of {}", model.label)>
+                    {switch}
+                </form>
                 <form method="post" action=format!("/admin/models/{}", model.name) class="stack" aria-label=format!("Rules of {}", model.label)>
-                    <div class="field">
-                        <label for=state_id.clone()>"State"</label>
-                        <select id=state_id name="state">
-                            <option value="on" selected=model.is_on>"On"</option>
-                            <option value="off" selected=!model.is_on>"Off: the next message to it is refused"</option>
-                        </select>
-                    </div>
                     <div class="field">
                         <label for=cap_id.clone()>"Dollars a day " <span class="optional">"empty is no cap"</span></label>
                         <input id=cap_id name="daily_spend" inputmode="decimal" autocomplete="off" value=cap/>
@@ -177,6 +178,7 @@ fn forms(model: ModelRow, names: &[(ModelName, String)]) -> impl IntoView + use<
                     </div>
                     <button class="secondary">"Save"</button>
                 </form>
+                </div>
                 <form method="post" action=format!("/admin/models/{}/price", model.name) class="stack" aria-label=format!("A new price of {}", model.label)>
                     <div class="field">
                         <label for=in_id.clone()>"Dollars per million in"</label>

@@ -1,7 +1,7 @@
 //! `/admin/users`: everybody with an account.
 
 use crate::api;
-use crate::api::admin::Listed;
+use crate::api::admin::{Listed, PEOPLE_ROWS};
 use crate::components::duration::day;
 use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
@@ -23,7 +23,7 @@ pub fn People() -> impl IntoView {
             query.append_pair("q", &search).append_pair("page", &page.to_string());
             format!("/admin/users?{}", query.finish())
         };
-        view! { <Table rows/> <Pager page pages=all.div_ceil(50) href=coded/> }
+        view! { <Table rows/> <Pager page pages=all.div_ceil(u64::from(PEOPLE_ROWS)) href=coded/> }
     };
     view! {
         <Frame title="People" wide=true>

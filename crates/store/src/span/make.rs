@@ -1,8 +1,8 @@
 //! Making spans: hours from the sums per person, larger ones from smaller ones.
 
-use super::people::pack;
+use super::people::{pack, unpack};
 use super::totals::{add_first_words, of_hours};
-use super::{People, SIZES, Span, Sums, Totals, hour, instant, unpack};
+use super::{People, SIZES, Span, Sums, Totals, hour, instant};
 use crate::{Db, Result, Tx};
 use std::collections::BTreeMap;
 use time::OffsetDateTime;

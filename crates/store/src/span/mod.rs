@@ -7,8 +7,8 @@ mod people;
 mod totals;
 
 pub use make::{make, waiting};
-pub use people::{People, Sums};
-pub(crate) use people::{read as people, unpack};
+pub use people::Sums;
+pub(crate) use people::{People, read as people};
 pub use totals::{House, Totals, cost, read as totals, spent_in_a_day, spent_in_whole_hours};
 
 use crate::Result;

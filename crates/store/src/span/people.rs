@@ -10,6 +10,9 @@ use std::ops::AddAssign;
 use time::OffsetDateTime;
 
 /// What one person used. Differences that correct may bring any of it below nothing.
+///
+/// These fields in this order are what `usage_span` keeps, packed: whoever changes them empties `usage_span` in a migration, and the
+/// server's task makes the spans anew (months that were dropped lose how long their first words took).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sums {
     /// Turns.
@@ -65,7 +68,7 @@ pub(super) fn pack(people: &People) -> Result<Vec<u8>> {
 }
 
 /// Adds packed people, one by one: a list of all of them first would be the larger part of the work.
-pub(crate) fn unpack(packed: &[u8], people: &mut People) -> Result<()> {
+pub(super) fn unpack(packed: &[u8], people: &mut People) -> Result<()> {
     let (count, mut rest) = postcard::take_from_bytes::<usize>(packed).map_err(StoreError::Span)?;
     // No more than can be in so many bytes, whatever is said there.
     people.reserve(count.min(packed.len()).saturating_sub(people.len()));

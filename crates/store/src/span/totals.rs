@@ -2,7 +2,7 @@
 
 use super::{Cover, DAY, LARGEST, cover, hour, instant};
 use crate::Result;
-use domain::{Picos, Tokens};
+use domain::Picos;
 use sqlx::PgConnection;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::AddAssign;
@@ -71,12 +71,6 @@ impl Totals {
                 so_far >= enough.max(1)
             })
             .map(|(ms, _)| *ms)
-    }
-
-    /// Input, cached input, output and reasoning, as people read them.
-    #[must_use]
-    pub fn kinds(&self) -> [Tokens; 4] {
-        [self.input, self.cache_read.saturating_add(self.cache_write), self.output, self.reasoning].map(Tokens::from_db)
     }
 }
 

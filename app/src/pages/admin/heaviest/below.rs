@@ -21,7 +21,7 @@ pub(super) fn ByModel(
                 <th scope="row">{name}</th>
                 <td class="end">{Tokens(used.calls).to_string()}</td>
                 <td class="end">{used.cost.to_string()}</td>
-                <td><Share part=used.cost.0.unsigned_abs() whole=whole.0.unsigned_abs()/></td>
+                <td><Share part=used.cost.0.max(0).cast_unsigned() whole=whole.0.max(0).cast_unsigned()/></td>
                 <td class="end">{seconds(half)}</td>
                 <td class="end">{seconds(most)}</td>
                 <td class="end">{Tokens(used.failed).to_string()}</td>
@@ -80,7 +80,7 @@ pub(super) fn Around(
     /// Whom it is about.
     of: &'static str,
 ) -> impl IntoView {
-    let (total, [.., reasoning]) = (view.total, view.house.kinds);
+    let (total, reasoning) = (view.total, view.house.reasoning);
     let all = total.tokens();
     // Which part of somebody's output was reasoning isn't kept person by person.
     let reasoning = asked.is_whole().then_some(("of which reasoning", reasoning));

@@ -14,8 +14,9 @@ use crate::components::loaded::loaded;
 use crate::pages::admin::{AdminTabs, Pager};
 use crate::visit::visit;
 use below::{Around, ByModel};
-use domain::{Picos, Problem, Tokens};
+use domain::{ModelName, Picos, Tokens};
 use leptos::prelude::*;
+use std::collections::BTreeMap;
 use time::Date;
 
 /// The page.
@@ -27,7 +28,7 @@ pub fn Heaviest() -> impl IntoView {
             let again = asked.clone();
             loaded(api::admin::heaviest(asked), move |view| view! { <Shown view asked=again.clone()/> }).into_any()
         }
-        Err(why) => view! { <Refused problem=Problem::invalid("period", why)/> }.into_any(),
+        Err(problem) => view! { <Refused problem/> }.into_any(),
     };
     view! {
         <Frame title="Heaviest users" wide=true>
@@ -50,7 +51,7 @@ fn Shown(view: HeaviestView, asked: Asked) -> impl IntoView {
         })
         .collect_view();
     let of = if asked.is_whole() { "" } else { ", everybody" };
-    let pages = view.people.div_ceil(u64::from(Asked::ROWS));
+    let pages = view.count.div_ceil(u64::from(Asked::ROWS));
     let (path, page) = (asked.clone(), asked.page);
     let export = ["csv", "json"].map(|kind| {
         let href = Asked { page: 1, ..asked.clone() }.href(&format!("/admin/export.{kind}"));
@@ -136,10 +137,10 @@ pub fn Figures(
     /// Also what is paid for it.
     full: bool,
 ) -> impl IntoView {
-    let HeaviestView { total, before, people, revenue, other_currencies, .. } = view;
+    let HeaviestView { total, change, people, revenue, other_currencies, .. } = view;
     let period = asked.period.label();
     // What everybody pays says nothing beside what some of them cost.
-    let change = if asked.is_whole() { change(total.cost, before) } else { String::new() };
+    let change = change.filter(|_| asked.is_whole()).map(|(now, before)| told(now, before)).unwrap_or_default();
     let more = (full && asked.is_whole()).then(|| {
         view! {
             <p class="figure"><strong>{revenue.to_string()}</strong><span>"subscriptions pay for it"</span></p>
@@ -166,9 +167,11 @@ fn signed(picos: i64) -> String {
     if picos < 0 { format!("\u{2212}{amount}") } else { amount }
 }
 
-/// How what was spent differs from the period before, in per cent; nothing where that had nothing.
-fn change(now: Picos, before: Option<Picos>) -> String {
-    let Some(before) = before.filter(|before| before.0 > 0) else { return String::new() };
+/// How what was spent differs from the time before, in per cent; nothing where that had nothing.
+fn told(now: Picos, before: Picos) -> String {
+    if before.0 <= 0 {
+        return String::new();
+    }
     let percent = (i128::from(now.0) - i128::from(before.0)) * 100 / i128::from(before.0);
     match percent {
         0 => ", as before".to_owned(),
@@ -182,28 +185,47 @@ fn day_of(day: Date) -> String {
     format!("{} {}", day.day(), &day.month().to_string()[..3])
 }
 
+/// More days than these are drawn month by month.
+const DAYS_DRAWN: usize = 190;
+
+/// Days, or months where there are too many days to draw: what each is called, and what each model cost.
+fn drawn(days: &[(Date, Vec<(ModelName, Picos)>)]) -> Vec<(String, BTreeMap<&ModelName, Picos>)> {
+    let by_month = days.len() > DAYS_DRAWN;
+    let mut drawn: Vec<(String, BTreeMap<&ModelName, Picos>)> = Vec::new();
+    for (day, models) in days {
+        let label = match by_month {
+            true => format!("{} {}", &day.month().to_string()[..3], day.year()),
+            false => day_of(*day),
+        };
+        if drawn.last().is_none_or(|(last, _)| *last != label) {
+            drawn.push((label, BTreeMap::new()));
+        }
+        let Some((_, all)) = drawn.last_mut() else { continue };
+        for (model, cost) in models {
+            let sum = all.entry(model).or_default();
+            *sum = sum.plus(*cost);
+        }
+    }
+    drawn
+}
+
 /// What each model cost on each day.
 #[component]
 fn CostByDay(view: HeaviestView, asked: Asked, of: &'static str) -> impl IntoView {
-    let stacks: Vec<Stack> = view
-        .days
-        .iter()
-        .map(|(date, models)| Stack {
-            label: day_of(*date),
-            parts: models
-                .iter()
-                .map(|(model, cost)| Bar {
-                    label: model.to_string(),
-                    value: cost.0.unsigned_abs(),
-                    text: cost.to_string(),
-                })
-                .collect(),
-        })
-        .collect();
+    let stacks = drawn(&view.days).into_iter().map(|(label, models)| {
+        let part = |(model, cost): (&ModelName, Picos)| Bar {
+            label: model.to_string(),
+            value: cost.0.max(0).cast_unsigned(),
+            text: cost.to_string(),
+        };
+        Stack { label, parts: models.into_iter().map(part).collect() }
+    });
+    let stacks = stacks.collect();
+    let unit = if view.days.len() > DAYS_DRAWN { "month" } else { "day" };
     view! {
         <section>
-            <h2>{format!("Cost by day and model{of}")}</h2>
-            <Stacks title=format!("Cost by day and model, {}, in UTC", asked.period.label()) stacks/>
+            <h2>{format!("Cost by {unit} and model{of}")}</h2>
+            <Stacks title=format!("Cost by {unit} and model, {}, in UTC", asked.period.label()) stacks/>
         </section>
     }
 }
@@ -213,16 +235,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn years_are_drawn_by_the_month() {
+        let model = ModelName("a".to_owned());
+        let first = time::macros::date!(2024 - 12 - 30);
+        let days: Vec<_> =
+            (0..200).map(|n| (first + time::Duration::days(n), vec![(model.clone(), Picos(1))])).collect();
+        let by_day = drawn(&days[..190]);
+        assert_eq!((by_day.len(), by_day[2].0.as_str()), (190, "1 Jan"));
+        let by_month = drawn(&days);
+        assert_eq!((by_month.len(), by_month[1].0.as_str()), (8, "Jan 2025"));
+        assert_eq!((by_month[0].1[&model], by_month[1].1[&model]), (Picos(2), Picos(31)));
+    }
+
+    #[test]
     fn a_change_is_told_in_whole_per_cent() {
         for (now, before, said) in [
-            (150, Some(100), ", +50 % on the time before"),
-            (50, Some(100), ", \u{2212}50 % on the time before"),
-            (1_001, Some(1_000), ", as before"),
-            (5, Some(0), ""),
-            (5, None, ""),
-            (i64::MAX, Some(1), ", +922337203685477580600 % on the time before"),
+            (150, 100, ", +50 % on the time before"),
+            (50, 100, ", \u{2212}50 % on the time before"),
+            (1_001, 1_000, ", as before"),
+            (5, 0, ""),
+            (5, -5, ""),
+            (i64::MAX, 1, ", +922337203685477580600 % on the time before"),
         ] {
-            assert_eq!(change(Picos(now), before.map(Picos)), said);
+            assert_eq!(told(Picos(now), Picos(before)), said);
         }
     }
 }

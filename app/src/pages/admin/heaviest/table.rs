@@ -28,7 +28,8 @@ pub fn HeaviestTable(
         .into_any();
     }
     let head = |label: &'static str, order: Order| {
-        let sorted = (order == asked.order).then_some("descending");
+        // The margin is listed from the least on.
+        let sorted = (order == asked.order).then_some(if order == Order::Margin { "ascending" } else { "descending" });
         let href = Asked { order, page: 1, ..asked.clone() }.href("/admin");
         view! { <th scope="col" class="end" aria-sort=sorted><a href=href>{label}</a></th> }
     };
@@ -119,7 +120,7 @@ fn draw(row: Heavy, table: &Table<'_>) -> impl IntoView + use<> {
             <td class="end">{Tokens(row.sum.requests).to_string()}</td>
             <td class="end">{row.sum.tokens().to_string()}</td>
             <td class="end">{row.sum.cost.to_string()}</td>
-            <td><Share part=row.sum.cost.0.unsigned_abs() whole=table.whole.0.unsigned_abs()/></td>
+            <td><Share part=row.sum.cost.0.max(0).cast_unsigned() whole=table.whole.0.max(0).cast_unsigned()/></td>
             {more}
         </tr>
     }
@@ -129,7 +130,8 @@ fn draw(row: Heavy, table: &Table<'_>) -> impl IntoView + use<> {
 fn write_to(email: &str, row: &Heavy, table: &Table<'_>) -> impl IntoView + use<> {
     let plan = row.plan.as_ref().map_or("none", |plan| plan.0.as_str());
     let of = table.model.map(|model| format!(" of {model}")).unwrap_or_default();
-    let share = u128::from(row.sum.cost.0.unsigned_abs()) * 100 / u128::from(table.whole.0.unsigned_abs().max(1));
+    let share =
+        u128::from(row.sum.cost.0.max(0).cast_unsigned()) * 100 / u128::from(table.whole.0.max(1).cast_unsigned());
     let body = format!(
         "Hello,\n\nin {} your account used {} tokens{of} in {} requests. That cost us {}, {share} % of what everybody cost, on the plan \"{plan}\".\n\n",
         table.period,
