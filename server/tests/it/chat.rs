@@ -360,6 +360,28 @@ async fn a_model_is_added_by_a_command() {
         assert_eq!(row.6, dollars(served.input * micros + served.output * 1_500_000));
     }
     assert!(ann.text("/chat").await.contains("tiny"));
+    // a new price of one that is there changes nothing but the price: it keeps its name, its room, its plans and its switch
+    let told = "select label || ' ' || context || ' ' || max_output || ' ' || enabled || ' ' ||
+                  (select string_agg(plan_id, ',' order by plan_id) from plan_model m where m.model = model.model)
+                from model where model = 'claude-haiku-4-5'";
+    sqlx::query("update model set enabled = false where model = 'claude-haiku-4-5'").execute(&house.db).await.unwrap();
+    let before: String = house.one(told).await;
+    let words = [
+        "quotient",
+        "models",
+        "add",
+        "claude-haiku-4-5",
+        "--vendor",
+        "anthropic",
+        "--input",
+        "1.10",
+        "--output",
+        "5.50",
+    ];
+    let said = house.run(Cli::try_parse_from(words).unwrap().command.unwrap()).await;
+    assert!(said.contains("is switched off"), "{said}");
+    assert_eq!(house.one::<String>(told).await, before);
+    assert!(house.one::<bool>("select input = 1100000 from model_price where model = 'claude-haiku-4-5' order by effective_at desc limit 1").await);
 }
 
 /// Field note 24: silence is broken by a heartbeat, at most every 15 s.

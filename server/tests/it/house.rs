@@ -232,12 +232,12 @@ impl TestHouse {
         self.meters("person", &PERSON, past)
     }
 
-    /// Loses the house's own purse, as an eviction would.
-    pub async fn forget_purse(&self) {
+    /// Loses a purse, as an eviction would: the house's own, or a model's. Whether it was there.
+    pub async fn forget_purse(&self, model: Option<&str>) -> bool {
         let house = hex::encode(&Sha256::digest(self.config.secret_key)[..12]);
-        let key = format!("meter:{{house:{house}}}");
-        let gone: i64 = redis::cmd("DEL").arg(key).query_async(&mut self.redis.clone()).await.unwrap();
-        assert_eq!(gone, 1);
+        let purse = model.map_or_else(|| format!("house:{house}"), |model| format!("model:{house}/{model}"));
+        let key = format!("meter:{{{purse}}}");
+        redis::cmd("DEL").arg(key).query_async::<i64>(&mut self.redis.clone()).await.unwrap() == 1
     }
 
     /// What a purse says was spent in a day and is held, in nano-dollars: the house's own, or a model's.

@@ -218,7 +218,7 @@ async fn a_spend_cap_stops_the_house() {
     let (counted, _) = house.purse(None).await;
     let nanos: i64 = house.one("select ceil(sum(ceil(cost_usd * 1000000000)))::bigint from ai_usage").await;
     assert_eq!(counted, nanos as u64, "the meter is the ledger's sum");
-    house.forget_purse().await;
+    assert!(house.forget_purse(None).await);
     ann.answer("{{words:1}}").await;
     let nanos: i64 = house.one("select ceil(sum(ceil(cost_usd * 1000000000)))::bigint from ai_usage").await;
     assert_eq!(house.purse(None).await, (nanos as u64, 0), "rebuilt from the ledger");

@@ -544,6 +544,72 @@ async fn alerts_are_told_once_and_once_when_over() {
     assert_eq!(house.one::<i64>("select count(*) from alert").await, 5);
 }
 
+/// A model's cap is told of level by level, the last one once somebody was refused for it, and each stands until spending is well below.
+#[tokio::test]
+async fn caps_of_models_are_told_of_and_do_not_flap() {
+    let house = TestHouse::new().await;
+    house.person("admin@example.com").await;
+    let ann = house.person("ann@example.com").await;
+    sqlx::query("update model set daily_spend_usd = 5 where model = 'claude-haiku-4-5'")
+        .execute(&house.db)
+        .await
+        .unwrap();
+    let spend = async |micros: i64| {
+        sqlx::query(
+            "insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, usage_source, input_tokens,
+               output_tokens, estimated_tokens, reserved_tokens, cost_usd, created_at, settled_at, corrects)
+             select gen_random_uuid(), gen_random_uuid(), user_id, subject, 'claude-haiku-4-5', (select model_price_id from model_price where model = 'claude-haiku-4-5' limit 1),
+               'finished', 'exact', 0, 0, 100, 100, $1::numeric / 1000000, now(), now(), case when $1 < 0 then gen_random_uuid() end
+             from account where email = 'ann@example.com'",
+        )
+        .bind(micros)
+        .execute(&house.db)
+        .await
+        .unwrap();
+    };
+    // A job that is given up is told of in the same look, so that one that says nothing else is seen to have been.
+    let look = async |n: i32| -> Vec<String> {
+        let dead = "insert into job (job_id, kind, key, payload, created_at, run_at, dead_at) select gen_random_uuid(), 'mail', 'gone' || n, '{}', now(), now(), now() from generate_series(1, $1) n on conflict do nothing";
+        sqlx::query("update alert set ended_at = now() where kind = 'dead_letters' and ended_at is null")
+            .execute(&house.db)
+            .await
+            .unwrap();
+        sqlx::query(dead).bind(n).execute(&house.db).await.unwrap();
+        let (_, stop) = house.second().await;
+        house.until("select exists (select from alert where kind = 'dead_letters' and ended_at is null)").await;
+        stop.cancel();
+        sqlx::query_scalar("select about from alert where kind = 'spend_cap' and ended_at is null order by 1")
+            .fetch_all(&house.db)
+            .await
+            .unwrap()
+    };
+    let level = |n: &str| format!("model:claude-haiku-4-5:{n}");
+    assert_eq!(look(1).await, Vec::<String>::new());
+    spend(4_999_000).await;
+    assert_eq!(look(2).await, [level("50"), level("80")]);
+    // The purse knew nothing of rows that no turn wrote: it is built from them anew.
+    house.forget_purse(Some("claude-haiku-4-5")).await;
+    let refused = ann.ask("{{words:9}}").await;
+    assert_eq!(problem(refused).await["kind"], "spend_cap");
+    house.until("select exists (select from refusal_hour where kind = 'spend_cap')").await;
+    assert_eq!(look(3).await, [level("100"), level("50"), level("80")]);
+    // nobody is refused any more, and a little came back: it stands
+    sqlx::query("update refusal_hour set hour = hour - interval '3 hours'").execute(&house.db).await.unwrap();
+    spend(-200_000).await;
+    assert_eq!(look(4).await, [level("100"), level("50"), level("80")]);
+    spend(-200_000).await;
+    assert_eq!(look(5).await, [level("50"), level("80")]);
+    spend(-700_000).await; // 3.899: below 80 %, not well below
+    assert_eq!(look(6).await, [level("50"), level("80")]);
+    spend(-200_000).await;
+    assert_eq!(look(7).await, [level("50")]);
+    assert!(
+        house.one::<bool>("select count(*) = 3 from alert where kind = 'spend_cap'").await,
+        "nothing was told twice"
+    );
+    assert!(house.one::<bool>("select bool_and(said like '%that may be spent on Claude Haiku 4.5 in a day are spent.') from alert where kind = 'spend_cap'").await);
+}
+
 /// A plan's limits and models: they hold with the next message, stand in the audit, and what can't be one changes nothing.
 #[tokio::test]
 async fn a_plan_is_changed_for_everybody_on_it() {
