@@ -57,9 +57,10 @@ for (const colorScheme of ['light', 'dark']) {
     await owner.getByRole('button', { name: 'Set plan' }).waitFor();
     await shot(owner, `person-${at}`);
     await shot(owner, `person-full-${at}`, true);
-    for (const path of ['settings', 'settings/billing', 'admin/models', 'admin/health', 'admin/audit', 'usage']) {
+    for (const path of ['settings', 'settings/billing', 'admin/users', 'admin/models', 'admin/plans', 'admin/health', 'admin/audit', 'usage']) {
       await owner.goto(`${house.url}/${path}`);
-      await shot(owner, `${path.replace('/', '-')}-${at}`);
+      if (path === 'admin/models') await owner.locator('.model-form summary').first().click();
+      await shot(owner, `${path.replace('/', '-')}-${at}`, path === 'admin/models');
     }
     await owner.goto(`${house.url}/nothing`);
     await shot(owner, `missing-${at}`);
