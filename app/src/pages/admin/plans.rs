@@ -34,7 +34,7 @@ fn Shown(plans: Vec<Plan>, models: Vec<ModelName>) -> impl IntoView {
                     <td class="end">{plan.tokens_per_day.to_string()}</td>
                     <td class="end">{Tokens(plan.in_flight).to_string()}</td>
                     <td class="end">{plan.max_output.to_string()}</td>
-                    <td>{models.join(", ")}</td>
+                    <td class="wraps">{models.join(", ")}</td>
                 </tr>
             }
         })
