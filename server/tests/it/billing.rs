@@ -1,7 +1,7 @@
 //! Plans that are paid: the way to Stripe and back, its events in any order and any number, and what happens when money
 //! stops coming. Stripe is the stand-in on a real socket; what it says is the oracle.
 
-use crate::house::{TestHouse, Visitor, problem};
+use crate::house::{TestHouse, Visitor};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::StatusCode;
 use reqwest::header;
