@@ -310,7 +310,7 @@ async fn the_page_says_how_spending_changes() {
     load(&house.db, 3_000, 50, 9, 0.5).await;
     let admin = house.person("admin@example.com").await;
     let begun = "select date_trunc('hour', now())";
-    // A dear call of the hour that runs, which has no hour to be compared with: it counts on neither side.
+    // A call of the hour that runs, which has no hour to be compared with: it counts on neither side.
     crate::sums::late(&house.db, OffsetDateTime::now_utc()).await;
     // An hour that ends meanwhile would ask the two of them about different times.
     let (page, [now, before]) = loop {
