@@ -43,7 +43,7 @@ test('a reload in the middle lands on another server, and the text is whole', { 
 
   // the connection breaks, without a reload: the page takes the answer up again where it was
   await send(ann, '{{words:61}}{{pace:25}} And now?');
-  await ann.getByText('word15 ').last().waitFor();
+  await ann.locator('.answer').nth(1).getByText('word15 ').waitFor(); // of this answer, not of the one before
   balancer.use(0);
   await ann.locator('.answer.live .byline').nth(1).waitFor({ timeout: 30_000 });
   assert.equal(await answer(ann), (await house.served())[1].text.trim());
@@ -51,7 +51,7 @@ test('a reload in the middle lands on another server, and the text is whole', { 
 
   // Stop reaches the server that runs it, whichever one hears it
   await send(ann, '{{words:61}}{{pace:25}} Once more?');
-  await ann.getByText('word5 ').last().waitFor();
+  await ann.locator('.answer').nth(2).getByText('word5 ').waitFor();
   balancer.use(1);
   await ann.getByRole('button', { name: 'Stop' }).click();
   await ann.getByText('Stopped').waitFor();
