@@ -1,6 +1,7 @@
 //! Requests to our own `/api`.
 
 use domain::{Problem, ProblemKind, Quota, TurnId, problem::ProblemBody};
+use gloo_timers::future::TimeoutFuture;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Headers, RequestInit, Response};
@@ -61,6 +62,12 @@ pub async fn time_zone(zone: &str) {
 
 /// Asks to stop a turn.
 pub async fn stop(turn: TurnId) {
-    // Where it doesn't arrive the turn runs on, and the button is still there.
-    let _ = send("POST", &format!("/api/turns/{turn}/stop"), None).await;
+    // The connection may just have broken, or the question not have arrived: it is said again then, in milliseconds after the time before.
+    // Where it never arrives the turn runs on, and the button is still there.
+    for pause in [0, 300, 1_000, 3_000] {
+        TimeoutFuture::new(pause).await;
+        if send("POST", &format!("/api/turns/{turn}/stop"), None).await.is_ok() {
+            return;
+        }
+    }
 }
