@@ -9,12 +9,11 @@ language sql stable as $$
     * extract(epoch from greatest(
         least(span_to, coalesce(s.ended_at, span_to),
               case when s.status in ('active', 'past_due', 'canceled') then span_to
-                   else paid.last_at + case s.period when 'year' then interval '1 year' else interval '1 month' end end)
+                   else (select max(i.created_at) from invoice i where i.subscription_id = s.subscription_id and i.paid_minor > 0)
+                        + case s.period when 'year' then interval '1 year' else interval '1 month' end end)
         - greatest(s.created_at, coalesce(s.trial_end, s.created_at), span_from), interval '0'))
     / case s.period when 'year' then 31557600 else 2629800 end
   from subscription s
-  cross join lateral (
-    select max(i.created_at) as last_at from invoice i where i.subscription_id = s.subscription_id and i.paid_minor > 0
-  ) paid
-  where s.currency = 'usd' and s.plan_id is not null and s.period <> 'other' and paid.last_at is not null
+  where s.currency = 'usd' and s.plan_id is not null and s.period <> 'other'
+    and exists (select from invoice i where i.subscription_id = s.subscription_id and i.paid_minor > 0)
 $$;
