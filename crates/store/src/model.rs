@@ -113,7 +113,7 @@ pub struct NewModel<'a> {
     pub label: Option<&'a str>,
     /// Whose wire format.
     pub vendor: Vendor,
-    /// Where it is served; a new one at the vendor's.
+    /// Where it is served; a new one, and one that goes to another vendor, at the vendor's.
     pub base_url: Option<&'a str>,
     /// Tokens of prompt and answer together; a new one's are 128 000.
     pub context: Option<Tokens>,
@@ -144,7 +144,8 @@ pub async fn add(db: &Db, new: &NewModel<'_>, now: OffsetDateTime) -> Result<boo
     sqlx::query!(
         "insert into model (model, label, vendor, base_url, context, max_output, sort)
          values ($1, coalesce($2, $1), $3, $4, coalesce($5::bigint, 128000), coalesce($6::bigint, 16384), (select coalesce(max(sort), 0) + 1 from model))
-         on conflict (model) do update set label = coalesce($2, model.label), vendor = $3, base_url = coalesce($4, model.base_url),
+         on conflict (model) do update set label = coalesce($2, model.label), vendor = $3,
+           base_url = case when model.vendor = $3 then coalesce($4, model.base_url) else $4 end,
            context = coalesce($5::bigint, model.context), max_output = coalesce($6::bigint, model.max_output)",
         new.name.0,
         new.label,

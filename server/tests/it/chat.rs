@@ -360,6 +360,10 @@ async fn a_model_is_added_by_a_command() {
         assert_eq!(row.6, dollars(served.input * micros + served.output * 1_500_000));
     }
     assert!(ann.text("/chat").await.contains("tiny"));
+    // one that goes to another vendor isn't asked for at the old one's address
+    let words = ["quotient", "models", "add", "tiny", "--vendor", "anthropic", "--input", "1", "--output", "2"];
+    house.run(Cli::try_parse_from(words).unwrap().command.unwrap()).await;
+    assert!(house.one::<bool>("select base_url is null and label = 'tiny' from model where model = 'tiny'").await);
     // a new price of one that is there changes nothing but the price: it keeps its name, its room, its plans and its switch
     let told = "select label || ' ' || context || ' ' || max_output || ' ' || enabled || ' ' ||
                   (select string_agg(plan_id, ',' order by plan_id) from plan_model m where m.model = model.model)
