@@ -1,9 +1,11 @@
 //! The ledger's sums, by hour, by day and in spans: they are plain SQL over its rows, whenever they are made and whatever comes late.
 
+mod spans;
+
 use crate::house::TestHouse;
 use domain::{ModelName, PlanId};
 use rust_decimal::Decimal;
-use sqlx::{AssertSqlSafe, PgExecutor, PgPool};
+use sqlx::{PgExecutor, PgPool};
 use store::heaviest::{Asked, Order};
 use time::{Duration, OffsetDateTime};
 
@@ -75,6 +77,14 @@ pub async fn load(db: &PgPool, calls: i32, people: i32, days: i32, seed: f64) {
         "insert into invoice (invoice_id, customer_id, user_id, subscription_id, status, due_minor, paid_minor, currency, created_at)
          select 'in' || subscription.user_id, 'cus', subscription.user_id, subscription_id, 'paid', amount_minor, amount_minor, 'usd', subscription.created_at
          from subscription join account using (user_id) where subject not like '%4'",
+    )
+    .execute(&mut *tx)
+    .await
+    .unwrap();
+    // some pay three times what they paid
+    sqlx::query(
+        "update subscription set amount_minor = amount_minor * 3, fetched_at = now() - interval '6 days'
+         where user_id in (select user_id from account where subject like '%2')",
     )
     .execute(&mut *tx)
     .await
@@ -160,7 +170,9 @@ async fn every_figure_of_the_heaviest_is_the_ledger_s() {
                     coalesce(sum(u.estimated_tokens) filter (where u.corrects is null and u.input_tokens + u.cache_read_tokens + u.cache_write_tokens > 0), 0)::bigint, sum(u.cost_usd),
                     coalesce((select sum(n) from refusal_hour r where r.user_id = a.user_id and r.hour >= $1 and r.hour < $2), 0),
                     coalesce((select round(sum(case s.period when 'month' then s.amount_minor / 2629800.0 else s.amount_minor / 31557600.0 end / 100
-                       * greatest(0, extract(epoch from least($2, coalesce(s.ended_at, $2)) - greatest($1, s.created_at, s.trial_end)))), 12)
+                       * (greatest(0, extract(epoch from least($2, s.ended_at) - greatest($1, s.created_at, s.trial_end)))
+                          - case when a.subject like '%2' then 2 / 3.0
+                              * greatest(0, extract(epoch from least($2, s.ended_at, s.fetched_at) - greatest($1, s.created_at, s.trial_end))) else 0 end)), 12)
                        from subscription s join invoice i using (subscription_id) where s.user_id = a.user_id), 0)
              from ai_usage u left join account a on a.subject = u.subject
              where u.status <> 'pending' and u.created_at >= $1 and u.created_at < $2 and ($3::text is null or a.plan_id = $3)
@@ -262,28 +274,6 @@ async fn every_figure_of_the_heaviest_is_the_ledger_s() {
     }
 }
 
-/// Where there are too many calls without spans to look at each of them, how long their first words took is left out, and said to be; all
-/// other figures are whole. Once they have spans, so is this one.
-#[tokio::test]
-async fn first_words_of_very_many_calls_wait_for_spans() {
-    let house = without_server().await;
-    load(&house.db, 6_000, 20, 10, 0.5).await;
-    let now = OffsetDateTime::now_utc();
-    let hour = now.replace_minute(0).unwrap().replace_second(0).unwrap().replace_nanosecond(0).unwrap();
-    let (from, to) = (hour - Duration::days(11), hour + Duration::hours(1));
-    let mut tx = store::begin_reading(&house.db).await.unwrap();
-    let found = store::span::totals(&mut tx, from, to).await.unwrap();
-    assert!(found.lacks_first_words);
-    assert!(found.by_model.values().all(|totals| totals.first_words(50).is_none()));
-    let calls: i64 = house.one("select count(*) from ai_usage where status <> 'pending' and corrects is null").await;
-    assert_eq!(found.by_model.values().map(|totals| totals.calls).sum::<i64>(), calls);
-    drop(tx);
-
-    store::span::make(&house.db, now).await.unwrap();
-    let mut tx = store::begin_reading(&house.db).await.unwrap();
-    house_is_the_ledger(&house, &mut tx, from, to, "made").await;
-}
-
 /// What each model did on each day, and how long the first words took, against the raw rows.
 async fn house_is_the_ledger(
     house: &TestHouse,
@@ -348,155 +338,4 @@ async fn house_is_the_ledger(
         if plain.is_empty() { vec![None; 2] } else { plain },
         "{round}"
     );
-}
-
-/// Every span holds what its hours come to.
-async fn spans_are_the_hours(db: &PgPool) {
-    for hours in [1, 2, 4, 8, 24] {
-        let differ: i64 = sqlx::query_scalar(AssertSqlSafe(format!(
-            "select count(*) from (
-               select begins_at, model, calls, input_tokens, cost_picos from usage_span_model where hours = {hours}
-               except
-               select date_bin('{hours} hours', hour, 'epoch'), model, sum(calls), sum(input_tokens), sum(cost_picos) from usage_hour group by 1, 2
-             ) d"
-        )))
-        .fetch_one(db)
-        .await
-        .unwrap();
-        assert_eq!(differ, 0, "spans of {hours} hours");
-        let sql = "select count(*) from usage_span where hours = $1";
-        let made: i64 = sqlx::query_scalar(sql).bind(hours).fetch_one(db).await.unwrap();
-        assert!(made > 0);
-    }
-}
-
-/// A call that has been written and not committed: an hour is made a span of only once it is over, and a larger span isn't made of one
-/// that it has broken.
-#[tokio::test]
-async fn a_span_waits_for_whoever_writes_into_its_hours() {
-    let house = without_server().await;
-    load(&house.db, 300, 10, 3, 0.625).await;
-    let now = OffsetDateTime::now_utc();
-    let mut writing = house.db.begin().await.unwrap();
-    late(&mut *writing, now - Duration::hours(30)).await;
-    let db = house.db.clone();
-    let making = tokio::spawn(async move { store::span::make(&db, now).await.unwrap() });
-    // by then every other hour is made, the latest first
-    house.until("select count(*) = 1 from pg_locks where locktype = 'advisory' and classid = 7011 and not granted and database = (select oid from pg_database where datname = current_database())").await;
-    writing.commit().await.unwrap();
-    assert!(making.await.unwrap() > 60);
-    spans_are_the_hours(&house.db).await;
-
-    sqlx::query("delete from usage_span where hours > 1").execute(&house.db).await.unwrap();
-    let mut writing = house.db.begin().await.unwrap();
-    late(&mut *writing, now - Duration::hours(40)).await;
-    store::span::make(&house.db, now).await.unwrap();
-    writing.commit().await.unwrap();
-    spans_are_the_hours(&house.db).await;
-    store::span::make(&house.db, now).await.unwrap();
-    let mut tx = store::begin_reading(&house.db).await.unwrap();
-    let hour = now.replace_minute(0).unwrap().replace_second(0).unwrap().replace_nanosecond(0).unwrap();
-    house_is_the_ledger(&house, &mut tx, hour - Duration::hours(70), hour + Duration::hours(1), "after writers").await;
-}
-
-/// A span that is being made and a call that ends in its hours: whoever comes second waits, and the sum is the ledger's either way.
-#[tokio::test]
-async fn calls_that_end_while_spans_are_made_are_in_both() {
-    use rand::RngExt as _;
-    let house = without_server().await;
-    load(&house.db, 300, 10, 3, 0.125).await;
-    let now = OffsetDateTime::now_utc();
-    let db = house.db.clone();
-    let makers = (0..2).map(|_| {
-        let db = db.clone();
-        tokio::spawn(async move {
-            for _ in 0..20 {
-                store::span::make(&db, now).await.unwrap();
-            }
-        })
-    });
-    let writers = (0..4).map(|_| {
-        let db = db.clone();
-        tokio::spawn(async move {
-            for _ in 0..60 {
-                let minutes = rand::rng().random_range(0..4_000);
-                late(&db, now - Duration::minutes(minutes)).await;
-            }
-        })
-    });
-    for task in makers.chain(writers).collect::<Vec<_>>() {
-        task.await.unwrap();
-    }
-    store::span::make(&house.db, now).await.unwrap();
-    spans_are_the_hours(&house.db).await;
-    let mut tx = store::begin_reading(&house.db).await.unwrap();
-    let hour = now.replace_minute(0).unwrap().replace_second(0).unwrap().replace_nanosecond(0).unwrap();
-    house_is_the_ledger(&house, &mut tx, hour - Duration::hours(70), hour + Duration::hours(1), "made beside writers")
-        .await;
-}
-
-/// The sums that triggers keep are those that a rebuild makes, row by row.
-#[tokio::test]
-async fn a_rebuild_makes_the_sums_that_stand_there() {
-    let house = TestHouse::new().await;
-    load(&house.db, 4_000, 30, 70, 0.25).await;
-    let ann = house.person("ann@example.com").await;
-    ann.answer("{{words:20}}").await;
-    let sums = async || -> (String, String) {
-        (
-            house.one("select md5(string_agg(u::text, '|' order by u::text)) from usage_hour u").await,
-            house.one("select md5(string_agg(u::text, '|' order by u::text)) from usage_day u").await,
-        )
-    };
-    let before = sums().await;
-    store::span::make(&house.db, OffsetDateTime::now_utc()).await.unwrap();
-    // one that holds too much, as nothing but a fault of ours could make it
-    sqlx::query("update usage_span_model set cost_picos = cost_picos + 1").execute(&house.db).await.unwrap();
-    house.run(server::cli::Command::Usage(server::cli::Usage::Rebuild)).await;
-    assert_eq!(sums().await, before);
-    // spans of what may have been wrong are gone, and made anew
-    spans_are_the_hours(&house.db).await;
-    assert!(house.one::<bool>("select count(*) > 100 from usage_day").await);
-}
-
-/// Months that the owner doesn't keep are dropped, whole months only; what they came to stays, also after a rebuild and in the page's
-/// figures, and the page says since when single calls are kept.
-#[tokio::test]
-async fn old_months_are_dropped_and_their_sums_stay() {
-    let house = TestHouse::new().await;
-    load(&house.db, 4_000, 20, 300, 0.375).await;
-    let now = OffsetDateTime::now_utc();
-    store::span::make(&house.db, now).await.unwrap();
-    let sum = "select sum(cost_picos) * 0.000000000001 from usage_hour";
-    let (before, rows) = (house.one::<Decimal>(sum).await, house.one::<i64>("select count(*) from ai_usage").await);
-    let _second = house.second_as(|config| config.ledger_months = Some(4)).await;
-    house.until("select ledger_from is not null from house").await;
-    assert!(house.one::<i64>("select count(*) from ai_usage").await < rows * 2 / 3);
-    let first: OffsetDateTime = house.one("select min(created_at) from ai_usage").await;
-    let kept: OffsetDateTime = house.one("select ledger_from from house").await;
-    let expected = house.one::<OffsetDateTime>("select date_trunc('month', now(), 'UTC') - interval '4 months'").await;
-    assert!(kept == expected && first >= kept && first < kept + Duration::days(5), "{first} of {kept}");
-    // four months, and the ones that are made ahead
-    let parts: i64 = house.one("select count(*) from pg_inherits where inhparent = 'ai_usage'::regclass").await;
-    assert_eq!(parts, 4 + 1 + 3);
-    for rebuild in [false, true] {
-        if rebuild {
-            house.run(server::cli::Command::Usage(server::cli::Usage::Rebuild)).await;
-        }
-        assert_eq!(house.one::<Decimal>(sum).await, before, "rebuilt: {rebuild}");
-        let days = "select sum(cost_picos) * 0.000000000001 from usage_day";
-        assert_eq!(house.one::<Decimal>(days).await, before);
-        let mut tx = store::begin_reading(&house.db).await.unwrap();
-        let (from, to) = (now - Duration::days(310), now + Duration::hours(1));
-        let asked = Asked { from, to, order: Order::Cost, plan: None, model: None, search: None, offset: 0, limit: 5 };
-        assert_eq!(store::heaviest::list(&mut tx, &asked).await.unwrap().all.cost.to_usd(), before);
-    }
-    // what is kept can be added to, and nothing is dropped twice
-    late(&house.db, now - Duration::days(3)).await;
-    assert_eq!(store::ledger::drop_before(&house.db, kept).await.unwrap(), 0);
-    let admin = house.person("admin@example.com").await;
-    let day = now.date() - Duration::days(290);
-    let page = admin.text(&format!("/admin?period=custom&from={day}&to={}", now.date())).await;
-    assert!(page.contains("Single calls are kept since"));
-    assert!(!admin.text("/admin?period=7d").await.contains("Single calls are kept since"));
 }

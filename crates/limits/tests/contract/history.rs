@@ -1,0 +1,207 @@
+//! Random histories against a plain list of what happened.
+
+use super::{DAY, MINUTE, T0, WINDOWS, allow, fresh, redis_url};
+use limits::{Admission, End, Limits, Need, Permit, Store, Usage};
+use proptest::prelude::*;
+
+/// One step of a random history.
+#[derive(Clone, Debug)]
+enum Step {
+    Wait(u64),
+    /// input, least, most
+    Admit(u64, u64, u64),
+    Confirm(usize),
+    Settle(usize, u64),
+    /// By id, for one that may be settled, released or lapsed already.
+    Again(usize, u64),
+    Release(usize),
+    Limit(u64, u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        1 => (0..DAY + 7_200_000).prop_map(Step::Wait),
+        1 => (0..3 * 3_600_000_u64).prop_map(Step::Wait),
+        2 => (0..20_000_u64).prop_map(Step::Wait),
+        5 => (0..400_u64, 0..200_u64, 0..500_u64).prop_map(|(i, l, m)| Step::Admit(i, l, m)),
+        2 => any::<usize>().prop_map(Step::Confirm),
+        3 => (any::<usize>(), 0..900_u64).prop_map(|(n, used)| Step::Settle(n, used)),
+        1 => (any::<usize>(), 0..900_u64).prop_map(|(n, used)| Step::Again(n, used)),
+        1 => any::<usize>().prop_map(Step::Release),
+        1 => (1..8_u64, 300..2_000_u64).prop_map(|(requests, tokens)| Step::Limit(requests, tokens)),
+    ]
+}
+
+/// A call as a plain list remembers it.
+#[derive(Debug)]
+struct Call {
+    id: String,
+    at: u64,
+    held: u64,
+    confirmed: bool,
+    used: Option<u64>,
+    lapsed: bool,
+    released: bool,
+    permit: Option<Permit>,
+}
+
+impl Call {
+    fn is_held(&self, now: u64) -> bool {
+        self.used.is_none() && !self.released && (self.confirmed || now < self.at + 10_000)
+    }
+
+    /// Whether it counts as a request: not when it was given back, or lapsed before it was settled.
+    fn was_made(&self, now: u64) -> bool {
+        !self.released && !self.lapsed && (self.confirmed || self.used.is_some() || now < self.at + 10_000)
+    }
+
+    /// Settled: its tokens count, also where the hold had lapsed; the request then doesn't come back.
+    /// An hour after it lapsed a call is settled no more.
+    fn end(&mut self, now: u64, used: u64) {
+        if self.used.is_none() && !self.released && (self.is_held(now) || now < self.at + 3_610_000) {
+            self.lapsed = !self.was_made(now);
+            self.used = Some(used);
+        }
+    }
+}
+
+/// What a list of everything says: requests, tokens used, tokens held, calls held; the spans widened by so much.
+fn count(calls: &[Call], now: u64, wide: (u64, u64)) -> (u64, u64, u64, u64) {
+    let requests = calls.iter().filter(|call| call.at + MINUTE + wide.0 > now && call.was_made(now)).count() as u64;
+    let used = calls.iter().filter(|call| call.at + DAY + wide.1 > now).filter_map(|call| call.used).sum();
+    let held: Vec<u64> = calls.iter().filter(|call| call.is_held(now)).map(|call| call.held).collect();
+    (requests, used, held.iter().sum(), held.len() as u64)
+}
+
+/// Walks a random history and compares each answer with a plain list.
+async fn walk(limits: &Limits, steps: Vec<Step>, mut dump: impl AsyncFnMut(&str) -> Vec<u8>) {
+    let ann = fresh("ann");
+    let (mut now, mut limit, mut calls) = (T0, [5_u64, 1_000], Vec::<Call>::new());
+    for step in steps {
+        match step {
+            Step::Wait(ms) => now += ms,
+            Step::Limit(requests, tokens) => limit = [requests, tokens],
+            Step::Admit(input, least, extra) => {
+                let (need, plan) = (Need { input, output_min: least, output_max: least + extra }, allow(&limit, 6));
+                let (id, before) = (fresh("call"), dump(&ann).await);
+                let (requests, used, held, flight) = count(&calls, now, (0, 0));
+                match limits.at(now).admit(&ann, &id, plan, need).await.unwrap() {
+                    Admission::Granted(permit) => {
+                        assert!(requests < limit[0] && flight < 6, "calls");
+                        assert!(used + held + permit.reserved() <= limit[1], "tokens: {used} {held} {permit:?}");
+                        assert!(permit.output() >= least && permit.output() <= least + extra);
+                        let held = permit.reserved();
+                        calls.push(Call {
+                            id,
+                            at: now,
+                            held,
+                            confirmed: false,
+                            used: None,
+                            lapsed: false,
+                            released: false,
+                            permit: Some(permit),
+                        });
+                    }
+                    Admission::TooLarge { max } => assert!(input > max || limit[1] < least, "{need:?} {limit:?}"),
+                    Admission::Denied(denial) => {
+                        // nothing was written
+                        assert_eq!(dump(&ann).await, before);
+                        // with one more bucket's width counted, a plain list refuses too
+                        let (requests, used, held, _) = count(&calls, now, (1_000, 900_000));
+                        let full = requests >= limit[0] || flight >= 6 || used + held + input + least > limit[1];
+                        assert!(full, "refused for nothing: {denial:?} {requests} {used} {held} {need:?}");
+                        // the time is exact where time alone can make room, and nothing lapses before it
+                        let lapses = calls.iter().any(|call| call.is_held(now) && !call.confirmed);
+                        if denial.fits_ms.iter().all(Option::is_some) && flight < 6 && !lapses {
+                            let at = now + denial.retry_after_ms;
+                            let early = limits.at(at - 1).admit(&ann, &fresh("call"), plan, need).await.unwrap();
+                            assert!(matches!(early, Admission::Denied(_)), "{early:?} one early: {denial:?}");
+                            match limits.at(at).admit(&ann, &fresh("call"), plan, need).await.unwrap() {
+                                Admission::Granted(permit) => drop(limits.at(at).release(permit).await.unwrap()),
+                                other => panic!("{other:?} at the time: {denial:?}"),
+                            }
+                            now = at;
+                        }
+                    }
+                    Admission::Running => panic!("running"),
+                }
+            }
+            Step::Confirm(n) if !calls.is_empty() => {
+                let place = n % calls.len();
+                let call = &mut calls[place];
+                if let Some(permit) = &call.permit {
+                    let stands = limits.at(now).confirm(permit).await.unwrap();
+                    assert_eq!(stands, call.is_held(now));
+                    call.confirmed |= stands;
+                }
+            }
+            Step::Settle(n, used) if !calls.is_empty() => {
+                let place = n % calls.len();
+                if let Some(permit) = calls[place].permit.take() {
+                    limits.at(now).settle(permit, used).await.unwrap();
+                    calls[place].end(now, used);
+                }
+            }
+            Step::Again(n, used) if !calls.is_empty() => {
+                let place = n % calls.len();
+                let call = &mut calls[place];
+                // Settled by id: the first settlement counts, also of a hold that has lapsed, and none after a release.
+                limits.at(now).end(&ann, &call.id, call.at, End::Settle(used)).await.unwrap();
+                call.end(now, used);
+            }
+            Step::Release(n) if !calls.is_empty() => {
+                let place = n % calls.len();
+                if let Some(permit) = calls[place].permit.take() {
+                    limits.at(now).release(permit).await.unwrap();
+                    calls[place].released |= calls[place].used.is_none();
+                }
+            }
+            Step::Confirm(_) | Step::Settle(..) | Step::Again(..) | Step::Release(_) => {}
+        }
+        let picture = limits.at(now).peek(&ann).await.unwrap();
+        let (least, most) = (count(&calls, now, (0, 0)), count(&calls, now, (1_000, 900_000)));
+        assert_eq!((picture.window(1).reserved, picture.in_flight), (least.2, least.3));
+        assert!((least.0..=most.0).contains(&picture.window(0).used), "requests {picture:?} {least:?} {most:?}");
+        assert!((least.1..=most.1).contains(&picture.window(1).used), "tokens {picture:?} {least:?} {most:?}");
+        // to the bucket, and when the first and the last of it leave
+        let (span, width) = (WINDOWS[1].span_ms, WINDOWS[1].width_ms);
+        let counts = |call: &&Call| call.at / width >= (now - span) / width && call.used.is_some_and(|used| used > 0);
+        let used = calls.iter().filter(counts).filter_map(|call| call.used).sum();
+        let leaves = |call: &Call| (call.at / width + 1) * width + span - now;
+        let (first, last) =
+            (calls.iter().filter(counts).min_by_key(|c| c.at), calls.iter().filter(counts).max_by_key(|c| c.at));
+        let expected = Usage { used, reserved: least.2, next_free_ms: first.map(leaves), reset_ms: last.map(leaves) };
+        assert_eq!(picture.window(1), expected);
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100_000, max_shrink_iters: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn memory_keeps_to_a_plain_list(steps in prop::collection::vec(step(), 1..40)) {
+        let limits = Limits::without_history(&Store::memory(), "person", &WINDOWS);
+        runtime().block_on(walk(&limits, steps, async |_: &str| Vec::new()));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn redis_keeps_to_a_plain_list(steps in prop::collection::vec(step(), 1..40)) {
+        runtime().block_on(async {
+            let limits = Limits::without_history(&Store::redis(&redis_url()).unwrap(), "person", &WINDOWS);
+            let redis = redis::Client::open(redis_url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+            walk(&limits, steps, async |subject: &str| {
+                let key = format!("meter:{{person:{subject}}}");
+                redis::cmd("DUMP").arg(key).query_async(&mut redis.clone()).await.unwrap_or_default()
+            })
+            .await;
+        });
+    }
+}

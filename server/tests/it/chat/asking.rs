@@ -1,0 +1,87 @@
+//! What may be asked, and what comes of asking it twice.
+
+use crate::house::{TestHouse, events, problem, words};
+use domain::{Outcome, TurnEvent};
+use http::StatusCode;
+use serde_json::json;
+
+#[tokio::test]
+async fn the_same_turn_runs_once() {
+    let house = TestHouse::new().await;
+    house.limits("free", 100, 50_000, 10).await;
+    let (ann, eve) = (house.person("ann@example.com").await, house.person("eve@example.com").await);
+    let turn = uuid::Uuid::now_v7();
+    let body = json!({"model": "claude-haiku-4-5", "text": "{{words:20}}", "turn_id": turn});
+    let copies = (0..20).map(|_| async { events(ann.post(&body).await).await });
+    let all = futures::future::join_all(copies).await;
+    assert!(all.iter().all(|copy| *copy == all[0] && copy.len() > 20), "all copies read the same events");
+    assert_eq!(house.vendor.served().len(), 1);
+    assert_eq!(house.one::<i64>("select count(*) from ai_usage").await, 1);
+    assert_eq!(ann.quota().await["requests"]["remaining"], 99);
+    let other = json!({"model": "claude-haiku-4-5", "text": "other words", "turn_id": turn});
+    assert_eq!(ann.post(&other).await.status(), StatusCode::CONFLICT);
+    assert_eq!(eve.post(&body).await.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn what_cannot_be_asked_is_refused_kindly() {
+    let house = TestHouse::new().await;
+    let (ann, eve) = (house.person("ann@example.com").await, house.person("eve@example.com").await);
+    let hers = ann.answer("{{words:1}}").await;
+    let TurnEvent::Turn { conversation_id, .. } = &hers[0].1 else { panic!() };
+    for (body, status, kind, field) in [
+        (json!({"text": "  "}), 422, "invalid", "text"),
+        (json!({"text": "hi", "retry_of": turn_id()}), 422, "invalid", "retry_of"),
+        (json!({"text": "hi", "model": "no-such-model"}), 422, "invalid", "model"),
+        (json!({"text": "hi", "model": "claude-opus-4-7"}), 402, "plan_too_small", ""),
+        (json!({"text": "hi", "conversation_id": conversation_id}), 404, "not_found", ""),
+        (json!({"text": "hi", "conversation_id": turn_id()}), 404, "not_found", ""),
+        (json!({"text": "hi", "conversation_id": 7}), 422, "invalid", ""),
+    ] {
+        let response = eve.post(&body).await;
+        assert_eq!(response.status().as_u16(), status, "{body}");
+        let problem = problem(response).await;
+        assert_eq!(problem["kind"], kind, "{body}");
+        if !field.is_empty() {
+            assert_eq!(problem["field"], field);
+        }
+        if status == 402 {
+            assert_eq!(problem["upgrade"], "max");
+        }
+    }
+    let nobody = house.visitor().ask("hi").await;
+    assert_eq!(
+        (nobody.status(), problem(nobody).await["kind"].as_str().unwrap()),
+        (StatusCode::UNAUTHORIZED, "sign_in_required")
+    );
+    assert_eq!(eve.get(&format!("/chat/{conversation_id}")).await.status(), StatusCode::NOT_FOUND);
+}
+
+fn turn_id() -> uuid::Uuid {
+    uuid::Uuid::now_v7()
+}
+
+/// Postgres keeps no NUL character, and a model may well say one.
+#[tokio::test]
+async fn words_that_cannot_be_kept_are_left_out() {
+    let house = TestHouse::new().await;
+    let ann = house.person("ann@example.com").await;
+    let all = ann.answer("{{words:5}}{{nul}}").await;
+    assert!(matches!(all.last(), Some((_, TurnEvent::Finish { outcome: Outcome::Finished, .. }))), "{all:?}");
+    assert_eq!(words(&all), "word1 word2 word3 word4 word5 ");
+    let mut nobody = house.visitor();
+    let response = nobody.form("/sign-in", &[("email", "a\0b@example.com"), ("password", "long enough here")]).await;
+    assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+/// What the vendor refused left nothing behind, so the same question may be sent again.
+#[tokio::test]
+async fn a_refused_question_may_come_again_under_its_id() {
+    let house = TestHouse::new().await;
+    let ann = house.person("ann@example.com").await;
+    let body = json!({"model": "claude-haiku-4-5", "text": "{{status:529}}", "turn_id": uuid::Uuid::now_v7()});
+    for _ in 0..2 {
+        assert_eq!(ann.post(&body).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+    assert_eq!(ann.quota().await["requests"]["remaining"], 10);
+}

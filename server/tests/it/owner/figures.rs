@@ -1,0 +1,309 @@
+//! The figures of the pages and the files, against plain SQL over the ledger.
+
+use crate::house::TestHouse;
+use crate::sums::load;
+use domain::{Picos, UserId};
+use http::StatusCode;
+use rust_decimal::Decimal;
+use serde_json::Value;
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+/// The files hold the ledger to the row, and nothing in them is a formula.
+#[tokio::test]
+async fn exports_are_the_ledger_and_no_formulas() {
+    let house = TestHouse::new().await;
+    load(&house.db, 11_000, 20, 20, 0.5).await;
+    let (ann, admin) = (house.person("ann@example.com").await, house.person("admin@example.com").await);
+    ann.answer("{{words:4}}").await;
+    house.until("select bool_and(settled_at is not null) from turn").await;
+    sqlx::query("update account set email = '=cmd|''/c calc''!a1,\"x\"@example.com' where subject = 'subject1'")
+        .execute(&house.db)
+        .await
+        .unwrap();
+    let answer = admin.get("/admin/export.csv?period=30d").await;
+    assert_eq!(answer.headers()["content-type"], "text/csv; charset=utf-8");
+    let text = answer.text().await.unwrap();
+    assert_eq!(text.matches("\r\n").count(), text.matches('\n').count(), "RFC 4180 lines");
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let head = reader.headers().unwrap().clone();
+    let column = |name: &str| head.iter().position(|cell| cell == name).unwrap();
+    let (cost, email, corrects) = (column("cost_usd"), column("email"), column("corrects"));
+    let rows: Vec<csv::StringRecord> = reader.records().map(|row| row.unwrap()).collect();
+    let raw: (i64, Decimal) =
+        sqlx::query_as("select count(*), sum(cost_usd) from ai_usage").fetch_one(&house.db).await.unwrap();
+    assert_eq!(rows.len() as i64, raw.0);
+    assert_eq!(rows.iter().map(|row| row[cost].parse::<Decimal>().unwrap()).sum::<Decimal>(), raw.1);
+    assert!(rows.iter().any(|row| row[email].starts_with("'=cmd|")));
+    for row in &rows {
+        for (place, cell) in row.iter().enumerate() {
+            let is_number = cell.parse::<Decimal>().is_ok();
+            assert!(is_number || !cell.starts_with(['=', '+', '-', '@', '\t']), "column {place}: {cell}");
+        }
+        assert_eq!(
+            row[cost].starts_with('-'),
+            !row[corrects].is_empty() && row[cost].parse::<Decimal>().unwrap() != Decimal::ZERO
+        );
+    }
+    let json: Vec<Value> = admin.get("/admin/export.json?period=30d&model=gpt-5-mini").await.json().await.unwrap();
+    let raw: i64 = house.one("select count(*) from ai_usage where model = 'gpt-5-mini'").await;
+    assert_eq!(json.len() as i64, raw);
+    let sum: Decimal = json.iter().map(|row| row["cost_usd"].as_str().unwrap().parse::<Decimal>().unwrap()).sum();
+    assert_eq!(sum, house.one::<Decimal>("select sum(cost_usd) from ai_usage where model = 'gpt-5-mini'").await);
+    // and a person's own file is theirs alone
+    let own = ann.text("/usage.csv?period=30d").await;
+    assert_eq!(csv::Reader::from_reader(own.as_bytes()).records().count(), 1);
+    assert!(!own.contains("subject"));
+    assert!(!house.visitor().get("/usage.csv").await.status().is_success());
+}
+
+/// A person's days begin where they are: far east, far west, at half and quarter hours, and where a day has 23 or 25 hours.
+#[tokio::test]
+async fn days_begin_where_the_person_is() {
+    let house = TestHouse::new().await;
+    let mut ann = house.person("ann@example.com").await;
+    let id: Uuid = house.one("select user_id from account").await;
+    let first = time::macros::datetime!(2026-03-20 00:00 UTC);
+    sqlx::query("select ai_usage_cover('2026-03-01', '2026-11-30')").execute(&house.db).await.unwrap();
+    // one call in each quarter of an hour around both changes of clocks in Europe in 2026, one token each
+    for from in [first, time::macros::datetime!(2026-10-20 00:00 UTC)] {
+        sqlx::query(
+            "insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, usage_source, input_tokens,
+               output_tokens, estimated_tokens, reserved_tokens, cost_usd, created_at, settled_at)
+             select gen_random_uuid(), gen_random_uuid(), $1, 's', 'claude-haiku-4-5', (select model_price_id from model_price where model = 'claude-haiku-4-5' limit 1),
+               'finished', 'exact', 1, 0, 1, 1, 0.000001, at, at
+             from generate_series($2, $2 + interval '12 days', interval '15 minutes') at",
+        )
+        .bind(id)
+        .bind(from)
+        .execute(&house.db)
+        .await
+        .unwrap();
+    }
+    // offsets from UTC in minutes, as the zones' own rules have them on each side of a change
+    let berlin = |at: OffsetDateTime| {
+        let summer = time::macros::datetime!(2026-03-29 01:00 UTC)..time::macros::datetime!(2026-10-25 01:00 UTC);
+        if summer.contains(&at) { 120 } else { 60 }
+    };
+    let zones: [(&str, &dyn Fn(OffsetDateTime) -> i64); 5] = [
+        ("Pacific/Tongatapu", &|_| 13 * 60),
+        ("Pacific/Honolulu", &|_| -10 * 60),
+        ("Asia/Kolkata", &|_| 5 * 60 + 30),
+        ("Asia/Kathmandu", &|_| 5 * 60 + 45),
+        ("Europe/Berlin", &berlin),
+    ];
+    for (zone, offset) in zones {
+        assert_eq!(ann.form("/settings/time-zone", &[("zone", zone)]).await.status(), StatusCode::SEE_OTHER);
+        assert!(ann.text("/usage").await.contains(zone));
+        let days = store::usage::by_day_and_model(&house.db, UserId::from(id), zone, first.date()).await.unwrap();
+        let mut expected = std::collections::BTreeMap::new();
+        for from in [first, time::macros::datetime!(2026-10-20 00:00 UTC)] {
+            for n in 0..=12 * 96 {
+                let at = from + Duration::minutes(15 * n);
+                let day = (at + Duration::minutes(offset(at))).date();
+                if day >= first.date() {
+                    *expected.entry(day).or_insert(0_i64) += 1;
+                }
+            }
+        }
+        let found: std::collections::BTreeMap<_, _> = days.iter().map(|day| (day.day, day.sums.input)).collect();
+        assert_eq!(found, expected, "{zone}");
+        if zone == "Europe/Berlin" {
+            let of = |month, day| found[&time::Date::from_calendar_date(2026, month, day).unwrap()];
+            assert_eq!((of(time::Month::March, 29), of(time::Month::October, 25)), (92, 100), "23 and 25 hours");
+        }
+    }
+    for zone in ["Mars/Olympus", "", "UTC'; --", &"x".repeat(90)] {
+        assert_eq!(ann.form("/settings/time-zone", &[("zone", zone)]).await.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    }
+}
+
+/// The page itself: its totals, what is filtered, the letter that is filled in.
+#[tokio::test]
+async fn the_page_of_the_heaviest_shows_the_ledger() {
+    let house = TestHouse::new().await;
+    load(&house.db, 3_000, 120, 9, 0.75).await;
+    let admin = house.person("admin@example.com").await;
+    let page = admin.text("/admin?period=30d").await;
+    let cost =
+        Picos::from_usd(house.one("select sum(cost_usd) from ai_usage where status <> 'pending'").await).unwrap();
+    let people: i64 = house.one("select count(distinct subject) from ai_usage where status <> 'pending'").await;
+    for figure in [cost.to_string(), people.to_string()] {
+        assert!(page.contains(&format!("<strong>{figure}</strong>")), "{figure}");
+    }
+    assert!(page.contains("Page 1 of 3") && page.contains("mailto:p"));
+    assert!(page.contains("deleted account"));
+    let heaviest: String = house
+        .one("select a.email from ai_usage join account a using (user_id) where plan_id = 'pro' and status <> 'pending' group by 1 order by sum(cost_usd) desc limit 1")
+        .await;
+    let filtered = admin.text("/admin?period=30d&plan=pro&by=cost").await;
+    assert!(filtered.contains(&heaviest) && !filtered.contains("deleted account"));
+    let found = admin.text(&format!("/admin?period=30d&q={}", heaviest.to_uppercase())).await;
+    assert!(found.contains(&format!("title=\"{heaviest}\"")));
+    assert!(admin.text("/admin?period=30d&page=3").await.contains("Page 3 of 3"));
+}
+
+/// Beside what was spent stands how it differs from as long a time before: whole hours, as plain SQL has them.
+#[tokio::test]
+async fn the_page_says_how_spending_changes() {
+    let house = TestHouse::new().await;
+    load(&house.db, 3_000, 50, 9, 0.5).await;
+    let admin = house.person("admin@example.com").await;
+    let begun = "select date_trunc('hour', now())";
+    // A call of the hour that runs, which has no hour to be compared with: it counts on neither side.
+    crate::sums::late(&house.db, OffsetDateTime::now_utc()).await;
+    // An hour that ends meanwhile would ask the two of them about different times.
+    let (page, [now, before]) = loop {
+        let hour: OffsetDateTime = house.one(begun).await;
+        let page = admin.text("/admin?period=7d").await;
+        let sql = "select coalesce(sum(cost_usd), 0) from ai_usage where status <> 'pending' and created_at >= $1 and created_at < $2";
+        let spent = async |from: OffsetDateTime, to: OffsetDateTime| -> Decimal {
+            sqlx::query_scalar(sql).bind(from).bind(to).fetch_one(&house.db).await.unwrap()
+        };
+        let week = Duration::days(7);
+        let both = [spent(hour - week, hour).await, spent(hour - 2 * week, hour - week).await];
+        if house.one::<OffsetDateTime>(begun).await == hour {
+            break (page, both);
+        }
+    };
+    assert!(before > Decimal::ZERO && now > before);
+    let change = ((now - before) * Decimal::from(100) / before).trunc();
+    assert!(page.contains(&format!("spent in 7 days, +{change} % on the time before")), "{now} {before}");
+    // nothing to compare with, and nobody's share of it
+    assert!(admin.text("/admin?period=30d").await.contains("<span>spent in 30 days</span>"));
+    assert!(admin.text("/admin?period=7d&plan=pro").await.contains("<span>spent in 7 days</span>"));
+}
+
+/// What a person sees of their own use is plain SQL over their rows, corrections and what runs included, and so is the file.
+#[tokio::test]
+async fn a_person_s_own_use_is_the_ledger_s() {
+    let house = TestHouse::new().await;
+    load(&house.db, 2_000, 4, 40, 0.3).await;
+    let mut ann = house.person("ann@example.com").await;
+    // Ann is one of them, with all they did; whole days of hers lie below nothing.
+    let id: Uuid = house.one("select user_id from account where email = 'ann@example.com'").await;
+    sqlx::raw_sql("alter table ai_usage disable trigger user").execute(&house.db).await.unwrap();
+    sqlx::query("update ai_usage set user_id = $1, subject = (select subject from account where user_id = $1) where subject = 'subject2'")
+        .bind(id)
+        .execute(&house.db)
+        .await
+        .unwrap();
+    sqlx::query("update ai_usage set corrects = gen_random_uuid(), input_tokens = -abs(input_tokens), cost_usd = -abs(cost_usd) where user_id = $1 and extract(day from created_at) in (3, 12, 20) and status <> 'pending'")
+        .bind(id)
+        .execute(&house.db)
+        .await
+        .unwrap();
+    sqlx::raw_sql("alter table ai_usage enable trigger user").execute(&house.db).await.unwrap();
+    for zone in ["Pacific/Tongatapu", "Pacific/Honolulu", "Asia/Kathmandu"] {
+        assert_eq!(ann.form("/settings/time-zone", &[("zone", zone)]).await.status(), StatusCode::SEE_OTHER);
+        for days in [7_i32, 30] {
+            let plain = "select count(*) filter (where call_no = 1 and corrects is null and is_final),
+                           greatest(sum(input_tokens) filter (where is_final), 0)::bigint
+                             + greatest(sum(cache_read_tokens + cache_write_tokens) filter (where is_final), 0)::bigint
+                             + greatest(sum(output_tokens) filter (where is_final), 0)::bigint,
+                           sum(cost_usd) filter (where is_final), count(*)
+                         from (select *, status <> 'pending' as is_final from ai_usage) u where user_id = $1 and (created_at at time zone $2)::date > (now() at time zone $2)::date - $3";
+            let (page, file, (answers, tokens, cost, rows)) = loop {
+                let today = || async {
+                    let sql = "select (now() at time zone $1)::date";
+                    sqlx::query_scalar::<_, time::Date>(sql).bind(zone).fetch_one(&house.db).await.unwrap()
+                };
+                let before = today().await;
+                let page = ann.text(&format!("/usage?days={days}")).await;
+                let file = ann.text(&format!("/usage.csv?days={days}")).await;
+                let sums: (i64, i64, Decimal, i64) =
+                    sqlx::query_as(plain).bind(id).bind(zone).bind(days).fetch_one(&house.db).await.unwrap();
+                if today().await == before {
+                    break (page, file, sums);
+                }
+            };
+            let cost = Picos::from_usd(cost).unwrap();
+            for figure in [answers.to_string(), domain::Tokens(tokens.unsigned_abs()).to_string(), cost.to_string()] {
+                assert!(page.contains(&format!("<strong>{figure}</strong>")), "{zone} {days} {figure}");
+            }
+            assert!(page.contains(&format!("/usage.csv?days={days}")));
+            assert_eq!(file.lines().count() as i64, rows + 1, "{zone} {days}");
+        }
+    }
+    for bad in ["0", "91", "-1", "x"] {
+        assert_eq!(ann.get(&format!("/usage.csv?days={bad}")).await.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    }
+}
+
+/// What the house takes in: by days, of who is gone too, of who gave up paying until then, and in dollars.
+#[tokio::test]
+async fn revenue_is_what_was_paid_for() {
+    let house = TestHouse::new().await;
+    house.person("ann@example.com").await;
+    let id: Uuid = house.one("select user_id from account").await;
+    let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap();
+    let days = Duration::days;
+    // of whom, plan, state, begun, ended, last paid, cents a month: how many of the last thirty days it pays for
+    let cases = [
+        (Some(id), Some("pro"), "active", 90, None, Some(20), 1_000, 30),
+        (None, Some("pro"), "active", 10, None, Some(10), 2_000, 10),
+        (None, Some("pro"), "canceled", 60, Some(5), Some(20), 3_000, 25),
+        (Some(id), Some("pro"), "unpaid", 90, None, Some(52), 4_000, 8),
+        (Some(id), Some("pro"), "paused", 90, None, Some(80), 5_000, 0),
+        (Some(id), Some("pro"), "active", 90, None, None, 6_000, 0),
+        (None, None, "active", 90, None, Some(20), 7_000, 0),
+    ];
+    let mut expected = Decimal::ZERO;
+    for (n, (user, plan, status, begun, ended, paid, cents, counts)) in cases.into_iter().enumerate() {
+        let name = format!("sub{n}");
+        sqlx::query(
+            "insert into subscription (subscription_id, customer_id, user_id, plan_id, status, period, amount_minor, currency, is_adjusted,
+               created_at, period_end, ended_at, fetched_at)
+             values ($1, 'cus', $2, $3, $4, 'month', $5, 'usd', false, $6, $7, $8, $7)",
+        )
+        .bind(&name)
+        .bind(user)
+        .bind(plan)
+        .bind(status)
+        .bind(i64::from(cents))
+        .bind(now - days(begun))
+        .bind(now)
+        .bind(ended.map(|ended| now - days(ended)))
+        .execute(&house.db)
+        .await
+        .unwrap();
+        if let Some(paid) = paid {
+            sqlx::query(
+                "insert into invoice (invoice_id, customer_id, subscription_id, status, due_minor, paid_minor, currency, created_at)
+                 values ($1, 'cus', $1, 'paid', $2, $2, 'usd', $3)",
+            )
+            .bind(&name)
+            .bind(i64::from(cents))
+            .bind(now - days(paid))
+            .execute(&house.db)
+            .await
+            .unwrap();
+        }
+        // a month is a twelfth of 365.25 days; what was paid once is paid for a month of the calendar
+        let paid_for = match status {
+            "unpaid" => {
+                let sql = "select extract(epoch from $1::timestamptz + interval '1 month' - $2::timestamptz)::bigint";
+                let seconds: i64 = sqlx::query_scalar(sql)
+                    .bind(now - days(52))
+                    .bind(now - days(30))
+                    .fetch_one(&house.db)
+                    .await
+                    .unwrap();
+                assert!((seconds - counts * 86_400).abs() <= 2 * 86_400);
+                seconds
+            }
+            _ => counts * 86_400,
+        };
+        expected += Decimal::from(cents) / Decimal::from(100) * Decimal::from(paid_for) / Decimal::from(2_629_800);
+    }
+    // what costs three times as much since five days ago cost what it did until then
+    sqlx::query("update subscription set amount_minor = 3000, fetched_at = $1 where subscription_id = 'sub0'")
+        .bind(now - days(5))
+        .execute(&house.db)
+        .await
+        .unwrap();
+    expected += Decimal::from(20 * 5 * 86_400) / Decimal::from(2_629_800);
+    let mut tx = house.db.begin().await.unwrap();
+    let around = store::heaviest::around(&mut tx, now - days(30), now).await.unwrap();
+    assert_eq!(around.revenue.to_usd().round_dp(9), expected.round_dp(9));
+}

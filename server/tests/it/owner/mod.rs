@@ -1,0 +1,207 @@
+//! The owner's pages: their figures are plain SQL over the ledger, their doors are shut to everybody else, and what they do is written down.
+
+mod alerts;
+mod figures;
+
+use crate::house::{TestHouse, Visitor, problem};
+use http::StatusCode;
+use serde_json::Value;
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+/// Every door that the router has for admins, knocked at by the two who are none.
+#[tokio::test]
+async fn nobody_else_finds_the_owner_s_doors() {
+    let house = TestHouse::new().await;
+    let ann = house.person("ann@example.com").await;
+    let id: Uuid = house.one("select user_id from account").await;
+    let paths = server::admin_paths();
+    assert!(paths.len() >= 15);
+    for visitor in [&ann, &house.visitor()] {
+        for path in &paths {
+            let path =
+                path.replace("{user_id}", &id.to_string()).replace("{model}", "demo").replace("{name}", "health");
+            for method in ["GET", "POST"] {
+                let answer = visitor.request(method, &path).form(&[("act", "make_admin"), ("why", "me")]).send().await;
+                assert_eq!(answer.unwrap().status(), StatusCode::NOT_FOUND, "{method} {path}");
+            }
+        }
+    }
+    assert!(house.one::<bool>("select count(*) = 0 from audit").await);
+}
+
+async fn act(admin: &mut Visitor, id: Uuid, fields: &[(&str, &str)]) -> StatusCode {
+    admin.form(&format!("/admin/users/{id}/act"), fields).await.status()
+}
+
+/// Limits of their own until a day, pause, sign out, rebuild, admins made and unmade: each holds at once, each has its row with a reason,
+/// and what can't be taken changes nothing.
+#[tokio::test]
+async fn what_an_admin_does_to_a_person_holds_and_is_written_down() {
+    let house = TestHouse::new().await;
+    let (ann, mut admin) = (house.person("ann@example.com").await, house.person("admin@example.com").await);
+    let id: Uuid = house.one("select user_id from account where email = 'ann@example.com'").await;
+    let (done, refused) = (StatusCode::SEE_OTHER, StatusCode::UNPROCESSABLE_ENTITY);
+    let tomorrow = (OffsetDateTime::now_utc().date() + Duration::days(2)).to_string();
+    ann.answer("{{words:3}}").await;
+    let used = ann.quota().await["tokens"]["used"].clone();
+
+    let limit = [("act", "limit"), ("tokens", "123456"), ("until", tomorrow.as_str()), ("why", "a trial")];
+    assert_eq!(act(&mut admin, id, &limit).await, done);
+    let quota = ann.quota().await;
+    assert_eq!((&quota["tokens"]["limit"], &quota["tokens"]["used"]), (&Value::from(123_456), &used));
+    assert_eq!(quota["requests"]["limit"], 10, "the plan's");
+    let page = admin.text(&format!("/admin/users/{id}")).await;
+    assert!(
+        page.contains(&domain::Tokens(123_456).to_string())
+            && page.contains("their own until")
+            && page.contains("a trial")
+    );
+    // over with its day
+    sqlx::query("update account set limit_until = now() where email = 'ann@example.com'")
+        .execute(&house.db)
+        .await
+        .unwrap();
+    assert_eq!(ann.quota().await["tokens"]["limit"], 50_000);
+
+    for (fields, why) in [
+        (vec![("act", "pause")], "no reason"),
+        (vec![("act", "pause"), ("why", "  ")], "no words"),
+        (vec![("act", "limit"), ("tokens", "-5"), ("until", &tomorrow), ("why", "x")], "negative"),
+        (vec![("act", "limit"), ("tokens", "0"), ("until", &tomorrow), ("why", "x")], "zero"),
+        (vec![("act", "limit"), ("tokens", "1e9"), ("until", &tomorrow), ("why", "x")], "no number"),
+        (vec![("act", "limit"), ("tokens", "5"), ("until", "2020-01-01"), ("why", "x")], "the past"),
+        (vec![("act", "limit"), ("until", &tomorrow), ("why", "x")], "no limit"),
+        (vec![("act", "explode"), ("why", "x")], "no such act"),
+    ] {
+        assert_eq!(act(&mut admin, id, &fields).await, refused, "{why}");
+    }
+    assert_eq!(act(&mut admin, Uuid::now_v7(), &[("act", "pause"), ("why", "x")]).await, StatusCode::NOT_FOUND);
+
+    assert_eq!(act(&mut admin, id, &[("act", "pause"), ("why", "spam")]).await, done);
+    let answer = ann.ask("{{words:1}}").await;
+    assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+    assert_eq!(problem(answer).await["kind"], "paused");
+    assert_eq!(ann.get("/usage").await.status(), StatusCode::OK, "reading works");
+    assert_eq!(act(&mut admin, id, &[("act", "resume"), ("why", "sorry")]).await, done);
+    ann.answer("{{words:1}}").await;
+
+    assert_eq!(act(&mut admin, id, &[("act", "rebuild"), ("why", "stuck")]).await, done);
+    assert_eq!(act(&mut admin, id, &[("act", "make_admin"), ("why", "helps")]).await, done);
+    assert_eq!(ann.get("/admin").await.status(), StatusCode::OK);
+    assert_eq!(act(&mut admin, id, &[("act", "unmake_admin"), ("why", "done")]).await, done);
+    assert_eq!(ann.get("/admin").await.status(), StatusCode::NOT_FOUND);
+    let me: Uuid = house.one("select user_id from account where email = 'admin@example.com'").await;
+    assert_eq!(act(&mut admin, me, &[("act", "unmake_admin"), ("why", "bye")]).await, refused, "never the last one");
+    assert_eq!(act(&mut admin, id, &[("act", "sign_out"), ("why", "lost phone")]).await, done);
+    assert_eq!(ann.get("/api/quota").await.status(), StatusCode::UNAUTHORIZED);
+
+    let acts: Vec<(String, String)> =
+        sqlx::query_as("select action, why from audit where subject_id = $1 order by created_at")
+            .bind(id)
+            .fetch_all(&house.db)
+            .await
+            .unwrap();
+    let written: Vec<&str> = acts.iter().map(|(action, _)| action.as_str()).collect();
+    assert_eq!(
+        written,
+        ["set_limits", "pause", "resume", "rebuild_meters", "make_admin", "unmake_admin", "sign_out_everywhere"]
+    );
+    let audit = admin.text("/admin/audit").await;
+    assert!(acts.iter().all(|(_, why)| audit.contains(why.as_str())));
+}
+
+/// Field note 32 and strangers: what can't be a period, a page or a person is a clear problem or an empty table, never our fault.
+#[tokio::test]
+async fn absurd_questions_get_clear_answers() {
+    let house = TestHouse::new().await;
+    let mut admin = house.person("admin@example.com").await;
+    for (query, status) in [
+        ("period=custom", 422),
+        ("period=custom&from=2026-02-30&to=2026-03-01", 422),
+        ("period=custom&from=2026-03-02&to=2026-03-01", 422),
+        ("period=custom&from=0001-01-01&to=9999-12-31", 422),
+        ("period=custom&from=9999-12-31&to=9999-12-31", 422),
+        ("period=custom&from=2026-01-01&to=2026-12-31", 200),
+        ("period=century&by=beauty&page=-1", 200),
+        ("page=99999999999999999999", 200),
+        ("page=100000", 200),
+        ("plan=%27%3B+drop+table+account&model=%00x&q=%25_%5C%27", 200),
+        ("q=%F0%9F%A6%80&period=month", 200),
+    ] {
+        for path in ["/admin", "/admin/export.csv", "/admin/export.json"] {
+            let answer = admin.get(&format!("{path}?{query}")).await;
+            let said = answer.status().as_u16();
+            assert_eq!(said, status, "{path}?{query}");
+            let text = answer.text().await.unwrap();
+            assert!(status != 422 || text.contains("day"), "{query}: {text}");
+        }
+    }
+    for path in ["/admin/users/nobody", "/admin/users/00000000-0000-7000-8000-000000000000"] {
+        assert_eq!(admin.get(path).await.status(), StatusCode::NOT_FOUND, "{path}");
+    }
+    assert_eq!(admin.get("/admin/audit?page=-3").await.status(), StatusCode::OK);
+    // what Postgres takes in no text, wherever it stands
+    let id: Uuid = house.one("select user_id from account").await;
+    for (path, status) in [
+        ("/admin/plans/%00", 404),
+        ("/admin/models/%00", 404),
+        ("/admin/models/a%00b/price", 404),
+        ("/admin/plans/free", 422),
+        ("/admin/models/claude-haiku-4-5", 422),
+        ("/admin/house", 422),
+        ("/admin/health/replay", 422),
+        ("/admin/health/clear", 422),
+        (&format!("/admin/users/{id}/plan"), 422),
+        (&format!("/admin/users/{id}/act"), 422),
+    ] {
+        let fields =
+            ["event", "kind", "object", "plan", "why", "fallback", "state", "model", "act"].map(|name| (name, "\0"));
+        let answer = admin.form(path, &fields).await;
+        assert_eq!(answer.status().as_u16(), status, "{path}");
+        let (kind, text) =
+            (answer.headers()["content-type"].to_str().unwrap().to_owned(), answer.text().await.unwrap());
+        assert!(
+            status == 404 || kind.starts_with("text/html") && text.contains("as we sent it"),
+            "{path} {kind} {text}"
+        );
+    }
+    assert!(house.one::<bool>("select count(*) = 0 from audit").await);
+}
+
+/// A plan's limits and models: they hold with the next message, stand in the audit, and what can't be one changes nothing.
+#[tokio::test]
+async fn a_plan_is_changed_for_everybody_on_it() {
+    let house = TestHouse::new().await;
+    let (ann, mut admin) = (house.person("ann@example.com").await, house.person("admin@example.com").await);
+    let rules = |tokens: &'static str, models: &[&'static str]| {
+        let mut fields = vec![
+            ("requests", "20"),
+            ("tokens", tokens),
+            ("in_flight", "3"),
+            ("max_output", "2000"),
+            ("first", "gpt-5-mini"),
+        ];
+        fields.extend(models.iter().map(|model| ("model", *model)));
+        fields
+    };
+    let set = admin.form("/admin/plans/free", &rules("70000", &["claude-haiku-4-5", "gpt-5-mini"])).await;
+    assert_eq!((set.status(), set.headers()["location"].to_str().unwrap()), (StatusCode::SEE_OTHER, "/admin/plans"));
+    let quota = ann.quota().await;
+    assert_eq!((&quota["tokens"]["limit"], &quota["requests"]["limit"]), (&Value::from(70_000), &Value::from(20)));
+    let default: String = house.one("select model from plan_model where plan_id = 'free' order by sort limit 1").await;
+    assert_eq!(default, "gpt-5-mini");
+    for (plan, fields, status) in [
+        ("free", rules("0", &["gpt-5-mini"]), 422),
+        ("free", rules("9", &[]), 422),
+        ("free", rules("9", &["gpt-99"]), 404),
+        ("gold", rules("9", &["gpt-5-mini"]), 404),
+    ] {
+        assert_eq!(admin.form(&format!("/admin/plans/{plan}"), &fields).await.status().as_u16(), status, "{plan}");
+    }
+    assert_eq!(ann.quota().await["tokens"]["limit"], 70_000);
+    assert!(admin.text("/admin/audit").await.contains("70000 tokens"));
+    assert!(admin.text("/admin/plans").await.contains("gpt-5-mini, claude-haiku-4-5"));
+    assert!(admin.text("/admin/users?q=ANN").await.contains("ann@example.com"));
+    assert!(!admin.text("/admin/users?q=nobody%25").await.contains("ann@example.com"));
+}

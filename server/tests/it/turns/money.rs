@@ -1,0 +1,199 @@
+//! What turns may cost, and what they came to.
+
+use super::{BOTH, begun, roomy};
+use crate::house::{TestHouse, Visitor, events, problem};
+use domain::{Outcome, TurnEvent};
+use http::StatusCode;
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use uuid::Uuid;
+
+/// What may be spent on one model in a day is a purse of its own: its cap holds with the next turn, the other models go on.
+#[tokio::test]
+async fn a_model_has_a_cap_of_its_own() {
+    let house = roomy(&[]).await;
+    let ann = house.person("ann@example.com").await;
+    ann.answer("{{words:9}}").await;
+    sqlx::query("update model set daily_spend_usd = 0.01 where model = 'claude-haiku-4-5'")
+        .execute(&house.db)
+        .await
+        .unwrap();
+    let response = ann.ask("{{words:9}}").await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "its longest answer costs two cents");
+    assert!(response.headers().contains_key("retry-after"));
+    let refused = problem(response).await;
+    assert_eq!(refused["kind"], "spend_cap");
+    assert!(refused["message"].as_str().unwrap().contains("Claude Haiku"));
+    assert_eq!(ann.quota().await["tokens"]["reserved"], 0, "the person's hold is back");
+    assert_eq!(events(ann.post(&json!({"model": BOTH[1], "text": "{{words:1}}"})).await).await.len(), 3);
+    sqlx::query("update model set daily_spend_usd = 1 where model = 'claude-haiku-4-5'")
+        .execute(&house.db)
+        .await
+        .unwrap();
+    ann.answer("{{words:9}}").await;
+    house.until("select bool_and(settled_at is not null) from turn").await;
+    let nanos: i64 = house
+        .one("select sum(ceil(cost_usd * 1000000000))::bigint from ai_usage where model = 'claude-haiku-4-5'")
+        .await;
+    assert_eq!(house.purse(Some("claude-haiku-4-5")).await, (nanos as u64, 0));
+}
+
+/// The owner's switch holds with the next turn, on every server; the running answer ends as it would have.
+#[tokio::test]
+async fn a_paused_house_answers_nobody() {
+    let house = roomy(&[]).await;
+    let ann = house.person("ann@example.com").await;
+    let (mut reading, _) = begun(&ann, BOTH[0], "{{words:9}}{{hold}}").await;
+    let (url, _stop) = house.second().await;
+    sqlx::query("update house set paused = true").execute(&house.db).await.unwrap();
+    for who in [&ann, &Visitor { url, ..ann.clone() }] {
+        let response = who.ask("{{words:1}}").await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(problem(response).await["message"].as_str().unwrap().contains("switched off"));
+    }
+    house.vendor.release();
+    let mut last = None;
+    while let Some((_, event)) = reading.next().await {
+        last = Some(event);
+    }
+    assert!(matches!(last, Some(TurnEvent::Finish { outcome: Outcome::Finished, .. })), "{last:?}");
+}
+
+/// Field notes 26 to 30: ten thousand random usages at random prices, corrections among them: the costs are the oracle's to the last digit,
+/// and the hours are the rows' sums.
+#[tokio::test]
+async fn ten_thousand_random_usages_add_up() {
+    use rand::RngExt as _;
+    let house = TestHouse::new().await;
+    house.person("ann@example.com").await;
+    let mut rng = rand::rng();
+    let mut oracle = 0_i128;
+    let mut sums: HashMap<(String, i64), [i128; 4]> = HashMap::new();
+    let mut tx = house.db.begin().await.unwrap();
+    let prices: Vec<(Uuid, [i64; 4])> =
+        (0..50).map(|_| (Uuid::now_v7(), std::array::from_fn(|_| rng.random_range(0..75_000_000)))).collect();
+    for (n, (id, [input, read, write, output])) in prices.iter().enumerate() {
+        sqlx::query("insert into model_price (model_price_id, model, effective_at, input, cache_read, cache_write, output) values ($1, 'demo', now() - $2 * interval '1 day', $3, $4, $5, $6)")
+            .bind(id).bind(n as i32 + 1_000).bind(input).bind(read).bind(write).bind(output)
+            .execute(&mut *tx).await.unwrap();
+    }
+    let now = time::OffsetDateTime::now_utc();
+    for n in 0..10_000_i64 {
+        let (id, price) = &prices[rng.random_range(0..prices.len())];
+        let correction = n % 10 == 9;
+        let kinds: [i64; 4] = std::array::from_fn(|_| {
+            let tokens = rng.random_range(0..2_000_000);
+            if correction && rng.random_range(0..2) == 0 { -tokens } else { tokens }
+        });
+        let list = domain::PriceList::new(vec![domain::Price {
+            id: (*id).into(),
+            above: domain::Tokens(0),
+            input: domain::MicrosPerMillion(price[0]),
+            cache_read: Some(domain::MicrosPerMillion(price[1])),
+            cache_write: Some(domain::MicrosPerMillion(price[2])),
+            output: domain::MicrosPerMillion(price[3]),
+        }])
+        .unwrap();
+        let exact: i128 = kinds.iter().zip(price).map(|(tokens, price)| i128::from(*tokens) * i128::from(*price)).sum();
+        oracle += exact;
+        let cost = if correction {
+            Decimal::from_i128_with_scale(exact, 12)
+        } else {
+            let tokens = |n: i64| domain::Tokens(n as u64);
+            let usage = domain::Usage {
+                input: tokens(kinds[0]),
+                cache_read: tokens(kinds[1]),
+                cache_write: tokens(kinds[2]),
+                output: tokens(kinds[3]),
+                ..Default::default()
+            };
+            list.price(&usage).1.to_usd()
+        };
+        let (subject, at) = (format!("s{}", n % 7), now - time::Duration::minutes(rng.random_range(0..3_000)));
+        let hour = at.unix_timestamp() / 3_600;
+        let sum = sums.entry((subject.clone(), hour)).or_default();
+        for (sum, kind) in sum.iter_mut().zip(kinds) {
+            *sum += i128::from(kind);
+        }
+        // Through pending and its one final status, as a turn goes; corrections are new rows.
+        let row = Uuid::now_v7();
+        let insert = "insert into ai_usage (ai_usage_id, turn_id, subject, model, model_price_id, status, estimated_tokens, reserved_tokens, created_at, settled_at, corrects, usage_source, input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, cost_usd)
+             values ($1, $1, $2, 'demo', $3, $4, 0, 0, $5, $6, $7, 'exact', $8, $9, $10, $11, $12)";
+        let (status, settled) = if correction { ("finished", Some(now)) } else { ("pending", None) };
+        let zero = [0; 4];
+        let first = if correction { &kinds } else { &zero };
+        sqlx::query(insert)
+            .bind(row)
+            .bind(&subject)
+            .bind(id)
+            .bind(status)
+            .bind(at)
+            .bind(settled)
+            .bind(correction.then(Uuid::now_v7))
+            .bind(first[0])
+            .bind(first[1])
+            .bind(first[2])
+            .bind(first[3])
+            .bind(if correction { cost } else { Decimal::ZERO })
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        if !correction {
+            sqlx::query("update ai_usage set status = 'finished', settled_at = $2, input_tokens = $3, cache_read_tokens = $4, cache_write_tokens = $5, output_tokens = $6, cost_usd = $7 where created_at = $8 and ai_usage_id = $1")
+                .bind(row).bind(now).bind(kinds[0]).bind(kinds[1]).bind(kinds[2]).bind(kinds[3]).bind(cost).bind(at)
+                .execute(&mut *tx).await.unwrap();
+        }
+    }
+    tx.commit().await.unwrap();
+    let exact = Decimal::from_i128_with_scale(oracle, 12);
+    assert_eq!(house.one::<Decimal>("select sum(cost_usd) from ai_usage").await, exact);
+    assert_eq!(house.one::<Decimal>("select sum(cost_picos) * 0.000000000001 from usage_hour").await, exact);
+    assert_eq!(house.one::<i64>("select sum(requests)::bigint from usage_hour").await, 9_000);
+    let rows: Vec<(String, time::OffsetDateTime, i64, i64, i64, i64)> = sqlx::query_as(
+        "select subject, hour, input_tokens, cache_read_tokens, cache_write_tokens, output_tokens from usage_hour join usage_subject using (subject_id)",
+    )
+    .fetch_all(&house.db)
+    .await
+    .unwrap();
+    assert_eq!(rows.len(), sums.len());
+    for (subject, hour, a, b, c, d) in rows {
+        let expected = sums[&(subject.clone(), hour.unix_timestamp() / 3_600)];
+        assert_eq!([a, b, c, d].map(i128::from), expected, "{subject} {hour}");
+    }
+}
+
+/// What vendors count is learned per model: estimates are the 99th percentile of it from then on.
+#[tokio::test]
+async fn a_models_factor_is_learned_from_what_its_vendor_told() {
+    let house = roomy(&[]).await;
+    let ann = house.person("ann@example.com").await;
+    ann.answer("{{words:1}}").await;
+    let told = |n: i32| {
+        format!(
+        "insert into ai_usage (ai_usage_id, turn_id, subject, model, model_price_id, status, usage_source, counted_tokens, estimated_tokens, reserved_tokens, input_tokens, output_tokens, created_at, settled_at)
+         select gen_random_uuid(), gen_random_uuid(), 's', 'claude-haiku-4-5', (select model_price_id from model_price where model = 'claude-haiku-4-5'), 'finished', 'exact', 1000, 1350, 2000, 1100 + n, 5, now(), now() from generate_series(1, {n}) n"
+    )
+    };
+    sqlx::query(sqlx::AssertSqlSafe(told(100))).execute(&house.db).await.unwrap();
+    let (_, _stop) = house.second().await; // learns at its start
+    house.until("select exists (select from pg_stat_activity where application_name = 'quotient')").await;
+    assert_eq!(
+        house.one::<Option<i64>>("select input_permille from model where model = 'claude-haiku-4-5'").await,
+        None,
+        "too few"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(told(200))).execute(&house.db).await.unwrap();
+    let (_, _stop) = house.second().await;
+    house
+        .until("select coalesce(input_permille, 0) between 1290 and 1300 from model where model = 'claude-haiku-4-5'")
+        .await;
+    let before: i64 = house.one("select estimated_tokens from ai_usage where subject <> 's'").await;
+    ann.answer("{{words:1}}").await;
+    let after: Value = json!(
+        house
+            .one::<i64>("select estimated_tokens from ai_usage where subject <> 's' order by created_at desc limit 1")
+            .await
+    );
+    assert!(after.as_i64().unwrap() < before, "{after} was {before} by the unmeasured bound");
+}
