@@ -35,9 +35,24 @@ struct Cause {
     said: String,
 }
 
+/// Looks every minute, and at once where a vendor begins to be left alone.
+pub(crate) async fn work(house: House) {
+    let mut tick = tokio::time::interval(Duration::from_secs(60));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = house.vendors.one_is_left_alone() => {}
+        }
+        if let Err(error) = watch(&house).await {
+            internal(&format!("{error:#}"));
+        }
+    }
+}
+
 /// Looks once: tells what is new, and what is over. One server at a time looks, so that none acts on what another has just ended; a
 /// kind that can't be read is left as it stands.
-pub(crate) async fn watch(house: &House) -> anyhow::Result<()> {
+async fn watch(house: &House) -> anyhow::Result<()> {
     let mut tx = store::begin(&house.db).await?;
     alert::lock(&mut tx).await?;
     let now = House::now();

@@ -1,7 +1,8 @@
 //! A vendor that fails again and again is left alone for a while, and then tried with one call.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 /// Failures in a row that open a circuit.
 const FAILURES: u32 = 5;
@@ -17,8 +18,12 @@ struct State {
 }
 
 /// One vendor's circuit, as this server knows it.
-#[derive(Debug, Default)]
-pub(crate) struct Circuit(Mutex<State>);
+#[derive(Debug)]
+pub(crate) struct Circuit {
+    state: Mutex<State>,
+    /// Told when it opens.
+    opened: Arc<Notify>,
+}
 
 /// Leave to make one call; whoever says nothing about how it went, a call that was cancelled, changes nothing.
 #[derive(Debug)]
@@ -28,8 +33,13 @@ pub(crate) struct Pass<'a> {
 }
 
 impl Circuit {
+    /// One that is closed, and tells when it opens.
+    pub(crate) fn new(opened: Arc<Notify>) -> Self {
+        Self { state: Mutex::default(), opened }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets a call through, or says how long nobody is let through.
@@ -53,15 +63,10 @@ impl Circuit {
 
     /// A call that had begun broke off.
     pub(crate) fn broke(&self, now: Instant) {
-        self.state().failed(now);
-    }
-}
-
-impl State {
-    fn failed(&mut self, now: Instant) {
-        self.failures += 1;
-        if self.failures >= FAILURES {
-            self.open_until = Some(now + OPEN);
+        let mut state = self.state();
+        state.failures += 1;
+        if state.failures >= FAILURES && state.open_until.replace(now + OPEN).is_none() {
+            self.opened.notify_one();
         }
     }
 }
@@ -77,7 +82,7 @@ impl Pass<'_> {
 
     /// The vendor is out of order.
     pub(crate) fn failed(self, now: Instant) {
-        self.circuit.state().failed(now);
+        self.circuit.broke(now);
     }
 }
 
@@ -95,7 +100,7 @@ mod tests {
 
     #[test]
     fn it_opens_after_failures_in_a_row_and_closes_with_one_that_works() {
-        let (circuit, now) = (Circuit::default(), Instant::now());
+        let (circuit, now) = (Circuit::new(Arc::default()), Instant::now());
         for _ in 0..FAILURES - 1 {
             circuit.enter(now).unwrap().failed(now);
         }

@@ -45,11 +45,7 @@ pub(crate) fn spawn(house: &House) -> JoinSet<()> {
             internal(&error);
         }
     });
-    every(&mut set, house, Duration::from_secs(60), |house| async move {
-        if let Err(error) = crate::alerts::watch(&house).await {
-            internal(&format!("{error:#}"));
-        }
-    });
+    set.spawn(crate::alerts::work(house.clone()));
     set.spawn(crate::billing::inbox::work(house.clone()));
     set.spawn(crate::jobs::work(house.clone()));
     every(&mut set, house, Duration::from_secs(60), |house| async move {

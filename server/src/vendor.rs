@@ -8,6 +8,7 @@ use providers::{Anthropic, Ask, Chunks, Demo, OpenAi, Patience, VendorError};
 use secrecy::SecretString;
 use std::time::{Duration, Instant};
 use std::{collections::HashMap, sync::Arc, sync::Mutex, sync::PoisonError};
+use tokio::sync::Notify;
 
 /// How often a vendor that is busy or can't be reached is asked again.
 const RETRIES: u32 = 2;
@@ -31,6 +32,8 @@ pub struct Vendors {
     patience: Patience,
     /// Servers that rows of `model` name, made when first asked.
     named: Mutex<HashMap<String, Arc<Server<OpenAi>>>>,
+    /// Told when any of them begins to be left alone.
+    opened: Arc<Notify>,
 }
 
 /// Why a call was not begun.
@@ -46,8 +49,8 @@ pub enum NotOpened {
 }
 
 impl<V: providers::Vendor> Server<V> {
-    fn new(vendor: V) -> Self {
-        Self { vendor, circuit: Circuit::default() }
+    fn new(vendor: V, opened: &Arc<Notify>) -> Self {
+        Self { vendor, circuit: Circuit::new(Arc::clone(opened)) }
     }
 
     /// Asks, and again where that may help and nothing was accepted.
@@ -97,13 +100,15 @@ impl Vendors {
         let (anthropic_url, openai_url) = (config.anthropic_base_url.as_deref(), config.openai_base_url.as_deref());
         let anthropic = anthropic.map(|key| Anthropic::new(anthropic_url, key, patience)).transpose()?;
         let at_openai = openai.clone().map(|key| OpenAi::new(openai_url, Some(key), patience)).transpose()?;
+        let opened = Arc::<Notify>::default();
         Ok(Self {
-            anthropic: anthropic.map(Server::new),
-            openai: at_openai.map(Server::new),
+            anthropic: anthropic.map(|vendor| Server::new(vendor, &opened)),
+            openai: at_openai.map(|vendor| Server::new(vendor, &opened)),
             openai_base_url: config.openai_base_url.clone(),
             openai_key: openai,
             patience,
             named: Mutex::default(),
+            opened,
         })
     }
 
@@ -154,6 +159,11 @@ impl Vendors {
         }
     }
 
+    /// Waits until one begins to be left alone. For one who waits; what happens while nobody does is kept.
+    pub(crate) async fn one_is_left_alone(&self) {
+        self.opened.notified().await;
+    }
+
     /// Every server that is known, and for how many milliseconds it is left alone, if it is.
     pub fn circuits(&self) -> Vec<(String, Option<u64>)> {
         let now = Instant::now();
@@ -174,7 +184,7 @@ impl Vendors {
         }
         // The key goes only to the server it was set for.
         let key = (self.openai_base_url.as_deref() == Some(base_url)).then(|| self.openai_key.clone()).flatten();
-        let server = Arc::new(Server::new(OpenAi::new(Some(base_url), key, self.patience)?));
+        let server = Arc::new(Server::new(OpenAi::new(Some(base_url), key, self.patience)?, &self.opened));
         named.insert(base_url.to_owned(), Arc::clone(&server));
         Ok(server)
     }
