@@ -1,8 +1,8 @@
-//! The ledger that is measured: people use three models, the heavy much more than the light, evenly over ninety days. Its rows lie in the
-//! order of their time, as those of a ledger that grew do.
+//! The ledger that is measured: people use three models, the heavy much more than the light, evenly over ninety days, and two thirds of
+//! them pay. Its rows lie in the order of their time, as those of a ledger that grew do.
 
 use bench::tell;
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use std::time::Instant;
 
 const PEOPLE: i32 = 20_000;
@@ -36,6 +36,7 @@ pub async fn generate(db: &PgPool, rows: i64) -> anyhow::Result<()> {
     .bind(PEOPLE)
     .execute(&mut *connection)
     .await?;
+    subscribe(&mut connection).await?;
     // The sums are made afterwards, at once.
     sqlx::raw_sql("set session_replication_role = replica").execute(&mut *connection).await?;
     sqlx::query(
@@ -62,8 +63,32 @@ pub async fn generate(db: &PgPool, rows: i64) -> anyhow::Result<()> {
     let began = Instant::now();
     sqlx::raw_sql("select usage_rebuild()").execute(&mut *connection).await?;
     tell("its sums rebuilt", &format!("in {:.0?}", began.elapsed()))?;
-    for table in ["ai_usage", "usage_hour", "usage_day", "account"] {
+    for table in
+        ["ai_usage", "usage_hour", "usage_day", "account", "subscription", "subscription_past_price", "invoice"]
+    {
         sqlx::raw_sql(AssertSqlSafe(format!("vacuum analyze {table}"))).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Two thirds of the people pay, by the month or by the year; some have given up, some pay more than they did.
+async fn subscribe(connection: &mut PgConnection) -> anyhow::Result<()> {
+    let steps = [
+        "insert into subscription (subscription_id, customer_id, user_id, plan_id, status, period, amount_minor, currency, is_adjusted,
+           created_at, period_end, ended_at, fetched_at)
+         select 'sub_' || user_id, 'cus_' || user_id, user_id, plan_id, case when n % 10 = 0 then 'canceled' else 'active' end,
+           case when n % 4 = 0 then 'year' else 'month' end, case plan_id when 'pro' then 2000 else 10000 end * case when n % 4 = 0 then 10 else 1 end,
+           'usd', false, now() - (50 + n % 100) * interval '1 day', now() + interval '9 days',
+           case when n % 10 = 0 then now() - n % 50 * interval '1 day' end, now() - interval '49 days'
+         from (select *, row_number() over (order by email) as n from account where plan_id <> 'free') a",
+        "insert into invoice (invoice_id, customer_id, user_id, subscription_id, status, due_minor, paid_minor, currency, created_at)
+         select 'in_' || n || subscription_id, customer_id, user_id, subscription_id, 'paid', amount_minor, amount_minor, 'usd',
+           created_at + n * interval '1 month'
+         from subscription, generate_series(0, 2) n where n = 0 or period = 'month'",
+        "update subscription set amount_minor = amount_minor * 5, fetched_at = now() - interval '12 days' where subscription_id ~ '[07]$'",
+    ];
+    for sql in steps {
+        sqlx::query(sql).execute(&mut *connection).await?;
     }
     Ok(())
 }

@@ -45,6 +45,19 @@ fn record(db: &PgPool) -> JoinHandle<anyhow::Result<()>> {
     })
 }
 
+/// How long a table takes, again and again.
+async fn tables(owners: &PgPool, asked: &Asked<'_>) -> anyhow::Result<Vec<Duration>> {
+    let mut times = Vec::new();
+    for _ in 0..ROUNDS {
+        let began = Instant::now();
+        let mut tx = store::begin_reading(owners).await?;
+        store::heaviest::list(&mut tx, asked).await?;
+        tx.commit().await?;
+        times.push(began.elapsed());
+    }
+    Ok(times)
+}
+
 /// The twenty heaviest of a period, and the same from raw rows.
 async fn heaviest(
     (owners, db): (&PgPool, &PgPool),
@@ -53,14 +66,8 @@ async fn heaviest(
     to: OffsetDateTime,
 ) -> anyhow::Result<()> {
     let asked = Asked { from, to, order: Order::Cost, plan: None, model: None, search: None, offset: 0, limit: 20 };
-    let (mut ours, mut raw) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        let began = Instant::now();
-        let mut tx = store::begin_reading(owners).await?;
-        store::heaviest::list(&mut tx, &asked).await?;
-        tx.commit().await?;
-        ours.push(began.elapsed());
-    }
+    let mut ours = tables(owners, &asked).await?;
+    let mut raw = Vec::new();
     for _ in 0..3 {
         let began = Instant::now();
         sqlx::query(
@@ -74,6 +81,7 @@ async fn heaviest(
         raw.push(began.elapsed());
     }
     say(&format!("the 20 heaviest, {name}"), &mut ours)?;
+    say("  by margin", &mut tables(owners, &Asked { order: Order::Margin, ..asked }).await?)?;
     say("  the same by a group by over raw rows", &mut raw)?;
     let times = at(&mut raw, 50).as_secs_f64() / at(&mut ours, 50).as_secs_f64();
     tell("  times faster", &format!("{times:.1}"))

@@ -3,7 +3,10 @@
 
 use crate::{Config, House, auth::password::Passwords};
 use anyhow::ensure;
-use domain::{ModelName, Outcome, Tokens, TurnId, Usage, UsageSource, UserId};
+use domain::{
+    Amount, Invoice, ModelName, Outcome, Period, Plan, Subscription, SubscriptionStatus, Tokens, TurnId, Usage,
+    UsageSource, UserId,
+};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use store::account::NewAccount;
@@ -33,6 +36,7 @@ pub(crate) async fn run(config: &Config, db: &store::Db, out: &mut impl std::io:
     // Always the same company.
     let mut rng = StdRng::seed_from_u64(7);
     let hash = Passwords::new()?.hash(PASSWORD.into()).await?;
+    let plans = store::plan::list(db).await?;
     let mut turns = 0_u32;
     for n in 0..=PEOPLE {
         let (name, email) = match n {
@@ -61,7 +65,15 @@ pub(crate) async fn run(config: &Config, db: &store::Db, out: &mut impl std::io:
             6..=8 => "pro",
             _ => "max",
         };
-        store::account::set_plan(db, user_id, user_id, &plan.to_owned().into(), None, now).await?;
+        match plans.iter().find(|known| known.id.0 == plan && known.monthly_cents > 0) {
+            // Stripe, where it is connected, knows of no such payments; and somebody is always given a plan.
+            Some(paid) if n % 20 != 8 && config.stripe_secret_key.is_none() => {
+                subscribe(db, user_id, n, paid, now).await?;
+            }
+            _ => {
+                store::account::set_plan(db, user_id, user_id, &plan.to_owned().into(), None, now).await?;
+            }
+        }
         // A few use most of it: that is what the owner's page is for.
         let weight = if n % 13 == 4 {
             12
@@ -90,6 +102,62 @@ pub(crate) async fn run(config: &Config, db: &store::Db, out: &mut impl std::io:
     }
     writeln!(out, "{PEOPLE} people and {turns} turns. Sign in as admin@example.com, password: {PASSWORD}")?;
     Ok(())
+}
+
+/// Somebody pays for a plan since a while, some by the year.
+async fn subscribe(
+    db: &store::Db,
+    user_id: UserId,
+    n: usize,
+    plan: &Plan,
+    now: time::OffsetDateTime,
+) -> anyhow::Result<()> {
+    let days = |days| time::Duration::days(days);
+    let (period, minor) = match n % 4 {
+        1 if plan.yearly_cents > 0 => (Period::Year, plan.yearly_cents),
+        _ => (Period::Month, plan.monthly_cents),
+    };
+    let begun = now - days(DAYS) + days(i64::try_from(n)? % 50);
+    let trial_end = begun + days(plan.trial_days.into());
+    let length = if period == Period::Year { days(365) } else { days(30) };
+    let amount = Amount { minor, currency: plan.currency.clone() };
+    let (id, customer_id) = (format!("sub_demo_{n}"), format!("cus_demo_{n}"));
+    let mut tx = store::begin(db).await?;
+    let mut paid_until = trial_end;
+    while paid_until < now {
+        let paid = Invoice {
+            id: format!("in_demo_{n}_{}", paid_until.date()),
+            customer_id: customer_id.clone(),
+            subscription_id: Some(id.clone()),
+            number: Some(format!("DEMO-{n}-{}", paid_until.date())),
+            status: "paid".to_owned(),
+            due: amount.clone(),
+            paid_minor: minor,
+            url: None,
+            created_at: paid_until,
+        };
+        store::invoice::put(&mut *tx, &paid, Some(user_id)).await?;
+        paid_until += length;
+    }
+    let subscription = Subscription {
+        id,
+        customer_id,
+        user_id: Some(user_id),
+        plan: Some(plan.id.clone()),
+        status: SubscriptionStatus::Active,
+        period,
+        amount,
+        is_adjusted: false,
+        created_at: begun,
+        period_end: paid_until,
+        ends_at: None,
+        trial_end: (plan.trial_days > 0).then_some(trial_end),
+        ended_at: None,
+        grace_until: None,
+    };
+    store::subscription::put(&mut *tx, &subscription, now).await?;
+    store::subscription::entitle(&mut tx, user_id, now).await?;
+    Ok(tx.commit().await?)
 }
 
 async fn turn(

@@ -152,10 +152,15 @@ fn dollars(pays: Decimal) -> Picos {
 /// A page's rows, in its order: who they are, what they pay and how often they were refused.
 async fn told(db: &mut PgConnection, asked: &Asked<'_>, page: &[i32], people: &People) -> Result<Vec<Heavy>> {
     let rows = sqlx::query!(
-        r#"select s.subject_id, s.subject, a.user_id as "user_id?", a.email as "email?", a.plan_id as "plan_id?",
+        r#"with pays as (
+             select b.subject, sum(p.pays) as pays from subscriptions_pay($2, $3) p join account b using (user_id)
+             where p.user_id = any (array(select user_id from account join usage_subject using (subject) where subject_id = any($1)))
+             group by b.subject
+           )
+           select s.subject_id, s.subject, a.user_id as "user_id?", a.email as "email?", a.plan_id as "plan_id?",
                   coalesce((select sum(f.n) from refusal_hour f join account b using (user_id)
                             where b.subject = s.subject and f.hour >= $2 and f.hour < $3), 0)::bigint as "refusals!",
-                  coalesce((select sum(p.pays) from account b join subscriptions_pay($2, $3) p using (user_id) where b.subject = s.subject), 0) as "pays!"
+                  coalesce((select pays from pays where pays.subject = s.subject), 0) as "pays!"
            from unnest($1::int[]) with ordinality p (subject_id, place)
            join usage_subject s on s.subject_id = p.subject_id
            left join lateral (
