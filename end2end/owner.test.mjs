@@ -16,15 +16,19 @@ test('chat switched off: the next message is refused kindly, the running answer 
   const ann = await browser.visitor({ quiet: true, timezoneId: 'Asia/Tokyo' });
   await signUp(ann, house, 'ann@example.com', 'Ann');
   await woken(ann);
-  await house.pace(20);
-  await send(ann, 'A long answer, please');
+  const watching = await owner.context().newPage();
+  await watching.goto(`${house.url}/admin`);
+  await watching.getByText('Now: 0 answers running').waitFor();
+  await send(ann, 'A long answer, please {{words:40}}{{hold}}');
   await ann.locator('.answer.live').waitFor();
+  await watching.getByText('Now: 1 answer running').waitFor(); // without anybody's reloading
   await owner.goto(`${house.url}/admin/models`);
   await owner.getByText('Switch chat off', { exact: true }).click();
   await owner.getByRole('button', { name: 'Switch it off' }).click();
   await owner.getByText('nobody is answered').waitFor();
+  await house.release();
   await ann.locator('.answer.live .byline').waitFor();
-  await house.pace(0);
+  await watching.getByText('Now: 0 answers running').waitFor();
   await send(ann, 'And one more?');
   await ann.locator('.refusal').getByText('switched off').waitFor();
   await owner.getByRole('button', { name: 'Switch chat on' }).click();

@@ -11,10 +11,11 @@ alter table subscription
   add paid_from timestamptz,
   -- Null while no end of it is known.
   add paid_until timestamptz,
-  add price_since timestamptz not null default '-infinity';
+  -- Null while it costs what it did from the beginning.
+  add price_since timestamptz;
 
 create table subscription_past_price (
-  subscription_id text not null references subscription on delete cascade,
+  subscription_id text not null,
   begins_at timestamptz not null,
   ends_at timestamptz not null check (ends_at > begins_at),
   amount_minor bigint not null,
@@ -29,12 +30,10 @@ create function subscription_paid() returns trigger language plpgsql as $$
 begin
   if tg_op = 'INSERT' then
     new.last_paid_at := (select max(created_at) from invoice where subscription_id = new.subscription_id and paid_minor > 0);
-  elsif (old.amount_minor, old.currency, old.period, old.plan_id is null)
-      is distinct from (new.amount_minor, new.currency, new.period, new.plan_id is null) and new.fetched_at > old.price_since then
-    if old.plan_id is not null then
-      insert into subscription_past_price
-      values (old.subscription_id, old.price_since, new.fetched_at, old.amount_minor, old.currency, old.period);
-    end if;
+  elsif (old.amount_minor, old.currency, old.period) is distinct from (new.amount_minor, new.currency, new.period)
+      and new.fetched_at > coalesce(old.price_since, old.created_at) then
+    insert into subscription_past_price values (
+      old.subscription_id, coalesce(old.price_since, old.created_at), new.fetched_at, old.amount_minor, old.currency, old.period);
     new.price_since := new.fetched_at;
   end if;
   new.paid_from := case when new.last_paid_at is not null then greatest(new.created_at, new.trial_end) end;
@@ -66,12 +65,12 @@ language sql stable as $$
     amount_minor * extract(epoch from least(paid_until, ends_at, span_to) - greatest(paid_from, begins_at, span_from))
     / case period when 'year' then 3155760000 else 262980000 end
   from (
-    select s.user_id, s.paid_from, s.paid_until, s.price_since as begins_at, null as ends_at, s.amount_minor, s.currency, s.period
-    from subscription s where s.plan_id is not null
+    select s.user_id, s.plan_id, s.paid_from, s.paid_until, s.price_since as begins_at, null as ends_at, s.amount_minor, s.currency, s.period
+    from subscription s
     union all
-    select s.user_id, s.paid_from, s.paid_until, p.begins_at, p.ends_at, p.amount_minor, p.currency, p.period
+    select s.user_id, s.plan_id, s.paid_from, s.paid_until, p.begins_at, p.ends_at, p.amount_minor, p.currency, p.period
     from subscription_past_price p join subscription s using (subscription_id)
   ) priced
-  where currency = 'usd' and period <> 'other' and paid_from is not null
+  where plan_id is not null and currency = 'usd' and period <> 'other' and paid_from is not null
     and greatest(paid_from, begins_at, span_from) < least(paid_until, ends_at, span_to)
 $$;

@@ -20,15 +20,15 @@ use leptos_router::{
 use pages::{admin, chat, home, pricing, settings, sign_in, sign_up, usage};
 use visit::visit;
 
-/// Pages with islands; all others send no wasm.
-const WOKEN: [&str; 1] = ["/chat"];
+/// Whether a page has islands; all others send no wasm.
+fn wakes(path: &str) -> bool {
+    matches!(path, "/admin" | "/chat") || path.starts_with("/chat/")
+}
 
 /// The document around every page.
 #[must_use]
 pub fn shell(options: LeptosOptions) -> impl IntoView {
-    let path = visit().path;
-    let wakes =
-        WOKEN.iter().any(|woken| path == *woken || path.strip_prefix(woken).is_some_and(|rest| rest.starts_with('/')));
+    let wakes = wakes(&visit().path);
     // Nothing but islands is hydrated, so no resource's data is printed into the page.
     if let Some(shared) = Owner::current_shared_context() {
         shared.set_is_hydrating(false);

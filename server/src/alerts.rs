@@ -8,6 +8,7 @@ use anyhow::{Context as _, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::Picos;
+use domain::money::count;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
@@ -183,14 +184,14 @@ async fn given_up(house: &House) -> anyhow::Result<Vec<Cause>> {
     let db = &house.admin_db;
     let (inbox, queue) = (store::stripe_event::inbox(db).await?, store::job::queue(db).await?);
     let dead = [
-        ("stripe", i64::try_from(inbox.dead.len())?, "events of Stripe's"),
-        ("jobs", queue.dead, "jobs, such as mail,"),
+        ("stripe", inbox.dead.len() as u64, "event of Stripe's was", "events of Stripe's were"),
+        ("jobs", queue.dead.unsigned_abs(), "job, such as mail, was", "jobs, such as mail, were"),
     ];
-    let cause = |(about, n, what): (&str, i64, &str)| Cause {
+    let cause = |(about, n, one, many): (&str, u64, &str, &str)| Cause {
         about: about.to_owned(),
-        said: format!("{n} {what} were given up. They can be tried again."),
+        said: format!("{} given up, and can be tried again.", count(n, one, many)),
     };
-    Ok(dead.into_iter().filter(|(_, n, _)| *n > 0).map(cause).collect())
+    Ok(dead.into_iter().filter(|(_, n, _, _)| *n > 0).map(cause).collect())
 }
 
 /// Meters that differed from the ledger.
@@ -198,7 +199,11 @@ async fn drifted(house: &House, now: OffsetDateTime) -> anyhow::Result<Vec<Cause
     let drifts = store::usage::drifts(&house.admin_db, now - time::Duration::days(1)).await?;
     let cause = || Cause {
         about: "meters".to_owned(),
-        said: format!("{drifts} meters differed from the ledger in a day and were rebuilt."),
+        said: count(
+            drifts.unsigned_abs(),
+            "meter differed from the ledger in a day and was rebuilt.",
+            "meters differed from the ledger in a day and were rebuilt.",
+        ),
     };
     Ok((drifts > 0).then(cause).into_iter().collect())
 }

@@ -97,10 +97,21 @@ pub fn grouped(digits: &str) -> String {
     out
 }
 
+/// A count and what it counts: "1 request", "2,000 requests".
+#[must_use]
+pub fn count(n: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(&n.to_string()), if n == 1 { one } else { many })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!([0, 1, 2_000].map(|n| count(n, "job", "jobs")), ["0 jobs", "1 job", "2,000 jobs"]);
+    }
 
     #[test]
     fn people_read_the_digits_that_matter() {

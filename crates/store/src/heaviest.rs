@@ -5,7 +5,7 @@ use crate::span::{self, People, Sums};
 use crate::usage::Totals;
 use domain::{ModelName, Picos, PlanId, Tokens, UserId};
 use rust_decimal::Decimal;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgExecutor};
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use time::{Date, OffsetDateTime};
@@ -266,7 +266,7 @@ pub async fn by_day(
     Ok(lines)
 }
 
-/// What the house takes in, refuses and does.
+/// What the house takes in and refuses.
 pub struct Around {
     /// What subscriptions in dollars pay for the period, by its days.
     pub revenue: Picos,
@@ -274,10 +274,6 @@ pub struct Around {
     pub other_currencies: u64,
     /// How often people were refused, by reason, the most frequent first.
     pub refusals: Vec<(String, u64)>,
-    /// Turns that run now.
-    pub running: u64,
-    /// Tokens held for them.
-    pub reserved: Tokens,
 }
 
 /// What stands around the table of a period.
@@ -285,12 +281,9 @@ pub struct Around {
 /// # Errors
 /// When Postgres does.
 pub async fn around(db: &mut PgConnection, from: OffsetDateTime, to: OffsetDateTime) -> Result<Around> {
-    let now = sqlx::query!(
+    let paid = sqlx::query!(
         r#"select coalesce((select sum(pays) from subscriptions_pay($1, $2)), 0) as "revenue!",
-                  (select count(*) from subscription where currency <> 'usd' and status in ('active', 'past_due')) as "other_currencies!",
-                  count(*) as "running!", coalesce(sum(u.reserved_tokens), 0)::bigint as "reserved!"
-           from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at
-           where t.ended_at is null and u.status = 'pending'"#,
+                  (select count(*) from subscription where currency <> 'usd' and status in ('active', 'past_due')) as "other_currencies!""#,
         from,
         to
     )
@@ -304,10 +297,23 @@ pub async fn around(db: &mut PgConnection, from: OffsetDateTime, to: OffsetDateT
     .fetch_all(db)
     .await?;
     Ok(Around {
-        revenue: dollars(now.revenue),
-        other_currencies: now.other_currencies.max(0).cast_unsigned(),
+        revenue: dollars(paid.revenue),
+        other_currencies: paid.other_currencies.max(0).cast_unsigned(),
         refusals: refusals.into_iter().map(|row| (row.kind, row.n.max(0).cast_unsigned())).collect(),
-        running: now.running.max(0).cast_unsigned(),
-        reserved: Tokens::from_db(now.reserved),
     })
+}
+
+/// How many turns run, and how many tokens are held for them.
+///
+/// # Errors
+/// When Postgres does.
+pub async fn running(db: impl PgExecutor<'_>) -> Result<(u64, Tokens)> {
+    let row = sqlx::query!(
+        r#"select count(*) as "running!", coalesce(sum(u.reserved_tokens), 0)::bigint as "reserved!"
+           from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at
+           where t.ended_at is null and u.status = 'pending'"#
+    )
+    .fetch_one(db)
+    .await?;
+    Ok((row.running.max(0).cast_unsigned(), Tokens::from_db(row.reserved)))
 }

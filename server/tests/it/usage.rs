@@ -112,7 +112,7 @@ async fn an_admin_sees_what_is_held_and_how_long_first_words_take() {
     let reserved = Tokens::from_db(house.one("select reserved_tokens from ai_usage").await).to_string();
     assert!(page.contains(&format!(">{reserved}<")) && page.contains(">runs<"), "{page}");
     assert_eq!(page.matches("Signed in until").count(), 1);
-    assert!(admin.text("/admin").await.contains("1 answers running"));
+    assert!(admin.text("/admin").await.contains("1 answer running"));
     house.vendor.release();
     while reading.next().await.is_some() {}
     house.until("select bool_and(settled_at is not null) from turn").await;

@@ -48,6 +48,19 @@ pub struct ModelUse {
     pub first_words_ms: Option<(i32, i32)>,
 }
 
+/// What runs and is spent at a moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moment {
+    /// Turns that run.
+    pub running: u64,
+    /// Tokens held for them.
+    pub reserved: Tokens,
+    /// What was spent in the whole hours of the last 24.
+    pub spent: Picos,
+    /// What may be spent in any 24.
+    pub cap: Option<Picos>,
+}
+
 /// The heaviest users of a period.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeaviestView {
@@ -79,12 +92,8 @@ pub struct HeaviestView {
     pub other_currencies: u64,
     /// Refusals by reason, the most frequent first.
     pub refusals: Vec<(String, u64)>,
-    /// Turns that run now.
-    pub running: u64,
-    /// Tokens held for them.
-    pub reserved: Tokens,
-    /// What was spent in the whole hours of the last 24, and what may be.
-    pub today: (Picos, Option<Picos>),
+    /// What runs and is spent at this moment.
+    pub now: Moment,
     /// What can be filtered by.
     pub plans: Vec<PlanId>,
     /// What can be filtered by.
@@ -258,6 +267,13 @@ pub async fn heaviest(
 ) -> Result<HeaviestView, Refusal> {
     crate::api::context::admin()?;
     crate::api::context::heaviest(asked.checked().map_err(Refusal)?).await
+}
+
+/// What runs and is spent now.
+#[server(prefix = "/fn", endpoint = "admin_now")]
+pub async fn now() -> Result<Moment, Refusal> {
+    crate::api::context::admin()?;
+    crate::api::context::now().await
 }
 
 /// One account in a list.

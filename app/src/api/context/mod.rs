@@ -3,7 +3,7 @@
 mod owner;
 mod usage;
 
-pub(crate) use owner::{audit, health, heaviest, models, people, person, plans};
+pub(crate) use owner::{audit, health, heaviest, models, now, people, person, plans};
 pub(crate) use usage::usage_of;
 
 use super::Refusal;

@@ -1,7 +1,7 @@
 //! What the owner sees.
 
 use super::{Refusal, billing_of, fail, refuse, sources, usage_of};
-use crate::api::admin::{AUDIT_ROWS, Asked, HeaviestView, Heavy, ModelUse, Order, PEOPLE_ROWS};
+use crate::api::admin::{AUDIT_ROWS, Asked, HeaviestView, Heavy, ModelUse, Moment, Order, PEOPLE_ROWS};
 use domain::{ModelName, Picos, Plan, Problem};
 
 /// From a line's first day to its last, at least: thirty days, both included.
@@ -46,13 +46,12 @@ pub(crate) async fn heaviest(asked: Asked) -> Result<HeaviestView, Refusal> {
         )),
         false => None,
     };
-    let spent = store::span::spent_in_whole_hours(&mut tx, now).await.map_err(fail)?;
+    let running = running(&mut tx, now).await?;
     let last = (to - time::Duration::SECOND).date().max(from.date());
     let line = (from.date().min(last - LINE).max(last - LONGEST_LINE), last);
     let ids: Vec<i32> = heaviest.rows.iter().map(|row| row.subject_id).collect();
     let mut lines = store::heaviest::by_day(&mut tx, &ids, line.0, line.1).await.map_err(fail)?;
     let listed = store::model_rule::list(&mut *tx, now).await.map_err(fail)?;
-    let switches = store::house::switches(&mut *tx).await.map_err(fail)?;
     let plans = store::plan::list(&mut *tx).await.map_err(fail)?;
     let kept_from = store::ledger::kept_from(&mut *tx).await.map_err(fail)?;
     tx.commit().await.map_err(fail)?;
@@ -95,12 +94,27 @@ pub(crate) async fn heaviest(asked: Asked) -> Result<HeaviestView, Refusal> {
         revenue: around.revenue,
         other_currencies: around.other_currencies,
         refusals: around.refusals,
-        running: around.running,
-        reserved: around.reserved,
-        today: (spent, [switches.daily_spend, sources.daily_spend].into_iter().flatten().min()),
+        now: running,
         plans: plans.into_iter().map(|plan| plan.id).collect(),
         models: listed.into_iter().map(|row| row.model.name).collect(),
     })
+}
+
+/// What runs and is spent at this moment.
+pub(crate) async fn now() -> Result<Moment, Refusal> {
+    let sources = sources();
+    let mut tx = store::begin_reading(&sources.admin_db).await.map_err(fail)?;
+    let found = running(&mut tx, (sources.now)()).await?;
+    tx.commit().await.map_err(fail)?;
+    Ok(found)
+}
+
+async fn running(tx: &mut store::Tx, now: time::OffsetDateTime) -> Result<Moment, Refusal> {
+    let (running, reserved) = store::heaviest::running(&mut **tx).await.map_err(fail)?;
+    let spent = store::span::spent_in_whole_hours(tx, now).await.map_err(fail)?;
+    let switches = store::house::switches(&mut **tx).await.map_err(fail)?;
+    let cap = [switches.daily_spend, sources().daily_spend].into_iter().flatten().min();
+    Ok(Moment { running, reserved, spent, cap })
 }
 
 impl From<store::span::Totals> for ModelUse {

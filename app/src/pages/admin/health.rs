@@ -8,6 +8,7 @@ use crate::components::loaded::loaded;
 use crate::pages::admin::AdminTabs;
 use crate::pages::settings::billing::Connection;
 use domain::Tokens;
+use domain::money::count;
 use leptos::prelude::*;
 
 /// The page.
@@ -55,7 +56,10 @@ fn Shown(health: HealthView) -> impl IntoView {
     };
     let compared = health.compared.as_ref().map_or_else(
         || "Not compared yet.".to_owned(),
-        |(at, checked, drift)| format!("{}: {checked} subscriptions compared, {} differed.", moment(*at), drift.len()),
+        |(at, checked, drift)| {
+            let compared = count(checked.unsigned_abs(), "subscription", "subscriptions");
+            format!("{}: {compared} compared, {} differed.", moment(*at), drift.len())
+        },
     );
     view! {
         <Connection payments=health.payments/>
@@ -120,8 +124,13 @@ fn table(label: &'static str, heads: &'static [&'static str], rows: Vec<AnyView>
 }
 
 fn vendor((name, open_ms): (String, Option<u64>)) -> AnyView {
-    let state = open_ms
-        .map_or_else(|| "Answers".to_owned(), |ms| format!("Failed again and again; tried once more in {}", wait(ms)));
+    let state = open_ms.map_or_else(
+        || "Answers".to_owned(),
+        |ms| match ms {
+            0 => "Failed again and again; tried once more with the next question".to_owned(),
+            ms => format!("Failed again and again; tried once more in {}", wait(ms)),
+        },
+    );
     view! { <tr><th scope="row">{name}</th><td>{state}</td></tr> }.into_any()
 }
 

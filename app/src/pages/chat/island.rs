@@ -6,6 +6,7 @@ use super::live::{Live, LiveTurn, Stand, low};
 use crate::api::conversation::Choice;
 use crate::browser::{api, clipboard, clock, draft, page, scroll, stream};
 use crate::components::toast::Toast;
+use domain::money::count;
 use domain::{ConversationId, ModelName, Problem, Quota, TurnEvent, TurnId};
 use futures::{Stream, StreamExt};
 use gloo_timers::future::TimeoutFuture;
@@ -107,7 +108,11 @@ pub fn Chat(
                 .into_iter()
                 .collect_view();
             let allows = state.quota.get().map(|quota| {
-                format!("Today still allows {} tokens, and this minute {} requests.", domain::Tokens(quota.tokens.remaining), quota.requests.remaining)
+                format!(
+                    "Today still allows {}, and this minute {}.",
+                    count(quota.tokens.remaining, "token", "tokens"),
+                    count(quota.requests.remaining, "request", "requests"),
+                )
             });
             view! {
                 <section class="greeting">

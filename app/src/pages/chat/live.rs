@@ -6,6 +6,7 @@ use crate::components::duration::wait;
 use crate::components::icon::{Draw, Icon};
 use crate::components::markdown::Markdown;
 use crate::components::refusal_card::RefusalCard;
+use domain::money::count;
 use domain::{Outcome, Problem, TurnEvent, TurnId};
 use leptos::prelude::*;
 
@@ -182,8 +183,7 @@ pub(super) fn low(quota: &domain::Quota) -> Option<String> {
             quota.requests.reset_ms.map(|ms| format!("; all return in {}", wait(ms.min(60_000)))).unwrap_or_default();
         return Some(match quota.requests.remaining {
             0 => format!("No requests left this minute{back}."),
-            1 => format!("1 request left this minute{back}."),
-            n => format!("{n} requests left this minute{back}."),
+            n => format!("{} left this minute{back}.", count(n, "request", "requests")),
         });
     }
     quota.tokens_low().then(|| {

@@ -62,7 +62,7 @@ async fn alerts_are_told_once_and_once_when_over() {
     assert_eq!(
         begun,
         [
-            "1 jobs, such as mail, were given up. They can be tried again.",
+            "1 job, such as mail, was given up, and can be tried again.",
             "50 % of the $10.00 that may be spent in a day are spent.",
             "80 % of the $10.00 that may be spent in a day are spent.",
             "ann@example.com is above 60 % of the last 24 hours' cost.",
@@ -139,7 +139,7 @@ async fn a_meter_s_drift_is_told_of_for_a_day() {
     let now = OffsetDateTime::now_utc();
     store::usage::drifted(&house.db, "somebody", Tokens(7), Tokens(5), now).await.unwrap();
     look(&house).await;
-    let said = "1 meters differed from the ledger in a day and were rebuilt.";
+    let said = "1 meter differed from the ledger in a day and was rebuilt.";
     assert_eq!(house.one::<String>("select said from alert where kind = 'drift' and ended_at is null").await, said);
     sqlx::query("update meter_drift set at = at - interval '25 hours'").execute(&house.db).await.unwrap();
     look(&house).await;

@@ -1,6 +1,7 @@
 //! `/admin`: who costs what, and whether they pay for it.
 
 mod below;
+mod now;
 mod table;
 
 pub use table::HeaviestTable;
@@ -16,6 +17,7 @@ use crate::visit::visit;
 use below::{Around, ByModel};
 use domain::{ModelName, Picos, Tokens};
 use leptos::prelude::*;
+use now::Now;
 use std::collections::BTreeMap;
 use time::Date;
 
@@ -60,7 +62,7 @@ fn Shown(view: HeaviestView, asked: Asked) -> impl IntoView {
     view! {
         <nav class="tabs period" aria-label="Period">{choices}</nav>
         {(view.people > 0).then(|| view! { <Figures view=view.clone() asked=asked.clone() full=true/> })}
-        <Now view=view.clone()/>
+        <Now first=view.now.clone()/>
         <CostByDay view=view.clone() asked=asked.clone() of/>
         <Filter view=view.clone() asked=asked.clone()/>
         <HeaviestTable view=view.clone() asked=asked.clone() full=true/>
@@ -71,20 +73,6 @@ fn Shown(view: HeaviestView, asked: Asked) -> impl IntoView {
         {view.kept_from.map(|from| view! {
             <p class="hint">{format!("Single calls are kept since {}; older ones are in the figures above, not in the files.", day(from))}</p>
         })}
-    }
-}
-
-/// What runs and what is spent at this moment.
-#[component]
-fn Now(view: HeaviestView) -> impl IntoView {
-    let (spent, cap) = view.today;
-    let of = cap.map_or_else(|| "no cap holds".to_owned(), |cap| format!("of {cap} that may be"));
-    let (running, reserved) = (Tokens(view.running), view.reserved);
-    view! {
-        <p class="hint live">
-            <strong>"Now: "</strong>
-            {format!("{running} answers running, {reserved} tokens held for them, at least {spent} spent in 24 hours, {of}.")}
-        </p>
     }
 }
 
