@@ -1,6 +1,12 @@
 //! One request for a page, as the page sees it; the server provides it as context.
 
+use crate::api::Refusal;
 use domain::{Problem, Viewer};
+use std::any::Any;
+
+/// What becomes of a page's data where reading it panicked; the server provides it as context.
+#[derive(Clone, Copy)]
+pub struct Panicked(pub fn(&(dyn Any + Send)) -> Refusal);
 
 /// Who asks for which page, and what a form that failed had in it.
 #[derive(Clone, Debug, Default)]

@@ -77,7 +77,5 @@ impl<S: Send + Sync, T: serde::de::DeserializeOwned + Send> FromRequestParts<S> 
 
 /// What a panic becomes: an incident like any other failure.
 pub fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
-    let text =
-        panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
-    Refused(internal(&format!("panic: {}", text.unwrap_or_default()))).into_response()
+    Refused(internal(&format!("panic: {}", app::api::context::said(&*panic)))).into_response()
 }

@@ -3,7 +3,7 @@
 use crate::House;
 use crate::auth::Who;
 use crate::error::Refused;
-use app::visit::{FailedForm, Visit};
+use app::visit::{FailedForm, Panicked, Visit};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -96,6 +96,7 @@ pub(crate) fn provide(sources: &app::api::context::Sources, reload_port: Option<
         })
     });
     provide_context(visit.unwrap_or_default());
+    provide_context(Panicked(app::api::context::panicked));
     // Chromium holds a form's redirects to the policy too.
     let actions: String = sources.payment_pages.iter().map(|page| format!(" {page}")).collect();
     if let (Some(response), Some(nonce)) = (use_context::<ResponseOptions>(), use_nonce()) {

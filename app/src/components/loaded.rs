@@ -2,8 +2,11 @@
 
 use super::frame::Refused;
 use crate::api::Refusal;
+use crate::visit::Panicked;
+use futures::FutureExt as _;
 use leptos::prelude::*;
 use serde::{Serialize, de::DeserializeOwned};
+use std::panic::{AssertUnwindSafe, resume_unwind};
 
 /// Draws what a server function answers.
 pub fn loaded<T, Fut, V>(reading: Fut, draw: impl Fn(T) -> V + Clone + Send + Sync + 'static) -> impl IntoView
@@ -12,7 +15,14 @@ where
     Fut: Future<Output = Result<T, Refusal>> + Send + 'static,
     V: IntoView + 'static,
 {
-    let answer = OnceResource::new(reading);
+    // It is read by a task of its own: one that panics would be waited for for ever.
+    let panicked = use_context::<Panicked>();
+    let answer = OnceResource::new(async move {
+        AssertUnwindSafe(reading).catch_unwind().await.unwrap_or_else(|panic| match panicked {
+            Some(Panicked(refusal)) => Err(refusal(&*panic)),
+            None => resume_unwind(panic),
+        })
+    });
     view! {
         <Suspense>
             {move || {

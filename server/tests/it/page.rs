@@ -75,6 +75,28 @@ async fn a_failure_is_an_incident() {
     }
 }
 
+/// Data that makes us panic is an incident too, and keeps nobody waiting.
+#[tokio::test]
+async fn a_panic_is_an_incident() {
+    let house = TestHouse::new().await;
+    let (ann, admin) = (house.person("ann@example.com").await, house.person("admin@example.com").await);
+    let id: uuid::Uuid = house.one("select user_id from account where email = 'ann@example.com'").await;
+    let path = format!("/admin/users/{id}");
+    assert_eq!(admin.get(&path).await.status(), StatusCode::OK);
+    // a time that the client library can't hold
+    sqlx::query("update account set created_at = '-infinity' where user_id = $1")
+        .bind(id)
+        .execute(&house.db)
+        .await
+        .unwrap();
+    let asking = admin.request("GET", &path).timeout(std::time::Duration::from_secs(20));
+    let response = asking.send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    let page = response.text().await.unwrap();
+    assert!(page.contains("tell us this number") && !page.contains("out of range"), "{page}");
+    assert_eq!(ann.get("/chat").await.status(), StatusCode::OK, "others go on");
+}
+
 /// The plans of the table are the plans of the page, signed out too.
 #[tokio::test]
 async fn pricing_is_the_plan_table() {

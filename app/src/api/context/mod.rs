@@ -3,14 +3,14 @@
 mod owner;
 mod usage;
 
-pub(crate) use owner::{audit, health, heaviest, models, now, people, person, plans};
+pub(crate) use owner::{audit, health, heaviest, models, people, person, plans};
 pub(crate) use usage::usage_of;
 
 use super::Refusal;
 use crate::visit::Visit;
 use domain::{Model, Plan, Problem, ProblemKind, Quota, Viewer, quota};
 use leptos::prelude::*;
-use std::{fmt::Display, sync::Arc};
+use std::{any::Any, fmt::Display, sync::Arc};
 use time::OffsetDateTime;
 
 /// Logs a failure once and answers what a person may be told.
@@ -76,6 +76,22 @@ pub(crate) fn refuse(problem: Problem) -> Refusal {
 /// A failure of ours: logged once, told with its number.
 pub(crate) fn fail(error: impl Display) -> Refusal {
     refuse((sources().report)(&error))
+}
+
+/// A panic of ours: logged once, told with its number.
+#[must_use]
+pub fn panicked(panic: &(dyn Any + Send)) -> Refusal {
+    fail(format!("panic: {}", said(panic)))
+}
+
+/// What a panic says.
+#[must_use]
+pub fn said(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or_default()
 }
 
 /// A person's windows, requests and tokens; what follows reads a picture by these places.
