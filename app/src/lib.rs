@@ -22,7 +22,7 @@ use visit::visit;
 
 /// Whether a page has islands; all others send no wasm.
 fn wakes(path: &str) -> bool {
-    matches!(path, "/admin" | "/chat") || path.starts_with("/chat/")
+    path == "/chat" || path.starts_with("/chat/")
 }
 
 /// The document around every page.

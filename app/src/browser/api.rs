@@ -54,12 +54,6 @@ pub async fn quota() -> Option<Quota> {
     serde_json::from_str(&text(&response).await?).ok()
 }
 
-/// What runs and is spent now, for an admin; none while it can't be read.
-pub async fn admin_now() -> Option<crate::api::admin::Moment> {
-    let response = send("POST", "/fn/admin_now", None).await.ok()?;
-    serde_json::from_str(&text(&response).await?).ok()
-}
-
 /// Says where the person's days begin.
 pub async fn time_zone(zone: &str) {
     // Where it doesn't arrive it is said the next time.

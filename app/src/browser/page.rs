@@ -32,12 +32,6 @@ fn add_line(document: &web_sys::Document, href: &str, title: &str) -> Result<(),
     list.prepend_with_node_1(&item)
 }
 
-/// Whether nobody sees the page now.
-#[must_use]
-pub fn is_hidden() -> bool {
-    web_sys::window().and_then(|window| window.document()).is_some_and(|document| document.hidden())
-}
-
 /// Focus belongs in the composer when a page opens, but not where that opens a keyboard over it.
 pub fn focus(element: &HtmlElement) {
     let is_touch = web_sys::window().is_some_and(|window| window.navigator().max_touch_points() > 0);

@@ -269,13 +269,6 @@ pub async fn heaviest(
     crate::api::context::heaviest(asked.checked().map_err(Refusal)?).await
 }
 
-/// What runs and is spent now.
-#[server(prefix = "/fn", endpoint = "admin_now")]
-pub async fn now() -> Result<Moment, Refusal> {
-    crate::api::context::admin()?;
-    crate::api::context::now().await
-}
-
 /// One account in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {

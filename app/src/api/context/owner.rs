@@ -101,14 +101,6 @@ pub(crate) async fn heaviest(asked: Asked) -> Result<HeaviestView, Refusal> {
 }
 
 /// What runs and is spent at this moment.
-pub(crate) async fn now() -> Result<Moment, Refusal> {
-    let sources = sources();
-    let mut tx = store::begin_reading(&sources.admin_db).await.map_err(fail)?;
-    let found = running(&mut tx, (sources.now)()).await?;
-    tx.commit().await.map_err(fail)?;
-    Ok(found)
-}
-
 async fn running(tx: &mut store::Tx, now: time::OffsetDateTime) -> Result<Moment, Refusal> {
     let (running, reserved) = store::heaviest::running(&mut **tx).await.map_err(fail)?;
     let spent = store::span::spent_in_whole_hours(tx, now).await.map_err(fail)?;

@@ -1,13 +1,12 @@
 //! `/admin`: who costs what, and whether they pay for it.
 
 mod below;
-mod now;
 mod table;
 
 pub use table::HeaviestTable;
 
 use crate::api;
-use crate::api::admin::{Asked, HeaviestView, Period};
+use crate::api::admin::{Asked, HeaviestView, Moment, Period};
 use crate::components::chart::{Bar, Stack, Stacks};
 use crate::components::duration::day;
 use crate::components::frame::{Frame, Refused};
@@ -15,9 +14,9 @@ use crate::components::loaded::loaded;
 use crate::pages::admin::{AdminTabs, Pager};
 use crate::visit::visit;
 use below::{Around, ByModel};
+use domain::money::count;
 use domain::{ModelName, Picos, Tokens};
 use leptos::prelude::*;
-use now::Now;
 use std::collections::BTreeMap;
 use time::Date;
 
@@ -62,7 +61,7 @@ fn Shown(view: HeaviestView, asked: Asked) -> impl IntoView {
     view! {
         <nav class="tabs period" aria-label="Period">{choices}</nav>
         {(view.people > 0).then(|| view! { <Figures view=view.clone() asked=asked.clone() full=true/> })}
-        <Now first=view.now.clone()/>
+        <Now now=view.now.clone() again=asked.href("/admin")/>
         <CostByDay view=view.clone() asked=asked.clone() of/>
         <Filter view=view.clone() asked=asked.clone()/>
         <HeaviestTable view=view.clone() asked=asked.clone() full=true/>
@@ -73,6 +72,20 @@ fn Shown(view: HeaviestView, asked: Asked) -> impl IntoView {
         {view.kept_from.map(|from| view! {
             <p class="hint">{format!("Single calls are kept since {}; older ones are in the figures above, not in the files.", day(from))}</p>
         })}
+    }
+}
+
+/// What runs and what is spent at this moment, and how to look again.
+#[component]
+fn Now(now: Moment, again: String) -> impl IntoView {
+    let of = now.cap.map_or_else(|| "no cap holds".to_owned(), |cap| format!("of {cap} that may be"));
+    let running = count(now.running, "answer running", "answers running");
+    view! {
+        <p class="hint live">
+            <strong>"Now: "</strong>
+            {format!("{running}, {} tokens held for them, at least {} spent in 24 hours, {of}.", now.reserved, now.spent)}
+            " " <a href=again>"Look again"</a>
+        </p>
     }
 }
 
