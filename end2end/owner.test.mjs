@@ -20,7 +20,7 @@ test('chat switched off: the next message is refused kindly, the running answer 
   await watching.goto(`${house.url}/admin`);
   await watching.getByText('Now: 0 answers running').waitFor();
   await send(ann, 'A long answer, please {{words:40}}{{hold}}');
-  await ann.locator('.answer.live').waitFor();
+  await ann.locator('.answer.live').getByText('word10').waitFor();
   await watching.getByRole('link', { name: 'Look again' }).click();
   await watching.getByText('Now: 1 answer running').waitFor();
   await owner.goto(`${house.url}/admin/models`);
