@@ -97,6 +97,7 @@ impl Drop for Pass<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt as _;
 
     #[test]
     fn it_opens_after_failures_in_a_row_and_closes_with_one_that_works() {
@@ -109,11 +110,13 @@ mod tests {
             circuit.enter(now).unwrap().failed(now);
         }
         assert_eq!(circuit.enter(now).unwrap_err(), OPEN);
+        let told = || circuit.opened.notified().now_or_never().is_some();
+        assert_eq!([told(), told()], [true, false], "told once, also if nobody waited");
         let later = now + OPEN;
         let probe = circuit.enter(later).unwrap();
         assert!(circuit.enter(later).is_err(), "one at a time");
         probe.failed(later);
-        assert!(circuit.enter(later).is_err());
+        assert!(circuit.enter(later).is_err() && !told(), "it was open");
         // a probe that was cancelled lets the next one through
         drop(circuit.enter(later + OPEN).unwrap());
         circuit.enter(later + OPEN).unwrap().worked();

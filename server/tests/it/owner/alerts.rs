@@ -91,13 +91,17 @@ async fn alerts_are_told_once_and_once_when_over() {
 
 /// Has another server look at everything once, and waits until it has.
 async fn look(house: &TestHouse) {
-    // A job that is given up is told of with each look, so that one that says nothing else is seen to have been.
+    // A job that is given up is told of with each look, so that one that says nothing else is seen to have been. Nobody looks meanwhile: whoever
+    // tells of it has looked at what was there before.
+    let mut tx = house.db.begin().await.unwrap();
+    sqlx::query("select pg_advisory_xact_lock(hashtext('alert'))").execute(&mut *tx).await.unwrap();
     for sql in [
         "update alert set ended_at = now() where kind = 'dead_letters' and ended_at is null",
         "insert into job (job_id, kind, payload, created_at, run_at, dead_at) values (gen_random_uuid(), 'mail', '{}', now(), now(), now())",
     ] {
-        sqlx::query(sql).execute(&house.db).await.unwrap();
+        sqlx::query(sql).execute(&mut *tx).await.unwrap();
     }
+    tx.commit().await.unwrap();
     let (_, stop) = house.second().await;
     house.until("select exists (select from alert where kind = 'dead_letters' and ended_at is null)").await;
     stop.cancel();
