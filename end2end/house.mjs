@@ -67,8 +67,7 @@ export async function startHouse({ vendor = true, stripe = true, vendorAt, env =
     ...(stripe && { STRIPE_SECRET_KEY: 'sk_test_standin', STRIPE_WEBHOOK_SECRET: 'whsec_standin', STRIPE_BASE_URL: stripeUrl }),
     ...env,
   };
-  const runWith = (more, ...args) => execFileSync(binary, args, { env: { ...process.env, ...settings, ...more }, encoding: 'utf8' });
-  const run = (...args) => runWith({}, ...args);
+  const run = (...args) => execFileSync(binary, args, { env: { ...process.env, ...settings }, encoding: 'utf8' });
   if (stripe) run('plans', 'push');
   const serve = async (more, at) => {
     const server = spawn(binary, [], { env: { ...process.env, ...settings, ...more }, stdio: ['ignore', 'ignore', 'inherit'] });
@@ -90,7 +89,6 @@ export async function startHouse({ vendor = true, stripe = true, vendorAt, env =
       return at;
     },
     run,
-    runWith,
     query: (sql) => psql(settings.DATABASE_URL, sql),
     served: async () => (await fetch(`${vendorUrl}/journal`)).json(),
     pace: (ms) => fetch(`${vendorUrl}/pace/${ms}`, { method: 'POST' }),

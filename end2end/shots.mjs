@@ -4,8 +4,7 @@ import { join } from 'node:path';
 import { root, send, shots, signUp, startBrowser, startHouse, woken } from './house.mjs';
 
 const house = await startHouse();
-// Where Stripe is connected, nobody of the demo company pays: it knows of no such payments.
-house.runWith({ STRIPE_SECRET_KEY: '' }, 'seed');
+house.run('seed', '--paying');
 const browser = await startBrowser();
 const sheet = [];
 

@@ -36,7 +36,11 @@ pub enum Command {
     Migrate,
     /// Fills the database with a demo company (development builds only).
     #[cfg(debug_assertions)]
-    Seed,
+    Seed {
+        /// Those on paid plans pay for them: for a server that isn't connected to Stripe, which knows of no such payments.
+        #[arg(long)]
+        paying: bool,
+    },
 }
 
 /// What can be done with the ledger's sums.
@@ -181,7 +185,7 @@ pub async fn run(command: Command, config: &Config, out: &mut impl std::io::Writ
             writeln!(out, "{forgotten} customers of another account forgotten.")?;
         }
         #[cfg(debug_assertions)]
-        Command::Seed => crate::seed::run(config, &db, out).await?,
+        Command::Seed { paying } => crate::seed::run(config, &db, paying, out).await?,
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use store::account::NewAccount;
 use store::turn::{Ask, Asked, Record};
+use time::Duration;
 
 const PEOPLE: usize = 60;
 const DAYS: i64 = 90;
@@ -28,11 +29,17 @@ const QUESTIONS: [&str; 6] = [
     "Explain the notice period in this lease",
 ];
 
-/// Fills an empty database; does nothing to one that has people.
-pub(crate) async fn run(config: &Config, db: &store::Db, out: &mut impl std::io::Write) -> anyhow::Result<()> {
+/// Fills an empty database; does nothing to one that has people. Those on paid plans were given them, or pay for them, which a server that is
+/// connected to Stripe finds to differ from what stands there.
+pub(crate) async fn run(
+    config: &Config,
+    db: &store::Db,
+    are_paying: bool,
+    out: &mut impl std::io::Write,
+) -> anyhow::Result<()> {
     let house = House::new(config.clone(), db.clone())?;
     let now = House::now();
-    store::ledger::make_months(db, now - time::Duration::days(DAYS + 31), now).await?;
+    store::ledger::make_months(db, now - Duration::days(DAYS + 31), now).await?;
     // Always the same company.
     let mut rng = StdRng::seed_from_u64(7);
     let hash = Passwords::new()?.hash(PASSWORD.into()).await?;
@@ -46,7 +53,7 @@ pub(crate) async fn run(config: &Config, db: &store::Db, out: &mut impl std::io:
                 (name.to_owned(), format!("{}{n}@example.com", name.to_lowercase()))
             }
         };
-        let user_id = UserId::at(now - time::Duration::days(DAYS));
+        let user_id = UserId::at(now - Duration::days(DAYS));
         let subject = house.subject(&email)?;
         let new = NewAccount {
             user_id,
@@ -66,8 +73,8 @@ pub(crate) async fn run(config: &Config, db: &store::Db, out: &mut impl std::io:
             _ => "max",
         };
         match plans.iter().find(|known| known.id.0 == plan && known.monthly_cents > 0) {
-            // Stripe, where it is connected, knows of no such payments; and somebody is always given a plan.
-            Some(paid) if n % 20 != 8 && config.stripe_secret_key.is_none() => {
+            // Somebody is always given a plan.
+            Some(paid) if are_paying && n % 20 != 8 => {
                 subscribe(db, user_id, n, paid, now).await?;
             }
             _ => {
@@ -83,13 +90,13 @@ pub(crate) async fn run(config: &Config, db: &store::Db, out: &mut impl std::io:
             1
         };
         for day in (0..DAYS).rev() {
-            let start = now - time::Duration::days(day);
+            let start = now - Duration::days(day);
             let weekend = matches!(start.weekday(), time::Weekday::Saturday | time::Weekday::Sunday);
             if rng.random_range(0..10) < if weekend { 8 } else { 5 } {
                 continue;
             }
             for _ in 0..rng.random_range(1..=weight.min(4)) {
-                let at = start - time::Duration::minutes(rng.random_range(0..700));
+                let at = start - Duration::minutes(rng.random_range(0..700));
                 if turn(db, &mut rng, user_id, &subject, plan, weight, at).await? {
                     turns += 1;
                 }
@@ -104,7 +111,7 @@ pub(crate) async fn run(config: &Config, db: &store::Db, out: &mut impl std::io:
     Ok(())
 }
 
-/// Somebody pays for a plan since a while, some by the year.
+/// Somebody has paid for a plan for a while, some by the year.
 async fn subscribe(
     db: &store::Db,
     user_id: UserId,
@@ -112,14 +119,13 @@ async fn subscribe(
     plan: &Plan,
     now: time::OffsetDateTime,
 ) -> anyhow::Result<()> {
-    let days = |days| time::Duration::days(days);
     let (period, minor) = match n % 4 {
         1 if plan.yearly_cents > 0 => (Period::Year, plan.yearly_cents),
         _ => (Period::Month, plan.monthly_cents),
     };
-    let begun = now - days(DAYS) + days(i64::try_from(n)? % 50);
-    let trial_end = begun + days(plan.trial_days.into());
-    let length = if period == Period::Year { days(365) } else { days(30) };
+    let begun = now - Duration::days(DAYS - i64::try_from(n)? % 50);
+    let trial_end = begun + Duration::days(plan.trial_days.into());
+    let length = Duration::days(if period == Period::Year { 365 } else { 30 });
     let amount = Amount { minor, currency: plan.currency.clone() };
     let (id, customer_id) = (format!("sub_demo_{n}"), format!("cus_demo_{n}"));
     let mut tx = store::begin(db).await?;
@@ -156,6 +162,9 @@ async fn subscribe(
         grace_until: None,
     };
     store::subscription::put(&mut *tx, &subscription, now).await?;
+    if subscription.trial_end.is_some() {
+        store::subscription::tried(&mut *tx, user_id, &subscription.id, begun).await?;
+    }
     store::subscription::entitle(&mut tx, user_id, now).await?;
     Ok(tx.commit().await?)
 }
@@ -233,7 +242,7 @@ async fn turn(
         provider_request_id: None,
         vendor_failed: outcome == Outcome::Failed,
         first_ms: Some(first_ms),
-        now: at + time::Duration::seconds(9),
+        now: at + Duration::seconds(9),
     };
     ensure!(store::turn::record(db, &end).await?, "a seeded turn was recorded twice");
     store::turn::settled(db, &[turn_id], end.now).await?;

@@ -160,9 +160,10 @@ async fn told(db: &mut PgConnection, asked: &Asked<'_>, page: &[i32], people: &P
            select s.subject_id, s.subject, a.user_id as "user_id?", a.email as "email?", a.plan_id as "plan_id?",
                   coalesce((select sum(f.n) from refusal_hour f join account b using (user_id)
                             where b.subject = s.subject and f.hour >= $2 and f.hour < $3), 0)::bigint as "refusals!",
-                  coalesce((select pays from pays where pays.subject = s.subject), 0) as "pays!"
+                  coalesce(pays.pays, 0) as "pays!"
            from unnest($1::int[]) with ordinality p (subject_id, place)
            join usage_subject s on s.subject_id = p.subject_id
+           left join pays using (subject)
            left join lateral (
              select user_id, email, plan_id from account where subject = s.subject order by created_at, user_id limit 1
            ) a on true

@@ -46,7 +46,7 @@ pub(crate) async fn heaviest(asked: Asked) -> Result<HeaviestView, Refusal> {
         )),
         false => None,
     };
-    let running = running(&mut tx, now).await?;
+    let moment = moment(&mut tx, now).await?;
     let last = (to - time::Duration::SECOND).date().max(from.date());
     let line = (from.date().min(last - LINE).max(last - LONGEST_LINE), last);
     let ids: Vec<i32> = heaviest.rows.iter().map(|row| row.subject_id).collect();
@@ -94,14 +94,14 @@ pub(crate) async fn heaviest(asked: Asked) -> Result<HeaviestView, Refusal> {
         revenue: around.revenue,
         other_currencies: around.other_currencies,
         refusals: around.refusals,
-        now: running,
+        now: moment,
         plans: plans.into_iter().map(|plan| plan.id).collect(),
         models: listed.into_iter().map(|row| row.model.name).collect(),
     })
 }
 
 /// What runs and is spent at this moment.
-async fn running(tx: &mut store::Tx, now: time::OffsetDateTime) -> Result<Moment, Refusal> {
+async fn moment(tx: &mut store::Tx, now: time::OffsetDateTime) -> Result<Moment, Refusal> {
     let (running, reserved) = store::heaviest::running(&mut **tx).await.map_err(fail)?;
     let spent = store::span::spent_in_whole_hours(tx, now).await.map_err(fail)?;
     let switches = store::house::switches(&mut **tx).await.map_err(fail)?;

@@ -66,10 +66,12 @@ async fn every_order(house: &TestHouse, events: &[Value], wanted: (&str, &str)) 
     let orders = permutations(six.len());
     assert_eq!(orders.len(), 720);
     for (n, order) in orders.into_iter().enumerate() {
-        sqlx::raw_sql("truncate stripe_event, subscription, invoice; update account set plan_id = 'free'")
-            .execute(&house.db)
-            .await
-            .unwrap();
+        sqlx::raw_sql(
+            "truncate stripe_event, subscription, subscription_price, invoice; update account set plan_id = 'free'",
+        )
+        .execute(&house.db)
+        .await
+        .unwrap();
         for index in &order {
             let mut sent = six[*index].clone();
             sent["id"] = json!(format!("evt_{n}_{index}"));

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod figures;
+mod revenue;
 
 use crate::house::{TestHouse, Visitor, problem};
 use http::StatusCode;

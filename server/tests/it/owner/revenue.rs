@@ -1,0 +1,205 @@
+//! What subscriptions pay, whatever Stripe said in whatever order.
+
+use crate::house::TestHouse;
+use domain::{Amount, Invoice, Period, PlanId, Subscription, SubscriptionStatus};
+use rand::RngExt as _;
+use rust_decimal::Decimal;
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+/// What the house takes in: by days, of who is gone too, of who gave up paying until then, and in dollars.
+#[tokio::test]
+async fn revenue_is_what_was_paid_for() {
+    let house = TestHouse::new().await;
+    house.person("ann@example.com").await;
+    let id: Uuid = house.one("select user_id from account").await;
+    let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap();
+    let days = Duration::days;
+    // of whom, plan, state, begun, ended, last paid, cents a month: how many of the last thirty days it pays for
+    let cases = [
+        (Some(id), Some("pro"), "active", 90, None, Some(20), 1_000, 30),
+        (None, Some("pro"), "active", 10, None, Some(10), 2_000, 10),
+        (None, Some("pro"), "canceled", 60, Some(5), Some(20), 3_000, 25),
+        (Some(id), Some("pro"), "unpaid", 90, None, Some(52), 4_000, 8),
+        (Some(id), Some("pro"), "paused", 90, None, Some(80), 5_000, 0),
+        (Some(id), Some("pro"), "active", 90, None, None, 6_000, 0),
+        (None, None, "active", 90, None, Some(20), 7_000, 0),
+    ];
+    let mut expected = Decimal::ZERO;
+    for (n, (user, plan, status, begun, ended, paid, cents, counts)) in cases.into_iter().enumerate() {
+        let name = format!("sub{n}");
+        sqlx::query(
+            "insert into subscription (subscription_id, customer_id, user_id, plan_id, status, period, amount_minor, currency, is_adjusted,
+               created_at, period_end, ended_at, fetched_at)
+             values ($1, 'cus', $2, $3, $4, 'month', $5, 'usd', false, $6, $7, $8, $7)",
+        )
+        .bind(&name)
+        .bind(user)
+        .bind(plan)
+        .bind(status)
+        .bind(i64::from(cents))
+        .bind(now - days(begun))
+        .bind(now)
+        .bind(ended.map(|ended| now - days(ended)))
+        .execute(&house.db)
+        .await
+        .unwrap();
+        if let Some(paid) = paid {
+            sqlx::query(
+                "insert into invoice (invoice_id, customer_id, subscription_id, status, due_minor, paid_minor, currency, created_at)
+                 values ($1, 'cus', $1, 'paid', $2, $2, 'usd', $3)",
+            )
+            .bind(&name)
+            .bind(i64::from(cents))
+            .bind(now - days(paid))
+            .execute(&house.db)
+            .await
+            .unwrap();
+        }
+        // a month is a twelfth of 365.25 days; what was paid once is paid for a month of the calendar
+        let paid_for = match status {
+            "unpaid" => {
+                let sql = "select extract(epoch from $1::timestamptz + interval '1 month' - $2::timestamptz)::bigint";
+                let seconds: i64 = sqlx::query_scalar(sql)
+                    .bind(now - days(52))
+                    .bind(now - days(30))
+                    .fetch_one(&house.db)
+                    .await
+                    .unwrap();
+                assert!((seconds - counts * 86_400).abs() <= 2 * 86_400);
+                seconds
+            }
+            _ => counts * 86_400,
+        };
+        expected += Decimal::from(cents) / Decimal::from(100) * Decimal::from(paid_for) / Decimal::from(2_629_800);
+    }
+    // what costs three times as much since five days ago cost what it did until then
+    sqlx::query("update subscription set amount_minor = 3000, fetched_at = $1 where subscription_id = 'sub0'")
+        .bind(now - days(5))
+        .execute(&house.db)
+        .await
+        .unwrap();
+    expected += Decimal::from(20 * 5 * 86_400) / Decimal::from(2_629_800);
+    let mut tx = house.db.begin().await.unwrap();
+    let around = store::heaviest::around(&mut tx, now - days(30), now).await.unwrap();
+    assert_eq!(around.revenue.to_usd().round_dp(9), expected.round_dp(9));
+}
+
+/// A subscription's random life as its mirror writes it: prices that change or are corrected, payments before and after them, said once or
+/// twice, trials, ends. Each stretch counts at its own price, as far as it was paid for.
+#[tokio::test]
+async fn each_stretch_counts_at_its_own_price() {
+    let house = TestHouse::new().await.leave().await;
+    let mut rng = rand::rng();
+    let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap();
+    let mut counted = 0;
+    for n in 0..150 {
+        let begun = now - Duration::hours(rng.random_range(30 * 24..200 * 24));
+        let mut subscription = Subscription {
+            id: "sub".into(),
+            customer_id: "cus".into(),
+            user_id: None,
+            plan: Some(PlanId("pro".into())),
+            status: SubscriptionStatus::Active,
+            period: Period::Month,
+            amount: Amount { minor: 2_000, currency: "usd".into() },
+            is_adjusted: false,
+            created_at: begun,
+            period_end: now,
+            ends_at: None,
+            trial_end: rng.random_bool(0.3).then(|| begun + Duration::days(7)),
+            ended_at: None,
+            grace_until: None,
+        };
+        let (mut at, mut last_paid, mut said) = (begun, None, vec![format!("{begun} {:?}", subscription.trial_end)]);
+        // since when it costs what
+        let mut prices: Vec<(OffsetDateTime, i64, Period)> = vec![(begun, 2_000, Period::Month)];
+        for step in 0..rng.random_range(1..7) {
+            at += Duration::hours(if step == 0 { 0 } else { rng.random_range(0..30 * 24) });
+            if step > 0 && rng.random_bool(0.6) {
+                let price = (rng.random_range(1..9) * 500, if rng.random() { Period::Month } else { Period::Year });
+                (subscription.amount.minor, subscription.period) = price;
+                // one that is seen in the moment in which the last was seen is that one, corrected
+                if prices.last().is_some_and(|last| last.0 == at) {
+                    prices.pop();
+                }
+                if prices.last().is_none_or(|last| (last.1, last.2) != price) {
+                    prices.push((at, price.0, price.1));
+                }
+            }
+            if rng.random_bool(0.2) {
+                (subscription.status, subscription.ended_at) = (SubscriptionStatus::Canceled, Some(at));
+            } else if rng.random_bool(0.2) {
+                (subscription.status, subscription.ended_at) = (SubscriptionStatus::Unpaid, None);
+            }
+            let is_paid = rng.random_bool(0.5);
+            let invoice = Invoice {
+                id: format!("in{step}"),
+                customer_id: "cus".into(),
+                subscription_id: Some("sub".into()),
+                number: None,
+                status: if is_paid { "paid" } else { "open" }.into(),
+                due: subscription.amount.clone(),
+                paid_minor: if is_paid { subscription.amount.minor } else { 0 },
+                url: None,
+                created_at: at,
+            };
+            if is_paid {
+                last_paid = Some(at);
+            }
+            said.push(format!("{at} {:?} {:?} {is_paid}", subscription.status, subscription.amount.minor));
+            let invoice_first: bool = rng.random();
+            for turn in 0..2 {
+                if (turn == 0) == invoice_first {
+                    store::invoice::put(&house.db, &invoice, None).await.unwrap();
+                } else {
+                    for _ in 0..rng.random_range(1..3) {
+                        store::subscription::put(&house.db, &subscription, at).await.unwrap();
+                    }
+                }
+            }
+        }
+        let after_last_paid: Option<OffsetDateTime> =
+            sqlx::query_scalar("select ($1::timestamptz at time zone 'UTC' + $2::interval) at time zone 'UTC'")
+                .bind(last_paid)
+                .bind(sqlx::postgres::types::PgInterval {
+                    months: if subscription.period == Period::Year { 12 } else { 1 },
+                    days: 0,
+                    microseconds: 0,
+                })
+                .fetch_one(&house.db)
+                .await
+                .unwrap();
+        let gave_up = (subscription.status != SubscriptionStatus::Active).then_some(after_last_paid).flatten();
+        for _ in 0..5 {
+            let from = now - Duration::hours(rng.random_range(1..220 * 24));
+            let to = from + Duration::hours(rng.random_range(1..90 * 24));
+            let mut expected = Decimal::ZERO;
+            for (place, (since, minor, period)) in prices.iter().enumerate() {
+                let begins = [from, *since].into_iter().chain(subscription.trial_end).max().unwrap();
+                let next = prices.get(place + 1).map(|next| next.0);
+                let ends = [Some(to), next, subscription.ended_at, gave_up].into_iter().flatten().min().unwrap();
+                let seconds = (ends - begins).whole_seconds().max(0);
+                let whole = if *period == Period::Year { 31_557_600 } else { 2_629_800 };
+                expected += Decimal::from(*minor) / Decimal::from(100) * Decimal::from(seconds) / Decimal::from(whole);
+            }
+            if last_paid.is_none() {
+                expected = Decimal::ZERO;
+            }
+            let pays: Decimal = sqlx::query_scalar("select coalesce(sum(pays), 0) from subscriptions_pay($1, $2)")
+                .bind(from)
+                .bind(to)
+                .fetch_one(&house.db)
+                .await
+                .unwrap();
+            assert!(
+                (pays - expected).abs() < Decimal::new(1, 9),
+                "{n}: {pays} for {expected}, {from} to {to}: {said:#?}"
+            );
+            counted += usize::from(expected > Decimal::ZERO);
+        }
+        sqlx::query("delete from subscription").execute(&house.db).await.unwrap();
+        sqlx::query("delete from invoice").execute(&house.db).await.unwrap();
+    }
+    assert!(counted > 100, "{counted}");
+}
