@@ -52,13 +52,19 @@ test('chat switched off: the next message is refused kindly, the running answer 
   await ann.getByText('When tokens come back').waitFor();
 });
 
-test('a deed by keyboard alone, with its reason in the audit', { timeout: 60_000 }, async () => {
+// The owner in a browser of their own, signed in again.
+async function signedIn() {
   const owner = await browser.visitor({ quiet: true });
   await owner.goto(`${house.url}/sign-in`);
   await owner.getByLabel('Email').fill('owner@example.com');
   await owner.getByLabel('Password').fill('correct horse battery');
   await owner.getByRole('button', { name: 'Sign in' }).click();
   await owner.waitForURL('**/chat');
+  return owner;
+}
+
+test('a deed by keyboard alone, with its reason in the audit', { timeout: 60_000 }, async () => {
+  const owner = await signedIn();
   await owner.goto(`${house.url}/admin/users?q=ann`);
   await owner.getByRole('link', { name: 'ann@example.com' }).focus();
   await owner.keyboard.press('Enter');
@@ -70,4 +76,32 @@ test('a deed by keyboard alone, with its reason in the audit', { timeout: 60_000
   await owner.getByText('Paused since').waitFor();
   await owner.goto(`${house.url}/admin/audit`);
   await owner.getByText('too many of these').waitFor();
+});
+
+// What of a page can be acted on and isn't reached by the Tab key, with everything unfolded.
+async function unreached(page) {
+  const actions = await page.evaluate(() => {
+    document.querySelectorAll('details').forEach((folded) => { folded.open = true; });
+    const all = [...document.querySelectorAll('a[href], button, summary, input:not([type=hidden]), select, textarea')];
+    const seen = all.filter((element) => element.checkVisibility({ visibilityProperty: true }));
+    seen.forEach((element, place) => { element.dataset.place = place; });
+    return seen.map((element) => element.outerHTML.slice(0, 120));
+  });
+  const reached = new Set();
+  // A date is four stops, and after the last of all the first comes again.
+  for (let tabs = 0; tabs < actions.length * 2 + 20 && reached.size < actions.length; tabs += 1) {
+    await page.keyboard.press('Tab');
+    const place = await page.evaluate(() => document.activeElement?.dataset.place);
+    if (place !== undefined) reached.add(Number(place));
+  }
+  return actions.filter((_, place) => !reached.has(place));
+}
+
+test('the keyboard alone reaches every action', { timeout: 120_000 }, async () => {
+  const owner = await signedIn();
+  const [[ann]] = house.query("select user_id from account where email = 'ann@example.com'");
+  for (const path of ['/admin', '/admin/users', `/admin/users/${ann}`, '/admin/models', '/admin/plans', '/admin/health', '/admin/audit', '/usage', '/settings']) {
+    await owner.goto(house.url + path);
+    assert.deepEqual(await unreached(owner), [], path);
+  }
 });

@@ -152,18 +152,13 @@ fn dollars(pays: Decimal) -> Picos {
 /// A page's rows, in its order: who they are, what they pay and how often they were refused.
 async fn told(db: &mut PgConnection, asked: &Asked<'_>, page: &[i32], people: &People) -> Result<Vec<Heavy>> {
     let rows = sqlx::query!(
-        r#"with pays as (
-             select b.subject, sum(p.pays) as pays from subscriptions_pay($2, $3) p join account b using (user_id)
-             where p.user_id = any (array(select user_id from account join usage_subject using (subject) where subject_id = any($1)))
-             group by b.subject
-           )
-           select s.subject_id, s.subject, a.user_id as "user_id?", a.email as "email?", a.plan_id as "plan_id?",
+        r#"select s.subject_id, s.subject, a.user_id as "user_id?", a.email as "email?", a.plan_id as "plan_id?",
                   coalesce((select sum(f.n) from refusal_hour f join account b using (user_id)
                             where b.subject = s.subject and f.hour >= $2 and f.hour < $3), 0)::bigint as "refusals!",
-                  coalesce(pays.pays, 0) as "pays!"
+                  coalesce((select sum(price_over(d.amount_minor, d.period, d.paid)) from subscriptions_paid($2, $3) d
+                            where d.subject_id = s.subject_id), 0) as "pays!"
            from unnest($1::int[]) with ordinality p (subject_id, place)
            join usage_subject s on s.subject_id = p.subject_id
-           left join pays using (subject)
            left join lateral (
              select user_id, email, plan_id from account where subject = s.subject order by created_at, user_id limit 1
            ) a on true
@@ -224,9 +219,8 @@ async fn refusals(db: &mut PgConnection, asked: &Asked<'_>) -> Result<HashMap<i3
 /// What each pays; accounts that share a subject pay together, as they cost together.
 async fn pays(db: &mut PgConnection, asked: &Asked<'_>) -> Result<HashMap<i32, Picos>> {
     let rows = sqlx::query!(
-        r#"select s.subject_id, sum(p.pays) as "pays!"
-           from subscriptions_pay($1, $2) p join account a using (user_id) join usage_subject s using (subject)
-           group by s.subject_id"#,
+        r#"select subject_id as "subject_id!", sum(price_over(amount_minor, period, paid)) as "pays!"
+           from subscriptions_paid($1, $2) where subject_id is not null group by subject_id"#,
         asked.from,
         asked.to,
     )
@@ -283,7 +277,9 @@ pub struct Around {
 /// When Postgres does.
 pub async fn around(db: &mut PgConnection, from: OffsetDateTime, to: OffsetDateTime) -> Result<Around> {
     let paid = sqlx::query!(
-        r#"select coalesce((select sum(pays) from subscriptions_pay($1, $2)), 0) as "revenue!",
+        // The same price of many is multiplied once.
+        r#"select coalesce((select sum(price_over(amount_minor, period, paid)) from (
+                    select amount_minor, period, sum(paid) as paid from subscriptions_paid($1, $2) group by amount_minor, period) p), 0) as "revenue!",
                   (select count(*) from subscription where currency <> 'usd' and status in ('active', 'past_due')) as "other_currencies!""#,
         from,
         to

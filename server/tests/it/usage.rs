@@ -144,8 +144,7 @@ async fn a_yen_is_no_dollar() {
             let query = if sql.starts_with("delete") { query } else { query.bind(currency).bind(i64::from(minor)) };
             query.execute(&house.db).await.unwrap();
         }
-        let sql =
-            "select round(coalesce(sum(pays), 0), 9) from subscriptions_pay(now() - interval '2629800 seconds', now())";
+        let sql = "select round(coalesce(sum(price_over(amount_minor, period, paid)), 0), 9) from subscriptions_paid(now() - interval '2629800 seconds', now())";
         assert_eq!(house.one::<Decimal>(sql).await, Decimal::from(pays), "{currency}");
         let page = admin.text("/admin").await;
         assert_eq!(page.contains("subscriptions not in dollars"), currency == "jpy");

@@ -38,7 +38,7 @@ fn Shown(person: PersonView) -> impl IntoView {
             day(found.period_end)
         )
     });
-    let since = created_at.date().to_string();
+    let since = day(created_at);
     let options = plans
         .into_iter()
         .map(|plan| {

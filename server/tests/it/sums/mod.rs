@@ -63,7 +63,7 @@ pub async fn load(db: &PgPool, calls: i32, people: i32, days: i32, seed: f64) {
     sqlx::query(
         "insert into subscription (subscription_id, customer_id, user_id, plan_id, status, period, amount_minor, currency, is_adjusted,
            created_at, period_end, trial_end, ended_at, fetched_at)
-         select 'sub' || user_id, 'cus', user_id, plan_id, case when plan_id = 'max' then 'canceled' else 'active' end,
+         select 'sub' || subject, 'cus', user_id, plan_id, case when plan_id = 'max' then 'canceled' else 'active' end,
            case when plan_id = 'max' then 'year' else 'month' end, case when plan_id = 'max' then 100000 else 2000 end, 'usd', false,
            now() - interval '20 days', now() + interval '10 days', case when subject like '%1' then now() - interval '13 days' end,
            case when plan_id = 'max' then now() - interval '2 days' end, now()
@@ -171,9 +171,9 @@ async fn every_figure_of_the_heaviest_is_the_ledger_s() {
                     coalesce((select sum(n) from refusal_hour r where r.user_id = a.user_id and r.hour >= $1 and r.hour < $2), 0),
                     coalesce((select round(sum(case s.period when 'month' then s.amount_minor / 2629800.0 else s.amount_minor / 31557600.0 end / 100
                        * (greatest(0, extract(epoch from least($2, s.ended_at) - greatest($1, s.created_at, s.trial_end)))
-                          - case when a.subject like '%2' then 2 / 3.0
+                          - case when u.subject like '%2' then 2 / 3.0
                               * greatest(0, extract(epoch from least($2, s.ended_at, s.fetched_at) - greatest($1, s.created_at, s.trial_end))) else 0 end)), 12)
-                       from subscription s join invoice i using (subscription_id) where s.user_id = a.user_id), 0)
+                       from subscription s join invoice i using (subscription_id) where s.subscription_id = 'sub' || u.subject), 0)
              from ai_usage u left join account a on a.subject = u.subject
              where u.status <> 'pending' and u.created_at >= $1 and u.created_at < $2 and ($3::text is null or a.plan_id = $3)
                and ($4::text is null or u.model = $4) and ($5::text is null or position(lower($5) in a.email) > 0)
