@@ -25,7 +25,7 @@ create unique index subscription_price_now on subscription_price (subscription_i
 create index subscription_price_subject on subscription_price (subject_id);
 
 -- Finds which part of a subscription is paid for. Trials aren't, nor is what was never paid; an overdue one is, as far as anybody knows; one
--- that gave up paying, was paused or is over was paid for until its end, or until what it last paid for was over.
+-- that gave up paying, was paused or is over was paid for until its end or until what it last paid for was over, whichever came first.
 create function subscription_paid(id text) returns void language sql set timezone = 'UTC' as $$
   update subscription_price p
   set subject_id = coalesce(who.subject_id, q.subject_id), paid_from = paid.begins_at, paid_until = paid.ends_at
