@@ -126,6 +126,59 @@ async fn rate(url: &str, settle: bool) -> anyhow::Result<u64> {
     Ok(done / SECONDS)
 }
 
+/// Sixty-four admissions at once, two hundred times, while every core is kept busy: none may be refused because this process wasn't
+/// scheduled.
+async fn busy(url: &str) -> anyhow::Result<String> {
+    let done = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let spinning: Vec<_> = (0..4)
+        .map(|_| {
+            let done = Arc::clone(&done);
+            std::thread::spawn(move || {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            })
+        })
+        .collect();
+    let limits = Limits::without_history(&Store::redis(url)?, "busy", &WINDOWS);
+    let (mut times, mut unavailable) = (Vec::new(), 0_u64);
+    for round in 0..200 {
+        let asking = (0..64).map(|n| {
+            let limits = limits.clone();
+            tokio::spawn(async move { call(&limits, &format!("p{n}"), &round.to_string()).await })
+        });
+        for one in asking.collect::<Vec<_>>() {
+            match one.await? {
+                Ok(took) => times.push(took),
+                Err(_) => unavailable += 1,
+            }
+        }
+    }
+    done.store(true, std::sync::atomic::Ordering::Relaxed);
+    for thread in spinning {
+        let _ = thread.join();
+    }
+    times.sort_unstable();
+    let at = |share: usize| times.get(times.len() * share / 1000).copied().unwrap_or_default();
+    anyhow::ensure!(unavailable == 0, "{unavailable} were refused as unavailable");
+    Ok(format!("none unavailable; p50 {:.1?}  p99.9 {:.1?}", at(500), at(999)))
+}
+
+/// The bound of a decision: 300 ms, against a listener that accepts and never answers.
+async fn silent() -> anyhow::Result<String> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let limits =
+        Limits::without_history(&Store::redis(&format!("redis://{}", listener.local_addr()?))?, "silent", &WINDOWS);
+    let mut longest = Duration::ZERO;
+    for n in 0..20 {
+        let began = Instant::now();
+        anyhow::ensure!(call(&limits, "p", &n.to_string()).await.is_err(), "an answer from nobody");
+        longest = longest.max(began.elapsed());
+    }
+    anyhow::ensure!(longest <= Duration::from_millis(300), "{longest:?}");
+    Ok(format!("{longest:.0?} (bound 300 ms)"))
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     #[allow(clippy::disallowed_methods, reason = "a benchmark is told where Redis is")]
@@ -191,6 +244,8 @@ async fn main() -> anyhow::Result<()> {
     tell(&format!("admissions, {CONNECTIONS} connections"), &format!("{ours}/s"))?;
     let both = rate(&url, true).await?;
     tell(&format!("calls admitted and settled, {CONNECTIONS} connections"), &format!("{both}/s"))?;
+    tell("64 at once beside 4 busy threads, 12 800 admissions", &busy(&url).await?)?;
+    tell("a Redis that is silent, longest decision of 20", &silent().await?)?;
     let peer = Command::new("node")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/limits/peer.mjs"))
         .args([&url, &CONNECTIONS.to_string(), &SECONDS.to_string(), &PEOPLE.to_string()])

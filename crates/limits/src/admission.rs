@@ -3,7 +3,7 @@
 use crate::memory::Meter;
 use crate::store::{Answer, DECISION, Step, Store, clock};
 use crate::window::{Unit, Window};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{future::Future, pin::Pin, sync::Arc};
 
 /// How long a hold stands that nobody has confirmed: Redis may have granted what timed out on our side.
@@ -183,11 +183,8 @@ pub enum End {
 #[derive(Debug, thiserror::Error)]
 pub enum Unavailable {
     /// Redis refused, broke off or was too slow.
-    #[error("redis: {0}")]
-    Redis(#[from] redis::RedisError),
-    /// No decision within the bounded time.
-    #[error("no decision within 300 ms")]
-    Slow,
+    #[error(transparent)]
+    Redis(#[from] redis_link::LinkError),
     /// An answer that no script of ours gives, or a number that is too large for one.
     #[error("an unexpected answer")]
     Protocol,
@@ -291,7 +288,10 @@ impl Limits {
     /// # Errors
     /// [`Unavailable`] when the meters can't be asked.
     pub async fn confirm(&self, permit: &Permit) -> Result<bool, Unavailable> {
-        match self.step(&permit.subject, DECISION, &Step::Confirm { call: &permit.call, at_ms: permit.at_ms }).await? {
+        match self
+            .step(&permit.subject, &mut { DECISION }, &Step::Confirm { call: &permit.call, at_ms: permit.at_ms })
+            .await?
+        {
             Answer::Said(stands) => Ok(stands),
             _ => Err(Unavailable::Protocol),
         }
@@ -379,25 +379,19 @@ impl Limits {
     /// built again, a few times. All that Redis is asked together stays within the bound of one decision; the history has its own.
     async fn warm(&self, subject: &str, step: &Step<'_>) -> Result<Answer, Unavailable> {
         let mut left = DECISION;
-        let mut asked = async |step: &Step<'_>| {
-            let began = Instant::now();
-            let answer = self.step(subject, left, step).await;
-            left = left.saturating_sub(began.elapsed());
-            answer
-        };
         for _ in 0..TRIES {
-            let ticket = match asked(step).await? {
+            let ticket = match self.step(subject, &mut left, step).await? {
                 Answer::Cold(ticket) => ticket,
                 answer => return Ok(answer),
             };
             let past = (self.history)(subject.to_owned()).await.map_err(Unavailable::History)?;
-            asked(&Step::Seed { past: &past, ticket: &ticket }).await?;
+            self.step(subject, &mut left, &Step::Seed { past: &past, ticket: &ticket }).await?;
         }
-        asked(step).await
+        self.step(subject, &mut left, step).await
     }
 
-    async fn step(&self, subject: &str, within: Duration, step: &Step<'_>) -> Result<Answer, Unavailable> {
-        self.store.step(&self.key(subject), self.windows, self.now_ms, within, step).await
+    async fn step(&self, subject: &str, left: &mut Duration, step: &Step<'_>) -> Result<Answer, Unavailable> {
+        self.store.step(&self.key(subject), self.windows, self.now_ms, left, step).await
     }
 }
 

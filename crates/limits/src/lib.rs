@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 
 mod admission;
-mod link;
 mod memory;
 mod script;
 mod store;

@@ -5,7 +5,7 @@ use crate::store::Answer;
 use crate::window::{Unit, Window};
 
 /// A script's text with its words in capitals replaced by what they stand for; longer words come before their parts.
-pub(crate) fn written(own: &str) -> String {
+pub(crate) fn written(own: &str, boot: &str) -> String {
     let constants = [
         // The formats of what stands in front, of a window in it, and of a hold: bytes per whole number.
         ("HEAD", "'<I7I4I3I6I6'".to_owned()),
@@ -23,6 +23,8 @@ pub(crate) fn written(own: &str) -> String {
         ("SLACK_MS", "3600000".to_owned()),
         ("LATE_MS", LATE_MS.to_string()),
         ("SAME_MS", SAME_MS.to_string()),
+        // An expression for the run id of the Redis process.
+        ("BOOT", boot.to_owned()),
     ];
     let text = [include_str!("lua/meter.lua"), own].concat();
     constants.iter().fold(text, |text, (word, value)| text.replace(word, value))

@@ -1,16 +1,16 @@
 //! Where meters live: Redis, for many servers, or this process's memory, for one. The same answers either way.
 
 use crate::admission::{Allowance, End, MOST, Need, PastCall, Picture, Unavailable};
-use crate::link::Link;
 use crate::memory::Meters;
 use crate::script::{Args, hold, read, written};
 use crate::window::{Unit, Window, shape};
-use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, Script, ServerErrorKind, Value};
+use redis_link::Link;
+use redis_link::redis::{self, Script, Value};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The whole of one decision, whatever Redis does: 300 ms, less what a busy machine may add.
+/// The deadline of one decision, whatever Redis does; counted as [`redis_link::within`] does.
 pub(crate) const DECISION: Duration = Duration::from_millis(250);
 
 /// How long meters are kept at least: a hold outlives short windows.
@@ -28,12 +28,50 @@ enum Kind {
 
 struct Scripts {
     link: Link,
+    /// Of a cluster each node has a run id of its own, which its scripts ask for at each call.
+    is_cluster: bool,
+    codes: RwLock<Arc<Codes>>,
+}
+
+/// The scripts for one run of Redis. A script's text holds the run id, so that its hash is known to that process alone: after a
+/// restart, or a failover to a replica, the first call answers NOSCRIPT, and the new run id is asked for. That needs Redis 7, which
+/// keeps no scripts in its snapshots.
+struct Codes {
     admit: Code,
     confirm: Code,
     end: Code,
     peek: Code,
     seed: Code,
 }
+
+impl Codes {
+    fn new(boot: &str) -> Self {
+        let code = |own: &str| {
+            let text = written(own, boot);
+            Code { hash: Script::new(&text).get_hash().to_owned(), text }
+        };
+        Self {
+            admit: code(include_str!("lua/admit.lua")),
+            confirm: code(include_str!("lua/confirm.lua")),
+            end: code(include_str!("lua/end.lua")),
+            peek: code(include_str!("lua/peek.lua")),
+            seed: code(include_str!("lua/seed.lua")),
+        }
+    }
+
+    fn of(&self, step: &Step<'_>) -> &Code {
+        match step {
+            Step::Admit { .. } => &self.admit,
+            Step::Confirm { .. } => &self.confirm,
+            Step::End { .. } => &self.end,
+            Step::Peek => &self.peek,
+            Step::Seed { .. } => &self.seed,
+        }
+    }
+}
+
+/// What a script says where its node tells it the run id.
+const NODE_RUN_ID: &str = "string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')";
 
 /// A script and its name in Redis.
 struct Code {
@@ -94,18 +132,11 @@ impl Store {
     /// # Errors
     /// When the URL can't be read.
     pub fn redis(url: &str) -> Result<Self, Unavailable> {
-        let code = |own: &str| {
-            let text = written(own);
-            Code { hash: Script::new(&text).get_hash().to_owned(), text }
-        };
-        Ok(Self(Kind::Redis(Arc::new(Scripts {
-            link: Link::new(url)?,
-            admit: code(include_str!("lua/admit.lua")),
-            confirm: code(include_str!("lua/confirm.lua")),
-            end: code(include_str!("lua/end.lua")),
-            peek: code(include_str!("lua/peek.lua")),
-            seed: code(include_str!("lua/seed.lua")),
-        }))))
+        let is_cluster = url.contains(',');
+        // Until the run id is known no text is right, and none is sent.
+        let codes = Codes::new(if is_cluster { NODE_RUN_ID } else { "''" });
+        let codes = RwLock::new(Arc::new(codes));
+        Ok(Self(Kind::Redis(Arc::new(Scripts { link: Link::new(url)?, is_cluster, codes }))))
     }
 
     /// This process's memory: for a single process without Redis, and for tests. Never a fallback: two processes would
@@ -121,7 +152,9 @@ impl Store {
     /// When they don't, within 300 ms.
     pub async fn ping(&self) -> Result<(), Unavailable> {
         match &self.0 {
-            Kind::Redis(redis) => redis.run::<Value>(&redis::cmd("PING"), DECISION).await.map(drop),
+            Kind::Redis(redis) => {
+                Ok(redis.link.query::<Value>(&redis::cmd("PING"), &mut { DECISION }).await.map(drop)?)
+            }
             Kind::Memory(_) => Ok(()),
         }
     }
@@ -129,7 +162,9 @@ impl Store {
     /// Makes a subject's meters cold: the next touch builds them from the history.
     pub(crate) async fn forget(&self, key: &str) -> Result<(), Unavailable> {
         match &self.0 {
-            Kind::Redis(redis) => redis.run::<Value>(redis::cmd("DEL").arg(name(key)), DECISION).await.map(drop),
+            Kind::Redis(redis) => {
+                Ok(redis.link.query::<Value>(redis::cmd("DEL").arg(name(key)), &mut { DECISION }).await.map(drop)?)
+            }
             Kind::Memory(meters) => {
                 meters.lock().unwrap_or_else(PoisonError::into_inner).forget(key);
                 Ok(())
@@ -137,29 +172,30 @@ impl Store {
         }
     }
 
-    /// Does one step within a time, at Redis' own instant unless a test names one.
+    /// Does one step in as much time as is left of its deadline, at Redis' own instant unless a test names one.
     pub(crate) async fn step(
         &self,
         key: &str,
         windows: &[Window],
         now_ms: Option<u64>,
-        within: Duration,
+        left: &mut Duration,
         step: &Step<'_>,
     ) -> Result<Answer, Unavailable> {
         match &self.0 {
             Kind::Redis(redis) => {
-                let (code, args) = redis.pick(windows, now_ms, step);
+                let args = arguments(windows, now_ms, step);
                 let call = |how: &str, what: &str| {
                     let mut cmd = redis::cmd(how);
                     cmd.arg(what).arg(1).arg(name(key)).arg(shape(windows)).arg(&args.hold).arg(&args.numbers);
                     cmd.arg(&args.past);
                     cmd
                 };
-                let began = Instant::now();
-                let value = match redis.run::<Vec<u8>>(&call("EVALSHA", &code.hash), within).await {
-                    // The first call, or one after Redis came back empty, brings the script along.
-                    Err(Unavailable::Redis(error)) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                        redis.run(&call("EVAL", &code.text), within.saturating_sub(began.elapsed())).await
+                let codes = redis.codes();
+                let value = match redis.link.query::<Vec<u8>>(&call("EVALSHA", &codes.of(step).hash), left).await {
+                    // The first call, or one after Redis came back, brings the script along.
+                    Err(error) if error.is_no_script() => {
+                        let codes = redis.renew_codes(left).await?;
+                        redis.link.query(&call("EVAL", &codes.of(step).text), left).await
                     }
                     value => value,
                 };
@@ -189,62 +225,60 @@ pub(crate) fn clock() -> u64 {
 }
 
 impl Scripts {
-    /// One command within a time.
-    async fn run<T: FromRedisValue>(&self, command: &Cmd, within: Duration) -> Result<T, Unavailable> {
-        let (mut connection, made) = self.link.connection();
-        let asked: Result<RedisResult<T>, _> = tokio::time::timeout(within, command.query_async(&mut connection)).await;
-        match asked {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => {
-                self.link.went(made, Some(&error));
-                Err(error.into())
-            }
-            Err(_) => {
-                self.link.went(made, None);
-                Err(Unavailable::Slow)
-            }
-        }
+    fn codes(&self) -> Arc<Codes> {
+        Arc::clone(&self.codes.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The script of a step, and its arguments.
-    fn pick(&self, windows: &[Window], now_ms: Option<u64>, step: &Step<'_>) -> (&Code, Args) {
-        let kept_ms = windows.iter().map(Window::kept_ms).max().unwrap_or(0).max(RUNNING_MS);
-        let mut args = Args::default();
-        args.number(now_ms.unwrap_or(0)).number(kept_ms).number(windows.len() as u64);
-        for window in windows {
-            args.number(u64::from(window.unit == Unit::Calls)).number(window.span_ms).number(window.width_ms);
+    /// Asks Redis for its run id and writes the scripts for it.
+    async fn renew_codes(&self, left: &mut Duration) -> Result<Arc<Codes>, Unavailable> {
+        if self.is_cluster {
+            return Ok(self.codes());
         }
-        let code = match step {
-            Step::Admit { call, need, lapse_ms, allowance: Allowance { limits, in_flight } } => {
-                args.hold = hold(call);
-                args.number(need.input).number(need.output_min).number(need.output_max).number(*lapse_ms);
-                args.number(in_flight.unwrap_or(MOST));
-                limits.iter().fold(&mut args, |args, limit| args.number(*limit));
-                &self.admit
-            }
-            Step::Confirm { call, at_ms } => {
-                args.hold = hold(call);
-                args.number(*at_ms);
-                &self.confirm
-            }
-            Step::End { call, at_ms, end } => {
-                args.hold = hold(call);
-                match end {
-                    End::Settle(amount) => args.number(*at_ms).number(1).number(*amount),
-                    End::Release => args.number(*at_ms).number(0).number(0),
-                };
-                &self.end
-            }
-            Step::Peek => &self.peek,
-            Step::Seed { past, ticket } => {
-                args.hold = (*ticket).to_owned();
-                for past in *past {
-                    args.number(past.at_ms).number(past.amount).number(u64::from(past.running));
-                    args.past.push(hold(&past.call));
-                }
-                &self.seed
-            }
-        };
-        (code, args)
+        let info: String = self.link.query(redis::cmd("INFO").arg("server"), left).await?;
+        let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let version = field("redis_version:").and_then(|version| version.split('.').next()?.parse::<u32>().ok());
+        let run_id = field("run_id:").filter(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let (Some(7..), Some(run_id)) = (version, run_id) else { return Err(Unavailable::Protocol) };
+        let codes = Arc::new(Codes::new(&format!("'{run_id}'")));
+        *self.codes.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&codes);
+        Ok(codes)
     }
+}
+
+/// A step's arguments.
+fn arguments(windows: &[Window], now_ms: Option<u64>, step: &Step<'_>) -> Args {
+    let kept_ms = windows.iter().map(Window::kept_ms).max().unwrap_or(0).max(RUNNING_MS);
+    let mut args = Args::default();
+    args.number(now_ms.unwrap_or(0)).number(kept_ms).number(windows.len() as u64);
+    for window in windows {
+        args.number(u64::from(window.unit == Unit::Calls)).number(window.span_ms).number(window.width_ms);
+    }
+    match step {
+        Step::Admit { call, need, lapse_ms, allowance: Allowance { limits, in_flight } } => {
+            args.hold = hold(call);
+            args.number(need.input).number(need.output_min).number(need.output_max).number(*lapse_ms);
+            args.number(in_flight.unwrap_or(MOST));
+            limits.iter().fold(&mut args, |args, limit| args.number(*limit));
+        }
+        Step::Confirm { call, at_ms } => {
+            args.hold = hold(call);
+            args.number(*at_ms);
+        }
+        Step::End { call, at_ms, end } => {
+            args.hold = hold(call);
+            match end {
+                End::Settle(amount) => args.number(*at_ms).number(1).number(*amount),
+                End::Release => args.number(*at_ms).number(0).number(0),
+            };
+        }
+        Step::Peek => {}
+        Step::Seed { past, ticket } => {
+            args.hold = (*ticket).to_owned();
+            for past in *past {
+                args.number(past.at_ms).number(past.amount).number(u64::from(past.running));
+                args.past.push(hold(&past.call));
+            }
+        }
+    }
+    args
 }

@@ -30,8 +30,8 @@ const AT_ONCE: usize = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum RelayError {
     /// Redis refused or is away.
-    #[error("redis: {0}")]
-    Redis(#[from] redis::RedisError),
+    #[error(transparent)]
+    Redis(#[from] redis_link::LinkError),
 }
 
 /// A turn's events from some number on, to the last.

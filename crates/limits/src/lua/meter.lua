@@ -1,5 +1,7 @@
 -- Shared by every script. One hash holds all of a subject's meters, so they are in one slot, expire at once and are evicted whole:
---   <shape>   what stands in front, named by the shape of the windows it was counted in (under another one the meters are cold): what
+--   <shape>   what stands in front, named by the shape of the windows it was counted in and by the run id of the Redis process that
+--             counted (under another one the meters are cold: a Redis that restarted from a snapshot, or a replica that took over, may
+--             lack what was counted last): what
 --             running calls hold together, how many they are; how many holds are loose (not confirmed, or lapsed), when the first of
 --             them lapses or may be forgotten; until when the key is kept; then per window the sum of its buckets, its first and its last one, or zeros where nothing is used
 --   <digits>  what was used in SLOTS buckets of a window, one after the other; a missing end is zeros
@@ -10,7 +12,7 @@
 -- KEYS: the hash. ARGV: shape, the field of a hold or nothing, numbers as doubles: now or 0, how long the key is kept, how many
 -- windows, per window 1 where it counts calls, its span and its buckets' width; then what the script wants.
 -- Words in capitals are constants that `script.rs` writes in: a local that functions share costs each call some memory of its own.
-local key, shape, call, numbers = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+local key, shape, call, numbers = KEYS[1], ARGV[1] .. BOOT, ARGV[2], ARGV[3]
 local pack, parse, floor = struct.pack, struct.unpack, math.floor
 local now, kept_ms, many, rest = parse('<ddd', numbers)
 if now == 0 then

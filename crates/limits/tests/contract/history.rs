@@ -179,8 +179,14 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
+/// `./dev test --long` runs ten times as many histories.
+#[allow(clippy::disallowed_methods, reason = "how ./dev asks for the long run")]
+fn long() -> bool {
+    std::env::var_os("QUOTIENT_TEST_LONG").is_some()
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100_000, max_shrink_iters: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if long() { 100_000 } else { 10_000 }, max_shrink_iters: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn memory_keeps_to_a_plain_list(steps in prop::collection::vec(step(), 1..40)) {
@@ -190,7 +196,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if long() { 2_000 } else { 500 }, max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn redis_keeps_to_a_plain_list(steps in prop::collection::vec(step(), 1..40)) {

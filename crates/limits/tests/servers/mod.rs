@@ -39,6 +39,11 @@ impl Server {
         Self::start(free_port(), &[])
     }
 
+    /// One that keeps its snapshots in a folder.
+    pub fn fresh_in(dir: &str) -> Self {
+        Self::start(free_port(), &["--dir", dir])
+    }
+
     pub fn start(port: u16, more: &[&str]) -> Self {
         let mut shell = Command::new("sh")
             // In a folder of its own, which goes with it.
