@@ -75,14 +75,14 @@ pub async fn act(
     // Two who unmake each other at once would leave nobody: admins are changed one after the other.
     if act == Act::UnmakeAdmin {
         sqlx::query!("select user_id from account where role = 'admin' order by user_id for no key update")
-            .fetch_all(&mut *tx)
+            .fetch_all(&mut tx)
             .await?;
     }
     let Some(before) = sqlx::query!(
         "select role, paused_at, limit_requests, limit_tokens, limit_until from account where user_id = $1 for no key update",
         Uuid::from(user_id)
     )
-    .fetch_optional(&mut *tx)
+    .fetch_optional(&mut tx)
     .await?
     else {
         return Ok(Acted::NoPerson);
@@ -101,7 +101,7 @@ pub async fn act(
                 tokens,
                 until
             )
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await?;
             (
                 limits(before.limit_requests, before.limit_tokens, before.limit_until),
@@ -113,19 +113,19 @@ pub async fn act(
                 "update account set limit_requests = null, limit_tokens = null, limit_until = null where user_id = $1",
                 id
             )
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await?;
             (limits(before.limit_requests, before.limit_tokens, before.limit_until), None)
         }
         Act::Pause | Act::Resume => {
             let paused = (act == Act::Pause).then_some(now);
-            sqlx::query!("update account set paused_at = $2 where user_id = $1", id, paused).execute(&mut *tx).await?;
+            sqlx::query!("update account set paused_at = $2 where user_id = $1", id, paused).execute(&mut tx).await?;
             let said = |paused: bool| Some(if paused { "paused" } else { "not paused" }.to_owned());
             (said(before.paused_at.is_some()), said(paused.is_some()))
         }
         Act::SignOut => {
             let ended =
-                sqlx::query!("delete from session where user_id = $1", id).execute(&mut *tx).await?.rows_affected();
+                sqlx::query!("delete from session where user_id = $1", id).execute(&mut tx).await?.rows_affected();
             (Some(format!("{ended} sessions")), Some("0 sessions".to_owned()))
         }
         Act::MakeAdmin | Act::UnmakeAdmin => {
@@ -134,12 +134,12 @@ pub async fn act(
                 r#"select count(*) as "n!" from account where role = 'admin' and user_id <> $1"#,
                 id
             )
-            .fetch_one(&mut *tx)
+            .fetch_one(&mut tx)
             .await?;
             if act == Act::UnmakeAdmin && others == 0 {
                 return Ok(Acted::LastAdmin);
             }
-            sqlx::query!("update account set role = $2 where user_id = $1", id, role).execute(&mut *tx).await?;
+            sqlx::query!("update account set role = $2 where user_id = $1", id, role).execute(&mut tx).await?;
             (Some(before.role), Some(role.to_owned()))
         }
     };
@@ -151,7 +151,7 @@ pub async fn act(
         after: is.as_deref(),
         why,
     };
-    audit::write(&mut *tx, &entry, now).await?;
+    audit::write(&mut tx, &entry, now).await?;
     tx.commit().await?;
     Ok(Acted::Yes)
 }

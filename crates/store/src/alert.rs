@@ -29,7 +29,7 @@ pub struct Alert {
 /// # Errors
 /// When Postgres does.
 pub async fn lock(tx: &mut Tx) -> Result<()> {
-    sqlx::query!("select pg_advisory_xact_lock(hashtext('alert'))").fetch_one(&mut **tx).await?;
+    sqlx::query!("select pg_advisory_xact_lock(hashtext('alert'))").fetch_one(&mut *tx).await?;
     Ok(())
 }
 
@@ -61,7 +61,7 @@ pub async fn seen(tx: &mut Tx, kind: &str, about: &str, said: &str, now: OffsetD
         said,
         now,
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(&mut *tx)
     .await?;
     Ok(row.is_new.then_some(row.alert_id))
 }
@@ -79,7 +79,7 @@ pub async fn end_unseen(tx: &mut Tx, kind: &str, since: OffsetDateTime, now: Off
         since,
         now,
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(&mut *tx)
     .await?)
 }
 

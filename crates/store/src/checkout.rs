@@ -12,7 +12,7 @@ use uuid::Uuid;
 /// When Postgres does.
 pub async fn lock(tx: &mut Tx, user_id: UserId) -> Result<()> {
     sqlx::query!("select pg_advisory_xact_lock(hashtextextended('checkout:' || $1, 0))", user_id.to_string())
-        .fetch_one(&mut **tx)
+        .fetch_one(&mut *tx)
         .await?;
     Ok(())
 }

@@ -1,11 +1,11 @@
 //! Who used what in a period. Everybody's sums are read from spans and ranked here; who they are is looked up for a page's rows.
 
-use crate::Result;
 use crate::span::{self, People, Sums};
 use crate::usage::Totals;
+use crate::{Result, Tx};
 use domain::{ModelName, Picos, PlanId, Tokens, UserId};
 use rust_decimal::Decimal;
-use sqlx::{PgConnection, PgExecutor};
+use sqlx::PgExecutor;
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use time::{Date, OffsetDateTime};
@@ -90,7 +90,7 @@ pub(crate) fn contains(text: &str) -> String {
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn list(db: &mut PgConnection, asked: &Asked<'_>) -> Result<Heaviest> {
+pub async fn list(db: &mut Tx, asked: &Asked<'_>) -> Result<Heaviest> {
     let mut people = span::people(db, asked.from, asked.to, asked.model).await?;
     let mut refusals = match asked.order {
         Order::Refusals => refusals(db, asked).await?,
@@ -150,7 +150,7 @@ fn dollars(pays: Decimal) -> Picos {
 }
 
 /// A page's rows, in its order: who they are, what they pay and how often they were refused.
-async fn told(db: &mut PgConnection, asked: &Asked<'_>, page: &[i32], people: &People) -> Result<Vec<Heavy>> {
+async fn told(db: &mut Tx, asked: &Asked<'_>, page: &[i32], people: &People) -> Result<Vec<Heavy>> {
     let rows = sqlx::query!(
         r#"select s.subject_id, s.subject, a.user_id as "user_id?", a.email as "email?", a.plan_id as "plan_id?",
                   coalesce((select sum(f.n) from refusal_hour f join account b using (user_id)
@@ -189,7 +189,7 @@ async fn told(db: &mut PgConnection, asked: &Asked<'_>, page: &[i32], people: &P
 }
 
 /// Whose plan and address fit. Where accounts share a subject it is the first one that counts.
-async fn who(db: &mut PgConnection, asked: &Asked<'_>) -> Result<HashSet<i32>> {
+async fn who(db: &mut Tx, asked: &Asked<'_>) -> Result<HashSet<i32>> {
     let ids = sqlx::query_scalar!(
         "select s.subject_id from account a join usage_subject s using (subject)
          where ($1::text is null or a.plan_id = $1) and ($2::text is null or a.email ilike $2)
@@ -203,7 +203,7 @@ async fn who(db: &mut PgConnection, asked: &Asked<'_>) -> Result<HashSet<i32>> {
 }
 
 /// How often each was refused.
-async fn refusals(db: &mut PgConnection, asked: &Asked<'_>) -> Result<HashMap<i32, i64>> {
+async fn refusals(db: &mut Tx, asked: &Asked<'_>) -> Result<HashMap<i32, i64>> {
     let rows = sqlx::query!(
         r#"select s.subject_id, sum(r.n)::bigint as "n!"
            from refusal_hour r join account a using (user_id) join usage_subject s using (subject)
@@ -217,7 +217,7 @@ async fn refusals(db: &mut PgConnection, asked: &Asked<'_>) -> Result<HashMap<i3
 }
 
 /// What each pays; accounts that share a subject pay together, as they cost together.
-async fn pays(db: &mut PgConnection, asked: &Asked<'_>) -> Result<HashMap<i32, Picos>> {
+async fn pays(db: &mut Tx, asked: &Asked<'_>) -> Result<HashMap<i32, Picos>> {
     let rows = sqlx::query!(
         r#"select subject_id as "subject_id!", sum(price_over(amount_minor, period, paid)) as "pays!"
            from subscriptions_paid($1, $2) where subject_id is not null group by subject_id"#,
@@ -233,12 +233,7 @@ async fn pays(db: &mut PgConnection, asked: &Asked<'_>) -> Result<HashMap<i32, P
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn by_day(
-    db: &mut PgConnection,
-    people: &[i32],
-    first: Date,
-    last: Date,
-) -> Result<HashMap<i32, Vec<Picos>>> {
+pub async fn by_day(db: &mut Tx, people: &[i32], first: Date, last: Date) -> Result<HashMap<i32, Vec<Picos>>> {
     // A row for each of them and not for each of their days: those would take three times as long.
     let rows = sqlx::query!(
         r#"select subject_id, array_agg(day - $2) as "places!", array_agg(cost_picos) as "costs!"
@@ -275,7 +270,7 @@ pub struct Around {
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn around(db: &mut PgConnection, from: OffsetDateTime, to: OffsetDateTime) -> Result<Around> {
+pub async fn around(db: &mut Tx, from: OffsetDateTime, to: OffsetDateTime) -> Result<Around> {
     let paid = sqlx::query!(
         // The same price of many is multiplied once.
         r#"select coalesce((select sum(price_over(amount_minor, period, paid)) from (

@@ -31,8 +31,8 @@ pub async fn set_switches(
     now: OffsetDateTime,
 ) -> Result<()> {
     let mut tx = crate::begin(db).await?;
-    sqlx::query!("select house_id from house for update").fetch_one(&mut *tx).await?;
-    let before = switches(&mut *tx).await?;
+    sqlx::query!("select house_id from house for update").fetch_one(&mut tx).await?;
+    let before = switches(&mut tx).await?;
     let mut new = before;
     change(&mut new);
     if before != new {
@@ -41,7 +41,7 @@ pub async fn set_switches(
             new.paused,
             new.daily_spend.map(Picos::to_usd),
         )
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await?;
         let entry = crate::audit::Entry {
             actor: Some(actor),
@@ -51,7 +51,7 @@ pub async fn set_switches(
             after: Some(&told(new)),
             why: None,
         };
-        crate::audit::write(&mut *tx, &entry, now).await?;
+        crate::audit::write(&mut tx, &entry, now).await?;
     }
     tx.commit().await?;
     Ok(())

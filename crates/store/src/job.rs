@@ -1,6 +1,6 @@
 //! Work that is committed with its cause and done after it, at least once: mail, and what must be asked of Stripe.
 
-use crate::{Result, Tx};
+use crate::{Result, Tx, interval};
 use serde_json::Value;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
@@ -18,7 +18,7 @@ pub async fn add(
     now: OffsetDateTime,
 ) -> Result<()> {
     sqlx::query!(
-        "insert into job (job_id, kind, key, payload, created_at, run_at) values ($1, $2, $3, $4, $5, $5)
+        "insert into job (job_id, kind, key, payload, created_at, run_at) values ($1, $2, $3, $4, $5, now())
          on conflict (key) do nothing",
         Uuid::now_v7(),
         kind,
@@ -45,18 +45,17 @@ pub struct Job {
     pub created_at: OffsetDateTime,
 }
 
-/// Takes the oldest job that is due; nobody else gets it while the transaction is open.
+/// Takes the oldest job that is due by Postgres' clock; no other worker gets it while the transaction is open.
 ///
 /// # Errors
-/// When Postgres does.
-pub async fn take(tx: &mut Tx, now: OffsetDateTime) -> Result<Option<Job>> {
+/// Returns an error if the query fails.
+pub async fn take(tx: &mut Tx) -> Result<Option<Job>> {
     let row = sqlx::query!(
         "select job_id, kind, payload, attempts, created_at from job
-         where done_at is null and dead_at is null and run_at <= $1
-         order by run_at limit 1 for update skip locked",
-        now
+         where done_at is null and dead_at is null and run_at <= now()
+         order by run_at limit 1 for update skip locked"
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(&mut *tx)
     .await?;
     Ok(row.map(|row| Job {
         id: row.job_id,
@@ -72,11 +71,11 @@ pub async fn take(tx: &mut Tx, now: OffsetDateTime) -> Result<Option<Job>> {
 /// # Errors
 /// When Postgres does.
 pub async fn done(tx: &mut Tx, id: Uuid, now: OffsetDateTime) -> Result<()> {
-    sqlx::query!("update job set done_at = $2, error = null where job_id = $1", id, now).execute(&mut **tx).await?;
+    sqlx::query!("update job set done_at = $2, error = null where job_id = $1", id, now).execute(&mut *tx).await?;
     Ok(())
 }
 
-/// It failed: again at `run_at`, or never by itself where that is none.
+/// Records a failure. The job is tried again after a pause, by Postgres' clock, or becomes a dead letter where there is none.
 ///
 /// # Errors
 /// When Postgres does.
@@ -84,16 +83,16 @@ pub async fn failed(
     db: impl PgExecutor<'_>,
     id: Uuid,
     error: &str,
-    run_at: Option<OffsetDateTime>,
+    retry_in: Option<time::Duration>,
     now: OffsetDateTime,
 ) -> Result<()> {
     sqlx::query!(
-        "update job set attempts = attempts + 1, error = $2, run_at = coalesce($3, run_at),
-             dead_at = case when $3::timestamptz is null then $4::timestamptz end
+        "update job set attempts = attempts + 1, error = $2, run_at = coalesce(now() + $3::interval, run_at),
+             dead_at = case when $3::interval is null then $4::timestamptz end
          where job_id = $1 and done_at is null",
         id,
         error,
-        run_at,
+        retry_in.map(interval),
         now
     )
     .execute(db)
@@ -130,8 +129,8 @@ pub async fn queue(db: impl PgExecutor<'_>) -> Result<Queue> {
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn replay(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<()> {
-    sqlx::query!("update job set dead_at = null, attempts = 0, run_at = $1 where dead_at is not null", now)
+pub async fn replay(db: impl PgExecutor<'_>) -> Result<()> {
+    sqlx::query!("update job set dead_at = null, attempts = 0, run_at = now() where dead_at is not null")
         .execute(db)
         .await?;
     Ok(())

@@ -37,8 +37,8 @@ pub async fn make_months(db: impl PgExecutor<'_>, first: OffsetDateTime, last: O
 pub async fn drop_before(db: &Db, before: OffsetDateTime) -> Result<i32> {
     let mut tx = crate::begin(db).await?;
     // Dropping waits for whoever reads the ledger, and everybody else waits behind it.
-    sqlx::query!("set local lock_timeout = '1s'").execute(&mut *tx).await?;
-    let dropped = sqlx::query_scalar!(r#"select ai_usage_drop($1) as "n!""#, before).fetch_one(&mut *tx).await?;
+    sqlx::query!("set local lock_timeout = '1s'").execute(&mut tx).await?;
+    let dropped = sqlx::query_scalar!(r#"select ai_usage_drop($1) as "n!""#, before).fetch_one(&mut tx).await?;
     tx.commit().await?;
     Ok(dropped)
 }

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod billing_flag;
 pub mod checkout;
 pub mod conversation;
+mod db;
 pub mod heaviest;
 pub mod house;
 pub mod invoice;
@@ -26,14 +27,11 @@ pub mod subscription;
 pub mod turn;
 pub mod usage;
 pub mod usage_row;
+mod watchdog;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use std::{str::FromStr, time::Duration};
+pub use db::{Db, Purpose, Tx};
 
-/// A pool of connections.
-pub type Db = sqlx::PgPool;
-/// An open transaction; rolled back when dropped.
-pub type Tx = sqlx::Transaction<'static, sqlx::Postgres>;
+use sqlx::postgres::types::PgInterval;
 
 /// Postgres refused or can't be reached.
 #[derive(Debug, thiserror::Error)]
@@ -52,38 +50,6 @@ pub enum StoreError {
 /// What every function here answers.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
-/// What every connection of ours says first. Our queries are short: compiling one, or planning it anew over every partition each time,
-/// costs more than running it.
-const SETTINGS: &str = "set jit = off; set plan_cache_mode = force_generic_plan";
-/// Long queries of the owner's tables end; they may read and not write.
-const OWNERS_SETTINGS: &str = "set jit = off; set plan_cache_mode = force_generic_plan; set statement_timeout = '10s'; set default_transaction_read_only = on; set work_mem = '32MB'";
-
-/// Opens a pool.
-///
-/// # Errors
-/// When the URL can't be read or the database doesn't answer within five seconds.
-pub async fn connect(url: &str, max_connections: u32) -> Result<Db> {
-    pool(max_connections, SETTINGS).connect_with(options(url)?).await.map_err(Into::into)
-}
-
-/// A small pool of its own for the owner's tables, so that they never wait before a turn's queries; opened as it is needed.
-///
-/// # Errors
-/// When the URL can't be read.
-pub fn connect_owners(url: &str) -> Result<Db> {
-    Ok(pool(4, OWNERS_SETTINGS).connect_lazy_with(options(url)?))
-}
-
-fn options(url: &str) -> Result<PgConnectOptions> {
-    Ok(PgConnectOptions::from_str(url)?.application_name("quotient"))
-}
-
-fn pool(max_connections: u32, settings: &'static str) -> PgPoolOptions {
-    PgPoolOptions::new().max_connections(max_connections).acquire_timeout(Duration::from_secs(5)).after_connect(
-        move |connection, _| Box::pin(async move { sqlx::raw_sql(settings).execute(connection).await.map(drop) }),
-    )
-}
-
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
 
 /// Brings the schema up to date; several servers starting at once wait for each other.
@@ -91,7 +57,7 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
 /// # Errors
 /// When a migration fails; the schema is then as before it.
 pub async fn migrate(db: &Db) -> Result<()> {
-    Ok(MIGRATIONS.run(db).await?)
+    db.migrate(&MIGRATIONS).await
 }
 
 /// The last migration that this build knows, and the last that the database has had: another server may be newer.
@@ -108,17 +74,23 @@ pub async fn schema(db: &Db) -> Result<(i64, i64)> {
 /// Begins a transaction.
 ///
 /// # Errors
-/// When no connection can be had.
+/// Returns an error if no connection is free in time or Postgres can't be reached.
 pub async fn begin(db: &Db) -> Result<Tx> {
-    Ok(db.begin().await?)
+    db.begin_with("begin").await
 }
 
 /// Begins a transaction that reads, and sees everything as it is at its first statement.
 ///
 /// # Errors
-/// When no connection can be had.
+/// Returns an error if no connection is free in time or Postgres can't be reached.
 pub async fn begin_reading(db: &Db) -> Result<Tx> {
-    Ok(db.begin_with("begin isolation level repeatable read read only").await?)
+    db.begin_with("begin isolation level repeatable read read only").await
+}
+
+/// A pause as Postgres' interval, whole microseconds.
+pub(crate) fn interval(pause: time::Duration) -> PgInterval {
+    let microseconds = i64::try_from(pause.whole_microseconds()).unwrap_or(i64::MAX);
+    PgInterval { months: 0, days: 0, microseconds }
 }
 
 /// Whether Postgres answers.

@@ -139,7 +139,7 @@ pub struct NewModel<'a> {
 pub async fn add(db: &Db, new: &NewModel<'_>, now: OffsetDateTime) -> Result<bool> {
     let mut tx = crate::begin(db).await?;
     let known = sqlx::query_scalar!("select enabled from model where model = $1 for update", new.name.0)
-        .fetch_optional(&mut *tx)
+        .fetch_optional(&mut tx)
         .await?;
     sqlx::query!(
         "insert into model (model, label, vendor, base_url, context, max_output, sort)
@@ -154,7 +154,7 @@ pub async fn add(db: &Db, new: &NewModel<'_>, now: OffsetDateTime) -> Result<boo
         new.context.map(Tokens::to_db),
         new.max_output.map(Tokens::to_db),
     )
-    .execute(&mut *tx)
+    .execute(&mut tx)
     .await?;
     sqlx::query!(
         "insert into model_price (model_price_id, model, effective_at, input, cache_read, cache_write, output)
@@ -167,7 +167,7 @@ pub async fn add(db: &Db, new: &NewModel<'_>, now: OffsetDateTime) -> Result<boo
         new.cache_write.map(|price| price.0),
         new.output.0,
     )
-    .execute(&mut *tx)
+    .execute(&mut tx)
     .await?;
     let is_for_all = known.is_none() && new.plans.is_none();
     sqlx::query!(
@@ -179,7 +179,7 @@ pub async fn add(db: &Db, new: &NewModel<'_>, now: OffsetDateTime) -> Result<boo
         is_for_all,
         new.plans.unwrap_or_default(),
     )
-    .execute(&mut *tx)
+    .execute(&mut tx)
     .await?;
     tx.commit().await?;
     Ok(known.unwrap_or(true))

@@ -137,7 +137,7 @@ pub async fn set(
     let mut tx = crate::begin(db).await?;
     let before =
         sqlx::query!("select enabled, fallback, daily_spend_usd from model where model = $1 for update", model.0)
-            .fetch_optional(&mut *tx)
+            .fetch_optional(&mut tx)
             .await?;
     let Some(before) = before else { return Ok(Set::NoModel) };
     let before = Rules {
@@ -149,7 +149,7 @@ pub async fn set(
     change(&mut new);
     if let Some(other) = &new.fallback {
         let known =
-            sqlx::query!("select 1 as one from model where model = $1", other.0).fetch_optional(&mut *tx).await?;
+            sqlx::query!("select 1 as one from model where model = $1", other.0).fetch_optional(&mut tx).await?;
         if known.is_none() || other == model {
             return Ok(Set::NoFallback);
         }
@@ -162,7 +162,7 @@ pub async fn set(
             new.fallback.as_ref().map(|name| name.0.as_str()),
             new.daily_spend.map(Picos::to_usd),
         )
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await?;
         note(&mut tx, actor, "set_model", model, Some(&told(&before)), &told(&new), now).await?;
     }
@@ -204,7 +204,7 @@ pub async fn add_price(
 ) -> Result<Added> {
     let mut tx = crate::begin(db).await?;
     let known = sqlx::query!("select 1 as one from model where model = $1 for update", model.0);
-    if known.fetch_optional(&mut *tx).await?.is_none() {
+    if known.fetch_optional(&mut tx).await?.is_none() {
         return Ok(Added::NoModel);
     }
     let added = sqlx::query!(
@@ -219,7 +219,7 @@ pub async fn add_price(
         new.tier.cache_write.map(|price| price.0),
         new.tier.output.0,
     )
-    .execute(&mut *tx)
+    .execute(&mut tx)
     .await?;
     if added.rows_affected() == 0 {
         return Ok(Added::SameMoment);
@@ -258,5 +258,5 @@ async fn note(
         after: Some(&after),
         why: None,
     };
-    crate::audit::write(&mut **tx, &entry, now).await
+    crate::audit::write(&mut *tx, &entry, now).await
 }

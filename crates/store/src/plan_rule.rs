@@ -46,7 +46,7 @@ pub async fn set(db: &Db, actor: UserId, plan: &PlanId, rules: &Rules, now: Offs
            from plan p where plan_id = $1 for no key update"#,
         plan.0
     )
-    .fetch_optional(&mut *tx)
+    .fetch_optional(&mut tx)
     .await?;
     let Some(before) = before else { return Ok(false) };
     let before = Rules {
@@ -66,9 +66,9 @@ pub async fn set(db: &Db, actor: UserId, plan: &PlanId, rules: &Rules, now: Offs
         rules.max_output,
         rules.shows_cost
     )
-    .execute(&mut *tx)
+    .execute(&mut tx)
     .await?;
-    sqlx::query!("delete from plan_model where plan_id = $1", plan.0).execute(&mut *tx).await?;
+    sqlx::query!("delete from plan_model where plan_id = $1", plan.0).execute(&mut tx).await?;
     let models: Vec<String> = rules.models.iter().map(|model| model.0.clone()).collect();
     let set = sqlx::query!(
         "insert into plan_model (plan_id, model, sort)
@@ -76,7 +76,7 @@ pub async fn set(db: &Db, actor: UserId, plan: &PlanId, rules: &Rules, now: Offs
         plan.0,
         &models
     )
-    .execute(&mut *tx)
+    .execute(&mut tx)
     .await?;
     if set.rows_affected() != u64::try_from(models.len()).unwrap_or(0) {
         return Ok(false);
@@ -91,7 +91,7 @@ pub async fn set(db: &Db, actor: UserId, plan: &PlanId, rules: &Rules, now: Offs
         after: Some(&is),
         why: None,
     };
-    crate::audit::write(&mut *tx, &entry, now).await?;
+    crate::audit::write(&mut tx, &entry, now).await?;
     tx.commit().await?;
     Ok(true)
 }

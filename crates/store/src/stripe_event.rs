@@ -1,6 +1,6 @@
 //! The inbox: every event Stripe sent, once, until its effect is committed.
 
-use crate::{Db, Result, Tx};
+use crate::{Db, Result, Tx, interval};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
@@ -27,7 +27,7 @@ pub struct NewEvent<'a> {
 pub async fn receive(db: impl PgExecutor<'_>, event: &NewEvent<'_>, now: OffsetDateTime) -> Result<bool> {
     let done = sqlx::query!(
         "insert into stripe_event (event_id, type, customer_id, body, created_at, received_at, run_at, done_at)
-         values ($1, $2, $3, $4, $5, $6, $6, $7) on conflict do nothing",
+         values ($1, $2, $3, $4, $5, $6, now(), $7) on conflict do nothing",
         event.id,
         event.kind,
         event.customer_id,
@@ -53,18 +53,17 @@ pub struct Due {
     pub attempts: i32,
 }
 
-/// Takes the oldest event that is due; nobody else gets it while the transaction is open.
+/// Takes the oldest event that is due by Postgres' clock; no other worker gets it while the transaction is open.
 ///
 /// # Errors
-/// When Postgres does.
-pub async fn take(tx: &mut Tx, now: OffsetDateTime) -> Result<Option<Due>> {
+/// Returns an error if the query fails.
+pub async fn take(tx: &mut Tx) -> Result<Option<Due>> {
     let row = sqlx::query!(
         "select event_id, type as kind, body, attempts from stripe_event
-         where done_at is null and dead_at is null and run_at <= $1
-         order by run_at limit 1 for update skip locked",
-        now
+         where done_at is null and dead_at is null and run_at <= now()
+         order by run_at limit 1 for update skip locked"
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(&mut *tx)
     .await?;
     Ok(row.map(|row| Due { id: row.event_id, kind: row.kind, body: row.body, attempts: row.attempts }))
 }
@@ -75,12 +74,12 @@ pub async fn take(tx: &mut Tx, now: OffsetDateTime) -> Result<Option<Due>> {
 /// When Postgres does.
 pub async fn done(tx: &mut Tx, id: &str, now: OffsetDateTime) -> Result<()> {
     sqlx::query!("update stripe_event set done_at = $2, error = null where event_id = $1", id, now)
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await?;
     Ok(())
 }
 
-/// It failed: again at `run_at`, or never by itself where that is none.
+/// Records a failure. The event is tried again after a pause, by Postgres' clock, or becomes a dead letter where there is none.
 ///
 /// # Errors
 /// When Postgres does.
@@ -88,16 +87,16 @@ pub async fn failed(
     db: impl PgExecutor<'_>,
     id: &str,
     error: &str,
-    run_at: Option<OffsetDateTime>,
+    retry_in: Option<time::Duration>,
     now: OffsetDateTime,
 ) -> Result<()> {
     sqlx::query!(
-        "update stripe_event set attempts = attempts + 1, error = $2, run_at = coalesce($3, run_at),
-             dead_at = case when $3::timestamptz is null then $4::timestamptz end
+        "update stripe_event set attempts = attempts + 1, error = $2, run_at = coalesce(now() + $3::interval, run_at),
+             dead_at = case when $3::interval is null then $4::timestamptz end
          where event_id = $1 and done_at is null",
         id,
         error,
-        run_at,
+        retry_in.map(interval),
         now
     )
     .execute(db)
@@ -109,11 +108,10 @@ pub async fn failed(
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn replay(db: impl PgExecutor<'_>, id: &str, now: OffsetDateTime) -> Result<bool> {
+pub async fn replay(db: impl PgExecutor<'_>, id: &str) -> Result<bool> {
     let done = sqlx::query!(
-        "update stripe_event set dead_at = null, attempts = 0, run_at = $2 where event_id = $1 and dead_at is not null",
-        id,
-        now
+        "update stripe_event set dead_at = null, attempts = 0, run_at = now() where event_id = $1 and dead_at is not null",
+        id
     )
     .execute(db)
     .await?;

@@ -34,7 +34,7 @@ macro_rules! from_row {
 /// When Postgres does.
 pub async fn lock_customer(tx: &mut Tx, customer_id: &str) -> Result<()> {
     sqlx::query!("select pg_advisory_xact_lock(hashtextextended('customer:' || $1, 0))", customer_id)
-        .fetch_one(&mut **tx)
+        .fetch_one(&mut *tx)
         .await?;
     Ok(())
 }
@@ -132,7 +132,7 @@ pub struct Entitled {
 /// When Postgres does.
 pub async fn entitle(tx: &mut Tx, user_id: UserId, now: OffsetDateTime) -> Result<Option<Entitled>> {
     let before = sqlx::query!("select plan_id from account where user_id = $1 for no key update", Uuid::from(user_id))
-        .fetch_optional(&mut **tx)
+        .fetch_optional(&mut *tx)
         .await?;
     let Some(before) = before else { return Ok(None) };
     // The same rule as `domain::Subscription::holds`.
@@ -148,7 +148,7 @@ pub async fn entitle(tx: &mut Tx, user_id: UserId, now: OffsetDateTime) -> Resul
         now,
         crate::account::FREE,
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(&mut *tx)
     .await?;
     Ok(Some(Entitled { before: PlanId(before.plan_id), after: PlanId(after) }))
 }
@@ -179,7 +179,7 @@ pub async fn end_grace(tx: &mut Tx, id: &str, now: OffsetDateTime) -> Result<boo
         id,
         now
     )
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(done.rows_affected() == 1)
 }

@@ -147,14 +147,14 @@ pub async fn delete(db: &Db, user_id: UserId, now: OffsetDateTime) -> Result<boo
     let mut tx = crate::begin(db).await?;
     // Admins leave one by one, so that the last one sees to be the last.
     let admins = sqlx::query_scalar!("select user_id from account where role = 'admin' order by user_id for update")
-        .fetch_all(&mut *tx)
+        .fetch_all(&mut tx)
         .await?;
     if admins == [Uuid::from(user_id)] {
         return Ok(false);
     }
     let customer =
         sqlx::query!("select stripe_customer_id from account where user_id = $1 for update", Uuid::from(user_id))
-            .fetch_optional(&mut *tx)
+            .fetch_optional(&mut tx)
             .await?;
     let Some(customer) = customer else { return Ok(false) };
     if let Some(customer) = customer.stripe_customer_id {
@@ -162,12 +162,12 @@ pub async fn delete(db: &Db, user_id: UserId, now: OffsetDateTime) -> Result<boo
             "select session_id from checkout where user_id = $1 and closed_at is null",
             Uuid::from(user_id)
         )
-        .fetch_all(&mut *tx)
+        .fetch_all(&mut tx)
         .await?;
         let payload = serde_json::json!({ "customer_id": customer, "sessions": sessions });
-        crate::job::add(&mut *tx, CLOSE_CUSTOMER, Some(&close_key(&customer)), &payload, now).await?;
+        crate::job::add(&mut tx, CLOSE_CUSTOMER, Some(&close_key(&customer)), &payload, now).await?;
     }
-    sqlx::query!("delete from account where user_id = $1", Uuid::from(user_id)).execute(&mut *tx).await?;
+    sqlx::query!("delete from account where user_id = $1", Uuid::from(user_id)).execute(&mut tx).await?;
     tx.commit().await?;
     Ok(true)
 }

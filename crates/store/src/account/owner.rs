@@ -47,12 +47,12 @@ pub async fn set_plan(
     let mut tx = crate::begin(db).await?;
     let Some(before) =
         sqlx::query!("select granted_plan_id from account where user_id = $1 for no key update", Uuid::from(user_id))
-            .fetch_optional(&mut *tx)
+            .fetch_optional(&mut tx)
             .await?
     else {
         return Ok(false);
     };
-    let known = sqlx::query!("select 1 as one from plan where plan_id = $1", plan.0).fetch_optional(&mut *tx).await?;
+    let known = sqlx::query!("select 1 as one from plan where plan_id = $1", plan.0).fetch_optional(&mut tx).await?;
     if known.is_none() {
         return Ok(false);
     }
@@ -60,7 +60,7 @@ pub async fn set_plan(
     if before != plan.0 {
         let granted = Some(plan.0.as_str()).filter(|plan| *plan != FREE);
         sqlx::query!("update account set granted_plan_id = $2 where user_id = $1", Uuid::from(user_id), granted)
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await?;
         let entry = crate::audit::Entry {
             actor: Some(actor),
@@ -70,7 +70,7 @@ pub async fn set_plan(
             after: Some(&plan.0),
             why,
         };
-        crate::audit::write(&mut *tx, &entry, now).await?;
+        crate::audit::write(&mut tx, &entry, now).await?;
     }
     crate::subscription::entitle(&mut tx, user_id, now).await?;
     tx.commit().await?;
@@ -141,7 +141,7 @@ pub async fn admins(db: impl PgExecutor<'_>) -> Result<Vec<UserId>> {
 pub async fn make_admin(db: &Db, email: &str, now: OffsetDateTime) -> Result<bool> {
     let mut tx = crate::begin(db).await?;
     let row = sqlx::query!("update account set role = 'admin' where lower(email) = lower($1) returning user_id", email)
-        .fetch_optional(&mut *tx)
+        .fetch_optional(&mut tx)
         .await?;
     let Some(row) = row else { return Ok(false) };
     let entry = crate::audit::Entry {
@@ -152,7 +152,7 @@ pub async fn make_admin(db: &Db, email: &str, now: OffsetDateTime) -> Result<boo
         after: Some("admin"),
         why: None,
     };
-    crate::audit::write(&mut *tx, &entry, now).await?;
+    crate::audit::write(&mut tx, &entry, now).await?;
     tx.commit().await?;
     Ok(true)
 }

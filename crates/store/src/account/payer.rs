@@ -53,7 +53,7 @@ pub async fn payer(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Option<Pa
 /// When Postgres does.
 pub async fn hold(tx: &mut crate::Tx, user_id: UserId) -> Result<bool> {
     let row = sqlx::query!("select 1 as one from account where user_id = $1 for no key update", Uuid::from(user_id))
-        .fetch_optional(&mut **tx)
+        .fetch_optional(&mut *tx)
         .await?;
     Ok(row.is_some())
 }

@@ -36,7 +36,7 @@ pub async fn make(db: &Db, now: OffsetDateTime) -> Result<u64> {
 async fn make_one(db: &Db, span: Span, smaller: Option<i32>) -> Result<bool> {
     let mut tx = crate::begin(db).await?;
     // Held until the end of the transaction; a rebuild of the sums waits for it too (migration 0012).
-    sqlx::query!("select pg_advisory_xact_lock(7012, 0)").fetch_one(&mut *tx).await?;
+    sqlx::query!("select pg_advisory_xact_lock(7012, 0)").fetch_one(&mut tx).await?;
     if is_made(&mut tx, span).await? {
         return Ok(false);
     }
@@ -88,7 +88,7 @@ async fn is_made(tx: &mut Tx, span: Span) -> Result<bool> {
         span.hours,
         instant(span.begins),
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(&mut *tx)
     .await?)
 }
 
@@ -96,7 +96,7 @@ async fn is_made(tx: &mut Tx, span: Span) -> Result<bool> {
 async fn of_people(tx: &mut Tx, span: Span) -> Result<Models> {
     // Waits for everybody who is adding to this hour; whoever comes later finds the span and breaks it.
     sqlx::query!("select pg_advisory_xact_lock(7011, $1)", i32::try_from(span.begins).unwrap_or(i32::MAX))
-        .fetch_one(&mut **tx)
+        .fetch_one(&mut *tx)
         .await?;
     let begins_at = instant(span.begins);
     let mut models = Models::new();
@@ -111,7 +111,7 @@ async fn of_people(tx: &mut Tx, span: Span) -> Result<Models> {
            from usage_hour where hour = $1"#,
         begins_at,
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(&mut *tx)
     .await?;
     for row in rows {
         let sums = Sums {
@@ -137,7 +137,7 @@ async fn of_smaller(tx: &mut Tx, span: Span, smaller: i32) -> Result<Option<Mode
         begins_at,
         ends_at,
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(&mut *tx)
     .await?;
     if parts.len() != span.parts().len() {
         return Ok(None);
@@ -150,7 +150,7 @@ async fn of_smaller(tx: &mut Tx, span: Span, smaller: i32) -> Result<Option<Mode
         begins_at,
         ends_at,
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(&mut *tx)
     .await?;
     let mut models = Models::new();
     for row in rows {
@@ -184,7 +184,7 @@ async fn write(tx: &mut Tx, span: Span, models: &Models) -> Result<()> {
         begins_at,
         pack(&all)?,
     )
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     for (model, (totals, people)) in models {
         let (first_ms, first_calls): (Vec<i32>, Vec<i64>) = totals.first_ms.iter().unzip();
@@ -208,7 +208,7 @@ async fn write(tx: &mut Tx, span: Span, models: &Models) -> Result<()> {
             &first_calls,
             pack(people)?,
         )
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await?;
     }
     Ok(())

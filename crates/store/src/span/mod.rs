@@ -11,8 +11,7 @@ pub use people::Sums;
 pub(crate) use people::{People, read as people};
 pub use totals::{House, Totals, cost, read as totals, spent_in_a_day, spent_in_whole_hours};
 
-use crate::Result;
-use sqlx::PgConnection;
+use crate::{Result, Tx};
 use time::OffsetDateTime;
 
 /// How many hours a span has, the smallest first; each is a multiple of the one before. The trigger of migration 0012 has them too.
@@ -81,7 +80,7 @@ struct Cover {
 }
 
 /// The largest spans there are, `largest` hours at most, of a period of whole hours.
-async fn cover(db: &mut PgConnection, from: OffsetDateTime, to: OffsetDateTime, largest: i32) -> Result<Cover> {
+async fn cover(db: &mut Tx, from: OffsetDateTime, to: OffsetDateTime, largest: i32) -> Result<Cover> {
     let mut cover = Cover::default();
     // Nothing lies before or after.
     let known =

@@ -1,11 +1,10 @@
 //! What each person used, by the number of their subject: packed in spans, and read over a period.
 
 use super::{LARGEST, cover};
-use crate::{Result, StoreError};
+use crate::{Result, StoreError, Tx};
 use domain::ModelName;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
-use sqlx::PgConnection;
 use std::ops::AddAssign;
 use time::OffsetDateTime;
 
@@ -84,7 +83,7 @@ pub(super) fn unpack(packed: &[u8], people: &mut People) -> Result<()> {
 
 /// Who used what in a period of whole hours, of one model or of all.
 pub(crate) async fn read(
-    db: &mut PgConnection,
+    db: &mut Tx,
     from: OffsetDateTime,
     to: OffsetDateTime,
     model: Option<&ModelName>,
@@ -128,7 +127,7 @@ struct Columns {
 
 /// The rows of hours that have no span. Most of them are somebody's only one, so that they are added up here and not in SQL, and come
 /// as columns: a row for each would take three times as long.
-async fn of_hours(db: &mut PgConnection, hours: &[OffsetDateTime], model: Option<&str>) -> Result<Option<Columns>> {
+async fn of_hours(db: &mut Tx, hours: &[OffsetDateTime], model: Option<&str>) -> Result<Option<Columns>> {
     Ok(sqlx::query_as!(
         Columns,
         r#"select array_agg(subject_id) as "ids!", array_agg(requests) as "requests!", array_agg(input_tokens) as "input!",

@@ -1,9 +1,8 @@
 //! What the house used, model by model: the totals of spans, and of the hours that have none yet.
 
 use super::{Cover, DAY, LARGEST, cover, hour, instant};
-use crate::Result;
+use crate::{Result, Tx};
 use domain::Picos;
-use sqlx::PgConnection;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::AddAssign;
 use time::{Date, OffsetDateTime};
@@ -92,7 +91,7 @@ const ONE_BY_ONE: i64 = 5_000;
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn read(db: &mut PgConnection, from: OffsetDateTime, to: OffsetDateTime) -> Result<House> {
+pub async fn read(db: &mut Tx, from: OffsetDateTime, to: OffsetDateTime) -> Result<House> {
     let wide = cover(db, from, to, LARGEST).await?;
     let mut by_model = of_spans(db, &wide).await?;
     let mut rest = of_hours(db, &wide.open).await?;
@@ -110,7 +109,7 @@ pub async fn read(db: &mut PgConnection, from: OffsetDateTime, to: OffsetDateTim
 }
 
 /// What each model did in the spans of a cover.
-async fn of_spans(db: &mut PgConnection, cover: &Cover) -> Result<BTreeMap<String, Totals>> {
+async fn of_spans(db: &mut Tx, cover: &Cover) -> Result<BTreeMap<String, Totals>> {
     let rows = sqlx::query!(
         r#"select m.model, m.requests, m.calls, m.failed, m.input_tokens, m.cache_read_tokens, m.cache_write_tokens, m.output_tokens,
                   m.reasoning_tokens, m.cost_picos, m.first_ms, m.first_calls
@@ -141,7 +140,7 @@ async fn of_spans(db: &mut PgConnection, cover: &Cover) -> Result<BTreeMap<Strin
 
 /// What each model cost on each UTC day, in the hours that have spans.
 async fn cost_by_day(
-    db: &mut PgConnection,
+    db: &mut Tx,
     from: OffsetDateTime,
     to: OffsetDateTime,
 ) -> Result<BTreeMap<Date, BTreeMap<String, Picos>>> {
@@ -163,7 +162,7 @@ async fn cost_by_day(
 }
 
 /// What was spent in a period of whole hours, model by model.
-async fn spent(db: &mut PgConnection, from: OffsetDateTime, to: OffsetDateTime) -> Result<BTreeMap<String, Picos>> {
+async fn spent(db: &mut Tx, from: OffsetDateTime, to: OffsetDateTime) -> Result<BTreeMap<String, Picos>> {
     let cover = cover(db, from, to, LARGEST).await?;
     let rows = sqlx::query!(
         r#"select m.model as "model!", m.cost_picos as "cost!" from unnest($1::int[], $2::timestamptz[]) w (hours, begins_at)
@@ -188,7 +187,7 @@ async fn spent(db: &mut PgConnection, from: OffsetDateTime, to: OffsetDateTime) 
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn cost(db: &mut PgConnection, from: OffsetDateTime, to: OffsetDateTime) -> Result<Picos> {
+pub async fn cost(db: &mut Tx, from: OffsetDateTime, to: OffsetDateTime) -> Result<Picos> {
     Ok(spent(db, from, to).await?.into_values().fold(Picos::ZERO, Picos::plus))
 }
 
@@ -196,7 +195,7 @@ pub async fn cost(db: &mut PgConnection, from: OffsetDateTime, to: OffsetDateTim
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn spent_in_a_day(db: &mut PgConnection, now: OffsetDateTime) -> Result<BTreeMap<String, Picos>> {
+pub async fn spent_in_a_day(db: &mut Tx, now: OffsetDateTime) -> Result<BTreeMap<String, Picos>> {
     let whole = first_whole_hour(now);
     let mut all = spent(db, whole, instant(hour(now) + 1)).await?;
     let edge = sqlx::query!(
@@ -218,7 +217,7 @@ pub async fn spent_in_a_day(db: &mut PgConnection, now: OffsetDateTime) -> Resul
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn spent_in_whole_hours(db: &mut PgConnection, now: OffsetDateTime) -> Result<Picos> {
+pub async fn spent_in_whole_hours(db: &mut Tx, now: OffsetDateTime) -> Result<Picos> {
     cost(db, first_whole_hour(now), instant(hour(now) + 1)).await
 }
 
@@ -238,7 +237,7 @@ pub(super) struct Part {
 }
 
 /// What each model did in hours that have no span, from the sums per person.
-pub(super) async fn of_hours(db: &mut PgConnection, hours: &[OffsetDateTime]) -> Result<Vec<Part>> {
+pub(super) async fn of_hours(db: &mut Tx, hours: &[OffsetDateTime]) -> Result<Vec<Part>> {
     let rows = sqlx::query!(
         r#"select hour, model, sum(requests)::bigint as "requests!", sum(calls)::bigint as "calls!", sum(failed)::bigint as "failed!",
                   sum(input_tokens)::bigint as "input!", sum(cache_read_tokens)::bigint as "cache_read!",
@@ -270,7 +269,7 @@ pub(super) async fn of_hours(db: &mut PgConnection, hours: &[OffsetDateTime]) ->
 }
 
 /// How long the first words took in some hours, from the ledger's rows.
-pub(super) async fn add_first_words(db: &mut PgConnection, hours: &[OffsetDateTime], parts: &mut [Part]) -> Result<()> {
+pub(super) async fn add_first_words(db: &mut Tx, hours: &[OffsetDateTime], parts: &mut [Part]) -> Result<()> {
     let rows = sqlx::query!(
         r#"select h.hour as "hour!", u.model, u.ms as "ms!", u.calls as "calls!"
            from unnest($1::timestamptz[]) h (hour)

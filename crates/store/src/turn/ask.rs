@@ -38,8 +38,6 @@ pub struct Ask<'a> {
     pub reserved: Tokens,
     /// When it was admitted: the instant the usage counts at.
     pub now: OffsetDateTime,
-    /// Until when it counts as alive, by the server's clock.
-    pub alive_until: OffsetDateTime,
 }
 
 /// A vendor call that is written down and not yet paid for.
@@ -73,43 +71,42 @@ pub async fn ask(db: impl PgExecutor<'_>, ask: &Ask<'_>) -> Result<Asked> {
     let row = sqlx::query!(
         r#"with place as (
              select conversation_id from conversation
-             where conversation_id = $4 and user_id = $2 and $8::text is null for no key update
+             where conversation_id = $4 and user_id = $2 and $7::text is null for no key update
            ), again as (
              select message_id from message
-             where $15::uuid is not null and conversation_id = $4 and turn_id = $15 and role = 'user' and superseded_by is null
+             where $14::uuid is not null and conversation_id = $4 and turn_id = $14 and role = 'user' and superseded_by is null
                and (select count(*) from place) > 0
              for update
            ), begun as (
              insert into turn (turn_id, user_id, subject, conversation_id, request_hash, alive_until, created_at, retry_of)
-             select $1, $2, $3, $4, $5, $6, $7, $15
-             where ($8::text is not null or exists (select from place)) and ($15::uuid is null or exists (select from again))
+             select $1, $2, $3, $4, $5, now() + interval '30 seconds', $6, $14
+             where ($7::text is not null or exists (select from place)) and ($14::uuid is null or exists (select from again))
              on conflict do nothing returning turn_id
            ), opened as (
              insert into conversation (conversation_id, user_id, title, created_at, updated_at)
-             select $4, $2, $8, $7, $7 from begun where $8::text is not null
+             select $4, $2, $7, $6, $6 from begun where $7::text is not null
            ), touched as (
-             update conversation set updated_at = $7
-             where conversation_id = $4 and user_id = $2 and $8::text is null and exists (select from begun)
+             update conversation set updated_at = $6
+             where conversation_id = $4 and user_id = $2 and $7::text is null and exists (select from begun)
            ), replaced as (
              update message set superseded_by = $1
-             where conversation_id = $4 and turn_id = $15 and superseded_by is null and exists (select from begun)
+             where conversation_id = $4 and turn_id = $14 and superseded_by is null and exists (select from begun)
            ), said as (
              insert into message (message_id, conversation_id, turn_id, role, body, status, created_at)
-             select $9, $4, $1, 'user', $10, 'finished', $7 from begun
+             select $8, $4, $1, 'user', $9, 'finished', $6 from begun
            ), pending as (
              insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, counted_tokens,
                                    estimated_tokens, reserved_tokens, created_at)
-             select $11, $1, $2, $3, $12, $13, 'pending', $16, $14, $17, $7 from begun
+             select $10, $1, $2, $3, $11, $12, 'pending', $15, $13, $16, $6 from begun
            )
            select exists (select from begun) as "is_new!",
-                  $8::text is not null or exists (select from place) as "has_place!",
-                  $15::uuid is not null and not exists (select from again) as "gave_way!""#,
+                  $7::text is not null or exists (select from place) as "has_place!",
+                  $14::uuid is not null and not exists (select from again) as "gave_way!""#,
         Uuid::from(ask.turn_id),
         Uuid::from(ask.user_id),
         ask.subject,
         Uuid::from(ask.conversation_id),
         ask.request_hash,
-        ask.alive_until,
         ask.now,
         ask.new_title,
         Uuid::from(MessageId::at(ask.now)),
@@ -222,7 +219,7 @@ pub async fn refused(db: &Db, refused: &Refused) -> Result<()> {
             "select conversation_id from conversation where conversation_id = $1 for update",
             Uuid::from(conversation_id)
         )
-        .fetch_optional(&mut *tx)
+        .fetch_optional(&mut tx)
         .await?;
         sqlx::query!(
             "delete from conversation where conversation_id = $1
@@ -230,15 +227,15 @@ pub async fn refused(db: &Db, refused: &Refused) -> Result<()> {
             Uuid::from(conversation_id),
             Uuid::from(turn_id),
         )
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await?;
     }
-    sqlx::query!("update turn set ended_at = $2, conversation_id = null where turn_id = $1", Uuid::from(turn_id), now)
-        .execute(&mut *tx)
+    sqlx::query!("update turn set ended_at = now(), conversation_id = null where turn_id = $1", Uuid::from(turn_id))
+        .execute(&mut tx)
         .await?;
-    sqlx::query!("delete from message where turn_id = $1", Uuid::from(turn_id)).execute(&mut *tx).await?;
+    sqlx::query!("delete from message where turn_id = $1", Uuid::from(turn_id)).execute(&mut tx).await?;
     sqlx::query!("update message set superseded_by = null where superseded_by = $1", Uuid::from(turn_id))
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await?;
     sqlx::query!(
         // Whichever call is pending: a stand-in's may have been written without our hearing of it.
@@ -253,7 +250,7 @@ pub async fn refused(db: &Db, refused: &Refused) -> Result<()> {
         cost.to_usd(),
         vendor_failed,
     )
-    .execute(&mut *tx)
+    .execute(&mut tx)
     .await?;
     tx.commit().await?;
     Ok(())

@@ -15,9 +15,6 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// How long a turn counts as alive without another sign.
-pub const ALIVE: time::Duration = time::Duration::seconds(30);
-
 /// A turn that exists already.
 #[derive(Clone, Debug)]
 pub struct Known {
@@ -27,6 +24,8 @@ pub struct Known {
     pub request_hash: Vec<u8>,
     /// Whether it is over.
     pub ended: bool,
+    /// Whether its server has renewed its lease, by Postgres' clock.
+    pub is_alive: bool,
 }
 
 /// Looks a turn up by its key, whoever owns it.
@@ -35,12 +34,18 @@ pub struct Known {
 /// When Postgres does.
 pub async fn find(db: impl PgExecutor<'_>, id: TurnId) -> Result<Option<Known>> {
     let row = sqlx::query!(
-        r#"select user_id, request_hash, ended_at is not null as "ended!" from turn where turn_id = $1"#,
+        r#"select user_id, request_hash, ended_at is not null as "ended!", alive_until >= now() as "is_alive!"
+           from turn where turn_id = $1"#,
         Uuid::from(id)
     )
     .fetch_optional(db)
     .await?;
-    Ok(row.map(|row| Known { user_id: row.user_id.map(Into::into), request_hash: row.request_hash, ended: row.ended }))
+    Ok(row.map(|row| Known {
+        user_id: row.user_id.map(Into::into),
+        request_hash: row.request_hash,
+        ended: row.ended,
+        is_alive: row.is_alive,
+    }))
 }
 
 /// A call that runs, and what is held for it.
@@ -59,13 +64,12 @@ pub struct Held {
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn held(db: impl PgExecutor<'_>, owner: UserId, now: OffsetDateTime) -> Result<Vec<Held>> {
+pub async fn held(db: impl PgExecutor<'_>, owner: UserId) -> Result<Vec<Held>> {
     let rows = sqlx::query!(
-        r#"select u.model, u.created_at, u.reserved_tokens, t.alive_until >= $2 as "is_alive!"
+        r#"select u.model, u.created_at, u.reserved_tokens, t.alive_until >= now() as "is_alive!"
            from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at
            where t.user_id = $1 and t.ended_at is null and u.status = 'pending' order by u.created_at desc"#,
         Uuid::from(owner),
-        now,
     )
     .fetch_all(db)
     .await?;
@@ -125,7 +129,7 @@ pub async fn prepare(
     let rows = sqlx::query!(
         r#"select h.paused, h.daily_spend_usd as house_spend,
                   t.turn_id is not null as "is_known!", t.user_id as "user_id?", t.request_hash as "request_hash?",
-                  t.ended_at is not null as "ended!",
+                  t.ended_at is not null as "ended!", coalesce(t.alive_until >= now(), false) as "is_alive!",
                   m.model as "model?", m.label as "label?", m.vendor as "vendor?", m.base_url as "base_url?",
                   m.context as "context?", m.max_output as "max_output?", m.fallback as "fallback?",
                   m.input_permille as "input_permille?", m.daily_spend_usd as "model_spend?",
@@ -153,7 +157,8 @@ pub async fn prepare(
     for row in rows {
         prepared.switches = Switches { paused: row.paused, daily_spend: row.house_spend.and_then(Picos::from_usd) };
         if let (true, Some(request_hash)) = (row.is_known, row.request_hash) {
-            prepared.known = Some(Known { user_id: row.user_id.map(Into::into), request_hash, ended: row.ended });
+            let (user_id, is_alive) = (row.user_id.map(Into::into), row.is_alive);
+            prepared.known = Some(Known { user_id, request_hash, ended: row.ended, is_alive });
         }
         let Some(name) = row.model else { continue };
         if offers.last().is_none_or(|(model, ..)| model.name.0 != name) {
@@ -190,15 +195,14 @@ pub async fn prepare(
     Ok(prepared)
 }
 
-/// Says that the process running a turn is alive; false where the turn is over already.
+/// Renews a turn's lease for thirty seconds of Postgres' clock; false where the turn is over already.
 ///
 /// # Errors
-/// When Postgres does.
-pub async fn beat(db: impl PgExecutor<'_>, id: TurnId, now: OffsetDateTime) -> Result<bool> {
+/// Returns an error if the query fails.
+pub async fn beat(db: impl PgExecutor<'_>, id: TurnId) -> Result<bool> {
     let done = sqlx::query!(
-        "update turn set alive_until = $2 where turn_id = $1 and ended_at is null",
+        "update turn set alive_until = now() + interval '30 seconds' where turn_id = $1 and ended_at is null",
         Uuid::from(id),
-        now + ALIVE
     )
     .execute(db)
     .await?;
@@ -252,15 +256,13 @@ pub async fn running(
     db: impl PgExecutor<'_>,
     owner: UserId,
     conversation: ConversationId,
-    now: OffsetDateTime,
 ) -> Result<Option<(TurnId, ModelName)>> {
     let row = sqlx::query!(
         "select t.turn_id, u.model from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at
-         where t.user_id = $1 and t.conversation_id = $2 and t.ended_at is null and t.alive_until >= $3
+         where t.user_id = $1 and t.conversation_id = $2 and t.ended_at is null and t.alive_until >= now()
          order by t.created_at desc, u.call_no desc limit 1",
         Uuid::from(owner),
         Uuid::from(conversation),
-        now,
     )
     .fetch_optional(db)
     .await?;

@@ -11,9 +11,9 @@ use uuid::Uuid;
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn settled(db: impl PgExecutor<'_>, ids: &[TurnId], now: OffsetDateTime) -> Result<()> {
+pub async fn settled(db: impl PgExecutor<'_>, ids: &[TurnId]) -> Result<()> {
     let ids: Vec<Uuid> = ids.iter().copied().map(Uuid::from).collect();
-    sqlx::query!("update turn set settled_at = $2 where turn_id = any($1)", &ids, now).execute(db).await?;
+    sqlx::query!("update turn set settled_at = now() where turn_id = any($1)", &ids).execute(db).await?;
     Ok(())
 }
 
@@ -33,19 +33,18 @@ pub struct Unsettled {
     pub cost: Picos,
 }
 
-/// Turns that ended a while ago without their meters being told.
+/// Turns that ended fifteen seconds ago or more, by Postgres' clock, and whose meters aren't settled.
 ///
 /// # Errors
-/// When Postgres does.
-pub async fn unsettled(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<Unsettled>> {
+/// Returns an error if the query fails.
+pub async fn unsettled(db: impl PgExecutor<'_>) -> Result<Vec<Unsettled>> {
     let rows = sqlx::query!(
         r#"select t.turn_id, t.subject, t.created_at,
                   (select model from ai_usage u where u.turn_id = t.turn_id and u.created_at = t.created_at order by call_no desc limit 1) as model,
                   (select coalesce(sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens), 0)::bigint
                    from ai_usage u where u.turn_id = t.turn_id and u.created_at = t.created_at) as "used!",
                   (select coalesce(sum(cost_usd), 0) from ai_usage u where u.turn_id = t.turn_id and u.created_at = t.created_at) as "cost!"
-           from turn t where t.settled_at is null and t.ended_at < $1 order by t.ended_at limit 100"#,
-        now - time::Duration::seconds(15),
+           from turn t where t.settled_at is null and t.ended_at < now() - interval '15 seconds' order by t.ended_at limit 100"#
     )
     .fetch_all(db)
     .await?;
@@ -82,16 +81,15 @@ pub struct Dead {
     pub call: PendingCall,
 }
 
-/// Turns that still have a pending row though their process is gone.
+/// Turns with a pending row whose lease has expired, by Postgres' clock: their server is gone.
 ///
 /// # Errors
-/// When Postgres does.
-pub async fn dead(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<Dead>> {
+/// Returns an error if the query fails.
+pub async fn dead(db: impl PgExecutor<'_>) -> Result<Vec<Dead>> {
     let rows = sqlx::query!(
         "select t.turn_id, t.subject, t.conversation_id, u.model, m.vendor, u.model_price_id, u.estimated_tokens, u.ai_usage_id, u.created_at
          from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at join model m using (model)
-         where t.ended_at is null and t.alive_until < $1 and u.status = 'pending' order by t.alive_until limit 100",
-        now,
+         where t.ended_at is null and t.alive_until < now() and u.status = 'pending' order by t.alive_until limit 100"
     )
     .fetch_all(db)
     .await?;

@@ -59,7 +59,7 @@ pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
         r#"with place as (
              update conversation set updated_at = $3 where conversation_id = $1 returning conversation_id
            ), over as (
-             update turn set ended_at = $3
+             update turn set ended_at = now()
              where turn_id = $2 and ended_at is null and (select count(*) from place) >= 0 returning turn_id
            ), done as (
              update ai_usage set status = $4, usage_source = $5, input_tokens = $6, cache_read_tokens = $7, cache_write_tokens = $8,
