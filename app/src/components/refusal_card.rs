@@ -21,17 +21,21 @@ pub fn RefusalCard(
     on_retry: Callback<()>,
 ) -> impl IntoView {
     let heading = match problem.kind {
-        ProblemKind::RequestsLimit => "That was a lot in one minute",
+        ProblemKind::RequestsLimit | ProblemKind::AttemptsLimit => "Rate limit reached",
         ProblemKind::TokensLimit => "Not enough tokens left for this",
-        ProblemKind::InFlightLimit => "Enough answers are running",
+        ProblemKind::InFlightLimit => "Too many responses in progress",
         ProblemKind::TooLarge => "Too long to fit",
         ProblemKind::PlanTooSmall => "Not part of your plan",
-        ProblemKind::LimitsUnavailable | ProblemKind::ModelUnavailable => "Not available right now",
+        ProblemKind::LimitsUnavailable | ProblemKind::ModelUnavailable | ProblemKind::Overloaded => {
+            "Not available right now"
+        }
         ProblemKind::SignInRequired => "You are signed out",
         _ => "That didn't work",
     };
-    let is_wait =
-        matches!(problem.kind, ProblemKind::RequestsLimit | ProblemKind::TokensLimit | ProblemKind::InFlightLimit);
+    let is_wait = matches!(
+        problem.kind,
+        ProblemKind::RequestsLimit | ProblemKind::TokensLimit | ProblemKind::InFlightLimit | ProblemKind::AttemptsLimit
+    );
     let icon = if is_wait { Icon::Clock } else { Icon::Danger };
     let (can_retry, can_shorten) = (
         !matches!(

@@ -33,6 +33,8 @@ pub enum ProblemKind {
     TokensLimit,
     /// Too many turns at once.
     InFlightLimit,
+    /// Too many attempts in a short time.
+    AttemptsLimit,
     /// The whole house has spent its day.
     SpendCap,
     /// The meters can't be reached, so nothing paid may run.
@@ -43,6 +45,8 @@ pub enum ProblemKind {
     BillingUnavailable,
     /// The vendor refused or broke off.
     ModelFailed,
+    /// This server or its database can't take the request now; the same request may succeed in a moment.
+    Overloaded,
     /// Our own fault.
     Internal,
 }
@@ -236,13 +240,91 @@ impl Problem {
         }
     }
 
-    /// The vendor refused or broke off.
+    /// The provider refused, or broke off before it wrote anything.
     #[must_use]
     pub fn model_failed() -> Self {
         Self::new(
             ProblemKind::ModelFailed,
-            "The model broke off before it was done. What it wrote is kept; you can try again.",
+            "The model couldn't answer this message. Try again, or choose another model.",
         )
+    }
+
+    /// The provider broke off in the middle of its answer.
+    #[must_use]
+    pub fn model_interrupted() -> Self {
+        Self::new(
+            ProblemKind::ModelFailed,
+            "The model stopped before its response was complete. What it wrote is saved; you can regenerate it.",
+        )
+    }
+
+    /// The provider took the request and didn't answer in time; it may bill the prompt.
+    #[must_use]
+    pub fn model_silent(counted: Tokens) -> Self {
+        let message = format!(
+            "The model didn't answer in time. {counted} tokens were counted, because its provider may bill for the request. Try again later, or choose another model."
+        );
+        Self { retry_after_ms: Some(10_000), ..Self::new(ProblemKind::ModelUnavailable, message) }
+    }
+
+    /// This server is shutting down; another one, or the next, takes the request.
+    #[must_use]
+    pub fn restarting() -> Self {
+        Self {
+            retry_after_ms: Some(2_000),
+            ..Self::new(
+                ProblemKind::Overloaded,
+                "This server is restarting. Your draft is kept; send it again in a moment.",
+            )
+        }
+    }
+
+    /// A running answer was cut because this server had to end.
+    #[must_use]
+    pub fn cut_by_restart() -> Self {
+        Self::new(
+            ProblemKind::Overloaded,
+            "The response was interrupted because the server restarted. What was written is saved; you can regenerate it.",
+        )
+    }
+
+    /// The turn's server is gone, or another server ended the turn.
+    #[must_use]
+    pub fn lost() -> Self {
+        Self::new(
+            ProblemKind::Overloaded,
+            "The response was interrupted because the server that was writing it failed. What was written is saved; you can regenerate it.",
+        )
+    }
+
+    /// The database can't be reached or has no capacity to spare.
+    #[must_use]
+    pub fn overloaded() -> Self {
+        Self {
+            retry_after_ms: Some(5_000),
+            ..Self::new(
+                ProblemKind::Overloaded,
+                "The service is unavailable for a moment. Nothing was changed; try again in a few seconds.",
+            )
+        }
+    }
+
+    /// More work of one kind than one user may ask for in a short time.
+    #[must_use]
+    pub fn attempts_limit(message: &str, retry_after_ms: u64) -> Self {
+        Self { retry_after_ms: Some(retry_after_ms), ..Self::new(ProblemKind::AttemptsLimit, message) }
+    }
+
+    /// The answer is complete, and writing it down failed.
+    #[must_use]
+    pub fn not_recorded(incident: Option<String>) -> Self {
+        Self {
+            incident,
+            ..Self::new(
+                ProblemKind::Internal,
+                "The response couldn't be saved, so it may be missing after a reload. Copy what you need.",
+            )
+        }
     }
 
     /// Our own fault; `incident` names the log line.
@@ -264,13 +346,17 @@ impl Problem {
             ProblemKind::Gone => 410,
             ProblemKind::TooLarge => 413,
             ProblemKind::Invalid => 422,
-            ProblemKind::RequestsLimit | ProblemKind::TokensLimit | ProblemKind::InFlightLimit => 429,
+            ProblemKind::RequestsLimit
+            | ProblemKind::TokensLimit
+            | ProblemKind::InFlightLimit
+            | ProblemKind::AttemptsLimit => 429,
             ProblemKind::Internal => 500,
             ProblemKind::ModelFailed => 502,
             ProblemKind::SpendCap
             | ProblemKind::LimitsUnavailable
             | ProblemKind::ModelUnavailable
-            | ProblemKind::BillingUnavailable => 503,
+            | ProblemKind::BillingUnavailable
+            | ProblemKind::Overloaded => 503,
         }
     }
 

@@ -13,8 +13,12 @@ use leptos::prelude::*;
 use std::{any::Any, fmt::Display, sync::Arc};
 use time::OffsetDateTime;
 
-/// Logs a failure once and answers what a person may be told.
-pub type Report = dyn Fn(&dyn Display) -> Problem + Send + Sync;
+/// An error of any crate: its text is for the log, its type decides whether trying again may help.
+pub trait Failure: Display + Any {}
+impl<T: Display + Any> Failure for T {}
+
+/// Logs a failure once and returns the problem that a user is shown.
+pub type Report = dyn Fn(&dyn Failure) -> Problem + Send + Sync;
 
 /// Where pages read from; filled by `server::build`.
 #[derive(Clone)]
@@ -74,7 +78,7 @@ pub(crate) fn refuse(problem: Problem) -> Refusal {
 }
 
 /// A failure of ours: logged once, told with its number.
-pub(crate) fn fail(error: impl Display) -> Refusal {
+pub(crate) fn fail(error: impl Failure) -> Refusal {
     refuse((sources().report)(&error))
 }
 
@@ -139,7 +143,6 @@ pub(crate) async fn quota(viewer: &Viewer) -> Result<Quota, Refusal> {
 pub(crate) async fn chat_view(id: Option<domain::ConversationId>) -> Result<super::conversation::ChatView, Refusal> {
     use super::conversation::{ChatView, Choice, Listed};
     let (sources, viewer) = (sources(), viewer()?);
-    let now = (sources.now)();
     let listed = store::conversation::list(&sources.db, viewer.user_id, 200).await.map_err(fail)?;
     let (mut open, mut messages, mut running) = (None, Vec::new(), None);
     if let Some(id) = id {
@@ -149,7 +152,7 @@ pub(crate) async fn chat_view(id: Option<domain::ConversationId>) -> Result<supe
         if !viewer.plan.shows_cost {
             messages.iter_mut().for_each(|message| message.cost = None);
         }
-        running = store::turn::running(&sources.db, viewer.user_id, id, now).await.map_err(fail)?;
+        running = store::turn::running(&sources.db, viewer.user_id, id).await.map_err(fail)?;
         open = Some(Listed { id, title: found.title });
     }
     let models = store::model::list(&sources.db).await.map_err(fail)?;

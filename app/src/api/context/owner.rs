@@ -51,9 +51,9 @@ pub(crate) async fn heaviest(asked: Asked) -> Result<HeaviestView, Refusal> {
     let line = (from.date().min(last - LINE).max(last - LONGEST_LINE), last);
     let ids: Vec<i32> = heaviest.rows.iter().map(|row| row.subject_id).collect();
     let mut lines = store::heaviest::by_day(&mut tx, &ids, line.0, line.1).await.map_err(fail)?;
-    let listed = store::model_rule::list(&mut *tx, now).await.map_err(fail)?;
-    let plans = store::plan::list(&mut *tx).await.map_err(fail)?;
-    let kept_from = store::ledger::kept_from(&mut *tx).await.map_err(fail)?;
+    let listed = store::model_rule::list(&mut tx, now).await.map_err(fail)?;
+    let plans = store::plan::list(&mut tx).await.map_err(fail)?;
+    let kept_from = store::ledger::kept_from(&mut tx).await.map_err(fail)?;
     tx.commit().await.map_err(fail)?;
 
     let mut cost_of = used.days;
@@ -102,9 +102,9 @@ pub(crate) async fn heaviest(asked: Asked) -> Result<HeaviestView, Refusal> {
 
 /// What runs and is spent at this moment.
 async fn moment(tx: &mut store::Tx, now: time::OffsetDateTime) -> Result<Moment, Refusal> {
-    let (running, reserved) = store::heaviest::running(&mut **tx).await.map_err(fail)?;
+    let (running, reserved) = store::heaviest::running(&mut *tx).await.map_err(fail)?;
     let spent = store::span::spent_in_whole_hours(tx, now).await.map_err(fail)?;
-    let switches = store::house::switches(&mut **tx).await.map_err(fail)?;
+    let switches = store::house::switches(&mut *tx).await.map_err(fail)?;
     let cap = [switches.daily_spend, sources().daily_spend].into_iter().flatten().min();
     Ok(Moment { running, reserved, spent, cap })
 }
@@ -182,7 +182,7 @@ pub(crate) async fn person(id: domain::UserId) -> Result<crate::api::admin::Pers
     let standing = store::account_rule::standing(db, id, (sources.now)()).await.map_err(fail)?;
     let standing = standing.ok_or_else(|| refuse(Problem::not_found("account")))?;
     let audit = store::audit::list(db, Some(id), 0, 50).await.map_err(fail)?;
-    let held = store::turn::held(db, id, (sources.now)()).await.map_err(fail)?;
+    let held = store::turn::held(db, id).await.map_err(fail)?;
     let hold = |held: store::turn::Held| crate::api::admin::Hold {
         model: held.model,
         since: held.since,
