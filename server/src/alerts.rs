@@ -58,7 +58,7 @@ async fn watch(house: &House) -> anyhow::Result<()> {
     alert::lock(&mut tx).await?;
     let now = House::now();
     let standing: HashSet<(String, String)> =
-        alert::standing(&mut *tx).await?.into_iter().map(|alert| (alert.kind, alert.about)).collect();
+        alert::standing(&mut tx).await?.into_iter().map(|alert| (alert.kind, alert.about)).collect();
     let found = [
         ("person_share", heavy(house, &standing, now).await),
         ("spend_cap", spent(house, &standing, now).await),
@@ -218,14 +218,14 @@ async fn tell(
     is_over: bool,
     now: OffsetDateTime,
 ) -> anyhow::Result<()> {
-    for admin in store::account::admins(&mut **tx).await? {
+    for admin in store::account::admins(&mut *tx).await? {
         let mail = Mail::Alert { said: said.to_owned(), is_over };
         mail::queue(tx, admin, &mail, &format!("{id}:{admin}"), now).await?;
     }
     if house.config.alert_webhook.is_some() {
         let state = if is_over { "over" } else { "begun" };
         let body = json!({"id": id, "kind": kind, "state": state, "said": said, "at": now.unix_timestamp()});
-        store::job::add(&mut **tx, WEBHOOK, Some(&format!("{WEBHOOK}:{id}:{state}")), &body, now).await?;
+        store::job::add(&mut *tx, WEBHOOK, Some(&format!("{WEBHOOK}:{id}:{state}")), &body, now).await?;
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! A vendor that fails again and again is left alone for a while, and then tried with one call.
+//! A circuit breaker per provider: one that fails again and again, or lets several calls wait in silence, isn't asked for a
+//! while, and is then probed with one call.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -6,12 +7,16 @@ use tokio::sync::Notify;
 
 /// Failures in a row that open a circuit.
 const FAILURES: u32 = 5;
+/// Calls that wait in silence at the same time and open a circuit.
+const SILENT: u32 = 3;
 /// How long an open one stays so.
 const OPEN: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 struct State {
     failures: u32,
+    /// Calls that have waited for too long for the head of their answer.
+    silent: u32,
     open_until: Option<Instant>,
     /// One call finds out whether it works again.
     is_probing: bool,
@@ -56,7 +61,14 @@ impl Circuit {
         }
     }
 
-    /// Whether calls are refused now, and for how long.
+    /// How long [`Self::enter`] would refuse for, without taking the probe's place.
+    pub(crate) fn refuses(&self, now: Instant) -> Option<Duration> {
+        let state = self.state();
+        let until = state.open_until?;
+        if now < until { Some(until - now) } else { state.is_probing.then_some(Duration::from_secs(1)) }
+    }
+
+    /// Whether the circuit is open, and until when a probe is let through.
     pub(crate) fn open_for(&self, now: Instant) -> Option<Duration> {
         self.state().open_until.map(|until| until.saturating_duration_since(now))
     }
@@ -65,9 +77,24 @@ impl Circuit {
     pub(crate) fn broke(&self, now: Instant) {
         let mut state = self.state();
         state.failures += 1;
-        if state.failures >= FAILURES && state.open_until.replace(now + OPEN).is_none() {
+        if state.failures >= FAILURES {
+            self.open(&mut state, now);
+        }
+    }
+
+    fn open(&self, state: &mut State, now: Instant) {
+        if state.open_until.replace(now + OPEN).is_none() {
             self.opened.notify_one();
         }
+    }
+}
+
+/// A call that waits in silence; it stops counting when this is dropped.
+pub(crate) struct Silent<'a>(&'a Circuit);
+
+impl Drop for Silent<'_> {
+    fn drop(&mut self) {
+        self.0.state().silent -= 1;
     }
 }
 
@@ -75,12 +102,23 @@ impl Pass<'_> {
     /// The vendor answered, be it with a refusal of this one call.
     pub(crate) fn worked(self) {
         let mut state = self.circuit.state();
-        if state.open_until.is_none() || self.is_probe {
-            *state = State::default();
+        // Several calls were silent and one of them was answered after all.
+        if state.open_until.is_none() || self.is_probe || state.failures < FAILURES {
+            *state = State { silent: state.silent, ..State::default() };
         }
     }
 
-    /// The vendor is out of order.
+    /// The call has waited for too long. Several of those at once, or a probe, open the circuit.
+    pub(crate) fn silent(&self, now: Instant) -> Silent<'_> {
+        let mut state = self.circuit.state();
+        state.silent += 1;
+        if state.silent >= SILENT || self.is_probe {
+            self.circuit.open(&mut state, now);
+        }
+        Silent(self.circuit)
+    }
+
+    /// The provider is out of order.
     pub(crate) fn failed(self, now: Instant) {
         self.circuit.broke(now);
     }

@@ -127,7 +127,9 @@ pub struct AddModel {
 /// # Errors
 /// In words for whoever typed it.
 pub async fn run(command: Command, config: &Config, out: &mut impl std::io::Write) -> anyhow::Result<()> {
-    let db = store::connect(&config.database_url, 4).await.context("Postgres doesn't answer at DATABASE_URL")?;
+    let db = store::Db::connect(&config.database_url, store::Purpose::Commands)
+        .await
+        .context("Postgres doesn't answer at DATABASE_URL")?;
     store::migrate(&db).await.context("migrations")?;
     match command {
         Command::Migrate => writeln!(out, "The schema is up to date.")?,

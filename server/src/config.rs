@@ -16,6 +16,8 @@ pub struct Config {
     pub site_root: PathBuf,
     /// Where the app listens.
     pub listen_addr: SocketAddr,
+    /// How many connections are taken at once; none follows the file descriptors that the process may open.
+    pub max_connections: Option<usize>,
     /// Where `/metrics` listens, if anywhere.
     pub metrics_addr: Option<SocketAddr>,
     /// Postgres.
@@ -47,6 +49,9 @@ pub struct Config {
     /// Where this process dies, in tests of what a crash leaves behind.
     #[cfg(debug_assertions)]
     pub dies_at: Option<String>,
+    /// Seconds by which this process's clock is wrong, in tests of several servers.
+    #[cfg(debug_assertions)]
+    pub clock_offset_s: i64,
     /// Who mail is from.
     pub mail_from: String,
     /// What the whole house may spend in any day; none is any amount.
@@ -128,6 +133,11 @@ impl Config {
             secret_key,
             site_root: text("SITE_ROOT").unwrap_or_else(|| "target/site".into()).into(),
             listen_addr: addr("LISTEN_ADDR")?.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 3000))),
+            max_connections: text("MAX_CONNECTIONS")
+                .map(|count| {
+                    count.parse().ok().filter(|count| *count > 0).context("MAX_CONNECTIONS is a whole number from 1 on")
+                })
+                .transpose()?,
             metrics_addr: addr("METRICS_ADDR")?,
             database_url: secret("DATABASE_URL")?.context("DATABASE_URL is required")?,
             redis_url: secret("REDIS_URL")?,
@@ -153,6 +163,8 @@ impl Config {
             },
             #[cfg(debug_assertions)]
             dies_at: text("QUOTIENT_DIES_AT"),
+            #[cfg(debug_assertions)]
+            clock_offset_s: text("QUOTIENT_CLOCK_OFFSET_S").and_then(|offset| offset.parse().ok()).unwrap_or(0),
             daily_spend: text("GLOBAL_DAILY_SPEND_USD")
                 .map(|usd| {
                     let amount = usd.parse().ok().and_then(Picos::from_usd).filter(|amount| *amount >= Picos::ZERO);

@@ -1,16 +1,23 @@
 //! The only place that logs a failure: once, with an incident id that the person is told.
 
+use app::api::context::Failure;
 use axum::Json;
 use axum::extract::{FromRequestParts, Path};
 use axum::response::{IntoResponse, Response};
 use domain::{Problem, problem::ProblemBody};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode, header};
-use std::fmt::Display;
+use std::any::Any;
 use uuid::Uuid;
 
-/// Logs a failure of ours and answers what a person may be told.
-pub fn internal(error: &dyn Display) -> Problem {
+/// The problem of a failure: 503 with a time to retry while Postgres can't be reached, else 500 with the id of its log line.
+pub fn internal(error: &dyn Failure) -> Problem {
+    let any: &dyn Any = error;
+    if any.downcast_ref::<store::StoreError>().is_some_and(store::StoreError::is_unavailable) {
+        tracing::warn!("Postgres is unavailable: {error}");
+        metrics::counter!("quotient_database_unavailable_total").increment(1);
+        return Problem::overloaded();
+    }
     let incident = Uuid::now_v7().simple().to_string();
     tracing::error!(incident, "{error}");
     metrics::counter!("quotient_failures_total").increment(1);
@@ -76,6 +83,6 @@ impl<S: Send + Sync, T: serde::de::DeserializeOwned + Send> FromRequestParts<S> 
 }
 
 /// What a panic becomes: an incident like any other failure.
-pub fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
+pub fn panicked(panic: Box<dyn Any + Send>) -> Response {
     Refused(internal(&format!("panic: {}", app::api::context::said(&*panic)))).into_response()
 }

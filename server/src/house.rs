@@ -20,8 +20,10 @@ use tokio_util::task::TaskTracker;
 pub struct House {
     pub(crate) config: Arc<Config>,
     pub(crate) db: store::Db,
-    /// For the owner's tables.
+    /// For the admin's tables.
     pub(crate) admin_db: store::Db,
+    /// For scheduled work whose statements may take long.
+    pub(crate) jobs_db: store::Db,
     /// Of the owner's large view one is made at a time: chat goes first.
     pub(crate) one_admin: Arc<Semaphore>,
     pub(crate) meters: Meters,
@@ -31,6 +33,8 @@ pub struct House {
     pub(crate) billing: Option<Arc<crate::billing::Billing>>,
     pub(crate) mailer: Arc<crate::mail::Mailer>,
     pub(crate) passwords: Arc<crate::auth::password::Passwords>,
+    /// Bounds what counting tokens may cost.
+    pub(crate) counting: Arc<crate::chat::counting::Counting>,
     /// Turns that run.
     pub(crate) turns: TaskTracker,
     /// We were told to go: no longer ready.
@@ -54,12 +58,14 @@ impl House {
             billing: crate::billing::Billing::new(&config)?,
             mailer: Arc::new(crate::mail::Mailer::new(&config)?),
             passwords: Arc::new(crate::auth::password::Passwords::new()?),
+            counting: Arc::new(crate::chat::counting::Counting::new()),
             turns: TaskTracker::new(),
             draining: CancellationToken::new(),
             cut: CancellationToken::new(),
             refusals: Arc::default(),
             settled: Arc::default(),
-            admin_db: store::connect_owners(&config.database_url)?,
+            admin_db: store::Db::lazy(&config.database_url, store::Purpose::Reports)?,
+            jobs_db: store::Db::lazy(&config.database_url, store::Purpose::Jobs)?,
             one_admin: Arc::new(Semaphore::new(1)),
             config: Arc::new(config),
             meters,
@@ -69,7 +75,7 @@ impl House {
 
     /// The server's clock.
     pub(crate) fn now() -> OffsetDateTime {
-        OffsetDateTime::now_utc()
+        crate::fault::now()
     }
 
     /// What can be bought here, and from whom.
@@ -94,7 +100,7 @@ impl House {
             daily_spend: self.config.daily_spend,
             payments: self.payments(),
             payment_pages: self.billing.as_ref().map(|billing| billing.pages.clone()).unwrap_or_default().into(),
-            report: Arc::new(|error| error::internal(error)),
+            report: Arc::new(error::internal),
             now: Self::now,
         }
     }
@@ -120,7 +126,7 @@ impl House {
     /// Writes down which turns are settled; what can't be written now is kept for the next time.
     pub(crate) async fn flush_settled(&self) {
         let turns = std::mem::take(&mut *self.settled.lock().unwrap_or_else(PoisonError::into_inner));
-        if !turns.is_empty() && store::turn::settled(&self.db, &turns, Self::now()).await.is_err() {
+        if !turns.is_empty() && store::turn::settled(&self.db, &turns).await.is_err() {
             self.settled.lock().unwrap_or_else(PoisonError::into_inner).extend(turns);
         }
     }

@@ -29,12 +29,12 @@ pub(crate) async fn work(house: House) {
 /// Takes one job and does it; false where none is due.
 async fn next(house: &House) -> anyhow::Result<bool> {
     let mut tx = store::begin(&house.db).await?;
-    let Some(due) = job::take(&mut tx, House::now()).await? else { return Ok(false) };
+    let Some(due) = job::take(&mut tx).await? else { return Ok(false) };
     if let Err(error) = perform(house, &due).await {
         drop(tx);
-        let run_at = (due.attempts + 1 < TRIES).then(|| House::now() + backoff(due.attempts));
-        tracing::warn!(job = %due.id, kind = due.kind, again = run_at.is_some(), "a job failed: {error:#}");
-        job::failed(&house.db, due.id, &format!("{error:#}"), run_at, House::now()).await?;
+        let retry_in = (due.attempts + 1 < TRIES).then(|| backoff(due.attempts));
+        tracing::warn!(job = %due.id, kind = due.kind, again = retry_in.is_some(), "a job failed: {error:#}");
+        job::failed(&house.db, due.id, &format!("{error:#}"), retry_in, House::now()).await?;
         return Ok(true);
     }
     job::done(&mut tx, due.id, House::now()).await?;

@@ -15,6 +15,7 @@ mod error;
 mod export;
 mod fault;
 mod house;
+mod http;
 mod jobs;
 mod mail;
 mod meters;
@@ -34,15 +35,19 @@ pub use house::House;
 pub use routes::admin_paths;
 
 use anyhow::Context as _;
-use std::{future::Future, net::SocketAddr, time::Duration};
+use std::{future::Future, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// How long running turns may take to end once we are told to go.
-const DRAIN: Duration = Duration::from_secs(25);
+/// How long running turns may take to end by themselves once a shutdown begins; then they are cut.
+const DRAIN: Duration = Duration::from_secs(22);
 
-/// How long readers have for the last events once every turn has ended.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long cut turns have to be recorded, whatever the databases do.
+const CUT: Duration = Duration::from_secs(4);
+
+/// How long readers have to read the last events, and counters to be written. All three together are below the 30 s and more that
+/// process managers wait before they kill.
+const FLUSH: Duration = Duration::from_secs(2);
 
 /// Everything built, nothing served yet.
 pub struct Server {
@@ -60,9 +65,15 @@ pub async fn build(config: Config) -> anyhow::Result<Server> {
     if let Some(point) = config.dies_at.clone() {
         let _ = fault::DIES_AT.set(point);
     }
+    #[cfg(debug_assertions)]
+    if config.clock_offset_s != 0 {
+        let _ = fault::CLOCK_OFFSET.set(time::Duration::seconds(config.clock_offset_s));
+    }
     // Pages are drawn on tokio; a second call changes nothing.
     let _ = any_spawner::Executor::init_tokio();
-    let db = store::connect(&config.database_url, 20).await.context("Postgres doesn't answer at DATABASE_URL")?;
+    let db = store::Db::connect(&config.database_url, store::Purpose::Requests)
+        .await
+        .context("Postgres doesn't answer at DATABASE_URL")?;
     store::migrate(&db).await.context("migrations")?;
     let house = House::new(config, db)?;
     let router = routes::router(&house);
@@ -79,10 +90,11 @@ impl Server {
         TcpListener::bind(addr).await.with_context(|| format!("{addr} is taken; set LISTEN_ADDR to another address"))
     }
 
-    /// Serves until `shutdown`, then lets running turns end, then cuts them: each is recorded.
+    /// Serves until `shutdown`, then lets running turns end, then cuts them, and ends within half a minute whatever the databases do.
+    /// Turns that couldn't be recorded by then are ended by the reaper of another server.
     ///
     /// # Errors
-    /// When the socket breaks.
+    /// Returns an error if the listener's address can't be read.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -92,47 +104,48 @@ impl Server {
         tracing::info!(address = %listener.local_addr()?, public_url = house.config.public_url, "serving");
         let mut background = tasks::spawn(&house);
         let metrics = house.config.metrics_addr.map(|addr| tokio::spawn(routes::serve_metrics(addr)));
-        let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
-            let _ = stream.set_nodelay(true);
-        });
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        let (cut, turns, told) = (house.cut.clone(), house.turns.clone(), house.draining.clone());
+        // Until every turn has ended this server answers, and says at `/readyz` that nothing new should come here.
         let drained = CancellationToken::new();
-        let done = drained.clone().drop_guard();
-        tokio::spawn(async move {
-            let _done = done;
+        let serving = http::serve(listener, router, house.config.max_connections, drained.cancelled());
+        let drain = async {
             shutdown.await;
-            tracing::info!("draining");
-            told.cancel();
-            fault::point("draining");
-            turns.close();
-            if tokio::time::timeout(DRAIN, turns.wait()).await.is_err() {
-                cut.cancel();
-                turns.wait().await;
-            }
-        });
-        // Until every turn has ended we answer, and say at `/readyz` that nothing new should come here.
-        let closing = drained.clone().cancelled_owned();
-        // A reader of another server's turn keeps nobody here.
-        let last_words = async {
-            drained.cancelled().await;
-            tokio::time::sleep(LAST_WORDS).await;
+            drain(&house).await;
+            drained.cancel();
+            // A reader of another server's turn keeps nothing waiting here.
+            tokio::time::sleep(FLUSH).await;
         };
+        tokio::pin!(drain);
         tokio::select! {
-            served = axum::serve(listener, service).with_graceful_shutdown(closing) => served?,
-            () = last_words => {}
+            () = serving => drain.await,
+            () = &mut drain => {}
         }
-        // Turns that nobody is watching run on as well; what begins in this very moment ends with us.
-        drained.cancelled().await;
-        house.cut.cancel();
-        house.turns.wait().await;
         background.abort_all();
         if let Some(metrics) = metrics {
             metrics.abort();
         }
-        house.flush_settled().await;
-        house.flush_refusals().await;
+        let flush = async {
+            house.flush_settled().await;
+            house.flush_refusals().await;
+        };
+        let _ = tokio::time::timeout(FLUSH, flush).await;
         Ok(())
+    }
+}
+
+/// Waits for running turns, cuts those that take too long, and waits a little for these to be recorded.
+async fn drain(house: &House) {
+    tracing::info!(turns = house.turns.len(), "draining");
+    house.draining.cancel();
+    fault::point("draining");
+    house.turns.close();
+    if tokio::time::timeout(DRAIN, house.turns.wait()).await.is_err() {
+        house.cut.cancel();
+        if tokio::time::timeout(CUT, house.turns.wait()).await.is_err() {
+            tracing::error!(
+                turns = house.turns.len(),
+                "turns couldn't be recorded in time; another server's reaper ends them"
+            );
+        }
     }
 }
 

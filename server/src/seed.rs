@@ -142,7 +142,7 @@ async fn subscribe(
             url: None,
             created_at: paid_until,
         };
-        store::invoice::put(&mut *tx, &paid, Some(user_id)).await?;
+        store::invoice::put(&mut tx, &paid, Some(user_id)).await?;
         paid_until += length;
     }
     let subscription = Subscription {
@@ -161,9 +161,9 @@ async fn subscribe(
         ended_at: None,
         grace_until: None,
     };
-    store::subscription::put(&mut *tx, &subscription, now).await?;
+    store::subscription::put(&mut tx, &subscription, now).await?;
     if subscription.trial_end.is_some() {
-        store::subscription::tried(&mut *tx, user_id, &subscription.id, begun).await?;
+        store::subscription::tried(&mut tx, user_id, &subscription.id, begun).await?;
     }
     store::subscription::entitle(&mut tx, user_id, now).await?;
     Ok(tx.commit().await?)
@@ -223,7 +223,6 @@ async fn turn(
             estimated: Tokens(usage.prompt().0 * rng.random_range(97..112) / 100),
             reserved: usage.counted(),
             now: at,
-            alive_until: at,
         },
     )
     .await?;
@@ -245,6 +244,6 @@ async fn turn(
         now: at + Duration::seconds(9),
     };
     ensure!(store::turn::record(db, &end).await?, "a seeded turn was recorded twice");
-    store::turn::settled(db, &[turn_id], end.now).await?;
+    store::turn::settled(db, &[turn_id]).await?;
     Ok(true)
 }

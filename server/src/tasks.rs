@@ -18,22 +18,23 @@ pub(crate) fn spawn(house: &House) -> JoinSet<()> {
     every(&mut set, house, Duration::from_secs(1), |house| async move { house.flush_settled().await });
     every(&mut set, house, Duration::from_secs(5), |house| async move { house.flush_refusals().await });
     every(&mut set, house, Duration::from_secs(3_600), |house| async move {
-        if let Err(error) = store::session::sweep(&house.db, House::now()).await {
+        if let Err(error) = store::session::sweep(&house.jobs_db, House::now()).await {
             internal(&error);
         }
-        if let Err(error) = store::stripe_event::sweep(&house.db, House::now() - time::Duration::days(30)).await {
+        if let Err(error) = store::stripe_event::sweep(&house.jobs_db, House::now() - time::Duration::days(30)).await {
             internal(&error);
         }
-        if let Err(error) = store::ledger::make_months_ahead(&house.db, House::now()).await {
+        if let Err(error) = store::ledger::make_months_ahead(&house.jobs_db, House::now()).await {
             internal(&error);
         }
         if let Err(error) = drop_old(&house).await {
             internal(&format!("old months of the ledger not dropped, tried again in an hour: {error:#}"));
         }
-        if let Err(error) = store::model::learn(&house.db, House::now() - time::Duration::days(30)).await {
+        if let Err(error) = store::model::learn(&house.jobs_db, House::now() - time::Duration::days(30)).await {
             internal(&error);
         }
         compare_purses(house.clone()).await;
+        house.counting.sweep();
     });
     every(&mut set, house, Duration::from_secs(600), |house| async move {
         if let Err(error) = compare_meters(&house).await {
@@ -41,7 +42,7 @@ pub(crate) fn spawn(house: &House) -> JoinSet<()> {
         }
     });
     every(&mut set, house, Duration::from_secs(60), |house| async move {
-        if let Err(error) = store::span::make(&house.db, House::now()).await {
+        if let Err(error) = store::span::make(&house.jobs_db, House::now()).await {
             internal(&error);
         }
     });
@@ -168,8 +169,8 @@ pub(crate) async fn reap(house: House) {
 /// Ends some; how many were ended, of those that could be.
 async fn reap_some(house: &House) -> anyhow::Result<usize> {
     // One kind that can't be read is no reason to leave the other.
-    let dead = store::turn::dead(&house.db, House::now()).await.inspect_err(|error| drop(internal(error)));
-    let unsettled = store::turn::unsettled(&house.db, House::now()).await.inspect_err(|error| drop(internal(error)));
+    let dead = store::turn::dead(&house.db).await.inspect_err(|error| drop(internal(error)));
+    let unsettled = store::turn::unsettled(&house.db).await.inspect_err(|error| drop(internal(error)));
     let (dead, unsettled) = (dead.unwrap_or_default(), unsettled.unwrap_or_default());
     if dead.is_empty() && unsettled.is_empty() {
         return Ok(0);
@@ -227,7 +228,7 @@ async fn bury(house: &House, caps: &Caps, turn: &Dead) -> anyhow::Result<()> {
     if recorded {
         tracing::warn!(turn = %turn.turn_id, "lost turn ended");
         metrics::counter!("quotient_turns_total", "outcome" => "lost").increment(1);
-        house.relay.end(turn.turn_id, &TurnEvent::Failed { problem: Problem::model_failed() }).await?;
+        house.relay.end(turn.turn_id, &TurnEvent::Failed { problem: Problem::lost() }).await?;
         let spent = (usage.counted(), &turn.model, cost);
         settle(house, turn.turn_id, &turn.subject, turn.call.created_at, spent, caps).await?;
     }
@@ -244,7 +245,7 @@ async fn settle(
     caps: &Caps,
 ) -> anyhow::Result<()> {
     house.meters.settle_by_id(subject, turn, at, spent, caps).await?;
-    Ok(store::turn::settled(&house.db, &[turn], House::now()).await?)
+    Ok(store::turn::settled(&house.db, &[turn]).await?)
 }
 
 #[derive(Default)]

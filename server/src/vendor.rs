@@ -21,6 +21,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 struct Server<V> {
     vendor: V,
     circuit: Circuit,
+    /// How long a call may wait for the head of its answer before it counts as silent.
+    silence: Duration,
 }
 
 /// The vendors that have a key, and the servers that models name for themselves.
@@ -49,18 +51,24 @@ pub enum NotOpened {
 }
 
 impl<V: providers::Vendor> Server<V> {
-    fn new(vendor: V, opened: &Arc<Notify>) -> Self {
-        Self { vendor, circuit: Circuit::new(Arc::clone(opened)) }
+    fn new(vendor: V, patience: Patience, opened: &Arc<Notify>) -> Self {
+        Self { vendor, circuit: Circuit::new(Arc::clone(opened)), silence: patience.first_byte / 4 }
     }
 
     /// Asks, and again where that may help and nothing was accepted.
     async fn open(&self, ask: &Ask<'_>) -> Result<Chunks, NotOpened> {
-        let mut tried = 0;
+        let (mut tried, mut last) = (0, None);
         loop {
-            let pass = self.circuit.enter(Instant::now()).map_err(|left| NotOpened::Circuit {
-                retry_after_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
-            })?;
-            let error = match self.vendor.open(ask).await {
+            let pass = match (self.circuit.enter(Instant::now()), last) {
+                (Ok(pass), _) => pass,
+                // It opened between two tries: the provider was asked all the same.
+                (Err(_), Some(error)) => return Err(NotOpened::Vendor(error)),
+                (Err(left), None) => {
+                    let retry_after_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+                    return Err(NotOpened::Circuit { retry_after_ms });
+                }
+            };
+            let error = match self.open_once(ask, &pass).await {
                 Ok(chunks) => {
                     pass.worked();
                     return Ok(chunks);
@@ -73,10 +81,24 @@ impl<V: providers::Vendor> Server<V> {
                 pass.worked();
             }
             let Some(pause) = pause(&error, tried) else { return Err(NotOpened::Vendor(error)) };
-            tried += 1;
+            (tried, last) = (tried + 1, Some(error));
             metrics::counter!("quotient_vendor_retries_total").increment(1);
             tokio::time::sleep(pause).await;
         }
+    }
+}
+
+impl<V: providers::Vendor> Server<V> {
+    /// One call. While it is silent for longer than usual the circuit knows, so that others don't join the wait (field note 104).
+    async fn open_once(&self, ask: &Ask<'_>, pass: &crate::circuit::Pass<'_>) -> Result<Chunks, VendorError> {
+        let opening = self.vendor.open(ask);
+        tokio::pin!(opening);
+        tokio::select! {
+            opened = &mut opening => return opened,
+            () = tokio::time::sleep(self.silence) => {}
+        }
+        let _silent = pass.silent(Instant::now());
+        opening.await
     }
 }
 
@@ -102,8 +124,8 @@ impl Vendors {
         let at_openai = openai.clone().map(|key| OpenAi::new(openai_url, Some(key), patience)).transpose()?;
         let opened = Arc::<Notify>::default();
         Ok(Self {
-            anthropic: anthropic.map(|vendor| Server::new(vendor, &opened)),
-            openai: at_openai.map(|vendor| Server::new(vendor, &opened)),
+            anthropic: anthropic.map(|vendor| Server::new(vendor, patience, &opened)),
+            openai: at_openai.map(|vendor| Server::new(vendor, patience, &opened)),
             openai_base_url: config.openai_base_url.clone(),
             openai_key: openai,
             patience,
@@ -159,7 +181,19 @@ impl Vendors {
         }
     }
 
-    /// Waits until one begins to be left alone. For one who waits; what happens while nobody does is kept.
+    /// For how many milliseconds the circuit of a model's provider is open; none where calls are let through.
+    pub fn open_for_ms(&self, model: &Model) -> Option<u64> {
+        let now = Instant::now();
+        let left = match (model.vendor, &model.base_url) {
+            (Vendor::Demo, _) => None,
+            (Vendor::OpenAi, Some(base_url)) => self.named(base_url).ok()?.circuit.refuses(now),
+            (Vendor::OpenAi, None) => self.openai.as_ref()?.circuit.refuses(now),
+            (Vendor::Anthropic, _) => self.anthropic.as_ref()?.circuit.refuses(now),
+        };
+        left.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Waits until a circuit breaker opens. Made for one waiter; an opening that happens while none waits is kept.
     pub(crate) async fn one_is_left_alone(&self) {
         self.opened.notified().await;
     }
@@ -184,7 +218,8 @@ impl Vendors {
         }
         // The key goes only to the server it was set for.
         let key = (self.openai_base_url.as_deref() == Some(base_url)).then(|| self.openai_key.clone()).flatten();
-        let server = Arc::new(Server::new(OpenAi::new(Some(base_url), key, self.patience)?, &self.opened));
+        let server =
+            Arc::new(Server::new(OpenAi::new(Some(base_url), key, self.patience)?, self.patience, &self.opened));
         named.insert(base_url.to_owned(), Arc::clone(&server));
         Ok(server)
     }
@@ -210,22 +245,25 @@ impl NotOpened {
         matches!(self, Self::Vendor(VendorError::Silent | VendorError::Broke(_)))
     }
 
-    /// What a person may be told; the log has the rest.
-    pub fn told(&self) -> Problem {
-        match self {
-            Self::Circuit { retry_after_ms } => Problem::model_unavailable(*retry_after_ms),
-            Self::Vendor(error) => told(error),
-        }
+    /// What the user is shown of a call that wasn't begun; the log has the rest. `estimated` is the prompt, which a provider that
+    /// was silent may bill.
+    pub fn problem(&self, estimated: Tokens) -> Problem {
+        let error = match self {
+            Self::Circuit { retry_after_ms } => return Problem::model_unavailable(*retry_after_ms),
+            Self::Vendor(error) => error,
+        };
+        let problem = match error {
+            VendorError::Unreachable(_) => Problem::model_unavailable(10_000),
+            VendorError::Silent => Problem::model_silent(estimated),
+            VendorError::Busy { retry_after_ms, .. } => Problem::model_unavailable(retry_after_ms.unwrap_or(10_000)),
+            VendorError::Refused { .. } | VendorError::Broke(_) => Problem::model_failed(),
+        };
+        Problem { incident: crate::error::internal(error).incident, ..problem }
     }
 }
 
-/// What a person may be told of a vendor's failure; the log has the rest.
-pub fn told(error: &VendorError) -> Problem {
-    let incident = crate::error::internal(error).incident;
-    let problem = match error {
-        VendorError::Unreachable(_) | VendorError::Silent => Problem::model_unavailable(10_000),
-        VendorError::Busy { retry_after_ms, .. } => Problem::model_unavailable(retry_after_ms.unwrap_or(10_000)),
-        VendorError::Refused { .. } | VendorError::Broke(_) => Problem::model_failed(),
-    };
-    Problem { incident, ..problem }
+/// What the user is shown of an answer that broke off; `has_text` says whether it had begun.
+pub fn broken_problem(error: &VendorError, has_text: bool) -> Problem {
+    let problem = if has_text { Problem::model_interrupted() } else { Problem::model_failed() };
+    Problem { incident: crate::error::internal(error).incident, ..problem }
 }

@@ -116,11 +116,10 @@ pub(crate) async fn replay(
         Ok(read) => read,
         Err(page) => return Ok(page),
     };
-    let now = House::now();
     let what = if form.event.is_empty() { "jobs" } else { form.event.as_str() };
     if form.event.is_empty() {
-        store::job::replay(&house.db, now).await?;
-    } else if !store::stripe_event::replay(&house.db, &form.event, now).await? {
+        store::job::replay(&house.db).await?;
+    } else if !store::stripe_event::replay(&house.db, &form.event).await? {
         return Ok(pages::problem(&house, request, Problem::not_found("dead letter")).await);
     } else if let Ok(billing) = house.billing() {
         billing.bell.notify_one();

@@ -77,7 +77,7 @@ pub(crate) async fn work(house: House) {
 /// Takes one event and does what follows from it; false where none is due.
 async fn next(house: &House, billing: &Billing) -> anyhow::Result<bool> {
     let mut tx = store::begin(&house.db).await?;
-    let Some(due) = stripe_event::take(&mut tx, House::now()).await? else { return Ok(false) };
+    let Some(due) = stripe_event::take(&mut tx).await? else { return Ok(false) };
     let effect = async {
         let event = BillingEvent::read(&due.body)?;
         apply(&mut tx, billing, &event).await?;
@@ -88,9 +88,9 @@ async fn next(house: &House, billing: &Billing) -> anyhow::Result<bool> {
         drop(tx);
         let is_out_of_reach = matches!(error.downcast_ref(), Some(StripeError::Unreachable(_)));
         let tries = if is_out_of_reach { TRIES_OUT_OF_REACH } else { TRIES };
-        let run_at = (due.attempts + 1 < tries).then(|| House::now() + backoff(due.attempts));
-        tracing::warn!(event = due.id, kind = due.kind, again = run_at.is_some(), "an event failed: {error:#}");
-        stripe_event::failed(&house.db, &due.id, &format!("{error:#}"), run_at, House::now()).await?;
+        let retry_in = (due.attempts + 1 < tries).then(|| backoff(due.attempts));
+        tracing::warn!(event = due.id, kind = due.kind, again = retry_in.is_some(), "an event failed: {error:#}");
+        stripe_event::failed(&house.db, &due.id, &format!("{error:#}"), retry_in, House::now()).await?;
         return Ok(true);
     }
     tx.commit().await.context("commit")?;
@@ -108,7 +108,7 @@ async fn apply(tx: &mut Tx, billing: &Billing, event: &BillingEvent) -> anyhow::
     }
     match &event.subject {
         Subject::Customer | Subject::Other => {}
-        Subject::Checkout { session_id } => checkout::closed(&mut **tx, session_id, now).await?,
+        Subject::Checkout { session_id } => checkout::closed(&mut *tx, session_id, now).await?,
         Subject::Refund { charge_id } => {
             let charge = billing.stripe.charge(charge_id).await?;
             let minor = charge.amount_refunded.unwrap_or(0);
@@ -136,7 +136,7 @@ async fn money_back(
     amount: Amount,
 ) -> anyhow::Result<()> {
     let user_id = match customer {
-        Some(customer) => store::account::by_customer(&mut **tx, customer).await?,
+        Some(customer) => store::account::by_customer(&mut *tx, customer).await?,
         None => None,
     };
     mirror::raise(tx, kind, object_id, user_id, Some(amount), House::now()).await

@@ -51,7 +51,7 @@ pub(crate) async fn mirror(
     now: OffsetDateTime,
 ) -> anyhow::Result<Mirrored> {
     subscription::lock_customer(tx, customer_id).await?;
-    let before = subscription::of_customer(&mut **tx, customer_id).await?;
+    let before = subscription::of_customer(&mut *tx, customer_id).await?;
     let said = match billing.stripe.customer(customer_id).await.context("customer")? {
         Found::Here(customer) => Some(Said {
             made_for: customer.user_id(),
@@ -73,9 +73,9 @@ pub(crate) async fn mirror(
     };
     let user_id = owner(tx, customer_id, made_for, now).await?;
     for written in &invoices {
-        invoice::put(&mut **tx, written, user_id).await?;
+        invoice::put(&mut *tx, written, user_id).await?;
     }
-    let products = plan::products(&mut **tx).await?;
+    let products = plan::products(&mut *tx).await?;
     let plan_of = |fetched: &Fetched| {
         let product = fetched.product_id.as_ref()?;
         products.iter().find(|(known, _)| known == product).map(|(_, plan)| plan.clone())
@@ -86,9 +86,9 @@ pub(crate) async fn mirror(
         let grace_until = (fetched.status == SubscriptionStatus::PastDue)
             .then(|| overdue_since(fetched, &invoices, known, billing.grace, now) + billing.grace);
         let written = fetched.clone().kept(user_id, plan_of(fetched), grace_until);
-        subscription::put(&mut **tx, &written, now).await?;
+        subscription::put(&mut *tx, &written, now).await?;
         if let (Some(user_id), Some(_)) = (user_id, fetched.trial_end) {
-            subscription::tried(&mut **tx, user_id, &fetched.id, fetched.created_at).await?;
+            subscription::tried(&mut *tx, user_id, &fetched.id, fetched.created_at).await?;
         }
         kept.push(written);
     }
@@ -110,7 +110,7 @@ async fn gone(
     before: &[Subscription],
     now: OffsetDateTime,
 ) -> anyhow::Result<Mirrored> {
-    let user_id = match account::by_customer(&mut **tx, customer_id).await? {
+    let user_id = match account::by_customer(&mut *tx, customer_id).await? {
         Some(user_id) => Some(user_id),
         None => before.iter().find_map(|known| known.user_id),
     };
@@ -125,9 +125,9 @@ async fn gone(
             grace_until: None,
             ..known.clone()
         };
-        subscription::put(&mut **tx, &over, now).await?;
+        subscription::put(&mut *tx, &over, now).await?;
     }
-    account::unlink_customer(&mut **tx, customer_id).await?;
+    account::unlink_customer(&mut *tx, customer_id).await?;
     let entitled = follow(tx, user_id, now).await?;
     Ok(Mirrored { is_gone: true, subscriptions: Vec::new(), entitled })
 }
@@ -139,7 +139,7 @@ async fn owner(
     made_for: Option<UserId>,
     now: OffsetDateTime,
 ) -> anyhow::Result<Option<UserId>> {
-    let owner = match account::by_customer(&mut **tx, customer_id).await? {
+    let owner = match account::by_customer(&mut *tx, customer_id).await? {
         Some(user_id) => Some(user_id),
         None => made_for,
     };
@@ -147,7 +147,7 @@ async fn owner(
     if !account::hold(tx, user_id).await? {
         return Ok(None);
     }
-    if account::link_customer(&mut **tx, user_id, customer_id).await?.as_deref() != Some(customer_id) {
+    if account::link_customer(&mut *tx, user_id, customer_id).await?.as_deref() != Some(customer_id) {
         // They have another one. What they pay here counts nevertheless, and somebody should look.
         raise(tx, "two_customers", customer_id, Some(user_id), None, now).await?;
     }
@@ -184,7 +184,7 @@ async fn follow(tx: &mut Tx, user_id: Option<UserId>, now: OffsetDateTime) -> an
 async fn flag(tx: &mut Tx, user_id: Option<UserId>, kept: &[Subscription], now: OffsetDateTime) -> anyhow::Result<()> {
     let live: Vec<_> = kept.iter().filter(|subscription| subscription.status.is_live()).collect();
     for settled in kept.iter().filter(|found| user_id.is_some() || found.status.is_over()) {
-        billing_flag::clear(&mut **tx, "orphan", &settled.id, now).await?;
+        billing_flag::clear(&mut *tx, "orphan", &settled.id, now).await?;
     }
     for subscription in &live {
         let amount = Some(subscription.amount.clone());
@@ -210,7 +210,7 @@ pub(crate) async fn raise(
 ) -> anyhow::Result<()> {
     let flag =
         Flag { kind: kind.to_owned(), object_id: object_id.to_owned(), user_id, amount, created_at: now, email: None };
-    Ok(billing_flag::raise(&mut **tx, &flag).await?)
+    Ok(billing_flag::raise(&mut *tx, &flag).await?)
 }
 
 /// Mail that follows from a state. Each has a key of its own, so that seeing the state again sends nothing.
@@ -247,7 +247,7 @@ pub(crate) fn trial_ending(subscription: &Subscription, plan: &str, now: OffsetD
 
 /// What people call a plan.
 pub(crate) async fn name(tx: &mut Tx, id: &PlanId) -> anyhow::Result<String> {
-    let plans = plan::list(&mut **tx).await?;
+    let plans = plan::list(&mut *tx).await?;
     Ok(plans.into_iter().find(|plan| plan.id == *id).map_or_else(|| id.0.clone(), |plan| plan.name))
 }
 

@@ -1,5 +1,6 @@
 //! The chat's requests: ask, follow, stop, what is left.
 
+pub(crate) mod counting;
 mod opening;
 mod prompt;
 pub(crate) mod request;
@@ -21,7 +22,7 @@ use serde::{Deserialize, Serialize};
 /// `POST /api/chat`
 pub(crate) async fn ask(State(house): State<House>, SignedIn(viewer): SignedIn, request: Request) -> Response {
     let user = viewer.user_id;
-    let begun = match request::read(request).await {
+    let begun = match request::read(&house, &viewer, request).await {
         Ok(ask) => turn::begin(&house, viewer, ask).await,
         Err(problem) => Err(problem),
     };
@@ -95,11 +96,12 @@ pub(crate) async fn estimate(
     SignedIn(viewer): SignedIn,
     request: Request,
 ) -> Result<Json<Estimate>, Refused> {
-    let ask = request::read(request).await?;
+    let ask = request::read(&house, &viewer, request).await?;
     let prepared = store::turn::prepare(&house.db, ask.turn_id, ask.model.as_ref(), House::now()).await?;
     let model = prompt::pick(&house, &viewer, &prepared, ask.model.as_ref()).await?.model;
     let prompt = prompt::prompt(&house, &viewer, &ask).await?;
-    let input = prompt::count(&model, &prompt).await?.estimated;
+    prompt::bound(&viewer.plan, &prompt)?;
+    let input = prompt::count(&house, &viewer, &model, &prompt).await?.estimated;
     let quota = quota_of(&viewer.plan, &house.meters.people.peek(&viewer.subject).await?);
     let least = prompt::output_min(&model);
     let fits = quota.requests.remaining > 0

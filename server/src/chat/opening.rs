@@ -1,7 +1,7 @@
 //! Steps 7 and 8 of a turn: the question is written down, then its vendor is asked; where nobody accepts it, everything is as it was.
 
 use super::prompt::{Prompt, StandIn};
-use super::running::{BEAT, FIRST_BEAT, Running, alive};
+use super::running::{FIRST_BEAT, Running, renew_lease};
 use super::turn::Asking;
 use crate::House;
 use crate::error::{Refused, internal};
@@ -9,13 +9,9 @@ use crate::meters::Leave;
 use domain::{ConversationId, Model, ModelName, PriceList, Problem, ProblemKind, Tokens, TurnId, Usage, Viewer};
 use providers::Chunks;
 use relay::Writer;
-use std::time::Duration;
 use store::turn::{Again, Ask, Asked, PendingCall};
 use time::OffsetDateTime;
 use tokio::time::Instant;
-
-/// An unconfirmed hold that is younger than this stands when the first heartbeat confirms it.
-const SURELY_HELD: Duration = Duration::from_secs(3);
 
 /// A question that is written down.
 pub(crate) struct Written {
@@ -64,12 +60,7 @@ impl Opened {
 }
 
 /// Writes the question and a pending ledger row, and sees to it that its hold stands. None where the same turn was written before.
-pub(crate) async fn ask(
-    house: &House,
-    asking: Asking,
-    leave: Leave,
-    asked_at: Instant,
-) -> Result<Option<Written>, Problem> {
+pub(crate) async fn ask(house: &House, asking: Asking, leave: Leave) -> Result<Option<Written>, Problem> {
     let Asking { viewer, question, model, price, stand_in, prompt, counted, .. } = asking;
     let permit = &leave.permit;
     // The instant of admission, by Redis' clock: meter and ledger count the usage at the same moment.
@@ -97,7 +88,6 @@ pub(crate) async fn ask(
             estimated: counted.estimated,
             reserved: Tokens(permit.reserved()),
             now,
-            alive_until: House::now() + store::turn::ALIVE,
         },
     )
     .await;
@@ -140,14 +130,12 @@ pub(crate) async fn ask(
         stand_in,
         leave,
     };
-    // A hold that is this young stands without a word; the turn's heartbeat confirms it long before it lapses.
-    if asked_at.elapsed() < SURELY_HELD {
-        return Ok(Some(written));
-    }
+    // The meters may have been lost between the grant and the row, and granted again without it (field note 101): no provider is asked
+    // on a hold that isn't confirmed. From here on the row is part of every rebuild.
     let confirmed = house.meters.confirm(&written.leave).await;
     match confirmed {
         Ok(true) => Ok(Some(written)),
-        // It took so long that the hold lapsed: what isn't held isn't spent.
+        // The hold lapsed or was lost.
         Ok(false) => {
             undo(house, written, Bill::Nothing, false).await;
             Err(Problem::limits_unavailable())
@@ -180,8 +168,9 @@ pub(crate) async fn open(house: &House, mut asked: Written, log: &Writer) -> Res
     }
     let vendor_failed = matches!(&failed, Failed::Vendor(error) if error.was_asked());
     let (problem, bill) = match failed {
-        Failed::Vendor(error) if error.may_bill() => (error.told(), Bill::Input),
-        Failed::Vendor(error) => (error.told(), Bill::Nothing),
+        Failed::Vendor(error) if error.may_bill() => (error.problem(asked.estimated), Bill::Input),
+        Failed::Vendor(error) if error.was_asked() => (error.problem(asked.estimated), Bill::Request),
+        Failed::Vendor(error) => (error.problem(asked.estimated), Bill::Nothing),
         Failed::Over(problem) => (problem, Bill::Input),
     };
     undo(house, asked, bill, vendor_failed).await;
@@ -204,31 +193,27 @@ enum Failed {
 
 /// What a call that came to nothing may have cost.
 enum Bill {
-    /// It was not accepted.
+    /// The provider wasn't asked.
     Nothing,
+    /// The provider refused it: it cost nothing, and counts as a request, so that a refusal isn't a way around the limit
+    /// (field note 100).
+    Request,
     /// It was sent, and its vendor may have begun: the input at least, estimated.
     Input,
 }
 
-/// Asks the model of now. While it makes up its mind the turn says that it is alive, and Stop is heard.
+/// Asks the turn's current model, and renews the turn's lease and listens for Stop until its answer begins.
 async fn attempt(house: &House, asked: &Written, log: &Writer) -> Result<Chunks, Failed> {
     let opening = house.vendors.open(&asked.leave.permit, &asked.model, &asked.prompt.messages, asked.most);
-    let stopped = log.stopped();
-    tokio::pin!(opening, stopped);
-    let mut beat = tokio::time::interval_at(Instant::now() + FIRST_BEAT, BEAT);
-    loop {
-        tokio::select! {
-            opened = &mut opening => {
-                crate::fault::point("sent");
-                return opened.map_err(Failed::Vendor);
-            }
-            () = &mut stopped => return Err(Failed::Over(Problem::stopped())),
-            () = house.cut.cancelled() => return Err(Failed::Over(Problem::model_unavailable(2_000))),
-            // A vendor may take longer to begin than a turn counts as alive.
-            _ = beat.tick() => {
-                alive(house, asked.turn_id, &asked.leave).await;
-            }
+    tokio::select! {
+        opened = opening => {
+            crate::fault::point("sent");
+            opened.map_err(Failed::Vendor)
         }
+        () = log.stopped() => Err(Failed::Over(Problem::stopped())),
+        () = house.cut.cancelled() => Err(Failed::Over(Problem::restarting())),
+        // A provider may take longer to begin than a lease lasts. Another server took this turn for dead and has ended it.
+        () = renew_lease(house, asked.turn_id, &asked.leave, FIRST_BEAT) => Err(Failed::Over(Problem::lost())),
     }
 }
 
@@ -265,7 +250,7 @@ async fn fall_back(house: &House, asked: &mut Written, vendor_failed: bool) -> b
 /// Takes a written question back; what it may have cost is written down as an estimate.
 async fn undo(house: &House, asked: Written, bill: Bill, vendor_failed: bool) {
     let usage = match bill {
-        Bill::Nothing => None,
+        Bill::Nothing | Bill::Request => None,
         Bill::Input => Some(Usage { input: asked.estimated, ..Usage::default() }),
     };
     let cost = usage.map(|usage| asked.price.price(&usage).1).unwrap_or_default();
@@ -284,9 +269,12 @@ async fn undo(house: &House, asked: Written, bill: Bill, vendor_failed: bool) {
         internal(&error);
         return;
     }
-    let done = match usage {
-        None => release(house, asked.leave).await,
-        Some(usage) => house.meters.settle(asked.leave, usage.counted(), &asked.model.name, cost).await.is_ok(),
+    let done = match (bill, usage) {
+        (Bill::Nothing, _) => release(house, asked.leave).await,
+        (_, usage) => {
+            let counted = usage.map(|usage| usage.counted()).unwrap_or_default();
+            house.meters.settle(asked.leave, counted, &asked.model.name, cost).await.is_ok()
+        }
     };
     // Else the turn stays, ended, and the reaper settles its hold.
     if done && let Err(error) = store::turn::undone(&house.db, asked.turn_id).await {

@@ -17,7 +17,7 @@ const OUTPUT_MIN: Tokens = Tokens(256);
 /// A prompt of so many bytes is counted where it stands; a longer one takes milliseconds, off the async workers.
 const COUNTED_AT_ONCE: usize = 16 * 1024;
 /// No text that people write has more bytes per token; only long runs of one character do.
-const BYTES_PER_TOKEN: u64 = 32;
+pub(super) const BYTES_PER_TOKEN: usize = 32;
 
 /// What shall be answered.
 #[derive(Clone)]
@@ -71,18 +71,19 @@ pub(crate) struct StandIn {
 /// Who stands in for a model: where the plan allows them, they have a price, and the question fits them and what it is admitted for.
 pub(crate) async fn stand_in(
     house: &House,
-    plan: &Plan,
+    viewer: &Viewer,
     prepared: &Prepared,
     model: &Model,
     prompt: &Prompt,
     need: Need,
 ) -> Result<Option<StandIn>, Problem> {
+    let plan = &viewer.plan;
     let named = model.fallback.as_ref().filter(|name| plan.allows(name));
     let offer = named.and_then(|name| prepared.offers.iter().find(|offer| offer.model.name == *name));
     let Some(Offer { model, price: Some(price), .. }) = offer.filter(|offer| house.vendors.offers(&offer.model)) else {
         return Ok(None);
     };
-    let estimated = count(model, prompt).await?.estimated;
+    let estimated = count(house, viewer, model, prompt).await?.estimated;
     let room = model.context.0.min(need.input + need.output_max).saturating_sub(estimated.0);
     let most = plan.max_output.min(model.max_output).min(Tokens(room));
     let fits = most >= output_min(model);
@@ -160,20 +161,20 @@ pub(crate) fn ceiling(plan: &Plan, model: &Model, counted: Estimate) -> Result<N
 /// Refuses what can't fit a plan's day by its bytes alone, before they are counted: that takes long, and nothing has been admitted yet.
 pub(crate) fn bound(plan: &Plan, prompt: &Prompt) -> Result<(), Problem> {
     let bytes: u64 = prompt.messages.iter().map(|message| message.text.len() as u64).sum();
-    if bytes / BYTES_PER_TOKEN > plan.tokens_per_day.0 {
+    if bytes / BYTES_PER_TOKEN as u64 > plan.tokens_per_day.0 {
         return Err(Problem::too_large(Tokens(bytes / 4), plan.tokens_per_day, None));
     }
     Ok(())
 }
 
 /// A prompt's tokens.
-pub(crate) async fn count(model: &Model, prompt: &Prompt) -> Result<Estimate, Problem> {
+pub(crate) async fn count(house: &House, viewer: &Viewer, model: &Model, prompt: &Prompt) -> Result<Estimate, Problem> {
     let bytes: usize = prompt.messages.iter().map(|message| message.text.len()).sum();
+    house.counting.charge(viewer.user_id, bytes)?;
     if bytes <= COUNTED_AT_ONCE {
         return Ok(estimate::prompt(model, domain::brand::SYSTEM_PROMPT, &prompt.messages));
     }
+    let _place = house.counting.place(viewer.user_id)?;
     let (model, messages) = (model.clone(), prompt.messages.clone());
-    let counting =
-        tokio::task::spawn_blocking(move || estimate::prompt(&model, domain::brand::SYSTEM_PROMPT, &messages));
-    counting.await.map_err(|error| internal(&error))
+    house.counting.run(move || estimate::prompt(&model, domain::brand::SYSTEM_PROMPT, &messages)).await
 }

@@ -1,14 +1,21 @@
 //! The body of `POST /api/chat`, parsed into a type that can't hold what a client may not say.
 
-use axum::body::to_bytes;
+use super::prompt::BYTES_PER_TOKEN;
+use crate::House;
+use axum::body::{HttpBody as _, to_bytes};
 use axum::extract::Request;
-use domain::{ConversationId, ModelName, Problem, ProblemKind, TurnId};
+use domain::{ConversationId, ModelName, Plan, Problem, ProblemKind, TurnId, Viewer};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use sha2::{Digest as _, Sha256};
+use std::time::Duration;
 
 /// The largest body; the estimate refuses what fits here and not into a plan.
 const MAX_BYTES: usize = 4 << 20;
+/// A body above this size, or of unknown size, takes one of a few places.
+const LARGE_BYTES: usize = 256 << 10;
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How far a turn's id may be from now.
 const ID_WINDOW: time::Duration = time::Duration::minutes(10);
 
@@ -47,15 +54,38 @@ struct Body {
     attachments: Option<IgnoredAny>,
 }
 
-/// Reads a question, or says which field can't be taken.
-pub(crate) async fn read(request: Request) -> Result<Question, Problem> {
-    let bytes = to_bytes(request.into_body(), MAX_BYTES).await.map_err(|_| Problem {
-        max: Some(MAX_BYTES as u64),
-        ..Problem::new(ProblemKind::TooLarge, "This is more than we can take in one message. Shorten it.")
-    })?;
+/// Reads a request, or says which field can't be taken. A body that no prompt of this plan could fill is refused by its announced
+/// size, before it is read.
+pub(crate) async fn read(house: &House, viewer: &Viewer, request: Request) -> Result<Question, Problem> {
+    let max = max_bytes(&viewer.plan);
+    let announced = request.body().size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
+    if announced.is_some_and(|bytes| bytes > max) {
+        return Err(too_large(max));
+    }
+    let is_large = announced.is_none_or(|bytes| bytes > LARGE_BYTES);
+    let _places = match is_large {
+        true => Some((house.counting.place(viewer.user_id)?, house.counting.body().await)),
+        false => None,
+    };
+    let body = tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), max)).await;
+    let bytes =
+        body.map_err(|_| Problem::invalid("", "The body didn't arrive in time."))?.map_err(|_| too_large(max))?;
     let body: Body =
         serde_json::from_slice(&bytes).map_err(|_| Problem::invalid("", "The body isn't the JSON we expect."))?;
-    parse(body, crate::House::now())
+    parse(body, House::now())
+}
+
+/// The largest body that could hold a prompt of this plan.
+fn max_bytes(plan: &Plan) -> usize {
+    let tokens = usize::try_from(plan.tokens_per_day.0).unwrap_or(usize::MAX);
+    tokens.saturating_mul(BYTES_PER_TOKEN).saturating_add(LARGE_BYTES).min(MAX_BYTES)
+}
+
+fn too_large(max: usize) -> Problem {
+    Problem {
+        max: Some(max as u64),
+        ..Problem::new(ProblemKind::TooLarge, "This message is too large for your plan. Shorten it.")
+    }
 }
 
 fn parse(body: Body, now: time::OffsetDateTime) -> Result<Question, Problem> {

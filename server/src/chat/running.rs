@@ -3,7 +3,7 @@
 use crate::House;
 use crate::error::internal;
 use crate::meters::Leave;
-use crate::vendor::told;
+use crate::vendor::broken_problem;
 use app::api::context::quota_of;
 use domain::{
     ConversationId, Model, ModelName, Outcome, Picos, PriceList, Problem, Tokens, TurnEvent, TurnId, Usage,
@@ -46,23 +46,79 @@ pub(crate) struct Running {
     pub log: Writer,
 }
 
-/// What came of it.
+/// An answer as far as it came.
+#[derive(Default)]
 struct Answer {
     text: String,
     reasoning: String,
-    /// The vendor's last word on usage.
+    /// The provider's latest count.
     usage: Option<Usage>,
-    /// The vendor's name for the call.
+    /// The provider's name for the call.
     request_id: Option<String>,
-    /// From asking to the first words, in milliseconds.
+    /// Milliseconds from sending the request to the first text or reasoning.
     first_ms: Option<i32>,
-    outcome: Outcome,
-    /// Whether the vendor's own end came: then its last word on usage is the whole truth.
-    vendor_ended: bool,
-    /// Whether it was the vendor who didn't answer to the end.
-    vendor_failed: bool,
-    /// What a person is told of a failure.
-    problem: Option<Problem>,
+    /// How it ended; none while it runs.
+    ending: Option<Ending>,
+}
+
+/// How an answer ended.
+enum Ending {
+    /// The provider's own end came, so its latest count is complete.
+    Ended(Outcome),
+    /// The user stopped it.
+    Stopped,
+    /// It was cut at the length that was granted.
+    Cut,
+    /// The provider broke off.
+    Broke(VendorError),
+    /// This server ended it, or another server took it for dead.
+    Ours(Problem),
+}
+
+impl Answer {
+    /// Takes one piece in. Text and reasoning are appended to `events`; pieces that arrived together become one event.
+    fn absorb(&mut self, chunk: Result<Chunk, VendorError>, events: &mut Vec<TurnEvent>) {
+        match chunk {
+            Ok(Chunk::Id(id)) => self.request_id = Some(id),
+            Ok(Chunk::Usage(usage)) => self.usage = Some(clamped(usage)),
+            Ok(Chunk::Text(text)) => {
+                let text = storable(text);
+                self.text.push_str(&text);
+                join(events, TurnEvent::Delta { text });
+            }
+            Ok(Chunk::Reasoning(text)) => {
+                let text = storable(text);
+                self.reasoning.push_str(&text);
+                join(events, TurnEvent::Reasoning { text });
+            }
+            Ok(Chunk::End(End::Done)) => self.ending = Some(Ending::Ended(Outcome::Finished)),
+            Ok(Chunk::End(End::Length)) => self.ending = Some(Ending::Ended(Outcome::Truncated)),
+            Err(error) => self.ending = Some(Ending::Broke(error)),
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        match &self.ending {
+            Some(Ending::Ended(outcome)) => *outcome,
+            Some(Ending::Stopped) => Outcome::Stopped,
+            Some(Ending::Cut) => Outcome::Truncated,
+            Some(Ending::Broke(_) | Ending::Ours(_)) | None => Outcome::Failed,
+        }
+    }
+
+    fn vendor_failed(&self) -> bool {
+        matches!(self.ending, Some(Ending::Broke(_)))
+    }
+
+    /// What the user is told of a failure; none where it is no failure.
+    fn problem(&self) -> Option<Problem> {
+        match &self.ending {
+            Some(Ending::Broke(error)) => Some(broken_problem(error, !self.text.is_empty())),
+            Some(Ending::Ours(problem)) => Some(problem.clone()),
+            None => Some(Problem::model_failed()),
+            Some(_) => None,
+        }
+    }
 }
 
 /// Runs a turn to its end.
@@ -80,29 +136,32 @@ pub(crate) async fn run(house: House, mut turn: Running) {
         call: turn.call,
         model: &turn.model.name,
         text: &answer.text,
-        outcome: answer.outcome,
+        outcome: answer.outcome(),
         usage: &usage,
         source,
         price_id,
         cost,
         provider_request_id: answer.request_id.as_deref(),
-        vendor_failed: answer.vendor_failed,
+        vendor_failed: answer.vendor_failed(),
         first_ms: answer.first_ms,
         now: House::now(),
     };
     let recorded = record(&house, &end).await;
     crate::fault::point("recorded-unsettled");
-    // 12 settle: the meter follows
-    let before = turn.leave.permit.picture().clone();
-    let picture = match recorded {
-        true => {
-            settle(&house, turn.turn_id, turn.leave, (usage.counted(), &turn.model.name, cost)).await.unwrap_or(before)
+    metrics::counter!("quotient_turns_total", "outcome" => answer.outcome().as_str()).increment(1);
+    let last = match recorded {
+        Ok(()) => {
+            // 12 settle: the meter follows
+            let before = turn.leave.permit.picture().clone();
+            let spent = (usage.counted(), &turn.model.name, cost);
+            let picture = settle(&house, turn.turn_id, turn.leave, spent).await.unwrap_or(before);
+            // 13 finish
+            final_event(&turn.viewer, &answer, usage, source, cost, &picture)
         }
-        false => before,
+        // The ledger will call this turn lost, so the client isn't told that it finished.
+        Err(problem) => TurnEvent::Failed { problem },
     };
-    // 13 finish
-    metrics::counter!("quotient_turns_total", "outcome" => answer.outcome.as_str()).increment(1);
-    turn.log.append(&[last_word(&turn.viewer, answer, usage, source, cost, &picture)]).await;
+    turn.log.append(&[last]).await;
 }
 
 /// Settles the meter; what fails is tried again by the reaper.
@@ -118,114 +177,124 @@ async fn settle(
     Some(picture)
 }
 
+/// Text that is counted but not passed on: what a provider writes beyond the granted length by our count. It is shown where the
+/// provider's own count says that it stayed within the grant.
+struct Overrun {
+    /// Our count of everything so far.
+    counted: Tokens,
+    /// Above this nothing is passed on: an eighth and a little more than granted, because our vocabulary isn't the provider's.
+    pass_until: Tokens,
+    /// Above this the call is cut: the provider ignores its limit (field note 18).
+    read_until: Tokens,
+    withheld: Vec<TurnEvent>,
+}
+
+impl Overrun {
+    fn new(granted: Tokens) -> Self {
+        let pass_until = Tokens(granted.0 + granted.0 / 8 + 16);
+        Self { counted: Tokens(0), pass_until, read_until: pass_until + pass_until, withheld: Vec::new() }
+    }
+
+    /// Counts events, and withholds them where they go too far. Pieces counted one by one add up to more than the whole, so the
+    /// whole is counted before anything is withheld.
+    fn filter(&mut self, events: Vec<TurnEvent>, answer: &Answer) -> Vec<TurnEvent> {
+        let was_within = self.counted <= self.pass_until;
+        for event in &events {
+            if let TurnEvent::Delta { text } | TurnEvent::Reasoning { text } = event {
+                self.counted = self.counted + estimate::text(text);
+            }
+        }
+        if was_within && self.counted > self.pass_until {
+            self.counted = estimate::text(&answer.text) + estimate::text(&answer.reasoning);
+        }
+        if self.counted <= self.pass_until {
+            return events;
+        }
+        self.withheld.extend(events);
+        Vec::new()
+    }
+}
+
 /// Passes chunks on until the answer ends, is stopped, is cut, or breaks.
 async fn relay(house: &House, turn: &mut Running) -> Answer {
-    let mut answer = Answer {
-        text: String::new(),
-        reasoning: String::new(),
-        usage: None,
-        request_id: None,
-        first_ms: None,
-        outcome: Outcome::Failed,
-        vendor_ended: false,
-        vendor_failed: false,
-        problem: None,
-    };
-    // Our vocabulary isn't the vendor's: an eighth and a little more, so that nobody who keeps to the limit is cut.
-    let granted = turn.most.0;
-    let ceiling = Tokens(granted + granted / 8 + 16);
-    let mut said = Tokens(0);
+    let mut answer = Answer::default();
+    let mut overrun = Overrun::new(turn.most);
+    pass_on(house, turn, &mut answer, &mut overrun).await;
+    if answer.vendor_failed() {
+        house.vendors.broke(&turn.model);
+    }
+    show_or_cut(turn, &mut answer, overrun.withheld).await;
+    answer
+}
+
+async fn pass_on(house: &House, turn: &mut Running, answer: &mut Answer, overrun: &mut Overrun) {
     // Dropped with this function, which cancels the call.
     let mut chunks = std::mem::replace(&mut turn.chunks, stream::empty().boxed()).ready_chunks(AT_ONCE);
     let stopped = turn.log.stopped();
-    tokio::pin!(stopped);
-    let mut beat = tokio::time::interval_at(Instant::now() + FIRST_BEAT, BEAT);
-    loop {
+    // Beside the stream, which must not wait for Postgres.
+    let lease = renew_lease(house, turn.turn_id, &turn.leave, FIRST_BEAT);
+    tokio::pin!(stopped, lease);
+    while answer.ending.is_none() {
         let arrived = tokio::select! {
             arrived = chunks.next() => arrived,
             () = &mut stopped => {
-                answer.outcome = Outcome::Stopped;
-                return answer;
+                answer.ending = Some(Ending::Stopped);
+                return;
             }
             () = house.cut.cancelled() => {
-                answer.problem = Some(Problem::model_failed());
-                return answer;
+                answer.ending = Some(Ending::Ours(Problem::cut_by_restart()));
+                return;
             }
-            _ = beat.tick() => {
-                if alive(house, turn.turn_id, &turn.leave).await {
-                    continue;
-                }
-                // Postgres was away for so long that another server ended this turn: nobody would pay for more.
-                answer.problem = Some(Problem::model_failed());
-                return answer;
+            // Postgres was away for so long that another server ended this turn: nobody would pay for more.
+            () = &mut lease => {
+                answer.ending = Some(Ending::Ours(Problem::lost()));
+                return;
             }
         };
-        let Some(arrived) = arrived else {
-            house.vendors.broke(&turn.model);
-            answer.vendor_failed = true;
-            answer.problem = Some(told(&VendorError::Broke("no end".into())));
-            return answer;
-        };
-        let (mut events, mut is_over) = (Vec::new(), false);
-        for chunk in arrived {
-            match chunk {
-                Ok(Chunk::Id(id)) => answer.request_id = Some(id),
-                Ok(Chunk::Usage(usage)) => answer.usage = Some(sane(usage)),
-                Ok(Chunk::Text(text)) => say(&mut events, TurnEvent::Delta { text: storable(text) }),
-                Ok(Chunk::Reasoning(text)) => say(&mut events, TurnEvent::Reasoning { text: storable(text) }),
-                Ok(Chunk::End(end)) => {
-                    answer.vendor_ended = true;
-                    answer.outcome = match end {
-                        End::Done => Outcome::Finished,
-                        End::Length => Outcome::Truncated,
-                    };
-                    is_over = true;
-                }
-                Err(error) => {
-                    house.vendors.broke(&turn.model);
-                    answer.vendor_failed = true;
-                    answer.problem = Some(told(&error));
-                    is_over = true;
-                }
-            }
-        }
-        for event in &events {
-            match event {
-                TurnEvent::Delta { text } => {
-                    said = said + estimate::text(text);
-                    answer.text.push_str(text);
-                }
-                TurnEvent::Reasoning { text } => {
-                    said = said + estimate::text(text);
-                    answer.reasoning.push_str(text);
-                }
-                _ => {}
-            }
+        let mut events = Vec::new();
+        for chunk in arrived.unwrap_or_else(|| vec![Err(VendorError::Broke("no end".into()))]) {
+            answer.absorb(chunk, &mut events);
         }
         if !events.is_empty() && answer.first_ms.is_none() {
             answer.first_ms = i32::try_from(turn.sent.elapsed().as_millis()).ok();
         }
+        let events = overrun.filter(events, answer);
         turn.log.append(&events).await;
         if !events.is_empty() {
             crate::fault::point("mid-stream");
         }
-        if is_over {
-            return answer;
-        }
-        // A server that ignores `max_tokens` is cut: nothing runs beyond its permit (field note 18). Pieces counted one
-        // by one come to more than the whole, so the whole is counted before that is done.
-        if said > ceiling {
-            said = estimate::text(&answer.text) + estimate::text(&answer.reasoning);
-            if said > ceiling {
-                answer.outcome = Outcome::Truncated;
-                return answer;
-            }
+        if answer.ending.is_none() && overrun.counted > overrun.read_until {
+            answer.ending = Some(Ending::Cut);
         }
     }
 }
 
-/// Adds what was said to what has just been said before it: what arrived together is one event.
-fn say(events: &mut Vec<TurnEvent>, event: TurnEvent) {
+/// Shows withheld text where the provider's count proves that the answer stayed within its grant, else takes it away.
+async fn show_or_cut(turn: &mut Running, answer: &mut Answer, withheld: Vec<TurnEvent>) {
+    if withheld.is_empty() {
+        return;
+    }
+    let is_within = matches!(answer.ending, Some(Ending::Ended(_)))
+        && answer.usage.is_some_and(|usage| usage.output > Tokens(0) && usage.output <= turn.most);
+    if is_within {
+        turn.log.append(&withheld).await;
+        return;
+    }
+    for event in withheld {
+        let (from, text) = match &event {
+            TurnEvent::Delta { text } => (&mut answer.text, text),
+            TurnEvent::Reasoning { text } => (&mut answer.reasoning, text),
+            _ => continue,
+        };
+        from.truncate(from.len() - text.len());
+    }
+    if matches!(answer.ending, Some(Ending::Ended(Outcome::Finished))) {
+        answer.ending = Some(Ending::Ended(Outcome::Truncated));
+    }
+}
+
+/// Adds an event, or its text to the event of the same kind before it.
+fn join(events: &mut Vec<TurnEvent>, event: TurnEvent) {
     match (events.last_mut(), event) {
         (Some(TurnEvent::Delta { text }), TurnEvent::Delta { text: more })
         | (Some(TurnEvent::Reasoning { text }), TurnEvent::Reasoning { text: more }) => text.push_str(&more),
@@ -233,9 +302,22 @@ fn say(events: &mut Vec<TurnEvent>, event: TurnEvent) {
     }
 }
 
+/// Renews a turn's lease and confirms its holds, first after `first`, then every ten seconds. Ready only once another server has
+/// ended the turn.
+pub(crate) async fn renew_lease(house: &House, turn_id: TurnId, leave: &Leave, first: Duration) {
+    let mut beat = tokio::time::interval_at(Instant::now() + first, BEAT);
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        beat.tick().await;
+        if !alive(house, turn_id, leave).await {
+            return;
+        }
+    }
+}
+
 /// Says that a turn is alive, and that its holds stand; false where it has been taken for dead. Holds that are missing are built from the
 /// ledger again: Redis was flushed, or it was away for so long that they lapsed.
-pub(crate) async fn alive(house: &House, turn_id: TurnId, leave: &Leave) -> bool {
+async fn alive(house: &House, turn_id: TurnId, leave: &Leave) -> bool {
     let confirmed = match house.meters.confirm(leave).await {
         Ok(false) => house.meters.rebuild(leave).await,
         told => told.map(drop),
@@ -243,20 +325,20 @@ pub(crate) async fn alive(house: &House, turn_id: TurnId, leave: &Leave) -> bool
     if let Err(error) = confirmed {
         tracing::warn!(%error, turn = %turn_id, "hold not confirmed");
     }
-    store::turn::beat(&house.db, turn_id, House::now()).await.unwrap_or_else(|error| {
+    store::turn::beat(&house.db, turn_id).await.unwrap_or_else(|error| {
         tracing::warn!(%error, turn = %turn_id, "no sign of life written");
         true
     })
 }
 
-/// A vendor's count, as far as it can be one.
-fn sane(told: Usage) -> Usage {
+/// A provider's count within the bounds of what can be one.
+fn clamped(usage: Usage) -> Usage {
     Usage {
-        input: told.input.min(MOST),
-        cache_read: told.cache_read.min(MOST),
-        cache_write: told.cache_write.min(MOST),
-        output: told.output.min(MOST),
-        reasoning: told.reasoning.min(told.output).min(MOST),
+        input: usage.input.min(MOST),
+        cache_read: usage.cache_read.min(MOST),
+        cache_write: usage.cache_write.min(MOST),
+        output: usage.output.min(MOST),
+        reasoning: usage.reasoning.min(usage.output).min(MOST),
     }
 }
 
@@ -265,59 +347,61 @@ fn storable(text: String) -> String {
     if text.contains('\0') { text.replace('\0', "") } else { text }
 }
 
-/// The vendor's word where it came to its own end, else what was sent and streamed, never less (field notes 20 to 22).
+/// The provider's count where it came to its own end, else an estimate of what was sent and streamed (field notes 20 to 22). An
+/// estimate is never below what was streamed, nor above what the turn had reserved (field note 102).
 fn close(turn: &Running, answer: &Answer) -> (Usage, UsageSource) {
-    match answer.usage {
-        Some(usage) if answer.vendor_ended && usage.output > Tokens(0) => (usage, UsageSource::Exact),
-        told => {
-            let mut usage = told.unwrap_or_default();
-            // Some tell nothing of the input before the end, or nought.
-            if usage.prompt() == Tokens(0) {
-                usage.input = turn.estimated;
-            }
-            let reasoning = estimate::answer(turn.model.vendor, &answer.reasoning);
-            let streamed = estimate::answer(turn.model.vendor, &answer.text) + reasoning;
-            usage.output = usage.output.max(streamed);
-            usage.reasoning = usage.reasoning.max(reasoning).min(usage.output);
-            (usage, UsageSource::Estimated)
-        }
+    let ended = matches!(answer.ending, Some(Ending::Ended(_)));
+    if let Some(usage) = answer.usage.filter(|usage| ended && usage.output > Tokens(0)) {
+        return (usage, UsageSource::Exact);
     }
+    let mut usage = answer.usage.unwrap_or_default();
+    // Some providers count no input before the end, or zero.
+    if usage.prompt() == Tokens(0) {
+        usage.input = turn.estimated;
+    }
+    let reasoning = estimate::answer(turn.model.vendor, &answer.reasoning);
+    let streamed = estimate::answer(turn.model.vendor, &answer.text) + reasoning;
+    let reserved = Tokens(turn.leave.permit.reserved().saturating_sub(usage.prompt().0));
+    usage.output = usage.output.max(streamed.min(reserved));
+    usage.reasoning = usage.reasoning.max(reasoning).min(usage.output);
+    (usage, UsageSource::Estimated)
 }
 
-/// Writes the end, trying again while Postgres is away.
-async fn record(house: &House, end: &Record<'_>) -> bool {
+/// Writes the end, trying again while Postgres is away. Returns what the user is told where it can't be written, or where another
+/// server took this turn for dead and has ended it.
+async fn record(house: &House, end: &Record<'_>) -> Result<(), Problem> {
+    let mut problem = Problem::overloaded();
     for tried in 0..RECORD_TRIES {
         match store::turn::record(&house.db, end).await {
-            Ok(true) => return true,
-            // The reaper took us for dead and ended the row; it has settled too.
-            Ok(false) => return false,
-            Err(error) => {
-                internal(&error);
-                tokio::time::sleep(Duration::from_millis(250 << tried)).await;
-            }
+            Ok(true) => return Ok(()),
+            Ok(false) => return Err(Problem::lost()),
+            Err(error) => problem = internal(&error),
+        }
+        // While this server ends there is no time to wait; the reaper of another one ends the turn.
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(250 << tried)) => {}
+            () = house.cut.cancelled() => break,
         }
     }
-    false
+    Err(Problem::not_recorded(problem.incident))
 }
 
-fn last_word(
+fn final_event(
     viewer: &Viewer,
-    answer: Answer,
+    answer: &Answer,
     usage: Usage,
     source: UsageSource,
     cost: Picos,
     picture: &Picture,
 ) -> TurnEvent {
-    match answer.outcome {
-        Outcome::Failed | Outcome::Lost => {
-            TurnEvent::Failed { problem: answer.problem.unwrap_or_else(Problem::model_failed) }
-        }
-        outcome => TurnEvent::Finish {
-            outcome,
-            usage,
-            usage_source: source,
-            cost_usd: viewer.plan.shows_cost.then(|| cost.exact()),
-            quota: quota_of(&viewer.plan, picture),
-        },
+    if let Some(problem) = answer.problem() {
+        return TurnEvent::Failed { problem };
+    }
+    TurnEvent::Finish {
+        outcome: answer.outcome(),
+        usage,
+        usage_source: source,
+        cost_usd: viewer.plan.shows_cost.then(|| cost.exact()),
+        quota: quota_of(&viewer.plan, picture),
     }
 }

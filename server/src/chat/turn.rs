@@ -41,7 +41,7 @@ pub(crate) async fn begin(house: &House, viewer: Viewer, question: Question) -> 
         return follow(house, &viewer, &question).await;
     }
     if house.draining.is_cancelled() {
-        return Err(Problem::model_unavailable(2_000));
+        return Err(Problem::restarting());
     }
     if prepared.switches.paused {
         return Err(Problem::house_paused());
@@ -56,9 +56,10 @@ pub(crate) async fn begin(house: &House, viewer: Viewer, question: Question) -> 
     // 5 ceiling: what it may use at most, and the price that holds for it
     bound(&viewer.plan, &prompt)?;
     let price = offer.price.clone().ok_or_else(|| Problem::model_unavailable(60_000))?;
-    let counted = count(&offer.model, &prompt).await?;
+    let counted = count(house, &viewer, &offer.model, &prompt).await?;
     let need = ceiling(&viewer.plan, &offer.model, counted)?;
-    let stand_in = stand_in(house, &viewer.plan, &prepared, &offer.model, &prompt, need).await?;
+    let stand_in = stand_in(house, &viewer, &prepared, &offer.model, &prompt, need).await?;
+    check_circuit(house, &offer.model, stand_in.as_ref())?;
     let asking = Asking {
         viewer: viewer.clone(),
         question: question.clone(),
@@ -133,12 +134,11 @@ async fn carry(house: House, asking: Asking, caps: Caps, head: oneshot::Sender<H
 /// Steps 6 to 9: from a counted question to a stream whose first event stands in the log.
 async fn start(house: &House, mut asking: Asking, caps: Caps) -> Result<Option<(Running, Tail, Quota)>, Problem> {
     // 6 admit
-    let asked_at = Instant::now();
     let Some(leave) = admit(house, &mut asking, caps).await? else { return Ok(None) };
     crate::fault::point("reserved");
     let mut log: Writer = house.relay.open(asking.question.turn_id);
     // 7 ask: durable before any money is spent
-    let Some(asked) = ask(house, asking, leave, asked_at).await? else { return Ok(None) };
+    let Some(asked) = ask(house, asking, leave).await? else { return Ok(None) };
     crate::fault::point("pending");
     // 8 open
     let opened = open(house, asked, &log).await?;
@@ -153,6 +153,14 @@ async fn start(house: &House, mut asking: Asking, caps: Caps) -> Result<Option<(
     });
     let tail = log.tail();
     Ok(Some((opened.into_running(log), tail, quota)))
+}
+
+/// Refuses while the circuits of the model's provider and of its fallback's are open, before anything is written (field note 100).
+fn check_circuit(house: &House, model: &Model, fallback: Option<&StandIn>) -> Result<(), Problem> {
+    match (house.vendors.open_for_ms(model), fallback.map(|fallback| house.vendors.open_for_ms(&fallback.model))) {
+        (Some(retry_after_ms), None | Some(Some(_))) => Err(Problem::model_unavailable(retry_after_ms)),
+        _ => Ok(()),
+    }
 }
 
 /// Whether this person sent this very question before.
@@ -187,8 +195,18 @@ pub(crate) async fn tail(house: &House, turn_id: TurnId, after: u64) -> Result<T
         match store::turn::find(&house.db, turn_id).await.map_err(lost)? {
             // It was taken back, or never written.
             None if was_written || began.elapsed() > UNWRITTEN => return Err(Problem::model_unavailable(1_000)),
-            Some(turn) if turn.ended || began.elapsed() > FOLLOW => {
-                return Err(Problem::new(ProblemKind::Gone, "This answer has ended. The conversation has it."));
+            Some(turn) if turn.ended => {
+                return Err(Problem::new(
+                    ProblemKind::Gone,
+                    "This response has ended. Reload the conversation to read it.",
+                ));
+            }
+            // Its server is gone, and nothing of it was ever shown: there is nothing to wait for.
+            Some(turn) if !turn.is_alive || began.elapsed() > FOLLOW => {
+                return Err(Problem::new(
+                    ProblemKind::Gone,
+                    "This response was interrupted before it began. Send your message again.",
+                ));
             }
             found => {
                 was_written = found.is_some();

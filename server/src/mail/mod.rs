@@ -179,7 +179,7 @@ pub(crate) async fn queue(
     now: OffsetDateTime,
 ) -> anyhow::Result<()> {
     let payload = serde_json::to_value(Addressed { user_id, mail: mail.clone() })?;
-    Ok(store::job::add(&mut **tx, JOB, Some(&mail.key(about)), &payload, now).await?)
+    Ok(store::job::add(&mut *tx, JOB, Some(&mail.key(about)), &payload, now).await?)
 }
 
 #[cfg(test)]
