@@ -101,7 +101,7 @@ async fn admin_addresses_make_admins_on_loopback_only() {
     }
     assert_eq!(first.get("/admin").await.status(), StatusCode::NOT_FOUND);
     assert!(
-        store::account::make_admin(&public.db, "ADMIN@example.com", time::OffsetDateTime::now_utc()).await.unwrap()
+        store::account::make_admin(&public.store, "ADMIN@example.com", time::OffsetDateTime::now_utc()).await.unwrap()
     );
     assert_eq!(first.get("/admin").await.status(), StatusCode::OK);
     assert_eq!(public.one::<String>("select action from audit").await, "make_admin");

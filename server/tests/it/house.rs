@@ -16,6 +16,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use stand_in::{StandIn, StripeStandIn, WEBHOOK_SECRET};
 use std::str::FromStr;
 use std::sync::Arc;
+use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -25,10 +26,18 @@ fn env(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} isn't set: run the tests with ./dev test"))
 }
 
+/// Whether `./dev test --long` asked for the full length of long tests.
+#[allow(clippy::disallowed_methods, reason = "how ./dev asks for the long run")]
+pub fn is_long() -> bool {
+    std::env::var_os("QUOTIENT_TEST_LONG").is_some()
+}
+
 /// A server that runs, and what is beneath it.
 pub struct TestHouse {
     pub url: String,
     pub db: PgPool,
+    /// The same database, as our own functions take it.
+    pub store: store::Db,
     pub vendor: StandIn,
     /// Stripe, with its events coming in.
     pub stripe: StripeStandIn,
@@ -45,6 +54,26 @@ pub fn config(pairs: &[(&str, &str)]) -> Config {
     Config::read(&|name| pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.clone())).unwrap()
 }
 
+/// A database with every migration, made once: the tests' own are copies of it.
+static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+
+async fn template(options: PgConnectOptions) -> String {
+    let name = format!("template_{}", Uuid::new_v4().simple());
+    create_database(&options, &name, "template0").await;
+    let pool = PgPoolOptions::new().max_connections(1).connect_with(options.database(&name)).await.unwrap();
+    store::migrate(&(&pool).into()).await.unwrap();
+    // A database with connections can't be copied.
+    pool.close().await;
+    name
+}
+
+async fn create_database(options: &PgConnectOptions, name: &str, template: &str) {
+    let admin = PgPoolOptions::new().max_connections(1).connect_with(options.clone()).await.unwrap();
+    let sql = format!("create database {name} template {template}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&admin).await.unwrap();
+    admin.close().await;
+}
+
 impl TestHouse {
     /// A house with both vendors' keys set, and `admin@example.com` an admin at sign-up.
     pub async fn new() -> Self {
@@ -56,12 +85,8 @@ impl TestHouse {
         server::telemetry::tls();
         let (base, name) = (env("DATABASE_URL"), format!("test_{}", Uuid::new_v4().simple()));
         let options = PgConnectOptions::from_str(&base).unwrap();
-        let admin = PgPoolOptions::new().max_connections(1).connect_with(options.clone()).await.unwrap();
-        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("create database {name} template template0")))
-            .execute(&admin)
-            .await
-            .unwrap();
-        admin.close().await;
+        let template = TEMPLATE.get_or_init(|| template(options.clone())).await;
+        create_database(&options, &name, template).await;
         let db = PgPoolOptions::new().max_connections(4).connect_with(options.database(&name)).await.unwrap();
         let vendor = StandIn::start(([127, 0, 0, 1], 0).into()).await.unwrap();
         let stripe = StripeStandIn::start(([127, 0, 0, 1], 0).into(), None).await.unwrap();
@@ -93,7 +118,7 @@ impl TestHouse {
         let redis = redis::Client::open(redis_url).unwrap().get_multiplexed_async_connection().await.unwrap();
         let (url, stop, running) = start(config.clone()).await;
         stripe.watch(&format!("{url}/stripe/webhook"), WEBHOOK_SECRET);
-        Self { url, db, vendor, stripe, redis, config, stop, running }
+        Self { url, store: (&db).into(), db, vendor, stripe, redis, config, stop, running }
     }
 
     /// Runs a subcommand, and answers what it says.
@@ -175,7 +200,7 @@ impl TestHouse {
         let process = Process { child, url: format!("http://{addr}") };
         let began = std::time::Instant::now();
         while reqwest::get(format!("{}/healthz", process.url)).await.is_err() {
-            assert!(began.elapsed().as_secs() < 20, "the process doesn't listen");
+            assert!(began.elapsed().as_secs() < 120, "the process doesn't listen");
             tokio::task::yield_now().await;
         }
         process
@@ -259,7 +284,7 @@ impl TestHouse {
                 tokio::time::sleep(std::time::Duration::from_millis(2)).await;
             }
         };
-        tokio::time::timeout(std::time::Duration::from_secs(20), waiting)
+        tokio::time::timeout(std::time::Duration::from_secs(120), waiting)
             .await
             .unwrap_or_else(|_| panic!("never true: {sql}"));
     }
@@ -288,7 +313,7 @@ impl Process {
                 tokio::time::sleep(std::time::Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(std::time::Duration::from_secs(40), waiting).await.expect("the process doesn't end")
+        tokio::time::timeout(std::time::Duration::from_secs(120), waiting).await.expect("the process doesn't end")
     }
 }
 

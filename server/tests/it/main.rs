@@ -4,6 +4,7 @@
 
 mod auth;
 mod billing;
+mod chaos;
 mod chat;
 mod crash;
 mod house;

@@ -89,7 +89,7 @@ async fn a_panic_is_an_incident() {
         .execute(&house.db)
         .await
         .unwrap();
-    let asking = admin.request("GET", &path).timeout(std::time::Duration::from_secs(20));
+    let asking = admin.request("GET", &path).timeout(std::time::Duration::from_secs(120));
     let response = asking.send().await.unwrap();
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     let page = response.text().await.unwrap();

@@ -244,7 +244,9 @@ async fn a_vendor_that_refuses_costs_nothing() {
         assert_eq!(problem["kind"], kind);
         assert!(problem["incident"].is_string());
     }
-    assert_eq!(ann.quota().await, before);
+    let after = ann.quota().await;
+    assert_eq!((&after["tokens"], &after["in_flight"]), (&before["tokens"], &before["in_flight"]));
+    assert_eq!(after["requests"]["remaining"], 7, "each counts as a request");
     assert_eq!(house.one::<i64>("select count(*) from message").await, 0);
     assert_eq!(house.one::<i64>("select count(*) from conversation").await, 0);
     assert_eq!(house.one::<i64>("select count(*) from ai_usage where status = 'failed' and cost_usd = 0").await, 3);

@@ -93,13 +93,13 @@ async fn alerts_are_told_once_and_once_when_over() {
 async fn look(house: &TestHouse) {
     // A job that is given up is told of with each look, so that one that says nothing else is seen to have been. Nobody looks meanwhile: whoever
     // tells of it has looked at what was there before.
-    let mut tx = house.db.begin().await.unwrap();
-    sqlx::query("select pg_advisory_xact_lock(hashtext('alert'))").execute(&mut *tx).await.unwrap();
+    let mut tx = store::begin(&house.store).await.unwrap();
+    sqlx::query("select pg_advisory_xact_lock(hashtext('alert'))").execute(&mut tx).await.unwrap();
     for sql in [
         "update alert set ended_at = now() where kind = 'dead_letters' and ended_at is null",
         "insert into job (job_id, kind, payload, created_at, run_at, dead_at) values (gen_random_uuid(), 'mail', '{}', now(), now(), now())",
     ] {
-        sqlx::query(sql).execute(&mut *tx).await.unwrap();
+        sqlx::query(sql).execute(&mut tx).await.unwrap();
     }
     tx.commit().await.unwrap();
     let (_, stop) = house.second().await;
@@ -141,7 +141,7 @@ async fn a_vendor_that_is_left_alone_is_told_of_at_once() {
 async fn a_meter_s_drift_is_told_of_for_a_day() {
     let house = TestHouse::new().await;
     let now = OffsetDateTime::now_utc();
-    store::usage::drifted(&house.db, "somebody", Tokens(7), Tokens(5), now).await.unwrap();
+    store::usage::drifted(&house.store, "somebody", Tokens(7), Tokens(5), now).await.unwrap();
     look(&house).await;
     let said = "1 meter differed from the ledger in a day and was rebuilt.";
     assert_eq!(house.one::<String>("select said from alert where kind = 'drift' and ended_at is null").await, said);

@@ -95,7 +95,7 @@ async fn days_begin_where_the_person_is() {
     for (zone, offset) in zones {
         assert_eq!(ann.form("/settings/time-zone", &[("zone", zone)]).await.status(), StatusCode::SEE_OTHER);
         assert!(ann.text("/usage").await.contains(zone));
-        let days = store::usage::by_day_and_model(&house.db, UserId::from(id), zone, first.date()).await.unwrap();
+        let days = store::usage::by_day_and_model(&house.store, UserId::from(id), zone, first.date()).await.unwrap();
         let mut expected = std::collections::BTreeMap::new();
         for from in [first, time::macros::datetime!(2026-10-20 00:00 UTC)] {
             for n in 0..=12 * 96 {

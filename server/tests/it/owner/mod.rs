@@ -35,7 +35,7 @@ async fn act(admin: &mut Visitor, id: Uuid, fields: &[(&str, &str)]) -> StatusCo
     admin.form(&format!("/admin/users/{id}/act"), fields).await.status()
 }
 
-/// Limits of their own until a day, pause, sign out, rebuild, admins made and unmade: each holds at once, each has its row with a reason,
+/// Field note 16: limits of their own until a day, pause, sign out, rebuild, admins made and unmade: each holds at once, each has its row with a reason,
 /// and what can't be taken changes nothing.
 #[tokio::test]
 async fn what_an_admin_does_to_a_person_holds_and_is_written_down() {

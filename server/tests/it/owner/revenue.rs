@@ -80,7 +80,7 @@ async fn revenue_is_what_was_paid_for() {
         .await
         .unwrap();
     expected += Decimal::from(20 * 5 * 86_400) / Decimal::from(2_629_800);
-    let mut tx = house.db.begin().await.unwrap();
+    let mut tx = store::begin(&house.store).await.unwrap();
     let around = store::heaviest::around(&mut tx, now - days(30), now).await.unwrap();
     assert_eq!(around.revenue.to_usd().round_dp(9), expected.round_dp(9));
 }
@@ -151,10 +151,10 @@ async fn each_stretch_counts_at_its_own_price() {
             let invoice_first: bool = rng.random();
             for turn in 0..2 {
                 if (turn == 0) == invoice_first {
-                    store::invoice::put(&house.db, &invoice, None).await.unwrap();
+                    store::invoice::put(&house.store, &invoice, None).await.unwrap();
                 } else {
                     for _ in 0..rng.random_range(1..3) {
-                        store::subscription::put(&house.db, &subscription, at).await.unwrap();
+                        store::subscription::put(&house.store, &subscription, at).await.unwrap();
                     }
                 }
             }
@@ -186,7 +186,7 @@ async fn each_stretch_counts_at_its_own_price() {
             if last_paid.is_none() {
                 expected = Decimal::ZERO;
             }
-            let mut tx = house.db.begin().await.unwrap();
+            let mut tx = store::begin(&house.store).await.unwrap();
             let pays = store::heaviest::around(&mut tx, from, to).await.unwrap().revenue.to_usd();
             assert!(
                 (pays - expected).abs() < Decimal::new(1, 9),

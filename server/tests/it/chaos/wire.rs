@@ -1,0 +1,49 @@
+//! A TCP proxy whose connections can be frozen, as a failing switch or firewall leaves them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+pub struct Wire {
+    pub port: u16,
+    /// Connections that were made in an earlier generation pass nothing on.
+    generation: Arc<AtomicU64>,
+}
+
+impl Wire {
+    /// Leads to a port of this machine.
+    pub async fn to(port: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let wire = Self { port: listener.local_addr().unwrap().port(), generation: Arc::default() };
+        let generation = Arc::clone(&wire.generation);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { continue };
+                let (client, server) = (client.into_split(), server.into_split());
+                let born = generation.load(Ordering::SeqCst);
+                for (mut from, mut to) in [(client.0, server.1), (server.0, client.1)] {
+                    let generation = Arc::clone(&generation);
+                    tokio::spawn(async move {
+                        let mut buffer = vec![0; 65_536];
+                        while let Ok(n @ 1..) = from.read(&mut buffer).await {
+                            // What is frozen takes everything, answers nothing, and never says so.
+                            if generation.load(Ordering::SeqCst) == born && to.write_all(&buffer[..n]).await.is_err() {
+                                return;
+                            }
+                        }
+                        if generation.load(Ordering::SeqCst) != born {
+                            std::future::pending::<()>().await;
+                        }
+                    });
+                }
+            }
+        });
+        wire
+    }
+
+    /// Freezes the connections there are; new ones work.
+    pub fn freeze(&self) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
+    }
+}
