@@ -73,6 +73,61 @@ async fn send(person: &Person, text: &str) -> anyhow::Result<Response> {
     Ok(response)
 }
 
+impl Person {
+    /// The same user at another server.
+    #[must_use]
+    pub fn at(&self, url: &str) -> Self {
+        Self { url: url.to_owned(), ..self.clone() }
+    }
+}
+
+/// Asks and reads to the end, whatever comes: the status, whether it says when to come back, and whether the answer finished.
+///
+/// # Errors
+/// Returns an error if the connection breaks.
+pub async fn ask_anything(person: &Person, text: &str) -> anyhow::Result<(u16, bool, bool)> {
+    let body = json!({"model": "claude-haiku-4-5", "text": text}).to_string();
+    let request = person.client.post(format!("{}/api/chat", person.url)).header("content-type", "application/json");
+    let response = request.header("cookie", &person.cookie).timeout(Duration::from_secs(90)).body(body).send().await?;
+    let (status, has_time) = (response.status().as_u16(), response.headers().contains_key("retry-after"));
+    Ok((status, has_time, response.text().await?.contains("event: finish")))
+}
+
+/// How long a short answer's first token takes.
+///
+/// # Errors
+/// Returns an error if there is none.
+pub async fn first_token_time(person: &Person) -> anyhow::Result<Duration> {
+    ask(person, "{{words:2}} first").await
+}
+
+/// Asks for the estimate of a text of so many bytes; the status of the answer.
+///
+/// # Errors
+/// Returns an error if the connection breaks.
+pub async fn estimate(person: &Person, bytes: usize) -> anyhow::Result<u16> {
+    let body = json!({"text": "word ".repeat(bytes / 5)}).to_string();
+    let request = person.client.post(format!("{}/api/estimate", person.url)).header("content-type", "application/json");
+    Ok(request.header("cookie", &person.cookie).body(body).send().await?.status().as_u16())
+}
+
+/// What is left, as the API tells it.
+///
+/// # Errors
+/// Returns an error if the connection breaks or the answer is no JSON.
+pub async fn quota(person: &Person) -> anyhow::Result<serde_json::Value> {
+    let request = person.client.get(format!("{}/api/quota", person.url)).header("cookie", &person.cookie);
+    Ok(serde_json::from_str(&request.send().await?.text().await?)?)
+}
+
+/// Everything that the fake provider served.
+///
+/// # Errors
+/// Returns an error if it doesn't answer.
+pub async fn served(provider: &str) -> anyhow::Result<Vec<serde_json::Value>> {
+    Ok(serde_json::from_str(&client()?.get(format!("{provider}/journal")).send().await?.text().await?)?)
+}
+
 /// Asks, reads to the end, and says when the first token was there.
 pub async fn ask(person: &Person, text: &str) -> anyhow::Result<Duration> {
     let began = Instant::now();

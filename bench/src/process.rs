@@ -70,6 +70,22 @@ impl Process {
         Self::until_it_listens(child, &address)
     }
 
+    /// A server at an address with these settings and no others.
+    ///
+    /// # Errors
+    /// Returns an error if it can't be started or doesn't listen.
+    pub fn with_settings(url: &str, settings: &[(&str, String)], more: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let address = url.strip_prefix("http://").context("no address")?;
+        let child = Command::new(binaries()?.join("quotient"))
+            .env_clear()
+            .envs(settings.iter().map(|(name, value)| (*name, value.as_str())))
+            .envs(more.iter().copied())
+            .env("LISTEN_ADDR", address)
+            .spawn()
+            .context("the server isn't built beside this program")?;
+        Self::until_it_listens(child, address)
+    }
+
     fn until_it_listens(child: Child, address: &str) -> anyhow::Result<Self> {
         let process = Self { child, url: format!("http://{address}") };
         let began = Instant::now();
@@ -140,6 +156,46 @@ impl Database {
         let sql =
             "update plan set requests_per_minute = 1000000000, tokens_per_day = 1000000000000, in_flight = 1000000";
         sqlx::raw_sql(sql).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Its connections.
+    #[must_use]
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// One value.
+    ///
+    /// # Errors
+    /// Returns an error if the query fails.
+    pub async fn one<T>(&self, sql: &'static str) -> anyhow::Result<T>
+    where
+        T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + Send + Unpin,
+    {
+        Ok(sqlx::query_scalar(sql).fetch_one(&self.pool).await?)
+    }
+
+    /// Runs statements.
+    ///
+    /// # Errors
+    /// Returns an error if one fails.
+    pub async fn run(&self, sql: &'static str) -> anyhow::Result<()> {
+        sqlx::raw_sql(sql).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Lets nobody in and ends all connections, or lets them in again.
+    ///
+    /// # Errors
+    /// Returns an error if a statement fails.
+    pub async fn shut(&self, shut: bool) -> anyhow::Result<()> {
+        let (name, allowed) = (&self.name, !shut);
+        let sql = format!(
+            "alter database {name} allow_connections {allowed};
+             select pg_terminate_backend(pid) from pg_stat_activity where {shut} and datname = '{name}'"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&self.admin).await?;
         Ok(())
     }
 

@@ -46,7 +46,7 @@ fn record(db: &PgPool) -> JoinHandle<anyhow::Result<()>> {
 }
 
 /// How long a table takes, again and again.
-async fn tables(owners: &PgPool, asked: &Asked<'_>) -> anyhow::Result<Vec<Duration>> {
+async fn tables(owners: &store::Db, asked: &Asked<'_>) -> anyhow::Result<Vec<Duration>> {
     let mut times = Vec::new();
     for _ in 0..ROUNDS {
         let began = Instant::now();
@@ -60,7 +60,7 @@ async fn tables(owners: &PgPool, asked: &Asked<'_>) -> anyhow::Result<Vec<Durati
 
 /// The twenty heaviest of a period, and the same from raw rows; and the twenty with the least margin.
 async fn heaviest(
-    (owners, db): (&PgPool, &PgPool),
+    (owners, db): (&store::Db, &PgPool),
     name: &str,
     from: OffsetDateTime,
     to: OffsetDateTime,
@@ -190,17 +190,17 @@ async fn main() -> anyhow::Result<()> {
     let name = format!("bench_usage_{rows}");
     let is_new = ledger::database(&root, &name).await?;
     let url = format!("{}/{name}", url.rsplit_once('/').context("no database in DATABASE_URL")?.0);
-    let db = store::connect(&url, 4).await?;
-    store::migrate(&db).await?;
+    let db = PgPoolOptions::new().max_connections(4).connect_with(PgConnectOptions::from_str(&url)?).await?;
+    store::migrate(&store::Db::from(&db)).await?;
     if is_new {
         ledger::generate(&db, rows).await?;
     }
     ledger::subscribe(&db).await?;
     let began = Instant::now();
-    let made = store::span::make(&db, OffsetDateTime::now_utc()).await?;
+    let made = store::span::make(&store::Db::from(&db), OffsetDateTime::now_utc()).await?;
     tell(&format!("{made} spans made"), &format!("in {:.1?}", began.elapsed()))?;
 
-    let owners = store::connect_owners(&url)?;
+    let owners = store::Db::lazy(&url, store::Purpose::Reports)?;
     let now: OffsetDateTime = sqlx::query_scalar("select max(created_at) from ai_usage").fetch_one(&db).await?;
     let end = now.replace_nanosecond(0)?.replace_second(0)?.replace_minute(0)? + time::Duration::hours(1);
     let days = time::Duration::days;
