@@ -1,23 +1,19 @@
-# Two stages: everything that builds, then a small image with one binary and the site.
-FROM rust:1.95-bookworm AS build
-RUN rustup target add wasm32-unknown-unknown \
- && apt-get update && apt-get install -y --no-install-recommends mold npm && rm -rf /var/lib/apt/lists/* \
- && npm install -g binaryen@132
+# Two stages: everything that builds, then a small image with one binary and the site. ./dev installs the tools, at the versions
+# of ops/dev/versions.env.
+FROM rust:1.95-bookworm@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f92ed2d47121282d4a1 AS build
 WORKDIR /src
-COPY Cargo.lock .
-RUN version=$(awk '$3 == "\"wasm-bindgen\"" { getline; gsub(/"/, "", $3); print $3; exit }' Cargo.lock) \
- && cargo install --locked "wasm-bindgen-cli@$version" \
- && CARGO_PROFILE_DEV_DEBUG=0 cargo install --locked --debug cargo-leptos@0.3.11 --features no_downloads
+COPY dev Cargo.lock ./
+COPY ops/dev ops/dev
+RUN apt-get update && ./dev tools
 COPY . .
-RUN cargo leptos build --release --precompress
+RUN ./dev bundle
 
-FROM debian:bookworm-slim
-RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/* \
- && useradd --system --no-create-home quotient
+FROM debian:bookworm-slim@sha256:3783cc01769c7b2b1b83a5c5ad96c815348e28ed7da68e2e3687004faa906251
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && apt-get clean
 WORKDIR /app
-COPY --from=build /src/target/release/quotient /src/target/release/hash.txt /usr/local/bin/
-COPY --from=build /src/target/site site
-USER quotient
+COPY --from=build /src/target/bundle/bin /usr/local/bin
+COPY --from=build /src/target/bundle/site site
+USER 10001:10001
 ENV SITE_ROOT=/app/site LISTEN_ADDR=0.0.0.0:3000
 EXPOSE 3000
 STOPSIGNAL SIGTERM

@@ -22,7 +22,7 @@ async function shows(page, path, text) {
   }
 }
 
-test('from the limit to a paid plan and back', { timeout: 120_000 }, async () => {
+test('from the limit to a paid plan and back', { timeout: 600_000 }, async () => {
   const ann = await browser.visitor();
   await signUp(ann, house, 'ann@example.com', 'Ann');
   await woken(ann);
@@ -86,7 +86,7 @@ test('from the limit to a paid plan and back', { timeout: 120_000 }, async () =>
   assert.deepEqual(browser.complaints, []);
 });
 
-test('an overdue payment is said on every page, and mended in the portal', { timeout: 60_000 }, async () => {
+test('an overdue payment is said on every page, and mended in the portal', { timeout: 600_000 }, async () => {
   const bob = await browser.visitor({ colorScheme: 'dark' });
   await signUp(bob, house, 'bob@example.com', 'Bob');
   await bob.goto(`${house.url}/pricing?plan=max&interval=year`);
@@ -108,7 +108,7 @@ test('an overdue payment is said on every page, and mended in the portal', { tim
   assert.deepEqual(browser.complaints, []);
 });
 
-test('buying works without JavaScript, from signed out on', { timeout: 60_000 }, async () => {
+test('buying works without JavaScript, from signed out on', { timeout: 600_000 }, async () => {
   const zoe = await browser.visitor({ javaScriptEnabled: false });
   await zoe.goto(`${house.url}/pricing`);
   await zoe.getByRole('link', { name: 'Yearly' }).click();

@@ -12,7 +12,10 @@ export const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 export const shots = join(root, 'end2end/shots');
 mkdirSync(shots, { recursive: true });
 
-const binary = join(root, process.env.QUOTIENT_BIN ?? 'target/debug/quotient');
+// An unpacked release, or what ./dev built.
+export const release = process.env.QUOTIENT_RELEASE;
+const binary = release ? join(release, 'bin/quotient') : join(root, 'target/debug/quotient');
+const site = release ? join(release, 'site') : join(root, 'target/site');
 
 export const freePort = () => new Promise((done) => {
   const server = createServer().listen(0, '127.0.0.1', () => {
@@ -57,7 +60,7 @@ export async function startHouse({ vendor = true, stripe = true, vendorAt, env =
     PUBLIC_URL: url,
     LISTEN_ADDR: url.slice('http://'.length),
     SECRET_KEY: randomBytes(32).toString('hex'),
-    SITE_ROOT: join(root, 'target/site'),
+    SITE_ROOT: site,
     ADMIN_EMAILS: 'owner@example.com',
     RUST_LOG: 'warn,stripe=error',
     ...(vendor && {
@@ -75,13 +78,14 @@ export async function startHouse({ vendor = true, stripe = true, vendorAt, env =
     for (let tries = 0; ; tries += 1) {
       const ready = await fetch(`${at}/readyz`).catch(() => null);
       if (ready?.ok) return server;
-      if (tries > 200) throw new Error('the server is not ready');
+      if (tries > 2_400) throw new Error('the server is not ready');
       await new Promise((wait) => setTimeout(wait, 50));
     }
   };
   const server = await serve({}, url);
   return {
     url,
+    settings: { ...settings, REDIS_URL: process.env.REDIS_URL },
     // Another server of the same house; answers its address.
     second: async () => {
       const at = `http://127.0.0.1:${await freePort()}`;
@@ -146,6 +150,8 @@ export async function startBrowser() {
     // A person with a window of their own.
     visitor: async ({ quiet = false, ...options } = {}) => {
       const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+      // A busy machine is no failure: tests wait for what they wait for.
+      context.setDefaultTimeout(120_000);
       const page = await context.newPage();
       if (quiet) return page;
       page.on('console', (message) => {

@@ -10,7 +10,7 @@ before(async () => {
 });
 after(async () => { await browser?.stop(); await house?.stop(); });
 
-test('chat switched off: the next message is refused kindly, the running answer ends', { timeout: 90_000 }, async () => {
+test('chat switched off: the next message is refused kindly, the running answer ends', { timeout: 600_000 }, async () => {
   const owner = await browser.visitor({ quiet: true });
   await signUp(owner, house, 'owner@example.com', 'Olive');
   const ann = await browser.visitor({ quiet: true, timezoneId: 'Asia/Tokyo' });
@@ -63,7 +63,7 @@ async function signedIn() {
   return owner;
 }
 
-test('a deed by keyboard alone, with its reason in the audit', { timeout: 60_000 }, async () => {
+test('a deed by keyboard alone, with its reason in the audit', { timeout: 600_000 }, async () => {
   const owner = await signedIn();
   await owner.goto(`${house.url}/admin/users?q=ann`);
   await owner.getByRole('link', { name: 'ann@example.com' }).focus();
@@ -97,7 +97,7 @@ async function unreached(page) {
   return actions.filter((_, place) => !reached.has(place));
 }
 
-test('the keyboard alone reaches every action', { timeout: 120_000 }, async () => {
+test('the keyboard alone reaches every action', { timeout: 600_000 }, async () => {
   const owner = await signedIn();
   const [[ann]] = house.query("select user_id from account where email = 'ann@example.com'");
   for (const path of ['/admin', '/admin/users', `/admin/users/${ann}`, '/admin/models', '/admin/plans', '/admin/health', '/admin/audit', '/usage', '/settings']) {

@@ -12,7 +12,7 @@ before(async () => {
 after(async () => { await browser?.stop(); await house?.stop(); });
 
 // Field note 40.
-test('axe finds nothing, and nothing sticks out', { timeout: 180_000 }, async () => {
+test('axe finds nothing, and nothing sticks out', { timeout: 600_000 }, async () => {
   for (const colorScheme of ['light', 'dark']) {
     // axe brings styles and requests of its own, which the policy refuses: its window's complaints aren't ours.
     const page = await browser.visitor({ quiet: true, colorScheme, reducedMotion: 'reduce' });
@@ -48,7 +48,7 @@ test('axe finds nothing, and nothing sticks out', { timeout: 180_000 }, async ()
   }
 });
 
-test('pages draw no complaint from the console or the policy', { timeout: 60_000 }, async () => {
+test('pages draw no complaint from the console or the policy', { timeout: 600_000 }, async () => {
   const page = await browser.visitor();
   for (const path of ['/', '/pricing', '/sign-in']) await page.goto(house.url + path);
   await signUp(page, house, 'third@example.com');
@@ -71,7 +71,7 @@ async function inspect(page, path, theme) {
   await page.setViewportSize({ width: 1280, height: 800 });
 }
 
-test('the demo model says what it is and shows each kind of answer', { timeout: 60_000 }, async () => {
+test('the demo model says what it is and shows each kind of answer', { timeout: 600_000 }, async () => {
   const page = await browser.visitor();
   await signUp(page, house, 'demo@example.com');
   await woken(page);

@@ -1,9 +1,46 @@
 // What only a release build has: names by content, files compressed ahead, a secret of its own. Run by `./dev release`.
 import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
-import { startHouse } from './house.mjs';
+import { freePort, release, startHouse } from './house.mjs';
 
-test('the release is served as production serves it', { timeout: 60_000 }, async () => {
+// The settings of the systemd unit's [Service] section, its folder replaced by the one that the release was unpacked to.
+function unit() {
+  const lines = readFileSync(join(release, 'quotient.service'), 'utf8').replaceAll('/opt/quotient', release).split('\n');
+  const of = (name) => lines.filter((line) => line.startsWith(`${name}=`)).map((line) => line.slice(name.length + 1));
+  return { start: of('ExecStart')[0], folder: of('WorkingDirectory')[0], env: Object.fromEntries(of('Environment').map((pair) => pair.split(/=(.*)/s).slice(0, 2))) };
+}
+
+test('the unit starts the release with its own settings and an environment file alone', { timeout: 600_000 }, async () => {
+  const { start, folder, env } = unit();
+  assert.ok(existsSync(start), start);
+  // Databases and a second port come from a house that runs; everything else is what the unit says.
+  const house = await startHouse();
+  const port = await freePort();
+  const file = { DATABASE_URL: house.settings.DATABASE_URL, REDIS_URL: house.settings.REDIS_URL, SECRET_KEY: house.settings.SECRET_KEY, PUBLIC_URL: `http://127.0.0.1:${port}` };
+  const child = spawn(start, [], { cwd: folder, env: { ...env, ...file, LISTEN_ADDR: `127.0.0.1:${port}` }, stdio: ['ignore', 'ignore', 'inherit'] });
+  const exited = new Promise((done) => child.once('exit', done));
+  while (!(await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => null))?.ok) {
+    assert.equal(child.exitCode, null, 'it runs');
+    await new Promise((wait) => setTimeout(wait, 50));
+  }
+  const page = await (await fetch(`http://127.0.0.1:${port}/pricing`)).text();
+  const [, css] = page.match(/href="(\/pkg\/[^"]+\.css)"/) ?? assert.fail('a stylesheet');
+  assert.equal((await fetch(`http://127.0.0.1:${port}${css}`)).status, 200);
+  child.kill('SIGTERM');
+  assert.equal(await exited, 0);
+  await house.stop();
+  try {
+    execFileSync('systemd-analyze', ['--version'], { stdio: 'ignore' });
+  } catch {
+    return;
+  }
+  execFileSync('systemd-analyze', ['verify', '--man=no', join(release, 'quotient.service')], { stdio: 'ignore' });
+});
+
+test('the release is served as production serves it', { timeout: 600_000 }, async () => {
   const house = await startHouse();
   const form = new URLSearchParams({ email: 'ann@example.com', password: 'correct horse battery' });
   const signedUp = await fetch(`${house.url}/sign-up`, { method: 'POST', body: form, redirect: 'manual' });

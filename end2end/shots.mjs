@@ -1,5 +1,5 @@
-// One contact sheet of page × theme × width, on the demo company, in end2end/shots/sheet.png; and the README's pictures.
-import { readFileSync, mkdirSync, copyFileSync } from 'node:fs';
+// One contact sheet of page × theme × width, on the demo company, in end2end/shots/sheet.png; with --readme the README's pictures too.
+import { readFileSync, copyFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root, send, shots, signUp, startBrowser, startHouse, woken } from './house.mjs';
 
@@ -69,8 +69,9 @@ for (const colorScheme of ['light', 'dark']) {
   }
 }
 
-mkdirSync(join(root, 'docs'), { recursive: true });
-for (const [name, from] of [['home', 'home'], ['chat', 'chat-streaming'], ['refused', 'chat-refused'], ['admin', 'admin']]) {
+const pictures = process.argv.includes('--readme')
+  ? [['home', 'home'], ['chat', 'chat-streaming'], ['refused', 'chat-refused'], ['admin', 'admin']] : [];
+for (const [name, from] of pictures) {
   copyFileSync(join(shots, `${from}-light-1280.png`), join(root, 'docs', `${name}.png`));
 }
 

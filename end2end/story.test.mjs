@@ -14,7 +14,7 @@ after(async () => { await browser?.stop(); });
 const shot = (page, name) => page.screenshot({ path: join(shots, `story-${name}.png`) });
 const left = async (page, name) => Number((await page.getByRole('meter', { name }).getAttribute('aria-valuenow')));
 
-test('sign up, chat, hit the limit, get a larger plan, see the numbers', { timeout: 120_000 }, async () => {
+test('sign up, chat, hit the limit, get a larger plan, see the numbers', { timeout: 600_000 }, async () => {
   const ann = await browser.visitor();
   await signUp(ann, house, 'ann@example.com', 'Ann');
   await woken(ann);
@@ -57,7 +57,7 @@ test('sign up, chat, hit the limit, get a larger plan, see the numbers', { timeo
   await send(ann, 'One more, please');
   const card = ann.locator('.refusal');
   await card.waitFor();
-  assert.match(await card.innerText(), /That was a lot in one minute/);
+  assert.match(await card.innerText(), /Rate limit reached/);
   assert.equal(await ann.locator('#question').inputValue(), 'One more, please', 'the draft is kept');
   assert.ok(await card.getByRole('button', { name: 'Send again' }).isDisabled());
   const first = await card.locator('.countdown').innerText();
@@ -98,11 +98,11 @@ test('sign up, chat, hit the limit, get a larger plan, see the numbers', { timeo
   assert.deepEqual(browser.complaints, []);
 });
 
-test('stop keeps what came, and a reload finds a running answer', { timeout: 60_000 }, async () => {
+test('stop keeps what came, and a reload finds a running answer', { timeout: 600_000 }, async () => {
   const tom = await browser.visitor({ colorScheme: 'dark' });
   await signUp(tom, house, 'tom@example.com');
   await woken(tom);
-  await send(tom, '{{words:400}}{{pace:20}} a long one');
+  await send(tom, '{{words:400}}{{pace:100}} a long one');
   await tom.getByText('word20 ').waitFor();
   await tom.reload();
   await tom.getByText('word30 ').waitFor();
@@ -118,7 +118,7 @@ test('stop keeps what came, and a reload finds a running answer', { timeout: 60_
   assert.deepEqual(browser.complaints, []);
 });
 
-test('forms and pages work without JavaScript', { timeout: 60_000 }, async () => {
+test('forms and pages work without JavaScript', { timeout: 600_000 }, async () => {
   const zoe = await browser.visitor({ javaScriptEnabled: false });
   await zoe.goto(`${house.url}/sign-up`);
   await zoe.getByLabel('Email').fill('zoe@example.com');
@@ -143,6 +143,6 @@ test('forms and pages work without JavaScript', { timeout: 60_000 }, async () =>
   await zoe.waitForURL('**/usage');
 });
 
-test('it ends cleanly when told to', { timeout: 60_000 }, async () => {
+test('it ends cleanly when told to', { timeout: 600_000 }, async () => {
   assert.equal(await house.stop(), 0);
 });

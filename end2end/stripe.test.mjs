@@ -40,7 +40,7 @@ async function event(kind) {
   }
 }
 
-test('the official SDK drives it and verifies its signatures', { timeout: 60_000 }, async () => {
+test('the official SDK drives it and verifies its signatures', { timeout: 600_000 }, async () => {
   const clock = await stripe.testHelpers.testClocks.create({ frozen_time: 1_767_225_600 });
   const customer = await stripe.customers.create({ email: 'sdk@example.com', metadata: { user_id: 'x' }, test_clock: clock.id });
   assert.equal((await stripe.customers.retrieve(customer.id)).email, 'sdk@example.com');
@@ -76,7 +76,7 @@ test('the official SDK drives it and verifies its signatures', { timeout: 60_000
 });
 
 // emulate signs as Stripe does, but its events have no id: our door says so only once it believes the signature.
-test('our door believes what another implementation signed', { timeout: 60_000 }, async () => {
+test('our door believes what another implementation signed', { timeout: 600_000 }, async () => {
   const secret = 'whsec_emulate';
   const house = await startHouse({
     vendor: false, stripe: false,

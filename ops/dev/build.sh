@@ -1,0 +1,45 @@
+# shellcheck shell=bash
+# Builds: the browser's side and the server for development, and the query files.
+
+build_site() {
+  local built=target/front/$WASM/wasm-dev/frontend.wasm pkg=target/site/pkg
+  # `step` asks for the outcome, so nothing here ends the script by itself.
+  CARGO_TARGET_DIR=target/front cargo build -q -p frontend --target "$WASM" --profile wasm-dev || return
+  if [ ! "$pkg/quotient.wasm" -nt "$built" ]; then
+    wasm-bindgen --target web --no-typescript --out-dir "$pkg" --out-name quotient "$built" || return
+    mv "$pkg/quotient_bg.wasm" "$pkg/quotient.wasm"
+  fi
+  cp -r public/. target/site/
+  rm -rf target/site/style && cp -r style target/site/style
+  # Where cargo-leptos writes one bundled file, the browser follows the imports itself.
+  sed 's#@import "#@import "/style/#' style/main.css >"$pkg/quotient.css"
+}
+
+# build [FLAGS…]: both sides; the flags are for cargo on the server's.
+build() {
+  need_toolchain
+  need_wasm_bindgen
+  step "the browser's side" build_site
+  step "the server" cargo build -q "$@"
+}
+
+# prepare DIRECTORY: writes the query files of the current migrations there.
+prepare() {
+  local out=$1 name=quotient_prepare base
+  base=${DATABASE_URL%/*}
+  psql -q "$base/postgres" -c "drop database if exists $name" -c "create database $name" 2>/dev/null || psql -q "$DATABASE_URL" -c "drop database if exists $name" -c "create database $name"
+  local file
+  for file in migrations/*.sql; do psql -q -1 -v ON_ERROR_STOP=1 "$base/$name" -f "$file" >/dev/null || return; done
+  rm -rf "$out" && mkdir -p "$out"
+  # The macros write as they expand, so the crate is expanded anew.
+  rm -rf target/prepare/debug/.fingerprint/store-*
+  SQLX_OFFLINE=false SQLX_OFFLINE_DIR=$out DATABASE_URL=$base/$name CARGO_TARGET_DIR=target/prepare cargo check -q -p store || return
+  psql -q "$base/postgres" -c "drop database if exists $name"
+}
+
+cmd_prepare() { need_postgres; need_psql; need_toolchain; step "query files" prepare "$ROOT/crates/store/.sqlx"; }
+
+check_prepared() {
+  prepare "$DEV/sqlx" || return
+  diff -rq "$DEV/sqlx" crates/store/.sqlx >&2 || die "crates/store/.sqlx is stale; run ./dev prepare and commit it"
+}

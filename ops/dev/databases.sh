@@ -1,0 +1,88 @@
+# shellcheck shell=bash
+# Databases: those that DATABASE_URL and REDIS_URL name, else private ones of this checkout, on loopback.
+
+postgres_bin() {
+  local dir
+  for dir in $(printf '%s\n' /usr/lib/postgresql/*/bin /usr/pgsql-*/bin | sort -Vr) "$(dirname "$(command -v postgres || echo /)")"; do
+    [ -x "$dir/initdb" ] && [ "$("$dir/postgres" --version | grep -oE '[0-9]+' | head -n 1)" -ge 15 ] && { echo "$dir"; return; }
+  done
+  return 1
+}
+
+# Postgres refuses to run as root: then another user runs it.
+as_postgres() {
+  if [ "$(id -u)" != 0 ]; then "$@"; else (cd / && runuser -u "$(id -un postgres 2>/dev/null || echo nobody)" -- "$@"); fi
+}
+
+postgres_home() {
+  if as_postgres test -x "$DEV" 2>/dev/null; then
+    echo "$DEV/postgres"
+  else
+    echo "${TMPDIR:-/tmp}/quotient-$(printf '%s' "$ROOT" | cksum | cut -d ' ' -f 1)"
+  fi
+}
+
+start_postgres() {
+  local home port bin=$PG_BIN
+  home=$(postgres_home); port=$(free_port postgres)
+  if [ ! -s "$home/data/PG_VERSION" ]; then
+    mkdir -p "$home"
+    [ "$(id -u)" != 0 ] || chown "$(id -un postgres 2>/dev/null || echo nobody)" "$home"
+    as_postgres "$bin/initdb" -D "$home/data" -U quotient -A trust -E UTF8 --locale=C.UTF-8 >"$DEV/postgres.log" 2>&1 || die "initdb failed (see .dev/postgres.log)"
+  fi
+  # A development database may lose its last second with the machine.
+  as_postgres "$bin/pg_ctl" -D "$home/data" -w -t 30 -l "$home/log" \
+    -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=400" start >"$DEV/postgres.log" 2>&1 ||
+    die "Postgres didn't start (see .dev/postgres.log and $home/log)"
+  "$bin/createdb" -h 127.0.0.1 -p "$port" -U quotient quotient 2>/dev/null || true
+}
+
+need_postgres() {
+  [ -z "${DATABASE_URL:-}" ] || return 0
+  PG_BIN=$(postgres_bin) || { step "Postgres" apt postgresql postgresql-client; PG_BIN=$(postgres_bin) || die "please install Postgres 15 or newer"; }
+  "$PG_BIN/pg_isready" -q -h 127.0.0.1 -p "$(free_port postgres)" || step "Postgres on 127.0.0.1:$(free_port postgres)" start_postgres
+  DATABASE_URL=postgres://quotient@127.0.0.1:$(free_port postgres)/quotient
+  export DATABASE_URL
+}
+
+start_redis() {
+  mkdir -p "$DEV/redis"
+  redis-server --port "$(free_port redis)" --bind 127.0.0.1 --daemonize yes --dir "$DEV/redis" --pidfile "$DEV/redis/pid" \
+    --logfile "$DEV/redis.log" --appendonly yes --save '' >/dev/null
+  wait_for_port "$(free_port redis)" redis
+}
+
+need_redis() {
+  [ -z "${REDIS_URL:-}" ] || return 0
+  have redis-server || step "Redis" apt redis-server
+  redis-cli -p "$(free_port redis)" ping >/dev/null 2>&1 || step "Redis on 127.0.0.1:$(free_port redis)" start_redis
+  REDIS_URL=redis://127.0.0.1:$(free_port redis)
+  export REDIS_URL
+}
+
+databases() { need_postgres; need_redis; }
+
+# A development database whose migrations were folded or edited since can't be brought up to date; says so in one line.
+check_schema() {
+  have psql || return 0
+  local file version sum
+  for file in migrations/*.sql; do
+    version=$((10#$(basename "$file" | cut -d _ -f 1)))
+    sum=$(sha384sum "$file" | cut -d ' ' -f 1)
+    case $(psql -XAtq "$DATABASE_URL" -c "select encode(checksum, 'hex') = '$sum' from _sqlx_migrations where version = $version" 2>/dev/null || true) in
+      f) die "this development database was made by other migrations; reset it (its data is lost): ./dev psql -d postgres -c 'drop database quotient with (force)' -c 'create database quotient'" ;;
+    esac
+  done
+}
+
+cmd_down() {
+  if [ -s "$DEV/redis/pid" ]; then redis-cli -p "$(free_port redis)" shutdown 2>/dev/null || true; fi
+  if PG_BIN=$(postgres_bin) && [ -s "$(postgres_home)/data/postmaster.pid" ]; then
+    as_postgres "$PG_BIN/pg_ctl" -D "$(postgres_home)/data" -m fast stop >/dev/null 2>&1 || true
+  fi
+  note "the private databases are stopped; their data stays"
+}
+
+cmd_psql() { need_postgres; need_psql; exec psql "$DATABASE_URL" "$@"; }
+
+cmd_redis() { need_redis; exec redis-cli -u "$REDIS_URL" "$@"; }

@@ -1,0 +1,95 @@
+# shellcheck shell=bash
+# Checks and tests.
+
+cmd_check() {
+  need_toolchain
+  have shellcheck || step "shellcheck" apt shellcheck
+  step "shell scripts" shellcheck -x dev ops/dev/*.sh .ci/run
+  step "pinned versions agree" versions_agree
+  step "pinned tools build under Rust $(rust_version)" tools_resolve
+  need_cargo_deny
+  step "bans, licenses and sources" cargo deny --log-level error check bans licenses sources
+  step "formatting" cargo fmt --all --check
+  step "clippy, the server's side" cargo clippy -q --all-targets -- -D warnings
+  step "clippy, the browser's side" env CARGO_TARGET_DIR=target/front cargo clippy -q -p frontend --target "$WASM" --profile wasm-dev -- -D warnings
+  need_postgres; need_psql
+  step "query files" check_prepared
+  # Of all packages, as everything under test is built: a smaller selection has other features and compiles everything once more.
+  step "structure" cargo test -q --test it tidy
+}
+
+# test [--long] [NAME…]: everything, or the parts that are named: a crate, `browser`, a file of end2end/ without its ending, or
+# a part of a Rust test's name. --long runs the property tests and faults at their full length. Every runner runs, then it fails.
+cmd_test() {
+  local name failed='' crates=() filters=() pages=()
+  for name in "$@"; do
+    case $name in
+      --long) export QUOTIENT_TEST_LONG=1 ;;
+      browser) pages+=(end2end/*.test.mjs) ;;
+      *)
+        if [ -f "end2end/$name.test.mjs" ]; then pages+=("end2end/$name.test.mjs")
+        elif [ -f "crates/$name/Cargo.toml" ] || [ -f "$name/Cargo.toml" ]; then crates+=("$name")
+        else filters+=("$name"); fi
+        ;;
+    esac
+  done
+  local all=''
+  [ $((${#crates[@]} + ${#filters[@]} + ${#pages[@]})) -gt 0 ] || { all=1; pages=(end2end/*.test.mjs); }
+  databases
+  if [ ${#pages[@]} -gt 0 ]; then need_browser; fi
+  build --all-targets
+  # Much of a test is waiting, for a database or for another task, so more run at once than there are cores.
+  export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))}
+  if [ -n "$all" ] || [ ${#filters[@]} -gt 0 ]; then step "tests" cargo test --no-fail-fast -- "${filters[@]}" || failed+=" tests"; fi
+  for name in "${crates[@]}"; do step "tests of $name" crate_tests "$name" || failed+=" $name"; done
+  if [ ${#pages[@]} -gt 0 ]; then step "browser tests" browser_tests "${pages[@]}" || failed+=" browser"; fi
+  [ -z "$failed" ] || die "failed:$failed"
+}
+
+# crate_tests NAME: one crate's test programs out of the build of all: `cargo test -p` would choose other features of what it depends
+# on and compile everything once more.
+crate_tests() {
+  local program folder=$1 failed=0
+  [ -d "$folder" ] || folder=crates/$1
+  while IFS= read -r program; do
+    (cd "$folder" && "$program") || failed=1
+  done < <(cargo test --no-run --message-format=json 2>/dev/null | grep "\"package_id\":\"path+file://$ROOT/$folder#" | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
+  return $failed
+}
+
+browser_tests() { node --test --test-force-exit --test-reporter=spec "$@"; }
+
+cmd_shots() {
+  databases; need_browser; build
+  step "contact sheet" node end2end/shots.mjs "$@"
+}
+
+# chaos [--short]: two servers under faults; a development build, since only that one has a clock that can be wrong.
+cmd_chaos() {
+  databases; need_toolchain
+  step "two servers and what is done to them" cargo build -q --bin chaos --bin stand-in --bin quotient
+  target/debug/chaos "$@"
+}
+
+# bench limits | chat | usage: benchmarks that print their peers beside ours. The first flushes its Redis, so it has one of its own.
+cmd_bench() {
+  databases; need_toolchain
+  case ${1:-} in
+    limits)
+      need_node
+      [ bench/limits/node_modules/.package-lock.json -nt bench/limits/package-lock.json ] ||
+        step "the peer's packages" npm ci --silent --prefix bench/limits --no-audit --no-fund
+      step "the benchmark" cargo build -q --release -p bench --bin bench-limits
+      local port; port=$(free_port bench-redis)
+      redis-server --port "$port" --bind 127.0.0.1 --save '' --appendonly no --dir "$DEV" >/dev/null &
+      at_exit "kill $! 2>/dev/null"
+      wait_for_port "$port" bench-redis
+      REDIS_URL=redis://127.0.0.1:$port target/release/bench-limits
+      ;;
+    chat | usage)
+      step "the benchmark and what it measures" cargo build -q --release -p bench -p stand-in -p server
+      "target/release/bench-$1" "${@:2}"
+      ;;
+    *) die "bench what? limits, chat, usage" ;;
+  esac
+}
