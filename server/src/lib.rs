@@ -107,17 +107,19 @@ impl Server {
         // Until every turn has ended this server answers, and says at `/readyz` that nothing new should come here.
         let drained = CancellationToken::new();
         let serving = http::serve(listener, router, house.config.max_connections, drained.cancelled());
-        let drain = async {
+        let draining = async {
             shutdown.await;
             drain(&house).await;
             drained.cancel();
-            // A reader of another server's turn keeps nothing waiting here.
+        };
+        // A reader of another server's turn keeps nothing waiting here.
+        let last_events = async {
+            drained.cancelled().await;
             tokio::time::sleep(FLUSH).await;
         };
-        tokio::pin!(drain);
         tokio::select! {
-            () = serving => drain.await,
-            () = &mut drain => {}
+            _ = async { tokio::join!(draining, serving) } => {}
+            () = last_events => {}
         }
         background.abort_all();
         if let Some(metrics) = metrics {

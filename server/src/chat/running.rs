@@ -280,7 +280,8 @@ async fn show_or_cut(turn: &mut Running, answer: &mut Answer, withheld: Vec<Turn
         turn.log.append(&withheld).await;
         return;
     }
-    for event in withheld {
+    // From the end, so that each is the end of what it was appended to.
+    for event in withheld.into_iter().rev() {
         let (from, text) = match &event {
             TurnEvent::Delta { text } => (&mut answer.text, text),
             TurnEvent::Reasoning { text } => (&mut answer.reasoning, text),
