@@ -346,10 +346,8 @@ impl Problem {
             ProblemKind::Gone => 410,
             ProblemKind::TooLarge => 413,
             ProblemKind::Invalid => 422,
-            ProblemKind::RequestsLimit
-            | ProblemKind::TokensLimit
-            | ProblemKind::InFlightLimit
-            | ProblemKind::AttemptsLimit => 429,
+            ProblemKind::RequestsLimit | ProblemKind::TokensLimit => 429,
+            ProblemKind::InFlightLimit | ProblemKind::AttemptsLimit => 429,
             ProblemKind::Internal => 500,
             ProblemKind::ModelFailed => 502,
             ProblemKind::SpendCap

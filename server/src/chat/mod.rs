@@ -2,6 +2,7 @@
 
 pub(crate) mod counting;
 mod opening;
+mod overrun;
 mod prompt;
 pub(crate) mod request;
 mod running;

@@ -1,5 +1,6 @@
 //! A turn that runs: relay, close, record, settle, finish. It belongs to the server, and a closed tab changes nothing.
 
+use super::overrun::Overrun;
 use crate::House;
 use crate::error::internal;
 use crate::meters::Leave;
@@ -177,44 +178,6 @@ async fn settle(
     Some(picture)
 }
 
-/// Text that is counted but not passed on: what a provider writes beyond the granted length by our count. It is shown where the
-/// provider's own count says that it stayed within the grant.
-struct Overrun {
-    /// Our count of everything so far.
-    counted: Tokens,
-    /// Above this nothing is passed on: an eighth and a little more than granted, because our vocabulary isn't the provider's.
-    pass_until: Tokens,
-    /// Above this the call is cut: the provider ignores its limit (field note 18).
-    read_until: Tokens,
-    withheld: Vec<TurnEvent>,
-}
-
-impl Overrun {
-    fn new(granted: Tokens) -> Self {
-        let pass_until = Tokens(granted.0 + granted.0 / 8 + 16);
-        Self { counted: Tokens(0), pass_until, read_until: pass_until + pass_until, withheld: Vec::new() }
-    }
-
-    /// Counts events, and withholds them where they go too far. Pieces counted one by one add up to more than the whole, so the
-    /// whole is counted before anything is withheld.
-    fn filter(&mut self, events: Vec<TurnEvent>, answer: &Answer) -> Vec<TurnEvent> {
-        let was_within = self.counted <= self.pass_until;
-        for event in &events {
-            if let TurnEvent::Delta { text } | TurnEvent::Reasoning { text } = event {
-                self.counted = self.counted + estimate::text(text);
-            }
-        }
-        if was_within && self.counted > self.pass_until {
-            self.counted = estimate::text(&answer.text) + estimate::text(&answer.reasoning);
-        }
-        if self.counted <= self.pass_until {
-            return events;
-        }
-        self.withheld.extend(events);
-        Vec::new()
-    }
-}
-
 /// Passes chunks on until the answer ends, is stopped, is cut, or breaks.
 async fn relay(house: &House, turn: &mut Running) -> Answer {
     let mut answer = Answer::default();
@@ -258,7 +221,7 @@ async fn pass_on(house: &House, turn: &mut Running, answer: &mut Answer, overrun
         if !events.is_empty() && answer.first_ms.is_none() {
             answer.first_ms = i32::try_from(turn.sent.elapsed().as_millis()).ok();
         }
-        let events = overrun.filter(events, answer);
+        let events = overrun.filter(events, &answer.text, &answer.reasoning);
         turn.log.append(&events).await;
         if !events.is_empty() {
             crate::fault::point("mid-stream");
