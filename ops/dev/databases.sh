@@ -70,7 +70,7 @@ check_schema() {
     version=$((10#$(basename "$file" | cut -d _ -f 1)))
     sum=$(sha384sum "$file" | cut -d ' ' -f 1)
     case $(psql -XAtq "$DATABASE_URL" -c "select encode(checksum, 'hex') = '$sum' from _sqlx_migrations where version = $version" 2>/dev/null || true) in
-      f) die "this development database was made by other migrations; reset it (its data is lost): ./dev psql -d postgres -c 'drop database quotient with (force)' -c 'create database quotient'" ;;
+      f) die "this development database was made by other migrations; reset it (its data is lost): ./dev psql -c '\\c postgres' -c 'drop database quotient with (force)' -c 'create database quotient'" ;;
     esac
   done
 }

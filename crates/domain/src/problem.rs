@@ -302,10 +302,7 @@ impl Problem {
     pub fn overloaded() -> Self {
         Self {
             retry_after_ms: Some(5_000),
-            ..Self::new(
-                ProblemKind::Overloaded,
-                "The service is unavailable for a moment. Nothing was changed; try again in a few seconds.",
-            )
+            ..Self::new(ProblemKind::Overloaded, "The service is unavailable for a moment. Try again in a few seconds.")
         }
     }
 

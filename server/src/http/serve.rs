@@ -17,8 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
-/// How long a client may take to send a request's head, on a new connection and on one that is kept alive between requests. Longer than
-/// the time for which common proxies keep idle connections (nginx: 60 s) would be kinder to them; they retry on a closed one.
+/// How long a client may take to send a request's head, on a new connection and on one that is kept alive between requests. A proxy
+/// that keeps idle connections to this server should close them sooner.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long the refusal of a connection may take to be written.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
