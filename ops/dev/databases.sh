@@ -22,24 +22,34 @@ postgres_home() {
   fi
 }
 
+# init_postgres HOME: an empty cluster there.
+init_postgres() {
+  mkdir -p "$1"
+  [ "$(id -u)" != 0 ] || chown "$(id -un postgres 2>/dev/null || echo nobody)" "$1"
+  as_postgres "$PG_BIN/initdb" -D "$1/data" -U quotient -A trust -E UTF8 --locale=C.UTF-8 >"$DEV/postgres.log" 2>&1 || die "initdb failed (see .dev/postgres.log)"
+}
+
+# run_postgres HOME PORT [OPTIONS]: on loopback only. A development database may lose its last second with the machine.
+run_postgres() {
+  as_postgres "$PG_BIN/pg_ctl" -D "$1/data" -w -t 30 -l "$1/log" \
+    -o "-p $2 -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=400 ${3:-}" start >"$DEV/postgres.log" 2>&1 ||
+    die "Postgres didn't start (see .dev/postgres.log and $1/log)"
+  "$PG_BIN/createdb" -h 127.0.0.1 -p "$2" -U quotient quotient 2>/dev/null || true
+}
+
 start_postgres() {
-  local home port bin=$PG_BIN
-  home=$(postgres_home); port=$(free_port postgres)
-  if [ ! -s "$home/data/PG_VERSION" ]; then
-    mkdir -p "$home"
-    [ "$(id -u)" != 0 ] || chown "$(id -un postgres 2>/dev/null || echo nobody)" "$home"
-    as_postgres "$bin/initdb" -D "$home/data" -U quotient -A trust -E UTF8 --locale=C.UTF-8 >"$DEV/postgres.log" 2>&1 || die "initdb failed (see .dev/postgres.log)"
-  fi
-  # A development database may lose its last second with the machine.
-  as_postgres "$bin/pg_ctl" -D "$home/data" -w -t 30 -l "$home/log" \
-    -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=400" start >"$DEV/postgres.log" 2>&1 ||
-    die "Postgres didn't start (see .dev/postgres.log and $home/log)"
-  "$bin/createdb" -h 127.0.0.1 -p "$port" -U quotient quotient 2>/dev/null || true
+  local home; home=$(postgres_home)
+  [ -s "$home/data/PG_VERSION" ] || init_postgres "$home"
+  run_postgres "$home" "$(free_port postgres)"
+}
+
+install_postgres() {
+  PG_BIN=$(postgres_bin) || { step "Postgres" apt postgresql postgresql-client; PG_BIN=$(postgres_bin) || die "please install Postgres 15 or newer"; }
 }
 
 need_postgres() {
   [ -z "${DATABASE_URL:-}" ] || return 0
-  PG_BIN=$(postgres_bin) || { step "Postgres" apt postgresql postgresql-client; PG_BIN=$(postgres_bin) || die "please install Postgres 15 or newer"; }
+  install_postgres
   "$PG_BIN/pg_isready" -q -h 127.0.0.1 -p "$(free_port postgres)" || step "Postgres on 127.0.0.1:$(free_port postgres)" start_postgres
   DATABASE_URL=postgres://quotient@127.0.0.1:$(free_port postgres)/quotient
   export DATABASE_URL
@@ -61,6 +71,31 @@ need_redis() {
 }
 
 databases() { need_postgres; need_redis; }
+
+# Tests make a database each. They get a cluster of their own that ends with them, so that nothing piles up in the development one.
+need_test_postgres() {
+  [ -z "${DATABASE_URL:-}" ] || return 0
+  install_postgres
+  local home old port
+  home=$(postgres_home)-test
+  for old in "$home".*; do [ ! -d "$old" ] || kill -0 "${old##*.}" 2>/dev/null || remove_test_postgres "$old"; done
+  home=$home.$$; port=$((20000 + RANDOM))
+  while port_answers $port; do port=$((port + 1)); done
+  at_exit "remove_test_postgres '$home'"
+  step "Postgres for the tests" start_test_postgres "$home" $port
+  export DATABASE_URL=postgres://quotient@127.0.0.1:$port/quotient
+}
+
+# Nothing of it outlives the tests: no vacuum, and as little log as Postgres can write.
+start_test_postgres() {
+  init_postgres "$1"
+  run_postgres "$1" "$2" "-c autovacuum=off -c wal_level=minimal -c max_wal_senders=0 -c max_wal_size=4GB -c checkpoint_timeout=1h -c shared_buffers=256MB"
+}
+
+remove_test_postgres() {
+  as_postgres "$PG_BIN/pg_ctl" -D "$1/data" -m immediate stop >/dev/null 2>&1 || true
+  rm -rf "$1"
+}
 
 # A development database whose migrations were folded or edited since can't be brought up to date; says so in one line.
 check_schema() {

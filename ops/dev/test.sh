@@ -35,7 +35,7 @@ cmd_test() {
   done
   local all=''
   [ $((${#crates[@]} + ${#filters[@]} + ${#pages[@]})) -gt 0 ] || { all=1; pages=(end2end/*.test.mjs); }
-  databases
+  need_test_postgres; need_redis
   if [ ${#pages[@]} -gt 0 ]; then need_browser; fi
   build --all-targets
   # Much of a test is waiting, for a database or for another task, so more run at once than there are cores.

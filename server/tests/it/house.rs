@@ -15,7 +15,7 @@ use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use stand_in::{StandIn, StripeStandIn, WEBHOOK_SECRET};
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,12 @@ use uuid::Uuid;
 fn env(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} isn't set: run the tests with ./dev test"))
 }
+
+/// The client of requests that need no cookies. It keeps no connections: they would belong to the runtime of the first test that used them.
+pub static HTTP: LazyLock<Client> = LazyLock::new(|| {
+    let builder = Client::builder().redirect(redirect::Policy::none()).pool_max_idle_per_host(0);
+    builder.build().unwrap()
+});
 
 /// Whether `./dev test --long` asked for the full length of long tests.
 #[allow(clippy::disallowed_methods, reason = "how ./dev asks for the long run")]

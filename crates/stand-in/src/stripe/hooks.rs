@@ -12,7 +12,7 @@ use rand::seq::SliceRandom as _;
 use serde_json::{Value, json};
 use sha2::Sha256;
 use std::sync::atomic::Ordering;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Tries of one delivery; the pauses double from a tenth of a second.
@@ -65,11 +65,14 @@ impl Hooks {
     }
 }
 
+/// Without kept connections, which would belong to the runtime of the first test that used them.
+static CLIENT: LazyLock<reqwest::Client> =
+    LazyLock::new(|| reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap_or_default());
+
 async fn deliver(url: String, secrets: Vec<String>, body: String) {
-    let client = reqwest::Client::new();
     for tried in 0..TRIES {
         let now = unix_now();
-        let request = client
+        let request = CLIENT
             .post(&url)
             .header("content-type", "application/json; charset=utf-8")
             .header("stripe-signature", signature(&secrets, now, &body))

@@ -6,7 +6,7 @@ mod lapse;
 mod mail;
 mod reconcile;
 
-use crate::house::{TestHouse, Visitor};
+use crate::house::{HTTP, TestHouse, Visitor};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::StatusCode;
 use reqwest::header;
@@ -47,14 +47,14 @@ async fn buy(ann: &mut Visitor, plan: &str, card: &str) {
 
 async fn control(house: &TestHouse, path: &str, form: &[(&str, &str)]) {
     let url = format!("{}/_control/{path}", house.stripe.url());
-    let done = reqwest::Client::new().post(url).form(form).send().await.unwrap();
+    let done = HTTP.post(url).form(form).send().await.unwrap();
     assert_eq!(done.status(), StatusCode::OK);
 }
 
 /// Asks the stand-in's API, as the owner would in Stripe's dashboard.
 async fn api(house: &TestHouse, method: &str, path: &str, form: &[(&str, &str)]) -> Value {
     let url = format!("{}/v1/{path}", house.stripe.url());
-    let request = reqwest::Client::new().request(method.parse().unwrap(), url).bearer_auth("sk_test_x").form(form);
+    let request = HTTP.request(method.parse().unwrap(), url).bearer_auth("sk_test_x").form(form);
     let done = request.send().await.unwrap();
     assert_eq!(done.status(), StatusCode::OK);
     done.json().await.unwrap()
@@ -71,7 +71,7 @@ fn now() -> i64 {
 }
 
 async fn post(url: &str, header: Option<String>, body: String) -> reqwest::Response {
-    let mut request = reqwest::Client::new().post(format!("{url}/stripe/webhook")).body(body);
+    let mut request = HTTP.post(format!("{url}/stripe/webhook")).body(body);
     if let Some(header) = header {
         request = request.header("stripe-signature", header);
     }
