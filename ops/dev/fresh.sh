@@ -27,18 +27,26 @@ timed() {
   printf '%8s s  %s\n' "$(seconds_since "$began")" "$title" | tee -a "$FRESH/times" >&2
 }
 
+# Settings of this machine's way to its registries, which are no part of what is tried: proxies, and files of certificates.
+NETWORK_VARIABLES=(HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy NODE_EXTRA_CA_CERTS SSL_CERT_FILE CURL_CA_BUNDLE GIT_SSL_CAINFO)
+
+network_settings() {
+  local name
+  for name in "${NETWORK_VARIABLES[@]}"; do [ -z "${!name:-}" ] || printf '%s=%s\n' "$name" "${!name}"; done
+}
+
 # inside COMMAND…: runs a command in the clone as a newcomer would, without anything of this user's.
 inside() {
+  local network; mapfile -t network < <(network_settings)
   if [ -n "${CHROOT:-}" ]; then
-    as_root chroot "$CHROOT" /usr/bin/env -i HOME=/root CARGO_HOME=/root/.cargo RUSTUP_HOME=/opt/rustup TERM=dumb CI="${CI:-}" \
+    as_root chroot "$CHROOT" /usr/bin/env -i HOME=/root CARGO_HOME=/root/.cargo RUSTUP_HOME=/opt/rustup TERM=dumb CI="${CI:-}" "${network[@]}" \
       PATH=/opt/rustup-bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin bash -c 'cd /src && "$@"' _ "$@"
   else
     (cd "$FRESH/src" && env -i HOME="$FRESH/home" CARGO_HOME="$FRESH/home/.cargo" RUSTUP_HOME="${RUSTUP_HOME:-$HOME/.rustup}" TERM=dumb \
-      CI="${CI:-}" PATH="$(dirname "$(command -v rustup)"):/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" "$@")
+      "${network[@]}" CI="${CI:-}" PATH="$(dirname "$(command -v rustup)"):/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" "$@")
   fi
 }
 
-# How this machine reaches its registries is no part of what is tried.
 copy_network_settings() {
   local home=$1
   mkdir -p "$home/.cargo"
@@ -66,6 +74,9 @@ in_chroot() {
   cp -L /etc/resolv.conf /etc/hosts "$CHROOT/etc/"
   cp -r /etc/ssl/certs/. "$CHROOT/etc/ssl/certs/"
   copy_network_settings "$CHROOT/root"
+  for name in "${NETWORK_VARIABLES[@]}"; do
+    [ ! -f "${!name:-}" ] || install -D -m 644 "${!name}" "$CHROOT${!name}"
+  done
   # rustup's toolchain, as its installer would have put it there.
   local toolchain; toolchain=$(basename "$(rustc --print sysroot)")
   mkdir -p "$CHROOT/opt/rustup/toolchains" "$CHROOT/opt/rustup-bin"

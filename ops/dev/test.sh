@@ -78,7 +78,7 @@ cmd_bench() {
     limits)
       need_node
       [ bench/limits/node_modules/.package-lock.json -nt bench/limits/package-lock.json ] ||
-        step "the peer's packages" npm ci --silent --prefix bench/limits --no-audit --no-fund
+        step "the peer's packages" npm_packages bench/limits
       step "the benchmark" cargo build -q --release -p bench --bin bench-limits
       local port; port=$(free_port bench-redis)
       redis-server --port "$port" --bind 127.0.0.1 --save '' --appendonly no --dir "$DEV" >/dev/null &

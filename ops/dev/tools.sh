@@ -139,7 +139,12 @@ need_browser() {
   fi
   export CHROMIUM
   [ end2end/node_modules/.package-lock.json -nt end2end/package-lock.json ] ||
-    step "the browser tests' packages" npm ci --silent --prefix end2end --no-audit --no-fund
+    step "the browser tests' packages" npm_packages end2end
+}
+
+# npm_packages DIRECTORY: what its lockfile names.
+npm_packages() {
+  npm ci --prefix "$1" --no-audit --no-fund >"$DEV/npm.log" 2>&1 || { tail -n 20 "$DEV/npm.log" >&2; die "npm can't install the packages of $1"; }
 }
 
 need_psql() { have psql || step "psql" apt postgresql-client; }

@@ -48,6 +48,31 @@ pub(crate) enum Purse {
     Model(ModelName),
 }
 
+/// What a turn used and cost when it ended.
+pub(crate) struct Spent {
+    /// Tokens, as plans count them.
+    pub tokens: Tokens,
+    /// The cost of each model's calls; most turns have one.
+    pub costs: Vec<(ModelName, Picos)>,
+}
+
+impl Spent {
+    /// A turn of one call.
+    pub(crate) fn on(tokens: Tokens, model: ModelName, cost: Picos) -> Self {
+        Self { tokens, costs: vec![(model, cost)] }
+    }
+
+    /// Ends a budget's hold: with what the turn cost it, or unused if it asked none of that budget's models.
+    fn end(&self, purse: &Purse) -> End {
+        let is_its = |model: &ModelName| match purse {
+            Purse::House => true,
+            Purse::Model(name) => name == model,
+        };
+        let costs = self.costs.iter().filter(|(model, _)| is_its(model)).map(|(_, cost)| *cost);
+        costs.reduce(Picos::plus).map_or(End::Release, |cost| End::Settle(nanos(cost)))
+    }
+}
+
 /// Leave to make one call: the person's, and each purse's that has a cap.
 #[must_use = "an admitted call is settled or released"]
 pub(crate) struct Leave {
@@ -172,24 +197,18 @@ impl Meters {
         Ok(stands)
     }
 
-    /// Counts what the call used and what the model that answered cost. One meter's trouble is no reason to leave the other untold.
-    pub(crate) async fn settle(
-        &self,
-        leave: Leave,
-        used: Tokens,
-        answered: &ModelName,
-        cost: Picos,
-    ) -> Result<Picture, Unavailable> {
+    /// Counts what the turn used, and what it cost each budget. Every meter is tried, also after one that failed.
+    pub(crate) async fn settle(&self, leave: Leave, spent: &Spent) -> Result<Picture, Unavailable> {
         let mut purses = Ok(());
         for (purse, permit) in leave.spend {
             let limits = self.purse(&purse).0;
-            let told = match purse {
-                Purse::Model(model) if model != *answered => limits.release(permit).await,
-                _ => limits.settle(permit, nanos(cost)).await,
+            let settled = match spent.end(&purse) {
+                End::Release => limits.release(permit).await,
+                End::Settle(cost) => limits.settle(permit, cost).await,
             };
-            purses = purses.and(told.map(drop));
+            purses = purses.and(settled.map(drop));
         }
-        let picture = self.people.settle(leave.permit, used.0).await?;
+        let picture = self.people.settle(leave.permit, spent.tokens.0).await?;
         purses.map(|()| picture)
     }
 
@@ -210,19 +229,15 @@ impl Meters {
         subject: &str,
         turn: TurnId,
         at: OffsetDateTime,
-        (used, answered, cost): (Tokens, &ModelName, Picos),
+        spent: &Spent,
         caps: &Caps,
     ) -> Result<(), Unavailable> {
         let (turn, at_ms) = (turn.to_string(), millis(at));
         for (purse, _) in Self::purses(caps) {
             let (limits, name) = self.purse(&purse);
-            let end = match purse {
-                Purse::Model(model) if model != *answered => End::Release,
-                _ => End::Settle(nanos(cost)),
-            };
-            limits.end(&name, &house_call(subject, &turn), at_ms, end).await?;
+            limits.end(&name, &house_call(subject, &turn), at_ms, spent.end(&purse)).await?;
         }
-        self.people.end(subject, &turn, at_ms, End::Settle(used.0)).await.map(drop)
+        self.people.end(subject, &turn, at_ms, End::Settle(spent.tokens.0)).await.map(drop)
     }
 
     /// Has the meters of a turn built from the ledger where its holds are missing: the ledger has it by now.

@@ -4,11 +4,10 @@ use crate::House;
 use crate::billing::reconcile;
 use crate::chat::turn::caps;
 use crate::error::internal;
-use crate::meters::Caps;
-use domain::{ModelName, Outcome, Picos, Problem, Tokens, TurnEvent, TurnId, Usage, UsageSource};
+use crate::meters::{Caps, Spent};
+use domain::{Outcome, Picos, Problem, Tokens, TurnEvent, Usage, UsageSource};
 use std::time::Duration;
-use store::turn::{Dead, Prepared, Record};
-use time::OffsetDateTime;
+use store::turn::{Dead, Prepared, Record, Unsettled};
 use tokio::task::JoinSet;
 
 /// Starts them; they end with the set.
@@ -170,7 +169,7 @@ pub(crate) async fn reap(house: House) {
 async fn reap_some(house: &House) -> anyhow::Result<usize> {
     // One kind that can't be read is no reason to leave the other.
     let dead = store::turn::dead(&house.db).await.inspect_err(|error| drop(internal(error)));
-    let unsettled = store::turn::unsettled(&house.db).await.inspect_err(|error| drop(internal(error)));
+    let unsettled = store::turn::unsettled(&house.db, None).await.inspect_err(|error| drop(internal(error)));
     let (dead, unsettled) = (dead.unwrap_or_default(), unsettled.unwrap_or_default());
     if dead.is_empty() && unsettled.is_empty() {
         return Ok(0);
@@ -186,8 +185,7 @@ async fn reap_some(house: &House) -> anyhow::Result<usize> {
     }
     // Recorded, and then Redis or the process went away before the meters were told.
     for turn in unsettled {
-        let spent = (turn.used, &turn.model, turn.cost);
-        match settle(house, turn.turn_id, &turn.subject, turn.at, spent, &caps).await {
+        match settle(house, turn, &caps).await {
             Ok(()) => done += 1,
             Err(error) => drop(internal(&format!("{error:#}"))),
         }
@@ -229,23 +227,19 @@ async fn bury(house: &House, caps: &Caps, turn: &Dead) -> anyhow::Result<()> {
         tracing::warn!(turn = %turn.turn_id, "lost turn ended");
         metrics::counter!("quotient_turns_total", "outcome" => "lost").increment(1);
         house.relay.end(turn.turn_id, &TurnEvent::Failed { problem: Problem::lost() }).await?;
-        let spent = (usage.counted(), &turn.model, cost);
-        settle(house, turn.turn_id, &turn.subject, turn.call.created_at, spent, caps).await?;
+        // Of the ledger, since a hedged turn has two calls.
+        for turn in store::turn::unsettled(&house.db, Some(turn.turn_id)).await? {
+            settle(house, turn, caps).await?;
+        }
     }
     Ok(())
 }
 
 /// Tells the meters what a turn used and cost; again does nothing.
-async fn settle(
-    house: &House,
-    turn: TurnId,
-    subject: &str,
-    at: OffsetDateTime,
-    spent: (Tokens, &ModelName, Picos),
-    caps: &Caps,
-) -> anyhow::Result<()> {
-    house.meters.settle_by_id(subject, turn, at, spent, caps).await?;
-    Ok(store::turn::settled(&house.db, &[turn]).await?)
+async fn settle(house: &House, turn: Unsettled, caps: &Caps) -> anyhow::Result<()> {
+    let spent = Spent { tokens: turn.used, costs: turn.costs };
+    house.meters.settle_by_id(&turn.subject, turn.turn_id, turn.at, &spent, caps).await?;
+    Ok(store::turn::settled(&house.db, &[turn.turn_id]).await?)
 }
 
 #[derive(Default)]

@@ -78,6 +78,8 @@ pub struct Model {
     pub max_output: Tokens,
     /// Who answers where this one can't be reached.
     pub fallback: Option<ModelName>,
+    /// After how many milliseconds of silence the fallback is asked as well; both may be billed. None never hedges.
+    pub hedge_after_ms: Option<u32>,
     /// Its input tokens per thousand of ours, learned from what its vendor told; none while too little is known.
     pub input_permille: Option<u64>,
 }

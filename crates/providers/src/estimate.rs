@@ -93,6 +93,7 @@ mod tests {
             context: Tokens(1_000_000),
             max_output: Tokens(1_000),
             fallback: None,
+            hedge_after_ms: None,
             input_permille,
         }
     }

@@ -5,7 +5,7 @@
 //! words, `{{hold}}` wait halfway until released, `{{status:529}}` refuse, `{{break:3}}` drop the connection after three
 //! words, `{{error:3}}` send an error event instead, `{{cached:100}}`, `{{reasoning:5}}`, `{{nousage}}`, `{{endless}}`
 //! ignore the length limit; `{{status:529}}{{times:2}}{{after:1}}` refuse twice and say to come back in a second, `{{mute}}` never
-//! begin, `{{silent:3}}` `{{garbage:3}}` `{{cut:3}}` fall silent, talk nonsense or end without an end after three words,
+//! begin, `{{late}}` begin once released (both also for one model: `{{mute:gpt-5-mini}}`), `{{silent:3}}` `{{garbage:3}}` `{{cut:3}}` fall silent, talk nonsense or end without an end after three words,
 //! `{{bytes}}` write one byte at a time, `{{hold:3}}` wait after three words.
 
 // Objects of Stripe's are long.
@@ -158,8 +158,13 @@ async fn answer(format: Format, State(shared): State<Shared>, Json(body): Json<s
         *times += 1;
         *times
     };
-    if script.is_mute {
+    let is_about =
+        |model: &Option<String>| model.as_ref().is_some_and(|model| model.is_empty() || *model == asked.model);
+    if is_about(&script.mute) {
         return std::future::pending().await;
+    }
+    if is_about(&script.late) {
+        let _ = shared.released.subscribe().wait_for(|&released| released).await;
     }
     if let Some(status) = script.status.filter(|_| script.refusals.is_none_or(|most| times <= most)) {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

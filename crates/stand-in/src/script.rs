@@ -15,8 +15,10 @@ pub struct Script {
     pub refusals: Option<u64>,
     /// What `Retry-After` says of a refusal, in seconds.
     pub retry_after: u64,
-    /// Take the question and never begin an answer.
-    pub is_mute: bool,
+    /// The model that takes the question and never begins an answer; every model if empty.
+    pub mute: Option<String>,
+    /// The model that begins its answer only once released; every model if empty.
+    pub late: Option<String>,
     /// Fall silent for ever after so many words.
     pub silent_after: Option<usize>,
     /// Send what is no event of ours after so many words.
@@ -59,7 +61,8 @@ impl Script {
                 "status" => script.status = value.parse().ok(),
                 "times" => script.refusals = value.parse().ok(),
                 "after" => script.retry_after = value.parse().unwrap_or(0),
-                "mute" => script.is_mute = true,
+                "mute" => script.mute = Some(value.to_owned()),
+                "late" => script.late = Some(value.to_owned()),
                 "silent" => script.silent_after = number,
                 "garbage" => script.garbage_after = number,
                 "cut" => script.cut_after = number,

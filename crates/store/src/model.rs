@@ -13,7 +13,7 @@ use uuid::Uuid;
 pub async fn list(db: impl PgExecutor<'_>) -> Result<Vec<Model>> {
     let rows = sqlx::query_as!(
         Row,
-        "select model, label, vendor, base_url, context, max_output, fallback, input_permille
+        "select model, label, vendor, base_url, context, max_output, fallback, hedge_after_ms, input_permille
          from model where enabled order by sort, model"
     )
     .fetch_all(db)
@@ -30,6 +30,7 @@ pub(crate) struct Row {
     pub context: i64,
     pub max_output: i64,
     pub fallback: Option<String>,
+    pub hedge_after_ms: Option<i32>,
     pub input_permille: Option<i64>,
 }
 
@@ -44,6 +45,7 @@ impl Row {
             context: Tokens::from_db(self.context),
             max_output: Tokens::from_db(self.max_output),
             fallback: self.fallback.map(ModelName),
+            hedge_after_ms: self.hedge_after_ms.and_then(|ms| u32::try_from(ms).ok()),
             input_permille: self.input_permille.and_then(|permille| u64::try_from(permille).ok()),
         })
     }

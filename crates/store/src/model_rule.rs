@@ -42,6 +42,8 @@ pub struct Rules {
     pub enabled: bool,
     /// Who answers where it can't be reached.
     pub fallback: Option<ModelName>,
+    /// After how many milliseconds of silence the fallback is asked as well; none never.
+    pub hedge_after_ms: Option<u32>,
     /// What it may cost in any day, for everybody together; none is any amount.
     pub daily_spend: Option<Picos>,
 }
@@ -52,7 +54,7 @@ pub struct Rules {
 /// When Postgres does.
 pub async fn list(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<Listed>> {
     let rows = sqlx::query!(
-        r#"select m.model, m.label, m.vendor, m.base_url, m.context, m.max_output, m.fallback, m.input_permille,
+        r#"select m.model, m.label, m.vendor, m.base_url, m.context, m.max_output, m.fallback, m.hedge_after_ms, m.input_permille,
                   m.enabled, m.daily_spend_usd,
                   p.input as "input?", p.cache_read as "cache_read?", p.cache_write as "cache_write?", p.output as "output?",
                   n.input as "next_input?", n.output as "next_output?", n.effective_at as "next_at?",
@@ -76,6 +78,7 @@ pub async fn list(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<Li
         let rules = Rules {
             enabled: row.enabled,
             fallback: row.fallback.clone().map(ModelName),
+            hedge_after_ms: row.hedge_after_ms.and_then(|ms| u32::try_from(ms).ok()),
             daily_spend: row.daily_spend_usd.and_then(Picos::from_usd),
         };
         let price = row.input.zip(row.output).map(|(input, output)| Tier {
@@ -93,6 +96,7 @@ pub async fn list(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<Li
             context: row.context,
             max_output: row.max_output,
             fallback: row.fallback,
+            hedge_after_ms: row.hedge_after_ms,
             input_permille: row.input_permille,
         };
         Some(Listed {
@@ -120,7 +124,8 @@ pub enum Set {
 fn told(rules: &Rules) -> String {
     let cap = rules.daily_spend.map_or_else(|| "no cap".to_owned(), |cap| format!("${} a day", cap.exact()));
     let other = rules.fallback.as_ref().map_or("nobody", |name| name.0.as_str());
-    format!("{}, {cap}, {other} stands in", if rules.enabled { "on" } else { "off" })
+    let hedged = rules.hedge_after_ms.map(|ms| format!(" also after {ms} ms of silence")).unwrap_or_default();
+    format!("{}, {cap}, {other} stands in{hedged}", if rules.enabled { "on" } else { "off" })
 }
 
 /// Changes a model's rules as they are at this moment.
@@ -135,18 +140,22 @@ pub async fn set(
     now: OffsetDateTime,
 ) -> Result<Set> {
     let mut tx = crate::begin(db).await?;
-    let before =
-        sqlx::query!("select enabled, fallback, daily_spend_usd from model where model = $1 for update", model.0)
-            .fetch_optional(&mut tx)
-            .await?;
+    let before = sqlx::query!(
+        "select enabled, fallback, hedge_after_ms, daily_spend_usd from model where model = $1 for update",
+        model.0
+    )
+    .fetch_optional(&mut tx)
+    .await?;
     let Some(before) = before else { return Ok(Set::NoModel) };
     let before = Rules {
         enabled: before.enabled,
         fallback: before.fallback.map(ModelName),
+        hedge_after_ms: before.hedge_after_ms.and_then(|ms| u32::try_from(ms).ok()),
         daily_spend: before.daily_spend_usd.and_then(Picos::from_usd),
     };
     let mut new = before.clone();
     change(&mut new);
+    new.hedge_after_ms = new.hedge_after_ms.filter(|_| new.fallback.is_some());
     if let Some(other) = &new.fallback {
         let known =
             sqlx::query!("select 1 as one from model where model = $1", other.0).fetch_optional(&mut tx).await?;
@@ -156,11 +165,12 @@ pub async fn set(
     }
     if before != new {
         sqlx::query!(
-            "update model set enabled = $2, fallback = $3, daily_spend_usd = $4 where model = $1",
+            "update model set enabled = $2, fallback = $3, hedge_after_ms = $5, daily_spend_usd = $4 where model = $1",
             model.0,
             new.enabled,
             new.fallback.as_ref().map(|name| name.0.as_str()),
             new.daily_spend.map(Picos::to_usd),
+            new.hedge_after_ms.and_then(|ms| i32::try_from(ms).ok()),
         )
         .execute(&mut tx)
         .await?;

@@ -26,8 +26,10 @@ pub struct Past {
 pub async fn since(db: impl PgExecutor<'_>, subject: &str, since: OffsetDateTime) -> Result<Vec<Past>> {
     let rows = sqlx::query!(
         r#"select turn_id, min(created_at) as "at!", bool_or(status = 'pending') as "pending!",
-                  greatest(sum(case when status = 'pending' then reserved_tokens
-                      else input_tokens + cache_read_tokens + cache_write_tokens + output_tokens end), 0)::bigint as "tokens!"
+                  greatest(sum(case when status = 'pending' then 0
+                      else input_tokens + cache_read_tokens + cache_write_tokens + output_tokens end)
+                    -- two calls of a hedged turn share its reservation
+                    + coalesce(max(reserved_tokens) filter (where status = 'pending'), 0), 0)::bigint as "tokens!"
            from ai_usage where subject = $1 and created_at >= $2 group by turn_id, created_at
            having not bool_and(status = 'failed' and not vendor_failed and usage_source = 'exact')"#,
         subject,

@@ -238,6 +238,23 @@ struct SetModel {
     daily_spend: Option<String>,
     /// Empty for nobody.
     fallback: Option<String>,
+    /// Whole seconds of silence; empty never asks the fallback as well.
+    hedge_after: Option<String>,
+}
+
+/// The longest silence after which a fallback may be asked as well, in seconds.
+const HEDGE_AFTER_MAX_S: u32 = 60;
+
+/// Reads whole seconds as milliseconds; none of nothing.
+fn hedge_after_ms(text: &str) -> Result<Option<u32>, Problem> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let seconds = text.parse().ok().filter(|seconds| (1..=HEDGE_AFTER_MAX_S).contains(seconds));
+    let seconds =
+        seconds.ok_or_else(|| Problem::invalid("hedge_after", "Enter whole seconds from 1 to 60, or nothing."))?;
+    Ok(Some(seconds * 1_000))
 }
 
 /// `POST /admin/models/{model}`
@@ -254,12 +271,14 @@ pub(crate) async fn set_model(
     let set = async {
         let cap = form.daily_spend.as_deref().map(dollars).transpose()?;
         let fallback = form.fallback.map(|name| Some(name).filter(|name| !name.is_empty()).map(ModelName));
+        let hedge_after = form.hedge_after.as_deref().map(hedge_after_ms).transpose()?;
         let change = |rules: &mut ModelRules| {
             rules.enabled = form.state.map_or(rules.enabled, |state| state == Switch::On);
             rules.daily_spend = cap.unwrap_or(rules.daily_spend);
             if let Some(fallback) = fallback {
                 rules.fallback = fallback;
             }
+            rules.hedge_after_ms = hedge_after.unwrap_or(rules.hedge_after_ms);
         };
         let set = store::model_rule::set(&house.db, admin.user_id, &model, change, House::now()).await;
         match set.map_err(|error| internal(&error))? {

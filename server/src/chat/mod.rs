@@ -1,6 +1,7 @@
 //! The chat's requests: ask, follow, stop, what is left.
 
 pub(crate) mod counting;
+mod hedge;
 mod opening;
 mod overrun;
 mod prompt;

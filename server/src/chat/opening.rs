@@ -5,10 +5,11 @@ use super::running::{FIRST_BEAT, Running, renew_lease};
 use super::turn::Asking;
 use crate::House;
 use crate::error::{Refused, internal};
-use crate::meters::Leave;
-use domain::{ConversationId, Model, ModelName, PriceList, Problem, ProblemKind, Tokens, TurnId, Usage, Viewer};
+use crate::meters::{Leave, Spent};
+use domain::{ConversationId, Model, ModelName, Picos, PriceList, Problem, ProblemKind, Tokens, TurnId, Usage, Viewer};
 use providers::Chunks;
 use relay::Writer;
+use std::time::Duration;
 use store::turn::{Again, Ask, Asked, PendingCall};
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -25,6 +26,10 @@ pub(crate) struct Written {
     pub model: Model,
     pub price: PriceList,
     pub stand_in: Option<StandIn>,
+    /// After how much silence the fallback is asked as well.
+    pub hedge_after: Option<Duration>,
+    /// The call of a hedged turn that was given up.
+    pub other: Option<OtherCall>,
     /// Whose place the model took.
     pub instead_of: Option<ModelName>,
     /// Input as estimated.
@@ -32,6 +37,47 @@ pub(crate) struct Written {
     /// The longest answer.
     pub most: Tokens,
     pub leave: Leave,
+}
+
+impl Written {
+    /// The longest answer that the fallback may give beside a call whose input is `beside`.
+    pub(super) fn room_beside(&self, fallback: &StandIn, beside: Tokens) -> Tokens {
+        // What was granted is less than what was asked for, where little was left.
+        let reserved = self.leave.permit.reserved();
+        fallback.most.min(Tokens(reserved.saturating_sub(fallback.estimated.0).saturating_sub(beside.0)))
+    }
+
+    /// Goes on with the fallback's call. `beside` is the input of the first call, if that may be billed.
+    pub(super) fn answer_with(&mut self, fallback: StandIn, call: PendingCall, beside: Tokens) {
+        self.most = self.room_beside(&fallback, beside);
+        self.instead_of = Some(std::mem::replace(&mut self.model, fallback.model).name);
+        (self.call, self.price, self.estimated) = (call, fallback.price, fallback.estimated);
+    }
+}
+
+/// The call of a hedged turn that was given up. Its ledger row is pending until the turn ends, and is then charged its estimated input.
+pub(crate) struct OtherCall {
+    pub model: ModelName,
+    pub estimated: Tokens,
+    pub cost: Picos,
+}
+
+impl Spent {
+    /// Adds the call that was given up.
+    pub(super) fn and(mut self, other: Option<OtherCall>) -> Self {
+        if let Some(OtherCall { model, estimated, cost }) = other {
+            self.tokens = self.tokens + estimated;
+            self.costs.push((model, cost));
+        }
+        self
+    }
+}
+
+impl OtherCall {
+    pub(super) fn of(model: &Model, price: &PriceList, estimated: Tokens) -> Self {
+        let usage = Usage { input: estimated, ..Usage::default() };
+        Self { model: model.name.clone(), estimated, cost: price.price(&usage).1 }
+    }
 }
 
 /// A question that a vendor has accepted.
@@ -42,6 +88,7 @@ pub(crate) struct Opened {
     pub call: PendingCall,
     pub model: Model,
     pub instead_of: Option<ModelName>,
+    pub other: Option<OtherCall>,
     pub price: PriceList,
     pub estimated: Tokens,
     pub most: Tokens,
@@ -53,15 +100,42 @@ pub(crate) struct Opened {
 
 impl Opened {
     pub(crate) fn into_running(self, log: Writer) -> Running {
-        let Self { viewer, turn_id, conversation_id, call, model, price, estimated, most, leave, sent, chunks, .. } =
-            self;
-        Running { viewer, turn_id, conversation_id, call, model, price, estimated, most, leave, sent, chunks, log }
+        let Self {
+            viewer,
+            turn_id,
+            conversation_id,
+            call,
+            model,
+            other,
+            price,
+            estimated,
+            most,
+            leave,
+            sent,
+            chunks,
+            ..
+        } = self;
+        Running {
+            viewer,
+            turn_id,
+            conversation_id,
+            call,
+            model,
+            other,
+            price,
+            estimated,
+            most,
+            leave,
+            sent,
+            chunks,
+            log,
+        }
     }
 }
 
 /// Writes the question and a pending ledger row, and sees to it that its hold stands. None where the same turn was written before.
 pub(crate) async fn ask(house: &House, asking: Asking, leave: Leave) -> Result<Option<Written>, Problem> {
-    let Asking { viewer, question, model, price, stand_in, prompt, counted, .. } = asking;
+    let Asking { viewer, question, model, price, stand_in, hedge_after, prompt, counted, .. } = asking;
     let permit = &leave.permit;
     // The instant of admission, by Redis' clock: meter and ledger count the usage at the same moment.
     let now = i64::try_from(permit.at_ms())
@@ -118,6 +192,8 @@ pub(crate) async fn ask(house: &House, asking: Asking, leave: Leave) -> Result<O
     let written = Written {
         turn_id: question.turn_id,
         instead_of: None,
+        hedge_after,
+        other: None,
         estimated: counted.estimated,
         most: Tokens(permit.output()),
         viewer,
@@ -149,9 +225,14 @@ pub(crate) async fn ask(house: &House, asking: Asking, leave: Leave) -> Result<O
 
 /// Opens the vendor's stream, or the stand-in's.
 pub(crate) async fn open(house: &House, mut asked: Written, log: &Writer) -> Result<Opened, Problem> {
-    let mut sent = Instant::now();
-    let mut failed = match attempt(house, &asked, log).await {
-        Ok(chunks) => return Ok(opened(asked, sent, chunks)),
+    let opening = if let Some(after) = asked.hedge_after {
+        super::hedge::open(house, &mut asked, after, log).await
+    } else {
+        let sent = Instant::now();
+        attempt(house, &asked, log).await.map(|chunks| (sent, chunks))
+    };
+    let mut failed = match opening {
+        Ok((sent, chunks)) => return Ok(opened(asked, sent, chunks)),
         Err(failed) => failed,
     };
     if let Failed::Vendor(error) = &failed
@@ -160,7 +241,7 @@ pub(crate) async fn open(house: &House, mut asked: Written, log: &Writer) -> Res
     {
         tracing::warn!(?error, model = %asked.model.name, "another model answers");
         metrics::counter!("quotient_fallbacks_total").increment(1);
-        sent = Instant::now();
+        let sent = Instant::now();
         failed = match attempt(house, &asked, log).await {
             Ok(chunks) => return Ok(opened(asked, sent, chunks)),
             Err(failed) => failed,
@@ -178,13 +259,28 @@ pub(crate) async fn open(house: &House, mut asked: Written, log: &Writer) -> Res
 }
 
 fn opened(asked: Written, sent: Instant, chunks: Chunks) -> Opened {
-    let Written { viewer, turn_id, conversation_id, call, model, instead_of, price, estimated, most, leave, .. } =
-        asked;
-    Opened { viewer, turn_id, conversation_id, call, model, instead_of, price, estimated, most, leave, sent, chunks }
+    let Written {
+        viewer, turn_id, conversation_id, call, model, instead_of, other, price, estimated, most, leave, ..
+    } = asked;
+    Opened {
+        viewer,
+        turn_id,
+        conversation_id,
+        call,
+        model,
+        instead_of,
+        other,
+        price,
+        estimated,
+        most,
+        leave,
+        sent,
+        chunks,
+    }
 }
 
 /// Why an attempt came to nothing.
-enum Failed {
+pub(super) enum Failed {
     /// The vendor.
     Vendor(crate::vendor::NotOpened),
     /// It was sent, and nobody wants it any more, or it may not go on.
@@ -203,39 +299,42 @@ enum Bill {
 }
 
 /// Asks the turn's current model, and renews the turn's lease and listens for Stop until its answer begins.
-async fn attempt(house: &House, asked: &Written, log: &Writer) -> Result<Chunks, Failed> {
+pub(super) async fn attempt(house: &House, asked: &Written, log: &Writer) -> Result<Chunks, Failed> {
     let opening = house.vendors.open(&asked.leave.permit, &asked.model, &asked.prompt.messages, asked.most);
     tokio::select! {
         opened = opening => {
             crate::fault::point("sent");
             opened.map_err(Failed::Vendor)
         }
-        () = log.stopped() => Err(Failed::Over(Problem::stopped())),
-        () = house.cut.cancelled() => Err(Failed::Over(Problem::restarting())),
+        problem = interrupted(house, asked, log) => Err(Failed::Over(problem)),
+    }
+}
+
+/// Renews the turn's lease. Returns once nobody wants its answer any more, or it may not go on.
+pub(super) async fn interrupted(house: &House, asked: &Written, log: &Writer) -> Problem {
+    tokio::select! {
+        () = log.stopped() => Problem::stopped(),
+        () = house.cut.cancelled() => Problem::restarting(),
         // A provider may take longer to begin than a lease lasts. Another server took this turn for dead and has ended it.
-        () = renew_lease(house, asked.turn_id, &asked.leave, FIRST_BEAT) => Err(Failed::Over(Problem::lost())),
+        () = renew_lease(house, asked.turn_id, &asked.leave, FIRST_BEAT) => Problem::lost(),
     }
 }
 
 /// Closes the call that came to nothing and opens one of the stand-in's; false where nobody can stand in.
 async fn fall_back(house: &House, asked: &mut Written, vendor_failed: bool) -> bool {
-    let Some(StandIn { model, price, estimated, most }) = asked.stand_in.take() else { return false };
+    let Some(fallback) = asked.stand_in.take() else { return false };
     let again = Again {
         turn_id: asked.turn_id,
         failed: asked.call,
         vendor_failed,
-        model: &model.name,
-        price_id: price.tier(estimated).id,
-        estimated,
+        model: &fallback.model.name,
+        price_id: fallback.price.tier(fallback.estimated).id,
+        estimated: fallback.estimated,
         now: House::now(),
     };
     match store::turn::call_again(&house.db, &again).await {
         Ok(Some(call)) => {
-            asked.instead_of = Some(std::mem::replace(&mut asked.model, model).name);
-            (asked.call, asked.price) = (call, price);
-            // What was granted is less than what was asked for, where little was left.
-            let room = Tokens(asked.leave.permit.reserved().saturating_sub(estimated.0));
-            (asked.estimated, asked.most) = (estimated, most.min(room));
+            asked.answer_with(fallback, call, Tokens(0));
             true
         }
         // The reaper took us for dead.
@@ -269,11 +368,12 @@ async fn undo(house: &House, asked: Written, bill: Bill, vendor_failed: bool) {
         internal(&error);
         return;
     }
-    let done = match (bill, usage) {
-        (Bill::Nothing, _) => release(house, asked.leave).await,
-        (_, usage) => {
-            let counted = usage.map(|usage| usage.counted()).unwrap_or_default();
-            house.meters.settle(asked.leave, counted, &asked.model.name, cost).await.is_ok()
+    let done = match (bill, asked.other) {
+        (Bill::Nothing, None) => release(house, asked.leave).await,
+        (_, other) => {
+            let used = usage.map(|usage| usage.counted()).unwrap_or_default();
+            let spent = Spent::on(used, asked.model.name, cost).and(other);
+            house.meters.settle(asked.leave, &spent).await.is_ok()
         }
     };
     // Else the turn stays, ended, and the reaper settles its hold.

@@ -1,14 +1,14 @@
 //! A turn that runs: relay, close, record, settle, finish. It belongs to the server, and a closed tab changes nothing.
 
+use super::opening::OtherCall;
 use super::overrun::Overrun;
 use crate::House;
 use crate::error::internal;
-use crate::meters::Leave;
+use crate::meters::{Leave, Spent};
 use crate::vendor::broken_problem;
 use app::api::context::quota_of;
 use domain::{
-    ConversationId, Model, ModelName, Outcome, Picos, PriceList, Problem, Tokens, TurnEvent, TurnId, Usage,
-    UsageSource, Viewer,
+    ConversationId, Model, Outcome, Picos, PriceList, Problem, Tokens, TurnEvent, TurnId, Usage, UsageSource, Viewer,
 };
 use futures::{StreamExt as _, stream};
 use limits::Picture;
@@ -36,6 +36,8 @@ pub(crate) struct Running {
     pub conversation_id: ConversationId,
     pub call: PendingCall,
     pub model: Model,
+    /// The call of a hedged turn that was given up.
+    pub other: Option<OtherCall>,
     pub price: PriceList,
     pub estimated: Tokens,
     /// The longest answer.
@@ -154,10 +156,11 @@ pub(crate) async fn run(house: House, mut turn: Running) {
         Ok(()) => {
             // 12 settle: the meter follows
             let before = turn.leave.permit.picture().clone();
-            let spent = (usage.counted(), &turn.model.name, cost);
-            let picture = settle(&house, turn.turn_id, turn.leave, spent).await.unwrap_or(before);
+            let spent = Spent::on(usage.counted(), turn.model.name, cost).and(turn.other);
+            let total = spent.costs.iter().fold(Picos::ZERO, |sum, (_, cost)| sum.plus(*cost));
+            let picture = settle(&house, turn.turn_id, turn.leave, &spent).await.unwrap_or(before);
             // 13 finish
-            final_event(&turn.viewer, &answer, usage, source, cost, &picture)
+            final_event(&turn.viewer, &answer, usage, source, total, &picture)
         }
         // The ledger will call this turn lost, so the client isn't told that it finished.
         Err(problem) => TurnEvent::Failed { problem },
@@ -166,13 +169,8 @@ pub(crate) async fn run(house: House, mut turn: Running) {
 }
 
 /// Settles the meter; what fails is tried again by the reaper.
-async fn settle(
-    house: &House,
-    turn_id: TurnId,
-    leave: Leave,
-    (used, answered, cost): (Tokens, &ModelName, Picos),
-) -> Option<Picture> {
-    let settled = house.meters.settle(leave, used, answered, cost).await;
+async fn settle(house: &House, turn_id: TurnId, leave: Leave, spent: &Spent) -> Option<Picture> {
+    let settled = house.meters.settle(leave, spent).await;
     let picture = settled.inspect_err(|error| tracing::warn!(%error, turn = %turn_id, "not settled yet")).ok()?;
     house.note_settled(turn_id);
     Some(picture)
@@ -325,7 +323,8 @@ fn close(turn: &Running, answer: &Answer) -> (Usage, UsageSource) {
     }
     let reasoning = estimate::answer(turn.model.vendor, &answer.reasoning);
     let streamed = estimate::answer(turn.model.vendor, &answer.text) + reasoning;
-    let reserved = Tokens(turn.leave.permit.reserved().saturating_sub(usage.prompt().0));
+    let other = turn.other.as_ref().map(|other| other.estimated).unwrap_or_default();
+    let reserved = Tokens(turn.leave.permit.reserved().saturating_sub(usage.prompt().0).saturating_sub(other.0));
     usage.output = usage.output.max(streamed.min(reserved));
     usage.reasoning = usage.reasoning.max(reasoning).min(usage.output);
     (usage, UsageSource::Estimated)

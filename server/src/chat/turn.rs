@@ -60,12 +60,15 @@ pub(crate) async fn begin(house: &House, viewer: Viewer, question: Question) -> 
     let need = ceiling(&viewer.plan, &offer.model, counted)?;
     let stand_in = stand_in(house, &viewer, &prepared, &offer.model, &prompt, need).await?;
     check_circuit(house, &offer.model, stand_in.as_ref())?;
+    let hedge_after =
+        offer.model.hedge_after_ms.filter(|_| stand_in.is_some()).map(|ms| Duration::from_millis(ms.into()));
     let asking = Asking {
         viewer: viewer.clone(),
         question: question.clone(),
         model: offer.model,
         price,
         stand_in,
+        hedge_after,
         prompt,
         counted,
         need,
@@ -88,6 +91,8 @@ pub(crate) struct Asking {
     pub price: PriceList,
     /// Who answers where the model can't be reached.
     pub stand_in: Option<StandIn>,
+    /// After how much silence the fallback is asked as well; none only where the model can't be reached.
+    pub hedge_after: Option<Duration>,
     pub prompt: Prompt,
     pub counted: Estimate,
     pub need: Need,
@@ -102,15 +107,32 @@ impl Asking {
             .map(|model| &model.name)
     }
 
-    /// The most it may come to, whoever answers.
+    /// The tokens it may use. A hedged turn's include the input of the call that is given up.
+    fn demand(&self) -> Need {
+        match &self.stand_in {
+            Some(fallback) if self.hedge_after.is_some() => {
+                Need { input: self.need.input + fallback.estimated.0, ..self.need }
+            }
+            _ => self.need,
+        }
+    }
+
+    /// The most it may cost, whoever answers.
     fn worst(&self) -> Picos {
         let all = self.need.input + self.need.output_max;
-        let of = |price: &PriceList, input: u64| {
-            let most = Usage { input: Tokens(input), output: Tokens(all.saturating_sub(input)), ..Usage::default() };
-            price.price(&most).1
+        let cost = |price: &PriceList, input: u64, output: u64| {
+            price.price(&Usage { input: Tokens(input), output: Tokens(output), ..Usage::default() }).1
         };
-        let others = self.stand_in.as_ref().map(|other| of(&other.price, other.estimated.0));
-        of(&self.price, self.need.input).max(others.unwrap_or_default())
+        let whole = |price: &PriceList, input: u64| cost(price, input, all.saturating_sub(input));
+        let own = whole(&self.price, self.need.input);
+        let Some(fallback) = &self.stand_in else { return own };
+        let (price, input) = (&fallback.price, fallback.estimated.0);
+        if self.hedge_after.is_none() {
+            return own.max(whole(price, input));
+        }
+        let first_answers = own.plus(cost(price, input, 0));
+        let fallback_answers = whole(price, input).plus(cost(&self.price, self.need.input, 0));
+        first_answers.max(fallback_answers)
     }
 }
 
@@ -229,14 +251,19 @@ pub(crate) fn caps<'a>(house: &House, prepared: &Prepared, models: impl IntoIter
 /// Leave to spend, a refusal that says when, or none where this turn was admitted before.
 async fn admit(house: &House, asking: &mut Asking, mut caps: Caps) -> Result<Option<Leave>, Problem> {
     let turn_id = asking.question.turn_id;
-    let mut verdict = house.meters.admit(&asking.viewer, turn_id, asking.need, asking.worst(), &caps).await;
+    let mut verdict = house.meters.admit(&asking.viewer, turn_id, asking.demand(), asking.worst(), &caps).await;
+    // What doesn't fit twice may fit once.
+    if asking.hedge_after.is_some() && !matches!(verdict, Ok(Verdict::Granted(_) | Verdict::Running) | Err(_)) {
+        asking.hedge_after = None;
+        verdict = house.meters.admit(&asking.viewer, turn_id, asking.demand(), asking.worst(), &caps).await;
+    }
     // Where only the one who might stand in has spent their day, nobody stands in.
     if let Ok(Verdict::SpendCap { purse: Purse::Model(spent), .. }) = &verdict
         && *spent != asking.model.name
     {
         caps.models.retain(|(model, _)| model != spent);
         asking.stand_in = None;
-        verdict = house.meters.admit(&asking.viewer, turn_id, asking.need, asking.worst(), &caps).await;
+        verdict = house.meters.admit(&asking.viewer, turn_id, asking.demand(), asking.worst(), &caps).await;
     }
     let Asking { viewer, need, .. } = asking;
     let plan = &viewer.plan;

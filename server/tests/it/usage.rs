@@ -224,6 +224,22 @@ async fn the_owner_sets_models_and_the_house() {
     ann.answer("{{words:1}}").await;
     let stands = "select fallback = 'gpt-5-mini' and daily_spend_usd = 12.5 and enabled from model where model = 'claude-haiku-4-5'";
     assert!(house.one::<bool>(stands).await);
+    // hedging belongs to a fallback
+    let path = "/admin/models/claude-haiku-4-5";
+    let hedge = |after, other| [("hedge_after", after), ("fallback", other)];
+    assert_eq!(admin.form(path, &hedge("1.5", "gpt-5-mini")).await.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    admin.form(path, &hedge("3", "gpt-5-mini")).await;
+    let hedged = "select hedge_after_ms = 3000 from model where model = 'claude-haiku-4-5'";
+    assert!(house.one::<bool>(hedged).await && admin.text("/admin/models").await.contains("also after 3 s of silence"));
+    admin.form(path, &hedge("3", "")).await;
+    assert!(
+        house
+            .one::<bool>(
+                "select hedge_after_ms is null and fallback is null from model where model = 'claude-haiku-4-5'"
+            )
+            .await
+    );
+    admin.form(path, &hedge("", "gpt-5-mini")).await;
     // a page that is older than another's change undoes none of it: what isn't said stays
     admin.form("/admin/models/claude-haiku-4-5", &[("state", "off")]).await;
     admin.form("/admin/models/claude-haiku-4-5", &[("daily_spend", "12.50"), ("fallback", "gpt-5-mini")]).await;
@@ -309,7 +325,7 @@ async fn the_owner_sets_models_and_the_house() {
         acts,
         ["set_house"; 3]
             .into_iter()
-            .chain(["set_model"; 4])
+            .chain(["set_model"; 7])
             .chain(["set_house"; 5])
             .chain(["add_price"; 3])
             .collect::<Vec<_>>()

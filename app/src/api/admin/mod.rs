@@ -364,6 +364,8 @@ pub struct ModelRow {
     pub plans: Vec<String>,
     /// Who answers where it can't be reached.
     pub fallback: Option<ModelName>,
+    /// After how many seconds of silence the fallback is asked as well; none never.
+    pub hedge_after_s: Option<u32>,
     /// What it may cost in any day.
     pub daily_spend: Option<Picos>,
     /// What it cost in the last 24 hours.

@@ -296,6 +296,7 @@ pub(crate) async fn models() -> Result<crate::api::admin::ModelsView, Refusal> {
         next_price: row.next_price.map(|(input, output, at)| (usd(input), usd(output), at)),
         plans: row.plans,
         fallback: row.rules.fallback,
+        hedge_after_s: row.rules.hedge_after_ms.map(|ms| ms.div_ceil(1_000)),
         daily_spend: row.rules.daily_spend,
     };
     Ok(ModelsView {

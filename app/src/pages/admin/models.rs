@@ -132,7 +132,7 @@ fn row(model: ModelRow) -> impl IntoView {
             <td class="end">{output}</td>
             <td class="end">{model.spent.to_string()}</td>
             <td>{model.daily_spend.map(|cap| view! { <Share part=model.spent.0.unsigned_abs() whole=cap.0.unsigned_abs()/> })}</td>
-            <td>{model.fallback.map(|name| name.0)}</td>
+            <td>{model.fallback.map(|name| name.0)}{model.hedge_after_s.map(|s| view! { <br/><small>{format!("also after {s} s of silence")}</small> })}</td>
         </tr>
     }
 }
@@ -140,7 +140,7 @@ fn row(model: ModelRow) -> impl IntoView {
 /// What can be set on a model: its rules, and a price from a date on.
 fn forms(model: ModelRow, names: &[(ModelName, String)]) -> impl IntoView + use<> {
     let id = |what: &str| format!("{what}-{}", model.name.0.replace('.', "-"));
-    let (cap_id, other_id) = (id("cap"), id("other"));
+    let (cap_id, other_id, hedge_id) = (id("cap"), id("other"), id("hedge"));
     let (in_id, cached_id, out_id, from_id) = (id("in"), id("cached"), id("out"), id("from"));
     let (write_id, above_id) = (id("write"), id("above"));
     let others = names.iter().filter(|(name, _)| *name != model.name).map(|(name, label)| {
@@ -175,6 +175,11 @@ fn forms(model: ModelRow, names: &[(ModelName, String)]) -> impl IntoView + use<
                     <div class="field">
                         <label for=other_id.clone()>"Who answers where it can't be reached"</label>
                         <select id=other_id name="fallback"><option value="">"Nobody"</option>{others}</select>
+                    </div>
+                    <div class="field">
+                        <label for=hedge_id.clone()>"Also ask the fallback after seconds of silence " <span class="optional">"empty is never"</span></label>
+                        <input id=hedge_id name="hedge_after" inputmode="numeric" autocomplete="off" value=model.hedge_after_s/>
+                        <small>"The first to answer is used. The other call's prompt is charged too, and counts toward the user's tokens."</small>
                     </div>
                     <button class="secondary">"Save"</button>
                 </form>

@@ -238,12 +238,22 @@ pub async fn refused(db: &Db, refused: &Refused) -> Result<()> {
         .execute(&mut tx)
         .await?;
     sqlx::query!(
-        // Whichever call is pending: a stand-in's may have been written without our hearing of it.
-        "update ai_usage set status = 'failed', usage_source = $4, settled_at = $3, input_tokens = $5, cost_usd = $6,
-           vendor_failed = $7
-         where created_at = $1 and turn_id = $2 and status = 'pending'",
+        // Whichever calls are pending: a fallback's may have been written without our hearing of it. Of two, the other one is closed with
+        // its estimated input.
+        "update ai_usage u set status = 'failed', usage_source = case when is_other then 'estimated' else $5 end, settled_at = $4,
+           input_tokens = case when is_other then u.estimated_tokens else $6 end,
+           cost_usd = case when is_other then u.estimated_tokens::numeric * price / 1000000000000 else $7 end,
+           vendor_failed = $8, call_no = case when is_hedge then 0 else u.call_no end
+         from (
+           select ai_usage_id, p.input as price, count(*) over () > 1 and ai_usage_id <> $3 as is_other,
+                  count(*) over () > 1 and call_no > 1 as is_hedge
+           from ai_usage join model_price p using (model_price_id)
+           where created_at = $1 and turn_id = $2 and status = 'pending'
+         ) pending
+         where u.created_at = $1 and u.ai_usage_id = pending.ai_usage_id",
         call.created_at,
         Uuid::from(turn_id),
+        Uuid::from(call.id),
         now,
         source.as_str(),
         usage.input.to_db(),

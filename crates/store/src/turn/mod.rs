@@ -2,10 +2,12 @@
 //! statement, and all take their locks in the same order: conversation, turn, message, ledger, hour.
 
 mod ask;
+mod hedge;
 mod reap;
 mod record;
 
 pub use ask::{Again, Ask, Asked, PendingCall, Refused, ask, call_again, refused, undone};
+pub use hedge::{HedgeCall, add_hedge_call, close_unbilled, demote_hedge_call};
 pub use reap::{Dead, Unsettled, dead, settled, unsettled};
 pub use record::{Record, record};
 
@@ -131,7 +133,7 @@ pub async fn prepare(
                   t.turn_id is not null as "is_known!", t.user_id as "user_id?", t.request_hash as "request_hash?",
                   t.ended_at is not null as "ended!", coalesce(t.alive_until >= now(), false) as "is_alive!",
                   m.model as "model?", m.label as "label?", m.vendor as "vendor?", m.base_url as "base_url?",
-                  m.context as "context?", m.max_output as "max_output?", m.fallback as "fallback?",
+                  m.context as "context?", m.max_output as "max_output?", m.fallback as "fallback?", m.hedge_after_ms as "hedge_after_ms?",
                   m.input_permille as "input_permille?", m.daily_spend_usd as "model_spend?",
                   p.model_price_id as "model_price_id?", p.above as "above?", p.input as "input?",
                   p.cache_read as "cache_read?", p.cache_write as "cache_write?", p.output as "output?"
@@ -170,6 +172,7 @@ pub async fn prepare(
                 context: row.context.unwrap_or_default(),
                 max_output: row.max_output.unwrap_or_default(),
                 fallback: row.fallback,
+                hedge_after_ms: row.hedge_after_ms,
                 input_permille: row.input_permille,
             };
             let Some(model) = model.read() else { continue };

@@ -25,26 +25,30 @@ pub struct Unsettled {
     pub subject: String,
     /// When it was admitted.
     pub at: OffsetDateTime,
-    /// Who answered last.
-    pub model: ModelName,
     /// What it used.
     pub used: Tokens,
-    /// What it cost.
-    pub cost: Picos,
+    /// What each of its calls cost, the one that answered last.
+    pub costs: Vec<(ModelName, Picos)>,
 }
 
-/// Turns that ended fifteen seconds ago or more, by Postgres' clock, and whose meters aren't settled.
+/// Turns whose meters aren't settled: the one that is named, or all that ended fifteen seconds ago or more, by Postgres' clock.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn unsettled(db: impl PgExecutor<'_>) -> Result<Vec<Unsettled>> {
+pub async fn unsettled(db: impl PgExecutor<'_>, turn_id: Option<TurnId>) -> Result<Vec<Unsettled>> {
     let rows = sqlx::query!(
         r#"select t.turn_id, t.subject, t.created_at,
-                  (select model from ai_usage u where u.turn_id = t.turn_id and u.created_at = t.created_at order by call_no desc limit 1) as model,
+                  array(select model from ai_usage u where u.turn_id = t.turn_id and u.created_at = t.created_at
+                        order by call_no, ai_usage_id) as "models!",
+                  array(select cost_usd from ai_usage u where u.turn_id = t.turn_id and u.created_at = t.created_at
+                        order by call_no, ai_usage_id) as "costs!: Vec<rust_decimal::Decimal>",
                   (select coalesce(sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens), 0)::bigint
-                   from ai_usage u where u.turn_id = t.turn_id and u.created_at = t.created_at) as "used!",
-                  (select coalesce(sum(cost_usd), 0) from ai_usage u where u.turn_id = t.turn_id and u.created_at = t.created_at) as "cost!"
-           from turn t where t.settled_at is null and t.ended_at < now() - interval '15 seconds' order by t.ended_at limit 100"#
+                   from ai_usage u where u.turn_id = t.turn_id and u.created_at = t.created_at) as "used!"
+           from turn t
+           where t.settled_at is null and t.ended_at is not null
+             and (t.turn_id = $1 or ($1::uuid is null and t.ended_at < now() - interval '15 seconds'))
+           order by t.ended_at limit 100"#,
+        turn_id.map(Uuid::from),
     )
     .fetch_all(db)
     .await?;
@@ -54,9 +58,13 @@ pub async fn unsettled(db: impl PgExecutor<'_>) -> Result<Vec<Unsettled>> {
             turn_id: row.turn_id.into(),
             subject: row.subject,
             at: row.created_at,
-            model: ModelName(row.model.unwrap_or_default()),
             used: Tokens::from_db(row.used),
-            cost: Picos::from_usd(row.cost).unwrap_or_default(),
+            costs: row
+                .models
+                .into_iter()
+                .map(ModelName)
+                .zip(row.costs.into_iter().map(|cost| Picos::from_usd(cost).unwrap_or_default()))
+                .collect(),
         })
         .collect())
 }
@@ -81,7 +89,8 @@ pub struct Dead {
     pub call: PendingCall,
 }
 
-/// Turns with a pending row whose lease has expired, by Postgres' clock: their server is gone.
+/// Pending calls of turns whose lease has expired, by Postgres' clock: their server is gone. Of a turn's two the one that answered comes
+/// first.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -89,7 +98,8 @@ pub async fn dead(db: impl PgExecutor<'_>) -> Result<Vec<Dead>> {
     let rows = sqlx::query!(
         "select t.turn_id, t.subject, t.conversation_id, u.model, m.vendor, u.model_price_id, u.estimated_tokens, u.ai_usage_id, u.created_at
          from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at join model m using (model)
-         where t.ended_at is null and t.alive_until < now() and u.status = 'pending' order by t.alive_until limit 100"
+         where t.ended_at is null and t.alive_until < now() and u.status = 'pending'
+         order by t.alive_until, u.call_no desc limit 100"
     )
     .fetch_all(db)
     .await?;

@@ -42,7 +42,7 @@ pub struct Record<'a> {
 }
 
 /// Makes the ledger row final, adds it to its person's hour and keeps the answer; false where the row was final already, and then
-/// nothing of it is written.
+/// nothing of it is written. Another pending call of the same turn is closed with its estimated input.
 ///
 /// # Errors
 /// When Postgres does; then nothing is written.
@@ -66,7 +66,15 @@ pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
                     output_tokens = $9, reasoning_tokens = $10, cost_usd = $11, model_price_id = $12, provider_request_id = $13,
                     settled_at = $3, first_ms = $20, vendor_failed = $21
              where created_at = $14 and ai_usage_id = $15 and status = 'pending' and (select count(*) from over) >= 0
-             returning turn_id
+             returning turn_id, call_no
+           ), other as (
+             -- The call of a hedged turn that was given up: its provider may bill the prompt.
+             update ai_usage u set status = 'failed', usage_source = 'estimated', input_tokens = u.estimated_tokens, settled_at = $3,
+                    cost_usd = u.estimated_tokens::numeric * p.input / 1000000000000,
+                    call_no = case when u.call_no > done.call_no then 0 else u.call_no end
+             from done, model_price p
+             where u.created_at = $14 and u.turn_id = $2 and u.ai_usage_id <> $15 and u.status = 'pending'
+               and p.model_price_id = u.model_price_id
            ), said as (
              insert into message (message_id, conversation_id, turn_id, role, body, status, model, created_at)
              select $16, place.conversation_id, $2, 'assistant', $17, $18, $19, $3 from place, done

@@ -1,6 +1,7 @@
 //! Turns under fire: cut, stopped, broken, repeated, taken up elsewhere. The stand-in's count of what it served is the oracle.
 
 mod again;
+mod hedge;
 mod money;
 mod vendors;
 

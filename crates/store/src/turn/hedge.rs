@@ -1,0 +1,90 @@
+//! The second call of a hedged turn: its fallback, asked while the model stays silent. Both calls are pending until one of them answers.
+//!
+//! Of the two the one that answered has the highest `call_no`, and `call_no = 1` stands for the turn when requests are counted: a hedge
+//! call that lost gets 0.
+
+use super::PendingCall;
+use crate::Result;
+use domain::{AiUsageId, ModelName, ModelPriceId, Tokens, TurnId};
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// A call of the fallback beside one that waits for its answer.
+pub struct HedgeCall<'a> {
+    /// The turn.
+    pub turn_id: TurnId,
+    /// The call that waits.
+    pub first: PendingCall,
+    /// The fallback.
+    pub model: &'a ModelName,
+    /// Its price.
+    pub price_id: ModelPriceId,
+    /// The prompt as the fallback is estimated to count it.
+    pub estimated: Tokens,
+    /// When.
+    pub now: OffsetDateTime,
+}
+
+/// Adds the pending call. It shares the turn's reservation, which has room for its input. Returns none if the turn has ended.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn add_hedge_call(db: impl PgExecutor<'_>, hedge: &HedgeCall<'_>) -> Result<Option<PendingCall>> {
+    let call = PendingCall { id: AiUsageId::at(hedge.now), created_at: hedge.first.created_at };
+    let done = sqlx::query!(
+        "insert into ai_usage (ai_usage_id, turn_id, call_no, purpose, user_id, subject, model, model_price_id, status, counted_tokens,
+                               estimated_tokens, reserved_tokens, created_at)
+         select $3, turn_id, call_no + 1, purpose, user_id, subject, $4, $5, 'pending', counted_tokens, $6, reserved_tokens, created_at
+         from ai_usage where created_at = $1 and ai_usage_id = $2 and turn_id = $7 and status = 'pending'",
+        hedge.first.created_at,
+        Uuid::from(hedge.first.id),
+        Uuid::from(call.id),
+        hedge.model.0,
+        Uuid::from(hedge.price_id),
+        hedge.estimated.to_db(),
+        Uuid::from(hedge.turn_id),
+    )
+    .execute(db)
+    .await?;
+    Ok((done.rows_affected() == 1).then_some(call))
+}
+
+/// Closes one of the two calls at no cost: its provider refused it, or was not asked.
+///
+/// # Errors
+/// Returns an error if the query fails; then the call is closed with the turn, at its estimated input.
+pub async fn close_unbilled(
+    db: impl PgExecutor<'_>,
+    call: PendingCall,
+    vendor_failed: bool,
+    now: OffsetDateTime,
+) -> Result<()> {
+    sqlx::query!(
+        "update ai_usage set status = 'failed', usage_source = 'exact', settled_at = $3, vendor_failed = $4,
+           call_no = case when call_no = 1 then 1 else 0 end
+         where created_at = $1 and ai_usage_id = $2 and status = 'pending'",
+        call.created_at,
+        Uuid::from(call.id),
+        now,
+        vendor_failed,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Notes that the first call answered, so that the turn's model is the first's; the hedge call stays pending until the turn ends.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn demote_hedge_call(db: impl PgExecutor<'_>, hedge: PendingCall) -> Result<()> {
+    sqlx::query!(
+        "update ai_usage set call_no = 0 where created_at = $1 and ai_usage_id = $2 and status = 'pending'",
+        hedge.created_at,
+        Uuid::from(hedge.id),
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
