@@ -41,10 +41,10 @@ test('from the limit to a paid plan and back', { timeout: 600_000 }, async () =>
   await other.goto(conversation);
   await woken(other);
 
-  await card.getByRole('link', { name: 'See a plan that allows it' }).click();
+  await card.getByRole('link', { name: 'See plans that include it' }).click();
   await ann.waitForURL('**/pricing?plan=pro*');
   await shot(ann, '1-pricing');
-  await ann.getByRole('button', { name: 'Try it 7 days for free' }).click();
+  await ann.getByRole('button', { name: 'Start 7-day free trial' }).click();
   await ann.waitForURL(`${house.stripeUrl}/pay/**`);
   await ann.getByText('Stripe stand-in, no money moves').waitFor();
   await shot(ann, '2-checkout');
@@ -70,14 +70,14 @@ test('from the limit to a paid plan and back', { timeout: 600_000 }, async () =>
 
   // cancelled in the portal: kept until the period ends
   await ann.goto(`${house.url}/settings/billing`);
-  await ann.getByRole('button', { name: 'Card, invoices, cancelling' }).click();
+  await ann.getByRole('button', { name: 'Manage billing' }).click();
   await ann.waitForURL(`${house.stripeUrl}/portal/**`);
   await ann.getByRole('button', { name: 'Cancel at the end of the period' }).click();
   await ann.getByRole('button', { name: "Don't cancel" }).waitFor();
   await shot(ann, '4-portal');
   await ann.getByRole('link', { name: 'Back' }).click();
   await ann.waitForURL('**/settings/billing');
-  await ann.getByText(/then you are on Free/).waitFor();
+  await ann.getByText(/then you move to Free/).waitFor();
   await shot(ann, '5-cancelled');
   await house.stripe('clock', { days: 8 });
   await shows(ann, '/settings/billing', /Pro ended on/);
@@ -99,7 +99,7 @@ test('an overdue payment is said on every page, and mended in the portal', { tim
   await shows(bob, '/usage', 'Your last payment');
   await bob.goto(`${house.url}/settings/billing`);
   await shot(bob, '6-overdue-dark');
-  await bob.getByRole('main').getByRole('button', { name: 'Change the card' }).click();
+  await bob.getByRole('main').getByRole('button', { name: 'Update card' }).click();
   await bob.getByLabel('Card number').fill('4242 4242 4242 4242');
   await bob.getByRole('button', { name: 'Change the card' }).click();
   await bob.getByRole('link', { name: 'Back' }).click();
@@ -115,7 +115,7 @@ test('buying works without JavaScript, from signed out on', { timeout: 600_000 }
   await zoe.getByRole('link', { name: 'Start with Max' }).click();
   await zoe.getByLabel('Email').fill('zoe@example.com');
   await zoe.getByLabel('Password').fill('correct horse battery');
-  await zoe.getByRole('button', { name: 'Make the account' }).click();
+  await zoe.getByRole('button', { name: 'Create account' }).click();
   await zoe.waitForURL('**/pricing?plan=max&interval=year');
   await zoe.getByRole('button', { name: 'Upgrade to Max' }).click();
   await zoe.getByRole('button', { name: 'Subscribe' }).click();

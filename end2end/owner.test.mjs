@@ -18,27 +18,27 @@ test('chat switched off: the next message is refused kindly, the running answer 
   await woken(ann);
   const watching = await owner.context().newPage();
   await watching.goto(`${house.url}/admin`);
-  await watching.getByText('Now: 0 answers running').waitFor();
+  await watching.getByText('Now: 0 responses running').waitFor();
   await send(ann, 'A long answer, please {{words:40}}{{hold}}');
   await ann.locator('.answer.live').getByText('word10').waitFor();
-  await watching.getByRole('link', { name: 'Look again' }).click();
-  await watching.getByText('Now: 1 answer running').waitFor();
+  await watching.getByRole('link', { name: 'Refresh' }).click();
+  await watching.getByText('Now: 1 response running').waitFor();
   await owner.goto(`${house.url}/admin/models`);
   await owner.getByText('Switch chat off', { exact: true }).click();
-  await owner.getByRole('button', { name: 'Switch it off' }).click();
-  await owner.getByText('nobody is answered').waitFor();
+  await owner.getByRole('button', { name: 'Confirm' }).click();
+  await owner.getByText('Chat is switched off').waitFor();
   await house.release();
   await ann.locator('.answer.live .byline').waitFor();
-  await watching.getByRole('link', { name: 'Look again' }).click();
-  await watching.getByText('Now: 0 answers running').waitFor();
+  await watching.getByRole('link', { name: 'Refresh' }).click();
+  await watching.getByText('Now: 0 responses running').waitFor();
   await send(ann, 'And one more?');
   await ann.locator('.refusal').getByText('switched off').waitFor();
   await owner.getByRole('button', { name: 'Switch chat on' }).click();
   await owner.getByText('Switch chat off', { exact: true }).waitFor();
 
   // the cap: nothing may be spent any more
-  await owner.getByLabel('Dollars a day').first().fill('0');
-  await owner.getByRole('button', { name: 'Set the cap' }).click();
+  await owner.getByLabel('Daily spend cap in dollars').first().fill('0');
+  await owner.getByRole('button', { name: 'Save' }).first().click();
   await owner.waitForLoadState();
   await ann.reload();
   await woken(ann);
@@ -49,7 +49,7 @@ test('chat switched off: the next message is refused kindly, the running answer 
   // her days begin where her browser is
   await ann.goto(`${house.url}/usage`);
   assert.equal(await ann.getByLabel('Time zone').inputValue(), 'Asia/Tokyo');
-  await ann.getByText('When tokens come back').waitFor();
+  await ann.getByText('Token refill schedule').waitFor();
 });
 
 // The owner in a browser of their own, signed in again.

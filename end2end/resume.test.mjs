@@ -65,13 +65,13 @@ test('the last answer is written again, live and after a reload', { timeout: 600
   await send(bob, '{{words:3}} First question.');
   await bob.locator('.answer.live .byline').waitFor();
   await bob.screenshot({ path: join(shots, 'again-1-button.png') });
-  await bob.getByRole('button', { name: 'Write again' }).click();
+  await bob.getByRole('button', { name: 'Regenerate' }).click();
   await bob.waitForFunction(() => document.querySelectorAll('.answer.live .byline').length === 1 && document.querySelectorAll('.answer').length === 1);
   assert.equal(await bob.locator('.said').count(), 1, 'the question stands once');
   assert.equal(house.query("select count(*) from message where superseded_by is null and conversation_id = (select conversation_id from conversation where title like '%First%')")[0][0], '2');
   await bob.reload();
   await woken(bob);
-  await bob.getByRole('button', { name: 'Write again' }).click();
+  await bob.getByRole('button', { name: 'Regenerate' }).click();
   await bob.locator('.answer.live .byline').waitFor();
   assert.equal(await bob.locator('.answer').count(), 1, 'the old answer gave way');
   assert.equal(await bob.locator('.said').count(), 1);
@@ -92,7 +92,7 @@ test('another model stands in, and the page says so', { timeout: 600_000 }, asyn
   await woken(eve);
   await eve.locator('#model').selectOption('gpt-5-mini');
   await send(eve, '{{words:4}} Hello');
-  await eve.getByText("GPT-5 mini can't be reached right now; Claude Haiku 4.5 answers.").waitFor();
+  await eve.getByText("GPT-5 mini is unavailable right now. Claude Haiku 4.5 answered instead.").waitFor();
   await eve.locator('.answer.live .byline').waitFor();
   assert.match(await eve.locator('.answer.live .byline').innerText(), /Claude Haiku 4\.5/);
   await eve.screenshot({ path: join(shots, 'again-4-stand-in.png') });

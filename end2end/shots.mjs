@@ -25,8 +25,8 @@ for (const colorScheme of ['light', 'dark']) {
     await page.getByRole('button', { name: 'Sign in' }).click();
     await page.goto(`${house.url}/sign-up`);
     await page.getByLabel('Email').evaluate((input) => { input.form.noValidate = true; });
-    await page.getByRole('button', { name: 'Make the account' }).click();
-    await page.getByText('An address has an @ in it.').waitFor();
+    await page.getByRole('button', { name: 'Create account' }).click();
+    await page.getByText('Enter a valid email address.').waitFor();
     await shot(page, `sign-up-errors-${at}`);
     await signUp(page, house, `visitor-${at}@example.com`, 'Ann');
     await woken(page).catch(() => {});

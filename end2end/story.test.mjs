@@ -33,7 +33,7 @@ test('sign up, chat, hit the limit, get a larger plan, see the numbers', { timeo
   await ann.locator('.answer.live .byline').waitFor();
   // field note 39: busy while words arrive, one polite announcement at the end
   assert.equal(await ann.locator('.answer.live').getAttribute('aria-busy'), 'false');
-  assert.equal(await ann.locator('[role=status].unseen').innerText(), 'The answer is complete.');
+  assert.equal(await ann.locator('[role=status].unseen').innerText(), 'The response is complete.');
   const [served] = await house.served();
   assert.equal(served.output, 120);
   assert.equal((await ann.locator('.answer.live .markdown').innerText()).trim(), served.text.trim());
@@ -123,11 +123,11 @@ test('forms and pages work without JavaScript', { timeout: 600_000 }, async () =
   await zoe.goto(`${house.url}/sign-up`);
   await zoe.getByLabel('Email').fill('zoe@example.com');
   await zoe.getByLabel('Password').fill('short');
-  await zoe.getByRole('button', { name: 'Make the account' }).click();
-  await zoe.getByText('At least 10 characters, please.').waitFor();
+  await zoe.getByRole('button', { name: 'Create account' }).click();
+  await zoe.getByText('Use at least 10 characters.').waitFor();
   assert.equal(await zoe.getByLabel('Email').inputValue(), 'zoe@example.com');
   await zoe.getByLabel('Password').fill(password);
-  await zoe.getByRole('button', { name: 'Make the account' }).click();
+  await zoe.getByRole('button', { name: 'Create account' }).click();
   await zoe.locator('.noscript').waitFor();
   for (const path of ['/', '/pricing', '/usage']) {
     await zoe.goto(house.url + path);

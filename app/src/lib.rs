@@ -69,7 +69,7 @@ pub fn App() -> impl IntoView {
         <leptos_meta::Title formatter=brand/>
         {match visit().problem {
             Some(problem) => {
-                let title = if problem.status() == 404 { "Nothing here" } else { "That didn't work" };
+                let title = if problem.status() == 404 { "Page not found" } else { "Something went wrong" };
                 view! { <Frame title=title><Refused problem/></Frame> }.into_any()
             }
             None => view! { <Pages/> }.into_any(),
@@ -107,7 +107,7 @@ fn Pages() -> impl IntoView {
 #[component]
 fn NotFound() -> impl IntoView {
     view! {
-        <Frame title="Nothing here">
+        <Frame title="Page not found">
             <Refused problem=domain::Problem::not_found("page")/>
         </Frame>
     }

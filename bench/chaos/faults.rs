@@ -57,10 +57,8 @@ pub async fn refusing_provider(world: &World) -> anyhow::Result<String> {
     Ok(format!("{asked} messages in 8 s, {} reached the provider, {refused} refused, {rows} rows", asked - refused))
 }
 
-/// The most that the plan's users may hold and use while Redis is being lost.
-const CAP: i64 = 20_000;
-
-async fn never_over(world: &World) -> anyhow::Result<String> {
+/// What no user on the capped plan may hold and use together, however Redis is lost.
+async fn never_over(world: &World, cap: i64) -> anyhow::Result<String> {
     let over: i64 = world
         .db
         .one(
@@ -69,12 +67,13 @@ async fn never_over(world: &World) -> anyhow::Result<String> {
          from ai_usage u join account a using (user_id) where a.plan_id = 'max' group by user_id) by_user",
         )
         .await?;
-    ensure!(over <= CAP, "{over} of {CAP}");
-    Ok(format!("at most {over} of {CAP} tokens"))
+    ensure!(over <= cap, "{over} of {cap}");
+    Ok(format!("at most {over} of {cap} tokens"))
 }
 
 pub async fn flushed_redis(world: &World) -> anyhow::Result<String> {
-    capped(world).await?;
+    let cap = 1_500;
+    capped(world, cap).await?;
     let mut lock = world.db.pool().begin().await?;
     let flushing = async {
         for _ in 0..4 {
@@ -85,42 +84,47 @@ pub async fn flushed_redis(world: &World) -> anyhow::Result<String> {
         lock.rollback().await?;
         anyhow::Ok(())
     };
-    let (flushed, ()) = tokio::join!(flushing, spend(world, 3));
+    let (flushed, refused) = tokio::join!(flushing, spend(world, 4));
     flushed?;
     let recovery = world.recovery().await?;
-    Ok(format!("{}, well again after {recovery:.1?}", never_over(world).await?))
+    Ok(format!("{}, {refused} refused, well again after {recovery:.1?}", never_over(world, cap).await?))
 }
 
 pub async fn stale_redis(world: &mut World) -> anyhow::Result<String> {
-    capped(world).await?;
+    let cap = 3_000;
+    capped(world, cap).await?;
     world.redis.as_ref().context("no Redis")?.send(&["SAVE"])?;
-    spend(world, 4).await;
-    let before = never_over(world).await?;
+    spend(world, 5).await;
+    let before = never_over(world, cap).await?;
     world.redis = Some(world.redis.take().context("no Redis")?.restart()?);
-    spend(world, 3).await;
+    let refused = spend(world, 3).await;
     let recovery = world.recovery().await?;
-    Ok(format!("{before} before, {} after, well again after {recovery:.1?}", never_over(world).await?))
+    let after = never_over(world, cap).await?;
+    Ok(format!("{before} before, {after} after, {refused} refused, well again after {recovery:.1?}"))
 }
 
-/// Moves two users to a plan of 20 000 tokens.
-async fn capped(world: &World) -> anyhow::Result<()> {
-    world.db.run("update plan set tokens_per_day = 20000, max_output = 400 where plan_id = 'max'").await?;
+/// Moves seven users to a plan of so many tokens a day.
+async fn capped(world: &World, cap: i64) -> anyhow::Result<()> {
+    let plan = format!("update plan set tokens_per_day = {cap}, max_output = 400 where plan_id = 'max'");
+    sqlx::query(sqlx::AssertSqlSafe(plan)).execute(world.db.pool()).await?;
     world.db.run(
         "update account set plan_id = 'max' where user_id in (select user_id from account order by created_at desc limit 7 offset 1)").await
 }
 
-/// Several users ask as much as they can for some seconds.
-async fn spend(world: &World, seconds: u32) {
+/// Those users ask as much as they can for some seconds. Returns how many messages were refused by a limit.
+async fn spend(world: &World, seconds: u32) -> usize {
     let began = Instant::now();
     let asking = (0..16).map(|n| {
         let user = world.user(n % 7, n % 2);
         async move {
+            let mut refused = 0;
             while began.elapsed() < seconds * SECOND {
-                let _ = ask_anything(&user, "{{words:100}}").await;
+                refused += usize::from(matches!(ask_anything(&user, "{{words:100}}").await, Ok((429, ..))));
             }
+            refused
         }
     });
-    futures::future::join_all(asking).await;
+    futures::future::join_all(asking).await.into_iter().sum()
 }
 
 pub async fn silent_connections(world: &World) -> anyhow::Result<String> {

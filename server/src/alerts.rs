@@ -108,8 +108,11 @@ async fn heavy(house: &House, standing: &HashSet<(String, String)>, now: OffsetD
             let least = percent - if stands { percent.min(SLACK_PERCENT) } else { 0 };
             let is_heavy = u128::from(part) * 100 > u128::from(whole) * u128::from(least);
             if all.cost >= LEAST_DAY && people > 1 && is_heavy {
-                let who = row.email.unwrap_or_else(|| "A deleted account".to_owned());
-                causes.push(Cause { about, said: format!("{who} is above {percent} % of the last 24 hours' {what}.") });
+                let who = row.email.unwrap_or_else(|| "A deleted user".to_owned());
+                causes.push(Cause {
+                    about,
+                    said: format!("{who} accounts for more than {percent} % of {what} in the last 24 hours."),
+                });
             }
         }
     }
@@ -164,7 +167,7 @@ async fn spent(house: &House, standing: &HashSet<(String, String)>, now: OffsetD
             let stands = standing.contains(&("spend_cap".to_owned(), about.clone()));
             let least = level - if stands { SLACK_PERCENT } else { 0 };
             if cap.is_past(least) || (level == 100 && are_refused && cap.is_past(80)) {
-                let said = format!("{level} % of the {} that may be spent{} in a day are spent.", cap.may, cap.on);
+                let said = format!("{level} % of the {} daily spend cap{} is used.", cap.may, cap.on);
                 causes.push(Cause { about, said });
             }
         }
@@ -175,7 +178,7 @@ async fn spent(house: &House, standing: &HashSet<(String, String)>, now: OffsetD
 /// Vendors that this server leaves alone.
 fn left_alone(house: &House) -> Vec<Cause> {
     let open = house.vendors.circuits().into_iter().filter(|(_, left_alone)| left_alone.is_some());
-    let said = |vendor: &str| format!("{vendor} failed again and again and is left alone for the moment.");
+    let said = |vendor: &str| format!("{vendor} failed repeatedly. Its circuit is open.");
     open.map(|(vendor, _)| Cause { said: said(&vendor), about: vendor }).collect()
 }
 
@@ -184,12 +187,12 @@ async fn given_up(house: &House) -> anyhow::Result<Vec<Cause>> {
     let db = &house.admin_db;
     let (inbox, queue) = (store::stripe_event::inbox(db).await?, store::job::queue(db).await?);
     let dead = [
-        ("stripe", inbox.dead.len() as u64, "event of Stripe's was", "events of Stripe's were"),
-        ("jobs", queue.dead.unsigned_abs(), "job, such as mail, was", "jobs, such as mail, were"),
+        ("stripe", inbox.dead.len() as u64, "Stripe event", "Stripe events"),
+        ("jobs", queue.dead.unsigned_abs(), "job (such as mail)", "jobs (such as mail)"),
     ];
     let cause = |(about, n, one, many): (&str, u64, &str, &str)| Cause {
         about: about.to_owned(),
-        said: format!("{} given up, and can be tried again.", count(n, one, many)),
+        said: format!("{} failed for good and can be retried.", count(n, one, many)),
     };
     Ok(dead.into_iter().filter(|(_, n, _, _)| *n > 0).map(cause).collect())
 }
@@ -201,8 +204,8 @@ async fn drifted(house: &House, now: OffsetDateTime) -> anyhow::Result<Vec<Cause
         about: "meters".to_owned(),
         said: count(
             drifts.unsigned_abs(),
-            "meter differed from the ledger in a day and was rebuilt.",
-            "meters differed from the ledger in a day and were rebuilt.",
+            "usage counter differed from the ledger in the last 24 hours and was rebuilt.",
+            "usage counters differed from the ledger in the last 24 hours and were rebuilt.",
         ),
     };
     Ok((drifts > 0).then(cause).into_iter().collect())

@@ -7,9 +7,9 @@ use domain::{MicrosPerMillion, ModelName, Tokens, Vendor};
 
 /// Serves, unless told otherwise.
 #[derive(Parser)]
-#[command(version, about = "Serves the app; the subcommands look after it.")]
+#[command(version, about = "Serves the app. Subcommands administer it.")]
 pub struct Cli {
-    /// What to do instead of serving.
+    /// Serves the app if none is given.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
@@ -17,27 +17,27 @@ pub struct Cli {
 /// What can be done.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Admins.
+    /// Manage admins.
     #[command(subcommand)]
     Admin(Admin),
-    /// Models and their prices.
+    /// Manage models and prices.
     #[command(subcommand)]
     Models(Models),
-    /// Plans at Stripe.
+    /// Manage plans in Stripe.
     #[command(subcommand)]
     Plans(Plans),
-    /// Subscriptions at Stripe.
+    /// Manage subscriptions in Stripe.
     #[command(subcommand)]
     Billing(Billing),
-    /// The ledger's sums.
+    /// Manage usage rollups.
     #[command(subcommand)]
     Usage(Usage),
-    /// Brings the schema up to date and stops.
+    /// Apply database migrations and exit.
     Migrate,
-    /// Fills the database with a demo company (development builds only).
+    /// Fill the database with demo data (development builds only).
     #[cfg(debug_assertions)]
     Seed {
-        /// Those on paid plans pay for them: for a server that isn't connected to Stripe, which knows of no such payments.
+        /// Add paid subscriptions, for a server that isn't connected to Stripe.
         #[arg(long)]
         paying: bool,
     },
@@ -46,16 +46,16 @@ pub enum Command {
 /// What can be done with the ledger's sums.
 #[derive(Subcommand)]
 pub enum Usage {
-    /// Makes them anew from the ledger's rows; answers that end meanwhile wait for it.
+    /// Rebuild the rollups from the ledger. Responses that end meanwhile wait for it.
     Rebuild,
 }
 
 /// Who sees /admin.
 #[derive(Subcommand)]
 pub enum Admin {
-    /// Makes an existing account an admin.
+    /// Make an existing user an admin.
     Add {
-        /// Its address.
+        /// The user's email.
         email: String,
     },
 }
@@ -63,25 +63,25 @@ pub enum Admin {
 /// What can be asked.
 #[derive(Subcommand)]
 pub enum Models {
-    /// Adds a model, or gives one a new price from now on; what isn't said of one that is there stays.
+    /// Add a model, or set a new price for an existing one; options that aren't given stay unchanged.
     Add(Box<AddModel>),
-    /// Lists models and the price in force.
+    /// List models and their current prices.
     List,
 }
 
 /// What can be done with plans.
 #[derive(Subcommand)]
 pub enum Plans {
-    /// Makes or finds the plans' products and prices at Stripe, and writes their ids down. Twice changes nothing.
+    /// Create or find the plans' products and prices in Stripe and save their ids. Safe to run again.
     Push,
 }
 
 /// What can be done with subscriptions.
 #[derive(Subcommand)]
 pub enum Billing {
-    /// Compares every live subscription with Stripe, and mends what differs.
+    /// Compare every live subscription with Stripe and correct differences.
     Reconcile,
-    /// Forgets customers and subscriptions of another Stripe account: after going from the stand-in, or from test to live.
+    /// Remove customers and subscriptions of another Stripe account, after moving from the simulator or from test to live mode.
     Forget,
 }
 
@@ -90,10 +90,10 @@ pub enum Billing {
 pub struct AddModel {
     /// The vendor's name for it.
     name: String,
-    /// Whose wire format: openai (also Ollama, vLLM, OpenRouter) or anthropic.
+    /// Wire format: openai (also Ollama, vLLM, OpenRouter) or anthropic.
     #[arg(long)]
     vendor: Vendor,
-    /// Where it is served, when not at the vendor's usual address: http://127.0.0.1:11434/v1
+    /// Base URL if it isn't the provider's default, for example http://127.0.0.1:11434/v1.
     #[arg(long)]
     base_url: Option<String>,
     /// Dollars per million input tokens.
@@ -102,22 +102,22 @@ pub struct AddModel {
     /// Dollars per million output tokens.
     #[arg(long)]
     output: String,
-    /// Dollars per million input tokens read from a cache, where they cost less.
+    /// Dollars per million cached input tokens. Default: the input price.
     #[arg(long)]
     cache_read: Option<String>,
-    /// Dollars per million input tokens written to a cache, where they cost more.
+    /// Dollars per million input tokens written to a cache. Default: the input price.
     #[arg(long)]
     cache_write: Option<String>,
-    /// The name people read; a new model's is its own.
+    /// Display name. Default: the model's name.
     #[arg(long)]
     label: Option<String>,
-    /// Tokens of prompt and answer together; a new model has 128000.
+    /// Context window in tokens. Default: 128000.
     #[arg(long)]
     context: Option<u64>,
-    /// Tokens of one answer; a new model has 16384.
+    /// Maximum output tokens. Default: 16384.
     #[arg(long)]
     max_output: Option<u64>,
-    /// Plans that allow it besides those that do; a new model is allowed by all, where none are named.
+    /// Plans that allow it, in addition to current ones. Default for a new model: all plans.
     #[arg(long, value_delimiter = ',')]
     plans: Option<Vec<String>>,
 }
@@ -132,7 +132,7 @@ pub async fn run(command: Command, config: &Config, out: &mut impl std::io::Writ
         .context("Postgres doesn't answer at DATABASE_URL")?;
     store::migrate(&db).await.context("migrations")?;
     match command {
-        Command::Migrate => writeln!(out, "The schema is up to date.")?,
+        Command::Migrate => writeln!(out, "The database schema is up to date.")?,
         Command::Admin(Admin::Add { email }) => {
             if !store::account::make_admin(&db, email.trim(), House::now()).await? {
                 bail!("nobody has signed up as {email} yet");
@@ -143,7 +143,7 @@ pub async fn run(command: Command, config: &Config, out: &mut impl std::io::Writ
             store::ledger::rebuild(&db).await?;
             // So that the owner's pages needn't read every hour person by person until the server's task comes round.
             store::span::make(&db, House::now()).await?;
-            writeln!(out, "The sums are the ledger's.")?;
+            writeln!(out, "The rollups are rebuilt.")?;
         }
         Command::Models(Models::Add(model)) => {
             let state = if add(&db, &model).await? { "can be asked now" } else { "is switched off" };
@@ -172,7 +172,7 @@ pub async fn run(command: Command, config: &Config, out: &mut impl std::io::Writ
                 writeln!(out, "{change}")?;
             }
             if changes.is_empty() {
-                writeln!(out, "Stripe has it all; nothing was changed.")?;
+                writeln!(out, "Stripe is up to date. Nothing was changed.")?;
             }
         }
         Command::Billing(Billing::Reconcile) => {

@@ -50,7 +50,7 @@ pub(crate) async fn own(State(house): State<House>, SignedIn(viewer): SignedIn, 
             Err(error) => pages::problem(&house, request, internal(&error)).await,
         },
         Some(_) => {
-            let problem = Problem::invalid("days", "A file holds one day to ninety.");
+            let problem = Problem::invalid("days", "Choose from 1 to 90 days.");
             pages::problem(&house, request, problem).await
         }
     }

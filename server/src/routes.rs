@@ -97,7 +97,7 @@ pub(crate) fn router(house: &House) -> Router {
         .layer(auth::session::layer(house.db.clone(), house.config.is_https()))
         .layer(DefaultBodyLimit::max(64 * 1024))
         .layer(CsrfLayer::new().with_rejection_response(|_| {
-            Refused(Problem::new(ProblemKind::Forbidden, "This came from another site, so it was not done."))
+            Refused(Problem::new(ProblemKind::Forbidden, "This request came from another site and was refused."))
                 .into_response()
         }));
     // No session and no browser behind it: its own signature lets it in.

@@ -29,7 +29,7 @@ pub(crate) async fn delete(
     let (mut parts, body) = request.into_parts();
     let Form(form) = Form::<Delete>::from_request(Request::from_parts(parts.clone(), body), &())
         .await
-        .map_err(|_| Problem::invalid("", "The form couldn't be read. Send it again."))?;
+        .map_err(|_| Problem::invalid("", "The form couldn't be read. Please submit it again."))?;
     // The page of this form has an address of its own.
     parts.uri = http::Uri::from_static("/settings");
     let again = Request::from_parts(parts, axum::body::Body::empty());
@@ -38,11 +38,11 @@ pub(crate) async fn delete(
     let fits = form.password.expose_secret().len() <= password::MAX_BYTES;
     let hash = found.map(|found| found.password_hash).filter(|_| fits);
     if !house.passwords.is_right(form.password, hash).await.map_err(|error| internal(&error))? {
-        let failed = refuse("password", "That isn't your password. Nothing was deleted.");
+        let failed = refuse("password", "Incorrect password. Your account was not deleted.");
         return Ok(pages::form_again(&house, again, failed).await);
     }
     if !store::account::delete(&house.db, viewer.user_id, House::now()).await? {
-        let failed = refuse("", "You are the only admin. Make somebody else one first: quotient admin add EMAIL");
+        let failed = refuse("", "You are the only admin. Make another user an admin first: quotient admin add EMAIL");
         return Ok(pages::form_again(&house, again, failed).await);
     }
     session.flush().await.map_err(|error| internal(&error))?;
@@ -67,14 +67,12 @@ pub(crate) async fn time_zone(
     } else {
         Form::<Zone>::from_request(request, &()).await.ok().map(|Form(form)| form)
     };
-    let form = form.ok_or_else(|| Problem::invalid("zone", "The form couldn't be read. Send it again."))?;
+    let form = form.ok_or_else(|| Problem::invalid("zone", "The form couldn't be read. Please submit it again."))?;
     let is_name = form.zone.len() <= 64 && form.zone.chars().all(|c| c.is_ascii_alphanumeric() || "/_+-".contains(c));
     // "UTC" stands for nobody having said anything yet, and the next browser says its own: by hand it is meant.
     let zone = if !is_json && form.zone == "UTC" { "Etc/UTC" } else { &form.zone };
     if !is_name || !store::account::set_time_zone(&house.db, viewer.user_id, zone).await? {
-        return Err(
-            Problem::invalid("zone", "That is no time zone. One looks like Europe/Berlin or Asia/Kathmandu.").into()
-        );
+        return Err(Problem::invalid("zone", "Enter a time zone like Europe/Berlin or Asia/Kathmandu.").into());
     }
     Ok(if is_json { http::StatusCode::NO_CONTENT.into_response() } else { Redirect::to("/usage").into_response() })
 }

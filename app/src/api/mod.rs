@@ -22,6 +22,6 @@ impl FromServerFnError for Refusal {
     type Encoder = JsonEncoding;
 
     fn from_server_fn_error(_: ServerFnErrorErr) -> Self {
-        Self(Problem::new(ProblemKind::Internal, "The connection broke. Try again."))
+        Self(Problem::new(ProblemKind::Internal, "The connection was lost. Try again."))
     }
 }

@@ -9,7 +9,7 @@ use web_sys::{Headers, RequestInit, Response};
 /// What a person is told when nothing came back at all.
 #[must_use]
 pub fn offline() -> Problem {
-    Problem::new(ProblemKind::Internal, "The connection broke. Check it, then try again; your draft is kept.")
+    Problem::new(ProblemKind::Internal, "The connection was lost. Check it and try again. Your draft is kept.")
 }
 
 /// Whether a problem is that nothing came back.

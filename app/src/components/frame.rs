@@ -53,7 +53,7 @@ pub fn Frame(
         <footer class="site-footer">
             <div class="row">
                 <span>{brand::NAME}</span>
-                <a href=format!("mailto:{}", brand::SUPPORT_EMAIL)>"Write to us"</a>
+                <a href=format!("mailto:{}", brand::SUPPORT_EMAIL)>"Contact us"</a>
             </div>
         </footer>
     }
@@ -67,8 +67,8 @@ pub fn Overdue() -> impl IntoView {
             <div class="banner" role="status">
                 <p class="row">
                     <Draw icon=Icon::Alert/>
-                    <span>{format!("Your last payment didn't go through. Your plan stays as it is until {}. ", day(until))}
-                        <a href="/settings/billing">"Change the card"</a></span>
+                    <span>{format!("Your last payment failed. Your plan stays active until {}. ", day(until))}
+                        <a href="/settings/billing">"Update card"</a></span>
                 </p>
             </div>
         }
@@ -82,13 +82,13 @@ pub fn Refused(
     problem: Problem,
 ) -> impl IntoView {
     let heading = match problem.kind {
-        ProblemKind::NotFound => "Nothing here",
-        ProblemKind::SignInRequired => "Please sign in",
-        _ => "That didn't work",
+        ProblemKind::NotFound => "Page not found",
+        ProblemKind::SignInRequired => "Sign in required",
+        _ => "Something went wrong",
     };
     let (href, label) = match problem.kind {
         ProblemKind::SignInRequired => ("/sign-in", "Sign in"),
-        _ => ("/", "To the start page"),
+        _ => ("/", "Go home"),
     };
     view! {
         <section class="refused">

@@ -16,7 +16,7 @@ pub fn Meter(
 ) -> impl IntoView {
     move || {
         let Some(quota) = quota.get() else {
-            return view! { <p class="meter unknown">"Limits can't be read for a moment."</p> }.into_any();
+            return view! { <p class="meter unknown">"Your limits can't be loaded right now."</p> }.into_any();
         };
         let requests = Track {
             name: "Requests",

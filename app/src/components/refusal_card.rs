@@ -22,15 +22,15 @@ pub fn RefusalCard(
 ) -> impl IntoView {
     let heading = match problem.kind {
         ProblemKind::RequestsLimit | ProblemKind::AttemptsLimit => "Rate limit reached",
-        ProblemKind::TokensLimit => "Not enough tokens left for this",
+        ProblemKind::TokensLimit => "Not enough tokens left today",
         ProblemKind::InFlightLimit => "Too many responses in progress",
-        ProblemKind::TooLarge => "Too long to fit",
-        ProblemKind::PlanTooSmall => "Not part of your plan",
+        ProblemKind::TooLarge => "Message too long",
+        ProblemKind::PlanTooSmall => "Not included in your plan",
         ProblemKind::LimitsUnavailable | ProblemKind::ModelUnavailable | ProblemKind::Overloaded => {
-            "Not available right now"
+            "Temporarily unavailable"
         }
-        ProblemKind::SignInRequired => "You are signed out",
-        _ => "That didn't work",
+        ProblemKind::SignInRequired => "You're signed out",
+        _ => "Something went wrong",
     };
     let is_wait = matches!(
         problem.kind,
@@ -49,7 +49,7 @@ pub fn RefusalCard(
         matches!(problem.kind, ProblemKind::TokensLimit | ProblemKind::TooLarge),
     );
     let upgrade = problem.upgrade.map(|plan| {
-        view! { <a class="button small secondary" href=format!("/pricing?plan={plan}#{plan}")>"See a plan that allows it"</a> }
+        view! { <a class="button small secondary" href=format!("/pricing?plan={plan}#{plan}")>"See plans that include it"</a> }
     });
     let sign_in = (problem.kind == ProblemKind::SignInRequired)
         .then(|| view! { <a class="button small" href="/sign-in">"Sign in"</a> });
@@ -61,14 +61,14 @@ pub fn RefusalCard(
             {move || left_ms.get().map(|ms| {
                 let clock = at.get();
                 if ms == 0 {
-                    view! { <p class="when">"It fits now."</p> }.into_any()
+                    view! { <p class="when">"You can send now."</p> }.into_any()
                 } else if clock.is_empty() {
-                    view! { <p class="when">"Fits in " <strong class="countdown">{wait(ms)}</strong> "."</p> }.into_any()
+                    view! { <p class="when">"Try again in " <strong class="countdown">{wait(ms)}</strong> "."</p> }.into_any()
                 } else {
-                    view! { <p class="when">"Fits in " <strong class="countdown">{wait(ms)}</strong> ", at " {clock} "."</p> }.into_any()
+                    view! { <p class="when">"Try again in " <strong class="countdown">{wait(ms)}</strong> ", at " {clock} "."</p> }.into_any()
                 }
             })}
-            {can_shorten.then(|| view! { <p class="hint">"A shorter message, a new conversation or another model may fit sooner."</p> })}
+            {can_shorten.then(|| view! { <p class="hint">"A shorter message, a new conversation or another model may be accepted sooner."</p> })}
             <div class="actions">
                 {can_retry.then(|| view! {
                     <button type="button" class="small" disabled=waiting on:click=move |_| on_retry.run(())>"Send again"</button>

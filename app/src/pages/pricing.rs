@@ -18,7 +18,7 @@ pub fn Pricing() -> impl IntoView {
         <Frame title="Pricing">
             <header class="page-head">
                 <h1>"Plans"</h1>
-                <p>"Requests keep it fair by the minute; tokens are what it costs, so they are what a plan holds. Both windows slide: nothing resets at midnight, what you used returns 24 hours after you used it."</p>
+                <p>"Each plan has a limit of requests per minute and of tokens per day. Both are sliding windows: nothing resets at midnight, and tokens become available again 24 hours after you use them."</p>
             </header>
             {loaded(api::plan::offered(), |shop| view! { <Periods shop=shop.clone()/> <Connection payments=shop.payments/> <Offers shop/> })}
             <p class="aside">"A token is about four characters of English. Words you send and words you get back both count, and so does the conversation so far, each turn. A larger plan counts from your next message on; what you used stays used."</p>
@@ -42,7 +42,7 @@ fn Periods(shop: Shop) -> impl IntoView {
         view! { <a href=href aria-current=(choice == period()).then_some("page")>{label}</a> }
     };
     by_year.then(|| {
-        view! { <nav class="tabs periods" aria-label="How often you pay">{tab(Period::Month, "Monthly")}{tab(Period::Year, "Yearly")}</nav> }
+        view! { <nav class="tabs periods" aria-label="Billing period">{tab(Period::Month, "Monthly")}{tab(Period::Year, "Yearly")}</nav> }
     })
 }
 
@@ -68,7 +68,7 @@ fn card(Offer { plan, models }: &Offer, shop: &Shop, meant: Option<&str>) -> imp
     };
     let saved = (saved > 0).then(|| {
         let saved = Amount { minor: saved, currency: plan.currency.clone() };
-        view! { <span class="saved">{format!("{saved} less than by the month")}</span> }
+        view! { <span class="saved">{format!("Save {saved} a year")}</span> }
     });
     let is_meant = meant == Some(plan.id.0.as_str());
     view! {
@@ -77,10 +77,10 @@ fn card(Offer { plan, models }: &Offer, shop: &Shop, meant: Option<&str>) -> imp
             <p class="price"><strong>{price.to_string()}</strong>{every}{saved}</p>
             <p>{plan.pitch.clone()}</p>
             <dl>
-                <div><dt>"Tokens in any 24 hours"</dt><dd>{plan.tokens_per_day.to_string()}</dd></div>
-                <div><dt>"Requests in any minute"</dt><dd>{plan.requests_per_minute}</dd></div>
-                <div><dt>"Answers at once"</dt><dd>{plan.in_flight}</dd></div>
-                <div><dt>"Longest answer, tokens"</dt><dd>{plan.max_output.to_string()}</dd></div>
+                <div><dt>"Tokens per day"</dt><dd>{plan.tokens_per_day.to_string()}</dd></div>
+                <div><dt>"Requests per minute"</dt><dd>{plan.requests_per_minute}</dd></div>
+                <div><dt>"Responses at once"</dt><dd>{plan.in_flight}</dd></div>
+                <div><dt>"Longest response, tokens"</dt><dd>{plan.max_output.to_string()}</dd></div>
             </dl>
             <p class="models">{models.join(", ")}</p>
             {action(plan, chosen, shop)}
@@ -91,7 +91,7 @@ fn card(Offer { plan, models }: &Offer, shop: &Shop, meant: Option<&str>) -> imp
 /// What whoever is looking can do about a plan.
 fn action(plan: &Plan, chosen: Period, shop: &Shop) -> AnyView {
     let trial = (plan.trial_days > 0 && shop.may_try && shop.pays.is_none())
-        .then(|| format!("Try it {} days for free", plan.trial_days));
+        .then(|| format!("Start {}-day free trial", plan.trial_days));
     let Some(viewer) = visit().viewer else {
         if plan.is_free() {
             return view! { <a class="button" href="/sign-up">"Start free"</a> }.into_any();
@@ -111,7 +111,7 @@ fn action(plan: &Plan, chosen: Period, shop: &Shop) -> AnyView {
     if plan.is_free() {
         let pays = shop.pays.is_some() && shop.payments != Payments::NotConnected;
         return pays
-            .then(|| view! { <a class="button secondary" href="/settings/billing">"Cancel what you pay"</a> })
+            .then(|| view! { <a class="button secondary" href="/settings/billing">"Cancel subscription"</a> })
             .into_any();
     }
     if shop.payments == Payments::NotConnected || plan.price_id(chosen).is_none() {
@@ -131,9 +131,9 @@ fn action(plan: &Plan, chosen: Period, shop: &Shop) -> AnyView {
 
 fn label(plan: &Plan, chosen: Period, shop: &Shop, viewer: &Viewer) -> String {
     match &shop.pays {
-        Some((paid, _)) if *paid == plan.id && chosen == Period::Year => "Pay by the year".to_owned(),
-        Some((paid, _)) if *paid == plan.id => "Pay by the month".to_owned(),
-        Some(_) if plan.sort < viewer.plan.sort => format!("Go down to {}", plan.name),
+        Some((paid, _)) if *paid == plan.id && chosen == Period::Year => "Switch to yearly".to_owned(),
+        Some((paid, _)) if *paid == plan.id => "Switch to monthly".to_owned(),
+        Some(_) if plan.sort < viewer.plan.sort => format!("Downgrade to {}", plan.name),
         _ => format!("Upgrade to {}", plan.name),
     }
 }
@@ -142,5 +142,7 @@ fn label(plan: &Plan, chosen: Period, shop: &Shop, viewer: &Viewer) -> String {
 fn ask_for(plan: &Plan, viewer: &Viewer) -> AnyView {
     let is_larger = plan.sort > viewer.plan.sort;
     let subject = format!("mailto:{}?subject=Plan%20{}", domain::brand::SUPPORT_EMAIL, plan.id);
-    is_larger.then(|| view! { <a class="button" href=subject>{format!("Ask for {}", plan.name)}</a> }).into_any()
+    is_larger
+        .then(|| view! { <a class="button" href=subject>{format!("Contact us about {}", plan.name)}</a> })
+        .into_any()
 }

@@ -20,7 +20,7 @@ pub fn SignIn() -> impl IntoView {
                     <Field name="password" label="Password" kind="password" autocomplete="current-password"/>
                     <button>"Sign in"</button>
                 </form>
-                <p class="aside">"New here? " <a href="/sign-up">"Make an account"</a> ", it is free to start."</p>
+                <p class="aside">"New here? " <a href="/sign-up">"Create an account"</a> ", it's free to start."</p>
             </section>
         </Frame>
     }

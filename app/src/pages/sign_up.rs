@@ -10,9 +10,9 @@ use leptos::prelude::*;
 pub fn SignUp() -> impl IntoView {
     let next = visit().query("next").or_else(|| Some(visit().form.typed("next"))).filter(|next| !next.is_empty());
     view! {
-        <Frame title="Make an account">
+        <Frame title="Create account">
             <section class="narrow">
-                <h1>"Make an account"</h1>
+                <h1>"Create account"</h1>
                 <form method="post" action="/sign-up" class="stack">
                     <FormError/>
                     {next.map(|next| view! { <input type="hidden" name="next" value=next/> })}
@@ -20,9 +20,9 @@ pub fn SignUp() -> impl IntoView {
                     <Field name="email" label="Email" kind="email" autocomplete="username"/>
                     <Field name="password" label="Password" kind="password" autocomplete="new-password"
                         hint="At least 10 characters; a few words are easier to keep than symbols."/>
-                    <button>"Make the account"</button>
+                    <button>"Create account"</button>
                 </form>
-                <p class="aside">"Been here before? " <a href="/sign-in">"Sign in"</a></p>
+                <p class="aside">"Already have an account? " <a href="/sign-in">"Sign in"</a></p>
             </section>
         </Frame>
     }

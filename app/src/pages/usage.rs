@@ -21,7 +21,7 @@ pub fn Usage() -> impl IntoView {
     let tabs = PERIODS
         .map(|period| {
             let current = (period == days).then_some("page");
-            view! { <a href=format!("/usage?days={period}") aria-current=current>{format!("{period} days")}</a> }
+            view! { <a href=format!("/usage?days={period}") aria-current=current>{format!("Last {period} days")}</a> }
         })
         .collect_view();
     view! {
@@ -47,29 +47,29 @@ fn Shown(usage: UsageView) -> impl IntoView {
     let returns = bars.iter().any(|bar| bar.value > 0).then(|| {
         view! {
             <section>
-                <h2>"When tokens come back"</h2>
-                <Bars title=format!("Tokens that come back, by the half hour, in {zone}") bars/>
-                <p class="hint">"What you use counts for 24 hours, to the half hour, and then comes back. Nothing resets at midnight."</p>
+                <h2>"Token refill schedule"</h2>
+                <Bars title=format!("Token refill by half hour, in {zone}") bars/>
+                <p class="hint">"Tokens count for 24 hours after you use them, to the half hour, and then become available again. Nothing resets at midnight."</p>
             </section>
         }
     });
     view! {
         <section class="panel today">
-            <h2>"Left now"</h2>
+            <h2>"Remaining"</h2>
             <Meter quota=Signal::stored(quota)/>
         </section>
         {returns}
         <Spent usage/>
         <section>
-            <h2>"Where your days begin"</h2>
+            <h2>"Time zone"</h2>
             <form method="post" action="/settings/time-zone" class="inline">
                 <label class="unseen" for="zone">"Time zone"</label>
                 <input id="zone" name="zone" value=zone required maxlength="64" autocomplete="off" spellcheck="false"/>
-                <button class="secondary">"Set"</button>
+                <button class="secondary">"Save"</button>
             </form>
-            <p class="hint">"Chat sets it from your browser the first time. A name like Europe/Berlin or Asia/Kathmandu."</p>
+            <p class="hint">"Set from your browser the first time you chat. Use a name like Europe/Berlin or Asia/Kathmandu."</p>
         </section>
-        <p class="actions"><a class="secondary small" href=format!("/usage.csv?days={days}") download>{format!("CSV of every call in these {days} days")}</a></p>
+        <p class="actions"><a class="secondary small" href=format!("/usage.csv?days={days}") download>{format!("Download CSV of the last {days} days")}</a></p>
     }
 }
 
@@ -83,8 +83,8 @@ pub fn Spent(
     if total.requests == 0 {
         return view! {
             <section class="empty">
-                <h2>"Nothing used yet"</h2>
-                <p>"The first answer shows up here as soon as it ends, to the token."</p>
+                <h2>"No usage yet"</h2>
+                <p>"Your first response appears here as soon as it ends."</p>
             </section>
         }
         .into_any();
@@ -105,8 +105,8 @@ pub fn Spent(
     view! {
         <section class="figures">
             <p class="figure"><strong>{total.tokens().to_string()}</strong><span>"tokens"</span></p>
-            {shows_cost.then(|| view! { <p class="figure"><strong>{total.cost.to_string()}</strong><span>"cost at the model's price"</span></p> })}
-            <p class="figure"><strong>{Tokens(total.requests).to_string()}</strong><span>"answers"</span></p>
+            {shows_cost.then(|| view! { <p class="figure"><strong>{total.cost.to_string()}</strong><span>"cost at model prices"</span></p> })}
+            <p class="figure"><strong>{Tokens(total.requests).to_string()}</strong><span>"responses"</span></p>
         </section>
         <section>
             <h2>"Tokens by day"</h2>
@@ -127,8 +127,8 @@ pub fn Spent(
             </div>
         </section>
         <section>
-            <h2>"Last answers"</h2>
-            <div class="table-scroll" tabindex="0" role="region" aria-label="Last answers">
+            <h2>"Recent responses"</h2>
+            <div class="table-scroll" tabindex="0" role="region" aria-label="Recent responses">
                 <table class="compact numbers">
                     <thead><tr>
                         <th scope="col">"When"</th><th scope="col">"Model"</th><th scope="col">"Ended"</th>

@@ -93,7 +93,7 @@ impl Problem {
     /// Nobody is signed in.
     #[must_use]
     pub fn sign_in_required() -> Self {
-        Self::new(ProblemKind::SignInRequired, "Sign in to go on.")
+        Self::new(ProblemKind::SignInRequired, "Sign in to continue.")
     }
 
     /// Not there, or somebody else's: the two can't be told apart.
@@ -115,7 +115,7 @@ impl Problem {
             upgrade,
             ..Self::new(
                 ProblemKind::PlanTooSmall,
-                format!("{model} isn't part of your plan. Pick another model, or a larger plan."),
+                format!("{model} isn't included in your plan. Choose another model or a larger plan."),
             )
         }
     }
@@ -124,7 +124,7 @@ impl Problem {
     #[must_use]
     pub fn too_large(asked: Tokens, max: Tokens, upgrade: Option<PlanId>) -> Self {
         let message = format!(
-            "This is about {asked} tokens with the conversation so far; {max} is the most that fits. Shorten it, or start a new conversation."
+            "This is about {asked} tokens including the conversation so far. At most {max} fit. Shorten it or start a new conversation."
         );
         Self { max: Some(max.0), upgrade, ..Self::new(ProblemKind::TooLarge, message) }
     }
@@ -133,13 +133,11 @@ impl Problem {
     #[must_use]
     pub fn limit(kind: ProblemKind, retry_after_ms: u64, upgrade: Option<PlanId>) -> Self {
         let message = match kind {
-            ProblemKind::RequestsLimit => {
-                "You have sent as many messages as your plan allows in a minute. Your draft is kept."
-            }
+            ProblemKind::RequestsLimit => "You have reached your plan's requests per minute. Your draft is kept.",
             ProblemKind::InFlightLimit => {
-                "As many answers are running as your plan allows. Wait for one to end, or stop it."
+                "Your plan's limit of responses in progress is reached. Wait for one to finish, or stop it."
             }
-            _ => "This message doesn't fit into what is left of today's tokens. Your draft is kept.",
+            _ => "This message needs more tokens than you have left today. Your draft is kept.",
         };
         Self { retry_after_ms: Some(retry_after_ms), upgrade, ..Self::new(kind, message) }
     }
@@ -151,7 +149,7 @@ impl Problem {
             retry_after_ms: Some(5_000),
             ..Self::new(
                 ProblemKind::LimitsUnavailable,
-                "Your limits can't be read for a moment, so nothing was sent. Try again shortly.",
+                "Your limits can't be checked right now, so nothing was sent. Try again in a few seconds.",
             )
         }
     }
@@ -163,7 +161,7 @@ impl Problem {
             retry_after_ms: Some(retry_after_ms),
             ..Self::new(
                 ProblemKind::SpendCap,
-                "This site has used up what it may spend on models for today. Your own limits are untouched; your draft is kept.",
+                "This site has reached its spend cap for today. Your own limits are unchanged and your draft is kept.",
             )
         }
     }
@@ -172,7 +170,7 @@ impl Problem {
     #[must_use]
     pub fn model_spend_cap(model: &str, retry_after_ms: u64) -> Self {
         let message = format!(
-            "{model} has used up what this site may spend on it today. Pick another model; your limits are untouched and your draft is kept."
+            "{model} has reached its spend cap for today. Choose another model. Your limits are unchanged and your draft is kept."
         );
         Self { retry_after_ms: Some(retry_after_ms), ..Self::new(ProblemKind::SpendCap, message) }
     }
@@ -184,7 +182,7 @@ impl Problem {
             retry_after_ms: Some(60_000),
             ..Self::new(
                 ProblemKind::ModelUnavailable,
-                "Chat is switched off for the moment. Nothing was sent, your draft is kept, and reading works as before.",
+                "Chat is switched off right now. Nothing was sent and your draft is kept. You can still read your conversations.",
             )
         }
     }
@@ -194,14 +192,17 @@ impl Problem {
     pub fn paused() -> Self {
         Self::new(
             ProblemKind::Paused,
-            "Your account is paused, so nothing was sent. Your draft is kept and everything can be read; write to us to have it lifted.",
+            "Your account is paused, so nothing was sent. Your draft is kept and you can still read your conversations. Contact us to have it resumed.",
         )
     }
 
     /// Stop came before the answer began.
     #[must_use]
     pub fn stopped() -> Self {
-        Self::new(ProblemKind::Conflict, "You stopped this before the answer began. Your words are back in the box.")
+        Self::new(
+            ProblemKind::Conflict,
+            "You stopped this before the response began. Your message is back in the message box.",
+        )
     }
 
     /// The model can't be asked now.
@@ -211,7 +212,7 @@ impl Problem {
             retry_after_ms: Some(retry_after_ms),
             ..Self::new(
                 ProblemKind::ModelUnavailable,
-                "This model can't be reached right now. Try again shortly, or pick another model.",
+                "This model is unavailable right now. Try again shortly, or choose another model.",
             )
         }
     }
@@ -223,7 +224,7 @@ impl Problem {
             retry_after_ms: Some(60_000),
             ..Self::new(
                 ProblemKind::BillingUnavailable,
-                "The payment page can't be reached right now. Nothing was charged and nothing changed; try again in a minute. Your chats work as before.",
+                "The payment page is unavailable right now. Nothing was charged or changed. Try again in a minute.",
             )
         }
     }
@@ -235,7 +236,7 @@ impl Problem {
             retry_after_ms: Some(3_600_000),
             ..Self::new(
                 ProblemKind::BillingUnavailable,
-                "Billing isn't connected on this server, so nothing can be bought here yet.",
+                "Billing isn't set up on this server, so plans can't be bought yet.",
             )
         }
     }
@@ -254,7 +255,7 @@ impl Problem {
     pub fn model_interrupted() -> Self {
         Self::new(
             ProblemKind::ModelFailed,
-            "The model stopped before its response was complete. What it wrote is saved; you can regenerate it.",
+            "The model stopped before its response was complete. What it wrote is saved. You can try again.",
         )
     }
 
@@ -284,7 +285,7 @@ impl Problem {
     pub fn cut_by_restart() -> Self {
         Self::new(
             ProblemKind::Overloaded,
-            "The response was interrupted because the server restarted. What was written is saved; you can regenerate it.",
+            "The response was interrupted because the server restarted. What was written is saved. You can try again.",
         )
     }
 
@@ -293,7 +294,7 @@ impl Problem {
     pub fn lost() -> Self {
         Self::new(
             ProblemKind::Overloaded,
-            "The response was interrupted because the server that was writing it failed. What was written is saved; you can regenerate it.",
+            "The response was interrupted because the server that was writing it failed. What was written is saved. You can try again.",
         )
     }
 
@@ -327,7 +328,9 @@ impl Problem {
     /// Our own fault; `incident` names the log line.
     #[must_use]
     pub fn internal(incident: String) -> Self {
-        let message = format!("Something broke on our side. If it stays so, tell us this number: {incident}.");
+        let message = format!(
+            "Something went wrong on our side. If it keeps happening, contact us with this number: {incident}."
+        );
         Self { incident: Some(incident), ..Self::new(ProblemKind::Internal, message) }
     }
 

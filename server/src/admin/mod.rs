@@ -25,7 +25,7 @@ use time::OffsetDateTime;
 /// A limit as somebody typed it.
 fn limit(field: &str, text: &str) -> Result<i64, Problem> {
     let n = text.parse().ok().filter(|n| (1..=1_000_000_000_000).contains(n));
-    n.ok_or_else(|| Problem::invalid(field, "A limit is a whole number above zero. Nothing was changed."))
+    n.ok_or_else(|| Problem::invalid(field, "Enter a whole number above zero. No changes were saved."))
 }
 
 /// What the owner sets on a plan. Its models are as many fields of one name as are ticked, so the pairs are read by hand.
@@ -39,7 +39,7 @@ fn plan_rules(pairs: &[(String, String)]) -> Result<Rules, Problem> {
         .collect();
     models.dedup();
     if models.is_empty() {
-        return Err(Problem::invalid("model", "A plan allows at least one model. Nothing was changed."));
+        return Err(Problem::invalid("model", "Select at least one model. No changes were saved."));
     }
     // The default comes first; one that isn't ticked leaves the order as it is.
     models.sort_by_key(|model| Some(model.0.as_str()) != of("first"));
@@ -52,7 +52,7 @@ fn plan_rules(pairs: &[(String, String)]) -> Result<Rules, Problem> {
             None => None,
             Some("yes") => Some(true),
             Some("no") => Some(false),
-            Some(_) => return Err(Problem::invalid("shows_cost", "Cost is shown, yes or no. Nothing was changed.")),
+            Some(_) => return Err(Problem::invalid("shows_cost", "Cost is shown, yes or no. No changes were saved.")),
         },
         models,
     })
@@ -178,8 +178,7 @@ async fn read<T: DeserializeOwned>(house: &House, request: Request) -> Result<(T
     match form {
         Some(Form(form)) => Ok((form, request)),
         None => {
-            let problem =
-                Problem::invalid("", "The form isn't as we sent it. Go back, load the page again, and try once more.");
+            let problem = Problem::invalid("", "The form data is invalid. Reload the page and try again.");
             Err(pages::problem(house, request, problem).await)
         }
     }
@@ -194,7 +193,7 @@ fn dollars(text: &str) -> Result<Option<Picos>, Problem> {
     let cents = |amount: &Picos| amount.0 % 10_000_000_000 == 0 && (0..=9_000_000_000_000_000_000).contains(&amount.0);
     let amount = text.parse().ok().and_then(Picos::from_usd).filter(cents);
     amount.map(Some).ok_or_else(|| {
-        Problem::invalid("daily_spend", "A cap is an amount of dollars, like 25 or 0.50. Nothing was changed.")
+        Problem::invalid("daily_spend", "Enter an amount in dollars, like 25 or 0.50. No changes were saved.")
     })
 }
 
@@ -253,7 +252,7 @@ fn hedge_after_ms(text: &str) -> Result<Option<u32>, Problem> {
     }
     let seconds = text.parse().ok().filter(|seconds| (1..=HEDGE_AFTER_MAX_S).contains(seconds));
     let seconds =
-        seconds.ok_or_else(|| Problem::invalid("hedge_after", "Enter whole seconds from 1 to 60, or nothing."))?;
+        seconds.ok_or_else(|| Problem::invalid("hedge_after", "Enter 1 to 60 seconds, or leave it empty."))?;
     Ok(Some(seconds * 1_000))
 }
 
@@ -285,7 +284,7 @@ pub(crate) async fn set_model(
             Set::Yes => Ok(()),
             Set::NoModel => Err(Problem::not_found("model")),
             Set::NoFallback => {
-                Err(Problem::invalid("fallback", "Who stands in is another model of yours. Nothing was changed."))
+                Err(Problem::invalid("fallback", "The fallback must be another model. No changes were saved."))
             }
         }
     };
@@ -322,14 +321,14 @@ pub(crate) async fn add_price(
     let added = async {
         let now = House::now();
         let price = |field: &str, text: &str| {
-            let message = "A price is dollars per million tokens, like 0.25, not negative. Nothing was changed.";
+            let message = "Enter dollars per million tokens, like 0.25, not negative. No changes were saved.";
             MicrosPerMillion::parse_usd(text).ok_or_else(|| Problem::invalid(field, message))
         };
         let given = |text: &'_ str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         let or_input = |field: &str, text: &str| given(text).map(|text| price(field, &text)).transpose();
         let tokens = |text: String| {
             let tokens = text.parse::<i64>().ok().filter(|tokens| (1..=100_000_000).contains(tokens));
-            let message = "A tier is for prompts above a whole number of tokens. Nothing was changed.";
+            let message = "Enter a whole number of tokens. No changes were saved.";
             tokens.ok_or_else(|| Problem::invalid("above", message))
         };
         let tier = Tier {
@@ -348,7 +347,8 @@ pub(crate) async fn add_price(
             Added::Yes => Ok(()),
             Added::NoModel => Err(Problem::not_found("model")),
             Added::SameMoment => {
-                let message = "Another price begins at that very moment, and a price is never edited. Add yours a minute later: it takes over then.";
+                let message =
+                    "Another price starts at the same time, and prices are never edited. Choose a later time.";
                 Err(Problem::invalid("effective_at", message))
             }
         }
@@ -363,7 +363,7 @@ fn instant(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, Problem> {
     }
     let format = time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]");
     let at = time::PrimitiveDateTime::parse(text, format).ok().map(time::PrimitiveDateTime::assume_utc);
-    let message = "A price holds from now on or from a later moment: the past keeps its prices. Nothing was changed.";
+    let message = "A price can't start in the past. No changes were saved.";
     at.filter(|at| *at >= now).ok_or_else(|| Problem::invalid("effective_at", message))
 }
 

@@ -36,7 +36,7 @@ pub(crate) async fn set_plan(
         let set = store::account::set_plan(&house.db, admin.user_id, user_id, &form.plan, why.as_deref(), House::now());
         match set.await.map_err(|error| internal(&error))? {
             true => Ok(()),
-            false => Err(Problem::invalid("plan", "There is no such person or plan. Nothing was changed.")),
+            false => Err(Problem::invalid("plan", "This user or plan doesn't exist. No changes were saved.")),
         }
     };
     match set.await {
@@ -46,7 +46,7 @@ pub(crate) async fn set_plan(
 }
 
 fn no_reason() -> Problem {
-    Problem::invalid("why", "Say why, in up to 500 characters: it stands in the audit. Nothing was changed.")
+    Problem::invalid("why", "Enter a reason of up to 500 characters for the audit log. No changes were saved.")
 }
 
 /// Why something was done, as it was typed; none where nothing was.
@@ -98,16 +98,13 @@ impl DoTo {
                 };
                 let (requests, tokens) = (number("requests", &self.requests)?, number("tokens", &self.tokens)?);
                 if requests.is_none() && tokens.is_none() {
-                    let message = "Say at least one limit. Nothing was changed.";
+                    let message = "Enter at least one limit. No changes were saved.";
                     return Err(Problem::invalid("tokens", message));
                 }
                 let format = time::macros::format_description!("[year]-[month]-[day]");
                 let until = time::Date::parse(&self.until, format).ok().map(|day| day.midnight().assume_utc());
                 let until = until.filter(|until| *until > now && until.year() < 9000).ok_or_else(|| {
-                    Problem::invalid(
-                        "until",
-                        "Limits of their own end on a day to come, at its beginning in UTC. Nothing was changed.",
-                    )
+                    Problem::invalid("until", "The override must end on a future day (UTC). No changes were saved.")
                 })?;
                 Act::Limit { requests, tokens, until }
             }
@@ -145,7 +142,7 @@ pub(crate) async fn act(
             Acted::NoPerson => Err(Problem::not_found("account")),
             Acted::LastAdmin => Err(Problem::invalid(
                 "act",
-                "They are the only admin. Make somebody else one first. Nothing was changed.",
+                "This is the only admin. Make another user an admin first. No changes were saved.",
             )),
         }
     };

@@ -49,7 +49,7 @@ pub(crate) async fn knock(house: &House, place: &str, door: Door<'_>) -> Result<
 }
 
 fn too_many(retry_after_ms: u64) -> Problem {
-    let message = "Those were too many tries. Wait a little, then try again.";
+    let message = "Too many attempts. Wait a moment, then try again.";
     Problem { retry_after_ms: Some(retry_after_ms), ..Problem::new(ProblemKind::RequestsLimit, message) }
 }
 

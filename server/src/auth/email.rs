@@ -3,14 +3,14 @@
 /// What stands wrong with an address, if anything. Only what surely can't be delivered to is refused.
 pub(crate) fn check(email: &str) -> Result<(), &'static str> {
     let Some((local, host)) = email.rsplit_once('@') else {
-        return Err("An address has an @ in it.");
+        return Err("Enter a valid email address.");
     };
     let plain = email.chars().all(|c| !c.is_whitespace() && !c.is_control() && c != '<' && c != '>' && c != ',');
     if local.is_empty() || !host.contains('.') || host.starts_with('.') || host.ends_with('.') || !plain {
-        return Err("This doesn't look like an address.");
+        return Err("Enter a valid email address.");
     }
     if email.len() > 254 {
-        return Err("This address is too long.");
+        return Err("This email address is too long.");
     }
     Ok(())
 }

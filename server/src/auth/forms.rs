@@ -42,7 +42,7 @@ async fn read<T: serde::de::DeserializeOwned>(request: Request) -> Result<(T, Re
     let (parts, body) = request.into_parts();
     let again = Request::from_parts(parts.clone(), axum::body::Body::empty());
     let form = Form::<T>::from_request(Request::from_parts(parts, body), &()).await;
-    let Form(form) = form.map_err(|_| Problem::invalid("", "The form couldn't be read. Send it again."))?;
+    let Form(form) = form.map_err(|_| Problem::invalid("", "The form couldn't be read. Please submit it again."))?;
     Ok((form, again))
 }
 
@@ -59,13 +59,13 @@ pub(crate) async fn sign_up(
         errors.push(("email", sentence.to_owned()));
     }
     if name.chars().count() > 80 || name.chars().any(char::is_control) {
-        errors.push(("name", "A name has at most 80 characters.".to_owned()));
+        errors.push(("name", "Use at most 80 characters.".to_owned()));
     }
     let secret = form.password.expose_secret();
     if secret.chars().count() < password::MIN_CHARS {
-        errors.push(("password", format!("At least {} characters, please.", password::MIN_CHARS)));
+        errors.push(("password", format!("Use at least {} characters.", password::MIN_CHARS)));
     } else if secret.len() > password::MAX_BYTES {
-        errors.push(("password", "That is longer than we can take.".to_owned()));
+        errors.push(("password", "This password is too long.".to_owned()));
     }
     let typed = vec![("email", address.to_owned()), ("name", name.to_owned()), ("next", form.next.clone())];
     if !errors.is_empty() {
@@ -86,7 +86,7 @@ pub(crate) async fn sign_up(
         is_admin: house.config.is_loopback() && house.config.admin_emails.contains(&address.to_lowercase()),
     };
     if store::account::create(&house.db, &new).await? == Created::EmailTaken {
-        let errors = vec![("email", "There is an account with this address already. Sign in instead.".to_owned())];
+        let errors = vec![("email", "An account with this email already exists. Sign in instead.".to_owned())];
         return Ok(pages::form_again(&house, again, FailedForm { typed, errors }).await);
     }
     begin(&session, new.user_id).await?;
@@ -124,7 +124,7 @@ pub(crate) async fn sign_in(
         }
         None => {
             let typed = vec![("email", form.email.trim().to_owned()), ("next", form.next)];
-            let errors = vec![("", "Address and password don't belong together. Check both.".to_owned())];
+            let errors = vec![("", "Incorrect email or password.".to_owned())];
             Ok(pages::form_again(&house, again, FailedForm { typed, errors }).await)
         }
     }

@@ -44,7 +44,7 @@ pub(crate) async fn checkout(
     let (parts, body) = request.into_parts();
     let again = Request::from_parts(parts.clone(), axum::body::Body::empty());
     let form = Form::<Choice>::from_request(Request::from_parts(parts, body), &()).await;
-    let chosen = form.map_err(|_| Problem::invalid("plan", "There is no such plan."));
+    let chosen = form.map_err(|_| Problem::invalid("plan", "This plan doesn't exist."));
     let leads_to = match chosen {
         Ok(Form(choice)) => to_checkout(&house, viewer, choice).await,
         Err(problem) => Err(problem),
@@ -114,7 +114,8 @@ async fn see(house: &House, billing: &Billing, customer_id: &str) -> anyhow::Res
 async fn to_checkout(house: &House, viewer: Viewer, choice: Choice) -> Result<String, Problem> {
     let billing = Arc::clone(house.billing()?);
     let plans = plan::list(&house.db).await.map_err(|error| failed(&error.into()))?;
-    let unknown = || Problem::invalid("plan", "This plan isn't sold that way. Pick one from the list of plans.");
+    let unknown =
+        || Problem::invalid("plan", "This plan isn't sold with that billing period. Choose one from the pricing page.");
     let plan = plans.into_iter().find(|plan| plan.id == choice.plan && !plan.is_free()).ok_or_else(unknown)?;
     plan.price(choice.interval).ok_or_else(unknown)?;
     let Some(price_id) = plan.price_id(choice.interval).map(str::to_owned) else {
@@ -224,7 +225,7 @@ async fn to_portal(house: &House, viewer: &Viewer) -> Result<String, Problem> {
     };
     match opened.await {
         Ok(Some(url)) => Ok(url),
-        Ok(None) => Err(Problem::invalid("", "There is nothing to look after: you have no subscription.")),
+        Ok(None) => Err(Problem::invalid("", "You have no subscription to manage.")),
         Err(error) => Err(failed(&error)),
     }
 }

@@ -55,7 +55,7 @@ pub(crate) async fn events(
     own(&house, &viewer, turn_id).await?;
     let header = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     let after = query.after.or(header).map_or(Ok(0), |text| text.parse::<u32>()).map(u64::from);
-    let after = after.map_err(|_| Problem::invalid("after", "The number of an event, as the stream gave it."))?;
+    let after = after.map_err(|_| Problem::invalid("after", "`after` must be an event id from the stream."))?;
     let tail = turn::tail(&house, turn_id, after).await?;
     Ok(sse::answer(tail, None))
 }

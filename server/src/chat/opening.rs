@@ -180,7 +180,7 @@ pub(crate) async fn ask(house: &House, asking: Asking, leave: Leave) -> Result<O
             // A copy of this very turn may be what it gave way to.
             return match store::turn::find(&house.db, question.turn_id).await {
                 Ok(Some(_)) => Ok(None),
-                Ok(None) => Err(Problem::new(ProblemKind::Conflict, "This answer is being written again already.")),
+                Ok(None) => Err(Problem::new(ProblemKind::Conflict, "This response is already being regenerated.")),
                 Err(error) => Err(internal(&error)),
             };
         }

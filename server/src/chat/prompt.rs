@@ -47,7 +47,7 @@ pub(crate) async fn pick(
         return viewer.plan.models.iter().find_map(offered).cloned().ok_or_else(|| Problem::model_unavailable(60_000));
     };
     let known = offers.iter().find(|offer| offer.model.name == *name);
-    let offer = known.ok_or_else(|| Problem::invalid("model", "There is no such model."))?;
+    let offer = known.ok_or_else(|| Problem::invalid("model", "This model doesn't exist."))?;
     if !viewer.plan.allows(name) {
         let upgrade = larger(house, &viewer.plan, |plan| plan.allows(name)).await?;
         return Err(Problem::plan_too_small(&offer.model.label, upgrade));
@@ -119,17 +119,17 @@ pub(crate) async fn prompt(house: &House, viewer: &Viewer, question: &Question) 
             let found = store::turn::earlier(&house.db, viewer.user_id, *earlier).await;
             let found = found.map_err(|error| internal(&error))?.ok_or_else(|| Problem::not_found("answer"))?;
             if question.conversation_id.is_some_and(|id| id != found.conversation_id) {
-                return Err(Problem::invalid("conversation_id", "This answer belongs to another conversation."));
+                return Err(Problem::invalid("conversation_id", "This response belongs to another conversation."));
             }
             if !found.ended {
-                return Err(Problem::new(ProblemKind::Conflict, "This answer is still being written. Stop it first."));
+                return Err(Problem::new(ProblemKind::Conflict, "This response is still in progress. Stop it first."));
             }
             let mut past = said(found.conversation_id).await?;
             let Some(place) = past.iter().position(|said| said.turn_id == *earlier && said.role == Role::User) else {
-                return Err(Problem::new(ProblemKind::Conflict, "This answer has given way to a newer one."));
+                return Err(Problem::new(ProblemKind::Conflict, "This response was replaced by a newer one."));
             };
             if past[place..].iter().any(|said| said.turn_id != *earlier) {
-                return Err(Problem::new(ProblemKind::Conflict, "Only the last answer can be written again."));
+                return Err(Problem::new(ProblemKind::Conflict, "Only the last response can be regenerated."));
             }
             let text = past.swap_remove(place).text;
             past.truncate(place);

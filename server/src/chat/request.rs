@@ -68,10 +68,11 @@ pub(crate) async fn read(house: &House, viewer: &Viewer, request: Request) -> Re
         false => None,
     };
     let body = tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), max)).await;
-    let bytes =
-        body.map_err(|_| Problem::invalid("", "The body didn't arrive in time."))?.map_err(|_| too_large(max))?;
-    let body: Body =
-        serde_json::from_slice(&bytes).map_err(|_| Problem::invalid("", "The body isn't the JSON we expect."))?;
+    let bytes = body
+        .map_err(|_| Problem::invalid("", "The request body didn't arrive in time."))?
+        .map_err(|_| too_large(max))?;
+    let body: Body = serde_json::from_slice(&bytes)
+        .map_err(|_| Problem::invalid("", "The request body isn't valid JSON of the expected shape."))?;
     parse(body, House::now())
 }
 
@@ -96,17 +97,17 @@ fn parse(body: Body, now: time::OffsetDateTime) -> Result<Question, Problem> {
     }
     let words = match (body.text, body.retry_of) {
         (Some(_), Some(_)) => {
-            return Err(Problem::invalid("retry_of", "Send either a text or the turn to answer again, not both."));
+            return Err(Problem::invalid("retry_of", "Send either `text` or `retry_of`, not both."));
         }
         (None, Some(earlier)) => Words::Again(earlier),
         (text, None) => Words::New(text.unwrap_or_default()),
     };
     if let Words::New(text) = &words {
         if text.trim().is_empty() {
-            return Err(Problem::invalid("text", "Write something first."));
+            return Err(Problem::invalid("text", "Enter a message."));
         }
         if text.contains('\0') {
-            return Err(Problem::invalid("text", "The text holds a character that can't be kept (NUL)."));
+            return Err(Problem::invalid("text", "The text contains a NUL character, which can't be stored."));
         }
     }
     let turn_id = body.turn_id.unwrap_or_else(|| TurnId::at(now));
@@ -114,7 +115,7 @@ fn parse(body: Body, now: time::OffsetDateTime) -> Result<Question, Problem> {
     if !is_near {
         return Err(Problem::invalid(
             "turn_id",
-            "A turn's id is a uuid v7 made within ten minutes of now. Check the clock.",
+            "`turn_id` must be a UUIDv7 created within ten minutes of now. Check your clock.",
         ));
     }
     let mut hash = Sha256::new();

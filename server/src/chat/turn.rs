@@ -192,7 +192,7 @@ fn is_same(known: Option<&Known>, viewer: &Viewer, question: &Question) -> Resul
         Some(known) if known.user_id != Some(viewer.user_id) => Err(Problem::not_found("answer")),
         Some(known) if known.request_hash != question.hash => Err(Problem::new(
             ProblemKind::Conflict,
-            "This turn was sent before with other words. Send it as a new one.",
+            "This turn_id was already used for another message. Send it with a new one.",
         )),
         Some(_) => Ok(true),
     }

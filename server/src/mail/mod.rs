@@ -100,26 +100,32 @@ impl Mail {
             Self::TrialEnding { plan, at, price } => (
                 format!("Your {plan} trial ends on {}", day(*at)),
                 vec![
-                    format!("Your trial of {plan} ends on {}. It then goes on at {price}, charged to the card you gave.", day(*at)),
-                    "If you want to keep it, there is nothing to do. If not, cancel before that day and nothing is charged.".to_owned(),
+                    format!(
+                        "Your {plan} trial ends on {}. It then renews at {price}, charged to your card on file.",
+                        day(*at)
+                    ),
+                    "To keep the plan, you don't need to do anything. To avoid being charged, cancel before that day."
+                        .to_owned(),
                 ],
-                "Look at your plan",
+                "View your plan",
                 "/settings/billing",
             ),
             Self::PaymentFailed { plan, until } => (
-                format!("Your payment for {plan} didn't go through"),
+                format!("Your payment for {plan} failed"),
                 vec![
-                    format!("We couldn't charge your card for {plan}. Your plan stays as it is until {}.", day(*until)),
-                    "We try again in the next days. If the card has changed, please give us the new one.".to_owned(),
+                    format!("We couldn't charge your card for {plan}. Your plan stays active until {}.", day(*until)),
+                    "We will try again over the next few days. If your card has changed, please update it.".to_owned(),
                 ],
-                "Change the card",
+                "Update card",
                 "/settings/billing",
             ),
             Self::GraceOver { plan, .. } => (
-                "You are on the free plan for now".to_owned(),
+                "Your account moved to the free plan".to_owned(),
                 vec![
-                    format!("The payment for {plan} is still open, so your account is on the free plan for now. Your conversations are all there."),
-                    "As soon as the invoice is paid, your plan is back with the next message.".to_owned(),
+                    format!(
+                        "The payment for {plan} is overdue, so your account is on the free plan for now. Your conversations are kept."
+                    ),
+                    "Your plan is restored as soon as the invoice is paid.".to_owned(),
                 ],
                 "Pay the invoice",
                 "/settings/billing",
@@ -127,22 +133,24 @@ impl Mail {
             Self::PlanEnded { plan } => (
                 format!("Your {plan} plan has ended"),
                 vec![
-                    format!("Your subscription to {plan} is over, and nothing more is charged. Your conversations stay where they are."),
-                    "You can come back whenever you like.".to_owned(),
+                    format!(
+                        "Your {plan} subscription has ended and you won't be charged again. Your conversations are kept."
+                    ),
+                    "You can subscribe again at any time.".to_owned(),
                 ],
-                "See the plans",
+                "See plans",
                 "/pricing",
             ),
             Self::Alert { said, is_over: false } => (
                 format!("{}: {said}", brand::NAME),
-                vec![said.clone(), "You are told once more when it is over.".to_owned()],
-                "Look at it",
+                vec![said.clone(), "You will get another message when it is resolved.".to_owned()],
+                "View details",
                 "/admin/health",
             ),
             Self::Alert { said, is_over: true } => (
-                format!("{}, over: {said}", brand::NAME),
-                vec![format!("This is over: {said}")],
-                "Look at it",
+                format!("{}, resolved: {said}", brand::NAME),
+                vec![format!("Resolved: {said}")],
+                "View details",
                 "/admin/health",
             ),
         };
@@ -191,7 +199,7 @@ mod tests {
         let until = OffsetDateTime::from_unix_timestamp(1_772_534_400).unwrap();
         let letter =
             Mail::PaymentFailed { plan: "Pro <b>".into(), until }.letter("Ann <script>", "https://x.example").unwrap();
-        assert_eq!(letter.subject, "Your payment for Pro <b> didn't go through");
+        assert_eq!(letter.subject, "Your payment for Pro <b> failed");
         assert!(letter.text.contains("Hello Ann <script>,") && letter.text.contains("until 3 March 2026"));
         assert!(letter.text.contains("https://x.example/settings/billing"));
         assert!(!letter.html.contains("<script>") && letter.html.contains("until 3 March 2026"));

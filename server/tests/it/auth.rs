@@ -47,7 +47,7 @@ async fn bad_input_is_told_by_field_and_what_was_typed_stays() {
     house.person("taken@example.com").await;
     for (fields, sentence) in [
         ([("email", "not an address"), ("password", "long enough here")], "address has an @"),
-        ([("email", "a@b.co"), ("password", "short")], "At least 10 characters"),
+        ([("email", "a@b.co"), ("password", "short")], "Use at least 10 characters"),
         ([("email", "Taken@Example.com"), ("password", "long enough here")], "account with this address already"),
     ] {
         let response = house.visitor().form("/sign-up", &fields).await;
@@ -65,7 +65,7 @@ async fn bad_input_is_told_by_field_and_what_was_typed_stays() {
         let response = house.visitor().form("/sign-in", &fields).await;
         assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY);
         let page = response.text().await.unwrap();
-        assert!(page.contains("belong together") && page.contains(fields[0].1));
+        assert!(page.contains("Incorrect email or password") && page.contains(fields[0].1));
     }
 }
 

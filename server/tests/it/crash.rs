@@ -1,6 +1,7 @@
 //! What a crash leaves behind: the process dies at named points, another server finishes its work, once.
 
-use crate::house::{Process, TestHouse, Visitor, events};
+use crate::house::{Process, TestHouse};
+use crate::visitor::{Visitor, events};
 use http::StatusCode;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -153,7 +154,7 @@ async fn redis_dies_in_the_middle_of_an_answer() {
     drop(redis);
     house.vendor.release();
     let events = events(asked).await;
-    assert_eq!(crate::house::words(&events).split_whitespace().count(), 8);
+    assert_eq!(crate::visitor::words(&events).split_whitespace().count(), 8);
     assert_eq!(house.one::<String>("select status || ' ' || usage_source from ai_usage").await, "finished exact");
     assert_eq!(ann.ask("{{words:1}}").await.status(), StatusCode::SERVICE_UNAVAILABLE, "nothing paid runs unmetered");
     let _redis = Redis::start(port);

@@ -1,6 +1,7 @@
 //! Limits: never exceeded, never charged for a refusal, true about when, and gone with nothing else.
 
-use crate::house::{TestHouse, events, problem};
+use crate::house::TestHouse;
+use crate::visitor::{events, problem};
 use http::StatusCode;
 use limits::{Admission, Allowance, End, Need};
 use serde_json::json;
@@ -157,7 +158,7 @@ async fn without_redis_nothing_paid_runs() {
     assert_eq!(problem(response).await["kind"], "limits_unavailable");
     assert!(began.elapsed() < std::time::Duration::from_secs(30), "{:?}", began.elapsed());
     assert!(house.vendor.served().is_empty());
-    assert!(ann.text("/chat").await.contains("Limits can't be read"));
+    assert!(ann.text("/chat").await.contains("Your limits can't be loaded"));
     assert_eq!(ann.get("/usage").await.status(), StatusCode::OK);
     assert_eq!(ann.get("/readyz").await.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(ann.get("/healthz").await.status(), StatusCode::OK);
@@ -280,7 +281,7 @@ async fn meters_are_compared_with_the_ledger() {
     house.until("select count(*) = 1 from meter_drift").await;
     assert_eq!(ann.quota().await["tokens"]["used"], used);
     let admin = house.person("admin@example.com").await;
-    assert!(admin.text("/admin/health").await.contains("meters rebuilt in a day"));
+    assert!(admin.text("/admin/health").await.contains("usage counters rebuilt in 24 hours"));
 }
 
 /// Who has nothing running and ended nothing in the last two minutes is quiet, asked for all or one by one; who used nothing isn't asked.

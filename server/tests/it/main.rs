@@ -15,3 +15,4 @@ mod sums;
 mod tidy;
 mod turns;
 mod usage;
+mod visitor;

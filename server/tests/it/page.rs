@@ -52,7 +52,7 @@ async fn an_address_that_is_not_there_says_so() {
         let response = ann.get(path).await;
         let status = response.status();
         let page = response.text().await.unwrap();
-        assert!(page.contains("Nothing here"), "{path}: {page}");
+        assert!(page.contains("Page not found"), "{path}: {page}");
         assert!(status == StatusCode::NOT_FOUND || path == "/chat/not-an-id", "{path}: {status}");
     }
     assert_eq!(
@@ -71,7 +71,7 @@ async fn a_failure_is_an_incident() {
         let response = ann.get(path).await;
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR, "{path}");
         let page = response.text().await.unwrap();
-        assert!(page.contains("tell us this number") && !page.contains("relation"), "{page}");
+        assert!(page.contains("contact us with this number") && !page.contains("relation"), "{page}");
     }
 }
 
@@ -93,7 +93,7 @@ async fn a_panic_is_an_incident() {
     let response = asking.send().await.unwrap();
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     let page = response.text().await.unwrap();
-    assert!(page.contains("tell us this number") && !page.contains("out of range"), "{page}");
+    assert!(page.contains("contact us with this number") && !page.contains("out of range"), "{page}");
     assert_eq!(ann.get("/chat").await.status(), StatusCode::OK, "others go on");
 }
 

@@ -1,6 +1,7 @@
 //! What people and the owner see of the ledger is the ledger.
 
-use crate::house::{Reading, TestHouse, problem};
+use crate::house::TestHouse;
+use crate::visitor::{Reading, problem};
 use domain::{Picos, Tokens, TurnEvent};
 use http::StatusCode;
 use rust_decimal::Decimal;
@@ -110,14 +111,14 @@ async fn an_admin_sees_what_is_held_and_how_long_first_words_take() {
     reading.next().await.unwrap();
     let page = admin.text(&format!("/admin/users/{id}")).await;
     let reserved = Tokens::from_db(house.one("select reserved_tokens from ai_usage").await).to_string();
-    assert!(page.contains(&format!(">{reserved}<")) && page.contains(">runs<"), "{page}");
+    assert!(page.contains(&format!(">{reserved}<")) && page.contains(">running<"), "{page}");
     assert_eq!(page.matches("Signed in until").count(), 1);
-    assert!(admin.text("/admin").await.contains("1 answer running"));
+    assert!(admin.text("/admin").await.contains("1 response running"));
     house.vendor.release();
     while reading.next().await.is_some() {}
     house.until("select bool_and(settled_at is not null) from turn").await;
     let page = admin.text(&format!("/admin/users/{id}")).await;
-    assert!(page.contains("nothing is held"));
+    assert!(page.contains("nothing reserved"));
     assert!(house.one::<bool>("select first_ms between 0 and 30000 from ai_usage").await);
     let ms: i32 = house.one("select two_digits(first_ms) from ai_usage").await;
     let page = admin.text("/admin").await;
@@ -147,7 +148,7 @@ async fn a_yen_is_no_dollar() {
         let sql = "select round(coalesce(sum(price_over(amount_minor, period, paid)), 0), 9) from subscriptions_paid(now() - interval '2629800 seconds', now())";
         assert_eq!(house.one::<Decimal>(sql).await, Decimal::from(pays), "{currency}");
         let page = admin.text("/admin").await;
-        assert_eq!(page.contains("subscriptions not in dollars"), currency == "jpy");
+        assert_eq!(page.contains("subscriptions in other currencies"), currency == "jpy");
     }
 }
 
@@ -211,7 +212,7 @@ async fn the_owner_sets_models_and_the_house() {
     let off = admin.form("/admin/house", &[("state", "off"), ("daily_spend", "")]).await;
     assert_eq!((off.status(), off.headers()["location"].to_str().unwrap()), (StatusCode::SEE_OTHER, "/admin/models"));
     assert_eq!(ann.ask("{{words:1}}").await.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert!(admin.text("/admin/models").await.contains("nobody is answered"));
+    assert!(admin.text("/admin/models").await.contains("Chat is switched off"));
     admin.form("/admin/house", &[("state", "on"), ("daily_spend", "0.01")]).await;
     assert_eq!(problem(ann.ask("{{words:1}}").await).await["kind"], "spend_cap");
     admin.form("/admin/house", &[("state", "on"), ("daily_spend", "")]).await;

@@ -74,11 +74,11 @@ impl Period {
             let format = time::macros::format_description!("[year]-[month]-[day]");
             let day = |text: Option<&str>| text.and_then(|text| Date::parse(text, format).ok());
             let (Some(from), Some(to)) = (day(from), day(to)) else {
-                return Err("A period of your own has two days, like 2026-01-31.");
+                return Err("Enter a first and a last day, like 2026-01-31.");
             };
             let years = 2000..=9000;
             if from > to || to - from > time::Duration::days(3660) || !years.contains(&from.year()) {
-                return Err("The first day comes before the last, and at most ten years lie between them.");
+                return Err("The first day must be before the last, at most ten years apart.");
             }
             return Ok(Self::Custom(from, to));
         }

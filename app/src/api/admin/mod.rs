@@ -17,7 +17,7 @@ use time::{Date, OffsetDateTime};
 pub struct Heavy {
     /// The account.
     pub user_id: Option<UserId>,
-    /// Its address.
+    /// The user's email.
     pub email: Option<String>,
     /// Its plan.
     pub plan: Option<PlanId>,
@@ -274,7 +274,7 @@ pub async fn heaviest(
 pub struct Listed {
     /// The account.
     pub user_id: UserId,
-    /// Its address.
+    /// The user's email.
     pub email: String,
     /// Its plan.
     pub plan: PlanId,
@@ -375,7 +375,7 @@ pub struct ModelRow {
 /// What the owner allows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelsView {
-    /// Whether nobody is answered.
+    /// Whether Chat is switched off.
     pub is_paused: bool,
     /// What the house may spend in any day, as set here.
     pub daily_spend: Option<Picos>,

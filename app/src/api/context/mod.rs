@@ -133,7 +133,7 @@ pub(crate) async fn quota(viewer: &Viewer) -> Result<Quota, Refusal> {
             let logged = (sources().report)(&error);
             Err(Refusal(Problem {
                 incident: logged.incident,
-                ..Problem::new(ProblemKind::LimitsUnavailable, "Your limits can't be read for a moment.")
+                ..Problem::new(ProblemKind::LimitsUnavailable, "Your limits can't be loaded right now.")
             }))
         }
     }

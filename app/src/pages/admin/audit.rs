@@ -36,14 +36,14 @@ pub fn Acts(
     rows: Vec<Written>,
 ) -> impl IntoView {
     if rows.is_empty() {
-        return view! { <p class="hint">"Nothing yet. What an admin does is written down here, with who, what and why."</p> }.into_any();
+        return view! { <p class="hint">"Nothing yet. Admin actions appear here."</p> }.into_any();
     }
     let drawn = rows.into_iter().map(draw).collect_view();
     view! {
-        <div class="table-scroll" tabindex="0" role="region" aria-label="What was done">
+        <div class="table-scroll" tabindex="0" role="region" aria-label="Audit log">
             <table class="compact">
                 <thead><tr>
-                    <th scope="col">"When"</th><th scope="col">"Who"</th><th scope="col">"What"</th><th scope="col">"To"</th>
+                    <th scope="col">"When"</th><th scope="col">"User"</th><th scope="col">"What"</th><th scope="col">"To"</th>
                     <th scope="col">"Before"</th><th scope="col">"After"</th><th scope="col">"Why"</th>
                 </tr></thead>
                 <tbody>{drawn}</tbody>
@@ -61,7 +61,7 @@ fn draw(row: Written) -> impl IntoView {
     view! {
         <tr>
             <td>{moment(row.at)}</td>
-            <td class="who">{row.actor.unwrap_or_else(|| "command line or gone".to_owned())}</td>
+            <td class="who">{row.actor.unwrap_or_else(|| "command line or deleted account".to_owned())}</td>
             <td>{row.action.replace('_', " ")}</td>
             <td class="who">{to}</td>
             <td class="who">{row.before}</td>

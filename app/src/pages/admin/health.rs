@@ -27,10 +27,9 @@ pub fn Health() -> impl IntoView {
 
 #[component]
 fn Shown(health: HealthView) -> impl IntoView {
-    let last = health
-        .last_event
-        .map_or_else(|| "No event has come yet.".to_owned(), |at| format!("The last event came {}.", moment(at)));
-    let oldest = health.oldest.map(|at| format!(" The oldest waits since {}.", moment(at))).unwrap_or_default();
+    let last =
+        health.last_event.map_or_else(|| "No events yet.".to_owned(), |at| format!("Last event {}.", moment(at)));
+    let oldest = health.oldest.map(|at| format!(" Oldest waiting since {}.", moment(at))).unwrap_or_default();
     let drift = health.compared.as_ref().map(|(_, _, drift)| drift.clone()).unwrap_or_default();
     let (known, found) = health.schema;
     let schema = match found.cmp(&known) {
@@ -48,14 +47,14 @@ fn Shown(health: HealthView) -> impl IntoView {
         }
     };
     let added_up = match health.hours_waiting {
-        0 => "Every whole hour of the ledger is added up.".to_owned(),
+        0 => "All full hours of the ledger are summed up.".to_owned(),
         hours => format!(
             "{} whole hours of the ledger wait to be added up; until then they are read person by person.",
             Tokens(hours as u64)
         ),
     };
     let compared = health.compared.as_ref().map_or_else(
-        || "Not compared yet.".to_owned(),
+        || "Not reconciled yet.".to_owned(),
         |(at, checked, drift)| {
             let compared = count(checked.unsigned_abs(), "subscription", "subscriptions");
             format!("{}: {compared} compared, {} differed.", moment(*at), drift.len())
@@ -66,33 +65,33 @@ fn Shown(health: HealthView) -> impl IntoView {
         <section class="figures">
             <p class="figure"><strong>{health.waiting}</strong><span>"Stripe events waiting"</span></p>
             <p class="figure"><strong>{health.dead.len()}</strong><span>"dead letters"</span></p>
-            <p class="figure"><strong>{health.flags.len()}</strong><span>"to look at"</span></p>
-            <p class="figure"><strong>{health.drifts}</strong><span>"meters rebuilt in a day"</span></p>
+            <p class="figure"><strong>{health.flags.len()}</strong><span>"need attention"</span></p>
+            <p class="figure"><strong>{health.drifts}</strong><span>"usage counters rebuilt in 24 hours"</span></p>
             <p class="figure"><strong>{health.jobs_waiting}</strong><span>"jobs waiting"</span></p>
-            <p class="figure"><strong>{health.jobs_dead}</strong><span>"jobs given up"</span></p>
+            <p class="figure"><strong>{health.jobs_dead}</strong><span>"failed jobs"</span></p>
         </section>
         <p class="hint">{last}{oldest}</p>
         <section>
-            <h2>"Model vendors"</h2>
-            {table("Model vendors", &["Vendor", "State"], health.vendors.into_iter().map(vendor).collect(), "No vendor has a key: the demo model answers.")}
+            <h2>"Model providers"</h2>
+            {table("Model providers", &["Provider", "State"], health.vendors.into_iter().map(vendor).collect(), "No API key is set: the demo model answers.")}
         </section>
         <section>
             <h2>"Alerts"</h2>
             {table("Alerts", &["What", "Since", "Until"], health.alerts.into_iter().map(alert).collect(), "None. Somebody heavy, a cap that comes near, a vendor that fails, dead letters and meters that differ are told here, by mail and to the webhook.")}
         </section>
         <section>
-            <h2>"To look at"</h2>
-            {table("To look at", &["What", "Who", "Amount", "Since", ""], health.flags.into_iter().map(flag).collect(), "Nothing. Refunds, disputes and subscriptions that belong to nobody show up here.")}
+            <h2>"Needs attention"</h2>
+            {table("Needs attention", &["What", "Who", "Amount", "Since", ""], health.flags.into_iter().map(flag).collect(), "Nothing. Refunds, chargebacks and unknown subscriptions appear here.")}
         </section>
         <section>
             <h2>"Dead letters"</h2>
-            {table("Dead letters", &["Event", "Why", "Tries", "Given up", ""], health.dead.into_iter().map(dead).collect(), "None. An event that fails again and again ends here, and can be tried once more.")}
+            {table("Dead letters", &["Event", "Why", "Tries", "Failed at", ""], health.dead.into_iter().map(dead).collect(), "None. Events that keep failing end up here and can be replayed.")}
         </section>
         <section>
-            <h2>"Compared with Stripe"</h2>
+            <h2>"Stripe reconciliation"</h2>
             <p class="hint">{compared}</p>
-            {(!drift.is_empty()).then(|| table("Drift", &["What", "How it differed", "What was done"], drift.into_iter().map(differed).collect(), ""))}
-            <form method="post" action="/admin/health/reconcile"><button class="secondary">"Compare now"</button></form>
+            {(!drift.is_empty()).then(|| table("Drift", &["Object", "Difference", "Action taken"], drift.into_iter().map(differed).collect(), ""))}
+            <form method="post" action="/admin/health/reconcile"><button class="secondary">"Reconcile now"</button></form>
         </section>
         <section>
             <h2>"This server"</h2>
@@ -101,9 +100,9 @@ fn Shown(health: HealthView) -> impl IntoView {
         </section>
         {(health.jobs_dead > 0).then(|| view! {
             <section>
-                <h2>"Jobs given up"</h2>
+                <h2>"Failed jobs"</h2>
                 <p class="hint">{health.job_error}</p>
-                <form method="post" action="/admin/health/replay"><button class="secondary">"Try them again"</button></form>
+                <form method="post" action="/admin/health/replay"><button class="secondary">"Retry"</button></form>
             </section>
         })}
     }
@@ -127,8 +126,8 @@ fn vendor((name, open_ms): (String, Option<u64>)) -> AnyView {
     let state = open_ms.map_or_else(
         || "Answers".to_owned(),
         |ms| match ms {
-            0 => "Failed again and again; tried once more with the next question".to_owned(),
-            ms => format!("Failed again and again; tried once more in {}", wait(ms)),
+            0 => "Circuit open: retried with the next request".to_owned(),
+            ms => format!("Circuit open: retried in {}", wait(ms)),
         },
     );
     view! { <tr><th scope="row">{name}</th><td>{state}</td></tr> }.into_any()
@@ -141,13 +140,13 @@ fn alert((said, since, until): (String, time::OffsetDateTime, Option<time::Offse
 
 fn flag(flag: Flag) -> AnyView {
     let what = match flag.kind.as_str() {
-        "refund" => "Money was given back",
-        "dispute" => "A bank asks for money back",
-        "orphan" => "A subscription of nobody here",
-        "two_customers" => "A second customer of one person",
-        "two_subscriptions" => "Two subscriptions of one person",
-        "unknown_product" => "A subscription to no plan of ours",
-        _ => "Something at Stripe",
+        "refund" => "Refund",
+        "dispute" => "Chargeback",
+        "orphan" => "Subscription without an account",
+        "two_customers" => "Second Stripe customer of one user",
+        "two_subscriptions" => "Two subscriptions of one user",
+        "unknown_product" => "Subscription to an unknown plan",
+        _ => "Other",
     };
     let who = match (flag.user_id, flag.email) {
         (Some(id), Some(email)) => view! { <a href=format!("/admin/users/{id}")>{email}</a> }.into_any(),

@@ -5,12 +5,12 @@ use leptos::prelude::*;
 /// The owner's pages, the one that is open marked.
 #[component]
 pub fn AdminTabs(
-    /// Its address.
+    /// The user's email.
     current: &'static str,
 ) -> impl IntoView {
     let tabs = [
-        ("/admin", "Heaviest users"),
-        ("/admin/users", "People"),
+        ("/admin", "Top users"),
+        ("/admin/users", "Users"),
         ("/admin/models", "Models"),
         ("/admin/plans", "Plans"),
         ("/admin/health", "Health"),

@@ -33,18 +33,18 @@ fn Shown(view: ModelsView) -> impl IntoView {
     view! {
         {house(&view)}
         <section>
-            <h2>"What can be asked"</h2>
+            <h2>"Models"</h2>
             <div class="table-scroll" tabindex="0" role="region" aria-label="Models">
                 <table class="compact numbers">
                     <thead><tr>
                         <th scope="col">"Model"</th><th scope="col">"State"</th><th scope="col">"Plans"</th>
                         <th scope="col" class="end">"In"</th><th scope="col" class="end">"Cached"</th><th scope="col" class="end">"Out"</th>
-                        <th scope="col" class="end">"24 hours"</th><th scope="col">"Of its cap"</th><th scope="col">"Stands in"</th>
+                        <th scope="col" class="end">"24 hours"</th><th scope="col">"Share of cap"</th><th scope="col">"Fallback"</th>
                     </tr></thead>
                     <tbody>{rows}</tbody>
                 </table>
             </div>
-            <p class="hint">"Prices are dollars per million tokens, in force now. What was used keeps the price it was used at."</p>
+            <p class="hint">"Current prices in dollars per million tokens. Past usage keeps its price."</p>
         </section>
         <section class="model-forms">
             <h2>"Change a model"</h2>
@@ -60,15 +60,15 @@ fn house(view: &ModelsView) -> impl IntoView + use<> {
     let holds = [view.daily_spend, view.env_spend].into_iter().flatten().min();
     let spent = view.spent;
     let says = holds.map_or_else(
-        || format!("{spent} in the last 24 hours; no cap holds."),
-        |cap| format!("{spent} in the last 24 hours, of {cap} that may be spent."),
+        || format!("{spent} in the last 24 hours; no cap set."),
+        |cap| format!("{spent} of {cap} in the last 24 hours."),
     );
     let env = view.env_spend.map(
-        |cap| view! { <p class="hint">{format!("The environment sets {cap} a day besides; the smaller holds.")}</p> },
+        |cap| view! { <p class="hint">{format!("The environment also sets {cap} a day. The smaller cap applies.")}</p> },
     );
     let switch = if view.is_paused {
         view! {
-            <p class="form-error">"Chat is switched off: nobody is answered."</p>
+            <p class="form-error">"Chat is switched off. Messages are refused."</p>
             <form method="post" action="/admin/house">
                 <button name="state" value="on">"Switch chat on"</button>
             </form>
@@ -79,8 +79,8 @@ fn house(view: &ModelsView) -> impl IntoView + use<> {
             <details class="confirm">
                 <summary class="secondary small">"Switch chat off"</summary>
                 <form method="post" action="/admin/house">
-                    <p>"Switch chat off for everybody? The next message is refused kindly, on every server; answers that run end as they would, and reading works."</p>
-                    <button class="danger small" name="state" value="off">"Switch it off"</button>
+                    <p>"Switch chat off for all users? New messages are refused on every server. Responses in progress finish, and conversations can still be read."</p>
+                    <button class="danger small" name="state" value="off">"Confirm"</button>
                 </form>
             </details>
         }
@@ -89,15 +89,15 @@ fn house(view: &ModelsView) -> impl IntoView + use<> {
     view! {
         <div class="columns">
             <section class="panel">
-                <h2>"The whole house"</h2>
+                <h2>"Global limits"</h2>
                 <p>{says}</p>
                 {holds.map(|cap| view! { <Share part=spent.0.unsigned_abs() whole=cap.0.unsigned_abs()/> })}
                 <form method="post" action="/admin/house" class="stack">
                     <div class="field">
-                        <label for="house-cap">"Dollars a day " <span class="optional">"empty is no cap"</span></label>
+                        <label for="house-cap">"Daily spend cap in dollars " <span class="optional">"empty means no cap"</span></label>
                         <input id="house-cap" name="daily_spend" inputmode="decimal" autocomplete="off" value=cap/>
                     </div>
-                    <button class="secondary">"Set the cap"</button>
+                    <button class="secondary">"Save"</button>
                 </form>
                 {env}
             </section>
@@ -112,10 +112,10 @@ fn house(view: &ModelsView) -> impl IntoView + use<> {
 fn row(model: ModelRow) -> impl IntoView {
     let state = match (model.is_on, model.is_connected, &model.price) {
         (false, ..) => "Off",
-        (_, _, None) => "No price: not for sale",
+        (_, _, None) => "No price: unavailable",
         // The demo model has no key to lack.
-        (_, false, _) if model.vendor == "demo" => "Stands aside while a vendor has a key",
-        (_, false, _) => "No key for its vendor",
+        (_, false, _) if model.vendor == "demo" => "Inactive while a provider has a key",
+        (_, false, _) => "No API key",
         _ => "On",
     };
     let PriceRow { input, cache_read, output, .. } = model.price.clone().unwrap_or_default();
@@ -152,12 +152,12 @@ fn forms(model: ModelRow, names: &[(ModelName, String)]) -> impl IntoView + use<
     let PriceRow { input, cache_read, cache_write, output } = model.price.clone().unwrap_or_default();
     let switch = if model.is_on {
         view! {
-            <p>"On. Switched off, the next message to it is refused; answers that run end as they would."</p>
+            <p>"On. When switched off, new messages to it are refused; responses in progress finish."</p>
             <button class="secondary" name="state" value="off">{format!("Switch {} off", model.label)}</button>
         }
         .into_any()
     } else {
-        view! { <p>"Off: nobody can ask it."</p> <button name="state" value="on">{format!("Switch {} on", model.label)}</button> }.into_any()
+        view! { <p>"Off: it can't be used."</p> <button name="state" value="on">{format!("Switch {} on", model.label)}</button> }.into_any()
     };
     view! {
         <details class="model-form">
@@ -169,15 +169,15 @@ fn forms(model: ModelRow, names: &[(ModelName, String)]) -> impl IntoView + use<
                 </form>
                 <form method="post" action=format!("/admin/models/{}", model.name) class="stack" aria-label=format!("Rules of {}", model.label)>
                     <div class="field">
-                        <label for=cap_id.clone()>"Dollars a day " <span class="optional">"empty is no cap"</span></label>
+                        <label for=cap_id.clone()>"Daily spend cap in dollars " <span class="optional">"empty means no cap"</span></label>
                         <input id=cap_id name="daily_spend" inputmode="decimal" autocomplete="off" value=cap/>
                     </div>
                     <div class="field">
-                        <label for=other_id.clone()>"Who answers where it can't be reached"</label>
-                        <select id=other_id name="fallback"><option value="">"Nobody"</option>{others}</select>
+                        <label for=other_id.clone()>"Fallback when it is unavailable"</label>
+                        <select id=other_id name="fallback"><option value="">"None"</option>{others}</select>
                     </div>
                     <div class="field">
-                        <label for=hedge_id.clone()>"Also ask the fallback after seconds of silence " <span class="optional">"empty is never"</span></label>
+                        <label for=hedge_id.clone()>"Hedge: call the fallback too after seconds of silence " <span class="optional">"empty means never"</span></label>
                         <input id=hedge_id name="hedge_after" inputmode="numeric" autocomplete="off" value=model.hedge_after_s/>
                         <small>"The first to answer is used. The other call's prompt is charged too, and counts toward the user's tokens."</small>
                     </div>
@@ -186,30 +186,30 @@ fn forms(model: ModelRow, names: &[(ModelName, String)]) -> impl IntoView + use<
                 </div>
                 <form method="post" action=format!("/admin/models/{}/price", model.name) class="stack" aria-label=format!("A new price of {}", model.label)>
                     <div class="field">
-                        <label for=in_id.clone()>"Dollars per million in"</label>
+                        <label for=in_id.clone()>"Input, dollars per million tokens"</label>
                         <input id=in_id name="input" inputmode="decimal" required=true autocomplete="off" value=input/>
                     </div>
                     <div class="field">
-                        <label for=cached_id.clone()>"Read from a cache " <span class="optional">"empty is the same as in"</span></label>
+                        <label for=cached_id.clone()>"Cache read " <span class="optional">"empty: same as input"</span></label>
                         <input id=cached_id name="cache_read" inputmode="decimal" autocomplete="off" value=cache_read.unwrap_or_default()/>
                     </div>
                     <div class="field">
-                        <label for=write_id.clone()>"Written to a cache " <span class="optional">"empty is the same as in"</span></label>
+                        <label for=write_id.clone()>"Cache write " <span class="optional">"empty: same as input"</span></label>
                         <input id=write_id name="cache_write" inputmode="decimal" autocomplete="off" value=cache_write.unwrap_or_default()/>
                     </div>
                     <div class="field">
-                        <label for=out_id.clone()>"Dollars per million out"</label>
+                        <label for=out_id.clone()>"Output, dollars per million tokens"</label>
                         <input id=out_id name="output" inputmode="decimal" required=true autocomplete="off" value=output/>
                     </div>
                     <div class="field">
-                        <label for=above_id.clone()>"For prompts above so many tokens " <span class="optional">"empty is all others"</span></label>
+                        <label for=above_id.clone()>"For prompts above this many tokens " <span class="optional">"empty: all prompts"</span></label>
                         <input id=above_id name="above" inputmode="numeric" pattern="[0-9]*" autocomplete="off"/>
                     </div>
                     <div class="field">
-                        <label for=from_id.clone()>"From when on, UTC " <span class="optional">"empty is now"</span></label>
+                        <label for=from_id.clone()>"Effective from, UTC " <span class="optional">"empty: now"</span></label>
                         <input id=from_id name="effective_at" r#type="datetime-local"/>
                     </div>
-                    <button class="secondary">"Add the price"</button>
+                    <button class="secondary">"Add price"</button>
                 </form>
             </div>
         </details>

@@ -26,14 +26,14 @@ pub fn People() -> impl IntoView {
         view! { <Table rows/> <Pager page pages=all.div_ceil(u64::from(PEOPLE_ROWS)) href=coded/> }
     };
     view! {
-        <Frame title="People" wide=true>
+        <Frame title="Users" wide=true>
             <header class="page-head split">
-                <h1>"People"</h1>
+                <h1>"Users"</h1>
                 <AdminTabs current="/admin/users"/>
             </header>
             <form method="get" action="/admin/users" class="filter" role="search">
-                <label>"Address" <input type="search" name="q" value=search.clone() maxlength="200" placeholder="part of it"/></label>
-                <button class="secondary">"Show"</button>
+                <label>"Email" <input type="search" name="q" value=search.clone() maxlength="200" placeholder="any part"/></label>
+                <button class="secondary">"Apply"</button>
             </form>
             {loaded(api::admin::people(search, page), shown)}
         </Frame>
@@ -44,7 +44,7 @@ pub fn People() -> impl IntoView {
 fn Table(rows: Vec<Listed>) -> impl IntoView {
     if rows.is_empty() {
         return view! {
-            <section class="empty"><h2>"Nobody"</h2><p>"No account has an address like that."</p></section>
+            <section class="empty"><h2>"No users found"</h2><p>"No account matches this email."</p></section>
         }
         .into_any();
     }
@@ -66,9 +66,9 @@ fn Table(rows: Vec<Listed>) -> impl IntoView {
         })
         .collect_view();
     view! {
-        <div class="table-scroll" tabindex="0" role="region" aria-label="People">
+        <div class="table-scroll" tabindex="0" role="region" aria-label="Users">
             <table class="compact">
-                <thead><tr><th scope="col">"Who"</th><th scope="col">"Plan"</th><th scope="col">"State"</th><th scope="col">"Since"</th></tr></thead>
+                <thead><tr><th scope="col">"User"</th><th scope="col">"Plan"</th><th scope="col">"State"</th><th scope="col">"Since"</th></tr></thead>
                 <tbody>{drawn}</tbody>
             </table>
         </div>

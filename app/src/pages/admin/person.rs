@@ -29,7 +29,7 @@ fn Shown(person: PersonView) -> impl IntoView {
         person;
     let given = granted.unwrap_or_else(|| PlanId("free".to_owned()));
     let pays = billing.subscription.as_ref().map(|found| {
-        let plan = billing.paid_plan.clone().unwrap_or_else(|| "no plan of ours".to_owned());
+        let plan = billing.paid_plan.clone().unwrap_or_else(|| "an unknown plan".to_owned());
         format!(
             "Pays {} a {} for {plan}: {}, period ends {}.",
             found.amount,
@@ -48,14 +48,14 @@ fn Shown(person: PersonView) -> impl IntoView {
         .collect_view();
     let quota = usage.quota.clone();
     view! {
-        <p class="crumb"><a href="/admin">"Heaviest users"</a></p>
+        <p class="crumb"><a href="/admin">"Top users"</a></p>
         <header class="page-head">
             <h1 class="long">{viewer.email.clone()}</h1>
-            <p>{format!("{} · {} plan · here since {since}{}", viewer.display_name(), viewer.plan.name, if viewer.is_admin { " · admin" } else { "" })}</p>
+            <p>{format!("{} · {} plan · joined {since}{}", viewer.display_name(), viewer.plan.name, if viewer.is_admin { " · admin" } else { "" })}</p>
         </header>
         <div class="columns">
             <section class="panel">
-                <h2>"Left now"</h2>
+                <h2>"Remaining"</h2>
                 <Meter quota=Signal::stored(quota)/>
             </section>
             <section class="panel">
@@ -67,7 +67,7 @@ fn Shown(person: PersonView) -> impl IntoView {
                     <input id="plan-why" name="why" required maxlength="500" placeholder="Why"/>
                     <button>"Set plan"</button>
                 </form>
-                <p class="hint">"What you give counts beside what they pay; the larger holds, from their next message on. What they used stays used."</p>
+                <p class="hint">"A plan you give applies alongside a paid one; the larger of the two counts, from the next message. Usage is not reset."</p>
                 {pays.map(|pays| view! { <p class="hint">{pays}</p> })}
             </section>
         </div>
@@ -79,7 +79,7 @@ fn Shown(person: PersonView) -> impl IntoView {
         <Deeds viewer limits paused_at/>
         <Spent usage/>
         <section>
-            <h2>"What was done to them"</h2>
+            <h2>"Activity"</h2>
             <Acts rows=audit/>
         </section>
     }
@@ -90,32 +90,35 @@ fn Shown(person: PersonView) -> impl IntoView {
 fn InForce(viewer: Viewer, limits: Option<OwnLimits>, paused_at: Option<OffsetDateTime>) -> impl IntoView {
     let plan = format!("the {} plan", viewer.plan.name);
     let from = |own: Option<i64>| match (own, &limits) {
-        (Some(_), Some(limits)) => format!("their own until {}", day(limits.until)),
+        (Some(_), Some(limits)) => format!("override until {}", day(limits.until)),
         _ => plan.clone(),
     };
     let own = |of: fn(&OwnLimits) -> Option<i64>| limits.as_ref().and_then(of);
     let rows = [
-        ("Requests a minute", Tokens(viewer.plan.requests_per_minute).to_string(), from(own(|limits| limits.requests))),
-        ("Tokens a day", viewer.plan.tokens_per_day.to_string(), from(own(|limits| limits.tokens))),
-        ("Answers at once", Tokens(viewer.plan.in_flight).to_string(), plan.clone()),
-        ("Tokens an answer", viewer.plan.max_output.to_string(), plan.clone()),
+        (
+            "Requests per minute",
+            Tokens(viewer.plan.requests_per_minute).to_string(),
+            from(own(|limits| limits.requests)),
+        ),
+        ("Tokens per day", viewer.plan.tokens_per_day.to_string(), from(own(|limits| limits.tokens))),
+        ("Responses at once", Tokens(viewer.plan.in_flight).to_string(), plan.clone()),
+        ("Tokens per response", viewer.plan.max_output.to_string(), plan.clone()),
     ];
     let rows = rows
         .map(|(what, limit, from)| view! { <tr><th scope="row">{what}</th><td class="end">{limit}</td><td>{from}</td></tr> })
         .into_iter()
         .collect_view();
-    let paused = paused_at.map(
-        |at| view! { <p class="form-error">{format!("Paused since {}: they can read and not ask.", moment(at))}</p> },
-    );
+    let paused =
+        paused_at.map(|at| view! { <p class="form-error">{format!("Paused since {}: read-only.", moment(at))}</p> });
     view! {
         <section>
-            <h2>"Limits in force"</h2>
+            <h2>"Current limits"</h2>
             {paused}
             <table class="compact numbers">
-                <thead><tr><th scope="col">"What"</th><th scope="col" class="end">"Limit"</th><th scope="col">"Comes from"</th></tr></thead>
+                <thead><tr><th scope="col">"What"</th><th scope="col" class="end">"Limit"</th><th scope="col">"Source"</th></tr></thead>
                 <tbody>{rows}</tbody>
             </table>
-            <p class="hint">{format!("Their days begin in {}.", viewer.time_zone)}</p>
+            <p class="hint">{format!("Time zone: {}.", viewer.time_zone)}</p>
         </section>
     }
 }
@@ -127,7 +130,7 @@ fn Holds(holds: Vec<Hold>) -> impl IntoView {
     let rows = holds
         .into_iter()
         .map(|hold| {
-            let state = if hold.is_alive { "runs" } else { "no sign of life; ended within a minute" };
+            let state = if hold.is_alive { "running" } else { "not responding; ends within a minute" };
             view! {
                 <tr>
                     <th scope="row">{moment(hold.since)}</th><td>{hold.model.0}</td>
@@ -138,8 +141,8 @@ fn Holds(holds: Vec<Hold>) -> impl IntoView {
         .collect_view();
     view! {
         <section>
-            <h2>"Held now"</h2>
-            {is_empty.then(|| view! { <p class="hint">"No answer of theirs runs, and nothing is held."</p> })}
+            <h2>"Reserved now"</h2>
+            {is_empty.then(|| view! { <p class="hint">"No responses in progress, nothing reserved."</p> })}
             {(!is_empty).then(|| view! {
                 <table class="compact numbers">
                     <thead><tr><th scope="col">"Since"</th><th scope="col">"Model"</th><th scope="col" class="end">"Tokens"</th><th scope="col">"State"</th></tr></thead>
@@ -158,7 +161,7 @@ fn Sessions(sessions: Vec<OffsetDateTime>) -> impl IntoView {
     view! {
         <section>
             <h2>"Sessions"</h2>
-            {sessions.is_empty().then(|| view! { <p class="hint">"Signed in nowhere."</p> })}
+            {sessions.is_empty().then(|| view! { <p class="hint">"Not signed in."</p> })}
             <ul class="plain">{rows}</ul>
         </section>
     }
@@ -186,27 +189,21 @@ fn Deeds(viewer: Viewer, limits: Option<OwnLimits>, paused_at: Option<OffsetDate
     };
     let none = || ().into_any();
     let own = view! {
-        <label>"Tokens a day " <input name="tokens" inputmode="numeric" pattern="[0-9]*" placeholder="as the plan"/></label>
-        <label>"Requests a minute " <input name="requests" inputmode="numeric" pattern="[0-9]*" placeholder="as the plan"/></label>
+        <label>"Tokens per day " <input name="tokens" inputmode="numeric" pattern="[0-9]*" placeholder="plan limit"/></label>
+        <label>"Requests per minute " <input name="requests" inputmode="numeric" pattern="[0-9]*" placeholder="plan limit"/></label>
         <label>"Until " <input type="date" name="until" required/></label>
     }
     .into_any();
     let lift = limits.is_some().then(|| {
-        deed(
-            "unlimit",
-            "Back to the plan's limits",
-            "Their plan's limits hold again with their next message.",
-            false,
-            none(),
-        )
+        deed("unlimit", "Remove limit override", "The plan's limits apply again from the next message.", false, none())
     });
     let pause = if paused_at.is_some() {
-        deed("resume", "Lift the pause", "They can ask again with their next message.", false, none())
+        deed("resume", "Resume", "The user can send messages again.", false, none())
     } else {
         deed(
             "pause",
             "Pause",
-            "Their next message is refused kindly; what runs ends as it would, and everything can be read.",
+            "New messages are refused. Responses in progress finish, and conversations can still be read.",
             true,
             none(),
         )
@@ -214,22 +211,22 @@ fn Deeds(viewer: Viewer, limits: Option<OwnLimits>, paused_at: Option<OffsetDate
     let admin = if viewer.is_admin {
         deed(
             "unmake_admin",
-            "Take admin away",
-            "They no longer see these pages. The last admin can't be taken away.",
+            "Remove admin",
+            "The user loses access to these pages. The last admin can't be removed.",
             true,
             none(),
         )
     } else {
-        deed("make_admin", "Make them an admin", "They see all of this, and can do all of this.", true, none())
+        deed("make_admin", "Make admin", "The user can see and do everything on these pages.", true, none())
     };
     view! {
         <section class="acts">
-            <h2>"Do something"</h2>
-            {deed("limit", "Limits of their own until a day", "These hold instead of the plan's from their next message on, until the day begins in UTC. More tokens a day is how you grant some: what they used stays used.", false, own)}
+            <h2>"Actions"</h2>
+            {deed("limit", "Temporary limit override", "Replaces the plan's limits from the next message until the start of that day (UTC). To grant tokens, raise the tokens per day. Usage is not reset.", false, own)}
             {lift}
             {pause}
-            {deed("rebuild", "Release stuck holds", "Their meters are built anew from the ledger: what runs stays held, what nothing runs for is free.", false, none())}
-            {deed("sign_out", "Sign out everywhere", "Every session of theirs ends, on every device.", true, none())}
+            {deed("rebuild", "Reset usage counters", "Rebuilds the counters from the ledger. Responses in progress stay reserved; stuck reservations are released.", false, none())}
+            {deed("sign_out", "Sign out everywhere", "Ends all sessions on all devices.", true, none())}
             {admin}
         </section>
     }

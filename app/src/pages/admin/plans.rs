@@ -44,15 +44,15 @@ fn Shown(plans: Vec<Plan>, models: Vec<ModelName>) -> impl IntoView {
         <div class="table-scroll" tabindex="0" role="region" aria-label="Plans">
             <table class="compact numbers">
                 <thead><tr>
-                    <th scope="col">"Plan"</th><th scope="col" class="end">"Requests a minute"</th><th scope="col" class="end">"Tokens a day"</th>
-                    <th scope="col" class="end">"At once"</th><th scope="col" class="end">"An answer"</th><th scope="col">"Models, the default first"</th>
+                    <th scope="col">"Plan"</th><th scope="col" class="end">"Requests per minute"</th><th scope="col" class="end">"Tokens per day"</th>
+                    <th scope="col" class="end">"Concurrent"</th><th scope="col" class="end">"Per response"</th><th scope="col">"Models (default first)"</th>
                 </tr></thead>
                 <tbody>{rows}</tbody>
             </table>
         </div>
         <section class="model-forms">
             <h2>"Change a plan"</h2>
-            <p class="hint">"New limits hold with each person's next message; what they used stays used. What a plan costs is set at Stripe: quotient plans push."</p>
+            <p class="hint">"New limits apply from each user's next message. Usage is not reset. Prices are set in Stripe: quotient plans push."</p>
             {forms}
         </section>
     }
@@ -86,20 +86,20 @@ fn form(plan: Plan, models: &[ModelName]) -> impl IntoView + use<> {
         <details>
             <summary>{plan.name.clone()}</summary>
             <form method="post" action=format!("/admin/plans/{}", plan.id) class="stack" aria-label=format!("Rules of {}", plan.name)>
-                {number("requests", "Requests a minute", plan.requests_per_minute)}
-                {number("tokens", "Tokens a day", plan.tokens_per_day.0)}
-                {number("in_flight", "Answers at once", plan.in_flight)}
-                {number("max_output", "Tokens an answer may have", plan.max_output.0)}
+                {number("requests", "Requests per minute", plan.requests_per_minute)}
+                {number("tokens", "Tokens per day", plan.tokens_per_day.0)}
+                {number("in_flight", "Responses at once", plan.in_flight)}
+                {number("max_output", "Tokens per response", plan.max_output.0)}
                 <div class="field">
-                    <label for=cost_id.clone()>"They see what their use costs"</label>
+                    <label for=cost_id.clone()>"Show cost to users"</label>
                     <select id=cost_id name="shows_cost">
                         <option value="yes" selected=plan.shows_cost>"yes"</option>
                         <option value="no" selected=!plan.shows_cost>"no"</option>
                     </select>
                 </div>
-                <fieldset><legend>"May be asked"</legend>{allowed}</fieldset>
+                <fieldset><legend>"Allowed models"</legend>{allowed}</fieldset>
                 <div class="field">
-                    <label for=default_id.clone()>"Asked by default"</label>
+                    <label for=default_id.clone()>"Default model"</label>
                     <select id=default_id name="first">{defaults}</select>
                 </div>
                 <button class="secondary">"Save"</button>

@@ -19,7 +19,7 @@ const STARTERS: [(&str, &str); 4] = [
     ),
     ("Compare two things", "Compare renting and buying a bicycle for two years in a table."),
     ("Write some code", "Write a Rust function that splits a text into sentences, with a test."),
-    ("Sharpen a text", "Make this shorter and clearer: "),
+    ("Improve my writing", "Make this shorter and clearer: "),
 ];
 
 /// Everything that the parts of the chat share.
@@ -109,7 +109,7 @@ pub fn Chat(
                 .collect_view();
             let allows = state.quota.get().map(|quota| {
                 format!(
-                    "Today still allows {}, and this minute {}.",
+                    "You have {} left today and {} left this minute.",
                     count(quota.tokens.remaining, "token", "tokens"),
                     count(quota.requests.remaining, "request", "requests"),
                 )
@@ -335,7 +335,7 @@ impl State {
                     self.show(text);
                 }
                 self.quota.set(Some(quota.clone()));
-                self.announced.set("The answer is complete.".into());
+                self.announced.set("The response is complete.".into());
             }
             TurnEvent::Failed { problem } => {
                 self.announced.set(problem.message.clone());

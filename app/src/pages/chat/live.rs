@@ -131,13 +131,13 @@ pub(super) fn LiveTurn(
         Stand::Ended { outcome, used } => {
             let note = match outcome {
                 Outcome::Stopped => Some("Stopped"),
-                Outcome::Truncated => Some("Reached its longest length"),
+                Outcome::Truncated => Some("Response cut off at the length limit"),
                 _ => None,
             };
             view! {
                 {note.map(|note| view! { <p class="note"><Draw icon=Icon::Alert/>{note}</p> })}
                 <p class="byline">{model.get()}<span>{used}</span>
-                    {move || may_repeat.get().then(|| view! { <button type="button" class="quiet small again" on:click=move |_| on_again.run(id)><Draw icon=Icon::Retry/>"Write again"</button> })}
+                    {move || may_repeat.get().then(|| view! { <button type="button" class="quiet small again" on:click=move |_| on_again.run(id)><Draw icon=Icon::Retry/>"Regenerate"</button> })}
                 </p>
             }
             .into_any()
@@ -161,7 +161,7 @@ pub(super) fn LiveTurn(
     };
     let stands_in = move || {
         instead_of.get().map(|missing| {
-            view! { <p class="note"><Draw icon=Icon::Alert/>{format!("{missing} can't be reached right now; {} answers.", model.get())}</p> }
+            view! { <p class="note"><Draw icon=Icon::Alert/>{format!("{missing} is unavailable right now. {} answered instead.", model.get())}</p> }
         })
     };
     let busy = Memo::new(move |_| matches!(stand.get(), Stand::Waiting | Stand::Running));

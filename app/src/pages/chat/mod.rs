@@ -26,7 +26,7 @@ pub fn ChatPage() -> impl IntoView {
         None => loaded(api::conversation::open(None), |view| view! { <Shown view/> }).into_any(),
         Some(Ok(id)) => loaded(api::conversation::open(Some(id)), |view| view! { <Shown view/> }).into_any(),
         Some(Err(_)) => {
-            view! { <Frame title="Nothing here"><Refused problem=Problem::not_found("conversation")/></Frame> }
+            view! { <Frame title="Page not found"><Refused problem=Problem::not_found("conversation")/></Frame> }
                 .into_any()
         }
     }
@@ -58,8 +58,8 @@ fn Shown(view: ChatView) -> impl IntoView {
             <details class="confirm">
                 <summary class="quiet small" aria-label="Delete conversation"><Draw icon=Icon::Trash/></summary>
                 <form method="post" action=format!("/chat/{id}/delete")>
-                    <p>"Delete this conversation? Its words are gone for good; what it used stays counted."</p>
-                    <button class="danger small">"Delete it"</button>
+                    <p>"Delete this conversation? It is permanently deleted. Usage still counts."</p>
+                    <button class="danger small">"Delete"</button>
                 </form>
             </details>
         }

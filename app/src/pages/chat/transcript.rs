@@ -22,8 +22,8 @@ pub fn Past(
             let note = match message.status {
                 MessageStatus::Finished => None,
                 MessageStatus::Stopped => Some("Stopped"),
-                MessageStatus::Truncated => Some("Reached its longest length"),
-                MessageStatus::Failed => Some("Broke off"),
+                MessageStatus::Truncated => Some("Response cut off at the length limit"),
+                MessageStatus::Failed => Some("Response interrupted"),
             };
             let model = message.model.map(|name| {
                 let label = |all: &Vec<Choice>| {
@@ -31,7 +31,7 @@ pub fn Past(
                 };
                 models.with_value(label).unwrap_or(name.0)
             });
-            let again = is_last.then(|| view! { <button type="button" class="quiet small again" data-again=message.turn_id.to_string()><Draw icon=Icon::Retry/>{if message.status == MessageStatus::Failed { "Try again" } else { "Write again" }}</button> });
+            let again = is_last.then(|| view! { <button type="button" class="quiet small again" data-again=message.turn_id.to_string()><Draw icon=Icon::Retry/>{if message.status == MessageStatus::Failed { "Try again" } else { "Regenerate" }}</button> });
             let cost = message.cost.map(|cost| format!(" · {cost}")).unwrap_or_default();
             let used = message.tokens.map(|tokens| format!("{tokens} tokens{cost}"));
             view! {

@@ -24,14 +24,14 @@ pub fn Account() -> impl IntoView {
             <header class="page-head split"><h1>"Settings"</h1><Tabs/></header>
             {shown}
             <section class="section-small">
-                <h2>"Delete the account"</h2>
-                <p>"Your conversations go at once and can't be brought back. A subscription is cancelled now, without a refund. What you used stays in the books, without your name."</p>
+                <h2>"Delete account"</h2>
+                <p>"Your conversations are deleted immediately and can't be restored. A subscription is cancelled without a refund. Usage records are kept for accounting, without your name."</p>
                 <details open=failed>
-                    <summary class="quiet">"Delete it"</summary>
+                    <summary class="quiet">"Delete account"</summary>
                     <form method="post" action="/settings/delete" class="stack confirm">
                         <FormError/>
-                        <Field name="password" label="Your password, to confirm" kind="password" autocomplete="current-password"/>
-                        <button class="danger">"Delete my account for good"</button>
+                        <Field name="password" label="Confirm with your password" kind="password" autocomplete="current-password"/>
+                        <button class="danger">"Permanently delete my account"</button>
                     </form>
                 </details>
             </section>

@@ -33,8 +33,8 @@ fn Shown(billing: BillingView) -> impl IntoView {
     // What is overdue is mended over there, so that comes first.
     let is_overdue = live.is_some_and(|live| live.status.is_overdue());
     let (portal_label, portal_class) = match is_overdue {
-        true => ("Change the card", ""),
-        false => ("Card, invoices, cancelling", "secondary"),
+        true => ("Update card", ""),
+        false => ("Manage billing", "secondary"),
     };
     let portal = (billing.payments != Payments::NotConnected && billing.subscription.is_some()).then(|| {
         view! {
@@ -42,14 +42,14 @@ fn Shown(billing: BillingView) -> impl IntoView {
         }
     });
     let change = match live {
-        Some(_) => "Change the plan",
-        None => "See the plans",
+        Some(_) => "Change plan",
+        None => "See plans",
     };
     let quota = billing.quota.clone();
     let invoices = billing.invoices.iter().map(row).collect_view();
     view! {
         {has_paid.then(|| view! {
-            <p class="done" role="status"><Draw icon=Icon::Check/>{format!("You are on {}. It counts from your next message on.", viewer.plan.name)} <a href="/chat">"Back to the chat"</a></p>
+            <p class="done" role="status"><Draw icon=Icon::Check/>{format!("You are on {}. Its limits apply from your next message.", viewer.plan.name)} <a href="/chat">"Back to the chat"</a></p>
         })}
         <Connection payments=billing.payments/>
         <section class="panel standing">
@@ -62,14 +62,14 @@ fn Shown(billing: BillingView) -> impl IntoView {
             </div>
         </section>
         <section class="panel">
-            <h2>"Left now"</h2>
+            <h2>"Remaining"</h2>
             <Meter quota=Signal::stored(quota)/>
-            <p class="hint">"What you used stays used when the plan changes, either way. " <a href="/usage">"Usage by day and model"</a></p>
+            <p class="hint">"Changing plans doesn't reset your usage. " <a href="/usage">"Usage by day and model"</a></p>
         </section>
         <section>
             <h2>"Invoices"</h2>
             {if billing.invoices.is_empty() {
-                view! { <p class="hint">"None yet. They appear here with the first payment."</p> }.into_any()
+                view! { <p class="hint">"No invoices yet."</p> }.into_any()
             } else {
                 view! {
                     <div class="table-scroll" tabindex="0" role="region" aria-label="Invoices">
@@ -94,12 +94,12 @@ pub fn Connection(
     match payments {
         Payments::Stripe => ().into_any(),
         Payments::StandIn => {
-            view! { <p class="note"><strong>"Stripe stand-in, no money moves."</strong>" This server sells nothing yet; the payment pages are for trying out."</p> }.into_any()
+            view! { <p class="note"><strong>"Test mode: no money moves."</strong>" Payments go to a Stripe simulator."</p> }.into_any()
         }
         Payments::NotConnected => view! {
             <p class="note">
-                <strong>"Billing isn't connected on this server."</strong>
-                " Nothing can be bought yet. Its owner sets STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRET and runs the subcommand plans push."
+                <strong>"Billing isn't set up on this server."</strong>
+                " To sell plans, set STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRET and run `quotient plans push`."
             </p>
         }
         .into_any(),
@@ -111,8 +111,8 @@ fn sentences(viewer: &Viewer, billing: &BillingView) -> Vec<String> {
     let mut all = Vec::new();
     let Some(found) = &billing.subscription else {
         all.push(match viewer.plan.is_free() {
-            true => "You pay nothing.".to_owned(),
-            false => "The owner of this site gave you this plan; you pay nothing.".to_owned(),
+            true => "Free plan".to_owned(),
+            false => "This plan was given to you by the site owner. You are not charged.".to_owned(),
         });
         return all;
     };
@@ -121,39 +121,39 @@ fn sentences(viewer: &Viewer, billing: &BillingView) -> Vec<String> {
     let fallback = &billing.fallback;
     match (found.status, found.ends_at) {
         (SubscriptionStatus::Trialing, Some(end)) => {
-            all.push(format!("Your trial of {paid} ends on {} and isn't continued; then you are on {fallback}.", day(end)));
+            all.push(format!("Your {paid} trial ends on {} and won't renew. You then move to {fallback}.", day(end)));
         }
         (SubscriptionStatus::Trialing, None) => {
             let end = found.trial_end.unwrap_or(found.period_end);
-            all.push(format!("You are trying {paid} until {}. Then it goes on at {price}.", day(end)));
+            all.push(format!("Your {paid} trial ends on {}. It then renews at {price}.", day(end)));
         }
         (SubscriptionStatus::Active, Some(end)) => {
-            all.push(format!("Cancelled: {paid} stays until {}, then you are on {fallback}. Nothing more is charged.", day(end)));
+            all.push(format!("Cancelled. {paid} stays active until {}, then you move to {fallback}. You won't be charged again.", day(end)));
         }
         (SubscriptionStatus::Active, None) => {
             all.push(format!("{price}. Renews on {}.", day(found.period_end)));
         }
         (SubscriptionStatus::PastDue, _) => match found.grace_until {
             Some(until) if viewer.grace_until.is_some() => all.push(format!(
-                "The last payment of {price} didn't go through. {paid} stays until {}; then you are on {fallback} until it is paid.",
+                "The last payment of {price} failed. {paid} stays active until {}, then you move to {fallback} until it is paid.",
                 day(until)
             )),
-            _ => all.push(format!("The payment of {price} is still open. As soon as it is paid, {paid} is back.")),
+            _ => all.push(format!("The payment of {price} is overdue. {paid} is restored as soon as it is paid.")),
         },
         (SubscriptionStatus::Unpaid, _) => {
-            all.push(format!("The payment of {price} is still open. As soon as it is paid, {paid} is back."));
+            all.push(format!("The payment of {price} is overdue. {paid} is restored as soon as it is paid."));
         }
-        (SubscriptionStatus::Paused, _) => all.push(format!("{paid} is paused: it has no card.")),
+        (SubscriptionStatus::Paused, _) => all.push(format!("{paid} is paused because no card is on file.")),
         (SubscriptionStatus::Incomplete | SubscriptionStatus::IncompleteExpired, _) => {
-            all.push(format!("The first payment for {paid} didn't go through, so it hasn't begun."));
+            all.push(format!("The first payment for {paid} failed, so the subscription hasn't started."));
         }
         (SubscriptionStatus::Canceled | SubscriptionStatus::Unknown, _) => {
             let ended = found.ended_at.map(|at| format!(" on {}", day(at))).unwrap_or_default();
-            all.push(format!("{paid} ended{ended}. Nothing more is charged."));
+            all.push(format!("{paid} ended{ended}. You won't be charged again."));
         }
     }
     if billing.granted {
-        all.push(format!("The owner of this site gave you {}.", viewer.plan.name));
+        all.push(format!("{} was given to you by the site owner.", viewer.plan.name));
     }
     all
 }
@@ -165,7 +165,7 @@ fn status(found: &Subscription) -> &'static str {
         (SubscriptionStatus::Active, None) => "Active",
         (SubscriptionStatus::PastDue | SubscriptionStatus::Unpaid, _) => "Payment overdue",
         (SubscriptionStatus::Paused, _) => "Paused",
-        (SubscriptionStatus::Incomplete | SubscriptionStatus::IncompleteExpired, _) => "Not begun",
+        (SubscriptionStatus::Incomplete | SubscriptionStatus::IncompleteExpired, _) => "Incomplete",
         (SubscriptionStatus::Canceled | SubscriptionStatus::Unknown, _) => "Ended",
     }
 }

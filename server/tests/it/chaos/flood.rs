@@ -1,6 +1,7 @@
 //! Floods: connections, large bodies.
 
-use crate::house::{TestHouse, events, problem};
+use crate::house::TestHouse;
+use crate::visitor::{events, problem};
 use futures::future::join_all;
 use http::StatusCode;
 use serde_json::json;

@@ -4,7 +4,8 @@
 mod flood;
 mod wire;
 
-use crate::house::{TestHouse, Visitor, events, problem, words};
+use crate::house::TestHouse;
+use crate::visitor::{Visitor, events, problem, words};
 use domain::{Outcome, TurnEvent, UsageSource};
 use futures::future::join_all;
 use http::StatusCode;

@@ -1,6 +1,7 @@
 //! What may be asked, and what comes of asking it twice.
 
-use crate::house::{TestHouse, events, problem, words};
+use crate::house::TestHouse;
+use crate::visitor::{events, problem, words};
 use domain::{Outcome, TurnEvent};
 use http::StatusCode;
 use serde_json::json;

@@ -4,7 +4,8 @@ mod asking;
 mod models;
 mod servers;
 
-use crate::house::{Reading, TestHouse, Visitor, events, problem, words};
+use crate::house::TestHouse;
+use crate::visitor::{Reading, Visitor, events, problem, words};
 use domain::{Outcome, TurnEvent, UsageSource};
 use http::StatusCode;
 use rust_decimal::Decimal;

@@ -1,7 +1,8 @@
 //! Models and their prices, from a command to the ledger.
 
 use super::{dollars, ledger};
-use crate::house::{TestHouse, events};
+use crate::house::TestHouse;
+use crate::visitor::events;
 use domain::{TurnEvent, UsageSource};
 use http::StatusCode;
 use rust_decimal::Decimal;

@@ -1,7 +1,8 @@
 //! Answers that outlive a connection or a server.
 
 use super::begun;
-use crate::house::{Reading, TestHouse, Visitor, events};
+use crate::house::TestHouse;
+use crate::visitor::{Reading, Visitor, events};
 use domain::{Outcome, TurnEvent};
 use http::StatusCode;
 use limits::PastCall;

@@ -1,6 +1,7 @@
 //! What the owner is told of: once when it begins, and once when it is over.
 
-use crate::house::{TestHouse, problem};
+use crate::house::TestHouse;
+use crate::visitor::problem;
 use domain::Tokens;
 use rust_decimal::Decimal;
 use serde_json::Value;
@@ -62,10 +63,10 @@ async fn alerts_are_told_once_and_once_when_over() {
     assert_eq!(
         begun,
         [
-            "1 job, such as mail, was given up, and can be tried again.",
-            "50 % of the $10.00 that may be spent in a day are spent.",
-            "80 % of the $10.00 that may be spent in a day are spent.",
-            "ann@example.com is above 60 % of the last 24 hours' cost.",
+            "1 job (such as mail) failed for good and can be retried.",
+            "50 % of the $10.00 daily spend cap is used.",
+            "80 % of the $10.00 daily spend cap is used.",
+            "ann@example.com accounts for more than 60 % of cost in the last 24 hours.",
         ]
     );
     let mails = "select count(*) from job where kind = 'mail' and payload->>'mail' = 'alert'";
@@ -143,7 +144,7 @@ async fn a_meter_s_drift_is_told_of_for_a_day() {
     let now = OffsetDateTime::now_utc();
     store::usage::drifted(&house.store, "somebody", Tokens(7), Tokens(5), now).await.unwrap();
     look(&house).await;
-    let said = "1 meter differed from the ledger in a day and was rebuilt.";
+    let said = "1 usage counter differed from the ledger in the last 24 hours and was rebuilt.";
     assert_eq!(house.one::<String>("select said from alert where kind = 'drift' and ended_at is null").await, said);
     sqlx::query("update meter_drift set at = at - interval '25 hours'").execute(&house.db).await.unwrap();
     look(&house).await;
@@ -208,5 +209,5 @@ async fn caps_of_models_are_told_of_and_do_not_flap() {
         house.one::<bool>("select count(*) = 3 from alert where kind = 'spend_cap'").await,
         "nothing was told twice"
     );
-    assert!(house.one::<bool>("select bool_and(said like '%that may be spent on Claude Haiku 4.5 in a day are spent.') from alert where kind = 'spend_cap'").await);
+    assert!(house.one::<bool>("select bool_and(said like '%daily spend cap on Claude Haiku 4.5 is used.') from alert where kind = 'spend_cap'").await);
 }

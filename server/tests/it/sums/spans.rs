@@ -118,7 +118,7 @@ async fn calls_that_end_while_spans_are_made_are_in_both() {
 #[tokio::test]
 async fn a_rebuild_makes_the_sums_that_stand_there() {
     let house = TestHouse::new().await;
-    load(&house.db, 4_000, 30, 70, 0.25).await;
+    load(&house.db, 4_000, 30, 12, 0.25).await;
     let ann = house.person("ann@example.com").await;
     ann.answer("{{words:20}}").await;
     let sums = async || -> (String, String) {
@@ -143,21 +143,21 @@ async fn a_rebuild_makes_the_sums_that_stand_there() {
 #[tokio::test]
 async fn old_months_are_dropped_and_their_sums_stay() {
     let house = TestHouse::new().await;
-    load(&house.db, 4_000, 20, 300, 0.375).await;
+    load(&house.db, 4_000, 20, 100, 0.375).await;
     let now = OffsetDateTime::now_utc();
     store::span::make(&house.store, now).await.unwrap();
     let sum = "select sum(cost_picos) * 0.000000000001 from usage_hour";
     let (before, rows) = (house.one::<Decimal>(sum).await, house.one::<i64>("select count(*) from ai_usage").await);
-    let _second = house.second_as(|config| config.ledger_months = Some(4)).await;
+    let _second = house.second_as(|config| config.ledger_months = Some(1)).await;
     house.until("select ledger_from is not null from house").await;
     assert!(house.one::<i64>("select count(*) from ai_usage").await < rows * 2 / 3);
     let first: OffsetDateTime = house.one("select min(created_at) from ai_usage").await;
     let kept: OffsetDateTime = house.one("select ledger_from from house").await;
-    let expected = house.one::<OffsetDateTime>("select date_trunc('month', now(), 'UTC') - interval '4 months'").await;
+    let expected = house.one::<OffsetDateTime>("select date_trunc('month', now(), 'UTC') - interval '1 month'").await;
     assert!(kept == expected && first >= kept && first < kept + Duration::days(5), "{first} of {kept}");
-    // four months, and the ones that are made ahead
+    // one month, this one, and those that are made ahead
     let parts: i64 = house.one("select count(*) from pg_inherits where inhparent = 'ai_usage'::regclass").await;
-    assert_eq!(parts, 4 + 1 + 3);
+    assert_eq!(parts, 1 + 1 + 3);
     for rebuild in [false, true] {
         if rebuild {
             house.run(server::cli::Command::Usage(server::cli::Usage::Rebuild)).await;
@@ -166,7 +166,7 @@ async fn old_months_are_dropped_and_their_sums_stay() {
         let days = "select sum(cost_picos) * 0.000000000001 from usage_day";
         assert_eq!(house.one::<Decimal>(days).await, before);
         let mut tx = store::begin_reading(&house.store).await.unwrap();
-        let (from, to) = (now - Duration::days(310), now + Duration::hours(1));
+        let (from, to) = (now - Duration::days(110), now + Duration::hours(1));
         let asked = Asked { from, to, order: Order::Cost, plan: None, model: None, search: None, offset: 0, limit: 5 };
         assert_eq!(store::heaviest::list(&mut tx, &asked).await.unwrap().all.cost.to_usd(), before);
     }
@@ -174,8 +174,8 @@ async fn old_months_are_dropped_and_their_sums_stay() {
     late(&house.db, now - Duration::days(3)).await;
     assert_eq!(store::ledger::drop_before(&house.store, kept).await.unwrap(), 0);
     let admin = house.person("admin@example.com").await;
-    let day = now.date() - Duration::days(290);
+    let day = now.date() - Duration::days(90);
     let page = admin.text(&format!("/admin?period=custom&from={day}&to={}", now.date())).await;
-    assert!(page.contains("Single calls are kept since"));
-    assert!(!admin.text("/admin?period=7d").await.contains("Single calls are kept since"));
+    assert!(page.contains("Individual calls are kept from"));
+    assert!(!admin.text("/admin?period=7d").await.contains("Individual calls are kept from"));
 }

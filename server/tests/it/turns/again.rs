@@ -1,7 +1,7 @@
 //! Answers that are asked for again: on purpose, twice at once, or in fifty copies.
 
 use super::{BOTH, begun, nothing_is_left_over, roomy};
-use crate::house::{Reading, Visitor, events, words};
+use crate::visitor::{Reading, Visitor, events, words};
 use domain::{Outcome, TurnEvent};
 use http::StatusCode;
 use serde_json::json;

@@ -1,7 +1,8 @@
 //! Hedged models: the fallback is asked as well after some silence, the first to answer is used, and both are paid for.
 
 use super::{nothing_is_left_over, roomy};
-use crate::house::{TestHouse, Visitor, events, problem, words};
+use crate::house::TestHouse;
+use crate::visitor::{Visitor, events, problem, words};
 use domain::TurnEvent;
 use http::StatusCode;
 use serde_json::json;

@@ -5,7 +5,8 @@ mod hedge;
 mod money;
 mod vendors;
 
-use crate::house::{Reading, TestHouse, Visitor, events, problem, words};
+use crate::house::TestHouse;
+use crate::visitor::{Reading, Visitor, events, problem, words};
 use domain::{Outcome, TurnEvent, UsageSource};
 use http::StatusCode;
 use rust_decimal::Decimal;

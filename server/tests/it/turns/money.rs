@@ -1,7 +1,8 @@
 //! What turns may cost, and what they came to.
 
 use super::{BOTH, begun, roomy};
-use crate::house::{TestHouse, Visitor, events, problem};
+use crate::house::TestHouse;
+use crate::visitor::{Visitor, events, problem};
 use domain::{Outcome, TurnEvent};
 use http::StatusCode;
 use rust_decimal::Decimal;

@@ -1,7 +1,7 @@
 //! Vendors that break off, are busy, or say nothing; and who stands in for them.
 
 use super::{BOTH, begun, nothing_is_left_over, roomy, row};
-use crate::house::{events, problem, words};
+use crate::visitor::{events, problem, words};
 use domain::{Outcome, TurnEvent};
 use http::StatusCode;
 use rust_decimal::Decimal;
@@ -212,5 +212,5 @@ async fn a_failing_vendor_is_left_alone() {
     let other = ann.post(&json!({"model": "gpt-5-mini", "text": "{{words:1}}"})).await;
     assert_eq!(events(other).await.len(), 3);
     let admin = house.person("admin@example.com").await;
-    assert!(admin.text("/admin/health").await.contains("Failed again and again"));
+    assert!(admin.text("/admin/health").await.contains("Circuit open"));
 }

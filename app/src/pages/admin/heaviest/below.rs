@@ -29,7 +29,7 @@ pub(super) fn ByModel(
             </tr>
         }
     };
-    let together = (view.by_model.len() > 1).then(|| row("Together".to_owned(), view.house.clone()));
+    let together = (view.by_model.len() > 1).then(|| row("Total".to_owned(), view.house.clone()));
     let rows = view.by_model.into_iter().map(|(model, used)| row(model.0, used)).collect_view();
     view! {
         <section>
@@ -39,16 +39,16 @@ pub(super) fn ByModel(
                     <thead><tr>
                         <th scope="col">"Model"</th><th scope="col" class="end">"Calls"</th><th scope="col" class="end">"Cost"</th>
                         <th scope="col">"Share of cost"</th>
-                        <th scope="col" class="end">"First words, half"</th><th scope="col" class="end">"95 %"</th>
-                        <th scope="col" class="end">"Vendor failed"</th><th scope="col" class="end">"Of calls"</th>
+                        <th scope="col" class="end">"Time to first token, p50"</th><th scope="col" class="end">"p95"</th>
+                        <th scope="col" class="end">"Errors"</th><th scope="col" class="end">"Error rate"</th>
                     </tr></thead>
                     <tbody>{rows}</tbody>
                     <tfoot>{together}</tfoot>
                 </table>
             </div>
             <p class="hint">
-                "First words: half of all answers began within the first time, 95 of a hundred within the second."
-                {view.lacks_first_words.then_some(" Calls that aren't added up yet are left out.")}
+                "Time to first token is measured from sending the request to the provider."
+                {view.lacks_first_words.then_some(" Calls that aren't summed up yet are not included.")}
             </p>
         </section>
     }
@@ -83,7 +83,7 @@ pub(super) fn Around(
     let (total, reasoning) = (view.total, view.house.reasoning);
     let all = total.tokens();
     // Which part of somebody's output was reasoning isn't kept person by person.
-    let reasoning = asked.is_whole().then_some(("of which reasoning", reasoning));
+    let reasoning = asked.is_whole().then_some(("Reasoning (included in output)", reasoning));
     let kinds = [("Input", total.input), ("Cached input", total.cached), ("Output", total.output)]
         .into_iter()
         .chain(reasoning)
@@ -102,7 +102,7 @@ pub(super) fn Around(
             view! { <tr><th scope="row">{kind}</th><td class="end">{Tokens(*n).to_string()}</td><td><Share part=*n whole=refused/></td></tr> }
         })
         .collect_view();
-    let none = view.refusals.is_empty().then(|| view! { <p class="hint">"Nobody was refused anything."</p> });
+    let none = view.refusals.is_empty().then(|| view! { <p class="hint">"No requests were refused."</p> });
     view! {
         <div class="columns">
             <section>

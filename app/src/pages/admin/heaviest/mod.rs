@@ -32,9 +32,9 @@ pub fn Heaviest() -> impl IntoView {
         Err(problem) => view! { <Refused problem/> }.into_any(),
     };
     view! {
-        <Frame title="Heaviest users" wide=true>
+        <Frame title="Top users" wide=true>
             <header class="page-head split">
-                <h1>"Heaviest users"</h1>
+                <h1>"Top users"</h1>
                 <AdminTabs current="/admin"/>
             </header>
             {shown}
@@ -56,7 +56,7 @@ fn Shown(view: HeaviestView, asked: Asked) -> impl IntoView {
     let (path, page) = (asked.clone(), asked.page);
     let export = ["csv", "json"].map(|kind| {
         let href = Asked { page: 1, ..asked.clone() }.href(&format!("/admin/export.{kind}"));
-        view! { <a class="secondary small" href=href download>{format!("{} of every call", kind.to_uppercase())}</a> }
+        view! { <a class="secondary small" href=href download>{format!("{} of all calls", kind.to_uppercase())}</a> }
     });
     view! {
         <nav class="tabs period" aria-label="Period">{choices}</nav>
@@ -70,7 +70,7 @@ fn Shown(view: HeaviestView, asked: Asked) -> impl IntoView {
         <Around view=view.clone() asked=asked.clone() of=of/>
         <p class="actions">{export.into_iter().collect_view()}</p>
         {view.kept_from.map(|from| view! {
-            <p class="hint">{format!("Single calls are kept since {}; older ones are in the figures above, not in the files.", day(from))}</p>
+            <p class="hint">{format!("Individual calls are kept from {} on. Older ones are included in the figures above, but not in the files.", day(from))}</p>
         })}
     }
 }
@@ -78,13 +78,13 @@ fn Shown(view: HeaviestView, asked: Asked) -> impl IntoView {
 /// What runs and what is spent at this moment, and how to look again.
 #[component]
 fn Now(now: Moment, again: String) -> impl IntoView {
-    let of = now.cap.map_or_else(|| "no cap holds".to_owned(), |cap| format!("of {cap} that may be"));
-    let running = count(now.running, "answer running", "answers running");
+    let of = now.cap.map_or_else(|| "no cap set".to_owned(), |cap| format!("of a {cap} cap"));
+    let running = count(now.running, "response running", "responses running");
     view! {
         <p class="hint live">
             <strong>"Now: "</strong>
-            {format!("{running}, {} tokens held for them, at least {} spent in 24 hours, {of}.", now.reserved, now.spent)}
-            " " <a href=again>"Look again"</a>
+            {format!("{running}, {} tokens reserved, {} spent in the last 24 hours, {of}.", now.reserved, now.spent)}
+            " " <a href=again>"Refresh"</a>
         </p>
     }
 }
@@ -111,9 +111,9 @@ fn Filter(view: HeaviestView, asked: Asked) -> impl IntoView {
             <summary>"Search and filter"</summary>
             <form method="get" action="/admin" class="filter" role="search">
                 <input type="hidden" name="by" value=asked.order.as_str()/>
-                <label>"Address" <input type="search" name="q" value=asked.search.clone() maxlength="200" placeholder="part of it"/></label>
-                <label>"Plan" <select name="plan"><option value="">"every plan"</option>{plans}</select></label>
-                <label>"Model" <select name="model"><option value="">"every model"</option>{models}</select></label>
+                <label>"Email" <input type="search" name="q" value=asked.search.clone() maxlength="200" placeholder="any part"/></label>
+                <label>"Plan" <select name="plan"><option value="">"All plans"</option>{plans}</select></label>
+                <label>"Model" <select name="model"><option value="">"All models"</option>{models}</select></label>
                 <label>"Period"
                     <select name="period">
                         {Period::ALL.map(|period| option(period.as_str(), period.label(), period == asked.period)).collect_view()}
@@ -122,7 +122,7 @@ fn Filter(view: HeaviestView, asked: Asked) -> impl IntoView {
                 </label>
                 <label>"From" <input type="date" name="from" value=from/></label>
                 <label>"To" <input type="date" name="to" value=to/></label>
-                <button class="secondary">"Show"</button>
+                <button class="secondary">"Apply"</button>
             </form>
         </details>
     }
@@ -144,10 +144,10 @@ pub fn Figures(
     let change = change.filter(|_| asked.is_whole()).map(|(now, before)| told(now, before)).unwrap_or_default();
     let more = (full && asked.is_whole()).then(|| {
         view! {
-            <p class="figure"><strong>{revenue.to_string()}</strong><span>"subscriptions pay for it"</span></p>
-            <p class="figure"><strong>{signed(revenue.0 - total.cost.0)}</strong><span>"left of that"</span></p>
+            <p class="figure"><strong>{revenue.to_string()}</strong><span>"revenue"</span></p>
+            <p class="figure"><strong>{signed(revenue.0 - total.cost.0)}</strong><span>"gross margin"</span></p>
             {(other_currencies > 0).then(|| view! {
-                <p class="figure"><strong>{Tokens(other_currencies).to_string()}</strong><span>"subscriptions not in dollars, left out"</span></p>
+                <p class="figure"><strong>{Tokens(other_currencies).to_string()}</strong><span>"subscriptions in other currencies, not included"</span></p>
             })}
         }
     });
@@ -156,7 +156,7 @@ pub fn Figures(
             <p class="figure"><strong>{total.cost.to_string()}</strong><span>{format!("spent in {period}{change}")}</span></p>
             <p class="figure"><strong>{total.tokens().to_string()}</strong><span>"tokens"</span></p>
             <p class="figure"><strong>{Tokens(total.requests).to_string()}</strong><span>"requests"</span></p>
-            <p class="figure"><strong>{Tokens(people).to_string()}</strong><span>"people"</span></p>
+            <p class="figure"><strong>{Tokens(people).to_string()}</strong><span>"users"</span></p>
             {more}
         </section>
     }
@@ -175,9 +175,9 @@ fn told(now: Picos, before: Picos) -> String {
     }
     let percent = (i128::from(now.0) - i128::from(before.0)) * 100 / i128::from(before.0);
     match percent {
-        0 => ", as before".to_owned(),
-        1.. => format!(", +{percent} % on the time before"),
-        _ => format!(", \u{2212}{} % on the time before", -percent),
+        0 => ", no change vs previous period".to_owned(),
+        1.. => format!(", +{percent} % vs previous period"),
+        _ => format!(", \u{2212}{} % vs previous period", -percent),
     }
 }
 
@@ -251,12 +251,12 @@ mod tests {
     #[test]
     fn a_change_is_told_in_whole_per_cent() {
         for (now, before, said) in [
-            (150, 100, ", +50 % on the time before"),
-            (50, 100, ", \u{2212}50 % on the time before"),
-            (1_001, 1_000, ", as before"),
+            (150, 100, ", +50 % vs previous period"),
+            (50, 100, ", \u{2212}50 % vs previous period"),
+            (1_001, 1_000, ", no change vs previous period"),
             (5, 0, ""),
             (5, -5, ""),
-            (i64::MAX, 1, ", +922337203685477580600 % on the time before"),
+            (i64::MAX, 1, ", +922337203685477580600 % vs previous period"),
         ] {
             assert_eq!(told(Picos(now), Picos(before)), said);
         }

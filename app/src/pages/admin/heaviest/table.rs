@@ -21,8 +21,8 @@ pub fn HeaviestTable(
     if rows.is_empty() {
         return view! {
             <section class="empty">
-                <h2>"Nobody used anything"</h2>
-                <p>{format!("No turn in {} that fits. Widen the period or the filter, or wait for the first message.", asked.period.label())}</p>
+                <h2>"No usage"</h2>
+                <p>{format!("No usage in {} matches. Choose a longer period or remove a filter.", asked.period.label())}</p>
             </section>
         }
         .into_any();
@@ -38,16 +38,16 @@ pub fn HeaviestTable(
     let line = table.line();
     let drawn = rows.into_iter().map(|row| draw(row, &table)).collect_view();
     view! {
-        <div class="table-scroll" tabindex="0" role="region" aria-label="Heaviest users">
+        <div class="table-scroll" tabindex="0" role="region" aria-label="Top users">
             <table class="compact numbers sticky">
                 <thead><tr>
-                    <th scope="col">"Who"</th><th scope="col">"Plan"</th>
+                    <th scope="col">"User"</th><th scope="col">"Plan"</th>
                     {head("Requests", Order::Requests)} {head("Tokens", Order::Tokens)} {head("Cost", Order::Cost)}
                     <th scope="col">"Share of cost"</th>
                     {full.then(|| view! {
                         {line.map(|(first, last)| view! { <th scope="col">{format!("{} days", (last - first).whole_days() + 1)}</th> })}
-                        {head("Margin", Order::Margin)} {head("Refused", Order::Refusals)} {head("Estimate off", Order::Estimate)}
-                        <th scope="col"><span class="unseen">"Write"</span></th>
+                        {head("Margin", Order::Margin)} {head("Refused", Order::Refusals)} {head("Estimate error", Order::Estimate)}
+                        <th scope="col"><span class="unseen">"Email"</span></th>
                     })}
                 </tr></thead>
                 <tbody>{drawn}</tbody>
@@ -142,5 +142,5 @@ fn write_to(email: &str, row: &Heavy, table: &Table<'_>) -> impl IntoView + use<
     let coded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20");
     let to = coded(email).replace("%40", "@");
     let href = format!("mailto:{to}?subject={}&body={}", coded("Your usage"), coded(&body));
-    view! { <a href=href>"Write to them"</a> }
+    view! { <a href=href>"Send email"</a> }
 }
