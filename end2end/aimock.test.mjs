@@ -1,11 +1,11 @@
-// The streams once more, against a vendor that others wrote: both wire formats, whole, slow, cut and refused.
+// The streams once more, against a provider that others wrote: both wire formats, whole, slow, cut and refused.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { LLMock } from '@copilotkit/aimock';
-import { startHouse } from './house.mjs';
+import { startApp } from './test-app.mjs';
 
 const TEXT = 'Grüße an alle, 世界が待っている 🦀, and a few plain words to make it long enough for several pieces.';
-let mock, house, cookie;
+let mock, app, cookie;
 
 before(async () => {
   mock = new LLMock({ port: 0, host: '127.0.0.1', chunkSize: 7, latency: 0 });
@@ -13,19 +13,19 @@ before(async () => {
   mock.onMessage('cut', { content: TEXT }, { truncateAfterChunks: 4, latency: 20 });
   mock.onMessage('refuse', { error: { message: 'no', type: 'invalid_request_error' }, status: 400 });
   await mock.start();
-  house = await startHouse({ stripe: false, vendorAt: mock.url });
+  app = await startApp({ stripe: false, providerAt: mock.url });
   const form = new URLSearchParams({ email: 'ann@example.com', password: 'correct horse battery' });
-  const made = await fetch(`${house.url}/sign-up`, { method: 'POST', body: form, redirect: 'manual' });
+  const made = await fetch(`${app.url}/sign-up`, { method: 'POST', body: form, redirect: 'manual' });
   cookie = made.headers.get('set-cookie').split(';')[0];
 });
 after(async () => {
-  await house?.stop();
+  await app?.stop();
   await mock?.stop();
 });
 
 async function ask(model, text) {
   const headers = { cookie, 'content-type': 'application/json' };
-  const response = await fetch(`${house.url}/api/chat`, { method: 'POST', headers, body: JSON.stringify({ model, text }) });
+  const response = await fetch(`${app.url}/api/chat`, { method: 'POST', headers, body: JSON.stringify({ model, text }) });
   if (!response.ok) return { status: response.status, problem: (await response.json()).problem };
   const events = (await response.text()).split('\n\n').filter((part) => part.startsWith('id:') || part.startsWith('event:')).map((part) => {
     const field = (name) => part.split('\n').find((line) => line.startsWith(`${name}:`)).slice(name.length + 1).trim();
@@ -34,7 +34,7 @@ async function ask(model, text) {
   return { status: 200, events, said: events.filter(({ name }) => name === 'delta').map(({ data }) => data.text).join('') };
 }
 
-const row = () => house.query("select status, usage_source, input_tokens > 0, output_tokens > 0 from ai_usage order by created_at desc limit 1")[0];
+const row = () => app.query("select status, usage_source, input_tokens > 0, output_tokens > 0 from ai_usage order by created_at desc limit 1")[0];
 
 for (const model of ['claude-haiku-4-5', 'gpt-5-mini']) {
   test(`${model}: an answer is whole, numbered and recorded`, async () => {
@@ -50,7 +50,7 @@ for (const model of ['claude-haiku-4-5', 'gpt-5-mini']) {
     assert.ok(TEXT.startsWith(said) && said.length < TEXT.length, said);
     assert.equal(events.at(-1).name, 'failed');
     assert.deepEqual(row(), ['failed', 'estimated', 't', said.length > 0 ? 't' : 'f']);
-    assert.equal(house.query("select body from message where role = 'assistant' order by created_at desc limit 1")[0]?.[0] ?? '', said);
+    assert.equal(app.query("select body from message where role = 'assistant' order by created_at desc limit 1")[0]?.[0] ?? '', said);
   });
 
   test(`${model}: a refusal costs nothing`, async () => {

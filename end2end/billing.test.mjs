@@ -2,14 +2,14 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { join } from 'node:path';
-import { send, shots, signUp, startBrowser, startHouse, woken } from './house.mjs';
+import { send, shots, signUp, startBrowser, startApp, woken } from './test-app.mjs';
 
-let house, browser;
+let app, browser;
 before(async () => {
-  house = await startHouse();
+  app = await startApp();
   browser = await startBrowser();
 });
-after(async () => { await browser?.stop(); await house?.stop(); });
+after(async () => { await browser?.stop(); await app?.stop(); });
 
 const shot = (page, name) => page.screenshot({ path: join(shots, `billing-${name}.png`), fullPage: true });
 const left = async (page, name) => Number(await page.getByRole('meter', { name }).getAttribute('aria-valuenow'));
@@ -17,14 +17,14 @@ const left = async (page, name) => Number(await page.getByRole('meter', { name }
 // Opens a page again and again until it shows something: what an event brings comes when it comes.
 async function shows(page, path, text) {
   for (;;) {
-    await page.goto(house.url + path);
+    await page.goto(app.url + path);
     if (await page.getByText(text).count()) return;
   }
 }
 
 test('from the limit to a paid plan and back', { timeout: 600_000 }, async () => {
   const ann = await browser.visitor();
-  await signUp(ann, house, 'ann@example.com', 'Ann');
+  await signUp(ann, app, 'ann@example.com', 'Ann');
   await woken(ann);
   for (let n = 1; n <= 10; n += 1) {
     await send(ann, `{{words:30}} ${n}`);
@@ -45,8 +45,8 @@ test('from the limit to a paid plan and back', { timeout: 600_000 }, async () =>
   await ann.waitForURL('**/pricing?plan=pro*');
   await shot(ann, '1-pricing');
   await ann.getByRole('button', { name: 'Start 7-day free trial' }).click();
-  await ann.waitForURL(`${house.stripeUrl}/pay/**`);
-  await ann.getByText('Stripe stand-in, no money moves').waitFor();
+  await ann.waitForURL(`${app.stripeUrl}/pay/**`);
+  await ann.getByText('Stripe simulator, no money moves').waitFor();
   await shot(ann, '2-checkout');
   await ann.getByLabel('Card number').fill('4000 0000 0000 0002');
   await ann.getByRole('button', { name: 'Subscribe' }).click();
@@ -69,9 +69,9 @@ test('from the limit to a paid plan and back', { timeout: 600_000 }, async () =>
   await other.locator('.answer.live .byline').waitFor();
 
   // cancelled in the portal: kept until the period ends
-  await ann.goto(`${house.url}/settings/billing`);
+  await ann.goto(`${app.url}/settings/billing`);
   await ann.getByRole('button', { name: 'Manage billing' }).click();
-  await ann.waitForURL(`${house.stripeUrl}/portal/**`);
+  await ann.waitForURL(`${app.stripeUrl}/portal/**`);
   await ann.getByRole('button', { name: 'Cancel at the end of the period' }).click();
   await ann.getByRole('button', { name: "Don't cancel" }).waitFor();
   await shot(ann, '4-portal');
@@ -79,25 +79,25 @@ test('from the limit to a paid plan and back', { timeout: 600_000 }, async () =>
   await ann.waitForURL('**/settings/billing');
   await ann.getByText(/then you move to Free/).waitFor();
   await shot(ann, '5-cancelled');
-  await house.stripe('clock', { days: 8 });
+  await app.stripe('clock', { days: 8 });
   await shows(ann, '/settings/billing', /Pro ended on/);
-  assert.equal((await (await ann.request.get(`${house.url}/api/quota`)).json()).plan, 'free');
+  assert.equal((await (await ann.request.get(`${app.url}/api/quota`)).json()).plan, 'free');
   await shows(ann, '/dev/outbox', 'Your Pro plan has ended');
   assert.deepEqual(browser.complaints, []);
 });
 
 test('an overdue payment is said on every page, and mended in the portal', { timeout: 600_000 }, async () => {
   const bob = await browser.visitor({ colorScheme: 'dark' });
-  await signUp(bob, house, 'bob@example.com', 'Bob');
-  await bob.goto(`${house.url}/pricing?plan=max&interval=year`);
+  await signUp(bob, app, 'bob@example.com', 'Bob');
+  await bob.goto(`${app.url}/pricing?plan=max&interval=year`);
   await bob.getByRole('button', { name: 'Upgrade to Max' }).click();
   await bob.getByLabel('Card number').fill('4000 0000 0000 0341');
   await bob.getByRole('button', { name: 'Subscribe' }).click();
   await bob.getByText('You are on Max.').waitFor();
   assert.ok(await bob.getByText(/\$1,000 a year\. Renews on/).isVisible());
-  await house.stripe('clock', { days: 366 });
+  await app.stripe('clock', { days: 366 });
   await shows(bob, '/usage', 'Your last payment');
-  await bob.goto(`${house.url}/settings/billing`);
+  await bob.goto(`${app.url}/settings/billing`);
   await shot(bob, '6-overdue-dark');
   await bob.getByRole('main').getByRole('button', { name: 'Update card' }).click();
   await bob.getByLabel('Card number').fill('4242 4242 4242 4242');
@@ -110,7 +110,7 @@ test('an overdue payment is said on every page, and mended in the portal', { tim
 
 test('buying works without JavaScript, from signed out on', { timeout: 600_000 }, async () => {
   const zoe = await browser.visitor({ javaScriptEnabled: false });
-  await zoe.goto(`${house.url}/pricing`);
+  await zoe.goto(`${app.url}/pricing`);
   await zoe.getByRole('link', { name: 'Yearly' }).click();
   await zoe.getByRole('link', { name: 'Start with Max' }).click();
   await zoe.getByLabel('Email').fill('zoe@example.com');

@@ -1,33 +1,33 @@
 // The owner's switches and deeds, clicked: what is refused is refused kindly, what runs ends as it would.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { send, signUp, startBrowser, startHouse, woken } from './house.mjs';
+import { send, signUp, startBrowser, startApp, woken } from './test-app.mjs';
 
-let house, browser;
+let app, browser;
 before(async () => {
-  house = await startHouse();
+  app = await startApp();
   browser = await startBrowser();
 });
-after(async () => { await browser?.stop(); await house?.stop(); });
+after(async () => { await browser?.stop(); await app?.stop(); });
 
 test('chat switched off: the next message is refused kindly, the running answer ends', { timeout: 600_000 }, async () => {
   const owner = await browser.visitor({ quiet: true });
-  await signUp(owner, house, 'owner@example.com', 'Olive');
+  await signUp(owner, app, 'owner@example.com', 'Olive');
   const ann = await browser.visitor({ quiet: true, timezoneId: 'Asia/Tokyo' });
-  await signUp(ann, house, 'ann@example.com', 'Ann');
+  await signUp(ann, app, 'ann@example.com', 'Ann');
   await woken(ann);
   const watching = await owner.context().newPage();
-  await watching.goto(`${house.url}/admin`);
+  await watching.goto(`${app.url}/admin`);
   await watching.getByText('Now: 0 responses running').waitFor();
   await send(ann, 'A long answer, please {{words:40}}{{hold}}');
   await ann.locator('.answer.live').getByText('word10').waitFor();
   await watching.getByRole('link', { name: 'Refresh' }).click();
   await watching.getByText('Now: 1 response running').waitFor();
-  await owner.goto(`${house.url}/admin/models`);
+  await owner.goto(`${app.url}/admin/models`);
   await owner.getByText('Switch chat off', { exact: true }).click();
   await owner.getByRole('button', { name: 'Confirm' }).click();
   await owner.getByText('Chat is switched off').waitFor();
-  await house.release();
+  await app.release();
   await ann.locator('.answer.live .byline').waitFor();
   await watching.getByRole('link', { name: 'Refresh' }).click();
   await watching.getByText('Now: 0 responses running').waitFor();
@@ -47,7 +47,7 @@ test('chat switched off: the next message is refused kindly, the running answer 
   assert.match(await ann.locator('.refusal').innerText(), /today|spend/i);
 
   // her days begin where her browser is
-  await ann.goto(`${house.url}/usage`);
+  await ann.goto(`${app.url}/usage`);
   assert.equal(await ann.getByLabel('Time zone').inputValue(), 'Asia/Tokyo');
   await ann.getByText('Token refill schedule').waitFor();
 });
@@ -55,7 +55,7 @@ test('chat switched off: the next message is refused kindly, the running answer 
 // The owner in a browser of their own, signed in again.
 async function signedIn() {
   const owner = await browser.visitor({ quiet: true });
-  await owner.goto(`${house.url}/sign-in`);
+  await owner.goto(`${app.url}/sign-in`);
   await owner.getByLabel('Email').fill('owner@example.com');
   await owner.getByLabel('Password').fill('correct horse battery');
   await owner.getByRole('button', { name: 'Sign in' }).click();
@@ -63,9 +63,9 @@ async function signedIn() {
   return owner;
 }
 
-test('a deed by keyboard alone, with its reason in the audit', { timeout: 600_000 }, async () => {
+test('a action by keyboard alone, with its reason in the audit', { timeout: 600_000 }, async () => {
   const owner = await signedIn();
-  await owner.goto(`${house.url}/admin/users?q=ann`);
+  await owner.goto(`${app.url}/admin/users?q=ann`);
   await owner.getByRole('link', { name: 'ann@example.com' }).focus();
   await owner.keyboard.press('Enter');
   await owner.locator('summary', { hasText: 'Pause' }).focus();
@@ -74,7 +74,7 @@ test('a deed by keyboard alone, with its reason in the audit', { timeout: 600_00
   await owner.keyboard.type('too many of these');
   await owner.keyboard.press('Enter');
   await owner.getByText('Paused since').waitFor();
-  await owner.goto(`${house.url}/admin/audit`);
+  await owner.goto(`${app.url}/admin/audit`);
   await owner.getByText('too many of these').waitFor();
 });
 
@@ -99,9 +99,9 @@ async function unreached(page) {
 
 test('the keyboard alone reaches every action', { timeout: 600_000 }, async () => {
   const owner = await signedIn();
-  const [[ann]] = house.query("select user_id from account where email = 'ann@example.com'");
+  const [[ann]] = app.query("select user_id from account where email = 'ann@example.com'");
   for (const path of ['/admin', '/admin/users', `/admin/users/${ann}`, '/admin/models', '/admin/plans', '/admin/health', '/admin/audit', '/usage', '/settings']) {
-    await owner.goto(house.url + path);
+    await owner.goto(app.url + path);
     assert.deepEqual(await unreached(owner), [], path);
   }
 });

@@ -2,14 +2,14 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { AxeBuilder } from '@axe-core/playwright';
-import { send, signUp, startBrowser, startHouse, woken } from './house.mjs';
+import { send, signUp, startBrowser, startApp, woken } from './test-app.mjs';
 
-let house, browser;
+let app, browser;
 before(async () => {
-  house = await startHouse({ vendor: false });
+  app = await startApp({ provider: false });
   browser = await startBrowser();
 });
-after(async () => { await browser?.stop(); await house?.stop(); });
+after(async () => { await browser?.stop(); await app?.stop(); });
 
 // Field note 40.
 test('axe finds nothing, and nothing sticks out', { timeout: 600_000 }, async () => {
@@ -17,7 +17,7 @@ test('axe finds nothing, and nothing sticks out', { timeout: 600_000 }, async ()
     // axe brings styles and requests of its own, which the policy refuses: its window's complaints aren't ours.
     const page = await browser.visitor({ quiet: true, colorScheme, reducedMotion: 'reduce' });
     for (const path of ['/', '/pricing', '/sign-in', '/sign-up', '/nothing']) await inspect(page, path, colorScheme);
-    await signUp(page, house, colorScheme === 'light' ? 'owner@example.com' : 'second@example.com', 'Olive');
+    await signUp(page, app, colorScheme === 'light' ? 'owner@example.com' : 'second@example.com', 'Olive');
     await woken(page);
     await inspect(page, null, colorScheme);
     await send(page, 'Show me a table');
@@ -30,19 +30,19 @@ test('axe finds nothing, and nothing sticks out', { timeout: 600_000 }, async ()
     await inspect(page, '/settings', colorScheme);
     await inspect(page, '/settings/billing', colorScheme);
     await inspect(page, '/pricing?interval=year', colorScheme);
-    if (colorScheme === 'dark') house.run('admin', 'add', 'second@example.com');
+    if (colorScheme === 'dark') app.run('admin', 'add', 'second@example.com');
     {
       await inspect(page, '/admin', colorScheme);
       for (const path of ['models', 'health', 'users', 'plans', 'audit']) {
-        await page.goto(`${house.url}/admin/${path}`);
+        await page.goto(`${app.url}/admin/${path}`);
         // What is folded up is a page's too.
         for (const folded of await page.locator('main summary').all()) await folded.click();
         await inspect(page, null, colorScheme);
       }
-      await page.goto(`${house.url}/admin`);
+      await page.goto(`${app.url}/admin`);
       await page.getByRole('link', { name: '@example.com' }).first().click();
       await page.getByRole('button', { name: 'Set plan' }).waitFor();
-      for (const deed of await page.locator('.acts summary').all()) await deed.click();
+      for (const action of await page.locator('.acts summary').all()) await action.click();
       await inspect(page, null, colorScheme);
     }
   }
@@ -50,16 +50,16 @@ test('axe finds nothing, and nothing sticks out', { timeout: 600_000 }, async ()
 
 test('pages draw no complaint from the console or the policy', { timeout: 600_000 }, async () => {
   const page = await browser.visitor();
-  for (const path of ['/', '/pricing', '/sign-in']) await page.goto(house.url + path);
-  await signUp(page, house, 'third@example.com');
+  for (const path of ['/', '/pricing', '/sign-in']) await page.goto(app.url + path);
+  await signUp(page, app, 'third@example.com');
   await woken(page);
-  for (const path of ['/usage', '/pricing', '/settings', '/settings/billing', '/chat']) await page.goto(house.url + path);
+  for (const path of ['/usage', '/pricing', '/settings', '/settings/billing', '/chat']) await page.goto(app.url + path);
   await woken(page);
   assert.deepEqual(browser.complaints, []);
 });
 
 async function inspect(page, path, theme) {
-  if (path) await page.goto(house.url + path);
+  if (path) await page.goto(app.url + path);
   const found = await new AxeBuilder({ page }).analyze();
   const violations = found.violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.target + ' ' + node.failureSummary).join('; ')}`);
   assert.deepEqual(violations, [], `${page.url()} ${theme}`);
@@ -73,7 +73,7 @@ async function inspect(page, path, theme) {
 
 test('the demo model says what it is and shows each kind of answer', { timeout: 600_000 }, async () => {
   const page = await browser.visitor();
-  await signUp(page, house, 'demo@example.com');
+  await signUp(page, app, 'demo@example.com');
   await woken(page);
   assert.ok(await page.getByText('demo model', { exact: true }).isVisible());
   await page.getByRole('button', { name: 'Write some code' }).click();

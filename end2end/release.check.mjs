@@ -4,7 +4,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { freePort, release, startHouse } from './house.mjs';
+import { freePort, release, startApp } from './test-app.mjs';
 
 // The settings of the systemd unit's [Service] section, its folder replaced by the one that the release was unpacked to.
 function unit() {
@@ -16,10 +16,10 @@ function unit() {
 test('the unit starts the release with its own settings and an environment file alone', { timeout: 600_000 }, async () => {
   const { start, folder, env } = unit();
   assert.ok(existsSync(start), start);
-  // Databases and a second port come from a house that runs; everything else is what the unit says.
-  const house = await startHouse();
+  // Databases and a second port come from a deployment that runs; everything else is what the unit says.
+  const app = await startApp();
   const port = await freePort();
-  const file = { DATABASE_URL: house.settings.DATABASE_URL, REDIS_URL: house.settings.REDIS_URL, SECRET_KEY: house.settings.SECRET_KEY, PUBLIC_URL: `http://127.0.0.1:${port}` };
+  const file = { DATABASE_URL: app.settings.DATABASE_URL, REDIS_URL: app.settings.REDIS_URL, SECRET_KEY: app.settings.SECRET_KEY, PUBLIC_URL: `http://127.0.0.1:${port}` };
   const child = spawn(start, [], { cwd: folder, env: { ...env, ...file, LISTEN_ADDR: `127.0.0.1:${port}` }, stdio: ['ignore', 'ignore', 'inherit'] });
   const exited = new Promise((done) => child.once('exit', done));
   while (!(await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => null))?.ok) {
@@ -31,7 +31,7 @@ test('the unit starts the release with its own settings and an environment file 
   assert.equal((await fetch(`http://127.0.0.1:${port}${css}`)).status, 200);
   child.kill('SIGTERM');
   assert.equal(await exited, 0);
-  await house.stop();
+  await app.stop();
   try {
     execFileSync('systemd-analyze', ['--version'], { stdio: 'ignore' });
   } catch {
@@ -41,22 +41,22 @@ test('the unit starts the release with its own settings and an environment file 
 });
 
 test('the release is served as production serves it', { timeout: 600_000 }, async () => {
-  const house = await startHouse();
+  const app = await startApp();
   const form = new URLSearchParams({ email: 'ann@example.com', password: 'correct horse battery' });
-  const signedUp = await fetch(`${house.url}/sign-up`, { method: 'POST', body: form, redirect: 'manual' });
+  const signedUp = await fetch(`${app.url}/sign-up`, { method: 'POST', body: form, redirect: 'manual' });
   assert.equal(signedUp.status, 303);
   const cookie = signedUp.headers.getSetCookie()[0].split(';')[0];
-  const page = await (await fetch(`${house.url}/chat`, { headers: { cookie } })).text();
+  const page = await (await fetch(`${app.url}/chat`, { headers: { cookie } })).text();
   const [, wasm] = page.match(/href="(\/pkg\/quotient\.[\w-]+\.wasm)"/) ?? assert.fail('the wasm has a name by its content');
-  const file = await fetch(house.url + wasm, { headers: { 'accept-encoding': 'br' } });
+  const file = await fetch(app.url + wasm, { headers: { 'accept-encoding': 'br' } });
   assert.equal(file.status, 200);
   assert.equal(file.headers.get('content-encoding'), 'br');
   assert.match(file.headers.get('cache-control'), /immutable/);
   assert.equal(file.headers.get('content-type'), 'application/wasm');
   const [, css] = page.match(/href="(\/pkg\/quotient\.[\w-]+\.css)"/) ?? assert.fail('the style has a name by its content');
-  const style = await fetch(house.url + css);
+  const style = await fetch(app.url + css);
   assert.match(style.headers.get('cache-control'), /immutable/);
   assert.doesNotMatch(await style.text(), /@import/, 'one file');
-  assert.equal((await fetch(`${house.url}/healthz`)).status, 200);
-  assert.equal(await house.stop(), 0);
+  assert.equal((await fetch(`${app.url}/healthz`)).status, 200);
+  assert.equal(await app.stop(), 0);
 });

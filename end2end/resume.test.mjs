@@ -3,18 +3,18 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { join } from 'node:path';
-import { send, shots, signUp, startBalancer, startBrowser, startHouse, woken } from './house.mjs';
+import { send, shots, signUp, startBalancer, startBrowser, startApp, woken } from './test-app.mjs';
 
-let house, browser, balancer;
+let app, browser, balancer;
 before(async () => {
-  house = await startHouse({ stripe: false });
-  balancer = await startBalancer(house.url, await house.second());
+  app = await startApp({ stripe: false });
+  balancer = await startBalancer(app.url, await app.second());
   browser = await startBrowser();
 });
 after(async () => {
   await browser?.stop();
   balancer?.stop();
-  await house?.stop();
+  await app?.stop();
 });
 
 const answer = async (page) => (await page.locator('.answer .markdown').last().innerText()).trim();
@@ -33,13 +33,13 @@ test('a reload in the middle lands on another server, and the text is whole', { 
   await tab.goto(ann.url());
   await ann.getByText('word20 ').waitFor();
   assert.ok(!(await answer(ann)).includes('word60'), 'it is still running');
-  await house.release();
+  await app.release();
   await ann.locator('.answer.live .byline').waitFor();
   await tab.locator('.answer .byline').last().waitFor();
-  const [served] = await house.served();
+  const [served] = await app.served();
   assert.equal(await answer(ann), served.text.trim());
   assert.equal(await answer(tab), served.text.trim());
-  assert.deepEqual(house.query("select status, usage_source, output_tokens from ai_usage"), [['finished', 'exact', '120']]);
+  assert.deepEqual(app.query("select status, usage_source, output_tokens from ai_usage"), [['finished', 'exact', '120']]);
   await tab.close();
 
   // the connection breaks, without a reload: the page takes the answer up again where it was
@@ -47,8 +47,8 @@ test('a reload in the middle lands on another server, and the text is whole', { 
   await ann.locator('.answer').nth(1).getByText('word15 ').waitFor(); // of this answer, not of the one before
   balancer.use(0);
   await ann.locator('.answer.live .byline').nth(1).waitFor();
-  assert.equal(await answer(ann), (await house.served())[1].text.trim());
-  assert.equal(house.query('select count(*) from ai_usage')[0][0], '2', 'nothing was asked twice');
+  assert.equal(await answer(ann), (await app.served())[1].text.trim());
+  assert.equal(app.query('select count(*) from ai_usage')[0][0], '2', 'nothing was asked twice');
 
   // Stop reaches the server that runs it, whichever one hears it
   await send(ann, '{{words:100}}{{pace:500}} Once more?');
@@ -68,7 +68,7 @@ test('the last answer is written again, live and after a reload', { timeout: 600
   await bob.getByRole('button', { name: 'Regenerate' }).click();
   await bob.waitForFunction(() => document.querySelectorAll('.answer.live .byline').length === 1 && document.querySelectorAll('.answer').length === 1);
   assert.equal(await bob.locator('.said').count(), 1, 'the question stands once');
-  assert.equal(house.query("select count(*) from message where superseded_by is null and conversation_id = (select conversation_id from conversation where title like '%First%')")[0][0], '2');
+  assert.equal(app.query("select count(*) from message where superseded_by is null and conversation_id = (select conversation_id from conversation where title like '%First%')")[0][0], '2');
   await bob.reload();
   await woken(bob);
   await bob.getByRole('button', { name: 'Regenerate' }).click();
@@ -86,7 +86,7 @@ test('the last answer is written again, live and after a reload', { timeout: 600
 });
 
 test('another model stands in, and the page says so', { timeout: 600_000 }, async () => {
-  house.query("update model set base_url = 'http://127.0.0.1:9/v1', fallback = 'claude-haiku-4-5' where model = 'gpt-5-mini'");
+  app.query("update model set base_url = 'http://127.0.0.1:9/v1', fallback = 'claude-haiku-4-5' where model = 'gpt-5-mini'");
   const eve = await browser.visitor();
   await signUp(eve, { url: balancer.url }, 'eve@example.com', 'Eve');
   await woken(eve);
@@ -95,5 +95,5 @@ test('another model stands in, and the page says so', { timeout: 600_000 }, asyn
   await eve.getByText("GPT-5 mini is unavailable right now. Claude Haiku 4.5 answered instead.").waitFor();
   await eve.locator('.answer.live .byline').waitFor();
   assert.match(await eve.locator('.answer.live .byline').innerText(), /Claude Haiku 4\.5/);
-  await eve.screenshot({ path: join(shots, 'again-4-stand-in.png') });
+  await eve.screenshot({ path: join(shots, 'again-4-fallback.png') });
 });

@@ -1,10 +1,10 @@
 // One contact sheet of page × theme × width, on the demo company, in end2end/shots/sheet.png; with --readme the README's pictures too.
 import { readFileSync, copyFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { root, send, shots, signUp, startBrowser, startHouse, woken } from './house.mjs';
+import { root, send, shots, signUp, startBrowser, startApp, woken } from './test-app.mjs';
 
-const house = await startHouse();
-house.run('seed', '--paying');
+const app = await startApp();
+app.run('seed', '--paying');
 const browser = await startBrowser();
 const sheet = [];
 
@@ -19,24 +19,24 @@ for (const colorScheme of ['light', 'dark']) {
     const at = `${colorScheme}-${width}`;
     const page = await browser.visitor({ quiet: true, colorScheme, viewport: { width, height }, reducedMotion: 'reduce' });
     for (const path of ['home', 'pricing', 'sign-in']) {
-      await page.goto(`${house.url}/${path === 'home' ? '' : path}`);
+      await page.goto(`${app.url}/${path === 'home' ? '' : path}`);
       await shot(page, `${path}-${at}`);
     }
     await page.getByRole('button', { name: 'Sign in' }).click();
-    await page.goto(`${house.url}/sign-up`);
+    await page.goto(`${app.url}/sign-up`);
     await page.getByLabel('Email').evaluate((input) => { input.form.noValidate = true; });
     await page.getByRole('button', { name: 'Create account' }).click();
     await page.getByText('Enter a valid email address.').waitFor();
     await shot(page, `sign-up-errors-${at}`);
-    await signUp(page, house, `visitor-${at}@example.com`, 'Ann');
+    await signUp(page, app, `visitor-${at}@example.com`, 'Ann');
     await woken(page).catch(() => {});
     await shot(page, `chat-empty-${at}`);
-    await house.pace(12);
+    await app.pace(12);
     await send(page, 'How does a lease end, and what do I have to do?');
     await page.getByText('if you like code').waitFor();
     await shot(page, `chat-streaming-${at}`);
     await page.locator('.answer.live .byline').waitFor();
-    await house.pace(0);
+    await app.pace(0);
     for (let n = 1; n < 10; n += 1) {
       await send(page, `And if the letter is dated ${n} May?`);
       await page.locator('.answer.live .byline').nth(n).waitFor();
@@ -45,12 +45,12 @@ for (const colorScheme of ['light', 'dark']) {
     await page.locator('.refusal').waitFor();
     await shot(page, `chat-refused-${at}`);
     const owner = await browser.visitor({ quiet: true, colorScheme, viewport: { width, height }, reducedMotion: 'reduce' });
-    await owner.goto(`${house.url}/sign-in`);
+    await owner.goto(`${app.url}/sign-in`);
     await owner.getByLabel('Email').fill('admin@example.com');
     await owner.getByLabel('Password').fill('demo company');
     await owner.getByRole('button', { name: 'Sign in' }).click();
     await owner.waitForURL('**/chat');
-    await owner.goto(`${house.url}/admin?period=30d`);
+    await owner.goto(`${app.url}/admin?period=30d`);
     await shot(owner, `admin-${at}`);
     await shot(owner, `admin-full-${at}`, true);
     await owner.locator('tbody a').first().click();
@@ -58,11 +58,11 @@ for (const colorScheme of ['light', 'dark']) {
     await shot(owner, `person-${at}`);
     await shot(owner, `person-full-${at}`, true);
     for (const path of ['settings', 'settings/billing', 'admin/users', 'admin/models', 'admin/plans', 'admin/health', 'admin/audit', 'usage']) {
-      await owner.goto(`${house.url}/${path}`);
+      await owner.goto(`${app.url}/${path}`);
       if (path === 'admin/models') await owner.locator('.model-form summary').first().click();
       await shot(owner, `${path.replace('/', '-')}-${at}`, path === 'admin/models');
     }
-    await owner.goto(`${house.url}/nothing`);
+    await owner.goto(`${app.url}/nothing`);
     await shot(owner, `missing-${at}`);
     await page.close();
     await owner.close();
@@ -81,5 +81,5 @@ const figures = sheet.map(([name, path]) =>
 await page.setContent(`<style>body{display:flex;flex-wrap:wrap;gap:12px;font:12px sans-serif}figure{margin:0}img{height:320px;border:1px solid #999}</style>${figures.join('')}`);
 await page.screenshot({ path: join(shots, 'sheet.png'), fullPage: true });
 await browser.stop();
-await house.stop();
+await app.stop();
 console.log(`${sheet.length} pictures on end2end/shots/sheet.png`);

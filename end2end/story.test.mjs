@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { join } from 'node:path';
-import { password, send, shots, signUp, startBrowser, startHouse, woken } from './house.mjs';
+import { password, send, shots, signUp, startBrowser, startApp, woken } from './test-app.mjs';
 
-let house, browser;
+let app, browser;
 before(async () => {
-  house = await startHouse();
+  app = await startApp();
   browser = await startBrowser();
 });
 after(async () => { await browser?.stop(); });
@@ -16,7 +16,7 @@ const left = async (page, name) => Number((await page.getByRole('meter', { name 
 
 test('sign up, chat, hit the limit, get a larger plan, see the numbers', { timeout: 600_000 }, async () => {
   const ann = await browser.visitor();
-  await signUp(ann, house, 'ann@example.com', 'Ann');
+  await signUp(ann, app, 'ann@example.com', 'Ann');
   await woken(ann);
   assert.equal(await left(ann, 'Requests'), 10);
   await shot(ann, '1-empty');
@@ -29,16 +29,16 @@ test('sign up, chat, hit the limit, get a larger plan, see the numbers', { timeo
   assert.match(ann.url(), /\/chat\/[0-9a-f-]{36}$/, 'the conversation has an address');
   assert.ok(await left(ann, 'Tokens') < 50_000 - 4_000, 'the answer is held while it runs');
   await shot(ann, '2-streaming');
-  await house.release();
+  await app.release();
   await ann.locator('.answer.live .byline').waitFor();
   // field note 39: busy while words arrive, one polite announcement at the end
   assert.equal(await ann.locator('.answer.live').getAttribute('aria-busy'), 'false');
   assert.equal(await ann.locator('[role=status].unseen').innerText(), 'The response is complete.');
-  const [served] = await house.served();
+  const [served] = await app.served();
   assert.equal(served.output, 120);
   assert.equal((await ann.locator('.answer.live .markdown').innerText()).trim(), served.text.trim());
   // the meter fell by exactly what was used
-  const [[counted]] = house.query('select sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens) from ai_usage');
+  const [[counted]] = app.query('select sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens) from ai_usage');
   assert.equal(await left(ann, 'Tokens'), 50_000 - Number(counted));
   assert.equal(await left(ann, 'Requests'), 9);
 
@@ -67,8 +67,8 @@ test('sign up, chat, hit the limit, get a larger plan, see the numbers', { timeo
 
   // the owner sees who it is, and helps
   const owner = await browser.visitor();
-  await signUp(owner, house, 'owner@example.com', 'Olive');
-  await owner.goto(`${house.url}/admin`);
+  await signUp(owner, app, 'owner@example.com', 'Olive');
+  await owner.goto(`${app.url}/admin`);
   await shot(owner, '5-admin');
   await owner.getByRole('link', { name: 'ann@example.com' }).click();
   await owner.getByLabel('Plan', { exact: true }).selectOption('pro');
@@ -85,12 +85,12 @@ test('sign up, chat, hit the limit, get a larger plan, see the numbers', { timeo
   assert.ok(await left(ann, 'Tokens') > 400_000 && await left(ann, 'Tokens') < 500_000);
 
   // the pages show the numbers of the database
-  const [[tokens, cost]] = house.query(`select to_char(sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens), 'FM999,999'),
+  const [[tokens, cost]] = app.query(`select to_char(sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens), 'FM999,999'),
     sum(cost_usd) from ai_usage join account using (user_id) where email = 'ann@example.com'`);
-  await ann.goto(`${house.url}/usage`);
+  await ann.goto(`${app.url}/usage`);
   assert.equal(await ann.locator('.figure strong').first().innerText(), tokens);
   await shot(ann, '7-usage');
-  await owner.goto(`${house.url}/admin`);
+  await owner.goto(`${app.url}/admin`);
   const row = owner.getByRole('row', { name: /ann@example.com/ });
   assert.match(await row.innerText(), new RegExp(tokens));
   const shown = Number((await row.locator('td').nth(3).innerText()).replace('$', ''));
@@ -100,7 +100,7 @@ test('sign up, chat, hit the limit, get a larger plan, see the numbers', { timeo
 
 test('stop keeps what came, and a reload finds a running answer', { timeout: 600_000 }, async () => {
   const tom = await browser.visitor({ colorScheme: 'dark' });
-  await signUp(tom, house, 'tom@example.com');
+  await signUp(tom, app, 'tom@example.com');
   await woken(tom);
   await send(tom, '{{words:400}}{{pace:100}} a long one');
   await tom.getByText('word20 ').waitFor();
@@ -109,7 +109,7 @@ test('stop keeps what came, and a reload finds a running answer', { timeout: 600
   await tom.getByRole('button', { name: 'Stop' }).click();
   await tom.getByText('Stopped', { exact: true }).waitFor();
   await shot(tom, '8-stopped-dark');
-  const [[status, source]] = house.query("select status, usage_source from ai_usage join account using (user_id) where email = 'tom@example.com'");
+  const [[status, source]] = app.query("select status, usage_source from ai_usage join account using (user_id) where email = 'tom@example.com'");
   assert.deepEqual([status, source], ['stopped', 'estimated']);
   // a broken answer keeps its part and offers another try
   await send(tom, '{{words:9}}{{break:4}} oh no');
@@ -120,7 +120,7 @@ test('stop keeps what came, and a reload finds a running answer', { timeout: 600
 
 test('forms and pages work without JavaScript', { timeout: 600_000 }, async () => {
   const zoe = await browser.visitor({ javaScriptEnabled: false });
-  await zoe.goto(`${house.url}/sign-up`);
+  await zoe.goto(`${app.url}/sign-up`);
   await zoe.getByLabel('Email').fill('zoe@example.com');
   await zoe.getByLabel('Password').fill('short');
   await zoe.getByRole('button', { name: 'Create account' }).click();
@@ -130,12 +130,12 @@ test('forms and pages work without JavaScript', { timeout: 600_000 }, async () =
   await zoe.getByRole('button', { name: 'Create account' }).click();
   await zoe.locator('.noscript').waitFor();
   for (const path of ['/', '/pricing', '/usage']) {
-    await zoe.goto(house.url + path);
+    await zoe.goto(app.url + path);
     assert.ok(await zoe.locator('h1').isVisible(), path);
   }
   await zoe.getByRole('button', { name: 'Sign out' }).click();
   await zoe.getByRole('link', { name: 'Sign in' }).waitFor();
-  await zoe.goto(`${house.url}/usage`);
+  await zoe.goto(`${app.url}/usage`);
   assert.match(zoe.url(), /sign-in\?next=\/usage/);
   await zoe.getByLabel('Email').fill('zoe@example.com');
   await zoe.getByLabel('Password').fill(password);
@@ -144,5 +144,5 @@ test('forms and pages work without JavaScript', { timeout: 600_000 }, async () =
 });
 
 test('it ends cleanly when told to', { timeout: 600_000 }, async () => {
-  assert.equal(await house.stop(), 0);
+  assert.equal(await app.stop(), 0);
 });

@@ -1,4 +1,4 @@
-// The Stripe stand-in against Stripe's own SDK, and our webhook door against signatures that others made.
+// The Stripe simulator against Stripe's own SDK, and our webhook door against signatures that others made.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { createServer } from 'node:http';
@@ -6,7 +6,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import Stripe from 'stripe';
-import { freePort, root, shots, startHouse, startStandIn } from './house.mjs';
+import { freePort, root, shots, startApp, startFake } from './test-app.mjs';
 
 let standIn, stripe, hooks, received;
 before(async () => {
@@ -23,7 +23,7 @@ before(async () => {
   });
   await new Promise((done) => hooks.listen(0, '127.0.0.1', done));
   hooks.next = () => new Promise((wake) => waiting.push(wake));
-  standIn = await startStandIn('stripe', '127.0.0.1:0', `http://127.0.0.1:${hooks.address().port}/`);
+  standIn = await startFake('stripe', '127.0.0.1:0', `http://127.0.0.1:${hooks.address().port}/`);
   const { hostname, port } = new URL(standIn.url);
   stripe = new Stripe('sk_test_sdk', { host: hostname, port, protocol: 'http', telemetry: false });
 });
@@ -33,7 +33,7 @@ after(() => { standIn?.child.kill(); hooks?.close(); hooks?.closeAllConnections(
 async function event(kind) {
   for (;;) {
     for (const { body, signature } of received) {
-      const read = stripe.webhooks.constructEvent(body, signature, 'whsec_standin');
+      const read = stripe.webhooks.constructEvent(body, signature, 'whsec_fake');
       if (read.type === kind) return read;
     }
     await hooks.next();
@@ -72,14 +72,14 @@ test('the official SDK drives it and verifies its signatures', { timeout: 600_00
   const twice = () => stripe.customers.create({ email: 'twice@example.com' }, { idempotencyKey: 'k' });
   assert.equal((await twice()).id, (await twice()).id);
   await assert.rejects(stripe.customers.create({ email: 'other@example.com' }, { idempotencyKey: 'k' }), { type: 'StripeIdempotencyError' });
-  assert.throws(() => stripe.webhooks.constructEvent(`${received[0].body} `, received[0].signature, 'whsec_standin'));
+  assert.throws(() => stripe.webhooks.constructEvent(`${received[0].body} `, received[0].signature, 'whsec_fake'));
 });
 
 // emulate signs as Stripe does, but its events have no id: our door says so only once it believes the signature.
 test('our door believes what another implementation signed', { timeout: 600_000 }, async () => {
   const secret = 'whsec_emulate';
-  const house = await startHouse({
-    vendor: false, stripe: false,
+  const app = await startApp({
+    provider: false, stripe: false,
     env: { STRIPE_SECRET_KEY: 'sk_test_x', STRIPE_WEBHOOK_SECRET: secret, STRIPE_BASE_URL: 'http://127.0.0.1:1', RUST_LOG: 'off' },
   });
   const seed = join(shots, 'emulate.yaml');
@@ -97,13 +97,13 @@ test('our door believes what another implementation signed', { timeout: 600_000 
     await arrived;
     const [{ body, signature }] = received;
     const answer = async (sent) => {
-      const response = await fetch(`${house.url}/stripe/webhook`, { method: 'POST', headers: { 'stripe-signature': signature }, body: sent });
+      const response = await fetch(`${app.url}/stripe/webhook`, { method: 'POST', headers: { 'stripe-signature': signature }, body: sent });
       return `${response.status} ${await response.text()}`;
     };
     assert.equal(await answer(body), "400 the body isn't an event");
     assert.match(await answer(`${body} `), /^400 the signature isn't of this body/);
   } finally {
     emulate.kill();
-    await house.stop();
+    await app.stop();
   }
 });

@@ -4,7 +4,7 @@
 create table model (
   model text primary key check (length(model) between 1 and 120),
   label text not null,
-  vendor text not null check (vendor in ('anthropic', 'openai', 'demo')),
+  provider text not null check (provider in ('anthropic', 'openai', 'demo')),
   base_url text,
   context bigint not null check (context > 0),
   max_output bigint not null check (max_output > 0),
@@ -37,7 +37,7 @@ create table plan_model (
   primary key (plan_id, model)
 );
 
-insert into model (model, label, vendor, context, max_output, sort) values
+insert into model (model, label, provider, context, max_output, sort) values
   ('claude-sonnet-4-6', 'Claude Sonnet 4.6', 'anthropic', 1000000, 128000, 1),
   ('claude-haiku-4-5', 'Claude Haiku 4.5', 'anthropic', 200000, 64000, 2),
   ('claude-opus-4-7', 'Claude Opus 4.7', 'anthropic', 1000000, 128000, 3),

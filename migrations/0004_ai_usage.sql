@@ -1,4 +1,4 @@
--- The ledger: one row per vendor call that may be billed, never changed once final, outliving chat and account.
+-- The ledger: one row per provider call that may be billed, never changed once final, outliving chat and account.
 -- Partitioned by month from the start, because a table that is large can't be partitioned later without a stop.
 
 create table ai_usage (

@@ -1,18 +1,18 @@
 -- What a turn needs to be tried again, to fall back and to be counted once for all: retries name what they replace, models name who
 -- stands in for them and what they may cost a day, and each final ledger row is added to its person's hour as it is written.
 
--- The whole house: what it may spend in a day, and whether it answers at all. One row.
-create table house (
-  house_id boolean primary key default true constraint house_is_one check (house_id),
+-- The whole deployment: what it may spend in a day, and whether it answers at all. One row.
+create table deployment (
+  deployment_id boolean primary key default true constraint deployment_is_one check (deployment_id),
   paused boolean not null default false,
-  daily_spend_usd numeric(12, 2) constraint house_daily_spend_not_negative check (daily_spend_usd >= 0)
+  daily_spend_usd numeric(12, 2) constraint deployment_daily_spend_not_negative check (daily_spend_usd >= 0)
 );
-insert into house default values;
+insert into deployment default values;
 
 alter table model
   add column fallback text references model constraint model_fallback_is_another check (fallback <> model),
   add column daily_spend_usd numeric(12, 2) constraint model_daily_spend_not_negative check (daily_spend_usd >= 0),
-  -- input tokens per thousand that we count, learned from what the vendor told; null while too little is known
+  -- input tokens per thousand that we count, learned from what the provider told; null while too little is known
   add column input_permille bigint constraint model_input_permille_sane check (input_permille between 500 and 5000);
 
 -- Our own count of the input, before the model's factor: what the factor is learned from.
@@ -24,7 +24,7 @@ alter table message add column superseded_by uuid;
 create index message_superseded on message (superseded_by) where superseded_by is not null;
 
 -- Sums per person, model and hour of admission. A row is one person's, so that nobody waits for somebody else's commit; sums over
--- the house are sums over these. Kept by the ledger's own trigger, so that they are the ledger's sums, always.
+-- the deployment are sums over these. Kept by the ledger's own trigger, so that they are the ledger's sums, always.
 create table usage_hour (
   subject text not null,
   model text not null,

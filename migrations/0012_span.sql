@@ -73,9 +73,9 @@ create table usage_span_model (
   output_tokens bigint not null,
   reasoning_tokens bigint not null,
   cost_picos bigint not null,
-  -- how many calls took how many milliseconds to their first words, to two digits
-  first_ms int[] not null,
-  first_calls bigint[] not null,
+  -- how many calls took how many milliseconds to their time to first token, to two digits
+  ttft_ms int[] not null,
+  ttft_calls bigint[] not null,
   people bytea not null,
   primary key (hours, begins_at, model),
   foreign key (hours, begins_at) references usage_span on delete cascade
@@ -119,7 +119,7 @@ begin
   insert into usage_hour as u (subject_id, model, hour, requests, calls, failed, input_tokens, cache_read_tokens, cache_write_tokens,
                                output_tokens, reasoning_tokens, estimated_tokens, cost_picos)
   values (who, new.model, at, (new.corrects is null and new.call_no = 1)::int, (new.corrects is null)::int,
-          new.vendor_failed::int, new.input_tokens, new.cache_read_tokens, new.cache_write_tokens,
+          new.provider_failed::int, new.input_tokens, new.cache_read_tokens, new.cache_write_tokens,
           new.output_tokens, new.reasoning_tokens, estimated, (new.cost_usd * 1000000000000)::bigint)
   on conflict (subject_id, hour, model) do update set
     requests = u.requests + excluded.requests, calls = u.calls + excluded.calls, failed = u.failed + excluded.failed,
@@ -150,7 +150,7 @@ begin
   -- No span is made and no month dropped meanwhile, and whoever ends a turn now waits, so that nothing is counted twice or missed.
   perform pg_advisory_xact_lock(7012, 0);
   lock table ai_usage, usage_hour, usage_day in share row exclusive mode;
-  select coalesce(ledger_from, '-infinity') into kept from house;
+  select coalesce(ledger_from, '-infinity') into kept from deployment;
   delete from usage_span where begins_at + make_interval(hours => hours) > kept;
   delete from usage_hour where hour >= kept;
   delete from usage_day where day >= (kept at time zone 'UTC')::date;
@@ -158,7 +158,7 @@ begin
   insert into usage_hour (subject_id, model, hour, requests, calls, failed, input_tokens, cache_read_tokens, cache_write_tokens,
                           output_tokens, reasoning_tokens, estimated_tokens, cost_picos)
   select subject_id, model, date_trunc('hour', created_at, 'UTC'), count(*) filter (where corrects is null and call_no = 1),
-         count(*) filter (where corrects is null), count(*) filter (where vendor_failed), sum(input_tokens),
+         count(*) filter (where corrects is null), count(*) filter (where provider_failed), sum(input_tokens),
          sum(cache_read_tokens), sum(cache_write_tokens), sum(output_tokens), sum(reasoning_tokens),
          coalesce(sum(estimated_tokens) filter (where corrects is null and input_tokens + cache_read_tokens + cache_write_tokens > 0), 0),
          (sum(cost_usd) * 1000000000000)::bigint
@@ -182,7 +182,7 @@ begin
     execute format('drop table %I', part);
     dropped := dropped + 1;
   end loop;
-  update house set ledger_from = kept at time zone 'UTC'
+  update deployment set ledger_from = kept at time zone 'UTC'
   where dropped > 0 and (ledger_from is null or ledger_from < kept at time zone 'UTC');
   return dropped;
 end $$;

@@ -93,7 +93,7 @@ fn Pages() -> impl IntoView {
                 <Route path=path!("/settings/billing") view=settings::billing::Billing ssr=SsrMode::Async/>
                 <Route path=path!("/admin/models") view=admin::models::Models ssr=SsrMode::Async/>
                 <Route path=path!("/admin/health") view=admin::health::Health ssr=SsrMode::Async/>
-                <Route path=path!("/admin") view=admin::heaviest::Heaviest ssr=SsrMode::Async/>
+                <Route path=path!("/admin") view=admin::top_users::TopUsers ssr=SsrMode::Async/>
                 <Route path=path!("/admin/users") view=admin::people::People ssr=SsrMode::Async/>
                 <Route path=path!("/admin/plans") view=admin::plans::Plans ssr=SsrMode::Async/>
                 <Route path=path!("/admin/audit") view=admin::audit::Audit ssr=SsrMode::Async/>

@@ -270,7 +270,7 @@ pub async fn compare(world: &World) -> anyhow::Result<String> {
         world
             .db
             .one(
-                "select count(*) from ai_usage where status <> 'failed' or vendor_failed or usage_source = 'estimated'",
+                "select count(*) from ai_usage where status <> 'failed' or provider_failed or usage_source = 'estimated'",
             )
             .await?,
         world

@@ -148,7 +148,7 @@ impl World {
     pub async fn new() -> anyhow::Result<Self> {
         let db = Database::fresh().await?;
         let redis = Redis::start(free_port()?)?;
-        let provider = Process::stand_in()?;
+        let provider = Process::fakes()?;
         let (head, name) = db.url.rsplit_once('/').context("no database")?;
         let (user, address) = head.rsplit_once('@').context("no user")?;
         let wire = Wire::to(address.rsplit_once(':').context("no port")?.1.parse()?).await?;
@@ -159,7 +159,7 @@ impl World {
             ("SECRET_KEY", format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple())),
             ("ANTHROPIC_API_KEY", "chaos".to_owned()),
             ("ANTHROPIC_BASE_URL", provider.url.clone()),
-            ("VENDOR_FIRST_BYTE_TIMEOUT_MS", "12000".to_owned()),
+            ("PROVIDER_FIRST_BYTE_TIMEOUT_MS", "12000".to_owned()),
             ("TRUSTED_PROXIES", "127.0.0.1".to_owned()),
             ("RUST_LOG", env("RUST_LOG").unwrap_or_else(|_| "off".to_owned())),
         ];

@@ -1,4 +1,4 @@
-//! What a chat turn costs, beside a bare axum and reqwest pass-through of the same stand-in vendor, in one run: time to the first token,
+//! What a chat turn costs, beside a bare axum and reqwest pass-through of the same fake provider, in one run: time to the first token,
 //! the server's processor time per turn, whole turns a second with the ledger compared afterwards, memory idle and per open stream, and
 //! paced streams none of which may stall.
 //!
@@ -54,10 +54,10 @@ async fn one_by_one(
 
 async fn bench() -> anyhow::Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let vendor = Process::stand_in()?;
-    let through = Process::this(&["pass-through", &vendor.url, &format!("127.0.0.1:{}", free_port()?)])?;
+    let provider = Process::fakes()?;
+    let through = Process::this(&["pass-through", &provider.url, &format!("127.0.0.1:{}", free_port()?)])?;
     let db = process::Database::fresh().await?;
-    let server = Process::quotient(&db.url, &vendor.url)?;
+    let server = Process::quotient(&db.url, &provider.url)?;
     db.no_limits().await?;
     tell("resident when idle", &format!("{:.1} MiB", server.resident()? as f64 / 1_048_576.0))?;
     let people = People::sign_up(&server.url, CONNECTIONS).await?;
@@ -117,7 +117,7 @@ async fn bench() -> anyhow::Result<()> {
         &format!("whole turns, {CONNECTIONS} connections"),
         &format!("{:.0}/s, {} of the server's processor time each", turns as f64 / took.as_secs_f64(), ms(busy)),
     )?;
-    tell("the ledger against what the vendor served", &db.compare(&vendor.url).await?)?;
+    tell("the ledger against what the provider served", &db.compare(&provider.url).await?)?;
 
     // the same through the pass-through, for the processor's time under load
     let before = through.cpu()?;
@@ -144,7 +144,7 @@ async fn bench() -> anyhow::Result<()> {
         &format!("{:.0}/s, {} each: ours is {ratio:.1} times", passed as f64 / began.elapsed().as_secs_f64(), ms(each)),
     )?;
 
-    // many streams that stand still: the vendor holds them after their first word
+    // many streams that stand still: the provider holds them after their first word
     let idle = through.resident()?;
     let mut open = Vec::with_capacity(OPEN);
     for _ in 0..OPEN {
@@ -171,7 +171,7 @@ async fn bench() -> anyhow::Result<()> {
     }
     let each = (server.resident()?.saturating_sub(idle)) as f64 / OPEN as f64 / 1_024.0;
     tell(&format!("{OPEN} running answers that stand still, ours"), &format!("{each:.1} KiB each"))?;
-    person::release(&vendor.url).await?;
+    person::release(&provider.url).await?;
     for stream in open {
         ensure!(person::drain(stream, Duration::from_secs(20)).await?.0, "a stream that stood still had no end");
     }
@@ -195,7 +195,7 @@ async fn bench() -> anyhow::Result<()> {
         &format!("{ended} whole, longest silence {}", ms(longest)),
     )?;
     ensure!(ended == PACED, "a stream stalled");
-    tell("the ledger against what the vendor served", &db.compare(&vendor.url).await?)?;
+    tell("the ledger against what the provider served", &db.compare(&provider.url).await?)?;
     server.stop()?;
     db.drop().await
 }

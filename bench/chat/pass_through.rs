@@ -21,10 +21,10 @@ async fn pass(State(through): State<Through>, body: String) -> Response {
 }
 
 /// Serves until it is ended.
-pub async fn serve(vendor: &str, address: &str) -> anyhow::Result<()> {
+pub async fn serve(provider: &str, address: &str) -> anyhow::Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().tcp_nodelay(true).build()?;
-    let through = Through { client, url: format!("{vendor}/v1/messages") };
+    let through = Through { client, url: format!("{provider}/v1/messages") };
     let router =
         Router::new().route("/v1/messages", post(pass)).route("/healthz", get(async || "ok")).with_state(through);
     let listener = axum::serve::ListenerExt::tap_io(tokio::net::TcpListener::bind(address).await?, |stream| {

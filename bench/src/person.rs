@@ -197,7 +197,7 @@ pub async fn drain(mut response: Response, most: Duration) -> anyhow::Result<(bo
 }
 
 /// Lets held answers go on.
-pub async fn release(vendor: &str) -> anyhow::Result<()> {
-    client()?.post(format!("{vendor}/release")).send().await?;
+pub async fn release(provider: &str) -> anyhow::Result<()> {
+    client()?.post(format!("{provider}/release")).send().await?;
     Ok(())
 }

@@ -35,12 +35,10 @@ pub struct Process {
 }
 
 impl Process {
-    /// The vendor stand-in, without think time.
-    pub fn stand_in() -> anyhow::Result<Self> {
-        let mut child = Command::new(binaries()?.join("stand-in"))
-            .args(["vendor", "127.0.0.1:0"])
-            .stdout(Stdio::piped())
-            .spawn()?;
+    /// The fake provider, without think time.
+    pub fn fakes() -> anyhow::Result<Self> {
+        let mut child =
+            Command::new(binaries()?.join("fakes")).args(["provider", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn()?;
         let mut url = String::new();
         std::io::BufReader::new(child.stdout.take().context("no stdout")?).read_line(&mut url)?;
         Ok(Self { child, url: url.trim().to_owned() })
@@ -53,7 +51,7 @@ impl Process {
     }
 
     /// The server as production starts it.
-    pub fn quotient(database: &str, vendor: &str) -> anyhow::Result<Self> {
+    pub fn quotient(database: &str, provider: &str) -> anyhow::Result<Self> {
         let address = format!("127.0.0.1:{}", free_port()?);
         let child = Command::new(binaries()?.join("quotient"))
             .env_clear()
@@ -62,7 +60,7 @@ impl Process {
             .env("LISTEN_ADDR", &address)
             .env("SECRET_KEY", format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple()))
             .env("ANTHROPIC_API_KEY", "bench")
-            .env("ANTHROPIC_BASE_URL", vendor)
+            .env("ANTHROPIC_BASE_URL", provider)
             .env("TRUSTED_PROXIES", "127.0.0.1")
             .env("RUST_LOG", "error")
             .spawn()
@@ -205,8 +203,8 @@ impl Database {
         Ok(())
     }
 
-    /// Waits until every turn is settled, then compares the ledger with what the vendor served.
-    pub async fn compare(&self, vendor: &str) -> anyhow::Result<String> {
+    /// Waits until every turn is settled, then compares the ledger with what the provider served.
+    pub async fn compare(&self, provider: &str) -> anyhow::Result<String> {
         let began = Instant::now();
         while sqlx::query_scalar::<_, i64>("select count(*) from turn where settled_at is null")
             .fetch_one(&self.pool)
@@ -217,7 +215,7 @@ impl Database {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let journal: Vec<serde_json::Value> = serde_json::from_str(
-            &crate::person::client()?.get(format!("{vendor}/journal")).send().await?.text().await?,
+            &crate::person::client()?.get(format!("{provider}/journal")).send().await?.text().await?,
         )?;
         // The pass-through's calls name no account: its answers are told apart by their system prompt, which it doesn't send.
         let (pid, sum) = (self.ledger().await?, |key: &str, of: &[&serde_json::Value]| {
@@ -225,7 +223,7 @@ impl Database {
         });
         let ours: Vec<&serde_json::Value> = journal.iter().filter(|call| call["system"] == true).collect();
         let served = (i64::try_from(ours.len())?, sum("input", &ours) + sum("cache_read", &ours), sum("output", &ours));
-        ensure!(pid == served, "ledger {pid:?}, vendor {served:?}");
+        ensure!(pid == served, "ledger {pid:?}, provider {served:?}");
         Ok(format!("{} calls, {} input and {} output tokens: equal", served.0, served.1, served.2))
     }
 

@@ -40,7 +40,7 @@ pub async fn generate(db: &PgPool, rows: i64) -> anyhow::Result<()> {
     sqlx::raw_sql("set session_replication_role = replica").execute(&mut *connection).await?;
     sqlx::query(
         "insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, usage_source, input_tokens,
-           cache_read_tokens, output_tokens, counted_tokens, estimated_tokens, reserved_tokens, cost_usd, created_at, settled_at, first_ms)
+           cache_read_tokens, output_tokens, counted_tokens, estimated_tokens, reserved_tokens, cost_usd, created_at, settled_at, ttft_ms)
          select gen_random_uuid(), gen_random_uuid(), a.user_id, a.subject, p.model, p.model_price_id, 'finished', 'exact',
            (random() * 4000)::bigint, (random() * 2000)::bigint, (random() * 800)::bigint, 5000, (random() * 6000)::bigint, 9000,
            round((random() * 0.05)::numeric, 12), at, at, (200 + random() * 1500)::int
@@ -99,7 +99,7 @@ pub async fn record_one(db: &PgPool) -> anyhow::Result<()> {
     let somebody = 1 + uuid::Uuid::new_v4().as_u128() % u128::from(PEOPLE.unsigned_abs());
     sqlx::query(
         "insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, usage_source, input_tokens,
-           output_tokens, estimated_tokens, reserved_tokens, cost_usd, created_at, settled_at, first_ms)
+           output_tokens, estimated_tokens, reserved_tokens, cost_usd, created_at, settled_at, ttft_ms)
          select gen_random_uuid(), gen_random_uuid(), user_id, subject, p.model, p.model_price_id, 'finished', 'exact', 1000, 200, 1100,
            2000, 0.002, now(), now(), 700
          from account, (select model, model_price_id from model_price where model = 'claude-haiku-4-5' limit 1) p

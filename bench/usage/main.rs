@@ -1,5 +1,5 @@
 //! What the owner's tables cost over a ledger of ten million rows, beside the plain `group by` over the raw rows, in one run: the twenty
-//! heaviest over several periods; the page `/admin` over HTTP while two hundred turns a second become final; an export; and chat while ten
+//! top_users over several periods; the page `/admin` over HTTP while two hundred turns a second become final; an export; and chat while ten
 //! admins refresh.
 //!
 //! `./dev bench usage [ROWS]`. It makes a database of its own, some seven gigabytes, and leaves it for the next run (`bench_usage_ROWS`);
@@ -15,7 +15,7 @@ use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::str::FromStr as _;
 use std::time::{Duration, Instant};
-use store::heaviest::{Asked, Order};
+use store::top_users::{Asked, Order};
 use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 
@@ -51,15 +51,15 @@ async fn tables(owners: &store::Db, asked: &Asked<'_>) -> anyhow::Result<Vec<Dur
     for _ in 0..ROUNDS {
         let began = Instant::now();
         let mut tx = store::begin_reading(owners).await?;
-        store::heaviest::list(&mut tx, asked).await?;
+        store::top_users::list(&mut tx, asked).await?;
         tx.commit().await?;
         times.push(began.elapsed());
     }
     Ok(times)
 }
 
-/// The twenty heaviest of a period, and the same from raw rows; and the twenty with the least margin.
-async fn heaviest(
+/// The twenty top_users of a period, and the same from raw rows; and the twenty with the least margin.
+async fn top_users(
     (owners, db): (&store::Db, &PgPool),
     name: &str,
     from: OffsetDateTime,
@@ -80,7 +80,7 @@ async fn heaviest(
         .await?;
         raw.push(began.elapsed());
     }
-    say(&format!("the 20 heaviest, {name}"), &mut ours)?;
+    say(&format!("the 20 top_users, {name}"), &mut ours)?;
     say("  the same by a group by over raw rows", &mut raw)?;
     let times = at(&mut raw, 50).as_secs_f64() / at(&mut ours, 50).as_secs_f64();
     tell("  times faster", &format!("{times:.1}"))?;
@@ -149,7 +149,7 @@ async fn export(db: &PgPool, admin: &Admin, server: &Process) -> anyhow::Result<
     tell("  memory over idle while it ran", &format!("{:.1} MiB", mib(most.saturating_sub(idle))))
 }
 
-/// Waits until what the server does at its start is over: comparing meters, looking for alerts, learning what vendors count.
+/// Waits until what the server does at its start is over: comparing meters, looking for alerts, learning what providers count.
 async fn settle(db: &PgPool) -> anyhow::Result<()> {
     let sql = "select count(*) from pg_stat_activity where datname = current_database() and state = 'active' and pid <> pg_backend_pid() and backend_type = 'client backend'";
     let mut quiet = 0;
@@ -161,7 +161,7 @@ async fn settle(db: &PgPool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How long first words take while people chat.
+/// How long time to first token take while people chat.
 async fn chat(people: &People) -> anyhow::Result<Vec<Duration>> {
     let began = Instant::now();
     let workers = (0..CHATTERS).map(|n| {
@@ -206,13 +206,13 @@ async fn main() -> anyhow::Result<()> {
     let days = time::Duration::days;
     let own = ((end - days(81)).replace_hour(0)?, (end - days(51)).replace_hour(0)?);
     let pools = (&owners, &db);
-    heaviest(pools, "24 hours", end - time::Duration::hours(25), end).await?;
-    heaviest(pools, "7 days", end - days(7), end).await?;
-    heaviest(pools, "30 days", end - days(30), end).await?;
-    heaviest(pools, "30 days, of one's own choice", own.0, own.1).await?;
+    top_users(pools, "24 hours", end - time::Duration::hours(25), end).await?;
+    top_users(pools, "7 days", end - days(7), end).await?;
+    top_users(pools, "30 days", end - days(30), end).await?;
+    top_users(pools, "30 days, of one's own choice", own.0, own.1).await?;
 
-    let vendor = Process::stand_in()?;
-    let server = Process::quotient(&url, &vendor.url)?;
+    let provider = Process::fakes()?;
+    let server = Process::quotient(&url, &provider.url)?;
     sqlx::query(
         "update plan set requests_per_minute = 1000000000, tokens_per_day = 1000000000000, in_flight = 1000000",
     )
@@ -238,7 +238,7 @@ async fn main() -> anyhow::Result<()> {
     let people = People::sign_up(&server.url, CHATTERS).await?;
     chat(&people).await?;
     let mut alone = chat(&people).await?;
-    say(&format!("first words, {CHATTERS} people chatting"), &mut alone)?;
+    say(&format!("time to first token, {CHATTERS} people chatting"), &mut alone)?;
     let admins = (0..ADMINS).map(|_| {
         let admin = admin.clone();
         tokio::spawn(async move {

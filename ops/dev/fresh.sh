@@ -97,19 +97,19 @@ first_hour() {
 }
 
 up_until_ready() {
-  local port child tries pid
+  local port child tries pid shows=''
   port=$(free_port fresh)
   inside env LISTEN_ADDR="127.0.0.1:$port" ./dev up &
   child=$!
   for tries in $(seq 3600); do
     kill -0 $child 2>/dev/null || { echo "./dev up ended after $tries s"; return 1; }
     if curl -fsS -o /dev/null "http://127.0.0.1:$port/readyz" 2>/dev/null; then
-      curl -fsS "http://127.0.0.1:$port/" | grep -q '<html' || return 1
+      curl -fsS -o "$FRESH/page" "http://127.0.0.1:$port/" && grep -q '<html' "$FRESH/page" || shows=no
       # Only the server of this clone is told to end, as Ctrl-C would.
       for pid in $(pgrep -f '^target/up/quotient'); do
         case $(readlink "/proc/$pid/cwd") in "$FRESH"/*) kill -TERM "$pid" ;; esac
       done
-      wait $child
+      wait $child && [ -z "$shows" ]
       return
     fi
     sleep 1

@@ -38,7 +38,7 @@ cmd_release() {
   cmd_bundle
   step "target/$(release_name).tar.gz" pack
   weight
-  step "the test provider" cargo build -q --bin stand-in
+  step "the test provider" cargo build -q --bin fakes
   local where; where=$(mktemp -d)
   at_exit "rm -rf $where"
   tar -C "$where" -xzf "target/$(release_name).tar.gz"

@@ -12,10 +12,10 @@ port() { local addr=${LISTEN_ADDR:-127.0.0.1:3000}; echo "${addr##*:}"; }
 simulate_stripe() {
   [ -z "${STRIPE_SECRET_KEY:-}" ] || return 0
   local port; port=$(free_port stripe)
-  target/debug/stand-in stripe "127.0.0.1:$port" "http://127.0.0.1:$(port)/stripe/webhook" "$DEV/stripe.json" >"$DEV/stripe.log" 2>&1 &
+  target/debug/fakes stripe "127.0.0.1:$port" "http://127.0.0.1:$(port)/stripe/webhook" "$DEV/stripe.json" >"$DEV/stripe.log" 2>&1 &
   at_exit "kill $! 2>/dev/null"
   wait_for_port "$port" stripe
-  export STRIPE_SECRET_KEY=sk_test_standin STRIPE_WEBHOOK_SECRET=whsec_standin STRIPE_BASE_URL=http://127.0.0.1:$port
+  export STRIPE_SECRET_KEY=sk_test_fake STRIPE_WEBHOOK_SECRET=whsec_fake STRIPE_BASE_URL=http://127.0.0.1:$port
   target/debug/quotient plans push >"$DEV/stripe.log" || die "the plans can't be pushed (see .dev/stripe.log)"
 }
 

@@ -67,7 +67,7 @@ cmd_shots() {
 # chaos [--short]: two servers under faults; a development build, since only that one has a clock that can be wrong.
 cmd_chaos() {
   databases; need_toolchain
-  step "two servers and what is done to them" cargo build -q --bin chaos --bin stand-in --bin quotient
+  step "two servers and what is done to them" cargo build -q --bin chaos --bin fakes --bin quotient
   target/debug/chaos "$@"
 }
 
@@ -87,7 +87,7 @@ cmd_bench() {
       REDIS_URL=redis://127.0.0.1:$port target/release/bench-limits
       ;;
     chat | usage)
-      step "the benchmark and what it measures" cargo build -q --release -p bench -p stand-in -p server
+      step "the benchmark and what it measures" cargo build -q --release -p bench -p fakes -p server
       "target/release/bench-$1" "${@:2}"
       ;;
     *) die "bench what? limits, chat, usage" ;;

@@ -1,7 +1,7 @@
-//! What the owner is told of by mail and by webhook: somebody who costs a large part of the day, a cap that comes near, a vendor that is
+//! What the owner is told of by mail and by webhook: somebody who costs a large part of the day, a cap that comes near, a provider that is
 //! left alone, dead letters, meters that differed. Each once when it begins and once when it is over.
 
-use crate::House;
+use crate::AppState;
 use crate::error::internal;
 use crate::mail::{self, Mail};
 use anyhow::{Context as _, ensure};
@@ -15,8 +15,8 @@ use serde_json::json;
 use std::collections::HashSet;
 use std::time::Duration;
 use store::alert;
-use store::heaviest::{Asked, Order};
 use store::job::Job;
+use store::top_users::{Asked, Order};
 use time::OffsetDateTime;
 
 /// A job that tells the webhook.
@@ -26,7 +26,7 @@ pub(crate) const WEBHOOK: &str = "alert_webhook";
 const LEAST_DAY: Picos = Picos(1_000_000_000_000);
 /// What was told of stands until it is so many per cent below: nobody wants a letter each minute.
 const SLACK_PERCENT: u8 = 5;
-/// A vendor's circuit is one server's own to see: it is over once it has gone unseen for a while.
+/// A provider's circuit is one server's own to see: it is over once it has gone unseen for a while.
 const CIRCUIT: &str = "circuit";
 const UNSEEN: time::Duration = time::Duration::seconds(150);
 
@@ -36,16 +36,16 @@ struct Cause {
     said: String,
 }
 
-/// Looks every minute, and at once where a vendor begins to be left alone.
-pub(crate) async fn work(house: House) {
+/// Looks every minute, and at once where a provider begins to be left alone.
+pub(crate) async fn work(app: AppState) {
     let mut tick = tokio::time::interval(Duration::from_secs(60));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = tick.tick() => {}
-            () = house.vendors.one_is_left_alone() => {}
+            () = app.providers.one_is_left_alone() => {}
         }
-        if let Err(error) = watch(&house).await {
+        if let Err(error) = watch(&app).await {
             internal(&format!("{error:#}"));
         }
     }
@@ -53,18 +53,18 @@ pub(crate) async fn work(house: House) {
 
 /// Looks once: tells what is new, and what is over. One server at a time looks, so that none acts on what another has just ended; a
 /// kind that can't be read is left as it stands.
-async fn watch(house: &House) -> anyhow::Result<()> {
-    let mut tx = store::begin(&house.db).await?;
+async fn watch(app: &AppState) -> anyhow::Result<()> {
+    let mut tx = store::begin(&app.db).await?;
     alert::lock(&mut tx).await?;
-    let now = House::now();
-    let standing: HashSet<(String, String)> =
-        alert::standing(&mut tx).await?.into_iter().map(|alert| (alert.kind, alert.about)).collect();
+    let now = AppState::now();
+    let fakeg: HashSet<(String, String)> =
+        alert::fakeg(&mut tx).await?.into_iter().map(|alert| (alert.kind, alert.about)).collect();
     let found = [
-        ("person_share", heavy(house, &standing, now).await),
-        ("spend_cap", spent(house, &standing, now).await),
-        ("dead_letters", given_up(house).await),
-        ("drift", drifted(house, now).await),
-        (CIRCUIT, Ok(left_alone(house))),
+        ("person_share", top_shares(app, &fakeg, now).await),
+        ("spend_cap", spent(app, &fakeg, now).await),
+        ("dead_letters", given_up(app).await),
+        ("drift", drifted(app, now).await),
+        (CIRCUIT, Ok(left_alone(app))),
     ];
     for (kind, causes) in found {
         let causes = match causes {
@@ -76,12 +76,12 @@ async fn watch(house: &House) -> anyhow::Result<()> {
         };
         for Cause { about, said } in causes {
             if let Some(id) = alert::seen(&mut tx, kind, &about, &said, now).await? {
-                tell(house, &mut tx, id, kind, &said, false, now).await?;
+                tell(app, &mut tx, id, kind, &said, false, now).await?;
             }
         }
         let unseen_since = if kind == CIRCUIT { now - UNSEEN } else { now };
         for ended in alert::end_unseen(&mut tx, kind, unseen_since, now).await? {
-            tell(house, &mut tx, ended.id, kind, &ended.said, true, now).await?;
+            tell(app, &mut tx, ended.id, kind, &ended.said, true, now).await?;
         }
     }
     tx.commit().await?;
@@ -89,22 +89,26 @@ async fn watch(house: &House) -> anyhow::Result<()> {
 }
 
 /// Whoever has a large share of the last 24 hours; told of until they are well below.
-async fn heavy(house: &House, standing: &HashSet<(String, String)>, now: OffsetDateTime) -> anyhow::Result<Vec<Cause>> {
+async fn top_shares(
+    app: &AppState,
+    fakeg: &HashSet<(String, String)>,
+    now: OffsetDateTime,
+) -> anyhow::Result<Vec<Cause>> {
     let (from, to) = app::api::admin::Period::Day.bounds(now);
-    let percent = house.config.alert_person_percent;
+    let percent = app.config.alert_user_percent;
     let mut causes = Vec::new();
-    let mut tx = store::begin_reading(&house.admin_db).await?;
+    let mut tx = store::begin_reading(&app.admin_db).await?;
     for (order, what) in [(Order::Cost, "cost"), (Order::Tokens, "tokens")] {
         let asked = Asked { from, to, order, plan: None, model: None, search: None, offset: 0, limit: 100 };
-        let heaviest = store::heaviest::list(&mut tx, &asked).await?;
-        let (all, people) = (heaviest.all, heaviest.people);
-        for row in heaviest.rows {
+        let top_users = store::top_users::list(&mut tx, &asked).await?;
+        let (all, people) = (top_users.all, top_users.people);
+        for row in top_users.rows {
             let (part, whole) = match order {
                 Order::Cost => (row.totals.cost.0.max(0).cast_unsigned(), all.cost.0.max(0).cast_unsigned()),
                 _ => (row.totals.tokens().0, all.tokens().0),
             };
             let about = format!("{what}:{}", row.subject);
-            let stands = standing.contains(&("person_share".to_owned(), about.clone()));
+            let stands = fakeg.contains(&("person_share".to_owned(), about.clone()));
             let least = percent - if stands { percent.min(SLACK_PERCENT) } else { 0 };
             let is_heavy = u128::from(part) * 100 > u128::from(whole) * u128::from(least);
             if all.cost >= LEAST_DAY && people > 1 && is_heavy {
@@ -122,7 +126,7 @@ async fn heavy(house: &House, standing: &HashSet<(String, String)>, now: OffsetD
 
 /// What may be spent in any day, and what of it is spent.
 struct Cap {
-    /// The house, or a model.
+    /// The deployment, or a model.
     about: String,
     /// As people read it: empty, or " on" a model.
     on: String,
@@ -137,17 +141,17 @@ impl Cap {
     }
 }
 
-/// Caps that come near, the house's and each model's own; told of until spending is well below a level again. A call is refused where it
+/// Caps that come near, the deployment's and each model's own; told of until spending is well below a level again. A call is refused where it
 /// might end above the cap, so that the ledger stays a little below: the last level is reached once somebody was refused.
-async fn spent(house: &House, standing: &HashSet<(String, String)>, now: OffsetDateTime) -> anyhow::Result<Vec<Cause>> {
-    let db = &house.admin_db;
+async fn spent(app: &AppState, fakeg: &HashSet<(String, String)>, now: OffsetDateTime) -> anyhow::Result<Vec<Cause>> {
+    let db = &app.admin_db;
     let mut tx = store::begin_reading(db).await?;
     let spent = store::span::spent_in_a_day(&mut tx, now).await?;
     tx.commit().await?;
-    let switches = store::house::switches(db).await?;
+    let switches = store::deployment::switches(db).await?;
     let are_refused = store::refusal::since(db, "spend_cap", now - time::Duration::HOUR).await? > 0;
-    let of_house = [switches.daily_spend, house.config.daily_spend].into_iter().flatten().min().map(|may| Cap {
-        about: "house".to_owned(),
+    let of_house = [switches.daily_spend, app.config.daily_spend].into_iter().flatten().min().map(|may| Cap {
+        about: "global".to_owned(),
         on: String::new(),
         may,
         spent: spent.values().fold(Picos::ZERO, |sum, cost| sum.plus(*cost)),
@@ -164,7 +168,7 @@ async fn spent(house: &House, standing: &HashSet<(String, String)>, now: OffsetD
     for cap in of_house.into_iter().chain(of_models).filter(|cap| cap.may > Picos::ZERO) {
         for level in [50_u8, 80, 100] {
             let about = format!("{}:{level}", cap.about);
-            let stands = standing.contains(&("spend_cap".to_owned(), about.clone()));
+            let stands = fakeg.contains(&("spend_cap".to_owned(), about.clone()));
             let least = level - if stands { SLACK_PERCENT } else { 0 };
             if cap.is_past(least) || (level == 100 && are_refused && cap.is_past(80)) {
                 let said = format!("{level} % of the {} daily spend cap{} is used.", cap.may, cap.on);
@@ -175,16 +179,16 @@ async fn spent(house: &House, standing: &HashSet<(String, String)>, now: OffsetD
     Ok(causes)
 }
 
-/// Vendors that this server leaves alone.
-fn left_alone(house: &House) -> Vec<Cause> {
-    let open = house.vendors.circuits().into_iter().filter(|(_, left_alone)| left_alone.is_some());
-    let said = |vendor: &str| format!("{vendor} failed repeatedly. Its circuit is open.");
-    open.map(|(vendor, _)| Cause { said: said(&vendor), about: vendor }).collect()
+/// Providers that this server leaves alone.
+fn left_alone(app: &AppState) -> Vec<Cause> {
+    let open = app.providers.circuits().into_iter().filter(|(_, left_alone)| left_alone.is_some());
+    let said = |provider: &str| format!("{provider} failed repeatedly. Its circuit is open.");
+    open.map(|(provider, _)| Cause { said: said(&provider), about: provider }).collect()
 }
 
 /// Events and jobs that failed too often.
-async fn given_up(house: &House) -> anyhow::Result<Vec<Cause>> {
-    let db = &house.admin_db;
+async fn given_up(app: &AppState) -> anyhow::Result<Vec<Cause>> {
+    let db = &app.admin_db;
     let (inbox, queue) = (store::stripe_event::inbox(db).await?, store::job::queue(db).await?);
     let dead = [
         ("stripe", inbox.dead.len() as u64, "Stripe event", "Stripe events"),
@@ -198,8 +202,8 @@ async fn given_up(house: &House) -> anyhow::Result<Vec<Cause>> {
 }
 
 /// Meters that differed from the ledger.
-async fn drifted(house: &House, now: OffsetDateTime) -> anyhow::Result<Vec<Cause>> {
-    let drifts = store::usage::drifts(&house.admin_db, now - time::Duration::days(1)).await?;
+async fn drifted(app: &AppState, now: OffsetDateTime) -> anyhow::Result<Vec<Cause>> {
+    let drifts = store::usage::drifts(&app.admin_db, now - time::Duration::days(1)).await?;
     let cause = || Cause {
         about: "meters".to_owned(),
         said: count(
@@ -213,7 +217,7 @@ async fn drifted(house: &House, now: OffsetDateTime) -> anyhow::Result<Vec<Cause
 
 /// Queues the letters and the webhook's call, with the alert's own row.
 async fn tell(
-    house: &House,
+    app: &AppState,
     tx: &mut store::Tx,
     id: uuid::Uuid,
     kind: &str,
@@ -225,7 +229,7 @@ async fn tell(
         let mail = Mail::Alert { said: said.to_owned(), is_over };
         mail::queue(tx, admin, &mail, &format!("{id}:{admin}"), now).await?;
     }
-    if house.config.alert_webhook.is_some() {
+    if app.config.alert_webhook.is_some() {
         let state = if is_over { "over" } else { "begun" };
         let body = json!({"id": id, "kind": kind, "state": state, "said": said, "at": now.unix_timestamp()});
         store::job::add(&mut *tx, WEBHOOK, Some(&format!("{WEBHOOK}:{id}:{state}")), &body, now).await?;
@@ -238,9 +242,9 @@ async fn tell(
 ///
 /// # Errors
 /// When it doesn't answer with success within ten seconds.
-pub(crate) async fn call(house: &House, job: &Job) -> anyhow::Result<()> {
-    let Some((url, secret)) = &house.config.alert_webhook else { return Ok(()) };
-    let (id, at, body) = (job.id.to_string(), House::now().unix_timestamp(), job.payload.to_string());
+pub(crate) async fn call(app: &AppState, job: &Job) -> anyhow::Result<()> {
+    let Some((url, secret)) = &app.config.alert_webhook else { return Ok(()) };
+    let (id, at, body) = (job.id.to_string(), AppState::now().unix_timestamp(), job.payload.to_string());
     let key = STANDARD.decode(secret.expose_secret().trim_start_matches("whsec_")).context("ALERT_WEBHOOK_SECRET")?;
     let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&key)?;
     mac.update(format!("{id}.{at}.{body}").as_bytes());

@@ -22,7 +22,7 @@ struct State {
     is_probing: bool,
 }
 
-/// One vendor's circuit, as this server knows it.
+/// One provider's circuit, as this server knows it.
 #[derive(Debug)]
 pub(crate) struct Circuit {
     state: Mutex<State>,
@@ -99,7 +99,7 @@ impl Drop for Silent<'_> {
 }
 
 impl Pass<'_> {
-    /// The vendor answered, be it with a refusal of this one call.
+    /// The provider answered, be it with a refusal of this one call.
     pub(crate) fn worked(self) {
         let mut state = self.circuit.state();
         // Several calls were silent and one of them was answered after all.

@@ -1,9 +1,9 @@
 //! What the binary does beside serving.
 
-use crate::{Config, House};
+use crate::{AppState, Config};
 use anyhow::{Context as _, bail, ensure};
 use clap::{Parser, Subcommand};
-use domain::{MicrosPerMillion, ModelName, Tokens, Vendor};
+use domain::{MicrosPerMillion, ModelName, Provider, Tokens};
 
 /// Serves, unless told otherwise.
 #[derive(Parser)]
@@ -88,11 +88,11 @@ pub enum Billing {
 /// A model and its price.
 #[derive(clap::Args)]
 pub struct AddModel {
-    /// The vendor's name for it.
+    /// The provider's name for it.
     name: String,
     /// Wire format: openai (also Ollama, vLLM, OpenRouter) or anthropic.
     #[arg(long)]
-    vendor: Vendor,
+    provider: Provider,
     /// Base URL if it isn't the provider's default, for example http://127.0.0.1:11434/v1.
     #[arg(long)]
     base_url: Option<String>,
@@ -134,7 +134,7 @@ pub async fn run(command: Command, config: &Config, out: &mut impl std::io::Writ
     match command {
         Command::Migrate => writeln!(out, "The database schema is up to date.")?,
         Command::Admin(Admin::Add { email }) => {
-            if !store::account::make_admin(&db, email.trim(), House::now()).await? {
+            if !store::account::make_admin(&db, email.trim(), AppState::now()).await? {
                 bail!("nobody has signed up as {email} yet");
             }
             writeln!(out, "{email} is an admin now.")?;
@@ -142,7 +142,7 @@ pub async fn run(command: Command, config: &Config, out: &mut impl std::io::Writ
         Command::Usage(Usage::Rebuild) => {
             store::ledger::rebuild(&db).await?;
             // So that the owner's pages needn't read every hour person by person until the server's task comes round.
-            store::span::make(&db, House::now()).await?;
+            store::span::make(&db, AppState::now()).await?;
             writeln!(out, "The rollups are rebuilt.")?;
         }
         Command::Models(Models::Add(model)) => {
@@ -155,7 +155,7 @@ pub async fn run(command: Command, config: &Config, out: &mut impl std::io::Writ
         }
         Command::Models(Models::List) => {
             for model in store::model::list(&db).await? {
-                let price = store::model::price(&db, &model.name, House::now()).await?;
+                let price = store::model::price(&db, &model.name, AppState::now()).await?;
                 let price = price.map_or_else(
                     || "no price: not for sale".to_owned(),
                     |list| {
@@ -163,7 +163,7 @@ pub async fn run(command: Command, config: &Config, out: &mut impl std::io::Writ
                         format!("${} in, ${} out", tier.input.to_usd(), tier.output.to_usd())
                     },
                 );
-                writeln!(out, "{:24} {:10} {price}", model.name.0, model.vendor.as_str())?;
+                writeln!(out, "{:24} {:10} {price}", model.name.0, model.provider.as_str())?;
             }
         }
         Command::Plans(Plans::Push) => {
@@ -210,8 +210,8 @@ async fn add(db: &store::Db, model: &AddModel) -> anyhow::Result<bool> {
             "--base-url begins with http:// or https://"
         );
         ensure!(
-            model.vendor == Vendor::OpenAi,
-            "--base-url goes with --vendor openai; for Anthropic set ANTHROPIC_BASE_URL"
+            model.provider == Provider::OpenAi,
+            "--base-url goes with --provider openai; for Anthropic set ANTHROPIC_BASE_URL"
         );
     }
     let plans = store::plan::list(db).await?;
@@ -222,7 +222,7 @@ async fn add(db: &store::Db, model: &AddModel) -> anyhow::Result<bool> {
     let new = store::model::NewModel {
         label: model.label.as_deref(),
         name: &name,
-        vendor: model.vendor,
+        provider: model.provider,
         base_url: model.base_url.as_deref(),
         context: model.context.map(Tokens),
         max_output: model.max_output.map(Tokens),
@@ -232,5 +232,5 @@ async fn add(db: &store::Db, model: &AddModel) -> anyhow::Result<bool> {
         output: price("output", &model.output)?,
         plans: model.plans.as_deref(),
     };
-    Ok(store::model::add(db, &new, House::now()).await?)
+    Ok(store::model::add(db, &new, AppState::now()).await?)
 }

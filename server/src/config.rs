@@ -36,7 +36,7 @@ pub struct Config {
     pub stripe_secret_key: Option<SecretString>,
     /// What Stripe signs its events with.
     pub stripe_webhook_secret: Option<SecretString>,
-    /// Stripe's address, when not the usual one: the stand-in's.
+    /// Stripe's address, when not the usual one: the fake's.
     pub stripe_base_url: Option<String>,
     /// Whether Stripe works out taxes at checkout.
     pub stripe_automatic_tax: bool,
@@ -44,7 +44,7 @@ pub struct Config {
     pub billing_grace_days: u16,
     /// Where mail is handed over; none is the development outbox.
     pub smtp_url: Option<SecretString>,
-    /// How long vendors may take.
+    /// How long providers may take.
     pub patience: providers::Patience,
     /// Where this process dies, in tests of what a crash leaves behind.
     #[cfg(debug_assertions)]
@@ -54,12 +54,12 @@ pub struct Config {
     pub clock_offset_s: i64,
     /// Who mail is from.
     pub mail_from: String,
-    /// What the whole house may spend in any day; none is any amount.
+    /// What the whole deployment may spend in any day; none is any amount.
     pub daily_spend: Option<Picos>,
     /// Where alerts are told besides mail, and what they are signed with.
     pub alert_webhook: Option<(SecretString, SecretString)>,
     /// Above which share of a day's cost or tokens one person is told of, in per cent.
-    pub alert_person_percent: u8,
+    pub alert_user_percent: u8,
     /// How many whole months of single calls are kept beside the one that runs; none keeps all.
     pub ledger_months: Option<u8>,
     /// Proxies whose word on where a request comes from is believed.
@@ -157,9 +157,9 @@ impl Config {
             mail_from: text("MAIL_FROM")
                 .unwrap_or_else(|| format!("{} <{}>", domain::brand::NAME, domain::brand::SUPPORT_EMAIL)),
             patience: providers::Patience {
-                connect: millis("VENDOR_CONNECT_TIMEOUT_MS", usual.connect)?,
-                first_byte: millis("VENDOR_FIRST_BYTE_TIMEOUT_MS", usual.first_byte)?,
-                idle: millis("VENDOR_IDLE_TIMEOUT_MS", usual.idle)?,
+                connect: millis("PROVIDER_CONNECT_TIMEOUT_MS", usual.connect)?,
+                first_byte: millis("PROVIDER_FIRST_BYTE_TIMEOUT_MS", usual.first_byte)?,
+                idle: millis("PROVIDER_IDLE_TIMEOUT_MS", usual.idle)?,
             },
             #[cfg(debug_assertions)]
             dies_at: text("QUOTIENT_DIES_AT"),
@@ -186,9 +186,9 @@ impl Config {
                     bail!("ALERT_WEBHOOK_SECRET signs what ALERT_WEBHOOK_URL is told (openssl rand -base64 32)")
                 }
             },
-            alert_person_percent: text("ALERT_PERSON_PERCENT").map_or(Ok(40), |percent| {
+            alert_user_percent: text("ALERT_USER_PERCENT").map_or(Ok(40), |percent| {
                 let percent = percent.parse().ok().filter(|percent| (1..=100).contains(percent));
-                percent.context("ALERT_PERSON_PERCENT is a whole number from 1 to 100")
+                percent.context("ALERT_USER_PERCENT is a whole number from 1 to 100")
             })?,
             ledger_months: text("LEDGER_MONTHS")
                 .map(|months| {
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_public_house_needs_its_own_secret() {
+    fn a_public_server_needs_its_own_secret() {
         assert!(read(&[]).is_ok());
         assert!(read(&[("PUBLIC_URL", "https://chat.example")]).is_err());
         let key = "ab".repeat(32);

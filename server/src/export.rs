@@ -4,7 +4,7 @@
 
 use crate::auth::SignedIn;
 use crate::error::internal;
-use crate::{House, pages};
+use crate::{AppState, pages};
 use app::api::admin::Asked;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -25,42 +25,42 @@ enum Format {
 }
 
 /// `GET /admin/export.csv`
-pub(crate) async fn csv(State(house): State<House>, request: Request) -> Response {
-    export(&house, request, Whose::Everybody, Format::Csv).await
+pub(crate) async fn csv(State(app): State<AppState>, request: Request) -> Response {
+    export(&app, request, Whose::Everybody, Format::Csv).await
 }
 
 /// `GET /admin/export.json`
-pub(crate) async fn json(State(house): State<House>, request: Request) -> Response {
-    export(&house, request, Whose::Everybody, Format::Json).await
+pub(crate) async fn json(State(app): State<AppState>, request: Request) -> Response {
+    export(&app, request, Whose::Everybody, Format::Json).await
 }
 
 /// `GET /usage.csv`: the person's own, of whole days where they are (`days`, as their page shows them), or of a period as the owner's.
-pub(crate) async fn own(State(house): State<House>, SignedIn(viewer): SignedIn, request: Request) -> Response {
+pub(crate) async fn own(State(app): State<AppState>, SignedIn(viewer): SignedIn, request: Request) -> Response {
     let query = request.uri().query().unwrap_or_default().as_bytes();
     let days = form_urlencoded::parse(query).find(|(name, _)| name == "days").map(|(_, days)| days.parse::<u16>());
     let own = Whose::Own { user_id: viewer.user_id, shows_cost: viewer.plan.shows_cost };
     match days {
-        None => export(&house, request, own, Format::Csv).await,
-        Some(Ok(days @ 1..=90)) => match days_of(&house, &viewer, days).await {
+        None => export(&app, request, own, Format::Csv).await,
+        Some(Ok(days @ 1..=90)) => match days_of(&app, &viewer, days).await {
             Ok(from) => {
-                let (asked, to) = (Asked::default(), House::now() + time::Duration::DAY);
-                let export = Export { db: house.db.clone(), whose: own, asked, from, to, format: Format::Csv };
+                let (asked, to) = (Asked::default(), AppState::now() + time::Duration::DAY);
+                let export = Export { db: app.db.clone(), whose: own, asked, from, to, format: Format::Csv };
                 export.answer(&format!("{days}-days"))
             }
-            Err(error) => pages::problem(&house, request, internal(&error)).await,
+            Err(error) => pages::problem(&app, request, internal(&error)).await,
         },
         Some(_) => {
             let problem = Problem::invalid("days", "Choose from 1 to 90 days.");
-            pages::problem(&house, request, problem).await
+            pages::problem(&app, request, problem).await
         }
     }
 }
 
 /// Where so many days begin for somebody, today included.
-async fn days_of(house: &House, viewer: &Viewer, days: u16) -> store::Result<OffsetDateTime> {
-    let today = store::usage::today(&house.db, &viewer.time_zone, House::now()).await?;
+async fn days_of(app: &AppState, viewer: &Viewer, days: u16) -> store::Result<OffsetDateTime> {
+    let today = store::usage::today(&app.db, &viewer.time_zone, AppState::now()).await?;
     let first = today - time::Duration::days(i64::from(days) - 1);
-    store::usage::midnight(&house.db, &viewer.time_zone, first).await
+    store::usage::midnight(&app.db, &viewer.time_zone, first).await
 }
 
 /// Whose calls, and what of them.
@@ -95,16 +95,16 @@ enum At {
 /// So much of a period is asked for at once: where few calls fit a filter, a statement looks at no more than these.
 const STRETCH: time::Duration = time::Duration::hours(6);
 
-async fn export(house: &House, request: Request, whose: Whose, format: Format) -> Response {
+async fn export(app: &AppState, request: Request, whose: Whose, format: Format) -> Response {
     let asked = match Asked::of_query(request.uri().query().unwrap_or_default()) {
         Ok(asked) => asked,
-        Err(problem) => return pages::problem(house, request, problem).await,
+        Err(problem) => return pages::problem(app, request, problem).await,
     };
-    let (from, to) = asked.period.bounds(House::now());
+    let (from, to) = asked.period.bounds(AppState::now());
     // A person's own rows are few; the owner's go through the owner's connections.
     let db = match whose {
-        Whose::Own { .. } => house.db.clone(),
-        Whose::Everybody => house.admin_db.clone(),
+        Whose::Own { .. } => app.db.clone(),
+        Whose::Everybody => app.admin_db.clone(),
     };
     let period = asked.period.as_str();
     Export { db, whose, asked, from, to, format }.answer(period)

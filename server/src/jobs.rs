@@ -3,7 +3,7 @@
 use crate::billing::{backoff, reconcile};
 use crate::error::internal;
 use crate::mail::{self, Addressed};
-use crate::{House, alerts};
+use crate::{AppState, alerts};
 use anyhow::{Context as _, bail};
 use std::time::Duration;
 use store::account;
@@ -13,9 +13,9 @@ use store::job::{self, Job};
 const TRIES: i32 = 14;
 
 /// Does jobs for ever, looking every second.
-pub(crate) async fn work(house: House) {
+pub(crate) async fn work(app: AppState) {
     loop {
-        match next(&house).await {
+        match next(&app).await {
             Ok(true) => continue,
             Ok(false) => {}
             Err(error) => {
@@ -27,37 +27,37 @@ pub(crate) async fn work(house: House) {
 }
 
 /// Takes one job and does it; false where none is due.
-async fn next(house: &House) -> anyhow::Result<bool> {
-    let mut tx = store::begin(&house.db).await?;
+async fn next(app: &AppState) -> anyhow::Result<bool> {
+    let mut tx = store::begin(&app.db).await?;
     let Some(due) = job::take(&mut tx).await? else { return Ok(false) };
-    if let Err(error) = perform(house, &due).await {
+    if let Err(error) = perform(app, &due).await {
         drop(tx);
         let retry_in = (due.attempts + 1 < TRIES).then(|| backoff(due.attempts));
         tracing::warn!(job = %due.id, kind = due.kind, again = retry_in.is_some(), "a job failed: {error:#}");
-        job::failed(&house.db, due.id, &format!("{error:#}"), retry_in, House::now()).await?;
+        job::failed(&app.db, due.id, &format!("{error:#}"), retry_in, AppState::now()).await?;
         return Ok(true);
     }
-    job::done(&mut tx, due.id, House::now()).await?;
+    job::done(&mut tx, due.id, AppState::now()).await?;
     tx.commit().await.context("commit")?;
     Ok(true)
 }
 
-async fn perform(house: &House, job: &Job) -> anyhow::Result<()> {
+async fn perform(app: &AppState, job: &Job) -> anyhow::Result<()> {
     match job.kind.as_str() {
         mail::JOB => {
             let Addressed { user_id, mail } = serde_json::from_value(job.payload.clone()).context("payload")?;
             // Nobody there any more, nobody to write to.
-            let Some(viewer) = account::viewer(&house.db, user_id).await? else { return Ok(()) };
-            let letter = mail.letter(viewer.display_name(), &house.config.public_url)?;
-            house.mailer.send(&viewer.email, letter).await
+            let Some(viewer) = account::viewer(&app.db, user_id).await? else { return Ok(()) };
+            let letter = mail.letter(viewer.display_name(), &app.config.public_url)?;
+            app.mailer.send(&viewer.email, letter).await
         }
         account::CLOSE_CUSTOMER => {
             let customer = job.payload["customer_id"].as_str().context("payload")?;
             let sessions: Vec<String> = serde_json::from_value(job.payload["sessions"].clone()).unwrap_or_default();
-            let billing = house.billing.as_ref().context("STRIPE_SECRET_KEY isn't set")?;
-            reconcile::close(&house.db, billing, customer, &sessions).await
+            let billing = app.billing.as_ref().context("STRIPE_SECRET_KEY isn't set")?;
+            reconcile::close(&app.db, billing, customer, &sessions).await
         }
-        alerts::WEBHOOK => alerts::call(house, job).await,
+        alerts::WEBHOOK => alerts::call(app, job).await,
         other => bail!("nobody knows how to do {other}"),
     }
 }

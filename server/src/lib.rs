@@ -14,7 +14,6 @@ mod config;
 mod error;
 mod export;
 mod fault;
-mod house;
 mod http;
 mod jobs;
 mod mail;
@@ -22,17 +21,18 @@ mod meters;
 #[cfg(debug_assertions)]
 mod outbox;
 mod pages;
+mod provider;
 mod routes;
 #[cfg(debug_assertions)]
 mod seed;
 mod settings;
+mod state;
 mod tasks;
 pub mod telemetry;
-mod vendor;
 
 pub use config::Config;
-pub use house::House;
 pub use routes::admin_paths;
+pub use state::AppState;
 
 use anyhow::Context as _;
 use std::{future::Future, time::Duration};
@@ -51,7 +51,7 @@ const FLUSH: Duration = Duration::from_secs(2);
 
 /// Everything built, nothing served yet.
 pub struct Server {
-    house: House,
+    app: AppState,
     router: axum::Router,
 }
 
@@ -75,9 +75,9 @@ pub async fn build(config: Config) -> anyhow::Result<Server> {
         .await
         .context("Postgres doesn't answer at DATABASE_URL")?;
     store::migrate(&db).await.context("migrations")?;
-    let house = House::new(config, db)?;
-    let router = routes::router(&house);
-    Ok(Server { house, router })
+    let app = AppState::new(config, db)?;
+    let router = routes::router(&app);
+    Ok(Server { app, router })
 }
 
 impl Server {
@@ -86,7 +86,7 @@ impl Server {
     /// # Errors
     /// When it is taken.
     pub async fn listen(&self) -> anyhow::Result<TcpListener> {
-        let addr = self.house.config.listen_addr;
+        let addr = self.app.config.listen_addr;
         TcpListener::bind(addr).await.with_context(|| format!("{addr} is taken; set LISTEN_ADDR to another address"))
     }
 
@@ -100,16 +100,16 @@ impl Server {
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> anyhow::Result<()> {
-        let Self { house, router } = self;
-        tracing::info!(address = %listener.local_addr()?, public_url = house.config.public_url, "serving");
-        let mut background = tasks::spawn(&house);
-        let metrics = house.config.metrics_addr.map(|addr| tokio::spawn(routes::serve_metrics(addr)));
+        let Self { app, router } = self;
+        tracing::info!(address = %listener.local_addr()?, public_url = app.config.public_url, "serving");
+        let mut background = tasks::spawn(&app);
+        let metrics = app.config.metrics_addr.map(|addr| tokio::spawn(routes::serve_metrics(addr)));
         // Until every turn has ended this server answers, and says at `/readyz` that nothing new should come here.
         let drained = CancellationToken::new();
-        let serving = http::serve(listener, router, house.config.max_connections, drained.cancelled());
+        let serving = http::serve(listener, router, app.config.max_connections, drained.cancelled());
         let draining = async {
             shutdown.await;
-            drain(&house).await;
+            drain(&app).await;
             drained.cancel();
         };
         // A reader of another server's turn keeps nothing waiting here.
@@ -126,8 +126,8 @@ impl Server {
             metrics.abort();
         }
         let flush = async {
-            house.flush_settled().await;
-            house.flush_refusals().await;
+            app.flush_settled().await;
+            app.flush_refusals().await;
         };
         let _ = tokio::time::timeout(FLUSH, flush).await;
         Ok(())
@@ -135,16 +135,16 @@ impl Server {
 }
 
 /// Waits for running turns, cuts those that take too long, and waits a little for these to be recorded.
-async fn drain(house: &House) {
-    tracing::info!(turns = house.turns.len(), "draining");
-    house.draining.cancel();
+async fn drain(app: &AppState) {
+    tracing::info!(turns = app.turns.len(), "draining");
+    app.draining.cancel();
     fault::point("draining");
-    house.turns.close();
-    if tokio::time::timeout(DRAIN, house.turns.wait()).await.is_err() {
-        house.cut.cancel();
-        if tokio::time::timeout(CUT, house.turns.wait()).await.is_err() {
+    app.turns.close();
+    if tokio::time::timeout(DRAIN, app.turns.wait()).await.is_err() {
+        app.cut.cancel();
+        if tokio::time::timeout(CUT, app.turns.wait()).await.is_err() {
             tracing::error!(
-                turns = house.turns.len(),
+                turns = app.turns.len(),
                 "turns couldn't be recorded in time; another server's reaper ends them"
             );
         }

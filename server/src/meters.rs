@@ -1,11 +1,11 @@
-//! Every meter of the house: people's, the purses (the whole house's and each model's own), and the doors that anybody may knock at.
+//! Every meter: users', the budgets (the global one and each model's own), and attempts to sign in or up.
 
-use crate::{Config, House};
+use crate::{AppState, Config};
 use app::api::context::PERSON;
 use domain::{ModelName, Picos, Plan, Tokens, TurnId, Viewer};
 use futures::future::join_all;
 use limits::{
-    Admission, Allowance, Denial, End, History, Limits, Need, PastCall, Permit, Picture, Store, Unavailable, Window,
+    Admission, Allowance, Denial, End, History, Limits, Need, PastCall, Permit, Snapshot, Store, Unavailable, Window,
 };
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use time::OffsetDateTime;
 const DAY_MS: u64 = 86_400_000;
 const QUARTER_MS: u64 = 900_000;
 
-/// What a purse spends in any day, in whole nano-dollars, rounded up.
+/// What a budget spends in any day, in whole nano-dollars, rounded up.
 const SPEND: [Window; 1] = [Window::amount("spend", DAY_MS, 96)];
-/// Knocks at a door in any quarter of an hour.
-const KNOCKS: [Window; 1] = [Window::calls("knocks", QUARTER_MS, 60)];
+/// Attempts to sign in or up in any quarter of an hour.
+const ATTEMPTS: [Window; 1] = [Window::calls("attempts", QUARTER_MS, 60)];
 
 /// The meters.
 #[derive(Clone)]
 pub(crate) struct Meters {
     store: Store,
     pub people: Limits,
-    house: Limits,
+    global: Limits,
     models: Limits,
-    doors: Limits,
-    /// Names this house among those that share a Redis.
+    attempts: Limits,
+    /// Names this deployment among those that share a Redis.
     name: String,
 }
 
@@ -36,15 +36,15 @@ pub(crate) struct Meters {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Caps {
     /// By everybody together.
-    pub house: Option<Picos>,
+    pub global: Option<Picos>,
     /// On a model, by everybody together: the one that is asked, and whoever may stand in for it.
     pub models: Vec<(ModelName, Picos)>,
 }
 
 /// Whose money it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Purse {
-    House,
+pub(crate) enum Budget {
+    Global,
     Model(ModelName),
 }
 
@@ -63,30 +63,30 @@ impl Spent {
     }
 
     /// Ends a budget's hold: with what the turn cost it, or unused if it asked none of that budget's models.
-    fn end(&self, purse: &Purse) -> End {
-        let is_its = |model: &ModelName| match purse {
-            Purse::House => true,
-            Purse::Model(name) => name == model,
+    fn end(&self, budget: &Budget) -> End {
+        let is_its = |model: &ModelName| match budget {
+            Budget::Global => true,
+            Budget::Model(name) => name == model,
         };
         let costs = self.costs.iter().filter(|(model, _)| is_its(model)).map(|(_, cost)| *cost);
         costs.reduce(Picos::plus).map_or(End::Release, |cost| End::Settle(nanos(cost)))
     }
 }
 
-/// Leave to make one call: the person's, and each purse's that has a cap.
+/// What is reserved for one turn: in the user's meters, and in each budget that has a cap.
 #[must_use = "an admitted call is settled or released"]
-pub(crate) struct Leave {
+pub(crate) struct Reservation {
     pub permit: Permit,
-    spend: Vec<(Purse, Permit)>,
+    spend: Vec<(Budget, Permit)>,
 }
 
-/// The answer to a turn that asks for leave.
+/// The answer to a turn that asks for a reservation.
 pub(crate) enum Verdict {
-    Granted(Leave),
+    Granted(Reservation),
     Denied(Denial),
-    /// A purse has spent its day.
+    /// A budget has spent its day.
     SpendCap {
-        purse: Purse,
+        budget: Budget,
         retry_after_ms: u64,
     },
     TooLarge {
@@ -107,31 +107,31 @@ impl Meters {
         let model_of = |name: &str| name.split_once('/').map(|(_, model)| ModelName(model.to_owned()));
         Ok(Self {
             people: Limits::new(&store, "person", &PERSON, used(db.clone())),
-            house: Limits::new(&store, "house", &SPEND, spent(db.clone(), |_| None)),
+            global: Limits::new(&store, "global", &SPEND, spent(db.clone(), |_| None)),
             models: Limits::new(&store, "model", &SPEND, spent(db.clone(), model_of)),
-            doors: Limits::without_history(&store, "door", &KNOCKS),
+            attempts: Limits::without_history(&store, "attempt", &ATTEMPTS),
             name,
             store,
         })
     }
 
-    /// The purses that have a cap: whose, and the cap in nano-dollars.
-    fn purses(caps: &Caps) -> Vec<(Purse, u64)> {
-        let house = caps.house.map(|cap| (Purse::House, nanos(cap)));
-        let models = caps.models.iter().map(|(model, cap)| (Purse::Model(model.clone()), nanos(*cap)));
-        house.into_iter().chain(models).collect()
+    /// The budgets that have a cap: whose, and the cap in nano-dollars.
+    fn budgets(caps: &Caps) -> Vec<(Budget, u64)> {
+        let global = caps.global.map(|cap| (Budget::Global, nanos(cap)));
+        let models = caps.models.iter().map(|(model, cap)| (Budget::Model(model.clone()), nanos(*cap)));
+        global.into_iter().chain(models).collect()
     }
 
-    /// A purse's meters and its name among them.
-    fn purse(&self, purse: &Purse) -> (&Limits, String) {
-        match purse {
-            Purse::House => (&self.house, self.name.clone()),
-            Purse::Model(model) => (&self.models, format!("{}/{model}", self.name)),
+    /// A budget's meters and its name among them.
+    fn budget(&self, budget: &Budget) -> (&Limits, String) {
+        match budget {
+            Budget::Global => (&self.global, self.name.clone()),
+            Budget::Model(model) => (&self.models, format!("{}/{model}", self.name)),
         }
     }
 
-    /// Asks the person's meters, then all purses at once; where one refuses, the others have it back before this answers. The person comes
-    /// first, since what they may not have must not take from the purses that everybody shares, not for a moment.
+    /// Asks the person's meters, then all budgets at once; where one refuses, the others have it back before this answers. The person comes
+    /// first, since what they may not have must not take from the budgets that everybody shares, not for a moment.
     pub(crate) async fn admit(
         &self,
         viewer: &Viewer,
@@ -147,34 +147,34 @@ impl Meters {
             Admission::Granted(permit) => permit,
             refused => return Ok(refusal(refused)),
         };
-        let mine = house_call(&viewer.subject, &turn);
-        let purses = Self::purses(caps);
-        let asked = purses.into_iter().map(async |(purse, cap)| {
-            let answer = self.spend(&purse, &mine, cap, nanos(worst)).await;
-            (purse, answer)
+        let mine = call_key(&viewer.subject, &turn);
+        let budgets = Self::budgets(caps);
+        let asked = budgets.into_iter().map(async |(budget, cap)| {
+            let answer = self.spend(&budget, &mine, cap, nanos(worst)).await;
+            (budget, answer)
         });
-        let mut leave = Leave { permit, spend: Vec::new() };
+        let mut reservation = Reservation { permit, spend: Vec::new() };
         let mut refused = None;
-        for (purse, answer) in join_all(asked).await {
+        for (budget, answer) in join_all(asked).await {
             match answer {
-                Ok(Admission::Granted(permit)) => leave.spend.push((purse, permit)),
-                Ok(answer) => refused = refused.or(Some(Ok((purse, answer)))),
+                Ok(Admission::Granted(permit)) => reservation.spend.push((budget, permit)),
+                Ok(answer) => refused = refused.or(Some(Ok((budget, answer)))),
                 Err(error) => refused = Some(Err(error)),
             }
         }
-        let Some(refused) = refused else { return Ok(Verdict::Granted(leave)) };
+        let Some(refused) = refused else { return Ok(Verdict::Granted(reservation)) };
         // What can't be given back lapses; it changes no verdict.
-        let _ = self.release(leave).await;
+        let _ = self.release(reservation).await;
         Ok(match refused? {
-            (purse, Admission::Denied(Denial { retry_after_ms, .. })) => Verdict::SpendCap { purse, retry_after_ms },
-            (purse, Admission::TooLarge { .. }) => Verdict::SpendCap { purse, retry_after_ms: QUARTER_MS },
+            (budget, Admission::Denied(Denial { retry_after_ms, .. })) => Verdict::SpendCap { budget, retry_after_ms },
+            (budget, Admission::TooLarge { .. }) => Verdict::SpendCap { budget, retry_after_ms: QUARTER_MS },
             _ => Verdict::Running,
         })
     }
 
-    /// Asks one purse for the most that a call may cost.
-    async fn spend(&self, purse: &Purse, call: &str, cap: u64, worst: u64) -> Result<Admission, Unavailable> {
-        let ((limits, name), cap, mut tried) = (self.purse(purse), [cap], 0);
+    /// Asks one budget for the most that a call may cost.
+    async fn spend(&self, budget: &Budget, call: &str, cap: u64, worst: u64) -> Result<Admission, Unavailable> {
+        let ((limits, name), cap, mut tried) = (self.budget(budget), [cap], 0);
         loop {
             let allowance = Allowance { limits: &cap, in_flight: None };
             match limits.admit(&name, call, allowance, Need::exactly(worst)).await {
@@ -189,37 +189,37 @@ impl Meters {
     }
 
     /// Says that the call is written down. False where a hold had lapsed.
-    pub(crate) async fn confirm(&self, leave: &Leave) -> Result<bool, Unavailable> {
-        let mut stands = self.people.confirm(&leave.permit).await?;
-        for (purse, permit) in &leave.spend {
-            stands &= self.purse(purse).0.confirm(permit).await?;
+    pub(crate) async fn confirm(&self, reservation: &Reservation) -> Result<bool, Unavailable> {
+        let mut stands = self.people.confirm(&reservation.permit).await?;
+        for (budget, permit) in &reservation.spend {
+            stands &= self.budget(budget).0.confirm(permit).await?;
         }
         Ok(stands)
     }
 
     /// Counts what the turn used, and what it cost each budget. Every meter is tried, also after one that failed.
-    pub(crate) async fn settle(&self, leave: Leave, spent: &Spent) -> Result<Picture, Unavailable> {
-        let mut purses = Ok(());
-        for (purse, permit) in leave.spend {
-            let limits = self.purse(&purse).0;
-            let settled = match spent.end(&purse) {
+    pub(crate) async fn settle(&self, reservation: Reservation, spent: &Spent) -> Result<Snapshot, Unavailable> {
+        let mut budgets = Ok(());
+        for (budget, permit) in reservation.spend {
+            let limits = self.budget(&budget).0;
+            let settled = match spent.end(&budget) {
                 End::Release => limits.release(permit).await,
                 End::Settle(cost) => limits.settle(permit, cost).await,
             };
-            purses = purses.and(settled.map(drop));
+            budgets = budgets.and(settled.map(drop));
         }
-        let picture = self.people.settle(leave.permit, spent.tokens.0).await?;
-        purses.map(|()| picture)
+        let snapshot = self.people.settle(reservation.permit, spent.tokens.0).await?;
+        budgets.map(|()| snapshot)
     }
 
     /// Gives everything back, as far as it can.
-    pub(crate) async fn release(&self, leave: Leave) -> Result<(), Unavailable> {
-        let mut purses = Ok(());
-        for (purse, permit) in leave.spend {
-            purses = purses.and(self.purse(&purse).0.release(permit).await.map(drop));
+    pub(crate) async fn release(&self, reservation: Reservation) -> Result<(), Unavailable> {
+        let mut budgets = Ok(());
+        for (budget, permit) in reservation.spend {
+            budgets = budgets.and(self.budget(&budget).0.release(permit).await.map(drop));
         }
-        self.people.release(leave.permit).await?;
-        purses
+        self.people.release(reservation.permit).await?;
+        budgets
     }
 
     /// Settles the holds of a turn whose process is gone, or whose meters weren't told: where one still stands. `caps` name every model
@@ -233,28 +233,28 @@ impl Meters {
         caps: &Caps,
     ) -> Result<(), Unavailable> {
         let (turn, at_ms) = (turn.to_string(), millis(at));
-        for (purse, _) in Self::purses(caps) {
-            let (limits, name) = self.purse(&purse);
-            limits.end(&name, &house_call(subject, &turn), at_ms, spent.end(&purse)).await?;
+        for (budget, _) in Self::budgets(caps) {
+            let (limits, name) = self.budget(&budget);
+            limits.end(&name, &call_key(subject, &turn), at_ms, spent.end(&budget)).await?;
         }
         self.people.end(subject, &turn, at_ms, End::Settle(spent.tokens.0)).await.map(drop)
     }
 
     /// Has the meters of a turn built from the ledger where its holds are missing: the ledger has it by now.
-    pub(crate) async fn rebuild(&self, leave: &Leave) -> Result<(), Unavailable> {
-        self.people.forget(leave.permit.subject()).await?;
-        for (purse, permit) in &leave.spend {
-            self.purse(purse).0.forget(permit.subject()).await?;
+    pub(crate) async fn rebuild(&self, reservation: &Reservation) -> Result<(), Unavailable> {
+        self.people.forget(reservation.permit.subject()).await?;
+        for (budget, permit) in &reservation.spend {
+            self.budget(budget).0.forget(permit.subject()).await?;
         }
         Ok(())
     }
 
-    /// Compares the purses with the ledger, and has those built from it again that differ: after a cap was set, since without one nothing
-    /// is counted, and now and then, so that no fault of theirs lasts. Purses are never quiet, so what differs by less than a hundredth is
+    /// Compares the budgets with the ledger, and has those built from it again that differ: after a cap was set, since without one nothing
+    /// is counted, and now and then, so that no fault of theirs lasts. Budgets are never quiet, so what differs by less than a hundredth is
     /// taken for turns that are just ending.
-    pub(crate) async fn mend_purses(&self, caps: &Caps) -> Result<(), Unavailable> {
-        for (purse, _) in Self::purses(caps) {
-            let (limits, name) = self.purse(&purse);
+    pub(crate) async fn mend_budgets(&self, caps: &Caps) -> Result<(), Unavailable> {
+        for (budget, _) in Self::budgets(caps) {
+            let (limits, name) = self.budget(&budget);
             let far = async || -> Result<bool, Unavailable> {
                 let drift = limits.drift(&name).await?;
                 Ok(drift.is_some_and(|drift| {
@@ -267,7 +267,7 @@ impl Meters {
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
             if far().await? {
-                tracing::warn!(?purse, "a purse differed from the ledger and is rebuilt");
+                tracing::warn!(?budget, "a budget differed from the ledger and is rebuilt");
                 metrics::counter!("quotient_meter_drift_total").increment(1);
                 limits.forget(&name).await?;
             }
@@ -275,12 +275,16 @@ impl Meters {
         Ok(())
     }
 
-    /// Counts a knock at a door, by whoever it is. When to come back, where it were too many.
-    pub(crate) async fn knock(&self, who: &str, limit: u64) -> Result<Option<u64>, Unavailable> {
+    /// Counts an attempt by `who`. Returns when to try again, in milliseconds, if there were too many.
+    pub(crate) async fn count_attempt(&self, who: &str, limit: u64) -> Result<Option<u64>, Unavailable> {
         let limits = [limit];
-        let knock = uuid::Uuid::new_v4().to_string();
-        match self.doors.admit(who, &knock, Allowance { limits: &limits, in_flight: None }, Need::exactly(0)).await? {
-            Admission::Granted(permit) => self.doors.settle(permit, 0).await.map(|_| None),
+        let attempt = uuid::Uuid::new_v4().to_string();
+        match self
+            .attempts
+            .admit(who, &attempt, Allowance { limits: &limits, in_flight: None }, Need::exactly(0))
+            .await?
+        {
+            Admission::Granted(permit) => self.attempts.settle(permit, 0).await.map(|_| None),
             Admission::Denied(denial) => Ok(Some(denial.retry_after_ms)),
             Admission::TooLarge { .. } | Admission::Running => Ok(None),
         }
@@ -305,12 +309,12 @@ fn refusal(admission: Admission) -> Verdict {
     }
 }
 
-/// Names a turn among the house's: clients choose the ids of turns, and each person's are their own.
-fn house_call(subject: &str, turn: &str) -> String {
+/// Names a turn among all users' turns: clients choose turn ids, and two users may choose the same.
+fn call_key(subject: &str, turn: &str) -> String {
     format!("{subject}/{turn}")
 }
 
-/// Whole nano-dollars, rounded up: the house never spends more than it counts.
+/// Whole nano-dollars, rounded up, so that a budget never counts less than was spent.
 fn nanos(amount: Picos) -> u64 {
     u64::try_from(amount.0).unwrap_or(0).div_ceil(1_000)
 }
@@ -324,7 +328,7 @@ fn used(db: store::Db) -> History {
     Arc::new(move |subject| {
         let db = db.clone();
         Box::pin(async move {
-            let since = House::now() - time::Duration::hours(25);
+            let since = AppState::now() - time::Duration::hours(25);
             let past = store::usage::since(&db, &subject, since).await.map_err(|error| error.to_string())?;
             let call = |past: store::usage::Past| PastCall {
                 call: past.turn_id.to_string(),
@@ -337,13 +341,13 @@ fn used(db: store::Db) -> History {
     })
 }
 
-/// What a purse is rebuilt from: the ledger by quarters of an hour, the last hour turn by turn; `model_of` finds the model in the
-/// purse's name, none is everybody's.
+/// What a budget is rebuilt from: the ledger by quarters of an hour, the last hour turn by turn; `model_of` finds the model in the
+/// budget's name, none is everybody's.
 fn spent(db: store::Db, model_of: fn(&str) -> Option<ModelName>) -> History {
     Arc::new(move |name| {
         let db = db.clone();
         Box::pin(async move {
-            let now = House::now();
+            let now = AppState::now();
             let since = now - time::Duration::hours(25);
             let model = model_of(&name);
             let past = store::usage::spent(&db, model.as_ref(), since, now - time::Duration::hours(1)).await;

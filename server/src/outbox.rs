@@ -1,6 +1,6 @@
 //! `/dev/outbox`: mail that nobody sent, for whoever develops. Development builds only, for this machine only.
 
-use crate::House;
+use crate::AppState;
 use crate::error::Refused;
 use crate::mail::{self, Addressed};
 use askama::Template;
@@ -22,19 +22,19 @@ struct Outbox {
     letters: Vec<(String, String, String)>,
 }
 
-pub(crate) fn router() -> Router<House> {
+pub(crate) fn router() -> Router<AppState> {
     Router::new().route("/dev/outbox", get(outbox))
 }
 
-async fn outbox(State(house): State<House>, ConnectInfo(peer): ConnectInfo<SocketAddr>) -> Result<Response, Refused> {
-    if !peer.ip().is_loopback() || !house.config.is_loopback() {
+async fn outbox(State(app): State<AppState>, ConnectInfo(peer): ConnectInfo<SocketAddr>) -> Result<Response, Refused> {
+    if !peer.ip().is_loopback() || !app.config.is_loopback() {
         return Err(Problem::not_found("page").into());
     }
     let mut letters = Vec::new();
-    for job in store::job::latest(&house.db, mail::JOB, 50).await? {
+    for job in store::job::latest(&app.db, mail::JOB, 50).await? {
         let Ok(Addressed { user_id, mail }) = serde_json::from_value(job.payload) else { continue };
-        let Some(viewer) = store::account::viewer(&house.db, user_id).await? else { continue };
-        if let Ok(letter) = mail.letter(viewer.display_name(), &house.config.public_url) {
+        let Some(viewer) = store::account::viewer(&app.db, user_id).await? else { continue };
+        if let Ok(letter) = mail.letter(viewer.display_name(), &app.config.public_url) {
             letters.push((viewer.email, letter.subject, letter.text));
         }
     }

@@ -1,6 +1,6 @@
 //! Drawing pages: one request in, one document out, with its content security policy.
 
-use crate::House;
+use crate::AppState;
 use crate::auth::Who;
 use crate::error::Refused;
 use app::visit::{FailedForm, Panicked, Visit};
@@ -13,29 +13,29 @@ use leptos::prelude::*;
 use leptos_axum::ResponseOptions;
 
 /// Answers a page's address.
-pub(crate) async fn page(State(house): State<House>, request: Request) -> Response {
-    draw(&house, request, FailedForm::default(), None).await
+pub(crate) async fn page(State(app): State<AppState>, request: Request) -> Response {
+    draw(&app, request, FailedForm::default(), None).await
 }
 
 /// Answers an address that isn't there.
-pub(crate) async fn missing(State(house): State<House>, request: Request) -> Response {
+pub(crate) async fn missing(State(app): State<AppState>, request: Request) -> Response {
     let problem = Problem::not_found("page");
     if request.uri().path().starts_with("/api/") {
         return Refused(problem).into_response();
     }
-    draw(&house, request, FailedForm::default(), Some(problem)).await
+    draw(&app, request, FailedForm::default(), Some(problem)).await
 }
 
 /// Draws the page of a form again, with what was typed and what is wrong with it: 422.
-pub(crate) async fn form_again(house: &House, request: Request, form: FailedForm) -> Response {
-    let mut response = draw(house, request, form, None).await;
+pub(crate) async fn form_again(app: &AppState, request: Request, form: FailedForm) -> Response {
+    let mut response = draw(app, request, form, None).await;
     *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
     response
 }
 
 /// Draws the page of a form again, with why it isn't taken now and when it will be.
 pub(crate) async fn form_refused(
-    house: &House,
+    app: &AppState,
     request: Request,
     typed: Vec<(&'static str, String)>,
     refused: Refused,
@@ -43,7 +43,7 @@ pub(crate) async fn form_refused(
     let problem = refused.0.clone();
     let wait = problem.retry_after_ms.map(|ms| format!(" It works again in {}.", app::components::duration::wait(ms)));
     let sentence = format!("{}{}", problem.message, wait.unwrap_or_default());
-    let mut page = draw(house, request, FailedForm { typed, errors: vec![("", sentence)] }, None).await;
+    let mut page = draw(app, request, FailedForm { typed, errors: vec![("", sentence)] }, None).await;
     // The status and the header as an API would answer them.
     let answer = refused.into_response();
     *page.status_mut() = answer.status();
@@ -54,11 +54,11 @@ pub(crate) async fn form_refused(
 }
 
 /// Draws a page that says why there is none.
-pub(crate) async fn problem(house: &House, request: Request, problem: Problem) -> Response {
-    draw(house, request, FailedForm::default(), Some(problem)).await
+pub(crate) async fn problem(app: &AppState, request: Request, problem: Problem) -> Response {
+    draw(app, request, FailedForm::default(), Some(problem)).await
 }
 
-async fn draw(house: &House, request: Request, form: FailedForm, problem: Option<Problem>) -> Response {
+async fn draw(app: &AppState, request: Request, form: FailedForm, problem: Option<Problem>) -> Response {
     let (mut parts, _) = request.into_parts();
     let status = problem.as_ref().and_then(|problem| StatusCode::from_u16(problem.status()).ok());
     let viewer = parts.extensions.get::<Who>().and_then(|who| who.0.clone());
@@ -70,7 +70,7 @@ async fn draw(house: &House, request: Request, form: FailedForm, problem: Option
         form,
         problem,
     });
-    let (sources, reload, options) = (house.sources(), house.config.live_reload_port, leptos_options(house));
+    let (sources, reload, options) = (app.sources(), app.config.live_reload_port, leptos_options(app));
     let handler = leptos_axum::render_app_async_with_context(
         move || provide(&sources, reload),
         move || app::shell(options.clone()),
@@ -123,13 +123,13 @@ fn pairs(query: &str) -> Vec<(String, String)> {
 
 /// Built here rather than read from the environment, which `config.rs` alone does. Release builds carry hashed names,
 /// which cargo-leptos lists in a file beside the binary.
-pub(crate) fn leptos_options(house: &House) -> LeptosOptions {
-    let site_root = house.config.site_root.to_string_lossy().into_owned();
+pub(crate) fn leptos_options(app: &AppState) -> LeptosOptions {
+    let site_root = app.config.site_root.to_string_lossy().into_owned();
     LeptosOptions::builder()
         .output_name("quotient")
         .site_root(site_root)
-        .site_addr(house.config.listen_addr)
-        .reload_port(u32::from(house.config.live_reload_port.unwrap_or(3001)))
+        .site_addr(app.config.listen_addr)
+        .reload_port(u32::from(app.config.live_reload_port.unwrap_or(3001)))
         .hash_files(!cfg!(debug_assertions))
         .build()
 }

@@ -3,7 +3,7 @@
 use crate::auth::{self, admins, forms, identify, signed_in};
 use crate::error::{Refused, panicked};
 use crate::pages::{missing, page, provide};
-use crate::{House, admin, billing, chat, export, settings, telemetry};
+use crate::{AppState, admin, billing, chat, export, settings, telemetry};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -21,15 +21,15 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::TraceLayer;
 
 /// What only admins see; to anybody else none of it is there.
-fn for_admins() -> Vec<(&'static str, MethodRouter<House>)> {
+fn for_admins() -> Vec<(&'static str, MethodRouter<AppState>)> {
     vec![
-        ("/admin", get(admin::heaviest)),
+        ("/admin", get(admin::top_users)),
         ("/admin/export.csv", get(export::csv)),
         ("/admin/export.json", get(export::json)),
         ("/admin/models", get(page)),
         ("/admin/models/{model}", post(admin::set_model)),
         ("/admin/models/{model}/price", post(admin::add_price)),
-        ("/admin/house", post(admin::set_house)),
+        ("/admin/global", post(admin::set_global)),
         ("/admin/health", get(page)),
         ("/admin/health/reconcile", post(admin::reconcile)),
         ("/admin/health/replay", post(admin::replay)),
@@ -53,7 +53,7 @@ pub fn admin_paths() -> Vec<&'static str> {
 }
 
 /// The whole router.
-pub(crate) fn router(house: &House) -> Router {
+pub(crate) fn router(app: &AppState) -> Router {
     let for_everyone = Router::new()
         .route("/", get(page))
         .route("/pricing", get(page))
@@ -78,7 +78,7 @@ pub(crate) fn router(house: &House) -> Router {
     let for_admins = for_admins()
         .into_iter()
         .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
-        .route_layer(from_fn_with_state(house.clone(), admins));
+        .route_layer(from_fn_with_state(app.clone(), admins));
     // Paid: /api/chat alone, through `turn::begin`, which admits.
     let api = Router::new()
         .route("/api/chat", post(chat::ask))
@@ -93,8 +93,8 @@ pub(crate) fn router(house: &House) -> Router {
         // Streams aren't compressed, and each would carry an encoder's memory for nothing.
         .merge(api)
         .fallback(missing)
-        .layer(from_fn_with_state(house.clone(), identify))
-        .layer(auth::session::layer(house.db.clone(), house.config.is_https()))
+        .layer(from_fn_with_state(app.clone(), identify))
+        .layer(auth::session::layer(app.db.clone(), app.config.is_https()))
         .layer(DefaultBodyLimit::max(64 * 1024))
         .layer(CsrfLayer::new().with_rejection_response(|_| {
             Refused(Problem::new(ProblemKind::Forbidden, "This request came from another site and was refused."))
@@ -109,7 +109,7 @@ pub(crate) fn router(house: &House) -> Router {
         .merge(stripe)
         .route("/healthz", get(async || "ok"))
         .route("/readyz", get(ready))
-        .merge(files(house).layer(CompressionLayer::new()))
+        .merge(files(app).layer(CompressionLayer::new()))
         .merge(known)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(always("x-content-type-options", "nosniff"))
@@ -129,7 +129,7 @@ pub(crate) fn router(house: &House) -> Router {
                 .on_failure(()),
         )
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
-        .with_state(house.clone())
+        .with_state(app.clone())
 }
 
 fn always(name: &'static str, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
@@ -137,8 +137,8 @@ fn always(name: &'static str, value: &'static str) -> SetResponseHeaderLayer<Hea
 }
 
 /// The built site: wasm and script, styles, fonts, what stands at the root.
-fn files(house: &House) -> Router<House> {
-    let root = &house.config.site_root;
+fn files(app: &AppState) -> Router<AppState> {
+    let root = &app.config.site_root;
     let folder = |name: &str| ServeDir::new(root.join(name)).precompressed_br().precompressed_gzip();
     let cached = |value: &'static str| {
         SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static(value))
@@ -158,13 +158,13 @@ fn files(house: &House) -> Router<House> {
     router
 }
 
-async fn server_function(State(house): State<House>, request: Request) -> Response {
-    let (sources, reload) = (house.sources(), house.config.live_reload_port);
+async fn server_function(State(app): State<AppState>, request: Request) -> Response {
+    let (sources, reload) = (app.sources(), app.config.live_reload_port);
     leptos_axum::handle_server_fns_with_context(move || provide(&sources, reload), request).await.into_response()
 }
 
-async fn ready(State(house): State<House>) -> Result<&'static str, Refused> {
-    house.ready().await?;
+async fn ready(State(app): State<AppState>) -> Result<&'static str, Refused> {
+    app.ready().await?;
     Ok("ready")
 }
 

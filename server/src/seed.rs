@@ -1,7 +1,7 @@
 //! A demo company: an admin, sixty people on mixed plans, ninety days of believable usage. Development builds only, and
 //! the only fake data there is.
 
-use crate::{Config, House, auth::password::Passwords};
+use crate::{AppState, Config, auth::password::Passwords};
 use anyhow::ensure;
 use domain::{
     Amount, Invoice, ModelName, Outcome, Period, Plan, Subscription, SubscriptionStatus, Tokens, TurnId, Usage,
@@ -37,8 +37,8 @@ pub(crate) async fn run(
     are_paying: bool,
     out: &mut impl std::io::Write,
 ) -> anyhow::Result<()> {
-    let house = House::new(config.clone(), db.clone())?;
-    let now = House::now();
+    let app = AppState::new(config.clone(), db.clone())?;
+    let now = AppState::now();
     store::ledger::make_months(db, now - Duration::days(DAYS + 31), now).await?;
     // Always the same company.
     let mut rng = StdRng::seed_from_u64(7);
@@ -54,7 +54,7 @@ pub(crate) async fn run(
             }
         };
         let user_id = UserId::at(now - Duration::days(DAYS));
-        let subject = house.subject(&email)?;
+        let subject = app.subject(&email)?;
         let new = NewAccount {
             user_id,
             email: &email,
@@ -195,12 +195,12 @@ async fn turn(
         cache_read: Tokens(cached),
         cache_write: Tokens(0),
         output: Tokens(output),
-        // Of our vendors' models these think in public.
+        // Of our providers' models these think in public.
         reasoning: Tokens(if model.0.starts_with("gpt-5") { output / 3 } else { 0 }),
     };
     // Larger models and longer prompts begin later.
-    let first_ms = rng.random_range(240..900) + i32::try_from(input / 40)?;
-    // Now and then a vendor breaks off.
+    let ttft_ms = rng.random_range(240..900) + i32::try_from(input / 40)?;
+    // Now and then a provider breaks off.
     let outcome = if rng.random_range(0..60) == 0 { Outcome::Failed } else { Outcome::Finished };
     let (turn_id, conversation_id) = (TurnId::at(at), domain::ConversationId::at(at));
     let question = QUESTIONS[rng.random_range(0..QUESTIONS.len())];
@@ -239,8 +239,8 @@ async fn turn(
         price_id,
         cost,
         provider_request_id: None,
-        vendor_failed: outcome == Outcome::Failed,
-        first_ms: Some(first_ms),
+        provider_failed: outcome == Outcome::Failed,
+        ttft_ms: Some(ttft_ms),
         now: at + Duration::seconds(9),
     };
     ensure!(store::turn::record(db, &end).await?, "a seeded turn was recorded twice");

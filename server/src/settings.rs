@@ -2,7 +2,7 @@
 
 use crate::auth::{SignedIn, password};
 use crate::error::{Refused, internal};
-use crate::{House, pages};
+use crate::{AppState, pages};
 use app::visit::FailedForm;
 use axum::extract::{FromRequest as _, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -21,7 +21,7 @@ struct Delete {
 
 /// `POST /settings/delete`: the account, its conversations and its subscription. The ledger stays, without the name.
 pub(crate) async fn delete(
-    State(house): State<House>,
+    State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
     session: Session,
     request: Request,
@@ -34,16 +34,16 @@ pub(crate) async fn delete(
     parts.uri = http::Uri::from_static("/settings");
     let again = Request::from_parts(parts, axum::body::Body::empty());
     let refuse = |name, sentence: &str| FailedForm { typed: Vec::new(), errors: vec![(name, sentence.to_owned())] };
-    let found = store::account::credentials(&house.db, &viewer.email).await?;
+    let found = store::account::credentials(&app.db, &viewer.email).await?;
     let fits = form.password.expose_secret().len() <= password::MAX_BYTES;
     let hash = found.map(|found| found.password_hash).filter(|_| fits);
-    if !house.passwords.is_right(form.password, hash).await.map_err(|error| internal(&error))? {
+    if !app.passwords.is_right(form.password, hash).await.map_err(|error| internal(&error))? {
         let failed = refuse("password", "Incorrect password. Your account was not deleted.");
-        return Ok(pages::form_again(&house, again, failed).await);
+        return Ok(pages::form_again(&app, again, failed).await);
     }
-    if !store::account::delete(&house.db, viewer.user_id, House::now()).await? {
+    if !store::account::delete(&app.db, viewer.user_id, AppState::now()).await? {
         let failed = refuse("", "You are the only admin. Make another user an admin first: quotient admin add EMAIL");
-        return Ok(pages::form_again(&house, again, failed).await);
+        return Ok(pages::form_again(&app, again, failed).await);
     }
     session.flush().await.map_err(|error| internal(&error))?;
     Ok(([("clear-site-data", "\"storage\"")], Redirect::to("/")).into_response())
@@ -57,7 +57,7 @@ pub(crate) struct Zone {
 
 /// `POST /settings/time-zone`: days on their pages begin there. The browser says it by itself; a form says it by hand.
 pub(crate) async fn time_zone(
-    State(house): State<House>,
+    State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
     request: Request,
 ) -> Result<Response, Refused> {
@@ -71,7 +71,7 @@ pub(crate) async fn time_zone(
     let is_name = form.zone.len() <= 64 && form.zone.chars().all(|c| c.is_ascii_alphanumeric() || "/_+-".contains(c));
     // "UTC" stands for nobody having said anything yet, and the next browser says its own: by hand it is meant.
     let zone = if !is_json && form.zone == "UTC" { "Etc/UTC" } else { &form.zone };
-    if !is_name || !store::account::set_time_zone(&house.db, viewer.user_id, zone).await? {
+    if !is_name || !store::account::set_time_zone(&app.db, viewer.user_id, zone).await? {
         return Err(Problem::invalid("zone", "Enter a time zone like Europe/Berlin or Asia/Kathmandu.").into());
     }
     Ok(if is_json { http::StatusCode::NO_CONTENT.into_response() } else { Redirect::to("/usage").into_response() })

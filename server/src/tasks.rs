@@ -1,64 +1,64 @@
 //! What the process does beside answering: ends turns of dead processes, writes refusals, sweeps, makes partitions.
 
-use crate::House;
+use crate::AppState;
 use crate::billing::reconcile;
 use crate::chat::turn::caps;
 use crate::error::internal;
 use crate::meters::{Caps, Spent};
 use domain::{Outcome, Picos, Problem, Tokens, TurnEvent, Usage, UsageSource};
 use std::time::Duration;
-use store::turn::{Dead, Prepared, Record, Unsettled};
+use store::turn::{ExpiredTurn, Prepared, Record, Unsettled};
 use tokio::task::JoinSet;
 
 /// Starts them; they end with the set.
-pub(crate) fn spawn(house: &House) -> JoinSet<()> {
+pub(crate) fn spawn(app: &AppState) -> JoinSet<()> {
     let mut set = JoinSet::new();
-    every(&mut set, house, Duration::from_secs(15), reap);
-    every(&mut set, house, Duration::from_secs(1), |house| async move { house.flush_settled().await });
-    every(&mut set, house, Duration::from_secs(5), |house| async move { house.flush_refusals().await });
-    every(&mut set, house, Duration::from_secs(3_600), |house| async move {
-        if let Err(error) = store::session::sweep(&house.jobs_db, House::now()).await {
+    every(&mut set, app, Duration::from_secs(15), reap);
+    every(&mut set, app, Duration::from_secs(1), |app| async move { app.flush_settled().await });
+    every(&mut set, app, Duration::from_secs(5), |app| async move { app.flush_refusals().await });
+    every(&mut set, app, Duration::from_secs(3_600), |app| async move {
+        if let Err(error) = store::session::sweep(&app.jobs_db, AppState::now()).await {
             internal(&error);
         }
-        if let Err(error) = store::stripe_event::sweep(&house.jobs_db, House::now() - time::Duration::days(30)).await {
+        if let Err(error) = store::stripe_event::sweep(&app.jobs_db, AppState::now() - time::Duration::days(30)).await {
             internal(&error);
         }
-        if let Err(error) = store::ledger::make_months_ahead(&house.jobs_db, House::now()).await {
+        if let Err(error) = store::ledger::make_months_ahead(&app.jobs_db, AppState::now()).await {
             internal(&error);
         }
-        if let Err(error) = drop_old(&house).await {
+        if let Err(error) = drop_old(&app).await {
             internal(&format!("old months of the ledger not dropped, tried again in an hour: {error:#}"));
         }
-        if let Err(error) = store::model::learn(&house.jobs_db, House::now() - time::Duration::days(30)).await {
+        if let Err(error) = store::model::learn(&app.jobs_db, AppState::now() - time::Duration::days(30)).await {
             internal(&error);
         }
-        compare_purses(house.clone()).await;
-        house.counting.sweep();
+        compare_budgets(app.clone()).await;
+        app.counting.sweep();
     });
-    every(&mut set, house, Duration::from_secs(600), |house| async move {
-        if let Err(error) = compare_meters(&house).await {
+    every(&mut set, app, Duration::from_secs(600), |app| async move {
+        if let Err(error) = compare_meters(&app).await {
             internal(&format!("{error:#}"));
         }
     });
-    every(&mut set, house, Duration::from_secs(60), |house| async move {
-        if let Err(error) = store::span::make(&house.jobs_db, House::now()).await {
+    every(&mut set, app, Duration::from_secs(60), |app| async move {
+        if let Err(error) = store::span::make(&app.jobs_db, AppState::now()).await {
             internal(&error);
         }
     });
-    set.spawn(crate::alerts::work(house.clone()));
-    set.spawn(crate::billing::inbox::work(house.clone()));
-    set.spawn(crate::jobs::work(house.clone()));
-    every(&mut set, house, Duration::from_secs(60), |house| async move {
-        if let Err(error) = reconcile::end_graces(&house).await {
+    set.spawn(crate::alerts::work(app.clone()));
+    set.spawn(crate::billing::inbox::work(app.clone()));
+    set.spawn(crate::jobs::work(app.clone()));
+    every(&mut set, app, Duration::from_secs(60), |app| async move {
+        if let Err(error) = reconcile::end_graces(&app).await {
             internal(&format!("{error:#}"));
         }
-        if let Err(error) = reconcile::announce_trial_ends(&house).await {
+        if let Err(error) = reconcile::announce_trial_ends(&app).await {
             internal(&format!("{error:#}"));
         }
         // The day is Postgres' to keep: servers come and go, and one of them is enough.
-        match store::reconciliation::last(&house.db).await {
-            Ok(Some(last)) if House::now() - last.began_at < time::Duration::days(1) => {}
-            Ok(_) => drop(reconcile_now(&house).await),
+        match store::reconciliation::last(&app.db).await {
+            Ok(Some(last)) if AppState::now() - last.began_at < time::Duration::days(1) => {}
+            Ok(_) => drop(reconcile_now(&app).await),
             Err(error) => drop(internal(&error)),
         }
     });
@@ -66,25 +66,25 @@ pub(crate) fn spawn(house: &House) -> JoinSet<()> {
 }
 
 /// Drops the months of the ledger that the owner doesn't want to keep; what they came to stays in the sums.
-async fn drop_old(house: &House) -> anyhow::Result<()> {
-    let Some(months) = house.config.ledger_months else { return Ok(()) };
-    let mut first = House::now().date().replace_day(1)?;
+async fn drop_old(app: &AppState) -> anyhow::Result<()> {
+    let Some(months) = app.config.ledger_months else { return Ok(()) };
+    let mut first = AppState::now().date().replace_day(1)?;
     for _ in 0..months {
         first = (first - time::Duration::DAY).replace_day(1)?;
     }
-    let dropped = store::ledger::drop_before(&house.db, first.midnight().assume_utc()).await?;
+    let dropped = store::ledger::drop_before(&app.db, first.midnight().assume_utc()).await?;
     if dropped > 0 {
         tracing::info!(dropped, %first, "old months of the ledger dropped");
     }
     Ok(())
 }
 
-/// Compares the purses with the ledger, and has those built again that differ from it. Also at the start: a cap that the environment has
+/// Compares the budgets with the ledger, and has those built again that differ from it. Also at the start: a cap that the environment has
 /// now may not have been there before, and without one nothing is counted.
-pub(crate) async fn compare_purses(house: House) {
+pub(crate) async fn compare_budgets(app: AppState) {
     let compared = async {
-        let prepared = store::turn::prepare(&house.db, uuid::Uuid::nil().into(), None, House::now()).await?;
-        anyhow::Ok(house.meters.mend_purses(&all_caps(&house, &prepared)).await?)
+        let prepared = store::turn::prepare(&app.db, uuid::Uuid::nil().into(), None, AppState::now()).await?;
+        anyhow::Ok(app.meters.mend_budgets(&all_caps(&app, &prepared)).await?)
     };
     if let Err(error) = compared.await {
         internal(&format!("{error:#}"));
@@ -92,16 +92,16 @@ pub(crate) async fn compare_purses(house: House) {
 }
 
 /// Every cap there is.
-fn all_caps(house: &House, prepared: &Prepared) -> Caps {
-    caps(house, prepared, prepared.offers.iter().map(|offer| &offer.model.name))
+fn all_caps(app: &AppState, prepared: &Prepared) -> Caps {
+    caps(app, prepared, prepared.offers.iter().map(|offer| &offer.model.name))
 }
 
 /// Compares the meters of whoever is quiet with the ledger; what differs twice is shown to the owner and rebuilt.
-async fn compare_meters(house: &House) -> anyhow::Result<()> {
-    let now = House::now();
+async fn compare_meters(app: &AppState) -> anyhow::Result<()> {
+    let now = AppState::now();
     let since = now - time::Duration::hours(25);
-    for subject in store::usage::quiet(&house.db, since, now).await? {
-        let people = &house.meters.people;
+    for subject in store::usage::quiet(&app.db, since, now).await? {
+        let people = &app.meters.people;
         // One that can't be asked now is asked the next time.
         if !matches!(people.drift(&subject).await, Ok(Some(_))) {
             continue;
@@ -109,23 +109,23 @@ async fn compare_meters(house: &House) -> anyhow::Result<()> {
         // A bucket may just have left the one and not yet the other.
         tokio::time::sleep(Duration::from_secs(1)).await;
         let Ok(Some(drift)) = people.drift(&subject).await else { continue };
-        if !store::usage::is_quiet(&house.db, &subject, since, House::now()).await? {
+        if !store::usage::is_quiet(&app.db, &subject, since, AppState::now()).await? {
             continue;
         }
-        let total = |picture: &limits::Picture| Tokens(picture.window(1).used + picture.window(1).reserved);
+        let total = |snapshot: &limits::Snapshot| Tokens(snapshot.window(1).used + snapshot.window(1).reserved);
         let (found, ledger) = (total(&drift.found), total(&drift.expected));
         tracing::warn!(%found, %ledger, "a meter differed from the ledger and is rebuilt");
         metrics::counter!("quotient_meter_drift_total").increment(1);
-        store::usage::drifted(&house.db, &subject, found, ledger, House::now()).await?;
+        store::usage::drifted(&app.db, &subject, found, ledger, AppState::now()).await?;
         people.forget(&subject).await?;
     }
     Ok(())
 }
 
 /// Compares with Stripe; nothing where it isn't connected. Two at once only do the same work twice.
-pub(crate) async fn reconcile_now(house: &House) -> Result<(), Problem> {
-    let Some(billing) = &house.billing else { return Ok(()) };
-    match reconcile::reconcile(&house.db, billing).await {
+pub(crate) async fn reconcile_now(app: &AppState) -> Result<(), Problem> {
+    let Some(billing) = &app.billing else { return Ok(()) };
+    match reconcile::reconcile(&app.db, billing).await {
         Ok(report) => {
             tracing::info!(checked = report.checked, drift = report.drift.len(), "compared with Stripe");
             Ok(())
@@ -134,27 +134,27 @@ pub(crate) async fn reconcile_now(house: &House) -> Result<(), Problem> {
     }
 }
 
-fn every<F, Fut>(set: &mut JoinSet<()>, house: &House, period: Duration, work: F)
+fn every<F, Fut>(set: &mut JoinSet<()>, app: &AppState, period: Duration, work: F)
 where
-    F: Fn(House) -> Fut + Send + 'static,
+    F: Fn(AppState) -> Fut + Send + 'static,
     Fut: Future<Output = ()> + Send,
 {
-    let house = house.clone();
+    let app = app.clone();
     set.spawn(async move {
         let mut tick = tokio::time::interval(period);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            work(house.clone()).await;
+            work(app.clone()).await;
         }
     });
 }
 
 /// Ends turns whose process has given no sign: with what their log shows was streamed, and never as complete. Takes some at a time until
 /// none are left.
-pub(crate) async fn reap(house: House) {
+pub(crate) async fn reap(app: AppState) {
     loop {
-        match reap_some(&house).await {
+        match reap_some(&app).await {
             Ok(done) if done > 0 => {}
             Ok(_) => return,
             Err(error) => {
@@ -166,26 +166,26 @@ pub(crate) async fn reap(house: House) {
 }
 
 /// Ends some; how many were ended, of those that could be.
-async fn reap_some(house: &House) -> anyhow::Result<usize> {
+async fn reap_some(app: &AppState) -> anyhow::Result<usize> {
     // One kind that can't be read is no reason to leave the other.
-    let dead = store::turn::dead(&house.db).await.inspect_err(|error| drop(internal(error)));
-    let unsettled = store::turn::unsettled(&house.db, None).await.inspect_err(|error| drop(internal(error)));
-    let (dead, unsettled) = (dead.unwrap_or_default(), unsettled.unwrap_or_default());
-    if dead.is_empty() && unsettled.is_empty() {
+    let expired = store::turn::expired(&app.db).await.inspect_err(|error| drop(internal(error)));
+    let unsettled = store::turn::unsettled(&app.db, None).await.inspect_err(|error| drop(internal(error)));
+    let (expired, unsettled) = (expired.unwrap_or_default(), unsettled.unwrap_or_default());
+    if expired.is_empty() && unsettled.is_empty() {
         return Ok(0);
     }
-    let prepared = store::turn::prepare(&house.db, uuid::Uuid::nil().into(), None, House::now()).await?;
-    let caps = all_caps(house, &prepared);
+    let prepared = store::turn::prepare(&app.db, uuid::Uuid::nil().into(), None, AppState::now()).await?;
+    let caps = all_caps(app, &prepared);
     let mut done = 0;
-    for turn in dead {
-        match bury(house, &caps, &turn).await {
+    for turn in expired {
+        match end_expired(app, &caps, &turn).await {
             Ok(()) => done += 1,
             Err(error) => drop(internal(&error)),
         }
     }
     // Recorded, and then Redis or the process went away before the meters were told.
     for turn in unsettled {
-        match settle(house, turn, &caps).await {
+        match settle(app, turn, &caps).await {
             Ok(()) => done += 1,
             Err(error) => drop(internal(&format!("{error:#}"))),
         }
@@ -193,17 +193,17 @@ async fn reap_some(house: &House) -> anyhow::Result<usize> {
     Ok(done)
 }
 
-async fn bury(house: &House, caps: &Caps, turn: &Dead) -> anyhow::Result<()> {
+async fn end_expired(app: &AppState, caps: &Caps, turn: &ExpiredTurn) -> anyhow::Result<()> {
     // Without its log nobody knows what was streamed: then it waits for the next round.
-    let streamed = streamed(house, turn).await?;
-    let count = |text: &str| providers::estimate::answer(turn.vendor, text);
+    let streamed = streamed(app, turn).await?;
+    let count = |text: &str| providers::estimate::answer(turn.provider, text);
     let reasoning = count(&streamed.reasoning);
     let usage =
         Usage { input: turn.estimated, output: count(&streamed.text) + reasoning, reasoning, ..Usage::default() };
-    let prices = store::model::price(&house.db, &turn.model, turn.call.created_at).await?;
+    let prices = store::model::price(&app.db, &turn.model, turn.call.created_at).await?;
     let (price_id, cost) = prices.map_or((turn.price_id, Picos::ZERO), |prices| prices.price(&usage));
     let recorded = store::turn::record(
-        &house.db,
+        &app.db,
         &Record {
             turn_id: turn.turn_id,
             // A conversation that is gone takes no message.
@@ -217,29 +217,29 @@ async fn bury(house: &House, caps: &Caps, turn: &Dead) -> anyhow::Result<()> {
             price_id,
             cost,
             provider_request_id: None,
-            vendor_failed: false,
-            first_ms: None,
-            now: House::now(),
+            provider_failed: false,
+            ttft_ms: None,
+            now: AppState::now(),
         },
     )
     .await?;
     if recorded {
         tracing::warn!(turn = %turn.turn_id, "lost turn ended");
         metrics::counter!("quotient_turns_total", "outcome" => "lost").increment(1);
-        house.relay.end(turn.turn_id, &TurnEvent::Failed { problem: Problem::lost() }).await?;
+        app.relay.end(turn.turn_id, &TurnEvent::Failed { problem: Problem::lost() }).await?;
         // Of the ledger, since a hedged turn has two calls.
-        for turn in store::turn::unsettled(&house.db, Some(turn.turn_id)).await? {
-            settle(house, turn, caps).await?;
+        for turn in store::turn::unsettled(&app.db, Some(turn.turn_id)).await? {
+            settle(app, turn, caps).await?;
         }
     }
     Ok(())
 }
 
 /// Tells the meters what a turn used and cost; again does nothing.
-async fn settle(house: &House, turn: Unsettled, caps: &Caps) -> anyhow::Result<()> {
+async fn settle(app: &AppState, turn: Unsettled, caps: &Caps) -> anyhow::Result<()> {
     let spent = Spent { tokens: turn.used, costs: turn.costs };
-    house.meters.settle_by_id(&turn.subject, turn.turn_id, turn.at, &spent, caps).await?;
-    Ok(store::turn::settled(&house.db, &[turn.turn_id]).await?)
+    app.meters.settle_by_id(&turn.subject, turn.turn_id, turn.at, &spent, caps).await?;
+    Ok(store::turn::settled(&app.db, &[turn.turn_id]).await?)
 }
 
 #[derive(Default)]
@@ -249,9 +249,9 @@ struct Streamed {
 }
 
 /// What a dead turn's log shows.
-async fn streamed(house: &House, turn: &Dead) -> anyhow::Result<Streamed> {
+async fn streamed(app: &AppState, turn: &ExpiredTurn) -> anyhow::Result<Streamed> {
     let mut streamed = Streamed::default();
-    for entry in house.relay.so_far(turn.turn_id).await? {
+    for entry in app.relay.so_far(turn.turn_id).await? {
         match entry.event() {
             Some(TurnEvent::Delta { text }) => streamed.text.push_str(&text),
             Some(TurnEvent::Reasoning { text }) => streamed.reasoning.push_str(&text),

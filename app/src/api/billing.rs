@@ -13,8 +13,8 @@ pub enum Payments {
     NotConnected,
     /// From Stripe.
     Stripe,
-    /// From the stand-in of development and tests: no money moves.
-    StandIn,
+    /// From the fake of development and tests: no money moves.
+    FakeProvider,
 }
 
 /// A person's billing.

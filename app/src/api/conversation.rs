@@ -10,14 +10,14 @@ use serde::{Deserialize, Serialize};
 pub struct Listed {
     /// Its key.
     pub id: ConversationId,
-    /// The first words said in it.
+    /// The time to first token said in it.
     pub title: String,
 }
 
 /// A model in the picker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Choice {
-    /// The vendor's name for it.
+    /// The provider's name for it.
     pub name: ModelName,
     /// The name people read.
     pub label: String,

@@ -1,14 +1,14 @@
 //! `/`: what the product is, shown with its own components on fixture data.
 
 use crate::api;
-use crate::api::admin::{Asked, HeaviestView, Heavy, ModelUse};
+use crate::api::admin::{Asked, ModelUse, TopUsersView, UserUsage};
 use crate::api::usage::Sum;
 use crate::components::frame::Frame;
 use crate::components::icon::{Draw, Icon};
 use crate::components::loaded::loaded;
 use crate::components::markdown::Markdown;
 use crate::components::meter::Meter;
-use crate::pages::admin::heaviest::{Figures, HeaviestTable};
+use crate::pages::admin::top_users::{Figures, HeaviestTable};
 use crate::pages::pricing::Offers;
 use crate::visit::visit;
 use domain::{Picos, PlanId, Quota, Tokens, quota};
@@ -109,8 +109,8 @@ fn Panel() -> impl IntoView {
     }
 }
 
-fn fixture() -> HeaviestView {
-    let row = |email: &str, plan: &str, requests, input, output, picos| Heavy {
+fn fixture() -> TopUsersView {
+    let row = |email: &str, plan: &str, requests, input, output, picos| UserUsage {
         user_id: None,
         email: Some(email.to_owned()),
         plan: Some(PlanId(plan.to_owned())),
@@ -126,6 +126,6 @@ fn fixture() -> HeaviestView {
         row("ada@example.com", "free", 31, 38_100, 9_400, 85_100_000_000),
     ];
     let total = rows.iter().fold(Sum::default(), |total, row| total.plus(row.sum));
-    let house = ModelUse { cost: total.cost, ..ModelUse::default() };
-    HeaviestView { rows, total, people: 3, house, ..HeaviestView::default() }
+    let all_models = ModelUse { cost: total.cost, ..ModelUse::default() };
+    TopUsersView { rows, total, people: 3, all_models, ..TopUsersView::default() }
 }

@@ -88,14 +88,14 @@ impl Stripe {
             let lookup = lookup_key(plan, period);
             let found =
                 self.ask::<Page<RawPrice>>(&ListPrice::new().lookup_keys(vec![lookup.clone()]).active(true)).await?;
-            let standing = found.data.into_iter().find(|price| {
+            let fakeg = found.data.into_iter().find(|price| {
                 price.lookup_key.as_deref() == Some(lookup.as_str())
                     && price.product == at.product_id
                     && price.unit_amount == Some(amount.minor)
                     && price.currency == amount.currency
                     && price.recurring.as_ref().map(self::period) == Some(period)
             });
-            *slot = Some(match standing {
+            *slot = Some(match fakeg {
                 Some(price) => price.id,
                 None => {
                     changes.push(format!("{lookup}: {amount} a {}", period.as_str()));
@@ -155,14 +155,14 @@ impl Stripe {
     /// When Stripe refuses or can't be reached.
     pub async fn push_portal(
         &self,
-        standing: Option<&str>,
+        fakeg: Option<&str>,
         plans: &[PortalPlan],
         return_url: &str,
     ) -> Result<(String, bool), StripeError> {
         let mut offered: Vec<&str> = plans.iter().flat_map(|plan| plan.price_ids.iter().map(String::as_str)).collect();
         offered.sort_unstable();
         let offered = fingerprint(&offered);
-        if let Some(id) = standing {
+        if let Some(id) = fakeg {
             match self.ask::<RawConfiguration>(&RetrieveBillingPortalConfiguration::new(id)).await {
                 Ok(found)
                     if found.active.unwrap_or(true)

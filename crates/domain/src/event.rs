@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", content = "data", rename_all = "snake_case")]
 pub enum TurnEvent {
-    /// First, once the vendor has accepted.
+    /// First, once the provider has accepted.
     Turn {
         /// The turn.
         turn_id: TurnId,
@@ -17,7 +17,7 @@ pub enum TurnEvent {
         model: ModelName,
         /// Whose place they took, where that one couldn't be reached.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        instead_of: Option<ModelName>,
+        fallback_for: Option<ModelName>,
         /// What is left while it runs.
         quota: Quota,
     },
@@ -26,12 +26,12 @@ pub enum TurnEvent {
         /// Markdown.
         text: String,
     },
-    /// A piece of the model's reasoning, where the vendor streams it.
+    /// A piece of the model's reasoning, where the provider streams it.
     Reasoning {
         /// Plain text.
         text: String,
     },
-    /// Last, when the vendor's stream came to an end.
+    /// Last, when the provider's stream came to an end.
     Finish {
         /// Finished, stopped or truncated.
         outcome: Outcome,

@@ -19,7 +19,7 @@ pub use billing::{Amount, Invoice, Period, Subscription, SubscriptionStatus};
 pub use event::TurnEvent;
 pub use ids::{AiUsageId, ConversationId, MessageId, ModelPriceId, TurnId, UserId};
 pub use message::{Message, MessageStatus, PromptMessage, Role};
-pub use model::{Model, ModelName, Price, PriceList, Vendor};
+pub use model::{Model, ModelName, Price, PriceList, Provider};
 pub use money::{MicrosPerMillion, Picos};
 pub use plan::{Plan, PlanId};
 pub use problem::{Problem, ProblemKind};

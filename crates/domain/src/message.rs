@@ -15,7 +15,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// As the `message` table and both vendors write it.
+    /// As the `message` table and both providers write it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -4,7 +4,7 @@ use crate::{MicrosPerMillion, ModelPriceId, Picos, Tokens, Usage};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
-/// A model's name, as its vendor's API knows it.
+/// A model's name, as its provider's API knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ModelName(pub String);
@@ -24,7 +24,7 @@ impl From<String> for ModelName {
 /// Whose wire format a model is spoken to in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Vendor {
+pub enum Provider {
     /// Anthropic Messages.
     Anthropic,
     /// OpenAI chat completions, and everything that speaks them.
@@ -34,7 +34,7 @@ pub enum Vendor {
     Demo,
 }
 
-impl Vendor {
+impl Provider {
     /// As the `model` table writes it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -46,31 +46,31 @@ impl Vendor {
     }
 }
 
-impl FromStr for Vendor {
-    type Err = UnknownVendor;
-    fn from_str(text: &str) -> Result<Self, UnknownVendor> {
+impl FromStr for Provider {
+    type Err = UnknownProvider;
+    fn from_str(text: &str) -> Result<Self, UnknownProvider> {
         [Self::Anthropic, Self::OpenAi, Self::Demo]
             .into_iter()
-            .find(|vendor| vendor.as_str() == text)
-            .ok_or_else(|| UnknownVendor(text.to_owned()))
+            .find(|provider| provider.as_str() == text)
+            .ok_or_else(|| UnknownProvider(text.to_owned()))
     }
 }
 
-/// A vendor whose wire format is not spoken here.
+/// A provider whose wire format is not spoken here.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} is not one of: anthropic, openai, demo")]
-pub struct UnknownVendor(pub String);
+pub struct UnknownProvider(pub String);
 
 /// A model that people may be offered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Model {
-    /// The vendor's name for it.
+    /// The provider's name for it.
     pub name: ModelName,
     /// The name people read.
     pub label: String,
     /// Whose wire format.
-    pub vendor: Vendor,
-    /// Where it is served, when not at the vendor's usual address.
+    pub provider: Provider,
+    /// Where it is served, when not at the provider's usual address.
     pub base_url: Option<String>,
     /// Tokens of prompt and answer together.
     pub context: Tokens,
@@ -80,7 +80,7 @@ pub struct Model {
     pub fallback: Option<ModelName>,
     /// After how many milliseconds of silence the fallback is asked as well; both may be billed. None never hedges.
     pub hedge_after_ms: Option<u32>,
-    /// Its input tokens per thousand of ours, learned from what its vendor told; none while too little is known.
+    /// Its input tokens per thousand of ours, learned from what its provider told; none while too little is known.
     pub input_permille: Option<u64>,
 }
 
@@ -93,9 +93,9 @@ pub struct Price {
     pub above: Tokens,
     /// Uncached input.
     pub input: MicrosPerMillion,
-    /// Input read from cache; where the vendor has no such price, `input` holds.
+    /// Input read from cache; where the provider has no such price, `input` holds.
     pub cache_read: Option<MicrosPerMillion>,
-    /// Input written to cache; where the vendor has no such price, `input` holds.
+    /// Input written to cache; where the provider has no such price, `input` holds.
     pub cache_write: Option<MicrosPerMillion>,
     /// Output, reasoning included.
     pub output: MicrosPerMillion,

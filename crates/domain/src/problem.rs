@@ -35,15 +35,15 @@ pub enum ProblemKind {
     InFlightLimit,
     /// Too many attempts in a short time.
     AttemptsLimit,
-    /// The whole house has spent its day.
+    /// The whole deployment has spent its day.
     SpendCap,
     /// The meters can't be reached, so nothing paid may run.
     LimitsUnavailable,
-    /// The model isn't offered, or its vendor doesn't answer.
+    /// The model isn't offered, or its provider doesn't answer.
     ModelUnavailable,
     /// Payments can't be begun or changed now; chat is untouched.
     BillingUnavailable,
-    /// The vendor refused or broke off.
+    /// The provider refused or broke off.
     ModelFailed,
     /// This server or its database can't take the request now; the same request may succeed in a moment.
     Overloaded,
@@ -154,7 +154,7 @@ impl Problem {
         }
     }
 
-    /// The whole house has spent what it may in a day.
+    /// The whole deployment has spent what it may in a day.
     #[must_use]
     pub fn spend_cap(retry_after_ms: u64) -> Self {
         Self {
@@ -177,7 +177,7 @@ impl Problem {
 
     /// The owner has switched the whole chat off.
     #[must_use]
-    pub fn house_paused() -> Self {
+    pub fn chat_paused() -> Self {
         Self {
             retry_after_ms: Some(60_000),
             ..Self::new(

@@ -41,14 +41,14 @@ impl fmt::Display for Tokens {
     }
 }
 
-/// What one vendor call used. The four kinds have separate prices; `reasoning` is a part of `output` and is only shown.
+/// What one provider call used. The four kinds have separate prices; `reasoning` is a part of `output` and is only shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Input tokens that came from no cache.
     pub input: Tokens,
-    /// Input tokens read from the vendor's cache.
+    /// Input tokens read from the provider's cache.
     pub cache_read: Tokens,
-    /// Input tokens written to the vendor's cache.
+    /// Input tokens written to the provider's cache.
     pub cache_write: Tokens,
     /// All output tokens, reasoning included.
     pub output: Tokens,
@@ -70,11 +70,11 @@ impl Usage {
     }
 }
 
-/// Whether the vendor told the usage or we counted it.
+/// Whether the provider told the usage or we counted it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UsageSource {
-    /// The vendor's last word.
+    /// The provider's last word.
     Exact,
     /// Counted from what was sent and streamed; never below what was streamed.
     Estimated,
@@ -101,7 +101,7 @@ pub enum Outcome {
     Stopped,
     /// The answer reached its length limit.
     Truncated,
-    /// The vendor or the way to it broke.
+    /// The provider or the way to it broke.
     Failed,
     /// The process that ran it is gone.
     Lost,

@@ -62,14 +62,14 @@ pub struct Usage {
 
 /// One subject's meters at an instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Picture {
+pub struct Snapshot {
     /// Calls running.
     pub in_flight: u64,
     /// One per window, in the windows' order.
     pub windows: Vec<Usage>,
 }
 
-impl Picture {
+impl Snapshot {
     /// A window by its place; an empty one where there is none.
     #[must_use]
     pub fn window(&self, place: usize) -> Usage {
@@ -87,7 +87,7 @@ pub struct Permit {
     at_ms: u64,
     input: u64,
     output: u64,
-    picture: Picture,
+    snapshot: Snapshot,
 }
 
 impl Permit {
@@ -117,8 +117,8 @@ impl Permit {
 
     /// The meters with this permit in them.
     #[must_use]
-    pub fn picture(&self) -> &Picture {
-        &self.picture
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
     }
 }
 
@@ -142,7 +142,7 @@ pub struct Denial {
     /// makes room.
     pub fits_ms: Vec<Option<u64>>,
     /// The meters as they are.
-    pub picture: Picture,
+    pub snapshot: Snapshot,
 }
 
 /// The answer to [`Limits::admit`].
@@ -165,9 +165,9 @@ pub enum Admission {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drift {
     /// What the meters say.
-    pub found: Picture,
+    pub found: Snapshot,
     /// What the history says.
-    pub expected: Picture,
+    pub expected: Snapshot,
 }
 
 /// How a hold ends by id, for a process that has no permit.
@@ -210,7 +210,7 @@ pub struct PastCall {
 pub type History =
     Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = Result<Vec<PastCall>, String>> + Send>> + Send + Sync>;
 
-/// The meters of all subjects of one kind: people, addresses, the whole house.
+/// The meters of all subjects of one kind: people, addresses, the whole deployment.
 #[derive(Clone)]
 pub struct Limits {
     store: Store,
@@ -268,15 +268,15 @@ impl Limits {
         }
         let step = Step::Admit { call, need, lapse_ms: LAPSE_MS, allowance };
         Ok(match self.warm(subject, &step).await? {
-            Answer::Granted { output, at_ms, picture } => Admission::Granted(Permit {
+            Answer::Granted { output, at_ms, snapshot } => Admission::Granted(Permit {
                 subject: subject.to_owned(),
                 call: call.to_owned(),
                 at_ms,
                 input: need.input,
                 output,
-                picture,
+                snapshot,
             }),
-            Answer::Denied { picture, waits } => Admission::Denied(denial(picture, &waits)),
+            Answer::Denied { snapshot, waits } => Admission::Denied(denial(snapshot, &waits)),
             Answer::Running => Admission::Running,
             Answer::Cold(_) | Answer::Done(..) | Answer::Said(_) => return Err(Unavailable::Protocol),
         })
@@ -302,14 +302,14 @@ impl Limits {
     ///
     /// # Errors
     /// [`Unavailable`]; the ledger, which was written first, heals the meter then.
-    pub async fn settle(&self, permit: Permit, used: u64) -> Result<Picture, Unavailable> {
+    pub async fn settle(&self, permit: Permit, used: u64) -> Result<Snapshot, Unavailable> {
         let step = Step::End { call: &permit.call, at_ms: permit.at_ms, end: End::Settle(used.min(MOST - 1)) };
         match self.warm(&permit.subject, &step).await? {
             Answer::Done(_, false) if self.has_history => {
                 self.forget(&permit.subject).await?;
                 self.peek(&permit.subject).await
             }
-            Answer::Done(picture, _) => Ok(picture),
+            Answer::Done(snapshot, _) => Ok(snapshot),
             _ => Err(Unavailable::Protocol),
         }
     }
@@ -318,7 +318,7 @@ impl Limits {
     ///
     /// # Errors
     /// [`Unavailable`]; an unconfirmed hold then lapses by itself.
-    pub async fn release(&self, permit: Permit) -> Result<Picture, Unavailable> {
+    pub async fn release(&self, permit: Permit) -> Result<Snapshot, Unavailable> {
         self.end(&permit.subject, &permit.call, permit.at_ms, End::Release).await
     }
 
@@ -328,9 +328,9 @@ impl Limits {
     ///
     /// # Errors
     /// [`Unavailable`] when the meters can't be asked.
-    pub async fn end(&self, subject: &str, call: &str, at_ms: u64, end: End) -> Result<Picture, Unavailable> {
+    pub async fn end(&self, subject: &str, call: &str, at_ms: u64, end: End) -> Result<Snapshot, Unavailable> {
         match self.warm(subject, &Step::End { call, at_ms, end }).await? {
-            Answer::Done(picture, _) => Ok(picture),
+            Answer::Done(snapshot, _) => Ok(snapshot),
             _ => Err(Unavailable::Protocol),
         }
     }
@@ -339,9 +339,9 @@ impl Limits {
     ///
     /// # Errors
     /// [`Unavailable`] when the meters can't be asked.
-    pub async fn peek(&self, subject: &str) -> Result<Picture, Unavailable> {
+    pub async fn peek(&self, subject: &str) -> Result<Snapshot, Unavailable> {
         match self.warm(subject, &Step::Peek).await? {
-            Answer::Done(picture, _) => Ok(picture),
+            Answer::Done(snapshot, _) => Ok(snapshot),
             _ => Err(Unavailable::Protocol),
         }
     }
@@ -363,7 +363,7 @@ impl Limits {
         let found = self.peek(subject).await?;
         let past = (self.history)(subject.to_owned()).await.map_err(Unavailable::History)?;
         let expected = Meter::seeded(self.windows, &past, self.now_ms.unwrap_or_else(clock));
-        let expected = expected.picture(self.windows, self.now_ms.unwrap_or_else(clock));
+        let expected = expected.snapshot(self.windows, self.now_ms.unwrap_or_else(clock));
         let differs =
             self.windows.iter().zip(found.windows.iter().zip(&expected.windows)).any(|(window, (found, expected))| {
                 window.unit == Unit::Amount && (found.used, found.reserved) != (expected.used, expected.reserved)
@@ -396,9 +396,9 @@ impl Limits {
 }
 
 /// What takes longest, and how long.
-fn denial(picture: Picture, waits: &[Option<u64>]) -> Denial {
+fn denial(snapshot: Snapshot, waits: &[Option<u64>]) -> Denial {
     let ms = |wait: &Option<u64>| wait.unwrap_or(UNKNOWN_MS);
     let (place, longest) = waits.iter().enumerate().max_by_key(|(_, wait)| ms(wait)).unwrap_or((0, &None));
     let reason = if place == 0 { Reason::InFlight } else { Reason::Window(place - 1) };
-    Denial { reason, retry_after_ms: ms(longest), fits_ms: waits.iter().skip(1).copied().collect(), picture }
+    Denial { reason, retry_after_ms: ms(longest), fits_ms: waits.iter().skip(1).copied().collect(), snapshot }
 }

@@ -1,6 +1,6 @@
 //! The same meters in memory: for one process without Redis, and for tests. What the scripts do, in Rust.
 
-use crate::admission::{Allowance, End, LATE_MS, Need, PastCall, Picture, SAME_MS, Usage};
+use crate::admission::{Allowance, End, LATE_MS, Need, PastCall, SAME_MS, Snapshot, Usage};
 use crate::store::{Answer, Step};
 use crate::window::{Ring, Unit, Window};
 use std::collections::HashMap;
@@ -50,9 +50,9 @@ impl Meters {
             Step::Confirm { call, at_ms } => Answer::Said(meter.confirm(call, *at_ms)),
             Step::End { call, at_ms, end } => {
                 let held = meter.end(windows, now_ms, call, *at_ms, *end);
-                Answer::Done(meter.picture(windows, now_ms), held)
+                Answer::Done(meter.snapshot(windows, now_ms), held)
             }
-            Step::Peek | Step::Seed { .. } => Answer::Done(meter.picture(windows, now_ms), false),
+            Step::Peek | Step::Seed { .. } => Answer::Done(meter.snapshot(windows, now_ms), false),
         }
     }
 
@@ -140,13 +140,13 @@ impl Meter {
         }
     }
 
-    pub fn picture(&self, windows: &[Window], now_ms: u64) -> Picture {
+    pub fn snapshot(&self, windows: &[Window], now_ms: u64) -> Snapshot {
         let usage = |(ring, window): (&Ring, &Window)| {
             let (next_free_ms, reset_ms) = ring.frees(window, now_ms);
             let reserved = if window.unit == Unit::Amount { self.held } else { 0 };
             Usage { used: ring.used(window, now_ms), reserved, reset_ms, next_free_ms }
         };
-        Picture { in_flight: self.flight, windows: self.rings.iter().zip(windows).map(usage).collect() }
+        Snapshot { in_flight: self.flight, windows: self.rings.iter().zip(windows).map(usage).collect() }
     }
 
     fn admit(
@@ -176,7 +176,7 @@ impl Meter {
             }
         }
         if waits.iter().any(|wait| *wait != Some(0)) {
-            return Answer::Denied { picture: self.picture(windows, now_ms), waits };
+            return Answer::Denied { snapshot: self.snapshot(windows, now_ms), waits };
         }
         let amount = need.input + output;
         let state = State::Waits { until_ms: now_ms + lapse_ms };
@@ -186,7 +186,7 @@ impl Meter {
         for (ring, window) in self.rings.iter_mut().zip(windows).filter(|(_, window)| window.unit == Unit::Calls) {
             ring.add(window, now_ms, now_ms, 1);
         }
-        Answer::Granted { output, at_ms: now_ms, picture: self.picture(windows, now_ms) }
+        Answer::Granted { output, at_ms: now_ms, snapshot: self.snapshot(windows, now_ms) }
     }
 
     fn confirm(&mut self, call: &str, at_ms: u64) -> bool {

@@ -1,6 +1,6 @@
 //! What goes into the scripts and comes out of them: their text, their arguments and their answers, packed as `lua/meter.lua` says.
 
-use crate::admission::{LATE_MS, MOST, Picture, SAME_MS, Usage};
+use crate::admission::{LATE_MS, MOST, SAME_MS, Snapshot, Usage};
 use crate::store::Answer;
 use crate::window::{Unit, Window};
 
@@ -76,7 +76,7 @@ impl Packed<'_> {
     }
 
     /// The meters, as `meters` of `meter.lua` packs them.
-    fn picture(&mut self, windows: &[Window], now_ms: u64) -> Option<Picture> {
+    fn snapshot(&mut self, windows: &[Window], now_ms: u64) -> Option<Snapshot> {
         let (held, in_flight) = (self.whole(7)?, self.whole(4)?);
         // How many holds are loose, when the first wakes, until when the key is kept.
         let _ = (self.whole(3)?, self.whole(6)?, self.whole(6)?);
@@ -87,7 +87,7 @@ impl Packed<'_> {
             Some(Usage { used, reserved, reset_ms: leaves(last), next_free_ms: leaves(first) })
         };
         let windows = windows.iter().map(&mut usage).collect::<Option<Vec<_>>>()?;
-        Some(Picture { in_flight, windows })
+        Some(Snapshot { in_flight, windows })
     }
 }
 
@@ -106,14 +106,14 @@ pub(crate) fn read(answer: &[u8], windows: &[Window]) -> Option<Answer> {
     Some(match letter {
         b'g' => {
             let output = packed.double()??;
-            Answer::Granted { output, at_ms: now_ms, picture: packed.picture(windows, now_ms)? }
+            Answer::Granted { output, at_ms: now_ms, snapshot: packed.snapshot(windows, now_ms)? }
         }
         b'd' => {
             let waits = (0..=windows.len()).map(|_| packed.double()).collect::<Option<Vec<_>>>()?;
-            Answer::Denied { waits, picture: packed.picture(windows, now_ms)? }
+            Answer::Denied { waits, snapshot: packed.snapshot(windows, now_ms)? }
         }
-        b'e' => Answer::Done(packed.picture(windows, now_ms)?, true),
-        b'n' => Answer::Done(packed.picture(windows, now_ms)?, false),
+        b'e' => Answer::Done(packed.snapshot(windows, now_ms)?, true),
+        b'n' => Answer::Done(packed.snapshot(windows, now_ms)?, false),
         _ => return None,
     })
 }

@@ -1,6 +1,6 @@
 //! Where meters live: Redis, for many servers, or this process's memory, for one. The same answers either way.
 
-use crate::admission::{Allowance, End, MOST, Need, PastCall, Picture, Unavailable};
+use crate::admission::{Allowance, End, MOST, Need, PastCall, Snapshot, Unavailable};
 use crate::memory::Meters;
 use crate::script::{Args, hold, read, written};
 use crate::window::{Unit, Window, shape};
@@ -110,18 +110,18 @@ pub(crate) enum Answer {
     Granted {
         output: u64,
         at_ms: u64,
-        picture: Picture,
+        snapshot: Snapshot,
     },
     /// Calls at once first, then one per window: zero where it fits, none where only the end of a running call makes room.
     Denied {
-        picture: Picture,
+        snapshot: Snapshot,
         waits: Vec<Option<u64>>,
     },
     Running,
     /// With a ticket: seeding with it does nothing where the meters were lost once more since.
     Cold(String),
     /// The meters, and whether there was a hold to end.
-    Done(Picture, bool),
+    Done(Snapshot, bool),
     Said(bool),
 }
 

@@ -1,12 +1,12 @@
 //! Anthropic Messages, streaming. <https://docs.anthropic.com/en/api/messages-streaming>
 
 use crate::http::{self, Patience, Reader};
-use crate::{Ask, Chunk, Chunks, End, Vendor, VendorError};
+use crate::{Ask, Chunk, Chunks, End, Provider, ProviderError};
 use domain::{Tokens, Usage, sse::SseEvent};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-/// The vendor's usual address.
+/// The provider's usual address.
 pub const BASE_URL: &str = "https://api.anthropic.com";
 
 /// One account at Anthropic.
@@ -20,15 +20,15 @@ pub struct Anthropic {
 impl Anthropic {
     /// # Errors
     /// When TLS can't be set up.
-    pub fn new(base_url: Option<&str>, key: SecretString, patience: Patience) -> Result<Self, VendorError> {
+    pub fn new(base_url: Option<&str>, key: SecretString, patience: Patience) -> Result<Self, ProviderError> {
         let url = format!("{}/v1/messages", base_url.unwrap_or(BASE_URL).trim_end_matches('/'));
         Ok(Self { client: http::client(patience)?, patience, url, key })
     }
 }
 
 #[async_trait::async_trait]
-impl Vendor for Anthropic {
-    async fn open(&self, ask: &Ask<'_>) -> Result<Chunks, VendorError> {
+impl Provider for Anthropic {
+    async fn open(&self, ask: &Ask<'_>) -> Result<Chunks, ProviderError> {
         let messages: Vec<_> = ask
             .messages
             .iter()
@@ -130,7 +130,7 @@ impl Messages {
 }
 
 impl Reader for Messages {
-    fn read(&mut self, event: &SseEvent) -> Result<Vec<Chunk>, VendorError> {
+    fn read(&mut self, event: &SseEvent) -> Result<Vec<Chunk>, ProviderError> {
         Ok(match http::json(&event.data)? {
             Event::MessageStart { message } => {
                 let id = message.id.map(Chunk::Id);
@@ -146,7 +146,7 @@ impl Reader for Messages {
                 vec![self.count(&usage)]
             }
             Event::MessageStop => vec![Chunk::End(self.end.unwrap_or(End::Done))],
-            Event::Error { error } => return Err(VendorError::Broke(error.r#type)),
+            Event::Error { error } => return Err(ProviderError::Broke(error.r#type)),
             Event::ContentBlockDelta { delta: Delta::Other } | Event::Other => Vec::new(),
         })
     }

@@ -1,7 +1,7 @@
 //! The built-in model: no network, no key, no wit. It shows what an answer looks like while an owner hasn't set a
-//! vendor's key yet, and says so.
+//! provider's key yet, and says so.
 
-use crate::{Ask, Chunk, Chunks, End, Vendor, VendorError, estimate};
+use crate::{Ask, Chunk, Chunks, End, Provider, ProviderError, estimate};
 use domain::{Tokens, Usage};
 use futures::{StreamExt, stream};
 use std::time::Duration;
@@ -14,8 +14,8 @@ const PACE: Duration = Duration::from_millis(24);
 pub struct Demo;
 
 #[async_trait::async_trait]
-impl Vendor for Demo {
-    async fn open(&self, ask: &Ask<'_>) -> Result<Chunks, VendorError> {
+impl Provider for Demo {
+    async fn open(&self, ask: &Ask<'_>) -> Result<Chunks, ProviderError> {
         let question = ask.messages.last().map_or("", |message| message.text.as_str());
         let turns = ask.messages.len() / 2;
         let input = estimate::counted(ask.system, ask.messages);

@@ -2,10 +2,10 @@
 //! client.
 //!
 //! OpenAI's models are counted in their own vocabulary, with the framing that chat completions add. Anthropic's vocabulary isn't
-//! public: there the same count is raised by a factor, which is learned per model from what the vendor told of real calls
+//! public: there the same count is raised by a factor, which is learned per model from what the provider told of real calls
 //! (`store::model::learn`), and until enough is known is a bound by script that is **not measured here**.
 
-use domain::{Model, PromptMessage, Tokens, Vendor};
+use domain::{Model, PromptMessage, Provider, Tokens};
 
 /// What chat completions add around each message and once at the end
 /// (<https://cookbook.openai.com/examples/how_to_count_tokens_with_tiktoken>).
@@ -25,7 +25,7 @@ pub struct Estimate {
     pub estimated: Tokens,
 }
 
-/// Tokens of a text in OpenAI's o200k vocabulary; a lower bound for other vendors'.
+/// Tokens of a text in OpenAI's o200k vocabulary; a lower bound for other providers'.
 #[must_use]
 pub fn text(text: &str) -> Tokens {
     Tokens(u64::try_from(bpe_openai::o200k_base().count(text)).unwrap_or(u64::MAX))
@@ -45,21 +45,21 @@ pub fn counted(system: &str, messages: &[PromptMessage]) -> Tokens {
 pub fn prompt(model: &Model, system: &str, messages: &[PromptMessage]) -> Estimate {
     let texts = || std::iter::once(system).chain(messages.iter().map(|message| message.text.as_str()));
     let counted = counted(system, messages);
-    let permille = match (model.vendor, model.input_permille) {
+    let permille = match (model.provider, model.input_permille) {
         // Other servers speak the same format with vocabularies of their own: what was learned of them counts.
-        (_, Some(learned)) if model.base_url.is_some() || model.vendor == Vendor::Anthropic => learned,
-        (Vendor::OpenAi | Vendor::Demo, _) => 1_000,
-        (Vendor::Anthropic, _) => by_script(texts()),
+        (_, Some(learned)) if model.base_url.is_some() || model.provider == Provider::Anthropic => learned,
+        (Provider::OpenAi | Provider::Demo, _) => 1_000,
+        (Provider::Anthropic, _) => by_script(texts()),
     };
     Estimate { counted, estimated: raised(counted, permille) }
 }
 
-/// Tokens of an answer as far as it came, where the vendor told nothing: what was streamed, never less.
+/// Tokens of an answer as far as it came, where the provider told nothing: what was streamed, never less.
 #[must_use]
-pub fn answer(vendor: Vendor, said: &str) -> Tokens {
-    match vendor {
-        Vendor::OpenAi | Vendor::Demo => text(said),
-        Vendor::Anthropic => raised(text(said), by_script(std::iter::once(said))),
+pub fn answer(provider: Provider, said: &str) -> Tokens {
+    match provider {
+        Provider::OpenAi | Provider::Demo => text(said),
+        Provider::Anthropic => raised(text(said), by_script(std::iter::once(said))),
     }
 }
 
@@ -84,11 +84,11 @@ mod tests {
     use domain::{ModelName, Role};
     use proptest::prelude::*;
 
-    fn model(vendor: Vendor, input_permille: Option<u64>) -> Model {
+    fn model(provider: Provider, input_permille: Option<u64>) -> Model {
         Model {
             name: ModelName("m".into()),
             label: "M".into(),
-            vendor,
+            provider,
             base_url: None,
             context: Tokens(1_000_000),
             max_output: Tokens(1_000),
@@ -106,24 +106,26 @@ mod tests {
     fn counts_are_those_of_the_vocabulary() {
         assert_eq!(text(""), Tokens(0));
         assert_eq!(text("hello world"), Tokens(2));
-        let counted = prompt(&model(Vendor::OpenAi, None), "", &[message("hello world")]);
+        let counted = prompt(&model(Provider::OpenAi, None), "", &[message("hello world")]);
         assert_eq!((counted.counted, counted.estimated), (Tokens(2 + 8 + 3), Tokens(2 + 8 + 3)));
     }
 
     #[test]
     fn what_was_learned_of_a_model_counts() {
         let words = [message("hello world")];
-        for (vendor, learned, expected) in
-            [(Vendor::Anthropic, None, 18), (Vendor::Anthropic, Some(1_100), 15), (Vendor::OpenAi, Some(1_100), 13)]
-        {
+        for (provider, learned, expected) in [
+            (Provider::Anthropic, None, 18),
+            (Provider::Anthropic, Some(1_100), 15),
+            (Provider::OpenAi, Some(1_100), 13),
+        ] {
             assert_eq!(
-                prompt(&model(vendor, learned), "", &words).estimated,
+                prompt(&model(provider, learned), "", &words).estimated,
                 Tokens(expected),
-                "{vendor:?} {learned:?}"
+                "{provider:?} {learned:?}"
             );
         }
         let chinese = [message("渡船七点准时开走，错过的人要等到傍晚。")];
-        let (openai, anthropic) = (model(Vendor::OpenAi, None), model(Vendor::Anthropic, None));
+        let (openai, anthropic) = (model(Provider::OpenAi, None), model(Provider::Anthropic, None));
         let (ours, theirs) = (prompt(&openai, "", &chinese).estimated, prompt(&anthropic, "", &chinese).estimated);
         assert!(theirs.0 * 1_000 >= ours.0 * 1_600, "{theirs} of {ours}");
     }
@@ -153,7 +155,8 @@ mod tests {
         let mut under = Vec::new();
         for row in &corpus.rows {
             let said = row.messages.iter().map(|said| PromptMessage { role: said.role, text: said.content.clone() });
-            let estimated = prompt(&model(Vendor::OpenAi, None), &corpus.system, &said.collect::<Vec<_>>()).estimated.0;
+            let estimated =
+                prompt(&model(Provider::OpenAi, None), &corpus.system, &said.collect::<Vec<_>>()).estimated.0;
             if estimated < row.tokens {
                 under.push((&row.name, estimated, row.tokens));
             }
@@ -168,10 +171,10 @@ mod tests {
     proptest! {
         #[test]
         fn more_words_never_count_less(a in ".{0,200}", b in ".{0,200}") {
-            let openai = model(Vendor::OpenAi, None);
+            let openai = model(Provider::OpenAi, None);
             let (one, two) = (prompt(&openai, "", &[message(&a)]), prompt(&openai, "", &[message(&a), message(&b)]));
             prop_assert!(two.estimated > one.estimated);
-            let anthropic = prompt(&model(Vendor::Anthropic, None), "", &[message(&a)]);
+            let anthropic = prompt(&model(Provider::Anthropic, None), "", &[message(&a)]);
             prop_assert!(anthropic.estimated.0 * 1_000 >= anthropic.counted.0 * BASE_PERMILLE);
         }
     }

@@ -1,12 +1,12 @@
-//! What both HTTP vendors share: one client, one way to read refusals, one way from bytes to events.
+//! What both HTTP providers share: one client, one way to read refusals, one way from bytes to events.
 
-use crate::{Chunk, Chunks, VendorError};
+use crate::{Chunk, Chunks, ProviderError};
 use domain::sse::{SseEvent, SseParser};
 use futures::{StreamExt, stream};
 use reqwest::{Client, RequestBuilder, Response};
 use std::{collections::VecDeque, time::Duration};
 
-/// How long a vendor may take.
+/// How long a provider may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
     /// Until a connection stands.
@@ -27,36 +27,36 @@ impl Default for Patience {
 /// An event larger than this is no event of a model.
 const EVENT_BYTES: usize = 1 << 20;
 
-/// The client that all calls of a vendor go through.
+/// The client that all calls of a provider go through.
 ///
 /// # Errors
 /// When TLS can't be set up.
-pub(crate) fn client(patience: Patience) -> Result<Client, VendorError> {
+pub(crate) fn client(patience: Patience) -> Result<Client, ProviderError> {
     Client::builder()
         .connect_timeout(patience.connect)
         .tcp_nodelay(true)
         .redirect(reqwest::redirect::Policy::none())
         .build()
-        .map_err(|error| VendorError::Unreachable(error.without_url().to_string()))
+        .map_err(|error| ProviderError::Unreachable(error.without_url().to_string()))
 }
 
 /// Sends, and tells an answer from a refusal.
-pub(crate) async fn send(request: RequestBuilder, patience: Patience) -> Result<Response, VendorError> {
+pub(crate) async fn send(request: RequestBuilder, patience: Patience) -> Result<Response, ProviderError> {
     let sent = tokio::time::timeout(patience.first_byte, request.send()).await;
-    let response = sent.map_err(|_| VendorError::Silent)?.map_err(|error| match error.is_connect() {
-        true => VendorError::Unreachable(error.without_url().to_string()),
+    let response = sent.map_err(|_| ProviderError::Silent)?.map_err(|error| match error.is_connect() {
+        true => ProviderError::Unreachable(error.without_url().to_string()),
         // It was sent, as far as anybody knows.
-        false => VendorError::Broke(error.without_url().to_string()),
+        false => ProviderError::Broke(error.without_url().to_string()),
     })?;
     let status = response.status().as_u16();
     match status {
         200..300 => Ok(response),
         // Somebody on the way gave up waiting; the model may be at work, and bill it.
-        408 | 504 | 524 => Err(VendorError::Silent),
+        408 | 504 | 524 => Err(ProviderError::Silent),
         429 | 500..600 => {
             let header =
                 response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-            Err(VendorError::Busy { status, retry_after_ms: header.map(|seconds| seconds.saturating_mul(1000)) })
+            Err(ProviderError::Busy { status, retry_after_ms: header.map(|seconds| seconds.saturating_mul(1000)) })
         }
         _ => {
             #[derive(serde::Deserialize)]
@@ -68,15 +68,15 @@ pub(crate) async fn send(request: RequestBuilder, patience: Patience) -> Result<
                 r#type: Option<String>,
             }
             let kind = response.json::<Body>().await.ok().and_then(|body| body.error.r#type);
-            Err(VendorError::Refused { status, kind: kind.unwrap_or_else(|| "no reason given".into()) })
+            Err(ProviderError::Refused { status, kind: kind.unwrap_or_else(|| "no reason given".into()) })
         }
     }
 }
 
-/// Reads the events of one vendor's stream as chunks.
+/// Reads the events of one provider's stream as chunks.
 pub(crate) trait Reader: Send + 'static {
     /// What an event means; several chunks, or none.
-    fn read(&mut self, event: &SseEvent) -> Result<Vec<Chunk>, VendorError>;
+    fn read(&mut self, event: &SseEvent) -> Result<Vec<Chunk>, ProviderError>;
     /// The bytes ended: what is still to be said, if that was a proper end.
     fn close(&mut self) -> Vec<Chunk> {
         Vec::new()
@@ -92,7 +92,7 @@ struct Reading<R> {
     idle: Duration,
 }
 
-/// The chunks of a response. Ends after the vendor's `End`, after an error, or when the bytes end.
+/// The chunks of a response. Ends after the provider's `End`, after an error, or when the bytes end.
 pub(crate) fn chunks<R: Reader>(response: Response, reader: R, patience: Patience) -> Chunks {
     let parser = SseParser::new();
     let state = Reading { response, parser, reader, ready: VecDeque::new(), over: false, idle: patience.idle };
@@ -104,7 +104,7 @@ pub(crate) fn chunks<R: Reader>(response: Response, reader: R, patience: Patienc
 }
 
 impl<R: Reader> Reading<R> {
-    async fn next(&mut self) -> Option<Result<Chunk, VendorError>> {
+    async fn next(&mut self) -> Option<Result<Chunk, ProviderError>> {
         loop {
             if let Some(chunk) = self.ready.pop_front() {
                 self.over |= matches!(chunk, Chunk::End(_));
@@ -120,11 +120,11 @@ impl<R: Reader> Reading<R> {
         }
     }
 
-    async fn more(&mut self) -> Result<(), VendorError> {
+    async fn more(&mut self) -> Result<(), ProviderError> {
         let read = tokio::time::timeout(self.idle, self.response.chunk()).await;
         let bytes = read
-            .map_err(|_| VendorError::Broke("silent for too long".into()))?
-            .map_err(|error| VendorError::Broke(error.without_url().to_string()))?;
+            .map_err(|_| ProviderError::Broke("silent for too long".into()))?
+            .map_err(|error| ProviderError::Broke(error.without_url().to_string()))?;
         let Some(bytes) = bytes else {
             self.over = true;
             self.ready.extend(self.reader.close());
@@ -134,15 +134,15 @@ impl<R: Reader> Reading<R> {
             self.ready.extend(self.reader.read(&event)?);
         }
         if self.parser.pending_bytes() > EVENT_BYTES {
-            return Err(VendorError::Broke("an event without an end".into()));
+            return Err(ProviderError::Broke("an event without an end".into()));
         }
         Ok(())
     }
 }
 
 /// Reads an event's data as JSON.
-pub(crate) fn json<T: serde::de::DeserializeOwned>(data: &str) -> Result<T, VendorError> {
+pub(crate) fn json<T: serde::de::DeserializeOwned>(data: &str) -> Result<T, ProviderError> {
     // serde's message names positions and types, and may quote a value: only where it stands goes to the log.
     serde_json::from_str(data)
-        .map_err(|error| VendorError::Broke(format!("not the JSON we know, at column {}", error.column())))
+        .map_err(|error| ProviderError::Broke(format!("not the JSON we know, at column {}", error.column())))
 }

@@ -1,4 +1,4 @@
-//! The door to model vendors: three wire formats, one stream of chunks.
+//! The door to model providers: three wire formats, one stream of chunks.
 
 mod anthropic;
 mod demo;
@@ -30,7 +30,7 @@ pub struct Ask<'a> {
 /// A piece of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Chunk {
-    /// The vendor's name for the call.
+    /// The provider's name for the call.
     Id(String),
     /// Words.
     Text(String),
@@ -38,7 +38,7 @@ pub enum Chunk {
     Reasoning(String),
     /// What was used so far; the last one counts.
     Usage(Usage),
-    /// The vendor's own end; a stream without it broke.
+    /// The provider's own end; a stream without it broke.
     End(End),
 }
 
@@ -53,7 +53,7 @@ pub enum End {
 
 /// Why a model gave no answer, or not all of it. The text is for our log; people are told something kinder.
 #[derive(Debug, thiserror::Error)]
-pub enum VendorError {
+pub enum ProviderError {
     /// No connection: nothing was sent.
     #[error("unreachable: {0}")]
     Unreachable(String),
@@ -73,7 +73,7 @@ pub enum VendorError {
     Refused {
         /// The HTTP status.
         status: u16,
-        /// The vendor's word for it; never its prose, which may quote the prompt.
+        /// The provider's word for it; never its prose, which may quote the prompt.
         kind: String,
     },
     /// The stream broke, fell silent or made no sense.
@@ -81,14 +81,14 @@ pub enum VendorError {
     Broke(String),
 }
 
-impl VendorError {
+impl ProviderError {
     /// Whether it is worth asking again: nothing was accepted, and it may be otherwise in a moment.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::Busy { .. })
     }
 
-    /// Whether the vendor is out of order, as opposed to refusing this one call.
+    /// Whether the provider is out of order, as opposed to refusing this one call.
     #[must_use]
     pub fn is_outage(&self) -> bool {
         match self {
@@ -100,11 +100,11 @@ impl VendorError {
 }
 
 /// The pieces of one answer.
-pub type Chunks = Pin<Box<dyn Stream<Item = Result<Chunk, VendorError>> + Send>>;
+pub type Chunks = Pin<Box<dyn Stream<Item = Result<Chunk, ProviderError>> + Send>>;
 
 /// Whoever answers.
 #[async_trait::async_trait]
-pub trait Vendor: Send + Sync {
-    /// Asks; ready once the vendor has accepted, with the pieces to come. Dropping the stream cancels the call.
-    async fn open(&self, ask: &Ask<'_>) -> Result<Chunks, VendorError>;
+pub trait Provider: Send + Sync {
+    /// Asks; ready once the provider has accepted, with the pieces to come. Dropping the stream cancels the call.
+    async fn open(&self, ask: &Ask<'_>) -> Result<Chunks, ProviderError>;
 }

@@ -2,12 +2,12 @@
 //! <https://platform.openai.com/docs/api-reference/chat-streaming>
 
 use crate::http::{self, Patience, Reader};
-use crate::{Ask, Chunk, Chunks, End, Vendor, VendorError};
+use crate::{Ask, Chunk, Chunks, End, Provider, ProviderError};
 use domain::{Tokens, Usage, sse::SseEvent};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-/// The vendor's usual address.
+/// The provider's usual address.
 pub const BASE_URL: &str = "https://api.openai.com/v1";
 
 /// One server that speaks chat completions.
@@ -24,7 +24,7 @@ impl OpenAi {
     ///
     /// # Errors
     /// When TLS can't be set up.
-    pub fn new(base_url: Option<&str>, key: Option<SecretString>, patience: Patience) -> Result<Self, VendorError> {
+    pub fn new(base_url: Option<&str>, key: Option<SecretString>, patience: Patience) -> Result<Self, ProviderError> {
         let base = base_url.unwrap_or(BASE_URL).trim_end_matches('/');
         Ok(Self {
             client: http::client(patience)?,
@@ -37,8 +37,8 @@ impl OpenAi {
 }
 
 #[async_trait::async_trait]
-impl Vendor for OpenAi {
-    async fn open(&self, ask: &Ask<'_>) -> Result<Chunks, VendorError> {
+impl Provider for OpenAi {
+    async fn open(&self, ask: &Ask<'_>) -> Result<Chunks, ProviderError> {
         let system = serde_json::json!({"role": "system", "content": ask.system});
         let words = ask.messages.iter().map(|m| serde_json::json!({"role": m.role.as_str(), "content": m.text}));
         let mut body = serde_json::json!({
@@ -127,14 +127,14 @@ impl From<Counted> for Usage {
 }
 
 impl Reader for Completions {
-    fn read(&mut self, event: &SseEvent) -> Result<Vec<Chunk>, VendorError> {
+    fn read(&mut self, event: &SseEvent) -> Result<Vec<Chunk>, ProviderError> {
         if event.data.trim() == "[DONE]" {
             self.over = true;
             return Ok(self.end.map(Chunk::End).into_iter().collect());
         }
         let event: Event = http::json(&event.data)?;
         if event.error.is_some() {
-            return Err(VendorError::Broke("error event".into()));
+            return Err(ProviderError::Broke("error event".into()));
         }
         let mut out = Vec::new();
         if let Some(id) = event.id.filter(|id| !id.is_empty() && !std::mem::replace(&mut self.named, true)) {

@@ -275,7 +275,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Says that the turn has begun, here at once and elsewhere with the first words: a beginning without words is nothing to take up.
+    /// Says that the turn has begun, here at once and elsewhere with the time to first token: a beginning without words is nothing to take up.
     pub fn begin(&mut self, event: &TurnEvent) {
         let entry = Entry::new(1, event);
         if self.relay.redis.is_some() {

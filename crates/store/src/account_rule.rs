@@ -174,7 +174,7 @@ pub struct Standing {
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn standing(db: &Db, user_id: UserId, now: OffsetDateTime) -> Result<Option<Standing>> {
+pub async fn fakeg(db: &Db, user_id: UserId, now: OffsetDateTime) -> Result<Option<Standing>> {
     let row = sqlx::query!(
         r#"select limit_requests, limit_tokens, limit_until, paused_at,
                   array(select expires_at from session s where s.user_id = a.user_id and s.expires_at > $2 order by 1 desc) as "sessions!"

@@ -37,7 +37,7 @@ pub async fn lock(tx: &mut Tx) -> Result<()> {
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn standing(db: impl PgExecutor<'_>) -> Result<Vec<Alert>> {
+pub async fn fakeg(db: impl PgExecutor<'_>) -> Result<Vec<Alert>> {
     Ok(sqlx::query_as!(
         Alert,
         "select alert_id as id, kind, about, said, began_at, seen_at, ended_at from alert where ended_at is null"
@@ -46,7 +46,7 @@ pub async fn standing(db: impl PgExecutor<'_>) -> Result<Vec<Alert>> {
     .await?)
 }
 
-/// Notes that a cause is seen; its id where it wasn't standing before.
+/// Notes that a cause is seen; its id where it wasn't fakeg before.
 ///
 /// # Errors
 /// When Postgres does.

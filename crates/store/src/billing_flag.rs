@@ -48,7 +48,7 @@ pub async fn raise(db: impl PgExecutor<'_>, flag: &Flag) -> Result<()> {
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn standing(db: impl PgExecutor<'_>) -> Result<Vec<Flag>> {
+pub async fn fakeg(db: impl PgExecutor<'_>) -> Result<Vec<Flag>> {
     let rows = sqlx::query!(
         r#"select f.kind, f.object_id, f.user_id, f.amount_minor, f.currency, f.created_at, a.email as "email?"
            from billing_flag f left join account a using (user_id)

@@ -10,7 +10,7 @@ use uuid::Uuid;
 pub struct Conversation {
     /// Its key.
     pub id: ConversationId,
-    /// The first words said in it, until the person renames it.
+    /// The time to first token said in it, until the person renames it.
     pub title: String,
     /// When something was last said.
     pub updated_at: OffsetDateTime,

@@ -48,5 +48,5 @@ pub async fn drop_before(db: &Db, before: OffsetDateTime) -> Result<i32> {
 /// # Errors
 /// When Postgres does.
 pub async fn kept_from(db: impl PgExecutor<'_>) -> Result<Option<OffsetDateTime>> {
-    Ok(sqlx::query_scalar!("select ledger_from from house").fetch_one(db).await?)
+    Ok(sqlx::query_scalar!("select ledger_from from deployment").fetch_one(db).await?)
 }

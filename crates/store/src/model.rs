@@ -1,7 +1,7 @@
 //! Models and their prices.
 
 use crate::{Db, Result};
-use domain::{MicrosPerMillion, Model, ModelName, Price, PriceList, Tokens, Vendor};
+use domain::{MicrosPerMillion, Model, ModelName, Price, PriceList, Provider, Tokens};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 pub async fn list(db: impl PgExecutor<'_>) -> Result<Vec<Model>> {
     let rows = sqlx::query_as!(
         Row,
-        "select model, label, vendor, base_url, context, max_output, fallback, hedge_after_ms, input_permille
+        "select model, label, provider, base_url, context, max_output, fallback, hedge_after_ms, input_permille
          from model where enabled order by sort, model"
     )
     .fetch_all(db)
@@ -25,7 +25,7 @@ pub async fn list(db: impl PgExecutor<'_>) -> Result<Vec<Model>> {
 pub(crate) struct Row {
     pub model: String,
     pub label: String,
-    pub vendor: String,
+    pub provider: String,
     pub base_url: Option<String>,
     pub context: i64,
     pub max_output: i64,
@@ -35,12 +35,12 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// The model; none of a vendor that this release doesn't know.
+    /// The model; none of a provider that this release doesn't know.
     pub(crate) fn read(self) -> Option<Model> {
         Some(Model {
             name: ModelName(self.model),
             label: self.label,
-            vendor: self.vendor.parse::<Vendor>().ok()?,
+            provider: self.provider.parse::<Provider>().ok()?,
             base_url: self.base_url,
             context: Tokens::from_db(self.context),
             max_output: Tokens::from_db(self.max_output),
@@ -51,7 +51,7 @@ impl Row {
     }
 }
 
-/// Learns how many input tokens a model counts per thousand of ours: the 99th percentile of the last thousand calls that its vendor
+/// Learns how many input tokens a model counts per thousand of ours: the 99th percentile of the last thousand calls that its provider
 /// counted, where there are two hundred at least, so that estimates err high and by little.
 ///
 /// # Errors
@@ -109,13 +109,13 @@ pub async fn price(db: impl PgExecutor<'_>, model: &ModelName, at: OffsetDateTim
 
 /// A model that the owner adds, or one that gets a new price from now on and keeps what isn't said.
 pub struct NewModel<'a> {
-    /// The vendor's name for it.
+    /// The provider's name for it.
     pub name: &'a ModelName,
-    /// The name people read; a new one's is the vendor's.
+    /// The name people read; a new one's is the provider's.
     pub label: Option<&'a str>,
     /// Whose wire format.
-    pub vendor: Vendor,
-    /// Where it is served; a new one, and one that goes to another vendor, at the vendor's.
+    pub provider: Provider,
+    /// Where it is served; a new one, and one that goes to another provider, at the provider's.
     pub base_url: Option<&'a str>,
     /// Tokens of prompt and answer together; a new one's are 128 000.
     pub context: Option<Tokens>,
@@ -144,14 +144,14 @@ pub async fn add(db: &Db, new: &NewModel<'_>, now: OffsetDateTime) -> Result<boo
         .fetch_optional(&mut tx)
         .await?;
     sqlx::query!(
-        "insert into model (model, label, vendor, base_url, context, max_output, sort)
+        "insert into model (model, label, provider, base_url, context, max_output, sort)
          values ($1, coalesce($2, $1), $3, $4, coalesce($5::bigint, 128000), coalesce($6::bigint, 16384), (select coalesce(max(sort), 0) + 1 from model))
-         on conflict (model) do update set label = coalesce($2, model.label), vendor = $3,
-           base_url = case when model.vendor = $3 then coalesce($4, model.base_url) else $4 end,
+         on conflict (model) do update set label = coalesce($2, model.label), provider = $3,
+           base_url = case when model.provider = $3 then coalesce($4, model.base_url) else $4 end,
            context = coalesce($5::bigint, model.context), max_output = coalesce($6::bigint, model.max_output)",
         new.name.0,
         new.label,
-        new.vendor.as_str(),
+        new.provider.as_str(),
         new.base_url,
         new.context.map(Tokens::to_db),
         new.max_output.map(Tokens::to_db),

@@ -54,7 +54,7 @@ pub struct Rules {
 /// When Postgres does.
 pub async fn list(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<Listed>> {
     let rows = sqlx::query!(
-        r#"select m.model, m.label, m.vendor, m.base_url, m.context, m.max_output, m.fallback, m.hedge_after_ms, m.input_permille,
+        r#"select m.model, m.label, m.provider, m.base_url, m.context, m.max_output, m.fallback, m.hedge_after_ms, m.input_permille,
                   m.enabled, m.daily_spend_usd,
                   p.input as "input?", p.cache_read as "cache_read?", p.cache_write as "cache_write?", p.output as "output?",
                   n.input as "next_input?", n.output as "next_output?", n.effective_at as "next_at?",
@@ -91,7 +91,7 @@ pub async fn list(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<Li
         let model = Row {
             model: row.model,
             label: row.label,
-            vendor: row.vendor,
+            provider: row.provider,
             base_url: row.base_url,
             context: row.context,
             max_output: row.max_output,

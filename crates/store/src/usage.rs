@@ -31,7 +31,7 @@ pub async fn since(db: impl PgExecutor<'_>, subject: &str, since: OffsetDateTime
                     -- two calls of a hedged turn share its reservation
                     + coalesce(max(reserved_tokens) filter (where status = 'pending'), 0), 0)::bigint as "tokens!"
            from ai_usage where subject = $1 and created_at >= $2 group by turn_id, created_at
-           having not bool_and(status = 'failed' and not vendor_failed and usage_source = 'exact')"#,
+           having not bool_and(status = 'failed' and not provider_failed and usage_source = 'exact')"#,
         subject,
         since,
     )
@@ -60,7 +60,7 @@ pub struct Spent {
     pub pending: bool,
 }
 
-/// What the whole house spent since an instant, or what was spent on one model: turn by turn after `recent` and where they still run, by quarters of an
+/// What the whole deployment spent since an instant, or what was spent on one model: turn by turn after `recent` and where they still run, by quarters of an
 /// hour before.
 ///
 /// # Errors

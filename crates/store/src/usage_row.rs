@@ -31,7 +31,7 @@ pub struct Row {
     pub model: String,
     /// How it ended, or that it runs.
     pub status: String,
-    /// Whether the vendor told what it used.
+    /// Whether the provider told what it used.
     pub usage_source: Option<String>,
     /// Input that came from no cache.
     pub input_tokens: i64,
@@ -87,7 +87,7 @@ pub async fn next(db: impl PgExecutor<'_>, asked: &Asked<'_>, limit: i64) -> Res
         id,
         asked.model.map(|model| model.0.as_str()),
         asked.plan.map(|plan| plan.0.as_str()),
-        asked.search.map(crate::heaviest::contains),
+        asked.search.map(crate::top_users::contains),
         limit,
     )
     .fetch_all(db)

@@ -1,15 +1,15 @@
 //! What an admin does. Each act is an audit row: in the transaction of its effect where that is a row's, right after it where it isn't.
 //! `person.rs` has what is done to somebody.
 
-mod heaviest;
 mod person;
+mod top_users;
 
-pub(crate) use heaviest::heaviest;
 pub(crate) use person::{act, set_plan};
+pub(crate) use top_users::top_users;
 
 use crate::auth::SignedIn;
 use crate::error::{Id, Refused, internal};
-use crate::{House, pages, tasks};
+use crate::{AppState, pages, tasks};
 use axum::Form;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest as _, Request, State};
@@ -60,18 +60,18 @@ fn plan_rules(pairs: &[(String, String)]) -> Result<Rules, Problem> {
 
 /// `POST /admin/plans/{plan}`
 pub(crate) async fn set_plan_rules(
-    State(house): State<House>,
+    State(app): State<AppState>,
     SignedIn(admin): SignedIn,
     Id(plan): Id<PlanId>,
     request: Request,
 ) -> Response {
-    let (form, request) = match read::<Vec<(String, String)>>(&house, request).await {
+    let (form, request) = match read::<Vec<(String, String)>>(&app, request).await {
         Ok(read) => read,
         Err(page) => return page,
     };
     let set = async {
         let rules = plan_rules(&form)?;
-        let set = store::plan_rule::set(&house.db, admin.user_id, &plan, &rules, House::now()).await;
+        let set = store::plan_rule::set(&app.db, admin.user_id, &plan, &rules, AppState::now()).await;
         match set.map_err(|error| internal(&error))? {
             true => Ok(()),
             false => Err(Problem::not_found("plan or model")),
@@ -79,23 +79,23 @@ pub(crate) async fn set_plan_rules(
     };
     match set.await {
         Ok(()) => Redirect::to("/admin/plans").into_response(),
-        Err(problem) => pages::problem(&house, request, problem).await,
+        Err(problem) => pages::problem(&app, request, problem).await,
     }
 }
 
 /// `POST /admin/health/reconcile`: compares with Stripe now.
 pub(crate) async fn reconcile(
-    State(house): State<House>,
+    State(app): State<AppState>,
     SignedIn(admin): SignedIn,
     request: Request,
 ) -> Result<Response, Refused> {
-    house.billing()?;
-    Ok(match tasks::reconcile_now(&house).await {
+    app.billing()?;
+    Ok(match tasks::reconcile_now(&app).await {
         Ok(()) => {
-            note(&house, &admin, "reconcile", "stripe").await?;
+            note(&app, &admin, "reconcile", "stripe").await?;
             Redirect::to("/admin/health").into_response()
         }
-        Err(problem) => pages::problem(&house, request, problem).await,
+        Err(problem) => pages::problem(&app, request, problem).await,
     })
 }
 
@@ -108,23 +108,23 @@ pub(crate) struct Replay {
 
 /// `POST /admin/health/replay`: makes a dead letter, or all given-up jobs, due again.
 pub(crate) async fn replay(
-    State(house): State<House>,
+    State(app): State<AppState>,
     SignedIn(admin): SignedIn,
     request: Request,
 ) -> Result<Response, Refused> {
-    let (form, request) = match read::<Replay>(&house, request).await {
+    let (form, request) = match read::<Replay>(&app, request).await {
         Ok(read) => read,
         Err(page) => return Ok(page),
     };
     let what = if form.event.is_empty() { "jobs" } else { form.event.as_str() };
     if form.event.is_empty() {
-        store::job::replay(&house.db).await?;
-    } else if !store::stripe_event::replay(&house.db, &form.event).await? {
-        return Ok(pages::problem(&house, request, Problem::not_found("dead letter")).await);
-    } else if let Ok(billing) = house.billing() {
+        store::job::replay(&app.db).await?;
+    } else if !store::stripe_event::replay(&app.db, &form.event).await? {
+        return Ok(pages::problem(&app, request, Problem::not_found("dead letter")).await);
+    } else if let Ok(billing) = app.billing() {
         billing.bell.notify_one();
     }
-    note(&house, &admin, "replay", what).await?;
+    note(&app, &admin, "replay", what).await?;
     Ok(Redirect::to("/admin/health").into_response())
 }
 
@@ -137,23 +137,23 @@ pub(crate) struct ClearFlag {
 
 /// `POST /admin/health/clear`: somebody has looked.
 pub(crate) async fn clear_flag(
-    State(house): State<House>,
+    State(app): State<AppState>,
     SignedIn(admin): SignedIn,
     request: Request,
 ) -> Result<Response, Refused> {
-    let (form, request) = match read::<ClearFlag>(&house, request).await {
+    let (form, request) = match read::<ClearFlag>(&app, request).await {
         Ok(read) => read,
         Err(page) => return Ok(page),
     };
-    if !store::billing_flag::clear(&house.db, &form.kind, &form.object, House::now()).await? {
-        return Ok(pages::problem(&house, request, Problem::not_found("flag")).await);
+    if !store::billing_flag::clear(&app.db, &form.kind, &form.object, AppState::now()).await? {
+        return Ok(pages::problem(&app, request, Problem::not_found("flag")).await);
     }
-    note(&house, &admin, "clear_flag", &format!("{} {}", form.kind, form.object)).await?;
+    note(&app, &admin, "clear_flag", &format!("{} {}", form.kind, form.object)).await?;
     Ok(Redirect::to("/admin/health").into_response())
 }
 
 /// An act that was done to nobody, for the audit.
-async fn note(house: &House, admin: &Viewer, action: &str, what: &str) -> Result<(), Refused> {
+async fn note(app: &AppState, admin: &Viewer, action: &str, what: &str) -> Result<(), Refused> {
     let entry = store::audit::Entry {
         actor: Some(admin.user_id),
         subject: None,
@@ -162,11 +162,11 @@ async fn note(house: &House, admin: &Viewer, action: &str, what: &str) -> Result
         after: Some(what),
         why: None,
     };
-    Ok(store::audit::write(&house.db, &entry, House::now()).await?)
+    Ok(store::audit::write(&app.db, &entry, AppState::now()).await?)
 }
 
 /// What a form of the owner's says, or the page that says why it can't be taken.
-async fn read<T: DeserializeOwned>(house: &House, request: Request) -> Result<(T, Request), Response> {
+async fn read<T: DeserializeOwned>(app: &AppState, request: Request) -> Result<(T, Request), Response> {
     let (parts, body) = request.into_parts();
     let form = match Bytes::from_request(Request::from_parts(parts.clone(), body), &()).await {
         // No form of ours sends a NUL, and Postgres takes none.
@@ -179,7 +179,7 @@ async fn read<T: DeserializeOwned>(house: &House, request: Request) -> Result<(T
         Some(Form(form)) => Ok((form, request)),
         None => {
             let problem = Problem::invalid("", "The form data is invalid. Reload the page and try again.");
-            Err(pages::problem(house, request, problem).await)
+            Err(pages::problem(app, request, problem).await)
         }
     }
 }
@@ -205,16 +205,16 @@ enum Switch {
     Off,
 }
 
-/// What the owner sets on the whole house. What isn't said stays as it is now, whatever an older page shows.
+/// What the owner sets on the whole deployment. What isn't said stays as it is now, whatever an older page shows.
 #[derive(Deserialize)]
-struct SetHouse {
+struct SetGlobal {
     state: Option<Switch>,
     daily_spend: Option<String>,
 }
 
-/// `POST /admin/house`
-pub(crate) async fn set_house(State(house): State<House>, SignedIn(admin): SignedIn, request: Request) -> Response {
-    let (form, request) = match read::<SetHouse>(&house, request).await {
+/// `POST /admin/global`
+pub(crate) async fn set_global(State(app): State<AppState>, SignedIn(admin): SignedIn, request: Request) -> Response {
+    let (form, request) = match read::<SetGlobal>(&app, request).await {
         Ok(read) => read,
         Err(page) => return page,
     };
@@ -224,10 +224,10 @@ pub(crate) async fn set_house(State(house): State<House>, SignedIn(admin): Signe
             switches.paused = form.state.map_or(switches.paused, |state| state == Switch::Off);
             switches.daily_spend = cap.unwrap_or(switches.daily_spend);
         };
-        let set = store::house::set_switches(&house.db, admin.user_id, change, House::now()).await;
+        let set = store::deployment::set_switches(&app.db, admin.user_id, change, AppState::now()).await;
         set.map_err(|error| internal(&error))
     };
-    done(&house, request, set.await).await
+    done(&app, request, set.await).await
 }
 
 /// What the owner sets on a model. What isn't said stays as it is now.
@@ -258,12 +258,12 @@ fn hedge_after_ms(text: &str) -> Result<Option<u32>, Problem> {
 
 /// `POST /admin/models/{model}`
 pub(crate) async fn set_model(
-    State(house): State<House>,
+    State(app): State<AppState>,
     SignedIn(admin): SignedIn,
     Id(model): Id<ModelName>,
     request: Request,
 ) -> Response {
-    let (form, request) = match read::<SetModel>(&house, request).await {
+    let (form, request) = match read::<SetModel>(&app, request).await {
         Ok(read) => read,
         Err(page) => return page,
     };
@@ -279,7 +279,7 @@ pub(crate) async fn set_model(
             }
             rules.hedge_after_ms = hedge_after.unwrap_or(rules.hedge_after_ms);
         };
-        let set = store::model_rule::set(&house.db, admin.user_id, &model, change, House::now()).await;
+        let set = store::model_rule::set(&app.db, admin.user_id, &model, change, AppState::now()).await;
         match set.map_err(|error| internal(&error))? {
             Set::Yes => Ok(()),
             Set::NoModel => Err(Problem::not_found("model")),
@@ -288,7 +288,7 @@ pub(crate) async fn set_model(
             }
         }
     };
-    done(&house, request, set.await).await
+    done(&app, request, set.await).await
 }
 
 /// A price from a date on.
@@ -309,17 +309,17 @@ struct AddPrice {
 
 /// `POST /admin/models/{model}/price`
 pub(crate) async fn add_price(
-    State(house): State<House>,
+    State(app): State<AppState>,
     SignedIn(admin): SignedIn,
     Id(model): Id<ModelName>,
     request: Request,
 ) -> Response {
-    let (form, request) = match read::<AddPrice>(&house, request).await {
+    let (form, request) = match read::<AddPrice>(&app, request).await {
         Ok(read) => read,
         Err(page) => return page,
     };
     let added = async {
-        let now = House::now();
+        let now = AppState::now();
         let price = |field: &str, text: &str| {
             let message = "Enter dollars per million tokens, like 0.25, not negative. No changes were saved.";
             MicrosPerMillion::parse_usd(text).ok_or_else(|| Problem::invalid(field, message))
@@ -342,7 +342,7 @@ pub(crate) async fn add_price(
             tier,
             effective_at: instant(&form.effective_at, now)?,
         };
-        let added = store::model_rule::add_price(&house.db, admin.user_id, &model, &new, now).await;
+        let added = store::model_rule::add_price(&app.db, admin.user_id, &model, &new, now).await;
         match added.map_err(|error| internal(&error))? {
             Added::Yes => Ok(()),
             Added::NoModel => Err(Problem::not_found("model")),
@@ -353,7 +353,7 @@ pub(crate) async fn add_price(
             }
         }
     };
-    done(&house, request, added.await).await
+    done(&app, request, added.await).await
 }
 
 /// From when on a price holds: now where the field is empty, never the past, which keeps its prices.
@@ -368,13 +368,13 @@ fn instant(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, Problem> {
 }
 
 /// Back to the models, or the page that says why not.
-async fn done(house: &House, request: Request, result: Result<(), Problem>) -> Response {
+async fn done(app: &AppState, request: Request, result: Result<(), Problem>) -> Response {
     match result {
         Ok(()) => {
-            // A purse counts only while it has a cap: one that is new is compared with the ledger at once.
-            tokio::spawn(tasks::compare_purses(house.clone()));
+            // A budget counts only while it has a cap: one that is new is compared with the ledger at once.
+            tokio::spawn(tasks::compare_budgets(app.clone()));
             Redirect::to("/admin/models").into_response()
         }
-        Err(problem) => pages::problem(house, request, problem).await,
+        Err(problem) => pages::problem(app, request, problem).await,
     }
 }

@@ -3,7 +3,7 @@
 use super::{limit, read};
 use crate::auth::SignedIn;
 use crate::error::{Id, internal};
-use crate::{House, pages};
+use crate::{AppState, pages};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::{PlanId, Problem, UserId};
@@ -22,18 +22,19 @@ pub(crate) struct SetPlan {
 
 /// `POST /admin/users/{user_id}/plan`; the router lets only admins come here.
 pub(crate) async fn set_plan(
-    State(house): State<House>,
+    State(app): State<AppState>,
     SignedIn(admin): SignedIn,
     Id(user_id): Id<UserId>,
     request: Request,
 ) -> Response {
-    let (form, request) = match read::<SetPlan>(&house, request).await {
+    let (form, request) = match read::<SetPlan>(&app, request).await {
         Ok(read) => read,
         Err(page) => return page,
     };
     let set = async {
         let why = reason(&form.why)?;
-        let set = store::account::set_plan(&house.db, admin.user_id, user_id, &form.plan, why.as_deref(), House::now());
+        let set =
+            store::account::set_plan(&app.db, admin.user_id, user_id, &form.plan, why.as_deref(), AppState::now());
         match set.await.map_err(|error| internal(&error))? {
             true => Ok(()),
             false => Err(Problem::invalid("plan", "This user or plan doesn't exist. No changes were saved.")),
@@ -41,7 +42,7 @@ pub(crate) async fn set_plan(
     };
     match set.await {
         Ok(()) => Redirect::to(&format!("/admin/users/{user_id}")).into_response(),
-        Err(problem) => pages::problem(&house, request, problem).await,
+        Err(problem) => pages::problem(&app, request, problem).await,
     }
 }
 
@@ -61,7 +62,7 @@ fn reason(typed: &str) -> Result<Option<String>, Problem> {
 /// What an admin does to a person, and why.
 #[derive(Deserialize)]
 struct DoTo {
-    act: Deed,
+    act: AdminAction,
     #[serde(default)]
     why: String,
     #[serde(default)]
@@ -75,7 +76,7 @@ struct DoTo {
 /// What can be done to a person.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Deed {
+enum AdminAction {
     Limit,
     Unlimit,
     Pause,
@@ -91,7 +92,7 @@ impl DoTo {
     /// The act, with its numbers read; none for one that isn't a row's.
     fn act(&self, now: OffsetDateTime) -> Result<Option<Act>, Problem> {
         Ok(Some(match self.act {
-            Deed::Limit => {
+            AdminAction::Limit => {
                 let number = |field: &str, text: &str| match text.trim() {
                     "" => Ok(None),
                     text => limit(field, text).map(Some),
@@ -108,35 +109,35 @@ impl DoTo {
                 })?;
                 Act::Limit { requests, tokens, until }
             }
-            Deed::Unlimit => Act::Unlimit,
-            Deed::Pause => Act::Pause,
-            Deed::Resume => Act::Resume,
-            Deed::SignOut => Act::SignOut,
-            Deed::MakeAdmin => Act::MakeAdmin,
-            Deed::UnmakeAdmin => Act::UnmakeAdmin,
-            Deed::Rebuild => return Ok(None),
+            AdminAction::Unlimit => Act::Unlimit,
+            AdminAction::Pause => Act::Pause,
+            AdminAction::Resume => Act::Resume,
+            AdminAction::SignOut => Act::SignOut,
+            AdminAction::MakeAdmin => Act::MakeAdmin,
+            AdminAction::UnmakeAdmin => Act::UnmakeAdmin,
+            AdminAction::Rebuild => return Ok(None),
         }))
     }
 }
 
 /// `POST /admin/users/{user_id}/act`: each act says why, and is written down with its effect.
 pub(crate) async fn act(
-    State(house): State<House>,
+    State(app): State<AppState>,
     SignedIn(admin): SignedIn,
     Id(user_id): Id<UserId>,
     request: Request,
 ) -> Response {
-    let (form, request) = match read::<DoTo>(&house, request).await {
+    let (form, request) = match read::<DoTo>(&app, request).await {
         Ok(read) => read,
         Err(page) => return page,
     };
-    let now = House::now();
+    let now = AppState::now();
     let done = async {
         let why = reason(&form.why)?.ok_or_else(no_reason)?;
         let Some(act) = form.act(now)? else {
-            return rebuild(&house, admin.user_id, user_id, &why).await;
+            return rebuild(&app, admin.user_id, user_id, &why).await;
         };
-        let acted = store::account_rule::act(&house.db, admin.user_id, user_id, act, Some(&why), now).await;
+        let acted = store::account_rule::act(&app.db, admin.user_id, user_id, act, Some(&why), now).await;
         match acted.map_err(|error| internal(&error))? {
             Acted::Yes => Ok(()),
             Acted::NoPerson => Err(Problem::not_found("account")),
@@ -148,21 +149,21 @@ pub(crate) async fn act(
     };
     match done.await {
         Ok(()) => Redirect::to(&format!("/admin/users/{user_id}")).into_response(),
-        Err(problem) => pages::problem(&house, request, problem).await,
+        Err(problem) => pages::problem(&app, request, problem).await,
     }
 }
 
 /// Builds a person's meters anew from the ledger, with the next touch.
-async fn rebuild(house: &House, admin: UserId, user_id: UserId, why: &str) -> Result<(), Problem> {
-    let found = store::account::viewer(&house.db, user_id).await.map_err(|error| internal(&error))?;
+async fn rebuild(app: &AppState, admin: UserId, user_id: UserId, why: &str) -> Result<(), Problem> {
+    let found = store::account::viewer(&app.db, user_id).await.map_err(|error| internal(&error))?;
     let person = found.ok_or_else(|| Problem::not_found("account"))?;
-    let people = &house.meters.people;
+    let people = &app.meters.people;
     let before = people.peek(&person.subject).await.map_err(|error| internal(&error))?;
     people.forget(&person.subject).await.map_err(|error| internal(&error))?;
     let after = people.peek(&person.subject).await.map_err(|error| internal(&error))?;
-    let said = |picture: &limits::Picture| {
-        let tokens = picture.window(1);
-        format!("{} used, {} held for {}", tokens.used, tokens.reserved, picture.in_flight)
+    let said = |snapshot: &limits::Snapshot| {
+        let tokens = snapshot.window(1);
+        format!("{} used, {} held for {}", tokens.used, tokens.reserved, snapshot.in_flight)
     };
     let (before, after) = (said(&before), said(&after));
     let entry = store::audit::Entry {
@@ -173,5 +174,5 @@ async fn rebuild(house: &House, admin: UserId, user_id: UserId, why: &str) -> Re
         after: Some(&after),
         why: Some(why),
     };
-    store::audit::write(&house.db, &entry, House::now()).await.map_err(|error| internal(&error))
+    store::audit::write(&app.db, &entry, AppState::now()).await.map_err(|error| internal(&error))
 }

@@ -1,9 +1,9 @@
 //! Sign up, sign in, sign out: plain forms that answer 303, or 422 and the form again.
 
-use super::door::{self, Door};
+use super::attempts::{self, Attempt};
 use super::{USER, email, password};
 use crate::error::{Refused, internal};
-use crate::{House, pages};
+use crate::{AppState, pages};
 use app::visit::FailedForm;
 use axum::Form;
 use axum::extract::{FromRequest, Request, State};
@@ -48,7 +48,7 @@ async fn read<T: serde::de::DeserializeOwned>(request: Request) -> Result<(T, Re
 
 /// `POST /sign-up`
 pub(crate) async fn sign_up(
-    State(house): State<House>,
+    State(app): State<AppState>,
     session: Session,
     request: Request,
 ) -> Result<Response, Refused> {
@@ -69,25 +69,25 @@ pub(crate) async fn sign_up(
     }
     let typed = vec![("email", address.to_owned()), ("name", name.to_owned()), ("next", form.next.clone())];
     if !errors.is_empty() {
-        return Ok(pages::form_again(&house, again, FailedForm { typed, errors }).await);
+        return Ok(pages::form_again(&app, again, FailedForm { typed, errors }).await);
     }
-    let place = door::place(&house, &again)?;
-    if let Err(refused) = door::knock(&house, &place, Door::SignUp).await {
-        return Ok(pages::form_refused(&house, again, typed, refused).await);
+    let place = attempts::place(&app, &again)?;
+    if let Err(refused) = attempts::count_attempt(&app, &place, Attempt::SignUp).await {
+        return Ok(pages::form_refused(&app, again, typed, refused).await);
     }
-    let password_hash = house.passwords.hash(form.password.clone()).await.map_err(|error| internal(&error))?;
+    let password_hash = app.passwords.hash(form.password.clone()).await.map_err(|error| internal(&error))?;
     let new = NewAccount {
-        user_id: UserId::at(House::now()),
+        user_id: UserId::at(AppState::now()),
         email: address,
         name,
         password_hash: &password_hash,
-        subject: &house.subject(address).map_err(|error| internal(&error))?,
+        subject: &app.subject(address).map_err(|error| internal(&error))?,
         // Anybody can type an address: only on the owner's own machine does it make an admin.
-        is_admin: house.config.is_loopback() && house.config.admin_emails.contains(&address.to_lowercase()),
+        is_admin: app.config.is_loopback() && app.config.admin_emails.contains(&address.to_lowercase()),
     };
-    if store::account::create(&house.db, &new).await? == Created::EmailTaken {
+    if store::account::create(&app.db, &new).await? == Created::EmailTaken {
         let errors = vec![("email", "An account with this email already exists. Sign in instead.".to_owned())];
-        return Ok(pages::form_again(&house, again, FailedForm { typed, errors }).await);
+        return Ok(pages::form_again(&app, again, FailedForm { typed, errors }).await);
     }
     begin(&session, new.user_id).await?;
     Ok(Redirect::to(local(&form.next).unwrap_or("/chat")).into_response())
@@ -95,28 +95,25 @@ pub(crate) async fn sign_up(
 
 /// `POST /sign-in`
 pub(crate) async fn sign_in(
-    State(house): State<House>,
+    State(app): State<AppState>,
     session: Session,
     request: Request,
 ) -> Result<Response, Refused> {
     let (form, again) = read::<SignIn>(request).await?;
     // Postgres keeps no NUL, so nobody has an address with one.
     let address = form.email.replace('\0', "");
-    let subject = house.subject(address.trim()).map_err(|error| internal(&error))?;
-    let place = door::place(&house, &again)?;
-    if let Err(refused) = door::knock(&house, &place, Door::SignIn(&subject)).await {
+    let subject = app.subject(address.trim()).map_err(|error| internal(&error))?;
+    let place = attempts::place(&app, &again)?;
+    if let Err(refused) = attempts::count_attempt(&app, &place, Attempt::SignIn(&subject)).await {
         let typed = vec![("email", form.email.trim().to_owned()), ("next", form.next)];
-        return Ok(pages::form_refused(&house, again, typed, refused).await);
+        return Ok(pages::form_refused(&app, again, typed, refused).await);
     }
-    let found = store::account::credentials(&house.db, address.trim()).await?;
+    let found = store::account::credentials(&app.db, address.trim()).await?;
     let (user_id, hash) = found.map_or((None, None), |found| (Some(found.user_id), Some(found.password_hash)));
     // Too long is wrong as well, and is not hashed.
     let fits = form.password.expose_secret().len() <= password::MAX_BYTES;
-    let is_right = house
-        .passwords
-        .is_right(form.password.clone(), hash.filter(|_| fits))
-        .await
-        .map_err(|error| internal(&error))?;
+    let is_right =
+        app.passwords.is_right(form.password.clone(), hash.filter(|_| fits)).await.map_err(|error| internal(&error))?;
     match user_id.filter(|_| is_right) {
         Some(user_id) => {
             begin(&session, user_id).await?;
@@ -125,7 +122,7 @@ pub(crate) async fn sign_in(
         None => {
             let typed = vec![("email", form.email.trim().to_owned()), ("next", form.next)];
             let errors = vec![("", "Incorrect email or password.".to_owned())];
-            Ok(pages::form_again(&house, again, FailedForm { typed, errors }).await)
+            Ok(pages::form_again(&app, again, FailedForm { typed, errors }).await)
         }
     }
 }

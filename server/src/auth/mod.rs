@@ -1,13 +1,13 @@
 //! Who is there: accounts, passwords, sessions.
 
-pub(crate) mod door;
+pub(crate) mod attempts;
 pub(crate) mod email;
 pub(crate) mod forms;
 pub(crate) mod password;
 pub(crate) mod session;
 
 use crate::error::Refused;
-use crate::{House, pages};
+use crate::{AppState, pages};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -25,7 +25,7 @@ pub(crate) struct Who(pub Option<Viewer>);
 
 /// Reads the session and its account; a session whose account is gone signs nobody in.
 pub(crate) async fn identify(
-    State(house): State<House>,
+    State(app): State<AppState>,
     session: Session,
     mut request: Request,
     next: Next,
@@ -33,7 +33,7 @@ pub(crate) async fn identify(
     // The session itself is read only by who writes to it: whom it signs in stands in its row.
     let viewer = match session.id() {
         None => None,
-        Some(id) => match store::session::viewer(&house.db, &session::token_hash(&id), House::now()).await {
+        Some(id) => match store::session::viewer(&app.db, &session::token_hash(&id), AppState::now()).await {
             Ok(viewer) => viewer,
             Err(error) => return Refused::from(error).into_response(),
         },
@@ -51,13 +51,13 @@ pub(crate) async fn signed_in(request: Request, next: Next) -> Response {
 }
 
 /// Lets only admins see a page or act; to anybody else there is nothing here.
-pub(crate) async fn admins(State(house): State<House>, request: Request, next: Next) -> Response {
+pub(crate) async fn admins(State(app): State<AppState>, request: Request, next: Next) -> Response {
     let is_admin =
         request.extensions().get::<Who>().and_then(|who| who.0.as_ref()).is_some_and(|viewer| viewer.is_admin);
     if is_admin {
         return next.run(request).await;
     }
-    pages::problem(&house, request, Problem::not_found("page")).await
+    pages::problem(&app, request, Problem::not_found("page")).await
 }
 
 impl<S: Sync> FromRequestParts<S> for Who {

@@ -64,7 +64,7 @@ impl SessionStore for Sessions {
     }
 
     async fn load(&self, id: &Id) -> Result<Option<Record>> {
-        let found = store::session::load(&self.db, &token_hash(id), crate::House::now()).await.map_err(failed)?;
+        let found = store::session::load(&self.db, &token_hash(id), crate::AppState::now()).await.map_err(failed)?;
         let Some((data, expiry_date)) = found else {
             return Ok(None);
         };

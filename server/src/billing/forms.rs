@@ -1,10 +1,10 @@
 //! People on their way to Stripe's pages and back.
 
-use super::mirror::{self, Mirrored, Stranger};
+use super::sync::{self, Stranger, Synced};
 use super::{Billing, failed};
 use crate::auth::SignedIn;
 use crate::error::Refused;
-use crate::{House, pages};
+use crate::{AppState, pages};
 use ::billing::{Fetched, Goal, NewCheckout, NewCustomer, StripeError};
 use anyhow::Context as _;
 use axum::Form;
@@ -37,7 +37,7 @@ pub(crate) struct CameBack {
 
 /// `POST /billing/checkout`: on to Stripe's checkout, or, for whoever has a subscription, to its portal.
 pub(crate) async fn checkout(
-    State(house): State<House>,
+    State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
     request: Request,
 ) -> Result<Response, Refused> {
@@ -46,31 +46,31 @@ pub(crate) async fn checkout(
     let form = Form::<Choice>::from_request(Request::from_parts(parts, body), &()).await;
     let chosen = form.map_err(|_| Problem::invalid("plan", "This plan doesn't exist."));
     let leads_to = match chosen {
-        Ok(Form(choice)) => to_checkout(&house, viewer, choice).await,
+        Ok(Form(choice)) => to_checkout(&app, viewer, choice).await,
         Err(problem) => Err(problem),
     };
-    Ok(lead(&house, again, leads_to).await)
+    Ok(lead(&app, again, leads_to).await)
 }
 
 /// `POST /billing/portal`: on to Stripe's portal.
 pub(crate) async fn portal(
-    State(house): State<House>,
+    State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
     request: Request,
 ) -> Result<Response, Refused> {
-    let leads_to = to_portal(&house, &viewer).await;
-    Ok(lead(&house, request, leads_to).await)
+    let leads_to = to_portal(&app, &viewer).await;
+    Ok(lead(&app, request, leads_to).await)
 }
 
 /// `GET /billing/return`: fetches what was just done over there, so that the page that follows shows it. Where Stripe is
 /// slow its event will bring it.
 pub(crate) async fn come_back(
-    State(house): State<House>,
+    State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
     Query(how): Query<CameBack>,
 ) -> Result<Response, Refused> {
-    if let Ok(billing) = house.billing()
-        && let Err(error) = fetch(&house, billing, &viewer).await
+    if let Ok(billing) = app.billing()
+        && let Err(error) = fetch(&app, billing, &viewer).await
     {
         failed(&error);
     }
@@ -78,42 +78,42 @@ pub(crate) async fn come_back(
     Ok(Redirect::to(to).into_response())
 }
 
-async fn lead(house: &House, request: Request, leads_to: Result<String, Problem>) -> Response {
+async fn lead(app: &AppState, request: Request, leads_to: Result<String, Problem>) -> Response {
     match leads_to {
         Ok(url) => Redirect::to(&url).into_response(),
-        Err(problem) => pages::problem(house, request, problem).await,
+        Err(problem) => pages::problem(app, request, problem).await,
     }
 }
 
-async fn fetch(house: &House, billing: &Billing, viewer: &Viewer) -> anyhow::Result<()> {
+async fn fetch(app: &AppState, billing: &Billing, viewer: &Viewer) -> anyhow::Result<()> {
     let _gate = billing.gate(viewer.user_id).await;
     let Ok(_place) = billing.place().await else { return Ok(()) };
-    for customer in customers(house, viewer).await? {
-        see(house, billing, &customer).await?;
+    for customer in customers(app, viewer).await? {
+        see(app, billing, &customer).await?;
     }
     Ok(())
 }
 
 /// The customers behind a person, theirs first: one, unless something went wrong once.
-async fn customers(house: &House, viewer: &Viewer) -> anyhow::Result<Vec<String>> {
-    let payer = account::payer(&house.db, viewer.user_id).await?.context("the account is gone")?;
-    let live = subscription::of_user(&house.db, viewer.user_id).await?;
+async fn customers(app: &AppState, viewer: &Viewer) -> anyhow::Result<Vec<String>> {
+    let payer = account::payer(&app.db, viewer.user_id).await?.context("the account is gone")?;
+    let live = subscription::of_user(&app.db, viewer.user_id).await?;
     let live = live.into_iter().filter(|known| known.status.is_live()).map(|known| known.customer_id);
     let mut all: Vec<String> = payer.customer_id.into_iter().chain(live).collect();
     all.dedup();
     Ok(all)
 }
 
-async fn see(house: &House, billing: &Billing, customer_id: &str) -> anyhow::Result<Mirrored> {
-    let mut tx = store::begin(&house.db).await?;
-    let there = mirror::mirror(&mut tx, billing, customer_id, Stranger::Refuse, House::now()).await?;
+async fn see(app: &AppState, billing: &Billing, customer_id: &str) -> anyhow::Result<Synced> {
+    let mut tx = store::begin(&app.db).await?;
+    let there = sync::sync_customer(&mut tx, billing, customer_id, Stranger::Refuse, AppState::now()).await?;
     tx.commit().await?;
     Ok(there)
 }
 
-async fn to_checkout(house: &House, viewer: Viewer, choice: Choice) -> Result<String, Problem> {
-    let billing = Arc::clone(house.billing()?);
-    let plans = plan::list(&house.db).await.map_err(|error| failed(&error.into()))?;
+async fn to_checkout(app: &AppState, viewer: Viewer, choice: Choice) -> Result<String, Problem> {
+    let billing = Arc::clone(app.billing()?);
+    let plans = plan::list(&app.db).await.map_err(|error| failed(&error.into()))?;
     let unknown =
         || Problem::invalid("plan", "This plan isn't sold with that billing period. Choose one from the pricing page.");
     let plan = plans.into_iter().find(|plan| plan.id == choice.plan && !plan.is_free()).ok_or_else(unknown)?;
@@ -123,11 +123,11 @@ async fn to_checkout(house: &House, viewer: Viewer, choice: Choice) -> Result<St
         return Err(Problem::billing_unavailable());
     };
     let _gate = billing.gate(viewer.user_id).await;
-    let house = house.clone();
+    let app = app.clone();
     // A task of its own: a second click drops the first request, and must not leave it half done.
     let opening = tokio::spawn(async move {
         let _place = billing.place().await?;
-        let opened = open_checkout(&house, &billing, &viewer, &price_id, plan.trial_days).await;
+        let opened = open_checkout(&app, &billing, &viewer, &price_id, plan.trial_days).await;
         opened.map_err(|error| failed(&error))
     });
     opening.await.map_err(|error| crate::error::internal(&error))?
@@ -136,62 +136,62 @@ async fn to_checkout(house: &House, viewer: Viewer, choice: Choice) -> Result<St
 /// One checkout at a time, and none beside a subscription: the open ones are closed before Stripe is asked what there is,
 /// so nothing can be paid between the two. The transaction holds the person's lock and nothing else.
 async fn open_checkout(
-    house: &House,
+    app: &AppState,
     billing: &Billing,
     viewer: &Viewer,
     price_id: &str,
     trial_days: u32,
 ) -> anyhow::Result<String> {
-    let mut tx = store::begin(&house.db).await?;
+    let mut tx = store::begin(&app.db).await?;
     checkout::lock(&mut tx, viewer.user_id).await?;
-    for session in checkout::open(&house.db, viewer.user_id).await? {
+    for session in checkout::open(&app.db, viewer.user_id).await? {
         billing.stripe.close_checkout(&session).await.context("closing a checkout")?;
-        checkout::closed(&house.db, &session, House::now()).await?;
+        checkout::closed(&app.db, &session, AppState::now()).await?;
     }
-    for customer_id in customers(house, viewer).await? {
-        let there = see(house, billing, &customer_id).await?;
+    for customer_id in customers(app, viewer).await? {
+        let there = see(app, billing, &customer_id).await?;
         if let Some(live) = there.subscriptions.iter().find(|found| found.status.is_live()) {
-            return to_change(house, billing, &customer_id, live, price_id).await;
+            return to_change(app, billing, &customer_id, live, price_id).await;
         }
     }
     // Read after the mirror: it may have seen that they are gone, and their first trial.
-    let payer = account::payer(&house.db, viewer.user_id).await?.context("the account is gone")?;
+    let payer = account::payer(&app.db, viewer.user_id).await?.context("the account is gone")?;
     let customer_id = match &payer.customer_id {
         Some(customer_id) => customer_id.clone(),
-        None => make_customer(house, billing, &payer).await?,
+        None => make_customer(app, billing, &payer).await?,
     };
     let new = NewCheckout {
         customer_id: &customer_id,
         price_id,
         trial_days: if payer.tried { 0 } else { trial_days },
         automatic_tax: billing.automatic_tax,
-        success_url: &format!("{}{BOUGHT}", house.config.public_url),
-        cancel_url: &format!("{}/pricing", house.config.public_url),
+        success_url: &format!("{}{BOUGHT}", app.config.public_url),
+        cancel_url: &format!("{}/pricing", app.config.public_url),
     };
     let opened = billing.stripe.open_checkout(&new).await.context("opening a checkout")?;
-    checkout::opened(&house.db, viewer.user_id, &opened.id, House::now()).await?;
+    checkout::opened(&app.db, viewer.user_id, &opened.id, AppState::now()).await?;
     opened.url.context("a checkout without an address")
 }
 
 /// Makes somebody's customer, and keeps it before anything else is done with it.
-async fn make_customer(house: &House, billing: &Billing, payer: &Payer) -> anyhow::Result<String> {
+async fn make_customer(app: &AppState, billing: &Billing, payer: &Payer) -> anyhow::Result<String> {
     let new = NewCustomer { user_id: payer.user_id, email: &payer.email, name: &payer.name };
     let made = billing.stripe.create_customer(&new).await.context("making a customer")?;
     // Where another server was quicker, theirs counts, and this one stays empty.
-    account::link_customer(&house.db, payer.user_id, &made).await?.context("the account is gone")
+    account::link_customer(&app.db, payer.user_id, &made).await?.context("the account is gone")
 }
 
 /// On to the portal with the change filled in; where Stripe can't make that change there, to the portal as it is.
 async fn to_change(
-    house: &House,
+    app: &AppState,
     billing: &Billing,
     customer_id: &str,
     live: &Fetched,
     price_id: &str,
 ) -> anyhow::Result<String> {
-    let portal = plan::setting(&house.db, "portal").await?;
+    let portal = plan::setting(&app.db, "portal").await?;
     if let Some(item_id) = live.item_id.as_deref().filter(|_| live.price_id.as_deref() != Some(price_id)) {
-        let back = format!("{}{BOUGHT}", house.config.public_url);
+        let back = format!("{}{BOUGHT}", app.config.public_url);
         let goal = Goal::Switch { subscription_id: &live.id, item_id, price_id };
         match billing.stripe.open_portal(customer_id, portal.as_deref(), &back, &goal).await {
             Err(error @ StripeError::Refused { .. }) => {
@@ -200,7 +200,7 @@ async fn to_change(
             opened => return opened.context("opening the portal"),
         }
     }
-    let back = format!("{}{BACK}", house.config.public_url);
+    let back = format!("{}{BACK}", app.config.public_url);
     billing
         .stripe
         .open_portal(customer_id, portal.as_deref(), &back, &Goal::Overview)
@@ -208,18 +208,18 @@ async fn to_change(
         .context("opening the portal")
 }
 
-async fn to_portal(house: &House, viewer: &Viewer) -> Result<String, Problem> {
-    let billing = house.billing()?;
+async fn to_portal(app: &AppState, viewer: &Viewer) -> Result<String, Problem> {
+    let billing = app.billing()?;
     let _gate = billing.gate(viewer.user_id).await;
     let _place = billing.place().await?;
     let opened = async {
-        let all = customers(house, viewer).await?;
+        let all = customers(app, viewer).await?;
         // Somebody with two customers pays by the second.
         let Some(customer_id) = all.last() else { return anyhow::Ok(None) };
-        let portal = plan::setting(&house.db, "portal").await?;
-        let back = format!("{}{BACK}", house.config.public_url);
+        let portal = plan::setting(&app.db, "portal").await?;
+        let back = format!("{}{BACK}", app.config.public_url);
         match billing.stripe.open_portal(customer_id, portal.as_deref(), &back, &Goal::Overview).await {
-            Err(error) if error.is_missing() && see(house, billing, customer_id).await?.is_gone => Ok(None),
+            Err(error) if error.is_missing() && see(app, billing, customer_id).await?.is_gone => Ok(None),
             opened => Ok(Some(opened.context("opening the portal")?)),
         }
     };

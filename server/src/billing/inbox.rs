@@ -1,8 +1,8 @@
 //! Events of Stripe's: taken in at once, then worked off one by one, each in one transaction with its effect.
 
-use super::mirror::{self, Stranger};
+use super::sync::{self, Stranger};
 use super::{Billing, backoff};
-use crate::House;
+use crate::AppState;
 use crate::error::{Refused, internal};
 use ::billing::StripeError;
 use ::billing::webhook::{self, BillingEvent, Subject};
@@ -22,8 +22,8 @@ const TRIES: i32 = 14;
 const TRIES_OUT_OF_REACH: i32 = 100;
 
 /// `POST /stripe/webhook`: verifies, stores, answers. A failure to store is 5xx, so that Stripe sends it again.
-pub(crate) async fn receive(State(house): State<House>, headers: HeaderMap, body: Bytes) -> Result<Response, Refused> {
-    let billing = house.billing()?;
+pub(crate) async fn receive(State(app): State<AppState>, headers: HeaderMap, body: Bytes) -> Result<Response, Refused> {
+    let billing = app.billing()?;
     let Some(secret) = &billing.webhook_secret else {
         let error = "an event came, and STRIPE_WEBHOOK_SECRET isn't set";
         return Err(Refused(domain::Problem {
@@ -31,7 +31,7 @@ pub(crate) async fn receive(State(house): State<House>, headers: HeaderMap, body
             ..domain::Problem::billing_unavailable()
         }));
     };
-    let now = House::now();
+    let now = AppState::now();
     let header = headers.get("stripe-signature").and_then(|value| value.to_str().ok()).unwrap_or_default();
     if let Err(bad) = webhook::verify(secret.expose_secret(), header, &body, now) {
         tracing::warn!(reason = %bad, "an event was refused");
@@ -49,7 +49,7 @@ pub(crate) async fn receive(State(house): State<House>, headers: HeaderMap, body
         created_at: event.created_at,
         matters: event.subject != Subject::Other,
     };
-    if stripe_event::receive(&house.db, &new, now).await? {
+    if stripe_event::receive(&app.db, &new, now).await? {
         metrics::counter!("quotient_stripe_events_total").increment(1);
         billing.bell.notify_one();
     }
@@ -57,11 +57,11 @@ pub(crate) async fn receive(State(house): State<House>, headers: HeaderMap, body
 }
 
 /// Works off the inbox for ever: when the bell rings, and every second for what other servers took in.
-pub(crate) async fn work(house: House) {
-    let Some(billing) = house.billing.clone() else { return };
+pub(crate) async fn work(app: AppState) {
+    let Some(billing) = app.billing.clone() else { return };
     loop {
         loop {
-            match next(&house, &billing).await {
+            match next(&app, &billing).await {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => {
@@ -75,13 +75,13 @@ pub(crate) async fn work(house: House) {
 }
 
 /// Takes one event and does what follows from it; false where none is due.
-async fn next(house: &House, billing: &Billing) -> anyhow::Result<bool> {
-    let mut tx = store::begin(&house.db).await?;
+async fn next(app: &AppState, billing: &Billing) -> anyhow::Result<bool> {
+    let mut tx = store::begin(&app.db).await?;
     let Some(due) = stripe_event::take(&mut tx).await? else { return Ok(false) };
     let effect = async {
         let event = BillingEvent::read(&due.body)?;
         apply(&mut tx, billing, &event).await?;
-        stripe_event::done(&mut tx, &due.id, House::now()).await?;
+        stripe_event::done(&mut tx, &due.id, AppState::now()).await?;
         anyhow::Ok(())
     };
     if let Err(error) = effect.await {
@@ -90,7 +90,7 @@ async fn next(house: &House, billing: &Billing) -> anyhow::Result<bool> {
         let tries = if is_out_of_reach { TRIES_OUT_OF_REACH } else { TRIES };
         let retry_in = (due.attempts + 1 < tries).then(|| backoff(due.attempts));
         tracing::warn!(event = due.id, kind = due.kind, again = retry_in.is_some(), "an event failed: {error:#}");
-        stripe_event::failed(&house.db, &due.id, &format!("{error:#}"), retry_in, House::now()).await?;
+        stripe_event::failed(&app.db, &due.id, &format!("{error:#}"), retry_in, AppState::now()).await?;
         return Ok(true);
     }
     tx.commit().await.context("commit")?;
@@ -98,13 +98,13 @@ async fn next(house: &House, billing: &Billing) -> anyhow::Result<bool> {
 }
 
 async fn apply(tx: &mut Tx, billing: &Billing, event: &BillingEvent) -> anyhow::Result<()> {
-    let now = House::now();
+    let now = AppState::now();
     if event.subject == Subject::Other {
         return Ok(());
     }
     // First, because it locks the customer and then the account; what follows locks what hangs on those.
     if let Some(customer) = &event.customer_id {
-        mirror::mirror(tx, billing, customer, Stranger::Refuse, now).await?;
+        sync::sync_customer(tx, billing, customer, Stranger::Refuse, now).await?;
     }
     match &event.subject {
         Subject::Customer | Subject::Other => {}
@@ -139,5 +139,5 @@ async fn money_back(
         Some(customer) => store::account::by_customer(&mut *tx, customer).await?,
         None => None,
     };
-    mirror::raise(tx, kind, object_id, user_id, Some(amount), House::now()).await
+    sync::raise(tx, kind, object_id, user_id, Some(amount), AppState::now()).await
 }

@@ -3,11 +3,11 @@
 
 pub(crate) mod forms;
 pub(crate) mod inbox;
-pub(crate) mod mirror;
 pub(crate) mod plans;
 pub(crate) mod reconcile;
+pub(crate) mod sync;
 
-use crate::{Config, House};
+use crate::{AppState, Config};
 use ::billing::{Stripe, StripeError};
 use domain::{Problem, UserId};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -84,7 +84,7 @@ impl Billing {
     }
 }
 
-impl House {
+impl AppState {
     /// Stripe, or the sentence that it isn't connected.
     pub(crate) fn billing(&self) -> Result<&Arc<Billing>, Problem> {
         self.billing.as_ref().ok_or_else(Problem::billing_not_connected)

@@ -1,8 +1,8 @@
 //! Compares every live subscription with Stripe, and mends what differs: what a lost event would have said.
 
 use super::Billing;
-use super::mirror::{self, Stranger};
-use crate::House;
+use super::sync::{self, Stranger};
+use crate::AppState;
 use ::billing::Fetched;
 use anyhow::Context as _;
 use domain::{PlanId, Subscription};
@@ -33,7 +33,7 @@ pub(crate) struct Report {
 
 /// Compares and mends; the report is kept for the owner.
 pub(crate) async fn reconcile(db: &store::Db, billing: &Billing) -> anyhow::Result<Report> {
-    let began_at = House::now();
+    let began_at = AppState::now();
     let there = billing.stripe.all_subscriptions(None).await.context("listing subscriptions")?;
     let here = subscription::live(db).await?;
     let products = plan::products(db).await?;
@@ -67,9 +67,9 @@ pub(crate) async fn reconcile(db: &store::Db, billing: &Billing) -> anyhow::Resu
         };
         drift.extend(found.into_iter().map(|(id, what)| Drift { id, what, mended: mended.clone() }));
     }
-    for user_id in subscription::mistaken(db, House::now()).await? {
+    for user_id in subscription::mistaken(db, AppState::now()).await? {
         let mut tx = store::begin(db).await?;
-        if let Some(entitled) = subscription::entitle(&mut tx, user_id, House::now()).await? {
+        if let Some(entitled) = subscription::entitle(&mut tx, user_id, AppState::now()).await? {
             tx.commit().await?;
             let what = format!("on plan {}, which doesn't follow from what they pay or were given", entitled.before);
             drift.push(Drift { id: user_id.to_string(), what, mended: format!("now on {}", entitled.after) });
@@ -110,7 +110,7 @@ fn differences(known: &Subscription, fetched: &Fetched, products: &[(String, Pla
 /// reason is left alone: a restored or empty database must not cancel people.
 async fn mend(db: &store::Db, billing: &Billing, customer_id: &str) -> anyhow::Result<String> {
     let mut tx = store::begin(db).await?;
-    let there = mirror::mirror(&mut tx, billing, customer_id, Stranger::Refuse, House::now()).await?;
+    let there = sync::sync_customer(&mut tx, billing, customer_id, Stranger::Refuse, AppState::now()).await?;
     tx.commit().await?;
     if let Some(entitled) = there.entitled {
         return Ok(match entitled.before == entitled.after {
@@ -139,7 +139,7 @@ pub(crate) async fn close(
         billing.stripe.cancel(&found.id).await?;
     }
     let mut tx = store::begin(db).await?;
-    mirror::mirror(&mut tx, billing, customer_id, Stranger::Refuse, House::now()).await?;
+    sync::sync_customer(&mut tx, billing, customer_id, Stranger::Refuse, AppState::now()).await?;
     Ok(tx.commit().await?)
 }
 
@@ -148,7 +148,7 @@ pub(crate) async fn forget(db: &store::Db, billing: &Billing) -> anyhow::Result<
     let mut forgotten = 0;
     for customer in account::customers(db).await? {
         let mut tx = store::begin(db).await?;
-        let there = mirror::mirror(&mut tx, billing, &customer, Stranger::Forget, House::now()).await?;
+        let there = sync::sync_customer(&mut tx, billing, &customer, Stranger::Forget, AppState::now()).await?;
         tx.commit().await?;
         forgotten += usize::from(there.is_gone);
     }
@@ -158,7 +158,7 @@ pub(crate) async fn forget(db: &store::Db, billing: &Billing) -> anyhow::Result<
 async fn keep(db: &store::Db, began_at: OffsetDateTime, report: &Report) -> anyhow::Result<()> {
     let kept = Reconciliation {
         began_at,
-        ended_at: House::now(),
+        ended_at: AppState::now(),
         checked: i64::try_from(report.checked).unwrap_or(i64::MAX),
         drift: serde_json::to_value(&report.drift)?,
     };
@@ -166,21 +166,21 @@ async fn keep(db: &store::Db, began_at: OffsetDateTime, report: &Report) -> anyh
 }
 
 /// Takes plans whose grace is over, and writes to their people.
-pub(crate) async fn end_graces(house: &House) -> anyhow::Result<()> {
-    for overdue in subscription::grace_over(&house.db, House::now()).await? {
-        let mut tx = store::begin(&house.db).await?;
+pub(crate) async fn end_graces(app: &AppState) -> anyhow::Result<()> {
+    for overdue in subscription::grace_over(&app.db, AppState::now()).await? {
+        let mut tx = store::begin(&app.db).await?;
         let user_id = overdue.user_id;
         if let Some(user_id) = user_id {
             account::hold(&mut tx, user_id).await?;
         }
-        if !subscription::end_grace(&mut tx, &overdue.id, House::now()).await? {
+        if !subscription::end_grace(&mut tx, &overdue.id, AppState::now()).await? {
             continue;
         }
         if let (Some(user_id), Some(plan)) = (user_id, &overdue.plan) {
-            subscription::entitle(&mut tx, user_id, House::now()).await?;
-            let until = overdue.grace_until.unwrap_or_else(House::now);
-            let mail = crate::mail::Mail::GraceOver { plan: mirror::name(&mut tx, plan).await?, until };
-            crate::mail::queue(&mut tx, user_id, &mail, &overdue.id, House::now()).await?;
+            subscription::entitle(&mut tx, user_id, AppState::now()).await?;
+            let until = overdue.grace_until.unwrap_or_else(AppState::now);
+            let mail = crate::mail::Mail::GraceOver { plan: sync::name(&mut tx, plan).await?, until };
+            crate::mail::queue(&mut tx, user_id, &mail, &overdue.id, AppState::now()).await?;
         }
         tx.commit().await?;
     }
@@ -188,13 +188,13 @@ pub(crate) async fn end_graces(house: &House) -> anyhow::Result<()> {
 }
 
 /// Writes to people whose trial ends soon.
-pub(crate) async fn announce_trial_ends(house: &House) -> anyhow::Result<()> {
-    let now = House::now();
-    for trial in subscription::trials_ending(&house.db, now, now + mirror::TRIAL_NOTICE).await? {
+pub(crate) async fn announce_trial_ends(app: &AppState) -> anyhow::Result<()> {
+    let now = AppState::now();
+    for trial in subscription::trials_ending(&app.db, now, now + sync::TRIAL_NOTICE).await? {
         let (Some(user_id), Some(plan)) = (trial.user_id, &trial.plan) else { continue };
-        let mut tx = store::begin(&house.db).await?;
-        let name = mirror::name(&mut tx, plan).await?;
-        if let Some(mail) = mirror::trial_ending(&trial, &name, now) {
+        let mut tx = store::begin(&app.db).await?;
+        let name = sync::name(&mut tx, plan).await?;
+        if let Some(mail) = sync::trial_ending(&trial, &name, now) {
             crate::mail::queue(&mut tx, user_id, &mail, &trial.id, now).await?;
             tx.commit().await?;
         }

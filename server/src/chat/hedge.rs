@@ -2,12 +2,12 @@
 //! charged its estimated input, since its provider may bill it; the turn's reservation covers both.
 
 use super::opening::{Failed, OtherCall, Written, attempt, interrupted};
-use super::prompt::StandIn;
-use crate::House;
+use super::prompt::Fallback;
+use crate::AppState;
 use crate::error::internal;
-use crate::vendor::NotOpened;
+use crate::provider::NotOpened;
 use domain::{Model, Tokens};
-use providers::{Chunks, VendorError};
+use providers::{Chunks, ProviderError};
 use relay::Writer;
 use std::time::Duration;
 use store::turn::{HedgeCall, PendingCall};
@@ -41,31 +41,31 @@ impl Race {
 
     /// Why there is no answer: the failure of the call at `index`.
     fn failure(&mut self, index: usize) -> Failed {
-        Failed::Vendor(self.failed[index].take().unwrap_or(NotOpened::Vendor(VendorError::Silent)))
+        Failed::Provider(self.failed[index].take().unwrap_or(NotOpened::Provider(ProviderError::Silent)))
     }
 }
 
 /// Opens the turn's model and, once that has been silent for `after`, its fallback beside it. If the first call fails alone, the
 /// fallback stays available.
 pub(super) async fn open(
-    house: &House,
+    app: &AppState,
     written: &mut Written,
     after: Duration,
     log: &Writer,
 ) -> Result<Answer, Failed> {
-    let Some(fallback) = written.stand_in.take() else {
+    let Some(fallback) = written.fallback.take() else {
         let sent = Instant::now();
-        return attempt(house, written, log).await.map(|chunks| (sent, chunks));
+        return attempt(app, written, log).await.map(|chunks| (sent, chunks));
     };
-    let mut race = race(house, written, &fallback, after, log).await;
+    let mut race = race(app, written, &fallback, after, log).await;
     let ended = race.ended.take();
     let Some(second) = race.second else {
-        written.stand_in = Some(fallback);
+        written.fallback = Some(fallback);
         return ended.unwrap_or_else(|| Err(race.failure(0))).map(|(_, answer)| answer);
     };
     let is_billed = [
-        close_refused(house, race.failed[0].as_ref(), written.call).await,
-        close_refused(house, race.failed[1].as_ref(), second).await,
+        close_refused(app, race.failed[0].as_ref(), written.call).await,
+        close_refused(app, race.failed[1].as_ref(), second).await,
     ];
     let main = match &ended {
         Some(Ok((winner, _))) => *winner,
@@ -77,7 +77,7 @@ pub(super) async fn open(
         written.other = is_billed[0].then_some(first);
     } else if is_billed[1] {
         written.other = Some(OtherCall::of(&fallback.model, &fallback.price, fallback.estimated));
-        if let Err(error) = store::turn::demote_hedge_call(&house.db, second).await {
+        if let Err(error) = store::turn::demote_hedge_call(&app.db, second).await {
             internal(&error);
         }
     }
@@ -85,9 +85,9 @@ pub(super) async fn open(
 }
 
 /// Waits until one of the two calls has answered or none can.
-async fn race(house: &House, written: &Written, fallback: &StandIn, after: Duration, log: &Writer) -> Race {
+async fn race(app: &AppState, written: &Written, fallback: &Fallback, after: Duration, log: &Writer) -> Race {
     let mut race = Race::default();
-    let (first, interrupted) = (send(house, written, &written.model, written.most), interrupted(house, written, log));
+    let (first, interrupted) = (send(app, written, &written.model, written.most), interrupted(app, written, log));
     let first_sent = Instant::now();
     tokio::pin!(first, interrupted);
     tokio::select! {
@@ -98,8 +98,8 @@ async fn race(house: &House, written: &Written, fallback: &StandIn, after: Durat
     if race.is_over() {
         return race;
     }
-    race.second = add_call(house, written, fallback).await;
-    let second = send(house, written, &fallback.model, written.room_beside(fallback, written.estimated));
+    race.second = add_call(app, written, fallback).await;
+    let second = send(app, written, &fallback.model, written.room_beside(fallback, written.estimated));
     let second_sent = Instant::now();
     tokio::pin!(second);
     while !race.is_over() {
@@ -112,30 +112,29 @@ async fn race(house: &House, written: &Written, fallback: &StandIn, after: Durat
     race
 }
 
-async fn send(house: &House, written: &Written, model: &Model, max_output: Tokens) -> Result<Chunks, NotOpened> {
-    house.vendors.open(&written.leave.permit, model, &written.prompt.messages, max_output).await
+async fn send(app: &AppState, written: &Written, model: &Model, max_output: Tokens) -> Result<Chunks, NotOpened> {
+    app.providers.open(&written.reservation.permit, model, &written.prompt.messages, max_output).await
 }
 
 /// Writes the fallback's pending ledger row. Returns none if it can't be written; then the first call goes on alone.
-async fn add_call(house: &House, written: &Written, fallback: &StandIn) -> Option<PendingCall> {
+async fn add_call(app: &AppState, written: &Written, fallback: &Fallback) -> Option<PendingCall> {
     let hedge = HedgeCall {
         turn_id: written.turn_id,
         first: written.call,
         model: &fallback.model.name,
         price_id: fallback.price.tier(fallback.estimated).id,
         estimated: fallback.estimated,
-        now: House::now(),
+        now: AppState::now(),
     };
-    let call =
-        store::turn::add_hedge_call(&house.db, &hedge).await.inspect_err(|error| drop(internal(error))).ok()??;
+    let call = store::turn::add_hedge_call(&app.db, &hedge).await.inspect_err(|error| drop(internal(error))).ok()??;
     tracing::warn!(model = %written.model.name, fallback = %fallback.model.name, "silent model hedged");
     metrics::counter!("quotient_hedges_total").increment(1);
     Some(call)
 }
 
 /// Closes the ledger row of a call that was refused, at no cost. Returns whether the call may be billed instead.
-async fn close_refused(house: &House, failed: Option<&NotOpened>, call: PendingCall) -> bool {
+async fn close_refused(app: &AppState, failed: Option<&NotOpened>, call: PendingCall) -> bool {
     let Some(error) = failed.filter(|error| !error.may_bill()) else { return true };
-    let closed = store::turn::close_unbilled(&house.db, call, error.was_asked(), House::now()).await;
+    let closed = store::turn::close_unbilled(&app.db, call, error.was_asked(), AppState::now()).await;
     closed.inspect_err(|error| drop(internal(error))).is_err()
 }

@@ -10,7 +10,7 @@ mod running;
 pub(crate) mod sse;
 pub(crate) mod turn;
 
-use crate::House;
+use crate::AppState;
 use crate::auth::SignedIn;
 use crate::error::{Id, Refused, internal};
 use app::api::context::quota_of;
@@ -22,16 +22,16 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
 /// `POST /api/chat`
-pub(crate) async fn ask(State(house): State<House>, SignedIn(viewer): SignedIn, request: Request) -> Response {
+pub(crate) async fn ask(State(app): State<AppState>, SignedIn(viewer): SignedIn, request: Request) -> Response {
     let user = viewer.user_id;
-    let begun = match request::read(&house, &viewer, request).await {
-        Ok(ask) => turn::begin(&house, viewer, ask).await,
+    let begun = match request::read(&app, &viewer, request).await {
+        Ok(ask) => turn::begin(&app, viewer, ask).await,
         Err(problem) => Err(problem),
     };
     match begun {
         Ok(begun) => sse::answer(begun.tail, begun.quota.as_ref()),
         Err(problem) => {
-            house.count_refusal(user, problem.kind);
+            app.count_refusal(user, problem.kind);
             metrics::counter!("quotient_refusals_total", "kind" => format!("{:?}", problem.kind)).increment(1);
             Refused(problem).into_response()
         }
@@ -46,42 +46,42 @@ pub(crate) struct After {
 
 /// `GET /api/turns/{turn_id}/events`
 pub(crate) async fn events(
-    State(house): State<House>,
+    State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
     Id(turn_id): Id<TurnId>,
     Query(query): Query<After>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    own(&house, &viewer, turn_id).await?;
+    own(&app, &viewer, turn_id).await?;
     let header = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     let after = query.after.or(header).map_or(Ok(0), |text| text.parse::<u32>()).map(u64::from);
     let after = after.map_err(|_| Problem::invalid("after", "`after` must be an event id from the stream."))?;
-    let tail = turn::tail(&house, turn_id, after).await?;
+    let tail = turn::tail(&app, turn_id, after).await?;
     Ok(sse::answer(tail, None))
 }
 
 /// `POST /api/turns/{turn_id}/stop`
 pub(crate) async fn stop(
-    State(house): State<House>,
+    State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
     Id(turn_id): Id<TurnId>,
 ) -> Result<StatusCode, Refused> {
-    own(&house, &viewer, turn_id).await?;
-    house.relay.stop(turn_id).await?;
+    own(&app, &viewer, turn_id).await?;
+    app.relay.stop(turn_id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn own(house: &House, viewer: &Viewer, turn_id: TurnId) -> Result<(), Refused> {
-    if store::turn::owned(&house.db, viewer.user_id, turn_id).await? {
+async fn own(app: &AppState, viewer: &Viewer, turn_id: TurnId) -> Result<(), Refused> {
+    if store::turn::owned(&app.db, viewer.user_id, turn_id).await? {
         return Ok(());
     }
     Err(Problem::not_found("answer").into())
 }
 
 /// `GET /api/quota`
-pub(crate) async fn quota(State(house): State<House>, SignedIn(viewer): SignedIn) -> Result<Json<Quota>, Refused> {
-    let picture = house.meters.people.peek(&viewer.subject).await?;
-    Ok(Json(quota_of(&viewer.plan, &picture)))
+pub(crate) async fn quota(State(app): State<AppState>, SignedIn(viewer): SignedIn) -> Result<Json<Quota>, Refused> {
+    let snapshot = app.meters.people.peek(&viewer.subject).await?;
+    Ok(Json(quota_of(&viewer.plan, &snapshot)))
 }
 
 /// What the composer wants to know of a draft.
@@ -94,17 +94,17 @@ pub(crate) struct Estimate {
 
 /// `POST /api/estimate`
 pub(crate) async fn estimate(
-    State(house): State<House>,
+    State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
     request: Request,
 ) -> Result<Json<Estimate>, Refused> {
-    let ask = request::read(&house, &viewer, request).await?;
-    let prepared = store::turn::prepare(&house.db, ask.turn_id, ask.model.as_ref(), House::now()).await?;
-    let model = prompt::pick(&house, &viewer, &prepared, ask.model.as_ref()).await?.model;
-    let prompt = prompt::prompt(&house, &viewer, &ask).await?;
+    let ask = request::read(&app, &viewer, request).await?;
+    let prepared = store::turn::prepare(&app.db, ask.turn_id, ask.model.as_ref(), AppState::now()).await?;
+    let model = prompt::pick(&app, &viewer, &prepared, ask.model.as_ref()).await?.model;
+    let prompt = prompt::prompt(&app, &viewer, &ask).await?;
     prompt::bound(&viewer.plan, &prompt)?;
-    let input = prompt::count(&house, &viewer, &model, &prompt).await?.estimated;
-    let quota = quota_of(&viewer.plan, &house.meters.people.peek(&viewer.subject).await?);
+    let input = prompt::count(&app, &viewer, &model, &prompt).await?.estimated;
+    let quota = quota_of(&viewer.plan, &app.meters.people.peek(&viewer.subject).await?);
     let least = prompt::output_min(&model);
     let fits = quota.requests.remaining > 0
         && quota.in_flight.now < quota.in_flight.limit
@@ -115,11 +115,11 @@ pub(crate) async fn estimate(
 
 /// `POST /chat/{conversation_id}/delete`: the words go; ledger and meters don't notice (field note 12).
 pub(crate) async fn delete(
-    State(house): State<House>,
+    State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
     Id(id): Id<ConversationId>,
 ) -> Result<Response, Refused> {
-    let deleted = store::conversation::delete(&house.db, viewer.user_id, id).await.map_err(|error| internal(&error))?;
+    let deleted = store::conversation::delete(&app.db, viewer.user_id, id).await.map_err(|error| internal(&error))?;
     if !deleted {
         return Err(Problem::not_found("conversation").into());
     }

@@ -1,11 +1,11 @@
-//! Steps 7 and 8 of a turn: the question is written down, then its vendor is asked; where nobody accepts it, everything is as it was.
+//! Steps 7 and 8 of a turn: the question is written down, then its provider is asked; where nobody accepts it, everything is as it was.
 
-use super::prompt::{Prompt, StandIn};
+use super::prompt::{Fallback, Prompt};
 use super::running::{FIRST_BEAT, Running, renew_lease};
 use super::turn::Asking;
-use crate::House;
+use crate::AppState;
 use crate::error::{Refused, internal};
-use crate::meters::{Leave, Spent};
+use crate::meters::{Reservation, Spent};
 use domain::{ConversationId, Model, ModelName, Picos, PriceList, Problem, ProblemKind, Tokens, TurnId, Usage, Viewer};
 use providers::Chunks;
 use relay::Writer;
@@ -25,32 +25,32 @@ pub(crate) struct Written {
     pub call: PendingCall,
     pub model: Model,
     pub price: PriceList,
-    pub stand_in: Option<StandIn>,
+    pub fallback: Option<Fallback>,
     /// After how much silence the fallback is asked as well.
     pub hedge_after: Option<Duration>,
     /// The call of a hedged turn that was given up.
     pub other: Option<OtherCall>,
     /// Whose place the model took.
-    pub instead_of: Option<ModelName>,
+    pub fallback_for: Option<ModelName>,
     /// Input as estimated.
     pub estimated: Tokens,
     /// The longest answer.
     pub most: Tokens,
-    pub leave: Leave,
+    pub reservation: Reservation,
 }
 
 impl Written {
     /// The longest answer that the fallback may give beside a call whose input is `beside`.
-    pub(super) fn room_beside(&self, fallback: &StandIn, beside: Tokens) -> Tokens {
+    pub(super) fn room_beside(&self, fallback: &Fallback, beside: Tokens) -> Tokens {
         // What was granted is less than what was asked for, where little was left.
-        let reserved = self.leave.permit.reserved();
+        let reserved = self.reservation.permit.reserved();
         fallback.most.min(Tokens(reserved.saturating_sub(fallback.estimated.0).saturating_sub(beside.0)))
     }
 
     /// Goes on with the fallback's call. `beside` is the input of the first call, if that may be billed.
-    pub(super) fn answer_with(&mut self, fallback: StandIn, call: PendingCall, beside: Tokens) {
+    pub(super) fn answer_with(&mut self, fallback: Fallback, call: PendingCall, beside: Tokens) {
         self.most = self.room_beside(&fallback, beside);
-        self.instead_of = Some(std::mem::replace(&mut self.model, fallback.model).name);
+        self.fallback_for = Some(std::mem::replace(&mut self.model, fallback.model).name);
         (self.call, self.price, self.estimated) = (call, fallback.price, fallback.estimated);
     }
 }
@@ -80,20 +80,20 @@ impl OtherCall {
     }
 }
 
-/// A question that a vendor has accepted.
+/// A question that a provider has accepted.
 pub(crate) struct Opened {
     pub viewer: Viewer,
     pub turn_id: TurnId,
     pub conversation_id: ConversationId,
     pub call: PendingCall,
     pub model: Model,
-    pub instead_of: Option<ModelName>,
+    pub fallback_for: Option<ModelName>,
     pub other: Option<OtherCall>,
     pub price: PriceList,
     pub estimated: Tokens,
     pub most: Tokens,
-    pub leave: Leave,
-    /// When the vendor was asked.
+    pub reservation: Reservation,
+    /// When the provider was asked.
     pub sent: Instant,
     pub chunks: Chunks,
 }
@@ -110,7 +110,7 @@ impl Opened {
             price,
             estimated,
             most,
-            leave,
+            reservation,
             sent,
             chunks,
             ..
@@ -125,7 +125,7 @@ impl Opened {
             price,
             estimated,
             most,
-            leave,
+            reservation,
             sent,
             chunks,
             log,
@@ -134,19 +134,19 @@ impl Opened {
 }
 
 /// Writes the question and a pending ledger row, and sees to it that its hold stands. None where the same turn was written before.
-pub(crate) async fn ask(house: &House, asking: Asking, leave: Leave) -> Result<Option<Written>, Problem> {
-    let Asking { viewer, question, model, price, stand_in, hedge_after, prompt, counted, .. } = asking;
-    let permit = &leave.permit;
+pub(crate) async fn ask(app: &AppState, asking: Asking, reservation: Reservation) -> Result<Option<Written>, Problem> {
+    let Asking { viewer, question, model, price, fallback, hedge_after, prompt, counted, .. } = asking;
+    let permit = &reservation.permit;
     // The instant of admission, by Redis' clock: meter and ledger count the usage at the same moment.
     let now = i64::try_from(permit.at_ms())
         .ok()
         .and_then(|ms| OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).ok());
-    let now = now.unwrap_or_else(House::now);
+    let now = now.unwrap_or_else(AppState::now);
     let conversation_id = prompt.conversation_id.unwrap_or_else(|| ConversationId::at(now));
     let began = prompt.conversation_id.is_none();
     let title: String = prompt.text.trim().lines().next().unwrap_or_default().chars().take(80).collect();
     let asked = store::turn::ask(
-        &house.db,
+        &app.db,
         &Ask {
             turn_id: question.turn_id,
             user_id: viewer.user_id,
@@ -168,30 +168,30 @@ pub(crate) async fn ask(house: &House, asking: Asking, leave: Leave) -> Result<O
     let call = match asked {
         Ok(Asked::New(call)) => call,
         Ok(Asked::Known) => {
-            release(house, leave).await;
+            release(app, reservation).await;
             return Ok(None);
         }
         Ok(Asked::NoConversation) => {
-            release(house, leave).await;
+            release(app, reservation).await;
             return Err(Problem::not_found("conversation"));
         }
         Ok(Asked::Superseded) => {
-            release(house, leave).await;
+            release(app, reservation).await;
             // A copy of this very turn may be what it gave way to.
-            return match store::turn::find(&house.db, question.turn_id).await {
+            return match store::turn::find(&app.db, question.turn_id).await {
                 Ok(Some(_)) => Ok(None),
                 Ok(None) => Err(Problem::new(ProblemKind::Conflict, "This response is already being regenerated.")),
                 Err(error) => Err(internal(&error)),
             };
         }
         Err(error) => {
-            release(house, leave).await;
+            release(app, reservation).await;
             return Err(internal(&error));
         }
     };
     let written = Written {
         turn_id: question.turn_id,
-        instead_of: None,
+        fallback_for: None,
         hedge_after,
         other: None,
         estimated: counted.estimated,
@@ -203,64 +203,75 @@ pub(crate) async fn ask(house: &House, asking: Asking, leave: Leave) -> Result<O
         call,
         model,
         price,
-        stand_in,
-        leave,
+        fallback,
+        reservation,
     };
     // The meters may have been lost between the grant and the row, and granted again without it (field note 101): no provider is asked
     // on a hold that isn't confirmed. From here on the row is part of every rebuild.
-    let confirmed = house.meters.confirm(&written.leave).await;
+    let confirmed = app.meters.confirm(&written.reservation).await;
     match confirmed {
         Ok(true) => Ok(Some(written)),
         // The hold lapsed or was lost.
         Ok(false) => {
-            undo(house, written, Bill::Nothing, false).await;
+            undo(app, written, Bill::Nothing, false).await;
             Err(Problem::limits_unavailable())
         }
         Err(error) => {
-            undo(house, written, Bill::Nothing, false).await;
+            undo(app, written, Bill::Nothing, false).await;
             Err(Refused::from(error).0)
         }
     }
 }
 
-/// Opens the vendor's stream, or the stand-in's.
-pub(crate) async fn open(house: &House, mut asked: Written, log: &Writer) -> Result<Opened, Problem> {
+/// Opens the provider's stream, or the fallback's.
+pub(crate) async fn open(app: &AppState, mut asked: Written, log: &Writer) -> Result<Opened, Problem> {
     let opening = if let Some(after) = asked.hedge_after {
-        super::hedge::open(house, &mut asked, after, log).await
+        super::hedge::open(app, &mut asked, after, log).await
     } else {
         let sent = Instant::now();
-        attempt(house, &asked, log).await.map(|chunks| (sent, chunks))
+        attempt(app, &asked, log).await.map(|chunks| (sent, chunks))
     };
     let mut failed = match opening {
         Ok((sent, chunks)) => return Ok(opened(asked, sent, chunks)),
         Err(failed) => failed,
     };
-    if let Failed::Vendor(error) = &failed
+    if let Failed::Provider(error) = &failed
         && error.wants_fallback()
-        && fall_back(house, &mut asked, error.was_asked()).await
+        && fall_back(app, &mut asked, error.was_asked()).await
     {
         tracing::warn!(?error, model = %asked.model.name, "another model answers");
         metrics::counter!("quotient_fallbacks_total").increment(1);
         let sent = Instant::now();
-        failed = match attempt(house, &asked, log).await {
+        failed = match attempt(app, &asked, log).await {
             Ok(chunks) => return Ok(opened(asked, sent, chunks)),
             Err(failed) => failed,
         };
     }
-    let vendor_failed = matches!(&failed, Failed::Vendor(error) if error.was_asked());
+    let provider_failed = matches!(&failed, Failed::Provider(error) if error.was_asked());
     let (problem, bill) = match failed {
-        Failed::Vendor(error) if error.may_bill() => (error.problem(asked.estimated), Bill::Input),
-        Failed::Vendor(error) if error.was_asked() => (error.problem(asked.estimated), Bill::Request),
-        Failed::Vendor(error) => (error.problem(asked.estimated), Bill::Nothing),
+        Failed::Provider(error) if error.may_bill() => (error.problem(asked.estimated), Bill::Input),
+        Failed::Provider(error) if error.was_asked() => (error.problem(asked.estimated), Bill::Request),
+        Failed::Provider(error) => (error.problem(asked.estimated), Bill::Nothing),
         Failed::Over(problem) => (problem, Bill::Input),
     };
-    undo(house, asked, bill, vendor_failed).await;
+    undo(app, asked, bill, provider_failed).await;
     Err(problem)
 }
 
 fn opened(asked: Written, sent: Instant, chunks: Chunks) -> Opened {
     let Written {
-        viewer, turn_id, conversation_id, call, model, instead_of, other, price, estimated, most, leave, ..
+        viewer,
+        turn_id,
+        conversation_id,
+        call,
+        model,
+        fallback_for,
+        other,
+        price,
+        estimated,
+        most,
+        reservation,
+        ..
     } = asked;
     Opened {
         viewer,
@@ -268,12 +279,12 @@ fn opened(asked: Written, sent: Instant, chunks: Chunks) -> Opened {
         conversation_id,
         call,
         model,
-        instead_of,
+        fallback_for,
         other,
         price,
         estimated,
         most,
-        leave,
+        reservation,
         sent,
         chunks,
     }
@@ -281,8 +292,8 @@ fn opened(asked: Written, sent: Instant, chunks: Chunks) -> Opened {
 
 /// Why an attempt came to nothing.
 pub(super) enum Failed {
-    /// The vendor.
-    Vendor(crate::vendor::NotOpened),
+    /// The provider.
+    Provider(crate::provider::NotOpened),
     /// It was sent, and nobody wants it any more, or it may not go on.
     Over(Problem),
 }
@@ -294,45 +305,45 @@ enum Bill {
     /// The provider refused it: it cost nothing, and counts as a request, so that a refusal isn't a way around the limit
     /// (field note 100).
     Request,
-    /// It was sent, and its vendor may have begun: the input at least, estimated.
+    /// It was sent, and its provider may have begun: the input at least, estimated.
     Input,
 }
 
 /// Asks the turn's current model, and renews the turn's lease and listens for Stop until its answer begins.
-pub(super) async fn attempt(house: &House, asked: &Written, log: &Writer) -> Result<Chunks, Failed> {
-    let opening = house.vendors.open(&asked.leave.permit, &asked.model, &asked.prompt.messages, asked.most);
+pub(super) async fn attempt(app: &AppState, asked: &Written, log: &Writer) -> Result<Chunks, Failed> {
+    let opening = app.providers.open(&asked.reservation.permit, &asked.model, &asked.prompt.messages, asked.most);
     tokio::select! {
         opened = opening => {
             crate::fault::point("sent");
-            opened.map_err(Failed::Vendor)
+            opened.map_err(Failed::Provider)
         }
-        problem = interrupted(house, asked, log) => Err(Failed::Over(problem)),
+        problem = interrupted(app, asked, log) => Err(Failed::Over(problem)),
     }
 }
 
 /// Renews the turn's lease. Returns once nobody wants its answer any more, or it may not go on.
-pub(super) async fn interrupted(house: &House, asked: &Written, log: &Writer) -> Problem {
+pub(super) async fn interrupted(app: &AppState, asked: &Written, log: &Writer) -> Problem {
     tokio::select! {
         () = log.stopped() => Problem::stopped(),
-        () = house.cut.cancelled() => Problem::restarting(),
+        () = app.cut.cancelled() => Problem::restarting(),
         // A provider may take longer to begin than a lease lasts. Another server took this turn for dead and has ended it.
-        () = renew_lease(house, asked.turn_id, &asked.leave, FIRST_BEAT) => Problem::lost(),
+        () = renew_lease(app, asked.turn_id, &asked.reservation, FIRST_BEAT) => Problem::lost(),
     }
 }
 
-/// Closes the call that came to nothing and opens one of the stand-in's; false where nobody can stand in.
-async fn fall_back(house: &House, asked: &mut Written, vendor_failed: bool) -> bool {
-    let Some(fallback) = asked.stand_in.take() else { return false };
+/// Closes the call that came to nothing and opens one of the fallback's; false if there is none.
+async fn fall_back(app: &AppState, asked: &mut Written, provider_failed: bool) -> bool {
+    let Some(fallback) = asked.fallback.take() else { return false };
     let again = Again {
         turn_id: asked.turn_id,
         failed: asked.call,
-        vendor_failed,
+        provider_failed,
         model: &fallback.model.name,
         price_id: fallback.price.tier(fallback.estimated).id,
         estimated: fallback.estimated,
-        now: House::now(),
+        now: AppState::now(),
     };
-    match store::turn::call_again(&house.db, &again).await {
+    match store::turn::call_again(&app.db, &again).await {
         Ok(Some(call)) => {
             asked.answer_with(fallback, call, Tokens(0));
             true
@@ -347,7 +358,7 @@ async fn fall_back(house: &House, asked: &mut Written, vendor_failed: bool) -> b
 }
 
 /// Takes a written question back; what it may have cost is written down as an estimate.
-async fn undo(house: &House, asked: Written, bill: Bill, vendor_failed: bool) {
+async fn undo(app: &AppState, asked: Written, bill: Bill, provider_failed: bool) {
     let usage = match bill {
         Bill::Nothing | Bill::Request => None,
         Bill::Input => Some(Usage { input: asked.estimated, ..Usage::default() }),
@@ -358,30 +369,30 @@ async fn undo(house: &House, asked: Written, bill: Bill, vendor_failed: bool) {
         conversation_id: asked.conversation_id,
         began: asked.began,
         call: asked.call,
-        vendor_failed,
+        provider_failed,
         usage,
         cost,
-        now: House::now(),
+        now: AppState::now(),
     };
-    if let Err(error) = store::turn::refused(&house.db, &refused).await {
+    if let Err(error) = store::turn::refused(&app.db, &refused).await {
         // The row stays pending, and the hold with it; the reaper ends both.
         internal(&error);
         return;
     }
     let done = match (bill, asked.other) {
-        (Bill::Nothing, None) => release(house, asked.leave).await,
+        (Bill::Nothing, None) => release(app, asked.reservation).await,
         (_, other) => {
             let used = usage.map(|usage| usage.counted()).unwrap_or_default();
             let spent = Spent::on(used, asked.model.name, cost).and(other);
-            house.meters.settle(asked.leave, &spent).await.is_ok()
+            app.meters.settle(asked.reservation, &spent).await.is_ok()
         }
     };
     // Else the turn stays, ended, and the reaper settles its hold.
-    if done && let Err(error) = store::turn::undone(&house.db, asked.turn_id).await {
+    if done && let Err(error) = store::turn::undone(&app.db, asked.turn_id).await {
         internal(&error);
     }
 }
 
-async fn release(house: &House, leave: Leave) -> bool {
-    house.meters.release(leave).await.inspect_err(|error| tracing::warn!(%error, "hold not released")).is_ok()
+async fn release(app: &AppState, reservation: Reservation) -> bool {
+    app.meters.release(reservation).await.inspect_err(|error| tracing::warn!(%error, "hold not released")).is_ok()
 }

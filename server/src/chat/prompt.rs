@@ -2,7 +2,7 @@
 //! a client: history is ours, lengths are counted.
 
 use super::request::{Question, Words};
-use crate::House;
+use crate::AppState;
 use crate::error::internal;
 use domain::{
     ConversationId, Model, ModelName, Plan, PlanId, PriceList, Problem, ProblemKind, PromptMessage, Role, Tokens,
@@ -32,9 +32,9 @@ pub(crate) struct Prompt {
     pub messages: Vec<PromptMessage>,
 }
 
-/// The model that is asked: the one named, else the first that plan and vendors both offer.
+/// The model that is asked: the one named, else the first that plan and providers both offer.
 pub(crate) async fn pick(
-    house: &House,
+    app: &AppState,
     viewer: &Viewer,
     prepared: &Prepared,
     named: Option<&ModelName>,
@@ -42,24 +42,24 @@ pub(crate) async fn pick(
     let offers = &prepared.offers;
     let Some(name) = named else {
         let offered = |name: &ModelName| {
-            offers.iter().find(|offer| offer.model.name == *name && house.vendors.offers(&offer.model))
+            offers.iter().find(|offer| offer.model.name == *name && app.providers.offers(&offer.model))
         };
         return viewer.plan.models.iter().find_map(offered).cloned().ok_or_else(|| Problem::model_unavailable(60_000));
     };
     let known = offers.iter().find(|offer| offer.model.name == *name);
     let offer = known.ok_or_else(|| Problem::invalid("model", "This model doesn't exist."))?;
     if !viewer.plan.allows(name) {
-        let upgrade = larger(house, &viewer.plan, |plan| plan.allows(name)).await?;
+        let upgrade = larger(app, &viewer.plan, |plan| plan.allows(name)).await?;
         return Err(Problem::plan_too_small(&offer.model.label, upgrade));
     }
-    if !house.vendors.offers(&offer.model) {
+    if !app.providers.offers(&offer.model) {
         return Err(Problem::model_unavailable(60_000));
     }
     Ok(offer.clone())
 }
 
 /// Who answers where the model that was asked can't be reached.
-pub(crate) struct StandIn {
+pub(crate) struct Fallback {
     pub model: Model,
     pub price: PriceList,
     /// Input as they will count it.
@@ -69,42 +69,42 @@ pub(crate) struct StandIn {
 }
 
 /// Who stands in for a model: where the plan allows them, they have a price, and the question fits them and what it is admitted for.
-pub(crate) async fn stand_in(
-    house: &House,
+pub(crate) async fn fallback(
+    app: &AppState,
     viewer: &Viewer,
     prepared: &Prepared,
     model: &Model,
     prompt: &Prompt,
     need: Need,
-) -> Result<Option<StandIn>, Problem> {
+) -> Result<Option<Fallback>, Problem> {
     let plan = &viewer.plan;
     let named = model.fallback.as_ref().filter(|name| plan.allows(name));
     let offer = named.and_then(|name| prepared.offers.iter().find(|offer| offer.model.name == *name));
-    let Some(Offer { model, price: Some(price), .. }) = offer.filter(|offer| house.vendors.offers(&offer.model)) else {
+    let Some(Offer { model, price: Some(price), .. }) = offer.filter(|offer| app.providers.offers(&offer.model)) else {
         return Ok(None);
     };
-    let estimated = count(house, viewer, model, prompt).await?.estimated;
+    let estimated = count(app, viewer, model, prompt).await?.estimated;
     let room = model.context.0.min(need.input + need.output_max).saturating_sub(estimated.0);
     let most = plan.max_output.min(model.max_output).min(Tokens(room));
     let fits = most >= output_min(model);
-    Ok(fits.then(|| StandIn { model: model.clone(), price: price.clone(), estimated, most }))
+    Ok(fits.then(|| Fallback { model: model.clone(), price: price.clone(), estimated, most }))
 }
 
 /// The smallest larger plan that would do.
 pub(crate) async fn larger(
-    house: &House,
+    app: &AppState,
     current: &Plan,
     would: impl Fn(&Plan) -> bool,
 ) -> Result<Option<PlanId>, Problem> {
-    let plans = store::plan::list(&house.db).await.map_err(|error| internal(&error))?;
+    let plans = store::plan::list(&app.db).await.map_err(|error| internal(&error))?;
     Ok(plans.into_iter().find(|plan| plan.sort > current.sort && would(plan)).map(|plan| plan.id))
 }
 
 /// Everything the model will read: the conversation so far, as we kept it, and the new words, or an earlier question again.
-pub(crate) async fn prompt(house: &House, viewer: &Viewer, question: &Question) -> Result<Prompt, Problem> {
+pub(crate) async fn prompt(app: &AppState, viewer: &Viewer, question: &Question) -> Result<Prompt, Problem> {
     let gone = || Problem::not_found("conversation");
     let said = async |id: ConversationId| {
-        let said = store::message::said(&house.db, viewer.user_id, id).await.map_err(|error| internal(&error))?;
+        let said = store::message::said(&app.db, viewer.user_id, id).await.map_err(|error| internal(&error))?;
         said.ok_or_else(gone)
     };
     let (conversation_id, retry_of, past, text) = match &question.words {
@@ -116,7 +116,7 @@ pub(crate) async fn prompt(house: &House, viewer: &Viewer, question: &Question) 
             (question.conversation_id, None, past, text.clone())
         }
         Words::Again(earlier) => {
-            let found = store::turn::earlier(&house.db, viewer.user_id, *earlier).await;
+            let found = store::turn::earlier(&app.db, viewer.user_id, *earlier).await;
             let found = found.map_err(|error| internal(&error))?.ok_or_else(|| Problem::not_found("answer"))?;
             if question.conversation_id.is_some_and(|id| id != found.conversation_id) {
                 return Err(Problem::invalid("conversation_id", "This response belongs to another conversation."));
@@ -168,13 +168,18 @@ pub(crate) fn bound(plan: &Plan, prompt: &Prompt) -> Result<(), Problem> {
 }
 
 /// A prompt's tokens.
-pub(crate) async fn count(house: &House, viewer: &Viewer, model: &Model, prompt: &Prompt) -> Result<Estimate, Problem> {
+pub(crate) async fn count(
+    app: &AppState,
+    viewer: &Viewer,
+    model: &Model,
+    prompt: &Prompt,
+) -> Result<Estimate, Problem> {
     let bytes: usize = prompt.messages.iter().map(|message| message.text.len()).sum();
-    house.counting.charge(viewer.user_id, bytes)?;
+    app.counting.charge(viewer.user_id, bytes)?;
     if bytes <= COUNTED_AT_ONCE {
         return Ok(estimate::prompt(model, domain::brand::SYSTEM_PROMPT, &prompt.messages));
     }
-    let _place = house.counting.place(viewer.user_id)?;
+    let _place = app.counting.place(viewer.user_id)?;
     let (model, messages) = (model.clone(), prompt.messages.clone());
-    house.counting.run(move || estimate::prompt(&model, domain::brand::SYSTEM_PROMPT, &messages)).await
+    app.counting.run(move || estimate::prompt(&model, domain::brand::SYSTEM_PROMPT, &messages)).await
 }

@@ -1,7 +1,7 @@
 //! The body of `POST /api/chat`, parsed into a type that can't hold what a client may not say.
 
 use super::prompt::BYTES_PER_TOKEN;
-use crate::House;
+use crate::AppState;
 use axum::body::{HttpBody as _, to_bytes};
 use axum::extract::Request;
 use domain::{ConversationId, ModelName, Plan, Problem, ProblemKind, TurnId, Viewer};
@@ -56,7 +56,7 @@ struct Body {
 
 /// Reads a request, or says which field can't be taken. A body that no prompt of this plan could fill is refused by its announced
 /// size, before it is read.
-pub(crate) async fn read(house: &House, viewer: &Viewer, request: Request) -> Result<Question, Problem> {
+pub(crate) async fn read(app: &AppState, viewer: &Viewer, request: Request) -> Result<Question, Problem> {
     let max = max_bytes(&viewer.plan);
     let announced = request.body().size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
     if announced.is_some_and(|bytes| bytes > max) {
@@ -64,7 +64,7 @@ pub(crate) async fn read(house: &House, viewer: &Viewer, request: Request) -> Re
     }
     let is_large = announced.is_none_or(|bytes| bytes > LARGE_BYTES);
     let _places = match is_large {
-        true => Some((house.counting.place(viewer.user_id)?, house.counting.body().await)),
+        true => Some((app.counting.place(viewer.user_id)?, app.counting.body().await)),
         false => None,
     };
     let body = tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), max)).await;
@@ -73,7 +73,7 @@ pub(crate) async fn read(house: &House, viewer: &Viewer, request: Request) -> Re
         .map_err(|_| too_large(max))?;
     let body: Body = serde_json::from_slice(&bytes)
         .map_err(|_| Problem::invalid("", "The request body isn't valid JSON of the expected shape."))?;
-    parse(body, House::now())
+    parse(body, AppState::now())
 }
 
 /// The largest body that could hold a prompt of this plan.

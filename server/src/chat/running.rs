@@ -2,17 +2,17 @@
 
 use super::opening::OtherCall;
 use super::overrun::Overrun;
-use crate::House;
+use crate::AppState;
 use crate::error::internal;
-use crate::meters::{Leave, Spent};
-use crate::vendor::broken_problem;
+use crate::meters::{Reservation, Spent};
+use crate::provider::broken_problem;
 use app::api::context::quota_of;
 use domain::{
     ConversationId, Model, Outcome, Picos, PriceList, Problem, Tokens, TurnEvent, TurnId, Usage, UsageSource, Viewer,
 };
 use futures::{StreamExt as _, stream};
-use limits::Picture;
-use providers::{Chunk, Chunks, End, VendorError, estimate};
+use limits::Snapshot;
+use providers::{Chunk, Chunks, End, ProviderError, estimate};
 use relay::Writer;
 use std::time::Duration;
 use store::turn::{PendingCall, Record};
@@ -22,7 +22,7 @@ use tokio::time::Instant;
 pub(crate) const BEAT: Duration = Duration::from_secs(10);
 /// When it says so first: an unconfirmed hold lapses after ten seconds.
 pub(crate) const FIRST_BEAT: Duration = Duration::from_secs(3);
-/// More tokens than any model counts: what a vendor tells beyond is no count.
+/// More tokens than any model counts: what a provider tells beyond is no count.
 const MOST: Tokens = Tokens(1 << 24);
 /// How often a record is tried that Postgres didn't take; the reaper ends what is left then.
 const RECORD_TRIES: u32 = 6;
@@ -42,8 +42,8 @@ pub(crate) struct Running {
     pub estimated: Tokens,
     /// The longest answer.
     pub most: Tokens,
-    pub leave: Leave,
-    /// When the vendor was asked.
+    pub reservation: Reservation,
+    /// When the provider was asked.
     pub sent: Instant,
     pub chunks: Chunks,
     pub log: Writer,
@@ -59,7 +59,7 @@ struct Answer {
     /// The provider's name for the call.
     request_id: Option<String>,
     /// Milliseconds from sending the request to the first text or reasoning.
-    first_ms: Option<i32>,
+    ttft_ms: Option<i32>,
     /// How it ended; none while it runs.
     ending: Option<Ending>,
 }
@@ -73,14 +73,14 @@ enum Ending {
     /// It was cut at the length that was granted.
     Cut,
     /// The provider broke off.
-    Broke(VendorError),
+    Broke(ProviderError),
     /// This server ended it, or another server took it for dead.
     Ours(Problem),
 }
 
 impl Answer {
     /// Takes one piece in. Text and reasoning are appended to `events`; pieces that arrived together become one event.
-    fn absorb(&mut self, chunk: Result<Chunk, VendorError>, events: &mut Vec<TurnEvent>) {
+    fn absorb(&mut self, chunk: Result<Chunk, ProviderError>, events: &mut Vec<TurnEvent>) {
         match chunk {
             Ok(Chunk::Id(id)) => self.request_id = Some(id),
             Ok(Chunk::Usage(usage)) => self.usage = Some(clamped(usage)),
@@ -109,7 +109,7 @@ impl Answer {
         }
     }
 
-    fn vendor_failed(&self) -> bool {
+    fn provider_failed(&self) -> bool {
         matches!(self.ending, Some(Ending::Broke(_)))
     }
 
@@ -125,9 +125,9 @@ impl Answer {
 }
 
 /// Runs a turn to its end.
-pub(crate) async fn run(house: House, mut turn: Running) {
+pub(crate) async fn run(app: AppState, mut turn: Running) {
     // 9 relay
-    let answer = relay(&house, &mut turn).await;
+    let answer = relay(&app, &mut turn).await;
     crate::fault::point("done-unrecorded");
     // 10 close
     let (usage, source) = close(&turn, &answer);
@@ -145,22 +145,22 @@ pub(crate) async fn run(house: House, mut turn: Running) {
         price_id,
         cost,
         provider_request_id: answer.request_id.as_deref(),
-        vendor_failed: answer.vendor_failed(),
-        first_ms: answer.first_ms,
-        now: House::now(),
+        provider_failed: answer.provider_failed(),
+        ttft_ms: answer.ttft_ms,
+        now: AppState::now(),
     };
-    let recorded = record(&house, &end).await;
+    let recorded = record(&app, &end).await;
     crate::fault::point("recorded-unsettled");
     metrics::counter!("quotient_turns_total", "outcome" => answer.outcome().as_str()).increment(1);
     let last = match recorded {
         Ok(()) => {
             // 12 settle: the meter follows
-            let before = turn.leave.permit.picture().clone();
+            let before = turn.reservation.permit.snapshot().clone();
             let spent = Spent::on(usage.counted(), turn.model.name, cost).and(turn.other);
             let total = spent.costs.iter().fold(Picos::ZERO, |sum, (_, cost)| sum.plus(*cost));
-            let picture = settle(&house, turn.turn_id, turn.leave, &spent).await.unwrap_or(before);
+            let snapshot = settle(&app, turn.turn_id, turn.reservation, &spent).await.unwrap_or(before);
             // 13 finish
-            final_event(&turn.viewer, &answer, usage, source, total, &picture)
+            final_event(&turn.viewer, &answer, usage, source, total, &snapshot)
         }
         // The ledger will call this turn lost, so the client isn't told that it finished.
         Err(problem) => TurnEvent::Failed { problem },
@@ -169,31 +169,31 @@ pub(crate) async fn run(house: House, mut turn: Running) {
 }
 
 /// Settles the meter; what fails is tried again by the reaper.
-async fn settle(house: &House, turn_id: TurnId, leave: Leave, spent: &Spent) -> Option<Picture> {
-    let settled = house.meters.settle(leave, spent).await;
-    let picture = settled.inspect_err(|error| tracing::warn!(%error, turn = %turn_id, "not settled yet")).ok()?;
-    house.note_settled(turn_id);
-    Some(picture)
+async fn settle(app: &AppState, turn_id: TurnId, reservation: Reservation, spent: &Spent) -> Option<Snapshot> {
+    let settled = app.meters.settle(reservation, spent).await;
+    let snapshot = settled.inspect_err(|error| tracing::warn!(%error, turn = %turn_id, "not settled yet")).ok()?;
+    app.note_settled(turn_id);
+    Some(snapshot)
 }
 
 /// Passes chunks on until the answer ends, is stopped, is cut, or breaks.
-async fn relay(house: &House, turn: &mut Running) -> Answer {
+async fn relay(app: &AppState, turn: &mut Running) -> Answer {
     let mut answer = Answer::default();
     let mut overrun = Overrun::new(turn.most);
-    pass_on(house, turn, &mut answer, &mut overrun).await;
-    if answer.vendor_failed() {
-        house.vendors.broke(&turn.model);
+    pass_on(app, turn, &mut answer, &mut overrun).await;
+    if answer.provider_failed() {
+        app.providers.broke(&turn.model);
     }
     show_or_cut(turn, &mut answer, overrun.withheld).await;
     answer
 }
 
-async fn pass_on(house: &House, turn: &mut Running, answer: &mut Answer, overrun: &mut Overrun) {
+async fn pass_on(app: &AppState, turn: &mut Running, answer: &mut Answer, overrun: &mut Overrun) {
     // Dropped with this function, which cancels the call.
     let mut chunks = std::mem::replace(&mut turn.chunks, stream::empty().boxed()).ready_chunks(AT_ONCE);
     let stopped = turn.log.stopped();
     // Beside the stream, which must not wait for Postgres.
-    let lease = renew_lease(house, turn.turn_id, &turn.leave, FIRST_BEAT);
+    let lease = renew_lease(app, turn.turn_id, &turn.reservation, FIRST_BEAT);
     tokio::pin!(stopped, lease);
     while answer.ending.is_none() {
         let arrived = tokio::select! {
@@ -202,7 +202,7 @@ async fn pass_on(house: &House, turn: &mut Running, answer: &mut Answer, overrun
                 answer.ending = Some(Ending::Stopped);
                 return;
             }
-            () = house.cut.cancelled() => {
+            () = app.cut.cancelled() => {
                 answer.ending = Some(Ending::Ours(Problem::cut_by_restart()));
                 return;
             }
@@ -213,11 +213,11 @@ async fn pass_on(house: &House, turn: &mut Running, answer: &mut Answer, overrun
             }
         };
         let mut events = Vec::new();
-        for chunk in arrived.unwrap_or_else(|| vec![Err(VendorError::Broke("no end".into()))]) {
+        for chunk in arrived.unwrap_or_else(|| vec![Err(ProviderError::Broke("no end".into()))]) {
             answer.absorb(chunk, &mut events);
         }
-        if !events.is_empty() && answer.first_ms.is_none() {
-            answer.first_ms = i32::try_from(turn.sent.elapsed().as_millis()).ok();
+        if !events.is_empty() && answer.ttft_ms.is_none() {
+            answer.ttft_ms = i32::try_from(turn.sent.elapsed().as_millis()).ok();
         }
         let events = overrun.filter(events, &answer.text, &answer.reasoning);
         turn.log.append(&events).await;
@@ -266,12 +266,12 @@ fn join(events: &mut Vec<TurnEvent>, event: TurnEvent) {
 
 /// Renews a turn's lease and confirms its holds, first after `first`, then every ten seconds. Ready only once another server has
 /// ended the turn.
-pub(crate) async fn renew_lease(house: &House, turn_id: TurnId, leave: &Leave, first: Duration) {
+pub(crate) async fn renew_lease(app: &AppState, turn_id: TurnId, reservation: &Reservation, first: Duration) {
     let mut beat = tokio::time::interval_at(Instant::now() + first, BEAT);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         beat.tick().await;
-        if !alive(house, turn_id, leave).await {
+        if !alive(app, turn_id, reservation).await {
             return;
         }
     }
@@ -279,15 +279,15 @@ pub(crate) async fn renew_lease(house: &House, turn_id: TurnId, leave: &Leave, f
 
 /// Says that a turn is alive, and that its holds stand; false where it has been taken for dead. Holds that are missing are built from the
 /// ledger again: Redis was flushed, or it was away for so long that they lapsed.
-async fn alive(house: &House, turn_id: TurnId, leave: &Leave) -> bool {
-    let confirmed = match house.meters.confirm(leave).await {
-        Ok(false) => house.meters.rebuild(leave).await,
+async fn alive(app: &AppState, turn_id: TurnId, reservation: &Reservation) -> bool {
+    let confirmed = match app.meters.confirm(reservation).await {
+        Ok(false) => app.meters.rebuild(reservation).await,
         told => told.map(drop),
     };
     if let Err(error) = confirmed {
         tracing::warn!(%error, turn = %turn_id, "hold not confirmed");
     }
-    store::turn::beat(&house.db, turn_id).await.unwrap_or_else(|error| {
+    store::turn::beat(&app.db, turn_id).await.unwrap_or_else(|error| {
         tracing::warn!(%error, turn = %turn_id, "no sign of life written");
         true
     })
@@ -321,10 +321,10 @@ fn close(turn: &Running, answer: &Answer) -> (Usage, UsageSource) {
     if usage.prompt() == Tokens(0) {
         usage.input = turn.estimated;
     }
-    let reasoning = estimate::answer(turn.model.vendor, &answer.reasoning);
-    let streamed = estimate::answer(turn.model.vendor, &answer.text) + reasoning;
+    let reasoning = estimate::answer(turn.model.provider, &answer.reasoning);
+    let streamed = estimate::answer(turn.model.provider, &answer.text) + reasoning;
     let other = turn.other.as_ref().map(|other| other.estimated).unwrap_or_default();
-    let reserved = Tokens(turn.leave.permit.reserved().saturating_sub(usage.prompt().0).saturating_sub(other.0));
+    let reserved = Tokens(turn.reservation.permit.reserved().saturating_sub(usage.prompt().0).saturating_sub(other.0));
     usage.output = usage.output.max(streamed.min(reserved));
     usage.reasoning = usage.reasoning.max(reasoning).min(usage.output);
     (usage, UsageSource::Estimated)
@@ -332,10 +332,10 @@ fn close(turn: &Running, answer: &Answer) -> (Usage, UsageSource) {
 
 /// Writes the end, trying again while Postgres is away. Returns what the user is told where it can't be written, or where another
 /// server took this turn for dead and has ended it.
-async fn record(house: &House, end: &Record<'_>) -> Result<(), Problem> {
+async fn record(app: &AppState, end: &Record<'_>) -> Result<(), Problem> {
     let mut problem = Problem::overloaded();
     for tried in 0..RECORD_TRIES {
-        match store::turn::record(&house.db, end).await {
+        match store::turn::record(&app.db, end).await {
             Ok(true) => return Ok(()),
             Ok(false) => return Err(Problem::lost()),
             Err(error) => problem = internal(&error),
@@ -343,7 +343,7 @@ async fn record(house: &House, end: &Record<'_>) -> Result<(), Problem> {
         // While this server ends there is no time to wait; the reaper of another one ends the turn.
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(250 << tried)) => {}
-            () = house.cut.cancelled() => break,
+            () = app.cut.cancelled() => break,
         }
     }
     Err(Problem::not_recorded(problem.incident))
@@ -355,7 +355,7 @@ fn final_event(
     usage: Usage,
     source: UsageSource,
     cost: Picos,
-    picture: &Picture,
+    snapshot: &Snapshot,
 ) -> TurnEvent {
     if let Some(problem) = answer.problem() {
         return TurnEvent::Failed { problem };
@@ -365,6 +365,6 @@ fn final_event(
         usage,
         usage_source: source,
         cost_usd: viewer.plan.shows_cost.then(|| cost.exact()),
-        quota: quota_of(&viewer.plan, picture),
+        quota: quota_of(&viewer.plan, snapshot),
     }
 }

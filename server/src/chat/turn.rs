@@ -1,12 +1,12 @@
 //! One chat turn in a straight line. Each step yields what the next one needs, so the order can't be broken.
 
 use super::opening::{ask, open};
-use super::prompt::{Prompt, StandIn, bound, ceiling, count, larger, pick, prompt, stand_in};
+use super::prompt::{Fallback, Prompt, bound, ceiling, count, fallback, larger, pick, prompt};
 use super::request::Question;
 use super::running::{Running, run};
-use crate::House;
+use crate::AppState;
 use crate::error::{Refused, internal};
-use crate::meters::{Caps, Leave, Purse, Verdict};
+use crate::meters::{Budget, Caps, Reservation, Verdict};
 use app::api::context::quota_of;
 use domain::{
     Model, ModelName, Picos, PriceList, Problem, ProblemKind, Quota, Tokens, TurnEvent, TurnId, Usage, Viewer,
@@ -33,53 +33,54 @@ pub(crate) struct Begun {
 }
 
 /// From a parsed question to an answer that has begun.
-pub(crate) async fn begin(house: &House, viewer: Viewer, question: Question) -> Result<Begun, Problem> {
+pub(crate) async fn begin(app: &AppState, viewer: Viewer, question: Question) -> Result<Begun, Problem> {
     // 2b known: the same question again is followed, never run twice
-    let prepared =
-        store::turn::prepare(&house.db, question.turn_id, question.model.as_ref(), House::now()).await.map_err(lost)?;
+    let prepared = store::turn::prepare(&app.db, question.turn_id, question.model.as_ref(), AppState::now())
+        .await
+        .map_err(lost)?;
     if is_same(prepared.known.as_ref(), &viewer, &question)? {
-        return follow(house, &viewer, &question).await;
+        return follow(app, &viewer, &question).await;
     }
-    if house.draining.is_cancelled() {
+    if app.draining.is_cancelled() {
         return Err(Problem::restarting());
     }
     if prepared.switches.paused {
-        return Err(Problem::house_paused());
+        return Err(Problem::chat_paused());
     }
     if viewer.is_paused {
         return Err(Problem::paused());
     }
     // 3 plan
-    let offer = pick(house, &viewer, &prepared, question.model.as_ref()).await?;
+    let offer = pick(app, &viewer, &prepared, question.model.as_ref()).await?;
     // 4 history: ours, never the client's
-    let prompt = prompt(house, &viewer, &question).await?;
+    let prompt = prompt(app, &viewer, &question).await?;
     // 5 ceiling: what it may use at most, and the price that holds for it
     bound(&viewer.plan, &prompt)?;
     let price = offer.price.clone().ok_or_else(|| Problem::model_unavailable(60_000))?;
-    let counted = count(house, &viewer, &offer.model, &prompt).await?;
+    let counted = count(app, &viewer, &offer.model, &prompt).await?;
     let need = ceiling(&viewer.plan, &offer.model, counted)?;
-    let stand_in = stand_in(house, &viewer, &prepared, &offer.model, &prompt, need).await?;
-    check_circuit(house, &offer.model, stand_in.as_ref())?;
+    let fallback = fallback(app, &viewer, &prepared, &offer.model, &prompt, need).await?;
+    check_circuit(app, &offer.model, fallback.as_ref())?;
     let hedge_after =
-        offer.model.hedge_after_ms.filter(|_| stand_in.is_some()).map(|ms| Duration::from_millis(ms.into()));
+        offer.model.hedge_after_ms.filter(|_| fallback.is_some()).map(|ms| Duration::from_millis(ms.into()));
     let asking = Asking {
         viewer: viewer.clone(),
         question: question.clone(),
         model: offer.model,
         price,
-        stand_in,
+        fallback,
         hedge_after,
         prompt,
         counted,
         need,
     };
-    let caps = caps(house, &prepared, asking.models());
+    let caps = caps(app, &prepared, asking.models());
     // 6 to 13 belong to the server: from here on a closed tab changes nothing
     let (head, begun) = oneshot::channel();
-    house.turns.spawn(carry(house.clone(), asking, caps, head));
+    app.turns.spawn(carry(app.clone(), asking, caps, head));
     match begun.await.map_err(|_| internal(&"a turn's task is gone"))?? {
         Some((tail, quota)) => Ok(Begun { tail, quota: Some(quota) }),
-        None => follow(house, &viewer, &question).await,
+        None => follow(app, &viewer, &question).await,
     }
 }
 
@@ -90,7 +91,7 @@ pub(crate) struct Asking {
     pub model: Model,
     pub price: PriceList,
     /// Who answers where the model can't be reached.
-    pub stand_in: Option<StandIn>,
+    pub fallback: Option<Fallback>,
     /// After how much silence the fallback is asked as well; none only where the model can't be reached.
     pub hedge_after: Option<Duration>,
     pub prompt: Prompt,
@@ -101,7 +102,7 @@ pub(crate) struct Asking {
 impl Asking {
     /// Whoever may answer.
     fn models(&self) -> impl Iterator<Item = &ModelName> {
-        [Some(&self.model), self.stand_in.as_ref().map(|other| &other.model)]
+        [Some(&self.model), self.fallback.as_ref().map(|other| &other.model)]
             .into_iter()
             .flatten()
             .map(|model| &model.name)
@@ -109,7 +110,7 @@ impl Asking {
 
     /// The tokens it may use. A hedged turn's include the input of the call that is given up.
     fn demand(&self) -> Need {
-        match &self.stand_in {
+        match &self.fallback {
             Some(fallback) if self.hedge_after.is_some() => {
                 Need { input: self.need.input + fallback.estimated.0, ..self.need }
             }
@@ -125,7 +126,7 @@ impl Asking {
         };
         let whole = |price: &PriceList, input: u64| cost(price, input, all.saturating_sub(input));
         let own = whole(&self.price, self.need.input);
-        let Some(fallback) = &self.stand_in else { return own };
+        let Some(fallback) = &self.fallback else { return own };
         let (price, input) = (&fallback.price, fallback.estimated.0);
         if self.hedge_after.is_none() {
             return own.max(whole(price, input));
@@ -139,14 +140,14 @@ impl Asking {
 /// What a head says: its events from the first and what is left, or nothing where the turn was running before.
 type Head = Result<Option<(Tail, Quota)>, Problem>;
 
-/// Steps 6 to 13. The head is told once the vendor has accepted.
-async fn carry(house: House, asking: Asking, caps: Caps, head: oneshot::Sender<Head>) {
+/// Steps 6 to 13. The head is told once the provider has accepted.
+async fn carry(app: AppState, asking: Asking, caps: Caps, head: oneshot::Sender<Head>) {
     // A head that nobody waits for any more is no reason to stop.
     // In a box, since what it needs is gone once the answer runs.
-    match Box::pin(start(&house, asking, caps)).await {
+    match Box::pin(start(&app, asking, caps)).await {
         Ok(Some((running, tail, quota))) => {
             let _ = head.send(Ok(Some((tail, quota))));
-            run(house, running).await;
+            run(app, running).await;
         }
         Ok(None) => drop(head.send(Ok(None))),
         Err(problem) => drop(head.send(Err(problem))),
@@ -154,23 +155,23 @@ async fn carry(house: House, asking: Asking, caps: Caps, head: oneshot::Sender<H
 }
 
 /// Steps 6 to 9: from a counted question to a stream whose first event stands in the log.
-async fn start(house: &House, mut asking: Asking, caps: Caps) -> Result<Option<(Running, Tail, Quota)>, Problem> {
+async fn start(app: &AppState, mut asking: Asking, caps: Caps) -> Result<Option<(Running, Tail, Quota)>, Problem> {
     // 6 admit
-    let Some(leave) = admit(house, &mut asking, caps).await? else { return Ok(None) };
+    let Some(reservation) = admit(app, &mut asking, caps).await? else { return Ok(None) };
     crate::fault::point("reserved");
-    let mut log: Writer = house.relay.open(asking.question.turn_id);
+    let mut log: Writer = app.relay.open(asking.question.turn_id);
     // 7 ask: durable before any money is spent
-    let Some(asked) = ask(house, asking, leave).await? else { return Ok(None) };
+    let Some(asked) = ask(app, asking, reservation).await? else { return Ok(None) };
     crate::fault::point("pending");
     // 8 open
-    let opened = open(house, asked, &log).await?;
+    let opened = open(app, asked, &log).await?;
     // 9 relay: from here a failure is an event
-    let quota = quota_of(&opened.viewer.plan, opened.leave.permit.picture());
+    let quota = quota_of(&opened.viewer.plan, opened.reservation.permit.snapshot());
     log.begin(&TurnEvent::Turn {
         turn_id: opened.turn_id,
         conversation_id: opened.conversation_id,
         model: opened.model.name.clone(),
-        instead_of: opened.instead_of.clone(),
+        fallback_for: opened.fallback_for.clone(),
         quota: quota.clone(),
     });
     let tail = log.tail();
@@ -178,8 +179,8 @@ async fn start(house: &House, mut asking: Asking, caps: Caps) -> Result<Option<(
 }
 
 /// Refuses while the circuits of the model's provider and of its fallback's are open, before anything is written (field note 100).
-fn check_circuit(house: &House, model: &Model, fallback: Option<&StandIn>) -> Result<(), Problem> {
-    match (house.vendors.open_for_ms(model), fallback.map(|fallback| house.vendors.open_for_ms(&fallback.model))) {
+fn check_circuit(app: &AppState, model: &Model, fallback: Option<&Fallback>) -> Result<(), Problem> {
+    match (app.providers.open_for_ms(model), fallback.map(|fallback| app.providers.open_for_ms(&fallback.model))) {
         (Some(retry_after_ms), None | Some(Some(_))) => Err(Problem::model_unavailable(retry_after_ms)),
         _ => Ok(()),
     }
@@ -199,22 +200,22 @@ fn is_same(known: Option<&Known>, viewer: &Viewer, question: &Question) -> Resul
 }
 
 /// The events of this person's turn from the first; another body or another's turn is refused here too.
-async fn follow(house: &House, viewer: &Viewer, question: &Question) -> Result<Begun, Problem> {
-    let tail = tail(house, question.turn_id, 0).await?;
-    let known = store::turn::find(&house.db, question.turn_id).await.map_err(lost)?;
+async fn follow(app: &AppState, viewer: &Viewer, question: &Question) -> Result<Begun, Problem> {
+    let tail = tail(app, question.turn_id, 0).await?;
+    let known = store::turn::find(&app.db, question.turn_id).await.map_err(lost)?;
     is_same(known.as_ref(), viewer, question)?;
     Ok(Begun { tail, quota: None })
 }
 
 /// A turn's events after a number; waits for them while the turn is being begun.
-pub(crate) async fn tail(house: &House, turn_id: TurnId, after: u64) -> Result<Tail, Problem> {
+pub(crate) async fn tail(app: &AppState, turn_id: TurnId, after: u64) -> Result<Tail, Problem> {
     let (began, mut was_written) = (Instant::now(), false);
     loop {
-        if let Some(tail) = house.relay.tail(turn_id, after).await.map_err(|error| Refused::from(error).0)? {
+        if let Some(tail) = app.relay.tail(turn_id, after).await.map_err(|error| Refused::from(error).0)? {
             return Ok(tail);
         }
         // Admitted or written, and its first event still to come: another request is at steps 6 to 8.
-        match store::turn::find(&house.db, turn_id).await.map_err(lost)? {
+        match store::turn::find(&app.db, turn_id).await.map_err(lost)? {
             // It was taken back, or never written.
             None if was_written || began.elapsed() > UNWRITTEN => return Err(Problem::model_unavailable(1_000)),
             Some(turn) if turn.ended => {
@@ -239,43 +240,43 @@ pub(crate) async fn tail(house: &House, turn_id: TurnId, after: u64) -> Result<T
 }
 
 /// What may be spent on these models today: the smaller of what the environment and the owner's switches say, and each model's own cap.
-pub(crate) fn caps<'a>(house: &House, prepared: &Prepared, models: impl IntoIterator<Item = &'a ModelName>) -> Caps {
-    let caps = [house.config.daily_spend, prepared.switches.daily_spend];
+pub(crate) fn caps<'a>(app: &AppState, prepared: &Prepared, models: impl IntoIterator<Item = &'a ModelName>) -> Caps {
+    let caps = [app.config.daily_spend, prepared.switches.daily_spend];
     let cap = |name: &ModelName| {
         let offer = prepared.offers.iter().find(|offer| offer.model.name == *name)?;
         offer.daily_spend.map(|cap| (name.clone(), cap))
     };
-    Caps { house: caps.into_iter().flatten().min(), models: models.into_iter().filter_map(cap).collect() }
+    Caps { global: caps.into_iter().flatten().min(), models: models.into_iter().filter_map(cap).collect() }
 }
 
-/// Leave to spend, a refusal that says when, or none where this turn was admitted before.
-async fn admit(house: &House, asking: &mut Asking, mut caps: Caps) -> Result<Option<Leave>, Problem> {
+/// A reservation, a refusal that says when, or none where this turn was admitted before.
+async fn admit(app: &AppState, asking: &mut Asking, mut caps: Caps) -> Result<Option<Reservation>, Problem> {
     let turn_id = asking.question.turn_id;
-    let mut verdict = house.meters.admit(&asking.viewer, turn_id, asking.demand(), asking.worst(), &caps).await;
+    let mut verdict = app.meters.admit(&asking.viewer, turn_id, asking.demand(), asking.worst(), &caps).await;
     // What doesn't fit twice may fit once.
     if asking.hedge_after.is_some() && !matches!(verdict, Ok(Verdict::Granted(_) | Verdict::Running) | Err(_)) {
         asking.hedge_after = None;
-        verdict = house.meters.admit(&asking.viewer, turn_id, asking.demand(), asking.worst(), &caps).await;
+        verdict = app.meters.admit(&asking.viewer, turn_id, asking.demand(), asking.worst(), &caps).await;
     }
     // Where only the one who might stand in has spent their day, nobody stands in.
-    if let Ok(Verdict::SpendCap { purse: Purse::Model(spent), .. }) = &verdict
+    if let Ok(Verdict::SpendCap { budget: Budget::Model(spent), .. }) = &verdict
         && *spent != asking.model.name
     {
         caps.models.retain(|(model, _)| model != spent);
-        asking.stand_in = None;
-        verdict = house.meters.admit(&asking.viewer, turn_id, asking.demand(), asking.worst(), &caps).await;
+        asking.fallback = None;
+        verdict = app.meters.admit(&asking.viewer, turn_id, asking.demand(), asking.worst(), &caps).await;
     }
     let Asking { viewer, need, .. } = asking;
     let plan = &viewer.plan;
     match verdict.map_err(|error| Refused::from(error).0)? {
-        Verdict::Granted(leave) => Ok(Some(leave)),
+        Verdict::Granted(reservation) => Ok(Some(reservation)),
         Verdict::Running => Ok(None),
-        Verdict::SpendCap { purse: Purse::House, retry_after_ms } => Err(Problem::spend_cap(retry_after_ms)),
-        Verdict::SpendCap { purse: Purse::Model(_), retry_after_ms } => {
+        Verdict::SpendCap { budget: Budget::Global, retry_after_ms } => Err(Problem::spend_cap(retry_after_ms)),
+        Verdict::SpendCap { budget: Budget::Model(_), retry_after_ms } => {
             Err(Problem::model_spend_cap(&asking.model.label, retry_after_ms))
         }
         Verdict::TooLarge { max } => {
-            let upgrade = larger(house, plan, |plan| plan.tokens_per_day.0 >= need.input + need.output_min).await?;
+            let upgrade = larger(app, plan, |plan| plan.tokens_per_day.0 >= need.input + need.output_min).await?;
             Err(Problem::too_large(Tokens(need.input), Tokens(max), upgrade))
         }
         Verdict::Denied(Denial { reason, retry_after_ms, .. }) => {
@@ -283,14 +284,14 @@ async fn admit(house: &House, asking: &mut Asking, mut caps: Caps) -> Result<Opt
             let (kind, upgrade) = match reason {
                 Reason::Window(0) => (
                     ProblemKind::RequestsLimit,
-                    larger(house, plan, |larger| larger.requests_per_minute > plan.requests_per_minute).await?,
+                    larger(app, plan, |larger| larger.requests_per_minute > plan.requests_per_minute).await?,
                 ),
                 Reason::Window(_) => (
                     ProblemKind::TokensLimit,
-                    larger(house, plan, |larger| larger.tokens_per_day > plan.tokens_per_day).await?,
+                    larger(app, plan, |larger| larger.tokens_per_day > plan.tokens_per_day).await?,
                 ),
                 Reason::InFlight => {
-                    (ProblemKind::InFlightLimit, larger(house, plan, |larger| larger.in_flight > plan.in_flight).await?)
+                    (ProblemKind::InFlightLimit, larger(app, plan, |larger| larger.in_flight > plan.in_flight).await?)
                 }
             };
             Err(Problem::limit(kind, retry_after_ms, upgrade))

@@ -1,13 +1,13 @@
 //! Accounts: plain forms, careful passwords, sessions that leak nothing.
 
-use crate::house::TestHouse;
+use crate::app::TestApp;
 use http::StatusCode;
 use sha2::{Digest as _, Sha256};
 
 #[tokio::test]
 async fn sign_up_sign_out_sign_in() {
-    let house = TestHouse::new().await;
-    let mut ann = house.person("Ann@Example.com").await;
+    let app = TestApp::new().await;
+    let mut ann = app.person("Ann@Example.com").await;
     let first = ann.cookie.clone();
     assert_eq!(ann.get("/chat").await.status(), StatusCode::OK);
     let out = ann.form("/sign-out", &[]).await;
@@ -27,30 +27,30 @@ async fn sign_up_sign_out_sign_in() {
 #[tokio::test]
 async fn a_new_token_at_sign_in_and_only_its_hash_is_stored() {
     use base64::Engine as _;
-    let house = TestHouse::new().await;
-    let mut ann = house.person("ann@example.com").await;
+    let app = TestApp::new().await;
+    let mut ann = app.person("ann@example.com").await;
     let before = ann.cookie.clone().unwrap();
     ann.form("/sign-in", &[("email", "ann@example.com"), ("password", "correct horse")]).await;
     let after = ann.cookie.clone().unwrap();
     assert_ne!(before, after);
     let token =
         base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(after.strip_prefix("session=").unwrap()).unwrap();
-    let stored: Vec<Vec<u8>> = sqlx::query_scalar("select token_hash from session").fetch_all(&house.db).await.unwrap();
+    let stored: Vec<Vec<u8>> = sqlx::query_scalar("select token_hash from session").fetch_all(&app.db).await.unwrap();
     assert_eq!(stored, [Sha256::digest(&token).to_vec()]);
-    let rows: String = house.one("select coalesce(string_agg(session::text, ' '), '') from session").await;
+    let rows: String = app.one("select coalesce(string_agg(session::text, ' '), '') from session").await;
     assert!(!rows.contains(after.strip_prefix("session=").unwrap()));
 }
 
 #[tokio::test]
 async fn bad_input_is_told_by_field_and_what_was_typed_stays() {
-    let house = TestHouse::new().await;
-    house.person("taken@example.com").await;
+    let app = TestApp::new().await;
+    app.person("taken@example.com").await;
     for (fields, sentence) in [
-        ([("email", "not an address"), ("password", "long enough here")], "address has an @"),
+        ([("email", "not an address"), ("password", "long enough here")], "Enter a valid email address"),
         ([("email", "a@b.co"), ("password", "short")], "Use at least 10 characters"),
-        ([("email", "Taken@Example.com"), ("password", "long enough here")], "account with this address already"),
+        ([("email", "Taken@Example.com"), ("password", "long enough here")], "account with this email already exists"),
     ] {
-        let response = house.visitor().form("/sign-up", &fields).await;
+        let response = app.visitor().form("/sign-up", &fields).await;
         assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY);
         let page = response.text().await.unwrap();
         assert!(page.contains(sentence), "{sentence}");
@@ -62,7 +62,7 @@ async fn bad_input_is_told_by_field_and_what_was_typed_stays() {
         [("email", "taken@example.com"), ("password", "wrong password")],
         [("email", "nobody@example.com"), ("password", "wrong password")],
     ] {
-        let response = house.visitor().form("/sign-in", &fields).await;
+        let response = app.visitor().form("/sign-in", &fields).await;
         assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY);
         let page = response.text().await.unwrap();
         assert!(page.contains("Incorrect email or password") && page.contains(fields[0].1));
@@ -72,8 +72,8 @@ async fn bad_input_is_told_by_field_and_what_was_typed_stays() {
 /// Field note 41: what a body may not set has nowhere to go.
 #[tokio::test]
 async fn a_form_cannot_make_an_admin_or_pick_a_plan() {
-    let house = TestHouse::new().await;
-    let mut eve = house.visitor();
+    let app = TestApp::new().await;
+    let mut eve = app.visitor();
     let fields = [
         ("email", "eve@example.com"),
         ("password", "long enough here"),
@@ -83,16 +83,16 @@ async fn a_form_cannot_make_an_admin_or_pick_a_plan() {
         ("subject", "x"),
     ];
     assert_eq!(eve.form("/sign-up", &fields).await.status(), StatusCode::SEE_OTHER);
-    assert_eq!(house.one::<String>("select role || ' ' || plan_id from account").await, "member free");
+    assert_eq!(app.one::<String>("select role || ' ' || plan_id from account").await, "member free");
     assert_eq!(eve.get("/admin").await.status(), StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
 async fn admin_addresses_make_admins_on_loopback_only() {
-    let house = TestHouse::new().await;
-    assert_eq!(house.person("admin@example.com").await.get("/admin").await.status(), StatusCode::OK);
+    let app = TestApp::new().await;
+    assert_eq!(app.person("admin@example.com").await.get("/admin").await.status(), StatusCode::OK);
 
-    let public = TestHouse::with(&[("PUBLIC_URL", "https://chat.example.com")]).await;
+    let public = TestApp::with(&[("PUBLIC_URL", "https://chat.example.com")]).await;
     let mut first = public.visitor();
     let response = first.form("/sign-up", &[("email", "admin@example.com"), ("password", "correct horse")]).await;
     let cookie = response.headers()["set-cookie"].to_str().unwrap();
@@ -109,8 +109,8 @@ async fn admin_addresses_make_admins_on_loopback_only() {
 
 #[tokio::test]
 async fn another_site_can_change_nothing() {
-    let house = TestHouse::new().await;
-    let ann = house.person("ann@example.com").await;
+    let app = TestApp::new().await;
+    let ann = app.person("ann@example.com").await;
     for (name, value) in
         [("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site"), ("origin", "https://evil.example")]
     {

@@ -1,6 +1,6 @@
 //! What a crash leaves behind: the process dies at named points, another server finishes its work, once.
 
-use crate::house::{Process, TestHouse};
+use crate::app::{Process, TestApp};
 use crate::visitor::{Visitor, events};
 use http::StatusCode;
 use serde_json::json;
@@ -8,20 +8,20 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// The reaper looks every fifteen seconds at what has given no sign for thirty; a test can't wait so long and makes it old instead.
-async fn time_passes(house: &TestHouse) {
+async fn time_passes(app: &TestApp) {
     sqlx::query("update turn set alive_until = now() - interval '1 second' where ended_at is null")
-        .execute(&house.db)
+        .execute(&app.db)
         .await
         .unwrap();
     sqlx::query("update turn set ended_at = ended_at - interval '1 minute' where settled_at is null")
-        .execute(&house.db)
+        .execute(&app.db)
         .await
         .unwrap();
 }
 
 /// A person whose question reached a process that dies at a point; answers once it is dead.
-async fn dies(house: &TestHouse, ann: &Visitor, point: &str, turn: Uuid) {
-    let process = house.process(&[("QUOTIENT_DIES_AT", point)]).await;
+async fn dies(app: &TestApp, ann: &Visitor, point: &str, turn: Uuid) {
+    let process = app.process(&[("QUOTIENT_DIES_AT", point)]).await;
     let there = Visitor { url: process.url.clone(), ..ann.clone() };
     let body = json!({"model": "claude-haiku-4-5", "text": "{{words:8}}{{pace:2}}", "turn_id": turn});
     let asked = there.request("POST", "/api/chat").json(&body).send();
@@ -35,31 +35,31 @@ async fn dies(house: &TestHouse, ann: &Visitor, point: &str, turn: Uuid) {
     assert_eq!(process.ended().await, None, "killed at {point}");
 }
 
-/// Field note 21: `kill -9` at each of seven points; afterwards there is exactly one final row per vendor call, nothing pending, no hold,
+/// Field note 21: `kill -9` at each of seven points; afterwards there is exactly one final row per provider call, nothing pending, no hold,
 /// and nothing below the oracle that isn't marked as an estimate.
 #[tokio::test]
 async fn a_process_that_dies_anywhere_is_finished_by_another() {
-    let house = TestHouse::new().await;
-    house.limits("free", 1_000, 1_000_000, 100).await;
-    let ann = house.person("ann@example.com").await;
+    let app = TestApp::new().await;
+    app.limits("free", 1_000, 1_000_000, 100).await;
+    let ann = app.person("ann@example.com").await;
     for point in ["reserved", "pending", "sent", "mid-stream", "done-unrecorded", "recorded-unsettled", "draining"] {
         let turn = Uuid::now_v7();
-        let (before, calls) = (house.vendor.served().len(), house.one::<i64>("select count(*) from ai_usage").await);
-        dies(&house, &ann, point, turn).await;
-        time_passes(&house).await;
-        let (_, stop) = house.second().await; // its reaper looks at once
-        house.until("select not exists (select from ai_usage where status = 'pending')").await;
-        house.until("select not exists (select from turn where settled_at is null)").await;
+        let (before, calls) = (app.provider.served().len(), app.one::<i64>("select count(*) from ai_usage").await);
+        dies(&app, &ann, point, turn).await;
+        time_passes(&app).await;
+        let (_, stop) = app.second().await; // its reaper looks at once
+        app.until("select not exists (select from ai_usage where status = 'pending')").await;
+        app.until("select not exists (select from turn where settled_at is null)").await;
         stop.cancel();
         let rows: Vec<(String, String, i64, i64)> = sqlx::query_as(
             "select status, usage_source, input_tokens + cache_read_tokens, output_tokens from ai_usage where turn_id = $1",
         )
         .bind(turn)
-        .fetch_all(&house.db)
+        .fetch_all(&app.db)
         .await
         .unwrap();
-        let served = house.vendor.served().split_off(before);
-        assert_eq!(rows.len() as i64, house.one::<i64>("select count(*) from ai_usage").await - calls, "{point}");
+        let served = app.provider.served().split_off(before);
+        assert_eq!(rows.len() as i64, app.one::<i64>("select count(*) from ai_usage").await - calls, "{point}");
         if point == "reserved" {
             // Nothing was written and nothing was asked; the hold lapses ten seconds after it was granted.
             assert!(rows.is_empty() && served.is_empty(), "{point}: {rows:?} {served:?}");
@@ -73,7 +73,7 @@ async fn a_process_that_dies_anywhere_is_finished_by_another() {
         }
         if let [call] = &served[..] {
             assert!(*input as u64 >= call.input, "{point}: {rows:?} {call:?}");
-            // An exact row is the oracle's. An estimate is of what the log shows was streamed, all of which the vendor has served; our
+            // An exact row is the oracle's. An estimate is of what the log shows was streamed, all of which the provider has served; our
             // count for a vocabulary that isn't public is up to 1.7 times as high, and one more by rounding. A text that is cut after a
             // word ends in a space, which counts alone there and together with the next word else: only then one token more.
             let cut = u64::from(call.text.ends_with(' '));
@@ -92,7 +92,7 @@ async fn a_process_that_dies_anywhere_is_finished_by_another() {
     };
     tokio::time::timeout(Duration::from_secs(120), lapsing).await.expect("an unconfirmed hold lapses");
     let quota = ann.quota().await;
-    let used: i64 = house
+    let used: i64 = app
         .one("select sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens)::bigint from ai_usage")
         .await;
     assert_eq!(
@@ -106,9 +106,9 @@ async fn a_process_that_dies_anywhere_is_finished_by_another() {
 /// process ends in about half a minute.
 #[tokio::test]
 async fn a_server_that_is_told_to_go_says_so_and_goes() {
-    let house = TestHouse::new().await;
-    let ann = house.person("ann@example.com").await;
-    let process: Process = house.process(&[]).await;
+    let app = TestApp::new().await;
+    let ann = app.person("ann@example.com").await;
+    let process: Process = app.process(&[]).await;
     let there = Visitor { url: process.url.clone(), ..ann.clone() };
     let turn = Uuid::now_v7();
     let body = json!({"model": "claude-haiku-4-5", "text": "{{words:8}}{{hold:4}}", "turn_id": turn});
@@ -135,30 +135,30 @@ async fn a_server_that_is_told_to_go_says_so_and_goes() {
     let row: (String, String, String) = sqlx::query_as(
         "select u.status, u.usage_source, m.body from ai_usage u join message m on m.turn_id = u.turn_id and m.role = 'assistant'",
     )
-    .fetch_one(&house.db)
+    .fetch_one(&app.db)
     .await
     .unwrap();
     assert_eq!(row, ("failed".into(), "estimated".into(), "word1 word2 word3 word4 ".into()));
-    assert_eq!(house.one::<i64>("select count(*) from turn where ended_at is null or settled_at is null").await, 0);
+    assert_eq!(app.one::<i64>("select count(*) from turn where ended_at is null or settled_at is null").await, 0);
 }
 
 /// Redis goes away in the middle of an answer: the person gets all of it, the ledger has it exactly, and the meters follow once it is back.
 #[tokio::test]
 async fn redis_dies_in_the_middle_of_an_answer() {
     let redis = limits_redis();
-    let house = TestHouse::with(&[("REDIS_URL", &redis.url)]).await;
-    let ann = house.person("ann@example.com").await;
+    let app = TestApp::with(&[("REDIS_URL", &redis.url)]).await;
+    let ann = app.person("ann@example.com").await;
     let asked = ann.ask("{{words:8}}{{hold:4}}").await;
     assert_eq!(asked.status(), StatusCode::OK);
     let port = redis.port;
     drop(redis);
-    house.vendor.release();
+    app.provider.release();
     let events = events(asked).await;
     assert_eq!(crate::visitor::words(&events).split_whitespace().count(), 8);
-    assert_eq!(house.one::<String>("select status || ' ' || usage_source from ai_usage").await, "finished exact");
+    assert_eq!(app.one::<String>("select status || ' ' || usage_source from ai_usage").await, "finished exact");
     assert_eq!(ann.ask("{{words:1}}").await.status(), StatusCode::SERVICE_UNAVAILABLE, "nothing paid runs unmetered");
     let _redis = Redis::start(port);
-    let served = house.vendor.served().remove(0);
+    let served = app.provider.served().remove(0);
     let followed = async {
         while ann.get("/api/quota").await.status() != StatusCode::OK {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -170,29 +170,29 @@ async fn redis_dies_in_the_middle_of_an_answer() {
     assert_eq!(quota["tokens"]["reserved"], 0);
 }
 
-/// Postgres goes away before the question is written: no vendor is called. It goes away before the answer is recorded: nothing is lost
+/// Postgres goes away before the question is written: no provider is called. It goes away before the answer is recorded: nothing is lost
 /// once it is back.
 #[tokio::test]
 async fn postgres_dies_before_the_question_and_before_the_record() {
-    let house = TestHouse::new().await;
-    let ann = house.person("ann@example.com").await;
+    let app = TestApp::new().await;
+    let ann = app.person("ann@example.com").await;
     let asked = ann.ask("{{words:8}}{{hold:4}}").await;
     assert_eq!(asked.status(), StatusCode::OK);
-    let (admin, name) = house.shut_database().await;
+    let (admin, name) = app.shut_database().await;
     let response = ann.ask("{{words:1}}").await;
     assert!(response.status().is_server_error(), "{}", response.status());
-    assert_eq!(house.vendor.served().len(), 1, "no question unwritten");
-    house.vendor.release();
+    assert_eq!(app.provider.served().len(), 1, "no question unwritten");
+    app.provider.release();
     let reading = tokio::spawn(events(asked));
-    while house.vendor.served()[0].text.split_whitespace().count() < 8 {
+    while app.provider.served()[0].text.split_whitespace().count() < 8 {
         tokio::task::yield_now().await;
     }
     let open = format!("alter database {name} allow_connections true");
     sqlx::raw_sql(sqlx::AssertSqlSafe(open)).execute(&admin).await.unwrap();
     let events = reading.await.unwrap();
     assert_eq!(events.last().unwrap().1.name(), "finish");
-    assert_eq!(house.one::<String>("select status || ' ' || usage_source from ai_usage").await, "finished exact");
-    assert_eq!(house.one::<i64>("select count(*) from message where role = 'assistant'").await, 1);
+    assert_eq!(app.one::<String>("select status || ' ' || usage_source from ai_usage").await, "finished exact");
+    assert_eq!(app.one::<i64>("select count(*) from message where role = 'assistant'").await, 1);
 }
 
 /// A Redis of the test's own.

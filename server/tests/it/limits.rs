@@ -1,6 +1,6 @@
 //! Limits: never exceeded, never charged for a refusal, true about when, and gone with nothing else.
 
-use crate::house::TestHouse;
+use crate::app::TestApp;
 use crate::visitor::{events, problem};
 use http::StatusCode;
 use limits::{Admission, Allowance, End, Need};
@@ -8,31 +8,31 @@ use serde_json::json;
 use std::collections::HashSet;
 use time::{Duration, OffsetDateTime};
 
-async fn subject(house: &TestHouse) -> String {
-    house.one("select subject from account limit 1").await
+async fn subject(app: &TestApp) -> String {
+    app.one("select subject from account limit 1").await
 }
 
-async fn dump(house: &TestHouse) -> Vec<u8> {
-    let key = format!("meter:{{person:{}}}", subject(house).await);
-    redis::cmd("DUMP").arg(key).query_async(&mut house.redis.clone()).await.unwrap()
+async fn dump(app: &TestApp) -> Vec<u8> {
+    let key = format!("meter:{{person:{}}}", subject(app).await);
+    redis::cmd("DUMP").arg(key).query_async(&mut app.redis.clone()).await.unwrap()
 }
 
 /// Field notes 1 and 2: sixty-four at once are admitted only as far as their reservations fit, to the one.
 #[tokio::test]
 async fn parallel_turns_never_exceed_the_limit_by_reservation() {
-    let house = TestHouse::new().await;
-    house.limits("free", 1000, 20_000, 1000).await;
-    sqlx::query("update plan set max_output = 256").execute(&house.db).await.unwrap();
-    let ann = house.person("ann@example.com").await;
+    let app = TestApp::new().await;
+    app.limits("free", 1000, 20_000, 1000).await;
+    sqlx::query("update plan set max_output = 256").execute(&app.db).await.unwrap();
+    let ann = app.person("ann@example.com").await;
     let asked = (0..64).map(|_| ann.ask("{{words:4}}{{hold}} a question of some length"));
     let answers = futures::future::join_all(asked).await;
     let (granted, refused): (Vec<_>, Vec<_>) =
         answers.into_iter().partition(|answer| answer.status() == StatusCode::OK);
-    let each: i64 = house.one("select max(reserved_tokens) from ai_usage").await;
+    let each: i64 = app.one("select max(reserved_tokens) from ai_usage").await;
     assert_eq!(granted.len() as i64, (20_000 / each).min(64), "{each} tokens each");
     assert!(refused.iter().all(|answer| answer.status() == StatusCode::TOO_MANY_REQUESTS));
-    assert!(house.one::<bool>("select sum(reserved_tokens) <= 20000 from ai_usage").await);
-    house.vendor.release();
+    assert!(app.one::<bool>("select sum(reserved_tokens) <= 20000 from ai_usage").await);
+    app.provider.release();
     for answer in granted {
         events(answer).await;
     }
@@ -42,12 +42,12 @@ async fn parallel_turns_never_exceed_the_limit_by_reservation() {
 /// Field notes 7 and 14: a refusal writes nothing, says when, and is believed by the problem, the header and the meter.
 #[tokio::test]
 async fn a_refusal_writes_nothing_and_says_when() {
-    let house = TestHouse::new().await;
-    let ann = house.person("ann@example.com").await;
+    let app = TestApp::new().await;
+    let ann = app.person("ann@example.com").await;
     for _ in 0..10 {
         ann.answer("{{words:1}}").await;
     }
-    let (before, rows) = (dump(&house).await, house.one::<i64>("select count(*) from ai_usage").await);
+    let (before, rows) = (dump(&app).await, app.one::<i64>("select count(*) from ai_usage").await);
     let response = ann.ask("{{words:1}}").await;
     assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
     let seconds: u64 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
@@ -55,38 +55,38 @@ async fn a_refusal_writes_nothing_and_says_when() {
     assert_eq!((problem["kind"].as_str(), problem["upgrade"].as_str()), (Some("requests_limit"), Some("pro")));
     let ms = problem["retry_after_ms"].as_u64().unwrap();
     assert!(seconds == ms.div_ceil(1000) && (1..=61).contains(&seconds), "{ms} {seconds}");
-    assert_eq!(dump(&house).await, before);
-    assert_eq!(house.one::<i64>("select count(*) from ai_usage").await, rows);
+    assert_eq!(dump(&app).await, before);
+    assert_eq!(app.one::<i64>("select count(*) from ai_usage").await, rows);
     // refusals are counted beside, by person, kind and hour
-    house.until("select exists (select from refusal_hour where kind = 'requests_limit' and n = 1)").await;
+    app.until("select exists (select from refusal_hour where kind = 'requests_limit' and n = 1)").await;
 }
 
 /// Field notes 10 and 11: an upgrade counts with the next request, and refills nothing.
 #[tokio::test]
 async fn a_new_plan_counts_at_once_and_never_refills() {
-    let house = TestHouse::new().await;
-    let ann = house.person("ann@example.com").await;
+    let app = TestApp::new().await;
+    let ann = app.person("ann@example.com").await;
     for _ in 0..10 {
         ann.answer("{{words:50}}").await;
     }
     assert_eq!(ann.ask("hi").await.status(), StatusCode::TOO_MANY_REQUESTS);
     let used = ann.quota().await["tokens"]["used"].as_u64().unwrap();
-    house.plan("ann@example.com", "pro").await;
+    app.plan("ann@example.com", "pro").await;
     let quota = ann.quota().await;
     assert_eq!((quota["tokens"]["used"].as_u64(), quota["requests"]["remaining"].as_u64()), (Some(used), Some(90)));
     ann.answer("{{words:1}}").await;
-    house.plan("ann@example.com", "free").await;
+    app.plan("ann@example.com", "free").await;
     assert_eq!(ann.ask("hi").await.status(), StatusCode::TOO_MANY_REQUESTS);
 }
 
 /// Field notes 4 and 5: a small plan works, the longest answer shrinks to what is left, and what can never fit says so.
 #[tokio::test]
 async fn holds_shrink_to_what_is_left_and_the_impossible_is_413() {
-    let house = TestHouse::new().await;
-    house.limits("free", 100, 1_000, 2).await;
-    let ann = house.person("ann@example.com").await;
+    let app = TestApp::new().await;
+    app.limits("free", 100, 1_000, 2).await;
+    let ann = app.person("ann@example.com").await;
     ann.answer("{{words:30}}").await;
-    let reserved: i64 = house.one("select reserved_tokens from ai_usage").await;
+    let reserved: i64 = app.one("select reserved_tokens from ai_usage").await;
     assert_eq!(reserved, 1_000, "the hold takes what there is, and no more");
     let long = "word ".repeat(2_000);
     let response = ann.ask(&long).await;
@@ -105,13 +105,13 @@ async fn holds_shrink_to_what_is_left_and_the_impossible_is_413() {
 /// Field note 3: lost meters are rebuilt from the ledger, holds of running turns with them; never "no limit".
 #[tokio::test]
 async fn lost_meters_are_rebuilt_from_the_ledger() {
-    let house = TestHouse::new().await;
-    let ann = house.person("ann@example.com").await;
+    let app = TestApp::new().await;
+    let ann = app.person("ann@example.com").await;
     ann.answer("{{words:50}}").await;
     let running = ann.ask("{{words:4}}{{hold}}").await;
     let before = ann.quota().await;
-    let key = format!("meter:{{person:{}}}", subject(&house).await);
-    let removed: i64 = redis::cmd("DEL").arg(&key).query_async(&mut house.redis.clone()).await.unwrap();
+    let key = format!("meter:{{person:{}}}", subject(&app).await);
+    let removed: i64 = redis::cmd("DEL").arg(&key).query_async(&mut app.redis.clone()).await.unwrap();
     assert_eq!(removed, 1);
     let after = ann.quota().await;
     for part in ["limit", "used", "reserved", "remaining"] {
@@ -121,10 +121,10 @@ async fn lost_meters_are_rebuilt_from_the_ledger() {
         (&after["requests"]["remaining"], &after["in_flight"]["now"]),
         (&before["requests"]["remaining"], &json!(1))
     );
-    house.vendor.release();
+    app.provider.release();
     events(running).await;
     let quota = ann.quota().await;
-    let counted: i64 = house
+    let counted: i64 = app
         .one("select sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens)::bigint from ai_usage")
         .await;
     assert_eq!((quota["tokens"]["used"].as_i64(), quota["tokens"]["reserved"].as_i64()), (Some(counted), Some(0)));
@@ -132,8 +132,8 @@ async fn lost_meters_are_rebuilt_from_the_ledger() {
 
 #[tokio::test]
 async fn turns_at_once_are_limited_too() {
-    let house = TestHouse::new().await;
-    let ann = house.person("ann@example.com").await;
+    let app = TestApp::new().await;
+    let ann = app.person("ann@example.com").await;
     let _running = futures::future::join_all((0..2).map(|_| ann.ask("{{words:4}}{{hold}}"))).await;
     let response = ann.ask("hi").await;
     assert_eq!(
@@ -141,35 +141,35 @@ async fn turns_at_once_are_limited_too() {
         (StatusCode::TOO_MANY_REQUESTS, "2")
     );
     assert_eq!(problem(response).await["kind"], "in_flight_limit");
-    house.vendor.release();
+    app.provider.release();
 }
 
 /// Field note 9: without meters nothing paid runs; pages and history go on.
 #[tokio::test]
 async fn without_redis_nothing_paid_runs() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let house = TestHouse::with(&[("REDIS_URL", "redis://127.0.0.1:1")]).await;
+    let app = TestApp::with(&[("REDIS_URL", "redis://127.0.0.1:1")]).await;
     assert_ne!(closed.port(), 1);
-    let ann = house.person("ann@example.com").await;
+    let ann = app.person("ann@example.com").await;
     let began = std::time::Instant::now();
     let response = ann.ask("hi").await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(response.headers().contains_key("retry-after"));
     assert_eq!(problem(response).await["kind"], "limits_unavailable");
     assert!(began.elapsed() < std::time::Duration::from_secs(30), "{:?}", began.elapsed());
-    assert!(house.vendor.served().is_empty());
+    assert!(app.provider.served().is_empty());
     assert!(ann.text("/chat").await.contains("Your limits can't be loaded"));
     assert_eq!(ann.get("/usage").await.status(), StatusCode::OK);
     assert_eq!(ann.get("/readyz").await.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(ann.get("/healthz").await.status(), StatusCode::OK);
 }
 
-/// Field notes 6 and 32: whatever calls a vendor is admitted. By type: `vendor.rs` is the only caller of `providers`
-/// (tidy), and its `open` wants a permit. Here: signed out, no path reaches the vendor.
+/// Field notes 6 and 32: whatever calls a provider is admitted. By type: `provider.rs` is the only caller of `providers`
+/// (tidy), and its `open` wants a permit. Here: signed out, no path reaches the provider.
 #[tokio::test]
-async fn no_path_reaches_the_vendor_unadmitted() {
-    let house = TestHouse::new().await;
-    let nobody = house.visitor();
+async fn no_path_reaches_the_provider_unadmitted() {
+    let app = TestApp::new().await;
+    let nobody = app.visitor();
     for (method, path) in [
         ("POST", "/api/chat"),
         ("POST", "/api/estimate"),
@@ -179,20 +179,20 @@ async fn no_path_reaches_the_vendor_unadmitted() {
         let response = nobody.request(method, path).json(&json!({"text": "hi"})).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{path}");
     }
-    assert!(house.vendor.served().is_empty());
+    assert!(app.provider.served().is_empty());
 }
 
-/// Field note 17: the house's own cap in money stops everything that is paid, to the nano-dollar, on both servers; nothing is
+/// Field note 17: the deployment's own cap in money stops everything that is paid, to the nano-dollar, on both servers; nothing is
 /// held or charged to the person who is refused, and a lost meter is rebuilt from the ledger.
 #[tokio::test]
-async fn a_spend_cap_stops_the_house() {
-    let house = TestHouse::with(&[("GLOBAL_DAILY_SPEND_USD", "0.05")]).await;
-    house.limits("free", 1000, 1_000_000, 1000).await;
+async fn a_spend_cap_stops_every_user() {
+    let app = TestApp::with(&[("GLOBAL_DAILY_SPEND_USD", "0.05")]).await;
+    app.limits("free", 1000, 1_000_000, 1000).await;
     // An answer's ceiling costs 256 × $5 per million at most, so some forty of them fit into five cents.
-    sqlx::query("update plan set max_output = 256").execute(&house.db).await.unwrap();
-    let ann = house.person("ann@example.com").await;
+    sqlx::query("update plan set max_output = 256").execute(&app.db).await.unwrap();
+    let ann = app.person("ann@example.com").await;
     let mut other = ann.clone();
-    (other.url, _) = house.second().await;
+    (other.url, _) = app.second().await;
     let asked = (0..64).map(|n| if n % 2 == 0 { &ann } else { &other }).map(|who| who.ask("{{words:4}}{{hold}} hello"));
     let answers = futures::future::join_all(asked).await;
     let (granted, refused): (Vec<_>, Vec<_>) =
@@ -206,31 +206,31 @@ async fn a_spend_cap_stops_the_house() {
     // what is held by everybody together stays under the cap, by plain SQL over the ledger
     let held = "select sum(estimated_tokens * p.input + (reserved_tokens - estimated_tokens) * p.output) <= 50000000000
                 from ai_usage join model_price p using (model_price_id)";
-    assert!(house.one::<bool>(held).await);
+    assert!(app.one::<bool>(held).await);
     assert_eq!(ann.quota().await["in_flight"]["now"].as_u64(), Some(granted.len() as u64));
-    house.vendor.release();
+    app.provider.release();
     for answer in granted {
         events(answer).await;
     }
-    house.until("select bool_and(settled_at is not null) from turn").await;
+    app.until("select bool_and(settled_at is not null) from turn").await;
     // the spent is little, so there is room again; and the meter is rebuilt from the ledger to the same sum
     ann.answer("{{words:1}}").await;
-    house.until("select bool_and(settled_at is not null) from turn").await;
-    let (counted, _) = house.purse(None).await;
-    let nanos: i64 = house.one("select ceil(sum(ceil(cost_usd * 1000000000)))::bigint from ai_usage").await;
+    app.until("select bool_and(settled_at is not null) from turn").await;
+    let (counted, _) = app.budget(None).await;
+    let nanos: i64 = app.one("select ceil(sum(ceil(cost_usd * 1000000000)))::bigint from ai_usage").await;
     assert_eq!(counted, nanos as u64, "the meter is the ledger's sum");
-    assert!(house.forget_purse(None).await);
+    assert!(app.forget_budget(None).await);
     ann.answer("{{words:1}}").await;
-    let nanos: i64 = house.one("select ceil(sum(ceil(cost_usd * 1000000000)))::bigint from ai_usage").await;
-    assert_eq!(house.purse(None).await, (nanos as u64, 0), "rebuilt from the ledger");
+    let nanos: i64 = app.one("select ceil(sum(ceil(cost_usd * 1000000000)))::bigint from ai_usage").await;
+    assert_eq!(app.budget(None).await, (nanos as u64, 0), "rebuilt from the ledger");
 }
 
 /// Field note 17: guesses at one account, and knocks from one place, are counted; the form says when it works again.
 #[tokio::test]
 async fn sign_in_is_limited_by_account_and_place() {
-    let house = TestHouse::new().await;
-    house.person("ann@example.com").await;
-    let mut eve = house.visitor();
+    let app = TestApp::new().await;
+    app.person("ann@example.com").await;
+    let mut eve = app.visitor();
     for _ in 0..10 {
         let wrong = eve.form("/sign-in", &[("email", "ann@example.com"), ("password", "guess")]).await;
         assert_eq!(wrong.status(), StatusCode::UNPROCESSABLE_ENTITY);
@@ -242,7 +242,7 @@ async fn sign_in_is_limited_by_account_and_place() {
     assert!((1..=915).contains(&seconds), "{seconds}");
     assert!(refused.text().await.unwrap().contains("It works again in"));
     // somebody else's account is untouched by that
-    house.person("bob@example.com").await;
+    app.person("bob@example.com").await;
     let mut last = StatusCode::OK;
     for n in 0..40 {
         last = eve
@@ -251,18 +251,18 @@ async fn sign_in_is_limited_by_account_and_place() {
             .status();
     }
     assert_eq!(last, StatusCode::TOO_MANY_REQUESTS);
-    assert_eq!(house.one::<i64>("select count(*) from account").await, 30, "from one place in a quarter of an hour");
+    assert_eq!(app.one::<i64>("select count(*) from account").await, 30, "from one place in a quarter of an hour");
 }
 
 /// A meter that differs from the ledger, by whatever fault, is found, shown to the owner and rebuilt; one that agrees is left alone.
 #[tokio::test]
 async fn meters_are_compared_with_the_ledger() {
-    let house = TestHouse::new().await;
-    let ann = house.person("ann@example.com").await;
+    let app = TestApp::new().await;
+    let ann = app.person("ann@example.com").await;
     ann.answer("{{words:9}}").await;
-    house.until("select bool_and(settled_at is not null) from turn").await;
+    app.until("select bool_and(settled_at is not null) from turn").await;
     let used = ann.quota().await["tokens"]["used"].as_u64().unwrap();
-    let (persons, ann_s) = (house.persons(None), subject(&house).await);
+    let (persons, ann_s) = (app.persons(None), subject(&app).await);
     let plenty = Allowance { limits: &[1 << 50; 2], in_flight: None };
     let Admission::Granted(fault) = persons.admit(&ann_s, "a fault", plenty, Need::exactly(777)).await.unwrap() else {
         panic!()
@@ -271,57 +271,57 @@ async fn meters_are_compared_with_the_ledger() {
     drop(fault);
     assert_eq!(ann.quota().await["tokens"]["used"], used + 777);
     // quiet for a while
-    sqlx::query("update turn set ended_at = ended_at - interval '1 hour'").execute(&house.db).await.unwrap();
+    sqlx::query("update turn set ended_at = ended_at - interval '1 hour'").execute(&app.db).await.unwrap();
     sqlx::raw_sql("alter table ai_usage disable trigger user; update ai_usage set settled_at = settled_at - interval '1 hour', created_at = created_at; alter table ai_usage enable trigger user")
-        .execute(&house.db)
+        .execute(&app.db)
         .await
         .unwrap();
-    let (_, _stop) = house.second().await; // which compares at once
-    house.until("select exists (select from meter_drift where found_tokens = ledger_tokens + 777)").await;
-    house.until("select count(*) = 1 from meter_drift").await;
+    let (_, _stop) = app.second().await; // which compares at once
+    app.until("select exists (select from meter_drift where found_tokens = ledger_tokens + 777)").await;
+    app.until("select count(*) = 1 from meter_drift").await;
     assert_eq!(ann.quota().await["tokens"]["used"], used);
-    let admin = house.person("admin@example.com").await;
+    let admin = app.person("admin@example.com").await;
     assert!(admin.text("/admin/health").await.contains("usage counters rebuilt in 24 hours"));
 }
 
 /// Who has nothing running and ended nothing in the last two minutes is quiet, asked for all or one by one; who used nothing isn't asked.
 #[tokio::test]
 async fn the_quiet_are_those_whose_meters_can_be_compared() {
-    let house = TestHouse::new().await;
-    crate::sums::load(&house.db, 400, 60, 2, 0.25).await;
+    let app = TestApp::new().await;
+    crate::sums::load(&app.db, 400, 60, 2, 0.25).await;
     let now = OffsetDateTime::now_utc();
     for _ in 0..8 {
-        crate::sums::late(&house.db, now - Duration::hours(3)).await; // which end at this moment
+        crate::sums::late(&app.db, now - Duration::hours(3)).await; // which end at this moment
     }
     let since = now - Duration::hours(25);
     let rows: Vec<(String, bool, OffsetDateTime)> = sqlx::query_as(
         "select subject, status = 'pending', coalesce(settled_at, created_at) from ai_usage where created_at >= $1",
     )
     .bind(since)
-    .fetch_all(&house.db)
+    .fetch_all(&app.db)
     .await
     .unwrap();
     let is_busy = |row: &&(String, bool, OffsetDateTime)| row.1 || row.2 >= now - Duration::minutes(2);
     let busy: HashSet<&str> = rows.iter().filter(is_busy).map(|row| row.0.as_str()).collect();
     let everybody: HashSet<&str> = rows.iter().map(|row| row.0.as_str()).collect();
-    let quiet: HashSet<String> = store::usage::quiet(&house.store, since, now).await.unwrap().into_iter().collect();
+    let quiet: HashSet<String> = store::usage::quiet(&app.store, since, now).await.unwrap().into_iter().collect();
     assert!(!busy.is_empty() && busy.len() < everybody.len());
     assert_eq!(quiet.iter().map(String::as_str).collect::<HashSet<_>>(), &everybody - &busy);
     for subject in everybody.into_iter().chain(["somebody else"]) {
-        let is_quiet = store::usage::is_quiet(&house.store, subject, since, now).await.unwrap();
+        let is_quiet = store::usage::is_quiet(&app.store, subject, since, now).await.unwrap();
         assert_eq!(is_quiet, quiet.contains(subject), "{subject}");
     }
 }
 
-/// A turn's id is its client's to choose: two people who choose the same at once still both count against the house's cap, as the
+/// A turn's id is its client's to choose: two people who choose the same at once still both count against the deployment's cap, as the
 /// ledger has it.
 #[tokio::test]
 async fn copies_of_a_turn_id_pass_no_spend_cap() {
-    let house = TestHouse::with(&[("GLOBAL_DAILY_SPEND_USD", "5")]).await;
-    house.limits("free", 1000, 1_000_000, 1000).await;
-    let (ann, bob) = (house.person("ann@example.com").await, house.person("bob@example.com").await);
+    let app = TestApp::with(&[("GLOBAL_DAILY_SPEND_USD", "5")]).await;
+    app.limits("free", 1000, 1_000_000, 1000).await;
+    let (ann, bob) = (app.person("ann@example.com").await, app.person("bob@example.com").await);
     let mut elsewhere = bob.clone();
-    (elsewhere.url, _) = house.second().await;
+    (elsewhere.url, _) = app.second().await;
     for _ in 0..12 {
         let body = json!({"model": "claude-haiku-4-5", "text": "{{words:9}}", "turn_id": uuid::Uuid::now_v7()});
         let answers = futures::future::join_all([ann.post(&body), elsewhere.post(&body), bob.post(&body)]).await;
@@ -332,8 +332,8 @@ async fn copies_of_a_turn_id_pass_no_spend_cap() {
             }
         }
     }
-    house.until("select bool_and(settled_at is not null) from turn").await;
-    let (counted, _) = house.purse(None).await;
-    let nanos: i64 = house.one("select ceil(sum(ceil(cost_usd * 1000000000)))::bigint from ai_usage").await;
+    app.until("select bool_and(settled_at is not null) from turn").await;
+    let (counted, _) = app.budget(None).await;
+    let nanos: i64 = app.one("select ceil(sum(ceil(cost_usd * 1000000000)))::bigint from ai_usage").await;
     assert_eq!(counted, nanos as u64);
 }

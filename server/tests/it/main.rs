@@ -1,13 +1,13 @@
-//! The whole server, over HTTP, with a real Postgres, a real Redis and a vendor on a real socket.
+//! The whole server, over HTTP, with a real Postgres, a real Redis and a provider on a real socket.
 
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, missing_docs, reason = "a test that can't go on fails")]
 
+mod app;
 mod auth;
 mod billing;
 mod chaos;
 mod chat;
 mod crash;
-mod house;
 mod limits;
 mod owner;
 mod page;

@@ -1,6 +1,6 @@
 //! Pages as documents: what is in them, and what must not be.
 
-use crate::house::TestHouse;
+use crate::app::TestApp;
 use http::StatusCode;
 
 const PUBLIC: [&str; 4] = ["/", "/pricing", "/sign-up", "/sign-in"];
@@ -8,11 +8,11 @@ const PUBLIC: [&str; 4] = ["/", "/pricing", "/sign-up", "/sign-in"];
 /// Every page: its policy, no inline style, no resource's JSON, wasm only where something moves.
 #[tokio::test]
 async fn pages_carry_what_they_need_and_nothing_else() {
-    let house = TestHouse::new().await;
-    let admin = house.person("admin@example.com").await;
+    let app = TestApp::new().await;
+    let admin = app.person("admin@example.com").await;
     admin.answer("{{words:12}}").await;
-    let conversation: uuid::Uuid = house.one("select conversation_id from conversation").await;
-    let person: uuid::Uuid = house.one("select user_id from account").await;
+    let conversation: uuid::Uuid = app.one("select conversation_id from conversation").await;
+    let person: uuid::Uuid = app.one("select user_id from account").await;
     let paths = [
         "/chat".to_owned(),
         format!("/chat/{conversation}"),
@@ -46,8 +46,8 @@ async fn pages_carry_what_they_need_and_nothing_else() {
 
 #[tokio::test]
 async fn an_address_that_is_not_there_says_so() {
-    let house = TestHouse::new().await;
-    let ann = house.person("ann@example.com").await;
+    let app = TestApp::new().await;
+    let ann = app.person("ann@example.com").await;
     for path in ["/nothing", "/chat/not-an-id", "/chat/0193a000-0000-7000-8000-000000000000"] {
         let response = ann.get(path).await;
         let status = response.status();
@@ -61,12 +61,12 @@ async fn an_address_that_is_not_there_says_so() {
     );
 }
 
-/// No page or API shows a vendor's error, a panic or a query: an incident instead.
+/// No page or API shows a provider's error, a panic or a query: an incident instead.
 #[tokio::test]
 async fn a_failure_is_an_incident() {
-    let house = TestHouse::new().await;
-    let ann = house.person("ann@example.com").await;
-    sqlx::query("alter table conversation rename to conversation_gone").execute(&house.db).await.unwrap();
+    let app = TestApp::new().await;
+    let ann = app.person("ann@example.com").await;
+    sqlx::query("alter table conversation rename to conversation_gone").execute(&app.db).await.unwrap();
     for path in ["/chat"] {
         let response = ann.get(path).await;
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR, "{path}");
@@ -78,15 +78,15 @@ async fn a_failure_is_an_incident() {
 /// Data that makes us panic is an incident too, and keeps nobody waiting.
 #[tokio::test]
 async fn a_panic_is_an_incident() {
-    let house = TestHouse::new().await;
-    let (ann, admin) = (house.person("ann@example.com").await, house.person("admin@example.com").await);
-    let id: uuid::Uuid = house.one("select user_id from account where email = 'ann@example.com'").await;
+    let app = TestApp::new().await;
+    let (ann, admin) = (app.person("ann@example.com").await, app.person("admin@example.com").await);
+    let id: uuid::Uuid = app.one("select user_id from account where email = 'ann@example.com'").await;
     let path = format!("/admin/users/{id}");
     assert_eq!(admin.get(&path).await.status(), StatusCode::OK);
     // a time that the client library can't hold
     sqlx::query("update account set created_at = '-infinity' where user_id = $1")
         .bind(id)
-        .execute(&house.db)
+        .execute(&app.db)
         .await
         .unwrap();
     let asking = admin.request("GET", &path).timeout(std::time::Duration::from_secs(120));
@@ -100,19 +100,19 @@ async fn a_panic_is_an_incident() {
 /// The plans of the table are the plans of the page, signed out too.
 #[tokio::test]
 async fn pricing_is_the_plan_table() {
-    let house = TestHouse::new().await;
-    sqlx::query("update plan set tokens_per_day = 123456 where plan_id = 'pro'").execute(&house.db).await.unwrap();
-    let page = house.visitor().text("/pricing").await;
+    let app = TestApp::new().await;
+    sqlx::query("update plan set tokens_per_day = 123456 where plan_id = 'pro'").execute(&app.db).await.unwrap();
+    let page = app.visitor().text("/pricing").await;
     assert!(page.contains("123,456") && page.contains("$20") && page.contains("Claude Opus 4.7"));
 }
 
 #[tokio::test]
-async fn the_demo_model_stands_in_while_no_vendor_has_a_key() {
-    let house = TestHouse::with(&[("ANTHROPIC_API_KEY", "")]).await;
-    let ann = house.person("ann@example.com").await;
+async fn the_demo_model_stands_in_while_no_provider_has_a_key() {
+    let app = TestApp::with(&[("ANTHROPIC_API_KEY", "")]).await;
+    let ann = app.person("ann@example.com").await;
     let page = ann.text("/chat").await;
     assert!(page.contains("demo model") && !page.contains("Claude"));
-    let real = TestHouse::new().await;
+    let real = TestApp::new().await;
     let page = real.person("ann@example.com").await.text("/chat").await;
     assert!(!page.contains("demo model") && page.contains("Claude Haiku 4.5"));
 }
@@ -120,14 +120,14 @@ async fn the_demo_model_stands_in_while_no_vendor_has_a_key() {
 /// Field note 42.
 #[tokio::test]
 async fn what_a_model_says_is_sanitised_on_the_page() {
-    let house = TestHouse::new().await;
-    let ann = house.person("ann@example.com").await;
+    let app = TestApp::new().await;
+    let ann = app.person("ann@example.com").await;
     ann.answer("{{words:2}}").await;
     sqlx::query("update message set body = E'hi <script>alert(1)</script>\n\n![x](https://evil.example/?q=1)\n\n[a](javascript:alert(1))' where role = 'assistant'")
-        .execute(&house.db)
+        .execute(&app.db)
         .await
         .unwrap();
-    let conversation: uuid::Uuid = house.one("select conversation_id from conversation").await;
+    let conversation: uuid::Uuid = app.one("select conversation_id from conversation").await;
     let page = ann.text(&format!("/chat/{conversation}")).await;
     assert!(
         page.contains("&lt;script&gt;alert(1)")

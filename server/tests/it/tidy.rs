@@ -1,4 +1,4 @@
-//! The house rules that a compiler doesn't check.
+//! The deployment rules that a compiler doesn't check.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -125,17 +125,17 @@ fn tidy_only_config_reads_the_environment() {
     }
 }
 
-/// Field note 6: whatever calls a vendor is admitted, because one file does, and it wants a permit.
+/// Field note 6: whatever calls a provider is admitted, because one file does, and it wants a permit.
 #[test]
-fn tidy_one_caller_of_vendors() {
+fn tidy_one_caller_of_providers() {
     for (path, text) in files("server/src", ".rs") {
         let opens =
-            text.contains("providers::Vendor::") || text.contains("Anthropic::new") || text.contains("OpenAi::new");
-        assert!(!opens || path.ends_with("vendor.rs"), "{} calls a vendor", path.display());
+            text.contains("providers::Provider::") || text.contains("Anthropic::new") || text.contains("OpenAi::new");
+        assert!(!opens || path.ends_with("provider.rs"), "{} calls a provider", path.display());
     }
-    let vendor = fs::read_to_string(root().join("server/src/vendor.rs")).unwrap();
-    let vendor: String = vendor.split_whitespace().collect();
-    assert!(vendor.contains("pubasyncfnopen(&self,permit:&Permit,"));
+    let provider = fs::read_to_string(root().join("server/src/provider.rs")).unwrap();
+    let provider: String = provider.split_whitespace().collect();
+    assert!(provider.contains("pubasyncfnopen(&self,permit:&Permit,"));
 }
 
 /// The name stands in `brand.toml` and in no string that people see.

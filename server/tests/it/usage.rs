@@ -1,6 +1,6 @@
 //! What people and the owner see of the ledger is the ledger.
 
-use crate::house::TestHouse;
+use crate::app::TestApp;
 use crate::visitor::{Reading, problem};
 use domain::{Picos, Tokens, TurnEvent};
 use http::StatusCode;
@@ -9,11 +9,11 @@ use rust_decimal::Decimal;
 /// Field note 33: the pages show the same numbers as the database.
 #[tokio::test]
 async fn usage_and_admin_show_the_ledger() {
-    let house = TestHouse::new().await;
+    let app = TestApp::new().await;
     let (ann, tom, admin) = (
-        house.person("ann@example.com").await,
-        house.person("tom@example.com").await,
-        house.person("admin@example.com").await,
+        app.person("ann@example.com").await,
+        app.person("tom@example.com").await,
+        app.person("admin@example.com").await,
     );
     for words in [30, 200] {
         ann.answer(&format!("{{{{words:{words}}}}}")).await;
@@ -23,28 +23,28 @@ async fn usage_and_admin_show_the_ledger() {
         "select count(*), sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens)::bigint, sum(cost_usd)
          from ai_usage join account using (user_id) where email = 'ann@example.com'",
     )
-    .fetch_one(&house.db)
+    .fetch_one(&app.db)
     .await
     .unwrap();
     let (tokens, cost) = (Tokens::from_db(row.1).to_string(), Picos::from_usd(row.2).unwrap().to_string());
     let own = ann.text("/usage?days=7").await;
-    let heaviest = admin.text("/admin?period=7d").await;
-    for page in [&own, &heaviest] {
+    let top_users = admin.text("/admin?period=7d").await;
+    for page in [&own, &top_users] {
         for number in [&tokens, &cost] {
             assert!(page.contains(&format!(">{number}<")), "{number}");
         }
     }
-    assert!(heaviest.find("ann@example.com") < heaviest.find("tom@example.com"), "the dearest first");
-    let total = Picos::from_usd(house.one("select sum(cost_usd) from ai_usage").await).unwrap().to_string();
-    assert!(heaviest.contains(&format!("<strong>{total}</strong>")));
+    assert!(top_users.find("ann@example.com") < top_users.find("tom@example.com"), "the dearest first");
+    let total = Picos::from_usd(app.one("select sum(cost_usd) from ai_usage").await).unwrap().to_string();
+    assert!(top_users.contains(&format!("<strong>{total}</strong>")));
     assert!(!own.contains("tom@example.com"));
 }
 
 #[tokio::test]
 async fn an_admin_sets_a_plan_and_it_is_written_down() {
-    let house = TestHouse::new().await;
-    let (mut ann, mut admin) = (house.person("ann@example.com").await, house.person("admin@example.com").await);
-    let id: uuid::Uuid = house.one("select user_id from account where email = 'ann@example.com'").await;
+    let app = TestApp::new().await;
+    let (mut ann, mut admin) = (app.person("ann@example.com").await, app.person("admin@example.com").await);
+    let id: uuid::Uuid = app.one("select user_id from account where email = 'ann@example.com'").await;
     let path = format!("/admin/users/{id}/plan");
     assert_eq!(ann.form(&path, &[("plan", "max")]).await.status(), StatusCode::NOT_FOUND);
     assert_eq!(admin.form(&path, &[("plan", "gold")]).await.status(), StatusCode::UNPROCESSABLE_ENTITY);
@@ -54,25 +54,25 @@ async fn an_admin_sets_a_plan_and_it_is_written_down() {
     assert_eq!(admin.form(&path, &because).await.status(), StatusCode::SEE_OTHER);
     assert_eq!(ann.quota().await["plan"], "pro");
     assert_eq!(
-        house.one::<String>("select action || ' ' || before || ' ' || after || ' ' || why from audit").await,
+        app.one::<String>("select action || ' ' || before || ' ' || after || ' ' || why from audit").await,
         "set_plan free pro a year of patience"
     );
     // and without a reason, as scripts do
     assert_eq!(admin.form(&path, &[("plan", "free")]).await.status(), StatusCode::SEE_OTHER);
-    assert!(house.one::<bool>("select bool_or(why is null) and count(*) = 2 from audit").await);
+    assert!(app.one::<bool>("select bool_or(why is null) and count(*) = 2 from audit").await);
     assert!(admin.text(&format!("/admin/users/{id}")).await.contains("ann@example.com"));
 }
 
 /// People on a plan that doesn't show what they cost see it on no page, in no file and in no event; the owner does.
 #[tokio::test]
 async fn a_plan_may_keep_its_cost_to_itself() {
-    let house = TestHouse::new().await;
-    let (ann, mut admin) = (house.person("ann@example.com").await, house.person("admin@example.com").await);
-    let id: uuid::Uuid = house.one("select user_id from account where email = 'ann@example.com'").await;
+    let app = TestApp::new().await;
+    let (ann, mut admin) = (app.person("ann@example.com").await, app.person("admin@example.com").await);
+    let id: uuid::Uuid = app.one("select user_id from account where email = 'ann@example.com'").await;
     ann.answer("{{words:30}}").await;
-    let conversation: uuid::Uuid = house.one("select conversation_id from conversation").await;
+    let conversation: uuid::Uuid = app.one("select conversation_id from conversation").await;
     let pages = ["/usage".to_owned(), format!("/chat/{conversation}"), "/usage.csv?period=7d".to_owned()];
-    let cost = Picos::from_usd(house.one("select sum(cost_usd) from ai_usage").await).unwrap();
+    let cost = Picos::from_usd(app.one("select sum(cost_usd) from ai_usage").await).unwrap();
     for (page, said) in pages.iter().zip([cost.to_string(), cost.to_string(), cost.exact()]) {
         assert!(ann.text(page).await.contains(&said), "{page} before");
     }
@@ -88,7 +88,7 @@ async fn a_plan_may_keep_its_cost_to_itself() {
     assert!(ann.text("/usage").await.contains(&cost.to_string()));
     let rules = [&rules[..], &[("shows_cost", "no")]].concat();
     assert_eq!(admin.form("/admin/plans/free", &rules).await.status(), StatusCode::SEE_OTHER);
-    let tokens = Tokens::from_db(house.one("select (input_tokens + output_tokens)::bigint from ai_usage").await);
+    let tokens = Tokens::from_db(app.one("select (input_tokens + output_tokens)::bigint from ai_usage").await);
     for page in &pages {
         let text = ann.text(page).await;
         assert!(!text.contains("$0") && !text.contains("cost_usd") && !text.contains(&cost.exact()), "{page} after");
@@ -96,31 +96,31 @@ async fn a_plan_may_keep_its_cost_to_itself() {
     }
     let events = ann.answer("{{words:3}}").await;
     assert!(matches!(events.last(), Some((_, TurnEvent::Finish { cost_usd: None, .. }))), "{events:?}");
-    let cost = Picos::from_usd(house.one("select sum(cost_usd) from ai_usage").await).unwrap();
+    let cost = Picos::from_usd(app.one("select sum(cost_usd) from ai_usage").await).unwrap();
     assert!(admin.text(&format!("/admin/users/{id}")).await.contains(&cost.to_string()));
     assert!(admin.text("/admin/audit").await.contains("cost not shown"));
 }
 
-/// What runs, what is held for it, where somebody is signed in; and how long the first words took once it is over.
+/// What runs, what is held for it, where somebody is signed in; and how long the time to first token took once it is over.
 #[tokio::test]
-async fn an_admin_sees_what_is_held_and_how_long_first_words_take() {
-    let house = TestHouse::new().await;
-    let (ann, admin) = (house.person("ann@example.com").await, house.person("admin@example.com").await);
-    let id: uuid::Uuid = house.one("select user_id from account where email = 'ann@example.com'").await;
+async fn an_admin_sees_what_is_held_and_the_time_to_first_token() {
+    let app = TestApp::new().await;
+    let (ann, admin) = (app.person("ann@example.com").await, app.person("admin@example.com").await);
+    let id: uuid::Uuid = app.one("select user_id from account where email = 'ann@example.com'").await;
     let mut reading = Reading::new(ann.ask("{{words:9}}{{hold}}").await);
     reading.next().await.unwrap();
     let page = admin.text(&format!("/admin/users/{id}")).await;
-    let reserved = Tokens::from_db(house.one("select reserved_tokens from ai_usage").await).to_string();
+    let reserved = Tokens::from_db(app.one("select reserved_tokens from ai_usage").await).to_string();
     assert!(page.contains(&format!(">{reserved}<")) && page.contains(">running<"), "{page}");
     assert_eq!(page.matches("Signed in until").count(), 1);
     assert!(admin.text("/admin").await.contains("1 response running"));
-    house.vendor.release();
+    app.provider.release();
     while reading.next().await.is_some() {}
-    house.until("select bool_and(settled_at is not null) from turn").await;
+    app.until("select bool_and(settled_at is not null) from turn").await;
     let page = admin.text(&format!("/admin/users/{id}")).await;
     assert!(page.contains("nothing reserved"));
-    assert!(house.one::<bool>("select first_ms between 0 and 30000 from ai_usage").await);
-    let ms: i32 = house.one("select two_digits(first_ms) from ai_usage").await;
+    assert!(app.one::<bool>("select ttft_ms between 0 and 30000 from ai_usage").await);
+    let ms: i32 = app.one("select two_digits(ttft_ms) from ai_usage").await;
     let page = admin.text("/admin").await;
     let said = if ms < 1_000 { format!("{ms} ms") } else { format!("{}.{} s", ms / 1_000, ms % 1_000 / 100) };
     assert_eq!(page.matches(&format!(">{said}<")).count(), 2, "half and 95 of a hundred: {said}");
@@ -129,8 +129,8 @@ async fn an_admin_sees_what_is_held_and_how_long_first_words_take() {
 /// Subscriptions in another currency are left out of what is compared with dollars, and the page says so.
 #[tokio::test]
 async fn a_yen_is_no_dollar() {
-    let house = TestHouse::new().await;
-    let admin = house.person("admin@example.com").await;
+    let app = TestApp::new().await;
+    let admin = app.person("admin@example.com").await;
     admin.answer("{{words:3}}").await;
     for (currency, minor, pays) in [("usd", 2_000, 20), ("jpy", 2_000, 0)] {
         for sql in [
@@ -143,10 +143,10 @@ async fn a_yen_is_no_dollar() {
         ] {
             let query = sqlx::query(sql);
             let query = if sql.starts_with("delete") { query } else { query.bind(currency).bind(i64::from(minor)) };
-            query.execute(&house.db).await.unwrap();
+            query.execute(&app.db).await.unwrap();
         }
         let sql = "select round(coalesce(sum(price_over(amount_minor, period, paid)), 0), 9) from subscriptions_paid(now() - interval '2629800 seconds', now())";
-        assert_eq!(house.one::<Decimal>(sql).await, Decimal::from(pays), "{currency}");
+        assert_eq!(app.one::<Decimal>(sql).await, Decimal::from(pays), "{currency}");
         let page = admin.text("/admin").await;
         assert_eq!(page.contains("subscriptions in other currencies"), currency == "jpy");
     }
@@ -155,20 +155,20 @@ async fn a_yen_is_no_dollar() {
 /// To anybody but an admin there is nothing there, page or function.
 #[tokio::test]
 async fn the_owner_pages_are_not_there_for_others() {
-    let house = TestHouse::new().await;
-    let ann = house.person("ann@example.com").await;
-    let id: uuid::Uuid = house.one("select user_id from account").await;
-    for visitor in [&ann, &house.visitor()] {
+    let app = TestApp::new().await;
+    let ann = app.person("ann@example.com").await;
+    let id: uuid::Uuid = app.one("select user_id from account").await;
+    for visitor in [&ann, &app.visitor()] {
         for path in
             ["/admin".to_owned(), format!("/admin/users/{id}"), "/admin/models".to_owned(), "/admin/health".to_owned()]
         {
             assert_eq!(visitor.get(&path).await.status(), StatusCode::NOT_FOUND, "{path}");
         }
-        for path in ["/admin/house", "/admin/models/demo", "/admin/models/demo/price"] {
+        for path in ["/admin/global", "/admin/models/demo", "/admin/models/demo/price"] {
             let acted = visitor.request("POST", path).form(&[("state", "off")]).send().await.unwrap();
             assert_eq!(acted.status(), StatusCode::NOT_FOUND, "{path}");
         }
-        assert!(!house.one::<bool>("select paused from house").await);
+        assert!(!app.one::<bool>("select paused from deployment").await);
         for (name, body) in [
             ("admin_heaviest", "asked[period]=Day&asked[order]=Cost&asked[search]=&asked[page]=1".to_owned()),
             ("admin_audit", "page=1".to_owned()),
@@ -189,33 +189,33 @@ async fn the_owner_pages_are_not_there_for_others() {
 /// Field note 31: the ledger outlives the account, and forgets only the person.
 #[tokio::test]
 async fn the_ledger_outlives_the_account() {
-    let house = TestHouse::new().await;
-    let (ann, admin) = (house.person("ann@example.com").await, house.person("admin@example.com").await);
+    let app = TestApp::new().await;
+    let (ann, admin) = (app.person("ann@example.com").await, app.person("admin@example.com").await);
     ann.answer("{{words:30}}").await;
-    let cost: Decimal = house.one("select sum(cost_usd) from ai_usage").await;
-    sqlx::query("delete from account where email = 'ann@example.com'").execute(&house.db).await.unwrap();
-    assert_eq!(house.one::<Decimal>("select sum(cost_usd) from ai_usage where user_id is null").await, cost);
+    let cost: Decimal = app.one("select sum(cost_usd) from ai_usage").await;
+    sqlx::query("delete from account where email = 'ann@example.com'").execute(&app.db).await.unwrap();
+    assert_eq!(app.one::<Decimal>("select sum(cost_usd) from ai_usage where user_id is null").await, cost);
     assert!(admin.text("/admin").await.contains("deleted account"));
     // and signing up again refills nothing
-    let again = house.person("ann@example.com").await;
+    let again = app.person("ann@example.com").await;
     assert!(again.quota().await["tokens"]["used"].as_u64().unwrap() > 0);
-    assert!(sqlx::query("delete from ai_usage").execute(&house.db).await.is_err(), "append-only");
+    assert!(sqlx::query("delete from ai_usage").execute(&app.db).await.is_err(), "append-only");
 }
 
 /// The owner's switches: the chat on and off, caps, who stands in, prices from a date on. Each holds with the next turn, each is written
 /// down, and what can't be taken is said and changes nothing.
 #[tokio::test]
-async fn the_owner_sets_models_and_the_house() {
-    let house = TestHouse::new().await;
-    let (ann, mut admin) = (house.person("ann@example.com").await, house.person("admin@example.com").await);
+async fn the_owner_sets_models_and_global_limits() {
+    let app = TestApp::new().await;
+    let (ann, mut admin) = (app.person("ann@example.com").await, app.person("admin@example.com").await);
     ann.answer("{{words:9}}").await;
-    let off = admin.form("/admin/house", &[("state", "off"), ("daily_spend", "")]).await;
+    let off = admin.form("/admin/global", &[("state", "off"), ("daily_spend", "")]).await;
     assert_eq!((off.status(), off.headers()["location"].to_str().unwrap()), (StatusCode::SEE_OTHER, "/admin/models"));
     assert_eq!(ann.ask("{{words:1}}").await.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(admin.text("/admin/models").await.contains("Chat is switched off"));
-    admin.form("/admin/house", &[("state", "on"), ("daily_spend", "0.01")]).await;
+    admin.form("/admin/global", &[("state", "on"), ("daily_spend", "0.01")]).await;
     assert_eq!(problem(ann.ask("{{words:1}}").await).await["kind"], "spend_cap");
-    admin.form("/admin/house", &[("state", "on"), ("daily_spend", "")]).await;
+    admin.form("/admin/global", &[("state", "on"), ("daily_spend", "")]).await;
     ann.answer("{{words:1}}").await;
 
     let rules = |state, cap, other| [("state", state), ("daily_spend", cap), ("fallback", other)];
@@ -224,55 +224,54 @@ async fn the_owner_sets_models_and_the_house() {
     admin.form("/admin/models/claude-haiku-4-5", &rules("on", "12.50", "gpt-5-mini")).await;
     ann.answer("{{words:1}}").await;
     let stands = "select fallback = 'gpt-5-mini' and daily_spend_usd = 12.5 and enabled from model where model = 'claude-haiku-4-5'";
-    assert!(house.one::<bool>(stands).await);
+    assert!(app.one::<bool>(stands).await);
     // hedging belongs to a fallback
     let path = "/admin/models/claude-haiku-4-5";
     let hedge = |after, other| [("hedge_after", after), ("fallback", other)];
     assert_eq!(admin.form(path, &hedge("1.5", "gpt-5-mini")).await.status(), StatusCode::UNPROCESSABLE_ENTITY);
     admin.form(path, &hedge("3", "gpt-5-mini")).await;
     let hedged = "select hedge_after_ms = 3000 from model where model = 'claude-haiku-4-5'";
-    assert!(house.one::<bool>(hedged).await && admin.text("/admin/models").await.contains("also after 3 s of silence"));
+    assert!(app.one::<bool>(hedged).await && admin.text("/admin/models").await.contains("also after 3 s of silence"));
     admin.form(path, &hedge("3", "")).await;
     assert!(
-        house
-            .one::<bool>(
-                "select hedge_after_ms is null and fallback is null from model where model = 'claude-haiku-4-5'"
-            )
-            .await
+        app.one::<bool>(
+            "select hedge_after_ms is null and fallback is null from model where model = 'claude-haiku-4-5'"
+        )
+        .await
     );
     admin.form(path, &hedge("", "gpt-5-mini")).await;
     // a page that is older than another's change undoes none of it: what isn't said stays
     admin.form("/admin/models/claude-haiku-4-5", &[("state", "off")]).await;
     admin.form("/admin/models/claude-haiku-4-5", &[("daily_spend", "12.50"), ("fallback", "gpt-5-mini")]).await;
-    assert!(house.one::<bool>("select not enabled and daily_spend_usd = 12.5 and fallback = 'gpt-5-mini' from model where model = 'claude-haiku-4-5'").await);
+    assert!(app.one::<bool>("select not enabled and daily_spend_usd = 12.5 and fallback = 'gpt-5-mini' from model where model = 'claude-haiku-4-5'").await);
     admin.form("/admin/models/claude-haiku-4-5", &[("state", "on")]).await;
-    assert!(house.one::<bool>(stands).await);
+    assert!(app.one::<bool>(stands).await);
     for (fields, then) in [
-        ([("daily_spend", "30")], "select not paused and daily_spend_usd = 30 from house"),
-        ([("state", "off")], "select paused and daily_spend_usd = 30 from house"),
-        ([("daily_spend", "20")], "select paused and daily_spend_usd = 20 from house"),
-        ([("state", "on")], "select not paused and daily_spend_usd = 20 from house"),
-        ([("daily_spend", "")], "select not paused and daily_spend_usd is null from house"),
+        ([("daily_spend", "30")], "select not paused and daily_spend_usd = 30 from deployment"),
+        ([("state", "off")], "select paused and daily_spend_usd = 30 from deployment"),
+        ([("daily_spend", "20")], "select paused and daily_spend_usd = 20 from deployment"),
+        ([("state", "on")], "select not paused and daily_spend_usd = 20 from deployment"),
+        ([("daily_spend", "")], "select not paused and daily_spend_usd is null from deployment"),
     ] {
-        admin.form("/admin/house", &fields).await;
-        assert!(house.one::<bool>(then).await, "{fields:?}");
+        admin.form("/admin/global", &fields).await;
+        assert!(app.one::<bool>(then).await, "{fields:?}");
     }
     let page = admin.text("/admin/models").await;
     assert!(page.contains("value=\"12.5\"") && page.contains("Claude Haiku 4.5"), "{page}");
 
     // a price from now on changes what comes, and not what was
-    let before: Decimal = house.one("select sum(cost_usd) from ai_usage").await;
+    let before: Decimal = app.one("select sum(cost_usd) from ai_usage").await;
     admin
         .form(
             "/admin/models/claude-haiku-4-5/price",
             &[("input", "100"), ("output", "500"), ("cache_read", ""), ("effective_at", "")],
         )
         .await;
-    assert_eq!(house.one::<Decimal>("select sum(cost_usd) from ai_usage").await, before);
+    assert_eq!(app.one::<Decimal>("select sum(cost_usd) from ai_usage").await, before);
     ann.answer("{{words:1}}").await;
-    let last: Decimal = house.one("select cost_usd from ai_usage order by created_at desc limit 1").await;
+    let last: Decimal = app.one("select cost_usd from ai_usage order by created_at desc limit 1").await;
     let first: Decimal =
-        house.one("select cost_usd from ai_usage where output_tokens = 2 order by created_at limit 1").await;
+        app.one("select cost_usd from ai_usage where output_tokens = 2 order by created_at limit 1").await;
     assert_eq!(last, first * Decimal::ONE_HUNDRED);
 
     // what is written to a cache has a price of its own, and so have long prompts; what isn't said is the input's
@@ -286,7 +285,7 @@ async fn the_owner_sets_models_and_the_house() {
     assert_eq!(admin.form("/admin/models/gpt-5-mini/price", &tier).await.status(), StatusCode::SEE_OTHER);
     let tiers = "select (input, cache_read is null, cache_write, output, above_tokens) = (3000000, true, 3750000, 4000000, 200000)
                   from model_price where model = 'gpt-5-mini' order by effective_at desc limit 1";
-    assert!(house.one::<bool>(tiers).await);
+    assert!(app.one::<bool>(tiers).await);
     // two prices can't begin at one moment, and the first stays
     let later = [("input", "7"), ("output", "8"), ("effective_at", "2099-01-01T00:00")];
     let added = admin.form("/admin/models/gpt-5-mini/price", &later).await;
@@ -295,14 +294,14 @@ async fn the_owner_sets_models_and_the_house() {
     let refused = admin.form("/admin/models/gpt-5-mini/price", &again).await;
     assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
     let kept = "select input = 7000000 from model_price where model = 'gpt-5-mini' order by effective_at desc limit 1";
-    assert!(house.one::<bool>(kept).await);
+    assert!(app.one::<bool>(kept).await);
 
     // what can't be taken
-    let prices: i64 = house.one("select count(*) from model_price").await;
+    let prices: i64 = app.one("select count(*) from model_price").await;
     for (path, fields) in [
-        ("/admin/house", vec![("state", "on"), ("daily_spend", "-1")]),
-        ("/admin/house", vec![("state", "on"), ("daily_spend", "0.001")]),
-        ("/admin/house", vec![("state", "maybe")]),
+        ("/admin/global", vec![("state", "on"), ("daily_spend", "-1")]),
+        ("/admin/global", vec![("state", "on"), ("daily_spend", "0.001")]),
+        ("/admin/global", vec![("state", "maybe")]),
         ("/admin/models/claude-haiku-4-5", rules("on", "", "claude-haiku-4-5").to_vec()),
         ("/admin/models/claude-haiku-4-5", rules("on", "", "nobody-at-all").to_vec()),
         ("/admin/models/claude-haiku-4-5/price", vec![("input", "-1"), ("output", "1")]),
@@ -318,16 +317,16 @@ async fn the_owner_sets_models_and_the_house() {
     }
     let missing = admin.form("/admin/models/nobody-at-all", &rules("on", "", "")).await;
     assert_eq!(missing.status(), StatusCode::NOT_FOUND);
-    assert!(house.one::<bool>(stands).await);
-    assert_eq!(house.one::<i64>("select count(*) from model_price").await, prices);
+    assert!(app.one::<bool>(stands).await);
+    assert_eq!(app.one::<i64>("select count(*) from model_price").await, prices);
     let acts: Vec<String> =
-        sqlx::query_scalar("select action from audit order by created_at").fetch_all(&house.db).await.unwrap();
+        sqlx::query_scalar("select action from audit order by created_at").fetch_all(&app.db).await.unwrap();
     assert_eq!(
         acts,
-        ["set_house"; 3]
+        ["set_global"; 3]
             .into_iter()
             .chain(["set_model"; 7])
-            .chain(["set_house"; 5])
+            .chain(["set_global"; 5])
             .chain(["add_price"; 3])
             .collect::<Vec<_>>()
     );

@@ -57,7 +57,7 @@ impl Visitor {
         self.post(&body).await
     }
 
-    /// Asks in a new conversation, of the cheapest model of each vendor.
+    /// Asks in a new conversation, of the cheapest model of each provider.
     pub async fn ask(&self, text: &str) -> Response {
         self.post(&json!({"model": "claude-haiku-4-5", "text": text})).await
     }

@@ -1,4 +1,4 @@
-//! Which part of the heaviest users is asked for: period, order, filters, page; as addresses say it.
+//! Which part of the top users is asked for: period, order, filters, page; as addresses say it.
 
 use domain::{ModelName, PlanId, Problem};
 use serde::{Deserialize, Serialize};
@@ -127,7 +127,7 @@ impl Order {
     }
 }
 
-/// Which part of the heaviest users is asked for.
+/// Which part of the top users is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {
     /// How far back.

@@ -12,9 +12,9 @@ use leptos::prelude::*;
 use serde::{Deserialize, Serialize};
 use time::{Date, OffsetDateTime};
 
-/// A row of the heaviest users; the account may be gone.
+/// A row of the top users; the account may be gone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Heavy {
+pub struct UserUsage {
     /// The account.
     pub user_id: Option<UserId>,
     /// The user's email.
@@ -38,14 +38,14 @@ pub struct Heavy {
 pub struct ModelUse {
     /// Calls, also those that stood in for another's or came to nothing.
     pub calls: u64,
-    /// Calls that its vendor didn't answer, or not to the end.
+    /// Calls that its provider didn't answer, or not to the end.
     pub failed: u64,
     /// What it cost.
     pub cost: Picos,
     /// The part of its output that was reasoning.
     pub reasoning: Tokens,
-    /// Half of all calls had their first words after so many milliseconds, and 95 of a hundred; to two digits.
-    pub first_words_ms: Option<(i32, i32)>,
+    /// Half of all calls had their time to first token after so many milliseconds, and 95 of a hundred; to two digits.
+    pub ttft_ms: Option<(i32, i32)>,
 }
 
 /// What runs and is spent at a moment.
@@ -61,11 +61,11 @@ pub struct Moment {
     pub cap: Option<Picos>,
 }
 
-/// The heaviest users of a period.
+/// The top_users users of a period.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HeaviestView {
-    /// The heaviest first; a page of them.
-    pub rows: Vec<Heavy>,
+pub struct TopUsersView {
+    /// The top_users first; a page of them.
+    pub rows: Vec<UserUsage>,
     /// Everybody in the table together, on all its pages.
     pub total: Sum,
     /// How many people used something.
@@ -81,9 +81,9 @@ pub struct HeaviestView {
     /// What each model did, the dearest first.
     pub by_model: Vec<(ModelName, ModelUse)>,
     /// What they did together.
-    pub house: ModelUse,
-    /// Whether the latest calls are too many to be in how long first words took.
-    pub lacks_first_words: bool,
+    pub all_models: ModelUse,
+    /// Whether the latest calls are too many to be in how long time to first token took.
+    pub lacks_ttft: bool,
     /// Since when single calls are kept, where older ones were dropped.
     pub kept_from: Option<OffsetDateTime>,
     /// What subscriptions in dollars pay for the period.
@@ -215,7 +215,7 @@ pub struct Drift {
     pub mended: String,
 }
 
-/// How the house is.
+/// How the deployment is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthView {
     /// Whether payments are connected.
@@ -230,8 +230,8 @@ pub struct HealthView {
     pub dead: Vec<Dead>,
     /// What to look at.
     pub flags: Vec<Flag>,
-    /// Every vendor that this server asks, and for how many milliseconds it is left alone, if it is.
-    pub vendors: Vec<(String, Option<u64>)>,
+    /// Every provider that this server asks, and for how many milliseconds it is left alone, if it is.
+    pub providers: Vec<(String, Option<u64>)>,
     /// What admins were told of: what stands, then what ended last. In words, since when, until when.
     pub alerts: Vec<(String, OffsetDateTime, Option<OffsetDateTime>)>,
     /// Meters that differed from the ledger in the last day, and were rebuilt.
@@ -252,21 +252,21 @@ pub struct HealthView {
     pub compared: Option<(OffsetDateTime, i64, Vec<Drift>)>,
 }
 
-/// How the house is.
+/// How the deployment is.
 #[server(prefix = "/fn", endpoint = "admin_health")]
 pub async fn health() -> Result<HealthView, Refusal> {
     crate::api::context::admin()?;
     crate::api::context::health().await
 }
 
-/// The heaviest users of a period.
+/// The top_users users of a period.
 #[server(prefix = "/fn", endpoint = "admin_heaviest")]
-pub async fn heaviest(
+pub async fn top_users(
     /// Which part of them.
     asked: Asked,
-) -> Result<HeaviestView, Refusal> {
+) -> Result<TopUsersView, Refusal> {
     crate::api::context::admin()?;
-    crate::api::context::heaviest(asked.checked().map_err(Refusal)?).await
+    crate::api::context::top_users(asked.checked().map_err(Refusal)?).await
 }
 
 /// One account in a list.
@@ -346,13 +346,13 @@ pub struct PriceRow {
 /// A model as its owner sees it; prices in dollars per million tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelRow {
-    /// The vendor's name for it.
+    /// The provider's name for it.
     pub name: ModelName,
     /// The name people read.
     pub label: String,
     /// Whose wire format.
-    pub vendor: String,
-    /// Whether its vendor has a key.
+    pub provider: String,
+    /// Whether its provider has a key.
     pub is_connected: bool,
     /// Whether it is switched on.
     pub is_on: bool,
@@ -377,11 +377,11 @@ pub struct ModelRow {
 pub struct ModelsView {
     /// Whether Chat is switched off.
     pub is_paused: bool,
-    /// What the house may spend in any day, as set here.
+    /// What the deployment may spend in any day, as set here.
     pub daily_spend: Option<Picos>,
     /// What the environment sets besides; the smaller holds.
     pub env_spend: Option<Picos>,
-    /// What the house spent in the last 24 hours.
+    /// What the deployment spent in the last 24 hours.
     pub spent: Picos,
     /// Every model.
     pub models: Vec<ModelRow>,

@@ -3,7 +3,7 @@
 mod owner;
 mod usage;
 
-pub(crate) use owner::{audit, health, heaviest, models, people, person, plans};
+pub(crate) use owner::{audit, health, models, people, person, plans, top_users};
 pub(crate) use usage::usage_of;
 
 use super::Refusal;
@@ -31,11 +31,11 @@ pub struct Sources {
     pub one_admin: Arc<tokio::sync::Semaphore>,
     /// The meters.
     pub limits: limits::Limits,
-    /// Whether a model can be asked: its vendor has a key, or it is the demo model and nobody has.
+    /// Whether a model can be asked: its provider has a key, or it is the demo model and nobody has.
     pub offers: Arc<dyn Fn(&Model) -> bool + Send + Sync>,
-    /// Every vendor that is asked, and for how many milliseconds it is left alone, if it is.
-    pub vendors: Arc<dyn Fn() -> Vec<(String, Option<u64>)> + Send + Sync>,
-    /// What the environment lets the house spend in a day.
+    /// Every provider that is asked, and for how many milliseconds it is left alone, if it is.
+    pub providers: Arc<dyn Fn() -> Vec<(String, Option<u64>)> + Send + Sync>,
+    /// What the environment lets the deployment spend in a day.
     pub daily_spend: Option<domain::Picos>,
     /// What can be bought, and from whom.
     pub payments: super::billing::Payments,
@@ -98,14 +98,14 @@ pub fn said(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or_default()
 }
 
-/// A person's windows, requests and tokens; what follows reads a picture by these places.
+/// A person's windows, requests and tokens; what follows reads a snapshot by these places.
 pub const PERSON: [limits::Window; 2] =
     [limits::Window::calls("requests", 60_000, 60), limits::Window::amount("tokens", 86_400_000, 48)];
 
 /// The plan and the meters as one answer.
 #[must_use]
-pub fn quota_of(plan: &Plan, picture: &limits::Picture) -> Quota {
-    let (requests, tokens) = (picture.window(0), picture.window(1));
+pub fn quota_of(plan: &Plan, snapshot: &limits::Snapshot) -> Quota {
+    let (requests, tokens) = (snapshot.window(0), snapshot.window(1));
     let held = tokens.used.saturating_add(tokens.reserved);
     Quota {
         plan: plan.id.0.clone(),
@@ -121,14 +121,14 @@ pub fn quota_of(plan: &Plan, picture: &limits::Picture) -> Quota {
             remaining: plan.tokens_per_day.0.saturating_sub(held),
             next_free_ms: tokens.next_free_ms,
         },
-        in_flight: quota::InFlight { limit: plan.in_flight, now: picture.in_flight },
+        in_flight: quota::InFlight { limit: plan.in_flight, now: snapshot.in_flight },
     }
 }
 
 /// What is left for somebody; the meters being away is a problem of its own.
 pub(crate) async fn quota(viewer: &Viewer) -> Result<Quota, Refusal> {
     match sources().limits.peek(&viewer.subject).await {
-        Ok(picture) => Ok(quota_of(&viewer.plan, &picture)),
+        Ok(snapshot) => Ok(quota_of(&viewer.plan, &snapshot)),
         Err(error) => {
             let logged = (sources().report)(&error);
             Err(Refusal(Problem {
@@ -161,7 +161,7 @@ pub(crate) async fn chat_view(id: Option<domain::ConversationId>) -> Result<supe
         .filter(|model| (sources.offers)(model))
         .map(|model| Choice {
             allowed: viewer.plan.allows(&model.name),
-            is_demo: model.vendor == domain::Vendor::Demo,
+            is_demo: model.provider == domain::Provider::Demo,
             name: model.name,
             label: model.label,
         })
@@ -185,7 +185,7 @@ pub(crate) async fn shop() -> Result<super::plan::Shop, Refusal> {
     let plans = store::plan::list(&sources.db).await.map_err(fail)?;
     let models = store::model::list(&sources.db).await.map_err(fail)?;
     let label = |name: &domain::ModelName| {
-        let found = models.iter().find(|model| model.name == *name && model.vendor != domain::Vendor::Demo);
+        let found = models.iter().find(|model| model.name == *name && model.provider != domain::Provider::Demo);
         found.map(|model| model.label.clone())
     };
     let offers =

@@ -1,7 +1,7 @@
 //! What the owner sees.
 
 use super::{Refusal, billing_of, fail, refuse, sources, usage_of};
-use crate::api::admin::{AUDIT_ROWS, Asked, HeaviestView, Heavy, ModelUse, Moment, Order, PEOPLE_ROWS};
+use crate::api::admin::{AUDIT_ROWS, Asked, ModelUse, Moment, Order, PEOPLE_ROWS, TopUsersView, UserUsage};
 use domain::{ModelName, Picos, Plan, Problem};
 
 /// From a line's first day to its last, at least: thirty days, both included.
@@ -9,23 +9,23 @@ const LINE: time::Duration = time::Duration::days(29);
 /// The same at most: ninety-two days.
 const LONGEST_LINE: time::Duration = time::Duration::days(91);
 
-/// The heaviest users of a period. Everything that is read from the ledger is of one moment.
-pub(crate) async fn heaviest(asked: Asked) -> Result<HeaviestView, Refusal> {
+/// The top_users users of a period. Everything that is read from the ledger is of one moment.
+pub(crate) async fn top_users(asked: Asked) -> Result<TopUsersView, Refusal> {
     let sources = sources();
     // Admins who reload at once take turns: chat goes first. It is never closed, so that there is always a turn.
     let _turn = sources.one_admin.acquire().await;
     let now = (sources.now)();
     let (from, to) = asked.period.bounds(now);
-    let found = store::heaviest::Asked {
+    let found = store::top_users::Asked {
         from,
         to,
         order: match asked.order {
-            Order::Cost => store::heaviest::Order::Cost,
-            Order::Tokens => store::heaviest::Order::Tokens,
-            Order::Requests => store::heaviest::Order::Requests,
-            Order::Margin => store::heaviest::Order::Margin,
-            Order::Refusals => store::heaviest::Order::Refusals,
-            Order::Estimate => store::heaviest::Order::EstimateError,
+            Order::Cost => store::top_users::Order::Cost,
+            Order::Tokens => store::top_users::Order::Tokens,
+            Order::Requests => store::top_users::Order::Requests,
+            Order::Margin => store::top_users::Order::Margin,
+            Order::Refusals => store::top_users::Order::Refusals,
+            Order::Estimate => store::top_users::Order::EstimateError,
         },
         plan: asked.plan.as_ref(),
         model: asked.model.as_ref(),
@@ -34,8 +34,8 @@ pub(crate) async fn heaviest(asked: Asked) -> Result<HeaviestView, Refusal> {
         limit: Asked::ROWS as usize,
     };
     let mut tx = store::begin_reading(&sources.admin_db).await.map_err(fail)?;
-    let heaviest = store::heaviest::list(&mut tx, &found).await.map_err(fail)?;
-    let around = store::heaviest::around(&mut tx, from, to).await.map_err(fail)?;
+    let top_users = store::top_users::list(&mut tx, &found).await.map_err(fail)?;
+    let around = store::top_users::around(&mut tx, from, to).await.map_err(fail)?;
     let used = store::span::totals(&mut tx, from, to).await.map_err(fail)?;
     // The hour that runs has no hour to be compared with.
     let over = to.min(now.replace_time(time::Time::from_hms(now.hour(), 0, 0).unwrap_or(time::Time::MIDNIGHT)));
@@ -49,8 +49,8 @@ pub(crate) async fn heaviest(asked: Asked) -> Result<HeaviestView, Refusal> {
     let moment = moment(&mut tx, now).await?;
     let last = (to - time::Duration::SECOND).date().max(from.date());
     let line = (from.date().min(last - LINE).max(last - LONGEST_LINE), last);
-    let ids: Vec<i32> = heaviest.rows.iter().map(|row| row.subject_id).collect();
-    let mut lines = store::heaviest::by_day(&mut tx, &ids, line.0, line.1).await.map_err(fail)?;
+    let ids: Vec<i32> = top_users.rows.iter().map(|row| row.subject_id).collect();
+    let mut lines = store::top_users::by_day(&mut tx, &ids, line.0, line.1).await.map_err(fail)?;
     let listed = store::model_rule::list(&mut tx, now).await.map_err(fail)?;
     let plans = store::plan::list(&mut tx).await.map_err(fail)?;
     let kept_from = store::ledger::kept_from(&mut tx).await.map_err(fail)?;
@@ -61,20 +61,20 @@ pub(crate) async fn heaviest(asked: Asked) -> Result<HeaviestView, Refusal> {
         .map(|day| (day, cost_of.remove(&day).unwrap_or_default()))
         .map(|(day, models)| (day, models.into_iter().map(|(model, cost)| (ModelName(model), cost)).collect()))
         .collect();
-    let mut house = store::span::Totals::default();
-    used.by_model.values().for_each(|totals| house += totals);
+    let mut total = store::span::Totals::default();
+    used.by_model.values().for_each(|totals| total += totals);
     let mut by_model: Vec<(ModelName, ModelUse)> =
         used.by_model.into_iter().map(|(model, totals)| (ModelName(model), totals.into())).collect();
     by_model.sort_by_key(|(_, used)| std::cmp::Reverse(used.cost));
-    Ok(HeaviestView {
-        total: heaviest.all.into(),
-        people: heaviest.people as u64,
-        count: heaviest.count as u64,
+    Ok(TopUsersView {
+        total: top_users.all.into(),
+        people: top_users.people as u64,
+        count: top_users.count as u64,
         change,
-        rows: heaviest
+        rows: top_users
             .rows
             .into_iter()
-            .map(|row| Heavy {
+            .map(|row| UserUsage {
                 line: lines.remove(&row.subject_id).unwrap_or_default(),
                 user_id: row.user_id,
                 email: row.email,
@@ -88,8 +88,8 @@ pub(crate) async fn heaviest(asked: Asked) -> Result<HeaviestView, Refusal> {
         days,
         line: Some(line),
         by_model,
-        house: house.into(),
-        lacks_first_words: used.lacks_first_words,
+        all_models: total.into(),
+        lacks_ttft: used.lacks_ttft,
         kept_from: kept_from.filter(|kept| from < *kept),
         revenue: around.revenue,
         other_currencies: around.other_currencies,
@@ -102,9 +102,9 @@ pub(crate) async fn heaviest(asked: Asked) -> Result<HeaviestView, Refusal> {
 
 /// What runs and is spent at this moment.
 async fn moment(tx: &mut store::Tx, now: time::OffsetDateTime) -> Result<Moment, Refusal> {
-    let (running, reserved) = store::heaviest::running(&mut *tx).await.map_err(fail)?;
+    let (running, reserved) = store::top_users::running(&mut *tx).await.map_err(fail)?;
     let spent = store::span::spent_in_whole_hours(tx, now).await.map_err(fail)?;
-    let switches = store::house::switches(&mut *tx).await.map_err(fail)?;
+    let switches = store::deployment::switches(&mut *tx).await.map_err(fail)?;
     let cap = [switches.daily_spend, sources().daily_spend].into_iter().flatten().min();
     Ok(Moment { running, reserved, spent, cap })
 }
@@ -116,7 +116,7 @@ impl From<store::span::Totals> for ModelUse {
             failed: totals.failed.max(0).cast_unsigned(),
             cost: totals.cost(),
             reasoning: domain::Tokens::from_db(totals.reasoning),
-            first_words_ms: totals.first_words(50).zip(totals.first_words(95)),
+            ttft_ms: totals.ttft(50).zip(totals.ttft(95)),
         }
     }
 }
@@ -179,8 +179,8 @@ pub(crate) async fn person(id: domain::UserId) -> Result<crate::api::admin::Pers
     let usage = usage_of(db, &person.viewer, 30, true).await?;
     let billing = billing_of(&person.viewer).await?;
     let granted = person.granted;
-    let standing = store::account_rule::standing(db, id, (sources.now)()).await.map_err(fail)?;
-    let standing = standing.ok_or_else(|| refuse(Problem::not_found("account")))?;
+    let fakeg = store::account_rule::fakeg(db, id, (sources.now)()).await.map_err(fail)?;
+    let fakeg = fakeg.ok_or_else(|| refuse(Problem::not_found("account")))?;
     let audit = store::audit::list(db, Some(id), 0, 50).await.map_err(fail)?;
     let held = store::turn::held(db, id).await.map_err(fail)?;
     let hold = |held: store::turn::Held| crate::api::admin::Hold {
@@ -189,11 +189,11 @@ pub(crate) async fn person(id: domain::UserId) -> Result<crate::api::admin::Pers
         reserved: held.reserved,
         is_alive: held.is_alive,
     };
-    let own = |until| crate::api::admin::OwnLimits { requests: standing.requests, tokens: standing.tokens, until };
+    let own = |until| crate::api::admin::OwnLimits { requests: fakeg.requests, tokens: fakeg.tokens, until };
     Ok(crate::api::admin::PersonView {
-        limits: standing.until.map(own),
-        paused_at: standing.paused_at,
-        sessions: standing.sessions,
+        limits: fakeg.until.map(own),
+        paused_at: fakeg.paused_at,
+        sessions: fakeg.sessions,
         holds: held.into_iter().map(hold).collect(),
         audit: audit.into_iter().map(Into::into).collect(),
         viewer: person.viewer,
@@ -205,14 +205,14 @@ pub(crate) async fn person(id: domain::UserId) -> Result<crate::api::admin::Pers
     })
 }
 
-/// How the house is: payments, vendors, alerts, meters, jobs, the schema, hours that aren't added up yet.
+/// How the deployment is: payments, providers, alerts, meters, jobs, the schema, hours that aren't added up yet.
 pub(crate) async fn health() -> Result<crate::api::admin::HealthView, Refusal> {
     use crate::api::admin::{Dead, Flag, HealthView};
     let sources = sources();
     let db = &sources.admin_db;
     let inbox = store::stripe_event::inbox(db).await.map_err(fail)?;
     let queue = store::job::queue(db).await.map_err(fail)?;
-    let flags = store::billing_flag::standing(db).await.map_err(fail)?;
+    let flags = store::billing_flag::fakeg(db).await.map_err(fail)?;
     let last = store::reconciliation::last(db).await.map_err(fail)?;
     let drift = |value: serde_json::Value| serde_json::from_value(value).unwrap_or_default();
     Ok(HealthView {
@@ -242,7 +242,7 @@ pub(crate) async fn health() -> Result<crate::api::admin::HealthView, Refusal> {
                 at: flag.created_at,
             })
             .collect(),
-        vendors: (sources.vendors)(),
+        providers: (sources.providers)(),
         alerts: store::alert::list(db, 20)
             .await
             .map_err(fail)?
@@ -264,7 +264,7 @@ pub(crate) async fn health() -> Result<crate::api::admin::HealthView, Refusal> {
 pub(crate) async fn models() -> Result<crate::api::admin::ModelsView, Refusal> {
     use crate::api::admin::{ModelRow, ModelsView, PriceRow};
     let sources = sources();
-    let switches = store::house::switches(&sources.admin_db).await.map_err(fail)?;
+    let switches = store::deployment::switches(&sources.admin_db).await.map_err(fail)?;
     let listed = store::model_rule::list(&sources.admin_db, (sources.now)()).await.map_err(fail)?;
     // Cents at least, and more where a price has more.
     let usd = |price: domain::MicrosPerMillion| {
@@ -285,7 +285,7 @@ pub(crate) async fn models() -> Result<crate::api::admin::ModelsView, Refusal> {
         spent: spent(Some(&row.model.name)),
         name: row.model.name,
         label: row.model.label,
-        vendor: row.model.vendor.as_str().to_owned(),
+        provider: row.model.provider.as_str().to_owned(),
         is_on: row.rules.enabled,
         price: row.price.map(|tier| PriceRow {
             input: usd(tier.input),

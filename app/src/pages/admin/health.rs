@@ -73,11 +73,11 @@ fn Shown(health: HealthView) -> impl IntoView {
         <p class="hint">{last}{oldest}</p>
         <section>
             <h2>"Model providers"</h2>
-            {table("Model providers", &["Provider", "State"], health.vendors.into_iter().map(vendor).collect(), "No API key is set: the demo model answers.")}
+            {table("Model providers", &["Provider", "State"], health.providers.into_iter().map(provider).collect(), "No API key is set: the demo model answers.")}
         </section>
         <section>
             <h2>"Alerts"</h2>
-            {table("Alerts", &["What", "Since", "Until"], health.alerts.into_iter().map(alert).collect(), "None. Somebody heavy, a cap that comes near, a vendor that fails, dead letters and meters that differ are told here, by mail and to the webhook.")}
+            {table("Alerts", &["What", "Since", "Until"], health.alerts.into_iter().map(alert).collect(), "None. a user with a large share, a cap that comes near, a provider that fails, dead letters and meters that differ are told here, by mail and to the webhook.")}
         </section>
         <section>
             <h2>"Needs attention"</h2>
@@ -122,7 +122,7 @@ fn table(label: &'static str, heads: &'static [&'static str], rows: Vec<AnyView>
     .into_any()
 }
 
-fn vendor((name, open_ms): (String, Option<u64>)) -> AnyView {
+fn provider((name, open_ms): (String, Option<u64>)) -> AnyView {
     let state = open_ms.map_or_else(
         || "Answers".to_owned(),
         |ms| match ms {

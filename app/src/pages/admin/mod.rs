@@ -41,8 +41,8 @@ pub fn Pager(
 
 pub mod audit;
 pub mod health;
-pub mod heaviest;
 pub mod models;
 pub mod people;
 pub mod person;
 pub mod plans;
+pub mod top_users;

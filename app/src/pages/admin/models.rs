@@ -1,4 +1,4 @@
-//! `/admin/models`: what can be asked, what it costs, and the switches of the whole house.
+//! `/admin/models`: what can be asked, what it costs, and the switches of the whole deployment.
 
 use crate::api;
 use crate::api::admin::{ModelRow, ModelsView, PriceRow};
@@ -31,7 +31,7 @@ fn Shown(view: ModelsView) -> impl IntoView {
     let rows = view.models.iter().map(|model| row(model.clone())).collect_view();
     let forms = view.models.iter().map(|model| forms(model.clone(), &names)).collect_view();
     view! {
-        {house(&view)}
+        {global(&view)}
         <section>
             <h2>"Models"</h2>
             <div class="table-scroll" tabindex="0" role="region" aria-label="Models">
@@ -53,8 +53,8 @@ fn Shown(view: ModelsView) -> impl IntoView {
     }
 }
 
-/// The switches of the whole house.
-fn house(view: &ModelsView) -> impl IntoView + use<> {
+/// The switches of the whole deployment.
+fn global(view: &ModelsView) -> impl IntoView + use<> {
     let amount = |cap: Option<Picos>| cap.map(Picos::exact).unwrap_or_default();
     let cap = amount(view.daily_spend);
     let holds = [view.daily_spend, view.env_spend].into_iter().flatten().min();
@@ -69,7 +69,7 @@ fn house(view: &ModelsView) -> impl IntoView + use<> {
     let switch = if view.is_paused {
         view! {
             <p class="form-error">"Chat is switched off. Messages are refused."</p>
-            <form method="post" action="/admin/house">
+            <form method="post" action="/admin/global">
                 <button name="state" value="on">"Switch chat on"</button>
             </form>
         }
@@ -78,7 +78,7 @@ fn house(view: &ModelsView) -> impl IntoView + use<> {
         view! {
             <details class="confirm">
                 <summary class="secondary small">"Switch chat off"</summary>
-                <form method="post" action="/admin/house">
+                <form method="post" action="/admin/global">
                     <p>"Switch chat off for all users? New messages are refused on every server. Responses in progress finish, and conversations can still be read."</p>
                     <button class="danger small" name="state" value="off">"Confirm"</button>
                 </form>
@@ -92,10 +92,10 @@ fn house(view: &ModelsView) -> impl IntoView + use<> {
                 <h2>"Global limits"</h2>
                 <p>{says}</p>
                 {holds.map(|cap| view! { <Share part=spent.0.unsigned_abs() whole=cap.0.unsigned_abs()/> })}
-                <form method="post" action="/admin/house" class="stack">
+                <form method="post" action="/admin/global" class="stack">
                     <div class="field">
-                        <label for="house-cap">"Daily spend cap in dollars " <span class="optional">"empty means no cap"</span></label>
-                        <input id="house-cap" name="daily_spend" inputmode="decimal" autocomplete="off" value=cap/>
+                        <label for="global-cap">"Daily spend cap in dollars " <span class="optional">"empty means no cap"</span></label>
+                        <input id="global-cap" name="daily_spend" inputmode="decimal" autocomplete="off" value=cap/>
                     </div>
                     <button class="secondary">"Save"</button>
                 </form>
@@ -114,7 +114,7 @@ fn row(model: ModelRow) -> impl IntoView {
         (false, ..) => "Off",
         (_, _, None) => "No price: unavailable",
         // The demo model has no key to lack.
-        (_, false, _) if model.vendor == "demo" => "Inactive while a provider has a key",
+        (_, false, _) if model.provider == "demo" => "Inactive while a provider has a key",
         (_, false, _) => "No API key",
         _ => "On",
     };

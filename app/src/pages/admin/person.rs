@@ -76,7 +76,7 @@ fn Shown(person: PersonView) -> impl IntoView {
             <Holds holds/>
             <Sessions sessions/>
         </div>
-        <Deeds viewer limits paused_at/>
+        <AdminActions viewer limits paused_at/>
         <Spent usage/>
         <section>
             <h2>"Activity"</h2>
@@ -169,24 +169,25 @@ fn Sessions(sessions: Vec<OffsetDateTime>) -> impl IntoView {
 
 /// What can be done to them; each opens first, says what will happen, and wants a reason.
 #[component]
-fn Deeds(viewer: Viewer, limits: Option<OwnLimits>, paused_at: Option<OffsetDateTime>) -> impl IntoView {
+fn AdminActions(viewer: Viewer, limits: Option<OwnLimits>, paused_at: Option<OffsetDateTime>) -> impl IntoView {
     let action = format!("/admin/users/{}/act", viewer.user_id);
-    let deed = move |name: &'static str, label: &'static str, says: &'static str, is_danger: bool, fields: AnyView| {
-        let class = if is_danger { "danger small" } else { "small" };
-        let reason = format!("why-{name}");
-        view! {
-            <details>
-                <summary>{label}</summary>
-                <form method="post" action=action.clone() class="stack">
-                    <p>{says}</p>
-                    {fields}
-                    <label for=reason.clone()>"Why"</label>
-                    <input id=reason name="why" required maxlength="500"/>
-                    <button class=class name="act" value=name>{label}</button>
-                </form>
-            </details>
-        }
-    };
+    let action =
+        move |name: &'static str, label: &'static str, says: &'static str, is_danger: bool, fields: AnyView| {
+            let class = if is_danger { "danger small" } else { "small" };
+            let reason = format!("why-{name}");
+            view! {
+                <details>
+                    <summary>{label}</summary>
+                    <form method="post" action=action.clone() class="stack">
+                        <p>{says}</p>
+                        {fields}
+                        <label for=reason.clone()>"Why"</label>
+                        <input id=reason name="why" required maxlength="500"/>
+                        <button class=class name="act" value=name>{label}</button>
+                    </form>
+                </details>
+            }
+        };
     let none = || ().into_any();
     let own = view! {
         <label>"Tokens per day " <input name="tokens" inputmode="numeric" pattern="[0-9]*" placeholder="plan limit"/></label>
@@ -195,12 +196,18 @@ fn Deeds(viewer: Viewer, limits: Option<OwnLimits>, paused_at: Option<OffsetDate
     }
     .into_any();
     let lift = limits.is_some().then(|| {
-        deed("unlimit", "Remove limit override", "The plan's limits apply again from the next message.", false, none())
+        action(
+            "unlimit",
+            "Remove limit override",
+            "The plan's limits apply again from the next message.",
+            false,
+            none(),
+        )
     });
     let pause = if paused_at.is_some() {
-        deed("resume", "Resume", "The user can send messages again.", false, none())
+        action("resume", "Resume", "The user can send messages again.", false, none())
     } else {
-        deed(
+        action(
             "pause",
             "Pause",
             "New messages are refused. Responses in progress finish, and conversations can still be read.",
@@ -209,7 +216,7 @@ fn Deeds(viewer: Viewer, limits: Option<OwnLimits>, paused_at: Option<OffsetDate
         )
     };
     let admin = if viewer.is_admin {
-        deed(
+        action(
             "unmake_admin",
             "Remove admin",
             "The user loses access to these pages. The last admin can't be removed.",
@@ -217,16 +224,16 @@ fn Deeds(viewer: Viewer, limits: Option<OwnLimits>, paused_at: Option<OffsetDate
             none(),
         )
     } else {
-        deed("make_admin", "Make admin", "The user can see and do everything on these pages.", true, none())
+        action("make_admin", "Make admin", "The user can see and do everything on these pages.", true, none())
     };
     view! {
         <section class="acts">
             <h2>"Actions"</h2>
-            {deed("limit", "Temporary limit override", "Replaces the plan's limits from the next message until the start of that day (UTC). To grant tokens, raise the tokens per day. Usage is not reset.", false, own)}
+            {action("limit", "Temporary limit override", "Replaces the plan's limits from the next message until the start of that day (UTC). To grant tokens, raise the tokens per day. Usage is not reset.", false, own)}
             {lift}
             {pause}
-            {deed("rebuild", "Reset usage counters", "Rebuilds the counters from the ledger. Responses in progress stay reserved; stuck reservations are released.", false, none())}
-            {deed("sign_out", "Sign out everywhere", "Ends all sessions on all devices.", true, none())}
+            {action("rebuild", "Reset usage counters", "Rebuilds the counters from the ledger. Responses in progress stay reserved; stuck reservations are released.", false, none())}
+            {action("sign_out", "Sign out everywhere", "Ends all sessions on all devices.", true, none())}
             {admin}
         </section>
     }

@@ -311,10 +311,10 @@ impl State {
     /// What an event says about everything around the turn.
     fn hear(self, event: &TurnEvent, live: &Live) {
         match event {
-            TurnEvent::Turn { conversation_id, model, instead_of, quota, .. } => {
+            TurnEvent::Turn { conversation_id, model, fallback_for, quota, .. } => {
                 self.quota.set(Some(quota.clone()));
                 live.model.set(self.label(&model.0));
-                live.instead_of.set(instead_of.as_ref().map(|missing| self.label(&missing.0)));
+                live.fallback_for.set(fallback_for.as_ref().map(|missing| self.label(&missing.0)));
                 if let Some(earlier) = live.replaces {
                     // Where it is from before the page was drawn its question stays, else it goes along.
                     page::remove_answer(earlier);

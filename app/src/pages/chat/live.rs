@@ -40,7 +40,7 @@ pub(super) struct Live {
     /// The label of who answers.
     pub model: ArcRwSignal<String>,
     /// Whose place they took, by label.
-    pub instead_of: ArcRwSignal<Option<String>>,
+    pub fallback_for: ArcRwSignal<Option<String>>,
     /// The turn whose answer gives way to this one's, once this one has begun.
     pub replaces: Option<TurnId>,
     /// Whether the question stands above already.
@@ -61,7 +61,7 @@ impl Live {
             id,
             question,
             model: ArcRwSignal::new(model),
-            instead_of: ArcRwSignal::new(None),
+            fallback_for: ArcRwSignal::new(None),
             replaces: None,
             is_asked_above: ArcRwSignal::new(false),
             answer: ArcRwSignal::default(),
@@ -108,8 +108,8 @@ pub(super) fn LiveTurn(
         Some(earlier) => on_again.run(earlier),
         None => on_retry.run(()),
     });
-    let Live { id, question, model, instead_of, answer, reasoning, stand, left_ms, is_asked_above, .. } = turn;
-    let (model, instead_of) = (RwSignal::from(model), RwSignal::from(instead_of));
+    let Live { id, question, model, fallback_for, answer, reasoning, stand, left_ms, is_asked_above, .. } = turn;
+    let (model, fallback_for) = (RwSignal::from(model), RwSignal::from(fallback_for));
     let is_asked_above = RwSignal::from(is_asked_above);
     let (stand, left_ms) = (RwSignal::from(stand), RwSignal::from(left_ms));
     let (answer, reasoning) = (RwSignal::from(answer), RwSignal::from(reasoning));
@@ -160,7 +160,7 @@ pub(super) fn LiveTurn(
         })
     };
     let stands_in = move || {
-        instead_of.get().map(|missing| {
+        fallback_for.get().map(|missing| {
             view! { <p class="note"><Draw icon=Icon::Alert/>{format!("{missing} is unavailable right now. {} answered instead.", model.get())}</p> }
         })
     };

@@ -52,7 +52,7 @@ fn Shown(billing: BillingView) -> impl IntoView {
             <p class="done" role="status"><Draw icon=Icon::Check/>{format!("You are on {}. Its limits apply from your next message.", viewer.plan.name)} <a href="/chat">"Back to the chat"</a></p>
         })}
         <Connection payments=billing.payments/>
-        <section class="panel standing">
+        <section class="panel fakeg">
             <h2>{viewer.plan.name.clone()} {status.map(|status| view! { <span class="tag">{status}</span> })}</h2>
             {sentences.into_iter().map(|sentence| view! { <p>{sentence}</p> }).collect_view()}
             <div class="actions">
@@ -93,7 +93,7 @@ pub fn Connection(
 ) -> impl IntoView {
     match payments {
         Payments::Stripe => ().into_any(),
-        Payments::StandIn => {
+        Payments::FakeProvider => {
             view! { <p class="note"><strong>"Test mode: no money moves."</strong>" Payments go to a Stripe simulator."</p> }.into_any()
         }
         Payments::NotConnected => view! {

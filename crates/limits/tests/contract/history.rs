@@ -158,11 +158,11 @@ async fn walk(limits: &Limits, steps: Vec<Step>, mut dump: impl AsyncFnMut(&str)
             }
             Step::Confirm(_) | Step::Settle(..) | Step::Again(..) | Step::Release(_) => {}
         }
-        let picture = limits.at(now).peek(&ann).await.unwrap();
+        let snapshot = limits.at(now).peek(&ann).await.unwrap();
         let (least, most) = (count(&calls, now, (0, 0)), count(&calls, now, (1_000, 900_000)));
-        assert_eq!((picture.window(1).reserved, picture.in_flight), (least.2, least.3));
-        assert!((least.0..=most.0).contains(&picture.window(0).used), "requests {picture:?} {least:?} {most:?}");
-        assert!((least.1..=most.1).contains(&picture.window(1).used), "tokens {picture:?} {least:?} {most:?}");
+        assert_eq!((snapshot.window(1).reserved, snapshot.in_flight), (least.2, least.3));
+        assert!((least.0..=most.0).contains(&snapshot.window(0).used), "requests {snapshot:?} {least:?} {most:?}");
+        assert!((least.1..=most.1).contains(&snapshot.window(1).used), "tokens {snapshot:?} {least:?} {most:?}");
         // to the bucket, and when the first and the last of it leave
         let (span, width) = (WINDOWS[1].span_ms, WINDOWS[1].width_ms);
         let counts = |call: &&Call| call.at / width >= (now - span) / width && call.used.is_some_and(|used| used > 0);
@@ -171,7 +171,7 @@ async fn walk(limits: &Limits, steps: Vec<Step>, mut dump: impl AsyncFnMut(&str)
         let (first, last) =
             (calls.iter().filter(counts).min_by_key(|c| c.at), calls.iter().filter(counts).max_by_key(|c| c.at));
         let expected = Usage { used, reserved: least.2, next_free_ms: first.map(leaves), reset_ms: last.map(leaves) };
-        assert_eq!(picture.window(1), expected);
+        assert_eq!(snapshot.window(1), expected);
     }
 }
 

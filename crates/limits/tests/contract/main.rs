@@ -107,8 +107,8 @@ async fn requests_slide_and_a_release_gives_them_back() {
         let later = T0 + 3_000 + denial.retry_after_ms;
         let permit = granted(&limits, later, &ann, plan, one).await;
         denied(&limits, later, &ann, plan, one).await;
-        let picture = limits.at(later).release(permit).await.unwrap();
-        assert_eq!((picture.window(0).used, picture.in_flight, picture.window(1).reserved), (2, 0, 0));
+        let snapshot = limits.at(later).release(permit).await.unwrap();
+        assert_eq!((snapshot.window(0).used, snapshot.in_flight, snapshot.window(1).reserved), (2, 0, 0));
         let _permit = granted(&limits, later, &ann, plan, one).await;
     })
     .await;
@@ -124,8 +124,8 @@ async fn output_shrinks_to_what_is_left() {
         assert_eq!((permit.output(), permit.reserved()), (900, 1_000));
         let denial = denied(&limits, T0, &ann, plan, need).await;
         assert_eq!(denial.fits_ms, [Some(0), None], "only the end of the running call makes room");
-        let picture = limits.at(T0).settle(permit, 150).await.unwrap();
-        assert_eq!((picture.window(1).used, picture.window(1).reserved), (150, 0));
+        let snapshot = limits.at(T0).settle(permit, 150).await.unwrap();
+        assert_eq!((snapshot.window(1).used, snapshot.window(1).reserved), (150, 0));
         assert_eq!(granted(&limits, T0, &ann, plan, need).await.output(), 750);
         let never = Need { input: 745, ..need };
         let answer = limits.at(T0).admit(&ann, &fresh("call"), plan, never).await.unwrap();
@@ -144,21 +144,25 @@ async fn settling_twice_counts_once_and_past_the_limit_counts() {
         assert!(matches!(again, Admission::Running), "{again:?}");
         limits.at(T0).settle(permit, 5_000).await.unwrap();
         for end in [End::Settle(5_000), End::Release] {
-            let picture = limits.at(T0).end(&ann, &call, T0, end).await.unwrap();
-            assert_eq!((picture.window(1).used, picture.window(0).used), (5_000, 1), "{end:?}");
+            let snapshot = limits.at(T0).end(&ann, &call, T0, end).await.unwrap();
+            assert_eq!((snapshot.window(1).used, snapshot.window(0).used), (5_000, 1), "{end:?}");
         }
         assert_eq!(denied(&limits, T0, &ann, plan, Need::exactly(1)).await.reason, TOKENS);
         // settling a call that nobody holds does nothing, and neither does one that was admitted at another instant
-        let picture = limits.at(T0).end(&ann, &fresh("call"), T0, End::Settle(7)).await.unwrap();
-        assert_eq!(picture.window(1).used, 5_000);
+        let snapshot = limits.at(T0).end(&ann, &fresh("call"), T0, End::Settle(7)).await.unwrap();
+        assert_eq!(snapshot.window(1).used, 5_000);
         let roomy = allow(&[100, 10_000], 10);
         let Admission::Granted(permit) = limits.at(T0 + 6_000).admit(&ann, &call, roomy, need).await.unwrap() else {
             panic!()
         };
-        let picture = limits.at(T0 + 6_000).end(&ann, &call, T0, End::Settle(5_000)).await.unwrap();
-        assert_eq!((picture.window(1).used, picture.window(1).reserved), (5_000, 500), "an old settlement, a new hold");
-        let picture = limits.at(T0 + 6_000).settle(permit, 200).await.unwrap();
-        assert_eq!((picture.window(1).used, picture.window(1).reserved), (5_200, 0));
+        let snapshot = limits.at(T0 + 6_000).end(&ann, &call, T0, End::Settle(5_000)).await.unwrap();
+        assert_eq!(
+            (snapshot.window(1).used, snapshot.window(1).reserved),
+            (5_000, 500),
+            "an old settlement, a new hold"
+        );
+        let snapshot = limits.at(T0 + 6_000).settle(permit, 200).await.unwrap();
+        assert_eq!((snapshot.window(1).used, snapshot.window(1).reserved), (5_200, 0));
     })
     .await;
 }
@@ -177,8 +181,8 @@ async fn an_unconfirmed_hold_lapses_and_a_confirmed_one_stays() {
         assert!(!limits.at(T0 + 10_000).confirm(&lost).await.unwrap(), "lapsed is lapsed");
         assert!(limits.at(T0 + 10_000).confirm(&kept).await.unwrap(), "a heartbeat says it again");
         // a settlement that comes late still counts, and only once
-        let picture = limits.at(T0 + 20_000).settle(lost, 300).await.unwrap();
-        assert_eq!((picture.window(1).used, picture.window(1).reserved), (300, 400));
+        let snapshot = limits.at(T0 + 20_000).settle(lost, 300).await.unwrap();
+        assert_eq!((snapshot.window(1).used, snapshot.window(1).reserved), (300, 400));
         assert_eq!(limits.at(T0 + 20_000).settle(kept, 100).await.unwrap().window(1).used, 400);
     })
     .await;
@@ -214,15 +218,15 @@ async fn cold_meters_are_rebuilt_from_history() {
         ];
         let limits = Limits::new(&store, "person", &WINDOWS, history(past));
         for _ in 0..2 {
-            let picture = limits.at(T0).peek(&ann).await.unwrap();
-            let tokens = picture.window(1);
-            assert_eq!((tokens.used, tokens.reserved, picture.in_flight, picture.window(0).used), (500, 400, 1, 2));
+            let snapshot = limits.at(T0).peek(&ann).await.unwrap();
+            let tokens = snapshot.window(1);
+            assert_eq!((tokens.used, tokens.reserved, snapshot.in_flight, snapshot.window(0).used), (500, 400, 1, 2));
             limits.forget(&ann).await.unwrap();
         }
-        let picture = limits.at(T0).end(&ann, "recorded", T0 - 5_000, End::Settle(200)).await.unwrap();
-        assert_eq!(picture.window(1).used, 500, "recorded before the meters were lost: settled by the rebuilding");
-        let picture = limits.at(T0).end(&ann, "running", T0 - 1_000, End::Settle(50)).await.unwrap();
-        assert_eq!((picture.window(1).used, picture.window(1).reserved), (550, 0));
+        let snapshot = limits.at(T0).end(&ann, "recorded", T0 - 5_000, End::Settle(200)).await.unwrap();
+        assert_eq!(snapshot.window(1).used, 500, "recorded before the meters were lost: settled by the rebuilding");
+        let snapshot = limits.at(T0).end(&ann, "running", T0 - 1_000, End::Settle(50)).await.unwrap();
+        assert_eq!((snapshot.window(1).used, snapshot.window(1).reserved), (550, 0));
     }
 }
 
@@ -277,8 +281,8 @@ async fn a_broken_meter_is_rebuilt() {
         .await
         .unwrap();
     for at in [T0 + DAY / 2, T0 + DAY + 1_000_000] {
-        let picture = limits.at(at).peek(&ann).await.unwrap();
-        assert!(picture.window(0).used == 0 && picture.window(1).used <= 500);
+        let snapshot = limits.at(at).peek(&ann).await.unwrap();
+        assert!(snapshot.window(0).used == 0 && snapshot.window(1).used <= 500);
         drop(granted(&limits, at, &ann, allow(&[10, 1_000], 10), Need::exactly(300)).await);
     }
 }

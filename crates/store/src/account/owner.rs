@@ -103,7 +103,7 @@ pub async fn list(db: impl PgExecutor<'_>, search: Option<&str>, offset: i64, li
     let rows = sqlx::query!(
         r#"select user_id, email, plan_id, role, paused_at, created_at, count(*) over () as "all!" from account
            where $1::text is null or email ilike $1 order by created_at desc, user_id offset $2 limit $3"#,
-        search.map(crate::heaviest::contains),
+        search.map(crate::top_users::contains),
         offset,
         limit,
     )

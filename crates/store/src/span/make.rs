@@ -1,7 +1,7 @@
 //! Making spans: hours from the sums per person, larger ones from smaller ones.
 
 use super::people::{pack, unpack};
-use super::totals::{add_first_words, of_hours};
+use super::totals::{add_ttft, of_hours};
 use super::{People, SIZES, Span, Sums, Totals, hour, instant};
 use crate::{Db, Result, Tx};
 use std::collections::BTreeMap;
@@ -101,7 +101,7 @@ async fn of_people(tx: &mut Tx, span: Span) -> Result<Models> {
     let begins_at = instant(span.begins);
     let mut models = Models::new();
     let mut parts = of_hours(&mut *tx, &[begins_at]).await?;
-    add_first_words(&mut *tx, &[begins_at], &mut parts).await?;
+    add_ttft(&mut *tx, &[begins_at], &mut parts).await?;
     for part in parts {
         models.insert(part.model, (part.totals, People::default()));
     }
@@ -144,7 +144,7 @@ async fn of_smaller(tx: &mut Tx, span: Span, smaller: i32) -> Result<Option<Mode
     }
     let rows = sqlx::query!(
         "select model, requests, calls, failed, input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens,
-                cost_picos, first_ms, first_calls, people
+                cost_picos, ttft_ms, ttft_calls, people
          from usage_span_model where hours = $1 and begins_at >= $2 and begins_at < $3",
         smaller,
         begins_at,
@@ -165,7 +165,7 @@ async fn of_smaller(tx: &mut Tx, span: Span, smaller: i32) -> Result<Option<Mode
             output: row.output_tokens,
             reasoning: row.reasoning_tokens,
             cost: row.cost_picos,
-            first_ms: row.first_ms.into_iter().zip(row.first_calls).collect(),
+            ttft_ms: row.ttft_ms.into_iter().zip(row.ttft_calls).collect(),
         };
         unpack(&row.people, people)?;
     }
@@ -187,10 +187,10 @@ async fn write(tx: &mut Tx, span: Span, models: &Models) -> Result<()> {
     .execute(&mut *tx)
     .await?;
     for (model, (totals, people)) in models {
-        let (first_ms, first_calls): (Vec<i32>, Vec<i64>) = totals.first_ms.iter().unzip();
+        let (ttft_ms, ttft_calls): (Vec<i32>, Vec<i64>) = totals.ttft_ms.iter().unzip();
         sqlx::query!(
             "insert into usage_span_model (hours, begins_at, model, requests, calls, failed, input_tokens, cache_read_tokens,
-               cache_write_tokens, output_tokens, reasoning_tokens, cost_picos, first_ms, first_calls, people)
+               cache_write_tokens, output_tokens, reasoning_tokens, cost_picos, ttft_ms, ttft_calls, people)
              values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
             span.hours,
             begins_at,
@@ -204,8 +204,8 @@ async fn write(tx: &mut Tx, span: Span, models: &Models) -> Result<()> {
             totals.output,
             totals.reasoning,
             totals.cost,
-            &first_ms,
-            &first_calls,
+            &ttft_ms,
+            &ttft_calls,
             pack(people)?,
         )
         .execute(&mut *tx)

@@ -9,7 +9,7 @@ mod totals;
 pub use make::{make, waiting};
 pub use people::Sums;
 pub(crate) use people::{People, read as people};
-pub use totals::{House, Totals, cost, read as totals, spent_in_a_day, spent_in_whole_hours};
+pub use totals::{PeriodTotals, Totals, cost, read as totals, spent_in_a_day, spent_in_whole_hours};
 
 use crate::{Result, Tx};
 use time::OffsetDateTime;

@@ -1,4 +1,4 @@
-//! What the house used, model by model: the totals of spans, and of the hours that have none yet.
+//! What the deployment used, model by model: the totals of spans, and of the hours that have none yet.
 
 use super::{Cover, DAY, LARGEST, cover, hour, instant};
 use crate::{Result, Tx};
@@ -14,7 +14,7 @@ pub struct Totals {
     pub requests: i64,
     /// Calls.
     pub calls: i64,
-    /// Calls that its vendor didn't answer, or not to the end.
+    /// Calls that its provider didn't answer, or not to the end.
     pub failed: i64,
     /// Input tokens that came from no cache.
     pub input: i64,
@@ -28,8 +28,8 @@ pub struct Totals {
     pub reasoning: i64,
     /// Picodollars.
     pub cost: i64,
-    /// How many calls took so many milliseconds to their first words, to two significant digits.
-    pub first_ms: BTreeMap<i32, i64>,
+    /// How many calls took so many milliseconds to their time to first token, to two significant digits.
+    pub ttft_ms: BTreeMap<i32, i64>,
 }
 
 impl AddAssign<&Self> for Totals {
@@ -43,8 +43,8 @@ impl AddAssign<&Self> for Totals {
         self.output = self.output.saturating_add(other.output);
         self.reasoning = self.reasoning.saturating_add(other.reasoning);
         self.cost = self.cost.saturating_add(other.cost);
-        for (ms, calls) in &other.first_ms {
-            *self.first_ms.entry(*ms).or_default() += calls;
+        for (ms, calls) in &other.ttft_ms {
+            *self.ttft_ms.entry(*ms).or_default() += calls;
         }
     }
 }
@@ -56,14 +56,14 @@ impl Totals {
         Picos(self.cost)
     }
 
-    /// How long so many per cent of all calls took at most to their first words, to two digits: the smallest that is long enough for
+    /// How long so many per cent of all calls took at most to their time to first token, to two digits: the smallest that is long enough for
     /// that many (nearest rank). None where nothing was measured.
     #[must_use]
-    pub fn first_words(&self, percent: i64) -> Option<i32> {
-        let all: i64 = self.first_ms.values().sum();
+    pub fn ttft(&self, percent: i64) -> Option<i32> {
+        let all: i64 = self.ttft_ms.values().sum();
         let enough = (all * percent + 99) / 100;
         let mut so_far = 0;
-        self.first_ms
+        self.ttft_ms
             .iter()
             .find(|(_, calls)| {
                 so_far += **calls;
@@ -75,29 +75,29 @@ impl Totals {
 
 /// What each model did in a period.
 #[derive(Default)]
-pub struct House {
-    /// By the vendor's name for the model.
+pub struct PeriodTotals {
+    /// By the provider's name for the model.
     pub by_model: BTreeMap<String, Totals>,
     /// What each model cost on each UTC day on which anything was used.
     pub days: BTreeMap<Date, BTreeMap<String, Picos>>,
-    /// Whether calls that aren't added up yet are missing in `first_ms`, because there are too many to look at one by one.
-    pub lacks_first_words: bool,
+    /// Whether calls that aren't added up yet are missing in `ttft_ms`, because there are too many to look at one by one.
+    pub lacks_ttft: bool,
 }
 
-/// So many calls that aren't added up yet are looked at one by one for how long their first words took.
+/// So many calls that aren't added up yet are looked at one by one for how long their time to first token took.
 const ONE_BY_ONE: i64 = 5_000;
 
 /// What each model did in a period of whole hours.
 ///
 /// # Errors
 /// When Postgres does.
-pub async fn read(db: &mut Tx, from: OffsetDateTime, to: OffsetDateTime) -> Result<House> {
+pub async fn read(db: &mut Tx, from: OffsetDateTime, to: OffsetDateTime) -> Result<PeriodTotals> {
     let wide = cover(db, from, to, LARGEST).await?;
     let mut by_model = of_spans(db, &wide).await?;
     let mut rest = of_hours(db, &wide.open).await?;
-    let lacks_first_words = rest.iter().map(|part| part.totals.calls).sum::<i64>() > ONE_BY_ONE;
-    if !lacks_first_words {
-        add_first_words(db, &wide.open, &mut rest).await?;
+    let lacks_ttft = rest.iter().map(|part| part.totals.calls).sum::<i64>() > ONE_BY_ONE;
+    if !lacks_ttft {
+        add_ttft(db, &wide.open, &mut rest).await?;
     }
     let mut days = cost_by_day(db, from, to).await?;
     for Part { begins_at, model, totals } in rest {
@@ -105,14 +105,14 @@ pub async fn read(db: &mut Tx, from: OffsetDateTime, to: OffsetDateTime) -> Resu
         *of_day = of_day.plus(totals.cost());
         *by_model.entry(model).or_default() += &totals;
     }
-    Ok(House { by_model, days, lacks_first_words })
+    Ok(PeriodTotals { by_model, days, lacks_ttft })
 }
 
 /// What each model did in the spans of a cover.
 async fn of_spans(db: &mut Tx, cover: &Cover) -> Result<BTreeMap<String, Totals>> {
     let rows = sqlx::query!(
         r#"select m.model, m.requests, m.calls, m.failed, m.input_tokens, m.cache_read_tokens, m.cache_write_tokens, m.output_tokens,
-                  m.reasoning_tokens, m.cost_picos, m.first_ms, m.first_calls
+                  m.reasoning_tokens, m.cost_picos, m.ttft_ms, m.ttft_calls
            from unnest($1::int[], $2::timestamptz[]) w (hours, begins_at)
            join usage_span_model m on m.hours = w.hours and m.begins_at = w.begins_at"#,
         &cover.hours,
@@ -132,7 +132,7 @@ async fn of_spans(db: &mut Tx, cover: &Cover) -> Result<BTreeMap<String, Totals>
             output: row.output_tokens,
             reasoning: row.reasoning_tokens,
             cost: row.cost_picos,
-            first_ms: row.first_ms.into_iter().zip(row.first_calls).collect(),
+            ttft_ms: row.ttft_ms.into_iter().zip(row.ttft_calls).collect(),
         };
     }
     Ok(by_model)
@@ -230,7 +230,7 @@ fn first_whole_hour(now: OffsetDateTime) -> OffsetDateTime {
 pub(super) struct Part {
     /// When it begins.
     pub begins_at: OffsetDateTime,
-    /// The vendor's name for the model.
+    /// The provider's name for the model.
     pub model: String,
     /// What it did.
     pub totals: Totals,
@@ -261,21 +261,21 @@ pub(super) async fn of_hours(db: &mut Tx, hours: &[OffsetDateTime]) -> Result<Ve
                 output: row.output,
                 reasoning: row.reasoning,
                 cost: row.cost,
-                first_ms: BTreeMap::new(),
+                ttft_ms: BTreeMap::new(),
             };
             Part { begins_at: row.hour, model: row.model, totals }
         })
         .collect())
 }
 
-/// How long the first words took in some hours, from the ledger's rows.
-pub(super) async fn add_first_words(db: &mut Tx, hours: &[OffsetDateTime], parts: &mut [Part]) -> Result<()> {
+/// How long the time to first token took in some hours, from the ledger's rows.
+pub(super) async fn add_ttft(db: &mut Tx, hours: &[OffsetDateTime], parts: &mut [Part]) -> Result<()> {
     let rows = sqlx::query!(
         r#"select h.hour as "hour!", u.model, u.ms as "ms!", u.calls as "calls!"
            from unnest($1::timestamptz[]) h (hour)
            cross join lateral (
-             select model, two_digits(first_ms) as ms, count(*) as calls from ai_usage
-             where created_at >= h.hour and created_at < h.hour + interval '1 hour' and first_ms is not null and status <> 'pending'
+             select model, two_digits(ttft_ms) as ms, count(*) as calls from ai_usage
+             where created_at >= h.hour and created_at < h.hour + interval '1 hour' and ttft_ms is not null and status <> 'pending'
              group by 1, 2
            ) u"#,
         hours,
@@ -286,7 +286,7 @@ pub(super) async fn add_first_words(db: &mut Tx, hours: &[OffsetDateTime], parts
         parts.iter_mut().map(|part| ((part.begins_at, part.model.as_str()), &mut part.totals)).collect();
     for row in &rows {
         if let Some(totals) = of.get_mut(&(row.hour, row.model.as_str())) {
-            totals.first_ms.insert(row.ms, row.calls);
+            totals.ttft_ms.insert(row.ms, row.calls);
         }
     }
     Ok(())

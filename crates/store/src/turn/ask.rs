@@ -40,7 +40,7 @@ pub struct Ask<'a> {
     pub now: OffsetDateTime,
 }
 
-/// A vendor call that is written down and not yet paid for.
+/// A provider call that is written down and not yet paid for.
 #[derive(Clone, Copy, Debug)]
 pub struct PendingCall {
     /// The ledger row.
@@ -140,8 +140,8 @@ pub struct Again<'a> {
     pub turn_id: TurnId,
     /// The call that came to nothing.
     pub failed: PendingCall,
-    /// Whether its vendor was asked and didn't answer.
-    pub vendor_failed: bool,
+    /// Whether its provider was asked and didn't answer.
+    pub provider_failed: bool,
     /// Who will answer instead.
     pub model: &'a ModelName,
     /// Their price.
@@ -152,7 +152,7 @@ pub struct Again<'a> {
     pub now: OffsetDateTime,
 }
 
-/// Closes a call that its vendor never accepted, which cost nothing, and opens the next one of the same turn: it counts at the instant
+/// Closes a call that its provider never accepted, which cost nothing, and opens the next one of the same turn: it counts at the instant
 /// of the first, and holds what the turn was admitted for.
 ///
 /// # Errors
@@ -161,7 +161,7 @@ pub async fn call_again(db: impl PgExecutor<'_>, again: &Again<'_>) -> Result<Op
     let call = PendingCall { id: AiUsageId::at(again.now), created_at: again.failed.created_at };
     let done = sqlx::query!(
         "with failed as (
-           update ai_usage set status = 'failed', usage_source = 'exact', settled_at = $3, vendor_failed = $9
+           update ai_usage set status = 'failed', usage_source = 'exact', settled_at = $3, provider_failed = $9
            where created_at = $1 and ai_usage_id = $2 and status = 'pending' returning *
          )
          insert into ai_usage (ai_usage_id, turn_id, call_no, purpose, user_id, subject, model, model_price_id, status, counted_tokens,
@@ -176,7 +176,7 @@ pub async fn call_again(db: impl PgExecutor<'_>, again: &Again<'_>) -> Result<Op
         Uuid::from(again.price_id),
         again.estimated.to_db(),
         Uuid::from(again.turn_id),
-        again.vendor_failed,
+        again.provider_failed,
     )
     .execute(db)
     .await?;
@@ -193,9 +193,9 @@ pub struct Refused {
     pub began: bool,
     /// The ledger row.
     pub call: PendingCall,
-    /// Whether its vendor was asked and didn't answer.
-    pub vendor_failed: bool,
-    /// What its vendor may bill; none where it was not accepted.
+    /// Whether its provider was asked and didn't answer.
+    pub provider_failed: bool,
+    /// What its provider may bill; none where it was not accepted.
     pub usage: Option<Usage>,
     /// What that costs.
     pub cost: Picos,
@@ -209,7 +209,7 @@ pub struct Refused {
 /// # Errors
 /// When Postgres does; then everything stays pending and the reaper ends it.
 pub async fn refused(db: &Db, refused: &Refused) -> Result<()> {
-    let Refused { turn_id, conversation_id, began, call, vendor_failed, usage, cost, now } = *refused;
+    let Refused { turn_id, conversation_id, began, call, provider_failed, usage, cost, now } = *refused;
     let source = if usage.is_some() { UsageSource::Estimated } else { UsageSource::Exact };
     let usage = usage.unwrap_or_default();
     let mut tx = crate::begin(db).await?;
@@ -243,7 +243,7 @@ pub async fn refused(db: &Db, refused: &Refused) -> Result<()> {
         "update ai_usage u set status = 'failed', usage_source = case when is_other then 'estimated' else $5 end, settled_at = $4,
            input_tokens = case when is_other then u.estimated_tokens else $6 end,
            cost_usd = case when is_other then u.estimated_tokens::numeric * price / 1000000000000 else $7 end,
-           vendor_failed = $8, call_no = case when is_hedge then 0 else u.call_no end
+           provider_failed = $8, call_no = case when is_hedge then 0 else u.call_no end
          from (
            select ai_usage_id, p.input as price, count(*) over () > 1 and ai_usage_id <> $3 as is_other,
                   count(*) over () > 1 and call_no > 1 as is_hedge
@@ -258,7 +258,7 @@ pub async fn refused(db: &Db, refused: &Refused) -> Result<()> {
         source.as_str(),
         usage.input.to_db(),
         cost.to_usd(),
-        vendor_failed,
+        provider_failed,
     )
     .execute(&mut tx)
     .await?;

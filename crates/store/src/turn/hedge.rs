@@ -57,17 +57,17 @@ pub async fn add_hedge_call(db: impl PgExecutor<'_>, hedge: &HedgeCall<'_>) -> R
 pub async fn close_unbilled(
     db: impl PgExecutor<'_>,
     call: PendingCall,
-    vendor_failed: bool,
+    provider_failed: bool,
     now: OffsetDateTime,
 ) -> Result<()> {
     sqlx::query!(
-        "update ai_usage set status = 'failed', usage_source = 'exact', settled_at = $3, vendor_failed = $4,
+        "update ai_usage set status = 'failed', usage_source = 'exact', settled_at = $3, provider_failed = $4,
            call_no = case when call_no = 1 then 1 else 0 end
          where created_at = $1 and ai_usage_id = $2 and status = 'pending'",
         call.created_at,
         Uuid::from(call.id),
         now,
-        vendor_failed,
+        provider_failed,
     )
     .execute(db)
     .await?;

@@ -1,4 +1,4 @@
-//! Turns: what must be known before one is asked, what is written before a vendor is, and what when it has answered. Each is one
+//! Turns: what must be known before one is asked, what is written before a provider is, and what when it has answered. Each is one
 //! statement, and all take their locks in the same order: conversation, turn, message, ledger, hour.
 
 mod ask;
@@ -8,7 +8,7 @@ mod record;
 
 pub use ask::{Again, Ask, Asked, PendingCall, Refused, ask, call_again, refused, undone};
 pub use hedge::{HedgeCall, add_hedge_call, close_unbilled, demote_hedge_call};
-pub use reap::{Dead, Unsettled, dead, settled, unsettled};
+pub use reap::{ExpiredTurn, Unsettled, expired, settled, unsettled};
 pub use record::{Record, record};
 
 use crate::Result;
@@ -86,7 +86,7 @@ pub async fn held(db: impl PgExecutor<'_>, owner: UserId) -> Result<Vec<Held>> {
         .collect())
 }
 
-/// What the owner allows the whole house.
+/// What the owner allows the whole deployment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Switches {
     /// Nobody is answered.
@@ -117,7 +117,7 @@ pub struct Prepared {
     pub offers: Vec<Offer>,
 }
 
-/// Reads switches, models (all, or the one that is named and its stand-in), prices and whether a turn is known, in one query and without a cache: a change holds on every server with
+/// Reads switches, models (all, or the one that is named and its fallback), prices and whether a turn is known, in one query and without a cache: a change holds on every server with
 /// the next turn.
 ///
 /// # Errors
@@ -129,15 +129,15 @@ pub async fn prepare(
     now: OffsetDateTime,
 ) -> Result<Prepared> {
     let rows = sqlx::query!(
-        r#"select h.paused, h.daily_spend_usd as house_spend,
+        r#"select h.paused, h.daily_spend_usd as global_spend,
                   t.turn_id is not null as "is_known!", t.user_id as "user_id?", t.request_hash as "request_hash?",
                   t.ended_at is not null as "ended!", coalesce(t.alive_until >= now(), false) as "is_alive!",
-                  m.model as "model?", m.label as "label?", m.vendor as "vendor?", m.base_url as "base_url?",
+                  m.model as "model?", m.label as "label?", m.provider as "provider?", m.base_url as "base_url?",
                   m.context as "context?", m.max_output as "max_output?", m.fallback as "fallback?", m.hedge_after_ms as "hedge_after_ms?",
                   m.input_permille as "input_permille?", m.daily_spend_usd as "model_spend?",
                   p.model_price_id as "model_price_id?", p.above as "above?", p.input as "input?",
                   p.cache_read as "cache_read?", p.cache_write as "cache_write?", p.output as "output?"
-           from house h
+           from deployment h
            left join turn t on t.turn_id = $1
            left join model m on m.enabled and ($3::text is null or m.model = $3
              or m.model = (select fallback from model where model = $3))
@@ -157,7 +157,7 @@ pub async fn prepare(
     let mut prepared = Prepared::default();
     let mut offers: Vec<(Model, Option<Picos>, Vec<Price>)> = Vec::new();
     for row in rows {
-        prepared.switches = Switches { paused: row.paused, daily_spend: row.house_spend.and_then(Picos::from_usd) };
+        prepared.switches = Switches { paused: row.paused, daily_spend: row.global_spend.and_then(Picos::from_usd) };
         if let (true, Some(request_hash)) = (row.is_known, row.request_hash) {
             let (user_id, is_alive) = (row.user_id.map(Into::into), row.is_alive);
             prepared.known = Some(Known { user_id, request_hash, ended: row.ended, is_alive });
@@ -167,7 +167,7 @@ pub async fn prepare(
             let model = crate::model::Row {
                 model: name,
                 label: row.label.unwrap_or_default(),
-                vendor: row.vendor.unwrap_or_default(),
+                provider: row.provider.unwrap_or_default(),
                 base_url: row.base_url,
                 context: row.context.unwrap_or_default(),
                 max_output: row.max_output.unwrap_or_default(),

@@ -2,7 +2,7 @@
 
 use super::PendingCall;
 use crate::Result;
-use domain::{ConversationId, ModelName, ModelPriceId, Picos, Tokens, TurnId, Vendor};
+use domain::{ConversationId, ModelName, ModelPriceId, Picos, Provider, Tokens, TurnId};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -70,7 +70,7 @@ pub async fn unsettled(db: impl PgExecutor<'_>, turn_id: Option<TurnId>) -> Resu
 }
 
 /// A turn whose process has given no sign: what the reaper needs to end it.
-pub struct Dead {
+pub struct ExpiredTurn {
     /// The turn.
     pub turn_id: TurnId,
     /// Names the meters.
@@ -80,7 +80,7 @@ pub struct Dead {
     /// Who was asked.
     pub model: ModelName,
     /// In whose wire format; its words are counted accordingly.
-    pub vendor: Vendor,
+    pub provider: Provider,
     /// The price it was admitted at.
     pub price_id: ModelPriceId,
     /// Input as estimated.
@@ -94,9 +94,9 @@ pub struct Dead {
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn dead(db: impl PgExecutor<'_>) -> Result<Vec<Dead>> {
+pub async fn expired(db: impl PgExecutor<'_>) -> Result<Vec<ExpiredTurn>> {
     let rows = sqlx::query!(
-        "select t.turn_id, t.subject, t.conversation_id, u.model, m.vendor, u.model_price_id, u.estimated_tokens, u.ai_usage_id, u.created_at
+        "select t.turn_id, t.subject, t.conversation_id, u.model, m.provider, u.model_price_id, u.estimated_tokens, u.ai_usage_id, u.created_at
          from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at join model m using (model)
          where t.ended_at is null and t.alive_until < now() and u.status = 'pending'
          order by t.alive_until, u.call_no desc limit 100"
@@ -105,12 +105,12 @@ pub async fn dead(db: impl PgExecutor<'_>) -> Result<Vec<Dead>> {
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| Dead {
+        .map(|row| ExpiredTurn {
             turn_id: row.turn_id.into(),
             subject: row.subject,
             conversation_id: row.conversation_id.map(Into::into),
             model: ModelName(row.model),
-            vendor: row.vendor.parse().unwrap_or(Vendor::OpenAi),
+            provider: row.provider.parse().unwrap_or(Provider::OpenAi),
             price_id: row.model_price_id.into(),
             estimated: Tokens::from_db(row.estimated_tokens),
             call: PendingCall { id: row.ai_usage_id.into(), created_at: row.created_at },

@@ -31,12 +31,12 @@ pub struct Record<'a> {
     pub price_id: ModelPriceId,
     /// What it cost.
     pub cost: Picos,
-    /// The vendor's name for the call.
+    /// The provider's name for the call.
     pub provider_request_id: Option<&'a str>,
-    /// Whether it was the vendor who didn't answer to the end.
-    pub vendor_failed: bool,
-    /// How long the first words took from asking the vendor on; none where none came.
-    pub first_ms: Option<i32>,
+    /// Whether it was the provider who didn't answer to the end.
+    pub provider_failed: bool,
+    /// How long the time to first token took from asking the provider on; none where none came.
+    pub ttft_ms: Option<i32>,
     /// When it ended.
     pub now: OffsetDateTime,
 }
@@ -64,7 +64,7 @@ pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
            ), done as (
              update ai_usage set status = $4, usage_source = $5, input_tokens = $6, cache_read_tokens = $7, cache_write_tokens = $8,
                     output_tokens = $9, reasoning_tokens = $10, cost_usd = $11, model_price_id = $12, provider_request_id = $13,
-                    settled_at = $3, first_ms = $20, vendor_failed = $21
+                    settled_at = $3, ttft_ms = $20, provider_failed = $21
              where created_at = $14 and ai_usage_id = $15 and status = 'pending' and (select count(*) from over) >= 0
              returning turn_id, call_no
            ), other as (
@@ -101,8 +101,8 @@ pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
         end.text,
         status.as_str(),
         end.model.0,
-        end.first_ms,
-        end.vendor_failed,
+        end.ttft_ms,
+        end.provider_failed,
     )
     .fetch_one(db)
     .await?;

@@ -7,47 +7,47 @@ use serde_json::json;
 /// Field note 37: an overdue payment has days of grace, then the plan goes, and a payment brings it back.
 #[tokio::test]
 async fn overdue_is_kept_for_a_while_then_free_until_it_is_paid() {
-    let house = selling(&[("BILLING_GRACE_DAYS", "40")]).await;
-    let mut ann = house.person("ann@example.com").await;
+    let app = selling(&[("BILLING_GRACE_DAYS", "40")]).await;
+    let mut ann = app.person("ann@example.com").await;
     buy(&mut ann, "pro", FAILS_LATER).await;
-    house.until(ON_PRO).await;
+    app.until(ON_PRO).await;
     // The trial ends and its payment fails; by our own clock that is in some days, so the grace is long.
-    control(&house, "clock", &[("days", "8")]).await;
-    house.until("select bool_and(status = 'past_due' and grace_until > now()) from subscription").await;
-    assert!(house.one::<bool>(ON_PRO).await, "the plan is kept");
+    control(&app, "clock", &[("days", "8")]).await;
+    app.until("select bool_and(status = 'past_due' and grace_until > now()) from subscription").await;
+    assert!(app.one::<bool>(ON_PRO).await, "the plan is kept");
     assert!(ann.text("/usage").await.contains("Your last payment failed"));
     assert!(ann.text("/settings/billing").await.contains("Payment overdue"));
-    house.until("select count(*) = 1 from job where key like 'mail:payment_failed:%' and done_at is not null").await;
+    app.until("select count(*) = 1 from job where key like 'mail:payment_failed:%' and done_at is not null").await;
     // An event that is still to be handled would work out the grace anew.
-    house.until(ALL_DONE).await;
-    sqlx::query("update subscription set grace_until = now() - interval '1 minute'").execute(&house.db).await.unwrap();
+    app.until(ALL_DONE).await;
+    sqlx::query("update subscription set grace_until = now() - interval '1 minute'").execute(&app.db).await.unwrap();
     // A server that starts looks at once.
-    let (second, _stop) = house.second().await;
-    house.until(ON_FREE).await;
-    assert_eq!(house.one::<i64>("select count(*) from job where key like 'mail:grace_over:%'").await, 1);
+    let (second, _stop) = app.second().await;
+    app.until(ON_FREE).await;
+    assert_eq!(app.one::<i64>("select count(*) from job where key like 'mail:grace_over:%'").await, 1);
     let outbox = reqwest::get(format!("{second}/dev/outbox")).await.unwrap().text().await.unwrap();
     assert!(outbox.contains("Your account moved to the free plan") && outbox.contains("ann@example.com"));
     let url = place(&ann.form("/billing/portal", &[]).await);
     ann.client.post(&url).form(&[("do", "card"), ("card", GOOD)]).send().await.unwrap();
-    house.until(ON_PRO).await;
-    assert!(house.one::<bool>("select grace_until is null and not grace_is_over from subscription").await);
+    app.until(ON_PRO).await;
+    assert!(app.one::<bool>("select grace_until is null and not grace_is_over from subscription").await);
 }
 
 /// A deleted account cancels what it paid for; the password is asked for first, and the last admin stays.
 #[tokio::test]
 async fn a_deleted_account_pays_no_longer() {
-    let house = selling(&[]).await;
-    let mut ann = house.person("ann@example.com").await;
+    let app = selling(&[]).await;
+    let mut ann = app.person("ann@example.com").await;
     buy(&mut ann, "pro", GOOD).await;
-    house.until(ON_PRO).await;
+    app.until(ON_PRO).await;
     let wrong = ann.form("/settings/delete", &[("password", "wrong")]).await;
     assert_eq!(wrong.status(), StatusCode::UNPROCESSABLE_ENTITY);
     assert!(wrong.text().await.unwrap().contains("was not deleted"));
     ann.form("/settings/delete", &[("password", "correct horse")]).await;
-    house.until("select count(*) = 0 from account").await;
-    house.until("select bool_and(status = 'canceled' and user_id is null) from subscription").await;
-    assert_eq!(house.stripe.all("subscription")[0]["status"], "canceled");
-    let mut admin = house.person("admin@example.com").await;
+    app.until("select count(*) = 0 from account").await;
+    app.until("select bool_and(status = 'canceled' and user_id is null) from subscription").await;
+    assert_eq!(app.stripe.all("subscription")[0]["status"], "canceled");
+    let mut admin = app.person("admin@example.com").await;
     let refused = admin.form("/settings/delete", &[("password", "correct horse")]).await;
     assert!(refused.text().await.unwrap().contains("the only admin"));
 }
@@ -55,36 +55,36 @@ async fn a_deleted_account_pays_no_longer() {
 /// A customer that was deleted at Stripe's side: the plan goes, and buying again works.
 #[tokio::test]
 async fn a_customer_deleted_at_stripe_heals() {
-    let house = selling(&[]).await;
-    let mut ann = house.person("ann@example.com").await;
+    let app = selling(&[]).await;
+    let mut ann = app.person("ann@example.com").await;
     buy(&mut ann, "pro", GOOD).await;
-    house.until(ON_PRO).await;
-    let customer: String = house.one("select stripe_customer_id from account").await;
+    app.until(ON_PRO).await;
+    let customer: String = app.one("select stripe_customer_id from account").await;
     // once with its event, once without
-    api(&house, "DELETE", &format!("customers/{customer}"), &[]).await;
-    house.until("select stripe_customer_id is null and plan_id = 'free' from account").await;
+    api(&app, "DELETE", &format!("customers/{customer}"), &[]).await;
+    app.until("select stripe_customer_id is null and plan_id = 'free' from account").await;
     buy(&mut ann, "pro", GOOD).await;
-    house.until(ON_PRO).await;
-    house.stripe.hold();
-    let customer: String = house.one("select stripe_customer_id from account").await;
-    api(&house, "DELETE", &format!("customers/{customer}"), &[]).await;
+    app.until(ON_PRO).await;
+    app.stripe.hold();
+    let customer: String = app.one("select stripe_customer_id from account").await;
+    api(&app, "DELETE", &format!("customers/{customer}"), &[]).await;
     let url = go(&mut ann, "pro").await;
     pay(&ann, &url, GOOD).await;
     ann.get("/billing/return").await;
-    assert!(house.one::<bool>(ON_PRO).await);
+    assert!(app.one::<bool>(ON_PRO).await);
 }
 
 /// A second month that fails has its own days of grace: it counts from its own invoice, not from an older one left open.
 #[tokio::test]
 async fn each_failure_has_its_own_grace() {
-    let house = selling(&[]).await;
-    let mut ann = house.person("ann@example.com").await;
+    let app = selling(&[]).await;
+    let mut ann = app.person("ann@example.com").await;
     buy(&mut ann, "max", GOOD).await;
-    house.until("select plan_id = 'max' from account").await;
-    house.until(ALL_DONE).await;
-    let subscription = house.stripe.all("subscription")[0].clone();
+    app.until("select plan_id = 'max' from account").await;
+    app.until(ALL_DONE).await;
+    let subscription = app.stripe.all("subscription")[0].clone();
     let (id, customer) = (subscription["id"].as_str().unwrap(), subscription["customer"].as_str().unwrap());
-    let invoice = house.stripe.all("invoice")[0].clone();
+    let invoice = app.stripe.all("invoice")[0].clone();
     // an old open one, a paid one, and one that has just failed
     for (n, status, created) in
         [(1, "open", now() - 70 * 86_400), (2, "paid", now() - 40 * 86_400), (3, "open", now() - 86_400)]
@@ -93,21 +93,21 @@ async fn each_failure_has_its_own_grace() {
         made["id"] = json!(format!("in_{n}"));
         made["status"] = json!(status);
         made["created"] = json!(created);
-        house.stripe.plant(made);
+        app.stripe.plant(made);
     }
     let mut first = invoice;
     first["created"] = json!(now() - 100 * 86_400);
-    house.stripe.plant(first);
+    app.stripe.plant(first);
     let mut overdue = subscription.clone();
     overdue["status"] = json!("past_due");
-    house.stripe.plant(overdue);
+    app.stripe.plant(overdue);
     event(
-        &house.url,
+        &app.url,
         &json!({"id": "evt_f", "type": "invoice.payment_failed", "data": {"object": {"customer": customer}}}),
     )
     .await;
-    house.until("select bool_and(status = 'past_due') from subscription").await;
-    assert!(house.one::<bool>("select plan_id = 'max' from account").await);
-    let days: f64 = house.one("select extract(epoch from grace_until - now())::float8 / 86400 from subscription").await;
+    app.until("select bool_and(status = 'past_due') from subscription").await;
+    assert!(app.one::<bool>("select plan_id = 'max' from account").await);
+    let days: f64 = app.one("select extract(epoch from grace_until - now())::float8 / 86400 from subscription").await;
     assert!((5.9..6.1).contains(&days), "{days} days for {id}");
 }

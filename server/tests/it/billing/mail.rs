@@ -6,17 +6,17 @@ use super::{GOOD, buy, selling};
 #[tokio::test]
 async fn mail_is_handed_over_and_tried_again() {
     let (port, mut letters) = smtp().await;
-    let house =
-        selling(&[("SMTP_URL", &format!("smtp://127.0.0.1:{port}")), ("MAIL_FROM", "The House <house@example.com>")])
+    let app =
+        selling(&[("SMTP_URL", &format!("smtp://127.0.0.1:{port}")), ("MAIL_FROM", "The House <app@example.com>")])
             .await;
-    sqlx::query("update plan set trial_days = 2 where plan_id = 'pro'").execute(&house.db).await.unwrap();
-    let mut ann = house.person("ann@example.com").await;
+    sqlx::query("update plan set trial_days = 2 where plan_id = 'pro'").execute(&app.db).await.unwrap();
+    let mut ann = app.person("ann@example.com").await;
     buy(&mut ann, "pro", GOOD).await;
-    house.until("select count(*) = 1 from job where attempts = 1 and done_at is null and error like '%451%'").await;
-    sqlx::query("update job set run_at = now()").execute(&house.db).await.unwrap();
+    app.until("select count(*) = 1 from job where attempts = 1 and done_at is null and error like '%451%'").await;
+    sqlx::query("update job set run_at = now()").execute(&app.db).await.unwrap();
     let letter = letters.recv().await.unwrap();
     for said in [
-        "From: \"The House\" <house@example.com>",
+        "From: \"The House\" <app@example.com>",
         "To: ann@example.com",
         "Subject: Your Pro trial ends on",
         "text/plain",
@@ -24,7 +24,7 @@ async fn mail_is_handed_over_and_tried_again() {
     ] {
         assert!(letter.contains(said), "{said} in {letter}");
     }
-    house.until("select bool_and(done_at is not null) from job").await;
+    app.until("select bool_and(done_at is not null) from job").await;
 }
 
 /// A mail server of a few lines, which says "later" to the first letter.

@@ -8,20 +8,20 @@ use server::cli::{Billing, Command, Plans};
 /// What lost events would have said is found by comparing, and mended: each kind of drift, and nothing on a second run.
 #[tokio::test]
 async fn reconciling_finds_and_mends_each_drift() {
-    let house = selling(&[]).await;
+    let app = selling(&[]).await;
     let mut people = Vec::new();
     for name in ["cancel", "upgrade", "orphan", "deleted", "restored"] {
-        let mut person = house.person(&format!("{name}@example.com")).await;
+        let mut person = app.person(&format!("{name}@example.com")).await;
         buy(&mut person, "pro", GOOD).await;
         people.push(person);
     }
-    house.until("select count(*) = 5 from account where plan_id = 'pro'").await;
-    house.until(ALL_DONE).await;
-    house.until("select not exists (select from job where done_at is null)").await;
-    house.stripe.hold();
+    app.until("select count(*) = 5 from account where plan_id = 'pro'").await;
+    app.until(ALL_DONE).await;
+    app.until("select not exists (select from job where done_at is null)").await;
+    app.stripe.hold();
     let subscription = async |email: &str| -> String {
         let sql = "select subscription_id from subscription join account using (user_id) where email = $1";
-        sqlx::query_scalar(sql).bind(email).fetch_one(&house.db).await.unwrap()
+        sqlx::query_scalar(sql).bind(email).fetch_one(&app.db).await.unwrap()
     };
     let (cancelled, upgraded, orphan, deleted, restored) = (
         subscription("cancel@example.com").await,
@@ -30,64 +30,60 @@ async fn reconciling_finds_and_mends_each_drift() {
         subscription("deleted@example.com").await,
         subscription("restored@example.com").await,
     );
-    api(&house, "DELETE", &format!("subscriptions/{cancelled}"), &[]).await;
-    let max: String = house.one("select monthly_price_id from plan where plan_id = 'max'").await;
-    api(&house, "POST", &format!("subscriptions/{upgraded}"), &[("items[0][price]", &max)]).await;
+    api(&app, "DELETE", &format!("subscriptions/{cancelled}"), &[]).await;
+    let max: String = app.one("select monthly_price_id from plan where plan_id = 'max'").await;
+    api(&app, "POST", &format!("subscriptions/{upgraded}"), &[("items[0][price]", &max)]).await;
     sqlx::raw_sql(
         "delete from subscription where user_id = (select user_id from account where email = 'orphan@example.com');
          update account set stripe_customer_id = null, plan_id = 'free' where email = 'orphan@example.com';
          delete from account where email = 'restored@example.com'",
     )
-    .execute(&house.db)
+    .execute(&app.db)
     .await
     .unwrap();
     // a deletion whose job was lost
-    house.stripe.set_down(true);
+    app.stripe.set_down(true);
     people[3].form("/settings/delete", &[("password", "correct horse")]).await;
-    house.until("select count(*) = 1 from job where kind = 'close_customer' and attempts > 0").await;
-    sqlx::query("update job set done_at = now() where kind = 'close_customer'").execute(&house.db).await.unwrap();
-    house.stripe.set_down(false);
+    app.until("select count(*) = 1 from job where kind = 'close_customer' and attempts > 0").await;
+    sqlx::query("update job set done_at = now() where kind = 'close_customer'").execute(&app.db).await.unwrap();
+    app.stripe.set_down(false);
     // one that somebody made by hand, for nobody here
-    let stranger = api(&house, "POST", "customers", &[("email", "stranger@example.com")]).await;
+    let stranger = api(&app, "POST", "customers", &[("email", "stranger@example.com")]).await;
     let stranger = stranger["id"].as_str().unwrap();
-    control(&house, &format!("card/{stranger}"), &[("number", "4242424242424242")]).await;
-    let foreign = api(&house, "POST", "subscriptions", &[("customer", stranger), ("items[0][price]", &max)]).await;
-    let said = house.run(Command::Billing(Billing::Reconcile)).await;
+    control(&app, &format!("card/{stranger}"), &[("number", "4242424242424242")]).await;
+    let foreign = api(&app, "POST", "subscriptions", &[("customer", stranger), ("items[0][price]", &max)]).await;
+    let said = app.run(Command::Billing(Billing::Reconcile)).await;
     for id in [&cancelled, &upgraded, &orphan, &deleted, &restored] {
         assert!(said.contains(id.as_str()), "{id} in {said}");
     }
     assert!(said.contains("nobody's here: flagged, left alone"), "{said}");
     let plan = async |email: &str| -> String {
-        sqlx::query_scalar("select plan_id from account where email = $1")
-            .bind(email)
-            .fetch_one(&house.db)
-            .await
-            .unwrap()
+        sqlx::query_scalar("select plan_id from account where email = $1").bind(email).fetch_one(&app.db).await.unwrap()
     };
     assert_eq!(plan("cancel@example.com").await, "free");
     assert_eq!(plan("upgrade@example.com").await, "max");
     assert_eq!(plan("orphan@example.com").await, "pro");
-    assert_eq!(house.stripe.object(&deleted).unwrap()["status"], "canceled");
+    assert_eq!(app.stripe.object(&deleted).unwrap()["status"], "canceled");
     // an account that is missing for another reason, as after a restore, loses nothing
-    assert_eq!(house.stripe.object(&restored).unwrap()["status"], "trialing");
-    assert_ne!(house.stripe.object(foreign["id"].as_str().unwrap()).unwrap()["status"], "canceled");
+    assert_eq!(app.stripe.object(&restored).unwrap()["status"], "trialing");
+    assert_ne!(app.stripe.object(foreign["id"].as_str().unwrap()).unwrap()["status"], "canceled");
     sqlx::query("update account set plan_id = 'max' where email = 'cancel@example.com'")
-        .execute(&house.db)
+        .execute(&app.db)
         .await
         .unwrap();
-    let said = house.run(Command::Billing(Billing::Reconcile)).await;
+    let said = app.run(Command::Billing(Billing::Reconcile)).await;
     assert!(said.contains("doesn't follow from what they pay"), "{said}");
-    let said = house.run(Command::Billing(Billing::Reconcile)).await;
+    let said = app.run(Command::Billing(Billing::Reconcile)).await;
     // those two stay the owner's to judge
     assert_eq!(said.lines().count(), 3, "{said}");
-    let mut admin = house.person("admin@example.com").await;
+    let mut admin = app.person("admin@example.com").await;
     let page = admin.text("/admin/health").await;
     assert!(page.contains("Subscription without an account"));
     let cleared =
         admin.form("/admin/health/clear", &[("kind", "orphan"), ("object", foreign["id"].as_str().unwrap())]).await;
     assert_eq!(place(&cleared), "/admin/health");
     assert_eq!(
-        house.one::<i64>("select count(*) from billing_flag where kind = 'orphan' and cleared_at is null").await,
+        app.one::<i64>("select count(*) from billing_flag where kind = 'orphan' and cleared_at is null").await,
         1
     );
 }
@@ -95,39 +91,38 @@ async fn reconciling_finds_and_mends_each_drift() {
 /// Stripe down: a kind sentence, nothing half done, and chat is untouched.
 #[tokio::test]
 async fn with_stripe_down_checkout_says_so_and_chat_goes_on() {
-    let house = selling(&[]).await;
-    let mut ann = house.person("ann@example.com").await;
-    house.stripe.set_down(true);
+    let app = selling(&[]).await;
+    let mut ann = app.person("ann@example.com").await;
+    app.stripe.set_down(true);
     let refused = ann.form("/billing/checkout", &[("plan", "pro")]).await;
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(refused.text().await.unwrap().contains("Nothing was charged"));
     ann.answer("{{words:1}}").await;
     event(
-        &house.url,
+        &app.url,
         &json!({"id": "evt_1", "type": "customer.updated", "data": {"object": {"object": "customer", "id": "cus_1"}}}),
     )
     .await;
-    house
-        .until("select attempts > 0 and done_at is null and dead_at is null from stripe_event where event_id = 'evt_1'")
+    app.until("select attempts > 0 and done_at is null and dead_at is null from stripe_event where event_id = 'evt_1'")
         .await;
-    house.stripe.set_down(false);
-    sqlx::query("update stripe_event set run_at = now()").execute(&house.db).await.unwrap();
-    house.until(ALL_DONE).await;
+    app.stripe.set_down(false);
+    sqlx::query("update stripe_event set run_at = now()").execute(&app.db).await.unwrap();
+    app.until(ALL_DONE).await;
     let url = go(&mut ann, "pro").await;
     pay(&ann, &url, GOOD).await;
-    house.until(ON_PRO).await;
+    app.until(ON_PRO).await;
 }
 
 /// A key of another Stripe account takes nobody's plan; the owner can say that it is meant.
 #[tokio::test]
 async fn another_account_s_key_takes_no_plan() {
-    let house = selling(&[]).await;
-    let mut ann = house.person("ann@example.com").await;
+    let app = selling(&[]).await;
+    let mut ann = app.person("ann@example.com").await;
     buy(&mut ann, "pro", GOOD).await;
-    house.until(ON_PRO).await;
-    house.until(ALL_DONE).await;
-    let elsewhere = stand_in::StripeStandIn::start(([127, 0, 0, 1], 0).into(), None).await.unwrap();
-    let mut moved = house.leave().await;
+    app.until(ON_PRO).await;
+    app.until(ALL_DONE).await;
+    let elsewhere = fakes::FakeStripe::start(([127, 0, 0, 1], 0).into(), None).await.unwrap();
+    let mut moved = app.leave().await;
     moved.config.stripe_base_url = Some(elsewhere.url());
     let (url, _stop) = moved.second().await;
     ann.url = url;
@@ -146,64 +141,62 @@ async fn another_account_s_key_takes_no_plan() {
 /// A Stripe that takes its time holds up nobody's chat, and one person's clicks hold up nobody else's.
 #[tokio::test]
 async fn a_slow_stripe_delays_no_turn() {
-    let house = selling(&[]).await;
-    let mut ann = house.person("ann@example.com").await;
+    let app = selling(&[]).await;
+    let mut ann = app.person("ann@example.com").await;
     buy(&mut ann, "pro", GOOD).await;
-    house.until(ON_PRO).await;
-    house.until(ALL_DONE).await;
-    house.stripe.hold();
+    app.until(ON_PRO).await;
+    app.until(ALL_DONE).await;
+    app.stripe.hold();
     // answers to lists and sessions wait until they are let go
-    house.stripe.stall(true);
+    app.stripe.stall(true);
     let clicks: Vec<_> = (0..6)
         .map(|_| {
             let mut ann = ann.clone();
             tokio::spawn(async move { ann.form("/billing/checkout", &[("plan", "max")]).await.status() })
         })
         .collect();
-    while house.stripe.stalled() == 0 {
+    while app.stripe.stalled() == 0 {
         tokio::task::yield_now().await;
     }
     ann.answer("{{words:1}}").await;
-    assert_eq!(house.stripe.stalled(), 1, "one way to Stripe at a time per person");
+    assert_eq!(app.stripe.stalled(), 1, "one way to Stripe at a time per person");
     // somebody else gets through to Stripe meanwhile
-    let mut bob = house.person("bob@example.com").await;
+    let mut bob = app.person("bob@example.com").await;
     let bobs = tokio::spawn(async move { bob.form("/billing/checkout", &[("plan", "max")]).await.status() });
-    while house.stripe.stalled() == 1 && !bobs.is_finished() {
+    while app.stripe.stalled() == 1 && !bobs.is_finished() {
         tokio::task::yield_now().await;
     }
-    assert_eq!(house.stripe.stalled(), 2);
-    house.stripe.stall(false);
+    assert_eq!(app.stripe.stalled(), 2);
+    app.stripe.stall(false);
     for click in clicks.into_iter().chain([bobs]) {
         assert_eq!(click.await.unwrap(), StatusCode::SEE_OTHER);
     }
-    assert_eq!(house.stripe.all("customer").len(), 2);
+    assert_eq!(app.stripe.all("customer").len(), 2);
 }
 
 /// Refunds and disputes are flagged; a dead letter is shown and replayed; each act is written down.
 #[tokio::test]
 async fn the_owner_sees_what_to_look_at() {
-    let house = selling(&[]).await;
-    let mut admin = house.person("admin@example.com").await;
-    let mut ann = house.person("ann@example.com").await;
+    let app = selling(&[]).await;
+    let mut admin = app.person("admin@example.com").await;
+    let mut ann = app.person("ann@example.com").await;
     buy(&mut ann, "max", GOOD).await;
-    house.until("select plan_id = 'max' from account where email = 'ann@example.com'").await;
-    let charge = house.stripe.all("charge")[0]["id"].as_str().unwrap().to_owned();
-    api(&house, "POST", "refunds", &[("charge", &charge), ("amount", "500")]).await;
-    control(&house, &format!("dispute/{charge}"), &[]).await;
-    house.until("select count(*) = 2 from billing_flag").await;
-    api(&house, "POST", "refunds", &[("charge", &charge), ("amount", "200")]).await;
-    house.until("select bool_or(amount_minor = 700) from billing_flag where kind = 'refund'").await;
+    app.until("select plan_id = 'max' from account where email = 'ann@example.com'").await;
+    let charge = app.stripe.all("charge")[0]["id"].as_str().unwrap().to_owned();
+    api(&app, "POST", "refunds", &[("charge", &charge), ("amount", "500")]).await;
+    control(&app, &format!("dispute/{charge}"), &[]).await;
+    app.until("select count(*) = 2 from billing_flag").await;
+    api(&app, "POST", "refunds", &[("charge", &charge), ("amount", "200")]).await;
+    app.until("select bool_or(amount_minor = 700) from billing_flag where kind = 'refund'").await;
     assert!(
-        house
-            .one::<bool>("select amount_minor = 700 and currency = 'usd' from billing_flag where kind = 'refund'")
-            .await
+        app.one::<bool>("select amount_minor = 700 and currency = 'usd' from billing_flag where kind = 'refund'").await
     );
-    assert!(house.one::<bool>("select amount_minor = 10000 from billing_flag where kind = 'dispute'").await);
+    assert!(app.one::<bool>("select amount_minor = 10000 from billing_flag where kind = 'dispute'").await);
     sqlx::query(
         "insert into stripe_event (event_id, type, body, created_at, received_at, run_at, attempts, error, dead_at)
          values ('evt_dead', 'customer.updated', '{\"id\":\"evt_dead\",\"type\":\"customer.updated\",\"data\":{\"object\":{\"customer\":\"cus_none\"}}}', now(), now(), now(), 14, 'it was so', now())",
     )
-    .execute(&house.db)
+    .execute(&app.db)
     .await
     .unwrap();
     let page = admin.text("/admin/health").await;
@@ -213,9 +206,9 @@ async fn the_owner_sees_what_to_look_at() {
     assert_eq!(ann.get("/admin/health").await.status(), StatusCode::NOT_FOUND);
     assert_eq!(ann.form("/admin/health/replay", &[("event", "evt_dead")]).await.status(), StatusCode::NOT_FOUND);
     assert_eq!(place(&admin.form("/admin/health/replay", &[("event", "evt_dead")]).await), "/admin/health");
-    house.until("select done_at is not null from stripe_event where event_id = 'evt_dead'").await;
+    app.until("select done_at is not null from stripe_event where event_id = 'evt_dead'").await;
     let again = admin.form("/admin/health/replay", &[("event", "evt_dead")]).await;
     assert_eq!(again.status(), StatusCode::NOT_FOUND);
     assert!(again.text().await.unwrap().contains("This dead letter"));
-    assert_eq!(house.one::<i64>("select count(*) from audit where action = 'replay' and after = 'evt_dead'").await, 1);
+    assert_eq!(app.one::<i64>("select count(*) from audit where action = 'replay' and after = 'evt_dead'").await, 1);
 }

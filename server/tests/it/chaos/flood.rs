@@ -1,6 +1,6 @@
 //! Floods: connections, large bodies.
 
-use crate::house::TestHouse;
+use crate::app::TestApp;
 use crate::visitor::{events, problem};
 use futures::future::join_all;
 use http::StatusCode;
@@ -21,8 +21,8 @@ async fn healthz(address: &str) -> String {
 /// The long run waits until the silent ones are closed by the server.
 #[tokio::test]
 async fn silent_connections_are_capped_and_closed() {
-    let house = TestHouse::new().await;
-    let (url, stop) = house.second_as(|config| config.max_connections = Some(8)).await;
+    let app = TestApp::new().await;
+    let (url, stop) = app.second_as(|config| config.max_connections = Some(8)).await;
     let address = url.strip_prefix("http://").unwrap();
     let mut silent = Vec::new();
     while silent.len() < 8 {
@@ -30,7 +30,7 @@ async fn silent_connections_are_capped_and_closed() {
     }
     let refused = healthz(address).await;
     assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("retry-after: 5"), "{refused}");
-    if !crate::house::is_long() {
+    if !crate::app::is_long() {
         drop(silent.split_off(4));
     }
     let waiting = async { while !healthz(address).await.starts_with("HTTP/1.1 200 ") {} };
@@ -42,8 +42,8 @@ async fn silent_connections_are_capped_and_closed() {
 /// nobody else notices.
 #[tokio::test]
 async fn large_texts_have_a_budget_per_user() {
-    let house = TestHouse::new().await;
-    let (ann, bob) = (house.person("ann@example.com").await, house.person("bob@example.com").await);
+    let app = TestApp::new().await;
+    let (ann, bob) = (app.person("ann@example.com").await, app.person("bob@example.com").await);
     let body = json!({"text": "word ".repeat(300_000)}).to_string();
     let estimate =
         || ann.request("POST", "/api/estimate").header("content-type", "application/json").body(body.clone()).send();

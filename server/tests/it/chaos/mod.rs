@@ -4,7 +4,7 @@
 mod flood;
 mod wire;
 
-use crate::house::TestHouse;
+use crate::app::TestApp;
 use crate::visitor::{Visitor, events, problem, words};
 use domain::{Outcome, TurnEvent, UsageSource};
 use futures::future::join_all;
@@ -28,22 +28,25 @@ async fn until_status(visitor: &Visitor, path: &str, wanted: StatusCode) {
 /// well again without a restart.
 #[tokio::test]
 async fn frozen_connections_to_postgres_are_replaced() {
-    let house = TestHouse::new().await;
-    house.limits("free", 1_000, 1_000_000, 100).await;
-    let ann = house.person("ann@example.com").await;
-    let (head, name) = house.config.database_url.rsplit_once('/').unwrap();
+    let app = TestApp::new().await;
+    app.limits("free", 1_000, 1_000_000, 100).await;
+    let ann = app.person("ann@example.com").await;
+    let (head, name) = app.config.database_url.rsplit_once('/').unwrap();
     let address = head.rsplit_once('@').map_or(head, |(_, address)| address);
     let (user, port) = (head.rsplit_once('@').unwrap().0, address.rsplit_once(':').unwrap().1.parse().unwrap());
     let wire = Wire::to(port).await;
     let through = format!("{user}@127.0.0.1:{}/{name}", wire.port);
-    let (url, stop) = house.second_as(|config| config.database_url = through).await;
+    let (url, stop) = app.second_as(|config| config.database_url = through).await;
     let there = Visitor { url, ..ann.clone() };
     events(there.ask("{{words:2}}").await).await;
-    let mut lock = house.db.begin().await.unwrap();
+    let mut lock = app.db.begin().await.unwrap();
     sqlx::query("lock table turn in access exclusive mode").execute(&mut *lock).await.unwrap();
     let stuck: Vec<_> =
         (0..25).map(|n| tokio::spawn(there.clone().post_owned(json!({"text": format!("stuck {n}")})))).collect();
-    house.until("select count(*) >= 18 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'").await;
+    app.until(
+        "select count(*) >= 18 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+    )
+    .await;
     wire.freeze();
     lock.rollback().await.unwrap();
     until_status(&there, "/readyz", StatusCode::OK).await;
@@ -67,9 +70,9 @@ async fn frozen_connections_to_postgres_are_replaced() {
 /// Field note 99: servers whose clocks are five minutes ahead and behind reap what is dead by Postgres' clock, and nothing else.
 #[tokio::test]
 async fn wrong_clocks_end_no_running_turn() {
-    let house = TestHouse::new().await;
-    house.limits("free", 1_000, 1_000_000, 100).await;
-    let ann = house.person("ann@example.com").await;
+    let app = TestApp::new().await;
+    app.limits("free", 1_000, 1_000_000, 100).await;
+    let ann = app.person("ann@example.com").await;
     let running = ann.ask("{{words:4}}{{hold}} goes on").await;
     assert_eq!(running.status(), StatusCode::OK);
     for offset in ["300", "-300"] {
@@ -78,16 +81,15 @@ async fn wrong_clocks_end_no_running_turn() {
         assert_eq!(dead.status(), StatusCode::OK);
         sqlx::query("update turn set alive_until = now() - interval '1 second' where turn_id = $1")
             .bind(turn)
-            .execute(&house.db)
+            .execute(&app.db)
             .await
             .unwrap();
-        let _neighbour = house.process(&[("QUOTIENT_CLOCK_OFFSET_S", offset)]).await;
-        house
-            .until("select count(*) filter (where status = 'pending') = 1 and bool_or(status = 'lost') from ai_usage")
+        let _neighbour = app.process(&[("QUOTIENT_CLOCK_OFFSET_S", offset)]).await;
+        app.until("select count(*) filter (where status = 'pending') = 1 and bool_or(status = 'lost') from ai_usage")
             .await;
-        sqlx::query("delete from turn where turn_id = $1").bind(turn).execute(&house.db).await.unwrap();
+        sqlx::query("delete from turn where turn_id = $1").bind(turn).execute(&app.db).await.unwrap();
     }
-    house.vendor.release();
+    app.provider.release();
     assert!(matches!(events(running).await.last(), Some((_, TurnEvent::Finish { outcome: Outcome::Finished, .. }))));
 }
 
@@ -95,48 +97,48 @@ async fn wrong_clocks_end_no_running_turn() {
 /// open nothing is written at all.
 #[tokio::test]
 async fn refused_calls_count_as_requests() {
-    let house = TestHouse::new().await;
-    house.limits("free", 10, 1_000_000, 100).await;
-    let ann = house.person("ann@example.com").await;
+    let app = TestApp::new().await;
+    app.limits("free", 10, 1_000_000, 100).await;
+    let ann = app.person("ann@example.com").await;
     let text = "{{status:400}} refused";
     let answers = join_all((0..40).map(|_| ann.ask(text))).await;
     let refused = answers.iter().filter(|answer| answer.status() == StatusCode::BAD_GATEWAY).count();
-    assert!(refused <= 10 && house.vendor.asked(text) <= 10, "{refused}, {} calls", house.vendor.asked(text));
+    assert!(refused <= 10 && app.provider.asked(text) <= 10, "{refused}, {} calls", app.provider.asked(text));
     let last = ann.ask(text).await;
     assert_eq!(last.status(), StatusCode::TOO_MANY_REQUESTS, "ten a minute");
     assert_eq!(problem(last).await["kind"], "requests_limit");
     assert_eq!(ann.quota().await["tokens"]["used"], 0, "and cost nothing");
     // Lost meters are rebuilt with them.
-    let subject: String = house.one("select subject from account").await;
+    let subject: String = app.one("select subject from account").await;
     let key = format!("meter:{{person:{subject}}}");
-    let gone: i64 = redis::cmd("DEL").arg(key).query_async(&mut house.redis.clone()).await.unwrap();
+    let gone: i64 = redis::cmd("DEL").arg(key).query_async(&mut app.redis.clone()).await.unwrap();
     assert_eq!((gone, &ann.quota().await["requests"]["remaining"]), (1, &json!(0)));
 
-    house.limits("free", 1_000, 1_000_000, 100).await;
+    app.limits("free", 1_000, 1_000_000, 100).await;
     let down = "{{status:529}}{{after:0}} down";
-    while house.vendor.asked(down) < 5 {
+    while app.provider.asked(down) < 5 {
         assert_eq!(ann.ask(down).await.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
-    let (calls, rows) = (house.vendor.asked(down), house.one::<i64>("select count(*) from ai_usage").await);
+    let (calls, rows) = (app.provider.asked(down), app.one::<i64>("select count(*) from ai_usage").await);
     for answer in join_all((0..20).map(|_| ann.ask(down))).await {
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(answer.headers().contains_key("retry-after"));
     }
-    assert!(house.vendor.asked(down) <= calls + 3, "one probe at most");
-    assert!(house.one::<i64>("select count(*) from ai_usage").await <= rows + 1);
+    assert!(app.provider.asked(down) <= calls + 3, "one probe at most");
+    assert!(app.one::<i64>("select count(*) from ai_usage").await <= rows + 1);
 }
 
 /// Field note 101: the meters are lost after a turn was admitted and before it is written; the next one is admitted on meters that
 /// don't know of it. Only one of the two reaches its provider.
 #[tokio::test]
 async fn meters_lost_between_grant_and_row_admit_no_more() {
-    let house = TestHouse::new().await;
-    house.limits("free", 1_000, 1_000, 100).await;
-    sqlx::query("update plan set max_output = 900").execute(&house.db).await.unwrap();
-    let ann = house.person("ann@example.com").await;
-    let subject: String = house.one("select subject from account").await;
+    let app = TestApp::new().await;
+    app.limits("free", 1_000, 1_000, 100).await;
+    sqlx::query("update plan set max_output = 900").execute(&app.db).await.unwrap();
+    let ann = app.person("ann@example.com").await;
+    let subject: String = app.one("select subject from account").await;
     let key = format!("meter:{{person:{subject}}}");
-    let mut lock = house.db.begin().await.unwrap();
+    let mut lock = app.db.begin().await.unwrap();
     sqlx::query("lock table message in access exclusive mode").execute(&mut *lock).await.unwrap();
     let mut asked = Vec::new();
     for n in 1..=2 {
@@ -144,10 +146,10 @@ async fn meters_lost_between_grant_and_row_admit_no_more() {
         let waits = format!(
             "select count(*) = {n} from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
         );
-        while !sqlx::query_scalar::<_, bool>(sqlx::AssertSqlSafe(waits.clone())).fetch_one(&house.db).await.unwrap() {
+        while !sqlx::query_scalar::<_, bool>(sqlx::AssertSqlSafe(waits.clone())).fetch_one(&app.db).await.unwrap() {
             tokio::task::yield_now().await;
         }
-        let gone: i64 = redis::cmd("DEL").arg(&key).query_async(&mut house.redis.clone()).await.unwrap();
+        let gone: i64 = redis::cmd("DEL").arg(&key).query_async(&mut app.redis.clone()).await.unwrap();
         assert_eq!(gone, 1);
         // Built again without the turn that isn't written yet.
         assert_eq!(ann.quota().await["tokens"]["reserved"], 0);
@@ -157,11 +159,11 @@ async fn meters_lost_between_grant_and_row_admit_no_more() {
         join_all(asked).await.into_iter().map(|answer| answer.unwrap().status().as_u16()).collect();
     statuses.sort_unstable();
     assert_eq!(
-        (statuses, house.vendor.served().len()),
+        (statuses, app.provider.served().len()),
         (vec![503, 503], 0),
         "neither hold stood when its turn was written"
     );
-    house.until("select not exists (select from ai_usage where status = 'pending')").await;
+    app.until("select not exists (select from ai_usage where status = 'pending')").await;
     assert_eq!(ann.quota().await["tokens"]["used"], 0);
     events(ann.ask("{{words:2}}").await).await;
 }
@@ -170,13 +172,13 @@ async fn meters_lost_between_grant_and_row_admit_no_more() {
 /// shown whole; and where only an estimate is left, it never exceeds what was reserved.
 #[tokio::test]
 async fn no_estimate_exceeds_its_reservation() {
-    let house = TestHouse::new().await;
-    house.limits("free", 1_000, 1_000_000, 100).await;
+    let app = TestApp::new().await;
+    app.limits("free", 1_000, 1_000_000, 100).await;
     // Its words are tokens of the fake provider, and up to three of ours.
-    sqlx::query("update plan set max_output = 256").execute(&house.db).await.unwrap();
-    let ann = house.person("ann@example.com").await;
+    sqlx::query("update plan set max_output = 256").execute(&app.db).await.unwrap();
+    let ann = app.person("ann@example.com").await;
     let all = events(ann.ask("hello").await).await;
-    let served = house.vendor.served().remove(0);
+    let served = app.provider.served().remove(0);
     assert_eq!(words(&all), served.text, "nothing is cut away");
     let Some((_, TurnEvent::Finish { usage, usage_source, .. })) = all.last() else { panic!("{all:?}") };
     assert_eq!((usage.output.0, *usage_source), (served.output, UsageSource::Exact));
@@ -186,16 +188,16 @@ async fn no_estimate_exceeds_its_reservation() {
     assert_eq!((*outcome, *usage_source), (Outcome::Truncated, UsageSource::Estimated));
     let over = "select count(*) from ai_usage where usage_source = 'estimated'
                 and input_tokens + cache_read_tokens + cache_write_tokens + output_tokens > reserved_tokens";
-    assert_eq!(house.one::<i64>(over).await, 0);
+    assert_eq!(app.one::<i64>(over).await, 0);
 }
 
 /// Field note 104: a provider accepts calls and never answers. After three that are silent at once its circuit opens, so that others
 /// don't join the wait; those who did are told what was counted, and why.
 #[tokio::test]
 async fn a_silent_provider_opens_its_circuit() {
-    let house = TestHouse::with(&[("VENDOR_FIRST_BYTE_TIMEOUT_MS", "8000")]).await;
-    house.limits("free", 1_000, 1_000_000, 100).await;
-    let ann = house.person("ann@example.com").await;
+    let app = TestApp::with(&[("PROVIDER_FIRST_BYTE_TIMEOUT_MS", "8000")]).await;
+    app.limits("free", 1_000, 1_000_000, 100).await;
+    let ann = app.person("ann@example.com").await;
     let silent: Vec<_> = (0..3)
         .map(|n| {
             tokio::spawn(
@@ -220,9 +222,9 @@ async fn a_silent_provider_opens_its_circuit() {
 /// Field note 105: without Postgres requests are refused at once, with a time to come back.
 #[tokio::test]
 async fn without_postgres_requests_are_refused_at_once() {
-    let house = TestHouse::new().await;
-    let ann = house.person("ann@example.com").await;
-    let (admin, name) = house.shut_database().await;
+    let app = TestApp::new().await;
+    let ann = app.person("ann@example.com").await;
+    let (admin, name) = app.shut_database().await;
     until_status(&ann, "/api/quota", StatusCode::SERVICE_UNAVAILABLE).await;
     for answer in join_all((0..50).map(|_| ann.get("/api/quota"))).await {
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -239,16 +241,16 @@ async fn without_postgres_requests_are_refused_at_once() {
 /// Field note 105: whatever Postgres does, a server that is told to end ends.
 #[tokio::test]
 async fn a_server_without_postgres_ends_when_it_is_told_to() {
-    if !crate::house::is_long() {
+    if !crate::app::is_long() {
         return; // takes the whole drain; `./dev test --long`
     }
-    let house = TestHouse::new().await;
-    let ann = house.person("ann@example.com").await;
-    let process = house.process(&[]).await;
+    let app = TestApp::new().await;
+    let ann = app.person("ann@example.com").await;
+    let process = app.process(&[]).await;
     let there = Visitor { url: process.url.clone(), ..ann.clone() };
     let running = there.ask("{{words:8}}{{hold:4}}").await;
     assert_eq!(running.status(), StatusCode::OK);
-    house.shut_database().await;
+    app.shut_database().await;
     process.signal("-TERM");
     let events = events(running).await;
     assert!(
@@ -261,8 +263,8 @@ async fn a_server_without_postgres_ends_when_it_is_told_to() {
 /// Field note 108: a refusal before any output promises no kept text, and doesn't blame the model where it wasn't asked.
 #[tokio::test]
 async fn problems_say_what_happened() {
-    let house = TestHouse::new().await;
-    let ann = house.person("ann@example.com").await;
+    let app = TestApp::new().await;
+    let ann = app.person("ann@example.com").await;
     let refused = problem(ann.ask("{{status:400}}").await).await;
     assert!(!refused["message"].as_str().unwrap().contains("kept"), "{refused}");
     let broken = events(ann.ask("{{words:5}}{{break:3}}").await).await;
@@ -272,13 +274,13 @@ async fn problems_say_what_happened() {
     let turn = Uuid::now_v7();
     let body = json!({"text": "{{mute}}", "turn_id": turn});
     let asking = tokio::spawn(ann.clone().post_owned(body.clone()));
-    house.until("select exists (select from ai_usage where status = 'pending')").await;
+    app.until("select exists (select from ai_usage where status = 'pending')").await;
     sqlx::query("update turn set alive_until = now() - interval '1 second' where turn_id = $1")
         .bind(turn)
-        .execute(&house.db)
+        .execute(&app.db)
         .await
         .unwrap();
-    let (url, stop) = house.second().await;
+    let (url, stop) = app.second().await;
     let gone = Visitor { url, ..ann.clone() }.post(&body).await;
     assert!([StatusCode::GONE, StatusCode::OK].contains(&gone.status()), "{}", gone.status());
     if gone.status() == StatusCode::GONE {

@@ -1,6 +1,6 @@
 //! What may be asked, and what comes of asking it twice.
 
-use crate::house::TestHouse;
+use crate::app::TestApp;
 use crate::visitor::{events, problem, words};
 use domain::{Outcome, TurnEvent};
 use http::StatusCode;
@@ -8,16 +8,16 @@ use serde_json::json;
 
 #[tokio::test]
 async fn the_same_turn_runs_once() {
-    let house = TestHouse::new().await;
-    house.limits("free", 100, 50_000, 10).await;
-    let (ann, eve) = (house.person("ann@example.com").await, house.person("eve@example.com").await);
+    let app = TestApp::new().await;
+    app.limits("free", 100, 50_000, 10).await;
+    let (ann, eve) = (app.person("ann@example.com").await, app.person("eve@example.com").await);
     let turn = uuid::Uuid::now_v7();
     let body = json!({"model": "claude-haiku-4-5", "text": "{{words:20}}", "turn_id": turn});
     let copies = (0..20).map(|_| async { events(ann.post(&body).await).await });
     let all = futures::future::join_all(copies).await;
     assert!(all.iter().all(|copy| *copy == all[0] && copy.len() > 20), "all copies read the same events");
-    assert_eq!(house.vendor.served().len(), 1);
-    assert_eq!(house.one::<i64>("select count(*) from ai_usage").await, 1);
+    assert_eq!(app.provider.served().len(), 1);
+    assert_eq!(app.one::<i64>("select count(*) from ai_usage").await, 1);
     assert_eq!(ann.quota().await["requests"]["remaining"], 99);
     let other = json!({"model": "claude-haiku-4-5", "text": "other words", "turn_id": turn});
     assert_eq!(ann.post(&other).await.status(), StatusCode::CONFLICT);
@@ -26,8 +26,8 @@ async fn the_same_turn_runs_once() {
 
 #[tokio::test]
 async fn what_cannot_be_asked_is_refused_kindly() {
-    let house = TestHouse::new().await;
-    let (ann, eve) = (house.person("ann@example.com").await, house.person("eve@example.com").await);
+    let app = TestApp::new().await;
+    let (ann, eve) = (app.person("ann@example.com").await, app.person("eve@example.com").await);
     let hers = ann.answer("{{words:1}}").await;
     let TurnEvent::Turn { conversation_id, .. } = &hers[0].1 else { panic!() };
     for (body, status, kind, field) in [
@@ -50,7 +50,7 @@ async fn what_cannot_be_asked_is_refused_kindly() {
             assert_eq!(problem["upgrade"], "max");
         }
     }
-    let nobody = house.visitor().ask("hi").await;
+    let nobody = app.visitor().ask("hi").await;
     assert_eq!(
         (nobody.status(), problem(nobody).await["kind"].as_str().unwrap()),
         (StatusCode::UNAUTHORIZED, "sign_in_required")
@@ -65,21 +65,21 @@ fn turn_id() -> uuid::Uuid {
 /// Postgres keeps no NUL character, and a model may well say one.
 #[tokio::test]
 async fn words_that_cannot_be_kept_are_left_out() {
-    let house = TestHouse::new().await;
-    let ann = house.person("ann@example.com").await;
+    let app = TestApp::new().await;
+    let ann = app.person("ann@example.com").await;
     let all = ann.answer("{{words:5}}{{nul}}").await;
     assert!(matches!(all.last(), Some((_, TurnEvent::Finish { outcome: Outcome::Finished, .. }))), "{all:?}");
     assert_eq!(words(&all), "word1 word2 word3 word4 word5 ");
-    let mut nobody = house.visitor();
+    let mut nobody = app.visitor();
     let response = nobody.form("/sign-in", &[("email", "a\0b@example.com"), ("password", "long enough here")]).await;
     assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY);
 }
 
-/// What the vendor refused left nothing behind, so the same question may be sent again.
+/// What the provider refused left nothing behind, so the same question may be sent again.
 #[tokio::test]
 async fn a_refused_question_may_come_again_under_its_id() {
-    let house = TestHouse::new().await;
-    let ann = house.person("ann@example.com").await;
+    let app = TestApp::new().await;
+    let ann = app.person("ann@example.com").await;
     let body = json!({"model": "claude-haiku-4-5", "text": "{{status:529}}", "turn_id": uuid::Uuid::now_v7()});
     for _ in 0..2 {
         assert_eq!(ann.post(&body).await.status(), StatusCode::SERVICE_UNAVAILABLE);

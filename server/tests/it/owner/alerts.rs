@@ -1,6 +1,6 @@
 //! What the owner is told of: once when it begins, and once when it is over.
 
-use crate::house::TestHouse;
+use crate::app::TestApp;
 use crate::visitor::problem;
 use domain::Tokens;
 use rust_decimal::Decimal;
@@ -23,30 +23,30 @@ async fn alerts_are_told_once_and_once_when_over() {
     let url = format!("http://{}/hook", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, hook).await });
     let secret = base64::engine::general_purpose::STANDARD.encode([7_u8; 32]);
-    let house = TestHouse::with(&[
+    let app = TestApp::with(&[
         ("ALERT_WEBHOOK_URL", &url),
         ("ALERT_WEBHOOK_SECRET", &format!("whsec_{secret}")),
-        ("ALERT_PERSON_PERCENT", "60"),
+        ("ALERT_USER_PERCENT", "60"),
         ("GLOBAL_DAILY_SPEND_USD", "10"),
     ])
     .await;
-    house.person("admin@example.com").await;
-    house.person("ann@example.com").await;
-    house.person("tom@example.com").await;
+    app.person("admin@example.com").await;
+    app.person("ann@example.com").await;
+    app.person("tom@example.com").await;
     let spend = "insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, usage_source, input_tokens,
            output_tokens, estimated_tokens, reserved_tokens, cost_usd, created_at, settled_at)
          select gen_random_uuid(), gen_random_uuid(), user_id, subject, 'claude-haiku-4-5', (select model_price_id from model_price where model = 'claude-haiku-4-5' limit 1),
            'finished', 'exact', 0, 0, 100, 100, $2, now(), now() from account where email = $1";
     for (email, usd) in [("ann@example.com", 7), ("tom@example.com", 1)] {
-        sqlx::query(spend).bind(email).bind(Decimal::from(usd)).execute(&house.db).await.unwrap();
+        sqlx::query(spend).bind(email).bind(Decimal::from(usd)).execute(&app.db).await.unwrap();
     }
     sqlx::query(
         "insert into job (job_id, kind, key, payload, created_at, run_at, dead_at) values (gen_random_uuid(), 'mail', 'gone', '{}', now(), now(), now())",
     )
-    .execute(&house.db)
+    .execute(&app.db)
     .await
     .unwrap();
-    let (_, _stop) = house.second().await; // which looks at once
+    let (_, _stop) = app.second().await; // which looks at once
     let mut begun = Vec::new();
     for _ in 0..4 {
         let (headers, body) = hears.recv().await.unwrap();
@@ -70,13 +70,13 @@ async fn alerts_are_told_once_and_once_when_over() {
         ]
     );
     let mails = "select count(*) from job where kind = 'mail' and payload->>'mail' = 'alert'";
-    assert_eq!(house.one::<i64>(mails).await, 4, "one admin, four causes");
+    assert_eq!(app.one::<i64>(mails).await, 4, "one admin, four causes");
     // others get heavier, and the dead letter is tried again: two causes are over, one is new, nothing is told twice
-    sqlx::query(spend).bind("tom@example.com").bind(Decimal::from(6)).execute(&house.db).await.unwrap();
-    sqlx::query("update job set dead_at = null, done_at = now() where key = 'gone'").execute(&house.db).await.unwrap();
+    sqlx::query(spend).bind("tom@example.com").bind(Decimal::from(6)).execute(&app.db).await.unwrap();
+    sqlx::query("update job set dead_at = null, done_at = now() where key = 'gone'").execute(&app.db).await.unwrap();
     for _ in 0..2 {
-        let (_, stop) = house.second().await;
-        house.until("select count(*) = 3 from alert where ended_at is null").await;
+        let (_, stop) = app.second().await;
+        app.until("select count(*) = 3 from alert where ended_at is null").await;
         stop.cancel();
     }
     let mut after = Vec::new();
@@ -86,15 +86,15 @@ async fn alerts_are_told_once_and_once_when_over() {
     }
     after.sort();
     assert_eq!(after, ["begun spend_cap", "over dead_letters", "over person_share"]);
-    assert_eq!(house.one::<i64>(mails).await, 7);
-    assert_eq!(house.one::<i64>("select count(*) from alert").await, 5);
+    assert_eq!(app.one::<i64>(mails).await, 7);
+    assert_eq!(app.one::<i64>("select count(*) from alert").await, 5);
 }
 
 /// Has another server look at everything once, and waits until it has.
-async fn look(house: &TestHouse) {
+async fn look(app: &TestApp) {
     // A job that is given up is told of with each look, so that one that says nothing else is seen to have been. Nobody looks meanwhile: whoever
     // tells of it has looked at what was there before.
-    let mut tx = store::begin(&house.store).await.unwrap();
+    let mut tx = store::begin(&app.store).await.unwrap();
     sqlx::query("select pg_advisory_xact_lock(hashtext('alert'))").execute(&mut tx).await.unwrap();
     for sql in [
         "update alert set ended_at = now() where kind = 'dead_letters' and ended_at is null",
@@ -103,66 +103,64 @@ async fn look(house: &TestHouse) {
         sqlx::query(sql).execute(&mut tx).await.unwrap();
     }
     tx.commit().await.unwrap();
-    let (_, stop) = house.second().await;
-    house.until("select exists (select from alert where kind = 'dead_letters' and ended_at is null)").await;
+    let (_, stop) = app.second().await;
+    app.until("select exists (select from alert where kind = 'dead_letters' and ended_at is null)").await;
     stop.cancel();
 }
 
-/// A vendor's circuit is told of by the server that opens it, in that moment; it is over once no server has seen it open for a while.
+/// A provider's circuit is told of by the server that opens it, in that moment; it is over once no server has seen it open for a while.
 #[tokio::test]
-async fn a_vendor_that_is_left_alone_is_told_of_at_once() {
-    let house = TestHouse::new().await;
-    house.person("admin@example.com").await;
-    let ann = house.person("ann@example.com").await;
-    let told = async |house: &TestHouse, over: bool| -> i64 {
+async fn a_provider_that_is_left_alone_is_told_of_at_once() {
+    let app = TestApp::new().await;
+    app.person("admin@example.com").await;
+    let ann = app.person("ann@example.com").await;
+    let told = async |app: &TestApp, over: bool| -> i64 {
         sqlx::query_scalar("select count(*) from job where payload->>'mail' = 'alert' and payload->>'said' like 'Anthropic failed%' and (payload->>'is_over')::bool = $1")
             .bind(over)
-            .fetch_one(&house.db)
+            .fetch_one(&app.db)
             .await
             .unwrap()
     };
     for n in 0..2 {
         ann.ask(&format!("{{{{status:500}}}}{{{{after:0}}}} {n}")).await;
     }
-    let standing = "select count(*) = 1 from alert where kind = 'circuit' and about = 'Anthropic' and ended_at is null";
-    house.until(standing).await;
-    assert_eq!((told(&house, false).await, told(&house, true).await), (1, 0));
+    let fakeg = "select count(*) = 1 from alert where kind = 'circuit' and about = 'Anthropic' and ended_at is null";
+    app.until(fakeg).await;
+    assert_eq!((told(&app, false).await, told(&app, true).await), (1, 0));
     // Who opened it is gone. Others don't see it, which is no reason to believe that it is over, until some time has passed.
-    let house = house.leave().await;
-    look(&house).await;
-    assert!(house.one::<bool>(standing).await);
-    sqlx::query("update alert set seen_at = seen_at - interval '3 minutes'").execute(&house.db).await.unwrap();
-    look(&house).await;
-    assert!(!house.one::<bool>(standing).await);
-    assert_eq!((told(&house, false).await, told(&house, true).await), (1, 1));
+    let app = app.leave().await;
+    look(&app).await;
+    assert!(app.one::<bool>(fakeg).await);
+    sqlx::query("update alert set seen_at = seen_at - interval '3 minutes'").execute(&app.db).await.unwrap();
+    look(&app).await;
+    assert!(!app.one::<bool>(fakeg).await);
+    assert_eq!((told(&app, false).await, told(&app, true).await), (1, 1));
 }
 
 /// Meters that differed from the ledger are told of for as long as the last one did within a day.
 #[tokio::test]
 async fn a_meter_s_drift_is_told_of_for_a_day() {
-    let house = TestHouse::new().await;
+    let app = TestApp::new().await;
     let now = OffsetDateTime::now_utc();
-    store::usage::drifted(&house.store, "somebody", Tokens(7), Tokens(5), now).await.unwrap();
-    look(&house).await;
+    store::usage::drifted(&app.store, "somebody", Tokens(7), Tokens(5), now).await.unwrap();
+    look(&app).await;
     let said = "1 usage counter differed from the ledger in the last 24 hours and was rebuilt.";
-    assert_eq!(house.one::<String>("select said from alert where kind = 'drift' and ended_at is null").await, said);
-    sqlx::query("update meter_drift set at = at - interval '25 hours'").execute(&house.db).await.unwrap();
-    look(&house).await;
+    assert_eq!(app.one::<String>("select said from alert where kind = 'drift' and ended_at is null").await, said);
+    sqlx::query("update meter_drift set at = at - interval '25 hours'").execute(&app.db).await.unwrap();
+    look(&app).await;
     assert!(
-        house
-            .one::<bool>("select count(*) = 1 and bool_and(ended_at is not null) from alert where kind = 'drift'")
-            .await
+        app.one::<bool>("select count(*) = 1 and bool_and(ended_at is not null) from alert where kind = 'drift'").await
     );
 }
 
 /// A model's cap is told of level by level, the last one once somebody was refused for it, and each stands until spending is well below.
 #[tokio::test]
 async fn caps_of_models_are_told_of_and_do_not_flap() {
-    let house = TestHouse::new().await;
-    house.person("admin@example.com").await;
-    let ann = house.person("ann@example.com").await;
+    let app = TestApp::new().await;
+    app.person("admin@example.com").await;
+    let ann = app.person("ann@example.com").await;
     sqlx::query("update model set daily_spend_usd = 5 where model = 'claude-haiku-4-5'")
-        .execute(&house.db)
+        .execute(&app.db)
         .await
         .unwrap();
     let spend = async |micros: i64| {
@@ -174,14 +172,14 @@ async fn caps_of_models_are_told_of_and_do_not_flap() {
              from account where email = 'ann@example.com'",
         )
         .bind(micros)
-        .execute(&house.db)
+        .execute(&app.db)
         .await
         .unwrap();
     };
     let look = async || -> Vec<String> {
-        look(&house).await;
+        look(&app).await;
         sqlx::query_scalar("select about from alert where kind = 'spend_cap' and ended_at is null order by 1")
-            .fetch_all(&house.db)
+            .fetch_all(&app.db)
             .await
             .unwrap()
     };
@@ -189,14 +187,14 @@ async fn caps_of_models_are_told_of_and_do_not_flap() {
     assert_eq!(look().await, Vec::<String>::new());
     spend(4_999_000).await;
     assert_eq!(look().await, [level("50"), level("80")]);
-    // The purse knew nothing of rows that no turn wrote: it is built from them anew.
-    house.forget_purse(Some("claude-haiku-4-5")).await;
+    // The budget knew nothing of rows that no turn wrote: it is built from them anew.
+    app.forget_budget(Some("claude-haiku-4-5")).await;
     let refused = ann.ask("{{words:9}}").await;
     assert_eq!(problem(refused).await["kind"], "spend_cap");
-    house.until("select exists (select from refusal_hour where kind = 'spend_cap')").await;
+    app.until("select exists (select from refusal_hour where kind = 'spend_cap')").await;
     assert_eq!(look().await, [level("100"), level("50"), level("80")]);
     // nobody is refused any more, and a little came back: it stands
-    sqlx::query("update refusal_hour set hour = hour - interval '3 hours'").execute(&house.db).await.unwrap();
+    sqlx::query("update refusal_hour set hour = hour - interval '3 hours'").execute(&app.db).await.unwrap();
     spend(-200_000).await;
     assert_eq!(look().await, [level("100"), level("50"), level("80")]);
     spend(-200_000).await;
@@ -205,9 +203,6 @@ async fn caps_of_models_are_told_of_and_do_not_flap() {
     assert_eq!(look().await, [level("50"), level("80")]);
     spend(-200_000).await;
     assert_eq!(look().await, [level("50")]);
-    assert!(
-        house.one::<bool>("select count(*) = 3 from alert where kind = 'spend_cap'").await,
-        "nothing was told twice"
-    );
-    assert!(house.one::<bool>("select bool_and(said like '%daily spend cap on Claude Haiku 4.5 is used.') from alert where kind = 'spend_cap'").await);
+    assert!(app.one::<bool>("select count(*) = 3 from alert where kind = 'spend_cap'").await, "nothing was told twice");
+    assert!(app.one::<bool>("select bool_and(said like '%daily spend cap on Claude Haiku 4.5 is used.') from alert where kind = 'spend_cap'").await);
 }

@@ -1,6 +1,6 @@
 //! The figures of the pages and the files, against plain SQL over the ledger.
 
-use crate::house::TestHouse;
+use crate::app::TestApp;
 use crate::sums::load;
 use domain::{Picos, UserId};
 use http::StatusCode;
@@ -12,13 +12,13 @@ use uuid::Uuid;
 /// The files hold the ledger to the row, and nothing in them is a formula.
 #[tokio::test]
 async fn exports_are_the_ledger_and_no_formulas() {
-    let house = TestHouse::new().await;
-    load(&house.db, 11_000, 20, 20, 0.5).await;
-    let (ann, admin) = (house.person("ann@example.com").await, house.person("admin@example.com").await);
+    let app = TestApp::new().await;
+    load(&app.db, 11_000, 20, 20, 0.5).await;
+    let (ann, admin) = (app.person("ann@example.com").await, app.person("admin@example.com").await);
     ann.answer("{{words:4}}").await;
-    house.until("select bool_and(settled_at is not null) from turn").await;
+    app.until("select bool_and(settled_at is not null) from turn").await;
     sqlx::query("update account set email = '=cmd|''/c calc''!a1,\"x\"@example.com' where subject = 'subject1'")
-        .execute(&house.db)
+        .execute(&app.db)
         .await
         .unwrap();
     let answer = admin.get("/admin/export.csv?period=30d").await;
@@ -31,7 +31,7 @@ async fn exports_are_the_ledger_and_no_formulas() {
     let (cost, email, corrects) = (column("cost_usd"), column("email"), column("corrects"));
     let rows: Vec<csv::StringRecord> = reader.records().map(|row| row.unwrap()).collect();
     let raw: (i64, Decimal) =
-        sqlx::query_as("select count(*), sum(cost_usd) from ai_usage").fetch_one(&house.db).await.unwrap();
+        sqlx::query_as("select count(*), sum(cost_usd) from ai_usage").fetch_one(&app.db).await.unwrap();
     assert_eq!(rows.len() as i64, raw.0);
     assert_eq!(rows.iter().map(|row| row[cost].parse::<Decimal>().unwrap()).sum::<Decimal>(), raw.1);
     assert!(rows.iter().any(|row| row[email].starts_with("'=cmd|")));
@@ -46,25 +46,25 @@ async fn exports_are_the_ledger_and_no_formulas() {
         );
     }
     let json: Vec<Value> = admin.get("/admin/export.json?period=30d&model=gpt-5-mini").await.json().await.unwrap();
-    let raw: i64 = house.one("select count(*) from ai_usage where model = 'gpt-5-mini'").await;
+    let raw: i64 = app.one("select count(*) from ai_usage where model = 'gpt-5-mini'").await;
     assert_eq!(json.len() as i64, raw);
     let sum: Decimal = json.iter().map(|row| row["cost_usd"].as_str().unwrap().parse::<Decimal>().unwrap()).sum();
-    assert_eq!(sum, house.one::<Decimal>("select sum(cost_usd) from ai_usage where model = 'gpt-5-mini'").await);
+    assert_eq!(sum, app.one::<Decimal>("select sum(cost_usd) from ai_usage where model = 'gpt-5-mini'").await);
     // and a person's own file is theirs alone
     let own = ann.text("/usage.csv?period=30d").await;
     assert_eq!(csv::Reader::from_reader(own.as_bytes()).records().count(), 1);
     assert!(!own.contains("subject"));
-    assert!(!house.visitor().get("/usage.csv").await.status().is_success());
+    assert!(!app.visitor().get("/usage.csv").await.status().is_success());
 }
 
 /// A person's days begin where they are: far east, far west, at half and quarter hours, and where a day has 23 or 25 hours.
 #[tokio::test]
 async fn days_begin_where_the_person_is() {
-    let house = TestHouse::new().await;
-    let mut ann = house.person("ann@example.com").await;
-    let id: Uuid = house.one("select user_id from account").await;
+    let app = TestApp::new().await;
+    let mut ann = app.person("ann@example.com").await;
+    let id: Uuid = app.one("select user_id from account").await;
     let first = time::macros::datetime!(2026-03-20 00:00 UTC);
-    sqlx::query("select ai_usage_cover('2026-03-01', '2026-11-30')").execute(&house.db).await.unwrap();
+    sqlx::query("select ai_usage_cover('2026-03-01', '2026-11-30')").execute(&app.db).await.unwrap();
     // one call in each quarter of an hour around both changes of clocks in Europe in 2026, one token each
     for from in [first, time::macros::datetime!(2026-10-20 00:00 UTC)] {
         sqlx::query(
@@ -76,7 +76,7 @@ async fn days_begin_where_the_person_is() {
         )
         .bind(id)
         .bind(from)
-        .execute(&house.db)
+        .execute(&app.db)
         .await
         .unwrap();
     }
@@ -95,7 +95,7 @@ async fn days_begin_where_the_person_is() {
     for (zone, offset) in zones {
         assert_eq!(ann.form("/settings/time-zone", &[("zone", zone)]).await.status(), StatusCode::SEE_OTHER);
         assert!(ann.text("/usage").await.contains(zone));
-        let days = store::usage::by_day_and_model(&house.store, UserId::from(id), zone, first.date()).await.unwrap();
+        let days = store::usage::by_day_and_model(&app.store, UserId::from(id), zone, first.date()).await.unwrap();
         let mut expected = std::collections::BTreeMap::new();
         for from in [first, time::macros::datetime!(2026-10-20 00:00 UTC)] {
             for n in 0..=12 * 96 {
@@ -120,55 +120,54 @@ async fn days_begin_where_the_person_is() {
 
 /// The page itself: its totals, what is filtered, the letter that is filled in.
 #[tokio::test]
-async fn the_page_of_the_heaviest_shows_the_ledger() {
-    let house = TestHouse::new().await;
-    load(&house.db, 3_000, 120, 9, 0.75).await;
-    let admin = house.person("admin@example.com").await;
+async fn the_page_of_top_users_shows_the_ledger() {
+    let app = TestApp::new().await;
+    load(&app.db, 3_000, 120, 9, 0.75).await;
+    let admin = app.person("admin@example.com").await;
     let page = admin.text("/admin?period=30d").await;
-    let cost =
-        Picos::from_usd(house.one("select sum(cost_usd) from ai_usage where status <> 'pending'").await).unwrap();
-    let people: i64 = house.one("select count(distinct subject) from ai_usage where status <> 'pending'").await;
+    let cost = Picos::from_usd(app.one("select sum(cost_usd) from ai_usage where status <> 'pending'").await).unwrap();
+    let people: i64 = app.one("select count(distinct subject) from ai_usage where status <> 'pending'").await;
     for figure in [cost.to_string(), people.to_string()] {
         assert!(page.contains(&format!("<strong>{figure}</strong>")), "{figure}");
     }
     assert!(page.contains("Page 1 of 3") && page.contains("mailto:p"));
     assert!(page.contains("deleted account"));
-    let heaviest: String = house
+    let top_users: String = app
         .one("select a.email from ai_usage join account a using (user_id) where plan_id = 'pro' and status <> 'pending' group by 1 order by sum(cost_usd) desc limit 1")
         .await;
     let filtered = admin.text("/admin?period=30d&plan=pro&by=cost").await;
-    assert!(filtered.contains(&heaviest) && !filtered.contains("deleted account"));
-    let found = admin.text(&format!("/admin?period=30d&q={}", heaviest.to_uppercase())).await;
-    assert!(found.contains(&format!("title=\"{heaviest}\"")));
+    assert!(filtered.contains(&top_users) && !filtered.contains("deleted account"));
+    let found = admin.text(&format!("/admin?period=30d&q={}", top_users.to_uppercase())).await;
+    assert!(found.contains(&format!("title=\"{top_users}\"")));
     assert!(admin.text("/admin?period=30d&page=3").await.contains("Page 3 of 3"));
 }
 
 /// Beside what was spent stands how it differs from as long a time before: whole hours, as plain SQL has them.
 #[tokio::test]
 async fn the_page_says_how_spending_changes() {
-    let house = TestHouse::new().await;
-    load(&house.db, 3_000, 50, 9, 0.5).await;
-    let admin = house.person("admin@example.com").await;
+    let app = TestApp::new().await;
+    load(&app.db, 3_000, 50, 9, 0.5).await;
+    let admin = app.person("admin@example.com").await;
     let begun = "select date_trunc('hour', now())";
     // A call of the hour that runs, which has no hour to be compared with: it counts on neither side.
-    crate::sums::late(&house.db, OffsetDateTime::now_utc()).await;
+    crate::sums::late(&app.db, OffsetDateTime::now_utc()).await;
     // An hour that ends meanwhile would ask the two of them about different times.
     let (page, [now, before]) = loop {
-        let hour: OffsetDateTime = house.one(begun).await;
+        let hour: OffsetDateTime = app.one(begun).await;
         let page = admin.text("/admin?period=7d").await;
         let sql = "select coalesce(sum(cost_usd), 0) from ai_usage where status <> 'pending' and created_at >= $1 and created_at < $2";
         let spent = async |from: OffsetDateTime, to: OffsetDateTime| -> Decimal {
-            sqlx::query_scalar(sql).bind(from).bind(to).fetch_one(&house.db).await.unwrap()
+            sqlx::query_scalar(sql).bind(from).bind(to).fetch_one(&app.db).await.unwrap()
         };
         let week = Duration::days(7);
         let both = [spent(hour - week, hour).await, spent(hour - 2 * week, hour - week).await];
-        if house.one::<OffsetDateTime>(begun).await == hour {
+        if app.one::<OffsetDateTime>(begun).await == hour {
             break (page, both);
         }
     };
     assert!(before > Decimal::ZERO && now > before);
     let change = ((now - before) * Decimal::from(100) / before).trunc();
-    assert!(page.contains(&format!("spent in 7 days, +{change} % on the time before")), "{now} {before}");
+    assert!(page.contains(&format!("spent in 7 days, +{change} % vs previous period")), "{now} {before}");
     // nothing to compare with, and nobody's share of it
     assert!(admin.text("/admin?period=30d").await.contains("<span>spent in 30 days</span>"));
     assert!(admin.text("/admin?period=7d&plan=pro").await.contains("<span>spent in 7 days</span>"));
@@ -177,23 +176,23 @@ async fn the_page_says_how_spending_changes() {
 /// What a person sees of their own use is plain SQL over their rows, corrections and what runs included, and so is the file.
 #[tokio::test]
 async fn a_person_s_own_use_is_the_ledger_s() {
-    let house = TestHouse::new().await;
-    load(&house.db, 2_000, 4, 40, 0.3).await;
-    let mut ann = house.person("ann@example.com").await;
+    let app = TestApp::new().await;
+    load(&app.db, 2_000, 4, 40, 0.3).await;
+    let mut ann = app.person("ann@example.com").await;
     // Ann is one of them, with all they did; whole days of hers lie below nothing.
-    let id: Uuid = house.one("select user_id from account where email = 'ann@example.com'").await;
-    sqlx::raw_sql("alter table ai_usage disable trigger user").execute(&house.db).await.unwrap();
+    let id: Uuid = app.one("select user_id from account where email = 'ann@example.com'").await;
+    sqlx::raw_sql("alter table ai_usage disable trigger user").execute(&app.db).await.unwrap();
     sqlx::query("update ai_usage set user_id = $1, subject = (select subject from account where user_id = $1) where subject = 'subject2'")
         .bind(id)
-        .execute(&house.db)
+        .execute(&app.db)
         .await
         .unwrap();
     sqlx::query("update ai_usage set corrects = gen_random_uuid(), input_tokens = -abs(input_tokens), cost_usd = -abs(cost_usd) where user_id = $1 and extract(day from created_at) in (3, 12, 20) and status <> 'pending'")
         .bind(id)
-        .execute(&house.db)
+        .execute(&app.db)
         .await
         .unwrap();
-    sqlx::raw_sql("alter table ai_usage enable trigger user").execute(&house.db).await.unwrap();
+    sqlx::raw_sql("alter table ai_usage enable trigger user").execute(&app.db).await.unwrap();
     for zone in ["Pacific/Tongatapu", "Pacific/Honolulu", "Asia/Kathmandu"] {
         assert_eq!(ann.form("/settings/time-zone", &[("zone", zone)]).await.status(), StatusCode::SEE_OTHER);
         for days in [7_i32, 30] {
@@ -206,13 +205,13 @@ async fn a_person_s_own_use_is_the_ledger_s() {
             let (page, file, (answers, tokens, cost, rows)) = loop {
                 let today = || async {
                     let sql = "select (now() at time zone $1)::date";
-                    sqlx::query_scalar::<_, time::Date>(sql).bind(zone).fetch_one(&house.db).await.unwrap()
+                    sqlx::query_scalar::<_, time::Date>(sql).bind(zone).fetch_one(&app.db).await.unwrap()
                 };
                 let before = today().await;
                 let page = ann.text(&format!("/usage?days={days}")).await;
                 let file = ann.text(&format!("/usage.csv?days={days}")).await;
                 let sums: (i64, i64, Decimal, i64) =
-                    sqlx::query_as(plain).bind(id).bind(zone).bind(days).fetch_one(&house.db).await.unwrap();
+                    sqlx::query_as(plain).bind(id).bind(zone).bind(days).fetch_one(&app.db).await.unwrap();
                 if today().await == before {
                     break (page, file, sums);
                 }

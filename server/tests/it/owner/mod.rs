@@ -4,7 +4,7 @@ mod alerts;
 mod figures;
 mod revenue;
 
-use crate::house::TestHouse;
+use crate::app::TestApp;
 use crate::visitor::{Visitor, problem};
 use http::StatusCode;
 use serde_json::Value;
@@ -14,12 +14,12 @@ use uuid::Uuid;
 /// Every door that the router has for admins, knocked at by the two who are none.
 #[tokio::test]
 async fn nobody_else_finds_the_owner_s_doors() {
-    let house = TestHouse::new().await;
-    let ann = house.person("ann@example.com").await;
-    let id: Uuid = house.one("select user_id from account").await;
+    let app = TestApp::new().await;
+    let ann = app.person("ann@example.com").await;
+    let id: Uuid = app.one("select user_id from account").await;
     let paths = server::admin_paths();
     assert!(paths.len() >= 15);
-    for visitor in [&ann, &house.visitor()] {
+    for visitor in [&ann, &app.visitor()] {
         for path in &paths {
             let path =
                 path.replace("{user_id}", &id.to_string()).replace("{model}", "demo").replace("{name}", "health");
@@ -29,7 +29,7 @@ async fn nobody_else_finds_the_owner_s_doors() {
             }
         }
     }
-    assert!(house.one::<bool>("select count(*) = 0 from audit").await);
+    assert!(app.one::<bool>("select count(*) = 0 from audit").await);
 }
 
 async fn act(admin: &mut Visitor, id: Uuid, fields: &[(&str, &str)]) -> StatusCode {
@@ -40,9 +40,9 @@ async fn act(admin: &mut Visitor, id: Uuid, fields: &[(&str, &str)]) -> StatusCo
 /// and what can't be taken changes nothing.
 #[tokio::test]
 async fn what_an_admin_does_to_a_person_holds_and_is_written_down() {
-    let house = TestHouse::new().await;
-    let (ann, mut admin) = (house.person("ann@example.com").await, house.person("admin@example.com").await);
-    let id: Uuid = house.one("select user_id from account where email = 'ann@example.com'").await;
+    let app = TestApp::new().await;
+    let (ann, mut admin) = (app.person("ann@example.com").await, app.person("admin@example.com").await);
+    let id: Uuid = app.one("select user_id from account where email = 'ann@example.com'").await;
     let (done, refused) = (StatusCode::SEE_OTHER, StatusCode::UNPROCESSABLE_ENTITY);
     let tomorrow = (OffsetDateTime::now_utc().date() + Duration::days(2)).to_string();
     ann.answer("{{words:3}}").await;
@@ -61,7 +61,7 @@ async fn what_an_admin_does_to_a_person_holds_and_is_written_down() {
     );
     // over with its day
     sqlx::query("update account set limit_until = now() where email = 'ann@example.com'")
-        .execute(&house.db)
+        .execute(&app.db)
         .await
         .unwrap();
     assert_eq!(ann.quota().await["tokens"]["limit"], 50_000);
@@ -93,7 +93,7 @@ async fn what_an_admin_does_to_a_person_holds_and_is_written_down() {
     assert_eq!(ann.get("/admin").await.status(), StatusCode::OK);
     assert_eq!(act(&mut admin, id, &[("act", "unmake_admin"), ("why", "done")]).await, done);
     assert_eq!(ann.get("/admin").await.status(), StatusCode::NOT_FOUND);
-    let me: Uuid = house.one("select user_id from account where email = 'admin@example.com'").await;
+    let me: Uuid = app.one("select user_id from account where email = 'admin@example.com'").await;
     assert_eq!(act(&mut admin, me, &[("act", "unmake_admin"), ("why", "bye")]).await, refused, "never the last one");
     assert_eq!(act(&mut admin, id, &[("act", "sign_out"), ("why", "lost phone")]).await, done);
     assert_eq!(ann.get("/api/quota").await.status(), StatusCode::UNAUTHORIZED);
@@ -101,7 +101,7 @@ async fn what_an_admin_does_to_a_person_holds_and_is_written_down() {
     let acts: Vec<(String, String)> =
         sqlx::query_as("select action, why from audit where subject_id = $1 order by created_at")
             .bind(id)
-            .fetch_all(&house.db)
+            .fetch_all(&app.db)
             .await
             .unwrap();
     let written: Vec<&str> = acts.iter().map(|(action, _)| action.as_str()).collect();
@@ -116,8 +116,8 @@ async fn what_an_admin_does_to_a_person_holds_and_is_written_down() {
 /// Field note 32 and strangers: what can't be a period, a page or a person is a clear problem or an empty table, never our fault.
 #[tokio::test]
 async fn absurd_questions_get_clear_answers() {
-    let house = TestHouse::new().await;
-    let mut admin = house.person("admin@example.com").await;
+    let app = TestApp::new().await;
+    let mut admin = app.person("admin@example.com").await;
     for (query, status) in [
         ("period=custom", 422),
         ("period=custom&from=2026-02-30&to=2026-03-01", 422),
@@ -144,14 +144,14 @@ async fn absurd_questions_get_clear_answers() {
     }
     assert_eq!(admin.get("/admin/audit?page=-3").await.status(), StatusCode::OK);
     // what Postgres takes in no text, wherever it stands
-    let id: Uuid = house.one("select user_id from account").await;
+    let id: Uuid = app.one("select user_id from account").await;
     for (path, status) in [
         ("/admin/plans/%00", 404),
         ("/admin/models/%00", 404),
         ("/admin/models/a%00b/price", 404),
         ("/admin/plans/free", 422),
         ("/admin/models/claude-haiku-4-5", 422),
-        ("/admin/house", 422),
+        ("/admin/global", 422),
         ("/admin/health/replay", 422),
         ("/admin/health/clear", 422),
         (&format!("/admin/users/{id}/plan"), 422),
@@ -168,14 +168,14 @@ async fn absurd_questions_get_clear_answers() {
             "{path} {kind} {text}"
         );
     }
-    assert!(house.one::<bool>("select count(*) = 0 from audit").await);
+    assert!(app.one::<bool>("select count(*) = 0 from audit").await);
 }
 
 /// A plan's limits and models: they hold with the next message, stand in the audit, and what can't be one changes nothing.
 #[tokio::test]
 async fn a_plan_is_changed_for_everybody_on_it() {
-    let house = TestHouse::new().await;
-    let (ann, mut admin) = (house.person("ann@example.com").await, house.person("admin@example.com").await);
+    let app = TestApp::new().await;
+    let (ann, mut admin) = (app.person("ann@example.com").await, app.person("admin@example.com").await);
     let rules = |tokens: &'static str, models: &[&'static str]| {
         let mut fields = vec![
             ("requests", "20"),
@@ -191,7 +191,7 @@ async fn a_plan_is_changed_for_everybody_on_it() {
     assert_eq!((set.status(), set.headers()["location"].to_str().unwrap()), (StatusCode::SEE_OTHER, "/admin/plans"));
     let quota = ann.quota().await;
     assert_eq!((&quota["tokens"]["limit"], &quota["requests"]["limit"]), (&Value::from(70_000), &Value::from(20)));
-    let default: String = house.one("select model from plan_model where plan_id = 'free' order by sort limit 1").await;
+    let default: String = app.one("select model from plan_model where plan_id = 'free' order by sort limit 1").await;
     assert_eq!(default, "gpt-5-mini");
     for (plan, fields, status) in [
         ("free", rules("0", &["gpt-5-mini"]), 422),

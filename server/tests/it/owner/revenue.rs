@@ -1,18 +1,18 @@
 //! What subscriptions pay, whatever Stripe said in whatever order.
 
-use crate::house::TestHouse;
+use crate::app::TestApp;
 use domain::{Amount, Invoice, Period, PlanId, Subscription, SubscriptionStatus};
 use rand::RngExt as _;
 use rust_decimal::Decimal;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-/// What the house takes in: by days, of who is gone too, of who gave up paying until then, and in dollars.
+/// What the deployment takes in: by days, of who is gone too, of who gave up paying until then, and in dollars.
 #[tokio::test]
 async fn revenue_is_what_was_paid_for() {
-    let house = TestHouse::new().await;
-    house.person("ann@example.com").await;
-    let id: Uuid = house.one("select user_id from account").await;
+    let app = TestApp::new().await;
+    app.person("ann@example.com").await;
+    let id: Uuid = app.one("select user_id from account").await;
     let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap();
     let days = Duration::days;
     // of whom, plan, state, begun, ended, last paid, cents a month: how many of the last thirty days it pays for
@@ -41,7 +41,7 @@ async fn revenue_is_what_was_paid_for() {
         .bind(now - days(begun))
         .bind(now)
         .bind(ended.map(|ended| now - days(ended)))
-        .execute(&house.db)
+        .execute(&app.db)
         .await
         .unwrap();
         if let Some(paid) = paid {
@@ -52,7 +52,7 @@ async fn revenue_is_what_was_paid_for() {
             .bind(&name)
             .bind(i64::from(cents))
             .bind(now - days(paid))
-            .execute(&house.db)
+            .execute(&app.db)
             .await
             .unwrap();
         }
@@ -60,12 +60,8 @@ async fn revenue_is_what_was_paid_for() {
         let paid_for = match status {
             "unpaid" => {
                 let sql = "select extract(epoch from $1::timestamptz + interval '1 month' - $2::timestamptz)::bigint";
-                let seconds: i64 = sqlx::query_scalar(sql)
-                    .bind(now - days(52))
-                    .bind(now - days(30))
-                    .fetch_one(&house.db)
-                    .await
-                    .unwrap();
+                let seconds: i64 =
+                    sqlx::query_scalar(sql).bind(now - days(52)).bind(now - days(30)).fetch_one(&app.db).await.unwrap();
                 assert!((seconds - counts * 86_400).abs() <= 2 * 86_400);
                 seconds
             }
@@ -76,12 +72,12 @@ async fn revenue_is_what_was_paid_for() {
     // what costs three times as much since five days ago cost what it did until then
     sqlx::query("update subscription set amount_minor = 3000, fetched_at = $1 where subscription_id = 'sub0'")
         .bind(now - days(5))
-        .execute(&house.db)
+        .execute(&app.db)
         .await
         .unwrap();
     expected += Decimal::from(20 * 5 * 86_400) / Decimal::from(2_629_800);
-    let mut tx = store::begin(&house.store).await.unwrap();
-    let around = store::heaviest::around(&mut tx, now - days(30), now).await.unwrap();
+    let mut tx = store::begin(&app.store).await.unwrap();
+    let around = store::top_users::around(&mut tx, now - days(30), now).await.unwrap();
     assert_eq!(around.revenue.to_usd().round_dp(9), expected.round_dp(9));
 }
 
@@ -89,7 +85,7 @@ async fn revenue_is_what_was_paid_for() {
 /// twice, trials, ends. Each stretch counts at its own price, as far as it was paid for.
 #[tokio::test]
 async fn each_stretch_counts_at_its_own_price() {
-    let house = TestHouse::new().await.leave().await;
+    let app = TestApp::new().await.leave().await;
     let mut rng = rand::rng();
     let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap();
     let mut counted = 0;
@@ -151,10 +147,10 @@ async fn each_stretch_counts_at_its_own_price() {
             let invoice_first: bool = rng.random();
             for turn in 0..2 {
                 if (turn == 0) == invoice_first {
-                    store::invoice::put(&house.store, &invoice, None).await.unwrap();
+                    store::invoice::put(&app.store, &invoice, None).await.unwrap();
                 } else {
                     for _ in 0..rng.random_range(1..3) {
-                        store::subscription::put(&house.store, &subscription, at).await.unwrap();
+                        store::subscription::put(&app.store, &subscription, at).await.unwrap();
                     }
                 }
             }
@@ -167,7 +163,7 @@ async fn each_stretch_counts_at_its_own_price() {
                     days: 0,
                     microseconds: 0,
                 })
-                .fetch_one(&house.db)
+                .fetch_one(&app.db)
                 .await
                 .unwrap();
         let gave_up = (subscription.status != SubscriptionStatus::Active).then_some(after_last_paid).flatten();
@@ -186,16 +182,16 @@ async fn each_stretch_counts_at_its_own_price() {
             if last_paid.is_none() {
                 expected = Decimal::ZERO;
             }
-            let mut tx = store::begin(&house.store).await.unwrap();
-            let pays = store::heaviest::around(&mut tx, from, to).await.unwrap().revenue.to_usd();
+            let mut tx = store::begin(&app.store).await.unwrap();
+            let pays = store::top_users::around(&mut tx, from, to).await.unwrap().revenue.to_usd();
             assert!(
                 (pays - expected).abs() < Decimal::new(1, 9),
                 "{n}: {pays} for {expected}, {from} to {to}: {said:#?}"
             );
             counted += usize::from(expected > Decimal::ZERO);
         }
-        sqlx::query("delete from subscription").execute(&house.db).await.unwrap();
-        sqlx::query("delete from invoice").execute(&house.db).await.unwrap();
+        sqlx::query("delete from subscription").execute(&app.db).await.unwrap();
+        sqlx::query("delete from invoice").execute(&app.db).await.unwrap();
     }
     assert!(counted > 100, "{counted}");
 }

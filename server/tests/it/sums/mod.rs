@@ -2,11 +2,11 @@
 
 mod spans;
 
-use crate::house::TestHouse;
+use crate::app::TestApp;
 use domain::{ModelName, PlanId};
 use rust_decimal::Decimal;
 use sqlx::{PgExecutor, PgPool};
-use store::heaviest::{Asked, Order};
+use store::top_users::{Asked, Order};
 use time::{Duration, OffsetDateTime};
 
 /// So many calls of so many people over so many days: every outcome, retries, corrections, two models, prices that change, people who
@@ -31,7 +31,7 @@ pub async fn load(db: &PgPool, calls: i32, people: i32, days: i32, seed: f64) {
     sqlx::query(
         "insert into ai_usage (ai_usage_id, turn_id, call_no, user_id, subject, model, model_price_id, status, usage_source, input_tokens,
            cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens, estimated_tokens, reserved_tokens, cost_usd, created_at,
-           settled_at, corrects, first_ms, vendor_failed)
+           settled_at, corrects, ttft_ms, provider_failed)
          select gen_random_uuid(), gen_random_uuid(), case when c % 13 = 0 then 2 else 1 end, a.user_id, a.subject, p.model, p.model_price_id,
            case when c % 97 = 0 then 'pending' else (array['finished', 'stopped', 'truncated', 'failed', 'lost'])[1 + c % 5] end,
            case when c % 97 = 0 then null else 'exact' end, sign * (random() * 5000)::bigint, sign * (random() * 3000)::bigint,
@@ -100,7 +100,7 @@ type Plain = (String, i64, i64, i64, i64, i64, Decimal, Decimal, Decimal);
 pub async fn late(db: impl PgExecutor<'_>, at: OffsetDateTime) {
     sqlx::query(
         "insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, usage_source, input_tokens,
-           output_tokens, estimated_tokens, reserved_tokens, cost_usd, created_at, settled_at, corrects, first_ms)
+           output_tokens, estimated_tokens, reserved_tokens, cost_usd, created_at, settled_at, corrects, ttft_ms)
          select gen_random_uuid(), gen_random_uuid(), user_id, coalesce(subject, 'nobody ' || random()), model, model_price_id, 'finished', 'exact',
            7, 7, 7, 7, 0.000000000001, $1, now(), case when random() < 0.3 then gen_random_uuid() end, 123
          from model_price left join (select user_id, subject from account where subject like 'subject%' order by random() limit 1) a on random() < 0.9
@@ -112,41 +112,41 @@ pub async fn late(db: impl PgExecutor<'_>, at: OffsetDateTime) {
     .unwrap();
 }
 
-/// A house whose server has stopped: nobody but the test makes spans.
-async fn without_server() -> TestHouse {
-    TestHouse::new().await.leave().await
+/// A deployment whose server has stopped: nobody but the test makes spans.
+async fn without_server() -> TestApp {
+    TestApp::new().await.leave().await
 }
 
 /// Field notes 13, 30 and 33: whatever period, plan, model and order is asked for, the table is plain SQL over the raw rows; whether spans
 /// of it were made, or broken by calls that ended late.
 #[tokio::test]
-async fn every_figure_of_the_heaviest_is_the_ledger_s() {
+async fn every_figure_of_top_users_is_the_ledger_s() {
     use rand::RngExt as _;
-    let house = without_server().await;
+    let app = without_server().await;
     let mut rng = rand::rng();
     let seed = rng.random_range(0.0..1.0);
     // fewer than are looked at one by one: the first rounds have no spans
-    load(&house.db, 4_800, 60, 40, seed).await;
+    load(&app.db, 4_800, 60, 40, seed).await;
     // somebody who was only ever refused
     sqlx::raw_sql(
         "insert into account (user_id, email, password_hash, subject, plan_id) values (gen_random_uuid(), 'pidle@example.com', '', 'idle', 'pro');
          insert into refusal_hour select user_id, 'tokens_limit', date_trunc('hour', now()) - n * interval '7 hours', 3
          from account, generate_series(0, 60) n where subject = 'idle'",
     )
-    .execute(&house.db)
+    .execute(&app.db)
     .await
     .unwrap();
     let now = OffsetDateTime::now_utc();
     let hour = now.replace_minute(0).unwrap().replace_second(0).unwrap().replace_nanosecond(0).unwrap();
     let orders = [Order::Cost, Order::Tokens, Order::Requests, Order::Margin, Order::Refusals, Order::EstimateError];
-    for n in 0..if crate::house::is_long() { 60 } else { 18 } {
+    for n in 0..if crate::app::is_long() { 60 } else { 18 } {
         // Spans are made after some rounds, and broken before every one.
         if n % 3 == 2 {
-            store::span::make(&house.store, now).await.unwrap();
-            assert!(house.one::<bool>("select count(*) > 900 and bool_or(hours = 384) from usage_span").await);
+            store::span::make(&app.store, now).await.unwrap();
+            assert!(app.one::<bool>("select count(*) > 900 and bool_or(hours = 384) from usage_span").await);
         }
         for _ in 0..n % 5 {
-            late(&house.db, now - Duration::minutes(rng.random_range(0..57_000))).await;
+            late(&app.db, now - Duration::minutes(rng.random_range(0..57_000))).await;
         }
         let to = hour + Duration::hours(1) - Duration::hours(if n % 4 == 0 { 0 } else { rng.random_range(0..900) });
         let from = to - Duration::hours(rng.random_range(1..900));
@@ -162,8 +162,8 @@ async fn every_figure_of_the_heaviest_is_the_ledger_s() {
             limit: 1_000,
         };
         let round = format!("round {n}, seed {seed}");
-        let mut tx = store::begin_reading(&house.store).await.unwrap();
-        let found = store::heaviest::list(&mut tx, &asked).await.unwrap();
+        let mut tx = store::begin_reading(&app.store).await.unwrap();
+        let found = store::top_users::list(&mut tx, &asked).await.unwrap();
         let plain: Vec<Plain> = sqlx::query_as(
             "select u.subject, count(distinct u.turn_id) filter (where u.corrects is null and u.call_no = 1),
                     sum(u.input_tokens)::bigint, sum(u.cache_read_tokens + u.cache_write_tokens)::bigint, sum(u.output_tokens)::bigint,
@@ -184,7 +184,7 @@ async fn every_figure_of_the_heaviest_is_the_ledger_s() {
         .bind(asked.plan.map(|plan| plan.0.clone()))
         .bind(asked.model.map(|model| model.0.clone()))
         .bind(asked.search)
-        .fetch_all(&house.db)
+        .fetch_all(&app.db)
         .await
         .unwrap();
         // Where refusals are what it is about, whoever was only refused is there too.
@@ -200,7 +200,7 @@ async fn every_figure_of_the_heaviest_is_the_ledger_s() {
         .bind(asked.plan.map(|plan| plan.0.clone()))
         .bind(asked.search)
         .bind(plain.iter().map(|plain| plain.0.clone()).collect::<Vec<_>>())
-        .fetch_one(&house.db)
+        .fetch_one(&app.db)
         .await
         .unwrap();
         let expected = if asked.order == Order::Refusals && asked.model.is_none() { refused as usize } else { 0 };
@@ -217,7 +217,7 @@ async fn every_figure_of_the_heaviest_is_the_ledger_s() {
             assert_eq!(row.totals.cost.to_usd(), plain.6, "{round}");
             assert!((row.pays.to_usd() - plain.8).abs() < Decimal::new(1, 9), "pays {} {}", row.pays.to_usd(), plain.8);
         }
-        let rank = |row: &store::heaviest::Heavy| match asked.order {
+        let rank = |row: &store::top_users::UserUsage| match asked.order {
             Order::Cost => row.totals.cost.0,
             Order::Tokens => row.totals.tokens().0 as i64,
             Order::Requests => row.totals.requests as i64,
@@ -234,14 +234,14 @@ async fn every_figure_of_the_heaviest_is_the_ledger_s() {
         let mut paged = Vec::new();
         for offset in (0..found_all).step_by(7) {
             let page = Asked { offset, limit: 7, ..asked };
-            let rows = store::heaviest::list(&mut tx, &page).await.unwrap().rows;
+            let rows = store::top_users::list(&mut tx, &page).await.unwrap().rows;
             paged.extend(rows.into_iter().map(|row| row.subject));
         }
         assert_eq!(paged, found.rows.iter().map(|row| row.subject.clone()).collect::<Vec<_>>());
         // everybody's small line, day by day
         let (first, last) = (from.date(), to.date());
         let ids: Vec<i32> = found.rows.iter().map(|row| row.subject_id).collect();
-        let lines = store::heaviest::by_day(&mut tx, &ids, first, last).await.unwrap();
+        let lines = store::top_users::by_day(&mut tx, &ids, first, last).await.unwrap();
         if let Some(row) = found.rows.first() {
             let plain: Vec<Decimal> = sqlx::query_scalar(
                 "select coalesce(sum(cost_usd), 0) from generate_series($2::date, $3::date, '1 day') day
@@ -251,12 +251,12 @@ async fn every_figure_of_the_heaviest_is_the_ledger_s() {
             .bind(&row.subject)
             .bind(first)
             .bind(last)
-            .fetch_all(&house.db)
+            .fetch_all(&app.db)
             .await
             .unwrap();
             assert_eq!(lines[&row.subject_id].iter().map(|cost| cost.to_usd()).collect::<Vec<_>>(), plain, "{round}");
         }
-        house_is_the_ledger(&house, &mut tx, from, to, &round).await;
+        totals_are_the_ledger(&app, &mut tx, from, to, &round).await;
         // the sliding day, to the call
         let at = now - Duration::minutes(rng.random_range(1..50_000));
         let spent = store::span::spent_in_a_day(&mut tx, at).await.unwrap();
@@ -266,7 +266,7 @@ async fn every_figure_of_the_heaviest_is_the_ledger_s() {
         let end =
             at.replace_minute(0).unwrap().replace_second(0).unwrap().replace_nanosecond(0).unwrap() + Duration::HOUR;
         let plain = async |from: OffsetDateTime| -> Decimal {
-            sqlx::query_scalar(sql).bind(from).bind(end).fetch_one(&house.db).await.unwrap()
+            sqlx::query_scalar(sql).bind(from).bind(end).fetch_one(&app.db).await.unwrap()
         };
         assert_eq!(spent, plain(at - Duration::DAY).await, "{round}");
         let whole = store::span::spent_in_whole_hours(&mut tx, at).await.unwrap();
@@ -274,27 +274,27 @@ async fn every_figure_of_the_heaviest_is_the_ledger_s() {
     }
 }
 
-/// What each model did on each day, and how long the first words took, against the raw rows.
-async fn house_is_the_ledger(
-    house: &TestHouse,
+/// What each model did on each day, and how long the time to first token took, against the raw rows.
+async fn totals_are_the_ledger(
+    app: &TestApp,
     tx: &mut store::Tx,
     from: OffsetDateTime,
     to: OffsetDateTime,
     round: &str,
 ) {
-    let store::span::House { by_model, days, lacks_first_words } = store::span::totals(tx, from, to).await.unwrap();
-    assert!(!lacks_first_words);
+    let store::span::PeriodTotals { by_model, days, lacks_ttft } = store::span::totals(tx, from, to).await.unwrap();
+    assert!(!lacks_ttft);
     let plain: Vec<(String, Vec<i64>, Decimal)> = sqlx::query_as(
         "select model,
                 array[count(*) filter (where corrects is null and call_no = 1), count(*) filter (where corrects is null),
-                  count(*) filter (where vendor_failed), sum(input_tokens)::bigint, sum(cache_read_tokens)::bigint,
+                  count(*) filter (where provider_failed), sum(input_tokens)::bigint, sum(cache_read_tokens)::bigint,
                   sum(cache_write_tokens)::bigint, sum(output_tokens)::bigint, sum(reasoning_tokens)::bigint],
                 sum(cost_usd)
          from ai_usage where status <> 'pending' and created_at >= $1 and created_at < $2 group by 1 order by 1",
     )
     .bind(from)
     .bind(to)
-    .fetch_all(&house.db)
+    .fetch_all(&app.db)
     .await
     .unwrap();
     let said = by_model.iter().map(|(model, t)| {
@@ -308,7 +308,7 @@ async fn house_is_the_ledger(
     )
     .bind(from)
     .bind(to)
-    .fetch_all(&house.db)
+    .fetch_all(&app.db)
     .await
     .unwrap();
     let of_day = |(day, models): (&time::Date, &std::collections::BTreeMap<String, domain::Picos>)| {
@@ -318,12 +318,12 @@ async fn house_is_the_ledger(
     let mut all = store::span::Totals::default();
     by_model.values().for_each(|totals| all += totals);
     let plain: Vec<Option<i32>> = sqlx::query_scalar(
-        "select unnest(percentile_disc(array[0.5, 0.95]) within group (order by first_ms))
+        "select unnest(percentile_disc(array[0.5, 0.95]) within group (order by ttft_ms))
          from ai_usage where status <> 'pending' and created_at >= $1 and created_at < $2",
     )
     .bind(from)
     .bind(to)
-    .fetch_all(&house.db)
+    .fetch_all(&app.db)
     .await
     .unwrap();
     let two_digits = |ms: Option<i32>| {
@@ -333,9 +333,5 @@ async fn house_is_the_ledger(
         })
     };
     let plain: Vec<Option<i32>> = plain.into_iter().map(two_digits).collect();
-    assert_eq!(
-        [all.first_words(50), all.first_words(95)].to_vec(),
-        if plain.is_empty() { vec![None; 2] } else { plain },
-        "{round}"
-    );
+    assert_eq!([all.ttft(50), all.ttft(95)].to_vec(), if plain.is_empty() { vec![None; 2] } else { plain }, "{round}");
 }

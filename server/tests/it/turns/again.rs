@@ -10,8 +10,8 @@ use uuid::Uuid;
 /// Two tabs have the same answer written again at once: one does, the other hears that it is being done.
 #[tokio::test]
 async fn two_retries_at_once_are_one() {
-    let house = roomy(&[]).await;
-    let ann = house.person("ann@example.com").await;
+    let app = roomy(&[]).await;
+    let ann = app.person("ann@example.com").await;
     let (mut reading, turn) = begun(&ann, BOTH[0], "{{words:3}}").await;
     while reading.next().await.is_some() {}
     let again = || ann.clone().post_owned(json!({"retry_of": turn, "turn_id": Uuid::now_v7()}));
@@ -22,19 +22,19 @@ async fn two_retries_at_once_are_one() {
     for answer in answers {
         answer.bytes().await.unwrap();
     }
-    assert_eq!(house.one::<i64>("select count(*) from message where superseded_by is null").await, 2);
-    assert_eq!(house.vendor.served().len(), 2);
-    nothing_is_left_over(&house, &ann).await;
+    assert_eq!(app.one::<i64>("select count(*) from message where superseded_by is null").await, 2);
+    assert_eq!(app.provider.served().len(), 2);
+    nothing_is_left_over(&app, &ann).await;
 }
 
 /// An answer is written again: the question is asked as it was, the old answer gives way, and both calls stay in the ledger.
 #[tokio::test]
 async fn the_last_answer_is_written_again() {
-    let house = roomy(&[]).await;
-    let ann = house.person("ann@example.com").await;
+    let app = roomy(&[]).await;
+    let ann = app.person("ann@example.com").await;
     let (mut reading, first) = begun(&ann, BOTH[0], "{{words:3}} first").await;
     while reading.next().await.is_some() {}
-    let conversation: Uuid = house.one("select conversation_id from conversation").await;
+    let conversation: Uuid = app.one("select conversation_id from conversation").await;
     let second = Uuid::now_v7();
     let body = json!({"conversation_id": conversation, "model": BOTH[0], "text": "{{words:4}}{{hold}} second", "turn_id": second});
     let mut running = Reading::new(ann.post(&body).await);
@@ -44,14 +44,14 @@ async fn the_last_answer_is_written_again() {
     let refusal = async |who: &Visitor, turn| who.post(&again(turn)).await.status();
     assert_eq!(refusal(&ann, second).await, StatusCode::CONFLICT);
     assert_eq!(refusal(&ann, first).await, StatusCode::CONFLICT);
-    let eve = house.person("eve@example.com").await;
+    let eve = app.person("eve@example.com").await;
     assert_eq!(refusal(&eve, second).await, StatusCode::NOT_FOUND);
     assert_eq!(refusal(&ann, Uuid::now_v7()).await, StatusCode::NOT_FOUND);
-    house.vendor.release();
+    app.provider.release();
     while running.next().await.is_some() {}
     let events = events(ann.post(&again(second)).await).await;
     assert!(matches!(events.last(), Some((_, TurnEvent::Finish { outcome: Outcome::Finished, .. }))));
-    let served = house.vendor.served();
+    let served = app.provider.served();
     assert_eq!(
         (served.len(), served[1].messages, served[2].messages),
         (3, 3, 4),
@@ -59,34 +59,34 @@ async fn the_last_answer_is_written_again() {
     );
     let page = ann.text(&format!("/chat/{conversation}")).await;
     assert_eq!((page.matches(">{{words:4}}{{hold}} second<").count(), page.matches("word4").count()), (1, 1), "{page}");
-    assert_eq!(house.one::<i64>("select count(*) from message where superseded_by is not null").await, 2);
-    assert_eq!(house.one::<i64>("select count(*) from ai_usage").await, 3);
-    // a retry whose vendor refuses leaves the answer that there was
-    sqlx::query("update message set body = '{{status:400}}' where role = 'user'").execute(&house.db).await.unwrap();
-    let last: Uuid = house.one("select turn_id from turn order by created_at desc limit 1").await;
+    assert_eq!(app.one::<i64>("select count(*) from message where superseded_by is not null").await, 2);
+    assert_eq!(app.one::<i64>("select count(*) from ai_usage").await, 3);
+    // a retry whose provider refuses leaves the answer that there was
+    sqlx::query("update message set body = '{{status:400}}' where role = 'user'").execute(&app.db).await.unwrap();
+    let last: Uuid = app.one("select turn_id from turn order by created_at desc limit 1").await;
     assert_eq!(refusal(&ann, last).await, StatusCode::BAD_GATEWAY);
-    assert_eq!(house.one::<i64>("select count(*) from message where superseded_by is null").await, 4);
+    assert_eq!(app.one::<i64>("select count(*) from message where superseded_by is null").await, 4);
 }
 
 /// A turn that failed is tried again the same way.
 #[tokio::test]
 async fn a_failed_answer_is_tried_again() {
-    let house = roomy(&[]).await;
-    let ann = house.person("ann@example.com").await;
+    let app = roomy(&[]).await;
+    let ann = app.person("ann@example.com").await;
     let (mut reading, turn) = begun(&ann, BOTH[0], "{{words:5}}{{break:2}}").await;
     while reading.next().await.is_some() {}
-    sqlx::query("update message set body = '{{words:5}}' where role = 'user'").execute(&house.db).await.unwrap();
+    sqlx::query("update message set body = '{{words:5}}' where role = 'user'").execute(&app.db).await.unwrap();
     let events = events(ann.post(&json!({"retry_of": turn})).await).await;
     assert_eq!(words(&events), "word1 word2 word3 word4 word5 ");
-    assert_eq!(house.one::<i64>("select count(*) from message where superseded_by is null").await, 2);
+    assert_eq!(app.one::<i64>("select count(*) from message where superseded_by is null").await, 2);
 }
 
 /// The same turn sent fifty times at once, to two servers, runs once; all fifty get the same events, and the losers hold nothing.
 #[tokio::test]
 async fn fifty_copies_run_once_and_all_hear_it() {
-    let house = roomy(&[]).await;
-    let ann = house.person("ann@example.com").await;
-    let (url, _stop) = house.second().await;
+    let app = roomy(&[]).await;
+    let ann = app.person("ann@example.com").await;
+    let (url, _stop) = app.second().await;
     let elsewhere = Visitor { url, ..ann.clone() };
     let body = json!({"model": BOTH[0], "text": "{{words:9}}{{pace:3}}", "turn_id": Uuid::now_v7()});
     let copies = (0..50).map(|n| {
@@ -102,7 +102,7 @@ async fn fifty_copies_run_once_and_all_hear_it() {
         all.push(copy.await.unwrap());
     }
     assert!(all.iter().all(|events| *events == all[0] && events.last().unwrap().1.is_last()), "{all:?}");
-    assert_eq!(house.vendor.served().len(), 1);
-    assert_eq!(house.one::<i64>("select count(*) from ai_usage").await, 1);
-    nothing_is_left_over(&house, &ann).await;
+    assert_eq!(app.provider.served().len(), 1);
+    assert_eq!(app.one::<i64>("select count(*) from ai_usage").await, 1);
+    nothing_is_left_over(&app, &ann).await;
 }

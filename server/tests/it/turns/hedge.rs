@@ -1,7 +1,7 @@
 //! Hedged models: the fallback is asked as well after some silence, the first to answer is used, and both are paid for.
 
 use super::{nothing_is_left_over, roomy};
-use crate::house::TestHouse;
+use crate::app::TestApp;
 use crate::visitor::{Visitor, events, problem, words};
 use domain::TurnEvent;
 use http::StatusCode;
@@ -12,27 +12,27 @@ const FIRST: &str = "gpt-5-mini";
 const FALLBACK: &str = "claude-haiku-4-5";
 
 /// Asks the fallback as well after `ms` of silence.
-async fn hedged(house: &TestHouse, ms: i32) {
+async fn hedged(app: &TestApp, ms: i32) {
     sqlx::query("update model set fallback = $1, hedge_after_ms = $2 where model = $3")
         .bind(FALLBACK)
         .bind(ms)
         .bind(FIRST)
-        .execute(&house.db)
+        .execute(&app.db)
         .await
         .unwrap();
-    sqlx::query("update model set daily_spend_usd = 5").execute(&house.db).await.unwrap();
+    sqlx::query("update model set daily_spend_usd = 5").execute(&app.db).await.unwrap();
 }
 
 /// The ledger rows: call number, model, status, who counted, and whether input and cost are the estimate's.
 type Row = (i32, String, String, String, bool);
 
-async fn rows(house: &TestHouse) -> Vec<Row> {
+async fn rows(app: &TestApp) -> Vec<Row> {
     sqlx::query_as(
         "select call_no, u.model, status, usage_source,
                 input_tokens = estimated_tokens and cost_usd = estimated_tokens * p.input / 1000000000000.0 and output_tokens = 0
          from ai_usage u join model_price p using (model_price_id) order by call_no",
     )
-    .fetch_all(&house.db)
+    .fetch_all(&app.db)
     .await
     .unwrap()
 }
@@ -42,31 +42,27 @@ fn row(call_no: i32, model: &str, status: &str, source: &str, is_estimate: bool)
 }
 
 /// The budgets hold what the ledger says each model cost, and nothing is reserved.
-async fn budgets_are_the_ledger(house: &TestHouse) {
+async fn budgets_are_the_ledger(app: &TestApp) {
     for model in [FIRST, FALLBACK] {
         let nanos: i64 = sqlx::query_scalar(
             "select coalesce(sum(ceil(cost_usd * 1000000000)), 0)::bigint from ai_usage where model = $1",
         )
         .bind(model)
-        .fetch_one(&house.db)
+        .fetch_one(&app.db)
         .await
         .unwrap();
-        assert_eq!(house.purse(Some(model)).await, (nanos.cast_unsigned(), 0), "{model}");
+        assert_eq!(app.budget(Some(model)).await, (nanos.cast_unsigned(), 0), "{model}");
     }
 }
 
 /// Sends a message that both models are asked, and waits until both were.
-async fn asked_of_both(
-    house: &TestHouse,
-    ann: &Visitor,
-    text: &str,
-) -> (Uuid, tokio::task::JoinHandle<reqwest::Response>) {
+async fn asked_of_both(app: &TestApp, ann: &Visitor, text: &str) -> (Uuid, tokio::task::JoinHandle<reqwest::Response>) {
     let turn = Uuid::now_v7();
     let body = json!({"model": FIRST, "text": text, "turn_id": turn});
     let ann = ann.clone();
     let asking = tokio::spawn(async move { ann.post(&body).await });
-    house.until("select count(*) = 2 from ai_usage").await;
-    while house.vendor.asked(text) < 2 {
+    app.until("select count(*) = 2 from ai_usage").await;
+    while app.provider.asked(text) < 2 {
         tokio::task::yield_now().await;
     }
     (turn, asking)
@@ -74,121 +70,121 @@ async fn asked_of_both(
 
 #[tokio::test]
 async fn the_fallback_answers_while_a_model_is_silent() {
-    let house = roomy(&[]).await;
-    hedged(&house, 50).await;
-    let ann = house.person("ann@example.com").await;
+    let app = roomy(&[]).await;
+    hedged(&app, 50).await;
+    let ann = app.person("ann@example.com").await;
     let text = "{{mute:gpt-5-mini}}{{words:3}}";
     let events = events(ann.post(&json!({"model": FIRST, "text": text})).await).await;
-    let TurnEvent::Turn { model, instead_of, .. } = &events[0].1 else { panic!("{events:?}") };
-    assert_eq!((model.0.as_str(), instead_of.as_ref().unwrap().0.as_str()), (FALLBACK, FIRST));
-    assert_eq!(words(&events), house.vendor.served()[0].text);
-    nothing_is_left_over(&house, &ann).await;
+    let TurnEvent::Turn { model, fallback_for, .. } = &events[0].1 else { panic!("{events:?}") };
+    assert_eq!((model.0.as_str(), fallback_for.as_ref().unwrap().0.as_str()), (FALLBACK, FIRST));
+    assert_eq!(words(&events), app.provider.served()[0].text);
+    nothing_is_left_over(&app, &ann).await;
     assert_eq!(
-        rows(&house).await,
+        rows(&app).await,
         [row(1, FIRST, "failed", "estimated", true), row(2, FALLBACK, "finished", "exact", false)]
     );
     let within = "select sum(input_tokens + output_tokens) <= max(reserved_tokens) from ai_usage";
-    assert!(house.one::<bool>(within).await, "the reservation covers both calls");
-    assert_eq!(house.one::<i64>("select sum(requests)::bigint from usage_hour").await, 1, "one request");
-    budgets_are_the_ledger(&house).await;
+    assert!(app.one::<bool>(within).await, "the reservation covers both calls");
+    assert_eq!(app.one::<i64>("select sum(requests)::bigint from usage_hour").await, 1, "one request");
+    budgets_are_the_ledger(&app).await;
 }
 
 #[tokio::test]
 async fn a_silent_model_that_answers_first_is_used() {
-    let house = roomy(&[]).await;
-    hedged(&house, 50).await;
-    let ann = house.person("ann@example.com").await;
+    let app = roomy(&[]).await;
+    hedged(&app, 50).await;
+    let ann = app.person("ann@example.com").await;
     let text = "{{late:gpt-5-mini}}{{mute:claude-haiku-4-5}}{{words:3}}";
-    let (_, asking) = asked_of_both(&house, &ann, text).await;
-    house.vendor.release();
+    let (_, asking) = asked_of_both(&app, &ann, text).await;
+    app.provider.release();
     let events = events(asking.await.unwrap()).await;
-    let TurnEvent::Turn { model, instead_of, .. } = &events[0].1 else { panic!("{events:?}") };
-    assert_eq!((model.0.as_str(), instead_of), (FIRST, &None));
-    nothing_is_left_over(&house, &ann).await;
+    let TurnEvent::Turn { model, fallback_for, .. } = &events[0].1 else { panic!("{events:?}") };
+    assert_eq!((model.0.as_str(), fallback_for), (FIRST, &None));
+    nothing_is_left_over(&app, &ann).await;
     assert_eq!(
-        rows(&house).await,
+        rows(&app).await,
         [row(0, FALLBACK, "failed", "estimated", true), row(1, FIRST, "finished", "exact", false)]
     );
-    assert_eq!(house.one::<i64>("select sum(requests)::bigint from usage_hour").await, 1, "one request");
-    budgets_are_the_ledger(&house).await;
+    assert_eq!(app.one::<i64>("select sum(requests)::bigint from usage_hour").await, 1, "one request");
+    budgets_are_the_ledger(&app).await;
 }
 
 /// A fallback that can't be reached costs nothing, and the first call goes on.
 #[tokio::test]
 async fn a_hedge_that_is_refused_costs_nothing() {
-    let house = roomy(&[]).await;
-    hedged(&house, 50).await;
+    let app = roomy(&[]).await;
+    hedged(&app, 50).await;
     let dead = "update model set fallback = 'gpt-4o-mini' where model = 'gpt-5-mini'";
-    sqlx::query(dead).execute(&house.db).await.unwrap();
+    sqlx::query(dead).execute(&app.db).await.unwrap();
     let dead = "update model set base_url = 'http://127.0.0.1:9/v1' where model = 'gpt-4o-mini'";
-    sqlx::query(dead).execute(&house.db).await.unwrap();
-    let ann = house.person("ann@example.com").await;
+    sqlx::query(dead).execute(&app.db).await.unwrap();
+    let ann = app.person("ann@example.com").await;
     let body = json!({"model": FIRST, "text": "{{late}}{{words:3}}"});
     let asking = {
         let ann = ann.clone();
         tokio::spawn(async move { ann.post(&body).await })
     };
-    house.until("select exists (select from ai_usage where status = 'pending' and call_no = 2)").await;
-    house.vendor.release();
+    app.until("select exists (select from ai_usage where status = 'pending' and call_no = 2)").await;
+    app.provider.release();
     assert!(matches!(events(asking.await.unwrap()).await.last(), Some((_, TurnEvent::Finish { .. }))));
-    nothing_is_left_over(&house, &ann).await;
-    let [hedge, first] = &rows(&house).await[..] else { panic!("two calls") };
+    nothing_is_left_over(&app, &ann).await;
+    let [hedge, first] = &rows(&app).await[..] else { panic!("two calls") };
     assert_eq!((hedge.0, hedge.1.as_str(), hedge.2.as_str()), (0, "gpt-4o-mini", "failed"));
     assert_eq!(*first, row(1, FIRST, "finished", "exact", false));
-    budgets_are_the_ledger(&house).await;
+    budgets_are_the_ledger(&app).await;
 }
 
 /// Stop ends both calls, and both may be billed.
 #[tokio::test]
 async fn stop_ends_both_calls() {
-    let house = roomy(&[]).await;
-    hedged(&house, 50).await;
-    let ann = house.person("ann@example.com").await;
-    let (turn, asking) = asked_of_both(&house, &ann, "{{mute}}").await;
+    let app = roomy(&[]).await;
+    hedged(&app, 50).await;
+    let ann = app.person("ann@example.com").await;
+    let (turn, asking) = asked_of_both(&app, &ann, "{{mute}}").await;
     ann.request("POST", &format!("/api/turns/{turn}/stop")).send().await.unwrap();
     let response = asking.await.unwrap();
     assert_eq!((response.status(), problem(response).await["kind"].as_str()), (StatusCode::CONFLICT, Some("conflict")));
-    nothing_is_left_over(&house, &ann).await;
+    nothing_is_left_over(&app, &ann).await;
     assert_eq!(
-        rows(&house).await,
+        rows(&app).await,
         [row(0, FALLBACK, "failed", "estimated", true), row(1, FIRST, "failed", "estimated", true)]
     );
-    assert_eq!(house.one::<i64>("select count(*) from message").await, 0);
-    budgets_are_the_ledger(&house).await;
+    assert_eq!(app.one::<i64>("select count(*) from message").await, 0);
+    budgets_are_the_ledger(&app).await;
 }
 
 /// A process that dies while both calls wait: both are closed with their estimated input, by another server.
 #[tokio::test]
 async fn both_calls_of_a_dead_process_are_closed() {
-    let house = roomy(&[]).await;
-    hedged(&house, 50).await;
-    let ann = house.person("ann@example.com").await;
-    let process = house.process(&[]).await;
+    let app = roomy(&[]).await;
+    hedged(&app, 50).await;
+    let ann = app.person("ann@example.com").await;
+    let process = app.process(&[]).await;
     let there = Visitor { url: process.url.clone(), ..ann.clone() };
-    let (_, asking) = asked_of_both(&house, &there, "{{mute}}").await;
+    let (_, asking) = asked_of_both(&app, &there, "{{mute}}").await;
     drop(process);
     asking.abort();
     let expired = "update turn set alive_until = now() - interval '1 second'";
-    sqlx::query(expired).execute(&house.db).await.unwrap();
-    let (_, stop) = house.second().await; // its reaper looks at once
-    nothing_is_left_over(&house, &ann).await;
+    sqlx::query(expired).execute(&app.db).await.unwrap();
+    let (_, stop) = app.second().await; // its reaper looks at once
+    nothing_is_left_over(&app, &ann).await;
     stop.cancel();
-    let rows = rows(&house).await;
+    let rows = rows(&app).await;
     assert!(rows.len() == 2 && rows.iter().all(|row| row.3 == "estimated" && row.4), "{rows:?}");
-    budgets_are_the_ledger(&house).await;
+    budgets_are_the_ledger(&app).await;
 }
 
 /// A user whose tokens are enough for one call gets one call.
 #[tokio::test]
 async fn what_does_not_fit_twice_is_asked_once() {
-    let house = roomy(&[("VENDOR_FIRST_BYTE_TIMEOUT_MS", "400")]).await;
-    hedged(&house, 50).await;
-    let ann = house.person("ann@example.com").await;
+    let app = roomy(&[("PROVIDER_FIRST_BYTE_TIMEOUT_MS", "400")]).await;
+    hedged(&app, 50).await;
+    let ann = app.person("ann@example.com").await;
     // 600 tokens of prompt: with 256 of answer they fit once.
     let text = format!("{{{{mute:gpt-5-mini}}}}{}", " word".repeat(600));
-    house.limits("free", 1_000, 1_200, 10).await;
+    app.limits("free", 1_000, 1_200, 10).await;
     let response = ann.post(&json!({"model": FIRST, "text": text})).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(house.vendor.asked(&text), 1);
-    nothing_is_left_over(&house, &ann).await;
+    assert_eq!(app.provider.asked(&text), 1);
+    nothing_is_left_over(&app, &ann).await;
 }

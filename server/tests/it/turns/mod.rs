@@ -1,11 +1,11 @@
-//! Turns under fire: cut, stopped, broken, repeated, taken up elsewhere. The stand-in's count of what it served is the oracle.
+//! Turns under fire: cut, stopped, broken, repeated, taken up elsewhere. The fake's count of what it served is the oracle.
 
 mod again;
 mod hedge;
 mod money;
-mod vendors;
+mod providers;
 
-use crate::house::TestHouse;
+use crate::app::TestApp;
 use crate::visitor::{Reading, Visitor, events, problem, words};
 use domain::{Outcome, TurnEvent, UsageSource};
 use http::StatusCode;
@@ -17,11 +17,11 @@ use uuid::Uuid;
 /// One model of each wire format.
 const BOTH: [&str; 2] = ["claude-haiku-4-5", "gpt-5-mini"];
 
-/// A house in which nobody meets a limit.
-async fn roomy(more: &[(&str, &str)]) -> TestHouse {
-    let house = TestHouse::with(more).await;
-    house.limits("free", 1_000_000, 1_000_000_000, 1_000).await;
-    house
+/// A deployment in which nobody meets a limit.
+async fn roomy(more: &[(&str, &str)]) -> TestApp {
+    let app = TestApp::with(more).await;
+    app.limits("free", 1_000_000, 1_000_000_000, 1_000).await;
+    app
 }
 
 async fn begun(ann: &Visitor, model: &str, text: &str) -> (Reading, Uuid) {
@@ -34,7 +34,7 @@ async fn begun(ann: &Visitor, model: &str, text: &str) -> (Reading, Uuid) {
 }
 
 /// The ledger row of a turn, once it is final: status, source, input with cache, output, cost.
-async fn row(house: &TestHouse, turn: Uuid) -> (String, String, i64, i64, Decimal) {
+async fn row(app: &TestApp, turn: Uuid) -> (String, String, i64, i64, Decimal) {
     let waiting = async {
         loop {
             let row = sqlx::query_as(
@@ -42,7 +42,7 @@ async fn row(house: &TestHouse, turn: Uuid) -> (String, String, i64, i64, Decima
                  where turn_id = $1 and status <> 'pending' order by call_no desc limit 1",
             )
             .bind(turn)
-            .fetch_optional(&house.db)
+            .fetch_optional(&app.db)
             .await
             .unwrap();
             if let Some(row) = row {
@@ -55,12 +55,12 @@ async fn row(house: &TestHouse, turn: Uuid) -> (String, String, i64, i64, Decima
 }
 
 /// All rows are final and one per call; holds are the ledger's pending rows: none.
-async fn nothing_is_left_over(house: &TestHouse, ann: &Visitor) {
-    house.until("select not exists (select from turn where settled_at is null or ended_at is null)").await;
-    assert_eq!(house.one::<i64>("select count(*) from ai_usage where status = 'pending'").await, 0);
+async fn nothing_is_left_over(app: &TestApp, ann: &Visitor) {
+    app.until("select not exists (select from turn where settled_at is null or ended_at is null)").await;
+    assert_eq!(app.one::<i64>("select count(*) from ai_usage where status = 'pending'").await, 0);
     let quota = ann.quota().await;
     assert_eq!((&quota["tokens"]["reserved"], &quota["in_flight"]["now"]), (&json!(0), &json!(0)));
-    let used: i64 = house
+    let used: i64 = app
         .one("select coalesce(sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens), 0)::bigint from ai_usage")
         .await;
     assert_eq!(quota["tokens"]["used"], json!(used), "the meter is the ledger");
@@ -69,8 +69,8 @@ async fn nothing_is_left_over(house: &TestHouse, ann: &Visitor) {
 /// Field notes 19 and 23: whenever the client goes, the turn runs on and is recorded exactly, for both wire formats.
 #[tokio::test]
 async fn a_client_cut_after_any_chunk_changes_nothing() {
-    let house = roomy(&[]).await;
-    let ann = house.person("ann@example.com").await;
+    let app = roomy(&[]).await;
+    let ann = app.person("ann@example.com").await;
     for model in BOTH {
         for cut in 0..8 {
             let (mut reading, turn) = begun(&ann, model, "{{words:8}}{{pace:2}}").await;
@@ -78,22 +78,22 @@ async fn a_client_cut_after_any_chunk_changes_nothing() {
                 reading.next().await;
             }
             drop(reading);
-            let (status, source, input, output, _) = row(&house, turn).await;
-            let served = house.vendor.served().pop().unwrap();
+            let (status, source, input, output, _) = row(&app, turn).await;
+            let served = app.provider.served().pop().unwrap();
             assert_eq!((status.as_str(), source.as_str()), ("finished", "exact"), "{model} cut after {cut}");
             assert_eq!((input as u64, output as u64), (served.input, served.output), "{model} cut after {cut}");
         }
     }
-    nothing_is_left_over(&house, &ann).await;
+    nothing_is_left_over(&app, &ann).await;
 }
 
 /// Field notes 20 to 22: Stop at any word, from this server or another, ends the call within a second, keeps what came and counts no
 /// less than that.
 #[tokio::test]
 async fn stop_after_any_word_keeps_it_and_counts_it() {
-    let house = roomy(&[]).await;
-    let ann = house.person("ann@example.com").await;
-    let (url, _stop) = house.second().await;
+    let app = roomy(&[]).await;
+    let ann = app.person("ann@example.com").await;
+    let (url, _stop) = app.second().await;
     let elsewhere = Visitor { url, ..ann.clone() };
     for model in BOTH {
         for at in 0..6 {
@@ -112,33 +112,33 @@ async fn stop_after_any_word_keeps_it_and_counts_it() {
             };
             assert!(pressed.elapsed() < Duration::from_secs(20), "{:?}", pressed.elapsed());
             assert_eq!((outcome, usage_source), (Outcome::Stopped, UsageSource::Estimated));
-            let (status, _, input, output, cost) = row(&house, turn).await;
+            let (status, _, input, output, cost) = row(&app, turn).await;
             assert_eq!((status.as_str(), output), ("stopped", usage.output.0 as i64));
             // at least what was streamed, and the input at least as it was sent
             assert!(output >= 2 * at as i64 && input > 0 && cost > Decimal::ZERO, "{model} {at}: {input} {output}");
             let kept: String = sqlx::query_scalar("select body from message where turn_id = $1 and role = 'assistant'")
                 .bind(turn)
-                .fetch_one(&house.db)
+                .fetch_one(&app.db)
                 .await
                 .unwrap();
             assert_eq!(kept, said);
         }
     }
-    nothing_is_left_over(&house, &ann).await;
+    nothing_is_left_over(&app, &ann).await;
 }
 
-/// Stop is heard while the vendor makes up its mind: the call is given up, and what it may cost is counted.
+/// Stop is heard while the provider makes up its mind: the call is given up, and what it may cost is counted.
 #[tokio::test]
 async fn stop_is_heard_before_the_answer_begins() {
-    let house = roomy(&[]).await;
-    let ann = house.person("ann@example.com").await;
+    let app = roomy(&[]).await;
+    let ann = app.person("ann@example.com").await;
     let turn = Uuid::now_v7();
     let asking = {
         let (ann, body) = (ann.clone(), json!({"model": "claude-haiku-4-5", "text": "{{mute}}", "turn_id": turn}));
         tokio::spawn(async move { ann.post(&body).await })
     };
-    house.until("select exists (select from ai_usage where status = 'pending')").await;
-    while house.vendor.asked("{{mute}}") == 0 {
+    app.until("select exists (select from ai_usage where status = 'pending')").await;
+    while app.provider.asked("{{mute}}") == 0 {
         tokio::task::yield_now().await;
     }
     let pressed = Instant::now();
@@ -146,20 +146,20 @@ async fn stop_is_heard_before_the_answer_begins() {
     let response = asking.await.unwrap();
     assert!(pressed.elapsed() < Duration::from_secs(20));
     assert_eq!((response.status(), problem(response).await["kind"].as_str()), (StatusCode::CONFLICT, Some("conflict")));
-    assert_eq!(house.one::<String>("select usage_source from ai_usage").await, "estimated");
-    assert!(!house.one::<bool>("select vendor_failed from ai_usage").await, "a stop is no failure of theirs");
+    assert_eq!(app.one::<String>("select usage_source from ai_usage").await, "estimated");
+    assert!(!app.one::<bool>("select provider_failed from ai_usage").await, "a stop is no failure of theirs");
 }
 
 /// Whoever reads slowly, or not at all, holds nothing up: the turn is over while most of it is still unread.
 #[tokio::test]
 async fn a_reader_who_never_reads_holds_nothing_up() {
-    let house = roomy(&[]).await;
-    sqlx::query("update plan set max_output = 100000").execute(&house.db).await.unwrap();
-    sqlx::query("update model set max_output = 100000").execute(&house.db).await.unwrap();
-    let ann = house.person("ann@example.com").await;
+    let app = roomy(&[]).await;
+    sqlx::query("update plan set max_output = 100000").execute(&app.db).await.unwrap();
+    sqlx::query("update model set max_output = 100000").execute(&app.db).await.unwrap();
+    let ann = app.person("ann@example.com").await;
     let body = json!({"model": BOTH[0], "text": "{{words:20000}}", "turn_id": Uuid::now_v7()});
     let unread = ann.post(&body).await;
-    house.until("select exists (select from ai_usage where status = 'finished' and usage_source = 'exact')").await;
+    app.until("select exists (select from ai_usage where status = 'finished' and usage_source = 'exact')").await;
     let words_of = words(&events(unread).await);
     assert_eq!(words_of.split_whitespace().count(), 20_000, "and all of it is there for whoever reads late");
 }
@@ -167,9 +167,9 @@ async fn a_reader_who_never_reads_holds_nothing_up() {
 /// Without `REDIS_URL` a single process keeps meters and running answers in its memory, by the same rules.
 #[tokio::test]
 async fn a_single_process_needs_no_redis() {
-    let house = TestHouse::with(&[("REDIS_URL", "")]).await;
-    house.limits("free", 3, 50_000, 2).await;
-    let ann = house.person("ann@example.com").await;
+    let app = TestApp::with(&[("REDIS_URL", "")]).await;
+    app.limits("free", 3, 50_000, 2).await;
+    let ann = app.person("ann@example.com").await;
     let first = ann.answer("{{words:5}}").await;
     let TurnEvent::Turn { turn_id, .. } = &first[0].1 else { panic!() };
     assert_eq!(
@@ -181,7 +181,7 @@ async fn a_single_process_needs_no_redis() {
     ann.answer("{{words:5}}").await;
     assert_eq!(ann.ask("{{words:5}}").await.status(), StatusCode::TOO_MANY_REQUESTS);
     let (mut reading, turn) = {
-        house.limits("free", 30, 50_000, 2).await;
+        app.limits("free", 30, 50_000, 2).await;
         begun(&ann, BOTH[0], "{{words:9}}{{hold:1}}").await
     };
     ann.request("POST", &format!("/api/turns/{turn}/stop")).send().await.unwrap();
@@ -190,6 +190,6 @@ async fn a_single_process_needs_no_redis() {
         last = Some(event);
     }
     assert!(matches!(last, Some(TurnEvent::Finish { outcome: Outcome::Stopped, .. })), "{last:?}");
-    assert_eq!(reqwest::get(format!("{}/readyz", house.url)).await.unwrap().status(), StatusCode::OK);
-    nothing_is_left_over(&house, &ann).await;
+    assert_eq!(reqwest::get(format!("{}/readyz", app.url)).await.unwrap().status(), StatusCode::OK);
+    nothing_is_left_over(&app, &ann).await;
 }

@@ -1,7 +1,7 @@
 //! What turns may cost, and what they came to.
 
 use super::{BOTH, begun, roomy};
-use crate::house::TestHouse;
+use crate::app::TestApp;
 use crate::visitor::{Visitor, events, problem};
 use domain::{Outcome, TurnEvent};
 use http::StatusCode;
@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use uuid::Uuid;
 
-/// What may be spent on one model in a day is a purse of its own: its cap holds with the next turn, the other models go on.
+/// What may be spent on one model in a day is a budget of its own: its cap holds with the next turn, the other models go on.
 #[tokio::test]
 async fn a_model_has_a_cap_of_its_own() {
-    let house = roomy(&[]).await;
-    let ann = house.person("ann@example.com").await;
+    let app = roomy(&[]).await;
+    let ann = app.person("ann@example.com").await;
     ann.answer("{{words:9}}").await;
     sqlx::query("update model set daily_spend_usd = 0.01 where model = 'claude-haiku-4-5'")
-        .execute(&house.db)
+        .execute(&app.db)
         .await
         .unwrap();
     let response = ann.ask("{{words:9}}").await;
@@ -29,31 +29,30 @@ async fn a_model_has_a_cap_of_its_own() {
     assert_eq!(ann.quota().await["tokens"]["reserved"], 0, "the person's hold is back");
     assert_eq!(events(ann.post(&json!({"model": BOTH[1], "text": "{{words:1}}"})).await).await.len(), 3);
     sqlx::query("update model set daily_spend_usd = 1 where model = 'claude-haiku-4-5'")
-        .execute(&house.db)
+        .execute(&app.db)
         .await
         .unwrap();
     ann.answer("{{words:9}}").await;
-    house.until("select bool_and(settled_at is not null) from turn").await;
-    let nanos: i64 = house
-        .one("select sum(ceil(cost_usd * 1000000000))::bigint from ai_usage where model = 'claude-haiku-4-5'")
-        .await;
-    assert_eq!(house.purse(Some("claude-haiku-4-5")).await, (nanos as u64, 0));
+    app.until("select bool_and(settled_at is not null) from turn").await;
+    let nanos: i64 =
+        app.one("select sum(ceil(cost_usd * 1000000000))::bigint from ai_usage where model = 'claude-haiku-4-5'").await;
+    assert_eq!(app.budget(Some("claude-haiku-4-5")).await, (nanos as u64, 0));
 }
 
 /// The owner's switch holds with the next turn, on every server; the running answer ends as it would have.
 #[tokio::test]
-async fn a_paused_house_answers_nobody() {
-    let house = roomy(&[]).await;
-    let ann = house.person("ann@example.com").await;
+async fn a_paused_app_answers_nobody() {
+    let app = roomy(&[]).await;
+    let ann = app.person("ann@example.com").await;
     let (mut reading, _) = begun(&ann, BOTH[0], "{{words:9}}{{hold}}").await;
-    let (url, _stop) = house.second().await;
-    sqlx::query("update house set paused = true").execute(&house.db).await.unwrap();
+    let (url, _stop) = app.second().await;
+    sqlx::query("update deployment set paused = true").execute(&app.db).await.unwrap();
     for who in [&ann, &Visitor { url, ..ann.clone() }] {
         let response = who.ask("{{words:1}}").await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(problem(response).await["message"].as_str().unwrap().contains("switched off"));
     }
-    house.vendor.release();
+    app.provider.release();
     let mut last = None;
     while let Some((_, event)) = reading.next().await {
         last = Some(event);
@@ -66,12 +65,12 @@ async fn a_paused_house_answers_nobody() {
 #[tokio::test]
 async fn ten_thousand_random_usages_add_up() {
     use rand::RngExt as _;
-    let house = TestHouse::new().await;
-    house.person("ann@example.com").await;
+    let app = TestApp::new().await;
+    app.person("ann@example.com").await;
     let mut rng = rand::rng();
     let mut oracle = 0_i128;
     let mut sums: HashMap<(String, i64), [i128; 4]> = HashMap::new();
-    let mut tx = store::begin(&house.store).await.unwrap();
+    let mut tx = store::begin(&app.store).await.unwrap();
     let prices: Vec<(Uuid, [i64; 4])> =
         (0..50).map(|_| (Uuid::now_v7(), std::array::from_fn(|_| rng.random_range(0..75_000_000)))).collect();
     for (n, (id, [input, read, write, output])) in prices.iter().enumerate() {
@@ -148,13 +147,13 @@ async fn ten_thousand_random_usages_add_up() {
     }
     tx.commit().await.unwrap();
     let exact = Decimal::from_i128_with_scale(oracle, 12);
-    assert_eq!(house.one::<Decimal>("select sum(cost_usd) from ai_usage").await, exact);
-    assert_eq!(house.one::<Decimal>("select sum(cost_picos) * 0.000000000001 from usage_hour").await, exact);
-    assert_eq!(house.one::<i64>("select sum(requests)::bigint from usage_hour").await, 9_000);
+    assert_eq!(app.one::<Decimal>("select sum(cost_usd) from ai_usage").await, exact);
+    assert_eq!(app.one::<Decimal>("select sum(cost_picos) * 0.000000000001 from usage_hour").await, exact);
+    assert_eq!(app.one::<i64>("select sum(requests)::bigint from usage_hour").await, 9_000);
     let rows: Vec<(String, time::OffsetDateTime, i64, i64, i64, i64)> = sqlx::query_as(
         "select subject, hour, input_tokens, cache_read_tokens, cache_write_tokens, output_tokens from usage_hour join usage_subject using (subject_id)",
     )
-    .fetch_all(&house.db)
+    .fetch_all(&app.db)
     .await
     .unwrap();
     assert_eq!(rows.len(), sums.len());
@@ -164,11 +163,11 @@ async fn ten_thousand_random_usages_add_up() {
     }
 }
 
-/// What vendors count is learned per model: estimates are the 99th percentile of it from then on.
+/// What providers count is learned per model: estimates are the 99th percentile of it from then on.
 #[tokio::test]
-async fn a_models_factor_is_learned_from_what_its_vendor_told() {
-    let house = roomy(&[]).await;
-    let ann = house.person("ann@example.com").await;
+async fn a_models_factor_is_learned_from_what_its_provider_told() {
+    let app = roomy(&[]).await;
+    let ann = app.person("ann@example.com").await;
     ann.answer("{{words:1}}").await;
     let told = |n: i32| {
         format!(
@@ -176,24 +175,22 @@ async fn a_models_factor_is_learned_from_what_its_vendor_told() {
          select gen_random_uuid(), gen_random_uuid(), 's', 'claude-haiku-4-5', (select model_price_id from model_price where model = 'claude-haiku-4-5'), 'finished', 'exact', 1000, 1350, 2000, 1100 + n, 5, now(), now() from generate_series(1, {n}) n"
     )
     };
-    sqlx::query(sqlx::AssertSqlSafe(told(100))).execute(&house.db).await.unwrap();
-    let (_, _stop) = house.second().await; // learns at its start
-    house.until("select exists (select from pg_stat_activity where application_name = 'quotient')").await;
+    sqlx::query(sqlx::AssertSqlSafe(told(100))).execute(&app.db).await.unwrap();
+    let (_, _stop) = app.second().await; // learns at its start
+    app.until("select exists (select from pg_stat_activity where application_name = 'quotient')").await;
     assert_eq!(
-        house.one::<Option<i64>>("select input_permille from model where model = 'claude-haiku-4-5'").await,
+        app.one::<Option<i64>>("select input_permille from model where model = 'claude-haiku-4-5'").await,
         None,
         "too few"
     );
-    sqlx::query(sqlx::AssertSqlSafe(told(200))).execute(&house.db).await.unwrap();
-    let (_, _stop) = house.second().await;
-    house
-        .until("select coalesce(input_permille, 0) between 1290 and 1300 from model where model = 'claude-haiku-4-5'")
+    sqlx::query(sqlx::AssertSqlSafe(told(200))).execute(&app.db).await.unwrap();
+    let (_, _stop) = app.second().await;
+    app.until("select coalesce(input_permille, 0) between 1290 and 1300 from model where model = 'claude-haiku-4-5'")
         .await;
-    let before: i64 = house.one("select estimated_tokens from ai_usage where subject <> 's'").await;
+    let before: i64 = app.one("select estimated_tokens from ai_usage where subject <> 's'").await;
     ann.answer("{{words:1}}").await;
     let after: Value = json!(
-        house
-            .one::<i64>("select estimated_tokens from ai_usage where subject <> 's' order by created_at desc limit 1")
+        app.one::<i64>("select estimated_tokens from ai_usage where subject <> 's' order by created_at desc limit 1")
             .await
     );
     assert!(after.as_i64().unwrap() < before, "{after} was {before} by the unmeasured bound");

@@ -1,0 +1,137 @@
+//! What stands below the table: models, kinds of tokens, refusals.
+
+use crate::api::admin::{Asked, ModelUse, TopUsersView};
+use crate::components::chart::Share;
+use domain::Tokens;
+use leptos::prelude::*;
+
+/// What each model did: calls, cost, how long the time to first token took, and what its provider left unanswered.
+#[component]
+pub(super) fn ByModel(
+    /// What was used.
+    view: TopUsersView,
+    /// Whom it is about.
+    of: &'static str,
+) -> impl IntoView {
+    let whole = view.all_models.cost;
+    let row = |name: String, used: ModelUse| {
+        let (half, most) = used.ttft_ms.unzip();
+        view! {
+            <tr>
+                <th scope="row">{name}</th>
+                <td class="end">{Tokens(used.calls).to_string()}</td>
+                <td class="end">{used.cost.to_string()}</td>
+                <td><Share part=used.cost.0.max(0).cast_unsigned() whole=whole.0.max(0).cast_unsigned()/></td>
+                <td class="end">{seconds(half)}</td>
+                <td class="end">{seconds(most)}</td>
+                <td class="end">{Tokens(used.failed).to_string()}</td>
+                <td class="end">{per_cent(used.failed, used.calls)}</td>
+            </tr>
+        }
+    };
+    let together = (view.by_model.len() > 1).then(|| row("Total".to_owned(), view.all_models.clone()));
+    let rows = view.by_model.into_iter().map(|(model, used)| row(model.0, used)).collect_view();
+    view! {
+        <section>
+            <h2>{format!("By model{of}")}</h2>
+            <div class="table-scroll" tabindex="0" role="region" aria-label="By model">
+                <table class="compact numbers">
+                    <thead><tr>
+                        <th scope="col">"Model"</th><th scope="col" class="end">"Calls"</th><th scope="col" class="end">"Cost"</th>
+                        <th scope="col">"Share of cost"</th>
+                        <th scope="col" class="end">"Time to first token, p50"</th><th scope="col" class="end">"p95"</th>
+                        <th scope="col" class="end">"Errors"</th><th scope="col" class="end">"Error rate"</th>
+                    </tr></thead>
+                    <tbody>{rows}</tbody>
+                    <tfoot>{together}</tfoot>
+                </table>
+            </div>
+            <p class="hint">
+                "Time to first token is measured from sending the request to the provider."
+                {view.lacks_ttft.then_some(" Calls that aren't summed up yet are not included.")}
+            </p>
+        </section>
+    }
+}
+
+/// Milliseconds as seconds, of which two digits are known.
+fn seconds(ms: Option<i32>) -> String {
+    match ms {
+        None => "\u{2013}".to_owned(),
+        Some(ms) if ms < 1_000 => format!("{ms} ms"),
+        Some(ms) if ms < 10_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
+        Some(ms) => format!("{} s", ms / 1_000),
+    }
+}
+
+/// A part of a whole in tenths of a per cent.
+fn per_cent(part: u64, whole: u64) -> String {
+    let tenths = u128::from(part) * 1_000 / u128::from(whole.max(1));
+    format!("{}.{} %", tenths / 10, tenths % 10)
+}
+
+/// What stands below the table: tokens by kind, refusals by reason.
+#[component]
+pub(super) fn Around(
+    /// What was used.
+    view: TopUsersView,
+    /// Which part of it.
+    asked: Asked,
+    /// Whom it is about.
+    of: &'static str,
+) -> impl IntoView {
+    let (total, reasoning) = (view.total, view.all_models.reasoning);
+    let all = total.tokens();
+    // Which part of somebody's output was reasoning isn't kept person by person.
+    let reasoning = asked.is_whole().then_some(("Reasoning (included in output)", reasoning));
+    let kinds = [("Input", total.input), ("Cached input", total.cached), ("Output", total.output)]
+        .into_iter()
+        .chain(reasoning)
+        .map(|(kind, tokens)| {
+            view! {
+                <tr><th scope="row">{kind}</th><td class="end">{tokens.to_string()}</td><td><Share part=tokens.0 whole=all.0/></td></tr>
+            }
+        })
+        .collect_view();
+    let refused: u64 = view.refusals.iter().map(|(_, n)| n).sum();
+    let refusals = view
+        .refusals
+        .iter()
+        .map(|(kind, n)| {
+            let kind = kind.replace('_', " ");
+            view! { <tr><th scope="row">{kind}</th><td class="end">{Tokens(*n).to_string()}</td><td><Share part=*n whole=refused/></td></tr> }
+        })
+        .collect_view();
+    let none = view.refusals.is_empty().then(|| view! { <p class="hint">"No requests were refused."</p> });
+    view! {
+        <div class="columns">
+            <section>
+                <h2>"Tokens by kind"</h2>
+                <table class="compact numbers"><tbody>{kinds}</tbody></table>
+            </section>
+            <section>
+                <h2>{format!("Refusals by reason{of}")}</h2>
+                {none}
+                <table class="compact numbers"><tbody>{refusals}</tbody></table>
+            </section>
+        </div>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_in_two_digits() {
+        for (ms, said) in [
+            (Some(7), "7 ms"),
+            (Some(950), "950 ms"),
+            (Some(1_400), "1.4 s"),
+            (Some(23_000), "23 s"),
+            (None, "\u{2013}"),
+        ] {
+            assert_eq!(seconds(ms), said);
+        }
+    }
+}

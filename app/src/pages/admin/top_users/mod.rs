@@ -1,0 +1,264 @@
+//! `/admin`: who costs what, and whether they pay for it.
+
+mod below;
+mod table;
+
+pub use table::HeaviestTable;
+
+use crate::api;
+use crate::api::admin::{Asked, Moment, Period, TopUsersView};
+use crate::components::chart::{Bar, Stack, Stacks};
+use crate::components::duration::day;
+use crate::components::frame::{Frame, Refused};
+use crate::components::loaded::loaded;
+use crate::pages::admin::{AdminTabs, Pager};
+use crate::visit::visit;
+use below::{Around, ByModel};
+use domain::money::count;
+use domain::{ModelName, Picos, Tokens};
+use leptos::prelude::*;
+use std::collections::BTreeMap;
+use time::Date;
+
+/// The page.
+#[component]
+pub fn TopUsers() -> impl IntoView {
+    let visit = visit();
+    let shown = match Asked::parse(|name| visit.query(name)) {
+        Ok(asked) => {
+            let again = asked.clone();
+            loaded(api::admin::top_users(asked), move |view| view! { <Shown view asked=again.clone()/> }).into_any()
+        }
+        Err(problem) => view! { <Refused problem/> }.into_any(),
+    };
+    view! {
+        <Frame title="Top users" wide=true>
+            <header class="page-head split">
+                <h1>"Top users"</h1>
+                <AdminTabs current="/admin"/>
+            </header>
+            {shown}
+        </Frame>
+    }
+}
+
+#[component]
+fn Shown(view: TopUsersView, asked: Asked) -> impl IntoView {
+    let choices = Period::ALL
+        .map(|period| {
+            let href = Asked { period, page: 1, ..asked.clone() }.href("/admin");
+            let current = (period == asked.period).then_some("page");
+            view! { <a href=href aria-current=current>{period.label()}</a> }
+        })
+        .collect_view();
+    let of = if asked.is_whole() { "" } else { ", everybody" };
+    let pages = view.count.div_ceil(u64::from(Asked::ROWS));
+    let (path, page) = (asked.clone(), asked.page);
+    let export = ["csv", "json"].map(|kind| {
+        let href = Asked { page: 1, ..asked.clone() }.href(&format!("/admin/export.{kind}"));
+        view! { <a class="secondary small" href=href download>{format!("{} of all calls", kind.to_uppercase())}</a> }
+    });
+    view! {
+        <nav class="tabs period" aria-label="Period">{choices}</nav>
+        {(view.people > 0).then(|| view! { <Figures view=view.clone() asked=asked.clone() full=true/> })}
+        <Now now=view.now.clone() again=asked.href("/admin")/>
+        <CostByDay view=view.clone() asked=asked.clone() of/>
+        <Filter view=view.clone() asked=asked.clone()/>
+        <HeaviestTable view=view.clone() asked=asked.clone() full=true/>
+        <Pager page pages href=move |page| Asked { page, ..path.clone() }.href("/admin")/>
+        <ByModel view=view.clone() of=of/>
+        <Around view=view.clone() asked=asked.clone() of=of/>
+        <p class="actions">{export.into_iter().collect_view()}</p>
+        {view.kept_from.map(|from| view! {
+            <p class="hint">{format!("Individual calls are kept from {} on. Older ones are included in the figures above, but not in the files.", day(from))}</p>
+        })}
+    }
+}
+
+/// What runs and what is spent at this moment, and how to look again.
+#[component]
+fn Now(now: Moment, again: String) -> impl IntoView {
+    let of = now.cap.map_or_else(|| "no cap set".to_owned(), |cap| format!("of a {cap} cap"));
+    let running = count(now.running, "response running", "responses running");
+    view! {
+        <p class="hint live">
+            <strong>"Now: "</strong>
+            {format!("{running}, {} tokens reserved, {} spent in the last 24 hours, {of}.", now.reserved, now.spent)}
+            " " <a href=again>"Refresh"</a>
+        </p>
+    }
+}
+
+/// Search, plan, model, and a period of one's own.
+#[component]
+fn Filter(view: TopUsersView, asked: Asked) -> impl IntoView {
+    let option = |value: &str, label: String, chosen: bool| view! { <option value=value.to_owned() selected=chosen>{label}</option> };
+    let plans =
+        view.plans.iter().map(|plan| option(&plan.0, plan.0.clone(), asked.plan.as_ref() == Some(plan))).collect_view();
+    let models = view
+        .models
+        .iter()
+        .map(|model| option(&model.0, model.0.clone(), asked.model.as_ref() == Some(model)))
+        .collect_view();
+    let (from, to) = match asked.period {
+        Period::Custom(from, to) => (from.to_string(), to.to_string()),
+        _ => (String::new(), String::new()),
+    };
+    let is_custom = matches!(asked.period, Period::Custom(..));
+    let is_set = is_custom || asked.plan.is_some() || asked.model.is_some() || !asked.search.is_empty();
+    view! {
+        <details class="filters" open=is_set>
+            <summary>"Search and filter"</summary>
+            <form method="get" action="/admin" class="filter" role="search">
+                <input type="hidden" name="by" value=asked.order.as_str()/>
+                <label>"Email" <input type="search" name="q" value=asked.search.clone() maxlength="200" placeholder="any part"/></label>
+                <label>"Plan" <select name="plan"><option value="">"All plans"</option>{plans}</select></label>
+                <label>"Model" <select name="model"><option value="">"All models"</option>{models}</select></label>
+                <label>"Period"
+                    <select name="period">
+                        {Period::ALL.map(|period| option(period.as_str(), period.label(), period == asked.period)).collect_view()}
+                        {option("custom", "from … to …".to_owned(), is_custom)}
+                    </select>
+                </label>
+                <label>"From" <input type="date" name="from" value=from/></label>
+                <label>"To" <input type="date" name="to" value=to/></label>
+                <button class="secondary">"Apply"</button>
+            </form>
+        </details>
+    }
+}
+
+/// The numbers that matter: what was spent, with its change, and what it was for; on the landing page from a fixture, with fewer of them.
+#[component]
+pub fn Figures(
+    /// What was used.
+    view: TopUsersView,
+    /// Which part of it.
+    asked: Asked,
+    /// Also what is paid for it.
+    full: bool,
+) -> impl IntoView {
+    let TopUsersView { total, change, people, revenue, other_currencies, .. } = view;
+    let period = asked.period.label();
+    // What everybody pays says nothing beside what some of them cost.
+    let change = change.filter(|_| asked.is_whole()).map(|(now, before)| told(now, before)).unwrap_or_default();
+    let more = (full && asked.is_whole()).then(|| {
+        view! {
+            <p class="figure"><strong>{revenue.to_string()}</strong><span>"revenue"</span></p>
+            <p class="figure"><strong>{signed(revenue.0 - total.cost.0)}</strong><span>"gross margin"</span></p>
+            {(other_currencies > 0).then(|| view! {
+                <p class="figure"><strong>{Tokens(other_currencies).to_string()}</strong><span>"subscriptions in other currencies, not included"</span></p>
+            })}
+        }
+    });
+    view! {
+        <section class="figures">
+            <p class="figure"><strong>{total.cost.to_string()}</strong><span>{format!("spent in {period}{change}")}</span></p>
+            <p class="figure"><strong>{total.tokens().to_string()}</strong><span>"tokens"</span></p>
+            <p class="figure"><strong>{Tokens(total.requests).to_string()}</strong><span>"requests"</span></p>
+            <p class="figure"><strong>{Tokens(people).to_string()}</strong><span>"users"</span></p>
+            {more}
+        </section>
+    }
+}
+
+/// Money that may be less than nothing.
+fn signed(picos: i64) -> String {
+    let amount = Picos(picos.saturating_abs()).to_string();
+    if picos < 0 { format!("\u{2212}{amount}") } else { amount }
+}
+
+/// How what was spent differs from the time before, in per cent; nothing where that had nothing.
+fn told(now: Picos, before: Picos) -> String {
+    if before.0 <= 0 {
+        return String::new();
+    }
+    let percent = (i128::from(now.0) - i128::from(before.0)) * 100 / i128::from(before.0);
+    match percent {
+        0 => ", no change vs previous period".to_owned(),
+        1.. => format!(", +{percent} % vs previous period"),
+        _ => format!(", \u{2212}{} % vs previous period", -percent),
+    }
+}
+
+/// A day in a chart: 3 Mar.
+fn day_of(day: Date) -> String {
+    format!("{} {}", day.day(), &day.month().to_string()[..3])
+}
+
+/// More days than these are drawn month by month.
+const DAYS_DRAWN: usize = 190;
+
+/// Days, or months where there are too many days to draw: what each is called, and what each model cost.
+fn drawn(days: &[(Date, Vec<(ModelName, Picos)>)]) -> Vec<(String, BTreeMap<&ModelName, Picos>)> {
+    let by_month = days.len() > DAYS_DRAWN;
+    let mut drawn: Vec<(String, BTreeMap<&ModelName, Picos>)> = Vec::new();
+    for (day, models) in days {
+        let label = match by_month {
+            true => format!("{} {}", &day.month().to_string()[..3], day.year()),
+            false => day_of(*day),
+        };
+        if drawn.last().is_none_or(|(last, _)| *last != label) {
+            drawn.push((label, BTreeMap::new()));
+        }
+        let Some((_, all)) = drawn.last_mut() else { continue };
+        for (model, cost) in models {
+            let sum = all.entry(model).or_default();
+            *sum = sum.plus(*cost);
+        }
+    }
+    drawn
+}
+
+/// What each model cost on each day.
+#[component]
+fn CostByDay(view: TopUsersView, asked: Asked, of: &'static str) -> impl IntoView {
+    let stacks = drawn(&view.days).into_iter().map(|(label, models)| {
+        let part = |(model, cost): (&ModelName, Picos)| Bar {
+            label: model.to_string(),
+            value: cost.0.max(0).cast_unsigned(),
+            text: cost.to_string(),
+        };
+        Stack { label, parts: models.into_iter().map(part).collect() }
+    });
+    let stacks = stacks.collect();
+    let unit = if view.days.len() > DAYS_DRAWN { "month" } else { "day" };
+    view! {
+        <section>
+            <h2>{format!("Cost by {unit} and model{of}")}</h2>
+            <Stacks title=format!("Cost by {unit} and model, {}, in UTC", asked.period.label()) stacks/>
+        </section>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn years_are_drawn_by_the_month() {
+        let model = ModelName("a".to_owned());
+        let first = time::macros::date!(2024 - 12 - 30);
+        let days: Vec<_> =
+            (0..200).map(|n| (first + time::Duration::days(n), vec![(model.clone(), Picos(1))])).collect();
+        let by_day = drawn(&days[..190]);
+        assert_eq!((by_day.len(), by_day[2].0.as_str()), (190, "1 Jan"));
+        let by_month = drawn(&days);
+        assert_eq!((by_month.len(), by_month[1].0.as_str()), (8, "Jan 2025"));
+        assert_eq!((by_month[0].1[&model], by_month[1].1[&model]), (Picos(2), Picos(31)));
+    }
+
+    #[test]
+    fn a_change_is_told_in_whole_per_cent() {
+        for (now, before, said) in [
+            (150, 100, ", +50 % vs previous period"),
+            (50, 100, ", \u{2212}50 % vs previous period"),
+            (1_001, 1_000, ", no change vs previous period"),
+            (5, 0, ""),
+            (5, -5, ""),
+            (i64::MAX, 1, ", +922337203685477580600 % vs previous period"),
+        ] {
+            assert_eq!(told(Picos(now), Picos(before)), said);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The door against the fake, and the fake's objects against async-stripe's own types: what those insist on is what
+//! Stripe's public description of the API says is always there.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test that can't go on fails")]
+
+use billing::{ForSale, Found, Goal, NewCheckout, NewCustomer, PortalPlan, Stripe, StripeError};
+use domain::{Period, Plan, PlanId, SubscriptionStatus, Tokens, UserId};
+use fakes::FakeStripe;
+use stripe::{Client, ClientBuilder};
+
+fn plan(id: &str, monthly_cents: i64, yearly_cents: i64) -> Plan {
+    Plan {
+        id: PlanId(id.to_owned()),
+        name: id.to_owned(),
+        sort: 2,
+        requests_per_minute: 1,
+        tokens_per_day: Tokens(1),
+        in_flight: 1,
+        max_output: Tokens(1),
+        monthly_cents,
+        yearly_cents,
+        currency: "usd".to_owned(),
+        trial_days: 0,
+        monthly_price_id: None,
+        yearly_price_id: None,
+        shows_cost: true,
+        pitch: String::new(),
+        models: Vec::new(),
+    }
+}
+
+async fn start() -> (FakeStripe, Stripe, Client) {
+    let there = FakeStripe::start(([127, 0, 0, 1], 0).into(), None).await.unwrap();
+    let ours = Stripe::new("sk_test_x", Some(&there.url())).unwrap();
+    let typed = ClientBuilder::new("sk_test_x").url(format!("{}/", there.url())).build().unwrap();
+    (there, ours, typed)
+}
+
+async fn pay(url: &str, card: &str) -> reqwest::Response {
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    client.post(url).form(&[("card", card)]).send().await.unwrap()
+}
+
+#[tokio::test]
+async fn plans_are_pushed_once_and_prices_made_anew() {
+    let (there, ours, typed) = start().await;
+    let mut pro = plan("pro", 2_000, 20_000);
+    let first = ours.push_plan(&ForSale { plan: &pro, title: "Quotient Pro" }).await.unwrap();
+    assert_eq!(first.changes.len(), 3);
+    let again = ours.push_plan(&ForSale { plan: &pro, title: "Quotient Pro" }).await.unwrap();
+    assert_eq!((again.changes.len(), &again.monthly, &again.yearly), (0, &first.monthly, &first.yearly));
+    pro.monthly_cents = 2_500;
+    let dearer = ours.push_plan(&ForSale { plan: &pro, title: "Quotient Pro" }).await.unwrap();
+    assert!(dearer.changes.len() == 1 && dearer.monthly != first.monthly && dearer.yearly == first.yearly);
+    let offered = [PortalPlan { product_id: dearer.product_id, price_ids: vec![dearer.monthly.unwrap()] }];
+    let (portal, is_new) = ours.push_portal(None, &offered, "https://x.example").await.unwrap();
+    assert!(is_new);
+    assert_eq!(ours.push_portal(Some(&portal), &offered, "https://x.example").await.unwrap(), (portal.clone(), false));
+    // async-stripe's types read the fake's objects
+    use stripe_billing::billing_portal_configuration::RetrieveBillingPortalConfiguration;
+    use stripe_product::{price::ListPrice, product::RetrieveProduct};
+    assert_eq!(ListPrice::new().send(&typed).await.unwrap().data.len(), 3);
+    RetrieveProduct::new("plan_pro").send(&typed).await.unwrap();
+    RetrieveBillingPortalConfiguration::new(portal.as_str()).send(&typed).await.unwrap();
+    assert_eq!(there.all("product").len(), 1);
+}
+
+#[tokio::test]
+async fn a_checkout_is_paid_and_read_both_ways() {
+    let (_there, ours, typed) = start().await;
+    let pro = plan("pro", 2_000, 0);
+    let at = ours.push_plan(&ForSale { plan: &pro, title: "Pro" }).await.unwrap();
+    let user_id = UserId::at(time::OffsetDateTime::now_utc());
+    let new = NewCustomer { user_id, email: "ann@example.com", name: "Ann" };
+    let customer = ours.create_customer(&new).await.unwrap();
+    assert!(matches!(ours.customer(&customer).await.unwrap(), Found::Here(found) if found.user_id() == Some(user_id)));
+    assert!(matches!(ours.customer("cus_nobody").await.unwrap(), Found::Never));
+    let checkout = || NewCheckout {
+        customer_id: &customer,
+        price_id: at.monthly.as_ref().unwrap(),
+        trial_days: 7,
+        automatic_tax: true,
+        success_url: "https://x.example/back?s={CHECKOUT_SESSION_ID}",
+        cancel_url: "https://x.example/pricing",
+    };
+    let left = ours.open_checkout(&checkout()).await.unwrap();
+    assert!(ours.close_checkout(&left.id).await.unwrap());
+    assert!(!ours.close_checkout("cs_nothing").await.unwrap());
+    assert_eq!(pay(&left.url.unwrap(), "4242424242424242").await.status(), 404);
+    let opened = ours.open_checkout(&checkout()).await.unwrap();
+    let url = opened.url.unwrap();
+    assert_eq!(pay(&url, "4000000000000002").await.status(), 200, "declined: the page again");
+    let paid = pay(&url, "4242 4242 4242 4242").await;
+    assert_eq!(paid.headers()["location"], format!("https://x.example/back?s={}", opened.id));
+    let [subscription] = ours.subscriptions(&customer).await.unwrap().try_into().unwrap();
+    assert_eq!((subscription.status, subscription.period), (SubscriptionStatus::Trialing, Period::Month));
+    assert_eq!((subscription.amount.minor, subscription.product_id.as_deref()), (2_000, Some("plan_pro")));
+    let [invoice] = ours.invoices(&customer).await.unwrap().try_into().unwrap();
+    assert_eq!(invoice.subscription_id.as_deref(), Some(subscription.id.as_str()));
+    let portal = ours.open_portal(&customer, None, "https://x.example", &Goal::Overview).await.unwrap();
+    assert!(portal.contains("/portal/"));
+    use stripe_billing::{
+        billing_portal_session::CreateBillingPortalSession, invoice::ListInvoice, subscription::RetrieveSubscription,
+    };
+    use stripe_checkout::checkout_session::RetrieveCheckoutSession;
+    use stripe_core::customer::RetrieveCustomer;
+    RetrieveSubscription::new(subscription.id.as_str()).send(&typed).await.unwrap();
+    ListInvoice::new().customer(customer.as_str()).send(&typed).await.unwrap();
+    RetrieveCustomer::new(customer.as_str()).send(&typed).await.unwrap();
+    RetrieveCheckoutSession::new(opened.id.as_str()).send(&typed).await.unwrap();
+    CreateBillingPortalSession::new().customer(customer.as_str()).send(&typed).await.unwrap();
+}
+
+#[tokio::test]
+async fn stripe_being_down_is_an_answer_within_bounds() {
+    let (there, ours, _) = start().await;
+    there.set_down(true);
+    let began = std::time::Instant::now();
+    assert!(matches!(ours.customer("cus_x").await, Err(StripeError::Unreachable(_))));
+    assert_eq!(there.asked(), 3, "tried again, and not for ever");
+    assert!(began.elapsed() < std::time::Duration::from_secs(60));
+    let nobody = Stripe::new("sk_test_x", Some("http://127.0.0.1:1")).unwrap();
+    assert!(matches!(nobody.customer("cus_x").await, Err(StripeError::Unreachable(_))));
+    there.set_down(false);
+    let wrong = Stripe::new("nonsense", Some(&there.url())).unwrap();
+    assert!(matches!(wrong.customer("cus_x").await, Err(StripeError::Refused { status: 401, .. })));
+}

@@ -1,0 +1,171 @@
+//! Webhooks: signed as Stripe signs (<https://docs.stripe.com/webhooks/signature>), tried again until they are taken, and on
+//! request doubled, held back and mixed.
+
+use super::form::{flag, number, read};
+use super::{Shared, cycle, unix_now};
+use axum::Router;
+use axum::extract::{Path, RawForm, State};
+use axum::http::StatusCode;
+use axum::routing::post;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use rand::seq::SliceRandom as _;
+use serde_json::{Value, json};
+use sha2::Sha256;
+use std::sync::atomic::Ordering;
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Tries of one delivery; the pauses double from a tenth of a second.
+const TRIES: u32 = 12;
+
+#[derive(Default)]
+struct Inner {
+    url: Option<String>,
+    secrets: Vec<String>,
+    copies: usize,
+    holds: bool,
+    held: Vec<Value>,
+}
+
+#[derive(Default)]
+pub(super) struct Hooks {
+    inner: Mutex<Inner>,
+}
+
+impl Hooks {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn watch(&self, url: &str, secrets: &[String]) {
+        let mut inner = self.lock();
+        inner.url = Some(url.to_owned());
+        inner.secrets = secrets.to_vec();
+    }
+
+    pub(super) fn hold(&self) {
+        self.lock().holds = true;
+    }
+
+    pub(super) fn take_held(&self) -> Vec<Value> {
+        std::mem::take(&mut self.lock().held)
+    }
+
+    /// Sends an event on its way, or keeps it back.
+    pub(super) fn send(&self, event: Value) {
+        let mut inner = self.lock();
+        if inner.holds {
+            inner.held.push(event);
+            return;
+        }
+        let Some(url) = inner.url.clone() else { return };
+        for _ in 0..=inner.copies {
+            tokio::spawn(deliver(url.clone(), inner.secrets.clone(), event.to_string()));
+        }
+    }
+}
+
+/// Without kept connections, which would belong to the runtime of the first test that used them.
+static CLIENT: LazyLock<reqwest::Client> =
+    LazyLock::new(|| reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap_or_default());
+
+async fn deliver(url: String, secrets: Vec<String>, body: String) {
+    for tried in 0..TRIES {
+        let now = unix_now();
+        let request = CLIENT
+            .post(&url)
+            .header("content-type", "application/json; charset=utf-8")
+            .header("stripe-signature", signature(&secrets, now, &body))
+            .timeout(Duration::from_secs(10))
+            .body(body.clone());
+        if request.send().await.is_ok_and(|answer| answer.status().is_success()) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100 << tried.min(8))).await;
+    }
+}
+
+/// The header of a body, with a `v1` for each secret.
+pub(super) fn signature(secrets: &[String], now: u64, body: &str) -> String {
+    let mut header = format!("t={now}");
+    for secret in secrets {
+        if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) {
+            mac.update(format!("{now}.{body}").as_bytes());
+            header.push_str(&format!(",v1={}", hex::encode(mac.finalize().into_bytes())));
+        }
+    }
+    header
+}
+
+/// `/_control`: what a dashboard, a bank and time itself would do.
+pub(super) fn router() -> Router<Shared> {
+    Router::new()
+        .route("/_control/watch", post(watch))
+        .route("/_control/hooks", post(hooks))
+        .route("/_control/clock", post(clock))
+        .route("/_control/card/{customer}", post(card))
+        .route("/_control/dispute/{charge}", post(dispute))
+        .route("/_control/down", post(down))
+}
+
+async fn watch(State(shared): State<Shared>, RawForm(body): RawForm) {
+    let form = read(&String::from_utf8_lossy(&body));
+    let secret = form["secret"].as_str().unwrap_or("whsec_fake").to_owned();
+    shared.hooks.watch(form["url"].as_str().unwrap_or_default(), &[secret]);
+}
+
+/// `copies=2` sends each event three times; `hold=true` keeps them back; `hold=false` lets them go, `shuffle=true` mixed.
+async fn hooks(State(shared): State<Shared>, RawForm(body): RawForm) {
+    let form = read(&String::from_utf8_lossy(&body));
+    let released = {
+        let mut inner = shared.hooks.lock();
+        if let Some(copies) = number(&form["copies"]).and_then(|copies| usize::try_from(copies).ok()) {
+            inner.copies = copies;
+        }
+        match flag(&form["hold"]) {
+            Some(true) => inner.holds = true,
+            Some(false) => inner.holds = false,
+            None => {}
+        }
+        if inner.holds { Vec::new() } else { std::mem::take(&mut inner.held) }
+    };
+    let mut released = released;
+    if flag(&form["shuffle"]) == Some(true) {
+        released.shuffle(&mut rand::rng());
+    }
+    for event in released {
+        shared.hooks.send(event);
+    }
+}
+
+/// `days=32`, `seconds=5`: the deployment's clock moves on, and everything that is due happens.
+async fn clock(State(shared): State<Shared>, RawForm(body): RawForm) {
+    let by = cycle::seconds(&read(&String::from_utf8_lossy(&body)));
+    let url = shared.url.clone();
+    shared.change(|state| {
+        state.ahead += by;
+        state.catch_up(None, &url);
+    });
+}
+
+async fn card(State(shared): State<Shared>, Path(customer): Path<String>, RawForm(body): RawForm) {
+    let form = read(&String::from_utf8_lossy(&body));
+    shared.change(|state| state.cards.insert(customer, form["number"].as_str().unwrap_or_default().to_owned()));
+}
+
+async fn dispute(State(shared): State<Shared>, Path(charge): Path<String>) -> StatusCode {
+    shared.change(|state| {
+        let Some(found) = state.get(&charge).cloned() else { return StatusCode::NOT_FOUND };
+        let id = state.id("du");
+        let now = state.now(found["customer"].as_str());
+        let dispute = state.put(json!({"id": id, "object": "dispute", "amount": found["amount"], "charge": charge, "created": now,
+            "currency": found["currency"], "livemode": false, "metadata": {}, "reason": "fraudulent", "status": "needs_response"}));
+        state.emit("charge.dispute.created", &dispute);
+        StatusCode::OK
+    })
+}
+
+async fn down(State(shared): State<Shared>, RawForm(body): RawForm) {
+    let form = read(&String::from_utf8_lossy(&body));
+    shared.down.store(flag(&form["down"]).unwrap_or(true), Ordering::Relaxed);
+}

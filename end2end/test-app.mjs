@@ -1,0 +1,191 @@
+// A deployment for browser tests: the fake provider, a database of its own, and the server that `./dev up` runs.
+import { spawn, execFileSync } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { connect, createServer } from 'node:net';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+
+export const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
+export const shots = join(root, 'end2end/shots');
+mkdirSync(shots, { recursive: true });
+
+// An unpacked release, or what ./dev built.
+export const release = process.env.QUOTIENT_RELEASE;
+const binary = release ? join(release, 'bin/quotient') : join(root, 'target/debug/quotient');
+const site = release ? join(release, 'site') : join(root, 'target/site');
+
+export const freePort = () => new Promise((done) => {
+  const server = createServer().listen(0, '127.0.0.1', () => {
+    const { port } = server.address();
+    server.close(() => done(port));
+  });
+});
+
+// Rows of a query, as arrays of strings.
+const psql = (url, sql) => execFileSync('psql', [url, '-XAtq', '-F', '\t', '-c', sql], { encoding: 'utf8' })
+  .trim().split('\n').filter(Boolean).map((line) => line.split('\t'));
+
+// Starts a fake and answers its process and address.
+export async function startFake(...args) {
+  const child = spawn(join(root, 'target/debug/fakes'), args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const url = await new Promise((done) => createInterface({ input: child.stdout }).once('line', done));
+  return { child, url };
+}
+
+// Starts a deployment. With `provider: false` no key is set, so the demo model answers; with `stripe: false` nothing is sold.
+export async function startApp({ provider = true, stripe = true, providerAt, env = {} } = {}) {
+  const name = `end2end_${randomBytes(6).toString('hex')}`;
+  const base = process.env.DATABASE_URL.replace(/\/[^/]*$/, '');
+  psql(`${base}/postgres`, `create database ${name}`);
+  const children = [];
+  // Or a provider by somebody else, at an address.
+  let providerUrl = providerAt;
+  if (provider && !providerAt) {
+    const standIn = await startFake('provider', '127.0.0.1:0');
+    children.push(standIn.child);
+    providerUrl = standIn.url;
+  }
+  const url = `http://127.0.0.1:${await freePort()}`;
+  let stripeUrl;
+  if (stripe) {
+    const standIn = await startFake('stripe', '127.0.0.1:0', `${url}/stripe/webhook`);
+    children.push(standIn.child);
+    stripeUrl = standIn.url;
+  }
+  const settings = {
+    DATABASE_URL: `${base}/${name}`,
+    PUBLIC_URL: url,
+    LISTEN_ADDR: url.slice('http://'.length),
+    SECRET_KEY: randomBytes(32).toString('hex'),
+    SITE_ROOT: site,
+    ADMIN_EMAILS: 'owner@example.com',
+    RUST_LOG: 'warn,stripe=error',
+    ...(provider && {
+      ANTHROPIC_API_KEY: 'test-key', ANTHROPIC_BASE_URL: providerUrl,
+      OPENAI_API_KEY: 'test-key', OPENAI_BASE_URL: `${providerUrl}/v1`,
+    }),
+    ...(stripe && { STRIPE_SECRET_KEY: 'sk_test_fake', STRIPE_WEBHOOK_SECRET: 'whsec_fake', STRIPE_BASE_URL: stripeUrl }),
+    ...env,
+  };
+  const run = (...args) => execFileSync(binary, args, { env: { ...process.env, ...settings }, encoding: 'utf8' });
+  if (stripe) run('plans', 'push');
+  const serve = async (more, at) => {
+    const server = spawn(binary, [], { env: { ...process.env, ...settings, ...more }, stdio: ['ignore', 'ignore', 'inherit'] });
+    children.push(server);
+    for (let tries = 0; ; tries += 1) {
+      const ready = await fetch(`${at}/readyz`).catch(() => null);
+      if (ready?.ok) return server;
+      if (tries > 2_400) throw new Error('the server is not ready');
+      await new Promise((wait) => setTimeout(wait, 50));
+    }
+  };
+  const server = await serve({}, url);
+  return {
+    url,
+    settings: { ...settings, REDIS_URL: process.env.REDIS_URL },
+    // Another server of the same deployment; answers its address.
+    second: async () => {
+      const at = `http://127.0.0.1:${await freePort()}`;
+      await serve({ LISTEN_ADDR: at.slice('http://'.length) }, at);
+      return at;
+    },
+    run,
+    query: (sql) => psql(settings.DATABASE_URL, sql),
+    served: async () => (await fetch(`${providerUrl}/journal`)).json(),
+    pace: (ms) => fetch(`${providerUrl}/pace/${ms}`, { method: 'POST' }),
+    stripeUrl,
+    // What a dashboard, a bank and time itself would do at Stripe.
+    stripe: (path, form) => fetch(`${stripeUrl}/_control/${path}`, { method: 'POST', body: new URLSearchParams(form) }),
+    release: () => fetch(`${providerUrl}/release`, { method: 'POST' }),
+    // Ends it as production would, and answers its exit code.
+    stop: async () => {
+      const exited = new Promise((done) => server.once('exit', done));
+      server.kill('SIGTERM');
+      const code = await exited;
+      children.forEach((child) => child.kill());
+      psql(`${base}/postgres`, `drop database ${name} with (force)`);
+      return code;
+    },
+  };
+}
+
+// A plain TCP balancer: new connections go to whichever server was named last; `use` breaks those that there are.
+export async function startBalancer(...targets) {
+  let target = 0;
+  const open = new Set();
+  const server = createServer((client) => {
+    const { port } = new URL(targets[target]);
+    const upstream = connect(Number(port), '127.0.0.1');
+    for (const [one, other] of [[client, upstream], [upstream, client]]) {
+      open.add(one);
+      one.pipe(other);
+      one.on('error', () => other.destroy());
+      one.on('close', () => { open.delete(one); other.destroy(); });
+    }
+  });
+  await new Promise((done) => server.listen(0, '127.0.0.1', done));
+  return {
+    url: `http://127.0.0.1:${server.address().port}`,
+    use: (n) => {
+      target = n;
+      open.forEach((socket) => socket.destroy());
+    },
+    stop: () => { server.close(); open.forEach((socket) => socket.destroy()); },
+  };
+}
+
+// A browser on the system's Chromium. Pages collect what the console and the policy complain about, unless quiet.
+export async function startBrowser() {
+  const browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+      '--disable-component-update', '--disable-sync', '--font-render-hinting=none'],
+  });
+  const complaints = [];
+  return {
+    complaints,
+    // A person with a window of their own.
+    visitor: async ({ quiet = false, ...options } = {}) => {
+      const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+      // A busy machine is no failure: tests wait for what they wait for.
+      context.setDefaultTimeout(120_000);
+      const page = await context.newPage();
+      if (quiet) return page;
+      page.on('console', (message) => {
+        // A refusal is an answer with a status, which Chromium reports on its own.
+        const expected = message.text().startsWith('Failed to load resource: the server responded with a status of');
+        if (['error', 'warning'].includes(message.type()) && !expected) complaints.push(`${page.url()}: ${message.text()}`);
+      });
+      page.on('pageerror', (error) => complaints.push(`${page.url()}: ${error}`));
+      return page;
+    },
+    stop: async () => {
+      await browser.close();
+    },
+  };
+}
+
+export const password = 'correct horse battery';
+
+export async function signUp(page, app, email, name = '') {
+  await page.goto(`${app.url}/sign-up`);
+  await page.getByLabel('Name').fill(name);
+  await page.getByLabel('Email').fill(email);
+  await page.getByLabel('Password').fill(password);
+  await page.getByRole('button', { name: 'Create account' }).click();
+  await page.waitForURL('**/chat');
+}
+
+// The chat has woken: its meter and buttons work.
+export const woken = (page) => page.waitForFunction(() => {
+  const box = document.querySelector('#question');
+  return box && document.activeElement === box;
+});
+
+export async function send(page, text) {
+  await page.locator('#question').fill(text);
+  await page.locator('#question').press('Enter');
+}

@@ -1,0 +1,338 @@
+//! The test app: a server of its own with a database of its own, and people who visit it.
+
+use crate::visitor::Visitor;
+use app::api::context::PERSON;
+use fakes::{FakeProvider, FakeStripe, WEBHOOK_SECRET};
+use http::StatusCode;
+use limits::{History, Limits, PastCall, Store, Window};
+use reqwest::{Client, redirect};
+use secrecy::SecretString;
+use server::Config;
+use server::cli::Command;
+use sha2::{Digest as _, Sha256};
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use std::str::FromStr;
+use std::sync::{Arc, LazyLock};
+use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+#[allow(clippy::disallowed_methods, reason = "tests find their databases where ./dev put them")]
+fn env(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} isn't set: run the tests with ./dev test"))
+}
+
+/// The client of requests that need no cookies. It keeps no connections: they would belong to the runtime of the first test that used them.
+pub static HTTP: LazyLock<Client> = LazyLock::new(|| {
+    let builder = Client::builder().redirect(redirect::Policy::none()).pool_max_idle_per_host(0);
+    builder.build().unwrap()
+});
+
+/// Whether `./dev test --long` asked for the full length of long tests.
+#[allow(clippy::disallowed_methods, reason = "how ./dev asks for the long run")]
+pub fn is_long() -> bool {
+    std::env::var_os("QUOTIENT_TEST_LONG").is_some()
+}
+
+/// A server that runs, and what is beneath it.
+pub struct TestApp {
+    pub url: String,
+    pub db: PgPool,
+    /// The same database, as our own functions take it.
+    pub store: store::Db,
+    pub provider: FakeProvider,
+    /// Stripe, with its events coming in.
+    pub stripe: FakeStripe,
+    pub redis: redis::aio::MultiplexedConnection,
+    /// The configuration it was built with: for a second server over the same databases.
+    pub config: Config,
+    stop: CancellationToken,
+    running: JoinHandle<anyhow::Result<()>>,
+}
+
+/// Names and values as the environment would have them.
+pub fn config(pairs: &[(&str, &str)]) -> Config {
+    let pairs: Vec<(String, String)> = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    Config::read(&|name| pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.clone())).unwrap()
+}
+
+/// A database with every migration, made once: the tests' own are copies of it.
+static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+
+async fn template(options: PgConnectOptions) -> String {
+    let name = format!("template_{}", Uuid::new_v4().simple());
+    create_database(&options, &name, "template0").await;
+    let pool = PgPoolOptions::new().max_connections(1).connect_with(options.database(&name)).await.unwrap();
+    store::migrate(&(&pool).into()).await.unwrap();
+    // A database with connections can't be copied.
+    pool.close().await;
+    name
+}
+
+async fn create_database(options: &PgConnectOptions, name: &str, template: &str) {
+    let admin = PgPoolOptions::new().max_connections(1).connect_with(options.clone()).await.unwrap();
+    let sql = format!("create database {name} template {template}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&admin).await.unwrap();
+    admin.close().await;
+}
+
+impl TestApp {
+    /// A deployment with both providers' keys set, and `admin@example.com` an admin at sign-up.
+    pub async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// A deployment with more or other settings.
+    pub async fn with(more: &[(&str, &str)]) -> Self {
+        server::telemetry::tls();
+        let (base, name) = (env("DATABASE_URL"), format!("test_{}", Uuid::new_v4().simple()));
+        let options = PgConnectOptions::from_str(&base).unwrap();
+        let template = TEMPLATE.get_or_init(|| template(options.clone())).await;
+        create_database(&options, &name, template).await;
+        let db = PgPoolOptions::new().max_connections(4).connect_with(options.database(&name)).await.unwrap();
+        let provider = FakeProvider::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let stripe = FakeStripe::start(([127, 0, 0, 1], 0).into(), None).await.unwrap();
+        let stripe_url = stripe.url();
+        let secret = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+        let (head, _) = base.rsplit_once('/').unwrap();
+        let (database_url, redis_url) = (format!("{head}/{name}"), env("REDIS_URL"));
+        let openai = format!("{}/v1", provider.url());
+        let site = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/site");
+        let mut pairs = vec![
+            ("DATABASE_URL", database_url.as_str()),
+            ("REDIS_URL", redis_url.as_str()),
+            ("LISTEN_ADDR", "127.0.0.1:0"),
+            ("SECRET_KEY", secret.as_str()),
+            ("SITE_ROOT", site),
+            ("ANTHROPIC_API_KEY", "test-key"),
+            ("ADMIN_EMAILS", "admin@example.com"),
+            ("STRIPE_SECRET_KEY", "sk_test_fake"),
+            ("STRIPE_WEBHOOK_SECRET", WEBHOOK_SECRET),
+            ("STRIPE_BASE_URL", stripe_url.as_str()),
+        ];
+        pairs.extend_from_slice(more);
+        let mut config = config(&pairs);
+        if config.anthropic_api_key.is_some() {
+            config.anthropic_base_url = Some(provider.url());
+            config.openai_base_url = Some(openai);
+            config.openai_api_key = Some(SecretString::from("test-key"));
+        }
+        let redis = redis::Client::open(redis_url).unwrap().get_multiplexed_async_connection().await.unwrap();
+        let (url, stop, running) = start(config.clone()).await;
+        stripe.watch(&format!("{url}/stripe/webhook"), WEBHOOK_SECRET);
+        Self { url, store: (&db).into(), db, provider, stripe, redis, config, stop, running }
+    }
+
+    /// Runs a subcommand, and answers what it says.
+    pub async fn run(&self, command: Command) -> String {
+        let mut said = Vec::new();
+        server::cli::run(command, &self.config, &mut said).await.unwrap();
+        String::from_utf8(said).unwrap()
+    }
+
+    /// Another server of the same deployment: same databases, same provider.
+    pub async fn second(&self) -> (String, CancellationToken) {
+        let (url, stop, _) = start(self.config.clone()).await;
+        (url, stop)
+    }
+
+    /// Another server beneath which everything is the same but what is changed here.
+    pub async fn second_as(&self, change: impl FnOnce(&mut Config)) -> (String, CancellationToken) {
+        let mut config = self.config.clone();
+        change(&mut config);
+        let (url, stop, _) = start(config).await;
+        (url, stop)
+    }
+
+    /// A person who isn't signed in.
+    pub fn visitor(&self) -> Visitor {
+        let client = Client::builder().redirect(redirect::Policy::none()).build().unwrap();
+        Visitor { url: self.url.clone(), client, cookie: None }
+    }
+
+    /// A person who has just signed up.
+    pub async fn person(&self, email: &str) -> Visitor {
+        let mut visitor = self.visitor();
+        let response = visitor.form("/sign-up", &[("email", email), ("password", "correct horse")]).await;
+        assert_eq!(response.status(), StatusCode::SEE_OTHER, "{email}");
+        visitor
+    }
+
+    /// Stops the server and leaves all beneath it.
+    pub async fn leave(mut self) -> Self {
+        self.stop.cancel();
+        (&mut self.running).await.unwrap().unwrap();
+        self
+    }
+
+    /// Lets nobody into the database until it is opened again by the connection that comes back, with its name.
+    pub async fn shut_database(&self) -> (PgPool, String) {
+        let name = self.config.database_url.rsplit_once('/').unwrap().1.to_owned();
+        let options = PgConnectOptions::from_str(&env("DATABASE_URL")).unwrap();
+        let admin = PgPoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+            "alter database {name} allow_connections false;
+             select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'"
+        )))
+        .execute(&admin)
+        .await
+        .unwrap();
+        (admin, name)
+    }
+
+    /// A server of this deployment in a process of its own, with more settings. It says where it listens.
+    pub async fn process(&self, more: &[(&str, &str)]) -> Process {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (addr, config) = (format!("127.0.0.1:{port}"), &self.config);
+        let key = hex::encode(config.secret_key);
+        let child = std::process::Command::new(env!("CARGO_BIN_EXE_quotient"))
+            .env_clear()
+            .env("DATABASE_URL", &config.database_url)
+            .env("REDIS_URL", config.redis_url.as_deref().unwrap())
+            .env("LISTEN_ADDR", &addr)
+            .env("SECRET_KEY", key)
+            .env("ANTHROPIC_API_KEY", "test-key")
+            .env("ANTHROPIC_BASE_URL", self.provider.url())
+            .env("OPENAI_API_KEY", "test-key")
+            .env("OPENAI_BASE_URL", format!("{}/v1", self.provider.url()))
+            .env("RUST_LOG", "off")
+            .envs(more.iter().copied())
+            .spawn()
+            .unwrap();
+        let process = Process { child, url: format!("http://{addr}") };
+        let began = std::time::Instant::now();
+        while reqwest::get(format!("{}/healthz", process.url)).await.is_err() {
+            assert!(began.elapsed().as_secs() < 120, "the process doesn't listen");
+            tokio::task::yield_now().await;
+        }
+        process
+    }
+
+    /// Stops it as SIGTERM would, and waits.
+    pub async fn shut(self) {
+        self.stop.cancel();
+        self.running.await.unwrap().unwrap();
+    }
+
+    /// Puts somebody on a plan, behind the app's back.
+    pub async fn plan(&self, email: &str, plan: &str) {
+        let done = sqlx::query("update account set plan_id = $2 where email = $1")
+            .bind(email)
+            .bind(plan)
+            .execute(&self.db)
+            .await;
+        assert_eq!(done.unwrap().rows_affected(), 1);
+    }
+
+    /// Gives a plan other numbers.
+    pub async fn limits(&self, plan: &str, requests: i64, tokens: i64, in_flight: i64) {
+        sqlx::query("update plan set requests_per_minute = $2, tokens_per_day = $3, in_flight = $4 where plan_id = $1")
+            .bind(plan)
+            .bind(requests)
+            .bind(tokens)
+            .bind(in_flight)
+            .execute(&self.db)
+            .await
+            .unwrap();
+    }
+
+    /// One value of the database.
+    pub async fn one<T>(&self, sql: &'static str) -> T
+    where
+        T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + Send + Unpin,
+    {
+        sqlx::query_scalar(sql).fetch_one(&self.db).await.unwrap()
+    }
+
+    /// The deployment's meters of a kind, read and changed past the server; where they are lost, this past call rebuilds them, or none can.
+    fn meters(&self, kind: &'static str, windows: &'static [Window], past: Option<PastCall>) -> Limits {
+        let history: History = Arc::new(move |subject| {
+            let past = past.clone().ok_or_else(|| format!("{subject} has no meters"));
+            Box::pin(async move { Ok(vec![past?]) })
+        });
+        let url = self.config.redis_url.as_deref().unwrap();
+        Limits::new(&Store::redis(url).unwrap(), kind, windows, history)
+    }
+
+    /// People's meters.
+    pub fn persons(&self, past: Option<PastCall>) -> Limits {
+        self.meters("person", &PERSON, past)
+    }
+
+    /// Loses a budget, as an eviction would: the deployment's own, or a model's. Whether it was there.
+    pub async fn forget_budget(&self, model: Option<&str>) -> bool {
+        let app = hex::encode(&Sha256::digest(self.config.secret_key)[..12]);
+        let budget = model.map_or_else(|| format!("global:{app}"), |model| format!("model:{app}/{model}"));
+        let key = format!("meter:{{{budget}}}");
+        redis::cmd("DEL").arg(key).query_async::<i64>(&mut self.redis.clone()).await.unwrap() == 1
+    }
+
+    /// What a budget says was spent in a day and is held, in nano-dollars: the deployment's own, or a model's.
+    pub async fn budget(&self, model: Option<&str>) -> (u64, u64) {
+        static SPEND: [Window; 1] = [Window::amount("spend", 86_400_000, 96)];
+        let app = hex::encode(&Sha256::digest(self.config.secret_key)[..12]);
+        let (kind, subject) = match model {
+            Some(model) => ("model", format!("{app}/{model}")),
+            None => ("global", app),
+        };
+        let snapshot = self.meters(kind, &SPEND, None).peek(&subject).await.unwrap();
+        (snapshot.window(0).used, snapshot.window(0).reserved)
+    }
+
+    /// Waits until a query answers true; a test that waits for ever is ended by its own timeout.
+    pub async fn until(&self, sql: &'static str) {
+        let waiting = async {
+            while !self.one::<bool>(sql).await {
+                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(120), waiting)
+            .await
+            .unwrap_or_else(|_| panic!("never true: {sql}"));
+    }
+}
+
+/// A server in a process of its own; ends with the test.
+pub struct Process {
+    child: std::process::Child,
+    pub url: String,
+}
+
+impl Process {
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        let done = std::process::Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        assert!(done.success());
+    }
+
+    /// Waits for its end, and says how it ended: a code, or none where it was killed.
+    pub async fn ended(mut self) -> Option<i32> {
+        let waiting = async {
+            loop {
+                if let Some(status) = self.child.try_wait().unwrap() {
+                    return status.code();
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(120), waiting).await.expect("the process doesn't end")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+async fn start(config: Config) -> (String, CancellationToken, JoinHandle<anyhow::Result<()>>) {
+    let server = server::build(config).await.unwrap();
+    let listener = server.listen().await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(server.serve(listener, stop.clone().cancelled_owned()));
+    (url, stop, running)
+}

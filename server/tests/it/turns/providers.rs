@@ -1,0 +1,215 @@
+//! Providers that break off, are busy, or say nothing; and who stands in for them.
+
+use super::{BOTH, begun, nothing_is_left_over, roomy, row};
+use crate::visitor::{events, problem, words};
+use domain::{Outcome, TurnEvent};
+use http::StatusCode;
+use rust_decimal::Decimal;
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+/// Field notes 20, 21, 23 and 25: whatever a provider does in the middle, the partial answer is kept and marked, and there is one final row.
+#[tokio::test]
+async fn whatever_breaks_is_kept_and_counted() {
+    let app = roomy(&[("PROVIDER_IDLE_TIMEOUT_MS", "300")]).await;
+    let ann = app.person("ann@example.com").await;
+    for model in BOTH {
+        for (fault, outcome) in [
+            ("{{break:3}}", "failed"),
+            ("{{error:3}}", "failed"),
+            ("{{garbage:3}}", "failed"),
+            ("{{silent:3}}", "failed"),
+            ("{{cut:3}}", "failed"),
+            ("{{nousage}}", "finished"),
+        ] {
+            let text = format!("{{{{words:6}}}}{fault}");
+            let (mut reading, turn) = begun(&ann, model, &text).await;
+            let mut last = None;
+            let mut said = String::new();
+            while let Some((_, event)) = reading.next().await {
+                if let TurnEvent::Delta { text } = &event {
+                    said.push_str(text);
+                }
+                last = Some(event);
+            }
+            let (status, source, input, output, _) = row(&app, turn).await;
+            let served = app.provider.served().pop().unwrap();
+            assert_eq!((status.as_str(), source.as_str()), (outcome, "estimated"), "{model} {fault}");
+            assert_eq!(matches!(last, Some(TurnEvent::Failed { .. })), outcome == "failed", "{model} {fault} {last:?}");
+            assert_eq!(said, served.text, "{model} {fault}");
+            // Anthropic tells the input at the start; what it doesn't tell is estimated, and never too low.
+            assert!(
+                input as u64 >= served.input && output as u64 >= served.output,
+                "{model} {fault}: {input} {output} {served:?}"
+            );
+            let marked: String =
+                sqlx::query_scalar("select status from message where turn_id = $1 and role = 'assistant'")
+                    .bind(turn)
+                    .fetch_one(&app.db)
+                    .await
+                    .unwrap();
+            assert_eq!(marked, outcome, "{model} {fault}");
+            let sql = "select provider_failed from ai_usage where turn_id = $1";
+            let provider_failed: bool = sqlx::query_scalar(sql).bind(turn).fetch_one(&app.db).await.unwrap();
+            assert_eq!(provider_failed, outcome == "failed", "{model} {fault}");
+        }
+    }
+    nothing_is_left_over(&app, &ann).await;
+}
+
+/// Characters that arrive byte by byte are whole again on screen, in the log and in the transcript.
+#[tokio::test]
+async fn one_byte_at_a_time_breaks_no_character() {
+    let app = roomy(&[]).await;
+    let ann = app.person("ann@example.com").await;
+    for model in BOTH {
+        let events = events(ann.post(&json!({"model": model, "text": "{{bytes}}"})).await).await;
+        let (said, served) = (words(&events), app.provider.served().pop().unwrap());
+        assert_eq!(said, served.text);
+        assert!(!said.contains('\u{fffd}') && said.contains("世界") && said.contains("👨‍👩‍👧‍👦"), "{said}");
+        assert_eq!(
+            app.one::<String>("select body from message where role = 'assistant' order by created_at desc limit 1")
+                .await,
+            said
+        );
+    }
+}
+
+/// A provider that is busy is asked again, twice at most, not before it said; what is refused costs nothing and leaves one row.
+#[tokio::test]
+async fn a_busy_provider_is_asked_again_twice() {
+    let app = roomy(&[]).await;
+    let ann = app.person("ann@example.com").await;
+    for (status, after, at_least) in [(529, 0, 100), (503, 0, 100), (429, 1, 2_000)] {
+        let text = format!("{{{{words:3}}}}{{{{status:{status}}}}}{{{{times:2}}}}{{{{after:{after}}}}}");
+        let began = Instant::now();
+        let events = events(ann.ask(&text).await).await;
+        assert!(matches!(events.last(), Some((_, TurnEvent::Finish { outcome: Outcome::Finished, .. }))), "{text}");
+        assert_eq!(app.provider.asked(&text), 3, "{text}");
+        assert!(began.elapsed() >= Duration::from_millis(at_least), "{text} took {:?}", began.elapsed());
+    }
+    assert_eq!(app.one::<i64>("select count(*) from ai_usage where usage_source = 'exact'").await, 3);
+    // three refusals are the end of it, and so is one that wants to be left alone for long
+    for (text, asked, seconds) in
+        [("{{status:529}}{{after:0}}", 3, 1), ("{{status:429}}{{after:30}}", 1, 30), ("{{status:400}}", 1, 0)]
+    {
+        let response = ann.ask(text).await;
+        assert_eq!(app.provider.asked(text), asked, "{text}");
+        let expected = if seconds > 0 { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::BAD_GATEWAY };
+        assert_eq!(response.status(), expected, "{text}");
+        if seconds > 0 {
+            assert_eq!(response.headers()["retry-after"], seconds.to_string().as_str(), "{text}");
+        }
+    }
+    let failed = "select count(*) from ai_usage where status = 'failed' and cost_usd = 0 and usage_source = 'exact'";
+    assert_eq!(app.one::<i64>(failed).await, 3);
+    nothing_is_left_over(&app, &ann).await;
+}
+
+/// A provider that takes the question and is silent may be writing, and bill it: it is asked once, and counted as an estimate.
+#[tokio::test]
+async fn a_silent_provider_is_not_asked_again_and_is_counted() {
+    let app = roomy(&[("PROVIDER_FIRST_BYTE_TIMEOUT_MS", "300")]).await;
+    let ann = app.person("ann@example.com").await;
+    let response = ann.ask("{{mute}}").await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(problem(response).await["kind"], "model_unavailable");
+    assert_eq!(app.provider.asked("{{mute}}"), 1);
+    let counted = "select status = 'failed' and usage_source = 'estimated' and input_tokens = estimated_tokens and cost_usd > 0 from ai_usage";
+    assert!(app.one::<bool>(counted).await);
+    // the draft is back with the person, and nothing of it dangles
+    assert_eq!(app.one::<i64>("select count(*) from message").await, 0);
+    assert_eq!(app.one::<i64>("select count(*) from turn").await, 0);
+    let quota = ann.quota().await;
+    assert_eq!(quota["tokens"]["reserved"], 0);
+    assert!(quota["tokens"]["used"].as_u64().unwrap() > 0);
+}
+
+/// Where a model can't be reached another answers, said so, priced as itself, with a row per call.
+#[tokio::test]
+async fn another_model_stands_in() {
+    let app = roomy(&[]).await;
+    let ann = app.person("ann@example.com").await;
+    sqlx::query(
+        "update model set base_url = 'http://127.0.0.1:9/v1', fallback = 'claude-haiku-4-5' where model = 'gpt-5-mini'",
+    )
+    .execute(&app.db)
+    .await
+    .unwrap();
+    let events = events(ann.post(&json!({"model": "gpt-5-mini", "text": "{{words:3}}"})).await).await;
+    let TurnEvent::Turn { model, fallback_for, .. } = &events[0].1 else { panic!("{events:?}") };
+    assert_eq!((model.0.as_str(), fallback_for.as_ref().unwrap().0.as_str()), ("claude-haiku-4-5", "gpt-5-mini"));
+    let rows: Vec<(i32, String, String, Decimal)> =
+        sqlx::query_as("select call_no, model, status, cost_usd from ai_usage order by call_no")
+            .fetch_all(&app.db)
+            .await
+            .unwrap();
+    let served = app.provider.served().remove(0);
+    let cost = Decimal::new((served.input * 1_000_000 + served.output * 5_000_000) as i64, 12);
+    assert_eq!(
+        rows,
+        [
+            (1, "gpt-5-mini".to_owned(), "failed".to_owned(), Decimal::ZERO),
+            (2, "claude-haiku-4-5".to_owned(), "finished".to_owned(), cost),
+        ]
+    );
+    assert_eq!(app.one::<i64>("select sum(requests)::bigint from usage_hour").await, 1, "one turn");
+    nothing_is_left_over(&app, &ann).await;
+    // a plan that doesn't have the other one gets the refusal
+    sqlx::query("delete from plan_model where plan_id = 'free' and model = 'claude-haiku-4-5'")
+        .execute(&app.db)
+        .await
+        .unwrap();
+    let response = ann.post(&json!({"model": "gpt-5-mini", "text": "{{words:3}}"})).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+/// Who stands in spends from their own budget, the one that was asked for keeps its own; and where the one who would stand in has spent
+/// their day, the other is asked all the same.
+#[tokio::test]
+async fn who_stands_in_pays_from_their_own_budget() {
+    let app = roomy(&[]).await;
+    let ann = app.person("ann@example.com").await;
+    sqlx::query("update model set base_url = 'http://127.0.0.1:9/v1', fallback = 'claude-haiku-4-5', daily_spend_usd = 5 where model = 'gpt-5-mini'")
+        .execute(&app.db)
+        .await
+        .unwrap();
+    sqlx::query("update model set daily_spend_usd = 5 where model = 'claude-haiku-4-5'")
+        .execute(&app.db)
+        .await
+        .unwrap();
+    events(ann.post(&json!({"model": "gpt-5-mini", "text": "{{words:3}}"})).await).await;
+    nothing_is_left_over(&app, &ann).await;
+    let nanos: i64 = app.one("select sum(ceil(cost_usd * 1000000000))::bigint from ai_usage").await;
+    assert_eq!(app.budget(Some("claude-haiku-4-5")).await, (nanos as u64, 0));
+    assert_eq!(app.budget(Some("gpt-5-mini")).await, (0, 0));
+    // the one who would stand in has nothing left; the one that is asked works
+    sqlx::query("update model set daily_spend_usd = 0 where model = 'claude-haiku-4-5'")
+        .execute(&app.db)
+        .await
+        .unwrap();
+    sqlx::query("update model set base_url = null where model = 'gpt-5-mini'").execute(&app.db).await.unwrap();
+    assert_eq!(events(ann.post(&json!({"model": "gpt-5-mini", "text": "{{words:1}}"})).await).await.len(), 3);
+}
+
+/// A provider that failed again and again is left alone, said at once, and shown to the owner.
+#[tokio::test]
+async fn a_failing_provider_is_left_alone() {
+    let app = roomy(&[]).await;
+    let ann = app.person("ann@example.com").await;
+    for n in 0..2 {
+        let response = ann.ask(&format!("{{{{status:500}}}}{{{{after:0}}}} {n}")).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+    let text = "{{words:1}} is it well again?";
+    let response = ann.ask(text).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let seconds: u64 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=10).contains(&seconds), "{seconds}");
+    assert_eq!(app.provider.asked(text), 0, "not asked");
+    // the other provider answers
+    let other = ann.post(&json!({"model": "gpt-5-mini", "text": "{{words:1}}"})).await;
+    assert_eq!(events(other).await.len(), 3);
+    let admin = app.person("admin@example.com").await;
+    assert!(admin.text("/admin/health").await.contains("Circuit open"));
+}
