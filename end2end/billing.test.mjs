@@ -77,7 +77,7 @@ test('from the limit to a paid plan and back', { timeout: 600_000 }, async () =>
   await shot(ann, '4-portal');
   await ann.getByRole('link', { name: 'Back' }).click();
   await ann.waitForURL('**/settings/billing');
-  await ann.getByText(/then you move to Free/).waitFor();
+  await ann.getByText(/move to Free/).waitFor();
   await shot(ann, '5-cancelled');
   await app.stripe('clock', { days: 8 });
   await shows(ann, '/settings/billing', /Pro ended on/);

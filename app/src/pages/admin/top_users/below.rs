@@ -89,7 +89,7 @@ pub(super) fn Around(
         .chain(reasoning)
         .map(|(kind, tokens)| {
             view! {
-                <tr><th scope="row">{kind}</th><td class="end">{tokens.to_string()}</td><td><Share part=tokens.0 whole=all.0/></td></tr>
+                <tr><th scope="row" class="wraps">{kind}</th><td class="end">{tokens.to_string()}</td><td><Share part=tokens.0 whole=all.0/></td></tr>
             }
         })
         .collect_view();
