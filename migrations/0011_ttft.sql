@@ -1,4 +1,4 @@
--- What the owner wants to know and to set beside sums: how long the time to first token took, whether it was the provider who failed, how long
+-- What the owner wants to know and to set beside sums: the time to first token, whether it was the provider who failed, how long
 -- single calls are kept, which plans show what use costs. Nothing here looks at a row, so that nobody waits for it.
 
 alter table ai_usage

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Prints a figure.
 ///
 /// # Errors
-/// When standard output does.
+/// Returns an error if standard output can't be written.
 pub fn tell(name: &str, what: &str) -> anyhow::Result<()> {
     Ok(writeln!(std::io::stdout(), "{name:58} {what}")?)
 }

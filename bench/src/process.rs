@@ -137,7 +137,7 @@ impl Database {
     /// Makes one.
     ///
     /// # Errors
-    /// When Postgres does.
+    /// Returns an error if the query fails.
     pub async fn fresh() -> anyhow::Result<Self> {
         let base = env("DATABASE_URL")?;
         let name = format!("bench_{}", uuid::Uuid::now_v7().simple());
@@ -236,7 +236,7 @@ impl Database {
     /// Drops it.
     ///
     /// # Errors
-    /// When Postgres does.
+    /// Returns an error if the query fails.
     pub async fn drop(self) -> anyhow::Result<()> {
         self.pool.close().await;
         sqlx::raw_sql(sqlx::AssertSqlSafe(format!("drop database {} with (force)", self.name)))

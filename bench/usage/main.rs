@@ -58,7 +58,7 @@ async fn tables(owners: &store::Db, asked: &Asked<'_>) -> anyhow::Result<Vec<Dur
     Ok(times)
 }
 
-/// The twenty top_users of a period, and the same from raw rows; and the twenty with the least margin.
+/// The top twenty users of a period, and the same from raw rows; and the twenty with the least margin.
 async fn top_users(
     (owners, db): (&store::Db, &PgPool),
     name: &str,
@@ -161,7 +161,7 @@ async fn settle(db: &PgPool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How long time to first token take while people chat.
+/// The time to first token while people chat.
 async fn chat(people: &People) -> anyhow::Result<Vec<Duration>> {
     let began = Instant::now();
     let workers = (0..CHATTERS).map(|n| {

@@ -241,7 +241,7 @@ async fn tell(
 /// (<https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>): the same id for every try.
 ///
 /// # Errors
-/// When it doesn't answer with success within ten seconds.
+/// Returns an error if it doesn't answer with success within ten seconds.
 pub(crate) async fn call(app: &AppState, job: &Job) -> anyhow::Result<()> {
     let Some((url, secret)) = &app.config.alert_webhook else { return Ok(()) };
     let (id, at, body) = (job.id.to_string(), AppState::now().unix_timestamp(), job.payload.to_string());

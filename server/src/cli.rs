@@ -125,7 +125,7 @@ pub struct AddModel {
 /// Does what was asked, and says so.
 ///
 /// # Errors
-/// In words for whoever typed it.
+/// Returns an error message for the command line.
 pub async fn run(command: Command, config: &Config, out: &mut impl std::io::Write) -> anyhow::Result<()> {
     let db = store::Db::connect(&config.database_url, store::Purpose::Commands)
         .await

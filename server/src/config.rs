@@ -76,7 +76,7 @@ impl Config {
     /// Reads the process's environment.
     ///
     /// # Errors
-    /// Names the variable that is missing or can't be read.
+    /// Returns an error that names the variable that is missing or invalid.
     pub fn from_env() -> anyhow::Result<Self> {
         #[allow(clippy::disallowed_methods, reason = "this is the one reader of the environment")]
         Self::read(&|name| std::env::var(name).ok())
@@ -85,7 +85,7 @@ impl Config {
     /// Reads any source of names and values.
     ///
     /// # Errors
-    /// Names the variable that is missing or can't be read.
+    /// Returns an error that names the variable that is missing or invalid.
     pub fn read(source: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
         let text = |name: &str| source(name).filter(|value| !value.is_empty());
         let secret = |name: &str| -> anyhow::Result<Option<String>> {

@@ -58,7 +58,7 @@ pub struct Server {
 /// Connects, migrates, and builds the router.
 ///
 /// # Errors
-/// When Postgres doesn't answer or a migration fails. Redis may come later.
+/// Returns an error if Postgres can't be reached or a migration fails. Redis may come later.
 pub async fn build(config: Config) -> anyhow::Result<Server> {
     telemetry::tls();
     #[cfg(debug_assertions)]

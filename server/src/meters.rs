@@ -97,7 +97,7 @@ pub(crate) enum Verdict {
 
 impl Meters {
     /// # Errors
-    /// When the address of Redis can't be read.
+    /// Returns an error if the Redis URL can't be parsed.
     pub(crate) fn new(config: &Config, db: &store::Db) -> Result<Self, Unavailable> {
         let store = match &config.redis_url {
             Some(url) => Store::redis(url)?,

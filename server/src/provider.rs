@@ -115,7 +115,7 @@ fn pause(error: &ProviderError, tried: u32) -> Option<Duration> {
 
 impl Providers {
     /// # Errors
-    /// When TLS can't be set up.
+    /// Returns an error if TLS can't be set up.
     pub fn new(config: &Config) -> Result<Self, ProviderError> {
         let (anthropic, openai, patience) =
             (config.anthropic_api_key.clone(), config.openai_api_key.clone(), config.patience);
@@ -147,7 +147,7 @@ impl Providers {
     /// Asks an admitted question. The answer is at most `most`, and never more than the permit holds.
     ///
     /// # Errors
-    /// Why it was not begun.
+    /// Returns why the call was not opened.
     pub async fn open(
         &self,
         permit: &Permit,

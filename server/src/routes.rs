@@ -46,7 +46,7 @@ fn for_admins() -> Vec<(&'static str, MethodRouter<AppState>)> {
     ]
 }
 
-/// Every address that only admins see, as the router has it: a test knocks at each.
+/// Every address that only admins see, as the router has it: a test requests each.
 #[must_use]
 pub fn admin_paths() -> Vec<&'static str> {
     for_admins().into_iter().map(|(path, _)| path).collect()

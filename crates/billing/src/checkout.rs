@@ -38,7 +38,7 @@ impl Stripe {
     /// Opens a checkout for a subscription.
     ///
     /// # Errors
-    /// When Stripe refuses or can't be reached.
+    /// Returns an error if Stripe refuses the request or can't be reached.
     pub async fn open_checkout(&self, new: &NewCheckout<'_>) -> Result<Checkout, StripeError> {
         let mut line = CreateCheckoutSessionLineItems::new();
         line.price = Some(new.price_id.to_owned());
@@ -67,7 +67,7 @@ impl Stripe {
     /// Closes a checkout that nobody has paid; false where it was paid or closed before.
     ///
     /// # Errors
-    /// When Stripe can't be reached.
+    /// Returns an error if Stripe can't be reached.
     pub async fn close_checkout(&self, session_id: &str) -> Result<bool, StripeError> {
         match self.post::<Named>(&ExpireCheckoutSession::new(session_id)).await {
             Ok(_) => Ok(true),

@@ -74,7 +74,7 @@ impl Stripe {
     /// A client for a key; `base_url` is elsewhere than Stripe for tests and development.
     ///
     /// # Errors
-    /// When key or address can't stand in a request.
+    /// Returns an error if the key or URL is not valid in a request.
     pub fn new(secret_key: &str, base_url: Option<&str>) -> Result<Self, StripeError> {
         let mut builder = ClientBuilder::new(secret_key).timeout(TIMEOUT);
         if let Some(url) = base_url {

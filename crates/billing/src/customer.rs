@@ -27,7 +27,7 @@ impl Stripe {
     /// their customer was deleted, answer with the deleted one.
     ///
     /// # Errors
-    /// When Stripe refuses or can't be reached.
+    /// Returns an error if Stripe refuses the request or can't be reached.
     pub async fn create_customer(&self, new: &NewCustomer<'_>) -> Result<String, StripeError> {
         let metadata = HashMap::from([(USER_ID.to_owned(), new.user_id.to_string())]);
         let mut request = CreateCustomer::new().email(new.email).metadata(metadata);
@@ -40,7 +40,7 @@ impl Stripe {
     /// What Stripe knows of a customer. It remembers those that were deleted.
     ///
     /// # Errors
-    /// When Stripe refuses or can't be reached.
+    /// Returns an error if Stripe refuses the request or can't be reached.
     pub async fn customer(&self, id: &str) -> Result<Found, StripeError> {
         match self.ask::<Customer>(&RetrieveCustomer::new(id)).await {
             Ok(customer) if customer.deleted.unwrap_or(false) => Ok(Found::Deleted),
@@ -53,7 +53,7 @@ impl Stripe {
     /// All subscriptions of a customer, those that are over too.
     ///
     /// # Errors
-    /// When Stripe refuses or can't be reached.
+    /// Returns an error if Stripe refuses the request or can't be reached.
     pub async fn subscriptions(&self, customer_id: &str) -> Result<Vec<Fetched>, StripeError> {
         self.all_subscriptions(Some(customer_id)).await
     }
@@ -61,7 +61,7 @@ impl Stripe {
     /// Every subscription of the account, or of one customer, page by page; those that are over too.
     ///
     /// # Errors
-    /// When Stripe refuses or can't be reached.
+    /// Returns an error if Stripe refuses the request or can't be reached.
     pub async fn all_subscriptions(&self, customer_id: Option<&str>) -> Result<Vec<Fetched>, StripeError> {
         let mut all: Vec<Fetched> = Vec::new();
         loop {
@@ -84,7 +84,7 @@ impl Stripe {
     /// A customer's newest invoices, two dozen at most.
     ///
     /// # Errors
-    /// When Stripe refuses or can't be reached.
+    /// Returns an error if Stripe refuses the request or can't be reached.
     pub async fn invoices(&self, customer_id: &str) -> Result<Vec<Invoice>, StripeError> {
         let page = self.ask::<Page<RawInvoice>>(&ListInvoice::new().customer(customer_id).limit(24)).await?;
         Ok(page.data.into_iter().filter_map(RawInvoice::kept).collect())
@@ -93,7 +93,7 @@ impl Stripe {
     /// Ends a subscription now. One that is over is fine.
     ///
     /// # Errors
-    /// When Stripe refuses or can't be reached.
+    /// Returns an error if Stripe refuses the request or can't be reached.
     pub async fn cancel(&self, subscription_id: &str) -> Result<(), StripeError> {
         match self.ask::<Named>(&CancelSubscription::new(subscription_id)).await {
             Err(error) if !error.is_missing() => Err(error),
@@ -104,7 +104,7 @@ impl Stripe {
     /// A charge.
     ///
     /// # Errors
-    /// When Stripe refuses or can't be reached.
+    /// Returns an error if Stripe refuses the request or can't be reached.
     pub async fn charge(&self, id: &str) -> Result<Charge, StripeError> {
         self.ask(&RetrieveCharge::new(id)).await
     }

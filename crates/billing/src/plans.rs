@@ -78,7 +78,7 @@ impl Stripe {
     /// key; whoever pays the old one goes on paying it.
     ///
     /// # Errors
-    /// When Stripe refuses or can't be reached.
+    /// Returns an error if Stripe refuses the request or can't be reached.
     pub async fn push_plan(&self, sold: &ForSale<'_>) -> Result<AtStripe, StripeError> {
         let plan = sold.plan;
         let mut changes = Vec::new();
@@ -152,7 +152,7 @@ impl Stripe {
     /// Makes the portal's configuration, unless the one named stands and offers these very prices. True where it was made.
     ///
     /// # Errors
-    /// When Stripe refuses or can't be reached.
+    /// Returns an error if Stripe refuses the request or can't be reached.
     pub async fn push_portal(
         &self,
         fakeg: Option<&str>,

@@ -33,7 +33,7 @@ impl Stripe {
     /// Opens the portal; its address holds for a few minutes, for whoever has it.
     ///
     /// # Errors
-    /// When Stripe refuses or can't be reached.
+    /// Returns an error if Stripe refuses the request or can't be reached.
     pub async fn open_portal(
         &self,
         customer_id: &str,

@@ -28,7 +28,7 @@ pub enum BadSignature {
 /// header holds a `v1` for each; one that fits is enough.
 ///
 /// # Errors
-/// When the bytes aren't to be believed.
+/// Returns an error if the signature doesn't match or is too old.
 pub fn verify(secret: &str, header: &str, body: &[u8], now: OffsetDateTime) -> Result<(), BadSignature> {
     let (mut at, mut signatures) = (None, Vec::new());
     for part in header.split(',') {
@@ -128,7 +128,7 @@ impl BillingEvent {
     /// Reads an event, of any version of the API.
     ///
     /// # Errors
-    /// When it has no id or type.
+    /// Returns an error if it has no id or type.
     pub fn read(body: &str) -> Result<Self, NoEvent> {
         let raw: RawEvent = serde_json::from_str(body).map_err(|_| NoEvent)?;
         if raw.id.is_empty() || raw.id.len() > 255 || raw.kind.is_empty() || raw.kind.len() > 255 {

@@ -84,7 +84,7 @@ impl FakeProvider {
     /// Starts on an address; port 0 takes a free one.
     ///
     /// # Errors
-    /// When the address is taken.
+    /// Returns an error if the address is in use.
     pub async fn start(addr: SocketAddr) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(addr).await?;
         let addr = listener.local_addr()?;

@@ -245,7 +245,7 @@ impl Limits {
     /// Reserves what a call may use, in all windows or in none.
     ///
     /// # Errors
-    /// [`Unavailable`] within 300 ms of trying; the call must not be made.
+    /// Returns [`Unavailable`] within 300 ms; the call must not be made.
     pub async fn admit(
         &self,
         subject: &str,
@@ -286,7 +286,7 @@ impl Limits {
     /// Again does nothing, so a heartbeat may say it. False where it had lapsed already.
     ///
     /// # Errors
-    /// [`Unavailable`] when the meters can't be asked.
+    /// Returns [`Unavailable`] if the meters can't be reached.
     pub async fn confirm(&self, permit: &Permit) -> Result<bool, Unavailable> {
         match self
             .step(&permit.subject, &mut { DECISION }, &Step::Confirm { call: &permit.call, at_ms: permit.at_ms })
@@ -301,7 +301,7 @@ impl Limits {
     /// lost and rebuilt without it: they are built once more from the history, which was written first.
     ///
     /// # Errors
-    /// [`Unavailable`]; the ledger, which was written first, heals the meter then.
+    /// Returns [`Unavailable`] if the meters can't be reached; the ledger, which was written first, corrects them later.
     pub async fn settle(&self, permit: Permit, used: u64) -> Result<Snapshot, Unavailable> {
         let step = Step::End { call: &permit.call, at_ms: permit.at_ms, end: End::Settle(used.min(MOST - 1)) };
         match self.warm(&permit.subject, &step).await? {
@@ -317,7 +317,7 @@ impl Limits {
     /// Gives everything back, the call too: it was not made.
     ///
     /// # Errors
-    /// [`Unavailable`]; an unconfirmed hold then lapses by itself.
+    /// Returns [`Unavailable`] if the meters can't be reached; an unconfirmed hold then lapses.
     pub async fn release(&self, permit: Permit) -> Result<Snapshot, Unavailable> {
         self.end(&permit.subject, &permit.call, permit.at_ms, End::Release).await
     }
@@ -327,7 +327,7 @@ impl Limits {
     /// another call.
     ///
     /// # Errors
-    /// [`Unavailable`] when the meters can't be asked.
+    /// Returns [`Unavailable`] if the meters can't be reached.
     pub async fn end(&self, subject: &str, call: &str, at_ms: u64, end: End) -> Result<Snapshot, Unavailable> {
         match self.warm(subject, &Step::End { call, at_ms, end }).await? {
             Answer::Done(snapshot, _) => Ok(snapshot),
@@ -338,7 +338,7 @@ impl Limits {
     /// What is left, without touching it.
     ///
     /// # Errors
-    /// [`Unavailable`] when the meters can't be asked.
+    /// Returns [`Unavailable`] if the meters can't be reached.
     pub async fn peek(&self, subject: &str) -> Result<Snapshot, Unavailable> {
         match self.warm(subject, &Step::Peek).await? {
             Answer::Done(snapshot, _) => Ok(snapshot),
@@ -349,7 +349,7 @@ impl Limits {
     /// Makes a subject's meters cold, so that the next touch builds them from the history: how drift is healed.
     ///
     /// # Errors
-    /// [`Unavailable`] when the meters can't be asked.
+    /// Returns [`Unavailable`] if the meters can't be reached.
     pub async fn forget(&self, subject: &str) -> Result<(), Unavailable> {
         self.store.forget(&self.key(subject)).await
     }
@@ -358,7 +358,7 @@ impl Limits {
     /// or end, the two may differ for a moment: ask again before believing it.
     ///
     /// # Errors
-    /// [`Unavailable`] when the meters can't be asked.
+    /// Returns [`Unavailable`] if the meters can't be reached.
     pub async fn drift(&self, subject: &str) -> Result<Option<Drift>, Unavailable> {
         let found = self.peek(subject).await?;
         let past = (self.history)(subject.to_owned()).await.map_err(Unavailable::History)?;

@@ -130,7 +130,7 @@ impl Store {
     /// between them are nodes of one cluster.
     ///
     /// # Errors
-    /// When the URL can't be read.
+    /// Returns an error if the URL can't be parsed.
     pub fn redis(url: &str) -> Result<Self, Unavailable> {
         let is_cluster = url.contains(',');
         // Until the run id is known no text is right, and none is sent.

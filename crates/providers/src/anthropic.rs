@@ -19,7 +19,7 @@ pub struct Anthropic {
 
 impl Anthropic {
     /// # Errors
-    /// When TLS can't be set up.
+    /// Returns an error if TLS can't be set up.
     pub fn new(base_url: Option<&str>, key: SecretString, patience: Patience) -> Result<Self, ProviderError> {
         let url = format!("{}/v1/messages", base_url.unwrap_or(BASE_URL).trim_end_matches('/'));
         Ok(Self { client: http::client(patience)?, patience, url, key })

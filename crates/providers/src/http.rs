@@ -30,7 +30,7 @@ const EVENT_BYTES: usize = 1 << 20;
 /// The client that all calls of a provider go through.
 ///
 /// # Errors
-/// When TLS can't be set up.
+/// Returns an error if TLS can't be set up.
 pub(crate) fn client(patience: Patience) -> Result<Client, ProviderError> {
     Client::builder()
         .connect_timeout(patience.connect)

@@ -23,7 +23,7 @@ impl OpenAi {
     /// A server at `base_url`, with its key where it wants one.
     ///
     /// # Errors
-    /// When TLS can't be set up.
+    /// Returns an error if TLS can't be set up.
     pub fn new(base_url: Option<&str>, key: Option<SecretString>, patience: Patience) -> Result<Self, ProviderError> {
         let base = base_url.unwrap_or(BASE_URL).trim_end_matches('/');
         Ok(Self {

@@ -75,7 +75,7 @@ impl Relay {
     /// Logs that every server reaches; connects lazily. Addresses with commas between them are nodes of one cluster.
     ///
     /// # Errors
-    /// When the URL can't be read.
+    /// Returns an error if the URL can't be parsed.
     pub fn redis(url: &str) -> Result<Self, RelayError> {
         Ok(Self { redis: Some(Arc::new(RedisLog::new(url)?)), local: Arc::default() })
     }
@@ -102,7 +102,7 @@ impl Relay {
     /// The events after number `after`, then those to come, to the last. None where no log of this turn is left.
     ///
     /// # Errors
-    /// When the log isn't here and Redis can't be asked.
+    /// Returns an error if this process doesn't have the log and Redis can't be reached.
     pub async fn tail(&self, turn: TurnId, after: u64) -> Result<Option<Tail>, RelayError> {
         if let Some(log) = self.here(turn) {
             // Nothing is said yet, and it may never begin.
@@ -117,7 +117,7 @@ impl Relay {
     /// What of a turn's log can be read now, in order; for turns whose owner is gone.
     ///
     /// # Errors
-    /// When the log isn't here and Redis can't be asked.
+    /// Returns an error if this process doesn't have the log and Redis can't be reached.
     pub async fn so_far(&self, turn: TurnId) -> Result<Vec<Entry>, RelayError> {
         if let Some(log) = self.here(turn) {
             return Ok(lock(&log.entries).clone());
@@ -137,7 +137,7 @@ impl Relay {
     /// Ends the log of a turn whose owner is gone, for readers that still wait.
     ///
     /// # Errors
-    /// When Redis can't be told.
+    /// Returns an error if Redis can't be reached.
     pub async fn end(&self, turn: TurnId, event: &TurnEvent) -> Result<(), RelayError> {
         match &self.redis {
             Some(redis) => Ok(redis.end(turn, event).await?),
@@ -148,7 +148,7 @@ impl Relay {
     /// Asks the owner of a turn, wherever it runs, to stop it.
     ///
     /// # Errors
-    /// When it isn't here and Redis can't be told.
+    /// Returns an error if this process doesn't run the turn and Redis can't be reached.
     pub async fn stop(&self, turn: TurnId) -> Result<(), RelayError> {
         match (self.here(turn), &self.redis) {
             (Some(log), _) => drop(log.stop.send_replace(true)),

@@ -62,7 +62,7 @@ pub enum Acted {
 /// Does it and writes down who, what, before, after and why. An act that changes nothing is written down too: somebody did it.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn act(
     db: &Db,
     actor: UserId,
@@ -173,7 +173,7 @@ pub struct Standing {
 /// How a person stands; none where there is no such person.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn fakeg(db: &Db, user_id: UserId, now: OffsetDateTime) -> Result<Option<Standing>> {
     let row = sqlx::query!(
         r#"select limit_requests, limit_tokens, limit_until, paused_at,

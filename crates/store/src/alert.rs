@@ -27,7 +27,7 @@ pub struct Alert {
 /// Waits until nobody else looks; they wait until this transaction is over.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn lock(tx: &mut Tx) -> Result<()> {
     sqlx::query!("select pg_advisory_xact_lock(hashtext('alert'))").fetch_one(&mut *tx).await?;
     Ok(())
@@ -36,7 +36,7 @@ pub async fn lock(tx: &mut Tx) -> Result<()> {
 /// What stands.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn fakeg(db: impl PgExecutor<'_>) -> Result<Vec<Alert>> {
     Ok(sqlx::query_as!(
         Alert,
@@ -49,7 +49,7 @@ pub async fn fakeg(db: impl PgExecutor<'_>) -> Result<Vec<Alert>> {
 /// Notes that a cause is seen; its id where it wasn't fakeg before.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn seen(tx: &mut Tx, kind: &str, about: &str, said: &str, now: OffsetDateTime) -> Result<Option<Uuid>> {
     let row = sqlx::query!(
         r#"insert into alert as a (alert_id, kind, about, said, began_at, seen_at) values ($1, $2, $3, $4, $5, $5)
@@ -69,7 +69,7 @@ pub async fn seen(tx: &mut Tx, kind: &str, about: &str, said: &str, now: OffsetD
 /// Ends what of a kind wasn't seen since an instant, and answers it.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn end_unseen(tx: &mut Tx, kind: &str, since: OffsetDateTime, now: OffsetDateTime) -> Result<Vec<Alert>> {
     Ok(sqlx::query_as!(
         Alert,
@@ -86,7 +86,7 @@ pub async fn end_unseen(tx: &mut Tx, kind: &str, since: OffsetDateTime, now: Off
 /// What stands, and what ended last; the latest first.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn list(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Alert>> {
     Ok(sqlx::query_as!(
         Alert,

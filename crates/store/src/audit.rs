@@ -25,7 +25,7 @@ pub struct Entry<'a> {
 /// Writes one act down.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn write(db: impl PgExecutor<'_>, entry: &Entry<'_>, now: OffsetDateTime) -> Result<()> {
     sqlx::query!(
         "insert into audit (audit_id, actor_id, subject_id, action, before, after, why, created_at)
@@ -67,7 +67,7 @@ pub struct Written {
 /// What was done, the latest first; to one person, or by and to everybody.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn list(db: impl PgExecutor<'_>, subject: Option<UserId>, offset: i64, limit: i64) -> Result<Vec<Written>> {
     let rows = sqlx::query!(
         r#"select u.created_at, actor.email as "actor?", person.email as "subject?", u.subject_id, u.action, u.before, u.after, u.why

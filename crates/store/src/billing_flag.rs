@@ -25,7 +25,7 @@ pub struct Flag {
 /// Raises a flag. One that was cleared stays so, unless the amount is another: more was given back.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn raise(db: impl PgExecutor<'_>, flag: &Flag) -> Result<()> {
     sqlx::query!(
         "insert into billing_flag (kind, object_id, user_id, amount_minor, currency, created_at)
@@ -47,7 +47,7 @@ pub async fn raise(db: impl PgExecutor<'_>, flag: &Flag) -> Result<()> {
 /// Those that stand, the newest first.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn fakeg(db: impl PgExecutor<'_>) -> Result<Vec<Flag>> {
     let rows = sqlx::query!(
         r#"select f.kind, f.object_id, f.user_id, f.amount_minor, f.currency, f.created_at, a.email as "email?"
@@ -72,7 +72,7 @@ pub async fn fakeg(db: impl PgExecutor<'_>) -> Result<Vec<Flag>> {
 /// Takes a flag down; false where none stands.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn clear(db: impl PgExecutor<'_>, kind: &str, object_id: &str, now: OffsetDateTime) -> Result<bool> {
     let done = sqlx::query!(
         "update billing_flag set cleared_at = $3 where kind = $1 and object_id = $2 and cleared_at is null",

@@ -9,7 +9,7 @@ use uuid::Uuid;
 /// Holds everything that opens or closes somebody's checkouts until the transaction ends.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn lock(tx: &mut Tx, user_id: UserId) -> Result<()> {
     sqlx::query!("select pg_advisory_xact_lock(hashtextextended('checkout:' || $1, 0))", user_id.to_string())
         .fetch_one(&mut *tx)
@@ -20,7 +20,7 @@ pub async fn lock(tx: &mut Tx, user_id: UserId) -> Result<()> {
 /// Those of a person that aren't closed.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn open(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Vec<String>> {
     Ok(sqlx::query_scalar!(
         "select session_id from checkout where user_id = $1 and closed_at is null",
@@ -33,7 +33,7 @@ pub async fn open(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Vec<String
 /// Writes a new one down.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn opened(db: impl PgExecutor<'_>, user_id: UserId, session_id: &str, now: OffsetDateTime) -> Result<()> {
     sqlx::query!(
         "insert into checkout (session_id, user_id, opened_at) values ($1, $2, $3) on conflict do nothing",
@@ -49,7 +49,7 @@ pub async fn opened(db: impl PgExecutor<'_>, user_id: UserId, session_id: &str, 
 /// One can't be paid any more, or was.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn closed(db: impl PgExecutor<'_>, session_id: &str, now: OffsetDateTime) -> Result<()> {
     sqlx::query!("update checkout set closed_at = $2 where session_id = $1 and closed_at is null", session_id, now)
         .execute(db)

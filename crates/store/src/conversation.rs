@@ -19,7 +19,7 @@ pub struct Conversation {
 /// A person's conversations, the latest first.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn list(db: impl PgExecutor<'_>, owner: UserId, limit: i64) -> Result<Vec<Conversation>> {
     let rows = sqlx::query!(
         "select conversation_id, title, updated_at from conversation where user_id = $1 order by updated_at desc limit $2",
@@ -37,7 +37,7 @@ pub async fn list(db: impl PgExecutor<'_>, owner: UserId, limit: i64) -> Result<
 /// One conversation; none where it doesn't exist or is somebody else's.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn open(db: impl PgExecutor<'_>, owner: UserId, id: ConversationId) -> Result<Option<Conversation>> {
     let row = sqlx::query!(
         "select conversation_id, title, updated_at from conversation where user_id = $1 and conversation_id = $2",
@@ -52,7 +52,7 @@ pub async fn open(db: impl PgExecutor<'_>, owner: UserId, id: ConversationId) ->
 /// Deletes a conversation and its words; false where it isn't theirs. Ledger and meters don't notice.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn delete(db: impl PgExecutor<'_>, owner: UserId, id: ConversationId) -> Result<bool> {
     let done = sqlx::query!(
         "delete from conversation where user_id = $1 and conversation_id = $2",

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 /// The switches as they are.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn switches(db: impl PgExecutor<'_>) -> Result<Switches> {
     let row = sqlx::query!("select paused, daily_spend_usd from deployment").fetch_one(db).await?;
     Ok(Switches { paused: row.paused, daily_spend: row.daily_spend_usd.and_then(Picos::from_usd) })
@@ -23,7 +23,7 @@ fn told(switches: Switches) -> String {
 /// Changes the switches as they are at this moment, with an audit row. They hold on every server with the next turn.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn set_switches(
     db: &Db,
     actor: UserId,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 /// Writes one down as it was just fetched.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn put(db: impl PgExecutor<'_>, invoice: &Invoice, user_id: Option<UserId>) -> Result<()> {
     let i = invoice;
     sqlx::query!(
@@ -36,7 +36,7 @@ pub async fn put(db: impl PgExecutor<'_>, invoice: &Invoice, user_id: Option<Use
 /// Somebody's invoices, the newest first.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn list(db: impl PgExecutor<'_>, owner: UserId, limit: i64) -> Result<Vec<Invoice>> {
     let rows = sqlx::query!(
         "select * from invoice where user_id = $1 and status <> 'draft' order by created_at desc, invoice_id desc limit $2",

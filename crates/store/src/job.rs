@@ -9,7 +9,7 @@ use uuid::Uuid;
 /// Adds a job. One whose key is there already, done or not, is the same job.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn add(
     db: impl PgExecutor<'_>,
     kind: &str,
@@ -69,7 +69,7 @@ pub async fn take(tx: &mut Tx) -> Result<Option<Job>> {
 /// It is done.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn done(tx: &mut Tx, id: Uuid, now: OffsetDateTime) -> Result<()> {
     sqlx::query!("update job set done_at = $2, error = null where job_id = $1", id, now).execute(&mut *tx).await?;
     Ok(())
@@ -78,7 +78,7 @@ pub async fn done(tx: &mut Tx, id: Uuid, now: OffsetDateTime) -> Result<()> {
 /// Records a failure. The job is tried again after a pause, by Postgres' clock, or becomes a dead letter where there is none.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn failed(
     db: impl PgExecutor<'_>,
     id: Uuid,
@@ -113,7 +113,7 @@ pub struct Queue {
 /// The queue, for the owner.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn queue(db: impl PgExecutor<'_>) -> Result<Queue> {
     let row = sqlx::query!(
         r#"select count(*) filter (where dead_at is null) as "waiting!", count(*) filter (where dead_at is not null) as "dead!",
@@ -128,7 +128,7 @@ pub async fn queue(db: impl PgExecutor<'_>) -> Result<Queue> {
 /// Makes the dead ones due again.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn replay(db: impl PgExecutor<'_>) -> Result<()> {
     sqlx::query!("update job set dead_at = null, attempts = 0, run_at = now() where dead_at is not null")
         .execute(db)
@@ -139,7 +139,7 @@ pub async fn replay(db: impl PgExecutor<'_>) -> Result<()> {
 /// The newest jobs of a kind, done or not: the development outbox.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn latest(db: impl PgExecutor<'_>, kind: &str, limit: i64) -> Result<Vec<Job>> {
     let rows = sqlx::query!(
         "select job_id, kind, payload, attempts, created_at from job where kind = $1 order by created_at desc, job_id desc limit $2",

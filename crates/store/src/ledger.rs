@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 /// Makes the sums per hour and day anew from the ledger's rows.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn rebuild(db: impl PgExecutor<'_>) -> Result<()> {
     sqlx::query!("select usage_rebuild()").fetch_one(db).await?;
     Ok(())
@@ -16,7 +16,7 @@ pub async fn rebuild(db: impl PgExecutor<'_>) -> Result<()> {
 /// Makes the ledger's partitions for the months ahead.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn make_months_ahead(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<()> {
     make_months(db, now, now + time::Duration::days(93)).await
 }
@@ -24,7 +24,7 @@ pub async fn make_months_ahead(db: impl PgExecutor<'_>, now: OffsetDateTime) -> 
 /// Makes the ledger's partitions for a period.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn make_months(db: impl PgExecutor<'_>, first: OffsetDateTime, last: OffsetDateTime) -> Result<()> {
     sqlx::query!("select ai_usage_cover($1, $2)", first, last).fetch_one(db).await?;
     Ok(())
@@ -33,7 +33,7 @@ pub async fn make_months(db: impl PgExecutor<'_>, first: OffsetDateTime, last: O
 /// Drops the months that lie wholly before an instant, where nobody is in their way for longer than a second; how many. Their sums stay.
 ///
 /// # Errors
-/// When Postgres does, or somebody was in the way; then everything is as it was.
+/// Returns an error if a statement fails or a lock is not granted; then nothing is changed.
 pub async fn drop_before(db: &Db, before: OffsetDateTime) -> Result<i32> {
     let mut tx = crate::begin(db).await?;
     // Dropping waits for whoever reads the ledger, and everybody else waits behind it.
@@ -46,7 +46,7 @@ pub async fn drop_before(db: &Db, before: OffsetDateTime) -> Result<i32> {
 /// Since when the ledger's rows are kept; none where nothing was ever dropped.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn kept_from(db: impl PgExecutor<'_>) -> Result<Option<OffsetDateTime>> {
     Ok(sqlx::query_scalar!("select ledger_from from deployment").fetch_one(db).await?)
 }

@@ -55,7 +55,7 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
 /// Brings the schema up to date; several servers starting at once wait for each other.
 ///
 /// # Errors
-/// When a migration fails; the schema is then as before it.
+/// Returns an error if a migration fails; that migration is then rolled back.
 pub async fn migrate(db: &Db) -> Result<()> {
     db.migrate(&MIGRATIONS).await
 }
@@ -63,7 +63,7 @@ pub async fn migrate(db: &Db) -> Result<()> {
 /// The last migration that this build knows, and the last that the database has had: another server may be newer.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn schema(db: &Db) -> Result<(i64, i64)> {
     let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
     // The table is sqlx's own and in none of our migrations, so the macro can't check this.

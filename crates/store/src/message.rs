@@ -8,7 +8,7 @@ use uuid::Uuid;
 /// A conversation's messages in order, answers with what their turn used and cost. Empty where it isn't theirs.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn list(db: impl PgExecutor<'_>, owner: UserId, conversation: ConversationId) -> Result<Vec<Message>> {
     let rows = sqlx::query!(
         r#"select m.message_id, m.turn_id, m.role, m.body, m.status, m.model, m.created_at,
@@ -57,7 +57,7 @@ pub struct Said {
 /// way to a newer answer. None where the conversation isn't theirs.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn said(db: impl PgExecutor<'_>, owner: UserId, conversation: ConversationId) -> Result<Option<Vec<Said>>> {
     let rows = sqlx::query!(
         r#"select m.turn_id as "turn_id?", m.role as "role?", m.body as "body?"

@@ -9,7 +9,7 @@ use uuid::Uuid;
 /// All enabled models, in the order of the picker.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn list(db: impl PgExecutor<'_>) -> Result<Vec<Model>> {
     let rows = sqlx::query_as!(
         Row,
@@ -55,7 +55,7 @@ impl Row {
 /// counted, where there are two hundred at least, so that estimates err high and by little.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn learn(db: impl PgExecutor<'_>, since: OffsetDateTime) -> Result<()> {
     sqlx::query!(
         "update model m set input_permille = learned.permille
@@ -84,7 +84,7 @@ pub async fn learn(db: impl PgExecutor<'_>, since: OffsetDateTime) -> Result<()>
 /// then the model can't be asked.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn price(db: impl PgExecutor<'_>, model: &ModelName, at: OffsetDateTime) -> Result<Option<PriceList>> {
     let rows = sqlx::query!(
         r#"select distinct on (coalesce(above_tokens, 0))
@@ -137,7 +137,7 @@ pub struct NewModel<'a> {
 /// that is switched off stays off. Whether it is on.
 ///
 /// # Errors
-/// When Postgres does, also for a plan that doesn't exist.
+/// Returns an error if the query fails or a plan doesn't exist.
 pub async fn add(db: &Db, new: &NewModel<'_>, now: OffsetDateTime) -> Result<bool> {
     let mut tx = crate::begin(db).await?;
     let known = sqlx::query_scalar!("select enabled from model where model = $1 for update", new.name.0)

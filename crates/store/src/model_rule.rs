@@ -51,7 +51,7 @@ pub struct Rules {
 /// Every model, in the order of the picker.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn list(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<Listed>> {
     let rows = sqlx::query!(
         r#"select m.model, m.label, m.provider, m.base_url, m.context, m.max_output, m.fallback, m.hedge_after_ms, m.input_permille,
@@ -131,7 +131,7 @@ fn told(rules: &Rules) -> String {
 /// Changes a model's rules as they are at this moment.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn set(
     db: &Db,
     actor: UserId,
@@ -204,7 +204,7 @@ pub enum Added {
 /// Adds a price to a model. Earlier prices stay as they are.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn add_price(
     db: &Db,
     actor: UserId,

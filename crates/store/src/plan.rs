@@ -32,7 +32,7 @@ pub(crate) use from_row;
 /// All plans, the smallest first.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn list(db: impl PgExecutor<'_>) -> Result<Vec<Plan>> {
     let rows = sqlx::query!(
         r#"select p.*, p.name as plan_name, array(select pm.model from plan_model pm where pm.plan_id = p.plan_id order by pm.sort) as "models!"
@@ -57,7 +57,7 @@ pub struct AtStripe {
 /// Writes down what Stripe calls a plan; false where that is what stands there.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn set_at_stripe(db: impl PgExecutor<'_>, plan: &PlanId, ids: &AtStripe) -> Result<bool> {
     let done = sqlx::query!(
         "update plan set stripe_product_id = $2, monthly_price_id = $3, yearly_price_id = $4
@@ -75,7 +75,7 @@ pub async fn set_at_stripe(db: impl PgExecutor<'_>, plan: &PlanId, ids: &AtStrip
 /// Every plan's product at Stripe.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn products(db: impl PgExecutor<'_>) -> Result<Vec<(String, PlanId)>> {
     let rows = sqlx::query!(
         r#"select stripe_product_id as "product!", plan_id from plan where stripe_product_id is not null"#
@@ -88,7 +88,7 @@ pub async fn products(db: impl PgExecutor<'_>) -> Result<Vec<(String, PlanId)>> 
 /// An id of ours at Stripe that belongs to no row, such as `portal`.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn setting(db: impl PgExecutor<'_>, name: &str) -> Result<Option<String>> {
     Ok(sqlx::query_scalar!("select value from stripe_setting where name = $1", name).fetch_optional(db).await?)
 }
@@ -96,7 +96,7 @@ pub async fn setting(db: impl PgExecutor<'_>, name: &str) -> Result<Option<Strin
 /// Keeps such an id.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn set_setting(db: impl PgExecutor<'_>, name: &str, value: &str) -> Result<()> {
     sqlx::query!(
         "insert into stripe_setting (name, value) values ($1, $2) on conflict (name) do update set value = excluded.value",

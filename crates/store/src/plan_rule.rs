@@ -37,7 +37,7 @@ impl Rules {
 /// Sets them, with an audit row; false where there is no such plan or model. They hold with each person's next message.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn set(db: &Db, actor: UserId, plan: &PlanId, rules: &Rules, now: OffsetDateTime) -> Result<bool> {
     let mut tx = crate::begin(db).await?;
     let before = sqlx::query!(

@@ -20,7 +20,7 @@ pub struct Reconciliation {
 /// Keeps one.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn add(db: impl PgExecutor<'_>, done: &Reconciliation) -> Result<()> {
     sqlx::query!(
         "insert into reconciliation (began_at, ended_at, checked, drift) values ($1, $2, $3, $4) on conflict do nothing",
@@ -37,7 +37,7 @@ pub async fn add(db: impl PgExecutor<'_>, done: &Reconciliation) -> Result<()> {
 /// The last one.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn last(db: impl PgExecutor<'_>) -> Result<Option<Reconciliation>> {
     let row = sqlx::query!("select * from reconciliation order by began_at desc limit 1").fetch_optional(db).await?;
     Ok(row.map(|row| Reconciliation {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 /// Adds a count to its hour; a person who is gone is passed over.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn add(db: impl PgExecutor<'_>, user: UserId, kind: &str, at: OffsetDateTime, n: i64) -> Result<()> {
     sqlx::query!(
         "insert into refusal_hour (user_id, kind, hour, n)
@@ -28,7 +28,7 @@ pub async fn add(db: impl PgExecutor<'_>, user: UserId, kind: &str, at: OffsetDa
 /// How often anybody was refused for a reason since an instant, to the hour.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn since(db: impl PgExecutor<'_>, kind: &str, since: OffsetDateTime) -> Result<i64> {
     let sql = sqlx::query_scalar!(
         r#"select coalesce(sum(n), 0)::bigint as "n!" from refusal_hour where kind = $1 and hour >= date_trunc('hour', $2::timestamptz, 'UTC')"#,

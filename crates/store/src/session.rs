@@ -9,7 +9,7 @@ use uuid::Uuid;
 /// Stores a new session; false where this token exists already.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn create(
     db: impl PgExecutor<'_>,
     token_hash: &[u8],
@@ -32,7 +32,7 @@ pub async fn create(
 /// Saves an existing session; one that was deleted meanwhile stays deleted.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn save(
     db: impl PgExecutor<'_>,
     token_hash: &[u8],
@@ -55,7 +55,7 @@ pub async fn save(
 /// A live session's data and when it ends.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn load(
     db: impl PgExecutor<'_>,
     token_hash: &[u8],
@@ -72,7 +72,7 @@ pub async fn load(
 /// everywhere.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn viewer(db: impl PgExecutor<'_>, token_hash: &[u8], now: OffsetDateTime) -> Result<Option<Viewer>> {
     let row = sqlx::query!(
         r#"select a.user_id, a.email, a.name, a.role, a.subject,
@@ -109,7 +109,7 @@ pub async fn viewer(db: impl PgExecutor<'_>, token_hash: &[u8], now: OffsetDateT
 /// Ends a session.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn delete(db: impl PgExecutor<'_>, token_hash: &[u8]) -> Result<()> {
     sqlx::query!("delete from session where token_hash = $1", token_hash).execute(db).await?;
     Ok(())
@@ -118,7 +118,7 @@ pub async fn delete(db: impl PgExecutor<'_>, token_hash: &[u8]) -> Result<()> {
 /// Removes what has expired; answers how many.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn sweep(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<u64> {
     Ok(sqlx::query!("delete from session where expires_at <= $1", now).execute(db).await?.rows_affected())
 }

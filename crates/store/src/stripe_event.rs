@@ -23,7 +23,7 @@ pub struct NewEvent<'a> {
 /// Takes an event in; false where it was here already.
 ///
 /// # Errors
-/// When Postgres does: then Stripe must send it again.
+/// Returns an error if the query fails; then Stripe must send the event again.
 pub async fn receive(db: impl PgExecutor<'_>, event: &NewEvent<'_>, now: OffsetDateTime) -> Result<bool> {
     let done = sqlx::query!(
         "insert into stripe_event (event_id, type, customer_id, body, created_at, received_at, run_at, done_at)
@@ -71,7 +71,7 @@ pub async fn take(tx: &mut Tx) -> Result<Option<Due>> {
 /// Its effect commits with this.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn done(tx: &mut Tx, id: &str, now: OffsetDateTime) -> Result<()> {
     sqlx::query!("update stripe_event set done_at = $2, error = null where event_id = $1", id, now)
         .execute(&mut *tx)
@@ -82,7 +82,7 @@ pub async fn done(tx: &mut Tx, id: &str, now: OffsetDateTime) -> Result<()> {
 /// Records a failure. The event is tried again after a pause, by Postgres' clock, or becomes a dead letter where there is none.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn failed(
     db: impl PgExecutor<'_>,
     id: &str,
@@ -107,7 +107,7 @@ pub async fn failed(
 /// Makes a dead letter due again; false where it isn't one.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn replay(db: impl PgExecutor<'_>, id: &str) -> Result<bool> {
     let done = sqlx::query!(
         "update stripe_event set dead_at = null, attempts = 0, run_at = now() where event_id = $1 and dead_at is not null",
@@ -147,7 +147,7 @@ pub struct Inbox {
 /// The inbox, for the owner.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn inbox(db: &Db) -> Result<Inbox> {
     let counts = sqlx::query!(
         r#"select count(*) as "waiting!", min(received_at) as oldest, (select max(received_at) from stripe_event) as last
@@ -181,7 +181,7 @@ pub async fn inbox(db: &Db) -> Result<Inbox> {
 /// Drops what was done before an instant.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn sweep(db: impl PgExecutor<'_>, before: OffsetDateTime) -> Result<()> {
     sqlx::query!("delete from stripe_event where done_at < $1", before).execute(db).await?;
     Ok(())

@@ -31,7 +31,7 @@ macro_rules! from_row {
 /// what is written. Ahead of any row's lock.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn lock_customer(tx: &mut Tx, customer_id: &str) -> Result<()> {
     sqlx::query!("select pg_advisory_xact_lock(hashtextextended('customer:' || $1, 0))", customer_id)
         .fetch_one(&mut *tx)
@@ -42,7 +42,7 @@ pub async fn lock_customer(tx: &mut Tx, customer_id: &str) -> Result<()> {
 /// All subscriptions of a customer that are known here.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn of_customer(db: impl PgExecutor<'_>, customer_id: &str) -> Result<Vec<Subscription>> {
     let rows = sqlx::query!("select * from subscription where customer_id = $1 order by created_at", customer_id)
         .fetch_all(db)
@@ -53,7 +53,7 @@ pub async fn of_customer(db: impl PgExecutor<'_>, customer_id: &str) -> Result<V
 /// Somebody's subscriptions, the newest first.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn of_user(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Vec<Subscription>> {
     let rows = sqlx::query!(
         "select * from subscription where user_id = $1 order by created_at desc, subscription_id desc",
@@ -67,7 +67,7 @@ pub async fn of_user(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Vec<Sub
 /// All that aren't over as far as is known here.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn live(db: impl PgExecutor<'_>) -> Result<Vec<Subscription>> {
     let rows = sqlx::query!(
         "select * from subscription where status not in ('canceled', 'incomplete_expired') order by subscription_id"
@@ -80,7 +80,7 @@ pub async fn live(db: impl PgExecutor<'_>) -> Result<Vec<Subscription>> {
 /// Writes one down as it was just fetched.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn put(db: impl PgExecutor<'_>, subscription: &Subscription, now: OffsetDateTime) -> Result<()> {
     let s = subscription;
     sqlx::query!(
@@ -129,7 +129,7 @@ pub struct Entitled {
 /// else free. The one writer of `account.plan_id`. None where nobody is there.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn entitle(tx: &mut Tx, user_id: UserId, now: OffsetDateTime) -> Result<Option<Entitled>> {
     let before = sqlx::query!("select plan_id from account where user_id = $1 for no key update", Uuid::from(user_id))
         .fetch_optional(&mut *tx)
@@ -156,7 +156,7 @@ pub async fn entitle(tx: &mut Tx, user_id: UserId, now: OffsetDateTime) -> Resul
 /// Subscriptions whose grace is over and whose people don't know yet.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn grace_over(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<Subscription>> {
     let rows = sqlx::query!(
         "select * from subscription where status = 'past_due' and not grace_is_over and grace_until <= $1
@@ -171,7 +171,7 @@ pub async fn grace_over(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<
 /// Says in its row that a grace is over; false where it was said before, or isn't so any more. Under the account's lock.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn end_grace(tx: &mut Tx, id: &str, now: OffsetDateTime) -> Result<bool> {
     let done = sqlx::query!(
         "update subscription set grace_is_over = true
@@ -187,7 +187,7 @@ pub async fn end_grace(tx: &mut Tx, id: &str, now: OffsetDateTime) -> Result<boo
 /// Trials that end before an instant.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn trials_ending(
     db: impl PgExecutor<'_>,
     now: OffsetDateTime,
@@ -206,7 +206,7 @@ pub async fn trials_ending(
 /// Writes down that somebody has had their trial; the first one stands.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn tried(db: impl PgExecutor<'_>, user_id: UserId, subscription_id: &str, at: OffsetDateTime) -> Result<()> {
     sqlx::query!(
         "insert into trial (subject, subscription_id, began_at)
@@ -223,7 +223,7 @@ pub async fn tried(db: impl PgExecutor<'_>, user_id: UserId, subscription_id: &s
 /// People whose plan isn't the one that follows from their subscriptions and what they were given.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn mistaken(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<UserId>> {
     let rows = sqlx::query_scalar!(
         r#"select a.user_id from account a where a.plan_id <> coalesce((

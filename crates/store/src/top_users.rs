@@ -69,7 +69,7 @@ pub struct UserUsage {
     pub pays: Picos,
 }
 
-/// The top_users users of a period.
+/// The top users of a period.
 pub struct TopUsers {
     /// A page of them.
     pub rows: Vec<UserUsage>,
@@ -86,10 +86,10 @@ pub(crate) fn contains(text: &str) -> String {
     format!("%{}%", text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"))
 }
 
-/// The top_users users of a period. Several statements: within one transaction they are of one moment.
+/// The top users of a period. Several statements: within one transaction they are of one moment.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn list(db: &mut Tx, asked: &Asked<'_>) -> Result<TopUsers> {
     let mut people = span::people(db, asked.from, asked.to, asked.model).await?;
     let mut refusals = match asked.order {
@@ -232,7 +232,7 @@ async fn pays(db: &mut Tx, asked: &Asked<'_>) -> Result<HashMap<i32, Picos>> {
 /// What some people cost on each UTC day from one to another, both included: for each of them as many as there are days.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn by_day(db: &mut Tx, people: &[i32], first: Date, last: Date) -> Result<HashMap<i32, Vec<Picos>>> {
     // A row for each of them and not for each of their days: those would take three times as long.
     let rows = sqlx::query!(
@@ -269,7 +269,7 @@ pub struct Around {
 /// What stands around the table of a period.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn around(db: &mut Tx, from: OffsetDateTime, to: OffsetDateTime) -> Result<Around> {
     let paid = sqlx::query!(
         // The same price of many is multiplied once.
@@ -298,7 +298,7 @@ pub async fn around(db: &mut Tx, from: OffsetDateTime, to: OffsetDateTime) -> Re
 /// How many turns run, and how many tokens are held for them.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn running(db: impl PgExecutor<'_>) -> Result<(u64, Tokens)> {
     let row = sqlx::query!(
         r#"select count(*) as "running!", coalesce(sum(u.reserved_tokens), 0)::bigint as "reserved!"

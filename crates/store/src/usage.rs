@@ -64,7 +64,7 @@ pub struct Spent {
 /// hour before.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn spent(
     db: impl PgExecutor<'_>,
     model: Option<&ModelName>,
@@ -102,7 +102,7 @@ pub async fn spent(
 /// Subjects that used something since an instant and are quiet now: nothing of theirs runs or has just ended.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn quiet(db: impl PgExecutor<'_>, since: OffsetDateTime, now: OffsetDateTime) -> Result<Vec<String>> {
     Ok(sqlx::query_scalar!(
         "select subject from ai_usage where created_at >= $1 group by subject
@@ -117,7 +117,7 @@ pub async fn quiet(db: impl PgExecutor<'_>, since: OffsetDateTime, now: OffsetDa
 /// Whether a subject that used something since an instant is quiet now.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn is_quiet(
     db: impl PgExecutor<'_>,
     subject: &str,
@@ -138,7 +138,7 @@ pub async fn is_quiet(
 /// Writes down that a meter and the ledger said different things.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn drifted(
     db: impl PgExecutor<'_>,
     subject: &str,
@@ -161,7 +161,7 @@ pub async fn drifted(
 /// How many meters were rebuilt since an instant because they differed from the ledger.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn drifts(db: impl PgExecutor<'_>, since: OffsetDateTime) -> Result<i64> {
     Ok(sqlx::query_scalar!(r#"select count(*) as "n!" from meter_drift where at >= $1"#, since).fetch_one(db).await?)
 }
@@ -214,7 +214,7 @@ pub struct DayModel {
 /// What day it is somewhere.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn today(db: impl PgExecutor<'_>, zone: &str, now: OffsetDateTime) -> Result<Date> {
     Ok(sqlx::query_scalar!(r#"select ($1::timestamptz at time zone $2)::date as "day!""#, now, zone)
         .fetch_one(db)
@@ -224,7 +224,7 @@ pub async fn today(db: impl PgExecutor<'_>, zone: &str, now: OffsetDateTime) -> 
 /// When a day begins somewhere.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn midnight(db: impl PgExecutor<'_>, zone: &str, day: Date) -> Result<OffsetDateTime> {
     Ok(sqlx::query_scalar!(r#"select $1::date::timestamp at time zone $2 as "at!""#, day, zone).fetch_one(db).await?)
 }
@@ -232,7 +232,7 @@ pub async fn midnight(db: impl PgExecutor<'_>, zone: &str, day: Date) -> Result<
 /// A person's use by day and model from a day on, as days begin where they are.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn by_day_and_model(
     db: impl PgExecutor<'_>,
     owner: UserId,
@@ -286,7 +286,7 @@ pub struct LastTurn {
 /// A person's last turns, the latest first; never their words.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn last_turns(db: impl PgExecutor<'_>, owner: UserId, zone: &str, limit: i64) -> Result<Vec<LastTurn>> {
     let rows = sqlx::query!(
         r#"select to_char(min(created_at) at time zone $2, 'FMHH24:MI, FMDD Mon') as "at!",
@@ -315,7 +315,7 @@ pub async fn last_turns(db: impl PgExecutor<'_>, owner: UserId, zone: &str, limi
 /// What comes back of the sliding day: half an hour by half an hour, when it does where they are, and how many tokens; the soonest first.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn comes_back(
     db: impl PgExecutor<'_>,
     subject: &str,

@@ -70,7 +70,7 @@ pub struct Asked<'a> {
 /// The next rows, `limit` at most.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn next(db: impl PgExecutor<'_>, asked: &Asked<'_>, limit: i64) -> Result<Vec<Row>> {
     let (from, id) = asked.after.map_or((asked.from, Uuid::nil()), |(at, id)| (at, id));
     Ok(sqlx::query_as!(
@@ -97,7 +97,7 @@ pub async fn next(db: impl PgExecutor<'_>, asked: &Asked<'_>, limit: i64) -> Res
 /// The next rows of one person's own, `limit` at most, by their index: however long the period, nobody else's rows are looked at.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn next_own(db: impl PgExecutor<'_>, owner: UserId, asked: &Asked<'_>, limit: i64) -> Result<Vec<Row>> {
     let (from, id) = asked.after.map_or((asked.from, Uuid::nil()), |(at, id)| (at, id));
     Ok(sqlx::query_as!(

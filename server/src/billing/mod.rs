@@ -40,7 +40,7 @@ impl Billing {
     /// Connects where a key is set.
     ///
     /// # Errors
-    /// When key or address can't stand in a request.
+    /// Returns an error if the key or URL is not valid in a request.
     pub(crate) fn new(config: &Config) -> anyhow::Result<Option<Arc<Self>>> {
         let Some(key) = &config.stripe_secret_key else { return Ok(None) };
         let is_live = ["sk_live_", "rk_live_"].iter().any(|live| key.expose_secret().starts_with(live));

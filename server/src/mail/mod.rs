@@ -94,7 +94,7 @@ impl Mail {
     /// The letter in words.
     ///
     /// # Errors
-    /// When a template can't be filled.
+    /// Returns an error if the template can't be rendered.
     pub(crate) fn letter(&self, name: &str, public_url: &str) -> Result<Letter, askama::Error> {
         let (subject, paragraphs, label, path) = match self {
             Self::TrialEnding { plan, at, price } => (
@@ -178,7 +178,7 @@ fn day(at: OffsetDateTime) -> String {
 /// Queues a letter with its cause, once for what it is about.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub(crate) async fn queue(
     tx: &mut Tx,
     user_id: UserId,

@@ -16,7 +16,7 @@ pub(crate) struct Mailer {
 
 impl Mailer {
     /// # Errors
-    /// When `SMTP_URL` or `MAIL_FROM` can't be read.
+    /// Returns an error if `SMTP_URL` or `MAIL_FROM` can't be parsed.
     pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
         let smtp = match &config.smtp_url {
             // The error would hold the URL, and with it the password.

@@ -225,7 +225,7 @@ async fn a_spend_cap_stops_every_user() {
     assert_eq!(app.budget(None).await, (nanos as u64, 0), "rebuilt from the ledger");
 }
 
-/// Field note 17: guesses at one account, and knocks from one place, are counted; the form says when it works again.
+/// Field note 17: guesses at one account, and attempts from one place, are counted; the form says when it works again.
 #[tokio::test]
 async fn sign_in_is_limited_by_account_and_place() {
     let app = TestApp::new().await;

@@ -101,7 +101,7 @@ async fn a_plan_may_keep_its_cost_to_itself() {
     assert!(admin.text("/admin/audit").await.contains("cost not shown"));
 }
 
-/// What runs, what is held for it, where somebody is signed in; and how long the time to first token took once it is over.
+/// What runs, what is held for it, where somebody is signed in; and the time to first token once it is over.
 #[tokio::test]
 async fn an_admin_sees_what_is_held_and_the_time_to_first_token() {
     let app = TestApp::new().await;

@@ -159,7 +159,7 @@ impl Asked {
     /// Reads an address's query as it stands there.
     ///
     /// # Errors
-    /// What is wrong with it, where its dates can't be a period.
+    /// Returns a message if the dates are no valid period.
     pub fn of_query(query: &str) -> Result<Self, Problem> {
         let pairs: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         Self::parse(|name| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()))
@@ -198,7 +198,7 @@ impl Asked {
     /// Reads an address's query, field by field.
     ///
     /// # Errors
-    /// What is wrong with it, where its dates can't be a period.
+    /// Returns a message if the dates are no valid period.
     pub fn parse(query: impl Fn(&str) -> Option<String>) -> Result<Self, Problem> {
         // No name or address holds a control character, and Postgres takes no NUL.
         let plain = |value: String| value.chars().filter(|c| !c.is_control()).collect::<String>().trim().to_owned();

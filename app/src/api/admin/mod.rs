@@ -61,7 +61,7 @@ pub struct Moment {
     pub cap: Option<Picos>,
 }
 
-/// The top_users users of a period.
+/// The top users of a period.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopUsersView {
     /// The top_users first; a page of them.
@@ -82,7 +82,7 @@ pub struct TopUsersView {
     pub by_model: Vec<(ModelName, ModelUse)>,
     /// What they did together.
     pub all_models: ModelUse,
-    /// Whether the latest calls are too many to be in how long time to first token took.
+    /// Whether the latest calls are too many to be included in the time to first token.
     pub lacks_ttft: bool,
     /// Since when single calls are kept, where older ones were dropped.
     pub kept_from: Option<OffsetDateTime>,
@@ -259,7 +259,7 @@ pub async fn health() -> Result<HealthView, Refusal> {
     crate::api::context::health().await
 }
 
-/// The top_users users of a period.
+/// The top users of a period.
 #[server(prefix = "/fn", endpoint = "admin_heaviest")]
 pub async fn top_users(
     /// Which part of them.

@@ -9,7 +9,7 @@ const LINE: time::Duration = time::Duration::days(29);
 /// The same at most: ninety-two days.
 const LONGEST_LINE: time::Duration = time::Duration::days(91);
 
-/// The top_users users of a period. Everything that is read from the ledger is of one moment.
+/// The top users of a period. Everything that is read from the ledger is of one moment.
 pub(crate) async fn top_users(asked: Asked) -> Result<TopUsersView, Refusal> {
     let sources = sources();
     // Admins who reload at once take turns: chat goes first. It is never closed, so that there is always a turn.

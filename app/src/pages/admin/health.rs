@@ -77,7 +77,7 @@ fn Shown(health: HealthView) -> impl IntoView {
         </section>
         <section>
             <h2>"Alerts"</h2>
-            {table("Alerts", &["What", "Since", "Until"], health.alerts.into_iter().map(alert).collect(), "None. a user with a large share, a cap that comes near, a provider that fails, dead letters and meters that differ are told here, by mail and to the webhook.")}
+            {table("Alerts", &["What", "Since", "Until"], health.alerts.into_iter().map(alert).collect(), "None. Alerts about users with a large share of usage, spend caps, failing providers, dead letters and usage counters appear here and are sent by mail and webhook.")}
         </section>
         <section>
             <h2>"Needs attention"</h2>

@@ -65,7 +65,7 @@ impl FakeStripe {
     /// Starts on an address; port 0 takes a free one. With a file it remembers what was before.
     ///
     /// # Errors
-    /// When the address is taken or the file can't be read.
+    /// Returns an error if the address is in use or the file can't be read.
     pub async fn start(addr: SocketAddr, file: Option<PathBuf>) -> anyhow::Result<Self> {
         // A second time changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();

@@ -40,7 +40,7 @@ pub enum Created {
 /// Makes an account on the free plan.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn create(db: impl PgExecutor<'_>, new: &NewAccount<'_>) -> Result<Created> {
     let role = if new.is_admin { "admin" } else { "member" };
     let done = sqlx::query!(
@@ -69,7 +69,7 @@ pub struct Credentials {
 /// The credentials behind an address, in any case.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn credentials(db: impl PgExecutor<'_>, email: &str) -> Result<Option<Credentials>> {
     let row = sqlx::query!("select user_id, password_hash from account where lower(email) = lower($1)", email)
         .fetch_optional(db)
@@ -80,7 +80,7 @@ pub async fn credentials(db: impl PgExecutor<'_>, email: &str) -> Result<Option<
 /// A person with their plan as it is now: one indexed query, never cached, so that a change holds at once everywhere.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn viewer(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Option<Viewer>> {
     let row = sqlx::query!(
         r#"select a.email, a.name, a.role, a.subject,
@@ -116,7 +116,7 @@ pub async fn viewer(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Option<V
 /// Says where a person's days begin; false where Postgres knows no such time zone.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn set_time_zone(db: impl PgExecutor<'_>, owner: UserId, zone: &str) -> Result<bool> {
     let done = sqlx::query!(
         "update account set time_zone = $2 where user_id = $1 and exists (select from pg_timezone_names where name = $2)",
@@ -142,7 +142,7 @@ fn close_key(customer_id: &str) -> String {
 /// False where nobody is there, or only this admin is.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn delete(db: &Db, user_id: UserId, now: OffsetDateTime) -> Result<bool> {
     let mut tx = crate::begin(db).await?;
     // Admins leave one by one, so that the last one sees to be the last.

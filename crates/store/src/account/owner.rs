@@ -20,7 +20,7 @@ pub struct Person {
 /// One person, for an admin.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn person(db: &Db, user_id: UserId) -> Result<Option<Person>> {
     let Some(viewer) = viewer(db, user_id).await? else {
         return Ok(None);
@@ -35,7 +35,7 @@ pub async fn person(db: &Db, user_id: UserId) -> Result<Option<Person>> {
 /// of the two holds. False where person or plan doesn't exist.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn set_plan(
     db: &Db,
     actor: UserId,
@@ -98,7 +98,7 @@ pub struct Listed {
 /// Accounts whose address holds a text, the newest first.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn list(db: impl PgExecutor<'_>, search: Option<&str>, offset: i64, limit: i64) -> Result<Vec<Listed>> {
     let rows = sqlx::query!(
         r#"select user_id, email, plan_id, role, paused_at, created_at, count(*) over () as "all!" from account
@@ -126,7 +126,7 @@ pub async fn list(db: impl PgExecutor<'_>, search: Option<&str>, offset: i64, li
 /// Everybody who sees `/admin`.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn admins(db: impl PgExecutor<'_>) -> Result<Vec<UserId>> {
     let ids = sqlx::query_scalar!("select user_id from account where role = 'admin' order by created_at, user_id")
         .fetch_all(db)
@@ -137,7 +137,7 @@ pub async fn admins(db: impl PgExecutor<'_>) -> Result<Vec<UserId>> {
 /// Makes an existing account an admin; false where nobody has this address. Written down like any admin's act.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn make_admin(db: &Db, email: &str, now: OffsetDateTime) -> Result<bool> {
     let mut tx = crate::begin(db).await?;
     let row = sqlx::query!("update account set role = 'admin' where lower(email) = lower($1) returning user_id", email)

@@ -25,7 +25,7 @@ pub struct Payer {
 /// A person as billing sees them.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn payer(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Option<Payer>> {
     let row = sqlx::query!(
         r#"select email, name, stripe_customer_id, subject,
@@ -50,7 +50,7 @@ pub async fn payer(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Option<Pa
 /// there.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn hold(tx: &mut crate::Tx, user_id: UserId) -> Result<bool> {
     let row = sqlx::query!("select 1 as one from account where user_id = $1 for no key update", Uuid::from(user_id))
         .fetch_optional(&mut *tx)
@@ -61,7 +61,7 @@ pub async fn hold(tx: &mut crate::Tx, user_id: UserId) -> Result<bool> {
 /// Whose customer this is.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn by_customer(db: impl PgExecutor<'_>, customer_id: &str) -> Result<Option<UserId>> {
     let row = sqlx::query_scalar!("select user_id from account where stripe_customer_id = $1", customer_id)
         .fetch_optional(db)
@@ -73,7 +73,7 @@ pub async fn by_customer(db: impl PgExecutor<'_>, customer_id: &str) -> Result<O
 /// nobody is there.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn link_customer(db: impl PgExecutor<'_>, user_id: UserId, customer_id: &str) -> Result<Option<String>> {
     let row = sqlx::query_scalar!(
         "update account set stripe_customer_id = coalesce(stripe_customer_id, $2) where user_id = $1 returning stripe_customer_id",
@@ -88,7 +88,7 @@ pub async fn link_customer(db: impl PgExecutor<'_>, user_id: UserId, customer_id
 /// Forgets a customer that is gone at Stripe.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn unlink_customer(db: impl PgExecutor<'_>, customer_id: &str) -> Result<()> {
     sqlx::query!("update account set stripe_customer_id = null where stripe_customer_id = $1", customer_id)
         .execute(db)
@@ -99,7 +99,7 @@ pub async fn unlink_customer(db: impl PgExecutor<'_>, customer_id: &str) -> Resu
 /// Whether the account of a customer was deleted here: what an empty or restored database can't claim.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn was_deleted(db: impl PgExecutor<'_>, customer_id: &str) -> Result<bool> {
     let row =
         sqlx::query!("select 1 as one from job where key = $1", close_key(customer_id)).fetch_optional(db).await?;
@@ -109,7 +109,7 @@ pub async fn was_deleted(db: impl PgExecutor<'_>, customer_id: &str) -> Result<b
 /// Every customer that is linked here.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn customers(db: impl PgExecutor<'_>) -> Result<Vec<String>> {
     Ok(sqlx::query_scalar!(
         r#"select stripe_customer_id as "customer!" from account where stripe_customer_id is not null

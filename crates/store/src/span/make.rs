@@ -16,7 +16,7 @@ type Models = BTreeMap<String, (Totals, People)>;
 /// Makes every span that can be made and isn't there; how many. Servers that are at it at once take turns.
 ///
 /// # Errors
-/// When Postgres does; what can be made is made all the same, and the first error told.
+/// Returns an error if the query fails. All spans are tried; the first error is returned.
 pub async fn make(db: &Db, now: OffsetDateTime) -> Result<u64> {
     let (mut made, mut failed) = (0, None);
     let mut smaller = None;
@@ -53,7 +53,7 @@ async fn make_one(db: &Db, span: Span, smaller: Option<i32>) -> Result<bool> {
 /// How many whole hours of the ledger aren't added up yet.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn waiting(db: &Db, now: OffsetDateTime) -> Result<usize> {
     Ok(missing(db, 1, None, now).await?.len())
 }

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 /// What one person used. Differences that correct may bring any of it below nothing.
 ///
 /// These fields in this order are what `usage_span` keeps, packed: whoever changes them empties `usage_span` in a migration, and the
-/// server's task makes the spans anew (months that were dropped lose how long their time to first token took).
+/// server's task makes the spans anew (months that were dropped lose their times to first token).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sums {
     /// Turns.

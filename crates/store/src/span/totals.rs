@@ -84,13 +84,13 @@ pub struct PeriodTotals {
     pub lacks_ttft: bool,
 }
 
-/// So many calls that aren't added up yet are looked at one by one for how long their time to first token took.
+/// So many calls that aren't added up yet are looked at one by one for their time to first token.
 const ONE_BY_ONE: i64 = 5_000;
 
 /// What each model did in a period of whole hours.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn read(db: &mut Tx, from: OffsetDateTime, to: OffsetDateTime) -> Result<PeriodTotals> {
     let wide = cover(db, from, to, LARGEST).await?;
     let mut by_model = of_spans(db, &wide).await?;
@@ -186,7 +186,7 @@ async fn spent(db: &mut Tx, from: OffsetDateTime, to: OffsetDateTime) -> Result<
 /// What was spent in a period of whole hours.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn cost(db: &mut Tx, from: OffsetDateTime, to: OffsetDateTime) -> Result<Picos> {
     Ok(spent(db, from, to).await?.into_values().fold(Picos::ZERO, Picos::plus))
 }
@@ -194,7 +194,7 @@ pub async fn cost(db: &mut Tx, from: OffsetDateTime, to: OffsetDateTime) -> Resu
 /// What was spent in the 24 hours before an instant, to the call, model by model: as caps count it. Looks at single calls at the edge.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn spent_in_a_day(db: &mut Tx, now: OffsetDateTime) -> Result<BTreeMap<String, Picos>> {
     let whole = first_whole_hour(now);
     let mut all = spent(db, whole, instant(hour(now) + 1)).await?;
@@ -216,7 +216,7 @@ pub async fn spent_in_a_day(db: &mut Tx, now: OffsetDateTime) -> Result<BTreeMap
 /// What was spent in the whole hours of the 24 hours before an instant: at most what a cap counts, and quicker to know.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn spent_in_whole_hours(db: &mut Tx, now: OffsetDateTime) -> Result<Picos> {
     cost(db, first_whole_hour(now), instant(hour(now) + 1)).await
 }
@@ -268,7 +268,7 @@ pub(super) async fn of_hours(db: &mut Tx, hours: &[OffsetDateTime]) -> Result<Ve
         .collect())
 }
 
-/// How long the time to first token took in some hours, from the ledger's rows.
+/// The time to first token in some hours, from the ledger's rows.
 pub(super) async fn add_ttft(db: &mut Tx, hours: &[OffsetDateTime], parts: &mut [Part]) -> Result<()> {
     let rows = sqlx::query!(
         r#"select h.hour as "hour!", u.model, u.ms as "ms!", u.calls as "calls!"

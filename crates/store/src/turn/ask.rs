@@ -64,7 +64,7 @@ pub enum Asked {
 /// Writes the person's message, the turn and a pending ledger row, or nothing.
 ///
 /// # Errors
-/// When Postgres does; then nothing is written.
+/// Returns an error if the query fails; then nothing is written.
 pub async fn ask(db: impl PgExecutor<'_>, ask: &Ask<'_>) -> Result<Asked> {
     let call = PendingCall { id: AiUsageId::at(ask.now), created_at: ask.now };
     // Each part names the one before it, so that locks are taken in the order of all others: conversation, turn, message, ledger.
@@ -156,7 +156,7 @@ pub struct Again<'a> {
 /// of the first, and holds what the turn was admitted for.
 ///
 /// # Errors
-/// When Postgres does; then the first call is still pending.
+/// Returns an error if the query fails; then the first call is still pending.
 pub async fn call_again(db: impl PgExecutor<'_>, again: &Again<'_>) -> Result<Option<PendingCall>> {
     let call = PendingCall { id: AiUsageId::at(again.now), created_at: again.failed.created_at };
     let done = sqlx::query!(
@@ -207,7 +207,7 @@ pub struct Refused {
 /// ledger keeps a row that says so, with what it may have cost. The turn is left, ended, until [`undone`]: so that its hold is found.
 ///
 /// # Errors
-/// When Postgres does; then everything stays pending and the reaper ends it.
+/// Returns an error if the query fails; then everything stays pending and the reaper ends it.
 pub async fn refused(db: &Db, refused: &Refused) -> Result<()> {
     let Refused { turn_id, conversation_id, began, call, provider_failed, usage, cost, now } = *refused;
     let source = if usage.is_some() { UsageSource::Estimated } else { UsageSource::Exact };
@@ -269,7 +269,7 @@ pub async fn refused(db: &Db, refused: &Refused) -> Result<()> {
 /// Forgets an undone turn once its hold is released: the same question may come again under the same id.
 ///
 /// # Errors
-/// When Postgres does; then the reaper settles it at nothing.
+/// Returns an error if the query fails; then the reaper settles the turn at zero.
 pub async fn undone(db: impl PgExecutor<'_>, turn_id: TurnId) -> Result<()> {
     sqlx::query!(
         "delete from turn where turn_id = $1 and ended_at is not null and settled_at is null",

@@ -33,7 +33,7 @@ pub struct Known {
 /// Looks a turn up by its key, whoever owns it.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn find(db: impl PgExecutor<'_>, id: TurnId) -> Result<Option<Known>> {
     let row = sqlx::query!(
         r#"select user_id, request_hash, ended_at is not null as "ended!", alive_until >= now() as "is_alive!"
@@ -65,7 +65,7 @@ pub struct Held {
 /// A person's calls that run, the latest first.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn held(db: impl PgExecutor<'_>, owner: UserId) -> Result<Vec<Held>> {
     let rows = sqlx::query!(
         r#"select u.model, u.created_at, u.reserved_tokens, t.alive_until >= now() as "is_alive!"
@@ -121,7 +121,7 @@ pub struct Prepared {
 /// the next turn.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn prepare(
     db: impl PgExecutor<'_>,
     id: TurnId,
@@ -215,7 +215,7 @@ pub async fn beat(db: impl PgExecutor<'_>, id: TurnId) -> Result<bool> {
 /// Whether a turn is this person's.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn owned(db: impl PgExecutor<'_>, owner: UserId, id: TurnId) -> Result<bool> {
     let row = sqlx::query!(
         "select 1 as one from turn where turn_id = $1 and user_id = $2",
@@ -238,7 +238,7 @@ pub struct Earlier {
 /// A turn of this person's whose conversation still stands.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn earlier(db: impl PgExecutor<'_>, owner: UserId, id: TurnId) -> Result<Option<Earlier>> {
     let row = sqlx::query!(
         r#"select conversation_id as "conversation_id!", ended_at is not null as "ended!" from turn
@@ -254,7 +254,7 @@ pub async fn earlier(db: impl PgExecutor<'_>, owner: UserId, id: TurnId) -> Resu
 /// The turn that runs now in a conversation of this person, if any.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn running(
     db: impl PgExecutor<'_>,
     owner: UserId,

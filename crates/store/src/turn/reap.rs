@@ -10,7 +10,7 @@ use uuid::Uuid;
 /// Says that the meters know what these turns used.
 ///
 /// # Errors
-/// When Postgres does.
+/// Returns an error if the query fails.
 pub async fn settled(db: impl PgExecutor<'_>, ids: &[TurnId]) -> Result<()> {
     let ids: Vec<Uuid> = ids.iter().copied().map(Uuid::from).collect();
     sqlx::query!("update turn set settled_at = now() where turn_id = any($1)", &ids).execute(db).await?;

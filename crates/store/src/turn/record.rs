@@ -35,7 +35,7 @@ pub struct Record<'a> {
     pub provider_request_id: Option<&'a str>,
     /// Whether it was the provider who didn't answer to the end.
     pub provider_failed: bool,
-    /// How long the time to first token took from asking the provider on; none where none came.
+    /// The time to first token from asking the provider on; none where none came.
     pub ttft_ms: Option<i32>,
     /// When it ended.
     pub now: OffsetDateTime,
@@ -45,7 +45,7 @@ pub struct Record<'a> {
 /// nothing of it is written. Another pending call of the same turn is closed with its estimated input.
 ///
 /// # Errors
-/// When Postgres does; then nothing is written.
+/// Returns an error if the query fails; then nothing is written.
 pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
     let status = match end.outcome {
         Outcome::Finished => MessageStatus::Finished,

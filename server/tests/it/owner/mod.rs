@@ -11,7 +11,7 @@ use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-/// Every door that the router has for admins, knocked at by the two who are none.
+/// Every door that the router has for admins, requested by two users who are no admins.
 #[tokio::test]
 async fn nobody_else_finds_the_owner_s_doors() {
     let app = TestApp::new().await;

@@ -274,7 +274,7 @@ async fn every_figure_of_top_users_is_the_ledger_s() {
     }
 }
 
-/// What each model did on each day, and how long the time to first token took, against the raw rows.
+/// What each model did on each day, and the time to first token, against the raw rows.
 async fn totals_are_the_ledger(
     app: &TestApp,
     tx: &mut store::Tx,

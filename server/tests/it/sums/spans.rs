@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, PgPool};
 use store::top_users::{Asked, Order};
 use time::{Duration, OffsetDateTime};
 
-/// Where there are too many calls without spans to look at each of them, how long their time to first token took is left out, and said to be; all
+/// Where there are too many calls without spans to look at each of them, their time to first token is left out, and said to be; all
 /// other figures are whole. Once they have spans, so is this one.
 #[tokio::test]
 async fn ttft_of_very_many_calls_wait_for_spans() {

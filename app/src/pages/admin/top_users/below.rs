@@ -5,7 +5,7 @@ use crate::components::chart::Share;
 use domain::Tokens;
 use leptos::prelude::*;
 
-/// What each model did: calls, cost, how long the time to first token took, and what its provider left unanswered.
+/// What each model did: calls, cost, the time to first token, and what its provider left unanswered.
 #[component]
 pub(super) fn ByModel(
     /// What was used.
