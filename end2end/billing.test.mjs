@@ -1,4 +1,4 @@
-// A person pays, and the next message runs under the new limit; they stop, and it ends when the period does.
+// A user pays, and the next message runs under the new limit; they stop, and it ends when the period does.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { join } from 'node:path';

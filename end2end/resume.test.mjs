@@ -28,7 +28,7 @@ test('a reload in the middle lands on another server, and the text is whole', { 
   await ann.getByText('word10 ').waitFor();
   balancer.use(1);
   await ann.reload();
-  // another tab of the same person, also on the other server
+  // another tab of the same user, also on the other server
   const tab = await ann.context().newPage();
   await tab.goto(ann.url());
   await ann.getByText('word20 ').waitFor();

@@ -55,8 +55,8 @@ for (const colorScheme of ['light', 'dark']) {
     await shot(owner, `admin-full-${at}`, true);
     await owner.locator('tbody a').first().click();
     await owner.getByRole('button', { name: 'Set plan' }).waitFor();
-    await shot(owner, `person-${at}`);
-    await shot(owner, `person-full-${at}`, true);
+    await shot(owner, `user-${at}`);
+    await shot(owner, `user-full-${at}`, true);
     for (const path of ['settings', 'settings/billing', 'admin/users', 'admin/models', 'admin/plans', 'admin/health', 'admin/audit', 'usage']) {
       await owner.goto(`${app.url}/${path}`);
       if (path === 'admin/models') await owner.locator('.model-form summary').first().click();

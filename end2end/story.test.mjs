@@ -75,7 +75,7 @@ test('sign up, chat, hit the limit, get a larger plan, see the numbers', { timeo
   await owner.locator('#plan-why').fill('asked nicely');
   await owner.getByRole('button', { name: 'Set plan' }).click();
   await owner.waitForURL('**/admin/users/**');
-  await shot(owner, '6-person');
+  await shot(owner, '6-user');
 
   // it counts with the next request, and what was used stays used
   await send(ann, 'One more, please {{words:5}}');

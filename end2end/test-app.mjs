@@ -147,7 +147,7 @@ export async function startBrowser() {
   const complaints = [];
   return {
     complaints,
-    // A person with a window of their own.
+    // A user with a window of their own.
     visitor: async ({ quiet = false, ...options } = {}) => {
       const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
       // A busy machine is no failure: tests wait for what they wait for.

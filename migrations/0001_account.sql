@@ -1,4 +1,4 @@
--- Who people are and what they may use. A plan is a row, so that adding one needs no code; a session row holds only a
+-- Who users are and what they may use. A plan is a row, so that adding one needs no code; a session row holds only a
 -- hash of the cookie's token, so that a leaked table signs nobody in.
 
 create table plan (

@@ -1,4 +1,4 @@
--- What people and models say to each other. Deleting a conversation deletes its words and nothing else: meters and
+-- What users and models say to each other. Deleting a conversation deletes its words and nothing else: meters and
 -- ledger don't hang on these rows.
 
 create table conversation (

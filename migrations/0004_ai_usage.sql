@@ -55,7 +55,7 @@ end $$;
 
 select ai_usage_cover(now() - interval '4 months', now() + interval '3 months');
 
--- A row goes from pending to one final status, once; afterwards only its person may be forgotten.
+-- A row goes from pending to one final status, once; afterwards only its user may be forgotten.
 create function ai_usage_guard() returns trigger language plpgsql as $$
 begin
   if tg_op = 'DELETE' then

@@ -1,4 +1,4 @@
--- What people pay for, as Stripe says it. These tables mirror Stripe and are written by one worker, so that pages and
+-- What users pay for, as Stripe says it. These tables mirror Stripe and are written by one worker, so that pages and
 -- limits never wait for Stripe; the plan that holds stands in account.plan_id, so that a turn reads it with the viewer.
 
 alter table plan
@@ -20,7 +20,7 @@ alter table account
 create unique index account_stripe_customer on account (stripe_customer_id) where stripe_customer_id is not null;
 update account set granted_plan_id = plan_id where plan_id <> 'free';
 
--- One trial per person ever: by subject, so that a new account gets no second one.
+-- One trial per user ever: by subject, so that a new account gets no second one.
 create table trial (
   subject text primary key,
   subscription_id text not null,

@@ -1,4 +1,4 @@
--- Where a person's meter and the ledger said different things, for the owner to see; the meter was rebuilt then.
+-- Where a user's meter and the ledger said different things, for the owner to see; the meter was rebuilt then.
 create table meter_drift (
   subject text not null,
   found_tokens bigint not null,

@@ -1,5 +1,5 @@
 -- What a turn needs to be tried again, to fall back and to be counted once for all: retries name what they replace, models name who
--- stands in for them and what they may cost a day, and each final ledger row is added to its person's hour as it is written.
+-- stands in for them and what they may cost a day, and each final ledger row is added to its user's hour as it is written.
 
 -- The whole deployment: what it may spend in a day, and whether it answers at all. One row.
 create table deployment (
@@ -23,7 +23,7 @@ alter table turn add column retry_of uuid;
 alter table message add column superseded_by uuid;
 create index message_superseded on message (superseded_by) where superseded_by is not null;
 
--- Sums per person, model and hour of admission. A row is one person's, so that nobody waits for somebody else's commit; sums over
+-- Sums per user, model and hour of admission. A row is one user's, so that nobody waits for somebody else's commit; sums over
 -- the deployment are sums over these. Kept by the ledger's own trigger, so that they are the ledger's sums, always.
 create table usage_hour (
   subject text not null,

@@ -24,6 +24,6 @@ begin
   end loop;
 end $$;
 
--- Sums over a period, person by person, without going to the table.
+-- Sums over a period, user by user, without going to the table.
 drop index usage_hour_hour;
 create index usage_hour_hour on usage_hour (hour) include (subject, requests, input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, cost_usd);

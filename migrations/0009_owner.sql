@@ -1,5 +1,5 @@
 -- What the owner looks at and decides: sums per day beside those per hour, so that a month is read from few rows; limits of one
--- person's own until a date; a person who is paused; and why each act was done.
+-- user's own until a date; a user who is paused; and why each act was done.
 
 -- Whoever ends a turn while this runs waits here, before they hold anything that is wanted below.
 lock table ai_usage in share row exclusive mode;
@@ -7,7 +7,7 @@ lock table ai_usage in share row exclusive mode;
 create table usage_day (
   subject text not null,
   model text not null,
-  -- UTC; a person's days in their own zone come from their raw rows
+  -- UTC; a user's days in their own zone come from their raw rows
   day date not null,
   requests bigint not null default 0,
   input_tokens bigint not null default 0,
@@ -92,15 +92,15 @@ alter table account
 alter table audit add column why text;
 create index audit_created on audit (created_at desc);
 
--- What a person's subscriptions pay for a span, by its days: a month is a twelfth of 365.25 days. Trials pay nothing, nor does what was
+-- What a user's subscriptions pay for a span, by its days: a month is a twelfth of 365.25 days. Trials pay nothing, nor does what was
 -- never paid; an overdue one pays, as far as anybody knows. In the currency's main unit, as prices are.
-create function user_pays(person uuid, span_from timestamptz, span_to timestamptz) returns numeric language sql stable as $$
+create function user_pays(target_id uuid, span_from timestamptz, span_to timestamptz) returns numeric language sql stable as $$
   select coalesce(sum(
     s.amount_minor / 100.0
     * extract(epoch from greatest(least(coalesce(s.ended_at, span_to), span_to) - greatest(s.created_at, coalesce(s.trial_end, s.created_at), span_from), interval '0'))
     / case s.period when 'year' then 31557600 else 2629800 end
   ), 0)
   from subscription s
-  where s.user_id = person and s.status in ('active', 'past_due', 'canceled') and s.period <> 'other'
+  where s.user_id = target_id and s.status in ('active', 'past_due', 'canceled') and s.period <> 'other'
     and exists (select from invoice i where i.subscription_id = s.subscription_id and i.paid_minor > 0)
 $$;

@@ -10,7 +10,7 @@ alter table deployment
   -- what came before may have been dropped; the sums know it still
   add column ledger_from timestamptz;
 alter table plan
-  -- whether people on it see what their use costs
+  -- whether users on it see what their use costs
   add column shows_cost boolean not null default true;
 
 -- What is read for every page of the owner's.

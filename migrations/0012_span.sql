@@ -23,7 +23,7 @@ create trigger account_subject after insert on account for each row execute func
 drop table usage_hour;
 drop table usage_day;
 
--- A row is one person's, so that nobody waits for somebody else's commit. Nothing that is indexed ever changes in it, and there is room
+-- A row is one user's, so that nobody waits for somebody else's commit. Nothing that is indexed ever changes in it, and there is room
 -- on its page: adding to it writes no index.
 create table usage_hour (
   subject_id int not null,
@@ -43,7 +43,7 @@ create table usage_hour (
 ) with (fillfactor = 80);
 create index usage_hour_hour on usage_hour (hour);
 
--- What a person cost on each UTC day: the small line beside their name.
+-- What a user cost on each UTC day: the small line beside their name.
 create table usage_day (
   subject_id int not null,
   day date not null,
@@ -51,12 +51,12 @@ create table usage_day (
   primary key (subject_id, day)
 ) with (fillfactor = 80);
 
--- So many hours from an instant on that is a multiple of them since 1970 (store::span has the sizes). Its people, packed, by the number
+-- So many hours from an instant on that is a multiple of them since 1970 (store::span has the sizes). Its users, packed, by the number
 -- of their subject; a span nobody used anything in stands here too.
 create table usage_span (
   hours int not null,
   begins_at timestamptz not null,
-  people bytea not null,
+  users bytea not null,
   primary key (hours, begins_at)
 );
 -- The same, model by model, with totals that SQL can read.
@@ -76,13 +76,13 @@ create table usage_span_model (
   -- how many calls took how many milliseconds to their time to first token, to two digits
   ttft_ms int[] not null,
   ttft_calls bigint[] not null,
-  people bytea not null,
+  users bytea not null,
   primary key (hours, begins_at, model),
   foreign key (hours, begins_at) references usage_span on delete cascade
 );
 -- Packed already.
-alter table usage_span alter column people set storage external;
-alter table usage_span_model alter column people set storage external;
+alter table usage_span alter column users set storage external;
+alter table usage_span_model alter column users set storage external;
 
 -- Milliseconds to two significant digits, half up. Rounding keeps the order, so that a percentile of what is rounded is the percentile,
 -- rounded.

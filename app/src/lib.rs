@@ -1,4 +1,4 @@
-//! What people see, compiled twice: for the server, which draws every page, and for the browser, which wakes what moves.
+//! What users see, compiled twice: for the server, which draws every page, and for the browser, which wakes what moves.
 
 // A page is one type; what holds the chat nests deeper than the default.
 #![recursion_limit = "512"]
@@ -94,10 +94,10 @@ fn Pages() -> impl IntoView {
                 <Route path=path!("/admin/models") view=admin::models::Models ssr=SsrMode::Async/>
                 <Route path=path!("/admin/health") view=admin::health::Health ssr=SsrMode::Async/>
                 <Route path=path!("/admin") view=admin::top_users::TopUsers ssr=SsrMode::Async/>
-                <Route path=path!("/admin/users") view=admin::people::People ssr=SsrMode::Async/>
+                <Route path=path!("/admin/users") view=admin::users::Users ssr=SsrMode::Async/>
                 <Route path=path!("/admin/plans") view=admin::plans::Plans ssr=SsrMode::Async/>
                 <Route path=path!("/admin/audit") view=admin::audit::Audit ssr=SsrMode::Async/>
-                <Route path=path!("/admin/users/:user_id") view=admin::person::Person ssr=SsrMode::Async/>
+                <Route path=path!("/admin/users/:user_id") view=admin::user::User ssr=SsrMode::Async/>
             </Routes>
         </Router>
     }

@@ -2,7 +2,7 @@
 
 use crate::world::World;
 use anyhow::{Context as _, ensure};
-use bench::person::{ask_anything, estimate, first_token_time, quota, release, served};
+use bench::user::{ask_anything, estimate, first_token_time, quota, release, served};
 use bench::{at, ms};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -1,7 +1,7 @@
 //! Two servers, their databases, a fake provider that counts what it serves, and users who chat all the time.
 
 use anyhow::{Context as _, ensure};
-use bench::person::{People, Person, ask_anything};
+use bench::user::{Users, User, ask_anything};
 use bench::process::{Database, Process, env, free_port};
 use std::process::{Child, Command};
 use std::sync::Arc;
@@ -138,7 +138,7 @@ pub struct World {
     pub provider: Process,
     pub servers: Vec<Option<Process>>,
     pub urls: [String; 2],
-    pub users: People,
+    pub users: Users,
     pub seen: Arc<Seen>,
     settings: Vec<(&'static str, String)>,
     stop: Arc<AtomicBool>,
@@ -165,7 +165,7 @@ impl World {
         ];
         let first = Process::with_settings(&urls[0], &settings, &[])?;
         db.no_limits().await?;
-        let users = People::sign_up(&urls[0], USERS + 8).await?;
+        let users = Users::sign_up(&urls[0], USERS + 8).await?;
         let mut world = Self {
             db,
             redis: Some(redis),
@@ -189,7 +189,7 @@ impl World {
     }
 
     /// A user who doesn't chat by themselves, at one of the servers.
-    pub fn user(&self, n: usize, server: usize) -> Person {
+    pub fn user(&self, n: usize, server: usize) -> User {
         self.users.one(USERS + n).at(&self.urls[server])
     }
 

@@ -8,7 +8,7 @@
 mod pass_through;
 
 use anyhow::{Context as _, ensure};
-use bench::person::{self, People, ask};
+use bench::user::{self, Users, ask};
 use bench::process::{self, Process, free_port};
 use bench::{at, ms, tell};
 use std::time::{Duration, Instant};
@@ -60,7 +60,7 @@ async fn bench() -> anyhow::Result<()> {
     let server = Process::quotient(&db.url, &provider.url)?;
     db.no_limits().await?;
     tell("resident when idle", &format!("{:.1} MiB", server.resident()? as f64 / 1_048_576.0))?;
-    let people = People::sign_up(&server.url, CONNECTIONS).await?;
+    let users = Users::sign_up(&server.url, CONNECTIONS).await?;
 
     // one bare insert and commit, as durable as this Postgres is set
     let mut commits = Vec::with_capacity(ROUNDS);
@@ -72,11 +72,11 @@ async fn bench() -> anyhow::Result<()> {
     let commit = (at(&mut commits, 50), at(&mut commits, 99));
     tell("one bare insert; commit", &format!("p50 {}  p99 {}", ms(commit.0), ms(commit.1)))?;
 
-    let client = person::client()?;
+    let client = user::client()?;
     let url = format!("{}/v1/messages", through.url);
-    let bare = async || person::pass(&client, &url, QUESTION).await;
+    let bare = async || user::pass(&client, &url, QUESTION).await;
     let (mut theirs, theirs_cpu) = one_by_one(&through, bare).await?;
-    let one = people.one(0);
+    let one = users.one(0);
     let (mut ours, ours_cpu) = one_by_one(&server, async || ask(&one, QUESTION).await).await?;
     let (their, our) = ((at(&mut theirs, 50), at(&mut theirs, 99)), (at(&mut ours, 50), at(&mut ours, 99)));
     tell("first token, pass-through", &format!("p50 {}  p99 {}", ms(their.0), ms(their.1)))?;
@@ -97,7 +97,7 @@ async fn bench() -> anyhow::Result<()> {
     let before = server.cpu()?;
     let began = Instant::now();
     let workers = (0..CONNECTIONS).map(|n| {
-        let one = people.one(n);
+        let one = users.one(n);
         tokio::spawn(async move {
             let mut done = 0_u64;
             while began.elapsed() < Duration::from_secs(TURNS_SECONDS) {
@@ -127,7 +127,7 @@ async fn bench() -> anyhow::Result<()> {
         tokio::spawn(async move {
             let mut done = 0_u64;
             while began.elapsed() < Duration::from_secs(TURNS_SECONDS / 2) {
-                person::pass(&client, &url, QUESTION).await?;
+                user::pass(&client, &url, QUESTION).await?;
                 done += 1;
             }
             anyhow::Ok(done)
@@ -148,18 +148,18 @@ async fn bench() -> anyhow::Result<()> {
     let idle = through.resident()?;
     let mut open = Vec::with_capacity(OPEN);
     for _ in 0..OPEN {
-        open.push(person::open_through(&client, &url, HELD).await?);
+        open.push(user::open_through(&client, &url, HELD).await?);
     }
     let each = (through.resident()?.saturating_sub(idle)) as f64 / OPEN as f64 / 1_024.0;
     tell(&format!("{OPEN} running answers that stand still, pass-through"), &format!("{each:.1} KiB each"))?;
     drop(open);
-    let many = People::sign_up(&server.url, 8).await?;
+    let many = Users::sign_up(&server.url, 8).await?;
     // those who only read along: one answer, many readers
-    let (first, turn) = person::open(&many.one(0), HELD).await?;
+    let (first, turn) = user::open(&many.one(0), HELD).await?;
     let idle = server.resident()?;
     let mut readers = Vec::with_capacity(OPEN);
     for _ in 0..OPEN {
-        readers.push(person::follow(&many.one(0), &turn).await?);
+        readers.push(user::follow(&many.one(0), &turn).await?);
     }
     let each = (server.resident()?.saturating_sub(idle)) as f64 / OPEN as f64 / 1_024.0;
     tell(&format!("{OPEN} open streams of one running answer"), &format!("{each:.1} KiB each"))?;
@@ -167,21 +167,21 @@ async fn bench() -> anyhow::Result<()> {
     let idle = server.resident()?;
     let mut open = vec![first];
     for n in 1..OPEN {
-        open.push(person::open(&many.one(n % 8), HELD).await?.0);
+        open.push(user::open(&many.one(n % 8), HELD).await?.0);
     }
     let each = (server.resident()?.saturating_sub(idle)) as f64 / OPEN as f64 / 1_024.0;
     tell(&format!("{OPEN} running answers that stand still, ours"), &format!("{each:.1} KiB each"))?;
-    person::release(&provider.url).await?;
+    user::release(&provider.url).await?;
     for stream in open {
-        ensure!(person::drain(stream, Duration::from_secs(20)).await?.0, "a stream that stood still had no end");
+        ensure!(user::drain(stream, Duration::from_secs(20)).await?.0, "a stream that stood still had no end");
     }
 
     // many that are paced: none falls silent for long
     let paced = (0..PACED).map(|n| {
         let one = many.one(n % 8);
         tokio::spawn(async move {
-            let stream = person::open(&one, "{{words:40}}{{pace:50}}").await?.0;
-            person::drain(stream, Duration::from_secs(20)).await
+            let stream = user::open(&one, "{{words:40}}{{pace:50}}").await?.0;
+            user::drain(stream, Duration::from_secs(20)).await
         })
     });
     let (mut ended, mut longest) = (0, Duration::ZERO);

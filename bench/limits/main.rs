@@ -1,6 +1,6 @@
 //! What an admission costs, beside a bare `PING` and beside the well-known tutorial pair (two sliding windows of `@upstash/ratelimit`,
-//! `peer.mjs`), all over one Redis in one run: with rings full, with few and with millions of past uses, among a thousand people
-//! and among a million, with one connection and with thirty-two; and what a person weighs in Redis.
+//! `peer.mjs`), all over one Redis in one run: with rings full, with few and with millions of past uses, among a thousand users
+//! and among a million, with one connection and with thirty-two; and what a user weighs in Redis.
 //!
 //! `./dev bench limits`, or `REDIS_URL=… cargo run --release -p bench --bin bench-limits`. The Redis is flushed: give it one of its own.
 
@@ -15,7 +15,7 @@ const ROUNDS: usize = 10_000;
 const WARM_UP: usize = 1_000;
 const CONNECTIONS: usize = 32;
 const SECONDS: u64 = 10;
-const PEOPLE: u64 = 1_000_000;
+const USERS: u64 = 1_000_000;
 const DAY_MS: u64 = 86_400_000;
 /// As the app has them.
 const WINDOWS: [Window; 2] = [Window::calls("r", 60_000, 60), Window::amount("t", DAY_MS, 48)];
@@ -42,8 +42,8 @@ fn past(uses: u64) -> Vec<PastCall> {
     day.chain((0..60).map(|n| over(n, 60, 60_000, 100))).collect()
 }
 
-/// A person with a past, asked once so that their meters stand.
-async fn person(store: &Store, name: &str, uses: u64) -> anyhow::Result<Limits> {
+/// A user with a past, asked once so that their meters stand.
+async fn user(store: &Store, name: &str, uses: u64) -> anyhow::Result<Limits> {
     let past = past(uses);
     let history: limits::History = Arc::new(move |_| {
         let past = past.clone();
@@ -76,9 +76,9 @@ fn tell(name: &str, what: &str) -> anyhow::Result<()> {
     Ok(writeln!(std::io::stdout(), "{name:44} {what}")?)
 }
 
-/// Walks through people in an order that looks like chance (a prime step), so that none is asked twice in a row.
-fn nth(n: u64, people: u64) -> String {
-    format!("p{}", n.wrapping_mul(7_368_787) % people)
+/// Walks through users in an order that looks like chance (a prime step), so that none is asked twice in a row.
+fn nth(n: u64, users: u64) -> String {
+    format!("p{}", n.wrapping_mul(7_368_787) % users)
 }
 
 /// Everybody uses something once.
@@ -87,7 +87,7 @@ async fn populate(url: &str) -> anyhow::Result<()> {
         let url = url.to_owned();
         tokio::spawn(async move {
             let limits = Limits::without_history(&Store::redis(&url)?, "bench", &WINDOWS);
-            for n in (worker..PEOPLE).step_by(CONNECTIONS) {
+            for n in (worker..USERS).step_by(CONNECTIONS) {
                 call(&limits, &format!("p{n}"), "first").await?;
             }
             anyhow::Ok(())
@@ -99,7 +99,7 @@ async fn populate(url: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Calls per second over so many connections, each a different person's; only admitted, or settled too.
+/// Calls per second over so many connections, each a different user's; only admitted, or settled too.
 async fn rate(url: &str, settle: bool) -> anyhow::Result<u64> {
     let workers = (0..CONNECTIONS as u64).map(|worker| {
         let url = url.to_owned();
@@ -108,7 +108,7 @@ async fn rate(url: &str, settle: bool) -> anyhow::Result<u64> {
             let (began, mut done) = (Instant::now(), 0);
             while began.elapsed() < Duration::from_secs(SECONDS) {
                 let id = format!("{settle}-{worker}-{done}");
-                let admitted = limits.admit(&nth(done * CONNECTIONS as u64 + worker, PEOPLE), &id, PLAN, NEED).await?;
+                let admitted = limits.admit(&nth(done * CONNECTIONS as u64 + worker, USERS), &id, PLAN, NEED).await?;
                 done += 1;
                 match admitted {
                     Admission::Granted(permit) if settle => drop(limits.settle(permit, 100).await?),
@@ -197,43 +197,43 @@ async fn main() -> anyhow::Result<()> {
 
     // By turns, so that a machine that slows down slows all of them.
     const USES: [u64; 3] = [1, 10_000, 10_000_000];
-    let mut people = Vec::new();
+    let mut users = Vec::new();
     for uses in USES {
-        people.push((person(&store, &format!("full-{uses}"), uses).await?, Vec::with_capacity(ROUNDS)));
+        users.push((user(&store, &format!("full-{uses}"), uses).await?, Vec::with_capacity(ROUNDS)));
     }
     for n in 0..ROUNDS + WARM_UP {
-        for (uses, (limits, times)) in USES.iter().zip(&mut people) {
+        for (uses, (limits, times)) in USES.iter().zip(&mut users) {
             let took = call(limits, &format!("full-{uses}"), &n.to_string()).await?;
             times.extend((n >= WARM_UP).then_some(took));
         }
     }
     let mut halves = Vec::new();
-    for (uses, (_, times)) in USES.iter().zip(&mut people) {
+    for (uses, (_, times)) in USES.iter().zip(&mut users) {
         halves.push(say(&format!("admit, {uses} past uses"), times)?);
     }
     for (number, uses) in [(1_u64, 100), (20_000, 100_000_000)] {
         // Every bucket of both rings filled anew, as numbers of so many digits.
         let name = format!("heavy-{number}");
-        let limits = person(&store, &name, 47 * uses / 100).await?;
+        let limits = user(&store, &name, 47 * uses / 100).await?;
         limits.peek(&name).await?;
         let key = format!("meter:{{bench:{name}}}");
         let bytes: u64 =
             redis::cmd("MEMORY").arg("USAGE").arg(&key).arg("SAMPLES").arg(0).query_async(&mut bare).await?;
-        tell(&format!("a person with every bucket full ({uses} each)"), &format!("{bytes} bytes"))?;
+        tell(&format!("a user with every bucket full ({uses} each)"), &format!("{bytes} bytes"))?;
     }
 
     let began = Instant::now();
     populate(&url).await?;
-    tell(&format!("{PEOPLE} people made"), &format!("in {:.0?}", began.elapsed()))?;
+    tell(&format!("{USERS} users made"), &format!("in {:.0?}", began.elapsed()))?;
     let limits = Limits::without_history(&store, "bench", &WINDOWS);
-    let mut crowds = [(1_000, Vec::with_capacity(ROUNDS)), (PEOPLE, Vec::with_capacity(ROUNDS))];
+    let mut crowds = [(1_000, Vec::with_capacity(ROUNDS)), (USERS, Vec::with_capacity(ROUNDS))];
     for n in 0..ROUNDS {
-        for (people, times) in &mut crowds {
-            times.push(call(&limits, &nth(n as u64, *people), &format!("{people}-{n}")).await?);
+        for (users, times) in &mut crowds {
+            times.push(call(&limits, &nth(n as u64, *users), &format!("{users}-{n}")).await?);
         }
     }
-    for (people, times) in &mut crowds {
-        halves.push(say(&format!("admit, among {people} people"), times)?);
+    for (users, times) in &mut crowds {
+        halves.push(say(&format!("admit, among {users} users"), times)?);
     }
     let (first, last) = (halves.iter().min(), halves.iter().max());
     if let (Some(first), Some(last)) = (first, last) {
@@ -248,7 +248,7 @@ async fn main() -> anyhow::Result<()> {
     tell("a Redis that is silent, longest decision of 20", &silent().await?)?;
     let peer = Command::new("node")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/limits/peer.mjs"))
-        .args([&url, &CONNECTIONS.to_string(), &SECONDS.to_string(), &PEOPLE.to_string()])
+        .args([&url, &CONNECTIONS.to_string(), &SECONDS.to_string(), &USERS.to_string()])
         .output()?;
     anyhow::ensure!(peer.status.success(), "{}", String::from_utf8_lossy(&peer.stderr));
     let theirs: u64 = String::from_utf8(peer.stdout)?.trim().parse()?;

@@ -5,7 +5,7 @@ import { createHash } from "node:crypto";
 import { Ratelimit } from "@upstash/ratelimit";
 import { Redis } from "ioredis";
 
-const [url, connections, seconds, people] = process.argv.slice(2);
+const [url, connections, seconds, users] = process.argv.slice(2);
 
 // The library's scripts name a flag that only its makers' own Redis knows; without it they are the same scripts, once loaded.
 const known = new Map();
@@ -35,7 +35,7 @@ await Promise.all(
     const requests = new Ratelimit({ ...shared, prefix: "requests", limiter: Ratelimit.slidingWindow(1_000_000, "60 s") });
     const tokens = new Ratelimit({ ...shared, prefix: "tokens", limiter: Ratelimit.slidingWindow(1_000_000_000, "1 d") });
     for (let n = 0; Date.now() < ends; n++) {
-      const user = `p${((n * connections + worker) * 7_368_787) % people}`;
+      const user = `p${((n * connections + worker) * 7_368_787) % users}`;
       const first = await requests.limit(user);
       const second = await tokens.limit(user, { rate: 200 });
       if (!first.success || !second.success) throw new Error("refused");

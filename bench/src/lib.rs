@@ -1,6 +1,6 @@
-//! What benchmarks have in common: processes that they start and measure, people who chat over HTTP, and how figures are printed.
+//! What benchmarks have in common: processes that they start and measure, users who chat over HTTP, and how figures are printed.
 
-pub mod person;
+pub mod user;
 pub mod process;
 
 use std::io::Write as _;

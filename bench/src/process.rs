@@ -215,7 +215,7 @@ impl Database {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let journal: Vec<serde_json::Value> = serde_json::from_str(
-            &crate::person::client()?.get(format!("{provider}/journal")).send().await?.text().await?,
+            &crate::user::client()?.get(format!("{provider}/journal")).send().await?.text().await?,
         )?;
         // The pass-through's calls name no account: its answers are told apart by their system prompt, which it doesn't send.
         let (pid, sum) = (self.ledger().await?, |key: &str, of: &[&serde_json::Value]| {

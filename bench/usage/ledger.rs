@@ -1,11 +1,11 @@
-//! The ledger that is measured: people use three models, the heavy much more than the light, evenly over ninety days, and two thirds of
+//! The ledger that is measured: users use three models, the heavy much more than the light, evenly over ninety days, and two thirds of
 //! them pay. Its rows lie in the order of their time, as those of a ledger that grew do.
 
 use bench::tell;
 use sqlx::{AssertSqlSafe, PgPool};
 use std::time::Instant;
 
-const PEOPLE: i32 = 20_000;
+const USERS: i32 = 20_000;
 const DAYS: i32 = 90;
 
 /// Makes the database where it isn't there; whether it wasn't.
@@ -33,7 +33,7 @@ pub async fn generate(db: &PgPool, rows: i64) -> anyhow::Result<()> {
            (array['free', 'pro', 'max'])[1 + n % 3]
          from generate_series(1, $1) n",
     )
-    .bind(PEOPLE)
+    .bind(USERS)
     .execute(&mut *connection)
     .await?;
     // The sums are made afterwards, at once.
@@ -53,7 +53,7 @@ pub async fn generate(db: &PgPool, rows: i64) -> anyhow::Result<()> {
               ) p on p.pick = c.pick",
     )
     .bind(rows)
-    .bind(PEOPLE)
+    .bind(USERS)
     .bind(DAYS)
     .execute(&mut *connection)
     .await?;
@@ -68,7 +68,7 @@ pub async fn generate(db: &PgPool, rows: i64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Two thirds of the people pay, by the month or by the year; some have stopped, some pay more than they did. Not where it was done before.
+/// Two thirds of the users pay, by the month or by the year; some have stopped, some pay more than they did. Not where it was done before.
 pub async fn subscribe(db: &PgPool) -> anyhow::Result<()> {
     if sqlx::query_scalar("select exists (select from subscription)").fetch_one(db).await? {
         return Ok(());
@@ -96,7 +96,7 @@ pub async fn subscribe(db: &PgPool) -> anyhow::Result<()> {
 
 /// One call of somebody's becomes final.
 pub async fn record_one(db: &PgPool) -> anyhow::Result<()> {
-    let somebody = 1 + uuid::Uuid::new_v4().as_u128() % u128::from(PEOPLE.unsigned_abs());
+    let somebody = 1 + uuid::Uuid::new_v4().as_u128() % u128::from(USERS.unsigned_abs());
     sqlx::query(
         "insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, usage_source, input_tokens,
            output_tokens, estimated_tokens, reserved_tokens, cost_usd, created_at, settled_at, ttft_ms)

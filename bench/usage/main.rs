@@ -8,7 +8,7 @@
 mod ledger;
 
 use anyhow::{Context as _, ensure};
-use bench::person::{People, ask, client};
+use bench::user::{Users, ask, client};
 use bench::process::{Process, env};
 use bench::{at, ms, tell};
 use sqlx::PgPool;
@@ -161,11 +161,11 @@ async fn settle(db: &PgPool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The time to first token while people chat.
-async fn chat(people: &People) -> anyhow::Result<Vec<Duration>> {
+/// The time to first token while users chat.
+async fn chat(users: &Users) -> anyhow::Result<Vec<Duration>> {
     let began = Instant::now();
     let workers = (0..CHATTERS).map(|n| {
-        let one = people.one(n);
+        let one = users.one(n);
         tokio::spawn(async move {
             let mut times = Vec::new();
             while began.elapsed() < Duration::from_secs(CHAT_SECONDS) {
@@ -235,10 +235,10 @@ async fn main() -> anyhow::Result<()> {
     recorder.abort();
     export(&db, &admin, &server).await?;
 
-    let people = People::sign_up(&server.url, CHATTERS).await?;
-    chat(&people).await?;
-    let mut alone = chat(&people).await?;
-    say(&format!("time to first token, {CHATTERS} people chatting"), &mut alone)?;
+    let users = Users::sign_up(&server.url, CHATTERS).await?;
+    chat(&users).await?;
+    let mut alone = chat(&users).await?;
+    say(&format!("time to first token, {CHATTERS} users chatting"), &mut alone)?;
     let admins = (0..ADMINS).map(|_| {
         let admin = admin.clone();
         tokio::spawn(async move {
@@ -252,7 +252,7 @@ async fn main() -> anyhow::Result<()> {
         })
     });
     let admins: Vec<_> = admins.collect();
-    let mut beside = chat(&people).await?;
+    let mut beside = chat(&users).await?;
     ensure!(admins.iter().all(|admin| !admin.is_finished()), "an admin was refused");
     say(&format!("  while {ADMINS} admins refresh, each once a second"), &mut beside)?;
     server.stop()

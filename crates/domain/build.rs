@@ -22,7 +22,7 @@ fn main() {
         line("NAME", "The product's name.", &brand.name),
         line("TAGLINE", "One sentence that says what it is for.", &brand.tagline),
         line("LOGO_PATH", "The mark: an SVG path in a 24×24 box.", &brand.logo_path),
-        line("SUPPORT_EMAIL", "Where people write for help.", &brand.support_email),
+        line("SUPPORT_EMAIL", "Where users write for help.", &brand.support_email),
         line("SYSTEM_PROMPT", "Sent to the model ahead of every conversation.", &brand.system_prompt),
     ]
     .concat();

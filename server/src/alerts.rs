@@ -60,7 +60,7 @@ async fn watch(app: &AppState) -> anyhow::Result<()> {
     let fakeg: HashSet<(String, String)> =
         alert::fakeg(&mut tx).await?.into_iter().map(|alert| (alert.kind, alert.about)).collect();
     let found = [
-        ("person_share", top_shares(app, &fakeg, now).await),
+        ("user_share", top_shares(app, &fakeg, now).await),
         ("spend_cap", spent(app, &fakeg, now).await),
         ("dead_letters", given_up(app).await),
         ("drift", drifted(app, now).await),
@@ -101,17 +101,17 @@ async fn top_shares(
     for (order, what) in [(Order::Cost, "cost"), (Order::Tokens, "tokens")] {
         let asked = Asked { from, to, order, plan: None, model: None, search: None, offset: 0, limit: 100 };
         let top_users = store::top_users::list(&mut tx, &asked).await?;
-        let (all, people) = (top_users.all, top_users.people);
+        let (all, users) = (top_users.all, top_users.users);
         for row in top_users.rows {
             let (part, whole) = match order {
                 Order::Cost => (row.totals.cost.0.max(0).cast_unsigned(), all.cost.0.max(0).cast_unsigned()),
                 _ => (row.totals.tokens().0, all.tokens().0),
             };
             let about = format!("{what}:{}", row.subject);
-            let stands = fakeg.contains(&("person_share".to_owned(), about.clone()));
+            let stands = fakeg.contains(&("user_share".to_owned(), about.clone()));
             let least = percent - if stands { percent.min(SLACK_PERCENT) } else { 0 };
             let is_heavy = u128::from(part) * 100 > u128::from(whole) * u128::from(least);
-            if all.cost >= LEAST_DAY && people > 1 && is_heavy {
+            if all.cost >= LEAST_DAY && users > 1 && is_heavy {
                 let who = row.email.unwrap_or_else(|| "A deleted user".to_owned());
                 causes.push(Cause {
                     about,
@@ -128,7 +128,7 @@ async fn top_shares(
 struct Cap {
     /// The deployment, or a model.
     about: String,
-    /// As people read it: empty, or " on" a model.
+    /// As users read it: empty, or " on" a model.
     on: String,
     may: Picos,
     spent: Picos,

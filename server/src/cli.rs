@@ -141,7 +141,7 @@ pub async fn run(command: Command, config: &Config, out: &mut impl std::io::Writ
         }
         Command::Usage(Usage::Rebuild) => {
             store::ledger::rebuild(&db).await?;
-            // So that the owner's pages needn't read every hour person by person until the server's task comes round.
+            // So that the owner's pages needn't read every hour user by user until the server's task comes round.
             store::span::make(&db, AppState::now()).await?;
             writeln!(out, "The rollups are rebuilt.")?;
         }

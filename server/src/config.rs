@@ -8,7 +8,7 @@ use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 /// Everything that can be set from outside.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where people reach us; decides the cookie's name and whether `ADMIN_EMAILS` holds.
+    /// Where users reach us; decides the cookie's name and whether `ADMIN_EMAILS` holds.
     pub public_url: String,
     /// Keys the subjects; changing it makes everybody a stranger to their own history.
     pub secret_key: [u8; 32],
@@ -58,7 +58,7 @@ pub struct Config {
     pub daily_spend: Option<Picos>,
     /// Where alerts are told besides mail, and what they are signed with.
     pub alert_webhook: Option<(SecretString, SecretString)>,
-    /// Above which share of a day's cost or tokens one person is told of, in per cent.
+    /// Above which share of a day's cost or tokens one user is told of, in per cent.
     pub alert_user_percent: u8,
     /// How many whole months of single calls are kept beside the one that runs; none keeps all.
     pub ledger_months: Option<u8>,
@@ -219,7 +219,7 @@ impl Config {
         })
     }
 
-    /// Whether people reach us over https: then cookies are `__Host-` and secure.
+    /// Whether users reach us over https: then cookies are `__Host-` and secure.
     #[must_use]
     pub fn is_https(&self) -> bool {
         self.public_url.starts_with("https://")

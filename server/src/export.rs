@@ -34,7 +34,7 @@ pub(crate) async fn json(State(app): State<AppState>, request: Request) -> Respo
     export(&app, request, Whose::Everybody, Format::Json).await
 }
 
-/// `GET /usage.csv`: the person's own, of whole days where they are (`days`, as their page shows them), or of a period as the owner's.
+/// `GET /usage.csv`: the user's own, of whole days where they are (`days`, as their page shows them), or of a period as the owner's.
 pub(crate) async fn own(State(app): State<AppState>, SignedIn(viewer): SignedIn, request: Request) -> Response {
     let query = request.uri().query().unwrap_or_default().as_bytes();
     let days = form_urlencoded::parse(query).find(|(name, _)| name == "days").map(|(_, days)| days.parse::<u16>());
@@ -66,7 +66,7 @@ async fn days_of(app: &AppState, viewer: &Viewer, days: u16) -> store::Result<Of
 /// Whose calls, and what of them.
 #[derive(Clone, Copy)]
 enum Whose {
-    /// All, with their people.
+    /// All, with their users.
     Everybody,
     /// Somebody's own; what they cost only where their plan shows it.
     Own { user_id: UserId, shows_cost: bool },
@@ -101,7 +101,7 @@ async fn export(app: &AppState, request: Request, whose: Whose, format: Format) 
         Err(problem) => return pages::problem(app, request, problem).await,
     };
     let (from, to) = asked.period.bounds(AppState::now());
-    // A person's own rows are few; the owner's go through the owner's connections.
+    // A user's own rows are few; the owner's go through the owner's connections.
     let db = match whose {
         Whose::Own { .. } => app.db.clone(),
         Whose::Everybody => app.admin_db.clone(),
@@ -197,16 +197,16 @@ fn safe(text: &str) -> String {
 }
 
 fn csv_of(rows: &[Row], with_head: bool, whose: Whose) -> anyhow::Result<Vec<u8>> {
-    let with_people = matches!(whose, Whose::Everybody);
+    let with_users = matches!(whose, Whose::Everybody);
     let with_cost = !matches!(whose, Whose::Own { shows_cost: false, .. });
     let mut out = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
     if with_head {
-        let people: &[&str] = if with_people { &["email", "subject"] } else { &[] };
+        let users: &[&str] = if with_users { &["email", "subject"] } else { &[] };
         let head = ["created_at", "ai_usage_id", "turn_id", "call_no", "purpose", "model", "status", "usage_source"];
         let numbers = ["input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"];
         let cost: &[&str] = if with_cost { &["cost_usd"] } else { &[] };
         let all =
-            head.iter().chain(people).chain(&numbers).chain(&["estimated_tokens"]).chain(cost).chain(&["corrects"]);
+            head.iter().chain(users).chain(&numbers).chain(&["estimated_tokens"]).chain(cost).chain(&["corrects"]);
         out.write_record(all)?;
     }
     let format = time::format_description::well_known::Rfc3339;
@@ -221,7 +221,7 @@ fn csv_of(rows: &[Row], with_head: bool, whose: Whose) -> anyhow::Result<Vec<u8>
             safe(&row.status),
             row.usage_source.clone().unwrap_or_default(),
         ];
-        if with_people {
+        if with_users {
             cells.extend([safe(row.email.as_deref().unwrap_or_default()), safe(&row.subject)]);
         }
         let numbers = [row.input_tokens, row.cache_read_tokens, row.cache_write_tokens, row.output_tokens];

@@ -1,7 +1,7 @@
 //! Every meter: users', the budgets (the global one and each model's own), and attempts to sign in or up.
 
 use crate::{AppState, Config};
-use app::api::context::PERSON;
+use app::api::context::USER;
 use domain::{ModelName, Picos, Plan, Tokens, TurnId, Viewer};
 use futures::future::join_all;
 use limits::{
@@ -24,7 +24,7 @@ const ATTEMPTS: [Window; 1] = [Window::calls("attempts", QUARTER_MS, 60)];
 #[derive(Clone)]
 pub(crate) struct Meters {
     store: Store,
-    pub people: Limits,
+    pub users: Limits,
     global: Limits,
     models: Limits,
     attempts: Limits,
@@ -106,7 +106,7 @@ impl Meters {
         let name = hex::encode(&Sha256::digest(config.secret_key)[..12]);
         let model_of = |name: &str| name.split_once('/').map(|(_, model)| ModelName(model.to_owned()));
         Ok(Self {
-            people: Limits::new(&store, "person", &PERSON, used(db.clone())),
+            users: Limits::new(&store, "user", &USER, used(db.clone())),
             global: Limits::new(&store, "global", &SPEND, spent(db.clone(), |_| None)),
             models: Limits::new(&store, "model", &SPEND, spent(db.clone(), model_of)),
             attempts: Limits::without_history(&store, "attempt", &ATTEMPTS),
@@ -130,7 +130,7 @@ impl Meters {
         }
     }
 
-    /// Asks the person's meters, then all budgets at once; where one refuses, the others have it back before this answers. The person comes
+    /// Asks the user's meters, then all budgets at once; where one refuses, the others have it back before this answers. The user comes
     /// first, since what they may not have must not take from the budgets that everybody shares, not for a moment.
     pub(crate) async fn admit(
         &self,
@@ -143,7 +143,7 @@ impl Meters {
         let turn = turn.to_string();
         let limits = limits_of(&viewer.plan);
         let allowance = Allowance { limits: &limits, in_flight: Some(viewer.plan.in_flight) };
-        let permit = match self.people.admit(&viewer.subject, &turn, allowance, need).await? {
+        let permit = match self.users.admit(&viewer.subject, &turn, allowance, need).await? {
             Admission::Granted(permit) => permit,
             refused => return Ok(refusal(refused)),
         };
@@ -178,7 +178,7 @@ impl Meters {
         loop {
             let allowance = Allowance { limits: &cap, in_flight: None };
             match limits.admit(&name, call, allowance, Need::exactly(worst)).await {
-                // A copy of this turn has just let go of the person's meters, and lets go of this one next.
+                // A copy of this turn has just let go of the user's meters, and lets go of this one next.
                 Ok(Admission::Running) if tried < 5 => {
                     tried += 1;
                     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -190,7 +190,7 @@ impl Meters {
 
     /// Says that the call is written down. False where a hold had lapsed.
     pub(crate) async fn confirm(&self, reservation: &Reservation) -> Result<bool, Unavailable> {
-        let mut stands = self.people.confirm(&reservation.permit).await?;
+        let mut stands = self.users.confirm(&reservation.permit).await?;
         for (budget, permit) in &reservation.spend {
             stands &= self.budget(budget).0.confirm(permit).await?;
         }
@@ -208,7 +208,7 @@ impl Meters {
             };
             budgets = budgets.and(settled.map(drop));
         }
-        let snapshot = self.people.settle(reservation.permit, spent.tokens.0).await?;
+        let snapshot = self.users.settle(reservation.permit, spent.tokens.0).await?;
         budgets.map(|()| snapshot)
     }
 
@@ -218,7 +218,7 @@ impl Meters {
         for (budget, permit) in reservation.spend {
             budgets = budgets.and(self.budget(&budget).0.release(permit).await.map(drop));
         }
-        self.people.release(reservation.permit).await?;
+        self.users.release(reservation.permit).await?;
         budgets
     }
 
@@ -237,12 +237,12 @@ impl Meters {
             let (limits, name) = self.budget(&budget);
             limits.end(&name, &call_key(subject, &turn), at_ms, spent.end(&budget)).await?;
         }
-        self.people.end(subject, &turn, at_ms, End::Settle(spent.tokens.0)).await.map(drop)
+        self.users.end(subject, &turn, at_ms, End::Settle(spent.tokens.0)).await.map(drop)
     }
 
     /// Has the meters of a turn built from the ledger where its holds are missing: the ledger has it by now.
     pub(crate) async fn rebuild(&self, reservation: &Reservation) -> Result<(), Unavailable> {
-        self.people.forget(reservation.permit.subject()).await?;
+        self.users.forget(reservation.permit.subject()).await?;
         for (budget, permit) in &reservation.spend {
             self.budget(budget).0.forget(permit.subject()).await?;
         }
@@ -296,7 +296,7 @@ impl Meters {
     }
 }
 
-/// The limits of a plan, in the order of `PERSON`.
+/// The limits of a plan, in the order of `USER`.
 fn limits_of(plan: &Plan) -> [u64; 2] {
     [plan.requests_per_minute, plan.tokens_per_day.0]
 }
@@ -323,7 +323,7 @@ fn millis(at: OffsetDateTime) -> u64 {
     u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0)
 }
 
-/// What a person's meters are rebuilt from: the ledger's rows of the trailing day, pending ones as holds.
+/// What a user's meters are rebuilt from: the ledger's rows of the trailing day, pending ones as holds.
 fn used(db: store::Db) -> History {
     Arc::new(move |subject| {
         let db = db.clone();

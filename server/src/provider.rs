@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 const RETRIES: u32 = 2;
 /// Before the first time; doubles.
 const PAUSE: Duration = Duration::from_millis(250);
-/// A provider that wants to be left alone for longer is: the person is told when to come back instead.
+/// A provider that wants to be left alone for longer is: the user is told when to come back instead.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// A server that answers, and how it has been doing.

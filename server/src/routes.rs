@@ -123,7 +123,7 @@ pub(crate) fn router(app: &AppState) -> Router {
         .layer(
             TraceLayer::new_for_http()
                 .make_span_with(|request: &Request| {
-                    // The path alone: queries and bodies hold what people wrote.
+                    // The path alone: queries and bodies hold what users wrote.
                     tracing::info_span!("request", method = %request.method(), path = request.uri().path())
                 })
                 .on_failure(()),

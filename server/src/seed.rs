@@ -1,4 +1,4 @@
-//! A demo company: an admin, sixty people on mixed plans, ninety days of believable usage. Development builds only, and
+//! A demo company: an admin, sixty users on mixed plans, ninety days of believable usage. Development builds only, and
 //! the only fake data there is.
 
 use crate::{AppState, Config, auth::password::Passwords};
@@ -13,7 +13,7 @@ use store::account::NewAccount;
 use store::turn::{Ask, Asked, Record};
 use time::Duration;
 
-const PEOPLE: usize = 60;
+const USERS: usize = 60;
 const DAYS: i64 = 90;
 const PASSWORD: &str = "demo company";
 const NAMES: [&str; 20] = [
@@ -29,7 +29,7 @@ const QUESTIONS: [&str; 6] = [
     "Explain the notice period in this lease",
 ];
 
-/// Fills an empty database; does nothing to one that has people. Those on paid plans were given them, or pay for them, which a server that is
+/// Fills an empty database; does nothing to one that has users. Those on paid plans were given them, or pay for them, which a server that is
 /// connected to Stripe finds to differ from what stands there.
 pub(crate) async fn run(
     config: &Config,
@@ -45,7 +45,7 @@ pub(crate) async fn run(
     let hash = Passwords::new()?.hash(PASSWORD.into()).await?;
     let plans = store::plan::list(db).await?;
     let mut turns = 0_u32;
-    for n in 0..=PEOPLE {
+    for n in 0..=USERS {
         let (name, email) = match n {
             0 => ("Olive".to_owned(), "admin@example.com".to_owned()),
             n => {
@@ -107,7 +107,7 @@ pub(crate) async fn run(
             }
         }
     }
-    writeln!(out, "{PEOPLE} people and {turns} turns. Sign in as admin@example.com, password: {PASSWORD}")?;
+    writeln!(out, "{USERS} users and {turns} turns. Sign in as admin@example.com, password: {PASSWORD}")?;
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! What people do with their account.
+//! What users do with their account.
 
 use crate::auth::{SignedIn, password};
 use crate::error::{Refused, internal};

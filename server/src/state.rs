@@ -94,7 +94,7 @@ impl AppState {
             db: self.db.clone(),
             admin_db: self.admin_db.clone(),
             one_admin: Arc::clone(&self.one_admin),
-            limits: self.meters.people.clone(),
+            limits: self.meters.users.clone(),
             offers: Arc::new(move |model| providers.offers(model)),
             providers: Arc::new(move || circuits.circuits()),
             daily_spend: self.config.daily_spend,
@@ -105,7 +105,7 @@ impl AppState {
         }
     }
 
-    /// Names a person's meters and ledger rows: a keyed hash of the address at sign-up, so that neither holds it.
+    /// Names a user's meters and ledger rows: a keyed hash of the address at sign-up, so that neither holds it.
     pub(crate) fn subject(&self, email: &str) -> anyhow::Result<String> {
         let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&self.config.secret_key)?;
         mac.update(crate::auth::email::normalised(email).as_bytes());

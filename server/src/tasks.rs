@@ -101,14 +101,14 @@ async fn compare_meters(app: &AppState) -> anyhow::Result<()> {
     let now = AppState::now();
     let since = now - time::Duration::hours(25);
     for subject in store::usage::quiet(&app.db, since, now).await? {
-        let people = &app.meters.people;
+        let users = &app.meters.users;
         // One that can't be asked now is asked the next time.
-        if !matches!(people.drift(&subject).await, Ok(Some(_))) {
+        if !matches!(users.drift(&subject).await, Ok(Some(_))) {
             continue;
         }
         // A bucket may just have left the one and not yet the other.
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let Ok(Some(drift)) = people.drift(&subject).await else { continue };
+        let Ok(Some(drift)) = users.drift(&subject).await else { continue };
         if !store::usage::is_quiet(&app.db, &subject, since, AppState::now()).await? {
             continue;
         }
@@ -117,7 +117,7 @@ async fn compare_meters(app: &AppState) -> anyhow::Result<()> {
         tracing::warn!(%found, %ledger, "a meter differed from the ledger and is rebuilt");
         metrics::counter!("quotient_meter_drift_total").increment(1);
         store::usage::drifted(&app.db, &subject, found, ledger, AppState::now()).await?;
-        people.forget(&subject).await?;
+        users.forget(&subject).await?;
     }
     Ok(())
 }

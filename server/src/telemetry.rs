@@ -1,4 +1,4 @@
-//! Logs and numbers. Nothing secret or written by people goes to either.
+//! Logs and numbers. Nothing secret or written by users goes to either.
 
 use crate::Config;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};

@@ -17,7 +17,7 @@ pub enum Payments {
     FakeProvider,
 }
 
-/// A person's billing.
+/// A user's billing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BillingView {
     /// Whether anything can be bought or changed.

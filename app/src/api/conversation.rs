@@ -19,7 +19,7 @@ pub struct Listed {
 pub struct Choice {
     /// The provider's name for it.
     pub name: ModelName,
-    /// The name people read.
+    /// The name users read.
     pub label: String,
     /// Whether the viewer's plan allows it.
     pub allowed: bool,

@@ -6,7 +6,7 @@ use domain::{Period, Plan, PlanId};
 use leptos::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// A plan with its models by the names people read.
+/// A plan with its models by the names users read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
     /// The plan.

@@ -1,4 +1,4 @@
-//! What people used.
+//! What users used.
 
 use super::Refusal;
 use domain::{ModelName, Picos, Quota, Tokens};
@@ -41,7 +41,7 @@ impl Sum {
     }
 }
 
-/// A person's use over some days.
+/// A user's use over some days.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsageView {
     /// Every day of the period, as days begin where they are, the empty ones too.

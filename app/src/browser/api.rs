@@ -6,7 +6,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Headers, RequestInit, Response};
 
-/// What a person is told when nothing came back at all.
+/// What a user is told when nothing came back at all.
 #[must_use]
 pub fn offline() -> Problem {
     Problem::new(ProblemKind::Internal, "The connection was lost. Check it and try again. Your draft is kept.")
@@ -54,7 +54,7 @@ pub async fn quota() -> Option<Quota> {
     serde_json::from_str(&text(&response).await?).ok()
 }
 
-/// Says where the person's days begin.
+/// Says where the user's days begin.
 pub async fn time_zone(zone: &str) {
     // Where it doesn't arrive it is said the next time.
     let _ = send("POST", "/settings/time-zone", Some(&serde_json::json!({ "zone": zone }).to_string())).await;

@@ -1,4 +1,4 @@
-//! The person's own clock and zone.
+//! The user's own clock and zone.
 
 use js_sys::{Date, Object, Reflect};
 use time::OffsetDateTime;
@@ -28,7 +28,7 @@ pub fn zone() -> String {
         .unwrap_or_default()
 }
 
-/// The time of day so many milliseconds from now, as the person writes it: "14:20".
+/// The time of day so many milliseconds from now, as the user writes it: "14:20".
 #[must_use]
 #[allow(clippy::cast_precision_loss, reason = "milliseconds since 1970 are exact in a double")]
 pub fn time_in(ms: u64) -> String {

@@ -1,4 +1,4 @@
-//! Keeping the end of the transcript in sight, unless the person has scrolled away from it.
+//! Keeping the end of the transcript in sight, unless the user has scrolled away from it.
 
 use web_sys::Element;
 

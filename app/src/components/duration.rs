@@ -2,7 +2,7 @@
 
 use time::{OffsetDateTime, UtcOffset};
 
-/// A wait as people say it, rounded up: "12 s", "4 min", "3 h 12 min".
+/// A wait as users say it, rounded up: "12 s", "4 min", "3 h 12 min".
 #[must_use]
 pub fn wait(ms: u64) -> String {
     let seconds = ms.div_ceil(1000);

@@ -8,7 +8,7 @@ use leptos::prelude::*;
 pub fn Field(
     /// The name it is sent under.
     name: &'static str,
-    /// What people read.
+    /// What users read.
     label: &'static str,
     /// `email`, `password`, `text`.
     kind: &'static str,

@@ -10,7 +10,7 @@ pub fn Meter(
     /// What is left; none while it can't be read.
     #[prop(into)]
     quota: Signal<Option<Quota>>,
-    /// When the next tokens return, by the person's own clock; empty while nobody knows it.
+    /// When the next tokens return, by the user's own clock; empty while nobody knows it.
     #[prop(into, optional)]
     back_at: Signal<String>,
 ) -> impl IntoView {

@@ -13,7 +13,7 @@ pub fn RefusalCard(
     /// What is left of the wait, counting down; none where waiting doesn't help.
     #[prop(into)]
     left_ms: Signal<Option<u64>>,
-    /// By the person's own clock; empty while nobody knows it.
+    /// By the user's own clock; empty while nobody knows it.
     #[prop(into)]
     at: Signal<String>,
     /// Send the same again.

@@ -127,5 +127,5 @@ fn fixture() -> TopUsersView {
     ];
     let total = rows.iter().fold(Sum::default(), |total, row| total.plus(row.sum));
     let all_models = ModelUse { cost: total.cost, ..ModelUse::default() };
-    TopUsersView { rows, total, people: 3, all_models, ..TopUsersView::default() }
+    TopUsersView { rows, total, users: 3, all_models, ..TopUsersView::default() }
 }

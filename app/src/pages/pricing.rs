@@ -1,4 +1,4 @@
-//! `/pricing`: the plan table, as people read it, and the way to pay. Plain forms and links.
+//! `/pricing`: the plan table, as users read it, and the way to pay. Plain forms and links.
 
 use super::settings::billing::Connection;
 use crate::api;

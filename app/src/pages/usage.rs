@@ -73,7 +73,7 @@ fn Shown(usage: UsageView) -> impl IntoView {
     }
 }
 
-/// A person's use: the number that matters, the chart, the table. Shared with the admin's page of a person.
+/// A user's use: the number that matters, the chart, the table. Shared with the admin's page of a user.
 #[component]
 pub fn Spent(
     /// What they used.

@@ -23,7 +23,7 @@ impl std::fmt::Debug for Stripe {
     }
 }
 
-/// Stripe refused, or can't be reached. Says nothing that a person wrote and no key.
+/// Stripe refused, or can't be reached. Says nothing that a user wrote and no key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StripeError {
     /// Stripe's answer is no; asking again would change nothing.

@@ -23,7 +23,7 @@ pub struct NewCustomer<'a> {
 }
 
 impl Stripe {
-    /// Makes a customer. The caller sees to it that a person has one: a key made of the person would, for a day after
+    /// Makes a customer. The caller sees to it that a user has one: a key made of the user would, for a day after
     /// their customer was deleted, answer with the deleted one.
     ///
     /// # Errors

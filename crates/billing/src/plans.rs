@@ -40,7 +40,7 @@ pub struct AtStripe {
     pub changes: Vec<String>,
 }
 
-/// A plan the portal lets people go over to.
+/// A plan the portal lets users go over to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortalPlan {
     /// Its product.
@@ -191,14 +191,14 @@ impl Stripe {
                 .map(|plan| SubscriptionUpdateProductParam::new(plan.price_ids.clone(), plan.product_id.clone()))
                 .collect(),
         );
-        let mut person = CreateBillingPortalConfigurationFeaturesCustomerUpdate::new(true);
-        person.allowed_updates = Some(vec![
+        let mut user = CreateBillingPortalConfigurationFeaturesCustomerUpdate::new(true);
+        user.allowed_updates = Some(vec![
             CreateBillingPortalConfigurationFeaturesCustomerUpdateAllowedUpdates::Address,
             CreateBillingPortalConfigurationFeaturesCustomerUpdateAllowedUpdates::Name,
             CreateBillingPortalConfigurationFeaturesCustomerUpdateAllowedUpdates::TaxId,
         ]);
         let mut features = CreateBillingPortalConfigurationFeatures::new();
-        features.customer_update = Some(person);
+        features.customer_update = Some(user);
         features.invoice_history = Some(InvoiceListParam::new(true));
         features.payment_method_update = Some(PaymentMethodUpdateParam::new(true));
         features.subscription_cancel = Some(cancel);

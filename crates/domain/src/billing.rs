@@ -239,7 +239,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn amounts_read_as_people_write_them() {
+    fn amounts_read_as_users_write_them() {
         for (minor, currency, text) in [
             (2_000, "usd", "$20"),
             (123_456, "usd", "$1,234.56"),

@@ -47,7 +47,7 @@ pub enum TurnEvent {
     },
     /// Last, when it broke; the partial text is kept.
     Failed {
-        /// What a person may be told.
+        /// What a user may be told.
         problem: Problem,
     },
 }

@@ -1,4 +1,4 @@
-//! A type per identifier, so that a turn's id can't be passed where a person's is meant.
+//! A type per identifier, so that a turn's id can't be passed where a user's is meant.
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -45,9 +45,9 @@ macro_rules! id {
 }
 
 id! {
-    /// A person with an account.
+    /// A user with an account.
     UserId
-    /// A conversation of one person.
+    /// A conversation of one user.
     ConversationId
     /// One message of a conversation.
     MessageId

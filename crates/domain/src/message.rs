@@ -1,4 +1,4 @@
-//! What people and models say.
+//! What users and models say.
 
 use crate::{ConversationId, MessageId, ModelName, Picos, Tokens, TurnId};
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// The person.
+    /// The user.
     User,
     /// The model.
     Assistant,
@@ -31,7 +31,7 @@ impl Role {
 pub enum MessageStatus {
     /// Whole.
     Finished,
-    /// Cut short by the person.
+    /// Cut short by the user.
     Stopped,
     /// Cut short by its length limit.
     Truncated,
@@ -76,7 +76,7 @@ pub struct Message {
     pub text: String,
     /// How complete it is.
     pub status: MessageStatus,
-    /// Which model answered; none for the person's.
+    /// Which model answered; none for the user's.
     pub model: Option<ModelName>,
     /// Tokens of the whole turn, for answers.
     pub tokens: Option<Tokens>,

@@ -61,12 +61,12 @@ impl FromStr for Provider {
 #[error("{0} is not one of: anthropic, openai, demo")]
 pub struct UnknownProvider(pub String);
 
-/// A model that people may be offered.
+/// A model that users may be offered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Model {
     /// The provider's name for it.
     pub name: ModelName,
-    /// The name people read.
+    /// The name users read.
     pub label: String,
     /// Whose wire format.
     pub provider: Provider,

@@ -67,7 +67,7 @@ impl Picos {
 }
 
 impl fmt::Display for Picos {
-    /// For people: cents from a dollar up ($12.40), two significant digits below ($0.0042), grouped thousands.
+    /// For users: cents from a dollar up ($12.40), two significant digits below ($0.0042), grouped thousands.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let usd = self.to_usd();
         let size = usd.abs();
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn people_read_the_digits_that_matter() {
+    fn readers_see_the_digits_that_matter() {
         let shown = |usd: &str| usd.parse().ok().and_then(Picos::from_usd).unwrap().to_string();
         assert_eq!(shown("0"), "$0.00");
         assert_eq!(shown("0.0042"), "$0.0042");

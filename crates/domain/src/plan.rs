@@ -1,4 +1,4 @@
-//! What a person may use.
+//! What a user may use.
 
 use crate::{Amount, ModelName, Period, Tokens};
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,7 @@ impl From<String> for PlanId {
 pub struct Plan {
     /// Its key.
     pub id: PlanId,
-    /// What people call it.
+    /// What users call it.
     pub name: String,
     /// Its place on the pricing page; a larger plan has a larger number.
     pub sort: i32,
@@ -50,7 +50,7 @@ pub struct Plan {
     pub monthly_price_id: Option<String>,
     /// The yearly price's id at Stripe.
     pub yearly_price_id: Option<String>,
-    /// Whether people on it see what their use costs.
+    /// Whether users on it see what their use costs.
     pub shows_cost: bool,
     /// One sentence for the pricing page.
     pub pitch: String,

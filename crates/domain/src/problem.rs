@@ -1,4 +1,4 @@
-//! What a person may be told when something can't be done: a kind for programs, a sentence and a next step for people.
+//! What a user may be told when something can't be done: a kind for programs, a sentence and a next step for users.
 
 use crate::{PlanId, Tokens};
 use serde::{Deserialize, Serialize};
@@ -56,7 +56,7 @@ pub enum ProblemKind {
 pub struct Problem {
     /// For programs.
     pub kind: ProblemKind,
-    /// For people: what happened and what to do.
+    /// For users: what happened and what to do.
     pub message: String,
     /// When the same request would pass, if nothing else happens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -187,7 +187,7 @@ impl Problem {
         }
     }
 
-    /// An admin lets this person read and not ask.
+    /// An admin lets this user read and not ask.
     #[must_use]
     pub fn paused() -> Self {
         Self::new(

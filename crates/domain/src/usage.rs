@@ -97,7 +97,7 @@ impl UsageSource {
 pub enum Outcome {
     /// The model said it was done.
     Finished,
-    /// The person pressed Stop.
+    /// The user pressed Stop.
     Stopped,
     /// The answer reached its length limit.
     Truncated,

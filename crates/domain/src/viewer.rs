@@ -4,7 +4,7 @@ use crate::{Plan, UserId};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-/// A signed-in person, their plan with them: read in one query at the start of every request, never cached.
+/// A signed-in user, their plan with them: read in one query at the start of every request, never cached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Viewer {
     /// The account.

@@ -1,5 +1,5 @@
 //! A model behind the meters, with axum: `cargo run -p limits --example axum`, then
-//! `curl -i -H 'x-person: ann' -d 'words' http://127.0.0.1:3030/ask` until it says when to come back.
+//! `curl -i -H 'x-user: ann' -d 'words' http://127.0.0.1:3030/ask` until it says when to come back.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header::RETRY_AFTER};
@@ -10,19 +10,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 const WINDOWS: [Window; 2] = [Window::calls("requests", 60_000, 60), Window::amount("tokens", 86_400_000, 96)];
 
-async fn ask(State(people): State<Limits>, headers: HeaderMap, question: String) -> Result<Response, StatusCode> {
+async fn ask(State(users): State<Limits>, headers: HeaderMap, question: String) -> Result<Response, StatusCode> {
     static CALL: AtomicU64 = AtomicU64::new(0);
     let call = CALL.fetch_add(1, Ordering::Relaxed).to_string();
-    let person = headers.get("x-person").and_then(|name| name.to_str().ok()).ok_or(StatusCode::UNAUTHORIZED)?;
+    let user = headers.get("x-user").and_then(|name| name.to_str().ok()).ok_or(StatusCode::UNAUTHORIZED)?;
     // Your plan table goes here, and a tokenizer of your model's.
     let plan = Allowance { limits: &[3, 10_000], in_flight: Some(2) };
     let need = Need { input: question.len() as u64, output_min: 16, output_max: 1_000 };
     // No meters, no call.
-    let admission = people.admit(person, &call, plan, need).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    let admission = users.admit(user, &call, plan, need).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     Ok(match admission {
         Admission::Granted(permit) => {
             let (answer, used) = model(&question, permit.output());
-            let left = people.settle(permit, used).await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+            let left = users.settle(permit, used).await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
             format!("{answer}\n{} tokens used\n", left.window(1).used).into_response()
         }
         Admission::Denied(denial) => {
@@ -48,8 +48,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3030".to_owned());
     // Many servers share Store::redis("redis://127.0.0.1")?; memory is for one.
     let store = Store::memory();
-    let people = Limits::without_history(&store, "person", &WINDOWS);
+    let users = Limits::without_history(&store, "user", &WINDOWS);
     let listener = tokio::net::TcpListener::bind(address).await?;
-    axum::serve(listener, Router::new().route("/ask", post(ask)).with_state(people)).await?;
+    axum::serve(listener, Router::new().route("/ask", post(ask)).with_state(users)).await?;
     Ok(())
 }

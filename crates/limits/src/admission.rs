@@ -210,7 +210,7 @@ pub struct PastCall {
 pub type History =
     Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = Result<Vec<PastCall>, String>> + Send>> + Send + Sync>;
 
-/// The meters of all subjects of one kind: people, addresses, the whole deployment.
+/// The meters of all subjects of one kind: users, addresses, the whole deployment.
 #[derive(Clone)]
 pub struct Limits {
     store: Store,

@@ -14,7 +14,7 @@ pub enum Unit {
 /// A limit's shape; the limit itself is an argument of each call, so that a new one counts at once and refills nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// Names it to people and in the shape of what is kept.
+    /// Names it to users and in the shape of what is kept.
     pub name: &'static str,
     /// What it counts.
     pub unit: Unit,

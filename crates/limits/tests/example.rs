@@ -25,7 +25,7 @@ async fn the_axum_example_refuses_the_fourth_in_a_minute() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let _running = Running(Command::new(example).arg(format!("127.0.0.1:{port}")).spawn().unwrap());
     let client = reqwest::Client::new();
-    let ask = || client.post(format!("http://127.0.0.1:{port}/ask")).header("x-person", "ann").body("hello").send();
+    let ask = || client.post(format!("http://127.0.0.1:{port}/ask")).header("x-user", "ann").body("hello").send();
     let first = loop {
         if let Ok(answer) = ask().await {
             break answer;

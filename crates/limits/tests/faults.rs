@@ -22,7 +22,7 @@ const PACE: Duration = Duration::from_millis(5);
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 fn limits_at(url: &str) -> Limits {
-    Limits::without_history(&Store::redis(url).unwrap(), "person", &WINDOWS)
+    Limits::without_history(&Store::redis(url).unwrap(), "user", &WINDOWS)
 }
 
 /// One call, admitted and settled.
@@ -157,7 +157,7 @@ async fn an_old_master_that_became_a_replica_is_left() {
     let wire = Wire::to(old.port).await;
     let limits = limits_at(&wire.url());
     call(&limits).await.unwrap();
-    let key = "meter:{person:ann}";
+    let key = "meter:{user:ann}";
     new.until(&["EXISTS", key], |answer| answer == Ok(redis::Value::Int(1)));
     new.ask(&["REPLICAOF", "NO", "ONE"]).unwrap();
     let port = new.port.to_string();
@@ -189,7 +189,7 @@ async fn a_stale_snapshot_is_noticed_at_once() {
             Box::pin(async move { Ok(past) })
         })
     };
-    let limits = Limits::new(&Store::redis(&server.url()).unwrap(), "person", &WINDOWS, history);
+    let limits = Limits::new(&Store::redis(&server.url()).unwrap(), "user", &WINDOWS, history);
     let spend = async |id: &str| {
         let Admission::Granted(permit) = limits.admit("ann", id, PLAN, Need::exactly(1_000)).await.unwrap() else {
             panic!("not granted");
@@ -207,7 +207,7 @@ async fn a_stale_snapshot_is_noticed_at_once() {
     spend("after").await;
     drop(server);
     let server = Server::start(port, &["--dir", dir]);
-    assert_eq!(server.ask(&["EXISTS", "meter:{person:ann}"]), Ok(redis::Value::Int(1)), "the snapshot was loaded");
+    assert_eq!(server.ask(&["EXISTS", "meter:{user:ann}"]), Ok(redis::Value::Int(1)), "the snapshot was loaded");
     recovers(&limits).await;
     assert_eq!(limits.peek("ann").await.unwrap().window(1).used, 2_001, "the snapshot's 1 000 are not believed");
     drop(server);
@@ -229,7 +229,7 @@ async fn flushing_everything_under_load_grants_no_more() {
             Box::pin(async move { Ok(past) })
         })
     };
-    let limits = Limits::new(&Store::redis(&server.url()).unwrap(), "person", &WINDOWS, history);
+    let limits = Limits::new(&Store::redis(&server.url()).unwrap(), "user", &WINDOWS, history);
     let done = Arc::new(std::sync::atomic::AtomicBool::new(false));
     // Everything is lost once per so many calls, not per so much time: a busy machine makes fewer calls in a millisecond.
     let asked = Arc::new(AtomicU64::new(0));

@@ -21,7 +21,7 @@ pub struct Ask<'a> {
     pub model: &'a ModelName,
     /// Said ahead of the conversation.
     pub system: &'a str,
-    /// The conversation, the person's new words last.
+    /// The conversation, the user's new words last.
     pub messages: &'a [PromptMessage],
     /// The longest answer it may give.
     pub max_output: Tokens,
@@ -51,7 +51,7 @@ pub enum End {
     Length,
 }
 
-/// Why a model gave no answer, or not all of it. The text is for our log; people are told something kinder.
+/// Why a model gave no answer, or not all of it. The text is for our log; users are told something kinder.
 #[derive(Debug, thiserror::Error)]
 pub enum ProviderError {
     /// No connection: nothing was sent.

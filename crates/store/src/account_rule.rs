@@ -1,4 +1,4 @@
-//! What an admin sets on a person beside their plan. Each act is one transaction with its audit row.
+//! What an admin sets on a user beside their plan. Each act is one transaction with its audit row.
 
 use crate::audit::{self, Entry};
 use crate::{Db, Result};
@@ -53,8 +53,8 @@ impl Act {
 pub enum Acted {
     /// It is so now.
     Yes,
-    /// There is no such person.
-    NoPerson,
+    /// There is no such user.
+    NoUser,
     /// Nobody would see `/admin` any more.
     LastAdmin,
 }
@@ -85,7 +85,7 @@ pub async fn act(
     .fetch_optional(&mut tx)
     .await?
     else {
-        return Ok(Acted::NoPerson);
+        return Ok(Acted::NoUser);
     };
     let limits = |requests: Option<i64>, tokens: Option<i64>, until: Option<OffsetDateTime>| {
         let number = |n: Option<i64>| n.map_or_else(|| "the plan's".to_owned(), |n| n.to_string());
@@ -156,7 +156,7 @@ pub async fn act(
     Ok(Acted::Yes)
 }
 
-/// How a person stands, beside their plan.
+/// How a user stands, beside their plan.
 pub struct Standing {
     /// Requests a minute of their own, while it lasts.
     pub requests: Option<i64>,
@@ -170,7 +170,7 @@ pub struct Standing {
     pub sessions: Vec<OffsetDateTime>,
 }
 
-/// How a person stands; none where there is no such person.
+/// How a user stands; none where there is no such user.
 ///
 /// # Errors
 /// Returns an error if the query fails.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 pub struct Alert {
     /// Its id.
     pub id: Uuid,
-    /// What kind: `person_share`, `spend_cap`, `circuit`, `dead_letters`, `drift`.
+    /// What kind: `user_share`, `spend_cap`, `circuit`, `dead_letters`, `drift`.
     pub kind: String,
     /// What it is about, within its kind.
     pub about: String,

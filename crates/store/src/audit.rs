@@ -64,14 +64,14 @@ pub struct Written {
     pub why: Option<String>,
 }
 
-/// What was done, the latest first; to one person, or by and to everybody.
+/// What was done, the latest first; to one user, or by and to everybody.
 ///
 /// # Errors
 /// Returns an error if the query fails.
 pub async fn list(db: impl PgExecutor<'_>, subject: Option<UserId>, offset: i64, limit: i64) -> Result<Vec<Written>> {
     let rows = sqlx::query!(
-        r#"select u.created_at, actor.email as "actor?", person.email as "subject?", u.subject_id, u.action, u.before, u.after, u.why
-           from audit u left join account actor on actor.user_id = u.actor_id left join account person on person.user_id = u.subject_id
+        r#"select u.created_at, actor.email as "actor?", target.email as "subject?", u.subject_id, u.action, u.before, u.after, u.why
+           from audit u left join account actor on actor.user_id = u.actor_id left join account target on target.user_id = u.subject_id
            where $1::uuid is null or u.subject_id = $1
            order by u.created_at desc, u.audit_id desc offset $2 limit $3"#,
         subject.map(Uuid::from),

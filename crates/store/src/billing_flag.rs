@@ -18,7 +18,7 @@ pub struct Flag {
     pub amount: Option<Amount>,
     /// Since when.
     pub created_at: OffsetDateTime,
-    /// The person's address, when read.
+    /// The user's address, when read.
     pub email: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Checkout pages that were opened: a person has one that can be paid, the newest.
+//! Checkout pages that were opened: a user has one that can be paid, the newest.
 
 use crate::{Result, Tx};
 use domain::UserId;
@@ -17,7 +17,7 @@ pub async fn lock(tx: &mut Tx, user_id: UserId) -> Result<()> {
     Ok(())
 }
 
-/// Those of a person that aren't closed.
+/// Those of a user that aren't closed.
 ///
 /// # Errors
 /// Returns an error if the query fails.

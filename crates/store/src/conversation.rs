@@ -1,4 +1,4 @@
-//! Conversations, each of one person.
+//! Conversations, each of one user.
 
 use crate::Result;
 use domain::{ConversationId, UserId};
@@ -10,13 +10,13 @@ use uuid::Uuid;
 pub struct Conversation {
     /// Its key.
     pub id: ConversationId,
-    /// The time to first token said in it, until the person renames it.
+    /// The time to first token said in it, until the user renames it.
     pub title: String,
     /// When something was last said.
     pub updated_at: OffsetDateTime,
 }
 
-/// A person's conversations, the latest first.
+/// A user's conversations, the latest first.
 ///
 /// # Errors
 /// Returns an error if the query fails.

@@ -1,4 +1,4 @@
-//! The door to Postgres: one file of plain functions per noun. Every query about a person's rows names its owner.
+//! The door to Postgres: one file of plain functions per noun. Every query about a user's rows names its owner.
 
 pub mod account;
 pub mod account_rule;

@@ -111,7 +111,7 @@ pub async fn price(db: impl PgExecutor<'_>, model: &ModelName, at: OffsetDateTim
 pub struct NewModel<'a> {
     /// The provider's name for it.
     pub name: &'a ModelName,
-    /// The name people read; a new one's is the provider's.
+    /// The name users read; a new one's is the provider's.
     pub label: Option<&'a str>,
     /// Whose wire format.
     pub provider: Provider,

@@ -15,7 +15,7 @@ pub struct Rules {
     pub in_flight: i64,
     /// Tokens an answer may have.
     pub max_output: i64,
-    /// Whether people on it see what their use costs; none leaves it as it is.
+    /// Whether users on it see what their use costs; none leaves it as it is.
     pub shows_cost: Option<bool>,
     /// What may be asked, the default first.
     pub models: Vec<ModelName>,
@@ -34,7 +34,7 @@ impl Rules {
     }
 }
 
-/// Sets them, with an audit row; false where there is no such plan or model. They hold with each person's next message.
+/// Sets them, with an audit row; false where there is no such plan or model. They hold with each user's next message.
 ///
 /// # Errors
 /// Returns an error if the query fails.

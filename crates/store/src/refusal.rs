@@ -1,4 +1,4 @@
-//! Refusals by person, kind and hour: counted in memory, flushed here.
+//! Refusals by user, kind and hour: counted in memory, flushed here.
 
 use crate::Result;
 use domain::UserId;
@@ -6,7 +6,7 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// Adds a count to its hour; a person who is gone is passed over.
+/// Adds a count to its hour; a user who is gone is passed over.
 ///
 /// # Errors
 /// Returns an error if the query fails.

@@ -116,7 +116,7 @@ pub async fn put(db: impl PgExecutor<'_>, subscription: &Subscription, now: Offs
     Ok(())
 }
 
-/// A person's plan before and after.
+/// A user's plan before and after.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entitled {
     /// What held.
@@ -125,7 +125,7 @@ pub struct Entitled {
     pub after: PlanId,
 }
 
-/// Puts a person on the plan that follows: the largest of what holds among their subscriptions and what an admin gave,
+/// Puts a user on the plan that follows: the largest of what holds among their subscriptions and what an admin gave,
 /// else free. The one writer of `account.plan_id`. None where nobody is there.
 ///
 /// # Errors
@@ -153,7 +153,7 @@ pub async fn entitle(tx: &mut Tx, user_id: UserId, now: OffsetDateTime) -> Resul
     Ok(Some(Entitled { before: PlanId(before.plan_id), after: PlanId(after) }))
 }
 
-/// Subscriptions whose grace is over and whose people don't know yet.
+/// Subscriptions whose grace is over and whose users don't know yet.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -220,7 +220,7 @@ pub async fn tried(db: impl PgExecutor<'_>, user_id: UserId, subscription_id: &s
     Ok(())
 }
 
-/// People whose plan isn't the one that follows from their subscriptions and what they were given.
+/// Users whose plan isn't the one that follows from their subscriptions and what they were given.
 ///
 /// # Errors
 /// Returns an error if the query fails.

@@ -1,6 +1,6 @@
 //! Who used what in a period. Everybody's sums are read from spans and ranked here; who they are is looked up for a page's rows.
 
-use crate::span::{self, People, Sums};
+use crate::span::{self, Users, Sums};
 use crate::usage::Totals;
 use crate::{Result, Tx};
 use domain::{ModelName, Picos, PlanId, Tokens, UserId};
@@ -35,7 +35,7 @@ pub struct Asked<'a> {
     pub to: OffsetDateTime,
     /// Sorted by.
     pub order: Order,
-    /// Only people on this plan now.
+    /// Only users on this plan now.
     pub plan: Option<&'a PlanId>,
     /// Only use of this model.
     pub model: Option<&'a ModelName>,
@@ -75,8 +75,8 @@ pub struct TopUsers {
     pub rows: Vec<UserUsage>,
     /// What everybody in the table used together, on all its pages.
     pub all: Totals,
-    /// How many people used something, on all its pages.
-    pub people: usize,
+    /// How many users used something, on all its pages.
+    pub users: usize,
     /// How many rows the table has, on all its pages: also who was refused and used nothing, where refusals are what it is about.
     pub count: usize,
 }
@@ -91,20 +91,20 @@ pub(crate) fn contains(text: &str) -> String {
 /// # Errors
 /// Returns an error if the query fails.
 pub async fn list(db: &mut Tx, asked: &Asked<'_>) -> Result<TopUsers> {
-    let mut people = span::people(db, asked.from, asked.to, asked.model).await?;
+    let mut users = span::users(db, asked.from, asked.to, asked.model).await?;
     let mut refusals = match asked.order {
         Order::Refusals => refusals(db, asked).await?,
         _ => HashMap::new(),
     };
     if asked.plan.is_some() || asked.search.is_some() {
         let fits = who(db, asked).await?;
-        people.retain(|id, _| fits.contains(id));
+        users.retain(|id, _| fits.contains(id));
         refusals.retain(|id, _| fits.contains(id));
     }
-    let active = people.len();
+    let active = users.len();
     if asked.model.is_none() {
         for id in refusals.keys() {
-            people.entry(*id).or_default();
+            users.entry(*id).or_default();
         }
     }
     // A subscription says nothing beside one model's part of the cost.
@@ -124,11 +124,11 @@ pub async fn list(db: &mut Tx, asked: &Asked<'_>) -> Result<TopUsers> {
             (i128::from(sums.estimated) - real).abs() * 1_000_000_000 / real.max(1)
         }
     };
-    let all = people.values().fold(Sums::default(), |mut all, sums| {
+    let all = users.values().fold(Sums::default(), |mut all, sums| {
         all += sums;
         all
     });
-    let mut ranked: Vec<_> = people.iter().map(|(id, sums)| (Reverse(rank(id, sums)), *id)).collect();
+    let mut ranked: Vec<_> = users.iter().map(|(id, sums)| (Reverse(rank(id, sums)), *id)).collect();
     // Only as far as the page reaches.
     let reach = asked.offset.saturating_add(asked.limit);
     if reach < ranked.len() {
@@ -138,10 +138,10 @@ pub async fn list(db: &mut Tx, asked: &Asked<'_>) -> Result<TopUsers> {
     ranked.sort_unstable();
     let page: Vec<i32> = ranked.into_iter().skip(asked.offset).map(|(_, id)| id).collect();
     Ok(TopUsers {
-        rows: told(db, asked, &page, &people).await?,
+        rows: told(db, asked, &page, &users).await?,
         all: Totals::from(&all),
-        people: active,
-        count: people.len(),
+        users: active,
+        count: users.len(),
     })
 }
 
@@ -150,7 +150,7 @@ fn dollars(pays: Decimal) -> Picos {
 }
 
 /// A page's rows, in its order: who they are, what they pay and how often they were refused.
-async fn told(db: &mut Tx, asked: &Asked<'_>, page: &[i32], people: &People) -> Result<Vec<UserUsage>> {
+async fn told(db: &mut Tx, asked: &Asked<'_>, page: &[i32], users: &Users) -> Result<Vec<UserUsage>> {
     let rows = sqlx::query!(
         r#"select s.subject_id, s.subject, a.user_id as "user_id?", a.email as "email?", a.plan_id as "plan_id?",
                   coalesce((select sum(f.n) from refusal_hour f join account b using (user_id)
@@ -172,7 +172,7 @@ async fn told(db: &mut Tx, asked: &Asked<'_>, page: &[i32], people: &People) -> 
     Ok(rows
         .into_iter()
         .map(|row| {
-            let sums = people.get(&row.subject_id).copied().unwrap_or_default();
+            let sums = users.get(&row.subject_id).copied().unwrap_or_default();
             UserUsage {
                 subject_id: row.subject_id,
                 subject: row.subject,
@@ -229,23 +229,23 @@ async fn pays(db: &mut Tx, asked: &Asked<'_>) -> Result<HashMap<i32, Picos>> {
     Ok(rows.into_iter().map(|row| (row.subject_id, dollars(row.pays))).collect())
 }
 
-/// What some people cost on each UTC day from one to another, both included: for each of them as many as there are days.
+/// What some users cost on each UTC day from one to another, both included: for each of them as many as there are days.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn by_day(db: &mut Tx, people: &[i32], first: Date, last: Date) -> Result<HashMap<i32, Vec<Picos>>> {
+pub async fn by_day(db: &mut Tx, users: &[i32], first: Date, last: Date) -> Result<HashMap<i32, Vec<Picos>>> {
     // A row for each of them and not for each of their days: those would take three times as long.
     let rows = sqlx::query!(
         r#"select subject_id, array_agg(day - $2) as "places!", array_agg(cost_picos) as "costs!"
            from usage_day where subject_id = any($1) and day >= $2 and day <= $3 group by subject_id"#,
-        people,
+        users,
         first,
         last,
     )
     .fetch_all(db)
     .await?;
     let days = usize::try_from((last - first).whole_days() + 1).unwrap_or(0);
-    let mut lines: HashMap<i32, Vec<Picos>> = people.iter().map(|id| (*id, vec![Picos::ZERO; days])).collect();
+    let mut lines: HashMap<i32, Vec<Picos>> = users.iter().map(|id| (*id, vec![Picos::ZERO; days])).collect();
     for row in rows {
         let Some(line) = lines.get_mut(&row.subject_id) else { continue };
         for (place, cost) in row.places.into_iter().zip(row.costs) {
@@ -262,7 +262,7 @@ pub struct Around {
     pub revenue: Picos,
     /// How many live subscriptions are in other currencies, and left out.
     pub other_currencies: u64,
-    /// How often people were refused, by reason, the most frequent first.
+    /// How often users were refused, by reason, the most frequent first.
     pub refusals: Vec<(String, u64)>,
 }
 

@@ -1,4 +1,4 @@
-//! Reading the ledger: for the meters, for the person, for the owner.
+//! Reading the ledger: for the meters, for the user, for the owner.
 
 use crate::Result;
 use crate::span::Sums;
@@ -201,7 +201,7 @@ impl From<&Sums> for Totals {
     }
 }
 
-/// A person's use of one model on one day.
+/// A user's use of one model on one day.
 pub struct DayModel {
     /// The day, where they are.
     pub day: Date,
@@ -229,7 +229,7 @@ pub async fn midnight(db: impl PgExecutor<'_>, zone: &str, day: Date) -> Result<
     Ok(sqlx::query_scalar!(r#"select $1::date::timestamp at time zone $2 as "at!""#, day, zone).fetch_one(db).await?)
 }
 
-/// A person's use by day and model from a day on, as days begin where they are.
+/// A user's use by day and model from a day on, as days begin where they are.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -269,7 +269,7 @@ pub async fn by_day_and_model(
         .collect())
 }
 
-/// One of a person's turns.
+/// One of a user's turns.
 pub struct LastTurn {
     /// When, where they are: "14:05, 3 Mar".
     pub at: String,
@@ -283,7 +283,7 @@ pub struct LastTurn {
     pub cost: Picos,
 }
 
-/// A person's last turns, the latest first; never their words.
+/// A user's last turns, the latest first; never their words.
 ///
 /// # Errors
 /// Returns an error if the query fails.

@@ -57,7 +57,7 @@ pub struct Asked<'a> {
     pub from: OffsetDateTime,
     /// Until then, not included.
     pub to: OffsetDateTime,
-    /// Only of people on this plan now.
+    /// Only of users on this plan now.
     pub plan: Option<&'a PlanId>,
     /// Only calls of this model.
     pub model: Option<&'a ModelName>,
@@ -94,7 +94,7 @@ pub async fn next(db: impl PgExecutor<'_>, asked: &Asked<'_>, limit: i64) -> Res
     .await?)
 }
 
-/// The next rows of one person's own, `limit` at most, by their index: however long the period, nobody else's rows are looked at.
+/// The next rows of one user's own, `limit` at most, by their index: however long the period, nobody else's rows are looked at.
 ///
 /// # Errors
 /// Returns an error if the query fails.

@@ -1,10 +1,10 @@
 //! What an admin does. Each act is an audit row: in the transaction of its effect where that is a row's, right after it where it isn't.
-//! `person.rs` has what is done to somebody.
+//! `user.rs` has what is done to somebody.
 
-mod person;
+mod user;
 mod top_users;
 
-pub(crate) use person::{act, set_plan};
+pub(crate) use user::{act, set_plan};
 pub(crate) use top_users::top_users;
 
 use crate::auth::SignedIn;

@@ -15,7 +15,7 @@ pub(crate) fn check(email: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// One spelling for all addresses that surely reach the same person: what the subject is made of, so that a plus sign
+/// One spelling for all addresses that surely reach the same user: what the subject is made of, so that a plus sign
 /// buys no second free plan.
 pub(crate) fn normalised(email: &str) -> String {
     let lower = email.trim().to_lowercase();
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn one_person_has_one_spelling() {
+    fn one_user_has_one_spelling() {
         assert_eq!(normalised(" Ann.Lee+free@GMail.com"), "annlee@gmail.com");
         assert_eq!(normalised("ann.lee@googlemail.com"), "annlee@gmail.com");
         assert_eq!(normalised("Ann.Lee+x@example.com"), "ann.lee@example.com");

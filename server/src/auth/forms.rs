@@ -130,7 +130,7 @@ pub(crate) async fn sign_in(
 /// `POST /sign-out`
 pub(crate) async fn sign_out(session: Session) -> Result<Response, Refused> {
     session.flush().await.map_err(|error| internal(&error))?;
-    // Drafts that the tab kept are not the next person's.
+    // Drafts that the tab kept are not the next user's.
     Ok(([("clear-site-data", "\"storage\"")], Redirect::to("/")).into_response())
 }
 

@@ -67,7 +67,7 @@ impl<S: Sync> FromRequestParts<S> for Who {
     }
 }
 
-/// A signed-in person, or 401.
+/// A signed-in user, or 401.
 pub(crate) struct SignedIn(pub Viewer);
 
 impl<S: Sync> FromRequestParts<S> for SignedIn {

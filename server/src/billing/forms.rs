@@ -1,4 +1,4 @@
-//! People on their way to Stripe's pages and back.
+//! Users on their way to Stripe's pages and back.
 
 use super::sync::{self, Stranger, Synced};
 use super::{Billing, failed};
@@ -94,7 +94,7 @@ async fn fetch(app: &AppState, billing: &Billing, viewer: &Viewer) -> anyhow::Re
     Ok(())
 }
 
-/// The customers behind a person, theirs first: one, unless something went wrong once.
+/// The customers behind a user, theirs first: one, unless something went wrong once.
 async fn customers(app: &AppState, viewer: &Viewer) -> anyhow::Result<Vec<String>> {
     let payer = account::payer(&app.db, viewer.user_id).await?.context("the account is gone")?;
     let live = subscription::of_user(&app.db, viewer.user_id).await?;
@@ -134,7 +134,7 @@ async fn to_checkout(app: &AppState, viewer: Viewer, choice: Choice) -> Result<S
 }
 
 /// One checkout at a time, and none beside a subscription: the open ones are closed before Stripe is asked what there is,
-/// so nothing can be paid between the two. The transaction holds the person's lock and nothing else.
+/// so nothing can be paid between the two. The transaction holds the user's lock and nothing else.
 async fn open_checkout(
     app: &AppState,
     billing: &Billing,

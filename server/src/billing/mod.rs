@@ -1,4 +1,4 @@
-//! Stripe, as the server uses it: people go to its pages and come back, its events come in, and what it says is mirrored
+//! Stripe, as the server uses it: users go to its pages and come back, its events come in, and what it says is mirrored
 //! into rows that limits and pages read.
 
 pub(crate) mod forms;
@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedMutexGuard, Semaphore, SemaphorePermit};
 
-/// People on their way to Stripe at once; each keeps a database connection while Stripe answers.
+/// Users on their way to Stripe at once; each keeps a database connection while Stripe answers.
 const AT_ONCE: usize = 4;
 
 /// How long somebody waits for one of those places.
@@ -65,7 +65,7 @@ impl Billing {
         })))
     }
 
-    /// One way to Stripe at a time per person, ahead of a place, so that nobody fills the places alone.
+    /// One way to Stripe at a time per user, ahead of a place, so that nobody fills the places alone.
     pub(crate) async fn gate(&self, user_id: UserId) -> OwnedMutexGuard<()> {
         let gate = {
             let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
@@ -91,7 +91,7 @@ impl AppState {
     }
 }
 
-/// What a person may be told of a failure at Stripe; logged once.
+/// What a user may be told of a failure at Stripe; logged once.
 pub(crate) fn failed(error: &anyhow::Error) -> Problem {
     let logged = crate::error::internal(&format!("{error:#}"));
     match error.downcast_ref::<StripeError>() {

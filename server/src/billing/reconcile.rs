@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 /// What differed, and what was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Drift {
-    /// Stripe's id of what differed; a person's for a plan that didn't follow.
+    /// Stripe's id of what differed; a user's for a plan that didn't follow.
     pub id: String,
     /// In words.
     pub what: String,
@@ -107,7 +107,7 @@ fn differences(known: &Subscription, fetched: &Fetched, products: &[(String, Pla
 }
 
 /// Mirrors a customer. What an account paid for that was deleted here is cancelled; what belongs to nobody for any other
-/// reason is left alone: a restored or empty database must not cancel people.
+/// reason is left alone: a restored or empty database must not cancel users.
 async fn mend(db: &store::Db, billing: &Billing, customer_id: &str) -> anyhow::Result<String> {
     let mut tx = store::begin(db).await?;
     let there = sync::sync_customer(&mut tx, billing, customer_id, Stranger::Refuse, AppState::now()).await?;
@@ -165,7 +165,7 @@ async fn keep(db: &store::Db, began_at: OffsetDateTime, report: &Report) -> anyh
     Ok(reconciliation::add(db, &kept).await?)
 }
 
-/// Takes plans whose grace is over, and writes to their people.
+/// Takes plans whose grace is over, and writes to their users.
 pub(crate) async fn end_graces(app: &AppState) -> anyhow::Result<()> {
     for overdue in subscription::grace_over(&app.db, AppState::now()).await? {
         let mut tx = store::begin(&app.db).await?;
@@ -187,7 +187,7 @@ pub(crate) async fn end_graces(app: &AppState) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes to people whose trial ends soon.
+/// Writes to users whose trial ends soon.
 pub(crate) async fn announce_trial_ends(app: &AppState) -> anyhow::Result<()> {
     let now = AppState::now();
     for trial in subscription::trials_ending(&app.db, now, now + sync::TRIAL_NOTICE).await? {

@@ -12,7 +12,7 @@ use store::subscription::Entitled;
 use store::{Tx, account, billing_flag, invoice, plan, subscription};
 use time::OffsetDateTime;
 
-/// How long before a trial's end its person is told.
+/// How long before a trial's end its user is told.
 pub(crate) const TRIAL_NOTICE: time::Duration = time::Duration::days(3);
 
 /// A customer as Stripe has them now, and whose they are.
@@ -240,7 +240,7 @@ pub(crate) fn trial_ending(subscription: &Subscription, plan: &str, now: OffsetD
     goes_on.then(|| Mail::TrialEnding { plan: plan.to_owned(), at, price: subscription.price() })
 }
 
-/// What people call a plan.
+/// What users call a plan.
 pub(crate) async fn name(tx: &mut Tx, id: &PlanId) -> anyhow::Result<String> {
     let plans = plan::list(&mut *tx).await?;
     Ok(plans.into_iter().find(|plan| plan.id == *id).map_or_else(|| id.0.clone(), |plan| plan.name))

@@ -80,7 +80,7 @@ async fn own(app: &AppState, viewer: &Viewer, turn_id: TurnId) -> Result<(), Ref
 
 /// `GET /api/quota`
 pub(crate) async fn quota(State(app): State<AppState>, SignedIn(viewer): SignedIn) -> Result<Json<Quota>, Refused> {
-    let snapshot = app.meters.people.peek(&viewer.subject).await?;
+    let snapshot = app.meters.users.peek(&viewer.subject).await?;
     Ok(Json(quota_of(&viewer.plan, &snapshot)))
 }
 
@@ -104,7 +104,7 @@ pub(crate) async fn estimate(
     let prompt = prompt::prompt(&app, &viewer, &ask).await?;
     prompt::bound(&viewer.plan, &prompt)?;
     let input = prompt::count(&app, &viewer, &model, &prompt).await?.estimated;
-    let quota = quota_of(&viewer.plan, &app.meters.people.peek(&viewer.subject).await?);
+    let quota = quota_of(&viewer.plan, &app.meters.users.peek(&viewer.subject).await?);
     let least = prompt::output_min(&model);
     let fits = quota.requests.remaining > 0
         && quota.in_flight.now < quota.in_flight.limit

@@ -16,7 +16,7 @@ use store::turn::{Offer, Prepared};
 const OUTPUT_MIN: Tokens = Tokens(256);
 /// A prompt of so many bytes is counted where it stands; a longer one takes milliseconds, off the async workers.
 const COUNTED_AT_ONCE: usize = 16 * 1024;
-/// No text that people write has more bytes per token; only long runs of one character do.
+/// No text that users write has more bytes per token; only long runs of one character do.
 pub(super) const BYTES_PER_TOKEN: usize = 32;
 
 /// What shall be answered.
@@ -26,7 +26,7 @@ pub(crate) struct Prompt {
     pub conversation_id: Option<ConversationId>,
     /// The turn whose question and answer give way.
     pub retry_of: Option<TurnId>,
-    /// What the person says.
+    /// What the user says.
     pub text: String,
     /// Everything that the model will read.
     pub messages: Vec<PromptMessage>,

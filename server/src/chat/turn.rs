@@ -186,7 +186,7 @@ fn check_circuit(app: &AppState, model: &Model, fallback: Option<&Fallback>) -> 
     }
 }
 
-/// Whether this person sent this very question before.
+/// Whether this user sent this very question before.
 fn is_same(known: Option<&Known>, viewer: &Viewer, question: &Question) -> Result<bool, Problem> {
     match known {
         None => Ok(false),
@@ -199,7 +199,7 @@ fn is_same(known: Option<&Known>, viewer: &Viewer, question: &Question) -> Resul
     }
 }
 
-/// The events of this person's turn from the first; another body or another's turn is refused here too.
+/// The events of this user's turn from the first; another body or another's turn is refused here too.
 async fn follow(app: &AppState, viewer: &Viewer, question: &Question) -> Result<Begun, Problem> {
     let tail = tail(app, question.turn_id, 0).await?;
     let known = store::turn::find(&app.db, question.turn_id).await.map_err(lost)?;
@@ -280,7 +280,7 @@ async fn admit(app: &AppState, asking: &mut Asking, mut caps: Caps) -> Result<Op
             Err(Problem::too_large(Tokens(need.input), Tokens(max), upgrade))
         }
         Verdict::Denied(Denial { reason, retry_after_ms, .. }) => {
-            // The places of `PERSON`.
+            // The places of `USER`.
             let (kind, upgrade) = match reason {
                 Reason::Window(0) => (
                     ProblemKind::RequestsLimit,

@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn letters_say_the_same_in_text_and_html_and_escape_what_people_wrote() {
+    fn letters_say_the_same_in_text_and_html_and_escape_what_users_wrote() {
         let until = OffsetDateTime::from_unix_timestamp(1_772_534_400).unwrap();
         let letter =
             Mail::PaymentFailed { plan: "Pro <b>".into(), until }.letter("Ann <script>", "https://x.example").unwrap();

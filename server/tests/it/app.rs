@@ -1,7 +1,7 @@
-//! The test app: a server of its own with a database of its own, and people who visit it.
+//! The test app: a server of its own with a database of its own, and users who visit it.
 
 use crate::visitor::Visitor;
-use app::api::context::PERSON;
+use app::api::context::USER;
 use fakes::{FakeProvider, FakeStripe, WEBHOOK_SECRET};
 use http::StatusCode;
 use limits::{History, Limits, PastCall, Store, Window};
@@ -146,14 +146,14 @@ impl TestApp {
         (url, stop)
     }
 
-    /// A person who isn't signed in.
+    /// A user who isn't signed in.
     pub fn visitor(&self) -> Visitor {
         let client = Client::builder().redirect(redirect::Policy::none()).build().unwrap();
         Visitor { url: self.url.clone(), client, cookie: None }
     }
 
-    /// A person who has just signed up.
-    pub async fn person(&self, email: &str) -> Visitor {
+    /// A user who has just signed up.
+    pub async fn user(&self, email: &str) -> Visitor {
         let mut visitor = self.visitor();
         let response = visitor.form("/sign-up", &[("email", email), ("password", "correct horse")]).await;
         assert_eq!(response.status(), StatusCode::SEE_OTHER, "{email}");
@@ -256,9 +256,9 @@ impl TestApp {
         Limits::new(&Store::redis(url).unwrap(), kind, windows, history)
     }
 
-    /// People's meters.
-    pub fn persons(&self, past: Option<PastCall>) -> Limits {
-        self.meters("person", &PERSON, past)
+    /// Users' meters.
+    pub fn users(&self, past: Option<PastCall>) -> Limits {
+        self.meters("user", &USER, past)
     }
 
     /// Loses a budget, as an eviction would: the deployment's own, or a model's. Whether it was there.

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 #[tokio::test]
 async fn sign_up_sign_out_sign_in() {
     let app = TestApp::new().await;
-    let mut ann = app.person("Ann@Example.com").await;
+    let mut ann = app.user("Ann@Example.com").await;
     let first = ann.cookie.clone();
     assert_eq!(ann.get("/chat").await.status(), StatusCode::OK);
     let out = ann.form("/sign-out", &[]).await;
@@ -28,7 +28,7 @@ async fn sign_up_sign_out_sign_in() {
 async fn a_new_token_at_sign_in_and_only_its_hash_is_stored() {
     use base64::Engine as _;
     let app = TestApp::new().await;
-    let mut ann = app.person("ann@example.com").await;
+    let mut ann = app.user("ann@example.com").await;
     let before = ann.cookie.clone().unwrap();
     ann.form("/sign-in", &[("email", "ann@example.com"), ("password", "correct horse")]).await;
     let after = ann.cookie.clone().unwrap();
@@ -44,7 +44,7 @@ async fn a_new_token_at_sign_in_and_only_its_hash_is_stored() {
 #[tokio::test]
 async fn bad_input_is_told_by_field_and_what_was_typed_stays() {
     let app = TestApp::new().await;
-    app.person("taken@example.com").await;
+    app.user("taken@example.com").await;
     for (fields, sentence) in [
         ([("email", "not an address"), ("password", "long enough here")], "Enter a valid email address"),
         ([("email", "a@b.co"), ("password", "short")], "Use at least 10 characters"),
@@ -90,7 +90,7 @@ async fn a_form_cannot_make_an_admin_or_pick_a_plan() {
 #[tokio::test]
 async fn admin_addresses_make_admins_on_loopback_only() {
     let app = TestApp::new().await;
-    assert_eq!(app.person("admin@example.com").await.get("/admin").await.status(), StatusCode::OK);
+    assert_eq!(app.user("admin@example.com").await.get("/admin").await.status(), StatusCode::OK);
 
     let public = TestApp::with(&[("PUBLIC_URL", "https://chat.example.com")]).await;
     let mut first = public.visitor();
@@ -110,7 +110,7 @@ async fn admin_addresses_make_admins_on_loopback_only() {
 #[tokio::test]
 async fn another_site_can_change_nothing() {
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     for (name, value) in
         [("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site"), ("origin", "https://evil.example")]
     {

@@ -19,7 +19,7 @@ async fn time_passes(app: &TestApp) {
         .unwrap();
 }
 
-/// A person whose question reached a process that dies at a point; answers once it is dead.
+/// A user whose question reached a process that dies at a point; answers once it is dead.
 async fn dies(app: &TestApp, ann: &Visitor, point: &str, turn: Uuid) {
     let process = app.process(&[("QUOTIENT_DIES_AT", point)]).await;
     let there = Visitor { url: process.url.clone(), ..ann.clone() };
@@ -41,7 +41,7 @@ async fn dies(app: &TestApp, ann: &Visitor, point: &str, turn: Uuid) {
 async fn a_process_that_dies_anywhere_is_finished_by_another() {
     let app = TestApp::new().await;
     app.limits("free", 1_000, 1_000_000, 100).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     for point in ["reserved", "pending", "sent", "mid-stream", "done-unrecorded", "recorded-unsettled", "draining"] {
         let turn = Uuid::now_v7();
         let (before, calls) = (app.provider.served().len(), app.one::<i64>("select count(*) from ai_usage").await);
@@ -107,7 +107,7 @@ async fn a_process_that_dies_anywhere_is_finished_by_another() {
 #[tokio::test]
 async fn a_server_that_is_told_to_go_says_so_and_goes() {
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let process: Process = app.process(&[]).await;
     let there = Visitor { url: process.url.clone(), ..ann.clone() };
     let turn = Uuid::now_v7();
@@ -142,12 +142,12 @@ async fn a_server_that_is_told_to_go_says_so_and_goes() {
     assert_eq!(app.one::<i64>("select count(*) from turn where ended_at is null or settled_at is null").await, 0);
 }
 
-/// Redis goes away in the middle of an answer: the person gets all of it, the ledger has it exactly, and the meters follow once it is back.
+/// Redis goes away in the middle of an answer: the user gets all of it, the ledger has it exactly, and the meters follow once it is back.
 #[tokio::test]
 async fn redis_dies_in_the_middle_of_an_answer() {
     let redis = limits_redis();
     let app = TestApp::with(&[("REDIS_URL", &redis.url)]).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let asked = ann.ask("{{words:8}}{{hold:4}}").await;
     assert_eq!(asked.status(), StatusCode::OK);
     let port = redis.port;
@@ -175,7 +175,7 @@ async fn redis_dies_in_the_middle_of_an_answer() {
 #[tokio::test]
 async fn postgres_dies_before_the_question_and_before_the_record() {
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let asked = ann.ask("{{words:8}}{{hold:4}}").await;
     assert_eq!(asked.status(), StatusCode::OK);
     let (admin, name) = app.shut_database().await;

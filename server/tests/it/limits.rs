@@ -13,7 +13,7 @@ async fn subject(app: &TestApp) -> String {
 }
 
 async fn dump(app: &TestApp) -> Vec<u8> {
-    let key = format!("meter:{{person:{}}}", subject(app).await);
+    let key = format!("meter:{{user:{}}}", subject(app).await);
     redis::cmd("DUMP").arg(key).query_async(&mut app.redis.clone()).await.unwrap()
 }
 
@@ -23,7 +23,7 @@ async fn parallel_turns_never_exceed_the_limit_by_reservation() {
     let app = TestApp::new().await;
     app.limits("free", 1000, 20_000, 1000).await;
     sqlx::query("update plan set max_output = 256").execute(&app.db).await.unwrap();
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let asked = (0..64).map(|_| ann.ask("{{words:4}}{{hold}} a question of some length"));
     let answers = futures::future::join_all(asked).await;
     let (granted, refused): (Vec<_>, Vec<_>) =
@@ -43,7 +43,7 @@ async fn parallel_turns_never_exceed_the_limit_by_reservation() {
 #[tokio::test]
 async fn a_refusal_writes_nothing_and_says_when() {
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     for _ in 0..10 {
         ann.answer("{{words:1}}").await;
     }
@@ -57,7 +57,7 @@ async fn a_refusal_writes_nothing_and_says_when() {
     assert!(seconds == ms.div_ceil(1000) && (1..=61).contains(&seconds), "{ms} {seconds}");
     assert_eq!(dump(&app).await, before);
     assert_eq!(app.one::<i64>("select count(*) from ai_usage").await, rows);
-    // refusals are counted beside, by person, kind and hour
+    // refusals are counted beside, by user, kind and hour
     app.until("select exists (select from refusal_hour where kind = 'requests_limit' and n = 1)").await;
 }
 
@@ -65,7 +65,7 @@ async fn a_refusal_writes_nothing_and_says_when() {
 #[tokio::test]
 async fn a_new_plan_counts_at_once_and_never_refills() {
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     for _ in 0..10 {
         ann.answer("{{words:50}}").await;
     }
@@ -84,7 +84,7 @@ async fn a_new_plan_counts_at_once_and_never_refills() {
 async fn holds_shrink_to_what_is_left_and_the_impossible_is_413() {
     let app = TestApp::new().await;
     app.limits("free", 100, 1_000, 2).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     ann.answer("{{words:30}}").await;
     let reserved: i64 = app.one("select reserved_tokens from ai_usage").await;
     assert_eq!(reserved, 1_000, "the hold takes what there is, and no more");
@@ -106,11 +106,11 @@ async fn holds_shrink_to_what_is_left_and_the_impossible_is_413() {
 #[tokio::test]
 async fn lost_meters_are_rebuilt_from_the_ledger() {
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     ann.answer("{{words:50}}").await;
     let running = ann.ask("{{words:4}}{{hold}}").await;
     let before = ann.quota().await;
-    let key = format!("meter:{{person:{}}}", subject(&app).await);
+    let key = format!("meter:{{user:{}}}", subject(&app).await);
     let removed: i64 = redis::cmd("DEL").arg(&key).query_async(&mut app.redis.clone()).await.unwrap();
     assert_eq!(removed, 1);
     let after = ann.quota().await;
@@ -133,7 +133,7 @@ async fn lost_meters_are_rebuilt_from_the_ledger() {
 #[tokio::test]
 async fn turns_at_once_are_limited_too() {
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let _running = futures::future::join_all((0..2).map(|_| ann.ask("{{words:4}}{{hold}}"))).await;
     let response = ann.ask("hi").await;
     assert_eq!(
@@ -150,7 +150,7 @@ async fn without_redis_nothing_paid_runs() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let app = TestApp::with(&[("REDIS_URL", "redis://127.0.0.1:1")]).await;
     assert_ne!(closed.port(), 1);
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let began = std::time::Instant::now();
     let response = ann.ask("hi").await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -183,14 +183,14 @@ async fn no_path_reaches_the_provider_unadmitted() {
 }
 
 /// Field note 17: the deployment's own cap in money stops everything that is paid, to the nano-dollar, on both servers; nothing is
-/// held or charged to the person who is refused, and a lost meter is rebuilt from the ledger.
+/// held or charged to the user who is refused, and a lost meter is rebuilt from the ledger.
 #[tokio::test]
 async fn a_spend_cap_stops_every_user() {
     let app = TestApp::with(&[("GLOBAL_DAILY_SPEND_USD", "0.05")]).await;
     app.limits("free", 1000, 1_000_000, 1000).await;
     // An answer's ceiling costs 256 × $5 per million at most, so some forty of them fit into five cents.
     sqlx::query("update plan set max_output = 256").execute(&app.db).await.unwrap();
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let mut other = ann.clone();
     (other.url, _) = app.second().await;
     let asked = (0..64).map(|n| if n % 2 == 0 { &ann } else { &other }).map(|who| who.ask("{{words:4}}{{hold}} hello"));
@@ -229,7 +229,7 @@ async fn a_spend_cap_stops_every_user() {
 #[tokio::test]
 async fn sign_in_is_limited_by_account_and_place() {
     let app = TestApp::new().await;
-    app.person("ann@example.com").await;
+    app.user("ann@example.com").await;
     let mut eve = app.visitor();
     for _ in 0..10 {
         let wrong = eve.form("/sign-in", &[("email", "ann@example.com"), ("password", "guess")]).await;
@@ -242,7 +242,7 @@ async fn sign_in_is_limited_by_account_and_place() {
     assert!((1..=915).contains(&seconds), "{seconds}");
     assert!(refused.text().await.unwrap().contains("It works again in"));
     // somebody else's account is untouched by that
-    app.person("bob@example.com").await;
+    app.user("bob@example.com").await;
     let mut last = StatusCode::OK;
     for n in 0..40 {
         last = eve
@@ -258,16 +258,16 @@ async fn sign_in_is_limited_by_account_and_place() {
 #[tokio::test]
 async fn meters_are_compared_with_the_ledger() {
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     ann.answer("{{words:9}}").await;
     app.until("select bool_and(settled_at is not null) from turn").await;
     let used = ann.quota().await["tokens"]["used"].as_u64().unwrap();
-    let (persons, ann_s) = (app.persons(None), subject(&app).await);
+    let (users, ann_s) = (app.users(None), subject(&app).await);
     let plenty = Allowance { limits: &[1 << 50; 2], in_flight: None };
-    let Admission::Granted(fault) = persons.admit(&ann_s, "a fault", plenty, Need::exactly(777)).await.unwrap() else {
+    let Admission::Granted(fault) = users.admit(&ann_s, "a fault", plenty, Need::exactly(777)).await.unwrap() else {
         panic!()
     };
-    persons.end(&ann_s, "a fault", fault.at_ms(), End::Settle(777)).await.unwrap();
+    users.end(&ann_s, "a fault", fault.at_ms(), End::Settle(777)).await.unwrap();
     drop(fault);
     assert_eq!(ann.quota().await["tokens"]["used"], used + 777);
     // quiet for a while
@@ -280,7 +280,7 @@ async fn meters_are_compared_with_the_ledger() {
     app.until("select exists (select from meter_drift where found_tokens = ledger_tokens + 777)").await;
     app.until("select count(*) = 1 from meter_drift").await;
     assert_eq!(ann.quota().await["tokens"]["used"], used);
-    let admin = app.person("admin@example.com").await;
+    let admin = app.user("admin@example.com").await;
     assert!(admin.text("/admin/health").await.contains("usage counters rebuilt in 24 hours"));
 }
 
@@ -313,13 +313,13 @@ async fn the_quiet_are_those_whose_meters_can_be_compared() {
     }
 }
 
-/// A turn's id is its client's to choose: two people who choose the same at once still both count against the deployment's cap, as the
+/// A turn's id is its client's to choose: two users who choose the same at once still both count against the deployment's cap, as the
 /// ledger has it.
 #[tokio::test]
 async fn copies_of_a_turn_id_pass_no_spend_cap() {
     let app = TestApp::with(&[("GLOBAL_DAILY_SPEND_USD", "5")]).await;
     app.limits("free", 1000, 1_000_000, 1000).await;
-    let (ann, bob) = (app.person("ann@example.com").await, app.person("bob@example.com").await);
+    let (ann, bob) = (app.user("ann@example.com").await, app.user("bob@example.com").await);
     let mut elsewhere = bob.clone();
     (elsewhere.url, _) = app.second().await;
     for _ in 0..12 {

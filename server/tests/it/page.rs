@@ -9,16 +9,16 @@ const PUBLIC: [&str; 4] = ["/", "/pricing", "/sign-up", "/sign-in"];
 #[tokio::test]
 async fn pages_carry_what_they_need_and_nothing_else() {
     let app = TestApp::new().await;
-    let admin = app.person("admin@example.com").await;
+    let admin = app.user("admin@example.com").await;
     admin.answer("{{words:12}}").await;
     let conversation: uuid::Uuid = app.one("select conversation_id from conversation").await;
-    let person: uuid::Uuid = app.one("select user_id from account").await;
+    let user: uuid::Uuid = app.one("select user_id from account").await;
     let paths = [
         "/chat".to_owned(),
         format!("/chat/{conversation}"),
         "/usage".into(),
         "/admin".into(),
-        format!("/admin/users/{person}"),
+        format!("/admin/users/{user}"),
     ];
     for path in PUBLIC.iter().map(ToString::to_string).chain(paths) {
         let response = admin.get(&path).await;
@@ -47,7 +47,7 @@ async fn pages_carry_what_they_need_and_nothing_else() {
 #[tokio::test]
 async fn an_address_that_is_not_there_says_so() {
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     for path in ["/nothing", "/chat/not-an-id", "/chat/0193a000-0000-7000-8000-000000000000"] {
         let response = ann.get(path).await;
         let status = response.status();
@@ -65,7 +65,7 @@ async fn an_address_that_is_not_there_says_so() {
 #[tokio::test]
 async fn a_failure_is_an_incident() {
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     sqlx::query("alter table conversation rename to conversation_gone").execute(&app.db).await.unwrap();
     for path in ["/chat"] {
         let response = ann.get(path).await;
@@ -79,7 +79,7 @@ async fn a_failure_is_an_incident() {
 #[tokio::test]
 async fn a_panic_is_an_incident() {
     let app = TestApp::new().await;
-    let (ann, admin) = (app.person("ann@example.com").await, app.person("admin@example.com").await);
+    let (ann, admin) = (app.user("ann@example.com").await, app.user("admin@example.com").await);
     let id: uuid::Uuid = app.one("select user_id from account where email = 'ann@example.com'").await;
     let path = format!("/admin/users/{id}");
     assert_eq!(admin.get(&path).await.status(), StatusCode::OK);
@@ -109,11 +109,11 @@ async fn pricing_is_the_plan_table() {
 #[tokio::test]
 async fn the_demo_model_stands_in_while_no_provider_has_a_key() {
     let app = TestApp::with(&[("ANTHROPIC_API_KEY", "")]).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let page = ann.text("/chat").await;
     assert!(page.contains("demo model") && !page.contains("Claude"));
     let real = TestApp::new().await;
-    let page = real.person("ann@example.com").await.text("/chat").await;
+    let page = real.user("ann@example.com").await.text("/chat").await;
     assert!(!page.contains("demo model") && page.contains("Claude Haiku 4.5"));
 }
 
@@ -121,7 +121,7 @@ async fn the_demo_model_stands_in_while_no_provider_has_a_key() {
 #[tokio::test]
 async fn what_a_model_says_is_sanitised_on_the_page() {
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     ann.answer("{{words:2}}").await;
     sqlx::query("update message set body = E'hi <script>alert(1)</script>\n\n![x](https://evil.example/?q=1)\n\n[a](javascript:alert(1))' where role = 'assistant'")
         .execute(&app.db)

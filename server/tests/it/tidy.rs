@@ -138,7 +138,7 @@ fn tidy_one_caller_of_providers() {
     assert!(provider.contains("pubasyncfnopen(&self,permit:&Permit,"));
 }
 
-/// The name stands in `brand.toml` and in no string that people see.
+/// The name stands in `brand.toml` and in no string that users see.
 #[test]
 fn tidy_the_brand_stands_in_one_place() {
     let name = "Quotient";

@@ -1,4 +1,4 @@
-//! What people and the owner see of the ledger is the ledger.
+//! What users and the owner see of the ledger is the ledger.
 
 use crate::app::TestApp;
 use crate::visitor::{Reading, problem};
@@ -11,9 +11,9 @@ use rust_decimal::Decimal;
 async fn usage_and_admin_show_the_ledger() {
     let app = TestApp::new().await;
     let (ann, tom, admin) = (
-        app.person("ann@example.com").await,
-        app.person("tom@example.com").await,
-        app.person("admin@example.com").await,
+        app.user("ann@example.com").await,
+        app.user("tom@example.com").await,
+        app.user("admin@example.com").await,
     );
     for words in [30, 200] {
         ann.answer(&format!("{{{{words:{words}}}}}")).await;
@@ -43,7 +43,7 @@ async fn usage_and_admin_show_the_ledger() {
 #[tokio::test]
 async fn an_admin_sets_a_plan_and_it_is_written_down() {
     let app = TestApp::new().await;
-    let (mut ann, mut admin) = (app.person("ann@example.com").await, app.person("admin@example.com").await);
+    let (mut ann, mut admin) = (app.user("ann@example.com").await, app.user("admin@example.com").await);
     let id: uuid::Uuid = app.one("select user_id from account where email = 'ann@example.com'").await;
     let path = format!("/admin/users/{id}/plan");
     assert_eq!(ann.form(&path, &[("plan", "max")]).await.status(), StatusCode::NOT_FOUND);
@@ -63,11 +63,11 @@ async fn an_admin_sets_a_plan_and_it_is_written_down() {
     assert!(admin.text(&format!("/admin/users/{id}")).await.contains("ann@example.com"));
 }
 
-/// People on a plan that doesn't show what they cost see it on no page, in no file and in no event; the owner does.
+/// Users on a plan that doesn't show what they cost see it on no page, in no file and in no event; the owner does.
 #[tokio::test]
 async fn a_plan_may_keep_its_cost_to_itself() {
     let app = TestApp::new().await;
-    let (ann, mut admin) = (app.person("ann@example.com").await, app.person("admin@example.com").await);
+    let (ann, mut admin) = (app.user("ann@example.com").await, app.user("admin@example.com").await);
     let id: uuid::Uuid = app.one("select user_id from account where email = 'ann@example.com'").await;
     ann.answer("{{words:30}}").await;
     let conversation: uuid::Uuid = app.one("select conversation_id from conversation").await;
@@ -105,7 +105,7 @@ async fn a_plan_may_keep_its_cost_to_itself() {
 #[tokio::test]
 async fn an_admin_sees_what_is_held_and_the_time_to_first_token() {
     let app = TestApp::new().await;
-    let (ann, admin) = (app.person("ann@example.com").await, app.person("admin@example.com").await);
+    let (ann, admin) = (app.user("ann@example.com").await, app.user("admin@example.com").await);
     let id: uuid::Uuid = app.one("select user_id from account where email = 'ann@example.com'").await;
     let mut reading = Reading::new(ann.ask("{{words:9}}{{hold}}").await);
     reading.next().await.unwrap();
@@ -130,7 +130,7 @@ async fn an_admin_sees_what_is_held_and_the_time_to_first_token() {
 #[tokio::test]
 async fn a_yen_is_no_dollar() {
     let app = TestApp::new().await;
-    let admin = app.person("admin@example.com").await;
+    let admin = app.user("admin@example.com").await;
     admin.answer("{{words:3}}").await;
     for (currency, minor, pays) in [("usd", 2_000, 20), ("jpy", 2_000, 0)] {
         for sql in [
@@ -156,7 +156,7 @@ async fn a_yen_is_no_dollar() {
 #[tokio::test]
 async fn the_owner_pages_are_not_there_for_others() {
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let id: uuid::Uuid = app.one("select user_id from account").await;
     for visitor in [&ann, &app.visitor()] {
         for path in
@@ -172,7 +172,7 @@ async fn the_owner_pages_are_not_there_for_others() {
         for (name, body) in [
             ("admin_heaviest", "asked[period]=Day&asked[order]=Cost&asked[search]=&asked[page]=1".to_owned()),
             ("admin_audit", "page=1".to_owned()),
-            ("admin_person", format!("id={id}")),
+            ("admin_user", format!("id={id}")),
         ] {
             let response = visitor
                 .request("POST", &format!("/fn/{name}"))
@@ -186,18 +186,18 @@ async fn the_owner_pages_are_not_there_for_others() {
     }
 }
 
-/// Field note 31: the ledger outlives the account, and forgets only the person.
+/// Field note 31: the ledger outlives the account, and forgets only the user.
 #[tokio::test]
 async fn the_ledger_outlives_the_account() {
     let app = TestApp::new().await;
-    let (ann, admin) = (app.person("ann@example.com").await, app.person("admin@example.com").await);
+    let (ann, admin) = (app.user("ann@example.com").await, app.user("admin@example.com").await);
     ann.answer("{{words:30}}").await;
     let cost: Decimal = app.one("select sum(cost_usd) from ai_usage").await;
     sqlx::query("delete from account where email = 'ann@example.com'").execute(&app.db).await.unwrap();
     assert_eq!(app.one::<Decimal>("select sum(cost_usd) from ai_usage where user_id is null").await, cost);
     assert!(admin.text("/admin").await.contains("deleted account"));
     // and signing up again refills nothing
-    let again = app.person("ann@example.com").await;
+    let again = app.user("ann@example.com").await;
     assert!(again.quota().await["tokens"]["used"].as_u64().unwrap() > 0);
     assert!(sqlx::query("delete from ai_usage").execute(&app.db).await.is_err(), "append-only");
 }
@@ -207,7 +207,7 @@ async fn the_ledger_outlives_the_account() {
 #[tokio::test]
 async fn the_owner_sets_models_and_global_limits() {
     let app = TestApp::new().await;
-    let (ann, mut admin) = (app.person("ann@example.com").await, app.person("admin@example.com").await);
+    let (ann, mut admin) = (app.user("ann@example.com").await, app.user("admin@example.com").await);
     ann.answer("{{words:9}}").await;
     let off = admin.form("/admin/global", &[("state", "off"), ("daily_spend", "")]).await;
     assert_eq!((off.status(), off.headers()["location"].to_str().unwrap()), (StatusCode::SEE_OTHER, "/admin/models"));

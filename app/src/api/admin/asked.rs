@@ -36,7 +36,7 @@ impl Period {
         }
     }
 
-    /// As people say it.
+    /// As users say it.
     #[must_use]
     pub fn label(self) -> String {
         match self {
@@ -134,7 +134,7 @@ pub struct Asked {
     pub period: Period,
     /// What it is sorted by.
     pub order: Order,
-    /// Only people on this plan now.
+    /// Only users on this plan now.
     pub plan: Option<PlanId>,
     /// Only use of this model.
     pub model: Option<ModelName>,
@@ -145,7 +145,7 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// People on a page.
+    /// Users on a page.
     pub const ROWS: u32 = 50;
 
     /// The same, as an address could say it.

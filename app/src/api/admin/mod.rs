@@ -68,8 +68,8 @@ pub struct TopUsersView {
     pub rows: Vec<UserUsage>,
     /// Everybody in the table together, on all its pages.
     pub total: Sum,
-    /// How many people used something.
-    pub people: u64,
+    /// How many users used something.
+    pub users: u64,
     /// How many rows the table has, on all its pages.
     pub count: u64,
     /// What everybody cost in the hours of the period that are over, and in as many before it; none where no hour is over.
@@ -121,7 +121,7 @@ pub struct Written {
     pub why: Option<String>,
 }
 
-/// A person's own limits, while they last.
+/// A user's own limits, while they last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnLimits {
     /// Requests a minute; none is the plan's.
@@ -145,9 +145,9 @@ pub struct Hold {
     pub is_alive: bool,
 }
 
-/// One person.
+/// One user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PersonView {
+pub struct UserView {
     /// Who.
     pub viewer: Viewer,
     /// Since when.
@@ -286,21 +286,21 @@ pub struct Listed {
     pub created_at: OffsetDateTime,
 }
 
-/// People on a page of accounts.
-pub const PEOPLE_ROWS: u32 = 50;
+/// Users on a page of accounts.
+pub const USER_ROWS: u32 = 50;
 /// Rows on a page of the audit.
 pub const AUDIT_ROWS: u32 = 100;
 
 /// Accounts, the newest first; a page of them, and how many there are on all pages.
-#[server(prefix = "/fn", endpoint = "admin_people")]
-pub async fn people(
+#[server(prefix = "/fn", endpoint = "admin_users")]
+pub async fn users(
     /// Only addresses that hold this; empty for all.
     search: String,
     /// Which page, from one.
     page: u32,
 ) -> Result<(Vec<Listed>, u64), Refusal> {
     crate::api::context::admin()?;
-    crate::api::context::people(&search, page).await
+    crate::api::context::users(&search, page).await
 }
 
 /// Plans, and every model that one could allow.
@@ -320,14 +320,14 @@ pub async fn audit(
     crate::api::context::audit(page).await
 }
 
-/// One person.
-#[server(prefix = "/fn", endpoint = "admin_person")]
-pub async fn person(
+/// One user.
+#[server(prefix = "/fn", endpoint = "admin_user")]
+pub async fn user(
     /// Who.
     id: UserId,
-) -> Result<PersonView, Refusal> {
+) -> Result<UserView, Refusal> {
     crate::api::context::admin()?;
-    crate::api::context::person(id).await
+    crate::api::context::user(id).await
 }
 
 /// Prices in dollars per million tokens.
@@ -348,7 +348,7 @@ pub struct PriceRow {
 pub struct ModelRow {
     /// The provider's name for it.
     pub name: ModelName,
-    /// The name people read.
+    /// The name users read.
     pub label: String,
     /// Whose wire format.
     pub provider: String,

@@ -3,7 +3,7 @@
 mod owner;
 mod usage;
 
-pub(crate) use owner::{audit, health, models, people, person, plans, top_users};
+pub(crate) use owner::{audit, health, models, users, user, plans, top_users};
 pub(crate) use usage::usage_of;
 
 use super::Refusal;
@@ -41,7 +41,7 @@ pub struct Sources {
     pub payments: super::billing::Payments,
     /// Where the pages of whoever takes payments are.
     pub payment_pages: Arc<[String]>,
-    /// Logs a failure once and answers what a person may be told.
+    /// Logs a failure once and answers what a user may be told.
     pub report: Arc<Report>,
     /// The server's clock.
     pub now: fn() -> OffsetDateTime,
@@ -98,8 +98,8 @@ pub fn said(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or_default()
 }
 
-/// A person's windows, requests and tokens; what follows reads a snapshot by these places.
-pub const PERSON: [limits::Window; 2] =
+/// A user's windows, requests and tokens; what follows reads a snapshot by these places.
+pub const USER: [limits::Window; 2] =
     [limits::Window::calls("requests", 60_000, 60), limits::Window::amount("tokens", 86_400_000, 48)];
 
 /// The plan and the meters as one answer.
@@ -201,22 +201,22 @@ pub(crate) async fn shop() -> Result<super::plan::Shop, Refusal> {
     Ok(Shop { offers, payments: sources.payments, may_try, pays })
 }
 
-/// A person's billing.
-pub(crate) async fn billing_of(person: &Viewer) -> Result<super::billing::BillingView, Refusal> {
+/// A user's billing.
+pub(crate) async fn billing_of(user: &Viewer) -> Result<super::billing::BillingView, Refusal> {
     let sources = sources();
     let now = (sources.now)();
-    let theirs = store::subscription::of_user(&sources.db, person.user_id).await.map_err(fail)?;
+    let theirs = store::subscription::of_user(&sources.db, user.user_id).await.map_err(fail)?;
     let plans = store::plan::list(&sources.db).await.map_err(fail)?;
     let named = |id: &domain::PlanId| plans.iter().find(|plan| plan.id == *id).map(|plan| plan.name.clone());
     let counts = theirs.iter().find(|subscription| subscription.status.is_live()).or(theirs.first()).cloned();
-    let held = theirs.iter().any(|found| found.holds(now) && found.plan.as_ref() == Some(&person.plan.id));
+    let held = theirs.iter().any(|found| found.holds(now) && found.plan.as_ref() == Some(&user.plan.id));
     Ok(super::billing::BillingView {
         payments: sources.payments,
         paid_plan: counts.as_ref().and_then(|counts| named(counts.plan.as_ref()?)),
         subscription: counts,
-        granted: !person.plan.is_free() && !held,
+        granted: !user.plan.is_free() && !held,
         fallback: plans.first().map(|plan| plan.name.clone()).unwrap_or_default(),
-        invoices: store::invoice::list(&sources.db, person.user_id, 24).await.map_err(fail)?,
-        quota: quota(person).await.ok(),
+        invoices: store::invoice::list(&sources.db, user.user_id, 24).await.map_err(fail)?,
+        quota: quota(user).await.ok(),
     })
 }

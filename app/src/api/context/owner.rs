@@ -1,7 +1,7 @@
 //! What the owner sees.
 
 use super::{Refusal, billing_of, fail, refuse, sources, usage_of};
-use crate::api::admin::{AUDIT_ROWS, Asked, ModelUse, Moment, Order, PEOPLE_ROWS, TopUsersView, UserUsage};
+use crate::api::admin::{AUDIT_ROWS, Asked, ModelUse, Moment, Order, USER_ROWS, TopUsersView, UserUsage};
 use domain::{ModelName, Picos, Plan, Problem};
 
 /// From a line's first day to its last, at least: thirty days, both included.
@@ -68,7 +68,7 @@ pub(crate) async fn top_users(asked: Asked) -> Result<TopUsersView, Refusal> {
     by_model.sort_by_key(|(_, used)| std::cmp::Reverse(used.cost));
     Ok(TopUsersView {
         total: top_users.all.into(),
-        people: top_users.people as u64,
+        users: top_users.users as u64,
         count: top_users.count as u64,
         change,
         rows: top_users
@@ -137,11 +137,11 @@ impl From<store::audit::Written> for crate::api::admin::Written {
 }
 
 /// Accounts, the newest first.
-pub(crate) async fn people(search: &str, page: u32) -> Result<(Vec<crate::api::admin::Listed>, u64), Refusal> {
+pub(crate) async fn users(search: &str, page: u32) -> Result<(Vec<crate::api::admin::Listed>, u64), Refusal> {
     let search: String = search.chars().filter(|c| !c.is_control()).take(200).collect();
-    let offset = i64::from(page.clamp(1, 100_000) - 1) * i64::from(PEOPLE_ROWS);
+    let offset = i64::from(page.clamp(1, 100_000) - 1) * i64::from(USER_ROWS);
     let search = Some(search.trim()).filter(|text| !text.is_empty());
-    let rows = store::account::list(&sources().admin_db, search, offset, i64::from(PEOPLE_ROWS)).await.map_err(fail)?;
+    let rows = store::account::list(&sources().admin_db, search, offset, i64::from(USER_ROWS)).await.map_err(fail)?;
     let all = rows.first().map_or(0, |row| row.all.unsigned_abs());
     let listed = |row: store::account::Listed| crate::api::admin::Listed {
         user_id: row.user_id,
@@ -169,16 +169,16 @@ pub(crate) async fn audit(page: u32) -> Result<Vec<crate::api::admin::Written>, 
     Ok(rows.into_iter().map(Into::into).collect())
 }
 
-/// One person, for an admin.
-pub(crate) async fn person(id: domain::UserId) -> Result<crate::api::admin::PersonView, Refusal> {
+/// One user, for an admin.
+pub(crate) async fn user(id: domain::UserId) -> Result<crate::api::admin::UserView, Refusal> {
     let sources = sources();
     let db = &sources.admin_db;
-    let found = store::account::person(db, id).await.map_err(fail)?;
-    let person = found.ok_or_else(|| refuse(Problem::not_found("account")))?;
+    let found = store::account::user(db, id).await.map_err(fail)?;
+    let user = found.ok_or_else(|| refuse(Problem::not_found("account")))?;
     let plans = store::plan::list(db).await.map_err(fail)?;
-    let usage = usage_of(db, &person.viewer, 30, true).await?;
-    let billing = billing_of(&person.viewer).await?;
-    let granted = person.granted;
+    let usage = usage_of(db, &user.viewer, 30, true).await?;
+    let billing = billing_of(&user.viewer).await?;
+    let granted = user.granted;
     let fakeg = store::account_rule::fakeg(db, id, (sources.now)()).await.map_err(fail)?;
     let fakeg = fakeg.ok_or_else(|| refuse(Problem::not_found("account")))?;
     let audit = store::audit::list(db, Some(id), 0, 50).await.map_err(fail)?;
@@ -190,14 +190,14 @@ pub(crate) async fn person(id: domain::UserId) -> Result<crate::api::admin::Pers
         is_alive: held.is_alive,
     };
     let own = |until| crate::api::admin::OwnLimits { requests: fakeg.requests, tokens: fakeg.tokens, until };
-    Ok(crate::api::admin::PersonView {
+    Ok(crate::api::admin::UserView {
         limits: fakeg.until.map(own),
         paused_at: fakeg.paused_at,
         sessions: fakeg.sessions,
         holds: held.into_iter().map(hold).collect(),
         audit: audit.into_iter().map(Into::into).collect(),
-        viewer: person.viewer,
-        created_at: person.created_at,
+        viewer: user.viewer,
+        created_at: user.created_at,
         granted,
         plans,
         usage,

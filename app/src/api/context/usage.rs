@@ -1,4 +1,4 @@
-//! What a person used.
+//! What a user used.
 
 use super::{Refusal, fail, quota, sources};
 use domain::{ModelName, Picos, Viewer};
@@ -20,17 +20,17 @@ impl From<store::usage::Totals> for crate::api::usage::Sum {
 /// What somebody used in the last days, today included. Where its cost isn't shown it isn't there.
 pub(crate) async fn usage_of(
     db: &store::Db,
-    person: &Viewer,
+    user: &Viewer,
     days: u16,
     shows_cost: bool,
 ) -> Result<crate::api::usage::UsageView, Refusal> {
     use crate::api::usage::{Sum, UsageView};
-    let (zone, now) = (person.time_zone.as_str(), (sources().now)());
+    let (zone, now) = (user.time_zone.as_str(), (sources().now)());
     let today = store::usage::today(db, zone, now).await.map_err(fail)?;
     let first = today - time::Duration::days(i64::from(days.clamp(1, 90)) - 1);
-    let rows = store::usage::by_day_and_model(db, person.user_id, zone, first).await.map_err(fail)?;
-    let returns = store::usage::comes_back(db, &person.subject, zone, now).await.map_err(fail)?;
-    let last = store::usage::last_turns(db, person.user_id, zone, 20).await.map_err(fail)?;
+    let rows = store::usage::by_day_and_model(db, user.user_id, zone, first).await.map_err(fail)?;
+    let returns = store::usage::comes_back(db, &user.subject, zone, now).await.map_err(fail)?;
+    let last = store::usage::last_turns(db, user.user_id, zone, 20).await.map_err(fail)?;
     // Whole numbers as the ledger has them; what is shown is made of their sums, so that a correction of another day's use counts in full.
     let (mut total, mut by_model) = (Sums::default(), BTreeMap::<String, Sums>::new());
     let every_day = std::iter::successors(Some(first), |day| day.next_day().filter(|next| *next <= today));
@@ -58,10 +58,10 @@ pub(crate) async fn usage_of(
         days: by_day.into_iter().map(|(day, sums)| (day, shown(&sums))).collect(),
         models,
         total: shown(&total),
-        quota: quota(person).await.ok(),
+        quota: quota(user).await.ok(),
         returns,
         last: last.into_iter().map(turn).collect(),
         shows_cost,
-        time_zone: person.time_zone.clone(),
+        time_zone: user.time_zone.clone(),
     })
 }

@@ -29,7 +29,7 @@ pub fn Audit() -> impl IntoView {
     }
 }
 
-/// Acts as a table; also on a person's page.
+/// Acts as a table; also on a user's page.
 #[component]
 pub fn Acts(
     /// The latest first.

@@ -49,7 +49,7 @@ fn Shown(health: HealthView) -> impl IntoView {
     let added_up = match health.hours_waiting {
         0 => "All full hours of the ledger are summed up.".to_owned(),
         hours => format!(
-            "{} whole hours of the ledger wait to be added up; until then they are read person by person.",
+            "{} whole hours of the ledger wait to be added up; until then they are read user by user.",
             Tokens(hours as u64)
         ),
     };

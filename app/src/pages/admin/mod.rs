@@ -5,7 +5,7 @@ use leptos::prelude::*;
 /// The owner's pages, the one that is open marked.
 #[component]
 pub fn AdminTabs(
-    /// The user's email.
+    /// The URL of the open tab.
     current: &'static str,
 ) -> impl IntoView {
     let tabs = [
@@ -42,7 +42,7 @@ pub fn Pager(
 pub mod audit;
 pub mod health;
 pub mod models;
-pub mod people;
-pub mod person;
+pub mod users;
+pub mod user;
 pub mod plans;
 pub mod top_users;

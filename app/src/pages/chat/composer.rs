@@ -24,7 +24,7 @@ pub(super) fn Composer(
     /// What is left.
     #[prop(into)]
     quota: Signal<Option<Quota>>,
-    /// When tokens return, by the person's clock.
+    /// When tokens return, by the user's clock.
     #[prop(into)]
     back_at: Signal<String>,
     /// Something was typed.

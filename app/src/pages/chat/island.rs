@@ -28,7 +28,7 @@ struct State {
     conversation: RwSignal<Option<ConversationId>>,
     turns: RwSignal<Vec<Live>>,
     quota: RwSignal<Option<Quota>>,
-    /// What can be asked: gives models the names that people read.
+    /// What can be asked: gives models the names that users read.
     models: StoredValue<Vec<Choice>>,
     model: RwSignal<String>,
     /// The turn that runs now.
@@ -201,7 +201,7 @@ impl State {
         self.typed();
     }
 
-    /// The name that people read.
+    /// The name that users read.
     fn label(self, model: &str) -> String {
         let find =
             |all: &Vec<Choice>| all.iter().find(|choice| choice.name.0 == model).map(|choice| choice.label.clone());

@@ -11,7 +11,7 @@ use leptos::prelude::*;
 pub fn Past(
     /// The message.
     message: Message,
-    /// What can be asked now: gives models the names that people read.
+    /// What can be asked now: gives models the names that users read.
     models: StoredValue<Vec<Choice>>,
     /// Whether it is the last one, whose answer may be written again.
     is_last: bool,
@@ -46,7 +46,7 @@ pub fn Past(
     }
 }
 
-/// What the person said.
+/// What the user said.
 #[component]
 pub fn Said(
     /// Plain text; shown as it was typed.

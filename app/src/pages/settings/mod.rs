@@ -1,4 +1,4 @@
-//! What people see of their own account.
+//! What users see of their own account.
 
 pub mod account;
 pub mod billing;

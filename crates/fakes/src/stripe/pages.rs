@@ -1,4 +1,4 @@
-//! The pages people see: the checkout, the portal, an invoice. Plain, and labelled on each.
+//! The pages users see: the checkout, the portal, an invoice. Plain, and labelled on each.
 
 use super::{Shared, form};
 use axum::Router;

@@ -190,7 +190,7 @@ proptest! {
 
     #[test]
     fn memory_keeps_to_a_plain_list(steps in prop::collection::vec(step(), 1..40)) {
-        let limits = Limits::without_history(&Store::memory(), "person", &WINDOWS);
+        let limits = Limits::without_history(&Store::memory(), "user", &WINDOWS);
         runtime().block_on(walk(&limits, steps, async |_: &str| Vec::new()));
     }
 }
@@ -201,10 +201,10 @@ proptest! {
     #[test]
     fn redis_keeps_to_a_plain_list(steps in prop::collection::vec(step(), 1..40)) {
         runtime().block_on(async {
-            let limits = Limits::without_history(&Store::redis(&redis_url()).unwrap(), "person", &WINDOWS);
+            let limits = Limits::without_history(&Store::redis(&redis_url()).unwrap(), "user", &WINDOWS);
             let redis = redis::Client::open(redis_url()).unwrap().get_multiplexed_async_connection().await.unwrap();
             walk(&limits, steps, async |subject: &str| {
-                let key = format!("meter:{{person:{subject}}}");
+                let key = format!("meter:{{user:{subject}}}");
                 redis::cmd("DUMP").arg(key).query_async(&mut redis.clone()).await.unwrap_or_default()
             })
             .await;

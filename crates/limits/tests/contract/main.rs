@@ -52,7 +52,7 @@ fn stores() -> [Store; 3] {
 /// Runs a test over every kind of store.
 async fn each<F: AsyncFn(Limits)>(test: F) {
     for store in stores() {
-        test(Limits::without_history(&store, "person", &WINDOWS)).await;
+        test(Limits::without_history(&store, "user", &WINDOWS)).await;
     }
 }
 
@@ -188,7 +188,7 @@ async fn an_unconfirmed_hold_lapses_and_a_confirmed_one_stays() {
     .await;
 }
 
-/// Field notes 10 and 11: the limit is an argument, the counter is the person's.
+/// Field notes 10 and 11: the limit is an argument, the counter is the user's.
 #[tokio::test]
 async fn a_new_limit_counts_at_once_and_refills_nothing() {
     each(async |limits| {
@@ -216,7 +216,7 @@ async fn cold_meters_are_rebuilt_from_history() {
             call("recorded", T0 - 5_000, 200, false),
             call("running", T0 - 1_000, 400, true),
         ];
-        let limits = Limits::new(&store, "person", &WINDOWS, history(past));
+        let limits = Limits::new(&store, "user", &WINDOWS, history(past));
         for _ in 0..2 {
             let snapshot = limits.at(T0).peek(&ann).await.unwrap();
             let tokens = snapshot.window(1);
@@ -242,7 +242,7 @@ async fn a_history_from_before_another_loss_is_not_believed() {
             let past = written.lock().unwrap().clone();
             Box::pin(async move { Ok(past) })
         });
-        let others = Limits::new(&store, "person", &WINDOWS, truth);
+        let others = Limits::new(&store, "user", &WINDOWS, truth);
         let (read, first) = (Arc::clone(&ledger), Arc::new(AtomicU64::new(0)));
         let slow: History = Arc::new(move |subject| {
             let (others, ledger, first) = (others.clone(), Arc::clone(&read), Arc::clone(&first));
@@ -259,7 +259,7 @@ async fn a_history_from_before_another_loss_is_not_believed() {
                 Ok(past)
             })
         });
-        let limits = Limits::new(&store, "person", &WINDOWS, slow);
+        let limits = Limits::new(&store, "user", &WINDOWS, slow);
         assert_eq!(limits.at(T0).peek(&ann).await.unwrap().window(1).used, 400);
     }
 }
@@ -268,11 +268,11 @@ async fn a_history_from_before_another_loss_is_not_believed() {
 #[tokio::test]
 async fn a_broken_meter_is_rebuilt() {
     let ann = fresh("ann");
-    let limits = Limits::without_history(&Store::redis(&redis_url()).unwrap(), "person", &WINDOWS);
+    let limits = Limits::without_history(&Store::redis(&redis_url()).unwrap(), "user", &WINDOWS);
     let permit = granted(&limits, T0, &ann, allow(&[10, 1_000], 10), Need::exactly(500)).await;
     limits.at(T0).settle(permit, 500).await.unwrap();
     let mut redis = redis::Client::open(redis_url()).unwrap().get_multiplexed_async_connection().await.unwrap();
-    let key = format!("meter:{{person:{ann}}}");
+    let key = format!("meter:{{user:{ann}}}");
     let () = redis::cmd("HDEL")
         .arg(&key)
         .arg(2_000_000_000_000 + T0 / 900_000 / 8)
@@ -290,10 +290,10 @@ async fn a_broken_meter_is_rebuilt() {
 /// What has left its window is not kept: three days of use weigh as much as one, and what is used no more weighs nothing.
 #[tokio::test]
 async fn what_has_left_is_gone_from_redis() {
-    let limits = Limits::without_history(&Store::redis(&redis_url()).unwrap(), "person", &WINDOWS);
+    let limits = Limits::without_history(&Store::redis(&redis_url()).unwrap(), "user", &WINDOWS);
     let (ann, plan) = (fresh("ann"), allow(&[1_000, 1 << 50], 10));
     let mut redis = redis::Client::open(redis_url()).unwrap().get_multiplexed_async_connection().await.unwrap();
-    let key = format!("meter:{{person:{ann}}}");
+    let key = format!("meter:{{user:{ann}}}");
     let mut most = 0;
     for now in (T0..T0 + 3 * DAY).step_by(15_000).chain([T0 + 3 * DAY + MINUTE, T0 + 5 * DAY]) {
         let permit = granted(&limits, now, &ann, plan, Need::exactly(1)).await;
@@ -359,7 +359,7 @@ async fn a_silent_redis_is_unavailable_within_the_bound() {
     // a listener that accepts and never answers
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let store = Store::redis(&format!("redis://{}", silent.local_addr().unwrap())).unwrap();
-    let limits = Limits::without_history(&store, "person", &WINDOWS);
+    let limits = Limits::without_history(&store, "user", &WINDOWS);
     for _ in 0..3 {
         let began = std::time::Instant::now();
         assert!(limits.admit("ann", "call", allow(&[1, 1], 1), Need::exactly(1)).await.is_err());

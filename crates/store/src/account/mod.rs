@@ -1,9 +1,9 @@
-//! People with an account: what they do themselves. `owner.rs` has what an admin sees and does, `payer.rs` what billing does.
+//! Users with an account: what they do themselves. `owner.rs` has what an admin sees and does, `payer.rs` what billing does.
 
 mod owner;
 mod payer;
 
-pub use owner::{Listed, Person, admins, list, make_admin, person, set_plan};
+pub use owner::{Listed, User, admins, list, make_admin, user, set_plan};
 pub use payer::{Payer, by_customer, customers, hold, link_customer, payer, unlink_customer, was_deleted};
 
 use crate::{Db, Result};
@@ -77,7 +77,7 @@ pub async fn credentials(db: impl PgExecutor<'_>, email: &str) -> Result<Option<
     Ok(row.map(|row| Credentials { user_id: row.user_id.into(), password_hash: row.password_hash }))
 }
 
-/// A person with their plan as it is now: one indexed query, never cached, so that a change holds at once everywhere.
+/// A user with their plan as it is now: one indexed query, never cached, so that a change holds at once everywhere.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -113,7 +113,7 @@ pub async fn viewer(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Option<V
     }))
 }
 
-/// Says where a person's days begin; false where Postgres knows no such time zone.
+/// Says where a user's days begin; false where Postgres knows no such time zone.
 ///
 /// # Errors
 /// Returns an error if the query fails.

@@ -7,9 +7,9 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// Who an admin looks at: the person, and since when they are here.
-pub struct Person {
-    /// The person.
+/// Who an admin looks at: the user, and since when they are here.
+pub struct User {
+    /// The user.
     pub viewer: Viewer,
     /// When they signed up.
     pub created_at: OffsetDateTime,
@@ -17,22 +17,22 @@ pub struct Person {
     pub granted: Option<PlanId>,
 }
 
-/// One person, for an admin.
+/// One user, for an admin.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn person(db: &Db, user_id: UserId) -> Result<Option<Person>> {
+pub async fn user(db: &Db, user_id: UserId) -> Result<Option<User>> {
     let Some(viewer) = viewer(db, user_id).await? else {
         return Ok(None);
     };
     let row = sqlx::query!("select created_at, granted_plan_id from account where user_id = $1", Uuid::from(user_id))
         .fetch_one(db)
         .await?;
-    Ok(Some(Person { viewer, created_at: row.created_at, granted: row.granted_plan_id.map(PlanId) }))
+    Ok(Some(User { viewer, created_at: row.created_at, granted: row.granted_plan_id.map(PlanId) }))
 }
 
-/// Gives a person a plan and writes down who did it, in one transaction; what they pay for counts beside it, the larger
-/// of the two holds. False where person or plan doesn't exist.
+/// Gives a user a plan and writes down who did it, in one transaction; what they pay for counts beside it, the larger
+/// of the two holds. False where user or plan doesn't exist.
 ///
 /// # Errors
 /// Returns an error if the query fails.

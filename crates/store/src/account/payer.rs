@@ -6,7 +6,7 @@ use domain::UserId;
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-/// What billing needs to know of a person.
+/// What billing needs to know of a user.
 pub struct Payer {
     /// Who.
     pub user_id: UserId,
@@ -22,7 +22,7 @@ pub struct Payer {
     pub subject: String,
 }
 
-/// A person as billing sees them.
+/// A user as billing sees them.
 ///
 /// # Errors
 /// Returns an error if the query fails.

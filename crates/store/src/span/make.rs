@@ -1,8 +1,8 @@
-//! Making spans: hours from the sums per person, larger ones from smaller ones.
+//! Making spans: hours from the sums per user, larger ones from smaller ones.
 
-use super::people::{pack, unpack};
+use super::users::{pack, unpack};
 use super::totals::{add_ttft, of_hours};
-use super::{People, SIZES, Span, Sums, Totals, hour, instant};
+use super::{Users, SIZES, Span, Sums, Totals, hour, instant};
 use crate::{Db, Result, Tx};
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 const REST: time::Duration = time::Duration::minutes(2);
 
 /// What a span holds, model by model.
-type Models = BTreeMap<String, (Totals, People)>;
+type Models = BTreeMap<String, (Totals, Users)>;
 
 /// Makes every span that can be made and isn't there; how many. Servers that are at it at once take turns.
 ///
@@ -41,7 +41,7 @@ async fn make_one(db: &Db, span: Span, smaller: Option<i32>) -> Result<bool> {
         return Ok(false);
     }
     let models = match smaller {
-        None => Some(of_people(&mut tx, span).await?),
+        None => Some(of_users(&mut tx, span).await?),
         Some(smaller) => of_smaller(&mut tx, span, smaller).await?,
     };
     let Some(models) = models else { return Ok(false) };
@@ -92,8 +92,8 @@ async fn is_made(tx: &mut Tx, span: Span) -> Result<bool> {
     .await?)
 }
 
-/// An hour, from its sums per person.
-async fn of_people(tx: &mut Tx, span: Span) -> Result<Models> {
+/// An hour, from its sums per user.
+async fn of_users(tx: &mut Tx, span: Span) -> Result<Models> {
     // Waits for everybody who is adding to this hour; whoever comes later finds the span and breaks it.
     sqlx::query!("select pg_advisory_xact_lock(7011, $1)", i32::try_from(span.begins).unwrap_or(i32::MAX))
         .fetch_one(&mut *tx)
@@ -103,7 +103,7 @@ async fn of_people(tx: &mut Tx, span: Span) -> Result<Models> {
     let mut parts = of_hours(&mut *tx, &[begins_at]).await?;
     add_ttft(&mut *tx, &[begins_at], &mut parts).await?;
     for part in parts {
-        models.insert(part.model, (part.totals, People::default()));
+        models.insert(part.model, (part.totals, Users::default()));
     }
     let rows = sqlx::query!(
         r#"select model, subject_id, requests, input_tokens, cache_read_tokens + cache_write_tokens as "cached!", output_tokens,
@@ -144,7 +144,7 @@ async fn of_smaller(tx: &mut Tx, span: Span, smaller: i32) -> Result<Option<Mode
     }
     let rows = sqlx::query!(
         "select model, requests, calls, failed, input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens,
-                cost_picos, ttft_ms, ttft_calls, people
+                cost_picos, ttft_ms, ttft_calls, users
          from usage_span_model where hours = $1 and begins_at >= $2 and begins_at < $3",
         smaller,
         begins_at,
@@ -154,7 +154,7 @@ async fn of_smaller(tx: &mut Tx, span: Span, smaller: i32) -> Result<Option<Mode
     .await?;
     let mut models = Models::new();
     for row in rows {
-        let (totals, people) = models.entry(row.model).or_default();
+        let (totals, users) = models.entry(row.model).or_default();
         *totals += &Totals {
             requests: row.requests,
             calls: row.calls,
@@ -167,30 +167,30 @@ async fn of_smaller(tx: &mut Tx, span: Span, smaller: i32) -> Result<Option<Mode
             cost: row.cost_picos,
             ttft_ms: row.ttft_ms.into_iter().zip(row.ttft_calls).collect(),
         };
-        unpack(&row.people, people)?;
+        unpack(&row.users, users)?;
     }
     Ok(Some(models))
 }
 
 async fn write(tx: &mut Tx, span: Span, models: &Models) -> Result<()> {
     let begins_at = instant(span.begins);
-    let mut all = People::default();
-    for (id, sums) in models.values().flat_map(|(_, people)| people) {
+    let mut all = Users::default();
+    for (id, sums) in models.values().flat_map(|(_, users)| users) {
         *all.entry(*id).or_default() += sums;
     }
     sqlx::query!(
-        "insert into usage_span (hours, begins_at, people) values ($1, $2, $3)",
+        "insert into usage_span (hours, begins_at, users) values ($1, $2, $3)",
         span.hours,
         begins_at,
         pack(&all)?,
     )
     .execute(&mut *tx)
     .await?;
-    for (model, (totals, people)) in models {
+    for (model, (totals, users)) in models {
         let (ttft_ms, ttft_calls): (Vec<i32>, Vec<i64>) = totals.ttft_ms.iter().unzip();
         sqlx::query!(
             "insert into usage_span_model (hours, begins_at, model, requests, calls, failed, input_tokens, cache_read_tokens,
-               cache_write_tokens, output_tokens, reasoning_tokens, cost_picos, ttft_ms, ttft_calls, people)
+               cache_write_tokens, output_tokens, reasoning_tokens, cost_picos, ttft_ms, ttft_calls, users)
              values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
             span.hours,
             begins_at,
@@ -206,7 +206,7 @@ async fn write(tx: &mut Tx, span: Span, models: &Models) -> Result<()> {
             totals.cost,
             &ttft_ms,
             &ttft_calls,
-            pack(people)?,
+            pack(users)?,
         )
         .execute(&mut *tx)
         .await?;

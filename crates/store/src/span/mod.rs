@@ -1,14 +1,14 @@
 //! Spans: what everybody used in some whole hours, added up and packed, so that a period of any length is read from few rows. A period
-//! is filled with the fewest of them; hours of which there is none are read person by person. Sizes are powers of two within a day and
+//! is filled with the fewest of them; hours of which there is none are read user by user. Sizes are powers of two within a day and
 //! of days beyond, each made of the ones before it; a call that becomes final late breaks every span it belongs to (migration 0012).
 
 mod make;
-mod people;
+mod users;
 mod totals;
 
 pub use make::{make, waiting};
-pub use people::Sums;
-pub(crate) use people::{People, read as people};
+pub use users::Sums;
+pub(crate) use users::{Users, read as users};
 pub use totals::{PeriodTotals, Totals, cost, read as totals, spent_in_a_day, spent_in_whole_hours};
 
 use crate::{Result, Tx};

@@ -236,7 +236,7 @@ pub(super) struct Part {
     pub totals: Totals,
 }
 
-/// What each model did in hours that have no span, from the sums per person.
+/// What each model did in hours that have no span, from the sums per user.
 pub(super) async fn of_hours(db: &mut Tx, hours: &[OffsetDateTime]) -> Result<Vec<Part>> {
     let rows = sqlx::query!(
         r#"select hour, model, sum(requests)::bigint as "requests!", sum(calls)::bigint as "calls!", sum(failed)::bigint as "failed!",

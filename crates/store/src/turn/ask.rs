@@ -22,7 +22,7 @@ pub struct Ask<'a> {
     pub new_title: Option<&'a str>,
     /// The turn whose question and answer give way to this one's.
     pub retry_of: Option<TurnId>,
-    /// What the person said.
+    /// What the user said.
     pub text: &'a str,
     /// What was asked, hashed.
     pub request_hash: &'a [u8],
@@ -61,7 +61,7 @@ pub enum Asked {
     Superseded,
 }
 
-/// Writes the person's message, the turn and a pending ledger row, or nothing.
+/// Writes the user's message, the turn and a pending ledger row, or nothing.
 ///
 /// # Errors
 /// Returns an error if the query fails; then nothing is written.

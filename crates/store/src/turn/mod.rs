@@ -62,7 +62,7 @@ pub struct Held {
     pub is_alive: bool,
 }
 
-/// A person's calls that run, the latest first.
+/// A user's calls that run, the latest first.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -212,7 +212,7 @@ pub async fn beat(db: impl PgExecutor<'_>, id: TurnId) -> Result<bool> {
     Ok(done.rows_affected() == 1)
 }
 
-/// Whether a turn is this person's.
+/// Whether a turn is this user's.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -235,7 +235,7 @@ pub struct Earlier {
     pub ended: bool,
 }
 
-/// A turn of this person's whose conversation still stands.
+/// A turn of this user's whose conversation still stands.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -251,7 +251,7 @@ pub async fn earlier(db: impl PgExecutor<'_>, owner: UserId, id: TurnId) -> Resu
     Ok(row.map(|row| Earlier { conversation_id: row.conversation_id.into(), ended: row.ended }))
 }
 
-/// The turn that runs now in a conversation of this person, if any.
+/// The turn that runs now in a conversation of this user, if any.
 ///
 /// # Errors
 /// Returns an error if the query fails.

@@ -41,7 +41,7 @@ pub struct Record<'a> {
     pub now: OffsetDateTime,
 }
 
-/// Makes the ledger row final, adds it to its person's hour and keeps the answer; false where the row was final already, and then
+/// Makes the ledger row final, adds it to its user's hour and keeps the answer; false where the row was final already, and then
 /// nothing of it is written. Another pending call of the same turn is closed with its estimated input.
 ///
 /// # Errors

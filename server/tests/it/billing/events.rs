@@ -13,7 +13,7 @@ async fn a_hundred_copies_of_an_event_have_one_effect() {
     let app = selling(&[]).await;
     sqlx::query("update plan set trial_days = 2 where plan_id = 'pro'").execute(&app.db).await.unwrap();
     app.stripe.hold();
-    let mut ann = app.person("ann@example.com").await;
+    let mut ann = app.user("ann@example.com").await;
     buy(&mut ann, "pro", GOOD).await;
     let events = app.stripe.held();
     let (second, _stop) = app.second().await;
@@ -92,7 +92,7 @@ async fn every_order(app: &TestApp, events: &[Value], wanted: (&str, &str)) {
 async fn every_order_of_events_ends_as_stripe_says_cancelled() {
     let app = selling(&[]).await;
     app.stripe.hold();
-    let mut ann = app.person("ann@example.com").await;
+    let mut ann = app.user("ann@example.com").await;
     buy(&mut ann, "max", FAILS_LATER).await;
     control(&app, "clock", &[("days", "120")]).await;
     assert_eq!(app.stripe.all("subscription")[0]["status"], "canceled");
@@ -104,7 +104,7 @@ async fn every_order_of_events_ends_as_stripe_says_cancelled() {
 async fn every_order_of_events_ends_as_stripe_says_active() {
     let app = selling(&[]).await;
     app.stripe.hold();
-    let mut ann = app.person("ann@example.com").await;
+    let mut ann = app.user("ann@example.com").await;
     buy(&mut ann, "max", FAILS_LATER).await;
     control(&app, "clock", &[("days", "40")]).await;
     let subscription = app.stripe.all("subscription")[0].clone();
@@ -127,7 +127,7 @@ async fn a_worker_killed_before_its_acknowledgement_has_no_effect() {
     let app = selling(&[]).await;
     sqlx::query("update plan set trial_days = 2 where plan_id = 'pro'").execute(&app.db).await.unwrap();
     app.stripe.hold();
-    let mut ann = app.person("ann@example.com").await;
+    let mut ann = app.user("ann@example.com").await;
     buy(&mut ann, "pro", GOOD).await;
     let events = app.stripe.held();
     let created = events.iter().find(|event| event["type"] == "customer.subscription.created").unwrap().clone();

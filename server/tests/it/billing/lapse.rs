@@ -8,7 +8,7 @@ use serde_json::json;
 #[tokio::test]
 async fn overdue_is_kept_for_a_while_then_free_until_it_is_paid() {
     let app = selling(&[("BILLING_GRACE_DAYS", "40")]).await;
-    let mut ann = app.person("ann@example.com").await;
+    let mut ann = app.user("ann@example.com").await;
     buy(&mut ann, "pro", FAILS_LATER).await;
     app.until(ON_PRO).await;
     // The trial ends and its payment fails; by our own clock that is in some days, so the grace is long.
@@ -37,7 +37,7 @@ async fn overdue_is_kept_for_a_while_then_free_until_it_is_paid() {
 #[tokio::test]
 async fn a_deleted_account_pays_no_longer() {
     let app = selling(&[]).await;
-    let mut ann = app.person("ann@example.com").await;
+    let mut ann = app.user("ann@example.com").await;
     buy(&mut ann, "pro", GOOD).await;
     app.until(ON_PRO).await;
     let wrong = ann.form("/settings/delete", &[("password", "wrong")]).await;
@@ -47,7 +47,7 @@ async fn a_deleted_account_pays_no_longer() {
     app.until("select count(*) = 0 from account").await;
     app.until("select bool_and(status = 'canceled' and user_id is null) from subscription").await;
     assert_eq!(app.stripe.all("subscription")[0]["status"], "canceled");
-    let mut admin = app.person("admin@example.com").await;
+    let mut admin = app.user("admin@example.com").await;
     let refused = admin.form("/settings/delete", &[("password", "correct horse")]).await;
     assert!(refused.text().await.unwrap().contains("the only admin"));
 }
@@ -56,7 +56,7 @@ async fn a_deleted_account_pays_no_longer() {
 #[tokio::test]
 async fn a_customer_deleted_at_stripe_heals() {
     let app = selling(&[]).await;
-    let mut ann = app.person("ann@example.com").await;
+    let mut ann = app.user("ann@example.com").await;
     buy(&mut ann, "pro", GOOD).await;
     app.until(ON_PRO).await;
     let customer: String = app.one("select stripe_customer_id from account").await;
@@ -78,7 +78,7 @@ async fn a_customer_deleted_at_stripe_heals() {
 #[tokio::test]
 async fn each_failure_has_its_own_grace() {
     let app = selling(&[]).await;
-    let mut ann = app.person("ann@example.com").await;
+    let mut ann = app.user("ann@example.com").await;
     buy(&mut ann, "max", GOOD).await;
     app.until("select plan_id = 'max' from account").await;
     app.until(ALL_DONE).await;

@@ -10,7 +10,7 @@ async fn mail_is_handed_over_and_tried_again() {
         selling(&[("SMTP_URL", &format!("smtp://127.0.0.1:{port}")), ("MAIL_FROM", "The House <app@example.com>")])
             .await;
     sqlx::query("update plan set trial_days = 2 where plan_id = 'pro'").execute(&app.db).await.unwrap();
-    let mut ann = app.person("ann@example.com").await;
+    let mut ann = app.user("ann@example.com").await;
     buy(&mut ann, "pro", GOOD).await;
     app.until("select count(*) = 1 from job where attempts = 1 and done_at is null and error like '%451%'").await;
     sqlx::query("update job set run_at = now()").execute(&app.db).await.unwrap();

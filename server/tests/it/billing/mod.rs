@@ -92,11 +92,11 @@ const ON_FREE: &str = "select plan_id = 'free' from account where email = 'ann@e
 
 const ALL_DONE: &str = "select not exists (select from stripe_event where done_at is null)";
 
-/// Field note 10, by way of money: a person pays, and the next message runs under the new limit; used stays used.
+/// Field note 10, by way of money: a user pays, and the next message runs under the new limit; used stays used.
 #[tokio::test]
 async fn a_paid_plan_counts_from_the_next_message_on() {
     let app = selling(&[]).await;
-    let mut ann = app.person("ann@example.com").await;
+    let mut ann = app.user("ann@example.com").await;
     for _ in 0..10 {
         ann.answer("{{words:20}}").await;
     }
@@ -116,7 +116,7 @@ async fn a_paid_plan_counts_from_the_next_message_on() {
     }
     // the same on the way back, without any event
     app.stripe.hold();
-    let mut bob = app.person("bob@example.com").await;
+    let mut bob = app.user("bob@example.com").await;
     let url = go(&mut bob, "max").await;
     pay(&bob, &url, GOOD).await;
     assert_eq!(place(&bob.get("/billing/return?bought=yes").await), "/settings/billing?from=checkout");
@@ -141,7 +141,7 @@ async fn plans_are_rows_and_pushed_once() {
     for expected in ["$200", "$1,000", "Team", "$500", "Save $40 a year", "Start 7-day free trial"] {
         assert!(page.contains(expected), "{expected}");
     }
-    let mut ann = app.person("ann@example.com").await;
+    let mut ann = app.user("ann@example.com").await;
     buy(&mut ann, "team", GOOD).await;
     app.until("select plan_id = 'team' from account").await;
     let bad = ann.form("/billing/checkout", &[("plan", "free"), ("interval", "month")]).await;
@@ -158,7 +158,7 @@ async fn plans_are_rows_and_pushed_once() {
 #[tokio::test]
 async fn the_portal_changes_land() {
     let app = selling(&[]).await;
-    let mut ann = app.person("ann@example.com").await;
+    let mut ann = app.user("ann@example.com").await;
     buy(&mut ann, "pro", GOOD).await;
     app.until(ON_PRO).await;
     // a second plan is a change of the first, never a second subscription
@@ -180,11 +180,11 @@ async fn the_portal_changes_land() {
     app.until("select count(*) = 1 from job where key like 'mail:plan_ended:%'").await;
 }
 
-/// Field note 37: one trial per person ever, also for somebody who comes back under a new account.
+/// Field note 37: one trial per user ever, also for somebody who comes back under a new account.
 #[tokio::test]
 async fn a_trial_is_had_once() {
     let app = selling(&[]).await;
-    let mut ann = app.person("ann@example.com").await;
+    let mut ann = app.user("ann@example.com").await;
     // two open pages: the first can't be paid once the second is open
     let (first, second) = (go(&mut ann, "pro").await, go(&mut ann, "pro").await);
     assert_eq!(ann.client.get(&first).send().await.unwrap().status(), StatusCode::NOT_FOUND);
@@ -197,7 +197,7 @@ async fn a_trial_is_had_once() {
     app.until("select exists (select from subscription where status = 'active' and trial_end is null)").await;
     let gone = ann.form("/settings/delete", &[("password", "correct horse")]).await;
     assert_eq!(place(&gone), "/");
-    let mut again = app.person("ann@example.com").await;
+    let mut again = app.user("ann@example.com").await;
     assert!(!again.text("/pricing").await.contains("free trial"));
     buy(&mut again, "pro", GOOD).await;
     app.until(ON_PRO).await;
@@ -208,7 +208,7 @@ async fn a_trial_is_had_once() {
 #[tokio::test]
 async fn without_a_key_everything_else_works() {
     let app = TestApp::with(&[("STRIPE_SECRET_KEY", "")]).await;
-    let mut ann = app.person("ann@example.com").await;
+    let mut ann = app.user("ann@example.com").await;
     for page in ["/pricing", "/settings/billing"] {
         let text = ann.text(page).await;
         assert!(text.contains("set up on this server") && text.contains("STRIPE_SECRET_KEY"), "{page}");
@@ -217,7 +217,7 @@ async fn without_a_key_everything_else_works() {
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(refused.text().await.unwrap().contains("set up on this server"));
     assert_eq!(post(&app.url, None, "{}".into()).await.status(), StatusCode::SERVICE_UNAVAILABLE);
-    let mut admin = app.person("admin@example.com").await;
+    let mut admin = app.user("admin@example.com").await;
     let id: uuid::Uuid = app.one("select user_id from account where email = 'ann@example.com'").await;
     admin.form(&format!("/admin/users/{id}/plan"), &[("plan", "max")]).await;
     assert_eq!(ann.quota().await["plan"], "max");
@@ -229,8 +229,8 @@ async fn without_a_key_everything_else_works() {
 #[tokio::test]
 async fn a_gift_and_a_payment_don_t_undo_each_other() {
     let app = selling(&[]).await;
-    let mut admin = app.person("admin@example.com").await;
-    let mut ann = app.person("ann@example.com").await;
+    let mut admin = app.user("admin@example.com").await;
+    let mut ann = app.user("ann@example.com").await;
     let id: uuid::Uuid = app.one("select user_id from account where email = 'ann@example.com'").await;
     let path = format!("/admin/users/{id}/plan");
     admin.form(&path, &[("plan", "pro")]).await;

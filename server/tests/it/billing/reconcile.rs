@@ -9,11 +9,11 @@ use server::cli::{Billing, Command, Plans};
 #[tokio::test]
 async fn reconciling_finds_and_mends_each_drift() {
     let app = selling(&[]).await;
-    let mut people = Vec::new();
+    let mut users = Vec::new();
     for name in ["cancel", "upgrade", "orphan", "deleted", "restored"] {
-        let mut person = app.person(&format!("{name}@example.com")).await;
-        buy(&mut person, "pro", GOOD).await;
-        people.push(person);
+        let mut user = app.user(&format!("{name}@example.com")).await;
+        buy(&mut user, "pro", GOOD).await;
+        users.push(user);
     }
     app.until("select count(*) = 5 from account where plan_id = 'pro'").await;
     app.until(ALL_DONE).await;
@@ -43,7 +43,7 @@ async fn reconciling_finds_and_mends_each_drift() {
     .unwrap();
     // a deletion whose job was lost
     app.stripe.set_down(true);
-    people[3].form("/settings/delete", &[("password", "correct horse")]).await;
+    users[3].form("/settings/delete", &[("password", "correct horse")]).await;
     app.until("select count(*) = 1 from job where kind = 'close_customer' and attempts > 0").await;
     sqlx::query("update job set done_at = now() where kind = 'close_customer'").execute(&app.db).await.unwrap();
     app.stripe.set_down(false);
@@ -76,7 +76,7 @@ async fn reconciling_finds_and_mends_each_drift() {
     let said = app.run(Command::Billing(Billing::Reconcile)).await;
     // those two stay the owner's to judge
     assert_eq!(said.lines().count(), 3, "{said}");
-    let mut admin = app.person("admin@example.com").await;
+    let mut admin = app.user("admin@example.com").await;
     let page = admin.text("/admin/health").await;
     assert!(page.contains("Subscription without an account"));
     let cleared =
@@ -92,7 +92,7 @@ async fn reconciling_finds_and_mends_each_drift() {
 #[tokio::test]
 async fn with_stripe_down_checkout_says_so_and_chat_goes_on() {
     let app = selling(&[]).await;
-    let mut ann = app.person("ann@example.com").await;
+    let mut ann = app.user("ann@example.com").await;
     app.stripe.set_down(true);
     let refused = ann.form("/billing/checkout", &[("plan", "pro")]).await;
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -117,7 +117,7 @@ async fn with_stripe_down_checkout_says_so_and_chat_goes_on() {
 #[tokio::test]
 async fn another_account_s_key_takes_no_plan() {
     let app = selling(&[]).await;
-    let mut ann = app.person("ann@example.com").await;
+    let mut ann = app.user("ann@example.com").await;
     buy(&mut ann, "pro", GOOD).await;
     app.until(ON_PRO).await;
     app.until(ALL_DONE).await;
@@ -138,11 +138,11 @@ async fn another_account_s_key_takes_no_plan() {
     assert!(url.starts_with(&elsewhere.url()));
 }
 
-/// A Stripe that takes its time holds up nobody's chat, and one person's clicks hold up nobody else's.
+/// A Stripe that takes its time holds up nobody's chat, and one user's clicks hold up nobody else's.
 #[tokio::test]
 async fn a_slow_stripe_delays_no_turn() {
     let app = selling(&[]).await;
-    let mut ann = app.person("ann@example.com").await;
+    let mut ann = app.user("ann@example.com").await;
     buy(&mut ann, "pro", GOOD).await;
     app.until(ON_PRO).await;
     app.until(ALL_DONE).await;
@@ -159,9 +159,9 @@ async fn a_slow_stripe_delays_no_turn() {
         tokio::task::yield_now().await;
     }
     ann.answer("{{words:1}}").await;
-    assert_eq!(app.stripe.stalled(), 1, "one way to Stripe at a time per person");
+    assert_eq!(app.stripe.stalled(), 1, "one way to Stripe at a time per user");
     // somebody else gets through to Stripe meanwhile
-    let mut bob = app.person("bob@example.com").await;
+    let mut bob = app.user("bob@example.com").await;
     let bobs = tokio::spawn(async move { bob.form("/billing/checkout", &[("plan", "max")]).await.status() });
     while app.stripe.stalled() == 1 && !bobs.is_finished() {
         tokio::task::yield_now().await;
@@ -178,8 +178,8 @@ async fn a_slow_stripe_delays_no_turn() {
 #[tokio::test]
 async fn the_owner_sees_what_to_look_at() {
     let app = selling(&[]).await;
-    let mut admin = app.person("admin@example.com").await;
-    let mut ann = app.person("ann@example.com").await;
+    let mut admin = app.user("admin@example.com").await;
+    let mut ann = app.user("ann@example.com").await;
     buy(&mut ann, "max", GOOD).await;
     app.until("select plan_id = 'max' from account where email = 'ann@example.com'").await;
     let charge = app.stripe.all("charge")[0]["id"].as_str().unwrap().to_owned();

@@ -43,7 +43,7 @@ async fn silent_connections_are_capped_and_closed() {
 #[tokio::test]
 async fn large_texts_have_a_budget_per_user() {
     let app = TestApp::new().await;
-    let (ann, bob) = (app.person("ann@example.com").await, app.person("bob@example.com").await);
+    let (ann, bob) = (app.user("ann@example.com").await, app.user("bob@example.com").await);
     let body = json!({"text": "word ".repeat(300_000)}).to_string();
     let estimate =
         || ann.request("POST", "/api/estimate").header("content-type", "application/json").body(body.clone()).send();

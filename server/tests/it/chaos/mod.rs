@@ -30,7 +30,7 @@ async fn until_status(visitor: &Visitor, path: &str, wanted: StatusCode) {
 async fn frozen_connections_to_postgres_are_replaced() {
     let app = TestApp::new().await;
     app.limits("free", 1_000, 1_000_000, 100).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let (head, name) = app.config.database_url.rsplit_once('/').unwrap();
     let address = head.rsplit_once('@').map_or(head, |(_, address)| address);
     let (user, port) = (head.rsplit_once('@').unwrap().0, address.rsplit_once(':').unwrap().1.parse().unwrap());
@@ -72,7 +72,7 @@ async fn frozen_connections_to_postgres_are_replaced() {
 async fn wrong_clocks_end_no_running_turn() {
     let app = TestApp::new().await;
     app.limits("free", 1_000, 1_000_000, 100).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let running = ann.ask("{{words:4}}{{hold}} goes on").await;
     assert_eq!(running.status(), StatusCode::OK);
     for offset in ["300", "-300"] {
@@ -99,7 +99,7 @@ async fn wrong_clocks_end_no_running_turn() {
 async fn refused_calls_count_as_requests() {
     let app = TestApp::new().await;
     app.limits("free", 10, 1_000_000, 100).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let text = "{{status:400}} refused";
     let answers = join_all((0..40).map(|_| ann.ask(text))).await;
     let refused = answers.iter().filter(|answer| answer.status() == StatusCode::BAD_GATEWAY).count();
@@ -110,7 +110,7 @@ async fn refused_calls_count_as_requests() {
     assert_eq!(ann.quota().await["tokens"]["used"], 0, "and cost nothing");
     // Lost meters are rebuilt with them.
     let subject: String = app.one("select subject from account").await;
-    let key = format!("meter:{{person:{subject}}}");
+    let key = format!("meter:{{user:{subject}}}");
     let gone: i64 = redis::cmd("DEL").arg(key).query_async(&mut app.redis.clone()).await.unwrap();
     assert_eq!((gone, &ann.quota().await["requests"]["remaining"]), (1, &json!(0)));
 
@@ -135,9 +135,9 @@ async fn meters_lost_between_grant_and_row_admit_no_more() {
     let app = TestApp::new().await;
     app.limits("free", 1_000, 1_000, 100).await;
     sqlx::query("update plan set max_output = 900").execute(&app.db).await.unwrap();
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let subject: String = app.one("select subject from account").await;
-    let key = format!("meter:{{person:{subject}}}");
+    let key = format!("meter:{{user:{subject}}}");
     let mut lock = app.db.begin().await.unwrap();
     sqlx::query("lock table message in access exclusive mode").execute(&mut *lock).await.unwrap();
     let mut asked = Vec::new();
@@ -176,7 +176,7 @@ async fn no_estimate_exceeds_its_reservation() {
     app.limits("free", 1_000, 1_000_000, 100).await;
     // Its words are tokens of the fake provider, and up to three of ours.
     sqlx::query("update plan set max_output = 256").execute(&app.db).await.unwrap();
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let all = events(ann.ask("hello").await).await;
     let served = app.provider.served().remove(0);
     assert_eq!(words(&all), served.text, "nothing is cut away");
@@ -197,7 +197,7 @@ async fn no_estimate_exceeds_its_reservation() {
 async fn a_silent_provider_opens_its_circuit() {
     let app = TestApp::with(&[("PROVIDER_FIRST_BYTE_TIMEOUT_MS", "8000")]).await;
     app.limits("free", 1_000, 1_000_000, 100).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let silent: Vec<_> = (0..3)
         .map(|n| {
             tokio::spawn(
@@ -223,7 +223,7 @@ async fn a_silent_provider_opens_its_circuit() {
 #[tokio::test]
 async fn without_postgres_requests_are_refused_at_once() {
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let (admin, name) = app.shut_database().await;
     until_status(&ann, "/api/quota", StatusCode::SERVICE_UNAVAILABLE).await;
     for answer in join_all((0..50).map(|_| ann.get("/api/quota"))).await {
@@ -245,7 +245,7 @@ async fn a_server_without_postgres_ends_when_it_is_told_to() {
         return; // takes the whole drain; `./dev test --long`
     }
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let process = app.process(&[]).await;
     let there = Visitor { url: process.url.clone(), ..ann.clone() };
     let running = there.ask("{{words:8}}{{hold:4}}").await;
@@ -264,7 +264,7 @@ async fn a_server_without_postgres_ends_when_it_is_told_to() {
 #[tokio::test]
 async fn problems_say_what_happened() {
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let refused = problem(ann.ask("{{status:400}}").await).await;
     assert!(!refused["message"].as_str().unwrap().contains("kept"), "{refused}");
     let broken = events(ann.ask("{{words:5}}{{break:3}}").await).await;

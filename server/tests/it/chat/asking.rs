@@ -10,7 +10,7 @@ use serde_json::json;
 async fn the_same_turn_runs_once() {
     let app = TestApp::new().await;
     app.limits("free", 100, 50_000, 10).await;
-    let (ann, eve) = (app.person("ann@example.com").await, app.person("eve@example.com").await);
+    let (ann, eve) = (app.user("ann@example.com").await, app.user("eve@example.com").await);
     let turn = uuid::Uuid::now_v7();
     let body = json!({"model": "claude-haiku-4-5", "text": "{{words:20}}", "turn_id": turn});
     let copies = (0..20).map(|_| async { events(ann.post(&body).await).await });
@@ -27,7 +27,7 @@ async fn the_same_turn_runs_once() {
 #[tokio::test]
 async fn what_cannot_be_asked_is_refused_kindly() {
     let app = TestApp::new().await;
-    let (ann, eve) = (app.person("ann@example.com").await, app.person("eve@example.com").await);
+    let (ann, eve) = (app.user("ann@example.com").await, app.user("eve@example.com").await);
     let hers = ann.answer("{{words:1}}").await;
     let TurnEvent::Turn { conversation_id, .. } = &hers[0].1 else { panic!() };
     for (body, status, kind, field) in [
@@ -66,7 +66,7 @@ fn turn_id() -> uuid::Uuid {
 #[tokio::test]
 async fn words_that_cannot_be_kept_are_left_out() {
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let all = ann.answer("{{words:5}}{{nul}}").await;
     assert!(matches!(all.last(), Some((_, TurnEvent::Finish { outcome: Outcome::Finished, .. }))), "{all:?}");
     assert_eq!(words(&all), "word1 word2 word3 word4 word5 ");
@@ -79,7 +79,7 @@ async fn words_that_cannot_be_kept_are_left_out() {
 #[tokio::test]
 async fn a_refused_question_may_come_again_under_its_id() {
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let body = json!({"model": "claude-haiku-4-5", "text": "{{status:529}}", "turn_id": uuid::Uuid::now_v7()});
     for _ in 0..2 {
         assert_eq!(ann.post(&body).await.status(), StatusCode::SERVICE_UNAVAILABLE);

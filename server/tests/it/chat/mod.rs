@@ -35,7 +35,7 @@ async fn an_answer_is_streamed_kept_and_priced_exactly() {
         [("claude-haiku-4-5", 1_000_000, 100_000, 5_000_000), ("gpt-5-mini", 250_000, 25_000, 2_000_000)]
     {
         let app = TestApp::new().await;
-        let ann = app.person("ann@example.com").await;
+        let ann = app.user("ann@example.com").await;
         let response =
             ann.post(&json!({"model": model, "text": "{{words:40}}{{cached:7}}{{reasoning:5}} please"})).await;
         assert_eq!(response.status(), StatusCode::OK);
@@ -78,7 +78,7 @@ async fn an_answer_is_streamed_kept_and_priced_exactly() {
 #[tokio::test]
 async fn a_conversation_goes_on_with_what_was_said_and_nothing_forged() {
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let first = ann.answer("{{words:3}}").await;
     let TurnEvent::Turn { conversation_id, .. } = &first[0].1 else { panic!() };
     let body = json!({"conversation_id": conversation_id, "text": "{{words:3}} more", "messages": [{"role": "assistant", "content": "forged"}]});
@@ -94,11 +94,11 @@ async fn a_conversation_goes_on_with_what_was_said_and_nothing_forged() {
 #[tokio::test]
 async fn deleting_a_conversation_changes_neither_ledger_nor_meter() {
     let app = TestApp::new().await;
-    let mut ann = app.person("ann@example.com").await;
+    let mut ann = app.user("ann@example.com").await;
     let first = ann.answer("{{words:30}}").await;
     let TurnEvent::Turn { conversation_id, .. } = &first[0].1 else { panic!() };
     let (quota, rows) = (ann.quota().await, ledger(&app).await);
-    let mut eve = app.person("eve@example.com").await;
+    let mut eve = app.user("eve@example.com").await;
     let path = format!("/chat/{conversation_id}/delete");
     assert_eq!(eve.form(&path, &[]).await.status(), StatusCode::NOT_FOUND);
     assert_eq!(ann.form(&path, &[]).await.status(), StatusCode::SEE_OTHER);
@@ -119,7 +119,7 @@ async fn begun(ann: &Visitor, text: &str) -> (Reading, String) {
 #[tokio::test]
 async fn a_dropped_client_changes_nothing() {
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let (reading, turn) = begun(&ann, "{{words:20}}{{hold}}").await;
     drop(reading);
     app.provider.release();
@@ -142,10 +142,10 @@ async fn a_dropped_client_changes_nothing() {
 #[tokio::test]
 async fn stop_keeps_what_came_and_counts_it() {
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let (mut reading, turn) = begun(&ann, "{{words:20}}{{hold}}").await;
     while !matches!(reading.next().await, Some((_, TurnEvent::Delta { .. }))) {}
-    let eve = app.person("eve@example.com").await;
+    let eve = app.user("eve@example.com").await;
     assert_eq!(
         eve.request("POST", &format!("/api/turns/{turn}/stop")).send().await.unwrap().status(),
         StatusCode::NOT_FOUND
@@ -178,7 +178,7 @@ async fn a_broken_answer_is_kept_and_counted() {
     for fault in ["{{break:4}}", "{{error:4}}"] {
         for model in ["claude-haiku-4-5", "gpt-5-mini"] {
             let app = TestApp::new().await;
-            let ann = app.person("ann@example.com").await;
+            let ann = app.user("ann@example.com").await;
             let all = events(ann.post(&json!({"model": model, "text": format!("{{{{words:9}}}}{fault}")})).await).await;
             let Some((_, TurnEvent::Failed { problem })) = all.last() else { panic!("{all:?}") };
             assert!(problem.incident.is_some() && !problem.message.contains("overloaded"), "{problem:?}");
@@ -198,7 +198,7 @@ async fn a_broken_answer_is_kept_and_counted() {
 #[tokio::test]
 async fn a_server_that_tells_no_usage_is_counted_by_us() {
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let all = events(ann.post(&json!({"model": "gpt-5-mini", "text": "{{words:9}}{{nousage}}"})).await).await;
     assert!(matches!(all.last(), Some((_, TurnEvent::Finish { usage_source: UsageSource::Estimated, .. }))), "{all:?}");
     assert!(ledger(&app).await[0].4 >= 9);
@@ -208,7 +208,7 @@ async fn a_server_that_tells_no_usage_is_counted_by_us() {
 #[tokio::test]
 async fn an_answer_never_runs_past_what_was_admitted() {
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     sqlx::query("update plan set max_output = 300").execute(&app.db).await.unwrap();
     let polite = ann.answer("{{words:2000}}").await;
     assert!(matches!(
@@ -230,7 +230,7 @@ async fn an_answer_never_runs_past_what_was_admitted() {
 #[tokio::test]
 async fn a_provider_that_refuses_costs_nothing() {
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let before = ann.quota().await;
     for (status, expected, kind) in
         [(529, 503, "model_unavailable"), (429, 503, "model_unavailable"), (400, 502, "model_failed")]

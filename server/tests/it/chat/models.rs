@@ -12,7 +12,7 @@ use serde_json::json;
 #[tokio::test]
 async fn a_model_without_a_price_is_never_free() {
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     sqlx::query("delete from model_price where model = 'claude-haiku-4-5'").execute(&app.db).await.unwrap();
     let response = ann.ask("hi").await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -26,7 +26,7 @@ async fn a_model_is_added_by_a_command() {
     use clap::Parser as _;
     use server::cli::{Cli, run};
     let app = TestApp::with(&[("ANTHROPIC_API_KEY", "")]).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let add = |input: &str| {
         let url = format!("{}/v1", app.provider.url());
         let input = format!("--input={input}");
@@ -96,7 +96,7 @@ async fn a_model_is_added_by_a_command() {
 #[tokio::test]
 async fn a_new_price_changes_what_comes_and_not_what_was() {
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     ann.answer("{{words:10}}").await;
     sqlx::query("insert into model_price (model_price_id, model, effective_at, input, output) values (gen_random_uuid(), 'claude-haiku-4-5', now(), 2000000, 10000000)")
         .execute(&app.db)

@@ -13,7 +13,7 @@ use std::time::Duration;
 #[tokio::test]
 async fn a_silent_answer_has_a_heartbeat() {
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let (mut reading, _) = begun(&ann, "{{words:4}}{{hold}}").await;
     let beating = async {
         while reading.comments == 0 {
@@ -28,7 +28,7 @@ async fn a_silent_answer_has_a_heartbeat() {
 #[tokio::test]
 async fn an_ended_answer_replays_and_closes() {
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let all = ann.answer("{{words:5}}").await;
     let TurnEvent::Turn { turn_id, .. } = &all[0].1 else { panic!() };
     let (url, _stop) = app.second().await;
@@ -47,7 +47,7 @@ async fn an_ended_answer_replays_and_closes() {
 #[tokio::test]
 async fn a_hold_that_was_not_settled_is_healed() {
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     ann.answer("{{words:5}}").await;
     let subject: String = app.one("select subject from account").await;
     let call: String = app.one("select turn_id::text from turn").await;
@@ -55,8 +55,8 @@ async fn a_hold_that_was_not_settled_is_healed() {
     // as Redis going away between the record and the settlement would leave it
     let at_ms: i64 = app.one("select (extract(epoch from created_at) * 1000)::bigint from turn").await;
     let held = PastCall { call, at_ms: at_ms as u64, amount: 900, running: true };
-    app.persons(None).forget(&subject).await.unwrap();
-    app.persons(Some(held)).peek(&subject).await.unwrap();
+    app.users(None).forget(&subject).await.unwrap();
+    app.users(Some(held)).peek(&subject).await.unwrap();
     assert_eq!(ann.quota().await["tokens"]["reserved"], 900);
     // The server writes it down once a second; only then can it be taken back.
     app.until("select settled_at is not null from turn").await;
@@ -74,7 +74,7 @@ async fn a_hold_that_was_not_settled_is_healed() {
 #[tokio::test]
 async fn another_server_follows_and_stops() {
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let (url, _stop) = app.second().await;
     let there = Visitor { url, ..ann.clone() };
     let (mut reading, turn) = begun(&ann, "{{words:20}}{{hold}}").await;
@@ -99,7 +99,7 @@ async fn another_server_follows_and_stops() {
 #[tokio::test]
 async fn a_lost_turn_is_ended() {
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     ann.answer("{{words:5}}").await;
     let used = ann.quota().await["tokens"]["used"].as_u64().unwrap();
     // as a kill -9 between asking and recording would leave it
@@ -113,7 +113,7 @@ async fn a_lost_turn_is_ended() {
     .await
     .unwrap();
     // Its hold is in the meters, as the ledger has it.
-    let key: String = app.one("select 'meter:{person:' || subject || '}' from account").await;
+    let key: String = app.one("select 'meter:{user:' || subject || '}' from account").await;
     let () = redis::cmd("DEL").arg(key).query_async(&mut app.redis.clone()).await.unwrap();
     assert_eq!(ann.quota().await["tokens"]["reserved"], 600);
     let (_, _stop) = app.second().await; // its reaper looks at once
@@ -133,7 +133,7 @@ async fn a_lost_turn_is_ended() {
 #[tokio::test]
 async fn a_server_that_is_told_to_go_ends_its_turns_first() {
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let (mut reading, _) = begun(&ann, "{{words:30}}{{pace:20}}").await;
     let db = app.db.clone();
     let shutting = tokio::spawn(app.shut());

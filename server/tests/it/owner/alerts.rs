@@ -30,9 +30,9 @@ async fn alerts_are_told_once_and_once_when_over() {
         ("GLOBAL_DAILY_SPEND_USD", "10"),
     ])
     .await;
-    app.person("admin@example.com").await;
-    app.person("ann@example.com").await;
-    app.person("tom@example.com").await;
+    app.user("admin@example.com").await;
+    app.user("ann@example.com").await;
+    app.user("tom@example.com").await;
     let spend = "insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, usage_source, input_tokens,
            output_tokens, estimated_tokens, reserved_tokens, cost_usd, created_at, settled_at)
          select gen_random_uuid(), gen_random_uuid(), user_id, subject, 'claude-haiku-4-5', (select model_price_id from model_price where model = 'claude-haiku-4-5' limit 1),
@@ -85,7 +85,7 @@ async fn alerts_are_told_once_and_once_when_over() {
         after.push(format!("{} {}", body["state"].as_str().unwrap(), body["kind"].as_str().unwrap()));
     }
     after.sort();
-    assert_eq!(after, ["begun spend_cap", "over dead_letters", "over person_share"]);
+    assert_eq!(after, ["begun spend_cap", "over dead_letters", "over user_share"]);
     assert_eq!(app.one::<i64>(mails).await, 7);
     assert_eq!(app.one::<i64>("select count(*) from alert").await, 5);
 }
@@ -112,8 +112,8 @@ async fn look(app: &TestApp) {
 #[tokio::test]
 async fn a_provider_that_is_left_alone_is_told_of_at_once() {
     let app = TestApp::new().await;
-    app.person("admin@example.com").await;
-    let ann = app.person("ann@example.com").await;
+    app.user("admin@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let told = async |app: &TestApp, over: bool| -> i64 {
         sqlx::query_scalar("select count(*) from job where payload->>'mail' = 'alert' and payload->>'said' like 'Anthropic failed%' and (payload->>'is_over')::bool = $1")
             .bind(over)
@@ -157,8 +157,8 @@ async fn a_meter_s_drift_is_told_of_for_a_day() {
 #[tokio::test]
 async fn caps_of_models_are_told_of_and_do_not_flap() {
     let app = TestApp::new().await;
-    app.person("admin@example.com").await;
-    let ann = app.person("ann@example.com").await;
+    app.user("admin@example.com").await;
+    let ann = app.user("ann@example.com").await;
     sqlx::query("update model set daily_spend_usd = 5 where model = 'claude-haiku-4-5'")
         .execute(&app.db)
         .await

@@ -14,7 +14,7 @@ use uuid::Uuid;
 async fn exports_are_the_ledger_and_no_formulas() {
     let app = TestApp::new().await;
     load(&app.db, 11_000, 20, 20, 0.5).await;
-    let (ann, admin) = (app.person("ann@example.com").await, app.person("admin@example.com").await);
+    let (ann, admin) = (app.user("ann@example.com").await, app.user("admin@example.com").await);
     ann.answer("{{words:4}}").await;
     app.until("select bool_and(settled_at is not null) from turn").await;
     sqlx::query("update account set email = '=cmd|''/c calc''!a1,\"x\"@example.com' where subject = 'subject1'")
@@ -50,18 +50,18 @@ async fn exports_are_the_ledger_and_no_formulas() {
     assert_eq!(json.len() as i64, raw);
     let sum: Decimal = json.iter().map(|row| row["cost_usd"].as_str().unwrap().parse::<Decimal>().unwrap()).sum();
     assert_eq!(sum, app.one::<Decimal>("select sum(cost_usd) from ai_usage where model = 'gpt-5-mini'").await);
-    // and a person's own file is theirs alone
+    // and a user's own file is theirs alone
     let own = ann.text("/usage.csv?period=30d").await;
     assert_eq!(csv::Reader::from_reader(own.as_bytes()).records().count(), 1);
     assert!(!own.contains("subject"));
     assert!(!app.visitor().get("/usage.csv").await.status().is_success());
 }
 
-/// A person's days begin where they are: far east, far west, at half and quarter hours, and where a day has 23 or 25 hours.
+/// A user's days begin where they are: far east, far west, at half and quarter hours, and where a day has 23 or 25 hours.
 #[tokio::test]
-async fn days_begin_where_the_person_is() {
+async fn days_begin_where_the_user_is() {
     let app = TestApp::new().await;
-    let mut ann = app.person("ann@example.com").await;
+    let mut ann = app.user("ann@example.com").await;
     let id: Uuid = app.one("select user_id from account").await;
     let first = time::macros::datetime!(2026-03-20 00:00 UTC);
     sqlx::query("select ai_usage_cover('2026-03-01', '2026-11-30')").execute(&app.db).await.unwrap();
@@ -123,11 +123,11 @@ async fn days_begin_where_the_person_is() {
 async fn the_page_of_top_users_shows_the_ledger() {
     let app = TestApp::new().await;
     load(&app.db, 3_000, 120, 9, 0.75).await;
-    let admin = app.person("admin@example.com").await;
+    let admin = app.user("admin@example.com").await;
     let page = admin.text("/admin?period=30d").await;
     let cost = Picos::from_usd(app.one("select sum(cost_usd) from ai_usage where status <> 'pending'").await).unwrap();
-    let people: i64 = app.one("select count(distinct subject) from ai_usage where status <> 'pending'").await;
-    for figure in [cost.to_string(), people.to_string()] {
+    let users: i64 = app.one("select count(distinct subject) from ai_usage where status <> 'pending'").await;
+    for figure in [cost.to_string(), users.to_string()] {
         assert!(page.contains(&format!("<strong>{figure}</strong>")), "{figure}");
     }
     assert!(page.contains("Page 1 of 3") && page.contains("mailto:p"));
@@ -147,7 +147,7 @@ async fn the_page_of_top_users_shows_the_ledger() {
 async fn the_page_says_how_spending_changes() {
     let app = TestApp::new().await;
     load(&app.db, 3_000, 50, 9, 0.5).await;
-    let admin = app.person("admin@example.com").await;
+    let admin = app.user("admin@example.com").await;
     let begun = "select date_trunc('hour', now())";
     // A call of the hour that runs, which has no hour to be compared with: it counts on neither side.
     crate::sums::late(&app.db, OffsetDateTime::now_utc()).await;
@@ -173,12 +173,12 @@ async fn the_page_says_how_spending_changes() {
     assert!(admin.text("/admin?period=7d&plan=pro").await.contains("<span>spent in 7 days</span>"));
 }
 
-/// What a person sees of their own use is plain SQL over their rows, corrections and what runs included, and so is the file.
+/// What a user sees of their own use is plain SQL over their rows, corrections and what runs included, and so is the file.
 #[tokio::test]
-async fn a_person_s_own_use_is_the_ledger_s() {
+async fn a_user_s_own_use_is_the_ledger_s() {
     let app = TestApp::new().await;
     load(&app.db, 2_000, 4, 40, 0.3).await;
-    let mut ann = app.person("ann@example.com").await;
+    let mut ann = app.user("ann@example.com").await;
     // Ann is one of them, with all they did; whole days of hers lie below nothing.
     let id: Uuid = app.one("select user_id from account where email = 'ann@example.com'").await;
     sqlx::raw_sql("alter table ai_usage disable trigger user").execute(&app.db).await.unwrap();

@@ -15,7 +15,7 @@ use uuid::Uuid;
 #[tokio::test]
 async fn nobody_else_finds_the_owner_s_doors() {
     let app = TestApp::new().await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let id: Uuid = app.one("select user_id from account").await;
     let paths = server::admin_paths();
     assert!(paths.len() >= 15);
@@ -39,9 +39,9 @@ async fn act(admin: &mut Visitor, id: Uuid, fields: &[(&str, &str)]) -> StatusCo
 /// Field note 16: limits of their own until a day, pause, sign out, rebuild, admins made and unmade: each holds at once, each has its row with a reason,
 /// and what can't be taken changes nothing.
 #[tokio::test]
-async fn what_an_admin_does_to_a_person_holds_and_is_written_down() {
+async fn what_an_admin_does_to_a_user_holds_and_is_written_down() {
     let app = TestApp::new().await;
-    let (ann, mut admin) = (app.person("ann@example.com").await, app.person("admin@example.com").await);
+    let (ann, mut admin) = (app.user("ann@example.com").await, app.user("admin@example.com").await);
     let id: Uuid = app.one("select user_id from account where email = 'ann@example.com'").await;
     let (done, refused) = (StatusCode::SEE_OTHER, StatusCode::UNPROCESSABLE_ENTITY);
     let tomorrow = (OffsetDateTime::now_utc().date() + Duration::days(2)).to_string();
@@ -113,11 +113,11 @@ async fn what_an_admin_does_to_a_person_holds_and_is_written_down() {
     assert!(acts.iter().all(|(_, why)| audit.contains(why.as_str())));
 }
 
-/// Field note 32 and strangers: what can't be a period, a page or a person is a clear problem or an empty table, never our fault.
+/// Field note 32 and strangers: what can't be a period, a page or a user is a clear problem or an empty table, never our fault.
 #[tokio::test]
 async fn absurd_questions_get_clear_answers() {
     let app = TestApp::new().await;
-    let mut admin = app.person("admin@example.com").await;
+    let mut admin = app.user("admin@example.com").await;
     for (query, status) in [
         ("period=custom", 422),
         ("period=custom&from=2026-02-30&to=2026-03-01", 422),
@@ -175,7 +175,7 @@ async fn absurd_questions_get_clear_answers() {
 #[tokio::test]
 async fn a_plan_is_changed_for_everybody_on_it() {
     let app = TestApp::new().await;
-    let (ann, mut admin) = (app.person("ann@example.com").await, app.person("admin@example.com").await);
+    let (ann, mut admin) = (app.user("ann@example.com").await, app.user("admin@example.com").await);
     let rules = |tokens: &'static str, models: &[&'static str]| {
         let mut fields = vec![
             ("requests", "20"),

@@ -11,7 +11,7 @@ use uuid::Uuid;
 #[tokio::test]
 async fn revenue_is_what_was_paid_for() {
     let app = TestApp::new().await;
-    app.person("ann@example.com").await;
+    app.user("ann@example.com").await;
     let id: Uuid = app.one("select user_id from account").await;
     let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap();
     let days = Duration::days;

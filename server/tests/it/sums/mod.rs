@@ -9,9 +9,9 @@ use sqlx::{PgExecutor, PgPool};
 use store::top_users::{Asked, Order};
 use time::{Duration, OffsetDateTime};
 
-/// So many calls of so many people over so many days: every outcome, retries, corrections, two models, prices that change, people who
+/// So many calls of so many users over so many days: every outcome, retries, corrections, two models, prices that change, users who
 /// are gone, refusals, subscriptions. The names are random, the seed is told.
-pub async fn load(db: &PgPool, calls: i32, people: i32, days: i32, seed: f64) {
+pub async fn load(db: &PgPool, calls: i32, users: i32, days: i32, seed: f64) {
     let mut tx = db.begin().await.unwrap();
     sqlx::query("select setseed($1)").bind(seed).execute(&mut *tx).await.unwrap();
     sqlx::query("select ai_usage_cover(now() - $1 * interval '1 day' - interval '1 month', now())")
@@ -24,7 +24,7 @@ pub async fn load(db: &PgPool, calls: i32, people: i32, days: i32, seed: f64) {
          select gen_random_uuid(), 'p' || n || '@example.com', '', 'subject' || n, (array['free', 'pro', 'max'])[1 + n % 3], now()
          from generate_series(1, $1) n",
     )
-    .bind(people)
+    .bind(users)
     .execute(&mut *tx)
     .await
     .unwrap();
@@ -47,7 +47,7 @@ pub async fn load(db: &PgPool, calls: i32, people: i32, days: i32, seed: f64) {
                        order by model, effective_at offset (pick * 2)::int % 2 limit 1) p on true",
     )
     .bind(calls)
-    .bind(people)
+    .bind(users)
     .bind(days)
     .execute(&mut *tx)
     .await
@@ -206,12 +206,12 @@ async fn every_figure_of_top_users_is_the_ledger_s() {
         let expected = if asked.order == Order::Refusals && asked.model.is_none() { refused as usize } else { 0 };
         assert_eq!((found_all, only_refused), (plain.len() + expected, expected), "{round}");
         let whole: Decimal = plain.iter().map(|row| row.6).sum();
-        assert_eq!((found.all.cost.to_usd(), found.people, found.count), (whole, plain.len(), found_all), "{round}");
+        assert_eq!((found.all.cost.to_usd(), found.users, found.count), (whole, plain.len(), found_all), "{round}");
         for row in &found.rows {
             let Some(plain) = plain.iter().find(|plain| plain.0 == row.subject) else { continue };
             let said = (row.totals.requests as i64, row.estimated.0 as i64, row.refusals as i64);
             assert_eq!(said, (plain.1, plain.5, i64::try_from(plain.7).unwrap()), "{} {round}", row.subject);
-            // A person's differences may come to less than nothing in a short period; tokens are shown from zero on.
+            // A user's differences may come to less than nothing in a short period; tokens are shown from zero on.
             let tokens = [row.totals.input, row.totals.cached, row.totals.output].map(|tokens| tokens.0 as i64);
             assert_eq!(tokens, [plain.2, plain.3, plain.4].map(|tokens| tokens.max(0)), "{round}");
             assert_eq!(row.totals.cost.to_usd(), plain.6, "{round}");

@@ -119,7 +119,7 @@ async fn calls_that_end_while_spans_are_made_are_in_both() {
 async fn a_rebuild_makes_the_sums_that_stand_there() {
     let app = TestApp::new().await;
     load(&app.db, 4_000, 30, 12, 0.25).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     ann.answer("{{words:20}}").await;
     let sums = async || -> (String, String) {
         (
@@ -173,7 +173,7 @@ async fn old_months_are_dropped_and_their_sums_stay() {
     // what is kept can be added to, and nothing is dropped twice
     late(&app.db, now - Duration::days(3)).await;
     assert_eq!(store::ledger::drop_before(&app.store, kept).await.unwrap(), 0);
-    let admin = app.person("admin@example.com").await;
+    let admin = app.user("admin@example.com").await;
     let day = now.date() - Duration::days(90);
     let page = admin.text(&format!("/admin?period=custom&from={day}&to={}", now.date())).await;
     assert!(page.contains("Individual calls are kept from"));

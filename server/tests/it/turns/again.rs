@@ -11,7 +11,7 @@ use uuid::Uuid;
 #[tokio::test]
 async fn two_retries_at_once_are_one() {
     let app = roomy(&[]).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let (mut reading, turn) = begun(&ann, BOTH[0], "{{words:3}}").await;
     while reading.next().await.is_some() {}
     let again = || ann.clone().post_owned(json!({"retry_of": turn, "turn_id": Uuid::now_v7()}));
@@ -31,7 +31,7 @@ async fn two_retries_at_once_are_one() {
 #[tokio::test]
 async fn the_last_answer_is_written_again() {
     let app = roomy(&[]).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let (mut reading, first) = begun(&ann, BOTH[0], "{{words:3}} first").await;
     while reading.next().await.is_some() {}
     let conversation: Uuid = app.one("select conversation_id from conversation").await;
@@ -44,7 +44,7 @@ async fn the_last_answer_is_written_again() {
     let refusal = async |who: &Visitor, turn| who.post(&again(turn)).await.status();
     assert_eq!(refusal(&ann, second).await, StatusCode::CONFLICT);
     assert_eq!(refusal(&ann, first).await, StatusCode::CONFLICT);
-    let eve = app.person("eve@example.com").await;
+    let eve = app.user("eve@example.com").await;
     assert_eq!(refusal(&eve, second).await, StatusCode::NOT_FOUND);
     assert_eq!(refusal(&ann, Uuid::now_v7()).await, StatusCode::NOT_FOUND);
     app.provider.release();
@@ -72,7 +72,7 @@ async fn the_last_answer_is_written_again() {
 #[tokio::test]
 async fn a_failed_answer_is_tried_again() {
     let app = roomy(&[]).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let (mut reading, turn) = begun(&ann, BOTH[0], "{{words:5}}{{break:2}}").await;
     while reading.next().await.is_some() {}
     sqlx::query("update message set body = '{{words:5}}' where role = 'user'").execute(&app.db).await.unwrap();
@@ -85,7 +85,7 @@ async fn a_failed_answer_is_tried_again() {
 #[tokio::test]
 async fn fifty_copies_run_once_and_all_hear_it() {
     let app = roomy(&[]).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let (url, _stop) = app.second().await;
     let elsewhere = Visitor { url, ..ann.clone() };
     let body = json!({"model": BOTH[0], "text": "{{words:9}}{{pace:3}}", "turn_id": Uuid::now_v7()});

@@ -72,7 +72,7 @@ async fn asked_of_both(app: &TestApp, ann: &Visitor, text: &str) -> (Uuid, tokio
 async fn the_fallback_answers_while_a_model_is_silent() {
     let app = roomy(&[]).await;
     hedged(&app, 50).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let text = "{{mute:gpt-5-mini}}{{words:3}}";
     let events = events(ann.post(&json!({"model": FIRST, "text": text})).await).await;
     let TurnEvent::Turn { model, fallback_for, .. } = &events[0].1 else { panic!("{events:?}") };
@@ -93,7 +93,7 @@ async fn the_fallback_answers_while_a_model_is_silent() {
 async fn a_silent_model_that_answers_first_is_used() {
     let app = roomy(&[]).await;
     hedged(&app, 50).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let text = "{{late:gpt-5-mini}}{{mute:claude-haiku-4-5}}{{words:3}}";
     let (_, asking) = asked_of_both(&app, &ann, text).await;
     app.provider.release();
@@ -118,7 +118,7 @@ async fn a_hedge_that_is_refused_costs_nothing() {
     sqlx::query(dead).execute(&app.db).await.unwrap();
     let dead = "update model set base_url = 'http://127.0.0.1:9/v1' where model = 'gpt-4o-mini'";
     sqlx::query(dead).execute(&app.db).await.unwrap();
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let body = json!({"model": FIRST, "text": "{{late}}{{words:3}}"});
     let asking = {
         let ann = ann.clone();
@@ -139,7 +139,7 @@ async fn a_hedge_that_is_refused_costs_nothing() {
 async fn stop_ends_both_calls() {
     let app = roomy(&[]).await;
     hedged(&app, 50).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let (turn, asking) = asked_of_both(&app, &ann, "{{mute}}").await;
     ann.request("POST", &format!("/api/turns/{turn}/stop")).send().await.unwrap();
     let response = asking.await.unwrap();
@@ -158,7 +158,7 @@ async fn stop_ends_both_calls() {
 async fn both_calls_of_a_dead_process_are_closed() {
     let app = roomy(&[]).await;
     hedged(&app, 50).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let process = app.process(&[]).await;
     let there = Visitor { url: process.url.clone(), ..ann.clone() };
     let (_, asking) = asked_of_both(&app, &there, "{{mute}}").await;
@@ -179,7 +179,7 @@ async fn both_calls_of_a_dead_process_are_closed() {
 async fn what_does_not_fit_twice_is_asked_once() {
     let app = roomy(&[("PROVIDER_FIRST_BYTE_TIMEOUT_MS", "400")]).await;
     hedged(&app, 50).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     // 600 tokens of prompt: with 256 of answer they fit once.
     let text = format!("{{{{mute:gpt-5-mini}}}}{}", " word".repeat(600));
     app.limits("free", 1_000, 1_200, 10).await;

@@ -70,7 +70,7 @@ async fn nothing_is_left_over(app: &TestApp, ann: &Visitor) {
 #[tokio::test]
 async fn a_client_cut_after_any_chunk_changes_nothing() {
     let app = roomy(&[]).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     for model in BOTH {
         for cut in 0..8 {
             let (mut reading, turn) = begun(&ann, model, "{{words:8}}{{pace:2}}").await;
@@ -92,7 +92,7 @@ async fn a_client_cut_after_any_chunk_changes_nothing() {
 #[tokio::test]
 async fn stop_after_any_word_keeps_it_and_counts_it() {
     let app = roomy(&[]).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let (url, _stop) = app.second().await;
     let elsewhere = Visitor { url, ..ann.clone() };
     for model in BOTH {
@@ -131,7 +131,7 @@ async fn stop_after_any_word_keeps_it_and_counts_it() {
 #[tokio::test]
 async fn stop_is_heard_before_the_answer_begins() {
     let app = roomy(&[]).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let turn = Uuid::now_v7();
     let asking = {
         let (ann, body) = (ann.clone(), json!({"model": "claude-haiku-4-5", "text": "{{mute}}", "turn_id": turn}));
@@ -156,7 +156,7 @@ async fn a_reader_who_never_reads_holds_nothing_up() {
     let app = roomy(&[]).await;
     sqlx::query("update plan set max_output = 100000").execute(&app.db).await.unwrap();
     sqlx::query("update model set max_output = 100000").execute(&app.db).await.unwrap();
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let body = json!({"model": BOTH[0], "text": "{{words:20000}}", "turn_id": Uuid::now_v7()});
     let unread = ann.post(&body).await;
     app.until("select exists (select from ai_usage where status = 'finished' and usage_source = 'exact')").await;
@@ -169,7 +169,7 @@ async fn a_reader_who_never_reads_holds_nothing_up() {
 async fn a_single_process_needs_no_redis() {
     let app = TestApp::with(&[("REDIS_URL", "")]).await;
     app.limits("free", 3, 50_000, 2).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let first = ann.answer("{{words:5}}").await;
     let TurnEvent::Turn { turn_id, .. } = &first[0].1 else { panic!() };
     assert_eq!(

@@ -14,7 +14,7 @@ use uuid::Uuid;
 #[tokio::test]
 async fn a_model_has_a_cap_of_its_own() {
     let app = roomy(&[]).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     ann.answer("{{words:9}}").await;
     sqlx::query("update model set daily_spend_usd = 0.01 where model = 'claude-haiku-4-5'")
         .execute(&app.db)
@@ -26,7 +26,7 @@ async fn a_model_has_a_cap_of_its_own() {
     let refused = problem(response).await;
     assert_eq!(refused["kind"], "spend_cap");
     assert!(refused["message"].as_str().unwrap().contains("Claude Haiku"));
-    assert_eq!(ann.quota().await["tokens"]["reserved"], 0, "the person's hold is back");
+    assert_eq!(ann.quota().await["tokens"]["reserved"], 0, "the user's hold is back");
     assert_eq!(events(ann.post(&json!({"model": BOTH[1], "text": "{{words:1}}"})).await).await.len(), 3);
     sqlx::query("update model set daily_spend_usd = 1 where model = 'claude-haiku-4-5'")
         .execute(&app.db)
@@ -43,7 +43,7 @@ async fn a_model_has_a_cap_of_its_own() {
 #[tokio::test]
 async fn a_paused_app_answers_nobody() {
     let app = roomy(&[]).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let (mut reading, _) = begun(&ann, BOTH[0], "{{words:9}}{{hold}}").await;
     let (url, _stop) = app.second().await;
     sqlx::query("update deployment set paused = true").execute(&app.db).await.unwrap();
@@ -66,7 +66,7 @@ async fn a_paused_app_answers_nobody() {
 async fn ten_thousand_random_usages_add_up() {
     use rand::RngExt as _;
     let app = TestApp::new().await;
-    app.person("ann@example.com").await;
+    app.user("ann@example.com").await;
     let mut rng = rand::rng();
     let mut oracle = 0_i128;
     let mut sums: HashMap<(String, i64), [i128; 4]> = HashMap::new();
@@ -167,7 +167,7 @@ async fn ten_thousand_random_usages_add_up() {
 #[tokio::test]
 async fn a_models_factor_is_learned_from_what_its_provider_told() {
     let app = roomy(&[]).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     ann.answer("{{words:1}}").await;
     let told = |n: i32| {
         format!(

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 #[tokio::test]
 async fn whatever_breaks_is_kept_and_counted() {
     let app = roomy(&[("PROVIDER_IDLE_TIMEOUT_MS", "300")]).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     for model in BOTH {
         for (fault, outcome) in [
             ("{{break:3}}", "failed"),
@@ -61,7 +61,7 @@ async fn whatever_breaks_is_kept_and_counted() {
 #[tokio::test]
 async fn one_byte_at_a_time_breaks_no_character() {
     let app = roomy(&[]).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     for model in BOTH {
         let events = events(ann.post(&json!({"model": model, "text": "{{bytes}}"})).await).await;
         let (said, served) = (words(&events), app.provider.served().pop().unwrap());
@@ -79,7 +79,7 @@ async fn one_byte_at_a_time_breaks_no_character() {
 #[tokio::test]
 async fn a_busy_provider_is_asked_again_twice() {
     let app = roomy(&[]).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     for (status, after, at_least) in [(529, 0, 100), (503, 0, 100), (429, 1, 2_000)] {
         let text = format!("{{{{words:3}}}}{{{{status:{status}}}}}{{{{times:2}}}}{{{{after:{after}}}}}");
         let began = Instant::now();
@@ -110,14 +110,14 @@ async fn a_busy_provider_is_asked_again_twice() {
 #[tokio::test]
 async fn a_silent_provider_is_not_asked_again_and_is_counted() {
     let app = roomy(&[("PROVIDER_FIRST_BYTE_TIMEOUT_MS", "300")]).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     let response = ann.ask("{{mute}}").await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(problem(response).await["kind"], "model_unavailable");
     assert_eq!(app.provider.asked("{{mute}}"), 1);
     let counted = "select status = 'failed' and usage_source = 'estimated' and input_tokens = estimated_tokens and cost_usd > 0 from ai_usage";
     assert!(app.one::<bool>(counted).await);
-    // the draft is back with the person, and nothing of it dangles
+    // the draft is back with the user, and nothing of it dangles
     assert_eq!(app.one::<i64>("select count(*) from message").await, 0);
     assert_eq!(app.one::<i64>("select count(*) from turn").await, 0);
     let quota = ann.quota().await;
@@ -129,7 +129,7 @@ async fn a_silent_provider_is_not_asked_again_and_is_counted() {
 #[tokio::test]
 async fn another_model_stands_in() {
     let app = roomy(&[]).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     sqlx::query(
         "update model set base_url = 'http://127.0.0.1:9/v1', fallback = 'claude-haiku-4-5' where model = 'gpt-5-mini'",
     )
@@ -169,7 +169,7 @@ async fn another_model_stands_in() {
 #[tokio::test]
 async fn who_stands_in_pays_from_their_own_budget() {
     let app = roomy(&[]).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     sqlx::query("update model set base_url = 'http://127.0.0.1:9/v1', fallback = 'claude-haiku-4-5', daily_spend_usd = 5 where model = 'gpt-5-mini'")
         .execute(&app.db)
         .await
@@ -196,7 +196,7 @@ async fn who_stands_in_pays_from_their_own_budget() {
 #[tokio::test]
 async fn a_failing_provider_is_left_alone() {
     let app = roomy(&[]).await;
-    let ann = app.person("ann@example.com").await;
+    let ann = app.user("ann@example.com").await;
     for n in 0..2 {
         let response = ann.ask(&format!("{{{{status:500}}}}{{{{after:0}}}} {n}")).await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -210,6 +210,6 @@ async fn a_failing_provider_is_left_alone() {
     // the other provider answers
     let other = ann.post(&json!({"model": "gpt-5-mini", "text": "{{words:1}}"})).await;
     assert_eq!(events(other).await.len(), 3);
-    let admin = app.person("admin@example.com").await;
+    let admin = app.user("admin@example.com").await;
     assert!(admin.text("/admin/health").await.contains("Circuit open"));
 }

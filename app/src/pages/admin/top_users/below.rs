@@ -82,7 +82,7 @@ pub(super) fn Around(
 ) -> impl IntoView {
     let (total, reasoning) = (view.total, view.all_models.reasoning);
     let all = total.tokens();
-    // Which part of somebody's output was reasoning isn't kept person by person.
+    // Which part of somebody's output was reasoning isn't kept user by user.
     let reasoning = asked.is_whole().then_some(("Reasoning (included in output)", reasoning));
     let kinds = [("Input", total.input), ("Cached input", total.cached), ("Output", total.output)]
         .into_iter()

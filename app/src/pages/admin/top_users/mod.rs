@@ -60,7 +60,7 @@ fn Shown(view: TopUsersView, asked: Asked) -> impl IntoView {
     });
     view! {
         <nav class="tabs period" aria-label="Period">{choices}</nav>
-        {(view.people > 0).then(|| view! { <Figures view=view.clone() asked=asked.clone() full=true/> })}
+        {(view.users > 0).then(|| view! { <Figures view=view.clone() asked=asked.clone() full=true/> })}
         <Now now=view.now.clone() again=asked.href("/admin")/>
         <CostByDay view=view.clone() asked=asked.clone() of/>
         <Filter view=view.clone() asked=asked.clone()/>
@@ -138,7 +138,7 @@ pub fn Figures(
     /// Also what is paid for it.
     full: bool,
 ) -> impl IntoView {
-    let TopUsersView { total, change, people, revenue, other_currencies, .. } = view;
+    let TopUsersView { total, change, users, revenue, other_currencies, .. } = view;
     let period = asked.period.label();
     // What everybody pays says nothing beside what some of them cost.
     let change = change.filter(|_| asked.is_whole()).map(|(now, before)| told(now, before)).unwrap_or_default();
@@ -156,7 +156,7 @@ pub fn Figures(
             <p class="figure"><strong>{total.cost.to_string()}</strong><span>{format!("spent in {period}{change}")}</span></p>
             <p class="figure"><strong>{total.tokens().to_string()}</strong><span>"tokens"</span></p>
             <p class="figure"><strong>{Tokens(total.requests).to_string()}</strong><span>"requests"</span></p>
-            <p class="figure"><strong>{Tokens(people).to_string()}</strong><span>"users"</span></p>
+            <p class="figure"><strong>{Tokens(users).to_string()}</strong><span>"users"</span></p>
             {more}
         </section>
     }

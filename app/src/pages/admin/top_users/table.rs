@@ -80,7 +80,7 @@ struct Table<'a> {
 }
 
 impl Table<'_> {
-    /// The days of each line. People's days aren't kept model by model.
+    /// The days of each line. Users' days aren't kept model by model.
     fn line(&self) -> Option<(Date, Date)> {
         self.line.filter(|_| self.full && self.model.is_none())
     }

@@ -1,4 +1,4 @@
-//! People who chat over HTTP, and their stopwatches.
+//! Users who chat over HTTP, and their stopwatches.
 
 use anyhow::{Context as _, ensure};
 use reqwest::{Client, Response};
@@ -12,19 +12,19 @@ pub fn client() -> anyhow::Result<Client> {
 
 /// Somebody signed in, with connections of their own.
 #[derive(Clone)]
-pub struct Person {
+pub struct User {
     client: Client,
     url: String,
     cookie: String,
 }
 
-/// Some people.
-pub struct People(Vec<Person>);
+/// Some users.
+pub struct Users(Vec<User>);
 
-impl People {
+impl Users {
     /// Signs up so many.
     pub async fn sign_up(url: &str, many: usize) -> anyhow::Result<Self> {
-        let mut people = Vec::new();
+        let mut users = Vec::new();
         for _ in 0..many {
             let client = client()?;
             let email = format!("{}@example.com", uuid::Uuid::now_v7().simple());
@@ -32,18 +32,18 @@ impl People {
             let request =
                 client.post(format!("{url}/sign-up")).header("content-type", "application/x-www-form-urlencoded");
             // Each from a place of their own: sign-ups from one place are limited.
-            let place = format!("10.{}.{}.{}", rand_byte(), rand_byte(), people.len() % 250);
+            let place = format!("10.{}.{}.{}", rand_byte(), rand_byte(), users.len() % 250);
             let response = request.header("x-forwarded-for", place).body(form).send().await?;
             ensure!(response.status() == 303, "sign-up answered {}", response.status());
             let cookie = response.headers().get("set-cookie").context("no cookie")?.to_str()?;
             let cookie = cookie.split(';').next().unwrap_or_default().to_owned();
-            people.push(Person { client, url: url.to_owned(), cookie });
+            users.push(User { client, url: url.to_owned(), cookie });
         }
-        Ok(Self(people))
+        Ok(Self(users))
     }
 
     /// One of them.
-    pub fn one(&self, n: usize) -> Person {
+    pub fn one(&self, n: usize) -> User {
         self.0[n % self.0.len()].clone()
     }
 }
@@ -65,15 +65,15 @@ async fn first_token(mut response: Response, marker: &str) -> anyhow::Result<(Du
 }
 
 /// Sends a question.
-async fn send(person: &Person, text: &str) -> anyhow::Result<Response> {
+async fn send(user: &User, text: &str) -> anyhow::Result<Response> {
     let body = json!({"model": "claude-haiku-4-5", "text": text}).to_string();
-    let request = person.client.post(format!("{}/api/chat", person.url)).header("content-type", "application/json");
-    let response = request.header("cookie", &person.cookie).body(body).send().await?;
+    let request = user.client.post(format!("{}/api/chat", user.url)).header("content-type", "application/json");
+    let response = request.header("cookie", &user.cookie).body(body).send().await?;
     ensure!(response.status() == 200, "{}", response.text().await?);
     Ok(response)
 }
 
-impl Person {
+impl User {
     /// The same user at another server.
     #[must_use]
     pub fn at(&self, url: &str) -> Self {
@@ -85,10 +85,10 @@ impl Person {
 ///
 /// # Errors
 /// Returns an error if the connection breaks.
-pub async fn ask_anything(person: &Person, text: &str) -> anyhow::Result<(u16, bool, bool)> {
+pub async fn ask_anything(user: &User, text: &str) -> anyhow::Result<(u16, bool, bool)> {
     let body = json!({"model": "claude-haiku-4-5", "text": text}).to_string();
-    let request = person.client.post(format!("{}/api/chat", person.url)).header("content-type", "application/json");
-    let response = request.header("cookie", &person.cookie).timeout(Duration::from_secs(90)).body(body).send().await?;
+    let request = user.client.post(format!("{}/api/chat", user.url)).header("content-type", "application/json");
+    let response = request.header("cookie", &user.cookie).timeout(Duration::from_secs(90)).body(body).send().await?;
     let (status, has_time) = (response.status().as_u16(), response.headers().contains_key("retry-after"));
     Ok((status, has_time, response.text().await?.contains("event: finish")))
 }
@@ -97,26 +97,26 @@ pub async fn ask_anything(person: &Person, text: &str) -> anyhow::Result<(u16, b
 ///
 /// # Errors
 /// Returns an error if there is none.
-pub async fn first_token_time(person: &Person) -> anyhow::Result<Duration> {
-    ask(person, "{{words:2}} first").await
+pub async fn first_token_time(user: &User) -> anyhow::Result<Duration> {
+    ask(user, "{{words:2}} first").await
 }
 
 /// Asks for the estimate of a text of so many bytes; the status of the answer.
 ///
 /// # Errors
 /// Returns an error if the connection breaks.
-pub async fn estimate(person: &Person, bytes: usize) -> anyhow::Result<u16> {
+pub async fn estimate(user: &User, bytes: usize) -> anyhow::Result<u16> {
     let body = json!({"text": "word ".repeat(bytes / 5)}).to_string();
-    let request = person.client.post(format!("{}/api/estimate", person.url)).header("content-type", "application/json");
-    Ok(request.header("cookie", &person.cookie).body(body).send().await?.status().as_u16())
+    let request = user.client.post(format!("{}/api/estimate", user.url)).header("content-type", "application/json");
+    Ok(request.header("cookie", &user.cookie).body(body).send().await?.status().as_u16())
 }
 
 /// What is left, as the API tells it.
 ///
 /// # Errors
 /// Returns an error if the connection breaks or the answer is no JSON.
-pub async fn quota(person: &Person) -> anyhow::Result<serde_json::Value> {
-    let request = person.client.get(format!("{}/api/quota", person.url)).header("cookie", &person.cookie);
+pub async fn quota(user: &User) -> anyhow::Result<serde_json::Value> {
+    let request = user.client.get(format!("{}/api/quota", user.url)).header("cookie", &user.cookie);
     Ok(serde_json::from_str(&request.send().await?.text().await?)?)
 }
 
@@ -129,10 +129,10 @@ pub async fn served(provider: &str) -> anyhow::Result<Vec<serde_json::Value>> {
 }
 
 /// Asks, reads to the end, and says when the first token was there.
-pub async fn ask(person: &Person, text: &str) -> anyhow::Result<Duration> {
+pub async fn ask(user: &User, text: &str) -> anyhow::Result<Duration> {
     let began = Instant::now();
     let (after, mut rest) = {
-        let response = send(person, text).await?;
+        let response = send(user, text).await?;
         let sent = began.elapsed();
         let (first, rest) = first_token(response, "event: delta").await?;
         (sent + first, rest)
@@ -163,19 +163,19 @@ pub async fn open_through(client: &Client, url: &str, text: &str) -> anyhow::Res
 }
 
 /// Asks and reads until the first word; also the turn's id.
-pub async fn open(person: &Person, text: &str) -> anyhow::Result<(Response, String)> {
+pub async fn open(user: &User, text: &str) -> anyhow::Result<(Response, String)> {
     let turn = uuid::Uuid::now_v7().to_string();
     let body = json!({"model": "claude-haiku-4-5", "text": text, "turn_id": turn}).to_string();
-    let request = person.client.post(format!("{}/api/chat", person.url)).header("content-type", "application/json");
-    let response = request.header("cookie", &person.cookie).body(body).send().await?;
+    let request = user.client.post(format!("{}/api/chat", user.url)).header("content-type", "application/json");
+    let response = request.header("cookie", &user.cookie).body(body).send().await?;
     ensure!(response.status() == 200, "{}", response.text().await?);
     Ok((first_token(response, "event: delta").await?.1, turn))
 }
 
 /// Reads along with a running answer, and has read its first word.
-pub async fn follow(person: &Person, turn: &str) -> anyhow::Result<Response> {
-    let request = person.client.get(format!("{}/api/turns/{turn}/events", person.url));
-    let response = request.header("cookie", &person.cookie).send().await?;
+pub async fn follow(user: &User, turn: &str) -> anyhow::Result<Response> {
+    let request = user.client.get(format!("{}/api/turns/{turn}/events", user.url));
+    let response = request.header("cookie", &user.cookie).send().await?;
     ensure!(response.status() == 200, "{}", response.text().await?);
     Ok(first_token(response, "event: delta").await?.1)
 }

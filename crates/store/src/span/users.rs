@@ -1,4 +1,4 @@
-//! What each person used, by the number of their subject: packed in spans, and read over a period.
+//! What each user used, by the number of their subject: packed in spans, and read over a period.
 
 use super::{LARGEST, cover};
 use crate::{Result, StoreError, Tx};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::ops::AddAssign;
 use time::OffsetDateTime;
 
-/// What one person used. Differences that correct may bring any of it below nothing.
+/// What one user used. Differences that correct may bring any of it below nothing.
 ///
 /// These fields in this order are what `usage_span` keeps, packed: whoever changes them empties `usage_span` in a migration, and the
 /// server's task makes the spans anew (months that were dropped lose their times to first token).
@@ -47,8 +47,8 @@ impl AddAssign<&Self> for Sums {
     }
 }
 
-/// People and what they used, by the number of their subject.
-pub type People = FxHashMap<i32, Sums>;
+/// Users and what they used, by the number of their subject.
+pub type Users = FxHashMap<i32, Sums>;
 
 /// As spans keep them: each by how far their number is from the one before, which is a byte where neighbours use something too.
 #[derive(Serialize, Deserialize)]
@@ -57,26 +57,26 @@ struct Packed {
     sums: Sums,
 }
 
-/// Packs people (postcard, <https://postcard.jamesmunns.com/wire-format>: numbers take as many bytes as they need).
-pub(super) fn pack(people: &People) -> Result<Vec<u8>> {
-    let mut sorted: Vec<(i32, Sums)> = people.iter().map(|(id, sums)| (*id, *sums)).collect();
+/// Packs users (postcard, <https://postcard.jamesmunns.com/wire-format>: numbers take as many bytes as they need).
+pub(super) fn pack(users: &Users) -> Result<Vec<u8>> {
+    let mut sorted: Vec<(i32, Sums)> = users.iter().map(|(id, sums)| (*id, *sums)).collect();
     sorted.sort_unstable_by_key(|(id, _)| *id);
     let mut before = 0;
     let packed = sorted.into_iter().map(|(id, sums)| Packed { further: id - std::mem::replace(&mut before, id), sums });
     postcard::to_allocvec(&packed.collect::<Vec<_>>()).map_err(StoreError::Span)
 }
 
-/// Adds packed people, one by one: a list of all of them first would be the larger part of the work.
-pub(super) fn unpack(packed: &[u8], people: &mut People) -> Result<()> {
+/// Adds packed users, one by one: a list of all of them first would be the larger part of the work.
+pub(super) fn unpack(packed: &[u8], users: &mut Users) -> Result<()> {
     let (count, mut rest) = postcard::take_from_bytes::<usize>(packed).map_err(StoreError::Span)?;
     // No more than can be in so many bytes, whatever is said there.
-    people.reserve(count.min(packed.len()).saturating_sub(people.len()));
+    users.reserve(count.min(packed.len()).saturating_sub(users.len()));
     let mut id = 0_i32;
     for _ in 0..count {
-        let (person, further) = postcard::take_from_bytes::<Packed>(rest).map_err(StoreError::Span)?;
+        let (user, further) = postcard::take_from_bytes::<Packed>(rest).map_err(StoreError::Span)?;
         rest = further;
-        id = id.saturating_add(person.further);
-        *people.entry(id).or_default() += &person.sums;
+        id = id.saturating_add(user.further);
+        *users.entry(id).or_default() += &user.sums;
     }
     Ok(())
 }
@@ -87,11 +87,11 @@ pub(crate) async fn read(
     from: OffsetDateTime,
     to: OffsetDateTime,
     model: Option<&ModelName>,
-) -> Result<People> {
+) -> Result<Users> {
     let cover = cover(db, from, to, LARGEST).await?;
     let model = model.map(|model| model.0.as_str());
     let packed = sqlx::query_scalar!(
-        r#"select case when $3::text is null then s.people else m.people end as people
+        r#"select case when $3::text is null then s.users else m.users end as users
            from unnest($1::int[], $2::timestamptz[]) w (hours, begins_at)
            join usage_span s on s.hours = w.hours and s.begins_at = w.begins_at
            left join usage_span_model m on m.hours = s.hours and m.begins_at = s.begins_at and m.model = $3"#,
@@ -103,15 +103,15 @@ pub(crate) async fn read(
     .await?;
     // Milliseconds of work in a large house: on a thread of its own, while Postgres reads the rest and others chat.
     let unpacking = tokio::task::spawn_blocking(move || {
-        let mut people = People::default();
-        packed.iter().flatten().try_for_each(|packed| unpack(packed, &mut people)).map(|()| people)
+        let mut users = Users::default();
+        packed.iter().flatten().try_for_each(|packed| unpack(packed, &mut users)).map(|()| users)
     });
     let rest = of_hours(db, &cover.open, model).await?;
-    let mut people = unpacking.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+    let mut users = unpacking.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
     if let Some(rest) = rest {
-        rest.add_to(&mut people);
+        rest.add_to(&mut users);
     }
-    Ok(people)
+    Ok(users)
 }
 
 /// What was used in hours that have no span, row by row.
@@ -142,12 +142,12 @@ async fn of_hours(db: &mut Tx, hours: &[OffsetDateTime], model: Option<&str>) ->
 }
 
 impl Columns {
-    fn add_to(self, people: &mut People) {
+    fn add_to(self, users: &mut Users) {
         let [requests, input, cached] = [self.requests, self.input, self.cached].map(Vec::into_iter);
         let [output, estimated, cost] = [self.output, self.estimated, self.cost].map(Vec::into_iter);
         let rows = self.ids.into_iter().zip(requests).zip(input.zip(cached)).zip(output.zip(estimated)).zip(cost);
         for ((((id, requests), (input, cached)), (output, estimated)), cost) in rows {
-            *people.entry(id).or_default() += &Sums { requests, input, cached, output, estimated, cost };
+            *users.entry(id).or_default() += &Sums { requests, input, cached, output, estimated, cost };
         }
     }
 }
@@ -160,20 +160,20 @@ mod tests {
     proptest! {
         /// What is packed is what is unpacked, also where corrections bring it below nothing; twice is twice as much.
         #[test]
-        fn packing_loses_nothing(people in prop::collection::hash_map(1_i32.., prop::array::uniform6(-(1_i64 << 60)..1_i64 << 60), 0..50)) {
-            let people: People = people.into_iter().map(|(id, [requests, input, cached, output, estimated, cost])| {
+        fn packing_loses_nothing(users in prop::collection::hash_map(1_i32.., prop::array::uniform6(-(1_i64 << 60)..1_i64 << 60), 0..50)) {
+            let users: Users = users.into_iter().map(|(id, [requests, input, cached, output, estimated, cost])| {
                 (id, Sums { requests, input, cached, output, estimated, cost })
             }).collect();
-            let packed = pack(&people).unwrap();
-            let mut once = People::default();
+            let packed = pack(&users).unwrap();
+            let mut once = Users::default();
             unpack(&packed, &mut once).unwrap();
-            prop_assert_eq!(&once, &people);
+            prop_assert_eq!(&once, &users);
             unpack(&packed, &mut once).unwrap();
-            for (id, sums) in &people {
+            for (id, sums) in &users {
                 prop_assert_eq!(once[id].cost, sums.cost * 2);
             }
             // a part of it is no packing at all
-            prop_assert!(people.is_empty() || unpack(&packed[..packed.len() - 1], &mut People::default()).is_err());
+            prop_assert!(users.is_empty() || unpack(&packed[..packed.len() - 1], &mut Users::default()).is_err());
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `/admin/users`: everybody with an account.
 
 use crate::api;
-use crate::api::admin::{Listed, PEOPLE_ROWS};
+use crate::api::admin::{Listed, USER_ROWS};
 use crate::components::duration::day;
 use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
@@ -11,7 +11,7 @@ use leptos::prelude::*;
 
 /// The page.
 #[component]
-pub fn People() -> impl IntoView {
+pub fn Users() -> impl IntoView {
     let visit = visit();
     let search = visit.query("q").unwrap_or_default();
     let page = visit.query("page").and_then(|page| page.parse().ok()).unwrap_or(1_u32).clamp(1, 100_000);
@@ -23,7 +23,7 @@ pub fn People() -> impl IntoView {
             query.append_pair("q", &search).append_pair("page", &page.to_string());
             format!("/admin/users?{}", query.finish())
         };
-        view! { <Table rows/> <Pager page pages=all.div_ceil(u64::from(PEOPLE_ROWS)) href=coded/> }
+        view! { <Table rows/> <Pager page pages=all.div_ceil(u64::from(USER_ROWS)) href=coded/> }
     };
     view! {
         <Frame title="Users" wide=true>
@@ -35,7 +35,7 @@ pub fn People() -> impl IntoView {
                 <label>"Email" <input type="search" name="q" value=search.clone() maxlength="200" placeholder="any part"/></label>
                 <button class="secondary">"Apply"</button>
             </form>
-            {loaded(api::admin::people(search, page), shown)}
+            {loaded(api::admin::users(search, page), shown)}
         </Frame>
     }
 }

@@ -1,7 +1,7 @@
-//! `/admin/users/{user_id}`: one person, and the plan they are on.
+//! `/admin/users/{user_id}`: one user, and the plan they are on.
 
 use crate::api;
-use crate::api::admin::{Hold, OwnLimits, PersonView};
+use crate::api::admin::{Hold, OwnLimits, UserView};
 use crate::components::duration::{day, moment};
 use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
@@ -15,18 +15,18 @@ use time::OffsetDateTime;
 
 /// The page.
 #[component]
-pub fn Person() -> impl IntoView {
+pub fn User() -> impl IntoView {
     // What is no id is nobody's, and answered as that.
     let id =
         visit().path.strip_prefix("/admin/users/").and_then(|id| id.parse::<uuid::Uuid>().ok()).unwrap_or_default();
-    let shown = loaded(api::admin::person(UserId::from(id)), |person| view! { <Shown person/> });
+    let shown = loaded(api::admin::user(UserId::from(id)), |user| view! { <Shown user/> });
     view! { <Frame title="Account" wide=true>{shown}</Frame> }
 }
 
 #[component]
-fn Shown(person: PersonView) -> impl IntoView {
-    let PersonView { viewer, created_at, granted, plans, usage, billing, limits, paused_at, sessions, holds, audit } =
-        person;
+fn Shown(user: UserView) -> impl IntoView {
+    let UserView { viewer, created_at, granted, plans, usage, billing, limits, paused_at, sessions, holds, audit } =
+        user;
     let given = granted.unwrap_or_else(|| PlanId("free".to_owned()));
     let pays = billing.subscription.as_ref().map(|found| {
         let plan = billing.paid_plan.clone().unwrap_or_else(|| "an unknown plan".to_owned());

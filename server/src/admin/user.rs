@@ -1,4 +1,4 @@
-//! What an admin does to a person.
+//! What an admin does to a user.
 
 use super::{limit, read};
 use crate::auth::SignedIn;
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use store::account_rule::{Act, Acted};
 use time::OffsetDateTime;
 
-/// What an admin may set on a person.
+/// What an admin may set on a user.
 #[derive(Deserialize)]
 pub(crate) struct SetPlan {
     plan: PlanId,
@@ -59,7 +59,7 @@ fn reason(typed: &str) -> Result<Option<String>, Problem> {
     Ok(Some(why).filter(|why| !why.is_empty()))
 }
 
-/// What an admin does to a person, and why.
+/// What an admin does to a user, and why.
 #[derive(Deserialize)]
 struct DoTo {
     act: AdminAction,
@@ -73,7 +73,7 @@ struct DoTo {
     until: String,
 }
 
-/// What can be done to a person.
+/// What can be done to a user.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum AdminAction {
@@ -140,7 +140,7 @@ pub(crate) async fn act(
         let acted = store::account_rule::act(&app.db, admin.user_id, user_id, act, Some(&why), now).await;
         match acted.map_err(|error| internal(&error))? {
             Acted::Yes => Ok(()),
-            Acted::NoPerson => Err(Problem::not_found("account")),
+            Acted::NoUser => Err(Problem::not_found("account")),
             Acted::LastAdmin => Err(Problem::invalid(
                 "act",
                 "This is the only admin. Make another user an admin first. No changes were saved.",
@@ -153,14 +153,14 @@ pub(crate) async fn act(
     }
 }
 
-/// Builds a person's meters anew from the ledger, with the next touch.
+/// Builds a user's meters anew from the ledger, with the next touch.
 async fn rebuild(app: &AppState, admin: UserId, user_id: UserId, why: &str) -> Result<(), Problem> {
     let found = store::account::viewer(&app.db, user_id).await.map_err(|error| internal(&error))?;
-    let person = found.ok_or_else(|| Problem::not_found("account"))?;
-    let people = &app.meters.people;
-    let before = people.peek(&person.subject).await.map_err(|error| internal(&error))?;
-    people.forget(&person.subject).await.map_err(|error| internal(&error))?;
-    let after = people.peek(&person.subject).await.map_err(|error| internal(&error))?;
+    let user = found.ok_or_else(|| Problem::not_found("account"))?;
+    let users = &app.meters.users;
+    let before = users.peek(&user.subject).await.map_err(|error| internal(&error))?;
+    users.forget(&user.subject).await.map_err(|error| internal(&error))?;
+    let after = users.peek(&user.subject).await.map_err(|error| internal(&error))?;
     let said = |snapshot: &limits::Snapshot| {
         let tokens = snapshot.window(1);
         format!("{} used, {} held for {}", tokens.used, tokens.reserved, snapshot.in_flight)
