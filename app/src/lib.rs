@@ -7,7 +7,7 @@ pub mod api;
 pub mod browser;
 pub mod components;
 pub mod pages;
-pub mod visit;
+pub mod page_context;
 
 use components::frame::{Frame, Refused};
 use leptos::prelude::*;
@@ -18,7 +18,7 @@ use leptos_router::{
     path,
 };
 use pages::{admin, chat, home, pricing, settings, sign_in, sign_up, usage};
-use visit::visit;
+use page_context::page_context;
 
 /// Whether a page has islands; all others send no wasm.
 fn wakes(path: &str) -> bool {
@@ -28,7 +28,7 @@ fn wakes(path: &str) -> bool {
 /// The document around every page.
 #[must_use]
 pub fn shell(options: LeptosOptions) -> impl IntoView {
-    let wakes = wakes(&visit().path);
+    let wakes = wakes(&page_context().path);
     // Nothing but islands is hydrated, so no resource's data is printed into the page.
     if let Some(shared) = Owner::current_shared_context() {
         shared.set_is_hydrating(false);
@@ -67,7 +67,7 @@ pub fn App() -> impl IntoView {
     };
     view! {
         <leptos_meta::Title formatter=brand/>
-        {match visit().problem {
+        {match page_context().problem {
             Some(problem) => {
                 let title = if problem.status() == 404 { "Page not found" } else { "Something went wrong" };
                 view! { <Frame title=title><Refused problem/></Frame> }.into_any()

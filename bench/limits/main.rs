@@ -4,7 +4,7 @@
 //!
 //! `./dev bench limits`, or `REDIS_URL=… cargo run --release -p bench --bin bench-limits`. The Redis is flushed: give it one of its own.
 
-use limits::{Admission, Allowance, Limits, Need, PastCall, Store, Window};
+use limits::{Admission, Allowance, Limits, Demand, PastCall, Store, Window};
 use std::io::Write as _;
 use std::process::Command;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ const DAY_MS: u64 = 86_400_000;
 /// As the app has them.
 const WINDOWS: [Window; 2] = [Window::calls("r", 60_000, 60), Window::amount("t", DAY_MS, 48)];
 const PLAN: Allowance<'_> = Allowance { limits: &[1 << 50, 1 << 50], in_flight: None };
-const NEED: Need = Need { input: 100, output_min: 100, output_max: 100 };
+const NEED: Demand = Demand { input: 100, output_min: 100, output_max: 100 };
 
 fn now_ms() -> u64 {
     #[allow(clippy::disallowed_methods, reason = "a benchmark is at its own edge")]

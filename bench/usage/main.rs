@@ -15,7 +15,7 @@ use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::str::FromStr as _;
 use std::time::{Duration, Instant};
-use store::top_users::{Asked, Order};
+use store::top_users::{UsageFilter, Order};
 use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 
@@ -46,12 +46,12 @@ fn record(db: &PgPool) -> JoinHandle<anyhow::Result<()>> {
 }
 
 /// How long a table takes, again and again.
-async fn tables(owners: &store::Db, asked: &Asked<'_>) -> anyhow::Result<Vec<Duration>> {
+async fn tables(owners: &store::Db, filter: &UsageFilter<'_>) -> anyhow::Result<Vec<Duration>> {
     let mut times = Vec::new();
     for _ in 0..ROUNDS {
         let began = Instant::now();
         let mut tx = store::begin_reading(owners).await?;
-        store::top_users::list(&mut tx, asked).await?;
+        store::top_users::list(&mut tx, filter).await?;
         tx.commit().await?;
         times.push(began.elapsed());
     }
@@ -65,8 +65,8 @@ async fn top_users(
     from: OffsetDateTime,
     to: OffsetDateTime,
 ) -> anyhow::Result<()> {
-    let asked = Asked { from, to, order: Order::Cost, plan: None, model: None, search: None, offset: 0, limit: 20 };
-    let mut ours = tables(owners, &asked).await?;
+    let filter = UsageFilter { from, to, order: Order::Cost, plan: None, model: None, search: None, offset: 0, limit: 20 };
+    let mut ours = tables(owners, &filter).await?;
     let mut raw = Vec::new();
     for _ in 0..3 {
         let began = Instant::now();
@@ -84,7 +84,7 @@ async fn top_users(
     say("  the same by a group by over raw rows", &mut raw)?;
     let times = at(&mut raw, 50).as_secs_f64() / at(&mut ours, 50).as_secs_f64();
     tell("  times faster", &format!("{times:.1}"))?;
-    say("  the 20 with the least margin", &mut tables(owners, &Asked { order: Order::Margin, ..asked }).await?)
+    say("  the 20 with the least margin", &mut tables(owners, &UsageFilter { order: Order::Margin, ..filter }).await?)
 }
 
 /// An admin's browser, as far as tables go.

@@ -16,7 +16,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 use store::alert;
 use store::job::Job;
-use store::top_users::{Asked, Order};
+use store::top_users::{UsageFilter, Order};
 use time::OffsetDateTime;
 
 /// A job that tells the webhook.
@@ -99,7 +99,7 @@ async fn top_shares(
     let mut causes = Vec::new();
     let mut tx = store::begin_reading(&app.admin_db).await?;
     for (order, what) in [(Order::Cost, "cost"), (Order::Tokens, "tokens")] {
-        let asked = Asked { from, to, order, plan: None, model: None, search: None, offset: 0, limit: 100 };
+        let asked = UsageFilter { from, to, order, plan: None, model: None, search: None, offset: 0, limit: 100 };
         let top_users = store::top_users::list(&mut tx, &asked).await?;
         let (all, users) = (top_users.all, top_users.users);
         for row in top_users.rows {

@@ -5,7 +5,7 @@
 use crate::auth::SignedIn;
 use crate::error::internal;
 use crate::{AppState, pages};
-use app::api::admin::Asked;
+use app::api::admin::UsageFilter;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
@@ -43,7 +43,7 @@ pub(crate) async fn own(State(app): State<AppState>, SignedIn(viewer): SignedIn,
         None => export(&app, request, own, Format::Csv).await,
         Some(Ok(days @ 1..=90)) => match days_of(&app, &viewer, days).await {
             Ok(from) => {
-                let (asked, to) = (Asked::default(), AppState::now() + time::Duration::DAY);
+                let (asked, to) = (UsageFilter::default(), AppState::now() + time::Duration::DAY);
                 let export = Export { db: app.db.clone(), whose: own, asked, from, to, format: Format::Csv };
                 export.answer(&format!("{days}-days"))
             }
@@ -76,7 +76,7 @@ enum Whose {
 struct Export {
     db: store::Db,
     whose: Whose,
-    asked: Asked,
+    asked: UsageFilter,
     from: OffsetDateTime,
     to: OffsetDateTime,
     format: Format,
@@ -96,7 +96,7 @@ enum At {
 const STRETCH: time::Duration = time::Duration::hours(6);
 
 async fn export(app: &AppState, request: Request, whose: Whose, format: Format) -> Response {
-    let asked = match Asked::of_query(request.uri().query().unwrap_or_default()) {
+    let asked = match UsageFilter::of_query(request.uri().query().unwrap_or_default()) {
         Ok(asked) => asked,
         Err(problem) => return pages::problem(app, request, problem).await,
     };
@@ -176,7 +176,7 @@ impl Export {
         to: OffsetDateTime,
         after: Option<(OffsetDateTime, uuid::Uuid)>,
     ) -> store::Result<Vec<Row>> {
-        let asked = usage_row::Asked {
+        let asked = usage_row::UsageFilter {
             from,
             to,
             plan: self.asked.plan.as_ref(),

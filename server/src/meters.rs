@@ -5,7 +5,7 @@ use app::api::context::USER;
 use domain::{ModelName, Picos, Plan, Tokens, TurnId, Viewer};
 use futures::future::join_all;
 use limits::{
-    Admission, Allowance, Denial, End, History, Limits, Need, PastCall, Permit, Snapshot, Store, Unavailable, Window,
+    Admission, Allowance, Denial, End, History, Limits, Demand, PastCall, Permit, Snapshot, Store, Unavailable, Window,
 };
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
@@ -136,14 +136,14 @@ impl Meters {
         &self,
         viewer: &Viewer,
         turn: TurnId,
-        need: Need,
+        demand: Demand,
         worst: Picos,
         caps: &Caps,
     ) -> Result<Verdict, Unavailable> {
         let turn = turn.to_string();
         let limits = limits_of(&viewer.plan);
         let allowance = Allowance { limits: &limits, in_flight: Some(viewer.plan.in_flight) };
-        let permit = match self.users.admit(&viewer.subject, &turn, allowance, need).await? {
+        let permit = match self.users.admit(&viewer.subject, &turn, allowance, demand).await? {
             Admission::Granted(permit) => permit,
             refused => return Ok(refusal(refused)),
         };
@@ -177,7 +177,7 @@ impl Meters {
         let ((limits, name), cap, mut tried) = (self.budget(budget), [cap], 0);
         loop {
             let allowance = Allowance { limits: &cap, in_flight: None };
-            match limits.admit(&name, call, allowance, Need::exactly(worst)).await {
+            match limits.admit(&name, call, allowance, Demand::exactly(worst)).await {
                 // A copy of this turn has just let go of the user's meters, and lets go of this one next.
                 Ok(Admission::Running) if tried < 5 => {
                     tried += 1;
@@ -281,7 +281,7 @@ impl Meters {
         let attempt = uuid::Uuid::new_v4().to_string();
         match self
             .attempts
-            .admit(who, &attempt, Allowance { limits: &limits, in_flight: None }, Need::exactly(0))
+            .admit(who, &attempt, Allowance { limits: &limits, in_flight: None }, Demand::exactly(0))
             .await?
         {
             Admission::Granted(permit) => self.attempts.settle(permit, 0).await.map(|_| None),

@@ -3,7 +3,7 @@
 use crate::AppState;
 use crate::auth::Who;
 use crate::error::Refused;
-use app::visit::{FailedForm, Panicked, Visit};
+use app::page_context::{FailedForm, Panicked, PageContext};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -63,7 +63,7 @@ async fn draw(app: &AppState, request: Request, form: FailedForm, problem: Optio
     let status = problem.as_ref().and_then(|problem| StatusCode::from_u16(problem.status()).ok());
     let viewer = parts.extensions.get::<Who>().and_then(|who| who.0.clone());
     let query = parts.uri.query().map(pairs);
-    parts.extensions.insert(Visit {
+    parts.extensions.insert(PageContext {
         path: parts.uri.path().to_owned(),
         query: query.unwrap_or_default(),
         viewer,
@@ -90,9 +90,9 @@ pub(crate) fn provide(sources: &app::api::context::Sources, reload_port: Option<
     let parts = use_context::<Parts>();
     let visit = parts.and_then(|parts| {
         // Server functions come without a visit of their own, and with a viewer.
-        parts.extensions.get::<Visit>().cloned().or_else(|| {
+        parts.extensions.get::<PageContext>().cloned().or_else(|| {
             let viewer = parts.extensions.get::<Who>().and_then(|who| who.0.clone());
-            Some(Visit { path: parts.uri.path().to_owned(), viewer, ..Visit::default() })
+            Some(PageContext { path: parts.uri.path().to_owned(), viewer, ..PageContext::default() })
         })
     });
     provide_context(visit.unwrap_or_default());

@@ -10,7 +10,7 @@ use domain::{
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use store::account::NewAccount;
-use store::turn::{Ask, Asked, Record};
+use store::turn::{NewTurn, InsertOutcome, Record};
 use time::Duration;
 
 const USERS: usize = 60;
@@ -205,9 +205,9 @@ async fn turn(
     let (turn_id, conversation_id) = (TurnId::at(at), domain::ConversationId::at(at));
     let question = QUESTIONS[rng.random_range(0..QUESTIONS.len())];
     let (price_id, cost) = price.price(&usage);
-    let asked = store::turn::ask(
+    let asked = store::turn::write_pending(
         db,
-        &Ask {
+        &NewTurn {
             turn_id,
             user_id,
             subject,
@@ -226,7 +226,7 @@ async fn turn(
         },
     )
     .await?;
-    let Asked::New(call) = asked else { return Ok(false) };
+    let InsertOutcome::New(call) = asked else { return Ok(false) };
     let end = Record {
         turn_id,
         conversation_id: Some(conversation_id),

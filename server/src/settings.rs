@@ -3,7 +3,7 @@
 use crate::auth::{SignedIn, password};
 use crate::error::{Refused, internal};
 use crate::{AppState, pages};
-use app::visit::FailedForm;
+use app::page_context::FailedForm;
 use axum::extract::{FromRequest as _, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Form, Json};

@@ -7,7 +7,7 @@ use crate::error::internal;
 use crate::meters::{Caps, Spent};
 use domain::{Outcome, Picos, Problem, Tokens, TurnEvent, Usage, UsageSource};
 use std::time::Duration;
-use store::turn::{ExpiredTurn, Prepared, Record, Unsettled};
+use store::turn::{ExpiredTurn, TurnContext, Record, Unsettled};
 use tokio::task::JoinSet;
 
 /// Starts them; they end with the set.
@@ -83,8 +83,8 @@ async fn drop_old(app: &AppState) -> anyhow::Result<()> {
 /// now may not have been there before, and without one nothing is counted.
 pub(crate) async fn compare_budgets(app: AppState) {
     let compared = async {
-        let prepared = store::turn::prepare(&app.db, uuid::Uuid::nil().into(), None, AppState::now()).await?;
-        anyhow::Ok(app.meters.mend_budgets(&all_caps(&app, &prepared)).await?)
+        let context = store::turn::load_turn_context(&app.db, uuid::Uuid::nil().into(), None, AppState::now()).await?;
+        anyhow::Ok(app.meters.mend_budgets(&all_caps(&app, &context)).await?)
     };
     if let Err(error) = compared.await {
         internal(&format!("{error:#}"));
@@ -92,8 +92,8 @@ pub(crate) async fn compare_budgets(app: AppState) {
 }
 
 /// Every cap there is.
-fn all_caps(app: &AppState, prepared: &Prepared) -> Caps {
-    caps(app, prepared, prepared.offers.iter().map(|offer| &offer.model.name))
+fn all_caps(app: &AppState, context: &TurnContext) -> Caps {
+    caps(app, context, context.offers.iter().map(|offer| &offer.model.name))
 }
 
 /// Compares the meters of whoever is quiet with the ledger; what differs twice is shown to the owner and rebuilt.
@@ -174,8 +174,8 @@ async fn reap_some(app: &AppState) -> anyhow::Result<usize> {
     if expired.is_empty() && unsettled.is_empty() {
         return Ok(0);
     }
-    let prepared = store::turn::prepare(&app.db, uuid::Uuid::nil().into(), None, AppState::now()).await?;
-    let caps = all_caps(app, &prepared);
+    let context = store::turn::load_turn_context(&app.db, uuid::Uuid::nil().into(), None, AppState::now()).await?;
+    let caps = all_caps(app, &context);
     let mut done = 0;
     for turn in expired {
         match end_expired(app, &caps, &turn).await {

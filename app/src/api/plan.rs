@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// A plan with its models by the names users read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Offer {
+pub struct PlanOffer {
     /// The plan.
     pub plan: Plan,
     /// Labels of the models that can be asked, the default first.
@@ -19,7 +19,7 @@ pub struct Offer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shop {
     /// The smallest first.
-    pub offers: Vec<Offer>,
+    pub offers: Vec<PlanOffer>,
     /// Whether they can be bought.
     pub payments: Payments,
     /// Whether a trial is open to whoever is looking.

@@ -1,6 +1,6 @@
 //! A form's field with its label and, after a refusal, its sentence.
 
-use crate::visit::visit;
+use crate::page_context::page_context;
 use leptos::prelude::*;
 
 /// A labelled input that shows what was typed before, and what is wrong with it.
@@ -21,7 +21,7 @@ pub fn Field(
     #[prop(default = false)]
     optional: bool,
 ) -> impl IntoView {
-    let form = visit().form;
+    let form = page_context().form;
     let error = form.error(name);
     let note_id = format!("{name}-note");
     let has_note = error.is_some() || !hint.is_empty();
@@ -44,5 +44,5 @@ pub fn Field(
 /// What is wrong with the form as a whole.
 #[component]
 pub fn FormError() -> impl IntoView {
-    visit().form.error("").map(|sentence| view! { <p class="form-error" role="alert">{sentence}</p> })
+    page_context().form.error("").map(|sentence| view! { <p class="form-error" role="alert">{sentence}</p> })
 }

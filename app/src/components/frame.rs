@@ -2,7 +2,7 @@
 
 use super::duration::day;
 use super::icon::{Draw, Icon, Mark};
-use crate::visit::visit;
+use crate::page_context::page_context;
 use domain::{Problem, ProblemKind, brand};
 use leptos::prelude::*;
 use leptos_meta::Title;
@@ -18,10 +18,10 @@ pub fn Frame(
     wide: bool,
     children: Children,
 ) -> impl IntoView {
-    let here = visit();
+    let here = page_context();
     let current =
         move |path: &str| (here.path == path || (path != "/" && here.path.starts_with(path))).then_some("page");
-    let viewer = visit().viewer;
+    let viewer = page_context().viewer;
     let links = match &viewer {
         None => view! {
             <a href="/pricing" aria-current=current("/pricing")>"Pricing"</a>
@@ -62,7 +62,7 @@ pub fn Frame(
 /// While a payment is overdue: until when the plan is kept, and what to do. Nothing otherwise.
 #[component]
 pub fn Overdue() -> impl IntoView {
-    visit().viewer.and_then(|viewer| viewer.grace_until).map(|until| {
+    page_context().viewer.and_then(|viewer| viewer.grace_until).map(|until| {
         view! {
             <div class="banner" role="status">
                 <p class="row">

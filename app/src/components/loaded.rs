@@ -2,7 +2,7 @@
 
 use super::frame::Refused;
 use crate::api::Refusal;
-use crate::visit::Panicked;
+use crate::page_context::Panicked;
 use futures::FutureExt as _;
 use leptos::prelude::*;
 use serde::{Serialize, de::DeserializeOwned};

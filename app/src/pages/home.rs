@@ -1,16 +1,16 @@
 //! `/`: what the product is, shown with its own components on fixture data.
 
 use crate::api;
-use crate::api::admin::{Asked, ModelUse, TopUsersView, UserUsage};
+use crate::api::admin::{UsageFilter, ModelUse, TopUsersView, UserUsage};
 use crate::api::usage::Sum;
 use crate::components::frame::Frame;
 use crate::components::icon::{Draw, Icon};
 use crate::components::loaded::loaded;
 use crate::components::markdown::Markdown;
 use crate::components::meter::Meter;
-use crate::pages::admin::top_users::{Figures, HeaviestTable};
+use crate::pages::admin::top_users::{Figures, TopUsersTable};
 use crate::pages::pricing::Offers;
-use crate::visit::visit;
+use crate::page_context::page_context;
 use domain::{Picos, PlanId, Quota, Tokens, quota};
 use leptos::prelude::*;
 
@@ -24,7 +24,7 @@ const ANSWER: &str = "The notice period is **three months** to the end of a quar
 /// The page.
 #[component]
 pub fn Home() -> impl IntoView {
-    let action = if visit().viewer.is_some() { ("/chat", "Open the chat") } else { ("/sign-up", "Start free") };
+    let action = if page_context().viewer.is_some() { ("/chat", "Open the chat") } else { ("/sign-up", "Start free") };
     view! {
         <Frame title="" wide=true>
             <section class="hero">
@@ -102,8 +102,8 @@ fn Panel() -> impl IntoView {
             </div>
             <div class="showcase-owner">
                 <p class="showcase-label">"What the owner sees"</p>
-                <Figures view=fixture() asked=Asked::default() full=false/>
-                <HeaviestTable view=fixture() asked=Asked::default() full=false/>
+                <Figures view=fixture() filter=UsageFilter::default() full=false/>
+                <TopUsersTable view=fixture() filter=UsageFilter::default() full=false/>
             </div>
         </section>
     }

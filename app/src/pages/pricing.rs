@@ -3,11 +3,11 @@
 use super::settings::billing::Connection;
 use crate::api;
 use crate::api::billing::Payments;
-use crate::api::plan::{Offer, Shop};
+use crate::api::plan::{PlanOffer, Shop};
 use crate::components::frame::Frame;
 use crate::components::icon::{Draw, Icon};
 use crate::components::loaded::loaded;
-use crate::visit::visit;
+use crate::page_context::page_context;
 use domain::{Amount, Period, Plan, Viewer};
 use leptos::prelude::*;
 
@@ -27,7 +27,7 @@ pub fn Pricing() -> impl IntoView {
 }
 
 fn period() -> Period {
-    let asked = visit().query("interval").and_then(|text| text.parse().ok());
+    let asked = page_context().query("interval").and_then(|text| text.parse().ok());
     asked.filter(|period| *period != Period::Other).unwrap_or_default()
 }
 
@@ -35,7 +35,7 @@ fn period() -> Period {
 #[component]
 fn Periods(shop: Shop) -> impl IntoView {
     let by_year = shop.offers.iter().any(|offer| offer.plan.yearly_cents > 0);
-    let meant = visit().query("plan").filter(|plan| shop.offers.iter().any(|offer| offer.plan.id.0 == *plan));
+    let meant = page_context().query("plan").filter(|plan| shop.offers.iter().any(|offer| offer.plan.id.0 == *plan));
     let meant = meant.map(|plan| format!("&plan={plan}")).unwrap_or_default();
     let tab = move |choice: Period, label: &'static str| {
         let href = format!("/pricing?interval={}{meant}", choice.as_str());
@@ -52,12 +52,12 @@ pub fn Offers(
     /// What is offered.
     shop: Shop,
 ) -> impl IntoView {
-    let meant = visit().query("plan");
+    let meant = page_context().query("plan");
     let cards = shop.offers.iter().map(|offer| card(offer, &shop, meant.as_deref())).collect_view();
     view! { <ul class="plans">{cards}</ul> }
 }
 
-fn card(Offer { plan, models }: &Offer, shop: &Shop, meant: Option<&str>) -> impl IntoView + use<> {
+fn card(PlanOffer { plan, models }: &PlanOffer, shop: &Shop, meant: Option<&str>) -> impl IntoView + use<> {
     // A plan that isn't sold by the year is shown by the month.
     let chosen = if plan.price(period()).is_some() { period() } else { Period::Month };
     let price = plan.price(chosen).unwrap_or_else(|| Amount { minor: 0, currency: plan.currency.clone() });
@@ -92,7 +92,7 @@ fn card(Offer { plan, models }: &Offer, shop: &Shop, meant: Option<&str>) -> imp
 fn action(plan: &Plan, chosen: Period, shop: &Shop) -> AnyView {
     let trial = (plan.trial_days > 0 && shop.may_try && shop.pays.is_none())
         .then(|| format!("Start {}-day free trial", plan.trial_days));
-    let Some(viewer) = visit().viewer else {
+    let Some(viewer) = page_context().viewer else {
         if plan.is_free() {
             return view! { <a class="button" href="/sign-up">"Start free"</a> }.into_any();
         }

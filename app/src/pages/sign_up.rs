@@ -2,13 +2,13 @@
 
 use crate::components::field::{Field, FormError};
 use crate::components::frame::Frame;
-use crate::visit::visit;
+use crate::page_context::page_context;
 use leptos::prelude::*;
 
 /// The page.
 #[component]
 pub fn SignUp() -> impl IntoView {
-    let next = visit().query("next").or_else(|| Some(visit().form.typed("next"))).filter(|next| !next.is_empty());
+    let next = page_context().query("next").or_else(|| Some(page_context().form.typed("next"))).filter(|next| !next.is_empty());
     view! {
         <Frame title="Create account">
             <section class="narrow">

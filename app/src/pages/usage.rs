@@ -6,7 +6,7 @@ use crate::components::chart::{Bar, Bars, Share};
 use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
 use crate::components::meter::Meter;
-use crate::visit::visit;
+use crate::page_context::page_context;
 use domain::{ModelName, Tokens};
 use leptos::prelude::*;
 use time::Date;
@@ -16,7 +16,7 @@ const PERIODS: [u16; 3] = [7, 30, 90];
 /// The page.
 #[component]
 pub fn Usage() -> impl IntoView {
-    let asked = visit().query("days").and_then(|days| days.parse().ok());
+    let asked = page_context().query("days").and_then(|days| days.parse().ok());
     let days = asked.filter(|days| PERIODS.contains(days)).unwrap_or(30);
     let tabs = PERIODS
         .map(|period| {

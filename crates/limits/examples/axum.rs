@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing::post};
-use limits::{Admission, Allowance, Limits, Need, Store, Window};
+use limits::{Admission, Allowance, Limits, Demand, Store, Window};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const WINDOWS: [Window; 2] = [Window::calls("requests", 60_000, 60), Window::amount("tokens", 86_400_000, 96)];
@@ -16,9 +16,9 @@ async fn ask(State(users): State<Limits>, headers: HeaderMap, question: String) 
     let user = headers.get("x-user").and_then(|name| name.to_str().ok()).ok_or(StatusCode::UNAUTHORIZED)?;
     // Your plan table goes here, and a tokenizer of your model's.
     let plan = Allowance { limits: &[3, 10_000], in_flight: Some(2) };
-    let need = Need { input: question.len() as u64, output_min: 16, output_max: 1_000 };
+    let demand = Demand { input: question.len() as u64, output_min: 16, output_max: 1_000 };
     // No meters, no call.
-    let admission = users.admit(user, &call, plan, need).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    let admission = users.admit(user, &call, plan, demand).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     Ok(match admission {
         Admission::Granted(permit) => {
             let (answer, used) = model(&question, permit.output());

@@ -1,7 +1,7 @@
 //! Many calls at once from a process of its own: reads lines of `subject need limit calls`, asks for so many calls at once, and
 //! says how many were granted. What happens between processes is shown with two of these: `burst redis://127.0.0.1`.
 
-use limits::{Admission, Allowance, Limits, Need, Store, Window};
+use limits::{Admission, Allowance, Limits, Demand, Store, Window};
 use std::io::Write as _;
 
 const WINDOWS: [Window; 2] = [Window::calls("requests", 60_000, 60), Window::amount("tokens", 86_400_000, 96)];
@@ -14,14 +14,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let line = line?;
         let mut words = line.split(' ');
         let mut word = || words.next().ok_or("subject need limit calls");
-        let (subject, need, limit, calls) =
+        let (subject, demand, limit, calls) =
             (word()?.to_owned(), word()?.parse::<u64>()?, word()?.parse::<u64>()?, word()?.parse::<u64>()?);
         let asked = (0..calls).map(|n| {
             let (limits, subject, call) = (limits.clone(), subject.clone(), format!("{}-{n}", std::process::id()));
             tokio::spawn(async move {
                 let plan = Allowance { limits: &[1 << 50, limit], in_flight: None };
-                let need = Need { input: need - need / 2, output_min: need / 2, output_max: need / 2 };
-                limits.admit(&subject, &call, plan, need).await
+                let demand = Demand { input: demand - demand / 2, output_min: demand / 2, output_max: demand / 2 };
+                limits.admit(&subject, &call, plan, demand).await
             })
         });
         let mut granted = 0_u64;

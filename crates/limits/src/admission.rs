@@ -30,7 +30,7 @@ pub struct Allowance<'a> {
 
 /// What a call may use at most. Unsigned, so that nobody can mint quota with a negative need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Need {
+pub struct Demand {
     /// What it uses in any case, estimated high.
     pub input: u64,
     /// What it must have on top to be worth making.
@@ -39,7 +39,7 @@ pub struct Need {
     pub output_max: u64,
 }
 
-impl Need {
+impl Demand {
     /// So much, and neither more nor less.
     #[must_use]
     pub const fn exactly(amount: u64) -> Self {
@@ -251,28 +251,28 @@ impl Limits {
         subject: &str,
         call: &str,
         allowance: Allowance<'_>,
-        need: Need,
+        demand: Demand,
     ) -> Result<Admission, Unavailable> {
         let limits = allowance.limits;
-        let need = Need { output_max: need.output_max.max(need.output_min), ..need };
-        let all = limits.iter().chain([&need.input, &need.output_max]);
+        let demand = Demand { output_max: demand.output_max.max(demand.output_min), ..demand };
+        let all = limits.iter().chain([&demand.input, &demand.output_max]);
         if limits.len() != self.windows.len() || all.into_iter().any(|n| *n >= MOST) {
             return Err(Unavailable::Protocol);
         }
         let amounts = self.windows.iter().zip(limits).filter(|(window, _)| window.unit == Unit::Amount);
-        let max = amounts.map(|(_, limit)| limit.saturating_sub(need.output_min)).min().unwrap_or(u64::MAX);
-        if need.input > max
-            || limits.iter().zip(self.windows).any(|(n, w)| *n < need.output_min && w.unit == Unit::Amount)
+        let max = amounts.map(|(_, limit)| limit.saturating_sub(demand.output_min)).min().unwrap_or(u64::MAX);
+        if demand.input > max
+            || limits.iter().zip(self.windows).any(|(n, w)| *n < demand.output_min && w.unit == Unit::Amount)
         {
             return Ok(Admission::TooLarge { max });
         }
-        let step = Step::Admit { call, need, lapse_ms: LAPSE_MS, allowance };
+        let step = Step::Admit { call, demand, lapse_ms: LAPSE_MS, allowance };
         Ok(match self.warm(subject, &step).await? {
             Answer::Granted { output, at_ms, snapshot } => Admission::Granted(Permit {
                 subject: subject.to_owned(),
                 call: call.to_owned(),
                 at_ms,
-                input: need.input,
+                input: demand.input,
                 output,
                 snapshot,
             }),

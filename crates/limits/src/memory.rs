@@ -1,6 +1,6 @@
 //! The same meters in memory: for one process without Redis, and for tests. What the scripts do, in Rust.
 
-use crate::admission::{Allowance, End, LATE_MS, Need, PastCall, SAME_MS, Snapshot, Usage};
+use crate::admission::{Allowance, End, LATE_MS, Demand, PastCall, SAME_MS, Snapshot, Usage};
 use crate::store::{Answer, Step};
 use crate::window::{Ring, Unit, Window};
 use std::collections::HashMap;
@@ -44,8 +44,8 @@ impl Meters {
         meter.expires_ms =
             meter.expires_ms.max(now_ms + windows.iter().map(Window::kept_ms).max().unwrap_or(0).max(IDLE_MS));
         match step {
-            Step::Admit { call, need, lapse_ms, allowance } => {
-                meter.admit(windows, now_ms, call, *need, *lapse_ms, *allowance)
+            Step::Admit { call, demand, lapse_ms, allowance } => {
+                meter.admit(windows, now_ms, call, *demand, *lapse_ms, *allowance)
             }
             Step::Confirm { call, at_ms } => Answer::Said(meter.confirm(call, *at_ms)),
             Step::End { call, at_ms, end } => {
@@ -154,7 +154,7 @@ impl Meter {
         windows: &[Window],
         now_ms: u64,
         call: &str,
-        need: Need,
+        demand: Demand,
         lapse_ms: u64,
         Allowance { limits, in_flight }: Allowance<'_>,
     ) -> Answer {
@@ -163,22 +163,22 @@ impl Meter {
         }
         let is_full = in_flight.is_some_and(|limit| self.flight + 1 > limit);
         let mut waits = vec![(!is_full).then_some(0)];
-        let mut output = need.output_max;
+        let mut output = demand.output_max;
         for ((ring, window), limit) in self.rings.iter().zip(windows).zip(limits) {
             let (held, wanted) = match window.unit {
                 Unit::Calls => (0, 1),
-                Unit::Amount => (self.held, need.input + need.output_min),
+                Unit::Amount => (self.held, demand.input + demand.output_min),
             };
             let used = ring.used(window, now_ms) + held;
             waits.push(ring.frees_in(window, now_ms, (used + wanted).saturating_sub(*limit)));
             if window.unit == Unit::Amount {
-                output = output.min(limit.saturating_sub(used + need.input));
+                output = output.min(limit.saturating_sub(used + demand.input));
             }
         }
         if waits.iter().any(|wait| *wait != Some(0)) {
             return Answer::Denied { snapshot: self.snapshot(windows, now_ms), waits };
         }
-        let amount = need.input + output;
+        let amount = demand.input + output;
         let state = State::Waits { until_ms: now_ms + lapse_ms };
         self.holds.insert(call.to_owned(), Hold { amount, at_ms: now_ms, state });
         self.held += amount;

@@ -1,6 +1,6 @@
 //! Where meters live: Redis, for many servers, or this process's memory, for one. The same answers either way.
 
-use crate::admission::{Allowance, End, MOST, Need, PastCall, Snapshot, Unavailable};
+use crate::admission::{Allowance, End, MOST, Demand, PastCall, Snapshot, Unavailable};
 use crate::memory::Meters;
 use crate::script::{Args, hold, read, written};
 use crate::window::{Unit, Window, shape};
@@ -83,7 +83,7 @@ struct Code {
 pub(crate) enum Step<'a> {
     Admit {
         call: &'a str,
-        need: Need,
+        demand: Demand,
         lapse_ms: u64,
         allowance: Allowance<'a>,
     },
@@ -254,9 +254,9 @@ fn arguments(windows: &[Window], now_ms: Option<u64>, step: &Step<'_>) -> Args {
         args.number(u64::from(window.unit == Unit::Calls)).number(window.span_ms).number(window.width_ms);
     }
     match step {
-        Step::Admit { call, need, lapse_ms, allowance: Allowance { limits, in_flight } } => {
+        Step::Admit { call, demand, lapse_ms, allowance: Allowance { limits, in_flight } } => {
             args.hold = hold(call);
-            args.number(need.input).number(need.output_min).number(need.output_max).number(*lapse_ms);
+            args.number(demand.input).number(demand.output_min).number(demand.output_max).number(*lapse_ms);
             args.number(in_flight.unwrap_or(MOST));
             limits.iter().fold(&mut args, |args, limit| args.number(*limit));
         }

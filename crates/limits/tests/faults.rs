@@ -6,7 +6,7 @@
 
 mod servers;
 
-use limits::{Admission, Allowance, History, Limits, Need, PastCall, Store, Unavailable, Window};
+use limits::{Admission, Allowance, History, Limits, Demand, PastCall, Store, Unavailable, Window};
 use servers::{Mode, Server, Wire};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -29,7 +29,7 @@ fn limits_at(url: &str) -> Limits {
 async fn call(limits: &Limits) -> Result<(), Unavailable> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let id = format!("call-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    match limits.admit("ann", &id, PLAN, Need::exactly(1)).await? {
+    match limits.admit("ann", &id, PLAN, Demand::exactly(1)).await? {
         Admission::Granted(permit) => limits.settle(permit, 1).await.map(drop),
         other => panic!("{other:?}"),
     }
@@ -130,19 +130,19 @@ async fn a_connection_reset_in_the_middle_of_a_script() {
     call(&limits).await.unwrap();
     wire.goes(Mode::ResetsAnswers);
     let asked = Instant::now();
-    assert!(limits.admit("ann", "lost", PLAN, Need::exactly(500)).await.is_err());
+    assert!(limits.admit("ann", "lost", PLAN, Demand::exactly(500)).await.is_err());
     assert!(asked.elapsed() <= BOUND, "{:?}", asked.elapsed());
     let held = straight.peek("ann").await.unwrap();
     assert_eq!((held.window(1).reserved, held.in_flight), (500, 1), "the script did run");
     wire.goes(Mode::Carries);
     recovers(&limits).await;
     // Asked again under its id the call still waits for itself; ten seconds after the grant that nobody heard of, it is free again.
-    let again = limits.admit("ann", "lost", PLAN, Need::exactly(500)).await.unwrap();
+    let again = limits.admit("ann", "lost", PLAN, Demand::exactly(500)).await.unwrap();
     assert!(matches!(again, Admission::Running), "{again:?}");
     #[allow(clippy::disallowed_methods, reason = "Redis' clock is this machine's")]
     let later = u64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap() + 10_000;
     assert_eq!(limits.at(later).peek("ann").await.unwrap().window(1).reserved, 0);
-    let again = limits.at(later).admit("ann", "lost", PLAN, Need::exactly(500)).await.unwrap();
+    let again = limits.at(later).admit("ann", "lost", PLAN, Demand::exactly(500)).await.unwrap();
     assert!(matches!(again, Admission::Granted(_)), "{again:?}");
 }
 
@@ -191,7 +191,7 @@ async fn a_stale_snapshot_is_noticed_at_once() {
     };
     let limits = Limits::new(&Store::redis(&server.url()).unwrap(), "user", &WINDOWS, history);
     let spend = async |id: &str| {
-        let Admission::Granted(permit) = limits.admit("ann", id, PLAN, Need::exactly(1_000)).await.unwrap() else {
+        let Admission::Granted(permit) = limits.admit("ann", id, PLAN, Demand::exactly(1_000)).await.unwrap() else {
             panic!("not granted");
         };
         past.lock().unwrap().push(PastCall {
@@ -258,7 +258,7 @@ async fn flushing_everything_under_load_grants_no_more() {
                 asked.fetch_add(1, Ordering::Relaxed);
                 let id = format!("{worker}-{n}");
                 let plan = Allowance { limits: &[1_000_000, LIMIT], in_flight: None };
-                let Ok(Admission::Granted(permit)) = limits.admit("ann", &id, plan, Need::exactly(10)).await else {
+                let Ok(Admission::Granted(permit)) = limits.admit("ann", &id, plan, Demand::exactly(10)).await else {
                     continue;
                 };
                 let row = PastCall { call: id.clone(), at_ms: permit.at_ms(), amount: 10, running: true };

@@ -28,7 +28,7 @@ pub enum Order {
 }
 
 /// Which part of the table.
-pub struct Asked<'a> {
+pub struct UsageFilter<'a> {
     /// The first hour.
     pub from: OffsetDateTime,
     /// The end, not included: the beginning of an hour.
@@ -90,29 +90,29 @@ pub(crate) fn contains(text: &str) -> String {
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn list(db: &mut Tx, asked: &Asked<'_>) -> Result<TopUsers> {
-    let mut users = span::users(db, asked.from, asked.to, asked.model).await?;
-    let mut refusals = match asked.order {
-        Order::Refusals => refusals(db, asked).await?,
+pub async fn list(db: &mut Tx, filter: &UsageFilter<'_>) -> Result<TopUsers> {
+    let mut users = span::users(db, filter.from, filter.to, filter.model).await?;
+    let mut refusals = match filter.order {
+        Order::Refusals => refusals(db, filter).await?,
         _ => HashMap::new(),
     };
-    if asked.plan.is_some() || asked.search.is_some() {
-        let fits = who(db, asked).await?;
+    if filter.plan.is_some() || filter.search.is_some() {
+        let fits = who(db, filter).await?;
         users.retain(|id, _| fits.contains(id));
         refusals.retain(|id, _| fits.contains(id));
     }
     let active = users.len();
-    if asked.model.is_none() {
+    if filter.model.is_none() {
         for id in refusals.keys() {
             users.entry(*id).or_default();
         }
     }
     // A subscription says nothing beside one model's part of the cost.
-    let pays = match asked.order {
-        Order::Margin if asked.model.is_none() => pays(db, asked).await?,
+    let pays = match filter.order {
+        Order::Margin if filter.model.is_none() => pays(db, filter).await?,
         _ => HashMap::new(),
     };
-    let rank = |id: &i32, sums: &Sums| match asked.order {
+    let rank = |id: &i32, sums: &Sums| match filter.order {
         Order::Cost => i128::from(sums.cost),
         Order::Tokens => i128::from(sums.tokens()),
         Order::Requests => i128::from(sums.requests),
@@ -130,15 +130,15 @@ pub async fn list(db: &mut Tx, asked: &Asked<'_>) -> Result<TopUsers> {
     });
     let mut ranked: Vec<_> = users.iter().map(|(id, sums)| (Reverse(rank(id, sums)), *id)).collect();
     // Only as far as the page reaches.
-    let reach = asked.offset.saturating_add(asked.limit);
+    let reach = filter.offset.saturating_add(filter.limit);
     if reach < ranked.len() {
         ranked.select_nth_unstable(reach);
         ranked.truncate(reach);
     }
     ranked.sort_unstable();
-    let page: Vec<i32> = ranked.into_iter().skip(asked.offset).map(|(_, id)| id).collect();
+    let page: Vec<i32> = ranked.into_iter().skip(filter.offset).map(|(_, id)| id).collect();
     Ok(TopUsers {
-        rows: told(db, asked, &page, &users).await?,
+        rows: told(db, filter, &page, &users).await?,
         all: Totals::from(&all),
         users: active,
         count: users.len(),
@@ -150,7 +150,7 @@ fn dollars(pays: Decimal) -> Picos {
 }
 
 /// A page's rows, in its order: who they are, what they pay and how often they were refused.
-async fn told(db: &mut Tx, asked: &Asked<'_>, page: &[i32], users: &Users) -> Result<Vec<UserUsage>> {
+async fn told(db: &mut Tx, filter: &UsageFilter<'_>, page: &[i32], users: &Users) -> Result<Vec<UserUsage>> {
     let rows = sqlx::query!(
         r#"select s.subject_id, s.subject, a.user_id as "user_id?", a.email as "email?", a.plan_id as "plan_id?",
                   coalesce((select sum(f.n) from refusal_hour f join account b using (user_id)
@@ -164,8 +164,8 @@ async fn told(db: &mut Tx, asked: &Asked<'_>, page: &[i32], users: &Users) -> Re
            ) a on true
            order by p.place"#,
         page,
-        asked.from,
-        asked.to,
+        filter.from,
+        filter.to,
     )
     .fetch_all(db)
     .await?;
@@ -189,13 +189,13 @@ async fn told(db: &mut Tx, asked: &Asked<'_>, page: &[i32], users: &Users) -> Re
 }
 
 /// Whose plan and address fit. Where accounts share a subject it is the first one that counts.
-async fn who(db: &mut Tx, asked: &Asked<'_>) -> Result<HashSet<i32>> {
+async fn who(db: &mut Tx, filter: &UsageFilter<'_>) -> Result<HashSet<i32>> {
     let ids = sqlx::query_scalar!(
         "select s.subject_id from account a join usage_subject s using (subject)
          where ($1::text is null or a.plan_id = $1) and ($2::text is null or a.email ilike $2)
            and not exists (select from account b where b.subject = a.subject and (b.created_at, b.user_id) < (a.created_at, a.user_id))",
-        asked.plan.map(|plan| plan.0.as_str()),
-        asked.search.map(contains),
+        filter.plan.map(|plan| plan.0.as_str()),
+        filter.search.map(contains),
     )
     .fetch_all(db)
     .await?;
@@ -203,13 +203,13 @@ async fn who(db: &mut Tx, asked: &Asked<'_>) -> Result<HashSet<i32>> {
 }
 
 /// How often each was refused.
-async fn refusals(db: &mut Tx, asked: &Asked<'_>) -> Result<HashMap<i32, i64>> {
+async fn refusals(db: &mut Tx, filter: &UsageFilter<'_>) -> Result<HashMap<i32, i64>> {
     let rows = sqlx::query!(
         r#"select s.subject_id, sum(r.n)::bigint as "n!"
            from refusal_hour r join account a using (user_id) join usage_subject s using (subject)
            where r.hour >= $1 and r.hour < $2 group by s.subject_id"#,
-        asked.from,
-        asked.to,
+        filter.from,
+        filter.to,
     )
     .fetch_all(db)
     .await?;
@@ -217,12 +217,12 @@ async fn refusals(db: &mut Tx, asked: &Asked<'_>) -> Result<HashMap<i32, i64>> {
 }
 
 /// What each pays; accounts that share a subject pay together, as they cost together.
-async fn pays(db: &mut Tx, asked: &Asked<'_>) -> Result<HashMap<i32, Picos>> {
+async fn pays(db: &mut Tx, filter: &UsageFilter<'_>) -> Result<HashMap<i32, Picos>> {
     let rows = sqlx::query!(
         r#"select subject_id as "subject_id!", sum(price_over(amount_minor, period, paid)) as "pays!"
            from subscriptions_paid($1, $2) where subject_id is not null group by subject_id"#,
-        asked.from,
-        asked.to,
+        filter.from,
+        filter.to,
     )
     .fetch_all(db)
     .await?;

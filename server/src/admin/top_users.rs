@@ -1,13 +1,13 @@
 //! The page of the top users: what its address asks for.
 
 use crate::{AppState, pages};
-use app::api::admin::Asked;
+use app::api::admin::UsageFilter;
 use axum::extract::{Request, State};
 use axum::response::Response;
 
 /// `GET /admin`: the page, or 422 and why its period can't be one.
 pub(crate) async fn top_users(State(app): State<AppState>, request: Request) -> Response {
-    match Asked::of_query(request.uri().query().unwrap_or_default()) {
+    match UsageFilter::of_query(request.uri().query().unwrap_or_default()) {
         Ok(_) => pages::page(State(app), request).await,
         Err(problem) => pages::problem(&app, request, problem).await,
     }

@@ -4,7 +4,7 @@ use super::attempts::{self, Attempt};
 use super::{USER, email, password};
 use crate::error::{Refused, internal};
 use crate::{AppState, pages};
-use app::visit::FailedForm;
+use app::page_context::FailedForm;
 use axum::Form;
 use axum::extract::{FromRequest, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};

@@ -99,8 +99,8 @@ pub(crate) async fn estimate(
     request: Request,
 ) -> Result<Json<Estimate>, Refused> {
     let ask = request::read(&app, &viewer, request).await?;
-    let prepared = store::turn::prepare(&app.db, ask.turn_id, ask.model.as_ref(), AppState::now()).await?;
-    let model = prompt::pick(&app, &viewer, &prepared, ask.model.as_ref()).await?.model;
+    let context = store::turn::load_turn_context(&app.db, ask.turn_id, ask.model.as_ref(), AppState::now()).await?;
+    let model = prompt::pick(&app, &viewer, &context, ask.model.as_ref()).await?.model;
     let prompt = prompt::prompt(&app, &viewer, &ask).await?;
     prompt::bound(&viewer.plan, &prompt)?;
     let input = prompt::count(&app, &viewer, &model, &prompt).await?.estimated;

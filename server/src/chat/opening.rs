@@ -10,7 +10,7 @@ use domain::{ConversationId, Model, ModelName, Picos, PriceList, Problem, Proble
 use providers::Chunks;
 use relay::Writer;
 use std::time::Duration;
-use store::turn::{Again, Ask, Asked, PendingCall};
+use store::turn::{FallbackCall, NewTurn, InsertOutcome, PendingCall};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
@@ -135,7 +135,7 @@ impl Opened {
 
 /// Writes the question and a pending ledger row, and sees to it that its hold stands. None where the same turn was written before.
 pub(crate) async fn ask(app: &AppState, asking: Asking, reservation: Reservation) -> Result<Option<Written>, Problem> {
-    let Asking { viewer, question, model, price, fallback, hedge_after, prompt, counted, .. } = asking;
+    let Asking { viewer, chat_request, model, price, fallback, hedge_after, prompt, counted, .. } = asking;
     let permit = &reservation.permit;
     // The instant of admission, by Redis' clock: meter and ledger count the usage at the same moment.
     let now = i64::try_from(permit.at_ms())
@@ -145,17 +145,17 @@ pub(crate) async fn ask(app: &AppState, asking: Asking, reservation: Reservation
     let conversation_id = prompt.conversation_id.unwrap_or_else(|| ConversationId::at(now));
     let began = prompt.conversation_id.is_none();
     let title: String = prompt.text.trim().lines().next().unwrap_or_default().chars().take(80).collect();
-    let asked = store::turn::ask(
+    let written = store::turn::write_pending(
         &app.db,
-        &Ask {
-            turn_id: question.turn_id,
+        &NewTurn {
+            turn_id: chat_request.turn_id,
             user_id: viewer.user_id,
             subject: &viewer.subject,
             conversation_id,
             new_title: began.then_some(title.as_str()),
             retry_of: prompt.retry_of,
             text: &prompt.text,
-            request_hash: &question.hash,
+            request_hash: &chat_request.hash,
             model: &model.name,
             price_id: price.tier(counted.estimated).id,
             counted: counted.counted,
@@ -165,20 +165,20 @@ pub(crate) async fn ask(app: &AppState, asking: Asking, reservation: Reservation
         },
     )
     .await;
-    let call = match asked {
-        Ok(Asked::New(call)) => call,
-        Ok(Asked::Known) => {
+    let call = match written {
+        Ok(InsertOutcome::New(call)) => call,
+        Ok(InsertOutcome::Known) => {
             release(app, reservation).await;
             return Ok(None);
         }
-        Ok(Asked::NoConversation) => {
+        Ok(InsertOutcome::NoConversation) => {
             release(app, reservation).await;
             return Err(Problem::not_found("conversation"));
         }
-        Ok(Asked::Superseded) => {
+        Ok(InsertOutcome::Superseded) => {
             release(app, reservation).await;
             // A copy of this very turn may be what it gave way to.
-            return match store::turn::find(&app.db, question.turn_id).await {
+            return match store::turn::find(&app.db, chat_request.turn_id).await {
                 Ok(Some(_)) => Ok(None),
                 Ok(None) => Err(Problem::new(ProblemKind::Conflict, "This response is already being regenerated.")),
                 Err(error) => Err(internal(&error)),
@@ -190,7 +190,7 @@ pub(crate) async fn ask(app: &AppState, asking: Asking, reservation: Reservation
         }
     };
     let written = Written {
-        turn_id: question.turn_id,
+        turn_id: chat_request.turn_id,
         fallback_for: None,
         hedge_after,
         other: None,
@@ -224,41 +224,41 @@ pub(crate) async fn ask(app: &AppState, asking: Asking, reservation: Reservation
 }
 
 /// Opens the provider's stream, or the fallback's.
-pub(crate) async fn open(app: &AppState, mut asked: Written, log: &Writer) -> Result<Opened, Problem> {
-    let opening = if let Some(after) = asked.hedge_after {
-        super::hedge::open(app, &mut asked, after, log).await
+pub(crate) async fn open(app: &AppState, mut written: Written, log: &Writer) -> Result<Opened, Problem> {
+    let opening = if let Some(after) = written.hedge_after {
+        super::hedge::open(app, &mut written, after, log).await
     } else {
         let sent = Instant::now();
-        attempt(app, &asked, log).await.map(|chunks| (sent, chunks))
+        attempt(app, &written, log).await.map(|chunks| (sent, chunks))
     };
     let mut failed = match opening {
-        Ok((sent, chunks)) => return Ok(opened(asked, sent, chunks)),
+        Ok((sent, chunks)) => return Ok(opened(written, sent, chunks)),
         Err(failed) => failed,
     };
     if let Failed::Provider(error) = &failed
         && error.wants_fallback()
-        && fall_back(app, &mut asked, error.was_asked()).await
+        && fall_back(app, &mut written, error.was_asked()).await
     {
-        tracing::warn!(?error, model = %asked.model.name, "another model answers");
+        tracing::warn!(?error, model = %written.model.name, "another model answers");
         metrics::counter!("quotient_fallbacks_total").increment(1);
         let sent = Instant::now();
-        failed = match attempt(app, &asked, log).await {
-            Ok(chunks) => return Ok(opened(asked, sent, chunks)),
+        failed = match attempt(app, &written, log).await {
+            Ok(chunks) => return Ok(opened(written, sent, chunks)),
             Err(failed) => failed,
         };
     }
     let provider_failed = matches!(&failed, Failed::Provider(error) if error.was_asked());
     let (problem, bill) = match failed {
-        Failed::Provider(error) if error.may_bill() => (error.problem(asked.estimated), Bill::Input),
-        Failed::Provider(error) if error.was_asked() => (error.problem(asked.estimated), Bill::Request),
-        Failed::Provider(error) => (error.problem(asked.estimated), Bill::Nothing),
+        Failed::Provider(error) if error.may_bill() => (error.problem(written.estimated), Bill::Input),
+        Failed::Provider(error) if error.was_asked() => (error.problem(written.estimated), Bill::Request),
+        Failed::Provider(error) => (error.problem(written.estimated), Bill::Nothing),
         Failed::Over(problem) => (problem, Bill::Input),
     };
-    undo(app, asked, bill, provider_failed).await;
+    undo(app, written, bill, provider_failed).await;
     Err(problem)
 }
 
-fn opened(asked: Written, sent: Instant, chunks: Chunks) -> Opened {
+fn opened(written: Written, sent: Instant, chunks: Chunks) -> Opened {
     let Written {
         viewer,
         turn_id,
@@ -272,7 +272,7 @@ fn opened(asked: Written, sent: Instant, chunks: Chunks) -> Opened {
         most,
         reservation,
         ..
-    } = asked;
+    } = written;
     Opened {
         viewer,
         turn_id,
@@ -310,42 +310,42 @@ enum Bill {
 }
 
 /// Asks the turn's current model, and renews the turn's lease and listens for Stop until its answer begins.
-pub(super) async fn attempt(app: &AppState, asked: &Written, log: &Writer) -> Result<Chunks, Failed> {
-    let opening = app.providers.open(&asked.reservation.permit, &asked.model, &asked.prompt.messages, asked.most);
+pub(super) async fn attempt(app: &AppState, written: &Written, log: &Writer) -> Result<Chunks, Failed> {
+    let opening = app.providers.open(&written.reservation.permit, &written.model, &written.prompt.messages, written.most);
     tokio::select! {
         opened = opening => {
             crate::fault::point("sent");
             opened.map_err(Failed::Provider)
         }
-        problem = interrupted(app, asked, log) => Err(Failed::Over(problem)),
+        problem = interrupted(app, written, log) => Err(Failed::Over(problem)),
     }
 }
 
 /// Renews the turn's lease. Returns once nobody wants its answer any more, or it may not go on.
-pub(super) async fn interrupted(app: &AppState, asked: &Written, log: &Writer) -> Problem {
+pub(super) async fn interrupted(app: &AppState, written: &Written, log: &Writer) -> Problem {
     tokio::select! {
         () = log.stopped() => Problem::stopped(),
         () = app.cut.cancelled() => Problem::restarting(),
         // A provider may take longer to begin than a lease lasts. Another server took this turn for dead and has ended it.
-        () = renew_lease(app, asked.turn_id, &asked.reservation, FIRST_BEAT) => Problem::lost(),
+        () = renew_lease(app, written.turn_id, &written.reservation, FIRST_BEAT) => Problem::lost(),
     }
 }
 
 /// Closes the call that came to nothing and opens one of the fallback's; false if there is none.
-async fn fall_back(app: &AppState, asked: &mut Written, provider_failed: bool) -> bool {
-    let Some(fallback) = asked.fallback.take() else { return false };
-    let again = Again {
-        turn_id: asked.turn_id,
-        failed: asked.call,
+async fn fall_back(app: &AppState, written: &mut Written, provider_failed: bool) -> bool {
+    let Some(fallback) = written.fallback.take() else { return false };
+    let again = FallbackCall {
+        turn_id: written.turn_id,
+        failed: written.call,
         provider_failed,
         model: &fallback.model.name,
         price_id: fallback.price.tier(fallback.estimated).id,
         estimated: fallback.estimated,
         now: AppState::now(),
     };
-    match store::turn::call_again(&app.db, &again).await {
+    match store::turn::add_fallback_call(&app.db, &again).await {
         Ok(Some(call)) => {
-            asked.answer_with(fallback, call, Tokens(0));
+            written.answer_with(fallback, call, Tokens(0));
             true
         }
         // The reaper took us for dead.
@@ -358,17 +358,17 @@ async fn fall_back(app: &AppState, asked: &mut Written, provider_failed: bool) -
 }
 
 /// Takes a written question back; what it may have cost is written down as an estimate.
-async fn undo(app: &AppState, asked: Written, bill: Bill, provider_failed: bool) {
+async fn undo(app: &AppState, written: Written, bill: Bill, provider_failed: bool) {
     let usage = match bill {
         Bill::Nothing | Bill::Request => None,
-        Bill::Input => Some(Usage { input: asked.estimated, ..Usage::default() }),
+        Bill::Input => Some(Usage { input: written.estimated, ..Usage::default() }),
     };
-    let cost = usage.map(|usage| asked.price.price(&usage).1).unwrap_or_default();
+    let cost = usage.map(|usage| written.price.price(&usage).1).unwrap_or_default();
     let refused = store::turn::Refused {
-        turn_id: asked.turn_id,
-        conversation_id: asked.conversation_id,
-        began: asked.began,
-        call: asked.call,
+        turn_id: written.turn_id,
+        conversation_id: written.conversation_id,
+        began: written.began,
+        call: written.call,
         provider_failed,
         usage,
         cost,
@@ -379,16 +379,16 @@ async fn undo(app: &AppState, asked: Written, bill: Bill, provider_failed: bool)
         internal(&error);
         return;
     }
-    let done = match (bill, asked.other) {
-        (Bill::Nothing, None) => release(app, asked.reservation).await,
+    let done = match (bill, written.other) {
+        (Bill::Nothing, None) => release(app, written.reservation).await,
         (_, other) => {
             let used = usage.map(|usage| usage.counted()).unwrap_or_default();
-            let spent = Spent::on(used, asked.model.name, cost).and(other);
-            app.meters.settle(asked.reservation, &spent).await.is_ok()
+            let spent = Spent::on(used, written.model.name, cost).and(other);
+            app.meters.settle(written.reservation, &spent).await.is_ok()
         }
     };
     // Else the turn stays, ended, and the reaper settles its hold.
-    if done && let Err(error) = store::turn::undone(&app.db, asked.turn_id).await {
+    if done && let Err(error) = store::turn::undone(&app.db, written.turn_id).await {
         internal(&error);
     }
 }

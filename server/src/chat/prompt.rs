@@ -1,16 +1,16 @@
 //! What a model will read, who that model is, and how much of it there is: everything before the meters are asked. Nothing here trusts
 //! a client: history is ours, lengths are counted.
 
-use super::request::{Question, Words};
+use super::request::{ChatRequest, Words};
 use crate::AppState;
 use crate::error::internal;
 use domain::{
     ConversationId, Model, ModelName, Plan, PlanId, PriceList, Problem, ProblemKind, PromptMessage, Role, Tokens,
     TurnId, Viewer,
 };
-use limits::Need;
+use limits::Demand;
 use providers::estimate::{self, Estimate};
-use store::turn::{Offer, Prepared};
+use store::turn::{AvailableModel, TurnContext};
 
 /// The shortest answer worth asking for.
 const OUTPUT_MIN: Tokens = Tokens(256);
@@ -36,10 +36,10 @@ pub(crate) struct Prompt {
 pub(crate) async fn pick(
     app: &AppState,
     viewer: &Viewer,
-    prepared: &Prepared,
+    context: &TurnContext,
     named: Option<&ModelName>,
-) -> Result<Offer, Problem> {
-    let offers = &prepared.offers;
+) -> Result<AvailableModel, Problem> {
+    let offers = &context.offers;
     let Some(name) = named else {
         let offered = |name: &ModelName| {
             offers.iter().find(|offer| offer.model.name == *name && app.providers.offers(&offer.model))
@@ -72,19 +72,19 @@ pub(crate) struct Fallback {
 pub(crate) async fn fallback(
     app: &AppState,
     viewer: &Viewer,
-    prepared: &Prepared,
+    context: &TurnContext,
     model: &Model,
     prompt: &Prompt,
-    need: Need,
+    demand: Demand,
 ) -> Result<Option<Fallback>, Problem> {
     let plan = &viewer.plan;
     let named = model.fallback.as_ref().filter(|name| plan.allows(name));
-    let offer = named.and_then(|name| prepared.offers.iter().find(|offer| offer.model.name == *name));
-    let Some(Offer { model, price: Some(price), .. }) = offer.filter(|offer| app.providers.offers(&offer.model)) else {
+    let offer = named.and_then(|name| context.offers.iter().find(|offer| offer.model.name == *name));
+    let Some(AvailableModel { model, price: Some(price), .. }) = offer.filter(|offer| app.providers.offers(&offer.model)) else {
         return Ok(None);
     };
     let estimated = count(app, viewer, model, prompt).await?.estimated;
-    let room = model.context.0.min(need.input + need.output_max).saturating_sub(estimated.0);
+    let room = model.context.0.min(demand.input + demand.output_max).saturating_sub(estimated.0);
     let most = plan.max_output.min(model.max_output).min(Tokens(room));
     let fits = most >= output_min(model);
     Ok(fits.then(|| Fallback { model: model.clone(), price: price.clone(), estimated, most }))
@@ -101,24 +101,24 @@ pub(crate) async fn larger(
 }
 
 /// Everything the model will read: the conversation so far, as we kept it, and the new words, or an earlier question again.
-pub(crate) async fn prompt(app: &AppState, viewer: &Viewer, question: &Question) -> Result<Prompt, Problem> {
+pub(crate) async fn prompt(app: &AppState, viewer: &Viewer, chat_request: &ChatRequest) -> Result<Prompt, Problem> {
     let gone = || Problem::not_found("conversation");
     let said = async |id: ConversationId| {
         let said = store::message::said(&app.db, viewer.user_id, id).await.map_err(|error| internal(&error))?;
         said.ok_or_else(gone)
     };
-    let (conversation_id, retry_of, past, text) = match &question.words {
+    let (conversation_id, retry_of, past, text) = match &chat_request.words {
         Words::New(text) => {
-            let past = match question.conversation_id {
+            let past = match chat_request.conversation_id {
                 Some(id) => said(id).await?,
                 None => Vec::new(),
             };
-            (question.conversation_id, None, past, text.clone())
+            (chat_request.conversation_id, None, past, text.clone())
         }
         Words::Again(earlier) => {
             let found = store::turn::earlier(&app.db, viewer.user_id, *earlier).await;
             let found = found.map_err(|error| internal(&error))?.ok_or_else(|| Problem::not_found("answer"))?;
-            if question.conversation_id.is_some_and(|id| id != found.conversation_id) {
+            if chat_request.conversation_id.is_some_and(|id| id != found.conversation_id) {
                 return Err(Problem::invalid("conversation_id", "This response belongs to another conversation."));
             }
             if !found.ended {
@@ -147,7 +147,7 @@ pub(crate) fn output_min(model: &Model) -> Tokens {
 }
 
 /// What the call may use at most; 413 where it could never fit the model.
-pub(crate) fn ceiling(plan: &Plan, model: &Model, counted: Estimate) -> Result<Need, Problem> {
+pub(crate) fn ceiling(plan: &Plan, model: &Model, counted: Estimate) -> Result<Demand, Problem> {
     let (input, least) = (counted.estimated, output_min(model));
     let max = Tokens(model.context.0.saturating_sub(least.0));
     if input > max {
@@ -155,7 +155,7 @@ pub(crate) fn ceiling(plan: &Plan, model: &Model, counted: Estimate) -> Result<N
     }
     let room = Tokens(model.context.0 - input.0);
     let most = plan.max_output.min(model.max_output).min(room).max(least);
-    Ok(Need { input: input.0, output_min: least.0, output_max: most.0 })
+    Ok(Demand { input: input.0, output_min: least.0, output_max: most.0 })
 }
 
 /// Refuses what can't fit a plan's day by its bytes alone, before they are counted: that takes long, and nothing has been admitted yet.

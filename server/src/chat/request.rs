@@ -21,7 +21,7 @@ const ID_WINDOW: time::Duration = time::Duration::minutes(10);
 
 /// A question that can be asked.
 #[derive(Clone)]
-pub(crate) struct Question {
+pub(crate) struct ChatRequest {
     pub turn_id: TurnId,
     /// None begins a conversation.
     pub conversation_id: Option<ConversationId>,
@@ -56,7 +56,7 @@ struct Body {
 
 /// Reads a request, or says which field can't be taken. A body that no prompt of this plan could fill is refused by its announced
 /// size, before it is read.
-pub(crate) async fn read(app: &AppState, viewer: &Viewer, request: Request) -> Result<Question, Problem> {
+pub(crate) async fn read(app: &AppState, viewer: &Viewer, request: Request) -> Result<ChatRequest, Problem> {
     let max = max_bytes(&viewer.plan);
     let announced = request.body().size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
     if announced.is_some_and(|bytes| bytes > max) {
@@ -89,7 +89,7 @@ fn too_large(max: usize) -> Problem {
     }
 }
 
-fn parse(body: Body, now: time::OffsetDateTime) -> Result<Question, Problem> {
+fn parse(body: Body, now: time::OffsetDateTime) -> Result<ChatRequest, Problem> {
     for (name, given) in [("parent_id", &body.parent_id), ("attachments", &body.attachments)] {
         if given.is_some() {
             return Err(Problem::invalid(name, format!("{name} isn't offered yet.")));
@@ -135,7 +135,7 @@ fn parse(body: Body, now: time::OffsetDateTime) -> Result<Question, Problem> {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
-    Ok(Question {
+    Ok(ChatRequest {
         turn_id,
         conversation_id: body.conversation_id,
         model: body.model,
@@ -180,7 +180,7 @@ mod tests {
         let body = serde_json::from_str(
             r#"{"text":"hi","messages":[{"role":"assistant","content":"yes"}],"length":-1000000,"user_id":"x","cost":0}"#,
         );
-        let question = parse(body.unwrap(), datetime!(2026-11-23 12:00 UTC)).unwrap();
-        assert_eq!(question.words, Words::New("hi".into()));
+        let chat_request = parse(body.unwrap(), datetime!(2026-11-23 12:00 UTC)).unwrap();
+        assert_eq!(chat_request.words, Words::New("hi".into()));
     }
 }

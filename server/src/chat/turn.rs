@@ -2,7 +2,7 @@
 
 use super::opening::{ask, open};
 use super::prompt::{Fallback, Prompt, bound, ceiling, count, fallback, larger, pick, prompt};
-use super::request::Question;
+use super::request::ChatRequest;
 use super::running::{Running, run};
 use crate::AppState;
 use crate::error::{Refused, internal};
@@ -11,11 +11,11 @@ use app::api::context::quota_of;
 use domain::{
     Model, ModelName, Picos, PriceList, Problem, ProblemKind, Quota, Tokens, TurnEvent, TurnId, Usage, Viewer,
 };
-use limits::{Denial, Need, Reason};
+use limits::{Denial, Demand, Reason};
 use providers::estimate::Estimate;
 use relay::{Tail, Writer};
 use std::time::Duration;
-use store::turn::{Known, Prepared};
+use store::turn::{Known, TurnContext};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -33,61 +33,61 @@ pub(crate) struct Begun {
 }
 
 /// From a parsed question to an answer that has begun.
-pub(crate) async fn begin(app: &AppState, viewer: Viewer, question: Question) -> Result<Begun, Problem> {
+pub(crate) async fn begin(app: &AppState, viewer: Viewer, chat_request: ChatRequest) -> Result<Begun, Problem> {
     // 2b known: the same question again is followed, never run twice
-    let prepared = store::turn::prepare(&app.db, question.turn_id, question.model.as_ref(), AppState::now())
+    let context = store::turn::load_turn_context(&app.db, chat_request.turn_id, chat_request.model.as_ref(), AppState::now())
         .await
         .map_err(lost)?;
-    if is_same(prepared.known.as_ref(), &viewer, &question)? {
-        return follow(app, &viewer, &question).await;
+    if is_same(context.known.as_ref(), &viewer, &chat_request)? {
+        return follow(app, &viewer, &chat_request).await;
     }
     if app.draining.is_cancelled() {
         return Err(Problem::restarting());
     }
-    if prepared.switches.paused {
+    if context.switches.paused {
         return Err(Problem::chat_paused());
     }
     if viewer.is_paused {
         return Err(Problem::paused());
     }
     // 3 plan
-    let offer = pick(app, &viewer, &prepared, question.model.as_ref()).await?;
+    let offer = pick(app, &viewer, &context, chat_request.model.as_ref()).await?;
     // 4 history: ours, never the client's
-    let prompt = prompt(app, &viewer, &question).await?;
+    let prompt = prompt(app, &viewer, &chat_request).await?;
     // 5 ceiling: what it may use at most, and the price that holds for it
     bound(&viewer.plan, &prompt)?;
     let price = offer.price.clone().ok_or_else(|| Problem::model_unavailable(60_000))?;
     let counted = count(app, &viewer, &offer.model, &prompt).await?;
-    let need = ceiling(&viewer.plan, &offer.model, counted)?;
-    let fallback = fallback(app, &viewer, &prepared, &offer.model, &prompt, need).await?;
+    let demand = ceiling(&viewer.plan, &offer.model, counted)?;
+    let fallback = fallback(app, &viewer, &context, &offer.model, &prompt, demand).await?;
     check_circuit(app, &offer.model, fallback.as_ref())?;
     let hedge_after =
         offer.model.hedge_after_ms.filter(|_| fallback.is_some()).map(|ms| Duration::from_millis(ms.into()));
     let asking = Asking {
         viewer: viewer.clone(),
-        question: question.clone(),
+        chat_request: chat_request.clone(),
         model: offer.model,
         price,
         fallback,
         hedge_after,
         prompt,
         counted,
-        need,
+        demand,
     };
-    let caps = caps(app, &prepared, asking.models());
+    let caps = caps(app, &context, asking.models());
     // 6 to 13 belong to the server: from here on a closed tab changes nothing
     let (head, begun) = oneshot::channel();
     app.turns.spawn(carry(app.clone(), asking, caps, head));
     match begun.await.map_err(|_| internal(&"a turn's task is gone"))?? {
         Some((tail, quota)) => Ok(Begun { tail, quota: Some(quota) }),
-        None => follow(app, &viewer, &question).await,
+        None => follow(app, &viewer, &chat_request).await,
     }
 }
 
 /// A question that is ready to be admitted.
 pub(crate) struct Asking {
     pub viewer: Viewer,
-    pub question: Question,
+    pub chat_request: ChatRequest,
     pub model: Model,
     pub price: PriceList,
     /// Who answers where the model can't be reached.
@@ -96,7 +96,7 @@ pub(crate) struct Asking {
     pub hedge_after: Option<Duration>,
     pub prompt: Prompt,
     pub counted: Estimate,
-    pub need: Need,
+    pub demand: Demand,
 }
 
 impl Asking {
@@ -109,30 +109,30 @@ impl Asking {
     }
 
     /// The tokens it may use. A hedged turn's include the input of the call that is given up.
-    fn demand(&self) -> Need {
+    fn demand(&self) -> Demand {
         match &self.fallback {
             Some(fallback) if self.hedge_after.is_some() => {
-                Need { input: self.need.input + fallback.estimated.0, ..self.need }
+                Demand { input: self.demand.input + fallback.estimated.0, ..self.demand }
             }
-            _ => self.need,
+            _ => self.demand,
         }
     }
 
     /// The most it may cost, whoever answers.
     fn worst(&self) -> Picos {
-        let all = self.need.input + self.need.output_max;
+        let all = self.demand.input + self.demand.output_max;
         let cost = |price: &PriceList, input: u64, output: u64| {
             price.price(&Usage { input: Tokens(input), output: Tokens(output), ..Usage::default() }).1
         };
         let whole = |price: &PriceList, input: u64| cost(price, input, all.saturating_sub(input));
-        let own = whole(&self.price, self.need.input);
+        let own = whole(&self.price, self.demand.input);
         let Some(fallback) = &self.fallback else { return own };
         let (price, input) = (&fallback.price, fallback.estimated.0);
         if self.hedge_after.is_none() {
             return own.max(whole(price, input));
         }
         let first_answers = own.plus(cost(price, input, 0));
-        let fallback_answers = whole(price, input).plus(cost(&self.price, self.need.input, 0));
+        let fallback_answers = whole(price, input).plus(cost(&self.price, self.demand.input, 0));
         first_answers.max(fallback_answers)
     }
 }
@@ -159,7 +159,7 @@ async fn start(app: &AppState, mut asking: Asking, caps: Caps) -> Result<Option<
     // 6 admit
     let Some(reservation) = admit(app, &mut asking, caps).await? else { return Ok(None) };
     crate::fault::point("reserved");
-    let mut log: Writer = app.relay.open(asking.question.turn_id);
+    let mut log: Writer = app.relay.open(asking.chat_request.turn_id);
     // 7 ask: durable before any money is spent
     let Some(asked) = ask(app, asking, reservation).await? else { return Ok(None) };
     crate::fault::point("pending");
@@ -187,11 +187,11 @@ fn check_circuit(app: &AppState, model: &Model, fallback: Option<&Fallback>) -> 
 }
 
 /// Whether this user sent this very question before.
-fn is_same(known: Option<&Known>, viewer: &Viewer, question: &Question) -> Result<bool, Problem> {
+fn is_same(known: Option<&Known>, viewer: &Viewer, chat_request: &ChatRequest) -> Result<bool, Problem> {
     match known {
         None => Ok(false),
         Some(known) if known.user_id != Some(viewer.user_id) => Err(Problem::not_found("answer")),
-        Some(known) if known.request_hash != question.hash => Err(Problem::new(
+        Some(known) if known.request_hash != chat_request.hash => Err(Problem::new(
             ProblemKind::Conflict,
             "This turn_id was already used for another message. Send it with a new one.",
         )),
@@ -200,10 +200,10 @@ fn is_same(known: Option<&Known>, viewer: &Viewer, question: &Question) -> Resul
 }
 
 /// The events of this user's turn from the first; another body or another's turn is refused here too.
-async fn follow(app: &AppState, viewer: &Viewer, question: &Question) -> Result<Begun, Problem> {
-    let tail = tail(app, question.turn_id, 0).await?;
-    let known = store::turn::find(&app.db, question.turn_id).await.map_err(lost)?;
-    is_same(known.as_ref(), viewer, question)?;
+async fn follow(app: &AppState, viewer: &Viewer, chat_request: &ChatRequest) -> Result<Begun, Problem> {
+    let tail = tail(app, chat_request.turn_id, 0).await?;
+    let known = store::turn::find(&app.db, chat_request.turn_id).await.map_err(lost)?;
+    is_same(known.as_ref(), viewer, chat_request)?;
     Ok(Begun { tail, quota: None })
 }
 
@@ -240,10 +240,10 @@ pub(crate) async fn tail(app: &AppState, turn_id: TurnId, after: u64) -> Result<
 }
 
 /// What may be spent on these models today: the smaller of what the environment and the owner's switches say, and each model's own cap.
-pub(crate) fn caps<'a>(app: &AppState, prepared: &Prepared, models: impl IntoIterator<Item = &'a ModelName>) -> Caps {
-    let caps = [app.config.daily_spend, prepared.switches.daily_spend];
+pub(crate) fn caps<'a>(app: &AppState, context: &TurnContext, models: impl IntoIterator<Item = &'a ModelName>) -> Caps {
+    let caps = [app.config.daily_spend, context.switches.daily_spend];
     let cap = |name: &ModelName| {
-        let offer = prepared.offers.iter().find(|offer| offer.model.name == *name)?;
+        let offer = context.offers.iter().find(|offer| offer.model.name == *name)?;
         offer.daily_spend.map(|cap| (name.clone(), cap))
     };
     Caps { global: caps.into_iter().flatten().min(), models: models.into_iter().filter_map(cap).collect() }
@@ -251,7 +251,7 @@ pub(crate) fn caps<'a>(app: &AppState, prepared: &Prepared, models: impl IntoIte
 
 /// A reservation, a refusal that says when, or none where this turn was admitted before.
 async fn admit(app: &AppState, asking: &mut Asking, mut caps: Caps) -> Result<Option<Reservation>, Problem> {
-    let turn_id = asking.question.turn_id;
+    let turn_id = asking.chat_request.turn_id;
     let mut verdict = app.meters.admit(&asking.viewer, turn_id, asking.demand(), asking.worst(), &caps).await;
     // What doesn't fit twice may fit once.
     if asking.hedge_after.is_some() && !matches!(verdict, Ok(Verdict::Granted(_) | Verdict::Running) | Err(_)) {
@@ -266,7 +266,7 @@ async fn admit(app: &AppState, asking: &mut Asking, mut caps: Caps) -> Result<Op
         asking.fallback = None;
         verdict = app.meters.admit(&asking.viewer, turn_id, asking.demand(), asking.worst(), &caps).await;
     }
-    let Asking { viewer, need, .. } = asking;
+    let Asking { viewer, demand, .. } = asking;
     let plan = &viewer.plan;
     match verdict.map_err(|error| Refused::from(error).0)? {
         Verdict::Granted(reservation) => Ok(Some(reservation)),
@@ -276,8 +276,8 @@ async fn admit(app: &AppState, asking: &mut Asking, mut caps: Caps) -> Result<Op
             Err(Problem::model_spend_cap(&asking.model.label, retry_after_ms))
         }
         Verdict::TooLarge { max } => {
-            let upgrade = larger(app, plan, |plan| plan.tokens_per_day.0 >= need.input + need.output_min).await?;
-            Err(Problem::too_large(Tokens(need.input), Tokens(max), upgrade))
+            let upgrade = larger(app, plan, |plan| plan.tokens_per_day.0 >= demand.input + demand.output_min).await?;
+            Err(Problem::too_large(Tokens(demand.input), Tokens(max), upgrade))
         }
         Verdict::Denied(Denial { reason, retry_after_ms, .. }) => {
             // The places of `USER`.

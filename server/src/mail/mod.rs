@@ -104,7 +104,7 @@ impl Mail {
                         "Your {plan} trial ends on {}. It then renews at {price}, charged to your card on file.",
                         day(*at)
                     ),
-                    "To keep the plan, you don't need to do anything. To avoid being charged, cancel before that day."
+                    "To keep the plan, you don't demand to do anything. To avoid being charged, cancel before that day."
                         .to_owned(),
                 ],
                 "View your plan",

@@ -3,7 +3,7 @@
 use crate::app::TestApp;
 use crate::visitor::{events, problem};
 use http::StatusCode;
-use limits::{Admission, Allowance, End, Need};
+use limits::{Admission, Allowance, End, Demand};
 use serde_json::json;
 use std::collections::HashSet;
 use time::{Duration, OffsetDateTime};
@@ -264,7 +264,7 @@ async fn meters_are_compared_with_the_ledger() {
     let used = ann.quota().await["tokens"]["used"].as_u64().unwrap();
     let (users, ann_s) = (app.users(None), subject(&app).await);
     let plenty = Allowance { limits: &[1 << 50; 2], in_flight: None };
-    let Admission::Granted(fault) = users.admit(&ann_s, "a fault", plenty, Need::exactly(777)).await.unwrap() else {
+    let Admission::Granted(fault) = users.admit(&ann_s, "a fault", plenty, Demand::exactly(777)).await.unwrap() else {
         panic!()
     };
     users.end(&ann_s, "a fault", fault.at_ms(), End::Settle(777)).await.unwrap();

@@ -1,8 +1,8 @@
 //! What the owner sees. To anybody else these answer 404.
 
-mod asked;
+mod filter;
 
-pub use asked::{Asked, Order, Period};
+pub use filter::{UsageFilter, Order, Period};
 
 use super::Refusal;
 use super::billing::{BillingView, Payments};
@@ -263,10 +263,10 @@ pub async fn health() -> Result<HealthView, Refusal> {
 #[server(prefix = "/fn", endpoint = "admin_heaviest")]
 pub async fn top_users(
     /// Which part of them.
-    asked: Asked,
+    filter: UsageFilter,
 ) -> Result<TopUsersView, Refusal> {
     crate::api::context::admin()?;
-    crate::api::context::top_users(asked.checked().map_err(Refusal)?).await
+    crate::api::context::top_users(filter.checked().map_err(Refusal)?).await
 }
 
 /// One account in a list.

@@ -7,7 +7,7 @@ pub(crate) use owner::{audit, health, models, users, user, plans, top_users};
 pub(crate) use usage::usage_of;
 
 use super::Refusal;
-use crate::visit::Visit;
+use crate::page_context::PageContext;
 use domain::{Model, Plan, Problem, ProblemKind, Quota, Viewer, quota};
 use leptos::prelude::*;
 use std::{any::Any, fmt::Display, sync::Arc};
@@ -54,15 +54,15 @@ pub(crate) fn sources() -> Sources {
 
 /// Who is looking, or a refusal.
 pub(crate) fn viewer() -> Result<Viewer, Refusal> {
-    let visit = use_context::<Visit>();
-    visit.and_then(|visit| visit.viewer).ok_or_else(|| refuse(Problem::sign_in_required()))
+    let context = use_context::<PageContext>();
+    context.and_then(|context| context.viewer).ok_or_else(|| refuse(Problem::sign_in_required()))
 }
 
 /// An admin who is looking; anybody else learns that there is nothing here.
 pub(crate) fn admin() -> Result<Viewer, Refusal> {
-    let visit = use_context::<Visit>();
-    visit
-        .and_then(|visit| visit.viewer)
+    let context = use_context::<PageContext>();
+    context
+        .and_then(|context| context.viewer)
         .filter(|viewer| viewer.is_admin)
         .ok_or_else(|| refuse(Problem::not_found("page")))
 }
@@ -180,7 +180,7 @@ pub(crate) async fn chat_view(id: Option<domain::ConversationId>) -> Result<supe
 
 /// All plans, and what they are to whoever is looking.
 pub(crate) async fn shop() -> Result<super::plan::Shop, Refusal> {
-    use super::plan::{Offer, Shop};
+    use super::plan::{PlanOffer, Shop};
     let sources = sources();
     let plans = store::plan::list(&sources.db).await.map_err(fail)?;
     let models = store::model::list(&sources.db).await.map_err(fail)?;
@@ -189,9 +189,9 @@ pub(crate) async fn shop() -> Result<super::plan::Shop, Refusal> {
         found.map(|model| model.label.clone())
     };
     let offers =
-        plans.into_iter().map(|plan| Offer { models: plan.models.iter().filter_map(label).collect(), plan }).collect();
+        plans.into_iter().map(|plan| PlanOffer { models: plan.models.iter().filter_map(label).collect(), plan }).collect();
     let (mut may_try, mut pays) = (true, None);
-    if let Some(viewer) = use_context::<Visit>().and_then(|visit| visit.viewer) {
+    if let Some(viewer) = use_context::<PageContext>().and_then(|context| context.viewer) {
         let payer = store::account::payer(&sources.db, viewer.user_id).await.map_err(fail)?;
         may_try = payer.is_some_and(|payer| !payer.tried);
         let theirs = store::subscription::of_user(&sources.db, viewer.user_id).await.map_err(fail)?;

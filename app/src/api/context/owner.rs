@@ -1,7 +1,7 @@
 //! What the owner sees.
 
 use super::{Refusal, billing_of, fail, refuse, sources, usage_of};
-use crate::api::admin::{AUDIT_ROWS, Asked, ModelUse, Moment, Order, USER_ROWS, TopUsersView, UserUsage};
+use crate::api::admin::{AUDIT_ROWS, UsageFilter, ModelUse, Moment, Order, USER_ROWS, TopUsersView, UserUsage};
 use domain::{ModelName, Picos, Plan, Problem};
 
 /// From a line's first day to its last, at least: thirty days, both included.
@@ -10,16 +10,16 @@ const LINE: time::Duration = time::Duration::days(29);
 const LONGEST_LINE: time::Duration = time::Duration::days(91);
 
 /// The top users of a period. Everything that is read from the ledger is of one moment.
-pub(crate) async fn top_users(asked: Asked) -> Result<TopUsersView, Refusal> {
+pub(crate) async fn top_users(filter: UsageFilter) -> Result<TopUsersView, Refusal> {
     let sources = sources();
     // Admins who reload at once take turns: chat goes first. It is never closed, so that there is always a turn.
     let _turn = sources.one_admin.acquire().await;
     let now = (sources.now)();
-    let (from, to) = asked.period.bounds(now);
-    let found = store::top_users::Asked {
+    let (from, to) = filter.period.bounds(now);
+    let found = store::top_users::UsageFilter {
         from,
         to,
-        order: match asked.order {
+        order: match filter.order {
             Order::Cost => store::top_users::Order::Cost,
             Order::Tokens => store::top_users::Order::Tokens,
             Order::Requests => store::top_users::Order::Requests,
@@ -27,11 +27,11 @@ pub(crate) async fn top_users(asked: Asked) -> Result<TopUsersView, Refusal> {
             Order::Refusals => store::top_users::Order::Refusals,
             Order::Estimate => store::top_users::Order::EstimateError,
         },
-        plan: asked.plan.as_ref(),
-        model: asked.model.as_ref(),
-        search: Some(asked.search.as_str()).filter(|text| !text.is_empty()),
-        offset: asked.page.saturating_sub(1) as usize * Asked::ROWS as usize,
-        limit: Asked::ROWS as usize,
+        plan: filter.plan.as_ref(),
+        model: filter.model.as_ref(),
+        search: Some(filter.search.as_str()).filter(|text| !text.is_empty()),
+        offset: filter.page.saturating_sub(1) as usize * UsageFilter::ROWS as usize,
+        limit: UsageFilter::ROWS as usize,
     };
     let mut tx = store::begin_reading(&sources.admin_db).await.map_err(fail)?;
     let top_users = store::top_users::list(&mut tx, &found).await.map_err(fail)?;

@@ -6,13 +6,13 @@ use crate::components::duration::moment;
 use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
 use crate::pages::admin::{AdminTabs, Pager};
-use crate::visit::visit;
+use crate::page_context::page_context;
 use leptos::prelude::*;
 
 /// The page.
 #[component]
 pub fn Audit() -> impl IntoView {
-    let page = visit().query("page").and_then(|page| page.parse().ok()).unwrap_or(1_u32).clamp(1, 100_000);
+    let page = page_context().query("page").and_then(|page| page.parse().ok()).unwrap_or(1_u32).clamp(1, 100_000);
     let shown = move |rows: Vec<Written>| {
         // A full page may be the last one; the next then says so.
         let pages = u64::from(page) + u64::from(rows.len() == AUDIT_ROWS as usize);

@@ -8,7 +8,7 @@ use crate::components::loaded::loaded;
 use crate::components::meter::Meter;
 use crate::pages::admin::audit::Acts;
 use crate::pages::usage::Spent;
-use crate::visit::visit;
+use crate::page_context::page_context;
 use domain::{PlanId, Tokens, UserId, Viewer};
 use leptos::prelude::*;
 use time::OffsetDateTime;
@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 pub fn User() -> impl IntoView {
     // What is no id is nobody's, and answered as that.
     let id =
-        visit().path.strip_prefix("/admin/users/").and_then(|id| id.parse::<uuid::Uuid>().ok()).unwrap_or_default();
+        page_context().path.strip_prefix("/admin/users/").and_then(|id| id.parse::<uuid::Uuid>().ok()).unwrap_or_default();
     let shown = loaded(api::admin::user(UserId::from(id)), |user| view! { <Shown user/> });
     view! { <Frame title="Account" wide=true>{shown}</Frame> }
 }

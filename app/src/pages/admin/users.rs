@@ -6,15 +6,15 @@ use crate::components::duration::day;
 use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
 use crate::pages::admin::{AdminTabs, Pager};
-use crate::visit::visit;
+use crate::page_context::page_context;
 use leptos::prelude::*;
 
 /// The page.
 #[component]
 pub fn Users() -> impl IntoView {
-    let visit = visit();
-    let search = visit.query("q").unwrap_or_default();
-    let page = visit.query("page").and_then(|page| page.parse().ok()).unwrap_or(1_u32).clamp(1, 100_000);
+    let context = page_context();
+    let search = context.query("q").unwrap_or_default();
+    let page = context.query("page").and_then(|page| page.parse().ok()).unwrap_or(1_u32).clamp(1, 100_000);
     let asked = search.clone();
     let shown = move |(rows, all): (Vec<Listed>, u64)| {
         let search = asked.clone();

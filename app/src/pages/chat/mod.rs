@@ -11,7 +11,7 @@ use crate::api::conversation::ChatView;
 use crate::components::frame::{Frame, Refused};
 use crate::components::icon::{Draw, Icon};
 use crate::components::loaded::loaded;
-use crate::visit::visit;
+use crate::page_context::page_context;
 use domain::{ConversationId, Problem};
 use island::Chat;
 use leptos::prelude::*;
@@ -22,7 +22,7 @@ use transcript::Past;
 /// The page.
 #[component]
 pub fn ChatPage() -> impl IntoView {
-    match visit().path.strip_prefix("/chat/").map(str::parse::<ConversationId>) {
+    match page_context().path.strip_prefix("/chat/").map(str::parse::<ConversationId>) {
         None => loaded(api::conversation::open(None), |view| view! { <Shown view/> }).into_any(),
         Some(Ok(id)) => loaded(api::conversation::open(Some(id)), |view| view! { <Shown view/> }).into_any(),
         Some(Err(_)) => {
@@ -50,7 +50,7 @@ fn Shown(view: ChatView) -> impl IntoView {
     let is_quiet = running.is_none();
     let title = open.as_ref().map_or_else(|| "New conversation".to_owned(), |open| open.title.clone());
     let id = open.as_ref().map(|open| open.id);
-    let viewer = visit().viewer;
+    let viewer = page_context().viewer;
     let zone_is_unknown = viewer.as_ref().is_some_and(|viewer| viewer.time_zone == "UTC");
     let name = viewer.map(|viewer| viewer.display_name().to_owned()).unwrap_or_default();
     let delete = id.map(|id| {

@@ -2,7 +2,7 @@
 
 use crate::api::conversation::Listed;
 use crate::components::icon::{Draw, Icon, Mark};
-use crate::visit::visit;
+use crate::page_context::page_context;
 use domain::{ConversationId, brand};
 use leptos::prelude::*;
 
@@ -14,7 +14,7 @@ pub fn Sidebar(
     /// The one that is open.
     current: Option<ConversationId>,
 ) -> impl IntoView {
-    let viewer = visit().viewer;
+    let viewer = page_context().viewer;
     let lines = listed
         .into_iter()
         .map(|Listed { id, title }| {

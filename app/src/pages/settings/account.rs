@@ -3,13 +3,13 @@
 use super::Tabs;
 use crate::components::field::{Field, FormError};
 use crate::components::frame::Frame;
-use crate::visit::visit;
+use crate::page_context::page_context;
 use leptos::prelude::*;
 
 /// The page.
 #[component]
 pub fn Account() -> impl IntoView {
-    let shown = visit().viewer.map(|viewer| {
+    let shown = page_context().viewer.map(|viewer| {
         view! {
             <dl class="facts">
                 <div><dt>"Email"</dt><dd class="long">{viewer.email.clone()}</dd></div>
@@ -18,7 +18,7 @@ pub fn Account() -> impl IntoView {
             </dl>
         }
     });
-    let failed = !visit().form.errors.is_empty();
+    let failed = !page_context().form.errors.is_empty();
     view! {
         <Frame title="Settings">
             <header class="page-head split"><h1>"Settings"</h1><Tabs/></header>

@@ -8,7 +8,7 @@ use crate::components::frame::Frame;
 use crate::components::icon::{Draw, Icon};
 use crate::components::loaded::loaded;
 use crate::components::meter::Meter;
-use crate::visit::visit;
+use crate::page_context::page_context;
 use domain::{Invoice, Subscription, SubscriptionStatus, Viewer};
 use leptos::prelude::*;
 
@@ -25,8 +25,8 @@ pub fn Billing() -> impl IntoView {
 
 #[component]
 fn Shown(billing: BillingView) -> impl IntoView {
-    let Some(viewer) = visit().viewer else { return ().into_any() };
-    let has_paid = visit().query("from").as_deref() == Some("checkout") && !viewer.plan.is_free();
+    let Some(viewer) = page_context().viewer else { return ().into_any() };
+    let has_paid = page_context().query("from").as_deref() == Some("checkout") && !viewer.plan.is_free();
     let live = billing.subscription.as_ref().filter(|subscription| subscription.status.is_live());
     let sentences = sentences(&viewer, &billing);
     let status = billing.subscription.as_ref().map(status);

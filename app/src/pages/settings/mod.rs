@@ -3,13 +3,13 @@
 pub mod account;
 pub mod billing;
 
-use crate::visit::visit;
+use crate::page_context::page_context;
 use leptos::prelude::*;
 
 /// The pages of the settings.
 #[component]
 fn Tabs() -> impl IntoView {
-    let here = visit().path;
+    let here = page_context().path;
     let link = |path: &'static str, label: &'static str| {
         view! { <a href=path aria-current=(here == path).then_some("page")>{label}</a> }
     };

@@ -1,7 +1,7 @@
 //! Random histories against a plain list of what happened.
 
 use super::{DAY, MINUTE, T0, WINDOWS, allow, fresh, redis_url};
-use limits::{Admission, End, Limits, Need, Permit, Store, Usage};
+use limits::{Admission, End, Limits, Demand, Permit, Store, Usage};
 use proptest::prelude::*;
 
 /// One step of a random history.
@@ -82,10 +82,10 @@ async fn walk(limits: &Limits, steps: Vec<Step>, mut dump: impl AsyncFnMut(&str)
             Step::Wait(ms) => now += ms,
             Step::Limit(requests, tokens) => limit = [requests, tokens],
             Step::Admit(input, least, extra) => {
-                let (need, plan) = (Need { input, output_min: least, output_max: least + extra }, allow(&limit, 6));
+                let (demand, plan) = (Demand { input, output_min: least, output_max: least + extra }, allow(&limit, 6));
                 let (id, before) = (fresh("call"), dump(&ann).await);
                 let (requests, used, held, flight) = count(&calls, now, (0, 0));
-                match limits.at(now).admit(&ann, &id, plan, need).await.unwrap() {
+                match limits.at(now).admit(&ann, &id, plan, demand).await.unwrap() {
                     Admission::Granted(permit) => {
                         assert!(requests < limit[0] && flight < 6, "calls");
                         assert!(used + held + permit.reserved() <= limit[1], "tokens: {used} {held} {permit:?}");
@@ -102,21 +102,21 @@ async fn walk(limits: &Limits, steps: Vec<Step>, mut dump: impl AsyncFnMut(&str)
                             permit: Some(permit),
                         });
                     }
-                    Admission::TooLarge { max } => assert!(input > max || limit[1] < least, "{need:?} {limit:?}"),
+                    Admission::TooLarge { max } => assert!(input > max || limit[1] < least, "{demand:?} {limit:?}"),
                     Admission::Denied(denial) => {
                         // nothing was written
                         assert_eq!(dump(&ann).await, before);
                         // with one more bucket's width counted, a plain list refuses too
                         let (requests, used, held, _) = count(&calls, now, (1_000, 900_000));
                         let full = requests >= limit[0] || flight >= 6 || used + held + input + least > limit[1];
-                        assert!(full, "refused for nothing: {denial:?} {requests} {used} {held} {need:?}");
+                        assert!(full, "refused for nothing: {denial:?} {requests} {used} {held} {demand:?}");
                         // the time is exact where time alone can make room, and nothing lapses before it
                         let lapses = calls.iter().any(|call| call.is_held(now) && !call.confirmed);
                         if denial.fits_ms.iter().all(Option::is_some) && flight < 6 && !lapses {
                             let at = now + denial.retry_after_ms;
-                            let early = limits.at(at - 1).admit(&ann, &fresh("call"), plan, need).await.unwrap();
+                            let early = limits.at(at - 1).admit(&ann, &fresh("call"), plan, demand).await.unwrap();
                             assert!(matches!(early, Admission::Denied(_)), "{early:?} one early: {denial:?}");
-                            match limits.at(at).admit(&ann, &fresh("call"), plan, need).await.unwrap() {
+                            match limits.at(at).admit(&ann, &fresh("call"), plan, demand).await.unwrap() {
                                 Admission::Granted(permit) => drop(limits.at(at).release(permit).await.unwrap()),
                                 other => panic!("{other:?} at the time: {denial:?}"),
                             }

@@ -6,7 +6,7 @@ mod history;
 #[path = "../servers/mod.rs"]
 mod servers;
 
-use limits::{Admission, Allowance, Denial, End, History, Limits, Need, PastCall, Permit, Reason, Store, Window};
+use limits::{Admission, Allowance, Denial, End, History, Limits, Demand, PastCall, Permit, Reason, Store, Window};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -56,15 +56,15 @@ async fn each<F: AsyncFn(Limits)>(test: F) {
     }
 }
 
-async fn granted(limits: &Limits, now: u64, subject: &str, allowance: Allowance<'_>, need: Need) -> Permit {
-    match limits.at(now).admit(subject, &fresh("call"), allowance, need).await.unwrap() {
+async fn granted(limits: &Limits, now: u64, subject: &str, allowance: Allowance<'_>, demand: Demand) -> Permit {
+    match limits.at(now).admit(subject, &fresh("call"), allowance, demand).await.unwrap() {
         Admission::Granted(permit) => permit,
         other => panic!("{other:?}"),
     }
 }
 
-async fn denied(limits: &Limits, now: u64, subject: &str, allowance: Allowance<'_>, need: Need) -> Denial {
-    match limits.at(now).admit(subject, &fresh("call"), allowance, need).await.unwrap() {
+async fn denied(limits: &Limits, now: u64, subject: &str, allowance: Allowance<'_>, demand: Demand) -> Denial {
+    match limits.at(now).admit(subject, &fresh("call"), allowance, demand).await.unwrap() {
         Admission::Denied(denial) => denial,
         other => panic!("{other:?}"),
     }
@@ -75,20 +75,20 @@ async fn denied(limits: &Limits, now: u64, subject: &str, allowance: Allowance<'
 async fn the_time_of_a_refusal_is_exact() {
     each(async |limits| {
         let plan = allow(&[100, 1_000], 10);
-        for (need, frees) in [(101, T0), (700, T0), (701, T0 + DAY / 3)] {
+        for (demand, frees) in [(101, T0), (700, T0), (701, T0 + DAY / 3)] {
             let ann = fresh("ann");
             for (at, tokens) in [(T0, 600), (T0 + DAY / 3, 300)] {
-                let permit = granted(&limits, at, &ann, plan, Need::exactly(tokens)).await;
+                let permit = granted(&limits, at, &ann, plan, Demand::exactly(tokens)).await;
                 limits.at(at).settle(permit, tokens).await.unwrap();
             }
             let now = T0 + DAY / 2;
-            let denial = denied(&limits, now, &ann, plan, Need::exactly(need)).await;
+            let denial = denied(&limits, now, &ann, plan, Demand::exactly(demand)).await;
             assert_eq!((denial.reason, denial.fits_ms[0]), (TOKENS, Some(0)));
             assert_eq!(denial.fits_ms[1], Some(denial.retry_after_ms));
             let at = now + denial.retry_after_ms;
-            assert!((frees + DAY..=frees + DAY + 900_000).contains(&at), "{need}: {denial:?}");
-            denied(&limits, at - 1, &ann, plan, Need::exactly(need)).await;
-            let _permit = granted(&limits, at, &ann, plan, Need::exactly(need)).await;
+            assert!((frees + DAY..=frees + DAY + 900_000).contains(&at), "{demand}: {denial:?}");
+            denied(&limits, at - 1, &ann, plan, Demand::exactly(demand)).await;
+            let _permit = granted(&limits, at, &ann, plan, Demand::exactly(demand)).await;
         }
     })
     .await;
@@ -97,7 +97,7 @@ async fn the_time_of_a_refusal_is_exact() {
 #[tokio::test]
 async fn requests_slide_and_a_release_gives_them_back() {
     each(async |limits| {
-        let (ann, plan, one) = (fresh("ann"), allow(&[3, 1_000_000], 10), Need::exactly(1));
+        let (ann, plan, one) = (fresh("ann"), allow(&[3, 1_000_000], 10), Demand::exactly(1));
         for n in 0..3 {
             let permit = granted(&limits, T0 + n * 1_000, &ann, plan, one).await;
             limits.at(T0 + n * 1_000).settle(permit, 1).await.unwrap();
@@ -119,15 +119,15 @@ async fn requests_slide_and_a_release_gives_them_back() {
 async fn output_shrinks_to_what_is_left() {
     each(async |limits| {
         let (ann, plan) = (fresh("ann"), allow(&[100, 1_000], 10));
-        let need = Need { input: 100, output_min: 256, output_max: 4_000 };
-        let permit = granted(&limits, T0, &ann, plan, need).await;
+        let demand = Demand { input: 100, output_min: 256, output_max: 4_000 };
+        let permit = granted(&limits, T0, &ann, plan, demand).await;
         assert_eq!((permit.output(), permit.reserved()), (900, 1_000));
-        let denial = denied(&limits, T0, &ann, plan, need).await;
+        let denial = denied(&limits, T0, &ann, plan, demand).await;
         assert_eq!(denial.fits_ms, [Some(0), None], "only the end of the running call makes room");
         let snapshot = limits.at(T0).settle(permit, 150).await.unwrap();
         assert_eq!((snapshot.window(1).used, snapshot.window(1).reserved), (150, 0));
-        assert_eq!(granted(&limits, T0, &ann, plan, need).await.output(), 750);
-        let never = Need { input: 745, ..need };
+        assert_eq!(granted(&limits, T0, &ann, plan, demand).await.output(), 750);
+        let never = Demand { input: 745, ..demand };
         let answer = limits.at(T0).admit(&ann, &fresh("call"), plan, never).await.unwrap();
         assert!(matches!(answer, Admission::TooLarge { max: 744 }), "{answer:?}");
     })
@@ -138,21 +138,21 @@ async fn output_shrinks_to_what_is_left() {
 async fn settling_twice_counts_once_and_past_the_limit_counts() {
     each(async |limits| {
         let (ann, call, plan) = (fresh("ann"), fresh("call"), allow(&[100, 1_000], 10));
-        let need = Need::exactly(500);
-        let Admission::Granted(permit) = limits.at(T0).admit(&ann, &call, plan, need).await.unwrap() else { panic!() };
-        let again = limits.at(T0).admit(&ann, &call, plan, need).await.unwrap();
+        let demand = Demand::exactly(500);
+        let Admission::Granted(permit) = limits.at(T0).admit(&ann, &call, plan, demand).await.unwrap() else { panic!() };
+        let again = limits.at(T0).admit(&ann, &call, plan, demand).await.unwrap();
         assert!(matches!(again, Admission::Running), "{again:?}");
         limits.at(T0).settle(permit, 5_000).await.unwrap();
         for end in [End::Settle(5_000), End::Release] {
             let snapshot = limits.at(T0).end(&ann, &call, T0, end).await.unwrap();
             assert_eq!((snapshot.window(1).used, snapshot.window(0).used), (5_000, 1), "{end:?}");
         }
-        assert_eq!(denied(&limits, T0, &ann, plan, Need::exactly(1)).await.reason, TOKENS);
+        assert_eq!(denied(&limits, T0, &ann, plan, Demand::exactly(1)).await.reason, TOKENS);
         // settling a call that nobody holds does nothing, and neither does one that was admitted at another instant
         let snapshot = limits.at(T0).end(&ann, &fresh("call"), T0, End::Settle(7)).await.unwrap();
         assert_eq!(snapshot.window(1).used, 5_000);
         let roomy = allow(&[100, 10_000], 10);
-        let Admission::Granted(permit) = limits.at(T0 + 6_000).admit(&ann, &call, roomy, need).await.unwrap() else {
+        let Admission::Granted(permit) = limits.at(T0 + 6_000).admit(&ann, &call, roomy, demand).await.unwrap() else {
             panic!()
         };
         let snapshot = limits.at(T0 + 6_000).end(&ann, &call, T0, End::Settle(5_000)).await.unwrap();
@@ -171,8 +171,8 @@ async fn settling_twice_counts_once_and_past_the_limit_counts() {
 async fn an_unconfirmed_hold_lapses_and_a_confirmed_one_stays() {
     each(async |limits| {
         let (ann, plan) = (fresh("ann"), allow(&[100, 1_000], 10));
-        let lost = granted(&limits, T0, &ann, plan, Need::exactly(400)).await;
-        let kept = granted(&limits, T0, &ann, plan, Need::exactly(400)).await;
+        let lost = granted(&limits, T0, &ann, plan, Demand::exactly(400)).await;
+        let kept = granted(&limits, T0, &ann, plan, Demand::exactly(400)).await;
         assert!(limits.at(T0).confirm(&kept).await.unwrap());
         let soon = limits.at(T0 + 9_999).peek(&ann).await.unwrap();
         assert_eq!((soon.window(1).reserved, soon.in_flight, soon.window(0).used), (800, 2, 2));
@@ -193,13 +193,13 @@ async fn an_unconfirmed_hold_lapses_and_a_confirmed_one_stays() {
 async fn a_new_limit_counts_at_once_and_refills_nothing() {
     each(async |limits| {
         let ann = fresh("ann");
-        let permit = granted(&limits, T0, &ann, allow(&[1, 1_000], 10), Need::exactly(900)).await;
+        let permit = granted(&limits, T0, &ann, allow(&[1, 1_000], 10), Demand::exactly(900)).await;
         limits.at(T0).settle(permit, 900).await.unwrap();
-        denied(&limits, T0, &ann, allow(&[1, 1_000], 10), Need::exactly(10)).await;
-        let permit = granted(&limits, T0, &ann, allow(&[10, 10_000], 10), Need::exactly(9_100)).await;
+        denied(&limits, T0, &ann, allow(&[1, 1_000], 10), Demand::exactly(10)).await;
+        let permit = granted(&limits, T0, &ann, allow(&[10, 10_000], 10), Demand::exactly(9_100)).await;
         limits.at(T0).release(permit).await.unwrap();
-        denied(&limits, T0, &ann, allow(&[10, 900], 10), Need::exactly(1)).await;
-        assert_eq!(denied(&limits, T0, &ann, allow(&[10, 9_000], 0), Need::exactly(1)).await.reason, Reason::InFlight);
+        denied(&limits, T0, &ann, allow(&[10, 900], 10), Demand::exactly(1)).await;
+        assert_eq!(denied(&limits, T0, &ann, allow(&[10, 9_000], 0), Demand::exactly(1)).await.reason, Reason::InFlight);
     })
     .await;
 }
@@ -249,7 +249,7 @@ async fn a_history_from_before_another_loss_is_not_believed() {
             Box::pin(async move {
                 let past = ledger.lock().unwrap().clone();
                 if first.fetch_add(1, Ordering::Relaxed) == 0 {
-                    let permit = granted(&others, T0, &subject, plan, Need::exactly(400)).await;
+                    let permit = granted(&others, T0, &subject, plan, Demand::exactly(400)).await;
                     let call = PastCall { call: "between".to_owned(), at_ms: T0, amount: 400, running: false };
                     ledger.lock().unwrap().push(call);
                     assert!(others.at(T0).confirm(&permit).await.unwrap());
@@ -269,7 +269,7 @@ async fn a_history_from_before_another_loss_is_not_believed() {
 async fn a_broken_meter_is_rebuilt() {
     let ann = fresh("ann");
     let limits = Limits::without_history(&Store::redis(&redis_url()).unwrap(), "user", &WINDOWS);
-    let permit = granted(&limits, T0, &ann, allow(&[10, 1_000], 10), Need::exactly(500)).await;
+    let permit = granted(&limits, T0, &ann, allow(&[10, 1_000], 10), Demand::exactly(500)).await;
     limits.at(T0).settle(permit, 500).await.unwrap();
     let mut redis = redis::Client::open(redis_url()).unwrap().get_multiplexed_async_connection().await.unwrap();
     let key = format!("meter:{{user:{ann}}}");
@@ -283,7 +283,7 @@ async fn a_broken_meter_is_rebuilt() {
     for at in [T0 + DAY / 2, T0 + DAY + 1_000_000] {
         let snapshot = limits.at(at).peek(&ann).await.unwrap();
         assert!(snapshot.window(0).used == 0 && snapshot.window(1).used <= 500);
-        drop(granted(&limits, at, &ann, allow(&[10, 1_000], 10), Need::exactly(300)).await);
+        drop(granted(&limits, at, &ann, allow(&[10, 1_000], 10), Demand::exactly(300)).await);
     }
 }
 
@@ -296,7 +296,7 @@ async fn what_has_left_is_gone_from_redis() {
     let key = format!("meter:{{user:{ann}}}");
     let mut most = 0;
     for now in (T0..T0 + 3 * DAY).step_by(15_000).chain([T0 + 3 * DAY + MINUTE, T0 + 5 * DAY]) {
-        let permit = granted(&limits, now, &ann, plan, Need::exactly(1)).await;
+        let permit = granted(&limits, now, &ann, plan, Demand::exactly(1)).await;
         limits.at(now).settle(permit, 1).await.unwrap();
         most = redis::cmd("HLEN").arg(&key).query_async::<u64>(&mut redis).await.unwrap().max(most);
     }
@@ -305,7 +305,7 @@ async fn what_has_left_is_gone_from_redis() {
     let left: u64 = redis::cmd("HLEN").arg(&key).query_async(&mut redis).await.unwrap();
     assert_eq!(left, 3);
     // and a release leaves no field behind
-    let permit = granted(&limits, T0 + 9 * DAY, &ann, plan, Need::exactly(1)).await;
+    let permit = granted(&limits, T0 + 9 * DAY, &ann, plan, Demand::exactly(1)).await;
     limits.at(T0 + 9 * DAY).release(permit).await.unwrap();
     let left: u64 = redis::cmd("HLEN").arg(&key).query_async(&mut redis).await.unwrap();
     assert_eq!(left, 1);
@@ -324,13 +324,13 @@ fn many_at_once_from_two_processes_get_what_fits_to_the_one() {
         (process.stdin.take().unwrap(), answers, process)
     });
     for seed in 0..200_u64 {
-        let (ann, need, limit) = (fresh("ann"), 1 + seed * 7 % 331, 2_000);
+        let (ann, demand, limit) = (fresh("ann"), 1 + seed * 7 % 331, 2_000);
         for (asks, _, _) in &mut processes {
-            writeln!(asks, "{ann} {need} {limit} 32").unwrap();
+            writeln!(asks, "{ann} {demand} {limit} 32").unwrap();
         }
         let granted =
             processes.each_mut().map(|(_, answers, _)| answers.next().unwrap().unwrap().parse::<u64>().unwrap());
-        assert_eq!(granted.iter().sum::<u64>(), (limit / need).min(64), "need {need}: {granted:?}");
+        assert_eq!(granted.iter().sum::<u64>(), (limit / demand).min(64), "demand {demand}: {granted:?}");
     }
     for (asks, _, mut process) in processes {
         drop(asks);
@@ -342,12 +342,12 @@ fn many_at_once_from_two_processes_get_what_fits_to_the_one() {
 #[tokio::test]
 async fn what_can_t_be_counted_exactly_is_refused() {
     each(async |limits| {
-        for (plan, need) in [
-            (allow(&[1, 1 << 53], 1), Need::exactly(1)),
-            (allow(&[1, 100], 1), Need::exactly(1 << 53)),
-            (allow(&[1], 1), Need::exactly(1)),
+        for (plan, demand) in [
+            (allow(&[1, 1 << 53], 1), Demand::exactly(1)),
+            (allow(&[1, 100], 1), Demand::exactly(1 << 53)),
+            (allow(&[1], 1), Demand::exactly(1)),
         ] {
-            assert!(limits.admit("ann", "call", plan, need).await.is_err(), "{need:?}");
+            assert!(limits.admit("ann", "call", plan, demand).await.is_err(), "{demand:?}");
         }
     })
     .await;
@@ -362,7 +362,7 @@ async fn a_silent_redis_is_unavailable_within_the_bound() {
     let limits = Limits::without_history(&store, "user", &WINDOWS);
     for _ in 0..3 {
         let began = std::time::Instant::now();
-        assert!(limits.admit("ann", "call", allow(&[1, 1], 1), Need::exactly(1)).await.is_err());
+        assert!(limits.admit("ann", "call", allow(&[1, 1], 1), Demand::exactly(1)).await.is_err());
         assert!(began.elapsed().as_secs() < 4, "{:?}", began.elapsed());
     }
 }

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// Everything that must be durable before money is spent.
-pub struct Ask<'a> {
+pub struct NewTurn<'a> {
     /// The turn.
     pub turn_id: TurnId,
     /// Whose it is.
@@ -50,7 +50,7 @@ pub struct PendingCall {
 }
 
 /// Whether the turn is ours to run.
-pub enum Asked {
+pub enum InsertOutcome {
     /// Everything is written.
     New(PendingCall),
     /// Somebody sent the same turn a moment earlier; nothing was written.
@@ -65,7 +65,7 @@ pub enum Asked {
 ///
 /// # Errors
 /// Returns an error if the query fails; then nothing is written.
-pub async fn ask(db: impl PgExecutor<'_>, ask: &Ask<'_>) -> Result<Asked> {
+pub async fn write_pending(db: impl PgExecutor<'_>, ask: &NewTurn<'_>) -> Result<InsertOutcome> {
     let call = PendingCall { id: AiUsageId::at(ask.now), created_at: ask.now };
     // Each part names the one before it, so that locks are taken in the order of all others: conversation, turn, message, ledger.
     let row = sqlx::query!(
@@ -122,20 +122,20 @@ pub async fn ask(db: impl PgExecutor<'_>, ask: &Ask<'_>) -> Result<Asked> {
     .fetch_one(db)
     .await;
     match row {
-        Ok(row) if row.is_new => Ok(Asked::New(call)),
-        Ok(row) if row.has_place && row.gave_way => Ok(Asked::Superseded),
-        Ok(row) if row.has_place => Ok(Asked::Known),
-        Ok(_) => Ok(Asked::NoConversation),
+        Ok(row) if row.is_new => Ok(InsertOutcome::New(call)),
+        Ok(row) if row.has_place && row.gave_way => Ok(InsertOutcome::Superseded),
+        Ok(row) if row.has_place => Ok(InsertOutcome::Known),
+        Ok(_) => Ok(InsertOutcome::NoConversation),
         // It was deleted in this very moment.
         Err(error) if error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_foreign_key_violation) => {
-            Ok(Asked::NoConversation)
+            Ok(InsertOutcome::NoConversation)
         }
         Err(error) => Err(error.into()),
     }
 }
 
 /// Another call of a turn whose first one came to nothing.
-pub struct Again<'a> {
+pub struct FallbackCall<'a> {
     /// The turn.
     pub turn_id: TurnId,
     /// The call that came to nothing.
@@ -157,7 +157,7 @@ pub struct Again<'a> {
 ///
 /// # Errors
 /// Returns an error if the query fails; then the first call is still pending.
-pub async fn call_again(db: impl PgExecutor<'_>, again: &Again<'_>) -> Result<Option<PendingCall>> {
+pub async fn add_fallback_call(db: impl PgExecutor<'_>, again: &FallbackCall<'_>) -> Result<Option<PendingCall>> {
     let call = PendingCall { id: AiUsageId::at(again.now), created_at: again.failed.created_at };
     let done = sqlx::query!(
         "with failed as (

@@ -6,7 +6,7 @@ mod hedge;
 mod reap;
 mod record;
 
-pub use ask::{Again, Ask, Asked, PendingCall, Refused, ask, call_again, refused, undone};
+pub use ask::{FallbackCall, InsertOutcome, NewTurn, PendingCall, Refused, write_pending, add_fallback_call, refused, undone};
 pub use hedge::{HedgeCall, add_hedge_call, close_unbilled, demote_hedge_call};
 pub use reap::{ExpiredTurn, Unsettled, expired, settled, unsettled};
 pub use record::{Record, record};
@@ -97,7 +97,7 @@ pub struct Switches {
 
 /// A model that is switched on, with the price in force.
 #[derive(Clone, Debug)]
-pub struct Offer {
+pub struct AvailableModel {
     /// The model.
     pub model: Model,
     /// None where no price is in force: then it can't be asked.
@@ -108,13 +108,13 @@ pub struct Offer {
 
 /// Everything that a turn wants to know before it is admitted, as it is now.
 #[derive(Clone, Debug, Default)]
-pub struct Prepared {
+pub struct TurnContext {
     /// The turn, where it was sent before.
     pub known: Option<Known>,
     /// What the owner allows.
     pub switches: Switches,
     /// What is switched on of what was asked about, in the order of the picker.
-    pub offers: Vec<Offer>,
+    pub offers: Vec<AvailableModel>,
 }
 
 /// Reads switches, models (all, or the one that is named and its fallback), prices and whether a turn is known, in one query and without a cache: a change holds on every server with
@@ -122,12 +122,12 @@ pub struct Prepared {
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn prepare(
+pub async fn load_turn_context(
     db: impl PgExecutor<'_>,
     id: TurnId,
     model: Option<&ModelName>,
     now: OffsetDateTime,
-) -> Result<Prepared> {
+) -> Result<TurnContext> {
     let rows = sqlx::query!(
         r#"select h.paused, h.daily_spend_usd as global_spend,
                   t.turn_id is not null as "is_known!", t.user_id as "user_id?", t.request_hash as "request_hash?",
@@ -154,13 +154,13 @@ pub async fn prepare(
     )
     .fetch_all(db)
     .await?;
-    let mut prepared = Prepared::default();
+    let mut context = TurnContext::default();
     let mut offers: Vec<(Model, Option<Picos>, Vec<Price>)> = Vec::new();
     for row in rows {
-        prepared.switches = Switches { paused: row.paused, daily_spend: row.global_spend.and_then(Picos::from_usd) };
+        context.switches = Switches { paused: row.paused, daily_spend: row.global_spend.and_then(Picos::from_usd) };
         if let (true, Some(request_hash)) = (row.is_known, row.request_hash) {
             let (user_id, is_alive) = (row.user_id.map(Into::into), row.is_alive);
-            prepared.known = Some(Known { user_id, request_hash, ended: row.ended, is_alive });
+            context.known = Some(Known { user_id, request_hash, ended: row.ended, is_alive });
         }
         let Some(name) = row.model else { continue };
         if offers.last().is_none_or(|(model, ..)| model.name.0 != name) {
@@ -191,11 +191,11 @@ pub async fn prepare(
             });
         }
     }
-    prepared.offers = offers
+    context.offers = offers
         .into_iter()
-        .map(|(model, daily_spend, tiers)| Offer { model, price: PriceList::new(tiers), daily_spend })
+        .map(|(model, daily_spend, tiers)| AvailableModel { model, price: PriceList::new(tiers), daily_spend })
         .collect();
-    Ok(prepared)
+    Ok(context)
 }
 
 /// Renews a turn's lease for thirty seconds of Postgres' clock; false where the turn is over already.

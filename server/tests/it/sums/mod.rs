@@ -6,7 +6,7 @@ use crate::app::TestApp;
 use domain::{ModelName, PlanId};
 use rust_decimal::Decimal;
 use sqlx::{PgExecutor, PgPool};
-use store::top_users::{Asked, Order};
+use store::top_users::{UsageFilter, Order};
 use time::{Duration, OffsetDateTime};
 
 /// So many calls of so many users over so many days: every outcome, retries, corrections, two models, prices that change, users who
@@ -151,7 +151,7 @@ async fn every_figure_of_top_users_is_the_ledger_s() {
         let to = hour + Duration::hours(1) - Duration::hours(if n % 4 == 0 { 0 } else { rng.random_range(0..900) });
         let from = to - Duration::hours(rng.random_range(1..900));
         let (plan, model) = (PlanId("pro".to_owned()), ModelName("gpt-5-mini".to_owned()));
-        let asked = Asked {
+        let filter = UsageFilter {
             from,
             to,
             order: orders[n % 6],
@@ -163,7 +163,7 @@ async fn every_figure_of_top_users_is_the_ledger_s() {
         };
         let round = format!("round {n}, seed {seed}");
         let mut tx = store::begin_reading(&app.store).await.unwrap();
-        let found = store::top_users::list(&mut tx, &asked).await.unwrap();
+        let found = store::top_users::list(&mut tx, &filter).await.unwrap();
         let plain: Vec<Plain> = sqlx::query_as(
             "select u.subject, count(distinct u.turn_id) filter (where u.corrects is null and u.call_no = 1),
                     sum(u.input_tokens)::bigint, sum(u.cache_read_tokens + u.cache_write_tokens)::bigint, sum(u.output_tokens)::bigint,
@@ -181,9 +181,9 @@ async fn every_figure_of_top_users_is_the_ledger_s() {
         )
         .bind(from)
         .bind(to)
-        .bind(asked.plan.map(|plan| plan.0.clone()))
-        .bind(asked.model.map(|model| model.0.clone()))
-        .bind(asked.search)
+        .bind(filter.plan.map(|plan| plan.0.clone()))
+        .bind(filter.model.map(|model| model.0.clone()))
+        .bind(filter.search)
         .fetch_all(&app.db)
         .await
         .unwrap();
@@ -197,13 +197,13 @@ async fn every_figure_of_top_users_is_the_ledger_s() {
         )
         .bind(from)
         .bind(to)
-        .bind(asked.plan.map(|plan| plan.0.clone()))
-        .bind(asked.search)
+        .bind(filter.plan.map(|plan| plan.0.clone()))
+        .bind(filter.search)
         .bind(plain.iter().map(|plain| plain.0.clone()).collect::<Vec<_>>())
         .fetch_one(&app.db)
         .await
         .unwrap();
-        let expected = if asked.order == Order::Refusals && asked.model.is_none() { refused as usize } else { 0 };
+        let expected = if filter.order == Order::Refusals && filter.model.is_none() { refused as usize } else { 0 };
         assert_eq!((found_all, only_refused), (plain.len() + expected, expected), "{round}");
         let whole: Decimal = plain.iter().map(|row| row.6).sum();
         assert_eq!((found.all.cost.to_usd(), found.users, found.count), (whole, plain.len(), found_all), "{round}");
@@ -217,23 +217,23 @@ async fn every_figure_of_top_users_is_the_ledger_s() {
             assert_eq!(row.totals.cost.to_usd(), plain.6, "{round}");
             assert!((row.pays.to_usd() - plain.8).abs() < Decimal::new(1, 9), "pays {} {}", row.pays.to_usd(), plain.8);
         }
-        let rank = |row: &store::top_users::UserUsage| match asked.order {
+        let rank = |row: &store::top_users::UserUsage| match filter.order {
             Order::Cost => row.totals.cost.0,
             Order::Tokens => row.totals.tokens().0 as i64,
             Order::Requests => row.totals.requests as i64,
             // A subscription says nothing beside one model's part of the cost.
-            Order::Margin if asked.model.is_some() => row.totals.cost.0,
+            Order::Margin if filter.model.is_some() => row.totals.cost.0,
             Order::Margin => row.totals.cost.0 - row.pays.0,
             Order::Refusals => row.refusals as i64,
             Order::EstimateError => i64::MAX,
         };
-        if asked.order != Order::Tokens {
-            assert!(found.rows.is_sorted_by(|a, b| rank(a) >= rank(b)), "{round} by {:?}", asked.order);
+        if filter.order != Order::Tokens {
+            assert!(found.rows.is_sorted_by(|a, b| rank(a) >= rank(b)), "{round} by {:?}", filter.order);
         }
         // page by page it is the same table
         let mut paged = Vec::new();
         for offset in (0..found_all).step_by(7) {
-            let page = Asked { offset, limit: 7, ..asked };
+            let page = UsageFilter { offset, limit: 7, ..filter };
             let rows = store::top_users::list(&mut tx, &page).await.unwrap().rows;
             paged.extend(rows.into_iter().map(|row| row.subject));
         }

@@ -1,6 +1,6 @@
 //! What stands below the table: models, kinds of tokens, refusals.
 
-use crate::api::admin::{Asked, ModelUse, TopUsersView};
+use crate::api::admin::{UsageFilter, ModelUse, TopUsersView};
 use crate::components::chart::Share;
 use domain::Tokens;
 use leptos::prelude::*;
@@ -76,14 +76,14 @@ pub(super) fn Around(
     /// What was used.
     view: TopUsersView,
     /// Which part of it.
-    asked: Asked,
+    filter: UsageFilter,
     /// Whom it is about.
     of: &'static str,
 ) -> impl IntoView {
     let (total, reasoning) = (view.total, view.all_models.reasoning);
     let all = total.tokens();
     // Which part of somebody's output was reasoning isn't kept user by user.
-    let reasoning = asked.is_whole().then_some(("Reasoning (included in output)", reasoning));
+    let reasoning = filter.is_whole().then_some(("Reasoning (included in output)", reasoning));
     let kinds = [("Input", total.input), ("Cached input", total.cached), ("Output", total.output)]
         .into_iter()
         .chain(reasoning)

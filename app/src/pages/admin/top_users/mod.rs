@@ -3,16 +3,16 @@
 mod below;
 mod table;
 
-pub use table::HeaviestTable;
+pub use table::TopUsersTable;
 
 use crate::api;
-use crate::api::admin::{Asked, Moment, Period, TopUsersView};
+use crate::api::admin::{UsageFilter, Moment, Period, TopUsersView};
 use crate::components::chart::{Bar, Stack, Stacks};
 use crate::components::duration::day;
 use crate::components::frame::{Frame, Refused};
 use crate::components::loaded::loaded;
 use crate::pages::admin::{AdminTabs, Pager};
-use crate::visit::visit;
+use crate::page_context::page_context;
 use below::{Around, ByModel};
 use domain::money::count;
 use domain::{ModelName, Picos, Tokens};
@@ -23,11 +23,11 @@ use time::Date;
 /// The page.
 #[component]
 pub fn TopUsers() -> impl IntoView {
-    let visit = visit();
-    let shown = match Asked::parse(|name| visit.query(name)) {
-        Ok(asked) => {
-            let again = asked.clone();
-            loaded(api::admin::top_users(asked), move |view| view! { <Shown view asked=again.clone()/> }).into_any()
+    let context = page_context();
+    let shown = match UsageFilter::parse(|name| context.query(name)) {
+        Ok(filter) => {
+            let again = filter.clone();
+            loaded(api::admin::top_users(filter), move |view| view! { <Shown view filter=again.clone()/> }).into_any()
         }
         Err(problem) => view! { <Refused problem/> }.into_any(),
     };
@@ -43,31 +43,31 @@ pub fn TopUsers() -> impl IntoView {
 }
 
 #[component]
-fn Shown(view: TopUsersView, asked: Asked) -> impl IntoView {
+fn Shown(view: TopUsersView, filter: UsageFilter) -> impl IntoView {
     let choices = Period::ALL
         .map(|period| {
-            let href = Asked { period, page: 1, ..asked.clone() }.href("/admin");
-            let current = (period == asked.period).then_some("page");
+            let href = UsageFilter { period, page: 1, ..filter.clone() }.href("/admin");
+            let current = (period == filter.period).then_some("page");
             view! { <a href=href aria-current=current>{period.label()}</a> }
         })
         .collect_view();
-    let of = if asked.is_whole() { "" } else { ", everybody" };
-    let pages = view.count.div_ceil(u64::from(Asked::ROWS));
-    let (path, page) = (asked.clone(), asked.page);
+    let of = if filter.is_whole() { "" } else { ", everybody" };
+    let pages = view.count.div_ceil(u64::from(UsageFilter::ROWS));
+    let (path, page) = (filter.clone(), filter.page);
     let export = ["csv", "json"].map(|kind| {
-        let href = Asked { page: 1, ..asked.clone() }.href(&format!("/admin/export.{kind}"));
+        let href = UsageFilter { page: 1, ..filter.clone() }.href(&format!("/admin/export.{kind}"));
         view! { <a class="secondary small" href=href download>{format!("{} of all calls", kind.to_uppercase())}</a> }
     });
     view! {
         <nav class="tabs period" aria-label="Period">{choices}</nav>
-        {(view.users > 0).then(|| view! { <Figures view=view.clone() asked=asked.clone() full=true/> })}
-        <Now now=view.now.clone() again=asked.href("/admin")/>
-        <CostByDay view=view.clone() asked=asked.clone() of/>
-        <Filter view=view.clone() asked=asked.clone()/>
-        <HeaviestTable view=view.clone() asked=asked.clone() full=true/>
-        <Pager page pages href=move |page| Asked { page, ..path.clone() }.href("/admin")/>
+        {(view.users > 0).then(|| view! { <Figures view=view.clone() filter=filter.clone() full=true/> })}
+        <Now now=view.now.clone() again=filter.href("/admin")/>
+        <CostByDay view=view.clone() filter=filter.clone() of/>
+        <Filter view=view.clone() filter=filter.clone()/>
+        <TopUsersTable view=view.clone() filter=filter.clone() full=true/>
+        <Pager page pages href=move |page| UsageFilter { page, ..path.clone() }.href("/admin")/>
         <ByModel view=view.clone() of=of/>
-        <Around view=view.clone() asked=asked.clone() of=of/>
+        <Around view=view.clone() filter=filter.clone() of=of/>
         <p class="actions">{export.into_iter().collect_view()}</p>
         {view.kept_from.map(|from| view! {
             <p class="hint">{format!("Individual calls are kept from {} on. Older ones are included in the figures above, but not in the files.", day(from))}</p>
@@ -91,32 +91,32 @@ fn Now(now: Moment, again: String) -> impl IntoView {
 
 /// Search, plan, model, and a period of one's own.
 #[component]
-fn Filter(view: TopUsersView, asked: Asked) -> impl IntoView {
+fn Filter(view: TopUsersView, filter: UsageFilter) -> impl IntoView {
     let option = |value: &str, label: String, chosen: bool| view! { <option value=value.to_owned() selected=chosen>{label}</option> };
     let plans =
-        view.plans.iter().map(|plan| option(&plan.0, plan.0.clone(), asked.plan.as_ref() == Some(plan))).collect_view();
+        view.plans.iter().map(|plan| option(&plan.0, plan.0.clone(), filter.plan.as_ref() == Some(plan))).collect_view();
     let models = view
         .models
         .iter()
-        .map(|model| option(&model.0, model.0.clone(), asked.model.as_ref() == Some(model)))
+        .map(|model| option(&model.0, model.0.clone(), filter.model.as_ref() == Some(model)))
         .collect_view();
-    let (from, to) = match asked.period {
+    let (from, to) = match filter.period {
         Period::Custom(from, to) => (from.to_string(), to.to_string()),
         _ => (String::new(), String::new()),
     };
-    let is_custom = matches!(asked.period, Period::Custom(..));
-    let is_set = is_custom || asked.plan.is_some() || asked.model.is_some() || !asked.search.is_empty();
+    let is_custom = matches!(filter.period, Period::Custom(..));
+    let is_set = is_custom || filter.plan.is_some() || filter.model.is_some() || !filter.search.is_empty();
     view! {
         <details class="filters" open=is_set>
             <summary>"Search and filter"</summary>
             <form method="get" action="/admin" class="filter" role="search">
-                <input type="hidden" name="by" value=asked.order.as_str()/>
-                <label>"Email" <input type="search" name="q" value=asked.search.clone() maxlength="200" placeholder="any part"/></label>
+                <input type="hidden" name="by" value=filter.order.as_str()/>
+                <label>"Email" <input type="search" name="q" value=filter.search.clone() maxlength="200" placeholder="any part"/></label>
                 <label>"Plan" <select name="plan"><option value="">"All plans"</option>{plans}</select></label>
                 <label>"Model" <select name="model"><option value="">"All models"</option>{models}</select></label>
                 <label>"Period"
                     <select name="period">
-                        {Period::ALL.map(|period| option(period.as_str(), period.label(), period == asked.period)).collect_view()}
+                        {Period::ALL.map(|period| option(period.as_str(), period.label(), period == filter.period)).collect_view()}
                         {option("custom", "from … to …".to_owned(), is_custom)}
                     </select>
                 </label>
@@ -134,15 +134,15 @@ pub fn Figures(
     /// What was used.
     view: TopUsersView,
     /// Which part of it.
-    asked: Asked,
+    filter: UsageFilter,
     /// Also what is paid for it.
     full: bool,
 ) -> impl IntoView {
     let TopUsersView { total, change, users, revenue, other_currencies, .. } = view;
-    let period = asked.period.label();
+    let period = filter.period.label();
     // What everybody pays says nothing beside what some of them cost.
-    let change = change.filter(|_| asked.is_whole()).map(|(now, before)| told(now, before)).unwrap_or_default();
-    let more = (full && asked.is_whole()).then(|| {
+    let change = change.filter(|_| filter.is_whole()).map(|(now, before)| told(now, before)).unwrap_or_default();
+    let more = (full && filter.is_whole()).then(|| {
         view! {
             <p class="figure"><strong>{revenue.to_string()}</strong><span>"revenue"</span></p>
             <p class="figure"><strong>{signed(revenue.0 - total.cost.0)}</strong><span>"gross margin"</span></p>
@@ -212,7 +212,7 @@ fn drawn(days: &[(Date, Vec<(ModelName, Picos)>)]) -> Vec<(String, BTreeMap<&Mod
 
 /// What each model cost on each day.
 #[component]
-fn CostByDay(view: TopUsersView, asked: Asked, of: &'static str) -> impl IntoView {
+fn CostByDay(view: TopUsersView, filter: UsageFilter, of: &'static str) -> impl IntoView {
     let stacks = drawn(&view.days).into_iter().map(|(label, models)| {
         let part = |(model, cost): (&ModelName, Picos)| Bar {
             label: model.to_string(),
@@ -226,7 +226,7 @@ fn CostByDay(view: TopUsersView, asked: Asked, of: &'static str) -> impl IntoVie
     view! {
         <section>
             <h2>{format!("Cost by {unit} and model{of}")}</h2>
-            <Stacks title=format!("Cost by {unit} and model, {}, in UTC", asked.period.label()) stacks/>
+            <Stacks title=format!("Cost by {unit} and model, {}, in UTC", filter.period.label()) stacks/>
         </section>
     }
 }

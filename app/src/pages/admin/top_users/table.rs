@@ -1,7 +1,7 @@
 //! The table of the top users.
 
 use super::{day_of, signed};
-use crate::api::admin::{Asked, Order, TopUsersView, UserUsage};
+use crate::api::admin::{UsageFilter, Order, TopUsersView, UserUsage};
 use crate::components::chart::{Line, Share};
 use domain::{ModelName, Picos, PlanId, Tokens};
 use leptos::prelude::*;
@@ -9,11 +9,11 @@ use time::Date;
 
 /// The table; also drawn on the landing page from a fixture, with fewer columns.
 #[component]
-pub fn HeaviestTable(
+pub fn TopUsersTable(
     /// What was used.
     view: TopUsersView,
     /// Which part of it.
-    asked: Asked,
+    filter: UsageFilter,
     /// Every column, and what can be done.
     full: bool,
 ) -> impl IntoView {
@@ -22,19 +22,19 @@ pub fn HeaviestTable(
         return view! {
             <section class="empty">
                 <h2>"No usage"</h2>
-                <p>{format!("No usage in {} matches. Choose a longer period or remove a filter.", asked.period.label())}</p>
+                <p>{format!("No usage in {} matches. Choose a longer period or remove a filter.", filter.period.label())}</p>
             </section>
         }
         .into_any();
     }
     let head = |label: &'static str, order: Order| {
         // The margin is listed from the least on.
-        let sorted = (order == asked.order).then_some(if order == Order::Margin { "ascending" } else { "descending" });
-        let href = Asked { order, page: 1, ..asked.clone() }.href("/admin");
+        let sorted = (order == filter.order).then_some(if order == Order::Margin { "ascending" } else { "descending" });
+        let href = UsageFilter { order, page: 1, ..filter.clone() }.href("/admin");
         view! { <th scope="col" class="end" aria-sort=sorted><a href=href>{label}</a></th> }
     };
-    let period = asked.period.label();
-    let table = Table { whole: all_models.cost, period: &period, model: asked.model.as_ref(), line, full };
+    let period = filter.period.label();
+    let table = Table { whole: all_models.cost, period: &period, model: filter.model.as_ref(), line, full };
     let line = table.line();
     let drawn = rows.into_iter().map(|row| draw(row, &table)).collect_view();
     view! {

@@ -129,7 +129,7 @@ impl Order {
 
 /// Which part of the top users is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Asked {
+pub struct UsageFilter {
     /// How far back.
     pub period: Period,
     /// What it is sorted by.
@@ -144,7 +144,7 @@ pub struct Asked {
     pub page: u32,
 }
 
-impl Asked {
+impl UsageFilter {
     /// Users on a page.
     pub const ROWS: u32 = 50;
 

@@ -10,7 +10,7 @@ pub struct Panicked(pub fn(&(dyn Any + Send)) -> Refusal);
 
 /// Who asks for which page, and what a form that failed had in it.
 #[derive(Clone, Debug, Default)]
-pub struct Visit {
+pub struct PageContext {
     /// The path, without the query.
     pub path: String,
     /// The query's pairs, decoded.
@@ -46,7 +46,7 @@ impl FailedForm {
     }
 }
 
-impl Visit {
+impl PageContext {
     /// The value of a query parameter.
     #[must_use]
     pub fn query(&self, name: &str) -> Option<String> {
@@ -56,6 +56,6 @@ impl Visit {
 
 /// The request being answered; an empty one while routes are listed.
 #[must_use]
-pub fn visit() -> Visit {
+pub fn page_context() -> PageContext {
     leptos::prelude::use_context().unwrap_or_default()
 }
