@@ -6,8 +6,8 @@
 pub mod api;
 pub mod browser;
 pub mod components;
-pub mod pages;
 pub mod page_context;
+pub mod pages;
 
 use components::frame::{Frame, Refused};
 use leptos::prelude::*;
@@ -17,8 +17,8 @@ use leptos_router::{
     components::{Route, Router, Routes},
     path,
 };
-use pages::{admin, chat, home, pricing, settings, sign_in, sign_up, usage};
 use page_context::page_context;
+use pages::{admin, chat, home, pricing, settings, sign_in, sign_up, usage};
 
 /// Whether a page has islands; all others send no wasm.
 fn wakes(path: &str) -> bool {

@@ -1,8 +1,8 @@
 //! Two servers, their databases, a fake provider that counts what it serves, and users who chat all the time.
 
 use anyhow::{Context as _, ensure};
-use bench::user::{Users, User, ask_anything};
 use bench::process::{Database, Process, env, free_port};
+use bench::user::{User, Users, ask_anything};
 use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -8,8 +8,8 @@
 mod pass_through;
 
 use anyhow::{Context as _, ensure};
-use bench::user::{self, Users, ask};
 use bench::process::{self, Process, free_port};
+use bench::user::{self, Users, ask};
 use bench::{at, ms, tell};
 use std::time::{Duration, Instant};
 

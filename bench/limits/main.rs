@@ -4,7 +4,7 @@
 //!
 //! `./dev bench limits`, or `REDIS_URL=… cargo run --release -p bench --bin bench-limits`. The Redis is flushed: give it one of its own.
 
-use limits::{Admission, Allowance, Limits, Demand, PastCall, Store, Window};
+use limits::{Admission, Allowance, Demand, Limits, PastCall, Store, Window};
 use std::io::Write as _;
 use std::process::Command;
 use std::sync::Arc;
@@ -181,7 +181,7 @@ async fn silent() -> anyhow::Result<String> {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    #[allow(clippy::disallowed_methods, reason = "a benchmark is told where Redis is")]
+    #[allow(clippy::disallowed_methods, reason = "a benchmark reads from the environment where Redis is")]
     let url = std::env::var("REDIS_URL")?;
     let store = Store::redis(&url)?;
     let mut bare = redis::Client::open(url.as_str())?.get_multiplexed_async_connection().await?;

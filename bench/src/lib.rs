@@ -1,7 +1,7 @@
 //! What benchmarks have in common: processes that they start and measure, users who chat over HTTP, and how figures are printed.
 
-pub mod user;
 pub mod process;
+pub mod user;
 
 use std::io::Write as _;
 use std::time::Duration;

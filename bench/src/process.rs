@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 ///
 /// # Errors
 /// When it isn't said.
-#[allow(clippy::disallowed_methods, reason = "a benchmark is told where its databases are")]
+#[allow(clippy::disallowed_methods, reason = "a benchmark reads from the environment where its databases are")]
 pub fn env(name: &str) -> anyhow::Result<String> {
     std::env::var(name).with_context(|| format!("{name} isn't set: ./dev bench sets it"))
 }

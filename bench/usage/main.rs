@@ -8,14 +8,14 @@
 mod ledger;
 
 use anyhow::{Context as _, ensure};
-use bench::user::{Users, ask, client};
 use bench::process::{Process, env};
+use bench::user::{Users, ask, client};
 use bench::{at, ms, tell};
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::str::FromStr as _;
 use std::time::{Duration, Instant};
-use store::top_users::{UsageFilter, Order};
+use store::top_users::{Order, UsageFilter};
 use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 
@@ -65,7 +65,8 @@ async fn top_users(
     from: OffsetDateTime,
     to: OffsetDateTime,
 ) -> anyhow::Result<()> {
-    let filter = UsageFilter { from, to, order: Order::Cost, plan: None, model: None, search: None, offset: 0, limit: 20 };
+    let filter =
+        UsageFilter { from, to, order: Order::Cost, plan: None, model: None, search: None, offset: 0, limit: 20 };
     let mut ours = tables(owners, &filter).await?;
     let mut raw = Vec::new();
     for _ in 0..3 {

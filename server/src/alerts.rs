@@ -1,5 +1,5 @@
-//! What the owner is told of by mail and by webhook: somebody who costs a large part of the day, a cap that comes near, a provider that is
-//! left alone, dead letters, meters that differed. Each once when it begins and once when it is over.
+//! Alerts to admins by mail and webhook: a user with a large share of the day's usage, a spend cap that is nearly reached, an open circuit,
+//! dead letters, meters that differed. Each is sent once when it begins and once when it is over.
 
 use crate::AppState;
 use crate::error::internal;
@@ -16,7 +16,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 use store::alert;
 use store::job::Job;
-use store::top_users::{UsageFilter, Order};
+use store::top_users::{Order, UsageFilter};
 use time::OffsetDateTime;
 
 /// A job that tells the webhook.
@@ -24,26 +24,26 @@ pub(crate) const WEBHOOK: &str = "alert_webhook";
 
 /// Nobody is heavy in a day that cost less.
 const LEAST_DAY: Picos = Picos(1_000_000_000_000);
-/// What was told of stands until it is so many per cent below: nobody wants a letter each minute.
+/// An alert stays open until its cause is this many per cent below its level, so that it does not flap.
 const SLACK_PERCENT: u8 = 5;
 /// A provider's circuit is one server's own to see: it is over once it has gone unseen for a while.
 const CIRCUIT: &str = "circuit";
 const UNSEEN: time::Duration = time::Duration::seconds(150);
 
-/// Something to be told of.
+/// The cause of an alert.
 struct Cause {
     about: String,
     said: String,
 }
 
-/// Looks every minute, and at once where a provider begins to be left alone.
+/// Checks every minute, and at once when a circuit opens.
 pub(crate) async fn work(app: AppState) {
     let mut tick = tokio::time::interval(Duration::from_secs(60));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = tick.tick() => {}
-            () = app.providers.one_is_left_alone() => {}
+            () = app.providers.circuit_opened() => {}
         }
         if let Err(error) = watch(&app).await {
             internal(&format!("{error:#}"));
@@ -64,7 +64,7 @@ async fn watch(app: &AppState) -> anyhow::Result<()> {
         ("spend_cap", spent(app, &fakeg, now).await),
         ("dead_letters", given_up(app).await),
         ("drift", drifted(app, now).await),
-        (CIRCUIT, Ok(left_alone(app))),
+        (CIRCUIT, Ok(open_circuits(app))),
     ];
     for (kind, causes) in found {
         let causes = match causes {
@@ -88,7 +88,7 @@ async fn watch(app: &AppState) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whoever has a large share of the last 24 hours; told of until they are well below.
+/// Users with a large share of the last 24 hours' usage, until they are well below it.
 async fn top_shares(
     app: &AppState,
     fakeg: &HashSet<(String, String)>,
@@ -141,7 +141,7 @@ impl Cap {
     }
 }
 
-/// Caps that come near, the deployment's and each model's own; told of until spending is well below a level again. A call is refused where it
+/// Caps that come near, the deployment's and each model's own; open until spending is well below the level again. A call is refused where it
 /// might end above the cap, so that the ledger stays a little below: the last level is reached once somebody was refused.
 async fn spent(app: &AppState, fakeg: &HashSet<(String, String)>, now: OffsetDateTime) -> anyhow::Result<Vec<Cause>> {
     let db = &app.admin_db;
@@ -180,8 +180,8 @@ async fn spent(app: &AppState, fakeg: &HashSet<(String, String)>, now: OffsetDat
 }
 
 /// Providers that this server leaves alone.
-fn left_alone(app: &AppState) -> Vec<Cause> {
-    let open = app.providers.circuits().into_iter().filter(|(_, left_alone)| left_alone.is_some());
+fn open_circuits(app: &AppState) -> Vec<Cause> {
+    let open = app.providers.circuits().into_iter().filter(|(_, open_for_ms)| open_for_ms.is_some());
     let said = |provider: &str| format!("{provider} failed repeatedly. Its circuit is open.");
     open.map(|(provider, _)| Cause { said: said(&provider), about: provider }).collect()
 }

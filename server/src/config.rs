@@ -58,7 +58,7 @@ pub struct Config {
     pub daily_spend: Option<Picos>,
     /// Where alerts are told besides mail, and what they are signed with.
     pub alert_webhook: Option<(SecretString, SecretString)>,
-    /// Above which share of a day's cost or tokens one user is told of, in per cent.
+    /// Above which share of a day's cost or tokens an alert about one user is sent, in per cent.
     pub alert_user_percent: u8,
     /// How many whole months of single calls are kept beside the one that runs; none keeps all.
     pub ledger_months: Option<u8>,

@@ -1,4 +1,4 @@
-//! The only place that logs a failure: once, with an incident id that the user is told.
+//! The only place that logs a failure: once, with an incident id that is shown to the user.
 
 use app::api::context::Failure;
 use axum::Json;

@@ -5,7 +5,7 @@ use app::api::context::USER;
 use domain::{ModelName, Picos, Plan, Tokens, TurnId, Viewer};
 use futures::future::join_all;
 use limits::{
-    Admission, Allowance, Denial, End, History, Limits, Demand, PastCall, Permit, Snapshot, Store, Unavailable, Window,
+    Admission, Allowance, Demand, Denial, End, History, Limits, PastCall, Permit, Snapshot, Store, Unavailable, Window,
 };
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;

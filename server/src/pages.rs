@@ -3,7 +3,7 @@
 use crate::AppState;
 use crate::auth::Who;
 use crate::error::Refused;
-use app::page_context::{FailedForm, Panicked, PageContext};
+use app::page_context::{FailedForm, PageContext, Panicked};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};

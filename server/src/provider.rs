@@ -6,6 +6,7 @@ use domain::{Model, Problem, PromptMessage, Provider, Tokens};
 use limits::Permit;
 use providers::{Anthropic, Ask, Chunks, Demo, OpenAi, Patience, ProviderError};
 use secrecy::SecretString;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{collections::HashMap, sync::Arc, sync::Mutex, sync::PoisonError};
 use tokio::sync::Notify;
@@ -14,7 +15,7 @@ use tokio::sync::Notify;
 const RETRIES: u32 = 2;
 /// Before the first time; doubles.
 const PAUSE: Duration = Duration::from_millis(250);
-/// A provider that wants to be left alone for longer is: the user is told when to come back instead.
+/// If a provider asks for a longer pause, the call is not retried; the user is told when to try again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// A server that answers, and how it has been doing.
@@ -34,7 +35,7 @@ pub struct Providers {
     patience: Patience,
     /// Servers that rows of `model` name, made when first asked.
     named: Mutex<HashMap<String, Arc<Server<OpenAi>>>>,
-    /// Told when any of them begins to be left alone.
+    /// Notified when any circuit opens.
     opened: Arc<Notify>,
 }
 
@@ -56,7 +57,7 @@ impl<V: providers::Provider> Server<V> {
     }
 
     /// Asks, and again where that may help and nothing was accepted.
-    async fn open(&self, ask: &Ask<'_>) -> Result<Chunks, NotOpened> {
+    async fn open(&self, ask: &Ask<'_>, outstanding: &AtomicBool) -> Result<Chunks, NotOpened> {
         let (mut tried, mut last) = (0, None);
         loop {
             let pass = match (self.circuit.enter(Instant::now()), last) {
@@ -68,6 +69,7 @@ impl<V: providers::Provider> Server<V> {
                     return Err(NotOpened::Circuit { retry_after_ms });
                 }
             };
+            outstanding.store(true, Ordering::Relaxed);
             let error = match self.open_once(ask, &pass).await {
                 Ok(chunks) => {
                     pass.worked();
@@ -75,6 +77,7 @@ impl<V: providers::Provider> Server<V> {
                 }
                 Err(error) => error,
             };
+            outstanding.store(error.may_bill(), Ordering::Relaxed);
             if error.is_outage() {
                 pass.failed(Instant::now());
             } else {
@@ -144,7 +147,8 @@ impl Providers {
         }
     }
 
-    /// Asks an admitted question. The answer is at most `most`, and never more than the permit holds.
+    /// Opens the stream of an admitted call. The answer is at most `most`, and never more than the permit holds. `outstanding` is set while
+    /// a request is sent that its provider may bill, so that it is known of a call that is cancelled.
     ///
     /// # Errors
     /// Returns why the call was not opened.
@@ -154,15 +158,18 @@ impl Providers {
         model: &Model,
         messages: &[PromptMessage],
         most: Tokens,
+        outstanding: &AtomicBool,
     ) -> Result<Chunks, NotOpened> {
         let max_output = most.min(Tokens(permit.reserved())).min(model.max_output);
         let ask = Ask { model: &model.name, system: domain::brand::SYSTEM_PROMPT, messages, max_output };
         let no_key = || NotOpened::Provider(ProviderError::Unreachable("no key".into()));
         match (model.provider, &model.base_url) {
             (Provider::Demo, _) => providers::Provider::open(&Demo, &ask).await.map_err(NotOpened::Provider),
-            (Provider::OpenAi, Some(base_url)) => self.named(base_url).map_err(NotOpened::Provider)?.open(&ask).await,
-            (Provider::OpenAi, None) => self.openai.as_ref().ok_or_else(no_key)?.open(&ask).await,
-            (Provider::Anthropic, _) => self.anthropic.as_ref().ok_or_else(no_key)?.open(&ask).await,
+            (Provider::OpenAi, Some(base_url)) => {
+                self.named(base_url).map_err(NotOpened::Provider)?.open(&ask, outstanding).await
+            }
+            (Provider::OpenAi, None) => self.openai.as_ref().ok_or_else(no_key)?.open(&ask, outstanding).await,
+            (Provider::Anthropic, _) => self.anthropic.as_ref().ok_or_else(no_key)?.open(&ask, outstanding).await,
         }
     }
 
@@ -194,11 +201,11 @@ impl Providers {
     }
 
     /// Waits until a circuit breaker opens. Made for one waiter; an opening that happens while none waits is kept.
-    pub(crate) async fn one_is_left_alone(&self) {
+    pub(crate) async fn circuit_opened(&self) {
         self.opened.notified().await;
     }
 
-    /// Every server that is known, and for how many milliseconds it is left alone, if it is.
+    /// Every server that is known, and for how many milliseconds its circuit is open, if it is.
     pub fn circuits(&self) -> Vec<(String, Option<u64>)> {
         let now = Instant::now();
         let ms =
@@ -242,7 +249,7 @@ impl NotOpened {
 
     /// Whether the provider may have accepted the call all the same, and bills it.
     pub fn may_bill(&self) -> bool {
-        matches!(self, Self::Provider(ProviderError::Silent | ProviderError::Broke(_)))
+        matches!(self, Self::Provider(error) if error.may_bill())
     }
 
     /// What the user is shown of a call that wasn't begun; the log has the rest. `estimated` is the prompt, which a provider that

@@ -10,7 +10,7 @@ use domain::{
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use store::account::NewAccount;
-use store::turn::{NewTurn, InsertOutcome, Record};
+use store::turn::{InsertOutcome, NewTurn, Record};
 use time::Duration;
 
 const USERS: usize = 60;
@@ -241,6 +241,7 @@ async fn turn(
         provider_request_id: None,
         provider_failed: outcome == Outcome::Failed,
         ttft_ms: Some(ttft_ms),
+        other_failed: false,
         now: at + Duration::seconds(9),
     };
     ensure!(store::turn::record(db, &end).await?, "a seeded turn was recorded twice");

@@ -7,7 +7,7 @@ use crate::error::internal;
 use crate::meters::{Caps, Spent};
 use domain::{Outcome, Picos, Problem, Tokens, TurnEvent, Usage, UsageSource};
 use std::time::Duration;
-use store::turn::{ExpiredTurn, TurnContext, Record, Unsettled};
+use store::turn::{ExpiredTurn, Record, TurnContext, Unsettled};
 use tokio::task::JoinSet;
 
 /// Starts them; they end with the set.
@@ -219,6 +219,7 @@ async fn end_expired(app: &AppState, caps: &Caps, turn: &ExpiredTurn) -> anyhow:
             provider_request_id: None,
             provider_failed: false,
             ttft_ms: None,
+            other_failed: false,
             now: AppState::now(),
         },
     )

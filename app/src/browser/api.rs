@@ -6,7 +6,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Headers, RequestInit, Response};
 
-/// What a user is told when nothing came back at all.
+/// The problem shown when no response arrived.
 #[must_use]
 pub fn offline() -> Problem {
     Problem::new(ProblemKind::Internal, "The connection was lost. Check it and try again. Your draft is kept.")

@@ -1,16 +1,16 @@
 //! `/`: what the product is, shown with its own components on fixture data.
 
 use crate::api;
-use crate::api::admin::{UsageFilter, ModelUse, TopUsersView, UserUsage};
+use crate::api::admin::{ModelUse, TopUsersView, UsageFilter, UserUsage};
 use crate::api::usage::Sum;
 use crate::components::frame::Frame;
 use crate::components::icon::{Draw, Icon};
 use crate::components::loaded::loaded;
 use crate::components::markdown::Markdown;
 use crate::components::meter::Meter;
+use crate::page_context::page_context;
 use crate::pages::admin::top_users::{Figures, TopUsersTable};
 use crate::pages::pricing::Offers;
-use crate::page_context::page_context;
 use domain::{Picos, PlanId, Quota, Tokens, quota};
 use leptos::prelude::*;
 

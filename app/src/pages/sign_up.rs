@@ -8,7 +8,10 @@ use leptos::prelude::*;
 /// The page.
 #[component]
 pub fn SignUp() -> impl IntoView {
-    let next = page_context().query("next").or_else(|| Some(page_context().form.typed("next"))).filter(|next| !next.is_empty());
+    let next = page_context()
+        .query("next")
+        .or_else(|| Some(page_context().form.typed("next")))
+        .filter(|next| !next.is_empty());
     view! {
         <Frame title="Create account">
             <section class="narrow">

@@ -5,7 +5,7 @@
 //! words, `{{hold}}` wait halfway until released, `{{status:529}}` refuse, `{{break:3}}` drop the connection after three
 //! words, `{{error:3}}` send an error event instead, `{{cached:100}}`, `{{reasoning:5}}`, `{{nousage}}`, `{{endless}}`
 //! ignore the length limit; `{{status:529}}{{times:2}}{{after:1}}` refuse twice and say to come back in a second, `{{mute}}` never
-//! begin, `{{late}}` begin once released (both also for one model: `{{mute:gpt-5-mini}}`), `{{silent:3}}` `{{garbage:3}}` `{{cut:3}}` fall silent, talk nonsense or end without an end after three words,
+//! begin, `{{late}}` begin once released (both also for one model: `{{mute:gpt-5-mini}}`; `{{only:gpt-5-mini}}` refuses as one model), `{{silent:3}}` `{{garbage:3}}` `{{cut:3}}` fall silent, talk nonsense or end without an end after three words,
 //! `{{bytes}}` write one byte at a time, `{{hold:3}}` wait after three words.
 
 // Objects of Stripe's are long.
@@ -166,7 +166,8 @@ async fn answer(format: Format, State(shared): State<Shared>, Json(body): Json<s
     if is_about(&script.late) {
         let _ = shared.released.subscribe().wait_for(|&released| released).await;
     }
-    if let Some(status) = script.status.filter(|_| script.refusals.is_none_or(|most| times <= most)) {
+    let refuses = script.only.as_ref().is_none_or(|model| *model == asked.model);
+    if let Some(status) = script.status.filter(|_| refuses && script.refusals.is_none_or(|most| times <= most)) {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let error = Json(serde_json::json!({"type": "error", "error": {"type": "overloaded_error", "message": "no"}}));
         return (status, [(header::RETRY_AFTER, script.retry_after.to_string())], error).into_response();

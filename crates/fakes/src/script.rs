@@ -11,6 +11,8 @@ pub struct Script {
     pub holds: Option<usize>,
     /// Refuse with this status.
     pub status: Option<u16>,
+    /// The one model that refuses; every model if none is named.
+    pub only: Option<String>,
     /// Refuse so many times only.
     pub refusals: Option<u64>,
     /// What `Retry-After` says of a refusal, in seconds.
@@ -59,6 +61,7 @@ impl Script {
                 "pace" => script.pace_ms = value.parse().unwrap_or(0),
                 "hold" => script.holds = number.or(Some(usize::MAX)),
                 "status" => script.status = value.parse().ok(),
+                "only" => script.only = Some(value.to_owned()),
                 "times" => script.refusals = value.parse().ok(),
                 "after" => script.retry_after = value.parse().unwrap_or(0),
                 "mute" => script.mute = Some(value.to_owned()),

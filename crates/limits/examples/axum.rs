@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing::post};
-use limits::{Admission, Allowance, Limits, Demand, Store, Window};
+use limits::{Admission, Allowance, Demand, Limits, Store, Window};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const WINDOWS: [Window; 2] = [Window::calls("requests", 60_000, 60), Window::amount("tokens", 86_400_000, 96)];

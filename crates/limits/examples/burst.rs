@@ -1,7 +1,7 @@
 //! Many calls at once from a process of its own: reads lines of `subject need limit calls`, asks for so many calls at once, and
 //! says how many were granted. What happens between processes is shown with two of these: `burst redis://127.0.0.1`.
 
-use limits::{Admission, Allowance, Limits, Demand, Store, Window};
+use limits::{Admission, Allowance, Demand, Limits, Store, Window};
 use std::io::Write as _;
 
 const WINDOWS: [Window; 2] = [Window::calls("requests", 60_000, 60), Window::amount("tokens", 86_400_000, 96)];

@@ -1,6 +1,6 @@
 //! The same meters in memory: for one process without Redis, and for tests. What the scripts do, in Rust.
 
-use crate::admission::{Allowance, End, LATE_MS, Demand, PastCall, SAME_MS, Snapshot, Usage};
+use crate::admission::{Allowance, Demand, End, LATE_MS, PastCall, SAME_MS, Snapshot, Usage};
 use crate::store::{Answer, Step};
 use crate::window::{Ring, Unit, Window};
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! Where meters live: Redis, for many servers, or this process's memory, for one. The same answers either way.
 
-use crate::admission::{Allowance, End, MOST, Demand, PastCall, Snapshot, Unavailable};
+use crate::admission::{Allowance, Demand, End, MOST, PastCall, Snapshot, Unavailable};
 use crate::memory::Meters;
 use crate::script::{Args, hold, read, written};
 use crate::window::{Unit, Window, shape};

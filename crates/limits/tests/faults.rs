@@ -6,7 +6,7 @@
 
 mod servers;
 
-use limits::{Admission, Allowance, History, Limits, Demand, PastCall, Store, Unavailable, Window};
+use limits::{Admission, Allowance, Demand, History, Limits, PastCall, Store, Unavailable, Window};
 use servers::{Mode, Server, Wire};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

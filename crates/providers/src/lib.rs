@@ -88,6 +88,12 @@ impl ProviderError {
         matches!(self, Self::Unreachable(_) | Self::Busy { .. })
     }
 
+    /// Whether the provider may have accepted the call all the same, and bills its prompt.
+    #[must_use]
+    pub fn may_bill(&self) -> bool {
+        matches!(self, Self::Silent | Self::Broke(_))
+    }
+
     /// Whether the provider is out of order, as opposed to refusing this one call.
     #[must_use]
     pub fn is_outage(&self) -> bool {

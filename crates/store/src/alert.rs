@@ -1,4 +1,4 @@
-//! What the owner is told of: once when it begins, once when it is over.
+//! Alerts: opened once, closed once.
 
 use crate::{Result, Tx};
 use sqlx::PgExecutor;

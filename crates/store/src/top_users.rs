@@ -1,6 +1,6 @@
 //! Who used what in a period. Everybody's sums are read from spans and ranked here; who they are is looked up for a page's rows.
 
-use crate::span::{self, Users, Sums};
+use crate::span::{self, Sums, Users};
 use crate::usage::Totals;
 use crate::{Result, Tx};
 use domain::{ModelName, Picos, PlanId, Tokens, UserId};
@@ -301,9 +301,12 @@ pub async fn around(db: &mut Tx, from: OffsetDateTime, to: OffsetDateTime) -> Re
 /// Returns an error if the query fails.
 pub async fn running(db: impl PgExecutor<'_>) -> Result<(u64, Tokens)> {
     let row = sqlx::query!(
-        r#"select count(*) as "running!", coalesce(sum(u.reserved_tokens), 0)::bigint as "reserved!"
-           from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at
-           where t.ended_at is null and u.status = 'pending'"#
+        r#"select count(*) as "running!", coalesce(sum(reserved), 0)::bigint as "reserved!"
+           from (
+             select max(u.reserved_tokens) as reserved
+             from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at
+             where t.ended_at is null and u.status = 'pending' group by t.turn_id
+           ) turns"#
     )
     .fetch_one(db)
     .await?;

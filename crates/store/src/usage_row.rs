@@ -52,7 +52,7 @@ pub struct Row {
 }
 
 /// Which rows.
-pub struct Asked<'a> {
+pub struct UsageFilter<'a> {
     /// From then on.
     pub from: OffsetDateTime,
     /// Until then, not included.
@@ -71,7 +71,7 @@ pub struct Asked<'a> {
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn next(db: impl PgExecutor<'_>, asked: &Asked<'_>, limit: i64) -> Result<Vec<Row>> {
+pub async fn next(db: impl PgExecutor<'_>, asked: &UsageFilter<'_>, limit: i64) -> Result<Vec<Row>> {
     let (from, id) = asked.after.map_or((asked.from, Uuid::nil()), |(at, id)| (at, id));
     Ok(sqlx::query_as!(
         Row,
@@ -98,7 +98,7 @@ pub async fn next(db: impl PgExecutor<'_>, asked: &Asked<'_>, limit: i64) -> Res
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn next_own(db: impl PgExecutor<'_>, owner: UserId, asked: &Asked<'_>, limit: i64) -> Result<Vec<Row>> {
+pub async fn next_own(db: impl PgExecutor<'_>, owner: UserId, asked: &UsageFilter<'_>, limit: i64) -> Result<Vec<Row>> {
     let (from, id) = asked.after.map_or((asked.from, Uuid::nil()), |(at, id)| (at, id));
     Ok(sqlx::query_as!(
         Row,

@@ -1,11 +1,11 @@
 //! What an admin does. Each act is an audit row: in the transaction of its effect where that is a row's, right after it where it isn't.
 //! `user.rs` has what is done to somebody.
 
-mod user;
 mod top_users;
+mod user;
 
-pub(crate) use user::{act, set_plan};
 pub(crate) use top_users::top_users;
+pub(crate) use user::{act, set_plan};
 
 use crate::auth::SignedIn;
 use crate::error::{Id, Refused, internal};

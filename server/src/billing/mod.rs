@@ -91,7 +91,7 @@ impl AppState {
     }
 }
 
-/// What a user may be told of a failure at Stripe; logged once.
+/// The problem for a failure at Stripe; logs it once.
 pub(crate) fn failed(error: &anyhow::Error) -> Problem {
     let logged = crate::error::internal(&format!("{error:#}"));
     match error.downcast_ref::<StripeError>() {

@@ -107,7 +107,7 @@ fn differences(known: &Subscription, fetched: &Fetched, products: &[(String, Pla
 }
 
 /// Mirrors a customer. What an account paid for that was deleted here is cancelled; what belongs to nobody for any other
-/// reason is left alone: a restored or empty database must not cancel users.
+/// reason is not changed: a restored or empty database must not cancel users.
 async fn mend(db: &store::Db, billing: &Billing, customer_id: &str) -> anyhow::Result<String> {
     let mut tx = store::begin(db).await?;
     let there = sync::sync_customer(&mut tx, billing, customer_id, Stranger::Refuse, AppState::now()).await?;
@@ -122,7 +122,7 @@ async fn mend(db: &store::Db, billing: &Billing, customer_id: &str) -> anyhow::R
         close(db, billing, customer_id, &[]).await?;
         return Ok("the account was deleted: cancelled".to_owned());
     }
-    Ok("nobody's here: flagged, left alone".to_owned())
+    Ok("no account here: flagged, not changed".to_owned())
 }
 
 /// Closes the checkouts and cancels all that a customer has whose account is gone.

@@ -12,7 +12,7 @@ use store::subscription::Entitled;
 use store::{Tx, account, billing_flag, invoice, plan, subscription};
 use time::OffsetDateTime;
 
-/// How long before a trial's end its user is told.
+/// How long before a trial's end its user is notified.
 pub(crate) const TRIAL_NOTICE: time::Duration = time::Duration::days(3);
 
 /// A customer as Stripe has them now, and whose they are.

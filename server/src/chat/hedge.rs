@@ -6,9 +6,10 @@ use super::prompt::Fallback;
 use crate::AppState;
 use crate::error::internal;
 use crate::provider::NotOpened;
-use domain::{Model, Tokens};
+use domain::{AiUsageId, Model, Tokens};
 use providers::{Chunks, ProviderError};
 use relay::Writer;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use store::turn::{HedgeCall, PendingCall};
 use tokio::time::Instant;
@@ -39,9 +40,27 @@ impl Race {
         }
     }
 
-    /// Why there is no answer: the failure of the call at `index`.
-    fn failure(&mut self, index: usize) -> Failed {
-        Failed::Provider(self.failed[index].take().unwrap_or(NotOpened::Provider(ProviderError::Silent)))
+    /// Whether a call that didn't answer may be billed: its request was sent, and its provider didn't refuse it.
+    fn may_be_billed(&self, index: usize, outstanding: &[AtomicBool; 2]) -> bool {
+        self.failed[index].as_ref().map_or_else(|| outstanding[index].load(Ordering::Relaxed), NotOpened::may_bill)
+    }
+
+    /// The answer, or why there is none: the failure of the call at `index`, or the interruption.
+    fn outcome(
+        mut self,
+        ended: Option<Result<(usize, Answer), Failed>>,
+        index: usize,
+        is_billed: bool,
+    ) -> Result<Answer, Failed> {
+        match ended {
+            Some(Ok((_, answer))) => Ok(answer),
+            Some(Err(Failed::Over(problem, _))) => Err(Failed::Over(problem, is_billed)),
+            Some(Err(failed)) => Err(failed),
+            None => {
+                let error = self.failed[index].take();
+                Err(Failed::Provider(error.unwrap_or(NotOpened::Provider(ProviderError::Silent))))
+            }
+        }
     }
 }
 
@@ -57,63 +76,89 @@ pub(super) async fn open(
         let sent = Instant::now();
         return attempt(app, written, log).await.map(|chunks| (sent, chunks));
     };
-    let mut race = race(app, written, &fallback, after, log).await;
+    let outstanding = [AtomicBool::default(), AtomicBool::default()];
+    let mut race = race(app, written, &fallback, after, log, &outstanding).await;
     let ended = race.ended.take();
     let Some(second) = race.second else {
         written.fallback = Some(fallback);
-        return ended.unwrap_or_else(|| Err(race.failure(0))).map(|(_, answer)| answer);
+        let is_billed = race.may_be_billed(0, &outstanding);
+        return race.outcome(ended, 0, is_billed);
     };
-    let is_billed = [
-        close_refused(app, race.failed[0].as_ref(), written.call).await,
-        close_refused(app, race.failed[1].as_ref(), second).await,
-    ];
-    let main = match &ended {
-        Some(Ok((winner, _))) => *winner,
-        _ => usize::from(!is_billed[0] && is_billed[1]),
-    };
+    let winner = ended.as_ref().and_then(|ended| ended.as_ref().ok()).map(|(winner, _)| *winner);
+    let has_failed = [0, 1].map(|index| race.failed[index].as_ref().is_some_and(NotOpened::was_asked));
+    let mut is_billed = [0, 1].map(|index| winner == Some(index) || race.may_be_billed(index, &outstanding));
+    for (index, call) in [written.call, second].into_iter().enumerate() {
+        if !is_billed[index] {
+            // If it can't be closed, it is closed with the turn, and charged then.
+            let closed = store::turn::close_unbilled(&app.db, call, has_failed[index], AppState::now()).await;
+            is_billed[index] = closed.inspect_err(|error| drop(internal(error))).is_err();
+        }
+    }
+    let main = winner.unwrap_or_else(|| usize::from(!is_billed[0] && is_billed[1]));
     if main == 1 {
-        let first = OtherCall::of(&written.model, &written.price, written.estimated);
+        // Silence counts as a failure once another model has answered it, so that an outage opens the circuit.
+        if winner == Some(1) && !has_failed[0] && is_billed[0] {
+            app.providers.broke(&written.model);
+        }
+        let first = OtherCall::of(&written.model, &written.price, written.estimated, has_failed[0]);
         written.answer_with(fallback, second, first.estimated);
         written.other = is_billed[0].then_some(first);
     } else if is_billed[1] {
-        written.other = Some(OtherCall::of(&fallback.model, &fallback.price, fallback.estimated));
+        written.other = Some(OtherCall::of(&fallback.model, &fallback.price, fallback.estimated, has_failed[1]));
         if let Err(error) = store::turn::demote_hedge_call(&app.db, second).await {
             internal(&error);
         }
     }
-    ended.unwrap_or_else(|| Err(race.failure(main))).map(|(_, answer)| answer)
+    race.outcome(ended, main, is_billed[main])
 }
 
 /// Waits until one of the two calls has answered or none can.
-async fn race(app: &AppState, written: &Written, fallback: &Fallback, after: Duration, log: &Writer) -> Race {
+async fn race(
+    app: &AppState,
+    written: &Written,
+    fallback: &Fallback,
+    after: Duration,
+    log: &Writer,
+    outstanding: &[AtomicBool; 2],
+) -> Race {
     let mut race = Race::default();
-    let (first, interrupted) = (send(app, written, &written.model, written.most), interrupted(app, written, log));
+    let (first, interrupted) =
+        (send(app, written, &written.model, written.most, &outstanding[0]), interrupted(app, written, log));
     let first_sent = Instant::now();
     tokio::pin!(first, interrupted);
     tokio::select! {
         opened = &mut first => race.note(0, first_sent, opened),
-        problem = &mut interrupted => race.ended = Some(Err(Failed::Over(problem))),
+        problem = &mut interrupted => race.ended = Some(Err(Failed::Over(problem, false))),
         () = tokio::time::sleep(after) => {}
     }
     if race.is_over() {
         return race;
     }
     race.second = add_call(app, written, fallback).await;
-    let second = send(app, written, &fallback.model, written.room_beside(fallback, written.estimated));
+    let room = written.room_beside(fallback, written.estimated);
+    let second = send(app, written, &fallback.model, room, &outstanding[1]);
     let second_sent = Instant::now();
     tokio::pin!(second);
     while !race.is_over() {
         tokio::select! {
+            // In this order, so that the second call isn't sent where the first has answered meanwhile.
+            biased;
+            problem = &mut interrupted => race.ended = Some(Err(Failed::Over(problem, false))),
             opened = &mut first, if race.failed[0].is_none() => race.note(0, first_sent, opened),
             opened = &mut second, if race.second.is_some() && race.failed[1].is_none() => race.note(1, second_sent, opened),
-            problem = &mut interrupted => race.ended = Some(Err(Failed::Over(problem))),
         }
     }
     race
 }
 
-async fn send(app: &AppState, written: &Written, model: &Model, max_output: Tokens) -> Result<Chunks, NotOpened> {
-    app.providers.open(&written.reservation.permit, model, &written.prompt.messages, max_output).await
+async fn send(
+    app: &AppState,
+    written: &Written,
+    model: &Model,
+    max_output: Tokens,
+    outstanding: &AtomicBool,
+) -> Result<Chunks, NotOpened> {
+    app.providers.open(&written.reservation.permit, model, &written.prompt.messages, max_output, outstanding).await
 }
 
 /// Writes the fallback's pending ledger row. Returns none if it can't be written; then the first call goes on alone.
@@ -121,20 +166,23 @@ async fn add_call(app: &AppState, written: &Written, fallback: &Fallback) -> Opt
     let hedge = HedgeCall {
         turn_id: written.turn_id,
         first: written.call,
+        call: PendingCall { id: AiUsageId::at(AppState::now()), created_at: written.call.created_at },
         model: &fallback.model.name,
         price_id: fallback.price.tier(fallback.estimated).id,
         estimated: fallback.estimated,
-        now: AppState::now(),
     };
-    let call = store::turn::add_hedge_call(&app.db, &hedge).await.inspect_err(|error| drop(internal(error))).ok()??;
+    match store::turn::add_hedge_call(&app.db, &hedge).await {
+        Ok(true) => {}
+        Ok(false) => return None,
+        Err(error) => {
+            internal(&error);
+            // It may have been written all the same, and is not sent.
+            let closed = store::turn::close_unbilled(&app.db, hedge.call, false, AppState::now()).await;
+            drop(closed.inspect_err(|error| drop(internal(error))));
+            return None;
+        }
+    }
     tracing::warn!(model = %written.model.name, fallback = %fallback.model.name, "silent model hedged");
     metrics::counter!("quotient_hedges_total").increment(1);
-    Some(call)
-}
-
-/// Closes the ledger row of a call that was refused, at no cost. Returns whether the call may be billed instead.
-async fn close_refused(app: &AppState, failed: Option<&NotOpened>, call: PendingCall) -> bool {
-    let Some(error) = failed.filter(|error| !error.may_bill()) else { return true };
-    let closed = store::turn::close_unbilled(&app.db, call, error.was_asked(), AppState::now()).await;
-    closed.inspect_err(|error| drop(internal(error))).is_err()
+    Some(hedge.call)
 }

@@ -9,8 +9,9 @@ use crate::meters::{Reservation, Spent};
 use domain::{ConversationId, Model, ModelName, Picos, PriceList, Problem, ProblemKind, Tokens, TurnId, Usage, Viewer};
 use providers::Chunks;
 use relay::Writer;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use store::turn::{FallbackCall, NewTurn, InsertOutcome, PendingCall};
+use store::turn::{FallbackCall, InsertOutcome, NewTurn, PendingCall};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
@@ -30,6 +31,8 @@ pub(crate) struct Written {
     pub hedge_after: Option<Duration>,
     /// The call of a hedged turn that was given up.
     pub other: Option<OtherCall>,
+    /// The part of the reservation that is for the other call of a hedged turn.
+    pub beside: Tokens,
     /// Whose place the model took.
     pub fallback_for: Option<ModelName>,
     /// Input as estimated.
@@ -50,6 +53,7 @@ impl Written {
     /// Goes on with the fallback's call. `beside` is the input of the first call, if that may be billed.
     pub(super) fn answer_with(&mut self, fallback: Fallback, call: PendingCall, beside: Tokens) {
         self.most = self.room_beside(&fallback, beside);
+        self.beside = beside;
         self.fallback_for = Some(std::mem::replace(&mut self.model, fallback.model).name);
         (self.call, self.price, self.estimated) = (call, fallback.price, fallback.estimated);
     }
@@ -60,12 +64,14 @@ pub(crate) struct OtherCall {
     pub model: ModelName,
     pub estimated: Tokens,
     pub cost: Picos,
+    /// Whether its provider failed, as opposed to being slower than the other.
+    pub has_failed: bool,
 }
 
 impl Spent {
     /// Adds the call that was given up.
     pub(super) fn and(mut self, other: Option<OtherCall>) -> Self {
-        if let Some(OtherCall { model, estimated, cost }) = other {
+        if let Some(OtherCall { model, estimated, cost, .. }) = other {
             self.tokens = self.tokens + estimated;
             self.costs.push((model, cost));
         }
@@ -74,9 +80,9 @@ impl Spent {
 }
 
 impl OtherCall {
-    pub(super) fn of(model: &Model, price: &PriceList, estimated: Tokens) -> Self {
+    pub(super) fn of(model: &Model, price: &PriceList, estimated: Tokens, has_failed: bool) -> Self {
         let usage = Usage { input: estimated, ..Usage::default() };
-        Self { model: model.name.clone(), estimated, cost: price.price(&usage).1 }
+        Self { model: model.name.clone(), estimated, cost: price.price(&usage).1, has_failed }
     }
 }
 
@@ -89,6 +95,7 @@ pub(crate) struct Opened {
     pub model: Model,
     pub fallback_for: Option<ModelName>,
     pub other: Option<OtherCall>,
+    pub beside: Tokens,
     pub price: PriceList,
     pub estimated: Tokens,
     pub most: Tokens,
@@ -107,6 +114,7 @@ impl Opened {
             call,
             model,
             other,
+            beside,
             price,
             estimated,
             most,
@@ -122,6 +130,7 @@ impl Opened {
             call,
             model,
             other,
+            beside,
             price,
             estimated,
             most,
@@ -192,6 +201,7 @@ pub(crate) async fn ask(app: &AppState, asking: Asking, reservation: Reservation
     let written = Written {
         turn_id: chat_request.turn_id,
         fallback_for: None,
+        beside: hedge_after.and(fallback.as_ref()).map(|fallback| fallback.estimated).unwrap_or_default(),
         hedge_after,
         other: None,
         estimated: counted.estimated,
@@ -249,10 +259,14 @@ pub(crate) async fn open(app: &AppState, mut written: Written, log: &Writer) -> 
     }
     let provider_failed = matches!(&failed, Failed::Provider(error) if error.was_asked());
     let (problem, bill) = match failed {
-        Failed::Provider(error) if error.may_bill() => (error.problem(written.estimated), Bill::Input),
+        Failed::Provider(error) if error.may_bill() => {
+            let other = written.other.as_ref().map(|other| other.estimated).unwrap_or_default();
+            (error.problem(written.estimated + other), Bill::Input)
+        }
         Failed::Provider(error) if error.was_asked() => (error.problem(written.estimated), Bill::Request),
         Failed::Provider(error) => (error.problem(written.estimated), Bill::Nothing),
-        Failed::Over(problem) => (problem, Bill::Input),
+        Failed::Over(problem, true) => (problem, Bill::Input),
+        Failed::Over(problem, false) => (problem, Bill::Request),
     };
     undo(app, written, bill, provider_failed).await;
     Err(problem)
@@ -267,6 +281,7 @@ fn opened(written: Written, sent: Instant, chunks: Chunks) -> Opened {
         model,
         fallback_for,
         other,
+        beside,
         price,
         estimated,
         most,
@@ -281,6 +296,7 @@ fn opened(written: Written, sent: Instant, chunks: Chunks) -> Opened {
         model,
         fallback_for,
         other,
+        beside,
         price,
         estimated,
         most,
@@ -294,8 +310,8 @@ fn opened(written: Written, sent: Instant, chunks: Chunks) -> Opened {
 pub(super) enum Failed {
     /// The provider.
     Provider(crate::provider::NotOpened),
-    /// It was sent, and nobody wants it any more, or it may not go on.
-    Over(Problem),
+    /// Nobody wants it any more, or it may not go on; and whether its request is outstanding, so that it may be billed.
+    Over(Problem, bool),
 }
 
 /// What a call that came to nothing may have cost.
@@ -311,13 +327,15 @@ enum Bill {
 
 /// Asks the turn's current model, and renews the turn's lease and listens for Stop until its answer begins.
 pub(super) async fn attempt(app: &AppState, written: &Written, log: &Writer) -> Result<Chunks, Failed> {
-    let opening = app.providers.open(&written.reservation.permit, &written.model, &written.prompt.messages, written.most);
+    let outstanding = AtomicBool::default();
+    let messages = &written.prompt.messages;
+    let opening = app.providers.open(&written.reservation.permit, &written.model, messages, written.most, &outstanding);
     tokio::select! {
         opened = opening => {
             crate::fault::point("sent");
             opened.map_err(Failed::Provider)
         }
-        problem = interrupted(app, written, log) => Err(Failed::Over(problem)),
+        problem = interrupted(app, written, log) => Err(Failed::Over(problem, outstanding.load(Ordering::Relaxed))),
     }
 }
 

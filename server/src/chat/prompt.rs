@@ -80,7 +80,9 @@ pub(crate) async fn fallback(
     let plan = &viewer.plan;
     let named = model.fallback.as_ref().filter(|name| plan.allows(name));
     let offer = named.and_then(|name| context.offers.iter().find(|offer| offer.model.name == *name));
-    let Some(AvailableModel { model, price: Some(price), .. }) = offer.filter(|offer| app.providers.offers(&offer.model)) else {
+    let Some(AvailableModel { model, price: Some(price), .. }) =
+        offer.filter(|offer| app.providers.offers(&offer.model))
+    else {
         return Ok(None);
     };
     let estimated = count(app, viewer, model, prompt).await?.estimated;

@@ -38,6 +38,8 @@ pub(crate) struct Running {
     pub model: Model,
     /// The call of a hedged turn that was given up.
     pub other: Option<OtherCall>,
+    /// The part of the reservation that is for that call.
+    pub beside: Tokens,
     pub price: PriceList,
     pub estimated: Tokens,
     /// The longest answer.
@@ -113,7 +115,7 @@ impl Answer {
         matches!(self.ending, Some(Ending::Broke(_)))
     }
 
-    /// What the user is told of a failure; none where it is no failure.
+    /// The problem shown to the user; none if it is no failure.
     fn problem(&self) -> Option<Problem> {
         match &self.ending {
             Some(Ending::Broke(error)) => Some(broken_problem(error, !self.text.is_empty())),
@@ -147,6 +149,7 @@ pub(crate) async fn run(app: AppState, mut turn: Running) {
         provider_request_id: answer.request_id.as_deref(),
         provider_failed: answer.provider_failed(),
         ttft_ms: answer.ttft_ms,
+        other_failed: turn.other.as_ref().is_some_and(|other| other.has_failed),
         now: AppState::now(),
     };
     let recorded = record(&app, &end).await;
@@ -323,14 +326,14 @@ fn close(turn: &Running, answer: &Answer) -> (Usage, UsageSource) {
     }
     let reasoning = estimate::answer(turn.model.provider, &answer.reasoning);
     let streamed = estimate::answer(turn.model.provider, &answer.text) + reasoning;
-    let other = turn.other.as_ref().map(|other| other.estimated).unwrap_or_default();
-    let reserved = Tokens(turn.reservation.permit.reserved().saturating_sub(usage.prompt().0).saturating_sub(other.0));
+    let taken = usage.prompt() + turn.beside;
+    let reserved = Tokens(turn.reservation.permit.reserved().saturating_sub(taken.0));
     usage.output = usage.output.max(streamed.min(reserved));
     usage.reasoning = usage.reasoning.max(reasoning).min(usage.output);
     (usage, UsageSource::Estimated)
 }
 
-/// Writes the end, trying again while Postgres is away. Returns what the user is told where it can't be written, or where another
+/// Writes the end, trying again while Postgres is away. Returns the user's problem if it can't be written, or where another
 /// server took this turn for dead and has ended it.
 async fn record(app: &AppState, end: &Record<'_>) -> Result<(), Problem> {
     let mut problem = Problem::overloaded();

@@ -11,7 +11,7 @@ use app::api::context::quota_of;
 use domain::{
     Model, ModelName, Picos, PriceList, Problem, ProblemKind, Quota, Tokens, TurnEvent, TurnId, Usage, Viewer,
 };
-use limits::{Denial, Demand, Reason};
+use limits::{Demand, Denial, Reason};
 use providers::estimate::Estimate;
 use relay::{Tail, Writer};
 use std::time::Duration;
@@ -35,9 +35,10 @@ pub(crate) struct Begun {
 /// From a parsed question to an answer that has begun.
 pub(crate) async fn begin(app: &AppState, viewer: Viewer, chat_request: ChatRequest) -> Result<Begun, Problem> {
     // 2b known: the same question again is followed, never run twice
-    let context = store::turn::load_turn_context(&app.db, chat_request.turn_id, chat_request.model.as_ref(), AppState::now())
-        .await
-        .map_err(lost)?;
+    let context =
+        store::turn::load_turn_context(&app.db, chat_request.turn_id, chat_request.model.as_ref(), AppState::now())
+            .await
+            .map_err(lost)?;
     if is_same(context.known.as_ref(), &viewer, &chat_request)? {
         return follow(app, &viewer, &chat_request).await;
     }
@@ -140,7 +141,7 @@ impl Asking {
 /// What a head says: its events from the first and what is left, or nothing where the turn was running before.
 type Head = Result<Option<(Tail, Quota)>, Problem>;
 
-/// Steps 6 to 13. The head is told once the provider has accepted.
+/// Steps 6 to 13. The head is sent once the provider has accepted.
 async fn carry(app: AppState, asking: Asking, caps: Caps, head: oneshot::Sender<Head>) {
     // A head that nobody waits for any more is no reason to stop.
     // In a box, since what it needs is gone once the answer runs.

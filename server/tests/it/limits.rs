@@ -3,7 +3,7 @@
 use crate::app::TestApp;
 use crate::visitor::{events, problem};
 use http::StatusCode;
-use limits::{Admission, Allowance, End, Demand};
+use limits::{Admission, Allowance, Demand, End};
 use serde_json::json;
 use std::collections::HashSet;
 use time::{Duration, OffsetDateTime};
@@ -254,7 +254,7 @@ async fn sign_in_is_limited_by_account_and_place() {
     assert_eq!(app.one::<i64>("select count(*) from account").await, 30, "from one place in a quarter of an hour");
 }
 
-/// A meter that differs from the ledger, by whatever fault, is found, shown to the owner and rebuilt; one that agrees is left alone.
+/// A meter that differs from the ledger, by whatever fault, is found, shown to the owner and rebuilt; one that agrees is not touched.
 #[tokio::test]
 async fn meters_are_compared_with_the_ledger() {
     let app = TestApp::new().await;

@@ -10,11 +10,8 @@ use rust_decimal::Decimal;
 #[tokio::test]
 async fn usage_and_admin_show_the_ledger() {
     let app = TestApp::new().await;
-    let (ann, tom, admin) = (
-        app.user("ann@example.com").await,
-        app.user("tom@example.com").await,
-        app.user("admin@example.com").await,
-    );
+    let (ann, tom, admin) =
+        (app.user("ann@example.com").await, app.user("tom@example.com").await, app.user("admin@example.com").await);
     for words in [30, 200] {
         ann.answer(&format!("{{{{words:{words}}}}}")).await;
     }

@@ -1,8 +1,8 @@
 //! What the owner sees. To anybody else these answer 404.
 
-mod filter;
+mod usage_filter;
 
-pub use filter::{UsageFilter, Order, Period};
+pub use usage_filter::{Order, Period, UsageFilter};
 
 use super::Refusal;
 use super::billing::{BillingView, Payments};
@@ -230,9 +230,9 @@ pub struct HealthView {
     pub dead: Vec<Dead>,
     /// What to look at.
     pub flags: Vec<Flag>,
-    /// Every provider that this server asks, and for how many milliseconds it is left alone, if it is.
+    /// Every provider that this server asks, and for how many milliseconds its circuit is open, if it is.
     pub providers: Vec<(String, Option<u64>)>,
-    /// What admins were told of: what stands, then what ended last. In words, since when, until when.
+    /// Alerts, open ones first: text, since when, until when.
     pub alerts: Vec<(String, OffsetDateTime, Option<OffsetDateTime>)>,
     /// Meters that differed from the ledger in the last day, and were rebuilt.
     pub drifts: i64,

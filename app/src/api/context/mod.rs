@@ -3,7 +3,7 @@
 mod owner;
 mod usage;
 
-pub(crate) use owner::{audit, health, models, users, user, plans, top_users};
+pub(crate) use owner::{audit, health, models, plans, top_users, user, users};
 pub(crate) use usage::usage_of;
 
 use super::Refusal;
@@ -33,7 +33,7 @@ pub struct Sources {
     pub limits: limits::Limits,
     /// Whether a model can be asked: its provider has a key, or it is the demo model and nobody has.
     pub offers: Arc<dyn Fn(&Model) -> bool + Send + Sync>,
-    /// Every provider that is asked, and for how many milliseconds it is left alone, if it is.
+    /// Every provider that is asked, and for how many milliseconds its circuit is open, if it is.
     pub providers: Arc<dyn Fn() -> Vec<(String, Option<u64>)> + Send + Sync>,
     /// What the environment lets the deployment spend in a day.
     pub daily_spend: Option<domain::Picos>,
@@ -188,8 +188,10 @@ pub(crate) async fn shop() -> Result<super::plan::Shop, Refusal> {
         let found = models.iter().find(|model| model.name == *name && model.provider != domain::Provider::Demo);
         found.map(|model| model.label.clone())
     };
-    let offers =
-        plans.into_iter().map(|plan| PlanOffer { models: plan.models.iter().filter_map(label).collect(), plan }).collect();
+    let offers = plans
+        .into_iter()
+        .map(|plan| PlanOffer { models: plan.models.iter().filter_map(label).collect(), plan })
+        .collect();
     let (mut may_try, mut pays) = (true, None);
     if let Some(viewer) = use_context::<PageContext>().and_then(|context| context.viewer) {
         let payer = store::account::payer(&sources.db, viewer.user_id).await.map_err(fail)?;

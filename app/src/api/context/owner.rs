@@ -1,7 +1,7 @@
 //! What the owner sees.
 
 use super::{Refusal, billing_of, fail, refuse, sources, usage_of};
-use crate::api::admin::{AUDIT_ROWS, UsageFilter, ModelUse, Moment, Order, USER_ROWS, TopUsersView, UserUsage};
+use crate::api::admin::{AUDIT_ROWS, ModelUse, Moment, Order, TopUsersView, USER_ROWS, UsageFilter, UserUsage};
 use domain::{ModelName, Picos, Plan, Problem};
 
 /// From a line's first day to its last, at least: thirty days, both included.

@@ -5,8 +5,8 @@ use crate::api::admin::{AUDIT_ROWS, Written};
 use crate::components::duration::moment;
 use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
-use crate::pages::admin::{AdminTabs, Pager};
 use crate::page_context::page_context;
+use crate::pages::admin::{AdminTabs, Pager};
 use leptos::prelude::*;
 
 /// The page.

@@ -42,7 +42,7 @@ pub fn Pager(
 pub mod audit;
 pub mod health;
 pub mod models;
-pub mod users;
-pub mod user;
 pub mod plans;
 pub mod top_users;
+pub mod user;
+pub mod users;

@@ -6,9 +6,9 @@ use crate::components::duration::{day, moment};
 use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
 use crate::components::meter::Meter;
+use crate::page_context::page_context;
 use crate::pages::admin::audit::Acts;
 use crate::pages::usage::Spent;
-use crate::page_context::page_context;
 use domain::{PlanId, Tokens, UserId, Viewer};
 use leptos::prelude::*;
 use time::OffsetDateTime;
@@ -17,8 +17,11 @@ use time::OffsetDateTime;
 #[component]
 pub fn User() -> impl IntoView {
     // What is no id is nobody's, and answered as that.
-    let id =
-        page_context().path.strip_prefix("/admin/users/").and_then(|id| id.parse::<uuid::Uuid>().ok()).unwrap_or_default();
+    let id = page_context()
+        .path
+        .strip_prefix("/admin/users/")
+        .and_then(|id| id.parse::<uuid::Uuid>().ok())
+        .unwrap_or_default();
     let shown = loaded(api::admin::user(UserId::from(id)), |user| view! { <Shown user/> });
     view! { <Frame title="Account" wide=true>{shown}</Frame> }
 }

@@ -5,8 +5,8 @@ use crate::api::admin::{Listed, USER_ROWS};
 use crate::components::duration::day;
 use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
-use crate::pages::admin::{AdminTabs, Pager};
 use crate::page_context::page_context;
+use crate::pages::admin::{AdminTabs, Pager};
 use leptos::prelude::*;
 
 /// The page.

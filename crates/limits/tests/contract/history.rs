@@ -1,7 +1,7 @@
 //! Random histories against a plain list of what happened.
 
 use super::{DAY, MINUTE, T0, WINDOWS, allow, fresh, redis_url};
-use limits::{Admission, End, Limits, Demand, Permit, Store, Usage};
+use limits::{Admission, Demand, End, Limits, Permit, Store, Usage};
 use proptest::prelude::*;
 
 /// One step of a random history.

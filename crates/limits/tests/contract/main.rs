@@ -6,7 +6,7 @@ mod history;
 #[path = "../servers/mod.rs"]
 mod servers;
 
-use limits::{Admission, Allowance, Denial, End, History, Limits, Demand, PastCall, Permit, Reason, Store, Window};
+use limits::{Admission, Allowance, Demand, Denial, End, History, Limits, PastCall, Permit, Reason, Store, Window};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -139,7 +139,9 @@ async fn settling_twice_counts_once_and_past_the_limit_counts() {
     each(async |limits| {
         let (ann, call, plan) = (fresh("ann"), fresh("call"), allow(&[100, 1_000], 10));
         let demand = Demand::exactly(500);
-        let Admission::Granted(permit) = limits.at(T0).admit(&ann, &call, plan, demand).await.unwrap() else { panic!() };
+        let Admission::Granted(permit) = limits.at(T0).admit(&ann, &call, plan, demand).await.unwrap() else {
+            panic!()
+        };
         let again = limits.at(T0).admit(&ann, &call, plan, demand).await.unwrap();
         assert!(matches!(again, Admission::Running), "{again:?}");
         limits.at(T0).settle(permit, 5_000).await.unwrap();
@@ -199,7 +201,10 @@ async fn a_new_limit_counts_at_once_and_refills_nothing() {
         let permit = granted(&limits, T0, &ann, allow(&[10, 10_000], 10), Demand::exactly(9_100)).await;
         limits.at(T0).release(permit).await.unwrap();
         denied(&limits, T0, &ann, allow(&[10, 900], 10), Demand::exactly(1)).await;
-        assert_eq!(denied(&limits, T0, &ann, allow(&[10, 9_000], 0), Demand::exactly(1)).await.reason, Reason::InFlight);
+        assert_eq!(
+            denied(&limits, T0, &ann, allow(&[10, 9_000], 0), Demand::exactly(1)).await.reason,
+            Reason::InFlight
+        );
     })
     .await;
 }

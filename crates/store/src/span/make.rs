@@ -1,13 +1,13 @@
 //! Making spans: hours from the sums per user, larger ones from smaller ones.
 
-use super::users::{pack, unpack};
 use super::totals::{add_ttft, of_hours};
-use super::{Users, SIZES, Span, Sums, Totals, hour, instant};
+use super::users::{pack, unpack};
+use super::{SIZES, Span, Sums, Totals, Users, hour, instant};
 use crate::{Db, Result, Tx};
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
-/// How long an hour is left alone after its end: most turns that began in it are over by then.
+/// How long after its end an hour is summed: most turns that began in it are over by then.
 const REST: time::Duration = time::Duration::minutes(2);
 
 /// What a span holds, model by model.

@@ -3,13 +3,13 @@
 //! of days beyond, each made of the ones before it; a call that becomes final late breaks every span it belongs to (migration 0012).
 
 mod make;
-mod users;
 mod totals;
+mod users;
 
 pub use make::{make, waiting};
+pub use totals::{PeriodTotals, Totals, cost, read as totals, spent_in_a_day, spent_in_whole_hours};
 pub use users::Sums;
 pub(crate) use users::{Users, read as users};
-pub use totals::{PeriodTotals, Totals, cost, read as totals, spent_in_a_day, spent_in_whole_hours};
 
 use crate::{Result, Tx};
 use time::OffsetDateTime;

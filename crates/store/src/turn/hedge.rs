@@ -5,7 +5,7 @@
 
 use super::PendingCall;
 use crate::Result;
-use domain::{AiUsageId, ModelName, ModelPriceId, Tokens, TurnId};
+use domain::{ModelName, ModelPriceId, Tokens, TurnId};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -16,30 +16,31 @@ pub struct HedgeCall<'a> {
     pub turn_id: TurnId,
     /// The call that waits.
     pub first: PendingCall,
+    /// The call to add, with the first one's `created_at`.
+    pub call: PendingCall,
     /// The fallback.
     pub model: &'a ModelName,
     /// Its price.
     pub price_id: ModelPriceId,
     /// The prompt as the fallback is estimated to count it.
     pub estimated: Tokens,
-    /// When.
-    pub now: OffsetDateTime,
 }
 
-/// Adds the pending call. It shares the turn's reservation, which has room for its input. Returns none if the turn has ended.
+/// Adds the pending call. It shares the turn's reservation, which has room for its input. Returns false if the turn has ended.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn add_hedge_call(db: impl PgExecutor<'_>, hedge: &HedgeCall<'_>) -> Result<Option<PendingCall>> {
-    let call = PendingCall { id: AiUsageId::at(hedge.now), created_at: hedge.first.created_at };
+pub async fn add_hedge_call(db: impl PgExecutor<'_>, hedge: &HedgeCall<'_>) -> Result<bool> {
     let done = sqlx::query!(
         "insert into ai_usage (ai_usage_id, turn_id, call_no, purpose, user_id, subject, model, model_price_id, status, counted_tokens,
                                estimated_tokens, reserved_tokens, created_at)
-         select $3, turn_id, call_no + 1, purpose, user_id, subject, $4, $5, 'pending', counted_tokens, $6, reserved_tokens, created_at
-         from ai_usage where created_at = $1 and ai_usage_id = $2 and turn_id = $7 and status = 'pending'",
+         select $3, u.turn_id, call_no + 1, purpose, u.user_id, u.subject, $4, $5, 'pending', counted_tokens, $6, reserved_tokens, u.created_at
+         from ai_usage u join turn t on t.turn_id = u.turn_id
+         where u.created_at = $1 and u.ai_usage_id = $2 and u.turn_id = $7 and u.status = 'pending' and t.ended_at is null
+         for no key update of t",
         hedge.first.created_at,
         Uuid::from(hedge.first.id),
-        Uuid::from(call.id),
+        Uuid::from(hedge.call.id),
         hedge.model.0,
         Uuid::from(hedge.price_id),
         hedge.estimated.to_db(),
@@ -47,7 +48,7 @@ pub async fn add_hedge_call(db: impl PgExecutor<'_>, hedge: &HedgeCall<'_>) -> R
     )
     .execute(db)
     .await?;
-    Ok((done.rows_affected() == 1).then_some(call))
+    Ok(done.rows_affected() == 1)
 }
 
 /// Closes one of the two calls at no cost: its provider refused it, or was not asked.

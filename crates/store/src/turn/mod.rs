@@ -6,7 +6,9 @@ mod hedge;
 mod reap;
 mod record;
 
-pub use ask::{FallbackCall, InsertOutcome, NewTurn, PendingCall, Refused, write_pending, add_fallback_call, refused, undone};
+pub use ask::{
+    FallbackCall, InsertOutcome, NewTurn, PendingCall, Refused, add_fallback_call, refused, undone, write_pending,
+};
 pub use hedge::{HedgeCall, add_hedge_call, close_unbilled, demote_hedge_call};
 pub use reap::{ExpiredTurn, Unsettled, expired, settled, unsettled};
 pub use record::{Record, record};

@@ -89,8 +89,8 @@ pub struct ExpiredTurn {
     pub call: PendingCall,
 }
 
-/// Pending calls of turns whose lease has expired, by Postgres' clock: their server is gone. Of a turn's two the one that answered comes
-/// first.
+/// The pending calls of turns whose lease has expired, by Postgres' clock: their server is gone. Of a hedged turn's two calls only the
+/// one that answered or would be used.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -99,7 +99,9 @@ pub async fn expired(db: impl PgExecutor<'_>) -> Result<Vec<ExpiredTurn>> {
         "select t.turn_id, t.subject, t.conversation_id, u.model, m.provider, u.model_price_id, u.estimated_tokens, u.ai_usage_id, u.created_at
          from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at join model m using (model)
          where t.ended_at is null and t.alive_until < now() and u.status = 'pending'
-         order by t.alive_until, u.call_no desc limit 100"
+           and not exists (select from ai_usage o where o.turn_id = u.turn_id and o.created_at = u.created_at and o.status = 'pending'
+                             and o.call_no > u.call_no)
+         order by t.alive_until limit 100"
     )
     .fetch_all(db)
     .await?;

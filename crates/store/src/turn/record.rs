@@ -37,6 +37,8 @@ pub struct Record<'a> {
     pub provider_failed: bool,
     /// The time to first token from asking the provider on; none where none came.
     pub ttft_ms: Option<i32>,
+    /// Whether the provider of the call that a hedged turn gave up had failed.
+    pub other_failed: bool,
     /// When it ended.
     pub now: OffsetDateTime,
 }
@@ -71,10 +73,11 @@ pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
              -- The call of a hedged turn that was given up: its provider may bill the prompt.
              update ai_usage u set status = 'failed', usage_source = 'estimated', input_tokens = u.estimated_tokens, settled_at = $3,
                     cost_usd = u.estimated_tokens::numeric * p.input / 1000000000000,
-                    call_no = case when u.call_no > done.call_no then 0 else u.call_no end
-             from done, model_price p
+                    call_no = case when u.call_no > coalesce((select call_no from done), 1) then 0 else u.call_no end,
+                    provider_failed = $22
+             from model_price p
              where u.created_at = $14 and u.turn_id = $2 and u.ai_usage_id <> $15 and u.status = 'pending'
-               and p.model_price_id = u.model_price_id
+               and p.model_price_id = u.model_price_id and (select count(*) from done) >= 0
            ), said as (
              insert into message (message_id, conversation_id, turn_id, role, body, status, model, created_at)
              select $16, place.conversation_id, $2, 'assistant', $17, $18, $19, $3 from place, done
@@ -103,6 +106,7 @@ pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
         end.model.0,
         end.ttft_ms,
         end.provider_failed,
+        end.other_failed,
     )
     .fetch_one(db)
     .await?;

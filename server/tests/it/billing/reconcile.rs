@@ -56,7 +56,7 @@ async fn reconciling_finds_and_mends_each_drift() {
     for id in [&cancelled, &upgraded, &orphan, &deleted, &restored] {
         assert!(said.contains(id.as_str()), "{id} in {said}");
     }
-    assert!(said.contains("nobody's here: flagged, left alone"), "{said}");
+    assert!(said.contains("no account here: flagged, not changed"), "{said}");
     let plan = async |email: &str| -> String {
         sqlx::query_scalar("select plan_id from account where email = $1").bind(email).fetch_one(&app.db).await.unwrap()
     };

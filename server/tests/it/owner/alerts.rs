@@ -110,7 +110,7 @@ async fn look(app: &TestApp) {
 
 /// A provider's circuit is told of by the server that opens it, in that moment; it is over once no server has seen it open for a while.
 #[tokio::test]
-async fn a_provider_that_is_left_alone_is_told_of_at_once() {
+async fn an_open_circuit_alerts_at_once() {
     let app = TestApp::new().await;
     app.user("admin@example.com").await;
     let ann = app.user("ann@example.com").await;

@@ -6,7 +6,7 @@ use crate::app::TestApp;
 use domain::{ModelName, PlanId};
 use rust_decimal::Decimal;
 use sqlx::{PgExecutor, PgPool};
-use store::top_users::{UsageFilter, Order};
+use store::top_users::{Order, UsageFilter};
 use time::{Duration, OffsetDateTime};
 
 /// So many calls of so many users over so many days: every outcome, retries, corrections, two models, prices that change, users who

@@ -4,7 +4,7 @@ use super::{late, load, totals_are_the_ledger, without_server};
 use crate::app::TestApp;
 use rust_decimal::Decimal;
 use sqlx::{AssertSqlSafe, PgPool};
-use store::top_users::{UsageFilter, Order};
+use store::top_users::{Order, UsageFilter};
 use time::{Duration, OffsetDateTime};
 
 /// Where there are too many calls without spans to look at each of them, their time to first token is left out, and said to be; all
@@ -167,7 +167,8 @@ async fn old_months_are_dropped_and_their_sums_stay() {
         assert_eq!(app.one::<Decimal>(days).await, before);
         let mut tx = store::begin_reading(&app.store).await.unwrap();
         let (from, to) = (now - Duration::days(110), now + Duration::hours(1));
-        let filter = UsageFilter { from, to, order: Order::Cost, plan: None, model: None, search: None, offset: 0, limit: 5 };
+        let filter =
+            UsageFilter { from, to, order: Order::Cost, plan: None, model: None, search: None, offset: 0, limit: 5 };
         assert_eq!(store::top_users::list(&mut tx, &filter).await.unwrap().all.cost.to_usd(), before);
     }
     // what is kept can be added to, and nothing is dropped twice

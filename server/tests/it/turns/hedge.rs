@@ -109,16 +109,21 @@ async fn a_silent_model_that_answers_first_is_used() {
     budgets_are_the_ledger(&app).await;
 }
 
-/// A fallback that can't be reached costs nothing, and the first call goes on.
+/// A fallback whose circuit is open costs nothing, and the first call goes on.
 #[tokio::test]
 async fn a_hedge_that_is_refused_costs_nothing() {
     let app = roomy(&[]).await;
     hedged(&app, 50).await;
-    let dead = "update model set fallback = 'gpt-4o-mini' where model = 'gpt-5-mini'";
-    sqlx::query(dead).execute(&app.db).await.unwrap();
+    let other = "update model set fallback = 'gpt-4o-mini' where model = 'gpt-5-mini'";
+    sqlx::query(other).execute(&app.db).await.unwrap();
     let dead = "update model set base_url = 'http://127.0.0.1:9/v1' where model = 'gpt-4o-mini'";
     sqlx::query(dead).execute(&app.db).await.unwrap();
     let ann = app.user("ann@example.com").await;
+    // Six failures: its circuit is open.
+    for _ in 0..2 {
+        ann.post(&json!({"model": "gpt-4o-mini", "text": "{{words:1}}"})).await;
+    }
+    let before = rows(&app).await.len();
     let body = json!({"model": FIRST, "text": "{{late}}{{words:3}}"});
     let asking = {
         let ann = ann.clone();
@@ -128,9 +133,45 @@ async fn a_hedge_that_is_refused_costs_nothing() {
     app.provider.release();
     assert!(matches!(events(asking.await.unwrap()).await.last(), Some((_, TurnEvent::Finish { .. }))));
     nothing_is_left_over(&app, &ann).await;
-    let [hedge, first] = &rows(&app).await[..] else { panic!("two calls") };
-    assert_eq!((hedge.0, hedge.1.as_str(), hedge.2.as_str()), (0, "gpt-4o-mini", "failed"));
-    assert_eq!(*first, row(1, FIRST, "finished", "exact", false));
+    let rows = rows(&app).await;
+    assert_eq!(rows.len(), before + 2);
+    assert!(rows.contains(&row(0, "gpt-4o-mini", "failed", "exact", false)), "{rows:?}");
+    assert!(rows.contains(&row(1, FIRST, "finished", "exact", false)), "{rows:?}");
+    let free = "select sum(cost_usd) = 0 and sum(input_tokens) = 0 from ai_usage where model = 'gpt-4o-mini'";
+    assert!(app.one::<bool>(free).await);
+    budgets_are_the_ledger(&app).await;
+}
+
+/// A first call that was refused, and waits to be retried, costs nothing when the fallback answers meanwhile.
+#[tokio::test]
+async fn a_refused_call_is_not_charged_when_its_hedge_answers() {
+    let app = roomy(&[]).await;
+    hedged(&app, 3_000).await;
+    let ann = app.user("ann@example.com").await;
+    let text = "{{status:429}}{{only:gpt-5-mini}}{{after:5}}{{words:3}}";
+    let events = events(ann.post(&json!({"model": FIRST, "text": text})).await).await;
+    let TurnEvent::Turn { model, .. } = &events[0].1 else { panic!("{events:?}") };
+    assert_eq!(model.0, FALLBACK);
+    nothing_is_left_over(&app, &ann).await;
+    assert_eq!(
+        rows(&app).await,
+        [row(1, FIRST, "failed", "exact", false), row(2, FALLBACK, "finished", "exact", false)]
+    );
+    budgets_are_the_ledger(&app).await;
+}
+
+/// Silence that the fallback answers counts as a failure: five of them open the circuit, and then one call is made, not two.
+#[tokio::test]
+async fn an_outage_behind_hedges_opens_the_circuit() {
+    let app = roomy(&[]).await;
+    hedged(&app, 50).await;
+    let ann = app.user("ann@example.com").await;
+    for n in 0..6 {
+        let text = format!("{{{{mute:gpt-5-mini}}}}{{{{words:1}}}} {n}");
+        assert_eq!(events(ann.post(&json!({"model": FIRST, "text": text})).await).await.len(), 3);
+        assert_eq!(app.provider.asked(&text), if n < 5 { 2 } else { 1 }, "{n}");
+    }
+    nothing_is_left_over(&app, &ann).await;
     budgets_are_the_ledger(&app).await;
 }
 

@@ -192,9 +192,9 @@ async fn who_stands_in_pays_from_their_own_budget() {
     assert_eq!(events(ann.post(&json!({"model": "gpt-5-mini", "text": "{{words:1}}"})).await).await.len(), 3);
 }
 
-/// A provider that failed again and again is left alone, said at once, and shown to the owner.
+/// The circuit of a provider that failed repeatedly opens; messages are refused at once, and the owner sees it.
 #[tokio::test]
-async fn a_failing_provider_is_left_alone() {
+async fn the_circuit_of_a_failing_provider_opens() {
     let app = roomy(&[]).await;
     let ann = app.user("ann@example.com").await;
     for n in 0..2 {

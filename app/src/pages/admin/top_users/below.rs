@@ -1,6 +1,6 @@
 //! What stands below the table: models, kinds of tokens, refusals.
 
-use crate::api::admin::{UsageFilter, ModelUse, TopUsersView};
+use crate::api::admin::{ModelUse, TopUsersView, UsageFilter};
 use crate::components::chart::Share;
 use domain::Tokens;
 use leptos::prelude::*;

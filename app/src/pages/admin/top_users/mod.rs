@@ -6,13 +6,13 @@ mod table;
 pub use table::TopUsersTable;
 
 use crate::api;
-use crate::api::admin::{UsageFilter, Moment, Period, TopUsersView};
+use crate::api::admin::{Moment, Period, TopUsersView, UsageFilter};
 use crate::components::chart::{Bar, Stack, Stacks};
 use crate::components::duration::day;
 use crate::components::frame::{Frame, Refused};
 use crate::components::loaded::loaded;
-use crate::pages::admin::{AdminTabs, Pager};
 use crate::page_context::page_context;
+use crate::pages::admin::{AdminTabs, Pager};
 use below::{Around, ByModel};
 use domain::money::count;
 use domain::{ModelName, Picos, Tokens};
@@ -93,8 +93,11 @@ fn Now(now: Moment, again: String) -> impl IntoView {
 #[component]
 fn Filter(view: TopUsersView, filter: UsageFilter) -> impl IntoView {
     let option = |value: &str, label: String, chosen: bool| view! { <option value=value.to_owned() selected=chosen>{label}</option> };
-    let plans =
-        view.plans.iter().map(|plan| option(&plan.0, plan.0.clone(), filter.plan.as_ref() == Some(plan))).collect_view();
+    let plans = view
+        .plans
+        .iter()
+        .map(|plan| option(&plan.0, plan.0.clone(), filter.plan.as_ref() == Some(plan)))
+        .collect_view();
     let models = view
         .models
         .iter()

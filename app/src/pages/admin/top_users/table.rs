@@ -1,7 +1,7 @@
 //! The table of the top users.
 
 use super::{day_of, signed};
-use crate::api::admin::{UsageFilter, Order, TopUsersView, UserUsage};
+use crate::api::admin::{Order, TopUsersView, UsageFilter, UserUsage};
 use crate::components::chart::{Line, Share};
 use domain::{ModelName, Picos, PlanId, Tokens};
 use leptos::prelude::*;
