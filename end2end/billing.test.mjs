@@ -41,7 +41,7 @@ test('from the limit to a paid plan and back', { timeout: 600_000 }, async () =>
   await other.goto(conversation);
   await woken(other);
 
-  await card.getByRole('link', { name: 'See plans that include it' }).click();
+  await card.getByRole('link', { name: 'See plans with higher limits' }).click();
   await ann.waitForURL('**/pricing?plan=pro*');
   await shot(ann, '1-pricing');
   await ann.getByRole('button', { name: 'Start 7-day free trial' }).click();

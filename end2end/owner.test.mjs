@@ -63,7 +63,7 @@ async function signedIn() {
   return owner;
 }
 
-test('a action by keyboard alone, with its reason in the audit', { timeout: 600_000 }, async () => {
+test('an action by keyboard alone, with its reason in the audit', { timeout: 600_000 }, async () => {
   const owner = await signedIn();
   await owner.goto(`${app.url}/admin/users?q=ann`);
   await owner.getByRole('link', { name: 'ann@example.com' }).focus();

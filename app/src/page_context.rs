@@ -1,4 +1,4 @@
-//! One request for a page, as the page sees it; the server provides it as context.
+//! The request for a page: viewer, URL, form data. The server provides it as context.
 
 use crate::api::Refusal;
 use domain::{Problem, Viewer};

@@ -1,4 +1,4 @@
-//! The peer: what anybody would write in an evening. No session, no limits, no ledger: bytes in, bytes out.
+//! The peer: a minimal proxy without sessions, limits or a ledger.
 
 use axum::body::Body;
 use axum::extract::State;

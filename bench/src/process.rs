@@ -1,4 +1,4 @@
-//! The processes and the database that a run is made of.
+//! The processes and the database of a benchmark run.
 
 use anyhow::{Context as _, ensure};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};

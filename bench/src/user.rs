@@ -1,4 +1,4 @@
-//! Users who chat over HTTP, and their stopwatches.
+//! Users who chat over HTTP, with their timings.
 
 use anyhow::{Context as _, ensure};
 use reqwest::{Client, Response};

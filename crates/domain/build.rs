@@ -1,4 +1,4 @@
-//! Reads `brand.toml` once, so that the name of the product stands in one file only.
+//! Reads `brand.toml` at build time, so that the product's name is written in one file only.
 
 use std::{env, fs, path::Path};
 

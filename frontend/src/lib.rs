@@ -1,4 +1,4 @@
-//! The browser's entry: ten lines that wake the islands which the server drew.
+//! The browser's entry point: hydrates the islands of a server-rendered page.
 
 /// Called by the script that the shell writes, once the wasm has loaded.
 #[wasm_bindgen::prelude::wasm_bindgen]

@@ -1,4 +1,4 @@
-//! What the binary does beside serving.
+//! The subcommands.
 
 use crate::{AppState, Config};
 use anyhow::{Context as _, bail, ensure};

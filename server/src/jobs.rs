@@ -1,4 +1,4 @@
-//! Work that was committed with its cause: mail, and what must be asked of Stripe. Done at least once.
+//! Processes queued jobs, such as mail, at least once.
 
 use crate::billing::{backoff, reconcile};
 use crate::error::internal;

@@ -1,4 +1,4 @@
-//! The process. `build` is the one door, for `main` and for tests alike.
+//! The server process. `build` is the entry point for `main` and for tests.
 
 // Pages are types that nest deeper than the default.
 #![recursion_limit = "512"]

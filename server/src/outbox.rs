@@ -1,4 +1,4 @@
-//! `/dev/outbox`: mail that nobody sent, for whoever develops. Development builds only, for this machine only.
+//! `/dev/outbox`: unsent mail, in development builds on this machine only.
 
 use crate::AppState;
 use crate::error::Refused;

@@ -1,4 +1,4 @@
-//! Drawing pages: one request in, one document out, with its content security policy.
+//! Renders pages: one request, one document, with its content security policy.
 
 use crate::AppState;
 use crate::auth::Who;

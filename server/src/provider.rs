@@ -1,4 +1,4 @@
-//! The one caller of `providers`: whatever opens a stream here has been admitted, by type.
+//! The only caller of `providers`: opening a stream requires a permit.
 
 use crate::Config;
 use crate::circuit::Circuit;

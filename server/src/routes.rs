@@ -1,4 +1,4 @@
-//! Every URL on one page, and what each request passes on its way.
+//! Every URL on one page, with its guards and middleware.
 
 use crate::auth::{self, admins, forms, identify, signed_in};
 use crate::error::{Refused, panicked};

@@ -1,4 +1,4 @@
-//! What users do with their account.
+//! Forms of the account settings.
 
 use crate::auth::{SignedIn, password};
 use crate::error::{Refused, internal};

@@ -1,4 +1,4 @@
-//! What every handler reaches: the databases, the meters, the providers, and the turns that run.
+//! The state that every handler can reach: databases, meters, providers, running turns.
 
 use crate::meters::Meters;
 use crate::provider::Providers;

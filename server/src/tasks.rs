@@ -1,4 +1,4 @@
-//! What the process does beside answering: ends turns of dead processes, writes refusals, sweeps, makes partitions.
+//! Scheduled work: ends turns of dead processes, flushes counts, maintains partitions and rollups.
 
 use crate::AppState;
 use crate::billing::reconcile;

@@ -1,4 +1,4 @@
-//! Logs and numbers. Nothing secret or written by users goes to either.
+//! Logs and metrics. Neither contains secrets or text written by users.
 
 use crate::Config;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};

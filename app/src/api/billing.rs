@@ -1,4 +1,4 @@
-//! What somebody pays, as it was when last fetched from Stripe.
+//! The viewer's subscription as last fetched from Stripe.
 
 use super::Refusal;
 use domain::{Invoice, Quota, Subscription};

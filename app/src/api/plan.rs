@@ -1,4 +1,4 @@
-//! The plans on offer.
+//! The plans on the pricing page.
 
 use super::Refusal;
 use super::billing::Payments;

@@ -1,4 +1,4 @@
-//! What is left of the viewer's plan.
+//! The viewer's remaining quota.
 
 use super::Refusal;
 use domain::Quota;

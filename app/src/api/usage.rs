@@ -1,4 +1,4 @@
-//! What users used.
+//! A user's usage.
 
 use super::Refusal;
 use domain::{ModelName, Picos, Quota, Tokens};

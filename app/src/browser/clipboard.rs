@@ -1,4 +1,4 @@
-//! Copying.
+//! Copies text to the clipboard.
 
 use wasm_bindgen::JsCast;
 use web_sys::{Element, Event, HtmlElement};

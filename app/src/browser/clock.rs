@@ -1,4 +1,4 @@
-//! The user's own clock and zone.
+//! The browser's clock and time zone.
 
 use js_sys::{Date, Object, Reflect};
 use time::OffsetDateTime;

@@ -1,4 +1,4 @@
-//! The draft, kept for this tab while it isn't sent.
+//! Keeps the unsent draft for this tab.
 
 use domain::ConversationId;
 use web_sys::Storage;

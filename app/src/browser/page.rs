@@ -1,4 +1,4 @@
-//! The address, the title and the sidebar, when a turn begins a conversation.
+//! Updates URL, title and sidebar when a turn starts a conversation.
 
 use domain::{ConversationId, TurnId};
 use wasm_bindgen::{JsCast as _, JsValue};

@@ -1,4 +1,4 @@
-//! Keeping the end of the transcript in sight, unless the user has scrolled away from it.
+//! Keeps the end of the transcript visible unless the user has scrolled up.
 
 use web_sys::Element;
 

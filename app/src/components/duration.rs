@@ -1,4 +1,4 @@
-//! Durations and days in words.
+//! Formats durations and days.
 
 use time::{OffsetDateTime, UtcOffset};
 

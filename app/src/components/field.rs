@@ -1,4 +1,4 @@
-//! A form's field with its label and, after a refusal, its sentence.
+//! A form field with its label and error message.
 
 use crate::page_context::page_context;
 use leptos::prelude::*;

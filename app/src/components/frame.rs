@@ -1,4 +1,4 @@
-//! What stands around a page: header, footer, and the page that says no.
+//! The page frame: header, footer, and the error page.
 
 use super::duration::day;
 use super::icon::{Draw, Icon, Mark};

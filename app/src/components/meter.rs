@@ -1,4 +1,4 @@
-//! The product's signature: what is left, in two thin tracks. Used, held and left differ by shape, not only by colour.
+//! The quota meter: two thin tracks. Used, reserved and remaining differ by shape, not only by color.
 
 use super::duration::wait;
 use domain::{Quota, Tokens};

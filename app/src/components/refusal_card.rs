@@ -1,4 +1,4 @@
-//! The card that stands where an answer would have stood: what happened, when it fits, what can be done.
+//! The card shown instead of a response: what happened, when to try again, and what to do.
 
 use super::duration::wait;
 use super::icon::{Draw, Icon};
@@ -48,9 +48,13 @@ pub fn RefusalCard(
         ),
         matches!(problem.kind, ProblemKind::TokensLimit | ProblemKind::TooLarge),
     );
-    let upgrade = problem.upgrade.map(|plan| {
-        view! { <a class="button small secondary" href=format!("/pricing?plan={plan}#{plan}")>"See plans that include it"</a> }
-    });
+    let label = match problem.kind {
+        ProblemKind::PlanTooSmall => "See plans that include it",
+        _ => "See plans with higher limits",
+    };
+    let upgrade = problem.upgrade.map(
+        |plan| view! { <a class="button small secondary" href=format!("/pricing?plan={plan}#{plan}")>{label}</a> },
+    );
     let sign_in = (problem.kind == ProblemKind::SignInRequired)
         .then(|| view! { <a class="button small" href="/sign-in">"Sign in"</a> });
     let waiting = move || left_ms.get().is_some_and(|ms| ms > 0);

@@ -1,4 +1,4 @@
-//! A line at the bottom end that says what is about to run out.
+//! A notice at the bottom of the page about a limit that is nearly reached.
 
 use super::icon::{Draw, Icon};
 use leptos::prelude::*;

@@ -1,4 +1,4 @@
-//! `/`: what the product is, shown with its own components on fixture data.
+//! `/`: the landing page, with the product's own components on fixture data.
 
 use crate::api;
 use crate::api::admin::{ModelUse, TopUsersView, UsageFilter, UserUsage};

@@ -1,4 +1,4 @@
-//! One file per address.
+//! One file per URL.
 
 pub mod admin;
 pub mod chat;

@@ -1,4 +1,4 @@
-//! `/pricing`: the plan table, as users read it, and the way to pay. Plain forms and links.
+//! `/pricing`: the plans, with plain forms and links to checkout.
 
 use super::settings::billing::Connection;
 use crate::api;

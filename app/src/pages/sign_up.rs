@@ -1,4 +1,4 @@
-//! `/sign-up`: a plain form, which works before and without the wasm.
+//! `/sign-up`: a plain form that works without wasm.
 
 use crate::components::field::{Field, FormError};
 use crate::components::frame::Frame;

@@ -1,4 +1,4 @@
-//! `/usage`: what the viewer used, by day and model.
+//! `/usage`: the viewer's usage by day and model.
 
 use crate::api;
 use crate::api::usage::{Sum, UsageView};

@@ -1,4 +1,4 @@
-//! Stripe's objects, as far as we look, and what they are in our words.
+//! The fields we read of Stripe's objects, and their conversion to domain types.
 
 use domain::{Amount, Invoice, Period, PlanId, Subscription, SubscriptionStatus, UserId};
 use miniserde::Deserialize;

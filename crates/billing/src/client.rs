@@ -1,4 +1,4 @@
-//! One way to ask Stripe: with a key where something changes, within a time, and again where that may help.
+//! Sends requests to Stripe, with idempotency keys, timeouts and retries.
 
 use rand::RngExt as _;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Customers, and what they have.
+//! Customers, their subscriptions and invoices.
 
 use crate::answer::{Charge, Customer, Fetched, Found, Named, Page, RawInvoice, RawSubscription};
 use crate::{Stripe, StripeError};

@@ -1,4 +1,4 @@
-//! Our plans at Stripe: a product each, prices found by lookup key, and the portal that offers them.
+//! Plans in Stripe: one product each, prices found by lookup key, and the portal configuration that offers them.
 
 use crate::answer::{Named, Page, RawPrice, period};
 use crate::{Stripe, StripeError};

@@ -1,4 +1,4 @@
-//! What Stripe tells us: verified bytes, read leniently.
+//! Webhook events: verifies the signature and reads them leniently.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::Deserialize;

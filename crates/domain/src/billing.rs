@@ -1,4 +1,4 @@
-//! Subscriptions, as far as plans and pages go by them. Stripe keeps them; these are its words.
+//! Subscriptions, in Stripe's terms, as far as plans and pages depend on them.
 
 use crate::{PlanId, UserId};
 use serde::{Deserialize, Serialize};

@@ -1,3 +1,3 @@
-//! What `brand.toml` says, read when the project is built.
+//! The contents of `brand.toml`, read at build time.
 
 include!(concat!(env!("OUT_DIR"), "/brand.rs"));

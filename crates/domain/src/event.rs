@@ -1,4 +1,4 @@
-//! The events of a turn, as they stand in its log and on the wire.
+//! The events of a turn, in its log and on the wire.
 
 use crate::{ConversationId, ModelName, Outcome, Problem, Quota, TurnId, Usage, UsageSource};
 use serde::{Deserialize, Serialize};

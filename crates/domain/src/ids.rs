@@ -1,4 +1,4 @@
-//! A type per identifier, so that a turn's id can't be passed where a user's is meant.
+//! One type per identifier, so that a turn id can't be passed as a user id.
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;

@@ -1,4 +1,4 @@
-//! What users and models say.
+//! Messages of users and models.
 
 use crate::{ConversationId, MessageId, ModelName, Picos, Tokens, TurnId};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Models, and what they cost.
+//! Models and their prices.
 
 use crate::{MicrosPerMillion, ModelPriceId, Picos, Tokens, Usage};
 use serde::{Deserialize, Serialize};

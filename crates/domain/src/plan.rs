@@ -1,4 +1,4 @@
-//! What a user may use.
+//! Plans and their limits.
 
 use crate::{Amount, ModelName, Period, Tokens};
 use serde::{Deserialize, Serialize};

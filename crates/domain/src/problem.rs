@@ -1,4 +1,4 @@
-//! What a user may be told when something can't be done: a kind for programs, a sentence and a next step for users.
+//! Problems shown to users: a kind for programs, and a sentence that says what happened and what to do.
 
 use crate::{PlanId, Tokens};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! What is left of a plan, as `GET /api/quota` and every turn tell it.
+//! The remaining quota, as in `GET /api/quota` and in the events of a turn.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! What a call used, and how it ended.
+//! The usage and outcome of a call.
 
 use serde::{Deserialize, Serialize};
 use std::{fmt, iter::Sum, ops::Add};

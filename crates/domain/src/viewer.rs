@@ -1,4 +1,4 @@
-//! Whoever is looking.
+//! The signed-in user.
 
 use crate::{Plan, UserId};
 use serde::{Deserialize, Serialize};

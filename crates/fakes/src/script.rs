@@ -1,4 +1,4 @@
-//! What a question tells the fake to do.
+//! The directives in a message that control the fake provider.
 
 /// The directives of a question.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Both wire formats: reading a request, and the bytes of an answer in steps.
+//! Both wire formats: parses requests and writes responses step by step.
 
 use crate::script::{MARKDOWN, SCRIPTS, Script};
 use serde_json::{Value, json};

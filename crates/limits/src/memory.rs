@@ -1,4 +1,4 @@
-//! The same meters in memory: for one process without Redis, and for tests. What the scripts do, in Rust.
+//! The meters in memory, for a single process without Redis and for tests: the scripts' behaviour in Rust.
 
 use crate::admission::{Allowance, Demand, End, LATE_MS, PastCall, SAME_MS, Snapshot, Usage};
 use crate::store::{Answer, Step};

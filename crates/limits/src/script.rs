@@ -1,4 +1,4 @@
-//! What goes into the scripts and comes out of them: their text, their arguments and their answers, packed as `lua/meter.lua` says.
+//! The Lua scripts' text, arguments and answers, packed as `lua/meter.lua` describes.
 
 use crate::admission::{LATE_MS, MOST, SAME_MS, Snapshot, Usage};
 use crate::store::Answer;

@@ -1,4 +1,4 @@
-//! Where meters live: Redis, for many servers, or this process's memory, for one. The same answers either way.
+//! Storage of meters: Redis for many servers, or memory for one process, with equal behaviour.
 
 use crate::admission::{Allowance, Demand, End, MOST, PastCall, Snapshot, Unavailable};
 use crate::memory::Meters;

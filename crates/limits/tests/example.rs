@@ -1,4 +1,4 @@
-//! The example that others start from, run as they would.
+//! Runs the example as a reader would.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 

@@ -1,4 +1,4 @@
-//! What both HTTP providers share: one client, one way to read refusals, one way from bytes to events.
+//! What both HTTP providers share: the client, error parsing, and server-sent events.
 
 use crate::{Chunk, Chunks, ProviderError};
 use domain::sse::{SseEvent, SseParser};

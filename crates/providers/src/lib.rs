@@ -1,4 +1,4 @@
-//! The door to model providers: three wire formats, one stream of chunks.
+//! LLM providers: three wire formats, one stream of chunks.
 
 mod anthropic;
 mod demo;

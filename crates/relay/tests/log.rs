@@ -1,4 +1,4 @@
-//! A turn's log, in memory and in Redis: the same events to everybody, from any number on.
+//! A turn's log in memory and in Redis: the same events for every reader, from any id.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 

@@ -1,4 +1,4 @@
-//! What an admin sets on a user beside their plan. Each act is one transaction with its audit row.
+//! Limit overrides, pauses and roles that admins set. Each action is one transaction with its audit row.
 
 use crate::audit::{self, Entry};
 use crate::{Db, Result};

@@ -1,4 +1,4 @@
-//! What admins did: append-only.
+//! The append-only log of admin actions.
 
 use crate::Result;
 use domain::UserId;

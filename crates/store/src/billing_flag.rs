@@ -1,4 +1,4 @@
-//! What the owner should look at: refunds, disputes, subscriptions that belong to nobody here.
+//! Flags for the owner: refunds, chargebacks, subscriptions without an account.
 
 use crate::Result;
 use domain::{Amount, UserId};

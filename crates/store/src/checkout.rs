@@ -1,4 +1,4 @@
-//! Checkout pages that were opened: a user has one that can be paid, the newest.
+//! Open checkout sessions; a user has at most one that can be paid.
 
 use crate::{Result, Tx};
 use domain::UserId;

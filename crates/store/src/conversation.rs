@@ -1,4 +1,4 @@
-//! Conversations, each of one user.
+//! Conversations, each owned by one user.
 
 use crate::Result;
 use domain::{ConversationId, UserId};

@@ -1,4 +1,4 @@
-//! What the owner allows the whole deployment: one row, read by every turn.
+//! Global settings of the deployment: one row, read by every turn.
 
 use crate::turn::Switches;
 use crate::{Db, Result};

@@ -1,4 +1,4 @@
-//! Invoices as Stripe last said they are.
+//! Invoices as last fetched from Stripe.
 
 use crate::Result;
 use domain::{Amount, Invoice, UserId};

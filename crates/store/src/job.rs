@@ -1,4 +1,4 @@
-//! Work that is committed with its cause and done after it, at least once: mail, and what must be asked of Stripe.
+//! Jobs: work committed with its cause and done after it, at least once, such as mail.
 
 use crate::{Result, Tx, interval};
 use serde_json::Value;

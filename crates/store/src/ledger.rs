@@ -1,4 +1,4 @@
-//! Looking after the ledger: its months ahead and past, and its sums.
+//! Maintenance of the ledger: partitions, deletion of old months, rollups.
 
 use crate::{Db, Result};
 use sqlx::PgExecutor;

@@ -1,4 +1,4 @@
-//! The door to Postgres: one file of plain functions per noun. Every query about a user's rows names its owner.
+//! All access to Postgres: one file of plain functions per noun. Every query about a user's rows has the owner in its WHERE clause.
 
 pub mod account;
 pub mod account_rule;

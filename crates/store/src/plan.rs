@@ -1,4 +1,4 @@
-//! The plans on offer, and their ids at Stripe.
+//! Plans, and their ids in Stripe.
 
 use crate::Result;
 use domain::{Plan, PlanId};

@@ -1,4 +1,4 @@
-//! What an admin sets on a plan: its limits and its models. What it costs is Stripe's and `plans push`'s.
+//! Limits and models of a plan, as admins set them. Prices are set in Stripe by `plans push`.
 
 use crate::{Db, Result};
 use domain::{ModelName, PlanId, UserId};

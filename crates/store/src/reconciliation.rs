@@ -1,4 +1,4 @@
-//! What comparing with Stripe found and mended.
+//! Results of reconciling with Stripe.
 
 use crate::Result;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Refusals by user, kind and hour: counted in memory, flushed here.
+//! Refusals by user, kind and hour; counted in memory and flushed here.
 
 use crate::Result;
 use domain::UserId;

@@ -1,4 +1,4 @@
-//! Signed-in browsers. Only a hash of the cookie's token is stored.
+//! Sessions. Only a hash of the cookie's token is stored.
 
 use crate::Result;
 use domain::{UserId, Viewer};

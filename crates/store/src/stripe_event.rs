@@ -1,4 +1,4 @@
-//! The inbox: every event Stripe sent, once, until its effect is committed.
+//! The inbox: every Stripe event once, until its effect is committed.
 
 use crate::{Db, Result, Tx, interval};
 use sqlx::PgExecutor;

@@ -1,4 +1,4 @@
-//! Subscriptions as Stripe last said they are, and the plan that follows from them.
+//! Subscriptions as last fetched from Stripe, and the plan that follows from them.
 
 use crate::{Result, Tx};
 use domain::{Amount, PlanId, Subscription, SubscriptionStatus, UserId};

@@ -1,4 +1,4 @@
-//! Reading the ledger: for the meters, for the user, for the owner.
+//! Reads the ledger for meters, users and owners.
 
 use crate::Result;
 use crate::span::Sums;

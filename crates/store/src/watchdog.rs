@@ -1,4 +1,4 @@
-//! Asks Postgres once a second over a connection of its own.
+//! Checks Postgres once a second over its own connection.
 
 use crate::db::Shared;
 use sqlx::postgres::PgConnection;

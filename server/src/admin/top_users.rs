@@ -1,4 +1,4 @@
-//! The page of the top users: what its address asks for.
+//! Parses the query of the top users page.
 
 use crate::{AppState, pages};
 use app::api::admin::UsageFilter;

@@ -1,4 +1,4 @@
-//! What an admin does to a user.
+//! Admin actions on a user.
 
 use super::{limit, read};
 use crate::auth::SignedIn;

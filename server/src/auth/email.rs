@@ -1,4 +1,4 @@
-//! Addresses.
+//! Email addresses: validation and normalization.
 
 /// What stands wrong with an address, if anything. Only what surely can't be delivered to is refused.
 pub(crate) fn check(email: &str) -> Result<(), &'static str> {

@@ -1,4 +1,4 @@
-//! Sign up, sign in, sign out: plain forms that answer 303, or 422 and the form again.
+//! Sign-up, sign-in and sign-out: plain forms that answer 303, or 422 with the form again.
 
 use super::attempts::{self, Attempt};
 use super::{USER, email, password};

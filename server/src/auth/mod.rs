@@ -1,4 +1,4 @@
-//! Who is there: accounts, passwords, sessions.
+//! Accounts, passwords and sessions.
 
 pub(crate) mod attempts;
 pub(crate) mod email;

@@ -1,4 +1,4 @@
-//! Users on their way to Stripe's pages and back.
+//! Checkout and portal: sends users to Stripe's pages and takes them back.
 
 use super::sync::{self, Stranger, Synced};
 use super::{Billing, failed};

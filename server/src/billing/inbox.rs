@@ -1,4 +1,4 @@
-//! Events of Stripe's: taken in at once, then worked off one by one, each in one transaction with its effect.
+//! Stripe events: stored at once, then processed one by one, each in one transaction with its effect.
 
 use super::sync::{self, Stranger};
 use super::{Billing, backoff};

@@ -1,4 +1,4 @@
-//! `plans push`: our plans as products and prices at Stripe.
+//! `plans push`: creates plans as products and prices in Stripe.
 
 use super::Billing;
 use ::billing::{ForSale, PortalPlan};

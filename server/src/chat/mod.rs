@@ -1,4 +1,4 @@
-//! The chat's requests: ask, follow, stop, what is left.
+//! Handlers of the chat: send, follow, stop, quota.
 
 pub(crate) mod counting;
 mod hedge;

@@ -1,4 +1,4 @@
-//! What a provider writes beyond the length that was granted.
+//! Withholds what a provider writes beyond the granted length.
 
 use domain::{Tokens, TurnEvent};
 use providers::estimate;

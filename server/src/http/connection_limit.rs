@@ -1,4 +1,4 @@
-//! How many connections this process takes at once.
+//! Determines how many connections the process accepts.
 
 /// Descriptors that are kept for databases, providers, files and logs.
 const RESERVED: usize = 100;

@@ -1,4 +1,4 @@
-//! The listener: what a connection may take, before any route is reached.
+//! The listener: limits on connections before any route is reached.
 
 mod connection_limit;
 mod serve;

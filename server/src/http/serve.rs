@@ -1,4 +1,4 @@
-//! Accepts connections and answers their requests: at most so many at once, none silent for long (field note 103).
+//! Accepts connections, up to a maximum, and closes silent ones (field note 103).
 
 use super::connection_limit::default_connection_limit;
 use axum::Router;

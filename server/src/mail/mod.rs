@@ -1,4 +1,4 @@
-//! Mail: what is written, queued with its cause, and handed over by the jobs' worker. Text and HTML say the same.
+//! Mail: templates, and queueing in the transaction of its cause. Text and HTML have the same content.
 
 mod send;
 

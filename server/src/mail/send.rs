@@ -1,4 +1,4 @@
-//! Handing mail over by SMTP.
+//! Sends mail over SMTP.
 
 use super::Letter;
 use crate::Config;

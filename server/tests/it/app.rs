@@ -1,4 +1,4 @@
-//! The test app: a server of its own with a database of its own, and users who visit it.
+//! The TestApp: a server with its own database, and users of it.
 
 use crate::visitor::Visitor;
 use app::api::context::USER;

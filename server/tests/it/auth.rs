@@ -1,4 +1,4 @@
-//! Accounts: plain forms, careful passwords, sessions that leak nothing.
+//! Accounts: plain forms, passwords, sessions.
 
 use crate::app::TestApp;
 use http::StatusCode;

@@ -1,4 +1,4 @@
-//! Limits: never exceeded, never charged for a refusal, true about when, and gone with nothing else.
+//! Limits: never exceeded, no charge for a refusal, a correct time to retry.
 
 use crate::app::TestApp;
 use crate::visitor::{events, problem};

@@ -1,4 +1,4 @@
-//! Pages as documents: what is in them, and what must not be.
+//! Pages as documents: their content, and what must not be in them.
 
 use crate::app::TestApp;
 use http::StatusCode;

@@ -1,4 +1,4 @@
-//! The deployment rules that a compiler doesn't check.
+//! Rules of this repository that the compiler doesn't check.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What users and the owner see of the ledger is the ledger.
+//! The usage that users and owners see equals the ledger.
 
 use crate::app::TestApp;
 use crate::visitor::{Reading, problem};

@@ -1,4 +1,4 @@
-//! A user's browser without a screen, and the events of an answer.
+//! A user's browser without a screen, and the events of a response.
 
 use domain::TurnEvent;
 use domain::sse::SseParser;

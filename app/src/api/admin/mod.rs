@@ -1,4 +1,4 @@
-//! What the owner sees. To anybody else these answer 404.
+//! Server functions of the owner's pages. They answer 404 to everyone else.
 
 mod usage_filter;
 

@@ -1,4 +1,4 @@
-//! Which part of the top users is asked for: period, order, filters, page; as addresses say it.
+//! The period, order, filters and page of the top users, parsed from and written as a query string.
 
 use domain::{ModelName, PlanId, Problem};
 use serde::{Deserialize, Serialize};

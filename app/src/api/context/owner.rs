@@ -1,4 +1,4 @@
-//! What the owner sees.
+//! Loads the owner's pages.
 
 use super::{Refusal, billing_of, fail, refuse, sources, usage_of};
 use crate::api::admin::{AUDIT_ROWS, ModelUse, Moment, Order, TopUsersView, USER_ROWS, UsageFilter, UserUsage};

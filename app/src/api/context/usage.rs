@@ -1,4 +1,4 @@
-//! What a user used.
+//! Loads a user's usage.
 
 use super::{Refusal, fail, quota, sources};
 use domain::{ModelName, Picos, Viewer};

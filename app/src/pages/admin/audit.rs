@@ -1,4 +1,4 @@
-//! `/admin/audit`: what admins did, and why.
+//! `/admin/audit`: the log of admin actions and their reasons.
 
 use crate::api;
 use crate::api::admin::{AUDIT_ROWS, Written};
@@ -44,7 +44,7 @@ pub fn Acts(
             <table class="compact">
                 <thead><tr>
                     <th scope="col">"When"</th><th scope="col">"User"</th><th scope="col">"What"</th><th scope="col">"To"</th>
-                    <th scope="col">"Before"</th><th scope="col">"After"</th><th scope="col">"Why"</th>
+                    <th scope="col">"Before"</th><th scope="col">"After"</th><th scope="col">"Reason"</th>
                 </tr></thead>
                 <tbody>{drawn}</tbody>
             </table>

@@ -1,4 +1,4 @@
-//! `/admin/health`: what waits, what failed, what to look at.
+//! `/admin/health`: queues, failures, and what needs attention.
 
 use crate::api;
 use crate::api::admin::{Dead, Drift, Flag, HealthView};
@@ -85,7 +85,7 @@ fn Shown(health: HealthView) -> impl IntoView {
         </section>
         <section>
             <h2>"Dead letters"</h2>
-            {table("Dead letters", &["Event", "Why", "Tries", "Failed at", ""], health.dead.into_iter().map(dead).collect(), "None. Events that keep failing end up here and can be replayed.")}
+            {table("Dead letters", &["Event", "Reason", "Tries", "Failed at", ""], health.dead.into_iter().map(dead).collect(), "None. Events that keep failing end up here and can be replayed.")}
         </section>
         <section>
             <h2>"Stripe reconciliation"</h2>

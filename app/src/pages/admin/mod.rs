@@ -1,4 +1,4 @@
-//! What the owner sees.
+//! The owner's pages.
 
 use leptos::prelude::*;
 

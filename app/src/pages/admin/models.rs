@@ -1,4 +1,4 @@
-//! `/admin/models`: what can be asked, what it costs, and the switches of the whole deployment.
+//! `/admin/models`: models, prices, caps, and the global switches.
 
 use crate::api;
 use crate::api::admin::{ModelRow, ModelsView, PriceRow};

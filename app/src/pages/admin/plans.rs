@@ -1,4 +1,4 @@
-//! `/admin/plans`: what each plan allows.
+//! `/admin/plans`: the limits and models of each plan.
 
 use crate::api;
 use crate::components::frame::Frame;

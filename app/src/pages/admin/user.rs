@@ -1,4 +1,4 @@
-//! `/admin/users/{user_id}`: one user, and the plan they are on.
+//! `/admin/users/{user_id}`: one user, their plan and limits, and actions.
 
 use crate::api;
 use crate::api::admin::{Hold, OwnLimits, UserView};
@@ -66,8 +66,8 @@ fn Shown(user: UserView) -> impl IntoView {
                 <form method="post" action=format!("/admin/users/{}/plan", viewer.user_id) class="inline">
                     <label class="unseen" for="plan">"Plan"</label>
                     <select id="plan" name="plan">{options}</select>
-                    <label class="unseen" for="plan-why">"Why"</label>
-                    <input id="plan-why" name="why" required maxlength="500" placeholder="Why"/>
+                    <label class="unseen" for="plan-why">"Reason"</label>
+                    <input id="plan-why" name="why" required maxlength="500" placeholder="Reason"/>
                     <button>"Set plan"</button>
                 </form>
                 <p class="hint">"A plan you give applies alongside a paid one; the larger of the two counts, from the next message. Usage is not reset."</p>
@@ -184,7 +184,7 @@ fn AdminActions(viewer: Viewer, limits: Option<OwnLimits>, paused_at: Option<Off
                     <form method="post" action=action.clone() class="stack">
                         <p>{says}</p>
                         {fields}
-                        <label for=reason.clone()>"Why"</label>
+                        <label for=reason.clone()>"Reason"</label>
                         <input id=reason name="why" required maxlength="500"/>
                         <button class=class name="act" value=name>{label}</button>
                     </form>

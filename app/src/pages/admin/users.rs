@@ -1,4 +1,4 @@
-//! `/admin/users`: everybody with an account.
+//! `/admin/users`: all users.
 
 use crate::api;
 use crate::api::admin::{Listed, USER_ROWS};

@@ -1,4 +1,4 @@
-//! Turns since the page was drawn.
+//! Turns that started after the page was rendered.
 
 use super::transcript::Said;
 use crate::browser::clock;

@@ -1,4 +1,4 @@
-//! Words that were said before the page was drawn.
+//! Messages from before the page was rendered.
 
 use crate::api::conversation::Choice;
 use crate::components::icon::{Draw, Icon};

@@ -1,4 +1,4 @@
-//! `/settings`: who you are here, and the way out.
+//! `/settings`: the account, and its deletion.
 
 use super::Tabs;
 use crate::components::field::{Field, FormError};

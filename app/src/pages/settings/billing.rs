@@ -1,4 +1,4 @@
-//! `/settings/billing`: what is paid, until when, and what changes when.
+//! `/settings/billing`: subscription, invoices, and remaining quota.
 
 use super::Tabs;
 use crate::api;

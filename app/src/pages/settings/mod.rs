@@ -1,4 +1,4 @@
-//! What users see of their own account.
+//! Pages of the user's own account.
 
 pub mod account;
 pub mod billing;

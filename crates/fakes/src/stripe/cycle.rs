@@ -1,4 +1,4 @@
-//! What time does to subscriptions, and what payments do.
+//! The simulated life cycle of subscriptions: renewals, payments, retries.
 
 use super::State;
 use super::object::{self, Bill};

@@ -1,4 +1,4 @@
-//! Stripe's bodies: forms whose names nest in brackets, `items[0][price]=price_1`.
+//! Stripe's form encoding with nested names: `items[0][price]=price_1`.
 
 use serde_json::{Map, Value};
 

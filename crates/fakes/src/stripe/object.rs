@@ -1,4 +1,4 @@
-//! Objects with the fields that Stripe's own have, as far as clients insist on them.
+//! Stripe objects with the fields that clients require.
 
 use super::form::{flag, number};
 use serde_json::{Map, Value, json};

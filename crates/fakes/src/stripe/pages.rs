@@ -1,4 +1,4 @@
-//! The pages users see: the checkout, the portal, an invoice. Plain, and labelled on each.
+//! The simulated checkout, portal and invoice pages, each labelled as a simulation.
 
 use super::{Shared, form};
 use axum::Router;

@@ -1,4 +1,4 @@
-//! One contract, kept by memory, by Redis and by a cluster of three alike, at instants of our own choosing.
+//! The contract that memory, Redis and a cluster of three all fulfil, at instants the test chooses.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 

@@ -1,4 +1,4 @@
-//! Redis servers of a test's own, a cluster of three, and a wire that can go bad.
+//! Redis servers for tests, a cluster of three, and a TCP proxy that can fail.
 
 #![allow(
     clippy::unwrap_used,

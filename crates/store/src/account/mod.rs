@@ -1,4 +1,4 @@
-//! Users with an account: what they do themselves. `owner.rs` has what an admin sees and does, `payer.rs` what billing does.
+//! Accounts, as their users use them. `owner.rs` has the admin's queries, `payer.rs` those of billing.
 
 mod owner;
 mod payer;

@@ -1,4 +1,4 @@
-//! Accounts as admins see and change them.
+//! Accounts, as admins see and change them.
 
 use super::{FREE, viewer};
 use crate::{Db, Result};

@@ -1,4 +1,4 @@
-//! Accounts as billing sees them.
+//! Accounts, as billing sees them.
 
 use super::close_key;
 use crate::Result;

@@ -1,4 +1,4 @@
-//! Making spans: hours from the sums per user, larger ones from smaller ones.
+//! Creates spans: hours from usage per user, larger ones from smaller ones.
 
 use super::totals::{add_ttft, of_hours};
 use super::users::{pack, unpack};

@@ -1,4 +1,4 @@
-//! What the deployment used, model by model: the totals of spans, and of the hours that have none yet.
+//! Usage by model, from spans and from hours without one.
 
 use super::{Cover, DAY, LARGEST, cover, hour, instant};
 use crate::{Result, Tx};

@@ -1,4 +1,4 @@
-//! What each user used, by the number of their subject: packed in spans, and read over a period.
+//! Usage by user, packed in spans and read over a period.
 
 use super::{LARGEST, cover};
 use crate::{Result, StoreError, Tx};

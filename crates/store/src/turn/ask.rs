@@ -1,4 +1,4 @@
-//! What must be durable before money is spent, and how it is taken back.
+//! Writes what must be durable before money is spent, and undoes it.
 
 use crate::{Db, Result};
 use domain::{

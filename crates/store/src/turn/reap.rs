@@ -1,4 +1,4 @@
-//! Turns whose process is gone, and those whose meters were not told.
+//! Turns whose process is gone, and turns whose meters aren't settled.
 
 use super::PendingCall;
 use crate::Result;

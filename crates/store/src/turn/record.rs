@@ -1,4 +1,4 @@
-//! What is written when a turn has ended.
+//! Records the end of a turn.
 
 use super::PendingCall;
 use crate::Result;

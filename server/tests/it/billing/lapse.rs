@@ -1,4 +1,4 @@
-//! What happens when money stops coming.
+//! Payments that fail and subscriptions that end.
 
 use super::{ALL_DONE, FAILS_LATER, GOOD, ON_FREE, ON_PRO, api, buy, control, event, go, now, pay, place, selling};
 use http::StatusCode;

@@ -1,4 +1,4 @@
-//! Letters are handed over, and tried again where that fails.
+//! Mail is sent, and retried if that fails.
 
 use super::{GOOD, buy, selling};
 

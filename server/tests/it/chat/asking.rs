@@ -1,4 +1,4 @@
-//! What may be asked, and what comes of asking it twice.
+//! Sending a message, also twice.
 
 use crate::app::TestApp;
 use crate::visitor::{events, problem, words};

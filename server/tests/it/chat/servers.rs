@@ -1,4 +1,4 @@
-//! Answers that outlive a connection or a server.
+//! Responses that outlive a connection or a server.
 
 use super::begun;
 use crate::app::TestApp;

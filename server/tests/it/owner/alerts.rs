@@ -1,4 +1,4 @@
-//! What the owner is told of: once when it begins, and once when it is over.
+//! Alerts: opened once, closed once.
 
 use crate::app::TestApp;
 use crate::visitor::problem;

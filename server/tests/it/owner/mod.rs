@@ -1,4 +1,4 @@
-//! The owner's pages: their figures are plain SQL over the ledger, their doors are shut to everybody else, and what they do is written down.
+//! The owner's pages: access, actions and their audit rows.
 
 mod alerts;
 mod figures;

@@ -1,4 +1,4 @@
-//! Answers that are asked for again: on purpose, twice at once, or in fifty copies.
+//! Responses that are requested again: regenerated, twice at once, or in fifty copies.
 
 use super::{BOTH, begun, nothing_is_left_over, roomy};
 use crate::visitor::{Reading, Visitor, events, words};

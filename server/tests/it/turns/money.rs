@@ -1,4 +1,4 @@
-//! What turns may cost, and what they came to.
+//! Spend caps, and the cost of turns.
 
 use super::{BOTH, begun, roomy};
 use crate::app::TestApp;

@@ -1,4 +1,4 @@
-//! Providers that break off, are busy, or say nothing; and who stands in for them.
+//! Providers that break off, are busy or silent, and their fallbacks.
 
 use super::{BOTH, begun, nothing_is_left_over, roomy, row};
 use crate::visitor::{events, problem, words};

@@ -1,4 +1,4 @@
-//! What stands below the table: models, kinds of tokens, refusals.
+//! The tables below the top users: models, kinds of tokens, refusals.
 
 use crate::api::admin::{ModelUse, TopUsersView, UsageFilter};
 use crate::components::chart::Share;

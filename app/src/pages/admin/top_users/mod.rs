@@ -1,4 +1,4 @@
-//! `/admin`: who costs what, and whether they pay for it.
+//! `/admin`: cost and revenue by user.
 
 mod below;
 mod table;
