@@ -78,7 +78,7 @@ pub fn Overdue() -> impl IntoView {
 /// A page that can't be shown: what happened, and where to go.
 #[component]
 pub fn Refused(
-    /// What a user may be told.
+    /// The problem to show.
     problem: Problem,
 ) -> impl IntoView {
     let heading = match problem.kind {

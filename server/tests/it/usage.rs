@@ -167,7 +167,7 @@ async fn the_owner_pages_are_not_there_for_others() {
         }
         assert!(!app.one::<bool>("select paused from deployment").await);
         for (name, body) in [
-            ("admin_heaviest", "asked[period]=Day&asked[order]=Cost&asked[search]=&asked[page]=1".to_owned()),
+            ("admin_top_users", "filter[period]=Day&filter[order]=Cost&filter[search]=&filter[page]=1".to_owned()),
             ("admin_audit", "page=1".to_owned()),
             ("admin_user", format!("id={id}")),
         ] {

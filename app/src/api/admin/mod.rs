@@ -260,7 +260,7 @@ pub async fn health() -> Result<HealthView, Refusal> {
 }
 
 /// The top users of a period.
-#[server(prefix = "/fn", endpoint = "admin_heaviest")]
+#[server(prefix = "/fn", endpoint = "admin_top_users")]
 pub async fn top_users(
     /// Which part of them.
     filter: UsageFilter,

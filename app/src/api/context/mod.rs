@@ -41,7 +41,7 @@ pub struct Sources {
     pub payments: super::billing::Payments,
     /// Where the pages of whoever takes payments are.
     pub payment_pages: Arc<[String]>,
-    /// Logs a failure once and answers what a user may be told.
+    /// Logs a failure once and returns the problem to show.
     pub report: Arc<Report>,
     /// The server's clock.
     pub now: fn() -> OffsetDateTime,
