@@ -1,4 +1,4 @@
-// The streams once more, against a provider that others wrote: both wire formats, whole, slow, cut and refused.
+// Streaming against a provider mock by a third party (aimock): both wire formats; complete, truncated and refused responses.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { LLMock } from '@copilotkit/aimock';
@@ -31,26 +31,26 @@ async function ask(model, text) {
     const field = (name) => part.split('\n').find((line) => line.startsWith(`${name}:`)).slice(name.length + 1).trim();
     return { id: Number(field('id')), name: field('event'), data: JSON.parse(field('data')) };
   });
-  return { status: 200, events, said: events.filter(({ name }) => name === 'delta').map(({ data }) => data.text).join('') };
+  return { status: 200, events, received: events.filter(({ name }) => name === 'delta').map(({ data }) => data.text).join('') };
 }
 
 const row = () => app.query("select status, usage_source, input_tokens > 0, output_tokens > 0 from ai_usage order by created_at desc limit 1")[0];
 
 for (const model of ['claude-haiku-4-5', 'gpt-5-mini']) {
-  test(`${model}: an answer is whole, numbered and recorded`, async () => {
-    const { events, said } = await ask(model, 'whole');
-    assert.equal(said, TEXT);
+  test(`${model}: a response is complete, numbered and recorded`, async () => {
+    const { events, received } = await ask(model, 'whole');
+    assert.equal(received, TEXT);
     assert.deepEqual(events.map(({ id }) => id), events.map((_, n) => n + 1));
     assert.equal(events.at(-1).data.outcome, 'finished');
     assert.equal(row()[0], 'finished');
   });
 
-  test(`${model}: a stream that is cut is kept, marked and counted as an estimate`, async () => {
-    const { events, said } = await ask(model, 'cut');
-    assert.ok(TEXT.startsWith(said) && said.length < TEXT.length, said);
+  test(`${model}: a truncated stream is kept, marked and counted as an estimate`, async () => {
+    const { events, received } = await ask(model, 'cut');
+    assert.ok(TEXT.startsWith(received) && received.length < TEXT.length, received);
     assert.equal(events.at(-1).name, 'failed');
-    assert.deepEqual(row(), ['failed', 'estimated', 't', said.length > 0 ? 't' : 'f']);
-    assert.equal(app.query("select body from message where role = 'assistant' order by created_at desc limit 1")[0]?.[0] ?? '', said);
+    assert.deepEqual(row(), ['failed', 'estimated', 't', received.length > 0 ? 't' : 'f']);
+    assert.equal(app.query("select body from message where role = 'assistant' order by created_at desc limit 1")[0]?.[0] ?? '', received);
   });
 
   test(`${model}: a refusal costs nothing`, async () => {

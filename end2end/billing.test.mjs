@@ -1,4 +1,4 @@
-// A user pays, and the next message runs under the new limit; they stop, and it ends when the period does.
+// Billing in a browser: a paid plan applies to the next message, and a canceled plan ends with its period.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ after(async () => { await browser?.stop(); await app?.stop(); });
 const shot = (page, name) => page.screenshot({ path: join(shots, `billing-${name}.png`), fullPage: true });
 const left = async (page, name) => Number(await page.getByRole('meter', { name }).getAttribute('aria-valuenow'));
 
-// Opens a page again and again until it shows something: what an event brings comes when it comes.
+// Reloads a page until it shows a text, because Stripe events arrive asynchronously.
 async function shows(page, path, text) {
   for (;;) {
     await page.goto(app.url + path);
@@ -36,7 +36,7 @@ test('from the limit to a paid plan and back', { timeout: 600_000 }, async () =>
   const used = 50_000 - await left(ann, 'Tokens');
   const conversation = ann.url();
 
-  // another window of theirs stays open meanwhile
+  // A second window of the same user stays open meanwhile.
   const other = await ann.context().newPage();
   await other.goto(conversation);
   await woken(other);
@@ -55,10 +55,10 @@ test('from the limit to a paid plan and back', { timeout: 600_000 }, async () =>
   await ann.getByRole('button', { name: 'Subscribe' }).click();
   await ann.waitForURL('**/settings/billing?from=checkout');
   await ann.getByText('You are on Pro.').waitFor();
-  assert.equal(await left(ann, 'Tokens'), 500_000 - used, 'used stays used');
+  assert.equal(await left(ann, 'Tokens'), 500_000 - used, 'usage is kept across the upgrade');
   await shot(ann, '3-billing');
 
-  // the window that was open all along shows it when it is looked at, and its next message runs
+  // The window that stayed open shows the new limit when it gets the focus, and its next message runs.
   await other.bringToFront();
   await other.evaluate(() => window.dispatchEvent(new Event('focus')));
   await other.waitForFunction(() => {
@@ -68,7 +68,7 @@ test('from the limit to a paid plan and back', { timeout: 600_000 }, async () =>
   await send(other, 'One more, please {{words:4}}');
   await other.locator('.answer.live .byline').waitFor();
 
-  // cancelled in the portal: kept until the period ends
+  // A plan canceled in the portal is kept until the period ends.
   await ann.goto(`${app.url}/settings/billing`);
   await ann.getByRole('button', { name: 'Manage billing' }).click();
   await ann.waitForURL(`${app.stripeUrl}/portal/**`);
@@ -86,7 +86,7 @@ test('from the limit to a paid plan and back', { timeout: 600_000 }, async () =>
   assert.deepEqual(browser.complaints, []);
 });
 
-test('an overdue payment is said on every page, and mended in the portal', { timeout: 600_000 }, async () => {
+test('an overdue payment is shown on every page and can be paid in the portal', { timeout: 600_000 }, async () => {
   const bob = await browser.visitor({ colorScheme: 'dark' });
   await signUp(bob, app, 'bob@example.com', 'Bob');
   await bob.goto(`${app.url}/pricing?plan=max&interval=year`);
@@ -108,7 +108,7 @@ test('an overdue payment is said on every page, and mended in the portal', { tim
   assert.deepEqual(browser.complaints, []);
 });
 
-test('buying works without JavaScript, from signed out on', { timeout: 600_000 }, async () => {
+test('buying a plan works without JavaScript, starting signed out', { timeout: 600_000 }, async () => {
   const zoe = await browser.visitor({ javaScriptEnabled: false });
   await zoe.goto(`${app.url}/pricing`);
   await zoe.getByRole('link', { name: 'Yearly' }).click();

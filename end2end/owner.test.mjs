@@ -1,4 +1,4 @@
-// The owner's switches and deeds, clicked: what is refused is refused kindly, what runs ends as it would.
+// The owner's settings and actions in a browser: refusals are explained, and running responses finish.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { send, signUp, startBrowser, startApp, woken } from './test-app.mjs';
@@ -10,7 +10,7 @@ before(async () => {
 });
 after(async () => { await browser?.stop(); await app?.stop(); });
 
-test('chat switched off: the next message is refused kindly, the running answer ends', { timeout: 600_000 }, async () => {
+test('with chat switched off the next message is refused and the running response finishes', { timeout: 600_000 }, async () => {
   const owner = await browser.visitor({ quiet: true });
   await signUp(owner, app, 'owner@example.com', 'Olive');
   const ann = await browser.visitor({ quiet: true, timezoneId: 'Asia/Tokyo' });
@@ -36,7 +36,7 @@ test('chat switched off: the next message is refused kindly, the running answer 
   await owner.getByRole('button', { name: 'Switch chat on' }).click();
   await owner.getByText('Switch chat off', { exact: true }).waitFor();
 
-  // the cap: nothing may be spent any more
+  // A spend cap of zero refuses every message.
   await owner.getByLabel('Daily spend cap in dollars').first().fill('0');
   await owner.getByRole('button', { name: 'Save' }).first().click();
   await owner.waitForLoadState();
@@ -46,13 +46,13 @@ test('chat switched off: the next message is refused kindly, the running answer 
   await ann.locator('.refusal').waitFor();
   assert.match(await ann.locator('.refusal').innerText(), /today|spend/i);
 
-  // her days begin where her browser is
+  // The time zone defaults to the browser's.
   await ann.goto(`${app.url}/usage`);
   assert.equal(await ann.getByLabel('Time zone').inputValue(), 'Asia/Tokyo');
   await ann.getByText('Token refill schedule').waitFor();
 });
 
-// The owner in a browser of their own, signed in again.
+// Signs the owner in with a new browser context.
 async function signedIn() {
   const owner = await browser.visitor({ quiet: true });
   await owner.goto(`${app.url}/sign-in`);
@@ -63,7 +63,7 @@ async function signedIn() {
   return owner;
 }
 
-test('an action by keyboard alone, with its reason in the audit', { timeout: 600_000 }, async () => {
+test('an action can be taken by keyboard alone, with its reason in the audit', { timeout: 600_000 }, async () => {
   const owner = await signedIn();
   await owner.goto(`${app.url}/admin/users?q=ann`);
   await owner.getByRole('link', { name: 'ann@example.com' }).focus();
@@ -78,23 +78,23 @@ test('an action by keyboard alone, with its reason in the audit', { timeout: 600
   await owner.getByText('too many of these').waitFor();
 });
 
-// What of a page can be acted on and isn't reached by the Tab key, with everything unfolded.
+// Returns the interactive elements of a page that the Tab key doesn't reach, with all details elements open.
 async function unreached(page) {
   const actions = await page.evaluate(() => {
     document.querySelectorAll('details').forEach((folded) => { folded.open = true; });
     const all = [...document.querySelectorAll('a[href], button, summary, input:not([type=hidden]), select, textarea')];
     const seen = all.filter((element) => element.checkVisibility({ visibilityProperty: true }));
-    seen.forEach((element, place) => { element.dataset.place = place; });
+    seen.forEach((element, index) => { element.dataset.index = index; });
     return seen.map((element) => element.outerHTML.slice(0, 120));
   });
   const reached = new Set();
-  // A date is four stops, and after the last of all the first comes again.
+  // A date field takes four stops, and the focus wraps around after the last element.
   for (let tabs = 0; tabs < actions.length * 2 + 20 && reached.size < actions.length; tabs += 1) {
     await page.keyboard.press('Tab');
-    const place = await page.evaluate(() => document.activeElement?.dataset.place);
-    if (place !== undefined) reached.add(Number(place));
+    const index = await page.evaluate(() => document.activeElement?.dataset.index);
+    if (index !== undefined) reached.add(Number(index));
   }
-  return actions.filter((_, place) => !reached.has(place));
+  return actions.filter((_, index) => !reached.has(index));
 }
 
 test('the keyboard alone reaches every action', { timeout: 600_000 }, async () => {

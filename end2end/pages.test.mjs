@@ -1,4 +1,4 @@
-// Every page: readable, labelled, inside the window, in both themes, and free of complaints.
+// Every page in both themes: accessible according to axe, no horizontal overflow, no console or policy errors.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { AxeBuilder } from '@axe-core/playwright';
@@ -12,9 +12,9 @@ before(async () => {
 after(async () => { await browser?.stop(); await app?.stop(); });
 
 // Field note 40.
-test('axe finds nothing, and nothing sticks out', { timeout: 600_000 }, async () => {
+test('axe finds no violations and no page overflows its width', { timeout: 600_000 }, async () => {
   for (const colorScheme of ['light', 'dark']) {
-    // axe brings styles and requests of its own, which the policy refuses: its window's complaints aren't ours.
+    // The policy blocks the styles and requests that axe injects, so errors of this page are ignored.
     const page = await browser.visitor({ quiet: true, colorScheme, reducedMotion: 'reduce' });
     for (const path of ['/', '/pricing', '/sign-in', '/sign-up', '/nothing']) await inspect(page, path, colorScheme);
     await signUp(page, app, colorScheme === 'light' ? 'owner@example.com' : 'second@example.com', 'Olive');
@@ -35,7 +35,7 @@ test('axe finds nothing, and nothing sticks out', { timeout: 600_000 }, async ()
       await inspect(page, '/admin', colorScheme);
       for (const path of ['models', 'health', 'users', 'plans', 'audit']) {
         await page.goto(`${app.url}/admin/${path}`);
-        // What is folded up is a page's too.
+        // Opens collapsed sections, which are inspected too.
         for (const folded of await page.locator('main summary').all()) await folded.click();
         await inspect(page, null, colorScheme);
       }
@@ -48,7 +48,7 @@ test('axe finds nothing, and nothing sticks out', { timeout: 600_000 }, async ()
   }
 });
 
-test('pages draw no complaint from the console or the policy', { timeout: 600_000 }, async () => {
+test('pages cause no console or policy errors', { timeout: 600_000 }, async () => {
   const page = await browser.visitor();
   for (const path of ['/', '/pricing', '/sign-in']) await page.goto(app.url + path);
   await signUp(page, app, 'third@example.com');
@@ -71,7 +71,7 @@ async function inspect(page, path, theme) {
   await page.setViewportSize({ width: 1280, height: 800 });
 }
 
-test('the demo model says what it is and shows each kind of answer', { timeout: 600_000 }, async () => {
+test('the demo model is labeled and answers with code that can be copied', { timeout: 600_000 }, async () => {
   const page = await browser.visitor();
   await signUp(page, app, 'demo@example.com');
   await woken(page);
@@ -82,7 +82,7 @@ test('the demo model says what it is and shows each kind of answer', { timeout: 
   await page.locator('.answer.live .byline').waitFor();
   await page.locator('[data-copy]').first().click();
   await page.getByText('Copied').waitFor();
-  // Shift+Enter breaks the line, Enter sends
+  // Shift+Enter inserts a line break.
   await page.locator('#question').fill('one');
   await page.locator('#question').press('Shift+Enter');
   assert.equal(await page.locator('#question').inputValue(), 'one\n');

@@ -1,4 +1,4 @@
-// What only a release build has: names by content, files compressed ahead, a secret of its own. Run by `./dev release`.
+// Checks of a release build: hashed file names, precompressed files, the systemd unit. Run by `./dev release`.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -7,28 +7,28 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { freePort, release, startApp } from './test-app.mjs';
 
-// The settings of the systemd unit's [Service] section, its folder replaced by the one that the release was unpacked to.
+// Reads the [Service] settings of the systemd unit, with its folder replaced by the one that the release was unpacked to.
 function unit() {
   const lines = readFileSync(join(release, 'quotient.service'), 'utf8').replaceAll('/opt/quotient', release).split('\n');
   const of = (name) => lines.filter((line) => line.startsWith(`${name}=`)).map((line) => line.slice(name.length + 1));
   return { start: of('ExecStart')[0], folder: of('WorkingDirectory')[0], env: Object.fromEntries(of('Environment').map((pair) => pair.split(/=(.*)/s).slice(0, 2))) };
 }
 
-test('the unit starts the release with its own settings and an environment file alone', { timeout: 600_000 }, async () => {
+test('the unit starts the release with only its own settings and an environment file', { timeout: 600_000 }, async () => {
   const { start, folder, env } = unit();
   assert.ok(existsSync(start), start);
-  // Databases and a second port come from a deployment that runs; everything else is what the unit says.
+  // The databases come from a running deployment, and the port is free. All other settings are the unit's.
   const app = await startApp();
   const port = await freePort();
   const file = { DATABASE_URL: app.settings.DATABASE_URL, REDIS_URL: app.settings.REDIS_URL, SECRET_KEY: app.settings.SECRET_KEY, PUBLIC_URL: `http://127.0.0.1:${port}` };
   const child = spawn(start, [], { cwd: folder, env: { ...env, ...file, LISTEN_ADDR: `127.0.0.1:${port}` }, stdio: ['ignore', 'ignore', 'inherit'] });
   const exited = new Promise((done) => child.once('exit', done));
   while (!(await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => null))?.ok) {
-    assert.equal(child.exitCode, null, 'it runs');
+    assert.equal(child.exitCode, null, 'the server is running');
     await new Promise((wait) => setTimeout(wait, 50));
   }
   const page = await (await fetch(`http://127.0.0.1:${port}/pricing`)).text();
-  const [, css] = page.match(/href="(\/pkg\/[^"]+\.css)"/) ?? assert.fail('a stylesheet');
+  const [, css] = page.match(/href="(\/pkg\/[^"]+\.css)"/) ?? assert.fail('the page has no stylesheet');
   assert.equal((await fetch(`http://127.0.0.1:${port}${css}`)).status, 200);
   child.kill('SIGTERM');
   assert.equal(await exited, 0);
@@ -38,7 +38,7 @@ test('the unit starts the release with its own settings and an environment file 
   } catch {
     return;
   }
-  // As it is installed, but for its folder.
+  // The unit as installed, except for its folder.
   const folderOfCopy = mkdtempSync(join(tmpdir(), 'quotient-unit-'));
   const copy = join(folderOfCopy, 'quotient.service');
   writeFileSync(copy, readFileSync(join(release, 'quotient.service'), 'utf8').replaceAll('/opt/quotient', release));
@@ -46,23 +46,23 @@ test('the unit starts the release with its own settings and an environment file 
   rmSync(folderOfCopy, { recursive: true });
 });
 
-test('the release is served as production serves it', { timeout: 600_000 }, async () => {
+test('the release serves hashed and compressed files', { timeout: 600_000 }, async () => {
   const app = await startApp();
   const form = new URLSearchParams({ email: 'ann@example.com', password: 'correct horse battery' });
   const signedUp = await fetch(`${app.url}/sign-up`, { method: 'POST', body: form, redirect: 'manual' });
   assert.equal(signedUp.status, 303);
   const cookie = signedUp.headers.getSetCookie()[0].split(';')[0];
   const page = await (await fetch(`${app.url}/chat`, { headers: { cookie } })).text();
-  const [, wasm] = page.match(/href="(\/pkg\/quotient\.[\w-]+\.wasm)"/) ?? assert.fail('the wasm has a name by its content');
+  const [, wasm] = page.match(/href="(\/pkg\/quotient\.[\w-]+\.wasm)"/) ?? assert.fail('the page has no wasm with a hashed name');
   const file = await fetch(app.url + wasm, { headers: { 'accept-encoding': 'br' } });
   assert.equal(file.status, 200);
   assert.equal(file.headers.get('content-encoding'), 'br');
   assert.match(file.headers.get('cache-control'), /immutable/);
   assert.equal(file.headers.get('content-type'), 'application/wasm');
-  const [, css] = page.match(/href="(\/pkg\/quotient\.[\w-]+\.css)"/) ?? assert.fail('the style has a name by its content');
+  const [, css] = page.match(/href="(\/pkg\/quotient\.[\w-]+\.css)"/) ?? assert.fail('the page has no stylesheet with a hashed name');
   const style = await fetch(app.url + css);
   assert.match(style.headers.get('cache-control'), /immutable/);
-  assert.doesNotMatch(await style.text(), /@import/, 'one file');
+  assert.doesNotMatch(await style.text(), /@import/, 'the styles are bundled into one file');
   assert.equal((await fetch(`${app.url}/healthz`)).status, 200);
   assert.equal(await app.stop(), 0);
 });

@@ -1,5 +1,5 @@
-// An answer belongs to the server: it is picked up by a reload, another tab, another server, without a character lost or doubled; and it
-// is written again on request.
+// A response is owned by the server: a reload, another tab or another server resumes it without losing or repeating a character, and it can
+// be regenerated.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { join } from 'node:path';
@@ -19,8 +19,8 @@ after(async () => {
 
 const answer = async (page) => (await page.locator('.answer .markdown').last().innerText()).trim();
 
-test('a reload in the middle lands on another server, and the text is whole', { timeout: 600_000 }, async () => {
-  // Connections are broken on purpose, and Chromium says so.
+test('a reload during a response reaches another server and the text is complete', { timeout: 600_000 }, async () => {
+  // Connections are broken on purpose, which Chromium reports in the console.
   const ann = await browser.visitor({ quiet: true });
   await signUp(ann, { url: balancer.url }, 'ann@example.com', 'Ann');
   await woken(ann);
@@ -28,11 +28,11 @@ test('a reload in the middle lands on another server, and the text is whole', { 
   await ann.getByText('word10 ').waitFor();
   balancer.use(1);
   await ann.reload();
-  // another tab of the same user, also on the other server
+  // Another tab of the same user, also on the other server.
   const tab = await ann.context().newPage();
   await tab.goto(ann.url());
   await ann.getByText('word20 ').waitFor();
-  assert.ok(!(await answer(ann)).includes('word60'), 'it is still running');
+  assert.ok(!(await answer(ann)).includes('word60'), 'the response is still running');
   await app.release();
   await ann.locator('.answer.live .byline').waitFor();
   await tab.locator('.answer .byline').last().waitFor();
@@ -42,15 +42,15 @@ test('a reload in the middle lands on another server, and the text is whole', { 
   assert.deepEqual(app.query("select status, usage_source, output_tokens from ai_usage"), [['finished', 'exact', '120']]);
   await tab.close();
 
-  // the connection breaks, without a reload: the page takes the answer up again where it was
+  // The connection breaks without a reload: the page resumes the response where it was.
   await send(ann, '{{words:61}}{{pace:25}} And now?');
-  await ann.locator('.answer').nth(1).getByText('word15 ').waitFor(); // of this answer, not of the one before
+  await ann.locator('.answer').nth(1).getByText('word15 ').waitFor(); // Of this response, not of the previous one.
   balancer.use(0);
   await ann.locator('.answer.live .byline').nth(1).waitFor();
   assert.equal(await answer(ann), (await app.served())[1].text.trim());
-  assert.equal(app.query('select count(*) from ai_usage')[0][0], '2', 'nothing was asked twice');
+  assert.equal(app.query('select count(*) from ai_usage')[0][0], '2', 'one provider call per message');
 
-  // Stop reaches the server that runs it, whichever one hears it
+  // Stop reaches the server that runs the turn through any server.
   await send(ann, '{{words:100}}{{pace:500}} Once more?');
   await ann.locator('.answer').nth(2).getByText('word5 ').waitFor();
   balancer.use(1);
@@ -58,7 +58,7 @@ test('a reload in the middle lands on another server, and the text is whole', { 
   await ann.getByText('Stopped').waitFor();
 });
 
-test('the last answer is written again, live and after a reload', { timeout: 600_000 }, async () => {
+test('the last response can be regenerated, also after a reload', { timeout: 600_000 }, async () => {
   const bob = await browser.visitor();
   await signUp(bob, { url: balancer.url }, 'bob@example.com', 'Bob');
   await woken(bob);
@@ -67,16 +67,16 @@ test('the last answer is written again, live and after a reload', { timeout: 600
   await bob.screenshot({ path: join(shots, 'again-1-button.png') });
   await bob.getByRole('button', { name: 'Regenerate' }).click();
   await bob.waitForFunction(() => document.querySelectorAll('.answer.live .byline').length === 1 && document.querySelectorAll('.answer').length === 1);
-  assert.equal(await bob.locator('.said').count(), 1, 'the question stands once');
+  assert.equal(await bob.locator('.said').count(), 1, 'the message is shown once');
   assert.equal(app.query("select count(*) from message where superseded_by is null and conversation_id = (select conversation_id from conversation where title like '%First%')")[0][0], '2');
   await bob.reload();
   await woken(bob);
   await bob.getByRole('button', { name: 'Regenerate' }).click();
   await bob.locator('.answer.live .byline').waitFor();
-  assert.equal(await bob.locator('.answer').count(), 1, 'the old answer gave way');
+  assert.equal(await bob.locator('.answer').count(), 1, 'the old response is replaced');
   assert.equal(await bob.locator('.said').count(), 1);
   await bob.screenshot({ path: join(shots, 'again-2-done.png') });
-  // one that broke off is tried again the same way
+  // An interrupted response can be retried in the same way.
   await send(bob, '{{words:5}}{{break:2}} Second question.');
   await bob.locator('.broke').waitFor();
   await bob.screenshot({ path: join(shots, 'again-3-broke.png') });
@@ -85,7 +85,7 @@ test('the last answer is written again, live and after a reload', { timeout: 600
   assert.deepEqual(browser.complaints, []);
 });
 
-test('another model stands in, and the page says so', { timeout: 600_000 }, async () => {
+test('the page shows that a fallback model answered', { timeout: 600_000 }, async () => {
   app.query("update model set base_url = 'http://127.0.0.1:9/v1', fallback = 'claude-haiku-4-5' where model = 'gpt-5-mini'");
   const eve = await browser.visitor();
   await signUp(eve, { url: balancer.url }, 'eve@example.com', 'Eve');

@@ -1,4 +1,5 @@
-// One contact sheet of page × theme × width, on the demo company, in end2end/shots/sheet.png; with --readme the README's pictures too.
+// Takes screenshots of every page in each theme and width, with the demo company, and combines them in end2end/shots/sheet.png. With
+// --readme it also updates the README's pictures.
 import { readFileSync, copyFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root, send, shots, signUp, startBrowser, startApp, woken } from './test-app.mjs';

@@ -1,4 +1,4 @@
-// The main story in a real browser: sign up, chat, watch the meter, meet the limit, be given a larger plan, see the numbers.
+// The main scenario in a browser: sign up, chat, watch the meter, reach the limit, get a larger plan, check the usage pages.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { join } from 'node:path';
@@ -14,40 +14,40 @@ after(async () => { await browser?.stop(); });
 const shot = (page, name) => page.screenshot({ path: join(shots, `story-${name}.png`) });
 const left = async (page, name) => Number((await page.getByRole('meter', { name }).getAttribute('aria-valuenow')));
 
-test('sign up, chat, hit the limit, get a larger plan, see the numbers', { timeout: 600_000 }, async () => {
+test('sign up, chat, reach the limit, get a larger plan, check the usage pages', { timeout: 600_000 }, async () => {
   const ann = await browser.visitor();
   await signUp(ann, app, 'ann@example.com', 'Ann');
   await woken(ann);
   assert.equal(await left(ann, 'Requests'), 10);
   await shot(ann, '1-empty');
 
-  // words appear before the stream ends
+  // Words appear before the stream ends.
   await send(ann, '{{words:60}}{{pace:5}}{{hold}} Tell me something.');
   await ann.getByText('word10 ').waitFor();
   assert.equal(await ann.locator('.answer.live').getAttribute('aria-busy'), 'true');
   assert.ok(await ann.getByRole('button', { name: 'Stop' }).isVisible());
-  assert.match(ann.url(), /\/chat\/[0-9a-f-]{36}$/, 'the conversation has an address');
-  assert.ok(await left(ann, 'Tokens') < 50_000 - 4_000, 'the answer is held while it runs');
+  assert.match(ann.url(), /\/chat\/[0-9a-f-]{36}$/, 'the conversation has its own URL');
+  assert.ok(await left(ann, 'Tokens') < 50_000 - 4_000, 'the output is reserved while the response runs');
   await shot(ann, '2-streaming');
   await app.release();
   await ann.locator('.answer.live .byline').waitFor();
-  // field note 39: busy while words arrive, one polite announcement at the end
+  // Field note 39: aria-busy while words arrive, and one polite announcement at the end.
   assert.equal(await ann.locator('.answer.live').getAttribute('aria-busy'), 'false');
   assert.equal(await ann.locator('[role=status].unseen').innerText(), 'The response is complete.');
   const [served] = await app.served();
   assert.equal(served.output, 120);
   assert.equal((await ann.locator('.answer.live .markdown').innerText()).trim(), served.text.trim());
-  // the meter fell by exactly what was used
+  // The meter fell by exactly what was used.
   const [[counted]] = app.query('select sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens) from ai_usage');
   assert.equal(await left(ann, 'Tokens'), 50_000 - Number(counted));
   assert.equal(await left(ann, 'Requests'), 9);
 
-  // it is all there after a reload
+  // The conversation is complete after a reload.
   await ann.reload();
   await woken(ann);
   assert.equal(await ann.getByText('word60').count(), 1);
 
-  // use up the minute: a toast warns before it ends
+  // Uses up the requests of the minute. A toast warns before.
   for (let n = 2; n <= 10; n += 1) {
     await send(ann, `{{words:3}} ${n}`);
     await ann.locator('.answer.live .byline').nth(n - 2).waitFor();
@@ -65,7 +65,7 @@ test('sign up, chat, hit the limit, get a larger plan, see the numbers', { timeo
   assert.match(await card.getByRole('link').getAttribute('href'), /plan=pro/);
   await shot(ann, '4-refused');
 
-  // the owner sees who it is, and helps
+  // The owner finds the user and sets a larger plan.
   const owner = await browser.visitor();
   await signUp(owner, app, 'owner@example.com', 'Olive');
   await owner.goto(`${app.url}/admin`);
@@ -77,14 +77,14 @@ test('sign up, chat, hit the limit, get a larger plan, see the numbers', { timeo
   await owner.waitForURL('**/admin/users/**');
   await shot(owner, '6-user');
 
-  // it counts with the next request, and what was used stays used
+  // The plan applies to the next request, and usage is kept.
   await send(ann, 'One more, please {{words:5}}');
   await ann.getByText('word5').last().waitFor();
   await ann.locator('.answer.live .byline').nth(9).waitFor();
   assert.equal(await card.count(), 0);
   assert.ok(await left(ann, 'Tokens') > 400_000 && await left(ann, 'Tokens') < 500_000);
 
-  // the pages show the numbers of the database
+  // The pages show the numbers of the database.
   const [[tokens, cost]] = app.query(`select to_char(sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens), 'FM999,999'),
     sum(cost_usd) from ai_usage join account using (user_id) where email = 'ann@example.com'`);
   await ann.goto(`${app.url}/usage`);
@@ -94,11 +94,11 @@ test('sign up, chat, hit the limit, get a larger plan, see the numbers', { timeo
   const row = owner.getByRole('row', { name: /ann@example.com/ });
   assert.match(await row.innerText(), new RegExp(tokens));
   const shown = Number((await row.locator('td').nth(3).innerText()).replace('$', ''));
-  assert.ok(Math.abs(shown - Number(cost)) <= Number(cost) * 0.05, `${shown} is ${cost}, to two digits`);
+  assert.ok(Math.abs(shown - Number(cost)) <= Number(cost) * 0.05, `${shown} must be ${cost} to two digits`);
   assert.deepEqual(browser.complaints, []);
 });
 
-test('stop keeps what came, and a reload finds a running answer', { timeout: 600_000 }, async () => {
+test('stop keeps the partial response, and a reload resumes a running one', { timeout: 600_000 }, async () => {
   const tom = await browser.visitor({ colorScheme: 'dark' });
   await signUp(tom, app, 'tom@example.com');
   await woken(tom);
@@ -111,7 +111,7 @@ test('stop keeps what came, and a reload finds a running answer', { timeout: 600
   await shot(tom, '8-stopped-dark');
   const [[status, source]] = app.query("select status, usage_source from ai_usage join account using (user_id) where email = 'tom@example.com'");
   assert.deepEqual([status, source], ['stopped', 'estimated']);
-  // a broken answer keeps its part and offers another try
+  // An interrupted response keeps its partial text and offers a retry.
   await send(tom, '{{words:9}}{{break:4}} oh no');
   await tom.getByRole('button', { name: 'Try again' }).waitFor();
   assert.ok(await tom.getByText('word4').last().isVisible());
@@ -143,6 +143,6 @@ test('forms and pages work without JavaScript', { timeout: 600_000 }, async () =
   await zoe.waitForURL('**/usage');
 });
 
-test('it ends cleanly when told to', { timeout: 600_000 }, async () => {
+test('the server exits cleanly on SIGTERM', { timeout: 600_000 }, async () => {
   assert.equal(await app.stop(), 0);
 });

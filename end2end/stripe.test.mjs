@@ -1,4 +1,4 @@
-// The Stripe simulator against Stripe's own SDK, and our webhook door against signatures that others made.
+// The Stripe simulator against Stripe's own SDK, and the webhook against signatures by a third-party implementation (emulate).
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { createServer } from 'node:http';
@@ -8,7 +8,7 @@ import { after, before, test } from 'node:test';
 import Stripe from 'stripe';
 import { freePort, root, shots, startApp, startFake } from './test-app.mjs';
 
-let standIn, stripe, hooks, received;
+let fake, stripe, hooks, received;
 before(async () => {
   received = [];
   const waiting = [];
@@ -23,13 +23,13 @@ before(async () => {
   });
   await new Promise((done) => hooks.listen(0, '127.0.0.1', done));
   hooks.next = () => new Promise((wake) => waiting.push(wake));
-  standIn = await startFake('stripe', '127.0.0.1:0', `http://127.0.0.1:${hooks.address().port}/`);
-  const { hostname, port } = new URL(standIn.url);
+  fake = await startFake('stripe', '127.0.0.1:0', `http://127.0.0.1:${hooks.address().port}/`);
+  const { hostname, port } = new URL(fake.url);
   stripe = new Stripe('sk_test_sdk', { host: hostname, port, protocol: 'http', telemetry: false });
 });
-after(() => { standIn?.child.kill(); hooks?.close(); hooks?.closeAllConnections(); });
+after(() => { fake?.child.kill(); hooks?.close(); hooks?.closeAllConnections(); });
 
-// The event of a kind, verified by the SDK.
+// Waits for an event of a type and returns it, verified by the SDK.
 async function event(kind) {
   for (;;) {
     for (const { body, signature } of received) {
@@ -40,7 +40,7 @@ async function event(kind) {
   }
 }
 
-test('the official SDK drives it and verifies its signatures', { timeout: 600_000 }, async () => {
+test('the official SDK works with the simulator and verifies its signatures', { timeout: 600_000 }, async () => {
   const clock = await stripe.testHelpers.testClocks.create({ frozen_time: 1_767_225_600 });
   const customer = await stripe.customers.create({ email: 'sdk@example.com', metadata: { user_id: 'x' }, test_clock: clock.id });
   assert.equal((await stripe.customers.retrieve(customer.id)).email, 'sdk@example.com');
@@ -62,7 +62,7 @@ test('the official SDK drives it and verifies its signatures', { timeout: 600_00
   assert.equal((await stripe.subscriptions.retrieve(subscription.id)).status, 'active');
   const invoices = [];
   for await (const invoice of stripe.invoices.list({ customer: customer.id, limit: 1 })) invoices.push(invoice.amount_paid);
-  assert.deepEqual(invoices, [2000, 0], 'page by page, the newest first');
+  assert.deepEqual(invoices, [2000, 0], 'paginated, newest first');
   await stripe.subscriptions.update(subscription.id, { cancel_at_period_end: true });
   await stripe.testHelpers.testClocks.advance(clock.id, { frozen_time: 1_767_225_600 + 40 * 86_400 });
   assert.equal((await event('customer.subscription.deleted')).data.object.status, 'canceled');
@@ -75,8 +75,8 @@ test('the official SDK drives it and verifies its signatures', { timeout: 600_00
   assert.throws(() => stripe.webhooks.constructEvent(`${received[0].body} `, received[0].signature, 'whsec_fake'));
 });
 
-// emulate signs as Stripe does, but its events have no id: our door says so only once it believes the signature.
-test('our door believes what another implementation signed', { timeout: 600_000 }, async () => {
+// emulate signs like Stripe, but its events have no id. The webhook reports the missing id only after it has accepted the signature.
+test('the webhook accepts signatures by another implementation', { timeout: 600_000 }, async () => {
   const secret = 'whsec_emulate';
   const app = await startApp({
     provider: false, stripe: false,
@@ -91,7 +91,7 @@ test('our door believes what another implementation signed', { timeout: 600_000 
     const arrived = hooks.next();
     const other = new Stripe('sk_test_emulated', { host: '127.0.0.1', port, protocol: 'http', telemetry: false, maxNetworkRetries: 0 });
     for (let tries = 0; !(await other.customers.create({ email: 'emulated@example.com' }).catch(() => null)); tries += 1) {
-      assert.ok(tries < 400, 'emulate answers');
+      assert.ok(tries < 400, 'emulate responds');
       await new Promise((wait) => setTimeout(wait, 50));
     }
     await arrived;

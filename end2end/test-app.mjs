@@ -1,4 +1,4 @@
-// A deployment for browser tests: the fake provider, a database of its own, and the server that `./dev up` runs.
+// A deployment for browser tests: the fake provider, a new database, and the server that `./dev up` runs.
 import { spawn, execFileSync } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { connect, createServer } from 'node:net';
@@ -12,7 +12,7 @@ export const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 export const shots = join(root, 'end2end/shots');
 mkdirSync(shots, { recursive: true });
 
-// An unpacked release, or what ./dev built.
+// The unpacked release to test. Unset for the development build.
 export const release = process.env.QUOTIENT_RELEASE;
 const binary = release ? join(release, 'bin/quotient') : join(root, 'target/debug/quotient');
 const site = release ? join(release, 'site') : join(root, 'target/site');
@@ -24,36 +24,36 @@ export const freePort = () => new Promise((done) => {
   });
 });
 
-// Rows of a query, as arrays of strings.
+// Runs a query and returns its rows as arrays of strings.
 const psql = (url, sql) => execFileSync('psql', [url, '-XAtq', '-F', '\t', '-c', sql], { encoding: 'utf8' })
   .trim().split('\n').filter(Boolean).map((line) => line.split('\t'));
 
-// Starts a fake and answers its process and address.
+// Starts a fake and returns its process and URL.
 export async function startFake(...args) {
   const child = spawn(join(root, 'target/debug/fakes'), args, { stdio: ['ignore', 'pipe', 'inherit'] });
   const url = await new Promise((done) => createInterface({ input: child.stdout }).once('line', done));
   return { child, url };
 }
 
-// Starts a deployment. With `provider: false` no key is set, so the demo model answers; with `stripe: false` nothing is sold.
+// Starts a deployment. With `provider: false` no key is set, so the demo model answers. With `stripe: false` no plans are sold.
 export async function startApp({ provider = true, stripe = true, providerAt, env = {} } = {}) {
   const name = `end2end_${randomBytes(6).toString('hex')}`;
   const base = process.env.DATABASE_URL.replace(/\/[^/]*$/, '');
   psql(`${base}/postgres`, `create database ${name}`);
   const children = [];
-  // Or a provider by somebody else, at an address.
+  // With `providerAt`, the provider at that URL is used instead of the fake.
   let providerUrl = providerAt;
   if (provider && !providerAt) {
-    const standIn = await startFake('provider', '127.0.0.1:0');
-    children.push(standIn.child);
-    providerUrl = standIn.url;
+    const fake = await startFake('provider', '127.0.0.1:0');
+    children.push(fake.child);
+    providerUrl = fake.url;
   }
   const url = `http://127.0.0.1:${await freePort()}`;
   let stripeUrl;
   if (stripe) {
-    const standIn = await startFake('stripe', '127.0.0.1:0', `${url}/stripe/webhook`);
-    children.push(standIn.child);
-    stripeUrl = standIn.url;
+    const fake = await startFake('stripe', '127.0.0.1:0', `${url}/stripe/webhook`);
+    children.push(fake.child);
+    stripeUrl = fake.url;
   }
   const settings = {
     DATABASE_URL: `${base}/${name}`,
@@ -86,7 +86,7 @@ export async function startApp({ provider = true, stripe = true, providerAt, env
   return {
     url,
     settings: { ...settings, REDIS_URL: process.env.REDIS_URL },
-    // Another server of the same deployment; answers its address.
+    // Starts another server of the same deployment and returns its URL.
     second: async () => {
       const at = `http://127.0.0.1:${await freePort()}`;
       await serve({ LISTEN_ADDR: at.slice('http://'.length) }, at);
@@ -97,10 +97,10 @@ export async function startApp({ provider = true, stripe = true, providerAt, env
     served: async () => (await fetch(`${providerUrl}/journal`)).json(),
     pace: (ms) => fetch(`${providerUrl}/pace/${ms}`, { method: 'POST' }),
     stripeUrl,
-    // What a dashboard, a bank and time itself would do at Stripe.
+    // Triggers what happens outside the API at Stripe: the clock, cards, disputes.
     stripe: (path, form) => fetch(`${stripeUrl}/_control/${path}`, { method: 'POST', body: new URLSearchParams(form) }),
     release: () => fetch(`${providerUrl}/release`, { method: 'POST' }),
-    // Ends it as production would, and answers its exit code.
+    // Stops the server with SIGTERM and returns its exit code.
     stop: async () => {
       const exited = new Promise((done) => server.once('exit', done));
       server.kill('SIGTERM');
@@ -112,7 +112,7 @@ export async function startApp({ provider = true, stripe = true, providerAt, env
   };
 }
 
-// A plain TCP balancer: new connections go to whichever server was named last; `use` breaks those that there are.
+// A TCP load balancer. `use` selects the server for new connections and breaks existing ones.
 export async function startBalancer(...targets) {
   let target = 0;
   const open = new Set();
@@ -137,7 +137,7 @@ export async function startBalancer(...targets) {
   };
 }
 
-// A browser on the system's Chromium. Pages collect what the console and the policy complain about, unless quiet.
+// Starts the system's Chromium. Pages collect console and policy errors in `complaints`, unless `quiet`.
 export async function startBrowser() {
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
@@ -147,15 +147,15 @@ export async function startBrowser() {
   const complaints = [];
   return {
     complaints,
-    // A user with a window of their own.
+    // Opens a page in a new browser context, without cookies.
     visitor: async ({ quiet = false, ...options } = {}) => {
       const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
-      // A busy machine is no failure: tests wait for what they wait for.
+      // A generous timeout, so that tests don't fail on a busy machine.
       context.setDefaultTimeout(120_000);
       const page = await context.newPage();
       if (quiet) return page;
       page.on('console', (message) => {
-        // A refusal is an answer with a status, which Chromium reports on its own.
+        // Chromium reports every response with an error status. Tests check refusals themselves.
         const expected = message.text().startsWith('Failed to load resource: the server responded with a status of');
         if (['error', 'warning'].includes(message.type()) && !expected) complaints.push(`${page.url()}: ${message.text()}`);
       });
@@ -179,7 +179,7 @@ export async function signUp(page, app, email, name = '') {
   await page.waitForURL('**/chat');
 }
 
-// The chat has woken: its meter and buttons work.
+// Waits until the chat is hydrated, which focuses the message box.
 export const woken = (page) => page.waitForFunction(() => {
   const box = document.querySelector('#question');
   return box && document.activeElement === box;

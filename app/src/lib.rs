@@ -1,6 +1,6 @@
-//! What users see, compiled twice: for the server, which draws every page, and for the browser, which wakes what moves.
+//! The user interface, compiled twice: for the server, which renders every page, and for the browser, which hydrates the islands.
 
-// A page is one type; what holds the chat nests deeper than the default.
+// A page's view is a single nested type, and the chat page's exceeds the default limit.
 #![recursion_limit = "512"]
 
 pub mod api;
@@ -20,16 +20,16 @@ use leptos_router::{
 use page_context::page_context;
 use pages::{admin, chat, home, pricing, settings, sign_in, sign_up, usage};
 
-/// Whether a page has islands; all others send no wasm.
-fn wakes(path: &str) -> bool {
+/// Returns whether a page has islands. Only these pages load wasm.
+fn has_islands(path: &str) -> bool {
     path == "/chat" || path.starts_with("/chat/")
 }
 
-/// The document around every page.
+/// Renders the HTML document that wraps every page.
 #[must_use]
 pub fn shell(options: LeptosOptions) -> impl IntoView {
-    let wakes = wakes(&page_context().path);
-    // Nothing but islands is hydrated, so no resource's data is printed into the page.
+    let has_islands = has_islands(&page_context().path);
+    // Only islands are hydrated, so resource data need not be serialized into the page.
     if let Some(shared) = Owner::current_shared_context() {
         shared.set_is_hydrating(false);
     }
@@ -48,7 +48,7 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
                 <link rel="preload" href="/fonts/inter-latin.woff2" r#as="font" r#type="font/woff2" crossorigin="anonymous"/>
                 <HashedStylesheet id="style" options=options.clone()/>
                 <AutoReload options=options.clone()/>
-                {wakes.then(|| view! { <HydrationScripts options=options.clone() islands=true/> })}
+                {has_islands.then(|| view! { <HydrationScripts options=options.clone() islands=true/> })}
                 <MetaTags/>
             </head>
             <body>
@@ -58,7 +58,7 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
     }
 }
 
-/// The route table. Navigation is by documents, so this runs on the server only.
+/// The route table. Every navigation loads a new document, so this runs only on the server.
 #[component]
 pub fn App() -> impl IntoView {
     provide_meta_context();
@@ -103,7 +103,7 @@ fn Pages() -> impl IntoView {
     }
 }
 
-/// What stands at an address that isn't there.
+/// The page for URLs that match no route.
 #[component]
 fn NotFound() -> impl IntoView {
     view! {

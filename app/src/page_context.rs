@@ -1,45 +1,45 @@
-//! The request for a page: viewer, URL, form data. The server provides it as context.
+//! The request for a page: viewer, URL and form data. The server provides it as context.
 
 use crate::api::Refusal;
 use domain::{Problem, Viewer};
 use std::any::Any;
 
-/// What becomes of a page's data where reading it panicked; the server provides it as context.
+/// Converts a panic that occurred while a page's data was loaded into a [`Refusal`]. The server provides it as context.
 #[derive(Clone, Copy)]
 pub struct Panicked(pub fn(&(dyn Any + Send)) -> Refusal);
 
-/// Who asks for which page, and what a form that failed had in it.
+/// The request that a page is rendered for, with the contents of a rejected form.
 #[derive(Clone, Debug, Default)]
 pub struct PageContext {
-    /// The path, without the query.
+    /// The URL path, without the query string.
     pub path: String,
-    /// The query's pairs, decoded.
+    /// Query parameters, percent-decoded, in order.
     pub query: Vec<(String, String)>,
-    /// Whoever is signed in.
+    /// The signed-in user, if any.
     pub viewer: Option<Viewer>,
-    /// A form that was refused: what was typed, and what is wrong with it.
+    /// The submitted values and validation errors of a rejected form; empty otherwise.
     pub form: FailedForm,
-    /// The page can't be shown, and why.
+    /// Why the page can't be shown; `None` if it can.
     pub problem: Option<Problem>,
 }
 
-/// What was typed into a form that was refused. Never holds a password.
+/// The submitted values and validation errors of a rejected form. Never contains passwords.
 #[derive(Clone, Debug, Default)]
 pub struct FailedForm {
-    /// Fields and what was typed.
+    /// Field names and submitted values.
     pub typed: Vec<(&'static str, String)>,
-    /// Fields and their sentence; the empty name stands for the whole form.
+    /// Field names and error messages; the empty name refers to the form as a whole.
     pub errors: Vec<(&'static str, String)>,
 }
 
 impl FailedForm {
-    /// What was typed into a field.
+    /// Returns the submitted value of a field, or an empty string if there is none.
     #[must_use]
     pub fn typed(&self, field: &str) -> String {
         self.typed.iter().find(|(name, _)| *name == field).map(|(_, value)| value.clone()).unwrap_or_default()
     }
 
-    /// What is wrong with a field.
+    /// Returns the error message of a field, if any.
     #[must_use]
     pub fn error(&self, field: &str) -> Option<String> {
         self.errors.iter().find(|(name, _)| *name == field).map(|(_, sentence)| sentence.clone())
@@ -47,14 +47,14 @@ impl FailedForm {
 }
 
 impl PageContext {
-    /// The value of a query parameter.
+    /// Returns the first value of a query parameter, if present.
     #[must_use]
     pub fn query(&self, name: &str) -> Option<String> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
     }
 }
 
-/// The request being answered; an empty one while routes are listed.
+/// Returns the context of the current request. It is empty while routes are enumerated at startup.
 #[must_use]
 pub fn page_context() -> PageContext {
     leptos::prelude::use_context().unwrap_or_default()

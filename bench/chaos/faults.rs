@@ -1,4 +1,4 @@
-//! The faults, by the numbers of the failure modes.
+//! Fault scenarios, numbered after the failure modes in `docs/failure-modes.md`.
 
 use crate::world::World;
 use anyhow::{Context as _, ensure};
@@ -18,21 +18,21 @@ pub async fn frozen_postgres(world: &World) -> anyhow::Result<String> {
     lock.rollback().await?;
     let recovery = world.recovery().await?;
     ensure!(recovery <= 5 * SECOND, "{recovery:.1?} to recover");
-    Ok(format!("well again after {recovery:.1?}"))
+    Ok(format!("recovered after {recovery:.1?}"))
 }
 
 pub async fn wrong_clocks(world: &mut World) -> anyhow::Result<String> {
-    let lost = "select count(*) from ai_usage where status = 'lost'";
-    let before: i64 = world.db.one(lost).await?;
+    let reaped_calls = "select count(*) from ai_usage where status = 'lost'";
+    let before: i64 = world.db.one(reaped_calls).await?;
     for offset in ["300", "-300"] {
         world.servers[1].take().context("no server")?.stop()?;
         world.start(1, &[("QUOTIENT_CLOCK_OFFSET_S", offset)])?;
-        // Its reaper looks at the start and every fifteen seconds.
+        // The reaper runs at startup and every fifteen seconds.
         tokio::time::sleep(18 * SECOND).await;
     }
     world.servers[1].take().context("no server")?.stop()?;
     world.start(1, &[])?;
-    let reaped = world.db.one::<i64>(lost).await? - before;
+    let reaped = world.db.one::<i64>(reaped_calls).await? - before;
     ensure!(reaped == 0, "{reaped} running turns were reaped");
     Ok("no running turn was reaped".to_owned())
 }
@@ -45,19 +45,19 @@ pub async fn refusing_provider(world: &World) -> anyhow::Result<String> {
         .run("update account set plan_id = 'pro'; update plan set requests_per_minute = 10 where plan_id = 'pro'")
         .await?;
     let rows = "select count(*) from ai_usage where status = 'failed' and created_at > now() - interval '20 seconds'";
-    let (began, mut asked, mut refused) = (Instant::now(), 0_u64, 0_u64);
+    let (began, mut sent, mut refused) = (Instant::now(), 0_u64, 0_u64);
     while began.elapsed() < 8 * SECOND {
         let (status, ..) = ask_anything(&user, text).await?;
-        asked += 1;
+        sent += 1;
         refused += u64::from(status == 429);
     }
     world.db.run("update plan set requests_per_minute = 1000000000").await?;
     let rows: i64 = world.db.one(rows).await?;
-    ensure!(asked - refused <= 20, "{} calls in 8 s", asked - refused);
-    Ok(format!("{asked} messages in 8 s, {} reached the provider, {refused} refused, {rows} rows", asked - refused))
+    ensure!(sent - refused <= 20, "{} provider calls in 8 s", sent - refused);
+    Ok(format!("{sent} messages in 8 s, {} reached the provider, {refused} refused, {rows} rows", sent - refused))
 }
 
-/// What no user on the capped plan may hold and use together, however Redis is lost.
+/// Checks that no user on the capped plan has used and reserved more than `cap` tokens, even after Redis lost its data.
 async fn never_over(world: &World, cap: i64) -> anyhow::Result<String> {
     let over: i64 = world
         .db
@@ -67,7 +67,7 @@ async fn never_over(world: &World, cap: i64) -> anyhow::Result<String> {
          from ai_usage u join account a using (user_id) where a.plan_id = 'max' group by user_id) by_user",
         )
         .await?;
-    ensure!(over <= cap, "{over} of {cap}");
+    ensure!(over <= cap, "a user used {over} of {cap} tokens");
     Ok(format!("at most {over} of {cap} tokens"))
 }
 
@@ -87,7 +87,7 @@ pub async fn flushed_redis(world: &World) -> anyhow::Result<String> {
     let (flushed, refused) = tokio::join!(flushing, spend(world, 4));
     flushed?;
     let recovery = world.recovery().await?;
-    Ok(format!("{}, {refused} refused, well again after {recovery:.1?}", never_over(world, cap).await?))
+    Ok(format!("{}, {refused} refused, recovered after {recovery:.1?}", never_over(world, cap).await?))
 }
 
 pub async fn stale_redis(world: &mut World) -> anyhow::Result<String> {
@@ -100,12 +100,12 @@ pub async fn stale_redis(world: &mut World) -> anyhow::Result<String> {
     let refused = spend(world, 3).await;
     let recovery = world.recovery().await?;
     let after = never_over(world, cap).await?;
-    // The faults that follow are about other things than limits.
+    // Later faults must not be affected by this limit.
     world.db.run("update plan set tokens_per_day = 100000000 where plan_id = 'max'").await?;
-    Ok(format!("{before} before, {after} after, {refused} refused, well again after {recovery:.1?}"))
+    Ok(format!("{before} before, {after} after, {refused} refused, recovered after {recovery:.1?}"))
 }
 
-/// Moves seven users to a plan of so many tokens a day.
+/// Moves seven users to a plan that allows `cap` tokens a day.
 async fn capped(world: &World, cap: i64) -> anyhow::Result<()> {
     let plan = format!("update plan set tokens_per_day = {cap}, max_output = 400 where plan_id = 'max'");
     sqlx::query(sqlx::AssertSqlSafe(plan)).execute(world.db.pool()).await?;
@@ -113,10 +113,10 @@ async fn capped(world: &World, cap: i64) -> anyhow::Result<()> {
         "update account set plan_id = 'max' where user_id in (select user_id from account order by created_at desc limit 7 offset 1)").await
 }
 
-/// Those users ask as much as they can for some seconds. Returns how many messages were refused by a limit.
+/// Sends messages from those users without pause for the given time. Returns how many were refused by a limit.
 async fn spend(world: &World, seconds: u32) -> usize {
     let began = Instant::now();
-    let asking = (0..16).map(|n| {
+    let senders = (0..16).map(|n| {
         let user = world.user(n % 7, n % 2);
         async move {
             let mut refused = 0;
@@ -126,7 +126,7 @@ async fn spend(world: &World, seconds: u32) -> usize {
             refused
         }
     });
-    futures::future::join_all(asking).await.into_iter().sum()
+    futures::future::join_all(senders).await.into_iter().sum()
 }
 
 pub async fn silent_connections(world: &World) -> anyhow::Result<String> {
@@ -142,7 +142,7 @@ pub async fn silent_connections(world: &World) -> anyhow::Result<String> {
     }
     let closed = began.elapsed();
     ensure!(closed < 30 * SECOND, "still open after {closed:.1?}");
-    Ok(format!("others were answered after {recovery:.1?}; all 400 closed after {closed:.1?}"))
+    Ok(format!("other users were answered after {recovery:.1?}; all 400 connections closed after {closed:.1?}"))
 }
 
 pub async fn silent_provider(world: &World) -> anyhow::Result<String> {
@@ -165,9 +165,9 @@ pub async fn silent_provider(world: &World) -> anyhow::Result<String> {
         longest = longest.max(one.await?);
     }
     let recovery = world.recovery().await?;
-    ensure!(status == 200 || has_time, "{status} without a time");
+    ensure!(status == 200 || has_time, "status {status} without Retry-After");
     Ok(format!(
-        "others answered {status} after {refusal:.1?}, the silent ones ended after {longest:.1?}, well again after {recovery:.1?}"
+        "another user got {status} after {refusal:.1?}, the last silent call ended after {longest:.1?}, recovered after {recovery:.1?}"
     ))
 }
 
@@ -180,8 +180,8 @@ pub async fn no_postgres(world: &World) -> anyhow::Result<String> {
     tokio::time::sleep(7 * SECOND).await;
     world.db.shut(false).await?;
     let recovery = world.recovery().await?;
-    ensure!(answer.0 == 503 && answer.1, "{answer:?} instead of 503 with a time");
-    Ok(format!("503 with a time after {}, well again after {recovery:.1?}", ms(refusal)))
+    ensure!(answer.0 == 503 && answer.1, "{answer:?} instead of 503 with Retry-After");
+    Ok(format!("503 with Retry-After after {}, recovered after {recovery:.1?}", ms(refusal)))
 }
 
 pub async fn ended_servers(world: &mut World) -> anyhow::Result<String> {
@@ -206,12 +206,12 @@ pub async fn ended_servers(world: &mut World) -> anyhow::Result<String> {
     drop(world.servers[1].take()); // kill -9
     world.start(1, &[])?;
     let recovery = world.recovery().await?;
-    ensure!(drained < 32 * SECOND, "{drained:.1?} to end");
-    Ok(format!("ended after {drained:.1?}; killed, well again after {recovery:.1?}"))
+    ensure!(drained < 32 * SECOND, "shutdown took {drained:.1?}");
+    Ok(format!("stopped after {drained:.1?}; after kill -9, recovered after {recovery:.1?}"))
 }
 
 pub async fn large_texts(world: &World) -> anyhow::Result<String> {
-    // Plans whose limits don't refuse such a text by its size alone.
+    // Raises the plans' limits so that such a text isn't refused for its size alone.
     world.db.run("update plan set tokens_per_day = 1000000000000").await?;
     let mut before = Vec::new();
     for _ in 0..20 {
@@ -241,7 +241,7 @@ pub async fn large_texts(world: &World) -> anyhow::Result<String> {
     let (before, during) = (at(&mut before, 50), at(&mut during, 50));
     ensure!(refused > 0, "nothing was refused");
     Ok(format!(
-        "others' first token {} before, {} during; {refused} refused; {resident} MiB resident",
+        "time to first token of another user {} before, {} during; {refused} refused; {resident} MiB resident",
         ms(before),
         ms(during)
     ))
@@ -253,16 +253,18 @@ pub async fn malformed_cookies(world: &World) -> anyhow::Result<String> {
     for _ in 0..5_000 {
         stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\ncookie: session=%%%not-a-session\r\n\r\n").await?;
         let mut answer = [0; 4_096];
-        ensure!(stream.read(&mut answer).await? > 0, "closed");
+        ensure!(stream.read(&mut answer).await? > 0, "the server closed the connection");
     }
-    Ok("5 000 requests answered; each kind of warning is logged 20 times a minute at most".to_owned())
+    Ok("5 000 requests answered; each kind of warning is logged at most 20 times a minute".to_owned())
 }
 
-/// Every provider call has its row, every row is final, exact rows are the provider's own figures in sum, and the meters are the ledger.
+/// Checks the ledger against the fake provider: every call has a final row, exact rows add up to at most what was served, no estimate
+/// exceeds its reservation, and a user's meter equals their ledger rows.
 pub async fn compare(world: &World) -> anyhow::Result<String> {
     let began = Instant::now();
-    while world.db.one::<i64>("select count(*) from turn where settled_at is null or ended_at is null").await? > 0 {
-        ensure!(began.elapsed() < 120 * SECOND, "turns that nobody ended or settled");
+    while world.db.one::<i64>("select count(*) from turn where meter_settled_at is null or ended_at is null").await? > 0
+    {
+        ensure!(began.elapsed() < 120 * SECOND, "some turns were not ended or settled within 120 s");
         tokio::time::sleep(SECOND / 4).await;
     }
     let journal = served(&world.provider.url).await?;
@@ -284,8 +286,11 @@ pub async fn compare(world: &World) -> anyhow::Result<String> {
         .db
         .one("select count(*) from ai_usage where usage_source = 'exact' and status in ('finished', 'truncated')")
         .await?;
-    ensure!(calls >= i64::try_from(journal.len())?, "{} provider calls, {calls} rows", journal.len());
-    ensure!(output <= sum("output") && exact <= i64::try_from(ended.len())?, "more than was served");
+    ensure!(calls >= i64::try_from(journal.len())?, "{} provider calls but {calls} ledger rows", journal.len());
+    ensure!(
+        output <= sum("output") && exact <= i64::try_from(ended.len())?,
+        "exact rows exceed what the provider served"
+    );
     let estimated: i64 = world
         .db
         .one(
@@ -295,17 +300,17 @@ pub async fn compare(world: &World) -> anyhow::Result<String> {
         .await?;
     ensure!(estimated == 0, "{estimated} estimates above their reservation");
     let user = world.user(7, 0);
-    let used = quota(&user).await?["tokens"]["used"].as_i64().context("no usage")?;
-    let whole: i64 = world
+    let used = quota(&user).await?["tokens"]["used"].as_i64().context("no token usage in the quota")?;
+    let recorded: i64 = world
         .db
         .one(
             "select sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens)::bigint from ai_usage
         where user_id = (select user_id from account order by created_at desc limit 1)",
         )
         .await?;
-    ensure!(used == whole, "meter {used}, ledger {whole}");
+    ensure!(used == recorded, "the meter has {used} tokens, the ledger {recorded}");
     Ok(format!(
-        "{} calls served, {calls} rows, {exact} of them exact with {output} output tokens ({} served to their end): agree",
+        "{} calls served, {calls} ledger rows, {exact} of them exact with {output} output tokens ({} calls completed): consistent",
         journal.len(),
         ended.len()
     ))

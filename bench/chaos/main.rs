@@ -1,5 +1,5 @@
-//! Ten minutes of faults against two servers under load: what each did to users, how long recovery took, and at the end the ledger
-//! compared with what the fake provider served and with the meters. `./dev chaos` builds and runs it; it stops by itself.
+//! Injects faults into two servers under load for ten minutes. Reports how each fault affected users and how long recovery took, then
+//! compares the ledger with what the fake provider served and with the meters. Run it with `./dev chaos`.
 
 mod faults;
 mod world;
@@ -9,7 +9,7 @@ use bench::tell;
 use std::time::{Duration, Instant};
 use world::World;
 
-/// How long each fault's period takes at least, so that the whole takes ten minutes.
+/// Minimum duration of each fault's period, so that the full run takes ten minutes.
 const PERIOD: Duration = Duration::from_secs(50);
 
 #[tokio::main]
@@ -37,22 +37,22 @@ async fn main() -> anyhow::Result<()> {
         }};
     }
     fault!("98 connections to Postgres freeze while all are in use", faults::frozen_postgres(&world));
-    fault!("99 a neighbour whose clock is 5 minutes ahead, then behind", faults::wrong_clocks(&mut world));
-    fault!("100 a provider that refuses a user in a loop", faults::refusing_provider(&world));
+    fault!("99 a second server whose clock is 5 minutes ahead, then behind", faults::wrong_clocks(&mut world));
+    fault!("100 a user resends messages that the provider refuses", faults::refusing_provider(&world));
     fault!("101 FLUSHALL four times under load", faults::flushed_redis(&world));
-    fault!("101 Redis killed, and back from an old snapshot", faults::stale_redis(&mut world));
+    fault!("101 Redis killed and restored from an old snapshot", faults::stale_redis(&mut world));
     fault!("103 silent connections", faults::silent_connections(&world));
     fault!("104 a provider that never answers", faults::silent_provider(&world));
-    fault!("105 Postgres lets nobody in for 10 s", faults::no_postgres(&world));
-    fault!("105 SIGTERM with running answers, and kill -9", faults::ended_servers(&mut world));
-    fault!("106 one user floods the estimate", faults::large_texts(&world));
+    fault!("105 Postgres refuses connections for 10 s", faults::no_postgres(&world));
+    fault!("105 SIGTERM with responses in progress, then kill -9", faults::ended_servers(&mut world));
+    fault!("106 one user floods the token estimate", faults::large_texts(&world));
     fault!("107 malformed cookies", faults::malformed_cookies(&world));
     world.stop_chat();
     while users.join_next().await.is_some() {}
-    tell("the ledger and the meters against the provider", &faults::compare(&world).await?)?;
-    tell("time", &format!("{:.0?}", began.elapsed()))?;
+    tell("ledger and meters compared with the provider", &faults::compare(&world).await?)?;
+    tell("total time", &format!("{:.0?}", began.elapsed()))?;
     world.servers.clear();
     world.db.drop().await?;
-    ensure!(failed.is_empty(), "{} failed: {failed:?}", failed.len());
+    ensure!(failed.is_empty(), "{} faults failed: {failed:?}", failed.len());
     Ok(())
 }

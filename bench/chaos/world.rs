@@ -1,4 +1,4 @@
-//! Two servers, their databases, a fake provider that counts what it serves, and users who chat all the time.
+//! The test environment: two servers, their databases, a fake provider that counts what it serves, and users who chat continuously.
 
 use anyhow::{Context as _, ensure};
 use bench::process::{Database, Process, env, free_port};
@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-/// How many users chat.
+/// Number of users who chat continuously.
 const USERS: usize = 12;
-/// How long recovery may take before a fault counts as lasting.
+/// Maximum recovery time before a fault counts as permanent.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A Redis of the run's own, in a folder of its own.
+/// A private Redis server with its own data folder, killed and removed on drop.
 pub struct Redis {
     child: Child,
     pub port: u16,
@@ -33,13 +33,13 @@ impl Redis {
             .spawn()?;
         let began = Instant::now();
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            ensure!(began.elapsed() < Duration::from_secs(30), "redis-server doesn't start");
+            ensure!(began.elapsed() < Duration::from_secs(30), "redis-server didn't start within 30 s");
             std::thread::park_timeout(Duration::from_millis(20));
         }
         Ok(Self { child, port, folder })
     }
 
-    /// Sends one command.
+    /// Sends one command and returns the reply.
     pub fn send(&self, words: &[&str]) -> anyhow::Result<redis::Value> {
         let mut connection = redis::Client::open(format!("redis://127.0.0.1:{}", self.port))?.get_connection()?;
         let mut command = redis::cmd(words[0]);
@@ -49,12 +49,12 @@ impl Redis {
         Ok(command.query(&mut connection)?)
     }
 
-    /// Kills it and starts it again over the same folder.
+    /// Kills the server and starts it again on the same port and data folder.
     pub fn restart(mut self) -> anyhow::Result<Self> {
         self.child.kill()?;
         self.child.wait()?;
         let next = Self::start(self.port)?;
-        // Its folder goes with the one that runs now.
+        // The new server owns the data folder now, so dropping this one must not remove it.
         self.folder = std::path::PathBuf::new();
         Ok(next)
     }
@@ -111,15 +111,15 @@ impl Wire {
     }
 }
 
-/// What users saw since the last look.
+/// Outcomes that users saw since the last `take`.
 #[derive(Default)]
 pub struct Seen {
     pub answered: AtomicU64,
-    /// 429 and 503 with a time to come back.
+    /// 429 and 503 responses with `Retry-After`.
     pub refused: AtomicU64,
-    /// Connections that broke, streams that ended with a problem.
+    /// Broken connections, and streams that ended with a problem.
     pub broken: AtomicU64,
-    /// 500s, and 503s without a time to come back.
+    /// 500 responses, and 503 responses without `Retry-After`.
     pub wrong: AtomicU64,
 }
 
@@ -182,18 +182,18 @@ impl World {
         Ok(world)
     }
 
-    /// Starts one of the two servers, with more settings.
+    /// Starts one of the two servers with additional settings.
     pub fn start(&mut self, n: usize, more: &[(&str, &str)]) -> anyhow::Result<()> {
         self.servers[n] = Some(Process::with_settings(&self.urls[n], &self.settings, more)?);
         Ok(())
     }
 
-    /// A user who doesn't chat by themselves, at one of the servers.
+    /// Returns a user outside the background chat, connected to one of the servers.
     pub fn user(&self, n: usize, server: usize) -> User {
         self.users.one(USERS + n).at(&self.urls[server])
     }
 
-    /// Users begin to chat, one answer after the other, each at one server and then the other.
+    /// Starts the background chat: each user sends one message after another, alternating between the servers.
     pub fn chat(&self) -> tokio::task::JoinSet<()> {
         let mut all = tokio::task::JoinSet::new();
         for n in 0..USERS {
@@ -212,7 +212,7 @@ impl World {
                         Ok(_) => &seen.wrong,
                     };
                     count.fetch_add(1, Ordering::SeqCst);
-                    // Nobody's loop is a flood.
+                    // Limits the load to 20 messages a second per user.
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             });
@@ -224,13 +224,13 @@ impl World {
         self.stop.store(true, Ordering::SeqCst);
     }
 
-    /// How long it takes until both servers answer a new message.
+    /// Measures how long it takes until both servers answer a new message. Fails after 60 s.
     pub async fn recovery(&self) -> anyhow::Result<Duration> {
         let began = Instant::now();
         for server in 0..2 {
             let user = self.user(7, server);
-            while !matches!(ask_anything(&user, "{{words:2}} well again?").await, Ok((200, _, true))) {
-                ensure!(began.elapsed() < PATIENCE, "server {server} isn't well again after {PATIENCE:?}");
+            while !matches!(ask_anything(&user, "{{words:2}} recovered?").await, Ok((200, _, true))) {
+                ensure!(began.elapsed() < PATIENCE, "server {server} didn't recover within {PATIENCE:?}");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }

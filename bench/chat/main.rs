@@ -1,9 +1,9 @@
-//! What a chat turn costs, beside a bare axum and reqwest pass-through of the same fake provider, in one run: time to the first token,
-//! the server's processor time per turn, whole turns a second with the ledger compared afterwards, memory idle and per open stream, and
-//! paced streams none of which may stall.
+//! Measures the cost of a chat turn against a minimal axum and reqwest pass-through to the same fake provider: time to first token, CPU
+//! time per turn, completed turns per second (with the ledger checked afterwards), memory when idle and per open stream, and paced
+//! streams, none of which may stall.
 //!
-//! `./dev bench chat`. It wants `DATABASE_URL` and `REDIS_URL`, makes a database of its own, and starts the server as a process of its
-//! own (`target/release/quotient`). Everything runs on this machine and stops by itself.
+//! Run it with `./dev bench chat`. It requires `DATABASE_URL` and `REDIS_URL`, creates its own database, and starts
+//! `target/release/quotient` as a separate process. Everything runs on this machine and is stopped at the end.
 
 mod pass_through;
 
@@ -18,16 +18,18 @@ const TURNS_SECONDS: u64 = 10;
 const CONNECTIONS: usize = 32;
 const OPEN: usize = 2_000;
 const PACED: usize = 512;
-/// Twenty deltas.
+/// A message whose response has twenty deltas.
 const QUESTION: &str = "{{words:20}}";
-/// Stands still after its first word.
+/// A message whose response stalls after its first word until it is released.
 const HELD: &str = "{{words:2}}{{hold:1}}";
 
 fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
     match args.next().as_deref() {
-        Some("pass-through") => tokio_main(2)?
-            .block_on(pass_through::serve(&args.next().context("where to")?, &args.next().context("address")?)),
+        Some("pass-through") => tokio_main(2)?.block_on(pass_through::serve(
+            &args.next().context("no provider URL")?,
+            &args.next().context("no listen address")?,
+        )),
         _ => tokio_main(2)?.block_on(bench()),
     }
 }
@@ -36,7 +38,7 @@ fn tokio_main(workers: usize) -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?)
 }
 
-/// Time to the first token and processor time per turn, one after the other.
+/// Runs turns one after another, 100 of them as warm-up. Returns the times to first token and the mean CPU time per turn.
 async fn one_by_one(
     process: &Process,
     mut turn: impl AsyncFnMut() -> anyhow::Result<Duration>,
@@ -59,10 +61,10 @@ async fn bench() -> anyhow::Result<()> {
     let db = process::Database::fresh().await?;
     let server = Process::quotient(&db.url, &provider.url)?;
     db.no_limits().await?;
-    tell("resident when idle", &format!("{:.1} MiB", server.resident()? as f64 / 1_048_576.0))?;
+    tell("resident memory when idle", &format!("{:.1} MiB", server.resident()? as f64 / 1_048_576.0))?;
     let users = Users::sign_up(&server.url, CONNECTIONS).await?;
 
-    // one bare insert and commit, as durable as this Postgres is set
+    // A single insert and commit, with the durability that this Postgres is configured for.
     let mut commits = Vec::with_capacity(ROUNDS);
     for _ in 0..ROUNDS {
         let began = Instant::now();
@@ -70,7 +72,7 @@ async fn bench() -> anyhow::Result<()> {
         commits.push(began.elapsed());
     }
     let commit = (at(&mut commits, 50), at(&mut commits, 99));
-    tell("one bare insert; commit", &format!("p50 {}  p99 {}", ms(commit.0), ms(commit.1)))?;
+    tell("one insert and commit", &format!("p50 {}  p99 {}", ms(commit.0), ms(commit.1)))?;
 
     let client = user::client()?;
     let url = format!("{}/v1/messages", through.url);
@@ -79,21 +81,18 @@ async fn bench() -> anyhow::Result<()> {
     let one = users.one(0);
     let (mut ours, ours_cpu) = one_by_one(&server, async || ask(&one, QUESTION).await).await?;
     let (their, our) = ((at(&mut theirs, 50), at(&mut theirs, 99)), (at(&mut ours, 50), at(&mut ours, 99)));
-    tell("first token, pass-through", &format!("p50 {}  p99 {}", ms(their.0), ms(their.1)))?;
-    tell("first token, ours", &format!("p50 {}  p99 {}", ms(our.0), ms(our.1)))?;
+    tell("time to first token, pass-through", &format!("p50 {}  p99 {}", ms(their.0), ms(their.1)))?;
+    tell("time to first token, ours", &format!("p50 {}  p99 {}", ms(our.0), ms(our.1)))?;
     let added =
         |ours: Duration, theirs: Duration, commit: Duration| ms(ours.saturating_sub(theirs).saturating_sub(commit));
     tell(
-        "added, less one commit",
+        "added latency, less one commit",
         &format!("p50 {}  p99 {}", added(our.0, their.0, commit.0), added(our.1, their.1, commit.1)),
     )?;
     let ratio = ours_cpu.as_secs_f64() / theirs_cpu.as_secs_f64();
-    tell(
-        "processor time per turn",
-        &format!("pass-through {}  ours {}  ({ratio:.1} times)", ms(theirs_cpu), ms(ours_cpu)),
-    )?;
+    tell("CPU time per turn", &format!("pass-through {}  ours {}  ({ratio:.1} times)", ms(theirs_cpu), ms(ours_cpu)))?;
 
-    // whole turns at many connections
+    // Completed turns over many connections.
     let before = server.cpu()?;
     let began = Instant::now();
     let workers = (0..CONNECTIONS).map(|n| {
@@ -114,12 +113,12 @@ async fn bench() -> anyhow::Result<()> {
     let took = began.elapsed();
     let busy = (server.cpu()? - before) / u32::try_from(turns)?;
     tell(
-        &format!("whole turns, {CONNECTIONS} connections"),
-        &format!("{:.0}/s, {} of the server's processor time each", turns as f64 / took.as_secs_f64(), ms(busy)),
+        &format!("completed turns, {CONNECTIONS} connections"),
+        &format!("{:.0}/s, {} of server CPU time each", turns as f64 / took.as_secs_f64(), ms(busy)),
     )?;
-    tell("the ledger against what the provider served", &db.compare(&provider.url).await?)?;
+    tell("ledger compared with the provider", &db.compare(&provider.url).await?)?;
 
-    // the same through the pass-through, for the processor's time under load
+    // The same through the pass-through, to compare CPU time under load.
     let before = through.cpu()?;
     let began = Instant::now();
     let workers = (0..CONNECTIONS).map(|_| {
@@ -140,21 +139,21 @@ async fn bench() -> anyhow::Result<()> {
     let each = (through.cpu()? - before) / u32::try_from(passed)?;
     let ratio = busy.as_secs_f64() / each.as_secs_f64();
     tell(
-        "  the pass-through's at as many connections",
+        "  pass-through, same number of connections",
         &format!("{:.0}/s, {} each: ours is {ratio:.1} times", passed as f64 / began.elapsed().as_secs_f64(), ms(each)),
     )?;
 
-    // many streams that stand still: the provider holds them after their first word
+    // Many stalled streams: the provider holds them after their first word.
     let idle = through.resident()?;
     let mut open = Vec::with_capacity(OPEN);
     for _ in 0..OPEN {
         open.push(user::open_through(&client, &url, HELD).await?);
     }
     let each = (through.resident()?.saturating_sub(idle)) as f64 / OPEN as f64 / 1_024.0;
-    tell(&format!("{OPEN} running answers that stand still, pass-through"), &format!("{each:.1} KiB each"))?;
+    tell(&format!("{OPEN} stalled responses, pass-through"), &format!("{each:.1} KiB each"))?;
     drop(open);
     let many = Users::sign_up(&server.url, 8).await?;
-    // those who only read along: one answer, many readers
+    // One response with many readers.
     let (first, turn) = user::open(&many.one(0), HELD).await?;
     let idle = server.resident()?;
     let mut readers = Vec::with_capacity(OPEN);
@@ -162,7 +161,7 @@ async fn bench() -> anyhow::Result<()> {
         readers.push(user::follow(&many.one(0), &turn).await?);
     }
     let each = (server.resident()?.saturating_sub(idle)) as f64 / OPEN as f64 / 1_024.0;
-    tell(&format!("{OPEN} open streams of one running answer"), &format!("{each:.1} KiB each"))?;
+    tell(&format!("{OPEN} readers of one response"), &format!("{each:.1} KiB each"))?;
     drop(readers);
     let idle = server.resident()?;
     let mut open = vec![first];
@@ -170,13 +169,16 @@ async fn bench() -> anyhow::Result<()> {
         open.push(user::open(&many.one(n % 8), HELD).await?.0);
     }
     let each = (server.resident()?.saturating_sub(idle)) as f64 / OPEN as f64 / 1_024.0;
-    tell(&format!("{OPEN} running answers that stand still, ours"), &format!("{each:.1} KiB each"))?;
+    tell(&format!("{OPEN} stalled responses, ours"), &format!("{each:.1} KiB each"))?;
     user::release(&provider.url).await?;
     for stream in open {
-        ensure!(user::drain(stream, Duration::from_secs(20)).await?.0, "a stream that stood still had no end");
+        ensure!(
+            user::drain(stream, Duration::from_secs(20)).await?.0,
+            "a stalled stream didn't finish after its release"
+        );
     }
 
-    // many that are paced: none falls silent for long
+    // Many paced streams: none may stall.
     let paced = (0..PACED).map(|n| {
         let one = many.one(n % 8);
         tokio::spawn(async move {
@@ -192,10 +194,10 @@ async fn bench() -> anyhow::Result<()> {
     }
     tell(
         &format!("{PACED} streams paced at 50 ms a word"),
-        &format!("{ended} whole, longest silence {}", ms(longest)),
+        &format!("{ended} complete, longest silence {}", ms(longest)),
     )?;
     ensure!(ended == PACED, "a stream stalled");
-    tell("the ledger against what the provider served", &db.compare(&provider.url).await?)?;
+    tell("ledger compared with the provider", &db.compare(&provider.url).await?)?;
     server.stop()?;
     db.drop().await
 }

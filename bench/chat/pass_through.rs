@@ -1,4 +1,4 @@
-//! The peer: a minimal proxy without sessions, limits or a ledger.
+//! The baseline for comparison: a minimal proxy without sessions, limits or a ledger.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -13,14 +13,14 @@ struct Through {
 }
 
 async fn pass(State(through): State<Through>, body: String) -> Response {
-    let asked = through.client.post(&through.url).header(CONTENT_TYPE, "application/json").body(body).send().await;
-    match asked {
+    let sent = through.client.post(&through.url).header(CONTENT_TYPE, "application/json").body(body).send().await;
+    match sent {
         Ok(answer) => ([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(answer.bytes_stream())).into_response(),
         Err(_) => axum::http::StatusCode::BAD_GATEWAY.into_response(),
     }
 }
 
-/// Serves until it is ended.
+/// Forwards requests to the provider until the process is stopped.
 pub async fn serve(provider: &str, address: &str) -> anyhow::Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().tcp_nodelay(true).build()?;

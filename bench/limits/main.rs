@@ -1,8 +1,9 @@
-//! What an admission costs, beside a bare `PING` and beside the well-known tutorial pair (two sliding windows of `@upstash/ratelimit`,
-//! `peer.mjs`), all over one Redis in one run: with rings full, with few and with millions of past uses, among a thousand users
-//! and among a million, with one connection and with thirty-two; and what a user weighs in Redis.
+//! Measures the cost of an admission against a plain `PING` and against two sliding windows of `@upstash/ratelimit` (`peer.mjs`), all on
+//! one Redis in one run: with full rings, with few and with millions of past calls, with a thousand and with a million users, over one
+//! and over thirty-two connections. Also reports the memory of one user in Redis.
 //!
-//! `./dev bench limits`, or `REDIS_URL=… cargo run --release -p bench --bin bench-limits`. The Redis is flushed: give it one of its own.
+//! Run it with `./dev bench limits`, or `REDIS_URL=… cargo run --release -p bench --bin bench-limits`. It flushes the Redis, so point it
+//! at a dedicated one.
 
 use limits::{Admission, Allowance, Demand, Limits, PastCall, Store, Window};
 use std::io::Write as _;
@@ -11,25 +12,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const ROUNDS: usize = 10_000;
-/// Calls before it counts.
+/// Number of warm-up calls that are not measured.
 const WARM_UP: usize = 1_000;
 const CONNECTIONS: usize = 32;
 const SECONDS: u64 = 10;
 const USERS: u64 = 1_000_000;
 const DAY_MS: u64 = 86_400_000;
-/// As the app has them.
+/// Two windows of the same kinds and lengths as the app's user meters.
 const WINDOWS: [Window; 2] = [Window::calls("r", 60_000, 60), Window::amount("t", DAY_MS, 48)];
 const PLAN: Allowance<'_> = Allowance { limits: &[1 << 50, 1 << 50], in_flight: None };
 const NEED: Demand = Demand { input: 100, output_min: 100, output_max: 100 };
 
 fn now_ms() -> u64 {
-    #[allow(clippy::disallowed_methods, reason = "a benchmark is at its own edge")]
+    #[allow(clippy::disallowed_methods, reason = "a benchmark may read the clock")]
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     u64::try_from(now).unwrap_or(0)
 }
 
-/// So many past uses of a hundred, even over the day, and one in every second of the last minute. The meters hold sums, so a bucket's
-/// uses are told as one.
+/// Returns past calls: `uses` of 100 tokens each spread evenly over the day, and one in every second of the last minute. The meters hold
+/// sums, so the uses of one bucket are combined into one call.
 fn past(uses: u64) -> Vec<PastCall> {
     let (now, buckets) = (now_ms(), uses.min(47));
     let over = |n: u64, of: u64, span: u64, amount: u64| PastCall {
@@ -42,7 +43,7 @@ fn past(uses: u64) -> Vec<PastCall> {
     day.chain((0..60).map(|n| over(n, 60, 60_000, 100))).collect()
 }
 
-/// A user with a past, asked once so that their meters stand.
+/// Creates a user with past calls, and peeks once so that the meters are built.
 async fn user(store: &Store, name: &str, uses: u64) -> anyhow::Result<Limits> {
     let past = past(uses);
     let history: limits::History = Arc::new(move |_| {
@@ -54,7 +55,7 @@ async fn user(store: &Store, name: &str, uses: u64) -> anyhow::Result<Limits> {
     Ok(limits)
 }
 
-/// One admission, timed, and its settlement.
+/// Admits and settles one call. Returns the duration of the admission.
 async fn call(limits: &Limits, name: &str, id: &str) -> anyhow::Result<Duration> {
     let began = Instant::now();
     let admission = limits.admit(name, id, PLAN, NEED).await?;
@@ -65,7 +66,7 @@ async fn call(limits: &Limits, name: &str, id: &str) -> anyhow::Result<Duration>
     Ok(took)
 }
 
-fn say(name: &str, times: &mut [Duration]) -> anyhow::Result<Duration> {
+fn report(name: &str, times: &mut [Duration]) -> anyhow::Result<Duration> {
     times.sort_unstable();
     let at = |share: usize| times.get(times.len() * share / 100).copied().unwrap_or(Duration::ZERO);
     writeln!(std::io::stdout(), "{name:44} p50 {:>9.3?}  p99 {:>9.3?}", at(50), at(99))?;
@@ -76,12 +77,12 @@ fn tell(name: &str, what: &str) -> anyhow::Result<()> {
     Ok(writeln!(std::io::stdout(), "{name:44} {what}")?)
 }
 
-/// Walks through users in an order that looks like chance (a prime step), so that none is asked twice in a row.
+/// Returns the `n`th user name in a pseudo-random order (a prime step), so that no user comes twice in a row.
 fn nth(n: u64, users: u64) -> String {
     format!("p{}", n.wrapping_mul(7_368_787) % users)
 }
 
-/// Everybody uses something once.
+/// Admits and settles one call for each of the million users.
 async fn populate(url: &str) -> anyhow::Result<()> {
     let workers = (0..CONNECTIONS as u64).map(|worker| {
         let url = url.to_owned();
@@ -99,7 +100,7 @@ async fn populate(url: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Calls per second over so many connections, each a different user's; only admitted, or settled too.
+/// Measures calls per second over all connections, each call from a different user; with `settle`, each call is also settled.
 async fn rate(url: &str, settle: bool) -> anyhow::Result<u64> {
     let workers = (0..CONNECTIONS as u64).map(|worker| {
         let url = url.to_owned();
@@ -126,8 +127,8 @@ async fn rate(url: &str, settle: bool) -> anyhow::Result<u64> {
     Ok(done / SECONDS)
 }
 
-/// Sixty-four admissions at once, two hundred times, while every core is kept busy: none may be refused because this process wasn't
-/// scheduled.
+/// Runs 64 concurrent admissions 200 times while four threads keep the cores busy. None may be refused because this process wasn't
+/// scheduled in time.
 async fn busy(url: &str) -> anyhow::Result<String> {
     let done = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let spinning: Vec<_> = (0..4)
@@ -143,11 +144,11 @@ async fn busy(url: &str) -> anyhow::Result<String> {
     let limits = Limits::without_history(&Store::redis(url)?, "busy", &WINDOWS);
     let (mut times, mut unavailable) = (Vec::new(), 0_u64);
     for round in 0..200 {
-        let asking = (0..64).map(|n| {
+        let admissions = (0..64).map(|n| {
             let limits = limits.clone();
             tokio::spawn(async move { call(&limits, &format!("p{n}"), &round.to_string()).await })
         });
-        for one in asking.collect::<Vec<_>>() {
+        for one in admissions.collect::<Vec<_>>() {
             match one.await? {
                 Ok(took) => times.push(took),
                 Err(_) => unavailable += 1,
@@ -160,11 +161,11 @@ async fn busy(url: &str) -> anyhow::Result<String> {
     }
     times.sort_unstable();
     let at = |share: usize| times.get(times.len() * share / 1000).copied().unwrap_or_default();
-    anyhow::ensure!(unavailable == 0, "{unavailable} were refused as unavailable");
+    anyhow::ensure!(unavailable == 0, "{unavailable} admissions were refused as unavailable");
     Ok(format!("none unavailable; p50 {:.1?}  p99.9 {:.1?}", at(500), at(999)))
 }
 
-/// The bound of a decision: 300 ms, against a listener that accepts and never answers.
+/// Checks that a decision takes at most 300 ms against a listener that accepts connections and never replies.
 async fn silent() -> anyhow::Result<String> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let limits =
@@ -172,16 +173,16 @@ async fn silent() -> anyhow::Result<String> {
     let mut longest = Duration::ZERO;
     for n in 0..20 {
         let began = Instant::now();
-        anyhow::ensure!(call(&limits, "p", &n.to_string()).await.is_err(), "an answer from nobody");
+        anyhow::ensure!(call(&limits, "p", &n.to_string()).await.is_err(), "an admission succeeded without Redis");
         longest = longest.max(began.elapsed());
     }
-    anyhow::ensure!(longest <= Duration::from_millis(300), "{longest:?}");
+    anyhow::ensure!(longest <= Duration::from_millis(300), "a decision took {longest:?}");
     Ok(format!("{longest:.0?} (bound 300 ms)"))
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    #[allow(clippy::disallowed_methods, reason = "a benchmark reads from the environment where Redis is")]
+    #[allow(clippy::disallowed_methods, reason = "a benchmark reads REDIS_URL from the environment")]
     let url = std::env::var("REDIS_URL")?;
     let store = Store::redis(&url)?;
     let mut bare = redis::Client::open(url.as_str())?.get_multiplexed_async_connection().await?;
@@ -193,9 +194,9 @@ async fn main() -> anyhow::Result<()> {
         let () = redis::cmd("PING").query_async::<String>(&mut bare).await.map(|_| ())?;
         times.push(began.elapsed());
     }
-    say("PING", &mut times)?;
+    report("PING", &mut times)?;
 
-    // By turns, so that a machine that slows down slows all of them.
+    // The cases alternate, so that a machine that slows down affects all of them equally.
     const USES: [u64; 3] = [1, 10_000, 10_000_000];
     let mut users = Vec::new();
     for uses in USES {
@@ -207,24 +208,24 @@ async fn main() -> anyhow::Result<()> {
             times.extend((n >= WARM_UP).then_some(took));
         }
     }
-    let mut halves = Vec::new();
+    let mut medians = Vec::new();
     for (uses, (_, times)) in USES.iter().zip(&mut users) {
-        halves.push(say(&format!("admit, {uses} past uses"), times)?);
+        medians.push(report(&format!("admit, {uses} past uses"), times)?);
     }
     for (number, uses) in [(1_u64, 100), (20_000, 100_000_000)] {
-        // Every bucket of both rings filled anew, as numbers of so many digits.
+        // Fills every bucket of both rings, with numbers of increasing length.
         let name = format!("heavy-{number}");
         let limits = user(&store, &name, 47 * uses / 100).await?;
         limits.peek(&name).await?;
         let key = format!("meter:{{bench:{name}}}");
         let bytes: u64 =
             redis::cmd("MEMORY").arg("USAGE").arg(&key).arg("SAMPLES").arg(0).query_async(&mut bare).await?;
-        tell(&format!("a user with every bucket full ({uses} each)"), &format!("{bytes} bytes"))?;
+        tell(&format!("one user, all buckets full ({uses} each)"), &format!("{bytes} bytes"))?;
     }
 
     let began = Instant::now();
     populate(&url).await?;
-    tell(&format!("{USERS} users made"), &format!("in {:.0?}", began.elapsed()))?;
+    tell(&format!("{USERS} users created"), &format!("in {:.0?}", began.elapsed()))?;
     let limits = Limits::without_history(&store, "bench", &WINDOWS);
     let mut crowds = [(1_000, Vec::with_capacity(ROUNDS)), (USERS, Vec::with_capacity(ROUNDS))];
     for n in 0..ROUNDS {
@@ -233,9 +234,9 @@ async fn main() -> anyhow::Result<()> {
         }
     }
     for (users, times) in &mut crowds {
-        halves.push(say(&format!("admit, among {users} users"), times)?);
+        medians.push(report(&format!("admit, among {users} users"), times)?);
     }
-    let (first, last) = (halves.iter().min(), halves.iter().max());
+    let (first, last) = (medians.iter().min(), medians.iter().max());
     if let (Some(first), Some(last)) = (first, last) {
         tell("slowest p50 over fastest", &format!("{:.2}", last.as_secs_f64() / first.as_secs_f64()))?;
     }
@@ -244,8 +245,8 @@ async fn main() -> anyhow::Result<()> {
     tell(&format!("admissions, {CONNECTIONS} connections"), &format!("{ours}/s"))?;
     let both = rate(&url, true).await?;
     tell(&format!("calls admitted and settled, {CONNECTIONS} connections"), &format!("{both}/s"))?;
-    tell("64 at once beside 4 busy threads, 12 800 admissions", &busy(&url).await?)?;
-    tell("a Redis that is silent, longest decision of 20", &silent().await?)?;
+    tell("64 concurrent, 4 busy threads, 12 800 calls", &busy(&url).await?)?;
+    tell("silent Redis, longest decision of 20", &silent().await?)?;
     let peer = Command::new("node")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/limits/peer.mjs"))
         .args([&url, &CONNECTIONS.to_string(), &SECONDS.to_string(), &USERS.to_string()])
@@ -253,6 +254,6 @@ async fn main() -> anyhow::Result<()> {
     anyhow::ensure!(peer.status.success(), "{}", String::from_utf8_lossy(&peer.stderr));
     let theirs: u64 = String::from_utf8(peer.stdout)?.trim().parse()?;
     tell("two @upstash/ratelimit windows, same Redis", &format!("{theirs}/s"))?;
-    tell("admissions over theirs", &format!("{:.2}", ours as f64 / theirs as f64))?;
+    tell("ratio of admissions to theirs", &format!("{:.2}", ours as f64 / theirs as f64))?;
     Ok(())
 }

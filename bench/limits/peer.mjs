@@ -1,13 +1,14 @@
-// The tutorial's limiter: `requests.limit(user)`, then `tokens.limit(user, { rate })`, two sliding windows of @upstash/ratelimit over
-// the same Redis. The library speaks to any client that has these few commands; here that is ioredis over a socket, which is
-// kinder to it than its usual HTTP. Prints how many pairs a second it reaches.
+// The limiter that tutorials use: `requests.limit(user)`, then `tokens.limit(user, { rate })`, two sliding windows of @upstash/ratelimit
+// on the same Redis. The library accepts any client with these commands; here it is ioredis over a socket, which is faster than its
+// usual HTTP. Prints the number of pairs per second.
 import { createHash } from "node:crypto";
 import { Ratelimit } from "@upstash/ratelimit";
 import { Redis } from "ioredis";
 
 const [url, connections, seconds, users] = process.argv.slice(2);
 
-// The library's scripts name a flag that only its makers' own Redis knows; without it they are the same scripts, once loaded.
+// The library's scripts declare a flag that only Upstash's Redis supports. It is stripped; the scripts are otherwise unchanged and loaded
+// once.
 const known = new Map();
 
 function client() {

@@ -1,4 +1,4 @@
-//! What benchmarks have in common: processes that they start and measure, users who chat over HTTP, and how figures are printed.
+//! Shared code of the benchmarks: processes that they start and measure, users who chat over HTTP, and printing of results.
 
 pub mod process;
 pub mod user;
@@ -6,21 +6,21 @@ pub mod user;
 use std::io::Write as _;
 use std::time::Duration;
 
-/// Prints a figure.
+/// Prints one result line: a label and its value.
 ///
 /// # Errors
-/// Returns an error if standard output can't be written.
+/// Returns an error if writing to standard output fails.
 pub fn tell(name: &str, what: &str) -> anyhow::Result<()> {
     Ok(writeln!(std::io::stdout(), "{name:58} {what}")?)
 }
 
-/// The time that so many per cent stayed within.
+/// Returns the `share`th percentile of `times`, and sorts them. Zero if there are none.
 pub fn at(times: &mut [Duration], share: usize) -> Duration {
     times.sort_unstable();
     times.get(times.len() * share / 100).copied().unwrap_or(Duration::ZERO)
 }
 
-/// A time in milliseconds.
+/// Formats a duration in milliseconds with three decimals.
 #[must_use]
 pub fn ms(time: Duration) -> String {
     format!("{:.3} ms", time.as_secs_f64() * 1e3)

@@ -8,34 +8,34 @@ use std::process::{Child, Command, Stdio};
 use std::str::FromStr as _;
 use std::time::{Duration, Instant};
 
-/// Where databases are.
+/// Reads an environment variable that `./dev bench` sets.
 ///
 /// # Errors
-/// When it isn't said.
-#[allow(clippy::disallowed_methods, reason = "a benchmark reads from the environment where its databases are")]
+/// Returns an error if the variable isn't set.
+#[allow(clippy::disallowed_methods, reason = "a benchmark reads its database URLs from the environment")]
 pub fn env(name: &str) -> anyhow::Result<String> {
     std::env::var(name).with_context(|| format!("{name} isn't set: ./dev bench sets it"))
 }
 
-/// A port that is free now.
+/// Returns a TCP port on loopback that is free at the moment.
 pub fn free_port() -> anyhow::Result<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-/// The folder of this build's binaries.
+/// Returns the folder that holds this build's binaries.
 fn binaries() -> anyhow::Result<PathBuf> {
     Ok(std::env::current_exe()?.parent().context("no folder")?.to_owned())
 }
 
-/// A server that runs until this is dropped.
+/// A child process that listens on an address; killed on drop.
 pub struct Process {
     child: Child,
-    /// Where it listens.
+    /// Base URL that it listens on.
     pub url: String,
 }
 
 impl Process {
-    /// The fake provider, without think time.
+    /// Starts the fake provider, which responds without delay.
     pub fn fakes() -> anyhow::Result<Self> {
         let mut child =
             Command::new(binaries()?.join("fakes")).args(["provider", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn()?;
@@ -44,13 +44,13 @@ impl Process {
         Ok(Self { child, url: url.trim().to_owned() })
     }
 
-    /// This program in another role; its last word is its address.
+    /// Starts this program with other arguments, the last of which is its listen address.
     pub fn this(args: &[&str]) -> anyhow::Result<Self> {
         let child = Command::new(std::env::current_exe()?).args(args).spawn()?;
         Self::until_it_listens(child, args.last().context("no address")?)
     }
 
-    /// The server as production starts it.
+    /// Starts the release server as production does.
     pub fn quotient(database: &str, provider: &str) -> anyhow::Result<Self> {
         let address = format!("127.0.0.1:{}", free_port()?);
         let child = Command::new(binaries()?.join("quotient"))
@@ -68,10 +68,10 @@ impl Process {
         Self::until_it_listens(child, &address)
     }
 
-    /// A server at an address with these settings and no others.
+    /// Starts a server at `url` with these settings and no others.
     ///
     /// # Errors
-    /// Returns an error if it can't be started or doesn't listen.
+    /// Returns an error if the server can't be started or doesn't listen within 30 s.
     pub fn with_settings(url: &str, settings: &[(&str, String)], more: &[(&str, &str)]) -> anyhow::Result<Self> {
         let address = url.strip_prefix("http://").context("no address")?;
         let child = Command::new(binaries()?.join("quotient"))
@@ -80,7 +80,7 @@ impl Process {
             .envs(more.iter().copied())
             .env("LISTEN_ADDR", address)
             .spawn()
-            .context("the server isn't built beside this program")?;
+            .context("the server binary is missing from this program's folder")?;
         Self::until_it_listens(child, address)
     }
 
@@ -88,20 +88,20 @@ impl Process {
         let process = Self { child, url: format!("http://{address}") };
         let began = Instant::now();
         while std::net::TcpStream::connect(address).is_err() {
-            ensure!(began.elapsed() < Duration::from_secs(30), "{address} doesn't listen");
+            ensure!(began.elapsed() < Duration::from_secs(30), "no listener on {address} after 30 s");
             std::thread::park_timeout(Duration::from_millis(20));
         }
         Ok(process)
     }
 
-    /// Resident memory, in bytes.
+    /// Returns the resident memory, in bytes.
     pub fn resident(&self) -> anyhow::Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find(|line| line.starts_with("VmRSS")).context("no VmRSS")?;
         Ok(line.split_whitespace().nth(1).context("no number")?.parse::<u64>()? * 1_024)
     }
 
-    /// Processor time so far, in user and kernel mode, in ticks of 10 ms.
+    /// Returns the CPU time used so far, in user and kernel mode, with a resolution of 10 ms.
     pub fn cpu(&self) -> anyhow::Result<Duration> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         let fields: Vec<&str> = stat.rsplit_once(')').context("no name")?.1.split_whitespace().collect();
@@ -109,7 +109,7 @@ impl Process {
         Ok(Duration::from_millis((ticks(11) + ticks(12)) * 10))
     }
 
-    /// Ends it as production would.
+    /// Sends SIGTERM, as production does, and waits for the exit.
     pub fn stop(mut self) -> anyhow::Result<()> {
         Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
         self.child.wait()?;
@@ -124,9 +124,9 @@ impl Drop for Process {
     }
 }
 
-/// A database of the run's own.
+/// A database created for this run.
 pub struct Database {
-    /// Where it is.
+    /// Connection URL.
     pub url: String,
     name: String,
     pool: PgPool,
@@ -134,7 +134,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// Makes one.
+    /// Creates a database with a unique name.
     ///
     /// # Errors
     /// Returns an error if the query fails.
@@ -149,7 +149,7 @@ impl Database {
         Ok(Self { url, name, pool, admin })
     }
 
-    /// Nobody meets a limit.
+    /// Raises every plan's limits so far that no request is refused.
     pub async fn no_limits(&self) -> anyhow::Result<()> {
         let sql =
             "update plan set requests_per_minute = 1000000000, tokens_per_day = 1000000000000, in_flight = 1000000";
@@ -157,13 +157,13 @@ impl Database {
         Ok(())
     }
 
-    /// Its connections.
+    /// Returns the connection pool.
     #[must_use]
     pub fn pool(&self) -> &PgPool {
         &self.pool
     }
 
-    /// One value.
+    /// Returns the single value of a query.
     ///
     /// # Errors
     /// Returns an error if the query fails.
@@ -174,7 +174,7 @@ impl Database {
         Ok(sqlx::query_scalar(sql).fetch_one(&self.pool).await?)
     }
 
-    /// Runs statements.
+    /// Runs one or more statements.
     ///
     /// # Errors
     /// Returns an error if one fails.
@@ -183,7 +183,7 @@ impl Database {
         Ok(())
     }
 
-    /// Lets nobody in and ends all connections, or lets them in again.
+    /// Refuses new connections and terminates existing ones, or allows connections again.
     ///
     /// # Errors
     /// Returns an error if a statement fails.
@@ -197,33 +197,33 @@ impl Database {
         Ok(())
     }
 
-    /// One row, committed.
+    /// Inserts and commits one row.
     pub async fn insert(&self) -> anyhow::Result<()> {
         sqlx::query("insert into bare values ($1, now())").bind(uuid::Uuid::now_v7()).execute(&self.pool).await?;
         Ok(())
     }
 
-    /// Waits until every turn is settled, then compares the ledger with what the provider served.
+    /// Waits up to 30 s until every turn is settled, then compares the ledger with what the provider served.
     pub async fn compare(&self, provider: &str) -> anyhow::Result<String> {
         let began = Instant::now();
-        while sqlx::query_scalar::<_, i64>("select count(*) from turn where settled_at is null")
+        while sqlx::query_scalar::<_, i64>("select count(*) from turn where meter_settled_at is null")
             .fetch_one(&self.pool)
             .await?
             > 0
         {
-            ensure!(began.elapsed() < Duration::from_secs(30), "turns that nobody settled");
+            ensure!(began.elapsed() < Duration::from_secs(30), "some turns were not settled within 30 s");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let journal: Vec<serde_json::Value> = serde_json::from_str(
             &crate::user::client()?.get(format!("{provider}/journal")).send().await?.text().await?,
         )?;
-        // The pass-through's calls name no account: its answers are told apart by their system prompt, which it doesn't send.
-        let (pid, sum) = (self.ledger().await?, |key: &str, of: &[&serde_json::Value]| {
+        // Calls of the pass-through send no system prompt, which tells them apart from the server's.
+        let (ledger, sum) = (self.ledger().await?, |key: &str, of: &[&serde_json::Value]| {
             of.iter().filter_map(|call| call[key].as_i64()).sum::<i64>()
         });
         let ours: Vec<&serde_json::Value> = journal.iter().filter(|call| call["system"] == true).collect();
         let served = (i64::try_from(ours.len())?, sum("input", &ours) + sum("cache_read", &ours), sum("output", &ours));
-        ensure!(pid == served, "ledger {pid:?}, provider {served:?}");
+        ensure!(ledger == served, "the ledger has {ledger:?}, the provider served {served:?}");
         Ok(format!("{} calls, {} input and {} output tokens: equal", served.0, served.1, served.2))
     }
 
@@ -233,7 +233,7 @@ impl Database {
         Ok(sqlx::query_as(sql).fetch_one(&self.pool).await?)
     }
 
-    /// Drops it.
+    /// Drops the database, terminating its connections.
     ///
     /// # Errors
     /// Returns an error if the query fails.

@@ -1,16 +1,16 @@
-//! Users who chat over HTTP, with their timings.
+//! Users who chat over HTTP, and timing of their requests.
 
 use anyhow::{Context as _, ensure};
 use reqwest::{Client, Response};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-/// A client that keeps its connections and follows nowhere.
+/// Creates a client that keeps its connections and follows no redirects.
 pub fn client() -> anyhow::Result<Client> {
     Ok(Client::builder().redirect(reqwest::redirect::Policy::none()).tcp_nodelay(true).build()?)
 }
 
-/// Somebody signed in, with connections of their own.
+/// A signed-in user with their own connections.
 #[derive(Clone)]
 pub struct User {
     client: Client,
@@ -18,11 +18,11 @@ pub struct User {
     cookie: String,
 }
 
-/// Some users.
+/// A group of signed-in users.
 pub struct Users(Vec<User>);
 
 impl Users {
-    /// Signs up so many.
+    /// Signs up `many` users.
     pub async fn sign_up(url: &str, many: usize) -> anyhow::Result<Self> {
         let mut users = Vec::new();
         for _ in 0..many {
@@ -31,9 +31,9 @@ impl Users {
             let form = format!("email={email}&password=correct+horse+battery");
             let request =
                 client.post(format!("{url}/sign-up")).header("content-type", "application/x-www-form-urlencoded");
-            // Each from a place of their own: sign-ups from one place are limited.
-            let place = format!("10.{}.{}.{}", rand_byte(), rand_byte(), users.len() % 250);
-            let response = request.header("x-forwarded-for", place).body(form).send().await?;
+            // Each from its own address: sign-ups from one address are limited.
+            let address = format!("10.{}.{}.{}", rand_byte(), rand_byte(), users.len() % 250);
+            let response = request.header("x-forwarded-for", address).body(form).send().await?;
             ensure!(response.status() == 303, "sign-up answered {}", response.status());
             let cookie = response.headers().get("set-cookie").context("no cookie")?.to_str()?;
             let cookie = cookie.split(';').next().unwrap_or_default().to_owned();
@@ -42,7 +42,7 @@ impl Users {
         Ok(Self(users))
     }
 
-    /// One of them.
+    /// Returns the user at index `n`, modulo the number of users.
     pub fn one(&self, n: usize) -> User {
         self.0[n % self.0.len()].clone()
     }
@@ -64,7 +64,7 @@ async fn first_token(mut response: Response, marker: &str) -> anyhow::Result<(Du
     anyhow::bail!("no first token: {seen}")
 }
 
-/// Sends a question.
+/// Sends a message and requires status 200.
 async fn send(user: &User, text: &str) -> anyhow::Result<Response> {
     let body = json!({"model": "claude-haiku-4-5", "text": text}).to_string();
     let request = user.client.post(format!("{}/api/chat", user.url)).header("content-type", "application/json");
@@ -74,14 +74,15 @@ async fn send(user: &User, text: &str) -> anyhow::Result<Response> {
 }
 
 impl User {
-    /// The same user at another server.
+    /// Returns the same user connected to another server.
     #[must_use]
     pub fn at(&self, url: &str) -> Self {
         Self { url: url.to_owned(), ..self.clone() }
     }
 }
 
-/// Asks and reads to the end, whatever comes: the status, whether it says when to come back, and whether the answer finished.
+/// Sends a message and reads the response to the end, whatever its status. Returns the status, whether `Retry-After` is set, and whether
+/// the stream had a `finish` event.
 ///
 /// # Errors
 /// Returns an error if the connection breaks.
@@ -93,15 +94,15 @@ pub async fn ask_anything(user: &User, text: &str) -> anyhow::Result<(u16, bool,
     Ok((status, has_time, response.text().await?.contains("event: finish")))
 }
 
-/// How long a short answer's first token takes.
+/// Measures the time to first token of a short response.
 ///
 /// # Errors
-/// Returns an error if there is none.
+/// Returns an error if the request fails or the stream has no token.
 pub async fn first_token_time(user: &User) -> anyhow::Result<Duration> {
     ask(user, "{{words:2}} first").await
 }
 
-/// Asks for the estimate of a text of so many bytes; the status of the answer.
+/// Requests the token estimate of a text of `bytes` bytes. Returns the status of the response.
 ///
 /// # Errors
 /// Returns an error if the connection breaks.
@@ -111,24 +112,24 @@ pub async fn estimate(user: &User, bytes: usize) -> anyhow::Result<u16> {
     Ok(request.header("cookie", &user.cookie).body(body).send().await?.status().as_u16())
 }
 
-/// What is left, as the API tells it.
+/// Loads the user's quota from the API.
 ///
 /// # Errors
-/// Returns an error if the connection breaks or the answer is no JSON.
+/// Returns an error if the connection breaks or the response isn't JSON.
 pub async fn quota(user: &User) -> anyhow::Result<serde_json::Value> {
     let request = user.client.get(format!("{}/api/quota", user.url)).header("cookie", &user.cookie);
     Ok(serde_json::from_str(&request.send().await?.text().await?)?)
 }
 
-/// Everything that the fake provider served.
+/// Loads the journal of all calls that the fake provider served.
 ///
 /// # Errors
-/// Returns an error if it doesn't answer.
+/// Returns an error if the provider doesn't respond with JSON.
 pub async fn served(provider: &str) -> anyhow::Result<Vec<serde_json::Value>> {
     Ok(serde_json::from_str(&client()?.get(format!("{provider}/journal")).send().await?.text().await?)?)
 }
 
-/// Asks, reads to the end, and says when the first token was there.
+/// Sends a message and reads the response to the end. Returns the time to first token.
 pub async fn ask(user: &User, text: &str) -> anyhow::Result<Duration> {
     let began = Instant::now();
     let (after, mut rest) = {
@@ -141,13 +142,13 @@ pub async fn ask(user: &User, text: &str) -> anyhow::Result<Duration> {
     Ok(after)
 }
 
-/// Sends a question to the pass-through.
+/// Sends a message to the pass-through.
 async fn send_through(client: &Client, url: &str, text: &str) -> anyhow::Result<Response> {
     let body = json!({"model": "claude-haiku-4-5", "max_tokens": 4_096, "stream": true, "messages": [{"role": "user", "content": text}]});
     Ok(client.post(url).header("content-type", "application/json").body(body.to_string()).send().await?)
 }
 
-/// The same through the pass-through.
+/// Like [`ask`], through the pass-through.
 pub async fn pass(client: &Client, url: &str, text: &str) -> anyhow::Result<Duration> {
     let began = Instant::now();
     let response = send_through(client, url, text).await?;
@@ -157,12 +158,12 @@ pub async fn pass(client: &Client, url: &str, text: &str) -> anyhow::Result<Dura
     Ok(sent + first)
 }
 
-/// Asks the pass-through and reads until the first word.
+/// Sends a message to the pass-through and reads until the first token.
 pub async fn open_through(client: &Client, url: &str, text: &str) -> anyhow::Result<Response> {
     Ok(first_token(send_through(client, url, text).await?, "text_delta").await?.1)
 }
 
-/// Asks and reads until the first word; also the turn's id.
+/// Sends a message and reads until the first token. Returns the open response and the turn's id.
 pub async fn open(user: &User, text: &str) -> anyhow::Result<(Response, String)> {
     let turn = uuid::Uuid::now_v7().to_string();
     let body = json!({"model": "claude-haiku-4-5", "text": text, "turn_id": turn}).to_string();
@@ -172,7 +173,7 @@ pub async fn open(user: &User, text: &str) -> anyhow::Result<(Response, String)>
     Ok((first_token(response, "event: delta").await?.1, turn))
 }
 
-/// Reads along with a running answer, and has read its first word.
+/// Opens the event stream of a running turn and reads until the first token.
 pub async fn follow(user: &User, turn: &str) -> anyhow::Result<Response> {
     let request = user.client.get(format!("{}/api/turns/{turn}/events", user.url));
     let response = request.header("cookie", &user.cookie).send().await?;
@@ -180,12 +181,12 @@ pub async fn follow(user: &User, turn: &str) -> anyhow::Result<Response> {
     Ok(first_token(response, "event: delta").await?.1)
 }
 
-/// Reads to the end: whether the answer was whole, and the longest silence.
-pub async fn drain(mut response: Response, most: Duration) -> anyhow::Result<(bool, Duration)> {
+/// Reads a response to the end, failing after `max_silence` without data. Returns whether it finished, and its longest silence.
+pub async fn drain(mut response: Response, max_silence: Duration) -> anyhow::Result<(bool, Duration)> {
     let (mut longest, mut tail) = (Duration::ZERO, String::new());
     loop {
         let began = Instant::now();
-        let Some(bytes) = tokio::time::timeout(most, response.chunk()).await.context("stalled")?? else { break };
+        let Some(bytes) = tokio::time::timeout(max_silence, response.chunk()).await.context("stalled")?? else { break };
         longest = longest.max(began.elapsed());
         tail.push_str(&String::from_utf8_lossy(&bytes));
         let keep = tail.len().saturating_sub(4_096);
@@ -196,7 +197,7 @@ pub async fn drain(mut response: Response, most: Duration) -> anyhow::Result<(bo
     Ok((tail.contains("\"outcome\":\"finished\""), longest))
 }
 
-/// Lets held answers go on.
+/// Releases the responses that the fake provider holds.
 pub async fn release(provider: &str) -> anyhow::Result<()> {
     client()?.post(format!("{provider}/release")).send().await?;
     Ok(())

@@ -1,5 +1,5 @@
-//! The ledger that is measured: users use three models, the heavy much more than the light, evenly over ninety days, and two thirds of
-//! them pay. Its rows lie in the order of their time, as those of a ledger that grew do.
+//! The ledger of the benchmark: twenty thousand users of three models, some of them heavy, over ninety days; two thirds of them pay. Rows are
+//! inserted in the order of their time, as in a ledger that grew.
 
 use bench::tell;
 use sqlx::{AssertSqlSafe, PgPool};
@@ -8,7 +8,7 @@ use std::time::Instant;
 const USERS: i32 = 20_000;
 const DAYS: i32 = 90;
 
-/// Makes the database where it isn't there; whether it wasn't.
+/// Creates the database if it does not exist. Returns whether it is new.
 pub async fn database(root: &PgPool, name: &str) -> anyhow::Result<bool> {
     let sql = "select exists (select from pg_database where datname = $1)";
     let is_known: bool = sqlx::query_scalar(sql).bind(name).fetch_one(root).await?;
@@ -18,11 +18,11 @@ pub async fn database(root: &PgPool, name: &str) -> anyhow::Result<bool> {
     Ok(!is_known)
 }
 
-/// Fills it, and makes the sums.
+/// Fills the ledger and computes the rollups.
 pub async fn generate(db: &PgPool, rows: i64) -> anyhow::Result<()> {
     let began = Instant::now();
     let mut connection = db.acquire().await?;
-    sqlx::query("select ai_usage_cover(now() - $1 * interval '1 day', now())")
+    sqlx::query("select ai_usage_create_partitions(now() - $1 * interval '1 day', now())")
         .bind(DAYS)
         .execute(&mut *connection)
         .await?;
@@ -36,7 +36,7 @@ pub async fn generate(db: &PgPool, rows: i64) -> anyhow::Result<()> {
     .bind(USERS)
     .execute(&mut *connection)
     .await?;
-    // The sums are made afterwards, at once.
+    // Without triggers: the rollups are computed afterwards in one go.
     sqlx::raw_sql("set session_replication_role = replica").execute(&mut *connection).await?;
     sqlx::query(
         "insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, usage_source, input_tokens,
@@ -58,17 +58,17 @@ pub async fn generate(db: &PgPool, rows: i64) -> anyhow::Result<()> {
     .execute(&mut *connection)
     .await?;
     sqlx::raw_sql("set session_replication_role = default").execute(&mut *connection).await?;
-    tell("the ledger made", &format!("in {:.0?}", began.elapsed()))?;
+    tell("the ledger generated", &format!("in {:.0?}", began.elapsed()))?;
     let began = Instant::now();
-    sqlx::raw_sql("select usage_rebuild()").execute(&mut *connection).await?;
-    tell("its sums rebuilt", &format!("in {:.0?}", began.elapsed()))?;
-    for table in ["ai_usage", "usage_hour", "usage_day", "account"] {
+    store::rollup::rebuild(&store::Db::from(db)).await?;
+    tell("the rollups rebuilt", &format!("in {:.0?}", began.elapsed()))?;
+    for table in ["ai_usage", "usage_hour", "usage_day", "usage_total", "ttft_day", "account"] {
         sqlx::raw_sql(AssertSqlSafe(format!("vacuum analyze {table}"))).execute(&mut *connection).await?;
     }
     Ok(())
 }
 
-/// Two thirds of the users pay, by the month or by the year; some have stopped, some pay more than they did. Not where it was done before.
+/// Subscribes two thirds of the users, monthly or yearly; some have ended, some have changed their price. Does nothing the second time.
 pub async fn subscribe(db: &PgPool) -> anyhow::Result<()> {
     if sqlx::query_scalar("select exists (select from subscription)").fetch_one(db).await? {
         return Ok(());
@@ -94,9 +94,9 @@ pub async fn subscribe(db: &PgPool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One call of somebody's becomes final.
+/// Records one final call of a random user.
 pub async fn record_one(db: &PgPool) -> anyhow::Result<()> {
-    let somebody = 1 + uuid::Uuid::new_v4().as_u128() % u128::from(USERS.unsigned_abs());
+    let user = 1 + uuid::Uuid::new_v4().as_u128() % u128::from(USERS.unsigned_abs());
     sqlx::query(
         "insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, usage_source, input_tokens,
            output_tokens, estimated_tokens, reserved_tokens, cost_usd, created_at, settled_at, ttft_ms)
@@ -105,7 +105,7 @@ pub async fn record_one(db: &PgPool) -> anyhow::Result<()> {
          from account, (select model, model_price_id from model_price where model = 'claude-haiku-4-5' limit 1) p
          where subject = encode(sha256($1::text::bytea), 'hex')",
     )
-    .bind(somebody.to_string())
+    .bind(user.to_string())
     .execute(db)
     .await?;
     Ok(())

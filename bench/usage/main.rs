@@ -1,8 +1,8 @@
-//! What the owner's tables cost over a ledger of ten million rows, beside the plain `group by` over the raw rows, in one run: the twenty
-//! top_users over several periods; the page `/admin` over HTTP while two hundred turns a second become final; an export; and chat while ten
-//! admins refresh.
+//! Measures the owner's pages over a ledger of ten million rows: a refresh of the report; the top users of every period in every order and
+//! with every filter, beside a plain `group by` over the ledger; `/admin` over HTTP while two hundred turns a second become final; an
+//! export; and chat while ten admins reload.
 //!
-//! `./dev bench usage [ROWS]`. It makes a database of its own, some seven gigabytes, and leaves it for the next run (`bench_usage_ROWS`);
+//! `./dev bench usage [ROWS]`. It creates a database of its own, about seven gigabytes, and keeps it for the next run (`bench_usage_ROWS`);
 //! drop it when you are done.
 
 mod ledger;
@@ -11,6 +11,7 @@ use anyhow::{Context as _, ensure};
 use bench::process::{Process, env};
 use bench::user::{Users, ask, client};
 use bench::{at, ms, tell};
+use domain::{ModelName, PlanId, ReportPeriod};
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::str::FromStr as _;
@@ -24,7 +25,7 @@ const RECORDED_PER_SECOND: u64 = 200;
 const ADMINS: usize = 10;
 const CHATTERS: usize = 8;
 const CHAT_SECONDS: u64 = 20;
-/// What chat is asked for: twenty words, a pause between each two.
+/// The message of a chat: twenty words with pauses.
 const QUESTION: &str = "{{words:20}}{{pace:20}}";
 
 fn say(name: &str, times: &mut [Duration]) -> anyhow::Result<()> {
@@ -33,7 +34,7 @@ fn say(name: &str, times: &mut [Duration]) -> anyhow::Result<()> {
     tell(name, &format!("p50 {}  p95 {}  p99 {}  most {most}", figures[0], figures[1], figures[2]))
 }
 
-/// Two hundred turns a second become final, as a turn's last transaction writes them.
+/// Makes two hundred turns a second final, as a turn's last transaction does.
 fn record(db: &PgPool) -> JoinHandle<anyhow::Result<()>> {
     let db = db.clone();
     tokio::spawn(async move {
@@ -45,50 +46,62 @@ fn record(db: &PgPool) -> JoinHandle<anyhow::Result<()>> {
     })
 }
 
-/// How long a table takes, again and again.
-async fn tables(owners: &store::Db, filter: &UsageFilter<'_>) -> anyhow::Result<Vec<Duration>> {
+/// Reads the first twenty rows of the report with a filter, repeatedly.
+async fn pages(owners: &store::Db, filter: &UsageFilter<'_>, rounds: usize) -> anyhow::Result<Vec<Duration>> {
     let mut times = Vec::new();
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         let began = Instant::now();
         let mut tx = store::begin_reading(owners).await?;
-        store::top_users::list(&mut tx, filter).await?;
+        store::top_users::list(&mut tx, filter, OffsetDateTime::now_utc()).await?;
         tx.commit().await?;
         times.push(began.elapsed());
     }
     Ok(times)
 }
 
-/// The top twenty users of a period, and the same from raw rows; and the twenty with the least margin.
-async fn top_users(
-    (owners, db): (&store::Db, &PgPool),
-    name: &str,
-    from: OffsetDateTime,
-    to: OffsetDateTime,
-) -> anyhow::Result<()> {
-    let filter =
-        UsageFilter { from, to, order: Order::Cost, plan: None, model: None, search: None, offset: 0, limit: 20 };
-    let mut ours = tables(owners, &filter).await?;
-    let mut raw = Vec::new();
-    for _ in 0..3 {
-        let began = Instant::now();
-        sqlx::query(
-            "select subject, sum(cost_usd), count(*), sum(input_tokens), sum(output_tokens) from ai_usage
-             where created_at >= $1 and created_at < $2 group by subject order by 2 desc limit 20",
-        )
-        .bind(from)
-        .bind(to)
-        .fetch_all(db)
-        .await?;
-        raw.push(began.elapsed());
+/// Measures a period in every order and with every filter, and the same totals from the ledger itself.
+async fn top_users((owners, db): (&store::Db, &PgPool), period: ReportPeriod) -> anyhow::Result<()> {
+    let (plan, model) = (PlanId("pro".to_owned()), ModelName("gpt-5-mini".to_owned()));
+    let orders = [Order::Cost, Order::Tokens, Order::Requests, Order::Margin, Order::Refusals, Order::EstimateError];
+    let all = UsageFilter { period, order: Order::Cost, plan: None, model: None, search: None, offset: 0, limit: 20 };
+    let filters = [
+        ("no filter", all),
+        ("one plan", UsageFilter { plan: Some(&plan), ..all }),
+        ("one model", UsageFilter { model: Some(&model), ..all }),
+        ("emails with p77", UsageFilter { search: Some("p77"), ..all }),
+    ];
+    for (name, filter) in filters {
+        let mut times = Vec::new();
+        for order in orders {
+            times.extend(pages(owners, &UsageFilter { order, ..filter }, ROUNDS / 6).await?);
+        }
+        say(&format!("top 20 users, {}, {name}, every order", period.label()), &mut times)?;
     }
-    say(&format!("the 20 top_users, {name}"), &mut ours)?;
-    say("  the same by a group by over raw rows", &mut raw)?;
-    let times = at(&mut raw, 50).as_secs_f64() / at(&mut ours, 50).as_secs_f64();
-    tell("  times faster", &format!("{times:.1}"))?;
-    say("  the 20 with the least margin", &mut tables(owners, &UsageFilter { order: Order::Margin, ..filter }).await?)
+    let (from, to) = period.bounds(OffsetDateTime::now_utc());
+    let began = Instant::now();
+    sqlx::query(
+        "select subject, sum(cost_usd), count(*), sum(input_tokens), sum(output_tokens) from ai_usage
+         where created_at >= $1 and created_at < $2 group by subject order by 2 desc limit 20",
+    )
+    .bind(from)
+    .bind(to)
+    .fetch_all(db)
+    .await?;
+    tell("  the same by a group by over the ledger", &format!("{:.0?}", began.elapsed()))
 }
 
-/// An admin's browser, as far as tables go.
+/// Refreshes the report repeatedly.
+async fn refreshes(db: &store::Db) -> anyhow::Result<Vec<Duration>> {
+    let mut times = Vec::new();
+    for _ in 0..10 {
+        let began = Instant::now();
+        ensure!(store::rollup::refresh(db, time::Duration::ZERO).await?, "not refreshed");
+        times.push(began.elapsed());
+    }
+    Ok(times)
+}
+
+/// An admin's session.
 #[derive(Clone)]
 struct Admin {
     client: reqwest::Client,
@@ -115,7 +128,7 @@ impl Admin {
         Ok(response)
     }
 
-    /// The whole page.
+    /// Loads a page and returns how long it took.
     async fn page(&self, path: &str) -> anyhow::Result<Duration> {
         let began = Instant::now();
         self.get(path).await?.bytes().await?;
@@ -123,9 +136,9 @@ impl Admin {
     }
 }
 
-/// A file of a million calls, and how much memory the server takes beside what it had.
+/// Exports a million calls and measures the memory that the server takes meanwhile.
 async fn export(db: &PgPool, admin: &Admin, server: &Process) -> anyhow::Result<()> {
-    // whole days of a hundred thousand and some, as many as make a million
+    // As many whole days as make a million rows.
     let (first, rows): (time::Date, i64) = sqlx::query_as(
         "select day, n::bigint from (
            select day, sum(n) over (order by day desc) as n from (
@@ -150,7 +163,7 @@ async fn export(db: &PgPool, admin: &Admin, server: &Process) -> anyhow::Result<
     tell("  memory over idle while it ran", &format!("{:.1} MiB", mib(most.saturating_sub(idle))))
 }
 
-/// Waits until what the server does at its start is over: comparing meters, looking for alerts, learning what providers count.
+/// Waits until the server's first scheduled jobs are over.
 async fn settle(db: &PgPool) -> anyhow::Result<()> {
     let sql = "select count(*) from pg_stat_activity where datname = current_database() and state = 'active' and pid <> pg_backend_pid() and backend_type = 'client backend'";
     let mut quiet = 0;
@@ -162,7 +175,7 @@ async fn settle(db: &PgPool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The time to first token while users chat.
+/// Measures the time to first token while users chat.
 async fn chat(users: &Users) -> anyhow::Result<Vec<Duration>> {
     let began = Instant::now();
     let workers = (0..CHATTERS).map(|n| {
@@ -197,20 +210,16 @@ async fn main() -> anyhow::Result<()> {
         ledger::generate(&db, rows).await?;
     }
     ledger::subscribe(&db).await?;
-    let began = Instant::now();
-    let made = store::span::make(&store::Db::from(&db), OffsetDateTime::now_utc()).await?;
-    tell(&format!("{made} spans made"), &format!("in {:.1?}", began.elapsed()))?;
+    let jobs = store::Db::lazy(&url, store::Purpose::Jobs)?;
+    say("refresh of the report", &mut refreshes(&jobs).await?)?;
 
     let owners = store::Db::lazy(&url, store::Purpose::Reports)?;
-    let now: OffsetDateTime = sqlx::query_scalar("select max(created_at) from ai_usage").fetch_one(&db).await?;
-    let end = now.replace_nanosecond(0)?.replace_second(0)?.replace_minute(0)? + time::Duration::hours(1);
     let days = time::Duration::days;
-    let own = ((end - days(81)).replace_hour(0)?, (end - days(51)).replace_hour(0)?);
-    let pools = (&owners, &db);
-    top_users(pools, "24 hours", end - time::Duration::hours(25), end).await?;
-    top_users(pools, "7 days", end - days(7), end).await?;
-    top_users(pools, "30 days", end - days(30), end).await?;
-    top_users(pools, "30 days, of one's own choice", own.0, own.1).await?;
+    let today = OffsetDateTime::now_utc().date();
+    let own = ReportPeriod::Custom(today - days(81), today - days(52));
+    for period in ReportPeriod::STANDARD.into_iter().chain([own]) {
+        top_users((&owners, &db), period).await?;
+    }
 
     let provider = Process::fakes()?;
     let server = Process::quotient(&url, &provider.url)?;
@@ -221,9 +230,17 @@ async fn main() -> anyhow::Result<()> {
     .await?;
     let admin = Admin::sign_up(&db, &server.url).await?;
     settle(&db).await?;
-    let custom = format!("/admin?period=custom&from={}&to={}", own.0.date(), (own.1 - days(1)).date());
+    let custom = format!("/admin?period=custom&from={}&to={}", today - days(81), today - days(52));
     let recorder = record(&db);
-    for (name, path) in [("24 hours", "/admin"), ("30 days", "/admin?period=30d"), ("of one's own", &custom)] {
+    say("refresh of the report, 200 turns/s recorded", &mut refreshes(&jobs).await?)?;
+    let paths = ["/admin", "/admin?period=7d", "/admin?period=30d&by=margin", "/admin?period=month&plan=pro&by=tokens"];
+    for (name, path) in [
+        ("24 hours", paths[0]),
+        ("7 days", paths[1]),
+        ("30 days, by margin", paths[2]),
+        ("month, one plan", paths[3]),
+        ("custom", &custom),
+    ] {
         for _ in 0..10 {
             admin.page(path).await?;
         }

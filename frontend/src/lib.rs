@@ -1,9 +1,9 @@
 //! The browser's entry point: hydrates the islands of a server-rendered page.
 
-/// Called by the script that the shell writes, once the wasm has loaded.
+/// Hydrates the islands. Called by the script in the page's shell once the wasm has loaded.
 #[wasm_bindgen::prelude::wasm_bindgen]
 pub fn hydrate() {
-    // Names the crate, so that the linker keeps the islands' exports.
+    // References the crate, so that the linker keeps the islands' exports.
     use app as _;
     console_error_panic_hook::set_once();
     leptos::mount::hydrate_islands();

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# Builds: the browser's side and the server for development, and the query files.
+# Development builds of the frontend and the server, and of the query files.
 
 build_site() {
   local built=target/front/$WASM/wasm-dev/frontend.wasm pkg=target/site/pkg
-  # `step` asks for the outcome, so nothing here ends the script by itself.
+  # `step` checks the exit status, which disables `set -e` in here, so failures return explicitly.
   CARGO_TARGET_DIR=target/front cargo build -q -p frontend --target "$WASM" --profile wasm-dev || return
   if [ ! "$pkg/quotient.wasm" -nt "$built" ]; then
     wasm-bindgen --target web --no-typescript --out-dir "$pkg" --out-name quotient "$built" || return
@@ -11,11 +11,11 @@ build_site() {
   fi
   cp -r public/. target/site/
   rm -rf target/site/style && cp -r style target/site/style
-  # Where cargo-leptos writes one bundled file, the browser follows the imports itself.
+  # cargo-leptos bundles the stylesheets into one file. Here the browser follows the imports.
   sed 's#@import "#@import "/style/#' style/main.css >"$pkg/quotient.css"
 }
 
-# build [FLAGS…]: both sides; the flags are for cargo on the server's.
+# build [FLAGS…]: builds the frontend and the server; the flags are passed to cargo for the server.
 build() {
   need_toolchain
   need_wasm_bindgen
@@ -23,7 +23,7 @@ build() {
   step "the server" cargo build -q "$@"
 }
 
-# prepare DIRECTORY: writes the query files of the current migrations there.
+# prepare DIRECTORY: writes the sqlx query files for the current migrations to a directory.
 prepare() {
   local out=$1 name=quotient_prepare base
   base=${DATABASE_URL%/*}
@@ -31,7 +31,7 @@ prepare() {
   local file
   for file in migrations/*.sql; do psql -q -1 -v ON_ERROR_STOP=1 "$base/$name" -f "$file" >/dev/null || return; done
   rm -rf "$out" && mkdir -p "$out"
-  # The macros write as they expand, so the crate is expanded anew.
+  # The sqlx macros write the files when they expand, so the crate must be compiled again.
   rm -rf target/prepare/debug/.fingerprint/store-*
   SQLX_OFFLINE=false SQLX_OFFLINE_DIR=$out DATABASE_URL=$base/$name CARGO_TARGET_DIR=target/prepare cargo check -q -p store || return
   psql -q "$base/postgres" -c "drop database if exists $name"

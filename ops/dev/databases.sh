@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Databases: those that DATABASE_URL and REDIS_URL name, else private ones of this checkout, on loopback.
+# Databases: those named by DATABASE_URL and REDIS_URL, or private ones of this checkout on loopback.
 
 postgres_bin() {
   local dir
@@ -9,7 +9,7 @@ postgres_bin() {
   return 1
 }
 
-# Postgres refuses to run as root: then another user runs it.
+# Runs a command as a user that Postgres accepts: it refuses to run as root.
 as_postgres() {
   if [ "$(id -u)" != 0 ]; then "$@"; else (cd / && runuser -u "$(id -un postgres 2>/dev/null || echo nobody)" -- "$@"); fi
 }
@@ -22,14 +22,14 @@ postgres_home() {
   fi
 }
 
-# init_postgres HOME: an empty cluster there.
+# init_postgres HOME: creates an empty cluster in a directory.
 init_postgres() {
   mkdir -p "$1"
   [ "$(id -u)" != 0 ] || chown "$(id -un postgres 2>/dev/null || echo nobody)" "$1"
   as_postgres "$PG_BIN/initdb" -D "$1/data" -U quotient -A trust -E UTF8 --locale=C.UTF-8 >"$DEV/postgres.log" 2>&1 || die "initdb failed (see .dev/postgres.log)"
 }
 
-# run_postgres HOME PORT [OPTIONS]: on loopback only. A development database may lose its last second with the machine.
+# run_postgres HOME PORT [OPTIONS]: starts Postgres on loopback. Writes are not synced, so a crash of the machine may lose the last second.
 run_postgres() {
   as_postgres "$PG_BIN/pg_ctl" -D "$1/data" -w -t 30 -l "$1/log" \
     -o "-p $2 -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=400 ${3:-}" start >"$DEV/postgres.log" 2>&1 ||
@@ -72,7 +72,8 @@ need_redis() {
 
 databases() { need_postgres; need_redis; }
 
-# Tests make a database each. They get a cluster of their own that ends with them, so that nothing piles up in the development one.
+# Starts a temporary cluster for the tests and removes it afterwards. Each test creates a database, which would accumulate in the
+# development cluster.
 need_test_postgres() {
   [ -z "${DATABASE_URL:-}" ] || return 0
   install_postgres
@@ -86,7 +87,7 @@ need_test_postgres() {
   export DATABASE_URL=postgres://quotient@127.0.0.1:$port/quotient
 }
 
-# Nothing of it outlives the tests: no vacuum, and as little log as Postgres can write.
+# The data is discarded after the tests, so it runs without vacuum and with minimal WAL.
 start_test_postgres() {
   init_postgres "$1"
   run_postgres "$1" "$2" "-c autovacuum=off -c wal_level=minimal -c max_wal_senders=0 -c max_wal_size=4GB -c checkpoint_timeout=1h -c shared_buffers=256MB"
@@ -97,7 +98,7 @@ remove_test_postgres() {
   rm -rf "$1"
 }
 
-# A development database whose migrations were folded or edited since can't be brought up to date; says so in one line.
+# Fails if an applied migration differs from its file: such a development database can't be migrated.
 check_schema() {
   have psql || return 0
   local file version sum
@@ -105,7 +106,7 @@ check_schema() {
     version=$((10#$(basename "$file" | cut -d _ -f 1)))
     sum=$(sha384sum "$file" | cut -d ' ' -f 1)
     case $(psql -XAtq "$DATABASE_URL" -c "select encode(checksum, 'hex') = '$sum' from _sqlx_migrations where version = $version" 2>/dev/null || true) in
-      f) die "this development database was made by other migrations; reset it (its data is lost): ./dev psql -c '\\c postgres' -c 'drop database quotient with (force)' -c 'create database quotient'" ;;
+      f) die "this development database was created by different migrations; reset it (its data is lost): ./dev psql -c '\\c postgres' -c 'drop database quotient with (force)' -c 'create database quotient'" ;;
     esac
   done
 }

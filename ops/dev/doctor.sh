@@ -1,14 +1,14 @@
 # shellcheck shell=bash
-# What is installed, what is missing and what runs. Installs and changes nothing; prints no secret.
+# Reports what is installed, missing and running. Changes nothing and prints no secrets.
 
 DOCTOR_PROBLEMS=0
 
 found() { printf '  ok       %-22s %s\n' "$1" "$2"; }
 missing() { printf '  missing  %-22s %s\n' "$1" "$2"; DOCTOR_PROBLEMS=$((DOCTOR_PROBLEMS + 1)); }
-# Installed when a command needs it.
+# Reports a tool that is installed when a command needs it.
 later() { printf '  later    %-22s %s\n' "$1" "$2"; }
 
-# tool NAME FOUND WANTED WHO: compares a version with the pinned one.
+# tool NAME FOUND WANTED COMMAND: compares a version with the pinned one, which COMMAND installs.
 tool() {
   if [ -z "$2" ]; then later "$1" "not installed; $4 installs $3"
   elif [ "$2" = "$3" ]; then found "$1" "$2"
@@ -65,5 +65,5 @@ cmd_doctor() {
   doctor_machine
   doctor_tools
   doctor_databases
-  if [ $DOCTOR_PROBLEMS = 0 ]; then echo "Nothing is missing that ./dev doesn't install itself."; else die "$DOCTOR_PROBLEMS missing"; fi
+  if [ $DOCTOR_PROBLEMS = 0 ]; then echo "Nothing is missing that ./dev doesn't install itself."; else die "missing requirements: $DOCTOR_PROBLEMS"; fi
 }

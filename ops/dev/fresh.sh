@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# A newcomer's first hour, as a test: the last commit in an empty place, with nothing built or downloaded before.
+# Tests the setup of a new checkout: the last commit in an empty directory, with nothing built or downloaded before.
 
 # fresh [--chroot] [--docker-steps]: runs ./dev up, ./dev test and ./dev release, or the Dockerfile's RUN lines, in a clone of
 # the last commit with an empty HOME, CARGO_HOME and target folder; with --chroot in a new Debian made by debootstrap as well.
@@ -18,7 +18,7 @@ cmd_fresh() {
   if [ -n "$chroot" ]; then in_chroot $steps; else on_this_machine $steps; fi
 }
 
-# timed TITLE COMMAND…: like step, and keeps the time for the table at the end; ends everything when the command fails.
+# timed TITLE COMMAND…: like step, records the time for the final table, and exits if the command fails.
 timed() {
   local title=$1 began; shift
   began=$(date +%s%N)
@@ -27,7 +27,7 @@ timed() {
   printf '%8s s  %s\n' "$(seconds_since "$began")" "$title" | tee -a "$FRESH/times" >&2
 }
 
-# Settings of this machine's way to its registries, which are no part of what is tried: proxies, and files of certificates.
+# Network settings of this machine that are passed through to the clone: proxies and certificate files.
 NETWORK_VARIABLES=(HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy NODE_EXTRA_CA_CERTS SSL_CERT_FILE CURL_CA_BUNDLE GIT_SSL_CAINFO)
 
 network_settings() {
@@ -35,7 +35,7 @@ network_settings() {
   for name in "${NETWORK_VARIABLES[@]}"; do [ -z "${!name:-}" ] || printf '%s=%s\n' "$name" "${!name}"; done
 }
 
-# inside COMMAND…: runs a command in the clone as a newcomer would, without anything of this user's.
+# inside COMMAND…: runs a command in the clone with a clean environment, without this user's files and settings.
 inside() {
   local network; mapfile -t network < <(network_settings)
   if [ -n "${CHROOT:-}" ]; then
@@ -77,7 +77,7 @@ in_chroot() {
   for name in "${NETWORK_VARIABLES[@]}"; do
     [ ! -f "${!name:-}" ] || install -D -m 644 "${!name}" "$CHROOT${!name}"
   done
-  # rustup's toolchain, as its installer would have put it there.
+  # Installs rustup's toolchain as its installer would.
   local toolchain; toolchain=$(basename "$(rustc --print sysroot)")
   mkdir -p "$CHROOT/opt/rustup/toolchains" "$CHROOT/opt/rustup-bin"
   cp -r "$(rustc --print sysroot)" "$CHROOT/opt/rustup/toolchains/$toolchain"
@@ -105,7 +105,7 @@ up_until_ready() {
     kill -0 $child 2>/dev/null || { echo "./dev up ended after $tries s"; return 1; }
     if curl -fsS -o /dev/null "http://127.0.0.1:$port/readyz" 2>/dev/null; then
       curl -fsS -o "$FRESH/page" "http://127.0.0.1:$port/" && grep -q '<html' "$FRESH/page" || shows=no
-      # Only the server of this clone is told to end, as Ctrl-C would.
+      # Stops only the server of this clone.
       for pid in $(pgrep -f '^target/up/quotient'); do
         case $(readlink "/proc/$pid/cwd") in "$FRESH"/*) kill -TERM "$pid" ;; esac
       done
@@ -117,7 +117,7 @@ up_until_ready() {
   return 1
 }
 
-# The RUN lines of the Dockerfile, in their order, between its COPY lines: everything is copied already, so these are skipped.
+# Runs the RUN lines of the Dockerfile in order. COPY lines are skipped, because the clone already has all files.
 docker_steps() {
   local line
   while IFS= read -r line; do
@@ -140,6 +140,6 @@ fresh_cleanup() {
     inside ./dev down >/dev/null 2>&1 || true
     rm -rf "${TMPDIR:-/tmp}/quotient-$(printf '%s' "$FRESH/src" | cksum | cut -d ' ' -f 1)"
   fi
-  # Kept where something failed, so that its log can be read.
+  # Kept after a failure, so that the log can be read.
   if grep -q . "$FRESH/times" 2>/dev/null && [ -z "${FRESH_FAILED:-}" ]; then rm -rf "$FRESH"; fi
 }

@@ -23,7 +23,7 @@ as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
 
 can_apt() { have apt-get && { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }; }
 
-# apt PACKAGE…: installs system packages, or ends with one line that names what is missing.
+# apt PACKAGE…: installs system packages, or exits with a message that names them.
 apt() {
   can_apt || die "please install: $*"
   if ! as_root apt-get install -y -q --no-install-recommends "$@" >"$DEV/apt.log" 2>&1; then
@@ -33,7 +33,7 @@ apt() {
   fi
 }
 
-# free_port NAME: a port that this checkout keeps between runs; the first free one counted from a hash of its path.
+# free_port NAME: prints a port that this checkout keeps between runs: the first free one starting at a hash of its path.
 free_port() {
   local file=$DEV/$1.port port
   if [ ! -s "$file" ]; then
@@ -46,7 +46,7 @@ free_port() {
 
 port_answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# wait_for_port PORT NAME: waits up to ten seconds.
+# wait_for_port PORT NAME: waits up to ten seconds for a listener, or exits with an error.
 wait_for_port() {
   local tries
   for tries in $(seq 200); do port_answers "$1" && return; sleep 0.05; done

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The release: built by cargo-leptos into folders of its own, packed, unpacked, and tried as production runs it.
+# Releases: built by cargo-leptos into separate folders, packed, unpacked, and tested as production runs them.
 
 RELEASE_SITE=target/release-site
 
@@ -11,7 +11,7 @@ cargo_leptos_release() {
     { tail -n 40 "$DEV/release.log" >&2; die "cargo-leptos failed (see .dev/release.log)"; }
 }
 
-# bundle: what the Dockerfile's second stage copies: the binary, the names of hashed files beside it, and the site.
+# bundle: collects what the Dockerfile's second stage copies: the binary, the list of hashed file names, and the site.
 cmd_bundle() {
   need_release_tools
   step "the release build" cargo_leptos_release

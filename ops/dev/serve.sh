@@ -1,14 +1,14 @@
 # shellcheck shell=bash
-# Serving a checkout.
+# Serves a checkout for development.
 
-# at_exit COMMAND: runs a command when the script ends; several are run in order.
+# at_exit COMMAND: registers a command to run when the script exits. Commands run in the order of registration.
 AT_EXIT=''
 at_exit() { AT_EXIT+="$1 || true; "; trap 'eval "$AT_EXIT"' EXIT; }
 
-# The port that LISTEN_ADDR names.
+# Prints the port in LISTEN_ADDR.
 port() { local addr=${LISTEN_ADDR:-127.0.0.1:3000}; echo "${addr##*:}"; }
 
-# Without a key a Stripe simulator sells the plans: no money moves. It keeps its state in .dev/stripe.json.
+# Starts a Stripe simulator if no Stripe key is set, so that no money moves. It keeps its state in .dev/stripe.json.
 simulate_stripe() {
   [ -z "${STRIPE_SECRET_KEY:-}" ] || return 0
   local port; port=$(free_port stripe)
@@ -16,10 +16,10 @@ simulate_stripe() {
   at_exit "kill $! 2>/dev/null"
   wait_for_port "$port" stripe
   export STRIPE_SECRET_KEY=sk_test_fake STRIPE_WEBHOOK_SECRET=whsec_fake STRIPE_BASE_URL=http://127.0.0.1:$port
-  target/debug/quotient plans push >"$DEV/stripe.log" || die "the plans can't be pushed (see .dev/stripe.log)"
+  target/debug/quotient plans push >"$DEV/stripe.log" || die "can't push the plans to the Stripe simulator (see .dev/stripe.log)"
 }
 
-# Runs a command until it ends or this script is told to end, and passes the signal on.
+# Runs a command until it exits, and forwards INT and TERM to it as TERM.
 serve() {
   "$@" &
   local child=$!
@@ -29,7 +29,7 @@ serve() {
 }
 
 development_settings() {
-  port_answers "$(port)" && die "port $(port) is in use; stop what listens there, or set LISTEN_ADDR=127.0.0.1:3001"
+  port_answers "$(port)" && die "port $(port) is in use; stop the process that listens on it, or set LISTEN_ADDR=127.0.0.1:3001"
   export PUBLIC_URL=${PUBLIC_URL:-http://127.0.0.1:$(port)} ADMIN_EMAILS=${ADMIN_EMAILS:-admin@example.com}
 }
 
@@ -38,7 +38,7 @@ cmd_up() {
   databases
   check_schema
   build
-  # A copy: a later build, test or release changes nothing under a server that runs.
+  # Runs a copy, so that a later build, test or release doesn't change the files of a running server.
   rm -rf target/up && mkdir -p target/up && cp -r target/site target/up/site && cp target/debug/quotient target/up/quotient
   simulate_stripe
   printf '· serving on http://%s (Ctrl-C stops the app, ./dev down the databases)\n' "${LISTEN_ADDR:-127.0.0.1:3000}" >&2
@@ -52,7 +52,7 @@ cmd_watch() {
   need_toolchain; need_wasm_bindgen; need_cargo_leptos
   step "the server and the Stripe simulator" cargo build -q
   simulate_stripe
-  # In a folder of its own. Names by content are for releases.
+  # Uses a separate folder. Hashed file names are only for releases.
   SITE_ROOT=target/watch-site LEPTOS_SITE_ROOT=target/watch-site LEPTOS_HASH_FILES=false serve cargo leptos watch
 }
 

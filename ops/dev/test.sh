@@ -14,12 +14,12 @@ cmd_check() {
   step "clippy, the browser's side" env CARGO_TARGET_DIR=target/front cargo clippy -q -p frontend --target "$WASM" --profile wasm-dev -- -D warnings
   need_postgres; need_psql
   step "query files" check_prepared
-  # Of all packages, as everything under test is built: a smaller selection has other features and compiles everything once more.
+  # Builds all packages, as tests do: selecting one package resolves other features and compiles everything again.
   step "structure" cargo test -q --test it tidy
 }
 
-# test [--long] [NAME…]: everything, or the parts that are named: a crate, `browser`, a file of end2end/ without its ending, or
-# a part of a Rust test's name. --long runs the property tests and faults at their full length. Every runner runs, then it fails.
+# test [--long] [NAME…]: runs all tests, or the named ones: a crate, `browser`, a file of end2end/ without its extension, or part of
+# a Rust test's name. --long runs property tests and faults at full length. All runners run before a failure is reported.
 cmd_test() {
   local name failed='' crates=() filters=() pages=()
   for name in "$@"; do
@@ -38,7 +38,7 @@ cmd_test() {
   need_test_postgres; need_redis
   if [ ${#pages[@]} -gt 0 ]; then need_browser; fi
   build --all-targets
-  # Much of a test is waiting, for a database or for another task, so more run at once than there are cores.
+  # Tests mostly wait for databases and other tasks, so more of them run at once than there are cores.
   export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))}
   if [ -n "$all" ] || [ ${#filters[@]} -gt 0 ]; then step "tests" cargo test --no-fail-fast -- "${filters[@]}" || failed+=" tests"; fi
   for name in "${crates[@]}"; do step "tests of $name" crate_tests "$name" || failed+=" $name"; done
@@ -46,8 +46,8 @@ cmd_test() {
   [ -z "$failed" ] || die "failed:$failed"
 }
 
-# crate_tests NAME: one crate's test programs out of the build of all: `cargo test -p` would choose other features of what it depends
-# on and compile everything once more.
+# crate_tests NAME: runs one crate's test programs from the build of all packages. `cargo test -p` would resolve other features of the
+# dependencies and compile everything again.
 crate_tests() {
   local program folder=$1 failed=0
   [ -d "$folder" ] || folder=crates/$1
@@ -64,14 +64,14 @@ cmd_shots() {
   step "contact sheet" node end2end/shots.mjs "$@"
 }
 
-# chaos [--short]: two servers under faults; a development build, since only that one has a clock that can be wrong.
+# chaos [--short]: runs two servers under faults. Uses a development build, because only that supports a clock offset.
 cmd_chaos() {
   databases; need_toolchain
   step "two servers and what is done to them" cargo build -q --bin chaos --bin fakes --bin quotient
   target/debug/chaos "$@"
 }
 
-# bench limits | chat | usage: benchmarks that print their peers beside ours. The first flushes its Redis, so it has one of its own.
+# bench limits | chat | usage: runs a benchmark and prints its comparison. `limits` flushes Redis, so it starts its own.
 cmd_bench() {
   databases; need_toolchain
   case ${1:-} in
@@ -90,6 +90,6 @@ cmd_bench() {
       step "the benchmark and what it measures" cargo build -q --release -p bench -p fakes -p server
       "target/release/bench-$1" "${@:2}"
       ;;
-    *) die "bench what? limits, chat, usage" ;;
+    *) die "usage: ./dev bench limits | chat | usage" ;;
   esac
 }

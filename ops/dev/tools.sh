@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Compilers and tools, at the versions of versions.env.
+# Compilers and tools, at the versions in versions.env.
 
 WASM=wasm32-unknown-unknown
 WEB_TOOLCHAIN=quotient-web
@@ -11,7 +11,7 @@ need_compiler() {
   have rustup || die "please install Rust with rustup: https://rustup.rs"
   have cc || step "a C compiler and linker" apt gcc libc6-dev
   if ! have mold && ! have ld.lld && can_apt; then step "mold, a faster linker" apt mold; fi
-  # Named by target, so that the wasm is not linked with it.
+  # Set per target, so that it is not used to link the wasm.
   if have mold; then
     export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS=-Clink-arg=-fuse-ld=mold
   elif have ld.lld; then
@@ -21,10 +21,10 @@ need_compiler() {
 
 rust_version() { rustc --version 2>/dev/null | awk '{ print $2 }'; }
 
-# is_older A B: whether version A comes before version B.
+# is_older A B: succeeds if version A is older than version B.
 is_older() { [ "$1" != "$2" ] && [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
 
-# Prints one line where the installed Rust is not the pinned one.
+# Prints a note if the installed Rust isn't the pinned version.
 compare_rust() {
   local found; found=$(rust_version)
   if [ "$found" = "$RUST" ]; then
@@ -32,13 +32,13 @@ compare_rust() {
   elif is_older "${found:-0}" "$RUST"; then
     note "Rust ${found:-(none)} is older than the pinned $RUST, and cargo will refuse to build; run: rustup update"
   else
-    note "Rust $found is newer than the pinned $RUST: it is used as it is, and its clippy may report lints that CI's doesn't"
+    note "Rust $found is newer than the pinned $RUST; its clippy may report lints that CI's doesn't"
   fi
 }
 
 has_wasm() { [ -n "$(find "$(rustc --print sysroot 2>/dev/null)/lib/rustlib/$WASM/lib" -name 'libstd-*.rlib' 2>/dev/null)" ]; }
 
-# Selects a toolchain that has the browser's target; it builds everything from then on.
+# Selects a toolchain with the wasm32 target, which then builds everything.
 need_toolchain() {
   need_compiler
   if rustup toolchain list | grep -q "^$WEB_TOOLCHAIN" && web_std_is_current; then
@@ -48,7 +48,7 @@ need_toolchain() {
     step "the wasm32 target, built from Debian's sources" build_web_toolchain
     export RUSTUP_TOOLCHAIN=$WEB_TOOLCHAIN
   fi
-  cargo --version >/dev/null || die "cargo doesn't run under the toolchain ${RUSTUP_TOOLCHAIN:-of rustup}"
+  cargo --version >/dev/null || die "cargo doesn't run with the toolchain ${RUSTUP_TOOLCHAIN:-of rustup}"
   compare_rust
 }
 
@@ -58,7 +58,7 @@ web_stamp() { printf '%s\n' "$(/usr/bin/rustc --print sysroot)/lib/rustlib/$WASM
 
 web_std_is_current() { [ -x /usr/bin/rustc ] && [ "$(cat "$(web_stamp)" 2>/dev/null)" = "$(/usr/bin/rustc -vV)" ]; }
 
-# Debian packages a rustc with the standard library's source: enough to build what rustup couldn't fetch.
+# Builds the wasm32 standard library from Debian's rustc packages, which include its source, for machines where rustup can't fetch it.
 build_web_toolchain() {
   local sysroot lld crate=$DEV/wasm-std
   lld=$(find "$(rustc --print sysroot)/lib/rustlib" -name rust-lld -type f | head -n 1)
@@ -67,7 +67,7 @@ build_web_toolchain() {
   mkdir -p "$crate/src"
   printf '[package]\nname = "wasm-std"\nversion = "0.0.0"\nedition = "2024"\n[profile.release]\npanic = "abort"\n[workspace]\n' >"$crate/Cargo.toml"
   : >"$crate/src/lib.rs"
-  # Bitcode, so that link-time optimisation can see into it.
+  # Embeds bitcode for link-time optimization.
   (cd "$crate" && RUSTC=/usr/bin/rustc RUSTFLAGS=-Cembed-bitcode=yes RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$crate/target \
     /usr/bin/cargo build -q --release -Z build-std=std,panic_abort --target "$WASM") >"$DEV/wasm-std.log" 2>&1 ||
     [ -n "$(find "$crate/target/$WASM/release/deps" -name 'libstd-*.rlib')" ] || die "the standard library didn't build (see .dev/wasm-std.log)"
@@ -81,7 +81,7 @@ build_web_toolchain() {
   rm -rf "$crate"
 }
 
-# cargo_tool CRATE VERSION [FLAGS…]: installs a tool without optimisations: its release profile would take many times as long.
+# cargo_tool CRATE VERSION [FLAGS…]: installs a tool without optimizations, because a release build takes many times as long.
 cargo_tool() {
   local crate=$1 version=$2; shift 2
   CARGO_PROFILE_DEV_DEBUG=0 CARGO_TARGET_DIR=$TOOLS/build-$crate cargo install -q --locked --debug "$crate@$version" --root "$TOOLS" --force "$@" \
@@ -104,7 +104,7 @@ need_cargo_deny() {
     step "cargo-deny $CARGO_DENY (about three minutes, once)" cargo_tool cargo-deny "$CARGO_DENY"
 }
 
-# The packages of ops/dev/npm, at the versions of their lockfile.
+# Installs the packages of ops/dev/npm at the versions of their lockfile.
 npm_tools() {
   mkdir -p "$TOOLS/npm"
   cp "$ROOT"/ops/dev/npm/package*.json "$TOOLS/npm/"
@@ -142,7 +142,7 @@ need_browser() {
     step "the browser tests' packages" npm_packages end2end
 }
 
-# npm_packages DIRECTORY: what its lockfile names.
+# npm_packages DIRECTORY: installs the packages of its lockfile.
 npm_packages() {
   npm ci --prefix "$1" --no-audit --no-fund >"$DEV/npm.log" 2>&1 || { tail -n 20 "$DEV/npm.log" >&2; die "npm can't install the packages of $1"; }
 }
@@ -153,10 +153,10 @@ need_psql() { have psql || step "psql" apt postgresql-client; }
 
 locked() { awk -v crate="\"$1\"" '$1 == "name" && $3 == crate { getline; gsub(/"/, "", $3); print $3; exit }' Cargo.lock; }
 
-# Fails where another file names a version that versions.env doesn't.
+# Fails if another file names a version that differs from versions.env.
 versions_agree() {
   local bad=0
-  same() { [ "$2" = "$3" ] || { note "$1 says '$2', ops/dev/versions.env says '$3'"; bad=1; }; }
+  same() { [ "$2" = "$3" ] || { note "$1 has version '$2', ops/dev/versions.env has '$3'"; bad=1; }; }
   same "Cargo.toml (rust-version)" "$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)" "${RUST%.*}"
   same "Cargo.lock (wasm-bindgen)" "$(locked wasm-bindgen)" "$WASM_BINDGEN"
   same "the Dockerfile's first image" "$(sed -n 's/^FROM rust:\([0-9.]*\)-.*/\1/p' Dockerfile)" "${RUST%.*}"
@@ -166,15 +166,15 @@ versions_agree() {
   [ $bad = 0 ]
 }
 
-# Fails where a tool's locked dependencies can't be built by the Rust in use. Resolves and downloads, builds nothing; what was
-# found for the same versions before is remembered.
+# Fails if the installed Rust can't build a tool's locked dependencies. Resolves and downloads, but builds nothing. A success is cached
+# per set of versions.
 tools_resolve() {
   local stamp tool version
   stamp="$(rust_version) $(cksum <"$ROOT/ops/dev/versions.env")"
   [ "$(cat "$TOOLS/resolved" 2>/dev/null)" != "$stamp" ] || return 0
   for tool in "wasm-bindgen-cli $WASM_BINDGEN" "cargo-leptos $CARGO_LEPTOS" "cargo-deny $CARGO_DENY"; do
     read -r tool version <<<"$tool"
-    # The dry run is unstable in cargo, so it is asked for as a nightly would.
+    # --dry-run is unstable in cargo, so RUSTC_BOOTSTRAP enables unstable options.
     RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$DEV/resolve cargo install -q -Z unstable-options --dry-run --locked "$tool@$version" --root "$DEV/resolve" \
       >"$DEV/resolve.log" 2>&1 || { grep -vE '^ *(Down|Upda)' "$DEV/resolve.log" >&2; die "$tool $version doesn't build under Rust $(rust_version)"; }
   done

@@ -1,36 +1,36 @@
-//! A circuit breaker per provider: one that fails again and again, or lets several calls wait in silence, isn't asked for a
-//! while, and is then probed with one call.
+//! A circuit breaker per provider. A provider that fails repeatedly, or leaves several calls unanswered at once, gets no calls for a while
+//! and is then probed with a single call.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-/// Failures in a row that open a circuit.
+/// Consecutive failures that open the circuit.
 const FAILURES: u32 = 5;
-/// Calls that wait in silence at the same time and open a circuit.
+/// Number of concurrent silent calls that opens the circuit.
 const SILENT: u32 = 3;
-/// How long an open one stays so.
+/// Time that the circuit stays open before a probe.
 const OPEN: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 struct State {
     failures: u32,
-    /// Calls that have waited for too long for the head of their answer.
+    /// Number of calls that are waiting too long for their response head.
     silent: u32,
     open_until: Option<Instant>,
-    /// One call finds out whether it works again.
+    /// Whether a probe is in progress.
     is_probing: bool,
 }
 
-/// One provider's circuit, as this server knows it.
+/// The circuit breaker of one provider, as observed by this server.
 #[derive(Debug)]
 pub(crate) struct Circuit {
     state: Mutex<State>,
-    /// Told when it opens.
+    /// Notified when the circuit opens.
     opened: Arc<Notify>,
 }
 
-/// Leave to make one call; whoever says nothing about how it went, a call that was cancelled, changes nothing.
+/// Permission to make one call. Dropping it without reporting a result, as a canceled call does, leaves the circuit unchanged.
 #[derive(Debug)]
 pub(crate) struct Pass<'a> {
     circuit: &'a Circuit,
@@ -38,7 +38,7 @@ pub(crate) struct Pass<'a> {
 }
 
 impl Circuit {
-    /// One that is closed, and tells when it opens.
+    /// Creates a closed circuit that notifies `opened` when it opens.
     pub(crate) fn new(opened: Arc<Notify>) -> Self {
         Self { state: Mutex::default(), opened }
     }
@@ -47,7 +47,7 @@ impl Circuit {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets a call through, or says how long nobody is let through.
+    /// Lets a call through, or returns the time until the next attempt.
     pub(crate) fn enter(&self, now: Instant) -> Result<Pass<'_>, Duration> {
         let mut state = self.state();
         match state.open_until {
@@ -61,19 +61,19 @@ impl Circuit {
         }
     }
 
-    /// How long [`Self::enter`] would refuse for, without taking the probe's place.
+    /// Returns the time for which [`Self::enter`] would refuse a call, without starting a probe.
     pub(crate) fn refuses(&self, now: Instant) -> Option<Duration> {
         let state = self.state();
         let until = state.open_until?;
         if now < until { Some(until - now) } else { state.is_probing.then_some(Duration::from_secs(1)) }
     }
 
-    /// Whether the circuit is open, and until when a probe is let through.
+    /// Returns the time until a probe is allowed; `None` if the circuit is closed.
     pub(crate) fn open_for(&self, now: Instant) -> Option<Duration> {
         self.state().open_until.map(|until| until.saturating_duration_since(now))
     }
 
-    /// A call that had begun broke off.
+    /// Records that an open stream broke off.
     pub(crate) fn broke(&self, now: Instant) {
         let mut state = self.state();
         state.failures += 1;
@@ -89,7 +89,7 @@ impl Circuit {
     }
 }
 
-/// A call that waits in silence; it stops counting when this is dropped.
+/// A call that is waiting silently. It is counted until this guard is dropped.
 pub(crate) struct Silent<'a>(&'a Circuit);
 
 impl Drop for Silent<'_> {
@@ -99,16 +99,16 @@ impl Drop for Silent<'_> {
 }
 
 impl Pass<'_> {
-    /// The provider answered, be it with a refusal of this one call.
+    /// Records that the provider responded, even if it refused this call.
     pub(crate) fn worked(self) {
         let mut state = self.circuit.state();
-        // Several calls were silent and one of them was answered after all.
+        // Circuits opened by silent calls close again when one of them is answered.
         if state.open_until.is_none() || self.is_probe || state.failures < FAILURES {
             *state = State { silent: state.silent, ..State::default() };
         }
     }
 
-    /// The call has waited for too long. Several of those at once, or a probe, open the circuit.
+    /// Records that the call has waited too long. `SILENT` such calls at once, or a silent probe, open the circuit.
     pub(crate) fn silent(&self, now: Instant) -> Silent<'_> {
         let mut state = self.circuit.state();
         state.silent += 1;
@@ -118,7 +118,7 @@ impl Pass<'_> {
         Silent(self.circuit)
     }
 
-    /// The provider is out of order.
+    /// Records that the provider failed.
     pub(crate) fn failed(self, now: Instant) {
         self.circuit.broke(now);
     }
@@ -138,7 +138,7 @@ mod tests {
     use futures::FutureExt as _;
 
     #[test]
-    fn it_opens_after_failures_in_a_row_and_closes_with_one_that_works() {
+    fn opens_after_consecutive_failures_and_closes_after_a_success() {
         let (circuit, now) = (Circuit::new(Arc::default()), Instant::now());
         for _ in 0..FAILURES - 1 {
             circuit.enter(now).unwrap().failed(now);
@@ -148,14 +148,14 @@ mod tests {
             circuit.enter(now).unwrap().failed(now);
         }
         assert_eq!(circuit.enter(now).unwrap_err(), OPEN);
-        let told = || circuit.opened.notified().now_or_never().is_some();
-        assert_eq!([told(), told()], [true, false], "told once, also if nobody waited");
+        let notified = || circuit.opened.notified().now_or_never().is_some();
+        assert_eq!([notified(), notified()], [true, false], "notified once, even without a waiter");
         let later = now + OPEN;
         let probe = circuit.enter(later).unwrap();
-        assert!(circuit.enter(later).is_err(), "one at a time");
+        assert!(circuit.enter(later).is_err(), "one probe at a time");
         probe.failed(later);
-        assert!(circuit.enter(later).is_err() && !told(), "it was open");
-        // a probe that was cancelled lets the next one through
+        assert!(circuit.enter(later).is_err() && !notified(), "it was already open");
+        // A canceled probe allows the next one.
         drop(circuit.enter(later + OPEN).unwrap());
         circuit.enter(later + OPEN).unwrap().worked();
         assert!(circuit.enter(later + OPEN).is_ok() && circuit.open_for(later + OPEN).is_none());

@@ -1,11 +1,11 @@
-//! The subcommands.
+//! The command-line subcommands.
 
 use crate::{AppState, Config};
 use anyhow::{Context as _, bail, ensure};
 use clap::{Parser, Subcommand};
 use domain::{MicrosPerMillion, ModelName, Provider, Tokens};
 
-/// Serves, unless told otherwise.
+/// Command line arguments. Serves the app if no subcommand is given.
 #[derive(Parser)]
 #[command(version, about = "Serves the app. Subcommands administer it.")]
 pub struct Cli {
@@ -14,7 +14,7 @@ pub struct Cli {
     pub command: Option<Command>,
 }
 
-/// What can be done.
+/// The available subcommands.
 #[derive(Subcommand)]
 pub enum Command {
     /// Manage admins.
@@ -43,14 +43,14 @@ pub enum Command {
     },
 }
 
-/// What can be done with the ledger's sums.
+/// Subcommands for the usage rollups.
 #[derive(Subcommand)]
 pub enum Usage {
     /// Rebuild the rollups from the ledger. Responses that end meanwhile wait for it.
     Rebuild,
 }
 
-/// Who sees /admin.
+/// Subcommands for admins, the users who can open `/admin`.
 #[derive(Subcommand)]
 pub enum Admin {
     /// Make an existing user an admin.
@@ -60,7 +60,7 @@ pub enum Admin {
     },
 }
 
-/// What can be asked.
+/// Subcommands for models.
 #[derive(Subcommand)]
 pub enum Models {
     /// Add a model, or set a new price for an existing one; options that aren't given stay unchanged.
@@ -69,14 +69,14 @@ pub enum Models {
     List,
 }
 
-/// What can be done with plans.
+/// Subcommands for plans.
 #[derive(Subcommand)]
 pub enum Plans {
     /// Create or find the plans' products and prices in Stripe and save their ids. Safe to run again.
     Push,
 }
 
-/// What can be done with subscriptions.
+/// Subcommands for subscriptions.
 #[derive(Subcommand)]
 pub enum Billing {
     /// Compare every live subscription with Stripe and correct differences.
@@ -85,7 +85,7 @@ pub enum Billing {
     Forget,
 }
 
-/// A model and its price.
+/// Arguments of `models add`: a model and its price.
 #[derive(clap::Args)]
 pub struct AddModel {
     /// The provider's name for it.
@@ -122,14 +122,14 @@ pub struct AddModel {
     plans: Option<Vec<String>>,
 }
 
-/// Does what was asked, and says so.
+/// Runs a subcommand and writes its result to `out`.
 ///
 /// # Errors
-/// Returns an error message for the command line.
+/// Returns an error to print on the command line.
 pub async fn run(command: Command, config: &Config, out: &mut impl std::io::Write) -> anyhow::Result<()> {
     let db = store::Db::connect(&config.database_url, store::Purpose::Commands)
         .await
-        .context("Postgres doesn't answer at DATABASE_URL")?;
+        .context("can't connect to Postgres at DATABASE_URL")?;
     store::migrate(&db).await.context("migrations")?;
     match command {
         Command::Migrate => writeln!(out, "The database schema is up to date.")?,
@@ -140,9 +140,8 @@ pub async fn run(command: Command, config: &Config, out: &mut impl std::io::Writ
             writeln!(out, "{email} is an admin now.")?;
         }
         Command::Usage(Usage::Rebuild) => {
-            store::ledger::rebuild(&db).await?;
-            // So that the owner's pages needn't read every hour user by user until the server's task comes round.
-            store::span::make(&db, AppState::now()).await?;
+            store::rollup::rebuild(&db).await?;
+            store::rollup::refresh(&db, time::Duration::ZERO).await?;
             writeln!(out, "The rollups are rebuilt.")?;
         }
         Command::Models(Models::Add(model)) => {
@@ -187,7 +186,10 @@ pub async fn run(command: Command, config: &Config, out: &mut impl std::io::Writ
             writeln!(out, "{forgotten} customers of another account forgotten.")?;
         }
         #[cfg(debug_assertions)]
-        Command::Seed { paying } => crate::seed::run(config, &db, paying, out).await?,
+        Command::Seed { paying } => {
+            crate::seed::run(config, &db, paying, out).await?;
+            store::rollup::refresh(&db, time::Duration::ZERO).await?;
+        }
     }
     Ok(())
 }
@@ -201,22 +203,22 @@ async fn add(db: &store::Db, model: &AddModel) -> anyhow::Result<bool> {
         MicrosPerMillion::parse_usd(text)
             .with_context(|| format!("--{name}: dollars per million tokens, like 0.25, not negative"))
     };
-    ensure!(!model.name.trim().is_empty(), "a model has a name");
+    ensure!(!model.name.trim().is_empty(), "the model name must not be empty");
     let (context, max_output) = (model.context.unwrap_or(u64::MAX), model.max_output.unwrap_or(u64::MAX));
-    ensure!(context > max_output.min(256), "--context is larger than the shortest answer");
+    ensure!(context > max_output.min(256), "--context must be larger than the minimum output");
     if let Some(url) = &model.base_url {
         ensure!(
             url.starts_with("http://") || url.starts_with("https://"),
-            "--base-url begins with http:// or https://"
+            "--base-url must begin with http:// or https://"
         );
         ensure!(
             model.provider == Provider::OpenAi,
-            "--base-url goes with --provider openai; for Anthropic set ANTHROPIC_BASE_URL"
+            "--base-url requires --provider openai; for Anthropic set ANTHROPIC_BASE_URL"
         );
     }
     let plans = store::plan::list(db).await?;
     for plan in model.plans.iter().flatten() {
-        ensure!(plans.iter().any(|known| known.id.0 == *plan), "there is no plan {plan}");
+        ensure!(plans.iter().any(|known| known.id.0 == *plan), "unknown plan {plan}");
     }
     let name = ModelName(model.name.trim().to_owned());
     let new = store::model::NewModel {

@@ -1,79 +1,79 @@
-//! The only reader of the environment. `.env.example` lists every name with its default.
+//! Configuration. This is the only module that reads the environment; `.env.example` lists every variable and its default.
 
 use anyhow::{Context as _, bail, ensure};
 use domain::Picos;
 use secrecy::SecretString;
 use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
-/// Everything that can be set from outside.
+/// The server's configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where users reach us; decides the cookie's name and whether `ADMIN_EMAILS` holds.
+    /// Public base URL of the app. Determines the session cookie's name and whether `ADMIN_EMAILS` applies.
     pub public_url: String,
-    /// Keys the subjects; changing it makes everybody a stranger to their own history.
+    /// Key of the subject hashes. Changing it detaches all users from their meters and their usage history.
     pub secret_key: [u8; 32],
-    /// The folder of the built site.
+    /// Directory of the built site.
     pub site_root: PathBuf,
-    /// Where the app listens.
+    /// Address that the app listens on.
     pub listen_addr: SocketAddr,
-    /// How many connections are taken at once; none follows the file descriptors that the process may open.
+    /// Maximum number of open connections; `None` derives it from the process's file descriptor limit.
     pub max_connections: Option<usize>,
-    /// Where `/metrics` listens, if anywhere.
+    /// Address that `/metrics` listens on; `None` disables it.
     pub metrics_addr: Option<SocketAddr>,
-    /// Postgres.
+    /// Postgres connection URL.
     pub database_url: String,
-    /// Redis, or a cluster's nodes with commas between them; none is this process's memory, for a single process.
+    /// Redis URL, or the URLs of a cluster's nodes separated by commas. `None` keeps state in memory, for a single process.
     pub redis_url: Option<String>,
-    /// Anthropic's key; its models are offered when it is set.
+    /// Anthropic API key; Anthropic models are available only if it is set.
     pub anthropic_api_key: Option<SecretString>,
-    /// Anthropic's address, when not the usual one.
+    /// Base URL of the Anthropic API; `None` uses the default.
     pub anthropic_base_url: Option<String>,
-    /// OpenAI's key; its models are offered when it is set.
+    /// OpenAI API key; OpenAI models are available only if it is set.
     pub openai_api_key: Option<SecretString>,
-    /// OpenAI's address, when not the usual one.
+    /// Base URL of the OpenAI API; `None` uses the default.
     pub openai_base_url: Option<String>,
-    /// Stripe's secret key; none is no billing.
+    /// Stripe secret key; `None` disables billing.
     pub stripe_secret_key: Option<SecretString>,
-    /// What Stripe signs its events with.
+    /// Secret that Stripe signs its webhook events with.
     pub stripe_webhook_secret: Option<SecretString>,
-    /// Stripe's address, when not the usual one: the fake's.
+    /// Base URL of the Stripe API, for the Stripe simulator; `None` uses the default.
     pub stripe_base_url: Option<String>,
-    /// Whether Stripe works out taxes at checkout.
+    /// Whether Stripe calculates taxes at checkout.
     pub stripe_automatic_tax: bool,
-    /// How many days a plan is kept while a payment is overdue.
+    /// Number of days that a plan is kept while a payment is overdue.
     pub billing_grace_days: u16,
-    /// Where mail is handed over; none is the development outbox.
+    /// SMTP server URL; `None` uses the development outbox.
     pub smtp_url: Option<SecretString>,
-    /// How long providers may take.
+    /// Timeouts for provider calls.
     pub patience: providers::Patience,
-    /// Where this process dies, in tests of what a crash leaves behind.
+    /// Name of the point at which this process aborts, for crash tests.
     #[cfg(debug_assertions)]
     pub dies_at: Option<String>,
-    /// Seconds by which this process's clock is wrong, in tests of several servers.
+    /// Offset of this process's clock in seconds, for tests with several servers.
     #[cfg(debug_assertions)]
     pub clock_offset_s: i64,
-    /// Who mail is from.
+    /// Sender of outgoing mail.
     pub mail_from: String,
-    /// What the whole deployment may spend in any day; none is any amount.
+    /// Global spend cap for any 24 hours; `None` means unlimited.
     pub daily_spend: Option<Picos>,
-    /// Where alerts are told besides mail, and what they are signed with.
+    /// URL of the alert webhook and the secret that its requests are signed with.
     pub alert_webhook: Option<(SecretString, SecretString)>,
-    /// Above which share of a day's cost or tokens an alert about one user is sent, in per cent.
+    /// Share of a day's cost or tokens, in percent, above which an alert about a user is sent.
     pub alert_user_percent: u8,
-    /// How many whole months of single calls are kept beside the one that runs; none keeps all.
+    /// Number of whole months of ledger rows to keep in addition to the current month; `None` keeps all.
     pub ledger_months: Option<u8>,
-    /// Proxies whose word on where a request comes from is believed.
+    /// Proxies whose `X-Forwarded-For` header is trusted.
     pub trusted_proxies: Vec<ipnet::IpNet>,
-    /// Who becomes an admin at sign-up, only while `public_url` is loopback.
+    /// Emails of users who become admins at sign-up. Applies only while `public_url` is a loopback address.
     pub admin_emails: Vec<String>,
-    /// What to log.
+    /// Log filter in `RUST_LOG` syntax.
     pub log_filter: String,
-    /// The port of cargo-leptos' live reload, while it runs us.
+    /// Port of cargo-leptos live reload, while cargo-leptos runs the server.
     pub live_reload_port: Option<u16>,
 }
 
 impl Config {
-    /// Reads the process's environment.
+    /// Reads the configuration from the process environment.
     ///
     /// # Errors
     /// Returns an error that names the variable that is missing or invalid.
@@ -82,7 +82,7 @@ impl Config {
         Self::read(&|name| std::env::var(name).ok())
     }
 
-    /// Reads any source of names and values.
+    /// Reads the configuration from any source of names and values.
     ///
     /// # Errors
     /// Returns an error that names the variable that is missing or invalid.
@@ -101,18 +101,18 @@ impl Config {
         let public_url = public_url.trim_end_matches('/').to_owned();
         ensure!(
             public_url.starts_with("http://") || public_url.starts_with("https://"),
-            "PUBLIC_URL begins with http:// or https://"
+            "PUBLIC_URL must begin with http:// or https://"
         );
         let secret_key = match secret("SECRET_KEY")? {
-            Some(key) => <[u8; 32]>::try_from(hex::decode(key).context("SECRET_KEY is hex")?)
+            Some(key) => <[u8; 32]>::try_from(hex::decode(key).context("SECRET_KEY must be hex")?)
                 .ok()
-                .context("SECRET_KEY is 32 bytes, as 64 hex digits (openssl rand -hex 32)")?,
+                .context("SECRET_KEY must be 32 bytes, as 64 hex digits (openssl rand -hex 32)")?,
             None if is_loopback(&public_url) => *b"loopback development, not secret",
-            None => bail!("SECRET_KEY is required where PUBLIC_URL isn't loopback (openssl rand -hex 32)"),
+            None => bail!("SECRET_KEY is required unless PUBLIC_URL is loopback (openssl rand -hex 32)"),
         };
         let addr = |name: &str| {
             text(name)
-                .map(|value| SocketAddr::from_str(&value).with_context(|| format!("{name} is host:port")))
+                .map(|value| SocketAddr::from_str(&value).with_context(|| format!("{name} must be host:port")))
                 .transpose()
         };
         let usual = providers::Patience::default();
@@ -120,13 +120,13 @@ impl Config {
             None => Ok(usual),
             Some(value) => {
                 let ms = value.parse().ok().filter(|ms| *ms > 0);
-                ms.map(Duration::from_millis).with_context(|| format!("{name} is a number of milliseconds, like 5000"))
+                ms.map(Duration::from_millis).with_context(|| format!("{name} must be milliseconds, like 5000"))
             }
         };
         let flag = |name: &str| match text(name).as_deref() {
             None | Some("false" | "0") => Ok(false),
             Some("true" | "1") => Ok(true),
-            Some(_) => Err(anyhow::anyhow!("{name} is true or false")),
+            Some(_) => Err(anyhow::anyhow!("{name} must be true or false")),
         };
         let live_reload_port = text("LEPTOS_WATCH").and_then(|_| text("LEPTOS_RELOAD_PORT")?.parse().ok());
         Ok(Self {
@@ -135,7 +135,7 @@ impl Config {
             listen_addr: addr("LISTEN_ADDR")?.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 3000))),
             max_connections: text("MAX_CONNECTIONS")
                 .map(|count| {
-                    count.parse().ok().filter(|count| *count > 0).context("MAX_CONNECTIONS is a whole number from 1 on")
+                    count.parse().ok().filter(|count| *count > 0).context("MAX_CONNECTIONS must be a positive integer")
                 })
                 .transpose()?,
             metrics_addr: addr("METRICS_ADDR")?,
@@ -147,12 +147,12 @@ impl Config {
             openai_base_url: text("OPENAI_BASE_URL"),
             stripe_secret_key: secret("STRIPE_SECRET_KEY")?.map(SecretString::from),
             stripe_webhook_secret: secret("STRIPE_WEBHOOK_SECRET")?.map(SecretString::from),
-            // The usual address, spelled out, is no other address.
+            // The default URL, given explicitly, doesn't count as an override.
             stripe_base_url: text("STRIPE_BASE_URL")
                 .filter(|url| url.trim_end_matches('/') != "https://api.stripe.com"),
             stripe_automatic_tax: flag("STRIPE_AUTOMATIC_TAX")?,
             billing_grace_days: text("BILLING_GRACE_DAYS")
-                .map_or(Ok(7), |days| days.parse().context("BILLING_GRACE_DAYS is a number of days"))?,
+                .map_or(Ok(7), |days| days.parse().context("BILLING_GRACE_DAYS must be a number of days"))?,
             smtp_url: secret("SMTP_URL")?.map(SecretString::from),
             mail_from: text("MAIL_FROM")
                 .unwrap_or_else(|| format!("{} <{}>", domain::brand::NAME, domain::brand::SUPPORT_EMAIL)),
@@ -168,7 +168,7 @@ impl Config {
             daily_spend: text("GLOBAL_DAILY_SPEND_USD")
                 .map(|usd| {
                     let amount = usd.parse().ok().and_then(Picos::from_usd).filter(|amount| *amount >= Picos::ZERO);
-                    amount.context("GLOBAL_DAILY_SPEND_USD is an amount of dollars, like 25 or 0.50")
+                    amount.context("GLOBAL_DAILY_SPEND_USD must be an amount in dollars, like 25 or 0.50")
                 })
                 .transpose()?,
             alert_webhook: match (secret("ALERT_WEBHOOK_URL")?, secret("ALERT_WEBHOOK_SECRET")?) {
@@ -178,23 +178,23 @@ impl Config {
                     let raw = base64::engine::general_purpose::STANDARD.decode(key.trim_start_matches("whsec_"));
                     ensure!(
                         raw.is_ok_and(|raw| raw.len() >= 24),
-                        "ALERT_WEBHOOK_SECRET is 24 bytes or more in base64 (openssl rand -base64 32)"
+                        "ALERT_WEBHOOK_SECRET must be at least 24 bytes in base64 (openssl rand -base64 32)"
                     );
                     Some((url.into(), key.into()))
                 }
                 (Some(_), None) => {
-                    bail!("ALERT_WEBHOOK_SECRET signs what ALERT_WEBHOOK_URL is told (openssl rand -base64 32)")
+                    bail!("ALERT_WEBHOOK_SECRET is required with ALERT_WEBHOOK_URL (openssl rand -base64 32)")
                 }
             },
             alert_user_percent: text("ALERT_USER_PERCENT").map_or(Ok(40), |percent| {
                 let percent = percent.parse().ok().filter(|percent| (1..=100).contains(percent));
-                percent.context("ALERT_USER_PERCENT is a whole number from 1 to 100")
+                percent.context("ALERT_USER_PERCENT must be a whole number from 1 to 100")
             })?,
             ledger_months: text("LEDGER_MONTHS")
                 .map(|months| {
-                    // /usage goes back ninety days.
+                    // `/usage` shows up to 90 days.
                     let months = months.parse().ok().filter(|months| (4..=120).contains(months));
-                    months.context("LEDGER_MONTHS is a whole number from 4 to 120, or empty to keep all")
+                    months.context("LEDGER_MONTHS must be a whole number from 4 to 120, or empty to keep all")
                 })
                 .transpose()?,
             trusted_proxies: text("TRUSTED_PROXIES")
@@ -204,7 +204,7 @@ impl Config {
                 .filter(|part| !part.is_empty())
                 .map(|part| {
                     let one = || part.parse::<std::net::IpAddr>().map(ipnet::IpNet::from);
-                    part.parse().or_else(|_| one()).context("TRUSTED_PROXIES are addresses or nets: 10.0.0.0/8,::1")
+                    part.parse().or_else(|_| one()).context("TRUSTED_PROXIES must be IPs or CIDRs: 10.0.0.0/8,::1")
                 })
                 .collect::<anyhow::Result<_>>()?,
             admin_emails: text("ADMIN_EMAILS")
@@ -219,20 +219,20 @@ impl Config {
         })
     }
 
-    /// Whether users reach us over https: then cookies are `__Host-` and secure.
+    /// Returns whether the app is served over https. If so, cookies use the `__Host-` prefix and the `Secure` attribute.
     #[must_use]
     pub fn is_https(&self) -> bool {
         self.public_url.starts_with("https://")
     }
 
-    /// Whether only this machine reaches us.
+    /// Returns whether the public URL is a loopback address.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         is_loopback(&self.public_url)
     }
 }
 
-/// Whether an address is this machine's own.
+/// Returns whether a URL's host is a loopback address or `localhost`.
 pub(crate) fn is_loopback(url: &str) -> bool {
     let host = url.split_once("://").map_or(url, |(_, rest)| rest).split(['/', '?']).next().unwrap_or("");
     let name = match host.strip_prefix('[') {
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_public_server_needs_its_own_secret() {
+    fn public_url_requires_a_secret_key() {
         assert!(read(&[]).is_ok());
         assert!(read(&[("PUBLIC_URL", "https://chat.example")]).is_err());
         let key = "ab".repeat(32);
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_known_by_its_host() {
+    fn is_loopback_checks_only_the_host() {
         for (url, expected) in [
             ("http://127.0.0.1:3000", true),
             ("http://localhost", true),

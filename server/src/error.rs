@@ -1,4 +1,4 @@
-//! The only place that logs a failure: once, with an incident id that is shown to the user.
+//! The only place that logs failures: each once, with an incident id that is shown to the user.
 
 use app::api::context::Failure;
 use axum::Json;
@@ -10,7 +10,8 @@ use http::{HeaderValue, StatusCode, header};
 use std::any::Any;
 use uuid::Uuid;
 
-/// The problem of a failure: 503 with a time to retry while Postgres can't be reached, else 500 with the id of its log line.
+/// Converts a failure to a problem: 503 with a retry time while Postgres can't be reached, otherwise 500 with the incident id of its log
+/// line.
 pub fn internal(error: &dyn Failure) -> Problem {
     let any: &dyn Any = error;
     if any.downcast_ref::<store::StoreError>().is_some_and(store::StoreError::is_unavailable) {
@@ -24,7 +25,7 @@ pub fn internal(error: &dyn Failure) -> Problem {
     Problem::internal(incident)
 }
 
-/// A problem as an API answers it.
+/// A problem as an API response.
 #[derive(Debug)]
 pub struct Refused(pub Problem);
 
@@ -41,7 +42,7 @@ impl From<store::StoreError> for Refused {
 }
 
 impl From<limits::Unavailable> for Refused {
-    /// Paid calls fail closed: no meters, no call (field note 9).
+    /// Paid calls fail closed: without meters no call is made (field note 9).
     fn from(error: limits::Unavailable) -> Self {
         let incident = internal(&error).incident;
         Self(Problem { incident, ..Problem::limits_unavailable() })
@@ -67,13 +68,13 @@ impl IntoResponse for Refused {
     }
 }
 
-/// An id in the path; one that can't be read is of nothing.
+/// An id in the path. Rejects an invalid id with 404.
 pub struct Id<T>(pub T);
 
 impl<S: Send + Sync, T: serde::de::DeserializeOwned + Send> FromRequestParts<S> for Id<T> {
     type Rejection = Refused;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
-        // Nothing of ours has a NUL in its name, and Postgres takes none.
+        // No id contains a NUL, and Postgres rejects it.
         if parts.uri.path().contains("%00") {
             return Err(Refused(Problem::not_found("address")));
         }
@@ -82,7 +83,7 @@ impl<S: Send + Sync, T: serde::de::DeserializeOwned + Send> FromRequestParts<S> 
     }
 }
 
-/// What a panic becomes: an incident like any other failure.
+/// Converts a panic to a response with an incident id, like any other failure.
 pub fn panicked(panic: Box<dyn Any + Send>) -> Response {
     Refused(internal(&format!("panic: {}", app::api::context::said(&*panic)))).into_response()
 }

@@ -1,6 +1,6 @@
-//! The ledger as a file: CSV (RFC 4180, <https://www.rfc-editor.org/rfc/rfc4180>) and JSON, streamed a piece at a time. Cells that a
-//! spreadsheet would take for a formula are told apart by an apostrophe in front
-//! (<https://owasp.org/www-community/attacks/CSV_Injection>); numbers are left as numbers.
+//! Exports the ledger as CSV (RFC 4180, <https://www.rfc-editor.org/rfc/rfc4180>) or JSON, streamed in chunks. Cells that a spreadsheet
+//! would interpret as a formula are prefixed with an apostrophe (<https://owasp.org/www-community/attacks/CSV_Injection>); numbers stay
+//! numbers.
 
 use crate::auth::SignedIn;
 use crate::error::internal;
@@ -15,8 +15,8 @@ use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use store::usage_row::{self, Row};
 use time::OffsetDateTime;
 
-/// Rows that are in memory at once.
-const PIECE: i64 = 5_000;
+/// Maximum number of rows in memory at once.
+const CHUNK_ROWS: i64 = 5_000;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Format {
@@ -24,27 +24,28 @@ enum Format {
     Json,
 }
 
-/// `GET /admin/export.csv`
+/// `GET /admin/export.csv`: exports the rows of all users.
 pub(crate) async fn csv(State(app): State<AppState>, request: Request) -> Response {
-    export(&app, request, Whose::Everybody, Format::Csv).await
+    export(&app, request, Scope::All, Format::Csv).await
 }
 
-/// `GET /admin/export.json`
+/// `GET /admin/export.json`: exports the rows of all users.
 pub(crate) async fn json(State(app): State<AppState>, request: Request) -> Response {
-    export(&app, request, Whose::Everybody, Format::Json).await
+    export(&app, request, Scope::All, Format::Json).await
 }
 
-/// `GET /usage.csv`: the user's own, of whole days where they are (`days`, as their page shows them), or of a period as the owner's.
+/// `GET /usage.csv`: exports the user's own rows: whole days in their time zone if `days` is given, as on their usage page, otherwise a
+/// period as on the owner's pages.
 pub(crate) async fn own(State(app): State<AppState>, SignedIn(viewer): SignedIn, request: Request) -> Response {
     let query = request.uri().query().unwrap_or_default().as_bytes();
     let days = form_urlencoded::parse(query).find(|(name, _)| name == "days").map(|(_, days)| days.parse::<u16>());
-    let own = Whose::Own { user_id: viewer.user_id, shows_cost: viewer.plan.shows_cost };
+    let own = Scope::Own { user_id: viewer.user_id, shows_cost: viewer.plan.shows_cost };
     match days {
         None => export(&app, request, own, Format::Csv).await,
         Some(Ok(days @ 1..=90)) => match days_of(&app, &viewer, days).await {
             Ok(from) => {
-                let (asked, to) = (UsageFilter::default(), AppState::now() + time::Duration::DAY);
-                let export = Export { db: app.db.clone(), whose: own, asked, from, to, format: Format::Csv };
+                let (filter, to) = (UsageFilter::default(), AppState::now() + time::Duration::DAY);
+                let export = Export { db: app.db.clone(), scope: own, filter, from, to, format: Format::Csv };
                 export.answer(&format!("{days}-days"))
             }
             Err(error) => pages::problem(&app, request, internal(&error)).await,
@@ -56,62 +57,62 @@ pub(crate) async fn own(State(app): State<AppState>, SignedIn(viewer): SignedIn,
     }
 }
 
-/// Where so many days begin for somebody, today included.
+/// Returns the start of the last `days` days in the user's time zone, today included.
 async fn days_of(app: &AppState, viewer: &Viewer, days: u16) -> store::Result<OffsetDateTime> {
     let today = store::usage::today(&app.db, &viewer.time_zone, AppState::now()).await?;
     let first = today - time::Duration::days(i64::from(days) - 1);
     store::usage::midnight(&app.db, &viewer.time_zone, first).await
 }
 
-/// Whose calls, and what of them.
+/// Whose rows are exported.
 #[derive(Clone, Copy)]
-enum Whose {
-    /// All, with their users.
-    Everybody,
-    /// Somebody's own; what they cost only where their plan shows it.
+enum Scope {
+    /// All rows, with their users.
+    All,
+    /// A user's own rows, with cost only if their plan shows it.
     Own { user_id: UserId, shows_cost: bool },
 }
 
-/// What an address asks for.
+/// The parameters of an export.
 struct Export {
     db: store::Db,
-    whose: Whose,
-    asked: UsageFilter,
+    scope: Scope,
+    filter: UsageFilter,
     from: OffsetDateTime,
     to: OffsetDateTime,
     format: Format,
 }
 
-/// How far an export has come.
+/// Position in an export.
 #[derive(Clone, Copy)]
-enum At {
-    Beginning,
-    /// Whatever comes from an instant on.
+enum Cursor {
+    Start,
+    /// Continues at an instant.
     From(OffsetDateTime),
     After(OffsetDateTime, uuid::Uuid),
     End,
 }
 
-/// So much of a period is asked for at once: where few calls fit a filter, a statement looks at no more than these.
-const STRETCH: time::Duration = time::Duration::hours(6);
+/// Maximum range of a single query, which bounds the rows that a selective filter has to scan.
+const QUERY_RANGE: time::Duration = time::Duration::hours(6);
 
-async fn export(app: &AppState, request: Request, whose: Whose, format: Format) -> Response {
-    let asked = match UsageFilter::of_query(request.uri().query().unwrap_or_default()) {
-        Ok(asked) => asked,
+async fn export(app: &AppState, request: Request, scope: Scope, format: Format) -> Response {
+    let filter = match UsageFilter::of_query(request.uri().query().unwrap_or_default()) {
+        Ok(filter) => filter,
         Err(problem) => return pages::problem(app, request, problem).await,
     };
-    let (from, to) = asked.period.bounds(AppState::now());
-    // A user's own rows are few; the owner's go through the owner's connections.
-    let db = match whose {
-        Whose::Own { .. } => app.db.clone(),
-        Whose::Everybody => app.admin_db.clone(),
+    let (from, to) = filter.period.bounds(AppState::now());
+    // A user's own rows are few. Exports of all rows use the connections of the owner's pages.
+    let db = match scope {
+        Scope::Own { .. } => app.db.clone(),
+        Scope::All => app.admin_db.clone(),
     };
-    let period = asked.period.as_str();
-    Export { db, whose, asked, from, to, format }.answer(period)
+    let period = filter.period.as_str();
+    Export { db, scope, filter, from, to, format }.answer(period)
 }
 
 impl Export {
-    /// The file, written as it is read.
+    /// Builds the response, whose body is streamed while rows are read.
     fn answer(self, period: &str) -> Response {
         let (kind, ends) = match self.format {
             Format::Csv => ("text/csv; charset=utf-8", "csv"),
@@ -121,51 +122,53 @@ impl Export {
             (CONTENT_TYPE, kind.to_owned()),
             (CONTENT_DISPOSITION, format!("attachment; filename=\"usage-{period}.{ends}\"")),
         ];
-        let body = stream::try_unfold((self, At::Beginning), |(export, at)| async move {
+        let body = stream::try_unfold((self, Cursor::Start), |(export, at)| async move {
             match export.piece(at).await {
                 Ok(None) => Ok(None),
                 Ok(Some((bytes, next))) => Ok(Some((bytes, (export, next)))),
                 Err(error) => {
-                    // The file breaks off, so that nobody takes a part for the whole.
+                    // Aborts the response, so that the client doesn't mistake a partial file for a complete one.
                     internal(&error);
-                    Err(std::io::Error::other("the export broke off"))
+                    Err(std::io::Error::other("the export failed"))
                 }
             }
         });
         (headers, Body::from_stream(body)).into_response()
     }
 
-    /// The next piece of the file, and where it ends; none at the end.
-    async fn piece(&self, at: At) -> anyhow::Result<Option<(Bytes, At)>> {
-        let is_first = matches!(at, At::Beginning);
+    /// Returns the next chunk of the file and the position after it, or `None` at the end.
+    async fn piece(&self, at: Cursor) -> anyhow::Result<Option<(Bytes, Cursor)>> {
+        let is_first = matches!(at, Cursor::Start);
         let mut at = at;
-        // Stretches without a row that fits make no piece.
+        // Ranges without matching rows are skipped.
         let (rows, next) = loop {
             let (from, after) = match at {
-                At::Beginning => (self.from, None),
-                At::From(from) => (from, None),
-                At::After(created_at, id) => (created_at, Some((created_at, id))),
-                At::End => return Ok(None),
+                Cursor::Start => (self.from, None),
+                Cursor::From(from) => (from, None),
+                Cursor::After(created_at, id) => (created_at, Some((created_at, id))),
+                Cursor::End => return Ok(None),
             };
-            // Somebody's own are read by their index, however few they are.
-            let to = match self.whose {
-                Whose::Own { .. } => self.to,
-                Whose::Everybody => self.to.min(from + STRETCH),
+            // A user's own rows are read through an index, so their range isn't limited.
+            let to = match self.scope {
+                Scope::Own { .. } => self.to,
+                Scope::All => self.to.min(from + QUERY_RANGE),
             };
             let rows = self.rows(from, to, after).await?;
             let next = match rows.last() {
-                Some(row) if rows.len() == usize::try_from(PIECE)? => At::After(row.created_at, row.ai_usage_id),
-                _ if to < self.to => At::From(to),
-                _ => At::End,
+                Some(row) if rows.len() == usize::try_from(CHUNK_ROWS)? => {
+                    Cursor::After(row.created_at, row.ai_usage_id)
+                }
+                _ if to < self.to => Cursor::From(to),
+                _ => Cursor::End,
             };
-            if !rows.is_empty() || matches!(next, At::End) {
+            if !rows.is_empty() || matches!(next, Cursor::End) {
                 break (rows, next);
             }
             at = next;
         };
         let bytes = match self.format {
-            Format::Csv => csv_of(&rows, is_first, self.whose)?,
-            Format::Json => json_of(&rows, is_first, matches!(next, At::End))?,
+            Format::Csv => csv_of(&rows, is_first, self.scope)?,
+            Format::Json => json_of(&rows, is_first, matches!(next, Cursor::End))?,
         };
         Ok(Some((bytes.into(), next)))
     }
@@ -176,29 +179,29 @@ impl Export {
         to: OffsetDateTime,
         after: Option<(OffsetDateTime, uuid::Uuid)>,
     ) -> store::Result<Vec<Row>> {
-        let asked = usage_row::UsageFilter {
+        let filter = usage_row::UsageFilter {
             from,
             to,
-            plan: self.asked.plan.as_ref(),
-            model: self.asked.model.as_ref(),
-            search: Some(self.asked.search.as_str()).filter(|text| !text.is_empty()),
+            plan: self.filter.plan.as_ref(),
+            model: self.filter.model.as_ref(),
+            search: Some(self.filter.search.as_str()).filter(|text| !text.is_empty()),
             after,
         };
-        match self.whose {
-            Whose::Own { user_id, .. } => usage_row::next_own(&self.db, user_id, &asked, PIECE).await,
-            Whose::Everybody => usage_row::next(&self.db, &asked, PIECE).await,
+        match self.scope {
+            Scope::Own { user_id, .. } => usage_row::next_own(&self.db, user_id, &filter, CHUNK_ROWS).await,
+            Scope::All => usage_row::next(&self.db, &filter, CHUNK_ROWS).await,
         }
     }
 }
 
-/// A text that no spreadsheet takes for a formula.
-fn safe(text: &str) -> String {
+/// Escapes text that a spreadsheet would interpret as a formula.
+fn escape_formula(text: &str) -> String {
     if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) { format!("'{text}") } else { text.to_owned() }
 }
 
-fn csv_of(rows: &[Row], with_head: bool, whose: Whose) -> anyhow::Result<Vec<u8>> {
-    let with_users = matches!(whose, Whose::Everybody);
-    let with_cost = !matches!(whose, Whose::Own { shows_cost: false, .. });
+fn csv_of(rows: &[Row], with_head: bool, scope: Scope) -> anyhow::Result<Vec<u8>> {
+    let with_users = matches!(scope, Scope::All);
+    let with_cost = !matches!(scope, Scope::Own { shows_cost: false, .. });
     let mut out = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
     if with_head {
         let users: &[&str] = if with_users { &["email", "subject"] } else { &[] };
@@ -216,13 +219,13 @@ fn csv_of(rows: &[Row], with_head: bool, whose: Whose) -> anyhow::Result<Vec<u8>
             row.ai_usage_id.to_string(),
             row.turn_id.to_string(),
             row.call_no.to_string(),
-            safe(&row.purpose),
-            safe(&row.model),
-            safe(&row.status),
+            escape_formula(&row.purpose),
+            escape_formula(&row.model),
+            escape_formula(&row.status),
             row.usage_source.clone().unwrap_or_default(),
         ];
         if with_users {
-            cells.extend([safe(row.email.as_deref().unwrap_or_default()), safe(&row.subject)]);
+            cells.extend([escape_formula(row.email.as_deref().unwrap_or_default()), escape_formula(&row.subject)]);
         }
         let numbers = [row.input_tokens, row.cache_read_tokens, row.cache_write_tokens, row.output_tokens];
         cells.extend(numbers.map(|n| n.to_string()));

@@ -1,10 +1,10 @@
-//! Faults of a process that tests ask for, in development builds only: dying at a named point, and a wrong clock.
+//! Fault injection for tests, in development builds only: aborting at a named point, and a wrong clock.
 
-/// Dies here where the environment said so: at once, as `kill -9` would.
+/// Aborts the process here if this point is configured, like `kill -9` would.
 #[cfg(debug_assertions)]
 pub(crate) fn point(name: &str) {
     if DIES_AT.get().is_some_and(|at| at == name) {
-        // No unwinding, no destructors, nothing flushed.
+        // No unwinding, no destructors, no flushing.
         std::process::abort();
     }
 }
@@ -12,15 +12,15 @@ pub(crate) fn point(name: &str) {
 #[cfg(not(debug_assertions))]
 pub(crate) fn point(_: &str) {}
 
-/// Where this process dies.
+/// Name of the point at which this process aborts.
 #[cfg(debug_assertions)]
 pub(crate) static DIES_AT: std::sync::OnceLock<String> = std::sync::OnceLock::new();
 
-/// By how much this process's clock is wrong.
+/// Offset of this process's clock.
 #[cfg(debug_assertions)]
 pub(crate) static CLOCK_OFFSET: std::sync::OnceLock<time::Duration> = std::sync::OnceLock::new();
 
-/// The process's clock.
+/// Returns the current time, including the configured offset.
 #[cfg(debug_assertions)]
 pub(crate) fn now() -> time::OffsetDateTime {
     time::OffsetDateTime::now_utc() + CLOCK_OFFSET.get().copied().unwrap_or_default()

@@ -9,10 +9,10 @@ use std::time::Duration;
 use store::account;
 use store::job::{self, Job};
 
-/// Failures after which a job is given up: about three hours.
+/// Attempts after which a job becomes a dead letter, after about three hours.
 const TRIES: i32 = 14;
 
-/// Does jobs for ever, looking every second.
+/// Processes jobs forever, polling every second.
 pub(crate) async fn work(app: AppState) {
     loop {
         match next(&app).await {
@@ -26,14 +26,14 @@ pub(crate) async fn work(app: AppState) {
     }
 }
 
-/// Takes one job and does it; false where none is due.
+/// Processes one job. Returns `false` if none is due.
 async fn next(app: &AppState) -> anyhow::Result<bool> {
     let mut tx = store::begin(&app.db).await?;
     let Some(due) = job::take(&mut tx).await? else { return Ok(false) };
     if let Err(error) = perform(app, &due).await {
         drop(tx);
         let retry_in = (due.attempts + 1 < TRIES).then(|| backoff(due.attempts));
-        tracing::warn!(job = %due.id, kind = due.kind, again = retry_in.is_some(), "a job failed: {error:#}");
+        tracing::warn!(job = %due.id, kind = due.kind, again = retry_in.is_some(), "job failed: {error:#}");
         job::failed(&app.db, due.id, &format!("{error:#}"), retry_in, AppState::now()).await?;
         return Ok(true);
     }
@@ -46,7 +46,7 @@ async fn perform(app: &AppState, job: &Job) -> anyhow::Result<()> {
     match job.kind.as_str() {
         mail::JOB => {
             let Addressed { user_id, mail } = serde_json::from_value(job.payload.clone()).context("payload")?;
-            // Nobody there any more, nobody to write to.
+            // The account was deleted, so there is no one to write to.
             let Some(viewer) = account::viewer(&app.db, user_id).await? else { return Ok(()) };
             let letter = mail.letter(viewer.display_name(), &app.config.public_url)?;
             app.mailer.send(&viewer.email, letter).await
@@ -58,6 +58,6 @@ async fn perform(app: &AppState, job: &Job) -> anyhow::Result<()> {
             reconcile::close(&app.db, billing, customer, &sessions).await
         }
         alerts::WEBHOOK => alerts::call(app, job).await,
-        other => bail!("nobody knows how to do {other}"),
+        other => bail!("unknown job kind {other}"),
     }
 }

@@ -1,6 +1,6 @@
 //! The server process. `build` is the entry point for `main` and for tests.
 
-// Pages are types that nest deeper than the default.
+// Pages are deeply nested view types that exceed the default recursion limit.
 #![recursion_limit = "512"]
 
 mod admin;
@@ -39,26 +39,26 @@ use std::{future::Future, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// How long running turns may take to end by themselves once a shutdown begins; then they are cut.
+/// Time that running turns have to finish after shutdown begins. Turns that are still running then are canceled.
 const DRAIN: Duration = Duration::from_secs(22);
 
-/// How long cut turns have to be recorded, whatever the databases do.
+/// Time to record canceled turns, even if the databases don't respond.
 const CUT: Duration = Duration::from_secs(4);
 
-/// How long readers have to read the last events, and counters to be written. All three together are below the 30 s and more that
-/// process managers wait before they kill.
+/// Time for clients to read the last events and for counters to be saved. `DRAIN`, `CUT` and `FLUSH` together stay below the 30 s or more
+/// that process managers wait before killing a process.
 const FLUSH: Duration = Duration::from_secs(2);
 
-/// Everything built, nothing served yet.
+/// A server that is fully built but doesn't serve requests yet.
 pub struct Server {
     app: AppState,
     router: axum::Router,
 }
 
-/// Connects, migrates, and builds the router.
+/// Connects to Postgres, runs migrations, and builds the router.
 ///
 /// # Errors
-/// Returns an error if Postgres can't be reached or a migration fails. Redis may come later.
+/// Returns an error if Postgres can't be reached or a migration fails. Redis may become available later.
 pub async fn build(config: Config) -> anyhow::Result<Server> {
     telemetry::tls();
     #[cfg(debug_assertions)]
@@ -69,11 +69,11 @@ pub async fn build(config: Config) -> anyhow::Result<Server> {
     if config.clock_offset_s != 0 {
         let _ = fault::CLOCK_OFFSET.set(time::Duration::seconds(config.clock_offset_s));
     }
-    // Pages are drawn on tokio; a second call changes nothing.
+    // Page rendering uses tokio as its executor. Calling this again has no effect.
     let _ = any_spawner::Executor::init_tokio();
     let db = store::Db::connect(&config.database_url, store::Purpose::Requests)
         .await
-        .context("Postgres doesn't answer at DATABASE_URL")?;
+        .context("can't connect to Postgres at DATABASE_URL")?;
     store::migrate(&db).await.context("migrations")?;
     let app = AppState::new(config, db)?;
     let router = routes::router(&app);
@@ -81,17 +81,17 @@ pub async fn build(config: Config) -> anyhow::Result<Server> {
 }
 
 impl Server {
-    /// Takes the address that the configuration names.
+    /// Binds the configured listen address.
     ///
     /// # Errors
-    /// When it is taken.
+    /// Returns an error if the address can't be bound, for example because it is in use.
     pub async fn listen(&self) -> anyhow::Result<TcpListener> {
         let addr = self.app.config.listen_addr;
-        TcpListener::bind(addr).await.with_context(|| format!("{addr} is taken; set LISTEN_ADDR to another address"))
+        TcpListener::bind(addr).await.with_context(|| format!("can't bind {addr}; set LISTEN_ADDR to another address"))
     }
 
-    /// Serves until `shutdown`, then lets running turns end, then cuts them, and ends within half a minute whatever the databases do.
-    /// Turns that couldn't be recorded by then are ended by the reaper of another server.
+    /// Serves until `shutdown` completes, then waits for running turns, cancels those that take too long, and returns within 30 seconds
+    /// even if the databases don't respond. Turns that couldn't be recorded by then are reaped by another server.
     ///
     /// # Errors
     /// Returns an error if the listener's address can't be read.
@@ -104,7 +104,7 @@ impl Server {
         tracing::info!(address = %listener.local_addr()?, public_url = app.config.public_url, "serving");
         let mut background = tasks::spawn(&app);
         let metrics = app.config.metrics_addr.map(|addr| tokio::spawn(routes::serve_metrics(addr)));
-        // Until every turn has ended this server answers, and says at `/readyz` that nothing new should come here.
+        // The server keeps accepting requests until every turn has ended; meanwhile `/readyz` reports it as not ready for new traffic.
         let drained = CancellationToken::new();
         let serving = http::serve(listener, router, app.config.max_connections, drained.cancelled());
         let draining = async {
@@ -112,7 +112,7 @@ impl Server {
             drain(&app).await;
             drained.cancel();
         };
-        // A reader of another server's turn keeps nothing waiting here.
+        // Clients that follow a turn of another server don't delay the shutdown.
         let last_events = async {
             drained.cancelled().await;
             tokio::time::sleep(FLUSH).await;
@@ -134,7 +134,7 @@ impl Server {
     }
 }
 
-/// Waits for running turns, cuts those that take too long, and waits a little for these to be recorded.
+/// Waits for running turns, cancels those that exceed `DRAIN`, and waits up to `CUT` for them to be recorded.
 async fn drain(app: &AppState) {
     tracing::info!(turns = app.turns.len(), "draining");
     app.draining.cancel();
@@ -143,20 +143,17 @@ async fn drain(app: &AppState) {
     if tokio::time::timeout(DRAIN, app.turns.wait()).await.is_err() {
         app.cut.cancel();
         if tokio::time::timeout(CUT, app.turns.wait()).await.is_err() {
-            tracing::error!(
-                turns = app.turns.len(),
-                "turns couldn't be recorded in time; another server's reaper ends them"
-            );
+            tracing::error!(turns = app.turns.len(), "turns not recorded in time; another server will reap them");
         }
     }
 }
 
-/// Ready on Ctrl-C or SIGTERM.
+/// Completes on Ctrl-C or SIGTERM.
 pub async fn shutdown_signal() {
     let mut term = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
         Ok(term) => term,
         Err(error) => {
-            tracing::error!(%error, "SIGTERM can't be heard");
+            tracing::error!(%error, "can't install the SIGTERM handler");
             return std::future::pending().await;
         }
     };

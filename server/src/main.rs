@@ -1,4 +1,4 @@
-//! The binary: reads the configuration, then serves or runs a subcommand.
+//! The binary: reads the configuration, then serves the app or runs a subcommand.
 
 use anyhow::Context as _;
 use clap::Parser as _;

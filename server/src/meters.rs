@@ -1,4 +1,4 @@
-//! Every meter: users', the budgets (the global one and each model's own), and attempts to sign in or up.
+//! All meters: users, budgets (global and per model), and auth attempts.
 
 use crate::{AppState, Config};
 use app::api::context::USER;
@@ -15,12 +15,12 @@ use time::OffsetDateTime;
 const DAY_MS: u64 = 86_400_000;
 const QUARTER_MS: u64 = 900_000;
 
-/// What a budget spends in any day, in whole nano-dollars, rounded up.
+/// Spend of a budget in 24 hours, in nano-dollars, rounded up.
 const SPEND: [Window; 1] = [Window::amount("spend", DAY_MS, 96)];
-/// Attempts to sign in or up in any quarter of an hour.
+/// Auth attempts in 15 minutes.
 const ATTEMPTS: [Window; 1] = [Window::calls("attempts", QUARTER_MS, 60)];
 
-/// The meters.
+/// The meters of users, budgets and auth attempts.
 #[derive(Clone)]
 pub(crate) struct Meters {
     store: Store,
@@ -28,41 +28,41 @@ pub(crate) struct Meters {
     global: Limits,
     models: Limits,
     attempts: Limits,
-    /// Names this deployment among those that share a Redis.
+    /// Distinguishes this deployment from others that share a Redis.
     name: String,
 }
 
-/// What may be spent in any day, where there is a cap; an argument of each turn, so that a new one counts with the next.
+/// Spend caps for any 24 hours. Passed with each turn, so that a changed cap applies to the next one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Caps {
-    /// By everybody together.
+    /// Global cap over all users.
     pub global: Option<Picos>,
-    /// On a model, by everybody together: the one that is asked, and whoever may stand in for it.
+    /// Caps of the requested model and its fallback, over all users.
     pub models: Vec<(ModelName, Picos)>,
 }
 
-/// Whose money it is.
+/// A spend budget: the global one, or that of one model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Budget {
     Global,
     Model(ModelName),
 }
 
-/// What a turn used and cost when it ended.
+/// The usage and cost of a turn that has ended.
 pub(crate) struct Spent {
-    /// Tokens, as plans count them.
+    /// Tokens as counted against plan limits.
     pub tokens: Tokens,
-    /// The cost of each model's calls; most turns have one.
+    /// Cost of the calls by model. Most turns have one call.
     pub costs: Vec<(ModelName, Picos)>,
 }
 
 impl Spent {
-    /// A turn of one call.
+    /// Creates the usage of a turn with one call.
     pub(crate) fn on(tokens: Tokens, model: ModelName, cost: Picos) -> Self {
         Self { tokens, costs: vec![(model, cost)] }
     }
 
-    /// Ends a budget's hold: with what the turn cost it, or unused if it asked none of that budget's models.
+    /// Returns how to end a budget's hold: settled with the turn's cost, or released if none of the budget's models was called.
     fn end(&self, budget: &Budget) -> End {
         let is_its = |model: &ModelName| match budget {
             Budget::Global => true,
@@ -73,18 +73,18 @@ impl Spent {
     }
 }
 
-/// What is reserved for one turn: in the user's meters, and in each budget that has a cap.
-#[must_use = "an admitted call is settled or released"]
+/// What one turn has reserved in the user's meter and in each capped budget.
+#[must_use = "an admitted call must be settled or released"]
 pub(crate) struct Reservation {
     pub permit: Permit,
     spend: Vec<(Budget, Permit)>,
 }
 
-/// The answer to a turn that asks for a reservation.
+/// The result of requesting a reservation.
 pub(crate) enum Verdict {
     Granted(Reservation),
     Denied(Denial),
-    /// A budget has spent its day.
+    /// A budget has reached its spend cap.
     SpendCap {
         budget: Budget,
         retry_after_ms: u64,
@@ -96,6 +96,8 @@ pub(crate) enum Verdict {
 }
 
 impl Meters {
+    /// Creates the meters from the configuration.
+    ///
     /// # Errors
     /// Returns an error if the Redis URL can't be parsed.
     pub(crate) fn new(config: &Config, db: &store::Db) -> Result<Self, Unavailable> {
@@ -106,23 +108,23 @@ impl Meters {
         let name = hex::encode(&Sha256::digest(config.secret_key)[..12]);
         let model_of = |name: &str| name.split_once('/').map(|(_, model)| ModelName(model.to_owned()));
         Ok(Self {
-            users: Limits::new(&store, "user", &USER, used(db.clone())),
-            global: Limits::new(&store, "global", &SPEND, spent(db.clone(), |_| None)),
-            models: Limits::new(&store, "model", &SPEND, spent(db.clone(), model_of)),
+            users: Limits::new(&store, "user", &USER, user_history(db.clone())),
+            global: Limits::new(&store, "global", &SPEND, budget_history(db.clone(), |_| None)),
+            models: Limits::new(&store, "model", &SPEND, budget_history(db.clone(), model_of)),
             attempts: Limits::without_history(&store, "attempt", &ATTEMPTS),
             name,
             store,
         })
     }
 
-    /// The budgets that have a cap: whose, and the cap in nano-dollars.
+    /// Returns the budgets that have a cap, with the cap in nano-dollars.
     fn budgets(caps: &Caps) -> Vec<(Budget, u64)> {
         let global = caps.global.map(|cap| (Budget::Global, nanos(cap)));
         let models = caps.models.iter().map(|(model, cap)| (Budget::Model(model.clone()), nanos(*cap)));
         global.into_iter().chain(models).collect()
     }
 
-    /// A budget's meters and its name among them.
+    /// Returns a budget's meters and its key among them.
     fn budget(&self, budget: &Budget) -> (&Limits, String) {
         match budget {
             Budget::Global => (&self.global, self.name.clone()),
@@ -130,14 +132,14 @@ impl Meters {
         }
     }
 
-    /// Asks the user's meters, then all budgets at once; where one refuses, the others have it back before this answers. The user comes
-    /// first, since what they may not have must not take from the budgets that everybody shares, not for a moment.
+    /// Reserves a turn in the user's meter, then in all budgets concurrently. If one of them refuses, the other reservations are released
+    /// before this returns. The user's meter comes first, so that a refused user never takes from the shared budgets, not even briefly.
     pub(crate) async fn admit(
         &self,
         viewer: &Viewer,
         turn: TurnId,
         demand: Demand,
-        worst: Picos,
+        max_cost: Picos,
         caps: &Caps,
     ) -> Result<Verdict, Unavailable> {
         let turn = turn.to_string();
@@ -147,15 +149,15 @@ impl Meters {
             Admission::Granted(permit) => permit,
             refused => return Ok(refusal(refused)),
         };
-        let mine = call_key(&viewer.subject, &turn);
+        let call = call_key(&viewer.subject, &turn);
         let budgets = Self::budgets(caps);
-        let asked = budgets.into_iter().map(async |(budget, cap)| {
-            let answer = self.spend(&budget, &mine, cap, nanos(worst)).await;
+        let requests = budgets.into_iter().map(async |(budget, cap)| {
+            let answer = self.spend(&budget, &call, cap, nanos(max_cost)).await;
             (budget, answer)
         });
         let mut reservation = Reservation { permit, spend: Vec::new() };
         let mut refused = None;
-        for (budget, answer) in join_all(asked).await {
+        for (budget, answer) in join_all(requests).await {
             match answer {
                 Ok(Admission::Granted(permit)) => reservation.spend.push((budget, permit)),
                 Ok(answer) => refused = refused.or(Some(Ok((budget, answer)))),
@@ -163,7 +165,7 @@ impl Meters {
             }
         }
         let Some(refused) = refused else { return Ok(Verdict::Granted(reservation)) };
-        // What can't be given back lapses; it changes no verdict.
+        // Holds that can't be released lapse; the verdict is the same.
         let _ = self.release(reservation).await;
         Ok(match refused? {
             (budget, Admission::Denied(Denial { retry_after_ms, .. })) => Verdict::SpendCap { budget, retry_after_ms },
@@ -172,13 +174,13 @@ impl Meters {
         })
     }
 
-    /// Asks one budget for the most that a call may cost.
-    async fn spend(&self, budget: &Budget, call: &str, cap: u64, worst: u64) -> Result<Admission, Unavailable> {
+    /// Reserves a call's maximum cost in one budget.
+    async fn spend(&self, budget: &Budget, call: &str, cap: u64, max_cost: u64) -> Result<Admission, Unavailable> {
         let ((limits, name), cap, mut tried) = (self.budget(budget), [cap], 0);
         loop {
             let allowance = Allowance { limits: &cap, in_flight: None };
-            match limits.admit(&name, call, allowance, Demand::exactly(worst)).await {
-                // A copy of this turn has just let go of the user's meters, and lets go of this one next.
+            match limits.admit(&name, call, allowance, Demand::exactly(max_cost)).await {
+                // A duplicate of this turn has released the user's meter and is about to release this budget.
                 Ok(Admission::Running) if tried < 5 => {
                     tried += 1;
                     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -188,16 +190,16 @@ impl Meters {
         }
     }
 
-    /// Says that the call is written down. False where a hold had lapsed.
+    /// Confirms the holds once the ledger row is written. Returns `false` if a hold had lapsed.
     pub(crate) async fn confirm(&self, reservation: &Reservation) -> Result<bool, Unavailable> {
-        let mut stands = self.users.confirm(&reservation.permit).await?;
+        let mut all_held = self.users.confirm(&reservation.permit).await?;
         for (budget, permit) in &reservation.spend {
-            stands &= self.budget(budget).0.confirm(permit).await?;
+            all_held &= self.budget(budget).0.confirm(permit).await?;
         }
-        Ok(stands)
+        Ok(all_held)
     }
 
-    /// Counts what the turn used, and what it cost each budget. Every meter is tried, also after one that failed.
+    /// Counts a turn's usage in the user's meter and its cost in each budget. Tries every meter, even if one fails.
     pub(crate) async fn settle(&self, reservation: Reservation, spent: &Spent) -> Result<Snapshot, Unavailable> {
         let mut budgets = Ok(());
         for (budget, permit) in reservation.spend {
@@ -212,7 +214,7 @@ impl Meters {
         budgets.map(|()| snapshot)
     }
 
-    /// Gives everything back, as far as it can.
+    /// Releases a reservation in full. Tries every meter, even if one fails.
     pub(crate) async fn release(&self, reservation: Reservation) -> Result<(), Unavailable> {
         let mut budgets = Ok(());
         for (budget, permit) in reservation.spend {
@@ -222,8 +224,8 @@ impl Meters {
         budgets
     }
 
-    /// Settles the holds of a turn whose process is gone, or whose meters weren't told: where one still stands. `caps` name every model
-    /// that has one, since who was to stand in isn't written down.
+    /// Settles the remaining holds of a turn whose process is gone or whose meters weren't settled. `caps` must contain every model that
+    /// has a cap, since a turn's fallback isn't recorded.
     pub(crate) async fn settle_by_id(
         &self,
         subject: &str,
@@ -240,7 +242,7 @@ impl Meters {
         self.users.end(subject, &turn, at_ms, End::Settle(spent.tokens.0)).await.map(drop)
     }
 
-    /// Has the meters of a turn built from the ledger where its holds are missing: the ledger has it by now.
+    /// Discards a turn's meters, so that they are rebuilt from the ledger. Used if holds are missing; the ledger has the turn by then.
     pub(crate) async fn rebuild(&self, reservation: &Reservation) -> Result<(), Unavailable> {
         self.users.forget(reservation.permit.subject()).await?;
         for (budget, permit) in &reservation.spend {
@@ -249,25 +251,25 @@ impl Meters {
         Ok(())
     }
 
-    /// Compares the budgets with the ledger, and has those built from it again that differ: after a cap was set, since without one nothing
-    /// is counted, and now and then, so that no fault of theirs lasts. Budgets are never quiet, so what differs by less than a hundredth is
-    /// taken for turns that are just ending.
+    /// Compares the budgets with the ledger and discards those that differ, so that they are rebuilt. Runs after a cap was set, because a
+    /// budget without a cap isn't counted, and periodically, so that no error persists. Budgets are always in use, so a difference of up to
+    /// 1 % is attributed to turns that are just ending.
     pub(crate) async fn mend_budgets(&self, caps: &Caps) -> Result<(), Unavailable> {
         for (budget, _) in Self::budgets(caps) {
             let (limits, name) = self.budget(&budget);
-            let far = async || -> Result<bool, Unavailable> {
+            let differs = async || -> Result<bool, Unavailable> {
                 let drift = limits.drift(&name).await?;
                 Ok(drift.is_some_and(|drift| {
                     let (found, ledger) = (drift.found.window(0).used, drift.expected.window(0).used);
                     found.abs_diff(ledger) > ledger / 100
                 }))
             };
-            if !far().await? {
+            if !differs().await? {
                 continue;
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
-            if far().await? {
-                tracing::warn!(?budget, "a budget differed from the ledger and is rebuilt");
+            if differs().await? {
+                tracing::warn!(?budget, "budget differs from the ledger; rebuilding it");
                 metrics::counter!("quotient_meter_drift_total").increment(1);
                 limits.forget(&name).await?;
             }
@@ -275,13 +277,13 @@ impl Meters {
         Ok(())
     }
 
-    /// Counts an attempt by `who`. Returns when to try again, in milliseconds, if there were too many.
-    pub(crate) async fn count_attempt(&self, who: &str, limit: u64) -> Result<Option<u64>, Unavailable> {
+    /// Counts an auth attempt under `key`. Returns the milliseconds until the next one is allowed if there were too many.
+    pub(crate) async fn count_attempt(&self, key: &str, limit: u64) -> Result<Option<u64>, Unavailable> {
         let limits = [limit];
         let attempt = uuid::Uuid::new_v4().to_string();
         match self
             .attempts
-            .admit(who, &attempt, Allowance { limits: &limits, in_flight: None }, Demand::exactly(0))
+            .admit(key, &attempt, Allowance { limits: &limits, in_flight: None }, Demand::exactly(0))
             .await?
         {
             Admission::Granted(permit) => self.attempts.settle(permit, 0).await.map(|_| None),
@@ -290,13 +292,13 @@ impl Meters {
         }
     }
 
-    /// Whether the meters answer.
+    /// Checks that the meters can be reached.
     pub(crate) async fn ping(&self) -> Result<(), Unavailable> {
         self.store.ping().await
     }
 }
 
-/// The limits of a plan, in the order of `USER`.
+/// Returns a plan's limits in the order of `USER`.
 fn limits_of(plan: &Plan) -> [u64; 2] {
     [plan.requests_per_minute, plan.tokens_per_day.0]
 }
@@ -309,12 +311,12 @@ fn refusal(admission: Admission) -> Verdict {
     }
 }
 
-/// Names a turn among all users' turns: clients choose turn ids, and two users may choose the same.
+/// Names a turn in the budgets, which all users share. Clients choose turn ids, and two users may choose the same one.
 fn call_key(subject: &str, turn: &str) -> String {
     format!("{subject}/{turn}")
 }
 
-/// Whole nano-dollars, rounded up, so that a budget never counts less than was spent.
+/// Converts to nano-dollars, rounded up, so that a budget never counts less than was spent.
 fn nanos(amount: Picos) -> u64 {
     u64::try_from(amount.0).unwrap_or(0).div_ceil(1_000)
 }
@@ -323,8 +325,8 @@ fn millis(at: OffsetDateTime) -> u64 {
     u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0)
 }
 
-/// What a user's meters are rebuilt from: the ledger's rows of the trailing day, pending ones as holds.
-fn used(db: store::Db) -> History {
+/// Returns the history that a user's meter is rebuilt from: ledger rows of the last 25 hours, pending ones as holds.
+fn user_history(db: store::Db) -> History {
     Arc::new(move |subject| {
         let db = db.clone();
         Box::pin(async move {
@@ -341,9 +343,9 @@ fn used(db: store::Db) -> History {
     })
 }
 
-/// What a budget is rebuilt from: the ledger by quarters of an hour, the last hour turn by turn; `model_of` finds the model in the
-/// budget's name, none is everybody's.
-fn spent(db: store::Db, model_of: fn(&str) -> Option<ModelName>) -> History {
+/// Returns the history that a budget is rebuilt from: ledger sums per 15 minutes, and single turns for the last hour. `model_of` extracts
+/// the model from the budget's key; `None` means the global budget.
+fn budget_history(db: store::Db, model_of: fn(&str) -> Option<ModelName>) -> History {
     Arc::new(move |name| {
         let db = db.clone();
         Box::pin(async move {

@@ -1,4 +1,4 @@
-//! `/dev/outbox`: unsent mail, in development builds on this machine only.
+//! `/dev/outbox`: shows queued mail, in development builds and from loopback only.
 
 use crate::AppState;
 use crate::error::Refused;

@@ -1,4 +1,4 @@
-//! Renders pages: one request, one document, with its content security policy.
+//! Renders pages on the server, each with its content security policy.
 
 use crate::AppState;
 use crate::auth::Who;
@@ -12,12 +12,12 @@ use http::{HeaderValue, StatusCode, header, request::Parts};
 use leptos::prelude::*;
 use leptos_axum::ResponseOptions;
 
-/// Answers a page's address.
+/// Renders the page of the request's URL.
 pub(crate) async fn page(State(app): State<AppState>, request: Request) -> Response {
     draw(&app, request, FailedForm::default(), None).await
 }
 
-/// Answers an address that isn't there.
+/// Renders the not-found page, or returns the problem as JSON below `/api/`.
 pub(crate) async fn missing(State(app): State<AppState>, request: Request) -> Response {
     let problem = Problem::not_found("page");
     if request.uri().path().starts_with("/api/") {
@@ -26,14 +26,14 @@ pub(crate) async fn missing(State(app): State<AppState>, request: Request) -> Re
     draw(&app, request, FailedForm::default(), Some(problem)).await
 }
 
-/// Draws the page of a form again, with what was typed and what is wrong with it: 422.
+/// Renders a form's page again with the submitted values and the errors, with status 422.
 pub(crate) async fn form_again(app: &AppState, request: Request, form: FailedForm) -> Response {
     let mut response = draw(app, request, form, None).await;
     *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
     response
 }
 
-/// Draws the page of a form again, with why it isn't taken now and when it will be.
+/// Renders a form's page again with the reason it was refused and when to retry.
 pub(crate) async fn form_refused(
     app: &AppState,
     request: Request,
@@ -44,7 +44,7 @@ pub(crate) async fn form_refused(
     let wait = problem.retry_after_ms.map(|ms| format!(" It works again in {}.", app::components::duration::wait(ms)));
     let sentence = format!("{}{}", problem.message, wait.unwrap_or_default());
     let mut page = draw(app, request, FailedForm { typed, errors: vec![("", sentence)] }, None).await;
-    // The status and the header as an API would answer them.
+    // Use the status and `Retry-After` header of the API response.
     let answer = refused.into_response();
     *page.status_mut() = answer.status();
     if let Some(seconds) = answer.headers().get(header::RETRY_AFTER) {
@@ -53,7 +53,7 @@ pub(crate) async fn form_refused(
     page
 }
 
-/// Draws a page that says why there is none.
+/// Renders a page that shows a problem.
 pub(crate) async fn problem(app: &AppState, request: Request, problem: Problem) -> Response {
     draw(app, request, FailedForm::default(), Some(problem)).await
 }
@@ -84,12 +84,12 @@ async fn draw(app: &AppState, request: Request, form: FailedForm, problem: Optio
     response
 }
 
-/// What every page and server function finds as context.
+/// Provides the context that every page and server function reads.
 pub(crate) fn provide(sources: &app::api::context::Sources, reload_port: Option<u16>) {
     provide_context(sources.clone());
     let parts = use_context::<Parts>();
     let visit = parts.and_then(|parts| {
-        // Server functions come without a visit of their own, and with a viewer.
+        // Requests to server functions have a viewer but no page context.
         parts.extensions.get::<PageContext>().cloned().or_else(|| {
             let viewer = parts.extensions.get::<Who>().and_then(|who| who.0.clone());
             Some(PageContext { path: parts.uri.path().to_owned(), viewer, ..PageContext::default() })
@@ -97,7 +97,7 @@ pub(crate) fn provide(sources: &app::api::context::Sources, reload_port: Option<
     });
     provide_context(visit.unwrap_or_default());
     provide_context(Panicked(app::api::context::panicked));
-    // Chromium holds a form's redirects to the policy too.
+    // Chromium applies `form-action` to the redirects of a form as well.
     let actions: String = sources.payment_pages.iter().map(|page| format!(" {page}")).collect();
     if let (Some(response), Some(nonce)) = (use_context::<ResponseOptions>(), use_nonce()) {
         let connect =
@@ -112,7 +112,7 @@ pub(crate) fn provide(sources: &app::api::context::Sources, reload_port: Option<
     }
 }
 
-/// The pairs of a query, decoded.
+/// Parses a query string into decoded pairs.
 fn pairs(query: &str) -> Vec<(String, String)> {
     let uri = format!("/?{query}").parse::<http::Uri>();
     uri.ok()
@@ -121,8 +121,8 @@ fn pairs(query: &str) -> Vec<(String, String)> {
         .unwrap_or_default()
 }
 
-/// Built here rather than read from the environment, which `config.rs` alone does. Release builds carry hashed names,
-/// which cargo-leptos lists in a file beside the binary.
+/// Builds the leptos options from the configuration, because only `config.rs` reads the environment. Release builds have hashed file names,
+/// which cargo-leptos lists in a file next to the binary.
 pub(crate) fn leptos_options(app: &AppState) -> LeptosOptions {
     let site_root = app.config.site_root.to_string_lossy().into_owned();
     LeptosOptions::builder()

@@ -1,4 +1,4 @@
-//! The only caller of `providers`: opening a stream requires a permit.
+//! The only caller of `providers`. Opening a stream requires a permit.
 
 use crate::Config;
 use crate::circuit::Circuit;
@@ -11,43 +11,43 @@ use std::time::{Duration, Instant};
 use std::{collections::HashMap, sync::Arc, sync::Mutex, sync::PoisonError};
 use tokio::sync::Notify;
 
-/// How often a provider that is busy or can't be reached is asked again.
+/// Maximum number of retries if a provider is busy or can't be reached.
 const RETRIES: u32 = 2;
-/// Before the first time; doubles.
+/// Pause before the first retry. Doubles with each retry.
 const PAUSE: Duration = Duration::from_millis(250);
-/// If a provider asks for a longer pause, the call is not retried; the user is told when to try again.
+/// Longest pause that a provider may request. Beyond it the call is not retried, and the user is shown when to try again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// A server that answers, and how it has been doing.
+/// A provider endpoint with its circuit breaker.
 struct Server<V> {
     provider: V,
     circuit: Circuit,
-    /// How long a call may wait for the head of its answer before it counts as silent.
+    /// Time that a call may wait for its response head before it counts as silent.
     silence: Duration,
 }
 
-/// The providers that have a key, and the servers that models name for themselves.
+/// The providers with an API key, and endpoints that models configure with their own base URL.
 pub struct Providers {
     anthropic: Option<Server<Anthropic>>,
     openai: Option<Server<OpenAi>>,
     openai_base_url: Option<String>,
     openai_key: Option<SecretString>,
     patience: Patience,
-    /// Servers that rows of `model` name, made when first asked.
+    /// Endpoints by base URL, from rows of `model`. Created on first use.
     named: Mutex<HashMap<String, Arc<Server<OpenAi>>>>,
     /// Notified when any circuit opens.
     opened: Arc<Notify>,
 }
 
-/// Why a call was not begun.
+/// The reason a call was not opened.
 #[derive(Debug)]
 pub enum NotOpened {
-    /// The provider failed too often a moment ago.
+    /// The provider's circuit breaker is open.
     Circuit {
-        /// When it is tried again.
+        /// Milliseconds until the provider is probed.
         retry_after_ms: u64,
     },
-    /// The provider.
+    /// The provider failed or refused the call.
     Provider(ProviderError),
 }
 
@@ -56,13 +56,13 @@ impl<V: providers::Provider> Server<V> {
         Self { provider, circuit: Circuit::new(Arc::clone(opened)), silence: patience.first_byte / 4 }
     }
 
-    /// Asks, and again where that may help and nothing was accepted.
+    /// Opens a stream. Retries while the error is temporary and the provider accepted nothing.
     async fn open(&self, ask: &Ask<'_>, outstanding: &AtomicBool) -> Result<Chunks, NotOpened> {
         let (mut tried, mut last) = (0, None);
         loop {
             let pass = match (self.circuit.enter(Instant::now()), last) {
                 (Ok(pass), _) => pass,
-                // It opened between two tries: the provider was asked all the same.
+                // The circuit opened between two attempts; the provider was called at least once.
                 (Err(_), Some(error)) => return Err(NotOpened::Provider(error)),
                 (Err(left), None) => {
                     let retry_after_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
@@ -92,7 +92,8 @@ impl<V: providers::Provider> Server<V> {
 }
 
 impl<V: providers::Provider> Server<V> {
-    /// One call. While it is silent for longer than usual the circuit knows, so that others don't join the wait (field note 104).
+    /// Makes one attempt. Once it has been silent for longer than usual, the circuit breaker counts it, so that further calls don't join
+    /// the wait (field note 104).
     async fn open_once(&self, ask: &Ask<'_>, pass: &crate::circuit::Pass<'_>) -> Result<Chunks, ProviderError> {
         let opening = self.provider.open(ask);
         tokio::pin!(opening);
@@ -105,7 +106,8 @@ impl<V: providers::Provider> Server<V> {
     }
 }
 
-/// How long to wait before asking again, if at all: twice as long each time, with chance in it, so that many don't come back at once.
+/// Returns the pause before the next attempt, or `None` if the call isn't retried. Doubles each time, with jitter, so that many clients
+/// don't retry at once.
 fn pause(error: &ProviderError, tried: u32) -> Option<Duration> {
     let own = PAUSE * 2_u32.pow(tried);
     let own = own.mul_f64(rand::random_range(0.5..1.0));
@@ -117,6 +119,8 @@ fn pause(error: &ProviderError, tried: u32) -> Option<Duration> {
 }
 
 impl Providers {
+    /// Creates the providers from the configuration.
+    ///
     /// # Errors
     /// Returns an error if TLS can't be set up.
     pub fn new(config: &Config) -> Result<Self, ProviderError> {
@@ -137,7 +141,7 @@ impl Providers {
         })
     }
 
-    /// Whether a model can be asked. The demo model stands in while no provider has a key.
+    /// Returns whether a model can be called. The demo model is available only while no provider has a key.
     pub fn offers(&self, model: &Model) -> bool {
         match (model.provider, &model.base_url) {
             (Provider::Anthropic, _) => self.anthropic.is_some(),
@@ -147,20 +151,20 @@ impl Providers {
         }
     }
 
-    /// Opens the stream of an admitted call. The answer is at most `most`, and never more than the permit holds. `outstanding` is set while
-    /// a request is sent that its provider may bill, so that it is known of a call that is cancelled.
+    /// Opens the stream of an admitted call. The output is capped by `max_output`, by the model, and by what the permit reserves.
+    /// `outstanding` is set while a request is in flight that the provider may bill, so that the caller knows it if the call is canceled.
     ///
     /// # Errors
-    /// Returns why the call was not opened.
+    /// Returns the reason the call was not opened.
     pub async fn open(
         &self,
         permit: &Permit,
         model: &Model,
         messages: &[PromptMessage],
-        most: Tokens,
+        max_output: Tokens,
         outstanding: &AtomicBool,
     ) -> Result<Chunks, NotOpened> {
-        let max_output = most.min(Tokens(permit.reserved())).min(model.max_output);
+        let max_output = max_output.min(Tokens(permit.reserved())).min(model.max_output);
         let ask = Ask { model: &model.name, system: domain::brand::SYSTEM_PROMPT, messages, max_output };
         let no_key = || NotOpened::Provider(ProviderError::Unreachable("no key".into()));
         match (model.provider, &model.base_url) {
@@ -173,7 +177,7 @@ impl Providers {
         }
     }
 
-    /// A call that had begun broke off, by the provider's doing.
+    /// Records that a stream broke off because of the provider.
     pub fn broke(&self, model: &Model) {
         let now = Instant::now();
         match (model.provider, &model.base_url) {
@@ -188,7 +192,7 @@ impl Providers {
         }
     }
 
-    /// For how many milliseconds the circuit of a model's provider is open; none where calls are let through.
+    /// Returns the milliseconds until the circuit of a model's provider lets a call through; `None` if it does now.
     pub fn open_for_ms(&self, model: &Model) -> Option<u64> {
         let now = Instant::now();
         let left = match (model.provider, &model.base_url) {
@@ -200,12 +204,12 @@ impl Providers {
         left.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// Waits until a circuit breaker opens. Made for one waiter; an opening that happens while none waits is kept.
+    /// Waits until a circuit breaker opens. Supports a single waiter; a notification without a waiter is kept.
     pub(crate) async fn circuit_opened(&self) {
         self.opened.notified().await;
     }
 
-    /// Every server that is known, and for how many milliseconds its circuit is open, if it is.
+    /// Returns every known endpoint, with the milliseconds until its circuit is probed if the circuit is open.
     pub fn circuits(&self) -> Vec<(String, Option<u64>)> {
         let now = Instant::now();
         let ms =
@@ -223,7 +227,7 @@ impl Providers {
         if let Some(server) = named.get(base_url) {
             return Ok(Arc::clone(server));
         }
-        // The key goes only to the server it was set for.
+        // Send the key only to the endpoint it was configured for.
         let key = (self.openai_base_url.as_deref() == Some(base_url)).then(|| self.openai_key.clone()).flatten();
         let server =
             Arc::new(Server::new(OpenAi::new(Some(base_url), key, self.patience)?, self.patience, &self.opened));
@@ -233,27 +237,26 @@ impl Providers {
 }
 
 impl NotOpened {
-    /// Whether another model may stand in: this one is out of order, or busy.
+    /// Returns whether a fallback model may be called: the provider is unavailable or busy.
     pub fn wants_fallback(&self) -> bool {
         match self {
             Self::Circuit { .. } => true,
-            // One that is silent may be writing, and bills it: no second call beside it.
+            // A silent provider may be generating and bill it, so no second call is made.
             Self::Provider(error) => error.may_pass(),
         }
     }
 
-    /// Whether the provider was asked at all.
+    /// Returns whether the provider was called at all.
     pub fn was_asked(&self) -> bool {
         !matches!(self, Self::Circuit { .. })
     }
 
-    /// Whether the provider may have accepted the call all the same, and bills it.
+    /// Returns whether the provider may have accepted the call and bill it.
     pub fn may_bill(&self) -> bool {
         matches!(self, Self::Provider(error) if error.may_bill())
     }
 
-    /// What the user is shown of a call that wasn't begun; the log has the rest. `estimated` is the prompt, which a provider that
-    /// was silent may bill.
+    /// Returns the problem shown to the user; details are logged. `estimated` is the size of the prompt, which a silent provider may bill.
     pub fn problem(&self, estimated: Tokens) -> Problem {
         let error = match self {
             Self::Circuit { retry_after_ms } => return Problem::model_unavailable(*retry_after_ms),
@@ -269,7 +272,7 @@ impl NotOpened {
     }
 }
 
-/// What the user is shown of an answer that broke off; `has_text` says whether it had begun.
+/// Returns the problem shown to the user if a stream broke off. `has_text` tells whether any text was received.
 pub fn broken_problem(error: &ProviderError, has_text: bool) -> Problem {
     let problem = if has_text { Problem::model_interrupted() } else { Problem::model_failed() };
     Problem { incident: crate::error::internal(error).incident, ..problem }

@@ -1,4 +1,4 @@
-//! Every URL on one page, with its guards and middleware.
+//! All routes with their guards and middleware.
 
 use crate::auth::{self, admins, forms, identify, signed_in};
 use crate::error::{Refused, panicked};
@@ -20,10 +20,11 @@ use tower_http::services::{ServeDir, ServeFile};
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::TraceLayer;
 
-/// What only admins see; to anybody else none of it is there.
+/// Returns the routes for admins. Other users get 404.
 fn for_admins() -> Vec<(&'static str, MethodRouter<AppState>)> {
     vec![
         ("/admin", get(admin::top_users)),
+        ("/admin/refresh", post(admin::refresh_report)),
         ("/admin/export.csv", get(export::csv)),
         ("/admin/export.json", get(export::json)),
         ("/admin/models", get(page)),
@@ -41,18 +42,18 @@ fn for_admins() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/admin/users/{user_id}", get(page)),
         ("/admin/users/{user_id}/plan", post(admin::set_plan)),
         ("/admin/users/{user_id}/act", post(admin::act)),
-        // What these pages ask: their names begin so, and none is even read for anybody else.
+        // Server functions of the admin pages. They share this prefix, so the guard rejects other users before the body is read.
         ("/fn/admin_{name}", post(server_function)),
     ]
 }
 
-/// Every address that only admins see, as the router has it: a test requests each.
+/// Returns the paths of all admin routes as the router has them. A test requests each of them as another user.
 #[must_use]
 pub fn admin_paths() -> Vec<&'static str> {
     for_admins().into_iter().map(|(path, _)| path).collect()
 }
 
-/// The whole router.
+/// Builds the complete router.
 pub(crate) fn router(app: &AppState) -> Router {
     let for_everyone = Router::new()
         .route("/", get(page))
@@ -79,7 +80,7 @@ pub(crate) fn router(app: &AppState) -> Router {
         .into_iter()
         .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
         .route_layer(from_fn_with_state(app.clone(), admins));
-    // Paid: /api/chat alone, through `turn::begin`, which admits.
+    // `/api/chat` is the only route that spends money. It calls `turn::begin`, which admits the call.
     let api = Router::new()
         .route("/api/chat", post(chat::ask))
         .route("/api/turns/{turn_id}/events", get(chat::events))
@@ -90,7 +91,7 @@ pub(crate) fn router(app: &AppState) -> Router {
         .merge(for_viewers)
         .merge(for_admins)
         .layer(CompressionLayer::new())
-        // Streams aren't compressed, and each would carry an encoder's memory for nothing.
+        // Streams aren't compressed: each would need the memory of an encoder.
         .merge(api)
         .fallback(missing)
         .layer(from_fn_with_state(app.clone(), identify))
@@ -100,7 +101,7 @@ pub(crate) fn router(app: &AppState) -> Router {
             Refused(Problem::new(ProblemKind::Forbidden, "This request came from another site and was refused."))
                 .into_response()
         }));
-    // No session and no browser behind it: its own signature lets it in.
+    // No session and no browser: requests are authenticated by Stripe's signature.
     let stripe =
         Router::new().route("/stripe/webhook", post(billing::inbox::receive)).layer(DefaultBodyLimit::max(1024 * 1024));
     #[cfg(debug_assertions)]
@@ -123,7 +124,7 @@ pub(crate) fn router(app: &AppState) -> Router {
         .layer(
             TraceLayer::new_for_http()
                 .make_span_with(|request: &Request| {
-                    // The path alone: queries and bodies hold what users wrote.
+                    // Only the path is logged: queries and bodies contain user text.
                     tracing::info_span!("request", method = %request.method(), path = request.uri().path())
                 })
                 .on_failure(()),
@@ -136,14 +137,14 @@ fn always(name: &'static str, value: &'static str) -> SetResponseHeaderLayer<Hea
     SetResponseHeaderLayer::overriding(HeaderName::from_static(name), HeaderValue::from_static(value))
 }
 
-/// The built site: wasm and script, styles, fonts, what stands at the root.
+/// Serves the built site: wasm and scripts, styles, fonts, and files at the root.
 fn files(app: &AppState) -> Router<AppState> {
     let root = &app.config.site_root;
     let folder = |name: &str| ServeDir::new(root.join(name)).precompressed_br().precompressed_gzip();
     let cached = |value: &'static str| {
         SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static(value))
     };
-    // Release builds name files by their content; in development a name stays while its content changes.
+    // Release builds have content hashes in file names; in development a file changes under the same name.
     let built = if cfg!(debug_assertions) { "no-cache" } else { "public, max-age=31536000, immutable" };
     let mut router = Router::new()
         .nest_service("/pkg", tower::ServiceBuilder::new().layer(cached(built)).service(folder("pkg")))
@@ -168,12 +169,12 @@ async fn ready(State(app): State<AppState>) -> Result<&'static str, Refused> {
     Ok("ready")
 }
 
-/// Serves the numbers on an address of their own, which isn't for the public.
+/// Serves `/metrics` on its own address, which must not be public.
 pub(crate) async fn serve_metrics(addr: SocketAddr) {
     let handle = telemetry::metrics();
     let router = Router::new().route("/metrics", get(async || handle.render()));
     let served = async { axum::serve(tokio::net::TcpListener::bind(addr).await?, router).await };
     if let Err(error) = served.await {
-        tracing::error!(%error, %addr, "metrics aren't served");
+        tracing::error!(%error, %addr, "metrics server failed");
     }
 }

@@ -1,5 +1,4 @@
-//! A demo company: an admin, sixty users on mixed plans, ninety days of believable usage. Development builds only, and
-//! the only fake data there is.
+//! Demo data: an admin, 60 users on mixed plans, and 90 days of realistic usage. Development builds only; there is no other fake data.
 
 use crate::{AppState, Config, auth::password::Passwords};
 use anyhow::ensure;
@@ -29,8 +28,8 @@ const QUESTIONS: [&str; 6] = [
     "Explain the notice period in this lease",
 ];
 
-/// Fills an empty database; does nothing to one that has users. Those on paid plans were given them, or pay for them, which a server that is
-/// connected to Stripe finds to differ from what stands there.
+/// Fills an empty database. Does nothing if it was seeded before. Paid plans are granted by an admin, or subscribed to if `are_paying`; a
+/// server that is connected to Stripe reports these subscriptions as drift.
 pub(crate) async fn run(
     config: &Config,
     db: &store::Db,
@@ -40,7 +39,7 @@ pub(crate) async fn run(
     let app = AppState::new(config.clone(), db.clone())?;
     let now = AppState::now();
     store::ledger::make_months(db, now - Duration::days(DAYS + 31), now).await?;
-    // Always the same company.
+    // A fixed seed, so that the data is the same every time.
     let mut rng = StdRng::seed_from_u64(7);
     let hash = Passwords::new()?.hash(PASSWORD.into()).await?;
     let plans = store::plan::list(db).await?;
@@ -73,7 +72,7 @@ pub(crate) async fn run(
             _ => "max",
         };
         match plans.iter().find(|known| known.id.0 == plan && known.monthly_cents > 0) {
-            // Somebody is always given a plan.
+            // Some users on paid plans have a granted plan.
             Some(paid) if are_paying && n % 20 != 8 => {
                 subscribe(db, user_id, n, paid, now).await?;
             }
@@ -81,7 +80,7 @@ pub(crate) async fn run(
                 store::account::set_plan(db, user_id, user_id, &plan.to_owned().into(), None, now).await?;
             }
         }
-        // A few use most of it: that is what the owner's page is for.
+        // A few users account for most of the usage, as shown on the top users page.
         let weight = if n % 13 == 4 {
             12
         } else if n % 5 == 1 {
@@ -111,7 +110,7 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// Somebody has paid for a plan for a while, some by the year.
+/// Adds a subscription that has been paid for a while. Some are yearly.
 async fn subscribe(
     db: &store::Db,
     user_id: UserId,
@@ -195,17 +194,17 @@ async fn turn(
         cache_read: Tokens(cached),
         cache_write: Tokens(0),
         output: Tokens(output),
-        // Of our providers' models these think in public.
+        // Only these models report reasoning tokens.
         reasoning: Tokens(if model.0.starts_with("gpt-5") { output / 3 } else { 0 }),
     };
-    // Larger models and longer prompts begin later.
+    // Longer prompts have a longer time to first token.
     let ttft_ms = rng.random_range(240..900) + i32::try_from(input / 40)?;
-    // Now and then a provider breaks off.
+    // One in 60 calls fails at the provider.
     let outcome = if rng.random_range(0..60) == 0 { Outcome::Failed } else { Outcome::Finished };
     let (turn_id, conversation_id) = (TurnId::at(at), domain::ConversationId::at(at));
     let question = QUESTIONS[rng.random_range(0..QUESTIONS.len())];
     let (price_id, cost) = price.price(&usage);
-    let asked = store::turn::write_pending(
+    let inserted = store::turn::write_pending(
         db,
         &NewTurn {
             turn_id,
@@ -219,14 +218,14 @@ async fn turn(
             model: &model,
             price_id,
             counted: usage.prompt(),
-            // Most estimates are a little high, a few a little low.
+            // Most estimates are slightly too high, some slightly too low.
             estimated: Tokens(usage.prompt().0 * rng.random_range(97..112) / 100),
             reserved: usage.counted(),
             now: at,
         },
     )
     .await?;
-    let InsertOutcome::New(call) = asked else { return Ok(false) };
+    let InsertOutcome::New(call) = inserted else { return Ok(false) };
     let end = Record {
         turn_id,
         conversation_id: Some(conversation_id),
@@ -244,7 +243,7 @@ async fn turn(
         other_failed: false,
         now: at + Duration::seconds(9),
     };
-    ensure!(store::turn::record(db, &end).await?, "a seeded turn was recorded twice");
+    ensure!(store::turn::record(db, &end).await?, "seeded turn recorded twice");
     store::turn::settled(db, &[turn_id]).await?;
     Ok(true)
 }

@@ -1,4 +1,4 @@
-//! Forms of the account settings.
+//! Form handlers of the account settings.
 
 use crate::auth::{SignedIn, password};
 use crate::error::{Refused, internal};
@@ -12,14 +12,14 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use tower_sessions::Session;
 
-/// A deletion is confirmed by the password.
+/// The account deletion form, confirmed with the password.
 #[derive(Deserialize)]
 struct Delete {
     #[serde(default)]
     password: SecretString,
 }
 
-/// `POST /settings/delete`: the account, its conversations and its subscription. The ledger stays, without the name.
+/// `POST /settings/delete`: deletes the account, its conversations and its subscription. Ledger rows are kept without the user.
 pub(crate) async fn delete(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
@@ -30,7 +30,7 @@ pub(crate) async fn delete(
     let Form(form) = Form::<Delete>::from_request(Request::from_parts(parts.clone(), body), &())
         .await
         .map_err(|_| Problem::invalid("", "The form couldn't be read. Please submit it again."))?;
-    // The page of this form has an address of its own.
+    // The form posts to its own URL; the page is rendered as `/settings`.
     parts.uri = http::Uri::from_static("/settings");
     let again = Request::from_parts(parts, axum::body::Body::empty());
     let refuse = |name, sentence: &str| FailedForm { typed: Vec::new(), errors: vec![(name, sentence.to_owned())] };
@@ -49,13 +49,13 @@ pub(crate) async fn delete(
     Ok(([("clear-site-data", "\"storage\"")], Redirect::to("/")).into_response())
 }
 
-/// Where somebody is.
+/// The time zone form.
 #[derive(Deserialize)]
 pub(crate) struct Zone {
     zone: String,
 }
 
-/// `POST /settings/time-zone`: days on their pages begin there. The browser says it by itself; a form says it by hand.
+/// `POST /settings/time-zone`: sets where the days on the user's pages begin. Sent as JSON by the browser, or as a form by the user.
 pub(crate) async fn time_zone(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
@@ -69,7 +69,7 @@ pub(crate) async fn time_zone(
     };
     let form = form.ok_or_else(|| Problem::invalid("zone", "The form couldn't be read. Please submit it again."))?;
     let is_name = form.zone.len() <= 64 && form.zone.chars().all(|c| c.is_ascii_alphanumeric() || "/_+-".contains(c));
-    // "UTC" stands for nobody having said anything yet, and the next browser says its own: by hand it is meant.
+    // "UTC" means that no time zone was chosen, and the next browser replaces it. A user who chooses it explicitly gets "Etc/UTC".
     let zone = if !is_json && form.zone == "UTC" { "Etc/UTC" } else { &form.zone };
     if !is_name || !store::account::set_time_zone(&app.db, viewer.user_id, zone).await? {
         return Err(Problem::invalid("zone", "Enter a time zone like Europe/Berlin or Asia/Kathmandu.").into());

@@ -1,4 +1,4 @@
-//! The state that every handler can reach: databases, meters, providers, running turns.
+//! The state shared by all handlers: databases, meters, providers and running turns.
 
 use crate::meters::Meters;
 use crate::provider::Providers;
@@ -15,34 +15,34 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// One server's state; cheap to clone.
+/// State of one server process. Cheap to clone.
 #[derive(Clone)]
 pub struct AppState {
     pub(crate) config: Arc<Config>,
     pub(crate) db: store::Db,
-    /// For the admin's tables.
+    /// Connections for the owner's pages.
     pub(crate) admin_db: store::Db,
-    /// For scheduled work whose statements may take long.
+    /// Connections for scheduled work with long-running statements.
     pub(crate) jobs_db: store::Db,
-    /// Of the owner's large view one is made at a time: chat goes first.
+    /// Serializes the owner's expensive reports, so that they don't slow down chat.
     pub(crate) one_admin: Arc<Semaphore>,
     pub(crate) meters: Meters,
     pub(crate) relay: Relay,
     pub(crate) providers: Arc<Providers>,
-    /// Stripe, where it is connected.
+    /// The Stripe integration, if configured.
     pub(crate) billing: Option<Arc<crate::billing::Billing>>,
     pub(crate) mailer: Arc<crate::mail::Mailer>,
     pub(crate) passwords: Arc<crate::auth::password::Passwords>,
-    /// Bounds what counting tokens may cost.
+    /// Limits the cost of token counting.
     pub(crate) counting: Arc<crate::chat::counting::Counting>,
-    /// Turns that run.
+    /// Tasks of running turns.
     pub(crate) turns: TaskTracker,
-    /// We were told to go: no longer ready.
+    /// Canceled when shutdown begins; from then on the server reports itself as not ready.
     pub(crate) draining: CancellationToken,
-    /// Running turns end now.
+    /// Canceled when running turns must end immediately.
     pub(crate) cut: CancellationToken,
     refusals: Arc<Mutex<HashMap<(UserId, ProblemKind), i64>>>,
-    /// Turns whose meters were told, and whose rows weren't yet.
+    /// Turns that are settled in the meters but not yet marked as settled in Postgres.
     settled: Arc<Mutex<Vec<TurnId>>>,
 }
 
@@ -73,12 +73,12 @@ impl AppState {
         })
     }
 
-    /// The server's clock.
+    /// Returns the current time by the server's clock.
     pub(crate) fn now() -> OffsetDateTime {
         crate::fault::now()
     }
 
-    /// What can be bought here, and from whom.
+    /// Returns which payment provider this deployment uses.
     fn payments(&self) -> Payments {
         match (&self.billing, &self.config.stripe_base_url) {
             (None, _) => Payments::NotConnected,
@@ -87,7 +87,7 @@ impl AppState {
         }
     }
 
-    /// Where pages read from.
+    /// Returns the state that pages read from.
     pub(crate) fn sources(&self) -> Sources {
         let (providers, circuits) = (Arc::clone(&self.providers), Arc::clone(&self.providers));
         Sources {
@@ -105,25 +105,26 @@ impl AppState {
         }
     }
 
-    /// Names a user's meters and ledger rows: a keyed hash of the address at sign-up, so that neither holds it.
+    /// Returns the subject that names a user's meters and ledger rows: a keyed hash of the email at sign-up, so that neither contains the
+    /// email.
     pub(crate) fn subject(&self, email: &str) -> anyhow::Result<String> {
         let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&self.config.secret_key)?;
         mac.update(crate::auth::email::normalised(email).as_bytes());
         Ok(hex::encode(mac.finalize().into_bytes()))
     }
 
-    /// Counts a refusal, in memory: neither Redis nor the ledger is written by one.
+    /// Counts a refusal in memory. A refusal itself writes neither to Redis nor to the ledger.
     pub(crate) fn count_refusal(&self, user: UserId, kind: ProblemKind) {
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         *refusals.entry((user, kind)).or_default() += 1;
     }
 
-    /// Notes that the meters know what a turn used. Written down with others of the same second; settling again does nothing.
+    /// Queues a turn to be marked as settled. Written once a second with others; settling a turn again has no effect.
     pub(crate) fn note_settled(&self, turn: TurnId) {
         self.settled.lock().unwrap_or_else(PoisonError::into_inner).push(turn);
     }
 
-    /// Writes down which turns are settled; what can't be written now is kept for the next time.
+    /// Marks queued turns as settled in Postgres. Turns that couldn't be written are kept for the next flush.
     pub(crate) async fn flush_settled(&self) {
         let turns = std::mem::take(&mut *self.settled.lock().unwrap_or_else(PoisonError::into_inner));
         if !turns.is_empty() && store::turn::settled(&self.db, &turns).await.is_err() {
@@ -131,7 +132,7 @@ impl AppState {
         }
     }
 
-    /// Writes counted refusals to their hour; what can't be written now is kept for the next time.
+    /// Adds counted refusals to their hourly rows. Refusals that couldn't be written are kept for the next flush.
     pub(crate) async fn flush_refusals(&self) {
         let counted = std::mem::take(&mut *self.refusals.lock().unwrap_or_else(PoisonError::into_inner));
         for ((user, kind), n) in counted {
@@ -143,7 +144,7 @@ impl AppState {
         }
     }
 
-    /// Whether this server can take turns.
+    /// Returns an error unless this server can accept turns.
     pub(crate) async fn ready(&self) -> Result<(), Problem> {
         let unready = |what: &str| Problem::new(ProblemKind::ModelUnavailable, format!("Not ready: {what}."));
         if self.draining.is_cancelled() {

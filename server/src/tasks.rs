@@ -10,6 +10,9 @@ use std::time::Duration;
 use store::turn::{ExpiredTurn, Record, TurnContext, Unsettled};
 use tokio::task::JoinSet;
 
+/// Several servers refresh the usage report in turn, at most this often.
+const REPORT_MIN_AGE: time::Duration = time::Duration::seconds(45);
+
 /// Starts them; they end with the set.
 pub(crate) fn spawn(app: &AppState) -> JoinSet<()> {
     let mut set = JoinSet::new();
@@ -41,7 +44,7 @@ pub(crate) fn spawn(app: &AppState) -> JoinSet<()> {
         }
     });
     every(&mut set, app, Duration::from_secs(60), |app| async move {
-        if let Err(error) = store::span::make(&app.jobs_db, AppState::now()).await {
+        if let Err(error) = store::rollup::refresh(&app.jobs_db, REPORT_MIN_AGE).await {
             internal(&error);
         }
     });

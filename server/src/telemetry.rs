@@ -1,4 +1,4 @@
-//! Logs and metrics. Neither contains secrets or text written by users.
+//! Logs and metrics. Neither contains secrets or user text.
 
 use crate::Config;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -12,11 +12,11 @@ use tracing_subscriber::layer::{Context, Filter, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
-/// How many warnings of one place in the code are logged per minute; the rest is counted (field note 107).
+/// Maximum number of warnings per callsite that are logged per minute. Further ones are only counted (field note 107).
 const WARNINGS: u32 = 20;
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Starts logging: text on a terminal, JSON elsewhere. A second call changes nothing.
+/// Starts logging: text on a terminal, JSON otherwise. Calling it again has no effect.
 pub fn log(config: &Config) {
     let filter = EnvFilter::try_new(&config.log_filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
@@ -24,8 +24,8 @@ pub fn log(config: &Config) {
     let _ = tracing_subscriber::registry().with(layer.with_filter(Repeats::default())).with(filter).try_init();
 }
 
-/// Lets each place in the code log twenty warnings a minute and counts the others, so that what strangers send (malformed cookies,
-/// broken requests) can't fill a disk. Errors are failures of ours and always logged; what isn't a warning isn't touched.
+/// Logs at most 20 warnings a minute per callsite and counts the rest, so that malformed requests (such as invalid cookies) can't fill the
+/// disk. Only warnings are limited: errors are failures of the server and are always logged.
 #[derive(Default)]
 struct Repeats {
     seen: Mutex<HashMap<Identifier, Repeated>>,
@@ -37,7 +37,7 @@ struct Repeated {
 }
 
 impl Repeats {
-    /// Whether a warning is logged at an instant, and how many of the minute before weren't.
+    /// Returns whether a warning is logged at `now`, and how many were withheld in the previous minute.
     fn admit(&self, from: Identifier, now: Instant) -> (bool, u32) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = seen.entry(from).or_insert(Repeated { since: now, n: 0 });
@@ -71,15 +71,15 @@ impl<S> Filter<S> for Repeats {
     }
 }
 
-/// The target of summaries, which are never withheld.
+/// Target of the summaries, which are never withheld.
 const SUMMARY: &str = "quotient::repeated";
 
-/// Chooses ring as the one TLS provider, before anything asks for it. A second call changes nothing.
+/// Installs ring as the TLS provider. Must run before TLS is first used. Calling it again has no effect.
 pub fn tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// The recorder behind `/metrics`; one per process.
+/// Returns the process-wide recorder behind `/metrics`.
 pub fn metrics() -> &'static PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     HANDLE.get_or_init(|| {
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
     use tracing::Callsite as _;
 
-    /// Field note 107: half a million malformed cookies in an hour are some hundred lines.
+    /// Field note 107: half a million warnings about malformed cookies in an hour produce 1,200 log lines.
     #[test]
     fn repeated_warnings_are_counted_instead_of_logged() {
         let (repeats, began) = (Repeats::default(), Instant::now());
@@ -110,6 +110,6 @@ mod tests {
             }
         }
         assert_eq!(logged, 60 * WARNINGS);
-        assert_eq!(withheld, 59 * (140 * 60 - WARNINGS), "every full minute is summed up");
+        assert_eq!(withheld, 59 * (140 * 60 - WARNINGS), "withheld warnings of every full minute are reported");
     }
 }

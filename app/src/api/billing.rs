@@ -5,38 +5,38 @@ use domain::{Invoice, Quota, Subscription};
 use leptos::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// What can be bought here, and from whom.
+/// The payment provider that is configured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Payments {
-    /// Nothing: no key is set.
+    /// No Stripe key is set, so nothing can be bought.
     #[default]
     NotConnected,
-    /// From Stripe.
+    /// Stripe.
     Stripe,
-    /// From the fake of development and tests: no money moves.
+    /// The Stripe simulator of development and tests: no money moves.
     FakeProvider,
 }
 
-/// A user's billing.
+/// A user's subscription, invoices and remaining quota.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BillingView {
-    /// Whether anything can be bought or changed.
+    /// The configured payment provider, which decides whether plans can be bought or changed.
     pub payments: Payments,
-    /// The one that counts: a live one, else the last.
+    /// The live subscription, or the most recent one if none is live.
     pub subscription: Option<Subscription>,
-    /// The name of the plan it pays.
+    /// Display name of the plan that the subscription pays for.
     pub paid_plan: Option<String>,
-    /// The plan the owner gave, where that is what holds.
+    /// Whether the current plan was granted by an admin instead of being paid for.
     pub granted: bool,
-    /// What the plan falls back to.
+    /// Display name of the plan that applies when the subscription ends.
     pub fallback: String,
-    /// The newest first.
+    /// Invoices, newest first.
     pub invoices: Vec<Invoice>,
-    /// What is left now; none while the meters are away.
+    /// The remaining quota; `None` if the meters are unavailable.
     pub quota: Option<Quota>,
 }
 
-/// The viewer's billing.
+/// Loads the viewer's billing data.
 #[server(prefix = "/fn", endpoint = "billing")]
 pub async fn own() -> Result<BillingView, Refusal> {
     let viewer = super::context::viewer()?;

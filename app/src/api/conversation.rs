@@ -5,49 +5,49 @@ use domain::{ConversationId, Message, ModelName, Quota, TurnId};
 use leptos::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// A line of the sidebar.
+/// A conversation as listed in the sidebar.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
-    /// Its key.
+    /// The conversation's id.
     pub id: ConversationId,
-    /// The time to first token said in it.
+    /// First line of the conversation's first message, at most 80 characters.
     pub title: String,
 }
 
-/// A model in the picker.
+/// A model in the model picker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Choice {
-    /// The provider's name for it.
+    /// The model's name in the provider's API.
     pub name: ModelName,
-    /// The name users read.
+    /// Display name.
     pub label: String,
     /// Whether the viewer's plan allows it.
     pub allowed: bool,
-    /// Whether it is the built-in one.
+    /// Whether it is the built-in demo model.
     pub is_demo: bool,
 }
 
-/// Everything the chat page shows.
+/// The data of the chat page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChatView {
-    /// The viewer's conversations.
+    /// The viewer's conversations, most recently active first.
     pub listed: Vec<Listed>,
-    /// The one that is open; none for a new one.
+    /// The open conversation; `None` for a new one.
     pub open: Option<Listed>,
-    /// What was said in it.
+    /// Messages of the open conversation.
     pub messages: Vec<Message>,
-    /// A turn that still runs in it.
+    /// The turn in progress in the open conversation, with its model.
     pub running: Option<(TurnId, ModelName)>,
-    /// What can be asked, the plan's default first.
+    /// Available models in the plan's order, with the default first and those it doesn't include last.
     pub models: Vec<Choice>,
-    /// What is left; none while the meters are away.
+    /// The remaining quota; `None` if the meters are unavailable.
     pub quota: Option<Quota>,
 }
 
-/// The chat page: an open conversation, or a new one.
+/// Loads the chat page for an existing or a new conversation.
 #[server(prefix = "/fn", endpoint = "chat_view")]
 pub async fn open(
-    /// Which; none for a new one.
+    /// The conversation to open; `None` for a new one.
     id: Option<ConversationId>,
 ) -> Result<ChatView, Refusal> {
     super::context::chat_view(id).await

@@ -1,4 +1,4 @@
-//! What pages read: server functions, one file per noun. Each is a public URL under `/fn` and checks its viewer itself.
+//! Server functions that load the data of pages, one file per noun. Each is a public URL under `/fn` and authorizes its viewer itself.
 
 pub mod admin;
 pub mod billing;
@@ -14,7 +14,7 @@ use domain::{Problem, ProblemKind};
 use serde::{Deserialize, Serialize};
 use server_fn::{codec::JsonEncoding, error::FromServerFnError, error::ServerFnErrorErr};
 
-/// What a server function answers instead of its value.
+/// The error type of server functions: the problem shown to the user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal(pub Problem);
 

@@ -6,29 +6,29 @@ use domain::{Period, Plan, PlanId};
 use leptos::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// A plan with its models by the names users read.
+/// A plan with the display names of its models.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanOffer {
     /// The plan.
     pub plan: Plan,
-    /// Labels of the models that can be asked, the default first.
+    /// Display names of the plan's models, the default first. The demo model is omitted.
     pub models: Vec<String>,
 }
 
-/// All offers, and what they are to whoever is looking.
+/// All plans, with the viewer's relation to them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shop {
-    /// The smallest first.
+    /// Plans, smallest first.
     pub offers: Vec<PlanOffer>,
-    /// Whether they can be bought.
+    /// The configured payment provider, which decides whether plans can be bought.
     pub payments: Payments,
-    /// Whether a trial is open to whoever is looking.
+    /// Whether a trial is available: the visitor is signed out or has had none yet.
     pub may_try: bool,
-    /// What whoever is looking pays already.
+    /// Plan and billing period of the viewer's live subscription, if any.
     pub pays: Option<(PlanId, Period)>,
 }
 
-/// All plans. Anybody may read them.
+/// Loads all plans. Requires no sign-in.
 #[server(prefix = "/fn", endpoint = "plans")]
 pub async fn offered() -> Result<Shop, Refusal> {
     super::context::shop().await

@@ -4,7 +4,7 @@ use super::Refusal;
 use domain::Quota;
 use leptos::prelude::*;
 
-/// The viewer's meters.
+/// Loads the viewer's remaining quota.
 #[server(prefix = "/fn", endpoint = "quota")]
 pub async fn own() -> Result<Quota, Refusal> {
     super::context::quota(&super::context::viewer()?).await

@@ -6,29 +6,29 @@ use leptos::prelude::*;
 use serde::{Deserialize, Serialize};
 use time::Date;
 
-/// Some use, added up.
+/// Usage summed over some turns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sum {
-    /// Turns.
+    /// Number of turns.
     pub requests: u64,
-    /// Input that came from no cache.
+    /// Uncached input.
     pub input: Tokens,
-    /// Input read from or written to caches.
+    /// Input read from or written to prompt caches.
     pub cached: Tokens,
-    /// All output.
+    /// Output, including reasoning.
     pub output: Tokens,
-    /// What it cost.
+    /// Cost.
     pub cost: Picos,
 }
 
 impl Sum {
-    /// All tokens, as plans count them.
+    /// Returns the total number of tokens, as counted toward plan limits.
     #[must_use]
     pub fn tokens(&self) -> Tokens {
         self.input + self.cached + self.output
     }
 
-    /// Both together.
+    /// Adds two sums, saturating at the maximum.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self {
@@ -41,46 +41,46 @@ impl Sum {
     }
 }
 
-/// A user's use over some days.
+/// A user's usage over a period of days.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsageView {
-    /// Every day of the period, as days begin where they are, the empty ones too.
+    /// Usage per day, oldest first, by the user's time zone. Includes days without usage.
     pub days: Vec<(Date, Sum)>,
-    /// By model, the dearest first.
+    /// Usage per model, by descending cost and then tokens.
     pub models: Vec<(ModelName, Sum)>,
-    /// Everything together.
+    /// Usage of the whole period.
     pub total: Sum,
-    /// What is left now; none while the meters are away.
+    /// The remaining quota; `None` if the meters are unavailable.
     pub quota: Option<Quota>,
-    /// When what they used in the last day comes back, half an hour by half an hour.
+    /// When the tokens used in the last 24 hours become available again: local time and tokens per half hour, soonest first.
     pub returns: Vec<(String, Tokens)>,
-    /// Their last turns, the latest first.
+    /// The most recent turns, newest first.
     pub last: Vec<Turn>,
-    /// Whether what it cost is shown.
+    /// Whether costs are shown. If not, all costs are zero.
     pub shows_cost: bool,
-    /// Where they are.
+    /// The user's time zone.
     pub time_zone: String,
 }
 
-/// One turn, without its words.
+/// A turn, without the text of its messages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Turn {
-    /// When, where they are.
+    /// When the turn started, formatted in the user's time zone.
     pub at: String,
-    /// Who answered.
+    /// Name of the model that answered.
     pub model: String,
-    /// How it ended, or that it runs.
+    /// The turn's final status, or `pending` while it is in progress.
     pub status: String,
-    /// All tokens.
+    /// Total number of tokens.
     pub tokens: Tokens,
-    /// What it cost.
+    /// Cost; zero if costs aren't shown.
     pub cost: Picos,
 }
 
-/// The viewer's own use of the last `days` days (7, 30 or 90).
+/// Loads the viewer's usage of the last `days` days. The page offers 7, 30 and 90; values are clamped to 1–90.
 #[server(prefix = "/fn", endpoint = "usage")]
 pub async fn own(
-    /// How far back, today included.
+    /// Number of days, including today.
     days: u16,
 ) -> Result<UsageView, Refusal> {
     let viewer = super::context::viewer()?;

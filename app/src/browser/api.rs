@@ -1,4 +1,4 @@
-//! Requests to our own `/api`.
+//! Requests to this server's own API.
 
 use domain::{Problem, ProblemKind, Quota, TurnId, problem::ProblemBody};
 use gloo_timers::future::TimeoutFuture;
@@ -6,13 +6,13 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Headers, RequestInit, Response};
 
-/// The problem shown when no response arrived.
+/// Returns the problem to show when no response arrived.
 #[must_use]
 pub fn offline() -> Problem {
     Problem::new(ProblemKind::Internal, "The connection was lost. Check it and try again. Your draft is kept.")
 }
 
-/// Whether a problem is that nothing came back.
+/// Returns whether a problem means that no response arrived, rather than an error reported by the server.
 #[must_use]
 pub fn is_offline(problem: &Problem) -> bool {
     problem.kind == ProblemKind::Internal && problem.incident.is_none()
@@ -35,10 +35,10 @@ async fn text(response: &Response) -> Option<String> {
     JsFuture::from(response.text().ok()?).await.ok()?.as_string()
 }
 
-/// Sends, and reads a refusal as its problem.
+/// Sends a request with an optional JSON body.
 ///
 /// # Errors
-/// The server's problem, or that nothing came back.
+/// Returns the problem in the server's error response, or [`offline`] if no readable response arrived.
 pub async fn send(method: &str, url: &str, body: Option<&str>) -> Result<Response, Problem> {
     let response = fetch(method, url, body).await.map_err(|_| offline())?;
     if response.ok() {
@@ -48,22 +48,22 @@ pub async fn send(method: &str, url: &str, body: Option<&str>) -> Result<Respons
     Err(body.map_or_else(offline, |body| body.problem))
 }
 
-/// What is left; none while it can't be read.
+/// Loads the viewer's remaining quota. Returns `None` if it can't be loaded.
 pub async fn quota() -> Option<Quota> {
     let response = send("GET", "/api/quota", None).await.ok()?;
     serde_json::from_str(&text(&response).await?).ok()
 }
 
-/// Says where the user's days begin.
+/// Saves the user's time zone, a name from the IANA time zone database.
 pub async fn time_zone(zone: &str) {
-    // Where it doesn't arrive it is said the next time.
+    // A failure is ignored: the request is repeated on the next page load.
     let _ = send("POST", "/settings/time-zone", Some(&serde_json::json!({ "zone": zone }).to_string())).await;
 }
 
-/// Asks to stop a turn.
+/// Stops a turn. Retries up to three times and then gives up silently.
 pub async fn stop(turn: TurnId) {
-    // The connection may just have broken, or the question not have arrived: it is said again then, in milliseconds after the time before.
-    // Where it never arrives the turn runs on, and the button is still there.
+    // The connection may have just broken, or the server may not have received the turn yet, so the request is retried after these
+    // pauses, in milliseconds. If all attempts fail, the turn continues and the Stop button stays available.
     for pause in [0, 300, 1_000, 3_000] {
         TimeoutFuture::new(pause).await;
         if send("POST", &format!("/api/turns/{turn}/stop"), None).await.is_ok() {

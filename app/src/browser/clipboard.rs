@@ -3,7 +3,7 @@
 use wasm_bindgen::JsCast;
 use web_sys::{Element, Event, HtmlElement};
 
-/// Where a click fell on a code block's Copy button: copies the block and says so on the button.
+/// Handles a click on a code block's Copy button: copies the code and shows "Copied" on the button. Ignores other clicks.
 pub fn copy_code(event: &Event) {
     let button = event
         .target()
@@ -16,20 +16,20 @@ pub fn copy_code(event: &Event) {
     if let Some(text) = code.and_then(|code| code.text_content()) {
         leptos::task::spawn_local(async move {
             if copy(&text).await.is_some() {
-                say_copied(button);
+                show_copied(button);
             }
         });
     }
 }
 
-/// Puts a text on the clipboard; none where the browser has none for us (plain http) or forbids it.
+/// Copies text to the clipboard. Returns `None` if the clipboard is unavailable (plain HTTP) or access is denied.
 async fn copy(text: &str) -> Option<()> {
     let navigator = web_sys::window()?.navigator();
     js_sys::Reflect::get(&navigator, &"clipboard".into()).ok().filter(|clipboard| !clipboard.is_undefined())?;
     wasm_bindgen_futures::JsFuture::from(navigator.clipboard().write_text(text)).await.ok().map(drop)
 }
 
-fn say_copied(button: HtmlElement) {
+fn show_copied(button: HtmlElement) {
     button.set_inner_text("Copied");
     leptos::task::spawn_local(async move {
         gloo_timers::future::TimeoutFuture::new(1_500).await;

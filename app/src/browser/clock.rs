@@ -4,21 +4,21 @@ use js_sys::{Date, Object, Reflect};
 use time::OffsetDateTime;
 use wasm_bindgen::JsValue;
 
-/// Milliseconds since 1970.
+/// Returns the current time in milliseconds since the Unix epoch.
 #[must_use]
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the clock stands between 1970 and 2200")]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the clock is between 1970 and 2200")]
 pub fn now_ms() -> u64 {
     Date::now() as u64
 }
 
-/// Now, for ids.
+/// Returns the current time, for generating ids.
 #[must_use]
 pub fn now() -> OffsetDateTime {
     let nanos = i128::from(now_ms()) * 1_000_000;
     OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-/// Where the browser is: a name of the time zone database, empty where it doesn't say.
+/// Returns the browser's time zone as a name from the IANA time zone database, or an empty string if unknown.
 #[must_use]
 pub fn zone() -> String {
     let format = js_sys::Intl::DateTimeFormat::new(&js_sys::Array::new(), &Object::new());
@@ -28,7 +28,7 @@ pub fn zone() -> String {
         .unwrap_or_default()
 }
 
-/// The time of day so many milliseconds from now, as the user writes it: "14:20".
+/// Formats the time of day `ms` milliseconds from now in the user's locale: "14:20".
 #[must_use]
 #[allow(clippy::cast_precision_loss, reason = "milliseconds since 1970 are exact in a double")]
 pub fn time_in(ms: u64) -> String {

@@ -1,4 +1,4 @@
-//! Keeps the unsent draft for this tab.
+//! Saves the unsent draft in the tab's session storage.
 
 use domain::ConversationId;
 use web_sys::Storage;
@@ -11,7 +11,7 @@ fn key(conversation: Option<ConversationId>) -> String {
     conversation.map_or_else(|| "draft".to_owned(), |id| format!("draft:{id}"))
 }
 
-/// Keeps a draft; an empty one is forgotten. Storage may be switched off: then there is none.
+/// Saves a conversation's draft (`None`: the new conversation), or removes it if it is empty. Does nothing if storage is disabled.
 pub fn keep(conversation: Option<ConversationId>, text: &str) {
     if let Some(storage) = storage() {
         let _ = match text {
@@ -21,7 +21,7 @@ pub fn keep(conversation: Option<ConversationId>, text: &str) {
     }
 }
 
-/// The draft that was kept.
+/// Loads the draft saved by [`keep`], if any.
 #[must_use]
 pub fn kept(conversation: Option<ConversationId>) -> Option<String> {
     storage()?.get_item(&key(conversation)).ok()?

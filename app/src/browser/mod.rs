@@ -1,4 +1,4 @@
-//! Every touch of the browser. Called from effects and event handlers only; compiles natively, never runs there.
+//! All calls to browser APIs. Called only from effects and event handlers; compiles natively but never runs there.
 
 pub mod api;
 pub mod clipboard;

@@ -1,10 +1,10 @@
-//! Updates URL, title and sidebar when a turn starts a conversation.
+//! Reads and updates parts of the page outside the chat island, such as the URL, title and sidebar.
 
 use domain::{ConversationId, TurnId};
 use wasm_bindgen::{JsCast as _, JsValue};
 use web_sys::HtmlElement;
 
-/// Gives a new conversation its address and its line in the sidebar, without leaving the page.
+/// Updates the URL and title for a new conversation and adds it to the sidebar, without a page load.
 pub fn conversation_began(id: ConversationId, title: &str) {
     let Some(window) = web_sys::window() else { return };
     let href = format!("/chat/{id}");
@@ -16,11 +16,11 @@ pub fn conversation_began(id: ConversationId, title: &str) {
         if let Ok(Some(heading)) = document.query_selector(".chat-bar h1") {
             heading.set_text_content(Some(title));
         }
-        let _ = add_line(&document, &href, title);
+        let _ = add_sidebar_entry(&document, &href, title);
     }
 }
 
-fn add_line(document: &web_sys::Document, href: &str, title: &str) -> Result<(), JsValue> {
+fn add_sidebar_entry(document: &web_sys::Document, href: &str, title: &str) -> Result<(), JsValue> {
     let Some(list) = document.get_element_by_id("conversations") else {
         return Ok(());
     };
@@ -32,7 +32,7 @@ fn add_line(document: &web_sys::Document, href: &str, title: &str) -> Result<(),
     list.prepend_with_node_1(&item)
 }
 
-/// Focus belongs in the composer when a page opens, but not where that opens a keyboard over it.
+/// Focuses an element, except on touch devices, where this would open the on-screen keyboard.
 pub fn focus(element: &HtmlElement) {
     let is_touch = web_sys::window().is_some_and(|window| window.navigator().max_touch_points() > 0);
     if !is_touch {
@@ -40,7 +40,7 @@ pub fn focus(element: &HtmlElement) {
     }
 }
 
-/// What a select shows now; none where it shows nothing.
+/// Returns the current value of the form control with this id, or `None` if it is missing or empty.
 #[must_use]
 pub fn value_of(id: &str) -> Option<String> {
     let element = web_sys::window()?.document()?.get_element_by_id(id)?;
@@ -48,14 +48,14 @@ pub fn value_of(id: &str) -> Option<String> {
     Some(value).filter(|value| !value.is_empty())
 }
 
-/// Where a click fell on a past answer's button to write it again: which turn's.
+/// Returns the turn to regenerate if the click was on an earlier response's Regenerate button.
 #[must_use]
 pub fn again_of(event: &web_sys::Event) -> Option<TurnId> {
     let target = event.target()?.dyn_into::<web_sys::Element>().ok()?;
     target.closest("[data-again]").ok()??.get_attribute("data-again")?.parse().ok()
 }
 
-/// Takes a past answer off the page: a newer one stands in its place.
+/// Removes a server-rendered response that a newer one has superseded.
 pub fn remove_answer(turn: TurnId) {
     let find = || web_sys::window()?.document()?.query_selector(&format!("[data-turn=\"{turn}\"]")).ok()?;
     if let Some(answer) = find() {
@@ -63,7 +63,7 @@ pub fn remove_answer(turn: TurnId) {
     }
 }
 
-/// Reads the page again: what ended while we were away stands in the transcript.
+/// Reloads the page, whose transcript then includes turns that ended while disconnected.
 pub fn reload() {
     if let Some(window) = web_sys::window() {
         let _ = window.location().reload();

@@ -2,13 +2,13 @@
 
 use web_sys::Element;
 
-/// Within a few lines of the end.
+/// Returns whether the element is scrolled to within 80 pixels of its end.
 #[must_use]
 pub fn is_at_end(element: &Element) -> bool {
     element.scroll_height() - element.scroll_top() - element.client_height() < 80
 }
 
-/// Goes to the end.
+/// Scrolls the element to its end.
 pub fn to_end(element: &Element) {
     element.set_scroll_top(element.scroll_height());
 }

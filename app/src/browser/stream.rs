@@ -1,4 +1,4 @@
-//! A turn's events over fetch, since `EventSource` can neither POST nor read a refusal's body.
+//! Streams a turn's events with `fetch`, because `EventSource` can neither send a POST nor read the body of an error response.
 
 use super::api;
 use domain::sse::{SseEvent, SseParser};
@@ -14,38 +14,38 @@ use web_sys::Response;
 /// The body of `POST /api/chat`.
 #[derive(Serialize)]
 pub struct Question<'a> {
-    /// Where it belongs; none begins a conversation.
+    /// The conversation to continue; `None` starts a new one.
     pub conversation_id: Option<ConversationId>,
-    /// Who shall answer.
+    /// The model to call; `None` uses the plan's default.
     pub model: Option<&'a ModelName>,
-    /// What is asked; none answers `retry_of` again.
+    /// The user's message; `None` regenerates the response of `retry_of`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<&'a str>,
-    /// The turn that is answered again.
+    /// The turn whose response is regenerated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_of: Option<TurnId>,
-    /// Makes sending it twice harmless.
+    /// The turn's id, chosen by the client. It is the idempotency key, so a request can be retried safely.
     pub turn_id: TurnId,
 }
 
-/// Asks, and answers the turn's events with their numbers.
+/// Starts a turn and returns its events with their sequence numbers.
 ///
 /// # Errors
-/// The refusal, or that nothing came back.
+/// Returns the server's problem if the turn is refused, or [`api::offline`] if no response arrived.
 pub async fn ask(question: &Question<'_>) -> Result<impl Stream<Item = (u64, TurnEvent)> + use<>, Problem> {
     let body = serde_json::to_string(question).map_err(|_| api::offline())?;
     Ok(events(&api::send("POST", "/api/chat", Some(&body)).await?))
 }
 
-/// The events of a turn after number `after`.
+/// Returns a turn's events with sequence numbers above `after`.
 ///
 /// # Errors
-/// Where it is gone or not ours, or nothing came back.
+/// Returns the server's problem if the event log is gone or the turn isn't the user's, or [`api::offline`] if no response arrived.
 pub async fn resume(turn: TurnId, after: u64) -> Result<impl Stream<Item = (u64, TurnEvent)> + use<>, Problem> {
     Ok(events(&api::send("GET", &format!("/api/turns/{turn}/events?after={after}"), None).await?))
 }
 
-/// The server is never silent for so long: it sends a heartbeat every ten seconds.
+/// Silence in milliseconds after which the connection counts as broken. The server sends a heartbeat every ten seconds.
 const SILENCE_MS: u32 = 30_000;
 
 fn events(response: &Response) -> impl Stream<Item = (u64, TurnEvent)> + use<> {
@@ -53,7 +53,7 @@ fn events(response: &Response) -> impl Stream<Item = (u64, TurnEvent)> + use<> {
     stream::unfold((bytes, SseParser::new()), async |(bytes, mut parser)| {
         let mut bytes = bytes?;
         let silence = pin!(TimeoutFuture::new(SILENCE_MS));
-        // A connection that broke without a word looks like silence; the reader takes the turn up again.
+        // A silently broken connection sends nothing, so the stream ends after this timeout and the caller resumes the turn.
         let Either::Left((Some(Ok(chunk)), _)) = select(bytes.next(), silence).await else { return None };
         let events: Vec<_> = parser.feed(&js_sys::Uint8Array::new(&chunk).to_vec()).iter().filter_map(read).collect();
         Some((stream::iter(events), (Some(bytes), parser)))

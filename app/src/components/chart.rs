@@ -1,43 +1,43 @@
-//! Charts as SVG from the server: thin axes, direct labels, the same numbers in a table one click away.
+//! Charts, rendered as SVG on the server, with thin axes, direct labels and the same numbers in a collapsible table.
 
 use leptos::prelude::*;
 
-/// One bar.
+/// A bar of a chart, or a part of a stacked bar.
 #[derive(Clone, Debug)]
 pub struct Bar {
-    /// Under the axis, where there is room.
+    /// Category label. Only the first and last bars' labels are drawn under the axis.
     pub label: String,
-    /// Its size, in whatever unit.
+    /// Size, in any unit.
     pub value: u64,
-    /// The value in words.
+    /// The value formatted for display.
     pub text: String,
 }
 
 const WIDTH: u64 = 1000;
 const HEIGHT: u64 = 160;
 
-/// Bars over days, the largest labelled.
+/// A bar chart. The largest bar is labeled with its value.
 #[component]
 pub fn Bars(
-    /// What it shows, for screen readers and the table's caption.
+    /// Describes the chart to screen readers; also the table's caption.
     #[prop(into)]
     title: String,
-    /// The bars, in order.
+    /// The bars, from left to right.
     bars: Vec<Bar>,
 ) -> impl IntoView {
-    let most = bars.iter().map(|bar| bar.value).max().unwrap_or(0).max(1);
+    let largest = bars.iter().map(|bar| bar.value).max().unwrap_or(0).max(1);
     let count = u64::try_from(bars.len()).unwrap_or(1).max(1);
     let step = WIDTH / count;
-    let peak = bars.iter().position(|bar| bar.value == most);
+    let peak = bars.iter().position(|bar| bar.value == largest);
     let drawn = bars
         .iter()
         .zip(0_u64..)
         .map(|(bar, i)| {
-            let height = u64::try_from(u128::from(bar.value) * u128::from(HEIGHT - 24) / u128::from(most)).unwrap_or(0);
+            let height = u64::try_from(u128::from(bar.value) * u128::from(HEIGHT - 24) / u128::from(largest)).unwrap_or(0);
             let height = if bar.value > 0 { height.max(2) } else { 0 };
             let (x, y) = (i * step, HEIGHT - height);
             let is_peak = peak == Some(usize::try_from(i).unwrap_or(0)) && bar.value > 0;
-            // A label near an edge would be cut off: it leans inwards.
+            // A centered label near an edge would be cut off, so it is anchored at that edge instead.
             let anchor = if i * 5 < count { "start" } else if i * 5 >= count * 4 { "end" } else { "middle" };
             view! {
                 <g>
@@ -74,29 +74,29 @@ pub fn Bars(
     }
 }
 
-/// One bar in parts.
+/// A stacked bar.
 #[derive(Clone, Debug)]
 pub struct Stack {
-    /// Under the axis, where there is room.
+    /// Category label. Only the first and last bars' labels are drawn under the axis.
     pub label: String,
-    /// Its parts; a part's label names its series.
+    /// The parts of the bar. A part's label names its series.
     pub parts: Vec<Bar>,
 }
 
-/// As many shades as can be told apart without colour.
+/// Number of shades that can be distinguished without color.
 const SHADES: usize = 5;
 
-/// Bars in parts, the largest series at the bottom; series beyond the fifth share a shade.
+/// A stacked bar chart with the largest series at the bottom. Series beyond the fifth share a shade.
 #[component]
 pub fn Stacks(
-    /// What it shows, for screen readers and the table's caption.
+    /// Describes the chart to screen readers; also the table's caption.
     #[prop(into)]
     title: String,
-    /// The bars, in order.
+    /// The bars, from left to right.
     stacks: Vec<Stack>,
 ) -> impl IntoView {
     let sum = |stack: &Stack| stack.parts.iter().map(|part| u128::from(part.value)).sum::<u128>();
-    let most = stacks.iter().map(sum).max().unwrap_or(0).max(1);
+    let largest = stacks.iter().map(sum).max().unwrap_or(0).max(1);
     let mut series: Vec<(String, u128)> = Vec::new();
     for part in stacks.iter().flat_map(|stack| &stack.parts) {
         match series.iter_mut().find(|(name, _)| *name == part.label) {
@@ -107,7 +107,7 @@ pub fn Stacks(
     series.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     let shade = |name: &str| series.iter().position(|(known, _)| known == name).unwrap_or(0).min(SHADES - 1);
     let count = u64::try_from(stacks.len()).unwrap_or(1).max(1);
-    // Two days are no reason for bars as wide as a page.
+    // Limits the bar width, so that two bars don't fill the page.
     let step = (WIDTH / count).clamp(1, 80);
     let drawn = stacks
         .iter()
@@ -119,7 +119,7 @@ pub fn Stacks(
             let rects = parts
                 .into_iter()
                 .map(|part| {
-                    let scaled = |value: u128| u64::try_from(value * u128::from(HEIGHT - 24) / most).unwrap_or(0);
+                    let scaled = |value: u128| u64::try_from(value * u128::from(HEIGHT - 24) / largest).unwrap_or(0);
                     let (bottom, top) = (scaled(below), scaled(below + u128::from(part.value)));
                     below += u128::from(part.value);
                     let height = (top - bottom).max(1);
@@ -164,23 +164,23 @@ pub fn Stacks(
     }
 }
 
-/// A small line in a cell: how something went, day by day.
+/// A sparkline for a table cell, showing a value day by day.
 #[component]
 pub fn Line(
-    /// What it shows, in words.
+    /// Text alternative that describes the line.
     #[prop(into)]
     title: String,
-    /// Its values, in order.
+    /// Values, oldest first.
     values: Vec<u64>,
 ) -> impl IntoView {
     const TALL: u64 = 20;
-    let most = values.iter().copied().max().unwrap_or(0).max(1);
+    let largest = values.iter().copied().max().unwrap_or(0).max(1);
     let step = 120 / u64::try_from(values.len().saturating_sub(1)).unwrap_or(1).max(1);
     let points: Vec<String> = values
         .iter()
         .zip(0_u64..)
         .map(|(value, i)| {
-            let height = u64::try_from(u128::from(*value) * u128::from(TALL - 2) / u128::from(most)).unwrap_or(0);
+            let height = u64::try_from(u128::from(*value) * u128::from(TALL - 2) / u128::from(largest)).unwrap_or(0);
             format!("{},{}", i * step, TALL - 1 - height)
         })
         .collect();
@@ -194,12 +194,12 @@ pub fn Line(
     }
 }
 
-/// A share of a whole as a bar inside a cell, with its number.
+/// A share of a whole, drawn as a bar in a table cell next to its percentage.
 #[component]
 pub fn Share(
-    /// The part.
+    /// The part, in the same unit as `whole`. Larger values are clamped to it.
     part: u64,
-    /// The whole.
+    /// The whole; 0 is treated as 1.
     whole: u64,
 ) -> impl IntoView {
     let thousandths = u64::try_from(u128::from(part.min(whole)) * 1000 / u128::from(whole.max(1))).unwrap_or(0);

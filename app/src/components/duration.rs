@@ -2,7 +2,7 @@
 
 use time::{OffsetDateTime, UtcOffset};
 
-/// A wait as users say it, rounded up: "12 s", "4 min", "3 h 12 min".
+/// Formats a duration in milliseconds, rounded up: "12 s", "4 min 5 s", "3 h 12 min".
 #[must_use]
 pub fn wait(ms: u64) -> String {
     let seconds = ms.div_ceil(1000);
@@ -22,18 +22,25 @@ pub fn wait(ms: u64) -> String {
     }
 }
 
-/// A day as pages write it: "3 March 2026", in UTC.
+/// Formats the UTC date of a timestamp: "3 March 2026".
 #[must_use]
 pub fn day(at: OffsetDateTime) -> String {
     let at = at.to_offset(UtcOffset::UTC);
     format!("{} {} {}", at.day(), at.month(), at.year())
 }
 
-/// A moment as the owner's pages write it: "3 March 2026, 14:05", in UTC.
+/// Formats a timestamp in UTC: "3 March 2026, 14:05".
 #[must_use]
 pub fn moment(at: OffsetDateTime) -> String {
     let at = at.to_offset(UtcOffset::UTC);
-    format!("{}, {:02}:{:02}", day(at), at.hour(), at.minute())
+    format!("{}, {}", day(at), clock(at))
+}
+
+/// Formats the time of day of a timestamp in UTC: "14:05".
+#[must_use]
+pub fn clock(at: OffsetDateTime) -> String {
+    let at = at.to_offset(UtcOffset::UTC);
+    format!("{:02}:{:02}", at.hour(), at.minute())
 }
 
 #[cfg(test)]

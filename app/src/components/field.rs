@@ -3,21 +3,21 @@
 use crate::page_context::page_context;
 use leptos::prelude::*;
 
-/// A labelled input that shows what was typed before, and what is wrong with it.
+/// A labeled input. After a rejected form, it shows the submitted value and the validation error.
 #[component]
 pub fn Field(
-    /// The name it is sent under.
+    /// Name of the form field; also the element's id.
     name: &'static str,
-    /// What users read.
+    /// Visible label.
     label: &'static str,
-    /// `email`, `password`, `text`.
+    /// The input's type: `email`, `password` or `text`.
     kind: &'static str,
-    /// For the browser's own help.
+    /// Value of the `autocomplete` attribute.
     autocomplete: &'static str,
-    /// A word of advice under the field.
+    /// Help text under the field; replaced by the validation error, if any.
     #[prop(default = "")]
     hint: &'static str,
-    /// Whether it may stay empty.
+    /// Whether the field may be left empty.
     #[prop(default = false)]
     optional: bool,
 ) -> impl IntoView {
@@ -41,7 +41,7 @@ pub fn Field(
     }
 }
 
-/// What is wrong with the form as a whole.
+/// The error message of the form as a whole, if any.
 #[component]
 pub fn FormError() -> impl IntoView {
     page_context().form.error("").map(|sentence| view! { <p class="form-error" role="alert">{sentence}</p> })

@@ -7,13 +7,13 @@ use domain::{Problem, ProblemKind, brand};
 use leptos::prelude::*;
 use leptos_meta::Title;
 
-/// Site and account pages: a header with the way in or out, the page, a footer.
+/// The frame of site and account pages: a header with navigation, the page itself, and a footer.
 #[component]
 pub fn Frame(
-    /// What the browser's tab says, before the product's name.
+    /// Document title, shown before the product's name; empty shows only the product's name.
     #[prop(into)]
     title: String,
-    /// Wide pages hold tables.
+    /// Whether to use the wide layout, for pages with tables.
     #[prop(default = false)]
     wide: bool,
     children: Children,
@@ -59,7 +59,7 @@ pub fn Frame(
     }
 }
 
-/// While a payment is overdue: until when the plan is kept, and what to do. Nothing otherwise.
+/// A banner shown while a payment is overdue, with the end of the grace period and a link to update the card. Renders nothing otherwise.
 #[component]
 pub fn Overdue() -> impl IntoView {
     page_context().viewer.and_then(|viewer| viewer.grace_until).map(|until| {
@@ -75,10 +75,10 @@ pub fn Overdue() -> impl IntoView {
     })
 }
 
-/// A page that can't be shown: what happened, and where to go.
+/// The error page: what happened and where to go next.
 #[component]
 pub fn Refused(
-    /// The problem to show.
+    /// The problem that prevented the page from being shown.
     problem: Problem,
 ) -> impl IntoView {
     let heading = match problem.kind {

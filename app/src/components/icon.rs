@@ -1,33 +1,33 @@
-//! Icons from Lucide (ISC licence, <https://lucide.dev/license>), inlined: stroke 1.5, the text's colour.
+//! Icons from Lucide (ISC license, <https://lucide.dev/license>), inlined with a stroke width of 1.5 in the text's color.
 
 use leptos::prelude::*;
 
-/// The icons in use.
+/// The available icons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Icon {
-    /// Send.
+    /// Send a message.
     ArrowUp,
-    /// Go on.
+    /// Continue.
     ArrowRight,
-    /// Taken.
+    /// Done or selected.
     Check,
-    /// Low.
+    /// Warning.
     Alert,
-    /// Broken.
+    /// Error.
     Danger,
     /// Waiting.
     Clock,
     /// Close.
     Close,
-    /// Navigation.
+    /// Open the navigation.
     Menu,
     /// New conversation.
     Pen,
-    /// Stop.
+    /// Stop a response.
     Square,
-    /// Remove.
+    /// Delete.
     Trash,
-    /// Once more.
+    /// Try again or regenerate.
     Retry,
 }
 
@@ -57,12 +57,12 @@ impl Icon {
     }
 }
 
-/// An icon beside or instead of words; the words name the control, so it is hidden from screen readers.
+/// Draws an icon. It is hidden from screen readers, so the control needs a text or `aria-label` of its own.
 #[component]
 pub fn Draw(
-    /// Which.
+    /// The icon to draw.
     icon: Icon,
-    /// Edge in pixels: 16 in controls, 20 in navigation.
+    /// Edge length in pixels: 16 in controls, 20 in navigation.
     #[prop(default = 16)]
     size: u8,
 ) -> impl IntoView {
@@ -75,10 +75,10 @@ pub fn Draw(
     }
 }
 
-/// The product's mark.
+/// The product's logo.
 #[component]
 pub fn Mark(
-    /// Edge in pixels.
+    /// Edge length in pixels.
     #[prop(default = 20)]
     size: u8,
 ) -> impl IntoView {

@@ -1,4 +1,4 @@
-//! A page's data: read on the server before the page is drawn; a refusal takes the page's place.
+//! Loads a page's data on the server before the page is rendered. A refusal is shown instead of the page.
 
 use super::frame::Refused;
 use crate::api::Refusal;
@@ -8,14 +8,16 @@ use leptos::prelude::*;
 use serde::{Serialize, de::DeserializeOwned};
 use std::panic::{AssertUnwindSafe, resume_unwind};
 
-/// Draws what a server function answers.
+/// Renders the result of a server function with `draw`, or the error page if it returns a [`Refusal`].
+///
+/// A panic in the server function is converted by [`Panicked`] if the context provides it, and otherwise resumed.
 pub fn loaded<T, Fut, V>(reading: Fut, draw: impl Fn(T) -> V + Clone + Send + Sync + 'static) -> impl IntoView
 where
     T: Clone + Send + Sync + Serialize + DeserializeOwned + 'static,
     Fut: Future<Output = Result<T, Refusal>> + Send + 'static,
     V: IntoView + 'static,
 {
-    // It is read by a task of its own: one that panics would be waited for for ever.
+    // The data is loaded in a separate task. If that task panicked, the page would wait for it forever.
     let panicked = use_context::<Panicked>();
     let answer = OnceResource::new(async move {
         AssertUnwindSafe(reading).catch_unwind().await.unwrap_or_else(|panic| match panicked {

@@ -1,20 +1,20 @@
-//! Markdown to HTML, the same on the server and in the browser. What a model writes is a stranger's text (field note
-//! 42): HTML becomes text, links keep to a few schemes, images are never loaded, and no style attribute is written.
+//! Renders Markdown as HTML, identically on the server and in the browser. Model output is untrusted (field note 42): HTML is
+//! escaped, links are limited to a few schemes, images are never loaded, and no style attribute is emitted.
 
 use leptos::prelude::*;
 use pulldown_cmark::{Alignment, CodeBlockKind, CowStr, Event, Options, Parser, Tag, TagEnd, html};
 
-/// A message's text as a page shows it.
+/// Renders a message's Markdown.
 #[component]
 pub fn Markdown(
-    /// The source; drawn anew whenever it changes.
+    /// Markdown source; rendered again whenever it changes.
     #[prop(into)]
     text: Signal<String>,
 ) -> impl IntoView {
     view! { <div class="markdown" inner_html=move || to_html(&text.read())></div> }
 }
 
-/// Whether a link may be followed.
+/// Returns whether a URL has one of the schemes allowed in links: `https`, `http` or `mailto`.
 fn is_safe(url: &str) -> bool {
     let url = url.trim().to_ascii_lowercase();
     ["https://", "http://", "mailto:"].iter().any(|scheme| url.starts_with(scheme))
@@ -24,24 +24,24 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// Renders Markdown without anything that could load, run or restyle.
+/// Renders Markdown as HTML that can't load resources, run scripts or change styles.
 #[must_use]
 pub fn to_html(source: &str) -> String {
     let parser =
         Parser::new_ext(source, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS);
-    let mut draw = Drawing::default();
+    let mut renderer = Drawing::default();
     let mut out = String::with_capacity(source.len() * 3 / 2);
-    html::push_html(&mut out, parser.filter_map(|event| draw.event(event)));
+    html::push_html(&mut out, parser.filter_map(|event| renderer.event(event)));
     out
 }
 
-/// What must be remembered between events.
+/// State that is kept between parser events.
 #[derive(Default)]
 struct Drawing {
     alignments: Vec<Alignment>,
     column: usize,
     in_head: bool,
-    /// Whether each open link was kept.
+    /// For each open link, whether it is rendered as a link.
     links: Vec<bool>,
     in_image: usize,
 }
@@ -51,7 +51,7 @@ impl Drawing {
         let raw = |text: &'static str| Some(Event::Html(CowStr::Borrowed(text)));
         match event {
             Event::Html(text) | Event::InlineHtml(text) => Some(Event::Text(text)),
-            // An image would carry the conversation to whoever serves it: its description stands in its place.
+            // Loading an image could send parts of the conversation to its server, so only the alternative text is shown.
             Event::Start(Tag::Image { .. }) => {
                 self.in_image += 1;
                 Some(Event::Text("[image: ".into()))
@@ -85,7 +85,7 @@ impl Drawing {
                 Some(Event::Html(open.into()))
             }
             Event::End(TagEnd::CodeBlock) => raw("</code></pre></figure>\n"),
-            // pulldown-cmark aligns cells with style attributes, which our policy forbids: classes instead.
+            // pulldown-cmark aligns cells with style attributes, which the Content-Security-Policy forbids, so classes are used instead.
             Event::Start(Tag::Table(alignments)) => {
                 self.alignments = alignments;
                 raw(r#"<div class="table-scroll" tabindex="0"><table>"#)
@@ -126,9 +126,9 @@ impl Drawing {
 mod tests {
     use super::to_html;
 
-    /// Field note 42.
+    /// Regression test for field note 42.
     #[test]
-    fn nothing_loads_runs_or_restyles() {
+    fn untrusted_markdown_cannot_load_run_or_restyle() {
         for (source, never) in [
             ("<script>alert(1)</script>", "<script"),
             ("hi <img src=x onerror=alert(1)>", "<img"),
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_code_and_links_are_drawn() {
+    fn tables_code_and_links_are_rendered() {
         let html = to_html("|a|b|\n|---|--:|\n|1|2|\n\n```rust\nfn f() {}\n```\n\n[x](https://example.com)");
         for part in [
             r#"<th class="end">b</th>"#,

@@ -4,13 +4,13 @@ use super::duration::wait;
 use domain::{Quota, Tokens};
 use leptos::prelude::*;
 
-/// Both tracks with their exact numbers.
+/// Shows the request and token quotas with their exact numbers.
 #[component]
 pub fn Meter(
-    /// What is left; none while it can't be read.
+    /// The remaining quota; `None` if it can't be loaded.
     #[prop(into)]
     quota: Signal<Option<Quota>>,
-    /// When the next tokens return, by the user's own clock; empty while nobody knows it.
+    /// Local time at which the next tokens become available; empty if unknown, in which case the wait is shown instead.
     #[prop(into, optional)]
     back_at: Signal<String>,
 ) -> impl IntoView {
@@ -61,7 +61,7 @@ struct Track {
 }
 
 impl Track {
-    /// A share of the limit in thousandths: the unit of the drawing's width.
+    /// Returns `part` as thousandths of the limit, which is the unit of the SVG's width.
     fn share(&self, part: u64) -> u64 {
         u64::try_from(u128::from(part.min(self.limit)) * 1000 / u128::from(self.limit.max(1))).unwrap_or(1000)
     }

@@ -1,4 +1,4 @@
-//! Shared pieces: plain values in, no data of their own.
+//! Shared components. They take plain values and load no data.
 
 pub mod chart;
 pub mod duration;

@@ -5,18 +5,18 @@ use super::icon::{Draw, Icon};
 use domain::{Problem, ProblemKind};
 use leptos::prelude::*;
 
-/// A refusal, kindly.
+/// A card that explains a refusal and offers the actions that may help.
 #[component]
 pub fn RefusalCard(
-    /// What happened.
+    /// The problem that caused the refusal.
     problem: Problem,
-    /// What is left of the wait, counting down; none where waiting doesn't help.
+    /// Remaining wait in milliseconds, counting down; `None` if waiting doesn't help.
     #[prop(into)]
     left_ms: Signal<Option<u64>>,
-    /// By the user's own clock; empty while nobody knows it.
+    /// Local time at which the wait ends; empty if it isn't shown.
     #[prop(into)]
     at: Signal<String>,
-    /// Send the same again.
+    /// Called to send the same message again.
     #[prop(into)]
     on_retry: Callback<()>,
 ) -> impl IntoView {
@@ -60,7 +60,7 @@ pub fn RefusalCard(
     let waiting = move || left_ms.get().is_some_and(|ms| ms > 0);
     view! {
         <section class="refusal">
-            // Only what doesn't tick is announced.
+            // The countdown is outside the alert, so that screen readers don't announce every tick.
             <div role="alert"><h2><Draw icon/>{heading}</h2><p>{problem.message}</p></div>
             {move || left_ms.get().map(|ms| {
                 let clock = at.get();

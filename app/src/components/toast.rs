@@ -3,16 +3,16 @@
 use super::icon::{Draw, Icon};
 use leptos::prelude::*;
 
-/// One toast at a time; announced politely, and gone when its owner empties it.
+/// Shows one toast at a time, announced politely to screen readers. The parent hides it by setting `text` to `None`.
 #[component]
 pub fn Toast(
-    /// What it says; none hides it.
+    /// Text to show; `None` hides the toast.
     #[prop(into)]
     text: Signal<Option<String>>,
-    /// Pressed Close.
+    /// Called when the user presses Close.
     #[prop(into)]
     on_close: Callback<()>,
-    /// The pointer came or went: while it stays, the toast does too.
+    /// Called with `true` when the pointer enters and `false` when it leaves, so that the parent can keep the toast open.
     #[prop(into)]
     on_hover: Callback<bool>,
 ) -> impl IntoView {

@@ -1,4 +1,4 @@
-//! `/`: the landing page, with the product's own components on fixture data.
+//! `/`: the landing page, which shows the product's components with example data.
 
 use crate::api;
 use crate::api::admin::{ModelUse, TopUsersView, UsageFilter, UserUsage};
@@ -21,7 +21,7 @@ const ANSWER: &str = "The notice period is **three months** to the end of a quar
 | § 14.1 | in writing, signed |
 | § 14.2 | three months, to a quarter's end |";
 
-/// The page.
+/// Renders the landing page.
 #[component]
 pub fn Home() -> impl IntoView {
     let action = if page_context().viewer.is_some() { ("/chat", "Open the chat") } else { ("/sign-up", "Start free") };
@@ -66,19 +66,19 @@ pub fn Home() -> impl IntoView {
     }
 }
 
-/// Words, input tokens, output tokens; priced below with the seeded price.
+/// Example messages: description, input tokens and output tokens. Priced below with the seeded prices.
 const EXAMPLES: [(&str, u64, u64); 3] =
     [("\u{201c}hi\u{201d}", 40, 12), ("A page to summarise", 700, 250), ("A pasted 60-page document", 28_000, 400)];
 
 fn example((what, input, output): (&'static str, u64, u64)) -> impl IntoView {
-    // Micro-dollars per million tokens, as migration 0002 seeds them.
+    // Prices in micro-dollars per million tokens, as seeded by migration 0002.
     let cost = domain::MicrosPerMillion(1_000_000).of(input).plus(domain::MicrosPerMillion(5_000_000).of(output));
     view! {
         <tr><th scope="row">{what}</th><td class="end">{format!("{} + {}", Tokens(input), Tokens(output))}</td><td class="end">{cost.to_string()}</td></tr>
     }
 }
 
-/// The whole product in one panel: a conversation with its meter, and the owner's table beside it.
+/// Shows the product on example data: a conversation with its meter, next to the owner's table of top users.
 #[component]
 fn Panel() -> impl IntoView {
     let quota = Quota {
@@ -117,7 +117,7 @@ fn fixture() -> TopUsersView {
         sum: Sum { requests, input: Tokens(input), cached: Tokens(0), output: Tokens(output), cost: Picos(picos) },
         estimated: Tokens(input),
         refusals: 0,
-        pays: Picos(0),
+        paid: Picos(0),
         line: Vec::new(),
     };
     let rows = vec![

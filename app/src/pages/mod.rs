@@ -1,4 +1,4 @@
-//! One file per URL.
+//! Pages, one file per URL.
 
 pub mod admin;
 pub mod chat;

@@ -1,4 +1,4 @@
-//! `/pricing`: the plans, with plain forms and links to checkout.
+//! `/pricing`: the plans, with forms and links that lead to checkout and work without wasm.
 
 use super::settings::billing::Connection;
 use crate::api;
@@ -11,7 +11,7 @@ use crate::page_context::page_context;
 use domain::{Amount, Period, Plan, Viewer};
 use leptos::prelude::*;
 
-/// The page.
+/// Renders the pricing page.
 #[component]
 pub fn Pricing() -> impl IntoView {
     view! {
@@ -27,11 +27,11 @@ pub fn Pricing() -> impl IntoView {
 }
 
 fn period() -> Period {
-    let asked = page_context().query("interval").and_then(|text| text.parse().ok());
-    asked.filter(|period| *period != Period::Other).unwrap_or_default()
+    let requested = page_context().query("interval").and_then(|text| text.parse().ok());
+    requested.filter(|period| *period != Period::Other).unwrap_or_default()
 }
 
-/// By the month or by the year; nothing where no plan is sold by the year.
+/// Tabs for monthly and yearly prices. Renders nothing if no plan is sold yearly.
 #[component]
 fn Periods(shop: Shop) -> impl IntoView {
     let by_year = shop.offers.iter().any(|offer| offer.plan.yearly_cents > 0);
@@ -46,10 +46,10 @@ fn Periods(shop: Shop) -> impl IntoView {
     })
 }
 
-/// The plans side by side.
+/// The plans, side by side.
 #[component]
 pub fn Offers(
-    /// What is offered.
+    /// The plans, with the viewer's relation to them.
     shop: Shop,
 ) -> impl IntoView {
     let meant = page_context().query("plan");
@@ -58,7 +58,7 @@ pub fn Offers(
 }
 
 fn card(PlanOffer { plan, models }: &PlanOffer, shop: &Shop, meant: Option<&str>) -> impl IntoView + use<> {
-    // A plan that isn't sold by the year is shown by the month.
+    // A plan that isn't sold yearly is shown with its monthly price.
     let chosen = if plan.price(period()).is_some() { period() } else { Period::Month };
     let price = plan.price(chosen).unwrap_or_else(|| Amount { minor: 0, currency: plan.currency.clone() });
     let every = if chosen == Period::Year { " a year" } else { " a month" };
@@ -88,7 +88,7 @@ fn card(PlanOffer { plan, models }: &PlanOffer, shop: &Shop, meant: Option<&str>
     }
 }
 
-/// What whoever is looking can do about a plan.
+/// Renders the action that the visitor can take on a plan: sign up, switch, cancel, or contact the owner.
 fn action(plan: &Plan, chosen: Period, shop: &Shop) -> AnyView {
     let trial = (plan.trial_days > 0 && shop.may_try && shop.pays.is_none())
         .then(|| format!("Start {}-day free trial", plan.trial_days));
@@ -115,7 +115,7 @@ fn action(plan: &Plan, chosen: Period, shop: &Shop) -> AnyView {
             .into_any();
     }
     if shop.payments == Payments::NotConnected || plan.price_id(chosen).is_none() {
-        return ask_for(plan, &viewer);
+        return contact_link(plan, &viewer);
     }
     let label = trial.unwrap_or_else(|| label(plan, chosen, shop, &viewer));
     let is_up = plan.sort >= viewer.plan.sort;
@@ -138,8 +138,8 @@ fn label(plan: &Plan, chosen: Period, shop: &Shop, viewer: &Viewer) -> String {
     }
 }
 
-/// Where nothing can be bought, the owner can still give a plan.
-fn ask_for(plan: &Plan, viewer: &Viewer) -> AnyView {
+/// Renders a link to contact the owner, who can grant a plan that can't be bought. Renders nothing unless the plan is larger.
+fn contact_link(plan: &Plan, viewer: &Viewer) -> AnyView {
     let is_larger = plan.sort > viewer.plan.sort;
     let subject = format!("mailto:{}?subject=Plan%20{}", domain::brand::SUPPORT_EMAIL, plan.id);
     is_larger

@@ -1,11 +1,11 @@
-//! `/sign-in`: a plain form that works without wasm.
+//! `/sign-in`: an HTML form that works without wasm.
 
 use crate::components::field::{Field, FormError};
 use crate::components::frame::Frame;
 use crate::page_context::page_context;
 use leptos::prelude::*;
 
-/// The page.
+/// Renders the sign-in page.
 #[component]
 pub fn SignIn() -> impl IntoView {
     let next = page_context()

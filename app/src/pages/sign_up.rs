@@ -1,11 +1,11 @@
-//! `/sign-up`: a plain form that works without wasm.
+//! `/sign-up`: an HTML form that works without wasm.
 
 use crate::components::field::{Field, FormError};
 use crate::components::frame::Frame;
 use crate::page_context::page_context;
 use leptos::prelude::*;
 
-/// The page.
+/// Renders the sign-up page.
 #[component]
 pub fn SignUp() -> impl IntoView {
     let next = page_context()

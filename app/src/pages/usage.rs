@@ -13,11 +13,11 @@ use time::Date;
 
 const PERIODS: [u16; 3] = [7, 30, 90];
 
-/// The page.
+/// Renders the usage page.
 #[component]
 pub fn Usage() -> impl IntoView {
-    let asked = page_context().query("days").and_then(|days| days.parse().ok());
-    let days = asked.filter(|days| PERIODS.contains(days)).unwrap_or(30);
+    let requested = page_context().query("days").and_then(|days| days.parse().ok());
+    let days = requested.filter(|days| PERIODS.contains(days)).unwrap_or(30);
     let tabs = PERIODS
         .map(|period| {
             let current = (period == days).then_some("page");
@@ -73,10 +73,10 @@ fn Shown(usage: UsageView) -> impl IntoView {
     }
 }
 
-/// A user's use: the number that matters, the chart, the table. Shared with the admin's page of a user.
+/// A user's usage: totals, chart and tables. Also used on the admin page of a user.
 #[component]
 pub fn Spent(
-    /// What they used.
+    /// The usage to show.
     usage: UsageView,
 ) -> impl IntoView {
     let UsageView { days, models, total, last, shows_cost, time_zone, .. } = usage;

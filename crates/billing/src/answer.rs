@@ -1,11 +1,11 @@
-//! The fields we read of Stripe's objects, and their conversion to domain types.
+//! The fields of Stripe's objects that we read, and their conversion to domain types.
 
 use domain::{Amount, Invoice, Period, PlanId, Subscription, SubscriptionStatus, UserId};
 use miniserde::Deserialize;
 use std::collections::HashMap;
 use time::OffsetDateTime;
 
-/// A moment of Stripe's: seconds.
+/// Converts a Stripe timestamp, in Unix seconds. One that is out of range becomes the Unix epoch.
 pub(crate) fn moment(seconds: i64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
@@ -17,24 +17,24 @@ pub(crate) struct Page<T> {
     pub has_more: Option<bool>,
 }
 
-/// Anything that has an id.
+/// An object of which only the id is read.
 #[derive(Deserialize)]
 pub(crate) struct Named {
     pub id: String,
 }
 
-/// Who pays.
+/// A customer in Stripe.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Customer {
     /// Stripe's id.
     pub id: String,
-    /// Set on what is left of one that was deleted.
+    /// `true` on the stub that Stripe keeps of a deleted customer.
     pub(crate) deleted: Option<bool>,
     pub(crate) metadata: Option<HashMap<String, String>>,
 }
 
 impl Customer {
-    /// Whose it is, as we wrote on it when we made it.
+    /// Returns the user the customer belongs to, from the metadata set when it was created.
     #[must_use]
     pub fn user_id(&self) -> Option<UserId> {
         self.metadata.as_ref()?.get(crate::customer::USER_ID)?.parse().ok()
@@ -53,7 +53,7 @@ pub(crate) struct RawSubscription {
     trial_end: Option<i64>,
     discounts: Option<Vec<miniserde::json::Value>>,
     automatic_tax: Option<RawTax>,
-    // Until 2025-03-31 the subscription's, then its items'.
+    // On the subscription until API version 2025-03-31, since then on its items.
     current_period_end: Option<i64>,
     items: Page<RawItem>,
 }
@@ -87,41 +87,41 @@ pub(crate) struct RawRecurring {
     pub interval_count: Option<i64>,
 }
 
-/// A subscription as Stripe has it now.
+/// A subscription as fetched from Stripe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
     /// Stripe's id.
     pub id: String,
-    /// Who pays.
+    /// Id of the customer who pays.
     pub customer_id: String,
-    /// Its state.
+    /// Its status.
     pub status: SubscriptionStatus,
-    /// What is paid for; none where nothing is.
+    /// Product of the first item; `None` if there are no items.
     pub product_id: Option<String>,
-    /// The price that is paid.
+    /// Price of the first item.
     pub price_id: Option<String>,
-    /// The line that a change of plan changes.
+    /// Id of the first item, which a change of plan updates.
     pub item_id: Option<String>,
-    /// How often.
+    /// Billing period.
     pub period: Period,
-    /// What a period costs.
+    /// Price of one period: the sum over all items.
     pub amount: Amount,
-    /// Whether discounts or taxes come on top of that.
+    /// Whether discounts or automatic taxes change that amount.
     pub is_adjusted: bool,
-    /// When it began.
+    /// When it was created.
     pub created_at: OffsetDateTime,
     /// When the paid period ends.
     pub period_end: OffsetDateTime,
-    /// When it ends, where that is decided.
+    /// When it will end, if a cancellation is scheduled.
     pub ends_at: Option<OffsetDateTime>,
     /// When its trial ends.
     pub trial_end: Option<OffsetDateTime>,
-    /// When it was over.
+    /// When it ended.
     pub ended_at: Option<OffsetDateTime>,
 }
 
 impl Fetched {
-    /// As we keep it, with what only we know.
+    /// Converts to a domain subscription, adding what only our database knows.
     #[must_use]
     pub fn kept(
         self,
@@ -150,7 +150,7 @@ impl Fetched {
 
 impl From<RawSubscription> for Fetched {
     fn from(raw: RawSubscription) -> Self {
-        // A plan is one line; what else somebody put on the subscription by hand only adds to its price.
+        // A plan is the first item; items that were added by hand in Stripe only add to the price.
         let total = raw
             .items
             .data
@@ -203,7 +203,7 @@ pub(crate) struct RawInvoice {
     currency: String,
     hosted_invoice_url: Option<String>,
     created: i64,
-    // Until 2025-03-31 on the invoice, then under its parent.
+    // On the invoice until API version 2025-03-31, since then under its parent.
     subscription: Option<String>,
     parent: Option<RawParent>,
 }
@@ -219,7 +219,7 @@ struct RawDetails {
 }
 
 impl RawInvoice {
-    /// In our words; none for one that has no id yet.
+    /// Converts to a domain invoice; `None` if it has no id yet or no customer.
     pub fn kept(self) -> Option<Invoice> {
         Some(Invoice {
             id: self.id?,
@@ -239,14 +239,14 @@ impl RawInvoice {
     }
 }
 
-/// What Stripe knows of a customer.
+/// Result of looking up a customer in Stripe.
 #[derive(Clone, Debug)]
 pub enum Found {
-    /// They are there.
+    /// The customer exists.
     Here(Customer),
-    /// They were deleted, and with them what they paid.
+    /// The customer was deleted, and their subscriptions with them.
     Deleted,
-    /// This Stripe account never had them: a key of another account, or of another mode.
+    /// This Stripe account has never had the customer: the key is for another account or another mode.
     Never,
 }
 
@@ -255,10 +255,10 @@ pub enum Found {
 pub struct Charge {
     /// Stripe's id.
     pub id: String,
-    /// Who paid.
+    /// Id of the customer who paid.
     pub customer: Option<String>,
-    /// What was given back, smallest units.
+    /// Refunded amount in the currency's smallest unit.
     pub amount_refunded: Option<i64>,
-    /// Three lower-case letters.
+    /// Currency code, three lower-case letters.
     pub currency: String,
 }

@@ -9,19 +9,19 @@ use stripe_checkout::checkout_session::{
     ExpireCheckoutSession,
 };
 
-/// A checkout to open.
+/// Parameters of a new checkout.
 pub struct NewCheckout<'a> {
-    /// Who pays.
+    /// Id of the customer who pays.
     pub customer_id: &'a str,
-    /// What for.
+    /// Price that is subscribed to.
     pub price_id: &'a str,
-    /// Days that are free; zero is no trial.
+    /// Length of the free trial in days; 0 for no trial.
     pub trial_days: u32,
-    /// Whether Stripe works out taxes.
+    /// Whether Stripe calculates taxes.
     pub automatic_tax: bool,
-    /// Where a paid checkout leads back to.
+    /// URL that Stripe redirects to after payment.
     pub success_url: &'a str,
-    /// Where one that was left leads back to.
+    /// URL that the checkout links back to if it is abandoned.
     pub cancel_url: &'a str,
 }
 
@@ -30,7 +30,7 @@ pub struct NewCheckout<'a> {
 pub struct Checkout {
     /// Stripe's id.
     pub id: String,
-    /// Where it is paid.
+    /// URL of Stripe's payment page.
     pub url: Option<String>,
 }
 
@@ -56,7 +56,7 @@ impl Stripe {
             request = request.subscription_data(data);
         }
         if new.automatic_tax {
-            // Taxes need an address, which the checkout asks for and keeps.
+            // Taxes require an address, which the checkout collects and saves on the customer.
             let mut update = CreateCheckoutSessionCustomerUpdate::new();
             update.address = Some(CreateCheckoutSessionCustomerUpdateAddress::Auto);
             request = request.automatic_tax(CreateCheckoutSessionAutomaticTax::new(true)).customer_update(update);
@@ -64,7 +64,7 @@ impl Stripe {
         self.post(&request).await
     }
 
-    /// Closes a checkout that nobody has paid; false where it was paid or closed before.
+    /// Expires an open checkout. Returns `false` if Stripe refuses because it was already paid or closed.
     ///
     /// # Errors
     /// Returns an error if Stripe can't be reached.

@@ -5,13 +5,13 @@ use std::time::Duration;
 use stripe::{Client, ClientBuilder};
 use stripe_client_core::{RequestStrategy, StripeRequest};
 
-/// How long one try may take.
+/// Timeout of one attempt.
 const TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Tries of one request.
-const TRIES: u32 = 3;
+/// Maximum number of attempts per request.
+const MAX_ATTEMPTS: u32 = 3;
 
-/// A client of one Stripe account; cheap to clone.
+/// Client for one Stripe account; cheap to clone.
 #[derive(Clone)]
 pub struct Stripe {
     client: Client,
@@ -23,29 +23,29 @@ impl std::fmt::Debug for Stripe {
     }
 }
 
-/// Stripe refused, or can't be reached. Says nothing that a user wrote and no key.
+/// A request to Stripe failed. The message contains no key and nothing that a user wrote.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StripeError {
-    /// Stripe's answer is no; asking again would change nothing.
+    /// Stripe rejected the request; a retry would fail the same way.
     #[error("Stripe refused: status {status}, {code}, parameter {param}")]
     Refused {
-        /// HTTP.
+        /// The HTTP status.
         status: u16,
-        /// Stripe's word for it.
+        /// Stripe's error code, or the type of the error if it has none.
         code: String,
-        /// What is wrong with it, as far as Stripe says.
+        /// The parameter that Stripe rejected, or `none`.
         param: String,
     },
-    /// No answer, or one that says later.
+    /// No response, or one that asks to retry later (409, 429 or 5xx).
     #[error("Stripe can't be reached: {0}")]
     Unreachable(String),
-    /// The answer isn't what we know.
+    /// The response, or a value of ours, has an unexpected form.
     #[error("Stripe's answer can't be read: {0}")]
     Unreadable(&'static str),
 }
 
 impl StripeError {
-    /// Whether the object isn't there.
+    /// Whether the object doesn't exist in Stripe.
     #[must_use]
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Refused { status: 404, .. })
@@ -61,8 +61,8 @@ impl From<stripe::StripeError> for StripeError {
                 Self::Refused { status, code, param: error.param.clone().unwrap_or_else(|| "none".to_owned()) }
             }
             stripe::StripeError::Stripe(_, status) => Self::Unreachable(format!("status {status}")),
-            // Also what a proxy in between says.
-            stripe::StripeError::JSONDeserialize(_) => Self::Unreadable("not the JSON that was asked for"),
+            // Responses of a proxy in between also end up here.
+            stripe::StripeError::JSONDeserialize(_) => Self::Unreadable("unexpected JSON"),
             stripe::StripeError::ClientError(error) => Self::Unreachable(error),
             stripe::StripeError::ConfigError(_) => Self::Unreadable("the client's configuration"),
             stripe::StripeError::Timeout => Self::Unreachable("timeout".to_owned()),
@@ -71,7 +71,7 @@ impl From<stripe::StripeError> for StripeError {
 }
 
 impl Stripe {
-    /// A client for a key; `base_url` is elsewhere than Stripe for tests and development.
+    /// Creates a client for a secret key. `base_url` replaces Stripe's URL in tests and development.
     ///
     /// # Errors
     /// Returns an error if the key or URL is not valid in a request.
@@ -83,7 +83,7 @@ impl Stripe {
         Ok(Self { client: builder.build()? })
     }
 
-    /// Reads, or deletes by id: what needs no key to be safe to repeat.
+    /// Sends a read, or a delete by id, which is safe to repeat without an idempotency key.
     pub(crate) async fn ask<T: miniserde::Deserialize>(
         &self,
         request: &(impl StripeRequest + Sync),
@@ -91,8 +91,8 @@ impl Stripe {
         self.send(request, RequestStrategy::Once).await
     }
 
-    /// Changes something. All tries of one call carry one key, so that a second try is the same deed. No key outlives its
-    /// call: Stripe answers a repeated key as it did first, for a day, be it an error or an object that is gone by then.
+    /// Sends a change. All attempts of one call share one idempotency key, so that a retry isn't applied twice. Each call has a new key:
+    /// for a day, Stripe repeats its first response to a key, even if that was an error or the object is gone by then.
     pub(crate) async fn post<T: miniserde::Deserialize>(
         &self,
         request: &(impl StripeRequest + Sync),
@@ -105,17 +105,17 @@ impl Stripe {
         request: &(impl StripeRequest + Sync),
         strategy: RequestStrategy,
     ) -> Result<T, StripeError> {
-        let mut tried = 1;
+        let mut attempt = 1;
         loop {
             let sent = request.build().customize::<T>().request_strategy(strategy.clone()).send(&self.client).await;
             match sent.map_err(StripeError::from) {
-                Err(StripeError::Unreachable(_)) if tried < TRIES => {
-                    // 0.2 to 0.4 s, then twice that: together with the timeouts still a page that answers.
-                    let wait_ms = rand::rng().random_range(200..400) * u64::from(tried);
+                Err(StripeError::Unreachable(_)) if attempt < MAX_ATTEMPTS => {
+                    // 0.2 to 0.4 s, then twice that: with the timeouts still short enough for a page that waits.
+                    let wait_ms = rand::rng().random_range(200..400) * u64::from(attempt);
                     tokio::time::sleep(Duration::from_millis(wait_ms)).await;
-                    tried += 1;
+                    attempt += 1;
                 }
-                answered => return answered,
+                result => return result,
             }
         }
     }

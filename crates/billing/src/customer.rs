@@ -9,22 +9,22 @@ use stripe_billing::subscription::{CancelSubscription, ListSubscription, ListSub
 use stripe_core::charge::RetrieveCharge;
 use stripe_core::customer::{CreateCustomer, RetrieveCustomer};
 
-/// The name under which a customer carries whose they are.
+/// Metadata key for the id of the user a customer belongs to.
 pub(crate) const USER_ID: &str = "user_id";
 
-/// What a new customer is told to Stripe.
+/// Parameters of a new customer.
 pub struct NewCustomer<'a> {
-    /// Whose.
+    /// User the customer belongs to.
     pub user_id: UserId,
-    /// Where receipts go.
+    /// Address that receipts are sent to.
     pub email: &'a str,
-    /// May be empty.
+    /// Display name; may be empty.
     pub name: &'a str,
 }
 
 impl Stripe {
-    /// Makes a customer. The caller sees to it that a user has one: a key made of the user would, for a day after
-    /// their customer was deleted, answer with the deleted one.
+    /// Creates a customer and returns its id. The caller ensures that a user has only one: an idempotency key derived from the user would
+    /// return the deleted customer for a day after it was deleted.
     ///
     /// # Errors
     /// Returns an error if Stripe refuses the request or can't be reached.
@@ -37,7 +37,7 @@ impl Stripe {
         Ok(self.post::<Named>(&request).await?.id)
     }
 
-    /// What Stripe knows of a customer. It remembers those that were deleted.
+    /// Looks up a customer. Stripe remembers deleted ones.
     ///
     /// # Errors
     /// Returns an error if Stripe refuses the request or can't be reached.
@@ -50,7 +50,7 @@ impl Stripe {
         }
     }
 
-    /// All subscriptions of a customer, those that are over too.
+    /// Loads all subscriptions of a customer, including those that have ended.
     ///
     /// # Errors
     /// Returns an error if Stripe refuses the request or can't be reached.
@@ -58,7 +58,7 @@ impl Stripe {
         self.all_subscriptions(Some(customer_id)).await
     }
 
-    /// Every subscription of the account, or of one customer, page by page; those that are over too.
+    /// Loads every subscription of the account, or of one customer, page by page, including those that have ended.
     ///
     /// # Errors
     /// Returns an error if Stripe refuses the request or can't be reached.
@@ -81,7 +81,7 @@ impl Stripe {
         }
     }
 
-    /// A customer's newest invoices, two dozen at most.
+    /// Loads a customer's newest invoices, at most 24.
     ///
     /// # Errors
     /// Returns an error if Stripe refuses the request or can't be reached.
@@ -90,7 +90,7 @@ impl Stripe {
         Ok(page.data.into_iter().filter_map(RawInvoice::kept).collect())
     }
 
-    /// Ends a subscription now. One that is over is fine.
+    /// Cancels a subscription immediately. Succeeds if Stripe no longer has it.
     ///
     /// # Errors
     /// Returns an error if Stripe refuses the request or can't be reached.
@@ -101,7 +101,7 @@ impl Stripe {
         }
     }
 
-    /// A charge.
+    /// Loads a charge.
     ///
     /// # Errors
     /// Returns an error if Stripe refuses the request or can't be reached.

@@ -1,5 +1,5 @@
-//! The door to Stripe. Requests are typed by async-stripe; answers and events are read into small structs of our own that
-//! name only what we use, so that a field Stripe adds or drops cuts off nobody who pays (field note 36).
+//! Stripe client. Requests are typed by async-stripe; responses and events are parsed into small structs of our own that name only the
+//! fields we use, so that a field Stripe adds or removes doesn't affect paying users (field note 36).
 
 mod answer;
 mod checkout;

@@ -19,33 +19,33 @@ use stripe_billing::billing_portal_configuration::{
 use stripe_product::price::{CreatePrice, CreatePriceRecurring, CreatePriceRecurringInterval, ListPrice};
 use stripe_product::product::{CreateProduct, RetrieveProduct, UpdateProduct};
 
-/// A plan that is sold, and its product's name at Stripe.
+/// A plan for sale, and the name of its product in Stripe.
 pub struct ForSale<'a> {
     /// The plan.
     pub plan: &'a Plan,
-    /// What stands on invoices: "Quotient Pro".
+    /// Product name shown on invoices, such as "Quotient Pro".
     pub title: &'a str,
 }
 
-/// What Stripe calls a plan.
+/// Ids of a plan in Stripe.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AtStripe {
-    /// The product.
+    /// Id of the product.
     pub product_id: String,
-    /// The monthly price.
+    /// Id of the monthly price, if the plan has one.
     pub monthly: Option<String>,
-    /// The yearly price.
+    /// Id of the yearly price, if the plan has one.
     pub yearly: Option<String>,
-    /// What was made or changed, in words; nothing where all stood.
+    /// Descriptions of what was created or changed; empty if nothing was.
     pub changes: Vec<String>,
 }
 
-/// A plan the portal lets users go over to.
+/// A plan that users can switch to in the portal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortalPlan {
-    /// Its product.
+    /// Id of its product.
     pub product_id: String,
-    /// Its prices.
+    /// Ids of its prices.
     pub price_ids: Vec<String>,
 }
 
@@ -62,20 +62,20 @@ struct RawConfiguration {
     active: Option<bool>,
 }
 
-/// A price's lookup key: <https://docs.stripe.com/products-prices/manage-prices#lookup-keys>.
+/// Returns the lookup key of a price: <https://docs.stripe.com/products-prices/manage-prices#lookup-keys>.
 fn lookup_key(plan: &Plan, period: Period) -> String {
     format!("plan_{}_{}", plan.id, period.as_str())
 }
 
-/// Names a list of ids in few characters, for the portal's metadata.
+/// Hashes a list of ids to a short string for the portal's metadata.
 fn fingerprint(ids: &[&str]) -> String {
     use sha2::{Digest as _, Sha256};
     hex::encode(Sha256::digest(ids.join(" ")))
 }
 
 impl Stripe {
-    /// Makes or finds a plan's product and prices. A price whose amount changed is made anew and takes over the lookup
-    /// key; whoever pays the old one goes on paying it.
+    /// Finds or creates a plan's product and prices. If an amount has changed, a new price is created and takes over the lookup key;
+    /// existing subscribers keep paying the old price.
     ///
     /// # Errors
     /// Returns an error if Stripe refuses the request or can't be reached.
@@ -88,14 +88,14 @@ impl Stripe {
             let lookup = lookup_key(plan, period);
             let found =
                 self.ask::<Page<RawPrice>>(&ListPrice::new().lookup_keys(vec![lookup.clone()]).active(true)).await?;
-            let fakeg = found.data.into_iter().find(|price| {
+            let existing = found.data.into_iter().find(|price| {
                 price.lookup_key.as_deref() == Some(lookup.as_str())
                     && price.product == at.product_id
                     && price.unit_amount == Some(amount.minor)
                     && price.currency == amount.currency
                     && price.recurring.as_ref().map(self::period) == Some(period)
             });
-            *slot = Some(match fakeg {
+            *slot = Some(match existing {
                 Some(price) => price.id,
                 None => {
                     changes.push(format!("{lookup}: {amount} a {}", period.as_str()));
@@ -108,7 +108,7 @@ impl Stripe {
     }
 
     async fn product(&self, sold: &ForSale<'_>, changes: &mut Vec<String>) -> Result<String, StripeError> {
-        // An id of our own makes the product findable without a search, which at Stripe lags.
+        // With an id of our own the product is found without Stripe's search, which lags.
         let id = format!("plan_{}", sold.plan.id);
         match self.ask::<RawProduct>(&RetrieveProduct::new(id.as_str())).await {
             Ok(product) if product.name == sold.title && product.active.unwrap_or(true) => Ok(product.id),
@@ -149,20 +149,21 @@ impl Stripe {
         Ok(self.post::<Named>(&create).await?.id)
     }
 
-    /// Makes the portal's configuration, unless the one named stands and offers these very prices. True where it was made.
+    /// Creates the portal's configuration unless `existing` is active and offers exactly these prices. Returns its id, and whether it
+    /// was created.
     ///
     /// # Errors
     /// Returns an error if Stripe refuses the request or can't be reached.
     pub async fn push_portal(
         &self,
-        fakeg: Option<&str>,
+        existing: Option<&str>,
         plans: &[PortalPlan],
         return_url: &str,
     ) -> Result<(String, bool), StripeError> {
         let mut offered: Vec<&str> = plans.iter().flat_map(|plan| plan.price_ids.iter().map(String::as_str)).collect();
         offered.sort_unstable();
         let offered = fingerprint(&offered);
-        if let Some(id) = fakeg {
+        if let Some(id) = existing {
             match self.ask::<RawConfiguration>(&RetrieveBillingPortalConfiguration::new(id)).await {
                 Ok(found)
                     if found.active.unwrap_or(true)
@@ -182,7 +183,7 @@ impl Stripe {
             CreateBillingPortalConfigurationFeaturesSubscriptionUpdateDefaultAllowedUpdates::Price,
             CreateBillingPortalConfigurationFeaturesSubscriptionUpdateDefaultAllowedUpdates::PromotionCode,
         ]);
-        // An upgrade is paid when it begins: otherwise a month of the larger plan could be had on credit.
+        // Upgrades are invoiced immediately; otherwise the larger plan could be used for a month before it is paid.
         update.proration_behavior =
             Some(CreateBillingPortalConfigurationFeaturesSubscriptionUpdateProrationBehavior::AlwaysInvoice);
         update.products = Some(

@@ -14,23 +14,23 @@ struct Session {
     url: String,
 }
 
-/// What somebody wants at the portal.
+/// What a portal session is opened for.
 pub enum Goal<'a> {
-    /// To look around: card, invoices, plan, cancelling.
+    /// The portal's home page: card, invoices, plan and cancellation.
     Overview,
-    /// To go over to another price.
+    /// The confirmation of a switch to another price.
     Switch {
-        /// Which subscription.
+        /// Id of the subscription.
         subscription_id: &'a str,
-        /// Its line.
+        /// Id of the subscription item to change.
         item_id: &'a str,
-        /// The price to go over to.
+        /// Id of the new price.
         price_id: &'a str,
     },
 }
 
 impl Stripe {
-    /// Opens the portal; its address holds for a few minutes, for whoever has it.
+    /// Opens a portal session and returns its URL, which is valid for a few minutes for anyone who has it.
     ///
     /// # Errors
     /// Returns an error if Stripe refuses the request or can't be reached.

@@ -1,4 +1,4 @@
-//! Webhook events: verifies the signature and reads them leniently.
+//! Webhook events: verifies signatures and parses events leniently.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::Deserialize;
@@ -7,28 +7,28 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 use time::OffsetDateTime;
 
-/// How far a signature's clock may be from ours, either way.
+/// Maximum difference between a signature's timestamp and our clock, in seconds, in either direction.
 pub const TOLERANCE_SECONDS: i64 = 300;
 
-/// The bytes aren't Stripe's, or aren't of now.
+/// Why a webhook request fails verification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadSignature {
-    /// No header, or one without a time or a `v1`.
+    /// The header is missing, or has no timestamp or no `v1`.
     #[error("the Stripe-Signature header is missing or can't be read")]
     Unreadable,
-    /// Older or newer than the tolerance: a replay, or a clock that is wrong.
+    /// The timestamp is outside the tolerance: a replay, or a wrong clock.
     #[error("the signature is too old or too new; check this server's clock")]
     OutOfTime,
-    /// No signature is of these bytes and this secret.
+    /// No signature matches this body and secret.
     #[error("the signature isn't of this body; check STRIPE_WEBHOOK_SECRET")]
     Wrong,
 }
 
-/// Verifies a body by its `Stripe-Signature`: <https://docs.stripe.com/webhooks/signature>. While a secret is rolled the
-/// header holds a `v1` for each; one that fits is enough.
+/// Verifies a body against its `Stripe-Signature` header: <https://docs.stripe.com/webhooks/signature>. While a secret is being rolled,
+/// the header has a `v1` for each secret, and one match is sufficient.
 ///
 /// # Errors
-/// Returns an error if the signature doesn't match or is too old.
+/// Returns an error if the header can't be parsed, no signature matches, or the timestamp is too old or too new.
 pub fn verify(secret: &str, header: &str, body: &[u8], now: OffsetDateTime) -> Result<(), BadSignature> {
     let (mut at, mut signatures) = (None, Vec::new());
     for part in header.split(',') {
@@ -43,8 +43,8 @@ pub fn verify(secret: &str, header: &str, body: &[u8], now: OffsetDateTime) -> R
         return Err(BadSignature::Unreadable);
     }
     let expected = sign(secret, at, body);
-    let fits = signatures.iter().fold(subtle::Choice::from(0), |fits, given| fits | given.as_slice().ct_eq(&expected));
-    if !bool::from(fits) {
+    let valid = signatures.iter().fold(subtle::Choice::from(0), |any, given| any | given.as_slice().ct_eq(&expected));
+    if !bool::from(valid) {
         return Err(BadSignature::Wrong);
     }
     if now.unix_timestamp().saturating_sub(at).saturating_abs() > TOLERANCE_SECONDS {
@@ -66,69 +66,69 @@ struct RawEvent {
     id: String,
     #[serde(rename = "type")]
     kind: String,
-    // Of any shape: what Stripe writes otherwise some day is still an event, only not one that we wait for.
+    // Any JSON value is accepted, so that an event in a format we do not know is still stored, as `Subject::Other`.
     #[serde(default)]
     created: Value,
     #[serde(default)]
     data: Value,
 }
 
-/// What an event is about. Its copy of an object is old by the time it is read, so it says only whom to look up; what
-/// then holds is fetched (field note 35).
+/// A webhook event. Its copy of the object may be outdated when it is processed, so the event only identifies the customer, whose current
+/// state is then fetched (field note 35).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BillingEvent {
     /// Stripe's id.
     pub id: String,
-    /// As Stripe names it: `invoice.paid`.
+    /// Stripe's event type, such as `invoice.paid`.
     pub kind: String,
     /// When it happened, by Stripe's clock.
     pub created_at: OffsetDateTime,
-    /// Whom it is about, where the object says.
+    /// Id of the customer it concerns, if the object names one.
     pub customer_id: Option<String>,
-    /// What it is about.
+    /// The object it concerns.
     pub subject: Subject,
 }
 
-/// What an event is about.
+/// The object that an event concerns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
-    /// A customer, their subscriptions or invoices: fetch them.
+    /// A customer, or their subscriptions or invoices, which must be fetched.
     Customer,
-    /// A checkout page, and a customer: it can't be paid any more.
+    /// A checkout that can no longer be paid, and its customer.
     Checkout {
-        /// Its session.
+        /// Id of the checkout session.
         session_id: String,
     },
-    /// Money went back.
+    /// A charge was refunded.
     Refund {
-        /// The charge.
+        /// Id of the charge.
         charge_id: String,
     },
-    /// A bank asks for money back.
+    /// A charge was disputed (chargeback).
     Dispute {
         /// Stripe's id.
         dispute_id: String,
-        /// What it is about.
+        /// Id of the disputed charge.
         charge_id: Option<String>,
-        /// How much, smallest units.
+        /// Disputed amount in the currency's smallest unit.
         minor: i64,
-        /// Three lower-case letters.
+        /// Currency code, three lower-case letters.
         currency: String,
     },
-    /// Nothing that anybody here waits for.
+    /// An event that is not handled.
     Other,
 }
 
-/// The body can't be read as an event at all.
+/// The body can't be parsed as an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the body isn't an event")]
 pub struct NoEvent;
 
 impl BillingEvent {
-    /// Reads an event, of any version of the API.
+    /// Parses an event of any API version.
     ///
     /// # Errors
-    /// Returns an error if it has no id or type.
+    /// Returns an error if the body isn't JSON, or its id or type is missing, empty or longer than 255 bytes.
     pub fn read(body: &str) -> Result<Self, NoEvent> {
         let raw: RawEvent = serde_json::from_str(body).map_err(|_| NoEvent)?;
         if raw.id.is_empty() || raw.id.len() > 255 || raw.kind.is_empty() || raw.kind.len() > 255 {
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_is_of_these_bytes_this_secret_and_now() {
+    fn signature_must_match_body_secret_and_time() {
         let (secret, body, now) = ("whsec_a", br#"{"id":"evt_1"}"#.as_slice(), 1_700_000_000);
         let good = header(secret, now, body);
         assert_eq!(verify(secret, &good, body, at(now)), Ok(()));
@@ -190,7 +190,7 @@ mod tests {
         for bad in ["", "t=1", "v1=ab", "t=x,v1=ab", &good.replace("v1", "v0"), &good.replace("t=", "T=")] {
             assert_eq!(verify(secret, bad, body, at(now)), Err(BadSignature::Unreadable), "{bad}");
         }
-        // while a secret is rolled there are two
+        // While a secret is being rolled, the header has two signatures.
         let other = hex::encode(sign("whsec_old", now, body));
         assert_eq!(
             verify(secret, &format!("t={now},v1={other},v1={},v0=zz", &good[good.len() - 64..]), body, at(now)),
@@ -201,7 +201,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn one_byte_changed_is_another_body(body in proptest::collection::vec(any::<u8>(), 1..200), at_byte in 0_usize..200, flip in 1_u8..) {
+        fn changed_byte_invalidates_the_signature(body in proptest::collection::vec(any::<u8>(), 1..200), at_byte in 0_usize..200, flip in 1_u8..) {
             let now = 1_700_000_000;
             let good = header("whsec", now, &body);
             let mut changed = body.clone();
@@ -211,15 +211,15 @@ mod tests {
         }
 
         #[test]
-        fn no_header_and_no_body_panics(header in ".*", body in ".*") {
+        fn arbitrary_input_never_panics(header in ".*", body in ".*") {
             let _ = verify("whsec", &header, body.as_bytes(), at(0));
             let _ = BillingEvent::read(&body);
         }
     }
 
-    /// Field note 36: another version of the API, fields we don't know, objects that are expanded.
+    /// Field note 36: other API versions, unknown fields and expanded objects are accepted.
     #[test]
-    fn events_are_read_leniently() {
+    fn events_are_parsed_leniently() {
         let read = |text: &str| BillingEvent::read(text).unwrap();
         let old = read(
             r#"{"id":"evt_1","type":"invoice.paid","api_version":"2016-07-06","created":1,"data":{"object":{"object":"invoice","customer":"cus_1","new_field":[1]}}}"#,

@@ -1,7 +1,7 @@
-//! The door against the fake, and the fake's objects against async-stripe's own types: what those insist on is what
-//! Stripe's public description of the API says is always there.
+//! Tests the Stripe client against the simulator, and the simulator's objects against async-stripe's own types, which require every field
+//! that Stripe's public API description marks as always present.
 
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test that can't go on fails")]
+#![allow(clippy::unwrap_used, missing_docs, reason = "a failed unwrap fails the test")]
 
 use billing::{ForSale, Found, Goal, NewCheckout, NewCustomer, PortalPlan, Stripe, StripeError};
 use domain::{Period, Plan, PlanId, SubscriptionStatus, Tokens, UserId};
@@ -30,10 +30,10 @@ fn plan(id: &str, monthly_cents: i64, yearly_cents: i64) -> Plan {
 }
 
 async fn start() -> (FakeStripe, Stripe, Client) {
-    let there = FakeStripe::start(([127, 0, 0, 1], 0).into(), None).await.unwrap();
-    let ours = Stripe::new("sk_test_x", Some(&there.url())).unwrap();
-    let typed = ClientBuilder::new("sk_test_x").url(format!("{}/", there.url())).build().unwrap();
-    (there, ours, typed)
+    let fake = FakeStripe::start(([127, 0, 0, 1], 0).into(), None).await.unwrap();
+    let ours = Stripe::new("sk_test_x", Some(&fake.url())).unwrap();
+    let typed = ClientBuilder::new("sk_test_x").url(format!("{}/", fake.url())).build().unwrap();
+    (fake, ours, typed)
 }
 
 async fn pay(url: &str, card: &str) -> reqwest::Response {
@@ -42,32 +42,32 @@ async fn pay(url: &str, card: &str) -> reqwest::Response {
 }
 
 #[tokio::test]
-async fn plans_are_pushed_once_and_prices_made_anew() {
-    let (there, ours, typed) = start().await;
+async fn pushing_a_plan_is_idempotent_and_replaces_changed_prices() {
+    let (fake, ours, typed) = start().await;
     let mut pro = plan("pro", 2_000, 20_000);
     let first = ours.push_plan(&ForSale { plan: &pro, title: "Quotient Pro" }).await.unwrap();
     assert_eq!(first.changes.len(), 3);
     let again = ours.push_plan(&ForSale { plan: &pro, title: "Quotient Pro" }).await.unwrap();
     assert_eq!((again.changes.len(), &again.monthly, &again.yearly), (0, &first.monthly, &first.yearly));
     pro.monthly_cents = 2_500;
-    let dearer = ours.push_plan(&ForSale { plan: &pro, title: "Quotient Pro" }).await.unwrap();
-    assert!(dearer.changes.len() == 1 && dearer.monthly != first.monthly && dearer.yearly == first.yearly);
-    let offered = [PortalPlan { product_id: dearer.product_id, price_ids: vec![dearer.monthly.unwrap()] }];
+    let changed = ours.push_plan(&ForSale { plan: &pro, title: "Quotient Pro" }).await.unwrap();
+    assert!(changed.changes.len() == 1 && changed.monthly != first.monthly && changed.yearly == first.yearly);
+    let offered = [PortalPlan { product_id: changed.product_id, price_ids: vec![changed.monthly.unwrap()] }];
     let (portal, is_new) = ours.push_portal(None, &offered, "https://x.example").await.unwrap();
     assert!(is_new);
     assert_eq!(ours.push_portal(Some(&portal), &offered, "https://x.example").await.unwrap(), (portal.clone(), false));
-    // async-stripe's types read the fake's objects
+    // async-stripe's types can parse the simulator's objects.
     use stripe_billing::billing_portal_configuration::RetrieveBillingPortalConfiguration;
     use stripe_product::{price::ListPrice, product::RetrieveProduct};
     assert_eq!(ListPrice::new().send(&typed).await.unwrap().data.len(), 3);
     RetrieveProduct::new("plan_pro").send(&typed).await.unwrap();
     RetrieveBillingPortalConfiguration::new(portal.as_str()).send(&typed).await.unwrap();
-    assert_eq!(there.all("product").len(), 1);
+    assert_eq!(fake.all("product").len(), 1);
 }
 
 #[tokio::test]
-async fn a_checkout_is_paid_and_read_both_ways() {
-    let (_there, ours, typed) = start().await;
+async fn paid_checkout_is_readable_by_both_clients() {
+    let (_fake, ours, typed) = start().await;
     let pro = plan("pro", 2_000, 0);
     let at = ours.push_plan(&ForSale { plan: &pro, title: "Pro" }).await.unwrap();
     let user_id = UserId::at(time::OffsetDateTime::now_utc());
@@ -83,13 +83,13 @@ async fn a_checkout_is_paid_and_read_both_ways() {
         success_url: "https://x.example/back?s={CHECKOUT_SESSION_ID}",
         cancel_url: "https://x.example/pricing",
     };
-    let left = ours.open_checkout(&checkout()).await.unwrap();
-    assert!(ours.close_checkout(&left.id).await.unwrap());
+    let abandoned = ours.open_checkout(&checkout()).await.unwrap();
+    assert!(ours.close_checkout(&abandoned.id).await.unwrap());
     assert!(!ours.close_checkout("cs_nothing").await.unwrap());
-    assert_eq!(pay(&left.url.unwrap(), "4242424242424242").await.status(), 404);
+    assert_eq!(pay(&abandoned.url.unwrap(), "4242424242424242").await.status(), 404);
     let opened = ours.open_checkout(&checkout()).await.unwrap();
     let url = opened.url.unwrap();
-    assert_eq!(pay(&url, "4000000000000002").await.status(), 200, "declined: the page again");
+    assert_eq!(pay(&url, "4000000000000002").await.status(), 200, "a declined card shows the page again");
     let paid = pay(&url, "4242 4242 4242 4242").await;
     assert_eq!(paid.headers()["location"], format!("https://x.example/back?s={}", opened.id));
     let [subscription] = ours.subscriptions(&customer).await.unwrap().try_into().unwrap();
@@ -112,16 +112,16 @@ async fn a_checkout_is_paid_and_read_both_ways() {
 }
 
 #[tokio::test]
-async fn stripe_being_down_is_an_answer_within_bounds() {
-    let (there, ours, _) = start().await;
-    there.set_down(true);
+async fn outage_returns_an_error_in_bounded_time() {
+    let (fake, ours, _) = start().await;
+    fake.set_down(true);
     let began = std::time::Instant::now();
     assert!(matches!(ours.customer("cus_x").await, Err(StripeError::Unreachable(_))));
-    assert_eq!(there.asked(), 3, "tried again, and not for ever");
+    assert_eq!(fake.asked(), 3, "the request is attempted three times");
     assert!(began.elapsed() < std::time::Duration::from_secs(60));
-    let nobody = Stripe::new("sk_test_x", Some("http://127.0.0.1:1")).unwrap();
-    assert!(matches!(nobody.customer("cus_x").await, Err(StripeError::Unreachable(_))));
-    there.set_down(false);
-    let wrong = Stripe::new("nonsense", Some(&there.url())).unwrap();
+    let unreachable = Stripe::new("sk_test_x", Some("http://127.0.0.1:1")).unwrap();
+    assert!(matches!(unreachable.customer("cus_x").await, Err(StripeError::Unreachable(_))));
+    fake.set_down(false);
+    let wrong = Stripe::new("nonsense", Some(&fake.url())).unwrap();
     assert!(matches!(wrong.customer("cus_x").await, Err(StripeError::Refused { status: 401, .. })));
 }

@@ -1,11 +1,11 @@
-//! Subscriptions, in Stripe's terms, as far as plans and pages depend on them.
+//! Subscriptions and invoices in Stripe's terms, as far as plans and pages need them.
 
 use crate::{PlanId, UserId};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 use time::OffsetDateTime;
 
-/// How often a subscription is paid.
+/// A billing interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Period {
@@ -14,12 +14,12 @@ pub enum Period {
     Month,
     /// Every year.
     Year,
-    /// Anything else that somebody set up at Stripe by hand.
+    /// Any other interval, set up manually in Stripe.
     Other,
 }
 
 impl Period {
-    /// As forms, addresses and the database write it.
+    /// Returns the name used in forms, URLs and the database.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -46,28 +46,28 @@ impl FromStr for Period {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SubscriptionStatus {
-    /// Not paid yet, and used already.
+    /// In a trial: not paid yet, but usable.
     Trialing,
     /// Paid.
     Active,
-    /// A payment failed; Stripe tries again.
+    /// A payment failed; Stripe retries it.
     PastDue,
-    /// Payments failed for good; the subscription stands.
+    /// Payments failed permanently, but the subscription has not ended.
     Unpaid,
-    /// Over.
+    /// Ended.
     Canceled,
-    /// The first payment isn't through.
+    /// The first payment hasn't succeeded yet.
     Incomplete,
-    /// The first payment never came through.
+    /// The first payment never succeeded.
     IncompleteExpired,
-    /// A trial that ended without a card.
+    /// The trial ended without a card.
     Paused,
-    /// A word that this version doesn't know: nothing is granted for it.
+    /// A status that this version doesn't know; it grants nothing.
     Unknown,
 }
 
 impl SubscriptionStatus {
-    /// Stripe's word.
+    /// Returns Stripe's name of the status.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -83,7 +83,7 @@ impl SubscriptionStatus {
         }
     }
 
-    /// Reads Stripe's word; one that isn't known grants nothing.
+    /// Parses Stripe's name of the status; unknown names become [`Self::Unknown`], which grants nothing.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         match text {
@@ -99,31 +99,31 @@ impl SubscriptionStatus {
         }
     }
 
-    /// Whether it can never bring money again.
+    /// Whether the subscription has ended and can never be charged again.
     #[must_use]
     pub fn is_over(self) -> bool {
         matches!(self, Self::Canceled | Self::IncompleteExpired)
     }
 
-    /// Whether a payment is open.
+    /// Whether a payment is overdue.
     #[must_use]
     pub fn is_overdue(self) -> bool {
         matches!(self, Self::PastDue | Self::Unpaid)
     }
 
-    /// Whether it may still bring money: a second one beside it would be paid twice.
+    /// Whether the subscription may still be charged: with a second one, the user would pay twice.
     #[must_use]
     pub fn is_live(self) -> bool {
         matches!(self, Self::Trialing | Self::Active | Self::PastDue | Self::Unpaid | Self::Paused)
     }
 }
 
-/// An amount in the smallest unit of its currency, as Stripe counts: cents for usd, whole yen for jpy.
+/// An amount in the smallest unit of its currency, as in Stripe's API: cents for usd, whole yen for jpy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amount {
-    /// Smallest units.
+    /// The number of smallest units.
     pub minor: i64,
-    /// Three lower-case letters.
+    /// The currency code: three lower-case letters.
     pub currency: String,
 }
 
@@ -155,41 +155,41 @@ impl fmt::Display for Amount {
     }
 }
 
-/// A subscription as it was when last fetched.
+/// A subscription as of the last fetch from Stripe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subscription {
-    /// Stripe's id.
+    /// Stripe's id of the object.
     pub id: String,
-    /// Stripe's id of who pays.
+    /// Stripe's id of the paying customer.
     pub customer_id: String,
-    /// Whose it is here; none where nobody's.
+    /// The user it belongs to; `None` if it belongs to no user.
     pub user_id: Option<UserId>,
-    /// The plan its product stands for.
+    /// The plan that its product represents.
     pub plan: Option<PlanId>,
-    /// Its state.
+    /// Its status.
     pub status: SubscriptionStatus,
-    /// How often it is paid.
+    /// Its billing interval.
     pub period: Period,
-    /// What a period costs.
+    /// The price of a period.
     pub amount: Amount,
-    /// Whether discounts or taxes come on top of that.
+    /// Whether discounts or taxes change that price.
     pub is_adjusted: bool,
-    /// When it began.
+    /// When it was created.
     pub created_at: OffsetDateTime,
-    /// When the paid period ends, and the next begins.
+    /// When the paid period ends and the next one begins.
     pub period_end: OffsetDateTime,
-    /// When it ends, where that is decided.
+    /// When it will end, if it is set to end.
     pub ends_at: Option<OffsetDateTime>,
     /// When its trial ends.
     pub trial_end: Option<OffsetDateTime>,
-    /// When it was over.
+    /// When it ended.
     pub ended_at: Option<OffsetDateTime>,
-    /// While a payment is overdue: how long the plan is kept.
+    /// While a payment is overdue: until when the plan is kept.
     pub grace_until: Option<OffsetDateTime>,
 }
 
 impl Subscription {
-    /// What a period costs, in words: "$20 a month".
+    /// Returns the price of a period as text, such as "$20 a month".
     #[must_use]
     pub fn price(&self) -> String {
         let every = match self.period {
@@ -200,7 +200,7 @@ impl Subscription {
         format!("{} a {every}{adjusted}", self.amount)
     }
 
-    /// Whether it pays for its plan now. The same rule stands in SQL (`store::subscription::entitle`).
+    /// Whether it pays for its plan at `now`. `store::subscription::entitle` implements the same rule in SQL.
     #[must_use]
     pub fn holds(&self, now: OffsetDateTime) -> bool {
         match self.status {
@@ -211,26 +211,26 @@ impl Subscription {
     }
 }
 
-/// An invoice as it was when last fetched.
+/// An invoice as of the last fetch from Stripe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invoice {
-    /// Stripe's id.
+    /// Stripe's id of the object.
     pub id: String,
-    /// Stripe's id of who pays.
+    /// Stripe's id of the paying customer.
     pub customer_id: String,
     /// The subscription it is for.
     pub subscription_id: Option<String>,
-    /// What is printed on it.
+    /// The number printed on it.
     pub number: Option<String>,
-    /// Stripe's word: draft, open, paid, void, uncollectible.
+    /// Stripe's status: draft, open, paid, void or uncollectible.
     pub status: String,
-    /// What was asked for.
+    /// The amount due.
     pub due: Amount,
-    /// What was paid, smallest units.
+    /// The amount paid, in the smallest unit of the currency.
     pub paid_minor: i64,
-    /// Where it can be read and paid.
+    /// The page where it can be viewed and paid.
     pub url: Option<String>,
-    /// When it was written.
+    /// When it was created.
     pub created_at: OffsetDateTime,
 }
 
@@ -239,7 +239,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn amounts_read_as_users_write_them() {
+    fn amounts_are_formatted_for_users() {
         for (minor, currency, text) in [
             (2_000, "usd", "$20"),
             (123_456, "usd", "$1,234.56"),

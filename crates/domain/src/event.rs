@@ -7,21 +7,21 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", content = "data", rename_all = "snake_case")]
 pub enum TurnEvent {
-    /// First, once the provider has accepted.
+    /// The first event, sent once the provider has accepted the request.
     Turn {
         /// The turn.
         turn_id: TurnId,
-        /// Where it belongs; new when the request named none.
+        /// Its conversation; new if the request named none.
         conversation_id: ConversationId,
-        /// Who answers.
+        /// The model that responds.
         model: ModelName,
-        /// Whose place they took, where that one couldn't be reached.
+        /// The requested model, if it couldn't be reached and `model` is its fallback.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         fallback_for: Option<ModelName>,
-        /// What is left while it runs.
+        /// The remaining quota while the turn runs.
         quota: Quota,
     },
-    /// A piece of the answer.
+    /// A piece of the response.
     Delta {
         /// Markdown.
         text: String,
@@ -31,32 +31,32 @@ pub enum TurnEvent {
         /// Plain text.
         text: String,
     },
-    /// Last, when the provider's stream came to an end.
+    /// The last event, when the provider's stream has ended.
     Finish {
         /// Finished, stopped or truncated.
         outcome: Outcome,
-        /// What it used.
+        /// The turn's usage.
         usage: Usage,
-        /// Who counted.
+        /// Whether the usage was reported by the provider or estimated.
         usage_source: UsageSource,
-        /// Exact dollars: "0.000123"; none where their plan doesn't show it.
+        /// Exact cost in dollars, such as "0.000123"; `None` if the user's plan doesn't show it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cost_usd: Option<String>,
-        /// What is left now.
+        /// The remaining quota after the turn.
         quota: Quota,
     },
-    /// Last, when it broke; the partial text is kept.
+    /// The last event, when the turn failed. The partial text is kept.
     Failed {
-        /// What a user may be told.
+        /// The problem to show to the user.
         problem: Problem,
     },
 }
 
 impl TurnEvent {
-    /// Every name there is.
+    /// The names of all events.
     pub const NAMES: [&'static str; 5] = ["turn", "delta", "reasoning", "finish", "failed"];
 
-    /// Whether nothing follows an event of this name.
+    /// Whether an event of this name is the last of its turn.
     #[must_use]
     pub fn is_last_name(name: &str) -> bool {
         matches!(name, "finish" | "failed")
@@ -74,7 +74,7 @@ impl TurnEvent {
         }
     }
 
-    /// Whether nothing follows it.
+    /// Whether this is the last event of its turn.
     #[must_use]
     pub fn is_last(&self) -> bool {
         Self::is_last_name(self.name())

@@ -12,14 +12,14 @@ macro_rules! id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// A new id (uuid v7: sorts by time) made at `now`.
+            /// Creates an id for the time `now`. It is a UUID v7, so ids sort by time.
             #[must_use]
             pub fn at(now: OffsetDateTime) -> Self {
                 let seconds = u64::try_from(now.unix_timestamp()).unwrap_or(0);
                 Self(Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, now.nanosecond())))
             }
 
-            /// The instant the id says it was made at; none where it isn't a v7.
+            /// Returns the creation time that the id contains; `None` if it isn't a UUID v7.
             #[must_use]
             pub fn made_at(self) -> Option<OffsetDateTime> {
                 let (seconds, nanos) = self.0.get_timestamp()?.to_unix();
@@ -51,11 +51,11 @@ id! {
     ConversationId
     /// One message of a conversation.
     MessageId
-    /// One question and its answer; the idempotency key of `POST /api/chat`.
+    /// One message and its response; the idempotency key of `POST /api/chat`.
     TurnId
     /// One row of the ledger.
     AiUsageId
-    /// One price of one model, from a date on.
+    /// One price of one model, effective from a date.
     ModelPriceId
 }
 
@@ -65,7 +65,7 @@ mod tests {
     use time::macros::datetime;
 
     #[test]
-    fn an_id_remembers_when_it_was_made() {
+    fn id_contains_its_creation_time() {
         let now = datetime!(2026-11-23 12:00:00.25 UTC);
         assert_eq!(TurnId::at(now).made_at(), Some(now));
         assert_eq!(TurnId::from(Uuid::new_v4()).made_at(), None);

@@ -1,6 +1,7 @@
-//! Words and rules of the product, with no outside world in them: every other crate speaks these types, and they
-//! compile for the server and for the browser alike.
+//! The product's shared types and rules, without I/O. Every other crate uses these types, and they compile for both the server and
+//! the browser.
 
+pub mod audit;
 pub mod billing;
 pub mod brand;
 pub mod event;
@@ -11,10 +12,12 @@ pub mod money;
 pub mod plan;
 pub mod problem;
 pub mod quota;
+pub mod report;
 pub mod sse;
 pub mod usage;
 pub mod viewer;
 
+pub use audit::AuditEntry;
 pub use billing::{Amount, Invoice, Period, Subscription, SubscriptionStatus};
 pub use event::TurnEvent;
 pub use ids::{AiUsageId, ConversationId, MessageId, ModelPriceId, TurnId, UserId};
@@ -24,5 +27,6 @@ pub use money::{MicrosPerMillion, Picos};
 pub use plan::{Plan, PlanId};
 pub use problem::{Problem, ProblemKind};
 pub use quota::Quota;
+pub use report::ReportPeriod;
 pub use usage::{Outcome, Tokens, Usage, UsageSource};
 pub use viewer::Viewer;

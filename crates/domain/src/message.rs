@@ -4,7 +4,7 @@ use crate::{ConversationId, MessageId, ModelName, Picos, Tokens, TurnId};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-/// Who speaks.
+/// The author of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -15,7 +15,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// As the `message` table and both providers write it.
+    /// Returns the name used in the `message` table and by both providers.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -29,18 +29,18 @@ impl Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MessageStatus {
-    /// Whole.
+    /// Complete.
     Finished,
-    /// Cut short by the user.
+    /// Stopped by the user.
     Stopped,
-    /// Cut short by its length limit.
+    /// Cut off at the length limit.
     Truncated,
-    /// Cut short by a failure.
+    /// Interrupted by a failure.
     Failed,
 }
 
 impl MessageStatus {
-    /// As the `message` table writes it.
+    /// Returns the name used in the `message` table.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -51,7 +51,7 @@ impl MessageStatus {
         }
     }
 
-    /// Reads what `as_str` writes; anything else counts as failed.
+    /// Parses a name that `as_str` returns; anything else becomes [`Self::Failed`].
     #[must_use]
     pub fn from_db(text: &str) -> Self {
         [Self::Finished, Self::Stopped, Self::Truncated]
@@ -64,33 +64,33 @@ impl MessageStatus {
 /// A message as the transcript shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// Its key.
+    /// The message's id.
     pub id: MessageId,
-    /// Where it stands.
+    /// The conversation it belongs to.
     pub conversation_id: ConversationId,
-    /// The turn that made it.
+    /// The turn that created it.
     pub turn_id: TurnId,
-    /// Who speaks.
+    /// The author.
     pub role: Role,
-    /// What was said, Markdown.
+    /// The text, in Markdown.
     pub text: String,
     /// How complete it is.
     pub status: MessageStatus,
-    /// Which model answered; none for the user's.
+    /// The model that responded; `None` for a user's message.
     pub model: Option<ModelName>,
-    /// Tokens of the whole turn, for answers.
+    /// Tokens of the whole turn, for responses.
     pub tokens: Option<Tokens>,
-    /// Cost of the turn, for answers.
+    /// Cost of the turn, for responses.
     pub cost: Option<Picos>,
-    /// When it was said.
+    /// When it was created.
     pub created_at: OffsetDateTime,
 }
 
 /// One message of a prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PromptMessage {
-    /// Who speaks.
+    /// The author.
     pub role: Role,
-    /// What was said.
+    /// The text.
     pub text: String,
 }

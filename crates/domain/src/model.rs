@@ -4,7 +4,7 @@ use crate::{MicrosPerMillion, ModelPriceId, Picos, Tokens, Usage};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
-/// A model's name, as its provider's API knows it.
+/// A model's name in its provider's API.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ModelName(pub String);
@@ -21,21 +21,21 @@ impl From<String> for ModelName {
     }
 }
 
-/// Whose wire format a model is spoken to in.
+/// The provider whose wire format a model's API uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Provider {
     /// Anthropic Messages.
     Anthropic,
-    /// OpenAI chat completions, and everything that speaks them.
+    /// OpenAI chat completions, and all compatible APIs.
     #[serde(rename = "openai")]
     OpenAi,
-    /// Built in: no network, no key.
+    /// Built in; needs no network and no key.
     Demo,
 }
 
 impl Provider {
-    /// As the `model` table writes it.
+    /// Returns the name used in the `model` table.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -56,53 +56,54 @@ impl FromStr for Provider {
     }
 }
 
-/// A provider whose wire format is not spoken here.
+/// A provider whose wire format is not supported.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} is not one of: anthropic, openai, demo")]
 pub struct UnknownProvider(pub String);
 
-/// A model that users may be offered.
+/// A model that can be offered to users.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Model {
-    /// The provider's name for it.
+    /// The model's name in its provider's API.
     pub name: ModelName,
-    /// The name users read.
+    /// The display name.
     pub label: String,
-    /// Whose wire format.
+    /// The provider whose wire format its API uses.
     pub provider: Provider,
-    /// Where it is served, when not at the provider's usual address.
+    /// The base URL, if not the provider's default.
     pub base_url: Option<String>,
-    /// Tokens of prompt and answer together.
+    /// Maximum tokens of prompt and response together.
     pub context: Tokens,
-    /// Tokens of one answer.
+    /// Maximum tokens of one response.
     pub max_output: Tokens,
-    /// Who answers where this one can't be reached.
+    /// The model that responds if this one can't be reached.
     pub fallback: Option<ModelName>,
-    /// After how many milliseconds of silence the fallback is asked as well; both may be billed. None never hedges.
+    /// Milliseconds of silence after which the fallback is called as well; both calls may be billed. `None` disables hedging.
     pub hedge_after_ms: Option<u32>,
-    /// Its input tokens per thousand of ours, learned from what its provider told; none while too little is known.
+    /// Its input tokens per thousand tokens of our count, learned from the usage that its provider reported; `None` while there is too
+    /// little data.
     pub input_permille: Option<u64>,
 }
 
-/// One tier of a model's price, in force from a date on.
+/// One tier of a model's price, effective from a date.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Price {
-    /// The row that a ledger row remembers.
+    /// The id of the price row, which ledger rows refer to.
     pub id: ModelPriceId,
-    /// Holds for prompts larger than this; 0 for the base tier.
+    /// Applies to prompts larger than this; 0 for the base tier.
     pub above: Tokens,
-    /// Uncached input.
+    /// Price of uncached input.
     pub input: MicrosPerMillion,
-    /// Input read from cache; where the provider has no such price, `input` holds.
+    /// Price of input read from the cache; if the provider has no such price, `input` applies.
     pub cache_read: Option<MicrosPerMillion>,
-    /// Input written to cache; where the provider has no such price, `input` holds.
+    /// Price of input written to the cache; if the provider has no such price, `input` applies.
     pub cache_write: Option<MicrosPerMillion>,
-    /// Output, reasoning included.
+    /// Price of output, including reasoning.
     pub output: MicrosPerMillion,
 }
 
 impl Price {
-    /// What a usage costs in this tier, exactly.
+    /// Returns the exact cost of a usage in this tier.
     #[must_use]
     pub fn cost(&self, usage: &Usage) -> Picos {
         self.input
@@ -113,26 +114,26 @@ impl Price {
     }
 }
 
-/// A model's price in force: at least a base tier. A model without one is not for sale.
+/// A model's effective price, with at least a base tier. A model without a price isn't offered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PriceList(Vec<Price>);
 
 impl PriceList {
-    /// None unless there is a base tier.
+    /// Creates a price list. Returns `None` if there is no base tier.
     #[must_use]
     pub fn new(mut tiers: Vec<Price>) -> Option<Self> {
         tiers.sort_by_key(|tier| tier.above);
         tiers.first().is_some_and(|base| base.above == Tokens(0)).then_some(Self(tiers))
     }
 
-    /// The tier for a prompt of this size.
+    /// Returns the tier for a prompt of this size.
     #[must_use]
     pub fn tier(&self, prompt: Tokens) -> &Price {
         let at = self.0.partition_point(|tier| tier.above == Tokens(0) || tier.above < prompt);
         &self.0[at.saturating_sub(1)]
     }
 
-    /// The tier and the exact cost of a usage.
+    /// Returns the id of the tier and the exact cost of a usage.
     #[must_use]
     pub fn price(&self, usage: &Usage) -> (ModelPriceId, Picos) {
         let tier = self.tier(usage.prompt());
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_needs_a_base_tier_and_picks_by_prompt() {
+    fn price_list_needs_a_base_tier_and_selects_by_prompt() {
         assert_eq!(PriceList::new(vec![tier(272_000, 2, 2)]), None);
         let list = PriceList::new(vec![tier(272_000, 5_000_000, 1), tier(0, 2_500_000, 1)]).unwrap();
         for (prompt, input) in [(0, 2_500_000), (272_000, 2_500_000), (272_001, 5_000_000)] {
@@ -167,9 +168,9 @@ mod tests {
     }
 
     proptest! {
-        /// Field notes 26 and 27: four kinds with four prices, and reasoning is never added on top of output.
+        /// Field notes 26 and 27: the four kinds of tokens have four prices, and reasoning is never added on top of output.
         #[test]
-        fn each_kind_is_priced_once(input in 0u64..2_000_000, read in 0u64..2_000_000, write in 0u64..2_000_000, output in 0u64..200_000, part in 0u64..200_000) {
+        fn each_kind_of_token_is_priced_once(input in 0u64..2_000_000, read in 0u64..2_000_000, write in 0u64..2_000_000, output in 0u64..200_000, part in 0u64..200_000) {
             let price = tier(0, 3_000_000, 15_000_000);
             let usage = Usage {
                 input: Tokens(input), cache_read: Tokens(read), cache_write: Tokens(write),

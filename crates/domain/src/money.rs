@@ -1,35 +1,36 @@
-//! Money is an integer. Prices are whole micro-dollars per million tokens, so price × tokens is whole pico-dollars and
-//! nothing is ever rounded.
+//! Money as integers. Prices are whole micro-dollars per million tokens, so price × tokens is whole pico-dollars and nothing is
+//! rounded.
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A price: micro-dollars per million tokens ($1.00 per million is 1 000 000), equal to pico-dollars per token.
+/// A price in micro-dollars per million tokens ($1.00 per million is 1,000,000), which equals pico-dollars per token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MicrosPerMillion(pub i64);
 
-/// An amount in pico-dollars (10⁻¹² US dollars); `i64` holds nine million dollars.
+/// An amount in pico-dollars (10⁻¹² US dollars). `i64` holds up to nine million dollars.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Picos(pub i64);
 
 impl MicrosPerMillion {
-    /// What so many tokens cost at this price; saturates far above any real turn.
+    /// Returns the cost of a number of tokens at this price. Saturates far above any real turn.
     #[must_use]
     pub fn of(self, tokens: u64) -> Picos {
         Picos(self.0.saturating_mul(i64::try_from(tokens).unwrap_or(i64::MAX)))
     }
 
-    /// Reads dollars per million ("0.25"); none where it is negative, finer than a micro-dollar, or no number.
+    /// Parses dollars per million tokens ("0.25"). Returns `None` if the text isn't a number, is negative, or is finer than a
+    /// micro-dollar.
     #[must_use]
     pub fn parse_usd(text: &str) -> Option<Self> {
         let micros = text.trim().parse::<Decimal>().ok()?.checked_mul(Decimal::from(1_000_000))?;
         (micros.is_integer() && !micros.is_sign_negative()).then(|| i64::try_from(micros).ok().map(Self))?
     }
 
-    /// The same price in dollars per million tokens.
+    /// Returns the price in dollars per million tokens.
     #[must_use]
     pub fn to_usd(self) -> Decimal {
         Decimal::new(self.0, 6).normalize()
@@ -37,29 +38,29 @@ impl MicrosPerMillion {
 }
 
 impl Picos {
-    /// Nothing.
+    /// Zero dollars.
     pub const ZERO: Self = Self(0);
 
-    /// The sum; saturates.
+    /// Adds two amounts; saturates.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 
-    /// Dollars, exactly: what the ledger's `numeric(20,12)` holds.
+    /// Returns the exact amount in dollars, as stored in the ledger's `numeric(20,12)`.
     #[must_use]
     pub fn to_usd(self) -> Decimal {
         Decimal::new(self.0, 12)
     }
 
-    /// From dollars; none where they don't fit or are finer than a pico-dollar.
+    /// Converts from dollars. Returns `None` if the amount doesn't fit or is finer than a pico-dollar.
     #[must_use]
     pub fn from_usd(usd: Decimal) -> Option<Self> {
         let picos = usd.checked_mul(Decimal::from(1_000_000_000_000_i64))?;
         picos.is_integer().then(|| i64::try_from(picos).ok().map(Self))?
     }
 
-    /// The exact amount as text, without trailing zeros: "0.000123".
+    /// Returns the exact amount in dollars as text, without trailing zeros: "0.000123".
     #[must_use]
     pub fn exact(self) -> String {
         self.to_usd().normalize().to_string()
@@ -67,7 +68,7 @@ impl Picos {
 }
 
 impl fmt::Display for Picos {
-    /// For users: cents from a dollar up ($12.40), two significant digits below ($0.0042), grouped thousands.
+    /// Formats the amount for users: cents from one dollar up ($12.40), two significant digits below ($0.0042), grouped thousands.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let usd = self.to_usd();
         let size = usd.abs();
@@ -97,7 +98,7 @@ pub fn grouped(digits: &str) -> String {
     out
 }
 
-/// A count and what it counts: "1 request", "2,000 requests".
+/// Formats a count with its noun: "1 request", "2,000 requests".
 #[must_use]
 pub fn count(n: u64, one: &str, many: &str) -> String {
     format!("{} {}", grouped(&n.to_string()), if n == 1 { one } else { many })
@@ -109,12 +110,12 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn one_is_not_many() {
+    fn count_uses_the_singular_for_one() {
         assert_eq!([0, 1, 2_000].map(|n| count(n, "job", "jobs")), ["0 jobs", "1 job", "2,000 jobs"]);
     }
 
     #[test]
-    fn readers_see_the_digits_that_matter() {
+    fn amounts_show_cents_or_two_significant_digits() {
         let shown = |usd: &str| usd.parse().ok().and_then(Picos::from_usd).unwrap().to_string();
         assert_eq!(shown("0"), "$0.00");
         assert_eq!(shown("0.0042"), "$0.0042");
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_price_is_read_exactly_or_not_at_all() {
+    fn price_is_parsed_exactly_or_rejected() {
         assert_eq!(MicrosPerMillion::parse_usd("0.025"), Some(MicrosPerMillion(25_000)));
         assert_eq!(MicrosPerMillion::parse_usd(" 15 "), Some(MicrosPerMillion(15_000_000)));
         for bad in ["-1", "0.0000001", "one", "", "1e3x"] {

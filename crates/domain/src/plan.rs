@@ -4,7 +4,7 @@ use crate::{Amount, ModelName, Period, Tokens};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A plan's key: `free`, `pro`, `max`, or what the owner adds.
+/// A plan's id: `free`, `pro`, `max`, or one that the owner adds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PlanId(pub String);
@@ -24,37 +24,37 @@ impl From<String> for PlanId {
 /// One row of the `plan` table, with the models it allows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Its key.
+    /// The plan's id.
     pub id: PlanId,
-    /// What users call it.
+    /// The display name.
     pub name: String,
-    /// Its place on the pricing page; a larger plan has a larger number.
+    /// Position on the pricing page; a larger plan has a larger number.
     pub sort: i32,
-    /// Sliding, over any 60 seconds.
+    /// Maximum number of requests in any 60 seconds.
     pub requests_per_minute: u64,
-    /// Sliding, over any 24 hours.
+    /// Maximum number of tokens in any 24 hours.
     pub tokens_per_day: Tokens,
-    /// Turns that may run at once.
+    /// Maximum number of concurrent turns.
     pub in_flight: u64,
-    /// The longest answer.
+    /// Maximum tokens of one response.
     pub max_output: Tokens,
     /// Monthly price in cents.
     pub monthly_cents: i64,
-    /// Price of a year in cents; zero where it can't be paid by the year.
+    /// Yearly price in cents; zero if the plan isn't sold by the year.
     pub yearly_cents: i64,
-    /// Three lower-case letters.
+    /// The currency code: three lower-case letters.
     pub currency: String,
-    /// Days that are free for somebody who has never tried.
+    /// Days of the free trial, for users who have never had one.
     pub trial_days: u32,
-    /// The monthly price's id at Stripe; none until `plans push`.
+    /// Stripe's id of the monthly price; `None` until `plans push`.
     pub monthly_price_id: Option<String>,
-    /// The yearly price's id at Stripe.
+    /// Stripe's id of the yearly price; `None` until `plans push`.
     pub yearly_price_id: Option<String>,
-    /// Whether users on it see what their use costs.
+    /// Whether its users see the cost of their usage.
     pub shows_cost: bool,
     /// One sentence for the pricing page.
     pub pitch: String,
-    /// The models it allows, the default first.
+    /// The allowed models, the default first.
     pub models: Vec<ModelName>,
 }
 
@@ -65,13 +65,13 @@ impl Plan {
         self.models.contains(model)
     }
 
-    /// Whether it costs nothing.
+    /// Whether the plan is free.
     #[must_use]
     pub fn is_free(&self) -> bool {
         self.monthly_cents == 0 && self.yearly_cents == 0
     }
 
-    /// What a period costs; none where it isn't sold by it.
+    /// Returns the price of a period; `None` if the plan isn't sold by that period.
     #[must_use]
     pub fn price(&self, period: Period) -> Option<Amount> {
         let minor = match period {
@@ -82,7 +82,7 @@ impl Plan {
         (minor > 0).then(|| Amount { minor, currency: self.currency.clone() })
     }
 
-    /// The price's id at Stripe; none until `plans push`.
+    /// Returns Stripe's id of the price of a period; `None` until `plans push`.
     #[must_use]
     pub fn price_id(&self, period: Period) -> Option<&str> {
         match period {

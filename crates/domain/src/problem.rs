@@ -1,31 +1,31 @@
-//! Problems shown to users: a kind for programs, and a sentence that says what happened and what to do.
+//! Problems shown to users: a kind for programs, and a message that says what happened and what to do.
 
 use crate::{PlanId, Tokens};
 use serde::{Deserialize, Serialize};
 
-/// The kinds of `shared` refusals; each has one HTTP status.
+/// The kind of a problem. Each kind has one HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProblemKind {
-    /// Nobody is signed in.
+    /// The request has no signed-in user.
     SignInRequired,
-    /// A larger plan would allow it.
+    /// The user's plan doesn't allow it; a larger plan may.
     PlanTooSmall,
-    /// Not theirs to do.
+    /// The user isn't allowed to do this.
     Forbidden,
     /// The account is paused.
     Paused,
-    /// Their address isn't verified.
+    /// The user's email address isn't verified.
     VerifyEmail,
-    /// Not there, or not theirs to see.
+    /// It doesn't exist, or belongs to another user.
     NotFound,
-    /// The same key with another body.
+    /// The request conflicts with an earlier one, such as the same key with another body.
     Conflict,
-    /// The events are gone; the transcript has the answer.
+    /// The turn's events are gone; the transcript has the response.
     Gone,
-    /// Could never fit.
+    /// The request can never fit the limits.
     TooLarge,
-    /// A field can't be taken as it is.
+    /// A field is invalid.
     Invalid,
     /// Too many requests in a minute.
     RequestsLimit,
@@ -35,48 +35,48 @@ pub enum ProblemKind {
     InFlightLimit,
     /// Too many attempts in a short time.
     AttemptsLimit,
-    /// The whole deployment has spent its day.
+    /// A daily spend cap has been reached: the global one, or a model's.
     SpendCap,
-    /// The meters can't be reached, so nothing paid may run.
+    /// The meters can't be reached, so no paid call may run.
     LimitsUnavailable,
-    /// The model isn't offered, or its provider doesn't answer.
+    /// The model isn't offered, or its provider isn't available.
     ModelUnavailable,
-    /// Payments can't be begun or changed now; chat is untouched.
+    /// Payments can't be started or changed now. Chat is unaffected.
     BillingUnavailable,
-    /// The provider refused or broke off.
+    /// The provider refused the request, or its response was interrupted.
     ModelFailed,
-    /// This server or its database can't take the request now; the same request may succeed in a moment.
+    /// This server or its database can't process the request now; the same request may succeed in a moment.
     Overloaded,
-    /// Our own fault.
+    /// An internal error.
     Internal,
 }
 
-/// A refusal or failure in words; its JSON form is `{"problem": {…}}` around this.
+/// A refusal or failure. On the wire it is wrapped as `{"problem": {…}}`; see [`ProblemBody`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// For programs.
+    /// The kind, for programs.
     pub kind: ProblemKind,
-    /// For users: what happened and what to do.
+    /// The message for users: what happened and what to do.
     pub message: String,
-    /// When the same request would pass, if nothing else happens.
+    /// Milliseconds until the same request would be accepted, if nothing else happens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
-    /// The plan that would allow it.
+    /// The plan that would allow the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upgrade: Option<PlanId>,
-    /// The largest that could fit.
+    /// The largest size that could fit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<u64>,
-    /// Which field is meant.
+    /// The invalid field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
-    /// Names the log line of a failure.
+    /// The id of a failure, which is also in the log line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incident: Option<String>,
 }
 
 impl Problem {
-    /// A problem with its sentence and nothing else.
+    /// Creates a problem with a message and no details.
     #[must_use]
     pub fn new(kind: ProblemKind, message: impl Into<String>) -> Self {
         Self {
@@ -90,19 +90,19 @@ impl Problem {
         }
     }
 
-    /// Nobody is signed in.
+    /// The request has no signed-in user.
     #[must_use]
     pub fn sign_in_required() -> Self {
         Self::new(ProblemKind::SignInRequired, "Sign in to continue.")
     }
 
-    /// Not there, or somebody else's: the two can't be told apart.
+    /// The object doesn't exist or belongs to another user, which can't be distinguished.
     #[must_use]
     pub fn not_found(what: &str) -> Self {
         Self::new(ProblemKind::NotFound, format!("This {what} doesn't exist, or isn't yours."))
     }
 
-    /// A field can't be taken.
+    /// A field is invalid.
     #[must_use]
     pub fn invalid(field: &str, message: impl Into<String>) -> Self {
         Self { field: Some(field.to_owned()), ..Self::new(ProblemKind::Invalid, message) }
@@ -120,16 +120,16 @@ impl Problem {
         }
     }
 
-    /// Larger than could ever fit.
+    /// The request is larger than could ever fit.
     #[must_use]
-    pub fn too_large(asked: Tokens, max: Tokens, upgrade: Option<PlanId>) -> Self {
+    pub fn too_large(requested: Tokens, max: Tokens, upgrade: Option<PlanId>) -> Self {
         let message = format!(
-            "This is about {asked} tokens including the conversation so far. At most {max} fit. Shorten it or start a new conversation."
+            "This is about {requested} tokens including the conversation so far. At most {max} fit. Shorten it or start a new conversation."
         );
         Self { max: Some(max.0), upgrade, ..Self::new(ProblemKind::TooLarge, message) }
     }
 
-    /// One of the three limits of a plan.
+    /// One of the three limits of a plan has been reached.
     #[must_use]
     pub fn limit(kind: ProblemKind, retry_after_ms: u64, upgrade: Option<PlanId>) -> Self {
         let message = match kind {
@@ -142,7 +142,7 @@ impl Problem {
         Self { retry_after_ms: Some(retry_after_ms), upgrade, ..Self::new(kind, message) }
     }
 
-    /// The meters are out of reach: nothing paid runs unmetered.
+    /// The meters can't be reached, and no paid call may run unmetered.
     #[must_use]
     pub fn limits_unavailable() -> Self {
         Self {
@@ -154,7 +154,7 @@ impl Problem {
         }
     }
 
-    /// The whole deployment has spent what it may in a day.
+    /// The deployment has reached its daily spend cap.
     #[must_use]
     pub fn spend_cap(retry_after_ms: u64) -> Self {
         Self {
@@ -166,7 +166,7 @@ impl Problem {
         }
     }
 
-    /// A model has cost what it may in a day.
+    /// A model has reached its daily spend cap.
     #[must_use]
     pub fn model_spend_cap(model: &str, retry_after_ms: u64) -> Self {
         let message = format!(
@@ -175,7 +175,7 @@ impl Problem {
         Self { retry_after_ms: Some(retry_after_ms), ..Self::new(ProblemKind::SpendCap, message) }
     }
 
-    /// The owner has switched the whole chat off.
+    /// The owner has switched chat off.
     #[must_use]
     pub fn chat_paused() -> Self {
         Self {
@@ -187,7 +187,7 @@ impl Problem {
         }
     }
 
-    /// An admin lets this user read and not ask.
+    /// An admin has paused the account: the user can read but not send.
     #[must_use]
     pub fn paused() -> Self {
         Self::new(
@@ -196,7 +196,7 @@ impl Problem {
         )
     }
 
-    /// Stop came before the answer began.
+    /// The user stopped the turn before the response began.
     #[must_use]
     pub fn stopped() -> Self {
         Self::new(
@@ -205,7 +205,7 @@ impl Problem {
         )
     }
 
-    /// The model can't be asked now.
+    /// The model can't be called now.
     #[must_use]
     pub fn model_unavailable(retry_after_ms: u64) -> Self {
         Self {
@@ -217,7 +217,7 @@ impl Problem {
         }
     }
 
-    /// Stripe doesn't answer.
+    /// Stripe isn't available.
     #[must_use]
     pub fn billing_unavailable() -> Self {
         Self {
@@ -229,7 +229,7 @@ impl Problem {
         }
     }
 
-    /// No key for payments is set; the owner's to do.
+    /// No payment key is configured, which only the owner can change.
     #[must_use]
     pub fn billing_not_connected() -> Self {
         Self {
@@ -241,7 +241,7 @@ impl Problem {
         }
     }
 
-    /// The provider refused, or broke off before it wrote anything.
+    /// The provider refused the request, or failed before it sent any output.
     #[must_use]
     pub fn model_failed() -> Self {
         Self::new(
@@ -250,7 +250,7 @@ impl Problem {
         )
     }
 
-    /// The provider broke off in the middle of its answer.
+    /// The provider failed in the middle of its response.
     #[must_use]
     pub fn model_interrupted() -> Self {
         Self::new(
@@ -259,7 +259,7 @@ impl Problem {
         )
     }
 
-    /// The provider took the request and didn't answer in time; it may bill the prompt.
+    /// The provider accepted the request and didn't respond in time; it may bill the prompt.
     #[must_use]
     pub fn model_silent(counted: Tokens) -> Self {
         let message = format!(
@@ -268,7 +268,7 @@ impl Problem {
         Self { retry_after_ms: Some(10_000), ..Self::new(ProblemKind::ModelUnavailable, message) }
     }
 
-    /// This server is shutting down; another one, or the next, takes the request.
+    /// This server is shutting down; another server, or its successor, will accept the request.
     #[must_use]
     pub fn restarting() -> Self {
         Self {
@@ -280,7 +280,7 @@ impl Problem {
         }
     }
 
-    /// A running answer was cut because this server had to end.
+    /// A running response was interrupted because this server had to shut down.
     #[must_use]
     pub fn cut_by_restart() -> Self {
         Self::new(
@@ -289,7 +289,7 @@ impl Problem {
         )
     }
 
-    /// The turn's server is gone, or another server ended the turn.
+    /// The server that ran the turn is gone, or another server ended the turn.
     #[must_use]
     pub fn lost() -> Self {
         Self::new(
@@ -307,13 +307,13 @@ impl Problem {
         }
     }
 
-    /// More work of one kind than one user may ask for in a short time.
+    /// The user requested more work of one kind than is allowed in a short time.
     #[must_use]
     pub fn attempts_limit(message: &str, retry_after_ms: u64) -> Self {
         Self { retry_after_ms: Some(retry_after_ms), ..Self::new(ProblemKind::AttemptsLimit, message) }
     }
 
-    /// The answer is complete, and writing it down failed.
+    /// The response is complete, but saving it failed.
     #[must_use]
     pub fn not_recorded(incident: Option<String>) -> Self {
         Self {
@@ -325,7 +325,7 @@ impl Problem {
         }
     }
 
-    /// Our own fault; `incident` names the log line.
+    /// An internal error; `incident` identifies the log line.
     #[must_use]
     pub fn internal(incident: String) -> Self {
         let message = format!(
@@ -334,7 +334,7 @@ impl Problem {
         Self { incident: Some(incident), ..Self::new(ProblemKind::Internal, message) }
     }
 
-    /// The HTTP status of its kind.
+    /// Returns the HTTP status of the problem's kind.
     #[must_use]
     pub fn status(&self) -> u16 {
         match self.kind {
@@ -358,7 +358,7 @@ impl Problem {
         }
     }
 
-    /// What `Retry-After` says: whole seconds, rounded up; every 429 and 503 has one.
+    /// Returns the value of `Retry-After` in whole seconds, rounded up. Every 429 and 503 has one.
     #[must_use]
     pub fn retry_after_seconds(&self) -> Option<u64> {
         match (self.retry_after_ms, self.status()) {
@@ -380,9 +380,9 @@ pub struct ProblemBody {
 mod tests {
     use super::*;
 
-    /// Field note 14: every 429 and 503 says when to come back, rounded up.
+    /// Field note 14: every 429 and 503 has a `Retry-After`, rounded up.
     #[test]
-    fn refusals_say_when_to_come_back() {
+    fn refusals_have_a_retry_after() {
         let limit = |ms| Problem::limit(ProblemKind::TokensLimit, ms, None).retry_after_seconds();
         assert_eq!((limit(1), limit(1000), limit(1001)), (Some(1), Some(1), Some(2)));
         assert_eq!(Problem::new(ProblemKind::SpendCap, "").retry_after_seconds(), Some(1));
@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_survives_the_wire() {
+    fn problem_round_trips_as_json() {
         let body =
             ProblemBody { problem: Problem::too_large(Tokens(70_000), Tokens(50_000), Some(PlanId("pro".into()))) };
         let text = serde_json::to_string(&body).unwrap();

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-/// All `*_ms` are durations from the answer; null when nothing is used.
+/// A user's remaining quota. All `*_ms` are durations from the time of the response, `None` when nothing is used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quota {
-    /// The plan's key.
+    /// The plan's id.
     pub plan: String,
     /// Requests in any 60 seconds.
     pub requests: Requests,
@@ -18,52 +18,52 @@ pub struct Quota {
 /// Requests in the sliding minute.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requests {
-    /// The plan's number.
+    /// The plan's limit.
     pub limit: u64,
-    /// What may still be sent.
+    /// Requests that can still be sent.
     pub remaining: u64,
-    /// Until all is free again.
+    /// Time until all requests are available again.
     pub reset_ms: Option<u64>,
 }
 
 /// Tokens in the sliding day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokensLeft {
-    /// The plan's number.
+    /// The plan's limit.
     pub limit: u64,
-    /// Spent, without what is reserved.
+    /// Tokens used, without those reserved.
     pub used: u64,
-    /// Held for turns that run.
+    /// Tokens reserved for running turns.
     pub reserved: u64,
-    /// What may still be spent; never below 0.
+    /// Tokens that can still be used; never below 0.
     pub remaining: u64,
-    /// Until the next used unit returns.
+    /// Time until the oldest usage leaves the window.
     pub next_free_ms: Option<u64>,
 }
 
-/// Turns at once.
+/// Concurrent turns.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InFlight {
-    /// The plan's number.
+    /// The plan's limit.
     pub limit: u64,
-    /// Running now.
+    /// Turns running now.
     pub now: u64,
 }
 
 impl Quota {
-    /// Whether it is time to say that little is left: fewer than 5 requests, or less than a fifth of the tokens.
+    /// Whether to warn the user that little is left: fewer than 5 requests, or less than a fifth of the tokens.
     #[must_use]
     pub fn is_low(&self) -> bool {
         self.requests_low() || self.tokens_low()
     }
 
-    /// Fewer than 5 requests left (on plans that have more than that).
+    /// Whether fewer than 5 requests are left, or fewer than the plan's limit if that is less than 5.
     #[must_use]
     pub fn requests_low(&self) -> bool {
         self.requests.remaining < 5.min(self.requests.limit)
     }
 
-    /// Less than 20 % of the day's tokens left.
+    /// Whether less than 20 % of the day's tokens are left.
     #[must_use]
     pub fn tokens_low(&self) -> bool {
         self.tokens.remaining.saturating_mul(5) < self.tokens.limit

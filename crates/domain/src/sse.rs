@@ -1,4 +1,4 @@
-//! Server-sent events, byte-exact: an incremental parser that may be fed any splits of the stream, and the encoder.
+//! Server-sent events, byte-exact: an incremental parser that accepts the stream split at any byte, and an encoder.
 //! <https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation>
 
 /// One dispatched event.
@@ -12,7 +12,7 @@ pub struct SseEvent {
     pub id: String,
 }
 
-/// Turns bytes into events. Keeps what is incomplete until more arrives; an event without its blank line is never
+/// Parses bytes into events. Buffers incomplete events until more bytes arrive; an event without its blank line is never
 /// dispatched.
 #[derive(Debug, Default)]
 pub struct SseParser {
@@ -24,23 +24,23 @@ pub struct SseParser {
 }
 
 impl SseParser {
-    /// A parser at the start of a stream.
+    /// Creates a parser at the start of a stream.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How many bytes wait for their line to end; a reader can bound a stream that never ends one.
+    /// Returns the number of buffered bytes, so that a reader can bound a stream that never ends a line or an event.
     #[must_use]
     pub fn pending_bytes(&self) -> usize {
         self.line.len() + self.event.data.len()
     }
 
-    /// Feeds bytes, returns the events that they complete.
+    /// Parses bytes and returns the events that they complete.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<SseEvent> {
         let mut out = Vec::new();
         for &byte in bytes {
-            // A line ends with LF, CR, or both; the LF of a pair may arrive in the next chunk.
+            // A line ends with LF, CR or CRLF; the LF of a CRLF may arrive in the next chunk.
             if std::mem::take(&mut self.after_cr) && byte == b'\n' {
                 continue;
             }
@@ -71,7 +71,7 @@ impl SseParser {
             }
             return;
         }
-        // Whole lines only, so a multi-byte character split between chunks is whole again here.
+        // Only whole lines are decoded, so a multi-byte character that was split between chunks is complete here.
         let line = String::from_utf8_lossy(bytes);
         let (field, value) = line.split_once(':').unwrap_or((&line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
@@ -84,13 +84,13 @@ impl SseParser {
                 self.event.data.push_str(value);
             }
             "id" if !value.contains('\0') => value.clone_into(&mut self.event.id),
-            // Comments (an empty field), `retry`, and fields nobody knows.
+            // Comments (an empty field), `retry`, and unknown fields.
             _ => {}
         }
     }
 }
 
-/// Writes one event. The data may hold newlines of any kind; each begins a `data:` line.
+/// Encodes one event. The data may contain newlines of any kind; each begins a new `data:` line.
 #[must_use]
 pub fn encode(event: &SseEvent) -> String {
     use std::fmt::Write as _;
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_reads_the_same_split_at_every_byte() {
+    fn stream_parses_the_same_split_at_every_byte() {
         let bytes = STREAM.as_bytes();
         for at in 0..=bytes.len() {
             let mut parser = SseParser::new();
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_reads_the_same_byte_by_byte() {
+    fn stream_parses_the_same_byte_by_byte() {
         let mut parser = SseParser::new();
         let got: Vec<_> = STREAM.bytes().flat_map(|byte| parser.feed(&[byte])).collect();
         assert_eq!(got, expected());
@@ -144,7 +144,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_is_read_back(
+        fn encoded_events_round_trip(
             events in prop::collection::vec(("[a-z]{0,6}", "[^\r\0]{0,40}"), 1..6),
             cuts in prop::collection::vec(1_usize..9, 0..60),
         ) {
@@ -161,7 +161,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_can_break_it(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        fn arbitrary_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
             SseParser::new().feed(&bytes);
         }
     }

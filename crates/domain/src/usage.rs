@@ -9,13 +9,13 @@ use std::{fmt, iter::Sum, ops::Add};
 pub struct Tokens(pub u64);
 
 impl Tokens {
-    /// As Postgres' `bigint`; no real count comes near the limit.
+    /// Converts to Postgres' `bigint`. Saturates, far above any real count.
     #[must_use]
     pub fn to_db(self) -> i64 {
         i64::try_from(self.0).unwrap_or(i64::MAX)
     }
 
-    /// From Postgres' `bigint`, where a check keeps it from being negative.
+    /// Converts from Postgres' `bigint`, which a check constraint keeps from being negative.
     #[must_use]
     pub fn from_db(count: i64) -> Self {
         Self(u64::try_from(count).unwrap_or(0))
@@ -41,47 +41,47 @@ impl fmt::Display for Tokens {
     }
 }
 
-/// What one provider call used. The four kinds have separate prices; `reasoning` is a part of `output` and is only shown.
+/// Usage of one provider call. The first four kinds have separate prices; `reasoning` is a part of `output` and is only displayed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Input tokens that came from no cache.
+    /// Uncached input tokens.
     pub input: Tokens,
     /// Input tokens read from the provider's cache.
     pub cache_read: Tokens,
     /// Input tokens written to the provider's cache.
     pub cache_write: Tokens,
-    /// All output tokens, reasoning included.
+    /// All output tokens, including reasoning.
     pub output: Tokens,
     /// The part of `output` that was reasoning.
     pub reasoning: Tokens,
 }
 
 impl Usage {
-    /// The tokens that count against a plan's day.
+    /// Returns the tokens that count against a plan's daily limit.
     #[must_use]
     pub fn counted(&self) -> Tokens {
         self.prompt() + self.output
     }
 
-    /// Everything that was sent: decides which price tier holds.
+    /// Returns all input tokens, which determine the price tier.
     #[must_use]
     pub fn prompt(&self) -> Tokens {
         self.input + self.cache_read + self.cache_write
     }
 }
 
-/// Whether the provider told the usage or we counted it.
+/// Whether the provider reported the usage or it was estimated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UsageSource {
-    /// The provider's last word.
+    /// The provider's final report.
     Exact,
-    /// Counted from what was sent and streamed; never below what was streamed.
+    /// Estimated from what was sent and streamed; never below what was streamed.
     Estimated,
 }
 
 impl UsageSource {
-    /// As the ledger writes it.
+    /// Returns the name used in the ledger.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -95,20 +95,20 @@ impl UsageSource {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// The model said it was done.
+    /// The model completed its response.
     Finished,
-    /// The user pressed Stop.
+    /// The user stopped the response.
     Stopped,
-    /// The answer reached its length limit.
+    /// The response reached its length limit.
     Truncated,
-    /// The provider or the way to it broke.
+    /// The provider or the connection to it failed.
     Failed,
     /// The process that ran it is gone.
     Lost,
 }
 
 impl Outcome {
-    /// As the ledger and the message row write it.
+    /// Returns the name used in the ledger and the message row.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -4,31 +4,31 @@ use crate::{Plan, UserId};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-/// A signed-in user, their plan with them: read in one query at the start of every request, never cached.
+/// The signed-in user of a request, with their plan. Loaded in one query at the start of every request and never cached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Viewer {
-    /// The account.
+    /// The user's id.
     pub user_id: UserId,
-    /// The address they sign in with.
+    /// The email address that they sign in with.
     pub email: String,
-    /// What they want to be called; may be empty.
+    /// The display name; may be empty.
     pub name: String,
-    /// Whether they see `/admin`.
+    /// Whether they can access `/admin`.
     pub is_admin: bool,
-    /// Whether an admin lets them read and not ask.
+    /// Whether an admin has paused the account, so that they can read but not send.
     pub is_paused: bool,
-    /// Where their days begin: a name of the time zone database, such as `Asia/Kathmandu`.
+    /// The time zone in which their days begin: a name from the time zone database, such as `Asia/Kathmandu`.
     pub time_zone: String,
-    /// Keyed hash of the address at sign-up: names their meters and ledger rows, and outlives the account.
+    /// Keyed hash of the email address at sign-up. Identifies their meters and ledger rows, and outlives the account.
     pub subject: String,
-    /// What they may use.
+    /// Their plan.
     pub plan: Plan,
-    /// While a payment is overdue: how long the plan is kept nevertheless.
+    /// While a payment is overdue: until when the plan is kept.
     pub grace_until: Option<OffsetDateTime>,
 }
 
 impl Viewer {
-    /// The name to greet: what they gave, else the part of the address before the @.
+    /// Returns the name to greet them with: the display name, or the part of the email address before the @.
     #[must_use]
     pub fn display_name(&self) -> &str {
         match self.name.trim() {

@@ -1,14 +1,22 @@
-//! Fakes on real sockets: a Stripe (`stripe`), and a model provider, for development and tests: speaks both wire formats, does what the question tells it
-//! to, and counts what it served. The count is the oracle that ledgers are compared with.
+//! Development and test servers on real sockets: a Stripe simulator (module `stripe`) and an LLM provider.
 //!
-//! A question may hold directives in double braces: `{{words:40}}` how much to say, `{{pace:5}}` milliseconds between
-//! words, `{{hold}}` wait halfway until released, `{{status:529}}` refuse, `{{break:3}}` drop the connection after three
-//! words, `{{error:3}}` send an error event instead, `{{cached:100}}`, `{{reasoning:5}}`, `{{nousage}}`, `{{endless}}`
-//! ignore the length limit; `{{status:529}}{{times:2}}{{after:1}}` refuse twice and say to come back in a second, `{{mute}}` never
-//! begin, `{{late}}` begin once released (both also for one model: `{{mute:gpt-5-mini}}`; `{{only:gpt-5-mini}}` refuses as one model), `{{silent:3}}` `{{garbage:3}}` `{{cut:3}}` fall silent, talk nonsense or end without an end after three words,
-//! `{{bytes}}` write one byte at a time, `{{hold:3}}` wait after three words.
+//! The provider speaks both wire formats, follows the directives in the last message and records every call it serves. Tests compare
+//! ledgers with that record.
+//!
+//! Directives are written in double braces and can be combined:
+//!
+//! - `{{words:40}}`: the response has 40 words; `{{pace:5}}`: 5 ms between words.
+//! - `{{hold}}`, `{{hold:3}}`: waits halfway, or after three words, until released.
+//! - `{{status:529}}`: refuses with this status; `{{times:2}}`: only the first two requests; `{{after:1}}`: with `Retry-After: 1`;
+//!   `{{only:gpt-5-mini}}`: only as this model.
+//! - `{{mute}}`: never starts to respond; `{{late}}`: starts once released. Both can be limited to a model: `{{mute:gpt-5-mini}}`.
+//! - `{{break:3}}`: drops the connection after three words; `{{error:3}}`: sends an error event instead; `{{silent:3}}`: stops sending;
+//!   `{{garbage:3}}`: sends invalid JSON; `{{cut:3}}`: ends the body cleanly but without the provider's end event.
+//! - `{{cached:100}}`: 100 input tokens are reported as cached; `{{reasoning:5}}`: five words of reasoning come first; `{{nousage}}`: the
+//!   final usage is omitted.
+//! - `{{endless}}`: ignores the output limit; `{{bytes}}`: writes one byte at a time; `{{nul}}`: adds a NUL character to each word.
 
-// Objects of Stripe's are long.
+// Large Stripe objects exceed the default recursion limit of `json!`.
 #![recursion_limit = "1024"]
 
 mod script;
@@ -18,7 +26,7 @@ mod wire;
 pub use script::Script;
 pub use stripe::FakeStripe;
 
-/// What the Stripe simulator signs with unless told otherwise. It guards nothing.
+/// Default signing secret of the Stripe simulator. It protects nothing.
 pub const WEBHOOK_SECRET: &str = "whsec_fake";
 
 use axum::Json;
@@ -41,9 +49,9 @@ use wire::Format;
 /// One call, as the provider would bill it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Served {
-    /// The model that was asked.
+    /// The model that was called.
     pub model: String,
-    /// Input tokens that came from no cache.
+    /// Input tokens that weren't read from cache.
     pub input: u64,
     /// Input tokens read from cache.
     pub cache_read: u64,
@@ -51,37 +59,37 @@ pub struct Served {
     pub output: u64,
     /// The part of output that was reasoning.
     pub reasoning: u64,
-    /// The words of the answer, as far as they were sent.
+    /// Response text, as far as it was sent.
     pub text: String,
-    /// Whether the provider's own end was sent.
+    /// Whether the provider's end of the response was sent.
     pub ended: bool,
-    /// Whether it had a system prompt.
+    /// Whether the request had a system prompt.
     pub system: bool,
-    /// Messages in the prompt.
+    /// Number of messages in the request.
     pub messages: usize,
-    /// The limit that was asked for.
+    /// Requested maximum number of output tokens.
     pub max_output: u64,
 }
 
 #[derive(Clone)]
 struct Shared {
     journal: Arc<Mutex<Vec<Served>>>,
-    /// Answers that hold wait until this is true.
+    /// Held responses wait until this is `true`.
     released: watch::Sender<bool>,
-    /// How often each question was asked, refusals counted too.
-    asked: Arc<Mutex<HashMap<String, u64>>>,
-    /// Milliseconds between words where the question says nothing.
+    /// Number of requests by last message, including refused ones.
+    request_counts: Arc<Mutex<HashMap<String, u64>>>,
+    /// Default pause between words, in milliseconds.
     pace_ms: Arc<AtomicU64>,
 }
 
-/// A running fake.
+/// A running fake LLM provider.
 pub struct FakeProvider {
     addr: SocketAddr,
     shared: Shared,
 }
 
 impl FakeProvider {
-    /// Starts on an address; port 0 takes a free one.
+    /// Starts a server on an address; port 0 selects a free port.
     ///
     /// # Errors
     /// Returns an error if the address is in use.
@@ -90,7 +98,7 @@ impl FakeProvider {
         let addr = listener.local_addr()?;
         let shared = Shared {
             journal: Arc::default(),
-            asked: Arc::default(),
+            request_counts: Arc::default(),
             released: watch::Sender::new(false),
             pace_ms: Arc::default(),
         };
@@ -101,7 +109,7 @@ impl FakeProvider {
             .route("/release", post(release))
             .route("/pace/{ms}", post(pace))
             .with_state(shared.clone());
-        // A provider's words leave as they are said.
+        // Sends each write immediately, as providers do.
         let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
             let _ = stream.set_nodelay(true);
         });
@@ -109,25 +117,25 @@ impl FakeProvider {
         Ok(Self { addr, shared })
     }
 
-    /// Where it listens: the base URL for Anthropic; OpenAI's has `/v1` behind it.
+    /// Returns its URL: the base URL for Anthropic; the one for OpenAI has `/v1` appended.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.addr)
     }
 
-    /// Everything it served, in the order of arrival.
+    /// Returns every served call, in order of arrival.
     #[must_use]
     pub fn served(&self) -> Vec<Served> {
         lock(&self.shared.journal).clone()
     }
 
-    /// How often a question was asked, by its whole text, refusals counted too.
+    /// Returns the number of requests whose last message is exactly this text, including refused ones.
     #[must_use]
     pub fn asked(&self, question: &str) -> u64 {
-        self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner).get(question).copied().unwrap_or(0)
+        self.shared.request_counts.lock().unwrap_or_else(PoisonError::into_inner).get(question).copied().unwrap_or(0)
     }
 
-    /// Lets answers that hold go on, those to come too.
+    /// Releases all held responses, including future ones.
     pub fn release(&self) {
         self.shared.released.send_replace(true);
     }
@@ -150,24 +158,24 @@ async fn release(State(shared): State<Shared>) {
 }
 
 async fn answer(format: Format, State(shared): State<Shared>, Json(body): Json<serde_json::Value>) -> Response {
-    let asked = wire::read(format, &body);
-    let script = Script::read(&asked.question, shared.pace_ms.load(Ordering::Relaxed));
+    let request = wire::read(format, &body);
+    let script = Script::read(&request.question, shared.pace_ms.load(Ordering::Relaxed));
     let times = {
-        let mut all = shared.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let times = all.entry(asked.question.clone()).or_default();
+        let mut all = shared.request_counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = all.entry(request.question.clone()).or_default();
         *times += 1;
         *times
     };
     let is_about =
-        |model: &Option<String>| model.as_ref().is_some_and(|model| model.is_empty() || *model == asked.model);
+        |model: &Option<String>| model.as_ref().is_some_and(|model| model.is_empty() || *model == request.model);
     if is_about(&script.mute) {
         return std::future::pending().await;
     }
     if is_about(&script.late) {
         let _ = shared.released.subscribe().wait_for(|&released| released).await;
     }
-    let refuses = script.only.as_ref().is_none_or(|model| *model == asked.model);
-    if let Some(status) = script.status.filter(|_| refuses && script.refusals.is_none_or(|most| times <= most)) {
+    let refuses = script.only.as_ref().is_none_or(|model| *model == request.model);
+    if let Some(status) = script.status.filter(|_| refuses && script.refusals.is_none_or(|max| times <= max)) {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let error = Json(serde_json::json!({"type": "error", "error": {"type": "overloaded_error", "message": "no"}}));
         return (status, [(header::RETRY_AFTER, script.retry_after.to_string())], error).into_response();
@@ -175,23 +183,23 @@ async fn answer(format: Format, State(shared): State<Shared>, Json(body): Json<s
     let index = {
         let mut journal = lock(&shared.journal);
         let served = Served {
-            model: asked.model.clone(),
-            input: asked.words.saturating_sub(script.cached),
-            cache_read: script.cached.min(asked.words),
-            system: asked.has_system,
-            messages: asked.messages,
-            max_output: asked.max_output,
+            model: request.model.clone(),
+            input: request.words.saturating_sub(script.cached),
+            cache_read: script.cached.min(request.words),
+            system: request.has_system,
+            messages: request.messages,
+            max_output: request.max_output,
             ..Served::default()
         };
         journal.push(served);
         journal.len() - 1
     };
-    let mut steps = wire::steps(format, &asked, &script);
+    let mut steps = wire::steps(format, &request, &script);
     let released = shared.released.subscribe();
     let stream = futures::stream::unfold((steps.remove(0), steps.into_iter()), move |(step, mut rest)| {
         let (shared, mut released) = (shared.clone(), released.clone());
         async move {
-            // Lets go of what was written before: each event is a write of its own, also ahead of a broken connection.
+            // Flushes the previous write: each event is a separate write, also just before the connection breaks.
             tokio::task::yield_now().await;
             if step.pause_ms > 0 {
                 tokio::time::sleep(std::time::Duration::from_millis(step.pause_ms)).await;
@@ -225,7 +233,7 @@ async fn answer(format: Format, State(shared): State<Shared>, Json(body): Json<s
             Ok(bytes) => each(bytes).left_stream(),
             Err(error) => futures::stream::iter([Err(error)]).right_stream(),
         });
-        // Each a write of its own.
+        // Flushes, so that each byte is a separate write.
         let pieces = pieces.then(async |piece| {
             tokio::task::yield_now().await;
             piece

@@ -1,13 +1,13 @@
-//! The fakes as processes. `fakes provider 127.0.0.1:0` and `fakes stripe 127.0.0.1:0 [webhook] [file]` print where they listen.
+//! Runs the fakes as processes. `fakes provider 127.0.0.1:0` and `fakes stripe 127.0.0.1:0 [webhook] [file]` print the URL they serve.
 
 use std::io::Write as _;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
-    let what = args.next().unwrap_or_default();
+    let service = args.next().unwrap_or_default();
     let addr = args.next().unwrap_or_else(|| "127.0.0.1:0".into()).parse()?;
-    match what.as_str() {
+    match service.as_str() {
         "provider" => {
             let provider = fakes::FakeProvider::start(addr).await?;
             writeln!(std::io::stdout(), "{}", provider.url())?;
@@ -22,6 +22,6 @@ async fn main() -> anyhow::Result<()> {
             writeln!(std::io::stdout(), "{}", stripe.url())?;
             std::future::pending().await
         }
-        _ => anyhow::bail!("fakes provider ADDRESS, or fakes stripe ADDRESS [WEBHOOK-URL] [FILE]"),
+        _ => anyhow::bail!("usage: fakes provider ADDRESS, or fakes stripe ADDRESS [WEBHOOK-URL] [FILE]"),
     }
 }

@@ -1,52 +1,52 @@
 //! The directives in a message that control the fake provider.
 
-/// The directives of a question.
+/// The directives of a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Script {
-    /// How many words to say; none says a short Markdown answer.
+    /// Number of words in the response; `None` sends a short Markdown text.
     pub words: Option<usize>,
-    /// Between words, in milliseconds.
+    /// Pause between words, in milliseconds.
     pub pace_ms: u64,
-    /// Wait until released after so many words; `usize::MAX` is halfway.
+    /// Number of words after which to wait until released; `usize::MAX` waits halfway.
     pub holds: Option<usize>,
-    /// Refuse with this status.
+    /// HTTP status to refuse with.
     pub status: Option<u16>,
-    /// The one model that refuses; every model if none is named.
+    /// The only model that refuses; every model if `None`.
     pub only: Option<String>,
-    /// Refuse so many times only.
+    /// Maximum number of refusals; unlimited if `None`.
     pub refusals: Option<u64>,
-    /// What `Retry-After` says of a refusal, in seconds.
+    /// `Retry-After` of a refusal, in seconds.
     pub retry_after: u64,
-    /// The model that takes the question and never begins an answer; every model if empty.
+    /// The model that accepts the request but never starts to respond; every model if empty.
     pub mute: Option<String>,
-    /// The model that begins its answer only once released; every model if empty.
+    /// The model that starts to respond only once released; every model if empty.
     pub late: Option<String>,
-    /// Fall silent for ever after so many words.
+    /// Number of words after which to stop sending for good.
     pub silent_after: Option<usize>,
-    /// Send what is no event of ours after so many words.
+    /// Number of words after which to send invalid JSON.
     pub garbage_after: Option<usize>,
-    /// End the bytes cleanly after so many words, without the provider's own end.
+    /// Number of words after which to end the body cleanly, without the provider's end event.
     pub cut_after: Option<usize>,
-    /// Write one byte at a time, in other scripts.
+    /// Write one byte at a time, using text in several scripts.
     pub by_bytes: bool,
-    /// Drop the connection after so many words.
+    /// Number of words after which to drop the connection.
     pub break_after: Option<usize>,
-    /// Send an error event after so many words.
+    /// Number of words after which to send an error event.
     pub error_after: Option<usize>,
-    /// Input that came from cache.
+    /// Input tokens to report as read from cache.
     pub cached: u64,
-    /// Words of reasoning ahead of the answer.
+    /// Number of words of reasoning before the response.
     pub reasoning: usize,
-    /// Never say what was used.
+    /// Omit the final usage.
     pub no_usage: bool,
-    /// Ignore the length limit.
+    /// Ignore the output limit.
     pub endless: bool,
-    /// Say a NUL character with each word.
+    /// Append a NUL character to each word.
     pub nul: bool,
 }
 
 impl Script {
-    /// Reads the directives of a question; `pace_ms` holds where it names none.
+    /// Parses the directives of a message; `pace_ms` is the default pause.
     #[must_use]
     pub fn read(question: &str, pace_ms: u64) -> Self {
         let mut script = Self { pace_ms, retry_after: 3, ..Self::default() };
@@ -84,8 +84,8 @@ impl Script {
     }
 }
 
-/// What is said when a question gives no number of words.
+/// Response to a message that sets no number of words.
 pub(crate) const MARKDOWN: &str = "A lease usually ends in one of three ways, and each has its own clock:\n\n| Way | Notice | Counts from |\n|---|---|--:|\n| The agreed date | none | signing |\n| Notice by you | three months | month's end |\n| Both agree | none | any day |\n\n- Send notice **in writing**, and keep the receipt.\n- Read the clause on repairs before you hand over the keys.\n\nAs a formula, if you like code:\n\n```rust\nfn last_day(notice: Date) -> Date {\n    notice.end_of_month() + Months(3)\n}\n```\n\nTell me the date on your letter and I will work it out.";
 
-/// What is said byte by byte: characters of two, three and four bytes, and some that are drawn as one and are several.
+/// Response that is written byte by byte: characters of two, three and four bytes, and graphemes of several characters.
 pub(crate) const SCRIPTS: [&str; 6] = ["Grüße, ", "世界が ", "мир ", "🦀 ", "👨‍👩‍👧‍👦 ", "é\u{301}né "];

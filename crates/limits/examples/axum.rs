@@ -1,5 +1,5 @@
-//! A model behind the meters, with axum: `cargo run -p limits --example axum`, then
-//! `curl -i -H 'x-user: ann' -d 'words' http://127.0.0.1:3030/ask` until it says when to come back.
+//! An axum server that limits calls to a model: `cargo run -p limits --example axum`, then
+//! `curl -i -H 'x-user: ann' -d 'words' http://127.0.0.1:3030/ask` until it responds with 429 and `Retry-After`.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header::RETRY_AFTER};
@@ -14,10 +14,10 @@ async fn ask(State(users): State<Limits>, headers: HeaderMap, question: String) 
     static CALL: AtomicU64 = AtomicU64::new(0);
     let call = CALL.fetch_add(1, Ordering::Relaxed).to_string();
     let user = headers.get("x-user").and_then(|name| name.to_str().ok()).ok_or(StatusCode::UNAUTHORIZED)?;
-    // Your plan table goes here, and a tokenizer of your model's.
+    // Replace these with your plan table and your model's tokenizer.
     let plan = Allowance { limits: &[3, 10_000], in_flight: Some(2) };
     let demand = Demand { input: question.len() as u64, output_min: 16, output_max: 1_000 };
-    // No meters, no call.
+    // Fail closed: without meters the model isn't called.
     let admission = users.admit(user, &call, plan, demand).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     Ok(match admission {
         Admission::Granted(permit) => {
@@ -36,7 +36,7 @@ async fn ask(State(users): State<Limits>, headers: HeaderMap, question: String) 
     })
 }
 
-/// A model: at most so many tokens, and what the call used.
+/// Simulates a model. Returns at most `max_output` tokens, and the number of tokens used.
 fn model(question: &str, max_output: u64) -> (String, u64) {
     let answer: String = question.chars().rev().take(usize::try_from(max_output).unwrap_or(usize::MAX)).collect();
     let used = question.len() + answer.len();
@@ -46,7 +46,7 @@ fn model(question: &str, max_output: u64) -> (String, u64) {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3030".to_owned());
-    // Many servers share Store::redis("redis://127.0.0.1")?; memory is for one.
+    // Several servers can share `Store::redis("redis://127.0.0.1")?`; memory serves a single process.
     let store = Store::memory();
     let users = Limits::without_history(&store, "user", &WINDOWS);
     let listener = tokio::net::TcpListener::bind(address).await?;

@@ -1,5 +1,5 @@
-//! Many calls at once from a process of its own: reads lines of `subject need limit calls`, asks for so many calls at once, and
-//! says how many were granted. What happens between processes is shown with two of these: `burst redis://127.0.0.1`.
+//! Admits many calls concurrently from its own process. Reads lines of `subject demand limit calls`, admits that many calls at once,
+//! and prints how many were granted. Run two of these to test concurrency between processes: `burst redis://127.0.0.1`.
 
 use limits::{Admission, Allowance, Demand, Limits, Store, Window};
 use std::io::Write as _;
@@ -8,15 +8,15 @@ const WINDOWS: [Window; 2] = [Window::calls("requests", 60_000, 60), Window::amo
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let url = std::env::args().nth(1).ok_or("burst REDIS_URL")?;
+    let url = std::env::args().nth(1).ok_or("usage: burst REDIS_URL")?;
     let limits = Limits::without_history(&Store::redis(&url)?, "burst", &WINDOWS);
     for line in std::io::stdin().lines() {
         let line = line?;
         let mut words = line.split(' ');
-        let mut word = || words.next().ok_or("subject need limit calls");
+        let mut word = || words.next().ok_or("expected: subject demand limit calls");
         let (subject, demand, limit, calls) =
             (word()?.to_owned(), word()?.parse::<u64>()?, word()?.parse::<u64>()?, word()?.parse::<u64>()?);
-        let asked = (0..calls).map(|n| {
+        let admissions = (0..calls).map(|n| {
             let (limits, subject, call) = (limits.clone(), subject.clone(), format!("{}-{n}", std::process::id()));
             tokio::spawn(async move {
                 let plan = Allowance { limits: &[1 << 50, limit], in_flight: None };
@@ -25,8 +25,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             })
         });
         let mut granted = 0_u64;
-        for answer in asked.collect::<Vec<_>>() {
-            granted += u64::from(matches!(answer.await??, Admission::Granted(_)));
+        for admission in admissions.collect::<Vec<_>>() {
+            granted += u64::from(matches!(admission.await??, Admission::Granted(_)));
         }
         writeln!(std::io::stdout(), "{granted}")?;
     }

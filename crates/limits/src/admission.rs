@@ -1,4 +1,4 @@
-//! Admit, confirm, settle, release, peek.
+//! The limiter's operations: admit, confirm, settle, release and peek.
 
 use crate::memory::Meter;
 use crate::store::{Answer, DECISION, Step, Store, clock};
@@ -6,80 +6,80 @@ use crate::window::{Unit, Window};
 use std::time::Duration;
 use std::{future::Future, pin::Pin, sync::Arc};
 
-/// How long a hold stands that nobody has confirmed: Redis may have granted what timed out on our side.
+/// How long an unconfirmed hold lasts. It covers requests that Redis granted but that timed out on our side.
 const LAPSE_MS: u64 = 10_000;
-/// How long after it lapsed a hold may still be settled.
+/// How long a lapsed hold can still be settled.
 pub(crate) const LATE_MS: u64 = 3_600_000;
-/// Two admissions of one id are one call where no more lies between them.
+/// Maximum time between two admissions with the same id for them to count as one call.
 pub(crate) const SAME_MS: u64 = 5_000;
-/// What is said where only the end of a running call can make room, which nobody knows.
+/// `retry_after_ms` of a refusal where only the end of a running call can make room, because that time is unknown.
 const UNKNOWN_MS: u64 = 2_000;
-/// How often meters that are lost again and again are built for one step.
+/// Maximum number of times one step rebuilds meters that are lost repeatedly.
 const TRIES: usize = 3;
-/// Whole numbers up to here are exact in Lua.
+/// Integers up to this value are exact in Lua.
 pub(crate) const MOST: u64 = 1 << 53;
 
-/// What is allowed now; an argument of each call, so that a new limit counts at once and never refills.
+/// The limits for one call. Passed with each call, so that a new limit applies at once and never refills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance<'a> {
-    /// A limit per window, in the windows' order.
+    /// One limit per window, in the windows' order.
     pub limits: &'a [u64],
-    /// Calls at once; none is any number.
+    /// Maximum number of concurrent calls; `None` is unlimited.
     pub in_flight: Option<u64>,
 }
 
-/// What a call may use at most. Unsigned, so that nobody can mint quota with a negative need.
+/// The maximum that a call may use. Unsigned, so that a negative demand can't create quota.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Demand {
-    /// What it uses in any case, estimated high.
+    /// The amount that the call uses in any case, estimated high.
     pub input: u64,
-    /// What it must have on top to be worth making.
+    /// The minimum amount on top of `input` for the call to be worth making.
     pub output_min: u64,
-    /// What it may have on top where there is room.
+    /// The maximum amount on top of `input`, granted as far as it fits.
     pub output_max: u64,
 }
 
 impl Demand {
-    /// So much, and neither more nor less.
+    /// Creates a demand for exactly `amount`.
     #[must_use]
     pub const fn exactly(amount: u64) -> Self {
         Self { input: amount, output_min: 0, output_max: 0 }
     }
 }
 
-/// What is used and held in one window; `*_ms` are durations from the answer, none where nothing is used.
+/// Usage of one window. `*_ms` are durations from the time of the reply, `None` when nothing is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Counted within the window.
+    /// Amount counted within the window.
     pub used: u64,
-    /// Held for running calls.
+    /// Amount held for running calls.
     pub reserved: u64,
-    /// Until nothing of what is used counts any more.
+    /// Time until all current usage has left the window.
     pub reset_ms: Option<u64>,
-    /// Until the oldest of what is used returns.
+    /// Time until the oldest usage leaves the window.
     pub next_free_ms: Option<u64>,
 }
 
-/// One subject's meters at an instant.
+/// The meters of one subject at one instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Calls running.
+    /// Number of running calls.
     pub in_flight: u64,
-    /// One per window, in the windows' order.
+    /// Usage per window, in the windows' order.
     pub windows: Vec<Usage>,
 }
 
 impl Snapshot {
-    /// A window by its place; an empty one where there is none.
+    /// Returns the usage of the window at `index`, or an empty one if there is no such window.
     #[must_use]
-    pub fn window(&self, place: usize) -> Usage {
-        self.windows.get(place).copied().unwrap_or_default()
+    pub fn window(&self, index: usize) -> Usage {
+        self.windows.get(index).copied().unwrap_or_default()
     }
 }
 
-/// Leave to make one call. Consumed by [`Limits::settle`] or [`Limits::release`]; one that is dropped unconfirmed
-/// lapses after ten seconds.
-#[must_use = "an admitted call is settled or released"]
+/// Permission to make one call. Consumed by [`Limits::settle`] or [`Limits::release`]. The hold of a permit that is dropped
+/// unconfirmed lapses after ten seconds.
+#[must_use = "an admitted call must be settled or released"]
 #[derive(Debug)]
 pub struct Permit {
     subject: String,
@@ -91,126 +91,126 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Whose meters granted it.
+    /// The subject whose meters granted it.
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.subject
     }
 
-    /// What was granted on top of the input: the call's `max_tokens`.
+    /// The amount granted on top of the input: the call's `max_tokens`.
     #[must_use]
     pub fn output(&self) -> u64 {
         self.output
     }
 
-    /// All that is held.
+    /// The total amount reserved: input plus output.
     #[must_use]
     pub fn reserved(&self) -> u64 {
         self.input + self.output
     }
 
-    /// When it was granted, by Redis' clock, in milliseconds since 1970: the instant its usage counts at.
+    /// When it was granted, by Redis' clock, in milliseconds since 1970. Its usage counts from this instant.
     #[must_use]
     pub fn at_ms(&self) -> u64 {
         self.at_ms
     }
 
-    /// The meters with this permit in them.
+    /// The meters, including this permit.
     #[must_use]
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
 }
 
-/// What refuses.
+/// The limit that refused a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The window at this place.
+    /// The window at this index.
     Window(usize),
-    /// Calls at once.
+    /// The limit on concurrent calls.
     InFlight,
 }
 
-/// A refusal; nothing was written.
+/// A refusal. Nothing was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
-    /// What takes longest to make room.
+    /// The limit that takes longest to make room.
     pub reason: Reason,
-    /// When this very need would fit, if nothing else happens.
+    /// Milliseconds until the same demand fits, if nothing else happens.
     pub retry_after_ms: u64,
-    /// Per window, when it alone would let this need pass: zero where it does, none where only the end of a running call
-    /// makes room.
+    /// Milliseconds per window until that window alone would admit the demand: zero if it does now, `None` if only the end of a
+    /// running call makes room.
     pub fits_ms: Vec<Option<u64>>,
-    /// The meters as they are.
+    /// The meters at the time of the refusal.
     pub snapshot: Snapshot,
 }
 
-/// The answer to [`Limits::admit`].
+/// The result of [`Limits::admit`].
 #[derive(Debug)]
 pub enum Admission {
-    /// Make the call.
+    /// The call may be made.
     Granted(Permit),
-    /// Not now.
+    /// The call doesn't fit now.
     Denied(Denial),
-    /// Never, under this allowance: more than `max` input can't fit a window.
+    /// The call can never fit under this allowance, which admits at most `max` input.
     TooLarge {
-        /// The largest input that could.
+        /// The largest input that could fit.
         max: u64,
     },
-    /// This call was admitted before, and has not ended.
+    /// A call with this id was admitted before and has not ended.
     Running,
 }
 
-/// Meters and history don't agree.
+/// A difference between the meters and the history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drift {
-    /// What the meters say.
+    /// The actual meters.
     pub found: Snapshot,
-    /// What the history says.
+    /// The meters as computed from the history.
     pub expected: Snapshot,
 }
 
-/// How a hold ends by id, for a process that has no permit.
+/// How to end a hold by its call id, for a process that doesn't have the permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// So much was used.
+    /// Counts this amount as used.
     Settle(u64),
-    /// Nothing was, and the call goes back.
+    /// Counts nothing and refunds the call.
     Release,
 }
 
-/// The meters can't be read or written. Paid calls must not be made then.
+/// The meters can't be read or written. Paid calls must not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Unavailable {
-    /// Redis refused, broke off or was too slow.
+    /// Redis refused the command, the connection broke, or the deadline passed.
     #[error(transparent)]
     Redis(#[from] redis_link::LinkError),
-    /// An answer that no script of ours gives, or a number that is too large for one.
-    #[error("an unexpected answer")]
+    /// An unexpected reply, a Redis older than version 7, a number of 2^53 or more, or a wrong number of limits.
+    #[error("unexpected reply or argument")]
     Protocol,
-    /// The history that would rebuild cold meters can't be had.
+    /// The history for rebuilding cold meters couldn't be loaded.
     #[error("history: {0}")]
     History(String),
 }
 
-/// One call of the longest window, as the owner of the truth knows it.
+/// One call within the longest window, as the source of truth recorded it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PastCall {
-    /// Its id.
+    /// The call's id.
     pub call: String,
     /// When it was admitted, in milliseconds since 1970.
     pub at_ms: u64,
-    /// What it used, or holds while it runs.
+    /// The amount it used, or holds while it is running.
     pub amount: u64,
-    /// Whether it still runs.
+    /// Whether it is still running.
     pub running: bool,
 }
 
-/// Answers what a subject did within the longest window: from where lost meters are rebuilt.
+/// Loads a subject's calls within the longest window. Lost meters are rebuilt from them.
 pub type History =
     Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = Result<Vec<PastCall>, String>> + Send>> + Send + Sync>;
 
-/// The meters of all subjects of one kind: users, addresses, the whole deployment.
+/// The meters of all subjects of one kind, such as users, addresses or the whole deployment.
 #[derive(Clone)]
 pub struct Limits {
     store: Store,
@@ -218,31 +218,31 @@ pub struct Limits {
     windows: &'static [Window],
     history: History,
     has_history: bool,
-    /// Milliseconds since 1970 instead of Redis' clock; tests only.
+    /// A fixed time in milliseconds since 1970 instead of Redis' clock; tests only.
     now_ms: Option<u64>,
 }
 
 impl Limits {
-    /// Meters of a kind. Kinds with the same name share their meters, so each kind has its own windows.
+    /// Creates the meters of one kind. Kinds with the same name share their meters, so a name must always have the same windows.
     #[must_use]
     pub fn new(store: &Store, kind: &'static str, windows: &'static [Window], history: History) -> Self {
         Self { store: store.clone(), kind, windows, history, has_history: true, now_ms: None }
     }
 
-    /// Meters whose loss only forgets: nothing is known of them elsewhere.
+    /// Creates meters without a history: after a loss they start at zero.
     #[must_use]
     pub fn without_history(store: &Store, kind: &'static str, windows: &'static [Window]) -> Self {
         let none: History = Arc::new(|_| Box::pin(async { Ok(Vec::new()) }));
         Self { has_history: false, ..Self::new(store, kind, windows, none) }
     }
 
-    /// The same meters, read at a fixed instant: how tests move time.
+    /// Returns the same meters at a fixed instant. Tests use it to move time.
     #[must_use]
     pub fn at(&self, now_ms: u64) -> Self {
         Self { now_ms: Some(now_ms), ..self.clone() }
     }
 
-    /// Reserves what a call may use, in all windows or in none.
+    /// Reserves what a call may use, in all windows or in none, or returns when it would fit.
     ///
     /// # Errors
     /// Returns [`Unavailable`] within 300 ms; the call must not be made.
@@ -282,8 +282,8 @@ impl Limits {
         })
     }
 
-    /// Says that the call is written down where it survives us: the hold then stays at its ceiling until it is settled.
-    /// Again does nothing, so a heartbeat may say it. False where it had lapsed already.
+    /// Confirms that the call is recorded durably. Its hold then keeps its full reservation until it is settled. Idempotent, so a
+    /// heartbeat may repeat it. Returns false if the hold has lapsed or doesn't exist.
     ///
     /// # Errors
     /// Returns [`Unavailable`] if the meters can't be reached.
@@ -292,13 +292,13 @@ impl Limits {
             .step(&permit.subject, &mut { DECISION }, &Step::Confirm { call: &permit.call, at_ms: permit.at_ms })
             .await?
         {
-            Answer::Said(stands) => Ok(stands),
+            Answer::Said(is_confirmed) => Ok(is_confirmed),
             _ => Err(Unavailable::Protocol),
         }
     }
 
-    /// Counts what the call used, also past the limit, and gives the rest of the hold back. Where the hold isn't there, the meters were
-    /// lost and rebuilt without it: they are built once more from the history, which was written first.
+    /// Counts what the call used, even past the limit, and refunds the rest of the hold. If the hold is missing, the meters were lost and
+    /// rebuilt without it; they are then rebuilt again from the history, which was written first.
     ///
     /// # Errors
     /// Returns [`Unavailable`] if the meters can't be reached; the ledger, which was written first, corrects them later.
@@ -314,7 +314,7 @@ impl Limits {
         }
     }
 
-    /// Gives everything back, the call too: it was not made.
+    /// Refunds the whole reservation, including the call, because the call was not made.
     ///
     /// # Errors
     /// Returns [`Unavailable`] if the meters can't be reached; an unconfirmed hold then lapses.
@@ -322,9 +322,9 @@ impl Limits {
         self.end(&permit.subject, &permit.call, permit.at_ms, End::Release).await
     }
 
-    /// Ends the hold of a process that is gone, once: where none stands, it has been settled or the history has rebuilt the meters, and
-    /// nothing happens. `at_ms` is when the call was admitted, [`Permit::at_ms`], give or take five seconds: the same id admitted anew is
-    /// another call.
+    /// Ends the hold of a process that is gone. Does nothing if there is no hold: it was settled, or the meters were rebuilt from the
+    /// history. `at_ms` is when the call was admitted ([`Permit::at_ms`]), to within five seconds; the same id admitted at another time is
+    /// a different call.
     ///
     /// # Errors
     /// Returns [`Unavailable`] if the meters can't be reached.
@@ -335,7 +335,7 @@ impl Limits {
         }
     }
 
-    /// What is left, without touching it.
+    /// Returns the meters without changing them.
     ///
     /// # Errors
     /// Returns [`Unavailable`] if the meters can't be reached.
@@ -346,7 +346,7 @@ impl Limits {
         }
     }
 
-    /// Makes a subject's meters cold, so that the next touch builds them from the history: how drift is healed.
+    /// Makes a subject's meters cold, so that the next access rebuilds them from the history. This corrects drift.
     ///
     /// # Errors
     /// Returns [`Unavailable`] if the meters can't be reached.
@@ -354,8 +354,8 @@ impl Limits {
         self.store.forget(&self.key(subject)).await
     }
 
-    /// Compares a subject's meters with what its history says of the amounts; none where they agree. While calls of theirs run
-    /// or end, the two may differ for a moment: ask again before believing it.
+    /// Compares a subject's amounts and running calls with its history. Returns `None` if they agree. While calls start or end, the two
+    /// may differ for a moment, so compare again before relying on the result.
     ///
     /// # Errors
     /// Returns [`Unavailable`] if the meters can't be reached.
@@ -375,8 +375,8 @@ impl Limits {
         format!("{}:{subject}", self.kind)
     }
 
-    /// Does a step; where the meters are cold, builds them from the history and does it once more. Meters that are lost again meanwhile are
-    /// built again, a few times. All that Redis is asked together stays within the bound of one decision; the history has its own.
+    /// Runs a step. If the meters are cold, rebuilds them from the history and runs the step again, up to [`TRIES`] times if the meters are
+    /// lost repeatedly. All Redis calls share the deadline of one decision; loading the history has its own.
     async fn warm(&self, subject: &str, step: &Step<'_>) -> Result<Answer, Unavailable> {
         let mut left = DECISION;
         for _ in 0..TRIES {
@@ -395,10 +395,10 @@ impl Limits {
     }
 }
 
-/// What takes longest, and how long.
+/// Builds a refusal from the wait per limit. The longest wait determines its reason and `retry_after_ms`.
 fn denial(snapshot: Snapshot, waits: &[Option<u64>]) -> Denial {
     let ms = |wait: &Option<u64>| wait.unwrap_or(UNKNOWN_MS);
-    let (place, longest) = waits.iter().enumerate().max_by_key(|(_, wait)| ms(wait)).unwrap_or((0, &None));
-    let reason = if place == 0 { Reason::InFlight } else { Reason::Window(place - 1) };
+    let (index, longest) = waits.iter().enumerate().max_by_key(|(_, wait)| ms(wait)).unwrap_or((0, &None));
+    let reason = if index == 0 { Reason::InFlight } else { Reason::Window(index - 1) };
     Denial { reason, retry_after_ms: ms(longest), fits_ms: waits.iter().skip(1).copied().collect(), snapshot }
 }

@@ -1,20 +1,21 @@
-//! The meters in memory, for a single process without Redis and for tests: the scripts' behaviour in Rust.
+//! Meters in memory, for a single process without Redis and for tests. Behaves like the Lua scripts.
 
 use crate::admission::{Allowance, Demand, End, LATE_MS, PastCall, SAME_MS, Snapshot, Usage};
 use crate::store::{Answer, Step};
 use crate::window::{Ring, Unit, Window};
 use std::collections::HashMap;
 
-/// How often the meters of whoever has gone are dropped, and how long after the last touch.
+/// How often idle meters are removed.
 const SWEEP_MS: u64 = 60_000;
+/// Minimum time that meters are kept after the last access.
 const IDLE_MS: u64 = 3_600_000;
 
-/// All subjects' meters of this process.
+/// The meters of all subjects in this process.
 #[derive(Default)]
 pub(crate) struct Meters {
     meters: HashMap<String, Meter>,
     swept_ms: u64,
-    /// How often meters were lost: a history that was read before the last time isn't believed.
+    /// Number of times meters were lost. A history that was read before the latest loss is rejected.
     losses: u64,
 }
 
@@ -56,7 +57,7 @@ impl Meters {
         }
     }
 
-    /// Lets go of whoever used nothing for so long that nothing counts any more: they are cold, as in Redis.
+    /// Removes meters that have been idle for so long that no usage counts any more. They are then cold, as in Redis.
     fn sweep(&mut self, now_ms: u64) {
         if now_ms.saturating_sub(self.swept_ms) >= SWEEP_MS {
             self.swept_ms = now_ms;
@@ -68,11 +69,11 @@ impl Meters {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Nobody has confirmed it; lapses then.
+    /// Not confirmed yet; lapses at `until_ms`.
     Waits { until_ms: u64 },
-    /// Stands until it is settled.
+    /// Confirmed; kept until it is ended.
     Stands,
-    /// Holds nothing any more; may still be settled until then.
+    /// Holds nothing, but can still be settled until `until_ms`.
     Lapsed { until_ms: u64 },
 }
 
@@ -83,7 +84,7 @@ struct Hold {
     state: State,
 }
 
-/// One subject's meters.
+/// The meters of one subject.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Meter {
     rings: Vec<Ring>,
@@ -94,7 +95,7 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// Builds a meter from what happened.
+    /// Builds meters from a history.
     pub fn seeded(windows: &[Window], past: &[PastCall], now_ms: u64) -> Self {
         let mut meter = Self { rings: vec![Ring::default(); windows.len()], ..Self::default() };
         for call in past {
@@ -115,26 +116,26 @@ impl Meter {
         meter
     }
 
-    /// Lets go of what nobody confirmed in time, and of what may not be settled any more.
+    /// Lapses holds that were not confirmed in time, and removes lapsed ones that can no longer be settled.
     fn lapse(&mut self, windows: &[Window], now_ms: u64) {
-        let mut given_back = Vec::new();
+        let mut lapsed = Vec::new();
         self.holds.retain(|_, hold| {
             if let State::Waits { until_ms } = hold.state
                 && until_ms <= now_ms
             {
-                given_back.push((hold.amount, hold.at_ms));
+                lapsed.push((hold.amount, hold.at_ms));
                 hold.state = State::Lapsed { until_ms: until_ms + LATE_MS };
             }
             !matches!(hold.state, State::Lapsed { until_ms } if until_ms <= now_ms)
         });
-        for (amount, at_ms) in given_back {
+        for (amount, at_ms) in lapsed {
             self.held -= amount;
             self.flight -= 1;
-            self.give_back(windows, now_ms, at_ms);
+            self.refund_call(windows, now_ms, at_ms);
         }
     }
 
-    fn give_back(&mut self, windows: &[Window], now_ms: u64, at_ms: u64) {
+    fn refund_call(&mut self, windows: &[Window], now_ms: u64, at_ms: u64) {
         for (ring, window) in self.rings.iter_mut().zip(windows).filter(|(_, window)| window.unit == Unit::Calls) {
             ring.take_back(window, now_ms, at_ms);
         }
@@ -200,13 +201,13 @@ impl Meter {
     }
 
     fn end(&mut self, windows: &[Window], now_ms: u64, call: &str, at_ms: u64, end: End) -> bool {
-        // The same id admitted anew is another hold; a call that several subjects are asked about at once is admitted in each
+        // The same id admitted at another time is a different hold. One call admitted for several subjects is admitted in each
         // within moments.
         let is_held = self.holds.get(call).is_some_and(|hold| hold.at_ms.abs_diff(at_ms) <= SAME_MS);
         if is_held && let Some(hold) = self.holds.remove(call) {
             let at_ms = hold.at_ms;
-            let stood = !matches!(hold.state, State::Lapsed { .. });
-            if stood {
+            let is_active = !matches!(hold.state, State::Lapsed { .. });
+            if is_active {
                 self.held -= hold.amount;
                 self.flight -= 1;
             }
@@ -216,7 +217,7 @@ impl Meter {
                         ring.add(window, now_ms, at_ms, amount);
                     }
                 }
-                End::Release if stood => self.give_back(windows, now_ms, at_ms),
+                End::Release if is_active => self.refund_call(windows, now_ms, at_ms),
                 End::Release => {}
             }
         }

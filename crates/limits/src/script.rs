@@ -1,49 +1,50 @@
-//! The Lua scripts' text, arguments and answers, packed as `lua/meter.lua` describes.
+//! The text, arguments and replies of the Lua scripts, packed as `lua/meter.lua` describes.
 
 use crate::admission::{LATE_MS, MOST, SAME_MS, Snapshot, Usage};
 use crate::store::Answer;
 use crate::window::{Unit, Window};
 
-/// A script's text with its words in capitals replaced by what they stand for; longer words come before their parts.
+/// Returns a script's text with its constants (words in capitals) substituted. A name that contains another one comes before it.
 pub(crate) fn written(own: &str, boot: &str) -> String {
     let constants = [
-        // The formats of what stands in front, of a window in it, and of a hold: bytes per whole number.
+        // Formats of the head, of a window in the head, and of a hold: bytes per integer.
         ("HEAD", "'<I7I4I3I6I6'".to_owned()),
         ("SPAN", "'<I7I6I6'".to_owned()),
         ("HOLD", "'<I7I6I6B'".to_owned()),
-        // A field holds so many buckets, of so many bytes each.
+        // Buckets per field, and bytes per bucket.
         ("SLOTS", "8".to_owned()),
         ("SLOT", "7".to_owned()),
-        // A hold waits until it is confirmed, and stands until it is ended; one that has lapsed holds nothing, and may still be ended.
+        // States of a hold: waiting for its confirmation; confirmed and kept until it is ended; lapsed, which holds nothing but can still
+        // be ended.
         ("WAITS", "1".to_owned()),
         ("STANDS", "2".to_owned()),
         ("LAPSED", "3".to_owned()),
         ("NEVER", ((1_u64 << 48) - 1).to_string()),
-        // Renewing the key's life now and then is enough.
+        // Additional lifetime of the key, so that it isn't renewed on every write.
         ("SLACK_MS", "3600000".to_owned()),
         ("LATE_MS", LATE_MS.to_string()),
         ("SAME_MS", SAME_MS.to_string()),
-        // An expression for the run id of the Redis process.
+        // A Lua expression for the run id of the Redis process.
         ("BOOT", boot.to_owned()),
     ];
     let text = [include_str!("lua/meter.lua"), own].concat();
     constants.iter().fold(text, |text, (word, value)| text.replace(word, value))
 }
 
-/// What a script is told, beside its key and the windows' shape.
+/// Arguments of a script, apart from its key and the windows' shape.
 #[derive(Default)]
 pub(crate) struct Args {
-    /// The field of the hold that it is about.
+    /// The field of the hold that the script acts on; the ticket when seeding.
     pub hold: String,
-    /// Every number, as eight bytes that Lua reads without parsing.
+    /// All numbers as 8-byte doubles, which Lua reads without parsing.
     pub numbers: Vec<u8>,
     /// The fields of past calls' holds.
     pub past: Vec<String>,
 }
 
 impl Args {
-    /// One number more. Lua knows no others than doubles, exact up to [`MOST`].
-    #[allow(clippy::cast_precision_loss, reason = "whole numbers below 2^53")]
+    /// Appends a number as a double, Lua's only number type, which is exact up to [`MOST`].
+    #[allow(clippy::cast_precision_loss, reason = "integers below 2^53")]
     pub fn number(&mut self, n: u64) -> &mut Self {
         self.numbers.extend((n.min(MOST) as f64).to_le_bytes());
         self
@@ -55,12 +56,12 @@ pub(crate) fn hold(call: &str) -> String {
     format!("h:{call}")
 }
 
-/// What a script packed, read from the front.
+/// A script's packed reply, read from the front.
 struct Packed<'a>(&'a [u8]);
 
 impl Packed<'_> {
-    /// A double: a whole number, or -1 for none.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole numbers below 2^53, or -1")]
+    /// Reads a double: an integer, or -1 for `None`.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "integers below 2^53, or -1")]
     fn double(&mut self) -> Option<Option<u64>> {
         let (bytes, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
@@ -68,17 +69,17 @@ impl Packed<'_> {
         Some((n >= 0.0).then_some(n as u64))
     }
 
-    /// A whole number of so many bytes.
+    /// Reads a little-endian integer of `bytes` bytes.
     fn whole(&mut self, bytes: usize) -> Option<u64> {
         let (number, rest) = self.0.split_at_checked(bytes)?;
         self.0 = rest;
         Some(number.iter().rev().fold(0, |n, byte| n << 8 | u64::from(*byte)))
     }
 
-    /// The meters, as `meters` of `meter.lua` packs them.
+    /// Reads the meters, as `meters` in `meter.lua` packs them.
     fn snapshot(&mut self, windows: &[Window], now_ms: u64) -> Option<Snapshot> {
         let (held, in_flight) = (self.whole(7)?, self.whole(4)?);
-        // How many holds are loose, when the first wakes, until when the key is kept.
+        // The number of loose holds, when the first of them is due, and when the key expires.
         let _ = (self.whole(3)?, self.whole(6)?, self.whole(6)?);
         let mut usage = |window: &Window| {
             let (used, first, last) = (self.whole(7)?, self.whole(6)?, self.whole(6)?);
@@ -91,7 +92,7 @@ impl Packed<'_> {
     }
 }
 
-/// Reads what a script answered: a letter, mostly the instant, and what is packed behind them.
+/// Parses a script's reply: a letter, usually the current time, and packed values. Returns `None` if it is malformed.
 pub(crate) fn read(answer: &[u8], windows: &[Window]) -> Option<Answer> {
     let (letter, packed) = answer.split_first()?;
     let mut packed = Packed(packed);

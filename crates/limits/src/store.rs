@@ -1,4 +1,4 @@
-//! Storage of meters: Redis for many servers, or memory for one process, with equal behaviour.
+//! Storage of meters: Redis for many servers, or memory for one process, with the same behavior.
 
 use crate::admission::{Allowance, Demand, End, MOST, PastCall, Snapshot, Unavailable};
 use crate::memory::Meters;
@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The deadline of one decision, whatever Redis does; counted as [`redis_link::within`] does.
+/// Deadline of one decision, across all its Redis calls. Measured by [`redis_link::within`].
 pub(crate) const DECISION: Duration = Duration::from_millis(250);
 
-/// How long meters are kept at least: a hold outlives short windows.
+/// Minimum time that meters are kept, because a hold can outlive short windows.
 const RUNNING_MS: u64 = 90_000_000;
 
-/// Meters of any number of kinds; cheap to clone.
+/// Stores meters of any number of kinds. Cheap to clone.
 #[derive(Clone)]
 pub struct Store(Kind);
 
@@ -28,14 +28,14 @@ enum Kind {
 
 struct Scripts {
     link: Link,
-    /// Of a cluster each node has a run id of its own, which its scripts ask for at each call.
+    /// In a cluster each node has its own run id, so the scripts read it on each call.
     is_cluster: bool,
     codes: RwLock<Arc<Codes>>,
 }
 
-/// The scripts for one run of Redis. A script's text holds the run id, so that its hash is known to that process alone: after a
-/// restart, or a failover to a replica, the first call answers NOSCRIPT, and the new run id is asked for. That needs Redis 7, which
-/// keeps no scripts in its snapshots.
+/// The scripts for one run of the Redis process. Their text contains the run id, so only that process knows their hashes: after a
+/// restart, or a failover to a replica, the first call fails with NOSCRIPT and the new run id is fetched. Requires Redis 7, which
+/// doesn't store scripts in its snapshots.
 struct Codes {
     admit: Code,
     confirm: Code,
@@ -70,16 +70,16 @@ impl Codes {
     }
 }
 
-/// What a script says where its node tells it the run id.
+/// A Lua expression that reads the run id of the node that runs the script.
 const NODE_RUN_ID: &str = "string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')";
 
-/// A script and its name in Redis.
+/// A script's text, and the hash that `EVALSHA` calls it by.
 struct Code {
     text: String,
     hash: String,
 }
 
-/// What can be asked of one subject's meters.
+/// An operation on the meters of one subject.
 pub(crate) enum Step<'a> {
     Admit {
         call: &'a str,
@@ -97,14 +97,14 @@ pub(crate) enum Step<'a> {
         end: End,
     },
     Peek,
-    /// The ticket is what [`Answer::Cold`] gave before the history was read.
+    /// `ticket` is from the [`Answer::Cold`] that was returned before the history was read.
     Seed {
         past: &'a [PastCall],
         ticket: &'a str,
     },
 }
 
-/// What the meters answered.
+/// The result of a [`Step`].
 #[derive(Debug)]
 pub(crate) enum Answer {
     Granted {
@@ -112,13 +112,14 @@ pub(crate) enum Answer {
         at_ms: u64,
         snapshot: Snapshot,
     },
-    /// Calls at once first, then one per window: zero where it fits, none where only the end of a running call makes room.
+    /// `waits` starts with the limit on concurrent calls, then one per window: zero if it fits, `None` if only the end of a running
+    /// call makes room.
     Denied {
         snapshot: Snapshot,
         waits: Vec<Option<u64>>,
     },
     Running,
-    /// With a ticket: seeding with it does nothing where the meters were lost once more since.
+    /// The meters are cold. Seeding with this ticket does nothing if they were lost again since.
     Cold(String),
     /// The meters, and whether there was a hold to end.
     Done(Snapshot, bool),
@@ -126,30 +127,30 @@ pub(crate) enum Answer {
 }
 
 impl Store {
-    /// Redis, connected lazily: while it is away calls answer [`Unavailable`], and it comes back by itself. Addresses with commas
-    /// between them are nodes of one cluster.
+    /// Creates a store in Redis. Connects lazily and reconnects automatically; while Redis is unreachable, calls return
+    /// [`Unavailable`]. A comma-separated list of addresses names the nodes of one cluster.
     ///
     /// # Errors
     /// Returns an error if the URL can't be parsed.
     pub fn redis(url: &str) -> Result<Self, Unavailable> {
         let is_cluster = url.contains(',');
-        // Until the run id is known no text is right, and none is sent.
+        // Placeholders until the run id is known: the first call gets NOSCRIPT and fetches it.
         let codes = Codes::new(if is_cluster { NODE_RUN_ID } else { "''" });
         let codes = RwLock::new(Arc::new(codes));
         Ok(Self(Kind::Redis(Arc::new(Scripts { link: Link::new(url)?, is_cluster, codes }))))
     }
 
-    /// This process's memory: for a single process without Redis, and for tests. Never a fallback: two processes would
-    /// each grant the whole of a limit.
+    /// Creates a store in this process's memory, for a single process without Redis and for tests. Never use it as a fallback: two
+    /// processes would each grant the full limit.
     #[must_use]
     pub fn memory() -> Self {
         Self(Kind::Memory(Arc::default()))
     }
 
-    /// Whether the meters answer.
+    /// Checks that the meters are available.
     ///
     /// # Errors
-    /// When they don't, within 300 ms.
+    /// Returns [`Unavailable`] within 300 ms if they aren't.
     pub async fn ping(&self) -> Result<(), Unavailable> {
         match &self.0 {
             Kind::Redis(redis) => {
@@ -159,7 +160,7 @@ impl Store {
         }
     }
 
-    /// Makes a subject's meters cold: the next touch builds them from the history.
+    /// Makes a subject's meters cold: the next access rebuilds them from the history.
     pub(crate) async fn forget(&self, key: &str) -> Result<(), Unavailable> {
         match &self.0 {
             Kind::Redis(redis) => {
@@ -172,7 +173,7 @@ impl Store {
         }
     }
 
-    /// Does one step in as much time as is left of its deadline, at Redis' own instant unless a test names one.
+    /// Runs one step within the time left of its deadline, at the current time of Redis unless a test sets one.
     pub(crate) async fn step(
         &self,
         key: &str,
@@ -184,15 +185,15 @@ impl Store {
         match &self.0 {
             Kind::Redis(redis) => {
                 let args = arguments(windows, now_ms, step);
-                let call = |how: &str, what: &str| {
-                    let mut cmd = redis::cmd(how);
-                    cmd.arg(what).arg(1).arg(name(key)).arg(shape(windows)).arg(&args.hold).arg(&args.numbers);
+                let call = |command: &str, script: &str| {
+                    let mut cmd = redis::cmd(command);
+                    cmd.arg(script).arg(1).arg(name(key)).arg(shape(windows)).arg(&args.hold).arg(&args.numbers);
                     cmd.arg(&args.past);
                     cmd
                 };
                 let codes = redis.codes();
                 let value = match redis.link.query::<Vec<u8>>(&call("EVALSHA", &codes.of(step).hash), left).await {
-                    // The first call, or one after Redis came back, brings the script along.
+                    // The first call, and the first after a restart of Redis, sends the script's text.
                     Err(error) if error.is_no_script() => {
                         let codes = redis.renew_codes(left).await?;
                         redis.link.query(&call("EVAL", &codes.of(step).text), left).await
@@ -209,16 +210,16 @@ impl Store {
     }
 }
 
-/// A subject's key: the braces put everything of theirs into one slot of a cluster.
+/// Returns a subject's key. The braces are a hash tag, which keeps all of a subject's data in one slot of a cluster.
 fn name(key: &str) -> String {
     format!("meter:{{{key}}}")
 }
 
-/// This machine's clock, in milliseconds since 1970. It only goes forward: one that is set back stands until it has caught up, so that
-/// nothing that was used comes back by that.
+/// Returns this machine's time, in milliseconds since 1970. Never goes backward: if the clock is set back, the latest time is returned
+/// until it has caught up, so that setting it back refunds no usage.
 pub(crate) fn clock() -> u64 {
     static LATEST: AtomicU64 = AtomicU64::new(0);
-    #[allow(clippy::disallowed_methods, reason = "without Redis the clock is this machine's")]
+    #[allow(clippy::disallowed_methods, reason = "without Redis, this machine's clock is used")]
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
     LATEST.fetch_max(now, Ordering::Relaxed).max(now)
@@ -229,7 +230,7 @@ impl Scripts {
         Arc::clone(&self.codes.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Asks Redis for its run id and writes the scripts for it.
+    /// Fetches the run id of Redis and builds the scripts for it. A cluster keeps its scripts.
     async fn renew_codes(&self, left: &mut Duration) -> Result<Arc<Codes>, Unavailable> {
         if self.is_cluster {
             return Ok(self.codes());
@@ -245,7 +246,7 @@ impl Scripts {
     }
 }
 
-/// A step's arguments.
+/// Packs the arguments of a step.
 fn arguments(windows: &[Window], now_ms: Option<u64>, step: &Step<'_>) -> Args {
     let kept_ms = windows.iter().map(Window::kept_ms).max().unwrap_or(0).max(RUNNING_MS);
     let mut args = Args::default();

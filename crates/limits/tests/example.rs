@@ -1,6 +1,6 @@
-//! Runs the example as a reader would.
+//! Runs the axum example and sends it requests.
 
-#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 use std::path::Path;
 use std::process::{Child, Command};
@@ -15,28 +15,28 @@ impl Drop for Running {
 }
 
 #[tokio::test]
-async fn the_axum_example_refuses_the_fourth_in_a_minute() {
+async fn axum_example_refuses_the_fourth_request_in_a_minute() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let source = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/axum.rs")).unwrap();
     assert!(source.lines().count() <= 60);
-    // Cargo builds a package's examples with its tests, beside their folder.
+    // Cargo builds a package's examples together with its tests, in the directory next to theirs.
     let test = std::env::current_exe().unwrap();
     let example = test.parent().and_then(Path::parent).unwrap().join("examples/axum");
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let _running = Running(Command::new(example).arg(format!("127.0.0.1:{port}")).spawn().unwrap());
     let client = reqwest::Client::new();
-    let ask = || client.post(format!("http://127.0.0.1:{port}/ask")).header("x-user", "ann").body("hello").send();
+    let send = || client.post(format!("http://127.0.0.1:{port}/ask")).header("x-user", "ann").body("hello").send();
     let first = loop {
-        if let Ok(answer) = ask().await {
-            break answer;
+        if let Ok(response) = send().await {
+            break response;
         }
         tokio::task::yield_now().await;
     };
     assert_eq!(first.text().await.unwrap(), "olleh\n10 tokens used\n");
     for _ in 0..2 {
-        assert_eq!(ask().await.unwrap().status(), 200);
+        assert_eq!(send().await.unwrap().status(), 200);
     }
-    let refused = ask().await.unwrap();
+    let refused = send().await.unwrap();
     assert_eq!(refused.status(), 429);
     let seconds: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((59..=61).contains(&seconds), "{seconds}");

@@ -1,8 +1,8 @@
-//! What Redis may do to us: hang, die, come back empty, lose everything under load, run out of memory, turn read-only. Each time a
-//! decision comes in the end, nothing runs unmetered, and all is well again without a restart. The bounds here are ten times those
-//! that `./dev bench limits` holds the limiter to: this machine may be busy.
+//! Faults of Redis: it hangs, dies, restarts empty, loses all data under load, runs out of memory, or turns read-only. Each time
+//! decisions return within the bound, no call runs unmetered, and the limiter recovers without a restart. The bounds are ten times
+//! those of `./dev bench limits`, because the machine that runs the tests may be busy.
 
-#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod servers;
 
@@ -16,16 +16,16 @@ const WINDOWS: [Window; 2] = [Window::calls("requests", 60_000, 60), Window::amo
 const PLAN: Allowance<'_> = Allowance { limits: &[1_000_000, 1_000_000], in_flight: None };
 const BOUND: Duration = Duration::from_secs(3);
 const RECOVERY: Duration = Duration::from_secs(10);
-/// Between two asks: a test of one Redis must not starve the next.
+/// Pause between two calls, so that a test doesn't starve the next one.
 const PACE: Duration = Duration::from_millis(5);
-/// Times are measured here, so one test at a time.
+/// Lets only one test run at a time, because the tests measure durations.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 fn limits_at(url: &str) -> Limits {
     Limits::without_history(&Store::redis(url).unwrap(), "user", &WINDOWS)
 }
 
-/// One call, admitted and settled.
+/// Admits and settles one call.
 async fn call(limits: &Limits) -> Result<(), Unavailable> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let id = format!("call-{}", NEXT.fetch_add(1, Ordering::Relaxed));
@@ -35,36 +35,36 @@ async fn call(limits: &Limits) -> Result<(), Unavailable> {
     }
 }
 
-/// Asks for so long and wants a no each time, within the bound.
+/// Makes calls for the given time and asserts that each one fails within the bound.
 async fn refuses(limits: &Limits, during: Duration) {
     let began = Instant::now();
     while began.elapsed() < during {
-        let asked = Instant::now();
+        let started = Instant::now();
         assert!(call(limits).await.is_err());
-        assert!(asked.elapsed() <= BOUND, "a decision took {:?}", asked.elapsed());
+        assert!(started.elapsed() <= BOUND, "a decision took {:?}", started.elapsed());
         tokio::time::sleep(PACE).await;
     }
 }
 
-/// Asks until it is a yes, each time within the bound.
+/// Retries until a call succeeds, and asserts that each attempt ends within the bound.
 async fn recovers(limits: &Limits) {
     let began = Instant::now();
     loop {
-        let asked = Instant::now();
+        let started = Instant::now();
         let answer = limits.peek("ann").await;
-        assert!(asked.elapsed() <= BOUND, "a decision took {:?}", asked.elapsed());
+        assert!(started.elapsed() <= BOUND, "a decision took {:?}", started.elapsed());
         if answer.is_ok() && call(limits).await.is_ok() {
             break;
         }
-        assert!(began.elapsed() <= RECOVERY, "not well again after {:?}", began.elapsed());
+        assert!(began.elapsed() <= RECOVERY, "not recovered after {:?}", began.elapsed());
         tokio::time::sleep(PACE).await;
     }
     assert!(began.elapsed() <= RECOVERY, "{:?}", began.elapsed());
 }
 
-/// Field note 9.
+/// Field note 9: Redis hangs for eight seconds.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redis_that_hangs_for_eight_seconds() {
+async fn limiter_recovers_after_redis_hangs() {
     let _alone = ALONE.lock().await;
     let server = Server::fresh();
     let limits = limits_at(&server.url());
@@ -76,7 +76,7 @@ async fn a_redis_that_hangs_for_eight_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redis_that_dies_and_comes_back_empty() {
+async fn limiter_recovers_after_redis_restarts_empty() {
     let _alone = ALONE.lock().await;
     let server = Server::fresh();
     let port = server.port;
@@ -89,7 +89,7 @@ async fn a_redis_that_dies_and_comes_back_empty() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redis_without_memory_or_leave_to_write() {
+async fn calls_fail_while_redis_is_out_of_memory_or_read_only() {
     let _alone = ALONE.lock().await;
     let server = Server::fresh();
     let limits = limits_at(&server.url());
@@ -98,14 +98,14 @@ async fn a_redis_without_memory_or_leave_to_write() {
     refuses(&limits, Duration::from_millis(500)).await;
     server.ask(&["CONFIG", "SET", "maxmemory", "0"]).unwrap();
     recovers(&limits).await;
-    // as the old master finds itself after a failover
+    // like a former master after a failover
     server.ask(&["REPLICAOF", "127.0.0.1", "1"]).unwrap();
     refuses(&limits, Duration::from_millis(500)).await;
     server.ask(&["REPLICAOF", "NO", "ONE"]).unwrap();
     recovers(&limits).await;
 }
 
-/// A connection that takes everything and answers nothing, as after a failing switch: the next one is another.
+/// A connection that accepts data and never responds, as behind a failing switch, is replaced.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_half_open_connection_is_replaced() {
     let _alone = ALONE.lock().await;
@@ -114,42 +114,41 @@ async fn a_half_open_connection_is_replaced() {
     let limits = limits_at(&wire.url());
     call(&limits).await.unwrap();
     wire.goes(Mode::Swallows);
-    let asked = Instant::now();
+    let started = Instant::now();
     assert!(call(&limits).await.is_err());
-    assert!(asked.elapsed() <= BOUND, "{:?}", asked.elapsed());
+    assert!(started.elapsed() <= BOUND, "{:?}", started.elapsed());
     recovers(&limits).await;
 }
 
-/// The script has run, and its answer is lost: the call isn't made, and what was held for it comes back by itself.
+/// The script runs but its reply is lost: the call isn't made, and its hold lapses.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_reset_in_the_middle_of_a_script() {
+async fn hold_lapses_if_the_reply_to_its_admission_is_lost() {
     let _alone = ALONE.lock().await;
     let server = Server::fresh();
     let (wire, straight) = (Wire::to(server.port).await, limits_at(&server.url()));
     let limits = limits_at(&wire.url());
     call(&limits).await.unwrap();
     wire.goes(Mode::ResetsAnswers);
-    let asked = Instant::now();
+    let started = Instant::now();
     assert!(limits.admit("ann", "lost", PLAN, Demand::exactly(500)).await.is_err());
-    assert!(asked.elapsed() <= BOUND, "{:?}", asked.elapsed());
+    assert!(started.elapsed() <= BOUND, "{:?}", started.elapsed());
     let held = straight.peek("ann").await.unwrap();
-    assert_eq!((held.window(1).reserved, held.in_flight), (500, 1), "the script did run");
+    assert_eq!((held.window(1).reserved, held.in_flight), (500, 1), "the script ran");
     wire.goes(Mode::Carries);
     recovers(&limits).await;
-    // Asked again under its id the call still waits for itself; ten seconds after the grant that nobody heard of, it is free again.
+    // A retry with the same id finds the call running. Ten seconds after the lost grant the hold has lapsed.
     let again = limits.admit("ann", "lost", PLAN, Demand::exactly(500)).await.unwrap();
     assert!(matches!(again, Admission::Running), "{again:?}");
-    #[allow(clippy::disallowed_methods, reason = "Redis' clock is this machine's")]
+    #[allow(clippy::disallowed_methods, reason = "Redis runs on this machine and has the same clock")]
     let later = u64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap() + 10_000;
     assert_eq!(limits.at(later).peek("ann").await.unwrap().window(1).reserved, 0);
     let again = limits.at(later).admit("ann", "lost", PLAN, Demand::exactly(500)).await.unwrap();
     assert!(matches!(again, Admission::Granted(_)), "{again:?}");
 }
 
-/// A master that was replaced and goes on as a replica: who is still connected to it may only read, and has to ask anew for the
-/// master.
+/// A former master that has become a replica accepts reads only, so its connections are replaced by connections to the new master.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_old_master_that_became_a_replica_is_left() {
+async fn connection_to_a_demoted_master_is_replaced() {
     let _alone = ALONE.lock().await;
     let (old, new) = (Server::fresh(), Server::fresh());
     let port = old.port.to_string();
@@ -167,14 +166,14 @@ async fn an_old_master_that_became_a_replica_is_left() {
     assert_eq!(
         limits.peek("ann").await.unwrap().window(1).used,
         1,
-        "what a replica was told may be older than what the master counted: without a history it starts anew"
+        "a replica's data may be older than its master's: without a history the meters start at zero"
     );
 }
 
-/// Field note 101: a Redis that comes back from an old snapshot has forgotten what was counted since. The first touch notices it, and
-/// builds the meters from the history.
+/// Field note 101: a Redis that restarted from an old snapshot lacks what was counted since. The first access detects this and rebuilds
+/// the meters from the history.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stale_snapshot_is_noticed_at_once() {
+async fn meters_from_a_stale_snapshot_are_rebuilt() {
     let _alone = ALONE.lock().await;
     let folder = std::env::temp_dir().join(format!("quotient-snapshot-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
@@ -209,15 +208,15 @@ async fn a_stale_snapshot_is_noticed_at_once() {
     let server = Server::start(port, &["--dir", dir]);
     assert_eq!(server.ask(&["EXISTS", "meter:{user:ann}"]), Ok(redis::Value::Int(1)), "the snapshot was loaded");
     recovers(&limits).await;
-    assert_eq!(limits.peek("ann").await.unwrap().window(1).used, 2_001, "the snapshot's 1 000 are not believed");
+    assert_eq!(limits.peek("ann").await.unwrap().window(1).used, 2_001, "the snapshot's 1,000 are discarded");
     drop(server);
     std::fs::remove_dir_all(folder).unwrap();
 }
 
-/// Field note 3: all meters are lost again and again under load, and no more runs than the limit allows, because what runs stands
-/// in the history, and what doesn't stand there yet isn't confirmed.
+/// Field note 3: all meters are lost repeatedly under load, and no more calls run than the limit allows, because running calls are in
+/// the history, and calls that aren't in it yet aren't confirmed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn flushing_everything_under_load_grants_no_more() {
+async fn flushing_redis_under_load_does_not_exceed_the_limit() {
     const LIMIT: u64 = 2_000;
     let _alone = ALONE.lock().await;
     let server = Server::fresh();
@@ -231,31 +230,31 @@ async fn flushing_everything_under_load_grants_no_more() {
     };
     let limits = Limits::new(&Store::redis(&server.url()).unwrap(), "user", &WINDOWS, history);
     let done = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    // Everything is lost once per so many calls, not per so much time: a busy machine makes fewer calls in a millisecond.
-    let asked = Arc::new(AtomicU64::new(0));
+    // Redis is flushed once per number of calls, not per interval, because a busy machine makes fewer calls in a millisecond.
+    let call_count = Arc::new(AtomicU64::new(0));
     let flushing = {
-        let (done, asked) = (Arc::clone(&done), Arc::clone(&asked));
+        let (done, call_count) = (Arc::clone(&done), Arc::clone(&call_count));
         let client = redis::Client::open(server.url()).unwrap();
         std::thread::spawn(move || {
             let mut connection = client.get_connection().unwrap();
             let (mut flushed, mut next) = (0, 0);
             while !done.load(Ordering::Relaxed) {
-                if asked.load(Ordering::Relaxed) < next {
+                if call_count.load(Ordering::Relaxed) < next {
                     std::thread::park_timeout(Duration::from_micros(100));
                     continue;
                 }
                 let () = redis::cmd("FLUSHALL").query(&mut connection).unwrap();
                 flushed += 1;
-                next = asked.load(Ordering::Relaxed) + 48;
+                next = call_count.load(Ordering::Relaxed) + 48;
             }
             flushed
         })
     };
     let workers = (0..16).map(|worker| {
-        let (limits, ledger, asked) = (limits.clone(), Arc::clone(&ledger), Arc::clone(&asked));
+        let (limits, ledger, call_count) = (limits.clone(), Arc::clone(&ledger), Arc::clone(&call_count));
         tokio::spawn(async move {
             for n in 0..60 {
-                asked.fetch_add(1, Ordering::Relaxed);
+                call_count.fetch_add(1, Ordering::Relaxed);
                 let id = format!("{worker}-{n}");
                 let plan = Allowance { limits: &[1_000_000, LIMIT], in_flight: None };
                 let Ok(Admission::Granted(permit)) = limits.admit("ann", &id, plan, Demand::exactly(10)).await else {
@@ -263,7 +262,7 @@ async fn flushing_everything_under_load_grants_no_more() {
                 };
                 let row = PastCall { call: id.clone(), at_ms: permit.at_ms(), amount: 10, running: true };
                 ledger.lock().unwrap().push(row);
-                // Written down, and then the hold must still stand; else the call is undone, and never made.
+                // After it is recorded, its hold must still exist; otherwise the record is removed and the call isn't made.
                 if !limits.confirm(&permit).await.unwrap_or(false) {
                     ledger.lock().unwrap().retain(|row| row.call != id);
                     let _ = limits.release(permit).await;
@@ -281,5 +280,5 @@ async fn flushing_everything_under_load_grants_no_more() {
     assert!(flushing.join().unwrap() > 3);
     let made: u64 = ledger.lock().unwrap().iter().map(|row| row.amount).sum();
     assert!(made <= LIMIT, "{made} of {LIMIT} were used");
-    assert!(made >= LIMIT / 2, "{made} of {LIMIT}: hardly anything ran");
+    assert!(made >= LIMIT / 2, "{made} of {LIMIT}: too few calls ran");
 }

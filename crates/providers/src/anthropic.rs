@@ -1,4 +1,4 @@
-//! Anthropic Messages, streaming. <https://docs.anthropic.com/en/api/messages-streaming>
+//! Client for the Anthropic Messages API, streaming: <https://docs.anthropic.com/en/api/messages-streaming>
 
 use crate::http::{self, Patience, Reader};
 use crate::{Ask, Chunk, Chunks, End, Provider, ProviderError};
@@ -6,10 +6,10 @@ use domain::{Tokens, Usage, sse::SseEvent};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-/// The provider's usual address.
+/// Default base URL.
 pub const BASE_URL: &str = "https://api.anthropic.com";
 
-/// One account at Anthropic.
+/// Client for one Anthropic API key.
 pub struct Anthropic {
     client: reqwest::Client,
     patience: Patience,
@@ -18,6 +18,8 @@ pub struct Anthropic {
 }
 
 impl Anthropic {
+    /// Creates a client; `None` uses Anthropic's own URL.
+    ///
     /// # Errors
     /// Returns an error if TLS can't be set up.
     pub fn new(base_url: Option<&str>, key: SecretString, patience: Patience) -> Result<Self, ProviderError> {
@@ -47,7 +49,7 @@ impl Provider for Anthropic {
     }
 }
 
-/// The cumulative usage and the stop reason, as they become known.
+/// Reads the event stream, keeping the cumulative usage and the stop reason.
 #[derive(Default)]
 struct Messages {
     usage: Usage,
@@ -72,7 +74,7 @@ enum Event {
     Error {
         error: Failure,
     },
-    /// Pings, block starts and stops, and whatever they add next.
+    /// Pings, block starts and stops, and event types added later.
     #[serde(other)]
     Other,
 }
@@ -105,7 +107,7 @@ struct Failure {
     r#type: String,
 }
 
-/// Counts are cumulative; an event that doesn't name one leaves it as it was.
+/// Cumulative token counts; a count that is missing from an event is unchanged.
 #[derive(Default, Deserialize)]
 struct Counted {
     input_tokens: Option<Tokens>,
@@ -117,13 +119,13 @@ struct Counted {
 impl Messages {
     fn count(&mut self, counted: &Counted) -> Chunk {
         let usage = &mut self.usage;
-        for (now, told) in [
+        for (current, reported) in [
             (&mut usage.input, counted.input_tokens),
             (&mut usage.cache_read, counted.cache_read_input_tokens),
             (&mut usage.cache_write, counted.cache_creation_input_tokens),
             (&mut usage.output, counted.output_tokens),
         ] {
-            *now = told.unwrap_or(*now);
+            *current = reported.unwrap_or(*current);
         }
         Chunk::Usage(self.usage)
     }
@@ -173,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recorded_answer_reads_the_same_in_any_split() {
+    fn recorded_stream_parses_the_same_in_any_chunking() {
         let stream = include_str!("../fixtures/anthropic.sse");
         let (whole, _) = read(stream, stream.len());
         let text: String = whole
@@ -186,7 +188,7 @@ mod tests {
         assert_eq!(text, "Grüße, 世界 🦀!");
         assert_eq!(whole.first(), Some(&Chunk::Id("msg_01Fixture".into())));
         assert!(whole.contains(&Chunk::Reasoning("Short and kind.".into())));
-        // field notes 26 and 27: the kinds of input stand apart, and the last word counts
+        // Field notes 26 and 27: the kinds of input are counted separately, and the last usage is final.
         let usage = Usage {
             input: Tokens(21),
             cache_read: Tokens(1000),
@@ -196,16 +198,16 @@ mod tests {
         };
         assert_eq!(whole[whole.len() - 2..], [Chunk::Usage(usage), Chunk::End(End::Done)]);
         for size in 1..64 {
-            assert_eq!(read(stream, size), (whole.clone(), None), "pieces of {size}");
+            assert_eq!(read(stream, size), (whole.clone(), None), "chunk size {size}");
         }
     }
 
-    /// Field note 25: an error within a stream is an error, and garbage too.
+    /// Field note 25: an error event within a stream fails the call, and so does invalid JSON.
     #[test]
-    fn an_error_event_breaks_the_stream() {
+    fn error_event_fails_the_stream() {
         let error = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"secret words\"}}\n\n";
-        assert_eq!(read(error, 7).1.as_deref(), Some("broke off: overloaded_error"));
+        assert_eq!(read(error, 7).1.as_deref(), Some("stream failed: overloaded_error"));
         let garbage = read("data: {nonsense\n\n", 3).1.unwrap_or_default();
-        assert!(garbage.starts_with("broke off: not the JSON we know"), "{garbage}");
+        assert!(garbage.starts_with("stream failed: unexpected JSON"), "{garbage}");
     }
 }

@@ -1,15 +1,15 @@
-//! The built-in model: no network, no key, no wit. It shows what an answer looks like while an owner hasn't set a
-//! provider's key yet, and says so.
+//! The built-in demo model, which needs no network and no key. It shows what a response looks like while no provider key is set, and
+//! says so in its text.
 
 use crate::{Ask, Chunk, Chunks, End, Provider, ProviderError, estimate};
 use domain::{Tokens, Usage};
 use futures::{StreamExt, stream};
 use std::time::Duration;
 
-/// A pace that can be read along: about forty words a second.
+/// Pause between words, about forty words a second.
 const PACE: Duration = Duration::from_millis(24);
 
-/// The built-in model.
+/// The built-in demo model.
 #[derive(Default)]
 pub struct Demo;
 
@@ -21,19 +21,19 @@ impl Provider for Demo {
         let input = estimate::counted(ask.system, ask.messages);
         let whole = answer(question, turns);
         let pieces: Vec<String> = whole.split_inclusive([' ', '\n']).map(str::to_owned).collect();
-        let (mut said, mut out, mut end) = (String::new(), Vec::new(), End::Done);
+        let (mut emitted, mut out, mut end) = (String::new(), Vec::new(), End::Done);
         for piece in pieces {
-            said.push_str(&piece);
-            if estimate::text(&said) > ask.max_output {
-                said.truncate(said.len() - piece.len());
+            emitted.push_str(&piece);
+            if estimate::text(&emitted) > ask.max_output {
+                emitted.truncate(emitted.len() - piece.len());
                 end = End::Length;
                 break;
             }
             out.push(Chunk::Text(piece));
         }
-        let usage = Usage { input, output: estimate::text(&said), ..Usage::default() };
+        let usage = Usage { input, output: estimate::text(&emitted), ..Usage::default() };
         out.extend([Chunk::Usage(usage), Chunk::End(end)]);
-        // The input is known before the first word, as with the real ones.
+        // Input tokens are reported before the first text, as real providers do.
         let first = Chunk::Usage(Usage { output: Tokens(0), ..usage });
         let paced = stream::iter(out).then(async |chunk| {
             tokio::time::sleep(PACE).await;
@@ -43,18 +43,18 @@ impl Provider for Demo {
     }
 }
 
-/// The first line of a question, short enough to quote.
+/// Returns the message's first line, cut to 80 characters, for quoting.
 fn quoted(question: &str) -> String {
     let line = question.trim().lines().next().unwrap_or("").trim();
     let short: String = line.chars().take(80).collect();
-    // Backticks would end the quotation.
+    // A backtick would end the inline code.
     let short = short.replace('`', "'");
     if short.chars().count() < line.chars().count() { format!("{short}…") } else { short }
 }
 
 fn answer(question: &str, turns: usize) -> String {
-    let asked = question.to_lowercase();
-    let has = |words: &[&str]| words.iter().any(|word| asked.contains(word));
+    let lowercase = question.to_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| lowercase.contains(word));
     let body = if has(&["code", "rust", "function", "python", "sql", "bug"]) {
         CODE
     } else if has(&["table", "compare", "difference", "versus", " vs"]) {
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_shows_each_kind_of_markdown_and_counts_what_it_says() {
+    async fn shows_each_kind_of_markdown_and_reports_output_tokens() {
         for (question, sign) in
             [("hello", "- **The stream.**"), ("a table", "|---|"), ("code", "```rust"), ("steps", "1. **Say")]
         {
@@ -159,16 +159,20 @@ mod tests {
                 })
                 .collect();
             assert!(text.contains(sign) && text.contains("demo model"), "{question}");
-            let [.., Chunk::Usage(usage), Chunk::End(End::Done)] = chunks.as_slice() else { panic!("no end") };
+            let [.., Chunk::Usage(usage), Chunk::End(End::Done)] = chunks.as_slice() else {
+                panic!("the stream has no end")
+            };
             assert_eq!(usage.output, estimate::text(&text));
         }
     }
 
-    /// Field note 18: an answer never runs past what was granted.
+    /// Field note 18: a response never exceeds the output that was granted.
     #[tokio::test(start_paused = true)]
-    async fn it_stops_at_its_limit() {
+    async fn stops_at_max_output() {
         let chunks = ask("code", 20).await;
-        let [.., Chunk::Usage(usage), Chunk::End(End::Length)] = chunks.as_slice() else { panic!("no end") };
+        let [.., Chunk::Usage(usage), Chunk::End(End::Length)] = chunks.as_slice() else {
+            panic!("the stream has no end")
+        };
         assert!(usage.output <= Tokens(20));
     }
 }

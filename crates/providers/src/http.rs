@@ -6,14 +6,14 @@ use futures::{StreamExt, stream};
 use reqwest::{Client, RequestBuilder, Response};
 use std::{collections::VecDeque, time::Duration};
 
-/// How long a provider may take.
+/// Timeouts of a call to a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// Until a connection stands.
+    /// Maximum time to connect.
     pub connect: Duration,
-    /// From then until the head of an answer stands.
+    /// Maximum time from sending the request to the response head, connecting included.
     pub first_byte: Duration,
-    /// The longest silence within an answer.
+    /// Maximum silence within a response.
     pub idle: Duration,
 }
 
@@ -24,10 +24,10 @@ impl Default for Patience {
     }
 }
 
-/// An event larger than this is no event of a model.
+/// Maximum size of one event, in bytes; a larger one fails the stream.
 const EVENT_BYTES: usize = 1 << 20;
 
-/// The client that all calls of a provider go through.
+/// Builds the HTTP client for all calls to a provider.
 ///
 /// # Errors
 /// Returns an error if TLS can't be set up.
@@ -40,18 +40,18 @@ pub(crate) fn client(patience: Patience) -> Result<Client, ProviderError> {
         .map_err(|error| ProviderError::Unreachable(error.without_url().to_string()))
 }
 
-/// Sends, and tells an answer from a refusal.
+/// Sends a request and maps failure statuses to errors.
 pub(crate) async fn send(request: RequestBuilder, patience: Patience) -> Result<Response, ProviderError> {
     let sent = tokio::time::timeout(patience.first_byte, request.send()).await;
     let response = sent.map_err(|_| ProviderError::Silent)?.map_err(|error| match error.is_connect() {
         true => ProviderError::Unreachable(error.without_url().to_string()),
-        // It was sent, as far as anybody knows.
+        // The request may have been sent.
         false => ProviderError::Broke(error.without_url().to_string()),
     })?;
     let status = response.status().as_u16();
     match status {
         200..300 => Ok(response),
-        // Somebody on the way gave up waiting; the model may be at work, and bill it.
+        // A proxy timed out; the model may still be processing the call, and bill it.
         408 | 504 | 524 => Err(ProviderError::Silent),
         429 | 500..600 => {
             let header =
@@ -75,9 +75,9 @@ pub(crate) async fn send(request: RequestBuilder, patience: Patience) -> Result<
 
 /// Reads the events of one provider's stream as chunks.
 pub(crate) trait Reader: Send + 'static {
-    /// What an event means; several chunks, or none.
+    /// Converts an event to any number of chunks.
     fn read(&mut self, event: &SseEvent) -> Result<Vec<Chunk>, ProviderError>;
-    /// The bytes ended: what is still to be said, if that was a proper end.
+    /// Returns the remaining chunks at the end of the body, if it was a proper end.
     fn close(&mut self) -> Vec<Chunk> {
         Vec::new()
     }
@@ -123,7 +123,7 @@ impl<R: Reader> Reading<R> {
     async fn more(&mut self) -> Result<(), ProviderError> {
         let read = tokio::time::timeout(self.idle, self.response.chunk()).await;
         let bytes = read
-            .map_err(|_| ProviderError::Broke("silent for too long".into()))?
+            .map_err(|_| ProviderError::Broke("no data in time".into()))?
             .map_err(|error| ProviderError::Broke(error.without_url().to_string()))?;
         let Some(bytes) = bytes else {
             self.over = true;
@@ -134,7 +134,7 @@ impl<R: Reader> Reading<R> {
             self.ready.extend(self.reader.read(&event)?);
         }
         if self.parser.pending_bytes() > EVENT_BYTES {
-            return Err(ProviderError::Broke("an event without an end".into()));
+            return Err(ProviderError::Broke("event too large".into()));
         }
         Ok(())
     }
@@ -142,7 +142,7 @@ impl<R: Reader> Reading<R> {
 
 /// Reads an event's data as JSON.
 pub(crate) fn json<T: serde::de::DeserializeOwned>(data: &str) -> Result<T, ProviderError> {
-    // serde's message names positions and types, and may quote a value: only where it stands goes to the log.
+    // serde's message may quote a value, so only the column is logged.
     serde_json::from_str(data)
-        .map_err(|error| ProviderError::Broke(format!("not the JSON we know, at column {}", error.column())))
+        .map_err(|error| ProviderError::Broke(format!("unexpected JSON, at column {}", error.column())))
 }

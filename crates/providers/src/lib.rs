@@ -1,4 +1,4 @@
-//! LLM providers: three wire formats, one stream of chunks.
+//! Clients for LLM providers: Anthropic, OpenAI-compatible servers and the built-in demo, all read as one stream of chunks.
 
 mod anthropic;
 mod demo;
@@ -15,86 +15,86 @@ use domain::{ModelName, PromptMessage, Tokens, Usage};
 use futures::Stream;
 use std::pin::Pin;
 
-/// What is asked of a model.
+/// A request to a model.
 pub struct Ask<'a> {
-    /// Which.
+    /// The model that is called.
     pub model: &'a ModelName,
-    /// Said ahead of the conversation.
+    /// System prompt.
     pub system: &'a str,
-    /// The conversation, the user's new words last.
+    /// The conversation; the user's new message comes last.
     pub messages: &'a [PromptMessage],
-    /// The longest answer it may give.
+    /// Maximum number of output tokens.
     pub max_output: Tokens,
 }
 
-/// A piece of an answer.
+/// One item of a response stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Chunk {
-    /// The provider's name for the call.
+    /// The provider's id for the call.
     Id(String),
-    /// Words.
+    /// Response text.
     Text(String),
-    /// The model thinking aloud.
+    /// Reasoning text, separate from the response.
     Reasoning(String),
-    /// What was used so far; the last one counts.
+    /// Cumulative token usage; the last one of a stream is final.
     Usage(Usage),
-    /// The provider's own end; a stream without it broke.
+    /// The end of the response as sent by the provider. A stream without it was interrupted.
     End(End),
 }
 
-/// Why an answer ended.
+/// Why a response ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The model was done.
+    /// The model finished.
     Done,
-    /// It reached `max_output`.
+    /// The response reached `max_output`, or the context window was full.
     Length,
 }
 
-/// Why a model gave no answer, or not all of it. The text is for our log; users are told something kinder.
+/// Why a call failed, or why its response is incomplete. The text is for our log; users see a general message instead.
 #[derive(Debug, thiserror::Error)]
 pub enum ProviderError {
-    /// No connection: nothing was sent.
+    /// The connection failed; nothing was sent.
     #[error("unreachable: {0}")]
     Unreachable(String),
-    /// No head of an answer in time. It may be working on one, and bill it.
-    #[error("silent for too long")]
+    /// No response head arrived in time. The provider may be processing the call, and may bill it.
+    #[error("no response in time")]
     Silent,
-    /// Busy: come back later.
+    /// The provider is overloaded or limits our rate (429 or 5xx); retry later.
     #[error("busy: status {status}")]
     Busy {
         /// The HTTP status.
         status: u16,
-        /// What its `Retry-After` said.
+        /// The `Retry-After` header in milliseconds, if it was sent in seconds.
         retry_after_ms: Option<u64>,
     },
-    /// It won't, and asking again won't help.
+    /// The provider rejected the request; retrying won't help.
     #[error("refused: status {status}, {kind}")]
     Refused {
         /// The HTTP status.
         status: u16,
-        /// The provider's word for it; never its prose, which may quote the prompt.
+        /// The provider's error type; never its error message, which may quote the prompt.
         kind: String,
     },
-    /// The stream broke, fell silent or made no sense.
-    #[error("broke off: {0}")]
+    /// The stream was interrupted, went silent or couldn't be parsed.
+    #[error("stream failed: {0}")]
     Broke(String),
 }
 
 impl ProviderError {
-    /// Whether it is worth asking again: nothing was accepted, and it may be otherwise in a moment.
+    /// Whether a retry may succeed: the provider accepted nothing, and the cause may be temporary.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::Busy { .. })
     }
 
-    /// Whether the provider may have accepted the call all the same, and bills its prompt.
+    /// Whether the provider may have accepted the call despite the error, and may bill its prompt.
     #[must_use]
     pub fn may_bill(&self) -> bool {
         matches!(self, Self::Silent | Self::Broke(_))
     }
 
-    /// Whether the provider is out of order, as opposed to refusing this one call.
+    /// Whether the error indicates an outage of the provider, as opposed to a refusal of this call.
     #[must_use]
     pub fn is_outage(&self) -> bool {
         match self {
@@ -105,12 +105,12 @@ impl ProviderError {
     }
 }
 
-/// The pieces of one answer.
+/// The chunks of one response.
 pub type Chunks = Pin<Box<dyn Stream<Item = Result<Chunk, ProviderError>> + Send>>;
 
-/// Whoever answers.
+/// An LLM provider.
 #[async_trait::async_trait]
 pub trait Provider: Send + Sync {
-    /// Asks; ready once the provider has accepted, with the pieces to come. Dropping the stream cancels the call.
+    /// Sends a request and returns its response stream once the provider has accepted it. Dropping the stream cancels the call.
     async fn open(&self, ask: &Ask<'_>) -> Result<Chunks, ProviderError>;
 }

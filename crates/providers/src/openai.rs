@@ -1,4 +1,4 @@
-//! OpenAI chat completions, streaming, and everything that speaks them: Ollama, vLLM, OpenRouter and others by base URL.
+//! Client for OpenAI chat completions, streaming, and for compatible servers by base URL: Ollama, vLLM, OpenRouter and others.
 //! <https://platform.openai.com/docs/api-reference/chat-streaming>
 
 use crate::http::{self, Patience, Reader};
@@ -7,10 +7,10 @@ use domain::{Tokens, Usage, sse::SseEvent};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-/// The provider's usual address.
+/// Default base URL.
 pub const BASE_URL: &str = "https://api.openai.com/v1";
 
-/// One server that speaks chat completions.
+/// Client for one server with the chat completions API.
 pub struct OpenAi {
     client: reqwest::Client,
     patience: Patience,
@@ -20,7 +20,7 @@ pub struct OpenAi {
 }
 
 impl OpenAi {
-    /// A server at `base_url`, with its key where it wants one.
+    /// Creates a client; `None` as `base_url` uses OpenAI's own URL, and `None` as `key` sends no authorization.
     ///
     /// # Errors
     /// Returns an error if TLS can't be set up.
@@ -46,7 +46,7 @@ impl Provider for OpenAi {
             "stream_options": {"include_usage": true}, "max_completion_tokens": ask.max_output,
         });
         if !self.is_openai {
-            // OpenAI refuses the older name beside the newer one; of the others some know only the older.
+            // OpenAI rejects requests with both names; some compatible servers know only the older one.
             body["max_tokens"] = ask.max_output.0.into();
         }
         let mut request = self.client.post(&self.url).json(&body);
@@ -83,9 +83,9 @@ struct Choice {
 #[derive(Default, Deserialize)]
 struct Delta {
     content: Option<String>,
-    /// vLLM and DeepSeek's name for it.
+    /// Reasoning text as vLLM and DeepSeek name it.
     reasoning_content: Option<String>,
-    /// OpenRouter's.
+    /// Reasoning text as OpenRouter names it.
     reasoning: Option<String>,
 }
 
@@ -112,16 +112,17 @@ struct CompletionDetails {
 }
 
 impl From<Counted> for Usage {
-    /// `prompt_tokens` holds the cached ones, `completion_tokens` the reasoning ones.
-    fn from(told: Counted) -> Self {
-        let cached = told.prompt_tokens_details.and_then(|d| d.cached_tokens).unwrap_or(0).min(told.prompt_tokens);
-        let reasoning = told.completion_tokens_details.and_then(|d| d.reasoning_tokens).unwrap_or(0);
+    /// Converts the counts: `prompt_tokens` includes cached tokens, and `completion_tokens` includes reasoning tokens.
+    fn from(counted: Counted) -> Self {
+        let cached =
+            counted.prompt_tokens_details.and_then(|d| d.cached_tokens).unwrap_or(0).min(counted.prompt_tokens);
+        let reasoning = counted.completion_tokens_details.and_then(|d| d.reasoning_tokens).unwrap_or(0);
         Self {
-            input: Tokens(told.prompt_tokens - cached),
+            input: Tokens(counted.prompt_tokens - cached),
             cache_read: Tokens(cached),
             cache_write: Tokens(0),
-            output: Tokens(told.completion_tokens),
-            reasoning: Tokens(reasoning.min(told.completion_tokens)),
+            output: Tokens(counted.completion_tokens),
+            reasoning: Tokens(reasoning.min(counted.completion_tokens)),
         }
     }
 }
@@ -148,11 +149,11 @@ impl Reader for Completions {
                 self.end = Some(if reason == "length" { End::Length } else { End::Done });
             }
         }
-        out.extend(event.usage.map(|told| Chunk::Usage(told.into())));
+        out.extend(event.usage.map(|counted| Chunk::Usage(counted.into())));
         Ok(out)
     }
 
-    /// Some servers leave `[DONE]` out: a finish reason and then a clean end of the bytes is an end too.
+    /// Some servers omit `[DONE]`: a finish reason followed by a clean end of the body also ends the response.
     fn close(&mut self) -> Vec<Chunk> {
         self.end.filter(|_| !self.over).map(Chunk::End).into_iter().collect()
     }
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recorded_answer_reads_the_same_in_any_split() {
+    fn recorded_stream_parses_the_same_in_any_chunking() {
         let stream = include_str!("../fixtures/openai.sse");
         let whole = read(stream, stream.len());
         let usage = Usage {
@@ -197,14 +198,14 @@ mod tests {
             ]
         );
         for size in 1..64 {
-            assert_eq!(read(stream, size), whole, "pieces of {size}");
+            assert_eq!(read(stream, size), whole, "chunk size {size}");
         }
     }
 
     #[test]
-    fn a_missing_done_is_no_missing_end_but_a_missing_reason_is() {
-        let said = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"length\"}]}\n\n";
-        assert_eq!(read(said, 9), [Chunk::Text("a".into()), Chunk::End(End::Length)]);
+    fn done_marker_is_optional_but_finish_reason_is_required() {
+        let finished = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"length\"}]}\n\n";
+        assert_eq!(read(finished, 9), [Chunk::Text("a".into()), Chunk::End(End::Length)]);
         let cut = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
         assert_eq!(read(cut, 9), [Chunk::Text("a".into())]);
     }

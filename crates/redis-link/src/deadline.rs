@@ -4,15 +4,15 @@ use std::time::Duration;
 use tokio::pin;
 use tokio::time::{Instant, timeout};
 
-/// The slices that a deadline is counted in.
+/// Length of the slices that a deadline is counted in.
 const SLICE: Duration = Duration::from_millis(25);
 
-/// Waits for a future at most as long as is left, counted in slices of 25 ms, and takes what that used from `left`. Returns `None`
-/// once nothing is left.
+/// Waits for a future for at most the time in `left`, counted in slices of 25 ms, and subtracts the time used from `left`. Returns
+/// `None` once no time is left.
 ///
-/// A slice counts as 25 ms even if it took longer, because then this process wasn't scheduled and the answer may lie unread in the
-/// socket. So a busy machine doesn't turn an answer that arrived in time into a failure, while a server that doesn't answer is
-/// given up after the deadline.
+/// A slice counts as 25 ms even if it took longer, because then this process wasn't scheduled and the reply may be unread in the
+/// socket. So a reply that arrived in time doesn't fail on a busy machine, while a server that doesn't respond times out after the
+/// deadline.
 pub async fn within<T>(left: &mut Duration, future: impl Future<Output = T>) -> Option<T> {
     pin!(future);
     while !left.is_zero() {
@@ -31,16 +31,16 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_silent_future_is_given_up_after_the_deadline() {
+    async fn pending_future_times_out_after_the_deadline() {
         let began = Instant::now();
         assert_eq!(within(&mut Duration::from_millis(260), std::future::pending::<()>()).await, None);
         assert_eq!(began.elapsed().as_millis() / 10, 26);
     }
 
-    /// The answer is there long before the deadline, the process is busy until long after it, and then the client library's tasks
-    /// need some turns of the scheduler before the answer reaches the caller.
+    /// The reply arrives long before the deadline, the process is busy until long after it, and then the client library's tasks
+    /// need some turns of the scheduler before the reply reaches the caller.
     #[tokio::test]
-    async fn an_answer_that_arrived_in_time_is_read_however_late_we_are_scheduled() {
+    async fn reply_that_arrived_in_time_is_read_however_late_the_task_is_scheduled() {
         let (sender, answer) = tokio::sync::oneshot::channel();
         tokio::spawn(async move {
             let began = std::time::Instant::now();

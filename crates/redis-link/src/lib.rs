@@ -1,12 +1,12 @@
-//! The connection to Redis: one server or a cluster, shared by many calls, with a deadline per call that measures Redis and not
-//! the scheduling of this process, and reconnected when it has gone bad without an error.
+//! The connection to Redis, a single server or a cluster, shared by many calls. Each call has a deadline that measures Redis and not
+//! the scheduling of this process. Connections that have failed without an error are replaced.
 
 mod connection;
 mod deadline;
 
 pub use connection::Connection;
 pub use deadline::within;
-/// The client library: only this crate names it, so that all of ours speak through one connection.
+/// The client library. Only this crate depends on it, so that all crates use the same connection.
 pub use redis;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
@@ -15,22 +15,22 @@ use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisResult, ServerErrorKi
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long establishing a connection may take.
+/// Maximum time to establish a connection.
 const CONNECT: Duration = Duration::from_millis(250);
-/// A backstop far above every deadline of [`Link::query`], which is the one that counts: the client's own timer also runs while this
-/// process isn't scheduled.
+/// A backstop far above every deadline of [`Link::query`], which takes precedence: the client's own timer also runs while this process
+/// isn't scheduled.
 const RESPONSE: Duration = Duration::from_secs(5);
-/// A Redis that hangs isn't reconnected to more often than this.
+/// Minimum time between reconnections while Redis hangs.
 const RECONNECT_INTERVAL: Duration = Duration::from_millis(300);
 
-/// A command or pipeline that got no usable answer.
+/// A command or pipeline failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// Redis refused the command, or the connection broke.
     #[error("redis: {0}")]
     Redis(#[from] redis::RedisError),
-    /// Redis didn't answer within the deadline.
-    #[error("redis didn't answer before the deadline")]
+    /// Redis didn't reply within the deadline.
+    #[error("redis didn't reply before the deadline")]
     Slow,
 }
 
@@ -41,9 +41,9 @@ impl LinkError {
         matches!(self, Self::Redis(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
     }
 
-    /// Whether the connection should not be used again: it was silent and may be half-open, or it leads to a server that may only
-    /// read, as a former master does.
-    fn condemns_connection(&self) -> bool {
+    /// Whether the connection must be replaced: it was silent and may be half-open, or it leads to a read-only server, such as a
+    /// former master.
+    fn requires_reconnect(&self) -> bool {
         match self {
             Self::Redis(error) => error.is_timeout() || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly),
             Self::Slow => true,
@@ -58,12 +58,12 @@ enum Client {
 
 struct Current {
     connection: Connection,
-    /// Counts how often it was replaced.
+    /// Number of times that the connection was replaced.
     generation: u64,
     since: Instant,
 }
 
-/// The way to one Redis server or cluster. Connects lazily and reconnects by itself.
+/// A connection to one Redis server or cluster. Connects lazily and reconnects automatically.
 pub struct Link {
     client: Client,
     current: Mutex<Current>,
@@ -84,7 +84,7 @@ impl Client {
 }
 
 impl Link {
-    /// Prepares a connection; nothing is sent before the first command. Addresses with commas between them are nodes of one cluster.
+    /// Creates a link; nothing is sent before the first command. A comma-separated list of addresses names the nodes of one cluster.
     ///
     /// # Errors
     /// Returns an error if an address can't be parsed.
@@ -98,54 +98,55 @@ impl Link {
                 .set_max_delay(Duration::from_millis(50));
             Client::Server(Box::new(redis::Client::open(one)?), Box::new(config))
         } else {
-            // A command without an answer is refused and not tried again: a decision has its deadline.
+            // Retries are limited, because the caller has a deadline.
             Client::Cluster(Box::new(ClusterClient::builder(nodes).retries(1).max_retry_wait(50).build()?))
         };
         let current = Current { connection: client.connect()?, generation: 0, since: Instant::now() };
         Ok(Self { client, current: Mutex::new(current) })
     }
 
-    /// Sends a command and reads its answer, in as much time as is left of a deadline; see [`within`].
+    /// Sends a command and reads its reply within the time left of a deadline; see [`within`].
     ///
     /// # Errors
     /// Returns an error if Redis refuses the command, the connection breaks, or the deadline passes.
     pub async fn query<T: FromRedisValue>(&self, command: &Cmd, left: &mut Duration) -> Result<T, LinkError> {
         let (mut connection, generation) = self.connection();
-        self.watched(generation, left, command.query_async(&mut connection)).await
+        self.await_reply(generation, left, command.query_async(&mut connection)).await
     }
 
-    /// Sends a pipeline in one round trip, in as much time as is left of a deadline; see [`within`].
+    /// Sends a pipeline in one round trip within the time left of a deadline; see [`within`].
     ///
     /// # Errors
     /// Returns an error if Redis refuses a command, the connection breaks, or the deadline passes.
     pub async fn pipeline<T: FromRedisValue>(&self, pipeline: &Pipeline, left: &mut Duration) -> Result<T, LinkError> {
         let (mut connection, generation) = self.connection();
-        self.watched(generation, left, pipeline.query_async(&mut connection)).await
+        self.await_reply(generation, left, pipeline.query_async(&mut connection)).await
     }
 
-    async fn watched<T>(
+    /// Waits for a reply within the deadline, and replaces the connection if its failure requires it.
+    async fn await_reply<T>(
         &self,
         generation: u64,
         left: &mut Duration,
-        answer: impl Future<Output = RedisResult<T>>,
+        reply: impl Future<Output = RedisResult<T>>,
     ) -> Result<T, LinkError> {
-        let answer = match within(left, answer).await {
-            Some(answer) => answer.map_err(LinkError::from),
+        let reply = match within(left, reply).await {
+            Some(reply) => reply.map_err(LinkError::from),
             None => Err(LinkError::Slow),
         };
-        if answer.as_ref().err().is_some_and(LinkError::condemns_connection) {
+        if reply.as_ref().err().is_some_and(LinkError::requires_reconnect) {
             self.replace(generation);
         }
-        answer
+        reply
     }
 
-    /// The connection in use, and its generation.
+    /// Returns the current connection and its generation.
     fn connection(&self) -> (Connection, u64) {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         (current.connection.clone(), current.generation)
     }
 
-    /// Replaces a connection, unless that has been done or was done a moment ago.
+    /// Replaces a connection, unless it has already been replaced or is younger than [`RECONNECT_INTERVAL`].
     fn replace(&self, generation: u64) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.generation == generation

@@ -1,5 +1,5 @@
-//! A turn's event log. Its owner appends; anyone reads from an id, on the owner's server from memory and on any other
-//! from Redis. Logs live ten minutes past the end, then the transcript is the place to look.
+//! A turn's event log. Its owner, the process that runs the turn, appends to it. Readers start from any event id: on the owner's server
+//! they read from memory, on other servers from Redis. Logs are kept for ten minutes after the end; after that, read the transcript.
 
 mod entry;
 mod log;

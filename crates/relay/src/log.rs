@@ -1,4 +1,4 @@
-//! The log, in memory for readers on the owner's server, and in Redis for all others; in memory alone for a single process.
+//! The log: in memory for readers on the owner's server, in Redis for readers on other servers, or only in memory for a single process.
 
 use crate::Entry;
 use crate::redis_log::{KEEP, RedisLog};
@@ -13,38 +13,38 @@ use std::{
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// How often a reader on another server asks for more.
+/// How often a reader on another server polls Redis.
 const POLL: Duration = Duration::from_millis(200);
-/// How often in a row a reader on another server may fail.
-const FAILURES: u32 = 25;
-/// How often the owner asks whether somebody elsewhere pressed Stop.
+/// Maximum number of failed reads in a row for a reader on another server.
+const MAX_FAILURES: u32 = 25;
+/// How often the owner checks whether another server has requested a stop.
 const STOP_POLL: Duration = Duration::from_millis(500);
-/// What a turn may write to Redis; what comes after it stands in the transcript alone. No answer of a model is as long.
-const MOST_BYTES: usize = 8 << 20;
-/// What ended logs may take together where only memory keeps them.
-const MOST_KEPT_BYTES: usize = 64 << 20;
-/// How many events a reader takes at a time: what it hasn't sent is not its own, however slow it is.
-const AT_ONCE: usize = 64;
+/// Maximum number of bytes that a turn writes to Redis; the rest is only in the transcript. No model's response is that long.
+const MAX_BYTES: usize = 8 << 20;
+/// Maximum total bytes of ended logs that are kept only in memory.
+const MAX_KEPT_BYTES: usize = 64 << 20;
+/// Maximum number of events that a reader copies at a time, which bounds the memory that a slow reader uses.
+const READ_BATCH: usize = 64;
 
-/// The log can't be read.
+/// The log can't be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum RelayError {
-    /// Redis refused or is away.
+    /// Redis refused the command, the connection broke, or the deadline passed.
     #[error(transparent)]
     Redis(#[from] redis_link::LinkError),
 }
 
-/// A turn's events from some number on, to the last.
+/// A stream of a turn's events from some number up to the last.
 pub type Tail = Pin<Box<dyn Stream<Item = Entry> + Send>>;
 
 struct Log {
     entries: Mutex<Vec<Entry>>,
-    /// How many entries there are; readers wait on it. `u64::MAX` once the owner is gone.
+    /// Number of entries, which readers wait on. `u64::MAX` once the owner is gone.
     length: watch::Sender<u64>,
     stop: watch::Sender<bool>,
 }
 
-/// An ended log that only memory keeps.
+/// An ended log that is kept only in memory.
 struct Kept {
     turn: TurnId,
     bytes: usize,
@@ -54,7 +54,7 @@ struct Kept {
 #[derive(Default)]
 struct Local {
     logs: HashMap<TurnId, Arc<Log>>,
-    /// Ended ones, the oldest first.
+    /// Ended logs, the oldest first.
     kept: VecDeque<Kept>,
     kept_bytes: usize,
 }
@@ -67,12 +67,13 @@ pub struct Relay {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic while pushing leaves a whole Vec behind.
+    // A panic while pushing leaves the Vec intact.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Relay {
-    /// Logs that every server reaches; connects lazily. Addresses with commas between them are nodes of one cluster.
+    /// Creates a relay with logs that every server can read. Connects lazily. A comma-separated list of addresses names the nodes of
+    /// one cluster.
     ///
     /// # Errors
     /// Returns an error if the URL can't be parsed.
@@ -80,13 +81,13 @@ impl Relay {
         Ok(Self { redis: Some(Arc::new(RedisLog::new(url)?)), local: Arc::default() })
     }
 
-    /// Logs of this process alone.
+    /// Creates a relay with logs that only this process can read.
     #[must_use]
     pub fn memory() -> Self {
         Self { redis: None, local: Arc::default() }
     }
 
-    /// Begins the log of a turn that this process runs.
+    /// Opens the log of a turn that this process runs.
     #[must_use]
     pub fn open(&self, turn: TurnId) -> Writer {
         let log =
@@ -95,36 +96,38 @@ impl Relay {
         Writer { relay: self.clone(), turn, log, unsent: Vec::new(), bytes: 0, ended: false, is_kept: false }
     }
 
-    fn here(&self, turn: TurnId) -> Option<Arc<Log>> {
+    /// Returns the log of a turn if this process has it in memory.
+    fn local_log(&self, turn: TurnId) -> Option<Arc<Log>> {
         lock(&self.local).logs.get(&turn).cloned()
     }
 
-    /// The events after number `after`, then those to come, to the last. None where no log of this turn is left.
+    /// Streams the events after number `after`, existing and future ones, up to the last. Returns `None` if the turn has no log, or
+    /// no events yet.
     ///
     /// # Errors
     /// Returns an error if this process doesn't have the log and Redis can't be reached.
     pub async fn tail(&self, turn: TurnId, after: u64) -> Result<Option<Tail>, RelayError> {
-        if let Some(log) = self.here(turn) {
-            // Nothing is said yet, and it may never begin.
+        if let Some(log) = self.local_log(turn) {
+            // A turn without events may never begin.
             let has_begun = *log.length.borrow() > 0;
             return Ok(has_begun.then(|| Box::pin(local_tail(log, after)) as Tail));
         }
         let Some(redis) = &self.redis else { return Ok(None) };
-        let there = redis.exists(turn).await?;
-        Ok(there.then(|| Box::pin(remote_tail(Arc::clone(redis), turn, after)) as Tail))
+        let exists = redis.exists(turn).await?;
+        Ok(exists.then(|| Box::pin(remote_tail(Arc::clone(redis), turn, after)) as Tail))
     }
 
-    /// What of a turn's log can be read now, in order; for turns whose owner is gone.
+    /// Returns the events of a turn's log that can be read now, in order; for turns whose owner is gone.
     ///
     /// # Errors
     /// Returns an error if this process doesn't have the log and Redis can't be reached.
     pub async fn so_far(&self, turn: TurnId) -> Result<Vec<Entry>, RelayError> {
-        if let Some(log) = self.here(turn) {
+        if let Some(log) = self.local_log(turn) {
             return Ok(lock(&log.entries).clone());
         }
         let Some(redis) = &self.redis else { return Ok(Vec::new()) };
         let (mut entries, _) = redis.read(turn, 0).await?;
-        // What was appended twice counts once.
+        // Skips entries that were appended twice.
         let mut seen = 0;
         entries.retain(|entry| {
             let is_next = entry.id == seen + 1;
@@ -134,7 +137,7 @@ impl Relay {
         Ok(entries)
     }
 
-    /// Ends the log of a turn whose owner is gone, for readers that still wait.
+    /// Ends the log of a turn whose owner is gone, for readers that are still waiting.
     ///
     /// # Errors
     /// Returns an error if Redis can't be reached.
@@ -145,12 +148,12 @@ impl Relay {
         }
     }
 
-    /// Asks the owner of a turn, wherever it runs, to stop it.
+    /// Requests that the owner of a turn stop it, on whichever server it runs.
     ///
     /// # Errors
     /// Returns an error if this process doesn't run the turn and Redis can't be reached.
     pub async fn stop(&self, turn: TurnId) -> Result<(), RelayError> {
-        match (self.here(turn), &self.redis) {
+        match (self.local_log(turn), &self.redis) {
             (Some(log), _) => drop(log.stop.send_replace(true)),
             (None, Some(redis)) => redis.stop(turn).await?,
             (None, None) => {}
@@ -160,12 +163,12 @@ impl Relay {
 }
 
 impl Local {
-    /// Keeps an ended log for ten minutes, and the oldest for less where they come to too much.
+    /// Keeps an ended log for ten minutes. The oldest logs are removed earlier if all together exceed [`MAX_KEPT_BYTES`].
     fn keep(&mut self, turn: TurnId, bytes: usize) {
         let now = Instant::now();
         self.kept.push_back(Kept { turn, bytes, until: now + KEEP });
         self.kept_bytes += bytes;
-        while let Some(kept) = self.kept.pop_front_if(|kept| kept.until <= now || self.kept_bytes > MOST_KEPT_BYTES) {
+        while let Some(kept) = self.kept.pop_front_if(|kept| kept.until <= now || self.kept_bytes > MAX_KEPT_BYTES) {
             self.kept_bytes -= kept.bytes;
             self.logs.remove(&kept.turn);
         }
@@ -178,13 +181,13 @@ fn local_tail(log: Arc<Log>, after: u64) -> impl Stream<Item = Entry> + Send {
         if done {
             return None;
         }
-        // Whoever has read the last event has read everything.
+        // The reader already has the last event.
         if *length.borrow() <= after && lock(&log.entries).last().is_some_and(|entry| entry.is_last) {
             return None;
         }
         length.wait_for(|&n| n > after).await.ok()?;
         let from = usize::try_from(after).ok()?;
-        let entries: Vec<Entry> = lock(&log.entries).iter().skip(from).take(AT_ONCE).cloned().collect();
+        let entries: Vec<Entry> = lock(&log.entries).iter().skip(from).take(READ_BATCH).cloned().collect();
         let last = entries.last()?;
         let (next, done) = (last.id, last.is_last);
         Some((stream::iter(entries), (log, length, next, done)))
@@ -192,27 +195,27 @@ fn local_tail(log: Arc<Log>, after: u64) -> impl Stream<Item = Entry> + Send {
     .flatten()
 }
 
-/// Where a reader on another server is.
+/// The position of a reader on another server.
 struct Remote {
     redis: Arc<RedisLog>,
     turn: TurnId,
-    /// What the reader has already.
+    /// The last number that the reader already has.
     after: u64,
-    /// The last number that was seen; the list begins at 1, wherever this reader does.
+    /// The last number that was read. Starts at 0 whatever `after` is, because the list begins at 1.
     seen: u64,
-    /// The next place in the list.
-    place: usize,
+    /// The next index in the list.
+    index: usize,
     done: bool,
 }
 
 impl Remote {
-    /// The next events. None at the end, where the log is gone, and where a number is missing: then the transcript has the rest.
+    /// Returns the next events; `None` at the end, if the log is gone, or if a number is missing. The transcript then has the rest.
     async fn next(&mut self) -> Option<Vec<Entry>> {
         let mut failures = 0;
         while !self.done {
-            match self.redis.read(self.turn, self.place).await {
-                Ok((entries, place)) if place > self.place => {
-                    self.place = place;
+            match self.redis.read(self.turn, self.index).await {
+                Ok((entries, index)) if index > self.index => {
+                    self.index = index;
                     let fresh: Vec<Entry> = entries.into_iter().filter_map(|entry| self.take(entry)).collect();
                     if !fresh.is_empty() {
                         return Some(fresh);
@@ -220,8 +223,8 @@ impl Remote {
                 }
                 Ok(_) if matches!(self.redis.exists(self.turn).await, Ok(false)) => return None,
                 Ok(_) => tokio::time::sleep(POLL).await,
-                // A Redis that is away for a moment ends nothing; one that stays away ends the reading, and readers resume.
-                Err(_) if failures >= FAILURES => return None,
+                // A short outage of Redis is retried. A longer one ends the stream, and readers resume.
+                Err(_) if failures >= MAX_FAILURES => return None,
                 Err(_) => {
                     failures += 1;
                     tokio::time::sleep(POLL).await;
@@ -231,7 +234,7 @@ impl Remote {
         None
     }
 
-    /// An entry that is the next one and new to the reader. One that was appended twice is passed over.
+    /// Returns the entry if it is the next one and new to the reader. Skips entries that were appended twice; a gap ends the stream.
     fn take(&mut self, entry: Entry) -> Option<Entry> {
         if self.done || entry.id <= self.seen {
             return None;
@@ -246,36 +249,37 @@ impl Remote {
 }
 
 fn remote_tail(redis: Arc<RedisLog>, turn: TurnId, after: u64) -> impl Stream<Item = Entry> + Send {
-    let remote = Remote { redis, turn, after, seen: 0, place: 0, done: false };
+    let remote = Remote { redis, turn, after, seen: 0, index: 0, done: false };
     stream::unfold(remote, async |mut remote| remote.next().await.map(|entries| (stream::iter(entries), remote)))
         .flatten()
 }
 
-/// Sends what a log's end still owes, for as long as a short outage lasts.
+/// Retries sending the unsent entries of an ended log, for about 25 seconds.
 async fn finish(redis: Arc<RedisLog>, turn: TurnId, unsent: Vec<Entry>) {
-    for tried in 0..8 {
-        tokio::time::sleep(Duration::from_millis(100 << tried)).await;
+    for attempt in 0..8 {
+        tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
         if redis.append(turn, &unsent).await.is_ok() {
             return;
         }
     }
 }
 
-/// The owner's end of a log.
+/// The handle with which the owner appends to a log.
 pub struct Writer {
     relay: Relay,
     turn: TurnId,
     log: Arc<Log>,
-    /// What Redis didn't take yet.
+    /// Entries that Redis hasn't accepted yet.
     unsent: Vec<Entry>,
     bytes: usize,
     ended: bool,
-    /// Whether Redis has the whole of it.
+    /// Whether Redis has the complete log.
     is_kept: bool,
 }
 
 impl Writer {
-    /// Says that the turn has begun, here at once and elsewhere with the time to first token: a beginning without words is nothing to take up.
+    /// Records the turn's first event. Local readers see it at once, other servers with the first token, because there is nothing to
+    /// resume before that.
     pub fn begin(&mut self, event: &TurnEvent) {
         let entry = Entry::new(1, event);
         if self.relay.redis.is_some() {
@@ -285,8 +289,8 @@ impl Writer {
         self.log.length.send_replace(1);
     }
 
-    /// Appends events, in Redis first and then where local readers see them: whoever has an event, on any server, finds what follows it.
-    /// What Redis doesn't take is sent again with what comes next; its being away costs other servers' readers time, and nothing else.
+    /// Appends events to Redis first and then for local readers, so that a reader that has an event can resume after it on any server.
+    /// Entries that Redis doesn't accept are sent again with the next append. An outage only delays readers on other servers.
     pub async fn append(&mut self, events: &[TurnEvent]) {
         let first = *self.log.length.borrow() + 1;
         let entries: Vec<Entry> = events.iter().zip(first..).map(|(event, id)| Entry::new(id, event)).collect();
@@ -294,7 +298,7 @@ impl Writer {
         let (length, is_last) = (last.id, last.is_last);
         self.bytes += entries.iter().map(|entry| entry.data.len()).sum::<usize>();
         if let Some(redis) = &self.relay.redis {
-            if self.bytes <= MOST_BYTES || is_last {
+            if self.bytes <= MAX_BYTES || is_last {
                 self.unsent.extend_from_slice(&entries);
             }
             match redis.append(self.turn, &self.unsent).await {
@@ -302,7 +306,7 @@ impl Writer {
                     self.unsent.clear();
                     self.is_kept = is_last;
                 }
-                Err(error) => tracing::warn!(turn = %self.turn, %error, "events not relayed yet"),
+                Err(error) => tracing::warn!(turn = %self.turn, %error, "appending to Redis failed; will retry"),
             }
         }
         lock(&self.log.entries).extend(entries);
@@ -310,13 +314,13 @@ impl Writer {
         self.ended = is_last;
     }
 
-    /// Its events from the first.
+    /// Streams the log's events from the first.
     #[must_use]
     pub fn tail(&self) -> Tail {
         Box::pin(local_tail(Arc::clone(&self.log), 0))
     }
 
-    /// Ready when somebody has pressed Stop, here or on another server.
+    /// Completes when a stop is requested, here or on another server.
     pub fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
         let (mut stop, redis, turn) = (self.log.stop.subscribe(), self.relay.redis.clone(), self.turn);
         async move {
@@ -335,20 +339,20 @@ impl Writer {
 }
 
 impl Drop for Writer {
-    /// An ended log goes at once where Redis has it, ten minutes later where only memory does; one that never ended goes at once, so
-    /// that nobody waits for an end.
+    /// Removes the log from memory. An ended log is removed at once if Redis has it, and after ten minutes if only memory does. A log
+    /// that never ended is removed at once, so that no reader waits for its end.
     fn drop(&mut self) {
         let mut local = lock(&self.relay.local);
         if self.ended && !self.is_kept {
             local.keep(self.turn, self.bytes);
         } else if local.logs.get(&self.turn).is_some_and(|log| Arc::ptr_eq(log, &self.log)) {
-            // Another copy of the turn may have begun a log of its own.
+            // Another run of the turn may have opened its own log.
             local.logs.remove(&self.turn);
         }
         drop(local);
         self.log.length.send_replace(u64::MAX);
         if let (true, false, Some(redis)) = (self.ended, self.is_kept, self.relay.redis.clone()) {
-            // Readers elsewhere wait for the end.
+            // Readers on other servers are waiting for the end.
             tokio::spawn(finish(redis, self.turn, std::mem::take(&mut self.unsent)));
         }
     }

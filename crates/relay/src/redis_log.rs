@@ -1,4 +1,4 @@
-//! The log in Redis: a list of lines per turn, and a flag that somebody pressed Stop. One turn's keys are in one slot.
+//! The log in Redis: a list of lines per turn, and a flag that requests a stop. Both keys of a turn are in one cluster slot.
 
 use crate::Entry;
 use domain::TurnId;
@@ -6,14 +6,14 @@ use redis_link::redis::{self, Cmd, FromRedisValue};
 use redis_link::{Link, LinkError};
 use std::time::Duration;
 
-/// How long a log can be read past its end.
+/// How long a log is kept after its end.
 pub(crate) const KEEP: Duration = Duration::from_secs(600);
-/// How long a log lives without an end: longer than any turn.
+/// How long a log without an end is kept: longer than any turn.
 const KEEP_RUNNING: Duration = Duration::from_secs(6 * 3_600);
-/// How long Redis may take to answer.
+/// Deadline of one Redis call.
 const RESPONSE: Duration = Duration::from_millis(200);
 
-/// The logs in one Redis.
+/// The logs stored in one Redis server or cluster.
 pub(crate) struct RedisLog {
     link: Link,
 }
@@ -27,7 +27,7 @@ fn stop_key(turn: TurnId) -> String {
 }
 
 impl RedisLog {
-    /// Connects lazily; addresses with commas between them are nodes of one cluster.
+    /// Creates a lazily connected client. A comma-separated list of addresses names the nodes of one cluster.
     pub fn new(url: &str) -> Result<Self, LinkError> {
         Ok(Self { link: Link::new(url)? })
     }
@@ -36,7 +36,7 @@ impl RedisLog {
         self.link.query(command, &mut { RESPONSE }).await
     }
 
-    /// Appends, in one round trip.
+    /// Appends entries in one round trip. Sets the expiry with the first and the last entry.
     pub async fn append(&self, turn: TurnId, entries: &[Entry]) -> Result<(), LinkError> {
         let key = log_key(turn);
         let mut push = redis::cmd("RPUSH");
@@ -51,7 +51,7 @@ impl RedisLog {
         self.link.pipeline(&both, &mut { RESPONSE }).await
     }
 
-    /// Appends behind whatever stands there, if anything does: the end of a turn whose owner is gone.
+    /// Appends the last event of a turn whose owner is gone. Does nothing if the log is missing or has already ended.
     pub async fn end(&self, turn: TurnId, event: &domain::TurnEvent) -> Result<(), LinkError> {
         let last: Option<String> = self.query(redis::cmd("LINDEX").arg(log_key(turn)).arg(-1)).await?;
         match last.as_deref().and_then(Entry::from_line) {
@@ -64,10 +64,10 @@ impl RedisLog {
         self.query(redis::cmd("EXISTS").arg(log_key(turn))).await
     }
 
-    /// The entries from a place in the list on, and the next place.
-    pub async fn read(&self, turn: TurnId, place: usize) -> Result<(Vec<Entry>, usize), LinkError> {
-        let lines: Vec<String> = self.query(redis::cmd("LRANGE").arg(log_key(turn)).arg(place).arg(-1)).await?;
-        let next = place + lines.len();
+    /// Returns the entries from an index of the list on, and the next index.
+    pub async fn read(&self, turn: TurnId, index: usize) -> Result<(Vec<Entry>, usize), LinkError> {
+        let lines: Vec<String> = self.query(redis::cmd("LRANGE").arg(log_key(turn)).arg(index).arg(-1)).await?;
+        let next = index + lines.len();
         Ok((lines.iter().filter_map(|line| Entry::from_line(line)).collect(), next))
     }
 

@@ -1,6 +1,6 @@
 //! A turn's log in memory and in Redis: the same events for every reader, from any id.
 
-#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 use domain::{Problem, TurnEvent, TurnId};
 use futures::StreamExt as _;
@@ -8,23 +8,23 @@ use relay::{Entry, Relay};
 use std::time::Duration;
 use uuid::Uuid;
 
-#[allow(clippy::disallowed_methods, reason = "tests find Redis where ./dev put it")]
+#[allow(clippy::disallowed_methods, reason = "./dev sets the URL of the tests' Redis")]
 fn redis_url() -> String {
     std::env::var("REDIS_URL").expect("REDIS_URL isn't set: run the tests with ./dev test")
 }
 
-fn said(text: &str) -> TurnEvent {
+fn delta(text: &str) -> TurnEvent {
     TurnEvent::Delta { text: text.to_owned() }
 }
 
-fn over() -> TurnEvent {
+fn failed() -> TurnEvent {
     TurnEvent::Failed { problem: Problem::model_failed() }
 }
 
 async fn rest(relay: &Relay, turn: TurnId, after: u64) -> Vec<u64> {
     let tail = relay.tail(turn, after).await.unwrap().unwrap();
     let reading = tail.map(|entry| entry.id).collect();
-    tokio::time::timeout(Duration::from_secs(60), reading).await.expect("a reader without an end")
+    tokio::time::timeout(Duration::from_secs(60), reading).await.expect("the stream didn't end")
 }
 
 async fn connection() -> redis::aio::MultiplexedConnection {
@@ -32,18 +32,18 @@ async fn connection() -> redis::aio::MultiplexedConnection {
 }
 
 #[tokio::test]
-async fn everybody_reads_the_same_from_any_number_on() {
+async fn all_readers_get_the_same_events_from_any_number() {
     let (owner, elsewhere) = (Relay::redis(&redis_url()).unwrap(), Relay::redis(&redis_url()).unwrap());
     let (memory, turn) = (Relay::memory(), TurnId::from(Uuid::now_v7()));
     for (owner, readers) in [(&owner, vec![&owner, &elsewhere]), (&memory, vec![&memory])] {
         let mut log = owner.open(turn);
-        assert!(owner.tail(turn, 0).await.unwrap().is_none(), "nothing is said yet, and it may never begin");
-        log.append(&[said("a"), said("b")]).await;
+        assert!(owner.tail(turn, 0).await.unwrap().is_none(), "a turn without events may never begin");
+        log.append(&[delta("a"), delta("b")]).await;
         log.append(&[]).await;
-        log.append(&[said("c")]).await;
+        log.append(&[delta("c")]).await;
         let early = readers.iter().map(|reader| rest(reader, turn, 1));
         let writing = async {
-            log.append(&[said("d"), over()]).await;
+            log.append(&[delta("d"), failed()]).await;
             drop(log);
         };
         let (early, ()) = tokio::join!(futures::future::join_all(early), writing);
@@ -53,14 +53,14 @@ async fn everybody_reads_the_same_from_any_number_on() {
             assert_eq!(rest(reader, turn, 4).await, [5]);
             assert!(rest(reader, turn, 5).await.is_empty());
             let kept: Vec<Option<TurnEvent>> = reader.so_far(turn).await.unwrap().iter().map(Entry::event).collect();
-            assert_eq!(kept[..4], ["a", "b", "c", "d"].map(|text| Some(said(text))));
+            assert_eq!(kept[..4], ["a", "b", "c", "d"].map(|text| Some(delta(text))));
         }
     }
 }
 
-/// An append that timed out may have arrived: what stands twice is read once, and where a number is missing the reading ends.
+/// An append that timed out may have arrived: duplicate entries are read once, and a missing number ends the stream.
 #[tokio::test]
-async fn what_stands_twice_is_read_once_and_a_gap_ends_the_reading() {
+async fn duplicates_are_read_once_and_a_gap_ends_the_stream() {
     let (relay, turn) = (Relay::redis(&redis_url()).unwrap(), TurnId::from(Uuid::now_v7()));
     let line = |id: u64, text: &str| format!(r#"{id} delta {{"text":"{text}"}}"#);
     let lines = [line(1, "a"), line(2, "b"), line(1, "a"), line(2, "b"), line(3, "c"), line(5, "e")];
@@ -74,31 +74,31 @@ async fn what_stands_twice_is_read_once_and_a_gap_ends_the_reading() {
     assert_eq!(rest(&relay, turn, 2).await, [3]);
 }
 
-/// The owner died: another server ends its log, once, with the number that follows.
+/// If the owner dies, another server ends its log, once, with the next number.
 #[tokio::test]
-async fn a_log_without_an_owner_is_ended() {
+async fn log_without_an_owner_is_ended_once() {
     let (owner, elsewhere) = (Relay::redis(&redis_url()).unwrap(), Relay::redis(&redis_url()).unwrap());
     let turn = TurnId::from(Uuid::now_v7());
     let mut log = owner.open(turn);
-    log.append(&[said("a")]).await;
+    log.append(&[delta("a")]).await;
     std::mem::forget(log);
-    elsewhere.end(turn, &over()).await.unwrap();
-    elsewhere.end(turn, &over()).await.unwrap();
+    elsewhere.end(turn, &failed()).await.unwrap();
+    elsewhere.end(turn, &failed()).await.unwrap();
     assert_eq!(rest(&elsewhere, turn, 0).await, [1, 2]);
     let left: i64 =
         redis::cmd("TTL").arg(format!("turn:{{{turn}}}:log")).query_async(&mut connection().await).await.unwrap();
     assert!((500..=600).contains(&left), "kept for ten minutes: {left}");
 }
 
-/// Stop arrives from any server, also before anything was said.
+/// A stop request arrives from any server, even before the first event.
 #[tokio::test]
-async fn stop_arrives_from_anywhere() {
+async fn stop_arrives_from_any_server() {
     for (owner, presses) in
         [(Relay::memory(), None), (Relay::redis(&redis_url()).unwrap(), Some(Relay::redis(&redis_url()).unwrap()))]
     {
         let turn = TurnId::from(Uuid::now_v7());
         let log = owner.open(turn);
         presses.as_ref().unwrap_or(&owner).stop(turn).await.unwrap();
-        tokio::time::timeout(Duration::from_secs(30), log.stopped()).await.expect("Stop didn't arrive");
+        tokio::time::timeout(Duration::from_secs(30), log.stopped()).await.expect("the stop request didn't arrive");
     }
 }

@@ -6,34 +6,34 @@ use domain::UserId;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// One act.
+/// An action on a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
-    /// Limits of their own until an instant; none leaves the plan's.
+    /// Overrides limits of the plan until a given time; `None` keeps the plan's limit.
     Limit {
-        /// Requests a minute.
+        /// Requests per minute.
         requests: Option<i64>,
-        /// Tokens a day.
+        /// Tokens per 24 hours.
         tokens: Option<i64>,
-        /// Until then.
+        /// When the override ends.
         until: OffsetDateTime,
     },
-    /// Back to the plan's limits.
+    /// Removes the override.
     Unlimit,
-    /// They may read and not ask.
+    /// Pauses the user: they can read but not send messages.
     Pause,
-    /// They may ask again.
+    /// Ends a pause.
     Resume,
-    /// Every session of theirs ends.
+    /// Ends all of the user's sessions.
     SignOut,
-    /// They see `/admin`.
+    /// Makes the user an admin.
     MakeAdmin,
-    /// They don't any more; never the last who does.
+    /// Removes the admin role; refused for the last admin.
     UnmakeAdmin,
 }
 
 impl Act {
-    /// As the audit says it.
+    /// The action's name in the audit log.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -48,18 +48,19 @@ impl Act {
     }
 }
 
-/// Whether an act took.
+/// The result of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acted {
-    /// It is so now.
+    /// The action was carried out.
     Yes,
-    /// There is no such user.
+    /// The user doesn't exist.
     NoUser,
-    /// Nobody would see `/admin` any more.
+    /// Refused: no admin would be left.
     LastAdmin,
 }
 
-/// Does it and writes down who, what, before, after and why. An act that changes nothing is written down too: somebody did it.
+/// Carries out an action and writes an audit row with actor, action, previous and new value, and reason. An action that changes nothing is
+/// recorded as well.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -72,7 +73,7 @@ pub async fn act(
     now: OffsetDateTime,
 ) -> Result<Acted> {
     let mut tx = crate::begin(db).await?;
-    // Two who unmake each other at once would leave nobody: admins are changed one after the other.
+    // Locks all admins, so that two of them can't remove each other at the same time and leave none.
     if act == Act::UnmakeAdmin {
         sqlx::query!("select user_id from account where role = 'admin' order by user_id for no key update")
             .fetch_all(&mut tx)
@@ -120,8 +121,8 @@ pub async fn act(
         Act::Pause | Act::Resume => {
             let paused = (act == Act::Pause).then_some(now);
             sqlx::query!("update account set paused_at = $2 where user_id = $1", id, paused).execute(&mut tx).await?;
-            let said = |paused: bool| Some(if paused { "paused" } else { "not paused" }.to_owned());
-            (said(before.paused_at.is_some()), said(paused.is_some()))
+            let state = |paused: bool| Some(if paused { "paused" } else { "not paused" }.to_owned());
+            (state(before.paused_at.is_some()), state(paused.is_some()))
         }
         Act::SignOut => {
             let ended =
@@ -145,7 +146,7 @@ pub async fn act(
     };
     let entry = Entry {
         actor: Some(actor),
-        subject: Some(user_id),
+        target: Some(user_id),
         action: act.as_str(),
         before: was.as_deref(),
         after: is.as_deref(),
@@ -156,25 +157,25 @@ pub async fn act(
     Ok(Acted::Yes)
 }
 
-/// How a user stands, beside their plan.
+/// A user's limit override, pause and sessions.
 pub struct Standing {
-    /// Requests a minute of their own, while it lasts.
+    /// Requests per minute of the active override, if it sets them.
     pub requests: Option<i64>,
-    /// Tokens a day of their own, while it lasts.
+    /// Tokens per 24 hours of the active override, if it sets them.
     pub tokens: Option<i64>,
-    /// Until then.
+    /// When the active override ends; `None` if there is none.
     pub until: Option<OffsetDateTime>,
-    /// Since when they may only read.
+    /// When the user was paused; `None` if not paused.
     pub paused_at: Option<OffsetDateTime>,
-    /// When each live session of theirs ends, the last first.
+    /// Expiry of each live session, latest first.
     pub sessions: Vec<OffsetDateTime>,
 }
 
-/// How a user stands; none where there is no such user.
+/// Loads a user's limit override, pause and live sessions. Returns `None` if the user doesn't exist.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn fakeg(db: &Db, user_id: UserId, now: OffsetDateTime) -> Result<Option<Standing>> {
+pub async fn load(db: &Db, user_id: UserId, now: OffsetDateTime) -> Result<Option<Standing>> {
     let row = sqlx::query!(
         r#"select limit_requests, limit_tokens, limit_until, paused_at,
                   array(select expires_at from session s where s.user_id = a.user_id and s.expires_at > $2 order by 1 desc) as "sessions!"

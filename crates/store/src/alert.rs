@@ -1,30 +1,30 @@
-//! Alerts: opened once, closed once.
+//! Alerts: each is opened once when its cause begins and closed once when it is over.
 
 use crate::{Result, Tx};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// One cause, as it stands or stood.
+/// An alert, open or closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alert {
-    /// Its id.
+    /// Alert id.
     pub id: Uuid,
-    /// What kind: `user_share`, `spend_cap`, `circuit`, `dead_letters`, `drift`.
+    /// Kind: `user_share`, `spend_cap`, `circuit`, `dead_letters`, `drift`.
     pub kind: String,
-    /// What it is about, within its kind.
+    /// Key of the cause within the kind, such as a user or a provider. At most one alert per kind and key is open.
     pub about: String,
-    /// In words.
-    pub said: String,
-    /// Since when.
+    /// Description for admins.
+    pub message: String,
+    /// When it was opened.
     pub began_at: OffsetDateTime,
-    /// When it was last seen.
+    /// When its cause was last observed.
     pub seen_at: OffsetDateTime,
-    /// Until when.
+    /// When it was closed; `None` while open.
     pub ended_at: Option<OffsetDateTime>,
 }
 
-/// Waits until nobody else looks; they wait until this transaction is over.
+/// Takes the lock for checking alerts until the transaction ends, so that only one server checks at a time.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -33,32 +33,32 @@ pub async fn lock(tx: &mut Tx) -> Result<()> {
     Ok(())
 }
 
-/// What stands.
+/// Lists the open alerts.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn fakeg(db: impl PgExecutor<'_>) -> Result<Vec<Alert>> {
+pub async fn list_open(db: impl PgExecutor<'_>) -> Result<Vec<Alert>> {
     Ok(sqlx::query_as!(
         Alert,
-        "select alert_id as id, kind, about, said, began_at, seen_at, ended_at from alert where ended_at is null"
+        "select alert_id as id, kind, about, message, began_at, seen_at, ended_at from alert where ended_at is null"
     )
     .fetch_all(db)
     .await?)
 }
 
-/// Notes that a cause is seen; its id where it wasn't fakeg before.
+/// Opens an alert, or updates the open one of the same kind and key. Returns the id if the alert is new.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn seen(tx: &mut Tx, kind: &str, about: &str, said: &str, now: OffsetDateTime) -> Result<Option<Uuid>> {
+pub async fn seen(tx: &mut Tx, kind: &str, about: &str, message: &str, now: OffsetDateTime) -> Result<Option<Uuid>> {
     let row = sqlx::query!(
-        r#"insert into alert as a (alert_id, kind, about, said, began_at, seen_at) values ($1, $2, $3, $4, $5, $5)
-           on conflict (kind, about) where ended_at is null do update set seen_at = excluded.seen_at, said = excluded.said
+        r#"insert into alert as a (alert_id, kind, about, message, began_at, seen_at) values ($1, $2, $3, $4, $5, $5)
+           on conflict (kind, about) where ended_at is null do update set seen_at = excluded.seen_at, message = excluded.message
            returning alert_id, (xmax = 0) as "is_new!""#,
         Uuid::now_v7(),
         kind,
         about,
-        said,
+        message,
         now,
     )
     .fetch_one(&mut *tx)
@@ -66,7 +66,7 @@ pub async fn seen(tx: &mut Tx, kind: &str, about: &str, said: &str, now: OffsetD
     Ok(row.is_new.then_some(row.alert_id))
 }
 
-/// Ends what of a kind wasn't seen since an instant, and answers it.
+/// Closes the open alerts of a kind whose cause hasn't been observed since `since`, and returns them.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -74,7 +74,7 @@ pub async fn end_unseen(tx: &mut Tx, kind: &str, since: OffsetDateTime, now: Off
     Ok(sqlx::query_as!(
         Alert,
         "update alert set ended_at = $3 where ended_at is null and kind = $1 and seen_at < $2
-         returning alert_id as id, kind, about, said, began_at, seen_at, ended_at",
+         returning alert_id as id, kind, about, message, began_at, seen_at, ended_at",
         kind,
         since,
         now,
@@ -83,14 +83,14 @@ pub async fn end_unseen(tx: &mut Tx, kind: &str, since: OffsetDateTime, now: Off
     .await?)
 }
 
-/// What stands, and what ended last; the latest first.
+/// Lists alerts, open ones first, then newest first, at most `limit`.
 ///
 /// # Errors
 /// Returns an error if the query fails.
 pub async fn list(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Alert>> {
     Ok(sqlx::query_as!(
         Alert,
-        "select alert_id as id, kind, about, said, began_at, seen_at, ended_at from alert
+        "select alert_id as id, kind, about, message, began_at, seen_at, ended_at from alert
          order by ended_at is not null, began_at desc limit $1",
         limit
     )

@@ -1,4 +1,4 @@
-//! Flags for the owner: refunds, chargebacks, subscriptions without an account.
+//! Billing flags for the owner to review: refunds, chargebacks, subscriptions without an account.
 
 use crate::Result;
 use domain::{Amount, UserId};
@@ -6,23 +6,23 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// Something to look at.
+/// A billing event that needs the owner's attention.
 pub struct Flag {
-    /// What: `refund`, `dispute`, `orphan`, `two_subscriptions`, `unknown_product`.
+    /// Kind: `refund`, `dispute`, `orphan`, `two_subscriptions`, `unknown_product`.
     pub kind: String,
-    /// Stripe's id of it.
+    /// Id of the Stripe object.
     pub object_id: String,
-    /// Whom it is about, where that is known.
+    /// The user concerned, if known.
     pub user_id: Option<UserId>,
-    /// How much.
+    /// The amount concerned, if any.
     pub amount: Option<Amount>,
-    /// Since when.
+    /// When the flag was raised.
     pub created_at: OffsetDateTime,
-    /// The user's address, when read.
+    /// The user's email. Set when a flag is loaded and ignored when one is raised.
     pub email: Option<String>,
 }
 
-/// Raises a flag. One that was cleared stays so, unless the amount is another: more was given back.
+/// Raises a flag. A cleared flag stays cleared unless the amount has changed, for example because more was refunded.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -44,11 +44,11 @@ pub async fn raise(db: impl PgExecutor<'_>, flag: &Flag) -> Result<()> {
     Ok(())
 }
 
-/// Those that stand, the newest first.
+/// Lists the flags that haven't been cleared, newest first, at most 200.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn fakeg(db: impl PgExecutor<'_>) -> Result<Vec<Flag>> {
+pub async fn list_open(db: impl PgExecutor<'_>) -> Result<Vec<Flag>> {
     let rows = sqlx::query!(
         r#"select f.kind, f.object_id, f.user_id, f.amount_minor, f.currency, f.created_at, a.email as "email?"
            from billing_flag f left join account a using (user_id)
@@ -69,7 +69,7 @@ pub async fn fakeg(db: impl PgExecutor<'_>) -> Result<Vec<Flag>> {
         .collect())
 }
 
-/// Takes a flag down; false where none stands.
+/// Clears a flag. Returns false if there is no uncleared flag of this kind for this object.
 ///
 /// # Errors
 /// Returns an error if the query fails.

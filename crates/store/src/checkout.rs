@@ -1,4 +1,4 @@
-//! Open checkout sessions; a user has at most one that can be paid.
+//! Stripe checkout sessions. A user has at most one that can be paid.
 
 use crate::{Result, Tx};
 use domain::UserId;
@@ -6,7 +6,7 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// Holds everything that opens or closes somebody's checkouts until the transaction ends.
+/// Takes the lock under which a user's checkouts are opened and closed, until the transaction ends.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -17,7 +17,7 @@ pub async fn lock(tx: &mut Tx, user_id: UserId) -> Result<()> {
     Ok(())
 }
 
-/// Those of a user that aren't closed.
+/// Lists the ids of a user's checkout sessions that aren't closed.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -30,7 +30,7 @@ pub async fn open(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Vec<String
     .await?)
 }
 
-/// Writes a new one down.
+/// Records a new checkout session.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -46,7 +46,7 @@ pub async fn opened(db: impl PgExecutor<'_>, user_id: UserId, session_id: &str, 
     Ok(())
 }
 
-/// One can't be paid any more, or was.
+/// Marks a checkout session as closed: it was paid or can no longer be paid.
 ///
 /// # Errors
 /// Returns an error if the query fails.

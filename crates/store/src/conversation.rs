@@ -6,17 +6,17 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// One line of the sidebar.
+/// A conversation as listed in the sidebar.
 pub struct Conversation {
-    /// Its key.
+    /// Conversation id.
     pub id: ConversationId,
-    /// The time to first token said in it, until the user renames it.
+    /// Title. Taken from the first message until the user renames the conversation.
     pub title: String,
-    /// When something was last said.
+    /// Time of the last message.
     pub updated_at: OffsetDateTime,
 }
 
-/// A user's conversations, the latest first.
+/// Lists a user's conversations, most recently updated first, at most `limit`.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -34,7 +34,7 @@ pub async fn list(db: impl PgExecutor<'_>, owner: UserId, limit: i64) -> Result<
         .collect())
 }
 
-/// One conversation; none where it doesn't exist or is somebody else's.
+/// Loads one conversation. Returns `None` if it doesn't exist or belongs to another user.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -49,7 +49,8 @@ pub async fn open(db: impl PgExecutor<'_>, owner: UserId, id: ConversationId) ->
     Ok(row.map(|row| Conversation { id: row.conversation_id.into(), title: row.title, updated_at: row.updated_at }))
 }
 
-/// Deletes a conversation and its words; false where it isn't theirs. Ledger and meters don't notice.
+/// Deletes a conversation and its messages. Returns false if it doesn't exist or belongs to another user. The ledger and the meters are
+/// not affected.
 ///
 /// # Errors
 /// Returns an error if the query fails.

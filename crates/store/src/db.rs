@@ -1,10 +1,12 @@
-//! Connections to Postgres: a pool in which everything has a deadline, and which is replaced when its connections can't be trusted.
+//! Connections to Postgres: a pool with a deadline for every operation, which is replaced when its connections are dead.
 //!
-//! sqlx waits for ever for an answer that doesn't come, also when it pings a connection on its way back to the pool. Where a
-//! firewall or a failover leaves connections half-open, that occupies a pool until the process is restarted. So every statement here
-//! has a deadline, after which its connection is closed; returning one to the pool has a deadline too; and a watchdog with a
-//! connection of its own replaces the pool where old connections are dead and new ones work, and reports Postgres as down where
-//! new ones fail, so that requests are refused at once instead of each waiting for itself.
+//! sqlx has no timeout for responses, neither for statements nor for the ping when a connection returns to the pool. If a firewall or a
+//! failover leaves connections half-open, they exhaust the pool until the process is restarted. Therefore:
+//!
+//! - Every statement has a deadline, after which its connection is closed.
+//! - Returning a connection to the pool has a deadline too.
+//! - A watchdog with its own connection replaces the pool when old connections are dead but new ones work. It reports Postgres as down when
+//!   new connections fail, so that requests are refused at once instead of each waiting for its own timeout.
 
 use crate::{Result, StoreError, watchdog};
 use futures_util::{StreamExt as _, TryStreamExt as _, future::BoxFuture, stream, stream::BoxStream};
@@ -21,22 +23,22 @@ use tokio::sync::watch;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
-/// How long a statement waits for a free connection.
+/// Maximum time that a statement waits for a free connection.
 const ACQUIRE: Duration = Duration::from_secs(5);
-/// How long a connection may take to become reusable: a rollback, a ping.
+/// Maximum time for each step of returning a connection to the pool: a rollback, a ping.
 const RELEASE: Duration = Duration::from_secs(2);
 
-/// What a pool is for: how large it is, what its sessions may do, and how long a statement may take. The server's own limit is below
-/// ours, so that Postgres itself ends a slow statement wherever it can be reached.
+/// Purpose of a pool, which decides its size, its session settings and its statement deadline. Postgres' `statement_timeout` is shorter
+/// than the deadline, so that Postgres itself ends a slow statement as long as it is reachable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Requests. Planning is done once per statement and JIT is off: both cost more than these short queries do.
+    /// HTTP requests. Statements are planned once and JIT is off, because both would take longer than these short queries.
     Requests,
-    /// The admin's tables: four connections of their own, read-only, so that they never delay a turn's queries.
+    /// Admin pages: four read-only connections of their own, so that they never delay a turn's queries.
     Reports,
-    /// Scheduled work: two connections of their own, and statements that may take minutes.
+    /// Scheduled work: two connections of its own, whose statements may take minutes.
     Jobs,
-    /// Commands and tests: no limit.
+    /// Command-line tools and tests: no statement timeout, and a deadline of 24 hours.
     Commands,
 }
 
@@ -83,7 +85,7 @@ pub(crate) struct Shared {
     pub options: PgConnectOptions,
     purpose: Purpose,
     pool: watch::Sender<PgPool>,
-    /// Whether Postgres was found unreachable.
+    /// Whether the watchdog found Postgres unreachable.
     pub down: watch::Sender<bool>,
 }
 
@@ -94,8 +96,8 @@ impl fmt::Debug for Db {
 }
 
 impl Shared {
-    /// Starts anew with no connections; statements that wait for one get a new one. Statements that run on old ones end
-    /// by themselves, at their deadline at the latest.
+    /// Replaces the pool with an empty one. Statements that are waiting for a connection get one from the new pool. Statements that are
+    /// running on old connections end at their deadline at the latest.
     pub fn replace_pool(&self) {
         self.pool.send_replace(new_pool(self.purpose).connect_lazy_with(self.options.clone()));
     }
@@ -109,23 +111,23 @@ fn new_pool(purpose: Purpose) -> PgPoolOptions {
     )
 }
 
-/// The error of a deadline that passed.
-fn timed_out(what: &str) -> Error {
-    Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, what))
+/// Builds a timeout error.
+fn timed_out(message: &str) -> Error {
+    Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, message))
 }
 
 impl Db {
     /// Opens a pool and its first connection.
     ///
     /// # Errors
-    /// Returns an error if the URL can't be parsed or the database doesn't answer within five seconds.
+    /// Returns an error if the URL can't be parsed or no connection can be made within five seconds.
     pub async fn connect(url: &str, purpose: Purpose) -> Result<Self> {
         let db = Self::lazy(url, purpose)?;
         drop(db.lease().await?);
         Ok(db)
     }
 
-    /// Opens a pool that connects when it is first used.
+    /// Creates a pool that connects on first use.
     ///
     /// # Errors
     /// Returns an error if the URL can't be parsed.
@@ -163,14 +165,14 @@ impl Db {
         Ok(Tx { lease, deadline: self.deadline })
     }
 
-    /// Runs migrations over the pool itself: they may take long.
+    /// Runs migrations directly on the pool, without a deadline, because they may take long.
     pub(crate) async fn migrate(&self, migrations: &sqlx::migrate::Migrator) -> Result<()> {
         let pool = self.shared.pool.borrow().clone();
         Ok(migrations.run(&pool).await?)
     }
 }
 
-/// A connection on loan. Dropped, it goes back to the pool, or is closed where that takes too long.
+/// A connection taken from the pool. When dropped it is returned to the pool, or closed if that takes too long.
 struct Lease {
     connection: Option<PoolConnection<Postgres>>,
     in_transaction: bool,
@@ -181,11 +183,12 @@ impl Lease {
         self.connection.as_deref_mut().ok_or_else(|| timed_out("the connection was closed"))
     }
 
-    /// The outcome of a statement. One that ran into its deadline closes the connection, which frees its place in the pool.
+    /// Unwraps the result of a statement. If the statement exceeded its deadline the connection is closed, which frees its slot in the
+    /// pool.
     fn finish<T>(&mut self, done: Result<Result<T, Error>, Elapsed>) -> Result<T, Error> {
         done.unwrap_or_else(|_| {
             drop(self.connection.take().map(PoolConnection::detach));
-            Err(timed_out("a statement wasn't answered in time"))
+            Err(timed_out("the statement exceeded its deadline"))
         })
     }
 }
@@ -203,7 +206,7 @@ impl Drop for Lease {
                 drop(connection.detach());
                 return;
             }
-            // Where this doesn't end in time the connection is dropped with it, and so closed.
+            // If this times out the future is dropped, and the connection with it, which closes it.
             let _ = timeout(RELEASE, connection.return_to_pool()).await;
         });
     }
@@ -222,10 +225,11 @@ impl fmt::Debug for Tx {
 }
 
 impl Tx {
-    /// Commits.
+    /// Commits the transaction.
     ///
     /// # Errors
-    /// Returns an error if Postgres refuses, or doesn't answer in time: then it isn't known whether the transaction happened.
+    /// Returns an error if Postgres refuses the commit or doesn't respond in time. After a timeout it is unknown whether the transaction
+    /// was committed.
     pub async fn commit(mut self) -> Result<()> {
         let done = timeout(self.deadline, self.lease.connection()?.execute("commit")).await;
         self.lease.finish(done)?;
@@ -234,8 +238,8 @@ impl Tx {
     }
 }
 
-/// Collects a statement's results before they are passed on, since a stream that nobody reads would have no deadline. Nothing here
-/// streams: large exports read in pages.
+/// Implements [`Executor`] with a deadline. All rows are collected before they are returned, because a stream that is read slowly could
+/// exceed any deadline. Nothing in this crate streams: large exports are paginated.
 macro_rules! bounded_executor {
     ($lifetime:lifetime, $executor:ty, $self:ident, $lease:expr) => {
         impl<$lifetime> Executor<$lifetime> for $executor {
@@ -284,7 +288,7 @@ macro_rules! bounded_executor {
                 })
             }
 
-            // Asked for by sqlx's macros at compile time alone.
+            // Called only by sqlx's macros at compile time.
             fn describe<'e>($self, sql: SqlStr) -> BoxFuture<'e, Result<sqlx::Describe<Postgres>, Error>>
             where
                 $lifetime: 'e,
@@ -305,7 +309,7 @@ bounded_executor!('d, &'d Db, self, self.lease().await?);
 bounded_executor!('t, &'t mut Tx, self, &mut self.lease);
 
 impl From<&PgPool> for Db {
-    /// The same database, for code that has a pool of its own: tests and benchmarks.
+    /// Wraps an existing pool, without a watchdog. For tests and benchmarks.
     fn from(pool: &PgPool) -> Self {
         let options = (*pool.connect_options()).clone();
         let shared = Arc::new(Shared {
@@ -319,16 +323,17 @@ impl From<&PgPool> for Db {
 }
 
 impl StoreError {
-    /// Whether Postgres can't be reached, is starting or stopping, has no connection to spare, or took too long. The same request may
-    /// succeed in a moment.
+    /// Returns whether the error is temporary: Postgres can't be reached, is starting or stopping, has no free connection, or took too
+    /// long. The same request may succeed when retried.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         match self {
             Self::Sql(
                 Error::Io(_) | Error::Tls(_) | Error::PoolTimedOut | Error::PoolClosed | Error::WorkerCrashed,
             ) => true,
-            // https://www.postgresql.org/docs/current/errcodes-appendix.html: connection exceptions, insufficient resources, operator
-            // intervention, a server that became a replica, and a database that takes no connections.
+            // https://www.postgresql.org/docs/current/errcodes-appendix.html: connection exceptions (08), insufficient resources (53),
+            // operator intervention (57), a server that became a read-only replica (25006), and a database that accepts no connections
+            // (55000).
             Self::Sql(Error::Database(error)) => error.code().is_some_and(|code| {
                 ["08", "53", "57"].iter().any(|class| code.starts_with(class)) || code == "25006" || code == "55000"
             }),

@@ -1,4 +1,4 @@
-//! Global settings of the deployment: one row, read by every turn.
+//! Global settings of the deployment: a single row that every turn reads.
 
 use crate::turn::Switches;
 use crate::{Db, Result};
@@ -6,7 +6,7 @@ use domain::{Picos, UserId};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
-/// The switches as they are.
+/// Loads the current switches.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -15,12 +15,14 @@ pub async fn switches(db: impl PgExecutor<'_>) -> Result<Switches> {
     Ok(Switches { paused: row.paused, daily_spend: row.daily_spend_usd.and_then(Picos::from_usd) })
 }
 
-fn told(switches: Switches) -> String {
+/// Formats the switches for the audit log.
+fn describe(switches: Switches) -> String {
     let cap = switches.daily_spend.map_or_else(|| "no cap".to_owned(), |cap| format!("${} a day", cap.exact()));
     format!("{}, {cap}", if switches.paused { "off" } else { "on" })
 }
 
-/// Changes the switches as they are at this moment, with an audit row. They hold on every server with the next turn.
+/// Applies `change` to the current switches under a row lock and writes an audit row if they differ. Every server uses the new switches
+/// from its next turn on.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -45,10 +47,10 @@ pub async fn set_switches(
         .await?;
         let entry = crate::audit::Entry {
             actor: Some(actor),
-            subject: None,
+            target: None,
             action: "set_global",
-            before: Some(&told(before)),
-            after: Some(&told(new)),
+            before: Some(&describe(before)),
+            after: Some(&describe(new)),
             why: None,
         };
         crate::audit::write(&mut tx, &entry, now).await?;

@@ -5,7 +5,7 @@ use domain::{Amount, Invoice, UserId};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-/// Writes one down as it was just fetched.
+/// Inserts or updates an invoice as just fetched from Stripe.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -33,7 +33,7 @@ pub async fn put(db: impl PgExecutor<'_>, invoice: &Invoice, user_id: Option<Use
     Ok(())
 }
 
-/// Somebody's invoices, the newest first.
+/// Lists a user's invoices except drafts, newest first, at most `limit`.
 ///
 /// # Errors
 /// Returns an error if the query fails.

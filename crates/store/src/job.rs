@@ -1,4 +1,4 @@
-//! Jobs: work committed with its cause and done after it, at least once, such as mail.
+//! Background jobs, such as sending mail. A job is committed in the transaction that causes it and runs afterwards, at least once.
 
 use crate::{Result, Tx, interval};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// Adds a job. One whose key is there already, done or not, is the same job.
+/// Adds a job. Does nothing if a job with the same key exists, done or not.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -31,21 +31,21 @@ pub async fn add(
     Ok(())
 }
 
-/// A job.
+/// A queued job.
 pub struct Job {
-    /// Its id.
+    /// Job id.
     pub id: Uuid,
-    /// What is to be done.
+    /// Kind of work.
     pub kind: String,
-    /// With what.
+    /// Input of the work.
     pub payload: Value,
-    /// How often it was tried before.
+    /// Number of earlier attempts.
     pub attempts: i32,
     /// When it was added.
     pub created_at: OffsetDateTime,
 }
 
-/// Takes the oldest job that is due by Postgres' clock; no other worker gets it while the transaction is open.
+/// Takes the job that has been due longest, by Postgres' clock. No other worker can take it while the transaction is open.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -66,7 +66,7 @@ pub async fn take(tx: &mut Tx) -> Result<Option<Job>> {
     }))
 }
 
-/// It is done.
+/// Marks a job as done.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -75,7 +75,7 @@ pub async fn done(tx: &mut Tx, id: Uuid, now: OffsetDateTime) -> Result<()> {
     Ok(())
 }
 
-/// Records a failure. The job is tried again after a pause, by Postgres' clock, or becomes a dead letter where there is none.
+/// Records a failure. The job is retried after `retry_in`, by Postgres' clock, or becomes a dead letter if that is `None`.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -100,17 +100,17 @@ pub async fn failed(
     Ok(())
 }
 
-/// What the queue holds, for the owner.
+/// Counts of unfinished jobs, for the admin pages.
 pub struct Queue {
-    /// Jobs that wait.
+    /// Jobs waiting to run.
     pub waiting: i64,
-    /// Jobs that were given up.
+    /// Dead letters: jobs that failed too often.
     pub dead: i64,
-    /// Why the last of them was.
+    /// Error of the most recent dead letter.
     pub last_error: Option<String>,
 }
 
-/// The queue, for the owner.
+/// Loads the state of the queue.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -125,7 +125,7 @@ pub async fn queue(db: impl PgExecutor<'_>) -> Result<Queue> {
     Ok(Queue { waiting: row.waiting, dead: row.dead, last_error: row.last_error })
 }
 
-/// Makes the dead ones due again.
+/// Makes all dead letters due again and resets their attempts.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -136,7 +136,7 @@ pub async fn replay(db: impl PgExecutor<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The newest jobs of a kind, done or not: the development outbox.
+/// Lists the newest jobs of a kind, done or not, at most `limit`. Used by the development outbox.
 ///
 /// # Errors
 /// Returns an error if the query fails.

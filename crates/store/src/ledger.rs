@@ -1,17 +1,8 @@
-//! Maintenance of the ledger: partitions, deletion of old months, rollups.
+//! Maintenance of the ledger: partitions and deletion of old months.
 
 use crate::{Db, Result};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
-
-/// Makes the sums per hour and day anew from the ledger's rows.
-///
-/// # Errors
-/// Returns an error if the query fails.
-pub async fn rebuild(db: impl PgExecutor<'_>) -> Result<()> {
-    sqlx::query!("select usage_rebuild()").fetch_one(db).await?;
-    Ok(())
-}
 
 /// Makes the ledger's partitions for the months ahead.
 ///
@@ -26,7 +17,7 @@ pub async fn make_months_ahead(db: impl PgExecutor<'_>, now: OffsetDateTime) -> 
 /// # Errors
 /// Returns an error if the query fails.
 pub async fn make_months(db: impl PgExecutor<'_>, first: OffsetDateTime, last: OffsetDateTime) -> Result<()> {
-    sqlx::query!("select ai_usage_cover($1, $2)", first, last).fetch_one(db).await?;
+    sqlx::query!("select ai_usage_create_partitions($1, $2)", first, last).fetch_one(db).await?;
     Ok(())
 }
 

@@ -5,7 +5,8 @@ use domain::{ConversationId, Message, MessageStatus, ModelName, Picos, Role, Tok
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-/// A conversation's messages in order, answers with what their turn used and cost. Empty where it isn't theirs.
+/// Lists a conversation's messages in order; responses include their turn's tokens and cost. Superseded messages are omitted.
+/// Empty if the conversation doesn't exist or belongs to another user.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -43,18 +44,18 @@ pub async fn list(db: impl PgExecutor<'_>, owner: UserId, conversation: Conversa
         .collect())
 }
 
-/// A message as a model reads it.
+/// A message as it is sent to a model.
 pub struct Said {
-    /// The turn that made it.
+    /// The turn that wrote it.
     pub turn_id: TurnId,
-    /// Who spoke.
+    /// Its author: user or assistant.
     pub role: Role,
-    /// What was said.
+    /// The message text.
     pub text: String,
 }
 
-/// What was said in a conversation, in order, without what says nothing (an answer that broke off before its first word) and what gave
-/// way to a newer answer. None where the conversation isn't theirs.
+/// Loads a conversation's messages in order for a prompt, without empty messages (responses that were interrupted before their first token)
+/// and superseded ones. Returns `None` if the conversation doesn't exist or belongs to another user.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -73,12 +74,12 @@ pub async fn said(db: impl PgExecutor<'_>, owner: UserId, conversation: Conversa
     if rows.is_empty() {
         return Ok(None);
     }
-    let said = rows.into_iter().filter_map(|row| {
+    let messages = rows.into_iter().filter_map(|row| {
         Some(Said {
             turn_id: row.turn_id?.into(),
             role: if row.role? == Role::User.as_str() { Role::User } else { Role::Assistant },
             text: row.body?,
         })
     });
-    Ok(Some(said.collect()))
+    Ok(Some(messages.collect()))
 }

@@ -69,9 +69,10 @@ pub async fn learn(db: impl PgExecutor<'_>, since: OffsetDateTime) -> Result<()>
              order by created_at desc limit 1000
            ) told having count(*) >= 200
          ) learned
-         -- who was asked too seldom for that isn't looked for among all others
-         where (not exists (select from usage_span where hours = 24 and begins_at < $1 + interval '2 days')
-                or (select sum(calls) from usage_span_model s where s.hours = 24 and s.model = listed.model and s.begins_at >= $1) >= 200)
+         -- A rarely used model is not searched for among all rows.
+         where (select sum(calls) from (
+                  select model, hour, calls from usage_total union all select model, hour, calls from usage_delta
+                ) t where t.model = listed.model and t.hour >= $1) >= 200
            and m.model = listed.model and m.input_permille is distinct from learned.permille",
         since,
     )
@@ -88,7 +89,9 @@ pub async fn learn(db: impl PgExecutor<'_>, since: OffsetDateTime) -> Result<()>
 pub async fn price(db: impl PgExecutor<'_>, model: &ModelName, at: OffsetDateTime) -> Result<Option<PriceList>> {
     let rows = sqlx::query!(
         r#"select distinct on (coalesce(above_tokens, 0))
-                  model_price_id, coalesce(above_tokens, 0) as "above!", input, cache_read, cache_write, output
+                  model_price_id, coalesce(above_tokens, 0) as "above!", input_micros_per_million as input,
+                  cache_read_micros_per_million as cache_read, cache_write_micros_per_million as cache_write,
+                  output_micros_per_million as output
            from model_price where model = $1 and effective_at <= $2
            order by coalesce(above_tokens, 0), effective_at desc"#,
         model.0,
@@ -159,7 +162,8 @@ pub async fn add(db: &Db, new: &NewModel<'_>, now: OffsetDateTime) -> Result<boo
     .execute(&mut tx)
     .await?;
     sqlx::query!(
-        "insert into model_price (model_price_id, model, effective_at, input, cache_read, cache_write, output)
+        "insert into model_price (model_price_id, model, effective_at, input_micros_per_million, cache_read_micros_per_million,
+                                  cache_write_micros_per_million, output_micros_per_million)
          values ($1, $2, $3, $4, $5, $6, $7)",
         Uuid::now_v7(),
         new.name.0,

@@ -1,5 +1,5 @@
-//! What the owner sets on a model: on or off, who stands in, what it may cost a day, and its price from a date on. Each act is an audit
-//! row, written with its effect.
+//! The owner's settings of a model: whether it is enabled, its fallback, its daily spend cap, and its prices from a date on. Each change
+//! writes an audit row in the same transaction.
 
 use crate::model::Row;
 use crate::{Db, Result};
@@ -8,17 +8,17 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// A model as its owner sees it.
+/// A model with its settings, for the admin pages.
 pub struct Listed {
     /// The model.
     pub model: Model,
-    /// What is set on it.
+    /// The model's settings.
     pub rules: Rules,
-    /// The base tier's price in force; none is not for sale.
+    /// The base tier's price in force; `None` if there is none, and then the model can't be used.
     pub price: Option<Tier>,
-    /// The next price, and from when on it holds.
+    /// The next base price (input, output) and when it takes effect.
     pub next_price: Option<(MicrosPerMillion, MicrosPerMillion, OffsetDateTime)>,
-    /// The plans that allow it, the smallest first.
+    /// Ids of the plans that allow the model, smallest first.
     pub plans: Vec<String>,
 }
 
@@ -27,28 +27,28 @@ pub struct Listed {
 pub struct Tier {
     /// Per million input tokens.
     pub input: MicrosPerMillion,
-    /// Per million input tokens read from a cache; none is the input's.
+    /// Per million input tokens read from a cache; `None` uses the input price.
     pub cache_read: Option<MicrosPerMillion>,
-    /// Per million input tokens written to a cache; none is the input's.
+    /// Per million input tokens written to a cache; `None` uses the input price.
     pub cache_write: Option<MicrosPerMillion>,
     /// Per million output tokens.
     pub output: MicrosPerMillion,
 }
 
-/// What is set on a model.
+/// Settings of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Whether it can be asked.
+    /// Whether the model can be used.
     pub enabled: bool,
-    /// Who answers where it can't be reached.
+    /// The model that is called when this one is unavailable.
     pub fallback: Option<ModelName>,
-    /// After how many milliseconds of silence the fallback is asked as well; none never.
+    /// Milliseconds of silence after which the fallback is called as well; `None` disables hedging.
     pub hedge_after_ms: Option<u32>,
-    /// What it may cost in any day, for everybody together; none is any amount.
+    /// Maximum spend of all users on this model in any 24 hours; `None` is unlimited.
     pub daily_spend: Option<Picos>,
 }
 
-/// Every model, in the order of the picker.
+/// Lists all models in the order of the model picker.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -56,17 +56,18 @@ pub async fn list(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<Li
     let rows = sqlx::query!(
         r#"select m.model, m.label, m.provider, m.base_url, m.context, m.max_output, m.fallback, m.hedge_after_ms, m.input_permille,
                   m.enabled, m.daily_spend_usd,
-                  p.input as "input?", p.cache_read as "cache_read?", p.cache_write as "cache_write?", p.output as "output?",
-                  n.input as "next_input?", n.output as "next_output?", n.effective_at as "next_at?",
+                  p.input_micros_per_million as "input?", p.cache_read_micros_per_million as "cache_read?",
+                  p.cache_write_micros_per_million as "cache_write?", p.output_micros_per_million as "output?",
+                  n.input_micros_per_million as "next_input?", n.output_micros_per_million as "next_output?", n.effective_at as "next_at?",
                   array(select pm.plan_id from plan_model pm join plan using (plan_id) where pm.model = m.model
                         order by plan.sort) as "plans!"
            from model m
            left join lateral (
-             select input, cache_read, cache_write, output from model_price
+             select * from model_price
              where model = m.model and above_tokens is null and effective_at <= $1 order by effective_at desc limit 1
            ) p on true
            left join lateral (
-             select input, output, effective_at from model_price
+             select * from model_price
              where model = m.model and above_tokens is null and effective_at > $1 order by effective_at limit 1
            ) n on true
            order by m.sort, m.model"#,
@@ -74,7 +75,7 @@ pub async fn list(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<Li
     )
     .fetch_all(db)
     .await?;
-    let listed = rows.into_iter().filter_map(|row| {
+    let models = rows.into_iter().filter_map(|row| {
         let rules = Rules {
             enabled: row.enabled,
             fallback: row.fallback.clone().map(ModelName),
@@ -107,28 +108,30 @@ pub async fn list(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<Li
             plans: row.plans,
         })
     });
-    Ok(listed.collect())
+    Ok(models.collect())
 }
 
-/// Whether something could be set.
+/// The result of changing a model's settings.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Set {
-    /// It holds on every server with the next turn.
+    /// The settings were saved. Every server uses them from its next turn on.
     Yes,
-    /// There is no such model.
+    /// The model doesn't exist.
     NoModel,
-    /// Who shall stand in isn't there, or is the model itself.
+    /// The fallback doesn't exist or is the model itself.
     NoFallback,
 }
 
-fn told(rules: &Rules) -> String {
+/// Formats a model's settings for the audit log.
+fn describe(rules: &Rules) -> String {
     let cap = rules.daily_spend.map_or_else(|| "no cap".to_owned(), |cap| format!("${} a day", cap.exact()));
     let other = rules.fallback.as_ref().map_or("nobody", |name| name.0.as_str());
     let hedged = rules.hedge_after_ms.map(|ms| format!(" also after {ms} ms of silence")).unwrap_or_default();
     format!("{}, {cap}, {other} stands in{hedged}", if rules.enabled { "on" } else { "off" })
 }
 
-/// Changes a model's rules as they are at this moment.
+/// Applies `change` to a model's current settings under a row lock and writes an audit row if they differ. Without a fallback, hedging is
+/// disabled.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -174,34 +177,34 @@ pub async fn set(
         )
         .execute(&mut tx)
         .await?;
-        note(&mut tx, actor, "set_model", model, Some(&told(&before)), &told(&new), now).await?;
+        write_audit(&mut tx, actor, "set_model", model, Some(&describe(&before)), &describe(&new), now).await?;
     }
     tx.commit().await?;
     Ok(Set::Yes)
 }
 
-/// A price from a date on.
+/// A price that takes effect at a given time.
 pub struct NewPrice {
-    /// For prompts above so many tokens; none for all that no tier is for.
+    /// Lower bound of the tier: applies to prompts with more tokens than this. `None` is the base tier.
     pub above: Option<i64>,
-    /// What it is.
+    /// Prices of the tier.
     pub tier: Tier,
-    /// From when on it holds; the past keeps its prices.
+    /// When the price takes effect. Earlier calls keep their price.
     pub effective_at: OffsetDateTime,
 }
 
-/// Whether a price could be added.
+/// The result of adding a price.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Added {
-    /// It holds from its moment on.
+    /// The price was added.
     Yes,
-    /// There is no such model.
+    /// The model doesn't exist.
     NoModel,
-    /// Another price begins at the same moment, and a price is never edited.
+    /// Refused: the tier already has a price with the same effective time, and prices are never edited.
     SameMoment,
 }
 
-/// Adds a price to a model. Earlier prices stay as they are.
+/// Adds a price to a model and writes an audit row. Earlier prices are kept.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -218,7 +221,8 @@ pub async fn add_price(
         return Ok(Added::NoModel);
     }
     let added = sqlx::query!(
-        "insert into model_price (model_price_id, model, effective_at, above_tokens, input, cache_read, cache_write, output)
+        "insert into model_price (model_price_id, model, effective_at, above_tokens, input_micros_per_million, cache_read_micros_per_million,
+                                  cache_write_micros_per_million, output_micros_per_million)
          values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (model, above_tokens, effective_at) do nothing",
         Uuid::now_v7(),
         model.0,
@@ -245,12 +249,13 @@ pub async fn add_price(
         output.to_usd(),
         new.effective_at
     );
-    note(&mut tx, actor, "add_price", model, None, &after, now).await?;
+    write_audit(&mut tx, actor, "add_price", model, None, &after, now).await?;
     tx.commit().await?;
     Ok(Added::Yes)
 }
 
-async fn note(
+/// Writes an audit row about a model.
+async fn write_audit(
     tx: &mut crate::Tx,
     actor: UserId,
     action: &str,
@@ -262,7 +267,7 @@ async fn note(
     let (before, after) = (before.map(|before| format!("{model}: {before}")), format!("{model}: {after}"));
     let entry = crate::audit::Entry {
         actor: Some(actor),
-        subject: None,
+        target: None,
         action,
         before: before.as_deref(),
         after: Some(&after),

@@ -1,10 +1,11 @@
-//! Plans, and their ids in Stripe.
+//! Plans and their ids in Stripe.
 
 use crate::Result;
 use domain::{Plan, PlanId};
 use sqlx::PgExecutor;
 
-/// A row of `plan` (its name as `plan_name`, its models as `models`) as the plan: the viewer's query has these columns too.
+/// Converts a row of `plan` to a [`domain::Plan`]. The name must be selected as `plan_name` and the models as `models`, as the viewer's
+/// query also does.
 macro_rules! from_row {
     ($row:ident) => {
         domain::Plan {
@@ -29,7 +30,7 @@ macro_rules! from_row {
 }
 pub(crate) use from_row;
 
-/// All plans, the smallest first.
+/// Lists all plans, smallest first.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -43,18 +44,18 @@ pub async fn list(db: impl PgExecutor<'_>) -> Result<Vec<Plan>> {
     Ok(rows.into_iter().map(|row| from_row!(row)).collect())
 }
 
-/// What Stripe calls a plan.
+/// A plan's ids in Stripe.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AtStripe {
-    /// The product, for as long as the plan lives.
+    /// Product id. Doesn't change over the plan's lifetime.
     pub product_id: Option<String>,
-    /// The monthly price now.
+    /// Current monthly price id.
     pub monthly_price_id: Option<String>,
-    /// The yearly price now.
+    /// Current yearly price id.
     pub yearly_price_id: Option<String>,
 }
 
-/// Writes down what Stripe calls a plan; false where that is what stands there.
+/// Stores a plan's ids in Stripe. Returns false if they are unchanged.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -72,7 +73,7 @@ pub async fn set_at_stripe(db: impl PgExecutor<'_>, plan: &PlanId, ids: &AtStrip
     Ok(done.rows_affected() == 1)
 }
 
-/// Every plan's product at Stripe.
+/// Lists the Stripe product id of every plan that has one.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -85,7 +86,7 @@ pub async fn products(db: impl PgExecutor<'_>) -> Result<Vec<(String, PlanId)>> 
     Ok(rows.into_iter().map(|row| (row.product, PlanId(row.plan_id))).collect())
 }
 
-/// An id of ours at Stripe that belongs to no row, such as `portal`.
+/// Loads a Stripe id that belongs to no other row, such as `portal`.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -93,7 +94,7 @@ pub async fn setting(db: impl PgExecutor<'_>, name: &str) -> Result<Option<Strin
     Ok(sqlx::query_scalar!("select value from stripe_setting where name = $1", name).fetch_optional(db).await?)
 }
 
-/// Keeps such an id.
+/// Stores a Stripe id that belongs to no other row.
 ///
 /// # Errors
 /// Returns an error if the query fails.

@@ -1,29 +1,29 @@
-//! Limits and models of a plan, as admins set them. Prices are set in Stripe by `plans push`.
+//! A plan's limits and models, which admins can change. Prices are set in Stripe by `plans push`.
 
 use crate::{Db, Result};
 use domain::{ModelName, PlanId, UserId};
 use time::OffsetDateTime;
 
-/// A plan's limits and models; every number above zero.
+/// A plan's limits and models. All numbers are positive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Requests a minute.
+    /// Requests per minute.
     pub requests: i64,
-    /// Tokens a day.
+    /// Tokens per 24 hours.
     pub tokens: i64,
-    /// Answers at once.
+    /// Maximum concurrent responses.
     pub in_flight: i64,
-    /// Tokens an answer may have.
+    /// Maximum output tokens per response.
     pub max_output: i64,
-    /// Whether users on it see what their use costs; none leaves it as it is.
+    /// Whether users on the plan see the cost of their usage; `None` leaves the setting unchanged.
     pub shows_cost: Option<bool>,
-    /// What may be asked, the default first.
+    /// Allowed models, the default first.
     pub models: Vec<ModelName>,
 }
 
 impl Rules {
-    /// As the audit says it.
-    fn said(&self) -> String {
+    /// Formats the rules for the audit log.
+    fn describe(&self) -> String {
         let models: Vec<&str> = self.models.iter().map(|model| model.0.as_str()).collect();
         let Self { requests, tokens, in_flight, max_output, shows_cost, .. } = self;
         let shown = if shows_cost.unwrap_or(true) { "cost shown" } else { "cost not shown" };
@@ -34,7 +34,8 @@ impl Rules {
     }
 }
 
-/// Sets them, with an audit row; false where there is no such plan or model. They hold with each user's next message.
+/// Sets a plan's rules and writes an audit row. Returns false if the plan or one of the models doesn't exist. The rules apply from each
+/// user's next message on.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -82,10 +83,10 @@ pub async fn set(db: &Db, actor: UserId, plan: &PlanId, rules: &Rules, now: Offs
         return Ok(false);
     }
     let after = Rules { shows_cost: rules.shows_cost.or(before.shows_cost), ..rules.clone() };
-    let (was, is) = (before.said(), after.said());
+    let (was, is) = (before.describe(), after.describe());
     let entry = crate::audit::Entry {
         actor: Some(actor),
-        subject: None,
+        target: None,
         action: "set_plan_rules",
         before: Some(&format!("{plan}: {was}")),
         after: Some(&is),

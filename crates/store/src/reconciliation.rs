@@ -5,19 +5,19 @@ use serde_json::Value;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
-/// One comparison.
+/// The result of one reconciliation with Stripe.
 pub struct Reconciliation {
-    /// When it began.
+    /// When it started.
     pub began_at: OffsetDateTime,
-    /// When it was over.
+    /// When it finished.
     pub ended_at: OffsetDateTime,
-    /// Subscriptions compared.
+    /// Number of subscriptions compared.
     pub checked: i64,
-    /// What differed, as the server writes it.
+    /// The differences found, as JSON written by the server.
     pub drift: Value,
 }
 
-/// Keeps one.
+/// Stores a result.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -34,7 +34,7 @@ pub async fn add(db: impl PgExecutor<'_>, done: &Reconciliation) -> Result<()> {
     Ok(())
 }
 
-/// The last one.
+/// Loads the most recent result.
 ///
 /// # Errors
 /// Returns an error if the query fails.

@@ -1,4 +1,4 @@
-//! Refusals by user, kind and hour; counted in memory and flushed here.
+//! Counts of refused requests per user, kind and hour. They are counted in memory and flushed to this table.
 
 use crate::Result;
 use domain::UserId;
@@ -6,7 +6,7 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// Adds a count to its hour; a user who is gone is passed over.
+/// Adds `n` refusals to the hour that contains `at`. Does nothing if the user no longer exists.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -25,15 +25,15 @@ pub async fn add(db: impl PgExecutor<'_>, user: UserId, kind: &str, at: OffsetDa
     Ok(())
 }
 
-/// How often anybody was refused for a reason since an instant, to the hour.
+/// Counts the refusals of one kind, over all users, since the start of the UTC hour that contains `since`.
 ///
 /// # Errors
 /// Returns an error if the query fails.
 pub async fn since(db: impl PgExecutor<'_>, kind: &str, since: OffsetDateTime) -> Result<i64> {
-    let sql = sqlx::query_scalar!(
+    let query = sqlx::query_scalar!(
         r#"select coalesce(sum(n), 0)::bigint as "n!" from refusal_hour where kind = $1 and hour >= date_trunc('hour', $2::timestamptz, 'UTC')"#,
         kind,
         since,
     );
-    Ok(sql.fetch_one(db).await?)
+    Ok(query.fetch_one(db).await?)
 }

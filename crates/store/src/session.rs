@@ -6,7 +6,7 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// Stores a new session; false where this token exists already.
+/// Stores a new session. Returns false if the token already exists.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -29,7 +29,7 @@ pub async fn create(
     Ok(done.rows_affected() == 1)
 }
 
-/// Saves an existing session; one that was deleted meanwhile stays deleted.
+/// Updates an existing session. Does nothing if it was deleted in the meantime.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -52,7 +52,7 @@ pub async fn save(
     Ok(())
 }
 
-/// A live session's data and when it ends.
+/// Loads a session's data and expiry. Returns `None` if the session doesn't exist or has expired.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -68,8 +68,8 @@ pub async fn load(
     Ok(row.map(|row| (row.data, row.expires_at)))
 }
 
-/// Whoever a live session signs in, with their plan as it is now: one indexed query, never cached, so that a change holds at once
-/// everywhere.
+/// Loads the user of a live session with their current plan. One indexed query that is never cached, so that changes apply immediately on
+/// every server.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -106,7 +106,7 @@ pub async fn viewer(db: impl PgExecutor<'_>, token_hash: &[u8], now: OffsetDateT
     }))
 }
 
-/// Ends a session.
+/// Deletes a session.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -115,7 +115,7 @@ pub async fn delete(db: impl PgExecutor<'_>, token_hash: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Removes what has expired; answers how many.
+/// Deletes expired sessions and returns how many.
 ///
 /// # Errors
 /// Returns an error if the query fails.

@@ -1,29 +1,29 @@
-//! The inbox: every Stripe event once, until its effect is committed.
+//! The inbox of Stripe events. Each event is stored once, at least until its effect is committed.
 
 use crate::{Db, Result, Tx, interval};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
-/// An event as it came.
+/// A received event.
 pub struct NewEvent<'a> {
-    /// Stripe's id: a second copy of it is the same event.
+    /// Stripe's event id; a second delivery has the same one.
     pub id: &'a str,
-    /// What happened, as Stripe names it.
+    /// Stripe's event type.
     pub kind: &'a str,
-    /// Whom it is about, where it says.
+    /// The customer concerned, if the event names one.
     pub customer_id: Option<&'a str>,
-    /// The signed bytes.
+    /// The signed body.
     pub body: &'a str,
-    /// When it happened, by Stripe's clock.
+    /// When the event was created, by Stripe's clock.
     pub created_at: OffsetDateTime,
-    /// Whether somebody here waits for it; others are kept and done.
+    /// Whether this app handles events of this type. Others are stored as already done.
     pub matters: bool,
 }
 
-/// Takes an event in; false where it was here already.
+/// Stores an event. Returns false if it was already stored.
 ///
 /// # Errors
-/// Returns an error if the query fails; then Stripe must send the event again.
+/// Returns an error if the query fails. Stripe must then send the event again.
 pub async fn receive(db: impl PgExecutor<'_>, event: &NewEvent<'_>, now: OffsetDateTime) -> Result<bool> {
     let done = sqlx::query!(
         "insert into stripe_event (event_id, type, customer_id, body, created_at, received_at, run_at, done_at)
@@ -43,17 +43,17 @@ pub async fn receive(db: impl PgExecutor<'_>, event: &NewEvent<'_>, now: OffsetD
 
 /// An event that is due.
 pub struct Due {
-    /// Its id.
+    /// Event id.
     pub id: String,
-    /// What happened.
+    /// Stripe's event type.
     pub kind: String,
-    /// The signed bytes.
+    /// The signed body.
     pub body: String,
-    /// How often it was tried before.
+    /// Number of earlier attempts.
     pub attempts: i32,
 }
 
-/// Takes the oldest event that is due by Postgres' clock; no other worker gets it while the transaction is open.
+/// Takes the event that has been due longest, by Postgres' clock. No other worker can take it while the transaction is open.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -68,7 +68,7 @@ pub async fn take(tx: &mut Tx) -> Result<Option<Due>> {
     Ok(row.map(|row| Due { id: row.event_id, kind: row.kind, body: row.body, attempts: row.attempts }))
 }
 
-/// Its effect commits with this.
+/// Marks an event as done, in the transaction that commits its effect.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -79,7 +79,7 @@ pub async fn done(tx: &mut Tx, id: &str, now: OffsetDateTime) -> Result<()> {
     Ok(())
 }
 
-/// Records a failure. The event is tried again after a pause, by Postgres' clock, or becomes a dead letter where there is none.
+/// Records a failure. The event is retried after `retry_in`, by Postgres' clock, or becomes a dead letter if that is `None`.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -104,7 +104,7 @@ pub async fn failed(
     Ok(())
 }
 
-/// Makes a dead letter due again; false where it isn't one.
+/// Makes a dead letter due again and resets its attempts. Returns false if the event isn't a dead letter.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -118,33 +118,33 @@ pub async fn replay(db: impl PgExecutor<'_>, id: &str) -> Result<bool> {
     Ok(done.rows_affected() == 1)
 }
 
-/// A dead letter.
+/// A dead letter: an event that failed too often.
 pub struct Dead {
-    /// Its id.
+    /// Event id.
     pub id: String,
-    /// What happened.
+    /// Stripe's event type.
     pub kind: String,
-    /// Why it failed the last time.
+    /// Error of the last attempt.
     pub error: Option<String>,
-    /// How often it was tried.
+    /// Number of attempts.
     pub attempts: i32,
-    /// When it was given up.
+    /// When it became a dead letter.
     pub dead_at: OffsetDateTime,
 }
 
-/// What stands in the inbox.
+/// State of the inbox.
 pub struct Inbox {
-    /// Events that wait for their effect.
+    /// Number of events waiting to be processed.
     pub waiting: i64,
-    /// Since when the oldest of them does.
+    /// When the oldest waiting event was received.
     pub oldest: Option<OffsetDateTime>,
-    /// When the last event came.
+    /// When the last event was received.
     pub last: Option<OffsetDateTime>,
-    /// Those that were given up, the newest first, at most a hundred.
+    /// Dead letters, newest first, at most 100.
     pub dead: Vec<Dead>,
 }
 
-/// The inbox, for the owner.
+/// Loads the state of the inbox for the admin pages.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -178,7 +178,7 @@ pub async fn inbox(db: &Db) -> Result<Inbox> {
     })
 }
 
-/// Drops what was done before an instant.
+/// Deletes events that were done before `before`.
 ///
 /// # Errors
 /// Returns an error if the query fails.

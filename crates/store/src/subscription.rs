@@ -1,4 +1,4 @@
-//! Subscriptions as last fetched from Stripe, and the plan that follows from them.
+//! Subscriptions as last fetched from Stripe, and the plan that they entitle a user to.
 
 use crate::{Result, Tx};
 use domain::{Amount, PlanId, Subscription, SubscriptionStatus, UserId};
@@ -27,8 +27,8 @@ macro_rules! from_row {
     };
 }
 
-/// Holds everything about one customer until the transaction ends, so that what is fetched under it is never older than
-/// what is written. Ahead of any row's lock.
+/// Takes the lock of one customer until the transaction ends, so that data fetched under it is never older than what is already stored.
+/// Must be taken before any row lock.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -39,7 +39,7 @@ pub async fn lock_customer(tx: &mut Tx, customer_id: &str) -> Result<()> {
     Ok(())
 }
 
-/// All subscriptions of a customer that are known here.
+/// Lists the stored subscriptions of a customer, oldest first.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -50,7 +50,7 @@ pub async fn of_customer(db: impl PgExecutor<'_>, customer_id: &str) -> Result<V
     Ok(rows.into_iter().map(|row| from_row!(row)).collect())
 }
 
-/// Somebody's subscriptions, the newest first.
+/// Lists a user's subscriptions, newest first.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -64,7 +64,7 @@ pub async fn of_user(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Vec<Sub
     Ok(rows.into_iter().map(|row| from_row!(row)).collect())
 }
 
-/// All that aren't over as far as is known here.
+/// Lists all subscriptions that, as last fetched, aren't over: neither `canceled` nor `incomplete_expired`.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -77,7 +77,7 @@ pub async fn live(db: impl PgExecutor<'_>) -> Result<Vec<Subscription>> {
     Ok(rows.into_iter().map(|row| from_row!(row)).collect())
 }
 
-/// Writes one down as it was just fetched.
+/// Inserts or updates a subscription as just fetched from Stripe.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -116,17 +116,17 @@ pub async fn put(db: impl PgExecutor<'_>, subscription: &Subscription, now: Offs
     Ok(())
 }
 
-/// A user's plan before and after.
+/// A user's plan before and after [`entitle`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entitled {
-    /// What held.
+    /// The previous plan.
     pub before: PlanId,
-    /// What holds now.
+    /// The current plan.
     pub after: PlanId,
 }
 
-/// Puts a user on the plan that follows: the largest of what holds among their subscriptions and what an admin gave,
-/// else free. The one writer of `account.plan_id`. None where nobody is there.
+/// Sets a user's plan to the largest of those that their subscriptions entitle them to and the one granted by an admin, else to the free
+/// plan. The only writer of `account.plan_id`. Returns `None` if the user doesn't exist.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -135,7 +135,7 @@ pub async fn entitle(tx: &mut Tx, user_id: UserId, now: OffsetDateTime) -> Resul
         .fetch_optional(&mut *tx)
         .await?;
     let Some(before) = before else { return Ok(None) };
-    // The same rule as `domain::Subscription::holds`.
+    // Must match `domain::Subscription::holds`.
     let after = sqlx::query_scalar!(
         r#"update account a set plan_id = coalesce((
                select p.plan_id from plan p
@@ -153,7 +153,7 @@ pub async fn entitle(tx: &mut Tx, user_id: UserId, now: OffsetDateTime) -> Resul
     Ok(Some(Entitled { before: PlanId(before.plan_id), after: PlanId(after) }))
 }
 
-/// Subscriptions whose grace is over and whose users don't know yet.
+/// Lists up to 500 overdue subscriptions whose grace period has ended but isn't yet marked as ended by [`end_grace`].
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -168,7 +168,8 @@ pub async fn grace_over(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<
     Ok(rows.into_iter().map(|row| from_row!(row)).collect())
 }
 
-/// Says in its row that a grace is over; false where it was said before, or isn't so any more. Under the account's lock.
+/// Marks a subscription's grace period as ended. Returns false if it is already marked or the grace period hasn't ended. The caller must
+/// hold the account's lock.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -184,7 +185,7 @@ pub async fn end_grace(tx: &mut Tx, id: &str, now: OffsetDateTime) -> Result<boo
     Ok(done.rows_affected() == 1)
 }
 
-/// Trials that end before an instant.
+/// Lists trials that end after `now` and no later than `until`.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -203,7 +204,7 @@ pub async fn trials_ending(
     Ok(rows.into_iter().map(|row| from_row!(row)).collect())
 }
 
-/// Writes down that somebody has had their trial; the first one stands.
+/// Records that a user has had their trial. Does nothing if one is already recorded.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -220,7 +221,7 @@ pub async fn tried(db: impl PgExecutor<'_>, user_id: UserId, subscription_id: &s
     Ok(())
 }
 
-/// Users whose plan isn't the one that follows from their subscriptions and what they were given.
+/// Lists users whose plan differs from what [`entitle`] would set.
 ///
 /// # Errors
 /// Returns an error if the query fails.

@@ -1,243 +1,384 @@
-//! Who used what in a period. Everybody's sums are read from spans and ranked here; who they are is looked up for a page's rows.
+//! The owner's report of who used what in a period.
 
-use crate::span::{self, Sums, Users};
+use crate::rollup::Sums;
 use crate::usage::Totals;
 use crate::{Result, Tx};
-use domain::{ModelName, Picos, PlanId, Tokens, UserId};
+use domain::{ModelName, Picos, PlanId, ReportPeriod, Tokens, UserId};
 use rust_decimal::Decimal;
 use sqlx::PgExecutor;
-use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use time::{Date, OffsetDateTime};
 
-/// What a table of the top users is sorted by, the most first; for the margin the least.
+/// What the report is sorted by: the largest first, except the margin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Dollars.
+    /// Cost.
     Cost,
-    /// Tokens.
+    /// All tokens.
     Tokens,
     /// Turns.
     Requests,
-    /// What they pay less what they cost: who costs most beyond it comes first.
+    /// Revenue less cost, the smallest first. With a model filter the cost, since a subscription pays for all models.
     Margin,
-    /// How often they were refused.
+    /// Refusals.
     Refusals,
-    /// How far the estimates of their input were off.
+    /// Relative error of the input estimates.
     EstimateError,
 }
 
-/// Which part of the table.
+impl Order {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Cost => "cost",
+            Self::Tokens => "tokens",
+            Self::Requests => "requests",
+            Self::Margin => "margin",
+            Self::Refusals => "refusals",
+            Self::EstimateError => "estimate_error",
+        }
+    }
+}
+
+/// Period, order, filters and page of the report.
+#[derive(Clone, Copy)]
 pub struct UsageFilter<'a> {
-    /// The first hour.
-    pub from: OffsetDateTime,
-    /// The end, not included: the beginning of an hour.
-    pub to: OffsetDateTime,
-    /// Sorted by.
+    /// The period. A standard one is read as of the last refresh, a custom one as of now.
+    pub period: ReportPeriod,
+    /// The order.
     pub order: Order,
-    /// Only users on this plan now.
+    /// Only users who are on this plan now.
     pub plan: Option<&'a PlanId>,
-    /// Only use of this model.
+    /// Only usage of this model.
     pub model: Option<&'a ModelName>,
-    /// Only addresses that hold this.
+    /// Only users whose email contains this text.
     pub search: Option<&'a str>,
-    /// Rows to pass over.
+    /// Rows to skip.
     pub offset: usize,
-    /// Rows at most.
+    /// Maximum number of rows.
     pub limit: usize,
 }
 
-/// One row of the top users.
+/// A row of the report.
 pub struct UserUsage {
-    /// Numbers them in the ledger's sums.
+    /// Key of the rollups.
     pub subject_id: i32,
-    /// Names them in the ledger.
+    /// Key of the ledger.
     pub subject: String,
-    /// The account; none once it is gone.
+    /// The account; `None` once it is deleted.
     pub user_id: Option<UserId>,
-    /// Its address; none once it is gone.
+    /// Its email.
     pub email: Option<String>,
-    /// Its plan; none once it is gone.
+    /// Its plan.
     pub plan: Option<PlanId>,
-    /// What was used.
+    /// Usage.
     pub totals: Totals,
-    /// Their input as it was estimated beforehand.
+    /// Input tokens as estimated before the calls.
     pub estimated: Tokens,
     /// Refusals.
     pub refusals: u64,
-    /// What their subscription pays for the period, by its days.
-    pub pays: Picos,
+    /// What the user's subscriptions pay for the period, prorated.
+    pub paid: Picos,
 }
 
-/// The top users of a period.
+/// A page of the report.
+#[derive(Default)]
 pub struct TopUsers {
-    /// A page of them.
+    /// The rows of the page.
     pub rows: Vec<UserUsage>,
-    /// What everybody in the table used together, on all its pages.
+    /// Usage of all rows on all pages.
     pub all: Totals,
-    /// How many users used something, on all its pages.
-    pub users: usize,
-    /// How many rows the table has, on all its pages: also who was refused and used nothing, where refusals are what it is about.
-    pub count: usize,
+    /// Users with usage, on all pages.
+    pub users: u64,
+    /// Rows on all pages, including users who were only refused.
+    pub count: u64,
 }
 
-/// A pattern for `like` that finds a text anywhere, whatever signs are in it.
+/// A `like` pattern that matches a text anywhere in a string.
 pub(crate) fn contains(text: &str) -> String {
     format!("%{}%", text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"))
 }
 
-/// The top users of a period. Several statements: within one transaction they are of one moment.
+/// A row of the report with the sums of all rows; without subject where the page is empty.
+struct ReportRow {
+    subject_id: Option<i32>,
+    subject: Option<String>,
+    user_id: Option<uuid::Uuid>,
+    email: Option<String>,
+    plan_id: Option<String>,
+    requests: Option<i64>,
+    input: Option<i64>,
+    cached: Option<i64>,
+    output: Option<i64>,
+    estimated: Option<i64>,
+    cost: Option<i64>,
+    refusals: Option<i64>,
+    paid: Option<i64>,
+    count: i64,
+    users: i64,
+    all_requests: i64,
+    all_input: i64,
+    all_cached: i64,
+    all_output: i64,
+    all_cost: i64,
+}
+
+/// Reads a page of the report.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn list(db: &mut Tx, filter: &UsageFilter<'_>) -> Result<TopUsers> {
-    let mut users = span::users(db, filter.from, filter.to, filter.model).await?;
-    let mut refusals = match filter.order {
-        Order::Refusals => refusals(db, filter).await?,
-        _ => HashMap::new(),
+pub async fn list(db: &mut Tx, filter: &UsageFilter<'_>, now: OffsetDateTime) -> Result<TopUsers> {
+    let rows = match filter.period {
+        ReportPeriod::Custom(..) => custom(db, filter, now).await?,
+        _ => standard(db, filter).await?,
     };
-    if filter.plan.is_some() || filter.search.is_some() {
-        let fits = who(db, filter).await?;
-        users.retain(|id, _| fits.contains(id));
-        refusals.retain(|id, _| fits.contains(id));
-    }
-    let active = users.len();
-    if filter.model.is_none() {
-        for id in refusals.keys() {
-            users.entry(*id).or_default();
-        }
-    }
-    // A subscription says nothing beside one model's part of the cost.
-    let pays = match filter.order {
-        Order::Margin if filter.model.is_none() => pays(db, filter).await?,
-        _ => HashMap::new(),
+    let Some(first) = rows.first() else { return Ok(TopUsers::default()) };
+    let all = Sums {
+        requests: first.all_requests,
+        input: first.all_input,
+        cached: first.all_cached,
+        output: first.all_output,
+        estimated: 0,
+        cost: first.all_cost,
     };
-    let rank = |id: &i32, sums: &Sums| match filter.order {
-        Order::Cost => i128::from(sums.cost),
-        Order::Tokens => i128::from(sums.tokens()),
-        Order::Requests => i128::from(sums.requests),
-        Order::Margin => i128::from(sums.cost) - i128::from(pays.get(id).map_or(0, |pays| pays.0)),
-        Order::Refusals => i128::from(refusals.get(id).copied().unwrap_or(0)),
-        // parts of a thousand million
-        Order::EstimateError => {
-            let real = i128::from(sums.input) + i128::from(sums.cached);
-            (i128::from(sums.estimated) - real).abs() * 1_000_000_000 / real.max(1)
-        }
-    };
-    let all = users.values().fold(Sums::default(), |mut all, sums| {
-        all += sums;
-        all
-    });
-    let mut ranked: Vec<_> = users.iter().map(|(id, sums)| (Reverse(rank(id, sums)), *id)).collect();
-    // Only as far as the page reaches.
-    let reach = filter.offset.saturating_add(filter.limit);
-    if reach < ranked.len() {
-        ranked.select_nth_unstable(reach);
-        ranked.truncate(reach);
-    }
-    ranked.sort_unstable();
-    let page: Vec<i32> = ranked.into_iter().skip(filter.offset).map(|(_, id)| id).collect();
     Ok(TopUsers {
-        rows: told(db, filter, &page, &users).await?,
         all: Totals::from(&all),
-        users: active,
-        count: users.len(),
+        users: first.users.max(0).cast_unsigned(),
+        count: first.count.max(0).cast_unsigned(),
+        rows: rows.into_iter().filter_map(ReportRow::user_usage).collect(),
     })
 }
 
-fn dollars(pays: Decimal) -> Picos {
-    Picos::from_usd(pays.round_dp(12)).unwrap_or_default()
+impl ReportRow {
+    fn user_usage(self) -> Option<UserUsage> {
+        let sums = Sums {
+            requests: self.requests?,
+            input: self.input?,
+            cached: self.cached?,
+            output: self.output?,
+            estimated: self.estimated?,
+            cost: self.cost?,
+        };
+        Some(UserUsage {
+            subject_id: self.subject_id?,
+            subject: self.subject?,
+            user_id: self.user_id.map(Into::into),
+            email: self.email,
+            plan: self.plan_id.map(PlanId),
+            totals: Totals::from(&sums),
+            estimated: Tokens::from_db(sums.estimated),
+            refusals: self.refusals?.max(0).cast_unsigned(),
+            paid: Picos(self.paid?),
+        })
+    }
 }
 
-/// A page's rows, in its order: who they are, what they pay and how often they were refused.
-async fn told(db: &mut Tx, filter: &UsageFilter<'_>, page: &[i32], users: &Users) -> Result<Vec<UserUsage>> {
-    let rows = sqlx::query!(
-        r#"select s.subject_id, s.subject, a.user_id as "user_id?", a.email as "email?", a.plan_id as "plan_id?",
-                  coalesce((select sum(f.n) from refusal_hour f join account b using (user_id)
-                            where b.subject = s.subject and f.hour >= $2 and f.hour < $3), 0)::bigint as "refusals!",
-                  coalesce((select sum(price_over(d.amount_minor, d.period, d.paid)) from subscriptions_paid($2, $3) d
-                            where d.subject_id = s.subject_id), 0) as "pays!"
-           from unnest($1::int[]) with ordinality p (subject_id, place)
-           join usage_subject s on s.subject_id = p.subject_id
+fn row_count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// Reads a standard period from the report.
+async fn standard(db: &mut Tx, filter: &UsageFilter<'_>) -> Result<Vec<ReportRow>> {
+    let rows = sqlx::query_as!(
+        ReportRow,
+        r#"with report as (
+             select r.subject_id, r.is_active, r.requests, r.input_tokens, r.cached_tokens, r.output_tokens, r.estimated_tokens, r.cost_picos,
+                    r.refusals, r.paid_picos,
+                    case $5
+                      when 'cost' then r.cost_picos
+                      when 'tokens' then r.input_tokens + r.cached_tokens + r.output_tokens
+                      when 'requests' then r.requests
+                      when 'margin' then r.cost_picos - case when $2 = '' then r.paid_picos else 0 end
+                      when 'refusals' then r.refusals
+                      else (abs(r.estimated_tokens - r.input_tokens - r.cached_tokens)::numeric * 1000000
+                            / greatest(r.input_tokens + r.cached_tokens, 1))::bigint
+                    end as rank
+             from usage_report r
+             where r.period = $1 and r.model = $2
+               and ($3::text is null and $4::text is null or r.subject_id in (
+                 select s.subject_id from account a join usage_subject s using (subject)
+                 where ($3::text is null or a.plan_id = $3) and ($4::text is null or a.email ilike $4)
+                   and not exists (
+                     select from account b where b.subject = a.subject and (b.created_at, b.user_id) < (a.created_at, a.user_id))))
+           ), total as (
+             select count(*) as count, count(*) filter (where is_active) as users, sum(requests) as requests, sum(input_tokens) as input,
+                    sum(cached_tokens) as cached, sum(output_tokens) as output, sum(cost_picos) as cost
+             from report
+           ), page as (
+             select * from report order by rank desc, subject_id offset $6 limit $7
+           )
+           select page.subject_id as "subject_id?", s.subject as "subject?", a.user_id as "user_id?", a.email as "email?",
+                  a.plan_id as "plan_id?", page.requests as "requests?", page.input_tokens as "input?", page.cached_tokens as "cached?",
+                  page.output_tokens as "output?", page.estimated_tokens as "estimated?", page.cost_picos as "cost?",
+                  page.refusals as "refusals?", page.paid_picos as "paid?", total.count as "count!", total.users as "users!",
+                  coalesce(total.requests, 0)::bigint as "all_requests!", coalesce(total.input, 0)::bigint as "all_input!",
+                  coalesce(total.cached, 0)::bigint as "all_cached!", coalesce(total.output, 0)::bigint as "all_output!",
+                  coalesce(total.cost, 0)::bigint as "all_cost!"
+           from total left join page on true
+           left join usage_subject s on s.subject_id = page.subject_id
            left join lateral (
              select user_id, email, plan_id from account where subject = s.subject order by created_at, user_id limit 1
            ) a on true
-           order by p.place"#,
-        page,
-        filter.from,
-        filter.to,
+           order by page.rank desc, page.subject_id"#,
+        filter.period.as_str(),
+        filter.model.map_or("", |model| model.0.as_str()),
+        filter.plan.map(|plan| plan.0.as_str()),
+        filter.search.map(contains),
+        filter.order.as_str(),
+        row_count(filter.offset),
+        row_count(filter.limit),
     )
     .fetch_all(db)
     .await?;
+    Ok(rows)
+}
+
+/// Sums the days of a custom period. The same as [`standard`], from `usage_day`, refusals and payments.
+async fn custom(db: &mut Tx, filter: &UsageFilter<'_>, now: OffsetDateTime) -> Result<Vec<ReportRow>> {
+    let (from, to) = filter.period.bounds(now);
+    let rows = sqlx::query_as!(
+        ReportRow,
+        r#"with used as (
+             select subject_id, sum(requests)::bigint as requests, sum(input_tokens)::bigint as input_tokens,
+                    sum(cache_read_tokens + cache_write_tokens)::bigint as cached_tokens, sum(output_tokens)::bigint as output_tokens,
+                    sum(estimated_tokens)::bigint as estimated_tokens, sum(cost_picos)::bigint as cost_picos
+             from usage_day
+             where day >= ($1::timestamptz at time zone 'UTC')::date
+               and day < (($2::timestamptz - interval '1 hour') at time zone 'UTC')::date + 1 and $1 < $2
+               and ($8::text is null or model = $8)
+             group by subject_id
+           ), refused as (
+             select s.subject_id, sum(r.n)::bigint as n
+             from refusal_hour r join account a using (user_id) join usage_subject s using (subject)
+             where r.hour >= $1 and r.hour < $2 group by s.subject_id
+           ), paid as (
+             select subject_id, (sum(prorated_usd(amount_minor, period, paid)) * 1000000000000)::bigint as picos
+             from subscriptions_paid($1, $2) where subject_id is not null group by subject_id
+           ), both_ as (
+             select coalesce(u.subject_id, r.subject_id) as subject_id, u.subject_id is not null as is_active,
+                    coalesce(u.requests, 0) as requests, coalesce(u.input_tokens, 0) as input_tokens,
+                    coalesce(u.cached_tokens, 0) as cached_tokens, coalesce(u.output_tokens, 0) as output_tokens,
+                    coalesce(u.estimated_tokens, 0) as estimated_tokens, coalesce(u.cost_picos, 0) as cost_picos,
+                    coalesce(r.n, 0) as refusals
+             from used u full join refused r on r.subject_id = u.subject_id
+             where $8::text is null or u.subject_id is not null
+           ), report as materialized (
+             select b.*, coalesce(p.picos, 0) as paid_picos,
+                    case $5
+                      when 'cost' then b.cost_picos
+                      when 'tokens' then b.input_tokens + b.cached_tokens + b.output_tokens
+                      when 'requests' then b.requests
+                      when 'margin' then b.cost_picos - case when $8::text is null then coalesce(p.picos, 0) else 0 end
+                      when 'refusals' then b.refusals
+                      else (abs(b.estimated_tokens - b.input_tokens - b.cached_tokens)::numeric * 1000000
+                            / greatest(b.input_tokens + b.cached_tokens, 1))::bigint
+                    end as rank
+             from both_ b left join paid p on p.subject_id = b.subject_id
+             where $3::text is null and $4::text is null or b.subject_id in (
+               select s.subject_id from account a join usage_subject s using (subject)
+               where ($3::text is null or a.plan_id = $3) and ($4::text is null or a.email ilike $4)
+                 and not exists (
+                   select from account b where b.subject = a.subject and (b.created_at, b.user_id) < (a.created_at, a.user_id)))
+           ), total as (
+             select count(*) as count, count(*) filter (where is_active) as users, sum(requests) as requests, sum(input_tokens) as input,
+                    sum(cached_tokens) as cached, sum(output_tokens) as output, sum(cost_picos) as cost
+             from report
+           ), page as (
+             select * from report order by rank desc, subject_id offset $6 limit $7
+           )
+           select page.subject_id as "subject_id?", s.subject as "subject?", a.user_id as "user_id?", a.email as "email?",
+                  a.plan_id as "plan_id?", page.requests as "requests?", page.input_tokens as "input?", page.cached_tokens as "cached?",
+                  page.output_tokens as "output?", page.estimated_tokens as "estimated?", page.cost_picos as "cost?",
+                  page.refusals as "refusals?", page.paid_picos as "paid?", total.count as "count!", total.users as "users!",
+                  coalesce(total.requests, 0)::bigint as "all_requests!", coalesce(total.input, 0)::bigint as "all_input!",
+                  coalesce(total.cached, 0)::bigint as "all_cached!", coalesce(total.output, 0)::bigint as "all_output!",
+                  coalesce(total.cost, 0)::bigint as "all_cost!"
+           from total left join page on true
+           left join usage_subject s on s.subject_id = page.subject_id
+           left join lateral (
+             select user_id, email, plan_id from account where subject = s.subject order by created_at, user_id limit 1
+           ) a on true
+           order by page.rank desc, page.subject_id"#,
+        from,
+        to,
+        filter.plan.map(|plan| plan.0.as_str()),
+        filter.search.map(contains),
+        filter.order.as_str(),
+        row_count(filter.offset),
+        row_count(filter.limit),
+        filter.model.map(|model| model.0.as_str()),
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows)
+}
+
+/// Users whose share of the last 24 hours' cost or tokens is large.
+pub struct LargeShare {
+    /// Key of the ledger.
+    pub subject: String,
+    /// The account's email; `None` once it is deleted.
+    pub email: Option<String>,
+    /// The user's cost.
+    pub cost: Picos,
+    /// The user's tokens.
+    pub tokens: u64,
+    /// The cost of all users.
+    pub all_cost: Picos,
+    /// The tokens of all users.
+    pub all_tokens: u64,
+}
+
+/// Lists users who account for more than `percent` % of all users' cost or tokens since an hour; nothing while there is only one user.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn large_shares(db: &mut Tx, since: OffsetDateTime, percent: u8) -> Result<Vec<LargeShare>> {
+    let rows = sqlx::query!(
+        r#"with used as (
+             select subject_id, sum(cost_picos) as cost, sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens) as tokens
+             from usage_hour where hour >= $1 group by subject_id
+           ), total as (
+             select sum(cost) as cost, sum(tokens) as tokens, count(*) as users from used
+           )
+           select s.subject, a.email as "email?", u.cost::bigint as "cost!", u.tokens::bigint as "tokens!",
+                  t.cost::bigint as "all_cost!", t.tokens::bigint as "all_tokens!"
+           from total t
+           join used u on u.cost * 100 > t.cost * $2 or u.tokens * 100 > t.tokens * $2
+           join usage_subject s using (subject_id)
+           left join lateral (select email from account where subject = s.subject order by created_at, user_id limit 1) a on true
+           where t.users > 1
+           order by u.cost desc, u.tokens desc limit 200"#,
+        since,
+        Decimal::from(percent),
+    )
+    .fetch_all(db)
+    .await?;
+    let share = |n: i64| n.max(0).cast_unsigned();
     Ok(rows
         .into_iter()
-        .map(|row| {
-            let sums = users.get(&row.subject_id).copied().unwrap_or_default();
-            UserUsage {
-                subject_id: row.subject_id,
-                subject: row.subject,
-                user_id: row.user_id.map(Into::into),
-                email: row.email,
-                plan: row.plan_id.map(PlanId),
-                totals: Totals::from(&sums),
-                estimated: Tokens::from_db(sums.estimated),
-                refusals: row.refusals.max(0).cast_unsigned(),
-                pays: dollars(row.pays),
-            }
+        .map(|row| LargeShare {
+            subject: row.subject,
+            email: row.email,
+            cost: Picos(row.cost),
+            tokens: share(row.tokens),
+            all_cost: Picos(row.all_cost),
+            all_tokens: share(row.all_tokens),
         })
         .collect())
 }
 
-/// Whose plan and address fit. Where accounts share a subject it is the first one that counts.
-async fn who(db: &mut Tx, filter: &UsageFilter<'_>) -> Result<HashSet<i32>> {
-    let ids = sqlx::query_scalar!(
-        "select s.subject_id from account a join usage_subject s using (subject)
-         where ($1::text is null or a.plan_id = $1) and ($2::text is null or a.email ilike $2)
-           and not exists (select from account b where b.subject = a.subject and (b.created_at, b.user_id) < (a.created_at, a.user_id))",
-        filter.plan.map(|plan| plan.0.as_str()),
-        filter.search.map(contains),
-    )
-    .fetch_all(db)
-    .await?;
-    Ok(ids.into_iter().collect())
-}
-
-/// How often each was refused.
-async fn refusals(db: &mut Tx, filter: &UsageFilter<'_>) -> Result<HashMap<i32, i64>> {
-    let rows = sqlx::query!(
-        r#"select s.subject_id, sum(r.n)::bigint as "n!"
-           from refusal_hour r join account a using (user_id) join usage_subject s using (subject)
-           where r.hour >= $1 and r.hour < $2 group by s.subject_id"#,
-        filter.from,
-        filter.to,
-    )
-    .fetch_all(db)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.subject_id, row.n)).collect())
-}
-
-/// What each pays; accounts that share a subject pay together, as they cost together.
-async fn pays(db: &mut Tx, filter: &UsageFilter<'_>) -> Result<HashMap<i32, Picos>> {
-    let rows = sqlx::query!(
-        r#"select subject_id as "subject_id!", sum(price_over(amount_minor, period, paid)) as "pays!"
-           from subscriptions_paid($1, $2) where subject_id is not null group by subject_id"#,
-        filter.from,
-        filter.to,
-    )
-    .fetch_all(db)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.subject_id, dollars(row.pays))).collect())
-}
-
-/// What some users cost on each UTC day from one to another, both included: for each of them as many as there are days.
+/// Reads the cost of some users on each UTC day from `first` to `last`, both included; each user's list has one entry per day.
 ///
 /// # Errors
 /// Returns an error if the query fails.
 pub async fn by_day(db: &mut Tx, users: &[i32], first: Date, last: Date) -> Result<HashMap<i32, Vec<Picos>>> {
-    // A row for each of them and not for each of their days: those would take three times as long.
+    // One row per user instead of one per day takes a third of the time.
     let rows = sqlx::query!(
-        r#"select subject_id, array_agg(day - $2) as "places!", array_agg(cost_picos) as "costs!"
-           from usage_day where subject_id = any($1) and day >= $2 and day <= $3 group by subject_id"#,
+        r#"select subject_id as "subject_id!", array_agg(day - $2::date) as "indexes!", array_agg(cost) as "costs!"
+           from (
+             select subject_id, day, sum(cost_picos)::bigint as cost from usage_day
+             where subject_id = any($1) and day >= $2 and day <= $3 group by subject_id, day
+           ) d group by subject_id"#,
         users,
         first,
         last,
@@ -248,36 +389,51 @@ pub async fn by_day(db: &mut Tx, users: &[i32], first: Date, last: Date) -> Resu
     let mut lines: HashMap<i32, Vec<Picos>> = users.iter().map(|id| (*id, vec![Picos::ZERO; days])).collect();
     for row in rows {
         let Some(line) = lines.get_mut(&row.subject_id) else { continue };
-        for (place, cost) in row.places.into_iter().zip(row.costs) {
-            let at = usize::try_from(place).ok().and_then(|place| line.get_mut(place));
-            at.into_iter().for_each(|at| *at = Picos(cost));
+        for (index, cost) in row.indexes.into_iter().zip(row.costs) {
+            let day = usize::try_from(index).ok().and_then(|index| line.get_mut(index));
+            day.into_iter().for_each(|day| *day = Picos(cost));
         }
     }
     Ok(lines)
 }
 
-/// What the deployment takes in and refuses.
-pub struct Around {
-    /// What subscriptions in dollars pay for the period, by its days.
+/// Revenue and refusals of a period, of all users.
+pub struct Summary {
+    /// What subscriptions in US dollars pay for the period, prorated.
     pub revenue: Picos,
-    /// How many live subscriptions are in other currencies, and left out.
+    /// Live subscriptions in other currencies, which the revenue leaves out.
     pub other_currencies: u64,
-    /// How often users were refused, by reason, the most frequent first.
+    /// Refusals by kind, the most frequent first.
     pub refusals: Vec<(String, u64)>,
 }
 
-/// What stands around the table of a period.
+/// When the report of a standard period was last refreshed; `None` for a custom period, and before the first refresh.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn around(db: &mut Tx, from: OffsetDateTime, to: OffsetDateTime) -> Result<Around> {
+pub async fn as_of(db: &mut Tx, period: ReportPeriod) -> Result<Option<OffsetDateTime>> {
+    Ok(sqlx::query_scalar!("select as_of from usage_period where period = $1", period.as_str())
+        .fetch_optional(db)
+        .await?)
+}
+
+/// Reads revenue and refusals of a period.
+///
+/// # Errors
+/// Returns an error if a query fails.
+pub async fn summary(
+    db: &mut Tx,
+    period: ReportPeriod,
+    (from, to): (OffsetDateTime, OffsetDateTime),
+) -> Result<Summary> {
     let paid = sqlx::query!(
-        // The same price of many is multiplied once.
-        r#"select coalesce((select sum(price_over(amount_minor, period, paid)) from (
-                    select amount_minor, period, sum(paid) as paid from subscriptions_paid($1, $2) group by amount_minor, period) p), 0) as "revenue!",
+        r#"select coalesce((select revenue_picos from usage_period where period = $3),
+                           (select (sum(prorated_usd(amount_minor, period, paid)) * 1000000000000)::bigint
+                            from (select amount_minor, period, sum(paid) as paid from subscriptions_paid($1, $2) group by 1, 2) p), 0) as "revenue!",
                   (select count(*) from subscription where currency <> 'usd' and status in ('active', 'past_due')) as "other_currencies!""#,
         from,
-        to
+        to,
+        period.as_str(),
     )
     .fetch_one(&mut *db)
     .await?;
@@ -288,14 +444,14 @@ pub async fn around(db: &mut Tx, from: OffsetDateTime, to: OffsetDateTime) -> Re
     )
     .fetch_all(db)
     .await?;
-    Ok(Around {
-        revenue: dollars(paid.revenue),
+    Ok(Summary {
+        revenue: Picos(paid.revenue),
         other_currencies: paid.other_currencies.max(0).cast_unsigned(),
         refusals: refusals.into_iter().map(|row| (row.kind, row.n.max(0).cast_unsigned())).collect(),
     })
 }
 
-/// How many turns run, and how many tokens are held for them.
+/// Counts the running turns and the tokens reserved for them.
 ///
 /// # Errors
 /// Returns an error if the query fails.

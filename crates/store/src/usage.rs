@@ -1,7 +1,7 @@
 //! Reads the ledger for meters, users and owners.
 
 use crate::Result;
-use crate::span::Sums;
+use crate::rollup::Sums;
 use domain::{ModelName, Picos, Tokens, TurnId, UserId};
 use sqlx::PgExecutor;
 use time::{Date, OffsetDateTime};
@@ -76,7 +76,7 @@ pub async fn spent(
                        else to_char(date_bin('15 minutes', u.created_at, 'epoch'), 'YYYY-MM-DD HH24:MI') end as "call!",
                   min(u.created_at) as "at!", bool_or(u.status = 'pending') as "pending!",
                   sum(case when u.status = 'pending'
-                      then (u.estimated_tokens::numeric * p.input + (u.reserved_tokens - u.estimated_tokens)::numeric * p.output)
+                      then (u.estimated_tokens::numeric * p.input_micros_per_million + (u.reserved_tokens - u.estimated_tokens)::numeric * p.output_micros_per_million)
                            / 1000000000000
                       else u.cost_usd end) as "cost!"
            from ai_usage u join model_price p using (model_price_id)

@@ -1,5 +1,5 @@
-//! The ledger row by row, as it is exported: in the order of its key, a piece at a time, so that no export holds a connection for long or
-//! more memory than a piece.
+//! Ledger rows for exports, read page by page in key order, so that an export neither holds a connection for long nor more than one page in
+//! memory.
 
 use crate::Result;
 use domain::{ModelName, PlanId, UserId};
@@ -9,70 +9,70 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// One call as the ledger has it.
+/// A ledger row: one provider call.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
-    /// When it was admitted.
+    /// When the call was admitted.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
-    /// Its key.
+    /// Row id.
     pub ai_usage_id: Uuid,
-    /// The turn.
+    /// Turn id.
     pub turn_id: Uuid,
-    /// Which call of the turn.
+    /// Number of the call within the turn; 0 is a hedge call whose response wasn't used.
     pub call_no: i32,
-    /// What for.
+    /// Purpose: `chat`, `title`, `tool` or `api`.
     pub purpose: String,
-    /// Who; none once the account is gone.
+    /// The user's email; `None` once the account is deleted, and in a user's own export.
     pub email: Option<String>,
-    /// Names them in the ledger.
+    /// The user's subject: a keyed hash of the email at sign-up.
     pub subject: String,
-    /// The model.
+    /// The model that was called.
     pub model: String,
-    /// How it ended, or that it runs.
+    /// `pending`, or how the call ended.
     pub status: String,
-    /// Whether the provider told what it used.
+    /// `exact` or `estimated`; `None` while pending.
     pub usage_source: Option<String>,
-    /// Input that came from no cache.
+    /// Input tokens, without those read from or written to a cache.
     pub input_tokens: i64,
-    /// Input read from a cache.
+    /// Input tokens read from a cache.
     pub cache_read_tokens: i64,
-    /// Input written to a cache.
+    /// Input tokens written to a cache.
     pub cache_write_tokens: i64,
-    /// All output.
+    /// Output tokens, including reasoning.
     pub output_tokens: i64,
-    /// The part of it that was reasoning.
+    /// Reasoning tokens (included in output).
     pub reasoning_tokens: i64,
-    /// The input as it was estimated beforehand.
+    /// Input tokens as estimated before the call.
     pub estimated_tokens: i64,
-    /// Exact dollars.
+    /// Cost in US dollars, exact.
     pub cost_usd: Decimal,
-    /// The row it corrects, by differences.
+    /// The row that this row corrects; its numbers are differences.
     pub corrects: Option<Uuid>,
 }
 
-/// Which rows.
+/// Selects the rows to export.
 pub struct UsageFilter<'a> {
-    /// From then on.
+    /// Start of the period, inclusive.
     pub from: OffsetDateTime,
-    /// Until then, not included.
+    /// End of the period, exclusive.
     pub to: OffsetDateTime,
-    /// Only of users on this plan now.
+    /// Only users who are on this plan now.
     pub plan: Option<&'a PlanId>,
     /// Only calls of this model.
     pub model: Option<&'a ModelName>,
-    /// Only of addresses that hold this.
+    /// Only users whose email contains this text.
     pub search: Option<&'a str>,
-    /// After this row.
+    /// Only rows after this key: the last row of the previous page.
     pub after: Option<(OffsetDateTime, Uuid)>,
 }
 
-/// The next rows, `limit` at most.
+/// Loads the next page of all users' rows, at most `limit`.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn next(db: impl PgExecutor<'_>, asked: &UsageFilter<'_>, limit: i64) -> Result<Vec<Row>> {
-    let (from, id) = asked.after.map_or((asked.from, Uuid::nil()), |(at, id)| (at, id));
+pub async fn next(db: impl PgExecutor<'_>, filter: &UsageFilter<'_>, limit: i64) -> Result<Vec<Row>> {
+    let (from, id) = filter.after.map_or((filter.from, Uuid::nil()), |(at, id)| (at, id));
     Ok(sqlx::query_as!(
         Row,
         r#"select u.created_at, u.ai_usage_id, u.turn_id, u.call_no, u.purpose, a.email as "email?", u.subject, u.model, u.status,
@@ -83,23 +83,29 @@ pub async fn next(db: impl PgExecutor<'_>, asked: &UsageFilter<'_>, limit: i64) 
              and ($4::text is null or u.model = $4) and ($5::text is null or a.plan_id = $5) and ($6::text is null or a.email ilike $6)
            order by u.created_at, u.ai_usage_id limit $7"#,
         from,
-        asked.to,
+        filter.to,
         id,
-        asked.model.map(|model| model.0.as_str()),
-        asked.plan.map(|plan| plan.0.as_str()),
-        asked.search.map(crate::top_users::contains),
+        filter.model.map(|model| model.0.as_str()),
+        filter.plan.map(|plan| plan.0.as_str()),
+        filter.search.map(crate::top_users::contains),
         limit,
     )
     .fetch_all(db)
     .await?)
 }
 
-/// The next rows of one user's own, `limit` at most, by their index: however long the period, nobody else's rows are looked at.
+/// Loads the next page of one user's rows, at most `limit`; of the filter only `from`, `to` and `after` apply. Uses the index by user, so
+/// that other users' rows aren't scanned however long the period is.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn next_own(db: impl PgExecutor<'_>, owner: UserId, asked: &UsageFilter<'_>, limit: i64) -> Result<Vec<Row>> {
-    let (from, id) = asked.after.map_or((asked.from, Uuid::nil()), |(at, id)| (at, id));
+pub async fn next_own(
+    db: impl PgExecutor<'_>,
+    owner: UserId,
+    filter: &UsageFilter<'_>,
+    limit: i64,
+) -> Result<Vec<Row>> {
+    let (from, id) = filter.after.map_or((filter.from, Uuid::nil()), |(at, id)| (at, id));
     Ok(sqlx::query_as!(
         Row,
         r#"select u.created_at, u.ai_usage_id, u.turn_id, u.call_no, u.purpose, null::text as "email?", u.subject, u.model, u.status,
@@ -109,7 +115,7 @@ pub async fn next_own(db: impl PgExecutor<'_>, owner: UserId, asked: &UsageFilte
            where u.user_id = $4 and u.created_at >= $1 and u.created_at < $2 and (u.created_at, u.ai_usage_id) > ($1, $3)
            order by u.created_at, u.ai_usage_id limit $5"#,
         from,
-        asked.to,
+        filter.to,
         id,
         Uuid::from(owner),
         limit,

@@ -1,4 +1,4 @@
-//! Checks Postgres once a second over its own connection.
+//! A watchdog that probes Postgres once a second over a connection of its own.
 
 use crate::db::Shared;
 use sqlx::postgres::PgConnection;
@@ -7,18 +7,18 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
-/// How often it asks.
+/// Pause between probes.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// How often it asks while Postgres is down.
+/// Pause between probes while Postgres is down.
 const DOWN_INTERVAL: Duration = Duration::from_millis(250);
-/// How long an answer may take.
+/// Maximum time that a probe or a new connection may take.
 const PROBE: Duration = Duration::from_secs(2);
-/// How many new connections in a row have to be silent before Postgres counts as down. A refusal counts at once.
+/// Number of consecutive new connections that must time out or fail before Postgres counts as down. A refused connection counts at once.
 const SILENT: u32 = 2;
 
-/// Watches for as long as the pool is in use.
+/// Starts the watchdog, which runs for as long as the pool is in use.
 pub(crate) fn spawn(shared: &Arc<Shared>) {
-    // Without a runtime nothing connects either.
+    // Without a runtime no connection can be made, so there is nothing to watch.
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(watch(Arc::downgrade(shared)));
     }
@@ -30,20 +30,20 @@ async fn watch(shared: Weak<Shared>) {
         let Some(shared) = shared.upgrade() else { return };
         let was_down = *shared.down.borrow();
         let had_connection = connection.is_some();
-        connection = answering(connection).await;
+        connection = probe(connection).await;
         if connection.is_none() {
             match timeout(PROBE, shared.options.connect()).await {
                 Ok(Ok(new)) => {
                     connection = Some(new);
-                    // Old connections were dead and a new one works: those of the pool are as old.
+                    // The old connection was dead and a new one works: the pool's connections are as old and probably dead too.
                     if had_connection || was_down {
-                        tracing::warn!("connections to Postgres were lost; the pool is replaced");
+                        tracing::warn!("connections to Postgres were lost; replacing the pool");
                         shared.replace_pool();
                     }
                 }
                 Ok(Err(error)) if is_refusal(&error) => silent = SILENT,
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, "Postgres refuses the watchdog's connection");
+                    tracing::warn!(%error, "Postgres refused the watchdog's connection");
                     silent += 1;
                 }
                 Err(_) => silent += 1,
@@ -57,7 +57,7 @@ async fn watch(shared: Weak<Shared>) {
             if is_down {
                 tracing::error!("Postgres can't be reached");
             } else {
-                tracing::info!("Postgres answers again");
+                tracing::info!("Postgres is reachable again");
             }
         }
         drop(shared);
@@ -65,13 +65,14 @@ async fn watch(shared: Weak<Shared>) {
     }
 }
 
-/// The connection, if it still answers.
-async fn answering(connection: Option<PgConnection>) -> Option<PgConnection> {
+/// Pings a connection and returns it if it responds in time.
+async fn probe(connection: Option<PgConnection>) -> Option<PgConnection> {
     let mut connection = connection?;
     matches!(timeout(PROBE, connection.ping()).await, Ok(Ok(()))).then_some(connection)
 }
 
-/// Whether nobody listens, or Postgres says that it is starting or stopping (57P03).
+/// Returns whether the connection failed with an I/O error, such as a closed port, or Postgres doesn't accept connections now: 57P03
+/// (starting or stopping) or 55000.
 fn is_refusal(error: &Error) -> bool {
     match error {
         Error::Io(_) => true,

@@ -1,10 +1,10 @@
-//! What an admin does. Each act is an audit row: in the transaction of its effect where that is a row's, right after it where it isn't.
-//! `user.rs` has what is done to somebody.
+//! Admin actions. Each writes an audit row: in the same transaction if the effect is a database change, otherwise right after it. Actions
+//! on a user are in `user.rs`.
 
 mod top_users;
 mod user;
 
-pub(crate) use top_users::top_users;
+pub(crate) use top_users::{refresh_report, top_users};
 pub(crate) use user::{act, set_plan};
 
 use crate::auth::SignedIn;
@@ -22,13 +22,13 @@ use store::plan_rule::Rules;
 use store::turn::Switches;
 use time::OffsetDateTime;
 
-/// A limit as somebody typed it.
+/// Parses a limit from a form field.
 fn limit(field: &str, text: &str) -> Result<i64, Problem> {
     let n = text.parse().ok().filter(|n| (1..=1_000_000_000_000).contains(n));
     n.ok_or_else(|| Problem::invalid(field, "Enter a whole number above zero. No changes were saved."))
 }
 
-/// What the owner sets on a plan. Its models are as many fields of one name as are ticked, so the pairs are read by hand.
+/// Parses the rules of a plan. Selected models are repeated fields with the same name, so the pairs are parsed by hand.
 fn plan_rules(pairs: &[(String, String)]) -> Result<Rules, Problem> {
     let of = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.trim());
     let number = |name: &str| limit(name, of(name).unwrap_or_default());
@@ -41,7 +41,7 @@ fn plan_rules(pairs: &[(String, String)]) -> Result<Rules, Problem> {
     if models.is_empty() {
         return Err(Problem::invalid("model", "Select at least one model. No changes were saved."));
     }
-    // The default comes first; one that isn't ticked leaves the order as it is.
+    // The default model comes first. If it isn't selected, the order is unchanged.
     models.sort_by_key(|model| Some(model.0.as_str()) != of("first"));
     Ok(Rules {
         requests: number("requests")?,
@@ -58,7 +58,7 @@ fn plan_rules(pairs: &[(String, String)]) -> Result<Rules, Problem> {
     })
 }
 
-/// `POST /admin/plans/{plan}`
+/// `POST /admin/plans/{plan}`: sets a plan's limits and models.
 pub(crate) async fn set_plan_rules(
     State(app): State<AppState>,
     SignedIn(admin): SignedIn,
@@ -99,14 +99,14 @@ pub(crate) async fn reconcile(
     })
 }
 
-/// Which dead letter; none means all jobs that were given up.
+/// The replay form: the Stripe event to replay, or empty for all failed jobs.
 #[derive(Deserialize)]
 pub(crate) struct Replay {
     #[serde(default)]
     event: String,
 }
 
-/// `POST /admin/health/replay`: makes a dead letter, or all given-up jobs, due again.
+/// `POST /admin/health/replay`: makes a failed Stripe event, or all failed jobs, due again.
 pub(crate) async fn replay(
     State(app): State<AppState>,
     SignedIn(admin): SignedIn,
@@ -128,14 +128,14 @@ pub(crate) async fn replay(
     Ok(Redirect::to("/admin/health").into_response())
 }
 
-/// Which flag.
+/// The form that clears a billing flag.
 #[derive(Deserialize)]
 pub(crate) struct ClearFlag {
     kind: String,
     object: String,
 }
 
-/// `POST /admin/health/clear`: somebody has looked.
+/// `POST /admin/health/clear`: clears a billing flag.
 pub(crate) async fn clear_flag(
     State(app): State<AppState>,
     SignedIn(admin): SignedIn,
@@ -152,11 +152,11 @@ pub(crate) async fn clear_flag(
     Ok(Redirect::to("/admin/health").into_response())
 }
 
-/// An act that was done to nobody, for the audit.
+/// Writes an audit row for an action that isn't on a user.
 async fn note(app: &AppState, admin: &Viewer, action: &str, what: &str) -> Result<(), Refused> {
     let entry = store::audit::Entry {
         actor: Some(admin.user_id),
-        subject: None,
+        target: None,
         action,
         before: None,
         after: Some(what),
@@ -165,11 +165,11 @@ async fn note(app: &AppState, admin: &Viewer, action: &str, what: &str) -> Resul
     Ok(store::audit::write(&app.db, &entry, AppState::now()).await?)
 }
 
-/// What a form of the owner's says, or the page that says why it can't be taken.
+/// Parses an admin form and returns it with the bodiless request. Otherwise returns the page that shows the problem.
 async fn read<T: DeserializeOwned>(app: &AppState, request: Request) -> Result<(T, Request), Response> {
     let (parts, body) = request.into_parts();
     let form = match Bytes::from_request(Request::from_parts(parts.clone(), body), &()).await {
-        // No form of ours sends a NUL, and Postgres takes none.
+        // No form of the app sends a NUL, and Postgres rejects it.
         Ok(body) if body.windows(3).any(|three| three == b"%00") || body.contains(&0) => None,
         Ok(body) => Form::<T>::from_request(Request::from_parts(parts.clone(), body.into()), &()).await.ok(),
         Err(_) => None,
@@ -184,7 +184,7 @@ async fn read<T: DeserializeOwned>(app: &AppState, request: Request) -> Result<(
     }
 }
 
-/// An amount of dollars; none where the field is empty.
+/// Parses an amount in dollars. Returns `None` if the field is empty.
 fn dollars(text: &str) -> Result<Option<Picos>, Problem> {
     let text = text.trim();
     if text.is_empty() {
@@ -197,7 +197,7 @@ fn dollars(text: &str) -> Result<Option<Picos>, Problem> {
     })
 }
 
-/// On or off.
+/// A switch in a form.
 #[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 enum Switch {
@@ -205,14 +205,14 @@ enum Switch {
     Off,
 }
 
-/// What the owner sets on the whole deployment. What isn't said stays as it is now, whatever an older page shows.
+/// The form for global switches. Missing fields leave the current value unchanged, even if the form was rendered earlier.
 #[derive(Deserialize)]
 struct SetGlobal {
     state: Option<Switch>,
     daily_spend: Option<String>,
 }
 
-/// `POST /admin/global`
+/// `POST /admin/global`: pauses or resumes chat and sets the global spend cap.
 pub(crate) async fn set_global(State(app): State<AppState>, SignedIn(admin): SignedIn, request: Request) -> Response {
     let (form, request) = match read::<SetGlobal>(&app, request).await {
         Ok(read) => read,
@@ -230,21 +230,21 @@ pub(crate) async fn set_global(State(app): State<AppState>, SignedIn(admin): Sig
     done(&app, request, set.await).await
 }
 
-/// What the owner sets on a model. What isn't said stays as it is now.
+/// The form for a model's rules. Missing fields leave the current value unchanged.
 #[derive(Deserialize)]
 struct SetModel {
     state: Option<Switch>,
     daily_spend: Option<String>,
-    /// Empty for nobody.
+    /// Empty for no fallback.
     fallback: Option<String>,
-    /// Whole seconds of silence; empty never asks the fallback as well.
+    /// Silence in whole seconds after which the turn is hedged. Empty disables hedging.
     hedge_after: Option<String>,
 }
 
-/// The longest silence after which a fallback may be asked as well, in seconds.
+/// Maximum silence before hedging, in seconds.
 const HEDGE_AFTER_MAX_S: u32 = 60;
 
-/// Reads whole seconds as milliseconds; none of nothing.
+/// Converts whole seconds to milliseconds. Returns `None` if the text is empty.
 fn hedge_after_ms(text: &str) -> Result<Option<u32>, Problem> {
     let text = text.trim();
     if text.is_empty() {
@@ -256,7 +256,7 @@ fn hedge_after_ms(text: &str) -> Result<Option<u32>, Problem> {
     Ok(Some(seconds * 1_000))
 }
 
-/// `POST /admin/models/{model}`
+/// `POST /admin/models/{model}`: sets a model's rules.
 pub(crate) async fn set_model(
     State(app): State<AppState>,
     SignedIn(admin): SignedIn,
@@ -291,7 +291,7 @@ pub(crate) async fn set_model(
     done(&app, request, set.await).await
 }
 
-/// A price from a date on.
+/// The form that adds a price.
 #[derive(Deserialize)]
 struct AddPrice {
     input: String,
@@ -300,14 +300,14 @@ struct AddPrice {
     #[serde(default)]
     cache_write: String,
     output: String,
-    /// For prompts above so many tokens.
+    /// Number of prompt tokens above which the price applies.
     #[serde(default)]
     above: String,
     #[serde(default)]
     effective_at: String,
 }
 
-/// `POST /admin/models/{model}/price`
+/// `POST /admin/models/{model}/price`: adds a price that applies from an instant on.
 pub(crate) async fn add_price(
     State(app): State<AppState>,
     SignedIn(admin): SignedIn,
@@ -356,7 +356,7 @@ pub(crate) async fn add_price(
     done(&app, request, added.await).await
 }
 
-/// From when on a price holds: now where the field is empty, never the past, which keeps its prices.
+/// Parses when a price takes effect: now if the field is empty. Rejects times in the past, because past prices never change.
 fn instant(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, Problem> {
     if text.is_empty() {
         return Ok(now);
@@ -367,11 +367,11 @@ fn instant(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, Problem> {
     at.filter(|at| *at >= now).ok_or_else(|| Problem::invalid("effective_at", message))
 }
 
-/// Back to the models, or the page that says why not.
+/// Redirects to the models page, or renders the problem.
 async fn done(app: &AppState, request: Request, result: Result<(), Problem>) -> Response {
     match result {
         Ok(()) => {
-            // A budget counts only while it has a cap: one that is new is compared with the ledger at once.
+            // A budget is counted only while it has a cap, so a new cap is compared with the ledger immediately.
             tokio::spawn(tasks::compare_budgets(app.clone()));
             Redirect::to("/admin/models").into_response()
         }

@@ -11,16 +11,16 @@ use serde::Deserialize;
 use store::account_rule::{Act, Acted};
 use time::OffsetDateTime;
 
-/// What an admin may set on a user.
+/// The form that grants a plan.
 #[derive(Deserialize)]
 pub(crate) struct SetPlan {
     plan: PlanId,
-    /// May be missing: scripts had none.
+    /// Optional, because scripts don't send a reason.
     #[serde(default)]
     why: String,
 }
 
-/// `POST /admin/users/{user_id}/plan`; the router lets only admins come here.
+/// `POST /admin/users/{user_id}/plan`: grants a plan. The router admits only admins.
 pub(crate) async fn set_plan(
     State(app): State<AppState>,
     SignedIn(admin): SignedIn,
@@ -50,7 +50,7 @@ fn no_reason() -> Problem {
     Problem::invalid("why", "Enter a reason of up to 500 characters for the audit log. No changes were saved.")
 }
 
-/// Why something was done, as it was typed; none where nothing was.
+/// Returns the reason as entered; `None` if it is empty.
 fn reason(typed: &str) -> Result<Option<String>, Problem> {
     let why: String = typed.trim().chars().filter(|c| !c.is_control()).collect();
     if why.chars().count() > 500 {
@@ -59,9 +59,9 @@ fn reason(typed: &str) -> Result<Option<String>, Problem> {
     Ok(Some(why).filter(|why| !why.is_empty()))
 }
 
-/// What an admin does to a user, and why.
+/// The form of an admin action on a user, with its reason.
 #[derive(Deserialize)]
-struct DoTo {
+struct ActionForm {
     act: AdminAction,
     #[serde(default)]
     why: String,
@@ -73,7 +73,7 @@ struct DoTo {
     until: String,
 }
 
-/// What can be done to a user.
+/// The actions that an admin can take on a user.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum AdminAction {
@@ -84,12 +84,12 @@ enum AdminAction {
     SignOut,
     MakeAdmin,
     UnmakeAdmin,
-    /// Their meters are built anew from the ledger: holds that nothing runs for are gone.
+    /// Rebuilds the user's meters from the ledger, which drops holds of turns that no longer run.
     Rebuild,
 }
 
-impl DoTo {
-    /// The act, with its numbers read; none for one that isn't a row's.
+impl ActionForm {
+    /// Parses the action and its numbers. Returns `None` for an action that isn't a database change.
     fn act(&self, now: OffsetDateTime) -> Result<Option<Act>, Problem> {
         Ok(Some(match self.act {
             AdminAction::Limit => {
@@ -120,14 +120,14 @@ impl DoTo {
     }
 }
 
-/// `POST /admin/users/{user_id}/act`: each act says why, and is written down with its effect.
+/// `POST /admin/users/{user_id}/act`: performs an action. A reason is required and recorded in the audit log with the effect.
 pub(crate) async fn act(
     State(app): State<AppState>,
     SignedIn(admin): SignedIn,
     Id(user_id): Id<UserId>,
     request: Request,
 ) -> Response {
-    let (form, request) = match read::<DoTo>(&app, request).await {
+    let (form, request) = match read::<ActionForm>(&app, request).await {
         Ok(read) => read,
         Err(page) => return page,
     };
@@ -153,7 +153,7 @@ pub(crate) async fn act(
     }
 }
 
-/// Builds a user's meters anew from the ledger, with the next touch.
+/// Discards a user's meters, which are then rebuilt from the ledger on next use, and writes the audit row.
 async fn rebuild(app: &AppState, admin: UserId, user_id: UserId, why: &str) -> Result<(), Problem> {
     let found = store::account::viewer(&app.db, user_id).await.map_err(|error| internal(&error))?;
     let user = found.ok_or_else(|| Problem::not_found("account"))?;
@@ -161,14 +161,14 @@ async fn rebuild(app: &AppState, admin: UserId, user_id: UserId, why: &str) -> R
     let before = users.peek(&user.subject).await.map_err(|error| internal(&error))?;
     users.forget(&user.subject).await.map_err(|error| internal(&error))?;
     let after = users.peek(&user.subject).await.map_err(|error| internal(&error))?;
-    let said = |snapshot: &limits::Snapshot| {
+    let describe = |snapshot: &limits::Snapshot| {
         let tokens = snapshot.window(1);
         format!("{} used, {} held for {}", tokens.used, tokens.reserved, snapshot.in_flight)
     };
-    let (before, after) = (said(&before), said(&after));
+    let (before, after) = (describe(&before), describe(&after));
     let entry = store::audit::Entry {
         actor: Some(admin),
-        subject: Some(user_id),
+        target: Some(user_id),
         action: "rebuild_meters",
         before: Some(&before),
         after: Some(&after),

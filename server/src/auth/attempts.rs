@@ -1,4 +1,4 @@
-//! Attempt limits: sign-ups and sign-ins are counted by origin, sign-ins also by account (field note 17).
+//! Attempt limits: sign-ups and sign-ins are counted per origin, sign-ins also per account (field note 17).
 
 use crate::AppState;
 use crate::error::{Refused, internal};
@@ -9,39 +9,39 @@ use http::HeaderMap;
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// Sign-ups from one place in a quarter of an hour: an office may share it.
+/// Sign-ups per origin in 15 minutes. An origin may be a whole office.
 const SIGN_UPS: u64 = 30;
-/// Sign-ins from one place.
+/// Sign-ins per origin in 15 minutes.
 const SIGN_INS: u64 = 60;
-/// Sign-ins for one account from one place: a password has that many guesses.
+/// Sign-ins per account and origin in 15 minutes. Limits password guesses.
 const GUESSES: u64 = 10;
-/// Sign-ins for one account from anywhere: more, so that a stranger's guesses don't shut its owner out.
+/// Sign-ins per account from all origins in 15 minutes. Higher, so that other people's guesses don't lock out the owner.
 const GUESSES_ANYWHERE: u64 = 100;
 
-/// What an attempt is for.
+/// The action that an attempt is made for.
 pub(crate) enum Attempt<'a> {
-    /// A new account.
+    /// Creating an account.
     SignUp,
-    /// An account, by its subject.
+    /// Signing in to the account with this subject.
     SignIn(&'a str),
 }
 
-/// Counts an attempt, or refuses it with the time to try again. If the meters are unavailable, attempts are let through: users must not
-/// be locked out by our own outage, guessing is slow because of the password hash, and nothing that costs money runs without meters.
-pub(crate) async fn count_attempt(app: &AppState, place: &str, attempt: Attempt<'_>) -> Result<(), Refused> {
+/// Counts an attempt, or refuses it with the time to try again. If the meters are unavailable, attempts are allowed: a Redis outage must
+/// not lock users out, the password hash makes guessing slow, and nothing that costs money runs without meters.
+pub(crate) async fn count_attempt(app: &AppState, origin: &str, attempt: Attempt<'_>) -> Result<(), Refused> {
     let attempts = match attempt {
-        Attempt::SignUp => vec![(format!("up:{place}"), SIGN_UPS)],
+        Attempt::SignUp => vec![(format!("up:{origin}"), SIGN_UPS)],
         Attempt::SignIn(subject) => vec![
-            (format!("in:{place}"), SIGN_INS),
-            (format!("guess:{subject}:{place}"), GUESSES),
+            (format!("in:{origin}"), SIGN_INS),
+            (format!("guess:{subject}:{origin}"), GUESSES),
             (format!("guess:{subject}"), GUESSES_ANYWHERE),
         ],
     };
-    for (who, limit) in attempts {
-        match app.meters.count_attempt(&who, limit).await {
+    for (key, limit) in attempts {
+        match app.meters.count_attempt(&key, limit).await {
             Ok(None) => {}
             Ok(Some(retry_after_ms)) => return Err(Refused(too_many(retry_after_ms))),
-            Err(error) => tracing::warn!(%error, "attempts aren't counted"),
+            Err(error) => tracing::warn!(%error, "attempt not counted"),
         }
     }
     Ok(())
@@ -52,7 +52,7 @@ fn too_many(retry_after_ms: u64) -> Problem {
     Problem { retry_after_ms: Some(retry_after_ms), ..Problem::new(ProblemKind::RequestsLimit, message) }
 }
 
-/// Names where a request comes from, without keeping the address.
+/// Returns a keyed hash of the address that a request comes from, so that the address itself isn't stored.
 pub(crate) fn place(app: &AppState, request: &Request) -> Result<String, Problem> {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
     let from = origin(peer, request.headers(), &app.config.trusted_proxies);
@@ -61,20 +61,21 @@ pub(crate) fn place(app: &AppState, request: &Request) -> Result<String, Problem
     Ok(hex::encode(&mac.finalize().into_bytes()[..16]))
 }
 
-/// The nearest address that isn't a proxy of ours; of IPv6 the network, since one household has all of it.
+/// Returns the nearest address that isn't a trusted proxy. IPv6 addresses are reduced to their /64 network, since one household has all of
+/// it.
 fn origin(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &[IpNet]) -> String {
     let Some(peer) = peer else { return "unknown".to_owned() };
-    let is_ours = |ip: &IpAddr| trusted.iter().any(|net| net.contains(ip));
-    let said: Vec<&str> = headers
+    let is_trusted = |ip: &IpAddr| trusted.iter().any(|net| net.contains(ip));
+    let hops: Vec<&str> = headers
         .get_all("x-forwarded-for")
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .collect();
-    // From the right: the last hop is what our own proxy saw. Whatever stands left of a stranger is a stranger's word.
+    // From the right: the last hop was seen by our own proxy. Everything left of the first untrusted hop can be forged.
     let mut from = peer.to_canonical();
-    for hop in said.iter().rev() {
-        if !is_ours(&from) {
+    for hop in hops.iter().rev() {
+        if !is_trusted(&from) {
             break;
         }
         let Ok(hop) = hop.trim().parse::<IpAddr>() else { break };
@@ -94,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_our_proxies_are_believed() {
+    fn only_trusted_proxies_are_believed() {
         let peer = |text: &str| Some(text.parse().unwrap());
         let headers = |text: &str| HeaderMap::from_iter([("x-forwarded-for".parse().unwrap(), text.parse().unwrap())]);
         let ours: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];

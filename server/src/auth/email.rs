@@ -1,6 +1,6 @@
 //! Email addresses: validation and normalization.
 
-/// What stands wrong with an address, if anything. Only what surely can't be delivered to is refused.
+/// Checks an address and returns an error message if it is invalid. Rejects only addresses that can't be delivered to.
 pub(crate) fn check(email: &str) -> Result<(), &'static str> {
     let Some((local, host)) = email.rsplit_once('@') else {
         return Err("Enter a valid email address.");
@@ -15,8 +15,8 @@ pub(crate) fn check(email: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// One spelling for all addresses that surely reach the same user: what the subject is made of, so that a plus sign
-/// buys no second free plan.
+/// Normalizes an address, so that all spellings that reach the same user are equal. Subjects are derived from it, so that a plus sign
+/// doesn't get a user a second free plan.
 pub(crate) fn normalised(email: &str) -> String {
     let lower = email.trim().to_lowercase();
     let Some((local, host)) = lower.rsplit_once('@') else {
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_checked_gently() {
+    fn check_rejects_only_undeliverable_addresses() {
         for good in ["a@b.co", "Ann.Lee+x@mail.example.com", "ü@exämple.de"] {
             assert_eq!(check(good), Ok(()), "{good}");
         }
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn one_user_has_one_spelling() {
+    fn spellings_of_one_mailbox_are_normalized() {
         assert_eq!(normalised(" Ann.Lee+free@GMail.com"), "annlee@gmail.com");
         assert_eq!(normalised("ann.lee@googlemail.com"), "annlee@gmail.com");
         assert_eq!(normalised("Ann.Lee+x@example.com"), "ann.lee@example.com");

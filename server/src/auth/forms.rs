@@ -1,4 +1,4 @@
-//! Sign-up, sign-in and sign-out: plain forms that answer 303, or 422 with the form again.
+//! Handlers of sign-up, sign-in and sign-out: plain forms that respond with 303, or 422 and the form again.
 
 use super::attempts::{self, Attempt};
 use super::{USER, email, password};
@@ -14,7 +14,7 @@ use serde::Deserialize;
 use store::account::{Created, NewAccount};
 use tower_sessions::Session;
 
-/// What a sign-up may say. Anything else in the body has nowhere to go (field note 41).
+/// The fields of the sign-up form. Other fields of the body are ignored (field note 41).
 #[derive(Deserialize)]
 struct SignUp {
     #[serde(default)]
@@ -37,7 +37,7 @@ struct SignIn {
     next: String,
 }
 
-/// The body as `T`, and the request's head to draw the page again with.
+/// Parses the body as `T` and returns it with the bodiless request, which is needed to render the page again.
 async fn read<T: serde::de::DeserializeOwned>(request: Request) -> Result<(T, Request), Refused> {
     let (parts, body) = request.into_parts();
     let again = Request::from_parts(parts.clone(), axum::body::Body::empty());
@@ -46,7 +46,7 @@ async fn read<T: serde::de::DeserializeOwned>(request: Request) -> Result<(T, Re
     Ok((form, again))
 }
 
-/// `POST /sign-up`
+/// `POST /sign-up`: creates an account and signs in.
 pub(crate) async fn sign_up(
     State(app): State<AppState>,
     session: Session,
@@ -71,8 +71,8 @@ pub(crate) async fn sign_up(
     if !errors.is_empty() {
         return Ok(pages::form_again(&app, again, FailedForm { typed, errors }).await);
     }
-    let place = attempts::place(&app, &again)?;
-    if let Err(refused) = attempts::count_attempt(&app, &place, Attempt::SignUp).await {
+    let origin = attempts::place(&app, &again)?;
+    if let Err(refused) = attempts::count_attempt(&app, &origin, Attempt::SignUp).await {
         return Ok(pages::form_refused(&app, again, typed, refused).await);
     }
     let password_hash = app.passwords.hash(form.password.clone()).await.map_err(|error| internal(&error))?;
@@ -82,7 +82,7 @@ pub(crate) async fn sign_up(
         name,
         password_hash: &password_hash,
         subject: &app.subject(address).map_err(|error| internal(&error))?,
-        // Anybody can type an address: only on the owner's own machine does it make an admin.
+        // Anyone can enter any address, so it makes an admin only on the developer's own machine.
         is_admin: app.config.is_loopback() && app.config.admin_emails.contains(&address.to_lowercase()),
     };
     if store::account::create(&app.db, &new).await? == Created::EmailTaken {
@@ -93,24 +93,24 @@ pub(crate) async fn sign_up(
     Ok(Redirect::to(local(&form.next).unwrap_or("/chat")).into_response())
 }
 
-/// `POST /sign-in`
+/// `POST /sign-in`: signs in with email and password.
 pub(crate) async fn sign_in(
     State(app): State<AppState>,
     session: Session,
     request: Request,
 ) -> Result<Response, Refused> {
     let (form, again) = read::<SignIn>(request).await?;
-    // Postgres keeps no NUL, so nobody has an address with one.
+    // Postgres stores no NUL, so no account has an email with one.
     let address = form.email.replace('\0', "");
     let subject = app.subject(address.trim()).map_err(|error| internal(&error))?;
-    let place = attempts::place(&app, &again)?;
-    if let Err(refused) = attempts::count_attempt(&app, &place, Attempt::SignIn(&subject)).await {
+    let origin = attempts::place(&app, &again)?;
+    if let Err(refused) = attempts::count_attempt(&app, &origin, Attempt::SignIn(&subject)).await {
         let typed = vec![("email", form.email.trim().to_owned()), ("next", form.next)];
         return Ok(pages::form_refused(&app, again, typed, refused).await);
     }
     let found = store::account::credentials(&app.db, address.trim()).await?;
     let (user_id, hash) = found.map_or((None, None), |found| (Some(found.user_id), Some(found.password_hash)));
-    // Too long is wrong as well, and is not hashed.
+    // A password that is too long is wrong as well, and is not hashed.
     let fits = form.password.expose_secret().len() <= password::MAX_BYTES;
     let is_right =
         app.passwords.is_right(form.password.clone(), hash.filter(|_| fits)).await.map_err(|error| internal(&error))?;
@@ -127,21 +127,21 @@ pub(crate) async fn sign_in(
     }
 }
 
-/// `POST /sign-out`
+/// `POST /sign-out`: ends the session.
 pub(crate) async fn sign_out(session: Session) -> Result<Response, Refused> {
     session.flush().await.map_err(|error| internal(&error))?;
-    // Drafts that the tab kept are not the next user's.
+    // Drafts stored in the tab must not be shown to the next user.
     Ok(([("clear-site-data", "\"storage\"")], Redirect::to("/")).into_response())
 }
 
-/// A new token for a new sign-in, so that a token planted before it is worth nothing.
+/// Starts a session under a new token, so that a token planted before the sign-in is useless.
 async fn begin(session: &Session, user_id: UserId) -> Result<(), Refused> {
     session.cycle_id().await.map_err(|error| internal(&error))?;
     session.insert(USER, user_id).await.map_err(|error| internal(&error))?;
     Ok(())
 }
 
-/// A path on this site, and nothing that a browser could take for another one.
+/// Returns the path if it is on this site and no browser would treat it as another site's.
 fn local(next: &str) -> Option<&str> {
     let is_local =
         next.starts_with('/') && !next.starts_with("//") && !next.contains('\\') && !next.chars().any(char::is_control);
@@ -153,7 +153,7 @@ mod tests {
     use super::local;
 
     #[test]
-    fn only_our_own_paths_are_gone_on_to() {
+    fn only_local_paths_are_redirected_to() {
         assert_eq!(local("/usage?days=7"), Some("/usage?days=7"));
         for bad in ["", "https://evil.example", "//evil.example", "/\\evil.example", "/a\nb", "javascript:alert(1)"] {
             assert_eq!(local(bad), None, "{bad}");

@@ -16,21 +16,21 @@ use http::request::Parts;
 use std::convert::Infallible;
 use tower_sessions::Session;
 
-/// The session's field that names the account.
+/// Session key of the user's id.
 pub(crate) const USER: &str = "user_id";
 
-/// Whoever is signed in, read once per request.
+/// The signed-in user, if any. Loaded once per request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Who(pub Option<Viewer>);
 
-/// Reads the session and its account; a session whose account is gone signs nobody in.
+/// Middleware that loads the session's user. A session whose account was deleted counts as signed out.
 pub(crate) async fn identify(
     State(app): State<AppState>,
     session: Session,
     mut request: Request,
     next: Next,
 ) -> Response {
-    // The session itself is read only by who writes to it: whom it signs in stands in its row.
+    // The session data isn't loaded here: the session's row names the user.
     let viewer = match session.id() {
         None => None,
         Some(id) => match store::session::viewer(&app.db, &session::token_hash(&id), AppState::now()).await {
@@ -42,7 +42,7 @@ pub(crate) async fn identify(
     next.run(request).await
 }
 
-/// Lets only the signed-in see a page; others are led to sign in and back.
+/// Middleware that admits only signed-in users and redirects others to the sign-in page.
 pub(crate) async fn signed_in(request: Request, next: Next) -> Response {
     if request.extensions().get::<Who>().is_some_and(|who| who.0.is_some()) {
         return next.run(request).await;
@@ -50,7 +50,7 @@ pub(crate) async fn signed_in(request: Request, next: Next) -> Response {
     Redirect::to(&format!("/sign-in?next={}", request.uri().path())).into_response()
 }
 
-/// Lets only admins see a page or act; to anybody else there is nothing here.
+/// Middleware that admits only admins and responds with 404 to others.
 pub(crate) async fn admins(State(app): State<AppState>, request: Request, next: Next) -> Response {
     let is_admin =
         request.extensions().get::<Who>().and_then(|who| who.0.as_ref()).is_some_and(|viewer| viewer.is_admin);
@@ -67,7 +67,7 @@ impl<S: Sync> FromRequestParts<S> for Who {
     }
 }
 
-/// A signed-in user, or 401.
+/// Extracts the signed-in user, or responds with 401.
 pub(crate) struct SignedIn(pub Viewer);
 
 impl<S: Sync> FromRequestParts<S> for SignedIn {

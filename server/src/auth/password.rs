@@ -1,4 +1,4 @@
-//! Passwords: argon2id at OWASP's floor (19 MiB, t=2, p=1), off the async runtime, one hash per core at a time.
+//! Password hashing: argon2id with OWASP's minimum parameters (19 MiB, t=2, p=1), off the async runtime, one hash per core at a time.
 //! <https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html>
 
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
@@ -7,19 +7,21 @@ use secrecy::{ExposeSecret as _, SecretString};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-/// The shortest that is taken.
+/// Minimum password length in characters.
 pub(crate) const MIN_CHARS: usize = 10;
-/// The longest; hashing more would be a way to keep us busy.
+/// Maximum password length in bytes. Hashing longer ones would let an attacker keep the server busy.
 pub(crate) const MAX_BYTES: usize = 1024;
 
-/// Hashes and checks.
+/// Hashes and verifies passwords.
 pub struct Passwords {
     argon: Argon2<'static>,
     cores: Arc<Semaphore>,
 }
 
-/// What an unknown address is checked against, so that it takes as long as a known one: nobody's password, with our parameters.
-const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGF0IGFsbC4$VGhpcyBpcyBubyBoYXNoIG9mIGFueXRoaW5nIGF0IGE";
+/// Dummy hash that unknown addresses are checked against, so that they take as long as known ones. Has our parameters and matches no
+/// password.
+const DUMMY_HASH: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGF0IGFsbC4$VGhpcyBpcyBubyBoYXNoIG9mIGFueXRoaW5nIGF0IGE";
 
 impl Passwords {
     pub(crate) fn new() -> anyhow::Result<Self> {
@@ -29,7 +31,7 @@ impl Passwords {
         Ok(Self { argon, cores: Arc::new(Semaphore::new(cores)) })
     }
 
-    /// A PHC string.
+    /// Hashes a password. Returns a PHC string.
     pub(crate) async fn hash(&self, password: SecretString) -> anyhow::Result<String> {
         let argon = self.argon.clone();
         self.on_a_core(move || {
@@ -39,10 +41,10 @@ impl Passwords {
         .await?
     }
 
-    /// Whether a password is right; against nothing it is wrong, as slowly.
+    /// Returns whether a password matches a hash. Without a hash it returns `false` after the same time.
     pub(crate) async fn is_right(&self, password: SecretString, hash: Option<String>) -> anyhow::Result<bool> {
         let (argon, known) = (self.argon.clone(), hash.is_some());
-        let hash = hash.unwrap_or_else(|| NOBODY.to_owned());
+        let hash = hash.unwrap_or_else(|| DUMMY_HASH.to_owned());
         let matches = self
             .on_a_core(move || argon.verify_password(password.expose_secret().as_bytes(), hash.as_str()).is_ok())
             .await?;
@@ -65,11 +67,11 @@ mod tests {
     use argon2::password_hash::phc::PasswordHash;
 
     #[test]
-    fn nobodys_password_takes_as_long_as_anybodys() {
+    fn dummy_hash_has_the_parameters_and_length_of_a_real_hash() {
         let passwords = Passwords::new().unwrap();
         let ours = passwords.argon.hash_password(b"a password of ours").unwrap().to_string();
-        let (nobody, ours) = (PasswordHash::new(NOBODY).unwrap(), PasswordHash::new(&ours).unwrap());
-        assert_eq!((nobody.algorithm, nobody.version, nobody.params), (ours.algorithm, ours.version, ours.params));
-        assert_eq!(nobody.hash.unwrap().len(), ours.hash.unwrap().len());
+        let (dummy, ours) = (PasswordHash::new(DUMMY_HASH).unwrap(), PasswordHash::new(&ours).unwrap());
+        assert_eq!((dummy.algorithm, dummy.version, dummy.params), (ours.algorithm, ours.version, ours.params));
+        assert_eq!(dummy.hash.unwrap().len(), ours.hash.unwrap().len());
     }
 }

@@ -1,5 +1,4 @@
-//! Sessions of tower-sessions in Postgres, over the plain functions of `store::session`. The cookie holds the token,
-//! the table a hash of it.
+//! Session store of tower-sessions in Postgres, built on `store::session`. The cookie contains the token, the table only a hash of it.
 
 use super::USER;
 use async_trait::async_trait;
@@ -10,16 +9,16 @@ use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store::{Error, Result, SessionStore};
 use tower_sessions::{Expiry, SessionManagerLayer};
 
-/// How long a session lives without being used.
+/// Time until an unused session expires.
 const IDLE: time::Duration = time::Duration::days(30);
 
-/// The store behind the layer.
+/// The session store of the layer.
 #[derive(Clone, Debug)]
 pub(crate) struct Sessions {
     db: store::Db,
 }
 
-/// The layer with our cookie: `__Host-` and secure over https, plain on loopback.
+/// Creates the session layer. Its cookie is `__Host-` prefixed and `Secure` over https, plain on loopback.
 pub(crate) fn layer(db: store::Db, is_https: bool) -> SessionManagerLayer<Sessions> {
     let name = if is_https { "__Host-session" } else { "session" };
     SessionManagerLayer::new(Sessions { db })

@@ -1,4 +1,4 @@
-//! Checkout and portal: sends users to Stripe's pages and takes them back.
+//! Checkout and portal: redirects users to Stripe's pages and handles their return.
 
 use super::sync::{self, Stranger, Synced};
 use super::{Billing, failed};
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use store::account::Payer;
 use store::{account, checkout, plan, subscription};
 
-/// What can be chosen; what it costs is the plan's to say (field note 41).
+/// The checkout form. The price follows from the plan (field note 41).
 #[derive(Deserialize)]
 pub(crate) struct Choice {
     plan: PlanId,
@@ -24,18 +24,18 @@ pub(crate) struct Choice {
     interval: Period,
 }
 
-/// Where Stripe's pages lead back to, and where from what was bought there.
+/// Paths that Stripe's pages return to; `BOUGHT` after a purchase.
 const BACK: &str = "/billing/return";
 const BOUGHT: &str = "/billing/return?bought=yes";
 
-/// How somebody came back.
+/// The query of the return path.
 #[derive(Deserialize)]
 pub(crate) struct CameBack {
     #[serde(default)]
     bought: String,
 }
 
-/// `POST /billing/checkout`: on to Stripe's checkout, or, for whoever has a subscription, to its portal.
+/// `POST /billing/checkout`: redirects to Stripe's checkout, or to its portal if the user has a subscription.
 pub(crate) async fn checkout(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
@@ -45,25 +45,25 @@ pub(crate) async fn checkout(
     let again = Request::from_parts(parts.clone(), axum::body::Body::empty());
     let form = Form::<Choice>::from_request(Request::from_parts(parts, body), &()).await;
     let chosen = form.map_err(|_| Problem::invalid("plan", "This plan doesn't exist."));
-    let leads_to = match chosen {
-        Ok(Form(choice)) => to_checkout(&app, viewer, choice).await,
+    let url = match chosen {
+        Ok(Form(choice)) => checkout_url(&app, viewer, choice).await,
         Err(problem) => Err(problem),
     };
-    Ok(lead(&app, again, leads_to).await)
+    Ok(redirect(&app, again, url).await)
 }
 
-/// `POST /billing/portal`: on to Stripe's portal.
+/// `POST /billing/portal`: redirects to Stripe's portal.
 pub(crate) async fn portal(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
     request: Request,
 ) -> Result<Response, Refused> {
-    let leads_to = to_portal(&app, &viewer).await;
-    Ok(lead(&app, request, leads_to).await)
+    let url = portal_url(&app, &viewer).await;
+    Ok(redirect(&app, request, url).await)
 }
 
-/// `GET /billing/return`: fetches what was just done over there, so that the page that follows shows it. Where Stripe is
-/// slow its event will bring it.
+/// `GET /billing/return`: syncs the user's customers, so that the next page shows the change. If Stripe is slow, its event brings the
+/// change later.
 pub(crate) async fn come_back(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
@@ -78,8 +78,8 @@ pub(crate) async fn come_back(
     Ok(Redirect::to(to).into_response())
 }
 
-async fn lead(app: &AppState, request: Request, leads_to: Result<String, Problem>) -> Response {
-    match leads_to {
+async fn redirect(app: &AppState, request: Request, url: Result<String, Problem>) -> Response {
+    match url {
         Ok(url) => Redirect::to(&url).into_response(),
         Err(problem) => pages::problem(app, request, problem).await,
     }
@@ -87,14 +87,14 @@ async fn lead(app: &AppState, request: Request, leads_to: Result<String, Problem
 
 async fn fetch(app: &AppState, billing: &Billing, viewer: &Viewer) -> anyhow::Result<()> {
     let _gate = billing.gate(viewer.user_id).await;
-    let Ok(_place) = billing.place().await else { return Ok(()) };
+    let Ok(_slot) = billing.place().await else { return Ok(()) };
     for customer in customers(app, viewer).await? {
-        see(app, billing, &customer).await?;
+        sync_now(app, billing, &customer).await?;
     }
     Ok(())
 }
 
-/// The customers behind a user, theirs first: one, unless something went wrong once.
+/// Returns the Stripe customers of a user, the linked one first. There is one, unless an inconsistency occurred.
 async fn customers(app: &AppState, viewer: &Viewer) -> anyhow::Result<Vec<String>> {
     let payer = account::payer(&app.db, viewer.user_id).await?.context("the account is gone")?;
     let live = subscription::of_user(&app.db, viewer.user_id).await?;
@@ -104,14 +104,14 @@ async fn customers(app: &AppState, viewer: &Viewer) -> anyhow::Result<Vec<String
     Ok(all)
 }
 
-async fn see(app: &AppState, billing: &Billing, customer_id: &str) -> anyhow::Result<Synced> {
+async fn sync_now(app: &AppState, billing: &Billing, customer_id: &str) -> anyhow::Result<Synced> {
     let mut tx = store::begin(&app.db).await?;
-    let there = sync::sync_customer(&mut tx, billing, customer_id, Stranger::Refuse, AppState::now()).await?;
+    let synced = sync::sync_customer(&mut tx, billing, customer_id, Stranger::Refuse, AppState::now()).await?;
     tx.commit().await?;
-    Ok(there)
+    Ok(synced)
 }
 
-async fn to_checkout(app: &AppState, viewer: Viewer, choice: Choice) -> Result<String, Problem> {
+async fn checkout_url(app: &AppState, viewer: Viewer, choice: Choice) -> Result<String, Problem> {
     let billing = Arc::clone(app.billing()?);
     let plans = plan::list(&app.db).await.map_err(|error| failed(&error.into()))?;
     let unknown =
@@ -124,17 +124,17 @@ async fn to_checkout(app: &AppState, viewer: Viewer, choice: Choice) -> Result<S
     };
     let _gate = billing.gate(viewer.user_id).await;
     let app = app.clone();
-    // A task of its own: a second click drops the first request, and must not leave it half done.
+    // Runs in its own task: a second click cancels the first request, which must not stop halfway.
     let opening = tokio::spawn(async move {
-        let _place = billing.place().await?;
+        let _slot = billing.place().await?;
         let opened = open_checkout(&app, &billing, &viewer, &price_id, plan.trial_days).await;
         opened.map_err(|error| failed(&error))
     });
     opening.await.map_err(|error| crate::error::internal(&error))?
 }
 
-/// One checkout at a time, and none beside a subscription: the open ones are closed before Stripe is asked what there is,
-/// so nothing can be paid between the two. The transaction holds the user's lock and nothing else.
+/// Opens a checkout, of which there is at most one per user and none beside a subscription. Open checkouts are closed before subscriptions
+/// are fetched, so nothing can be paid in between. The transaction holds only the user's lock.
 async fn open_checkout(
     app: &AppState,
     billing: &Billing,
@@ -149,16 +149,16 @@ async fn open_checkout(
         checkout::closed(&app.db, &session, AppState::now()).await?;
     }
     for customer_id in customers(app, viewer).await? {
-        let there = see(app, billing, &customer_id).await?;
-        if let Some(live) = there.subscriptions.iter().find(|found| found.status.is_live()) {
-            return to_change(app, billing, &customer_id, live, price_id).await;
+        let synced = sync_now(app, billing, &customer_id).await?;
+        if let Some(live) = synced.subscriptions.iter().find(|found| found.status.is_live()) {
+            return change_url(app, billing, &customer_id, live, price_id).await;
         }
     }
-    // Read after the mirror: it may have seen that they are gone, and their first trial.
+    // Loaded after the sync, which may have unlinked a deleted customer or recorded the first trial.
     let payer = account::payer(&app.db, viewer.user_id).await?.context("the account is gone")?;
     let customer_id = match &payer.customer_id {
         Some(customer_id) => customer_id.clone(),
-        None => make_customer(app, billing, &payer).await?,
+        None => create_customer(app, billing, &payer).await?,
     };
     let new = NewCheckout {
         customer_id: &customer_id,
@@ -170,19 +170,19 @@ async fn open_checkout(
     };
     let opened = billing.stripe.open_checkout(&new).await.context("opening a checkout")?;
     checkout::opened(&app.db, viewer.user_id, &opened.id, AppState::now()).await?;
-    opened.url.context("a checkout without an address")
+    opened.url.context("checkout without a URL")
 }
 
-/// Makes somebody's customer, and keeps it before anything else is done with it.
-async fn make_customer(app: &AppState, billing: &Billing, payer: &Payer) -> anyhow::Result<String> {
+/// Creates the user's customer in Stripe and saves its id before using it.
+async fn create_customer(app: &AppState, billing: &Billing, payer: &Payer) -> anyhow::Result<String> {
     let new = NewCustomer { user_id: payer.user_id, email: &payer.email, name: &payer.name };
-    let made = billing.stripe.create_customer(&new).await.context("making a customer")?;
-    // Where another server was quicker, theirs counts, and this one stays empty.
-    account::link_customer(&app.db, payer.user_id, &made).await?.context("the account is gone")
+    let created = billing.stripe.create_customer(&new).await.context("creating a customer")?;
+    // If another server linked a customer first, that one is used and this one stays unused.
+    account::link_customer(&app.db, payer.user_id, &created).await?.context("the account is gone")
 }
 
-/// On to the portal with the change filled in; where Stripe can't make that change there, to the portal as it is.
-async fn to_change(
+/// Returns the URL of the portal with the plan change filled in, or of the plain portal if Stripe refuses that change.
+async fn change_url(
     app: &AppState,
     billing: &Billing,
     customer_id: &str,
@@ -195,7 +195,7 @@ async fn to_change(
         let goal = Goal::Switch { subscription_id: &live.id, item_id, price_id };
         match billing.stripe.open_portal(customer_id, portal.as_deref(), &back, &goal).await {
             Err(error @ StripeError::Refused { .. }) => {
-                tracing::warn!(%error, "the portal can't make a change; is `plans push` due?");
+                tracing::warn!(%error, "Stripe refused the plan change in the portal; run `plans push`");
             }
             opened => return opened.context("opening the portal"),
         }
@@ -208,18 +208,18 @@ async fn to_change(
         .context("opening the portal")
 }
 
-async fn to_portal(app: &AppState, viewer: &Viewer) -> Result<String, Problem> {
+async fn portal_url(app: &AppState, viewer: &Viewer) -> Result<String, Problem> {
     let billing = app.billing()?;
     let _gate = billing.gate(viewer.user_id).await;
-    let _place = billing.place().await?;
+    let _slot = billing.place().await?;
     let opened = async {
         let all = customers(app, viewer).await?;
-        // Somebody with two customers pays by the second.
+        // A user with two customers pays through the last one.
         let Some(customer_id) = all.last() else { return anyhow::Ok(None) };
         let portal = plan::setting(&app.db, "portal").await?;
         let back = format!("{}{BACK}", app.config.public_url);
         match billing.stripe.open_portal(customer_id, portal.as_deref(), &back, &Goal::Overview).await {
-            Err(error) if error.is_missing() && see(app, billing, customer_id).await?.is_gone => Ok(None),
+            Err(error) if error.is_missing() && sync_now(app, billing, customer_id).await?.is_gone => Ok(None),
             opened => Ok(Some(opened.context("opening the portal")?)),
         }
     };

@@ -1,4 +1,4 @@
-//! Stripe events: stored at once, then processed one by one, each in one transaction with its effect.
+//! Stripe events: stored when they arrive, then processed one by one, each in one transaction with its effect.
 
 use super::sync::{self, Stranger};
 use super::{Billing, backoff};
@@ -17,15 +17,15 @@ use std::time::Duration;
 use store::stripe_event::{self, NewEvent};
 use store::{Tx, checkout};
 
-/// Failures after which an event is a dead letter. With Stripe out of reach it waits longer, for days.
+/// Attempts after which an event becomes a dead letter. There are more, over several days, while Stripe can't be reached.
 const TRIES: i32 = 14;
-const TRIES_OUT_OF_REACH: i32 = 100;
+const TRIES_UNREACHABLE: i32 = 100;
 
-/// `POST /stripe/webhook`: verifies, stores, answers. A failure to store is 5xx, so that Stripe sends it again.
+/// `POST /stripe/webhook`: verifies and stores an event. Responds with 5xx if it can't be stored, so that Stripe sends it again.
 pub(crate) async fn receive(State(app): State<AppState>, headers: HeaderMap, body: Bytes) -> Result<Response, Refused> {
     let billing = app.billing()?;
     let Some(secret) = &billing.webhook_secret else {
-        let error = "an event came, and STRIPE_WEBHOOK_SECRET isn't set";
+        let error = "Stripe event received, but STRIPE_WEBHOOK_SECRET isn't set";
         return Err(Refused(domain::Problem {
             incident: internal(&error).incident,
             ..domain::Problem::billing_unavailable()
@@ -34,7 +34,7 @@ pub(crate) async fn receive(State(app): State<AppState>, headers: HeaderMap, bod
     let now = AppState::now();
     let header = headers.get("stripe-signature").and_then(|value| value.to_str().ok()).unwrap_or_default();
     if let Err(bad) = webhook::verify(secret.expose_secret(), header, &body, now) {
-        tracing::warn!(reason = %bad, "an event was refused");
+        tracing::warn!(reason = %bad, "Stripe event rejected");
         return Ok((StatusCode::BAD_REQUEST, bad.to_string()).into_response());
     }
     let read = std::str::from_utf8(&body).ok().and_then(|text| Some((text, BillingEvent::read(text).ok()?)));
@@ -56,7 +56,7 @@ pub(crate) async fn receive(State(app): State<AppState>, headers: HeaderMap, bod
     Ok(StatusCode::OK.into_response())
 }
 
-/// Works off the inbox for ever: when the bell rings, and every second for what other servers took in.
+/// Processes the inbox forever: when notified, and every second for events that other servers received.
 pub(crate) async fn work(app: AppState) {
     let Some(billing) = app.billing.clone() else { return };
     loop {
@@ -74,7 +74,7 @@ pub(crate) async fn work(app: AppState) {
     }
 }
 
-/// Takes one event and does what follows from it; false where none is due.
+/// Processes one event. Returns `false` if none is due.
 async fn next(app: &AppState, billing: &Billing) -> anyhow::Result<bool> {
     let mut tx = store::begin(&app.db).await?;
     let Some(due) = stripe_event::take(&mut tx).await? else { return Ok(false) };
@@ -86,10 +86,10 @@ async fn next(app: &AppState, billing: &Billing) -> anyhow::Result<bool> {
     };
     if let Err(error) = effect.await {
         drop(tx);
-        let is_out_of_reach = matches!(error.downcast_ref(), Some(StripeError::Unreachable(_)));
-        let tries = if is_out_of_reach { TRIES_OUT_OF_REACH } else { TRIES };
+        let is_unreachable = matches!(error.downcast_ref(), Some(StripeError::Unreachable(_)));
+        let tries = if is_unreachable { TRIES_UNREACHABLE } else { TRIES };
         let retry_in = (due.attempts + 1 < tries).then(|| backoff(due.attempts));
-        tracing::warn!(event = due.id, kind = due.kind, again = retry_in.is_some(), "an event failed: {error:#}");
+        tracing::warn!(event = due.id, kind = due.kind, again = retry_in.is_some(), "Stripe event failed: {error:#}");
         stripe_event::failed(&app.db, &due.id, &format!("{error:#}"), retry_in, AppState::now()).await?;
         return Ok(true);
     }
@@ -102,7 +102,7 @@ async fn apply(tx: &mut Tx, billing: &Billing, event: &BillingEvent) -> anyhow::
     if event.subject == Subject::Other {
         return Ok(());
     }
-    // First, because it locks the customer and then the account; what follows locks what hangs on those.
+    // First, because it locks the customer and then the account; later locks depend on these.
     if let Some(customer) = &event.customer_id {
         sync::sync_customer(tx, billing, customer, Stranger::Refuse, now).await?;
     }
@@ -113,7 +113,7 @@ async fn apply(tx: &mut Tx, billing: &Billing, event: &BillingEvent) -> anyhow::
             let charge = billing.stripe.charge(charge_id).await?;
             let minor = charge.amount_refunded.unwrap_or(0);
             let amount = Amount { minor, currency: charge.currency };
-            money_back(tx, "refund", charge_id, charge.customer.as_deref(), amount).await?;
+            flag_payment(tx, "refund", charge_id, charge.customer.as_deref(), amount).await?;
         }
         Subject::Dispute { dispute_id, charge_id, minor, currency } => {
             let customer = match charge_id {
@@ -121,14 +121,14 @@ async fn apply(tx: &mut Tx, billing: &Billing, event: &BillingEvent) -> anyhow::
                 None => None,
             };
             let amount = Amount { minor: *minor, currency: currency.clone() };
-            money_back(tx, "dispute", dispute_id, customer.as_deref(), amount).await?;
+            flag_payment(tx, "dispute", dispute_id, customer.as_deref(), amount).await?;
         }
     }
     Ok(())
 }
 
-/// Flags money that went back, or may.
-async fn money_back(
+/// Raises a flag about a payment that was refunded or is disputed.
+async fn flag_payment(
     tx: &mut Tx,
     kind: &str,
     object_id: &str,

@@ -1,5 +1,5 @@
-//! Stripe, as the server uses it: users go to its pages and come back, its events come in, and what it says is mirrored
-//! into rows that limits and pages read.
+//! The Stripe integration of the server: sends users to Stripe's pages, receives events, and syncs customers to the rows that limits and
+//! pages read.
 
 pub(crate) mod forms;
 pub(crate) mod inbox;
@@ -16,37 +16,37 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedMutexGuard, Semaphore, SemaphorePermit};
 
-/// Users on their way to Stripe at once; each keeps a database connection while Stripe answers.
+/// Maximum number of users being redirected to Stripe at once. Each holds a database connection while Stripe responds.
 const AT_ONCE: usize = 4;
 
-/// How long somebody waits for one of those places.
+/// Time that a user waits for one of these slots.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Stripe, connected.
+/// The connection to Stripe.
 pub(crate) struct Billing {
     pub stripe: Stripe,
     pub webhook_secret: Option<SecretString>,
     pub grace: time::Duration,
     pub automatic_tax: bool,
-    /// Where Stripe's pages are, for the policy of ours that lead there.
+    /// Origins of Stripe's pages, for the content security policy of pages that redirect to them.
     pub pages: Vec<String>,
-    /// An event came in.
+    /// Notified when an event arrives.
     pub bell: Notify,
     places: Semaphore,
     gates: Mutex<HashMap<UserId, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl Billing {
-    /// Connects where a key is set.
+    /// Creates the client if a key is configured.
     ///
     /// # Errors
-    /// Returns an error if the key or URL is not valid in a request.
+    /// Returns an error if the key or URL is invalid.
     pub(crate) fn new(config: &Config) -> anyhow::Result<Option<Arc<Self>>> {
         let Some(key) = &config.stripe_secret_key else { return Ok(None) };
         let is_live = ["sk_live_", "rk_live_"].iter().any(|live| key.expose_secret().starts_with(live));
         anyhow::ensure!(
             !is_live || config.stripe_base_url.is_none(),
-            "a live Stripe key goes to Stripe alone; unset STRIPE_BASE_URL"
+            "a live Stripe key must not be sent to another server; unset STRIPE_BASE_URL"
         );
         let stripe = Stripe::new(key.expose_secret(), config.stripe_base_url.as_deref())?;
         let pages = match &config.stripe_base_url {
@@ -65,7 +65,7 @@ impl Billing {
         })))
     }
 
-    /// One way to Stripe at a time per user, ahead of a place, so that nobody fills the places alone.
+    /// Locks a user's access to Stripe. Acquired before a slot, so that one user can't occupy all slots.
     pub(crate) async fn gate(&self, user_id: UserId) -> OwnedMutexGuard<()> {
         let gate = {
             let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
@@ -75,7 +75,7 @@ impl Billing {
         gate.lock_owned().await
     }
 
-    /// A place among those who keep a connection while Stripe answers, so that a slow Stripe starves no chat.
+    /// Acquires a slot for holding a database connection while Stripe responds, so that a slow Stripe doesn't block chat.
     pub(crate) async fn place(&self) -> Result<SemaphorePermit<'_>, Problem> {
         match tokio::time::timeout(PATIENCE, self.places.acquire()).await {
             Ok(Ok(permit)) => Ok(permit),
@@ -85,13 +85,13 @@ impl Billing {
 }
 
 impl AppState {
-    /// Stripe, or the sentence that it isn't connected.
+    /// Returns the Stripe integration, or the problem that it isn't connected.
     pub(crate) fn billing(&self) -> Result<&Arc<Billing>, Problem> {
         self.billing.as_ref().ok_or_else(Problem::billing_not_connected)
     }
 }
 
-/// The problem for a failure at Stripe; logs it once.
+/// Returns the problem for a failed Stripe operation. Logs it once.
 pub(crate) fn failed(error: &anyhow::Error) -> Problem {
     let logged = crate::error::internal(&format!("{error:#}"));
     match error.downcast_ref::<StripeError>() {
@@ -100,7 +100,7 @@ pub(crate) fn failed(error: &anyhow::Error) -> Problem {
     }
 }
 
-/// When something that failed `attempts` times is tried again: after 2, 4, 8 … seconds, an hour at most.
+/// Returns the delay before retrying something that failed `attempts` times before: 2, 4, 8 … seconds, at most one hour.
 pub(crate) fn backoff(attempts: i32) -> time::Duration {
     time::Duration::seconds(1 << attempts.saturating_add(1).clamp(1, 12)).min(time::Duration::hours(1))
 }

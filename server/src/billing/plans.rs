@@ -1,4 +1,4 @@
-//! `plans push`: creates plans as products and prices in Stripe.
+//! `plans push`: creates the plans as products and prices in Stripe.
 
 use super::Billing;
 use ::billing::{ForSale, PortalPlan};
@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use domain::brand;
 use store::plan::{self, AtStripe};
 
-/// Makes what is missing at Stripe and writes its ids down. Answers what was done, in words; nothing on a second run.
+/// Creates what is missing in Stripe and saves its ids. Returns a description of each change; empty on a second run.
 pub(crate) async fn push(db: &store::Db, billing: &Billing, public_url: &str) -> anyhow::Result<Vec<String>> {
     let mut changes = Vec::new();
     let mut offered = Vec::new();
@@ -25,9 +25,10 @@ pub(crate) async fn push(db: &store::Db, billing: &Billing, public_url: &str) ->
             changes.push(format!("{}: ids written", plan.id));
         }
     }
-    let fakeg = plan::setting(db, "portal").await?;
+    let existing = plan::setting(db, "portal").await?;
     let back = format!("{public_url}/billing/return");
-    let (portal, is_new) = billing.stripe.push_portal(fakeg.as_deref(), &offered, &back).await.context("the portal")?;
+    let (portal, is_new) =
+        billing.stripe.push_portal(existing.as_deref(), &offered, &back).await.context("the portal")?;
     if is_new {
         plan::set_setting(db, "portal", &portal).await?;
         changes.push("portal: configured".to_owned());

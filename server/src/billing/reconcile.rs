@@ -1,4 +1,4 @@
-//! Compares every live subscription with Stripe, and mends what differs: what a lost event would have said.
+//! Compares every live subscription with Stripe and corrects differences, such as those of lost events.
 
 use super::Billing;
 use super::sync::{self, Stranger};
@@ -12,43 +12,43 @@ use store::reconciliation::{self, Reconciliation};
 use store::{account, plan, subscription};
 use time::OffsetDateTime;
 
-/// What differed, and what was done.
+/// A difference and its correction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Drift {
-    /// Stripe's id of what differed; a user's for a plan that didn't follow.
+    /// The Stripe id of the object that differed, or the user's id if their plan was wrong.
     pub id: String,
-    /// In words.
+    /// Description of the difference.
     pub what: String,
-    /// In words.
+    /// Description of the correction.
     pub mended: String,
 }
 
-/// One comparison.
+/// The result of one comparison.
 pub(crate) struct Report {
-    /// Subscriptions compared.
+    /// Number of subscriptions compared.
     pub checked: usize,
-    /// What differed.
+    /// The differences found.
     pub drift: Vec<Drift>,
 }
 
-/// Compares and mends; the report is kept for the owner.
+/// Compares all subscriptions and corrects differences. Saves the report for the owner's pages.
 pub(crate) async fn reconcile(db: &store::Db, billing: &Billing) -> anyhow::Result<Report> {
     let began_at = AppState::now();
-    let there = billing.stripe.all_subscriptions(None).await.context("listing subscriptions")?;
-    let here = subscription::live(db).await?;
+    let remote = billing.stripe.all_subscriptions(None).await.context("listing subscriptions")?;
+    let local = subscription::live(db).await?;
     let products = plan::products(db).await?;
     let mut customers: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     let mut differs = |customer: &str, id: &str, what: String| {
         customers.entry(customer.to_owned()).or_default().push((id.to_owned(), what));
     };
-    for fetched in &there {
-        match here.iter().find(|known| known.id == fetched.id) {
+    for fetched in &remote {
+        match local.iter().find(|known| known.id == fetched.id) {
             Some(known) => {
                 for what in differences(known, fetched, &products) {
                     differs(&fetched.customer_id, &fetched.id, what);
                 }
             }
-            // Over there and over here are the same thing; one that runs there and is unknown or over here isn't.
+            // A subscription that has ended on both sides is equal. One that is live at Stripe and unknown or ended here isn't.
             None if fetched.status.is_live() => {
                 let what = format!("{} at Stripe, unknown or over here", fetched.status.as_str());
                 differs(&fetched.customer_id, &fetched.id, what);
@@ -56,12 +56,12 @@ pub(crate) async fn reconcile(db: &store::Db, billing: &Billing) -> anyhow::Resu
             None => {}
         }
     }
-    for known in here.iter().filter(|known| !there.iter().any(|fetched| fetched.id == known.id)) {
+    for known in local.iter().filter(|known| !remote.iter().any(|fetched| fetched.id == known.id)) {
         differs(&known.customer_id, &known.id, format!("{} here, gone at Stripe", known.status.as_str()));
     }
     let mut drift = Vec::new();
     for (customer, found) in customers {
-        let mended = match mend(db, billing, &customer).await {
+        let mended = match sync_or_cancel(db, billing, &customer).await {
             Ok(mended) => mended,
             Err(error) => format!("not mended: {error:#}"),
         };
@@ -75,12 +75,12 @@ pub(crate) async fn reconcile(db: &store::Db, billing: &Billing) -> anyhow::Resu
             drift.push(Drift { id: user_id.to_string(), what, mended: format!("now on {}", entitled.after) });
         }
     }
-    let report = Report { checked: there.len(), drift };
-    keep(db, began_at, &report).await?;
+    let report = Report { checked: remote.len(), drift };
+    save(db, began_at, &report).await?;
     Ok(report)
 }
 
-/// What differs between a subscription here and at Stripe.
+/// Describes the differences between a subscription here and at Stripe.
 fn differences(known: &Subscription, fetched: &Fetched, products: &[(String, PlanId)]) -> Vec<String> {
     let plan = fetched.product_id.as_ref().and_then(|id| products.iter().find(|(known, _)| known == id));
     let plan = plan.map(|(_, plan)| plan.0.as_str());
@@ -106,13 +106,13 @@ fn differences(known: &Subscription, fetched: &Fetched, products: &[(String, Pla
     found
 }
 
-/// Mirrors a customer. What an account paid for that was deleted here is cancelled; what belongs to nobody for any other
-/// reason is not changed: a restored or empty database must not cancel users.
-async fn mend(db: &store::Db, billing: &Billing, customer_id: &str) -> anyhow::Result<String> {
+/// Syncs a customer. If its account was deleted here, its subscriptions are canceled. If it has no account for any other reason, nothing is
+/// changed: a restored or empty database must not cancel users' subscriptions.
+async fn sync_or_cancel(db: &store::Db, billing: &Billing, customer_id: &str) -> anyhow::Result<String> {
     let mut tx = store::begin(db).await?;
-    let there = sync::sync_customer(&mut tx, billing, customer_id, Stranger::Refuse, AppState::now()).await?;
+    let synced = sync::sync_customer(&mut tx, billing, customer_id, Stranger::Refuse, AppState::now()).await?;
     tx.commit().await?;
-    if let Some(entitled) = there.entitled {
+    if let Some(entitled) = synced.entitled {
         return Ok(match entitled.before == entitled.after {
             true => format!("fetched; the plan stays {}", entitled.after),
             false => format!("fetched; plan {} became {}", entitled.before, entitled.after),
@@ -125,7 +125,7 @@ async fn mend(db: &store::Db, billing: &Billing, customer_id: &str) -> anyhow::R
     Ok("no account here: flagged, not changed".to_owned())
 }
 
-/// Closes the checkouts and cancels all that a customer has whose account is gone.
+/// Closes the checkouts and cancels all subscriptions of a customer whose account was deleted.
 pub(crate) async fn close(
     db: &store::Db,
     billing: &Billing,
@@ -143,29 +143,29 @@ pub(crate) async fn close(
     Ok(tx.commit().await?)
 }
 
-/// Forgets customers that this Stripe account never had. Answers how many.
+/// Removes customers that this Stripe account never had. Returns their number.
 pub(crate) async fn forget(db: &store::Db, billing: &Billing) -> anyhow::Result<usize> {
     let mut forgotten = 0;
     for customer in account::customers(db).await? {
         let mut tx = store::begin(db).await?;
-        let there = sync::sync_customer(&mut tx, billing, &customer, Stranger::Forget, AppState::now()).await?;
+        let synced = sync::sync_customer(&mut tx, billing, &customer, Stranger::Forget, AppState::now()).await?;
         tx.commit().await?;
-        forgotten += usize::from(there.is_gone);
+        forgotten += usize::from(synced.is_gone);
     }
     Ok(forgotten)
 }
 
-async fn keep(db: &store::Db, began_at: OffsetDateTime, report: &Report) -> anyhow::Result<()> {
-    let kept = Reconciliation {
+async fn save(db: &store::Db, began_at: OffsetDateTime, report: &Report) -> anyhow::Result<()> {
+    let row = Reconciliation {
         began_at,
         ended_at: AppState::now(),
         checked: i64::try_from(report.checked).unwrap_or(i64::MAX),
         drift: serde_json::to_value(&report.drift)?,
     };
-    Ok(reconciliation::add(db, &kept).await?)
+    Ok(reconciliation::add(db, &row).await?)
 }
 
-/// Takes plans whose grace is over, and writes to their users.
+/// Ends plans whose grace period is over and notifies their users.
 pub(crate) async fn end_graces(app: &AppState) -> anyhow::Result<()> {
     for overdue in subscription::grace_over(&app.db, AppState::now()).await? {
         let mut tx = store::begin(&app.db).await?;
@@ -187,7 +187,7 @@ pub(crate) async fn end_graces(app: &AppState) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes to users whose trial ends soon.
+/// Notifies users whose trial ends soon.
 pub(crate) async fn announce_trial_ends(app: &AppState) -> anyhow::Result<()> {
     let now = AppState::now();
     for trial in subscription::trials_ending(&app.db, now, now + sync::TRIAL_NOTICE).await? {

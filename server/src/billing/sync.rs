@@ -1,6 +1,6 @@
-//! One customer's subscriptions and invoices, fetched and written down with everything that follows: the plan, mail,
-//! flags. All under the customer's lock, so that the last to write is the last who fetched, whatever order events came in
-//! and however often (field notes 34 and 35).
+//! Fetches one customer's subscriptions and invoices from Stripe and writes them with everything that follows: the plan, mail, flags. All
+//! under the customer's lock, so that the last write has the latest state, in whatever order and however often events arrive (field notes
+//! 34 and 35).
 
 use super::Billing;
 use crate::mail::{self, Mail};
@@ -12,37 +12,37 @@ use store::subscription::Entitled;
 use store::{Tx, account, billing_flag, invoice, plan, subscription};
 use time::OffsetDateTime;
 
-/// How long before a trial's end its user is notified.
+/// Time before the end of a trial at which the user is notified.
 pub(crate) const TRIAL_NOTICE: time::Duration = time::Duration::days(3);
 
-/// A customer as Stripe has them now, and whose they are.
+/// A synced customer.
 pub(crate) struct Synced {
-    /// Gone at Stripe.
+    /// Whether the customer no longer exists at Stripe.
     pub is_gone: bool,
-    /// What they have, those that are over too.
+    /// All subscriptions, including ended ones.
     pub subscriptions: Vec<Fetched>,
-    /// The plan that followed; none where nobody here is behind it.
+    /// The resulting plan; `None` if no user here belongs to the customer.
     pub entitled: Option<Entitled>,
 }
 
-/// What to make of a customer that this Stripe account never had.
+/// How to handle a customer that never existed in this Stripe account.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stranger {
-    /// A mistake, where something of theirs is live here: the key is of another account, and nobody's plan goes for that.
+    /// Fail if the customer has a live subscription here: the key belongs to another account, and no user loses a plan because of that.
     Refuse,
-    /// The owner said so: what is here came from another account.
+    /// Remove the customer: the owner has confirmed that it belonged to another account.
     Forget,
 }
 
-/// What Stripe says of a customer.
-struct Said {
-    /// Whom we once made them for.
-    made_for: Option<UserId>,
+/// A customer as fetched from Stripe.
+struct FetchedCustomer {
+    /// The user whom the app created the customer for.
+    created_for: Option<UserId>,
     subscriptions: Vec<Fetched>,
     invoices: Vec<Invoice>,
 }
 
-/// Fetches a customer and writes down what Stripe says. Nothing of ours is locked but the customer while Stripe answers.
+/// Fetches a customer and writes its state. While Stripe responds, only the customer is locked.
 pub(crate) async fn sync_customer(
     tx: &mut Tx,
     billing: &Billing,
@@ -52,9 +52,9 @@ pub(crate) async fn sync_customer(
 ) -> anyhow::Result<Synced> {
     subscription::lock_customer(tx, customer_id).await?;
     let before = subscription::of_customer(&mut *tx, customer_id).await?;
-    let said = match billing.stripe.customer(customer_id).await.context("customer")? {
-        Found::Here(customer) => Some(Said {
-            made_for: customer.user_id(),
+    let found = match billing.stripe.customer(customer_id).await.context("customer")? {
+        Found::Here(customer) => Some(FetchedCustomer {
+            created_for: customer.user_id(),
             subscriptions: billing.stripe.subscriptions(customer_id).await.context("subscriptions")?,
             invoices: billing.stripe.invoices(customer_id).await.context("invoices")?,
         }),
@@ -63,15 +63,15 @@ pub(crate) async fn sync_customer(
             let is_known = before.iter().any(|known| known.status.is_live());
             anyhow::ensure!(
                 !is_known || stranger == Stranger::Forget,
-                "a customer who pays here is unknown at Stripe: STRIPE_SECRET_KEY is of another account or mode"
+                "a paying customer is unknown at Stripe: STRIPE_SECRET_KEY is of another account or mode"
             );
             None
         }
     };
-    let Some(Said { made_for, subscriptions, invoices }) = said else {
-        return gone(tx, customer_id, &before, now).await;
+    let Some(FetchedCustomer { created_for, subscriptions, invoices }) = found else {
+        return end_customer(tx, customer_id, &before, now).await;
     };
-    let user_id = owner(tx, customer_id, made_for, now).await?;
+    let user_id = owner(tx, customer_id, created_for, now).await?;
     for written in &invoices {
         invoice::put(&mut *tx, written, user_id).await?;
     }
@@ -92,19 +92,24 @@ pub(crate) async fn sync_customer(
         }
         kept.push(written);
     }
-    flag(tx, user_id, &kept, now).await?;
-    let entitled = follow(tx, user_id, now).await?;
+    raise_flags(tx, user_id, &kept, now).await?;
+    let entitled = update_plan(tx, user_id, now).await?;
     if let Some(user_id) = user_id {
         for written in &kept {
             let known = before.iter().find(|known| known.id == written.id);
-            tell(tx, user_id, known, written, now).await?;
+            queue_mail(tx, user_id, known, written, now).await?;
         }
     }
     Ok(Synced { is_gone: false, subscriptions, entitled })
 }
 
-/// Nothing of a customer is left at Stripe.
-async fn gone(tx: &mut Tx, customer_id: &str, before: &[Subscription], now: OffsetDateTime) -> anyhow::Result<Synced> {
+/// Ends the subscriptions of a customer that no longer exists at Stripe, and unlinks it.
+async fn end_customer(
+    tx: &mut Tx,
+    customer_id: &str,
+    before: &[Subscription],
+    now: OffsetDateTime,
+) -> anyhow::Result<Synced> {
     let user_id = match account::by_customer(&mut *tx, customer_id).await? {
         Some(user_id) => Some(user_id),
         None => before.iter().find_map(|known| known.user_id),
@@ -123,34 +128,34 @@ async fn gone(tx: &mut Tx, customer_id: &str, before: &[Subscription], now: Offs
         subscription::put(&mut *tx, &over, now).await?;
     }
     account::unlink_customer(&mut *tx, customer_id).await?;
-    let entitled = follow(tx, user_id, now).await?;
+    let entitled = update_plan(tx, user_id, now).await?;
     Ok(Synced { is_gone: true, subscriptions: Vec::new(), entitled })
 }
 
-/// Whose customer this is. One that we made and whose link was lost is linked again.
+/// Returns the user that a customer belongs to. Restores a lost link to a customer that the app created.
 async fn owner(
     tx: &mut Tx,
     customer_id: &str,
-    made_for: Option<UserId>,
+    created_for: Option<UserId>,
     now: OffsetDateTime,
 ) -> anyhow::Result<Option<UserId>> {
     let owner = match account::by_customer(&mut *tx, customer_id).await? {
         Some(user_id) => Some(user_id),
-        None => made_for,
+        None => created_for,
     };
     let Some(user_id) = owner else { return Ok(None) };
     if !account::hold(tx, user_id).await? {
         return Ok(None);
     }
     if account::link_customer(&mut *tx, user_id, customer_id).await?.as_deref() != Some(customer_id) {
-        // They have another one. What they pay here counts nevertheless, and somebody should look.
+        // The user is linked to another customer. What they pay here counts anyway, and the owner should check it.
         raise(tx, "two_customers", customer_id, Some(user_id), None, now).await?;
     }
     Ok(Some(user_id))
 }
 
-/// Since when a payment is overdue: since the oldest open invoice after the last that was paid, as Stripe's own status goes
-/// by the latest; where none is seen, since we first saw it so.
+/// Returns since when a payment is overdue: the oldest open invoice after the last paid one, because Stripe's own status follows the latest
+/// invoice. Without such an invoice, the time at which it was first seen as overdue.
 fn overdue_since(
     fetched: &Fetched,
     invoices: &[Invoice],
@@ -168,18 +173,23 @@ fn overdue_since(
     first.or_else(|| Some(known?.grace_until? - grace)).unwrap_or(now)
 }
 
-async fn follow(tx: &mut Tx, user_id: Option<UserId>, now: OffsetDateTime) -> anyhow::Result<Option<Entitled>> {
+async fn update_plan(tx: &mut Tx, user_id: Option<UserId>, now: OffsetDateTime) -> anyhow::Result<Option<Entitled>> {
     match user_id {
         Some(user_id) => Ok(subscription::entitle(tx, user_id, now).await?),
         None => Ok(None),
     }
 }
 
-/// Raises what the owner should look at.
-async fn flag(tx: &mut Tx, user_id: Option<UserId>, kept: &[Subscription], now: OffsetDateTime) -> anyhow::Result<()> {
+/// Raises and clears flags that the owner should check.
+async fn raise_flags(
+    tx: &mut Tx,
+    user_id: Option<UserId>,
+    kept: &[Subscription],
+    now: OffsetDateTime,
+) -> anyhow::Result<()> {
     let live: Vec<_> = kept.iter().filter(|subscription| subscription.status.is_live()).collect();
-    for settled in kept.iter().filter(|found| user_id.is_some() || found.status.is_over()) {
-        billing_flag::clear(&mut *tx, "orphan", &settled.id, now).await?;
+    for resolved in kept.iter().filter(|found| user_id.is_some() || found.status.is_over()) {
+        billing_flag::clear(&mut *tx, "orphan", &resolved.id, now).await?;
     }
     for subscription in &live {
         let amount = Some(subscription.amount.clone());
@@ -208,8 +218,8 @@ pub(crate) async fn raise(
     Ok(billing_flag::raise(&mut *tx, &flag).await?)
 }
 
-/// Mail that follows from a state. Each has a key of its own, so that seeing the state again sends nothing.
-async fn tell(
+/// Queues the mail that follows from a state. Each mail has a unique key, so that syncing the same state again sends nothing.
+async fn queue_mail(
     tx: &mut Tx,
     user_id: UserId,
     known: Option<&Subscription>,
@@ -233,14 +243,14 @@ async fn tell(
     Ok(())
 }
 
-/// The notice of a trial that ends soon, and goes on to be paid.
+/// Returns the notice of a trial that ends soon and then renews as a paid subscription.
 pub(crate) fn trial_ending(subscription: &Subscription, plan: &str, now: OffsetDateTime) -> Option<Mail> {
     let at = subscription.trial_end.filter(|at| now < *at && *at - now <= TRIAL_NOTICE)?;
     let goes_on = subscription.status == SubscriptionStatus::Trialing && subscription.ends_at.is_none();
     goes_on.then(|| Mail::TrialEnding { plan: plan.to_owned(), at, price: subscription.price() })
 }
 
-/// What users call a plan.
+/// Returns the name of a plan as shown to users.
 pub(crate) async fn name(tx: &mut Tx, id: &PlanId) -> anyhow::Result<String> {
     let plans = plan::list(&mut *tx).await?;
     Ok(plans.into_iter().find(|plan| plan.id == *id).map_or_else(|| id.0.clone(), |plan| plan.name))
@@ -250,9 +260,9 @@ pub(crate) async fn name(tx: &mut Tx, id: &PlanId) -> anyhow::Result<String> {
 mod tests {
     use super::*;
 
-    /// Nobody is promised a price that discounts or taxes change.
+    /// The notice never promises a price that discounts or taxes change.
     #[test]
-    fn the_notice_of_a_trial_s_end_names_the_price_and_what_comes_on_top() {
+    fn trial_notice_states_the_price_before_discounts_and_taxes() {
         let now = OffsetDateTime::UNIX_EPOCH;
         let mut trial = Subscription {
             id: "sub".into(),
@@ -275,10 +285,10 @@ mod tests {
             _ => None,
         };
         assert_eq!(price(&trial, now).as_deref(), Some("$20 a month before discounts and taxes"));
-        assert_eq!(price(&trial, now - time::Duration::SECOND), None, "not yet");
+        assert_eq!(price(&trial, now - time::Duration::SECOND), None, "too early for a notice");
         trial.is_adjusted = false;
         assert_eq!(price(&trial, now).as_deref(), Some("$20 a month"));
         trial.ends_at = trial.trial_end;
-        assert_eq!(price(&trial, now), None, "nothing is charged to somebody who has cancelled");
+        assert_eq!(price(&trial, now), None, "no notice after cancellation");
     }
 }

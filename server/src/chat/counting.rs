@@ -1,5 +1,5 @@
-//! Counting tokens costs processor time before anything is admitted, so it has limits of its own: a budget of bytes per user, a few
-//! large prompts per user at once, and a bounded number of threads, so that no user slows the others down (field notes 66, 106).
+//! Limits the cost of counting tokens, which takes processor time before a turn is admitted: a budget of bytes per user, a few large
+//! prompts per user at once, and a bounded number of threads, so that no user slows down others (field notes 66, 106).
 
 use crate::error::internal;
 use domain::{Problem, UserId};
@@ -10,18 +10,18 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Kibibytes that a user may have counted at once: the largest conversation, four times.
+/// Burst of a user's counting budget in KiB: four times the largest conversation.
 const BURST_KIB: NonZeroU32 = NonZeroU32::new(16 * 1_024).expect("more than zero");
-/// Kibibytes per second that come back.
+/// Refill of a user's counting budget in KiB per second.
 const REFILL_KIB: NonZeroU32 = NonZeroU32::new(512).expect("more than zero");
-/// Large bodies and prompts of one user at once.
+/// Maximum number of large bodies and prompts per user at once.
 const LARGE_PER_USER: u32 = 4;
-/// Large bodies in memory at once, of all users: each takes up to 4 MiB, and some more while it is parsed.
+/// Maximum number of large bodies in memory over all users. Each takes up to 4 MiB, and more while it is parsed.
 const LARGE_BODIES: usize = 16;
-/// When a refused user may try again.
+/// Retry delay for a user whose slots are all taken, in milliseconds.
 const RETRY_MS: u64 = 1_000;
 
-/// What all requests of this process share.
+/// Limits shared by all requests of this process.
 pub(crate) struct Counting {
     budget: DefaultKeyedRateLimiter<UserId>,
     threads: Arc<Semaphore>,
@@ -29,7 +29,7 @@ pub(crate) struct Counting {
     large: Mutex<HashMap<UserId, u32>>,
 }
 
-/// A user's place for one large body or prompt.
+/// A user's slot for one large body or prompt. Released on drop.
 pub(crate) struct Place<'a> {
     counting: &'a Counting,
     user: UserId,
@@ -48,7 +48,7 @@ impl Drop for Place<'_> {
 }
 
 impl Counting {
-    /// Counts on half of the processors at most, so that streams are never starved by it.
+    /// Creates the limits. Counting uses at most half of the processors, so that it never starves streams.
     pub(crate) fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
@@ -59,10 +59,10 @@ impl Counting {
         }
     }
 
-    /// Takes bytes from a user's budget.
+    /// Charges bytes to a user's counting budget.
     ///
     /// # Errors
-    /// Returns a 429 with the time at which as many bytes fit again.
+    /// Returns a 429 problem with the time at which this many bytes fit again.
     pub(crate) fn charge(&self, user: UserId, bytes: usize) -> Result<(), Problem> {
         let kib = u32::try_from(bytes.div_ceil(1_024)).unwrap_or(u32::MAX).clamp(1, BURST_KIB.get());
         let Some(kib) = NonZeroU32::new(kib) else { return Ok(()) };
@@ -75,10 +75,10 @@ impl Counting {
         }
     }
 
-    /// Takes one of a user's places for large work.
+    /// Takes one of a user's slots for large work.
     ///
     /// # Errors
-    /// Returns a 429 where all of them are taken.
+    /// Returns a 429 problem if all of them are taken.
     pub(crate) fn place(&self, user: UserId) -> Result<Place<'_>, Problem> {
         let mut large = self.large.lock().unwrap_or_else(PoisonError::into_inner);
         let n = large.entry(user).or_default();
@@ -94,7 +94,7 @@ impl Counting {
         self.bodies.acquire().await.ok()
     }
 
-    /// Runs work on a thread of its own, once one of a few is free.
+    /// Runs work on a blocking thread once one of the counting threads is free.
     ///
     /// # Errors
     /// Returns an error if the work panics.
@@ -107,7 +107,7 @@ impl Counting {
         working.await.map_err(|error| internal(&error))
     }
 
-    /// Forgets users whose budget is full again.
+    /// Removes users whose budget is full again.
     pub(crate) fn sweep(&self) {
         self.budget.retain_recent();
     }
@@ -126,18 +126,18 @@ mod tests {
     use uuid::Uuid;
 
     #[tokio::test]
-    async fn a_user_has_a_budget_and_a_few_places_and_leaves_others_theirs() {
+    async fn budget_and_slots_are_limited_per_user() {
         let (counting, ann, bob) =
             (Counting::new(), UserId::from(Uuid::from_u128(1)), UserId::from(Uuid::from_u128(2)));
         let sent = (0..100).take_while(|_| counting.charge(ann, 1 << 20).is_ok()).count();
-        assert!((16..=100).contains(&sent), "{sent} MiB");
-        let refused = (0..10_000).find_map(|_| counting.charge(ann, 4 << 20).err()).expect("a refusal");
+        assert!((16..=100).contains(&sent), "{sent} MiB charged before the first refusal");
+        let refused = (0..10_000).find_map(|_| counting.charge(ann, 4 << 20).err()).expect("the budget is used up");
         assert!(refused.status() == 429 && refused.retry_after_ms.is_some_and(|ms| ms > 0), "{refused:?}");
         assert!(counting.charge(bob, 4 << 20).is_ok());
-        let places: Vec<_> = (0..LARGE_PER_USER).map(|_| counting.place(ann).expect("a place")).collect();
+        let slots: Vec<_> = (0..LARGE_PER_USER).map(|_| counting.place(ann).expect("a free slot")).collect();
         assert!(counting.place(ann).is_err() && counting.place(bob).is_ok());
-        drop(places);
+        drop(slots);
         assert!(counting.place(ann).is_ok());
-        assert_eq!(counting.run(|| 6 * 7).await.expect("counted"), 42);
+        assert_eq!(counting.run(|| 6 * 7).await.expect("the work doesn't panic"), 42);
     }
 }

@@ -1,5 +1,5 @@
-//! Hedging: while a model stays silent its fallback is asked as well, and the first to answer is used. The other call is cancelled and
-//! charged its estimated input, since its provider may bill it; the turn's reservation covers both.
+//! Hedging: if a model stays silent, its fallback is called as well, and the first response is used. The other call is canceled and charged
+//! its estimated input, since its provider may bill it; the turn's reservation covers both.
 
 use super::opening::{Failed, OtherCall, Written, attempt, interrupted};
 use super::prompt::Fallback;
@@ -14,17 +14,17 @@ use std::time::Duration;
 use store::turn::{HedgeCall, PendingCall};
 use tokio::time::Instant;
 
-/// A stream that was opened, and when its call was sent.
+/// The instant a call was sent, and its opened stream.
 type Answer = (Instant, Chunks);
 
-/// Two calls of one turn, numbered 0 and 1. The second one is the fallback's.
+/// Two concurrent calls of one turn: index 0 is the requested model's, index 1 the fallback's.
 #[derive(Default)]
 struct Race {
-    /// The fallback's ledger row; none while only the first call was sent.
+    /// The fallback's ledger row; `None` while only the first call was sent.
     second: Option<PendingCall>,
-    /// Why a call failed; none while it waits.
+    /// The failure of each call; `None` while it is pending.
     failed: [Option<NotOpened>; 2],
-    /// Which call answered, or why neither may go on.
+    /// The call that responded, or the reason neither may continue.
     ended: Option<Result<(usize, Answer), Failed>>,
 }
 
@@ -40,12 +40,12 @@ impl Race {
         }
     }
 
-    /// Whether a call that didn't answer may be billed: its request was sent, and its provider didn't refuse it.
+    /// Returns whether a call without a response may be billed: its request was sent and its provider didn't refuse it.
     fn may_be_billed(&self, index: usize, outstanding: &[AtomicBool; 2]) -> bool {
         self.failed[index].as_ref().map_or_else(|| outstanding[index].load(Ordering::Relaxed), NotOpened::may_bill)
     }
 
-    /// The answer, or why there is none: the failure of the call at `index`, or the interruption.
+    /// Returns the response, or the reason there is none: the failure of the call at `index`, or the interruption.
     fn outcome(
         mut self,
         ended: Option<Result<(usize, Answer), Failed>>,
@@ -64,8 +64,8 @@ impl Race {
     }
 }
 
-/// Opens the turn's model and, once that has been silent for `after`, its fallback beside it. If the first call fails alone, the
-/// fallback stays available.
+/// Calls the turn's model and, once that has been silent for `after`, its fallback as well. If the first call fails before the fallback is
+/// called, the fallback stays available.
 pub(super) async fn open(
     app: &AppState,
     written: &mut Written,
@@ -89,14 +89,14 @@ pub(super) async fn open(
     let mut is_billed = [0, 1].map(|index| winner == Some(index) || race.may_be_billed(index, &outstanding));
     for (index, call) in [written.call, second].into_iter().enumerate() {
         if !is_billed[index] {
-            // If it can't be closed, it is closed with the turn, and charged then.
+            // If the row can't be closed now, it is closed and charged when the turn ends.
             let closed = store::turn::close_unbilled(&app.db, call, has_failed[index], AppState::now()).await;
             is_billed[index] = closed.inspect_err(|error| drop(internal(error))).is_err();
         }
     }
     let main = winner.unwrap_or_else(|| usize::from(!is_billed[0] && is_billed[1]));
     if main == 1 {
-        // Silence counts as a failure once another model has answered it, so that an outage opens the circuit.
+        // Silence counts as a failure if the fallback responded instead, so that an outage opens the circuit.
         if winner == Some(1) && !has_failed[0] && is_billed[0] {
             app.providers.broke(&written.model);
         }
@@ -112,7 +112,7 @@ pub(super) async fn open(
     race.outcome(ended, main, is_billed[main])
 }
 
-/// Waits until one of the two calls has answered or none can.
+/// Waits until one of the two calls has responded or both have failed.
 async fn race(
     app: &AppState,
     written: &Written,
@@ -141,7 +141,7 @@ async fn race(
     tokio::pin!(second);
     while !race.is_over() {
         tokio::select! {
-            // In this order, so that the second call isn't sent where the first has answered meanwhile.
+            // Polled in this order, so that the second call isn't sent if the first has responded meanwhile.
             biased;
             problem = &mut interrupted => race.ended = Some(Err(Failed::Over(problem, false))),
             opened = &mut first, if race.failed[0].is_none() => race.note(0, first_sent, opened),
@@ -161,7 +161,7 @@ async fn send(
     app.providers.open(&written.reservation.permit, model, &written.prompt.messages, max_output, outstanding).await
 }
 
-/// Writes the fallback's pending ledger row. Returns none if it can't be written; then the first call goes on alone.
+/// Writes the fallback's pending ledger row. Returns `None` if it can't be written; the first call then continues alone.
 async fn add_call(app: &AppState, written: &Written, fallback: &Fallback) -> Option<PendingCall> {
     let hedge = HedgeCall {
         turn_id: written.turn_id,
@@ -176,13 +176,13 @@ async fn add_call(app: &AppState, written: &Written, fallback: &Fallback) -> Opt
         Ok(false) => return None,
         Err(error) => {
             internal(&error);
-            // It may have been written all the same, and is not sent.
+            // The row may have been written despite the error; the call isn't sent.
             let closed = store::turn::close_unbilled(&app.db, hedge.call, false, AppState::now()).await;
             drop(closed.inspect_err(|error| drop(internal(error))));
             return None;
         }
     }
-    tracing::warn!(model = %written.model.name, fallback = %fallback.model.name, "silent model hedged");
+    tracing::warn!(model = %written.model.name, fallback = %fallback.model.name, "model silent, calling fallback");
     metrics::counter!("quotient_hedges_total").increment(1);
     Some(hedge.call)
 }

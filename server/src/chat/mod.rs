@@ -1,4 +1,4 @@
-//! Handlers of the chat: send, follow, stop, quota.
+//! HTTP handlers of chat: send, follow, stop, quota.
 
 pub(crate) mod counting;
 mod hedge;
@@ -21,7 +21,7 @@ use domain::{ConversationId, Problem, Quota, TurnId, Viewer};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
-/// `POST /api/chat`
+/// `POST /api/chat`: starts a turn and streams its events.
 pub(crate) async fn ask(State(app): State<AppState>, SignedIn(viewer): SignedIn, request: Request) -> Response {
     let user = viewer.user_id;
     let begun = match request::read(&app, &viewer, request).await {
@@ -38,13 +38,13 @@ pub(crate) async fn ask(State(app): State<AppState>, SignedIn(viewer): SignedIn,
     }
 }
 
-/// Where to go on reading a turn's events.
+/// The position after which a turn's events are read.
 #[derive(Deserialize)]
 pub(crate) struct After {
     after: Option<String>,
 }
 
-/// `GET /api/turns/{turn_id}/events`
+/// `GET /api/turns/{turn_id}/events`: streams a turn's events.
 pub(crate) async fn events(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
@@ -60,7 +60,7 @@ pub(crate) async fn events(
     Ok(sse::answer(tail, None))
 }
 
-/// `POST /api/turns/{turn_id}/stop`
+/// `POST /api/turns/{turn_id}/stop`: stops a turn.
 pub(crate) async fn stop(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
@@ -78,13 +78,13 @@ async fn own(app: &AppState, viewer: &Viewer, turn_id: TurnId) -> Result<(), Ref
     Err(Problem::not_found("answer").into())
 }
 
-/// `GET /api/quota`
+/// `GET /api/quota`: returns what is left of the plan's limits.
 pub(crate) async fn quota(State(app): State<AppState>, SignedIn(viewer): SignedIn) -> Result<Json<Quota>, Refused> {
     let snapshot = app.meters.users.peek(&viewer.subject).await?;
     Ok(Json(quota_of(&viewer.plan, &snapshot)))
 }
 
-/// What the composer wants to know of a draft.
+/// The estimate for a draft.
 #[derive(Serialize)]
 pub(crate) struct Estimate {
     input_tokens: u64,
@@ -92,7 +92,7 @@ pub(crate) struct Estimate {
     quota: Quota,
 }
 
-/// `POST /api/estimate`
+/// `POST /api/estimate`: estimates a draft's input and whether it fits the limits.
 pub(crate) async fn estimate(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
@@ -105,15 +105,15 @@ pub(crate) async fn estimate(
     prompt::bound(&viewer.plan, &prompt)?;
     let input = prompt::count(&app, &viewer, &model, &prompt).await?.estimated;
     let quota = quota_of(&viewer.plan, &app.meters.users.peek(&viewer.subject).await?);
-    let least = prompt::output_min(&model);
+    let min_output = prompt::output_min(&model);
     let fits = quota.requests.remaining > 0
         && quota.in_flight.now < quota.in_flight.limit
-        && (input + least).0 <= quota.tokens.remaining
-        && input + least <= model.context;
+        && (input + min_output).0 <= quota.tokens.remaining
+        && input + min_output <= model.context;
     Ok(Json(Estimate { input_tokens: input.0, fits, quota }))
 }
 
-/// `POST /chat/{conversation_id}/delete`: the words go; ledger and meters don't notice (field note 12).
+/// `POST /chat/{conversation_id}/delete`: deletes a conversation. Ledger and meters are not affected (field note 12).
 pub(crate) async fn delete(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,

@@ -1,4 +1,4 @@
-//! Steps 7 and 8 of a turn: the question is written down, then its provider is asked; where nobody accepts it, everything is as it was.
+//! Writes the message and its pending ledger row, then opens the provider's stream. If no provider accepts the call, both are undone.
 
 use super::prompt::{Fallback, Prompt};
 use super::running::{FIRST_BEAT, Running, renew_lease};
@@ -15,42 +15,42 @@ use store::turn::{FallbackCall, InsertOutcome, NewTurn, PendingCall};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-/// A question that is written down.
+/// A turn that is written but has no stream yet.
 pub(crate) struct Written {
     pub viewer: Viewer,
     pub turn_id: TurnId,
     pub conversation_id: ConversationId,
-    /// Whether the conversation was begun for it.
+    /// Whether the turn started its conversation.
     pub began: bool,
     pub prompt: Prompt,
     pub call: PendingCall,
     pub model: Model,
     pub price: PriceList,
     pub fallback: Option<Fallback>,
-    /// After how much silence the fallback is asked as well.
+    /// Silence after which the fallback is called as well.
     pub hedge_after: Option<Duration>,
-    /// The call of a hedged turn that was given up.
+    /// The abandoned call of a hedged turn.
     pub other: Option<OtherCall>,
-    /// The part of the reservation that is for the other call of a hedged turn.
+    /// The part of the reservation that covers the other call of a hedged turn.
     pub beside: Tokens,
-    /// Whose place the model took.
+    /// The requested model, if the fallback answers in its place.
     pub fallback_for: Option<ModelName>,
-    /// Input as estimated.
+    /// Estimated input.
     pub estimated: Tokens,
-    /// The longest answer.
+    /// Maximum output.
     pub most: Tokens,
     pub reservation: Reservation,
 }
 
 impl Written {
-    /// The longest answer that the fallback may give beside a call whose input is `beside`.
+    /// Returns the fallback's maximum output next to another call whose input is `beside`.
     pub(super) fn room_beside(&self, fallback: &Fallback, beside: Tokens) -> Tokens {
-        // What was granted is less than what was asked for, where little was left.
+        // The grant may be smaller than the request if little of the limit was left.
         let reserved = self.reservation.permit.reserved();
         fallback.most.min(Tokens(reserved.saturating_sub(fallback.estimated.0).saturating_sub(beside.0)))
     }
 
-    /// Goes on with the fallback's call. `beside` is the input of the first call, if that may be billed.
+    /// Continues with the fallback's call. `beside` is the input of the first call if that may be billed.
     pub(super) fn answer_with(&mut self, fallback: Fallback, call: PendingCall, beside: Tokens) {
         self.most = self.room_beside(&fallback, beside);
         self.beside = beside;
@@ -59,17 +59,17 @@ impl Written {
     }
 }
 
-/// The call of a hedged turn that was given up. Its ledger row is pending until the turn ends, and is then charged its estimated input.
+/// The abandoned call of a hedged turn. Its ledger row stays pending until the turn ends, and is then charged its estimated input.
 pub(crate) struct OtherCall {
     pub model: ModelName,
     pub estimated: Tokens,
     pub cost: Picos,
-    /// Whether its provider failed, as opposed to being slower than the other.
+    /// Whether its provider failed, as opposed to being slower than the other one.
     pub has_failed: bool,
 }
 
 impl Spent {
-    /// Adds the call that was given up.
+    /// Adds the abandoned call.
     pub(super) fn and(mut self, other: Option<OtherCall>) -> Self {
         if let Some(OtherCall { model, estimated, cost, .. }) = other {
             self.tokens = self.tokens + estimated;
@@ -86,7 +86,7 @@ impl OtherCall {
     }
 }
 
-/// A question that a provider has accepted.
+/// A turn whose call a provider has accepted.
 pub(crate) struct Opened {
     pub viewer: Viewer,
     pub turn_id: TurnId,
@@ -100,7 +100,7 @@ pub(crate) struct Opened {
     pub estimated: Tokens,
     pub most: Tokens,
     pub reservation: Reservation,
-    /// When the provider was asked.
+    /// When the request was sent.
     pub sent: Instant,
     pub chunks: Chunks,
 }
@@ -142,11 +142,11 @@ impl Opened {
     }
 }
 
-/// Writes the question and a pending ledger row, and sees to it that its hold stands. None where the same turn was written before.
+/// Writes the message and a pending ledger row, and confirms the hold. Returns `None` if the same turn was written before.
 pub(crate) async fn ask(app: &AppState, asking: Asking, reservation: Reservation) -> Result<Option<Written>, Problem> {
     let Asking { viewer, chat_request, model, price, fallback, hedge_after, prompt, counted, .. } = asking;
     let permit = &reservation.permit;
-    // The instant of admission, by Redis' clock: meter and ledger count the usage at the same moment.
+    // The instant of admission by Redis' clock, so that meter and ledger count the usage at the same time.
     let now = i64::try_from(permit.at_ms())
         .ok()
         .and_then(|ms| OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).ok());
@@ -186,7 +186,7 @@ pub(crate) async fn ask(app: &AppState, asking: Asking, reservation: Reservation
         }
         Ok(InsertOutcome::Superseded) => {
             release(app, reservation).await;
-            // A copy of this very turn may be what it gave way to.
+            // The response may have been superseded by a duplicate of this turn.
             return match store::turn::find(&app.db, chat_request.turn_id).await {
                 Ok(Some(_)) => Ok(None),
                 Ok(None) => Err(Problem::new(ProblemKind::Conflict, "This response is already being regenerated.")),
@@ -216,8 +216,8 @@ pub(crate) async fn ask(app: &AppState, asking: Asking, reservation: Reservation
         fallback,
         reservation,
     };
-    // The meters may have been lost between the grant and the row, and granted again without it (field note 101): no provider is asked
-    // on a hold that isn't confirmed. From here on the row is part of every rebuild.
+    // The meters may have been lost between admission and the row, and granted again without this turn (field note 101): no provider is
+    // called on an unconfirmed hold. From here on the row is part of every rebuild.
     let confirmed = app.meters.confirm(&written.reservation).await;
     match confirmed {
         Ok(true) => Ok(Some(written)),
@@ -233,7 +233,7 @@ pub(crate) async fn ask(app: &AppState, asking: Asking, reservation: Reservation
     }
 }
 
-/// Opens the provider's stream, or the fallback's.
+/// Opens the stream of the turn's model, or of its fallback.
 pub(crate) async fn open(app: &AppState, mut written: Written, log: &Writer) -> Result<Opened, Problem> {
     let opening = if let Some(after) = written.hedge_after {
         super::hedge::open(app, &mut written, after, log).await
@@ -249,7 +249,7 @@ pub(crate) async fn open(app: &AppState, mut written: Written, log: &Writer) -> 
         && error.wants_fallback()
         && fall_back(app, &mut written, error.was_asked()).await
     {
-        tracing::warn!(?error, model = %written.model.name, "another model answers");
+        tracing::warn!(?error, model = %written.model.name, "fallback model is called");
         metrics::counter!("quotient_fallbacks_total").increment(1);
         let sent = Instant::now();
         failed = match attempt(app, &written, log).await {
@@ -306,26 +306,25 @@ fn opened(written: Written, sent: Instant, chunks: Chunks) -> Opened {
     }
 }
 
-/// Why an attempt came to nothing.
+/// The reason an attempt failed.
 pub(super) enum Failed {
-    /// The provider.
+    /// The provider failed or refused the call.
     Provider(crate::provider::NotOpened),
-    /// Nobody wants it any more, or it may not go on; and whether its request is outstanding, so that it may be billed.
+    /// The turn was stopped or may not continue. The flag tells whether its request is outstanding, so that it may be billed.
     Over(Problem, bool),
 }
 
-/// What a call that came to nothing may have cost.
+/// What a failed call may have cost.
 enum Bill {
-    /// The provider wasn't asked.
+    /// The provider wasn't called.
     Nothing,
-    /// The provider refused it: it cost nothing, and counts as a request, so that a refusal isn't a way around the limit
-    /// (field note 100).
+    /// The provider refused the call. It cost nothing but counts as a request, so that refusals don't bypass the limit (field note 100).
     Request,
-    /// It was sent, and its provider may have begun: the input at least, estimated.
+    /// The call was sent and its provider may have begun: at least the input, estimated.
     Input,
 }
 
-/// Asks the turn's current model, and renews the turn's lease and listens for Stop until its answer begins.
+/// Calls the turn's current model. Until its response begins, renews the turn's lease and listens for a stop.
 pub(super) async fn attempt(app: &AppState, written: &Written, log: &Writer) -> Result<Chunks, Failed> {
     let outstanding = AtomicBool::default();
     let messages = &written.prompt.messages;
@@ -339,17 +338,17 @@ pub(super) async fn attempt(app: &AppState, written: &Written, log: &Writer) -> 
     }
 }
 
-/// Renews the turn's lease. Returns once nobody wants its answer any more, or it may not go on.
+/// Renews the turn's lease. Returns the problem once the turn is stopped or may not continue.
 pub(super) async fn interrupted(app: &AppState, written: &Written, log: &Writer) -> Problem {
     tokio::select! {
         () = log.stopped() => Problem::stopped(),
         () = app.cut.cancelled() => Problem::restarting(),
-        // A provider may take longer to begin than a lease lasts. Another server took this turn for dead and has ended it.
+        // A provider may take longer to begin than a lease lasts. Another server then considered this turn dead and ended it.
         () = renew_lease(app, written.turn_id, &written.reservation, FIRST_BEAT) => Problem::lost(),
     }
 }
 
-/// Closes the call that came to nothing and opens one of the fallback's; false if there is none.
+/// Closes the failed call and writes one of the fallback's. Returns `false` if there is no fallback.
 async fn fall_back(app: &AppState, written: &mut Written, provider_failed: bool) -> bool {
     let Some(fallback) = written.fallback.take() else { return false };
     let again = FallbackCall {
@@ -366,7 +365,7 @@ async fn fall_back(app: &AppState, written: &mut Written, provider_failed: bool)
             written.answer_with(fallback, call, Tokens(0));
             true
         }
-        // The reaper took us for dead.
+        // The reaper has ended this turn.
         Ok(None) => false,
         Err(error) => {
             internal(&error);
@@ -375,7 +374,7 @@ async fn fall_back(app: &AppState, written: &mut Written, provider_failed: bool)
     }
 }
 
-/// Takes a written question back; what it may have cost is written down as an estimate.
+/// Undoes a written turn. What it may have cost is recorded as an estimate.
 async fn undo(app: &AppState, written: Written, bill: Bill, provider_failed: bool) {
     let usage = match bill {
         Bill::Nothing | Bill::Request => None,
@@ -393,7 +392,7 @@ async fn undo(app: &AppState, written: Written, bill: Bill, provider_failed: boo
         now: AppState::now(),
     };
     if let Err(error) = store::turn::refused(&app.db, &refused).await {
-        // The row stays pending, and the hold with it; the reaper ends both.
+        // The row stays pending, and so does its hold; the reaper ends both.
         internal(&error);
         return;
     }
@@ -405,7 +404,7 @@ async fn undo(app: &AppState, written: Written, bill: Bill, provider_failed: boo
             app.meters.settle(written.reservation, &spent).await.is_ok()
         }
     };
-    // Else the turn stays, ended, and the reaper settles its hold.
+    // Otherwise the ended turn is kept, and the reaper settles its hold.
     if done && let Err(error) = store::turn::undone(&app.db, written.turn_id).await {
         internal(&error);
     }

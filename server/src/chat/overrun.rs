@@ -1,16 +1,16 @@
-//! Withholds what a provider writes beyond the granted length.
+//! Withholds output that exceeds the granted length.
 
 use domain::{Tokens, TurnEvent};
 use providers::estimate;
 
-/// Text that is counted but not passed on: what a provider writes beyond the granted length by our count. It is shown where the
-/// provider's own count says that it stayed within the grant.
+/// Output that is counted but not passed on, because by our count it exceeds the granted length. It is passed on if the provider's own
+/// count proves that it stayed within the grant.
 pub(super) struct Overrun {
-    /// Our count of everything so far.
+    /// Our count of all output so far.
     pub counted: Tokens,
-    /// Above this nothing is passed on: an eighth and a little more than granted, because our vocabulary isn't the provider's.
+    /// Above this nothing is passed on: an eighth and 16 tokens more than granted, because our tokenizer isn't the provider's.
     pass_until: Tokens,
-    /// Above this the call is cut: the provider ignores its limit (field note 18).
+    /// Above this the call is canceled, because the provider ignores its limit (field note 18).
     pub read_until: Tokens,
     pub withheld: Vec<TurnEvent>,
 }
@@ -21,8 +21,8 @@ impl Overrun {
         Self { counted: Tokens(0), pass_until, read_until: pass_until + pass_until, withheld: Vec::new() }
     }
 
-    /// Counts events, and withholds them where they go too far; `text` and `reasoning` are all of the answer. Pieces counted one by one add up to more than the whole, so the
-    /// whole is counted before anything is withheld.
+    /// Counts events and withholds them beyond the limit. `text` and `reasoning` are the complete output so far. Pieces counted one by one
+    /// add up to more than the whole, so the whole is counted before anything is withheld.
     pub fn filter(&mut self, events: Vec<TurnEvent>, text: &str, reasoning: &str) -> Vec<TurnEvent> {
         let was_within = self.counted <= self.pass_until;
         for event in &events {

@@ -1,5 +1,5 @@
-//! What a model will read, who that model is, and how much of it there is: everything before the meters are asked. Nothing here trusts
-//! a client: history is ours, lengths are counted.
+//! Chooses the model, builds the prompt and estimates its size, all before admission. Nothing here trusts the client: the history comes
+//! from Postgres, and lengths are counted.
 
 use super::request::{ChatRequest, Words};
 use crate::AppState;
@@ -12,27 +12,27 @@ use limits::Demand;
 use providers::estimate::{self, Estimate};
 use store::turn::{AvailableModel, TurnContext};
 
-/// The shortest answer worth asking for.
+/// Minimum output that makes a call worthwhile.
 const OUTPUT_MIN: Tokens = Tokens(256);
-/// A prompt of so many bytes is counted where it stands; a longer one takes milliseconds, off the async workers.
+/// Prompts of up to this many bytes are counted inline. Longer ones take milliseconds and are counted off the async workers.
 const COUNTED_AT_ONCE: usize = 16 * 1024;
-/// No text that users write has more bytes per token; only long runs of one character do.
+/// Upper bound of bytes per token in text. Only long runs of one character exceed it.
 pub(super) const BYTES_PER_TOKEN: usize = 32;
 
-/// What shall be answered.
+/// The prompt of a turn.
 #[derive(Clone)]
 pub(crate) struct Prompt {
-    /// Where it belongs; none begins a conversation.
+    /// The conversation it belongs to; `None` starts a new one.
     pub conversation_id: Option<ConversationId>,
-    /// The turn whose question and answer give way.
+    /// The turn that is regenerated and superseded.
     pub retry_of: Option<TurnId>,
-    /// What the user says.
+    /// The user's message.
     pub text: String,
-    /// Everything that the model will read.
+    /// All messages that the model reads.
     pub messages: Vec<PromptMessage>,
 }
 
-/// The model that is asked: the one named, else the first that plan and providers both offer.
+/// Returns the model to call: the requested one, otherwise the first one that the plan and the providers both offer.
 pub(crate) async fn pick(
     app: &AppState,
     viewer: &Viewer,
@@ -58,17 +58,17 @@ pub(crate) async fn pick(
     Ok(offer.clone())
 }
 
-/// Who answers where the model that was asked can't be reached.
+/// The fallback model of a turn.
 pub(crate) struct Fallback {
     pub model: Model,
     pub price: PriceList,
-    /// Input as they will count it.
+    /// Input as the fallback's tokenizer counts it.
     pub estimated: Tokens,
-    /// The longest answer: what the question was admitted for, less their input.
+    /// Maximum output: the turn's reservation less the fallback's input.
     pub most: Tokens,
 }
 
-/// Who stands in for a model: where the plan allows them, they have a price, and the question fits them and what it is admitted for.
+/// Returns the fallback of a model if the plan allows it, it has a price, and the prompt fits its context and the turn's reservation.
 pub(crate) async fn fallback(
     app: &AppState,
     viewer: &Viewer,
@@ -87,12 +87,12 @@ pub(crate) async fn fallback(
     };
     let estimated = count(app, viewer, model, prompt).await?.estimated;
     let room = model.context.0.min(demand.input + demand.output_max).saturating_sub(estimated.0);
-    let most = plan.max_output.min(model.max_output).min(Tokens(room));
-    let fits = most >= output_min(model);
-    Ok(fits.then(|| Fallback { model: model.clone(), price: price.clone(), estimated, most }))
+    let max_output = plan.max_output.min(model.max_output).min(Tokens(room));
+    let fits = max_output >= output_min(model);
+    Ok(fits.then(|| Fallback { model: model.clone(), price: price.clone(), estimated, most: max_output }))
 }
 
-/// The smallest larger plan that would do.
+/// Returns the smallest larger plan that satisfies `would`.
 pub(crate) async fn larger(
     app: &AppState,
     current: &Plan,
@@ -102,17 +102,17 @@ pub(crate) async fn larger(
     Ok(plans.into_iter().find(|plan| plan.sort > current.sort && would(plan)).map(|plan| plan.id))
 }
 
-/// Everything the model will read: the conversation so far, as we kept it, and the new words, or an earlier question again.
+/// Builds the prompt: the stored conversation and the new message, or an earlier message again.
 pub(crate) async fn prompt(app: &AppState, viewer: &Viewer, chat_request: &ChatRequest) -> Result<Prompt, Problem> {
     let gone = || Problem::not_found("conversation");
-    let said = async |id: ConversationId| {
-        let said = store::message::said(&app.db, viewer.user_id, id).await.map_err(|error| internal(&error))?;
-        said.ok_or_else(gone)
+    let load_messages = async |id: ConversationId| {
+        let messages = store::message::said(&app.db, viewer.user_id, id).await.map_err(|error| internal(&error))?;
+        messages.ok_or_else(gone)
     };
     let (conversation_id, retry_of, past, text) = match &chat_request.words {
         Words::New(text) => {
             let past = match chat_request.conversation_id {
-                Some(id) => said(id).await?,
+                Some(id) => load_messages(id).await?,
                 None => Vec::new(),
             };
             (chat_request.conversation_id, None, past, text.clone())
@@ -126,41 +126,46 @@ pub(crate) async fn prompt(app: &AppState, viewer: &Viewer, chat_request: &ChatR
             if !found.ended {
                 return Err(Problem::new(ProblemKind::Conflict, "This response is still in progress. Stop it first."));
             }
-            let mut past = said(found.conversation_id).await?;
-            let Some(place) = past.iter().position(|said| said.turn_id == *earlier && said.role == Role::User) else {
+            let mut past = load_messages(found.conversation_id).await?;
+            let Some(index) = past.iter().position(|message| message.turn_id == *earlier && message.role == Role::User)
+            else {
                 return Err(Problem::new(ProblemKind::Conflict, "This response was replaced by a newer one."));
             };
-            if past[place..].iter().any(|said| said.turn_id != *earlier) {
+            if past[index..].iter().any(|message| message.turn_id != *earlier) {
                 return Err(Problem::new(ProblemKind::Conflict, "Only the last response can be regenerated."));
             }
-            let text = past.swap_remove(place).text;
-            past.truncate(place);
+            let text = past.swap_remove(index).text;
+            past.truncate(index);
             (Some(found.conversation_id), Some(*earlier), past, text)
         }
     };
-    let past = past.into_iter().map(|said| PromptMessage { role: said.role, text: said.text });
+    let past = past.into_iter().map(|message| PromptMessage { role: message.role, text: message.text });
     let messages = past.chain([PromptMessage { role: Role::User, text: text.clone() }]).collect();
     Ok(Prompt { conversation_id, retry_of, text, messages })
 }
 
-/// The least output that makes a call worth it, never above what the model can say.
+/// Returns the minimum output that makes a call worthwhile, capped by the model's maximum output.
 pub(crate) fn output_min(model: &Model) -> Tokens {
     OUTPUT_MIN.min(model.max_output)
 }
 
-/// What the call may use at most; 413 where it could never fit the model.
+/// Returns the maximum that the call may use.
+///
+/// # Errors
+/// Returns a 413 problem if the prompt doesn't fit the model.
 pub(crate) fn ceiling(plan: &Plan, model: &Model, counted: Estimate) -> Result<Demand, Problem> {
-    let (input, least) = (counted.estimated, output_min(model));
-    let max = Tokens(model.context.0.saturating_sub(least.0));
+    let (input, min_output) = (counted.estimated, output_min(model));
+    let max = Tokens(model.context.0.saturating_sub(min_output.0));
     if input > max {
         return Err(Problem::too_large(input, max, None));
     }
     let room = Tokens(model.context.0 - input.0);
-    let most = plan.max_output.min(model.max_output).min(room).max(least);
-    Ok(Demand { input: input.0, output_min: least.0, output_max: most.0 })
+    let max_output = plan.max_output.min(model.max_output).min(room).max(min_output);
+    Ok(Demand { input: input.0, output_min: min_output.0, output_max: max_output.0 })
 }
 
-/// Refuses what can't fit a plan's day by its bytes alone, before they are counted: that takes long, and nothing has been admitted yet.
+/// Refuses a prompt that can't fit the plan's daily limit by its bytes alone, because counting it takes long and nothing has been admitted
+/// yet.
 pub(crate) fn bound(plan: &Plan, prompt: &Prompt) -> Result<(), Problem> {
     let bytes: u64 = prompt.messages.iter().map(|message| message.text.len() as u64).sum();
     if bytes / BYTES_PER_TOKEN as u64 > plan.tokens_per_day.0 {
@@ -169,7 +174,7 @@ pub(crate) fn bound(plan: &Plan, prompt: &Prompt) -> Result<(), Problem> {
     Ok(())
 }
 
-/// A prompt's tokens.
+/// Estimates a prompt's tokens.
 pub(crate) async fn count(
     app: &AppState,
     viewer: &Viewer,
@@ -181,7 +186,7 @@ pub(crate) async fn count(
     if bytes <= COUNTED_AT_ONCE {
         return Ok(estimate::prompt(model, domain::brand::SYSTEM_PROMPT, &prompt.messages));
     }
-    let _place = app.counting.place(viewer.user_id)?;
+    let _slot = app.counting.place(viewer.user_id)?;
     let (model, messages) = (model.clone(), prompt.messages.clone());
     app.counting.run(move || estimate::prompt(&model, domain::brand::SYSTEM_PROMPT, &messages)).await
 }

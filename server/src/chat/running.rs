@@ -1,4 +1,4 @@
-//! A turn that runs: relay, close, record, settle, finish. It belongs to the server, and a closed tab changes nothing.
+//! A running turn: relay, close, record, settle, finish. It belongs to the server, so a closed tab doesn't affect it.
 
 use super::opening::OtherCall;
 use super::overrun::Overrun;
@@ -18,70 +18,70 @@ use std::time::Duration;
 use store::turn::{PendingCall, Record};
 use tokio::time::Instant;
 
-/// How often a running turn says that it is alive.
+/// Interval of a running turn's heartbeat.
 pub(crate) const BEAT: Duration = Duration::from_secs(10);
-/// When it says so first: an unconfirmed hold lapses after ten seconds.
+/// Delay of the first heartbeat. An unconfirmed hold lapses after ten seconds.
 pub(crate) const FIRST_BEAT: Duration = Duration::from_secs(3);
-/// More tokens than any model counts: what a provider tells beyond is no count.
-const MOST: Tokens = Tokens(1 << 24);
-/// How often a record is tried that Postgres didn't take; the reaper ends what is left then.
+/// Upper bound of a plausible token count. Larger counts from a provider are clamped to it.
+const MAX_TOKENS: Tokens = Tokens(1 << 24);
+/// Maximum number of attempts to record a turn in Postgres. After that the reaper ends it.
 const RECORD_TRIES: u32 = 6;
-/// How many pieces that have arrived already are taken at once: they go on as one event and one write.
+/// Maximum number of received chunks processed at once. They are combined into one event and one write.
 const AT_ONCE: usize = 64;
 
-/// Everything a running turn owns.
+/// The state of a running turn.
 pub(crate) struct Running {
     pub viewer: Viewer,
     pub turn_id: TurnId,
     pub conversation_id: ConversationId,
     pub call: PendingCall,
     pub model: Model,
-    /// The call of a hedged turn that was given up.
+    /// The abandoned call of a hedged turn.
     pub other: Option<OtherCall>,
-    /// The part of the reservation that is for that call.
+    /// The part of the reservation that covers the abandoned call.
     pub beside: Tokens,
     pub price: PriceList,
     pub estimated: Tokens,
-    /// The longest answer.
+    /// Maximum output.
     pub most: Tokens,
     pub reservation: Reservation,
-    /// When the provider was asked.
+    /// When the request was sent.
     pub sent: Instant,
     pub chunks: Chunks,
     pub log: Writer,
 }
 
-/// An answer as far as it came.
+/// The response received so far.
 #[derive(Default)]
 struct Answer {
     text: String,
     reasoning: String,
-    /// The provider's latest count.
+    /// The provider's latest token counts.
     usage: Option<Usage>,
-    /// The provider's name for the call.
+    /// The provider's id of the call.
     request_id: Option<String>,
     /// Milliseconds from sending the request to the first text or reasoning.
     ttft_ms: Option<i32>,
-    /// How it ended; none while it runs.
+    /// How the response ended; `None` while it is in progress.
     ending: Option<Ending>,
 }
 
-/// How an answer ended.
+/// How a response ended.
 enum Ending {
-    /// The provider's own end came, so its latest count is complete.
+    /// The provider completed it, so its latest token counts are final.
     Ended(Outcome),
     /// The user stopped it.
     Stopped,
-    /// It was cut at the length that was granted.
+    /// It was cut off at the granted length.
     Cut,
-    /// The provider broke off.
+    /// The provider's stream broke off.
     Broke(ProviderError),
-    /// This server ended it, or another server took it for dead.
+    /// This server canceled it, or another server considered it dead and ended it.
     Ours(Problem),
 }
 
 impl Answer {
-    /// Takes one piece in. Text and reasoning are appended to `events`; pieces that arrived together become one event.
+    /// Processes one chunk. Text and reasoning are appended to `events`; chunks that arrived together are combined into one event.
     fn absorb(&mut self, chunk: Result<Chunk, ProviderError>, events: &mut Vec<TurnEvent>) {
         match chunk {
             Ok(Chunk::Id(id)) => self.request_id = Some(id),
@@ -115,7 +115,7 @@ impl Answer {
         matches!(self.ending, Some(Ending::Broke(_)))
     }
 
-    /// The problem shown to the user; none if it is no failure.
+    /// Returns the problem shown to the user, or `None` if the response didn't fail.
     fn problem(&self) -> Option<Problem> {
         match &self.ending {
             Some(Ending::Broke(error)) => Some(broken_problem(error, !self.text.is_empty())),
@@ -128,13 +128,13 @@ impl Answer {
 
 /// Runs a turn to its end.
 pub(crate) async fn run(app: AppState, mut turn: Running) {
-    // 9 relay
+    // Relay.
     let answer = relay(&app, &mut turn).await;
     crate::fault::point("done-unrecorded");
-    // 10 close
+    // Close.
     let (usage, source) = close(&turn, &answer);
     let (price_id, cost) = turn.price.price(&usage);
-    // 11 record: Postgres is the truth
+    // Record: Postgres is the source of truth.
     let end = Record {
         turn_id: turn.turn_id,
         conversation_id: Some(turn.conversation_id),
@@ -157,21 +157,21 @@ pub(crate) async fn run(app: AppState, mut turn: Running) {
     metrics::counter!("quotient_turns_total", "outcome" => answer.outcome().as_str()).increment(1);
     let last = match recorded {
         Ok(()) => {
-            // 12 settle: the meter follows
+            // Settle the meters.
             let before = turn.reservation.permit.snapshot().clone();
             let spent = Spent::on(usage.counted(), turn.model.name, cost).and(turn.other);
             let total = spent.costs.iter().fold(Picos::ZERO, |sum, (_, cost)| sum.plus(*cost));
             let snapshot = settle(&app, turn.turn_id, turn.reservation, &spent).await.unwrap_or(before);
-            // 13 finish
+            // Finish.
             final_event(&turn.viewer, &answer, usage, source, total, &snapshot)
         }
-        // The ledger will call this turn lost, so the client isn't told that it finished.
+        // The reaper will end this turn as lost, so the client must not see it as finished.
         Err(problem) => TurnEvent::Failed { problem },
     };
     turn.log.append(&[last]).await;
 }
 
-/// Settles the meter; what fails is tried again by the reaper.
+/// Settles the meters. If this fails, the reaper settles them later.
 async fn settle(app: &AppState, turn_id: TurnId, reservation: Reservation, spent: &Spent) -> Option<Snapshot> {
     let settled = app.meters.settle(reservation, spent).await;
     let snapshot = settled.inspect_err(|error| tracing::warn!(%error, turn = %turn_id, "not settled yet")).ok()?;
@@ -179,7 +179,7 @@ async fn settle(app: &AppState, turn_id: TurnId, reservation: Reservation, spent
     Some(snapshot)
 }
 
-/// Passes chunks on until the answer ends, is stopped, is cut, or breaks.
+/// Passes chunks on until the response ends, is stopped or cut off, or breaks off.
 async fn relay(app: &AppState, turn: &mut Running) -> Answer {
     let mut answer = Answer::default();
     let mut overrun = Overrun::new(turn.most);
@@ -192,10 +192,10 @@ async fn relay(app: &AppState, turn: &mut Running) -> Answer {
 }
 
 async fn pass_on(app: &AppState, turn: &mut Running, answer: &mut Answer, overrun: &mut Overrun) {
-    // Dropped with this function, which cancels the call.
+    // Dropped when this function returns, which cancels the call.
     let mut chunks = std::mem::replace(&mut turn.chunks, stream::empty().boxed()).ready_chunks(AT_ONCE);
     let stopped = turn.log.stopped();
-    // Beside the stream, which must not wait for Postgres.
+    // Runs concurrently with the stream, which must not wait for Postgres.
     let lease = renew_lease(app, turn.turn_id, &turn.reservation, FIRST_BEAT);
     tokio::pin!(stopped, lease);
     while answer.ending.is_none() {
@@ -209,7 +209,7 @@ async fn pass_on(app: &AppState, turn: &mut Running, answer: &mut Answer, overru
                 answer.ending = Some(Ending::Ours(Problem::cut_by_restart()));
                 return;
             }
-            // Postgres was away for so long that another server ended this turn: nobody would pay for more.
+            // Postgres was unavailable for so long that another server ended this turn. Further output would not be charged.
             () = &mut lease => {
                 answer.ending = Some(Ending::Ours(Problem::lost()));
                 return;
@@ -233,7 +233,7 @@ async fn pass_on(app: &AppState, turn: &mut Running, answer: &mut Answer, overru
     }
 }
 
-/// Shows withheld text where the provider's count proves that the answer stayed within its grant, else takes it away.
+/// Passes withheld text on if the provider's count proves that the response stayed within its grant, otherwise removes it.
 async fn show_or_cut(turn: &mut Running, answer: &mut Answer, withheld: Vec<TurnEvent>) {
     if withheld.is_empty() {
         return;
@@ -244,7 +244,7 @@ async fn show_or_cut(turn: &mut Running, answer: &mut Answer, withheld: Vec<Turn
         turn.log.append(&withheld).await;
         return;
     }
-    // From the end, so that each is the end of what it was appended to.
+    // From the end, because each event is the end of the text it was appended to.
     for event in withheld.into_iter().rev() {
         let (from, text) = match &event {
             TurnEvent::Delta { text } => (&mut answer.text, text),
@@ -258,7 +258,7 @@ async fn show_or_cut(turn: &mut Running, answer: &mut Answer, withheld: Vec<Turn
     }
 }
 
-/// Adds an event, or its text to the event of the same kind before it.
+/// Appends an event, or its text to a preceding event of the same kind.
 fn join(events: &mut Vec<TurnEvent>, event: TurnEvent) {
     match (events.last_mut(), event) {
         (Some(TurnEvent::Delta { text }), TurnEvent::Delta { text: more })
@@ -267,60 +267,60 @@ fn join(events: &mut Vec<TurnEvent>, event: TurnEvent) {
     }
 }
 
-/// Renews a turn's lease and confirms its holds, first after `first`, then every ten seconds. Ready only once another server has
-/// ended the turn.
+/// Renews a turn's lease and confirms its holds, first after `first`, then every ten seconds. Returns only once another server has ended
+/// the turn.
 pub(crate) async fn renew_lease(app: &AppState, turn_id: TurnId, reservation: &Reservation, first: Duration) {
     let mut beat = tokio::time::interval_at(Instant::now() + first, BEAT);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         beat.tick().await;
-        if !alive(app, turn_id, reservation).await {
+        if !heartbeat(app, turn_id, reservation).await {
             return;
         }
     }
 }
 
-/// Says that a turn is alive, and that its holds stand; false where it has been taken for dead. Holds that are missing are built from the
-/// ledger again: Redis was flushed, or it was away for so long that they lapsed.
-async fn alive(app: &AppState, turn_id: TurnId, reservation: &Reservation) -> bool {
+/// Renews the lease and confirms the holds. Returns `false` if the turn was ended by another server. Missing holds are rebuilt from the
+/// ledger: Redis was flushed, or unavailable for so long that they lapsed.
+async fn heartbeat(app: &AppState, turn_id: TurnId, reservation: &Reservation) -> bool {
     let confirmed = match app.meters.confirm(reservation).await {
         Ok(false) => app.meters.rebuild(reservation).await,
-        told => told.map(drop),
+        result => result.map(drop),
     };
     if let Err(error) = confirmed {
-        tracing::warn!(%error, turn = %turn_id, "hold not confirmed");
+        tracing::warn!(%error, turn = %turn_id, "failed to confirm holds");
     }
     store::turn::beat(&app.db, turn_id).await.unwrap_or_else(|error| {
-        tracing::warn!(%error, turn = %turn_id, "no sign of life written");
+        tracing::warn!(%error, turn = %turn_id, "failed to renew the lease");
         true
     })
 }
 
-/// A provider's count within the bounds of what can be one.
+/// Clamps a provider's token counts to plausible values.
 fn clamped(usage: Usage) -> Usage {
     Usage {
-        input: usage.input.min(MOST),
-        cache_read: usage.cache_read.min(MOST),
-        cache_write: usage.cache_write.min(MOST),
-        output: usage.output.min(MOST),
-        reasoning: usage.reasoning.min(usage.output).min(MOST),
+        input: usage.input.min(MAX_TOKENS),
+        cache_read: usage.cache_read.min(MAX_TOKENS),
+        cache_write: usage.cache_write.min(MAX_TOKENS),
+        output: usage.output.min(MAX_TOKENS),
+        reasoning: usage.reasoning.min(usage.output).min(MAX_TOKENS),
     }
 }
 
-/// What Postgres can keep: any text but the NUL character.
+/// Removes NUL characters, which Postgres can't store.
 fn storable(text: String) -> String {
     if text.contains('\0') { text.replace('\0', "") } else { text }
 }
 
-/// The provider's count where it came to its own end, else an estimate of what was sent and streamed (field notes 20 to 22). An
-/// estimate is never below what was streamed, nor above what the turn had reserved (field note 102).
+/// Returns the provider's token counts if it completed the response, otherwise an estimate of what was sent and streamed (field notes 20 to
+/// 22). An estimate is never below what was streamed, nor above what the turn had reserved (field note 102).
 fn close(turn: &Running, answer: &Answer) -> (Usage, UsageSource) {
     let ended = matches!(answer.ending, Some(Ending::Ended(_)));
     if let Some(usage) = answer.usage.filter(|usage| ended && usage.output > Tokens(0)) {
         return (usage, UsageSource::Exact);
     }
     let mut usage = answer.usage.unwrap_or_default();
-    // Some providers count no input before the end, or zero.
+    // Some providers report no input tokens, or zero, before the end.
     if usage.prompt() == Tokens(0) {
         usage.input = turn.estimated;
     }
@@ -333,8 +333,8 @@ fn close(turn: &Running, answer: &Answer) -> (Usage, UsageSource) {
     (usage, UsageSource::Estimated)
 }
 
-/// Writes the end, trying again while Postgres is away. Returns the user's problem if it can't be written, or where another
-/// server took this turn for dead and has ended it.
+/// Records the end of a turn, retrying while Postgres is unavailable. Returns the problem shown to the user if it can't be recorded, or if
+/// another server considered this turn dead and ended it.
 async fn record(app: &AppState, end: &Record<'_>) -> Result<(), Problem> {
     let mut problem = Problem::overloaded();
     for tried in 0..RECORD_TRIES {
@@ -343,7 +343,7 @@ async fn record(app: &AppState, end: &Record<'_>) -> Result<(), Problem> {
             Ok(false) => return Err(Problem::lost()),
             Err(error) => problem = internal(&error),
         }
-        // While this server ends there is no time to wait; the reaper of another one ends the turn.
+        // During shutdown there is no time to wait; another server's reaper ends the turn.
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(250 << tried)) => {}
             () = app.cut.cancelled() => break,

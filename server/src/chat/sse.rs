@@ -1,4 +1,4 @@
-//! A turn's events as server-sent events.
+//! Sends a turn's events as server-sent events.
 
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -9,10 +9,10 @@ use relay::{Entry, Tail};
 use std::convert::Infallible;
 use std::time::Duration;
 
-/// At most this long without a byte, so that no proxy gives up (field note 24).
+/// Interval of keep-alive comments, so that no proxy closes the connection (field note 24).
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// Streams a tail; `quota` fills the rate limit headers.
+/// Streams a tail of events. `quota` fills the rate limit headers.
 pub(crate) fn answer(tail: Tail, quota: Option<&Quota>) -> Response {
     let events = tail.map(|entry| Ok::<_, Infallible>(event(&entry)));
     let mut response = Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT)).into_response();
@@ -29,7 +29,7 @@ fn event(entry: &Entry) -> Event {
     Event::default().id(entry.id.to_string()).event(entry.name).data(&*entry.data)
 }
 
-/// <https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/>
+/// Sets the rate limit headers: <https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/>
 fn limit_headers(headers: &mut HeaderMap, quota: &Quota) {
     let seconds = |ms: Option<u64>| ms.unwrap_or(0).div_ceil(1000);
     let policy = format!(r#""requests";q={};w=60, "tokens";q={};w=86400"#, quota.requests.limit, quota.tokens.limit);

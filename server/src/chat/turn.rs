@@ -1,4 +1,4 @@
-//! One chat turn in a straight line. Each step yields what the next one needs, so the order can't be broken.
+//! One chat turn as a straight line. Each step returns what the next one needs, so that steps can't run out of order.
 
 use super::opening::{ask, open};
 use super::prompt::{Fallback, Prompt, bound, ceiling, count, fallback, larger, pick, prompt};
@@ -19,26 +19,26 @@ use store::turn::{Known, TurnContext};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-/// How long a second copy of a question waits for the first one's events to begin.
+/// Time that a duplicate request waits for the first one's events to begin.
 const FOLLOW: Duration = Duration::from_secs(60);
-/// How long it waits for a question that was admitted and isn't written: then its hold has lapsed, and it may be asked anew.
+/// Time that it waits for a turn that was admitted but isn't written. By then its hold has lapsed, and it may be sent again.
 const UNWRITTEN: Duration = Duration::from_secs(11);
 
-/// A turn that runs.
+/// A turn that has begun.
 pub(crate) struct Begun {
-    /// Its events from the first.
+    /// Its events from the first one.
     pub tail: Tail,
-    /// What is left; none where the turn was running before.
+    /// The remaining quota; `None` if the turn was already running.
     pub quota: Option<Quota>,
 }
 
-/// From a parsed question to an answer that has begun.
+/// Begins a turn for a parsed request and returns once its response has begun.
 pub(crate) async fn begin(app: &AppState, viewer: Viewer, chat_request: ChatRequest) -> Result<Begun, Problem> {
-    // 2b known: the same question again is followed, never run twice
+    // Known: a repeated request follows the existing turn and never runs twice.
     let context =
         store::turn::load_turn_context(&app.db, chat_request.turn_id, chat_request.model.as_ref(), AppState::now())
             .await
-            .map_err(lost)?;
+            .map_err(store_problem)?;
     if is_same(context.known.as_ref(), &viewer, &chat_request)? {
         return follow(app, &viewer, &chat_request).await;
     }
@@ -51,11 +51,11 @@ pub(crate) async fn begin(app: &AppState, viewer: Viewer, chat_request: ChatRequ
     if viewer.is_paused {
         return Err(Problem::paused());
     }
-    // 3 plan
+    // Plan.
     let offer = pick(app, &viewer, &context, chat_request.model.as_ref()).await?;
-    // 4 history: ours, never the client's
+    // History: loaded from Postgres, never taken from the client.
     let prompt = prompt(app, &viewer, &chat_request).await?;
-    // 5 ceiling: what it may use at most, and the price that holds for it
+    // Ceiling: the maximum usage, and the price that applies to it.
     bound(&viewer.plan, &prompt)?;
     let price = offer.price.clone().ok_or_else(|| Problem::model_unavailable(60_000))?;
     let counted = count(app, &viewer, &offer.model, &prompt).await?;
@@ -76,24 +76,24 @@ pub(crate) async fn begin(app: &AppState, viewer: Viewer, chat_request: ChatRequ
         demand,
     };
     let caps = caps(app, &context, asking.models());
-    // 6 to 13 belong to the server: from here on a closed tab changes nothing
+    // The rest runs in a server task, so a closed tab doesn't affect it.
     let (head, begun) = oneshot::channel();
-    app.turns.spawn(carry(app.clone(), asking, caps, head));
+    app.turns.spawn(run_turn(app.clone(), asking, caps, head));
     match begun.await.map_err(|_| internal(&"a turn's task is gone"))?? {
         Some((tail, quota)) => Ok(Begun { tail, quota: Some(quota) }),
         None => follow(app, &viewer, &chat_request).await,
     }
 }
 
-/// A question that is ready to be admitted.
+/// A turn that is ready to be admitted.
 pub(crate) struct Asking {
     pub viewer: Viewer,
     pub chat_request: ChatRequest,
     pub model: Model,
     pub price: PriceList,
-    /// Who answers where the model can't be reached.
+    /// The model that answers if the requested one can't be reached.
     pub fallback: Option<Fallback>,
-    /// After how much silence the fallback is asked as well; none only where the model can't be reached.
+    /// Silence after which the fallback is called as well; with `None` it is called only if the model can't be reached.
     pub hedge_after: Option<Duration>,
     pub prompt: Prompt,
     pub counted: Estimate,
@@ -101,7 +101,7 @@ pub(crate) struct Asking {
 }
 
 impl Asking {
-    /// Whoever may answer.
+    /// Returns the models that may answer.
     fn models(&self) -> impl Iterator<Item = &ModelName> {
         [Some(&self.model), self.fallback.as_ref().map(|other| &other.model)]
             .into_iter()
@@ -109,7 +109,7 @@ impl Asking {
             .map(|model| &model.name)
     }
 
-    /// The tokens it may use. A hedged turn's include the input of the call that is given up.
+    /// Returns the tokens to reserve. For a hedged turn they include the input of the abandoned call.
     fn demand(&self) -> Demand {
         match &self.fallback {
             Some(fallback) if self.hedge_after.is_some() => {
@@ -119,8 +119,8 @@ impl Asking {
         }
     }
 
-    /// The most it may cost, whoever answers.
-    fn worst(&self) -> Picos {
+    /// Returns the maximum cost, whichever model answers.
+    fn max_cost(&self) -> Picos {
         let all = self.demand.input + self.demand.output_max;
         let cost = |price: &PriceList, input: u64, output: u64| {
             price.price(&Usage { input: Tokens(input), output: Tokens(output), ..Usage::default() }).1
@@ -138,13 +138,12 @@ impl Asking {
     }
 }
 
-/// What a head says: its events from the first and what is left, or nothing where the turn was running before.
+/// The result of starting a turn: its events from the first one and the remaining quota, or `None` if the turn was already running.
 type Head = Result<Option<(Tail, Quota)>, Problem>;
 
-/// Steps 6 to 13. The head is sent once the provider has accepted.
-async fn carry(app: AppState, asking: Asking, caps: Caps, head: oneshot::Sender<Head>) {
-    // A head that nobody waits for any more is no reason to stop.
-    // In a box, since what it needs is gone once the answer runs.
+/// Runs a turn from admission to its end. `head` is sent once the provider has accepted the call.
+async fn run_turn(app: AppState, asking: Asking, caps: Caps, head: oneshot::Sender<Head>) {
+    // The turn continues even if the receiver of `head` is gone. Boxed, because what starting needs is dropped before the response runs.
     match Box::pin(start(&app, asking, caps)).await {
         Ok(Some((running, tail, quota))) => {
             let _ = head.send(Ok(Some((tail, quota))));
@@ -155,18 +154,18 @@ async fn carry(app: AppState, asking: Asking, caps: Caps, head: oneshot::Sender<
     }
 }
 
-/// Steps 6 to 9: from a counted question to a stream whose first event stands in the log.
+/// Admits, writes and opens a turn. Returns once its first event is in the log.
 async fn start(app: &AppState, mut asking: Asking, caps: Caps) -> Result<Option<(Running, Tail, Quota)>, Problem> {
-    // 6 admit
+    // Admit.
     let Some(reservation) = admit(app, &mut asking, caps).await? else { return Ok(None) };
     crate::fault::point("reserved");
     let mut log: Writer = app.relay.open(asking.chat_request.turn_id);
-    // 7 ask: durable before any money is spent
-    let Some(asked) = ask(app, asking, reservation).await? else { return Ok(None) };
+    // Write: durable before any money is spent.
+    let Some(written) = ask(app, asking, reservation).await? else { return Ok(None) };
     crate::fault::point("pending");
-    // 8 open
-    let opened = open(app, asked, &log).await?;
-    // 9 relay: from here a failure is an event
+    // Open.
+    let opened = open(app, written, &log).await?;
+    // Relay: from here on a failure is an event.
     let quota = quota_of(&opened.viewer.plan, opened.reservation.permit.snapshot());
     log.begin(&TurnEvent::Turn {
         turn_id: opened.turn_id,
@@ -179,7 +178,7 @@ async fn start(app: &AppState, mut asking: Asking, caps: Caps) -> Result<Option<
     Ok(Some((opened.into_running(log), tail, quota)))
 }
 
-/// Refuses while the circuits of the model's provider and of its fallback's are open, before anything is written (field note 100).
+/// Refuses if the circuits of the model and of its fallback are both open, before anything is written (field note 100).
 fn check_circuit(app: &AppState, model: &Model, fallback: Option<&Fallback>) -> Result<(), Problem> {
     match (app.providers.open_for_ms(model), fallback.map(|fallback| app.providers.open_for_ms(&fallback.model))) {
         (Some(retry_after_ms), None | Some(Some(_))) => Err(Problem::model_unavailable(retry_after_ms)),
@@ -187,7 +186,10 @@ fn check_circuit(app: &AppState, model: &Model, fallback: Option<&Fallback>) -> 
     }
 }
 
-/// Whether this user sent this very question before.
+/// Returns whether this user sent this request before.
+///
+/// # Errors
+/// Returns a problem if the turn belongs to another user or has a different body.
 fn is_same(known: Option<&Known>, viewer: &Viewer, chat_request: &ChatRequest) -> Result<bool, Problem> {
     match known {
         None => Ok(false),
@@ -200,24 +202,24 @@ fn is_same(known: Option<&Known>, viewer: &Viewer, chat_request: &ChatRequest) -
     }
 }
 
-/// The events of this user's turn from the first; another body or another's turn is refused here too.
+/// Returns the events of this user's turn from the first one. Refuses a turn of another user or with a different body.
 async fn follow(app: &AppState, viewer: &Viewer, chat_request: &ChatRequest) -> Result<Begun, Problem> {
     let tail = tail(app, chat_request.turn_id, 0).await?;
-    let known = store::turn::find(&app.db, chat_request.turn_id).await.map_err(lost)?;
+    let known = store::turn::find(&app.db, chat_request.turn_id).await.map_err(store_problem)?;
     is_same(known.as_ref(), viewer, chat_request)?;
     Ok(Begun { tail, quota: None })
 }
 
-/// A turn's events after a number; waits for them while the turn is being begun.
+/// Returns a turn's events after an event id. Waits for them while the turn is being started.
 pub(crate) async fn tail(app: &AppState, turn_id: TurnId, after: u64) -> Result<Tail, Problem> {
     let (began, mut was_written) = (Instant::now(), false);
     loop {
         if let Some(tail) = app.relay.tail(turn_id, after).await.map_err(|error| Refused::from(error).0)? {
             return Ok(tail);
         }
-        // Admitted or written, and its first event still to come: another request is at steps 6 to 8.
-        match store::turn::find(&app.db, turn_id).await.map_err(lost)? {
-            // It was taken back, or never written.
+        // Admitted or written, without a first event yet: another request is starting the turn.
+        match store::turn::find(&app.db, turn_id).await.map_err(store_problem)? {
+            // The turn was undone, or never written.
             None if was_written || began.elapsed() > UNWRITTEN => return Err(Problem::model_unavailable(1_000)),
             Some(turn) if turn.ended => {
                 return Err(Problem::new(
@@ -225,7 +227,7 @@ pub(crate) async fn tail(app: &AppState, turn_id: TurnId, after: u64) -> Result<
                     "This response has ended. Reload the conversation to read it.",
                 ));
             }
-            // Its server is gone, and nothing of it was ever shown: there is nothing to wait for.
+            // The server of this turn is gone and nothing was streamed, so there is nothing to wait for.
             Some(turn) if !turn.is_alive || began.elapsed() > FOLLOW => {
                 return Err(Problem::new(
                     ProblemKind::Gone,
@@ -240,7 +242,7 @@ pub(crate) async fn tail(app: &AppState, turn_id: TurnId, after: u64) -> Result<
     }
 }
 
-/// What may be spent on these models today: the smaller of what the environment and the owner's switches say, and each model's own cap.
+/// Returns the spend caps for a turn: the smaller of the global caps in the environment and in the database, and the caps of these models.
 pub(crate) fn caps<'a>(app: &AppState, context: &TurnContext, models: impl IntoIterator<Item = &'a ModelName>) -> Caps {
     let caps = [app.config.daily_spend, context.switches.daily_spend];
     let cap = |name: &ModelName| {
@@ -250,22 +252,25 @@ pub(crate) fn caps<'a>(app: &AppState, context: &TurnContext, models: impl IntoI
     Caps { global: caps.into_iter().flatten().min(), models: models.into_iter().filter_map(cap).collect() }
 }
 
-/// A reservation, a refusal that says when, or none where this turn was admitted before.
+/// Reserves the turn's maximum usage. Returns `None` if this turn was admitted before.
+///
+/// # Errors
+/// Returns a problem that says when the turn would fit.
 async fn admit(app: &AppState, asking: &mut Asking, mut caps: Caps) -> Result<Option<Reservation>, Problem> {
     let turn_id = asking.chat_request.turn_id;
-    let mut verdict = app.meters.admit(&asking.viewer, turn_id, asking.demand(), asking.worst(), &caps).await;
-    // What doesn't fit twice may fit once.
+    let mut verdict = app.meters.admit(&asking.viewer, turn_id, asking.demand(), asking.max_cost(), &caps).await;
+    // A turn that is too large to be hedged may fit without hedging.
     if asking.hedge_after.is_some() && !matches!(verdict, Ok(Verdict::Granted(_) | Verdict::Running) | Err(_)) {
         asking.hedge_after = None;
-        verdict = app.meters.admit(&asking.viewer, turn_id, asking.demand(), asking.worst(), &caps).await;
+        verdict = app.meters.admit(&asking.viewer, turn_id, asking.demand(), asking.max_cost(), &caps).await;
     }
-    // Where only the one who might stand in has spent their day, nobody stands in.
+    // If only the fallback has reached its spend cap, the turn runs without a fallback.
     if let Ok(Verdict::SpendCap { budget: Budget::Model(spent), .. }) = &verdict
         && *spent != asking.model.name
     {
         caps.models.retain(|(model, _)| model != spent);
         asking.fallback = None;
-        verdict = app.meters.admit(&asking.viewer, turn_id, asking.demand(), asking.worst(), &caps).await;
+        verdict = app.meters.admit(&asking.viewer, turn_id, asking.demand(), asking.max_cost(), &caps).await;
     }
     let Asking { viewer, demand, .. } = asking;
     let plan = &viewer.plan;
@@ -281,7 +286,7 @@ async fn admit(app: &AppState, asking: &mut Asking, mut caps: Caps) -> Result<Op
             Err(Problem::too_large(Tokens(demand.input), Tokens(max), upgrade))
         }
         Verdict::Denied(Denial { reason, retry_after_ms, .. }) => {
-            // The places of `USER`.
+            // The indexes of `USER`.
             let (kind, upgrade) = match reason {
                 Reason::Window(0) => (
                     ProblemKind::RequestsLimit,
@@ -300,6 +305,6 @@ async fn admit(app: &AppState, asking: &mut Asking, mut caps: Caps) -> Result<Op
     }
 }
 
-fn lost(error: store::StoreError) -> Problem {
+fn store_problem(error: store::StoreError) -> Problem {
     internal(&error)
 }

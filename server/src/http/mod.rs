@@ -1,4 +1,4 @@
-//! The listener: limits on connections before any route is reached.
+//! The HTTP listener. Limits connections before any route is reached.
 
 mod connection_limit;
 mod serve;

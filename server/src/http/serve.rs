@@ -1,4 +1,4 @@
-//! Accepts connections, up to a maximum, and closes silent ones (field note 103).
+//! Accepts connections up to a maximum, and closes idle ones (field note 103).
 
 use super::connection_limit::default_connection_limit;
 use axum::Router;
@@ -17,18 +17,18 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
-/// How long a client may take to send a request's head, on a new connection and on one that is kept alive between requests. A proxy
-/// that keeps idle connections to this server should close them sooner.
+/// Timeout for reading a request head, on a new connection and between requests of a kept-alive one. A proxy that keeps idle connections to
+/// this server should close them sooner.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long the refusal of a connection may take to be written.
+/// Timeout for writing the refusal of a connection.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
-/// Pause after a failed accept, which most often means that no descriptor is left.
+/// Pause after a failed accept. Most often no file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What a connection above the cap is answered, before its request is read.
+/// Response to a connection above the limit, sent before its request is read.
 const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 138\r\n\r\n{\"problem\":{\"kind\":\"overloaded\",\"message\":\"This server has too many open connections. Try again in a few seconds.\",\"retry_after_ms\":5000}}";
 
-/// Serves until `shutdown`, then lets open requests end. `limit` caps the connections; without one it follows the process's file
+/// Serves until `shutdown` completes, then waits for open requests. `limit` caps the connections; `None` derives it from the process's file
 /// descriptors.
 pub(crate) async fn serve(
     listener: TcpListener,
@@ -47,7 +47,7 @@ pub(crate) async fn serve(
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "a connection can't be accepted");
+                tracing::warn!(%error, "accepting a connection failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
@@ -66,9 +66,9 @@ pub(crate) async fn serve(
         );
         tokio::spawn(async move {
             let _slot = slot;
-            // A client that goes away in the middle is no failure of ours.
+            // A client that disconnects early is not a server failure.
             if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection broke");
+                tracing::debug!(%error, "connection closed with an error");
             }
         });
     }
@@ -92,7 +92,7 @@ fn service(
     })
 }
 
-/// Answers 503 and closes.
+/// Responds with 503 and closes the connection.
 async fn refuse(mut stream: TcpStream) {
     let refusal = async {
         stream.write_all(REFUSAL).await?;
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_refusal_is_http() {
+    fn refusal_is_a_valid_http_response() {
         let text = std::str::from_utf8(REFUSAL).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();

@@ -1,4 +1,4 @@
-//! Mail: templates, and queueing in the transaction of its cause. Text and HTML have the same content.
+//! Mail: templates, and queueing in the transaction that causes it. Text and HTML have the same content.
 
 mod send;
 
@@ -10,39 +10,39 @@ use serde::{Deserialize, Serialize};
 use store::Tx;
 use time::OffsetDateTime;
 
-/// The job's kind.
+/// The job kind of mail.
 pub(crate) const JOB: &str = "mail";
 
-/// A letter to somebody, as the queue keeps it: what it is about, and no address.
+/// A queued mail: its content without the recipient's address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "mail", rename_all = "snake_case")]
 pub(crate) enum Mail {
-    /// A trial ends soon and goes on to be paid.
+    /// A trial ends soon and then renews as a paid subscription.
     TrialEnding {
         plan: String,
         #[serde(with = "time::serde::rfc3339")]
         at: OffsetDateTime,
         price: String,
     },
-    /// A payment failed; the plan is kept for some days.
+    /// A payment failed; the plan is kept until the grace period ends.
     PaymentFailed {
         plan: String,
         #[serde(with = "time::serde::rfc3339")]
         until: OffsetDateTime,
     },
-    /// Those days are over.
+    /// The grace period has ended without payment.
     GraceOver {
         plan: String,
         #[serde(with = "time::serde::rfc3339")]
         until: OffsetDateTime,
     },
-    /// A subscription is over.
+    /// A subscription has ended.
     PlanEnded { plan: String },
-    /// To an admin: something to look at, or that it is over.
-    Alert { said: String, is_over: bool },
+    /// To an admin: an alert has begun or is resolved.
+    Alert { message: String, is_over: bool },
 }
 
-/// A letter and whom it is for.
+/// A mail and its recipient.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Addressed {
     pub user_id: UserId,
@@ -50,7 +50,7 @@ pub(crate) struct Addressed {
     pub mail: Mail,
 }
 
-/// A letter as it is sent.
+/// A rendered mail.
 pub(crate) struct Letter {
     pub subject: String,
     pub text: String,
@@ -80,7 +80,7 @@ struct Body<'a> {
 }
 
 impl Mail {
-    /// What makes it this letter and no other, together with what it is about.
+    /// Returns the key that makes a mail unique. `about` identifies its subject, such as a subscription.
     fn key(&self, about: &str) -> String {
         match self {
             Self::TrialEnding { at, .. } => format!("mail:trial_ending:{about}:{}", at.unix_timestamp()),
@@ -91,7 +91,7 @@ impl Mail {
         }
     }
 
-    /// The letter in words.
+    /// Renders the mail.
     ///
     /// # Errors
     /// Returns an error if the template can't be rendered.
@@ -104,7 +104,7 @@ impl Mail {
                         "Your {plan} trial ends on {}. It then renews at {price}, charged to your card on file.",
                         day(*at)
                     ),
-                    "To keep the plan, you don't demand to do anything. To avoid being charged, cancel before that day."
+                    "To keep the plan, you don't need to do anything. To avoid being charged, cancel before that day."
                         .to_owned(),
                 ],
                 "View your plan",
@@ -141,15 +141,15 @@ impl Mail {
                 "See plans",
                 "/pricing",
             ),
-            Self::Alert { said, is_over: false } => (
-                format!("{}: {said}", brand::NAME),
-                vec![said.clone(), "You will get another message when it is resolved.".to_owned()],
+            Self::Alert { message, is_over: false } => (
+                format!("{}: {message}", brand::NAME),
+                vec![message.clone(), "You will get another message when it is resolved.".to_owned()],
                 "View details",
                 "/admin/health",
             ),
-            Self::Alert { said, is_over: true } => (
-                format!("{}, resolved: {said}", brand::NAME),
-                vec![format!("Resolved: {said}")],
+            Self::Alert { message, is_over: true } => (
+                format!("{}, resolved: {message}", brand::NAME),
+                vec![format!("Resolved: {message}")],
                 "View details",
                 "/admin/health",
             ),
@@ -169,13 +169,13 @@ impl Mail {
     }
 }
 
-/// A day as letters write it: 3 March 2026, in UTC.
+/// Formats a day as in "3 March 2026", in UTC.
 fn day(at: OffsetDateTime) -> String {
     let at = at.to_offset(time::UtcOffset::UTC);
     format!("{} {} {}", at.day(), at.month(), at.year())
 }
 
-/// Queues a letter with its cause, once for what it is about.
+/// Queues a mail in the transaction that causes it, once per kind and `about`.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn letters_say_the_same_in_text_and_html_and_escape_what_users_wrote() {
+    fn text_and_html_have_the_same_content_and_user_text_is_escaped() {
         let until = OffsetDateTime::from_unix_timestamp(1_772_534_400).unwrap();
         let letter =
             Mail::PaymentFailed { plan: "Pro <b>".into(), until }.letter("Ann <script>", "https://x.example").unwrap();

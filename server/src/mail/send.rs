@@ -8,31 +8,33 @@ use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 use secrecy::ExposeSecret as _;
 use std::time::Duration;
 
-/// Where mail goes.
+/// The SMTP client.
 pub(crate) struct Mailer {
     smtp: Option<AsyncSmtpTransport<Tokio1Executor>>,
     from: Mailbox,
 }
 
 impl Mailer {
+    /// Creates the client from the configuration.
+    ///
     /// # Errors
     /// Returns an error if `SMTP_URL` or `MAIL_FROM` can't be parsed.
     pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
         let smtp = match &config.smtp_url {
-            // The error would hold the URL, and with it the password.
+            // The original error contains the URL, and with it the password.
             Some(url) => AsyncSmtpTransport::<Tokio1Executor>::from_url(url.expose_secret())
-                .map_err(|_| anyhow::anyhow!("SMTP_URL can't be read; it is like smtps://user:password@host"))
+                .map_err(|_| anyhow::anyhow!("SMTP_URL is invalid; expected smtps://user:password@host"))
                 .map(|builder| Some(builder.timeout(Some(Duration::from_secs(20))).build()))?,
             None => None,
         };
-        let from = config.mail_from.parse().context("MAIL_FROM is like: Name <address@example.com>")?;
+        let from = config.mail_from.parse().context("MAIL_FROM must be like: Name <address@example.com>")?;
         Ok(Self { smtp, from })
     }
 
-    /// Hands a letter over. Without SMTP a development build is done: the outbox shows the queue.
+    /// Sends a mail. Without SMTP it does nothing in development builds, where the outbox shows queued mail.
     ///
     /// # Errors
-    /// When it isn't taken; with nothing of it in the words.
+    /// Returns an error if the mail isn't accepted. The error contains nothing of the mail.
     pub(crate) async fn send(&self, to: &str, letter: Letter) -> anyhow::Result<()> {
         let Some(smtp) = &self.smtp else {
             anyhow::ensure!(cfg!(debug_assertions), "SMTP_URL isn't set");

@@ -1,4 +1,4 @@
-//! The TestApp: a server with its own database, and users of it.
+//! `TestApp`: a server with its own database, and its users.
 
 use crate::visitor::Visitor;
 use app::api::context::USER;
@@ -19,46 +19,47 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-#[allow(clippy::disallowed_methods, reason = "tests find their databases where ./dev put them")]
+#[allow(clippy::disallowed_methods, reason = "./dev passes the database URLs in the environment")]
 fn env(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} isn't set: run the tests with ./dev test"))
 }
 
-/// The client of requests that need no cookies. It keeps no connections: they would belong to the runtime of the first test that used them.
+/// HTTP client for requests that need no cookies. It pools no connections, because a pooled connection would belong to the runtime of the
+/// test that opened it.
 pub static HTTP: LazyLock<Client> = LazyLock::new(|| {
     let builder = Client::builder().redirect(redirect::Policy::none()).pool_max_idle_per_host(0);
     builder.build().unwrap()
 });
 
-/// Whether `./dev test --long` asked for the full length of long tests.
-#[allow(clippy::disallowed_methods, reason = "how ./dev asks for the long run")]
+/// Returns whether `./dev test --long` requested long tests at their full length.
+#[allow(clippy::disallowed_methods, reason = "./dev requests long runs through the environment")]
 pub fn is_long() -> bool {
     std::env::var_os("QUOTIENT_TEST_LONG").is_some()
 }
 
-/// A server that runs, and what is beneath it.
+/// A running server with its database, Redis, fake provider and Stripe simulator.
 pub struct TestApp {
     pub url: String,
     pub db: PgPool,
-    /// The same database, as our own functions take it.
+    /// The same database, in the type that `store` functions take.
     pub store: store::Db,
     pub provider: FakeProvider,
-    /// Stripe, with its events coming in.
+    /// The Stripe simulator, which sends its events to the server.
     pub stripe: FakeStripe,
     pub redis: redis::aio::MultiplexedConnection,
-    /// The configuration it was built with: for a second server over the same databases.
+    /// The server's configuration, reused to start further servers on the same databases.
     pub config: Config,
     stop: CancellationToken,
     running: JoinHandle<anyhow::Result<()>>,
 }
 
-/// Names and values as the environment would have them.
+/// Parses a configuration from names and values, as from the environment. The last value of a name wins.
 pub fn config(pairs: &[(&str, &str)]) -> Config {
     let pairs: Vec<(String, String)> = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     Config::read(&|name| pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.clone())).unwrap()
 }
 
-/// A database with every migration, made once: the tests' own are copies of it.
+/// Name of the template database with all migrations applied, created once. Each test's database is a copy of it.
 static TEMPLATE: OnceCell<String> = OnceCell::const_new();
 
 async fn template(options: PgConnectOptions) -> String {
@@ -66,7 +67,7 @@ async fn template(options: PgConnectOptions) -> String {
     create_database(&options, &name, "template0").await;
     let pool = PgPoolOptions::new().max_connections(1).connect_with(options.database(&name)).await.unwrap();
     store::migrate(&(&pool).into()).await.unwrap();
-    // A database with connections can't be copied.
+    // Postgres can't copy a database that has open connections.
     pool.close().await;
     name
 }
@@ -79,12 +80,12 @@ async fn create_database(options: &PgConnectOptions, name: &str, template: &str)
 }
 
 impl TestApp {
-    /// A deployment with both providers' keys set, and `admin@example.com` an admin at sign-up.
+    /// Starts a deployment with both providers' keys set. `admin@example.com` becomes an admin at sign-up.
     pub async fn new() -> Self {
         Self::with(&[]).await
     }
 
-    /// A deployment with more or other settings.
+    /// Starts a deployment with additional or overridden settings.
     pub async fn with(more: &[(&str, &str)]) -> Self {
         server::telemetry::tls();
         let (base, name) = (env("DATABASE_URL"), format!("test_{}", Uuid::new_v4().simple()));
@@ -125,20 +126,25 @@ impl TestApp {
         Self { url, store: (&db).into(), db, provider, stripe, redis, config, stop, running }
     }
 
-    /// Runs a subcommand, and answers what it says.
-    pub async fn run(&self, command: Command) -> String {
-        let mut said = Vec::new();
-        server::cli::run(command, &self.config, &mut said).await.unwrap();
-        String::from_utf8(said).unwrap()
+    /// Refreshes the usage report, as the server does once a minute.
+    pub async fn refresh_report(&self) {
+        assert!(store::rollup::refresh(&self.store, time::Duration::ZERO).await.unwrap());
     }
 
-    /// Another server of the same deployment: same databases, same provider.
+    /// Runs a subcommand and returns its output.
+    pub async fn run(&self, command: Command) -> String {
+        let mut output = Vec::new();
+        server::cli::run(command, &self.config, &mut output).await.unwrap();
+        String::from_utf8(output).unwrap()
+    }
+
+    /// Starts another server of the same deployment. Returns its URL and the token that stops it.
     pub async fn second(&self) -> (String, CancellationToken) {
         let (url, stop, _) = start(self.config.clone()).await;
         (url, stop)
     }
 
-    /// Another server beneath which everything is the same but what is changed here.
+    /// Starts another server of the same deployment with a changed configuration. Returns its URL and the token that stops it.
     pub async fn second_as(&self, change: impl FnOnce(&mut Config)) -> (String, CancellationToken) {
         let mut config = self.config.clone();
         change(&mut config);
@@ -146,13 +152,13 @@ impl TestApp {
         (url, stop)
     }
 
-    /// A user who isn't signed in.
+    /// Returns a client that isn't signed in.
     pub fn visitor(&self) -> Visitor {
         let client = Client::builder().redirect(redirect::Policy::none()).build().unwrap();
         Visitor { url: self.url.clone(), client, cookie: None }
     }
 
-    /// A user who has just signed up.
+    /// Signs up a user and returns their client.
     pub async fn user(&self, email: &str) -> Visitor {
         let mut visitor = self.visitor();
         let response = visitor.form("/sign-up", &[("email", email), ("password", "correct horse")]).await;
@@ -160,14 +166,15 @@ impl TestApp {
         visitor
     }
 
-    /// Stops the server and leaves all beneath it.
+    /// Stops the server and keeps its databases, provider and Stripe simulator.
     pub async fn leave(mut self) -> Self {
         self.stop.cancel();
         (&mut self.running).await.unwrap().unwrap();
         self
     }
 
-    /// Lets nobody into the database until it is opened again by the connection that comes back, with its name.
+    /// Terminates all connections to the database and refuses new ones. Returns a connection that can allow them again, and the
+    /// database's name.
     pub async fn shut_database(&self) -> (PgPool, String) {
         let name = self.config.database_url.rsplit_once('/').unwrap().1.to_owned();
         let options = PgConnectOptions::from_str(&env("DATABASE_URL")).unwrap();
@@ -182,7 +189,7 @@ impl TestApp {
         (admin, name)
     }
 
-    /// A server of this deployment in a process of its own, with more settings. It says where it listens.
+    /// Starts a server of this deployment as a separate process, with additional settings, and waits until it listens.
     pub async fn process(&self, more: &[(&str, &str)]) -> Process {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let (addr, config) = (format!("127.0.0.1:{port}"), &self.config);
@@ -204,19 +211,19 @@ impl TestApp {
         let process = Process { child, url: format!("http://{addr}") };
         let began = std::time::Instant::now();
         while reqwest::get(format!("{}/healthz", process.url)).await.is_err() {
-            assert!(began.elapsed().as_secs() < 120, "the process doesn't listen");
+            assert!(began.elapsed().as_secs() < 120, "the process doesn't listen after 120 s");
             tokio::task::yield_now().await;
         }
         process
     }
 
-    /// Stops it as SIGTERM would, and waits.
+    /// Stops the server as SIGTERM would, and waits for it to finish.
     pub async fn shut(self) {
         self.stop.cancel();
         self.running.await.unwrap().unwrap();
     }
 
-    /// Puts somebody on a plan, behind the app's back.
+    /// Sets a user's plan directly in the database.
     pub async fn plan(&self, email: &str, plan: &str) {
         let done = sqlx::query("update account set plan_id = $2 where email = $1")
             .bind(email)
@@ -226,7 +233,7 @@ impl TestApp {
         assert_eq!(done.unwrap().rows_affected(), 1);
     }
 
-    /// Gives a plan other numbers.
+    /// Sets a plan's limits directly in the database: requests per minute, tokens per day, concurrent turns.
     pub async fn limits(&self, plan: &str, requests: i64, tokens: i64, in_flight: i64) {
         sqlx::query("update plan set requests_per_minute = $2, tokens_per_day = $3, in_flight = $4 where plan_id = $1")
             .bind(plan)
@@ -238,7 +245,7 @@ impl TestApp {
             .unwrap();
     }
 
-    /// One value of the database.
+    /// Returns the single value of a query.
     pub async fn one<T>(&self, sql: &'static str) -> T
     where
         T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + Send + Unpin,
@@ -246,22 +253,22 @@ impl TestApp {
         sqlx::query_scalar(sql).fetch_one(&self.db).await.unwrap()
     }
 
-    /// The deployment's meters of a kind, read and changed past the server; where they are lost, this past call rebuilds them, or none can.
+    /// Accesses the deployment's meters of one kind directly in Redis. A missing meter is rebuilt from `past`; with `None` that fails.
     fn meters(&self, kind: &'static str, windows: &'static [Window], past: Option<PastCall>) -> Limits {
         let history: History = Arc::new(move |subject| {
-            let past = past.clone().ok_or_else(|| format!("{subject} has no meters"));
+            let past = past.clone().ok_or_else(|| format!("no history to rebuild the meter of {subject}"));
             Box::pin(async move { Ok(vec![past?]) })
         });
         let url = self.config.redis_url.as_deref().unwrap();
         Limits::new(&Store::redis(url).unwrap(), kind, windows, history)
     }
 
-    /// Users' meters.
+    /// Accesses users' meters directly in Redis. A missing meter is rebuilt from `past`.
     pub fn users(&self, past: Option<PastCall>) -> Limits {
         self.meters("user", &USER, past)
     }
 
-    /// Loses a budget, as an eviction would: the deployment's own, or a model's. Whether it was there.
+    /// Deletes a budget's meter, as an eviction would: the global one, or a model's. Returns whether it existed.
     pub async fn forget_budget(&self, model: Option<&str>) -> bool {
         let app = hex::encode(&Sha256::digest(self.config.secret_key)[..12]);
         let budget = model.map_or_else(|| format!("global:{app}"), |model| format!("model:{app}/{model}"));
@@ -269,7 +276,7 @@ impl TestApp {
         redis::cmd("DEL").arg(key).query_async::<i64>(&mut self.redis.clone()).await.unwrap() == 1
     }
 
-    /// What a budget says was spent in a day and is held, in nano-dollars: the deployment's own, or a model's.
+    /// Returns what is used and reserved in a budget, in nano-dollars per day: the global one, or a model's.
     pub async fn budget(&self, model: Option<&str>) -> (u64, u64) {
         static SPEND: [Window; 1] = [Window::amount("spend", 86_400_000, 96)];
         let app = hex::encode(&Sha256::digest(self.config.secret_key)[..12]);
@@ -281,7 +288,7 @@ impl TestApp {
         (snapshot.window(0).used, snapshot.window(0).reserved)
     }
 
-    /// Waits until a query answers true; a test that waits for ever is ended by its own timeout.
+    /// Waits until a query returns true. Panics after 120 s.
     pub async fn until(&self, sql: &'static str) {
         let waiting = async {
             while !self.one::<bool>(sql).await {
@@ -290,24 +297,24 @@ impl TestApp {
         };
         tokio::time::timeout(std::time::Duration::from_secs(120), waiting)
             .await
-            .unwrap_or_else(|_| panic!("never true: {sql}"));
+            .unwrap_or_else(|_| panic!("not true after 120 s: {sql}"));
     }
 }
 
-/// A server in a process of its own; ends with the test.
+/// A server in a separate process, killed on drop.
 pub struct Process {
     child: std::process::Child,
     pub url: String,
 }
 
 impl Process {
-    /// Sends a signal by its name.
+    /// Sends a signal, given as `kill` takes it (`-TERM`).
     pub fn signal(&self, name: &str) {
         let done = std::process::Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
         assert!(done.success());
     }
 
-    /// Waits for its end, and says how it ended: a code, or none where it was killed.
+    /// Waits up to 120 s for the process to exit. Returns its exit code, or `None` if a signal killed it.
     pub async fn ended(mut self) -> Option<i32> {
         let waiting = async {
             loop {
@@ -317,7 +324,7 @@ impl Process {
                 tokio::time::sleep(std::time::Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(std::time::Duration::from_secs(120), waiting).await.expect("the process doesn't end")
+        tokio::time::timeout(std::time::Duration::from_secs(120), waiting).await.expect("the process exits")
     }
 }
 

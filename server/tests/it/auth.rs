@@ -1,11 +1,11 @@
-//! Accounts: plain forms, passwords, sessions.
+//! Accounts: sign-up and sign-in forms, passwords, sessions.
 
 use crate::app::TestApp;
 use http::StatusCode;
 use sha2::{Digest as _, Sha256};
 
 #[tokio::test]
-async fn sign_up_sign_out_sign_in() {
+async fn user_can_sign_up_sign_out_and_sign_in() {
     let app = TestApp::new().await;
     let mut ann = app.user("Ann@Example.com").await;
     let first = ann.cookie.clone();
@@ -25,7 +25,7 @@ async fn sign_up_sign_out_sign_in() {
 }
 
 #[tokio::test]
-async fn a_new_token_at_sign_in_and_only_its_hash_is_stored() {
+async fn sign_in_issues_a_new_token_and_stores_only_its_hash() {
     use base64::Engine as _;
     let app = TestApp::new().await;
     let mut ann = app.user("ann@example.com").await;
@@ -42,7 +42,7 @@ async fn a_new_token_at_sign_in_and_only_its_hash_is_stored() {
 }
 
 #[tokio::test]
-async fn bad_input_is_told_by_field_and_what_was_typed_stays() {
+async fn invalid_input_is_reported_by_field_and_keeps_the_email() {
     let app = TestApp::new().await;
     app.user("taken@example.com").await;
     for (fields, sentence) in [
@@ -55,7 +55,7 @@ async fn bad_input_is_told_by_field_and_what_was_typed_stays() {
         let page = response.text().await.unwrap();
         assert!(page.contains(sentence), "{sentence}");
         assert!(page.contains(&format!("value=\"{}\"", fields[0].1)), "{}", fields[0].1);
-        assert!(!page.contains(fields[1].1), "the password came back");
+        assert!(!page.contains(fields[1].1), "the page contains the password");
         assert!(page.contains("aria-invalid=\"true\""));
     }
     for fields in [
@@ -69,7 +69,7 @@ async fn bad_input_is_told_by_field_and_what_was_typed_stays() {
     }
 }
 
-/// Field note 41: what a body may not set has nowhere to go.
+/// Field note 41: form fields that a client may not set are ignored.
 #[tokio::test]
 async fn a_form_cannot_make_an_admin_or_pick_a_plan() {
     let app = TestApp::new().await;
@@ -88,7 +88,7 @@ async fn a_form_cannot_make_an_admin_or_pick_a_plan() {
 }
 
 #[tokio::test]
-async fn admin_addresses_make_admins_on_loopback_only() {
+async fn admin_emails_grant_admin_on_loopback_only() {
     let app = TestApp::new().await;
     assert_eq!(app.user("admin@example.com").await.get("/admin").await.status(), StatusCode::OK);
 
@@ -108,7 +108,7 @@ async fn admin_addresses_make_admins_on_loopback_only() {
 }
 
 #[tokio::test]
-async fn another_site_can_change_nothing() {
+async fn cross_site_posts_are_refused() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     for (name, value) in

@@ -1,4 +1,4 @@
-//! What a crash leaves behind: the process dies at named points, another server finishes its work, once.
+//! Crash recovery: the process is killed at named points, and another server finishes its work exactly once.
 
 use crate::app::{Process, TestApp};
 use crate::visitor::{Visitor, events};
@@ -7,38 +7,39 @@ use serde_json::json;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// The reaper looks every fifteen seconds at what has given no sign for thirty; a test can't wait so long and makes it old instead.
+/// Ages all open turns so that the reaper handles them at once. It runs every fifteen seconds and ends turns without a heartbeat for thirty
+/// seconds, which is too long to wait in a test.
 async fn time_passes(app: &TestApp) {
     sqlx::query("update turn set alive_until = now() - interval '1 second' where ended_at is null")
         .execute(&app.db)
         .await
         .unwrap();
-    sqlx::query("update turn set ended_at = ended_at - interval '1 minute' where settled_at is null")
+    sqlx::query("update turn set ended_at = ended_at - interval '1 minute' where meter_settled_at is null")
         .execute(&app.db)
         .await
         .unwrap();
 }
 
-/// A user whose question reached a process that dies at a point; answers once it is dead.
+/// Sends a message to a process that kills itself at `point`, and returns once it is dead.
 async fn dies(app: &TestApp, ann: &Visitor, point: &str, turn: Uuid) {
     let process = app.process(&[("QUOTIENT_DIES_AT", point)]).await;
     let there = Visitor { url: process.url.clone(), ..ann.clone() };
     let body = json!({"model": "claude-haiku-4-5", "text": "{{words:8}}{{pace:2}}", "turn_id": turn});
-    let asked = there.request("POST", "/api/chat").json(&body).send();
-    // It may die before it answers, or in the middle.
-    if let Ok(mut response) = asked.await {
+    let request = there.request("POST", "/api/chat").json(&body).send();
+    // The process may die before it responds or during the response.
+    if let Ok(mut response) = request.await {
         if point == "draining" {
             process.signal("-TERM");
         }
         while let Ok(Some(_)) = response.chunk().await {}
     }
-    assert_eq!(process.ended().await, None, "killed at {point}");
+    assert_eq!(process.ended().await, None, "the process must be killed at {point}");
 }
 
-/// Field note 21: `kill -9` at each of seven points; afterwards there is exactly one final row per provider call, nothing pending, no hold,
-/// and nothing below the oracle that isn't marked as an estimate.
+/// Field note 21: after `kill -9` at each of seven points there is exactly one final row per provider call, no pending row and no hold, and
+/// any row that differs from what the provider served is marked as an estimate.
 #[tokio::test]
-async fn a_process_that_dies_anywhere_is_finished_by_another() {
+async fn turns_of_a_killed_process_are_finished_by_another() {
     let app = TestApp::new().await;
     app.limits("free", 1_000, 1_000_000, 100).await;
     let ann = app.user("ann@example.com").await;
@@ -47,9 +48,9 @@ async fn a_process_that_dies_anywhere_is_finished_by_another() {
         let (before, calls) = (app.provider.served().len(), app.one::<i64>("select count(*) from ai_usage").await);
         dies(&app, &ann, point, turn).await;
         time_passes(&app).await;
-        let (_, stop) = app.second().await; // its reaper looks at once
+        let (_, stop) = app.second().await; // Its reaper runs at startup.
         app.until("select not exists (select from ai_usage where status = 'pending')").await;
-        app.until("select not exists (select from turn where settled_at is null)").await;
+        app.until("select not exists (select from turn where meter_settled_at is null)").await;
         stop.cancel();
         let rows: Vec<(String, String, i64, i64)> = sqlx::query_as(
             "select status, usage_source, input_tokens + cache_read_tokens, output_tokens from ai_usage where turn_id = $1",
@@ -61,7 +62,7 @@ async fn a_process_that_dies_anywhere_is_finished_by_another() {
         let served = app.provider.served().split_off(before);
         assert_eq!(rows.len() as i64, app.one::<i64>("select count(*) from ai_usage").await - calls, "{point}");
         if point == "reserved" {
-            // Nothing was written and nothing was asked; the hold lapses ten seconds after it was granted.
+            // Nothing was written and no provider was called. The hold lapses ten seconds after it was granted.
             assert!(rows.is_empty() && served.is_empty(), "{point}: {rows:?} {served:?}");
             continue;
         }
@@ -73,9 +74,9 @@ async fn a_process_that_dies_anywhere_is_finished_by_another() {
         }
         if let [call] = &served[..] {
             assert!(*input as u64 >= call.input, "{point}: {rows:?} {call:?}");
-            // An exact row is the oracle's. An estimate is of what the log shows was streamed, all of which the provider has served; our
-            // count for a vocabulary that isn't public is up to 1.7 times as high, and one more by rounding. A text that is cut after a
-            // word ends in a space, which counts alone there and together with the next word else: only then one token more.
+            // An exact row equals what the provider served. An estimate counts what the log shows was streamed, all of which the provider
+            // has served. Our count for a vocabulary that isn't public is up to 1.7 times as high, plus one for rounding. A text that is
+            // cut after a word ends in a space, which then counts as a token of its own: one more is allowed in that case.
             let cut = u64::from(call.text.ends_with(' '));
             let is_right = match source.as_str() {
                 "exact" => *output as u64 == call.output,
@@ -84,7 +85,7 @@ async fn a_process_that_dies_anywhere_is_finished_by_another() {
             assert!(is_right, "{point}: {rows:?} {call:?}");
         }
     }
-    // The hold of "reserved" has lapsed by now or lapses: ten seconds after it was granted.
+    // The hold of "reserved" lapses ten seconds after it was granted.
     let lapsing = async {
         while ann.quota().await["in_flight"]["now"] != 0 {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -98,14 +99,14 @@ async fn a_process_that_dies_anywhere_is_finished_by_another() {
     assert_eq!(
         (&quota["tokens"]["reserved"], &quota["tokens"]["used"]),
         (&json!(0), &json!(used)),
-        "the meter is the ledger"
+        "the meter equals the ledger"
     );
 }
 
-/// SIGTERM: not ready from then on, running turns go on, those that take too long are cut, kept, counted and offered again, and the
-/// process ends in about half a minute.
+/// After SIGTERM the server reports not ready and running turns continue. Turns that take too long are cut, saved and counted, and can be
+/// retried. The process exits in about half a minute.
 #[tokio::test]
-async fn a_server_that_is_told_to_go_says_so_and_goes() {
+async fn sigterm_drains_turns_and_stops_the_server() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     let process: Process = app.process(&[]).await;
@@ -114,24 +115,24 @@ async fn a_server_that_is_told_to_go_says_so_and_goes() {
     let body = json!({"model": "claude-haiku-4-5", "text": "{{words:8}}{{hold:4}}", "turn_id": turn});
     let response = there.post(&body).await;
     assert_eq!(response.status(), StatusCode::OK);
-    let told = Instant::now();
+    let signaled_at = Instant::now();
     process.signal("-TERM");
     loop {
         let ready = there.get("/readyz").await;
-        assert!(told.elapsed() < Duration::from_secs(15), "still ready: {}", ready.status());
+        assert!(signaled_at.elapsed() < Duration::from_secs(15), "still ready: {}", ready.status());
         if ready.status() == StatusCode::SERVICE_UNAVAILABLE {
             break;
         }
     }
-    // What comes now is turned away kindly.
+    // New requests are refused with `Retry-After`.
     let refused = there.post(&json!({"model": "claude-haiku-4-5", "text": "{{words:1}}"})).await;
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(refused.headers().contains_key("retry-after"));
     let events = events(response).await;
-    let said: Vec<&str> = events.iter().map(|(_, event)| event.name()).collect();
-    assert_eq!(said.last(), Some(&"failed"), "{said:?}");
+    let names: Vec<&str> = events.iter().map(|(_, event)| event.name()).collect();
+    assert_eq!(names.last(), Some(&"failed"), "{names:?}");
     assert_eq!(process.ended().await, Some(0));
-    assert!(told.elapsed() < Duration::from_secs(60), "{:?}", told.elapsed());
+    assert!(signaled_at.elapsed() < Duration::from_secs(60), "{:?}", signaled_at.elapsed());
     let row: (String, String, String) = sqlx::query_as(
         "select u.status, u.usage_source, m.body from ai_usage u join message m on m.turn_id = u.turn_id and m.role = 'assistant'",
     )
@@ -139,51 +140,51 @@ async fn a_server_that_is_told_to_go_says_so_and_goes() {
     .await
     .unwrap();
     assert_eq!(row, ("failed".into(), "estimated".into(), "word1 word2 word3 word4 ".into()));
-    assert_eq!(app.one::<i64>("select count(*) from turn where ended_at is null or settled_at is null").await, 0);
+    assert_eq!(app.one::<i64>("select count(*) from turn where ended_at is null or meter_settled_at is null").await, 0);
 }
 
-/// Redis goes away in the middle of an answer: the user gets all of it, the ledger has it exactly, and the meters follow once it is back.
+/// Redis fails during a response: the user gets the full response, the ledger is exact, and the meters are rebuilt once Redis is back.
 #[tokio::test]
-async fn redis_dies_in_the_middle_of_an_answer() {
+async fn redis_failure_during_a_response_loses_nothing() {
     let redis = limits_redis();
     let app = TestApp::with(&[("REDIS_URL", &redis.url)]).await;
     let ann = app.user("ann@example.com").await;
-    let asked = ann.ask("{{words:8}}{{hold:4}}").await;
-    assert_eq!(asked.status(), StatusCode::OK);
+    let response = ann.ask("{{words:8}}{{hold:4}}").await;
+    assert_eq!(response.status(), StatusCode::OK);
     let port = redis.port;
     drop(redis);
     app.provider.release();
-    let events = events(asked).await;
+    let events = events(response).await;
     assert_eq!(crate::visitor::words(&events).split_whitespace().count(), 8);
     assert_eq!(app.one::<String>("select status || ' ' || usage_source from ai_usage").await, "finished exact");
-    assert_eq!(ann.ask("{{words:1}}").await.status(), StatusCode::SERVICE_UNAVAILABLE, "nothing paid runs unmetered");
+    assert_eq!(ann.ask("{{words:1}}").await.status(), StatusCode::SERVICE_UNAVAILABLE, "no paid call without meters");
     let _redis = Redis::start(port);
     let served = app.provider.served().remove(0);
-    let followed = async {
+    let recovered = async {
         while ann.get("/api/quota").await.status() != StatusCode::OK {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         ann.quota().await
     };
-    let quota = tokio::time::timeout(Duration::from_secs(60), followed).await.expect("well again");
+    let quota = tokio::time::timeout(Duration::from_secs(60), recovered).await.expect("the quota is available again");
     assert_eq!(quota["tokens"]["used"], json!(served.input + served.output), "rebuilt from the ledger");
     assert_eq!(quota["tokens"]["reserved"], 0);
 }
 
-/// Postgres goes away before the question is written: no provider is called. It goes away before the answer is recorded: nothing is lost
-/// once it is back.
+/// When Postgres fails before a message is written, no provider is called. When it fails before a response is recorded, the response is
+/// recorded once Postgres is back.
 #[tokio::test]
-async fn postgres_dies_before_the_question_and_before_the_record() {
+async fn postgres_failure_before_writing_or_recording_loses_nothing() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
-    let asked = ann.ask("{{words:8}}{{hold:4}}").await;
-    assert_eq!(asked.status(), StatusCode::OK);
+    let running = ann.ask("{{words:8}}{{hold:4}}").await;
+    assert_eq!(running.status(), StatusCode::OK);
     let (admin, name) = app.shut_database().await;
     let response = ann.ask("{{words:1}}").await;
     assert!(response.status().is_server_error(), "{}", response.status());
-    assert_eq!(app.provider.served().len(), 1, "no question unwritten");
+    assert_eq!(app.provider.served().len(), 1, "no provider call for a message that isn't written");
     app.provider.release();
-    let reading = tokio::spawn(events(asked));
+    let reading = tokio::spawn(events(running));
     while app.provider.served()[0].text.split_whitespace().count() < 8 {
         tokio::task::yield_now().await;
     }
@@ -195,7 +196,7 @@ async fn postgres_dies_before_the_question_and_before_the_record() {
     assert_eq!(app.one::<i64>("select count(*) from message where role = 'assistant'").await, 1);
 }
 
-/// A Redis of the test's own.
+/// A private Redis server for one test, killed on drop.
 struct Redis {
     child: std::process::Child,
     port: u16,
@@ -203,7 +204,7 @@ struct Redis {
 }
 
 fn limits_redis() -> Redis {
-    // Not one that connections are made from: whoever knocks there too early may be connected to itself.
+    // A port outside the ephemeral range: connecting to an ephemeral port before the server listens may connect the socket to itself.
     let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
     let first = 10_000 + u16::try_from(std::process::id() % 1_000).unwrap() * 10;
     Redis::start((first..).find(free).unwrap())

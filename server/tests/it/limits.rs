@@ -1,4 +1,4 @@
-//! Limits: never exceeded, no charge for a refusal, a correct time to retry.
+//! Limits: never exceeded, no charge for a refusal, a correct retry time.
 
 use crate::app::TestApp;
 use crate::visitor::{events, problem};
@@ -17,19 +17,19 @@ async fn dump(app: &TestApp) -> Vec<u8> {
     redis::cmd("DUMP").arg(key).query_async(&mut app.redis.clone()).await.unwrap()
 }
 
-/// Field notes 1 and 2: sixty-four at once are admitted only as far as their reservations fit, to the one.
+/// Field notes 1 and 2: of 64 concurrent requests, exactly as many are admitted as have room for their reservations.
 #[tokio::test]
 async fn parallel_turns_never_exceed_the_limit_by_reservation() {
     let app = TestApp::new().await;
     app.limits("free", 1000, 20_000, 1000).await;
     sqlx::query("update plan set max_output = 256").execute(&app.db).await.unwrap();
     let ann = app.user("ann@example.com").await;
-    let asked = (0..64).map(|_| ann.ask("{{words:4}}{{hold}} a question of some length"));
-    let answers = futures::future::join_all(asked).await;
+    let requests = (0..64).map(|_| ann.ask("{{words:4}}{{hold}} a question of some length"));
+    let answers = futures::future::join_all(requests).await;
     let (granted, refused): (Vec<_>, Vec<_>) =
         answers.into_iter().partition(|answer| answer.status() == StatusCode::OK);
     let each: i64 = app.one("select max(reserved_tokens) from ai_usage").await;
-    assert_eq!(granted.len() as i64, (20_000 / each).min(64), "{each} tokens each");
+    assert_eq!(granted.len() as i64, (20_000 / each).min(64), "{each} tokens per reservation");
     assert!(refused.iter().all(|answer| answer.status() == StatusCode::TOO_MANY_REQUESTS));
     assert!(app.one::<bool>("select sum(reserved_tokens) <= 20000 from ai_usage").await);
     app.provider.release();
@@ -39,9 +39,9 @@ async fn parallel_turns_never_exceed_the_limit_by_reservation() {
     assert_eq!(ann.quota().await["tokens"]["reserved"], 0);
 }
 
-/// Field notes 7 and 14: a refusal writes nothing, says when, and is believed by the problem, the header and the meter.
+/// Field notes 7 and 14: a refusal changes neither meter nor ledger, and the problem and the header agree on when to retry.
 #[tokio::test]
-async fn a_refusal_writes_nothing_and_says_when() {
+async fn refusal_writes_nothing_and_has_a_retry_time() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     for _ in 0..10 {
@@ -57,13 +57,13 @@ async fn a_refusal_writes_nothing_and_says_when() {
     assert!(seconds == ms.div_ceil(1000) && (1..=61).contains(&seconds), "{ms} {seconds}");
     assert_eq!(dump(&app).await, before);
     assert_eq!(app.one::<i64>("select count(*) from ai_usage").await, rows);
-    // refusals are counted beside, by user, kind and hour
+    // Refusals are counted separately, by user, kind and hour.
     app.until("select exists (select from refusal_hour where kind = 'requests_limit' and n = 1)").await;
 }
 
-/// Field notes 10 and 11: an upgrade counts with the next request, and refills nothing.
+/// Field notes 10 and 11: a plan change applies to the next request and refills nothing.
 #[tokio::test]
-async fn a_new_plan_counts_at_once_and_never_refills() {
+async fn new_plan_applies_at_once_and_refills_nothing() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     for _ in 0..10 {
@@ -79,15 +79,15 @@ async fn a_new_plan_counts_at_once_and_never_refills() {
     assert_eq!(ann.ask("hi").await.status(), StatusCode::TOO_MANY_REQUESTS);
 }
 
-/// Field notes 4 and 5: a small plan works, the longest answer shrinks to what is left, and what can never fit says so.
+/// Field notes 4 and 5: on a small plan the reserved output shrinks to what is left, and a request that can never fit gets 413.
 #[tokio::test]
-async fn holds_shrink_to_what_is_left_and_the_impossible_is_413() {
+async fn holds_shrink_to_what_is_left_and_impossible_requests_get_413() {
     let app = TestApp::new().await;
     app.limits("free", 100, 1_000, 2).await;
     let ann = app.user("ann@example.com").await;
     ann.answer("{{words:30}}").await;
     let reserved: i64 = app.one("select reserved_tokens from ai_usage").await;
-    assert_eq!(reserved, 1_000, "the hold takes what there is, and no more");
+    assert_eq!(reserved, 1_000, "the hold is capped at the limit");
     let long = "word ".repeat(2_000);
     let response = ann.ask(&long).await;
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
@@ -102,7 +102,7 @@ async fn holds_shrink_to_what_is_left_and_the_impossible_is_413() {
     assert!(estimate["input_tokens"].as_u64().unwrap() > 2_000);
 }
 
-/// Field note 3: lost meters are rebuilt from the ledger, holds of running turns with them; never "no limit".
+/// Field note 3: lost meters are rebuilt from the ledger, including the holds of running turns. They never mean "no limit".
 #[tokio::test]
 async fn lost_meters_are_rebuilt_from_the_ledger() {
     let app = TestApp::new().await;
@@ -131,7 +131,7 @@ async fn lost_meters_are_rebuilt_from_the_ledger() {
 }
 
 #[tokio::test]
-async fn turns_at_once_are_limited_too() {
+async fn concurrent_turns_are_limited() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     let _running = futures::future::join_all((0..2).map(|_| ann.ask("{{words:4}}{{hold}}"))).await;
@@ -144,9 +144,9 @@ async fn turns_at_once_are_limited_too() {
     app.provider.release();
 }
 
-/// Field note 9: without meters nothing paid runs; pages and history go on.
+/// Field note 9: without Redis paid calls are refused, while pages and history keep working.
 #[tokio::test]
-async fn without_redis_nothing_paid_runs() {
+async fn paid_calls_are_refused_without_redis() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let app = TestApp::with(&[("REDIS_URL", "redis://127.0.0.1:1")]).await;
     assert_ne!(closed.port(), 1);
@@ -164,37 +164,38 @@ async fn without_redis_nothing_paid_runs() {
     assert_eq!(ann.get("/healthz").await.status(), StatusCode::OK);
 }
 
-/// Field notes 6 and 32: whatever calls a provider is admitted. By type: `provider.rs` is the only caller of `providers`
-/// (tidy), and its `open` wants a permit. Here: signed out, no path reaches the provider.
+/// Field notes 6 and 32: every provider call is admitted. The types ensure it: `provider.rs` is the only caller of `providers` (checked by
+/// `tidy.rs`), and its `open` requires a permit. This test checks that no path reaches the provider when signed out.
 #[tokio::test]
 async fn no_path_reaches_the_provider_unadmitted() {
     let app = TestApp::new().await;
-    let nobody = app.visitor();
+    let visitor = app.visitor();
     for (method, path) in [
         ("POST", "/api/chat"),
         ("POST", "/api/estimate"),
         ("GET", "/api/quota"),
         ("POST", "/api/turns/0193a000-0000-7000-8000-000000000000/stop"),
     ] {
-        let response = nobody.request(method, path).json(&json!({"text": "hi"})).send().await.unwrap();
+        let response = visitor.request(method, path).json(&json!({"text": "hi"})).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{path}");
     }
     assert!(app.provider.served().is_empty());
 }
 
-/// Field note 17: the deployment's own cap in money stops everything that is paid, to the nano-dollar, on both servers; nothing is
-/// held or charged to the user who is refused, and a lost meter is rebuilt from the ledger.
+/// Field note 17: the global spend cap stops all paid calls on both servers, exact to the nano-dollar. A refused user has nothing reserved
+/// or charged, and a lost meter is rebuilt from the ledger.
 #[tokio::test]
 async fn a_spend_cap_stops_every_user() {
     let app = TestApp::with(&[("GLOBAL_DAILY_SPEND_USD", "0.05")]).await;
     app.limits("free", 1000, 1_000_000, 1000).await;
-    // An answer's ceiling costs 256 × $5 per million at most, so some forty of them fit into five cents.
+    // The output of a response costs at most 256 × $5 per million, so about forty of them fit into five cents.
     sqlx::query("update plan set max_output = 256").execute(&app.db).await.unwrap();
     let ann = app.user("ann@example.com").await;
     let mut other = ann.clone();
     (other.url, _) = app.second().await;
-    let asked = (0..64).map(|n| if n % 2 == 0 { &ann } else { &other }).map(|who| who.ask("{{words:4}}{{hold}} hello"));
-    let answers = futures::future::join_all(asked).await;
+    let requests =
+        (0..64).map(|n| if n % 2 == 0 { &ann } else { &other }).map(|user| user.ask("{{words:4}}{{hold}} hello"));
+    let answers = futures::future::join_all(requests).await;
     let (granted, refused): (Vec<_>, Vec<_>) =
         answers.into_iter().partition(|answer| answer.status() == StatusCode::OK);
     assert!(!granted.is_empty() && !refused.is_empty(), "{} granted", granted.len());
@@ -203,8 +204,8 @@ async fn a_spend_cap_stops_every_user() {
         assert!(answer.headers().contains_key("retry-after"));
         assert_eq!(problem(answer).await["kind"], "spend_cap");
     }
-    // what is held by everybody together stays under the cap, by plain SQL over the ledger
-    let held = "select sum(estimated_tokens * p.input + (reserved_tokens - estimated_tokens) * p.output) <= 50000000000
+    // The total reserved cost of all users, computed from the ledger, stays under the cap.
+    let held = "select sum(estimated_tokens * p.input_micros_per_million + (reserved_tokens - estimated_tokens) * p.output_micros_per_million) <= 50000000000
                 from ai_usage join model_price p using (model_price_id)";
     assert!(app.one::<bool>(held).await);
     assert_eq!(ann.quota().await["in_flight"]["now"].as_u64(), Some(granted.len() as u64));
@@ -212,22 +213,22 @@ async fn a_spend_cap_stops_every_user() {
     for answer in granted {
         events(answer).await;
     }
-    app.until("select bool_and(settled_at is not null) from turn").await;
-    // the spent is little, so there is room again; and the meter is rebuilt from the ledger to the same sum
+    app.until("select bool_and(meter_settled_at is not null) from turn").await;
+    // The actual cost is low, so there is room again, and the meter is rebuilt from the ledger to the same sum.
     ann.answer("{{words:1}}").await;
-    app.until("select bool_and(settled_at is not null) from turn").await;
+    app.until("select bool_and(meter_settled_at is not null) from turn").await;
     let (counted, _) = app.budget(None).await;
     let nanos: i64 = app.one("select ceil(sum(ceil(cost_usd * 1000000000)))::bigint from ai_usage").await;
-    assert_eq!(counted, nanos as u64, "the meter is the ledger's sum");
+    assert_eq!(counted, nanos as u64, "the meter equals the sum of the ledger");
     assert!(app.forget_budget(None).await);
     ann.answer("{{words:1}}").await;
     let nanos: i64 = app.one("select ceil(sum(ceil(cost_usd * 1000000000)))::bigint from ai_usage").await;
     assert_eq!(app.budget(None).await, (nanos as u64, 0), "rebuilt from the ledger");
 }
 
-/// Field note 17: guesses at one account, and attempts from one place, are counted; the form says when it works again.
+/// Field note 17: sign-in attempts are limited per account and per address, and the form says when the next one is possible.
 #[tokio::test]
-async fn sign_in_is_limited_by_account_and_place() {
+async fn sign_in_is_limited_by_account_and_address() {
     let app = TestApp::new().await;
     app.user("ann@example.com").await;
     let mut eve = app.visitor();
@@ -235,13 +236,13 @@ async fn sign_in_is_limited_by_account_and_place() {
         let wrong = eve.form("/sign-in", &[("email", "ann@example.com"), ("password", "guess")]).await;
         assert_eq!(wrong.status(), StatusCode::UNPROCESSABLE_ENTITY);
     }
-    // also in another case, and with the right password
+    // The limit also applies to another spelling of the email and to the correct password.
     let refused = eve.form("/sign-in", &[("email", "ANN@example.com"), ("password", "correct horse")]).await;
     assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
     let seconds: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1..=915).contains(&seconds), "{seconds}");
     assert!(refused.text().await.unwrap().contains("It works again in"));
-    // somebody else's account is untouched by that
+    // Other accounts are unaffected.
     app.user("bob@example.com").await;
     let mut last = StatusCode::OK;
     for n in 0..40 {
@@ -251,32 +252,33 @@ async fn sign_in_is_limited_by_account_and_place() {
             .status();
     }
     assert_eq!(last, StatusCode::TOO_MANY_REQUESTS);
-    assert_eq!(app.one::<i64>("select count(*) from account").await, 30, "from one place in a quarter of an hour");
+    assert_eq!(app.one::<i64>("select count(*) from account").await, 30, "the limit per address and 15 minutes");
 }
 
-/// A meter that differs from the ledger, by whatever fault, is found, shown to the owner and rebuilt; one that agrees is not touched.
+/// A meter that differs from the ledger is found, rebuilt and shown to the owner. A meter that agrees is left unchanged.
 #[tokio::test]
 async fn meters_are_compared_with_the_ledger() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     ann.answer("{{words:9}}").await;
-    app.until("select bool_and(settled_at is not null) from turn").await;
+    app.until("select bool_and(meter_settled_at is not null) from turn").await;
     let used = ann.quota().await["tokens"]["used"].as_u64().unwrap();
-    let (users, ann_s) = (app.users(None), subject(&app).await);
+    let (users, ann_subject) = (app.users(None), subject(&app).await);
     let plenty = Allowance { limits: &[1 << 50; 2], in_flight: None };
-    let Admission::Granted(fault) = users.admit(&ann_s, "a fault", plenty, Demand::exactly(777)).await.unwrap() else {
+    let Admission::Granted(fault) = users.admit(&ann_subject, "a fault", plenty, Demand::exactly(777)).await.unwrap()
+    else {
         panic!()
     };
-    users.end(&ann_s, "a fault", fault.at_ms(), End::Settle(777)).await.unwrap();
+    users.end(&ann_subject, "a fault", fault.at_ms(), End::Settle(777)).await.unwrap();
     drop(fault);
     assert_eq!(ann.quota().await["tokens"]["used"], used + 777);
-    // quiet for a while
+    // Moves all activity back by an hour, so that the meter is compared.
     sqlx::query("update turn set ended_at = ended_at - interval '1 hour'").execute(&app.db).await.unwrap();
     sqlx::raw_sql("alter table ai_usage disable trigger user; update ai_usage set settled_at = settled_at - interval '1 hour', created_at = created_at; alter table ai_usage enable trigger user")
         .execute(&app.db)
         .await
         .unwrap();
-    let (_, _stop) = app.second().await; // which compares at once
+    let (_, _stop) = app.second().await; // It compares meters at startup.
     app.until("select exists (select from meter_drift where found_tokens = ledger_tokens + 777)").await;
     app.until("select count(*) = 1 from meter_drift").await;
     assert_eq!(ann.quota().await["tokens"]["used"], used);
@@ -284,14 +286,15 @@ async fn meters_are_compared_with_the_ledger() {
     assert!(admin.text("/admin/health").await.contains("usage counters rebuilt in 24 hours"));
 }
 
-/// Who has nothing running and ended nothing in the last two minutes is quiet, asked for all or one by one; who used nothing isn't asked.
+/// A subject is quiet if it has usage, nothing running and nothing finished in the last two minutes. The list query and the check of a
+/// single subject agree.
 #[tokio::test]
-async fn the_quiet_are_those_whose_meters_can_be_compared() {
+async fn quiet_subjects_match_the_ledger() {
     let app = TestApp::new().await;
     crate::sums::load(&app.db, 400, 60, 2, 0.25).await;
     let now = OffsetDateTime::now_utc();
     for _ in 0..8 {
-        crate::sums::late(&app.db, now - Duration::hours(3)).await; // which end at this moment
+        crate::sums::late(&app.db, now - Duration::hours(3)).await; // These calls end now.
     }
     let since = now - Duration::hours(25);
     let rows: Vec<(String, bool, OffsetDateTime)> = sqlx::query_as(
@@ -303,20 +306,19 @@ async fn the_quiet_are_those_whose_meters_can_be_compared() {
     .unwrap();
     let is_busy = |row: &&(String, bool, OffsetDateTime)| row.1 || row.2 >= now - Duration::minutes(2);
     let busy: HashSet<&str> = rows.iter().filter(is_busy).map(|row| row.0.as_str()).collect();
-    let everybody: HashSet<&str> = rows.iter().map(|row| row.0.as_str()).collect();
+    let subjects: HashSet<&str> = rows.iter().map(|row| row.0.as_str()).collect();
     let quiet: HashSet<String> = store::usage::quiet(&app.store, since, now).await.unwrap().into_iter().collect();
-    assert!(!busy.is_empty() && busy.len() < everybody.len());
-    assert_eq!(quiet.iter().map(String::as_str).collect::<HashSet<_>>(), &everybody - &busy);
-    for subject in everybody.into_iter().chain(["somebody else"]) {
+    assert!(!busy.is_empty() && busy.len() < subjects.len());
+    assert_eq!(quiet.iter().map(String::as_str).collect::<HashSet<_>>(), &subjects - &busy);
+    for subject in subjects.into_iter().chain(["another subject"]) {
         let is_quiet = store::usage::is_quiet(&app.store, subject, since, now).await.unwrap();
         assert_eq!(is_quiet, quiet.contains(subject), "{subject}");
     }
 }
 
-/// A turn's id is its client's to choose: two users who choose the same at once still both count against the deployment's cap, as the
-/// ledger has it.
+/// Clients choose turn ids. When two users send the same id at once, the global budget still counts exactly what the ledger has.
 #[tokio::test]
-async fn copies_of_a_turn_id_pass_no_spend_cap() {
+async fn duplicate_turn_ids_do_not_bypass_the_spend_cap() {
     let app = TestApp::with(&[("GLOBAL_DAILY_SPEND_USD", "5")]).await;
     app.limits("free", 1000, 1_000_000, 1000).await;
     let (ann, bob) = (app.user("ann@example.com").await, app.user("bob@example.com").await);
@@ -332,7 +334,7 @@ async fn copies_of_a_turn_id_pass_no_spend_cap() {
             }
         }
     }
-    app.until("select bool_and(settled_at is not null) from turn").await;
+    app.until("select bool_and(meter_settled_at is not null) from turn").await;
     let (counted, _) = app.budget(None).await;
     let nanos: i64 = app.one("select ceil(sum(ceil(cost_usd * 1000000000)))::bigint from ai_usage").await;
     assert_eq!(counted, nanos as u64);

@@ -1,6 +1,6 @@
-//! The whole server, over HTTP, with a real Postgres, a real Redis and a provider on a real socket.
+//! Integration tests: the full server over HTTP, with a real Postgres, a real Redis and a fake provider on a real socket.
 
-#![allow(clippy::unwrap_used, clippy::missing_panics_doc, missing_docs, reason = "a test that can't go on fails")]
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, missing_docs, reason = "tests panic on failure")]
 
 mod app;
 mod auth;

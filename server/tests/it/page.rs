@@ -1,13 +1,13 @@
-//! Pages as documents: their content, and what must not be in them.
+//! Pages as documents: required content, and content that must be absent.
 
 use crate::app::TestApp;
 use http::StatusCode;
 
 const PUBLIC: [&str; 4] = ["/", "/pricing", "/sign-up", "/sign-in"];
 
-/// Every page: its policy, no inline style, no resource's JSON, wasm only where something moves.
+/// Every page has a content security policy, no inline style, no serialized resource data, and wasm only where it is interactive.
 #[tokio::test]
-async fn pages_carry_what_they_need_and_nothing_else() {
+async fn pages_send_only_what_they_need() {
     let app = TestApp::new().await;
     let admin = app.user("admin@example.com").await;
     admin.answer("{{words:12}}").await;
@@ -36,16 +36,16 @@ async fn pages_carry_what_they_need_and_nothing_else() {
             page.contains("__RESOLVED_RESOURCES=[];")
                 && !page.contains("__RESOLVED_RESOURCES[")
                 && !page.contains("__RESOLVED_RESOURCES.push"),
-            "{path} prints data twice"
+            "{path} serializes its resources"
         );
         assert_eq!(page.contains(".wasm"), path.starts_with("/chat"), "{path}");
-        assert_eq!(page.matches("<h1").count(), 1, "{path} has one heading");
+        assert_eq!(page.matches("<h1").count(), 1, "{path} must have one h1");
         assert!(page.contains("lang=\"en\"") && page.contains("class=\"skip\""), "{path}");
     }
 }
 
 #[tokio::test]
-async fn an_address_that_is_not_there_says_so() {
+async fn unknown_paths_show_page_not_found() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     for path in ["/nothing", "/chat/not-an-id", "/chat/0193a000-0000-7000-8000-000000000000"] {
@@ -61,9 +61,9 @@ async fn an_address_that_is_not_there_says_so() {
     );
 }
 
-/// No page or API shows a provider's error, a panic or a query: an incident instead.
+/// A failure is shown as an incident number, never as a provider's error, a panic message or a query.
 #[tokio::test]
-async fn a_failure_is_an_incident() {
+async fn failures_show_an_incident() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     sqlx::query("alter table conversation rename to conversation_gone").execute(&app.db).await.unwrap();
@@ -75,31 +75,31 @@ async fn a_failure_is_an_incident() {
     }
 }
 
-/// Data that makes us panic is an incident too, and keeps nobody waiting.
+/// A panic in a handler is shown as an incident, and other requests are unaffected.
 #[tokio::test]
-async fn a_panic_is_an_incident() {
+async fn panics_show_an_incident() {
     let app = TestApp::new().await;
     let (ann, admin) = (app.user("ann@example.com").await, app.user("admin@example.com").await);
     let id: uuid::Uuid = app.one("select user_id from account where email = 'ann@example.com'").await;
     let path = format!("/admin/users/{id}");
     assert_eq!(admin.get(&path).await.status(), StatusCode::OK);
-    // a time that the client library can't hold
+    // A timestamp that the client library can't represent, which makes it panic.
     sqlx::query("update account set created_at = '-infinity' where user_id = $1")
         .bind(id)
         .execute(&app.db)
         .await
         .unwrap();
-    let asking = admin.request("GET", &path).timeout(std::time::Duration::from_secs(120));
-    let response = asking.send().await.unwrap();
+    let request = admin.request("GET", &path).timeout(std::time::Duration::from_secs(120));
+    let response = request.send().await.unwrap();
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     let page = response.text().await.unwrap();
     assert!(page.contains("contact us with this number") && !page.contains("out of range"), "{page}");
-    assert_eq!(ann.get("/chat").await.status(), StatusCode::OK, "others go on");
+    assert_eq!(ann.get("/chat").await.status(), StatusCode::OK, "other users are unaffected");
 }
 
-/// The plans of the table are the plans of the page, signed out too.
+/// The pricing page shows the rows of the plan table, also when signed out.
 #[tokio::test]
-async fn pricing_is_the_plan_table() {
+async fn pricing_page_shows_the_plan_table() {
     let app = TestApp::new().await;
     sqlx::query("update plan set tokens_per_day = 123456 where plan_id = 'pro'").execute(&app.db).await.unwrap();
     let page = app.visitor().text("/pricing").await;
@@ -107,7 +107,7 @@ async fn pricing_is_the_plan_table() {
 }
 
 #[tokio::test]
-async fn the_demo_model_stands_in_while_no_provider_has_a_key() {
+async fn demo_model_is_offered_without_provider_keys() {
     let app = TestApp::with(&[("ANTHROPIC_API_KEY", "")]).await;
     let ann = app.user("ann@example.com").await;
     let page = ann.text("/chat").await;
@@ -117,9 +117,9 @@ async fn the_demo_model_stands_in_while_no_provider_has_a_key() {
     assert!(!page.contains("demo model") && page.contains("Claude Haiku 4.5"));
 }
 
-/// Field note 42.
+/// Field note 42: markup in model output is escaped, and it loads and links to nothing unsafe.
 #[tokio::test]
-async fn what_a_model_says_is_sanitised_on_the_page() {
+async fn model_output_is_sanitized_on_the_page() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     ann.answer("{{words:2}}").await;

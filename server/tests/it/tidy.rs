@@ -1,4 +1,4 @@
-//! Rules of this repository that the compiler doesn't check.
+//! Checks repository rules that the compiler doesn't enforce.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// All files under a folder whose names end so.
+/// Reads all files under a folder whose names end with `ending`.
 fn files(folder: &str, ending: &str) -> Vec<(PathBuf, String)> {
     let (mut found, mut folders) = (Vec::new(), vec![root().join(folder)]);
     while let Some(folder) = folders.pop() {
@@ -20,7 +20,7 @@ fn files(folder: &str, ending: &str) -> Vec<(PathBuf, String)> {
             }
         }
     }
-    assert!(!found.is_empty(), "no {ending} under {folder}");
+    assert!(!found.is_empty(), "no {ending} files under {folder}");
     found
 }
 
@@ -51,10 +51,10 @@ const SHIPPED: [&str; 10] = [
     "server",
 ];
 
-/// One door per outside world: only these Cargo.tomls may name these crates.
+/// Each external system is used by one crate: only these Cargo.toml files may name these dependencies.
 #[test]
-fn tidy_each_outside_world_has_one_door() {
-    let doors: [(&str, &[&str]); 11] = [
+fn tidy_each_external_system_has_one_crate() {
+    let owners: [(&str, &[&str]); 11] = [
         ("sqlx", &["crates/store"]),
         ("redis", &["crates/redis-link"]),
         ("reqwest", &["crates/providers", "server"]),
@@ -69,7 +69,7 @@ fn tidy_each_outside_world_has_one_door() {
     ];
     for member in SHIPPED {
         for dependency in dependencies(member) {
-            for (name, allowed) in doors {
+            for (name, allowed) in owners {
                 let is_named = dependency == name || (name == "async-stripe" && dependency.starts_with(name));
                 assert!(!is_named || allowed.contains(&member), "{member} names {name}");
             }
@@ -83,7 +83,7 @@ fn tidy_each_outside_world_has_one_door() {
     }
 }
 
-/// One way: siblings never import each other, nothing imports the server, and `limits` imports the connection to Redis alone.
+/// Imports go in one direction: siblings never import each other, nothing imports `server`, and `limits` imports only `redis-link`.
 #[test]
 fn tidy_imports_go_one_way() {
     let ours =
@@ -107,7 +107,7 @@ fn tidy_imports_go_one_way() {
 }
 
 #[test]
-fn tidy_features_are_asked_for_once() {
+fn tidy_cfg_feature_is_used_in_one_file() {
     let needle = concat!("cfg(", "feature");
     let found: Vec<_> = sources().into_iter().filter(|(_, text)| text.contains(needle)).map(|(path, _)| path).collect();
     assert_eq!(found.len(), 1, "{found:?}");
@@ -118,14 +118,18 @@ fn tidy_features_are_asked_for_once() {
 fn tidy_only_config_reads_the_environment() {
     for (path, text) in sources() {
         let reads = [concat!("env::", "var"), concat!("env::", "vars")].iter().any(|needle| text.contains(needle));
-        let may = path.ends_with("server/src/config.rs")
+        let is_allowed = path.ends_with("server/src/config.rs")
             || path.ends_with("crates/domain/build.rs")
             || path.to_string_lossy().contains("/tests/");
-        assert!(!reads || may || path.to_string_lossy().contains("bench"), "{} reads the environment", path.display());
+        assert!(
+            !reads || is_allowed || path.to_string_lossy().contains("bench"),
+            "{} reads the environment",
+            path.display()
+        );
     }
 }
 
-/// Field note 6: whatever calls a provider is admitted, because one file does, and it wants a permit.
+/// Field note 6: every provider call is admitted, because only `provider.rs` makes them and its `open` requires a permit.
 #[test]
 fn tidy_one_caller_of_providers() {
     for (path, text) in files("server/src", ".rs") {
@@ -138,9 +142,9 @@ fn tidy_one_caller_of_providers() {
     assert!(provider.contains("pubasyncfnopen(&self,permit:&Permit,"));
 }
 
-/// The name stands in `brand.toml` and in no string that users see.
+/// The brand name is read from `brand.toml` and appears in no source string.
 #[test]
-fn tidy_the_brand_stands_in_one_place() {
+fn tidy_brand_name_is_only_in_brand_toml() {
     let name = "Quotient";
     for (path, text) in ["app/src", "frontend/src", "server/src"].iter().flat_map(|folder| files(folder, ".rs")) {
         for (number, line) in text.lines().enumerate() {
@@ -150,7 +154,7 @@ fn tidy_the_brand_stands_in_one_place() {
     }
 }
 
-/// Raw colours and sizes of type live in `tokens.css` alone; no style attribute anywhere.
+/// Raw colors appear only in `tokens.css`, every stylesheet is imported by `main.css`, and no source writes a style attribute.
 #[test]
 fn tidy_styles_have_one_palette() {
     for (path, text) in files("style", ".css") {
@@ -172,7 +176,7 @@ fn tidy_styles_have_one_palette() {
     }
 }
 
-/// Every environment name stands in `.env.example`, and none there is unknown.
+/// Every environment variable that `config.rs` reads is listed in `.env.example`.
 #[test]
 fn tidy_the_environment_is_documented() {
     let config = fs::read_to_string(root().join("server/src/config.rs")).unwrap();
@@ -198,7 +202,7 @@ fn tidy_the_environment_is_documented() {
     }
 }
 
-/// The numbers in a comment like "Field notes 1, 2 and 5 to 7:".
+/// Returns the numbers cited in comments such as "Field notes 1, 2 and 5 to 7:".
 fn cited(text: &str) -> Vec<u32> {
     let mut numbers: Vec<u32> = Vec::new();
     for part in text.split("ield note").skip(1) {
@@ -221,7 +225,7 @@ fn cited(text: &str) -> Vec<u32> {
     numbers
 }
 
-/// Each failure mode that isn't open is cited by a test, and tests cite none that docs/failure-modes.md doesn't list.
+/// Every failure mode in `docs/failure-modes.md` that isn't open is cited by a test, and tests cite no number that isn't listed there.
 #[test]
 fn tidy_failure_modes_have_tests() {
     let page = fs::read_to_string(root().join("docs/failure-modes.md")).unwrap();
@@ -236,7 +240,7 @@ fn tidy_failure_modes_have_tests() {
     for (path, text) in all.filter(|(path, _)| !path.ends_with("tidy.rs")) {
         for number in cited(&text) {
             assert!(rows.contains_key(&number), "{} cites {number}", path.display());
-            // Code may cite a failure mode too; only tests prove it.
+            // Other code may cite a failure mode too, but only tests count as proof.
             if text.contains("#[test]")
                 || text.contains("#[tokio::test")
                 || text.contains("proptest!")

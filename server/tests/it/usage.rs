@@ -1,4 +1,4 @@
-//! The usage that users and owners see equals the ledger.
+//! The usage that users and owners see equals the ledger; admin settings and their audit.
 
 use crate::app::TestApp;
 use crate::visitor::{Reading, problem};
@@ -25,20 +25,24 @@ async fn usage_and_admin_show_the_ledger() {
     .unwrap();
     let (tokens, cost) = (Tokens::from_db(row.1).to_string(), Picos::from_usd(row.2).unwrap().to_string());
     let own = ann.text("/usage?days=7").await;
+    // The server's own refresh at its start saw none of this; the button recomputes the figures and returns to the same query.
+    let refreshed = admin.request("POST", "/admin/refresh?period=7d").form(&[("", "")]).send().await.unwrap();
+    assert_eq!(refreshed.headers()["location"], "/admin?period=7d");
     let top_users = admin.text("/admin?period=7d").await;
+    assert!(top_users.contains("Figures as of ") && top_users.contains(" UTC."));
     for page in [&own, &top_users] {
         for number in [&tokens, &cost] {
             assert!(page.contains(&format!(">{number}<")), "{number}");
         }
     }
-    assert!(top_users.find("ann@example.com") < top_users.find("tom@example.com"), "the dearest first");
+    assert!(top_users.find("ann@example.com") < top_users.find("tom@example.com"), "highest cost first");
     let total = Picos::from_usd(app.one("select sum(cost_usd) from ai_usage").await).unwrap().to_string();
     assert!(top_users.contains(&format!("<strong>{total}</strong>")));
     assert!(!own.contains("tom@example.com"));
 }
 
 #[tokio::test]
-async fn an_admin_sets_a_plan_and_it_is_written_down() {
+async fn admin_plan_changes_are_audited() {
     let app = TestApp::new().await;
     let (mut ann, mut admin) = (app.user("ann@example.com").await, app.user("admin@example.com").await);
     let id: uuid::Uuid = app.one("select user_id from account where email = 'ann@example.com'").await;
@@ -54,15 +58,15 @@ async fn an_admin_sets_a_plan_and_it_is_written_down() {
         app.one::<String>("select action || ' ' || before || ' ' || after || ' ' || why from audit").await,
         "set_plan free pro a year of patience"
     );
-    // and without a reason, as scripts do
+    // A reason is optional.
     assert_eq!(admin.form(&path, &[("plan", "free")]).await.status(), StatusCode::SEE_OTHER);
     assert!(app.one::<bool>("select bool_or(why is null) and count(*) = 2 from audit").await);
     assert!(admin.text(&format!("/admin/users/{id}")).await.contains("ann@example.com"));
 }
 
-/// Users on a plan that doesn't show what they cost see it on no page, in no file and in no event; the owner does.
+/// Users on a plan that hides costs see none on any page, in exports or in events. The owner still does.
 #[tokio::test]
-async fn a_plan_may_keep_its_cost_to_itself() {
+async fn plan_can_hide_costs_from_its_users() {
     let app = TestApp::new().await;
     let (ann, mut admin) = (app.user("ann@example.com").await, app.user("admin@example.com").await);
     let id: uuid::Uuid = app.one("select user_id from account where email = 'ann@example.com'").await;
@@ -70,8 +74,8 @@ async fn a_plan_may_keep_its_cost_to_itself() {
     let conversation: uuid::Uuid = app.one("select conversation_id from conversation").await;
     let pages = ["/usage".to_owned(), format!("/chat/{conversation}"), "/usage.csv?period=7d".to_owned()];
     let cost = Picos::from_usd(app.one("select sum(cost_usd) from ai_usage").await).unwrap();
-    for (page, said) in pages.iter().zip([cost.to_string(), cost.to_string(), cost.exact()]) {
-        assert!(ann.text(page).await.contains(&said), "{page} before");
+    for (page, shown) in pages.iter().zip([cost.to_string(), cost.to_string(), cost.exact()]) {
+        assert!(ann.text(page).await.contains(&shown), "{page} before");
     }
     let rules = [
         ("requests", "10"),
@@ -80,7 +84,7 @@ async fn a_plan_may_keep_its_cost_to_itself() {
         ("max_output", "4096"),
         ("model", "claude-haiku-4-5"),
     ];
-    // what a form doesn't say stays as it is
+    // Fields missing from a form stay unchanged.
     admin.form("/admin/plans/free", &rules).await;
     assert!(ann.text("/usage").await.contains(&cost.to_string()));
     let rules = [&rules[..], &[("shows_cost", "no")]].concat();
@@ -98,9 +102,9 @@ async fn a_plan_may_keep_its_cost_to_itself() {
     assert!(admin.text("/admin/audit").await.contains("cost not shown"));
 }
 
-/// What runs, what is held for it, where somebody is signed in; and the time to first token once it is over.
+/// The admin pages show running turns, reserved tokens and sessions, and the time to first token once the turn has ended.
 #[tokio::test]
-async fn an_admin_sees_what_is_held_and_the_time_to_first_token() {
+async fn admin_pages_show_holds_and_time_to_first_token() {
     let app = TestApp::new().await;
     let (ann, admin) = (app.user("ann@example.com").await, app.user("admin@example.com").await);
     let id: uuid::Uuid = app.one("select user_id from account where email = 'ann@example.com'").await;
@@ -113,19 +117,20 @@ async fn an_admin_sees_what_is_held_and_the_time_to_first_token() {
     assert!(admin.text("/admin").await.contains("1 response running"));
     app.provider.release();
     while reading.next().await.is_some() {}
-    app.until("select bool_and(settled_at is not null) from turn").await;
+    app.until("select bool_and(meter_settled_at is not null) from turn").await;
     let page = admin.text(&format!("/admin/users/{id}")).await;
     assert!(page.contains("nothing reserved"));
     assert!(app.one::<bool>("select ttft_ms between 0 and 30000 from ai_usage").await);
     let ms: i32 = app.one("select two_digits(ttft_ms) from ai_usage").await;
+    app.refresh_report().await;
     let page = admin.text("/admin").await;
-    let said = if ms < 1_000 { format!("{ms} ms") } else { format!("{}.{} s", ms / 1_000, ms % 1_000 / 100) };
-    assert_eq!(page.matches(&format!(">{said}<")).count(), 2, "half and 95 of a hundred: {said}");
+    let shown = if ms < 1_000 { format!("{ms} ms") } else { format!("{}.{} s", ms / 1_000, ms % 1_000 / 100) };
+    assert_eq!(page.matches(&format!(">{shown}<")).count(), 2, "p50 and p95: {shown}");
 }
 
-/// Subscriptions in another currency are left out of what is compared with dollars, and the page says so.
+/// Subscriptions in other currencies are excluded from revenue in dollars, and the page says so.
 #[tokio::test]
-async fn a_yen_is_no_dollar() {
+async fn other_currencies_are_excluded_from_revenue() {
     let app = TestApp::new().await;
     let admin = app.user("admin@example.com").await;
     admin.answer("{{words:3}}").await;
@@ -142,16 +147,17 @@ async fn a_yen_is_no_dollar() {
             let query = if sql.starts_with("delete") { query } else { query.bind(currency).bind(i64::from(minor)) };
             query.execute(&app.db).await.unwrap();
         }
-        let sql = "select round(coalesce(sum(price_over(amount_minor, period, paid)), 0), 9) from subscriptions_paid(now() - interval '2629800 seconds', now())";
+        let sql = "select round(coalesce(sum(prorated_usd(amount_minor, period, paid)), 0), 9) from subscriptions_paid(now() - interval '2629800 seconds', now())";
         assert_eq!(app.one::<Decimal>(sql).await, Decimal::from(pays), "{currency}");
+        app.refresh_report().await;
         let page = admin.text("/admin").await;
         assert_eq!(page.contains("subscriptions in other currencies"), currency == "jpy");
     }
 }
 
-/// To anybody but an admin there is nothing there, page or function.
+/// Owner pages and server functions return 404 to everyone but admins.
 #[tokio::test]
-async fn the_owner_pages_are_not_there_for_others() {
+async fn owner_pages_and_functions_are_404_for_others() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     let id: uuid::Uuid = app.one("select user_id from account").await;
@@ -183,7 +189,7 @@ async fn the_owner_pages_are_not_there_for_others() {
     }
 }
 
-/// Field note 31: the ledger outlives the account, and forgets only the user.
+/// Field note 31: ledger rows outlive the account and lose only the reference to the user.
 #[tokio::test]
 async fn the_ledger_outlives_the_account() {
     let app = TestApp::new().await;
@@ -192,15 +198,16 @@ async fn the_ledger_outlives_the_account() {
     let cost: Decimal = app.one("select sum(cost_usd) from ai_usage").await;
     sqlx::query("delete from account where email = 'ann@example.com'").execute(&app.db).await.unwrap();
     assert_eq!(app.one::<Decimal>("select sum(cost_usd) from ai_usage where user_id is null").await, cost);
+    app.refresh_report().await;
     assert!(admin.text("/admin").await.contains("deleted account"));
-    // and signing up again refills nothing
+    // Signing up again refills nothing.
     let again = app.user("ann@example.com").await;
     assert!(again.quota().await["tokens"]["used"].as_u64().unwrap() > 0);
-    assert!(sqlx::query("delete from ai_usage").execute(&app.db).await.is_err(), "append-only");
+    assert!(sqlx::query("delete from ai_usage").execute(&app.db).await.is_err(), "the ledger is append-only");
 }
 
-/// The owner's switches: the chat on and off, caps, who stands in, prices from a date on. Each holds with the next turn, each is written
-/// down, and what can't be taken is said and changes nothing.
+/// The owner can switch chat off, set spend caps, fallbacks and dated prices. Each change applies to the next turn and is audited. Invalid
+/// values are rejected with a problem and change nothing.
 #[tokio::test]
 async fn the_owner_sets_models_and_global_limits() {
     let app = TestApp::new().await;
@@ -220,9 +227,9 @@ async fn the_owner_sets_models_and_global_limits() {
     assert_eq!(ann.ask("{{words:1}}").await.status(), StatusCode::UNPROCESSABLE_ENTITY);
     admin.form("/admin/models/claude-haiku-4-5", &rules("on", "12.50", "gpt-5-mini")).await;
     ann.answer("{{words:1}}").await;
-    let stands = "select fallback = 'gpt-5-mini' and daily_spend_usd = 12.5 and enabled from model where model = 'claude-haiku-4-5'";
-    assert!(app.one::<bool>(stands).await);
-    // hedging belongs to a fallback
+    let is_stored = "select fallback = 'gpt-5-mini' and daily_spend_usd = 12.5 and enabled from model where model = 'claude-haiku-4-5'";
+    assert!(app.one::<bool>(is_stored).await);
+    // Hedging requires a fallback.
     let path = "/admin/models/claude-haiku-4-5";
     let hedge = |after, other| [("hedge_after", after), ("fallback", other)];
     assert_eq!(admin.form(path, &hedge("1.5", "gpt-5-mini")).await.status(), StatusCode::UNPROCESSABLE_ENTITY);
@@ -237,12 +244,12 @@ async fn the_owner_sets_models_and_global_limits() {
         .await
     );
     admin.form(path, &hedge("", "gpt-5-mini")).await;
-    // a page that is older than another's change undoes none of it: what isn't said stays
+    // A form from an outdated page doesn't undo later changes: missing fields stay unchanged.
     admin.form("/admin/models/claude-haiku-4-5", &[("state", "off")]).await;
     admin.form("/admin/models/claude-haiku-4-5", &[("daily_spend", "12.50"), ("fallback", "gpt-5-mini")]).await;
     assert!(app.one::<bool>("select not enabled and daily_spend_usd = 12.5 and fallback = 'gpt-5-mini' from model where model = 'claude-haiku-4-5'").await);
     admin.form("/admin/models/claude-haiku-4-5", &[("state", "on")]).await;
-    assert!(app.one::<bool>(stands).await);
+    assert!(app.one::<bool>(is_stored).await);
     for (fields, then) in [
         ([("daily_spend", "30")], "select not paused and daily_spend_usd = 30 from deployment"),
         ([("state", "off")], "select paused and daily_spend_usd = 30 from deployment"),
@@ -256,7 +263,7 @@ async fn the_owner_sets_models_and_global_limits() {
     let page = admin.text("/admin/models").await;
     assert!(page.contains("value=\"12.5\"") && page.contains("Claude Haiku 4.5"), "{page}");
 
-    // a price from now on changes what comes, and not what was
+    // A new price applies to later calls and leaves earlier costs unchanged.
     let before: Decimal = app.one("select sum(cost_usd) from ai_usage").await;
     admin
         .form(
@@ -271,7 +278,7 @@ async fn the_owner_sets_models_and_global_limits() {
         app.one("select cost_usd from ai_usage where output_tokens = 2 order by created_at limit 1").await;
     assert_eq!(last, first * Decimal::ONE_HUNDRED);
 
-    // what is written to a cache has a price of its own, and so have long prompts; what isn't said is the input's
+    // Cache writes and long prompts can have their own prices. A missing cache price defaults to the input price.
     let tier = [
         ("input", "3"),
         ("output", "4"),
@@ -280,20 +287,20 @@ async fn the_owner_sets_models_and_global_limits() {
         ("effective_at", "2098-01-01T00:00"),
     ];
     assert_eq!(admin.form("/admin/models/gpt-5-mini/price", &tier).await.status(), StatusCode::SEE_OTHER);
-    let tiers = "select (input, cache_read is null, cache_write, output, above_tokens) = (3000000, true, 3750000, 4000000, 200000)
+    let tiers = "select (input_micros_per_million, cache_read_micros_per_million is null, cache_write_micros_per_million, output_micros_per_million, above_tokens) = (3000000, true, 3750000, 4000000, 200000)
                   from model_price where model = 'gpt-5-mini' order by effective_at desc limit 1";
     assert!(app.one::<bool>(tiers).await);
-    // two prices can't begin at one moment, and the first stays
+    // Two prices can't take effect at the same time, and the first is kept.
     let later = [("input", "7"), ("output", "8"), ("effective_at", "2099-01-01T00:00")];
     let added = admin.form("/admin/models/gpt-5-mini/price", &later).await;
     assert_eq!(added.status(), StatusCode::SEE_OTHER);
     let again = [("input", "9"), ("output", "9"), ("effective_at", "2099-01-01T00:00")];
     let refused = admin.form("/admin/models/gpt-5-mini/price", &again).await;
     assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
-    let kept = "select input = 7000000 from model_price where model = 'gpt-5-mini' order by effective_at desc limit 1";
+    let kept = "select input_micros_per_million = 7000000 from model_price where model = 'gpt-5-mini' order by effective_at desc limit 1";
     assert!(app.one::<bool>(kept).await);
 
-    // what can't be taken
+    // Invalid values.
     let prices: i64 = app.one("select count(*) from model_price").await;
     for (path, fields) in [
         ("/admin/global", vec![("state", "on"), ("daily_spend", "-1")]),
@@ -314,7 +321,7 @@ async fn the_owner_sets_models_and_global_limits() {
     }
     let missing = admin.form("/admin/models/nobody-at-all", &rules("on", "", "")).await;
     assert_eq!(missing.status(), StatusCode::NOT_FOUND);
-    assert!(app.one::<bool>(stands).await);
+    assert!(app.one::<bool>(is_stored).await);
     assert_eq!(app.one::<i64>("select count(*) from model_price").await, prices);
     let acts: Vec<String> =
         sqlx::query_scalar("select action from audit order by created_at").fetch_all(&app.db).await.unwrap();

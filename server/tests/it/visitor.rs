@@ -1,4 +1,4 @@
-//! A user's browser without a screen, and the events of a response.
+//! An HTTP client with a session cookie, and parsing of a response's events.
 
 use domain::TurnEvent;
 use domain::sse::SseParser;
@@ -6,7 +6,7 @@ use http::StatusCode;
 use reqwest::{Client, RequestBuilder, Response, header};
 use serde_json::{Value, json};
 
-/// A browser without a screen: keeps its cookie, follows no redirects.
+/// An HTTP client that keeps its session cookie and follows no redirects.
 #[derive(Clone)]
 pub struct Visitor {
     pub url: String,
@@ -15,7 +15,7 @@ pub struct Visitor {
 }
 
 impl Visitor {
-    /// A request with the cookie.
+    /// Builds a request with the session cookie.
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let request = self.client.request(method.parse().unwrap(), format!("{}{path}", self.url));
         match &self.cookie {
@@ -34,7 +34,7 @@ impl Visitor {
         response.text().await.unwrap()
     }
 
-    /// Sends a form, and takes the cookie that comes back.
+    /// Submits a form and stores the cookie of the response.
     pub async fn form(&mut self, path: &str, fields: &[(&str, &str)]) -> Response {
         let response = self.request("POST", path).form(fields).send().await.unwrap();
         for cookie in response.headers().get_all(header::SET_COOKIE) {
@@ -47,22 +47,22 @@ impl Visitor {
         self.get("/api/quota").await.json().await.unwrap()
     }
 
-    /// Sends a chat request as it is.
+    /// Sends a chat request with this body.
     pub async fn post(&self, body: &Value) -> Response {
         self.request("POST", "/api/chat").json(body).send().await.unwrap()
     }
 
-    /// The same, for requests that are made at once.
+    /// Like [`Self::post`], with owned arguments for concurrent requests.
     pub async fn post_owned(self, body: Value) -> Response {
         self.post(&body).await
     }
 
-    /// Asks in a new conversation, of the cheapest model of each provider.
+    /// Sends a message to Claude Haiku 4.5 in a new conversation.
     pub async fn ask(&self, text: &str) -> Response {
         self.post(&json!({"model": "claude-haiku-4-5", "text": text})).await
     }
 
-    /// Asks, and reads the answer to its end.
+    /// Sends a message and returns all events of the response.
     pub async fn answer(&self, text: &str) -> Vec<(u64, TurnEvent)> {
         let response = self.ask(text).await;
         assert_eq!(response.status(), StatusCode::OK);
@@ -70,7 +70,7 @@ impl Visitor {
     }
 }
 
-/// All events of an answer, read to the end.
+/// Reads a response to the end and returns its events.
 pub async fn events(response: Response) -> Vec<(u64, TurnEvent)> {
     let mut reading = Reading::new(response);
     let mut all = Vec::new();
@@ -80,12 +80,12 @@ pub async fn events(response: Response) -> Vec<(u64, TurnEvent)> {
     all
 }
 
-/// An answer that is read event by event.
+/// A response that is read event by event.
 pub struct Reading {
     response: Response,
     parser: SseParser,
     ready: std::collections::VecDeque<(u64, TurnEvent)>,
-    /// Comment lines seen: heartbeats.
+    /// Number of comment lines received, which are heartbeats.
     pub comments: usize,
 }
 
@@ -94,7 +94,7 @@ impl Reading {
         Self { response, parser: SseParser::new(), ready: Default::default(), comments: 0 }
     }
 
-    /// Reads one chunk of bytes; false at the end.
+    /// Reads one chunk of bytes. Returns false at the end of the response.
     pub async fn more(&mut self) -> bool {
         let Ok(Some(bytes)) = self.response.chunk().await else {
             return false;
@@ -118,7 +118,7 @@ impl Reading {
     }
 }
 
-/// The words of an answer.
+/// Concatenates the text of a response's deltas.
 pub fn words(events: &[(u64, TurnEvent)]) -> String {
     events
         .iter()
@@ -126,7 +126,7 @@ pub fn words(events: &[(u64, TurnEvent)]) -> String {
         .collect()
 }
 
-/// The problem of a refusal.
+/// Parses the problem of a refused request.
 pub async fn problem(response: Response) -> Value {
     response.json::<Value>().await.unwrap()["problem"].take()
 }

@@ -2,12 +2,12 @@
 
 mod usage_filter;
 
-pub use usage_filter::{Order, Period, UsageFilter};
+pub use usage_filter::{Order, UsageFilter};
 
 use super::Refusal;
 use super::billing::{BillingView, Payments};
 use super::usage::{Sum, UsageView};
-use domain::{Amount, ModelName, Picos, Plan, PlanId, Tokens, UserId, Viewer};
+use domain::{Amount, AuditEntry, ModelName, Picos, Plan, PlanId, Tokens, UserId, Viewer};
 use leptos::prelude::*;
 use serde::{Deserialize, Serialize};
 use time::{Date, OffsetDateTime};
@@ -27,8 +27,8 @@ pub struct UserUsage {
     pub estimated: Tokens,
     /// How often it was refused.
     pub refusals: u64,
-    /// What its subscription pays for the period.
-    pub pays: Picos,
+    /// What its subscriptions pay for the period, prorated.
+    pub paid: Picos,
     /// What it cost on each day of the view's line.
     pub line: Vec<Picos>,
 }
@@ -64,6 +64,8 @@ pub struct Moment {
 /// The top users of a period.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopUsersView {
+    /// When the figures were computed; `None` before the first refresh.
+    pub as_of: Option<OffsetDateTime>,
     /// The top_users first; a page of them.
     pub rows: Vec<UserUsage>,
     /// Everybody in the table together, on all its pages.
@@ -82,8 +84,6 @@ pub struct TopUsersView {
     pub by_model: Vec<(ModelName, ModelUse)>,
     /// What they did together.
     pub all_models: ModelUse,
-    /// Whether the latest calls are too many to be included in the time to first token.
-    pub lacks_ttft: bool,
     /// Since when single calls are kept, where older ones were dropped.
     pub kept_from: Option<OffsetDateTime>,
     /// What subscriptions in dollars pay for the period.
@@ -98,27 +98,6 @@ pub struct TopUsersView {
     pub plans: Vec<PlanId>,
     /// What can be filtered by.
     pub models: Vec<ModelName>,
-}
-
-/// Something an admin did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Written {
-    /// When.
-    pub at: OffsetDateTime,
-    /// Who.
-    pub actor: Option<String>,
-    /// To whom.
-    pub subject: Option<String>,
-    /// Their account.
-    pub subject_id: Option<UserId>,
-    /// What.
-    pub action: String,
-    /// The value before.
-    pub before: Option<String>,
-    /// The value after.
-    pub after: Option<String>,
-    /// Why.
-    pub why: Option<String>,
 }
 
 /// A user's own limits, while they last.
@@ -169,7 +148,7 @@ pub struct UserView {
     /// What is held for calls of theirs that run.
     pub holds: Vec<Hold>,
     /// What was done to them, the latest first.
-    pub audit: Vec<Written>,
+    pub audit: Vec<AuditEntry>,
 }
 
 /// An event of Stripe's that was given up.
@@ -246,8 +225,8 @@ pub struct HealthView {
     pub version: String,
     /// The last migration that this server knows, and the last that the database has had.
     pub schema: (i64, i64),
-    /// How many whole hours of the ledger aren't added up for these pages yet.
-    pub hours_waiting: usize,
+    /// When the usage report was last refreshed, and how many calls are newer.
+    pub report: (Option<OffsetDateTime>, u64),
     /// The last comparison with Stripe: when, how many, what differed.
     pub compared: Option<(OffsetDateTime, i64, Vec<Drift>)>,
 }
@@ -315,7 +294,7 @@ pub async fn plans() -> Result<(Vec<Plan>, Vec<ModelName>), Refusal> {
 pub async fn audit(
     /// Which page, from one.
     page: u32,
-) -> Result<Vec<Written>, Refusal> {
+) -> Result<Vec<AuditEntry>, Refusal> {
     crate::api::context::admin()?;
     crate::api::context::audit(page).await
 }

@@ -1,90 +1,7 @@
 //! The period, order, filters and page of the top users, parsed from and written as a query string.
 
-use domain::{ModelName, PlanId, Problem};
+use domain::{ModelName, PlanId, Problem, ReportPeriod};
 use serde::{Deserialize, Serialize};
-use time::{Date, OffsetDateTime, Time};
-
-/// How far back a table looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Period {
-    /// 24 hours.
-    #[default]
-    Day,
-    /// 7 days.
-    Week,
-    /// 30 days.
-    Days30,
-    /// From the first of this month on, UTC.
-    Month,
-    /// From one day to another, both included, UTC.
-    Custom(Date, Date),
-}
-
-impl Period {
-    /// Those that need no dates, shortest first.
-    pub const ALL: [Self; 4] = [Self::Day, Self::Week, Self::Days30, Self::Month];
-
-    /// As the address says it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Day => "24h",
-            Self::Week => "7d",
-            Self::Days30 => "30d",
-            Self::Month => "month",
-            Self::Custom(..) => "custom",
-        }
-    }
-
-    /// As users say it.
-    #[must_use]
-    pub fn label(self) -> String {
-        match self {
-            Self::Day => "24 hours".to_owned(),
-            Self::Week => "7 days".to_owned(),
-            Self::Days30 => "30 days".to_owned(),
-            Self::Month => "this month".to_owned(),
-            Self::Custom(from, to) if from == to => from.to_string(),
-            Self::Custom(from, to) => format!("{from} to {to}"),
-        }
-    }
-
-    /// Its first hour and its end, which isn't included. The hour that runs is part of it.
-    #[must_use]
-    pub fn bounds(self, now: OffsetDateTime) -> (OffsetDateTime, OffsetDateTime) {
-        let midnight = |day: Date| day.midnight().assume_utc();
-        let hour = now.replace_time(Time::from_hms(now.hour(), 0, 0).unwrap_or(Time::MIDNIGHT));
-        let next = hour + time::Duration::HOUR;
-        match self {
-            Self::Day => (hour - time::Duration::hours(24), next),
-            Self::Week => (hour - time::Duration::days(7), next),
-            Self::Days30 => (hour - time::Duration::days(30), next),
-            Self::Month => (midnight(now.date().replace_day(1).unwrap_or(now.date())), next),
-            // What is to come costs nothing yet, and nobody has paid for it.
-            Self::Custom(from, to) => (midnight(from).min(next), midnight(to.next_day().unwrap_or(to)).min(next)),
-        }
-    }
-
-    /// Reads the address. Anything unknown is a day.
-    ///
-    /// # Errors
-    /// A sentence, where the dates of a custom period aren't two days in their order within ten years.
-    pub fn parse(name: Option<&str>, from: Option<&str>, to: Option<&str>) -> Result<Self, &'static str> {
-        if name == Some("custom") {
-            let format = time::macros::format_description!("[year]-[month]-[day]");
-            let day = |text: Option<&str>| text.and_then(|text| Date::parse(text, format).ok());
-            let (Some(from), Some(to)) = (day(from), day(to)) else {
-                return Err("Enter a first and a last day, like 2026-01-31.");
-            };
-            let years = 2000..=9000;
-            if from > to || to - from > time::Duration::days(3660) || !years.contains(&from.year()) {
-                return Err("The first day must be before the last, at most ten years apart.");
-            }
-            return Ok(Self::Custom(from, to));
-        }
-        Ok(Self::ALL.into_iter().find(|period| Some(period.as_str()) == name).unwrap_or_default())
-    }
-}
 
 /// What a table is sorted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,7 +48,7 @@ impl Order {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsageFilter {
     /// How far back.
-    pub period: Period,
+    pub period: ReportPeriod,
     /// What it is sorted by.
     pub order: Order,
     /// Only users on this plan now.
@@ -176,7 +93,7 @@ impl UsageFilter {
     pub fn href(&self, path: &str) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("period", self.period.as_str());
-        if let Period::Custom(from, to) = self.period {
+        if let ReportPeriod::Custom(from, to) = self.period {
             query.append_pair("from", &from.to_string()).append_pair("to", &to.to_string());
         }
         query.append_pair("by", self.order.as_str());
@@ -204,7 +121,7 @@ impl UsageFilter {
         let plain = |value: String| value.chars().filter(|c| !c.is_control()).collect::<String>().trim().to_owned();
         let of = |name: &str| query(name).map(plain).filter(|value| !value.is_empty());
         Ok(Self {
-            period: Period::parse(of("period").as_deref(), of("from").as_deref(), of("to").as_deref())
+            period: ReportPeriod::parse(of("period").as_deref(), of("from").as_deref(), of("to").as_deref())
                 .map_err(|why| Problem::invalid("period", why))?,
             order: Order::parse(of("by").as_deref()),
             plan: of("plan").map(PlanId),

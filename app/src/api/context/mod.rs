@@ -1,4 +1,4 @@
-//! What the server hands to the pages it draws: the databases and the meters, and who is looking. Exists on the server only.
+//! Server-side context of pages and server functions: databases, meters and the viewer. Compiled for the server only.
 
 mod owner;
 mod usage;
@@ -13,52 +13,52 @@ use leptos::prelude::*;
 use std::{any::Any, fmt::Display, sync::Arc};
 use time::OffsetDateTime;
 
-/// An error of any crate: its text is for the log, its type decides whether trying again may help.
+/// An error of any crate. Its text is logged, and its type determines whether a retry may help.
 pub trait Failure: Display + Any {}
 impl<T: Display + Any> Failure for T {}
 
-/// Logs a failure once and returns the problem that a user is shown.
+/// Logs a failure once and returns the problem to show to the user.
 pub type Report = dyn Fn(&dyn Failure) -> Problem + Send + Sync;
 
-/// Where pages read from; filled by `server::build`.
+/// The databases, meters and settings that pages read from. Built by the server's `AppState`.
 #[derive(Clone)]
 pub struct Sources {
-    /// Postgres.
+    /// Postgres, for users' requests.
     pub db: store::Db,
-    /// A few connections of their own for the owner's tables, whose queries are cut short: they never wait before a turn's.
+    /// A small pool for the owner's pages, with a limit on query time, so that their queries never delay a turn.
     pub admin_db: store::Db,
-    /// Of the owner's large view one is made at a time.
+    /// Limits the top users page to one query at a time.
     pub one_admin: Arc<tokio::sync::Semaphore>,
-    /// The meters.
+    /// Users' meters.
     pub limits: limits::Limits,
-    /// Whether a model can be asked: its provider has a key, or it is the demo model and nobody has.
+    /// Returns whether a model is available: its provider has an API key, or it is the demo model and no provider has one.
     pub offers: Arc<dyn Fn(&Model) -> bool + Send + Sync>,
-    /// Every provider that is asked, and for how many milliseconds its circuit is open, if it is.
+    /// Returns the configured providers, each with the milliseconds until its open circuit allows a retry, or `None` if it is closed.
     pub providers: Arc<dyn Fn() -> Vec<(String, Option<u64>)> + Send + Sync>,
-    /// What the environment lets the deployment spend in a day.
+    /// Daily spend cap set in the environment, if any.
     pub daily_spend: Option<domain::Picos>,
-    /// What can be bought, and from whom.
+    /// The configured payment provider.
     pub payments: super::billing::Payments,
-    /// Where the pages of whoever takes payments are.
+    /// Origins of the payment provider's pages, which the Content-Security-Policy allows as form targets.
     pub payment_pages: Arc<[String]>,
-    /// Logs a failure once and returns the problem to show.
+    /// Logs a failure once and returns the problem to show to the user.
     pub report: Arc<Report>,
     /// The server's clock.
     pub now: fn() -> OffsetDateTime,
 }
 
-/// The sources of this request.
+/// Returns the sources of the current request. Panics outside of one.
 pub(crate) fn sources() -> Sources {
     expect_context()
 }
 
-/// Who is looking, or a refusal.
+/// Returns the viewer, or a refusal if nobody is signed in.
 pub(crate) fn viewer() -> Result<Viewer, Refusal> {
     let context = use_context::<PageContext>();
     context.and_then(|context| context.viewer).ok_or_else(|| refuse(Problem::sign_in_required()))
 }
 
-/// An admin who is looking; anybody else learns that there is nothing here.
+/// Returns the viewer if they are an admin. Other users get a 404, which doesn't reveal that the page exists.
 pub(crate) fn admin() -> Result<Viewer, Refusal> {
     let context = use_context::<PageContext>();
     context
@@ -67,7 +67,7 @@ pub(crate) fn admin() -> Result<Viewer, Refusal> {
         .ok_or_else(|| refuse(Problem::not_found("page")))
 }
 
-/// A refusal, and its status on the response.
+/// Creates a refusal and sets the response's status code accordingly.
 pub(crate) fn refuse(problem: Problem) -> Refusal {
     if let (Some(response), Ok(status)) =
         (use_context::<leptos_axum::ResponseOptions>(), http::StatusCode::from_u16(problem.status()))
@@ -77,18 +77,18 @@ pub(crate) fn refuse(problem: Problem) -> Refusal {
     Refusal(problem)
 }
 
-/// A failure of ours: logged once, told with its number.
+/// Logs an internal failure once and returns a refusal with its incident id.
 pub(crate) fn fail(error: impl Failure) -> Refusal {
     refuse((sources().report)(&error))
 }
 
-/// A panic of ours: logged once, told with its number.
+/// Logs a panic once and returns a refusal with its incident id.
 #[must_use]
 pub fn panicked(panic: &(dyn Any + Send)) -> Refusal {
     fail(format!("panic: {}", said(panic)))
 }
 
-/// What a panic says.
+/// Returns the message of a panic payload, or an empty string if it isn't text.
 #[must_use]
 pub fn said(panic: &(dyn Any + Send)) -> &str {
     panic
@@ -98,11 +98,11 @@ pub fn said(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or_default()
 }
 
-/// A user's windows, requests and tokens; what follows reads a snapshot by these places.
+/// A user's windows: requests in 60 seconds and tokens in 24 hours. [`quota_of`] reads a snapshot by these indexes.
 pub const USER: [limits::Window; 2] =
     [limits::Window::calls("requests", 60_000, 60), limits::Window::amount("tokens", 86_400_000, 48)];
 
-/// The plan and the meters as one answer.
+/// Combines a plan's limits with a meter snapshot into the remaining quota.
 #[must_use]
 pub fn quota_of(plan: &Plan, snapshot: &limits::Snapshot) -> Quota {
     let (requests, tokens) = (snapshot.window(0), snapshot.window(1));
@@ -125,7 +125,7 @@ pub fn quota_of(plan: &Plan, snapshot: &limits::Snapshot) -> Quota {
     }
 }
 
-/// What is left for somebody; the meters being away is a problem of its own.
+/// Loads a user's remaining quota. Returns a `LimitsUnavailable` problem if the meters can't be read.
 pub(crate) async fn quota(viewer: &Viewer) -> Result<Quota, Refusal> {
     match sources().limits.peek(&viewer.subject).await {
         Ok(snapshot) => Ok(quota_of(&viewer.plan, &snapshot)),
@@ -139,7 +139,7 @@ pub(crate) async fn quota(viewer: &Viewer) -> Result<Quota, Refusal> {
     }
 }
 
-/// Gathers the chat page; the conversation must be the viewer's.
+/// Loads the data of the chat page. Returns a 404 if the conversation isn't the viewer's.
 pub(crate) async fn chat_view(id: Option<domain::ConversationId>) -> Result<super::conversation::ChatView, Refusal> {
     use super::conversation::{ChatView, Choice, Listed};
     let (sources, viewer) = (sources(), viewer()?);
@@ -166,7 +166,7 @@ pub(crate) async fn chat_view(id: Option<domain::ConversationId>) -> Result<supe
             label: model.label,
         })
         .collect();
-    // The plan's own order, what it doesn't allow last.
+    // Models in the plan's order, followed by those it doesn't allow.
     models.sort_by_key(|choice| viewer.plan.models.iter().position(|name| *name == choice.name).unwrap_or(usize::MAX));
     Ok(ChatView {
         listed: listed.into_iter().map(|c| Listed { id: c.id, title: c.title }).collect(),
@@ -178,7 +178,7 @@ pub(crate) async fn chat_view(id: Option<domain::ConversationId>) -> Result<supe
     })
 }
 
-/// All plans, and what they are to whoever is looking.
+/// Loads all plans with the viewer's subscription and trial eligibility.
 pub(crate) async fn shop() -> Result<super::plan::Shop, Refusal> {
     use super::plan::{PlanOffer, Shop};
     let sources = sources();
@@ -196,26 +196,27 @@ pub(crate) async fn shop() -> Result<super::plan::Shop, Refusal> {
     if let Some(viewer) = use_context::<PageContext>().and_then(|context| context.viewer) {
         let payer = store::account::payer(&sources.db, viewer.user_id).await.map_err(fail)?;
         may_try = payer.is_some_and(|payer| !payer.tried);
-        let theirs = store::subscription::of_user(&sources.db, viewer.user_id).await.map_err(fail)?;
-        let live = theirs.into_iter().find(|subscription| subscription.status.is_live());
+        let subscriptions = store::subscription::of_user(&sources.db, viewer.user_id).await.map_err(fail)?;
+        let live = subscriptions.into_iter().find(|subscription| subscription.status.is_live());
         pays = live.and_then(|live| Some((live.plan?, live.period)));
     }
     Ok(Shop { offers, payments: sources.payments, may_try, pays })
 }
 
-/// A user's billing.
+/// Loads a user's billing data.
 pub(crate) async fn billing_of(user: &Viewer) -> Result<super::billing::BillingView, Refusal> {
     let sources = sources();
     let now = (sources.now)();
-    let theirs = store::subscription::of_user(&sources.db, user.user_id).await.map_err(fail)?;
+    let subscriptions = store::subscription::of_user(&sources.db, user.user_id).await.map_err(fail)?;
     let plans = store::plan::list(&sources.db).await.map_err(fail)?;
     let named = |id: &domain::PlanId| plans.iter().find(|plan| plan.id == *id).map(|plan| plan.name.clone());
-    let counts = theirs.iter().find(|subscription| subscription.status.is_live()).or(theirs.first()).cloned();
-    let held = theirs.iter().any(|found| found.holds(now) && found.plan.as_ref() == Some(&user.plan.id));
+    let current =
+        subscriptions.iter().find(|subscription| subscription.status.is_live()).or(subscriptions.first()).cloned();
+    let held = subscriptions.iter().any(|found| found.holds(now) && found.plan.as_ref() == Some(&user.plan.id));
     Ok(super::billing::BillingView {
         payments: sources.payments,
-        paid_plan: counts.as_ref().and_then(|counts| named(counts.plan.as_ref()?)),
-        subscription: counts,
+        paid_plan: current.as_ref().and_then(|current| named(current.plan.as_ref()?)),
+        subscription: current,
         granted: !user.plan.is_free() && !held,
         fallback: plans.first().map(|plan| plan.name.clone()).unwrap_or_default(),
         invoices: store::invoice::list(&sources.db, user.user_id, 24).await.map_err(fail)?,

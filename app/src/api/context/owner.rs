@@ -2,23 +2,71 @@
 
 use super::{Refusal, billing_of, fail, refuse, sources, usage_of};
 use crate::api::admin::{AUDIT_ROWS, ModelUse, Moment, Order, TopUsersView, USER_ROWS, UsageFilter, UserUsage};
-use domain::{ModelName, Picos, Plan, Problem};
+use domain::report::start_of_hour;
+use domain::{AuditEntry, ModelName, Picos, Plan, Problem, ReportPeriod};
+use std::collections::HashMap;
+use store::rollup::Include;
+use time::{Date, OffsetDateTime};
 
-/// From a line's first day to its last, at least: thirty days, both included.
-const LINE: time::Duration = time::Duration::days(29);
-/// The same at most: ninety-two days.
-const LONGEST_LINE: time::Duration = time::Duration::days(91);
+/// The shortest sparkline: thirty days, from the first to the last.
+const SPARKLINE: time::Duration = time::Duration::days(29);
+/// The longest sparkline: ninety-two days.
+const LONGEST_SPARKLINE: time::Duration = time::Duration::days(91);
 
-/// The top users of a period. Everything that is read from the ledger is of one moment.
+/// Loads the top users of a period. Everything that comes from the ledger is of one moment: the last refresh for a standard period, now for
+/// a custom one.
 pub(crate) async fn top_users(filter: UsageFilter) -> Result<TopUsersView, Refusal> {
     let sources = sources();
-    // Admins who reload at once take turns: chat goes first. It is never closed, so that there is always a turn.
-    let _turn = sources.one_admin.acquire().await;
+    // Admins who reload at once take turns, so that chat goes first. The semaphore is never closed.
+    let _permit = sources.one_admin.acquire().await;
     let now = (sources.now)();
-    let (from, to) = filter.period.bounds(now);
-    let found = store::top_users::UsageFilter {
-        from,
-        to,
+    let mut tx = store::begin_reading(&sources.admin_db).await.map_err(fail)?;
+    let as_of = store::top_users::as_of(&mut tx, filter.period).await.map_err(fail)?;
+    let (from, to) = filter.period.bounds(as_of.unwrap_or(now));
+    let include = match filter.period {
+        ReportPeriod::Custom(..) => Include::Everything,
+        _ => Include::Refreshed,
+    };
+    let top_users = store::top_users::list(&mut tx, &page_of(&filter), now).await.map_err(fail)?;
+    let summary = store::top_users::summary(&mut tx, filter.period, (from, to)).await.map_err(fail)?;
+    let used = store::rollup::totals(&mut tx, (from, to), include).await.map_err(fail)?;
+    let change = change(&mut tx, (from, to), as_of.unwrap_or(now), include).await?;
+    let moment = moment(&mut tx, now).await?;
+    let last = (to - time::Duration::SECOND).date().max(from.date());
+    let line = (from.date().min(last - SPARKLINE).max(last - LONGEST_SPARKLINE), last);
+    let ids: Vec<i32> = top_users.rows.iter().map(|row| row.subject_id).collect();
+    let lines = store::top_users::by_day(&mut tx, &ids, line.0, line.1).await.map_err(fail)?;
+    let models = store::model_rule::list(&mut tx, now).await.map_err(fail)?;
+    let plans = store::plan::list(&mut tx).await.map_err(fail)?;
+    let kept_from = store::ledger::kept_from(&mut tx).await.map_err(fail)?;
+    tx.commit().await.map_err(fail)?;
+
+    let (by_model, all_models, days) = model_use(used, (from.date(), last));
+    Ok(TopUsersView {
+        as_of: if filter.period.is_standard() { as_of } else { Some(now) },
+        total: top_users.all.into(),
+        users: top_users.users,
+        count: top_users.count,
+        change,
+        rows: user_usage(top_users.rows, lines),
+        days,
+        line: Some(line),
+        by_model,
+        all_models,
+        kept_from: kept_from.filter(|kept| from < *kept),
+        revenue: summary.revenue,
+        other_currencies: summary.other_currencies,
+        refusals: summary.refusals,
+        now: moment,
+        plans: plans.into_iter().map(|plan| plan.id).collect(),
+        models: models.into_iter().map(|row| row.model.name).collect(),
+    })
+}
+
+/// The page of the report that a filter selects.
+fn page_of(filter: &UsageFilter) -> store::top_users::UsageFilter<'_> {
+    store::top_users::UsageFilter {
+        period: filter.period,
         order: match filter.order {
             Order::Cost => store::top_users::Order::Cost,
             Order::Tokens => store::top_users::Order::Tokens,
@@ -32,106 +80,77 @@ pub(crate) async fn top_users(filter: UsageFilter) -> Result<TopUsersView, Refus
         search: Some(filter.search.as_str()).filter(|text| !text.is_empty()),
         offset: filter.page.saturating_sub(1) as usize * UsageFilter::ROWS as usize,
         limit: UsageFilter::ROWS as usize,
-    };
-    let mut tx = store::begin_reading(&sources.admin_db).await.map_err(fail)?;
-    let top_users = store::top_users::list(&mut tx, &found).await.map_err(fail)?;
-    let around = store::top_users::around(&mut tx, from, to).await.map_err(fail)?;
-    let used = store::span::totals(&mut tx, from, to).await.map_err(fail)?;
-    // The hour that runs has no hour to be compared with.
-    let over = to.min(now.replace_time(time::Time::from_hms(now.hour(), 0, 0).unwrap_or(time::Time::MIDNIGHT)));
-    let change = match over > from {
-        true => Some((
-            store::span::cost(&mut tx, from, over).await.map_err(fail)?,
-            store::span::cost(&mut tx, from - (over - from), from).await.map_err(fail)?,
-        )),
-        false => None,
-    };
-    let moment = moment(&mut tx, now).await?;
-    let last = (to - time::Duration::SECOND).date().max(from.date());
-    let line = (from.date().min(last - LINE).max(last - LONGEST_LINE), last);
-    let ids: Vec<i32> = top_users.rows.iter().map(|row| row.subject_id).collect();
-    let mut lines = store::top_users::by_day(&mut tx, &ids, line.0, line.1).await.map_err(fail)?;
-    let listed = store::model_rule::list(&mut tx, now).await.map_err(fail)?;
-    let plans = store::plan::list(&mut tx).await.map_err(fail)?;
-    let kept_from = store::ledger::kept_from(&mut tx).await.map_err(fail)?;
-    tx.commit().await.map_err(fail)?;
+    }
+}
 
+/// The cost of the period's whole hours and of as many hours before it. `None` while the period has no whole hour: the current hour has
+/// nothing to be compared with.
+async fn change(
+    tx: &mut store::Tx,
+    (from, to): (OffsetDateTime, OffsetDateTime),
+    now: OffsetDateTime,
+    include: Include,
+) -> Result<Option<(Picos, Picos)>, Refusal> {
+    let end = to.min(start_of_hour(now));
+    if end <= from {
+        return Ok(None);
+    }
+    let current = store::rollup::cost(tx, from, end, include).await.map_err(fail)?;
+    let before = store::rollup::cost(tx, from - (end - from), from, include).await.map_err(fail)?;
+    Ok(Some((current, before)))
+}
+
+/// The rows of a page with each user's cost by day.
+fn user_usage(rows: Vec<store::top_users::UserUsage>, mut lines: HashMap<i32, Vec<Picos>>) -> Vec<UserUsage> {
+    rows.into_iter()
+        .map(|row| UserUsage {
+            line: lines.remove(&row.subject_id).unwrap_or_default(),
+            user_id: row.user_id,
+            email: row.email,
+            plan: row.plan,
+            sum: row.totals.into(),
+            estimated: row.estimated,
+            refusals: row.refusals,
+            paid: row.paid,
+        })
+        .collect()
+}
+
+/// Usage by model, the most expensive first, of all models together, and the cost of each day from the first to the last.
+fn model_use(
+    used: store::rollup::PeriodTotals,
+    (first, last): (Date, Date),
+) -> (Vec<(ModelName, ModelUse)>, ModelUse, Vec<(Date, Vec<(ModelName, Picos)>)>) {
     let mut cost_of = used.days;
-    let days = std::iter::successors(Some(from.date()), |day| day.next_day().filter(|next| *next <= last))
+    let days = std::iter::successors(Some(first), |day| day.next_day().filter(|next| *next <= last))
         .map(|day| (day, cost_of.remove(&day).unwrap_or_default()))
         .map(|(day, models)| (day, models.into_iter().map(|(model, cost)| (ModelName(model), cost)).collect()))
         .collect();
-    let mut total = store::span::Totals::default();
+    let mut total = store::rollup::Totals::default();
     used.by_model.values().for_each(|totals| total += totals);
     let mut by_model: Vec<(ModelName, ModelUse)> =
         used.by_model.into_iter().map(|(model, totals)| (ModelName(model), totals.into())).collect();
     by_model.sort_by_key(|(_, used)| std::cmp::Reverse(used.cost));
-    Ok(TopUsersView {
-        total: top_users.all.into(),
-        users: top_users.users as u64,
-        count: top_users.count as u64,
-        change,
-        rows: top_users
-            .rows
-            .into_iter()
-            .map(|row| UserUsage {
-                line: lines.remove(&row.subject_id).unwrap_or_default(),
-                user_id: row.user_id,
-                email: row.email,
-                plan: row.plan,
-                sum: row.totals.into(),
-                estimated: row.estimated,
-                refusals: row.refusals,
-                pays: row.pays,
-            })
-            .collect(),
-        days,
-        line: Some(line),
-        by_model,
-        all_models: total.into(),
-        lacks_ttft: used.lacks_ttft,
-        kept_from: kept_from.filter(|kept| from < *kept),
-        revenue: around.revenue,
-        other_currencies: around.other_currencies,
-        refusals: around.refusals,
-        now: moment,
-        plans: plans.into_iter().map(|plan| plan.id).collect(),
-        models: listed.into_iter().map(|row| row.model.name).collect(),
-    })
+    (by_model, total.into(), days)
 }
 
-/// What runs and is spent at this moment.
-async fn moment(tx: &mut store::Tx, now: time::OffsetDateTime) -> Result<Moment, Refusal> {
+/// Loads what runs and is spent at this moment.
+async fn moment(tx: &mut store::Tx, now: OffsetDateTime) -> Result<Moment, Refusal> {
     let (running, reserved) = store::top_users::running(&mut *tx).await.map_err(fail)?;
-    let spent = store::span::spent_in_whole_hours(tx, now).await.map_err(fail)?;
+    let spent = store::rollup::spent_in_whole_hours(tx, now).await.map_err(fail)?;
     let switches = store::deployment::switches(&mut *tx).await.map_err(fail)?;
     let cap = [switches.daily_spend, sources().daily_spend].into_iter().flatten().min();
     Ok(Moment { running, reserved, spent, cap })
 }
 
-impl From<store::span::Totals> for ModelUse {
-    fn from(totals: store::span::Totals) -> Self {
+impl From<store::rollup::Totals> for ModelUse {
+    fn from(totals: store::rollup::Totals) -> Self {
         Self {
             calls: totals.calls.max(0).cast_unsigned(),
             failed: totals.failed.max(0).cast_unsigned(),
             cost: totals.cost(),
             reasoning: domain::Tokens::from_db(totals.reasoning),
             ttft_ms: totals.ttft(50).zip(totals.ttft(95)),
-        }
-    }
-}
-
-impl From<store::audit::Written> for crate::api::admin::Written {
-    fn from(row: store::audit::Written) -> Self {
-        Self {
-            at: row.at,
-            actor: row.actor,
-            subject: row.subject,
-            subject_id: row.subject_id,
-            action: row.action,
-            before: row.before,
-            after: row.after,
-            why: row.why,
         }
     }
 }
@@ -163,10 +182,9 @@ pub(crate) async fn plans() -> Result<(Vec<Plan>, Vec<ModelName>), Refusal> {
 }
 
 /// What admins did, a page of it.
-pub(crate) async fn audit(page: u32) -> Result<Vec<crate::api::admin::Written>, Refusal> {
+pub(crate) async fn audit(page: u32) -> Result<Vec<AuditEntry>, Refusal> {
     let offset = i64::from(page.clamp(1, 100_000) - 1) * i64::from(AUDIT_ROWS);
-    let rows = store::audit::list(&sources().admin_db, None, offset, i64::from(AUDIT_ROWS)).await.map_err(fail)?;
-    Ok(rows.into_iter().map(Into::into).collect())
+    store::audit::list(&sources().admin_db, None, offset, i64::from(AUDIT_ROWS)).await.map_err(fail)
 }
 
 /// One user, for an admin.
@@ -179,8 +197,8 @@ pub(crate) async fn user(id: domain::UserId) -> Result<crate::api::admin::UserVi
     let usage = usage_of(db, &user.viewer, 30, true).await?;
     let billing = billing_of(&user.viewer).await?;
     let granted = user.granted;
-    let fakeg = store::account_rule::fakeg(db, id, (sources.now)()).await.map_err(fail)?;
-    let fakeg = fakeg.ok_or_else(|| refuse(Problem::not_found("account")))?;
+    let rules = store::account_rule::load(db, id, (sources.now)()).await.map_err(fail)?;
+    let rules = rules.ok_or_else(|| refuse(Problem::not_found("account")))?;
     let audit = store::audit::list(db, Some(id), 0, 50).await.map_err(fail)?;
     let held = store::turn::held(db, id).await.map_err(fail)?;
     let hold = |held: store::turn::Held| crate::api::admin::Hold {
@@ -189,13 +207,13 @@ pub(crate) async fn user(id: domain::UserId) -> Result<crate::api::admin::UserVi
         reserved: held.reserved,
         is_alive: held.is_alive,
     };
-    let own = |until| crate::api::admin::OwnLimits { requests: fakeg.requests, tokens: fakeg.tokens, until };
+    let own = |until| crate::api::admin::OwnLimits { requests: rules.requests, tokens: rules.tokens, until };
     Ok(crate::api::admin::UserView {
-        limits: fakeg.until.map(own),
-        paused_at: fakeg.paused_at,
-        sessions: fakeg.sessions,
+        limits: rules.until.map(own),
+        paused_at: rules.paused_at,
+        sessions: rules.sessions,
         holds: held.into_iter().map(hold).collect(),
-        audit: audit.into_iter().map(Into::into).collect(),
+        audit,
         viewer: user.viewer,
         created_at: user.created_at,
         granted,
@@ -212,7 +230,7 @@ pub(crate) async fn health() -> Result<crate::api::admin::HealthView, Refusal> {
     let db = &sources.admin_db;
     let inbox = store::stripe_event::inbox(db).await.map_err(fail)?;
     let queue = store::job::queue(db).await.map_err(fail)?;
-    let flags = store::billing_flag::fakeg(db).await.map_err(fail)?;
+    let flags = store::billing_flag::list_open(db).await.map_err(fail)?;
     let last = store::reconciliation::last(db).await.map_err(fail)?;
     let drift = |value: serde_json::Value| serde_json::from_value(value).unwrap_or_default();
     Ok(HealthView {
@@ -247,7 +265,7 @@ pub(crate) async fn health() -> Result<crate::api::admin::HealthView, Refusal> {
             .await
             .map_err(fail)?
             .into_iter()
-            .map(|alert| (alert.said, alert.began_at, alert.ended_at))
+            .map(|alert| (alert.message, alert.began_at, alert.ended_at))
             .collect(),
         drifts: store::usage::drifts(db, (sources.now)() - time::Duration::days(1)).await.map_err(fail)?,
         jobs_waiting: queue.waiting,
@@ -255,7 +273,7 @@ pub(crate) async fn health() -> Result<crate::api::admin::HealthView, Refusal> {
         job_error: queue.last_error,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         schema: store::schema(db).await.map_err(fail)?,
-        hours_waiting: store::span::waiting(db, (sources.now)()).await.map_err(fail)?,
+        report: store::rollup::freshness(db).await.map(|report| (report.as_of, report.unfolded)).map_err(fail)?,
         compared: last.map(|last| (last.began_at, last.checked, drift(last.drift))),
     })
 }
@@ -274,7 +292,7 @@ pub(crate) async fn models() -> Result<crate::api::admin::ModelsView, Refusal> {
     };
     let now = (sources.now)();
     let mut tx = store::begin_reading(&sources.admin_db).await.map_err(fail)?;
-    let used = store::span::spent_in_a_day(&mut tx, now).await.map_err(fail)?;
+    let used = store::rollup::spent_in_a_day(&mut tx, now).await.map_err(fail)?;
     tx.commit().await.map_err(fail)?;
     let spent = |model: Option<&ModelName>| {
         let of = used.iter().filter(|(name, _)| model.is_none_or(|model| **name == model.0));

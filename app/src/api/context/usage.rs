@@ -3,7 +3,7 @@
 use super::{Refusal, fail, quota, sources};
 use domain::{ModelName, Picos, Viewer};
 use std::collections::BTreeMap;
-use store::span::Sums;
+use store::rollup::Sums;
 
 impl From<store::usage::Totals> for crate::api::usage::Sum {
     fn from(totals: store::usage::Totals) -> Self {
@@ -17,7 +17,7 @@ impl From<store::usage::Totals> for crate::api::usage::Sum {
     }
 }
 
-/// What somebody used in the last days, today included. Where its cost isn't shown it isn't there.
+/// Loads a user's usage of the last `days` days, including today. All costs are zero unless `shows_cost` is set.
 pub(crate) async fn usage_of(
     db: &store::Db,
     user: &Viewer,
@@ -31,7 +31,8 @@ pub(crate) async fn usage_of(
     let rows = store::usage::by_day_and_model(db, user.user_id, zone, first).await.map_err(fail)?;
     let returns = store::usage::comes_back(db, &user.subject, zone, now).await.map_err(fail)?;
     let last = store::usage::last_turns(db, user.user_id, zone, 20).await.map_err(fail)?;
-    // Whole numbers as the ledger has them; what is shown is made of their sums, so that a correction of another day's use counts in full.
+    // Sums are exact ledger values and are converted for display only at the end, so that a correction recorded on another day counts in
+    // full.
     let (mut total, mut by_model) = (Sums::default(), BTreeMap::<String, Sums>::new());
     let every_day = std::iter::successors(Some(first), |day| day.next_day().filter(|next| *next <= today));
     let mut by_day: BTreeMap<time::Date, Sums> = every_day.map(|day| (day, Sums::default())).collect();

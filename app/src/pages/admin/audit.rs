@@ -1,20 +1,21 @@
 //! `/admin/audit`: the log of admin actions and their reasons.
 
 use crate::api;
-use crate::api::admin::{AUDIT_ROWS, Written};
+use crate::api::admin::AUDIT_ROWS;
 use crate::components::duration::moment;
 use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
 use crate::page_context::page_context;
 use crate::pages::admin::{AdminTabs, Pager};
+use domain::AuditEntry;
 use leptos::prelude::*;
 
-/// The page.
+/// Renders the audit log page.
 #[component]
 pub fn Audit() -> impl IntoView {
     let page = page_context().query("page").and_then(|page| page.parse().ok()).unwrap_or(1_u32).clamp(1, 100_000);
-    let shown = move |rows: Vec<Written>| {
-        // A full page may be the last one; the next then says so.
+    let shown = move |rows: Vec<AuditEntry>| {
+        // The total is unknown: a full page links to the next one, which may be empty.
         let pages = u64::from(page) + u64::from(rows.len() == AUDIT_ROWS as usize);
         view! { <Acts rows/> <Pager page pages href=|page| format!("/admin/audit?page={page}")/> }
     };
@@ -29,11 +30,11 @@ pub fn Audit() -> impl IntoView {
     }
 }
 
-/// Acts as a table; also on a user's page.
+/// A table of admin actions. Also used on the page of a user.
 #[component]
 pub fn Acts(
-    /// The latest first.
-    rows: Vec<Written>,
+    /// Actions, newest first.
+    rows: Vec<AuditEntry>,
 ) -> impl IntoView {
     if rows.is_empty() {
         return view! { <p class="hint">"Nothing yet. Admin actions appear here."</p> }.into_any();
@@ -53,8 +54,8 @@ pub fn Acts(
     .into_any()
 }
 
-fn draw(row: Written) -> impl IntoView {
-    let to = match (row.subject_id, row.subject) {
+fn draw(row: AuditEntry) -> impl IntoView {
+    let to = match (row.target_user_id, row.target) {
         (Some(id), Some(email)) => view! { <a href=format!("/admin/users/{id}")>{email}</a> }.into_any(),
         _ => "".into_any(),
     };

@@ -7,11 +7,10 @@ use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
 use crate::pages::admin::AdminTabs;
 use crate::pages::settings::billing::Connection;
-use domain::Tokens;
 use domain::money::count;
 use leptos::prelude::*;
 
-/// The page.
+/// Renders the health page.
 #[component]
 pub fn Health() -> impl IntoView {
     view! {
@@ -46,12 +45,11 @@ fn Shown(health: HealthView) -> impl IntoView {
             format!("Version {}. The database is older: it has had {found} migrations of {known}.", health.version)
         }
     };
-    let added_up = match health.hours_waiting {
-        0 => "All full hours of the ledger are summed up.".to_owned(),
-        hours => format!(
-            "{} whole hours of the ledger wait to be added up; until then they are read user by user.",
-            Tokens(hours as u64)
-        ),
+    let rollup_status = match health.report {
+        (None, _) => "The usage report has not been computed yet.".to_owned(),
+        (Some(as_of), newer) => {
+            format!("Usage report as of {} UTC, {} since.", moment(as_of), count(newer, "call", "calls"))
+        }
     };
     let compared = health.compared.as_ref().map_or_else(
         || "Not reconciled yet.".to_owned(),
@@ -96,7 +94,7 @@ fn Shown(health: HealthView) -> impl IntoView {
         <section>
             <h2>"This server"</h2>
             <p class="hint">{schema}</p>
-            <p class="hint">{added_up}</p>
+            <p class="hint">{rollup_status}</p>
         </section>
         {(health.jobs_dead > 0).then(|| view! {
             <section>
@@ -133,9 +131,9 @@ fn provider((name, open_ms): (String, Option<u64>)) -> AnyView {
     view! { <tr><th scope="row">{name}</th><td>{state}</td></tr> }.into_any()
 }
 
-fn alert((said, since, until): (String, time::OffsetDateTime, Option<time::OffsetDateTime>)) -> AnyView {
+fn alert((text, since, until): (String, time::OffsetDateTime, Option<time::OffsetDateTime>)) -> AnyView {
     let until = until.map_or_else(|| "stands".to_owned(), moment);
-    view! { <tr><th scope="row">{said}</th><td>{moment(since)}</td><td>{until}</td></tr> }.into_any()
+    view! { <tr><th scope="row">{text}</th><td>{moment(since)}</td><td>{until}</td></tr> }.into_any()
 }
 
 fn flag(flag: Flag) -> AnyView {

@@ -1,8 +1,8 @@
-//! The owner's pages.
+//! The owner's pages, visible to admins only.
 
 use leptos::prelude::*;
 
-/// The owner's pages, the one that is open marked.
+/// Tabs that link the owner's pages.
 #[component]
 pub fn AdminTabs(
     /// The URL of the open tab.
@@ -21,14 +21,14 @@ pub fn AdminTabs(
     view! { <nav class="tabs" aria-label="Admin">{tabs.into_iter().collect_view()}</nav> }
 }
 
-/// To the pages before and after, where there are any.
+/// Links to the previous and next page. Renders nothing if there is only one page.
 #[component]
 pub fn Pager(
-    /// The one that is open, from one.
+    /// Number of the current page, starting at 1.
     page: u32,
-    /// How many there are.
+    /// Total number of pages.
     pages: u64,
-    /// A page's address.
+    /// Returns the URL of a page.
     href: impl Fn(u32) -> String + 'static,
 ) -> impl IntoView {
     let before = (page > 1).then(|| view! { <a class="secondary small" rel="prev" href=href(page - 1)>"Before"</a> });

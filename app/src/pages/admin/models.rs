@@ -10,7 +10,7 @@ use crate::pages::admin::AdminTabs;
 use domain::{ModelName, Picos};
 use leptos::prelude::*;
 
-/// The page.
+/// Renders the models page.
 #[component]
 pub fn Models() -> impl IntoView {
     view! {
@@ -53,13 +53,13 @@ fn Shown(view: ModelsView) -> impl IntoView {
     }
 }
 
-/// The switches of the whole deployment.
+/// Renders the global settings: the daily spend cap and the chat switch.
 fn global(view: &ModelsView) -> impl IntoView + use<> {
     let amount = |cap: Option<Picos>| cap.map(Picos::exact).unwrap_or_default();
     let cap = amount(view.daily_spend);
-    let holds = [view.daily_spend, view.env_spend].into_iter().flatten().min();
+    let effective_cap = [view.daily_spend, view.env_spend].into_iter().flatten().min();
     let spent = view.spent;
-    let says = holds.map_or_else(
+    let usage_text = effective_cap.map_or_else(
         || format!("{spent} in the last 24 hours; no cap set."),
         |cap| format!("{spent} of {cap} in the last 24 hours."),
     );
@@ -90,8 +90,8 @@ fn global(view: &ModelsView) -> impl IntoView + use<> {
         <div class="columns">
             <section class="panel">
                 <h2>"Global limits"</h2>
-                <p>{says}</p>
-                {holds.map(|cap| view! { <Share part=spent.0.unsigned_abs() whole=cap.0.unsigned_abs()/> })}
+                <p>{usage_text}</p>
+                {effective_cap.map(|cap| view! { <Share part=spent.0.unsigned_abs() whole=cap.0.unsigned_abs()/> })}
                 <form method="post" action="/admin/global" class="stack">
                     <div class="field">
                         <label for="global-cap">"Daily spend cap in dollars " <span class="optional">"empty means no cap"</span></label>
@@ -113,7 +113,7 @@ fn row(model: ModelRow) -> impl IntoView {
     let state = match (model.is_on, model.is_connected, &model.price) {
         (false, ..) => "Off",
         (_, _, None) => "No price: unavailable",
-        // The demo model has no key to lack.
+        // The demo model needs no API key; it is inactive while a provider has one.
         (_, false, _) if model.provider == "demo" => "Inactive while a provider has a key",
         (_, false, _) => "No API key",
         _ => "On",
@@ -137,7 +137,7 @@ fn row(model: ModelRow) -> impl IntoView {
     }
 }
 
-/// What can be set on a model: its rules, and a price from a date on.
+/// Renders the forms of a model: on/off switch, spend cap, fallback and hedging, and a price that applies from a date.
 fn forms(model: ModelRow, names: &[(ModelName, String)]) -> impl IntoView + use<> {
     let id = |what: &str| format!("{what}-{}", model.name.0.replace('.', "-"));
     let (cap_id, other_id, hedge_id) = (id("cap"), id("other"), id("hedge"));

@@ -7,7 +7,7 @@ use crate::pages::admin::AdminTabs;
 use domain::{ModelName, Plan, Tokens};
 use leptos::prelude::*;
 
-/// The page.
+/// Renders the plans page.
 #[component]
 pub fn Plans() -> impl IntoView {
     view! {

@@ -13,10 +13,10 @@ use domain::{PlanId, Tokens, UserId, Viewer};
 use leptos::prelude::*;
 use time::OffsetDateTime;
 
-/// The page.
+/// Renders the page of a user.
 #[component]
 pub fn User() -> impl IntoView {
-    // What is no id is nobody's, and answered as that.
+    // An invalid id becomes the nil UUID, which belongs to no user, so the response is a 404.
     let id = page_context()
         .path
         .strip_prefix("/admin/users/")
@@ -88,7 +88,7 @@ fn Shown(user: UserView) -> impl IntoView {
     }
 }
 
-/// The limits that hold, and where each comes from.
+/// The effective limits and the source of each.
 #[component]
 fn InForce(viewer: Viewer, limits: Option<OwnLimits>, paused_at: Option<OffsetDateTime>) -> impl IntoView {
     let plan = format!("the {} plan", viewer.plan.name);
@@ -126,7 +126,7 @@ fn InForce(viewer: Viewer, limits: Option<OwnLimits>, paused_at: Option<OffsetDa
     }
 }
 
-/// What is held for answers that run.
+/// Tokens reserved for responses in progress.
 #[component]
 fn Holds(holds: Vec<Hold>) -> impl IntoView {
     let is_empty = holds.is_empty();
@@ -156,7 +156,7 @@ fn Holds(holds: Vec<Hold>) -> impl IntoView {
     }
 }
 
-/// Where they are signed in.
+/// The user's sessions, with their expiry.
 #[component]
 fn Sessions(sessions: Vec<OffsetDateTime>) -> impl IntoView {
     let rows =
@@ -170,19 +170,19 @@ fn Sessions(sessions: Vec<OffsetDateTime>) -> impl IntoView {
     }
 }
 
-/// What can be done to them; each opens first, says what will happen, and wants a reason.
+/// Forms for actions on the user. Each describes its effect and requires a reason.
 #[component]
 fn AdminActions(viewer: Viewer, limits: Option<OwnLimits>, paused_at: Option<OffsetDateTime>) -> impl IntoView {
     let action = format!("/admin/users/{}/act", viewer.user_id);
     let action =
-        move |name: &'static str, label: &'static str, says: &'static str, is_danger: bool, fields: AnyView| {
+        move |name: &'static str, label: &'static str, effect: &'static str, is_danger: bool, fields: AnyView| {
             let class = if is_danger { "danger small" } else { "small" };
             let reason = format!("why-{name}");
             view! {
                 <details>
                     <summary>{label}</summary>
                     <form method="post" action=action.clone() class="stack">
-                        <p>{says}</p>
+                        <p>{effect}</p>
                         {fields}
                         <label for=reason.clone()>"Reason"</label>
                         <input id=reason name="why" required maxlength="500"/>

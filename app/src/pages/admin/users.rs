@@ -1,4 +1,4 @@
-//! `/admin/users`: all users.
+//! `/admin/users`: a searchable list of all users.
 
 use crate::api;
 use crate::api::admin::{Listed, USER_ROWS};
@@ -9,21 +9,21 @@ use crate::page_context::page_context;
 use crate::pages::admin::{AdminTabs, Pager};
 use leptos::prelude::*;
 
-/// The page.
+/// Renders the users page.
 #[component]
 pub fn Users() -> impl IntoView {
     let context = page_context();
     let search = context.query("q").unwrap_or_default();
     let page = context.query("page").and_then(|page| page.parse().ok()).unwrap_or(1_u32).clamp(1, 100_000);
-    let asked = search.clone();
+    let pager_search = search.clone();
     let shown = move |(rows, all): (Vec<Listed>, u64)| {
-        let search = asked.clone();
-        let coded = move |page: u32| {
+        let search = pager_search.clone();
+        let page_url = move |page: u32| {
             let mut query = form_urlencoded::Serializer::new(String::new());
             query.append_pair("q", &search).append_pair("page", &page.to_string());
             format!("/admin/users?{}", query.finish())
         };
-        view! { <Table rows/> <Pager page pages=all.div_ceil(u64::from(USER_ROWS)) href=coded/> }
+        view! { <Table rows/> <Pager page pages=all.div_ceil(u64::from(USER_ROWS)) href=page_url/> }
     };
     view! {
         <Frame title="Users" wide=true>

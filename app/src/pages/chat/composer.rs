@@ -6,39 +6,39 @@ use crate::components::meter::Meter;
 use domain::Quota;
 use leptos::{ev::KeyboardEvent, html, prelude::*};
 
-/// The composer. The box belongs to the browser: what was typed before the page woke stays.
+/// The composer. The text box is uncontrolled, so text typed before hydration is kept.
 #[component]
 pub(super) fn Composer(
-    /// The box.
+    /// The text box.
     node: NodeRef<html::Textarea>,
-    /// What can be asked.
+    /// Available models, the default first.
     models: Vec<Choice>,
-    /// The name of the one that is picked.
+    /// Name of the selected model.
     model: RwSignal<String>,
-    /// Whether an answer is running.
+    /// Whether a response is in progress.
     #[prop(into)]
     running: Signal<bool>,
-    /// Whether there is something to send.
+    /// Whether the text box contains a message to send.
     #[prop(into)]
     can_send: Signal<bool>,
-    /// What is left.
+    /// The remaining quota; `None` if it can't be loaded.
     #[prop(into)]
     quota: Signal<Option<Quota>>,
-    /// When tokens return, by the user's clock.
+    /// Local time at which the next tokens become available; empty if unknown.
     #[prop(into)]
     back_at: Signal<String>,
-    /// Something was typed.
+    /// Called when the text changes.
     #[prop(into)]
     on_type: Callback<()>,
-    /// Send what stands in the box.
+    /// Called to send the message.
     #[prop(into)]
     on_send: Callback<()>,
-    /// Stop the answer that runs.
+    /// Called to stop the response in progress.
     #[prop(into)]
     on_stop: Callback<()>,
 ) -> impl IntoView {
     let key = move |event: KeyboardEvent| {
-        // While an input method composes, Enter picks a word.
+        // While an input method is composing, Enter confirms the composition.
         if event.key() == "Enter" && !event.shift_key() && !event.is_composing() {
             event.prevent_default();
             on_send.run(());

@@ -1,5 +1,5 @@
-//! The chat: the one island of the page. Past messages are its children, drawn by the server; it owns the composer, the
-//! meter and the turns since.
+//! The chat, which is the page's only island. Past messages are its children and rendered by the server; the island owns the
+//! composer, the meter and turns started since the page was rendered.
 
 use super::composer::Composer;
 use super::live::{Live, LiveTurn, Stand, low};
@@ -22,16 +22,16 @@ const STARTERS: [(&str, &str); 4] = [
     ("Improve my writing", "Make this shorter and clearer: "),
 ];
 
-/// Everything that the parts of the chat share.
+/// State shared by the parts of the chat.
 #[derive(Clone, Copy)]
 struct State {
     conversation: RwSignal<Option<ConversationId>>,
     turns: RwSignal<Vec<Live>>,
     quota: RwSignal<Option<Quota>>,
-    /// What can be asked: gives models the names that users read.
+    /// Available models, used to look up display names.
     models: StoredValue<Vec<Choice>>,
     model: RwSignal<String>,
-    /// The turn that runs now.
+    /// The turn in progress.
     running: RwSignal<Option<TurnId>>,
     has_text: RwSignal<bool>,
     announced: RwSignal<String>,
@@ -41,22 +41,22 @@ struct State {
     transcript: NodeRef<html::Div>,
 }
 
-/// The chat.
+/// The chat island.
 #[island]
 pub fn Chat(
-    /// The conversation that is open.
+    /// The open conversation; `None` for a new one.
     conversation: Option<ConversationId>,
-    /// Whom to greet.
+    /// The viewer's name, shown in the greeting.
     name: String,
-    /// A turn that was running when the page was drawn.
+    /// The turn that was in progress when the page was rendered, with its model.
     running: Option<(TurnId, ModelName)>,
-    /// What can be asked, the default first.
+    /// Available models, the default first.
     models: Vec<Choice>,
-    /// What is left.
+    /// The remaining quota; `None` if it can't be loaded.
     quota: Option<Quota>,
-    /// Whether nobody has said yet where their days begin.
+    /// Whether the user's time zone isn't known yet (it is still the default, UTC) and should be set from the browser.
     zone_is_unknown: bool,
-    /// Past messages.
+    /// Past messages, rendered by the server.
     children: Children,
 ) -> impl IntoView {
     let first = models.first().map(|choice| choice.name.0.clone()).unwrap_or_default();
@@ -74,8 +74,8 @@ pub fn Chat(
         input: NodeRef::new(),
         transcript: NodeRef::new(),
     };
-    // Effects run in the browser only, once the server's page has been adopted.
-    Effect::new(move || state.woken(running.clone()));
+    // Effects run only in the browser, after hydration.
+    Effect::new(move || state.start(running.clone()));
     Effect::new(move || {
         let zone = clock::zone();
         if zone_is_unknown && !zone.is_empty() && zone != "UTC" {
@@ -91,10 +91,10 @@ pub fn Chat(
     let click = move |event: leptos::ev::MouseEvent| {
         clipboard::copy_code(&event);
         if let Some(turn) = page::again_of(&event) {
-            state.again(turn);
+            state.regenerate(turn);
         }
     };
-    // One at a time, and only the last.
+    // Only the last response can be regenerated, and only while no turn is in progress.
     let may_repeat = move |turn: TurnId| {
         Signal::derive(move || {
             state.running.get().is_none() && state.turns.read().last().is_some_and(|last| last.id == turn)
@@ -130,7 +130,7 @@ pub fn Chat(
                     {children()}
                     {greeting}
                     <For each=move || state.turns.get() key=|turn| turn.id let:turn>
-                        {view! { <LiveTurn may_repeat=may_repeat(turn.id) turn on_retry=move |()| state.send() on_again=move |turn| state.again(turn)/> }.into_any()}
+                        {view! { <LiveTurn may_repeat=may_repeat(turn.id) turn on_retry=move |()| state.send() on_again=move |turn| state.regenerate(turn)/> }.into_any()}
                     </For>
                 </div>
             </div>
@@ -147,8 +147,9 @@ pub fn Chat(
 }
 
 impl State {
-    /// The page has woken: adopt what was typed before, go to the end, pick up a running turn, keep the meter fresh.
-    fn woken(self, running: Option<(TurnId, ModelName)>) {
+    /// Runs after hydration: restores the draft, scrolls to the end, resumes the turn in progress, and refreshes the meter whenever the
+    /// window gains focus.
+    fn start(self, running: Option<(TurnId, ModelName)>) {
         let Some(input) = self.input.get() else { return };
         if input.value().is_empty()
             && let Some(kept) = draft::kept(self.conversation.get_untracked())
@@ -156,7 +157,7 @@ impl State {
             input.set_value(&kept);
         }
         self.typed();
-        // The browser may have kept another choice than the first.
+        // The browser may have restored an earlier selection.
         if let Some(picked) = page::value_of("model") {
             self.model.set(picked);
         }
@@ -201,15 +202,15 @@ impl State {
         self.typed();
     }
 
-    /// The name that users read.
+    /// Returns a model's display name, or its API name if it is unavailable.
     fn label(self, model: &str) -> String {
         let find =
             |all: &Vec<Choice>| all.iter().find(|choice| choice.name.0 == model).map(|choice| choice.label.clone());
         self.models.with_value(find).unwrap_or_else(|| model.to_owned())
     }
 
-    /// Has a turn answered again; its answer stands until the new one begins.
-    fn again(self, turn: TurnId) {
+    /// Regenerates a turn's response. The old response stays visible until the new one starts.
+    fn regenerate(self, turn: TurnId) {
         let earlier = self.turns.read_untracked().iter().find(|live| live.id == turn).cloned();
         let question = earlier.map(|live| live.question).unwrap_or_default();
         self.submit(question, Some(turn));
@@ -241,7 +242,7 @@ impl State {
         live.replaces = retry_of;
         live.is_asked_above.set(retry_of.is_some());
         self.turns.update(|turns| {
-            // A card that said no has had its say.
+            // Cards of earlier refusals are removed.
             turns.retain(|turn| !matches!(*turn.stand.read_untracked(), Stand::Refused(_)));
             turns.push(live.clone());
         });
@@ -256,16 +257,16 @@ impl State {
                 retry_of,
                 turn_id: live.id,
             };
-            let mut asked = stream::ask(&question).await;
-            // Nothing came back: whether it arrived nobody knows, and the same id makes asking again harmless.
+            let mut response = stream::ask(&question).await;
+            // Without a response it is unknown whether the request arrived. Retrying is safe because the turn id is the idempotency key.
             for tries in 0..4 {
-                if !asked.as_ref().is_err_and(api::is_offline) {
+                if !response.as_ref().is_err_and(api::is_offline) {
                     break;
                 }
                 TimeoutFuture::new(1_000 << tries).await;
-                asked = stream::ask(&question).await;
+                response = stream::ask(&question).await;
             }
-            match asked {
+            match response {
                 Ok(events) => {
                     self.typed();
                     self.follow(&live, events).await;
@@ -276,7 +277,8 @@ impl State {
         });
     }
 
-    /// Shows a turn's events to the last; where the connection breaks, takes it up again.
+    /// Applies a turn's events until the final one, resuming the stream when the connection breaks. Fails the turn after five failed
+    /// attempts in a row.
     async fn follow(self, live: &Live, events: impl Stream<Item = (u64, TurnEvent)>) {
         let mut events = events.boxed_local();
         let (mut last, mut tries) = (0, 0_u32);
@@ -285,7 +287,7 @@ impl State {
                 (last, tries) = (id, 0);
                 let stick = self.transcript.get_untracked().is_some_and(|element| scroll::is_at_end(&element));
                 live.hear(&event);
-                self.hear(&event, live);
+                self.apply_event(&event, live);
                 if stick {
                     self.go_to_end();
                 }
@@ -301,22 +303,23 @@ impl State {
             TimeoutFuture::new(500 * (1 << tries)).await;
             match stream::resume(live.id, last).await {
                 Ok(resumed) => events = resumed.boxed_local(),
-                // It has ended meanwhile: the transcript has it.
+                // The turn has ended and its log is gone, so its messages are in the transcript.
                 Err(problem) if matches!(problem.status(), 404 | 410) => return page::reload(),
                 Err(_) => events = futures::stream::empty().boxed_local(),
             }
         }
     }
 
-    /// What an event says about everything around the turn.
-    fn hear(self, event: &TurnEvent, live: &Live) {
+    /// Applies an event to the state outside of the turn: meter, conversation, sidebar and announcements.
+    fn apply_event(self, event: &TurnEvent, live: &Live) {
         match event {
             TurnEvent::Turn { conversation_id, model, fallback_for, quota, .. } => {
                 self.quota.set(Some(quota.clone()));
                 live.model.set(self.label(&model.0));
                 live.fallback_for.set(fallback_for.as_ref().map(|missing| self.label(&missing.0)));
                 if let Some(earlier) = live.replaces {
-                    // Where it is from before the page was drawn its question stays, else it goes along.
+                    // A superseded response in the server-rendered transcript is removed and its question kept. One from a turn in
+                    // this island is removed with its question, which the new turn then shows.
                     page::remove_answer(earlier);
                     let is_live =
                         self.turns.read_untracked().iter().any(|turn| turn.id == earlier && !turn.question.is_empty());
@@ -345,17 +348,17 @@ impl State {
         }
     }
 
-    /// The turn was never begun: its words go back into the box, and the card counts down.
+    /// Handles a turn that was refused before it started: puts its text back into the text box and starts the card's countdown.
     fn refused(self, live: &Live, problem: Problem) {
-        // An answer that was asked for again is still there, and so is its question.
+        // For a refused regeneration, the old response and its question are still shown, so there is no text to restore.
         if live.replaces.is_none()
             && let Some(input) = self.input.get_untracked()
         {
-            let words = match input.value() {
+            let restored = match input.value() {
                 typed if typed.trim().is_empty() => live.question.clone(),
                 typed => format!("{}\n\n{typed}", live.question),
             };
-            input.set_value(&words);
+            input.set_value(&restored);
             self.typed();
         }
         let (left, id) = (live.left_ms.clone(), live.id);
@@ -363,15 +366,15 @@ impl State {
             let until = clock::now_ms() + ms;
             left.set(Some(ms));
             spawn_local(async move {
-                let stands = || self.turns.read_untracked().iter().any(|turn| turn.id == id);
-                while stands() && left.get_untracked().is_some_and(|ms| ms > 0) {
+                let is_shown = || self.turns.read_untracked().iter().any(|turn| turn.id == id);
+                while is_shown() && left.get_untracked().is_some_and(|ms| ms > 0) {
                     TimeoutFuture::new(250).await;
                     left.set(Some(until.saturating_sub(clock::now_ms())));
                 }
                 self.refresh().await;
             });
         }
-        // The card says more than a toast that is still there.
+        // The card replaces any toast that is still shown.
         self.close_toast();
         live.stand.set(Stand::Refused(problem));
         self.go_to_end();
@@ -385,7 +388,7 @@ impl State {
     }
 
     fn close_toast(self) {
-        // A toast that goes from under the pointer reports no leaving.
+        // No mouseleave event is fired when the toast is removed under the pointer.
         self.hovered.set(false);
         self.toast.set(None);
     }

@@ -10,48 +10,48 @@ use domain::money::count;
 use domain::{Outcome, Problem, TurnEvent, TurnId};
 use leptos::prelude::*;
 
-/// Where a turn stands.
+/// The state of a turn on screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Stand {
-    /// Sent; nothing has come back.
+    /// Sent; no event has arrived yet.
     Waiting,
-    /// Words arrive.
+    /// The response is streaming.
     Running,
-    /// It came to an end.
+    /// The response has ended.
     Ended {
-        /// How.
+        /// How it ended.
         outcome: Outcome,
-        /// What it used and cost.
+        /// Tokens used and, if shown, the cost, formatted.
         used: String,
     },
-    /// It broke after it had begun.
+    /// It failed after it had started.
     Failed(Problem),
-    /// It was never begun.
+    /// It was refused before it started.
     Refused(Problem),
 }
 
-/// A turn on screen. Signals are reference-counted, since turns are made by events and not by the page's owner.
+/// A turn on screen. Its signals are reference-counted because turns are created in event handlers, outside of a reactive owner.
 #[derive(Clone)]
 pub(super) struct Live {
-    /// Its key.
+    /// The turn's id.
     pub id: TurnId,
-    /// What was asked; empty for a turn that was running when the page was drawn.
+    /// The user's message; empty if the message is already in the server-rendered transcript.
     pub question: String,
-    /// The label of who answers.
+    /// Display name of the model that answers.
     pub model: ArcRwSignal<String>,
-    /// Whose place they took, by label.
+    /// Display name of the requested model, if a fallback answers instead of it.
     pub fallback_for: ArcRwSignal<Option<String>>,
-    /// The turn whose answer gives way to this one's, once this one has begun.
+    /// The turn whose response this one supersedes as soon as it starts.
     pub replaces: Option<TurnId>,
-    /// Whether the question stands above already.
+    /// Whether the user's message is already shown above, so that it isn't repeated.
     pub is_asked_above: ArcRwSignal<bool>,
-    /// The answer so far.
+    /// Response received so far, in Markdown.
     pub answer: ArcRwSignal<String>,
-    /// The reasoning so far.
+    /// Reasoning received so far, in plain text.
     pub reasoning: ArcRwSignal<String>,
-    /// Where it stands.
+    /// Current state.
     pub stand: ArcRwSignal<Stand>,
-    /// What is left of the wait that a refusal named.
+    /// Remaining wait in milliseconds after a refusal; `None` if there is none.
     pub left_ms: ArcRwSignal<Option<u64>>,
 }
 
@@ -71,7 +71,7 @@ impl Live {
         }
     }
 
-    /// Takes in what an event says about the turn itself.
+    /// Applies an event to the turn itself.
     pub fn hear(&self, event: &TurnEvent) {
         match event {
             TurnEvent::Turn { .. } => self.stand.set(Stand::Running),
@@ -88,18 +88,18 @@ impl Live {
     }
 }
 
-/// Draws a turn; `on_retry` sends its question again.
+/// Renders a turn.
 #[component]
 pub(super) fn LiveTurn(
-    /// The turn.
+    /// The turn to render.
     turn: Live,
-    /// Whether its answer may be written again: it is the last one, and nothing runs.
+    /// Whether the response can be regenerated: it is the last one, and no turn is in progress.
     #[prop(into)]
     may_repeat: Signal<bool>,
-    /// Sends the words of a refused turn again.
+    /// Called to send the message of a refused turn again.
     #[prop(into)]
     on_retry: Callback<()>,
-    /// Has a turn answered again.
+    /// Called to regenerate a turn's response.
     #[prop(into)]
     on_again: Callback<TurnId>,
 ) -> impl IntoView {
@@ -114,19 +114,19 @@ pub(super) fn LiveTurn(
     let (stand, left_ms) = (RwSignal::from(stand), RwSignal::from(left_ms));
     let (answer, reasoning) = (RwSignal::from(answer), RwSignal::from(reasoning));
     let at = Memo::new(move |_| match stand.get() {
-        // Worked out once, when the refusal came.
+        // Computed once, when the refusal arrives. Waits of up to a minute show only the countdown.
         Stand::Refused(Problem { retry_after_ms: Some(ms), .. }) if ms > 60_000 => clock::time_in(ms),
         _ => String::new(),
     });
     let was_refused = Memo::new(move |_| matches!(stand.get(), Stand::Refused(_)));
-    let said = (!question.is_empty()).then(|| {
+    let user_message = (!question.is_empty()).then(|| {
         let question = question.clone();
         move || (!was_refused.get() && !is_asked_above.get()).then(|| view! { <Said text=question.clone()/> })
     });
     let foot = move || {
         match stand.get() {
         Stand::Waiting => view! { <p class="thinking" aria-hidden="true"><span class="caret"></span></p> }.into_any(),
-        // The caret stands behind the last word, by the style sheet.
+        // Once there is text, the style sheet draws the caret after the last word.
         Stand::Running => (move || answer.read().is_empty().then(|| view! { <span class="caret" aria-hidden="true"></span> })).into_any(),
         Stand::Ended { outcome, used } => {
             let note = match outcome {
@@ -152,31 +152,31 @@ pub(super) fn LiveTurn(
         Stand::Refused(problem) => view! { <RefusalCard problem left_ms at on_retry=retry/> }.into_any(),
     }
     };
-    let thought = move || {
+    let reasoning_block = move || {
         (!reasoning.read().is_empty()).then(|| {
             view! {
                 <details class="reasoning"><summary>"Reasoning"</summary><p>{move || reasoning.get()}</p></details>
             }
         })
     };
-    let stands_in = move || {
+    let fallback_note = move || {
         fallback_for.get().map(|missing| {
             view! { <p class="note"><Draw icon=Icon::Alert/>{format!("{missing} is unavailable right now. {} answered instead.", model.get())}</p> }
         })
     };
     let busy = Memo::new(move |_| matches!(stand.get(), Stand::Waiting | Stand::Running));
     view! {
-        {said}
+        {user_message}
         <article class="answer live" aria-label="Answer" aria-busy=move || busy.get().to_string()>
-            {stands_in}
-            {thought}
+            {fallback_note}
+            {reasoning_block}
             <Markdown text=answer/>
             {foot}
         </article>
     }
 }
 
-/// What a toast says when little is left.
+/// Returns the toast text for a quota that is nearly used up, or `None` if enough is left.
 pub(super) fn low(quota: &domain::Quota) -> Option<String> {
     if quota.requests_low() {
         let back =

@@ -1,4 +1,4 @@
-//! `/chat` and `/chat/{conversation_id}`: a document with one island in it.
+//! `/chat` and `/chat/{conversation_id}`: a server-rendered page with one island.
 
 mod composer;
 mod island;
@@ -19,7 +19,7 @@ use leptos_meta::Title;
 use sidebar::Sidebar;
 use transcript::Past;
 
-/// The page.
+/// Renders the chat page.
 #[component]
 pub fn ChatPage() -> impl IntoView {
     match page_context().path.strip_prefix("/chat/").map(str::parse::<ConversationId>) {
@@ -32,14 +32,10 @@ pub fn ChatPage() -> impl IntoView {
     }
 }
 
-/// What was said, the last answer with a button to have it written again where nothing runs.
-fn past(
-    messages: Vec<domain::Message>,
-    models: StoredValue<Vec<api::conversation::Choice>>,
-    is_quiet: bool,
-) -> AnyView {
+/// Renders past messages. The last response has a Regenerate button unless a turn is in progress.
+fn past(messages: Vec<domain::Message>, models: StoredValue<Vec<api::conversation::Choice>>, is_idle: bool) -> AnyView {
     let last = messages.len().saturating_sub(1);
-    let each = |(place, message)| view! { <Past message models is_last=is_quiet && place == last/> };
+    let each = |(index, message)| view! { <Past message models is_last=is_idle && index == last/> };
     messages.into_iter().enumerate().map(each).collect_view().into_any()
 }
 
@@ -47,7 +43,7 @@ fn past(
 fn Shown(view: ChatView) -> impl IntoView {
     let ChatView { listed, open, messages, running, models, quota } = view;
     let labels = StoredValue::new(models.clone());
-    let is_quiet = running.is_none();
+    let is_idle = running.is_none();
     let title = open.as_ref().map_or_else(|| "New conversation".to_owned(), |open| open.title.clone());
     let id = open.as_ref().map(|open| open.id);
     let viewer = page_context().viewer;
@@ -77,7 +73,7 @@ fn Shown(view: ChatView) -> impl IntoView {
                 </header>
                 {view! {
                     <Chat conversation=id name running models quota zone_is_unknown>
-                        {past(messages, labels, is_quiet)}
+                        {past(messages, labels, is_idle)}
                     </Chat>
                 }
                 .into_any()}

@@ -1,4 +1,4 @@
-//! The conversations, and the way to everything else. A sheet on phones, by the popover attribute and no script.
+//! The sidebar with conversations and navigation. On phones it is a popover, opened by HTML attributes without script.
 
 use crate::api::conversation::Listed;
 use crate::components::icon::{Draw, Icon, Mark};
@@ -9,9 +9,9 @@ use leptos::prelude::*;
 /// The sidebar.
 #[component]
 pub fn Sidebar(
-    /// The latest first.
+    /// Conversations, most recently active first.
     listed: Vec<Listed>,
-    /// The one that is open.
+    /// The open conversation, if any.
     current: Option<ConversationId>,
 ) -> impl IntoView {
     let viewer = page_context().viewer;

@@ -6,14 +6,14 @@ use crate::components::markdown::Markdown;
 use domain::{Message, MessageStatus, Role};
 use leptos::prelude::*;
 
-/// One message of the past.
+/// A past message.
 #[component]
 pub fn Past(
-    /// The message.
+    /// The message to render.
     message: Message,
-    /// What can be asked now: gives models the names that users read.
+    /// Available models, used to look up display names.
     models: StoredValue<Vec<Choice>>,
-    /// Whether it is the last one, whose answer may be written again.
+    /// Whether it is the last message and can be regenerated.
     is_last: bool,
 ) -> impl IntoView {
     match message.role {
@@ -46,10 +46,10 @@ pub fn Past(
     }
 }
 
-/// What the user said.
+/// A user's message.
 #[component]
 pub fn Said(
-    /// Plain text; shown as it was typed.
+    /// Plain text, shown as typed.
     text: String,
 ) -> impl IntoView {
     view! { <article class="said" aria-label="You"><p>{text}</p></article> }

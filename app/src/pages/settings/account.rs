@@ -1,4 +1,4 @@
-//! `/settings`: the account, and its deletion.
+//! `/settings`: account details and account deletion.
 
 use super::Tabs;
 use crate::components::field::{Field, FormError};
@@ -6,7 +6,7 @@ use crate::components::frame::Frame;
 use crate::page_context::page_context;
 use leptos::prelude::*;
 
-/// The page.
+/// Renders the account settings page.
 #[component]
 pub fn Account() -> impl IntoView {
     let shown = page_context().viewer.map(|viewer| {

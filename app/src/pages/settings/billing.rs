@@ -12,7 +12,7 @@ use crate::page_context::page_context;
 use domain::{Invoice, Subscription, SubscriptionStatus, Viewer};
 use leptos::prelude::*;
 
-/// The page.
+/// Renders the billing settings page.
 #[component]
 pub fn Billing() -> impl IntoView {
     view! {
@@ -30,7 +30,7 @@ fn Shown(billing: BillingView) -> impl IntoView {
     let live = billing.subscription.as_ref().filter(|subscription| subscription.status.is_live());
     let sentences = sentences(&viewer, &billing);
     let status = billing.subscription.as_ref().map(status);
-    // What is overdue is mended over there, so that comes first.
+    // An overdue payment is resolved in the portal, so its button comes first.
     let is_overdue = live.is_some_and(|live| live.status.is_overdue());
     let (portal_label, portal_class) = match is_overdue {
         true => ("Update card", ""),
@@ -52,7 +52,7 @@ fn Shown(billing: BillingView) -> impl IntoView {
             <p class="done" role="status"><Draw icon=Icon::Check/>{format!("You are on {}. Its limits apply from your next message.", viewer.plan.name)} <a href="/chat">"Back to the chat"</a></p>
         })}
         <Connection payments=billing.payments/>
-        <section class="panel fakeg">
+        <section class="panel standing">
             <h2>{viewer.plan.name.clone()} {status.map(|status| view! { <span class="tag">{status}</span> })}</h2>
             {sentences.into_iter().map(|sentence| view! { <p>{sentence}</p> }).collect_view()}
             <div class="actions">
@@ -85,10 +85,10 @@ fn Shown(billing: BillingView) -> impl IntoView {
     .into_any()
 }
 
-/// Whether anything can be bought here, where that needs saying.
+/// A notice that billing isn't set up or is in test mode. Renders nothing for Stripe.
 #[component]
 pub fn Connection(
-    /// From whom.
+    /// The configured payment provider.
     payments: Payments,
 ) -> impl IntoView {
     match payments {
@@ -106,7 +106,7 @@ pub fn Connection(
     }
 }
 
-/// What holds, and what changes when.
+/// Describes the current subscription and its next change, one sentence per entry.
 fn sentences(viewer: &Viewer, billing: &BillingView) -> Vec<String> {
     let mut all = Vec::new();
     let Some(found) = &billing.subscription else {
@@ -172,7 +172,7 @@ fn status(found: &Subscription) -> &'static str {
 
 fn row(invoice: &Invoice) -> impl IntoView + use<> {
     let number = invoice.number.clone().unwrap_or_else(|| "Invoice".to_owned());
-    // Stripe's address of the invoice; nothing else becomes a link.
+    // Only https URLs, and those of the local Stripe simulator, are rendered as links.
     let url = invoice.url.clone().filter(|url| url.starts_with("https://") || url.starts_with("http://127.0.0.1:"));
     let number = match url {
         Some(url) => view! { <a href=url rel="noreferrer">{number}</a> }.into_any(),

@@ -1,4 +1,4 @@
-//! Pages of the user's own account.
+//! The viewer's settings pages.
 
 pub mod account;
 pub mod billing;
@@ -6,7 +6,7 @@ pub mod billing;
 use crate::page_context::page_context;
 use leptos::prelude::*;
 
-/// The pages of the settings.
+/// Tabs that link the settings pages.
 #[component]
 fn Tabs() -> impl IntoView {
     let here = page_context().path;

@@ -1,4 +1,4 @@
-//! The API under `/v1`, as far as subscriptions need it: <https://docs.stripe.com/api>.
+//! The part of the API under `/v1` that subscriptions need: <https://docs.stripe.com/api>.
 
 use super::form::{flag, list, number, read};
 use super::{Shared, State, object};
@@ -12,10 +12,10 @@ use axum::routing::any;
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 
-/// Stripe's refusal: a status, a code, a parameter.
-struct No(u16, &'static str, &'static str);
+/// An error response: HTTP status, error code and parameter.
+struct Error(u16, &'static str, &'static str);
 
-type Answer = Result<Value, No>;
+type Answer = Result<Value, Error>;
 
 pub(super) fn router() -> Router<Shared> {
     Router::new().route("/v1/{*path}", any(answer))
@@ -29,9 +29,9 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    shared.asked.fetch_add(1, Ordering::Relaxed);
+    shared.requests.fetch_add(1, Ordering::Relaxed);
     if shared.down.load(Ordering::Relaxed) {
-        return refusal(&No(503, "api_error", ""));
+        return refusal(&Error(503, "api_error", ""));
     }
     if !uri.path().starts_with("/v1/customers") && *shared.stall.borrow() {
         shared.stalled.fetch_add(1, Ordering::Relaxed);
@@ -40,38 +40,38 @@ async fn answer(
     }
     let is_ours = headers.get("authorization").and_then(|value| value.to_str().ok());
     if !is_ours.is_some_and(|value| value.starts_with("Bearer sk_test_") || value.starts_with("Basic ")) {
-        return refusal(&No(401, "invalid_api_key", ""));
+        return refusal(&Error(401, "invalid_api_key", ""));
     }
     let body = String::from_utf8_lossy(&body).into_owned();
     let form = read(if method == Method::GET { query.as_deref().unwrap_or("") } else { &body });
     let path = uri.path().trim_start_matches("/v1/").to_owned();
     let key = headers.get("idempotency-key").and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let asked = format!("{path}?{body}");
+    let request = format!("{path}?{body}");
     let url = shared.url.clone();
     let (status, answer) = shared.change(|state| {
         if method == Method::POST {
             *state.posts.entry(path.clone()).or_default() += 1;
         }
         if let Some((before, status, answer)) = key.as_ref().and_then(|key| state.keys.get(key)) {
-            if *before == asked {
+            if *before == request {
                 return (*status, answer.clone());
             }
-            return (400, error(&No(400, "idempotency_key_in_use", "")));
+            return (400, error(&Error(400, "idempotency_key_in_use", "")));
         }
         let (status, answer) = match state.route(&method, &path, &form, &url) {
             Ok(answer) => (200, answer),
-            Err(no) => (no.0, error(&no)),
+            Err(cause) => (cause.0, error(&cause)),
         };
         if let Some(key) = key {
-            state.keys.insert(key, (asked, status, answer.clone()));
+            state.keys.insert(key, (request, status, answer.clone()));
         }
         (status, answer)
     });
     (StatusCode::from_u16(status).unwrap_or(StatusCode::OK), Json(answer)).into_response()
 }
 
-fn error(no: &No) -> Value {
-    let No(status, code, param) = *no;
+fn error(cause: &Error) -> Value {
+    let Error(status, code, param) = *cause;
     let kind = match status {
         401 => "invalid_request_error",
         402 => "card_error",
@@ -82,13 +82,13 @@ fn error(no: &No) -> Value {
     json!({"error": {"type": kind, "code": code, "message": format!("The fake says {code}."), "param": if param.is_empty() { Value::Null } else { json!(param) }}})
 }
 
-fn refusal(no: &No) -> Response {
-    (StatusCode::from_u16(no.0).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Json(error(no))).into_response()
+fn refusal(cause: &Error) -> Response {
+    (StatusCode::from_u16(cause.0).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Json(error(cause))).into_response()
 }
 
-const MISSING: No = No(404, "resource_missing", "id");
+const MISSING: Error = Error(404, "resource_missing", "id");
 
-/// A page of a list, filtered by the fields that were asked for.
+/// Returns a page of a list, filtered by the given fields of the form.
 fn paged(all: Vec<Value>, form: &Value, filters: &[&str], path: &str) -> Value {
     let mut found: Vec<Value> = all
         .into_iter()
@@ -97,8 +97,8 @@ fn paged(all: Vec<Value>, form: &Value, filters: &[&str], path: &str) -> Value {
         })
         .collect();
     if let Some(after) = form["starting_after"].as_str() {
-        let place = found.iter().position(|object| object["id"] == after).map_or(found.len(), |place| place + 1);
-        found.drain(..place);
+        let start = found.iter().position(|object| object["id"] == after).map_or(found.len(), |index| index + 1);
+        found.drain(..start);
     }
     let limit = number(&form["limit"]).and_then(|limit| usize::try_from(limit).ok()).unwrap_or(10).clamp(1, 100);
     let has_more = found.len() > limit;
@@ -122,7 +122,7 @@ impl State {
             (["products"], true, _) => {
                 let wanted = form["id"].as_str().map(str::to_owned);
                 if wanted.as_ref().is_some_and(|id| self.get(id).is_some()) {
-                    return Err(No(400, "resource_already_exists", "id"));
+                    return Err(Error(400, "resource_already_exists", "id"));
                 }
                 let id = wanted.unwrap_or_else(|| self.id("prod"));
                 let product = object::product(&id, form, self.now(None));
@@ -145,10 +145,10 @@ impl State {
             (["checkout", "sessions"], true, _) => {
                 let customer = form["customer"].as_str().unwrap_or_default();
                 if self.get(customer).is_none_or(|customer| customer["deleted"] == true) {
-                    return Err(No(400, "resource_missing", "customer"));
+                    return Err(Error(400, "resource_missing", "customer"));
                 }
                 if form["line_items"]["0"]["price"].as_str().is_none_or(|price| self.get(price).is_none()) {
-                    return Err(No(400, "resource_missing", "line_items[0][price]"));
+                    return Err(Error(400, "resource_missing", "line_items[0][price]"));
                 }
                 let (id, now) = (self.id("cs_test"), self.now(form["customer"].as_str()));
                 Ok(self.put(object::session(&id, form, now, url)))
@@ -158,7 +158,7 @@ impl State {
             }
             (["checkout", "sessions", id, "expire"], true, _) => {
                 if self.get(id).ok_or(MISSING)?["status"] != "open" {
-                    return Err(No(400, "checkout_session_not_open", ""));
+                    return Err(Error(400, "checkout_session_not_open", ""));
                 }
                 let session = self.edit(id, |session| {
                     session["status"] = json!("expired");
@@ -169,9 +169,9 @@ impl State {
             }
             (["subscriptions"], true, _) => {
                 let customer = form["customer"].as_str().unwrap_or_default().to_owned();
-                self.get(&customer).ok_or(No(400, "resource_missing", "customer"))?;
+                self.get(&customer).ok_or(Error(400, "resource_missing", "customer"))?;
                 let price = form["items"]["0"]["price"].as_str().and_then(|id| self.get(id)).cloned();
-                let price = price.ok_or(No(400, "resource_missing", "items[0][price]"))?;
+                let price = price.ok_or(Error(400, "resource_missing", "items[0][price]"))?;
                 Ok(self.subscribe(&customer, &price, number(&form["trial_period_days"]).unwrap_or(0), url))
             }
             (["subscriptions"], ..) => {
@@ -199,7 +199,11 @@ impl State {
             }
             (["invoices", id, "pay"], true, _) => {
                 let now = self.now(self.get(id).ok_or(MISSING)?["customer"].as_str());
-                if self.pay(id, now) { self.get(id).cloned().ok_or(MISSING) } else { Err(No(402, "card_declined", "")) }
+                if self.pay(id, now) {
+                    self.get(id).cloned().ok_or(MISSING)
+                } else {
+                    Err(Error(402, "card_declined", ""))
+                }
             }
             (["refunds"], true, _) => self.refund(form),
             (["charges"], ..) => Ok(paged(self.list("charge"), form, &["customer"], path)),
@@ -212,10 +216,10 @@ impl State {
             (["billing_portal", "sessions"], true, _) => {
                 let customer = form["customer"].as_str().unwrap_or_default();
                 if self.get(customer).is_none_or(|customer| customer["deleted"] == true) {
-                    return Err(No(400, "resource_missing", "customer"));
+                    return Err(Error(400, "resource_missing", "customer"));
                 }
                 let configuration = match form["configuration"].as_str() {
-                    Some(id) => self.get(id).map(|found| found["id"].clone()).ok_or(No(
+                    Some(id) => self.get(id).map(|found| found["id"].clone()).ok_or(Error(
                         400,
                         "resource_missing",
                         "configuration",
@@ -233,14 +237,14 @@ impl State {
                     "livemode": false, "name": form["name"], "status": "ready", "status_details": {}})))
             }
             (["test_helpers", "test_clocks", id, "advance"], true, _) => {
-                let to = number(&form["frozen_time"]).ok_or(No(400, "parameter_missing", "frozen_time"))?;
+                let to = number(&form["frozen_time"]).ok_or(Error(400, "parameter_missing", "frozen_time"))?;
                 self.get(id).ok_or(MISSING)?;
                 let clock = self.edit(id, |clock| clock["frozen_time"] = json!(to));
                 self.catch_up(Some(id), url);
                 Ok(clock)
             }
             ([.., id], false, false) => self.get(id).cloned().ok_or(MISSING),
-            _ => Err(No(404, "url_unknown", "")),
+            _ => Err(Error(404, "url_unknown", "")),
         }
     }
 
@@ -276,7 +280,7 @@ impl State {
 
     fn make_price(&mut self, form: &Value) -> Answer {
         if form["product"].as_str().is_none_or(|product| self.get(product).is_none()) {
-            return Err(No(400, "resource_missing", "product"));
+            return Err(Error(400, "resource_missing", "product"));
         }
         if let Some(key) = form["lookup_key"].as_str() {
             let holders: Vec<String> = self
@@ -286,7 +290,7 @@ impl State {
                 .filter_map(|price| price["id"].as_str().map(str::to_owned))
                 .collect();
             if !holders.is_empty() && flag(&form["transfer_lookup_key"]) != Some(true) {
-                return Err(No(400, "lookup_key_in_use", "lookup_key"));
+                return Err(Error(400, "lookup_key_in_use", "lookup_key"));
             }
             for holder in holders {
                 self.edit(&holder, |price| price["lookup_key"] = Value::Null);
@@ -298,10 +302,10 @@ impl State {
     fn change_subscription(&mut self, id: &str, form: &Value, url: &str) -> Answer {
         let subscription = self.get(id).ok_or(MISSING)?;
         if subscription["status"] == "canceled" {
-            return Err(No(400, "resource_missing", "id"));
+            return Err(Error(400, "resource_missing", "id"));
         }
         if let Some(price) = form["items"]["0"]["price"].as_str() {
-            let price = self.get(price).cloned().ok_or(No(400, "resource_missing", "items[0][price]"))?;
+            let price = self.get(price).cloned().ok_or(Error(400, "resource_missing", "items[0][price]"))?;
             return Ok(self.switch(id, &price, url));
         }
         let cancels = flag(&form["cancel_at_period_end"]);
@@ -343,7 +347,7 @@ impl State {
     }
 
     fn refund(&mut self, form: &Value) -> Answer {
-        let charge = form["charge"].as_str().ok_or(No(400, "parameter_missing", "charge"))?.to_owned();
+        let charge = form["charge"].as_str().ok_or(Error(400, "parameter_missing", "charge"))?.to_owned();
         let found = self.get(&charge).cloned().ok_or(MISSING)?;
         let amount = number(&form["amount"]).unwrap_or_else(|| found["amount"].as_i64().unwrap_or(0));
         let charge = self.edit(&charge, |charge| {

@@ -7,10 +7,10 @@ use time::{Duration, Month, OffsetDateTime};
 
 const DAY: i64 = 86_400;
 
-/// Days between the tries of an open invoice; after the last the subscription ends.
+/// Days between payment attempts of an open invoice. After the last attempt fails, the subscription ends.
 const RETRIES: [i64; 3] = [3, 5, 7];
 
-/// A moment so many months or years later, on the last day where the month is shorter.
+/// Adds `count` intervals to a timestamp; a day past the end of a shorter month becomes its last day.
 pub(super) fn later(from: i64, interval: &str, count: i64) -> i64 {
     let months = match interval {
         "day" => return from + count * DAY,
@@ -45,7 +45,7 @@ fn set_period(subscription: &mut Value, from: i64, to: i64) {
 }
 
 impl State {
-    /// Writes an event about an object as it is now; it is sent when the change is over.
+    /// Records an event with the current state of an object. It is sent once the change is complete.
     pub(super) fn emit(&mut self, kind: &str, object: &Value) {
         let id = self.id("evt");
         let now = self.now(object["customer"].as_str());
@@ -57,7 +57,7 @@ impl State {
         self.cards.get(customer).is_some_and(|card| !card.ends_with("0341") && !card.ends_with("0002"))
     }
 
-    /// Begins a subscription; none where the first payment doesn't come through.
+    /// Creates a subscription and its first invoice. It stays `incomplete` if the first payment fails.
     pub(super) fn subscribe(&mut self, customer_id: &str, price: &Value, trial_days: i64, url: &str) -> Value {
         let now = self.now(Some(customer_id));
         let customer = self.get(customer_id).cloned().unwrap_or_default();
@@ -80,7 +80,7 @@ impl State {
         self.get(&id).cloned().unwrap_or_default()
     }
 
-    /// Writes an invoice and tries to have it paid.
+    /// Creates an invoice and attempts to collect it.
     pub(super) fn bill(&mut self, subscription_id: &str, amount: i64, reason: &str, url: &str, now: i64) {
         let Some(subscription) = self.get(subscription_id).cloned() else { return };
         let customer_id = subscription["customer"].as_str().unwrap_or_default().to_owned();
@@ -95,7 +95,7 @@ impl State {
         self.pay(&id, now);
     }
 
-    /// Tries to have an open invoice paid, and moves its subscription on.
+    /// Attempts to collect an open invoice and updates its subscription's status. Returns whether the invoice is paid.
     pub(super) fn pay(&mut self, invoice_id: &str, now: i64) -> bool {
         let Some(invoice) = self.get(invoice_id).cloned() else { return false };
         if invoice["status"] != "open" {
@@ -148,7 +148,7 @@ impl State {
         is_paid
     }
 
-    /// Ends a subscription now.
+    /// Ends a subscription immediately.
     pub(super) fn end(&mut self, id: &str, reason: &str, now: i64) -> Value {
         if self.get(id).is_none_or(|subscription| subscription["status"] == "canceled") {
             return self.get(id).cloned().unwrap_or_default();
@@ -165,7 +165,7 @@ impl State {
         subscription
     }
 
-    /// Goes over to another price now, and bills the difference for what is left of the period.
+    /// Switches to another price immediately and bills the prorated difference for the rest of the period.
     pub(super) fn switch(&mut self, id: &str, price: &Value, url: &str) -> Value {
         let Some(subscription) = self.get(id).cloned() else { return Value::Null };
         let now = self.now(subscription["customer"].as_str());
@@ -196,13 +196,13 @@ impl State {
         self.get(id).cloned().unwrap_or_default()
     }
 
-    /// Does everything that is due by now, for all customers of a clock (or of none).
+    /// Applies everything that is due, for all customers of a test clock, or for those without one.
     pub(super) fn catch_up(&mut self, clock: Option<&str>, url: &str) {
         loop {
             let due = self.list("subscription").into_iter().filter(|subscription| {
                 subscription["test_clock"].as_str() == clock && subscription["status"] != "canceled"
             });
-            // The earliest first, over all: as it would have happened.
+            // The earliest step of all subscriptions comes first, as it would in real time.
             let next = due.filter_map(|subscription| self.next_step(&subscription)).min_by_key(|(at, ..)| *at);
             match next {
                 Some((at, id, step)) => self.take(&id, step, at, url),
@@ -279,7 +279,7 @@ enum Step {
     GiveUp,
 }
 
-/// A length of time for the clock, from a form: `days=32`.
+/// Reads a duration from a form (`days=32`, `seconds=5`), in seconds.
 pub(super) fn seconds(form: &Value) -> i64 {
     let days = super::form::number(&form["days"]).unwrap_or(0);
     Duration::days(days).whole_seconds() + super::form::number(&form["seconds"]).unwrap_or(0)
@@ -290,7 +290,7 @@ mod tests {
     use super::later;
 
     #[test]
-    fn months_end_where_they_are_shorter() {
+    fn later_clamps_to_the_last_day_of_a_shorter_month() {
         let at = |text: &str| {
             time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).unwrap().unix_timestamp()
         };

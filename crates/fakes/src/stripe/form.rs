@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-/// Reads a form or query into nested objects; lists are objects with the keys 0, 1, 2.
+/// Parses a form or query into nested objects; lists become objects with the keys 0, 1, 2.
 pub(super) fn read(text: &str) -> Value {
     let mut root = Map::new();
     for (name, value) in form_urlencoded::parse(text.as_bytes()) {
@@ -16,7 +16,7 @@ pub(super) fn read(text: &str) -> Value {
 
 fn set(map: &mut Map<String, Value>, path: &[String], value: &str) {
     let Some((head, rest)) = path.split_first() else { return };
-    // `lookup_keys[]=a`: the next free place.
+    // `lookup_keys[]=a` takes the next free index.
     let key = if head.is_empty() { map.len().to_string() } else { head.clone() };
     if rest.is_empty() {
         map.insert(key, Value::String(value.to_owned()));
@@ -28,7 +28,7 @@ fn set(map: &mut Map<String, Value>, path: &[String], value: &str) {
     }
 }
 
-/// A list's values in order, whether it came as `a[0]`, `a[]` or not at all.
+/// Returns a list's values in order, sent as `a[0]` or as `a[]`; empty if it is missing.
 pub(super) fn list(value: &Value) -> Vec<&Value> {
     let Some(map) = value.as_object() else { return Vec::new() };
     let mut entries: Vec<_> = map.iter().collect();
@@ -36,11 +36,12 @@ pub(super) fn list(value: &Value) -> Vec<&Value> {
     entries.into_iter().map(|(_, value)| value).collect()
 }
 
-/// A number, a flag or a text of a form.
+/// Parses a form value as an integer.
 pub(super) fn number(value: &Value) -> Option<i64> {
     value.as_str()?.parse().ok()
 }
 
+/// Parses a form value as `true` or `false`.
 pub(super) fn flag(value: &Value) -> Option<bool> {
     value.as_str()?.parse().ok()
 }
@@ -50,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn brackets_nest() {
+    fn bracketed_names_become_nested_objects() {
         let form = read("items%5B0%5D%5Bprice%5D=p1&items[1][price]=p2&k[]=a&k[]=b&plain=1");
         assert_eq!(form["items"]["1"]["price"], "p2");
         assert_eq!(list(&form["items"])[0]["price"], "p1");

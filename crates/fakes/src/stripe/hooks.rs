@@ -1,5 +1,5 @@
-//! Webhooks: signed as Stripe signs (<https://docs.stripe.com/webhooks/signature>), tried again until they are taken, and on
-//! request doubled, held back and mixed.
+//! Webhooks, signed like Stripe's (<https://docs.stripe.com/webhooks/signature>) and retried until accepted. On request, events are
+//! duplicated, held back or reordered.
 
 use super::form::{flag, number, read};
 use super::{Shared, cycle, unix_now};
@@ -15,8 +15,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Tries of one delivery; the pauses double from a tenth of a second.
-const TRIES: u32 = 12;
+/// Maximum attempts per delivery. The pauses start at 100 ms and double up to 25.6 s.
+const MAX_ATTEMPTS: u32 = 12;
 
 #[derive(Default)]
 struct Inner {
@@ -51,7 +51,7 @@ impl Hooks {
         std::mem::take(&mut self.lock().held)
     }
 
-    /// Sends an event on its way, or keeps it back.
+    /// Delivers an event in the background, or keeps it while events are held.
     pub(super) fn send(&self, event: Value) {
         let mut inner = self.lock();
         if inner.holds {
@@ -65,12 +65,12 @@ impl Hooks {
     }
 }
 
-/// Without kept connections, which would belong to the runtime of the first test that used them.
+/// Shared client without idle connections, which would belong to the runtime of the first test that used them.
 static CLIENT: LazyLock<reqwest::Client> =
     LazyLock::new(|| reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap_or_default());
 
 async fn deliver(url: String, secrets: Vec<String>, body: String) {
-    for tried in 0..TRIES {
+    for attempt in 0..MAX_ATTEMPTS {
         let now = unix_now();
         let request = CLIENT
             .post(&url)
@@ -78,14 +78,14 @@ async fn deliver(url: String, secrets: Vec<String>, body: String) {
             .header("stripe-signature", signature(&secrets, now, &body))
             .timeout(Duration::from_secs(10))
             .body(body.clone());
-        if request.send().await.is_ok_and(|answer| answer.status().is_success()) {
+        if request.send().await.is_ok_and(|response| response.status().is_success()) {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(100 << tried.min(8))).await;
+        tokio::time::sleep(Duration::from_millis(100 << attempt.min(8))).await;
     }
 }
 
-/// The header of a body, with a `v1` for each secret.
+/// Builds the `Stripe-Signature` header of a body, with a `v1` for each secret.
 pub(super) fn signature(secrets: &[String], now: u64, body: &str) -> String {
     let mut header = format!("t={now}");
     for secret in secrets {
@@ -97,7 +97,7 @@ pub(super) fn signature(secrets: &[String], now: u64, body: &str) -> String {
     header
 }
 
-/// `/_control`: what a dashboard, a bank and time itself would do.
+/// Routes under `/_control`, which simulate actions in Stripe's dashboard, disputes, outages and the passing of time.
 pub(super) fn router() -> Router<Shared> {
     Router::new()
         .route("/_control/watch", post(watch))
@@ -114,7 +114,7 @@ async fn watch(State(shared): State<Shared>, RawForm(body): RawForm) {
     shared.hooks.watch(form["url"].as_str().unwrap_or_default(), &[secret]);
 }
 
-/// `copies=2` sends each event three times; `hold=true` keeps them back; `hold=false` lets them go, `shuffle=true` mixed.
+/// `copies=2` sends each event three times; `hold=true` holds events back; `hold=false` releases them, with `shuffle=true` in random order.
 async fn hooks(State(shared): State<Shared>, RawForm(body): RawForm) {
     let form = read(&String::from_utf8_lossy(&body));
     let released = {
@@ -138,7 +138,7 @@ async fn hooks(State(shared): State<Shared>, RawForm(body): RawForm) {
     }
 }
 
-/// `days=32`, `seconds=5`: the deployment's clock moves on, and everything that is due happens.
+/// `days=32`, `seconds=5`: advances the simulator's clock and applies everything that is due.
 async fn clock(State(shared): State<Shared>, RawForm(body): RawForm) {
     let by = cycle::seconds(&read(&String::from_utf8_lossy(&body)));
     let url = shared.url.clone();

@@ -1,12 +1,12 @@
-//! A Stripe on a real socket, for development and tests: customers, products, prices, the hosted checkout, subscriptions
-//! that renew and lapse, invoices, the customer portal, test clocks, refunds, disputes, and signed webhooks that are
-//! tried again. No money moves, and every page of it says so.
+//! Stripe simulator on a real socket, for development and tests: customers, products, prices, the hosted checkout, subscriptions that
+//! renew and lapse, invoices, the customer portal, test clocks, refunds, disputes, and signed webhooks that are retried. No money moves,
+//! and each of its pages says so.
 //!
-//! Objects have the fields of Stripe's public OpenAPI fixtures that async-stripe insists on. Cards as at Stripe:
-//! 4242 4242 4242 4242 pays, 4000 0000 0000 0341 is taken and then fails, 4000 0000 0000 0002 is declined.
+//! Objects have the fields of Stripe's public OpenAPI fixtures that async-stripe requires. Test cards are Stripe's: 4242 4242 4242 4242
+//! succeeds, 4000 0000 0000 0341 succeeds at first and fails later, 4000 0000 0000 0002 is declined.
 //!
-//! Under `/_control` it does what Stripe's dashboard would: `clock` moves time on, `hooks` makes copies of events, holds
-//! them back and mixes their order, `card` and `dispute` make trouble, `down` stops answering.
+//! Routes under `/_control` replace Stripe's dashboard: `watch` sets the webhook URL, `clock` advances time, `hooks` duplicates, holds and
+//! reorders events, `card` changes a customer's card, `dispute` disputes a charge, and `down` makes the API respond with 503.
 
 mod api;
 mod cycle;
@@ -27,20 +27,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
 
-/// Everything it remembers.
+/// The simulator's persistent state.
 #[derive(Default, Serialize, Deserialize)]
 struct State {
-    /// Counts what was made, for order.
+    /// Number of writes so far, which orders the objects.
     serial: u64,
-    /// How far its clock is ahead of the machine's, in seconds.
+    /// Seconds by which the simulator's clock is ahead of the machine's.
     ahead: i64,
-    /// All objects by id, each with its place in time.
+    /// All objects by id, each with the serial number of its creation.
     objects: BTreeMap<String, (u64, Value)>,
-    /// The card of each customer.
+    /// Card number by customer.
     cards: BTreeMap<String, String>,
-    /// Answers by idempotency key, with what was asked.
+    /// Request, status and response by idempotency key.
     keys: BTreeMap<String, (String, u16, Value)>,
-    /// How often each path was asked to change something, for tests.
+    /// Number of POST requests by path, for tests.
     posts: BTreeMap<String, u64>,
 }
 
@@ -51,7 +51,7 @@ struct Shared {
     url: Arc<str>,
     file: Option<Arc<PathBuf>>,
     down: Arc<AtomicBool>,
-    asked: Arc<AtomicU64>,
+    requests: Arc<AtomicU64>,
     stall: tokio::sync::watch::Sender<bool>,
     stalled: Arc<AtomicU64>,
 }
@@ -62,12 +62,13 @@ pub struct FakeStripe {
 }
 
 impl FakeStripe {
-    /// Starts on an address; port 0 takes a free one. With a file it remembers what was before.
+    /// Starts a simulator on an address; port 0 selects a free port. With a file, the state is loaded from it and
+    /// saved after each change.
     ///
     /// # Errors
     /// Returns an error if the address is in use or the file can't be read.
     pub async fn start(addr: SocketAddr, file: Option<PathBuf>) -> anyhow::Result<Self> {
-        // A second time changes nothing.
+        // Fails if a provider is already installed, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = TcpListener::bind(addr).await?;
         let state = match &file {
@@ -80,7 +81,7 @@ impl FakeStripe {
             url: format!("http://{}", listener.local_addr()?).into(),
             file: file.map(Arc::new),
             down: Arc::default(),
-            asked: Arc::default(),
+            requests: Arc::default(),
             stall: tokio::sync::watch::Sender::new(false),
             stalled: Arc::default(),
         };
@@ -90,70 +91,70 @@ impl FakeStripe {
         Ok(Self { shared })
     }
 
-    /// Where it listens: what `STRIPE_BASE_URL` is set to.
+    /// Returns its URL, the value for `STRIPE_BASE_URL`.
     #[must_use]
     pub fn url(&self) -> String {
         self.shared.url.to_string()
     }
 
-    /// Sends all events to an address from now on, signed with a secret.
+    /// Sends all future events to a URL, signed with a secret.
     pub fn watch(&self, url: &str, secret: &str) {
         self.shared.hooks.watch(url, &[secret.to_owned()]);
     }
 
-    /// Signs with these secrets at once, as while one is rolled.
+    /// Sends all future events to a URL, signed with each of these secrets, as while a secret is being rolled.
     pub fn watch_rolling(&self, url: &str, secrets: &[String]) {
         self.shared.hooks.watch(url, secrets);
     }
 
-    /// Keeps events back until they are released.
+    /// Holds events back until they are released.
     pub fn hold(&self) {
         self.shared.hooks.hold();
     }
 
-    /// The events that were kept back, in the order they happened; they are forgotten here.
+    /// Takes the events that were held back, oldest first; they won't be sent.
     #[must_use]
     pub fn held(&self) -> Vec<Value> {
         self.shared.hooks.take_held()
     }
 
-    /// An object as it is now.
+    /// Returns the current state of an object.
     #[must_use]
     pub fn object(&self, id: &str) -> Option<Value> {
         self.shared.lock().objects.get(id).map(|(_, object)| object.clone())
     }
 
-    /// All objects of a kind (`subscription`, `customer`), the oldest first.
+    /// Returns all objects of a kind (`subscription`, `customer`), oldest first.
     #[must_use]
     pub fn all(&self, kind: &str) -> Vec<Value> {
         self.shared.lock().list(kind).into_iter().rev().collect()
     }
 
-    /// Answers nothing but 503 while true.
+    /// Sets whether the API responds to every request with 503.
     pub fn set_down(&self, is_down: bool) {
         self.shared.down.store(is_down, Ordering::Relaxed);
     }
 
-    /// Holds back answers to everything but a customer's own record until it is let go.
+    /// Sets whether API requests wait, except those to `/v1/customers`. `false` releases the waiting ones.
     pub fn stall(&self, stalls: bool) {
         self.shared.stall.send_replace(stalls);
     }
 
-    /// How many requests wait because of that.
+    /// Returns the number of requests waiting because of [`stall`](Self::stall).
     #[must_use]
     pub fn stalled(&self) -> u64 {
         self.shared.stalled.load(Ordering::Relaxed)
     }
 
-    /// Puts an object in place of the one with its id, or anew, without an event.
+    /// Inserts an object, or replaces the one with its id, without sending an event.
     pub fn plant(&self, object: Value) {
         self.shared.lock().put(object);
     }
 
-    /// How many API requests came.
+    /// Returns the number of API requests received.
     #[must_use]
     pub fn asked(&self) -> u64 {
-        self.shared.asked.load(Ordering::Relaxed)
+        self.shared.requests.load(Ordering::Relaxed)
     }
 }
 
@@ -162,7 +163,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something to the state; the events it made are sent, and all is written to the file.
+    /// Applies a change to the state, saves the state to the file, and sends the events that were created.
     fn change<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
         let (answer, events) = {
             let mut state = self.lock();
@@ -190,7 +191,7 @@ impl Shared {
 }
 
 impl State {
-    /// The clock's time in seconds, of a customer or of the deployment.
+    /// Returns the time in Unix seconds on the customer's test clock, or on the simulator's clock if there is none.
     fn now(&self, customer: Option<&str>) -> i64 {
         let clock = customer
             .and_then(|id| self.objects.get(id))
@@ -203,7 +204,7 @@ impl State {
         })
     }
 
-    /// A new id; random, so that one start's ids are never another's.
+    /// Generates a random id, so that ids of different runs never collide.
     fn id(&mut self, prefix: &str) -> String {
         format!("{prefix}_fake{:016x}", rand::random::<u64>())
     }
@@ -230,7 +231,7 @@ impl State {
         }
     }
 
-    /// All of a kind, the newest first, as Stripe lists.
+    /// Returns all objects of a kind, newest first, which is the order of lists in Stripe.
     fn list(&self, kind: &str) -> Vec<Value> {
         let mut found: Vec<_> = self.objects.values().filter(|(_, object)| object["object"] == kind).collect();
         found.sort_by_key(|(serial, _)| std::cmp::Reverse(*serial));
@@ -238,7 +239,7 @@ impl State {
     }
 }
 
-/// The machine's clock: this crate is an edge of its own.
+/// Returns the machine's time in Unix seconds. The fakes are a separate service, so they read the clock themselves.
 fn unix_now() -> u64 {
     #[allow(clippy::disallowed_methods, reason = "the fake is a service with its own clock")]
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()

@@ -54,7 +54,7 @@ pub(super) fn item(id: &str, subscription: &str, price: &Value, from: i64, to: i
         "discounts": [], "metadata": {}, "plan": plan(price), "price": price, "quantity": 1, "subscription": subscription, "tax_rates": []})
 }
 
-/// A subscription to one price, its period already running.
+/// Builds a subscription to one price; its item already has the current period.
 pub(super) fn subscription(id: &str, customer: &Value, item: &Value, status: &str, trial_end: Option<i64>) -> Value {
     let (from, price) = (&item["current_period_start"], &item["price"]);
     json!({"id": id, "object": "subscription", "application": null, "application_fee_percent": null,

@@ -79,7 +79,7 @@ async fn pay(State(shared): State<Shared>, Path(id): Path<String>, RawForm(body)
         let session = state.get(&id).filter(|session| session["status"] == "open").cloned()?;
         let customer = session["customer"].as_str()?.to_owned();
         let price = session["fake_price"].as_str().and_then(|price| state.get(price)).cloned()?;
-        // A card that fails later pays the first time.
+        // The card that fails later succeeds for the first payment.
         state.cards.insert(customer.clone(), "4242424242424242".to_owned());
         let subscription = state.subscribe(&customer, &price, session["fake_trial"].as_i64().unwrap_or(0), &url);
         state.cards.insert(customer, card);

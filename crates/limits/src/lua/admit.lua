@@ -1,14 +1,16 @@
--- Admits a call or refuses it, all windows or nothing. Then: input, output_min, output_max, lapse_ms, calls at once, a limit per window.
--- Answers "g" output, meters | "d" calls-at-once wait, wait per window, meters | "r" where the call runs | "c" ticket where the meters are cold.
--- A wait is 0 where it fits, -1 where only the end of a running call can make room.
+-- Admits a call in all windows, or refuses it and writes nothing.
+-- Own arguments: input, output_min, output_max, lapse_ms, limit of concurrent calls, one limit per window.
+-- Replies "g" now, output, meters | "d" now, wait for concurrency, wait per window, meters | "r" if the call is running
+-- | "c" ticket if the meters are cold.
+-- A wait is in milliseconds: 0 if the call fits, -1 if only the end of a running call can make room.
 if not warm then return cold() end
 local before = get(call)
 if before then
   local _, _, _, state = parse(HOLD, before)
   if state ~= LAPSED then return 'r' end
 end
-local input, least, most, lapse_ms, calls_at_once, at = parse('<ddddd', numbers, rest)
-local limits, output, fits = at, most, flight < calls_at_once
+local input, output_min, output_max, lapse_ms, max_in_flight, at = parse('<ddddd', numbers, rest)
+local limits, output, fits = at, output_max, flight < max_in_flight
 for i = 1, many do
   local w, limit = windows[i], nil
   limit, at = parse('<d', numbers, at)
@@ -20,12 +22,12 @@ for i = 1, many do
   end
 end
 
-if not fits or output < least then
-  local waits = pack('<d', flight < calls_at_once and 0 or -1)
+if not fits or output < output_min then
+  local waits = pack('<d', flight < max_in_flight and 0 or -1)
   for i = 1, many do
     local w, limit = windows[i], nil
     limit, limits = parse('<d', numbers, limits)
-    local excess, wait = w.sum + (w.calls and 1 or held + input + least) - limit, -1
+    local excess, wait = w.sum + (w.calls and 1 or held + input + output_min) - limit, -1
     if excess <= 0 then
       wait = 0
     elseif w.sum > 0 then

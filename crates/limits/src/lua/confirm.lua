@@ -1,5 +1,5 @@
--- Says that a hold's call is written down where it survives us: from now on it stays at its ceiling until it is ended. Then: at.
--- Answers "y", or "n" where there is no such hold, or none any more.
+-- Confirms a hold, because its call is recorded durably: it keeps its full reservation until it is ended. Own argument: at.
+-- Replies "y", or "n" if there is no such hold or it has lapsed.
 local hold = warm and get(call)
 if not hold then return 'n' end
 local amount, at, _, state = parse(HOLD, hold)

@@ -1,22 +1,24 @@
--- Ends a hold, once: whatever has none is ended already. Then: at, 1 to settle or 0 to release, amount.
---   settle: what was used is counted in the bucket of its admission, also past the limit, also where the hold has lapsed
---   release: nothing was used, and the call goes back
--- Answers "e" meters where there was a hold, "n" meters where there was none; "c" ticket when the history will rebuild the meters anyway.
+-- Ends a hold. Does nothing if there is none, because it has already been ended.
+-- Own arguments: at, 1 to settle or 0 to release, amount.
+--   settle: counts the amount in the bucket of the admission, even past the limit and even if the hold has lapsed
+--   release: counts nothing and refunds the call
+-- Replies "e" now, meters if there was a hold | "n" now, meters if there was none | "c" ticket if the meters are cold, because
+-- rebuilding them from the history includes this call.
 if not warm then return cold() end
 local since, settles, used = parse('<ddd', numbers, rest)
 local hold = get(call)
 if not hold then return pack('<c1d', 'n', now) .. meters() end
 local amount, at, _, state = parse(HOLD, hold)
--- The same id admitted anew is another hold; a call that several subjects are asked about at once is admitted in each within moments.
+-- The same id admitted at another time is a different hold. One call admitted for several subjects is admitted in each within moments.
 if math.abs(at - since) > SAME_MS then return pack('<c1d', 'n', now) .. meters() end
 
 set(call, false)
-local stood = state ~= LAPSED
+local is_active = state ~= LAPSED
 if state ~= STANDS then fasten() end
-if stood then held, flight = held - amount, flight - 1 end
+if is_active then held, flight = held - amount, flight - 1 end
 for i = 1, many do
   local w = windows[i]
   if settles == 1 and not w.calls then count(w, floor(at / w.width), used) end
-  if settles == 0 and w.calls and stood then count(w, floor(at / w.width), -1) end
+  if settles == 0 and w.calls and is_active then count(w, floor(at / w.width), -1) end
 end
 return pack('<c1d', 'e', now) .. write()

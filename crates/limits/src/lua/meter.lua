@@ -1,17 +1,18 @@
--- Shared by every script. One hash holds all of a subject's meters, so they are in one slot, expire at once and are evicted whole:
---   <shape>   what stands in front, named by the shape of the windows it was counted in and by the run id of the Redis process that
---             counted (under another one the meters are cold: a Redis that restarted from a snapshot, or a replica that took over, may
---             lack what was counted last): what
---             running calls hold together, how many they are; how many holds are loose (not confirmed, or lapsed), when the first of
---             them lapses or may be forgotten; until when the key is kept; then per window the sum of its buckets, its first and its last one, or zeros where nothing is used
---   <digits>  what was used in SLOTS buckets of a window, one after the other; a missing end is zeros
+-- Shared by every script. One hash holds all meters of a subject, so they share one cluster slot, expire together and are evicted as a
+-- whole:
+--   <shape>   the head. Its name is the shape of the windows and the run id of the Redis process that wrote it. Under another run id the
+--             meters are cold, because a Redis that restarted from a snapshot, or a replica that was promoted, may lack the latest
+--             counts. It contains the amount that running calls hold, and their number; the number of loose holds (unconfirmed or
+--             lapsed), and when the first of them lapses or can be deleted; when the key expires; then per window the sum of its
+--             buckets, its first and its last bucket, or zeros if nothing is used
+--   <digits>  usage of SLOTS consecutive buckets of a window; a missing tail is zeros
 --   h:<call>  a hold: amount, at_ms, until_ms, state
---   ticket    only while the meters are cold and somebody reads the history for them
--- All packed, since most of what a script costs is making strings of numbers and numbers of strings; and no field longer than 64
--- bytes with up to two windows, beyond which Redis gives up the hash's compact form. Every number is a whole one below 2^53.
--- KEYS: the hash. ARGV: shape, the field of a hold or nothing, numbers as doubles: now or 0, how long the key is kept, how many
--- windows, per window 1 where it counts calls, its span and its buckets' width; then what the script wants.
--- Words in capitals are constants that `script.rs` writes in: a local that functions share costs each call some memory of its own.
+--   ticket    only while cold meters are being rebuilt: identifies this loss of the meters
+-- All values are packed, because most of a script's cost is converting between numbers and strings. No field is longer than 64 bytes
+-- with up to two windows; beyond that Redis gives up the hash's compact encoding. Every number is an integer below 2^53.
+-- KEYS: the hash. ARGV: shape, the field of a hold or an empty string, numbers as doubles: now or 0 for Redis' clock, how long the key is
+-- kept, number of windows, per window 1 if it counts calls, its span and its buckets' width; then the script's own arguments.
+-- Words in capitals are constants that `script.rs` substitutes: locals shared by functions would cost each call additional memory.
 local key, shape, call, numbers = KEYS[1], ARGV[1] .. BOOT, ARGV[2], ARGV[3]
 local pack, parse, floor = struct.pack, struct.unpack, math.floor
 local now, kept_ms, many, rest = parse('<ddd', numbers)
@@ -20,11 +21,11 @@ if now == 0 then
   now = t[1] * 1000 + floor(t[2] / 1000)
 end
 
--- --- the hash: read once per field and changed here first; only `write` changes Redis ----------------------------------------
+-- --- the hash: each field is read once and changed in memory; only `write` changes Redis -------------------------------------
 
 local have, changed = {}, {}
 
--- False where there is no such field.
+-- Returns the value of a field, or false if it doesn't exist.
 local function get(name)
   local value = have[name]
   if value == nil then
@@ -34,17 +35,17 @@ local function get(name)
   return value
 end
 
--- False takes a field away.
+-- Sets a field; false deletes it.
 local function set(name, value)
   have[name], changed[name] = value, value
 end
 
 -- --- buckets ------------------------------------------------------------------------------------------------------------------
 
--- The field of a bucket: the window's place, then which eight.
-local function field(w, bucket) return w.place * 1000000000000 + floor(bucket / SLOTS) .. '' end
+-- Returns the field of a bucket: the window's index, then the index of the group of SLOTS buckets.
+local function field(w, bucket) return w.index * 1000000000000 + floor(bucket / SLOTS) .. '' end
 
--- The buckets that hold anything, in order, from one on.
+-- Iterates over the non-empty buckets in order, starting at `from`.
 local function each(w, from)
   local bucket, chunk = from - 1, nil
   return function()
@@ -58,7 +59,7 @@ local function each(w, from)
   end
 end
 
--- What counts lies between these two buckets now, or nothing does; the fields around them go.
+-- Sets the first and the last bucket in use, or none, and deletes the fields outside that range.
 local function narrow(w, first, last)
   for bucket = w.first - w.first % SLOTS, w.last, SLOTS do
     if not first or bucket + SLOTS <= first or bucket > last then set(field(w, bucket), false) end
@@ -66,7 +67,7 @@ local function narrow(w, first, last)
   w.first, w.last = first or 0, first and last or 0
 end
 
--- Counts so much more, or takes one back where there is one. What has left the window isn't counted.
+-- Adds n to a bucket; -1 subtracts one call if there is one. Ignores buckets that have left the window.
 local function count(w, bucket, n)
   if n == 0 or bucket < w.oldest then return end
   local name, at = field(w, bucket), bucket % SLOTS * SLOT
@@ -96,7 +97,7 @@ local function count(w, bucket, n)
   end
 end
 
--- What has left its window goes; false where a sum stands without its buckets, which nothing of ours leaves behind.
+-- Deletes what has left the window. Returns false if there is a sum without buckets, which no script leaves behind.
 local function slide(w)
   if w.last < w.oldest then
     w.sum = 0
@@ -120,8 +121,8 @@ end
 local held, flight, loose, wakes, expires = 0, 0, 0, NEVER, 0
 local windows = {}
 
--- Holds that nobody confirmed in time: what they held is free. Their server may not even know that they were granted, so the call
--- goes back as well. Reads every hold, and does so rarely: once a hold's time has come, however many there are.
+-- Lapses holds that were not confirmed in time, which frees what they held. The call is refunded as well, because its server may not
+-- know that it was granted. Reads all holds, but only when the first of them is due.
 local function lapse()
   local all = redis.call('HGETALL', key)
   loose, wakes = 0, NEVER
@@ -146,13 +147,13 @@ local function lapse()
   end
 end
 
--- One hold fewer is loose: it was confirmed, or ended.
+-- Decrements the number of loose holds, after one was confirmed or ended.
 local function fasten()
   loose = loose - 1
   if loose == 0 then wakes = NEVER end
 end
 
--- The meters as they are now, packed as in the hash. Every answer ends with them.
+-- Packs the current meters as in the hash. Replies that contain the meters end with them.
 local function meters()
   local packed = pack(HEAD, held, flight, loose, wakes, expires)
   for i = 1, many do
@@ -162,7 +163,7 @@ local function meters()
   return packed
 end
 
--- Writes what has changed; answers the meters.
+-- Writes the changes to Redis and returns the packed meters.
 local function write()
   local renew = expires < now + kept_ms
   if renew then expires = now + kept_ms + SLACK_MS end
@@ -176,15 +177,16 @@ local function write()
       gone[#gone + 1] = name
     end
   end
-  -- What a Redis without memory refuses comes first: then nothing has changed. And few at a time: Lua's stack holds some thousands.
+  -- HSET comes first, because Redis refuses it when out of memory, and then nothing has changed. Fields are written in batches, because
+  -- Lua's stack holds only a few thousand values.
   for i = 1, n, 4000 do redis.call('HSET', key, unpack(puts, i, math.min(i + 3999, n))) end
   for i = 1, #gone, 4000 do redis.call('HDEL', key, unpack(gone, i, math.min(i + 3999, #gone))) end
   if renew then redis.call('PEXPIRE', key, string.format('%.0f', expires - now)) end
   return packed
 end
 
--- Reads the meters as they are now. They are cold where they aren't there, and where buckets lie further ahead than a whole window, as a
--- clock that was far ahead would leave them.
+-- Reads the current meters. They are cold if they are missing, if a sum has no buckets, and if a bucket lies more than a whole window
+-- ahead, as a clock that was far ahead would leave it.
 local head, at = redis.call('HGET', key, shape), nil
 local warm = head
 if head then held, flight, loose, wakes, expires, at = parse(HEAD, head) end
@@ -194,14 +196,14 @@ for i = 1, many do
   calls, span, width, rest = parse('<ddd', numbers, rest)
   if head then sum, first, last, at = parse(SPAN, head, at) end
   local oldest = floor((now - span) / width)
-  local w = { place = i, calls = calls == 1, span = span, width = width, oldest = oldest, sum = sum, first = first, last = last }
+  local w = { index = i, calls = calls == 1, span = span, width = width, oldest = oldest, sum = sum, first = first, last = last }
   windows[i] = w
   if last * width > now + span or sum > 0 and first < oldest and not slide(w) then warm = false end
 end
 if warm and wakes <= now then lapse() end
 
--- Cold meters are built from a history that is read after this answer. The ticket tells whether they are lost once more until then: what was
--- read may lack what was granted and confirmed in between.
+-- Replies that the meters are cold; they are rebuilt from a history that is read after this reply. The ticket detects that they were lost
+-- again in the meantime: the history may then lack what was granted and confirmed in between.
 local function cold()
   local ticket = redis.call('HGET', key, 'ticket')
   if not ticket then

@@ -1,2 +1,2 @@
--- What is left; writes nothing but a ticket where the meters are cold. Answers "n" meters | "c" ticket where they are cold.
+-- Returns the meters. Writes nothing, except a ticket if they are cold. Replies "n" now, meters | "c" ticket if they are cold.
 return warm and pack('<c1d', 'n', now) .. meters() or cold()

@@ -1,6 +1,6 @@
--- Builds cold or broken meters from the history; does nothing to warm ones. Then per past call: at, amount, 1 where it still runs; and
--- the fields of their holds as further arguments. Answers "y"; "n" where they were lost again since the
--- history was read, as the ticket in place of a hold tells.
+-- Rebuilds cold or broken meters from the history; does nothing to warm ones. Own arguments per past call: at, amount, 1 if it is
+-- running; the fields of their holds follow as further ARGV. The ticket is passed instead of a hold's field.
+-- Replies "y", or "n" if the ticket shows that the meters were lost again since the history was read.
 if warm then return 'y' end
 if redis.call('HGET', key, 'ticket') ~= call then return 'n' end
 redis.call('DEL', key)

@@ -1,4 +1,4 @@
-//! Random histories against a plain list of what happened.
+//! Property tests that compare random histories with a plain list of calls.
 
 use super::{DAY, MINUTE, T0, WINDOWS, allow, fresh, redis_url};
 use limits::{Admission, Demand, End, Limits, Permit, Store, Usage};
@@ -8,11 +8,11 @@ use proptest::prelude::*;
 #[derive(Clone, Debug)]
 enum Step {
     Wait(u64),
-    /// input, least, most
+    /// input, output_min, and how much output_max is above it
     Admit(u64, u64, u64),
     Confirm(usize),
     Settle(usize, u64),
-    /// By id, for one that may be settled, released or lapsed already.
+    /// Settles by id a call that may already have been settled or released, or have lapsed.
     Again(usize, u64),
     Release(usize),
     Limit(u64, u64),
@@ -32,7 +32,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A call as a plain list remembers it.
+/// A call in the plain list.
 #[derive(Debug)]
 struct Call {
     id: String,
@@ -50,13 +50,13 @@ impl Call {
         self.used.is_none() && !self.released && (self.confirmed || now < self.at + 10_000)
     }
 
-    /// Whether it counts as a request: not when it was given back, or lapsed before it was settled.
+    /// Whether it counts as a request: not if it was released, or lapsed before it was settled.
     fn was_made(&self, now: u64) -> bool {
         !self.released && !self.lapsed && (self.confirmed || self.used.is_some() || now < self.at + 10_000)
     }
 
-    /// Settled: its tokens count, also where the hold had lapsed; the request then doesn't come back.
-    /// An hour after it lapsed a call is settled no more.
+    /// Settles the call: its tokens count even if the hold had lapsed, but the refunded request isn't counted again. A call can't be
+    /// settled more than an hour after it lapsed.
     fn end(&mut self, now: u64, used: u64) {
         if self.used.is_none() && !self.released && (self.is_held(now) || now < self.at + 3_610_000) {
             self.lapsed = !self.was_made(now);
@@ -65,7 +65,7 @@ impl Call {
     }
 }
 
-/// What a list of everything says: requests, tokens used, tokens held, calls held; the spans widened by so much.
+/// Computes requests, tokens used, tokens held and calls held from the list, with the windows widened by `wide` milliseconds.
 fn count(calls: &[Call], now: u64, wide: (u64, u64)) -> (u64, u64, u64, u64) {
     let requests = calls.iter().filter(|call| call.at + MINUTE + wide.0 > now && call.was_made(now)).count() as u64;
     let used = calls.iter().filter(|call| call.at + DAY + wide.1 > now).filter_map(|call| call.used).sum();
@@ -73,7 +73,7 @@ fn count(calls: &[Call], now: u64, wide: (u64, u64)) -> (u64, u64, u64, u64) {
     (requests, used, held.iter().sum(), held.len() as u64)
 }
 
-/// Walks a random history and compares each answer with a plain list.
+/// Runs a random history and compares each reply with the plain list.
 async fn walk(limits: &Limits, steps: Vec<Step>, mut dump: impl AsyncFnMut(&str) -> Vec<u8>) {
     let ann = fresh("ann");
     let (mut now, mut limit, mut calls) = (T0, [5_u64, 1_000], Vec::<Call>::new());
@@ -81,15 +81,15 @@ async fn walk(limits: &Limits, steps: Vec<Step>, mut dump: impl AsyncFnMut(&str)
         match step {
             Step::Wait(ms) => now += ms,
             Step::Limit(requests, tokens) => limit = [requests, tokens],
-            Step::Admit(input, least, extra) => {
-                let (demand, plan) = (Demand { input, output_min: least, output_max: least + extra }, allow(&limit, 6));
+            Step::Admit(input, output_min, extra) => {
+                let (demand, plan) = (Demand { input, output_min, output_max: output_min + extra }, allow(&limit, 6));
                 let (id, before) = (fresh("call"), dump(&ann).await);
                 let (requests, used, held, flight) = count(&calls, now, (0, 0));
                 match limits.at(now).admit(&ann, &id, plan, demand).await.unwrap() {
                     Admission::Granted(permit) => {
                         assert!(requests < limit[0] && flight < 6, "calls");
                         assert!(used + held + permit.reserved() <= limit[1], "tokens: {used} {held} {permit:?}");
-                        assert!(permit.output() >= least && permit.output() <= least + extra);
+                        assert!(permit.output() >= output_min && permit.output() <= output_min + extra);
                         let held = permit.reserved();
                         calls.push(Call {
                             id,
@@ -102,23 +102,25 @@ async fn walk(limits: &Limits, steps: Vec<Step>, mut dump: impl AsyncFnMut(&str)
                             permit: Some(permit),
                         });
                     }
-                    Admission::TooLarge { max } => assert!(input > max || limit[1] < least, "{demand:?} {limit:?}"),
+                    Admission::TooLarge { max } => {
+                        assert!(input > max || limit[1] < output_min, "{demand:?} {limit:?}");
+                    }
                     Admission::Denied(denial) => {
                         // nothing was written
                         assert_eq!(dump(&ann).await, before);
-                        // with one more bucket's width counted, a plain list refuses too
+                        // with windows that are one bucket longer, the plain list refuses too
                         let (requests, used, held, _) = count(&calls, now, (1_000, 900_000));
-                        let full = requests >= limit[0] || flight >= 6 || used + held + input + least > limit[1];
-                        assert!(full, "refused for nothing: {denial:?} {requests} {used} {held} {demand:?}");
-                        // the time is exact where time alone can make room, and nothing lapses before it
+                        let full = requests >= limit[0] || flight >= 6 || used + held + input + output_min > limit[1];
+                        assert!(full, "refused although it fits: {denial:?} {requests} {used} {held} {demand:?}");
+                        // the time is exact if time alone makes room and no hold lapses before it
                         let lapses = calls.iter().any(|call| call.is_held(now) && !call.confirmed);
                         if denial.fits_ms.iter().all(Option::is_some) && flight < 6 && !lapses {
                             let at = now + denial.retry_after_ms;
                             let early = limits.at(at - 1).admit(&ann, &fresh("call"), plan, demand).await.unwrap();
-                            assert!(matches!(early, Admission::Denied(_)), "{early:?} one early: {denial:?}");
+                            assert!(matches!(early, Admission::Denied(_)), "{early:?} one ms early: {denial:?}");
                             match limits.at(at).admit(&ann, &fresh("call"), plan, demand).await.unwrap() {
                                 Admission::Granted(permit) => drop(limits.at(at).release(permit).await.unwrap()),
-                                other => panic!("{other:?} at the time: {denial:?}"),
+                                other => panic!("{other:?} at the returned time: {denial:?}"),
                             }
                             now = at;
                         }
@@ -127,50 +129,50 @@ async fn walk(limits: &Limits, steps: Vec<Step>, mut dump: impl AsyncFnMut(&str)
                 }
             }
             Step::Confirm(n) if !calls.is_empty() => {
-                let place = n % calls.len();
-                let call = &mut calls[place];
+                let index = n % calls.len();
+                let call = &mut calls[index];
                 if let Some(permit) = &call.permit {
-                    let stands = limits.at(now).confirm(permit).await.unwrap();
-                    assert_eq!(stands, call.is_held(now));
-                    call.confirmed |= stands;
+                    let is_confirmed = limits.at(now).confirm(permit).await.unwrap();
+                    assert_eq!(is_confirmed, call.is_held(now));
+                    call.confirmed |= is_confirmed;
                 }
             }
             Step::Settle(n, used) if !calls.is_empty() => {
-                let place = n % calls.len();
-                if let Some(permit) = calls[place].permit.take() {
+                let index = n % calls.len();
+                if let Some(permit) = calls[index].permit.take() {
                     limits.at(now).settle(permit, used).await.unwrap();
-                    calls[place].end(now, used);
+                    calls[index].end(now, used);
                 }
             }
             Step::Again(n, used) if !calls.is_empty() => {
-                let place = n % calls.len();
-                let call = &mut calls[place];
-                // Settled by id: the first settlement counts, also of a hold that has lapsed, and none after a release.
+                let index = n % calls.len();
+                let call = &mut calls[index];
+                // Only the first settlement counts, even if the hold has lapsed, and none counts after a release.
                 limits.at(now).end(&ann, &call.id, call.at, End::Settle(used)).await.unwrap();
                 call.end(now, used);
             }
             Step::Release(n) if !calls.is_empty() => {
-                let place = n % calls.len();
-                if let Some(permit) = calls[place].permit.take() {
+                let index = n % calls.len();
+                if let Some(permit) = calls[index].permit.take() {
                     limits.at(now).release(permit).await.unwrap();
-                    calls[place].released |= calls[place].used.is_none();
+                    calls[index].released |= calls[index].used.is_none();
                 }
             }
             Step::Confirm(_) | Step::Settle(..) | Step::Again(..) | Step::Release(_) => {}
         }
         let snapshot = limits.at(now).peek(&ann).await.unwrap();
-        let (least, most) = (count(&calls, now, (0, 0)), count(&calls, now, (1_000, 900_000)));
-        assert_eq!((snapshot.window(1).reserved, snapshot.in_flight), (least.2, least.3));
-        assert!((least.0..=most.0).contains(&snapshot.window(0).used), "requests {snapshot:?} {least:?} {most:?}");
-        assert!((least.1..=most.1).contains(&snapshot.window(1).used), "tokens {snapshot:?} {least:?} {most:?}");
-        // to the bucket, and when the first and the last of it leave
+        let (low, high) = (count(&calls, now, (0, 0)), count(&calls, now, (1_000, 900_000)));
+        assert_eq!((snapshot.window(1).reserved, snapshot.in_flight), (low.2, low.3));
+        assert!((low.0..=high.0).contains(&snapshot.window(0).used), "requests {snapshot:?} {low:?} {high:?}");
+        assert!((low.1..=high.1).contains(&snapshot.window(1).used), "tokens {snapshot:?} {low:?} {high:?}");
+        // usage is exact to the bucket, and so are the times at which the first and the last of it leave
         let (span, width) = (WINDOWS[1].span_ms, WINDOWS[1].width_ms);
         let counts = |call: &&Call| call.at / width >= (now - span) / width && call.used.is_some_and(|used| used > 0);
         let used = calls.iter().filter(counts).filter_map(|call| call.used).sum();
         let leaves = |call: &Call| (call.at / width + 1) * width + span - now;
         let (first, last) =
             (calls.iter().filter(counts).min_by_key(|c| c.at), calls.iter().filter(counts).max_by_key(|c| c.at));
-        let expected = Usage { used, reserved: least.2, next_free_ms: first.map(leaves), reset_ms: last.map(leaves) };
+        let expected = Usage { used, reserved: low.2, next_free_ms: first.map(leaves), reset_ms: last.map(leaves) };
         assert_eq!(snapshot.window(1), expected);
     }
 }
@@ -179,8 +181,8 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// `./dev test --long` runs ten times as many histories.
-#[allow(clippy::disallowed_methods, reason = "how ./dev asks for the long run")]
+/// Whether `./dev test --long` asked for more histories.
+#[allow(clippy::disallowed_methods, reason = "./dev sets this variable for long runs")]
 fn long() -> bool {
     std::env::var_os("QUOTIENT_TEST_LONG").is_some()
 }
@@ -189,7 +191,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: if long() { 100_000 } else { 10_000 }, max_shrink_iters: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn memory_keeps_to_a_plain_list(steps in prop::collection::vec(step(), 1..40)) {
+    fn memory_agrees_with_a_plain_list(steps in prop::collection::vec(step(), 1..40)) {
         let limits = Limits::without_history(&Store::memory(), "user", &WINDOWS);
         runtime().block_on(walk(&limits, steps, async |_: &str| Vec::new()));
     }
@@ -199,7 +201,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: if long() { 2_000 } else { 500 }, max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn redis_keeps_to_a_plain_list(steps in prop::collection::vec(step(), 1..40)) {
+    fn redis_agrees_with_a_plain_list(steps in prop::collection::vec(step(), 1..40)) {
         runtime().block_on(async {
             let limits = Limits::without_history(&Store::redis(&redis_url()).unwrap(), "user", &WINDOWS);
             let redis = redis::Client::open(redis_url()).unwrap().get_multiplexed_async_connection().await.unwrap();

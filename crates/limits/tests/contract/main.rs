@@ -1,6 +1,6 @@
-//! The contract that memory, Redis and a cluster of three all fulfil, at instants the test chooses.
+//! The contract that memory, Redis and a cluster of three nodes all fulfill, tested at chosen instants.
 
-#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod history;
 #[path = "../servers/mod.rs"]
@@ -18,15 +18,15 @@ const DAY: u64 = 86_400_000;
 const WINDOWS: [Window; 2] = [Window::calls("requests", MINUTE, 60), Window::amount("tokens", DAY, 96)];
 const REQUESTS: Reason = Reason::Window(0);
 const TOKENS: Reason = Reason::Window(1);
-/// Some day, aligned to nothing in particular.
+/// An arbitrary instant that isn't aligned to any bucket.
 const T0: u64 = 1_764_000_123_456;
 
-#[allow(clippy::disallowed_methods, reason = "tests find Redis where ./dev put it")]
+#[allow(clippy::disallowed_methods, reason = "./dev sets the URL of the tests' Redis")]
 fn redis_url() -> String {
     std::env::var("REDIS_URL").expect("REDIS_URL isn't set: run the tests with ./dev test")
 }
 
-/// A name nobody else uses, also not another process on the same Redis.
+/// Returns a unique name, also across processes that share a Redis.
 fn fresh(what: &str) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let nanos = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos();
@@ -44,12 +44,12 @@ const fn allow(limits: &[u64], in_flight: u64) -> Allowance<'_> {
     Allowance { limits, in_flight: Some(in_flight) }
 }
 
-/// Every kind of store.
+/// Returns one store of each kind.
 fn stores() -> [Store; 3] {
     [Store::memory(), Store::redis(&redis_url()).unwrap(), Store::redis(servers::cluster()).unwrap()]
 }
 
-/// Runs a test over every kind of store.
+/// Runs a test against each kind of store.
 async fn each<F: AsyncFn(Limits)>(test: F) {
     for store in stores() {
         test(Limits::without_history(&store, "user", &WINDOWS)).await;
@@ -70,9 +70,9 @@ async fn denied(limits: &Limits, now: u64, subject: &str, allowance: Allowance<'
     }
 }
 
-/// Field notes 13 and 14: one millisecond before the time that a refusal names it refuses, and at it it admits.
+/// Field notes 13 and 14: the same demand is refused one millisecond before the time that a refusal returns, and admitted at it.
 #[tokio::test]
-async fn the_time_of_a_refusal_is_exact() {
+async fn retry_time_of_a_refusal_is_exact() {
     each(async |limits| {
         let plan = allow(&[100, 1_000], 10);
         for (demand, frees) in [(101, T0), (700, T0), (701, T0 + DAY / 3)] {
@@ -95,7 +95,7 @@ async fn the_time_of_a_refusal_is_exact() {
 }
 
 #[tokio::test]
-async fn requests_slide_and_a_release_gives_them_back() {
+async fn request_window_slides_and_release_refunds_the_request() {
     each(async |limits| {
         let (ann, plan, one) = (fresh("ann"), allow(&[3, 1_000_000], 10), Demand::exactly(1));
         for n in 0..3 {
@@ -114,9 +114,10 @@ async fn requests_slide_and_a_release_gives_them_back() {
     .await;
 }
 
-/// Field notes 4 and 5: the answer shrinks to what is left, the rest of the hold comes back, the impossible says so.
+/// Field notes 4 and 5: the output is capped at what is left, the rest of the hold is refunded, and a demand that can never fit is
+/// reported as too large.
 #[tokio::test]
-async fn output_shrinks_to_what_is_left() {
+async fn output_is_capped_at_what_is_left() {
     each(async |limits| {
         let (ann, plan) = (fresh("ann"), allow(&[100, 1_000], 10));
         let demand = Demand { input: 100, output_min: 256, output_max: 4_000 };
@@ -135,7 +136,7 @@ async fn output_shrinks_to_what_is_left() {
 }
 
 #[tokio::test]
-async fn settling_twice_counts_once_and_past_the_limit_counts() {
+async fn settling_twice_counts_once_even_past_the_limit() {
     each(async |limits| {
         let (ann, call, plan) = (fresh("ann"), fresh("call"), allow(&[100, 1_000], 10));
         let demand = Demand::exactly(500);
@@ -150,7 +151,7 @@ async fn settling_twice_counts_once_and_past_the_limit_counts() {
             assert_eq!((snapshot.window(1).used, snapshot.window(0).used), (5_000, 1), "{end:?}");
         }
         assert_eq!(denied(&limits, T0, &ann, plan, Demand::exactly(1)).await.reason, TOKENS);
-        // settling a call that nobody holds does nothing, and neither does one that was admitted at another instant
+        // settling does nothing without a hold, or if the hold was admitted at another time
         let snapshot = limits.at(T0).end(&ann, &fresh("call"), T0, End::Settle(7)).await.unwrap();
         assert_eq!(snapshot.window(1).used, 5_000);
         let roomy = allow(&[100, 10_000], 10);
@@ -161,7 +162,7 @@ async fn settling_twice_counts_once_and_past_the_limit_counts() {
         assert_eq!(
             (snapshot.window(1).used, snapshot.window(1).reserved),
             (5_000, 500),
-            "an old settlement, a new hold"
+            "an old settlement doesn't affect the new hold"
         );
         let snapshot = limits.at(T0 + 6_000).settle(permit, 200).await.unwrap();
         assert_eq!((snapshot.window(1).used, snapshot.window(1).reserved), (5_200, 0));
@@ -170,29 +171,29 @@ async fn settling_twice_counts_once_and_past_the_limit_counts() {
 }
 
 #[tokio::test]
-async fn an_unconfirmed_hold_lapses_and_a_confirmed_one_stays() {
+async fn unconfirmed_hold_lapses_and_confirmed_hold_stays() {
     each(async |limits| {
         let (ann, plan) = (fresh("ann"), allow(&[100, 1_000], 10));
-        let lost = granted(&limits, T0, &ann, plan, Demand::exactly(400)).await;
-        let kept = granted(&limits, T0, &ann, plan, Demand::exactly(400)).await;
-        assert!(limits.at(T0).confirm(&kept).await.unwrap());
+        let unconfirmed = granted(&limits, T0, &ann, plan, Demand::exactly(400)).await;
+        let confirmed = granted(&limits, T0, &ann, plan, Demand::exactly(400)).await;
+        assert!(limits.at(T0).confirm(&confirmed).await.unwrap());
         let soon = limits.at(T0 + 9_999).peek(&ann).await.unwrap();
         assert_eq!((soon.window(1).reserved, soon.in_flight, soon.window(0).used), (800, 2, 2));
         let later = limits.at(T0 + 10_000).peek(&ann).await.unwrap();
         assert_eq!((later.window(1).reserved, later.in_flight, later.window(0).used), (400, 1, 1));
-        assert!(!limits.at(T0 + 10_000).confirm(&lost).await.unwrap(), "lapsed is lapsed");
-        assert!(limits.at(T0 + 10_000).confirm(&kept).await.unwrap(), "a heartbeat says it again");
-        // a settlement that comes late still counts, and only once
-        let snapshot = limits.at(T0 + 20_000).settle(lost, 300).await.unwrap();
+        assert!(!limits.at(T0 + 10_000).confirm(&unconfirmed).await.unwrap(), "a lapsed hold can't be confirmed");
+        assert!(limits.at(T0 + 10_000).confirm(&confirmed).await.unwrap(), "confirming is idempotent");
+        // a late settlement still counts
+        let snapshot = limits.at(T0 + 20_000).settle(unconfirmed, 300).await.unwrap();
         assert_eq!((snapshot.window(1).used, snapshot.window(1).reserved), (300, 400));
-        assert_eq!(limits.at(T0 + 20_000).settle(kept, 100).await.unwrap().window(1).used, 400);
+        assert_eq!(limits.at(T0 + 20_000).settle(confirmed, 100).await.unwrap().window(1).used, 400);
     })
     .await;
 }
 
-/// Field notes 10 and 11: the limit is an argument, the counter is the user's.
+/// Field notes 10 and 11: limits are arguments, and counters belong to users.
 #[tokio::test]
-async fn a_new_limit_counts_at_once_and_refills_nothing() {
+async fn new_limit_applies_at_once_and_refills_nothing() {
     each(async |limits| {
         let ann = fresh("ann");
         let permit = granted(&limits, T0, &ann, allow(&[1, 1_000], 10), Demand::exactly(900)).await;
@@ -209,7 +210,7 @@ async fn a_new_limit_counts_at_once_and_refills_nothing() {
     .await;
 }
 
-/// Field note 3: lost meters are rebuilt, holds of running calls with them, and a settlement on its way isn't doubled.
+/// Field note 3: lost meters are rebuilt, including the holds of running calls, and a pending settlement isn't counted twice.
 #[tokio::test]
 async fn cold_meters_are_rebuilt_from_history() {
     for store in stores() {
@@ -229,16 +230,16 @@ async fn cold_meters_are_rebuilt_from_history() {
             limits.forget(&ann).await.unwrap();
         }
         let snapshot = limits.at(T0).end(&ann, "recorded", T0 - 5_000, End::Settle(200)).await.unwrap();
-        assert_eq!(snapshot.window(1).used, 500, "recorded before the meters were lost: settled by the rebuilding");
+        assert_eq!(snapshot.window(1).used, 500, "recorded before the meters were lost, so rebuilding settled it");
         let snapshot = limits.at(T0).end(&ann, "running", T0 - 1_000, End::Settle(50)).await.unwrap();
         assert_eq!((snapshot.window(1).used, snapshot.window(1).reserved), (550, 0));
     }
 }
 
-/// Field note 3: meters that are lost once more while their history is read aren't built from what was read: it may lack a call that was
+/// Field note 3: if meters are lost again while their history is read, they aren't rebuilt from it, because it may lack a call that was
 /// granted, confirmed and settled in between.
 #[tokio::test]
-async fn a_history_from_before_another_loss_is_not_believed() {
+async fn history_read_before_another_loss_is_discarded() {
     for store in stores() {
         let (ann, plan) = (fresh("ann"), allow(&[100, 1_000], 10));
         let ledger: Arc<std::sync::Mutex<Vec<PastCall>>> = Arc::default();
@@ -269,7 +270,7 @@ async fn a_history_from_before_another_loss_is_not_believed() {
     }
 }
 
-/// A sum that stands without its buckets, as a write that broke off would leave it: rebuilt, and nobody is locked out.
+/// A sum without buckets, as an interrupted write would leave it, is rebuilt, so that it locks no user out.
 #[tokio::test]
 async fn a_broken_meter_is_rebuilt() {
     let ann = fresh("ann");
@@ -292,60 +293,61 @@ async fn a_broken_meter_is_rebuilt() {
     }
 }
 
-/// What has left its window is not kept: three days of use weigh as much as one, and what is used no more weighs nothing.
+/// Usage that has left its window is deleted: three days of usage take as much space as one, and unused meters take none.
 #[tokio::test]
-async fn what_has_left_is_gone_from_redis() {
+async fn expired_usage_is_deleted_from_redis() {
     let limits = Limits::without_history(&Store::redis(&redis_url()).unwrap(), "user", &WINDOWS);
     let (ann, plan) = (fresh("ann"), allow(&[1_000, 1 << 50], 10));
     let mut redis = redis::Client::open(redis_url()).unwrap().get_multiplexed_async_connection().await.unwrap();
     let key = format!("meter:{{user:{ann}}}");
-    let mut most = 0;
+    let mut max_fields = 0;
     for now in (T0..T0 + 3 * DAY).step_by(15_000).chain([T0 + 3 * DAY + MINUTE, T0 + 5 * DAY]) {
         let permit = granted(&limits, now, &ann, plan, Demand::exactly(1)).await;
         limits.at(now).settle(permit, 1).await.unwrap();
-        most = redis::cmd("HLEN").arg(&key).query_async::<u64>(&mut redis).await.unwrap().max(most);
+        max_fields = redis::cmd("HLEN").arg(&key).query_async::<u64>(&mut redis).await.unwrap().max(max_fields);
     }
-    // what stands in front; five uses in a minute and its bucket; a day's 97 buckets, eight a field
-    assert!(most <= 1 + 5 + 14, "{most} fields");
+    // the head; five fields for a minute of requests; fourteen for a day's 97 buckets, eight per field
+    assert!(max_fields <= 1 + 5 + 14, "{max_fields} fields");
     let left: u64 = redis::cmd("HLEN").arg(&key).query_async(&mut redis).await.unwrap();
     assert_eq!(left, 3);
-    // and a release leaves no field behind
+    // a release leaves no fields behind
     let permit = granted(&limits, T0 + 9 * DAY, &ann, plan, Demand::exactly(1)).await;
     limits.at(T0 + 9 * DAY).release(permit).await.unwrap();
     let left: u64 = redis::cmd("HLEN").arg(&key).query_async(&mut redis).await.unwrap();
     assert_eq!(left, 1);
 }
 
-/// Field notes 1 and 2: sixty-four at once from two processes get what fits, to the one.
+/// Field notes 1 and 2: of sixty-four concurrent calls from two processes, exactly as many are granted as fit.
 #[test]
-fn many_at_once_from_two_processes_get_what_fits_to_the_one() {
-    // Cargo builds a package's examples with its tests, beside their folder.
+fn concurrent_calls_from_two_processes_get_exactly_what_fits() {
+    // Cargo builds a package's examples together with its tests, in the directory next to theirs.
     let test = std::env::current_exe().unwrap();
     let burst = test.parent().and_then(Path::parent).unwrap().join("examples/burst");
     let mut processes = [0, 1].map(|_| {
-        let (ours, theirs) = (Stdio::piped(), Stdio::piped());
-        let mut process = Command::new(&burst).arg(redis_url()).stdin(ours).stdout(theirs).spawn().unwrap();
+        let (stdin, stdout) = (Stdio::piped(), Stdio::piped());
+        let mut process = Command::new(&burst).arg(redis_url()).stdin(stdin).stdout(stdout).spawn().unwrap();
         let answers = BufReader::new(process.stdout.take().unwrap()).lines();
         (process.stdin.take().unwrap(), answers, process)
     });
     for seed in 0..200_u64 {
         let (ann, demand, limit) = (fresh("ann"), 1 + seed * 7 % 331, 2_000);
-        for (asks, _, _) in &mut processes {
-            writeln!(asks, "{ann} {demand} {limit} 32").unwrap();
+        for (input, _, _) in &mut processes {
+            writeln!(input, "{ann} {demand} {limit} 32").unwrap();
         }
         let granted =
             processes.each_mut().map(|(_, answers, _)| answers.next().unwrap().unwrap().parse::<u64>().unwrap());
         assert_eq!(granted.iter().sum::<u64>(), (limit / demand).min(64), "demand {demand}: {granted:?}");
     }
-    for (asks, _, mut process) in processes {
-        drop(asks);
+    for (input, _, mut process) in processes {
+        drop(input);
         assert!(process.wait().unwrap().success());
     }
 }
 
-/// Field note 8: demands are unsigned and bounded; numbers that Lua can't hold exactly are refused, and a limit is given per window.
+/// Field note 8: demands are unsigned and bounded. Numbers that Lua can't represent exactly are refused, and so is a wrong number of
+/// limits.
 #[tokio::test]
-async fn what_can_t_be_counted_exactly_is_refused() {
+async fn numbers_that_lua_cannot_represent_are_refused() {
     each(async |limits| {
         for (plan, demand) in [
             (allow(&[1, 1 << 53], 1), Demand::exactly(1)),
@@ -358,10 +360,10 @@ async fn what_can_t_be_counted_exactly_is_refused() {
     .await;
 }
 
-/// Field note 9: no decision takes longer than its bound, whatever is at the other end.
+/// Field note 9: no decision takes longer than its bound, even if the server never responds.
 #[tokio::test]
 async fn a_silent_redis_is_unavailable_within_the_bound() {
-    // a listener that accepts and never answers
+    // a listener that accepts connections and never responds
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let store = Store::redis(&format!("redis://{}", silent.local_addr().unwrap())).unwrap();
     let limits = Limits::without_history(&store, "user", &WINDOWS);

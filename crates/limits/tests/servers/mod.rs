@@ -3,7 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     dead_code,
-    reason = "a test that can't go on fails; each test binary takes what it needs"
+    reason = "a failed unwrap fails the test; each test binary uses a part of this module"
 )]
 
 use std::process::{Child, Command, Stdio};
@@ -14,8 +14,8 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// A port that nothing listens on and no connection is made from: whoever knocks at one of those before its server listens may be
-/// connected to itself. A cluster's nodes talk to each other ten thousand ports higher.
+/// Returns a free port that is never the source of an outgoing connection: a client that connects to such a port before its server
+/// listens may connect to itself. The nodes of a cluster also use the port 10,000 higher.
 fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = 10_000 + u16::try_from(std::process::id() % 1_000).unwrap() * 10;
@@ -27,7 +27,7 @@ fn free_port() -> u16 {
     }
 }
 
-/// A Redis of the test's own, which ends with the test, however that ends: it goes when nobody holds its shell's input any more.
+/// A Redis server for one test. It ends with the test, however that ends, because its shell kills it once the shell's input is closed.
 pub struct Server {
     shell: Child,
     pid: u32,
@@ -39,14 +39,14 @@ impl Server {
         Self::start(free_port(), &[])
     }
 
-    /// One that keeps its snapshots in a folder.
+    /// Starts a server that keeps its snapshots in `dir`.
     pub fn fresh_in(dir: &str) -> Self {
         Self::start(free_port(), &["--dir", dir])
     }
 
     pub fn start(port: u16, more: &[&str]) -> Self {
         let mut shell = Command::new("sh")
-            // In a folder of its own, which goes with it.
+            // In a temporary directory, which is deleted with it.
             .args([
                 "-c",
                 r#"cd "$(mktemp -d)"; redis-server "$@" >/dev/null & echo $!; cat; kill -9 $!; rm -rf "$PWD""#,
@@ -82,11 +82,11 @@ impl Server {
         command.query(&mut connection)
     }
 
-    /// Asks until the answer is as wanted.
+    /// Repeats a command until its reply is as wanted, for at most 30 seconds.
     pub fn until(&self, words: &[&str], wanted: impl Fn(redis::RedisResult<redis::Value>) -> bool) {
         let began = Instant::now();
         while !wanted(self.ask(words)) {
-            assert!(began.elapsed() < Duration::from_secs(30), "{words:?} is never answered as it should be");
+            assert!(began.elapsed() < Duration::from_secs(30), "{words:?} didn't return the expected reply in time");
             std::thread::yield_now();
         }
     }
@@ -99,7 +99,7 @@ impl Drop for Server {
     }
 }
 
-/// The address of a real cluster of three nodes, started once for all tests of this process.
+/// Returns the addresses of a cluster of three nodes, which is started once for all tests of this process.
 pub fn cluster() -> &'static str {
     static CLUSTER: OnceLock<(Vec<Server>, String)> = OnceLock::new();
     let (_, url) = CLUSTER.get_or_init(|| {
@@ -129,17 +129,19 @@ pub fn cluster() -> &'static str {
     url
 }
 
-/// What a wire does with what is on it.
+/// How a [`Wire`] treats traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
+    /// Forwards everything.
     Carries,
-    /// Takes everything and passes nothing on, and never says so: half-open. New connections are carried.
+    /// Accepts data on existing connections without forwarding it or closing them, as a half-open connection does. New connections
+    /// are forwarded.
     Swallows,
-    /// Passes the question on, and resets the connection before the answer.
+    /// Forwards requests, and resets the connection instead of forwarding the reply.
     ResetsAnswers,
 }
 
-/// A wire between a client and a server, which goes bad on demand.
+/// A TCP proxy between a client and a server that fails on demand.
 pub struct Wire {
     port: u16,
     mode: watch::Sender<(Mode, u64)>,
@@ -168,12 +170,12 @@ impl Wire {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// For the connections there are; those to come are carried, except where answers are reset.
+    /// Sets the mode of existing connections. New connections are forwarded, except in [`Mode::ResetsAnswers`].
     pub fn goes(&self, mode: Mode) {
         self.mode.send_modify(|(now, at)| (*now, *at) = (mode, *at + 1));
     }
 
-    /// Where new connections lead.
+    /// Sets the port that new connections are forwarded to.
     pub fn leads_to(&self, port: u16) {
         self.to.send_replace(port);
     }
@@ -204,7 +206,7 @@ async fn carry(client: TcpStream, port: u16, modes: watch::Receiver<(Mode, u64)>
                 if ready.is_err() { return }
                 match from_server.try_read(&mut buffer) {
                     Ok(0) => return,
-                    // Answers to how a connection is set up pass; what follows is a script's.
+                    // The connection has already been set up, so this is the reply of a script.
                     Ok(_) if modes.borrow().0 == Mode::ResetsAnswers => {
                         return from_client.reunite(to_client).unwrap().set_zero_linger().unwrap();
                     }

@@ -1,4 +1,4 @@
-//! Accounts, as their users use them. `owner.rs` has the admin's queries, `payer.rs` those of billing.
+//! Accounts: sign-up, sign-in, the viewer, and deletion. `owner.rs` has the queries of the admin pages, `payer.rs` those of billing.
 
 mod owner;
 mod payer;
@@ -12,32 +12,32 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// What a sign-up makes.
+/// An account to create.
 pub struct NewAccount<'a> {
-    /// Its key.
+    /// Account id.
     pub user_id: UserId,
-    /// Trimmed; unique without regard to case.
+    /// Email, trimmed. Unique regardless of case.
     pub email: &'a str,
-    /// What they want to be called; may be empty.
+    /// Display name; may be empty.
     pub name: &'a str,
-    /// A PHC string.
+    /// Password hash as a PHC string.
     pub password_hash: &'a str,
-    /// Keyed hash of the address.
+    /// Keyed hash of the email.
     pub subject: &'a str,
-    /// Whether they may see `/admin`.
+    /// Whether the user is an admin and can open `/admin`.
     pub is_admin: bool,
 }
 
-/// Whether a sign-up took.
+/// The result of creating an account.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Created {
-    /// The account stands.
+    /// The account was created.
     Yes,
-    /// Somebody has this address already.
+    /// The email belongs to another account.
     EmailTaken,
 }
 
-/// Makes an account on the free plan.
+/// Creates an account on the free plan.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -58,15 +58,15 @@ pub async fn create(db: impl PgExecutor<'_>, new: &NewAccount<'_>) -> Result<Cre
     Ok(if done.rows_affected() == 1 { Created::Yes } else { Created::EmailTaken })
 }
 
-/// What a sign-in needs to know.
+/// What sign-in checks a password against.
 pub struct Credentials {
-    /// The account.
+    /// Account id.
     pub user_id: UserId,
-    /// A PHC string.
+    /// Password hash as a PHC string.
     pub password_hash: String,
 }
 
-/// The credentials behind an address, in any case.
+/// Loads the credentials of an account by its email, ignoring case.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -77,7 +77,7 @@ pub async fn credentials(db: impl PgExecutor<'_>, email: &str) -> Result<Option<
     Ok(row.map(|row| Credentials { user_id: row.user_id.into(), password_hash: row.password_hash }))
 }
 
-/// A user with their plan as it is now: one indexed query, never cached, so that a change holds at once everywhere.
+/// Loads a user with their current plan. One indexed query that is never cached, so that changes apply immediately on every server.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -113,7 +113,7 @@ pub async fn viewer(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Option<V
     }))
 }
 
-/// Says where a user's days begin; false where Postgres knows no such time zone.
+/// Sets a user's time zone. Returns false if Postgres doesn't know the time zone or the user doesn't exist.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -128,24 +128,24 @@ pub async fn set_time_zone(db: impl PgExecutor<'_>, owner: UserId, zone: &str) -
     Ok(done.rows_affected() == 1)
 }
 
-/// The plan of everybody who neither pays nor was given one.
+/// Id of the plan for users who neither pay nor were granted a plan.
 pub(crate) const FREE: &str = "free";
 
-/// The job that cancels what a deleted account paid for.
+/// Kind of the job that cancels a deleted account's subscriptions.
 pub const CLOSE_CUSTOMER: &str = "close_customer";
 
 fn close_key(customer_id: &str) -> String {
     format!("{CLOSE_CUSTOMER}:{customer_id}")
 }
 
-/// Deletes an account, and leaves the cancelling of what it paid for as a job, in one transaction. The ledger stays.
-/// False where nobody is there, or only this admin is.
+/// Deletes an account and, in the same transaction, queues a job that cancels its subscriptions. The ledger is kept.
+/// Returns false if the account doesn't exist or is the only admin.
 ///
 /// # Errors
 /// Returns an error if the query fails.
 pub async fn delete(db: &Db, user_id: UserId, now: OffsetDateTime) -> Result<bool> {
     let mut tx = crate::begin(db).await?;
-    // Admins leave one by one, so that the last one sees to be the last.
+    // Locks all admins, so that two of them can't delete their accounts at the same time and leave none.
     let admins = sqlx::query_scalar!("select user_id from account where role = 'admin' order by user_id for update")
         .fetch_all(&mut tx)
         .await?;

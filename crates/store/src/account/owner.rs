@@ -1,4 +1,4 @@
-//! Accounts, as admins see and change them.
+//! Account queries and changes for the admin pages.
 
 use super::{FREE, viewer};
 use crate::{Db, Result};
@@ -7,17 +7,17 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// Who an admin looks at: the user, and since when they are here.
+/// A user with the details that only admins see.
 pub struct User {
-    /// The user.
+    /// The user with their current plan.
     pub viewer: Viewer,
     /// When they signed up.
     pub created_at: OffsetDateTime,
-    /// The plan an admin gave them, if any.
+    /// The plan granted by an admin, if any.
     pub granted: Option<PlanId>,
 }
 
-/// One user, for an admin.
+/// Loads one user for an admin. Returns `None` if the user doesn't exist.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -31,8 +31,8 @@ pub async fn user(db: &Db, user_id: UserId) -> Result<Option<User>> {
     Ok(Some(User { viewer, created_at: row.created_at, granted: row.granted_plan_id.map(PlanId) }))
 }
 
-/// Gives a user a plan and writes down who did it, in one transaction; what they pay for counts beside it, the larger
-/// of the two holds. False where user or plan doesn't exist.
+/// Grants a user a plan and writes an audit row, in one transaction. The user gets the larger of the granted and the paid plan.
+/// Returns false if the user or the plan doesn't exist.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -64,7 +64,7 @@ pub async fn set_plan(
             .await?;
         let entry = crate::audit::Entry {
             actor: Some(actor),
-            subject: Some(user_id),
+            target: Some(user_id),
             action: "set_plan",
             before: Some(&before),
             after: Some(&plan.0),
@@ -77,25 +77,25 @@ pub async fn set_plan(
     Ok(true)
 }
 
-/// One account in a list.
+/// An account in the admin list.
 pub struct Listed {
-    /// The account.
+    /// Account id.
     pub user_id: UserId,
-    /// Its address.
+    /// Email.
     pub email: String,
-    /// Its plan.
+    /// Current plan.
     pub plan: PlanId,
-    /// Whether it sees `/admin`.
+    /// Whether the user is an admin.
     pub is_admin: bool,
-    /// Whether it may only read.
+    /// Whether the account is paused: it can read but not send messages.
     pub is_paused: bool,
-    /// Since when it is there.
+    /// When the user signed up.
     pub created_at: OffsetDateTime,
-    /// How many there are, on all pages.
+    /// Number of matching accounts on all pages.
     pub all: i64,
 }
 
-/// Accounts whose address holds a text, the newest first.
+/// Lists accounts whose email contains `search`, or all, newest first.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -123,7 +123,7 @@ pub async fn list(db: impl PgExecutor<'_>, search: Option<&str>, offset: i64, li
         .collect())
 }
 
-/// Everybody who sees `/admin`.
+/// Lists all admins, oldest account first.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -134,7 +134,7 @@ pub async fn admins(db: impl PgExecutor<'_>) -> Result<Vec<UserId>> {
     Ok(ids.into_iter().map(Into::into).collect())
 }
 
-/// Makes an existing account an admin; false where nobody has this address. Written down like any admin's act.
+/// Makes an existing account an admin and writes an audit row. Returns false if no account has this email.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -146,7 +146,7 @@ pub async fn make_admin(db: &Db, email: &str, now: OffsetDateTime) -> Result<boo
     let Some(row) = row else { return Ok(false) };
     let entry = crate::audit::Entry {
         actor: None,
-        subject: Some(row.user_id.into()),
+        target: Some(row.user_id.into()),
         action: "make_admin",
         before: None,
         after: Some("admin"),

@@ -1,4 +1,4 @@
-//! Accounts, as billing sees them.
+//! Account queries for billing.
 
 use super::close_key;
 use crate::Result;
@@ -6,23 +6,23 @@ use domain::UserId;
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-/// What billing needs to know of a user.
+/// A user with the details that billing needs.
 pub struct Payer {
-    /// Who.
+    /// User id.
     pub user_id: UserId,
-    /// Their address, for Stripe and for mail.
+    /// Email, for Stripe and for notifications.
     pub email: String,
-    /// What they are called; may be empty.
+    /// Display name; may be empty.
     pub name: String,
-    /// Stripe's id of them.
+    /// Stripe customer id, if the user has one.
     pub customer_id: Option<String>,
-    /// Whether they have had their trial.
+    /// Whether the user has already had a trial.
     pub tried: bool,
-    /// Keyed hash of the address at sign-up.
+    /// Keyed hash of the email at sign-up.
     pub subject: String,
 }
 
-/// A user as billing sees them.
+/// Loads a user for billing. Returns `None` if the user doesn't exist.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -45,9 +45,9 @@ pub async fn payer(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Option<Pa
     }))
 }
 
-/// Holds somebody's row until the transaction ends, ahead of their subscriptions' rows: whoever deletes the account locks
-/// in this order too. Their turns go on meanwhile: rows that only refer to the account don't wait. False where nobody is
-/// there.
+/// Locks a user's account row until the transaction ends. Must be called before the user's subscription rows are locked, because deleting
+/// the account locks in the same order. Doesn't block the user's turns: rows that only refer to the account can still be written. Returns
+/// false if the user doesn't exist.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -58,7 +58,7 @@ pub async fn hold(tx: &mut crate::Tx, user_id: UserId) -> Result<bool> {
     Ok(row.is_some())
 }
 
-/// Whose customer this is.
+/// Returns the user who is linked to a Stripe customer.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -69,8 +69,8 @@ pub async fn by_customer(db: impl PgExecutor<'_>, customer_id: &str) -> Result<O
     Ok(row.map(Into::into))
 }
 
-/// Gives somebody who has none a customer. Answers whose customer theirs is now: this one, or the one they had; none where
-/// nobody is there.
+/// Links a Stripe customer to a user who has none. Returns the customer that the user has afterwards: this one, or the one they already
+/// had. Returns `None` if the user doesn't exist.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -85,7 +85,7 @@ pub async fn link_customer(db: impl PgExecutor<'_>, user_id: UserId, customer_id
     Ok(row.flatten())
 }
 
-/// Forgets a customer that is gone at Stripe.
+/// Removes the link to a customer that no longer exists in Stripe.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -96,7 +96,8 @@ pub async fn unlink_customer(db: impl PgExecutor<'_>, customer_id: &str) -> Resu
     Ok(())
 }
 
-/// Whether the account of a customer was deleted here: what an empty or restored database can't claim.
+/// Returns whether this deployment deleted the account of a customer. False in an empty or restored database, where the account is merely
+/// missing.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -106,7 +107,7 @@ pub async fn was_deleted(db: impl PgExecutor<'_>, customer_id: &str) -> Result<b
     Ok(row.is_some())
 }
 
-/// Every customer that is linked here.
+/// Lists all Stripe customers that are linked to an account or have a subscription that isn't over.
 ///
 /// # Errors
 /// Returns an error if the query fails.

@@ -1,4 +1,4 @@
-//! Writes what must be durable before money is spent, and undoes it.
+//! Writes the rows that must be durable before a provider is called, and undoes them.
 
 use crate::{Db, Result};
 use domain::{
@@ -8,66 +8,66 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// Everything that must be durable before money is spent.
+/// A turn to write before its provider is called.
 pub struct NewTurn<'a> {
-    /// The turn.
+    /// Turn id.
     pub turn_id: TurnId,
-    /// Whose it is.
+    /// The owner.
     pub user_id: UserId,
-    /// Names their ledger rows.
+    /// The user's subject, for the ledger row.
     pub subject: &'a str,
-    /// Where it belongs.
+    /// The conversation.
     pub conversation_id: ConversationId,
-    /// The title of a conversation that this turn begins; none where it exists.
+    /// Title of the conversation that this turn creates; `None` if the conversation exists.
     pub new_title: Option<&'a str>,
-    /// The turn whose question and answer give way to this one's.
+    /// The turn that this one regenerates; its messages are superseded.
     pub retry_of: Option<TurnId>,
-    /// What the user said.
+    /// The user's message.
     pub text: &'a str,
-    /// What was asked, hashed.
+    /// Hash of the request.
     pub request_hash: &'a [u8],
-    /// Who will answer.
+    /// The model to call.
     pub model: &'a ModelName,
-    /// The price in force.
+    /// The model's price in force.
     pub price_id: ModelPriceId,
-    /// Input as we count it.
+    /// Input tokens by our own count.
     pub counted: Tokens,
-    /// Input as estimated for this model.
+    /// Estimated input tokens for this model.
     pub estimated: Tokens,
-    /// What the meters hold.
+    /// Tokens reserved in the meters.
     pub reserved: Tokens,
-    /// When it was admitted: the instant the usage counts at.
+    /// When the turn was admitted. Its usage counts at this time.
     pub now: OffsetDateTime,
 }
 
-/// A provider call that is written down and not yet paid for.
+/// A provider call whose ledger row is pending.
 #[derive(Clone, Copy, Debug)]
 pub struct PendingCall {
-    /// The ledger row.
+    /// Id of the ledger row.
     pub id: AiUsageId,
-    /// Its partition.
+    /// The row's `created_at`, which selects its partition.
     pub created_at: OffsetDateTime,
 }
 
-/// Whether the turn is ours to run.
+/// The result of writing a new turn.
 pub enum InsertOutcome {
-    /// Everything is written.
+    /// The turn was written.
     New(PendingCall),
-    /// Somebody sent the same turn a moment earlier; nothing was written.
+    /// A turn with this id already exists; nothing was written.
     Known,
-    /// The conversation went away meanwhile; nothing was written.
+    /// The conversation doesn't exist, for example because it was just deleted; nothing was written.
     NoConversation,
-    /// What should be answered again gave way to another answer meanwhile; nothing was written.
+    /// The turn to regenerate has already been superseded; nothing was written.
     Superseded,
 }
 
-/// Writes the user's message, the turn and a pending ledger row, or nothing.
+/// Writes the user's message, the turn and a pending ledger row in one statement, or nothing.
 ///
 /// # Errors
-/// Returns an error if the query fails; then nothing is written.
-pub async fn write_pending(db: impl PgExecutor<'_>, ask: &NewTurn<'_>) -> Result<InsertOutcome> {
-    let call = PendingCall { id: AiUsageId::at(ask.now), created_at: ask.now };
-    // Each part names the one before it, so that locks are taken in the order of all others: conversation, turn, message, ledger.
+/// Returns an error if the query fails. Nothing is written then.
+pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Result<InsertOutcome> {
+    let call = PendingCall { id: AiUsageId::at(turn.now), created_at: turn.now };
+    // Each part refers to the one before it, so that locks are taken in the usual order: conversation, turn, message, ledger.
     let row = sqlx::query!(
         r#"with place as (
              select conversation_id from conversation
@@ -91,7 +91,7 @@ pub async fn write_pending(db: impl PgExecutor<'_>, ask: &NewTurn<'_>) -> Result
            ), replaced as (
              update message set superseded_by = $1
              where conversation_id = $4 and turn_id = $14 and superseded_by is null and exists (select from begun)
-           ), said as (
+           ), user_message as (
              insert into message (message_id, conversation_id, turn_id, role, body, status, created_at)
              select $8, $4, $1, 'user', $9, 'finished', $6 from begun
            ), pending as (
@@ -102,22 +102,22 @@ pub async fn write_pending(db: impl PgExecutor<'_>, ask: &NewTurn<'_>) -> Result
            select exists (select from begun) as "is_new!",
                   $7::text is not null or exists (select from place) as "has_place!",
                   $14::uuid is not null and not exists (select from again) as "gave_way!""#,
-        Uuid::from(ask.turn_id),
-        Uuid::from(ask.user_id),
-        ask.subject,
-        Uuid::from(ask.conversation_id),
-        ask.request_hash,
-        ask.now,
-        ask.new_title,
-        Uuid::from(MessageId::at(ask.now)),
-        ask.text,
+        Uuid::from(turn.turn_id),
+        Uuid::from(turn.user_id),
+        turn.subject,
+        Uuid::from(turn.conversation_id),
+        turn.request_hash,
+        turn.now,
+        turn.new_title,
+        Uuid::from(MessageId::at(turn.now)),
+        turn.text,
         Uuid::from(call.id),
-        ask.model.0,
-        Uuid::from(ask.price_id),
-        ask.estimated.to_db(),
-        ask.retry_of.map(Uuid::from),
-        ask.counted.to_db(),
-        ask.reserved.to_db(),
+        turn.model.0,
+        Uuid::from(turn.price_id),
+        turn.estimated.to_db(),
+        turn.retry_of.map(Uuid::from),
+        turn.counted.to_db(),
+        turn.reserved.to_db(),
     )
     .fetch_one(db)
     .await;
@@ -126,7 +126,7 @@ pub async fn write_pending(db: impl PgExecutor<'_>, ask: &NewTurn<'_>) -> Result
         Ok(row) if row.has_place && row.gave_way => Ok(InsertOutcome::Superseded),
         Ok(row) if row.has_place => Ok(InsertOutcome::Known),
         Ok(_) => Ok(InsertOutcome::NoConversation),
-        // It was deleted in this very moment.
+        // The conversation was deleted while this statement ran.
         Err(error) if error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_foreign_key_violation) => {
             Ok(InsertOutcome::NoConversation)
         }
@@ -134,31 +134,31 @@ pub async fn write_pending(db: impl PgExecutor<'_>, ask: &NewTurn<'_>) -> Result
     }
 }
 
-/// Another call of a turn whose first one came to nothing.
+/// A call of the fallback for a turn whose previous call was not accepted.
 pub struct FallbackCall<'a> {
-    /// The turn.
+    /// Turn id.
     pub turn_id: TurnId,
-    /// The call that came to nothing.
+    /// The call that was not accepted.
     pub failed: PendingCall,
-    /// Whether its provider was asked and didn't answer.
+    /// Whether that call's provider was called and failed.
     pub provider_failed: bool,
-    /// Who will answer instead.
+    /// The fallback model.
     pub model: &'a ModelName,
-    /// Their price.
+    /// The fallback's price in force.
     pub price_id: ModelPriceId,
-    /// Input as estimated for them.
+    /// Estimated input tokens for the fallback.
     pub estimated: Tokens,
-    /// When.
+    /// Current time.
     pub now: OffsetDateTime,
 }
 
-/// Closes a call that its provider never accepted, which cost nothing, and opens the next one of the same turn: it counts at the instant
-/// of the first, and holds what the turn was admitted for.
+/// Closes a call that its provider never accepted, at no cost, and adds the turn's next call. The new call has the `created_at` of the
+/// first, so that it counts at the same time, and shares the turn's reservation. Returns `None` if the failed call is no longer pending.
 ///
 /// # Errors
-/// Returns an error if the query fails; then the first call is still pending.
-pub async fn add_fallback_call(db: impl PgExecutor<'_>, again: &FallbackCall<'_>) -> Result<Option<PendingCall>> {
-    let call = PendingCall { id: AiUsageId::at(again.now), created_at: again.failed.created_at };
+/// Returns an error if the query fails. The first call is still pending then.
+pub async fn add_fallback_call(db: impl PgExecutor<'_>, fallback: &FallbackCall<'_>) -> Result<Option<PendingCall>> {
+    let call = PendingCall { id: AiUsageId::at(fallback.now), created_at: fallback.failed.created_at };
     let done = sqlx::query!(
         "with failed as (
            update ai_usage set status = 'failed', usage_source = 'exact', settled_at = $3, provider_failed = $9
@@ -168,53 +168,54 @@ pub async fn add_fallback_call(db: impl PgExecutor<'_>, again: &FallbackCall<'_>
                                estimated_tokens, reserved_tokens, created_at)
          select $4, turn_id, call_no + 1, purpose, user_id, subject, $5, $6, 'pending', counted_tokens, $7, reserved_tokens, created_at
          from failed where turn_id = $8",
-        again.failed.created_at,
-        Uuid::from(again.failed.id),
-        again.now,
+        fallback.failed.created_at,
+        Uuid::from(fallback.failed.id),
+        fallback.now,
         Uuid::from(call.id),
-        again.model.0,
-        Uuid::from(again.price_id),
-        again.estimated.to_db(),
-        Uuid::from(again.turn_id),
-        again.provider_failed,
+        fallback.model.0,
+        Uuid::from(fallback.price_id),
+        fallback.estimated.to_db(),
+        Uuid::from(fallback.turn_id),
+        fallback.provider_failed,
     )
     .execute(db)
     .await?;
     Ok((done.rows_affected() == 1).then_some(call))
 }
 
-/// A question whose answer never began.
+/// A turn whose response never began and that is to be undone.
 pub struct Refused {
-    /// The turn.
+    /// Turn id.
     pub turn_id: TurnId,
-    /// Where it belonged.
+    /// The turn's conversation.
     pub conversation_id: ConversationId,
-    /// Whether the conversation was begun for it.
+    /// Whether the turn created the conversation.
     pub began: bool,
-    /// The ledger row.
+    /// The turn's pending call.
     pub call: PendingCall,
-    /// Whether its provider was asked and didn't answer.
+    /// Whether the provider was called and failed.
     pub provider_failed: bool,
-    /// What its provider may bill; none where it was not accepted.
+    /// Usage that the provider may bill; `None` if it didn't accept the call.
     pub usage: Option<Usage>,
-    /// What that costs.
+    /// Cost of `usage`.
     pub cost: Picos,
-    /// When.
+    /// Current time.
     pub now: OffsetDateTime,
 }
 
-/// Undoes a question whose answer never began: the words and a conversation begun for them go, what it replaced comes back, and the
-/// ledger keeps a row that says so, with what it may have cost. The turn is left, ended, until [`undone`]: so that its hold is found.
+/// Undoes a turn whose response never began. Deletes its message, and its conversation if the turn created it; restores the messages that
+/// it superseded; and makes its ledger row final as `failed`, with the cost that the provider may bill. The turn itself is only marked as
+/// ended, so that its hold can still be found; [`undone`] deletes it.
 ///
 /// # Errors
-/// Returns an error if the query fails; then everything stays pending and the reaper ends it.
+/// Returns an error if the query fails. Everything stays pending then, until the reaper ends the turn.
 pub async fn refused(db: &Db, refused: &Refused) -> Result<()> {
     let Refused { turn_id, conversation_id, began, call, provider_failed, usage, cost, now } = *refused;
     let source = if usage.is_some() { UsageSource::Estimated } else { UsageSource::Exact };
     let usage = usage.unwrap_or_default();
     let mut tx = crate::begin(db).await?;
     if began {
-        // Somebody may have asked in it meanwhile, from another tab: then it stays.
+        // Another tab may have added a turn to it in the meantime; the conversation is kept then.
         sqlx::query!(
             "select conversation_id from conversation where conversation_id = $1 for update",
             Uuid::from(conversation_id)
@@ -238,14 +239,14 @@ pub async fn refused(db: &Db, refused: &Refused) -> Result<()> {
         .execute(&mut tx)
         .await?;
     sqlx::query!(
-        // Whichever calls are pending: a fallback's may have been written without our hearing of it. Of two, the other one is closed with
-        // its estimated input.
+        // Closes every pending call: a fallback's row may have been written although its statement reported an error. If there are two, the
+        // other one is closed with its estimated input.
         "update ai_usage u set status = 'failed', usage_source = case when is_other then 'estimated' else $5 end, settled_at = $4,
            input_tokens = case when is_other then u.estimated_tokens else $6 end,
            cost_usd = case when is_other then u.estimated_tokens::numeric * price / 1000000000000 else $7 end,
            provider_failed = $8, call_no = case when is_hedge then 0 else u.call_no end
          from (
-           select ai_usage_id, p.input as price, count(*) over () > 1 and ai_usage_id <> $3 as is_other,
+           select ai_usage_id, p.input_micros_per_million as price, count(*) over () > 1 and ai_usage_id <> $3 as is_other,
                   count(*) over () > 1 and call_no > 1 as is_hedge
            from ai_usage join model_price p using (model_price_id)
            where created_at = $1 and turn_id = $2 and status = 'pending'
@@ -266,13 +267,13 @@ pub async fn refused(db: &Db, refused: &Refused) -> Result<()> {
     Ok(())
 }
 
-/// Forgets an undone turn once its hold is released: the same question may come again under the same id.
+/// Deletes an undone turn after its hold has been released, so that the same request can be sent again with the same id.
 ///
 /// # Errors
-/// Returns an error if the query fails; then the reaper settles the turn at zero.
+/// Returns an error if the query fails. The reaper settles the turn at zero then.
 pub async fn undone(db: impl PgExecutor<'_>, turn_id: TurnId) -> Result<()> {
     sqlx::query!(
-        "delete from turn where turn_id = $1 and ended_at is not null and settled_at is null",
+        "delete from turn where turn_id = $1 and ended_at is not null and meter_settled_at is null",
         Uuid::from(turn_id)
     )
     .execute(db)

@@ -1,7 +1,8 @@
-//! The second call of a hedged turn: its fallback, asked while the model stays silent. Both calls are pending until one of them answers.
+//! The second call of a hedged turn: the fallback is called while the model stays silent. Both calls are pending until one of them
+//! responds.
 //!
-//! Of the two the one that answered has the highest `call_no`, and `call_no = 1` stands for the turn when requests are counted: a hedge
-//! call that lost gets 0.
+//! The call that responded has the highest `call_no` of the turn. Requests are counted by `call_no = 1`. A hedge call whose response isn't
+//! used gets `call_no = 0`.
 
 use super::PendingCall;
 use crate::Result;
@@ -10,19 +11,19 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// A call of the fallback beside one that waits for its answer.
+/// A call of the fallback in addition to a call that hasn't responded yet.
 pub struct HedgeCall<'a> {
     /// The turn.
     pub turn_id: TurnId,
-    /// The call that waits.
+    /// The call that hasn't responded yet.
     pub first: PendingCall,
-    /// The call to add, with the first one's `created_at`.
+    /// The call to add, with the `created_at` of the first call.
     pub call: PendingCall,
-    /// The fallback.
+    /// The fallback model.
     pub model: &'a ModelName,
-    /// Its price.
+    /// The fallback's price in force.
     pub price_id: ModelPriceId,
-    /// The prompt as the fallback is estimated to count it.
+    /// Estimated input tokens for the fallback.
     pub estimated: Tokens,
 }
 
@@ -51,10 +52,10 @@ pub async fn add_hedge_call(db: impl PgExecutor<'_>, hedge: &HedgeCall<'_>) -> R
     Ok(done.rows_affected() == 1)
 }
 
-/// Closes one of the two calls at no cost: its provider refused it, or was not asked.
+/// Closes one of the two calls at no cost, because its provider refused it or was never called.
 ///
 /// # Errors
-/// Returns an error if the query fails; then the call is closed with the turn, at its estimated input.
+/// Returns an error if the query fails. The call is then closed when the turn ends, and charged its estimated input.
 pub async fn close_unbilled(
     db: impl PgExecutor<'_>,
     call: PendingCall,
@@ -75,7 +76,8 @@ pub async fn close_unbilled(
     Ok(())
 }
 
-/// Notes that the first call answered, so that the turn's model is the first's; the hedge call stays pending until the turn ends.
+/// Sets a hedge call's `call_no` to 0 because the first call responded, so that the turn's model is that of the first call. The hedge call
+/// stays pending until the turn ends.
 ///
 /// # Errors
 /// Returns an error if the query fails.

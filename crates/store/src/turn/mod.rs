@@ -1,5 +1,5 @@
-//! Turns: what must be known before one is asked, what is written before a provider is, and what when it has answered. Each is one
-//! statement, and all take their locks in the same order: conversation, turn, message, ledger, hour.
+//! Turns: what is read before admission, what is written before a provider is called, and what is recorded after it has responded. Each
+//! step is one statement, and all of them take their locks in the same order: conversation, turn, message, ledger, hour.
 
 mod ask;
 mod hedge;
@@ -19,20 +19,20 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// A turn that exists already.
+/// A turn that already exists.
 #[derive(Clone, Debug)]
 pub struct Known {
-    /// Whose it is; none once the account is gone.
+    /// The owner; `None` once the account is deleted.
     pub user_id: Option<UserId>,
-    /// What was asked, hashed.
+    /// Hash of the request.
     pub request_hash: Vec<u8>,
-    /// Whether it is over.
+    /// Whether it has ended.
     pub ended: bool,
-    /// Whether its server has renewed its lease, by Postgres' clock.
+    /// Whether its lease is still valid, by Postgres' clock.
     pub is_alive: bool,
 }
 
-/// Looks a turn up by its key, whoever owns it.
+/// Loads a turn by its id, regardless of its owner.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -52,19 +52,19 @@ pub async fn find(db: impl PgExecutor<'_>, id: TurnId) -> Result<Option<Known>> 
     }))
 }
 
-/// A call that runs, and what is held for it.
+/// A pending provider call and the tokens reserved for it.
 pub struct Held {
-    /// Who is asked.
+    /// The model that is called.
     pub model: ModelName,
-    /// Since when.
+    /// When the turn was admitted.
     pub since: OffsetDateTime,
-    /// What the meters hold.
+    /// Tokens reserved in the meters.
     pub reserved: Tokens,
-    /// Whether its server has given a sign of life lately.
+    /// Whether the turn's lease is still valid, by Postgres' clock.
     pub is_alive: bool,
 }
 
-/// A user's calls that run, the latest first.
+/// Lists a user's pending calls, newest first.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -88,39 +88,39 @@ pub async fn held(db: impl PgExecutor<'_>, owner: UserId) -> Result<Vec<Held>> {
         .collect())
 }
 
-/// What the owner allows the whole deployment.
+/// The owner's global switches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Switches {
-    /// Nobody is answered.
+    /// Whether all turns are refused.
     pub paused: bool,
-    /// What may be spent in any day; none is any amount.
+    /// Maximum spend of all users in any 24 hours; `None` is unlimited.
     pub daily_spend: Option<Picos>,
 }
 
-/// A model that is switched on, with the price in force.
+/// An enabled model with the price in force.
 #[derive(Clone, Debug)]
 pub struct AvailableModel {
     /// The model.
     pub model: Model,
-    /// None where no price is in force: then it can't be asked.
+    /// The price in force; `None` if there is none, and then the model can't be used.
     pub price: Option<PriceList>,
-    /// What it may cost in any day, for everybody together.
+    /// Maximum spend of all users on this model in any 24 hours; `None` is unlimited.
     pub daily_spend: Option<Picos>,
 }
 
-/// Everything that a turn wants to know before it is admitted, as it is now.
+/// Everything a turn needs to know before it is admitted.
 #[derive(Clone, Debug, Default)]
 pub struct TurnContext {
-    /// The turn, where it was sent before.
+    /// The turn, if it was sent before.
     pub known: Option<Known>,
-    /// What the owner allows.
+    /// The owner's global switches.
     pub switches: Switches,
-    /// What is switched on of what was asked about, in the order of the picker.
+    /// The enabled models among those requested, in the order of the model picker.
     pub offers: Vec<AvailableModel>,
 }
 
-/// Reads switches, models (all, or the one that is named and its fallback), prices and whether a turn is known, in one query and without a cache: a change holds on every server with
-/// the next turn.
+/// Loads the switches, the enabled models (all, or only `model` and its fallback), their prices and whether the turn exists. One query
+/// without a cache, so that every server applies a change from its next turn on.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -137,15 +137,17 @@ pub async fn load_turn_context(
                   m.model as "model?", m.label as "label?", m.provider as "provider?", m.base_url as "base_url?",
                   m.context as "context?", m.max_output as "max_output?", m.fallback as "fallback?", m.hedge_after_ms as "hedge_after_ms?",
                   m.input_permille as "input_permille?", m.daily_spend_usd as "model_spend?",
-                  p.model_price_id as "model_price_id?", p.above as "above?", p.input as "input?",
-                  p.cache_read as "cache_read?", p.cache_write as "cache_write?", p.output as "output?"
+                  p.model_price_id as "model_price_id?", p.above as "above?", p.input_micros_per_million as "input?",
+                  p.cache_read_micros_per_million as "cache_read?", p.cache_write_micros_per_million as "cache_write?",
+                  p.output_micros_per_million as "output?"
            from deployment h
            left join turn t on t.turn_id = $1
            left join model m on m.enabled and ($3::text is null or m.model = $3
              or m.model = (select fallback from model where model = $3))
            left join lateral (
              select distinct on (coalesce(above_tokens, 0))
-                    model_price_id, coalesce(above_tokens, 0) as above, input, cache_read, cache_write, output
+                    model_price_id, coalesce(above_tokens, 0) as above, input_micros_per_million, cache_read_micros_per_million,
+                    cache_write_micros_per_million, output_micros_per_million
              from model_price where model = m.model and effective_at <= $2
              order by coalesce(above_tokens, 0), effective_at desc
            ) p on true
@@ -200,7 +202,7 @@ pub async fn load_turn_context(
     Ok(context)
 }
 
-/// Renews a turn's lease for thirty seconds of Postgres' clock; false where the turn is over already.
+/// Renews a turn's lease until 30 seconds from now, by Postgres' clock. Returns false if the turn has already ended.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -214,7 +216,7 @@ pub async fn beat(db: impl PgExecutor<'_>, id: TurnId) -> Result<bool> {
     Ok(done.rows_affected() == 1)
 }
 
-/// Whether a turn is this user's.
+/// Returns whether a turn exists and belongs to this user.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -229,15 +231,15 @@ pub async fn owned(db: impl PgExecutor<'_>, owner: UserId, id: TurnId) -> Result
     Ok(row.is_some())
 }
 
-/// A turn that shall be answered again.
+/// A turn whose response is to be regenerated.
 pub struct Earlier {
-    /// Where it belongs.
+    /// Its conversation.
     pub conversation_id: ConversationId,
-    /// Whether it is over.
+    /// Whether it has ended.
     pub ended: bool,
 }
 
-/// A turn of this user's whose conversation still stands.
+/// Loads a turn of this user. Returns `None` if it doesn't exist, belongs to another user, or its conversation was deleted.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -253,7 +255,7 @@ pub async fn earlier(db: impl PgExecutor<'_>, owner: UserId, id: TurnId) -> Resu
     Ok(row.map(|row| Earlier { conversation_id: row.conversation_id.into(), ended: row.ended }))
 }
 
-/// The turn that runs now in a conversation of this user, if any.
+/// Returns the turn that is running in a conversation of this user, with the model that was called last, if there is one.
 ///
 /// # Errors
 /// Returns an error if the query fails.

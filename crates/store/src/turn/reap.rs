@@ -1,4 +1,4 @@
-//! Turns whose process is gone, and turns whose meters aren't settled.
+//! Turns whose process is gone, and ended turns whose meters aren't settled.
 
 use super::PendingCall;
 use crate::Result;
@@ -7,31 +7,32 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// Says that the meters know what these turns used.
+/// Marks turns as settled: the meters have counted their usage.
 ///
 /// # Errors
 /// Returns an error if the query fails.
 pub async fn settled(db: impl PgExecutor<'_>, ids: &[TurnId]) -> Result<()> {
     let ids: Vec<Uuid> = ids.iter().copied().map(Uuid::from).collect();
-    sqlx::query!("update turn set settled_at = now() where turn_id = any($1)", &ids).execute(db).await?;
+    sqlx::query!("update turn set meter_settled_at = now() where turn_id = any($1)", &ids).execute(db).await?;
     Ok(())
 }
 
-/// A turn that has ended and whose hold may still stand.
+/// A turn that has ended but whose hold may not have been settled.
 pub struct Unsettled {
-    /// The turn.
+    /// Turn id.
     pub turn_id: TurnId,
-    /// Names the meters.
+    /// The user's subject, which names the meters.
     pub subject: String,
-    /// When it was admitted.
+    /// When the turn was admitted.
     pub at: OffsetDateTime,
-    /// What it used.
+    /// Tokens used by all of its calls.
     pub used: Tokens,
-    /// What each of its calls cost, the one that answered last.
+    /// Model and cost of each call; the call that responded is the last.
     pub costs: Vec<(ModelName, Picos)>,
 }
 
-/// Turns whose meters aren't settled: the one that is named, or all that ended fifteen seconds ago or more, by Postgres' clock.
+/// Loads ended turns whose meters aren't settled: only `turn_id` if given, else up to 100 that ended more than 15 seconds ago, by Postgres'
+/// clock.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -45,7 +46,7 @@ pub async fn unsettled(db: impl PgExecutor<'_>, turn_id: Option<TurnId>) -> Resu
                   (select coalesce(sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens), 0)::bigint
                    from ai_usage u where u.turn_id = t.turn_id and u.created_at = t.created_at) as "used!"
            from turn t
-           where t.settled_at is null and t.ended_at is not null
+           where t.meter_settled_at is null and t.ended_at is not null
              and (t.turn_id = $1 or ($1::uuid is null and t.ended_at < now() - interval '15 seconds'))
            order by t.ended_at limit 100"#,
         turn_id.map(Uuid::from),
@@ -69,28 +70,28 @@ pub async fn unsettled(db: impl PgExecutor<'_>, turn_id: Option<TurnId>) -> Resu
         .collect())
 }
 
-/// A turn whose process has given no sign: what the reaper needs to end it.
+/// A turn whose lease has expired, with what the reaper needs to end it.
 pub struct ExpiredTurn {
-    /// The turn.
+    /// Turn id.
     pub turn_id: TurnId,
-    /// Names the meters.
+    /// The user's subject, which names the meters.
     pub subject: String,
-    /// Where it belonged; none once that is deleted.
+    /// Its conversation; `None` once that is deleted.
     pub conversation_id: Option<ConversationId>,
-    /// Who was asked.
+    /// The model that was called.
     pub model: ModelName,
-    /// In whose wire format; its words are counted accordingly.
+    /// The model's provider, which decides how its output tokens are estimated.
     pub provider: Provider,
-    /// The price it was admitted at.
+    /// The price at admission.
     pub price_id: ModelPriceId,
-    /// Input as estimated.
+    /// Estimated input tokens.
     pub estimated: Tokens,
-    /// The ledger row.
+    /// The pending call.
     pub call: PendingCall,
 }
 
-/// The pending calls of turns whose lease has expired, by Postgres' clock: their server is gone. Of a hedged turn's two calls only the
-/// one that answered or would be used.
+/// Loads up to 100 turns whose lease has expired, by Postgres' clock, because their server is gone. Each comes with one pending call: of a
+/// hedged turn's two calls, the one with the higher `call_no`.
 ///
 /// # Errors
 /// Returns an error if the query fails.

@@ -9,45 +9,46 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// Everything that is known when a turn has ended.
+/// The result of a turn that has ended.
 pub struct Record<'a> {
-    /// The turn.
+    /// Turn id.
     pub turn_id: TurnId,
-    /// Where its answer belongs; none where that is gone.
+    /// The conversation of the response; `None` if it was deleted.
     pub conversation_id: Option<ConversationId>,
-    /// The ledger row to make final.
+    /// The pending call whose ledger row becomes final.
     pub call: PendingCall,
-    /// Who answered.
+    /// The model that responded.
     pub model: &'a ModelName,
-    /// The answer, as far as it came.
+    /// The response text, possibly incomplete.
     pub text: &'a str,
-    /// How it ended.
+    /// How the turn ended.
     pub outcome: Outcome,
-    /// What it used.
+    /// Tokens used.
     pub usage: &'a Usage,
-    /// Who counted.
+    /// Whether the provider reported the usage or we estimated it.
     pub source: UsageSource,
-    /// The tier that held.
+    /// The price tier that applied.
     pub price_id: ModelPriceId,
-    /// What it cost.
+    /// Cost of `usage`.
     pub cost: Picos,
-    /// The provider's name for the call.
+    /// The provider's request id.
     pub provider_request_id: Option<&'a str>,
-    /// Whether it was the provider who didn't answer to the end.
+    /// Whether the turn ended early because its provider failed.
     pub provider_failed: bool,
-    /// The time to first token from asking the provider on; none where none came.
+    /// Time to first token in milliseconds, from the provider call on; `None` if no token arrived.
     pub ttft_ms: Option<i32>,
-    /// Whether the provider of the call that a hedged turn gave up had failed.
+    /// Whether the provider of a hedged turn's abandoned call had failed.
     pub other_failed: bool,
-    /// When it ended.
+    /// When the turn ended.
     pub now: OffsetDateTime,
 }
 
-/// Makes the ledger row final, adds it to its user's hour and keeps the answer; false where the row was final already, and then
-/// nothing of it is written. Another pending call of the same turn is closed with its estimated input.
+/// Makes the ledger row final, ends the turn and stores the response in one statement; the ledger's triggers add the row to its user's
+/// hour. Another pending call of the same turn is closed with its estimated input. Returns false if the row was already final; the row and
+/// the message are unchanged then.
 ///
 /// # Errors
-/// Returns an error if the query fails; then nothing is written.
+/// Returns an error if the query fails. Nothing is written then.
 pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
     let status = match end.outcome {
         Outcome::Finished => MessageStatus::Finished,
@@ -55,32 +56,32 @@ pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
         Outcome::Truncated => MessageStatus::Truncated,
         Outcome::Failed | Outcome::Lost => MessageStatus::Failed,
     };
-    // Each part names the one before it, so that locks are taken in this order. A conversation that is gone takes no answer, and the
-    // ledger row still counts.
+    // Each part refers to the one before it, so that locks are taken in this order. If the conversation is gone no message is stored, but
+    // the ledger row still counts.
     let row = sqlx::query!(
-        r#"with place as (
+        r#"with touched as (
              update conversation set updated_at = $3 where conversation_id = $1 returning conversation_id
-           ), over as (
+           ), ended as (
              update turn set ended_at = now()
-             where turn_id = $2 and ended_at is null and (select count(*) from place) >= 0 returning turn_id
+             where turn_id = $2 and ended_at is null and (select count(*) from touched) >= 0 returning turn_id
            ), done as (
              update ai_usage set status = $4, usage_source = $5, input_tokens = $6, cache_read_tokens = $7, cache_write_tokens = $8,
                     output_tokens = $9, reasoning_tokens = $10, cost_usd = $11, model_price_id = $12, provider_request_id = $13,
                     settled_at = $3, ttft_ms = $20, provider_failed = $21
-             where created_at = $14 and ai_usage_id = $15 and status = 'pending' and (select count(*) from over) >= 0
+             where created_at = $14 and ai_usage_id = $15 and status = 'pending' and (select count(*) from ended) >= 0
              returning turn_id, call_no
            ), other as (
              -- The call of a hedged turn that was given up: its provider may bill the prompt.
              update ai_usage u set status = 'failed', usage_source = 'estimated', input_tokens = u.estimated_tokens, settled_at = $3,
-                    cost_usd = u.estimated_tokens::numeric * p.input / 1000000000000,
+                    cost_usd = u.estimated_tokens::numeric * p.input_micros_per_million / 1000000000000,
                     call_no = case when u.call_no > coalesce((select call_no from done), 1) then 0 else u.call_no end,
                     provider_failed = $22
              from model_price p
              where u.created_at = $14 and u.turn_id = $2 and u.ai_usage_id <> $15 and u.status = 'pending'
                and p.model_price_id = u.model_price_id and (select count(*) from done) >= 0
-           ), said as (
+           ), answer as (
              insert into message (message_id, conversation_id, turn_id, role, body, status, model, created_at)
-             select $16, place.conversation_id, $2, 'assistant', $17, $18, $19, $3 from place, done
+             select $16, touched.conversation_id, $2, 'assistant', $17, $18, $19, $3 from touched, done
              on conflict (turn_id, role) do nothing
            )
            select exists (select from done) as "is_done!""#,
@@ -99,7 +100,8 @@ pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
         end.provider_request_id,
         end.call.created_at,
         Uuid::from(end.call.id),
-        // The question's id is of the admission's clock, and comes first whatever this one says.
+        // Messages are ordered by id, and the user's message has the time of admission: the response's id must be later even if the clock
+        // went back.
         Uuid::from(MessageId::at(end.now.max(end.call.created_at + time::Duration::milliseconds(1)))),
         end.text,
         status.as_str(),

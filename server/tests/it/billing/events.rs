@@ -1,13 +1,15 @@
-//! Stripe's events: in any order, any number of times, and only with its signature.
+//! Stripe events: any order, any number of copies, and only with a valid signature.
 
-use super::{ALL_DONE, FAILS_LATER, GOOD, ON_FREE, ON_PRO, buy, control, event, now, place, post, selling, signed};
+use super::{
+    ALL_DONE, FAILS_LATER, GOOD, ON_FREE, ON_PRO, buy, control, event, now, post, redirect_target, selling, signed,
+};
 use crate::app::TestApp;
 use fakes::WEBHOOK_SECRET;
 use http::StatusCode;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// Field note 34: a hundred copies of each event at two servers have one effect.
+/// Field note 34: a hundred copies of each event, sent to two servers, have one effect.
 #[tokio::test]
 async fn a_hundred_copies_of_an_event_have_one_effect() {
     let app = selling(&[]).await;
@@ -27,29 +29,30 @@ async fn a_hundred_copies_of_an_event_have_one_effect() {
         events.len()
     );
     assert!(app.one::<bool>(ON_PRO).await);
-    // the trial ends within three days, so there is a letter: one
+    // The trial ends within three days, so exactly one mail is queued.
     assert_eq!(app.one::<i64>("select count(*) from job where kind = 'mail'").await, 1);
     assert_eq!(app.one::<i64>("select count(*) from subscription").await, 1);
     assert_eq!(app.one::<i64>("select count(*) from trial").await, 1);
 }
 
-/// All orders of some things.
+/// Returns all permutations of the indexes `0..count`.
 fn permutations(count: usize) -> Vec<Vec<usize>> {
     if count == 0 {
         return vec![Vec::new()];
     }
     let shorter = permutations(count - 1);
-    let insert = |place: usize| {
+    let insert = |position: usize| {
         shorter.iter().map(move |order| {
             let mut order = order.clone();
-            order.insert(place, count - 1);
+            order.insert(position, count - 1);
             order
         })
     };
     (0..count).flat_map(insert).collect()
 }
 
-/// Runs every order of the six events over a subscription whose state at Stripe is settled, and wants that state.
+/// Delivers six events in every order while the state at Stripe stays fixed. Checks that each order ends in `wanted`: plan and
+/// subscription status.
 async fn every_order(app: &TestApp, events: &[Value], wanted: (&str, &str)) {
     let kinds = [
         "checkout.session.completed",
@@ -65,7 +68,7 @@ async fn every_order(app: &TestApp, events: &[Value], wanted: (&str, &str)) {
         .collect();
     let orders = permutations(six.len());
     assert_eq!(orders.len(), 720);
-    // All of them under `./dev test --long`; else 25 in which each of the six comes first, last, and before each other one.
+    // All orders with `./dev test --long`. Otherwise 25, in which each event comes first, last, and before each other one.
     let step = if crate::app::is_long() { 1 } else { 29 };
     for (n, order) in orders.into_iter().enumerate().step_by(step) {
         sqlx::raw_sql(
@@ -87,9 +90,9 @@ async fn every_order(app: &TestApp, events: &[Value], wanted: (&str, &str)) {
     }
 }
 
-/// Field note 35: no order of events restores a plan that is over.
+/// Field note 35: no order of events restores a plan that has ended.
 #[tokio::test]
-async fn every_order_of_events_ends_as_stripe_says_cancelled() {
+async fn every_order_of_events_ends_canceled() {
     let app = selling(&[]).await;
     app.stripe.hold();
     let mut ann = app.user("ann@example.com").await;
@@ -99,9 +102,9 @@ async fn every_order_of_events_ends_as_stripe_says_cancelled() {
     every_order(&app, &app.stripe.held(), ("free", "canceled")).await;
 }
 
-/// Field note 35, the other way: no order takes a plan that is paid.
+/// Field note 35: in the other direction, no order of events removes a paid plan.
 #[tokio::test]
-async fn every_order_of_events_ends_as_stripe_says_active() {
+async fn every_order_of_events_ends_active() {
     let app = selling(&[]).await;
     app.stripe.hold();
     let mut ann = app.user("ann@example.com").await;
@@ -109,21 +112,21 @@ async fn every_order_of_events_ends_as_stripe_says_active() {
     control(&app, "clock", &[("days", "40")]).await;
     let subscription = app.stripe.all("subscription")[0].clone();
     assert_eq!(subscription["status"], "past_due");
-    // a new card pays what is open
-    let url = place(&ann.form("/billing/portal", &[]).await);
+    // A new card pays the open invoice.
+    let url = redirect_target(&ann.form("/billing/portal", &[]).await);
     ann.client.post(&url).form(&[("do", "card"), ("card", GOOD)]).send().await.unwrap();
     let mut events = app.stripe.held();
     assert_eq!(app.stripe.object(subscription["id"].as_str().unwrap()).unwrap()["status"], "active");
-    // an event that says it is over, which was true of nothing
+    // A forged event that claims the subscription was deleted.
     events.push(
         json!({"id": "evt_x", "type": "customer.subscription.deleted", "created": 1, "data": {"object": subscription}}),
     );
     every_order(&app, &events, ("max", "active")).await;
 }
 
-/// A worker that is killed after the effect and before it could say so: the effect is there once, by another's hand.
+/// A worker is killed after it applied an event and before it committed. The event is rolled back, and another server applies it once.
 #[tokio::test]
-async fn a_worker_killed_before_its_acknowledgement_has_no_effect() {
+async fn event_of_a_killed_worker_is_applied_once_by_another() {
     let app = selling(&[]).await;
     sqlx::query("update plan set trial_days = 2 where plan_id = 'pro'").execute(&app.db).await.unwrap();
     app.stripe.hold();
@@ -133,7 +136,7 @@ async fn a_worker_killed_before_its_acknowledgement_has_no_effect() {
     let created = events.iter().find(|event| event["type"] == "customer.subscription.created").unwrap().clone();
     let (db, config) = (app.db.clone(), app.config.clone());
     let stripe_url = app.stripe.url();
-    // Acknowledging waits for a lock that we hold.
+    // Marking an event as done waits for a lock that this test holds.
     sqlx::raw_sql(
         "create function wait() returns trigger language plpgsql as $$ begin perform pg_advisory_xact_lock_shared(7); return new; end $$;
          create trigger wait before update on stripe_event for each row when (new.done_at is not null) execute function wait()",
@@ -143,8 +146,8 @@ async fn a_worker_killed_before_its_acknowledgement_has_no_effect() {
     .unwrap();
     let mut gate = db.acquire().await.unwrap();
     sqlx::raw_sql("select pg_advisory_lock(7)").execute(&mut *gate).await.unwrap();
-    // The in-process server goes, a process of its own comes.
-    let fakeg = app.leave().await;
+    // Replaces the in-process server with a separate process that can be killed.
+    let stopped = app.leave().await;
     let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_quotient"))
         .env_clear()
         .env("DATABASE_URL", &config.database_url)
@@ -163,10 +166,12 @@ async fn a_worker_killed_before_its_acknowledgement_has_no_effect() {
     .execute(&db)
     .await
     .unwrap();
-    fakeg.until("select exists (select from pg_locks where locktype = 'advisory' and objid = 7 and not granted)").await;
+    stopped
+        .until("select exists (select from pg_locks where locktype = 'advisory' and objid = 7 and not granted)")
+        .await;
     process.kill().unwrap();
     process.wait().unwrap();
-    // Postgres notices a dead client when it next writes to it; a crashed machine's backends end likewise.
+    // Postgres notices a dead client only at its next write, so the backend is terminated here.
     sqlx::raw_sql(
         "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and objid = 7 and not granted",
     )
@@ -176,17 +181,17 @@ async fn a_worker_killed_before_its_acknowledgement_has_no_effect() {
     sqlx::raw_sql("select pg_advisory_unlock(7)").execute(&mut *gate).await.unwrap();
     drop(gate);
     let undone = "select done_at is null from stripe_event where event_id = 'evt_kill'";
-    assert!(fakeg.one::<bool>(undone).await && fakeg.one::<bool>(ON_FREE).await);
-    assert_eq!(fakeg.one::<i64>("select count(*) from job").await, 0);
-    let (_url, _stop) = fakeg.second().await;
-    fakeg.until(ALL_DONE).await;
-    assert!(fakeg.one::<bool>(ON_PRO).await);
-    assert_eq!(fakeg.one::<i64>("select count(*) from job").await, 1);
+    assert!(stopped.one::<bool>(undone).await && stopped.one::<bool>(ON_FREE).await);
+    assert_eq!(stopped.one::<i64>("select count(*) from job").await, 0);
+    let (_url, _stop) = stopped.second().await;
+    stopped.until(ALL_DONE).await;
+    assert!(stopped.one::<bool>(ON_PRO).await);
+    assert_eq!(stopped.one::<i64>("select count(*) from job").await, 1);
 }
 
-/// What isn't signed by Stripe, now, is refused; what is, is taken, whatever it is about (field note 36).
+/// Events without a current, valid signature are refused. Signed events of any type and API version are accepted (field note 36).
 #[tokio::test]
-async fn the_door_is_the_signature() {
+async fn webhook_requires_a_valid_signature() {
     let app = TestApp::new().await;
     let body = json!({"id": "evt_1", "type": "something.new", "api_version": "2031-01-01", "data": {"object": {"new": [1]}}, "newer": {}});
     let body = body.to_string();
@@ -213,9 +218,9 @@ async fn the_door_is_the_signature() {
     assert!(app.one::<bool>("select count(*) = 1 and bool_and(done_at is not null) from stripe_event").await);
 }
 
-/// With no database there is no yes; with a thousand events waiting there is one at once.
+/// An event is acknowledged only once it is stored: at once behind a thousand waiting events, and not while the database is down.
 #[tokio::test]
-async fn events_are_stored_before_they_are_answered() {
+async fn events_are_stored_before_they_are_acknowledged() {
     let app = selling(&[]).await;
     sqlx::query(
         "insert into stripe_event (event_id, type, body, created_at, received_at, run_at)

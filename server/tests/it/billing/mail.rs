@@ -1,33 +1,32 @@
-//! Mail is sent, and retried if that fails.
+//! Sending mail, with retries after failures.
 
 use super::{GOOD, buy, selling};
 
-/// Mail is queued with its cause and handed over by SMTP; a server that says later is asked later.
+/// Mail is queued in the transaction that causes it and sent by SMTP. After a temporary failure it is retried.
 #[tokio::test]
-async fn mail_is_handed_over_and_tried_again() {
-    let (port, mut letters) = smtp().await;
+async fn mail_is_sent_and_retried_after_a_temporary_failure() {
+    let (port, mut mails) = smtp().await;
     let app =
-        selling(&[("SMTP_URL", &format!("smtp://127.0.0.1:{port}")), ("MAIL_FROM", "The House <app@example.com>")])
-            .await;
+        selling(&[("SMTP_URL", &format!("smtp://127.0.0.1:{port}")), ("MAIL_FROM", "The App <app@example.com>")]).await;
     sqlx::query("update plan set trial_days = 2 where plan_id = 'pro'").execute(&app.db).await.unwrap();
     let mut ann = app.user("ann@example.com").await;
     buy(&mut ann, "pro", GOOD).await;
     app.until("select count(*) = 1 from job where attempts = 1 and done_at is null and error like '%451%'").await;
     sqlx::query("update job set run_at = now()").execute(&app.db).await.unwrap();
-    let letter = letters.recv().await.unwrap();
-    for said in [
-        "From: \"The House\" <app@example.com>",
+    let mail = mails.recv().await.unwrap();
+    for part in [
+        "From: \"The App\" <app@example.com>",
         "To: ann@example.com",
         "Subject: Your Pro trial ends on",
         "text/plain",
         "text/html",
     ] {
-        assert!(letter.contains(said), "{said} in {letter}");
+        assert!(mail.contains(part), "{part} in {mail}");
     }
     app.until("select bool_and(done_at is not null) from job").await;
 }
 
-/// A mail server of a few lines, which says "later" to the first letter.
+/// Starts a minimal SMTP server that rejects the first recipient with a temporary failure. Returns its port and the mails it receives.
 async fn smtp() -> (u16, tokio::sync::mpsc::UnboundedReceiver<String>) {
     use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -47,15 +46,15 @@ async fn smtp() -> (u16, tokio::sync::mpsc::UnboundedReceiver<String>) {
                     }
                     "DATA" => {
                         write.write_all(b"354 go on\r\n").await.unwrap();
-                        let mut letter = String::new();
+                        let mut mail = String::new();
                         while let Ok(Some(line)) = lines.next_line().await {
                             if line == "." {
                                 break;
                             }
-                            letter.push_str(&line);
-                            letter.push('\n');
+                            mail.push_str(&line);
+                            mail.push('\n');
                         }
-                        sender.send(letter).unwrap();
+                        sender.send(mail).unwrap();
                         "250 taken"
                     }
                     "QUIT" => "221 bye",

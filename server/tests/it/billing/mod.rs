@@ -1,5 +1,5 @@
-//! Plans that are paid: the way to Stripe and back, its events in any order and any number, and what happens when money
-//! stops coming. Stripe is the fake on a real socket; what it says is the oracle.
+//! Paid plans: checkout and return, events in any order and any number, and failed payments. Stripe is the simulator on a real socket;
+//! its state is the expected result.
 
 mod events;
 mod lapse;
@@ -15,30 +15,33 @@ use reqwest::header;
 use serde_json::Value;
 use server::cli::{Command, Plans};
 
+/// A card whose payments succeed.
 const GOOD: &str = "4242 4242 4242 4242";
 
+/// A card that can be attached and whose later payments fail.
 const FAILS_LATER: &str = "4000 0000 0000 0341";
 
-/// A deployment whose plans can be bought.
+/// Starts a deployment whose plans can be bought.
 async fn selling(more: &[(&str, &str)]) -> TestApp {
     let app = TestApp::with(more).await;
     app.run(Command::Plans(Plans::Push)).await;
     app
 }
 
-fn place(response: &reqwest::Response) -> String {
+/// Returns the target of a redirect.
+fn redirect_target(response: &reqwest::Response) -> String {
     assert_eq!(response.status(), StatusCode::SEE_OTHER);
     response.headers()[header::LOCATION].to_str().unwrap().to_owned()
 }
 
-/// Goes to the checkout of a plan.
+/// Opens the checkout of a plan. Returns the URL of Stripe's page.
 async fn go(ann: &mut Visitor, plan: &str) -> String {
-    place(&ann.form("/billing/checkout", &[("plan", plan), ("interval", "month")]).await)
+    redirect_target(&ann.form("/billing/checkout", &[("plan", plan), ("interval", "month")]).await)
 }
 
-/// Pays on the fake's page; where that leads back to is not followed.
+/// Pays on the simulator's page. Returns the URL that it redirects to, without following it.
 async fn pay(ann: &Visitor, url: &str, card: &str) -> String {
-    place(&ann.client.post(url).form(&[("card", card)]).send().await.unwrap())
+    redirect_target(&ann.client.post(url).form(&[("card", card)]).send().await.unwrap())
 }
 
 async fn buy(ann: &mut Visitor, plan: &str, card: &str) {
@@ -52,7 +55,7 @@ async fn control(app: &TestApp, path: &str, form: &[(&str, &str)]) {
     assert_eq!(done.status(), StatusCode::OK);
 }
 
-/// Asks the fake's API, as the owner would in Stripe's dashboard.
+/// Calls the simulator's API, as the owner would use Stripe's dashboard.
 async fn api(app: &TestApp, method: &str, path: &str, form: &[(&str, &str)]) -> Value {
     let url = format!("{}/v1/{path}", app.stripe.url());
     let request = HTTP.request(method.parse().unwrap(), url).bearer_auth("sk_test_x").form(form);
@@ -79,7 +82,7 @@ async fn post(url: &str, header: Option<String>, body: String) -> reqwest::Respo
     request.send().await.unwrap()
 }
 
-/// Sends an event as Stripe would.
+/// Sends an event with a valid signature, as Stripe would.
 async fn event(url: &str, event: &Value) {
     let body = event.to_string();
     let header = format!("t={},v1={}", now(), signed(WEBHOOK_SECRET, now(), &body));
@@ -92,9 +95,9 @@ const ON_FREE: &str = "select plan_id = 'free' from account where email = 'ann@e
 
 const ALL_DONE: &str = "select not exists (select from stripe_event where done_at is null)";
 
-/// Field note 10, by way of money: a user pays, and the next message runs under the new limit; used stays used.
+/// Field note 10: after a payment the next message runs under the new limit, and recorded usage stays.
 #[tokio::test]
-async fn a_paid_plan_counts_from_the_next_message_on() {
+async fn paid_plan_applies_to_the_next_message() {
     let app = selling(&[]).await;
     let mut ann = app.user("ann@example.com").await;
     for _ in 0..10 {
@@ -111,21 +114,21 @@ async fn a_paid_plan_counts_from_the_next_message_on() {
     assert_eq!((quota["plan"].as_str(), &quota["tokens"]["used"]), (Some("pro"), &used));
     ann.answer("{{words:1}}").await;
     let page = ann.text("/settings/billing").await;
-    for said in ["Trial", "FAKE-0001", "Test mode: no money moves"] {
-        assert!(page.contains(said), "{said}");
+    for text in ["Trial", "FAKE-0001", "Test mode: no money moves"] {
+        assert!(page.contains(text), "{text}");
     }
-    // the same on the way back, without any event
+    // The return from checkout has the same effect without any event.
     app.stripe.hold();
     let mut bob = app.user("bob@example.com").await;
     let url = go(&mut bob, "max").await;
     pay(&bob, &url, GOOD).await;
-    assert_eq!(place(&bob.get("/billing/return?bought=yes").await), "/settings/billing?from=checkout");
+    assert_eq!(redirect_target(&bob.get("/billing/return?bought=yes").await), "/settings/billing?from=checkout");
     assert_eq!(bob.quota().await["plan"], "max");
 }
 
-/// Pushing plans twice changes nothing; a plan is one row; what is sold stands on the pricing page for everybody.
+/// Pushing plans twice changes nothing. A new plan needs one row, and the pricing page shows every plan on sale.
 #[tokio::test]
-async fn plans_are_rows_and_pushed_once() {
+async fn pushing_plans_is_idempotent_and_includes_new_rows() {
     let app = selling(&[]).await;
     assert!(app.run(Command::Plans(Plans::Push)).await.contains("up to date"));
     sqlx::query(
@@ -135,8 +138,8 @@ async fn plans_are_rows_and_pushed_once() {
     .execute(&app.db)
     .await
     .unwrap();
-    let said = app.run(Command::Plans(Plans::Push)).await;
-    assert!(said.contains("plan_team_month: $500 a month") && said.contains("portal: configured"), "{said}");
+    let output = app.run(Command::Plans(Plans::Push)).await;
+    assert!(output.contains("plan_team_month: $500 a month") && output.contains("portal: configured"), "{output}");
     let page = app.visitor().text("/pricing?interval=year").await;
     for expected in ["$200", "$1,000", "Team", "$500", "Save $40 a year", "Start 7-day free trial"] {
         assert!(page.contains(expected), "{expected}");
@@ -154,23 +157,23 @@ async fn plans_are_rows_and_pushed_once() {
     );
 }
 
-/// Field note 37: a subscription that is cancelled runs to its end; a change of plan in the portal lands.
+/// Field note 37: a plan change in the portal is applied, and a canceled subscription runs until its period ends.
 #[tokio::test]
-async fn the_portal_changes_land() {
+async fn portal_changes_are_applied() {
     let app = selling(&[]).await;
     let mut ann = app.user("ann@example.com").await;
     buy(&mut ann, "pro", GOOD).await;
     app.until(ON_PRO).await;
-    // a second plan is a change of the first, never a second subscription
+    // Buying a second plan changes the subscription and never creates a second one.
     let url = go(&mut ann, "max").await;
     assert!(url.contains("/portal/"));
     let price: String = app.one("select monthly_price_id from plan where plan_id = 'max'").await;
     let back = ann.client.post(&url).form(&[("do", "switch"), ("price", &price)]).send().await.unwrap();
-    assert!(place(&back).ends_with("/billing/return?bought=yes"));
+    assert!(redirect_target(&back).ends_with("/billing/return?bought=yes"));
     app.until("select plan_id = 'max' from account").await;
     assert_eq!(app.stripe.all("subscription").len(), 1);
-    // cancelled: kept until the period ends
-    let url = place(&ann.form("/billing/portal", &[]).await);
+    // A canceled plan is kept until the period ends.
+    let url = redirect_target(&ann.form("/billing/portal", &[]).await);
     ann.client.post(&url).form(&[("do", "cancel")]).send().await.unwrap();
     app.until("select bool_and(ends_at is not null) from subscription").await;
     assert_eq!(ann.quota().await["plan"], "max");
@@ -180,12 +183,12 @@ async fn the_portal_changes_land() {
     app.until("select count(*) = 1 from job where key like 'mail:plan_ended:%'").await;
 }
 
-/// Field note 37: one trial per user ever, also for somebody who comes back under a new account.
+/// Field note 37: each user gets one trial, also after deleting the account and signing up again.
 #[tokio::test]
-async fn a_trial_is_had_once() {
+async fn trial_is_granted_once_per_user() {
     let app = selling(&[]).await;
     let mut ann = app.user("ann@example.com").await;
-    // two open pages: the first can't be paid once the second is open
+    // Opening a second checkout closes the first.
     let (first, second) = (go(&mut ann, "pro").await, go(&mut ann, "pro").await);
     assert_eq!(ann.client.get(&first).send().await.unwrap().status(), StatusCode::NOT_FOUND);
     pay(&ann, &second, GOOD).await;
@@ -196,7 +199,7 @@ async fn a_trial_is_had_once() {
     buy(&mut ann, "pro", GOOD).await;
     app.until("select exists (select from subscription where status = 'active' and trial_end is null)").await;
     let gone = ann.form("/settings/delete", &[("password", "correct horse")]).await;
-    assert_eq!(place(&gone), "/");
+    assert_eq!(redirect_target(&gone), "/");
     let mut again = app.user("ann@example.com").await;
     assert!(!again.text("/pricing").await.contains("free trial"));
     buy(&mut again, "pro", GOOD).await;
@@ -204,9 +207,9 @@ async fn a_trial_is_had_once() {
     assert_eq!(app.one::<i64>("select count(*) from subscription where trial_end is not null").await, 1);
 }
 
-/// With no key nothing breaks: the pages say so and what to set, buying is refused in words, an admin still gives plans.
+/// Without a Stripe key the pages name the setting, checkout is refused with an explanation, and an admin can still grant plans.
 #[tokio::test]
-async fn without_a_key_everything_else_works() {
+async fn app_works_without_a_stripe_key() {
     let app = TestApp::with(&[("STRIPE_SECRET_KEY", "")]).await;
     let mut ann = app.user("ann@example.com").await;
     for page in ["/pricing", "/settings/billing"] {
@@ -225,9 +228,9 @@ async fn without_a_key_everything_else_works() {
     admin.text("/admin/health").await;
 }
 
-/// What an admin gave and what is paid stand side by side; the larger holds.
+/// The granted plan and the paid plan are stored separately, and the larger one applies.
 #[tokio::test]
-async fn a_gift_and_a_payment_don_t_undo_each_other() {
+async fn granted_and_paid_plans_are_independent() {
     let app = selling(&[]).await;
     let mut admin = app.user("admin@example.com").await;
     let mut ann = app.user("ann@example.com").await;
@@ -237,7 +240,7 @@ async fn a_gift_and_a_payment_don_t_undo_each_other() {
     buy(&mut ann, "max", GOOD).await;
     app.until("select plan_id = 'max' from account where email = 'ann@example.com'").await;
     admin.form(&path, &[("plan", "free")]).await;
-    assert_eq!(ann.quota().await["plan"], "max", "what is paid is not taken by a smaller gift");
+    assert_eq!(ann.quota().await["plan"], "max", "granting a smaller plan doesn't remove the paid one");
     admin.form(&path, &[("plan", "pro")]).await;
     let subscription = app.stripe.all("subscription")[0]["id"].as_str().unwrap().to_owned();
     api(&app, "DELETE", &format!("subscriptions/{subscription}"), &[]).await;

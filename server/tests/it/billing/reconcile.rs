@@ -1,13 +1,13 @@
-//! When Stripe and we disagree, or it can't be reached.
+//! Reconciliation with Stripe, and operation while Stripe is down or slow.
 
-use super::{ALL_DONE, GOOD, ON_FREE, ON_PRO, api, buy, control, event, go, pay, place, selling};
+use super::{ALL_DONE, GOOD, ON_FREE, ON_PRO, api, buy, control, event, go, pay, redirect_target, selling};
 use http::StatusCode;
 use serde_json::json;
 use server::cli::{Billing, Command, Plans};
 
-/// What lost events would have said is found by comparing, and mended: each kind of drift, and nothing on a second run.
+/// Reconciling finds and repairs each kind of drift that lost events leave, and finds nothing more on a second run.
 #[tokio::test]
-async fn reconciling_finds_and_mends_each_drift() {
+async fn reconcile_finds_and_repairs_each_drift() {
     let app = selling(&[]).await;
     let mut users = Vec::new();
     for name in ["cancel", "upgrade", "orphan", "deleted", "restored"] {
@@ -41,22 +41,22 @@ async fn reconciling_finds_and_mends_each_drift() {
     .execute(&app.db)
     .await
     .unwrap();
-    // a deletion whose job was lost
+    // An account deletion whose job was lost.
     app.stripe.set_down(true);
     users[3].form("/settings/delete", &[("password", "correct horse")]).await;
     app.until("select count(*) = 1 from job where kind = 'close_customer' and attempts > 0").await;
     sqlx::query("update job set done_at = now() where kind = 'close_customer'").execute(&app.db).await.unwrap();
     app.stripe.set_down(false);
-    // one that somebody made by hand, for nobody here
+    // A subscription created by hand at Stripe, without an account here.
     let stranger = api(&app, "POST", "customers", &[("email", "stranger@example.com")]).await;
     let stranger = stranger["id"].as_str().unwrap();
     control(&app, &format!("card/{stranger}"), &[("number", "4242424242424242")]).await;
     let foreign = api(&app, "POST", "subscriptions", &[("customer", stranger), ("items[0][price]", &max)]).await;
-    let said = app.run(Command::Billing(Billing::Reconcile)).await;
+    let output = app.run(Command::Billing(Billing::Reconcile)).await;
     for id in [&cancelled, &upgraded, &orphan, &deleted, &restored] {
-        assert!(said.contains(id.as_str()), "{id} in {said}");
+        assert!(output.contains(id.as_str()), "{id} in {output}");
     }
-    assert!(said.contains("no account here: flagged, not changed"), "{said}");
+    assert!(output.contains("no account here: flagged, not changed"), "{output}");
     let plan = async |email: &str| -> String {
         sqlx::query_scalar("select plan_id from account where email = $1").bind(email).fetch_one(&app.db).await.unwrap()
     };
@@ -64,33 +64,33 @@ async fn reconciling_finds_and_mends_each_drift() {
     assert_eq!(plan("upgrade@example.com").await, "max");
     assert_eq!(plan("orphan@example.com").await, "pro");
     assert_eq!(app.stripe.object(&deleted).unwrap()["status"], "canceled");
-    // an account that is missing for another reason, as after a restore, loses nothing
+    // When an account is missing for another reason, such as a restored backup, its subscription is kept.
     assert_eq!(app.stripe.object(&restored).unwrap()["status"], "trialing");
     assert_ne!(app.stripe.object(foreign["id"].as_str().unwrap()).unwrap()["status"], "canceled");
     sqlx::query("update account set plan_id = 'max' where email = 'cancel@example.com'")
         .execute(&app.db)
         .await
         .unwrap();
-    let said = app.run(Command::Billing(Billing::Reconcile)).await;
-    assert!(said.contains("doesn't follow from what they pay"), "{said}");
-    let said = app.run(Command::Billing(Billing::Reconcile)).await;
-    // those two stay the owner's to judge
-    assert_eq!(said.lines().count(), 3, "{said}");
+    let output = app.run(Command::Billing(Billing::Reconcile)).await;
+    assert!(output.contains("doesn't follow from what they pay"), "{output}");
+    let output = app.run(Command::Billing(Billing::Reconcile)).await;
+    // Those two remain for the owner to decide.
+    assert_eq!(output.lines().count(), 3, "{output}");
     let mut admin = app.user("admin@example.com").await;
     let page = admin.text("/admin/health").await;
     assert!(page.contains("Subscription without an account"));
     let cleared =
         admin.form("/admin/health/clear", &[("kind", "orphan"), ("object", foreign["id"].as_str().unwrap())]).await;
-    assert_eq!(place(&cleared), "/admin/health");
+    assert_eq!(redirect_target(&cleared), "/admin/health");
     assert_eq!(
         app.one::<i64>("select count(*) from billing_flag where kind = 'orphan' and cleared_at is null").await,
         1
     );
 }
 
-/// Stripe down: a kind sentence, nothing half done, and chat is untouched.
+/// While Stripe is down, checkout is refused with an explanation, no change is half applied, and chat works.
 #[tokio::test]
-async fn with_stripe_down_checkout_says_so_and_chat_goes_on() {
+async fn stripe_outage_refuses_checkout_and_leaves_chat_working() {
     let app = selling(&[]).await;
     let mut ann = app.user("ann@example.com").await;
     app.stripe.set_down(true);
@@ -113,9 +113,9 @@ async fn with_stripe_down_checkout_says_so_and_chat_goes_on() {
     app.until(ON_PRO).await;
 }
 
-/// A key of another Stripe account takes nobody's plan; the owner can say that it is meant.
+/// With the key of another Stripe account no plan is removed, until the owner confirms the change with `billing forget`.
 #[tokio::test]
-async fn another_account_s_key_takes_no_plan() {
+async fn key_of_another_stripe_account_removes_no_plan() {
     let app = selling(&[]).await;
     let mut ann = app.user("ann@example.com").await;
     buy(&mut ann, "pro", GOOD).await;
@@ -127,8 +127,8 @@ async fn another_account_s_key_takes_no_plan() {
     let (url, _stop) = moved.second().await;
     ann.url = url;
     moved.run(Command::Plans(Plans::Push)).await;
-    let said = moved.run(Command::Billing(Billing::Reconcile)).await;
-    assert!(said.contains("not mended") && said.contains("of another account or mode"), "{said}");
+    let output = moved.run(Command::Billing(Billing::Reconcile)).await;
+    assert!(output.contains("not mended") && output.contains("of another account or mode"), "{output}");
     let refused = ann.form("/billing/checkout", &[("plan", "pro")]).await;
     assert!(refused.status().is_server_error());
     assert!(moved.one::<bool>(ON_PRO).await);
@@ -138,16 +138,16 @@ async fn another_account_s_key_takes_no_plan() {
     assert!(url.starts_with(&elsewhere.url()));
 }
 
-/// A Stripe that takes its time holds up nobody's chat, and one user's clicks hold up nobody else's.
+/// A slow Stripe delays no chat, and one user's checkout requests don't delay another's.
 #[tokio::test]
-async fn a_slow_stripe_delays_no_turn() {
+async fn slow_stripe_delays_no_turn() {
     let app = selling(&[]).await;
     let mut ann = app.user("ann@example.com").await;
     buy(&mut ann, "pro", GOOD).await;
     app.until(ON_PRO).await;
     app.until(ALL_DONE).await;
     app.stripe.hold();
-    // answers to lists and sessions wait until they are let go
+    // The simulator holds its responses to list and session requests until it is released.
     app.stripe.stall(true);
     let clicks: Vec<_> = (0..6)
         .map(|_| {
@@ -159,8 +159,8 @@ async fn a_slow_stripe_delays_no_turn() {
         tokio::task::yield_now().await;
     }
     ann.answer("{{words:1}}").await;
-    assert_eq!(app.stripe.stalled(), 1, "one way to Stripe at a time per user");
-    // somebody else gets through to Stripe meanwhile
+    assert_eq!(app.stripe.stalled(), 1, "one concurrent Stripe request per user");
+    // Another user reaches Stripe meanwhile.
     let mut bob = app.user("bob@example.com").await;
     let bobs = tokio::spawn(async move { bob.form("/billing/checkout", &[("plan", "max")]).await.status() });
     while app.stripe.stalled() == 1 && !bobs.is_finished() {
@@ -174,9 +174,9 @@ async fn a_slow_stripe_delays_no_turn() {
     assert_eq!(app.stripe.all("customer").len(), 2);
 }
 
-/// Refunds and disputes are flagged; a dead letter is shown and replayed; each act is written down.
+/// Refunds and disputes are flagged. A dead letter is shown and can be replayed, and the replay is audited.
 #[tokio::test]
-async fn the_owner_sees_what_to_look_at() {
+async fn owner_sees_flags_and_replays_dead_letters() {
     let app = selling(&[]).await;
     let mut admin = app.user("admin@example.com").await;
     let mut ann = app.user("ann@example.com").await;
@@ -200,12 +200,12 @@ async fn the_owner_sees_what_to_look_at() {
     .await
     .unwrap();
     let page = admin.text("/admin/health").await;
-    for said in ["Refund", "Chargeback", "ann@example.com", "$7", "evt_dead", "it was so"] {
-        assert!(page.contains(said), "{said}");
+    for text in ["Refund", "Chargeback", "ann@example.com", "$7", "evt_dead", "it was so"] {
+        assert!(page.contains(text), "{text}");
     }
     assert_eq!(ann.get("/admin/health").await.status(), StatusCode::NOT_FOUND);
     assert_eq!(ann.form("/admin/health/replay", &[("event", "evt_dead")]).await.status(), StatusCode::NOT_FOUND);
-    assert_eq!(place(&admin.form("/admin/health/replay", &[("event", "evt_dead")]).await), "/admin/health");
+    assert_eq!(redirect_target(&admin.form("/admin/health/replay", &[("event", "evt_dead")]).await), "/admin/health");
     app.until("select done_at is not null from stripe_event where event_id = 'evt_dead'").await;
     let again = admin.form("/admin/health/replay", &[("event", "evt_dead")]).await;
     assert_eq!(again.status(), StatusCode::NOT_FOUND);

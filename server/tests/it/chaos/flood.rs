@@ -1,4 +1,4 @@
-//! Floods: connections, large bodies.
+//! Floods of connections and of large bodies.
 
 use crate::app::TestApp;
 use crate::visitor::{events, problem};
@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// What a connection is answered, if it sends a request.
+/// Opens a connection, requests `/healthz` and returns the raw response.
 async fn healthz(address: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let _ = stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
@@ -17,8 +17,8 @@ async fn healthz(address: &str) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// Field note 103: silent connections take the places there are; a new one is answered 503, and gets in as soon as a place is free.
-/// The long run waits until the silent ones are closed by the server.
+/// Field note 103: silent connections use up the connection cap. A new connection gets 503, and is accepted once a slot is free. The long
+/// run waits until the server closes the silent connections.
 #[tokio::test]
 async fn silent_connections_are_capped_and_closed() {
     let app = TestApp::new().await;
@@ -34,12 +34,12 @@ async fn silent_connections_are_capped_and_closed() {
         drop(silent.split_off(4));
     }
     let waiting = async { while !healthz(address).await.starts_with("HTTP/1.1 200 ") {} };
-    tokio::time::timeout(std::time::Duration::from_secs(120), waiting).await.expect("a place becomes free");
+    tokio::time::timeout(std::time::Duration::from_secs(120), waiting).await.expect("a connection slot becomes free");
     stop.cancel();
 }
 
-/// Field notes 66 and 106: one user floods the estimate with large texts; after a budget's worth they are refused with a time, and
-/// nobody else notices.
+/// Field notes 66 and 106: a user who floods the token estimate with large texts is refused with `Retry-After` once their budget is used.
+/// Other users are unaffected.
 #[tokio::test]
 async fn large_texts_have_a_budget_per_user() {
     let app = TestApp::new().await;
@@ -56,7 +56,7 @@ async fn large_texts_have_a_budget_per_user() {
         assert_eq!(problem(answer).await["kind"], "attempts_limit");
     }
     events(bob.ask("{{words:2}}").await).await;
-    // What no prompt of the plan could fill is refused by its size alone.
+    // A text larger than any prompt of the plan is refused for its size.
     let huge = json!({"text": "x".repeat(3 << 20)}).to_string();
     let answer = ann.request("POST", "/api/estimate").body(huge).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);

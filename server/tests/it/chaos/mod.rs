@@ -1,5 +1,5 @@
-//! What broke under two hours of chaos: frozen connections, wrong clocks, providers that refuse or never answer, meters lost at the
-//! worst moment, floods. `./dev chaos` does the same to two servers for ten minutes.
+//! Faults found in two hours of chaos testing: frozen connections, wrong clocks, providers that refuse or never answer, meters lost
+//! between admission and write, floods. `./dev chaos` injects the same faults into two servers for ten minutes.
 
 mod flood;
 mod wire;
@@ -14,18 +14,18 @@ use std::time::Duration;
 use uuid::Uuid;
 use wire::Wire;
 
-/// Waits until a request is answered with a status.
+/// Repeats a request until it returns the status `wanted`. Panics after 120 s.
 async fn until_status(visitor: &Visitor, path: &str, wanted: StatusCode) {
     let waiting = async {
         while visitor.get(path).await.status() != wanted {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(120), waiting).await.unwrap_or_else(|_| panic!("never {wanted}: {path}"));
+    tokio::time::timeout(Duration::from_secs(120), waiting).await.unwrap_or_else(|_| panic!("no {wanted} from {path}"));
 }
 
-/// Field note 98: connections to Postgres freeze while all of them are in use. They are given up, new ones are made, and the server is
-/// well again without a restart.
+/// Field note 98: connections to Postgres freeze while all of them are in use. The server abandons them, opens new ones and recovers
+/// without a restart.
 #[tokio::test]
 async fn frozen_connections_to_postgres_are_replaced() {
     let app = TestApp::new().await;
@@ -53,7 +53,7 @@ async fn frozen_connections_to_postgres_are_replaced() {
     let answer = there.ask("{{words:3}} after the freeze").await;
     assert_eq!(answer.status(), StatusCode::OK);
     assert_eq!(words(&events(answer).await).split_whitespace().count(), 3);
-    // Who only waited for a connection got a new one; who was stuck is refused in the end, and told when to come back.
+    // Requests that waited for a connection got a new one. Requests on a frozen connection are refused with `Retry-After`.
     let mut refused = 0;
     for response in join_all(stuck).await {
         let response = response.unwrap();
@@ -67,7 +67,7 @@ async fn frozen_connections_to_postgres_are_replaced() {
     stop.cancel();
 }
 
-/// Field note 99: servers whose clocks are five minutes ahead and behind reap what is dead by Postgres' clock, and nothing else.
+/// Field note 99: servers whose clocks are five minutes ahead or behind reap only turns that have expired by Postgres' clock.
 #[tokio::test]
 async fn wrong_clocks_end_no_running_turn() {
     let app = TestApp::new().await;
@@ -77,14 +77,14 @@ async fn wrong_clocks_end_no_running_turn() {
     assert_eq!(running.status(), StatusCode::OK);
     for offset in ["300", "-300"] {
         let turn = Uuid::now_v7();
-        let dead = ann.post(&json!({"text": "{{words:4}}{{hold}} dies", "turn_id": turn})).await;
-        assert_eq!(dead.status(), StatusCode::OK);
+        let expired = ann.post(&json!({"text": "{{words:4}}{{hold}} dies", "turn_id": turn})).await;
+        assert_eq!(expired.status(), StatusCode::OK);
         sqlx::query("update turn set alive_until = now() - interval '1 second' where turn_id = $1")
             .bind(turn)
             .execute(&app.db)
             .await
             .unwrap();
-        let _neighbour = app.process(&[("QUOTIENT_CLOCK_OFFSET_S", offset)]).await;
+        let _other_server = app.process(&[("QUOTIENT_CLOCK_OFFSET_S", offset)]).await;
         app.until("select count(*) filter (where status = 'pending') = 1 and bool_or(status = 'lost') from ai_usage")
             .await;
         sqlx::query("delete from turn where turn_id = $1").bind(turn).execute(&app.db).await.unwrap();
@@ -93,8 +93,8 @@ async fn wrong_clocks_end_no_running_turn() {
     assert!(matches!(events(running).await.last(), Some((_, TurnEvent::Finish { outcome: Outcome::Finished, .. }))));
 }
 
-/// Field note 100: calls that a provider refuses count as requests, so that they are no way around the limit; and while its circuit is
-/// open nothing is written at all.
+/// Field note 100: calls that a provider refuses count as requests, so they can't be used to bypass the limit. While the circuit is open,
+/// nothing is written except at most one probe.
 #[tokio::test]
 async fn refused_calls_count_as_requests() {
     let app = TestApp::new().await;
@@ -105,10 +105,10 @@ async fn refused_calls_count_as_requests() {
     let refused = answers.iter().filter(|answer| answer.status() == StatusCode::BAD_GATEWAY).count();
     assert!(refused <= 10 && app.provider.asked(text) <= 10, "{refused}, {} calls", app.provider.asked(text));
     let last = ann.ask(text).await;
-    assert_eq!(last.status(), StatusCode::TOO_MANY_REQUESTS, "ten a minute");
+    assert_eq!(last.status(), StatusCode::TOO_MANY_REQUESTS, "the limit is ten requests a minute");
     assert_eq!(problem(last).await["kind"], "requests_limit");
-    assert_eq!(ann.quota().await["tokens"]["used"], 0, "and cost nothing");
-    // Lost meters are rebuilt with them.
+    assert_eq!(ann.quota().await["tokens"]["used"], 0, "refused calls use no tokens");
+    // Lost meters are rebuilt including the refused calls.
     let subject: String = app.one("select subject from account").await;
     let key = format!("meter:{{user:{subject}}}");
     let gone: i64 = redis::cmd("DEL").arg(key).query_async(&mut app.redis.clone()).await.unwrap();
@@ -128,10 +128,10 @@ async fn refused_calls_count_as_requests() {
     assert!(app.one::<i64>("select count(*) from ai_usage").await <= rows + 1);
 }
 
-/// Field note 101: the meters are lost after a turn was admitted and before it is written; the next one is admitted on meters that
-/// don't know of it. Only one of the two reaches its provider.
+/// Field note 101: the meters are lost after a turn is admitted and before it is written, and a second turn is admitted on meters that lack
+/// the first. Both holds are gone when the turns are written, so neither turn reaches a provider.
 #[tokio::test]
-async fn meters_lost_between_grant_and_row_admit_no_more() {
+async fn meters_lost_before_the_write_admit_no_extra_call() {
     let app = TestApp::new().await;
     app.limits("free", 1_000, 1_000, 100).await;
     sqlx::query("update plan set max_output = 900").execute(&app.db).await.unwrap();
@@ -140,9 +140,9 @@ async fn meters_lost_between_grant_and_row_admit_no_more() {
     let key = format!("meter:{{user:{subject}}}");
     let mut lock = app.db.begin().await.unwrap();
     sqlx::query("lock table message in access exclusive mode").execute(&mut *lock).await.unwrap();
-    let mut asked = Vec::new();
+    let mut requests = Vec::new();
     for n in 1..=2 {
-        asked.push(tokio::spawn(ann.clone().post_owned(json!({"text": format!("{{{{words:2}}}} number {n}")}))));
+        requests.push(tokio::spawn(ann.clone().post_owned(json!({"text": format!("{{{{words:2}}}} number {n}")}))));
         let waits = format!(
             "select count(*) = {n} from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
         );
@@ -151,35 +151,35 @@ async fn meters_lost_between_grant_and_row_admit_no_more() {
         }
         let gone: i64 = redis::cmd("DEL").arg(&key).query_async(&mut app.redis.clone()).await.unwrap();
         assert_eq!(gone, 1);
-        // Built again without the turn that isn't written yet.
+        // The meter is rebuilt without the turn that isn't written yet.
         assert_eq!(ann.quota().await["tokens"]["reserved"], 0);
     }
     lock.rollback().await.unwrap();
     let mut statuses: Vec<u16> =
-        join_all(asked).await.into_iter().map(|answer| answer.unwrap().status().as_u16()).collect();
+        join_all(requests).await.into_iter().map(|answer| answer.unwrap().status().as_u16()).collect();
     statuses.sort_unstable();
     assert_eq!(
         (statuses, app.provider.served().len()),
         (vec![503, 503], 0),
-        "neither hold stood when its turn was written"
+        "neither hold existed when its turn was written"
     );
     app.until("select not exists (select from ai_usage where status = 'pending')").await;
     assert_eq!(ann.quota().await["tokens"]["used"], 0);
     events(ann.ask("{{words:2}}").await).await;
 }
 
-/// Field note 102: a provider that counts fewer tokens than we do stops by itself at its limit. Its count is waited for and its text is
-/// shown whole; and where only an estimate is left, it never exceeds what was reserved.
+/// Field note 102: a provider that counts fewer tokens than the server stops at its own limit. The server waits for its count and keeps the
+/// full text. Where only an estimate is available, it never exceeds the reservation.
 #[tokio::test]
 async fn no_estimate_exceeds_its_reservation() {
     let app = TestApp::new().await;
     app.limits("free", 1_000, 1_000_000, 100).await;
-    // Its words are tokens of the fake provider, and up to three of ours.
+    // What the fake provider counts as one token may be up to three in our count.
     sqlx::query("update plan set max_output = 256").execute(&app.db).await.unwrap();
     let ann = app.user("ann@example.com").await;
     let all = events(ann.ask("hello").await).await;
     let served = app.provider.served().remove(0);
-    assert_eq!(words(&all), served.text, "nothing is cut away");
+    assert_eq!(words(&all), served.text, "the text isn't cut");
     let Some((_, TurnEvent::Finish { usage, usage_source, .. })) = all.last() else { panic!("{all:?}") };
     assert_eq!((usage.output.0, *usage_source), (served.output, UsageSource::Exact));
 
@@ -191,8 +191,8 @@ async fn no_estimate_exceeds_its_reservation() {
     assert_eq!(app.one::<i64>(over).await, 0);
 }
 
-/// Field note 104: a provider accepts calls and never answers. After three that are silent at once its circuit opens, so that others
-/// don't join the wait; those who did are told what was counted, and why.
+/// Field note 104: a provider accepts calls and never answers. Its circuit opens after three concurrent silent calls, so that later
+/// requests don't wait too. The problem of each silent call says how much was counted, and why.
 #[tokio::test]
 async fn a_silent_provider_opens_its_circuit() {
     let app = TestApp::with(&[("PROVIDER_FIRST_BYTE_TIMEOUT_MS", "8000")]).await;
@@ -211,7 +211,7 @@ async fn a_silent_provider_opens_its_circuit() {
         }
     };
     tokio::time::timeout(Duration::from_secs(120), waiting).await.expect("the circuit opens");
-    assert!(silent.iter().any(|call| !call.is_finished()), "before the calls themselves are given up");
+    assert!(silent.iter().any(|call| !call.is_finished()), "the circuit must open before the calls time out");
     for answer in join_all(silent).await {
         let problem = problem(answer.unwrap()).await;
         assert_eq!(problem["kind"], "model_unavailable");
@@ -219,7 +219,7 @@ async fn a_silent_provider_opens_its_circuit() {
     }
 }
 
-/// Field note 105: without Postgres requests are refused at once, with a time to come back.
+/// Field note 105: without Postgres, requests are refused at once with `Retry-After`.
 #[tokio::test]
 async fn without_postgres_requests_are_refused_at_once() {
     let app = TestApp::new().await;
@@ -238,11 +238,11 @@ async fn without_postgres_requests_are_refused_at_once() {
     until_status(&ann, "/api/quota", StatusCode::OK).await;
 }
 
-/// Field note 105: whatever Postgres does, a server that is told to end ends.
+/// Field note 105: SIGTERM stops the server even while Postgres is down.
 #[tokio::test]
-async fn a_server_without_postgres_ends_when_it_is_told_to() {
+async fn server_without_postgres_stops_on_sigterm() {
     if !crate::app::is_long() {
-        return; // takes the whole drain; `./dev test --long`
+        return; // Takes the full drain time; runs with `./dev test --long`.
     }
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
@@ -255,12 +255,12 @@ async fn a_server_without_postgres_ends_when_it_is_told_to() {
     let events = events(running).await;
     assert!(
         matches!(events.last(), Some((_, TurnEvent::Failed { .. }))),
-        "nothing that the ledger won't have: {events:?}"
+        "no finish event for a turn that isn't recorded: {events:?}"
     );
     assert_eq!(process.ended().await, Some(0));
 }
 
-/// Field note 108: a refusal before any output promises no kept text, and doesn't blame the model where it wasn't asked.
+/// Field note 108: a refusal before any output doesn't promise saved text, and a problem never blames a model that wasn't called.
 #[tokio::test]
 async fn problems_say_what_happened() {
     let app = TestApp::new().await;
@@ -270,10 +270,10 @@ async fn problems_say_what_happened() {
     let broken = events(ann.ask("{{words:5}}{{break:3}}").await).await;
     let Some((_, TurnEvent::Failed { problem: broken })) = broken.last() else { panic!("{broken:?}") };
     assert!(broken.message.contains("What it wrote is saved"), "{broken:?}");
-    // A turn whose server died before its first event: told at once, without waiting for the reaper.
+    // A turn whose server died before its first event is reported at once, without waiting for the reaper.
     let turn = Uuid::now_v7();
     let body = json!({"text": "{{mute}}", "turn_id": turn});
-    let asking = tokio::spawn(ann.clone().post_owned(body.clone()));
+    let request = tokio::spawn(ann.clone().post_owned(body.clone()));
     app.until("select exists (select from ai_usage where status = 'pending')").await;
     sqlx::query("update turn set alive_until = now() - interval '1 second' where turn_id = $1")
         .bind(turn)
@@ -288,5 +288,5 @@ async fn problems_say_what_happened() {
         assert!(!message.contains("conversation has it"), "{message}");
     }
     stop.cancel();
-    asking.abort();
+    request.abort();
 }

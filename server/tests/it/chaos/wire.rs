@@ -1,4 +1,4 @@
-//! A TCP proxy whose connections can be frozen, as a failing switch or firewall leaves them.
+//! A TCP proxy whose connections can be frozen, as happens when a switch or firewall fails.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,12 +7,12 @@ use tokio::net::{TcpListener, TcpStream};
 
 pub struct Wire {
     pub port: u16,
-    /// Connections that were made in an earlier generation pass nothing on.
+    /// Connections opened in an earlier generation forward nothing.
     generation: Arc<AtomicU64>,
 }
 
 impl Wire {
-    /// Leads to a port of this machine.
+    /// Starts a proxy to a local port.
     pub async fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let wire = Self { port: listener.local_addr().unwrap().port(), generation: Arc::default() };
@@ -27,7 +27,7 @@ impl Wire {
                     tokio::spawn(async move {
                         let mut buffer = vec![0; 65_536];
                         while let Ok(n @ 1..) = from.read(&mut buffer).await {
-                            // What is frozen takes everything, answers nothing, and never says so.
+                            // A frozen connection accepts data, sends none and never closes.
                             if generation.load(Ordering::SeqCst) == born && to.write_all(&buffer[..n]).await.is_err() {
                                 return;
                             }
@@ -42,7 +42,7 @@ impl Wire {
         wire
     }
 
-    /// Freezes the connections there are; new ones work.
+    /// Freezes all open connections. New connections work.
     pub fn freeze(&self) {
         self.generation.fetch_add(1, Ordering::SeqCst);
     }

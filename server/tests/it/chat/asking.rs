@@ -1,4 +1,4 @@
-//! Sending a message, also twice.
+//! Sending messages: duplicates, invalid requests, resends.
 
 use crate::app::TestApp;
 use crate::visitor::{events, problem, words};
@@ -15,7 +15,7 @@ async fn the_same_turn_runs_once() {
     let body = json!({"model": "claude-haiku-4-5", "text": "{{words:20}}", "turn_id": turn});
     let copies = (0..20).map(|_| async { events(ann.post(&body).await).await });
     let all = futures::future::join_all(copies).await;
-    assert!(all.iter().all(|copy| *copy == all[0] && copy.len() > 20), "all copies read the same events");
+    assert!(all.iter().all(|copy| *copy == all[0] && copy.len() > 20), "all copies get the same events");
     assert_eq!(app.provider.served().len(), 1);
     assert_eq!(app.one::<i64>("select count(*) from ai_usage").await, 1);
     assert_eq!(ann.quota().await["requests"]["remaining"], 99);
@@ -25,7 +25,7 @@ async fn the_same_turn_runs_once() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_asked_is_refused_kindly() {
+async fn invalid_requests_get_typed_problems() {
     let app = TestApp::new().await;
     let (ann, eve) = (app.user("ann@example.com").await, app.user("eve@example.com").await);
     let hers = ann.answer("{{words:1}}").await;
@@ -50,9 +50,9 @@ async fn what_cannot_be_asked_is_refused_kindly() {
             assert_eq!(problem["upgrade"], "max");
         }
     }
-    let nobody = app.visitor().ask("hi").await;
+    let signed_out = app.visitor().ask("hi").await;
     assert_eq!(
-        (nobody.status(), problem(nobody).await["kind"].as_str().unwrap()),
+        (signed_out.status(), problem(signed_out).await["kind"].as_str().unwrap()),
         (StatusCode::UNAUTHORIZED, "sign_in_required")
     );
     assert_eq!(eve.get(&format!("/chat/{conversation_id}")).await.status(), StatusCode::NOT_FOUND);
@@ -62,27 +62,27 @@ fn turn_id() -> uuid::Uuid {
     uuid::Uuid::now_v7()
 }
 
-/// Postgres keeps no NUL character, and a model may well say one.
+/// Postgres can't store NUL characters, and a model may produce them.
 #[tokio::test]
-async fn words_that_cannot_be_kept_are_left_out() {
+async fn nul_characters_are_removed() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     let all = ann.answer("{{words:5}}{{nul}}").await;
     assert!(matches!(all.last(), Some((_, TurnEvent::Finish { outcome: Outcome::Finished, .. }))), "{all:?}");
     assert_eq!(words(&all), "word1 word2 word3 word4 word5 ");
-    let mut nobody = app.visitor();
-    let response = nobody.form("/sign-in", &[("email", "a\0b@example.com"), ("password", "long enough here")]).await;
+    let mut visitor = app.visitor();
+    let response = visitor.form("/sign-in", &[("email", "a\0b@example.com"), ("password", "long enough here")]).await;
     assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY);
 }
 
-/// What the provider refused left nothing behind, so the same question may be sent again.
+/// A call that the provider refused leaves no turn behind, so the same message can be sent again with the same id.
 #[tokio::test]
-async fn a_refused_question_may_come_again_under_its_id() {
+async fn refused_message_can_be_resent_with_its_turn_id() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     let body = json!({"model": "claude-haiku-4-5", "text": "{{status:529}}", "turn_id": uuid::Uuid::now_v7()});
     for _ in 0..2 {
         assert_eq!(ann.post(&body).await.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
-    assert_eq!(ann.quota().await["requests"]["remaining"], 8, "each asked the provider");
+    assert_eq!(ann.quota().await["requests"]["remaining"], 8, "each attempt called the provider");
 }

@@ -1,4 +1,4 @@
-//! Turns: streamed, recorded exactly, stopped, broken, repeated.
+//! Turns: streaming, exact recording, stopping, failures, duplicates.
 
 mod asking;
 mod models;
@@ -11,7 +11,7 @@ use http::StatusCode;
 use rust_decimal::Decimal;
 use serde_json::json;
 
-/// The last ledger row: status, source, input, cache read, output, reasoning, cost.
+/// A ledger row: status, source, input, cache read, output, reasoning, cost.
 type Row = (String, Option<String>, i64, i64, i64, i64, Decimal);
 
 async fn ledger(app: &TestApp) -> Vec<Row> {
@@ -27,10 +27,10 @@ fn dollars(picos: u64) -> Decimal {
     Decimal::new(i64::try_from(picos).unwrap(), 12)
 }
 
-/// The whole story over HTTP, and the ledger equal to the oracle to the last digit, for both wire formats. Field notes
-/// 26 and 27: cached input has its own column and price, reasoning is a part of output.
+/// A complete turn over HTTP: the ledger equals what the provider served to the last digit, for both wire formats. Field notes 26 and 27:
+/// cached input has its own column and price, reasoning is a part of output.
 #[tokio::test]
-async fn an_answer_is_streamed_kept_and_priced_exactly() {
+async fn response_is_streamed_stored_and_priced_exactly() {
     for (model, input, cached, output) in
         [("claude-haiku-4-5", 1_000_000, 100_000, 5_000_000), ("gpt-5-mini", 250_000, 25_000, 2_000_000)]
     {
@@ -54,7 +54,7 @@ async fn an_answer_is_streamed_kept_and_priced_exactly() {
         };
         assert_eq!((outcome, usage_source), (&Outcome::Finished, &UsageSource::Exact));
         assert_eq!(cost_usd.as_ref().unwrap().parse::<Decimal>().unwrap(), dollars(picos));
-        // Anthropic tells no reasoning tokens apart; either way they are a part of output
+        // Anthropic doesn't report reasoning tokens separately. For both providers they are a part of output.
         let reasoning = if model.starts_with("gpt") { 5 } else { 0 };
         assert_eq!((usage.reasoning.0, usage.output.0, served.output), (reasoning, 85, 85));
         let counted = served.input + served.cache_read + served.output;
@@ -76,7 +76,7 @@ async fn an_answer_is_streamed_kept_and_priced_exactly() {
 }
 
 #[tokio::test]
-async fn a_conversation_goes_on_with_what_was_said_and_nothing_forged() {
+async fn conversation_history_comes_from_the_database() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     let first = ann.answer("{{words:3}}").await;
@@ -90,7 +90,7 @@ async fn a_conversation_goes_on_with_what_was_said_and_nothing_forged() {
     assert!(ann.text("/chat").await.contains(&format!("/chat/{conversation_id}")));
 }
 
-/// Field note 12: deleting the words gives nothing back.
+/// Field note 12: deleting a conversation refunds nothing.
 #[tokio::test]
 async fn deleting_a_conversation_changes_neither_ledger_nor_meter() {
     let app = TestApp::new().await;
@@ -115,9 +115,9 @@ async fn begun(ann: &Visitor, text: &str) -> (Reading, String) {
     (reading, turn_id.to_string())
 }
 
-/// Field notes 19 and 23: a closed tab is no stop; the turn runs on and is recorded exactly.
+/// Field notes 19 and 23: closing the connection doesn't stop the turn, which continues and is recorded exactly.
 #[tokio::test]
-async fn a_dropped_client_changes_nothing() {
+async fn dropped_client_does_not_stop_the_turn() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     let (reading, turn) = begun(&ann, "{{words:20}}{{hold}}").await;
@@ -128,7 +128,7 @@ async fn a_dropped_client_changes_nothing() {
     assert!(served.ended);
     let row = ledger(&app).await.remove(0);
     assert_eq!((row.0.as_str(), row.1.as_deref(), row.4), ("finished", Some("exact"), 40));
-    // and another device reads it from the first event on, or from where it was
+    // Another device can read the events from the first one or from a given id.
     let all = events(ann.get(&format!("/api/turns/{turn}/events")).await).await;
     assert_eq!(words(&all), served.text);
     let rest = events(
@@ -138,9 +138,9 @@ async fn a_dropped_client_changes_nothing() {
     assert_eq!(rest, all[5..]);
 }
 
-/// Field notes 20 and 22: Stop cancels, keeps what came, and records an estimate never below it.
+/// Field notes 20 and 22: stopping cancels the call, keeps the partial response and records an estimate that is never below it.
 #[tokio::test]
-async fn stop_keeps_what_came_and_counts_it() {
+async fn stop_keeps_and_counts_the_partial_response() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     let (mut reading, turn) = begun(&ann, "{{words:20}}{{hold}}").await;
@@ -172,9 +172,9 @@ async fn stop_keeps_what_came_and_counts_it() {
     assert_eq!(app.one::<String>("select body from message where status = 'stopped'").await, served.text);
 }
 
-/// Field notes 21 and 25: every way an answer can break ends in exactly one final row and keeps the part that came.
+/// Field notes 21 and 25: an interrupted response ends in exactly one final ledger row, and its partial text is kept.
 #[tokio::test]
-async fn a_broken_answer_is_kept_and_counted() {
+async fn interrupted_response_is_kept_and_counted() {
     for fault in ["{{break:4}}", "{{error:4}}"] {
         for model in ["claude-haiku-4-5", "gpt-5-mini"] {
             let app = TestApp::new().await;
@@ -196,7 +196,7 @@ async fn a_broken_answer_is_kept_and_counted() {
 }
 
 #[tokio::test]
-async fn a_server_that_tells_no_usage_is_counted_by_us() {
+async fn usage_is_estimated_when_the_provider_reports_none() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     let all = events(ann.post(&json!({"model": "gpt-5-mini", "text": "{{words:9}}{{nousage}}"})).await).await;
@@ -204,31 +204,31 @@ async fn a_server_that_tells_no_usage_is_counted_by_us() {
     assert!(ledger(&app).await[0].4 >= 9);
 }
 
-/// Field note 18: nothing runs beyond its permit, not even where the provider ignores the limit.
+/// Field note 18: a response never exceeds its permit, even when the provider ignores the output limit.
 #[tokio::test]
-async fn an_answer_never_runs_past_what_was_admitted() {
+async fn response_never_exceeds_what_was_admitted() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     sqlx::query("update plan set max_output = 300").execute(&app.db).await.unwrap();
-    let polite = ann.answer("{{words:2000}}").await;
+    let obeying = ann.answer("{{words:2000}}").await;
     assert!(matches!(
-        polite.last(),
+        obeying.last(),
         Some((_, TurnEvent::Finish { outcome: Outcome::Truncated, usage_source: UsageSource::Exact, .. }))
     ));
-    let rude = ann.answer("{{words:2000}}{{endless}}").await;
-    // our own cut is never taken for the provider's word
+    let exceeding = ann.answer("{{words:2000}}{{endless}}").await;
+    // Usage after a cut by the server is never recorded as exact.
     let Some((_, TurnEvent::Finish { outcome: Outcome::Truncated, usage, usage_source: UsageSource::Estimated, .. })) =
-        rude.last()
+        exceeding.last()
     else {
-        panic!("{:?}", rude.last())
+        panic!("{:?}", exceeding.last())
     };
     assert_eq!(app.provider.served()[1].max_output, 300);
     assert!(usage.output.0 <= (300 + 300 / 8 + 20) * 7 / 5, "{usage:?}");
 }
 
-/// Field note 15: a provider's refusal is a typed problem, and leaves everything as it was.
+/// Field note 15: a provider's refusal is returned as a typed problem and costs nothing but the request.
 #[tokio::test]
-async fn a_provider_that_refuses_costs_nothing() {
+async fn refused_provider_call_costs_nothing() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     let before = ann.quota().await;

@@ -1,4 +1,4 @@
-//! Models and their prices, from a command to the ledger.
+//! Models and prices: added by a command, applied in the ledger.
 
 use super::{dollars, ledger};
 use crate::app::TestApp;
@@ -8,9 +8,9 @@ use http::StatusCode;
 use rust_decimal::Decimal;
 use serde_json::json;
 
-/// A model whose price has run out of force is not for sale, and never free.
+/// A model without a price in force is unavailable, never free.
 #[tokio::test]
-async fn a_model_without_a_price_is_never_free() {
+async fn model_without_a_price_is_unavailable() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     sqlx::query("delete from model_price where model = 'claude-haiku-4-5'").execute(&app.db).await.unwrap();
@@ -20,9 +20,9 @@ async fn a_model_without_a_price_is_never_free() {
     assert!(app.provider.served().is_empty());
 }
 
-/// Any server that speaks chat completions becomes usable by one command, and a changed price by the same.
+/// One command adds a model of any server that implements chat completions. The same command changes its price.
 #[tokio::test]
-async fn a_model_is_added_by_a_command() {
+async fn models_add_adds_a_model_and_changes_its_price() {
     use clap::Parser as _;
     use server::cli::{Cli, run};
     let app = TestApp::with(&[("ANTHROPIC_API_KEY", "")]).await;
@@ -64,16 +64,16 @@ async fn a_model_is_added_by_a_command() {
         assert_eq!(row.6, dollars(served.input * micros + served.output * 1_500_000));
     }
     assert!(ann.text("/chat").await.contains("tiny"));
-    // one that goes to another provider isn't asked for at the old one's address
+    // A model that moves to another provider loses the base URL of the old one.
     let words = ["quotient", "models", "add", "tiny", "--provider", "anthropic", "--input", "1", "--output", "2"];
     app.run(Cli::try_parse_from(words).unwrap().command.unwrap()).await;
     assert!(app.one::<bool>("select base_url is null and label = 'tiny' from model where model = 'tiny'").await);
-    // a new price of one that is there changes nothing but the price: it keeps its name, its room, its plans and its switch
-    let told = "select label || ' ' || context || ' ' || max_output || ' ' || enabled || ' ' ||
+    // A new price for an existing model changes only the price, not its name, limits, plans or state.
+    let settings = "select label || ' ' || context || ' ' || max_output || ' ' || enabled || ' ' ||
                   (select string_agg(plan_id, ',' order by plan_id) from plan_model m where m.model = model.model)
                 from model where model = 'claude-haiku-4-5'";
     sqlx::query("update model set enabled = false where model = 'claude-haiku-4-5'").execute(&app.db).await.unwrap();
-    let before: String = app.one(told).await;
+    let before: String = app.one(settings).await;
     let words = [
         "quotient",
         "models",
@@ -86,19 +86,19 @@ async fn a_model_is_added_by_a_command() {
         "--output",
         "5.50",
     ];
-    let said = app.run(Cli::try_parse_from(words).unwrap().command.unwrap()).await;
-    assert!(said.contains("is switched off"), "{said}");
-    assert_eq!(app.one::<String>(told).await, before);
-    assert!(app.one::<bool>("select input = 1100000 from model_price where model = 'claude-haiku-4-5' order by effective_at desc limit 1").await);
+    let output = app.run(Cli::try_parse_from(words).unwrap().command.unwrap()).await;
+    assert!(output.contains("is switched off"), "{output}");
+    assert_eq!(app.one::<String>(settings).await, before);
+    assert!(app.one::<bool>("select input_micros_per_million = 1100000 from model_price where model = 'claude-haiku-4-5' order by effective_at desc limit 1").await);
 }
 
-/// Field note 28: history keeps its price.
+/// Field note 28: a new price applies to later calls only.
 #[tokio::test]
-async fn a_new_price_changes_what_comes_and_not_what_was() {
+async fn new_price_applies_to_later_calls_only() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     ann.answer("{{words:10}}").await;
-    sqlx::query("insert into model_price (model_price_id, model, effective_at, input, output) values (gen_random_uuid(), 'claude-haiku-4-5', now(), 2000000, 10000000)")
+    sqlx::query("insert into model_price (model_price_id, model, effective_at, input_micros_per_million, output_micros_per_million) values (gen_random_uuid(), 'claude-haiku-4-5', now(), 2000000, 10000000)")
         .execute(&app.db)
         .await
         .unwrap();
@@ -106,7 +106,7 @@ async fn a_new_price_changes_what_comes_and_not_what_was() {
     let rows = ledger(&app).await;
     assert_eq!(rows[0].6 * Decimal::TWO, rows[1].6);
     let changed = sqlx::query("update ai_usage set cost_usd = 0 where status = 'finished'").execute(&app.db).await;
-    assert!(changed.is_err(), "a final row never changes");
-    let negative = sqlx::query("insert into model_price (model_price_id, model, effective_at, input, output) values (gen_random_uuid(), 'demo', now(), -1, 1)").execute(&app.db).await;
-    assert!(negative.is_err(), "field note 29: no negative price");
+    assert!(changed.is_err(), "a final row can't be changed");
+    let negative = sqlx::query("insert into model_price (model_price_id, model, effective_at, input_micros_per_million, output_micros_per_million) values (gen_random_uuid(), 'demo', now(), -1, 1)").execute(&app.db).await;
+    assert!(negative.is_err(), "field note 29: a price can't be negative");
 }

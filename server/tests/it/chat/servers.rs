@@ -1,4 +1,4 @@
-//! Responses that outlive a connection or a server.
+//! Responses that outlive their connection or server.
 
 use super::begun;
 use crate::app::TestApp;
@@ -9,9 +9,9 @@ use limits::PastCall;
 use serde_json::json;
 use std::time::Duration;
 
-/// Field note 24: silence is broken by a heartbeat, at most every 15 s.
+/// Field note 24: a silent stream sends a heartbeat at least every 15 seconds.
 #[tokio::test]
-async fn a_silent_answer_has_a_heartbeat() {
+async fn silent_stream_sends_a_heartbeat() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     let (mut reading, _) = begun(&ann, "{{words:4}}{{hold}}").await;
@@ -20,13 +20,14 @@ async fn a_silent_answer_has_a_heartbeat() {
             assert!(reading.more().await);
         }
     };
-    tokio::time::timeout(Duration::from_secs(120), beating).await.expect("a heartbeat");
+    tokio::time::timeout(Duration::from_secs(120), beating).await.expect("a heartbeat arrives");
     app.provider.release();
 }
 
-/// An ended turn's events replay and close, also from the last one on, here and elsewhere; a number that is none is told.
+/// The events of an ended turn are replayed from any id on, also by another server, and the stream then closes. An id out of range is
+/// rejected.
 #[tokio::test]
-async fn an_ended_answer_replays_and_closes() {
+async fn ended_turn_replays_and_closes() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     let all = ann.answer("{{words:5}}").await;
@@ -43,36 +44,36 @@ async fn an_ended_answer_replays_and_closes() {
     assert_eq!(ann.get("/api/turns/nonsense/events").await.status(), StatusCode::NOT_FOUND);
 }
 
-/// Recorded, and then the meters couldn't be told: the reaper tells them, and the hold doesn't stand for a day.
+/// A turn is recorded, but Redis fails before it is settled: the reaper settles it, so that the hold doesn't last for a day.
 #[tokio::test]
-async fn a_hold_that_was_not_settled_is_healed() {
+async fn reaper_settles_an_unsettled_turn() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     ann.answer("{{words:5}}").await;
     let subject: String = app.one("select subject from account").await;
     let call: String = app.one("select turn_id::text from turn").await;
     let used = ann.quota().await["tokens"]["used"].clone();
-    // as Redis going away between the record and the settlement would leave it
+    // The state after a Redis failure between recording and settling.
     let at_ms: i64 = app.one("select (extract(epoch from created_at) * 1000)::bigint from turn").await;
     let held = PastCall { call, at_ms: at_ms as u64, amount: 900, running: true };
     app.users(None).forget(&subject).await.unwrap();
     app.users(Some(held)).peek(&subject).await.unwrap();
     assert_eq!(ann.quota().await["tokens"]["reserved"], 900);
-    // The server writes it down once a second; only then can it be taken back.
-    app.until("select settled_at is not null from turn").await;
-    sqlx::query("update turn set settled_at = null, ended_at = ended_at - interval '1 minute'")
+    // The server notes settled turns once a second. The test waits for that before it clears the note.
+    app.until("select meter_settled_at is not null from turn").await;
+    sqlx::query("update turn set meter_settled_at = null, ended_at = ended_at - interval '1 minute'")
         .execute(&app.db)
         .await
         .unwrap();
-    let (_, _stop) = app.second().await; // its reaper looks at once
-    app.until("select settled_at is not null from turn").await;
+    let (_, _stop) = app.second().await; // Its reaper runs at startup.
+    app.until("select meter_settled_at is not null from turn").await;
     let quota = ann.quota().await;
     assert_eq!((&quota["tokens"]["reserved"], &quota["tokens"]["used"]), (&json!(0), &used));
 }
 
-/// Another server of the deployment reads the same events, and its Stop arrives.
+/// Another server of the deployment streams the same events and can stop the turn.
 #[tokio::test]
-async fn another_server_follows_and_stops() {
+async fn another_server_can_follow_and_stop_a_turn() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     let (url, _stop) = app.second().await;
@@ -95,14 +96,14 @@ async fn another_server_follows_and_stops() {
     assert_eq!(here, other);
 }
 
-/// A process that is gone leaves a pending row: it is ended once, as lost, and its hold with it.
+/// The pending row of a process that is gone is finalized once with status `lost`, and its hold is settled.
 #[tokio::test]
-async fn a_lost_turn_is_ended() {
+async fn reaper_ends_a_lost_turn() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     ann.answer("{{words:5}}").await;
     let used = ann.quota().await["tokens"]["used"].as_u64().unwrap();
-    // as a kill -9 between asking and recording would leave it
+    // The state after kill -9 between calling the provider and recording.
     sqlx::query(
         "with t as (insert into turn (turn_id, user_id, subject, request_hash, alive_until, created_at)
            select gen_random_uuid(), user_id, subject, '', now() - interval '1 s', now() from account returning *)
@@ -112,11 +113,11 @@ async fn a_lost_turn_is_ended() {
     .execute(&app.db)
     .await
     .unwrap();
-    // Its hold is in the meters, as the ledger has it.
+    // The rebuilt meter includes the hold of the pending row.
     let key: String = app.one("select 'meter:{user:' || subject || '}' from account").await;
     let () = redis::cmd("DEL").arg(key).query_async(&mut app.redis.clone()).await.unwrap();
     assert_eq!(ann.quota().await["tokens"]["reserved"], 600);
-    let (_, _stop) = app.second().await; // its reaper looks at once
+    let (_, _stop) = app.second().await; // Its reaper runs at startup.
     app.until("select not exists (select from ai_usage where status = 'pending')").await;
     assert_eq!(
         app.one::<i64>("select input_tokens from ai_usage where status = 'lost' and usage_source = 'estimated'").await,
@@ -127,11 +128,11 @@ async fn a_lost_turn_is_ended() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(120), waiting).await.expect("the meter follows");
+    tokio::time::timeout(Duration::from_secs(120), waiting).await.expect("the meter includes the lost turn");
 }
 
 #[tokio::test]
-async fn a_server_that_is_told_to_go_ends_its_turns_first() {
+async fn shutdown_waits_for_running_turns() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     let (mut reading, _) = begun(&ann, "{{words:30}}{{pace:20}}").await;

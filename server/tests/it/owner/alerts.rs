@@ -1,4 +1,4 @@
-//! Alerts: opened once, closed once.
+//! Alerts: each is opened once and closed once.
 
 use crate::app::TestApp;
 use crate::visitor::problem;
@@ -7,16 +7,16 @@ use rust_decimal::Decimal;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-/// Each cause is told once when it begins and once when it is over, by mail to every admin and to the webhook, signed.
+/// Each alert is sent once when it opens and once when it closes, by mail to every admin and as a signed webhook.
 #[tokio::test]
-async fn alerts_are_told_once_and_once_when_over() {
+async fn alerts_are_sent_once_when_opened_and_once_when_closed() {
     use base64::Engine as _;
     use hmac::{Hmac, KeyInit as _, Mac as _};
-    let (told, mut hears) = tokio::sync::mpsc::unbounded_channel::<(http::HeaderMap, String)>();
+    let (sender, mut webhooks) = tokio::sync::mpsc::unbounded_channel::<(http::HeaderMap, String)>();
     let hook = axum::Router::new().route(
         "/hook",
         axum::routing::post(async move |headers: http::HeaderMap, body: String| {
-            told.send((headers, body)).unwrap();
+            sender.send((headers, body)).unwrap();
         }),
     );
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -46,10 +46,10 @@ async fn alerts_are_told_once_and_once_when_over() {
     .execute(&app.db)
     .await
     .unwrap();
-    let (_, _stop) = app.second().await; // which looks at once
+    let (_, _stop) = app.second().await; // It checks alerts at startup.
     let mut begun = Vec::new();
     for _ in 0..4 {
-        let (headers, body) = hears.recv().await.unwrap();
+        let (headers, body) = webhooks.recv().await.unwrap();
         let of = |name: &str| headers[name].to_str().unwrap().to_owned();
         let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&[7; 32]).unwrap();
         mac.update(format!("{}.{}.{body}", of("webhook-id"), of("webhook-timestamp")).as_bytes());
@@ -57,7 +57,7 @@ async fn alerts_are_told_once_and_once_when_over() {
         assert_eq!(of("webhook-signature"), format!("v1,{signature}"));
         let body: Value = serde_json::from_str(&body).unwrap();
         assert_eq!(body["state"], "begun");
-        begun.push(body["said"].as_str().unwrap().to_owned());
+        begun.push(body["message"].as_str().unwrap().to_owned());
     }
     begun.sort();
     assert_eq!(
@@ -70,8 +70,8 @@ async fn alerts_are_told_once_and_once_when_over() {
         ]
     );
     let mails = "select count(*) from job where kind = 'mail' and payload->>'mail' = 'alert'";
-    assert_eq!(app.one::<i64>(mails).await, 4, "one admin, four causes");
-    // others get heavier, and the dead letter is tried again: two causes are over, one is new, nothing is told twice
+    assert_eq!(app.one::<i64>(mails).await, 4, "one admin, four alerts");
+    // Another user's cost rises and the dead letter is retried: two alerts close, one opens, and none is sent twice.
     sqlx::query(spend).bind("tom@example.com").bind(Decimal::from(6)).execute(&app.db).await.unwrap();
     sqlx::query("update job set dead_at = null, done_at = now() where key = 'gone'").execute(&app.db).await.unwrap();
     for _ in 0..2 {
@@ -81,7 +81,7 @@ async fn alerts_are_told_once_and_once_when_over() {
     }
     let mut after = Vec::new();
     for _ in 0..3 {
-        let body: Value = serde_json::from_str(&hears.recv().await.unwrap().1).unwrap();
+        let body: Value = serde_json::from_str(&webhooks.recv().await.unwrap().1).unwrap();
         after.push(format!("{} {}", body["state"].as_str().unwrap(), body["kind"].as_str().unwrap()));
     }
     after.sort();
@@ -90,10 +90,10 @@ async fn alerts_are_told_once_and_once_when_over() {
     assert_eq!(app.one::<i64>("select count(*) from alert").await, 5);
 }
 
-/// Has another server look at everything once, and waits until it has.
+/// Starts another server, which checks all alerts once at startup, and waits until it has.
 async fn look(app: &TestApp) {
-    // A job that is given up is told of with each look, so that one that says nothing else is seen to have been. Nobody looks meanwhile: whoever
-    // tells of it has looked at what was there before.
+    // Closes the dead-letter alert and adds a dead job, so that the check opens a new alert and its end can be observed. The lock keeps
+    // other servers from checking meanwhile.
     let mut tx = store::begin(&app.store).await.unwrap();
     sqlx::query("select pg_advisory_xact_lock(hashtext('alert'))").execute(&mut tx).await.unwrap();
     for sql in [
@@ -108,14 +108,15 @@ async fn look(app: &TestApp) {
     stop.cancel();
 }
 
-/// A provider's circuit is told of by the server that opens it, in that moment; it is over once no server has seen it open for a while.
+/// The server that opens a provider's circuit raises the alert at once. The alert closes once no server has seen the circuit open for a
+/// while.
 #[tokio::test]
 async fn an_open_circuit_alerts_at_once() {
     let app = TestApp::new().await;
     app.user("admin@example.com").await;
     let ann = app.user("ann@example.com").await;
-    let told = async |app: &TestApp, over: bool| -> i64 {
-        sqlx::query_scalar("select count(*) from job where payload->>'mail' = 'alert' and payload->>'said' like 'Anthropic failed%' and (payload->>'is_over')::bool = $1")
+    let mails = async |app: &TestApp, over: bool| -> i64 {
+        sqlx::query_scalar("select count(*) from job where payload->>'mail' = 'alert' and payload->>'message' like 'Anthropic failed%' and (payload->>'is_over')::bool = $1")
             .bind(over)
             .fetch_one(&app.db)
             .await
@@ -124,28 +125,28 @@ async fn an_open_circuit_alerts_at_once() {
     for n in 0..2 {
         ann.ask(&format!("{{{{status:500}}}}{{{{after:0}}}} {n}")).await;
     }
-    let fakeg = "select count(*) = 1 from alert where kind = 'circuit' and about = 'Anthropic' and ended_at is null";
-    app.until(fakeg).await;
-    assert_eq!((told(&app, false).await, told(&app, true).await), (1, 0));
-    // Who opened it is gone. Others don't see it, which is no reason to believe that it is over, until some time has passed.
+    let is_open = "select count(*) = 1 from alert where kind = 'circuit' and about = 'Anthropic' and ended_at is null";
+    app.until(is_open).await;
+    assert_eq!((mails(&app, false).await, mails(&app, true).await), (1, 0));
+    // The server that opened the circuit is gone. Others don't see it open, but the alert stays until some time has passed.
     let app = app.leave().await;
     look(&app).await;
-    assert!(app.one::<bool>(fakeg).await);
+    assert!(app.one::<bool>(is_open).await);
     sqlx::query("update alert set seen_at = seen_at - interval '3 minutes'").execute(&app.db).await.unwrap();
     look(&app).await;
-    assert!(!app.one::<bool>(fakeg).await);
-    assert_eq!((told(&app, false).await, told(&app, true).await), (1, 1));
+    assert!(!app.one::<bool>(is_open).await);
+    assert_eq!((mails(&app, false).await, mails(&app, true).await), (1, 1));
 }
 
-/// Meters that differed from the ledger are told of for as long as the last one did within a day.
+/// The drift alert stays open until no meter has differed from the ledger for a day.
 #[tokio::test]
-async fn a_meter_s_drift_is_told_of_for_a_day() {
+async fn drift_alert_stays_open_for_a_day() {
     let app = TestApp::new().await;
     let now = OffsetDateTime::now_utc();
-    store::usage::drifted(&app.store, "somebody", Tokens(7), Tokens(5), now).await.unwrap();
+    store::usage::drifted(&app.store, "a subject", Tokens(7), Tokens(5), now).await.unwrap();
     look(&app).await;
     let said = "1 usage counter differed from the ledger in the last 24 hours and was rebuilt.";
-    assert_eq!(app.one::<String>("select said from alert where kind = 'drift' and ended_at is null").await, said);
+    assert_eq!(app.one::<String>("select message from alert where kind = 'drift' and ended_at is null").await, said);
     sqlx::query("update meter_drift set at = at - interval '25 hours'").execute(&app.db).await.unwrap();
     look(&app).await;
     assert!(
@@ -153,9 +154,10 @@ async fn a_meter_s_drift_is_told_of_for_a_day() {
     );
 }
 
-/// A model's cap is told of level by level, the last one once somebody was refused for it, and each stands until spending is well below.
+/// The alert on a model's spend cap has levels. The highest opens once a request is refused, and each closes only when spending is well
+/// below it.
 #[tokio::test]
-async fn caps_of_models_are_told_of_and_do_not_flap() {
+async fn model_spend_cap_alerts_do_not_flap() {
     let app = TestApp::new().await;
     app.user("admin@example.com").await;
     let ann = app.user("ann@example.com").await;
@@ -187,13 +189,13 @@ async fn caps_of_models_are_told_of_and_do_not_flap() {
     assert_eq!(look().await, Vec::<String>::new());
     spend(4_999_000).await;
     assert_eq!(look().await, [level("50"), level("80")]);
-    // The budget knew nothing of rows that no turn wrote: it is built from them anew.
+    // These rows weren't written by turns, so the budget lacks them. Deleting it rebuilds it from the ledger.
     app.forget_budget(Some("claude-haiku-4-5")).await;
     let refused = ann.ask("{{words:9}}").await;
     assert_eq!(problem(refused).await["kind"], "spend_cap");
     app.until("select exists (select from refusal_hour where kind = 'spend_cap')").await;
     assert_eq!(look().await, [level("100"), level("50"), level("80")]);
-    // nobody is refused any more, and a little came back: it stands
+    // No further refusals, and spending falls slightly: the alert stays open.
     sqlx::query("update refusal_hour set hour = hour - interval '3 hours'").execute(&app.db).await.unwrap();
     spend(-200_000).await;
     assert_eq!(look().await, [level("100"), level("50"), level("80")]);
@@ -203,6 +205,6 @@ async fn caps_of_models_are_told_of_and_do_not_flap() {
     assert_eq!(look().await, [level("50"), level("80")]);
     spend(-200_000).await;
     assert_eq!(look().await, [level("50")]);
-    assert!(app.one::<bool>("select count(*) = 3 from alert where kind = 'spend_cap'").await, "nothing was told twice");
-    assert!(app.one::<bool>("select bool_and(said like '%daily spend cap on Claude Haiku 4.5 is used.') from alert where kind = 'spend_cap'").await);
+    assert!(app.one::<bool>("select count(*) = 3 from alert where kind = 'spend_cap'").await, "no alert opened twice");
+    assert!(app.one::<bool>("select bool_and(message like '%daily spend cap on Claude Haiku 4.5 is used.') from alert where kind = 'spend_cap'").await);
 }

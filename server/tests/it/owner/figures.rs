@@ -1,4 +1,4 @@
-//! The figures of the pages and the files, against plain SQL over the ledger.
+//! Figures on pages and in exports, compared with plain SQL over the ledger.
 
 use crate::app::TestApp;
 use crate::sums::load;
@@ -9,14 +9,14 @@ use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-/// The files hold the ledger to the row, and nothing in them is a formula.
+/// Exports contain exactly the rows of the ledger, and no cell is a formula.
 #[tokio::test]
-async fn exports_are_the_ledger_and_no_formulas() {
+async fn exports_match_the_ledger_and_contain_no_formulas() {
     let app = TestApp::new().await;
     load(&app.db, 11_000, 20, 20, 0.5).await;
     let (ann, admin) = (app.user("ann@example.com").await, app.user("admin@example.com").await);
     ann.answer("{{words:4}}").await;
-    app.until("select bool_and(settled_at is not null) from turn").await;
+    app.until("select bool_and(meter_settled_at is not null) from turn").await;
     sqlx::query("update account set email = '=cmd|''/c calc''!a1,\"x\"@example.com' where subject = 'subject1'")
         .execute(&app.db)
         .await
@@ -24,7 +24,7 @@ async fn exports_are_the_ledger_and_no_formulas() {
     let answer = admin.get("/admin/export.csv?period=30d").await;
     assert_eq!(answer.headers()["content-type"], "text/csv; charset=utf-8");
     let text = answer.text().await.unwrap();
-    assert_eq!(text.matches("\r\n").count(), text.matches('\n').count(), "RFC 4180 lines");
+    assert_eq!(text.matches("\r\n").count(), text.matches('\n').count(), "lines must end with CRLF (RFC 4180)");
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     let head = reader.headers().unwrap().clone();
     let column = |name: &str| head.iter().position(|cell| cell == name).unwrap();
@@ -36,9 +36,9 @@ async fn exports_are_the_ledger_and_no_formulas() {
     assert_eq!(rows.iter().map(|row| row[cost].parse::<Decimal>().unwrap()).sum::<Decimal>(), raw.1);
     assert!(rows.iter().any(|row| row[email].starts_with("'=cmd|")));
     for row in &rows {
-        for (place, cell) in row.iter().enumerate() {
+        for (index, cell) in row.iter().enumerate() {
             let is_number = cell.parse::<Decimal>().is_ok();
-            assert!(is_number || !cell.starts_with(['=', '+', '-', '@', '\t']), "column {place}: {cell}");
+            assert!(is_number || !cell.starts_with(['=', '+', '-', '@', '\t']), "column {index}: {cell}");
         }
         assert_eq!(
             row[cost].starts_with('-'),
@@ -50,22 +50,22 @@ async fn exports_are_the_ledger_and_no_formulas() {
     assert_eq!(json.len() as i64, raw);
     let sum: Decimal = json.iter().map(|row| row["cost_usd"].as_str().unwrap().parse::<Decimal>().unwrap()).sum();
     assert_eq!(sum, app.one::<Decimal>("select sum(cost_usd) from ai_usage where model = 'gpt-5-mini'").await);
-    // and a user's own file is theirs alone
+    // A user's own export contains only their rows.
     let own = ann.text("/usage.csv?period=30d").await;
     assert_eq!(csv::Reader::from_reader(own.as_bytes()).records().count(), 1);
     assert!(!own.contains("subject"));
     assert!(!app.visitor().get("/usage.csv").await.status().is_success());
 }
 
-/// A user's days begin where they are: far east, far west, at half and quarter hours, and where a day has 23 or 25 hours.
+/// Days follow the user's time zone: far east, far west, with offsets of half and quarter hours, and with days of 23 or 25 hours.
 #[tokio::test]
-async fn days_begin_where_the_user_is() {
+async fn usage_days_follow_the_users_time_zone() {
     let app = TestApp::new().await;
     let mut ann = app.user("ann@example.com").await;
     let id: Uuid = app.one("select user_id from account").await;
     let first = time::macros::datetime!(2026-03-20 00:00 UTC);
-    sqlx::query("select ai_usage_cover('2026-03-01', '2026-11-30')").execute(&app.db).await.unwrap();
-    // one call in each quarter of an hour around both changes of clocks in Europe in 2026, one token each
+    sqlx::query("select ai_usage_create_partitions('2026-03-01', '2026-11-30')").execute(&app.db).await.unwrap();
+    // One call of one token in each quarter of an hour around both clock changes in Europe in 2026.
     for from in [first, time::macros::datetime!(2026-10-20 00:00 UTC)] {
         sqlx::query(
             "insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, usage_source, input_tokens,
@@ -80,7 +80,7 @@ async fn days_begin_where_the_user_is() {
         .await
         .unwrap();
     }
-    // offsets from UTC in minutes, as the zones' own rules have them on each side of a change
+    // Offsets from UTC in minutes on each side of a clock change.
     let berlin = |at: OffsetDateTime| {
         let summer = time::macros::datetime!(2026-03-29 01:00 UTC)..time::macros::datetime!(2026-10-25 01:00 UTC);
         if summer.contains(&at) { 120 } else { 60 }
@@ -118,11 +118,12 @@ async fn days_begin_where_the_user_is() {
     }
 }
 
-/// The page itself: its totals, what is filtered, the letter that is filled in.
+/// The page shows the totals of the ledger, applies filters and search, and links to prefilled mails.
 #[tokio::test]
 async fn the_page_of_top_users_shows_the_ledger() {
     let app = TestApp::new().await;
     load(&app.db, 3_000, 120, 9, 0.75).await;
+    app.refresh_report().await;
     let admin = app.user("admin@example.com").await;
     let page = admin.text("/admin?period=30d").await;
     let cost = Picos::from_usd(app.one("select sum(cost_usd) from ai_usage where status <> 'pending'").await).unwrap();
@@ -142,25 +143,26 @@ async fn the_page_of_top_users_shows_the_ledger() {
     assert!(admin.text("/admin?period=30d&page=3").await.contains("Page 3 of 3"));
 }
 
-/// Beside what was spent stands how it differs from as long a time before: whole hours, as plain SQL has them.
+/// The page compares spending with the previous period of the same length, in whole hours, and matches plain SQL.
 #[tokio::test]
-async fn the_page_says_how_spending_changes() {
+async fn page_shows_the_change_in_spending() {
     let app = TestApp::new().await;
     load(&app.db, 3_000, 50, 9, 0.5).await;
     let admin = app.user("admin@example.com").await;
     let begun = "select date_trunc('hour', now())";
-    // A call of the hour that runs, which has no hour to be compared with: it counts on neither side.
+    // A call in the current hour counts on neither side, because that hour has no counterpart.
     crate::sums::late(&app.db, OffsetDateTime::now_utc()).await;
-    // An hour that ends meanwhile would ask the two of them about different times.
+    // Repeats if the hour ends meanwhile, since page and SQL would then cover different periods.
     let (page, [now, before]) = loop {
         let hour: OffsetDateTime = app.one(begun).await;
+        app.refresh_report().await;
         let page = admin.text("/admin?period=7d").await;
         let sql = "select coalesce(sum(cost_usd), 0) from ai_usage where status <> 'pending' and created_at >= $1 and created_at < $2";
         let spent = async |from: OffsetDateTime, to: OffsetDateTime| -> Decimal {
             sqlx::query_scalar(sql).bind(from).bind(to).fetch_one(&app.db).await.unwrap()
         };
-        let week = Duration::days(7);
-        let both = [spent(hour - week, hour).await, spent(hour - 2 * week, hour - week).await];
+        let from = (hour.date() - Duration::days(6)).midnight().assume_utc();
+        let both = [spent(from, hour).await, spent(from - (hour - from), from).await];
         if app.one::<OffsetDateTime>(begun).await == hour {
             break (page, both);
         }
@@ -168,18 +170,18 @@ async fn the_page_says_how_spending_changes() {
     assert!(before > Decimal::ZERO && now > before);
     let change = ((now - before) * Decimal::from(100) / before).trunc();
     assert!(page.contains(&format!("spent in 7 days, +{change} % vs previous period")), "{now} {before}");
-    // nothing to compare with, and nobody's share of it
+    // No comparison without an earlier period or with a filter.
     assert!(admin.text("/admin?period=30d").await.contains("<span>spent in 30 days</span>"));
     assert!(admin.text("/admin?period=7d&plan=pro").await.contains("<span>spent in 7 days</span>"));
 }
 
-/// What a user sees of their own use is plain SQL over their rows, corrections and what runs included, and so is the file.
+/// A user's usage page and export match plain SQL over their rows, including corrections and running calls.
 #[tokio::test]
-async fn a_user_s_own_use_is_the_ledger_s() {
+async fn own_usage_page_matches_the_ledger() {
     let app = TestApp::new().await;
     load(&app.db, 2_000, 4, 40, 0.3).await;
     let mut ann = app.user("ann@example.com").await;
-    // Ann is one of them, with all they did; whole days of hers lie below nothing.
+    // Ann takes over the rows of one subject. Corrections make some of her days negative.
     let id: Uuid = app.one("select user_id from account where email = 'ann@example.com'").await;
     sqlx::raw_sql("alter table ai_usage disable trigger user").execute(&app.db).await.unwrap();
     sqlx::query("update ai_usage set user_id = $1, subject = (select subject from account where user_id = $1) where subject = 'subject2'")

@@ -1,4 +1,4 @@
-//! The owner's pages: access, actions and their audit rows.
+//! The owner's pages: access, actions and audit rows.
 
 mod alerts;
 mod figures;
@@ -11,9 +11,9 @@ use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-/// Every door that the router has for admins, requested by two users who are no admins.
+/// Every admin route of the router returns 404 to a signed-in user and to a signed-out visitor.
 #[tokio::test]
-async fn nobody_else_finds_the_owner_s_doors() {
+async fn admin_routes_are_404_for_everyone_else() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     let id: Uuid = app.one("select user_id from account").await;
@@ -36,10 +36,10 @@ async fn act(admin: &mut Visitor, id: Uuid, fields: &[(&str, &str)]) -> StatusCo
     admin.form(&format!("/admin/users/{id}/act"), fields).await.status()
 }
 
-/// Field note 16: limits of their own until a day, pause, sign out, rebuild, admins made and unmade: each holds at once, each has its row with a reason,
-/// and what can't be taken changes nothing.
+/// Field note 16: temporary limits, pause, sign-out, meter rebuild, and adding and removing admins each apply at once and leave an audit
+/// row with a reason. Invalid input changes nothing.
 #[tokio::test]
-async fn what_an_admin_does_to_a_user_holds_and_is_written_down() {
+async fn admin_actions_apply_at_once_and_are_audited() {
     let app = TestApp::new().await;
     let (ann, mut admin) = (app.user("ann@example.com").await, app.user("admin@example.com").await);
     let id: Uuid = app.one("select user_id from account where email = 'ann@example.com'").await;
@@ -52,14 +52,14 @@ async fn what_an_admin_does_to_a_user_holds_and_is_written_down() {
     assert_eq!(act(&mut admin, id, &limit).await, done);
     let quota = ann.quota().await;
     assert_eq!((&quota["tokens"]["limit"], &quota["tokens"]["used"]), (&Value::from(123_456), &used));
-    assert_eq!(quota["requests"]["limit"], 10, "the plan's");
+    assert_eq!(quota["requests"]["limit"], 10, "the plan's limit applies");
     let page = admin.text(&format!("/admin/users/{id}")).await;
     assert!(
         page.contains(&domain::Tokens(123_456).to_string())
             && page.contains("override until")
             && page.contains("a trial")
     );
-    // over with its day
+    // The override has expired.
     sqlx::query("update account set limit_until = now() where email = 'ann@example.com'")
         .execute(&app.db)
         .await
@@ -68,13 +68,13 @@ async fn what_an_admin_does_to_a_user_holds_and_is_written_down() {
 
     for (fields, why) in [
         (vec![("act", "pause")], "no reason"),
-        (vec![("act", "pause"), ("why", "  ")], "no words"),
+        (vec![("act", "pause"), ("why", "  ")], "a blank reason"),
         (vec![("act", "limit"), ("tokens", "-5"), ("until", &tomorrow), ("why", "x")], "negative"),
         (vec![("act", "limit"), ("tokens", "0"), ("until", &tomorrow), ("why", "x")], "zero"),
-        (vec![("act", "limit"), ("tokens", "1e9"), ("until", &tomorrow), ("why", "x")], "no number"),
-        (vec![("act", "limit"), ("tokens", "5"), ("until", "2020-01-01"), ("why", "x")], "the past"),
+        (vec![("act", "limit"), ("tokens", "1e9"), ("until", &tomorrow), ("why", "x")], "not a number"),
+        (vec![("act", "limit"), ("tokens", "5"), ("until", "2020-01-01"), ("why", "x")], "a date in the past"),
         (vec![("act", "limit"), ("until", &tomorrow), ("why", "x")], "no limit"),
-        (vec![("act", "explode"), ("why", "x")], "no such act"),
+        (vec![("act", "explode"), ("why", "x")], "an unknown action"),
     ] {
         assert_eq!(act(&mut admin, id, &fields).await, refused, "{why}");
     }
@@ -84,7 +84,7 @@ async fn what_an_admin_does_to_a_user_holds_and_is_written_down() {
     let answer = ann.ask("{{words:1}}").await;
     assert_eq!(answer.status(), StatusCode::FORBIDDEN);
     assert_eq!(problem(answer).await["kind"], "paused");
-    assert_eq!(ann.get("/usage").await.status(), StatusCode::OK, "reading works");
+    assert_eq!(ann.get("/usage").await.status(), StatusCode::OK, "a paused user can still read");
     assert_eq!(act(&mut admin, id, &[("act", "resume"), ("why", "sorry")]).await, done);
     ann.answer("{{words:1}}").await;
 
@@ -94,12 +94,12 @@ async fn what_an_admin_does_to_a_user_holds_and_is_written_down() {
     assert_eq!(act(&mut admin, id, &[("act", "unmake_admin"), ("why", "done")]).await, done);
     assert_eq!(ann.get("/admin").await.status(), StatusCode::NOT_FOUND);
     let me: Uuid = app.one("select user_id from account where email = 'admin@example.com'").await;
-    assert_eq!(act(&mut admin, me, &[("act", "unmake_admin"), ("why", "bye")]).await, refused, "never the last one");
+    assert_eq!(act(&mut admin, me, &[("act", "unmake_admin"), ("why", "bye")]).await, refused, "the last admin stays");
     assert_eq!(act(&mut admin, id, &[("act", "sign_out"), ("why", "lost phone")]).await, done);
     assert_eq!(ann.get("/api/quota").await.status(), StatusCode::UNAUTHORIZED);
 
     let acts: Vec<(String, String)> =
-        sqlx::query_as("select action, why from audit where subject_id = $1 order by created_at")
+        sqlx::query_as("select action, why from audit where target_user_id = $1 order by created_at")
             .bind(id)
             .fetch_all(&app.db)
             .await
@@ -113,9 +113,9 @@ async fn what_an_admin_does_to_a_user_holds_and_is_written_down() {
     assert!(acts.iter().all(|(_, why)| audit.contains(why.as_str())));
 }
 
-/// Field note 32 and strangers: what can't be a period, a page or a user is a clear problem or an empty table, never our fault.
+/// Field note 32: an invalid period, page or user gives a clear problem or an empty table, never a server error.
 #[tokio::test]
-async fn absurd_questions_get_clear_answers() {
+async fn invalid_parameters_get_clear_problems() {
     let app = TestApp::new().await;
     let mut admin = app.user("admin@example.com").await;
     for (query, status) in [
@@ -133,8 +133,8 @@ async fn absurd_questions_get_clear_answers() {
     ] {
         for path in ["/admin", "/admin/export.csv", "/admin/export.json"] {
             let answer = admin.get(&format!("{path}?{query}")).await;
-            let said = answer.status().as_u16();
-            assert_eq!(said, status, "{path}?{query}");
+            let found = answer.status().as_u16();
+            assert_eq!(found, status, "{path}?{query}");
             let text = answer.text().await.unwrap();
             assert!(status != 422 || text.contains("day"), "{query}: {text}");
         }
@@ -143,7 +143,7 @@ async fn absurd_questions_get_clear_answers() {
         assert_eq!(admin.get(path).await.status(), StatusCode::NOT_FOUND, "{path}");
     }
     assert_eq!(admin.get("/admin/audit?page=-3").await.status(), StatusCode::OK);
-    // what Postgres takes in no text, wherever it stands
+    // NUL characters, which Postgres can't store, in every parameter.
     let id: Uuid = app.one("select user_id from account").await;
     for (path, status) in [
         ("/admin/plans/%00", 404),
@@ -171,9 +171,9 @@ async fn absurd_questions_get_clear_answers() {
     assert!(app.one::<bool>("select count(*) = 0 from audit").await);
 }
 
-/// A plan's limits and models: they hold with the next message, stand in the audit, and what can't be one changes nothing.
+/// A change of a plan's limits and models applies to the next message and is audited. Invalid values change nothing.
 #[tokio::test]
-async fn a_plan_is_changed_for_everybody_on_it() {
+async fn plan_changes_apply_to_all_its_users() {
     let app = TestApp::new().await;
     let (ann, mut admin) = (app.user("ann@example.com").await, app.user("admin@example.com").await);
     let rules = |tokens: &'static str, models: &[&'static str]| {

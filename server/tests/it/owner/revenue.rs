@@ -1,4 +1,4 @@
-//! What subscriptions pay, whatever Stripe said in whatever order.
+//! Revenue of subscriptions, for any order of updates from Stripe.
 
 use crate::app::TestApp;
 use domain::{Amount, Invoice, Period, PlanId, Subscription, SubscriptionStatus};
@@ -7,7 +7,13 @@ use rust_decimal::Decimal;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-/// What the deployment takes in: by days, of who is gone too, of who gave up paying until then, and in dollars.
+/// Revenue and refusals of a period that is not kept summed up.
+async fn summary(tx: &mut store::Tx, from: OffsetDateTime, to: OffsetDateTime) -> store::top_users::Summary {
+    let period = domain::ReportPeriod::Custom(from.date(), to.date());
+    store::top_users::summary(tx, period, (from, to)).await.unwrap()
+}
+
+/// Revenue counts the days that were paid for, in dollars, including deleted users and subscriptions that stopped paying.
 #[tokio::test]
 async fn revenue_is_what_was_paid_for() {
     let app = TestApp::new().await;
@@ -15,7 +21,7 @@ async fn revenue_is_what_was_paid_for() {
     let id: Uuid = app.one("select user_id from account").await;
     let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap();
     let days = Duration::days;
-    // of whom, plan, state, begun, ended, last paid, cents a month: how many of the last thirty days it pays for
+    // User, plan, status, days since start, end and last payment, cents a month: paid days of the last thirty.
     let cases = [
         (Some(id), Some("pro"), "active", 90, None, Some(20), 1_000, 30),
         (None, Some("pro"), "active", 10, None, Some(10), 2_000, 10),
@@ -56,7 +62,7 @@ async fn revenue_is_what_was_paid_for() {
             .await
             .unwrap();
         }
-        // a month is a twelfth of 365.25 days; what was paid once is paid for a month of the calendar
+        // A month is a twelfth of 365.25 days, but a single payment pays for one calendar month.
         let paid_for = match status {
             "unpaid" => {
                 let sql = "select extract(epoch from $1::timestamptz + interval '1 month' - $2::timestamptz)::bigint";
@@ -69,7 +75,7 @@ async fn revenue_is_what_was_paid_for() {
         };
         expected += Decimal::from(cents) / Decimal::from(100) * Decimal::from(paid_for) / Decimal::from(2_629_800);
     }
-    // what costs three times as much since five days ago cost what it did until then
+    // The price tripled five days ago and counts only from then on.
     sqlx::query("update subscription set amount_minor = 3000, fetched_at = $1 where subscription_id = 'sub0'")
         .bind(now - days(5))
         .execute(&app.db)
@@ -77,14 +83,14 @@ async fn revenue_is_what_was_paid_for() {
         .unwrap();
     expected += Decimal::from(20 * 5 * 86_400) / Decimal::from(2_629_800);
     let mut tx = store::begin(&app.store).await.unwrap();
-    let around = store::top_users::around(&mut tx, now - days(30), now).await.unwrap();
-    assert_eq!(around.revenue.to_usd().round_dp(9), expected.round_dp(9));
+    let found = summary(&mut tx, now - days(30), now).await;
+    assert_eq!(found.revenue.to_usd().round_dp(9), expected.round_dp(9));
 }
 
-/// A subscription's random life as its mirror writes it: prices that change or are corrected, payments before and after them, said once or
-/// twice, trials, ends. Each stretch counts at its own price, as far as it was paid for.
+/// Random histories of a subscription as the Stripe sync writes them: changed and corrected prices, payments before and after them,
+/// duplicate writes, trials, ends. Each period counts at its own price, as far as it was paid for.
 #[tokio::test]
-async fn each_stretch_counts_at_its_own_price() {
+async fn each_period_counts_at_its_own_price() {
     let app = TestApp::new().await.leave().await;
     let mut rng = rand::rng();
     let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap();
@@ -107,15 +113,15 @@ async fn each_stretch_counts_at_its_own_price() {
             ended_at: None,
             grace_until: None,
         };
-        let (mut at, mut last_paid, mut said) = (begun, None, vec![format!("{begun} {:?}", subscription.trial_end)]);
-        // since when it costs what
+        let (mut at, mut last_paid, mut log) = (begun, None, vec![format!("{begun} {:?}", subscription.trial_end)]);
+        // The start of each price.
         let mut prices: Vec<(OffsetDateTime, i64, Period)> = vec![(begun, 2_000, Period::Month)];
         for step in 0..rng.random_range(1..7) {
             at += Duration::hours(if step == 0 { 0 } else { rng.random_range(0..30 * 24) });
             if step > 0 && rng.random_bool(0.6) {
                 let price = (rng.random_range(1..9) * 500, if rng.random() { Period::Month } else { Period::Year });
                 (subscription.amount.minor, subscription.period) = price;
-                // one that is seen in the moment in which the last was seen is that one, corrected
+                // A price seen at the same time as the last one replaces it as a correction.
                 if prices.last().is_some_and(|last| last.0 == at) {
                     prices.pop();
                 }
@@ -143,7 +149,7 @@ async fn each_stretch_counts_at_its_own_price() {
             if is_paid {
                 last_paid = Some(at);
             }
-            said.push(format!("{at} {:?} {:?} {is_paid}", subscription.status, subscription.amount.minor));
+            log.push(format!("{at} {:?} {:?} {is_paid}", subscription.status, subscription.amount.minor));
             let invoice_first: bool = rng.random();
             for turn in 0..2 {
                 if (turn == 0) == invoice_first {
@@ -166,15 +172,15 @@ async fn each_stretch_counts_at_its_own_price() {
                 .fetch_one(&app.db)
                 .await
                 .unwrap();
-        let gave_up = (subscription.status != SubscriptionStatus::Active).then_some(after_last_paid).flatten();
+        let unpaid_from = (subscription.status != SubscriptionStatus::Active).then_some(after_last_paid).flatten();
         for _ in 0..5 {
             let from = now - Duration::hours(rng.random_range(1..220 * 24));
             let to = from + Duration::hours(rng.random_range(1..90 * 24));
             let mut expected = Decimal::ZERO;
-            for (place, (since, minor, period)) in prices.iter().enumerate() {
+            for (index, (since, minor, period)) in prices.iter().enumerate() {
                 let begins = [from, *since].into_iter().chain(subscription.trial_end).max().unwrap();
-                let next = prices.get(place + 1).map(|next| next.0);
-                let ends = [Some(to), next, subscription.ended_at, gave_up].into_iter().flatten().min().unwrap();
+                let next = prices.get(index + 1).map(|next| next.0);
+                let ends = [Some(to), next, subscription.ended_at, unpaid_from].into_iter().flatten().min().unwrap();
                 let seconds = (ends - begins).whole_seconds().max(0);
                 let whole = if *period == Period::Year { 31_557_600 } else { 2_629_800 };
                 expected += Decimal::from(*minor) / Decimal::from(100) * Decimal::from(seconds) / Decimal::from(whole);
@@ -183,15 +189,15 @@ async fn each_stretch_counts_at_its_own_price() {
                 expected = Decimal::ZERO;
             }
             let mut tx = store::begin(&app.store).await.unwrap();
-            let pays = store::top_users::around(&mut tx, from, to).await.unwrap().revenue.to_usd();
+            let pays = summary(&mut tx, from, to).await.revenue.to_usd();
             assert!(
                 (pays - expected).abs() < Decimal::new(1, 9),
-                "{n}: {pays} for {expected}, {from} to {to}: {said:#?}"
+                "case {n}: {pays} instead of {expected}, {from} to {to}: {log:#?}"
             );
             counted += usize::from(expected > Decimal::ZERO);
         }
         sqlx::query("delete from subscription").execute(&app.db).await.unwrap();
         sqlx::query("delete from invoice").execute(&app.db).await.unwrap();
     }
-    assert!(counted > 100, "{counted}");
+    assert!(counted > 100, "only {counted} periods had revenue");
 }

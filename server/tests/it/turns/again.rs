@@ -1,4 +1,4 @@
-//! Responses that are requested again: regenerated, twice at once, or in fifty copies.
+//! Repeated requests: regenerated, retried concurrently, or sent in fifty copies.
 
 use super::{BOTH, begun, nothing_is_left_over, roomy};
 use crate::visitor::{Reading, Visitor, events, words};
@@ -7,9 +7,9 @@ use http::StatusCode;
 use serde_json::json;
 use uuid::Uuid;
 
-/// Two tabs have the same answer written again at once: one does, the other hears that it is being done.
+/// When several tabs regenerate the same response at once, one runs and the others get 409.
 #[tokio::test]
-async fn two_retries_at_once_are_one() {
+async fn concurrent_retries_run_once() {
     let app = roomy(&[]).await;
     let ann = app.user("ann@example.com").await;
     let (mut reading, turn) = begun(&ann, BOTH[0], "{{words:3}}").await;
@@ -27,9 +27,9 @@ async fn two_retries_at_once_are_one() {
     nothing_is_left_over(&app, &ann).await;
 }
 
-/// An answer is written again: the question is asked as it was, the old answer gives way, and both calls stay in the ledger.
+/// Regenerating sends the original message again, replaces the old response, and keeps both calls in the ledger.
 #[tokio::test]
-async fn the_last_answer_is_written_again() {
+async fn last_response_can_be_regenerated() {
     let app = roomy(&[]).await;
     let ann = app.user("ann@example.com").await;
     let (mut reading, first) = begun(&ann, BOTH[0], "{{words:3}} first").await;
@@ -40,8 +40,8 @@ async fn the_last_answer_is_written_again() {
     let mut running = Reading::new(ann.post(&body).await);
     running.next().await;
     let again = |turn: Uuid| json!({"retry_of": turn, "model": BOTH[1], "turn_id": Uuid::now_v7()});
-    // not while it runs, not an earlier one, not somebody else's, not what isn't there
-    let refusal = async |who: &Visitor, turn| who.post(&again(turn)).await.status();
+    // Not while it runs, not an earlier turn, not another user's, and not an unknown one.
+    let refusal = async |user: &Visitor, turn| user.post(&again(turn)).await.status();
     assert_eq!(refusal(&ann, second).await, StatusCode::CONFLICT);
     assert_eq!(refusal(&ann, first).await, StatusCode::CONFLICT);
     let eve = app.user("eve@example.com").await;
@@ -55,22 +55,22 @@ async fn the_last_answer_is_written_again() {
     assert_eq!(
         (served.len(), served[1].messages, served[2].messages),
         (3, 3, 4),
-        "asked as it was; the other format tells the system prompt as a message"
+        "the same messages; the other wire format has the system prompt as a message"
     );
     let page = ann.text(&format!("/chat/{conversation}")).await;
     assert_eq!((page.matches(">{{words:4}}{{hold}} second<").count(), page.matches("word4").count()), (1, 1), "{page}");
     assert_eq!(app.one::<i64>("select count(*) from message where superseded_by is not null").await, 2);
     assert_eq!(app.one::<i64>("select count(*) from ai_usage").await, 3);
-    // a retry whose provider refuses leaves the answer that there was
+    // A retry that the provider refuses keeps the existing response.
     sqlx::query("update message set body = '{{status:400}}' where role = 'user'").execute(&app.db).await.unwrap();
     let last: Uuid = app.one("select turn_id from turn order by created_at desc limit 1").await;
     assert_eq!(refusal(&ann, last).await, StatusCode::BAD_GATEWAY);
     assert_eq!(app.one::<i64>("select count(*) from message where superseded_by is null").await, 4);
 }
 
-/// A turn that failed is tried again the same way.
+/// A failed turn can be retried in the same way.
 #[tokio::test]
-async fn a_failed_answer_is_tried_again() {
+async fn failed_response_can_be_retried() {
     let app = roomy(&[]).await;
     let ann = app.user("ann@example.com").await;
     let (mut reading, turn) = begun(&ann, BOTH[0], "{{words:5}}{{break:2}}").await;
@@ -81,18 +81,18 @@ async fn a_failed_answer_is_tried_again() {
     assert_eq!(app.one::<i64>("select count(*) from message where superseded_by is null").await, 2);
 }
 
-/// The same turn sent fifty times at once, to two servers, runs once; all fifty get the same events, and the losers hold nothing.
+/// A turn sent fifty times at once to two servers runs once. All fifty requests get the same events, and the duplicates hold nothing.
 #[tokio::test]
-async fn fifty_copies_run_once_and_all_hear_it() {
+async fn fifty_copies_run_once_and_get_the_same_events() {
     let app = roomy(&[]).await;
     let ann = app.user("ann@example.com").await;
     let (url, _stop) = app.second().await;
     let elsewhere = Visitor { url, ..ann.clone() };
     let body = json!({"model": BOTH[0], "text": "{{words:9}}{{pace:3}}", "turn_id": Uuid::now_v7()});
     let copies = (0..50).map(|n| {
-        let (who, body) = (if n % 2 == 0 { ann.clone() } else { elsewhere.clone() }, body.clone());
+        let (client, body) = (if n % 2 == 0 { ann.clone() } else { elsewhere.clone() }, body.clone());
         tokio::spawn(async move {
-            let response = who.post(&body).await;
+            let response = client.post(&body).await;
             assert_eq!(response.status(), StatusCode::OK);
             events(response).await
         })

@@ -1,4 +1,4 @@
-//! Hedged models: the fallback is asked as well after some silence, the first to answer is used, and both are paid for.
+//! Hedging: after some silence the fallback is called too, the first response is used, and both calls are paid for.
 
 use super::{nothing_is_left_over, roomy};
 use crate::app::TestApp;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 const FIRST: &str = "gpt-5-mini";
 const FALLBACK: &str = "claude-haiku-4-5";
 
-/// Asks the fallback as well after `ms` of silence.
+/// Configures the first model to call the fallback too after `ms` milliseconds of silence.
 async fn hedged(app: &TestApp, ms: i32) {
     sqlx::query("update model set fallback = $1, hedge_after_ms = $2 where model = $3")
         .bind(FALLBACK)
@@ -23,13 +23,13 @@ async fn hedged(app: &TestApp, ms: i32) {
     sqlx::query("update model set daily_spend_usd = 5").execute(&app.db).await.unwrap();
 }
 
-/// The ledger rows: call number, model, status, who counted, and whether input and cost are the estimate's.
+/// A ledger row: call number, model, status, usage source, and whether input and cost are the estimate.
 type Row = (i32, String, String, String, bool);
 
 async fn rows(app: &TestApp) -> Vec<Row> {
     sqlx::query_as(
         "select call_no, u.model, status, usage_source,
-                input_tokens = estimated_tokens and cost_usd = estimated_tokens * p.input / 1000000000000.0 and output_tokens = 0
+                input_tokens = estimated_tokens and cost_usd = estimated_tokens * p.input_micros_per_million / 1000000000000.0 and output_tokens = 0
          from ai_usage u join model_price p using (model_price_id) order by call_no",
     )
     .fetch_all(&app.db)
@@ -41,7 +41,7 @@ fn row(call_no: i32, model: &str, status: &str, source: &str, is_estimate: bool)
     (call_no, model.to_owned(), status.to_owned(), source.to_owned(), is_estimate)
 }
 
-/// The budgets hold what the ledger says each model cost, and nothing is reserved.
+/// Checks that each model's budget equals its cost in the ledger, with nothing reserved.
 async fn budgets_are_the_ledger(app: &TestApp) {
     for model in [FIRST, FALLBACK] {
         let nanos: i64 = sqlx::query_scalar(
@@ -55,17 +55,17 @@ async fn budgets_are_the_ledger(app: &TestApp) {
     }
 }
 
-/// Sends a message that both models are asked, and waits until both were.
-async fn asked_of_both(app: &TestApp, ann: &Visitor, text: &str) -> (Uuid, tokio::task::JoinHandle<reqwest::Response>) {
+/// Sends a message and waits until both models have been called.
+async fn call_both(app: &TestApp, ann: &Visitor, text: &str) -> (Uuid, tokio::task::JoinHandle<reqwest::Response>) {
     let turn = Uuid::now_v7();
     let body = json!({"model": FIRST, "text": text, "turn_id": turn});
     let ann = ann.clone();
-    let asking = tokio::spawn(async move { ann.post(&body).await });
+    let request = tokio::spawn(async move { ann.post(&body).await });
     app.until("select count(*) = 2 from ai_usage").await;
     while app.provider.asked(text) < 2 {
         tokio::task::yield_now().await;
     }
-    (turn, asking)
+    (turn, request)
 }
 
 #[tokio::test]
@@ -95,9 +95,9 @@ async fn a_silent_model_that_answers_first_is_used() {
     hedged(&app, 50).await;
     let ann = app.user("ann@example.com").await;
     let text = "{{late:gpt-5-mini}}{{mute:claude-haiku-4-5}}{{words:3}}";
-    let (_, asking) = asked_of_both(&app, &ann, text).await;
+    let (_, request) = call_both(&app, &ann, text).await;
     app.provider.release();
-    let events = events(asking.await.unwrap()).await;
+    let events = events(request.await.unwrap()).await;
     let TurnEvent::Turn { model, fallback_for, .. } = &events[0].1 else { panic!("{events:?}") };
     assert_eq!((model.0.as_str(), fallback_for), (FIRST, &None));
     nothing_is_left_over(&app, &ann).await;
@@ -109,7 +109,7 @@ async fn a_silent_model_that_answers_first_is_used() {
     budgets_are_the_ledger(&app).await;
 }
 
-/// A fallback whose circuit is open costs nothing, and the first call goes on.
+/// A fallback whose circuit is open costs nothing, and the first call continues.
 #[tokio::test]
 async fn a_hedge_that_is_refused_costs_nothing() {
     let app = roomy(&[]).await;
@@ -119,19 +119,19 @@ async fn a_hedge_that_is_refused_costs_nothing() {
     let dead = "update model set base_url = 'http://127.0.0.1:9/v1' where model = 'gpt-4o-mini'";
     sqlx::query(dead).execute(&app.db).await.unwrap();
     let ann = app.user("ann@example.com").await;
-    // Six failures: its circuit is open.
+    // Six failures open its circuit.
     for _ in 0..2 {
         ann.post(&json!({"model": "gpt-4o-mini", "text": "{{words:1}}"})).await;
     }
     let before = rows(&app).await.len();
     let body = json!({"model": FIRST, "text": "{{late}}{{words:3}}"});
-    let asking = {
+    let request = {
         let ann = ann.clone();
         tokio::spawn(async move { ann.post(&body).await })
     };
     app.until("select exists (select from ai_usage where status = 'pending' and call_no = 2)").await;
     app.provider.release();
-    assert!(matches!(events(asking.await.unwrap()).await.last(), Some((_, TurnEvent::Finish { .. }))));
+    assert!(matches!(events(request.await.unwrap()).await.last(), Some((_, TurnEvent::Finish { .. }))));
     nothing_is_left_over(&app, &ann).await;
     let rows = rows(&app).await;
     assert_eq!(rows.len(), before + 2);
@@ -142,7 +142,7 @@ async fn a_hedge_that_is_refused_costs_nothing() {
     budgets_are_the_ledger(&app).await;
 }
 
-/// A first call that was refused, and waits to be retried, costs nothing when the fallback answers meanwhile.
+/// A first call that was refused and waits for its retry costs nothing if the fallback answers meanwhile.
 #[tokio::test]
 async fn a_refused_call_is_not_charged_when_its_hedge_answers() {
     let app = roomy(&[]).await;
@@ -160,7 +160,7 @@ async fn a_refused_call_is_not_charged_when_its_hedge_answers() {
     budgets_are_the_ledger(&app).await;
 }
 
-/// Silence that the fallback answers counts as a failure: five of them open the circuit, and then one call is made, not two.
+/// A silent call that is replaced by its hedge counts as a failure. Five of them open the circuit, and from then on only one call is made.
 #[tokio::test]
 async fn an_outage_behind_hedges_opens_the_circuit() {
     let app = roomy(&[]).await;
@@ -175,15 +175,15 @@ async fn an_outage_behind_hedges_opens_the_circuit() {
     budgets_are_the_ledger(&app).await;
 }
 
-/// Stop ends both calls, and both may be billed.
+/// Stopping cancels both calls, and both are counted because the providers may bill them.
 #[tokio::test]
 async fn stop_ends_both_calls() {
     let app = roomy(&[]).await;
     hedged(&app, 50).await;
     let ann = app.user("ann@example.com").await;
-    let (turn, asking) = asked_of_both(&app, &ann, "{{mute}}").await;
+    let (turn, request) = call_both(&app, &ann, "{{mute}}").await;
     ann.request("POST", &format!("/api/turns/{turn}/stop")).send().await.unwrap();
-    let response = asking.await.unwrap();
+    let response = request.await.unwrap();
     assert_eq!((response.status(), problem(response).await["kind"].as_str()), (StatusCode::CONFLICT, Some("conflict")));
     nothing_is_left_over(&app, &ann).await;
     assert_eq!(
@@ -194,20 +194,20 @@ async fn stop_ends_both_calls() {
     budgets_are_the_ledger(&app).await;
 }
 
-/// A process that dies while both calls wait: both are closed with their estimated input, by another server.
+/// When a process dies while both calls wait, another server finalizes both with their estimated input.
 #[tokio::test]
-async fn both_calls_of_a_dead_process_are_closed() {
+async fn both_calls_of_a_killed_process_are_finalized() {
     let app = roomy(&[]).await;
     hedged(&app, 50).await;
     let ann = app.user("ann@example.com").await;
     let process = app.process(&[]).await;
     let there = Visitor { url: process.url.clone(), ..ann.clone() };
-    let (_, asking) = asked_of_both(&app, &there, "{{mute}}").await;
+    let (_, request) = call_both(&app, &there, "{{mute}}").await;
     drop(process);
-    asking.abort();
+    request.abort();
     let expired = "update turn set alive_until = now() - interval '1 second'";
     sqlx::query(expired).execute(&app.db).await.unwrap();
-    let (_, stop) = app.second().await; // its reaper looks at once
+    let (_, stop) = app.second().await; // Its reaper runs at startup.
     nothing_is_left_over(&app, &ann).await;
     stop.cancel();
     let rows = rows(&app).await;
@@ -215,13 +215,13 @@ async fn both_calls_of_a_dead_process_are_closed() {
     budgets_are_the_ledger(&app).await;
 }
 
-/// A user whose tokens are enough for one call gets one call.
+/// A user whose tokens suffice for only one call gets no hedge.
 #[tokio::test]
-async fn what_does_not_fit_twice_is_asked_once() {
+async fn no_hedge_if_only_one_call_fits() {
     let app = roomy(&[("PROVIDER_FIRST_BYTE_TIMEOUT_MS", "400")]).await;
     hedged(&app, 50).await;
     let ann = app.user("ann@example.com").await;
-    // 600 tokens of prompt: with 256 of answer they fit once.
+    // 600 tokens of prompt and 256 of output fit once.
     let text = format!("{{{{mute:gpt-5-mini}}}}{}", " word".repeat(600));
     app.limits("free", 1_000, 1_200, 10).await;
     let response = ann.post(&json!({"model": FIRST, "text": text})).await;

@@ -1,4 +1,5 @@
-//! Turns under fire: cut, stopped, broken, repeated, taken up elsewhere. The fake's count of what it served is the oracle.
+//! Turns under failure: disconnected, stopped, interrupted, repeated, followed by another server. The fake provider's count of what it
+//! served is the expected result.
 
 mod again;
 mod hedge;
@@ -17,13 +18,14 @@ use uuid::Uuid;
 /// One model of each wire format.
 const BOTH: [&str; 2] = ["claude-haiku-4-5", "gpt-5-mini"];
 
-/// A deployment in which nobody meets a limit.
+/// Starts a deployment with limits that no test reaches.
 async fn roomy(more: &[(&str, &str)]) -> TestApp {
     let app = TestApp::with(more).await;
     app.limits("free", 1_000_000, 1_000_000_000, 1_000).await;
     app
 }
 
+/// Starts a turn and reads its first event.
 async fn begun(ann: &Visitor, model: &str, text: &str) -> (Reading, Uuid) {
     let turn = Uuid::now_v7();
     let response = ann.post(&json!({"model": model, "text": text, "turn_id": turn})).await;
@@ -33,7 +35,7 @@ async fn begun(ann: &Visitor, model: &str, text: &str) -> (Reading, Uuid) {
     (reading, turn)
 }
 
-/// The ledger row of a turn, once it is final: status, source, input with cache, output, cost.
+/// Waits for the final ledger row of a turn: status, source, input including cache reads, output, cost.
 async fn row(app: &TestApp, turn: Uuid) -> (String, String, i64, i64, Decimal) {
     let waiting = async {
         loop {
@@ -51,24 +53,24 @@ async fn row(app: &TestApp, turn: Uuid) -> (String, String, i64, i64, Decimal) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(120), waiting).await.expect("never final")
+    tokio::time::timeout(Duration::from_secs(120), waiting).await.expect("the row becomes final")
 }
 
-/// All rows are final and one per call; holds are the ledger's pending rows: none.
+/// Checks that all turns are ended and settled, no row is pending, nothing is reserved, and the meter equals the ledger.
 async fn nothing_is_left_over(app: &TestApp, ann: &Visitor) {
-    app.until("select not exists (select from turn where settled_at is null or ended_at is null)").await;
+    app.until("select not exists (select from turn where meter_settled_at is null or ended_at is null)").await;
     assert_eq!(app.one::<i64>("select count(*) from ai_usage where status = 'pending'").await, 0);
     let quota = ann.quota().await;
     assert_eq!((&quota["tokens"]["reserved"], &quota["in_flight"]["now"]), (&json!(0), &json!(0)));
     let used: i64 = app
         .one("select coalesce(sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens), 0)::bigint from ai_usage")
         .await;
-    assert_eq!(quota["tokens"]["used"], json!(used), "the meter is the ledger");
+    assert_eq!(quota["tokens"]["used"], json!(used), "the meter equals the ledger");
 }
 
-/// Field notes 19 and 23: whenever the client goes, the turn runs on and is recorded exactly, for both wire formats.
+/// Field notes 19 and 23: after a disconnect at any point the turn continues and is recorded exactly, for both wire formats.
 #[tokio::test]
-async fn a_client_cut_after_any_chunk_changes_nothing() {
+async fn client_disconnect_after_any_chunk_does_not_stop_the_turn() {
     let app = roomy(&[]).await;
     let ann = app.user("ann@example.com").await;
     for model in BOTH {
@@ -87,8 +89,8 @@ async fn a_client_cut_after_any_chunk_changes_nothing() {
     nothing_is_left_over(&app, &ann).await;
 }
 
-/// Field notes 20 to 22: Stop at any word, from this server or another, ends the call within a second, keeps what came and counts no
-/// less than that.
+/// Field notes 20 to 22: stopping at any word, from this server or another, ends the call within a second, keeps the partial text and
+/// counts at least as much.
 #[tokio::test]
 async fn stop_after_any_word_keeps_it_and_counts_it() {
     let app = roomy(&[]).await;
@@ -98,42 +100,42 @@ async fn stop_after_any_word_keeps_it_and_counts_it() {
     for model in BOTH {
         for at in 0..6 {
             let (mut reading, turn) = begun(&ann, model, &format!("{{{{words:12}}}}{{{{hold:{at}}}}}")).await;
-            let mut said = String::new();
-            while said.split_whitespace().count() < at {
+            let mut received = String::new();
+            while received.split_whitespace().count() < at {
                 let Some((_, TurnEvent::Delta { text })) = reading.next().await else { panic!("{model} {at}") };
-                said.push_str(&text);
+                received.push_str(&text);
             }
-            let presses = if at % 2 == 0 { &ann } else { &elsewhere };
-            let pressed = Instant::now();
-            let stop = presses.request("POST", &format!("/api/turns/{turn}/stop")).send().await.unwrap();
+            let client = if at % 2 == 0 { &ann } else { &elsewhere };
+            let stopped_at = Instant::now();
+            let stop = client.request("POST", &format!("/api/turns/{turn}/stop")).send().await.unwrap();
             assert_eq!(stop.status(), StatusCode::NO_CONTENT);
             let Some((_, TurnEvent::Finish { outcome, usage, usage_source, .. })) = reading.next().await else {
                 panic!("{model} stopped at {at}")
             };
-            assert!(pressed.elapsed() < Duration::from_secs(20), "{:?}", pressed.elapsed());
+            assert!(stopped_at.elapsed() < Duration::from_secs(20), "{:?}", stopped_at.elapsed());
             assert_eq!((outcome, usage_source), (Outcome::Stopped, UsageSource::Estimated));
             let (status, _, input, output, cost) = row(&app, turn).await;
             assert_eq!((status.as_str(), output), ("stopped", usage.output.0 as i64));
-            // at least what was streamed, and the input at least as it was sent
+            // The output is at least what was streamed, and input is counted.
             assert!(output >= 2 * at as i64 && input > 0 && cost > Decimal::ZERO, "{model} {at}: {input} {output}");
             let kept: String = sqlx::query_scalar("select body from message where turn_id = $1 and role = 'assistant'")
                 .bind(turn)
                 .fetch_one(&app.db)
                 .await
                 .unwrap();
-            assert_eq!(kept, said);
+            assert_eq!(kept, received);
         }
     }
     nothing_is_left_over(&app, &ann).await;
 }
 
-/// Stop is heard while the provider makes up its mind: the call is given up, and what it may cost is counted.
+/// Stopping works before the provider's first token: the call is canceled, and what it may cost is counted.
 #[tokio::test]
-async fn stop_is_heard_before_the_answer_begins() {
+async fn stop_works_before_the_first_token() {
     let app = roomy(&[]).await;
     let ann = app.user("ann@example.com").await;
     let turn = Uuid::now_v7();
-    let asking = {
+    let request = {
         let (ann, body) = (ann.clone(), json!({"model": "claude-haiku-4-5", "text": "{{mute}}", "turn_id": turn}));
         tokio::spawn(async move { ann.post(&body).await })
     };
@@ -141,18 +143,18 @@ async fn stop_is_heard_before_the_answer_begins() {
     while app.provider.asked("{{mute}}") == 0 {
         tokio::task::yield_now().await;
     }
-    let pressed = Instant::now();
+    let stopped_at = Instant::now();
     ann.request("POST", &format!("/api/turns/{turn}/stop")).send().await.unwrap();
-    let response = asking.await.unwrap();
-    assert!(pressed.elapsed() < Duration::from_secs(20));
+    let response = request.await.unwrap();
+    assert!(stopped_at.elapsed() < Duration::from_secs(20));
     assert_eq!((response.status(), problem(response).await["kind"].as_str()), (StatusCode::CONFLICT, Some("conflict")));
     assert_eq!(app.one::<String>("select usage_source from ai_usage").await, "estimated");
-    assert!(!app.one::<bool>("select provider_failed from ai_usage").await, "a stop is no failure of theirs");
+    assert!(!app.one::<bool>("select provider_failed from ai_usage").await, "a stop isn't a provider failure");
 }
 
-/// Whoever reads slowly, or not at all, holds nothing up: the turn is over while most of it is still unread.
+/// A client that reads slowly or not at all doesn't delay the turn, which ends while most of it is unread.
 #[tokio::test]
-async fn a_reader_who_never_reads_holds_nothing_up() {
+async fn slow_reader_does_not_delay_the_turn() {
     let app = roomy(&[]).await;
     sqlx::query("update plan set max_output = 100000").execute(&app.db).await.unwrap();
     sqlx::query("update model set max_output = 100000").execute(&app.db).await.unwrap();
@@ -160,11 +162,11 @@ async fn a_reader_who_never_reads_holds_nothing_up() {
     let body = json!({"model": BOTH[0], "text": "{{words:20000}}", "turn_id": Uuid::now_v7()});
     let unread = ann.post(&body).await;
     app.until("select exists (select from ai_usage where status = 'finished' and usage_source = 'exact')").await;
-    let words_of = words(&events(unread).await);
-    assert_eq!(words_of.split_whitespace().count(), 20_000, "and all of it is there for whoever reads late");
+    let text = words(&events(unread).await);
+    assert_eq!(text.split_whitespace().count(), 20_000, "a late reader gets the full response");
 }
 
-/// Without `REDIS_URL` a single process keeps meters and running answers in its memory, by the same rules.
+/// Without `REDIS_URL` a single process keeps meters and running turns in memory, with the same rules.
 #[tokio::test]
 async fn a_single_process_needs_no_redis() {
     let app = TestApp::with(&[("REDIS_URL", "")]).await;
@@ -175,7 +177,7 @@ async fn a_single_process_needs_no_redis() {
     assert_eq!(
         events(ann.get(&format!("/api/turns/{turn_id}/events?after=0")).await).await,
         first,
-        "kept for ten minutes"
+        "events are kept for ten minutes"
     );
     ann.answer("{{words:5}}").await;
     ann.answer("{{words:5}}").await;

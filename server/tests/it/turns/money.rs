@@ -1,4 +1,4 @@
-//! Spend caps, and the cost of turns.
+//! Spend caps and the cost of turns.
 
 use super::{BOTH, begun, roomy};
 use crate::app::TestApp;
@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use uuid::Uuid;
 
-/// What may be spent on one model in a day is a budget of its own: its cap holds with the next turn, the other models go on.
+/// A model's daily spend cap is a separate budget. It applies to the next turn, and other models are unaffected.
 #[tokio::test]
-async fn a_model_has_a_cap_of_its_own() {
+async fn model_spend_cap_affects_only_that_model() {
     let app = roomy(&[]).await;
     let ann = app.user("ann@example.com").await;
     ann.answer("{{words:9}}").await;
@@ -21,34 +21,34 @@ async fn a_model_has_a_cap_of_its_own() {
         .await
         .unwrap();
     let response = ann.ask("{{words:9}}").await;
-    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "its longest answer costs two cents");
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "its longest response may cost two cents");
     assert!(response.headers().contains_key("retry-after"));
     let refused = problem(response).await;
     assert_eq!(refused["kind"], "spend_cap");
     assert!(refused["message"].as_str().unwrap().contains("Claude Haiku"));
-    assert_eq!(ann.quota().await["tokens"]["reserved"], 0, "the user's hold is back");
+    assert_eq!(ann.quota().await["tokens"]["reserved"], 0, "the user's hold is released");
     assert_eq!(events(ann.post(&json!({"model": BOTH[1], "text": "{{words:1}}"})).await).await.len(), 3);
     sqlx::query("update model set daily_spend_usd = 1 where model = 'claude-haiku-4-5'")
         .execute(&app.db)
         .await
         .unwrap();
     ann.answer("{{words:9}}").await;
-    app.until("select bool_and(settled_at is not null) from turn").await;
+    app.until("select bool_and(meter_settled_at is not null) from turn").await;
     let nanos: i64 =
         app.one("select sum(ceil(cost_usd * 1000000000))::bigint from ai_usage where model = 'claude-haiku-4-5'").await;
     assert_eq!(app.budget(Some("claude-haiku-4-5")).await, (nanos as u64, 0));
 }
 
-/// The owner's switch holds with the next turn, on every server; the running answer ends as it would have.
+/// Pausing chat applies to the next turn on every server. A running response finishes normally.
 #[tokio::test]
-async fn a_paused_app_answers_nobody() {
+async fn paused_app_refuses_new_turns() {
     let app = roomy(&[]).await;
     let ann = app.user("ann@example.com").await;
     let (mut reading, _) = begun(&ann, BOTH[0], "{{words:9}}{{hold}}").await;
     let (url, _stop) = app.second().await;
     sqlx::query("update deployment set paused = true").execute(&app.db).await.unwrap();
-    for who in [&ann, &Visitor { url, ..ann.clone() }] {
-        let response = who.ask("{{words:1}}").await;
+    for user in [&ann, &Visitor { url, ..ann.clone() }] {
+        let response = user.ask("{{words:1}}").await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(problem(response).await["message"].as_str().unwrap().contains("switched off"));
     }
@@ -60,21 +60,21 @@ async fn a_paused_app_answers_nobody() {
     assert!(matches!(last, Some(TurnEvent::Finish { outcome: Outcome::Finished, .. })), "{last:?}");
 }
 
-/// Field notes 26 to 30: ten thousand random usages at random prices, corrections among them: the costs are the oracle's to the last digit,
-/// and the hours are the rows' sums.
+/// Field notes 26 to 30: with ten thousand random usages at random prices, including corrections, costs equal an independent calculation to
+/// the last digit, and the hourly sums equal the sums of the rows.
 #[tokio::test]
 async fn ten_thousand_random_usages_add_up() {
     use rand::RngExt as _;
     let app = TestApp::new().await;
     app.user("ann@example.com").await;
     let mut rng = rand::rng();
-    let mut oracle = 0_i128;
+    let mut expected_picos = 0_i128;
     let mut sums: HashMap<(String, i64), [i128; 4]> = HashMap::new();
     let mut tx = store::begin(&app.store).await.unwrap();
     let prices: Vec<(Uuid, [i64; 4])> =
         (0..50).map(|_| (Uuid::now_v7(), std::array::from_fn(|_| rng.random_range(0..75_000_000)))).collect();
     for (n, (id, [input, read, write, output])) in prices.iter().enumerate() {
-        sqlx::query("insert into model_price (model_price_id, model, effective_at, input, cache_read, cache_write, output) values ($1, 'demo', now() - $2 * interval '1 day', $3, $4, $5, $6)")
+        sqlx::query("insert into model_price (model_price_id, model, effective_at, input_micros_per_million, cache_read_micros_per_million, cache_write_micros_per_million, output_micros_per_million) values ($1, 'demo', now() - $2 * interval '1 day', $3, $4, $5, $6)")
             .bind(id).bind(n as i32 + 1_000).bind(input).bind(read).bind(write).bind(output)
             .execute(&mut tx).await.unwrap();
     }
@@ -96,7 +96,7 @@ async fn ten_thousand_random_usages_add_up() {
         }])
         .unwrap();
         let exact: i128 = kinds.iter().zip(price).map(|(tokens, price)| i128::from(*tokens) * i128::from(*price)).sum();
-        oracle += exact;
+        expected_picos += exact;
         let cost = if correction {
             Decimal::from_i128_with_scale(exact, 12)
         } else {
@@ -116,7 +116,7 @@ async fn ten_thousand_random_usages_add_up() {
         for (sum, kind) in sum.iter_mut().zip(kinds) {
             *sum += i128::from(kind);
         }
-        // Through pending and its one final status, as a turn goes; corrections are new rows.
+        // Written as pending, then updated to the final status, as in a turn. Corrections are new rows.
         let row = Uuid::now_v7();
         let insert = "insert into ai_usage (ai_usage_id, turn_id, subject, model, model_price_id, status, estimated_tokens, reserved_tokens, created_at, settled_at, corrects, usage_source, input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, cost_usd)
              values ($1, $1, $2, 'demo', $3, $4, 0, 0, $5, $6, $7, 'exact', $8, $9, $10, $11, $12)";
@@ -146,7 +146,7 @@ async fn ten_thousand_random_usages_add_up() {
         }
     }
     tx.commit().await.unwrap();
-    let exact = Decimal::from_i128_with_scale(oracle, 12);
+    let exact = Decimal::from_i128_with_scale(expected_picos, 12);
     assert_eq!(app.one::<Decimal>("select sum(cost_usd) from ai_usage").await, exact);
     assert_eq!(app.one::<Decimal>("select sum(cost_picos) * 0.000000000001 from usage_hour").await, exact);
     assert_eq!(app.one::<i64>("select sum(requests)::bigint from usage_hour").await, 9_000);
@@ -163,27 +163,27 @@ async fn ten_thousand_random_usages_add_up() {
     }
 }
 
-/// What providers count is learned per model: estimates are the 99th percentile of it from then on.
+/// The ratio of provider counts to our own is learned per model. Estimates then use its 99th percentile.
 #[tokio::test]
-async fn a_models_factor_is_learned_from_what_its_provider_told() {
+async fn input_estimate_is_learned_from_reported_usage() {
     let app = roomy(&[]).await;
     let ann = app.user("ann@example.com").await;
     ann.answer("{{words:1}}").await;
-    let told = |n: i32| {
+    let insert_calls = |n: i32| {
         format!(
         "insert into ai_usage (ai_usage_id, turn_id, subject, model, model_price_id, status, usage_source, counted_tokens, estimated_tokens, reserved_tokens, input_tokens, output_tokens, created_at, settled_at)
          select gen_random_uuid(), gen_random_uuid(), 's', 'claude-haiku-4-5', (select model_price_id from model_price where model = 'claude-haiku-4-5'), 'finished', 'exact', 1000, 1350, 2000, 1100 + n, 5, now(), now() from generate_series(1, {n}) n"
     )
     };
-    sqlx::query(sqlx::AssertSqlSafe(told(100))).execute(&app.db).await.unwrap();
-    let (_, _stop) = app.second().await; // learns at its start
+    sqlx::query(sqlx::AssertSqlSafe(insert_calls(100))).execute(&app.db).await.unwrap();
+    let (_, _stop) = app.second().await; // It learns the ratio at startup.
     app.until("select exists (select from pg_stat_activity where application_name = 'quotient')").await;
     assert_eq!(
         app.one::<Option<i64>>("select input_permille from model where model = 'claude-haiku-4-5'").await,
         None,
-        "too few"
+        "too few calls to learn from"
     );
-    sqlx::query(sqlx::AssertSqlSafe(told(200))).execute(&app.db).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(insert_calls(200))).execute(&app.db).await.unwrap();
     let (_, _stop) = app.second().await;
     app.until("select coalesce(input_permille, 0) between 1290 and 1300 from model where model = 'claude-haiku-4-5'")
         .await;
@@ -193,5 +193,5 @@ async fn a_models_factor_is_learned_from_what_its_provider_told() {
         app.one::<i64>("select estimated_tokens from ai_usage where subject <> 's' order by created_at desc limit 1")
             .await
     );
-    assert!(after.as_i64().unwrap() < before, "{after} was {before} by the unmeasured bound");
+    assert!(after.as_i64().unwrap() < before, "the estimate is {after}, was {before} before learning");
 }

@@ -1,4 +1,4 @@
-//! Providers that break off, are busy or silent, and their fallbacks.
+//! Providers that fail midway, are busy or silent, and fallbacks.
 
 use super::{BOTH, begun, nothing_is_left_over, roomy, row};
 use crate::visitor::{events, problem, words};
@@ -8,9 +8,9 @@ use rust_decimal::Decimal;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-/// Field notes 20, 21, 23 and 25: whatever a provider does in the middle, the partial answer is kept and marked, and there is one final row.
+/// Field notes 20, 21, 23 and 25: after any provider failure midway, the partial response is kept and marked, and there is one final row.
 #[tokio::test]
-async fn whatever_breaks_is_kept_and_counted() {
+async fn interrupted_responses_are_kept_and_counted() {
     let app = roomy(&[("PROVIDER_IDLE_TIMEOUT_MS", "300")]).await;
     let ann = app.user("ann@example.com").await;
     for model in BOTH {
@@ -25,10 +25,10 @@ async fn whatever_breaks_is_kept_and_counted() {
             let text = format!("{{{{words:6}}}}{fault}");
             let (mut reading, turn) = begun(&ann, model, &text).await;
             let mut last = None;
-            let mut said = String::new();
+            let mut received = String::new();
             while let Some((_, event)) = reading.next().await {
                 if let TurnEvent::Delta { text } = &event {
-                    said.push_str(text);
+                    received.push_str(text);
                 }
                 last = Some(event);
             }
@@ -36,8 +36,8 @@ async fn whatever_breaks_is_kept_and_counted() {
             let served = app.provider.served().pop().unwrap();
             assert_eq!((status.as_str(), source.as_str()), (outcome, "estimated"), "{model} {fault}");
             assert_eq!(matches!(last, Some(TurnEvent::Failed { .. })), outcome == "failed", "{model} {fault} {last:?}");
-            assert_eq!(said, served.text, "{model} {fault}");
-            // Anthropic tells the input at the start; what it doesn't tell is estimated, and never too low.
+            assert_eq!(received, served.text, "{model} {fault}");
+            // Anthropic reports the input at the start. Counts that aren't reported are estimated, and never too low.
             assert!(
                 input as u64 >= served.input && output as u64 >= served.output,
                 "{model} {fault}: {input} {output} {served:?}"
@@ -57,44 +57,44 @@ async fn whatever_breaks_is_kept_and_counted() {
     nothing_is_left_over(&app, &ann).await;
 }
 
-/// Characters that arrive byte by byte are whole again on screen, in the log and in the transcript.
+/// Characters that arrive byte by byte are complete in the events and in the stored message.
 #[tokio::test]
 async fn one_byte_at_a_time_breaks_no_character() {
     let app = roomy(&[]).await;
     let ann = app.user("ann@example.com").await;
     for model in BOTH {
         let events = events(ann.post(&json!({"model": model, "text": "{{bytes}}"})).await).await;
-        let (said, served) = (words(&events), app.provider.served().pop().unwrap());
-        assert_eq!(said, served.text);
-        assert!(!said.contains('\u{fffd}') && said.contains("世界") && said.contains("👨‍👩‍👧‍👦"), "{said}");
+        let (text, served) = (words(&events), app.provider.served().pop().unwrap());
+        assert_eq!(text, served.text);
+        assert!(!text.contains('\u{fffd}') && text.contains("世界") && text.contains("👨‍👩‍👧‍👦"), "{text}");
         assert_eq!(
             app.one::<String>("select body from message where role = 'assistant' order by created_at desc limit 1")
                 .await,
-            said
+            text
         );
     }
 }
 
-/// A provider that is busy is asked again, twice at most, not before it said; what is refused costs nothing and leaves one row.
+/// A busy provider is retried at most twice, not before its `Retry-After`. Refused calls cost nothing and leave one row.
 #[tokio::test]
-async fn a_busy_provider_is_asked_again_twice() {
+async fn busy_provider_is_retried_twice() {
     let app = roomy(&[]).await;
     let ann = app.user("ann@example.com").await;
-    for (status, after, at_least) in [(529, 0, 100), (503, 0, 100), (429, 1, 2_000)] {
+    for (status, after, min_ms) in [(529, 0, 100), (503, 0, 100), (429, 1, 2_000)] {
         let text = format!("{{{{words:3}}}}{{{{status:{status}}}}}{{{{times:2}}}}{{{{after:{after}}}}}");
         let began = Instant::now();
         let events = events(ann.ask(&text).await).await;
         assert!(matches!(events.last(), Some((_, TurnEvent::Finish { outcome: Outcome::Finished, .. }))), "{text}");
         assert_eq!(app.provider.asked(&text), 3, "{text}");
-        assert!(began.elapsed() >= Duration::from_millis(at_least), "{text} took {:?}", began.elapsed());
+        assert!(began.elapsed() >= Duration::from_millis(min_ms), "{text} took {:?}", began.elapsed());
     }
     assert_eq!(app.one::<i64>("select count(*) from ai_usage where usage_source = 'exact'").await, 3);
-    // three refusals are the end of it, and so is one that wants to be left alone for long
-    for (text, asked, seconds) in
+    // The turn fails after three refusals, or after one with a long `Retry-After`.
+    for (text, calls, seconds) in
         [("{{status:529}}{{after:0}}", 3, 1), ("{{status:429}}{{after:30}}", 1, 30), ("{{status:400}}", 1, 0)]
     {
         let response = ann.ask(text).await;
-        assert_eq!(app.provider.asked(text), asked, "{text}");
+        assert_eq!(app.provider.asked(text), calls, "{text}");
         let expected = if seconds > 0 { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::BAD_GATEWAY };
         assert_eq!(response.status(), expected, "{text}");
         if seconds > 0 {
@@ -106,9 +106,9 @@ async fn a_busy_provider_is_asked_again_twice() {
     nothing_is_left_over(&app, &ann).await;
 }
 
-/// A provider that takes the question and is silent may be writing, and bill it: it is asked once, and counted as an estimate.
+/// A provider that accepts a call and stays silent may still bill it. The call isn't retried and is counted as an estimate.
 #[tokio::test]
-async fn a_silent_provider_is_not_asked_again_and_is_counted() {
+async fn silent_provider_is_not_retried_and_is_counted() {
     let app = roomy(&[("PROVIDER_FIRST_BYTE_TIMEOUT_MS", "300")]).await;
     let ann = app.user("ann@example.com").await;
     let response = ann.ask("{{mute}}").await;
@@ -117,7 +117,7 @@ async fn a_silent_provider_is_not_asked_again_and_is_counted() {
     assert_eq!(app.provider.asked("{{mute}}"), 1);
     let counted = "select status = 'failed' and usage_source = 'estimated' and input_tokens = estimated_tokens and cost_usd > 0 from ai_usage";
     assert!(app.one::<bool>(counted).await);
-    // the draft is back with the user, and nothing of it dangles
+    // The message and its turn are undone.
     assert_eq!(app.one::<i64>("select count(*) from message").await, 0);
     assert_eq!(app.one::<i64>("select count(*) from turn").await, 0);
     let quota = ann.quota().await;
@@ -125,9 +125,9 @@ async fn a_silent_provider_is_not_asked_again_and_is_counted() {
     assert!(quota["tokens"]["used"].as_u64().unwrap() > 0);
 }
 
-/// Where a model can't be reached another answers, said so, priced as itself, with a row per call.
+/// When a model can't be reached, its fallback answers. The response names it, its own price applies, and each call has a row.
 #[tokio::test]
-async fn another_model_stands_in() {
+async fn fallback_answers_for_an_unreachable_model() {
     let app = roomy(&[]).await;
     let ann = app.user("ann@example.com").await;
     sqlx::query(
@@ -153,9 +153,9 @@ async fn another_model_stands_in() {
             (2, "claude-haiku-4-5".to_owned(), "finished".to_owned(), cost),
         ]
     );
-    assert_eq!(app.one::<i64>("select sum(requests)::bigint from usage_hour").await, 1, "one turn");
+    assert_eq!(app.one::<i64>("select sum(requests)::bigint from usage_hour").await, 1, "counted as one request");
     nothing_is_left_over(&app, &ann).await;
-    // a plan that doesn't have the other one gets the refusal
+    // On a plan without the fallback, the request is refused.
     sqlx::query("delete from plan_model where plan_id = 'free' and model = 'claude-haiku-4-5'")
         .execute(&app.db)
         .await
@@ -164,10 +164,10 @@ async fn another_model_stands_in() {
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
 }
 
-/// Who stands in spends from their own budget, the one that was asked for keeps its own; and where the one who would stand in has spent
-/// their day, the other is asked all the same.
+/// A fallback spends from its own budget, not from that of the requested model. A fallback whose budget is used up doesn't prevent calls to
+/// the requested model.
 #[tokio::test]
-async fn who_stands_in_pays_from_their_own_budget() {
+async fn fallback_spends_from_its_own_budget() {
     let app = roomy(&[]).await;
     let ann = app.user("ann@example.com").await;
     sqlx::query("update model set base_url = 'http://127.0.0.1:9/v1', fallback = 'claude-haiku-4-5', daily_spend_usd = 5 where model = 'gpt-5-mini'")
@@ -183,7 +183,7 @@ async fn who_stands_in_pays_from_their_own_budget() {
     let nanos: i64 = app.one("select sum(ceil(cost_usd * 1000000000))::bigint from ai_usage").await;
     assert_eq!(app.budget(Some("claude-haiku-4-5")).await, (nanos as u64, 0));
     assert_eq!(app.budget(Some("gpt-5-mini")).await, (0, 0));
-    // the one who would stand in has nothing left; the one that is asked works
+    // The fallback has no budget left, and the requested model still works.
     sqlx::query("update model set daily_spend_usd = 0 where model = 'claude-haiku-4-5'")
         .execute(&app.db)
         .await
@@ -201,13 +201,13 @@ async fn the_circuit_of_a_failing_provider_opens() {
         let response = ann.ask(&format!("{{{{status:500}}}}{{{{after:0}}}} {n}")).await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
-    let text = "{{words:1}} is it well again?";
+    let text = "{{words:1}} recovered?";
     let response = ann.ask(text).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     let seconds: u64 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1..=10).contains(&seconds), "{seconds}");
-    assert_eq!(app.provider.asked(text), 0, "not asked");
-    // the other provider answers
+    assert_eq!(app.provider.asked(text), 0, "the provider must not be called");
+    // The other provider is unaffected.
     let other = ann.post(&json!({"model": "gpt-5-mini", "text": "{{words:1}}"})).await;
     assert_eq!(events(other).await.len(), 3);
     let admin = app.user("admin@example.com").await;

@@ -48,7 +48,6 @@ pub(super) fn ByModel(
             </div>
             <p class="hint">
                 "Time to first token is measured from sending the request to the provider."
-                {view.lacks_ttft.then_some(" Calls that aren't summed up yet are not included.")}
             </p>
         </section>
     }

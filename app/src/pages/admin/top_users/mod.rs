@@ -6,19 +6,19 @@ mod table;
 pub use table::TopUsersTable;
 
 use crate::api;
-use crate::api::admin::{Moment, Period, TopUsersView, UsageFilter};
+use crate::api::admin::{Moment, TopUsersView, UsageFilter};
 use crate::components::chart::{Bar, Stack, Stacks};
-use crate::components::duration::day;
+use crate::components::duration::{clock, day};
 use crate::components::frame::{Frame, Refused};
 use crate::components::loaded::loaded;
 use crate::page_context::page_context;
 use crate::pages::admin::{AdminTabs, Pager};
 use below::{Around, ByModel};
 use domain::money::count;
-use domain::{ModelName, Picos, Tokens};
+use domain::{ModelName, Picos, ReportPeriod, Tokens};
 use leptos::prelude::*;
 use std::collections::BTreeMap;
-use time::Date;
+use time::{Date, OffsetDateTime};
 
 /// The page.
 #[component]
@@ -44,7 +44,7 @@ pub fn TopUsers() -> impl IntoView {
 
 #[component]
 fn Shown(view: TopUsersView, filter: UsageFilter) -> impl IntoView {
-    let choices = Period::ALL
+    let choices = ReportPeriod::STANDARD
         .map(|period| {
             let href = UsageFilter { period, page: 1, ..filter.clone() }.href("/admin");
             let current = (period == filter.period).then_some("page");
@@ -61,7 +61,7 @@ fn Shown(view: TopUsersView, filter: UsageFilter) -> impl IntoView {
     view! {
         <nav class="tabs period" aria-label="Period">{choices}</nav>
         {(view.users > 0).then(|| view! { <Figures view=view.clone() filter=filter.clone() full=true/> })}
-        <Now now=view.now.clone() again=filter.href("/admin")/>
+        <Now now=view.now.clone() as_of=view.as_of filter=filter.clone()/>
         <CostByDay view=view.clone() filter=filter.clone() of/>
         <Filter view=view.clone() filter=filter.clone()/>
         <TopUsersTable view=view.clone() filter=filter.clone() full=true/>
@@ -75,17 +75,21 @@ fn Shown(view: TopUsersView, filter: UsageFilter) -> impl IntoView {
     }
 }
 
-/// What runs and what is spent at this moment, and how to look again.
+/// What runs and is spent now, and how current the figures of the page are.
 #[component]
-fn Now(now: Moment, again: String) -> impl IntoView {
+fn Now(now: Moment, as_of: Option<OffsetDateTime>, filter: UsageFilter) -> impl IntoView {
     let of = now.cap.map_or_else(|| "no cap set".to_owned(), |cap| format!("of a {cap} cap"));
     let running = count(now.running, "response running", "responses running");
+    let figures = match as_of {
+        Some(as_of) => format!("Figures as of {} UTC.", clock(as_of)),
+        None => "Figures are being computed.".to_owned(),
+    };
     view! {
-        <p class="hint live">
+        <form class="hint live" method="post" action=filter.href("/admin/refresh")>
             <strong>"Now: "</strong>
-            {format!("{running}, {} tokens reserved, {} spent in the last 24 hours, {of}.", now.reserved, now.spent)}
-            " " <a href=again>"Refresh"</a>
-        </p>
+            {format!("{running}, {} tokens reserved, {} spent in the last 24 hours, {of}. {figures}", now.reserved, now.spent)}
+            " " <button class="link">"Refresh"</button>
+        </form>
     }
 }
 
@@ -104,10 +108,10 @@ fn Filter(view: TopUsersView, filter: UsageFilter) -> impl IntoView {
         .map(|model| option(&model.0, model.0.clone(), filter.model.as_ref() == Some(model)))
         .collect_view();
     let (from, to) = match filter.period {
-        Period::Custom(from, to) => (from.to_string(), to.to_string()),
+        ReportPeriod::Custom(from, to) => (from.to_string(), to.to_string()),
         _ => (String::new(), String::new()),
     };
-    let is_custom = matches!(filter.period, Period::Custom(..));
+    let is_custom = matches!(filter.period, ReportPeriod::Custom(..));
     let is_set = is_custom || filter.plan.is_some() || filter.model.is_some() || !filter.search.is_empty();
     view! {
         <details class="filters" open=is_set>
@@ -119,7 +123,7 @@ fn Filter(view: TopUsersView, filter: UsageFilter) -> impl IntoView {
                 <label>"Model" <select name="model"><option value="">"All models"</option>{models}</select></label>
                 <label>"Period"
                     <select name="period">
-                        {Period::ALL.map(|period| option(period.as_str(), period.label(), period == filter.period)).collect_view()}
+                        {ReportPeriod::STANDARD.map(|period| option(period.as_str(), period.label(), period == filter.period)).collect_view()}
                         {option("custom", "from … to …".to_owned(), is_custom)}
                     </select>
                 </label>

@@ -97,7 +97,7 @@ fn draw(row: UserUsage, table: &Table<'_>) -> impl IntoView + use<> {
     });
     let more = table.full.then(|| {
         // A subscription says nothing beside one model's part of the cost.
-        let margin = table.model.is_none().then(|| signed(row.pays.0 - row.sum.cost.0));
+        let margin = table.model.is_none().then(|| signed(row.paid.0 - row.sum.cost.0));
         view! {
             {line}
             <td class="end">{margin}</td>

@@ -1,0 +1,212 @@
+//! Refreshes beside writers, rebuilds, and months that are dropped.
+
+use super::{late, load, totals_are_the_ledger, without_server};
+use crate::app::TestApp;
+use domain::ReportPeriod;
+use rust_decimal::Decimal;
+use sqlx::PgPool;
+use store::rollup::Include;
+use store::top_users::{Order, UsageFilter};
+use time::{Duration, OffsetDateTime};
+
+/// Asserts that the deployment's totals, folded and not, equal the sums per user.
+async fn totals_are_the_sums(db: &PgPool) {
+    let differ: i64 = sqlx::query_scalar(
+        "with total as (
+           select model, hour, sum(calls) as calls, sum(input_tokens) as input, sum(cost_picos) as cost from (
+             select model, hour, calls, input_tokens, cost_picos from usage_total
+             union all
+             select model, hour, calls, input_tokens, cost_picos from usage_delta
+           ) t group by 1, 2
+         ), by_user as (
+           select model, hour, sum(calls) as calls, sum(input_tokens) as input, sum(cost_picos) as cost from usage_hour group by 1, 2
+         ), by_day as (
+           select model, (hour at time zone 'UTC')::date as day, sum(calls) as calls, sum(cost) as cost from total group by 1, 2
+         )
+         select (select count(*) from ((select * from total except select * from by_user) union all (select * from by_user except select * from total)) d)
+           + (select count(*) from (
+                select * from by_day except select model, day, sum(calls), sum(cost_picos) from usage_day group by 1, 2) d)",
+    )
+    .fetch_one(db)
+    .await
+    .unwrap();
+    assert_eq!(differ, 0);
+}
+
+/// A call that is not committed yet when the report is refreshed is part of the next refresh, and of custom periods at once.
+#[tokio::test]
+async fn a_call_that_commits_after_a_refresh_is_in_the_next() {
+    let app = without_server().await;
+    load(&app.db, 300, 10, 3, 0.625).await;
+    app.refresh_report().await;
+    let now = OffsetDateTime::now_utc();
+    let sums = async |period: ReportPeriod| {
+        let mut tx = store::begin_reading(&app.store).await.unwrap();
+        let filter =
+            UsageFilter { period, order: Order::Cost, plan: None, model: None, search: None, offset: 0, limit: 5 };
+        store::top_users::list(&mut tx, &filter, now).await.unwrap().all.cost.0
+    };
+    let custom = ReportPeriod::Custom(now.date() - Duration::days(29), now.date());
+    let before = sums(ReportPeriod::Days30).await;
+    assert_eq!(sums(custom).await, before);
+
+    let mut writing = store::begin(&app.store).await.unwrap();
+    late(&mut writing, now - Duration::hours(30)).await;
+    app.refresh_report().await;
+    writing.commit().await.unwrap();
+    assert_eq!((sums(ReportPeriod::Days30).await, sums(custom).await), (before, before + 1));
+    assert!(
+        !store::rollup::refresh(&app.store, Duration::MINUTE).await.unwrap(),
+        "the last refresh is younger than that"
+    );
+    app.refresh_report().await;
+    assert_eq!((sums(ReportPeriod::Days30).await, sums(custom).await), (before + 1, before + 1));
+    assert_eq!(app.one::<i64>("select count(*) from usage_delta").await, 0);
+    totals_are_the_sums(&app.db).await;
+}
+
+/// Refreshes of two servers beside four writers: no call is lost or counted twice.
+#[tokio::test]
+async fn calls_that_end_during_refreshes_are_counted_once() {
+    use rand::RngExt as _;
+    let app = without_server().await;
+    load(&app.db, 300, 10, 3, 0.125).await;
+    let now = OffsetDateTime::now_utc();
+    let db = app.store.clone();
+    let refreshers = (0..2).map(|_| {
+        let db = db.clone();
+        tokio::spawn(async move {
+            for _ in 0..20 {
+                store::rollup::refresh(&db, Duration::ZERO).await.unwrap();
+            }
+        })
+    });
+    let writers = (0..4).map(|_| {
+        let db = db.clone();
+        tokio::spawn(async move {
+            for _ in 0..60 {
+                let minutes = rand::rng().random_range(0..4_000);
+                late(&db, now - Duration::minutes(minutes)).await;
+            }
+        })
+    });
+    for task in refreshers.chain(writers).collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+    totals_are_the_sums(&app.db).await;
+    app.refresh_report().await;
+    totals_are_the_sums(&app.db).await;
+    for period in ReportPeriod::STANDARD {
+        let mut tx = store::begin_reading(&app.store).await.unwrap();
+        let as_of = store::top_users::as_of(&mut tx, period).await.unwrap().unwrap();
+        let round = format!("beside writers, {period:?}");
+        totals_are_the_ledger(&app, &mut tx, period.bounds(as_of), Include::Refreshed, &round).await;
+    }
+}
+
+/// Turns of one user that end at once on the same models in opposite order don't deadlock.
+#[tokio::test]
+async fn turns_that_end_on_the_same_models_dont_deadlock() {
+    let app = without_server().await;
+    sqlx::raw_sql("insert into account (user_id, email, password_hash, subject) values (gen_random_uuid(), 'ann@example.com', '', 'ann')")
+        .execute(&app.db)
+        .await
+        .unwrap();
+    let insert = "insert into ai_usage (ai_usage_id, turn_id, subject, model, model_price_id, status, usage_source, estimated_tokens,
+                    reserved_tokens, created_at, settled_at)
+                  select gen_random_uuid(), gen_random_uuid(), 'ann', model, model_price_id, 'finished', 'exact', 1, 1, now(), now()
+                  from model_price where model = $1 and above_tokens is null";
+    let writers = [["gpt-5-mini", "demo"], ["demo", "gpt-5-mini"]].map(|models| {
+        let db = app.db.clone();
+        tokio::spawn(async move {
+            for _ in 0..50 {
+                let mut tx = db.begin().await.unwrap();
+                for model in models {
+                    sqlx::query(insert).bind(model).execute(&mut *tx).await.unwrap();
+                }
+                tx.commit().await.unwrap();
+            }
+        })
+    });
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    assert_eq!(app.one::<i64>("select sum(calls)::bigint from usage_hour").await, 200);
+    totals_are_the_sums(&app.db).await;
+}
+
+/// A rebuild computes the same rows that the triggers and folds maintain.
+#[tokio::test]
+async fn a_rebuild_computes_the_same_rollups() {
+    let app = TestApp::new().await;
+    load(&app.db, 4_000, 30, 12, 0.25).await;
+    let ann = app.user("ann@example.com").await;
+    ann.answer("{{words:20}}").await;
+    app.refresh_report().await;
+    let app = app.leave().await;
+    let sums = async || -> Vec<String> {
+        let mut sums = Vec::new();
+        for table in ["usage_hour", "usage_day", "usage_total", "ttft_day"] {
+            let sql = format!("select md5(string_agg(u::text, '|' order by u::text)) from {table} u");
+            sums.push(sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&app.db).await.unwrap());
+        }
+        sums
+    };
+    let before = sums().await;
+    // Damage that only a bug could cause.
+    sqlx::raw_sql("update usage_total set cost_picos = cost_picos + 1; update usage_hour set calls = calls + 1; delete from ttft_hour")
+        .execute(&app.db)
+        .await
+        .unwrap();
+    app.run(server::cli::Command::Usage(server::cli::Usage::Rebuild)).await;
+    assert_eq!(sums().await, before);
+    assert!(app.one::<bool>("select count(*) > 100 from usage_day").await);
+    let mut tx = store::begin_reading(&app.store).await.unwrap();
+    let as_of = store::top_users::as_of(&mut tx, ReportPeriod::Day).await.unwrap().unwrap();
+    totals_are_the_ledger(&app, &mut tx, ReportPeriod::Day.bounds(as_of), Include::Refreshed, "rebuilt").await;
+}
+
+/// Months that the owner doesn't keep are dropped, whole months only; what they came to stays, also after a rebuild and in the page's
+/// figures, and the page says since when single calls are kept.
+#[tokio::test]
+async fn old_months_are_dropped_and_their_sums_stay() {
+    let app = TestApp::new().await;
+    load(&app.db, 4_000, 20, 100, 0.375).await;
+    let now = OffsetDateTime::now_utc();
+    app.refresh_report().await;
+    let sum = "select sum(cost_picos) * 0.000000000001 from usage_hour";
+    let (before, rows) = (app.one::<Decimal>(sum).await, app.one::<i64>("select count(*) from ai_usage").await);
+    let _second = app.second_as(|config| config.ledger_months = Some(1)).await;
+    app.until("select ledger_from is not null from deployment").await;
+    assert!(app.one::<i64>("select count(*) from ai_usage").await < rows * 2 / 3);
+    let first: OffsetDateTime = app.one("select min(created_at) from ai_usage").await;
+    let kept: OffsetDateTime = app.one("select ledger_from from deployment").await;
+    let expected = app.one::<OffsetDateTime>("select date_trunc('month', now(), 'UTC') - interval '1 month'").await;
+    assert!(kept == expected && first >= kept && first < kept + Duration::days(5), "{first} of {kept}");
+    // one month, this one, and those that are made ahead
+    let parts: i64 = app.one("select count(*) from pg_inherits where inhparent = 'ai_usage'::regclass").await;
+    assert_eq!(parts, 1 + 1 + 3);
+    for rebuild in [false, true] {
+        if rebuild {
+            app.run(server::cli::Command::Usage(server::cli::Usage::Rebuild)).await;
+        }
+        assert_eq!(app.one::<Decimal>(sum).await, before, "rebuilt: {rebuild}");
+        let days = "select sum(cost_picos) * 0.000000000001 from usage_day";
+        assert_eq!(app.one::<Decimal>(days).await, before);
+        let mut tx = store::begin_reading(&app.store).await.unwrap();
+        let period = ReportPeriod::Custom(now.date() - Duration::days(110), now.date());
+        let filter =
+            UsageFilter { period, order: Order::Cost, plan: None, model: None, search: None, offset: 0, limit: 5 };
+        assert_eq!(store::top_users::list(&mut tx, &filter, now).await.unwrap().all.cost.to_usd(), before);
+        let total = store::rollup::cost(&mut tx, now - Duration::days(110), now, Include::Everything).await.unwrap();
+        assert_eq!(total.to_usd(), before);
+    }
+    // what is kept can be added to, and nothing is dropped twice
+    late(&app.db, now - Duration::days(3)).await;
+    assert_eq!(store::ledger::drop_before(&app.store, kept).await.unwrap(), 0);
+    let admin = app.user("admin@example.com").await;
+    let day = now.date() - Duration::days(90);
+    let page = admin.text(&format!("/admin?period=custom&from={day}&to={}", now.date())).await;
+    assert!(page.contains("Individual calls are kept from"));
+    assert!(!admin.text("/admin?period=7d").await.contains("Individual calls are kept from"));
+}
