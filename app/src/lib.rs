@@ -9,7 +9,7 @@ pub mod components;
 pub mod page_context;
 pub mod pages;
 
-use components::frame::{Frame, Refused};
+use components::frame::{ErrorPage, Frame};
 use leptos::prelude::*;
 use leptos_meta::{HashedStylesheet, MetaTags, provide_meta_context};
 use leptos_router::{
@@ -70,7 +70,7 @@ pub fn App() -> impl IntoView {
         {match page_context().problem {
             Some(problem) => {
                 let title = if problem.status() == 404 { "Page not found" } else { "Something went wrong" };
-                view! { <Frame title=title><Refused problem/></Frame> }.into_any()
+                view! { <Frame title=title><ErrorPage problem/></Frame> }.into_any()
             }
             None => view! { <Pages/> }.into_any(),
         }}
@@ -108,7 +108,7 @@ fn Pages() -> impl IntoView {
 fn NotFound() -> impl IntoView {
     view! {
         <Frame title="Page not found">
-            <Refused problem=domain::Problem::not_found("page")/>
+            <ErrorPage problem=domain::Problem::not_found("page")/>
         </Frame>
     }
 }

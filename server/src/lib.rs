@@ -3,35 +3,24 @@
 // Pages are deeply nested view types that exceed the default recursion limit.
 #![recursion_limit = "512"]
 
+mod accounts;
 mod admin;
-mod alerts;
-mod auth;
 mod billing;
-mod chat;
-mod circuit;
 pub mod cli;
 mod config;
-mod error;
-mod export;
+mod failure;
 mod fault;
 mod http;
 mod jobs;
 mod mail;
-mod meters;
-#[cfg(debug_assertions)]
-mod outbox;
-mod pages;
-mod provider;
-mod routes;
 #[cfg(debug_assertions)]
 mod seed;
-mod settings;
 mod state;
-mod tasks;
 pub mod telemetry;
+mod turn;
 
 pub use config::Config;
-pub use routes::admin_paths;
+pub use http::admin_paths;
 pub use state::AppState;
 
 use anyhow::Context as _;
@@ -43,16 +32,16 @@ use tokio_util::sync::CancellationToken;
 const DRAIN: Duration = Duration::from_secs(22);
 
 /// Time to record canceled turns, even if the databases don't respond.
-const CUT: Duration = Duration::from_secs(4);
+const CANCEL: Duration = Duration::from_secs(4);
 
-/// Time for clients to read the last events and for counters to be saved. `DRAIN`, `CUT` and `FLUSH` together stay below the 30 s or more
+/// Time for clients to read the last events and for counters to be saved. `DRAIN`, `CANCEL` and `FLUSH` together stay below the 30 s or more
 /// that process managers wait before killing a process.
 const FLUSH: Duration = Duration::from_secs(2);
 
 /// A server that is fully built but doesn't serve requests yet.
 pub struct Server {
     app: AppState,
-    router: axum::Router,
+    router: http::Router,
 }
 
 /// Connects to Postgres, runs migrations, and builds the router.
@@ -76,7 +65,7 @@ pub async fn build(config: Config) -> anyhow::Result<Server> {
         .context("can't connect to Postgres at DATABASE_URL")?;
     store::migrate(&db).await.context("migrations")?;
     let app = AppState::new(config, db)?;
-    let router = routes::router(&app);
+    let router = http::router(&app);
     Ok(Server { app, router })
 }
 
@@ -102,8 +91,8 @@ impl Server {
     ) -> anyhow::Result<()> {
         let Self { app, router } = self;
         tracing::info!(address = %listener.local_addr()?, public_url = app.config.public_url, "serving");
-        let mut background = tasks::spawn(&app);
-        let metrics = app.config.metrics_addr.map(|addr| tokio::spawn(routes::serve_metrics(addr)));
+        let mut background = jobs::spawn(&app);
+        let metrics = app.config.metrics_addr.map(|addr| tokio::spawn(http::serve_metrics(addr)));
         // The server keeps accepting requests until every turn has ended; meanwhile `/readyz` reports it as not ready for new traffic.
         let drained = CancellationToken::new();
         let serving = http::serve(listener, router, app.config.max_connections, drained.cancelled());
@@ -134,15 +123,15 @@ impl Server {
     }
 }
 
-/// Waits for running turns, cancels those that exceed `DRAIN`, and waits up to `CUT` for them to be recorded.
+/// Waits for running turns, cancels those that exceed `DRAIN`, and waits up to `CANCEL` for them to be recorded.
 async fn drain(app: &AppState) {
     tracing::info!(turns = app.turns.len(), "draining");
     app.draining.cancel();
     fault::point("draining");
     app.turns.close();
     if tokio::time::timeout(DRAIN, app.turns.wait()).await.is_err() {
-        app.cut.cancel();
-        if tokio::time::timeout(CUT, app.turns.wait()).await.is_err() {
+        app.cancel_turns.cancel();
+        if tokio::time::timeout(CANCEL, app.turns.wait()).await.is_err() {
             tracing::error!(turns = app.turns.len(), "turns not recorded in time; another server will reap them");
         }
     }

@@ -1,6 +1,6 @@
 //! Demo data: an admin, 60 users on mixed plans, and 90 days of realistic usage. Development builds only; there is no other fake data.
 
-use crate::{AppState, Config, auth::password::Passwords};
+use crate::{AppState, Config, accounts::password::Passwords};
 use anyhow::ensure;
 use domain::{
     Amount, Invoice, ModelName, Outcome, Period, Plan, Subscription, SubscriptionStatus, Tokens, TurnId, Usage,
@@ -244,6 +244,6 @@ async fn turn(
         now: at + Duration::seconds(9),
     };
     ensure!(store::turn::record(db, &end).await?, "seeded turn recorded twice");
-    store::turn::settled(db, &[turn_id]).await?;
+    store::turn::mark_settled(db, &[turn_id]).await?;
     Ok(true)
 }

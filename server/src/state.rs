@@ -1,13 +1,17 @@
 //! The state shared by all handlers: databases, meters, providers and running turns.
 
-use crate::meters::Meters;
-use crate::provider::Providers;
-use crate::{Config, error};
+use crate::accounts::{email, password::Passwords};
+use crate::billing::client::Billing;
+use crate::mail::Mailer;
+use crate::turn::{counting::Counting, providers::Providers};
+use crate::{Config, config, failure, fault};
 use app::api::billing::Payments;
-use app::api::context::Sources;
+use app::api::context::PageState;
 use domain::{Problem, ProblemKind, TurnId, UserId};
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use quota::Quotas;
 use relay::Relay;
+use sha2::Digest as _;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use time::OffsetDateTime;
@@ -25,22 +29,22 @@ pub struct AppState {
     /// Connections for scheduled work with long-running statements.
     pub(crate) jobs_db: store::Db,
     /// Serializes the owner's expensive reports, so that they don't slow down chat.
-    pub(crate) one_admin: Arc<Semaphore>,
-    pub(crate) meters: Meters,
+    pub(crate) report_permits: Arc<Semaphore>,
+    pub(crate) quotas: Quotas,
     pub(crate) relay: Relay,
     pub(crate) providers: Arc<Providers>,
     /// The Stripe integration, if configured.
-    pub(crate) billing: Option<Arc<crate::billing::Billing>>,
-    pub(crate) mailer: Arc<crate::mail::Mailer>,
-    pub(crate) passwords: Arc<crate::auth::password::Passwords>,
+    pub(crate) billing: Option<Arc<Billing>>,
+    pub(crate) mailer: Arc<Mailer>,
+    pub(crate) passwords: Arc<Passwords>,
     /// Limits the cost of token counting.
-    pub(crate) counting: Arc<crate::chat::counting::Counting>,
+    pub(crate) counting: Arc<Counting>,
     /// Tasks of running turns.
     pub(crate) turns: TaskTracker,
     /// Canceled when shutdown begins; from then on the server reports itself as not ready.
     pub(crate) draining: CancellationToken,
     /// Canceled when running turns must end immediately.
-    pub(crate) cut: CancellationToken,
+    pub(crate) cancel_turns: CancellationToken,
     refusals: Arc<Mutex<HashMap<(UserId, ProblemKind), i64>>>,
     /// Turns that are settled in the meters but not yet marked as settled in Postgres.
     settled: Arc<Mutex<Vec<TurnId>>>,
@@ -48,59 +52,64 @@ pub struct AppState {
 
 impl AppState {
     pub(crate) fn new(config: Config, db: store::Db) -> anyhow::Result<Self> {
-        let meters = Meters::new(&config, &db)?;
+        let settings = quota::Settings {
+            redis_url: config.redis_url.as_deref(),
+            name: hex::encode(&sha2::Sha256::digest(config.secret_key)[..12]),
+            now: Self::now,
+        };
+        let quotas = Quotas::new(settings, &db)?;
         Ok(Self {
             relay: match &config.redis_url {
                 Some(url) => Relay::redis(url)?,
                 None => Relay::memory(),
             },
             providers: Arc::new(Providers::new(&config)?),
-            billing: crate::billing::Billing::new(&config)?,
-            mailer: Arc::new(crate::mail::Mailer::new(&config)?),
-            passwords: Arc::new(crate::auth::password::Passwords::new()?),
-            counting: Arc::new(crate::chat::counting::Counting::new()),
+            billing: Billing::new(&config)?,
+            mailer: Arc::new(Mailer::new(&config)?),
+            passwords: Arc::new(Passwords::new()?),
+            counting: Arc::new(Counting::new()),
             turns: TaskTracker::new(),
             draining: CancellationToken::new(),
-            cut: CancellationToken::new(),
+            cancel_turns: CancellationToken::new(),
             refusals: Arc::default(),
             settled: Arc::default(),
             admin_db: store::Db::lazy(&config.database_url, store::Purpose::Reports)?,
             jobs_db: store::Db::lazy(&config.database_url, store::Purpose::Jobs)?,
-            one_admin: Arc::new(Semaphore::new(1)),
+            report_permits: Arc::new(Semaphore::new(1)),
             config: Arc::new(config),
-            meters,
+            quotas,
             db,
         })
     }
 
     /// Returns the current time by the server's clock.
     pub(crate) fn now() -> OffsetDateTime {
-        crate::fault::now()
+        fault::now()
     }
 
     /// Returns which payment provider this deployment uses.
     fn payments(&self) -> Payments {
         match (&self.billing, &self.config.stripe_base_url) {
             (None, _) => Payments::NotConnected,
-            (Some(_), Some(url)) if crate::config::is_loopback(url) => Payments::FakeProvider,
+            (Some(_), Some(url)) if config::is_loopback(url) => Payments::FakeProvider,
             (Some(_), _) => Payments::Stripe,
         }
     }
 
     /// Returns the state that pages read from.
-    pub(crate) fn sources(&self) -> Sources {
+    pub(crate) fn page_state(&self) -> PageState {
         let (providers, circuits) = (Arc::clone(&self.providers), Arc::clone(&self.providers));
-        Sources {
+        PageState {
             db: self.db.clone(),
             admin_db: self.admin_db.clone(),
-            one_admin: Arc::clone(&self.one_admin),
-            limits: self.meters.users.clone(),
+            report_permits: Arc::clone(&self.report_permits),
+            quotas: self.quotas.clone(),
             offers: Arc::new(move |model| providers.offers(model)),
             providers: Arc::new(move || circuits.circuits()),
             daily_spend: self.config.daily_spend,
             payments: self.payments(),
             payment_pages: self.billing.as_ref().map(|billing| billing.pages.clone()).unwrap_or_default().into(),
-            report: Arc::new(error::internal),
+            report: Arc::new(failure::internal),
             now: Self::now,
         }
     }
@@ -109,7 +118,7 @@ impl AppState {
     /// email.
     pub(crate) fn subject(&self, email: &str) -> anyhow::Result<String> {
         let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&self.config.secret_key)?;
-        mac.update(crate::auth::email::normalised(email).as_bytes());
+        mac.update(email::normalised(email).as_bytes());
         Ok(hex::encode(mac.finalize().into_bytes()))
     }
 
@@ -127,7 +136,7 @@ impl AppState {
     /// Marks queued turns as settled in Postgres. Turns that couldn't be written are kept for the next flush.
     pub(crate) async fn flush_settled(&self) {
         let turns = std::mem::take(&mut *self.settled.lock().unwrap_or_else(PoisonError::into_inner));
-        if !turns.is_empty() && store::turn::settled(&self.db, &turns).await.is_err() {
+        if !turns.is_empty() && store::turn::mark_settled(&self.db, &turns).await.is_err() {
             self.settled.lock().unwrap_or_else(PoisonError::into_inner).extend(turns);
         }
     }
@@ -136,12 +145,15 @@ impl AppState {
     pub(crate) async fn flush_refusals(&self) {
         let counted = std::mem::take(&mut *self.refusals.lock().unwrap_or_else(PoisonError::into_inner));
         for ((user, kind), n) in counted {
-            let name =
-                serde_json::to_value(kind).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
-            if store::refusal::add(&self.db, user, &name, Self::now(), n).await.is_err() {
+            if store::refusal::add(&self.db, user, kind.as_str(), Self::now(), n).await.is_err() {
                 *self.refusals.lock().unwrap_or_else(PoisonError::into_inner).entry((user, kind)).or_default() += n;
             }
         }
+    }
+
+    /// Returns the Stripe integration, or the problem that it isn't connected.
+    pub(crate) fn billing(&self) -> Result<&Arc<Billing>, Problem> {
+        self.billing.as_ref().ok_or_else(Problem::billing_not_connected)
     }
 
     /// Returns an error unless this server can accept turns.
@@ -151,6 +163,6 @@ impl AppState {
             return Err(unready("draining"));
         }
         store::ping(&self.db).await.map_err(|_| unready("Postgres"))?;
-        self.meters.ping().await.map_err(|_| unready("Redis"))
+        self.quotas.ping().await.map_err(|_| unready("Redis"))
     }
 }

@@ -17,19 +17,19 @@ pub struct PlanOffer {
 
 /// All plans, with the viewer's relation to them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shop {
+pub struct PlanCatalog {
     /// Plans, smallest first.
     pub offers: Vec<PlanOffer>,
     /// The configured payment provider, which decides whether plans can be bought.
     pub payments: Payments,
     /// Whether a trial is available: the visitor is signed out or has had none yet.
-    pub may_try: bool,
+    pub trial_available: bool,
     /// Plan and billing period of the viewer's live subscription, if any.
     pub pays: Option<(PlanId, Period)>,
 }
 
 /// Loads all plans. Requires no sign-in.
 #[server(prefix = "/fn", endpoint = "plans")]
-pub async fn offered() -> Result<Shop, Refusal> {
-    super::context::shop().await
+pub async fn offered() -> Result<PlanCatalog, Refusal> {
+    super::context::plan_catalog().await
 }

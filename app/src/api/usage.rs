@@ -84,5 +84,5 @@ pub async fn own(
     days: u16,
 ) -> Result<UsageView, Refusal> {
     let viewer = super::context::viewer()?;
-    super::context::usage_of(&super::context::sources().db, &viewer, days, viewer.plan.shows_cost).await
+    super::context::usage_of(&super::context::page_state().db, &viewer, days, viewer.plan.shows_cost).await
 }

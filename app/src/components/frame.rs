@@ -77,7 +77,7 @@ pub fn Overdue() -> impl IntoView {
 
 /// The error page: what happened and where to go next.
 #[component]
-pub fn Refused(
+pub fn ErrorPage(
     /// The problem that prevented the page from being shown.
     problem: Problem,
 ) -> impl IntoView {

@@ -1,6 +1,6 @@
 //! Loads a page's data on the server before the page is rendered. A refusal is shown instead of the page.
 
-use super::frame::Refused;
+use super::frame::ErrorPage;
 use crate::api::Refusal;
 use crate::page_context::Panicked;
 use futures::FutureExt as _;
@@ -32,7 +32,7 @@ where
                 Suspend::new(async move {
                     match answer.await {
                         Ok(value) => draw(value).into_any(),
-                        Err(Refusal(problem)) => view! { <Refused problem/> }.into_any(),
+                        Err(Refusal(problem)) => view! { <ErrorPage problem/> }.into_any(),
                     }
                 })
             }}

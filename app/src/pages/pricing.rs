@@ -3,7 +3,7 @@
 use super::settings::billing::Connection;
 use crate::api;
 use crate::api::billing::Payments;
-use crate::api::plan::{PlanOffer, Shop};
+use crate::api::plan::{PlanCatalog, PlanOffer};
 use crate::components::frame::Frame;
 use crate::components::icon::{Draw, Icon};
 use crate::components::loaded::loaded;
@@ -33,7 +33,7 @@ fn period() -> Period {
 
 /// Tabs for monthly and yearly prices. Renders nothing if no plan is sold yearly.
 #[component]
-fn Periods(shop: Shop) -> impl IntoView {
+fn Periods(shop: PlanCatalog) -> impl IntoView {
     let by_year = shop.offers.iter().any(|offer| offer.plan.yearly_cents > 0);
     let meant = page_context().query("plan").filter(|plan| shop.offers.iter().any(|offer| offer.plan.id.0 == *plan));
     let meant = meant.map(|plan| format!("&plan={plan}")).unwrap_or_default();
@@ -50,14 +50,14 @@ fn Periods(shop: Shop) -> impl IntoView {
 #[component]
 pub fn Offers(
     /// The plans, with the viewer's relation to them.
-    shop: Shop,
+    shop: PlanCatalog,
 ) -> impl IntoView {
     let meant = page_context().query("plan");
     let cards = shop.offers.iter().map(|offer| card(offer, &shop, meant.as_deref())).collect_view();
     view! { <ul class="plans">{cards}</ul> }
 }
 
-fn card(PlanOffer { plan, models }: &PlanOffer, shop: &Shop, meant: Option<&str>) -> impl IntoView + use<> {
+fn card(PlanOffer { plan, models }: &PlanOffer, shop: &PlanCatalog, meant: Option<&str>) -> impl IntoView + use<> {
     // A plan that isn't sold yearly is shown with its monthly price.
     let chosen = if plan.price(period()).is_some() { period() } else { Period::Month };
     let price = plan.price(chosen).unwrap_or_else(|| Amount { minor: 0, currency: plan.currency.clone() });
@@ -89,8 +89,8 @@ fn card(PlanOffer { plan, models }: &PlanOffer, shop: &Shop, meant: Option<&str>
 }
 
 /// Renders the action that the visitor can take on a plan: sign up, switch, cancel, or contact the owner.
-fn action(plan: &Plan, chosen: Period, shop: &Shop) -> AnyView {
-    let trial = (plan.trial_days > 0 && shop.may_try && shop.pays.is_none())
+fn action(plan: &Plan, chosen: Period, shop: &PlanCatalog) -> AnyView {
+    let trial = (plan.trial_days > 0 && shop.trial_available && shop.pays.is_none())
         .then(|| format!("Start {}-day free trial", plan.trial_days));
     let Some(viewer) = page_context().viewer else {
         if plan.is_free() {
@@ -129,7 +129,7 @@ fn action(plan: &Plan, chosen: Period, shop: &Shop) -> AnyView {
     .into_any()
 }
 
-fn label(plan: &Plan, chosen: Period, shop: &Shop, viewer: &Viewer) -> String {
+fn label(plan: &Plan, chosen: Period, shop: &PlanCatalog, viewer: &Viewer) -> String {
     match &shop.pays {
         Some((paid, _)) if *paid == plan.id && chosen == Period::Year => "Switch to yearly".to_owned(),
         Some((paid, _)) if *paid == plan.id => "Switch to monthly".to_owned(),

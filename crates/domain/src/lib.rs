@@ -11,6 +11,7 @@ pub mod model;
 pub mod money;
 pub mod plan;
 pub mod problem;
+pub mod problem_kind;
 pub mod quota;
 pub mod report;
 pub mod sse;

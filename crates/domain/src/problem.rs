@@ -1,55 +1,9 @@
 //! Problems shown to users: a kind for programs, and a message that says what happened and what to do.
 
+pub use crate::problem_kind::ProblemKind;
+
 use crate::{PlanId, Tokens};
 use serde::{Deserialize, Serialize};
-
-/// The kind of a problem. Each kind has one HTTP status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ProblemKind {
-    /// The request has no signed-in user.
-    SignInRequired,
-    /// The user's plan doesn't allow it; a larger plan may.
-    PlanTooSmall,
-    /// The user isn't allowed to do this.
-    Forbidden,
-    /// The account is paused.
-    Paused,
-    /// The user's email address isn't verified.
-    VerifyEmail,
-    /// It doesn't exist, or belongs to another user.
-    NotFound,
-    /// The request conflicts with an earlier one, such as the same key with another body.
-    Conflict,
-    /// The turn's events are gone; the transcript has the response.
-    Gone,
-    /// The request can never fit the limits.
-    TooLarge,
-    /// A field is invalid.
-    Invalid,
-    /// Too many requests in a minute.
-    RequestsLimit,
-    /// Too many tokens in a day.
-    TokensLimit,
-    /// Too many turns at once.
-    InFlightLimit,
-    /// Too many attempts in a short time.
-    AttemptsLimit,
-    /// A daily spend cap has been reached: the global one, or a model's.
-    SpendCap,
-    /// The meters can't be reached, so no paid call may run.
-    LimitsUnavailable,
-    /// The model isn't offered, or its provider isn't available.
-    ModelUnavailable,
-    /// Payments can't be started or changed now. Chat is unaffected.
-    BillingUnavailable,
-    /// The provider refused the request, or its response was interrupted.
-    ModelFailed,
-    /// This server or its database can't process the request now; the same request may succeed in a moment.
-    Overloaded,
-    /// An internal error.
-    Internal,
-}
 
 /// A refusal or failure. On the wire it is wrapped as `{"problem": {…}}`; see [`ProblemBody`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -337,25 +291,7 @@ impl Problem {
     /// Returns the HTTP status of the problem's kind.
     #[must_use]
     pub fn status(&self) -> u16 {
-        match self.kind {
-            ProblemKind::SignInRequired => 401,
-            ProblemKind::PlanTooSmall => 402,
-            ProblemKind::Forbidden | ProblemKind::Paused | ProblemKind::VerifyEmail => 403,
-            ProblemKind::NotFound => 404,
-            ProblemKind::Conflict => 409,
-            ProblemKind::Gone => 410,
-            ProblemKind::TooLarge => 413,
-            ProblemKind::Invalid => 422,
-            ProblemKind::RequestsLimit | ProblemKind::TokensLimit => 429,
-            ProblemKind::InFlightLimit | ProblemKind::AttemptsLimit => 429,
-            ProblemKind::Internal => 500,
-            ProblemKind::ModelFailed => 502,
-            ProblemKind::SpendCap
-            | ProblemKind::LimitsUnavailable
-            | ProblemKind::ModelUnavailable
-            | ProblemKind::BillingUnavailable
-            | ProblemKind::Overloaded => 503,
-        }
+        self.kind.status()
     }
 
     /// Returns the value of `Retry-After` in whole seconds, rounded up. Every 429 and 503 has one.

@@ -45,7 +45,7 @@ pub async fn list(db: impl PgExecutor<'_>, owner: UserId, conversation: Conversa
 }
 
 /// A message as it is sent to a model.
-pub struct Said {
+pub struct PromptMessage {
     /// The turn that wrote it.
     pub turn_id: TurnId,
     /// Its author: user or assistant.
@@ -59,7 +59,11 @@ pub struct Said {
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn said(db: impl PgExecutor<'_>, owner: UserId, conversation: ConversationId) -> Result<Option<Vec<Said>>> {
+pub async fn load_prompt(
+    db: impl PgExecutor<'_>,
+    owner: UserId,
+    conversation: ConversationId,
+) -> Result<Option<Vec<PromptMessage>>> {
     let rows = sqlx::query!(
         r#"select m.turn_id as "turn_id?", m.role as "role?", m.body as "body?"
            from conversation c
@@ -75,7 +79,7 @@ pub async fn said(db: impl PgExecutor<'_>, owner: UserId, conversation: Conversa
         return Ok(None);
     }
     let messages = rows.into_iter().filter_map(|row| {
-        Some(Said {
+        Some(PromptMessage {
             turn_id: row.turn_id?.into(),
             role: if row.role? == Role::User.as_str() { Role::User } else { Role::Assistant },
             text: row.body?,

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// A model with its settings, for the admin pages.
-pub struct Listed {
+pub struct ModelSettings {
     /// The model.
     pub model: Model,
     /// The model's settings.
@@ -52,7 +52,7 @@ pub struct Rules {
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn list(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<Listed>> {
+pub async fn list(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<ModelSettings>> {
     let rows = sqlx::query!(
         r#"select m.model, m.label, m.provider, m.base_url, m.context, m.max_output, m.fallback, m.hedge_after_ms, m.input_permille,
                   m.enabled, m.daily_spend_usd,
@@ -100,7 +100,7 @@ pub async fn list(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<Li
             hedge_after_ms: row.hedge_after_ms,
             input_permille: row.input_permille,
         };
-        Some(Listed {
+        Some(ModelSettings {
             model: model.read()?,
             rules,
             price,

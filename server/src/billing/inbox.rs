@@ -1,17 +1,13 @@
 //! Stripe events: stored when they arrive, then processed one by one, each in one transaction with its effect.
 
+use super::client::{Billing, backoff};
 use super::sync::{self, Stranger};
-use super::{Billing, backoff};
 use crate::AppState;
-use crate::error::{Refused, internal};
+use crate::failure::{Failure, internal};
 use ::billing::StripeError;
 use ::billing::webhook::{self, BillingEvent, Subject};
 use anyhow::Context as _;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use domain::Amount;
-use http::{HeaderMap, StatusCode};
+use domain::{Amount, Problem};
 use secrecy::ExposeSecret as _;
 use std::time::Duration;
 use store::stripe_event::{self, NewEvent};
@@ -21,26 +17,23 @@ use store::{Tx, checkout};
 const TRIES: i32 = 14;
 const TRIES_UNREACHABLE: i32 = 100;
 
-/// `POST /stripe/webhook`: verifies and stores an event. Responds with 5xx if it can't be stored, so that Stripe sends it again.
-pub(crate) async fn receive(State(app): State<AppState>, headers: HeaderMap, body: Bytes) -> Result<Response, Refused> {
+/// Verifies and stores an event. The inner error says why the event was rejected.
+///
+/// # Errors
+/// Returns a failure if Stripe isn't connected or the event can't be stored.
+pub(crate) async fn receive(app: &AppState, signature: &str, body: &[u8]) -> Result<Result<(), String>, Failure> {
     let billing = app.billing()?;
     let Some(secret) = &billing.webhook_secret else {
         let error = "Stripe event received, but STRIPE_WEBHOOK_SECRET isn't set";
-        return Err(Refused(domain::Problem {
-            incident: internal(&error).incident,
-            ..domain::Problem::billing_unavailable()
-        }));
+        return Err(Failure(Problem { incident: internal(&error).incident, ..Problem::billing_unavailable() }));
     };
     let now = AppState::now();
-    let header = headers.get("stripe-signature").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if let Err(bad) = webhook::verify(secret.expose_secret(), header, &body, now) {
-        tracing::warn!(reason = %bad, "Stripe event rejected");
-        return Ok((StatusCode::BAD_REQUEST, bad.to_string()).into_response());
+    if let Err(reason) = webhook::verify(secret.expose_secret(), signature, body, now) {
+        tracing::warn!(%reason, "Stripe event rejected");
+        return Ok(Err(reason.to_string()));
     }
-    let read = std::str::from_utf8(&body).ok().and_then(|text| Some((text, BillingEvent::read(text).ok()?)));
-    let Some((text, event)) = read else {
-        return Ok((StatusCode::BAD_REQUEST, webhook::NoEvent.to_string()).into_response());
-    };
+    let read = std::str::from_utf8(body).ok().and_then(|text| Some((text, BillingEvent::read(text).ok()?)));
+    let Some((text, event)) = read else { return Ok(Err(webhook::NoEvent.to_string())) };
     let new = NewEvent {
         id: &event.id,
         kind: &event.kind,
@@ -51,9 +44,9 @@ pub(crate) async fn receive(State(app): State<AppState>, headers: HeaderMap, bod
     };
     if stripe_event::receive(&app.db, &new, now).await? {
         metrics::counter!("quotient_stripe_events_total").increment(1);
-        billing.bell.notify_one();
+        billing.event_arrived.notify_one();
     }
-    Ok(StatusCode::OK.into_response())
+    Ok(Ok(()))
 }
 
 /// Processes the inbox forever: when notified, and every second for events that other servers received.
@@ -70,7 +63,7 @@ pub(crate) async fn work(app: AppState) {
                 }
             }
         }
-        let _ = tokio::time::timeout(Duration::from_secs(1), billing.bell.notified()).await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), billing.event_arrived.notified()).await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! `plans push`: creates the plans as products and prices in Stripe.
 
-use super::Billing;
+use super::client::Billing;
 use ::billing::{ForSale, PortalPlan};
 use anyhow::Context as _;
 use domain::brand;

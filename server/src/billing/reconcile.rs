@@ -1,6 +1,6 @@
 //! Compares every live subscription with Stripe and corrects differences, such as those of lost events.
 
-use super::Billing;
+use super::client::Billing;
 use super::sync::{self, Stranger};
 use crate::AppState;
 use ::billing::Fetched;

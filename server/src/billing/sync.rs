@@ -2,7 +2,7 @@
 //! under the customer's lock, so that the last write has the latest state, in whatever order and however often events arrive (field notes
 //! 34 and 35).
 
-use super::Billing;
+use super::client::Billing;
 use crate::mail::{self, Mail};
 use ::billing::{Fetched, Found};
 use anyhow::Context as _;

@@ -1,6 +1,30 @@
-//! The HTTP listener. Limits connections before any route is reached.
+//! HTTP: the listener, the routes and their handlers. The only folder that names axum.
 
+mod admin;
+mod admin_form;
+mod admin_user;
+mod auth;
+mod billing;
+mod chat;
 mod connection_limit;
+mod current_user;
+mod error;
+mod export;
+mod extract;
+mod origin;
+#[cfg(debug_assertions)]
+mod outbox;
+mod pages;
+mod routes;
 mod serve;
+mod settings;
+mod sse;
+mod top_users;
+mod viewer;
 
+pub use routes::admin_paths;
+pub(crate) use routes::{router, serve_metrics};
 pub(crate) use serve::serve;
+
+/// The router of the whole server.
+pub(crate) type Router = axum::Router;

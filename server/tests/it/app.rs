@@ -1,10 +1,10 @@
 //! `TestApp`: a server with its own database, and its users.
 
 use crate::visitor::Visitor;
-use app::api::context::USER;
 use fakes::{FakeProvider, FakeStripe, WEBHOOK_SECRET};
 use http::StatusCode;
 use limits::{History, Limits, PastCall, Store, Window};
+use quota::USER_WINDOWS;
 use reqwest::{Client, redirect};
 use secrecy::SecretString;
 use server::Config;
@@ -265,7 +265,7 @@ impl TestApp {
 
     /// Accesses users' meters directly in Redis. A missing meter is rebuilt from `past`.
     pub fn users(&self, past: Option<PastCall>) -> Limits {
-        self.meters("user", &USER, past)
+        self.meters("user", &USER_WINDOWS, past)
     }
 
     /// Deletes a budget's meter, as an eviction would: the global one, or a model's. Returns whether it existed.

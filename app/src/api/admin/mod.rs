@@ -250,7 +250,7 @@ pub async fn top_users(
 
 /// One account in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listed {
+pub struct AccountSummary {
     /// The account.
     pub user_id: UserId,
     /// The user's email.
@@ -277,7 +277,7 @@ pub async fn users(
     search: String,
     /// Which page, from one.
     page: u32,
-) -> Result<(Vec<Listed>, u64), Refusal> {
+) -> Result<(Vec<AccountSummary>, u64), Refusal> {
     crate::api::context::admin()?;
     crate::api::context::users(&search, page).await
 }

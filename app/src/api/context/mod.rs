@@ -8,7 +8,7 @@ pub(crate) use usage::usage_of;
 
 use super::Refusal;
 use crate::page_context::PageContext;
-use domain::{Model, Plan, Problem, ProblemKind, Quota, Viewer, quota};
+use domain::{Model, Problem, ProblemKind, Quota, Viewer};
 use leptos::prelude::*;
 use std::{any::Any, fmt::Display, sync::Arc};
 use time::OffsetDateTime;
@@ -22,15 +22,15 @@ pub type Report = dyn Fn(&dyn Failure) -> Problem + Send + Sync;
 
 /// The databases, meters and settings that pages read from. Built by the server's `AppState`.
 #[derive(Clone)]
-pub struct Sources {
+pub struct PageState {
     /// Postgres, for users' requests.
     pub db: store::Db,
     /// A small pool for the owner's pages, with a limit on query time, so that their queries never delay a turn.
     pub admin_db: store::Db,
     /// Limits the top users page to one query at a time.
-    pub one_admin: Arc<tokio::sync::Semaphore>,
+    pub report_permits: Arc<tokio::sync::Semaphore>,
     /// Users' meters.
-    pub limits: limits::Limits,
+    pub quotas: quota::Quotas,
     /// Returns whether a model is available: its provider has an API key, or it is the demo model and no provider has one.
     pub offers: Arc<dyn Fn(&Model) -> bool + Send + Sync>,
     /// Returns the configured providers, each with the milliseconds until its open circuit allows a retry, or `None` if it is closed.
@@ -47,8 +47,8 @@ pub struct Sources {
     pub now: fn() -> OffsetDateTime,
 }
 
-/// Returns the sources of the current request. Panics outside of one.
-pub(crate) fn sources() -> Sources {
+/// Returns the state of the current request. Panics outside of one.
+pub(crate) fn page_state() -> PageState {
     expect_context()
 }
 
@@ -79,18 +79,18 @@ pub(crate) fn refuse(problem: Problem) -> Refusal {
 
 /// Logs an internal failure once and returns a refusal with its incident id.
 pub(crate) fn fail(error: impl Failure) -> Refusal {
-    refuse((sources().report)(&error))
+    refuse((page_state().report)(&error))
 }
 
 /// Logs a panic once and returns a refusal with its incident id.
 #[must_use]
-pub fn panicked(panic: &(dyn Any + Send)) -> Refusal {
-    fail(format!("panic: {}", said(panic)))
+pub fn refusal_from_panic(panic: &(dyn Any + Send)) -> Refusal {
+    fail(format!("panic: {}", panic_message(panic)))
 }
 
 /// Returns the message of a panic payload, or an empty string if it isn't text.
 #[must_use]
-pub fn said(panic: &(dyn Any + Send)) -> &str {
+pub fn panic_message(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()
@@ -98,39 +98,12 @@ pub fn said(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or_default()
 }
 
-/// A user's windows: requests in 60 seconds and tokens in 24 hours. [`quota_of`] reads a snapshot by these indexes.
-pub const USER: [limits::Window; 2] =
-    [limits::Window::calls("requests", 60_000, 60), limits::Window::amount("tokens", 86_400_000, 48)];
-
-/// Combines a plan's limits with a meter snapshot into the remaining quota.
-#[must_use]
-pub fn quota_of(plan: &Plan, snapshot: &limits::Snapshot) -> Quota {
-    let (requests, tokens) = (snapshot.window(0), snapshot.window(1));
-    let held = tokens.used.saturating_add(tokens.reserved);
-    Quota {
-        plan: plan.id.0.clone(),
-        requests: quota::Requests {
-            limit: plan.requests_per_minute,
-            remaining: plan.requests_per_minute.saturating_sub(requests.used),
-            reset_ms: requests.reset_ms,
-        },
-        tokens: quota::TokensLeft {
-            limit: plan.tokens_per_day.0,
-            used: tokens.used,
-            reserved: tokens.reserved,
-            remaining: plan.tokens_per_day.0.saturating_sub(held),
-            next_free_ms: tokens.next_free_ms,
-        },
-        in_flight: quota::InFlight { limit: plan.in_flight, now: snapshot.in_flight },
-    }
-}
-
 /// Loads a user's remaining quota. Returns a `LimitsUnavailable` problem if the meters can't be read.
 pub(crate) async fn quota(viewer: &Viewer) -> Result<Quota, Refusal> {
-    match sources().limits.peek(&viewer.subject).await {
-        Ok(snapshot) => Ok(quota_of(&viewer.plan, &snapshot)),
+    match page_state().quotas.quota(viewer).await {
+        Ok(quota) => Ok(quota),
         Err(error) => {
-            let logged = (sources().report)(&error);
+            let logged = (page_state().report)(&error);
             Err(Refusal(Problem {
                 incident: logged.incident,
                 ..Problem::new(ProblemKind::LimitsUnavailable, "Your limits can't be loaded right now.")
@@ -141,25 +114,25 @@ pub(crate) async fn quota(viewer: &Viewer) -> Result<Quota, Refusal> {
 
 /// Loads the data of the chat page. Returns a 404 if the conversation isn't the viewer's.
 pub(crate) async fn chat_view(id: Option<domain::ConversationId>) -> Result<super::conversation::ChatView, Refusal> {
-    use super::conversation::{ChatView, Choice, Listed};
-    let (sources, viewer) = (sources(), viewer()?);
-    let listed = store::conversation::list(&sources.db, viewer.user_id, 200).await.map_err(fail)?;
+    use super::conversation::{AvailableModel, ChatView, ConversationSummary};
+    let (state, viewer) = (page_state(), viewer()?);
+    let listed = store::conversation::list(&state.db, viewer.user_id, 200).await.map_err(fail)?;
     let (mut open, mut messages, mut running) = (None, Vec::new(), None);
     if let Some(id) = id {
-        let found = store::conversation::open(&sources.db, viewer.user_id, id).await.map_err(fail)?;
+        let found = store::conversation::open(&state.db, viewer.user_id, id).await.map_err(fail)?;
         let found = found.ok_or_else(|| refuse(Problem::not_found("conversation")))?;
-        messages = store::message::list(&sources.db, viewer.user_id, id).await.map_err(fail)?;
+        messages = store::message::list(&state.db, viewer.user_id, id).await.map_err(fail)?;
         if !viewer.plan.shows_cost {
             messages.iter_mut().for_each(|message| message.cost = None);
         }
-        running = store::turn::running(&sources.db, viewer.user_id, id).await.map_err(fail)?;
-        open = Some(Listed { id, title: found.title });
+        running = store::turn::running(&state.db, viewer.user_id, id).await.map_err(fail)?;
+        open = Some(ConversationSummary { id, title: found.title });
     }
-    let models = store::model::list(&sources.db).await.map_err(fail)?;
-    let mut models: Vec<Choice> = models
+    let models = store::model::list(&state.db).await.map_err(fail)?;
+    let mut models: Vec<AvailableModel> = models
         .into_iter()
-        .filter(|model| (sources.offers)(model))
-        .map(|model| Choice {
+        .filter(|model| (state.offers)(model))
+        .map(|model| AvailableModel {
             allowed: viewer.plan.allows(&model.name),
             is_demo: model.provider == domain::Provider::Demo,
             name: model.name,
@@ -169,7 +142,7 @@ pub(crate) async fn chat_view(id: Option<domain::ConversationId>) -> Result<supe
     // Models in the plan's order, followed by those it doesn't allow.
     models.sort_by_key(|choice| viewer.plan.models.iter().position(|name| *name == choice.name).unwrap_or(usize::MAX));
     Ok(ChatView {
-        listed: listed.into_iter().map(|c| Listed { id: c.id, title: c.title }).collect(),
+        listed: listed.into_iter().map(|c| ConversationSummary { id: c.id, title: c.title }).collect(),
         open,
         messages,
         running,
@@ -179,11 +152,11 @@ pub(crate) async fn chat_view(id: Option<domain::ConversationId>) -> Result<supe
 }
 
 /// Loads all plans with the viewer's subscription and trial eligibility.
-pub(crate) async fn shop() -> Result<super::plan::Shop, Refusal> {
-    use super::plan::{PlanOffer, Shop};
-    let sources = sources();
-    let plans = store::plan::list(&sources.db).await.map_err(fail)?;
-    let models = store::model::list(&sources.db).await.map_err(fail)?;
+pub(crate) async fn plan_catalog() -> Result<super::plan::PlanCatalog, Refusal> {
+    use super::plan::{PlanCatalog, PlanOffer};
+    let state = page_state();
+    let plans = store::plan::list(&state.db).await.map_err(fail)?;
+    let models = store::model::list(&state.db).await.map_err(fail)?;
     let label = |name: &domain::ModelName| {
         let found = models.iter().find(|model| model.name == *name && model.provider != domain::Provider::Demo);
         found.map(|model| model.label.clone())
@@ -192,34 +165,34 @@ pub(crate) async fn shop() -> Result<super::plan::Shop, Refusal> {
         .into_iter()
         .map(|plan| PlanOffer { models: plan.models.iter().filter_map(label).collect(), plan })
         .collect();
-    let (mut may_try, mut pays) = (true, None);
+    let (mut trial_available, mut pays) = (true, None);
     if let Some(viewer) = use_context::<PageContext>().and_then(|context| context.viewer) {
-        let payer = store::account::payer(&sources.db, viewer.user_id).await.map_err(fail)?;
-        may_try = payer.is_some_and(|payer| !payer.tried);
-        let subscriptions = store::subscription::of_user(&sources.db, viewer.user_id).await.map_err(fail)?;
+        let payer = store::account::payer(&state.db, viewer.user_id).await.map_err(fail)?;
+        trial_available = payer.is_some_and(|payer| !payer.tried);
+        let subscriptions = store::subscription::of_user(&state.db, viewer.user_id).await.map_err(fail)?;
         let live = subscriptions.into_iter().find(|subscription| subscription.status.is_live());
         pays = live.and_then(|live| Some((live.plan?, live.period)));
     }
-    Ok(Shop { offers, payments: sources.payments, may_try, pays })
+    Ok(PlanCatalog { offers, payments: state.payments, trial_available, pays })
 }
 
 /// Loads a user's billing data.
 pub(crate) async fn billing_of(user: &Viewer) -> Result<super::billing::BillingView, Refusal> {
-    let sources = sources();
-    let now = (sources.now)();
-    let subscriptions = store::subscription::of_user(&sources.db, user.user_id).await.map_err(fail)?;
-    let plans = store::plan::list(&sources.db).await.map_err(fail)?;
+    let state = page_state();
+    let now = (state.now)();
+    let subscriptions = store::subscription::of_user(&state.db, user.user_id).await.map_err(fail)?;
+    let plans = store::plan::list(&state.db).await.map_err(fail)?;
     let named = |id: &domain::PlanId| plans.iter().find(|plan| plan.id == *id).map(|plan| plan.name.clone());
     let current =
         subscriptions.iter().find(|subscription| subscription.status.is_live()).or(subscriptions.first()).cloned();
     let held = subscriptions.iter().any(|found| found.holds(now) && found.plan.as_ref() == Some(&user.plan.id));
     Ok(super::billing::BillingView {
-        payments: sources.payments,
+        payments: state.payments,
         paid_plan: current.as_ref().and_then(|current| named(current.plan.as_ref()?)),
         subscription: current,
         granted: !user.plan.is_free() && !held,
         fallback: plans.first().map(|plan| plan.name.clone()).unwrap_or_default(),
-        invoices: store::invoice::list(&sources.db, user.user_id, 24).await.map_err(fail)?,
+        invoices: store::invoice::list(&state.db, user.user_id, 24).await.map_err(fail)?,
         quota: quota(user).await.ok(),
     })
 }

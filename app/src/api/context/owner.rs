@@ -1,6 +1,6 @@
 //! Loads the owner's pages.
 
-use super::{Refusal, billing_of, fail, refuse, sources, usage_of};
+use super::{Refusal, billing_of, fail, page_state, refuse, usage_of};
 use crate::api::admin::{AUDIT_ROWS, ModelUse, Moment, Order, TopUsersView, USER_ROWS, UsageFilter, UserUsage};
 use domain::report::start_of_hour;
 use domain::{AuditEntry, ModelName, Picos, Plan, Problem, ReportPeriod};
@@ -16,11 +16,11 @@ const LONGEST_SPARKLINE: time::Duration = time::Duration::days(91);
 /// Loads the top users of a period. Everything that comes from the ledger is of one moment: the last refresh for a standard period, now for
 /// a custom one.
 pub(crate) async fn top_users(filter: UsageFilter) -> Result<TopUsersView, Refusal> {
-    let sources = sources();
+    let state = page_state();
     // Admins who reload at once take turns, so that chat goes first. The semaphore is never closed.
-    let _permit = sources.one_admin.acquire().await;
-    let now = (sources.now)();
-    let mut tx = store::begin_reading(&sources.admin_db).await.map_err(fail)?;
+    let _permit = state.report_permits.acquire().await;
+    let now = (state.now)();
+    let mut tx = store::begin_reading(&state.admin_db).await.map_err(fail)?;
     let as_of = store::top_users::as_of(&mut tx, filter.period).await.map_err(fail)?;
     let (from, to) = filter.period.bounds(as_of.unwrap_or(now));
     let include = match filter.period {
@@ -139,7 +139,7 @@ async fn moment(tx: &mut store::Tx, now: OffsetDateTime) -> Result<Moment, Refus
     let (running, reserved) = store::top_users::running(&mut *tx).await.map_err(fail)?;
     let spent = store::rollup::spent_in_whole_hours(tx, now).await.map_err(fail)?;
     let switches = store::deployment::switches(&mut *tx).await.map_err(fail)?;
-    let cap = [switches.daily_spend, sources().daily_spend].into_iter().flatten().min();
+    let cap = [switches.daily_spend, page_state().daily_spend].into_iter().flatten().min();
     Ok(Moment { running, reserved, spent, cap })
 }
 
@@ -156,13 +156,14 @@ impl From<store::rollup::Totals> for ModelUse {
 }
 
 /// Accounts, the newest first.
-pub(crate) async fn users(search: &str, page: u32) -> Result<(Vec<crate::api::admin::Listed>, u64), Refusal> {
+pub(crate) async fn users(search: &str, page: u32) -> Result<(Vec<crate::api::admin::AccountSummary>, u64), Refusal> {
     let search: String = search.chars().filter(|c| !c.is_control()).take(200).collect();
     let offset = i64::from(page.clamp(1, 100_000) - 1) * i64::from(USER_ROWS);
     let search = Some(search.trim()).filter(|text| !text.is_empty());
-    let rows = store::account::list(&sources().admin_db, search, offset, i64::from(USER_ROWS)).await.map_err(fail)?;
+    let rows =
+        store::account::list(&page_state().admin_db, search, offset, i64::from(USER_ROWS)).await.map_err(fail)?;
     let all = rows.first().map_or(0, |row| row.all.unsigned_abs());
-    let listed = |row: store::account::Listed| crate::api::admin::Listed {
+    let listed = |row: store::account::AccountSummary| crate::api::admin::AccountSummary {
         user_id: row.user_id,
         email: row.email,
         plan: row.plan,
@@ -175,33 +176,33 @@ pub(crate) async fn users(search: &str, page: u32) -> Result<(Vec<crate::api::ad
 
 /// Plans, and every model that one could allow.
 pub(crate) async fn plans() -> Result<(Vec<Plan>, Vec<ModelName>), Refusal> {
-    let db = &sources().admin_db;
+    let db = &page_state().admin_db;
     let plans = store::plan::list(db).await.map_err(fail)?;
-    let models = store::model_rule::list(db, (sources().now)()).await.map_err(fail)?;
+    let models = store::model_rule::list(db, (page_state().now)()).await.map_err(fail)?;
     Ok((plans, models.into_iter().map(|row| row.model.name).collect()))
 }
 
 /// What admins did, a page of it.
 pub(crate) async fn audit(page: u32) -> Result<Vec<AuditEntry>, Refusal> {
     let offset = i64::from(page.clamp(1, 100_000) - 1) * i64::from(AUDIT_ROWS);
-    store::audit::list(&sources().admin_db, None, offset, i64::from(AUDIT_ROWS)).await.map_err(fail)
+    store::audit::list(&page_state().admin_db, None, offset, i64::from(AUDIT_ROWS)).await.map_err(fail)
 }
 
 /// One user, for an admin.
 pub(crate) async fn user(id: domain::UserId) -> Result<crate::api::admin::UserView, Refusal> {
-    let sources = sources();
-    let db = &sources.admin_db;
+    let state = page_state();
+    let db = &state.admin_db;
     let found = store::account::user(db, id).await.map_err(fail)?;
     let user = found.ok_or_else(|| refuse(Problem::not_found("account")))?;
     let plans = store::plan::list(db).await.map_err(fail)?;
     let usage = usage_of(db, &user.viewer, 30, true).await?;
     let billing = billing_of(&user.viewer).await?;
     let granted = user.granted;
-    let rules = store::account_rule::load(db, id, (sources.now)()).await.map_err(fail)?;
+    let rules = store::account_rule::load(db, id, (state.now)()).await.map_err(fail)?;
     let rules = rules.ok_or_else(|| refuse(Problem::not_found("account")))?;
     let audit = store::audit::list(db, Some(id), 0, 50).await.map_err(fail)?;
-    let held = store::turn::held(db, id).await.map_err(fail)?;
-    let hold = |held: store::turn::Held| crate::api::admin::Hold {
+    let held = store::turn::list_held(db, id).await.map_err(fail)?;
+    let hold = |held: store::turn::HeldCall| crate::api::admin::Hold {
         model: held.model,
         since: held.since,
         reserved: held.reserved,
@@ -226,15 +227,15 @@ pub(crate) async fn user(id: domain::UserId) -> Result<crate::api::admin::UserVi
 /// How the deployment is: payments, providers, alerts, meters, jobs, the schema, hours that aren't added up yet.
 pub(crate) async fn health() -> Result<crate::api::admin::HealthView, Refusal> {
     use crate::api::admin::{Dead, Flag, HealthView};
-    let sources = sources();
-    let db = &sources.admin_db;
+    let state = page_state();
+    let db = &state.admin_db;
     let inbox = store::stripe_event::inbox(db).await.map_err(fail)?;
     let queue = store::job::queue(db).await.map_err(fail)?;
     let flags = store::billing_flag::list_open(db).await.map_err(fail)?;
     let last = store::reconciliation::last(db).await.map_err(fail)?;
     let drift = |value: serde_json::Value| serde_json::from_value(value).unwrap_or_default();
     Ok(HealthView {
-        payments: sources.payments,
+        payments: state.payments,
         waiting: inbox.waiting,
         oldest: inbox.oldest,
         last_event: inbox.last,
@@ -260,14 +261,14 @@ pub(crate) async fn health() -> Result<crate::api::admin::HealthView, Refusal> {
                 at: flag.created_at,
             })
             .collect(),
-        providers: (sources.providers)(),
+        providers: (state.providers)(),
         alerts: store::alert::list(db, 20)
             .await
             .map_err(fail)?
             .into_iter()
             .map(|alert| (alert.message, alert.began_at, alert.ended_at))
             .collect(),
-        drifts: store::usage::drifts(db, (sources.now)() - time::Duration::days(1)).await.map_err(fail)?,
+        drifts: store::usage::drifts(db, (state.now)() - time::Duration::days(1)).await.map_err(fail)?,
         jobs_waiting: queue.waiting,
         jobs_dead: queue.dead,
         job_error: queue.last_error,
@@ -281,25 +282,25 @@ pub(crate) async fn health() -> Result<crate::api::admin::HealthView, Refusal> {
 /// Models, their prices and their switches.
 pub(crate) async fn models() -> Result<crate::api::admin::ModelsView, Refusal> {
     use crate::api::admin::{ModelRow, ModelsView, PriceRow};
-    let sources = sources();
-    let switches = store::deployment::switches(&sources.admin_db).await.map_err(fail)?;
-    let listed = store::model_rule::list(&sources.admin_db, (sources.now)()).await.map_err(fail)?;
+    let state = page_state();
+    let switches = store::deployment::switches(&state.admin_db).await.map_err(fail)?;
+    let listed = store::model_rule::list(&state.admin_db, (state.now)()).await.map_err(fail)?;
     // Cents at least, and more where a price has more.
     let usd = |price: domain::MicrosPerMillion| {
         let exact = price.to_usd().to_string();
         let decimals = exact.split_once('.').map_or(0, |(_, decimals)| decimals.len());
         format!("{exact}{}{}", if decimals == 0 { "." } else { "" }, "0".repeat(2_usize.saturating_sub(decimals)))
     };
-    let now = (sources.now)();
-    let mut tx = store::begin_reading(&sources.admin_db).await.map_err(fail)?;
+    let now = (state.now)();
+    let mut tx = store::begin_reading(&state.admin_db).await.map_err(fail)?;
     let used = store::rollup::spent_in_a_day(&mut tx, now).await.map_err(fail)?;
     tx.commit().await.map_err(fail)?;
     let spent = |model: Option<&ModelName>| {
         let of = used.iter().filter(|(name, _)| model.is_none_or(|model| **name == model.0));
         of.fold(Picos::ZERO, |sum, (_, cost)| sum.plus(*cost))
     };
-    let row = |row: store::model_rule::Listed| ModelRow {
-        is_connected: (sources.offers)(&row.model),
+    let row = |row: store::model_rule::ModelSettings| ModelRow {
+        is_connected: (state.offers)(&row.model),
         spent: spent(Some(&row.model.name)),
         name: row.model.name,
         label: row.model.label,
@@ -320,7 +321,7 @@ pub(crate) async fn models() -> Result<crate::api::admin::ModelsView, Refusal> {
     Ok(ModelsView {
         is_paused: switches.paused,
         daily_spend: switches.daily_spend,
-        env_spend: sources.daily_spend,
+        env_spend: state.daily_spend,
         spent: spent(None),
         models: listed.into_iter().map(row).collect(),
     })

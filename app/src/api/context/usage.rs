@@ -1,6 +1,6 @@
 //! Loads a user's usage.
 
-use super::{Refusal, fail, quota, sources};
+use super::{Refusal, fail, page_state, quota};
 use domain::{ModelName, Picos, Viewer};
 use std::collections::BTreeMap;
 use store::rollup::Sums;
@@ -25,7 +25,7 @@ pub(crate) async fn usage_of(
     shows_cost: bool,
 ) -> Result<crate::api::usage::UsageView, Refusal> {
     use crate::api::usage::{Sum, UsageView};
-    let (zone, now) = (user.time_zone.as_str(), (sources().now)());
+    let (zone, now) = (user.time_zone.as_str(), (page_state().now)());
     let today = store::usage::today(db, zone, now).await.map_err(fail)?;
     let first = today - time::Duration::days(i64::from(days.clamp(1, 90)) - 1);
     let rows = store::usage::by_day_and_model(db, user.user_id, zone, first).await.map_err(fail)?;

@@ -1,7 +1,7 @@
 //! `/admin/users`: a searchable list of all users.
 
 use crate::api;
-use crate::api::admin::{Listed, USER_ROWS};
+use crate::api::admin::{AccountSummary, USER_ROWS};
 use crate::components::duration::day;
 use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
@@ -16,7 +16,7 @@ pub fn Users() -> impl IntoView {
     let search = context.query("q").unwrap_or_default();
     let page = context.query("page").and_then(|page| page.parse().ok()).unwrap_or(1_u32).clamp(1, 100_000);
     let pager_search = search.clone();
-    let shown = move |(rows, all): (Vec<Listed>, u64)| {
+    let shown = move |(rows, all): (Vec<AccountSummary>, u64)| {
         let search = pager_search.clone();
         let page_url = move |page: u32| {
             let mut query = form_urlencoded::Serializer::new(String::new());
@@ -41,7 +41,7 @@ pub fn Users() -> impl IntoView {
 }
 
 #[component]
-fn Table(rows: Vec<Listed>) -> impl IntoView {
+fn Table(rows: Vec<AccountSummary>) -> impl IntoView {
     if rows.is_empty() {
         return view! {
             <section class="empty"><h2>"No users found"</h2><p>"No account matches this email."</p></section>

@@ -1,6 +1,6 @@
 //! The message box, the model picker, Send and Stop.
 
-use crate::api::conversation::Choice;
+use crate::api::conversation::AvailableModel;
 use crate::components::icon::{Draw, Icon};
 use crate::components::meter::Meter;
 use domain::Quota;
@@ -12,7 +12,7 @@ pub(super) fn Composer(
     /// The text box.
     node: NodeRef<html::Textarea>,
     /// Available models, the default first.
-    models: Vec<Choice>,
+    models: Vec<AvailableModel>,
     /// Name of the selected model.
     model: RwSignal<String>,
     /// Whether a response is in progress.

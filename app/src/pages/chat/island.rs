@@ -3,7 +3,7 @@
 
 use super::composer::Composer;
 use super::live::{Live, LiveTurn, Stand, low};
-use crate::api::conversation::Choice;
+use crate::api::conversation::AvailableModel;
 use crate::browser::{api, clipboard, clock, draft, page, scroll, stream};
 use crate::components::toast::Toast;
 use domain::money::count;
@@ -29,7 +29,7 @@ struct State {
     turns: RwSignal<Vec<Live>>,
     quota: RwSignal<Option<Quota>>,
     /// Available models, used to look up display names.
-    models: StoredValue<Vec<Choice>>,
+    models: StoredValue<Vec<AvailableModel>>,
     model: RwSignal<String>,
     /// The turn in progress.
     running: RwSignal<Option<TurnId>>,
@@ -51,7 +51,7 @@ pub fn Chat(
     /// The turn that was in progress when the page was rendered, with its model.
     running: Option<(TurnId, ModelName)>,
     /// Available models, the default first.
-    models: Vec<Choice>,
+    models: Vec<AvailableModel>,
     /// The remaining quota; `None` if it can't be loaded.
     quota: Option<Quota>,
     /// Whether the user's time zone isn't known yet (it is still the default, UTC) and should be set from the browser.
@@ -204,8 +204,9 @@ impl State {
 
     /// Returns a model's display name, or its API name if it is unavailable.
     fn label(self, model: &str) -> String {
-        let find =
-            |all: &Vec<Choice>| all.iter().find(|choice| choice.name.0 == model).map(|choice| choice.label.clone());
+        let find = |all: &Vec<AvailableModel>| {
+            all.iter().find(|choice| choice.name.0 == model).map(|choice| choice.label.clone())
+        };
         self.models.with_value(find).unwrap_or_else(|| model.to_owned())
     }
 

@@ -8,7 +8,7 @@ mod transcript;
 
 use crate::api;
 use crate::api::conversation::ChatView;
-use crate::components::frame::{Frame, Refused};
+use crate::components::frame::{ErrorPage, Frame};
 use crate::components::icon::{Draw, Icon};
 use crate::components::loaded::loaded;
 use crate::page_context::page_context;
@@ -26,14 +26,18 @@ pub fn ChatPage() -> impl IntoView {
         None => loaded(api::conversation::open(None), |view| view! { <Shown view/> }).into_any(),
         Some(Ok(id)) => loaded(api::conversation::open(Some(id)), |view| view! { <Shown view/> }).into_any(),
         Some(Err(_)) => {
-            view! { <Frame title="Page not found"><Refused problem=Problem::not_found("conversation")/></Frame> }
+            view! { <Frame title="Page not found"><ErrorPage problem=Problem::not_found("conversation")/></Frame> }
                 .into_any()
         }
     }
 }
 
 /// Renders past messages. The last response has a Regenerate button unless a turn is in progress.
-fn past(messages: Vec<domain::Message>, models: StoredValue<Vec<api::conversation::Choice>>, is_idle: bool) -> AnyView {
+fn past(
+    messages: Vec<domain::Message>,
+    models: StoredValue<Vec<api::conversation::AvailableModel>>,
+    is_idle: bool,
+) -> AnyView {
     let last = messages.len().saturating_sub(1);
     let each = |(index, message)| view! { <Past message models is_last=is_idle && index == last/> };
     messages.into_iter().enumerate().map(each).collect_view().into_any()

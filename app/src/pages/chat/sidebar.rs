@@ -1,6 +1,6 @@
 //! The sidebar with conversations and navigation. On phones it is a popover, opened by HTML attributes without script.
 
-use crate::api::conversation::Listed;
+use crate::api::conversation::ConversationSummary;
 use crate::components::icon::{Draw, Icon, Mark};
 use crate::page_context::page_context;
 use domain::{ConversationId, brand};
@@ -10,14 +10,14 @@ use leptos::prelude::*;
 #[component]
 pub fn Sidebar(
     /// Conversations, most recently active first.
-    listed: Vec<Listed>,
+    listed: Vec<ConversationSummary>,
     /// The open conversation, if any.
     current: Option<ConversationId>,
 ) -> impl IntoView {
     let viewer = page_context().viewer;
     let lines = listed
         .into_iter()
-        .map(|Listed { id, title }| {
+        .map(|ConversationSummary { id, title }| {
             let is_current = (current == Some(id)).then_some("page");
             view! { <li><a href=format!("/chat/{id}") aria-current=is_current title=title.clone()>{title.clone()}</a></li> }
         })

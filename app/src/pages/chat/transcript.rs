@@ -1,6 +1,6 @@
 //! Messages from before the page was rendered.
 
-use crate::api::conversation::Choice;
+use crate::api::conversation::AvailableModel;
 use crate::components::icon::{Draw, Icon};
 use crate::components::markdown::Markdown;
 use domain::{Message, MessageStatus, Role};
@@ -12,7 +12,7 @@ pub fn Past(
     /// The message to render.
     message: Message,
     /// Available models, used to look up display names.
-    models: StoredValue<Vec<Choice>>,
+    models: StoredValue<Vec<AvailableModel>>,
     /// Whether it is the last message and can be regenerated.
     is_last: bool,
 ) -> impl IntoView {
@@ -26,7 +26,7 @@ pub fn Past(
                 MessageStatus::Failed => Some("Response interrupted"),
             };
             let model = message.model.map(|name| {
-                let label = |all: &Vec<Choice>| {
+                let label = |all: &Vec<AvailableModel>| {
                     all.iter().find(|choice| choice.name == name).map(|choice| choice.label.clone())
                 };
                 models.with_value(label).unwrap_or(name.0)

@@ -3,7 +3,7 @@
 mod owner;
 mod payer;
 
-pub use owner::{Listed, User, admins, list, make_admin, set_plan, user};
+pub use owner::{AccountSummary, User, admins, list, make_admin, set_plan, user};
 pub use payer::{Payer, by_customer, customers, hold, link_customer, payer, unlink_customer, was_deleted};
 
 use crate::{Db, Result};

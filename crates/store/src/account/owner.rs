@@ -78,7 +78,7 @@ pub async fn set_plan(
 }
 
 /// An account in the admin list.
-pub struct Listed {
+pub struct AccountSummary {
     /// Account id.
     pub user_id: UserId,
     /// Email.
@@ -99,7 +99,12 @@ pub struct Listed {
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn list(db: impl PgExecutor<'_>, search: Option<&str>, offset: i64, limit: i64) -> Result<Vec<Listed>> {
+pub async fn list(
+    db: impl PgExecutor<'_>,
+    search: Option<&str>,
+    offset: i64,
+    limit: i64,
+) -> Result<Vec<AccountSummary>> {
     let rows = sqlx::query!(
         r#"select user_id, email, plan_id, role, paused_at, created_at, count(*) over () as "all!" from account
            where $1::text is null or email ilike $1 order by created_at desc, user_id offset $2 limit $3"#,
@@ -111,7 +116,7 @@ pub async fn list(db: impl PgExecutor<'_>, search: Option<&str>, offset: i64, li
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| Listed {
+        .map(|row| AccountSummary {
             user_id: row.user_id.into(),
             email: row.email,
             plan: PlanId(row.plan_id),

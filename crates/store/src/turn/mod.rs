@@ -1,17 +1,18 @@
 //! Turns: what is read before admission, what is written before a provider is called, and what is recorded after it has responded. Each
 //! step is one statement, and all of them take their locks in the same order: conversation, turn, message, ledger, hour.
 
-mod ask;
 mod hedge;
 mod reap;
 mod record;
+mod write_pending;
 
-pub use ask::{
-    FallbackCall, InsertOutcome, NewTurn, PendingCall, Refused, add_fallback_call, refused, undone, write_pending,
-};
 pub use hedge::{HedgeCall, add_hedge_call, close_unbilled, demote_hedge_call};
-pub use reap::{ExpiredTurn, Unsettled, expired, settled, unsettled};
+pub use reap::{ExpiredTurn, Unsettled, list_expired, list_unsettled, mark_settled};
 pub use record::{Record, record};
+pub use write_pending::{
+    FallbackCall, InsertOutcome, NewTurn, PendingCall, UndoneTurn, add_fallback_call, delete_undone, undo,
+    write_pending,
+};
 
 use crate::Result;
 use domain::{ConversationId, MicrosPerMillion, Model, ModelName, Picos, Price, PriceList, Tokens, TurnId, UserId};
@@ -21,7 +22,7 @@ use uuid::Uuid;
 
 /// A turn that already exists.
 #[derive(Clone, Debug)]
-pub struct Known {
+pub struct ExistingTurn {
     /// The owner; `None` once the account is deleted.
     pub user_id: Option<UserId>,
     /// Hash of the request.
@@ -36,7 +37,7 @@ pub struct Known {
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn find(db: impl PgExecutor<'_>, id: TurnId) -> Result<Option<Known>> {
+pub async fn find(db: impl PgExecutor<'_>, id: TurnId) -> Result<Option<ExistingTurn>> {
     let row = sqlx::query!(
         r#"select user_id, request_hash, ended_at is not null as "ended!", alive_until >= now() as "is_alive!"
            from turn where turn_id = $1"#,
@@ -44,7 +45,7 @@ pub async fn find(db: impl PgExecutor<'_>, id: TurnId) -> Result<Option<Known>> 
     )
     .fetch_optional(db)
     .await?;
-    Ok(row.map(|row| Known {
+    Ok(row.map(|row| ExistingTurn {
         user_id: row.user_id.map(Into::into),
         request_hash: row.request_hash,
         ended: row.ended,
@@ -53,7 +54,7 @@ pub async fn find(db: impl PgExecutor<'_>, id: TurnId) -> Result<Option<Known>> 
 }
 
 /// A pending provider call and the tokens reserved for it.
-pub struct Held {
+pub struct HeldCall {
     /// The model that is called.
     pub model: ModelName,
     /// When the turn was admitted.
@@ -68,7 +69,7 @@ pub struct Held {
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn held(db: impl PgExecutor<'_>, owner: UserId) -> Result<Vec<Held>> {
+pub async fn list_held(db: impl PgExecutor<'_>, owner: UserId) -> Result<Vec<HeldCall>> {
     let rows = sqlx::query!(
         r#"select u.model, u.created_at, u.reserved_tokens, t.alive_until >= now() as "is_alive!"
            from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at
@@ -79,7 +80,7 @@ pub async fn held(db: impl PgExecutor<'_>, owner: UserId) -> Result<Vec<Held>> {
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| Held {
+        .map(|row| HeldCall {
             model: ModelName(row.model),
             since: row.created_at,
             reserved: Tokens::from_db(row.reserved_tokens),
@@ -112,7 +113,7 @@ pub struct AvailableModel {
 #[derive(Clone, Debug, Default)]
 pub struct TurnContext {
     /// The turn, if it was sent before.
-    pub known: Option<Known>,
+    pub known: Option<ExistingTurn>,
     /// The owner's global switches.
     pub switches: Switches,
     /// The enabled models among those requested, in the order of the model picker.
@@ -164,7 +165,7 @@ pub async fn load_turn_context(
         context.switches = Switches { paused: row.paused, daily_spend: row.global_spend.and_then(Picos::from_usd) };
         if let (true, Some(request_hash)) = (row.is_known, row.request_hash) {
             let (user_id, is_alive) = (row.user_id.map(Into::into), row.is_alive);
-            context.known = Some(Known { user_id, request_hash, ended: row.ended, is_alive });
+            context.known = Some(ExistingTurn { user_id, request_hash, ended: row.ended, is_alive });
         }
         let Some(name) = row.model else { continue };
         if offers.last().is_none_or(|(model, ..)| model.name.0 != name) {
@@ -206,7 +207,7 @@ pub async fn load_turn_context(
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn beat(db: impl PgExecutor<'_>, id: TurnId) -> Result<bool> {
+pub async fn renew_lease(db: impl PgExecutor<'_>, id: TurnId) -> Result<bool> {
     let done = sqlx::query!(
         "update turn set alive_until = now() + interval '30 seconds' where turn_id = $1 and ended_at is null",
         Uuid::from(id),
@@ -220,7 +221,7 @@ pub async fn beat(db: impl PgExecutor<'_>, id: TurnId) -> Result<bool> {
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn owned(db: impl PgExecutor<'_>, owner: UserId, id: TurnId) -> Result<bool> {
+pub async fn is_owned_by(db: impl PgExecutor<'_>, owner: UserId, id: TurnId) -> Result<bool> {
     let row = sqlx::query!(
         "select 1 as one from turn where turn_id = $1 and user_id = $2",
         Uuid::from(id),
@@ -232,7 +233,7 @@ pub async fn owned(db: impl PgExecutor<'_>, owner: UserId, id: TurnId) -> Result
 }
 
 /// A turn whose response is to be regenerated.
-pub struct Earlier {
+pub struct RegenerableTurn {
     /// Its conversation.
     pub conversation_id: ConversationId,
     /// Whether it has ended.
@@ -243,7 +244,11 @@ pub struct Earlier {
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn earlier(db: impl PgExecutor<'_>, owner: UserId, id: TurnId) -> Result<Option<Earlier>> {
+pub async fn load_for_regenerate(
+    db: impl PgExecutor<'_>,
+    owner: UserId,
+    id: TurnId,
+) -> Result<Option<RegenerableTurn>> {
     let row = sqlx::query!(
         r#"select conversation_id as "conversation_id!", ended_at is not null as "ended!" from turn
            where turn_id = $1 and user_id = $2 and conversation_id is not null"#,
@@ -252,7 +257,7 @@ pub async fn earlier(db: impl PgExecutor<'_>, owner: UserId, id: TurnId) -> Resu
     )
     .fetch_optional(db)
     .await?;
-    Ok(row.map(|row| Earlier { conversation_id: row.conversation_id.into(), ended: row.ended }))
+    Ok(row.map(|row| RegenerableTurn { conversation_id: row.conversation_id.into(), ended: row.ended }))
 }
 
 /// Returns the turn that is running in a conversation of this user, with the model that was called last, if there is one.

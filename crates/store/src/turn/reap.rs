@@ -11,7 +11,7 @@ use uuid::Uuid;
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn settled(db: impl PgExecutor<'_>, ids: &[TurnId]) -> Result<()> {
+pub async fn mark_settled(db: impl PgExecutor<'_>, ids: &[TurnId]) -> Result<()> {
     let ids: Vec<Uuid> = ids.iter().copied().map(Uuid::from).collect();
     sqlx::query!("update turn set meter_settled_at = now() where turn_id = any($1)", &ids).execute(db).await?;
     Ok(())
@@ -36,7 +36,7 @@ pub struct Unsettled {
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn unsettled(db: impl PgExecutor<'_>, turn_id: Option<TurnId>) -> Result<Vec<Unsettled>> {
+pub async fn list_unsettled(db: impl PgExecutor<'_>, turn_id: Option<TurnId>) -> Result<Vec<Unsettled>> {
     let rows = sqlx::query!(
         r#"select t.turn_id, t.subject, t.created_at,
                   array(select model from ai_usage u where u.turn_id = t.turn_id and u.created_at = t.created_at
@@ -95,7 +95,7 @@ pub struct ExpiredTurn {
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn expired(db: impl PgExecutor<'_>) -> Result<Vec<ExpiredTurn>> {
+pub async fn list_expired(db: impl PgExecutor<'_>) -> Result<Vec<ExpiredTurn>> {
     let rows = sqlx::query!(
         "select t.turn_id, t.subject, t.conversation_id, u.model, m.provider, u.model_price_id, u.estimated_tokens, u.ai_usage_id, u.created_at
          from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at join model m using (model)

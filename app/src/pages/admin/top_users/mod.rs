@@ -9,7 +9,7 @@ use crate::api;
 use crate::api::admin::{Moment, TopUsersView, UsageFilter};
 use crate::components::chart::{Bar, Stack, Stacks};
 use crate::components::duration::{clock, day};
-use crate::components::frame::{Frame, Refused};
+use crate::components::frame::{ErrorPage, Frame};
 use crate::components::loaded::loaded;
 use crate::page_context::page_context;
 use crate::pages::admin::{AdminTabs, Pager};
@@ -29,7 +29,7 @@ pub fn TopUsers() -> impl IntoView {
             let again = filter.clone();
             loaded(api::admin::top_users(filter), move |view| view! { <Shown view filter=again.clone()/> }).into_any()
         }
-        Err(problem) => view! { <Refused problem/> }.into_any(),
+        Err(problem) => view! { <ErrorPage problem/> }.into_any(),
     };
     view! {
         <Frame title="Top users" wide=true>

@@ -1,0 +1,54 @@
+//! The ledger as the history that lost meters are rebuilt from.
+
+use crate::budget::nanos;
+use domain::ModelName;
+use limits::{History, PastCall};
+use std::sync::Arc;
+use time::{Duration, OffsetDateTime};
+
+/// How far back meters are rebuilt: the longest window and its buckets.
+const SINCE: Duration = Duration::hours(25);
+
+pub(crate) fn millis(at: OffsetDateTime) -> u64 {
+    u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0)
+}
+
+/// The history of a user's meter: ledger rows of the last 25 hours, pending ones as holds.
+pub(crate) fn of_user(db: store::Db, now: fn() -> OffsetDateTime) -> History {
+    Arc::new(move |subject| {
+        let db = db.clone();
+        Box::pin(async move {
+            let past = store::usage::since(&db, &subject, now() - SINCE).await.map_err(|error| error.to_string())?;
+            let call = |past: store::usage::Past| PastCall {
+                call: past.turn_id.to_string(),
+                at_ms: millis(past.at),
+                amount: past.tokens.0,
+                running: past.pending,
+            };
+            Ok(past.into_iter().map(call).collect())
+        })
+    })
+}
+
+/// The history of a budget: ledger sums per 15 minutes, and single turns for the last hour. `model_of` extracts the model from the budget's
+/// key; `None` means the global budget.
+pub(crate) fn of_budget(
+    db: store::Db,
+    now: fn() -> OffsetDateTime,
+    model_of: fn(&str) -> Option<ModelName>,
+) -> History {
+    Arc::new(move |key| {
+        let db = db.clone();
+        Box::pin(async move {
+            let (now, model) = (now(), model_of(&key));
+            let past = store::usage::spent(&db, model.as_ref(), now - SINCE, now - Duration::HOUR).await;
+            let call = |past: store::usage::Spent| PastCall {
+                call: past.call,
+                at_ms: millis(past.at),
+                amount: nanos(past.cost),
+                running: past.pending,
+            };
+            Ok(past.map_err(|error| error.to_string())?.into_iter().map(call).collect())
+        })
+    })
+}

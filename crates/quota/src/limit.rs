@@ -1,0 +1,121 @@
+//! A user's limits.
+
+use domain::{Plan, ProblemKind, Quota, quota};
+use limits::{Reason, Snapshot, Window};
+
+/// A limit of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Requests in any 60 seconds.
+    Requests,
+    /// Tokens in any 24 hours.
+    Tokens,
+    /// Turns running at once.
+    InFlight,
+}
+
+/// The limits that are sliding windows, in the order in which they are stored.
+const WINDOWED: [Limit; 2] = [Limit::Requests, Limit::Tokens];
+
+/// The windows of a user's meter.
+pub const USER_WINDOWS: [Window; WINDOWED.len()] = {
+    let mut windows = [Window::calls("requests", 60_000, 60); WINDOWED.len()];
+    let mut index = 0;
+    while index < WINDOWED.len() {
+        windows[index] = match WINDOWED[index].window() {
+            Some(window) => window,
+            None => panic!("not a sliding window"),
+        };
+        index += 1;
+    }
+    windows
+};
+
+impl Limit {
+    /// The window that counts it; `None` for concurrent turns, which are not counted over time.
+    const fn window(self) -> Option<Window> {
+        match self {
+            Self::Requests => Some(Window::calls("requests", 60_000, 60)),
+            Self::Tokens => Some(Window::amount("tokens", 86_400_000, 48)),
+            Self::InFlight => None,
+        }
+    }
+
+    /// The limit that refused a call.
+    #[must_use]
+    pub fn of(reason: Reason) -> Self {
+        match reason {
+            Reason::Window(index) => WINDOWED[index.min(WINDOWED.len() - 1)],
+            Reason::InFlight => Self::InFlight,
+        }
+    }
+
+    /// The plan's value.
+    #[must_use]
+    pub fn of_plan(self, plan: &Plan) -> u64 {
+        match self {
+            Self::Requests => plan.requests_per_minute,
+            Self::Tokens => plan.tokens_per_day.0,
+            Self::InFlight => plan.in_flight,
+        }
+    }
+
+    /// The kind of problem, metric label and refusal row that names it.
+    #[must_use]
+    pub fn kind(self) -> ProblemKind {
+        match self {
+            Self::Requests => ProblemKind::RequestsLimit,
+            Self::Tokens => ProblemKind::TokensLimit,
+            Self::InFlight => ProblemKind::InFlightLimit,
+        }
+    }
+
+    /// Its usage in a snapshot of a user's meter; `None` for concurrent turns.
+    #[must_use]
+    pub fn usage(self, snapshot: &Snapshot) -> Option<limits::Usage> {
+        WINDOWED.iter().position(|limit| *limit == self).map(|index| snapshot.window(index))
+    }
+}
+
+/// A plan's values of the sliding windows, in their order.
+pub(crate) fn window_limits(plan: &Plan) -> [u64; WINDOWED.len()] {
+    WINDOWED.map(|limit| limit.of_plan(plan))
+}
+
+/// Combines a plan's limits with a snapshot of a user's meter into the remaining quota.
+#[must_use]
+pub fn quota_of(plan: &Plan, snapshot: &Snapshot) -> Quota {
+    let usage = |limit: Limit| limit.usage(snapshot).unwrap_or_default();
+    let (requests, tokens) = (usage(Limit::Requests), usage(Limit::Tokens));
+    Quota {
+        plan: plan.id.0.clone(),
+        requests: quota::Requests {
+            limit: plan.requests_per_minute,
+            remaining: plan.requests_per_minute.saturating_sub(requests.used),
+            reset_ms: requests.reset_ms,
+        },
+        tokens: quota::TokensLeft {
+            limit: plan.tokens_per_day.0,
+            used: tokens.used,
+            reserved: tokens.reserved,
+            remaining: plan.tokens_per_day.0.saturating_sub(tokens.used.saturating_add(tokens.reserved)),
+            next_free_ms: tokens.next_free_ms,
+        },
+        in_flight: quota::InFlight { limit: plan.in_flight, now: snapshot.in_flight },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_window_is_its_limit() {
+        for (index, limit) in WINDOWED.into_iter().enumerate() {
+            assert_eq!(Limit::of(Reason::Window(index)), limit);
+            assert_eq!(limit.window(), Some(USER_WINDOWS[index]));
+        }
+        assert_eq!(Limit::of(Reason::InFlight), Limit::InFlight);
+        assert_eq!(Limit::InFlight.window(), None);
+    }
+}

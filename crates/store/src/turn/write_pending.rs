@@ -1,0 +1,283 @@
+//! Writes the rows that must be durable before a provider is called, and undoes them.
+
+use crate::{Db, Result};
+use domain::{
+    AiUsageId, ConversationId, MessageId, ModelName, ModelPriceId, Picos, Tokens, TurnId, Usage, UsageSource, UserId,
+};
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// A turn to write before its provider is called.
+pub struct NewTurn<'a> {
+    /// Turn id.
+    pub turn_id: TurnId,
+    /// The owner.
+    pub user_id: UserId,
+    /// The user's subject, for the ledger row.
+    pub subject: &'a str,
+    /// The conversation.
+    pub conversation_id: ConversationId,
+    /// Title of the conversation that this turn creates; `None` if the conversation exists.
+    pub new_title: Option<&'a str>,
+    /// The turn that this one regenerates; its messages are superseded.
+    pub retry_of: Option<TurnId>,
+    /// The user's message.
+    pub text: &'a str,
+    /// Hash of the request.
+    pub request_hash: &'a [u8],
+    /// The model to call.
+    pub model: &'a ModelName,
+    /// The model's price in force.
+    pub price_id: ModelPriceId,
+    /// Input tokens by our own count.
+    pub counted: Tokens,
+    /// Estimated input tokens for this model.
+    pub estimated: Tokens,
+    /// Tokens reserved in the meters.
+    pub reserved: Tokens,
+    /// When the turn was admitted. Its usage counts at this time.
+    pub now: OffsetDateTime,
+}
+
+/// A provider call whose ledger row is pending.
+#[derive(Clone, Copy, Debug)]
+pub struct PendingCall {
+    /// Id of the ledger row.
+    pub id: AiUsageId,
+    /// The row's `created_at`, which selects its partition.
+    pub created_at: OffsetDateTime,
+}
+
+/// The result of writing a new turn.
+pub enum InsertOutcome {
+    /// The turn was written.
+    New(PendingCall),
+    /// A turn with this id already exists; nothing was written.
+    Known,
+    /// The conversation doesn't exist, for example because it was just deleted; nothing was written.
+    NoConversation,
+    /// The turn to regenerate has already been superseded; nothing was written.
+    Superseded,
+}
+
+/// Writes the user's message, the turn and a pending ledger row in one statement, or nothing.
+///
+/// # Errors
+/// Returns an error if the query fails. Nothing is written then.
+pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Result<InsertOutcome> {
+    let call = PendingCall { id: AiUsageId::at(turn.now), created_at: turn.now };
+    // Each part refers to the one before it, so that locks are taken in the usual order: conversation, turn, message, ledger.
+    let row = sqlx::query!(
+        r#"with place as (
+             select conversation_id from conversation
+             where conversation_id = $4 and user_id = $2 and $7::text is null for no key update
+           ), again as (
+             select message_id from message
+             where $14::uuid is not null and conversation_id = $4 and turn_id = $14 and role = 'user' and superseded_by is null
+               and (select count(*) from place) > 0
+             for update
+           ), begun as (
+             insert into turn (turn_id, user_id, subject, conversation_id, request_hash, alive_until, created_at, retry_of)
+             select $1, $2, $3, $4, $5, now() + interval '30 seconds', $6, $14
+             where ($7::text is not null or exists (select from place)) and ($14::uuid is null or exists (select from again))
+             on conflict do nothing returning turn_id
+           ), opened as (
+             insert into conversation (conversation_id, user_id, title, created_at, updated_at)
+             select $4, $2, $7, $6, $6 from begun where $7::text is not null
+           ), touched as (
+             update conversation set updated_at = $6
+             where conversation_id = $4 and user_id = $2 and $7::text is null and exists (select from begun)
+           ), replaced as (
+             update message set superseded_by = $1
+             where conversation_id = $4 and turn_id = $14 and superseded_by is null and exists (select from begun)
+           ), user_message as (
+             insert into message (message_id, conversation_id, turn_id, role, body, status, created_at)
+             select $8, $4, $1, 'user', $9, 'finished', $6 from begun
+           ), pending as (
+             insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, counted_tokens,
+                                   estimated_tokens, reserved_tokens, created_at)
+             select $10, $1, $2, $3, $11, $12, 'pending', $15, $13, $16, $6 from begun
+           )
+           select exists (select from begun) as "is_new!",
+                  $7::text is not null or exists (select from place) as "has_place!",
+                  $14::uuid is not null and not exists (select from again) as "gave_way!""#,
+        Uuid::from(turn.turn_id),
+        Uuid::from(turn.user_id),
+        turn.subject,
+        Uuid::from(turn.conversation_id),
+        turn.request_hash,
+        turn.now,
+        turn.new_title,
+        Uuid::from(MessageId::at(turn.now)),
+        turn.text,
+        Uuid::from(call.id),
+        turn.model.0,
+        Uuid::from(turn.price_id),
+        turn.estimated.to_db(),
+        turn.retry_of.map(Uuid::from),
+        turn.counted.to_db(),
+        turn.reserved.to_db(),
+    )
+    .fetch_one(db)
+    .await;
+    match row {
+        Ok(row) if row.is_new => Ok(InsertOutcome::New(call)),
+        Ok(row) if row.has_place && row.gave_way => Ok(InsertOutcome::Superseded),
+        Ok(row) if row.has_place => Ok(InsertOutcome::Known),
+        Ok(_) => Ok(InsertOutcome::NoConversation),
+        // The conversation was deleted while this statement ran.
+        Err(error) if error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_foreign_key_violation) => {
+            Ok(InsertOutcome::NoConversation)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A call of the fallback for a turn whose previous call was not accepted.
+pub struct FallbackCall<'a> {
+    /// Turn id.
+    pub turn_id: TurnId,
+    /// The call that was not accepted.
+    pub failed: PendingCall,
+    /// Whether that call's provider was called and failed.
+    pub provider_failed: bool,
+    /// The fallback model.
+    pub model: &'a ModelName,
+    /// The fallback's price in force.
+    pub price_id: ModelPriceId,
+    /// Estimated input tokens for the fallback.
+    pub estimated: Tokens,
+    /// Current time.
+    pub now: OffsetDateTime,
+}
+
+/// Closes a call that its provider never accepted, at no cost, and adds the turn's next call. The new call has the `created_at` of the
+/// first, so that it counts at the same time, and shares the turn's reservation. Returns `None` if the failed call is no longer pending.
+///
+/// # Errors
+/// Returns an error if the query fails. The first call is still pending then.
+pub async fn add_fallback_call(db: impl PgExecutor<'_>, fallback: &FallbackCall<'_>) -> Result<Option<PendingCall>> {
+    let call = PendingCall { id: AiUsageId::at(fallback.now), created_at: fallback.failed.created_at };
+    let done = sqlx::query!(
+        "with failed as (
+           update ai_usage set status = 'failed', usage_source = 'exact', settled_at = $3, provider_failed = $9
+           where created_at = $1 and ai_usage_id = $2 and status = 'pending' returning *
+         )
+         insert into ai_usage (ai_usage_id, turn_id, call_no, purpose, user_id, subject, model, model_price_id, status, counted_tokens,
+                               estimated_tokens, reserved_tokens, created_at)
+         select $4, turn_id, call_no + 1, purpose, user_id, subject, $5, $6, 'pending', counted_tokens, $7, reserved_tokens, created_at
+         from failed where turn_id = $8",
+        fallback.failed.created_at,
+        Uuid::from(fallback.failed.id),
+        fallback.now,
+        Uuid::from(call.id),
+        fallback.model.0,
+        Uuid::from(fallback.price_id),
+        fallback.estimated.to_db(),
+        Uuid::from(fallback.turn_id),
+        fallback.provider_failed,
+    )
+    .execute(db)
+    .await?;
+    Ok((done.rows_affected() == 1).then_some(call))
+}
+
+/// A turn whose response never began and that is to be undone.
+pub struct UndoneTurn {
+    /// Turn id.
+    pub turn_id: TurnId,
+    /// The turn's conversation.
+    pub conversation_id: ConversationId,
+    /// Whether the turn created the conversation.
+    pub started_conversation: bool,
+    /// The turn's pending call.
+    pub call: PendingCall,
+    /// Whether the provider was called and failed.
+    pub provider_failed: bool,
+    /// Usage that the provider may bill; `None` if it didn't accept the call.
+    pub usage: Option<Usage>,
+    /// Cost of `usage`.
+    pub cost: Picos,
+    /// Current time.
+    pub now: OffsetDateTime,
+}
+
+/// Undoes a turn whose response never began. Deletes its message, and its conversation if the turn created it; restores the messages that
+/// it superseded; and makes its ledger row final as `failed`, with the cost that the provider may bill. The turn itself is only marked as
+/// ended, so that its hold can still be found; [`delete_undone`] deletes it.
+///
+/// # Errors
+/// Returns an error if the query fails. Everything stays pending then, until the reaper ends the turn.
+pub async fn undo(db: &Db, undone: &UndoneTurn) -> Result<()> {
+    let UndoneTurn { turn_id, conversation_id, started_conversation, call, provider_failed, usage, cost, now } =
+        *undone;
+    let source = if usage.is_some() { UsageSource::Estimated } else { UsageSource::Exact };
+    let usage = usage.unwrap_or_default();
+    let mut tx = crate::begin(db).await?;
+    if started_conversation {
+        // Another tab may have added a turn to it in the meantime; the conversation is kept then.
+        sqlx::query!(
+            "select conversation_id from conversation where conversation_id = $1 for update",
+            Uuid::from(conversation_id)
+        )
+        .fetch_optional(&mut tx)
+        .await?;
+        sqlx::query!(
+            "delete from conversation where conversation_id = $1
+             and not exists (select from message where conversation_id = $1 and turn_id <> $2)",
+            Uuid::from(conversation_id),
+            Uuid::from(turn_id),
+        )
+        .execute(&mut tx)
+        .await?;
+    }
+    sqlx::query!("update turn set ended_at = now(), conversation_id = null where turn_id = $1", Uuid::from(turn_id))
+        .execute(&mut tx)
+        .await?;
+    sqlx::query!("delete from message where turn_id = $1", Uuid::from(turn_id)).execute(&mut tx).await?;
+    sqlx::query!("update message set superseded_by = null where superseded_by = $1", Uuid::from(turn_id))
+        .execute(&mut tx)
+        .await?;
+    sqlx::query!(
+        // Closes every pending call: a fallback's row may have been written although its statement reported an error. If there are two, the
+        // other one is closed with its estimated input.
+        "update ai_usage u set status = 'failed', usage_source = case when is_other then 'estimated' else $5 end, settled_at = $4,
+           input_tokens = case when is_other then u.estimated_tokens else $6 end,
+           cost_usd = case when is_other then u.estimated_tokens::numeric * price / 1000000000000 else $7 end,
+           provider_failed = $8, call_no = case when is_hedge then 0 else u.call_no end
+         from (
+           select ai_usage_id, p.input_micros_per_million as price, count(*) over () > 1 and ai_usage_id <> $3 as is_other,
+                  count(*) over () > 1 and call_no > 1 as is_hedge
+           from ai_usage join model_price p using (model_price_id)
+           where created_at = $1 and turn_id = $2 and status = 'pending'
+         ) pending
+         where u.created_at = $1 and u.ai_usage_id = pending.ai_usage_id",
+        call.created_at,
+        Uuid::from(turn_id),
+        Uuid::from(call.id),
+        now,
+        source.as_str(),
+        usage.input.to_db(),
+        cost.to_usd(),
+        provider_failed,
+    )
+    .execute(&mut tx)
+    .await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Deletes an undone turn after its hold has been released, so that the same request can be sent again with the same id.
+///
+/// # Errors
+/// Returns an error if the query fails. The reaper settles the turn at zero then.
+pub async fn delete_undone(db: impl PgExecutor<'_>, turn_id: TurnId) -> Result<()> {
+    sqlx::query!(
+        "delete from turn where turn_id = $1 and ended_at is not null and meter_settled_at is null",
+        Uuid::from(turn_id)
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,326 @@
+//! Admin actions. Each writes an audit row: in the same transaction if the effect is a database change, otherwise right after it. Actions
+//! on a user are in `admin_user.rs`.
+
+use crate::AppState;
+use crate::failure::Failure;
+use crate::http::admin_form::{AdminForm, limit};
+use crate::http::extract::{Id, SignedIn};
+use crate::http::pages;
+use crate::jobs::{meters, reconcile_now};
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use domain::{MicrosPerMillion, ModelName, Picos, PlanId, Problem, Viewer};
+use serde::Deserialize;
+use store::model_rule::{Added, NewPrice, Rules as ModelRules, Set, Tier};
+use store::plan_rule::Rules;
+use store::turn::Switches;
+use time::OffsetDateTime;
+
+/// Parses the rules of a plan. Selected models are repeated fields with the same name, so the pairs are parsed by hand.
+fn plan_rules(pairs: &[(String, String)]) -> Result<Rules, Problem> {
+    let of = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.trim());
+    let number = |name: &str| limit(name, of(name).unwrap_or_default());
+    let mut models: Vec<ModelName> = pairs
+        .iter()
+        .filter(|(key, _)| key == "model")
+        .map(|(_, value)| ModelName(value.chars().filter(|c| !c.is_control()).collect()))
+        .collect();
+    models.dedup();
+    if models.is_empty() {
+        return Err(Problem::invalid("model", "Select at least one model. No changes were saved."));
+    }
+    // The default model comes first. If it isn't selected, the order is unchanged.
+    models.sort_by_key(|model| Some(model.0.as_str()) != of("first"));
+    Ok(Rules {
+        requests: number("requests")?,
+        tokens: number("tokens")?,
+        in_flight: number("in_flight")?,
+        max_output: number("max_output")?,
+        shows_cost: match of("shows_cost") {
+            None => None,
+            Some("yes") => Some(true),
+            Some("no") => Some(false),
+            Some(_) => return Err(Problem::invalid("shows_cost", "Cost is shown, yes or no. No changes were saved.")),
+        },
+        models,
+    })
+}
+
+/// `POST /admin/plans/{plan}`: sets a plan's limits and models.
+pub(crate) async fn set_plan_rules(
+    State(app): State<AppState>,
+    Id(plan): Id<PlanId>,
+    AdminForm { admin, form, request }: AdminForm<Vec<(String, String)>>,
+) -> Response {
+    let set: Result<(), Failure> = async {
+        let rules = plan_rules(&form)?;
+        let set = store::plan_rule::set(&app.db, admin.user_id, &plan, &rules, AppState::now()).await;
+        match set? {
+            true => Ok(()),
+            false => Err(Problem::not_found("plan or model").into()),
+        }
+    }
+    .await;
+    match set {
+        Ok(()) => Redirect::to("/admin/plans").into_response(),
+        Err(Failure(problem)) => pages::problem(&app, request, problem).await,
+    }
+}
+
+/// `POST /admin/health/reconcile`: compares with Stripe now.
+pub(crate) async fn reconcile(
+    State(app): State<AppState>,
+    SignedIn(admin): SignedIn,
+    request: Request,
+) -> Result<Response, Failure> {
+    app.billing()?;
+    Ok(match reconcile_now(&app).await {
+        Ok(()) => {
+            note(&app, &admin, "reconcile", "stripe").await?;
+            Redirect::to("/admin/health").into_response()
+        }
+        Err(problem) => pages::problem(&app, request, problem).await,
+    })
+}
+
+/// The replay form: the Stripe event to replay, or empty for all failed jobs.
+#[derive(Deserialize)]
+pub(crate) struct Replay {
+    #[serde(default)]
+    event: String,
+}
+
+/// `POST /admin/health/replay`: makes a failed Stripe event, or all failed jobs, due again.
+pub(crate) async fn replay(
+    State(app): State<AppState>,
+    AdminForm { admin, form, request }: AdminForm<Replay>,
+) -> Result<Response, Failure> {
+    let what = if form.event.is_empty() { "jobs" } else { form.event.as_str() };
+    if form.event.is_empty() {
+        store::job::replay(&app.db).await?;
+    } else if !store::stripe_event::replay(&app.db, &form.event).await? {
+        return Ok(pages::problem(&app, request, Problem::not_found("dead letter")).await);
+    } else if let Ok(billing) = app.billing() {
+        billing.event_arrived.notify_one();
+    }
+    note(&app, &admin, "replay", what).await?;
+    Ok(Redirect::to("/admin/health").into_response())
+}
+
+/// The form that clears a billing flag.
+#[derive(Deserialize)]
+pub(crate) struct ClearFlag {
+    kind: String,
+    object: String,
+}
+
+/// `POST /admin/health/clear`: clears a billing flag.
+pub(crate) async fn clear_flag(
+    State(app): State<AppState>,
+    AdminForm { admin, form, request }: AdminForm<ClearFlag>,
+) -> Result<Response, Failure> {
+    if !store::billing_flag::clear(&app.db, &form.kind, &form.object, AppState::now()).await? {
+        return Ok(pages::problem(&app, request, Problem::not_found("flag")).await);
+    }
+    note(&app, &admin, "clear_flag", &format!("{} {}", form.kind, form.object)).await?;
+    Ok(Redirect::to("/admin/health").into_response())
+}
+
+/// Writes an audit row for an action that isn't on a user.
+async fn note(app: &AppState, admin: &Viewer, action: &str, what: &str) -> Result<(), Failure> {
+    let entry = store::audit::Entry {
+        actor: Some(admin.user_id),
+        target: None,
+        action,
+        before: None,
+        after: Some(what),
+        why: None,
+    };
+    Ok(store::audit::write(&app.db, &entry, AppState::now()).await?)
+}
+
+/// Parses an amount in dollars. Returns `None` if the field is empty.
+fn dollars(text: &str) -> Result<Option<Picos>, Problem> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let cents = |amount: &Picos| amount.0 % 10_000_000_000 == 0 && (0..=9_000_000_000_000_000_000).contains(&amount.0);
+    let amount = text.parse().ok().and_then(Picos::from_usd).filter(cents);
+    amount.map(Some).ok_or_else(|| {
+        Problem::invalid("daily_spend", "Enter an amount in dollars, like 25 or 0.50. No changes were saved.")
+    })
+}
+
+/// A switch in a form.
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+enum Switch {
+    On,
+    Off,
+}
+
+/// The form for global switches. Missing fields leave the current value unchanged, even if the form was rendered earlier.
+#[derive(Deserialize)]
+pub(crate) struct SetGlobal {
+    state: Option<Switch>,
+    daily_spend: Option<String>,
+}
+
+/// `POST /admin/global`: pauses or resumes chat and sets the global spend cap.
+pub(crate) async fn set_global(
+    State(app): State<AppState>,
+    AdminForm { admin, form, request }: AdminForm<SetGlobal>,
+) -> Response {
+    let set: Result<(), Failure> = async {
+        let cap = form.daily_spend.as_deref().map(dollars).transpose()?;
+        let change = |switches: &mut Switches| {
+            switches.paused = form.state.map_or(switches.paused, |state| state == Switch::Off);
+            switches.daily_spend = cap.unwrap_or(switches.daily_spend);
+        };
+        Ok(store::deployment::set_switches(&app.db, admin.user_id, change, AppState::now()).await?)
+    }
+    .await;
+    done(&app, request, set).await
+}
+
+/// The form for a model's rules. Missing fields leave the current value unchanged.
+#[derive(Deserialize)]
+pub(crate) struct SetModel {
+    state: Option<Switch>,
+    daily_spend: Option<String>,
+    /// Empty for no fallback.
+    fallback: Option<String>,
+    /// Silence in whole seconds after which the turn is hedged. Empty disables hedging.
+    hedge_after: Option<String>,
+}
+
+/// Maximum silence before hedging, in seconds.
+const HEDGE_AFTER_MAX_S: u32 = 60;
+
+/// Converts whole seconds to milliseconds. Returns `None` if the text is empty.
+fn hedge_after_ms(text: &str) -> Result<Option<u32>, Problem> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let seconds = text.parse().ok().filter(|seconds| (1..=HEDGE_AFTER_MAX_S).contains(seconds));
+    let seconds =
+        seconds.ok_or_else(|| Problem::invalid("hedge_after", "Enter 1 to 60 seconds, or leave it empty."))?;
+    Ok(Some(seconds * 1_000))
+}
+
+/// `POST /admin/models/{model}`: sets a model's rules.
+pub(crate) async fn set_model(
+    State(app): State<AppState>,
+    Id(model): Id<ModelName>,
+    AdminForm { admin, form, request }: AdminForm<SetModel>,
+) -> Response {
+    let set: Result<(), Failure> = async {
+        let cap = form.daily_spend.as_deref().map(dollars).transpose()?;
+        let fallback = form.fallback.map(|name| Some(name).filter(|name| !name.is_empty()).map(ModelName));
+        let hedge_after = form.hedge_after.as_deref().map(hedge_after_ms).transpose()?;
+        let change = |rules: &mut ModelRules| {
+            rules.enabled = form.state.map_or(rules.enabled, |state| state == Switch::On);
+            rules.daily_spend = cap.unwrap_or(rules.daily_spend);
+            if let Some(fallback) = fallback {
+                rules.fallback = fallback;
+            }
+            rules.hedge_after_ms = hedge_after.unwrap_or(rules.hedge_after_ms);
+        };
+        let set = store::model_rule::set(&app.db, admin.user_id, &model, change, AppState::now()).await;
+        match set? {
+            Set::Yes => Ok(()),
+            Set::NoModel => Err(Problem::not_found("model").into()),
+            Set::NoFallback => {
+                Err(Problem::invalid("fallback", "The fallback must be another model. No changes were saved.").into())
+            }
+        }
+    }
+    .await;
+    done(&app, request, set).await
+}
+
+/// The form that adds a price.
+#[derive(Deserialize)]
+pub(crate) struct AddPrice {
+    input: String,
+    #[serde(default)]
+    cache_read: String,
+    #[serde(default)]
+    cache_write: String,
+    output: String,
+    /// Number of prompt tokens above which the price applies.
+    #[serde(default)]
+    above: String,
+    #[serde(default)]
+    effective_at: String,
+}
+
+/// `POST /admin/models/{model}/price`: adds a price that applies from an instant on.
+pub(crate) async fn add_price(
+    State(app): State<AppState>,
+    Id(model): Id<ModelName>,
+    AdminForm { admin, form, request }: AdminForm<AddPrice>,
+) -> Response {
+    let added: Result<(), Failure> = async {
+        let now = AppState::now();
+        let price = |field: &str, text: &str| {
+            let message = "Enter dollars per million tokens, like 0.25, not negative. No changes were saved.";
+            MicrosPerMillion::parse_usd(text).ok_or_else(|| Problem::invalid(field, message))
+        };
+        let given = |text: &'_ str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        let or_input = |field: &str, text: &str| given(text).map(|text| price(field, &text)).transpose();
+        let tokens = |text: String| {
+            let tokens = text.parse::<i64>().ok().filter(|tokens| (1..=100_000_000).contains(tokens));
+            let message = "Enter a whole number of tokens. No changes were saved.";
+            tokens.ok_or_else(|| Problem::invalid("above", message))
+        };
+        let tier = Tier {
+            input: price("input", &form.input)?,
+            cache_read: or_input("cache_read", &form.cache_read)?,
+            cache_write: or_input("cache_write", &form.cache_write)?,
+            output: price("output", &form.output)?,
+        };
+        let new = NewPrice {
+            above: given(&form.above).map(tokens).transpose()?,
+            tier,
+            effective_at: instant(&form.effective_at, now)?,
+        };
+        let added = store::model_rule::add_price(&app.db, admin.user_id, &model, &new, now).await;
+        match added? {
+            Added::Yes => Ok(()),
+            Added::NoModel => Err(Problem::not_found("model").into()),
+            Added::SameMoment => {
+                let message =
+                    "Another price starts at the same time, and prices are never edited. Choose a later time.";
+                Err(Problem::invalid("effective_at", message).into())
+            }
+        }
+    }
+    .await;
+    done(&app, request, added).await
+}
+
+/// Parses when a price takes effect: now if the field is empty. Rejects times in the past, because past prices never change.
+fn instant(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, Problem> {
+    if text.is_empty() {
+        return Ok(now);
+    }
+    let format = time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]");
+    let at = time::PrimitiveDateTime::parse(text, format).ok().map(time::PrimitiveDateTime::assume_utc);
+    let message = "A price can't start in the past. No changes were saved.";
+    at.filter(|at| *at >= now).ok_or_else(|| Problem::invalid("effective_at", message))
+}
+
+/// Redirects to the models page, or renders the problem.
+async fn done(app: &AppState, request: Request, result: Result<(), Failure>) -> Response {
+    match result {
+        Ok(()) => {
+            // A budget is counted only while it has a cap, so a new cap is compared with the ledger immediately.
+            tokio::spawn(meters::compare_budgets(app.clone()));
+            Redirect::to("/admin/models").into_response()
+        }
+        Err(Failure(problem)) => pages::problem(app, request, problem).await,
+    }
+}

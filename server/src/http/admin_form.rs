@@ -1,0 +1,48 @@
+//! Forms of the admin pages.
+
+use crate::AppState;
+use crate::http::extract::SignedIn;
+use crate::http::pages;
+use axum::Form;
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, FromRequestParts as _, Request};
+use axum::response::{IntoResponse, Response};
+use domain::{Problem, Viewer};
+use serde::de::DeserializeOwned;
+
+/// Extracts a form, the admin who sent it, and the request without its body. Responds with a page that shows the problem if the form can't
+/// be parsed. The router lets only admins through.
+pub(crate) struct AdminForm<T> {
+    pub admin: Viewer,
+    pub form: T,
+    pub request: Request,
+}
+
+impl<T: DeserializeOwned + Send> FromRequest<AppState> for AdminForm<T> {
+    type Rejection = Response;
+    async fn from_request(request: Request, app: &AppState) -> Result<Self, Response> {
+        let (mut parts, body) = request.into_parts();
+        let SignedIn(admin) =
+            SignedIn::from_request_parts(&mut parts, app).await.map_err(IntoResponse::into_response)?;
+        let form = match Bytes::from_request(Request::from_parts(parts.clone(), body), &()).await {
+            // No form of the app sends a NUL, and Postgres rejects it.
+            Ok(body) if body.windows(3).any(|three| three == b"%00") || body.contains(&0) => None,
+            Ok(body) => Form::<T>::from_request(Request::from_parts(parts.clone(), body.into()), &()).await.ok(),
+            Err(_) => None,
+        };
+        let request = Request::from_parts(parts, Body::empty());
+        match form {
+            Some(Form(form)) => Ok(Self { admin, form, request }),
+            None => {
+                let problem = Problem::invalid("", "The form data is invalid. Reload the page and try again.");
+                Err(pages::problem(app, request, problem).await)
+            }
+        }
+    }
+}
+
+/// Parses a limit from a form field.
+pub(crate) fn limit(field: &str, text: &str) -> Result<i64, Problem> {
+    let n = text.parse().ok().filter(|n| (1..=1_000_000_000_000).contains(n));
+    n.ok_or_else(|| Problem::invalid(field, "Enter a whole number above zero. No changes were saved."))
+}

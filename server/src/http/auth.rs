@@ -1,0 +1,159 @@
+//! Handlers of sign-up, sign-in and sign-out: plain forms that respond with 303, or 422 and the form again.
+
+use crate::AppState;
+use crate::accounts::attempts::{self, Attempt};
+use crate::accounts::session::USER;
+use crate::accounts::{email, password};
+use crate::failure::Failure;
+use crate::http::extract::read_form;
+use crate::http::origin::request_origin;
+use crate::http::pages;
+use app::page_context::FailedForm;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use domain::{Problem, UserId};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use store::account::{Created, NewAccount};
+use tower_sessions::Session;
+
+/// The fields of the sign-up form. Other fields of the body are ignored (field note 41).
+#[derive(Deserialize)]
+struct SignUp {
+    #[serde(default)]
+    email: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    password: SecretString,
+    #[serde(default)]
+    next: String,
+}
+
+#[derive(Deserialize)]
+struct SignIn {
+    #[serde(default)]
+    email: String,
+    #[serde(default)]
+    password: SecretString,
+    #[serde(default)]
+    next: String,
+}
+
+fn unreadable(_: Request) -> Problem {
+    Problem::invalid("", "The form couldn't be read. Please submit it again.")
+}
+
+/// `POST /sign-up`: creates an account and signs in.
+pub(crate) async fn sign_up(
+    State(app): State<AppState>,
+    session: Session,
+    request: Request,
+) -> Result<Response, Failure> {
+    let (form, again) = read_form::<SignUp>(request).await.map_err(unreadable)?;
+    let (address, name) = (form.email.trim(), form.name.trim());
+    let mut errors = Vec::new();
+    if let Err(sentence) = email::check(address) {
+        errors.push(("email", sentence.to_owned()));
+    }
+    if name.chars().count() > 80 || name.chars().any(char::is_control) {
+        errors.push(("name", "Use at most 80 characters.".to_owned()));
+    }
+    let secret = form.password.expose_secret();
+    if secret.chars().count() < password::MIN_CHARS {
+        errors.push(("password", format!("Use at least {} characters.", password::MIN_CHARS)));
+    } else if secret.len() > password::MAX_BYTES {
+        errors.push(("password", "This password is too long.".to_owned()));
+    }
+    let typed = vec![("email", address.to_owned()), ("name", name.to_owned()), ("next", form.next.clone())];
+    if !errors.is_empty() {
+        return Ok(pages::form_again(&app, again, FailedForm { typed, errors }).await);
+    }
+    let origin = request_origin(&app, &again)?;
+    if let Err(refused) = attempts::count_attempt(&app, &origin, Attempt::SignUp).await {
+        return Ok(pages::form_refused(&app, again, typed, refused).await);
+    }
+    let password_hash = app.passwords.hash(form.password.clone()).await?;
+    let new = NewAccount {
+        user_id: UserId::at(AppState::now()),
+        email: address,
+        name,
+        password_hash: &password_hash,
+        subject: &app.subject(address)?,
+        // Anyone can enter any address, so it makes an admin only on the developer's own machine.
+        is_admin: app.config.is_loopback() && app.config.admin_emails.contains(&address.to_lowercase()),
+    };
+    if store::account::create(&app.db, &new).await? == Created::EmailTaken {
+        let errors = vec![("email", "An account with this email already exists. Sign in instead.".to_owned())];
+        return Ok(pages::form_again(&app, again, FailedForm { typed, errors }).await);
+    }
+    begin(&session, new.user_id).await?;
+    Ok(Redirect::to(local(&form.next).unwrap_or("/chat")).into_response())
+}
+
+/// `POST /sign-in`: signs in with email and password.
+pub(crate) async fn sign_in(
+    State(app): State<AppState>,
+    session: Session,
+    request: Request,
+) -> Result<Response, Failure> {
+    let (form, again) = read_form::<SignIn>(request).await.map_err(unreadable)?;
+    // Postgres stores no NUL, so no account has an email with one.
+    let address = form.email.replace('\0', "");
+    let subject = app.subject(address.trim())?;
+    let origin = request_origin(&app, &again)?;
+    if let Err(refused) = attempts::count_attempt(&app, &origin, Attempt::SignIn(&subject)).await {
+        let typed = vec![("email", form.email.trim().to_owned()), ("next", form.next)];
+        return Ok(pages::form_refused(&app, again, typed, refused).await);
+    }
+    let found = store::account::credentials(&app.db, address.trim()).await?;
+    let (user_id, hash) = found.map_or((None, None), |found| (Some(found.user_id), Some(found.password_hash)));
+    // A password that is too long is wrong as well, and is not hashed.
+    let fits = form.password.expose_secret().len() <= password::MAX_BYTES;
+    let is_right = app.passwords.is_right(form.password.clone(), hash.filter(|_| fits)).await?;
+    match user_id.filter(|_| is_right) {
+        Some(user_id) => {
+            begin(&session, user_id).await?;
+            Ok(Redirect::to(local(&form.next).unwrap_or("/chat")).into_response())
+        }
+        None => {
+            let typed = vec![("email", form.email.trim().to_owned()), ("next", form.next)];
+            let errors = vec![("", "Incorrect email or password.".to_owned())];
+            Ok(pages::form_again(&app, again, FailedForm { typed, errors }).await)
+        }
+    }
+}
+
+/// `POST /sign-out`: ends the session.
+pub(crate) async fn sign_out(session: Session) -> Result<Response, Failure> {
+    session.flush().await?;
+    // Drafts stored in the tab must not be shown to the next user.
+    Ok(([("clear-site-data", "\"storage\"")], Redirect::to("/")).into_response())
+}
+
+/// Starts a session under a new token, so that a token planted before the sign-in is useless.
+async fn begin(session: &Session, user_id: UserId) -> Result<(), Failure> {
+    session.cycle_id().await?;
+    session.insert(USER, user_id).await?;
+    Ok(())
+}
+
+/// Returns the path if it is on this site and no browser would treat it as another site's.
+fn local(next: &str) -> Option<&str> {
+    let is_local =
+        next.starts_with('/') && !next.starts_with("//") && !next.contains('\\') && !next.chars().any(char::is_control);
+    is_local.then_some(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::local;
+
+    #[test]
+    fn only_local_paths_are_redirected_to() {
+        assert_eq!(local("/usage?days=7"), Some("/usage?days=7"));
+        for bad in ["", "https://evil.example", "//evil.example", "/\\evil.example", "/a\nb", "javascript:alert(1)"] {
+            assert_eq!(local(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! All routes with their guards and middleware.
+
+use crate::accounts::session;
+use crate::failure::Failure;
+use crate::http::error::panicked;
+use crate::http::pages::{missing, page, provide};
+use crate::http::viewer::{admins, identify, signed_in};
+use crate::http::{admin, admin_user, auth, billing, chat, export, settings, top_users};
+use crate::{AppState, telemetry};
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use domain::{Problem, ProblemKind};
+use http::{HeaderName, HeaderValue, header};
+use std::net::SocketAddr;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::csrf::CsrfLayer;
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+use tower_http::services::{ServeDir, ServeFile};
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::trace::TraceLayer;
+
+/// Returns the routes for admins. Other users get 404.
+fn for_admins() -> Vec<(&'static str, MethodRouter<AppState>)> {
+    vec![
+        ("/admin", get(top_users::top_users)),
+        ("/admin/refresh", post(top_users::refresh_report)),
+        ("/admin/export.csv", get(export::csv)),
+        ("/admin/export.json", get(export::json)),
+        ("/admin/models", get(page)),
+        ("/admin/models/{model}", post(admin::set_model)),
+        ("/admin/models/{model}/price", post(admin::add_price)),
+        ("/admin/global", post(admin::set_global)),
+        ("/admin/health", get(page)),
+        ("/admin/health/reconcile", post(admin::reconcile)),
+        ("/admin/health/replay", post(admin::replay)),
+        ("/admin/health/clear", post(admin::clear_flag)),
+        ("/admin/audit", get(page)),
+        ("/admin/plans", get(page)),
+        ("/admin/plans/{plan}", post(admin::set_plan_rules)),
+        ("/admin/users", get(page)),
+        ("/admin/users/{user_id}", get(page)),
+        ("/admin/users/{user_id}/plan", post(admin_user::set_plan)),
+        ("/admin/users/{user_id}/act", post(admin_user::act)),
+        // Server functions of the admin pages. They share this prefix, so the guard rejects other users before the body is read.
+        ("/fn/admin_{name}", post(server_function)),
+    ]
+}
+
+/// Returns the paths of all admin routes as the router has them. A test requests each of them as another user.
+#[must_use]
+pub fn admin_paths() -> Vec<&'static str> {
+    for_admins().into_iter().map(|(path, _)| path).collect()
+}
+
+/// Builds the complete router.
+pub(crate) fn router(app: &AppState) -> Router {
+    let for_everyone = Router::new()
+        .route("/", get(page))
+        .route("/pricing", get(page))
+        .route("/sign-up", get(page).post(auth::sign_up))
+        .route("/sign-in", get(page).post(auth::sign_in))
+        .route("/sign-out", post(auth::sign_out))
+        .route("/fn/{*name}", post(server_function));
+    let for_viewers = Router::new()
+        .route("/chat", get(page))
+        .route("/chat/{conversation_id}", get(page))
+        .route("/usage", get(page))
+        .route("/usage.csv", get(export::own))
+        .route("/settings/time-zone", post(settings::time_zone))
+        .route("/settings", get(page))
+        .route("/settings/billing", get(page))
+        .route("/settings/delete", post(settings::delete))
+        .route("/billing/checkout", post(billing::checkout))
+        .route("/billing/portal", post(billing::portal))
+        .route("/billing/return", get(billing::handle_return))
+        .route_layer(from_fn(signed_in))
+        .route("/chat/{conversation_id}/delete", post(chat::delete));
+    let for_admins = for_admins()
+        .into_iter()
+        .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
+        .route_layer(from_fn_with_state(app.clone(), admins));
+    // `/api/chat` is the only route that spends money. It calls `turn::begin`, which admits the call.
+    let api = Router::new()
+        .route("/api/chat", post(chat::send))
+        .route("/api/turns/{turn_id}/events", get(chat::events))
+        .route("/api/turns/{turn_id}/stop", post(chat::stop))
+        .route("/api/quota", get(chat::quota))
+        .route("/api/estimate", post(chat::estimate));
+    let known = for_everyone
+        .merge(for_viewers)
+        .merge(for_admins)
+        .layer(CompressionLayer::new())
+        // Streams aren't compressed: each would need the memory of an encoder.
+        .merge(api)
+        .fallback(missing)
+        .layer(from_fn_with_state(app.clone(), identify))
+        .layer(session::layer(app.db.clone(), app.config.is_https()))
+        .layer(DefaultBodyLimit::max(64 * 1024))
+        .layer(CsrfLayer::new().with_rejection_response(|_| {
+            Failure(Problem::new(ProblemKind::Forbidden, "This request came from another site and was refused."))
+                .into_response()
+        }));
+    // No session and no browser: requests are authenticated by Stripe's signature.
+    let stripe =
+        Router::new().route("/stripe/webhook", post(billing::webhook)).layer(DefaultBodyLimit::max(1024 * 1024));
+    #[cfg(debug_assertions)]
+    let stripe = stripe.merge(crate::http::outbox::router());
+    Router::new()
+        .merge(stripe)
+        .route("/healthz", get(async || "ok"))
+        .route("/readyz", get(ready))
+        .merge(files(app).layer(CompressionLayer::new()))
+        .merge(known)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(always("x-content-type-options", "nosniff"))
+        .layer(always("referrer-policy", "strict-origin-when-cross-origin"))
+        .layer(always("cross-origin-opener-policy", "same-origin"))
+        .layer(SetResponseHeaderLayer::if_not_present(
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+        ))
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(|request: &Request| {
+                    // Only the path is logged: queries and bodies contain user text.
+                    tracing::info_span!("request", method = %request.method(), path = request.uri().path())
+                })
+                .on_failure(()),
+        )
+        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+        .with_state(app.clone())
+}
+
+fn always(name: &'static str, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::overriding(HeaderName::from_static(name), HeaderValue::from_static(value))
+}
+
+/// Serves the built site: wasm and scripts, styles, fonts, and files at the root.
+fn files(app: &AppState) -> Router<AppState> {
+    let root = &app.config.site_root;
+    let folder = |name: &str| ServeDir::new(root.join(name)).precompressed_br().precompressed_gzip();
+    let cached = |value: &'static str| {
+        SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static(value))
+    };
+    // Release builds have content hashes in file names; in development a file changes under the same name.
+    let built = if cfg!(debug_assertions) { "no-cache" } else { "public, max-age=31536000, immutable" };
+    let mut router = Router::new()
+        .nest_service("/pkg", tower::ServiceBuilder::new().layer(cached(built)).service(folder("pkg")))
+        .nest_service("/style", tower::ServiceBuilder::new().layer(cached("no-cache")).service(folder("style")))
+        .nest_service(
+            "/fonts",
+            tower::ServiceBuilder::new().layer(cached("public, max-age=31536000, immutable")).service(folder("fonts")),
+        );
+    for name in ["favicon.svg", "touch-icon.png", "robots.txt"] {
+        router = router.route_service(&format!("/{name}"), ServeFile::new(root.join(name)));
+    }
+    router
+}
+
+async fn server_function(State(app): State<AppState>, request: Request) -> Response {
+    let (state, reload) = (app.page_state(), app.config.live_reload_port);
+    leptos_axum::handle_server_fns_with_context(move || provide(&state, reload), request).await.into_response()
+}
+
+async fn ready(State(app): State<AppState>) -> Result<&'static str, Failure> {
+    app.ready().await?;
+    Ok("ready")
+}
+
+/// Serves `/metrics` on its own address, which must not be public.
+pub(crate) async fn serve_metrics(addr: SocketAddr) {
+    let handle = telemetry::metrics();
+    let router = Router::new().route("/metrics", get(async || handle.render()));
+    let served = async { axum::serve(tokio::net::TcpListener::bind(addr).await?, router).await };
+    if let Err(error) = served.await {
+        tracing::error!(%error, %addr, "metrics server failed");
+    }
+}

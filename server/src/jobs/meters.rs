@@ -1,0 +1,55 @@
+//! Compares meters and budgets with the ledger.
+
+use crate::AppState;
+use crate::failure::internal;
+use crate::turn::caps;
+use domain::Tokens;
+use quota::{Caps, Limit};
+use std::time::Duration;
+use store::turn::TurnContext;
+
+/// Compares the budgets with the ledger and rebuilds those that differ. Also runs at startup: the environment may have a cap that it did
+/// not have before, and a budget without a cap is not counted.
+pub(crate) async fn compare_budgets(app: AppState) {
+    let compared = async {
+        let context = store::turn::load_turn_context(&app.db, uuid::Uuid::nil().into(), None, AppState::now()).await?;
+        anyhow::Ok(app.quotas.rebuild_drifted_budgets(&all_caps(&app, &context)).await?)
+    };
+    if let Err(error) = compared.await {
+        internal(&format!("{error:#}"));
+    }
+}
+
+/// Returns all caps.
+pub(super) fn all_caps(app: &AppState, context: &TurnContext) -> Caps {
+    caps(app, context, context.offers.iter().map(|offer| &offer.model.name))
+}
+
+/// Compares the meters of users without running turns with the ledger. A meter that differs twice is reported to the owner and rebuilt.
+pub(super) async fn compare_meters(app: &AppState) -> anyhow::Result<()> {
+    let now = AppState::now();
+    let since = now - time::Duration::hours(25);
+    for subject in store::usage::quiet(&app.db, since, now).await? {
+        let quotas = &app.quotas;
+        // A meter that can't be read now is compared the next time.
+        if !matches!(quotas.drift(&subject).await, Ok(Some(_))) {
+            continue;
+        }
+        // A bucket may just have left one of them and not yet the other.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let Ok(Some(drift)) = quotas.drift(&subject).await else { continue };
+        if !store::usage::is_quiet(&app.db, &subject, since, AppState::now()).await? {
+            continue;
+        }
+        let total = |snapshot: &limits::Snapshot| {
+            let usage = Limit::Tokens.usage(snapshot).unwrap_or_default();
+            Tokens(usage.used + usage.reserved)
+        };
+        let (found, ledger) = (total(&drift.found), total(&drift.expected));
+        tracing::warn!(%found, %ledger, "meter differed from the ledger; rebuilding it");
+        metrics::counter!("quotient_meter_drift_total").increment(1);
+        store::usage::drifted(&app.db, &subject, found, ledger, AppState::now()).await?;
+        quotas.discard(&subject).await?;
+    }
+    Ok(())
+}

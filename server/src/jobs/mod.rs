@@ -1,0 +1,120 @@
+//! Background work: scheduled jobs, the job queue and the Stripe inbox.
+
+pub(crate) mod meters;
+mod queue;
+mod reaper;
+
+use crate::AppState;
+use crate::admin::alerts;
+use crate::billing::client::failed;
+use crate::billing::{inbox, reconcile};
+use crate::failure::internal;
+use domain::Problem;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// Several servers refresh the usage report in turn, at most this often.
+const REPORT_MIN_AGE: time::Duration = time::Duration::seconds(45);
+
+/// Starts all jobs. They end when the set is dropped or aborted.
+pub(crate) fn spawn(app: &AppState) -> JoinSet<()> {
+    let mut set = JoinSet::new();
+    every(&mut set, app, Duration::from_secs(15), reaper::reap);
+    every(&mut set, app, Duration::from_secs(1), |app| async move { app.flush_settled().await });
+    every(&mut set, app, Duration::from_secs(5), |app| async move { app.flush_refusals().await });
+    every(&mut set, app, Duration::from_secs(3_600), hourly);
+    every(&mut set, app, Duration::from_secs(600), |app| async move {
+        if let Err(error) = meters::compare_meters(&app).await {
+            internal(&format!("{error:#}"));
+        }
+    });
+    every(&mut set, app, Duration::from_secs(60), |app| async move {
+        if let Err(error) = store::rollup::refresh(&app.jobs_db, REPORT_MIN_AGE).await {
+            internal(&error);
+        }
+    });
+    set.spawn(alerts::work(app.clone()));
+    set.spawn(inbox::work(app.clone()));
+    set.spawn(queue::work(app.clone()));
+    every(&mut set, app, Duration::from_secs(60), reconcile_due);
+    set
+}
+
+/// Removes expired rows, maintains the ledger's partitions, learns token counts and compares the budgets.
+async fn hourly(app: AppState) {
+    if let Err(error) = store::session::sweep(&app.jobs_db, AppState::now()).await {
+        internal(&error);
+    }
+    if let Err(error) = store::stripe_event::sweep(&app.jobs_db, AppState::now() - time::Duration::days(30)).await {
+        internal(&error);
+    }
+    if let Err(error) = store::ledger::make_months_ahead(&app.jobs_db, AppState::now()).await {
+        internal(&error);
+    }
+    if let Err(error) = drop_old_months(&app).await {
+        internal(&format!("old months of the ledger not dropped; will retry in an hour: {error:#}"));
+    }
+    if let Err(error) = store::model::learn(&app.jobs_db, AppState::now() - time::Duration::days(30)).await {
+        internal(&error);
+    }
+    meters::compare_budgets(app.clone()).await;
+    app.counting.sweep();
+}
+
+/// Ends grace periods, announces ends of trials, and reconciles with Stripe once a day.
+async fn reconcile_due(app: AppState) {
+    if let Err(error) = reconcile::end_graces(&app).await {
+        internal(&format!("{error:#}"));
+    }
+    if let Err(error) = reconcile::announce_trial_ends(&app).await {
+        internal(&format!("{error:#}"));
+    }
+    // The last run is stored in Postgres, so that several servers together reconcile once a day.
+    match store::reconciliation::last(&app.db).await {
+        Ok(Some(last)) if AppState::now() - last.began_at < time::Duration::days(1) => {}
+        Ok(_) => drop(reconcile_now(&app).await),
+        Err(error) => drop(internal(&error)),
+    }
+}
+
+/// Drops months of the ledger that are older than the owner keeps them. The rollups keep their sums.
+async fn drop_old_months(app: &AppState) -> anyhow::Result<()> {
+    let Some(months) = app.config.ledger_months else { return Ok(()) };
+    let mut first = AppState::now().date().replace_day(1)?;
+    for _ in 0..months {
+        first = (first - time::Duration::DAY).replace_day(1)?;
+    }
+    let dropped = store::ledger::drop_before(&app.db, first.midnight().assume_utc()).await?;
+    if dropped > 0 {
+        tracing::info!(dropped, %first, "old months of the ledger dropped");
+    }
+    Ok(())
+}
+
+/// Reconciles with Stripe now; does nothing if it isn't connected. Concurrent runs are harmless.
+pub(crate) async fn reconcile_now(app: &AppState) -> Result<(), Problem> {
+    let Some(billing) = &app.billing else { return Ok(()) };
+    match reconcile::reconcile(&app.db, billing).await {
+        Ok(report) => {
+            tracing::info!(checked = report.checked, drift = report.drift.len(), "reconciled with Stripe");
+            Ok(())
+        }
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+fn every<F, Fut>(set: &mut JoinSet<()>, app: &AppState, period: Duration, work: F)
+where
+    F: Fn(AppState) -> Fut + Send + 'static,
+    Fut: Future<Output = ()> + Send,
+{
+    let app = app.clone();
+    set.spawn(async move {
+        let mut tick = tokio::time::interval(period);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            work(app.clone()).await;
+        }
+    });
+}

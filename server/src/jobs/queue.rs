@@ -1,0 +1,65 @@
+//! Processes queued jobs, such as mail, at least once.
+
+use crate::AppState;
+use crate::admin::alerts;
+use crate::billing::client::backoff;
+use crate::billing::reconcile;
+use crate::failure::internal;
+use crate::mail::{self, Addressed};
+use anyhow::{Context as _, bail};
+use std::time::Duration;
+use store::account;
+use store::job::{self, Job};
+
+/// Attempts after which a job becomes a dead letter, after about three hours.
+const TRIES: i32 = 14;
+
+/// Processes jobs forever, polling every second.
+pub(crate) async fn work(app: AppState) {
+    loop {
+        match next(&app).await {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(error) => {
+                internal(&format!("{error:#}"));
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Processes one job. Returns `false` if none is due.
+async fn next(app: &AppState) -> anyhow::Result<bool> {
+    let mut tx = store::begin(&app.db).await?;
+    let Some(due) = job::take(&mut tx).await? else { return Ok(false) };
+    if let Err(error) = perform(app, &due).await {
+        drop(tx);
+        let retry_in = (due.attempts + 1 < TRIES).then(|| backoff(due.attempts));
+        tracing::warn!(job = %due.id, kind = due.kind, again = retry_in.is_some(), "job failed: {error:#}");
+        job::failed(&app.db, due.id, &format!("{error:#}"), retry_in, AppState::now()).await?;
+        return Ok(true);
+    }
+    job::done(&mut tx, due.id, AppState::now()).await?;
+    tx.commit().await.context("commit")?;
+    Ok(true)
+}
+
+async fn perform(app: &AppState, job: &Job) -> anyhow::Result<()> {
+    match job.kind.as_str() {
+        mail::JOB => {
+            let Addressed { user_id, mail } = serde_json::from_value(job.payload.clone()).context("payload")?;
+            // The account was deleted, so there is no one to write to.
+            let Some(viewer) = account::viewer(&app.db, user_id).await? else { return Ok(()) };
+            let letter = mail.letter(viewer.display_name(), &app.config.public_url)?;
+            app.mailer.send(&viewer.email, letter).await
+        }
+        account::CLOSE_CUSTOMER => {
+            let customer = job.payload["customer_id"].as_str().context("payload")?;
+            let sessions: Vec<String> = serde_json::from_value(job.payload["sessions"].clone()).unwrap_or_default();
+            let billing = app.billing.as_ref().context("STRIPE_SECRET_KEY isn't set")?;
+            reconcile::close(&app.db, billing, customer, &sessions).await
+        }
+        alerts::WEBHOOK => alerts::call(app, job).await,
+        other => bail!("unknown job kind {other}"),
+    }
+}

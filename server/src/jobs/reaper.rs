@@ -1,0 +1,119 @@
+//! Ends turns of processes that died, and settles turns whose meters were not.
+
+use super::meters::all_caps;
+use crate::AppState;
+use crate::failure::internal;
+use domain::{Outcome, Picos, Problem, TurnEvent, Usage, UsageSource};
+use quota::{Caps, Spent};
+use store::turn::{ExpiredTurn, Record, Unsettled};
+
+/// Ends turns whose lease has expired, with the text in their event log and never as complete. Works in batches until none is left.
+pub(crate) async fn reap(app: AppState) {
+    loop {
+        match reap_some(&app).await {
+            Ok(done) if done > 0 => {}
+            Ok(_) => return,
+            Err(error) => {
+                internal(&error);
+                return;
+            }
+        }
+    }
+}
+
+/// Ends one batch. Returns how many turns were ended or settled.
+async fn reap_some(app: &AppState) -> anyhow::Result<usize> {
+    // If one of the two lists can't be read, the other is still processed.
+    let expired = store::turn::list_expired(&app.db).await.inspect_err(|error| drop(internal(error)));
+    let unsettled = store::turn::list_unsettled(&app.db, None).await.inspect_err(|error| drop(internal(error)));
+    let (expired, unsettled) = (expired.unwrap_or_default(), unsettled.unwrap_or_default());
+    if expired.is_empty() && unsettled.is_empty() {
+        return Ok(0);
+    }
+    let context = store::turn::load_turn_context(&app.db, uuid::Uuid::nil().into(), None, AppState::now()).await?;
+    let caps = all_caps(app, &context);
+    let mut done = 0;
+    for turn in expired {
+        match end_expired(app, &caps, &turn).await {
+            Ok(()) => done += 1,
+            Err(error) => drop(internal(&error)),
+        }
+    }
+    // Recorded, but the process or Redis failed before the meters were settled.
+    for turn in unsettled {
+        match settle(app, turn, &caps).await {
+            Ok(()) => done += 1,
+            Err(error) => drop(internal(&format!("{error:#}"))),
+        }
+    }
+    Ok(done)
+}
+
+async fn end_expired(app: &AppState, caps: &Caps, turn: &ExpiredTurn) -> anyhow::Result<()> {
+    // Without the log it is unknown what was streamed. The turn then waits for the next round.
+    let streamed = streamed(app, turn).await?;
+    let count = |text: &str| providers::estimate::answer(turn.provider, text);
+    let reasoning = count(&streamed.reasoning);
+    let usage =
+        Usage { input: turn.estimated, output: count(&streamed.text) + reasoning, reasoning, ..Usage::default() };
+    let prices = store::model::price(&app.db, &turn.model, turn.call.created_at).await?;
+    let (price_id, cost) = prices.map_or((turn.price_id, Picos::ZERO), |prices| prices.price(&usage));
+    let recorded = store::turn::record(
+        &app.db,
+        &Record {
+            turn_id: turn.turn_id,
+            // Without a conversation no message is written.
+            conversation_id: turn.conversation_id,
+            call: turn.call,
+            model: &turn.model,
+            text: &streamed.text,
+            outcome: Outcome::Lost,
+            usage: &usage,
+            source: UsageSource::Estimated,
+            price_id,
+            cost,
+            provider_request_id: None,
+            provider_failed: false,
+            ttft_ms: None,
+            other_failed: false,
+            now: AppState::now(),
+        },
+    )
+    .await?;
+    if recorded {
+        tracing::warn!(turn = %turn.turn_id, "lost turn ended");
+        metrics::counter!("quotient_turns_total", "outcome" => "lost").increment(1);
+        app.relay.end(turn.turn_id, &TurnEvent::Failed { problem: Problem::lost() }).await?;
+        // From the ledger, because a hedged turn has two calls.
+        for turn in store::turn::list_unsettled(&app.db, Some(turn.turn_id)).await? {
+            settle(app, turn, caps).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Settles a turn with its usage and cost from the ledger. Idempotent.
+async fn settle(app: &AppState, turn: Unsettled, caps: &Caps) -> anyhow::Result<()> {
+    let spent = Spent { tokens: turn.used, costs: turn.costs };
+    app.quotas.settle_by_id(&turn.subject, turn.turn_id, turn.at, &spent, caps).await?;
+    Ok(store::turn::mark_settled(&app.db, &[turn.turn_id]).await?)
+}
+
+#[derive(Default)]
+struct Streamed {
+    text: String,
+    reasoning: String,
+}
+
+/// Reads the text of an expired turn from its event log.
+async fn streamed(app: &AppState, turn: &ExpiredTurn) -> anyhow::Result<Streamed> {
+    let mut streamed = Streamed::default();
+    for entry in app.relay.so_far(turn.turn_id).await? {
+        match entry.event() {
+            Some(TurnEvent::Delta { text }) => streamed.text.push_str(&text),
+            Some(TurnEvent::Reasoning { text }) => streamed.reasoning.push_str(&text),
+            _ => {}
+        }
+    }
+    Ok(streamed)
+}

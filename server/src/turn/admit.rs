@@ -1,0 +1,81 @@
+//! Admission: reserves a turn's maximum usage in the user's meter and in the spend budgets.
+
+use super::prompt::{Fallback, larger};
+use super::turn_request::TurnRequest;
+use crate::AppState;
+use crate::failure::Failure;
+use domain::{Model, ModelName, Problem, Tokens};
+use quota::{Budget, Caps, Limit, Refused, Reservation, Verdict};
+use store::turn::TurnContext;
+
+/// Refuses if the circuits of the model and of its fallback are both open, before anything is written (field note 100).
+pub(super) fn check_circuit(app: &AppState, model: &Model, fallback: Option<&Fallback>) -> Result<(), Problem> {
+    match (app.providers.open_for_ms(model), fallback.map(|fallback| app.providers.open_for_ms(&fallback.model))) {
+        (Some(retry_after_ms), None | Some(Some(_))) => Err(Problem::model_unavailable(retry_after_ms)),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the spend caps for a turn: the smaller of the global caps in the environment and in the database, and the caps of these models.
+pub(crate) fn caps<'a>(app: &AppState, context: &TurnContext, models: impl IntoIterator<Item = &'a ModelName>) -> Caps {
+    let caps = [app.config.daily_spend, context.switches.daily_spend];
+    let cap = |name: &ModelName| {
+        let offer = context.offers.iter().find(|offer| offer.model.name == *name)?;
+        offer.daily_spend.map(|cap| (name.clone(), cap))
+    };
+    Caps { global: caps.into_iter().flatten().min(), models: models.into_iter().filter_map(cap).collect() }
+}
+
+/// Reserves the turn's maximum usage. Returns `None` if this turn was admitted before.
+///
+/// # Errors
+/// Returns a problem that says when the turn would fit.
+pub(super) async fn admit(
+    app: &AppState,
+    request: &mut TurnRequest,
+    mut caps: Caps,
+) -> Result<Option<Reservation>, Failure> {
+    let mut verdict = reserve(app, request, &caps).await?;
+    // A turn that is too large to be hedged may fit without hedging.
+    if request.hedge_after.is_some() && matches!(verdict, Verdict::Refused(_)) {
+        request.hedge_after = None;
+        verdict = reserve(app, request, &caps).await?;
+    }
+    // If only the fallback has reached its spend cap, the turn runs without a fallback.
+    if let Verdict::Refused(Refused::SpendCap { budget: Budget::Model(model), .. }) = &verdict
+        && *model != request.model.name
+    {
+        caps.models.retain(|(name, _)| name != model);
+        request.fallback = None;
+        verdict = reserve(app, request, &caps).await?;
+    }
+    match verdict {
+        Verdict::Granted(reservation) => Ok(Some(reservation)),
+        Verdict::Running => Ok(None),
+        Verdict::Refused(refused) => Err(refusal(app, request, refused).await?.into()),
+    }
+}
+
+async fn reserve(app: &AppState, request: &TurnRequest, caps: &Caps) -> Result<Verdict, Failure> {
+    let turn_id = request.chat_request.turn_id;
+    Ok(app.quotas.admit(&request.viewer, turn_id, request.demand(), request.max_cost(), caps).await?)
+}
+
+/// Returns the problem of a refusal, with the smallest plan that would have admitted the request.
+async fn refusal(app: &AppState, request: &TurnRequest, refused: Refused) -> Result<Problem, Failure> {
+    let (plan, demand) = (&request.viewer.plan, request.demand);
+    Ok(match refused {
+        Refused::SpendCap { budget: Budget::Global, retry_after_ms } => Problem::spend_cap(retry_after_ms),
+        Refused::SpendCap { budget: Budget::Model(_), retry_after_ms } => {
+            Problem::model_spend_cap(&request.model.label, retry_after_ms)
+        }
+        Refused::TooLarge { max } => {
+            let fits = |plan: &domain::Plan| Limit::Tokens.of_plan(plan) >= demand.input + demand.output_min;
+            Problem::too_large(Tokens(demand.input), Tokens(max), larger(app, plan, fits).await?)
+        }
+        Refused::Limit { limit, retry_after_ms } => {
+            let upgrade = larger(app, plan, |larger| limit.of_plan(larger) > limit.of_plan(plan)).await?;
+            Problem::limit(limit.kind(), retry_after_ms, upgrade)
+        }
+    })
+}

@@ -1,0 +1,143 @@
+//! Limits the cost of counting tokens, which takes processor time before a turn is admitted: a budget of bytes per user, a few large
+//! prompts per user at once, and a bounded number of threads, so that no user slows down others (field notes 66, 106).
+
+use crate::failure::internal;
+use domain::{Problem, UserId};
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Burst of a user's counting budget in KiB: four times the largest conversation.
+const BURST_KIB: NonZeroU32 = NonZeroU32::new(16 * 1_024).expect("more than zero");
+/// Refill of a user's counting budget in KiB per second.
+const REFILL_KIB: NonZeroU32 = NonZeroU32::new(512).expect("more than zero");
+/// Maximum number of large bodies and prompts per user at once.
+const LARGE_PER_USER: u32 = 4;
+/// Maximum number of large bodies in memory over all users. Each takes up to 4 MiB, and more while it is parsed.
+const LARGE_BODIES: usize = 16;
+/// Retry delay for a user whose slots are all taken, in milliseconds.
+const RETRY_MS: u64 = 1_000;
+
+/// Limits shared by all requests of this process.
+pub(crate) struct Counting {
+    budget: DefaultKeyedRateLimiter<UserId>,
+    threads: Arc<Semaphore>,
+    bodies: Semaphore,
+    large: Mutex<HashMap<UserId, u32>>,
+}
+
+/// A user's slot for one large body or prompt. Released on drop.
+pub(crate) struct Slot<'a> {
+    counting: &'a Counting,
+    user: UserId,
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        let mut large = self.counting.large.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(n) = large.get_mut(&self.user) {
+            *n -= 1;
+            if *n == 0 {
+                large.remove(&self.user);
+            }
+        }
+    }
+}
+
+impl Counting {
+    /// Creates the limits. Counting uses at most half of the processors, so that it never starves streams.
+    pub(crate) fn new() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            budget: RateLimiter::keyed(Quota::per_second(REFILL_KIB).allow_burst(BURST_KIB)),
+            threads: Arc::new(Semaphore::new((cores / 2).max(1))),
+            bodies: Semaphore::new(LARGE_BODIES),
+            large: Mutex::default(),
+        }
+    }
+
+    /// Charges bytes to a user's counting budget.
+    ///
+    /// # Errors
+    /// Returns a 429 problem with the time at which this many bytes fit again.
+    pub(crate) fn charge(&self, user: UserId, bytes: usize) -> Result<(), Problem> {
+        let kib = u32::try_from(bytes.div_ceil(1_024)).unwrap_or(u32::MAX).clamp(1, BURST_KIB.get());
+        let Some(kib) = NonZeroU32::new(kib) else { return Ok(()) };
+        match self.budget.check_key_n(&user, kib) {
+            Ok(Ok(())) | Err(_) => Ok(()),
+            Ok(Err(until)) => {
+                let wait = until.wait_time_from(DefaultClock::default().now());
+                Err(too_many(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)))
+            }
+        }
+    }
+
+    /// Takes one of a user's slots for large work.
+    ///
+    /// # Errors
+    /// Returns a 429 problem if all of them are taken.
+    pub(crate) fn acquire_slot(&self, user: UserId) -> Result<Slot<'_>, Problem> {
+        let mut large = self.large.lock().unwrap_or_else(PoisonError::into_inner);
+        let n = large.entry(user).or_default();
+        if *n >= LARGE_PER_USER {
+            return Err(too_many(RETRY_MS));
+        }
+        *n += 1;
+        Ok(Slot { counting: self, user })
+    }
+
+    /// Waits until a large body may be read into memory.
+    pub(crate) async fn body(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
+        self.bodies.acquire().await.ok()
+    }
+
+    /// Runs work on a blocking thread once one of the counting threads is free.
+    ///
+    /// # Errors
+    /// Returns an error if the work panics.
+    pub(crate) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+        let thread: Option<OwnedSemaphorePermit> = Arc::clone(&self.threads).acquire_owned().await.ok();
+        let working = tokio::task::spawn_blocking(move || {
+            let _thread = thread;
+            work()
+        });
+        working.await.map_err(|error| internal(&error))
+    }
+
+    /// Removes users whose budget is full again.
+    pub(crate) fn sweep(&self) {
+        self.budget.retain_recent();
+    }
+}
+
+fn too_many(retry_after_ms: u64) -> Problem {
+    Problem::attempts_limit(
+        "You sent a lot of text in a short time. Your draft is kept; wait a moment.",
+        retry_after_ms,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[tokio::test]
+    async fn budget_and_slots_are_limited_per_user() {
+        let (counting, ann, bob) =
+            (Counting::new(), UserId::from(Uuid::from_u128(1)), UserId::from(Uuid::from_u128(2)));
+        let sent = (0..100).take_while(|_| counting.charge(ann, 1 << 20).is_ok()).count();
+        assert!((16..=100).contains(&sent), "{sent} MiB charged before the first refusal");
+        let refused = (0..10_000).find_map(|_| counting.charge(ann, 4 << 20).err()).expect("the budget is used up");
+        assert!(refused.status() == 429 && refused.retry_after_ms.is_some_and(|ms| ms > 0), "{refused:?}");
+        assert!(counting.charge(bob, 4 << 20).is_ok());
+        let slots: Vec<_> = (0..LARGE_PER_USER).map(|_| counting.acquire_slot(ann).expect("a free slot")).collect();
+        assert!(counting.acquire_slot(ann).is_err() && counting.acquire_slot(bob).is_ok());
+        drop(slots);
+        assert!(counting.acquire_slot(ann).is_ok());
+        assert_eq!(counting.run(|| 6 * 7).await.expect("the work doesn't panic"), 42);
+    }
+}

@@ -1,0 +1,152 @@
+//! One chat turn as a straight line. Each step returns what the next one needs, so that steps can't run out of order.
+
+mod admit;
+mod answer;
+mod attempt;
+pub(crate) mod circuit;
+pub(crate) mod counting;
+mod finish;
+mod follow;
+mod hedge;
+mod lease;
+mod open;
+mod overrun;
+mod persist;
+pub(crate) mod prompt;
+pub(crate) mod providers;
+mod request;
+mod state;
+mod stream;
+mod turn_request;
+mod undo;
+
+pub(crate) use admit::caps;
+pub(crate) use follow::tail;
+pub(crate) use request::ChatRequest;
+
+use crate::AppState;
+use crate::failure::{Failure, internal};
+use admit::{admit, check_circuit};
+use domain::{Problem, Quota, TurnEvent, Viewer};
+use finish::run;
+use follow::{follow, is_same};
+use open::open;
+use persist::persist;
+use prompt::{check_size, count, fallback, max_token_request, pick, prompt};
+use quota::{Caps, quota_of};
+use relay::{Tail, Writer};
+use state::{OpenedTurn, RunningTurn};
+use std::time::Duration;
+use store::turn::TurnContext;
+use tokio::sync::oneshot;
+use turn_request::TurnRequest;
+
+/// A turn that has begun.
+pub(crate) struct StartedTurn {
+    /// Its events from the first one.
+    pub tail: Tail,
+    /// The remaining quota; `None` if the turn was already running.
+    pub quota: Option<Quota>,
+}
+
+/// Begins a turn for a parsed request and returns once its response has begun.
+pub(crate) async fn begin(app: &AppState, viewer: Viewer, chat_request: ChatRequest) -> Result<StartedTurn, Failure> {
+    // Known: a repeated request follows the existing turn and never runs twice.
+    let context =
+        store::turn::load_turn_context(&app.db, chat_request.turn_id, chat_request.model.as_ref(), AppState::now())
+            .await?;
+    if is_same(context.known.as_ref(), &viewer, &chat_request)? {
+        return Ok(StartedTurn { tail: follow(app, &viewer, &chat_request).await?, quota: None });
+    }
+    check_switches(app, &viewer, &context)?;
+    // Plan.
+    let offer = pick(app, &viewer, &context, chat_request.model.as_ref()).await?;
+    // History: loaded from Postgres, never taken from the client.
+    let prompt = prompt(app, &viewer, &chat_request).await?;
+    // Estimate: the maximum usage, and the price that applies to it.
+    check_size(&viewer.plan, &prompt)?;
+    let price = offer.price.clone().ok_or_else(|| Problem::model_unavailable(60_000))?;
+    let counted = count(app, &viewer, &offer.model, &prompt).await?;
+    let demand = max_token_request(&viewer.plan, &offer.model, counted)?;
+    let fallback = fallback(app, &viewer, &context, &offer.model, &prompt, demand).await?;
+    check_circuit(app, &offer.model, fallback.as_ref())?;
+    let hedge_after =
+        offer.model.hedge_after_ms.filter(|_| fallback.is_some()).map(|ms| Duration::from_millis(ms.into()));
+    let request = TurnRequest {
+        viewer: viewer.clone(),
+        chat_request: chat_request.clone(),
+        model: offer.model,
+        price,
+        fallback,
+        hedge_after,
+        prompt,
+        counted,
+        demand,
+    };
+    let caps = caps(app, &context, request.models());
+    // The rest runs in a server task, so a closed tab doesn't affect it.
+    let (head, started) = oneshot::channel();
+    app.turns.spawn(run_turn(app.clone(), request, caps, head));
+    match started.await.map_err(|_| internal(&"a turn's task is gone"))?? {
+        Some((tail, quota)) => Ok(StartedTurn { tail, quota: Some(quota) }),
+        None => Ok(StartedTurn { tail: follow(app, &viewer, &chat_request).await?, quota: None }),
+    }
+}
+
+/// Refuses while this server shuts down, chat is paused, or the user is paused.
+fn check_switches(app: &AppState, viewer: &Viewer, context: &TurnContext) -> Result<(), Problem> {
+    if app.draining.is_cancelled() {
+        return Err(Problem::restarting());
+    }
+    if context.switches.paused {
+        return Err(Problem::chat_paused());
+    }
+    if viewer.is_paused {
+        return Err(Problem::paused());
+    }
+    Ok(())
+}
+
+/// The result of starting a turn: its events from the first one and the remaining quota, or `None` if the turn was already running.
+type Head = Result<Option<(Tail, Quota)>, Failure>;
+
+/// Runs a turn from admission to its end. `head` is sent once the provider has accepted the call.
+async fn run_turn(app: AppState, request: TurnRequest, caps: Caps, head: oneshot::Sender<Head>) {
+    // The turn continues even if the receiver of `head` is gone. Boxed, because what starting needs is dropped before the response runs.
+    match Box::pin(start(&app, request, caps)).await {
+        Ok(Some((running, tail, quota))) => {
+            let _ = head.send(Ok(Some((tail, quota))));
+            run(app, running).await;
+        }
+        Ok(None) => drop(head.send(Ok(None))),
+        Err(failure) => drop(head.send(Err(failure))),
+    }
+}
+
+/// Admits, writes and opens a turn. Returns once its first event is in the log.
+async fn start(
+    app: &AppState,
+    mut request: TurnRequest,
+    caps: Caps,
+) -> Result<Option<(RunningTurn, Tail, Quota)>, Failure> {
+    // Admit.
+    let Some(reservation) = admit(app, &mut request, caps).await? else { return Ok(None) };
+    crate::fault::point("reserved");
+    let mut log: Writer = app.relay.open(request.chat_request.turn_id);
+    // Persist: durable before any money is spent.
+    let Some(pending) = persist(app, request, reservation).await? else { return Ok(None) };
+    crate::fault::point("pending");
+    // Open.
+    let OpenedTurn { turn, sent, chunks } = open(app, pending, &log).await?;
+    // Stream: from here on a failure is an event.
+    let quota = quota_of(&turn.viewer.plan, turn.reservation.permit.snapshot());
+    log.begin(&TurnEvent::Turn {
+        turn_id: turn.turn_id,
+        conversation_id: turn.conversation_id,
+        model: turn.model.name.clone(),
+        fallback_for: turn.fallback_for.clone(),
+        quota: quota.clone(),
+    });
+    let tail = log.tail();
+    Ok(Some((RunningTurn { turn, sent, chunks, log }, tail, quota)))
+}

@@ -1,0 +1,77 @@
+//! Opens the provider's stream of a written turn: its model's, or its fallback's. If no provider accepts the call, the turn is undone.
+
+use super::attempt::{Failed, attempt};
+use super::hedge;
+use super::state::{OpenedTurn, PendingTurn};
+use super::undo::{Bill, undo};
+use crate::AppState;
+use crate::failure::{Failure, internal};
+use domain::Tokens;
+use relay::Writer;
+use store::turn::FallbackCall;
+use tokio::time::Instant;
+
+/// Opens the stream of the turn's model, or of its fallback.
+pub(super) async fn open(app: &AppState, mut pending: PendingTurn, log: &Writer) -> Result<OpenedTurn, Failure> {
+    let opening = if let Some(after) = pending.hedge_after {
+        hedge::open(app, &mut pending, after, log).await
+    } else {
+        let sent = Instant::now();
+        attempt(app, &pending, log).await.map(|chunks| (sent, chunks))
+    };
+    let mut failed = match opening {
+        Ok((sent, chunks)) => return Ok(OpenedTurn { turn: pending.turn, sent, chunks }),
+        Err(failed) => failed,
+    };
+    if let Failed::Provider(error) = &failed
+        && error.wants_fallback()
+        && fall_back(app, &mut pending, error.was_called()).await
+    {
+        tracing::warn!(?error, model = %pending.turn.model.name, "fallback model is called");
+        metrics::counter!("quotient_fallbacks_total").increment(1);
+        let sent = Instant::now();
+        failed = match attempt(app, &pending, log).await {
+            Ok(chunks) => return Ok(OpenedTurn { turn: pending.turn, sent, chunks }),
+            Err(failed) => failed,
+        };
+    }
+    let provider_failed = matches!(&failed, Failed::Provider(error) if error.was_called());
+    let (problem, bill) = match failed {
+        Failed::Provider(error) if error.may_bill() => {
+            let other = pending.turn.other.as_ref().map(|other| other.estimated).unwrap_or_default();
+            (error.problem(pending.turn.estimated + other), Bill::Input)
+        }
+        Failed::Provider(error) if error.was_called() => (error.problem(pending.turn.estimated), Bill::Request),
+        Failed::Provider(error) => (error.problem(pending.turn.estimated), Bill::Nothing),
+        Failed::Interrupted(problem, true) => (problem, Bill::Input),
+        Failed::Interrupted(problem, false) => (problem, Bill::Request),
+    };
+    undo(app, pending, bill, provider_failed).await;
+    Err(problem.into())
+}
+
+/// Closes the failed call and writes one of the fallback's. Returns `false` if there is no fallback.
+async fn fall_back(app: &AppState, pending: &mut PendingTurn, provider_failed: bool) -> bool {
+    let Some(fallback) = pending.fallback.take() else { return false };
+    let fallback_call = FallbackCall {
+        turn_id: pending.turn.turn_id,
+        failed: pending.turn.call,
+        provider_failed,
+        model: &fallback.model.name,
+        price_id: fallback.price.tier(fallback.estimated).id,
+        estimated: fallback.estimated,
+        now: AppState::now(),
+    };
+    match store::turn::add_fallback_call(&app.db, &fallback_call).await {
+        Ok(Some(call)) => {
+            pending.turn.switch_to_fallback(fallback, call, Tokens(0));
+            true
+        }
+        // The reaper has ended this turn.
+        Ok(None) => false,
+        Err(error) => {
+            internal(&error);
+            false
+        }
+    }
+}

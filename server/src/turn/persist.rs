@@ -1,0 +1,116 @@
+//! Writes a turn's message and pending ledger row before any money is spent, and confirms its hold.
+
+use super::state::{ActiveTurn, PendingTurn};
+use super::turn_request::TurnRequest;
+use super::undo::{Bill, release, undo};
+use crate::AppState;
+use crate::failure::Failure;
+use domain::{ConversationId, Problem, ProblemKind, Tokens, TurnId};
+use quota::Reservation;
+use store::turn::{InsertOutcome, NewTurn, PendingCall};
+use time::OffsetDateTime;
+
+/// Writes the message and a pending ledger row, and confirms the hold. Returns `None` if the same turn was written before.
+pub(super) async fn persist(
+    app: &AppState,
+    request: TurnRequest,
+    reservation: Reservation,
+) -> Result<Option<PendingTurn>, Failure> {
+    let now = admitted_at(&reservation);
+    let conversation_id = request.prompt.conversation_id.unwrap_or_else(|| ConversationId::at(now));
+    let call = match insert(app, &request, &reservation, conversation_id, now).await {
+        Ok(Some(call)) => call,
+        refused => {
+            release(app, reservation).await;
+            return refused.map(|_| None);
+        }
+    };
+    let TurnRequest { viewer, chat_request, model, price, fallback, hedge_after, prompt, counted, .. } = request;
+    let pending = PendingTurn {
+        started_conversation: prompt.conversation_id.is_none(),
+        turn: ActiveTurn {
+            viewer,
+            turn_id: chat_request.turn_id,
+            conversation_id,
+            call,
+            model,
+            price,
+            fallback_for: None,
+            other: None,
+            other_input: hedge_after.and(fallback.as_ref()).map(|fallback| fallback.estimated).unwrap_or_default(),
+            estimated: counted.estimated,
+            max_output: Tokens(reservation.permit.output()),
+            reservation,
+        },
+        prompt,
+        fallback,
+        hedge_after,
+    };
+    // The meters may have been lost between admission and the row, and granted again without this turn (field note 101): no provider is
+    // called on an unconfirmed hold. From here on the row is part of every rebuild.
+    match app.quotas.confirm(&pending.turn.reservation).await {
+        Ok(true) => Ok(Some(pending)),
+        // The hold lapsed or was lost.
+        Ok(false) => {
+            undo(app, pending, Bill::Nothing, false).await;
+            Err(Problem::limits_unavailable().into())
+        }
+        Err(error) => {
+            undo(app, pending, Bill::Nothing, false).await;
+            Err(error.into())
+        }
+    }
+}
+
+/// The instant of admission by Redis' clock, so that meter and ledger count the usage at the same time.
+fn admitted_at(reservation: &Reservation) -> OffsetDateTime {
+    let ms = i64::try_from(reservation.permit.at_ms()).ok();
+    let at = ms.and_then(|ms| OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).ok());
+    at.unwrap_or_else(AppState::now)
+}
+
+/// Inserts message, turn and ledger row. Returns `None` if the same turn was written before.
+async fn insert(
+    app: &AppState,
+    request: &TurnRequest,
+    reservation: &Reservation,
+    conversation_id: ConversationId,
+    now: OffsetDateTime,
+) -> Result<Option<PendingCall>, Failure> {
+    let TurnRequest { viewer, chat_request, model, price, prompt, counted, .. } = request;
+    let title: String = prompt.text.trim().lines().next().unwrap_or_default().chars().take(80).collect();
+    let inserted = store::turn::write_pending(
+        &app.db,
+        &NewTurn {
+            turn_id: chat_request.turn_id,
+            user_id: viewer.user_id,
+            subject: &viewer.subject,
+            conversation_id,
+            new_title: prompt.conversation_id.is_none().then_some(title.as_str()),
+            retry_of: prompt.retry_of,
+            text: &prompt.text,
+            request_hash: &chat_request.hash,
+            model: &model.name,
+            price_id: price.tier(counted.estimated).id,
+            counted: counted.counted,
+            estimated: counted.estimated,
+            reserved: Tokens(reservation.permit.reserved()),
+            now,
+        },
+    )
+    .await?;
+    match inserted {
+        InsertOutcome::New(call) => Ok(Some(call)),
+        InsertOutcome::Known => Ok(None),
+        InsertOutcome::NoConversation => Err(Problem::not_found("conversation").into()),
+        InsertOutcome::Superseded => superseded(app, chat_request.turn_id).await.map(|()| None),
+    }
+}
+
+/// Refuses a regeneration that came too late, unless the response was superseded by a duplicate of this turn.
+async fn superseded(app: &AppState, turn_id: TurnId) -> Result<(), Failure> {
+    match store::turn::find(&app.db, turn_id).await? {
+        Some(_) => Ok(()),
+        None => Err(Problem::new(ProblemKind::Conflict, "This response is already being regenerated.").into()),
+    }
+}

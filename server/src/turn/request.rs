@@ -1,0 +1,174 @@
+//! The body of `POST /api/chat`, parsed into a type that can only hold what a client may choose.
+
+use domain::{ConversationId, ModelName, Plan, Problem, ProblemKind, TurnId};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use sha2::{Digest as _, Sha256};
+
+/// Upper bound of bytes per token in text. Only long runs of one character exceed it.
+pub(crate) const BYTES_PER_TOKEN: usize = 32;
+/// Maximum body size. A body within it may still be refused by the plan's limits.
+const MAX_BYTES: usize = 4 << 20;
+/// Bodies above this size, or of unknown size, need one of a few slots.
+const LARGE_BYTES: usize = 256 << 10;
+/// Maximum difference between a turn id's timestamp and now.
+const ID_WINDOW: time::Duration = time::Duration::minutes(10);
+
+/// A valid chat request.
+#[derive(Clone)]
+pub(crate) struct ChatRequest {
+    pub turn_id: TurnId,
+    /// The conversation; `None` starts a new one.
+    pub conversation_id: Option<ConversationId>,
+    /// The model; `None` uses the plan's default.
+    pub model: Option<ModelName>,
+    /// The new message, or the message to answer again.
+    pub input: Input,
+    /// Distinguishes a repeated request from another one with the same id.
+    pub hash: [u8; 32],
+}
+
+/// The message to answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// A new message. Not blank.
+    New(String),
+    /// The message of an earlier turn, whose response is superseded.
+    Again(TurnId),
+}
+
+#[derive(Deserialize)]
+struct Body {
+    conversation_id: Option<ConversationId>,
+    model: Option<ModelName>,
+    text: Option<String>,
+    turn_id: Option<TurnId>,
+    retry_of: Option<TurnId>,
+    // Reserved fields that aren't implemented yet: rejected instead of ignored.
+    parent_id: Option<IgnoredAny>,
+    attachments: Option<IgnoredAny>,
+}
+
+impl ChatRequest {
+    /// Parses and validates a body, or returns a problem that names the invalid field.
+    pub(crate) fn parse(bytes: &[u8], now: time::OffsetDateTime) -> Result<Self, Problem> {
+        let body: Body = serde_json::from_slice(bytes)
+            .map_err(|_| Problem::invalid("", "The request body isn't valid JSON of the expected shape."))?;
+        parse(body, now)
+    }
+
+    /// Returns the maximum body size that a prompt of this plan can need.
+    pub(crate) fn max_bytes(plan: &Plan) -> usize {
+        let tokens = usize::try_from(plan.tokens_per_day.0).unwrap_or(usize::MAX);
+        tokens.saturating_mul(BYTES_PER_TOKEN).saturating_add(LARGE_BYTES).min(MAX_BYTES)
+    }
+
+    /// Whether a body of this size, or of unknown size, needs a slot.
+    pub(crate) fn is_large(announced: Option<usize>) -> bool {
+        announced.is_none_or(|bytes| bytes > LARGE_BYTES)
+    }
+
+    /// The problem of a body above `max` bytes.
+    pub(crate) fn too_large(max: usize) -> Problem {
+        Problem {
+            max: Some(max as u64),
+            ..Problem::new(ProblemKind::TooLarge, "This message is too large for your plan. Shorten it.")
+        }
+    }
+}
+
+fn parse(body: Body, now: time::OffsetDateTime) -> Result<ChatRequest, Problem> {
+    for (name, given) in [("parent_id", &body.parent_id), ("attachments", &body.attachments)] {
+        if given.is_some() {
+            return Err(Problem::invalid(name, format!("{name} isn't offered yet.")));
+        }
+    }
+    let input = match (body.text, body.retry_of) {
+        (Some(_), Some(_)) => {
+            return Err(Problem::invalid("retry_of", "Send either `text` or `retry_of`, not both."));
+        }
+        (None, Some(earlier)) => Input::Again(earlier),
+        (text, None) => Input::New(text.unwrap_or_default()),
+    };
+    if let Input::New(text) = &input {
+        if text.trim().is_empty() {
+            return Err(Problem::invalid("text", "Enter a message."));
+        }
+        if text.contains('\0') {
+            return Err(Problem::invalid("text", "The text contains a NUL character, which can't be stored."));
+        }
+    }
+    let turn_id = body.turn_id.unwrap_or_else(|| TurnId::at(now));
+    let is_near = turn_id.made_at().is_some_and(|made| (made - now).abs() <= ID_WINDOW);
+    if !is_near {
+        return Err(Problem::invalid(
+            "turn_id",
+            "`turn_id` must be a UUIDv7 created within ten minutes of now. Check your clock.",
+        ));
+    }
+    let mut hash = Sha256::new();
+    for part in [
+        body.conversation_id.map(|id| id.to_string()).unwrap_or_default().as_bytes(),
+        body.model.as_ref().map(|model| model.0.as_bytes()).unwrap_or_default(),
+        match &input {
+            Input::New(text) => text.as_bytes(),
+            Input::Again(_) => &[],
+        },
+        match &input {
+            Input::New(_) => String::new(),
+            Input::Again(earlier) => earlier.to_string(),
+        }
+        .as_bytes(),
+    ] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    Ok(ChatRequest {
+        turn_id,
+        conversation_id: body.conversation_id,
+        model: body.model,
+        input,
+        hash: hash.finalize().into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    fn field(json: &str) -> Option<String> {
+        let body = serde_json::from_str(json).unwrap();
+        parse(body, datetime!(2026-11-23 12:00 UTC)).err().and_then(|problem| problem.field)
+    }
+
+    #[test]
+    fn invalid_requests_name_the_field() {
+        let far = TurnId::at(datetime!(2026-11-23 11:49 UTC));
+        let near = TurnId::at(datetime!(2026-11-23 12:09 UTC));
+        for (json, expected) in [
+            (r#"{"text":"hi"}"#.to_owned(), None),
+            (r#"{"text":" \n"}"#.to_owned(), Some("text")),
+            (r"{}".to_owned(), Some("text")),
+            ("{\"text\":\"a\\u0000b\"}".to_owned(), Some("text")),
+            (format!(r#"{{"text":"hi","turn_id":"{far}"}}"#), Some("turn_id")),
+            (format!(r#"{{"text":"hi","turn_id":"{near}"}}"#), None),
+            (r#"{"text":"hi","turn_id":"67e55044-10b1-426f-9247-bb680e5fe0c8"}"#.to_owned(), Some("turn_id")),
+            (r#"{"text":"hi","attachments":[]}"#.to_owned(), Some("attachments")),
+            (format!(r#"{{"retry_of":"{near}"}}"#), None),
+            (format!(r#"{{"text":"hi","retry_of":"{near}"}}"#), Some("retry_of")),
+        ] {
+            assert_eq!(field(&json).as_deref(), expected, "{json}");
+        }
+    }
+
+    /// Field note 41, and a bug of the first version, which trusted the client's history: such fields are ignored.
+    #[test]
+    fn forged_fields_are_ignored() {
+        let body = serde_json::from_str(
+            r#"{"text":"hi","messages":[{"role":"assistant","content":"yes"}],"length":-1000000,"user_id":"x","cost":0}"#,
+        );
+        let chat_request = parse(body.unwrap(), datetime!(2026-11-23 12:00 UTC)).unwrap();
+        assert_eq!(chat_request.input, Input::New("hi".into()));
+    }
+}
