@@ -10,7 +10,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    let config = Config::from_env().context("configuration")?;
+    let config = Config::from_env().context("invalid configuration")?;
     server::telemetry::log(&config);
     server::telemetry::tls();
     match cli.command {

@@ -121,7 +121,7 @@ fn pairs(query: &str) -> Vec<(String, String)> {
         .unwrap_or_default()
 }
 
-/// Builds the leptos options from the configuration, because only `config.rs` reads the environment. Release builds have hashed file names,
+/// Builds the leptos options from the configuration, because only `config` reads the environment. Release builds have hashed file names,
 /// which cargo-leptos lists in a file next to the binary.
 pub(crate) fn leptos_options(app: &AppState) -> LeptosOptions {
     let site_root = app.config.site_root.to_string_lossy().into_owned();

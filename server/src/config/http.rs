@@ -1,0 +1,92 @@
+//! Settings of the HTTP server: addresses, proxies, connections, and the secret key.
+
+use super::{Config, Variables};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+const ADDRESS: &str = "an IP address and port, like 127.0.0.1:3000";
+const PROXIES: &str = "IP addresses or networks separated by commas, like 10.0.0.0/8,::1";
+const KEY: &str = "32 random bytes as 64 hex digits (openssl rand -hex 32)";
+
+/// Reads the section's variables. `SECRET_KEY` is required unless `PUBLIC_URL` is a loopback address.
+pub(super) fn read(vars: &Variables<'_>, config: &mut Config) {
+    read_public_url(vars, config);
+    read_secret_key(vars, config);
+    if let Some(root) = vars.text("SITE_ROOT") {
+        config.site_root = root.into();
+    }
+    let parse_address = |value: &str| value.parse::<SocketAddr>().ok();
+    config.listen_addr = vars.parse("LISTEN_ADDR", ADDRESS, parse_address).unwrap_or(config.listen_addr);
+    config.metrics_addr = vars.parse("METRICS_ADDR", ADDRESS, parse_address);
+    config.max_connections = vars.parse("MAX_CONNECTIONS", "a positive whole number, like 10000", |value| {
+        value.parse::<usize>().ok().filter(|count| *count > 0)
+    });
+    config.trusted_proxies = read_trusted_proxies(vars);
+}
+
+fn read_public_url(vars: &Variables<'_>, config: &mut Config) {
+    let Some(url) = vars.text("PUBLIC_URL") else { return };
+    let url = url.trim_end_matches('/');
+    if !url.starts_with("http://") && !url.starts_with("https://") {
+        let problem = format!("{url:?} doesn't begin with http:// or https://");
+        vars.report("PUBLIC_URL", &problem, "the app's base URL, like https://chat.example.com");
+    }
+    // Stored even if it is invalid, because it determines whether a missing secret key is reported.
+    config.public_url = url.to_owned();
+}
+
+fn read_secret_key(vars: &Variables<'_>, config: &mut Config) {
+    match vars.secret_text("SECRET_KEY") {
+        Some(text) => match parse_key(&text) {
+            Some(key) => config.secret_key = key,
+            None => vars.report("SECRET_KEY", "the value isn't 32 bytes in hex", KEY),
+        },
+        None if config.is_loopback() => {}
+        None => vars.report("SECRET_KEY", "required unless PUBLIC_URL is a loopback address", KEY),
+    }
+}
+
+fn parse_key(text: &str) -> Option<[u8; 32]> {
+    hex::decode(text).ok()?.try_into().ok()
+}
+
+/// Parses addresses and networks. A single address is a network of one address.
+fn read_trusted_proxies(vars: &Variables<'_>) -> Vec<ipnet::IpNet> {
+    let mut proxies = Vec::new();
+    for item in vars.list("TRUSTED_PROXIES") {
+        let network = item.parse::<ipnet::IpNet>().or_else(|_| item.parse::<IpAddr>().map(ipnet::IpNet::from));
+        match network {
+            Ok(network) => proxies.push(network),
+            Err(_) => vars.report("TRUSTED_PROXIES", &format!("{item:?} isn't valid"), PROXIES),
+        }
+    }
+    proxies
+}
+
+/// Returns whether a URL's host is a loopback address or `localhost`.
+pub(crate) fn is_loopback(url: &str) -> bool {
+    let host = url.split_once("://").map_or(url, |(_, rest)| rest).split(['/', '?']).next().unwrap_or("");
+    let name = match host.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or(""),
+        None => host.split(':').next().unwrap_or(""),
+    };
+    name == "localhost" || name == "::1" || name.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_loopback;
+
+    #[test]
+    fn is_loopback_checks_only_the_host() {
+        for (url, expected) in [
+            ("http://127.0.0.1:3000", true),
+            ("http://localhost", true),
+            ("http://[::1]:3000/", true),
+            ("https://127.0.0.1.example.com", false),
+            ("https://localhost.example.com", false),
+            ("https://chat.example/?x=localhost", false),
+        ] {
+            assert_eq!(is_loopback(url), expected, "{url}");
+        }
+    }
+}

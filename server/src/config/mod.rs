@@ -1,0 +1,260 @@
+//! Configuration. This is the only module that reads the environment; `.env.example` lists every variable and its default.
+
+mod billing;
+mod databases;
+mod dev;
+mod http;
+mod mail;
+mod owner;
+mod providers;
+mod variables;
+
+pub(crate) use self::http::is_loopback;
+
+use self::variables::Variables;
+use domain::{Picos, brand};
+use secrecy::SecretString;
+use std::{net::SocketAddr, path::PathBuf};
+
+/// The server's configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Public base URL of the app. Determines the session cookie's name and whether `ADMIN_EMAILS` applies.
+    pub public_url: String,
+    /// Key of the subject hashes. Changing it detaches all users from their meters and their usage history.
+    pub secret_key: [u8; 32],
+    /// Directory of the built site.
+    pub site_root: PathBuf,
+    /// Address that the app listens on.
+    pub listen_addr: SocketAddr,
+    /// Maximum number of open connections; `None` derives it from the process's file descriptor limit.
+    pub max_connections: Option<usize>,
+    /// Address that `/metrics` listens on; `None` disables it.
+    pub metrics_addr: Option<SocketAddr>,
+    /// Postgres connection URL.
+    pub database_url: String,
+    /// Redis URL, or the URLs of a cluster's nodes separated by commas. `None` keeps state in memory, for a single process.
+    pub redis_url: Option<String>,
+    /// Anthropic API key; Anthropic models are available only if it is set.
+    pub anthropic_api_key: Option<SecretString>,
+    /// Base URL of the Anthropic API; `None` uses the default.
+    pub anthropic_base_url: Option<String>,
+    /// OpenAI API key; OpenAI models are available only if it is set.
+    pub openai_api_key: Option<SecretString>,
+    /// Base URL of the OpenAI API; `None` uses the default.
+    pub openai_base_url: Option<String>,
+    /// Stripe secret key; `None` disables billing.
+    pub stripe_secret_key: Option<SecretString>,
+    /// Secret that Stripe signs its webhook events with.
+    pub stripe_webhook_secret: Option<SecretString>,
+    /// Base URL of the Stripe API, for the Stripe simulator; `None` uses the default.
+    pub stripe_base_url: Option<String>,
+    /// Whether Stripe calculates taxes at checkout.
+    pub stripe_automatic_tax: bool,
+    /// Number of days that a plan is kept while a payment is overdue.
+    pub billing_grace_days: u16,
+    /// SMTP server URL; `None` uses the development outbox.
+    pub smtp_url: Option<SecretString>,
+    /// Timeouts for provider calls.
+    pub patience: ::providers::Patience,
+    /// Name of the point at which this process aborts, for crash tests.
+    #[cfg(debug_assertions)]
+    pub dies_at: Option<String>,
+    /// Offset of this process's clock in seconds, for tests with several servers.
+    #[cfg(debug_assertions)]
+    pub clock_offset_s: i64,
+    /// Sender of outgoing mail.
+    pub mail_from: String,
+    /// Global spend cap for any 24 hours; `None` means unlimited.
+    pub daily_spend: Option<Picos>,
+    /// URL of the alert webhook and the secret that its requests are signed with.
+    pub alert_webhook: Option<(SecretString, SecretString)>,
+    /// Share of a day's cost or tokens, in percent, above which an alert about a user is sent.
+    pub alert_user_percent: u8,
+    /// Number of whole months of ledger rows to keep in addition to the current month; `None` keeps all.
+    pub ledger_months: Option<u8>,
+    /// Proxies whose `X-Forwarded-For` header is trusted.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Emails of users who become admins at sign-up. Applies only while `public_url` is a loopback address.
+    pub admin_emails: Vec<String>,
+    /// Log filter in `RUST_LOG` syntax.
+    pub log_filter: String,
+    /// Port of cargo-leptos live reload, while cargo-leptos runs the server.
+    pub live_reload_port: Option<u16>,
+}
+
+impl Config {
+    /// Reads the configuration from the process environment.
+    ///
+    /// # Errors
+    /// Returns an error with one line for each variable that is missing or invalid.
+    pub fn from_env() -> anyhow::Result<Self> {
+        #[allow(clippy::disallowed_methods, reason = "this is the one reader of the environment")]
+        Self::read(&|name| std::env::var(name).ok())
+    }
+
+    /// Reads the configuration from a function that returns a variable's value.
+    ///
+    /// # Errors
+    /// Returns an error with one line for each variable that is missing or invalid: its name, what is wrong, and what to set.
+    pub fn read(lookup: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
+        let vars = Variables::new(lookup);
+        let mut config = Self::defaults();
+        http::read(&vars, &mut config);
+        databases::read(&vars, &mut config);
+        providers::read(&vars, &mut config);
+        billing::read(&vars, &mut config);
+        mail::read(&vars, &mut config);
+        owner::read(&vars, &mut config);
+        dev::read(&vars, &mut config);
+        vars.finish()?;
+        Ok(config)
+    }
+
+    /// Returns the values of an empty environment. They aren't a valid configuration: `database_url` is empty, and `secret_key` is for
+    /// loopback addresses only.
+    fn defaults() -> Self {
+        Self {
+            public_url: "http://127.0.0.1:3000".to_owned(),
+            secret_key: *b"loopback development, not secret",
+            site_root: "target/site".into(),
+            listen_addr: SocketAddr::from(([127, 0, 0, 1], 3000)),
+            max_connections: None,
+            metrics_addr: None,
+            database_url: String::new(),
+            redis_url: None,
+            anthropic_api_key: None,
+            anthropic_base_url: None,
+            openai_api_key: None,
+            openai_base_url: None,
+            stripe_secret_key: None,
+            stripe_webhook_secret: None,
+            stripe_base_url: None,
+            stripe_automatic_tax: false,
+            billing_grace_days: 7,
+            smtp_url: None,
+            patience: ::providers::Patience::default(),
+            #[cfg(debug_assertions)]
+            dies_at: None,
+            #[cfg(debug_assertions)]
+            clock_offset_s: 0,
+            mail_from: format!("{} <{}>", brand::NAME, brand::SUPPORT_EMAIL),
+            daily_spend: None,
+            alert_webhook: None,
+            alert_user_percent: 40,
+            ledger_months: None,
+            trusted_proxies: Vec::new(),
+            admin_emails: Vec::new(),
+            log_filter: "info,sqlx=warn,tower_http=info,stripe=error".to_owned(),
+            live_reload_port: None,
+        }
+    }
+
+    /// Returns whether the app is served over https. If so, cookies use the `__Host-` prefix and the `Secure` attribute.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.public_url.starts_with("https://")
+    }
+
+    /// Returns whether the public URL is a loopback address.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        is_loopback(&self.public_url)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> anyhow::Result<Config> {
+        let base = [("DATABASE_URL", "postgres://x"), ("REDIS_URL", "redis://x")];
+        let pairs: Vec<(String, String)> =
+            base.iter().chain(pairs).map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Config::read(&|name| pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.clone()))
+    }
+
+    #[test]
+    fn public_url_requires_a_secret_key() {
+        assert!(read(&[]).is_ok());
+        assert!(read(&[("PUBLIC_URL", "https://chat.example")]).is_err());
+        let key = "ab".repeat(32);
+        assert!(read(&[("PUBLIC_URL", "https://chat.example"), ("SECRET_KEY", &key)]).unwrap().is_https());
+        for bad in ["ab", "xy", &"ab".repeat(33)] {
+            assert!(read(&[("SECRET_KEY", bad)]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn read_reports_every_invalid_variable() {
+        let error = read(&[
+            ("PUBLIC_URL", "https://chat.example"),
+            ("LISTEN_ADDR", "localhost"),
+            ("MAX_CONNECTIONS", "0"),
+            ("TRUSTED_PROXIES", "10.0.0.0/8, proxy"),
+            ("DATABASE_URL", ""),
+            ("PROVIDER_IDLE_TIMEOUT_MS", "5s"),
+            ("STRIPE_AUTOMATIC_TAX", "yes"),
+            ("BILLING_GRACE_DAYS", "-1"),
+            ("SMTP_URL_FILE", "/nonexistent/smtp-url"),
+            ("GLOBAL_DAILY_SPEND_USD", "-5"),
+            ("ALERT_WEBHOOK_URL", "https://hooks.example"),
+            ("ALERT_USER_PERCENT", "101"),
+            ("LEDGER_MONTHS", "3"),
+        ]);
+        let error = error.unwrap_err().to_string();
+        let names: Vec<&str> = error.lines().map(|line| line.split_once(": ").unwrap().0).collect();
+        let expected = [
+            "SECRET_KEY",
+            "LISTEN_ADDR",
+            "MAX_CONNECTIONS",
+            "TRUSTED_PROXIES",
+            "DATABASE_URL",
+            "PROVIDER_IDLE_TIMEOUT_MS",
+            "STRIPE_AUTOMATIC_TAX",
+            "BILLING_GRACE_DAYS",
+            "SMTP_URL",
+            "GLOBAL_DAILY_SPEND_USD",
+            "ALERT_WEBHOOK_SECRET",
+            "ALERT_USER_PERCENT",
+            "LEDGER_MONTHS",
+        ];
+        assert_eq!(names, expected);
+        assert!(error.lines().all(|line| line.contains("; set ")), "{error}");
+        assert!(error.contains(r#"LISTEN_ADDR: "localhost" isn't valid; set an IP address and port"#), "{error}");
+    }
+
+    #[test]
+    fn errors_contain_no_secrets() {
+        let secrets = [
+            ("SECRET_KEY", "hunter2"),
+            ("ALERT_WEBHOOK_URL", "https://hooks.example/hunter2"),
+            ("ALERT_WEBHOOK_SECRET", "hunter2"),
+        ];
+        let error = read(&secrets).unwrap_err().to_string();
+        assert_eq!(error.lines().count(), 2, "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn invalid_values_are_refused() {
+        for (name, value) in [
+            ("PUBLIC_URL", "127.0.0.1:3000"),
+            ("METRICS_ADDR", ":9090"),
+            ("ALERT_USER_PERCENT", "0"),
+            ("LEDGER_MONTHS", "121"),
+            ("PROVIDER_CONNECT_TIMEOUT_MS", "0"),
+        ] {
+            let error = read(&[(name, value)]).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{name}: ")) && error.lines().count() == 1, "{error}");
+        }
+    }
+
+    #[test]
+    fn lists_are_split_at_commas() {
+        let config = read(&[("TRUSTED_PROXIES", "10.0.0.0/8, ::1,"), ("ADMIN_EMAILS", " Ann@example.com,")]).unwrap();
+        let proxies: Vec<String> = config.trusted_proxies.iter().map(ToString::to_string).collect();
+        assert_eq!(proxies, ["10.0.0.0/8", "::1/128"]);
+        assert_eq!(config.admin_emails, ["ann@example.com"]);
+    }
+}

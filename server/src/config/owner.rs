@@ -1,0 +1,53 @@
+//! Settings of the deployment's owner: admins, the global spend cap, alerts, ledger retention, and the log.
+
+use super::{Config, Variables};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use domain::Picos;
+use secrecy::SecretString;
+
+const SIGNING_SECRET: &str = "at least 24 random bytes in base64 (openssl rand -base64 32)";
+
+/// Reads the section's variables.
+pub(super) fn read(vars: &Variables<'_>, config: &mut Config) {
+    config.admin_emails = vars.list("ADMIN_EMAILS").iter().map(|email| email.to_lowercase()).collect();
+    config.daily_spend =
+        vars.parse("GLOBAL_DAILY_SPEND_USD", "an amount in dollars, like 25 or 0.50, or empty for no cap", |usd| {
+            usd.parse().ok().and_then(Picos::from_usd).filter(|amount| *amount >= Picos::ZERO)
+        });
+    config.alert_webhook = read_alert_webhook(vars);
+    config.alert_user_percent = vars
+        .parse("ALERT_USER_PERCENT", "a whole number from 1 to 100", |value| {
+            value.parse::<u8>().ok().filter(|percent| (1..=100).contains(percent))
+        })
+        .unwrap_or(config.alert_user_percent);
+    // At least 4, because `/usage` shows up to 90 days.
+    config.ledger_months = vars.parse("LEDGER_MONTHS", "a whole number from 4 to 120, or empty to keep all", |value| {
+        value.parse::<u8>().ok().filter(|months| (4..=120).contains(months))
+    });
+    if let Some(filter) = vars.text("RUST_LOG") {
+        config.log_filter = filter;
+    }
+}
+
+/// Reads the alert webhook's URL and signing secret, which is required with the URL.
+fn read_alert_webhook(vars: &Variables<'_>) -> Option<(SecretString, SecretString)> {
+    let (url, secret) = (vars.secret("ALERT_WEBHOOK_URL"), vars.secret_text("ALERT_WEBHOOK_SECRET"));
+    let url = url?;
+    match secret {
+        Some(secret) if is_signing_secret(&secret) => Some((url, SecretString::from(secret))),
+        Some(_) => {
+            vars.report("ALERT_WEBHOOK_SECRET", "the value isn't base64 of at least 24 bytes", SIGNING_SECRET);
+            None
+        }
+        None => {
+            vars.report("ALERT_WEBHOOK_SECRET", "required with ALERT_WEBHOOK_URL", SIGNING_SECRET);
+            None
+        }
+    }
+}
+
+/// Returns whether a secret has the form that Standard Webhooks require: base64, optionally prefixed with `whsec_`.
+fn is_signing_secret(secret: &str) -> bool {
+    STANDARD.decode(secret.trim_start_matches("whsec_")).is_ok_and(|bytes| bytes.len() >= 24)
+}
