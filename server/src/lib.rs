@@ -13,8 +13,6 @@ mod fault;
 mod http;
 mod jobs;
 mod mail;
-#[cfg(debug_assertions)]
-mod seed;
 mod state;
 pub mod telemetry;
 mod turn;

@@ -1,4 +1,4 @@
-//! Demo data: an admin, 60 users on mixed plans, and 90 days of realistic usage. Development builds only; there is no other fake data.
+//! `seed`: an admin, 60 users on mixed plans, and 90 days of realistic usage. Development builds only; there is no other fake data.
 
 use crate::{AppState, Config, accounts::password::Passwords};
 use anyhow::ensure;
@@ -8,6 +8,7 @@ use domain::{
 };
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
+use std::io::Write;
 use store::account::NewAccount;
 use store::turn::{InsertOutcome, NewTurn, Record};
 use time::Duration;
@@ -28,14 +29,16 @@ const QUESTIONS: [&str; 6] = [
     "Explain the notice period in this lease",
 ];
 
-/// Fills an empty database. Does nothing if it was seeded before. Paid plans are granted by an admin, or subscribed to if `are_paying`; a
-/// server that is connected to Stripe reports these subscriptions as drift.
-pub(crate) async fn run(
-    config: &Config,
-    db: &store::Db,
-    are_paying: bool,
-    out: &mut impl std::io::Write,
-) -> anyhow::Result<()> {
+/// Fills an empty database and refreshes the usage rollups. Adds no data if the database was seeded before. Paid plans are granted by an
+/// admin, or subscribed to if `are_paying`; a server that is connected to Stripe reports these subscriptions as drift.
+pub(super) async fn run(config: &Config, db: &store::Db, are_paying: bool, out: &mut impl Write) -> anyhow::Result<()> {
+    fill(config, db, are_paying, out).await?;
+    store::rollup::refresh(db, Duration::ZERO).await?;
+    Ok(())
+}
+
+/// Adds the users and their usage.
+async fn fill(config: &Config, db: &store::Db, are_paying: bool, out: &mut impl Write) -> anyhow::Result<()> {
     let app = AppState::new(config.clone(), db.clone())?;
     let now = AppState::now();
     store::ledger::make_months(db, now - Duration::days(DAYS + 31), now).await?;
@@ -63,7 +66,7 @@ pub(crate) async fn run(
             is_admin: n == 0,
         };
         if store::account::create(db, &new).await? == store::account::Created::EmailTaken {
-            writeln!(out, "{email} exists already; the company was made before.")?;
+            writeln!(out, "The account {email} exists already. No demo data was added.")?;
             return Ok(());
         }
         let plan = match n % 10 {
@@ -96,7 +99,7 @@ pub(crate) async fn run(
             }
             for _ in 0..rng.random_range(1..=weight.min(4)) {
                 let at = start - Duration::minutes(rng.random_range(0..700));
-                if turn(db, &mut rng, user_id, &subject, plan, weight, at).await? {
+                if add_turn(db, &mut rng, user_id, &subject, plan, weight, at).await? {
                     turns += 1;
                 }
                 if plan == "free" && rng.random_range(0..6) == 0 {
@@ -106,7 +109,7 @@ pub(crate) async fn run(
             }
         }
     }
-    writeln!(out, "{USERS} users and {turns} turns. Sign in as admin@example.com, password: {PASSWORD}")?;
+    writeln!(out, "Added {USERS} users and {turns} turns. Sign in as admin@example.com, password: {PASSWORD}")?;
     Ok(())
 }
 
@@ -168,7 +171,8 @@ async fn subscribe(
     Ok(tx.commit().await?)
 }
 
-async fn turn(
+/// Adds one turn and its ledger row. Returns whether they were added; they aren't if the model has no price.
+async fn add_turn(
     db: &store::Db,
     rng: &mut StdRng,
     user_id: UserId,
@@ -231,7 +235,7 @@ async fn turn(
         conversation_id: Some(conversation_id),
         call,
         model: &model,
-        text: "This answer was made up by the demo company's seed.",
+        text: "This is demo data. No model was called.",
         outcome,
         usage: &usage,
         source: UsageSource::Exact,
@@ -243,7 +247,7 @@ async fn turn(
         other_failed: false,
         now: at + Duration::seconds(9),
     };
-    ensure!(store::turn::record(db, &end).await?, "seeded turn recorded twice");
+    ensure!(store::turn::record(db, &end).await?, "a demo turn was recorded twice");
     store::turn::mark_settled(db, &[turn_id]).await?;
     Ok(true)
 }

@@ -1,0 +1,35 @@
+//! `billing`: customers and subscriptions in Stripe.
+
+use super::connect_stripe;
+use crate::Config;
+use crate::billing::reconcile;
+use clap::Subcommand;
+use std::io::Write;
+
+/// Subcommands for subscriptions.
+#[derive(Subcommand)]
+pub enum Billing {
+    /// Compare every live subscription with Stripe and correct differences.
+    Reconcile,
+    /// Remove customers and subscriptions of another Stripe account, after moving from the simulator or from test to live mode.
+    Forget,
+}
+
+/// Runs a `billing` subcommand.
+pub(super) async fn run(command: Billing, config: &Config, db: &store::Db, out: &mut impl Write) -> anyhow::Result<()> {
+    let stripe = connect_stripe(config)?;
+    match command {
+        Billing::Reconcile => {
+            let report = reconcile::reconcile(db, &stripe).await?;
+            for drift in &report.drift {
+                writeln!(out, "{}: {}; {}", drift.id, drift.what, drift.mended)?;
+            }
+            writeln!(out, "{} subscriptions compared, {} differed.", report.checked, report.drift.len())?;
+        }
+        Billing::Forget => {
+            let removed = reconcile::forget(db, &stripe).await?;
+            writeln!(out, "Customers of another Stripe account removed: {removed}.")?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! The command-line subcommands, one module for each group.
+
+mod admin;
+mod billing;
+mod models;
+mod plans;
+#[cfg(debug_assertions)]
+mod seed;
+mod usage;
+
+pub use self::admin::Admin;
+pub use self::billing::Billing;
+pub use self::models::{AddModel, Models};
+pub use self::plans::Plans;
+pub use self::usage::Usage;
+
+use crate::Config;
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use std::sync::Arc;
+
+/// Command line arguments. Serves the app if no subcommand is given.
+#[derive(Parser)]
+#[command(version, about = "Serves the app. Subcommands administer it.")]
+pub struct Cli {
+    /// Serves the app if none is given.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// The available subcommands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Manage admins.
+    #[command(subcommand)]
+    Admin(Admin),
+    /// Manage models and prices.
+    #[command(subcommand)]
+    Models(Models),
+    /// Manage plans in Stripe.
+    #[command(subcommand)]
+    Plans(Plans),
+    /// Manage subscriptions in Stripe.
+    #[command(subcommand)]
+    Billing(Billing),
+    /// Manage usage rollups.
+    #[command(subcommand)]
+    Usage(Usage),
+    /// Apply database migrations and exit.
+    Migrate,
+    /// Fill the database with demo data (development builds only).
+    #[cfg(debug_assertions)]
+    Seed {
+        /// Add paid subscriptions, for a server that isn't connected to Stripe.
+        #[arg(long)]
+        paying: bool,
+    },
+}
+
+/// Connects to Postgres, applies migrations, runs a subcommand, and writes its result to `out`.
+///
+/// # Errors
+/// Returns an error to print on the command line.
+pub async fn run(command: Command, config: &Config, out: &mut impl std::io::Write) -> anyhow::Result<()> {
+    let db = store::Db::connect(&config.database_url, store::Purpose::Commands)
+        .await
+        .context("can't connect to Postgres at DATABASE_URL")?;
+    store::migrate(&db).await.context("migrations")?;
+    match command {
+        Command::Admin(command) => admin::run(command, &db, out).await,
+        Command::Models(command) => models::run(command, &db, out).await,
+        Command::Plans(command) => plans::run(command, config, &db, out).await,
+        Command::Billing(command) => billing::run(command, config, &db, out).await,
+        Command::Usage(command) => usage::run(command, &db, out).await,
+        Command::Migrate => Ok(writeln!(out, "The database schema is up to date.")?),
+        #[cfg(debug_assertions)]
+        Command::Seed { paying } => seed::run(config, &db, paying, out).await,
+    }
+}
+
+/// Connects to Stripe, for subcommands that require it.
+fn connect_stripe(config: &Config) -> anyhow::Result<Arc<crate::billing::Billing>> {
+    crate::billing::Billing::new(config)?.context("STRIPE_SECRET_KEY isn't set")
+}
