@@ -8,6 +8,7 @@ pub mod browser;
 pub mod components;
 pub mod page_context;
 pub mod pages;
+pub mod view;
 
 use components::frame::{ErrorPage, Frame};
 use leptos::prelude::*;

@@ -1,8 +1,6 @@
 //! `/`: the landing page, which shows the product's components with example data.
 
 use crate::api;
-use crate::api::admin::{ModelUse, TopUsersView, UsageFilter, UserUsage};
-use crate::api::usage::Sum;
 use crate::components::frame::Frame;
 use crate::components::icon::{Draw, Icon};
 use crate::components::loaded::loaded;
@@ -11,6 +9,9 @@ use crate::components::meter::Meter;
 use crate::page_context::page_context;
 use crate::pages::admin::top_users::{Figures, TopUsersTable};
 use crate::pages::pricing::Offers;
+use crate::view::admin::{ModelUse, TopUsersView, UserUsage};
+use crate::view::usage::Sum;
+use crate::view::usage_filter::UsageFilter;
 use domain::{Picos, PlanId, Quota, Tokens, quota};
 use leptos::prelude::*;
 

@@ -2,12 +2,12 @@
 
 use super::settings::billing::Connection;
 use crate::api;
-use crate::api::billing::Payments;
-use crate::api::plan::{PlanCatalog, PlanOffer};
 use crate::components::frame::Frame;
 use crate::components::icon::{Draw, Icon};
 use crate::components::loaded::loaded;
 use crate::page_context::page_context;
+use crate::view::billing::Payments;
+use crate::view::plan::{PlanCatalog, PlanOffer};
 use domain::{Amount, Period, Plan, Viewer};
 use leptos::prelude::*;
 

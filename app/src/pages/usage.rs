@@ -1,12 +1,12 @@
 //! `/usage`: the viewer's usage by day and model.
 
 use crate::api;
-use crate::api::usage::{Sum, UsageView};
 use crate::components::chart::{Bar, Bars, Share};
 use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
 use crate::components::meter::Meter;
 use crate::page_context::page_context;
+use crate::view::usage::{Sum, UsageView};
 use domain::{ModelName, Tokens};
 use leptos::prelude::*;
 use time::Date;

@@ -23,6 +23,9 @@ pub(crate) struct Named {
     pub id: String,
 }
 
+/// Metadata key for the id of the user a customer belongs to.
+pub(crate) const USER_ID: &str = "user_id";
+
 /// A customer in Stripe.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Customer {
@@ -37,7 +40,7 @@ impl Customer {
     /// Returns the user the customer belongs to, from the metadata set when it was created.
     #[must_use]
     pub fn user_id(&self) -> Option<UserId> {
-        self.metadata.as_ref()?.get(crate::customer::USER_ID)?.parse().ok()
+        self.metadata.as_ref()?.get(USER_ID)?.parse().ok()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Customers, their subscriptions and invoices.
 
-use crate::answer::{Charge, Customer, Fetched, Found, Named, Page, RawInvoice, RawSubscription};
+use crate::answer::{Charge, Customer, Fetched, Found, Named, Page, RawInvoice, RawSubscription, USER_ID};
 use crate::{Stripe, StripeError};
 use domain::{Invoice, UserId};
 use std::collections::HashMap;
@@ -8,9 +8,6 @@ use stripe_billing::invoice::ListInvoice;
 use stripe_billing::subscription::{CancelSubscription, ListSubscription, ListSubscriptionStatus};
 use stripe_core::charge::RetrieveCharge;
 use stripe_core::customer::{CreateCustomer, RetrieveCustomer};
-
-/// Metadata key for the id of the user a customer belongs to.
-pub(crate) const USER_ID: &str = "user_id";
 
 /// Parameters of a new customer.
 pub struct NewCustomer<'a> {

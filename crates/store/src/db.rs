@@ -8,12 +8,11 @@
 //! - A watchdog with its own connection replaces the pool when old connections are dead but new ones work. It reports Postgres as down when
 //!   new connections fail, so that requests are refused at once instead of each waiting for its own timeout.
 
+use crate::pool::{Purpose, Shared, new_pool};
 use crate::{Result, StoreError, watchdog};
 use futures_util::{StreamExt as _, TryStreamExt as _, future::BoxFuture, stream, stream::BoxStream};
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{
-    PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo,
-};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Either, Error, Execute, Executor, Postgres, SqlStr};
 use std::fmt;
 use std::str::FromStr;
@@ -23,56 +22,8 @@ use tokio::sync::watch;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
-/// Maximum time that a statement waits for a free connection.
-const ACQUIRE: Duration = Duration::from_secs(5);
 /// Maximum time for each step of returning a connection to the pool: a rollback, a ping.
 const RELEASE: Duration = Duration::from_secs(2);
-
-/// Purpose of a pool, which decides its size, its session settings and its statement deadline. Postgres' `statement_timeout` is shorter
-/// than the deadline, so that Postgres itself ends a slow statement as long as it is reachable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// HTTP requests. Statements are planned once and JIT is off, because both would take longer than these short queries.
-    Requests,
-    /// Admin pages: four read-only connections of their own, so that they never delay a turn's queries.
-    Reports,
-    /// Scheduled work: two connections of its own, whose statements may take minutes.
-    Jobs,
-    /// Command-line tools and tests: no statement timeout, and a deadline of 24 hours.
-    Commands,
-}
-
-impl Purpose {
-    const fn max_connections(self) -> u32 {
-        match self {
-            Self::Requests => 20,
-            Self::Reports | Self::Commands => 4,
-            Self::Jobs => 2,
-        }
-    }
-
-    const fn deadline(self) -> Duration {
-        match self {
-            Self::Requests => Duration::from_secs(10),
-            Self::Reports => Duration::from_secs(12),
-            Self::Jobs => Duration::from_secs(660),
-            Self::Commands => Duration::from_secs(24 * 3_600),
-        }
-    }
-
-    const fn settings(self) -> &'static str {
-        match self {
-            Self::Requests => {
-                "set jit = off; set plan_cache_mode = force_generic_plan; set statement_timeout = '8s'; set idle_in_transaction_session_timeout = '60s'"
-            }
-            Self::Reports => {
-                "set jit = off; set plan_cache_mode = force_generic_plan; set statement_timeout = '10s'; set default_transaction_read_only = on; set work_mem = '32MB'"
-            }
-            Self::Jobs => "set jit = off; set plan_cache_mode = force_generic_plan; set statement_timeout = '600s'",
-            Self::Commands => "set jit = off; set plan_cache_mode = force_generic_plan",
-        }
-    }
-}
 
 /// A pool of connections for one purpose; cheap to clone.
 #[derive(Clone)]
@@ -81,34 +32,10 @@ pub struct Db {
     deadline: Duration,
 }
 
-pub(crate) struct Shared {
-    pub options: PgConnectOptions,
-    purpose: Purpose,
-    pool: watch::Sender<PgPool>,
-    /// Whether the watchdog found Postgres unreachable.
-    pub down: watch::Sender<bool>,
-}
-
 impl fmt::Debug for Db {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Db").field("purpose", &self.shared.purpose).finish_non_exhaustive()
     }
-}
-
-impl Shared {
-    /// Replaces the pool with an empty one. Statements that are waiting for a connection get one from the new pool. Statements that are
-    /// running on old connections end at their deadline at the latest.
-    pub fn replace_pool(&self) {
-        self.pool.send_replace(new_pool(self.purpose).connect_lazy_with(self.options.clone()));
-    }
-}
-
-fn new_pool(purpose: Purpose) -> PgPoolOptions {
-    PgPoolOptions::new().max_connections(purpose.max_connections()).acquire_timeout(ACQUIRE).after_connect(
-        move |connection, _| {
-            Box::pin(async move { sqlx::raw_sql(purpose.settings()).execute(connection).await.map(drop) })
-        },
-    )
 }
 
 /// Builds a timeout error.

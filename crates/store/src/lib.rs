@@ -17,6 +17,7 @@ pub mod model;
 pub mod model_rule;
 pub mod plan;
 pub mod plan_rule;
+mod pool;
 pub mod reconciliation;
 pub mod refusal;
 pub mod rollup;
@@ -29,7 +30,8 @@ pub mod usage;
 pub mod usage_row;
 mod watchdog;
 
-pub use db::{Db, Purpose, Tx};
+pub use db::{Db, Tx};
+pub use pool::Purpose;
 
 use sqlx::postgres::types::PgInterval;
 

@@ -1,6 +1,6 @@
 //! A watchdog that probes Postgres once a second over a connection of its own.
 
-use crate::db::Shared;
+use crate::pool::Shared;
 use sqlx::postgres::PgConnection;
 use sqlx::{ConnectOptions as _, Connection as _, Error};
 use std::sync::{Arc, Weak};

@@ -6,7 +6,7 @@ use crate::AppState;
 use crate::failure::internal;
 use crate::http::extract::SignedIn;
 use crate::http::pages;
-use app::api::admin::UsageFilter;
+use app::view::usage_filter::UsageFilter;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};

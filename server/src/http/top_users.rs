@@ -3,7 +3,7 @@
 use crate::AppState;
 use crate::failure::Failure;
 use crate::http::pages;
-use app::api::admin::UsageFilter;
+use app::view::usage_filter::UsageFilter;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
 

@@ -8,6 +8,7 @@ mod billing;
 mod chaos;
 mod chat;
 mod crash;
+mod cycles;
 mod limits;
 mod owner;
 mod page;

@@ -38,7 +38,7 @@ pub struct PageState {
     /// Daily spend cap set in the environment, if any.
     pub daily_spend: Option<domain::Picos>,
     /// The configured payment provider.
-    pub payments: super::billing::Payments,
+    pub payments: crate::view::billing::Payments,
     /// Origins of the payment provider's pages, which the Content-Security-Policy allows as form targets.
     pub payment_pages: Arc<[String]>,
     /// Logs a failure once and returns the problem to show to the user.
@@ -113,8 +113,10 @@ pub(crate) async fn quota(viewer: &Viewer) -> Result<Quota, Refusal> {
 }
 
 /// Loads the data of the chat page. Returns a 404 if the conversation isn't the viewer's.
-pub(crate) async fn chat_view(id: Option<domain::ConversationId>) -> Result<super::conversation::ChatView, Refusal> {
-    use super::conversation::{AvailableModel, ChatView, ConversationSummary};
+pub(crate) async fn chat_view(
+    id: Option<domain::ConversationId>,
+) -> Result<crate::view::conversation::ChatView, Refusal> {
+    use crate::view::conversation::{AvailableModel, ChatView, ConversationSummary};
     let (state, viewer) = (page_state(), viewer()?);
     let listed = store::conversation::list(&state.db, viewer.user_id, 200).await.map_err(fail)?;
     let (mut open, mut messages, mut running) = (None, Vec::new(), None);
@@ -152,8 +154,8 @@ pub(crate) async fn chat_view(id: Option<domain::ConversationId>) -> Result<supe
 }
 
 /// Loads all plans with the viewer's subscription and trial eligibility.
-pub(crate) async fn plan_catalog() -> Result<super::plan::PlanCatalog, Refusal> {
-    use super::plan::{PlanCatalog, PlanOffer};
+pub(crate) async fn plan_catalog() -> Result<crate::view::plan::PlanCatalog, Refusal> {
+    use crate::view::plan::{PlanCatalog, PlanOffer};
     let state = page_state();
     let plans = store::plan::list(&state.db).await.map_err(fail)?;
     let models = store::model::list(&state.db).await.map_err(fail)?;
@@ -177,7 +179,7 @@ pub(crate) async fn plan_catalog() -> Result<super::plan::PlanCatalog, Refusal> 
 }
 
 /// Loads a user's billing data.
-pub(crate) async fn billing_of(user: &Viewer) -> Result<super::billing::BillingView, Refusal> {
+pub(crate) async fn billing_of(user: &Viewer) -> Result<crate::view::billing::BillingView, Refusal> {
     let state = page_state();
     let now = (state.now)();
     let subscriptions = store::subscription::of_user(&state.db, user.user_id).await.map_err(fail)?;
@@ -186,7 +188,7 @@ pub(crate) async fn billing_of(user: &Viewer) -> Result<super::billing::BillingV
     let current =
         subscriptions.iter().find(|subscription| subscription.status.is_live()).or(subscriptions.first()).cloned();
     let held = subscriptions.iter().any(|found| found.holds(now) && found.plan.as_ref() == Some(&user.plan.id));
-    Ok(super::billing::BillingView {
+    Ok(crate::view::billing::BillingView {
         payments: state.payments,
         paid_plan: current.as_ref().and_then(|current| named(current.plan.as_ref()?)),
         subscription: current,

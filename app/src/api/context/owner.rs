@@ -1,7 +1,8 @@
 //! Loads the owner's pages.
 
 use super::{Refusal, billing_of, fail, page_state, refuse, usage_of};
-use crate::api::admin::{AUDIT_ROWS, ModelUse, Moment, Order, TopUsersView, USER_ROWS, UsageFilter, UserUsage};
+use crate::view::admin::{AUDIT_ROWS, DailyCost, ModelUse, Moment, TopUsersView, USER_ROWS, UserUsage};
+use crate::view::usage_filter::{Order, UsageFilter};
 use domain::report::start_of_hour;
 use domain::{AuditEntry, ModelName, Picos, Plan, Problem, ReportPeriod};
 use std::collections::HashMap;
@@ -120,7 +121,7 @@ fn user_usage(rows: Vec<store::top_users::UserUsage>, mut lines: HashMap<i32, Ve
 fn model_use(
     used: store::rollup::PeriodTotals,
     (first, last): (Date, Date),
-) -> (Vec<(ModelName, ModelUse)>, ModelUse, Vec<(Date, Vec<(ModelName, Picos)>)>) {
+) -> (Vec<(ModelName, ModelUse)>, ModelUse, DailyCost) {
     let mut cost_of = used.days;
     let days = std::iter::successors(Some(first), |day| day.next_day().filter(|next| *next <= last))
         .map(|day| (day, cost_of.remove(&day).unwrap_or_default()))
@@ -156,14 +157,14 @@ impl From<store::rollup::Totals> for ModelUse {
 }
 
 /// Accounts, the newest first.
-pub(crate) async fn users(search: &str, page: u32) -> Result<(Vec<crate::api::admin::AccountSummary>, u64), Refusal> {
+pub(crate) async fn users(search: &str, page: u32) -> Result<(Vec<crate::view::admin::AccountSummary>, u64), Refusal> {
     let search: String = search.chars().filter(|c| !c.is_control()).take(200).collect();
     let offset = i64::from(page.clamp(1, 100_000) - 1) * i64::from(USER_ROWS);
     let search = Some(search.trim()).filter(|text| !text.is_empty());
     let rows =
         store::account::list(&page_state().admin_db, search, offset, i64::from(USER_ROWS)).await.map_err(fail)?;
     let all = rows.first().map_or(0, |row| row.all.unsigned_abs());
-    let listed = |row: store::account::AccountSummary| crate::api::admin::AccountSummary {
+    let listed = |row: store::account::AccountSummary| crate::view::admin::AccountSummary {
         user_id: row.user_id,
         email: row.email,
         plan: row.plan,
@@ -189,7 +190,7 @@ pub(crate) async fn audit(page: u32) -> Result<Vec<AuditEntry>, Refusal> {
 }
 
 /// One user, for an admin.
-pub(crate) async fn user(id: domain::UserId) -> Result<crate::api::admin::UserView, Refusal> {
+pub(crate) async fn user(id: domain::UserId) -> Result<crate::view::admin::UserView, Refusal> {
     let state = page_state();
     let db = &state.admin_db;
     let found = store::account::user(db, id).await.map_err(fail)?;
@@ -202,14 +203,14 @@ pub(crate) async fn user(id: domain::UserId) -> Result<crate::api::admin::UserVi
     let rules = rules.ok_or_else(|| refuse(Problem::not_found("account")))?;
     let audit = store::audit::list(db, Some(id), 0, 50).await.map_err(fail)?;
     let held = store::turn::list_held(db, id).await.map_err(fail)?;
-    let hold = |held: store::turn::HeldCall| crate::api::admin::Hold {
+    let hold = |held: store::turn::HeldCall| crate::view::admin::Hold {
         model: held.model,
         since: held.since,
         reserved: held.reserved,
         is_alive: held.is_alive,
     };
-    let own = |until| crate::api::admin::OwnLimits { requests: rules.requests, tokens: rules.tokens, until };
-    Ok(crate::api::admin::UserView {
+    let own = |until| crate::view::admin::OwnLimits { requests: rules.requests, tokens: rules.tokens, until };
+    Ok(crate::view::admin::UserView {
         limits: rules.until.map(own),
         paused_at: rules.paused_at,
         sessions: rules.sessions,
@@ -225,8 +226,8 @@ pub(crate) async fn user(id: domain::UserId) -> Result<crate::api::admin::UserVi
 }
 
 /// How the deployment is: payments, providers, alerts, meters, jobs, the schema, hours that aren't added up yet.
-pub(crate) async fn health() -> Result<crate::api::admin::HealthView, Refusal> {
-    use crate::api::admin::{Dead, Flag, HealthView};
+pub(crate) async fn health() -> Result<crate::view::admin::HealthView, Refusal> {
+    use crate::view::admin::{Dead, Flag, HealthView};
     let state = page_state();
     let db = &state.admin_db;
     let inbox = store::stripe_event::inbox(db).await.map_err(fail)?;
@@ -280,8 +281,8 @@ pub(crate) async fn health() -> Result<crate::api::admin::HealthView, Refusal> {
 }
 
 /// Models, their prices and their switches.
-pub(crate) async fn models() -> Result<crate::api::admin::ModelsView, Refusal> {
-    use crate::api::admin::{ModelRow, ModelsView, PriceRow};
+pub(crate) async fn models() -> Result<crate::view::admin::ModelsView, Refusal> {
+    use crate::view::admin::{ModelRow, ModelsView, PriceRow};
     let state = page_state();
     let switches = store::deployment::switches(&state.admin_db).await.map_err(fail)?;
     let listed = store::model_rule::list(&state.admin_db, (state.now)()).await.map_err(fail)?;

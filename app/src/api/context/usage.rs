@@ -5,7 +5,7 @@ use domain::{ModelName, Picos, Viewer};
 use std::collections::BTreeMap;
 use store::rollup::Sums;
 
-impl From<store::usage::Totals> for crate::api::usage::Sum {
+impl From<store::usage::Totals> for crate::view::usage::Sum {
     fn from(totals: store::usage::Totals) -> Self {
         Self {
             requests: totals.requests,
@@ -23,8 +23,8 @@ pub(crate) async fn usage_of(
     user: &Viewer,
     days: u16,
     shows_cost: bool,
-) -> Result<crate::api::usage::UsageView, Refusal> {
-    use crate::api::usage::{Sum, UsageView};
+) -> Result<crate::view::usage::UsageView, Refusal> {
+    use crate::view::usage::{Sum, UsageView};
     let (zone, now) = (user.time_zone.as_str(), (page_state().now)());
     let today = store::usage::today(db, zone, now).await.map_err(fail)?;
     let first = today - time::Duration::days(i64::from(days.clamp(1, 90)) - 1);
@@ -48,7 +48,7 @@ pub(crate) async fn usage_of(
     let mut models: Vec<(ModelName, Sum)> =
         by_model.into_iter().map(|(model, sums)| (ModelName(model), shown(&sums))).collect();
     models.sort_by_key(|(_, sum)| std::cmp::Reverse((sum.cost, sum.tokens())));
-    let turn = |turn: store::usage::LastTurn| crate::api::usage::Turn {
+    let turn = |turn: store::usage::LastTurn| crate::view::usage::Turn {
         at: turn.at,
         model: turn.model,
         status: turn.status,

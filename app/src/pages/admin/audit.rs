@@ -1,12 +1,12 @@
 //! `/admin/audit`: the log of admin actions and their reasons.
 
 use crate::api;
-use crate::api::admin::AUDIT_ROWS;
 use crate::components::duration::moment;
 use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
 use crate::page_context::page_context;
 use crate::pages::admin::{AdminTabs, Pager};
+use crate::view::admin::AUDIT_ROWS;
 use domain::AuditEntry;
 use leptos::prelude::*;
 

@@ -1,12 +1,12 @@
 //! `/admin/health`: queues, failures, and what needs attention.
 
 use crate::api;
-use crate::api::admin::{Dead, Drift, Flag, HealthView};
 use crate::components::duration::{moment, wait};
 use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
 use crate::pages::admin::AdminTabs;
 use crate::pages::settings::billing::Connection;
+use crate::view::admin::{Dead, Drift, Flag, HealthView};
 use domain::money::count;
 use leptos::prelude::*;
 

@@ -1,12 +1,12 @@
 //! `/admin/models`: models, prices, caps, and the global switches.
 
 use crate::api;
-use crate::api::admin::{ModelRow, ModelsView, PriceRow};
 use crate::components::chart::Share;
 use crate::components::duration::moment;
 use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
 use crate::pages::admin::AdminTabs;
+use crate::view::admin::{ModelRow, ModelsView, PriceRow};
 use domain::{ModelName, Picos};
 use leptos::prelude::*;
 

@@ -1,7 +1,6 @@
 //! `/admin/users/{user_id}`: one user, their plan and limits, and actions.
 
 use crate::api;
-use crate::api::admin::{Hold, OwnLimits, UserView};
 use crate::components::duration::{day, moment};
 use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
@@ -9,6 +8,7 @@ use crate::components::meter::Meter;
 use crate::page_context::page_context;
 use crate::pages::admin::audit::Acts;
 use crate::pages::usage::Spent;
+use crate::view::admin::{Hold, OwnLimits, UserView};
 use domain::{PlanId, Tokens, UserId, Viewer};
 use leptos::prelude::*;
 use time::OffsetDateTime;

@@ -1,12 +1,12 @@
 //! `/admin/users`: a searchable list of all users.
 
 use crate::api;
-use crate::api::admin::{AccountSummary, USER_ROWS};
 use crate::components::duration::day;
 use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
 use crate::page_context::page_context;
 use crate::pages::admin::{AdminTabs, Pager};
+use crate::view::admin::{AccountSummary, USER_ROWS};
 use leptos::prelude::*;
 
 /// Renders the users page.

@@ -1,8 +1,8 @@
 //! The message box, the model picker, Send and Stop.
 
-use crate::api::conversation::AvailableModel;
 use crate::components::icon::{Draw, Icon};
 use crate::components::meter::Meter;
+use crate::view::conversation::AvailableModel;
 use domain::Quota;
 use leptos::{ev::KeyboardEvent, html, prelude::*};
 

@@ -3,9 +3,9 @@
 
 use super::composer::Composer;
 use super::live::{Live, LiveTurn, Stand, low};
-use crate::api::conversation::AvailableModel;
 use crate::browser::{api, clipboard, clock, draft, page, scroll, stream};
 use crate::components::toast::Toast;
+use crate::view::conversation::AvailableModel;
 use domain::money::count;
 use domain::{ConversationId, ModelName, Problem, Quota, TurnEvent, TurnId};
 use futures::{Stream, StreamExt};

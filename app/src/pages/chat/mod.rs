@@ -7,11 +7,11 @@ mod sidebar;
 mod transcript;
 
 use crate::api;
-use crate::api::conversation::ChatView;
 use crate::components::frame::{ErrorPage, Frame};
 use crate::components::icon::{Draw, Icon};
 use crate::components::loaded::loaded;
 use crate::page_context::page_context;
+use crate::view::conversation::ChatView;
 use domain::{ConversationId, Problem};
 use island::Chat;
 use leptos::prelude::*;
@@ -35,7 +35,7 @@ pub fn ChatPage() -> impl IntoView {
 /// Renders past messages. The last response has a Regenerate button unless a turn is in progress.
 fn past(
     messages: Vec<domain::Message>,
-    models: StoredValue<Vec<api::conversation::AvailableModel>>,
+    models: StoredValue<Vec<crate::view::conversation::AvailableModel>>,
     is_idle: bool,
 ) -> AnyView {
     let last = messages.len().saturating_sub(1);

@@ -1,8 +1,8 @@
 //! The sidebar with conversations and navigation. On phones it is a popover, opened by HTML attributes without script.
 
-use crate::api::conversation::ConversationSummary;
 use crate::components::icon::{Draw, Icon, Mark};
 use crate::page_context::page_context;
+use crate::view::conversation::ConversationSummary;
 use domain::{ConversationId, brand};
 use leptos::prelude::*;
 

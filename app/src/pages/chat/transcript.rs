@@ -1,8 +1,8 @@
 //! Messages from before the page was rendered.
 
-use crate::api::conversation::AvailableModel;
 use crate::components::icon::{Draw, Icon};
 use crate::components::markdown::Markdown;
+use crate::view::conversation::AvailableModel;
 use domain::{Message, MessageStatus, Role};
 use leptos::prelude::*;
 

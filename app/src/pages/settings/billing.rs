@@ -2,13 +2,13 @@
 
 use super::Tabs;
 use crate::api;
-use crate::api::billing::{BillingView, Payments};
 use crate::components::duration::day;
 use crate::components::frame::Frame;
 use crate::components::icon::{Draw, Icon};
 use crate::components::loaded::loaded;
 use crate::components::meter::Meter;
 use crate::page_context::page_context;
+use crate::view::billing::{BillingView, Payments};
 use domain::{Invoice, Subscription, SubscriptionStatus, Viewer};
 use leptos::prelude::*;
 

@@ -1,7 +1,8 @@
 //! The tables below the top users: models, kinds of tokens, refusals.
 
-use crate::api::admin::{ModelUse, TopUsersView, UsageFilter};
 use crate::components::chart::Share;
+use crate::view::admin::{ModelUse, TopUsersView};
+use crate::view::usage_filter::UsageFilter;
 use domain::Tokens;
 use leptos::prelude::*;
 

@@ -6,13 +6,14 @@ mod table;
 pub use table::TopUsersTable;
 
 use crate::api;
-use crate::api::admin::{Moment, TopUsersView, UsageFilter};
 use crate::components::chart::{Bar, Stack, Stacks};
 use crate::components::duration::{clock, day};
 use crate::components::frame::{ErrorPage, Frame};
 use crate::components::loaded::loaded;
 use crate::page_context::page_context;
 use crate::pages::admin::{AdminTabs, Pager};
+use crate::view::admin::{Moment, TopUsersView};
+use crate::view::usage_filter::UsageFilter;
 use below::{Around, ByModel};
 use domain::money::count;
 use domain::{ModelName, Picos, ReportPeriod, Tokens};

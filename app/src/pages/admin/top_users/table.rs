@@ -1,8 +1,9 @@
 //! The table of the top users.
 
 use super::{day_of, signed};
-use crate::api::admin::{Order, TopUsersView, UsageFilter, UserUsage};
 use crate::components::chart::{Line, Share};
+use crate::view::admin::{TopUsersView, UserUsage};
+use crate::view::usage_filter::{Order, UsageFilter};
 use domain::{ModelName, Picos, PlanId, Tokens};
 use leptos::prelude::*;
 use time::Date;

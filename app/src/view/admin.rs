@@ -1,14 +1,8 @@
-//! Server functions of the owner's pages. They answer 404 to everyone else.
+//! Data of the owner's pages.
 
-mod usage_filter;
-
-pub use usage_filter::{Order, UsageFilter};
-
-use super::Refusal;
 use super::billing::{BillingView, Payments};
 use super::usage::{Sum, UsageView};
 use domain::{Amount, AuditEntry, ModelName, Picos, Plan, PlanId, Tokens, UserId, Viewer};
-use leptos::prelude::*;
 use serde::{Deserialize, Serialize};
 use time::{Date, OffsetDateTime};
 
@@ -61,6 +55,9 @@ pub struct Moment {
     pub cap: Option<Picos>,
 }
 
+/// Cost by model on each day of a period.
+pub type DailyCost = Vec<(Date, Vec<(ModelName, Picos)>)>;
+
 /// The top users of a period.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopUsersView {
@@ -77,7 +74,7 @@ pub struct TopUsersView {
     /// What everybody cost in the hours of the period that are over, and in as many before it; none where no hour is over.
     pub change: Option<(Picos, Picos)>,
     /// What each model cost on each day of the period, every day there.
-    pub days: Vec<(Date, Vec<(ModelName, Picos)>)>,
+    pub days: DailyCost,
     /// The first and the last day of everybody's line.
     pub line: Option<(Date, Date)>,
     /// What each model did, the dearest first.
@@ -231,23 +228,6 @@ pub struct HealthView {
     pub compared: Option<(OffsetDateTime, i64, Vec<Drift>)>,
 }
 
-/// How the deployment is.
-#[server(prefix = "/fn", endpoint = "admin_health")]
-pub async fn health() -> Result<HealthView, Refusal> {
-    crate::api::context::admin()?;
-    crate::api::context::health().await
-}
-
-/// The top users of a period.
-#[server(prefix = "/fn", endpoint = "admin_top_users")]
-pub async fn top_users(
-    /// Which part of them.
-    filter: UsageFilter,
-) -> Result<TopUsersView, Refusal> {
-    crate::api::context::admin()?;
-    crate::api::context::top_users(filter.checked().map_err(Refusal)?).await
-}
-
 /// One account in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountSummary {
@@ -269,45 +249,6 @@ pub struct AccountSummary {
 pub const USER_ROWS: u32 = 50;
 /// Rows on a page of the audit.
 pub const AUDIT_ROWS: u32 = 100;
-
-/// Accounts, the newest first; a page of them, and how many there are on all pages.
-#[server(prefix = "/fn", endpoint = "admin_users")]
-pub async fn users(
-    /// Only addresses that hold this; empty for all.
-    search: String,
-    /// Which page, from one.
-    page: u32,
-) -> Result<(Vec<AccountSummary>, u64), Refusal> {
-    crate::api::context::admin()?;
-    crate::api::context::users(&search, page).await
-}
-
-/// Plans, and every model that one could allow.
-#[server(prefix = "/fn", endpoint = "admin_plans")]
-pub async fn plans() -> Result<(Vec<Plan>, Vec<ModelName>), Refusal> {
-    crate::api::context::admin()?;
-    crate::api::context::plans().await
-}
-
-/// What admins did, the latest first; a page of it.
-#[server(prefix = "/fn", endpoint = "admin_audit")]
-pub async fn audit(
-    /// Which page, from one.
-    page: u32,
-) -> Result<Vec<AuditEntry>, Refusal> {
-    crate::api::context::admin()?;
-    crate::api::context::audit(page).await
-}
-
-/// One user.
-#[server(prefix = "/fn", endpoint = "admin_user")]
-pub async fn user(
-    /// Who.
-    id: UserId,
-) -> Result<UserView, Refusal> {
-    crate::api::context::admin()?;
-    crate::api::context::user(id).await
-}
 
 /// Prices in dollars per million tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -364,11 +305,4 @@ pub struct ModelsView {
     pub spent: Picos,
     /// Every model.
     pub models: Vec<ModelRow>,
-}
-
-/// Models, their prices and their switches.
-#[server(prefix = "/fn", endpoint = "admin_models")]
-pub async fn models() -> Result<ModelsView, Refusal> {
-    crate::api::context::admin()?;
-    crate::api::context::models().await
 }

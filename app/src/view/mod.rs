@@ -1,0 +1,8 @@
+//! The data that pages show, as server functions send it.
+
+pub mod admin;
+pub mod billing;
+pub mod conversation;
+pub mod plan;
+pub mod usage;
+pub mod usage_filter;

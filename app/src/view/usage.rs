@@ -1,0 +1,76 @@
+//! A user's usage.
+
+use domain::{ModelName, Picos, Quota, Tokens};
+use serde::{Deserialize, Serialize};
+use time::Date;
+
+/// Usage summed over some turns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sum {
+    /// Number of turns.
+    pub requests: u64,
+    /// Uncached input.
+    pub input: Tokens,
+    /// Input read from or written to prompt caches.
+    pub cached: Tokens,
+    /// Output, including reasoning.
+    pub output: Tokens,
+    /// Cost.
+    pub cost: Picos,
+}
+
+impl Sum {
+    /// Returns the total number of tokens, as counted toward plan limits.
+    #[must_use]
+    pub fn tokens(&self) -> Tokens {
+        self.input + self.cached + self.output
+    }
+
+    /// Adds two sums, saturating at the maximum.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            requests: self.requests.saturating_add(other.requests),
+            input: self.input + other.input,
+            cached: self.cached + other.cached,
+            output: self.output + other.output,
+            cost: self.cost.plus(other.cost),
+        }
+    }
+}
+
+/// A user's usage over a period of days.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageView {
+    /// Usage per day, oldest first, by the user's time zone. Includes days without usage.
+    pub days: Vec<(Date, Sum)>,
+    /// Usage per model, by descending cost and then tokens.
+    pub models: Vec<(ModelName, Sum)>,
+    /// Usage of the whole period.
+    pub total: Sum,
+    /// The remaining quota; `None` if the meters are unavailable.
+    pub quota: Option<Quota>,
+    /// When the tokens used in the last 24 hours become available again: local time and tokens per half hour, soonest first.
+    pub returns: Vec<(String, Tokens)>,
+    /// The most recent turns, newest first.
+    pub last: Vec<Turn>,
+    /// Whether costs are shown. If not, all costs are zero.
+    pub shows_cost: bool,
+    /// The user's time zone.
+    pub time_zone: String,
+}
+
+/// A turn, without the text of its messages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turn {
+    /// When the turn started, formatted in the user's time zone.
+    pub at: String,
+    /// Name of the model that answered.
+    pub model: String,
+    /// The turn's final status, or `pending` while it is in progress.
+    pub status: String,
+    /// Total number of tokens.
+    pub tokens: Tokens,
+    /// Cost; zero if costs aren't shown.
+    pub cost: Picos,
+}
