@@ -4,8 +4,6 @@ use crate::rollup::Sums;
 use crate::usage::Totals;
 use crate::{Result, Tx};
 use domain::{ModelName, Picos, PlanId, ReportPeriod, Tokens, UserId};
-use rust_decimal::Decimal;
-use sqlx::PgExecutor;
 use std::collections::HashMap;
 use time::{Date, OffsetDateTime};
 
@@ -312,61 +310,6 @@ async fn custom(db: &mut Tx, filter: &UsageFilter<'_>, now: OffsetDateTime) -> R
     Ok(rows)
 }
 
-/// Users whose share of the last 24 hours' cost or tokens is large.
-pub struct LargeShare {
-    /// Key of the ledger.
-    pub subject: String,
-    /// The account's email; `None` once it is deleted.
-    pub email: Option<String>,
-    /// The user's cost.
-    pub cost: Picos,
-    /// The user's tokens.
-    pub tokens: u64,
-    /// The cost of all users.
-    pub all_cost: Picos,
-    /// The tokens of all users.
-    pub all_tokens: u64,
-}
-
-/// Lists users who account for more than `percent` % of all users' cost or tokens since an hour; nothing while there is only one user.
-///
-/// # Errors
-/// Returns an error if the query fails.
-pub async fn large_shares(db: &mut Tx, since: OffsetDateTime, percent: u8) -> Result<Vec<LargeShare>> {
-    let rows = sqlx::query!(
-        r#"with used as (
-             select subject_id, sum(cost_picos) as cost, sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens) as tokens
-             from usage_hour where hour >= $1 group by subject_id
-           ), total as (
-             select sum(cost) as cost, sum(tokens) as tokens, count(*) as users from used
-           )
-           select s.subject, a.email as "email?", u.cost::bigint as "cost!", u.tokens::bigint as "tokens!",
-                  t.cost::bigint as "all_cost!", t.tokens::bigint as "all_tokens!"
-           from total t
-           join used u on u.cost * 100 > t.cost * $2 or u.tokens * 100 > t.tokens * $2
-           join usage_subject s using (subject_id)
-           left join lateral (select email from account where subject = s.subject order by created_at, user_id limit 1) a on true
-           where t.users > 1
-           order by u.cost desc, u.tokens desc limit 200"#,
-        since,
-        Decimal::from(percent),
-    )
-    .fetch_all(db)
-    .await?;
-    let share = |n: i64| n.max(0).cast_unsigned();
-    Ok(rows
-        .into_iter()
-        .map(|row| LargeShare {
-            subject: row.subject,
-            email: row.email,
-            cost: Picos(row.cost),
-            tokens: share(row.tokens),
-            all_cost: Picos(row.all_cost),
-            all_tokens: share(row.all_tokens),
-        })
-        .collect())
-}
-
 /// Reads the cost of some users on each UTC day from `first` to `last`, both included; each user's list has one entry per day.
 ///
 /// # Errors
@@ -395,76 +338,4 @@ pub async fn by_day(db: &mut Tx, users: &[i32], first: Date, last: Date) -> Resu
         }
     }
     Ok(lines)
-}
-
-/// Revenue and refusals of a period, of all users.
-pub struct Summary {
-    /// What subscriptions in US dollars pay for the period, prorated.
-    pub revenue: Picos,
-    /// Live subscriptions in other currencies, which the revenue leaves out.
-    pub other_currencies: u64,
-    /// Refusals by kind, the most frequent first.
-    pub refusals: Vec<(String, u64)>,
-}
-
-/// When the report of a standard period was last refreshed; `None` for a custom period, and before the first refresh.
-///
-/// # Errors
-/// Returns an error if the query fails.
-pub async fn as_of(db: &mut Tx, period: ReportPeriod) -> Result<Option<OffsetDateTime>> {
-    Ok(sqlx::query_scalar!("select as_of from usage_period where period = $1", period.as_str())
-        .fetch_optional(db)
-        .await?)
-}
-
-/// Reads revenue and refusals of a period.
-///
-/// # Errors
-/// Returns an error if a query fails.
-pub async fn summary(
-    db: &mut Tx,
-    period: ReportPeriod,
-    (from, to): (OffsetDateTime, OffsetDateTime),
-) -> Result<Summary> {
-    let paid = sqlx::query!(
-        r#"select coalesce((select revenue_picos from usage_period where period = $3),
-                           (select (sum(prorated_usd(amount_minor, period, paid)) * 1000000000000)::bigint
-                            from (select amount_minor, period, sum(paid) as paid from subscriptions_paid($1, $2) group by 1, 2) p), 0) as "revenue!",
-                  (select count(*) from subscription where currency <> 'usd' and status in ('active', 'past_due')) as "other_currencies!""#,
-        from,
-        to,
-        period.as_str(),
-    )
-    .fetch_one(&mut *db)
-    .await?;
-    let refusals = sqlx::query!(
-        r#"select kind, sum(n)::bigint as "n!" from refusal_hour where hour >= $1 and hour < $2 group by kind order by 2 desc, 1"#,
-        from,
-        to
-    )
-    .fetch_all(db)
-    .await?;
-    Ok(Summary {
-        revenue: Picos(paid.revenue),
-        other_currencies: paid.other_currencies.max(0).cast_unsigned(),
-        refusals: refusals.into_iter().map(|row| (row.kind, row.n.max(0).cast_unsigned())).collect(),
-    })
-}
-
-/// Counts the running turns and the tokens reserved for them.
-///
-/// # Errors
-/// Returns an error if the query fails.
-pub async fn running(db: impl PgExecutor<'_>) -> Result<(u64, Tokens)> {
-    let row = sqlx::query!(
-        r#"select count(*) as "running!", coalesce(sum(reserved), 0)::bigint as "reserved!"
-           from (
-             select max(u.reserved_tokens) as reserved
-             from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at
-             where t.ended_at is null and u.status = 'pending' group by t.turn_id
-           ) turns"#
-    )
-    .fetch_one(db)
-    .await?;
-    Ok((row.running.max(0).cast_unsigned(), Tokens::from_db(row.reserved)))
 }

@@ -100,7 +100,7 @@ async fn large_shares(
     let lower = percent - percent.min(SLACK_PERCENT);
     let mut causes = Vec::new();
     let mut tx = store::begin_reading(&app.admin_db).await?;
-    let shares = store::top_users::large_shares(&mut tx, since, lower).await?;
+    let shares = store::rollup::large_shares(&mut tx, since, lower).await?;
     tx.commit().await?;
     for share in shares.into_iter().filter(|share| share.all_cost >= MIN_DAY_COST) {
         let cost = (share.cost.0.max(0).cast_unsigned(), share.all_cost.0.max(0).cast_unsigned());

@@ -61,7 +61,7 @@ fn named_paths(code: &str) -> Vec<String> {
         .lines()
         .filter(|line| !line.trim_start().starts_with("//"))
         .fold(String::new(), |all, line| all + line + "\n");
-    let mut paths = Vec::new();
+    let (mut paths, mut inline) = (Vec::new(), String::new());
     let mut rest = code.as_str();
     while let Some(start) = rest.find("use ") {
         let is_import = rest[..start].chars().next_back().is_none_or(|c| c == '\n' || c == ' ');
@@ -71,11 +71,13 @@ fn named_paths(code: &str) -> Vec<String> {
         if is_import && !is_reexport && ["crate", "super", "self"].iter().any(|root| tree.starts_with(root)) {
             expand("", &tree, &mut paths);
         }
+        inline.push_str(&rest[..start]);
         rest = &rest[end..];
     }
+    inline.push_str(rest);
     for root in ["crate::", "super::"] {
-        for (start, _) in code.match_indices(root) {
-            let path = code[start..].chars().take_while(|c| c.is_alphanumeric() || "_:".contains(*c));
+        for (start, _) in inline.match_indices(root) {
+            let path = inline[start..].chars().take_while(|c| c.is_alphanumeric() || "_:".contains(*c));
             paths.push(path.collect::<String>().trim_end_matches(':').to_owned());
         }
     }
@@ -168,5 +170,5 @@ fn cycles_are_found() {
     expand("", "crate::a::{b, c::{D, e::F as G}}", &mut paths);
     assert_eq!(paths, ["crate::a::b", "crate::a::c::D", "crate::a::c::e::F"]);
     let code = "use crate::a::B;\npub use c::D;\nfn f() { super::g::h(); }\n";
-    assert_eq!(named_paths(code), ["crate::a::B", "crate::a::B", "super::g::h"]);
+    assert_eq!(named_paths(code), ["crate::a::B", "super::g::h"]);
 }

@@ -22,14 +22,14 @@ pub(crate) async fn top_users(filter: UsageFilter) -> Result<TopUsersView, Refus
     let _permit = state.report_permits.acquire().await;
     let now = (state.now)();
     let mut tx = store::begin_reading(&state.admin_db).await.map_err(fail)?;
-    let as_of = store::top_users::as_of(&mut tx, filter.period).await.map_err(fail)?;
+    let as_of = store::rollup::as_of(&mut tx, filter.period).await.map_err(fail)?;
     let (from, to) = filter.period.bounds(as_of.unwrap_or(now));
     let include = match filter.period {
         ReportPeriod::Custom(..) => Include::Everything,
         _ => Include::Refreshed,
     };
     let top_users = store::top_users::list(&mut tx, &page_of(&filter), now).await.map_err(fail)?;
-    let summary = store::top_users::summary(&mut tx, filter.period, (from, to)).await.map_err(fail)?;
+    let summary = store::rollup::summary(&mut tx, filter.period, (from, to)).await.map_err(fail)?;
     let used = store::rollup::totals(&mut tx, (from, to), include).await.map_err(fail)?;
     let change = change(&mut tx, (from, to), as_of.unwrap_or(now), include).await?;
     let moment = moment(&mut tx, now).await?;
@@ -137,7 +137,7 @@ fn model_use(
 
 /// Loads what runs and is spent at this moment.
 async fn moment(tx: &mut store::Tx, now: OffsetDateTime) -> Result<Moment, Refusal> {
-    let (running, reserved) = store::top_users::running(&mut *tx).await.map_err(fail)?;
+    let (running, reserved) = store::turn::count_running(&mut *tx).await.map_err(fail)?;
     let spent = store::rollup::spent_in_whole_hours(tx, now).await.map_err(fail)?;
     let switches = store::deployment::switches(&mut *tx).await.map_err(fail)?;
     let cap = [switches.daily_spend, page_state().daily_spend].into_iter().flatten().min();

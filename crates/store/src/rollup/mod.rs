@@ -6,9 +6,11 @@
 //! the standard periods of `/admin` as of the last refresh.
 
 mod refresh;
+mod summary;
 mod totals;
 
 pub use refresh::{Freshness, freshness, rebuild, refresh};
+pub use summary::{LargeShare, Summary, as_of, large_shares, summary};
 pub use totals::{Include, PeriodTotals, Totals, cost, spent_in_a_day, spent_in_whole_hours, totals};
 
 use std::ops::AddAssign;

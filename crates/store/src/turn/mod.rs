@@ -280,3 +280,21 @@ pub async fn running(
     .await?;
     Ok(row.map(|row| (row.turn_id.into(), ModelName(row.model))))
 }
+
+/// Counts the running turns and the tokens reserved for them.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn count_running(db: impl PgExecutor<'_>) -> Result<(u64, Tokens)> {
+    let row = sqlx::query!(
+        r#"select count(*) as "running!", coalesce(sum(reserved), 0)::bigint as "reserved!"
+           from (
+             select max(u.reserved_tokens) as reserved
+             from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at
+             where t.ended_at is null and u.status = 'pending' group by t.turn_id
+           ) turns"#
+    )
+    .fetch_one(db)
+    .await?;
+    Ok((row.running.max(0).cast_unsigned(), Tokens::from_db(row.reserved)))
+}

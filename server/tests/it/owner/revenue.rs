@@ -8,9 +8,9 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 /// Revenue and refusals of a period that is not kept summed up.
-async fn summary(tx: &mut store::Tx, from: OffsetDateTime, to: OffsetDateTime) -> store::top_users::Summary {
+async fn summary(tx: &mut store::Tx, from: OffsetDateTime, to: OffsetDateTime) -> store::rollup::Summary {
     let period = domain::ReportPeriod::Custom(from.date(), to.date());
-    store::top_users::summary(tx, period, (from, to)).await.unwrap()
+    store::rollup::summary(tx, period, (from, to)).await.unwrap()
 }
 
 /// Revenue counts the days that were paid for, in dollars, including deleted users and subscriptions that stopped paying.

@@ -154,7 +154,7 @@ async fn every_figure_of_top_users_equals_the_ledger() {
             }
         };
         let mut tx = store::begin_reading(&app.store).await.unwrap();
-        let now = store::top_users::as_of(&mut tx, period).await.unwrap().unwrap_or(now);
+        let now = store::rollup::as_of(&mut tx, period).await.unwrap().unwrap_or(now);
         let (from, to) = period.bounds(now);
         let (plan, model) = (PlanId("pro".to_owned()), ModelName("gpt-5-mini".to_owned()));
         let filter = UsageFilter {

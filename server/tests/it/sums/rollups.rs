@@ -98,7 +98,7 @@ async fn calls_that_end_during_refreshes_are_counted_once() {
     totals_are_the_sums(&app.db).await;
     for period in ReportPeriod::STANDARD {
         let mut tx = store::begin_reading(&app.store).await.unwrap();
-        let as_of = store::top_users::as_of(&mut tx, period).await.unwrap().unwrap();
+        let as_of = store::rollup::as_of(&mut tx, period).await.unwrap().unwrap();
         let round = format!("beside writers, {period:?}");
         totals_are_the_ledger(&app, &mut tx, period.bounds(as_of), Include::Refreshed, &round).await;
     }
@@ -162,7 +162,7 @@ async fn a_rebuild_computes_the_same_rollups() {
     assert_eq!(sums().await, before);
     assert!(app.one::<bool>("select count(*) > 100 from usage_day").await);
     let mut tx = store::begin_reading(&app.store).await.unwrap();
-    let as_of = store::top_users::as_of(&mut tx, ReportPeriod::Day).await.unwrap().unwrap();
+    let as_of = store::rollup::as_of(&mut tx, ReportPeriod::Day).await.unwrap().unwrap();
     totals_are_the_ledger(&app, &mut tx, ReportPeriod::Day.bounds(as_of), Include::Refreshed, "rebuilt").await;
 }
 
