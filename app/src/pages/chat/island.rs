@@ -2,15 +2,14 @@
 //! composer, the meter and turns started since the page was rendered.
 
 use super::composer::Composer;
-use super::live::{Live, LiveTurn, Stand, low};
-use crate::browser::{api, clipboard, clock, draft, page, scroll, stream};
+use super::live::LiveTurn;
+use super::state::ChatState;
+use crate::browser::{api, clipboard, clock, page};
 use crate::components::toast::Toast;
 use crate::view::conversation::AvailableModel;
 use domain::money::count;
-use domain::{ConversationId, ModelName, Problem, Quota, TurnEvent, TurnId};
-use futures::{Stream, StreamExt};
-use gloo_timers::future::TimeoutFuture;
-use leptos::{html, prelude::*, task::spawn_local};
+use domain::{ConversationId, ModelName, Quota, TurnId};
+use leptos::{prelude::*, task::spawn_local};
 
 const STARTERS: [(&str, &str); 4] = [
     (
@@ -21,25 +20,6 @@ const STARTERS: [(&str, &str); 4] = [
     ("Write some code", "Write a Rust function that splits a text into sentences, with a test."),
     ("Improve my writing", "Make this shorter and clearer: "),
 ];
-
-/// State shared by the parts of the chat.
-#[derive(Clone, Copy)]
-struct State {
-    conversation: RwSignal<Option<ConversationId>>,
-    turns: RwSignal<Vec<Live>>,
-    quota: RwSignal<Option<Quota>>,
-    /// Available models, used to look up display names.
-    models: StoredValue<Vec<AvailableModel>>,
-    model: RwSignal<String>,
-    /// The turn in progress.
-    running: RwSignal<Option<TurnId>>,
-    has_text: RwSignal<bool>,
-    announced: RwSignal<String>,
-    toast: RwSignal<Option<String>>,
-    hovered: RwSignal<bool>,
-    input: NodeRef<html::Textarea>,
-    transcript: NodeRef<html::Div>,
-}
 
 /// The chat island.
 #[island]
@@ -59,21 +39,7 @@ pub fn Chat(
     /// Past messages, rendered by the server.
     children: Children,
 ) -> impl IntoView {
-    let first = models.first().map(|choice| choice.name.0.clone()).unwrap_or_default();
-    let state = State {
-        conversation: RwSignal::new(conversation),
-        turns: RwSignal::new(Vec::new()),
-        quota: RwSignal::new(quota),
-        models: StoredValue::new(models.clone()),
-        model: RwSignal::new(first),
-        running: RwSignal::new(None),
-        has_text: RwSignal::new(false),
-        announced: RwSignal::new(String::new()),
-        toast: RwSignal::new(None),
-        hovered: RwSignal::new(false),
-        input: NodeRef::new(),
-        transcript: NodeRef::new(),
-    };
+    let state = ChatState::new(conversation, quota, &models);
     // Effects run only in the browser, after hydration.
     Effect::new(move || state.start(running.clone()));
     Effect::new(move || {
@@ -94,43 +60,15 @@ pub fn Chat(
             state.regenerate(turn);
         }
     };
-    // Only the last response can be regenerated, and only while no turn is in progress.
-    let may_repeat = move |turn: TurnId| {
-        Signal::derive(move || {
-            state.running.get().is_none() && state.turns.read().last().is_some_and(|last| last.id == turn)
-        })
-    };
     let is_new = conversation.is_none();
-    let greeting = move || {
-        (is_new && state.turns.read().is_empty()).then(|| {
-            let starters = STARTERS
-                .map(|(label, text)| view! { <li><button type="button" class="secondary" on:click=move |_| state.fill(text)>{label}</button></li> })
-                .into_iter()
-                .collect_view();
-            let allows = state.quota.get().map(|quota| {
-                format!(
-                    "You have {} left today and {} left this minute.",
-                    count(quota.tokens.remaining, "token", "tokens"),
-                    count(quota.requests.remaining, "request", "requests"),
-                )
-            });
-            view! {
-                <section class="greeting">
-                    <h2>{if name.is_empty() { "Hello".to_owned() } else { format!("Hello, {name}") }}</h2>
-                    <p>{allows}</p>
-                    <ul class="starters">{starters}</ul>
-                </section>
-            }
-        })
-    };
     view! {
         <div class="chat">
             <div class="transcript" node_ref=state.transcript tabindex="0" role="region" aria-label="Conversation" on:click=click>
                 <div class="column">
                     {children()}
-                    {greeting}
+                    {move || (is_new && state.turns.read().is_empty()).then(|| greeting(state, &name))}
                     <For each=move || state.turns.get() key=|turn| turn.id let:turn>
-                        {view! { <LiveTurn may_repeat=may_repeat(turn.id) turn on_retry=move |()| state.send() on_again=move |turn| state.regenerate(turn)/> }.into_any()}
+                        {view! { <LiveTurn may_repeat=state.may_repeat(turn.id) turn on_retry=move |()| state.send() on_again=move |turn| state.regenerate(turn)/> }.into_any()}
                     </For>
                 </div>
             </div>
@@ -146,273 +84,24 @@ pub fn Chat(
     }
 }
 
-impl State {
-    /// Runs after hydration: restores the draft, scrolls to the end, resumes the turn in progress, and refreshes the meter whenever the
-    /// window gains focus.
-    fn start(self, running: Option<(TurnId, ModelName)>) {
-        let Some(input) = self.input.get() else { return };
-        if input.value().is_empty()
-            && let Some(kept) = draft::kept(self.conversation.get_untracked())
-        {
-            input.set_value(&kept);
-        }
-        self.typed();
-        // The browser may have restored an earlier selection.
-        if let Some(picked) = page::value_of("model") {
-            self.model.set(picked);
-        }
-        page::focus(&input);
-        self.go_to_end();
-        if let Some((turn, model)) = running
-            && self.turns.read_untracked().is_empty()
-        {
-            let live = Live::new(turn, String::new(), model.0);
-            self.turns.update(|turns| turns.push(live.clone()));
-            self.running.set(Some(turn));
-            spawn_local(async move {
-                match stream::resume(turn, 0).await {
-                    Ok(events) => self.follow(&live, events).await,
-                    Err(problem) if matches!(problem.status(), 404 | 410) => page::reload(),
-                    Err(_) => self.follow(&live, futures::stream::empty()).await,
-                }
-                self.running.set(None);
-            });
-        }
-        let handle = window_event_listener(leptos::ev::focus, move |_| {
-            spawn_local(self.refresh());
-        });
-        on_cleanup(move || handle.remove());
-    }
-
-    fn typed(self) {
-        let Some(input) = self.input.get_untracked() else {
-            return;
-        };
-        let text = input.value();
-        self.has_text.set(!text.trim().is_empty());
-        draft::keep(self.conversation.get_untracked(), &text);
-    }
-
-    fn fill(self, text: &str) {
-        let Some(input) = self.input.get_untracked() else {
-            return;
-        };
-        input.set_value(text);
-        let _ = input.focus();
-        self.typed();
-    }
-
-    /// Returns a model's display name, or its API name if it is unavailable.
-    fn label(self, model: &str) -> String {
-        let find = |all: &Vec<AvailableModel>| {
-            all.iter().find(|choice| choice.name.0 == model).map(|choice| choice.label.clone())
-        };
-        self.models.with_value(find).unwrap_or_else(|| model.to_owned())
-    }
-
-    /// Regenerates a turn's response. The old response stays visible until the new one starts.
-    fn regenerate(self, turn: TurnId) {
-        let earlier = self.turns.read_untracked().iter().find(|live| live.id == turn).cloned();
-        let question = earlier.map(|live| live.question).unwrap_or_default();
-        self.submit(question, Some(turn));
-    }
-
-    fn stop(self) {
-        if let Some(turn) = self.running.get_untracked() {
-            spawn_local(api::stop(turn));
-        }
-    }
-
-    fn send(self) {
-        let Some(input) = self.input.get_untracked() else { return };
-        let text = input.value().trim().to_owned();
-        if text.is_empty() || self.running.get_untracked().is_some() {
-            return;
-        }
-        input.set_value("");
-        self.has_text.set(false);
-        self.submit(text, None);
-    }
-
-    fn submit(self, text: String, retry_of: Option<TurnId>) {
-        if self.running.get_untracked().is_some() {
-            return;
-        }
-        let model = self.model.get_untracked();
-        let mut live = Live::new(TurnId::at(clock::now()), text.clone(), self.label(&model));
-        live.replaces = retry_of;
-        live.is_asked_above.set(retry_of.is_some());
-        self.turns.update(|turns| {
-            // Cards of earlier refusals are removed.
-            turns.retain(|turn| !matches!(*turn.stand.read_untracked(), Stand::Refused(_)));
-            turns.push(live.clone());
-        });
-        self.running.set(Some(live.id));
-        self.announced.set(String::new());
-        self.go_to_end();
-        spawn_local(async move {
-            let question = stream::Question {
-                conversation_id: self.conversation.get_untracked(),
-                model: Some(&ModelName(model)),
-                text: retry_of.is_none().then_some(text.as_str()),
-                retry_of,
-                turn_id: live.id,
-            };
-            let mut response = stream::ask(&question).await;
-            // Without a response it is unknown whether the request arrived. Retrying is safe because the turn id is the idempotency key.
-            for tries in 0..4 {
-                if !response.as_ref().is_err_and(api::is_offline) {
-                    break;
-                }
-                TimeoutFuture::new(1_000 << tries).await;
-                response = stream::ask(&question).await;
-            }
-            match response {
-                Ok(events) => {
-                    self.typed();
-                    self.follow(&live, events).await;
-                }
-                Err(problem) => self.refused(&live, problem),
-            }
-            self.running.set(None);
-        });
-    }
-
-    /// Applies a turn's events until the final one, resuming the stream when the connection breaks. Fails the turn after five failed
-    /// attempts in a row.
-    async fn follow(self, live: &Live, events: impl Stream<Item = (u64, TurnEvent)>) {
-        let mut events = events.boxed_local();
-        let (mut last, mut tries) = (0, 0_u32);
-        loop {
-            while let Some((id, event)) = events.next().await {
-                (last, tries) = (id, 0);
-                let stick = self.transcript.get_untracked().is_some_and(|element| scroll::is_at_end(&element));
-                live.hear(&event);
-                self.apply_event(&event, live);
-                if stick {
-                    self.go_to_end();
-                }
-                if event.is_last() {
-                    return;
-                }
-            }
-            tries += 1;
-            if tries > 5 {
-                live.stand.set(Stand::Failed(api::offline()));
-                return;
-            }
-            TimeoutFuture::new(500 * (1 << tries)).await;
-            match stream::resume(live.id, last).await {
-                Ok(resumed) => events = resumed.boxed_local(),
-                // The turn has ended and its log is gone, so its messages are in the transcript.
-                Err(problem) if matches!(problem.status(), 404 | 410) => return page::reload(),
-                Err(_) => events = futures::stream::empty().boxed_local(),
-            }
-        }
-    }
-
-    /// Applies an event to the state outside of the turn: meter, conversation, sidebar and announcements.
-    fn apply_event(self, event: &TurnEvent, live: &Live) {
-        match event {
-            TurnEvent::Turn { conversation_id, model, fallback_for, quota, .. } => {
-                self.quota.set(Some(quota.clone()));
-                live.model.set(self.label(&model.0));
-                live.fallback_for.set(fallback_for.as_ref().map(|missing| self.label(&missing.0)));
-                if let Some(earlier) = live.replaces {
-                    // A superseded response in the server-rendered transcript is removed and its question kept. One from a turn in
-                    // this island is removed with its question, which the new turn then shows.
-                    page::remove_answer(earlier);
-                    let is_live =
-                        self.turns.read_untracked().iter().any(|turn| turn.id == earlier && !turn.question.is_empty());
-                    live.is_asked_above.set(!is_live);
-                    self.turns.update(|turns| turns.retain(|turn| turn.id != earlier));
-                }
-                if self.conversation.get_untracked().is_none() {
-                    self.conversation.set(Some(*conversation_id));
-                    draft::keep(None, "");
-                    self.typed();
-                    page::conversation_began(*conversation_id, live.question.lines().next().unwrap_or_default());
-                }
-            }
-            TurnEvent::Finish { quota, .. } => {
-                if let Some(text) = low(quota) {
-                    self.show(text);
-                }
-                self.quota.set(Some(quota.clone()));
-                self.announced.set("The response is complete.".into());
-            }
-            TurnEvent::Failed { problem } => {
-                self.announced.set(problem.message.clone());
-                spawn_local(self.refresh());
-            }
-            TurnEvent::Delta { .. } | TurnEvent::Reasoning { .. } => {}
-        }
-    }
-
-    /// Handles a turn that was refused before it started: puts its text back into the text box and starts the card's countdown.
-    fn refused(self, live: &Live, problem: Problem) {
-        // For a refused regeneration, the old response and its question are still shown, so there is no text to restore.
-        if live.replaces.is_none()
-            && let Some(input) = self.input.get_untracked()
-        {
-            let restored = match input.value() {
-                typed if typed.trim().is_empty() => live.question.clone(),
-                typed => format!("{}\n\n{typed}", live.question),
-            };
-            input.set_value(&restored);
-            self.typed();
-        }
-        let (left, id) = (live.left_ms.clone(), live.id);
-        if let Some(ms) = problem.retry_after_ms {
-            let until = clock::now_ms() + ms;
-            left.set(Some(ms));
-            spawn_local(async move {
-                let is_shown = || self.turns.read_untracked().iter().any(|turn| turn.id == id);
-                while is_shown() && left.get_untracked().is_some_and(|ms| ms > 0) {
-                    TimeoutFuture::new(250).await;
-                    left.set(Some(until.saturating_sub(clock::now_ms())));
-                }
-                self.refresh().await;
-            });
-        }
-        // The card replaces any toast that is still shown.
-        self.close_toast();
-        live.stand.set(Stand::Refused(problem));
-        self.go_to_end();
-        spawn_local(self.refresh());
-    }
-
-    async fn refresh(self) {
-        if let Some(quota) = api::quota().await {
-            self.quota.set(Some(quota));
-        }
-    }
-
-    fn close_toast(self) {
-        // No mouseleave event is fired when the toast is removed under the pointer.
-        self.hovered.set(false);
-        self.toast.set(None);
-    }
-
-    /// Shows a toast for six seconds, longer while the pointer is on it.
-    fn show(self, text: String) {
-        self.toast.set(Some(text.clone()));
-        spawn_local(async move {
-            TimeoutFuture::new(6_000).await;
-            while self.hovered.get_untracked() {
-                TimeoutFuture::new(500).await;
-            }
-            if self.toast.get_untracked() == Some(text) {
-                self.close_toast();
-            }
-        });
-    }
-
-    fn go_to_end(self) {
-        request_animation_frame(move || {
-            if let Some(element) = self.transcript.get_untracked() {
-                scroll::to_end(&element);
-            }
-        });
+/// Renders the greeting of a new conversation, with what is left of the quota and starter messages.
+fn greeting(state: ChatState, name: &str) -> impl IntoView + use<> {
+    let starters = STARTERS
+        .map(|(label, text)| view! { <li><button type="button" class="secondary" on:click=move |_| state.fill(text)>{label}</button></li> })
+        .into_iter()
+        .collect_view();
+    let allows = state.quota.get().map(|quota| {
+        format!(
+            "You have {} left today and {} left this minute.",
+            count(quota.tokens.remaining, "token", "tokens"),
+            count(quota.requests.remaining, "request", "requests"),
+        )
+    });
+    view! {
+        <section class="greeting">
+            <h2>{if name.is_empty() { "Hello".to_owned() } else { format!("Hello, {name}") }}</h2>
+            <p>{allows}</p>
+            <ul class="starters">{starters}</ul>
+        </section>
     }
 }

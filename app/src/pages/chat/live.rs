@@ -128,20 +128,7 @@ pub(super) fn LiveTurn(
         Stand::Waiting => view! { <p class="thinking" aria-hidden="true"><span class="caret"></span></p> }.into_any(),
         // Once there is text, the style sheet draws the caret after the last word.
         Stand::Running => (move || answer.read().is_empty().then(|| view! { <span class="caret" aria-hidden="true"></span> })).into_any(),
-        Stand::Ended { outcome, used } => {
-            let note = match outcome {
-                Outcome::Stopped => Some("Stopped"),
-                Outcome::Truncated => Some("Response cut off at the length limit"),
-                _ => None,
-            };
-            view! {
-                {note.map(|note| view! { <p class="note"><Draw icon=Icon::Alert/>{note}</p> })}
-                <p class="byline">{model.get()}<span>{used}</span>
-                    {move || may_repeat.get().then(|| view! { <button type="button" class="quiet small again" on:click=move |_| on_again.run(id)><Draw icon=Icon::Retry/>"Regenerate"</button> })}
-                </p>
-            }
-            .into_any()
-        }
+        Stand::Ended { outcome, used } => ended_foot(id, outcome, used, model.get(), may_repeat, on_again).into_any(),
         Stand::Failed(problem) => view! {
             <div class="note broke" role="alert">
                 <Draw icon=Icon::Danger/><span>{problem.message}</span>
@@ -173,6 +160,28 @@ pub(super) fn LiveTurn(
             <Markdown text=answer/>
             {foot}
         </article>
+    }
+}
+
+/// Renders what follows a response that has ended: a note if it is incomplete, the model, its usage and a Regenerate button.
+fn ended_foot(
+    id: TurnId,
+    outcome: Outcome,
+    used: String,
+    model: String,
+    may_repeat: Signal<bool>,
+    on_again: Callback<TurnId>,
+) -> impl IntoView {
+    let note = match outcome {
+        Outcome::Stopped => Some("Stopped"),
+        Outcome::Truncated => Some("Response cut off at the length limit"),
+        _ => None,
+    };
+    view! {
+        {note.map(|note| view! { <p class="note"><Draw icon=Icon::Alert/>{note}</p> })}
+        <p class="byline">{model}<span>{used}</span>
+            {move || may_repeat.get().then(|| view! { <button type="button" class="quiet small again" on:click=move |_| on_again.run(id)><Draw icon=Icon::Retry/>"Regenerate"</button> })}
+        </p>
     }
 }
 

@@ -4,6 +4,7 @@ mod composer;
 mod island;
 mod live;
 mod sidebar;
+mod state;
 mod transcript;
 
 use crate::api;
