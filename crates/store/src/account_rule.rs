@@ -1,7 +1,7 @@
 //! Limit overrides, pauses and roles that admins set. Each action is one transaction with its audit row.
 
 use crate::audit::{self, Entry};
-use crate::{Db, Result};
+use crate::{Db, Result, Tx};
 use domain::UserId;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -88,35 +88,16 @@ pub async fn act(
     else {
         return Ok(Acted::NoUser);
     };
-    let limits = |requests: Option<i64>, tokens: Option<i64>, until: Option<OffsetDateTime>| {
-        let number = |n: Option<i64>| n.map_or_else(|| "the plan's".to_owned(), |n| n.to_string());
-        until.map(|until| format!("{} requests, {} tokens until {until}", number(requests), number(tokens)))
-    };
+    let previous_limits = describe_limits(before.limit_requests, before.limit_tokens, before.limit_until);
     let id = Uuid::from(user_id);
     let (was, is) = match act {
         Act::Limit { requests, tokens, until } => {
-            sqlx::query!(
-                "update account set limit_requests = $2, limit_tokens = $3, limit_until = $4 where user_id = $1",
-                id,
-                requests,
-                tokens,
-                until
-            )
-            .execute(&mut tx)
-            .await?;
-            (
-                limits(before.limit_requests, before.limit_tokens, before.limit_until),
-                limits(requests, tokens, Some(until)),
-            )
+            set_limits(&mut tx, id, requests, tokens, until).await?;
+            (previous_limits, describe_limits(requests, tokens, Some(until)))
         }
         Act::Unlimit => {
-            sqlx::query!(
-                "update account set limit_requests = null, limit_tokens = null, limit_until = null where user_id = $1",
-                id
-            )
-            .execute(&mut tx)
-            .await?;
-            (limits(before.limit_requests, before.limit_tokens, before.limit_until), None)
+            clear_limits(&mut tx, id).await?;
+            (previous_limits, None)
         }
         Act::Pause | Act::Resume => {
             let paused = (act == Act::Pause).then_some(now);
@@ -131,16 +112,9 @@ pub async fn act(
         }
         Act::MakeAdmin | Act::UnmakeAdmin => {
             let role = if act == Act::MakeAdmin { "admin" } else { "member" };
-            let others = sqlx::query_scalar!(
-                r#"select count(*) as "n!" from account where role = 'admin' and user_id <> $1"#,
-                id
-            )
-            .fetch_one(&mut tx)
-            .await?;
-            if act == Act::UnmakeAdmin && others == 0 {
+            if !set_role(&mut tx, id, role).await? {
                 return Ok(Acted::LastAdmin);
             }
-            sqlx::query!("update account set role = $2 where user_id = $1", id, role).execute(&mut tx).await?;
             (Some(before.role), Some(role.to_owned()))
         }
     };
@@ -155,6 +129,54 @@ pub async fn act(
     audit::write(&mut tx, &entry, now).await?;
     tx.commit().await?;
     Ok(Acted::Yes)
+}
+
+/// Formats a limit override for the audit log. Returns `None` if there is none.
+fn describe_limits(requests: Option<i64>, tokens: Option<i64>, until: Option<OffsetDateTime>) -> Option<String> {
+    let number = |n: Option<i64>| n.map_or_else(|| "the plan's".to_owned(), |n| n.to_string());
+    until.map(|until| format!("{} requests, {} tokens until {until}", number(requests), number(tokens)))
+}
+
+async fn set_limits(
+    tx: &mut Tx,
+    id: Uuid,
+    requests: Option<i64>,
+    tokens: Option<i64>,
+    until: OffsetDateTime,
+) -> Result<()> {
+    sqlx::query!(
+        "update account set limit_requests = $2, limit_tokens = $3, limit_until = $4 where user_id = $1",
+        id,
+        requests,
+        tokens,
+        until
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+async fn clear_limits(tx: &mut Tx, id: Uuid) -> Result<()> {
+    sqlx::query!(
+        "update account set limit_requests = null, limit_tokens = null, limit_until = null where user_id = $1",
+        id
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Sets a user's role. Returns false without a change if no admin would be left.
+async fn set_role(tx: &mut Tx, id: Uuid, role: &str) -> Result<bool> {
+    let others =
+        sqlx::query_scalar!(r#"select count(*) as "n!" from account where role = 'admin' and user_id <> $1"#, id)
+            .fetch_one(&mut *tx)
+            .await?;
+    if role != "admin" && others == 0 {
+        return Ok(false);
+    }
+    sqlx::query!("update account set role = $2 where user_id = $1", id, role).execute(tx).await?;
+    Ok(true)
 }
 
 /// A user's limit override, pause and sessions.
