@@ -12,7 +12,7 @@ fn key(conversation: Option<ConversationId>) -> String {
 }
 
 /// Saves a conversation's draft (`None`: the new conversation), or removes it if it is empty. Does nothing if storage is disabled.
-pub fn keep(conversation: Option<ConversationId>, text: &str) {
+pub fn save(conversation: Option<ConversationId>, text: &str) {
     if let Some(storage) = storage() {
         let _ = match text {
             "" => storage.remove_item(&key(conversation)),
@@ -21,8 +21,8 @@ pub fn keep(conversation: Option<ConversationId>, text: &str) {
     }
 }
 
-/// Loads the draft saved by [`keep`], if any.
+/// Loads the draft saved by [`save`], if any.
 #[must_use]
-pub fn kept(conversation: Option<ConversationId>) -> Option<String> {
+pub fn load(conversation: Option<ConversationId>) -> Option<String> {
     storage()?.get_item(&key(conversation)).ok()?
 }

@@ -5,7 +5,7 @@ use wasm_bindgen::{JsCast as _, JsValue};
 use web_sys::HtmlElement;
 
 /// Updates the URL and title for a new conversation and adds it to the sidebar, without a page load.
-pub fn conversation_began(id: ConversationId, title: &str) {
+pub fn show_new_conversation(id: ConversationId, title: &str) {
     let Some(window) = web_sys::window() else { return };
     let href = format!("/chat/{id}");
     if let Ok(history) = window.history() {
@@ -50,7 +50,7 @@ pub fn value_of(id: &str) -> Option<String> {
 
 /// Returns the turn to regenerate if the click was on an earlier response's Regenerate button.
 #[must_use]
-pub fn again_of(event: &web_sys::Event) -> Option<TurnId> {
+pub fn turn_to_regenerate(event: &web_sys::Event) -> Option<TurnId> {
     let target = event.target()?.dyn_into::<web_sys::Element>().ok()?;
     target.closest("[data-again]").ok()??.get_attribute("data-again")?.parse().ok()
 }

@@ -13,7 +13,7 @@ use web_sys::Response;
 
 /// The body of `POST /api/chat`.
 #[derive(Serialize)]
-pub struct Question<'a> {
+pub struct ChatRequest<'a> {
     /// The conversation to continue; `None` starts a new one.
     pub conversation_id: Option<ConversationId>,
     /// The model to call; `None` uses the plan's default.
@@ -32,8 +32,8 @@ pub struct Question<'a> {
 ///
 /// # Errors
 /// Returns the server's problem if the turn is refused, or [`api::offline`] if no response arrived.
-pub async fn ask(question: &Question<'_>) -> Result<impl Stream<Item = (u64, TurnEvent)> + use<>, Problem> {
-    let body = serde_json::to_string(question).map_err(|_| api::offline())?;
+pub async fn start_turn(request: &ChatRequest<'_>) -> Result<impl Stream<Item = (u64, TurnEvent)> + use<>, Problem> {
+    let body = serde_json::to_string(request).map_err(|_| api::offline())?;
     Ok(events(&api::send("POST", "/api/chat", Some(&body)).await?))
 }
 

@@ -56,7 +56,7 @@ pub fn Chat(
     let send = Callback::new(move |()| state.send());
     let click = move |event: leptos::ev::MouseEvent| {
         clipboard::copy_code(&event);
-        if let Some(turn) = page::again_of(&event) {
+        if let Some(turn) = page::turn_to_regenerate(&event) {
             state.regenerate(turn);
         }
     };
@@ -68,7 +68,7 @@ pub fn Chat(
                     {children()}
                     {move || (is_new && state.turns.read().is_empty()).then(|| greeting(state, &name))}
                     <For each=move || state.turns.get() key=|turn| turn.id let:turn>
-                        {view! { <LiveTurn may_repeat=state.may_repeat(turn.id) turn on_retry=move |()| state.send() on_again=move |turn| state.regenerate(turn)/> }.into_any()}
+                        {view! { <LiveTurn can_regenerate=state.can_regenerate(turn.id) turn on_retry=move |()| state.send() on_regenerate=move |turn| state.regenerate(turn)/> }.into_any()}
                     </For>
                 </div>
             </div>

@@ -1,6 +1,6 @@
 //! Turns that started after the page was rendered.
 
-use super::transcript::Said;
+use super::transcript::UserMessage;
 use crate::browser::clock;
 use crate::components::duration::wait;
 use crate::components::icon::{Draw, Icon};
@@ -12,7 +12,7 @@ use leptos::prelude::*;
 
 /// The state of a turn on screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Stand {
+pub(super) enum TurnState {
     /// Sent; no event has arrived yet.
     Waiting,
     /// The response is streaming.
@@ -32,7 +32,7 @@ pub(super) enum Stand {
 
 /// A turn on screen. Its signals are reference-counted because turns are created in event handlers, outside of a reactive owner.
 #[derive(Clone)]
-pub(super) struct Live {
+pub(super) struct TurnView {
     /// The turn's id.
     pub id: TurnId,
     /// The user's message; empty if the message is already in the server-rendered transcript.
@@ -44,18 +44,18 @@ pub(super) struct Live {
     /// The turn whose response this one supersedes as soon as it starts.
     pub replaces: Option<TurnId>,
     /// Whether the user's message is already shown above, so that it isn't repeated.
-    pub is_asked_above: ArcRwSignal<bool>,
+    pub hides_user_message: ArcRwSignal<bool>,
     /// Response received so far, in Markdown.
     pub answer: ArcRwSignal<String>,
     /// Reasoning received so far, in plain text.
     pub reasoning: ArcRwSignal<String>,
     /// Current state.
-    pub stand: ArcRwSignal<Stand>,
+    pub state: ArcRwSignal<TurnState>,
     /// Remaining wait in milliseconds after a refusal; `None` if there is none.
     pub left_ms: ArcRwSignal<Option<u64>>,
 }
 
-impl Live {
+impl TurnView {
     pub fn new(id: TurnId, question: String, model: String) -> Self {
         Self {
             id,
@@ -63,27 +63,27 @@ impl Live {
             model: ArcRwSignal::new(model),
             fallback_for: ArcRwSignal::new(None),
             replaces: None,
-            is_asked_above: ArcRwSignal::new(false),
+            hides_user_message: ArcRwSignal::new(false),
             answer: ArcRwSignal::default(),
             reasoning: ArcRwSignal::default(),
-            stand: ArcRwSignal::new(Stand::Waiting),
+            state: ArcRwSignal::new(TurnState::Waiting),
             left_ms: ArcRwSignal::new(None),
         }
     }
 
     /// Applies an event to the turn itself.
-    pub fn hear(&self, event: &TurnEvent) {
+    pub fn apply_event(&self, event: &TurnEvent) {
         match event {
-            TurnEvent::Turn { .. } => self.stand.set(Stand::Running),
+            TurnEvent::Turn { .. } => self.state.set(TurnState::Running),
             TurnEvent::Delta { text } => self.answer.update(|answer| answer.push_str(text)),
             TurnEvent::Reasoning { text } => self.reasoning.update(|reasoning| reasoning.push_str(text)),
             TurnEvent::Finish { outcome, usage, cost_usd, .. } => {
                 let cost = cost_usd.as_ref().and_then(|usd| usd.parse().ok()).and_then(domain::Picos::from_usd);
                 let cost = cost.map(|cost| format!(" · {cost}")).unwrap_or_default();
                 let used = format!("{} tokens{cost}", usage.counted());
-                self.stand.set(Stand::Ended { outcome: *outcome, used });
+                self.state.set(TurnState::Ended { outcome: *outcome, used });
             }
-            TurnEvent::Failed { problem } => self.stand.set(Stand::Failed(problem.clone())),
+            TurnEvent::Failed { problem } => self.state.set(TurnState::Failed(problem.clone())),
         }
     }
 }
@@ -92,51 +92,54 @@ impl Live {
 #[component]
 pub(super) fn LiveTurn(
     /// The turn to render.
-    turn: Live,
+    turn: TurnView,
     /// Whether the response can be regenerated: it is the last one, and no turn is in progress.
     #[prop(into)]
-    may_repeat: Signal<bool>,
+    can_regenerate: Signal<bool>,
     /// Called to send the message of a refused turn again.
     #[prop(into)]
     on_retry: Callback<()>,
     /// Called to regenerate a turn's response.
     #[prop(into)]
-    on_again: Callback<TurnId>,
+    on_regenerate: Callback<TurnId>,
 ) -> impl IntoView {
     let replaces = turn.replaces;
     let retry = Callback::new(move |()| match replaces {
-        Some(earlier) => on_again.run(earlier),
+        Some(earlier) => on_regenerate.run(earlier),
         None => on_retry.run(()),
     });
-    let Live { id, question, model, fallback_for, answer, reasoning, stand, left_ms, is_asked_above, .. } = turn;
+    let TurnView { id, question, model, fallback_for, answer, reasoning, state, left_ms, hides_user_message, .. } =
+        turn;
     let (model, fallback_for) = (RwSignal::from(model), RwSignal::from(fallback_for));
-    let is_asked_above = RwSignal::from(is_asked_above);
-    let (stand, left_ms) = (RwSignal::from(stand), RwSignal::from(left_ms));
+    let hides_user_message = RwSignal::from(hides_user_message);
+    let (state, left_ms) = (RwSignal::from(state), RwSignal::from(left_ms));
     let (answer, reasoning) = (RwSignal::from(answer), RwSignal::from(reasoning));
-    let at = Memo::new(move |_| match stand.get() {
+    let at = Memo::new(move |_| match state.get() {
         // Computed once, when the refusal arrives. Waits of up to a minute show only the countdown.
-        Stand::Refused(Problem { retry_after_ms: Some(ms), .. }) if ms > 60_000 => clock::time_in(ms),
+        TurnState::Refused(Problem { retry_after_ms: Some(ms), .. }) if ms > 60_000 => clock::time_in(ms),
         _ => String::new(),
     });
-    let was_refused = Memo::new(move |_| matches!(stand.get(), Stand::Refused(_)));
+    let was_refused = Memo::new(move |_| matches!(state.get(), TurnState::Refused(_)));
     let user_message = (!question.is_empty()).then(|| {
         let question = question.clone();
-        move || (!was_refused.get() && !is_asked_above.get()).then(|| view! { <Said text=question.clone()/> })
+        move || {
+            (!was_refused.get() && !hides_user_message.get()).then(|| view! { <UserMessage text=question.clone()/> })
+        }
     });
     let foot = move || {
-        match stand.get() {
-        Stand::Waiting => view! { <p class="thinking" aria-hidden="true"><span class="caret"></span></p> }.into_any(),
+        match state.get() {
+        TurnState::Waiting => view! { <p class="thinking" aria-hidden="true"><span class="caret"></span></p> }.into_any(),
         // Once there is text, the style sheet draws the caret after the last word.
-        Stand::Running => (move || answer.read().is_empty().then(|| view! { <span class="caret" aria-hidden="true"></span> })).into_any(),
-        Stand::Ended { outcome, used } => ended_foot(id, outcome, used, model.get(), may_repeat, on_again).into_any(),
-        Stand::Failed(problem) => view! {
+        TurnState::Running => (move || answer.read().is_empty().then(|| view! { <span class="caret" aria-hidden="true"></span> })).into_any(),
+        TurnState::Ended { outcome, used } => ended_foot(id, outcome, used, model.get(), can_regenerate, on_regenerate).into_any(),
+        TurnState::Failed(problem) => view! {
             <div class="note broke" role="alert">
                 <Draw icon=Icon::Danger/><span>{problem.message}</span>
-                {move || may_repeat.get().then(|| view! { <button type="button" class="secondary small" on:click=move |_| on_again.run(id)><Draw icon=Icon::Retry/>"Try again"</button> })}
+                {move || can_regenerate.get().then(|| view! { <button type="button" class="secondary small" on:click=move |_| on_regenerate.run(id)><Draw icon=Icon::Retry/>"Try again"</button> })}
             </div>
         }
         .into_any(),
-        Stand::Refused(problem) => view! { <RefusalCard problem left_ms at on_retry=retry/> }.into_any(),
+        TurnState::Refused(problem) => view! { <RefusalCard problem left_ms at on_retry=retry/> }.into_any(),
     }
     };
     let reasoning_block = move || {
@@ -151,7 +154,7 @@ pub(super) fn LiveTurn(
             view! { <p class="note"><Draw icon=Icon::Alert/>{format!("{missing} is unavailable right now. {} answered instead.", model.get())}</p> }
         })
     };
-    let busy = Memo::new(move |_| matches!(stand.get(), Stand::Waiting | Stand::Running));
+    let busy = Memo::new(move |_| matches!(state.get(), TurnState::Waiting | TurnState::Running));
     view! {
         {user_message}
         <article class="answer live" aria-label="Answer" aria-busy=move || busy.get().to_string()>
@@ -169,8 +172,8 @@ fn ended_foot(
     outcome: Outcome,
     used: String,
     model: String,
-    may_repeat: Signal<bool>,
-    on_again: Callback<TurnId>,
+    can_regenerate: Signal<bool>,
+    on_regenerate: Callback<TurnId>,
 ) -> impl IntoView {
     let note = match outcome {
         Outcome::Stopped => Some("Stopped"),
@@ -180,13 +183,13 @@ fn ended_foot(
     view! {
         {note.map(|note| view! { <p class="note"><Draw icon=Icon::Alert/>{note}</p> })}
         <p class="byline">{model}<span>{used}</span>
-            {move || may_repeat.get().then(|| view! { <button type="button" class="quiet small again" on:click=move |_| on_again.run(id)><Draw icon=Icon::Retry/>"Regenerate"</button> })}
+            {move || can_regenerate.get().then(|| view! { <button type="button" class="quiet small again" on:click=move |_| on_regenerate.run(id)><Draw icon=Icon::Retry/>"Regenerate"</button> })}
         </p>
     }
 }
 
 /// Returns the toast text for a quota that is nearly used up, or `None` if enough is left.
-pub(super) fn low(quota: &domain::Quota) -> Option<String> {
+pub(super) fn low_quota_text(quota: &domain::Quota) -> Option<String> {
     if quota.requests_low() {
         let back =
             quota.requests.reset_ms.map(|ms| format!("; all return in {}", wait(ms.min(60_000)))).unwrap_or_default();

@@ -18,7 +18,7 @@ use island::Chat;
 use leptos::prelude::*;
 use leptos_meta::Title;
 use sidebar::Sidebar;
-use transcript::Past;
+use transcript::PastMessage;
 
 /// Renders the chat page.
 #[component]
@@ -40,7 +40,7 @@ fn past(
     is_idle: bool,
 ) -> AnyView {
     let last = messages.len().saturating_sub(1);
-    let each = |(index, message)| view! { <Past message models is_last=is_idle && index == last/> };
+    let each = |(index, message)| view! { <PastMessage message models is_last=is_idle && index == last/> };
     messages.into_iter().enumerate().map(each).collect_view().into_any()
 }
 

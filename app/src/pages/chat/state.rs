@@ -1,6 +1,6 @@
 //! The chat island's state and event handlers: sending, streaming, resuming and regenerating turns.
 
-use super::live::{Live, Stand, low};
+use super::live::{TurnState, TurnView, low_quota_text};
 use crate::browser::{api, clock, draft, page, scroll, stream};
 use crate::view::conversation::AvailableModel;
 use domain::{ConversationId, ModelName, Problem, Quota, TurnEvent, TurnId};
@@ -14,7 +14,7 @@ pub(super) struct ChatState {
     /// The open conversation; `None` until the first turn of a new one has started.
     conversation: RwSignal<Option<ConversationId>>,
     /// Turns started since the page was rendered, oldest first.
-    pub turns: RwSignal<Vec<Live>>,
+    pub turns: RwSignal<Vec<TurnView>>,
     /// The remaining quota; `None` if it can't be loaded.
     pub quota: RwSignal<Option<Quota>>,
     /// Available models, used to look up display names.
@@ -58,7 +58,7 @@ impl ChatState {
     }
 
     /// Returns whether a turn's response can be regenerated: it is the last one, and no turn is in progress.
-    pub fn may_repeat(self, turn: TurnId) -> Signal<bool> {
+    pub fn can_regenerate(self, turn: TurnId) -> Signal<bool> {
         Signal::derive(move || {
             self.running.get().is_none() && self.turns.read().last().is_some_and(|last| last.id == turn)
         })
@@ -69,7 +69,7 @@ impl ChatState {
     pub fn start(self, running: Option<(TurnId, ModelName)>) {
         let Some(input) = self.input.get() else { return };
         if input.value().is_empty()
-            && let Some(kept) = draft::kept(self.conversation.get_untracked())
+            && let Some(kept) = draft::load(self.conversation.get_untracked())
         {
             input.set_value(&kept);
         }
@@ -83,7 +83,7 @@ impl ChatState {
         if let Some((turn, model)) = running
             && self.turns.read_untracked().is_empty()
         {
-            let live = Live::new(turn, String::new(), model.0);
+            let live = TurnView::new(turn, String::new(), model.0);
             self.turns.update(|turns| turns.push(live.clone()));
             self.running.set(Some(turn));
             spawn_local(async move {
@@ -108,7 +108,7 @@ impl ChatState {
         };
         let text = input.value();
         self.has_text.set(!text.trim().is_empty());
-        draft::keep(self.conversation.get_untracked(), &text);
+        draft::save(self.conversation.get_untracked(), &text);
     }
 
     /// Puts a text into the text box and focuses it.
@@ -160,33 +160,33 @@ impl ChatState {
             return;
         }
         let model = self.model.get_untracked();
-        let mut live = Live::new(TurnId::at(clock::now()), text.clone(), self.label(&model));
+        let mut live = TurnView::new(TurnId::at(clock::now()), text.clone(), self.label(&model));
         live.replaces = retry_of;
-        live.is_asked_above.set(retry_of.is_some());
+        live.hides_user_message.set(retry_of.is_some());
         self.turns.update(|turns| {
             // Cards of earlier refusals are removed.
-            turns.retain(|turn| !matches!(*turn.stand.read_untracked(), Stand::Refused(_)));
+            turns.retain(|turn| !matches!(*turn.state.read_untracked(), TurnState::Refused(_)));
             turns.push(live.clone());
         });
         self.running.set(Some(live.id));
         self.announced.set(String::new());
         self.go_to_end();
         spawn_local(async move {
-            let question = stream::Question {
+            let request = stream::ChatRequest {
                 conversation_id: self.conversation.get_untracked(),
                 model: Some(&ModelName(model)),
                 text: retry_of.is_none().then_some(text.as_str()),
                 retry_of,
                 turn_id: live.id,
             };
-            let mut response = stream::ask(&question).await;
+            let mut response = stream::start_turn(&request).await;
             // Without a response it is unknown whether the request arrived. Retrying is safe because the turn id is the idempotency key.
             for tries in 0..4 {
                 if !response.as_ref().is_err_and(api::is_offline) {
                     break;
                 }
                 TimeoutFuture::new(1_000 << tries).await;
-                response = stream::ask(&question).await;
+                response = stream::start_turn(&request).await;
             }
             match response {
                 Ok(events) => {
@@ -201,14 +201,14 @@ impl ChatState {
 
     /// Applies a turn's events until the final one, resuming the stream when the connection breaks. Fails the turn after five failed
     /// attempts in a row.
-    async fn follow(self, live: &Live, events: impl Stream<Item = (u64, TurnEvent)>) {
+    async fn follow(self, live: &TurnView, events: impl Stream<Item = (u64, TurnEvent)>) {
         let mut events = events.boxed_local();
         let (mut last, mut tries) = (0, 0_u32);
         loop {
             while let Some((id, event)) = events.next().await {
                 (last, tries) = (id, 0);
                 let stick = self.transcript.get_untracked().is_some_and(|element| scroll::is_at_end(&element));
-                live.hear(&event);
+                live.apply_event(&event);
                 self.apply_event(&event, live);
                 if stick {
                     self.go_to_end();
@@ -219,7 +219,7 @@ impl ChatState {
             }
             tries += 1;
             if tries > 5 {
-                live.stand.set(Stand::Failed(api::offline()));
+                live.state.set(TurnState::Failed(api::offline()));
                 return;
             }
             TimeoutFuture::new(500 * (1 << tries)).await;
@@ -233,7 +233,7 @@ impl ChatState {
     }
 
     /// Applies an event to the state outside of the turn: meter, conversation, sidebar and announcements.
-    fn apply_event(self, event: &TurnEvent, live: &Live) {
+    fn apply_event(self, event: &TurnEvent, live: &TurnView) {
         match event {
             TurnEvent::Turn { conversation_id, model, fallback_for, quota, .. } => {
                 self.quota.set(Some(quota.clone()));
@@ -245,18 +245,18 @@ impl ChatState {
                     page::remove_answer(earlier);
                     let is_live =
                         self.turns.read_untracked().iter().any(|turn| turn.id == earlier && !turn.question.is_empty());
-                    live.is_asked_above.set(!is_live);
+                    live.hides_user_message.set(!is_live);
                     self.turns.update(|turns| turns.retain(|turn| turn.id != earlier));
                 }
                 if self.conversation.get_untracked().is_none() {
                     self.conversation.set(Some(*conversation_id));
-                    draft::keep(None, "");
+                    draft::save(None, "");
                     self.typed();
-                    page::conversation_began(*conversation_id, live.question.lines().next().unwrap_or_default());
+                    page::show_new_conversation(*conversation_id, live.question.lines().next().unwrap_or_default());
                 }
             }
             TurnEvent::Finish { quota, .. } => {
-                if let Some(text) = low(quota) {
+                if let Some(text) = low_quota_text(quota) {
                     self.show(text);
                 }
                 self.quota.set(Some(quota.clone()));
@@ -271,7 +271,7 @@ impl ChatState {
     }
 
     /// Handles a turn that was refused before it started: puts its text back into the text box and starts the card's countdown.
-    fn refused(self, live: &Live, problem: Problem) {
+    fn refused(self, live: &TurnView, problem: Problem) {
         // For a refused regeneration, the old response and its question are still shown, so there is no text to restore.
         if live.replaces.is_none()
             && let Some(input) = self.input.get_untracked()
@@ -298,7 +298,7 @@ impl ChatState {
         }
         // The card replaces any toast that is still shown.
         self.close_toast();
-        live.stand.set(Stand::Refused(problem));
+        live.state.set(TurnState::Refused(problem));
         self.go_to_end();
         spawn_local(self.refresh());
     }

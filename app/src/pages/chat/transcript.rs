@@ -8,7 +8,7 @@ use leptos::prelude::*;
 
 /// A past message.
 #[component]
-pub fn Past(
+pub fn PastMessage(
     /// The message to render.
     message: Message,
     /// Available models, used to look up display names.
@@ -17,7 +17,7 @@ pub fn Past(
     is_last: bool,
 ) -> impl IntoView {
     match message.role {
-        Role::User => view! { <Said text=message.text/> }.into_any(),
+        Role::User => view! { <UserMessage text=message.text/> }.into_any(),
         Role::Assistant => {
             let note = match message.status {
                 MessageStatus::Finished => None,
@@ -48,7 +48,7 @@ pub fn Past(
 
 /// A user's message.
 #[component]
-pub fn Said(
+pub fn UserMessage(
     /// Plain text, shown as typed.
     text: String,
 ) -> impl IntoView {
