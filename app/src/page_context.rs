@@ -6,7 +6,7 @@ use std::any::Any;
 
 /// Converts a panic that occurred while a page's data was loaded into a [`Refusal`]. The server provides it as context.
 #[derive(Clone, Copy)]
-pub struct Panicked(pub fn(&(dyn Any + Send)) -> Refusal);
+pub struct PanicHandler(pub fn(&(dyn Any + Send)) -> Refusal);
 
 /// The request that a page is rendered for, with the contents of a rejected form.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +27,7 @@ pub struct PageContext {
 #[derive(Clone, Debug, Default)]
 pub struct FailedForm {
     /// Field names and submitted values.
-    pub typed: Vec<(&'static str, String)>,
+    pub values: Vec<(&'static str, String)>,
     /// Field names and error messages; the empty name refers to the form as a whole.
     pub errors: Vec<(&'static str, String)>,
 }
@@ -35,8 +35,8 @@ pub struct FailedForm {
 impl FailedForm {
     /// Returns the submitted value of a field, or an empty string if there is none.
     #[must_use]
-    pub fn typed(&self, field: &str) -> String {
-        self.typed.iter().find(|(name, _)| *name == field).map(|(_, value)| value.clone()).unwrap_or_default()
+    pub fn value(&self, field: &str) -> String {
+        self.values.iter().find(|(name, _)| *name == field).map(|(_, value)| value.clone()).unwrap_or_default()
     }
 
     /// Returns the error message of a field, if any.

@@ -6,6 +6,6 @@ use leptos::prelude::*;
 
 /// Loads all plans. Requires no sign-in.
 #[server(prefix = "/fn", endpoint = "plans")]
-pub async fn offered() -> Result<PlanCatalog, Refusal> {
+pub async fn catalog() -> Result<PlanCatalog, Refusal> {
     super::context::plan_catalog().await
 }

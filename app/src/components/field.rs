@@ -33,7 +33,7 @@ pub fn Field(
     view! {
         <div class="field">
             <label for=name>{label}{optional.then(|| view! { <span class="optional">" (optional)"</span> })}</label>
-            <input id=name name=name type=kind autocomplete=autocomplete value=form.typed(name) required=!optional
+            <input id=name name=name type=kind autocomplete=autocomplete value=form.value(name) required=!optional
                 aria-invalid=error.is_some().then_some("true")
                 aria-describedby=has_note.then_some(note_id)/>
             {note}

@@ -2,7 +2,7 @@
 
 use super::frame::ErrorPage;
 use crate::api::Refusal;
-use crate::page_context::Panicked;
+use crate::page_context::PanicHandler;
 use futures::FutureExt as _;
 use leptos::prelude::*;
 use serde::{Serialize, de::DeserializeOwned};
@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, resume_unwind};
 
 /// Renders the result of a server function with `draw`, or the error page if it returns a [`Refusal`].
 ///
-/// A panic in the server function is converted by [`Panicked`] if the context provides it, and otherwise resumed.
+/// A panic in the server function is converted by [`PanicHandler`] if the context provides it, and otherwise resumed.
 pub fn loaded<T, Fut, V>(reading: Fut, draw: impl Fn(T) -> V + Clone + Send + Sync + 'static) -> impl IntoView
 where
     T: Clone + Send + Sync + Serialize + DeserializeOwned + 'static,
@@ -18,10 +18,10 @@ where
     V: IntoView + 'static,
 {
     // The data is loaded in a separate task. If that task panicked, the page would wait for it forever.
-    let panicked = use_context::<Panicked>();
+    let handler = use_context::<PanicHandler>();
     let answer = OnceResource::new(async move {
-        AssertUnwindSafe(reading).catch_unwind().await.unwrap_or_else(|panic| match panicked {
-            Some(Panicked(refusal)) => Err(refusal(&*panic)),
+        AssertUnwindSafe(reading).catch_unwind().await.unwrap_or_else(|panic| match handler {
+            Some(PanicHandler(refusal)) => Err(refusal(&*panic)),
             None => resume_unwind(panic),
         })
     });

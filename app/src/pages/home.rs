@@ -54,7 +54,7 @@ pub fn Home() -> impl IntoView {
             </section>
             <section class="section">
                 <h2>"Plans"</h2>
-                {loaded(api::plan::offered(), |shop| view! { <Offers shop/> })}
+                {loaded(api::plan::catalog(), |shop| view! { <Offers shop/> })}
             </section>
             <section class="section questions">
                 <h2>"Questions"</h2>

@@ -20,7 +20,7 @@ pub fn Pricing() -> impl IntoView {
                 <h1>"Plans"</h1>
                 <p>"Each plan has a limit of requests per minute and of tokens per day. Both are sliding windows: nothing resets at midnight, and tokens become available again 24 hours after you use them."</p>
             </header>
-            {loaded(api::plan::offered(), |shop| view! { <Periods shop=shop.clone()/> <Connection payments=shop.payments/> <Offers shop/> })}
+            {loaded(api::plan::catalog(), |shop| view! { <Periods shop=shop.clone()/> <Connection payments=shop.payments/> <Offers shop/> })}
             <p class="aside">"A token is about four characters of English. Words you send and words you get back both count, and so does the conversation so far, each turn. A larger plan counts from your next message on; what you used stays used."</p>
         </Frame>
     }
@@ -90,7 +90,7 @@ fn card(PlanOffer { plan, models }: &PlanOffer, shop: &PlanCatalog, meant: Optio
 
 /// Renders the action that the visitor can take on a plan: sign up, switch, cancel, or contact the owner.
 fn action(plan: &Plan, chosen: Period, shop: &PlanCatalog) -> AnyView {
-    let trial = (plan.trial_days > 0 && shop.trial_available && shop.pays.is_none())
+    let trial = (plan.trial_days > 0 && shop.trial_available && shop.current_subscription.is_none())
         .then(|| format!("Start {}-day free trial", plan.trial_days));
     let Some(viewer) = page_context().viewer else {
         if plan.is_free() {
@@ -103,13 +103,14 @@ fn action(plan: &Plan, chosen: Period, shop: &PlanCatalog) -> AnyView {
         let label = trial.unwrap_or_else(|| format!("Start with {}", plan.name));
         return view! { <a class="button secondary" href=next>{label}</a> }.into_any();
     };
-    let pays_this = shop.pays.as_ref().is_some_and(|(paid, period)| *paid == plan.id && *period == chosen);
+    let pays_this =
+        shop.current_subscription.as_ref().is_some_and(|(paid, period)| *paid == plan.id && *period == chosen);
     let is_theirs = viewer.plan.id == plan.id;
     if pays_this || (is_theirs && (plan.is_free() || shop.payments == Payments::NotConnected)) {
         return view! { <p class="mine"><Draw icon=Icon::Check/>"Your plan"</p> }.into_any();
     }
     if plan.is_free() {
-        let pays = shop.pays.is_some() && shop.payments != Payments::NotConnected;
+        let pays = shop.current_subscription.is_some() && shop.payments != Payments::NotConnected;
         return pays
             .then(|| view! { <a class="button secondary" href="/settings/billing">"Cancel subscription"</a> })
             .into_any();
@@ -130,7 +131,7 @@ fn action(plan: &Plan, chosen: Period, shop: &PlanCatalog) -> AnyView {
 }
 
 fn label(plan: &Plan, chosen: Period, shop: &PlanCatalog, viewer: &Viewer) -> String {
-    match &shop.pays {
+    match &shop.current_subscription {
         Some((paid, _)) if *paid == plan.id && chosen == Period::Year => "Switch to yearly".to_owned(),
         Some((paid, _)) if *paid == plan.id => "Switch to monthly".to_owned(),
         Some(_) if plan.sort < viewer.plan.sort => format!("Downgrade to {}", plan.name),

@@ -10,7 +10,7 @@ use leptos::prelude::*;
 pub fn SignIn() -> impl IntoView {
     let next = page_context()
         .query("next")
-        .or_else(|| Some(page_context().form.typed("next")))
+        .or_else(|| Some(page_context().form.value("next")))
         .filter(|next| !next.is_empty());
     view! {
         <Frame title="Sign in">

@@ -40,11 +40,11 @@ fn Shown(usage: UsageView) -> impl IntoView {
     let quota = usage.quota.clone();
     let (zone, days) = (usage.time_zone.clone(), usage.days.len());
     let bars: Vec<Bar> = usage
-        .returns
+        .refills
         .iter()
         .map(|(at, tokens)| Bar { label: at.clone(), value: tokens.0, text: format!("{tokens} at {at}") })
         .collect();
-    let returns = bars.iter().any(|bar| bar.value > 0).then(|| {
+    let refills = bars.iter().any(|bar| bar.value > 0).then(|| {
         view! {
             <section>
                 <h2>"Token refill schedule"</h2>
@@ -58,8 +58,8 @@ fn Shown(usage: UsageView) -> impl IntoView {
             <h2>"Remaining"</h2>
             <Meter quota=Signal::stored(quota)/>
         </section>
-        {returns}
-        <Spent usage/>
+        {refills}
+        <UsageDetails usage/>
         <section>
             <h2>"Time zone"</h2>
             <form method="post" action="/settings/time-zone" class="inline">
@@ -75,11 +75,11 @@ fn Shown(usage: UsageView) -> impl IntoView {
 
 /// A user's usage: totals, chart and tables. Also used on the admin page of a user.
 #[component]
-pub fn Spent(
+pub fn UsageDetails(
     /// The usage to show.
     usage: UsageView,
 ) -> impl IntoView {
-    let UsageView { days, models, total, last, shows_cost, time_zone, .. } = usage;
+    let UsageView { days, models, total, recent_turns, shows_cost, time_zone, .. } = usage;
     if total.requests == 0 {
         return view! {
             <section class="empty">
@@ -91,7 +91,7 @@ pub fn Spent(
     }
     let bars = days.iter().map(|(day, sum)| bar(*day, sum, shows_cost)).collect::<Vec<_>>();
     let rows = models.iter().map(|(model, sum)| row(model, sum, &total, shows_cost)).collect_view();
-    let turns = last
+    let turns = recent_turns
         .into_iter()
         .map(|turn| {
             view! {

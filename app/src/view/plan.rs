@@ -23,5 +23,6 @@ pub struct PlanCatalog {
     /// Whether a trial is available: the visitor is signed out or has had none yet.
     pub trial_available: bool,
     /// Plan and billing period of the viewer's live subscription, if any.
-    pub pays: Option<(PlanId, Period)>,
+    #[serde(rename = "pays")]
+    pub current_subscription: Option<(PlanId, Period)>,
 }

@@ -51,9 +51,11 @@ pub struct UsageView {
     /// The remaining quota; `None` if the meters are unavailable.
     pub quota: Option<Quota>,
     /// When the tokens used in the last 24 hours become available again: local time and tokens per half hour, soonest first.
-    pub returns: Vec<(String, Tokens)>,
+    #[serde(rename = "returns")]
+    pub refills: Vec<(String, Tokens)>,
     /// The most recent turns, newest first.
-    pub last: Vec<Turn>,
+    #[serde(rename = "last")]
+    pub recent_turns: Vec<Turn>,
     /// Whether costs are shown. If not, all costs are zero.
     pub shows_cost: bool,
     /// The user's time zone.

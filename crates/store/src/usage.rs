@@ -99,11 +99,15 @@ pub async fn spent(
         .collect())
 }
 
-/// Subjects that used something since an instant and are quiet now: nothing of theirs runs or has just ended.
+/// Subjects that used something since an instant and are idle now: nothing of theirs runs or has just ended.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn quiet(db: impl PgExecutor<'_>, since: OffsetDateTime, now: OffsetDateTime) -> Result<Vec<String>> {
+pub async fn list_idle_subjects(
+    db: impl PgExecutor<'_>,
+    since: OffsetDateTime,
+    now: OffsetDateTime,
+) -> Result<Vec<String>> {
     Ok(sqlx::query_scalar!(
         "select subject from ai_usage where created_at >= $1 group by subject
          having bool_and(status <> 'pending') and max(coalesce(settled_at, created_at)) < $2 limit 5000",
@@ -114,11 +118,11 @@ pub async fn quiet(db: impl PgExecutor<'_>, since: OffsetDateTime, now: OffsetDa
     .await?)
 }
 
-/// Whether a subject that used something since an instant is quiet now.
+/// Whether a subject that used something since an instant is idle now.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn is_quiet(
+pub async fn is_idle(
     db: impl PgExecutor<'_>,
     subject: &str,
     since: OffsetDateTime,
@@ -139,7 +143,7 @@ pub async fn is_quiet(
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn drifted(
+pub async fn record_drift(
     db: impl PgExecutor<'_>,
     subject: &str,
     found: Tokens,
@@ -316,7 +320,7 @@ pub async fn last_turns(db: impl PgExecutor<'_>, owner: UserId, zone: &str, limi
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn comes_back(
+pub async fn refill_schedule(
     db: impl PgExecutor<'_>,
     subject: &str,
     zone: &str,

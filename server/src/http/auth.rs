@@ -65,13 +65,13 @@ pub(crate) async fn sign_up(
     } else if secret.len() > password::MAX_BYTES {
         errors.push(("password", "This password is too long.".to_owned()));
     }
-    let typed = vec![("email", address.to_owned()), ("name", name.to_owned()), ("next", form.next.clone())];
+    let values = vec![("email", address.to_owned()), ("name", name.to_owned()), ("next", form.next.clone())];
     if !errors.is_empty() {
-        return Ok(pages::form_again(&app, again, FailedForm { typed, errors }).await);
+        return Ok(pages::form_again(&app, again, FailedForm { values, errors }).await);
     }
     let origin = request_origin(&app, &again)?;
     if let Err(refused) = attempts::count_attempt(&app, &origin, Attempt::SignUp).await {
-        return Ok(pages::form_refused(&app, again, typed, refused).await);
+        return Ok(pages::form_refused(&app, again, values, refused).await);
     }
     let password_hash = app.passwords.hash(form.password.clone()).await?;
     let new = NewAccount {
@@ -85,7 +85,7 @@ pub(crate) async fn sign_up(
     };
     if store::account::create(&app.db, &new).await? == Created::EmailTaken {
         let errors = vec![("email", "An account with this email already exists. Sign in instead.".to_owned())];
-        return Ok(pages::form_again(&app, again, FailedForm { typed, errors }).await);
+        return Ok(pages::form_again(&app, again, FailedForm { values, errors }).await);
     }
     begin(&session, new.user_id).await?;
     Ok(Redirect::to(local(&form.next).unwrap_or("/chat")).into_response())
@@ -103,8 +103,8 @@ pub(crate) async fn sign_in(
     let subject = app.subject(address.trim())?;
     let origin = request_origin(&app, &again)?;
     if let Err(refused) = attempts::count_attempt(&app, &origin, Attempt::SignIn(&subject)).await {
-        let typed = vec![("email", form.email.trim().to_owned()), ("next", form.next)];
-        return Ok(pages::form_refused(&app, again, typed, refused).await);
+        let values = vec![("email", form.email.trim().to_owned()), ("next", form.next)];
+        return Ok(pages::form_refused(&app, again, values, refused).await);
     }
     let found = store::account::credentials(&app.db, address.trim()).await?;
     let (user_id, hash) = found.map_or((None, None), |found| (Some(found.user_id), Some(found.password_hash)));
@@ -117,9 +117,9 @@ pub(crate) async fn sign_in(
             Ok(Redirect::to(local(&form.next).unwrap_or("/chat")).into_response())
         }
         None => {
-            let typed = vec![("email", form.email.trim().to_owned()), ("next", form.next)];
+            let values = vec![("email", form.email.trim().to_owned()), ("next", form.next)];
             let errors = vec![("", "Incorrect email or password.".to_owned())];
-            Ok(pages::form_again(&app, again, FailedForm { typed, errors }).await)
+            Ok(pages::form_again(&app, again, FailedForm { values, errors }).await)
         }
     }
 }

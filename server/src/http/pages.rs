@@ -3,7 +3,7 @@
 use crate::AppState;
 use crate::failure::Failure;
 use crate::http::current_user::CurrentUser;
-use app::page_context::{FailedForm, PageContext, Panicked};
+use app::page_context::{FailedForm, PageContext, PanicHandler};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -37,13 +37,13 @@ pub(crate) async fn form_again(app: &AppState, request: Request, form: FailedFor
 pub(crate) async fn form_refused(
     app: &AppState,
     request: Request,
-    typed: Vec<(&'static str, String)>,
+    values: Vec<(&'static str, String)>,
     failure: Failure,
 ) -> Response {
     let problem = failure.0.clone();
     let wait = problem.retry_after_ms.map(|ms| format!(" It works again in {}.", app::components::duration::wait(ms)));
     let sentence = format!("{}{}", problem.message, wait.unwrap_or_default());
-    let mut page = draw(app, request, FailedForm { typed, errors: vec![("", sentence)] }, None).await;
+    let mut page = draw(app, request, FailedForm { values, errors: vec![("", sentence)] }, None).await;
     // Use the status and `Retry-After` header of the API response.
     let answer = failure.into_response();
     *page.status_mut() = answer.status();
@@ -96,7 +96,7 @@ pub(crate) fn provide(state: &app::api::context::PageState, reload_port: Option<
         })
     });
     provide_context(visit.unwrap_or_default());
-    provide_context(Panicked(app::api::context::refusal_from_panic));
+    provide_context(PanicHandler(app::api::context::refusal_from_panic));
     // Chromium applies `form-action` to the redirects of a form as well.
     let actions: String = state.payment_pages.iter().map(|page| format!(" {page}")).collect();
     if let (Some(response), Some(nonce)) = (use_context::<ResponseOptions>(), use_nonce()) {

@@ -35,7 +35,7 @@ pub(crate) async fn delete(
     // The form posts to its own URL; the page is rendered as `/settings`.
     parts.uri = http::Uri::from_static("/settings");
     let again = Request::from_parts(parts, axum::body::Body::empty());
-    let refuse = |name, sentence: &str| FailedForm { typed: Vec::new(), errors: vec![(name, sentence.to_owned())] };
+    let refuse = |name, sentence: &str| FailedForm { values: Vec::new(), errors: vec![(name, sentence.to_owned())] };
     let found = store::account::credentials(&app.db, &viewer.email).await?;
     let fits = form.password.expose_secret().len() <= password::MAX_BYTES;
     let hash = found.map(|found| found.password_hash).filter(|_| fits);

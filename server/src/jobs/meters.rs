@@ -29,7 +29,7 @@ pub(super) fn all_caps(app: &AppState, context: &TurnContext) -> Caps {
 pub(super) async fn compare_meters(app: &AppState) -> anyhow::Result<()> {
     let now = AppState::now();
     let since = now - time::Duration::hours(25);
-    for subject in store::usage::quiet(&app.db, since, now).await? {
+    for subject in store::usage::list_idle_subjects(&app.db, since, now).await? {
         let quotas = &app.quotas;
         // A meter that can't be read now is compared the next time.
         if !matches!(quotas.drift(&subject).await, Ok(Some(_))) {
@@ -38,7 +38,7 @@ pub(super) async fn compare_meters(app: &AppState) -> anyhow::Result<()> {
         // A bucket may just have left one of them and not yet the other.
         tokio::time::sleep(Duration::from_secs(1)).await;
         let Ok(Some(drift)) = quotas.drift(&subject).await else { continue };
-        if !store::usage::is_quiet(&app.db, &subject, since, AppState::now()).await? {
+        if !store::usage::is_idle(&app.db, &subject, since, AppState::now()).await? {
             continue;
         }
         let total = |snapshot: &limits::Snapshot| {
@@ -48,7 +48,7 @@ pub(super) async fn compare_meters(app: &AppState) -> anyhow::Result<()> {
         let (found, ledger) = (total(&drift.found), total(&drift.expected));
         tracing::warn!(%found, %ledger, "meter differed from the ledger; rebuilding it");
         metrics::counter!("quotient_meter_drift_total").increment(1);
-        store::usage::drifted(&app.db, &subject, found, ledger, AppState::now()).await?;
+        store::usage::record_drift(&app.db, &subject, found, ledger, AppState::now()).await?;
         quotas.discard(&subject).await?;
     }
     Ok(())

@@ -286,7 +286,7 @@ async fn meters_are_compared_with_the_ledger() {
     assert!(admin.text("/admin/health").await.contains("usage counters rebuilt in 24 hours"));
 }
 
-/// A subject is quiet if it has usage, nothing running and nothing finished in the last two minutes. The list query and the check of a
+/// A subject is idle if it has usage, nothing running and nothing finished in the last two minutes. The list query and the check of a
 /// single subject agree.
 #[tokio::test]
 async fn quiet_subjects_match_the_ledger() {
@@ -307,12 +307,13 @@ async fn quiet_subjects_match_the_ledger() {
     let is_busy = |row: &&(String, bool, OffsetDateTime)| row.1 || row.2 >= now - Duration::minutes(2);
     let busy: HashSet<&str> = rows.iter().filter(is_busy).map(|row| row.0.as_str()).collect();
     let subjects: HashSet<&str> = rows.iter().map(|row| row.0.as_str()).collect();
-    let quiet: HashSet<String> = store::usage::quiet(&app.store, since, now).await.unwrap().into_iter().collect();
+    let idle: HashSet<String> =
+        store::usage::list_idle_subjects(&app.store, since, now).await.unwrap().into_iter().collect();
     assert!(!busy.is_empty() && busy.len() < subjects.len());
-    assert_eq!(quiet.iter().map(String::as_str).collect::<HashSet<_>>(), &subjects - &busy);
+    assert_eq!(idle.iter().map(String::as_str).collect::<HashSet<_>>(), &subjects - &busy);
     for subject in subjects.into_iter().chain(["another subject"]) {
-        let is_quiet = store::usage::is_quiet(&app.store, subject, since, now).await.unwrap();
-        assert_eq!(is_quiet, quiet.contains(subject), "{subject}");
+        let is_idle = store::usage::is_idle(&app.store, subject, since, now).await.unwrap();
+        assert_eq!(is_idle, idle.contains(subject), "{subject}");
     }
 }
 

@@ -167,15 +167,15 @@ pub(crate) async fn plan_catalog() -> Result<crate::view::plan::PlanCatalog, Ref
         .into_iter()
         .map(|plan| PlanOffer { models: plan.models.iter().filter_map(label).collect(), plan })
         .collect();
-    let (mut trial_available, mut pays) = (true, None);
+    let (mut trial_available, mut current_subscription) = (true, None);
     if let Some(viewer) = use_context::<PageContext>().and_then(|context| context.viewer) {
         let payer = store::account::payer(&state.db, viewer.user_id).await.map_err(fail)?;
         trial_available = payer.is_some_and(|payer| !payer.tried);
         let subscriptions = store::subscription::of_user(&state.db, viewer.user_id).await.map_err(fail)?;
         let live = subscriptions.into_iter().find(|subscription| subscription.status.is_live());
-        pays = live.and_then(|live| Some((live.plan?, live.period)));
+        current_subscription = live.and_then(|live| Some((live.plan?, live.period)));
     }
-    Ok(PlanCatalog { offers, payments: state.payments, trial_available, pays })
+    Ok(PlanCatalog { offers, payments: state.payments, trial_available, current_subscription })
 }
 
 /// Loads a user's billing data.

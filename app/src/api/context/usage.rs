@@ -29,8 +29,8 @@ pub(crate) async fn usage_of(
     let today = store::usage::today(db, zone, now).await.map_err(fail)?;
     let first = today - time::Duration::days(i64::from(days.clamp(1, 90)) - 1);
     let rows = store::usage::by_day_and_model(db, user.user_id, zone, first).await.map_err(fail)?;
-    let returns = store::usage::comes_back(db, &user.subject, zone, now).await.map_err(fail)?;
-    let last = store::usage::last_turns(db, user.user_id, zone, 20).await.map_err(fail)?;
+    let refills = store::usage::refill_schedule(db, &user.subject, zone, now).await.map_err(fail)?;
+    let recent_turns = store::usage::last_turns(db, user.user_id, zone, 20).await.map_err(fail)?;
     // Sums are exact ledger values and are converted for display only at the end, so that a correction recorded on another day counts in
     // full.
     let (mut total, mut by_model) = (Sums::default(), BTreeMap::<String, Sums>::new());
@@ -60,8 +60,8 @@ pub(crate) async fn usage_of(
         models,
         total: shown(&total),
         quota: quota(user).await.ok(),
-        returns,
-        last: last.into_iter().map(turn).collect(),
+        refills,
+        recent_turns: recent_turns.into_iter().map(turn).collect(),
         shows_cost,
         time_zone: user.time_zone.clone(),
     })

@@ -17,7 +17,7 @@ pub fn Audit() -> impl IntoView {
     let shown = move |rows: Vec<AuditEntry>| {
         // The total is unknown: a full page links to the next one, which may be empty.
         let pages = u64::from(page) + u64::from(rows.len() == AUDIT_ROWS as usize);
-        view! { <Acts rows/> <Pager page pages href=|page| format!("/admin/audit?page={page}")/> }
+        view! { <AuditTable rows/> <Pager page pages href=|page| format!("/admin/audit?page={page}")/> }
     };
     view! {
         <Frame title="Audit" wide=true>
@@ -32,7 +32,7 @@ pub fn Audit() -> impl IntoView {
 
 /// A table of admin actions. Also used on the page of a user.
 #[component]
-pub fn Acts(
+pub fn AuditTable(
     /// Actions, newest first.
     rows: Vec<AuditEntry>,
 ) -> impl IntoView {

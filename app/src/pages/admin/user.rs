@@ -6,8 +6,8 @@ use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
 use crate::components::meter::Meter;
 use crate::page_context::page_context;
-use crate::pages::admin::audit::Acts;
-use crate::pages::usage::Spent;
+use crate::pages::admin::audit::AuditTable;
+use crate::pages::usage::UsageDetails;
 use crate::view::admin::{Hold, OwnLimits, UserView};
 use domain::{PlanId, Tokens, UserId, Viewer};
 use leptos::prelude::*;
@@ -80,10 +80,10 @@ fn Shown(user: UserView) -> impl IntoView {
             <Sessions sessions/>
         </div>
         <AdminActions viewer limits paused_at/>
-        <Spent usage/>
+        <UsageDetails usage/>
         <section>
             <h2>"Activity"</h2>
-            <Acts rows=audit/>
+            <AuditTable rows=audit/>
         </section>
     }
 }

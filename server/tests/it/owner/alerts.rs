@@ -143,7 +143,7 @@ async fn an_open_circuit_alerts_at_once() {
 async fn drift_alert_stays_open_for_a_day() {
     let app = TestApp::new().await;
     let now = OffsetDateTime::now_utc();
-    store::usage::drifted(&app.store, "a subject", Tokens(7), Tokens(5), now).await.unwrap();
+    store::usage::record_drift(&app.store, "a subject", Tokens(7), Tokens(5), now).await.unwrap();
     look(&app).await;
     let said = "1 usage counter differed from the ledger in the last 24 hours and was rebuilt.";
     assert_eq!(app.one::<String>("select message from alert where kind = 'drift' and ended_at is null").await, said);
