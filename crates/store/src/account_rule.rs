@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 /// An action on a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Act {
+pub enum AccountChange {
     /// Overrides limits of the plan until a given time; `None` keeps the plan's limit.
     Limit {
         /// Requests per minute.
@@ -32,7 +32,7 @@ pub enum Act {
     UnmakeAdmin,
 }
 
-impl Act {
+impl AccountChange {
     /// The action's name in the audit log.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
@@ -50,7 +50,7 @@ impl Act {
 
 /// The result of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Acted {
+pub enum ChangeOutcome {
     /// The action was carried out.
     Yes,
     /// The user doesn't exist.
@@ -64,17 +64,17 @@ pub enum Acted {
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn act(
+pub async fn apply(
     db: &Db,
     actor: UserId,
     user_id: UserId,
-    act: Act,
+    change: AccountChange,
     why: Option<&str>,
     now: OffsetDateTime,
-) -> Result<Acted> {
+) -> Result<ChangeOutcome> {
     let mut tx = crate::begin(db).await?;
     // Locks all admins, so that two of them can't remove each other at the same time and leave none.
-    if act == Act::UnmakeAdmin {
+    if change == AccountChange::UnmakeAdmin {
         sqlx::query!("select user_id from account where role = 'admin' order by user_id for no key update")
             .fetch_all(&mut tx)
             .await?;
@@ -86,34 +86,34 @@ pub async fn act(
     .fetch_optional(&mut tx)
     .await?
     else {
-        return Ok(Acted::NoUser);
+        return Ok(ChangeOutcome::NoUser);
     };
     let previous_limits = describe_limits(before.limit_requests, before.limit_tokens, before.limit_until);
     let id = Uuid::from(user_id);
-    let (was, is) = match act {
-        Act::Limit { requests, tokens, until } => {
+    let (was, is) = match change {
+        AccountChange::Limit { requests, tokens, until } => {
             set_limits(&mut tx, id, requests, tokens, until).await?;
             (previous_limits, describe_limits(requests, tokens, Some(until)))
         }
-        Act::Unlimit => {
+        AccountChange::Unlimit => {
             clear_limits(&mut tx, id).await?;
             (previous_limits, None)
         }
-        Act::Pause | Act::Resume => {
-            let paused = (act == Act::Pause).then_some(now);
+        AccountChange::Pause | AccountChange::Resume => {
+            let paused = (change == AccountChange::Pause).then_some(now);
             sqlx::query!("update account set paused_at = $2 where user_id = $1", id, paused).execute(&mut tx).await?;
             let state = |paused: bool| Some(if paused { "paused" } else { "not paused" }.to_owned());
             (state(before.paused_at.is_some()), state(paused.is_some()))
         }
-        Act::SignOut => {
+        AccountChange::SignOut => {
             let ended =
                 sqlx::query!("delete from session where user_id = $1", id).execute(&mut tx).await?.rows_affected();
             (Some(format!("{ended} sessions")), Some("0 sessions".to_owned()))
         }
-        Act::MakeAdmin | Act::UnmakeAdmin => {
-            let role = if act == Act::MakeAdmin { "admin" } else { "member" };
+        AccountChange::MakeAdmin | AccountChange::UnmakeAdmin => {
+            let role = if change == AccountChange::MakeAdmin { "admin" } else { "member" };
             if !set_role(&mut tx, id, role).await? {
-                return Ok(Acted::LastAdmin);
+                return Ok(ChangeOutcome::LastAdmin);
             }
             (Some(before.role), Some(role.to_owned()))
         }
@@ -121,14 +121,14 @@ pub async fn act(
     let entry = Entry {
         actor: Some(actor),
         target: Some(user_id),
-        action: act.as_str(),
+        action: change.as_str(),
         before: was.as_deref(),
         after: is.as_deref(),
         why,
     };
     audit::write(&mut tx, &entry, now).await?;
     tx.commit().await?;
-    Ok(Acted::Yes)
+    Ok(ChangeOutcome::Yes)
 }
 
 /// Formats a limit override for the audit log. Returns `None` if there is none.
@@ -180,7 +180,7 @@ async fn set_role(tx: &mut Tx, id: Uuid, role: &str) -> Result<bool> {
 }
 
 /// A user's limit override, pause and sessions.
-pub struct Standing {
+pub struct AccountOverrides {
     /// Requests per minute of the active override, if it sets them.
     pub requests: Option<i64>,
     /// Tokens per 24 hours of the active override, if it sets them.
@@ -197,7 +197,7 @@ pub struct Standing {
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn load(db: &Db, user_id: UserId, now: OffsetDateTime) -> Result<Option<Standing>> {
+pub async fn load(db: &Db, user_id: UserId, now: OffsetDateTime) -> Result<Option<AccountOverrides>> {
     let row = sqlx::query!(
         r#"select limit_requests, limit_tokens, limit_until, paused_at,
                   array(select expires_at from session s where s.user_id = a.user_id and s.expires_at > $2 order by 1 desc) as "sessions!"
@@ -209,7 +209,7 @@ pub async fn load(db: &Db, user_id: UserId, now: OffsetDateTime) -> Result<Optio
     .await?;
     Ok(row.map(|row| {
         let until = row.limit_until.filter(|until| *until > now);
-        Standing {
+        AccountOverrides {
             requests: until.and(row.limit_requests),
             tokens: until.and(row.limit_tokens),
             until,

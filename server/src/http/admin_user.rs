@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::{PlanId, Problem, Quota, UserId};
 use serde::Deserialize;
-use store::account_rule::{Act, Acted};
+use store::account_rule::{AccountChange, ChangeOutcome};
 use time::OffsetDateTime;
 
 /// The form that grants a plan.
@@ -87,7 +87,7 @@ enum AdminAction {
 
 impl ActionForm {
     /// Parses the action and its numbers. Returns `None` for an action that isn't a database change.
-    fn act(&self, now: OffsetDateTime) -> Result<Option<Act>, Problem> {
+    fn change(&self, now: OffsetDateTime) -> Result<Option<AccountChange>, Problem> {
         Ok(Some(match self.act {
             AdminAction::Limit => {
                 let number = |field: &str, text: &str| match text.trim() {
@@ -104,14 +104,14 @@ impl ActionForm {
                 let until = until.filter(|until| *until > now && until.year() < 9000).ok_or_else(|| {
                     Problem::invalid("until", "The override must end on a future day (UTC). No changes were saved.")
                 })?;
-                Act::Limit { requests, tokens, until }
+                AccountChange::Limit { requests, tokens, until }
             }
-            AdminAction::Unlimit => Act::Unlimit,
-            AdminAction::Pause => Act::Pause,
-            AdminAction::Resume => Act::Resume,
-            AdminAction::SignOut => Act::SignOut,
-            AdminAction::MakeAdmin => Act::MakeAdmin,
-            AdminAction::UnmakeAdmin => Act::UnmakeAdmin,
+            AdminAction::Unlimit => AccountChange::Unlimit,
+            AdminAction::Pause => AccountChange::Pause,
+            AdminAction::Resume => AccountChange::Resume,
+            AdminAction::SignOut => AccountChange::SignOut,
+            AdminAction::MakeAdmin => AccountChange::MakeAdmin,
+            AdminAction::UnmakeAdmin => AccountChange::UnmakeAdmin,
             AdminAction::Rebuild => return Ok(None),
         }))
     }
@@ -126,14 +126,14 @@ pub(crate) async fn act(
     let now = AppState::now();
     let done: Result<(), Failure> = async {
         let why = reason(&form.why)?.ok_or_else(no_reason)?;
-        let Some(act) = form.act(now)? else {
+        let Some(change) = form.change(now)? else {
             return rebuild(&app, admin.user_id, user_id, &why).await;
         };
-        let acted = store::account_rule::act(&app.db, admin.user_id, user_id, act, Some(&why), now).await;
-        match acted? {
-            Acted::Yes => Ok(()),
-            Acted::NoUser => Err(Problem::not_found("account").into()),
-            Acted::LastAdmin => Err(Problem::invalid(
+        let outcome = store::account_rule::apply(&app.db, admin.user_id, user_id, change, Some(&why), now).await;
+        match outcome? {
+            ChangeOutcome::Yes => Ok(()),
+            ChangeOutcome::NoUser => Err(Problem::not_found("account").into()),
+            ChangeOutcome::LastAdmin => Err(Problem::invalid(
                 "act",
                 "This is the only admin. Make another user an admin first. No changes were saved.",
             )
