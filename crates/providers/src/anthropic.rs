@@ -1,7 +1,7 @@
 //! Client for the Anthropic Messages API, streaming: <https://docs.anthropic.com/en/api/messages-streaming>
 
-use crate::http::{self, Patience, Reader};
-use crate::{Ask, Chunk, Chunks, End, Provider, ProviderError};
+use crate::http::{self, Reader, Timeouts};
+use crate::{Chunk, Chunks, End, ModelRequest, Provider, ProviderError};
 use domain::{Tokens, Usage, sse::SseEvent};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -12,7 +12,7 @@ pub const BASE_URL: &str = "https://api.anthropic.com";
 /// Client for one Anthropic API key.
 pub struct Anthropic {
     client: reqwest::Client,
-    patience: Patience,
+    timeouts: Timeouts,
     url: String,
     key: SecretString,
 }
@@ -22,30 +22,30 @@ impl Anthropic {
     ///
     /// # Errors
     /// Returns an error if TLS can't be set up.
-    pub fn new(base_url: Option<&str>, key: SecretString, patience: Patience) -> Result<Self, ProviderError> {
+    pub fn new(base_url: Option<&str>, key: SecretString, timeouts: Timeouts) -> Result<Self, ProviderError> {
         let url = format!("{}/v1/messages", base_url.unwrap_or(BASE_URL).trim_end_matches('/'));
-        Ok(Self { client: http::client(patience)?, patience, url, key })
+        Ok(Self { client: http::client(timeouts)?, timeouts, url, key })
     }
 }
 
 #[async_trait::async_trait]
 impl Provider for Anthropic {
-    async fn open(&self, ask: &Ask<'_>) -> Result<Chunks, ProviderError> {
-        let messages: Vec<_> = ask
+    async fn open(&self, request: &ModelRequest<'_>) -> Result<Chunks, ProviderError> {
+        let messages: Vec<_> = request
             .messages
             .iter()
             .map(|message| serde_json::json!({"role": message.role.as_str(), "content": message.text}))
             .collect();
         let body = serde_json::json!({
-            "model": ask.model, "max_tokens": ask.max_output, "system": ask.system, "messages": messages, "stream": true,
+            "model": request.model, "max_tokens": request.max_output, "system": request.system, "messages": messages, "stream": true,
         });
-        let request = self
+        let http_request = self
             .client
             .post(&self.url)
             .header("x-api-key", self.key.expose_secret())
             .header("anthropic-version", "2023-06-01")
             .json(&body);
-        Ok(http::chunks(http::send(request, self.patience).await?, Messages::default(), self.patience))
+        Ok(http::chunks(http::send(http_request, self.timeouts).await?, Messages::default(), self.timeouts))
     }
 }
 
@@ -143,12 +143,12 @@ impl Reader for Messages {
             Event::MessageDelta { delta, usage } => {
                 self.end = delta.stop_reason.map(|reason| match reason.as_str() {
                     "max_tokens" | "model_context_window_exceeded" => End::Length,
-                    _ => End::Done,
+                    _ => End::Complete,
                 });
                 vec![self.count(&usage)]
             }
-            Event::MessageStop => vec![Chunk::End(self.end.unwrap_or(End::Done))],
-            Event::Error { error } => return Err(ProviderError::Broke(error.r#type)),
+            Event::MessageStop => vec![Chunk::End(self.end.unwrap_or(End::Complete))],
+            Event::Error { error } => return Err(ProviderError::StreamFailed(error.r#type)),
             Event::ContentBlockDelta { delta: Delta::Other } | Event::Other => Vec::new(),
         })
     }
@@ -196,7 +196,7 @@ mod tests {
             output: Tokens(15),
             reasoning: Tokens(0),
         };
-        assert_eq!(whole[whole.len() - 2..], [Chunk::Usage(usage), Chunk::End(End::Done)]);
+        assert_eq!(whole[whole.len() - 2..], [Chunk::Usage(usage), Chunk::End(End::Complete)]);
         for size in 1..64 {
             assert_eq!(read(stream, size), (whole.clone(), None), "chunk size {size}");
         }

@@ -1,7 +1,7 @@
 //! The built-in demo model, which needs no network and no key. It shows what a response looks like while no provider key is set, and
 //! says so in its text.
 
-use crate::{Ask, Chunk, Chunks, End, Provider, ProviderError, estimate};
+use crate::{Chunk, Chunks, End, ModelRequest, Provider, ProviderError, estimate};
 use domain::{Tokens, Usage};
 use futures::{StreamExt, stream};
 use std::time::Duration;
@@ -15,16 +15,16 @@ pub struct Demo;
 
 #[async_trait::async_trait]
 impl Provider for Demo {
-    async fn open(&self, ask: &Ask<'_>) -> Result<Chunks, ProviderError> {
-        let question = ask.messages.last().map_or("", |message| message.text.as_str());
-        let turns = ask.messages.len() / 2;
-        let input = estimate::counted(ask.system, ask.messages);
+    async fn open(&self, request: &ModelRequest<'_>) -> Result<Chunks, ProviderError> {
+        let question = request.messages.last().map_or("", |message| message.text.as_str());
+        let turns = request.messages.len() / 2;
+        let input = estimate::counted(request.system, request.messages);
         let whole = answer(question, turns);
         let pieces: Vec<String> = whole.split_inclusive([' ', '\n']).map(str::to_owned).collect();
-        let (mut emitted, mut out, mut end) = (String::new(), Vec::new(), End::Done);
+        let (mut emitted, mut out, mut end) = (String::new(), Vec::new(), End::Complete);
         for piece in pieces {
             emitted.push_str(&piece);
-            if estimate::text(&emitted) > ask.max_output {
+            if estimate::text(&emitted) > request.max_output {
                 emitted.truncate(emitted.len() - piece.len());
                 end = End::Length;
                 break;
@@ -139,10 +139,11 @@ mod tests {
     use super::*;
     use domain::{ModelName, PromptMessage, Role};
 
-    async fn ask(text: &str, max_output: u64) -> Vec<Chunk> {
+    async fn respond(text: &str, max_output: u64) -> Vec<Chunk> {
         let (model, messages) = (ModelName("demo".into()), [PromptMessage { role: Role::User, text: text.into() }]);
-        let ask = Ask { model: &model, system: "Be brief.", messages: &messages, max_output: Tokens(max_output) };
-        Demo.open(&ask).await.unwrap().map(Result::unwrap).collect().await
+        let request =
+            ModelRequest { model: &model, system: "Be brief.", messages: &messages, max_output: Tokens(max_output) };
+        Demo.open(&request).await.unwrap().map(Result::unwrap).collect().await
     }
 
     #[tokio::test(start_paused = true)]
@@ -150,7 +151,7 @@ mod tests {
         for (question, sign) in
             [("hello", "- **The stream.**"), ("a table", "|---|"), ("code", "```rust"), ("steps", "1. **Say")]
         {
-            let chunks = ask(question, 2_000).await;
+            let chunks = respond(question, 2_000).await;
             let text: String = chunks
                 .iter()
                 .filter_map(|c| match c {
@@ -159,7 +160,7 @@ mod tests {
                 })
                 .collect();
             assert!(text.contains(sign) && text.contains("demo model"), "{question}");
-            let [.., Chunk::Usage(usage), Chunk::End(End::Done)] = chunks.as_slice() else {
+            let [.., Chunk::Usage(usage), Chunk::End(End::Complete)] = chunks.as_slice() else {
                 panic!("the stream has no end")
             };
             assert_eq!(usage.output, estimate::text(&text));
@@ -169,7 +170,7 @@ mod tests {
     /// Field note 18: a response never exceeds the output that was granted.
     #[tokio::test(start_paused = true)]
     async fn stops_at_max_output() {
-        let chunks = ask("code", 20).await;
+        let chunks = respond("code", 20).await;
         let [.., Chunk::Usage(usage), Chunk::End(End::Length)] = chunks.as_slice() else {
             panic!("the stream has no end")
         };

@@ -8,7 +8,7 @@ use std::{collections::VecDeque, time::Duration};
 
 /// Timeouts of a call to a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct Timeouts {
     /// Maximum time to connect.
     pub connect: Duration,
     /// Maximum time from sending the request to the response head, connecting included.
@@ -17,7 +17,7 @@ pub struct Patience {
     pub idle: Duration,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self { connect: seconds(5), first_byte: seconds(60), idle: seconds(90) }
@@ -31,9 +31,9 @@ const EVENT_BYTES: usize = 1 << 20;
 ///
 /// # Errors
 /// Returns an error if TLS can't be set up.
-pub(crate) fn client(patience: Patience) -> Result<Client, ProviderError> {
+pub(crate) fn client(timeouts: Timeouts) -> Result<Client, ProviderError> {
     Client::builder()
-        .connect_timeout(patience.connect)
+        .connect_timeout(timeouts.connect)
         .tcp_nodelay(true)
         .redirect(reqwest::redirect::Policy::none())
         .build()
@@ -41,18 +41,18 @@ pub(crate) fn client(patience: Patience) -> Result<Client, ProviderError> {
 }
 
 /// Sends a request and maps failure statuses to errors.
-pub(crate) async fn send(request: RequestBuilder, patience: Patience) -> Result<Response, ProviderError> {
-    let sent = tokio::time::timeout(patience.first_byte, request.send()).await;
-    let response = sent.map_err(|_| ProviderError::Silent)?.map_err(|error| match error.is_connect() {
+pub(crate) async fn send(request: RequestBuilder, timeouts: Timeouts) -> Result<Response, ProviderError> {
+    let sent = tokio::time::timeout(timeouts.first_byte, request.send()).await;
+    let response = sent.map_err(|_| ProviderError::TimedOut)?.map_err(|error| match error.is_connect() {
         true => ProviderError::Unreachable(error.without_url().to_string()),
         // The request may have been sent.
-        false => ProviderError::Broke(error.without_url().to_string()),
+        false => ProviderError::StreamFailed(error.without_url().to_string()),
     })?;
     let status = response.status().as_u16();
     match status {
         200..300 => Ok(response),
         // A proxy timed out; the model may still be processing the call, and bill it.
-        408 | 504 | 524 => Err(ProviderError::Silent),
+        408 | 504 | 524 => Err(ProviderError::TimedOut),
         429 | 500..600 => {
             let header =
                 response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
@@ -93,9 +93,9 @@ struct Reading<R> {
 }
 
 /// The chunks of a response. Ends after the provider's `End`, after an error, or when the bytes end.
-pub(crate) fn chunks<R: Reader>(response: Response, reader: R, patience: Patience) -> Chunks {
+pub(crate) fn chunks<R: Reader>(response: Response, reader: R, timeouts: Timeouts) -> Chunks {
     let parser = SseParser::new();
-    let state = Reading { response, parser, reader, ready: VecDeque::new(), over: false, idle: patience.idle };
+    let state = Reading { response, parser, reader, ready: VecDeque::new(), over: false, idle: timeouts.idle };
     stream::unfold(state, async |mut state| {
         let next = state.next().await;
         next.map(|item| (item, state))
@@ -123,8 +123,8 @@ impl<R: Reader> Reading<R> {
     async fn more(&mut self) -> Result<(), ProviderError> {
         let read = tokio::time::timeout(self.idle, self.response.chunk()).await;
         let bytes = read
-            .map_err(|_| ProviderError::Broke("no data in time".into()))?
-            .map_err(|error| ProviderError::Broke(error.without_url().to_string()))?;
+            .map_err(|_| ProviderError::StreamFailed("no data in time".into()))?
+            .map_err(|error| ProviderError::StreamFailed(error.without_url().to_string()))?;
         let Some(bytes) = bytes else {
             self.over = true;
             self.ready.extend(self.reader.close());
@@ -134,7 +134,7 @@ impl<R: Reader> Reading<R> {
             self.ready.extend(self.reader.read(&event)?);
         }
         if self.parser.pending_bytes() > EVENT_BYTES {
-            return Err(ProviderError::Broke("event too large".into()));
+            return Err(ProviderError::StreamFailed("event too large".into()));
         }
         Ok(())
     }
@@ -144,5 +144,5 @@ impl<R: Reader> Reading<R> {
 pub(crate) fn json<T: serde::de::DeserializeOwned>(data: &str) -> Result<T, ProviderError> {
     // serde's message may quote a value, so only the column is logged.
     serde_json::from_str(data)
-        .map_err(|error| ProviderError::Broke(format!("unexpected JSON, at column {}", error.column())))
+        .map_err(|error| ProviderError::StreamFailed(format!("unexpected JSON, at column {}", error.column())))
 }

@@ -8,7 +8,7 @@ mod openai;
 
 pub use anthropic::Anthropic;
 pub use demo::Demo;
-pub use http::Patience;
+pub use http::Timeouts;
 pub use openai::OpenAi;
 
 use domain::{ModelName, PromptMessage, Tokens, Usage};
@@ -16,7 +16,7 @@ use futures::Stream;
 use std::pin::Pin;
 
 /// A request to a model.
-pub struct Ask<'a> {
+pub struct ModelRequest<'a> {
     /// The model that is called.
     pub model: &'a ModelName,
     /// System prompt.
@@ -46,7 +46,7 @@ pub enum Chunk {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// The model finished.
-    Done,
+    Complete,
     /// The response reached `max_output`, or the context window was full.
     Length,
 }
@@ -59,7 +59,7 @@ pub enum ProviderError {
     Unreachable(String),
     /// No response head arrived in time. The provider may be processing the call, and may bill it.
     #[error("no response in time")]
-    Silent,
+    TimedOut,
     /// The provider is overloaded or limits our rate (429 or 5xx); retry later.
     #[error("busy: status {status}")]
     Busy {
@@ -78,27 +78,27 @@ pub enum ProviderError {
     },
     /// The stream was interrupted, went silent or couldn't be parsed.
     #[error("stream failed: {0}")]
-    Broke(String),
+    StreamFailed(String),
 }
 
 impl ProviderError {
     /// Whether a retry may succeed: the provider accepted nothing, and the cause may be temporary.
     #[must_use]
-    pub fn may_pass(&self) -> bool {
+    pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::Busy { .. })
     }
 
     /// Whether the provider may have accepted the call despite the error, and may bill its prompt.
     #[must_use]
-    pub fn may_bill(&self) -> bool {
-        matches!(self, Self::Silent | Self::Broke(_))
+    pub fn may_be_billed(&self) -> bool {
+        matches!(self, Self::TimedOut | Self::StreamFailed(_))
     }
 
     /// Whether the error indicates an outage of the provider, as opposed to a refusal of this call.
     #[must_use]
     pub fn is_outage(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Silent | Self::Broke(_) => true,
+            Self::Unreachable(_) | Self::TimedOut | Self::StreamFailed(_) => true,
             Self::Busy { status, .. } => *status != 429,
             Self::Refused { .. } => false,
         }
@@ -112,5 +112,5 @@ pub type Chunks = Pin<Box<dyn Stream<Item = Result<Chunk, ProviderError>> + Send
 #[async_trait::async_trait]
 pub trait Provider: Send + Sync {
     /// Sends a request and returns its response stream once the provider has accepted it. Dropping the stream cancels the call.
-    async fn open(&self, ask: &Ask<'_>) -> Result<Chunks, ProviderError>;
+    async fn open(&self, request: &ModelRequest<'_>) -> Result<Chunks, ProviderError>;
 }

@@ -1,8 +1,8 @@
 //! Client for OpenAI chat completions, streaming, and for compatible servers by base URL: Ollama, vLLM, OpenRouter and others.
 //! <https://platform.openai.com/docs/api-reference/chat-streaming>
 
-use crate::http::{self, Patience, Reader};
-use crate::{Ask, Chunk, Chunks, End, Provider, ProviderError};
+use crate::http::{self, Reader, Timeouts};
+use crate::{Chunk, Chunks, End, ModelRequest, Provider, ProviderError};
 use domain::{Tokens, Usage, sse::SseEvent};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -13,7 +13,7 @@ pub const BASE_URL: &str = "https://api.openai.com/v1";
 /// Client for one server with the chat completions API.
 pub struct OpenAi {
     client: reqwest::Client,
-    patience: Patience,
+    timeouts: Timeouts,
     url: String,
     key: Option<SecretString>,
     is_openai: bool,
@@ -24,11 +24,11 @@ impl OpenAi {
     ///
     /// # Errors
     /// Returns an error if TLS can't be set up.
-    pub fn new(base_url: Option<&str>, key: Option<SecretString>, patience: Patience) -> Result<Self, ProviderError> {
+    pub fn new(base_url: Option<&str>, key: Option<SecretString>, timeouts: Timeouts) -> Result<Self, ProviderError> {
         let base = base_url.unwrap_or(BASE_URL).trim_end_matches('/');
         Ok(Self {
-            client: http::client(patience)?,
-            patience,
+            client: http::client(timeouts)?,
+            timeouts,
             url: format!("{base}/chat/completions"),
             key,
             is_openai: base == BASE_URL,
@@ -38,22 +38,22 @@ impl OpenAi {
 
 #[async_trait::async_trait]
 impl Provider for OpenAi {
-    async fn open(&self, ask: &Ask<'_>) -> Result<Chunks, ProviderError> {
-        let system = serde_json::json!({"role": "system", "content": ask.system});
-        let words = ask.messages.iter().map(|m| serde_json::json!({"role": m.role.as_str(), "content": m.text}));
+    async fn open(&self, request: &ModelRequest<'_>) -> Result<Chunks, ProviderError> {
+        let system = serde_json::json!({"role": "system", "content": request.system});
+        let words = request.messages.iter().map(|m| serde_json::json!({"role": m.role.as_str(), "content": m.text}));
         let mut body = serde_json::json!({
-            "model": ask.model, "messages": std::iter::once(system).chain(words).collect::<Vec<_>>(), "stream": true,
-            "stream_options": {"include_usage": true}, "max_completion_tokens": ask.max_output,
+            "model": request.model, "messages": std::iter::once(system).chain(words).collect::<Vec<_>>(), "stream": true,
+            "stream_options": {"include_usage": true}, "max_completion_tokens": request.max_output,
         });
         if !self.is_openai {
             // OpenAI rejects requests with both names; some compatible servers know only the older one.
-            body["max_tokens"] = ask.max_output.0.into();
+            body["max_tokens"] = request.max_output.0.into();
         }
-        let mut request = self.client.post(&self.url).json(&body);
+        let mut http_request = self.client.post(&self.url).json(&body);
         if let Some(key) = &self.key {
-            request = request.bearer_auth(key.expose_secret());
+            http_request = http_request.bearer_auth(key.expose_secret());
         }
-        Ok(http::chunks(http::send(request, self.patience).await?, Completions::default(), self.patience))
+        Ok(http::chunks(http::send(http_request, self.timeouts).await?, Completions::default(), self.timeouts))
     }
 }
 
@@ -135,7 +135,7 @@ impl Reader for Completions {
         }
         let event: Event = http::json(&event.data)?;
         if event.error.is_some() {
-            return Err(ProviderError::Broke("error event".into()));
+            return Err(ProviderError::StreamFailed("error event".into()));
         }
         let mut out = Vec::new();
         if let Some(id) = event.id.filter(|id| !id.is_empty() && !std::mem::replace(&mut self.named, true)) {
@@ -146,7 +146,7 @@ impl Reader for Completions {
             out.extend(thought.filter(|text| !text.is_empty()).map(Chunk::Reasoning));
             out.extend(choice.delta.content.filter(|text| !text.is_empty()).map(Chunk::Text));
             if let Some(reason) = choice.finish_reason {
-                self.end = Some(if reason == "length" { End::Length } else { End::Done });
+                self.end = Some(if reason == "length" { End::Length } else { End::Complete });
             }
         }
         out.extend(event.usage.map(|counted| Chunk::Usage(counted.into())));
@@ -194,7 +194,7 @@ mod tests {
                 Chunk::Text("Grüße, ".into()),
                 Chunk::Text("世界 🦀!".into()),
                 Chunk::Usage(usage),
-                Chunk::End(End::Done),
+                Chunk::End(End::Complete),
             ]
         );
         for size in 1..64 {

@@ -56,7 +56,7 @@ pub struct Config {
     /// SMTP server URL; `None` uses the development outbox.
     pub smtp_url: Option<SecretString>,
     /// Timeouts for provider calls.
-    pub patience: ::providers::Patience,
+    pub provider_timeouts: ::providers::Timeouts,
     /// Name of the point at which this process aborts, for crash tests.
     #[cfg(debug_assertions)]
     pub dies_at: Option<String>,
@@ -133,7 +133,7 @@ impl Config {
             stripe_automatic_tax: false,
             billing_grace_days: 7,
             smtp_url: None,
-            patience: ::providers::Patience::default(),
+            provider_timeouts: ::providers::Timeouts::default(),
             #[cfg(debug_assertions)]
             dies_at: None,
             #[cfg(debug_assertions)]

@@ -9,10 +9,10 @@ pub(super) fn read(vars: &Variables<'_>, config: &mut Config) {
     config.anthropic_base_url = vars.text("ANTHROPIC_BASE_URL");
     config.openai_api_key = vars.secret("OPENAI_API_KEY");
     config.openai_base_url = vars.text("OPENAI_BASE_URL");
-    let patience = &mut config.patience;
-    patience.connect = read_timeout(vars, "PROVIDER_CONNECT_TIMEOUT_MS").unwrap_or(patience.connect);
-    patience.first_byte = read_timeout(vars, "PROVIDER_FIRST_BYTE_TIMEOUT_MS").unwrap_or(patience.first_byte);
-    patience.idle = read_timeout(vars, "PROVIDER_IDLE_TIMEOUT_MS").unwrap_or(patience.idle);
+    let timeouts = &mut config.provider_timeouts;
+    timeouts.connect = read_timeout(vars, "PROVIDER_CONNECT_TIMEOUT_MS").unwrap_or(timeouts.connect);
+    timeouts.first_byte = read_timeout(vars, "PROVIDER_FIRST_BYTE_TIMEOUT_MS").unwrap_or(timeouts.first_byte);
+    timeouts.idle = read_timeout(vars, "PROVIDER_IDLE_TIMEOUT_MS").unwrap_or(timeouts.idle);
 }
 
 fn read_timeout(vars: &Variables<'_>, name: &str) -> Option<Duration> {

@@ -52,7 +52,7 @@ impl Answer {
                 self.reasoning.push_str(&text);
                 join(events, TurnEvent::Reasoning { text });
             }
-            Ok(Chunk::End(End::Done)) => self.ending = Some(Ending::Ended(Outcome::Finished)),
+            Ok(Chunk::End(End::Complete)) => self.ending = Some(Ending::Ended(Outcome::Finished)),
             Ok(Chunk::End(End::Length)) => self.ending = Some(Ending::Ended(Outcome::Truncated)),
             Err(error) => self.ending = Some(Ending::Broke(error)),
         }

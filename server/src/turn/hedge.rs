@@ -43,7 +43,7 @@ impl Race {
 
     /// Returns whether a call without a response may be billed: its request was sent and its provider didn't refuse it.
     fn may_be_billed(&self, index: usize, outstanding: &[AtomicBool; 2]) -> bool {
-        self.failed[index].as_ref().map_or_else(|| outstanding[index].load(Ordering::Relaxed), NotOpened::may_bill)
+        self.failed[index].as_ref().map_or_else(|| outstanding[index].load(Ordering::Relaxed), NotOpened::may_be_billed)
     }
 
     /// Returns the response, or the reason there is none: the failure of the call at `index`, or the interruption.
@@ -59,7 +59,7 @@ impl Race {
             Some(Err(failed)) => Err(failed),
             None => {
                 let error = self.failed[index].take();
-                Err(Failed::Provider(error.unwrap_or(NotOpened::Provider(ProviderError::Silent))))
+                Err(Failed::Provider(error.unwrap_or(NotOpened::Provider(ProviderError::TimedOut))))
             }
         }
     }

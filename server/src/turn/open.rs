@@ -37,7 +37,7 @@ pub(super) async fn open(app: &AppState, mut pending: PendingTurn, log: &Writer)
     }
     let provider_failed = matches!(&failed, Failed::Provider(error) if error.was_called());
     let (problem, bill) = match failed {
-        Failed::Provider(error) if error.may_bill() => {
+        Failed::Provider(error) if error.may_be_billed() => {
             let other = pending.turn.other.as_ref().map(|other| other.estimated).unwrap_or_default();
             (error.problem(pending.turn.estimated + other), Bill::Input)
         }

@@ -5,7 +5,7 @@ use crate::Config;
 use crate::failure::internal;
 use domain::{Model, Problem, PromptMessage, Provider, Tokens};
 use limits::Permit;
-use providers::{Anthropic, Ask, Chunks, Demo, OpenAi, Patience, ProviderError};
+use providers::{Anthropic, Chunks, Demo, ModelRequest, OpenAi, ProviderError, Timeouts};
 use secrecy::SecretString;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -33,7 +33,7 @@ pub struct Providers {
     openai: Option<Server<OpenAi>>,
     openai_base_url: Option<String>,
     openai_key: Option<SecretString>,
-    patience: Patience,
+    timeouts: Timeouts,
     /// Endpoints by base URL, from rows of `model`. Created on first use.
     named: Mutex<HashMap<String, Arc<Server<OpenAi>>>>,
     /// Notified when any circuit opens.
@@ -53,12 +53,12 @@ pub enum NotOpened {
 }
 
 impl<V: providers::Provider> Server<V> {
-    fn new(provider: V, patience: Patience, opened: &Arc<Notify>) -> Self {
-        Self { provider, circuit: Circuit::new(Arc::clone(opened)), silence: patience.first_byte / 4 }
+    fn new(provider: V, timeouts: Timeouts, opened: &Arc<Notify>) -> Self {
+        Self { provider, circuit: Circuit::new(Arc::clone(opened)), silence: timeouts.first_byte / 4 }
     }
 
     /// Opens a stream. Retries while the error is temporary and the provider accepted nothing.
-    async fn open(&self, ask: &Ask<'_>, outstanding: &AtomicBool) -> Result<Chunks, NotOpened> {
+    async fn open(&self, request: &ModelRequest<'_>, outstanding: &AtomicBool) -> Result<Chunks, NotOpened> {
         let (mut tried, mut last) = (0, None);
         loop {
             let pass = match (self.circuit.enter(Instant::now()), last) {
@@ -71,14 +71,14 @@ impl<V: providers::Provider> Server<V> {
                 }
             };
             outstanding.store(true, Ordering::Relaxed);
-            let error = match self.open_once(ask, &pass).await {
+            let error = match self.open_once(request, &pass).await {
                 Ok(chunks) => {
                     pass.worked();
                     return Ok(chunks);
                 }
                 Err(error) => error,
             };
-            outstanding.store(error.may_bill(), Ordering::Relaxed);
+            outstanding.store(error.may_be_billed(), Ordering::Relaxed);
             if error.is_outage() {
                 pass.failed(Instant::now());
             } else {
@@ -95,8 +95,12 @@ impl<V: providers::Provider> Server<V> {
 impl<V: providers::Provider> Server<V> {
     /// Makes one attempt. Once it has been silent for longer than usual, the circuit breaker counts it, so that further calls don't join
     /// the wait (field note 104).
-    async fn open_once(&self, ask: &Ask<'_>, pass: &super::circuit::Pass<'_>) -> Result<Chunks, ProviderError> {
-        let opening = self.provider.open(ask);
+    async fn open_once(
+        &self,
+        request: &ModelRequest<'_>,
+        pass: &super::circuit::Pass<'_>,
+    ) -> Result<Chunks, ProviderError> {
+        let opening = self.provider.open(request);
         tokio::pin!(opening);
         tokio::select! {
             opened = &mut opening => return opened,
@@ -116,7 +120,7 @@ fn pause(error: &ProviderError, tried: u32) -> Option<Duration> {
         ProviderError::Busy { retry_after_ms: Some(ms), .. } => Duration::from_millis(*ms),
         _ => Duration::ZERO,
     };
-    (error.may_pass() && tried < RETRIES && wanted <= LONGEST_PAUSE).then(|| own.max(wanted))
+    (error.is_retryable() && tried < RETRIES && wanted <= LONGEST_PAUSE).then(|| own.max(wanted))
 }
 
 impl Providers {
@@ -125,18 +129,18 @@ impl Providers {
     /// # Errors
     /// Returns an error if TLS can't be set up.
     pub fn new(config: &Config) -> Result<Self, ProviderError> {
-        let (anthropic, openai, patience) =
-            (config.anthropic_api_key.clone(), config.openai_api_key.clone(), config.patience);
+        let (anthropic, openai, timeouts) =
+            (config.anthropic_api_key.clone(), config.openai_api_key.clone(), config.provider_timeouts);
         let (anthropic_url, openai_url) = (config.anthropic_base_url.as_deref(), config.openai_base_url.as_deref());
-        let anthropic = anthropic.map(|key| Anthropic::new(anthropic_url, key, patience)).transpose()?;
-        let at_openai = openai.clone().map(|key| OpenAi::new(openai_url, Some(key), patience)).transpose()?;
+        let anthropic = anthropic.map(|key| Anthropic::new(anthropic_url, key, timeouts)).transpose()?;
+        let at_openai = openai.clone().map(|key| OpenAi::new(openai_url, Some(key), timeouts)).transpose()?;
         let opened = Arc::<Notify>::default();
         Ok(Self {
-            anthropic: anthropic.map(|provider| Server::new(provider, patience, &opened)),
-            openai: at_openai.map(|provider| Server::new(provider, patience, &opened)),
+            anthropic: anthropic.map(|provider| Server::new(provider, timeouts, &opened)),
+            openai: at_openai.map(|provider| Server::new(provider, timeouts, &opened)),
             openai_base_url: config.openai_base_url.clone(),
             openai_key: openai,
-            patience,
+            timeouts,
             named: Mutex::default(),
             opened,
         })
@@ -166,15 +170,15 @@ impl Providers {
         outstanding: &AtomicBool,
     ) -> Result<Chunks, NotOpened> {
         let max_output = max_output.min(Tokens(permit.reserved())).min(model.max_output);
-        let ask = Ask { model: &model.name, system: domain::brand::SYSTEM_PROMPT, messages, max_output };
+        let request = ModelRequest { model: &model.name, system: domain::brand::SYSTEM_PROMPT, messages, max_output };
         let no_key = || NotOpened::Provider(ProviderError::Unreachable("no key".into()));
         match (model.provider, &model.base_url) {
-            (Provider::Demo, _) => providers::Provider::open(&Demo, &ask).await.map_err(NotOpened::Provider),
+            (Provider::Demo, _) => providers::Provider::open(&Demo, &request).await.map_err(NotOpened::Provider),
             (Provider::OpenAi, Some(base_url)) => {
-                self.named(base_url).map_err(NotOpened::Provider)?.open(&ask, outstanding).await
+                self.named(base_url).map_err(NotOpened::Provider)?.open(&request, outstanding).await
             }
-            (Provider::OpenAi, None) => self.openai.as_ref().ok_or_else(no_key)?.open(&ask, outstanding).await,
-            (Provider::Anthropic, _) => self.anthropic.as_ref().ok_or_else(no_key)?.open(&ask, outstanding).await,
+            (Provider::OpenAi, None) => self.openai.as_ref().ok_or_else(no_key)?.open(&request, outstanding).await,
+            (Provider::Anthropic, _) => self.anthropic.as_ref().ok_or_else(no_key)?.open(&request, outstanding).await,
         }
     }
 
@@ -231,7 +235,7 @@ impl Providers {
         // Send the key only to the endpoint it was configured for.
         let key = (self.openai_base_url.as_deref() == Some(base_url)).then(|| self.openai_key.clone()).flatten();
         let server =
-            Arc::new(Server::new(OpenAi::new(Some(base_url), key, self.patience)?, self.patience, &self.opened));
+            Arc::new(Server::new(OpenAi::new(Some(base_url), key, self.timeouts)?, self.timeouts, &self.opened));
         named.insert(base_url.to_owned(), Arc::clone(&server));
         Ok(server)
     }
@@ -243,7 +247,7 @@ impl NotOpened {
         match self {
             Self::Circuit { .. } => true,
             // A silent provider may be generating and bill it, so no second call is made.
-            Self::Provider(error) => error.may_pass(),
+            Self::Provider(error) => error.is_retryable(),
         }
     }
 
@@ -253,8 +257,8 @@ impl NotOpened {
     }
 
     /// Returns whether the provider may have accepted the call and bill it.
-    pub fn may_bill(&self) -> bool {
-        matches!(self, Self::Provider(error) if error.may_bill())
+    pub fn may_be_billed(&self) -> bool {
+        matches!(self, Self::Provider(error) if error.may_be_billed())
     }
 
     /// Returns the problem shown to the user; details are logged. `estimated` is the size of the prompt, which a silent provider may bill.
@@ -265,9 +269,9 @@ impl NotOpened {
         };
         let problem = match error {
             ProviderError::Unreachable(_) => Problem::model_unavailable(10_000),
-            ProviderError::Silent => Problem::model_silent(estimated),
+            ProviderError::TimedOut => Problem::model_silent(estimated),
             ProviderError::Busy { retry_after_ms, .. } => Problem::model_unavailable(retry_after_ms.unwrap_or(10_000)),
-            ProviderError::Refused { .. } | ProviderError::Broke(_) => Problem::model_failed(),
+            ProviderError::Refused { .. } | ProviderError::StreamFailed(_) => Problem::model_failed(),
         };
         Problem { incident: internal(error).incident, ..problem }
     }

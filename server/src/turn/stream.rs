@@ -49,7 +49,7 @@ async fn pass_on(app: &AppState, running: &mut RunningTurn, answer: &mut Answer,
             }
         };
         let mut events = Vec::new();
-        for chunk in arrived.unwrap_or_else(|| vec![Err(ProviderError::Broke("no end".into()))]) {
+        for chunk in arrived.unwrap_or_else(|| vec![Err(ProviderError::StreamFailed("no end".into()))]) {
             answer.absorb(chunk, &mut events);
         }
         if !events.is_empty() && answer.ttft_ms.is_none() {
