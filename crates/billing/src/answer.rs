@@ -246,11 +246,11 @@ impl RawInvoice {
 #[derive(Clone, Debug)]
 pub enum Found {
     /// The customer exists.
-    Here(Customer),
+    Current(Customer),
     /// The customer was deleted, and their subscriptions with them.
     Deleted,
     /// This Stripe account has never had the customer: the key is for another account or another mode.
-    Never,
+    Unknown,
 }
 
 /// A charge, for refunds and disputes.

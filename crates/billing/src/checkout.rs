@@ -68,7 +68,7 @@ impl Stripe {
     ///
     /// # Errors
     /// Returns an error if Stripe can't be reached.
-    pub async fn close_checkout(&self, session_id: &str) -> Result<bool, StripeError> {
+    pub async fn expire_checkout(&self, session_id: &str) -> Result<bool, StripeError> {
         match self.post::<Named>(&ExpireCheckoutSession::new(session_id)).await {
             Ok(_) => Ok(true),
             Err(StripeError::Refused { .. }) => Ok(false),

@@ -41,8 +41,8 @@ impl Stripe {
     pub async fn customer(&self, id: &str) -> Result<Found, StripeError> {
         match self.ask::<Customer>(&RetrieveCustomer::new(id)).await {
             Ok(customer) if customer.deleted.unwrap_or(false) => Ok(Found::Deleted),
-            Ok(customer) => Ok(Found::Here(customer)),
-            Err(error) if error.is_missing() => Ok(Found::Never),
+            Ok(customer) => Ok(Found::Current(customer)),
+            Err(error) if error.is_missing() => Ok(Found::Unknown),
             Err(error) => Err(error),
         }
     }

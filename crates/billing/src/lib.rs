@@ -14,4 +14,4 @@ pub use checkout::{Checkout, NewCheckout};
 pub use client::{Stripe, StripeError};
 pub use customer::NewCustomer;
 pub use plans::{AtStripe, ForSale, PortalPlan};
-pub use portal::Goal;
+pub use portal::PortalFlow;

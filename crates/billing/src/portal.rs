@@ -15,7 +15,7 @@ struct Session {
 }
 
 /// What a portal session is opened for.
-pub enum Goal<'a> {
+pub enum PortalFlow<'a> {
     /// The portal's home page: card, invoices, plan and cancellation.
     Overview,
     /// The confirmation of a switch to another price.
@@ -39,13 +39,13 @@ impl Stripe {
         customer_id: &str,
         configuration: Option<&str>,
         return_url: &str,
-        goal: &Goal<'_>,
+        flow: &PortalFlow<'_>,
     ) -> Result<String, StripeError> {
         let mut request = CreateBillingPortalSession::new().customer(customer_id).return_url(return_url);
         if let Some(configuration) = configuration {
             request = request.configuration(configuration);
         }
-        if let Goal::Switch { subscription_id, item_id, price_id } = goal {
+        if let PortalFlow::Switch { subscription_id, item_id, price_id } = flow {
             let mut item = CreateBillingPortalSessionFlowDataSubscriptionUpdateConfirmItems::new(*item_id);
             item.price = Some((*price_id).to_owned());
             item.quantity = Some(1);
@@ -55,12 +55,12 @@ impl Stripe {
                 CreateBillingPortalSessionFlowDataAfterCompletionType::Redirect,
             );
             after.redirect = Some(CreateBillingPortalSessionFlowDataAfterCompletionRedirect::new(return_url));
-            let mut flow = CreateBillingPortalSessionFlowData::new(
+            let mut flow_data = CreateBillingPortalSessionFlowData::new(
                 CreateBillingPortalSessionFlowDataType::SubscriptionUpdateConfirm,
             );
-            flow.subscription_update_confirm = Some(confirm);
-            flow.after_completion = Some(after);
-            request = request.flow_data(flow);
+            flow_data.subscription_update_confirm = Some(confirm);
+            flow_data.after_completion = Some(after);
+            request = request.flow_data(flow_data);
         }
         Ok(self.post::<Session>(&request).await?.url)
     }

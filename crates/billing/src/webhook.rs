@@ -18,10 +18,10 @@ pub enum BadSignature {
     Unreadable,
     /// The timestamp is outside the tolerance: a replay, or a wrong clock.
     #[error("the signature is too old or too new; check this server's clock")]
-    OutOfTime,
+    OutsideTolerance,
     /// No signature matches this body and secret.
     #[error("the signature isn't of this body; check STRIPE_WEBHOOK_SECRET")]
-    Wrong,
+    Mismatch,
 }
 
 /// Verifies a body against its `Stripe-Signature` header: <https://docs.stripe.com/webhooks/signature>. While a secret is being rolled,
@@ -45,10 +45,10 @@ pub fn verify(secret: &str, header: &str, body: &[u8], now: OffsetDateTime) -> R
     let expected = sign(secret, at, body);
     let valid = signatures.iter().fold(subtle::Choice::from(0), |any, given| any | given.as_slice().ct_eq(&expected));
     if !bool::from(valid) {
-        return Err(BadSignature::Wrong);
+        return Err(BadSignature::Mismatch);
     }
     if now.unix_timestamp().saturating_sub(at).saturating_abs() > TOLERANCE_SECONDS {
-        return Err(BadSignature::OutOfTime);
+        return Err(BadSignature::OutsideTolerance);
     }
     Ok(())
 }
@@ -66,7 +66,7 @@ struct RawEvent {
     id: String,
     #[serde(rename = "type")]
     kind: String,
-    // Any JSON value is accepted, so that an event in a format we do not know is still stored, as `Subject::Other`.
+    // Any JSON value is accepted, so that an event in a format we do not know is still stored, as `EventObject::Other`.
     #[serde(default)]
     created: Value,
     #[serde(default)]
@@ -86,12 +86,12 @@ pub struct BillingEvent {
     /// Id of the customer it concerns, if the object names one.
     pub customer_id: Option<String>,
     /// The object it concerns.
-    pub subject: Subject,
+    pub object: EventObject,
 }
 
 /// The object that an event concerns.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Subject {
+pub enum EventObject {
     /// A customer, or their subscriptions or invoices, which must be fetched.
     Customer,
     /// A checkout that can no longer be paid, and its customer.
@@ -122,37 +122,37 @@ pub enum Subject {
 /// The body can't be parsed as an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the body isn't an event")]
-pub struct NoEvent;
+pub struct InvalidEvent;
 
 impl BillingEvent {
     /// Parses an event of any API version.
     ///
     /// # Errors
     /// Returns an error if the body isn't JSON, or its id or type is missing, empty or longer than 255 bytes.
-    pub fn read(body: &str) -> Result<Self, NoEvent> {
-        let raw: RawEvent = serde_json::from_str(body).map_err(|_| NoEvent)?;
+    pub fn read(body: &str) -> Result<Self, InvalidEvent> {
+        let raw: RawEvent = serde_json::from_str(body).map_err(|_| InvalidEvent)?;
         if raw.id.is_empty() || raw.id.len() > 255 || raw.kind.is_empty() || raw.kind.len() > 255 {
-            return Err(NoEvent);
+            return Err(InvalidEvent);
         }
-        let object = &raw.data["object"];
+        let raw_object = &raw.data["object"];
         let id_of = |value: &Value| value.as_str().or_else(|| value["id"].as_str()).map(str::to_owned);
-        let own = object["id"].as_str().unwrap_or_default().to_owned();
-        let is_customer = object["object"] == "customer";
-        let customer_id = if is_customer { Some(own.clone()) } else { id_of(&object["customer"]) };
-        let subject = match raw.kind.as_str() {
-            "charge.refunded" => Subject::Refund { charge_id: own },
-            kind if kind.starts_with("charge.dispute.") => Subject::Dispute {
+        let own = raw_object["id"].as_str().unwrap_or_default().to_owned();
+        let is_customer = raw_object["object"] == "customer";
+        let customer_id = if is_customer { Some(own.clone()) } else { id_of(&raw_object["customer"]) };
+        let object = match raw.kind.as_str() {
+            "charge.refunded" => EventObject::Refund { charge_id: own },
+            kind if kind.starts_with("charge.dispute.") => EventObject::Dispute {
                 dispute_id: own,
-                charge_id: id_of(&object["charge"]),
-                minor: object["amount"].as_i64().unwrap_or(0),
-                currency: object["currency"].as_str().unwrap_or("usd").to_owned(),
+                charge_id: id_of(&raw_object["charge"]),
+                minor: raw_object["amount"].as_i64().unwrap_or(0),
+                currency: raw_object["currency"].as_str().unwrap_or("usd").to_owned(),
             },
-            kind if kind.starts_with("checkout.session.") => Subject::Checkout { session_id: own },
-            kind if kind.starts_with("customer.") || kind.starts_with("invoice.") => Subject::Customer,
-            _ => Subject::Other,
+            kind if kind.starts_with("checkout.session.") => EventObject::Checkout { session_id: own },
+            kind if kind.starts_with("customer.") || kind.starts_with("invoice.") => EventObject::Customer,
+            _ => EventObject::Other,
         };
-        let known = match subject {
-            Subject::Customer => customer_id.is_some(),
+        let known = match object {
+            EventObject::Customer => customer_id.is_some(),
             _ => true,
         };
         Ok(Self {
@@ -160,7 +160,7 @@ impl BillingEvent {
             kind: raw.kind,
             created_at: crate::answer::moment(raw.created.as_i64().unwrap_or(0)),
             customer_id: customer_id.filter(|id| !id.is_empty() && id.len() <= 255),
-            subject: if known { subject } else { Subject::Other },
+            object: if known { object } else { EventObject::Other },
         })
     }
 }
@@ -184,9 +184,9 @@ mod tests {
         let good = header(secret, now, body);
         assert_eq!(verify(secret, &good, body, at(now)), Ok(()));
         assert_eq!(verify(secret, &good, body, at(now + 300)), Ok(()));
-        assert_eq!(verify(secret, &good, body, at(now + 301)), Err(BadSignature::OutOfTime));
-        assert_eq!(verify(secret, &good, body, at(now - 301)), Err(BadSignature::OutOfTime));
-        assert_eq!(verify("whsec_b", &good, body, at(now)), Err(BadSignature::Wrong));
+        assert_eq!(verify(secret, &good, body, at(now + 301)), Err(BadSignature::OutsideTolerance));
+        assert_eq!(verify(secret, &good, body, at(now - 301)), Err(BadSignature::OutsideTolerance));
+        assert_eq!(verify("whsec_b", &good, body, at(now)), Err(BadSignature::Mismatch));
         for bad in ["", "t=1", "v1=ab", "t=x,v1=ab", &good.replace("v1", "v0"), &good.replace("t=", "T=")] {
             assert_eq!(verify(secret, bad, body, at(now)), Err(BadSignature::Unreadable), "{bad}");
         }
@@ -196,7 +196,7 @@ mod tests {
             verify(secret, &format!("t={now},v1={other},v1={},v0=zz", &good[good.len() - 64..]), body, at(now)),
             Ok(())
         );
-        assert_eq!(verify(secret, &format!("t={now},v1={other}"), body, at(now)), Err(BadSignature::Wrong));
+        assert_eq!(verify(secret, &format!("t={now},v1={other}"), body, at(now)), Err(BadSignature::Mismatch));
     }
 
     proptest! {
@@ -207,7 +207,7 @@ mod tests {
             let mut changed = body.clone();
             let index = at_byte % changed.len();
             changed[index] ^= flip;
-            prop_assert_eq!(verify("whsec", &good, &changed, at(now)), Err(BadSignature::Wrong));
+            prop_assert_eq!(verify("whsec", &good, &changed, at(now)), Err(BadSignature::Mismatch));
         }
 
         #[test]
@@ -224,7 +224,7 @@ mod tests {
         let old = read(
             r#"{"id":"evt_1","type":"invoice.paid","api_version":"2016-07-06","created":1,"data":{"object":{"object":"invoice","customer":"cus_1","new_field":[1]}}}"#,
         );
-        assert_eq!((old.customer_id.as_deref(), &old.subject), (Some("cus_1"), &Subject::Customer));
+        assert_eq!((old.customer_id.as_deref(), &old.object), (Some("cus_1"), &EventObject::Customer));
         let expanded =
             read(r#"{"id":"e","type":"customer.subscription.updated","data":{"object":{"customer":{"id":"cus_2"}}}}"#);
         assert_eq!(expanded.customer_id.as_deref(), Some("cus_2"));
@@ -234,10 +234,10 @@ mod tests {
             r#"{"id":"e","type":"v2.core.event","created":"2026-11-23T00:00:00Z","data":null}"#,
             r#"{"id":"e","type":"payout.paid","data":{"object":{}}}"#,
         ] {
-            assert_eq!(read(other).subject, Subject::Other);
+            assert_eq!(read(other).object, EventObject::Other);
         }
         for bad in ["", "[]", "{}", r#"{"id":1,"type":"x"}"#, r#"{"id":"","type":"x"}"#] {
-            assert_eq!(BillingEvent::read(bad), Err(NoEvent), "{bad}");
+            assert_eq!(BillingEvent::read(bad), Err(InvalidEvent), "{bad}");
         }
     }
 }

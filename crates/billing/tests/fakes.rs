@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a failed unwrap fails the test")]
 
-use billing::{ForSale, Found, Goal, NewCheckout, NewCustomer, PortalPlan, Stripe, StripeError};
+use billing::{ForSale, Found, NewCheckout, NewCustomer, PortalFlow, PortalPlan, Stripe, StripeError};
 use domain::{Period, Plan, PlanId, SubscriptionStatus, Tokens, UserId};
 use fakes::FakeStripe;
 use stripe::{Client, ClientBuilder};
@@ -73,8 +73,10 @@ async fn paid_checkout_is_readable_by_both_clients() {
     let user_id = UserId::at(time::OffsetDateTime::now_utc());
     let new = NewCustomer { user_id, email: "ann@example.com", name: "Ann" };
     let customer = ours.create_customer(&new).await.unwrap();
-    assert!(matches!(ours.customer(&customer).await.unwrap(), Found::Here(found) if found.user_id() == Some(user_id)));
-    assert!(matches!(ours.customer("cus_nobody").await.unwrap(), Found::Never));
+    assert!(
+        matches!(ours.customer(&customer).await.unwrap(), Found::Current(found) if found.user_id() == Some(user_id))
+    );
+    assert!(matches!(ours.customer("cus_nobody").await.unwrap(), Found::Unknown));
     let checkout = || NewCheckout {
         customer_id: &customer,
         price_id: at.monthly.as_ref().unwrap(),
@@ -84,8 +86,8 @@ async fn paid_checkout_is_readable_by_both_clients() {
         cancel_url: "https://x.example/pricing",
     };
     let abandoned = ours.open_checkout(&checkout()).await.unwrap();
-    assert!(ours.close_checkout(&abandoned.id).await.unwrap());
-    assert!(!ours.close_checkout("cs_nothing").await.unwrap());
+    assert!(ours.expire_checkout(&abandoned.id).await.unwrap());
+    assert!(!ours.expire_checkout("cs_nothing").await.unwrap());
     assert_eq!(pay(&abandoned.url.unwrap(), "4242424242424242").await.status(), 404);
     let opened = ours.open_checkout(&checkout()).await.unwrap();
     let url = opened.url.unwrap();
@@ -97,7 +99,7 @@ async fn paid_checkout_is_readable_by_both_clients() {
     assert_eq!((subscription.amount.minor, subscription.product_id.as_deref()), (2_000, Some("plan_pro")));
     let [invoice] = ours.invoices(&customer).await.unwrap().try_into().unwrap();
     assert_eq!(invoice.subscription_id.as_deref(), Some(subscription.id.as_str()));
-    let portal = ours.open_portal(&customer, None, "https://x.example", &Goal::Overview).await.unwrap();
+    let portal = ours.open_portal(&customer, None, "https://x.example", &PortalFlow::Overview).await.unwrap();
     assert!(portal.contains("/portal/"));
     use stripe_billing::{
         billing_portal_session::CreateBillingPortalSession, invoice::ListInvoice, subscription::RetrieveSubscription,

@@ -1,10 +1,10 @@
 //! Opens Stripe's checkout and customer portal for a user.
 
 use super::client::{Billing, failed};
-use super::sync::{self, Stranger, Synced};
+use super::sync::{self, Synced, UnknownCustomer};
 use crate::AppState;
 use crate::failure::internal;
-use ::billing::{Fetched, Goal, NewCheckout, NewCustomer, StripeError};
+use ::billing::{Fetched, NewCheckout, NewCustomer, PortalFlow, StripeError};
 use anyhow::Context as _;
 use domain::{Period, PlanId, Problem, Viewer};
 use std::sync::Arc;
@@ -45,7 +45,7 @@ async fn customers(app: &AppState, viewer: &Viewer) -> anyhow::Result<Vec<String
 
 async fn sync_now(app: &AppState, billing: &Billing, customer_id: &str) -> anyhow::Result<Synced> {
     let mut tx = store::begin(&app.db).await?;
-    let synced = sync::sync_customer(&mut tx, billing, customer_id, Stranger::Refuse, AppState::now()).await?;
+    let synced = sync::sync_customer(&mut tx, billing, customer_id, UnknownCustomer::Refuse, AppState::now()).await?;
     tx.commit().await?;
     Ok(synced)
 }
@@ -93,7 +93,7 @@ async fn open_checkout(
     let mut tx = store::begin(&app.db).await?;
     checkout::lock(&mut tx, viewer.user_id).await?;
     for session in checkout::open(&app.db, viewer.user_id).await? {
-        billing.stripe.close_checkout(&session).await.context("closing a checkout")?;
+        billing.stripe.expire_checkout(&session).await.context("closing a checkout")?;
         checkout::closed(&app.db, &session, AppState::now()).await?;
     }
     for customer_id in customers(app, viewer).await? {
@@ -140,8 +140,8 @@ async fn change_url(
     let portal = plan::setting(&app.db, "portal").await?;
     if let Some(item_id) = live.item_id.as_deref().filter(|_| live.price_id.as_deref() != Some(price_id)) {
         let back = format!("{}{BOUGHT}", app.config.public_url);
-        let goal = Goal::Switch { subscription_id: &live.id, item_id, price_id };
-        match billing.stripe.open_portal(customer_id, portal.as_deref(), &back, &goal).await {
+        let flow = PortalFlow::Switch { subscription_id: &live.id, item_id, price_id };
+        match billing.stripe.open_portal(customer_id, portal.as_deref(), &back, &flow).await {
             Err(error @ StripeError::Refused { .. }) => {
                 tracing::warn!(%error, "Stripe refused the plan change in the portal; run `plans push`");
             }
@@ -151,7 +151,7 @@ async fn change_url(
     let back = format!("{}{BACK}", app.config.public_url);
     billing
         .stripe
-        .open_portal(customer_id, portal.as_deref(), &back, &Goal::Overview)
+        .open_portal(customer_id, portal.as_deref(), &back, &PortalFlow::Overview)
         .await
         .context("opening the portal")
 }
@@ -170,7 +170,7 @@ pub(crate) async fn portal_url(app: &AppState, viewer: &Viewer) -> Result<String
         let Some(customer_id) = all.last() else { return anyhow::Ok(None) };
         let portal = plan::setting(&app.db, "portal").await?;
         let back = format!("{}{BACK}", app.config.public_url);
-        match billing.stripe.open_portal(customer_id, portal.as_deref(), &back, &Goal::Overview).await {
+        match billing.stripe.open_portal(customer_id, portal.as_deref(), &back, &PortalFlow::Overview).await {
             Err(error) if error.is_missing() && sync_now(app, billing, customer_id).await?.is_gone => Ok(None),
             opened => Ok(Some(opened.context("opening the portal")?)),
         }

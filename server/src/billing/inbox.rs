@@ -1,11 +1,11 @@
 //! Stripe events: stored when they arrive, then processed one by one, each in one transaction with its effect.
 
 use super::client::{Billing, backoff};
-use super::sync::{self, Stranger};
+use super::sync::{self, UnknownCustomer};
 use crate::AppState;
 use crate::failure::{Failure, internal};
 use ::billing::StripeError;
-use ::billing::webhook::{self, BillingEvent, Subject};
+use ::billing::webhook::{self, BillingEvent, EventObject};
 use anyhow::Context as _;
 use domain::{Amount, Problem};
 use secrecy::ExposeSecret as _;
@@ -33,14 +33,14 @@ pub(crate) async fn receive(app: &AppState, signature: &str, body: &[u8]) -> Res
         return Ok(Err(reason.to_string()));
     }
     let read = std::str::from_utf8(body).ok().and_then(|text| Some((text, BillingEvent::read(text).ok()?)));
-    let Some((text, event)) = read else { return Ok(Err(webhook::NoEvent.to_string())) };
+    let Some((text, event)) = read else { return Ok(Err(webhook::InvalidEvent.to_string())) };
     let new = NewEvent {
         id: &event.id,
         kind: &event.kind,
         customer_id: event.customer_id.as_deref(),
         body: text,
         created_at: event.created_at,
-        matters: event.subject != Subject::Other,
+        matters: event.object != EventObject::Other,
     };
     if stripe_event::receive(&app.db, &new, now).await? {
         metrics::counter!("quotient_stripe_events_total").increment(1);
@@ -92,23 +92,23 @@ async fn next(app: &AppState, billing: &Billing) -> anyhow::Result<bool> {
 
 async fn apply(tx: &mut Tx, billing: &Billing, event: &BillingEvent) -> anyhow::Result<()> {
     let now = AppState::now();
-    if event.subject == Subject::Other {
+    if event.object == EventObject::Other {
         return Ok(());
     }
     // First, because it locks the customer and then the account; later locks depend on these.
     if let Some(customer) = &event.customer_id {
-        sync::sync_customer(tx, billing, customer, Stranger::Refuse, now).await?;
+        sync::sync_customer(tx, billing, customer, UnknownCustomer::Refuse, now).await?;
     }
-    match &event.subject {
-        Subject::Customer | Subject::Other => {}
-        Subject::Checkout { session_id } => checkout::closed(&mut *tx, session_id, now).await?,
-        Subject::Refund { charge_id } => {
+    match &event.object {
+        EventObject::Customer | EventObject::Other => {}
+        EventObject::Checkout { session_id } => checkout::closed(&mut *tx, session_id, now).await?,
+        EventObject::Refund { charge_id } => {
             let charge = billing.stripe.charge(charge_id).await?;
             let minor = charge.amount_refunded.unwrap_or(0);
             let amount = Amount { minor, currency: charge.currency };
             flag_payment(tx, "refund", charge_id, charge.customer.as_deref(), amount).await?;
         }
-        Subject::Dispute { dispute_id, charge_id, minor, currency } => {
+        EventObject::Dispute { dispute_id, charge_id, minor, currency } => {
             let customer = match charge_id {
                 Some(id) => billing.stripe.charge(id).await?.customer,
                 None => None,

@@ -1,7 +1,7 @@
 //! Compares every live subscription with Stripe and corrects differences, such as those of lost events.
 
 use super::client::Billing;
-use super::sync::{self, Stranger};
+use super::sync::{self, UnknownCustomer};
 use crate::AppState;
 use ::billing::Fetched;
 use anyhow::Context as _;
@@ -110,7 +110,7 @@ fn differences(known: &Subscription, fetched: &Fetched, products: &[(String, Pla
 /// changed: a restored or empty database must not cancel users' subscriptions.
 async fn sync_or_cancel(db: &store::Db, billing: &Billing, customer_id: &str) -> anyhow::Result<String> {
     let mut tx = store::begin(db).await?;
-    let synced = sync::sync_customer(&mut tx, billing, customer_id, Stranger::Refuse, AppState::now()).await?;
+    let synced = sync::sync_customer(&mut tx, billing, customer_id, UnknownCustomer::Refuse, AppState::now()).await?;
     tx.commit().await?;
     if let Some(entitled) = synced.entitled {
         return Ok(match entitled.before == entitled.after {
@@ -133,13 +133,13 @@ pub(crate) async fn close(
     sessions: &[String],
 ) -> anyhow::Result<()> {
     for session in sessions {
-        billing.stripe.close_checkout(session).await?;
+        billing.stripe.expire_checkout(session).await?;
     }
     for found in billing.stripe.subscriptions(customer_id).await?.iter().filter(|found| !found.status.is_over()) {
         billing.stripe.cancel(&found.id).await?;
     }
     let mut tx = store::begin(db).await?;
-    sync::sync_customer(&mut tx, billing, customer_id, Stranger::Refuse, AppState::now()).await?;
+    sync::sync_customer(&mut tx, billing, customer_id, UnknownCustomer::Refuse, AppState::now()).await?;
     Ok(tx.commit().await?)
 }
 
@@ -148,7 +148,7 @@ pub(crate) async fn forget(db: &store::Db, billing: &Billing) -> anyhow::Result<
     let mut forgotten = 0;
     for customer in account::customers(db).await? {
         let mut tx = store::begin(db).await?;
-        let synced = sync::sync_customer(&mut tx, billing, &customer, Stranger::Forget, AppState::now()).await?;
+        let synced = sync::sync_customer(&mut tx, billing, &customer, UnknownCustomer::Forget, AppState::now()).await?;
         tx.commit().await?;
         forgotten += usize::from(synced.is_gone);
     }

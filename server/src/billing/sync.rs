@@ -27,7 +27,7 @@ pub(crate) struct Synced {
 
 /// How to handle a customer that never existed in this Stripe account.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stranger {
+pub(crate) enum UnknownCustomer {
     /// Fail if the customer has a live subscription here: the key belongs to another account, and no user loses a plan because of that.
     Refuse,
     /// Remove the customer: the owner has confirmed that it belonged to another account.
@@ -47,22 +47,22 @@ pub(crate) async fn sync_customer(
     tx: &mut Tx,
     billing: &Billing,
     customer_id: &str,
-    stranger: Stranger,
+    unknown_customer: UnknownCustomer,
     now: OffsetDateTime,
 ) -> anyhow::Result<Synced> {
     subscription::lock_customer(tx, customer_id).await?;
     let before = subscription::of_customer(&mut *tx, customer_id).await?;
     let found = match billing.stripe.customer(customer_id).await.context("customer")? {
-        Found::Here(customer) => Some(FetchedCustomer {
+        Found::Current(customer) => Some(FetchedCustomer {
             created_for: customer.user_id(),
             subscriptions: billing.stripe.subscriptions(customer_id).await.context("subscriptions")?,
             invoices: billing.stripe.invoices(customer_id).await.context("invoices")?,
         }),
         Found::Deleted => None,
-        Found::Never => {
+        Found::Unknown => {
             let is_known = before.iter().any(|known| known.status.is_live());
             anyhow::ensure!(
-                !is_known || stranger == Stranger::Forget,
+                !is_known || unknown_customer == UnknownCustomer::Forget,
                 "a paying customer is unknown at Stripe: STRIPE_SECRET_KEY is of another account or mode"
             );
             None

@@ -2,7 +2,7 @@
 
 use crate::AppState;
 use crate::failure::{Failure, internal};
-use crate::mail::{self, Addressed};
+use crate::mail::{self, QueuedMail};
 use askama::Template;
 use axum::Router;
 use axum::extract::{ConnectInfo, State};
@@ -32,10 +32,10 @@ async fn outbox(State(app): State<AppState>, ConnectInfo(peer): ConnectInfo<Sock
     }
     let mut letters = Vec::new();
     for job in store::job::latest(&app.db, mail::JOB, 50).await? {
-        let Ok(Addressed { user_id, mail }) = serde_json::from_value(job.payload) else { continue };
+        let Ok(QueuedMail { user_id, mail }) = serde_json::from_value(job.payload) else { continue };
         let Some(viewer) = store::account::viewer(&app.db, user_id).await? else { continue };
-        if let Ok(letter) = mail.letter(viewer.display_name(), &app.config.public_url) {
-            letters.push((viewer.email, letter.subject, letter.text));
+        if let Ok(rendered) = mail.render(viewer.display_name(), &app.config.public_url) {
+            letters.push((viewer.email, rendered.subject, rendered.text));
         }
     }
     let page = Outbox { letters }.render().map_err(|error| internal(&error))?;

@@ -5,7 +5,7 @@ use crate::admin::alerts;
 use crate::billing::client::backoff;
 use crate::billing::reconcile;
 use crate::failure::internal;
-use crate::mail::{self, Addressed};
+use crate::mail::{self, QueuedMail};
 use anyhow::{Context as _, bail};
 use std::time::Duration;
 use store::account;
@@ -47,11 +47,11 @@ async fn next(app: &AppState) -> anyhow::Result<bool> {
 async fn perform(app: &AppState, job: &Job) -> anyhow::Result<()> {
     match job.kind.as_str() {
         mail::JOB => {
-            let Addressed { user_id, mail } = serde_json::from_value(job.payload.clone()).context("payload")?;
+            let QueuedMail { user_id, mail } = serde_json::from_value(job.payload.clone()).context("payload")?;
             // The account was deleted, so there is no one to write to.
             let Some(viewer) = account::viewer(&app.db, user_id).await? else { return Ok(()) };
-            let letter = mail.letter(viewer.display_name(), &app.config.public_url)?;
-            app.mailer.send(&viewer.email, letter).await
+            let rendered = mail.render(viewer.display_name(), &app.config.public_url)?;
+            app.mailer.send(&viewer.email, rendered).await
         }
         account::CLOSE_CUSTOMER => {
             let customer = job.payload["customer_id"].as_str().context("payload")?;

@@ -44,14 +44,14 @@ pub(crate) enum Mail {
 
 /// A mail and its recipient.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Addressed {
+pub(crate) struct QueuedMail {
     pub user_id: UserId,
     #[serde(flatten)]
     pub mail: Mail,
 }
 
 /// A rendered mail.
-pub(crate) struct Letter {
+pub(crate) struct RenderedMail {
     pub subject: String,
     pub text: String,
     pub html: String,
@@ -95,7 +95,7 @@ impl Mail {
     ///
     /// # Errors
     /// Returns an error if the template can't be rendered.
-    pub(crate) fn letter(&self, name: &str, public_url: &str) -> Result<Letter, askama::Error> {
+    pub(crate) fn render(&self, name: &str, public_url: &str) -> Result<RenderedMail, askama::Error> {
         let (subject, paragraphs, label, path) = match self {
             Self::TrialEnding { plan, at, price } => (
                 format!("Your {plan} trial ends on {}", day(*at)),
@@ -165,7 +165,7 @@ impl Mail {
             support: brand::SUPPORT_EMAIL,
         };
         let (text, html) = (Text { body: &body }.render()?, Html { body: &body }.render()?);
-        Ok(Letter { subject, text, html })
+        Ok(RenderedMail { subject, text, html })
     }
 }
 
@@ -186,7 +186,7 @@ pub(crate) async fn queue(
     about: &str,
     now: OffsetDateTime,
 ) -> anyhow::Result<()> {
-    let payload = serde_json::to_value(Addressed { user_id, mail: mail.clone() })?;
+    let payload = serde_json::to_value(QueuedMail { user_id, mail: mail.clone() })?;
     Ok(store::job::add(&mut *tx, JOB, Some(&mail.key(about)), &payload, now).await?)
 }
 
@@ -197,12 +197,12 @@ mod tests {
     #[test]
     fn text_and_html_have_the_same_content_and_user_text_is_escaped() {
         let until = OffsetDateTime::from_unix_timestamp(1_772_534_400).unwrap();
-        let letter =
-            Mail::PaymentFailed { plan: "Pro <b>".into(), until }.letter("Ann <script>", "https://x.example").unwrap();
-        assert_eq!(letter.subject, "Your payment for Pro <b> failed");
-        assert!(letter.text.contains("Hello Ann <script>,") && letter.text.contains("until 3 March 2026"));
-        assert!(letter.text.contains("https://x.example/settings/billing"));
-        assert!(!letter.html.contains("<script>") && letter.html.contains("until 3 March 2026"));
-        assert!(letter.html.contains("href=\"https://x.example/settings/billing\""));
+        let rendered =
+            Mail::PaymentFailed { plan: "Pro <b>".into(), until }.render("Ann <script>", "https://x.example").unwrap();
+        assert_eq!(rendered.subject, "Your payment for Pro <b> failed");
+        assert!(rendered.text.contains("Hello Ann <script>,") && rendered.text.contains("until 3 March 2026"));
+        assert!(rendered.text.contains("https://x.example/settings/billing"));
+        assert!(!rendered.html.contains("<script>") && rendered.html.contains("until 3 March 2026"));
+        assert!(rendered.html.contains("href=\"https://x.example/settings/billing\""));
     }
 }

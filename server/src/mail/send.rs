@@ -1,6 +1,6 @@
 //! Sends mail over SMTP.
 
-use super::Letter;
+use super::RenderedMail;
 use crate::Config;
 use anyhow::Context as _;
 use lettre::message::{Mailbox, MultiPart};
@@ -35,7 +35,7 @@ impl Mailer {
     ///
     /// # Errors
     /// Returns an error if the mail isn't accepted. The error contains nothing of the mail.
-    pub(crate) async fn send(&self, to: &str, letter: Letter) -> anyhow::Result<()> {
+    pub(crate) async fn send(&self, to: &str, rendered: RenderedMail) -> anyhow::Result<()> {
         let Some(smtp) = &self.smtp else {
             anyhow::ensure!(cfg!(debug_assertions), "SMTP_URL isn't set");
             return Ok(());
@@ -44,8 +44,8 @@ impl Mailer {
         let message = Message::builder()
             .from(self.from.clone())
             .to(to)
-            .subject(letter.subject)
-            .multipart(MultiPart::alternative_plain_html(letter.text, letter.html))?;
+            .subject(rendered.subject)
+            .multipart(MultiPart::alternative_plain_html(rendered.text, rendered.html))?;
         let sent = smtp.send(message).await;
         sent.map(drop).map_err(|error| match error.status() {
             Some(code) => anyhow::anyhow!("the mail server answered {code}"),

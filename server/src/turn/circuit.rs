@@ -32,7 +32,7 @@ pub(crate) struct Circuit {
 
 /// Permission to make one call. Dropping it without reporting a result, as a canceled call does, leaves the circuit unchanged.
 #[derive(Debug)]
-pub(crate) struct Pass<'a> {
+pub(crate) struct CallPermit<'a> {
     circuit: &'a Circuit,
     is_probe: bool,
 }
@@ -48,20 +48,20 @@ impl Circuit {
     }
 
     /// Lets a call through, or returns the time until the next attempt.
-    pub(crate) fn enter(&self, now: Instant) -> Result<Pass<'_>, Duration> {
+    pub(crate) fn try_acquire(&self, now: Instant) -> Result<CallPermit<'_>, Duration> {
         let mut state = self.state();
         match state.open_until {
-            None => Ok(Pass { circuit: self, is_probe: false }),
+            None => Ok(CallPermit { circuit: self, is_probe: false }),
             Some(until) if now < until => Err(until - now),
             Some(_) if state.is_probing => Err(Duration::from_secs(1)),
             Some(_) => {
                 state.is_probing = true;
-                Ok(Pass { circuit: self, is_probe: true })
+                Ok(CallPermit { circuit: self, is_probe: true })
             }
         }
     }
 
-    /// Returns the time for which [`Self::enter`] would refuse a call, without starting a probe.
+    /// Returns the time for which [`Self::try_acquire`] would refuse a call, without starting a probe.
     pub(crate) fn refuses(&self, now: Instant) -> Option<Duration> {
         let state = self.state();
         let until = state.open_until?;
@@ -98,7 +98,7 @@ impl Drop for Silent<'_> {
     }
 }
 
-impl Pass<'_> {
+impl CallPermit<'_> {
     /// Records that the provider responded, even if it refused this call.
     pub(crate) fn worked(self) {
         let mut state = self.circuit.state();
@@ -124,7 +124,7 @@ impl Pass<'_> {
     }
 }
 
-impl Drop for Pass<'_> {
+impl Drop for CallPermit<'_> {
     fn drop(&mut self) {
         if self.is_probe {
             self.circuit.state().is_probing = false;
@@ -141,23 +141,23 @@ mod tests {
     fn opens_after_consecutive_failures_and_closes_after_a_success() {
         let (circuit, now) = (Circuit::new(Arc::default()), Instant::now());
         for _ in 0..FAILURES - 1 {
-            circuit.enter(now).unwrap().failed(now);
+            circuit.try_acquire(now).unwrap().failed(now);
         }
-        circuit.enter(now).unwrap().worked();
+        circuit.try_acquire(now).unwrap().worked();
         for _ in 0..FAILURES {
-            circuit.enter(now).unwrap().failed(now);
+            circuit.try_acquire(now).unwrap().failed(now);
         }
-        assert_eq!(circuit.enter(now).unwrap_err(), OPEN);
+        assert_eq!(circuit.try_acquire(now).unwrap_err(), OPEN);
         let notified = || circuit.opened.notified().now_or_never().is_some();
         assert_eq!([notified(), notified()], [true, false], "notified once, even without a waiter");
         let later = now + OPEN;
-        let probe = circuit.enter(later).unwrap();
-        assert!(circuit.enter(later).is_err(), "one probe at a time");
+        let probe = circuit.try_acquire(later).unwrap();
+        assert!(circuit.try_acquire(later).is_err(), "one probe at a time");
         probe.failed(later);
-        assert!(circuit.enter(later).is_err() && !notified(), "it was already open");
+        assert!(circuit.try_acquire(later).is_err() && !notified(), "it was already open");
         // A canceled probe allows the next one.
-        drop(circuit.enter(later + OPEN).unwrap());
-        circuit.enter(later + OPEN).unwrap().worked();
-        assert!(circuit.enter(later + OPEN).is_ok() && circuit.open_for(later + OPEN).is_none());
+        drop(circuit.try_acquire(later + OPEN).unwrap());
+        circuit.try_acquire(later + OPEN).unwrap().worked();
+        assert!(circuit.try_acquire(later + OPEN).is_ok() && circuit.open_for(later + OPEN).is_none());
     }
 }

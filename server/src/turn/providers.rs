@@ -61,8 +61,8 @@ impl<V: providers::Provider> Server<V> {
     async fn open(&self, request: &ModelRequest<'_>, outstanding: &AtomicBool) -> Result<Chunks, NotOpened> {
         let (mut tried, mut last) = (0, None);
         loop {
-            let pass = match (self.circuit.enter(Instant::now()), last) {
-                (Ok(pass), _) => pass,
+            let call_permit = match (self.circuit.try_acquire(Instant::now()), last) {
+                (Ok(call_permit), _) => call_permit,
                 // The circuit opened between two attempts; the provider was called at least once.
                 (Err(_), Some(error)) => return Err(NotOpened::Provider(error)),
                 (Err(left), None) => {
@@ -71,18 +71,18 @@ impl<V: providers::Provider> Server<V> {
                 }
             };
             outstanding.store(true, Ordering::Relaxed);
-            let error = match self.open_once(request, &pass).await {
+            let error = match self.open_once(request, &call_permit).await {
                 Ok(chunks) => {
-                    pass.worked();
+                    call_permit.worked();
                     return Ok(chunks);
                 }
                 Err(error) => error,
             };
             outstanding.store(error.may_be_billed(), Ordering::Relaxed);
             if error.is_outage() {
-                pass.failed(Instant::now());
+                call_permit.failed(Instant::now());
             } else {
-                pass.worked();
+                call_permit.worked();
             }
             let Some(pause) = pause(&error, tried) else { return Err(NotOpened::Provider(error)) };
             (tried, last) = (tried + 1, Some(error));
@@ -98,7 +98,7 @@ impl<V: providers::Provider> Server<V> {
     async fn open_once(
         &self,
         request: &ModelRequest<'_>,
-        pass: &super::circuit::Pass<'_>,
+        call_permit: &super::circuit::CallPermit<'_>,
     ) -> Result<Chunks, ProviderError> {
         let opening = self.provider.open(request);
         tokio::pin!(opening);
@@ -106,7 +106,7 @@ impl<V: providers::Provider> Server<V> {
             opened = &mut opening => return opened,
             () = tokio::time::sleep(self.silence) => {}
         }
-        let _silent = pass.silent(Instant::now());
+        let _silent = call_permit.silent(Instant::now());
         opening.await
     }
 }
