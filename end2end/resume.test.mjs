@@ -8,7 +8,7 @@ import { send, shots, signUp, startBalancer, startBrowser, startApp, woken } fro
 let app, browser, balancer;
 before(async () => {
   app = await startApp({ stripe: false });
-  balancer = await startBalancer(app.url, await app.second());
+  balancer = await startBalancer(app.url, await app.startSecond());
   browser = await startBrowser();
 });
 after(async () => {

@@ -87,7 +87,7 @@ export async function startApp({ provider = true, stripe = true, providerAt, env
     url,
     settings: { ...settings, REDIS_URL: process.env.REDIS_URL },
     // Starts another server of the same deployment and returns its URL.
-    second: async () => {
+    startSecond: async () => {
       const at = `http://127.0.0.1:${await freePort()}`;
       await serve({ LISTEN_ADDR: at.slice('http://'.length) }, at);
       return at;

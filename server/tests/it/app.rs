@@ -1,6 +1,6 @@
 //! `TestApp`: a server with its own database, and its users.
 
-use crate::visitor::Visitor;
+use crate::visitor::TestClient;
 use fakes::{FakeProvider, FakeStripe, WEBHOOK_SECRET};
 use http::StatusCode;
 use limits::{History, Limits, PastCall, Store, Window};
@@ -139,13 +139,13 @@ impl TestApp {
     }
 
     /// Starts another server of the same deployment. Returns its URL and the token that stops it.
-    pub async fn second(&self) -> (String, CancellationToken) {
+    pub async fn start_second(&self) -> (String, CancellationToken) {
         let (url, stop, _) = start(self.config.clone()).await;
         (url, stop)
     }
 
     /// Starts another server of the same deployment with a changed configuration. Returns its URL and the token that stops it.
-    pub async fn second_as(&self, change: impl FnOnce(&mut Config)) -> (String, CancellationToken) {
+    pub async fn start_second_with(&self, change: impl FnOnce(&mut Config)) -> (String, CancellationToken) {
         let mut config = self.config.clone();
         change(&mut config);
         let (url, stop, _) = start(config).await;
@@ -153,13 +153,13 @@ impl TestApp {
     }
 
     /// Returns a client that isn't signed in.
-    pub fn visitor(&self) -> Visitor {
+    pub fn visitor(&self) -> TestClient {
         let client = Client::builder().redirect(redirect::Policy::none()).build().unwrap();
-        Visitor { url: self.url.clone(), client, cookie: None }
+        TestClient { url: self.url.clone(), client, cookie: None }
     }
 
     /// Signs up a user and returns their client.
-    pub async fn user(&self, email: &str) -> Visitor {
+    pub async fn user(&self, email: &str) -> TestClient {
         let mut visitor = self.visitor();
         let response = visitor.form("/sign-up", &[("email", email), ("password", "correct horse")]).await;
         assert_eq!(response.status(), StatusCode::SEE_OTHER, "{email}");
@@ -167,7 +167,7 @@ impl TestApp {
     }
 
     /// Stops the server and keeps its databases, provider and Stripe simulator.
-    pub async fn leave(mut self) -> Self {
+    pub async fn stop_server(mut self) -> Self {
         self.stop.cancel();
         (&mut self.running).await.unwrap().unwrap();
         self
@@ -218,7 +218,7 @@ impl TestApp {
     }
 
     /// Stops the server as SIGTERM would, and waits for it to finish.
-    pub async fn shut(self) {
+    pub async fn shutdown(self) {
         self.stop.cancel();
         self.running.await.unwrap().unwrap();
     }

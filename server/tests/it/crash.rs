@@ -1,7 +1,7 @@
 //! Crash recovery: the process is killed at named points, and another server finishes its work exactly once.
 
 use crate::app::{Process, TestApp};
-use crate::visitor::{Visitor, events};
+use crate::visitor::{TestClient, events};
 use http::StatusCode;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -21,9 +21,9 @@ async fn time_passes(app: &TestApp) {
 }
 
 /// Sends a message to a process that kills itself at `point`, and returns once it is dead.
-async fn dies(app: &TestApp, ann: &Visitor, point: &str, turn: Uuid) {
+async fn dies(app: &TestApp, ann: &TestClient, point: &str, turn: Uuid) {
     let process = app.process(&[("QUOTIENT_DIES_AT", point)]).await;
-    let there = Visitor { url: process.url.clone(), ..ann.clone() };
+    let there = TestClient { url: process.url.clone(), ..ann.clone() };
     let body = json!({"model": "claude-haiku-4-5", "text": "{{words:8}}{{pace:2}}", "turn_id": turn});
     let request = there.request("POST", "/api/chat").json(&body).send();
     // The process may die before it responds or during the response.
@@ -48,7 +48,7 @@ async fn turns_of_a_killed_process_are_finished_by_another() {
         let (before, calls) = (app.provider.served().len(), app.one::<i64>("select count(*) from ai_usage").await);
         dies(&app, &ann, point, turn).await;
         time_passes(&app).await;
-        let (_, stop) = app.second().await; // Its reaper runs at startup.
+        let (_, stop) = app.start_second().await; // Its reaper runs at startup.
         app.until("select not exists (select from ai_usage where status = 'pending')").await;
         app.until("select not exists (select from turn where meter_settled_at is null)").await;
         stop.cancel();
@@ -110,7 +110,7 @@ async fn sigterm_drains_turns_and_stops_the_server() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     let process: Process = app.process(&[]).await;
-    let there = Visitor { url: process.url.clone(), ..ann.clone() };
+    let there = TestClient { url: process.url.clone(), ..ann.clone() };
     let turn = Uuid::now_v7();
     let body = json!({"model": "claude-haiku-4-5", "text": "{{words:8}}{{hold:4}}", "turn_id": turn});
     let response = there.post(&body).await;
@@ -149,7 +149,7 @@ async fn redis_failure_during_a_response_loses_nothing() {
     let redis = limits_redis();
     let app = TestApp::with(&[("REDIS_URL", &redis.url)]).await;
     let ann = app.user("ann@example.com").await;
-    let response = ann.ask("{{words:8}}{{hold:4}}").await;
+    let response = ann.send_message("{{words:8}}{{hold:4}}").await;
     assert_eq!(response.status(), StatusCode::OK);
     let port = redis.port;
     drop(redis);
@@ -157,7 +157,11 @@ async fn redis_failure_during_a_response_loses_nothing() {
     let events = events(response).await;
     assert_eq!(crate::visitor::words(&events).split_whitespace().count(), 8);
     assert_eq!(app.one::<String>("select status || ' ' || usage_source from ai_usage").await, "finished exact");
-    assert_eq!(ann.ask("{{words:1}}").await.status(), StatusCode::SERVICE_UNAVAILABLE, "no paid call without meters");
+    assert_eq!(
+        ann.send_message("{{words:1}}").await.status(),
+        StatusCode::SERVICE_UNAVAILABLE,
+        "no paid call without meters"
+    );
     let _redis = Redis::start(port);
     let served = app.provider.served().remove(0);
     let recovered = async {
@@ -177,10 +181,10 @@ async fn redis_failure_during_a_response_loses_nothing() {
 async fn postgres_failure_before_writing_or_recording_loses_nothing() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
-    let running = ann.ask("{{words:8}}{{hold:4}}").await;
+    let running = ann.send_message("{{words:8}}{{hold:4}}").await;
     assert_eq!(running.status(), StatusCode::OK);
     let (admin, name) = app.shut_database().await;
-    let response = ann.ask("{{words:1}}").await;
+    let response = ann.send_message("{{words:1}}").await;
     assert!(response.status().is_server_error(), "{}", response.status());
     assert_eq!(app.provider.served().len(), 1, "no provider call for a message that isn't written");
     app.provider.release();

@@ -24,7 +24,7 @@ async fn parallel_turns_never_exceed_the_limit_by_reservation() {
     app.limits("free", 1000, 20_000, 1000).await;
     sqlx::query("update plan set max_output = 256").execute(&app.db).await.unwrap();
     let ann = app.user("ann@example.com").await;
-    let requests = (0..64).map(|_| ann.ask("{{words:4}}{{hold}} a question of some length"));
+    let requests = (0..64).map(|_| ann.send_message("{{words:4}}{{hold}} a question of some length"));
     let answers = futures::future::join_all(requests).await;
     let (granted, refused): (Vec<_>, Vec<_>) =
         answers.into_iter().partition(|answer| answer.status() == StatusCode::OK);
@@ -45,10 +45,10 @@ async fn refusal_writes_nothing_and_has_a_retry_time() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     for _ in 0..10 {
-        ann.answer("{{words:1}}").await;
+        ann.send_and_read("{{words:1}}").await;
     }
     let (before, rows) = (dump(&app).await, app.one::<i64>("select count(*) from ai_usage").await);
-    let response = ann.ask("{{words:1}}").await;
+    let response = ann.send_message("{{words:1}}").await;
     assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
     let seconds: u64 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     let problem = problem(response).await;
@@ -67,16 +67,16 @@ async fn new_plan_applies_at_once_and_refills_nothing() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     for _ in 0..10 {
-        ann.answer("{{words:50}}").await;
+        ann.send_and_read("{{words:50}}").await;
     }
-    assert_eq!(ann.ask("hi").await.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(ann.send_message("hi").await.status(), StatusCode::TOO_MANY_REQUESTS);
     let used = ann.quota().await["tokens"]["used"].as_u64().unwrap();
     app.plan("ann@example.com", "pro").await;
     let quota = ann.quota().await;
     assert_eq!((quota["tokens"]["used"].as_u64(), quota["requests"]["remaining"].as_u64()), (Some(used), Some(90)));
-    ann.answer("{{words:1}}").await;
+    ann.send_and_read("{{words:1}}").await;
     app.plan("ann@example.com", "free").await;
-    assert_eq!(ann.ask("hi").await.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(ann.send_message("hi").await.status(), StatusCode::TOO_MANY_REQUESTS);
 }
 
 /// Field notes 4 and 5: on a small plan the reserved output shrinks to what is left, and a request that can never fit gets 413.
@@ -85,11 +85,11 @@ async fn holds_shrink_to_what_is_left_and_impossible_requests_get_413() {
     let app = TestApp::new().await;
     app.limits("free", 100, 1_000, 2).await;
     let ann = app.user("ann@example.com").await;
-    ann.answer("{{words:30}}").await;
+    ann.send_and_read("{{words:30}}").await;
     let reserved: i64 = app.one("select reserved_tokens from ai_usage").await;
     assert_eq!(reserved, 1_000, "the hold is capped at the limit");
     let long = "word ".repeat(2_000);
-    let response = ann.ask(&long).await;
+    let response = ann.send_message(&long).await;
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
     let problem = problem(response).await;
     assert_eq!(
@@ -107,8 +107,8 @@ async fn holds_shrink_to_what_is_left_and_impossible_requests_get_413() {
 async fn lost_meters_are_rebuilt_from_the_ledger() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
-    ann.answer("{{words:50}}").await;
-    let running = ann.ask("{{words:4}}{{hold}}").await;
+    ann.send_and_read("{{words:50}}").await;
+    let running = ann.send_message("{{words:4}}{{hold}}").await;
     let before = ann.quota().await;
     let key = format!("meter:{{user:{}}}", subject(&app).await);
     let removed: i64 = redis::cmd("DEL").arg(&key).query_async(&mut app.redis.clone()).await.unwrap();
@@ -134,8 +134,8 @@ async fn lost_meters_are_rebuilt_from_the_ledger() {
 async fn concurrent_turns_are_limited() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
-    let _running = futures::future::join_all((0..2).map(|_| ann.ask("{{words:4}}{{hold}}"))).await;
-    let response = ann.ask("hi").await;
+    let _running = futures::future::join_all((0..2).map(|_| ann.send_message("{{words:4}}{{hold}}"))).await;
+    let response = ann.send_message("hi").await;
     assert_eq!(
         (response.status(), response.headers()["retry-after"].to_str().unwrap()),
         (StatusCode::TOO_MANY_REQUESTS, "2")
@@ -152,7 +152,7 @@ async fn paid_calls_are_refused_without_redis() {
     assert_ne!(closed.port(), 1);
     let ann = app.user("ann@example.com").await;
     let began = std::time::Instant::now();
-    let response = ann.ask("hi").await;
+    let response = ann.send_message("hi").await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(response.headers().contains_key("retry-after"));
     assert_eq!(problem(response).await["kind"], "limits_unavailable");
@@ -192,9 +192,10 @@ async fn a_spend_cap_stops_every_user() {
     sqlx::query("update plan set max_output = 256").execute(&app.db).await.unwrap();
     let ann = app.user("ann@example.com").await;
     let mut other = ann.clone();
-    (other.url, _) = app.second().await;
-    let requests =
-        (0..64).map(|n| if n % 2 == 0 { &ann } else { &other }).map(|user| user.ask("{{words:4}}{{hold}} hello"));
+    (other.url, _) = app.start_second().await;
+    let requests = (0..64)
+        .map(|n| if n % 2 == 0 { &ann } else { &other })
+        .map(|user| user.send_message("{{words:4}}{{hold}} hello"));
     let answers = futures::future::join_all(requests).await;
     let (granted, refused): (Vec<_>, Vec<_>) =
         answers.into_iter().partition(|answer| answer.status() == StatusCode::OK);
@@ -215,13 +216,13 @@ async fn a_spend_cap_stops_every_user() {
     }
     app.until("select bool_and(meter_settled_at is not null) from turn").await;
     // The actual cost is low, so there is room again, and the meter is rebuilt from the ledger to the same sum.
-    ann.answer("{{words:1}}").await;
+    ann.send_and_read("{{words:1}}").await;
     app.until("select bool_and(meter_settled_at is not null) from turn").await;
     let (counted, _) = app.budget(None).await;
     let nanos: i64 = app.one("select ceil(sum(ceil(cost_usd * 1000000000)))::bigint from ai_usage").await;
     assert_eq!(counted, nanos as u64, "the meter equals the sum of the ledger");
     assert!(app.forget_budget(None).await);
-    ann.answer("{{words:1}}").await;
+    ann.send_and_read("{{words:1}}").await;
     let nanos: i64 = app.one("select ceil(sum(ceil(cost_usd * 1000000000)))::bigint from ai_usage").await;
     assert_eq!(app.budget(None).await, (nanos as u64, 0), "rebuilt from the ledger");
 }
@@ -260,7 +261,7 @@ async fn sign_in_is_limited_by_account_and_address() {
 async fn meters_are_compared_with_the_ledger() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
-    ann.answer("{{words:9}}").await;
+    ann.send_and_read("{{words:9}}").await;
     app.until("select bool_and(meter_settled_at is not null) from turn").await;
     let used = ann.quota().await["tokens"]["used"].as_u64().unwrap();
     let (users, ann_subject) = (app.users(None), subject(&app).await);
@@ -278,7 +279,7 @@ async fn meters_are_compared_with_the_ledger() {
         .execute(&app.db)
         .await
         .unwrap();
-    let (_, _stop) = app.second().await; // It compares meters at startup.
+    let (_, _stop) = app.start_second().await; // It compares meters at startup.
     app.until("select exists (select from meter_drift where found_tokens = ledger_tokens + 777)").await;
     app.until("select count(*) = 1 from meter_drift").await;
     assert_eq!(ann.quota().await["tokens"]["used"], used);
@@ -324,7 +325,7 @@ async fn duplicate_turn_ids_do_not_bypass_the_spend_cap() {
     app.limits("free", 1000, 1_000_000, 1000).await;
     let (ann, bob) = (app.user("ann@example.com").await, app.user("bob@example.com").await);
     let mut elsewhere = bob.clone();
-    (elsewhere.url, _) = app.second().await;
+    (elsewhere.url, _) = app.start_second().await;
     for _ in 0..12 {
         let body = json!({"model": "claude-haiku-4-5", "text": "{{words:9}}", "turn_id": uuid::Uuid::now_v7()});
         let answers = futures::future::join_all([ann.post(&body), elsewhere.post(&body), bob.post(&body)]).await;

@@ -10,7 +10,7 @@ const PUBLIC: [&str; 4] = ["/", "/pricing", "/sign-up", "/sign-in"];
 async fn pages_send_only_what_they_need() {
     let app = TestApp::new().await;
     let admin = app.user("admin@example.com").await;
-    admin.answer("{{words:12}}").await;
+    admin.send_and_read("{{words:12}}").await;
     let conversation: uuid::Uuid = app.one("select conversation_id from conversation").await;
     let user: uuid::Uuid = app.one("select user_id from account").await;
     let paths = [
@@ -122,7 +122,7 @@ async fn demo_model_is_offered_without_provider_keys() {
 async fn model_output_is_sanitized_on_the_page() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
-    ann.answer("{{words:2}}").await;
+    ann.send_and_read("{{words:2}}").await;
     sqlx::query("update message set body = E'hi <script>alert(1)</script>\n\n![x](https://evil.example/?q=1)\n\n[a](javascript:alert(1))' where role = 'assistant'")
         .execute(&app.db)
         .await

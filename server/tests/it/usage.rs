@@ -1,7 +1,7 @@
 //! The usage that users and owners see equals the ledger; admin settings and their audit.
 
 use crate::app::TestApp;
-use crate::visitor::{Reading, problem};
+use crate::visitor::{EventReader, problem};
 use domain::{Picos, Tokens, TurnEvent};
 use http::StatusCode;
 use rust_decimal::Decimal;
@@ -13,9 +13,9 @@ async fn usage_and_admin_show_the_ledger() {
     let (ann, tom, admin) =
         (app.user("ann@example.com").await, app.user("tom@example.com").await, app.user("admin@example.com").await);
     for words in [30, 200] {
-        ann.answer(&format!("{{{{words:{words}}}}}")).await;
+        ann.send_and_read(&format!("{{{{words:{words}}}}}")).await;
     }
-    tom.answer("{{words:10}}").await;
+    tom.send_and_read("{{words:10}}").await;
     let row: (i64, i64, Decimal) = sqlx::query_as(
         "select count(*), sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens)::bigint, sum(cost_usd)
          from ai_usage join account using (user_id) where email = 'ann@example.com'",
@@ -70,7 +70,7 @@ async fn plan_can_hide_costs_from_its_users() {
     let app = TestApp::new().await;
     let (ann, mut admin) = (app.user("ann@example.com").await, app.user("admin@example.com").await);
     let id: uuid::Uuid = app.one("select user_id from account where email = 'ann@example.com'").await;
-    ann.answer("{{words:30}}").await;
+    ann.send_and_read("{{words:30}}").await;
     let conversation: uuid::Uuid = app.one("select conversation_id from conversation").await;
     let pages = ["/usage".to_owned(), format!("/chat/{conversation}"), "/usage.csv?period=7d".to_owned()];
     let cost = Picos::from_usd(app.one("select sum(cost_usd) from ai_usage").await).unwrap();
@@ -95,7 +95,7 @@ async fn plan_can_hide_costs_from_its_users() {
         assert!(!text.contains("$0") && !text.contains("cost_usd") && !text.contains(&cost.exact()), "{page} after");
         assert!(page.ends_with(".csv?period=7d") || text.contains(&tokens.to_string()), "{page}");
     }
-    let events = ann.answer("{{words:3}}").await;
+    let events = ann.send_and_read("{{words:3}}").await;
     assert!(matches!(events.last(), Some((_, TurnEvent::Finish { cost_usd: None, .. }))), "{events:?}");
     let cost = Picos::from_usd(app.one("select sum(cost_usd) from ai_usage").await).unwrap();
     assert!(admin.text(&format!("/admin/users/{id}")).await.contains(&cost.to_string()));
@@ -108,7 +108,7 @@ async fn admin_pages_show_holds_and_time_to_first_token() {
     let app = TestApp::new().await;
     let (ann, admin) = (app.user("ann@example.com").await, app.user("admin@example.com").await);
     let id: uuid::Uuid = app.one("select user_id from account where email = 'ann@example.com'").await;
-    let mut reading = Reading::new(ann.ask("{{words:9}}{{hold}}").await);
+    let mut reading = EventReader::new(ann.send_message("{{words:9}}{{hold}}").await);
     reading.next().await.unwrap();
     let page = admin.text(&format!("/admin/users/{id}")).await;
     let reserved = Tokens::from_db(app.one("select reserved_tokens from ai_usage").await).to_string();
@@ -133,7 +133,7 @@ async fn admin_pages_show_holds_and_time_to_first_token() {
 async fn other_currencies_are_excluded_from_revenue() {
     let app = TestApp::new().await;
     let admin = app.user("admin@example.com").await;
-    admin.answer("{{words:3}}").await;
+    admin.send_and_read("{{words:3}}").await;
     for (currency, minor, pays) in [("usd", 2_000, 20), ("jpy", 2_000, 0)] {
         for sql in [
             "delete from subscription",
@@ -194,7 +194,7 @@ async fn owner_pages_and_functions_are_404_for_others() {
 async fn the_ledger_outlives_the_account() {
     let app = TestApp::new().await;
     let (ann, admin) = (app.user("ann@example.com").await, app.user("admin@example.com").await);
-    ann.answer("{{words:30}}").await;
+    ann.send_and_read("{{words:30}}").await;
     let cost: Decimal = app.one("select sum(cost_usd) from ai_usage").await;
     sqlx::query("delete from account where email = 'ann@example.com'").execute(&app.db).await.unwrap();
     assert_eq!(app.one::<Decimal>("select sum(cost_usd) from ai_usage where user_id is null").await, cost);
@@ -212,21 +212,21 @@ async fn the_ledger_outlives_the_account() {
 async fn the_owner_sets_models_and_global_limits() {
     let app = TestApp::new().await;
     let (ann, mut admin) = (app.user("ann@example.com").await, app.user("admin@example.com").await);
-    ann.answer("{{words:9}}").await;
+    ann.send_and_read("{{words:9}}").await;
     let off = admin.form("/admin/global", &[("state", "off"), ("daily_spend", "")]).await;
     assert_eq!((off.status(), off.headers()["location"].to_str().unwrap()), (StatusCode::SEE_OTHER, "/admin/models"));
-    assert_eq!(ann.ask("{{words:1}}").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(ann.send_message("{{words:1}}").await.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(admin.text("/admin/models").await.contains("Chat is switched off"));
     admin.form("/admin/global", &[("state", "on"), ("daily_spend", "0.01")]).await;
-    assert_eq!(problem(ann.ask("{{words:1}}").await).await["kind"], "spend_cap");
+    assert_eq!(problem(ann.send_message("{{words:1}}").await).await["kind"], "spend_cap");
     admin.form("/admin/global", &[("state", "on"), ("daily_spend", "")]).await;
-    ann.answer("{{words:1}}").await;
+    ann.send_and_read("{{words:1}}").await;
 
     let rules = |state, cap, other| [("state", state), ("daily_spend", cap), ("fallback", other)];
     admin.form("/admin/models/claude-haiku-4-5", &rules("off", "", "")).await;
-    assert_eq!(ann.ask("{{words:1}}").await.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(ann.send_message("{{words:1}}").await.status(), StatusCode::UNPROCESSABLE_ENTITY);
     admin.form("/admin/models/claude-haiku-4-5", &rules("on", "12.50", "gpt-5-mini")).await;
-    ann.answer("{{words:1}}").await;
+    ann.send_and_read("{{words:1}}").await;
     let is_stored = "select fallback = 'gpt-5-mini' and daily_spend_usd = 12.5 and enabled from model where model = 'claude-haiku-4-5'";
     assert!(app.one::<bool>(is_stored).await);
     // Hedging requires a fallback.
@@ -272,7 +272,7 @@ async fn the_owner_sets_models_and_global_limits() {
         )
         .await;
     assert_eq!(app.one::<Decimal>("select sum(cost_usd) from ai_usage").await, before);
-    ann.answer("{{words:1}}").await;
+    ann.send_and_read("{{words:1}}").await;
     let last: Decimal = app.one("select cost_usd from ai_usage order by created_at desc limit 1").await;
     let first: Decimal =
         app.one("select cost_usd from ai_usage where output_tokens = 2 order by created_at limit 1").await;

@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 
 /// An HTTP client that keeps its session cookie and follows no redirects.
 #[derive(Clone)]
-pub struct Visitor {
+pub struct TestClient {
     pub url: String,
     pub client: Client,
     pub cookie: Option<String>,
 }
 
-impl Visitor {
+impl TestClient {
     /// Builds a request with the session cookie.
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let request = self.client.request(method.parse().unwrap(), format!("{}{path}", self.url));
@@ -58,13 +58,13 @@ impl Visitor {
     }
 
     /// Sends a message to Claude Haiku 4.5 in a new conversation.
-    pub async fn ask(&self, text: &str) -> Response {
+    pub async fn send_message(&self, text: &str) -> Response {
         self.post(&json!({"model": "claude-haiku-4-5", "text": text})).await
     }
 
     /// Sends a message and returns all events of the response.
-    pub async fn answer(&self, text: &str) -> Vec<(u64, TurnEvent)> {
-        let response = self.ask(text).await;
+    pub async fn send_and_read(&self, text: &str) -> Vec<(u64, TurnEvent)> {
+        let response = self.send_message(text).await;
         assert_eq!(response.status(), StatusCode::OK);
         events(response).await
     }
@@ -72,7 +72,7 @@ impl Visitor {
 
 /// Reads a response to the end and returns its events.
 pub async fn events(response: Response) -> Vec<(u64, TurnEvent)> {
-    let mut reading = Reading::new(response);
+    let mut reading = EventReader::new(response);
     let mut all = Vec::new();
     while let Some(event) = reading.next().await {
         all.push(event);
@@ -81,7 +81,7 @@ pub async fn events(response: Response) -> Vec<(u64, TurnEvent)> {
 }
 
 /// A response that is read event by event.
-pub struct Reading {
+pub struct EventReader {
     response: Response,
     parser: SseParser,
     ready: std::collections::VecDeque<(u64, TurnEvent)>,
@@ -89,7 +89,7 @@ pub struct Reading {
     pub comments: usize,
 }
 
-impl Reading {
+impl EventReader {
     pub fn new(response: Response) -> Self {
         Self { response, parser: SseParser::new(), ready: Default::default(), comments: 0 }
     }

@@ -18,7 +18,7 @@ async fn a_hundred_copies_of_an_event_have_one_effect() {
     let mut ann = app.user("ann@example.com").await;
     buy(&mut ann, "pro", GOOD).await;
     let events = app.stripe.held();
-    let (second, _stop) = app.second().await;
+    let (second, _stop) = app.start_second().await;
     for sent in &events {
         let copies = (0..100).map(|n| event(if n % 2 == 0 { &app.url } else { &second }, sent));
         futures::future::join_all(copies).await;
@@ -147,7 +147,7 @@ async fn event_of_a_killed_worker_is_applied_once_by_another() {
     let mut gate = db.acquire().await.unwrap();
     sqlx::raw_sql("select pg_advisory_lock(7)").execute(&mut *gate).await.unwrap();
     // Replaces the in-process server with a separate process that can be killed.
-    let stopped = app.leave().await;
+    let stopped = app.stop_server().await;
     let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_quotient"))
         .env_clear()
         .env("DATABASE_URL", &config.database_url)
@@ -183,7 +183,7 @@ async fn event_of_a_killed_worker_is_applied_once_by_another() {
     let undone = "select done_at is null from stripe_event where event_id = 'evt_kill'";
     assert!(stopped.one::<bool>(undone).await && stopped.one::<bool>(ON_FREE).await);
     assert_eq!(stopped.one::<i64>("select count(*) from job").await, 0);
-    let (_url, _stop) = stopped.second().await;
+    let (_url, _stop) = stopped.start_second().await;
     stopped.until(ALL_DONE).await;
     assert!(stopped.one::<bool>(ON_PRO).await);
     assert_eq!(stopped.one::<i64>("select count(*) from job").await, 1);

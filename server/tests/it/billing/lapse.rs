@@ -24,7 +24,7 @@ async fn overdue_plan_ends_after_grace_and_is_restored_by_payment() {
     app.until(ALL_DONE).await;
     sqlx::query("update subscription set grace_until = now() - interval '1 minute'").execute(&app.db).await.unwrap();
     // A starting server checks grace periods at once.
-    let (second, _stop) = app.second().await;
+    let (second, _stop) = app.start_second().await;
     app.until(ON_FREE).await;
     assert_eq!(app.one::<i64>("select count(*) from job where key like 'mail:grace_over:%'").await, 1);
     let outbox = reqwest::get(format!("{second}/dev/outbox")).await.unwrap().text().await.unwrap();

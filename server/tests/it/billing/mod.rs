@@ -7,7 +7,7 @@ mod mail;
 mod reconcile;
 
 use crate::app::{HTTP, TestApp};
-use crate::visitor::Visitor;
+use crate::visitor::TestClient;
 use fakes::WEBHOOK_SECRET;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::StatusCode;
@@ -35,16 +35,16 @@ fn redirect_target(response: &reqwest::Response) -> String {
 }
 
 /// Opens the checkout of a plan. Returns the URL of Stripe's page.
-async fn go(ann: &mut Visitor, plan: &str) -> String {
+async fn go(ann: &mut TestClient, plan: &str) -> String {
     redirect_target(&ann.form("/billing/checkout", &[("plan", plan), ("interval", "month")]).await)
 }
 
 /// Pays on the simulator's page. Returns the URL that it redirects to, without following it.
-async fn pay(ann: &Visitor, url: &str, card: &str) -> String {
+async fn pay(ann: &TestClient, url: &str, card: &str) -> String {
     redirect_target(&ann.client.post(url).form(&[("card", card)]).send().await.unwrap())
 }
 
-async fn buy(ann: &mut Visitor, plan: &str, card: &str) {
+async fn buy(ann: &mut TestClient, plan: &str, card: &str) {
     let url = go(ann, plan).await;
     pay(ann, &url, card).await;
 }
@@ -101,9 +101,9 @@ async fn paid_plan_applies_to_the_next_message() {
     let app = selling(&[]).await;
     let mut ann = app.user("ann@example.com").await;
     for _ in 0..10 {
-        ann.answer("{{words:20}}").await;
+        ann.send_and_read("{{words:20}}").await;
     }
-    assert_eq!(ann.ask("hi").await.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(ann.send_message("hi").await.status(), StatusCode::TOO_MANY_REQUESTS);
     let used = ann.quota().await["tokens"]["used"].clone();
     let url = go(&mut ann, "pro").await;
     assert!(url.starts_with(&app.stripe.url()));
@@ -112,7 +112,7 @@ async fn paid_plan_applies_to_the_next_message() {
     app.until(ON_PRO).await;
     let quota = ann.quota().await;
     assert_eq!((quota["plan"].as_str(), &quota["tokens"]["used"]), (Some("pro"), &used));
-    ann.answer("{{words:1}}").await;
+    ann.send_and_read("{{words:1}}").await;
     let page = ann.text("/settings/billing").await;
     for text in ["Trial", "FAKE-0001", "Test mode: no money moves"] {
         assert!(page.contains(text), "{text}");

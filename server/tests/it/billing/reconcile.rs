@@ -97,7 +97,7 @@ async fn stripe_outage_refuses_checkout_and_leaves_chat_working() {
     let refused = ann.form("/billing/checkout", &[("plan", "pro")]).await;
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(refused.text().await.unwrap().contains("Nothing was charged"));
-    ann.answer("{{words:1}}").await;
+    ann.send_and_read("{{words:1}}").await;
     event(
         &app.url,
         &json!({"id": "evt_1", "type": "customer.updated", "data": {"object": {"object": "customer", "id": "cus_1"}}}),
@@ -122,9 +122,9 @@ async fn key_of_another_stripe_account_removes_no_plan() {
     app.until(ON_PRO).await;
     app.until(ALL_DONE).await;
     let elsewhere = fakes::FakeStripe::start(([127, 0, 0, 1], 0).into(), None).await.unwrap();
-    let mut moved = app.leave().await;
+    let mut moved = app.stop_server().await;
     moved.config.stripe_base_url = Some(elsewhere.url());
-    let (url, _stop) = moved.second().await;
+    let (url, _stop) = moved.start_second().await;
     ann.url = url;
     moved.run(Command::Plans(Plans::Push)).await;
     let output = moved.run(Command::Billing(Billing::Reconcile)).await;
@@ -158,7 +158,7 @@ async fn slow_stripe_delays_no_turn() {
     while app.stripe.stalled() == 0 {
         tokio::task::yield_now().await;
     }
-    ann.answer("{{words:1}}").await;
+    ann.send_and_read("{{words:1}}").await;
     assert_eq!(app.stripe.stalled(), 1, "one concurrent Stripe request per user");
     // Another user reaches Stripe meanwhile.
     let mut bob = app.user("bob@example.com").await;

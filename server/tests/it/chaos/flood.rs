@@ -22,7 +22,7 @@ async fn healthz(address: &str) -> String {
 #[tokio::test]
 async fn silent_connections_are_capped_and_closed() {
     let app = TestApp::new().await;
-    let (url, stop) = app.second_as(|config| config.max_connections = Some(8)).await;
+    let (url, stop) = app.start_second_with(|config| config.max_connections = Some(8)).await;
     let address = url.strip_prefix("http://").unwrap();
     let mut silent = Vec::new();
     while silent.len() < 8 {
@@ -55,7 +55,7 @@ async fn large_texts_have_a_budget_per_user() {
         assert!(answer.headers().contains_key("retry-after"));
         assert_eq!(problem(answer).await["kind"], "attempts_limit");
     }
-    events(bob.ask("{{words:2}}").await).await;
+    events(bob.send_message("{{words:2}}").await).await;
     // A text larger than any prompt of the plan is refused for its size.
     let huge = json!({"text": "x".repeat(3 << 20)}).to_string();
     let answer = ann.request("POST", "/api/estimate").body(huge).send().await.unwrap();

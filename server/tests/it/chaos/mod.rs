@@ -5,7 +5,7 @@ mod flood;
 mod wire;
 
 use crate::app::TestApp;
-use crate::visitor::{Visitor, events, problem, words};
+use crate::visitor::{TestClient, events, problem, words};
 use domain::{Outcome, TurnEvent, UsageSource};
 use futures::future::join_all;
 use http::StatusCode;
@@ -15,7 +15,7 @@ use uuid::Uuid;
 use wire::Wire;
 
 /// Repeats a request until it returns the status `wanted`. Panics after 120 s.
-async fn until_status(visitor: &Visitor, path: &str, wanted: StatusCode) {
+async fn until_status(visitor: &TestClient, path: &str, wanted: StatusCode) {
     let waiting = async {
         while visitor.get(path).await.status() != wanted {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -36,9 +36,9 @@ async fn frozen_connections_to_postgres_are_replaced() {
     let (user, port) = (head.rsplit_once('@').unwrap().0, address.rsplit_once(':').unwrap().1.parse().unwrap());
     let wire = Wire::to(port).await;
     let through = format!("{user}@127.0.0.1:{}/{name}", wire.port);
-    let (url, stop) = app.second_as(|config| config.database_url = through).await;
-    let there = Visitor { url, ..ann.clone() };
-    events(there.ask("{{words:2}}").await).await;
+    let (url, stop) = app.start_second_with(|config| config.database_url = through).await;
+    let there = TestClient { url, ..ann.clone() };
+    events(there.send_message("{{words:2}}").await).await;
     let mut lock = app.db.begin().await.unwrap();
     sqlx::query("lock table turn in access exclusive mode").execute(&mut *lock).await.unwrap();
     let stuck: Vec<_> =
@@ -50,7 +50,7 @@ async fn frozen_connections_to_postgres_are_replaced() {
     wire.freeze();
     lock.rollback().await.unwrap();
     until_status(&there, "/readyz", StatusCode::OK).await;
-    let answer = there.ask("{{words:3}} after the freeze").await;
+    let answer = there.send_message("{{words:3}} after the freeze").await;
     assert_eq!(answer.status(), StatusCode::OK);
     assert_eq!(words(&events(answer).await).split_whitespace().count(), 3);
     // Requests that waited for a connection got a new one. Requests on a frozen connection are refused with `Retry-After`.
@@ -73,7 +73,7 @@ async fn wrong_clocks_end_no_running_turn() {
     let app = TestApp::new().await;
     app.limits("free", 1_000, 1_000_000, 100).await;
     let ann = app.user("ann@example.com").await;
-    let running = ann.ask("{{words:4}}{{hold}} goes on").await;
+    let running = ann.send_message("{{words:4}}{{hold}} goes on").await;
     assert_eq!(running.status(), StatusCode::OK);
     for offset in ["300", "-300"] {
         let turn = Uuid::now_v7();
@@ -101,10 +101,10 @@ async fn refused_calls_count_as_requests() {
     app.limits("free", 10, 1_000_000, 100).await;
     let ann = app.user("ann@example.com").await;
     let text = "{{status:400}} refused";
-    let answers = join_all((0..40).map(|_| ann.ask(text))).await;
+    let answers = join_all((0..40).map(|_| ann.send_message(text))).await;
     let refused = answers.iter().filter(|answer| answer.status() == StatusCode::BAD_GATEWAY).count();
     assert!(refused <= 10 && app.provider.asked(text) <= 10, "{refused}, {} calls", app.provider.asked(text));
-    let last = ann.ask(text).await;
+    let last = ann.send_message(text).await;
     assert_eq!(last.status(), StatusCode::TOO_MANY_REQUESTS, "the limit is ten requests a minute");
     assert_eq!(problem(last).await["kind"], "requests_limit");
     assert_eq!(ann.quota().await["tokens"]["used"], 0, "refused calls use no tokens");
@@ -117,10 +117,10 @@ async fn refused_calls_count_as_requests() {
     app.limits("free", 1_000, 1_000_000, 100).await;
     let down = "{{status:529}}{{after:0}} down";
     while app.provider.asked(down) < 5 {
-        assert_eq!(ann.ask(down).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(ann.send_message(down).await.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
     let (calls, rows) = (app.provider.asked(down), app.one::<i64>("select count(*) from ai_usage").await);
-    for answer in join_all((0..20).map(|_| ann.ask(down))).await {
+    for answer in join_all((0..20).map(|_| ann.send_message(down))).await {
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(answer.headers().contains_key("retry-after"));
     }
@@ -165,7 +165,7 @@ async fn meters_lost_before_the_write_admit_no_extra_call() {
     );
     app.until("select not exists (select from ai_usage where status = 'pending')").await;
     assert_eq!(ann.quota().await["tokens"]["used"], 0);
-    events(ann.ask("{{words:2}}").await).await;
+    events(ann.send_message("{{words:2}}").await).await;
 }
 
 /// Field note 102: a provider that counts fewer tokens than the server stops at its own limit. The server waits for its count and keeps the
@@ -177,13 +177,13 @@ async fn no_estimate_exceeds_its_reservation() {
     // What the fake provider counts as one token may be up to three in our count.
     sqlx::query("update plan set max_output = 256").execute(&app.db).await.unwrap();
     let ann = app.user("ann@example.com").await;
-    let all = events(ann.ask("hello").await).await;
+    let all = events(ann.send_message("hello").await).await;
     let served = app.provider.served().remove(0);
     assert_eq!(words(&all), served.text, "the text isn't cut");
     let Some((_, TurnEvent::Finish { usage, usage_source, .. })) = all.last() else { panic!("{all:?}") };
     assert_eq!((usage.output.0, *usage_source), (served.output, UsageSource::Exact));
 
-    let endless = events(ann.ask("{{words:5000}}{{endless}}").await).await;
+    let endless = events(ann.send_message("{{words:5000}}{{endless}}").await).await;
     let Some((_, TurnEvent::Finish { outcome, usage_source, .. })) = endless.last() else { panic!("{endless:?}") };
     assert_eq!((*outcome, *usage_source), (Outcome::Truncated, UsageSource::Estimated));
     let over = "select count(*) from ai_usage where usage_source = 'estimated'
@@ -206,7 +206,7 @@ async fn a_silent_provider_opens_its_circuit() {
         })
         .collect();
     let waiting = async {
-        while ann.ask("{{words:1}}").await.status() == StatusCode::OK {
+        while ann.send_message("{{words:1}}").await.status() == StatusCode::OK {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
@@ -247,8 +247,8 @@ async fn server_without_postgres_stops_on_sigterm() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     let process = app.process(&[]).await;
-    let there = Visitor { url: process.url.clone(), ..ann.clone() };
-    let running = there.ask("{{words:8}}{{hold:4}}").await;
+    let there = TestClient { url: process.url.clone(), ..ann.clone() };
+    let running = there.send_message("{{words:8}}{{hold:4}}").await;
     assert_eq!(running.status(), StatusCode::OK);
     app.shut_database().await;
     process.signal("-TERM");
@@ -265,9 +265,9 @@ async fn server_without_postgres_stops_on_sigterm() {
 async fn problems_say_what_happened() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
-    let refused = problem(ann.ask("{{status:400}}").await).await;
+    let refused = problem(ann.send_message("{{status:400}}").await).await;
     assert!(!refused["message"].as_str().unwrap().contains("kept"), "{refused}");
-    let broken = events(ann.ask("{{words:5}}{{break:3}}").await).await;
+    let broken = events(ann.send_message("{{words:5}}{{break:3}}").await).await;
     let Some((_, TurnEvent::Failed { problem: broken })) = broken.last() else { panic!("{broken:?}") };
     assert!(broken.message.contains("What it wrote is saved"), "{broken:?}");
     // A turn whose server died before its first event is reported at once, without waiting for the reaper.
@@ -280,8 +280,8 @@ async fn problems_say_what_happened() {
         .execute(&app.db)
         .await
         .unwrap();
-    let (url, stop) = app.second().await;
-    let gone = Visitor { url, ..ann.clone() }.post(&body).await;
+    let (url, stop) = app.start_second().await;
+    let gone = TestClient { url, ..ann.clone() }.post(&body).await;
     assert!([StatusCode::GONE, StatusCode::OK].contains(&gone.status()), "{}", gone.status());
     if gone.status() == StatusCode::GONE {
         let message = problem(gone).await["message"].as_str().unwrap().to_owned();

@@ -28,7 +28,7 @@ async fn the_same_turn_runs_once() {
 async fn invalid_requests_get_typed_problems() {
     let app = TestApp::new().await;
     let (ann, eve) = (app.user("ann@example.com").await, app.user("eve@example.com").await);
-    let hers = ann.answer("{{words:1}}").await;
+    let hers = ann.send_and_read("{{words:1}}").await;
     let TurnEvent::Turn { conversation_id, .. } = &hers[0].1 else { panic!() };
     for (body, status, kind, field) in [
         (json!({"text": "  "}), 422, "invalid", "text"),
@@ -50,7 +50,7 @@ async fn invalid_requests_get_typed_problems() {
             assert_eq!(problem["upgrade"], "max");
         }
     }
-    let signed_out = app.visitor().ask("hi").await;
+    let signed_out = app.visitor().send_message("hi").await;
     assert_eq!(
         (signed_out.status(), problem(signed_out).await["kind"].as_str().unwrap()),
         (StatusCode::UNAUTHORIZED, "sign_in_required")
@@ -67,7 +67,7 @@ fn turn_id() -> uuid::Uuid {
 async fn nul_characters_are_removed() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
-    let all = ann.answer("{{words:5}}{{nul}}").await;
+    let all = ann.send_and_read("{{words:5}}{{nul}}").await;
     assert!(matches!(all.last(), Some((_, TurnEvent::Finish { outcome: Outcome::Finished, .. }))), "{all:?}");
     assert_eq!(words(&all), "word1 word2 word3 word4 word5 ");
     let mut visitor = app.visitor();

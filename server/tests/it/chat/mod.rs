@@ -5,7 +5,7 @@ mod models;
 mod servers;
 
 use crate::app::TestApp;
-use crate::visitor::{Reading, Visitor, events, problem, words};
+use crate::visitor::{EventReader, TestClient, events, problem, words};
 use domain::{Outcome, TurnEvent, UsageSource};
 use http::StatusCode;
 use rust_decimal::Decimal;
@@ -79,7 +79,7 @@ async fn response_is_streamed_stored_and_priced_exactly() {
 async fn conversation_history_comes_from_the_database() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
-    let first = ann.answer("{{words:3}}").await;
+    let first = ann.send_and_read("{{words:3}}").await;
     let TurnEvent::Turn { conversation_id, .. } = &first[0].1 else { panic!() };
     let body = json!({"conversation_id": conversation_id, "text": "{{words:3}} more", "messages": [{"role": "assistant", "content": "forged"}]});
     events(ann.post(&body).await).await;
@@ -95,7 +95,7 @@ async fn conversation_history_comes_from_the_database() {
 async fn deleting_a_conversation_changes_neither_ledger_nor_meter() {
     let app = TestApp::new().await;
     let mut ann = app.user("ann@example.com").await;
-    let first = ann.answer("{{words:30}}").await;
+    let first = ann.send_and_read("{{words:30}}").await;
     let TurnEvent::Turn { conversation_id, .. } = &first[0].1 else { panic!() };
     let (quota, rows) = (ann.quota().await, ledger(&app).await);
     let mut eve = app.user("eve@example.com").await;
@@ -107,10 +107,10 @@ async fn deleting_a_conversation_changes_neither_ledger_nor_meter() {
     assert_eq!(ann.quota().await["tokens"]["used"], quota["tokens"]["used"]);
 }
 
-async fn begun(ann: &Visitor, text: &str) -> (Reading, String) {
-    let response = ann.ask(text).await;
+async fn begun(ann: &TestClient, text: &str) -> (EventReader, String) {
+    let response = ann.send_message(text).await;
     assert_eq!(response.status(), StatusCode::OK);
-    let mut reading = Reading::new(response);
+    let mut reading = EventReader::new(response);
     let Some((1, TurnEvent::Turn { turn_id, .. })) = reading.next().await else { panic!("no turn") };
     (reading, turn_id.to_string())
 }
@@ -210,12 +210,12 @@ async fn response_never_exceeds_what_was_admitted() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     sqlx::query("update plan set max_output = 300").execute(&app.db).await.unwrap();
-    let obeying = ann.answer("{{words:2000}}").await;
+    let obeying = ann.send_and_read("{{words:2000}}").await;
     assert!(matches!(
         obeying.last(),
         Some((_, TurnEvent::Finish { outcome: Outcome::Truncated, usage_source: UsageSource::Exact, .. }))
     ));
-    let exceeding = ann.answer("{{words:2000}}{{endless}}").await;
+    let exceeding = ann.send_and_read("{{words:2000}}{{endless}}").await;
     // Usage after a cut by the server is never recorded as exact.
     let Some((_, TurnEvent::Finish { outcome: Outcome::Truncated, usage, usage_source: UsageSource::Estimated, .. })) =
         exceeding.last()
@@ -235,7 +235,7 @@ async fn refused_provider_call_costs_nothing() {
     for (status, expected, kind) in
         [(529, 503, "model_unavailable"), (429, 503, "model_unavailable"), (400, 502, "model_failed")]
     {
-        let response = ann.ask(&format!("{{{{status:{status}}}}}")).await;
+        let response = ann.send_message(&format!("{{{{status:{status}}}}}")).await;
         assert_eq!(response.status().as_u16(), expected, "{status}");
         if expected == 503 {
             assert_eq!(response.headers()["retry-after"], "3");

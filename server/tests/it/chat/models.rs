@@ -14,7 +14,7 @@ async fn model_without_a_price_is_unavailable() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     sqlx::query("delete from model_price where model = 'claude-haiku-4-5'").execute(&app.db).await.unwrap();
-    let response = ann.ask("hi").await;
+    let response = ann.send_message("hi").await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(response.headers().contains_key("retry-after"));
     assert!(app.provider.served().is_empty());
@@ -97,12 +97,12 @@ async fn models_add_adds_a_model_and_changes_its_price() {
 async fn new_price_applies_to_later_calls_only() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
-    ann.answer("{{words:10}}").await;
+    ann.send_and_read("{{words:10}}").await;
     sqlx::query("insert into model_price (model_price_id, model, effective_at, input_micros_per_million, output_micros_per_million) values (gen_random_uuid(), 'claude-haiku-4-5', now(), 2000000, 10000000)")
         .execute(&app.db)
         .await
         .unwrap();
-    ann.answer("{{words:10}}").await;
+    ann.send_and_read("{{words:10}}").await;
     let rows = ledger(&app).await;
     assert_eq!(rows[0].6 * Decimal::TWO, rows[1].6);
     let changed = sqlx::query("update ai_usage set cost_usd = 0 where status = 'finished'").execute(&app.db).await;

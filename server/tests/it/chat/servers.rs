@@ -2,7 +2,7 @@
 
 use super::begun;
 use crate::app::TestApp;
-use crate::visitor::{Reading, Visitor, events};
+use crate::visitor::{EventReader, TestClient, events};
 use domain::{Outcome, TurnEvent};
 use http::StatusCode;
 use limits::PastCall;
@@ -30,10 +30,10 @@ async fn silent_stream_sends_a_heartbeat() {
 async fn ended_turn_replays_and_closes() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
-    let all = ann.answer("{{words:5}}").await;
+    let all = ann.send_and_read("{{words:5}}").await;
     let TurnEvent::Turn { turn_id, .. } = &all[0].1 else { panic!() };
-    let (url, _stop) = app.second().await;
-    for visitor in [ann.clone(), Visitor { url, ..ann.clone() }] {
+    let (url, _stop) = app.start_second().await;
+    for visitor in [ann.clone(), TestClient { url, ..ann.clone() }] {
         for after in [0, 3, all.len(), all.len() + 7] {
             let rest = events(visitor.get(&format!("/api/turns/{turn_id}/events?after={after}")).await).await;
             assert_eq!(rest, all[after.min(all.len())..], "after {after}");
@@ -49,7 +49,7 @@ async fn ended_turn_replays_and_closes() {
 async fn reaper_settles_an_unsettled_turn() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
-    ann.answer("{{words:5}}").await;
+    ann.send_and_read("{{words:5}}").await;
     let subject: String = app.one("select subject from account").await;
     let call: String = app.one("select turn_id::text from turn").await;
     let used = ann.quota().await["tokens"]["used"].clone();
@@ -65,7 +65,7 @@ async fn reaper_settles_an_unsettled_turn() {
         .execute(&app.db)
         .await
         .unwrap();
-    let (_, _stop) = app.second().await; // Its reaper runs at startup.
+    let (_, _stop) = app.start_second().await; // Its reaper runs at startup.
     app.until("select meter_settled_at is not null from turn").await;
     let quota = ann.quota().await;
     assert_eq!((&quota["tokens"]["reserved"], &quota["tokens"]["used"]), (&json!(0), &used));
@@ -76,10 +76,10 @@ async fn reaper_settles_an_unsettled_turn() {
 async fn another_server_can_follow_and_stop_a_turn() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
-    let (url, _stop) = app.second().await;
-    let there = Visitor { url, ..ann.clone() };
+    let (url, _stop) = app.start_second().await;
+    let there = TestClient { url, ..ann.clone() };
     let (mut reading, turn) = begun(&ann, "{{words:20}}{{hold}}").await;
-    let mut following = Reading::new(there.get(&format!("/api/turns/{turn}/events")).await);
+    let mut following = EventReader::new(there.get(&format!("/api/turns/{turn}/events")).await);
     assert_eq!(following.next().await.map(|(id, _)| id), Some(1));
     assert_eq!(
         there.request("POST", &format!("/api/turns/{turn}/stop")).send().await.unwrap().status(),
@@ -101,7 +101,7 @@ async fn another_server_can_follow_and_stop_a_turn() {
 async fn reaper_ends_a_lost_turn() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
-    ann.answer("{{words:5}}").await;
+    ann.send_and_read("{{words:5}}").await;
     let used = ann.quota().await["tokens"]["used"].as_u64().unwrap();
     // The state after kill -9 between calling the provider and recording.
     sqlx::query(
@@ -117,7 +117,7 @@ async fn reaper_ends_a_lost_turn() {
     let key: String = app.one("select 'meter:{user:' || subject || '}' from account").await;
     let () = redis::cmd("DEL").arg(key).query_async(&mut app.redis.clone()).await.unwrap();
     assert_eq!(ann.quota().await["tokens"]["reserved"], 600);
-    let (_, _stop) = app.second().await; // Its reaper runs at startup.
+    let (_, _stop) = app.start_second().await; // Its reaper runs at startup.
     app.until("select not exists (select from ai_usage where status = 'pending')").await;
     assert_eq!(
         app.one::<i64>("select input_tokens from ai_usage where status = 'lost' and usage_source = 'estimated'").await,
@@ -137,7 +137,7 @@ async fn shutdown_waits_for_running_turns() {
     let ann = app.user("ann@example.com").await;
     let (mut reading, _) = begun(&ann, "{{words:30}}{{pace:20}}").await;
     let db = app.db.clone();
-    let shutting = tokio::spawn(app.shut());
+    let shutting = tokio::spawn(app.shutdown());
     let mut last = None;
     while let Some((_, event)) = reading.next().await {
         last = Some(event);

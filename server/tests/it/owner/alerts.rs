@@ -46,7 +46,7 @@ async fn alerts_are_sent_once_when_opened_and_once_when_closed() {
     .execute(&app.db)
     .await
     .unwrap();
-    let (_, _stop) = app.second().await; // It checks alerts at startup.
+    let (_, _stop) = app.start_second().await; // It checks alerts at startup.
     let mut begun = Vec::new();
     for _ in 0..4 {
         let (headers, body) = webhooks.recv().await.unwrap();
@@ -75,7 +75,7 @@ async fn alerts_are_sent_once_when_opened_and_once_when_closed() {
     sqlx::query(spend).bind("tom@example.com").bind(Decimal::from(6)).execute(&app.db).await.unwrap();
     sqlx::query("update job set dead_at = null, done_at = now() where key = 'gone'").execute(&app.db).await.unwrap();
     for _ in 0..2 {
-        let (_, stop) = app.second().await;
+        let (_, stop) = app.start_second().await;
         app.until("select count(*) = 3 from alert where ended_at is null").await;
         stop.cancel();
     }
@@ -103,7 +103,7 @@ async fn look(app: &TestApp) {
         sqlx::query(sql).execute(&mut tx).await.unwrap();
     }
     tx.commit().await.unwrap();
-    let (_, stop) = app.second().await;
+    let (_, stop) = app.start_second().await;
     app.until("select exists (select from alert where kind = 'dead_letters' and ended_at is null)").await;
     stop.cancel();
 }
@@ -123,13 +123,13 @@ async fn an_open_circuit_alerts_at_once() {
             .unwrap()
     };
     for n in 0..2 {
-        ann.ask(&format!("{{{{status:500}}}}{{{{after:0}}}} {n}")).await;
+        ann.send_message(&format!("{{{{status:500}}}}{{{{after:0}}}} {n}")).await;
     }
     let is_open = "select count(*) = 1 from alert where kind = 'circuit' and about = 'Anthropic' and ended_at is null";
     app.until(is_open).await;
     assert_eq!((mails(&app, false).await, mails(&app, true).await), (1, 0));
     // The server that opened the circuit is gone. Others don't see it open, but the alert stays until some time has passed.
-    let app = app.leave().await;
+    let app = app.stop_server().await;
     look(&app).await;
     assert!(app.one::<bool>(is_open).await);
     sqlx::query("update alert set seen_at = seen_at - interval '3 minutes'").execute(&app.db).await.unwrap();
@@ -191,7 +191,7 @@ async fn model_spend_cap_alerts_do_not_flap() {
     assert_eq!(look().await, [level("50"), level("80")]);
     // These rows weren't written by turns, so the budget lacks them. Deleting it rebuilds it from the ledger.
     app.forget_budget(Some("claude-haiku-4-5")).await;
-    let refused = ann.ask("{{words:9}}").await;
+    let refused = ann.send_message("{{words:9}}").await;
     assert_eq!(problem(refused).await["kind"], "spend_cap");
     app.until("select exists (select from refusal_hour where kind = 'spend_cap')").await;
     assert_eq!(look().await, [level("100"), level("50"), level("80")]);

@@ -15,7 +15,7 @@ async fn exports_match_the_ledger_and_contain_no_formulas() {
     let app = TestApp::new().await;
     load(&app.db, 11_000, 20, 20, 0.5).await;
     let (ann, admin) = (app.user("ann@example.com").await, app.user("admin@example.com").await);
-    ann.answer("{{words:4}}").await;
+    ann.send_and_read("{{words:4}}").await;
     app.until("select bool_and(meter_settled_at is not null) from turn").await;
     sqlx::query("update account set email = '=cmd|''/c calc''!a1,\"x\"@example.com' where subject = 'subject1'")
         .execute(&app.db)

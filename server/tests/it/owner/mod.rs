@@ -5,7 +5,7 @@ mod figures;
 mod revenue;
 
 use crate::app::TestApp;
-use crate::visitor::{Visitor, problem};
+use crate::visitor::{TestClient, problem};
 use http::StatusCode;
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
@@ -32,7 +32,7 @@ async fn admin_routes_are_404_for_everyone_else() {
     assert!(app.one::<bool>("select count(*) = 0 from audit").await);
 }
 
-async fn act(admin: &mut Visitor, id: Uuid, fields: &[(&str, &str)]) -> StatusCode {
+async fn act(admin: &mut TestClient, id: Uuid, fields: &[(&str, &str)]) -> StatusCode {
     admin.form(&format!("/admin/users/{id}/act"), fields).await.status()
 }
 
@@ -45,7 +45,7 @@ async fn admin_actions_apply_at_once_and_are_audited() {
     let id: Uuid = app.one("select user_id from account where email = 'ann@example.com'").await;
     let (done, refused) = (StatusCode::SEE_OTHER, StatusCode::UNPROCESSABLE_ENTITY);
     let tomorrow = (OffsetDateTime::now_utc().date() + Duration::days(2)).to_string();
-    ann.answer("{{words:3}}").await;
+    ann.send_and_read("{{words:3}}").await;
     let used = ann.quota().await["tokens"]["used"].clone();
 
     let limit = [("act", "limit"), ("tokens", "123456"), ("until", tomorrow.as_str()), ("why", "a trial")];
@@ -81,12 +81,12 @@ async fn admin_actions_apply_at_once_and_are_audited() {
     assert_eq!(act(&mut admin, Uuid::now_v7(), &[("act", "pause"), ("why", "x")]).await, StatusCode::NOT_FOUND);
 
     assert_eq!(act(&mut admin, id, &[("act", "pause"), ("why", "spam")]).await, done);
-    let answer = ann.ask("{{words:1}}").await;
+    let answer = ann.send_message("{{words:1}}").await;
     assert_eq!(answer.status(), StatusCode::FORBIDDEN);
     assert_eq!(problem(answer).await["kind"], "paused");
     assert_eq!(ann.get("/usage").await.status(), StatusCode::OK, "a paused user can still read");
     assert_eq!(act(&mut admin, id, &[("act", "resume"), ("why", "sorry")]).await, done);
-    ann.answer("{{words:1}}").await;
+    ann.send_and_read("{{words:1}}").await;
 
     assert_eq!(act(&mut admin, id, &[("act", "rebuild"), ("why", "stuck")]).await, done);
     assert_eq!(act(&mut admin, id, &[("act", "make_admin"), ("why", "helps")]).await, done);

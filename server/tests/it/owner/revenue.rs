@@ -91,7 +91,7 @@ async fn revenue_is_what_was_paid_for() {
 /// duplicate writes, trials, ends. Each period counts at its own price, as far as it was paid for.
 #[tokio::test]
 async fn each_period_counts_at_its_own_price() {
-    let app = TestApp::new().await.leave().await;
+    let app = TestApp::new().await.stop_server().await;
     let mut rng = rand::rng();
     let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap();
     let mut counted = 0;

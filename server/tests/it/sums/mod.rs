@@ -116,7 +116,7 @@ pub async fn late(db: impl PgExecutor<'_>, at: OffsetDateTime) {
 
 /// An app whose server has stopped, so that only the test refreshes the report.
 async fn without_server() -> TestApp {
-    TestApp::new().await.leave().await
+    TestApp::new().await.stop_server().await
 }
 
 /// Field notes 13, 30 and 33: for every period, plan, model and order the report equals plain SQL over the ledger: a standard period as of

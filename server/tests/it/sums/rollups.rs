@@ -141,9 +141,9 @@ async fn a_rebuild_computes_the_same_rollups() {
     let app = TestApp::new().await;
     load(&app.db, 4_000, 30, 12, 0.25).await;
     let ann = app.user("ann@example.com").await;
-    ann.answer("{{words:20}}").await;
+    ann.send_and_read("{{words:20}}").await;
     app.refresh_report().await;
-    let app = app.leave().await;
+    let app = app.stop_server().await;
     let sums = async || -> Vec<String> {
         let mut sums = Vec::new();
         for table in ["usage_hour", "usage_day", "usage_total", "ttft_day"] {
@@ -176,7 +176,7 @@ async fn old_months_are_dropped_and_their_sums_stay() {
     app.refresh_report().await;
     let sum = "select sum(cost_picos) * 0.000000000001 from usage_hour";
     let (before, rows) = (app.one::<Decimal>(sum).await, app.one::<i64>("select count(*) from ai_usage").await);
-    let _second = app.second_as(|config| config.ledger_months = Some(1)).await;
+    let _second = app.start_second_with(|config| config.ledger_months = Some(1)).await;
     app.until("select ledger_from is not null from deployment").await;
     assert!(app.one::<i64>("select count(*) from ai_usage").await < rows * 2 / 3);
     let first: OffsetDateTime = app.one("select min(created_at) from ai_usage").await;

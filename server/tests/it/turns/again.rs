@@ -1,7 +1,7 @@
 //! Repeated requests: regenerated, retried concurrently, or sent in fifty copies.
 
 use super::{BOTH, begun, nothing_is_left_over, roomy};
-use crate::visitor::{Reading, Visitor, events, words};
+use crate::visitor::{EventReader, TestClient, events, words};
 use domain::{Outcome, TurnEvent};
 use http::StatusCode;
 use serde_json::json;
@@ -37,11 +37,11 @@ async fn last_response_can_be_regenerated() {
     let conversation: Uuid = app.one("select conversation_id from conversation").await;
     let second = Uuid::now_v7();
     let body = json!({"conversation_id": conversation, "model": BOTH[0], "text": "{{words:4}}{{hold}} second", "turn_id": second});
-    let mut running = Reading::new(ann.post(&body).await);
+    let mut running = EventReader::new(ann.post(&body).await);
     running.next().await;
     let again = |turn: Uuid| json!({"retry_of": turn, "model": BOTH[1], "turn_id": Uuid::now_v7()});
     // Not while it runs, not an earlier turn, not another user's, and not an unknown one.
-    let refusal = async |user: &Visitor, turn| user.post(&again(turn)).await.status();
+    let refusal = async |user: &TestClient, turn| user.post(&again(turn)).await.status();
     assert_eq!(refusal(&ann, second).await, StatusCode::CONFLICT);
     assert_eq!(refusal(&ann, first).await, StatusCode::CONFLICT);
     let eve = app.user("eve@example.com").await;
@@ -86,8 +86,8 @@ async fn failed_response_can_be_retried() {
 async fn fifty_copies_run_once_and_get_the_same_events() {
     let app = roomy(&[]).await;
     let ann = app.user("ann@example.com").await;
-    let (url, _stop) = app.second().await;
-    let elsewhere = Visitor { url, ..ann.clone() };
+    let (url, _stop) = app.start_second().await;
+    let elsewhere = TestClient { url, ..ann.clone() };
     let body = json!({"model": BOTH[0], "text": "{{words:9}}{{pace:3}}", "turn_id": Uuid::now_v7()});
     let copies = (0..50).map(|n| {
         let (client, body) = (if n % 2 == 0 { ann.clone() } else { elsewhere.clone() }, body.clone());

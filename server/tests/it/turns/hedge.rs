@@ -2,7 +2,7 @@
 
 use super::{nothing_is_left_over, roomy};
 use crate::app::TestApp;
-use crate::visitor::{Visitor, events, problem, words};
+use crate::visitor::{TestClient, events, problem, words};
 use domain::TurnEvent;
 use http::StatusCode;
 use serde_json::json;
@@ -56,7 +56,7 @@ async fn budgets_are_the_ledger(app: &TestApp) {
 }
 
 /// Sends a message and waits until both models have been called.
-async fn call_both(app: &TestApp, ann: &Visitor, text: &str) -> (Uuid, tokio::task::JoinHandle<reqwest::Response>) {
+async fn call_both(app: &TestApp, ann: &TestClient, text: &str) -> (Uuid, tokio::task::JoinHandle<reqwest::Response>) {
     let turn = Uuid::now_v7();
     let body = json!({"model": FIRST, "text": text, "turn_id": turn});
     let ann = ann.clone();
@@ -201,13 +201,13 @@ async fn both_calls_of_a_killed_process_are_finalized() {
     hedged(&app, 50).await;
     let ann = app.user("ann@example.com").await;
     let process = app.process(&[]).await;
-    let there = Visitor { url: process.url.clone(), ..ann.clone() };
+    let there = TestClient { url: process.url.clone(), ..ann.clone() };
     let (_, request) = call_both(&app, &there, "{{mute}}").await;
     drop(process);
     request.abort();
     let expired = "update turn set alive_until = now() - interval '1 second'";
     sqlx::query(expired).execute(&app.db).await.unwrap();
-    let (_, stop) = app.second().await; // Its reaper runs at startup.
+    let (_, stop) = app.start_second().await; // Its reaper runs at startup.
     nothing_is_left_over(&app, &ann).await;
     stop.cancel();
     let rows = rows(&app).await;

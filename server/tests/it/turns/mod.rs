@@ -7,7 +7,7 @@ mod money;
 mod providers;
 
 use crate::app::TestApp;
-use crate::visitor::{Reading, Visitor, events, problem, words};
+use crate::visitor::{EventReader, TestClient, events, problem, words};
 use domain::{Outcome, TurnEvent, UsageSource};
 use http::StatusCode;
 use rust_decimal::Decimal;
@@ -26,11 +26,11 @@ async fn roomy(more: &[(&str, &str)]) -> TestApp {
 }
 
 /// Starts a turn and reads its first event.
-async fn begun(ann: &Visitor, model: &str, text: &str) -> (Reading, Uuid) {
+async fn begun(ann: &TestClient, model: &str, text: &str) -> (EventReader, Uuid) {
     let turn = Uuid::now_v7();
     let response = ann.post(&json!({"model": model, "text": text, "turn_id": turn})).await;
     assert_eq!(response.status(), StatusCode::OK, "{text}");
-    let mut reading = Reading::new(response);
+    let mut reading = EventReader::new(response);
     assert!(matches!(reading.next().await, Some((1, TurnEvent::Turn { .. }))), "{text}");
     (reading, turn)
 }
@@ -57,7 +57,7 @@ async fn row(app: &TestApp, turn: Uuid) -> (String, String, i64, i64, Decimal) {
 }
 
 /// Checks that all turns are ended and settled, no row is pending, nothing is reserved, and the meter equals the ledger.
-async fn nothing_is_left_over(app: &TestApp, ann: &Visitor) {
+async fn nothing_is_left_over(app: &TestApp, ann: &TestClient) {
     app.until("select not exists (select from turn where meter_settled_at is null or ended_at is null)").await;
     assert_eq!(app.one::<i64>("select count(*) from ai_usage where status = 'pending'").await, 0);
     let quota = ann.quota().await;
@@ -95,8 +95,8 @@ async fn client_disconnect_after_any_chunk_does_not_stop_the_turn() {
 async fn stop_after_any_word_keeps_it_and_counts_it() {
     let app = roomy(&[]).await;
     let ann = app.user("ann@example.com").await;
-    let (url, _stop) = app.second().await;
-    let elsewhere = Visitor { url, ..ann.clone() };
+    let (url, _stop) = app.start_second().await;
+    let elsewhere = TestClient { url, ..ann.clone() };
     for model in BOTH {
         for at in 0..6 {
             let (mut reading, turn) = begun(&ann, model, &format!("{{{{words:12}}}}{{{{hold:{at}}}}}")).await;
@@ -172,16 +172,16 @@ async fn a_single_process_needs_no_redis() {
     let app = TestApp::with(&[("REDIS_URL", "")]).await;
     app.limits("free", 3, 50_000, 2).await;
     let ann = app.user("ann@example.com").await;
-    let first = ann.answer("{{words:5}}").await;
+    let first = ann.send_and_read("{{words:5}}").await;
     let TurnEvent::Turn { turn_id, .. } = &first[0].1 else { panic!() };
     assert_eq!(
         events(ann.get(&format!("/api/turns/{turn_id}/events?after=0")).await).await,
         first,
         "events are kept for ten minutes"
     );
-    ann.answer("{{words:5}}").await;
-    ann.answer("{{words:5}}").await;
-    assert_eq!(ann.ask("{{words:5}}").await.status(), StatusCode::TOO_MANY_REQUESTS);
+    ann.send_and_read("{{words:5}}").await;
+    ann.send_and_read("{{words:5}}").await;
+    assert_eq!(ann.send_message("{{words:5}}").await.status(), StatusCode::TOO_MANY_REQUESTS);
     let (mut reading, turn) = {
         app.limits("free", 30, 50_000, 2).await;
         begun(&ann, BOTH[0], "{{words:9}}{{hold:1}}").await

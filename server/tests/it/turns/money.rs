@@ -2,7 +2,7 @@
 
 use super::{BOTH, begun, roomy};
 use crate::app::TestApp;
-use crate::visitor::{Visitor, events, problem};
+use crate::visitor::{TestClient, events, problem};
 use domain::{Outcome, TurnEvent};
 use http::StatusCode;
 use rust_decimal::Decimal;
@@ -15,12 +15,12 @@ use uuid::Uuid;
 async fn model_spend_cap_affects_only_that_model() {
     let app = roomy(&[]).await;
     let ann = app.user("ann@example.com").await;
-    ann.answer("{{words:9}}").await;
+    ann.send_and_read("{{words:9}}").await;
     sqlx::query("update model set daily_spend_usd = 0.01 where model = 'claude-haiku-4-5'")
         .execute(&app.db)
         .await
         .unwrap();
-    let response = ann.ask("{{words:9}}").await;
+    let response = ann.send_message("{{words:9}}").await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "its longest response may cost two cents");
     assert!(response.headers().contains_key("retry-after"));
     let refused = problem(response).await;
@@ -32,7 +32,7 @@ async fn model_spend_cap_affects_only_that_model() {
         .execute(&app.db)
         .await
         .unwrap();
-    ann.answer("{{words:9}}").await;
+    ann.send_and_read("{{words:9}}").await;
     app.until("select bool_and(meter_settled_at is not null) from turn").await;
     let nanos: i64 =
         app.one("select sum(ceil(cost_usd * 1000000000))::bigint from ai_usage where model = 'claude-haiku-4-5'").await;
@@ -45,10 +45,10 @@ async fn paused_app_refuses_new_turns() {
     let app = roomy(&[]).await;
     let ann = app.user("ann@example.com").await;
     let (mut reading, _) = begun(&ann, BOTH[0], "{{words:9}}{{hold}}").await;
-    let (url, _stop) = app.second().await;
+    let (url, _stop) = app.start_second().await;
     sqlx::query("update deployment set paused = true").execute(&app.db).await.unwrap();
-    for user in [&ann, &Visitor { url, ..ann.clone() }] {
-        let response = user.ask("{{words:1}}").await;
+    for user in [&ann, &TestClient { url, ..ann.clone() }] {
+        let response = user.send_message("{{words:1}}").await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(problem(response).await["message"].as_str().unwrap().contains("switched off"));
     }
@@ -168,7 +168,7 @@ async fn ten_thousand_random_usages_add_up() {
 async fn input_estimate_is_learned_from_reported_usage() {
     let app = roomy(&[]).await;
     let ann = app.user("ann@example.com").await;
-    ann.answer("{{words:1}}").await;
+    ann.send_and_read("{{words:1}}").await;
     let insert_calls = |n: i32| {
         format!(
         "insert into ai_usage (ai_usage_id, turn_id, subject, model, model_price_id, status, usage_source, counted_tokens, estimated_tokens, reserved_tokens, input_tokens, output_tokens, created_at, settled_at)
@@ -176,7 +176,7 @@ async fn input_estimate_is_learned_from_reported_usage() {
     )
     };
     sqlx::query(sqlx::AssertSqlSafe(insert_calls(100))).execute(&app.db).await.unwrap();
-    let (_, _stop) = app.second().await; // It learns the ratio at startup.
+    let (_, _stop) = app.start_second().await; // It learns the ratio at startup.
     app.until("select exists (select from pg_stat_activity where application_name = 'quotient')").await;
     assert_eq!(
         app.one::<Option<i64>>("select input_permille from model where model = 'claude-haiku-4-5'").await,
@@ -184,11 +184,11 @@ async fn input_estimate_is_learned_from_reported_usage() {
         "too few calls to learn from"
     );
     sqlx::query(sqlx::AssertSqlSafe(insert_calls(200))).execute(&app.db).await.unwrap();
-    let (_, _stop) = app.second().await;
+    let (_, _stop) = app.start_second().await;
     app.until("select coalesce(input_permille, 0) between 1290 and 1300 from model where model = 'claude-haiku-4-5'")
         .await;
     let before: i64 = app.one("select estimated_tokens from ai_usage where subject <> 's'").await;
-    ann.answer("{{words:1}}").await;
+    ann.send_and_read("{{words:1}}").await;
     let after: Value = json!(
         app.one::<i64>("select estimated_tokens from ai_usage where subject <> 's' order by created_at desc limit 1")
             .await

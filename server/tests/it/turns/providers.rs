@@ -83,7 +83,7 @@ async fn busy_provider_is_retried_twice() {
     for (status, after, min_ms) in [(529, 0, 100), (503, 0, 100), (429, 1, 2_000)] {
         let text = format!("{{{{words:3}}}}{{{{status:{status}}}}}{{{{times:2}}}}{{{{after:{after}}}}}");
         let began = Instant::now();
-        let events = events(ann.ask(&text).await).await;
+        let events = events(ann.send_message(&text).await).await;
         assert!(matches!(events.last(), Some((_, TurnEvent::Finish { outcome: Outcome::Finished, .. }))), "{text}");
         assert_eq!(app.provider.asked(&text), 3, "{text}");
         assert!(began.elapsed() >= Duration::from_millis(min_ms), "{text} took {:?}", began.elapsed());
@@ -93,7 +93,7 @@ async fn busy_provider_is_retried_twice() {
     for (text, calls, seconds) in
         [("{{status:529}}{{after:0}}", 3, 1), ("{{status:429}}{{after:30}}", 1, 30), ("{{status:400}}", 1, 0)]
     {
-        let response = ann.ask(text).await;
+        let response = ann.send_message(text).await;
         assert_eq!(app.provider.asked(text), calls, "{text}");
         let expected = if seconds > 0 { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::BAD_GATEWAY };
         assert_eq!(response.status(), expected, "{text}");
@@ -111,7 +111,7 @@ async fn busy_provider_is_retried_twice() {
 async fn silent_provider_is_not_retried_and_is_counted() {
     let app = roomy(&[("PROVIDER_FIRST_BYTE_TIMEOUT_MS", "300")]).await;
     let ann = app.user("ann@example.com").await;
-    let response = ann.ask("{{mute}}").await;
+    let response = ann.send_message("{{mute}}").await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(problem(response).await["kind"], "model_unavailable");
     assert_eq!(app.provider.asked("{{mute}}"), 1);
@@ -198,11 +198,11 @@ async fn the_circuit_of_a_failing_provider_opens() {
     let app = roomy(&[]).await;
     let ann = app.user("ann@example.com").await;
     for n in 0..2 {
-        let response = ann.ask(&format!("{{{{status:500}}}}{{{{after:0}}}} {n}")).await;
+        let response = ann.send_message(&format!("{{{{status:500}}}}{{{{after:0}}}} {n}")).await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
     let text = "{{words:1}} recovered?";
-    let response = ann.ask(text).await;
+    let response = ann.send_message(text).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     let seconds: u64 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1..=10).contains(&seconds), "{seconds}");
