@@ -67,21 +67,21 @@ test('the last response can be regenerated, also after a reload', { timeout: 600
   await bob.screenshot({ path: join(shots, 'again-1-button.png') });
   await bob.getByRole('button', { name: 'Regenerate' }).click();
   await bob.waitForFunction(() => document.querySelectorAll('.answer.live .byline').length === 1 && document.querySelectorAll('.answer').length === 1);
-  assert.equal(await bob.locator('.said').count(), 1, 'the message is shown once');
+  assert.equal(await bob.locator('.user-message').count(), 1, 'the message is shown once');
   assert.equal(app.query("select count(*) from message where superseded_by is null and conversation_id = (select conversation_id from conversation where title like '%First%')")[0][0], '2');
   await bob.reload();
   await woken(bob);
   await bob.getByRole('button', { name: 'Regenerate' }).click();
   await bob.locator('.answer.live .byline').waitFor();
   assert.equal(await bob.locator('.answer').count(), 1, 'the old response is replaced');
-  assert.equal(await bob.locator('.said').count(), 1);
+  assert.equal(await bob.locator('.user-message').count(), 1);
   await bob.screenshot({ path: join(shots, 'again-2-done.png') });
   // An interrupted response can be retried in the same way.
   await send(bob, '{{words:5}}{{break:2}} Second question.');
   await bob.locator('.broke').waitFor();
   await bob.screenshot({ path: join(shots, 'again-3-broke.png') });
   await bob.getByRole('button', { name: 'Try again' }).click();
-  await bob.waitForFunction(() => document.querySelectorAll('.said').length === 2 && document.querySelectorAll('.answer').length === 2);
+  await bob.waitForFunction(() => document.querySelectorAll('.user-message').length === 2 && document.querySelectorAll('.answer').length === 2);
   assert.deepEqual(browser.complaints, []);
 });
 

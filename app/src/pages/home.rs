@@ -97,7 +97,7 @@ fn Panel() -> impl IntoView {
     view! {
         <section class="showcase" aria-label="The product, on example data">
             <div class="showcase-chat">
-                <div class="said"><p>"When can we end the lease at the earliest? It is in the contract I pasted."</p></div>
+                <div class="user-message"><p>"When can we end the lease at the earliest? It is in the contract I pasted."</p></div>
                 <div class="answer"><Markdown text=Signal::stored(ANSWER.to_owned())/></div>
                 <div class="showcase-foot"><Meter quota=Signal::stored(Some(quota))/></div>
             </div>

@@ -52,5 +52,5 @@ pub fn UserMessage(
     /// Plain text, shown as typed.
     text: String,
 ) -> impl IntoView {
-    view! { <article class="said" aria-label="You"><p>{text}</p></article> }
+    view! { <article class="user-message" aria-label="You"><p>{text}</p></article> }
 }
