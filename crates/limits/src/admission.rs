@@ -1,82 +1,18 @@
 //! The limiter's operations: admit, confirm, settle, release and peek.
 
 use crate::memory::Meter;
-use crate::store::{Answer, DECISION, Step, Store, clock};
+use crate::protocol::{Allowance, Answer, Demand, End, MOST, PastCall, Snapshot, Step, Unavailable};
+use crate::store::{DECISION, Store, clock};
 use crate::window::{Unit, Window};
 use std::time::Duration;
 use std::{future::Future, pin::Pin, sync::Arc};
 
 /// How long an unconfirmed hold lasts. It covers requests that Redis granted but that timed out on our side.
 const LAPSE_MS: u64 = 10_000;
-/// How long a lapsed hold can still be settled.
-pub(crate) const LATE_MS: u64 = 3_600_000;
-/// Maximum time between two admissions with the same id for them to count as one call.
-pub(crate) const SAME_MS: u64 = 5_000;
 /// `retry_after_ms` of a refusal where only the end of a running call can make room, because that time is unknown.
 const UNKNOWN_MS: u64 = 2_000;
 /// Maximum number of times one step rebuilds meters that are lost repeatedly.
 const TRIES: usize = 3;
-/// Integers up to this value are exact in Lua.
-pub(crate) const MOST: u64 = 1 << 53;
-
-/// The limits for one call. Passed with each call, so that a new limit applies at once and never refills.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Allowance<'a> {
-    /// One limit per window, in the windows' order.
-    pub limits: &'a [u64],
-    /// Maximum number of concurrent calls; `None` is unlimited.
-    pub in_flight: Option<u64>,
-}
-
-/// The maximum that a call may use. Unsigned, so that a negative demand can't create quota.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Demand {
-    /// The amount that the call uses in any case, estimated high.
-    pub input: u64,
-    /// The minimum amount on top of `input` for the call to be worth making.
-    pub output_min: u64,
-    /// The maximum amount on top of `input`, granted as far as it fits.
-    pub output_max: u64,
-}
-
-impl Demand {
-    /// Creates a demand for exactly `amount`.
-    #[must_use]
-    pub const fn exactly(amount: u64) -> Self {
-        Self { input: amount, output_min: 0, output_max: 0 }
-    }
-}
-
-/// Usage of one window. `*_ms` are durations from the time of the reply, `None` when nothing is used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Amount counted within the window.
-    pub used: u64,
-    /// Amount held for running calls.
-    pub reserved: u64,
-    /// Time until all current usage has left the window.
-    pub reset_ms: Option<u64>,
-    /// Time until the oldest usage leaves the window.
-    pub next_free_ms: Option<u64>,
-}
-
-/// The meters of one subject at one instant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Snapshot {
-    /// Number of running calls.
-    pub in_flight: u64,
-    /// Usage per window, in the windows' order.
-    pub windows: Vec<Usage>,
-}
-
-impl Snapshot {
-    /// Returns the usage of the window at `index`, or an empty one if there is no such window.
-    #[must_use]
-    pub fn window(&self, index: usize) -> Usage {
-        self.windows.get(index).copied().unwrap_or_default()
-    }
-}
-
 /// Permission to make one call. Consumed by [`Limits::settle`] or [`Limits::release`]. The hold of a permit that is dropped
 /// unconfirmed lapses after ten seconds.
 #[must_use = "an admitted call must be settled or released"]
@@ -168,42 +104,6 @@ pub struct Drift {
     pub found: Snapshot,
     /// The meters as computed from the history.
     pub expected: Snapshot,
-}
-
-/// How to end a hold by its call id, for a process that doesn't have the permit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// Counts this amount as used.
-    Settle(u64),
-    /// Counts nothing and refunds the call.
-    Release,
-}
-
-/// The meters can't be read or written. Paid calls must not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum Unavailable {
-    /// Redis refused the command, the connection broke, or the deadline passed.
-    #[error(transparent)]
-    Redis(#[from] redis_link::LinkError),
-    /// An unexpected reply, a Redis older than version 7, a number of 2^53 or more, or a wrong number of limits.
-    #[error("unexpected reply or argument")]
-    Protocol,
-    /// The history for rebuilding cold meters couldn't be loaded.
-    #[error("history: {0}")]
-    History(String),
-}
-
-/// One call within the longest window, as the source of truth recorded it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PastCall {
-    /// The call's id.
-    pub call: String,
-    /// When it was admitted, in milliseconds since 1970.
-    pub at_ms: u64,
-    /// The amount it used, or holds while it is running.
-    pub amount: u64,
-    /// Whether it is still running.
-    pub running: bool,
 }
 
 /// Loads a subject's calls within the longest window. Lost meters are rebuilt from them.

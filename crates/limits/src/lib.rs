@@ -2,11 +2,12 @@
 
 mod admission;
 mod memory;
+mod protocol;
 mod script;
 mod store;
 mod window;
 
-pub use admission::{Admission, Allowance, Demand, Denial, Drift, End, History, Limits};
-pub use admission::{PastCall, Permit, Reason, Snapshot, Unavailable, Usage};
+pub use admission::{Admission, Denial, Drift, History, Limits, Permit, Reason};
+pub use protocol::{Allowance, Demand, End, PastCall, Snapshot, Unavailable, Usage};
 pub use store::Store;
 pub use window::{Unit, Window};

@@ -1,7 +1,6 @@
 //! Meters in memory, for a single process without Redis and for tests. Behaves like the Lua scripts.
 
-use crate::admission::{Allowance, Demand, End, LATE_MS, PastCall, SAME_MS, Snapshot, Usage};
-use crate::store::{Answer, Step};
+use crate::protocol::{Allowance, Answer, Demand, End, LATE_MS, PastCall, SAME_MS, Snapshot, Step, Usage};
 use crate::window::{Ring, Unit, Window};
 use std::collections::HashMap;
 

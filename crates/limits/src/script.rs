@@ -1,11 +1,57 @@
-//! The text, arguments and replies of the Lua scripts, packed as `lua/meter.lua` describes.
+//! The text of the Lua scripts, their arguments and their replies, packed as `lua/meter.lua` describes.
 
-use crate::admission::{LATE_MS, MOST, SAME_MS, Snapshot, Usage};
-use crate::store::Answer;
+use crate::protocol::{Allowance, Answer, End, LATE_MS, MOST, SAME_MS, Snapshot, Step, Usage};
 use crate::window::{Unit, Window};
+use redis_link::redis::Script;
+
+/// Minimum time that meters are kept, because a hold can outlive short windows.
+const RUNNING_MS: u64 = 90_000_000;
+
+/// The scripts for one run of the Redis process. Their text contains the run id, so only that process knows their hashes: after a
+/// restart, or a failover to a replica, the first call fails with NOSCRIPT and the new run id is fetched. Requires Redis 7, which
+/// doesn't store scripts in its snapshots.
+pub(crate) struct Codes {
+    admit: Code,
+    confirm: Code,
+    end: Code,
+    peek: Code,
+    seed: Code,
+}
+
+impl Codes {
+    pub fn new(boot: &str) -> Self {
+        let code = |own: &str| {
+            let text = written(own, boot);
+            Code { hash: Script::new(&text).get_hash().to_owned(), text }
+        };
+        Self {
+            admit: code(include_str!("lua/admit.lua")),
+            confirm: code(include_str!("lua/confirm.lua")),
+            end: code(include_str!("lua/end.lua")),
+            peek: code(include_str!("lua/peek.lua")),
+            seed: code(include_str!("lua/seed.lua")),
+        }
+    }
+
+    pub fn of(&self, step: &Step<'_>) -> &Code {
+        match step {
+            Step::Admit { .. } => &self.admit,
+            Step::Confirm { .. } => &self.confirm,
+            Step::End { .. } => &self.end,
+            Step::Peek => &self.peek,
+            Step::Seed { .. } => &self.seed,
+        }
+    }
+}
+
+/// A script's text, and the hash that `EVALSHA` calls it by.
+pub(crate) struct Code {
+    pub text: String,
+    pub hash: String,
+}
 
 /// Returns a script's text with its constants (words in capitals) substituted. A name that contains another one comes before it.
-pub(crate) fn written(own: &str, boot: &str) -> String {
+fn written(own: &str, boot: &str) -> String {
     let constants = [
         // Formats of the head, of a window in the head, and of a hold: bytes per integer.
         ("HEAD", "'<I7I4I3I6I6'".to_owned()),
@@ -52,8 +98,46 @@ impl Args {
 }
 
 /// The field of a call's hold.
-pub(crate) fn hold(call: &str) -> String {
+fn hold(call: &str) -> String {
     format!("h:{call}")
+}
+
+/// Packs the arguments of a step.
+pub(crate) fn arguments(windows: &[Window], now_ms: Option<u64>, step: &Step<'_>) -> Args {
+    let kept_ms = windows.iter().map(Window::kept_ms).max().unwrap_or(0).max(RUNNING_MS);
+    let mut args = Args::default();
+    args.number(now_ms.unwrap_or(0)).number(kept_ms).number(windows.len() as u64);
+    for window in windows {
+        args.number(u64::from(window.unit == Unit::Calls)).number(window.span_ms).number(window.width_ms);
+    }
+    match step {
+        Step::Admit { call, demand, lapse_ms, allowance: Allowance { limits, in_flight } } => {
+            args.hold = hold(call);
+            args.number(demand.input).number(demand.output_min).number(demand.output_max).number(*lapse_ms);
+            args.number(in_flight.unwrap_or(MOST));
+            limits.iter().fold(&mut args, |args, limit| args.number(*limit));
+        }
+        Step::Confirm { call, at_ms } => {
+            args.hold = hold(call);
+            args.number(*at_ms);
+        }
+        Step::End { call, at_ms, end } => {
+            args.hold = hold(call);
+            match end {
+                End::Settle(amount) => args.number(*at_ms).number(1).number(*amount),
+                End::Release => args.number(*at_ms).number(0).number(0),
+            };
+        }
+        Step::Peek => {}
+        Step::Seed { past, ticket } => {
+            args.hold = (*ticket).to_owned();
+            for past in *past {
+                args.number(past.at_ms).number(past.amount).number(u64::from(past.running));
+                args.past.push(hold(&past.call));
+            }
+        }
+    }
+    args
 }
 
 /// A script's packed reply, read from the front.

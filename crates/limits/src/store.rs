@@ -1,20 +1,17 @@
 //! Storage of meters: Redis for many servers, or memory for one process, with the same behavior.
 
-use crate::admission::{Allowance, Demand, End, MOST, PastCall, Snapshot, Unavailable};
 use crate::memory::Meters;
-use crate::script::{Args, hold, read, written};
-use crate::window::{Unit, Window, shape};
+use crate::protocol::{Answer, Step, Unavailable};
+use crate::script::{Codes, arguments, read};
+use crate::window::{Window, shape};
 use redis_link::Link;
-use redis_link::redis::{self, Script, Value};
+use redis_link::redis::{self, Value};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Deadline of one decision, across all its Redis calls. Measured by [`redis_link::within`].
 pub(crate) const DECISION: Duration = Duration::from_millis(250);
-
-/// Minimum time that meters are kept, because a hold can outlive short windows.
-const RUNNING_MS: u64 = 90_000_000;
 
 /// Stores meters of any number of kinds. Cheap to clone.
 #[derive(Clone)]
@@ -33,98 +30,8 @@ struct Scripts {
     codes: RwLock<Arc<Codes>>,
 }
 
-/// The scripts for one run of the Redis process. Their text contains the run id, so only that process knows their hashes: after a
-/// restart, or a failover to a replica, the first call fails with NOSCRIPT and the new run id is fetched. Requires Redis 7, which
-/// doesn't store scripts in its snapshots.
-struct Codes {
-    admit: Code,
-    confirm: Code,
-    end: Code,
-    peek: Code,
-    seed: Code,
-}
-
-impl Codes {
-    fn new(boot: &str) -> Self {
-        let code = |own: &str| {
-            let text = written(own, boot);
-            Code { hash: Script::new(&text).get_hash().to_owned(), text }
-        };
-        Self {
-            admit: code(include_str!("lua/admit.lua")),
-            confirm: code(include_str!("lua/confirm.lua")),
-            end: code(include_str!("lua/end.lua")),
-            peek: code(include_str!("lua/peek.lua")),
-            seed: code(include_str!("lua/seed.lua")),
-        }
-    }
-
-    fn of(&self, step: &Step<'_>) -> &Code {
-        match step {
-            Step::Admit { .. } => &self.admit,
-            Step::Confirm { .. } => &self.confirm,
-            Step::End { .. } => &self.end,
-            Step::Peek => &self.peek,
-            Step::Seed { .. } => &self.seed,
-        }
-    }
-}
-
 /// A Lua expression that reads the run id of the node that runs the script.
 const NODE_RUN_ID: &str = "string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')";
-
-/// A script's text, and the hash that `EVALSHA` calls it by.
-struct Code {
-    text: String,
-    hash: String,
-}
-
-/// An operation on the meters of one subject.
-pub(crate) enum Step<'a> {
-    Admit {
-        call: &'a str,
-        demand: Demand,
-        lapse_ms: u64,
-        allowance: Allowance<'a>,
-    },
-    Confirm {
-        call: &'a str,
-        at_ms: u64,
-    },
-    End {
-        call: &'a str,
-        at_ms: u64,
-        end: End,
-    },
-    Peek,
-    /// `ticket` is from the [`Answer::Cold`] that was returned before the history was read.
-    Seed {
-        past: &'a [PastCall],
-        ticket: &'a str,
-    },
-}
-
-/// The result of a [`Step`].
-#[derive(Debug)]
-pub(crate) enum Answer {
-    Granted {
-        output: u64,
-        at_ms: u64,
-        snapshot: Snapshot,
-    },
-    /// `waits` starts with the limit on concurrent calls, then one per window: zero if it fits, `None` if only the end of a running
-    /// call makes room.
-    Denied {
-        snapshot: Snapshot,
-        waits: Vec<Option<u64>>,
-    },
-    Running,
-    /// The meters are cold. Seeding with this ticket does nothing if they were lost again since.
-    Cold(String),
-    /// The meters, and whether there was a hold to end.
-    Done(Snapshot, bool),
-    Said(bool),
-}
 
 impl Store {
     /// Creates a store in Redis. Connects lazily and reconnects automatically; while Redis is unreachable, calls return
@@ -244,42 +151,4 @@ impl Scripts {
         *self.codes.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&codes);
         Ok(codes)
     }
-}
-
-/// Packs the arguments of a step.
-fn arguments(windows: &[Window], now_ms: Option<u64>, step: &Step<'_>) -> Args {
-    let kept_ms = windows.iter().map(Window::kept_ms).max().unwrap_or(0).max(RUNNING_MS);
-    let mut args = Args::default();
-    args.number(now_ms.unwrap_or(0)).number(kept_ms).number(windows.len() as u64);
-    for window in windows {
-        args.number(u64::from(window.unit == Unit::Calls)).number(window.span_ms).number(window.width_ms);
-    }
-    match step {
-        Step::Admit { call, demand, lapse_ms, allowance: Allowance { limits, in_flight } } => {
-            args.hold = hold(call);
-            args.number(demand.input).number(demand.output_min).number(demand.output_max).number(*lapse_ms);
-            args.number(in_flight.unwrap_or(MOST));
-            limits.iter().fold(&mut args, |args, limit| args.number(*limit));
-        }
-        Step::Confirm { call, at_ms } => {
-            args.hold = hold(call);
-            args.number(*at_ms);
-        }
-        Step::End { call, at_ms, end } => {
-            args.hold = hold(call);
-            match end {
-                End::Settle(amount) => args.number(*at_ms).number(1).number(*amount),
-                End::Release => args.number(*at_ms).number(0).number(0),
-            };
-        }
-        Step::Peek => {}
-        Step::Seed { past, ticket } => {
-            args.hold = (*ticket).to_owned();
-            for past in *past {
-                args.number(past.at_ms).number(past.amount).number(u64::from(past.running));
-                args.past.push(hold(&past.call));
-            }
-        }
-    }
-    args
 }
