@@ -3,6 +3,7 @@
 use crate::protocol::{Allowance, Answer, End, LATE_MS, MOST, SAME_MS, Snapshot, Step, Usage};
 use crate::window::{Unit, Window};
 use redis_link::redis::Script;
+use std::collections::BTreeSet;
 
 /// Minimum time that meters are kept, because a hold can outlive short windows.
 const RUNNING_MS: u64 = 90_000_000;
@@ -19,18 +20,24 @@ pub(crate) struct Codes {
 }
 
 impl Codes {
-    pub fn new(boot: &str) -> Self {
-        let code = |own: &str| {
-            let text = written(own, boot);
-            Code { hash: Script::new(&text).get_hash().to_owned(), text }
+    /// Builds the scripts. `run_id` is a Lua expression for the run id of the Redis process.
+    ///
+    /// # Panics
+    /// Panics if a marker is missing from the Lua files or has no value there. The files are part of this crate, so a process either
+    /// panics when it creates its first store or never.
+    pub fn new(run_id: &str) -> Self {
+        let own = [
+            include_str!("lua/admit.lua"),
+            include_str!("lua/confirm.lua"),
+            include_str!("lua/end.lua"),
+            include_str!("lua/peek.lua"),
+            include_str!("lua/seed.lua"),
+        ];
+        let [admit, confirm, end, peek, seed] = match script_texts(SHARED, own, run_id) {
+            Ok(texts) => texts.map(|text| Code { hash: Script::new(&text).get_hash().to_owned(), text }),
+            Err(error) => panic!("the Lua scripts: {error}"),
         };
-        Self {
-            admit: code(include_str!("lua/admit.lua")),
-            confirm: code(include_str!("lua/confirm.lua")),
-            end: code(include_str!("lua/end.lua")),
-            peek: code(include_str!("lua/peek.lua")),
-            seed: code(include_str!("lua/seed.lua")),
-        }
+        Self { admit, confirm, end, peek, seed }
     }
 
     pub fn of(&self, step: &Step<'_>) -> &Code {
@@ -50,31 +57,80 @@ pub(crate) struct Code {
     pub hash: String,
 }
 
-/// Returns a script's text with its constants (words in capitals) substituted. A name that contains another one comes before it.
-fn written(own: &str, boot: &str) -> String {
-    let constants = [
+/// The text that all scripts begin with.
+const SHARED: &str = include_str!("lua/meter.lua");
+
+/// Encloses the name of a marker in the Lua files, as in `@@RUN_ID@@`. Lua has no such token.
+const DELIMITER: &str = "@@";
+
+/// Returns the values of the markers in the Lua files. `run_id` is a Lua expression for the run id of the Redis process.
+fn markers(run_id: &str) -> [(&'static str, String); 13] {
+    [
         // Formats of the head, of a window in the head, and of a hold: bytes per integer.
-        ("HEAD", "'<I7I4I3I6I6'".to_owned()),
-        ("SPAN", "'<I7I6I6'".to_owned()),
-        ("HOLD", "'<I7I6I6B'".to_owned()),
-        // Buckets per field, and bytes per bucket.
-        ("SLOTS", "8".to_owned()),
-        ("SLOT", "7".to_owned()),
-        // States of a hold: waiting for its confirmation; confirmed and kept until it is ended; lapsed, which holds nothing but can still
-        // be ended.
-        ("WAITS", "1".to_owned()),
-        ("STANDS", "2".to_owned()),
+        ("HEAD_FORMAT", "'<I7I4I3I6I6'".to_owned()),
+        ("WINDOW_FORMAT", "'<I7I6I6'".to_owned()),
+        ("HOLD_FORMAT", "'<I7I6I6B'".to_owned()),
+        ("BUCKETS_PER_FIELD", "8".to_owned()),
+        ("BUCKET_BYTES", "7".to_owned()),
+        // States of a hold: not confirmed yet; confirmed and kept until it is ended; lapsed, which holds nothing but can still be
+        // ended.
+        ("PENDING", "1".to_owned()),
+        ("CONFIRMED", "2".to_owned()),
         ("LAPSED", "3".to_owned()),
         ("NEVER", ((1_u64 << 48) - 1).to_string()),
         // Additional lifetime of the key, so that it isn't renewed on every write.
         ("SLACK_MS", "3600000".to_owned()),
-        ("LATE_MS", LATE_MS.to_string()),
-        ("SAME_MS", SAME_MS.to_string()),
-        // A Lua expression for the run id of the Redis process.
-        ("BOOT", boot.to_owned()),
-    ];
-    let text = [include_str!("lua/meter.lua"), own].concat();
-    constants.iter().fold(text, |text, (word, value)| text.replace(word, value))
+        ("SETTLE_GRACE_MS", LATE_MS.to_string()),
+        ("SAME_CALL_MS", SAME_MS.to_string()),
+        ("RUN_ID", run_id.to_owned()),
+    ]
+}
+
+/// A Lua file and the list of markers don't match: a bug in this crate.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum MarkerError {
+    #[error("marker {0} has no value")]
+    Unknown(String),
+    #[error("marker {0} is missing")]
+    Missing(String),
+    #[error("marker {0} isn't closed")]
+    Unclosed(String),
+}
+
+/// Replaces each marker in a text by its value. Returns the names of the markers that it contained as well.
+fn replace_markers<'a>(text: &'a str, values: &[(&str, String)]) -> Result<(String, BTreeSet<&'a str>), MarkerError> {
+    let (mut replaced, mut names) = (String::with_capacity(text.len()), BTreeSet::new());
+    let mut parts = text.split(DELIMITER);
+    replaced.extend(parts.next());
+    while let Some(name) = parts.next() {
+        let after = parts.next().ok_or_else(|| MarkerError::Unclosed(name.to_owned()))?;
+        let value = values.iter().find(|(known, _)| *known == name);
+        let (_, value) = value.ok_or_else(|| MarkerError::Unknown(name.to_owned()))?;
+        replaced.extend([value.as_str(), after]);
+        names.insert(name);
+    }
+    Ok((replaced, names))
+}
+
+/// Builds the scripts' texts from the text that they share and their own. Each text must contain `RUN_ID`, and each of the other markers
+/// must be in at least one text.
+fn script_texts<const N: usize>(shared: &str, own: [&str; N], run_id: &str) -> Result<[String; N], MarkerError> {
+    let values = markers(run_id);
+    let (shared, shared_names) = replace_markers(shared, &values)?;
+    let mut names = shared_names.clone();
+    let mut texts = [const { String::new() }; N];
+    for (text, own) in texts.iter_mut().zip(own) {
+        let (own, own_names) = replace_markers(own, &values)?;
+        *text = [shared.as_str(), &own].concat();
+        names.extend(own_names);
+    }
+    if !shared_names.contains("RUN_ID") {
+        return Err(MarkerError::Missing("RUN_ID".to_owned()));
+    }
+    match values.iter().find(|(name, _)| !names.contains(name)) {
+        Some((name, _)) => Err(MarkerError::Missing((*name).to_owned())),
+        None => Ok(texts),
+    }
 }
 
 /// Arguments of a script, apart from its key and the windows' shape.
@@ -201,4 +257,47 @@ pub(crate) fn read(answer: &[u8], windows: &[Window]) -> Option<Answer> {
         b'n' => Answer::Done(packed.snapshot(windows, now_ms)?, false),
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markers_are_replaced_by_their_values() {
+        let codes = Codes::new("'0123abcd'");
+        for code in [&codes.admit, &codes.confirm, &codes.end, &codes.peek, &codes.seed] {
+            assert!(!code.text.contains(DELIMITER), "{}", code.text);
+            assert!(code.text.contains("'0123abcd'"));
+        }
+    }
+
+    #[test]
+    fn words_outside_of_markers_are_kept() {
+        let values = markers("''");
+        let (text, names) = replace_markers("-- NEVER @@NEVER@@ RUN_ID\nlocal LAPSED = @@LAPSED@@", &values).unwrap();
+        assert_eq!(text, "-- NEVER 281474976710655 RUN_ID\nlocal LAPSED = 3");
+        assert_eq!(names.into_iter().collect::<Vec<_>>(), ["LAPSED", "NEVER"]);
+    }
+
+    /// Without the run id, meters from a stale snapshot would count as current.
+    #[test]
+    fn scripts_without_a_marker_are_refused() {
+        let own = [include_str!("lua/confirm.lua"), include_str!("lua/admit.lua")];
+        assert!(script_texts(SHARED, own, "''").is_ok());
+        for (name, _) in markers("''") {
+            let marker = format!("{DELIMITER}{name}{DELIMITER}");
+            let own = own.map(|own| own.replace(&marker, "0"));
+            let texts = script_texts(&SHARED.replace(&marker, "0"), own.each_ref().map(String::as_str), "''");
+            assert_eq!(texts, Err(MarkerError::Missing(name.to_owned())));
+        }
+        let shared = SHARED.replace("@@RUN_ID@@", "''");
+        assert_eq!(script_texts(&shared, ["@@RUN_ID@@"], "''"), Err(MarkerError::Missing("RUN_ID".to_owned())));
+    }
+
+    #[test]
+    fn markers_without_a_value_are_refused() {
+        assert_eq!(replace_markers("@@TYPO@@", &markers("''")), Err(MarkerError::Unknown("TYPO".to_owned())));
+        assert_eq!(replace_markers("n = @@NEVER", &markers("''")), Err(MarkerError::Unclosed("NEVER".to_owned())));
+    }
 }

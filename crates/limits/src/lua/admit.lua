@@ -6,8 +6,8 @@
 if not warm then return cold() end
 local before = get(call)
 if before then
-  local _, _, _, state = parse(HOLD, before)
-  if state ~= LAPSED then return 'r' end
+  local _, _, _, state = parse(@@HOLD_FORMAT@@, before)
+  if state ~= @@LAPSED@@ then return 'r' end
 end
 local input, output_min, output_max, lapse_ms, max_in_flight, at = parse('<ddddd', numbers, rest)
 local limits, output, fits = at, output_max, flight < max_in_flight
@@ -46,7 +46,7 @@ end
 
 held, flight, wakes = held + input + output, flight + 1, math.min(wakes, now + lapse_ms)
 if not before then loose = loose + 1 end
-set(call, pack(HOLD, input + output, now, now + lapse_ms, WAITS))
+set(call, pack(@@HOLD_FORMAT@@, input + output, now, now + lapse_ms, @@PENDING@@))
 for i = 1, many do
   local w = windows[i]
   if w.calls then count(w, floor(now / w.width), 1) end

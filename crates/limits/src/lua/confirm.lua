@@ -2,10 +2,10 @@
 -- Replies "y", or "n" if there is no such hold or it has lapsed.
 local hold = warm and get(call)
 if not hold then return 'n' end
-local amount, at, _, state = parse(HOLD, hold)
-if state == LAPSED or math.abs(at - parse('<d', numbers, rest)) > SAME_MS then return 'n' end
-if state == WAITS then
-  set(call, pack(HOLD, amount, at, 0, STANDS))
+local amount, at, _, state = parse(@@HOLD_FORMAT@@, hold)
+if state == @@LAPSED@@ or math.abs(at - parse('<d', numbers, rest)) > @@SAME_CALL_MS@@ then return 'n' end
+if state == @@PENDING@@ then
+  set(call, pack(@@HOLD_FORMAT@@, amount, at, 0, @@CONFIRMED@@))
   fasten()
   write()
 end

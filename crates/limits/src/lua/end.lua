@@ -8,13 +8,13 @@ if not warm then return cold() end
 local since, settles, used = parse('<ddd', numbers, rest)
 local hold = get(call)
 if not hold then return pack('<c1d', 'n', now) .. meters() end
-local amount, at, _, state = parse(HOLD, hold)
+local amount, at, _, state = parse(@@HOLD_FORMAT@@, hold)
 -- The same id admitted at another time is a different hold. One call admitted for several subjects is admitted in each within moments.
-if math.abs(at - since) > SAME_MS then return pack('<c1d', 'n', now) .. meters() end
+if math.abs(at - since) > @@SAME_CALL_MS@@ then return pack('<c1d', 'n', now) .. meters() end
 
 set(call, false)
-local is_active = state ~= LAPSED
-if state ~= STANDS then fasten() end
+local is_active = state ~= @@LAPSED@@
+if state ~= @@CONFIRMED@@ then fasten() end
 if is_active then held, flight = held - amount, flight - 1 end
 for i = 1, many do
   local w = windows[i]

@@ -5,15 +5,16 @@
 --             counts. It contains the amount that running calls hold, and their number; the number of loose holds (unconfirmed or
 --             lapsed), and when the first of them lapses or can be deleted; when the key expires; then per window the sum of its
 --             buckets, its first and its last bucket, or zeros if nothing is used
---   <digits>  usage of SLOTS consecutive buckets of a window; a missing tail is zeros
+--   <digits>  usage of eight consecutive buckets of a window; a missing tail is zeros
 --   h:<call>  a hold: amount, at_ms, until_ms, state
 --   ticket    only while cold meters are being rebuilt: identifies this loss of the meters
 -- All values are packed, because most of a script's cost is converting between numbers and strings. No field is longer than 64 bytes
 -- with up to two windows; beyond that Redis gives up the hash's compact encoding. Every number is an integer below 2^53.
 -- KEYS: the hash. ARGV: shape, the field of a hold or an empty string, numbers as doubles: now or 0 for Redis' clock, how long the key is
 -- kept, number of windows, per window 1 if it counts calls, its span and its buckets' width; then the script's own arguments.
--- Words in capitals are constants that `script.rs` substitutes: locals shared by functions would cost each call additional memory.
-local key, shape, call, numbers = KEYS[1], ARGV[1] .. BOOT, ARGV[2], ARGV[3]
+-- `script.rs` replaces names between two pairs of at signs by constants: locals shared by functions would cost each call additional
+-- memory.
+local key, shape, call, numbers = KEYS[1], ARGV[1] .. @@RUN_ID@@, ARGV[2], ARGV[3]
 local pack, parse, floor = struct.pack, struct.unpack, math.floor
 local now, kept_ms, many, rest = parse('<ddd', numbers)
 if now == 0 then
@@ -42,8 +43,8 @@ end
 
 -- --- buckets ------------------------------------------------------------------------------------------------------------------
 
--- Returns the field of a bucket: the window's index, then the index of the group of SLOTS buckets.
-local function field(w, bucket) return w.index * 1000000000000 + floor(bucket / SLOTS) .. '' end
+-- Returns the field of a bucket: the window's index, then the index of the group of buckets.
+local function field(w, bucket) return w.index * 1000000000000 + floor(bucket / @@BUCKETS_PER_FIELD@@) .. '' end
 
 -- Iterates over the non-empty buckets in order, starting at `from`.
 local function each(w, from)
@@ -51,7 +52,7 @@ local function each(w, from)
   return function()
     while bucket < w.last do
       bucket = bucket + 1
-      local at = bucket % SLOTS * SLOT
+      local at = bucket % @@BUCKETS_PER_FIELD@@ * @@BUCKET_BYTES@@
       if at == 0 or not chunk then chunk = get(field(w, bucket)) or '' end
       local n = at < #chunk and parse('<I7', chunk, at + 1) or 0
       if n > 0 then return bucket, n end
@@ -61,8 +62,8 @@ end
 
 -- Sets the first and the last bucket in use, or none, and deletes the fields outside that range.
 local function narrow(w, first, last)
-  for bucket = w.first - w.first % SLOTS, w.last, SLOTS do
-    if not first or bucket + SLOTS <= first or bucket > last then set(field(w, bucket), false) end
+  for bucket = w.first - w.first % @@BUCKETS_PER_FIELD@@, w.last, @@BUCKETS_PER_FIELD@@ do
+    if not first or bucket + @@BUCKETS_PER_FIELD@@ <= first or bucket > last then set(field(w, bucket), false) end
   end
   w.first, w.last = first or 0, first and last or 0
 end
@@ -70,7 +71,7 @@ end
 -- Adds n to a bucket; -1 subtracts one call if there is one. Ignores buckets that have left the window.
 local function count(w, bucket, n)
   if n == 0 or bucket < w.oldest then return end
-  local name, at = field(w, bucket), bucket % SLOTS * SLOT
+  local name, at = field(w, bucket), bucket % @@BUCKETS_PER_FIELD@@ * @@BUCKET_BYTES@@
   local chunk = get(name) or ''
   local size = #chunk
   local sum = n
@@ -80,7 +81,7 @@ local function count(w, bucket, n)
   else
     sum = parse('<I7', chunk, at + 1) + n
     if sum < 0 then return end
-    set(name, string.sub(chunk, 1, at) .. pack('<I7', sum) .. string.sub(chunk, at + SLOT + 1))
+    set(name, string.sub(chunk, 1, at) .. pack('<I7', sum) .. string.sub(chunk, at + @@BUCKET_BYTES@@ + 1))
   end
   if w.sum == 0 then
     w.first, w.last = bucket, bucket
@@ -107,7 +108,7 @@ local function slide(w)
   for bucket, n in each(w, w.first) do
     if bucket >= w.oldest then
       narrow(w, bucket, w.last)
-      local name, at = field(w, bucket), bucket % SLOTS * SLOT
+      local name, at = field(w, bucket), bucket % @@BUCKETS_PER_FIELD@@ * @@BUCKET_BYTES@@
       set(name, string.rep('\0', at) .. string.sub(get(name), at + 1))
       return true
     end
@@ -118,29 +119,29 @@ end
 
 -- --- the meters -----------------------------------------------------------------------------------------------------------------
 
-local held, flight, loose, wakes, expires = 0, 0, 0, NEVER, 0
+local held, flight, loose, wakes, expires = 0, 0, 0, @@NEVER@@, 0
 local windows = {}
 
 -- Lapses holds that were not confirmed in time, which frees what they held. The call is refunded as well, because its server may not
 -- know that it was granted. Reads all holds, but only when the first of them is due.
 local function lapse()
   local all = redis.call('HGETALL', key)
-  loose, wakes = 0, NEVER
+  loose, wakes = 0, @@NEVER@@
   for i = 1, #all, 2 do
     local name = all[i]
     if string.sub(name, 1, 2) == 'h:' then
-      local amount, at, till, state = parse(HOLD, all[i + 1])
-      if state == WAITS and till <= now then
+      local amount, at, till, state = parse(@@HOLD_FORMAT@@, all[i + 1])
+      if state == @@PENDING@@ and till <= now then
         held, flight = held - amount, flight - 1
         for _, w in ipairs(windows) do
           if w.calls then count(w, floor(at / w.width), -1) end
         end
-        till, state = till + LATE_MS, LAPSED
-        set(name, pack(HOLD, amount, at, till, state))
+        till, state = till + @@SETTLE_GRACE_MS@@, @@LAPSED@@
+        set(name, pack(@@HOLD_FORMAT@@, amount, at, till, state))
       end
-      if state == LAPSED and till <= now then
+      if state == @@LAPSED@@ and till <= now then
         set(name, false)
-      elseif state ~= STANDS then
+      elseif state ~= @@CONFIRMED@@ then
         loose, wakes = loose + 1, math.min(wakes, till)
       end
     end
@@ -150,15 +151,15 @@ end
 -- Decrements the number of loose holds, after one was confirmed or ended.
 local function fasten()
   loose = loose - 1
-  if loose == 0 then wakes = NEVER end
+  if loose == 0 then wakes = @@NEVER@@ end
 end
 
 -- Packs the current meters as in the hash. Replies that contain the meters end with them.
 local function meters()
-  local packed = pack(HEAD, held, flight, loose, wakes, expires)
+  local packed = pack(@@HEAD_FORMAT@@, held, flight, loose, wakes, expires)
   for i = 1, many do
     local w = windows[i]
-    packed = packed .. pack(SPAN, w.sum, w.first, w.last)
+    packed = packed .. pack(@@WINDOW_FORMAT@@, w.sum, w.first, w.last)
   end
   return packed
 end
@@ -166,7 +167,7 @@ end
 -- Writes the changes to Redis and returns the packed meters.
 local function write()
   local renew = expires < now + kept_ms
-  if renew then expires = now + kept_ms + SLACK_MS end
+  if renew then expires = now + kept_ms + @@SLACK_MS@@ end
   local packed = meters()
   local puts, gone, n = { shape, packed }, {}, 2
   for name, value in pairs(changed) do
@@ -189,12 +190,12 @@ end
 -- ahead, as a clock that was far ahead would leave it.
 local head, at = redis.call('HGET', key, shape), nil
 local warm = head
-if head then held, flight, loose, wakes, expires, at = parse(HEAD, head) end
+if head then held, flight, loose, wakes, expires, at = parse(@@HEAD_FORMAT@@, head) end
 for i = 1, many do
   local calls, span, width
   local sum, first, last = 0, 0, 0
   calls, span, width, rest = parse('<ddd', numbers, rest)
-  if head then sum, first, last, at = parse(SPAN, head, at) end
+  if head then sum, first, last, at = parse(@@WINDOW_FORMAT@@, head, at) end
   local oldest = floor((now - span) / width)
   local w = { index = i, calls = calls == 1, span = span, width = width, oldest = oldest, sum = sum, first = first, last = last }
   windows[i] = w

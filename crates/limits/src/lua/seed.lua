@@ -6,7 +6,7 @@ if redis.call('HGET', key, 'ticket') ~= call then return 'n' end
 redis.call('DEL', key)
 have = setmetatable({}, { __index = function() return false end })
 changed = {}
-held, flight, loose, wakes, expires = 0, 0, 0, NEVER, 0
+held, flight, loose, wakes, expires = 0, 0, 0, @@NEVER@@, 0
 for _, w in ipairs(windows) do w.sum, w.first, w.last = 0, 0, 0 end
 for i = 4, #ARGV do
   local at, amount, runs
@@ -19,7 +19,7 @@ for i = 4, #ARGV do
     end
   end
   if runs == 1 then
-    set(ARGV[i], pack(HOLD, amount, at, 0, STANDS))
+    set(ARGV[i], pack(@@HOLD_FORMAT@@, amount, at, 0, @@CONFIRMED@@))
     held, flight = held + amount, flight + 1
   end
 end
