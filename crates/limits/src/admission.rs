@@ -1,8 +1,8 @@
 //! The limiter's operations: admit, confirm, settle, release and peek.
 
 use crate::memory::Meter;
-use crate::protocol::{Allowance, Answer, Demand, End, MOST, PastCall, Snapshot, Step, Unavailable};
-use crate::store::{DECISION, Store, clock};
+use crate::protocol::{Allowance, Demand, End, MAX_EXACT, PastCall, Snapshot, Step, StepOutcome, Unavailable};
+use crate::store::{DECISION_DEADLINE, Store, clock};
 use crate::window::{Unit, Window};
 use std::time::Duration;
 use std::{future::Future, pin::Pin, sync::Arc};
@@ -10,9 +10,9 @@ use std::{future::Future, pin::Pin, sync::Arc};
 /// How long an unconfirmed hold lasts. It covers requests that Redis granted but that timed out on our side.
 const LAPSE_MS: u64 = 10_000;
 /// `retry_after_ms` of a refusal where only the end of a running call can make room, because that time is unknown.
-const UNKNOWN_MS: u64 = 2_000;
+const UNKNOWN_WAIT_MS: u64 = 2_000;
 /// Maximum number of times one step rebuilds meters that are lost repeatedly.
-const TRIES: usize = 3;
+const MAX_REBUILDS: usize = 3;
 /// Permission to make one call. Consumed by [`Limits::settle`] or [`Limits::release`]. The hold of a permit that is dropped
 /// unconfirmed lapses after ten seconds.
 #[must_use = "an admitted call must be settled or released"]
@@ -156,7 +156,7 @@ impl Limits {
         let limits = allowance.limits;
         let demand = Demand { output_max: demand.output_max.max(demand.output_min), ..demand };
         let all = limits.iter().chain([&demand.input, &demand.output_max]);
-        if limits.len() != self.windows.len() || all.into_iter().any(|n| *n >= MOST) {
+        if limits.len() != self.windows.len() || all.into_iter().any(|n| *n >= MAX_EXACT) {
             return Err(Unavailable::Protocol);
         }
         let amounts = self.windows.iter().zip(limits).filter(|(window, _)| window.unit == Unit::Amount);
@@ -167,8 +167,8 @@ impl Limits {
             return Ok(Admission::TooLarge { max });
         }
         let step = Step::Admit { call, demand, lapse_ms: LAPSE_MS, allowance };
-        Ok(match self.warm(subject, &step).await? {
-            Answer::Granted { output, at_ms, snapshot } => Admission::Granted(Permit {
+        Ok(match self.run_step_rebuilding(subject, &step).await? {
+            StepOutcome::Granted { output, at_ms, snapshot } => Admission::Granted(Permit {
                 subject: subject.to_owned(),
                 call: call.to_owned(),
                 at_ms,
@@ -176,9 +176,9 @@ impl Limits {
                 output,
                 snapshot,
             }),
-            Answer::Denied { snapshot, waits } => Admission::Denied(denial(snapshot, &waits)),
-            Answer::Running => Admission::Running,
-            Answer::Cold(_) | Answer::Done(..) | Answer::Said(_) => return Err(Unavailable::Protocol),
+            StepOutcome::Denied { snapshot, waits } => Admission::Denied(denial(snapshot, &waits)),
+            StepOutcome::Running => Admission::Running,
+            _ => return Err(Unavailable::Protocol),
         })
     }
 
@@ -189,10 +189,14 @@ impl Limits {
     /// Returns [`Unavailable`] if the meters can't be reached.
     pub async fn confirm(&self, permit: &Permit) -> Result<bool, Unavailable> {
         match self
-            .step(&permit.subject, &mut { DECISION }, &Step::Confirm { call: &permit.call, at_ms: permit.at_ms })
+            .step(
+                &permit.subject,
+                &mut { DECISION_DEADLINE },
+                &Step::Confirm { call: &permit.call, at_ms: permit.at_ms },
+            )
             .await?
         {
-            Answer::Said(is_confirmed) => Ok(is_confirmed),
+            StepOutcome::Confirmed(is_confirmed) => Ok(is_confirmed),
             _ => Err(Unavailable::Protocol),
         }
     }
@@ -203,13 +207,13 @@ impl Limits {
     /// # Errors
     /// Returns [`Unavailable`] if the meters can't be reached; the ledger, which was written first, corrects them later.
     pub async fn settle(&self, permit: Permit, used: u64) -> Result<Snapshot, Unavailable> {
-        let step = Step::End { call: &permit.call, at_ms: permit.at_ms, end: End::Settle(used.min(MOST - 1)) };
-        match self.warm(&permit.subject, &step).await? {
-            Answer::Done(_, false) if self.has_history => {
+        let step = Step::End { call: &permit.call, at_ms: permit.at_ms, end: End::Settle(used.min(MAX_EXACT - 1)) };
+        match self.run_step_rebuilding(&permit.subject, &step).await? {
+            StepOutcome::Done(_, false) if self.has_history => {
                 self.forget(&permit.subject).await?;
                 self.peek(&permit.subject).await
             }
-            Answer::Done(snapshot, _) => Ok(snapshot),
+            StepOutcome::Done(snapshot, _) => Ok(snapshot),
             _ => Err(Unavailable::Protocol),
         }
     }
@@ -229,8 +233,8 @@ impl Limits {
     /// # Errors
     /// Returns [`Unavailable`] if the meters can't be reached.
     pub async fn end(&self, subject: &str, call: &str, at_ms: u64, end: End) -> Result<Snapshot, Unavailable> {
-        match self.warm(subject, &Step::End { call, at_ms, end }).await? {
-            Answer::Done(snapshot, _) => Ok(snapshot),
+        match self.run_step_rebuilding(subject, &Step::End { call, at_ms, end }).await? {
+            StepOutcome::Done(snapshot, _) => Ok(snapshot),
             _ => Err(Unavailable::Protocol),
         }
     }
@@ -240,8 +244,8 @@ impl Limits {
     /// # Errors
     /// Returns [`Unavailable`] if the meters can't be reached.
     pub async fn peek(&self, subject: &str) -> Result<Snapshot, Unavailable> {
-        match self.warm(subject, &Step::Peek).await? {
-            Answer::Done(snapshot, _) => Ok(snapshot),
+        match self.run_step_rebuilding(subject, &Step::Peek).await? {
+            StepOutcome::Done(snapshot, _) => Ok(snapshot),
             _ => Err(Unavailable::Protocol),
         }
     }
@@ -275,29 +279,29 @@ impl Limits {
         format!("{}:{subject}", self.kind)
     }
 
-    /// Runs a step. If the meters are cold, rebuilds them from the history and runs the step again, up to [`TRIES`] times if the meters are
-    /// lost repeatedly. All Redis calls share the deadline of one decision; loading the history has its own.
-    async fn warm(&self, subject: &str, step: &Step<'_>) -> Result<Answer, Unavailable> {
-        let mut left = DECISION;
-        for _ in 0..TRIES {
-            let ticket = match self.step(subject, &mut left, step).await? {
-                Answer::Cold(ticket) => ticket,
-                answer => return Ok(answer),
+    /// Runs a step. If the meters are cold, rebuilds them from the history and runs the step again, up to [`MAX_REBUILDS`] times if the
+    /// meters are lost repeatedly. All Redis calls share the deadline of one decision; loading the history has its own.
+    async fn run_step_rebuilding(&self, subject: &str, step: &Step<'_>) -> Result<StepOutcome, Unavailable> {
+        let mut left = DECISION_DEADLINE;
+        for _ in 0..MAX_REBUILDS {
+            let rebuild_epoch = match self.step(subject, &mut left, step).await? {
+                StepOutcome::Cold(rebuild_epoch) => rebuild_epoch,
+                outcome => return Ok(outcome),
             };
             let past = (self.history)(subject.to_owned()).await.map_err(Unavailable::History)?;
-            self.step(subject, &mut left, &Step::Seed { past: &past, ticket: &ticket }).await?;
+            self.step(subject, &mut left, &Step::Seed { past: &past, rebuild_epoch: &rebuild_epoch }).await?;
         }
         self.step(subject, &mut left, step).await
     }
 
-    async fn step(&self, subject: &str, left: &mut Duration, step: &Step<'_>) -> Result<Answer, Unavailable> {
+    async fn step(&self, subject: &str, left: &mut Duration, step: &Step<'_>) -> Result<StepOutcome, Unavailable> {
         self.store.step(&self.key(subject), self.windows, self.now_ms, left, step).await
     }
 }
 
 /// Builds a refusal from the wait per limit. The longest wait determines its reason and `retry_after_ms`.
 fn denial(snapshot: Snapshot, waits: &[Option<u64>]) -> Denial {
-    let ms = |wait: &Option<u64>| wait.unwrap_or(UNKNOWN_MS);
+    let ms = |wait: &Option<u64>| wait.unwrap_or(UNKNOWN_WAIT_MS);
     let (index, longest) = waits.iter().enumerate().max_by_key(|(_, wait)| ms(wait)).unwrap_or((0, &None));
     let reason = if index == 0 { Reason::InFlight } else { Reason::Window(index - 1) };
     Denial { reason, retry_after_ms: ms(longest), fits_ms: waits.iter().skip(1).copied().collect(), snapshot }

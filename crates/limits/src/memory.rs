@@ -1,6 +1,8 @@
 //! Meters in memory, for a single process without Redis and for tests. Behaves like the Lua scripts.
 
-use crate::protocol::{Allowance, Answer, Demand, End, LATE_MS, PastCall, SAME_MS, Snapshot, Step, Usage};
+use crate::protocol::{
+    Allowance, Demand, End, PastCall, SAME_CALL_MS, SETTLE_GRACE_MS, Snapshot, Step, StepOutcome, Usage,
+};
 use crate::window::{Ring, Unit, Window};
 use std::collections::HashMap;
 
@@ -24,35 +26,35 @@ impl Meters {
         self.losses += 1;
     }
 
-    pub fn step(&mut self, key: &str, windows: &[Window], now_ms: u64, step: &Step<'_>) -> Answer {
+    pub fn step(&mut self, key: &str, windows: &[Window], now_ms: u64, step: &Step<'_>) -> StepOutcome {
         self.sweep(now_ms);
-        if let Step::Seed { past, ticket } = step {
-            if !self.meters.contains_key(key) && *ticket != self.losses.to_string() {
-                return Answer::Said(false);
+        if let Step::Seed { past, rebuild_epoch } = step {
+            if !self.meters.contains_key(key) && *rebuild_epoch != self.losses.to_string() {
+                return StepOutcome::Seeded;
             }
             self.meters.entry(key.to_owned()).or_insert_with(|| Meter::seeded(windows, past, now_ms));
-            return Answer::Said(true);
+            return StepOutcome::Seeded;
         }
         let Some(meter) = self.meters.get_mut(key) else {
             return if matches!(step, Step::Confirm { .. }) {
-                Answer::Said(false)
+                StepOutcome::Confirmed(false)
             } else {
-                Answer::Cold(self.losses.to_string())
+                StepOutcome::Cold(self.losses.to_string())
             };
         };
         meter.lapse(windows, now_ms);
-        meter.expires_ms =
-            meter.expires_ms.max(now_ms + windows.iter().map(Window::kept_ms).max().unwrap_or(0).max(IDLE_MS));
+        meter.expires_at_ms =
+            meter.expires_at_ms.max(now_ms + windows.iter().map(Window::kept_ms).max().unwrap_or(0).max(IDLE_MS));
         match step {
             Step::Admit { call, demand, lapse_ms, allowance } => {
                 meter.admit(windows, now_ms, call, *demand, *lapse_ms, *allowance)
             }
-            Step::Confirm { call, at_ms } => Answer::Said(meter.confirm(call, *at_ms)),
+            Step::Confirm { call, at_ms } => StepOutcome::Confirmed(meter.confirm(call, *at_ms)),
             Step::End { call, at_ms, end } => {
                 let held = meter.end(windows, now_ms, call, *at_ms, *end);
-                Answer::Done(meter.snapshot(windows, now_ms), held)
+                StepOutcome::Done(meter.snapshot(windows, now_ms), held)
             }
-            Step::Peek | Step::Seed { .. } => Answer::Done(meter.snapshot(windows, now_ms), false),
+            Step::Peek | Step::Seed { .. } => StepOutcome::Done(meter.snapshot(windows, now_ms), false),
         }
     }
 
@@ -60,7 +62,7 @@ impl Meters {
     fn sweep(&mut self, now_ms: u64) {
         if now_ms.saturating_sub(self.swept_ms) >= SWEEP_MS {
             self.swept_ms = now_ms;
-            self.meters.retain(|_, meter| meter.expires_ms > now_ms || meter.flight > 0);
+            self.meters.retain(|_, meter| meter.expires_at_ms > now_ms || meter.in_flight > 0);
             self.losses += 1;
         }
     }
@@ -69,9 +71,9 @@ impl Meters {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// Not confirmed yet; lapses at `until_ms`.
-    Waits { until_ms: u64 },
+    Pending { until_ms: u64 },
     /// Confirmed; kept until it is ended.
-    Stands,
+    Confirmed,
     /// Holds nothing, but can still be settled until `until_ms`.
     Lapsed { until_ms: u64 },
 }
@@ -89,8 +91,8 @@ pub(crate) struct Meter {
     rings: Vec<Ring>,
     holds: HashMap<String, Hold>,
     held: u64,
-    flight: u64,
-    expires_ms: u64,
+    in_flight: u64,
+    expires_at_ms: u64,
 }
 
 impl Meter {
@@ -106,9 +108,9 @@ impl Meter {
                 }
             }
             if call.running {
-                let hold = Hold { amount: call.amount, at_ms: call.at_ms, state: State::Stands };
+                let hold = Hold { amount: call.amount, at_ms: call.at_ms, state: State::Confirmed };
                 meter.held += call.amount;
-                meter.flight += 1;
+                meter.in_flight += 1;
                 meter.holds.insert(call.call.clone(), hold);
             }
         }
@@ -119,34 +121,34 @@ impl Meter {
     fn lapse(&mut self, windows: &[Window], now_ms: u64) {
         let mut lapsed = Vec::new();
         self.holds.retain(|_, hold| {
-            if let State::Waits { until_ms } = hold.state
+            if let State::Pending { until_ms } = hold.state
                 && until_ms <= now_ms
             {
                 lapsed.push((hold.amount, hold.at_ms));
-                hold.state = State::Lapsed { until_ms: until_ms + LATE_MS };
+                hold.state = State::Lapsed { until_ms: until_ms + SETTLE_GRACE_MS };
             }
             !matches!(hold.state, State::Lapsed { until_ms } if until_ms <= now_ms)
         });
         for (amount, at_ms) in lapsed {
             self.held -= amount;
-            self.flight -= 1;
+            self.in_flight -= 1;
             self.refund_call(windows, now_ms, at_ms);
         }
     }
 
     fn refund_call(&mut self, windows: &[Window], now_ms: u64, at_ms: u64) {
         for (ring, window) in self.rings.iter_mut().zip(windows).filter(|(_, window)| window.unit == Unit::Calls) {
-            ring.take_back(window, now_ms, at_ms);
+            ring.subtract_call(window, now_ms, at_ms);
         }
     }
 
     pub fn snapshot(&self, windows: &[Window], now_ms: u64) -> Snapshot {
         let usage = |(ring, window): (&Ring, &Window)| {
-            let (next_free_ms, reset_ms) = ring.frees(window, now_ms);
+            let (next_free_ms, reset_ms) = ring.expiry_range_ms(window, now_ms);
             let reserved = if window.unit == Unit::Amount { self.held } else { 0 };
             Usage { used: ring.used(window, now_ms), reserved, reset_ms, next_free_ms }
         };
-        Snapshot { in_flight: self.flight, windows: self.rings.iter().zip(windows).map(usage).collect() }
+        Snapshot { in_flight: self.in_flight, windows: self.rings.iter().zip(windows).map(usage).collect() }
     }
 
     fn admit(
@@ -157,11 +159,11 @@ impl Meter {
         demand: Demand,
         lapse_ms: u64,
         Allowance { limits, in_flight }: Allowance<'_>,
-    ) -> Answer {
+    ) -> StepOutcome {
         if self.holds.get(call).is_some_and(|hold| !matches!(hold.state, State::Lapsed { .. })) {
-            return Answer::Running;
+            return StepOutcome::Running;
         }
-        let is_full = in_flight.is_some_and(|limit| self.flight + 1 > limit);
+        let is_full = in_flight.is_some_and(|limit| self.in_flight + 1 > limit);
         let mut waits = vec![(!is_full).then_some(0)];
         let mut output = demand.output_max;
         for ((ring, window), limit) in self.rings.iter().zip(windows).zip(limits) {
@@ -170,29 +172,29 @@ impl Meter {
                 Unit::Amount => (self.held, demand.input + demand.output_min),
             };
             let used = ring.used(window, now_ms) + held;
-            waits.push(ring.frees_in(window, now_ms, (used + wanted).saturating_sub(*limit)));
+            waits.push(ring.ms_until_freed(window, now_ms, (used + wanted).saturating_sub(*limit)));
             if window.unit == Unit::Amount {
                 output = output.min(limit.saturating_sub(used + demand.input));
             }
         }
         if waits.iter().any(|wait| *wait != Some(0)) {
-            return Answer::Denied { snapshot: self.snapshot(windows, now_ms), waits };
+            return StepOutcome::Denied { snapshot: self.snapshot(windows, now_ms), waits };
         }
         let amount = demand.input + output;
-        let state = State::Waits { until_ms: now_ms + lapse_ms };
+        let state = State::Pending { until_ms: now_ms + lapse_ms };
         self.holds.insert(call.to_owned(), Hold { amount, at_ms: now_ms, state });
         self.held += amount;
-        self.flight += 1;
+        self.in_flight += 1;
         for (ring, window) in self.rings.iter_mut().zip(windows).filter(|(_, window)| window.unit == Unit::Calls) {
             ring.add(window, now_ms, now_ms, 1);
         }
-        Answer::Granted { output, at_ms: now_ms, snapshot: self.snapshot(windows, now_ms) }
+        StepOutcome::Granted { output, at_ms: now_ms, snapshot: self.snapshot(windows, now_ms) }
     }
 
     fn confirm(&mut self, call: &str, at_ms: u64) -> bool {
         match self.holds.get_mut(call) {
-            Some(hold) if hold.at_ms.abs_diff(at_ms) <= SAME_MS && !matches!(hold.state, State::Lapsed { .. }) => {
-                hold.state = State::Stands;
+            Some(hold) if hold.at_ms.abs_diff(at_ms) <= SAME_CALL_MS && !matches!(hold.state, State::Lapsed { .. }) => {
+                hold.state = State::Confirmed;
                 true
             }
             _ => false,
@@ -202,13 +204,13 @@ impl Meter {
     fn end(&mut self, windows: &[Window], now_ms: u64, call: &str, at_ms: u64, end: End) -> bool {
         // The same id admitted at another time is a different hold. One call admitted for several subjects is admitted in each
         // within moments.
-        let is_held = self.holds.get(call).is_some_and(|hold| hold.at_ms.abs_diff(at_ms) <= SAME_MS);
+        let is_held = self.holds.get(call).is_some_and(|hold| hold.at_ms.abs_diff(at_ms) <= SAME_CALL_MS);
         if is_held && let Some(hold) = self.holds.remove(call) {
             let at_ms = hold.at_ms;
             let is_active = !matches!(hold.state, State::Lapsed { .. });
             if is_active {
                 self.held -= hold.amount;
-                self.flight -= 1;
+                self.in_flight -= 1;
             }
             match end {
                 End::Settle(amount) => {

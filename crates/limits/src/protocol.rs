@@ -1,11 +1,11 @@
 //! The requests to the meters of one subject and their replies, shared by both stores and by the public operations.
 
 /// How long a lapsed hold can still be settled.
-pub(crate) const LATE_MS: u64 = 3_600_000;
+pub(crate) const SETTLE_GRACE_MS: u64 = 3_600_000;
 /// Maximum time between two admissions with the same id for them to count as one call.
-pub(crate) const SAME_MS: u64 = 5_000;
+pub(crate) const SAME_CALL_MS: u64 = 5_000;
 /// Integers up to this value are exact in Lua.
-pub(crate) const MOST: u64 = 1 << 53;
+pub(crate) const MAX_EXACT: u64 = 1 << 53;
 
 /// The limits for one call. Passed with each call, so that a new limit applies at once and never refills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,16 +119,16 @@ pub(crate) enum Step<'a> {
         end: End,
     },
     Peek,
-    /// `ticket` is from the [`Answer::Cold`] that was returned before the history was read.
+    /// `rebuild_epoch` is from the [`StepOutcome::Cold`] that was returned before the history was read.
     Seed {
         past: &'a [PastCall],
-        ticket: &'a str,
+        rebuild_epoch: &'a str,
     },
 }
 
 /// The result of a [`Step`].
 #[derive(Debug)]
-pub(crate) enum Answer {
+pub(crate) enum StepOutcome {
     Granted {
         output: u64,
         at_ms: u64,
@@ -141,9 +141,12 @@ pub(crate) enum Answer {
         waits: Vec<Option<u64>>,
     },
     Running,
-    /// The meters are cold. Seeding with this ticket does nothing if they were lost again since.
+    /// The meters are cold. Seeding with this epoch does nothing if they were lost again since.
     Cold(String),
     /// The meters, and whether there was a hold to end.
     Done(Snapshot, bool),
-    Said(bool),
+    /// Whether the hold is confirmed now.
+    Confirmed(bool),
+    /// The meters are warm now, unless they were lost again since the history was read.
+    Seeded,
 }

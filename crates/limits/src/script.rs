@@ -1,25 +1,25 @@
 //! The text of the Lua scripts, their arguments and their replies, packed as `lua/meter.lua` describes.
 
-use crate::protocol::{Allowance, Answer, End, LATE_MS, MOST, SAME_MS, Snapshot, Step, Usage};
+use crate::protocol::{Allowance, End, MAX_EXACT, SAME_CALL_MS, SETTLE_GRACE_MS, Snapshot, Step, StepOutcome, Usage};
 use crate::window::{Unit, Window};
 use redis_link::redis::Script;
 use std::collections::BTreeSet;
 
 /// Minimum time that meters are kept, because a hold can outlive short windows.
-const RUNNING_MS: u64 = 90_000_000;
+const MIN_KEPT_MS: u64 = 90_000_000;
 
 /// The scripts for one run of the Redis process. Their text contains the run id, so only that process knows their hashes: after a
 /// restart, or a failover to a replica, the first call fails with NOSCRIPT and the new run id is fetched. Requires Redis 7, which
 /// doesn't store scripts in its snapshots.
-pub(crate) struct Codes {
-    admit: Code,
-    confirm: Code,
-    end: Code,
-    peek: Code,
-    seed: Code,
+pub(crate) struct ScriptSet {
+    admit: CompiledScript,
+    confirm: CompiledScript,
+    end: CompiledScript,
+    peek: CompiledScript,
+    seed: CompiledScript,
 }
 
-impl Codes {
+impl ScriptSet {
     /// Builds the scripts. `run_id` is a Lua expression for the run id of the Redis process.
     ///
     /// # Panics
@@ -34,13 +34,14 @@ impl Codes {
             include_str!("lua/seed.lua"),
         ];
         let [admit, confirm, end, peek, seed] = match script_texts(SHARED, own, run_id) {
-            Ok(texts) => texts.map(|text| Code { hash: Script::new(&text).get_hash().to_owned(), text }),
+            Ok(texts) => texts.map(|text| CompiledScript { hash: Script::new(&text).get_hash().to_owned(), text }),
             Err(error) => panic!("the Lua scripts: {error}"),
         };
         Self { admit, confirm, end, peek, seed }
     }
 
-    pub fn of(&self, step: &Step<'_>) -> &Code {
+    /// Returns the script that runs a step.
+    pub fn script_for(&self, step: &Step<'_>) -> &CompiledScript {
         match step {
             Step::Admit { .. } => &self.admit,
             Step::Confirm { .. } => &self.confirm,
@@ -52,7 +53,7 @@ impl Codes {
 }
 
 /// A script's text, and the hash that `EVALSHA` calls it by.
-pub(crate) struct Code {
+pub(crate) struct CompiledScript {
     pub text: String,
     pub hash: String,
 }
@@ -80,8 +81,8 @@ fn markers(run_id: &str) -> [(&'static str, String); 13] {
         ("NEVER", ((1_u64 << 48) - 1).to_string()),
         // Additional lifetime of the key, so that it isn't renewed on every write.
         ("SLACK_MS", "3600000".to_owned()),
-        ("SETTLE_GRACE_MS", LATE_MS.to_string()),
-        ("SAME_CALL_MS", SAME_MS.to_string()),
+        ("SETTLE_GRACE_MS", SETTLE_GRACE_MS.to_string()),
+        ("SAME_CALL_MS", SAME_CALL_MS.to_string()),
         ("RUN_ID", run_id.to_owned()),
     ]
 }
@@ -135,8 +136,8 @@ fn script_texts<const N: usize>(shared: &str, own: [&str; N], run_id: &str) -> R
 
 /// Arguments of a script, apart from its key and the windows' shape.
 #[derive(Default)]
-pub(crate) struct Args {
-    /// The field of the hold that the script acts on; the ticket when seeding.
+pub(crate) struct Arguments {
+    /// The field of the hold that the script acts on; `rebuild_epoch` when seeding.
     pub hold: String,
     /// All numbers as 8-byte doubles, which Lua reads without parsing.
     pub numbers: Vec<u8>,
@@ -144,52 +145,52 @@ pub(crate) struct Args {
     pub past: Vec<String>,
 }
 
-impl Args {
-    /// Appends a number as a double, Lua's only number type, which is exact up to [`MOST`].
+impl Arguments {
+    /// Appends a number as a double, Lua's only number type, which is exact up to [`MAX_EXACT`].
     #[allow(clippy::cast_precision_loss, reason = "integers below 2^53")]
     pub fn number(&mut self, n: u64) -> &mut Self {
-        self.numbers.extend((n.min(MOST) as f64).to_le_bytes());
+        self.numbers.extend((n.min(MAX_EXACT) as f64).to_le_bytes());
         self
     }
 }
 
 /// The field of a call's hold.
-fn hold(call: &str) -> String {
+fn hold_field(call: &str) -> String {
     format!("h:{call}")
 }
 
 /// Packs the arguments of a step.
-pub(crate) fn arguments(windows: &[Window], now_ms: Option<u64>, step: &Step<'_>) -> Args {
-    let kept_ms = windows.iter().map(Window::kept_ms).max().unwrap_or(0).max(RUNNING_MS);
-    let mut args = Args::default();
+pub(crate) fn pack_arguments(windows: &[Window], now_ms: Option<u64>, step: &Step<'_>) -> Arguments {
+    let kept_ms = windows.iter().map(Window::kept_ms).max().unwrap_or(0).max(MIN_KEPT_MS);
+    let mut args = Arguments::default();
     args.number(now_ms.unwrap_or(0)).number(kept_ms).number(windows.len() as u64);
     for window in windows {
         args.number(u64::from(window.unit == Unit::Calls)).number(window.span_ms).number(window.width_ms);
     }
     match step {
         Step::Admit { call, demand, lapse_ms, allowance: Allowance { limits, in_flight } } => {
-            args.hold = hold(call);
+            args.hold = hold_field(call);
             args.number(demand.input).number(demand.output_min).number(demand.output_max).number(*lapse_ms);
-            args.number(in_flight.unwrap_or(MOST));
+            args.number(in_flight.unwrap_or(MAX_EXACT));
             limits.iter().fold(&mut args, |args, limit| args.number(*limit));
         }
         Step::Confirm { call, at_ms } => {
-            args.hold = hold(call);
+            args.hold = hold_field(call);
             args.number(*at_ms);
         }
         Step::End { call, at_ms, end } => {
-            args.hold = hold(call);
+            args.hold = hold_field(call);
             match end {
                 End::Settle(amount) => args.number(*at_ms).number(1).number(*amount),
                 End::Release => args.number(*at_ms).number(0).number(0),
             };
         }
         Step::Peek => {}
-        Step::Seed { past, ticket } => {
-            args.hold = (*ticket).to_owned();
+        Step::Seed { past, rebuild_epoch } => {
+            args.hold = (*rebuild_epoch).to_owned();
             for past in *past {
                 args.number(past.at_ms).number(past.amount).number(u64::from(past.running));
-                args.past.push(hold(&past.call));
+                args.past.push(hold_field(&past.call));
             }
         }
     }
@@ -202,7 +203,7 @@ struct Packed<'a>(&'a [u8]);
 impl Packed<'_> {
     /// Reads a double: an integer, or -1 for `None`.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "integers below 2^53, or -1")]
-    fn double(&mut self) -> Option<Option<u64>> {
+    fn read_double(&mut self) -> Option<Option<u64>> {
         let (bytes, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         let n = f64::from_le_bytes(*bytes);
@@ -210,7 +211,7 @@ impl Packed<'_> {
     }
 
     /// Reads a little-endian integer of `bytes` bytes.
-    fn whole(&mut self, bytes: usize) -> Option<u64> {
+    fn read_integer(&mut self, bytes: usize) -> Option<u64> {
         let (number, rest) = self.0.split_at_checked(bytes)?;
         self.0 = rest;
         Some(number.iter().rev().fold(0, |n, byte| n << 8 | u64::from(*byte)))
@@ -218,14 +219,14 @@ impl Packed<'_> {
 
     /// Reads the meters, as `meters` in `meter.lua` packs them.
     fn snapshot(&mut self, windows: &[Window], now_ms: u64) -> Option<Snapshot> {
-        let (held, in_flight) = (self.whole(7)?, self.whole(4)?);
-        // The number of loose holds, when the first of them is due, and when the key expires.
-        let _ = (self.whole(3)?, self.whole(6)?, self.whole(6)?);
+        let (held, in_flight) = (self.read_integer(7)?, self.read_integer(4)?);
+        // The number of unconfirmed holds, when the first of them expires, and when the key expires.
+        let _ = (self.read_integer(3)?, self.read_integer(6)?, self.read_integer(6)?);
         let mut usage = |window: &Window| {
-            let (used, first, last) = (self.whole(7)?, self.whole(6)?, self.whole(6)?);
-            let leaves = |bucket| (used > 0).then(|| window.leaves(bucket).saturating_sub(now_ms));
+            let (used, first, last) = (self.read_integer(7)?, self.read_integer(6)?, self.read_integer(6)?);
+            let remaining_ms = |bucket| (used > 0).then(|| window.expires_at_ms(bucket).saturating_sub(now_ms));
             let reserved = if window.unit == Unit::Amount { held } else { 0 };
-            Some(Usage { used, reserved, reset_ms: leaves(last), next_free_ms: leaves(first) })
+            Some(Usage { used, reserved, reset_ms: remaining_ms(last), next_free_ms: remaining_ms(first) })
         };
         let windows = windows.iter().map(&mut usage).collect::<Option<Vec<_>>>()?;
         Some(Snapshot { in_flight, windows })
@@ -233,28 +234,29 @@ impl Packed<'_> {
 }
 
 /// Parses a script's reply: a letter, usually the current time, and packed values. Returns `None` if it is malformed.
-pub(crate) fn read(answer: &[u8], windows: &[Window]) -> Option<Answer> {
-    let (letter, packed) = answer.split_first()?;
+pub(crate) fn parse_reply(reply: &[u8], windows: &[Window]) -> Option<StepOutcome> {
+    let (letter, packed) = reply.split_first()?;
     let mut packed = Packed(packed);
     match (letter, packed.0.is_empty()) {
-        (b'r', true) => return Some(Answer::Running),
-        (b'c', false) => return Some(Answer::Cold(String::from_utf8(packed.0.to_vec()).ok()?)),
-        (b'y', true) => return Some(Answer::Said(true)),
-        (b'n', true) => return Some(Answer::Said(false)),
+        (b'r', true) => return Some(StepOutcome::Running),
+        (b'c', false) => return Some(StepOutcome::Cold(String::from_utf8(packed.0.to_vec()).ok()?)),
+        (b'y', true) => return Some(StepOutcome::Confirmed(true)),
+        (b'n', true) => return Some(StepOutcome::Confirmed(false)),
+        (b's', true) => return Some(StepOutcome::Seeded),
         _ => {}
     }
-    let now_ms = packed.double()??;
+    let now_ms = packed.read_double()??;
     Some(match letter {
         b'g' => {
-            let output = packed.double()??;
-            Answer::Granted { output, at_ms: now_ms, snapshot: packed.snapshot(windows, now_ms)? }
+            let output = packed.read_double()??;
+            StepOutcome::Granted { output, at_ms: now_ms, snapshot: packed.snapshot(windows, now_ms)? }
         }
         b'd' => {
-            let waits = (0..=windows.len()).map(|_| packed.double()).collect::<Option<Vec<_>>>()?;
-            Answer::Denied { waits, snapshot: packed.snapshot(windows, now_ms)? }
+            let waits = (0..=windows.len()).map(|_| packed.read_double()).collect::<Option<Vec<_>>>()?;
+            StepOutcome::Denied { waits, snapshot: packed.snapshot(windows, now_ms)? }
         }
-        b'e' => Answer::Done(packed.snapshot(windows, now_ms)?, true),
-        b'n' => Answer::Done(packed.snapshot(windows, now_ms)?, false),
+        b'e' => StepOutcome::Done(packed.snapshot(windows, now_ms)?, true),
+        b'n' => StepOutcome::Done(packed.snapshot(windows, now_ms)?, false),
         _ => return None,
     })
 }
@@ -265,10 +267,10 @@ mod tests {
 
     #[test]
     fn markers_are_replaced_by_their_values() {
-        let codes = Codes::new("'0123abcd'");
-        for code in [&codes.admit, &codes.confirm, &codes.end, &codes.peek, &codes.seed] {
-            assert!(!code.text.contains(DELIMITER), "{}", code.text);
-            assert!(code.text.contains("'0123abcd'"));
+        let scripts = ScriptSet::new("'0123abcd'");
+        for script in [&scripts.admit, &scripts.confirm, &scripts.end, &scripts.peek, &scripts.seed] {
+            assert!(!script.text.contains(DELIMITER), "{}", script.text);
+            assert!(script.text.contains("'0123abcd'"));
         }
     }
 

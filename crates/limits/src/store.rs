@@ -1,8 +1,8 @@
 //! Storage of meters: Redis for many servers, or memory for one process, with the same behavior.
 
 use crate::memory::Meters;
-use crate::protocol::{Answer, Step, Unavailable};
-use crate::script::{Codes, arguments, read};
+use crate::protocol::{Step, StepOutcome, Unavailable};
+use crate::script::{ScriptSet, pack_arguments, parse_reply};
 use crate::window::{Window, shape};
 use redis_link::Link;
 use redis_link::redis::{self, Value};
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Deadline of one decision, across all its Redis calls. Measured by [`redis_link::within`].
-pub(crate) const DECISION: Duration = Duration::from_millis(250);
+pub(crate) const DECISION_DEADLINE: Duration = Duration::from_millis(250);
 
 /// Stores meters of any number of kinds. Cheap to clone.
 #[derive(Clone)]
@@ -19,15 +19,15 @@ pub struct Store(Kind);
 
 #[derive(Clone)]
 enum Kind {
-    Redis(Arc<Scripts>),
+    Redis(Arc<RedisStore>),
     Memory(Arc<Mutex<Meters>>),
 }
 
-struct Scripts {
+struct RedisStore {
     link: Link,
     /// In a cluster each node has its own run id, so the scripts read it on each call.
     is_cluster: bool,
-    codes: RwLock<Arc<Codes>>,
+    scripts: RwLock<Arc<ScriptSet>>,
 }
 
 /// A Lua expression that reads the run id of the node that runs the script.
@@ -42,9 +42,9 @@ impl Store {
     pub fn redis(url: &str) -> Result<Self, Unavailable> {
         let is_cluster = url.contains(',');
         // Placeholders until the run id is known: the first call gets NOSCRIPT and fetches it.
-        let codes = Codes::new(if is_cluster { NODE_RUN_ID } else { "''" });
-        let codes = RwLock::new(Arc::new(codes));
-        Ok(Self(Kind::Redis(Arc::new(Scripts { link: Link::new(url)?, is_cluster, codes }))))
+        let scripts = ScriptSet::new(if is_cluster { NODE_RUN_ID } else { "''" });
+        let scripts = RwLock::new(Arc::new(scripts));
+        Ok(Self(Kind::Redis(Arc::new(RedisStore { link: Link::new(url)?, is_cluster, scripts }))))
     }
 
     /// Creates a store in this process's memory, for a single process without Redis and for tests. Never use it as a fallback: two
@@ -61,7 +61,7 @@ impl Store {
     pub async fn ping(&self) -> Result<(), Unavailable> {
         match &self.0 {
             Kind::Redis(redis) => {
-                Ok(redis.link.query::<Value>(&redis::cmd("PING"), &mut { DECISION }).await.map(drop)?)
+                Ok(redis.link.query::<Value>(&redis::cmd("PING"), &mut { DECISION_DEADLINE }).await.map(drop)?)
             }
             Kind::Memory(_) => Ok(()),
         }
@@ -70,9 +70,11 @@ impl Store {
     /// Makes a subject's meters cold: the next access rebuilds them from the history.
     pub(crate) async fn forget(&self, key: &str) -> Result<(), Unavailable> {
         match &self.0 {
-            Kind::Redis(redis) => {
-                Ok(redis.link.query::<Value>(redis::cmd("DEL").arg(name(key)), &mut { DECISION }).await.map(drop)?)
-            }
+            Kind::Redis(redis) => Ok(redis
+                .link
+                .query::<Value>(redis::cmd("DEL").arg(redis_key(key)), &mut { DECISION_DEADLINE })
+                .await
+                .map(drop)?),
             Kind::Memory(meters) => {
                 meters.lock().unwrap_or_else(PoisonError::into_inner).forget(key);
                 Ok(())
@@ -88,26 +90,27 @@ impl Store {
         now_ms: Option<u64>,
         left: &mut Duration,
         step: &Step<'_>,
-    ) -> Result<Answer, Unavailable> {
+    ) -> Result<StepOutcome, Unavailable> {
         match &self.0 {
             Kind::Redis(redis) => {
-                let args = arguments(windows, now_ms, step);
+                let args = pack_arguments(windows, now_ms, step);
                 let call = |command: &str, script: &str| {
                     let mut cmd = redis::cmd(command);
-                    cmd.arg(script).arg(1).arg(name(key)).arg(shape(windows)).arg(&args.hold).arg(&args.numbers);
+                    cmd.arg(script).arg(1).arg(redis_key(key)).arg(shape(windows)).arg(&args.hold).arg(&args.numbers);
                     cmd.arg(&args.past);
                     cmd
                 };
-                let codes = redis.codes();
-                let value = match redis.link.query::<Vec<u8>>(&call("EVALSHA", &codes.of(step).hash), left).await {
-                    // The first call, and the first after a restart of Redis, sends the script's text.
-                    Err(error) if error.is_no_script() => {
-                        let codes = redis.renew_codes(left).await?;
-                        redis.link.query(&call("EVAL", &codes.of(step).text), left).await
-                    }
-                    value => value,
-                };
-                read(&value?, windows).ok_or(Unavailable::Protocol)
+                let scripts = redis.scripts();
+                let value =
+                    match redis.link.query::<Vec<u8>>(&call("EVALSHA", &scripts.script_for(step).hash), left).await {
+                        // The first call, and the first after a restart of Redis, sends the script's text.
+                        Err(error) if error.is_no_script() => {
+                            let scripts = redis.renew_scripts(left).await?;
+                            redis.link.query(&call("EVAL", &scripts.script_for(step).text), left).await
+                        }
+                        value => value,
+                    };
+                parse_reply(&value?, windows).ok_or(Unavailable::Protocol)
             }
             Kind::Memory(meters) => {
                 let mut meters = meters.lock().unwrap_or_else(PoisonError::into_inner);
@@ -118,7 +121,7 @@ impl Store {
 }
 
 /// Returns a subject's key. The braces are a hash tag, which keeps all of a subject's data in one slot of a cluster.
-fn name(key: &str) -> String {
+fn redis_key(key: &str) -> String {
     format!("meter:{{{key}}}")
 }
 
@@ -132,23 +135,23 @@ pub(crate) fn clock() -> u64 {
     LATEST.fetch_max(now, Ordering::Relaxed).max(now)
 }
 
-impl Scripts {
-    fn codes(&self) -> Arc<Codes> {
-        Arc::clone(&self.codes.read().unwrap_or_else(PoisonError::into_inner))
+impl RedisStore {
+    fn scripts(&self) -> Arc<ScriptSet> {
+        Arc::clone(&self.scripts.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Fetches the run id of Redis and builds the scripts for it. A cluster keeps its scripts.
-    async fn renew_codes(&self, left: &mut Duration) -> Result<Arc<Codes>, Unavailable> {
+    async fn renew_scripts(&self, left: &mut Duration) -> Result<Arc<ScriptSet>, Unavailable> {
         if self.is_cluster {
-            return Ok(self.codes());
+            return Ok(self.scripts());
         }
         let info: String = self.link.query(redis::cmd("INFO").arg("server"), left).await?;
         let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         let version = field("redis_version:").and_then(|version| version.split('.').next()?.parse::<u32>().ok());
         let run_id = field("run_id:").filter(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let (Some(7..), Some(run_id)) = (version, run_id) else { return Err(Unavailable::Protocol) };
-        let codes = Arc::new(Codes::new(&format!("'{run_id}'")));
-        *self.codes.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&codes);
-        Ok(codes)
+        let scripts = Arc::new(ScriptSet::new(&format!("'{run_id}'")));
+        *self.scripts.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&scripts);
+        Ok(scripts)
     }
 }

@@ -64,7 +64,7 @@ impl Window {
     }
 
     /// When a bucket has left the window, in milliseconds since 1970. It counts in full until its last instant has left.
-    pub(crate) fn leaves(&self, bucket: u64) -> u64 {
+    pub(crate) fn expires_at_ms(&self, bucket: u64) -> u64 {
         (bucket + 1) * self.width_ms + self.span_ms
     }
 }
@@ -109,7 +109,7 @@ impl Ring {
     }
 
     /// Subtracts one call from the bucket of an instant, if it is still in the window.
-    pub fn take_back(&mut self, window: &Window, now_ms: u64, at_ms: u64) {
+    pub fn subtract_call(&mut self, window: &Window, now_ms: u64, at_ms: u64) {
         self.remove_expired(window, now_ms);
         let bucket = window.bucket(at_ms);
         if let Some(n) = self.buckets.get_mut(&bucket) {
@@ -129,16 +129,16 @@ impl Ring {
     }
 
     /// Returns in how many milliseconds the first and the last of the usage will have left the window; `None` when nothing is used.
-    pub fn frees(&self, window: &Window, now_ms: u64) -> (Option<u64>, Option<u64>) {
+    pub fn expiry_range_ms(&self, window: &Window, now_ms: u64) -> (Option<u64>, Option<u64>) {
         let mut live = self.buckets.range(window.oldest(now_ms)..);
         let first = live.next();
         let last = live.next_back().or(first);
-        let ms = |(bucket, _): (&u64, &u64)| window.leaves(*bucket) - now_ms;
+        let ms = |(bucket, _): (&u64, &u64)| window.expires_at_ms(*bucket) - now_ms;
         (first.map(ms), last.map(ms))
     }
 
     /// Returns in how many milliseconds at least `excess` will have left the window; `None` if the whole usage is less than that.
-    pub fn frees_in(&self, window: &Window, now_ms: u64, excess: u64) -> Option<u64> {
+    pub fn ms_until_freed(&self, window: &Window, now_ms: u64, excess: u64) -> Option<u64> {
         let mut left = excess;
         if left == 0 {
             return Some(0);
@@ -146,7 +146,7 @@ impl Ring {
         for (bucket, n) in self.buckets.range(window.oldest(now_ms)..) {
             left = left.saturating_sub(*n);
             if left == 0 {
-                return Some(window.leaves(*bucket) - now_ms);
+                return Some(window.expires_at_ms(*bucket) - now_ms);
             }
         }
         None

@@ -7,26 +7,26 @@
 mod servers;
 
 use limits::{Admission, Allowance, Demand, History, Limits, PastCall, Store, Unavailable, Window};
-use servers::{Mode, Server, Wire};
+use servers::{FaultyProxy, Mode, Server};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 const WINDOWS: [Window; 2] = [Window::calls("requests", 60_000, 60), Window::amount("tokens", 86_400_000, 96)];
 const PLAN: Allowance<'_> = Allowance { limits: &[1_000_000, 1_000_000], in_flight: None };
-const BOUND: Duration = Duration::from_secs(3);
-const RECOVERY: Duration = Duration::from_secs(10);
+const DECISION_BOUND: Duration = Duration::from_secs(3);
+const RECOVERY_BOUND: Duration = Duration::from_secs(10);
 /// Pause between two calls, so that a test doesn't starve the next one.
 const PACE: Duration = Duration::from_millis(5);
 /// Lets only one test run at a time, because the tests measure durations.
-static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 fn limits_at(url: &str) -> Limits {
     Limits::without_history(&Store::redis(url).unwrap(), "user", &WINDOWS)
 }
 
 /// Admits and settles one call.
-async fn call(limits: &Limits) -> Result<(), Unavailable> {
+async fn admit_and_settle(limits: &Limits) -> Result<(), Unavailable> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let id = format!("call-{}", NEXT.fetch_add(1, Ordering::Relaxed));
     match limits.admit("ann", &id, PLAN, Demand::exactly(1)).await? {
@@ -36,133 +36,133 @@ async fn call(limits: &Limits) -> Result<(), Unavailable> {
 }
 
 /// Makes calls for the given time and asserts that each one fails within the bound.
-async fn refuses(limits: &Limits, during: Duration) {
+async fn assert_calls_fail(limits: &Limits, during: Duration) {
     let began = Instant::now();
     while began.elapsed() < during {
         let started = Instant::now();
-        assert!(call(limits).await.is_err());
-        assert!(started.elapsed() <= BOUND, "a decision took {:?}", started.elapsed());
+        assert!(admit_and_settle(limits).await.is_err());
+        assert!(started.elapsed() <= DECISION_BOUND, "a decision took {:?}", started.elapsed());
         tokio::time::sleep(PACE).await;
     }
 }
 
 /// Retries until a call succeeds, and asserts that each attempt ends within the bound.
-async fn recovers(limits: &Limits) {
+async fn assert_recovers(limits: &Limits) {
     let began = Instant::now();
     loop {
         let started = Instant::now();
-        let answer = limits.peek("ann").await;
-        assert!(started.elapsed() <= BOUND, "a decision took {:?}", started.elapsed());
-        if answer.is_ok() && call(limits).await.is_ok() {
+        let reply = limits.peek("ann").await;
+        assert!(started.elapsed() <= DECISION_BOUND, "a decision took {:?}", started.elapsed());
+        if reply.is_ok() && admit_and_settle(limits).await.is_ok() {
             break;
         }
-        assert!(began.elapsed() <= RECOVERY, "not recovered after {:?}", began.elapsed());
+        assert!(began.elapsed() <= RECOVERY_BOUND, "not recovered after {:?}", began.elapsed());
         tokio::time::sleep(PACE).await;
     }
-    assert!(began.elapsed() <= RECOVERY, "{:?}", began.elapsed());
+    assert!(began.elapsed() <= RECOVERY_BOUND, "{:?}", began.elapsed());
 }
 
 /// Field note 9: Redis hangs for eight seconds.
 #[tokio::test(flavor = "multi_thread")]
 async fn limiter_recovers_after_redis_hangs() {
-    let _alone = ALONE.lock().await;
-    let server = Server::fresh();
+    let _guard = ONE_AT_A_TIME.lock().await;
+    let server = Server::start_fresh();
     let limits = limits_at(&server.url());
-    call(&limits).await.unwrap();
+    admit_and_settle(&limits).await.unwrap();
     server.signal("-STOP");
-    refuses(&limits, Duration::from_secs(8)).await;
+    assert_calls_fail(&limits, Duration::from_secs(8)).await;
     server.signal("-CONT");
-    recovers(&limits).await;
+    assert_recovers(&limits).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn limiter_recovers_after_redis_restarts_empty() {
-    let _alone = ALONE.lock().await;
-    let server = Server::fresh();
+    let _guard = ONE_AT_A_TIME.lock().await;
+    let server = Server::start_fresh();
     let port = server.port;
     let limits = limits_at(&server.url());
-    call(&limits).await.unwrap();
+    admit_and_settle(&limits).await.unwrap();
     drop(server);
-    refuses(&limits, Duration::from_secs(1)).await;
+    assert_calls_fail(&limits, Duration::from_secs(1)).await;
     let _server = Server::start(port, &[]);
-    recovers(&limits).await;
+    assert_recovers(&limits).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_fail_while_redis_is_out_of_memory_or_read_only() {
-    let _alone = ALONE.lock().await;
-    let server = Server::fresh();
+    let _guard = ONE_AT_A_TIME.lock().await;
+    let server = Server::start_fresh();
     let limits = limits_at(&server.url());
-    call(&limits).await.unwrap();
-    server.ask(&["CONFIG", "SET", "maxmemory", "1"]).unwrap();
-    refuses(&limits, Duration::from_millis(500)).await;
-    server.ask(&["CONFIG", "SET", "maxmemory", "0"]).unwrap();
-    recovers(&limits).await;
+    admit_and_settle(&limits).await.unwrap();
+    server.query(&["CONFIG", "SET", "maxmemory", "1"]).unwrap();
+    assert_calls_fail(&limits, Duration::from_millis(500)).await;
+    server.query(&["CONFIG", "SET", "maxmemory", "0"]).unwrap();
+    assert_recovers(&limits).await;
     // like a former master after a failover
-    server.ask(&["REPLICAOF", "127.0.0.1", "1"]).unwrap();
-    refuses(&limits, Duration::from_millis(500)).await;
-    server.ask(&["REPLICAOF", "NO", "ONE"]).unwrap();
-    recovers(&limits).await;
+    server.query(&["REPLICAOF", "127.0.0.1", "1"]).unwrap();
+    assert_calls_fail(&limits, Duration::from_millis(500)).await;
+    server.query(&["REPLICAOF", "NO", "ONE"]).unwrap();
+    assert_recovers(&limits).await;
 }
 
 /// A connection that accepts data and never responds, as behind a failing switch, is replaced.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_half_open_connection_is_replaced() {
-    let _alone = ALONE.lock().await;
-    let server = Server::fresh();
-    let wire = Wire::to(server.port).await;
-    let limits = limits_at(&wire.url());
-    call(&limits).await.unwrap();
-    wire.goes(Mode::Swallows);
+    let _guard = ONE_AT_A_TIME.lock().await;
+    let server = Server::start_fresh();
+    let proxy = FaultyProxy::start(server.port).await;
+    let limits = limits_at(&proxy.url());
+    admit_and_settle(&limits).await.unwrap();
+    proxy.set_mode(Mode::BlackHole);
     let started = Instant::now();
-    assert!(call(&limits).await.is_err());
-    assert!(started.elapsed() <= BOUND, "{:?}", started.elapsed());
-    recovers(&limits).await;
+    assert!(admit_and_settle(&limits).await.is_err());
+    assert!(started.elapsed() <= DECISION_BOUND, "{:?}", started.elapsed());
+    assert_recovers(&limits).await;
 }
 
 /// The script runs but its reply is lost: the call isn't made, and its hold lapses.
 #[tokio::test(flavor = "multi_thread")]
 async fn hold_lapses_if_the_reply_to_its_admission_is_lost() {
-    let _alone = ALONE.lock().await;
-    let server = Server::fresh();
-    let (wire, straight) = (Wire::to(server.port).await, limits_at(&server.url()));
-    let limits = limits_at(&wire.url());
-    call(&limits).await.unwrap();
-    wire.goes(Mode::ResetsAnswers);
+    let _guard = ONE_AT_A_TIME.lock().await;
+    let server = Server::start_fresh();
+    let (proxy, direct) = (FaultyProxy::start(server.port).await, limits_at(&server.url()));
+    let limits = limits_at(&proxy.url());
+    admit_and_settle(&limits).await.unwrap();
+    proxy.set_mode(Mode::ResetReplies);
     let started = Instant::now();
-    assert!(limits.admit("ann", "lost", PLAN, Demand::exactly(500)).await.is_err());
-    assert!(started.elapsed() <= BOUND, "{:?}", started.elapsed());
-    let held = straight.peek("ann").await.unwrap();
+    assert!(limits.admit("ann", "no-reply", PLAN, Demand::exactly(500)).await.is_err());
+    assert!(started.elapsed() <= DECISION_BOUND, "{:?}", started.elapsed());
+    let held = direct.peek("ann").await.unwrap();
     assert_eq!((held.window(1).reserved, held.in_flight), (500, 1), "the script ran");
-    wire.goes(Mode::Carries);
-    recovers(&limits).await;
+    proxy.set_mode(Mode::Forward);
+    assert_recovers(&limits).await;
     // A retry with the same id finds the call running. Ten seconds after the lost grant the hold has lapsed.
-    let again = limits.admit("ann", "lost", PLAN, Demand::exactly(500)).await.unwrap();
+    let again = limits.admit("ann", "no-reply", PLAN, Demand::exactly(500)).await.unwrap();
     assert!(matches!(again, Admission::Running), "{again:?}");
     #[allow(clippy::disallowed_methods, reason = "Redis runs on this machine and has the same clock")]
     let later = u64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap() + 10_000;
     assert_eq!(limits.at(later).peek("ann").await.unwrap().window(1).reserved, 0);
-    let again = limits.at(later).admit("ann", "lost", PLAN, Demand::exactly(500)).await.unwrap();
+    let again = limits.at(later).admit("ann", "no-reply", PLAN, Demand::exactly(500)).await.unwrap();
     assert!(matches!(again, Admission::Granted(_)), "{again:?}");
 }
 
 /// A former master that has become a replica accepts reads only, so its connections are replaced by connections to the new master.
 #[tokio::test(flavor = "multi_thread")]
 async fn connection_to_a_demoted_master_is_replaced() {
-    let _alone = ALONE.lock().await;
-    let (old, new) = (Server::fresh(), Server::fresh());
+    let _guard = ONE_AT_A_TIME.lock().await;
+    let (old, new) = (Server::start_fresh(), Server::start_fresh());
     let port = old.port.to_string();
-    new.ask(&["REPLICAOF", "127.0.0.1", &port]).unwrap();
-    let wire = Wire::to(old.port).await;
-    let limits = limits_at(&wire.url());
-    call(&limits).await.unwrap();
+    new.query(&["REPLICAOF", "127.0.0.1", &port]).unwrap();
+    let proxy = FaultyProxy::start(old.port).await;
+    let limits = limits_at(&proxy.url());
+    admit_and_settle(&limits).await.unwrap();
     let key = "meter:{user:ann}";
-    new.until(&["EXISTS", key], |answer| answer == Ok(redis::Value::Int(1)));
-    new.ask(&["REPLICAOF", "NO", "ONE"]).unwrap();
+    new.wait_for(&["EXISTS", key], |reply| reply == Ok(redis::Value::Int(1)));
+    new.query(&["REPLICAOF", "NO", "ONE"]).unwrap();
     let port = new.port.to_string();
-    old.ask(&["REPLICAOF", "127.0.0.1", &port]).unwrap();
-    wire.leads_to(new.port);
-    recovers(&limits).await;
+    old.query(&["REPLICAOF", "127.0.0.1", &port]).unwrap();
+    proxy.set_target(new.port);
+    assert_recovers(&limits).await;
     assert_eq!(
         limits.peek("ann").await.unwrap().window(1).used,
         1,
@@ -174,11 +174,11 @@ async fn connection_to_a_demoted_master_is_replaced() {
 /// the meters from the history.
 #[tokio::test(flavor = "multi_thread")]
 async fn meters_from_a_stale_snapshot_are_rebuilt() {
-    let _alone = ALONE.lock().await;
+    let _guard = ONE_AT_A_TIME.lock().await;
     let folder = std::env::temp_dir().join(format!("quotient-snapshot-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let dir = folder.to_str().unwrap();
-    let server = Server::fresh_in(dir);
+    let server = Server::start_in(dir);
     let port = server.port;
     let past: Arc<Mutex<Vec<PastCall>>> = Arc::default();
     let history: History = {
@@ -202,12 +202,12 @@ async fn meters_from_a_stale_snapshot_are_rebuilt() {
         limits.settle(permit, 1_000).await.unwrap();
     };
     spend("before").await;
-    server.ask(&["SAVE"]).unwrap();
+    server.query(&["SAVE"]).unwrap();
     spend("after").await;
     drop(server);
     let server = Server::start(port, &["--dir", dir]);
-    assert_eq!(server.ask(&["EXISTS", "meter:{user:ann}"]), Ok(redis::Value::Int(1)), "the snapshot was loaded");
-    recovers(&limits).await;
+    assert_eq!(server.query(&["EXISTS", "meter:{user:ann}"]), Ok(redis::Value::Int(1)), "the snapshot was loaded");
+    assert_recovers(&limits).await;
     assert_eq!(limits.peek("ann").await.unwrap().window(1).used, 2_001, "the snapshot's 1,000 are discarded");
     drop(server);
     std::fs::remove_dir_all(folder).unwrap();
@@ -218,8 +218,8 @@ async fn meters_from_a_stale_snapshot_are_rebuilt() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn flushing_redis_under_load_does_not_exceed_the_limit() {
     const LIMIT: u64 = 2_000;
-    let _alone = ALONE.lock().await;
-    let server = Server::fresh();
+    let _guard = ONE_AT_A_TIME.lock().await;
+    let server = Server::start_fresh();
     let ledger: Arc<Mutex<Vec<PastCall>>> = Arc::default();
     let history: History = {
         let ledger = Arc::clone(&ledger);

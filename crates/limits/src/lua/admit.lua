@@ -1,17 +1,17 @@
 -- Admits a call in all windows, or refuses it and writes nothing.
 -- Own arguments: input, output_min, output_max, lapse_ms, limit of concurrent calls, one limit per window.
 -- Replies "g" now, output, meters | "d" now, wait for concurrency, wait per window, meters | "r" if the call is running
--- | "c" ticket if the meters are cold.
+-- | "c" rebuild_epoch if the meters are cold.
 -- A wait is in milliseconds: 0 if the call fits, -1 if only the end of a running call can make room.
-if not warm then return cold() end
+if not is_warm then return cold() end
 local before = get(call)
 if before then
   local _, _, _, state = parse(@@HOLD_FORMAT@@, before)
   if state ~= @@LAPSED@@ then return 'r' end
 end
 local input, output_min, output_max, lapse_ms, max_in_flight, at = parse('<ddddd', numbers, rest)
-local limits, output, fits = at, output_max, flight < max_in_flight
-for i = 1, many do
+local limits, output, fits = at, output_max, in_flight < max_in_flight
+for i = 1, window_count do
   local w, limit = windows[i], nil
   limit, at = parse('<d', numbers, at)
   local room = limit - w.sum - (w.calls and 1 or held + input)
@@ -23,15 +23,15 @@ for i = 1, many do
 end
 
 if not fits or output < output_min then
-  local waits = pack('<d', flight < max_in_flight and 0 or -1)
-  for i = 1, many do
+  local waits = pack('<d', in_flight < max_in_flight and 0 or -1)
+  for i = 1, window_count do
     local w, limit = windows[i], nil
     limit, limits = parse('<d', numbers, limits)
     local excess, wait = w.sum + (w.calls and 1 or held + input + output_min) - limit, -1
     if excess <= 0 then
       wait = 0
     elseif w.sum > 0 then
-      for bucket, n in each(w, w.first) do
+      for bucket, n in used_buckets(w, w.first) do
         excess = excess - n
         if excess <= 0 then
           wait = (bucket + 1) * w.width + w.span - now
@@ -44,11 +44,11 @@ if not fits or output < output_min then
   return pack('<c1d', 'd', now) .. waits .. meters()
 end
 
-held, flight, wakes = held + input + output, flight + 1, math.min(wakes, now + lapse_ms)
-if not before then loose = loose + 1 end
+held, in_flight, next_expiry_ms = held + input + output, in_flight + 1, math.min(next_expiry_ms, now + lapse_ms)
+if not before then unconfirmed = unconfirmed + 1 end
 set(call, pack(@@HOLD_FORMAT@@, input + output, now, now + lapse_ms, @@PENDING@@))
-for i = 1, many do
+for i = 1, window_count do
   local w = windows[i]
-  if w.calls then count(w, floor(now / w.width), 1) end
+  if w.calls then add(w, floor(now / w.width), 1) end
 end
 return pack('<c1dd', 'g', now, output) .. write()

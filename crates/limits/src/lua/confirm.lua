@@ -1,12 +1,12 @@
 -- Confirms a hold, because its call is recorded durably: it keeps its full reservation until it is ended. Own argument: at.
 -- Replies "y", or "n" if there is no such hold or it has lapsed.
-local hold = warm and get(call)
+local hold = is_warm and get(call)
 if not hold then return 'n' end
 local amount, at, _, state = parse(@@HOLD_FORMAT@@, hold)
 if state == @@LAPSED@@ or math.abs(at - parse('<d', numbers, rest)) > @@SAME_CALL_MS@@ then return 'n' end
 if state == @@PENDING@@ then
   set(call, pack(@@HOLD_FORMAT@@, amount, at, 0, @@CONFIRMED@@))
-  fasten()
+  mark_confirmed()
   write()
 end
 return 'y'

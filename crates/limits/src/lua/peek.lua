@@ -1,2 +1,3 @@
--- Returns the meters. Writes nothing, except a ticket if they are cold. Replies "n" now, meters | "c" ticket if they are cold.
-return warm and pack('<c1d', 'n', now) .. meters() or cold()
+-- Returns the meters. Writes nothing, except `rebuild_epoch` if they are cold. Replies "n" now, meters | "c" rebuild_epoch if they are
+-- cold.
+return is_warm and pack('<c1d', 'n', now) .. meters() or cold()

@@ -1,27 +1,27 @@
 -- Rebuilds cold or broken meters from the history; does nothing to warm ones. Own arguments per past call: at, amount, 1 if it is
--- running; the fields of their holds follow as further ARGV. The ticket is passed instead of a hold's field.
--- Replies "y", or "n" if the ticket shows that the meters were lost again since the history was read.
-if warm then return 'y' end
-if redis.call('HGET', key, 'ticket') ~= call then return 'n' end
+-- running; the fields of their holds follow as further ARGV. `rebuild_epoch` is passed instead of a hold's field.
+-- Replies "s". If the meters were lost again since the history was read, they stay cold, which the next step finds.
+if is_warm then return 's' end
+if redis.call('HGET', key, 'rebuild_epoch') ~= call then return 's' end
 redis.call('DEL', key)
-have = setmetatable({}, { __index = function() return false end })
+fields = setmetatable({}, { __index = function() return false end })
 changed = {}
-held, flight, loose, wakes, expires = 0, 0, 0, @@NEVER@@, 0
+held, in_flight, unconfirmed, next_expiry_ms, expires_at_ms = 0, 0, 0, @@NEVER@@, 0
 for _, w in ipairs(windows) do w.sum, w.first, w.last = 0, 0, 0 end
 for i = 4, #ARGV do
-  local at, amount, runs
-  at, amount, runs, rest = parse('<ddd', numbers, rest)
+  local at, amount, is_running
+  at, amount, is_running, rest = parse('<ddd', numbers, rest)
   for _, w in ipairs(windows) do
     if w.calls then
-      count(w, floor(at / w.width), 1)
-    elseif runs == 0 then
-      count(w, floor(at / w.width), amount)
+      add(w, floor(at / w.width), 1)
+    elseif is_running == 0 then
+      add(w, floor(at / w.width), amount)
     end
   end
-  if runs == 1 then
+  if is_running == 1 then
     set(ARGV[i], pack(@@HOLD_FORMAT@@, amount, at, 0, @@CONFIRMED@@))
-    held, flight = held + amount, flight + 1
+    held, in_flight = held + amount, in_flight + 1
   end
 end
 write()
-return 'y'
+return 's'

@@ -1,6 +1,6 @@
 //! Property tests that compare random histories with a plain list of calls.
 
-use super::{DAY, MINUTE, T0, WINDOWS, allow, fresh, redis_url};
+use super::{DAY, MINUTE, T0, WINDOWS, allow, redis_url, unique_name};
 use limits::{Admission, Demand, End, Limits, Permit, Store, Usage};
 use proptest::prelude::*;
 
@@ -74,8 +74,8 @@ fn count(calls: &[Call], now: u64, wide: (u64, u64)) -> (u64, u64, u64, u64) {
 }
 
 /// Runs a random history and compares each reply with the plain list.
-async fn walk(limits: &Limits, steps: Vec<Step>, mut dump: impl AsyncFnMut(&str) -> Vec<u8>) {
-    let ann = fresh("ann");
+async fn check_history(limits: &Limits, steps: Vec<Step>, mut dump: impl AsyncFnMut(&str) -> Vec<u8>) {
+    let ann = unique_name("ann");
     let (mut now, mut limit, mut calls) = (T0, [5_u64, 1_000], Vec::<Call>::new());
     for step in steps {
         match step {
@@ -83,11 +83,11 @@ async fn walk(limits: &Limits, steps: Vec<Step>, mut dump: impl AsyncFnMut(&str)
             Step::Limit(requests, tokens) => limit = [requests, tokens],
             Step::Admit(input, output_min, extra) => {
                 let (demand, plan) = (Demand { input, output_min, output_max: output_min + extra }, allow(&limit, 6));
-                let (id, before) = (fresh("call"), dump(&ann).await);
-                let (requests, used, held, flight) = count(&calls, now, (0, 0));
+                let (id, before) = (unique_name("call"), dump(&ann).await);
+                let (requests, used, held, in_flight) = count(&calls, now, (0, 0));
                 match limits.at(now).admit(&ann, &id, plan, demand).await.unwrap() {
                     Admission::Granted(permit) => {
-                        assert!(requests < limit[0] && flight < 6, "calls");
+                        assert!(requests < limit[0] && in_flight < 6, "calls");
                         assert!(used + held + permit.reserved() <= limit[1], "tokens: {used} {held} {permit:?}");
                         assert!(permit.output() >= output_min && permit.output() <= output_min + extra);
                         let held = permit.reserved();
@@ -110,15 +110,17 @@ async fn walk(limits: &Limits, steps: Vec<Step>, mut dump: impl AsyncFnMut(&str)
                         assert_eq!(dump(&ann).await, before);
                         // with windows that are one bucket longer, the plain list refuses too
                         let (requests, used, held, _) = count(&calls, now, (1_000, 900_000));
-                        let full = requests >= limit[0] || flight >= 6 || used + held + input + output_min > limit[1];
+                        let full =
+                            requests >= limit[0] || in_flight >= 6 || used + held + input + output_min > limit[1];
                         assert!(full, "refused although it fits: {denial:?} {requests} {used} {held} {demand:?}");
                         // the time is exact if time alone makes room and no hold lapses before it
                         let lapses = calls.iter().any(|call| call.is_held(now) && !call.confirmed);
-                        if denial.fits_ms.iter().all(Option::is_some) && flight < 6 && !lapses {
+                        if denial.fits_ms.iter().all(Option::is_some) && in_flight < 6 && !lapses {
                             let at = now + denial.retry_after_ms;
-                            let early = limits.at(at - 1).admit(&ann, &fresh("call"), plan, demand).await.unwrap();
+                            let early =
+                                limits.at(at - 1).admit(&ann, &unique_name("call"), plan, demand).await.unwrap();
                             assert!(matches!(early, Admission::Denied(_)), "{early:?} one ms early: {denial:?}");
-                            match limits.at(at).admit(&ann, &fresh("call"), plan, demand).await.unwrap() {
+                            match limits.at(at).admit(&ann, &unique_name("call"), plan, demand).await.unwrap() {
                                 Admission::Granted(permit) => drop(limits.at(at).release(permit).await.unwrap()),
                                 other => panic!("{other:?} at the returned time: {denial:?}"),
                             }
@@ -169,10 +171,11 @@ async fn walk(limits: &Limits, steps: Vec<Step>, mut dump: impl AsyncFnMut(&str)
         let (span, width) = (WINDOWS[1].span_ms, WINDOWS[1].width_ms);
         let counts = |call: &&Call| call.at / width >= (now - span) / width && call.used.is_some_and(|used| used > 0);
         let used = calls.iter().filter(counts).filter_map(|call| call.used).sum();
-        let leaves = |call: &Call| (call.at / width + 1) * width + span - now;
+        let expires_ms = |call: &Call| (call.at / width + 1) * width + span - now;
         let (first, last) =
             (calls.iter().filter(counts).min_by_key(|c| c.at), calls.iter().filter(counts).max_by_key(|c| c.at));
-        let expected = Usage { used, reserved: low.2, next_free_ms: first.map(leaves), reset_ms: last.map(leaves) };
+        let expected =
+            Usage { used, reserved: low.2, next_free_ms: first.map(expires_ms), reset_ms: last.map(expires_ms) };
         assert_eq!(snapshot.window(1), expected);
     }
 }
@@ -183,29 +186,29 @@ fn runtime() -> tokio::runtime::Runtime {
 
 /// Whether `./dev test --long` asked for more histories.
 #[allow(clippy::disallowed_methods, reason = "./dev sets this variable for long runs")]
-fn long() -> bool {
+fn is_long_run() -> bool {
     std::env::var_os("QUOTIENT_TEST_LONG").is_some()
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: if long() { 100_000 } else { 10_000 }, max_shrink_iters: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if is_long_run() { 100_000 } else { 10_000 }, max_shrink_iters: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn memory_agrees_with_a_plain_list(steps in prop::collection::vec(step(), 1..40)) {
         let limits = Limits::without_history(&Store::memory(), "user", &WINDOWS);
-        runtime().block_on(walk(&limits, steps, async |_: &str| Vec::new()));
+        runtime().block_on(check_history(&limits, steps, async |_: &str| Vec::new()));
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: if long() { 2_000 } else { 500 }, max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if is_long_run() { 2_000 } else { 500 }, max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn redis_agrees_with_a_plain_list(steps in prop::collection::vec(step(), 1..40)) {
         runtime().block_on(async {
             let limits = Limits::without_history(&Store::redis(&redis_url()).unwrap(), "user", &WINDOWS);
             let redis = redis::Client::open(redis_url()).unwrap().get_multiplexed_async_connection().await.unwrap();
-            walk(&limits, steps, async |subject: &str| {
+            check_history(&limits, steps, async |subject: &str| {
                 let key = format!("meter:{{user:{subject}}}");
                 redis::cmd("DUMP").arg(key).query_async(&mut redis.clone()).await.unwrap_or_default()
             })

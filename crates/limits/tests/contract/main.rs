@@ -27,13 +27,13 @@ fn redis_url() -> String {
 }
 
 /// Returns a unique name, also across processes that share a Redis.
-fn fresh(what: &str) -> String {
+fn unique_name(what: &str) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let nanos = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos();
     format!("{what}-{}-{nanos}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-fn history(past: Vec<PastCall>) -> History {
+fn fixed_history(past: Vec<PastCall>) -> History {
     Arc::new(move |_| {
         let past = past.clone();
         Box::pin(async move { Ok(past) })
@@ -50,21 +50,21 @@ fn stores() -> [Store; 3] {
 }
 
 /// Runs a test against each kind of store.
-async fn each<F: AsyncFn(Limits)>(test: F) {
+async fn for_each_store<F: AsyncFn(Limits)>(test: F) {
     for store in stores() {
         test(Limits::without_history(&store, "user", &WINDOWS)).await;
     }
 }
 
-async fn granted(limits: &Limits, now: u64, subject: &str, allowance: Allowance<'_>, demand: Demand) -> Permit {
-    match limits.at(now).admit(subject, &fresh("call"), allowance, demand).await.unwrap() {
+async fn admit_granted(limits: &Limits, now: u64, subject: &str, allowance: Allowance<'_>, demand: Demand) -> Permit {
+    match limits.at(now).admit(subject, &unique_name("call"), allowance, demand).await.unwrap() {
         Admission::Granted(permit) => permit,
         other => panic!("{other:?}"),
     }
 }
 
-async fn denied(limits: &Limits, now: u64, subject: &str, allowance: Allowance<'_>, demand: Demand) -> Denial {
-    match limits.at(now).admit(subject, &fresh("call"), allowance, demand).await.unwrap() {
+async fn admit_denied(limits: &Limits, now: u64, subject: &str, allowance: Allowance<'_>, demand: Demand) -> Denial {
+    match limits.at(now).admit(subject, &unique_name("call"), allowance, demand).await.unwrap() {
         Admission::Denied(denial) => denial,
         other => panic!("{other:?}"),
     }
@@ -73,22 +73,22 @@ async fn denied(limits: &Limits, now: u64, subject: &str, allowance: Allowance<'
 /// Field notes 13 and 14: the same demand is refused one millisecond before the time that a refusal returns, and admitted at it.
 #[tokio::test]
 async fn retry_time_of_a_refusal_is_exact() {
-    each(async |limits| {
+    for_each_store(async |limits| {
         let plan = allow(&[100, 1_000], 10);
         for (demand, frees) in [(101, T0), (700, T0), (701, T0 + DAY / 3)] {
-            let ann = fresh("ann");
+            let ann = unique_name("ann");
             for (at, tokens) in [(T0, 600), (T0 + DAY / 3, 300)] {
-                let permit = granted(&limits, at, &ann, plan, Demand::exactly(tokens)).await;
+                let permit = admit_granted(&limits, at, &ann, plan, Demand::exactly(tokens)).await;
                 limits.at(at).settle(permit, tokens).await.unwrap();
             }
             let now = T0 + DAY / 2;
-            let denial = denied(&limits, now, &ann, plan, Demand::exactly(demand)).await;
+            let denial = admit_denied(&limits, now, &ann, plan, Demand::exactly(demand)).await;
             assert_eq!((denial.reason, denial.fits_ms[0]), (TOKENS, Some(0)));
             assert_eq!(denial.fits_ms[1], Some(denial.retry_after_ms));
             let at = now + denial.retry_after_ms;
             assert!((frees + DAY..=frees + DAY + 900_000).contains(&at), "{demand}: {denial:?}");
-            denied(&limits, at - 1, &ann, plan, Demand::exactly(demand)).await;
-            let _permit = granted(&limits, at, &ann, plan, Demand::exactly(demand)).await;
+            admit_denied(&limits, at - 1, &ann, plan, Demand::exactly(demand)).await;
+            let _permit = admit_granted(&limits, at, &ann, plan, Demand::exactly(demand)).await;
         }
     })
     .await;
@@ -96,20 +96,20 @@ async fn retry_time_of_a_refusal_is_exact() {
 
 #[tokio::test]
 async fn request_window_slides_and_release_refunds_the_request() {
-    each(async |limits| {
-        let (ann, plan, one) = (fresh("ann"), allow(&[3, 1_000_000], 10), Demand::exactly(1));
+    for_each_store(async |limits| {
+        let (ann, plan, one) = (unique_name("ann"), allow(&[3, 1_000_000], 10), Demand::exactly(1));
         for n in 0..3 {
-            let permit = granted(&limits, T0 + n * 1_000, &ann, plan, one).await;
+            let permit = admit_granted(&limits, T0 + n * 1_000, &ann, plan, one).await;
             limits.at(T0 + n * 1_000).settle(permit, 1).await.unwrap();
         }
-        let denial = denied(&limits, T0 + 3_000, &ann, plan, one).await;
+        let denial = admit_denied(&limits, T0 + 3_000, &ann, plan, one).await;
         assert_eq!(denial.reason, REQUESTS);
         let later = T0 + 3_000 + denial.retry_after_ms;
-        let permit = granted(&limits, later, &ann, plan, one).await;
-        denied(&limits, later, &ann, plan, one).await;
+        let permit = admit_granted(&limits, later, &ann, plan, one).await;
+        admit_denied(&limits, later, &ann, plan, one).await;
         let snapshot = limits.at(later).release(permit).await.unwrap();
         assert_eq!((snapshot.window(0).used, snapshot.in_flight, snapshot.window(1).reserved), (2, 0, 0));
-        let _permit = granted(&limits, later, &ann, plan, one).await;
+        let _permit = admit_granted(&limits, later, &ann, plan, one).await;
     })
     .await;
 }
@@ -118,27 +118,27 @@ async fn request_window_slides_and_release_refunds_the_request() {
 /// reported as too large.
 #[tokio::test]
 async fn output_is_capped_at_what_is_left() {
-    each(async |limits| {
-        let (ann, plan) = (fresh("ann"), allow(&[100, 1_000], 10));
+    for_each_store(async |limits| {
+        let (ann, plan) = (unique_name("ann"), allow(&[100, 1_000], 10));
         let demand = Demand { input: 100, output_min: 256, output_max: 4_000 };
-        let permit = granted(&limits, T0, &ann, plan, demand).await;
+        let permit = admit_granted(&limits, T0, &ann, plan, demand).await;
         assert_eq!((permit.output(), permit.reserved()), (900, 1_000));
-        let denial = denied(&limits, T0, &ann, plan, demand).await;
+        let denial = admit_denied(&limits, T0, &ann, plan, demand).await;
         assert_eq!(denial.fits_ms, [Some(0), None], "only the end of the running call makes room");
         let snapshot = limits.at(T0).settle(permit, 150).await.unwrap();
         assert_eq!((snapshot.window(1).used, snapshot.window(1).reserved), (150, 0));
-        assert_eq!(granted(&limits, T0, &ann, plan, demand).await.output(), 750);
+        assert_eq!(admit_granted(&limits, T0, &ann, plan, demand).await.output(), 750);
         let never = Demand { input: 745, ..demand };
-        let answer = limits.at(T0).admit(&ann, &fresh("call"), plan, never).await.unwrap();
-        assert!(matches!(answer, Admission::TooLarge { max: 744 }), "{answer:?}");
+        let admission = limits.at(T0).admit(&ann, &unique_name("call"), plan, never).await.unwrap();
+        assert!(matches!(admission, Admission::TooLarge { max: 744 }), "{admission:?}");
     })
     .await;
 }
 
 #[tokio::test]
 async fn settling_twice_counts_once_even_past_the_limit() {
-    each(async |limits| {
-        let (ann, call, plan) = (fresh("ann"), fresh("call"), allow(&[100, 1_000], 10));
+    for_each_store(async |limits| {
+        let (ann, call, plan) = (unique_name("ann"), unique_name("call"), allow(&[100, 1_000], 10));
         let demand = Demand::exactly(500);
         let Admission::Granted(permit) = limits.at(T0).admit(&ann, &call, plan, demand).await.unwrap() else {
             panic!()
@@ -150,9 +150,9 @@ async fn settling_twice_counts_once_even_past_the_limit() {
             let snapshot = limits.at(T0).end(&ann, &call, T0, end).await.unwrap();
             assert_eq!((snapshot.window(1).used, snapshot.window(0).used), (5_000, 1), "{end:?}");
         }
-        assert_eq!(denied(&limits, T0, &ann, plan, Demand::exactly(1)).await.reason, TOKENS);
+        assert_eq!(admit_denied(&limits, T0, &ann, plan, Demand::exactly(1)).await.reason, TOKENS);
         // settling does nothing without a hold, or if the hold was admitted at another time
-        let snapshot = limits.at(T0).end(&ann, &fresh("call"), T0, End::Settle(7)).await.unwrap();
+        let snapshot = limits.at(T0).end(&ann, &unique_name("call"), T0, End::Settle(7)).await.unwrap();
         assert_eq!(snapshot.window(1).used, 5_000);
         let roomy = allow(&[100, 10_000], 10);
         let Admission::Granted(permit) = limits.at(T0 + 6_000).admit(&ann, &call, roomy, demand).await.unwrap() else {
@@ -172,10 +172,10 @@ async fn settling_twice_counts_once_even_past_the_limit() {
 
 #[tokio::test]
 async fn unconfirmed_hold_lapses_and_confirmed_hold_stays() {
-    each(async |limits| {
-        let (ann, plan) = (fresh("ann"), allow(&[100, 1_000], 10));
-        let unconfirmed = granted(&limits, T0, &ann, plan, Demand::exactly(400)).await;
-        let confirmed = granted(&limits, T0, &ann, plan, Demand::exactly(400)).await;
+    for_each_store(async |limits| {
+        let (ann, plan) = (unique_name("ann"), allow(&[100, 1_000], 10));
+        let unconfirmed = admit_granted(&limits, T0, &ann, plan, Demand::exactly(400)).await;
+        let confirmed = admit_granted(&limits, T0, &ann, plan, Demand::exactly(400)).await;
         assert!(limits.at(T0).confirm(&confirmed).await.unwrap());
         let soon = limits.at(T0 + 9_999).peek(&ann).await.unwrap();
         assert_eq!((soon.window(1).reserved, soon.in_flight, soon.window(0).used), (800, 2, 2));
@@ -194,16 +194,16 @@ async fn unconfirmed_hold_lapses_and_confirmed_hold_stays() {
 /// Field notes 10 and 11: limits are arguments, and counters belong to users.
 #[tokio::test]
 async fn new_limit_applies_at_once_and_refills_nothing() {
-    each(async |limits| {
-        let ann = fresh("ann");
-        let permit = granted(&limits, T0, &ann, allow(&[1, 1_000], 10), Demand::exactly(900)).await;
+    for_each_store(async |limits| {
+        let ann = unique_name("ann");
+        let permit = admit_granted(&limits, T0, &ann, allow(&[1, 1_000], 10), Demand::exactly(900)).await;
         limits.at(T0).settle(permit, 900).await.unwrap();
-        denied(&limits, T0, &ann, allow(&[1, 1_000], 10), Demand::exactly(10)).await;
-        let permit = granted(&limits, T0, &ann, allow(&[10, 10_000], 10), Demand::exactly(9_100)).await;
+        admit_denied(&limits, T0, &ann, allow(&[1, 1_000], 10), Demand::exactly(10)).await;
+        let permit = admit_granted(&limits, T0, &ann, allow(&[10, 10_000], 10), Demand::exactly(9_100)).await;
         limits.at(T0).release(permit).await.unwrap();
-        denied(&limits, T0, &ann, allow(&[10, 900], 10), Demand::exactly(1)).await;
+        admit_denied(&limits, T0, &ann, allow(&[10, 900], 10), Demand::exactly(1)).await;
         assert_eq!(
-            denied(&limits, T0, &ann, allow(&[10, 9_000], 0), Demand::exactly(1)).await.reason,
+            admit_denied(&limits, T0, &ann, allow(&[10, 9_000], 0), Demand::exactly(1)).await.reason,
             Reason::InFlight
         );
     })
@@ -214,7 +214,7 @@ async fn new_limit_applies_at_once_and_refills_nothing() {
 #[tokio::test]
 async fn cold_meters_are_rebuilt_from_history() {
     for store in stores() {
-        let ann = fresh("ann");
+        let ann = unique_name("ann");
         let call = |name: &str, at_ms, amount, running| PastCall { call: name.to_owned(), at_ms, amount, running };
         let past = vec![
             call("old", T0 - DAY - 2_000_000, 999, false),
@@ -222,7 +222,7 @@ async fn cold_meters_are_rebuilt_from_history() {
             call("recorded", T0 - 5_000, 200, false),
             call("running", T0 - 1_000, 400, true),
         ];
-        let limits = Limits::new(&store, "user", &WINDOWS, history(past));
+        let limits = Limits::new(&store, "user", &WINDOWS, fixed_history(past));
         for _ in 0..2 {
             let snapshot = limits.at(T0).peek(&ann).await.unwrap();
             let tokens = snapshot.window(1);
@@ -241,7 +241,7 @@ async fn cold_meters_are_rebuilt_from_history() {
 #[tokio::test]
 async fn history_read_before_another_loss_is_discarded() {
     for store in stores() {
-        let (ann, plan) = (fresh("ann"), allow(&[100, 1_000], 10));
+        let (ann, plan) = (unique_name("ann"), allow(&[100, 1_000], 10));
         let ledger: Arc<std::sync::Mutex<Vec<PastCall>>> = Arc::default();
         let written = Arc::clone(&ledger);
         let truth: History = Arc::new(move |_| {
@@ -255,7 +255,7 @@ async fn history_read_before_another_loss_is_discarded() {
             Box::pin(async move {
                 let past = ledger.lock().unwrap().clone();
                 if first.fetch_add(1, Ordering::Relaxed) == 0 {
-                    let permit = granted(&others, T0, &subject, plan, Demand::exactly(400)).await;
+                    let permit = admit_granted(&others, T0, &subject, plan, Demand::exactly(400)).await;
                     let call = PastCall { call: "between".to_owned(), at_ms: T0, amount: 400, running: false };
                     ledger.lock().unwrap().push(call);
                     assert!(others.at(T0).confirm(&permit).await.unwrap());
@@ -273,9 +273,9 @@ async fn history_read_before_another_loss_is_discarded() {
 /// A sum without buckets, as an interrupted write would leave it, is rebuilt, so that it locks no user out.
 #[tokio::test]
 async fn a_broken_meter_is_rebuilt() {
-    let ann = fresh("ann");
+    let ann = unique_name("ann");
     let limits = Limits::without_history(&Store::redis(&redis_url()).unwrap(), "user", &WINDOWS);
-    let permit = granted(&limits, T0, &ann, allow(&[10, 1_000], 10), Demand::exactly(500)).await;
+    let permit = admit_granted(&limits, T0, &ann, allow(&[10, 1_000], 10), Demand::exactly(500)).await;
     limits.at(T0).settle(permit, 500).await.unwrap();
     let mut redis = redis::Client::open(redis_url()).unwrap().get_multiplexed_async_connection().await.unwrap();
     let key = format!("meter:{{user:{ann}}}");
@@ -289,7 +289,7 @@ async fn a_broken_meter_is_rebuilt() {
     for at in [T0 + DAY / 2, T0 + DAY + 1_000_000] {
         let snapshot = limits.at(at).peek(&ann).await.unwrap();
         assert!(snapshot.window(0).used == 0 && snapshot.window(1).used <= 500);
-        drop(granted(&limits, at, &ann, allow(&[10, 1_000], 10), Demand::exactly(300)).await);
+        drop(admit_granted(&limits, at, &ann, allow(&[10, 1_000], 10), Demand::exactly(300)).await);
     }
 }
 
@@ -297,12 +297,12 @@ async fn a_broken_meter_is_rebuilt() {
 #[tokio::test]
 async fn expired_usage_is_deleted_from_redis() {
     let limits = Limits::without_history(&Store::redis(&redis_url()).unwrap(), "user", &WINDOWS);
-    let (ann, plan) = (fresh("ann"), allow(&[1_000, 1 << 50], 10));
+    let (ann, plan) = (unique_name("ann"), allow(&[1_000, 1 << 50], 10));
     let mut redis = redis::Client::open(redis_url()).unwrap().get_multiplexed_async_connection().await.unwrap();
     let key = format!("meter:{{user:{ann}}}");
     let mut max_fields = 0;
     for now in (T0..T0 + 3 * DAY).step_by(15_000).chain([T0 + 3 * DAY + MINUTE, T0 + 5 * DAY]) {
-        let permit = granted(&limits, now, &ann, plan, Demand::exactly(1)).await;
+        let permit = admit_granted(&limits, now, &ann, plan, Demand::exactly(1)).await;
         limits.at(now).settle(permit, 1).await.unwrap();
         max_fields = redis::cmd("HLEN").arg(&key).query_async::<u64>(&mut redis).await.unwrap().max(max_fields);
     }
@@ -311,7 +311,7 @@ async fn expired_usage_is_deleted_from_redis() {
     let left: u64 = redis::cmd("HLEN").arg(&key).query_async(&mut redis).await.unwrap();
     assert_eq!(left, 3);
     // a release leaves no fields behind
-    let permit = granted(&limits, T0 + 9 * DAY, &ann, plan, Demand::exactly(1)).await;
+    let permit = admit_granted(&limits, T0 + 9 * DAY, &ann, plan, Demand::exactly(1)).await;
     limits.at(T0 + 9 * DAY).release(permit).await.unwrap();
     let left: u64 = redis::cmd("HLEN").arg(&key).query_async(&mut redis).await.unwrap();
     assert_eq!(left, 1);
@@ -326,16 +326,16 @@ fn concurrent_calls_from_two_processes_get_exactly_what_fits() {
     let mut processes = [0, 1].map(|_| {
         let (stdin, stdout) = (Stdio::piped(), Stdio::piped());
         let mut process = Command::new(&burst).arg(redis_url()).stdin(stdin).stdout(stdout).spawn().unwrap();
-        let answers = BufReader::new(process.stdout.take().unwrap()).lines();
-        (process.stdin.take().unwrap(), answers, process)
+        let replies = BufReader::new(process.stdout.take().unwrap()).lines();
+        (process.stdin.take().unwrap(), replies, process)
     });
     for seed in 0..200_u64 {
-        let (ann, demand, limit) = (fresh("ann"), 1 + seed * 7 % 331, 2_000);
+        let (ann, demand, limit) = (unique_name("ann"), 1 + seed * 7 % 331, 2_000);
         for (input, _, _) in &mut processes {
             writeln!(input, "{ann} {demand} {limit} 32").unwrap();
         }
         let granted =
-            processes.each_mut().map(|(_, answers, _)| answers.next().unwrap().unwrap().parse::<u64>().unwrap());
+            processes.each_mut().map(|(_, replies, _)| replies.next().unwrap().unwrap().parse::<u64>().unwrap());
         assert_eq!(granted.iter().sum::<u64>(), (limit / demand).min(64), "demand {demand}: {granted:?}");
     }
     for (input, _, mut process) in processes {
@@ -348,7 +348,7 @@ fn concurrent_calls_from_two_processes_get_exactly_what_fits() {
 /// limits.
 #[tokio::test]
 async fn numbers_that_lua_cannot_represent_are_refused() {
-    each(async |limits| {
+    for_each_store(async |limits| {
         for (plan, demand) in [
             (allow(&[1, 1 << 53], 1), Demand::exactly(1)),
             (allow(&[1, 100], 1), Demand::exactly(1 << 53)),

@@ -35,12 +35,12 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn fresh() -> Self {
+    pub fn start_fresh() -> Self {
         Self::start(free_port(), &[])
     }
 
     /// Starts a server that keeps its snapshots in `dir`.
-    pub fn fresh_in(dir: &str) -> Self {
+    pub fn start_in(dir: &str) -> Self {
         Self::start(free_port(), &["--dir", dir])
     }
 
@@ -61,7 +61,7 @@ impl Server {
         let mut pid = String::new();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(shell.stdout.take().unwrap()), &mut pid).unwrap();
         let server = Self { shell, pid: pid.trim().parse().unwrap(), port };
-        server.until(&["PING"], |answer| answer.is_ok());
+        server.wait_for(&["PING"], |reply| reply.is_ok());
         server
     }
 
@@ -73,7 +73,7 @@ impl Server {
         assert!(Command::new("kill").args([signal, &self.pid.to_string()]).status().unwrap().success());
     }
 
-    pub fn ask(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {
+    pub fn query(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {
         let mut connection = redis::Client::open(self.url())?.get_connection()?;
         let mut command = redis::cmd(words[0]);
         for word in &words[1..] {
@@ -83,9 +83,9 @@ impl Server {
     }
 
     /// Repeats a command until its reply is as wanted, for at most 30 seconds.
-    pub fn until(&self, words: &[&str], wanted: impl Fn(redis::RedisResult<redis::Value>) -> bool) {
+    pub fn wait_for(&self, words: &[&str], wanted: impl Fn(redis::RedisResult<redis::Value>) -> bool) {
         let began = Instant::now();
-        while !wanted(self.ask(words)) {
+        while !wanted(self.query(words)) {
             assert!(began.elapsed() < Duration::from_secs(30), "{words:?} didn't return the expected reply in time");
             std::thread::yield_now();
         }
@@ -110,18 +110,18 @@ pub fn cluster() -> &'static str {
             })
             .collect();
         let addresses = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port));
-        let made =
+        let output =
             Command::new("redis-cli").args(["--cluster", "create"]).args(addresses).arg("--cluster-yes").output();
-        let made = made.unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
         for node in &nodes {
-            let is_ok = |answer: redis::RedisResult<redis::Value>| {
-                answer
+            let is_ok = |reply: redis::RedisResult<redis::Value>| {
+                reply
                     .ok()
                     .and_then(|info| redis::from_redis_value::<String>(info).ok())
                     .is_some_and(|info| info.contains("cluster_state:ok"))
             };
-            node.until(&["CLUSTER", "INFO"], is_ok);
+            node.wait_for(&["CLUSTER", "INFO"], is_ok);
         }
         let url = nodes.iter().map(Server::url).collect::<Vec<_>>().join(",");
         (nodes, url)
@@ -129,64 +129,64 @@ pub fn cluster() -> &'static str {
     url
 }
 
-/// How a [`Wire`] treats traffic.
+/// How a [`FaultyProxy`] treats traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Forwards everything.
-    Carries,
+    Forward,
     /// Accepts data on existing connections without forwarding it or closing them, as a half-open connection does. New connections
     /// are forwarded.
-    Swallows,
+    BlackHole,
     /// Forwards requests, and resets the connection instead of forwarding the reply.
-    ResetsAnswers,
+    ResetReplies,
 }
 
 /// A TCP proxy between a client and a server that fails on demand.
-pub struct Wire {
+pub struct FaultyProxy {
     port: u16,
     mode: watch::Sender<(Mode, u64)>,
     to: watch::Sender<u16>,
     pub opened: Arc<AtomicUsize>,
 }
 
-impl Wire {
-    pub async fn to(port: u16) -> Self {
+impl FaultyProxy {
+    pub async fn start(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (mode, modes) = watch::channel((Mode::Carries, 0));
+        let (mode, modes) = watch::channel((Mode::Forward, 0));
         let (to, target) = watch::channel(port);
-        let wire = Self { port: listener.local_addr().unwrap().port(), mode, to, opened: Arc::default() };
-        let opened = Arc::clone(&wire.opened);
+        let proxy = Self { port: listener.local_addr().unwrap().port(), mode, to, opened: Arc::default() };
+        let opened = Arc::clone(&proxy.opened);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 opened.fetch_add(1, Ordering::SeqCst);
                 let (port, mode) = (*target.borrow(), modes.clone());
-                tokio::spawn(carry(client, port, mode));
+                tokio::spawn(forward(client, port, mode));
             }
         });
-        wire
+        proxy
     }
 
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Sets the mode of existing connections. New connections are forwarded, except in [`Mode::ResetsAnswers`].
-    pub fn goes(&self, mode: Mode) {
+    /// Sets the mode of existing connections. New connections are forwarded, except in [`Mode::ResetReplies`].
+    pub fn set_mode(&self, mode: Mode) {
         self.mode.send_modify(|(now, at)| (*now, *at) = (mode, *at + 1));
     }
 
     /// Sets the port that new connections are forwarded to.
-    pub fn leads_to(&self, port: u16) {
+    pub fn set_target(&self, port: u16) {
         self.to.send_replace(port);
     }
 }
 
-async fn carry(client: TcpStream, port: u16, modes: watch::Receiver<(Mode, u64)>) {
+async fn forward(client: TcpStream, port: u16, modes: watch::Receiver<(Mode, u64)>) {
     let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
-    let born = modes.borrow().1;
-    let swallows = || {
+    let opened_at = modes.borrow().1;
+    let is_black_hole = || {
         let (mode, at) = *modes.borrow();
-        mode == Mode::Swallows && at > born
+        mode == Mode::BlackHole && at > opened_at
     };
     let (from_client, mut to_client) = client.into_split();
     let (from_server, mut to_server) = server.into_split();
@@ -197,7 +197,7 @@ async fn carry(client: TcpStream, port: u16, modes: watch::Receiver<(Mode, u64)>
                 if ready.is_err() { return }
                 match from_client.try_read(&mut buffer) {
                     Ok(0) => return,
-                    Ok(_) if swallows() => {}
+                    Ok(_) if is_black_hole() => {}
                     Ok(n) => if to_server.write_all(&buffer[..n]).await.is_err() { return },
                     Err(_) => {}
                 }
@@ -207,10 +207,10 @@ async fn carry(client: TcpStream, port: u16, modes: watch::Receiver<(Mode, u64)>
                 match from_server.try_read(&mut buffer) {
                     Ok(0) => return,
                     // The connection has already been set up, so this is the reply of a script.
-                    Ok(_) if modes.borrow().0 == Mode::ResetsAnswers => {
+                    Ok(_) if modes.borrow().0 == Mode::ResetReplies => {
                         return from_client.reunite(to_client).unwrap().set_zero_linger().unwrap();
                     }
-                    Ok(_) if swallows() => {}
+                    Ok(_) if is_black_hole() => {}
                     Ok(n) => if to_client.write_all(&buffer[..n]).await.is_err() { return },
                     Err(_) => {}
                 }
