@@ -132,7 +132,7 @@ async fn key_of_another_stripe_account_removes_no_plan() {
     let refused = ann.form("/billing/checkout", &[("plan", "pro")]).await;
     assert!(refused.status().is_server_error());
     assert!(moved.one::<bool>(ON_PRO).await);
-    assert!(moved.run(Command::Billing(Billing::Forget)).await.contains("1 customers"));
+    assert!(moved.run(Command::Billing(Billing::Forget)).await.contains("Stripe account removed: 1."));
     assert!(moved.one::<bool>(ON_FREE).await);
     let url = go(&mut ann, "pro").await;
     assert!(url.starts_with(&elsewhere.url()));
