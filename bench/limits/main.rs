@@ -5,7 +5,7 @@
 //! Run it with `./dev bench limits`, or `REDIS_URL=… cargo run --release -p bench --bin bench-limits`. It flushes the Redis, so point it
 //! at a dedicated one.
 
-use limits::{Admission, Allowance, Demand, Limits, PastCall, Store, Window};
+use limits::{Admission, Allowance, Demand, Limits, PastCall, Store, Window, Windows};
 use std::io::Write as _;
 use std::process::Command;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ const SECONDS: u64 = 10;
 const USERS: u64 = 1_000_000;
 const DAY_MS: u64 = 86_400_000;
 /// Two windows of the same kinds and lengths as the app's user meters.
-const WINDOWS: [Window; 2] = [Window::calls("r", 60_000, 60), Window::amount("t", DAY_MS, 48)];
+const WINDOWS: Windows = Windows::new(&[Window::calls("r", 60_000, 60), Window::amount("t", DAY_MS, 48)]);
 const PLAN: Allowance<'_> = Allowance { limits: &[1 << 50, 1 << 50], in_flight: None };
 const NEED: Demand = Demand { input: 100, output_min: 100, output_max: 100 };
 

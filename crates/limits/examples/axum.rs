@@ -5,10 +5,11 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing::post};
-use limits::{Admission, Allowance, Demand, Limits, Store, Window};
+use limits::{Admission, Allowance, Demand, Limits, Store, Window, Windows};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const WINDOWS: [Window; 2] = [Window::calls("requests", 60_000, 60), Window::amount("tokens", 86_400_000, 96)];
+const WINDOWS: Windows =
+    Windows::new(&[Window::calls("requests", 60_000, 60), Window::amount("tokens", 86_400_000, 96)]);
 
 async fn ask(State(users): State<Limits>, headers: HeaderMap, question: String) -> Result<Response, StatusCode> {
     static CALL: AtomicU64 = AtomicU64::new(0);

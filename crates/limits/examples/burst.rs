@@ -1,10 +1,11 @@
 //! Admits many calls concurrently from its own process. Reads lines of `subject demand limit calls`, admits that many calls at once,
 //! and prints how many were granted. Run two of these to test concurrency between processes: `burst redis://127.0.0.1`.
 
-use limits::{Admission, Allowance, Demand, Limits, Store, Window};
+use limits::{Admission, Allowance, Demand, Limits, Store, Window, Windows};
 use std::io::Write as _;
 
-const WINDOWS: [Window; 2] = [Window::calls("requests", 60_000, 60), Window::amount("tokens", 86_400_000, 96)];
+const WINDOWS: Windows =
+    Windows::new(&[Window::calls("requests", 60_000, 60), Window::amount("tokens", 86_400_000, 96)]);
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

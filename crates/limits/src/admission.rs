@@ -3,7 +3,7 @@
 use crate::memory::Meter;
 use crate::protocol::{Allowance, Demand, End, MAX_EXACT, PastCall, Snapshot, Step, StepOutcome, Unavailable};
 use crate::store::{DECISION_DEADLINE, Store, clock};
-use crate::window::{Unit, Window};
+use crate::window::{Amounts, Unit, Windows, with_amount_indexes};
 use std::time::Duration;
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -17,16 +17,16 @@ const MAX_REBUILDS: usize = 3;
 /// unconfirmed lapses after ten seconds.
 #[must_use = "an admitted call must be settled or released"]
 #[derive(Debug)]
-pub struct Permit {
+pub struct Permit<A = u64> {
     subject: String,
     call: String,
     at_ms: u64,
-    input: u64,
-    output: u64,
+    input: A,
+    reserved: A,
     snapshot: Snapshot,
 }
 
-impl Permit {
+impl<A: Amounts> Permit<A> {
     /// The subject whose meters granted it.
     #[must_use]
     pub fn subject(&self) -> &str {
@@ -35,14 +35,14 @@ impl Permit {
 
     /// The amount granted on top of the input: the call's `max_tokens`.
     #[must_use]
-    pub fn output(&self) -> u64 {
-        self.output
+    pub fn output(&self) -> A {
+        A::from_fn(|index| self.reserved.get(index).saturating_sub(self.input.get(index)))
     }
 
     /// The total amount reserved: input plus output.
     #[must_use]
-    pub fn reserved(&self) -> u64 {
-        self.input + self.output
+    pub fn reserved(&self) -> A {
+        self.reserved
     }
 
     /// When it was granted, by Redis' clock, in milliseconds since 1970. Its usage counts from this instant.
@@ -83,15 +83,15 @@ pub struct Denial {
 
 /// The result of [`Limits::admit`].
 #[derive(Debug)]
-pub enum Admission {
+pub enum Admission<A = u64> {
     /// The call may be made.
-    Granted(Permit),
+    Granted(Permit<A>),
     /// The call doesn't fit now.
     Denied(Denial),
     /// The call can never fit under this allowance, which admits at most `max` input.
     TooLarge {
         /// The largest input that could fit.
-        max: u64,
+        max: A,
     },
     /// A call with this id was admitted before and has not ended.
     Running,
@@ -107,32 +107,33 @@ pub struct Drift {
 }
 
 /// Loads a subject's calls within the longest window. Lost meters are rebuilt from them.
-pub type History =
-    Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = Result<Vec<PastCall>, String>> + Send>> + Send + Sync>;
+pub type History<A = u64> =
+    Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = Result<Vec<PastCall<A>>, String>> + Send>> + Send + Sync>;
 
-/// The meters of all subjects of one kind, such as users, addresses or the whole deployment.
+/// The meters of all subjects of one kind, such as users, addresses or the whole deployment. `A` is the type of the amounts that a call
+/// carries, as of its [`Windows`].
 #[derive(Clone)]
-pub struct Limits {
+pub struct Limits<A: Amounts = u64> {
     store: Store,
     kind: &'static str,
-    windows: &'static [Window],
-    history: History,
+    windows: Windows<A>,
+    history: History<A>,
     has_history: bool,
     /// A fixed time in milliseconds since 1970 instead of Redis' clock; tests only.
     now_ms: Option<u64>,
 }
 
-impl Limits {
+impl<A: Amounts> Limits<A> {
     /// Creates the meters of one kind. Kinds with the same name share their meters, so a name must always have the same windows.
     #[must_use]
-    pub fn new(store: &Store, kind: &'static str, windows: &'static [Window], history: History) -> Self {
-        Self { store: store.clone(), kind, windows, history, has_history: true, now_ms: None }
+    pub fn new(store: &Store, kind: &'static str, windows: &Windows<A>, history: History<A>) -> Self {
+        Self { store: store.clone(), kind, windows: *windows, history, has_history: true, now_ms: None }
     }
 
     /// Creates meters without a history: after a loss they start at zero.
     #[must_use]
-    pub fn without_history(store: &Store, kind: &'static str, windows: &'static [Window]) -> Self {
-        let none: History = Arc::new(|_| Box::pin(async { Ok(Vec::new()) }));
+    pub fn without_history(store: &Store, kind: &'static str, windows: &Windows<A>) -> Self {
+        let none: History<A> = Arc::new(|_| Box::pin(async { Ok(Vec::new()) }));
         Self { has_history: false, ..Self::new(store, kind, windows, none) }
     }
 
@@ -151,29 +152,30 @@ impl Limits {
         subject: &str,
         call: &str,
         allowance: Allowance<'_>,
-        demand: Demand,
-    ) -> Result<Admission, Unavailable> {
+        demand: Demand<A>,
+    ) -> Result<Admission<A>, Unavailable> {
         let limits = allowance.limits;
-        let demand = Demand { output_max: demand.output_max.max(demand.output_min), ..demand };
-        let all = limits.iter().chain([&demand.input, &demand.output_max]);
-        if limits.len() != self.windows.len() || all.into_iter().any(|n| *n >= MAX_EXACT) {
+        let output_max = A::from_fn(|index| demand.output_max.get(index).max(demand.output_min.get(index)));
+        let demand = Demand { output_max, ..demand };
+        let amounts = (0..A::COUNT).flat_map(|index| [demand.input.get(index), demand.output_max.get(index)]);
+        if limits.len() != self.windows.len() || limits.iter().copied().chain(amounts).any(|n| n >= MAX_EXACT) {
             return Err(Unavailable::Protocol);
         }
-        let amounts = self.windows.iter().zip(limits).filter(|(window, _)| window.unit == Unit::Amount);
-        let max = amounts.map(|(_, limit)| limit.saturating_sub(demand.output_min)).min().unwrap_or(u64::MAX);
-        if demand.input > max
-            || limits.iter().zip(self.windows).any(|(n, w)| *n < demand.output_min && w.unit == Unit::Amount)
-        {
+        if let Some(max) = self.max_input_if_exceeded(limits, demand) {
             return Ok(Admission::TooLarge { max });
         }
         let step = Step::Admit { call, demand, lapse_ms: LAPSE_MS, allowance };
         Ok(match self.run_step_rebuilding(subject, &step).await? {
-            StepOutcome::Granted { output, at_ms, snapshot } => Admission::Granted(Permit {
+            StepOutcome::Granted { reserved, at_ms, snapshot } => Admission::Granted(Permit {
                 subject: subject.to_owned(),
                 call: call.to_owned(),
                 at_ms,
                 input: demand.input,
-                output,
+                // Without a window over an amount, everything is granted.
+                reserved: A::from_fn(|index| match reserved.get(index) {
+                    Some(amount) => *amount,
+                    None => demand.input.get(index) + demand.output_max.get(index),
+                }),
                 snapshot,
             }),
             StepOutcome::Denied { snapshot, waits } => Admission::Denied(denial(snapshot, &waits)),
@@ -187,7 +189,7 @@ impl Limits {
     ///
     /// # Errors
     /// Returns [`Unavailable`] if the meters can't be reached.
-    pub async fn confirm(&self, permit: &Permit) -> Result<bool, Unavailable> {
+    pub async fn confirm(&self, permit: &Permit<A>) -> Result<bool, Unavailable> {
         match self
             .step(
                 &permit.subject,
@@ -206,8 +208,9 @@ impl Limits {
     ///
     /// # Errors
     /// Returns [`Unavailable`] if the meters can't be reached; the ledger, which was written first, corrects them later.
-    pub async fn settle(&self, permit: Permit, used: u64) -> Result<Snapshot, Unavailable> {
-        let step = Step::End { call: &permit.call, at_ms: permit.at_ms, end: End::Settle(used.min(MAX_EXACT - 1)) };
+    pub async fn settle(&self, permit: Permit<A>, used: A) -> Result<Snapshot, Unavailable> {
+        let used = A::from_fn(|index| used.get(index).min(MAX_EXACT - 1));
+        let step = Step::End { call: &permit.call, at_ms: permit.at_ms, end: End::Settle(used) };
         match self.run_step_rebuilding(&permit.subject, &step).await? {
             StepOutcome::Done(_, false) if self.has_history => {
                 self.forget(&permit.subject).await?;
@@ -222,7 +225,7 @@ impl Limits {
     ///
     /// # Errors
     /// Returns [`Unavailable`] if the meters can't be reached; an unconfirmed hold then lapses.
-    pub async fn release(&self, permit: Permit) -> Result<Snapshot, Unavailable> {
+    pub async fn release(&self, permit: Permit<A>) -> Result<Snapshot, Unavailable> {
         self.end(&permit.subject, &permit.call, permit.at_ms, End::Release).await
     }
 
@@ -232,7 +235,7 @@ impl Limits {
     ///
     /// # Errors
     /// Returns [`Unavailable`] if the meters can't be reached.
-    pub async fn end(&self, subject: &str, call: &str, at_ms: u64, end: End) -> Result<Snapshot, Unavailable> {
+    pub async fn end(&self, subject: &str, call: &str, at_ms: u64, end: End<A>) -> Result<Snapshot, Unavailable> {
         match self.run_step_rebuilding(subject, &Step::End { call, at_ms, end }).await? {
             StepOutcome::Done(snapshot, _) => Ok(snapshot),
             _ => Err(Unavailable::Protocol),
@@ -266,13 +269,26 @@ impl Limits {
     pub async fn drift(&self, subject: &str) -> Result<Option<Drift>, Unavailable> {
         let found = self.peek(subject).await?;
         let past = (self.history)(subject.to_owned()).await.map_err(Unavailable::History)?;
-        let expected = Meter::seeded(self.windows, &past, self.now_ms.unwrap_or_else(clock));
-        let expected = expected.snapshot(self.windows, self.now_ms.unwrap_or_else(clock));
-        let differs =
-            self.windows.iter().zip(found.windows.iter().zip(&expected.windows)).any(|(window, (found, expected))| {
+        let expected = Meter::seeded(self.windows.as_slice(), &past, self.now_ms.unwrap_or_else(clock));
+        let expected = expected.snapshot(self.windows.as_slice(), self.now_ms.unwrap_or_else(clock));
+        let differs = self.windows.as_slice().iter().zip(found.windows.iter().zip(&expected.windows)).any(
+            |(window, (found, expected))| {
                 window.unit == Unit::Amount && (found.used, found.reserved) != (expected.used, expected.reserved)
-            });
+            },
+        );
         Ok((differs || found.in_flight != expected.in_flight).then_some(Drift { found, expected }))
+    }
+
+    /// Returns the largest input that could fit under these limits, if the demand is larger.
+    fn max_input_if_exceeded(&self, limits: &[u64], demand: Demand<A>) -> Option<A> {
+        let limit_of = |index| {
+            let mut windows = with_amount_indexes(self.windows.as_slice()).zip(limits);
+            windows.find(|((_, own), _)| *own == Some(index)).map_or(u64::MAX, |(_, limit)| *limit)
+        };
+        let max = A::from_fn(|index| limit_of(index).saturating_sub(demand.output_min.get(index)));
+        let is_exceeded =
+            |index| demand.input.get(index) > max.get(index) || limit_of(index) < demand.output_min.get(index);
+        (0..A::COUNT).any(is_exceeded).then_some(max)
     }
 
     fn key(&self, subject: &str) -> String {
@@ -281,7 +297,7 @@ impl Limits {
 
     /// Runs a step. If the meters are cold, rebuilds them from the history and runs the step again, up to [`MAX_REBUILDS`] times if the
     /// meters are lost repeatedly. All Redis calls share the deadline of one decision; loading the history has its own.
-    async fn run_step_rebuilding(&self, subject: &str, step: &Step<'_>) -> Result<StepOutcome, Unavailable> {
+    async fn run_step_rebuilding(&self, subject: &str, step: &Step<'_, A>) -> Result<StepOutcome, Unavailable> {
         let mut left = DECISION_DEADLINE;
         for _ in 0..MAX_REBUILDS {
             let rebuild_epoch = match self.step(subject, &mut left, step).await? {
@@ -294,8 +310,8 @@ impl Limits {
         self.step(subject, &mut left, step).await
     }
 
-    async fn step(&self, subject: &str, left: &mut Duration, step: &Step<'_>) -> Result<StepOutcome, Unavailable> {
-        self.store.step(&self.key(subject), self.windows, self.now_ms, left, step).await
+    async fn step(&self, subject: &str, left: &mut Duration, step: &Step<'_, A>) -> Result<StepOutcome, Unavailable> {
+        self.store.step(&self.key(subject), self.windows.as_slice(), self.now_ms, left, step).await
     }
 }
 

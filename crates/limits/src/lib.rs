@@ -10,4 +10,4 @@ mod window;
 pub use admission::{Admission, Denial, Drift, History, Limits, Permit, Reason};
 pub use protocol::{Allowance, Demand, End, PastCall, Snapshot, Unavailable, Usage};
 pub use store::Store;
-pub use window::{Unit, Window};
+pub use window::{Amounts, Unit, Window, Windows};

@@ -3,7 +3,7 @@
 use crate::protocol::{
     Allowance, Demand, End, PastCall, SAME_CALL_MS, SETTLE_GRACE_MS, Snapshot, Step, StepOutcome, Usage,
 };
-use crate::window::{Ring, Unit, Window};
+use crate::window::{Amounts, Ring, Unit, Window, with_amount_indexes};
 use std::collections::HashMap;
 
 /// How often idle meters are removed.
@@ -26,7 +26,7 @@ impl Meters {
         self.losses += 1;
     }
 
-    pub fn step(&mut self, key: &str, windows: &[Window], now_ms: u64, step: &Step<'_>) -> StepOutcome {
+    pub fn step<A: Amounts>(&mut self, key: &str, windows: &[Window], now_ms: u64, step: &Step<'_, A>) -> StepOutcome {
         self.sweep(now_ms);
         if let Step::Seed { past, rebuild_epoch } = step {
             if !self.meters.contains_key(key) && *rebuild_epoch != self.losses.to_string() {
@@ -80,38 +80,48 @@ enum State {
 
 #[derive(Clone, Debug)]
 struct Hold {
-    amount: u64,
+    /// One amount per window over an amount, in the windows' order.
+    reserved: Vec<u64>,
     at_ms: u64,
     state: State,
+}
+
+/// The usage of one window, and the amount that running calls hold in it.
+#[derive(Clone, Debug, Default)]
+struct WindowMeter {
+    ring: Ring,
+    held: u64,
 }
 
 /// The meters of one subject.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Meter {
-    rings: Vec<Ring>,
+    /// One per window, in the windows' order.
+    windows: Vec<WindowMeter>,
     holds: HashMap<String, Hold>,
-    held: u64,
     in_flight: u64,
     expires_at_ms: u64,
 }
 
 impl Meter {
     /// Builds meters from a history.
-    pub fn seeded(windows: &[Window], past: &[PastCall], now_ms: u64) -> Self {
-        let mut meter = Self { rings: vec![Ring::default(); windows.len()], ..Self::default() };
+    pub fn seeded<A: Amounts>(windows: &[Window], past: &[PastCall<A>], now_ms: u64) -> Self {
+        let mut meter = Self { windows: vec![WindowMeter::default(); windows.len()], ..Self::default() };
         for call in past {
-            for (ring, window) in meter.rings.iter_mut().zip(windows) {
-                match window.unit {
-                    Unit::Calls => ring.add(window, now_ms, call.at_ms, 1),
-                    Unit::Amount if !call.running => ring.add(window, now_ms, call.at_ms, call.amount),
-                    Unit::Amount => {}
+            let mut reserved = Vec::new();
+            for (own, (window, index)) in meter.windows.iter_mut().zip(with_amount_indexes(windows)) {
+                match index.map(|index| call.amount.get(index)) {
+                    None => own.ring.add(window, now_ms, call.at_ms, 1),
+                    Some(amount) if call.running => {
+                        own.held += amount;
+                        reserved.push(amount);
+                    }
+                    Some(amount) => own.ring.add(window, now_ms, call.at_ms, amount),
                 }
             }
             if call.running {
-                let hold = Hold { amount: call.amount, at_ms: call.at_ms, state: State::Confirmed };
-                meter.held += call.amount;
                 meter.in_flight += 1;
-                meter.holds.insert(call.call.clone(), hold);
+                meter.holds.insert(call.call.clone(), Hold { reserved, at_ms: call.at_ms, state: State::Confirmed });
             }
         }
         meter
@@ -124,39 +134,44 @@ impl Meter {
             if let State::Pending { until_ms } = hold.state
                 && until_ms <= now_ms
             {
-                lapsed.push((hold.amount, hold.at_ms));
+                lapsed.push((hold.reserved.clone(), hold.at_ms));
                 hold.state = State::Lapsed { until_ms: until_ms + SETTLE_GRACE_MS };
             }
             !matches!(hold.state, State::Lapsed { until_ms } if until_ms <= now_ms)
         });
-        for (amount, at_ms) in lapsed {
-            self.held -= amount;
-            self.in_flight -= 1;
+        for (reserved, at_ms) in lapsed {
+            self.subtract_hold(windows, &reserved);
             self.refund_call(windows, now_ms, at_ms);
         }
     }
 
+    /// Subtracts an active hold from what running calls hold.
+    fn subtract_hold(&mut self, windows: &[Window], reserved: &[u64]) {
+        self.in_flight -= 1;
+        let amounts = self.windows.iter_mut().zip(windows).filter(|(_, window)| window.unit == Unit::Amount);
+        amounts.zip(reserved).for_each(|((own, _), amount)| own.held -= amount);
+    }
+
     fn refund_call(&mut self, windows: &[Window], now_ms: u64, at_ms: u64) {
-        for (ring, window) in self.rings.iter_mut().zip(windows).filter(|(_, window)| window.unit == Unit::Calls) {
-            ring.subtract_call(window, now_ms, at_ms);
+        for (own, window) in self.windows.iter_mut().zip(windows).filter(|(_, window)| window.unit == Unit::Calls) {
+            own.ring.subtract_call(window, now_ms, at_ms);
         }
     }
 
     pub fn snapshot(&self, windows: &[Window], now_ms: u64) -> Snapshot {
-        let usage = |(ring, window): (&Ring, &Window)| {
-            let (next_free_ms, reset_ms) = ring.expiry_range_ms(window, now_ms);
-            let reserved = if window.unit == Unit::Amount { self.held } else { 0 };
-            Usage { used: ring.used(window, now_ms), reserved, reset_ms, next_free_ms }
+        let usage = |(own, window): (&WindowMeter, &Window)| {
+            let (next_free_ms, reset_ms) = own.ring.expiry_range_ms(window, now_ms);
+            Usage { used: own.ring.used(window, now_ms), reserved: own.held, reset_ms, next_free_ms }
         };
-        Snapshot { in_flight: self.in_flight, windows: self.rings.iter().zip(windows).map(usage).collect() }
+        Snapshot { in_flight: self.in_flight, windows: self.windows.iter().zip(windows).map(usage).collect() }
     }
 
-    fn admit(
+    fn admit<A: Amounts>(
         &mut self,
         windows: &[Window],
         now_ms: u64,
         call: &str,
-        demand: Demand,
+        demand: Demand<A>,
         lapse_ms: u64,
         Allowance { limits, in_flight }: Allowance<'_>,
     ) -> StepOutcome {
@@ -165,30 +180,30 @@ impl Meter {
         }
         let is_full = in_flight.is_some_and(|limit| self.in_flight + 1 > limit);
         let mut waits = vec![(!is_full).then_some(0)];
-        let mut output = demand.output_max;
-        for ((ring, window), limit) in self.rings.iter().zip(windows).zip(limits) {
-            let (held, wanted) = match window.unit {
-                Unit::Calls => (0, 1),
-                Unit::Amount => (self.held, demand.input + demand.output_min),
-            };
-            let used = ring.used(window, now_ms) + held;
-            waits.push(ring.ms_until_freed(window, now_ms, (used + wanted).saturating_sub(*limit)));
-            if window.unit == Unit::Amount {
-                output = output.min(limit.saturating_sub(used + demand.input));
-            }
+        let mut grants = Vec::with_capacity(windows.len());
+        for ((own, (window, index)), limit) in self.windows.iter().zip(with_amount_indexes(windows)).zip(limits) {
+            let Demand { input, output_min, output_max } = demand.in_window(index);
+            let used = own.ring.used(window, now_ms) + own.held;
+            waits.push(own.ring.ms_until_freed(window, now_ms, (used + input + output_min).saturating_sub(*limit)));
+            grants.push(input + output_max.min(limit.saturating_sub(used + input)));
         }
         if waits.iter().any(|wait| *wait != Some(0)) {
             return StepOutcome::Denied { snapshot: self.snapshot(windows, now_ms), waits };
         }
-        let amount = demand.input + output;
-        let state = State::Pending { until_ms: now_ms + lapse_ms };
-        self.holds.insert(call.to_owned(), Hold { amount, at_ms: now_ms, state });
-        self.held += amount;
         self.in_flight += 1;
-        for (ring, window) in self.rings.iter_mut().zip(windows).filter(|(_, window)| window.unit == Unit::Calls) {
-            ring.add(window, now_ms, now_ms, 1);
+        let mut reserved = Vec::with_capacity(windows.len());
+        for ((own, window), grant) in self.windows.iter_mut().zip(windows).zip(grants) {
+            match window.unit {
+                Unit::Calls => own.ring.add(window, now_ms, now_ms, 1),
+                Unit::Amount => {
+                    own.held += grant;
+                    reserved.push(grant);
+                }
+            }
         }
-        StepOutcome::Granted { output, at_ms: now_ms, snapshot: self.snapshot(windows, now_ms) }
+        let state = State::Pending { until_ms: now_ms + lapse_ms };
+        self.holds.insert(call.to_owned(), Hold { reserved: reserved.clone(), at_ms: now_ms, state });
+        StepOutcome::Granted { reserved, at_ms: now_ms, snapshot: self.snapshot(windows, now_ms) }
     }
 
     fn confirm(&mut self, call: &str, at_ms: u64) -> bool {
@@ -201,24 +216,24 @@ impl Meter {
         }
     }
 
-    fn end(&mut self, windows: &[Window], now_ms: u64, call: &str, at_ms: u64, end: End) -> bool {
+    fn end<A: Amounts>(&mut self, windows: &[Window], now_ms: u64, call: &str, at_ms: u64, end: End<A>) -> bool {
         // The same id admitted at another time is a different hold. One call admitted for several subjects is admitted in each
         // within moments.
         let is_held = self.holds.get(call).is_some_and(|hold| hold.at_ms.abs_diff(at_ms) <= SAME_CALL_MS);
         if is_held && let Some(hold) = self.holds.remove(call) {
-            let at_ms = hold.at_ms;
             let is_active = !matches!(hold.state, State::Lapsed { .. });
             if is_active {
-                self.held -= hold.amount;
-                self.in_flight -= 1;
+                self.subtract_hold(windows, &hold.reserved);
             }
             match end {
-                End::Settle(amount) => {
-                    for (ring, window) in self.rings.iter_mut().zip(windows).filter(|(_, w)| w.unit == Unit::Amount) {
-                        ring.add(window, now_ms, at_ms, amount);
+                End::Settle(used) => {
+                    for (own, (window, index)) in self.windows.iter_mut().zip(with_amount_indexes(windows)) {
+                        if let Some(index) = index {
+                            own.ring.add(window, now_ms, hold.at_ms, used.get(index));
+                        }
                     }
                 }
-                End::Release if is_active => self.refund_call(windows, now_ms, at_ms),
+                End::Release if is_active => self.refund_call(windows, now_ms, hold.at_ms),
                 End::Release => {}
             }
         }

@@ -1,5 +1,7 @@
 //! The requests to the meters of one subject and their replies, shared by both stores and by the public operations.
 
+use crate::window::Amounts;
+
 /// How long a lapsed hold can still be settled.
 pub(crate) const SETTLE_GRACE_MS: u64 = 3_600_000;
 /// Maximum time between two admissions with the same id for them to count as one call.
@@ -18,41 +20,50 @@ pub struct Allowance<'a> {
 
 /// The maximum that a call may use. Unsigned, so that a negative demand can't create quota.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Demand {
+pub struct Demand<A = u64> {
     /// The amount that the call uses in any case, estimated high.
-    pub input: u64,
+    pub input: A,
     /// The minimum amount on top of `input` for the call to be worth making.
-    pub output_min: u64,
+    pub output_min: A,
     /// The maximum amount on top of `input`, granted as far as it fits.
-    pub output_max: u64,
+    pub output_max: A,
 }
 
-impl Demand {
+impl<A: Amounts> Demand<A> {
     /// Creates a demand for exactly `amount`.
     #[must_use]
-    pub const fn exactly(amount: u64) -> Self {
-        Self { input: amount, output_min: 0, output_max: 0 }
+    pub const fn exactly(amount: A) -> Self {
+        Self { input: amount, output_min: A::ZERO, output_max: A::ZERO }
+    }
+
+    /// Returns the demand in the window whose amount has this index. A window over calls has none: its demand is the call.
+    pub(crate) fn in_window(&self, index: Option<usize>) -> Demand {
+        index.map_or(Demand::exactly(1), |index| Demand {
+            input: self.input.get(index),
+            output_min: self.output_min.get(index),
+            output_max: self.output_max.get(index),
+        })
     }
 }
 
 /// How to end a hold by its call id, for a process that doesn't have the permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum End<A = u64> {
     /// Counts this amount as used.
-    Settle(u64),
+    Settle(A),
     /// Counts nothing and refunds the call.
     Release,
 }
 
 /// One call within the longest window, as the source of truth recorded it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PastCall {
+pub struct PastCall<A = u64> {
     /// The call's id.
     pub call: String,
     /// When it was admitted, in milliseconds since 1970.
     pub at_ms: u64,
     /// The amount it used, or holds while it is running.
-    pub amount: u64,
+    pub amount: A,
     /// Whether it is still running.
     pub running: bool,
 }
@@ -102,10 +113,10 @@ pub enum Unavailable {
 }
 
 /// An operation on the meters of one subject.
-pub(crate) enum Step<'a> {
+pub(crate) enum Step<'a, A> {
     Admit {
         call: &'a str,
-        demand: Demand,
+        demand: Demand<A>,
         lapse_ms: u64,
         allowance: Allowance<'a>,
     },
@@ -116,12 +127,12 @@ pub(crate) enum Step<'a> {
     End {
         call: &'a str,
         at_ms: u64,
-        end: End,
+        end: End<A>,
     },
     Peek,
     /// `rebuild_epoch` is from the [`StepOutcome::Cold`] that was returned before the history was read.
     Seed {
-        past: &'a [PastCall],
+        past: &'a [PastCall<A>],
         rebuild_epoch: &'a str,
     },
 }
@@ -129,8 +140,9 @@ pub(crate) enum Step<'a> {
 /// The result of a [`Step`].
 #[derive(Debug)]
 pub(crate) enum StepOutcome {
+    /// `reserved` has one amount per window over an amount.
     Granted {
-        output: u64,
+        reserved: Vec<u64>,
         at_ms: u64,
         snapshot: Snapshot,
     },

@@ -1,7 +1,9 @@
 //! The text of the Lua scripts, their arguments and their replies, packed as `lua/meter.lua` describes.
 
-use crate::protocol::{Allowance, End, MAX_EXACT, SAME_CALL_MS, SETTLE_GRACE_MS, Snapshot, Step, StepOutcome, Usage};
-use crate::window::{Unit, Window};
+use crate::protocol::{
+    Allowance, Demand, End, MAX_EXACT, SAME_CALL_MS, SETTLE_GRACE_MS, Snapshot, Step, StepOutcome, Usage,
+};
+use crate::window::{Amounts, Unit, Window, with_amount_indexes};
 use redis_link::redis::Script;
 use std::collections::BTreeSet;
 
@@ -41,7 +43,7 @@ impl ScriptSet {
     }
 
     /// Returns the script that runs a step.
-    pub fn script_for(&self, step: &Step<'_>) -> &CompiledScript {
+    pub fn script_for<A>(&self, step: &Step<'_, A>) -> &CompiledScript {
         match step {
             Step::Admit { .. } => &self.admit,
             Step::Confirm { .. } => &self.confirm,
@@ -65,12 +67,14 @@ const SHARED: &str = include_str!("lua/meter.lua");
 const DELIMITER: &str = "@@";
 
 /// Returns the values of the markers in the Lua files. `run_id` is a Lua expression for the run id of the Redis process.
-fn markers(run_id: &str) -> [(&'static str, String); 13] {
+fn markers(run_id: &str) -> [(&'static str, String); 15] {
     [
-        // Formats of the head, of a window in the head, and of a hold: bytes per integer.
-        ("HEAD_FORMAT", "'<I7I4I3I6I6'".to_owned()),
-        ("WINDOW_FORMAT", "'<I7I6I6'".to_owned()),
-        ("HOLD_FORMAT", "'<I7I6I6B'".to_owned()),
+        // Formats of the head, of a window over calls or an amount in the head, of a hold, and of one of its amounts: bytes per integer.
+        ("HEAD_FORMAT", "'<I4I3I6I6'".to_owned()),
+        ("CALLS_WINDOW_FORMAT", "'<I7I6I6'".to_owned()),
+        ("AMOUNT_WINDOW_FORMAT", "'<I7I6I6I7'".to_owned()),
+        ("HOLD_FORMAT", "'<I6I6B'".to_owned()),
+        ("AMOUNT_FORMAT", "'<I7'".to_owned()),
         ("BUCKETS_PER_FIELD", "8".to_owned()),
         ("BUCKET_BYTES", "7".to_owned()),
         // States of a hold: not confirmed yet; confirmed and kept until it is ended; lapsed, which holds nothing but can still be
@@ -152,6 +156,12 @@ impl Arguments {
         self.numbers.extend((n.min(MAX_EXACT) as f64).to_le_bytes());
         self
     }
+
+    /// Appends one amount per window over an amount.
+    fn amounts(&mut self, windows: &[Window], amounts: &impl Amounts) -> &mut Self {
+        let indexes = with_amount_indexes(windows).filter_map(|(_, index)| index);
+        indexes.fold(self, |args, index| args.number(amounts.get(index)))
+    }
 }
 
 /// The field of a call's hold.
@@ -160,7 +170,7 @@ fn hold_field(call: &str) -> String {
 }
 
 /// Packs the arguments of a step.
-pub(crate) fn pack_arguments(windows: &[Window], now_ms: Option<u64>, step: &Step<'_>) -> Arguments {
+pub(crate) fn pack_arguments<A: Amounts>(windows: &[Window], now_ms: Option<u64>, step: &Step<'_, A>) -> Arguments {
     let kept_ms = windows.iter().map(Window::kept_ms).max().unwrap_or(0).max(MIN_KEPT_MS);
     let mut args = Arguments::default();
     args.number(now_ms.unwrap_or(0)).number(kept_ms).number(windows.len() as u64);
@@ -170,9 +180,11 @@ pub(crate) fn pack_arguments(windows: &[Window], now_ms: Option<u64>, step: &Ste
     match step {
         Step::Admit { call, demand, lapse_ms, allowance: Allowance { limits, in_flight } } => {
             args.hold = hold_field(call);
-            args.number(demand.input).number(demand.output_min).number(demand.output_max).number(*lapse_ms);
-            args.number(in_flight.unwrap_or(MAX_EXACT));
-            limits.iter().fold(&mut args, |args, limit| args.number(*limit));
+            args.number(*lapse_ms).number(in_flight.unwrap_or(MAX_EXACT));
+            for ((_, index), limit) in with_amount_indexes(windows).zip(*limits) {
+                let Demand { input, output_min, output_max } = demand.in_window(index);
+                args.number(*limit).number(input).number(output_min).number(output_max);
+            }
         }
         Step::Confirm { call, at_ms } => {
             args.hold = hold_field(call);
@@ -180,16 +192,17 @@ pub(crate) fn pack_arguments(windows: &[Window], now_ms: Option<u64>, step: &Ste
         }
         Step::End { call, at_ms, end } => {
             args.hold = hold_field(call);
+            args.number(*at_ms);
             match end {
-                End::Settle(amount) => args.number(*at_ms).number(1).number(*amount),
-                End::Release => args.number(*at_ms).number(0).number(0),
+                End::Settle(used) => args.number(1).amounts(windows, used),
+                End::Release => args.number(0),
             };
         }
         Step::Peek => {}
         Step::Seed { past, rebuild_epoch } => {
             args.hold = (*rebuild_epoch).to_owned();
             for past in *past {
-                args.number(past.at_ms).number(past.amount).number(u64::from(past.running));
+                args.number(past.at_ms).number(u64::from(past.running)).amounts(windows, &past.amount);
                 args.past.push(hold_field(&past.call));
             }
         }
@@ -219,13 +232,13 @@ impl Packed<'_> {
 
     /// Reads the meters, as `meters` in `meter.lua` packs them.
     fn snapshot(&mut self, windows: &[Window], now_ms: u64) -> Option<Snapshot> {
-        let (held, in_flight) = (self.read_integer(7)?, self.read_integer(4)?);
+        let in_flight = self.read_integer(4)?;
         // The number of unconfirmed holds, when the first of them expires, and when the key expires.
         let _ = (self.read_integer(3)?, self.read_integer(6)?, self.read_integer(6)?);
         let mut usage = |window: &Window| {
             let (used, first, last) = (self.read_integer(7)?, self.read_integer(6)?, self.read_integer(6)?);
             let remaining_ms = |bucket| (used > 0).then(|| window.expires_at_ms(bucket).saturating_sub(now_ms));
-            let reserved = if window.unit == Unit::Amount { held } else { 0 };
+            let reserved = if window.unit == Unit::Amount { self.read_integer(7)? } else { 0 };
             Some(Usage { used, reserved, reset_ms: remaining_ms(last), next_free_ms: remaining_ms(first) })
         };
         let windows = windows.iter().map(&mut usage).collect::<Option<Vec<_>>>()?;
@@ -248,8 +261,9 @@ pub(crate) fn parse_reply(reply: &[u8], windows: &[Window]) -> Option<StepOutcom
     let now_ms = packed.read_double()??;
     Some(match letter {
         b'g' => {
-            let output = packed.read_double()??;
-            StepOutcome::Granted { output, at_ms: now_ms, snapshot: packed.snapshot(windows, now_ms)? }
+            let amounts = windows.iter().filter(|window| window.unit == Unit::Amount);
+            let reserved = amounts.map(|_| packed.read_integer(7)).collect::<Option<Vec<_>>>()?;
+            StepOutcome::Granted { reserved, at_ms: now_ms, snapshot: packed.snapshot(windows, now_ms)? }
         }
         b'd' => {
             let waits = (0..=windows.len()).map(|_| packed.read_double()).collect::<Option<Vec<_>>>()?;

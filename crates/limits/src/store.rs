@@ -3,7 +3,7 @@
 use crate::memory::Meters;
 use crate::protocol::{Step, StepOutcome, Unavailable};
 use crate::script::{ScriptSet, pack_arguments, parse_reply};
-use crate::window::{Window, shape};
+use crate::window::{Amounts, Window, shape};
 use redis_link::Link;
 use redis_link::redis::{self, Value};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -83,13 +83,13 @@ impl Store {
     }
 
     /// Runs one step within the time left of its deadline, at the current time of Redis unless a test sets one.
-    pub(crate) async fn step(
+    pub(crate) async fn step<A: Amounts>(
         &self,
         key: &str,
         windows: &[Window],
         now_ms: Option<u64>,
         left: &mut Duration,
-        step: &Step<'_>,
+        step: &Step<'_, A>,
     ) -> Result<StepOutcome, Unavailable> {
         match &self.0 {
             Kind::Redis(redis) => {

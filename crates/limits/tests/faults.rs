@@ -6,13 +6,14 @@
 
 mod servers;
 
-use limits::{Admission, Allowance, Demand, History, Limits, PastCall, Store, Unavailable, Window};
+use limits::{Admission, Allowance, Demand, History, Limits, PastCall, Store, Unavailable, Window, Windows};
 use servers::{FaultyProxy, Mode, Server};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-const WINDOWS: [Window; 2] = [Window::calls("requests", 60_000, 60), Window::amount("tokens", 86_400_000, 96)];
+const WINDOWS: Windows =
+    Windows::new(&[Window::calls("requests", 60_000, 60), Window::amount("tokens", 86_400_000, 96)]);
 const PLAN: Allowance<'_> = Allowance { limits: &[1_000_000, 1_000_000], in_flight: None };
 const DECISION_BOUND: Duration = Duration::from_secs(3);
 const RECOVERY_BOUND: Duration = Duration::from_secs(10);

@@ -1,7 +1,7 @@
 //! A user's limits.
 
 use domain::{Plan, ProblemKind, Quota, quota};
-use limits::{Reason, Snapshot, Window};
+use limits::{Reason, Snapshot, Window, Windows};
 
 /// A limit of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,9 @@ pub enum Limit {
 const WINDOWED: [Limit; 2] = [Limit::Requests, Limit::Tokens];
 
 /// The windows of a user's meter.
-pub const USER_WINDOWS: [Window; WINDOWED.len()] = {
+pub const USER_WINDOWS: Windows = Windows::new(&WINDOWS);
+
+const WINDOWS: [Window; WINDOWED.len()] = {
     let mut windows = [Window::calls("requests", 60_000, 60); WINDOWED.len()];
     let mut index = 0;
     while index < WINDOWED.len() {
@@ -113,7 +115,7 @@ mod tests {
     fn a_refused_window_is_its_limit() {
         for (index, limit) in WINDOWED.into_iter().enumerate() {
             assert_eq!(Limit::of(Reason::Window(index)), limit);
-            assert_eq!(limit.window(), Some(USER_WINDOWS[index]));
+            assert_eq!(limit.window(), Some(WINDOWS[index]));
         }
         assert_eq!(Limit::of(Reason::InFlight), Limit::InFlight);
         assert_eq!(Limit::InFlight.window(), None);

@@ -5,7 +5,7 @@ use crate::history::{self, millis};
 use crate::limit::{Limit, USER_WINDOWS, quota_of, window_limits};
 use domain::{ModelName, Picos, Quota, TurnId, Viewer};
 use futures::future::join_all;
-use limits::{Admission, Allowance, Demand, Denial, Drift, End, Limits, Permit, Snapshot, Store, Unavailable, Window};
+use limits::{Admission, Allowance, Demand, Denial, Drift, End, Limits, Permit, Snapshot, Store, Unavailable, Window, Windows};
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -13,9 +13,9 @@ const DAY_MS: u64 = 86_400_000;
 const QUARTER_MS: u64 = 900_000;
 
 /// Spend of a budget in 24 hours, in nano-dollars, rounded up.
-const SPEND: [Window; 1] = [Window::amount("spend", DAY_MS, 96)];
+const SPEND: Windows = Windows::new(&[Window::amount("spend", DAY_MS, 96)]);
 /// Auth attempts in 15 minutes.
-const ATTEMPTS: [Window; 1] = [Window::calls("attempts", QUARTER_MS, 60)];
+const ATTEMPTS: Windows = Windows::new(&[Window::calls("attempts", QUARTER_MS, 60)]);
 
 /// The meters of users, budgets and auth attempts.
 #[derive(Clone)]

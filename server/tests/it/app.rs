@@ -3,7 +3,7 @@
 use crate::visitor::TestClient;
 use fakes::{FakeProvider, FakeStripe, WEBHOOK_SECRET};
 use http::StatusCode;
-use limits::{History, Limits, PastCall, Store, Window};
+use limits::{History, Limits, PastCall, Store, Window, Windows};
 use quota::USER_WINDOWS;
 use reqwest::{Client, redirect};
 use secrecy::SecretString;
@@ -254,7 +254,7 @@ impl TestApp {
     }
 
     /// Accesses the deployment's meters of one kind directly in Redis. A missing meter is rebuilt from `past`; with `None` that fails.
-    fn meters(&self, kind: &'static str, windows: &'static [Window], past: Option<PastCall>) -> Limits {
+    fn meters(&self, kind: &'static str, windows: &Windows, past: Option<PastCall>) -> Limits {
         let history: History = Arc::new(move |subject| {
             let past = past.clone().ok_or_else(|| format!("no history to rebuild the meter of {subject}"));
             Box::pin(async move { Ok(vec![past?]) })
@@ -278,7 +278,7 @@ impl TestApp {
 
     /// Returns what is used and reserved in a budget, in nano-dollars per day: the global one, or a model's.
     pub async fn budget(&self, model: Option<&str>) -> (u64, u64) {
-        static SPEND: [Window; 1] = [Window::amount("spend", 86_400_000, 96)];
+        const SPEND: Windows = Windows::new(&[Window::amount("spend", 86_400_000, 96)]);
         let app = hex::encode(&Sha256::digest(self.config.secret_key)[..12]);
         let (kind, subject) = match model {
             Some(model) => ("model", format!("{app}/{model}")),

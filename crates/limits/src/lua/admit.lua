@@ -1,33 +1,33 @@
 -- Admits a call in all windows, or refuses it and writes nothing.
--- Own arguments: input, output_min, output_max, lapse_ms, limit of concurrent calls, one limit per window.
--- Replies "g" now, output, meters | "d" now, wait for concurrency, wait per window, meters | "r" if the call is running
--- | "c" rebuild_epoch if the meters are cold.
+-- Own arguments: lapse_ms, limit of concurrent calls, then per window its limit, input, output_min and output_max. The call itself is the
+-- input of a window over calls: 1, 0, 0.
+-- Replies "g" now, amount reserved per window over an amount, meters | "d" now, wait for concurrency, wait per window, meters
+-- | "r" if the call is running | "c" rebuild_epoch if the meters are cold.
 -- A wait is in milliseconds: 0 if the call fits, -1 if only the end of a running call can make room.
 if not is_warm then return cold() end
 local before = get(call)
 if before then
-  local _, _, _, state = parse(@@HOLD_FORMAT@@, before)
+  local _, _, state = parse(@@HOLD_FORMAT@@, before)
   if state ~= @@LAPSED@@ then return 'r' end
 end
-local input, output_min, output_max, lapse_ms, max_in_flight, at = parse('<ddddd', numbers, rest)
-local limits, output, fits = at, output_max, in_flight < max_in_flight
+local lapse_ms, max_in_flight, demands = parse('<dd', numbers, rest)
+local fits, position = in_flight < max_in_flight, demands
 for i = 1, window_count do
-  local w, limit = windows[i], nil
-  limit, at = parse('<d', numbers, at)
-  local room = limit - w.sum - (w.calls and 1 or held + input)
-  if w.calls then
-    fits = fits and room >= 0
-  elseif room < output then
-    output = room
-  end
+  local w, limit, input, output_min, output = windows[i], nil, nil, nil, nil
+  limit, input, output_min, output, position = parse('<dddd', numbers, position)
+  local room = limit - w.sum - w.held - input
+  if room < output then output = room end
+  if output < output_min then fits = false end
+  w.granted = input + output
 end
 
-if not fits or output < output_min then
+if not fits then
   local waits = pack('<d', in_flight < max_in_flight and 0 or -1)
+  position = demands
   for i = 1, window_count do
-    local w, limit = windows[i], nil
-    limit, limits = parse('<d', numbers, limits)
-    local excess, wait = w.sum + (w.calls and 1 or held + input + output_min) - limit, -1
+    local w, limit, input, output_min, _ = windows[i], nil, nil, nil, nil
+    limit, input, output_min, _, position = parse('<dddd', numbers, position)
+    local excess, wait = w.sum + w.held + input + output_min - limit, -1
     if excess <= 0 then
       wait = 0
     elseif w.sum > 0 then
@@ -44,11 +44,16 @@ if not fits or output < output_min then
   return pack('<c1d', 'd', now) .. waits .. meters()
 end
 
-held, in_flight, next_expiry_ms = held + input + output, in_flight + 1, math.min(next_expiry_ms, now + lapse_ms)
+in_flight, next_expiry_ms = in_flight + 1, math.min(next_expiry_ms, now + lapse_ms)
 if not before then unconfirmed = unconfirmed + 1 end
-set(call, pack(@@HOLD_FORMAT@@, input + output, now, now + lapse_ms, @@PENDING@@))
+local reserved = ''
 for i = 1, window_count do
   local w = windows[i]
-  if w.calls then add(w, floor(now / w.width), 1) end
+  if w.calls then
+    add(w, floor(now / w.width), 1)
+  else
+    w.held, reserved = w.held + w.granted, reserved .. pack(@@AMOUNT_FORMAT@@, w.granted)
+  end
 end
-return pack('<c1dd', 'g', now, output) .. write()
+set(call, pack(@@HOLD_FORMAT@@, now, now + lapse_ms, @@PENDING@@) .. reserved)
+return pack('<c1d', 'g', now) .. reserved .. write()

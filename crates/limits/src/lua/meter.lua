@@ -2,11 +2,11 @@
 -- whole:
 --   <shape>   the head. Its name is the shape of the windows and the run id of the Redis process that wrote it. Under another run id the
 --             meters are cold, because a Redis that restarted from a snapshot, or a replica that was promoted, may lack the latest
---             counts. It contains the amount that running calls hold, and their number; the number of holds that aren't confirmed
---             (pending or lapsed), and when the first of them lapses or can be deleted; when the key expires; then per window the sum
---             of its buckets, its first and its last bucket, or zeros if nothing is used
+--             counts. It contains the number of running calls; the number of holds that aren't confirmed (pending or lapsed), and
+--             when the first of them lapses or can be deleted; when the key expires; then per window the sum of its buckets, its
+--             first and its last bucket, or zeros if nothing is used, and, if it counts an amount, what running calls hold in it
 --   <digits>  usage of eight consecutive buckets of a window; a missing tail is zeros
---   h:<call>  a hold: amount, at_ms, until_ms, state
+--   h:<call>  a hold: at_ms, until_ms, state, then what it reserves in each window over an amount
 --   rebuild_epoch  only while cold meters are being rebuilt: identifies this loss of the meters
 -- All values are packed, because most of a script's cost is converting between numbers and strings. No field is longer than 64 bytes
 -- with up to two windows; beyond that Redis gives up the hash's compact encoding. Every number is an integer below 2^53.
@@ -119,7 +119,7 @@ end
 
 -- --- the meters -----------------------------------------------------------------------------------------------------------------
 
-local held, in_flight, unconfirmed, next_expiry_ms, expires_at_ms = 0, 0, 0, @@NEVER@@, 0
+local in_flight, unconfirmed, next_expiry_ms, expires_at_ms = 0, 0, @@NEVER@@, 0
 local windows = {}
 
 -- Lapses holds that were not confirmed in time, which frees what they held. The call is refunded as well, because its server may not
@@ -130,14 +130,20 @@ local function lapse()
   for i = 1, #all, 2 do
     local name = all[i]
     if string.sub(name, 1, 2) == 'h:' then
-      local amount, at, until_ms, state = parse(@@HOLD_FORMAT@@, all[i + 1])
+      local hold = all[i + 1]
+      local at_ms, until_ms, state, amounts = parse(@@HOLD_FORMAT@@, hold)
       if state == @@PENDING@@ and until_ms <= now then
-        held, in_flight = held - amount, in_flight - 1
+        until_ms, state, in_flight = until_ms + @@SETTLE_GRACE_MS@@, @@LAPSED@@, in_flight - 1
+        set(name, pack(@@HOLD_FORMAT@@, at_ms, until_ms, state) .. string.sub(hold, amounts))
         for _, w in ipairs(windows) do
-          if w.calls then add(w, floor(at / w.width), -1) end
+          if w.calls then
+            add(w, floor(at_ms / w.width), -1)
+          else
+            local reserved
+            reserved, amounts = parse(@@AMOUNT_FORMAT@@, hold, amounts)
+            w.held = w.held - reserved
+          end
         end
-        until_ms, state = until_ms + @@SETTLE_GRACE_MS@@, @@LAPSED@@
-        set(name, pack(@@HOLD_FORMAT@@, amount, at, until_ms, state))
       end
       if state == @@LAPSED@@ and until_ms <= now then
         set(name, false)
@@ -156,10 +162,14 @@ end
 
 -- Packs the current meters as in the hash. Replies that contain the meters end with them.
 local function meters()
-  local packed = pack(@@HEAD_FORMAT@@, held, in_flight, unconfirmed, next_expiry_ms, expires_at_ms)
+  local packed = pack(@@HEAD_FORMAT@@, in_flight, unconfirmed, next_expiry_ms, expires_at_ms)
   for i = 1, window_count do
     local w = windows[i]
-    packed = packed .. pack(@@WINDOW_FORMAT@@, w.sum, w.first, w.last)
+    if w.calls then
+      packed = packed .. pack(@@CALLS_WINDOW_FORMAT@@, w.sum, w.first, w.last)
+    else
+      packed = packed .. pack(@@AMOUNT_WINDOW_FORMAT@@, w.sum, w.first, w.last, w.held)
+    end
   end
   return packed
 end
@@ -190,14 +200,21 @@ end
 -- ahead, as a clock that was far ahead would leave it.
 local head, at = redis.call('HGET', key, shape), nil
 local is_warm = head
-if head then held, in_flight, unconfirmed, next_expiry_ms, expires_at_ms, at = parse(@@HEAD_FORMAT@@, head) end
+if head then in_flight, unconfirmed, next_expiry_ms, expires_at_ms, at = parse(@@HEAD_FORMAT@@, head) end
 for i = 1, window_count do
   local calls, span, width
-  local sum, first, last = 0, 0, 0
+  local sum, first, last, held = 0, 0, 0, 0
   calls, span, width, rest = parse('<ddd', numbers, rest)
-  if head then sum, first, last, at = parse(@@WINDOW_FORMAT@@, head, at) end
+  calls = calls == 1
+  if head then
+    if calls then
+      sum, first, last, at = parse(@@CALLS_WINDOW_FORMAT@@, head, at)
+    else
+      sum, first, last, held, at = parse(@@AMOUNT_WINDOW_FORMAT@@, head, at)
+    end
+  end
   local oldest = floor((now - span) / width)
-  local w = { index = i, calls = calls == 1, span = span, width = width, oldest = oldest, sum = sum, first = first, last = last }
+  local w = { index = i, calls = calls, span = span, width = width, oldest = oldest, sum = sum, first = first, last = last, held = held }
   windows[i] = w
   if last * width > now + span or sum > 0 and first < oldest and not drop_expired(w) then is_warm = false end
 end

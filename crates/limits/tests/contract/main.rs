@@ -2,11 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
+mod amounts;
 mod history;
 #[path = "../servers/mod.rs"]
 mod servers;
 
-use limits::{Admission, Allowance, Demand, Denial, End, History, Limits, PastCall, Permit, Reason, Store, Window};
+use limits::{
+    Admission, Allowance, Amounts, Demand, Denial, End, History, Limits, PastCall, Permit, Reason, Store, Window,
+    Windows,
+};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -15,7 +19,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 const MINUTE: u64 = 60_000;
 const DAY: u64 = 86_400_000;
-const WINDOWS: [Window; 2] = [Window::calls("requests", MINUTE, 60), Window::amount("tokens", DAY, 96)];
+const WINDOWS: Windows = Windows::new(&[Window::calls("requests", MINUTE, 60), Window::amount("tokens", DAY, 96)]);
+/// A set with two amounts, which a call carries as `[tokens, images]`.
+const WINDOWS_WITH_IMAGES: Windows<[u64; 2]> = Windows::new(&[
+    Window::calls("requests", MINUTE, 60),
+    Window::amount("tokens", DAY, 96),
+    Window::amount("images", DAY / 4, 36),
+]);
 const REQUESTS: Reason = Reason::Window(0);
 const TOKENS: Reason = Reason::Window(1);
 /// An arbitrary instant that isn't aligned to any bucket.
@@ -33,7 +43,7 @@ fn unique_name(what: &str) -> String {
     format!("{what}-{}-{nanos}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-fn fixed_history(past: Vec<PastCall>) -> History {
+fn fixed_history<A: Amounts>(past: Vec<PastCall<A>>) -> History<A> {
     Arc::new(move |_| {
         let past = past.clone();
         Box::pin(async move { Ok(past) })
@@ -56,14 +66,26 @@ async fn for_each_store<F: AsyncFn(Limits)>(test: F) {
     }
 }
 
-async fn admit_granted(limits: &Limits, now: u64, subject: &str, allowance: Allowance<'_>, demand: Demand) -> Permit {
+async fn admit_granted<A: Amounts>(
+    limits: &Limits<A>,
+    now: u64,
+    subject: &str,
+    allowance: Allowance<'_>,
+    demand: Demand<A>,
+) -> Permit<A> {
     match limits.at(now).admit(subject, &unique_name("call"), allowance, demand).await.unwrap() {
         Admission::Granted(permit) => permit,
         other => panic!("{other:?}"),
     }
 }
 
-async fn admit_denied(limits: &Limits, now: u64, subject: &str, allowance: Allowance<'_>, demand: Demand) -> Denial {
+async fn admit_denied<A: Amounts>(
+    limits: &Limits<A>,
+    now: u64,
+    subject: &str,
+    allowance: Allowance<'_>,
+    demand: Demand<A>,
+) -> Denial {
     match limits.at(now).admit(subject, &unique_name("call"), allowance, demand).await.unwrap() {
         Admission::Denied(denial) => denial,
         other => panic!("{other:?}"),
