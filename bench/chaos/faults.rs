@@ -3,7 +3,7 @@
 use crate::world::World;
 use anyhow::{Context as _, ensure};
 use bench::user::{ask_anything, estimate, first_token_time, quota, release, served};
-use bench::{at, ms};
+use bench::{ms, percentile};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -238,7 +238,7 @@ pub async fn large_texts(world: &World) -> anyhow::Result<String> {
         refused += one.await?;
     }
     let resident = world.servers[0].as_ref().context("no server")?.resident()? >> 20;
-    let (before, during) = (at(&mut before, 50), at(&mut during, 50));
+    let (before, during) = (percentile(&mut before, 50), percentile(&mut during, 50));
     ensure!(refused > 0, "nothing was refused");
     Ok(format!(
         "time to first token of another user {} before, {} during; {refused} refused; {resident} MiB resident",

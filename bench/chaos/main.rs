@@ -5,7 +5,7 @@ mod faults;
 mod world;
 
 use anyhow::ensure;
-use bench::tell;
+use bench::print_result;
 use std::time::{Duration, Instant};
 use world::World;
 
@@ -33,7 +33,7 @@ async fn main() -> anyhow::Result<()> {
                 }
             };
             tokio::time::sleep(period.saturating_sub(began.elapsed())).await;
-            tell($name, &format!("{line}; users: {}", world.seen.take()))?;
+            print_result($name, &format!("{line}; users: {}", world.seen.take()))?;
         }};
     }
     fault!("98 connections to Postgres freeze while all are in use", faults::frozen_postgres(&world));
@@ -49,8 +49,8 @@ async fn main() -> anyhow::Result<()> {
     fault!("107 malformed cookies", faults::malformed_cookies(&world));
     world.stop_chat();
     while users.join_next().await.is_some() {}
-    tell("ledger and meters compared with the provider", &faults::compare(&world).await?)?;
-    tell("total time", &format!("{:.0?}", began.elapsed()))?;
+    print_result("ledger and meters compared with the provider", &faults::compare(&world).await?)?;
+    print_result("total time", &format!("{:.0?}", began.elapsed()))?;
     world.servers.clear();
     world.db.drop().await?;
     ensure!(failed.is_empty(), "{} faults failed: {failed:?}", failed.len());

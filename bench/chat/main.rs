@@ -9,8 +9,8 @@ mod pass_through;
 
 use anyhow::{Context as _, ensure};
 use bench::process::{self, Process, free_port};
-use bench::user::{self, Users, ask};
-use bench::{at, ms, tell};
+use bench::user::{self, Users, time_to_first_token};
+use bench::{ms, percentile, print_result};
 use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 1_000;
@@ -19,7 +19,7 @@ const CONNECTIONS: usize = 32;
 const OPEN: usize = 2_000;
 const PACED: usize = 512;
 /// A message whose response has twenty deltas.
-const QUESTION: &str = "{{words:20}}";
+const MESSAGE: &str = "{{words:20}}";
 /// A message whose response stalls after its first word until it is released.
 const HELD: &str = "{{words:2}}{{hold:1}}";
 
@@ -61,7 +61,7 @@ async fn bench() -> anyhow::Result<()> {
     let db = process::Database::fresh().await?;
     let server = Process::quotient(&db.url, &provider.url)?;
     db.no_limits().await?;
-    tell("resident memory when idle", &format!("{:.1} MiB", server.resident()? as f64 / 1_048_576.0))?;
+    print_result("resident memory when idle", &format!("{:.1} MiB", server.resident()? as f64 / 1_048_576.0))?;
     let users = Users::sign_up(&server.url, CONNECTIONS).await?;
 
     // A single insert and commit, with the durability that this Postgres is configured for.
@@ -71,26 +71,32 @@ async fn bench() -> anyhow::Result<()> {
         db.insert().await?;
         commits.push(began.elapsed());
     }
-    let commit = (at(&mut commits, 50), at(&mut commits, 99));
-    tell("one insert and commit", &format!("p50 {}  p99 {}", ms(commit.0), ms(commit.1)))?;
+    let commit = (percentile(&mut commits, 50), percentile(&mut commits, 99));
+    print_result("one insert and commit", &format!("p50 {}  p99 {}", ms(commit.0), ms(commit.1)))?;
 
     let client = user::client()?;
     let url = format!("{}/v1/messages", through.url);
-    let bare = async || user::pass(&client, &url, QUESTION).await;
+    let bare = async || user::pass(&client, &url, MESSAGE).await;
     let (mut theirs, theirs_cpu) = one_by_one(&through, bare).await?;
     let one = users.one(0);
-    let (mut ours, ours_cpu) = one_by_one(&server, async || ask(&one, QUESTION).await).await?;
-    let (their, our) = ((at(&mut theirs, 50), at(&mut theirs, 99)), (at(&mut ours, 50), at(&mut ours, 99)));
-    tell("time to first token, pass-through", &format!("p50 {}  p99 {}", ms(their.0), ms(their.1)))?;
-    tell("time to first token, ours", &format!("p50 {}  p99 {}", ms(our.0), ms(our.1)))?;
+    let (mut ours, ours_cpu) = one_by_one(&server, async || time_to_first_token(&one, MESSAGE).await).await?;
+    let (their, our) = (
+        (percentile(&mut theirs, 50), percentile(&mut theirs, 99)),
+        (percentile(&mut ours, 50), percentile(&mut ours, 99)),
+    );
+    print_result("time to first token, pass-through", &format!("p50 {}  p99 {}", ms(their.0), ms(their.1)))?;
+    print_result("time to first token, ours", &format!("p50 {}  p99 {}", ms(our.0), ms(our.1)))?;
     let added =
         |ours: Duration, theirs: Duration, commit: Duration| ms(ours.saturating_sub(theirs).saturating_sub(commit));
-    tell(
+    print_result(
         "added latency, less one commit",
         &format!("p50 {}  p99 {}", added(our.0, their.0, commit.0), added(our.1, their.1, commit.1)),
     )?;
     let ratio = ours_cpu.as_secs_f64() / theirs_cpu.as_secs_f64();
-    tell("CPU time per turn", &format!("pass-through {}  ours {}  ({ratio:.1} times)", ms(theirs_cpu), ms(ours_cpu)))?;
+    print_result(
+        "CPU time per turn",
+        &format!("pass-through {}  ours {}  ({ratio:.1} times)", ms(theirs_cpu), ms(ours_cpu)),
+    )?;
 
     // Completed turns over many connections.
     let before = server.cpu()?;
@@ -100,7 +106,7 @@ async fn bench() -> anyhow::Result<()> {
         tokio::spawn(async move {
             let mut done = 0_u64;
             while began.elapsed() < Duration::from_secs(TURNS_SECONDS) {
-                ask(&one, QUESTION).await?;
+                time_to_first_token(&one, MESSAGE).await?;
                 done += 1;
             }
             anyhow::Ok(done)
@@ -112,11 +118,11 @@ async fn bench() -> anyhow::Result<()> {
     }
     let took = began.elapsed();
     let busy = (server.cpu()? - before) / u32::try_from(turns)?;
-    tell(
+    print_result(
         &format!("completed turns, {CONNECTIONS} connections"),
         &format!("{:.0}/s, {} of server CPU time each", turns as f64 / took.as_secs_f64(), ms(busy)),
     )?;
-    tell("ledger compared with the provider", &db.compare(&provider.url).await?)?;
+    print_result("ledger compared with the provider", &db.compare(&provider.url).await?)?;
 
     // The same through the pass-through, to compare CPU time under load.
     let before = through.cpu()?;
@@ -126,7 +132,7 @@ async fn bench() -> anyhow::Result<()> {
         tokio::spawn(async move {
             let mut done = 0_u64;
             while began.elapsed() < Duration::from_secs(TURNS_SECONDS / 2) {
-                user::pass(&client, &url, QUESTION).await?;
+                user::pass(&client, &url, MESSAGE).await?;
                 done += 1;
             }
             anyhow::Ok(done)
@@ -138,7 +144,7 @@ async fn bench() -> anyhow::Result<()> {
     }
     let each = (through.cpu()? - before) / u32::try_from(passed)?;
     let ratio = busy.as_secs_f64() / each.as_secs_f64();
-    tell(
+    print_result(
         "  pass-through, same number of connections",
         &format!("{:.0}/s, {} each: ours is {ratio:.1} times", passed as f64 / began.elapsed().as_secs_f64(), ms(each)),
     )?;
@@ -150,7 +156,7 @@ async fn bench() -> anyhow::Result<()> {
         open.push(user::open_through(&client, &url, HELD).await?);
     }
     let each = (through.resident()?.saturating_sub(idle)) as f64 / OPEN as f64 / 1_024.0;
-    tell(&format!("{OPEN} stalled responses, pass-through"), &format!("{each:.1} KiB each"))?;
+    print_result(&format!("{OPEN} stalled responses, pass-through"), &format!("{each:.1} KiB each"))?;
     drop(open);
     let many = Users::sign_up(&server.url, 8).await?;
     // One response with many readers.
@@ -161,7 +167,7 @@ async fn bench() -> anyhow::Result<()> {
         readers.push(user::follow(&many.one(0), &turn).await?);
     }
     let each = (server.resident()?.saturating_sub(idle)) as f64 / OPEN as f64 / 1_024.0;
-    tell(&format!("{OPEN} readers of one response"), &format!("{each:.1} KiB each"))?;
+    print_result(&format!("{OPEN} readers of one response"), &format!("{each:.1} KiB each"))?;
     drop(readers);
     let idle = server.resident()?;
     let mut open = vec![first];
@@ -169,7 +175,7 @@ async fn bench() -> anyhow::Result<()> {
         open.push(user::open(&many.one(n % 8), HELD).await?.0);
     }
     let each = (server.resident()?.saturating_sub(idle)) as f64 / OPEN as f64 / 1_024.0;
-    tell(&format!("{OPEN} stalled responses, ours"), &format!("{each:.1} KiB each"))?;
+    print_result(&format!("{OPEN} stalled responses, ours"), &format!("{each:.1} KiB each"))?;
     user::release(&provider.url).await?;
     for stream in open {
         ensure!(
@@ -192,12 +198,12 @@ async fn bench() -> anyhow::Result<()> {
         ended += usize::from(is_whole);
         longest = longest.max(silence);
     }
-    tell(
+    print_result(
         &format!("{PACED} streams paced at 50 ms a word"),
         &format!("{ended} complete, longest silence {}", ms(longest)),
     )?;
     ensure!(ended == PACED, "a stream stalled");
-    tell("ledger compared with the provider", &db.compare(&provider.url).await?)?;
+    print_result("ledger compared with the provider", &db.compare(&provider.url).await?)?;
     server.stop()?;
     db.drop().await
 }

@@ -68,12 +68,12 @@ async fn call(limits: &Limits, name: &str, id: &str) -> anyhow::Result<Duration>
 
 fn report(name: &str, times: &mut [Duration]) -> anyhow::Result<Duration> {
     times.sort_unstable();
-    let at = |share: usize| times.get(times.len() * share / 100).copied().unwrap_or(Duration::ZERO);
-    writeln!(std::io::stdout(), "{name:44} p50 {:>9.3?}  p99 {:>9.3?}", at(50), at(99))?;
-    Ok(at(50))
+    let percentile = |share: usize| times.get(times.len() * share / 100).copied().unwrap_or(Duration::ZERO);
+    writeln!(std::io::stdout(), "{name:44} p50 {:>9.3?}  p99 {:>9.3?}", percentile(50), percentile(99))?;
+    Ok(percentile(50))
 }
 
-fn tell(name: &str, what: &str) -> anyhow::Result<()> {
+fn print_result(name: &str, what: &str) -> anyhow::Result<()> {
     Ok(writeln!(std::io::stdout(), "{name:44} {what}")?)
 }
 
@@ -160,9 +160,9 @@ async fn busy(url: &str) -> anyhow::Result<String> {
         let _ = thread.join();
     }
     times.sort_unstable();
-    let at = |share: usize| times.get(times.len() * share / 1000).copied().unwrap_or_default();
+    let percentile = |share: usize| times.get(times.len() * share / 1000).copied().unwrap_or_default();
     anyhow::ensure!(unavailable == 0, "{unavailable} admissions were refused as unavailable");
-    Ok(format!("none unavailable; p50 {:.1?}  p99.9 {:.1?}", at(500), at(999)))
+    Ok(format!("none unavailable; p50 {:.1?}  p99.9 {:.1?}", percentile(500), percentile(999)))
 }
 
 /// Checks that a decision takes at most 300 ms against a listener that accepts connections and never replies.
@@ -220,12 +220,12 @@ async fn main() -> anyhow::Result<()> {
         let key = format!("meter:{{bench:{name}}}");
         let bytes: u64 =
             redis::cmd("MEMORY").arg("USAGE").arg(&key).arg("SAMPLES").arg(0).query_async(&mut bare).await?;
-        tell(&format!("one user, all buckets full ({uses} each)"), &format!("{bytes} bytes"))?;
+        print_result(&format!("one user, all buckets full ({uses} each)"), &format!("{bytes} bytes"))?;
     }
 
     let began = Instant::now();
     populate(&url).await?;
-    tell(&format!("{USERS} users created"), &format!("in {:.0?}", began.elapsed()))?;
+    print_result(&format!("{USERS} users created"), &format!("in {:.0?}", began.elapsed()))?;
     let limits = Limits::without_history(&store, "bench", &WINDOWS);
     let mut crowds = [(1_000, Vec::with_capacity(ROUNDS)), (USERS, Vec::with_capacity(ROUNDS))];
     for n in 0..ROUNDS {
@@ -238,22 +238,22 @@ async fn main() -> anyhow::Result<()> {
     }
     let (first, last) = (medians.iter().min(), medians.iter().max());
     if let (Some(first), Some(last)) = (first, last) {
-        tell("slowest p50 over fastest", &format!("{:.2}", last.as_secs_f64() / first.as_secs_f64()))?;
+        print_result("slowest p50 over fastest", &format!("{:.2}", last.as_secs_f64() / first.as_secs_f64()))?;
     }
 
     let ours = rate(&url, false).await?;
-    tell(&format!("admissions, {CONNECTIONS} connections"), &format!("{ours}/s"))?;
+    print_result(&format!("admissions, {CONNECTIONS} connections"), &format!("{ours}/s"))?;
     let both = rate(&url, true).await?;
-    tell(&format!("calls admitted and settled, {CONNECTIONS} connections"), &format!("{both}/s"))?;
-    tell("64 concurrent, 4 busy threads, 12 800 calls", &busy(&url).await?)?;
-    tell("silent Redis, longest decision of 20", &silent().await?)?;
+    print_result(&format!("calls admitted and settled, {CONNECTIONS} connections"), &format!("{both}/s"))?;
+    print_result("64 concurrent, 4 busy threads, 12 800 calls", &busy(&url).await?)?;
+    print_result("silent Redis, longest decision of 20", &silent().await?)?;
     let peer = Command::new("node")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/limits/peer.mjs"))
         .args([&url, &CONNECTIONS.to_string(), &SECONDS.to_string(), &USERS.to_string()])
         .output()?;
     anyhow::ensure!(peer.status.success(), "{}", String::from_utf8_lossy(&peer.stderr));
     let theirs: u64 = String::from_utf8(peer.stdout)?.trim().parse()?;
-    tell("two @upstash/ratelimit windows, same Redis", &format!("{theirs}/s"))?;
-    tell("ratio of admissions to theirs", &format!("{:.2}", ours as f64 / theirs as f64))?;
+    print_result("two @upstash/ratelimit windows, same Redis", &format!("{theirs}/s"))?;
+    print_result("ratio of admissions to theirs", &format!("{:.2}", ours as f64 / theirs as f64))?;
     Ok(())
 }

@@ -10,12 +10,12 @@ use std::time::Duration;
 ///
 /// # Errors
 /// Returns an error if writing to standard output fails.
-pub fn tell(name: &str, what: &str) -> anyhow::Result<()> {
+pub fn print_result(name: &str, what: &str) -> anyhow::Result<()> {
     Ok(writeln!(std::io::stdout(), "{name:58} {what}")?)
 }
 
 /// Returns the `share`th percentile of `times`, and sorts them. Zero if there are none.
-pub fn at(times: &mut [Duration], share: usize) -> Duration {
+pub fn percentile(times: &mut [Duration], share: usize) -> Duration {
     times.sort_unstable();
     times.get(times.len() * share / 100).copied().unwrap_or(Duration::ZERO)
 }

@@ -217,7 +217,7 @@ impl Database {
         let journal: Vec<serde_json::Value> = serde_json::from_str(
             &crate::user::client()?.get(format!("{provider}/journal")).send().await?.text().await?,
         )?;
-        // Calls of the pass-through send no system prompt, which tells them apart from the server's.
+        // Calls of the pass-through send no system prompt, which distinguishes them from the server's.
         let (ledger, sum) = (self.ledger().await?, |key: &str, of: &[&serde_json::Value]| {
             of.iter().filter_map(|call| call[key].as_i64()).sum::<i64>()
         });

@@ -34,7 +34,7 @@ impl Users {
             // Each from its own address: sign-ups from one address are limited.
             let address = format!("10.{}.{}.{}", rand_byte(), rand_byte(), users.len() % 250);
             let response = request.header("x-forwarded-for", address).body(form).send().await?;
-            ensure!(response.status() == 303, "sign-up answered {}", response.status());
+            ensure!(response.status() == 303, "sign-up returned {}", response.status());
             let cookie = response.headers().get("set-cookie").context("no cookie")?.to_str()?;
             let cookie = cookie.split(';').next().unwrap_or_default().to_owned();
             users.push(User { client, url: url.to_owned(), cookie });
@@ -52,6 +52,7 @@ fn rand_byte() -> u8 {
     uuid::Uuid::new_v4().as_bytes()[0]
 }
 
+/// Reads a response until it contains `marker`. Returns how long that took, and the rest of the response.
 async fn first_token(mut response: Response, marker: &str) -> anyhow::Result<(Duration, Response)> {
     let began = Instant::now();
     let mut seen = String::new();
@@ -99,7 +100,7 @@ pub async fn ask_anything(user: &User, text: &str) -> anyhow::Result<(u16, bool,
 /// # Errors
 /// Returns an error if the request fails or the stream has no token.
 pub async fn first_token_time(user: &User) -> anyhow::Result<Duration> {
-    ask(user, "{{words:2}} first").await
+    time_to_first_token(user, "{{words:2}} first").await
 }
 
 /// Requests the token estimate of a text of `bytes` bytes. Returns the status of the response.
@@ -130,7 +131,7 @@ pub async fn served(provider: &str) -> anyhow::Result<Vec<serde_json::Value>> {
 }
 
 /// Sends a message and reads the response to the end. Returns the time to first token.
-pub async fn ask(user: &User, text: &str) -> anyhow::Result<Duration> {
+pub async fn time_to_first_token(user: &User, text: &str) -> anyhow::Result<Duration> {
     let began = Instant::now();
     let (after, mut rest) = {
         let response = send(user, text).await?;
@@ -148,7 +149,7 @@ async fn send_through(client: &Client, url: &str, text: &str) -> anyhow::Result<
     Ok(client.post(url).header("content-type", "application/json").body(body.to_string()).send().await?)
 }
 
-/// Like [`ask`], through the pass-through.
+/// Like [`time_to_first_token`], through the pass-through.
 pub async fn pass(client: &Client, url: &str, text: &str) -> anyhow::Result<Duration> {
     let began = Instant::now();
     let response = send_through(client, url, text).await?;

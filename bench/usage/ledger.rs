@@ -1,7 +1,7 @@
-//! The ledger of the benchmark: twenty thousand users of three models, some of them heavy, over ninety days; two thirds of them pay. Rows are
-//! inserted in the order of their time, as in a ledger that grew.
+//! Generates the ledger of the benchmark: 20 000 users of three models over 90 days, with unevenly distributed usage. Two thirds of the
+//! users pay. Rows are inserted in chronological order, as in a ledger that grew over time.
 
-use bench::tell;
+use bench::print_result;
 use sqlx::{AssertSqlSafe, PgPool};
 use std::time::Instant;
 
@@ -26,7 +26,7 @@ pub async fn generate(db: &PgPool, rows: i64) -> anyhow::Result<()> {
         .bind(DAYS)
         .execute(&mut *connection)
         .await?;
-    // Subjects as long as real ones.
+    // Subjects have the length of real ones.
     sqlx::query(
         "insert into account (user_id, email, password_hash, subject, plan_id)
          select gen_random_uuid(), 'p' || n || '@example.com', '', encode(sha256(n::text::bytea), 'hex'),
@@ -36,7 +36,7 @@ pub async fn generate(db: &PgPool, rows: i64) -> anyhow::Result<()> {
     .bind(USERS)
     .execute(&mut *connection)
     .await?;
-    // Without triggers: the rollups are computed afterwards in one go.
+    // Disables triggers: the rollups are computed afterwards in one pass.
     sqlx::raw_sql("set session_replication_role = replica").execute(&mut *connection).await?;
     sqlx::query(
         "insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, usage_source, input_tokens,
@@ -58,17 +58,18 @@ pub async fn generate(db: &PgPool, rows: i64) -> anyhow::Result<()> {
     .execute(&mut *connection)
     .await?;
     sqlx::raw_sql("set session_replication_role = default").execute(&mut *connection).await?;
-    tell("the ledger generated", &format!("in {:.0?}", began.elapsed()))?;
+    print_result("ledger generated", &format!("in {:.0?}", began.elapsed()))?;
     let began = Instant::now();
     store::rollup::rebuild(&store::Db::from(db)).await?;
-    tell("the rollups rebuilt", &format!("in {:.0?}", began.elapsed()))?;
+    print_result("rollups rebuilt", &format!("in {:.0?}", began.elapsed()))?;
     for table in ["ai_usage", "usage_hour", "usage_day", "usage_total", "ttft_day", "account"] {
         sqlx::raw_sql(AssertSqlSafe(format!("vacuum analyze {table}"))).execute(&mut *connection).await?;
     }
     Ok(())
 }
 
-/// Subscribes two thirds of the users, monthly or yearly; some have ended, some have changed their price. Does nothing the second time.
+/// Inserts monthly and yearly subscriptions for two thirds of the users. Some have ended, some have changed their price. Does nothing if
+/// there are subscriptions already.
 pub async fn subscribe(db: &PgPool) -> anyhow::Result<()> {
     if sqlx::query_scalar("select exists (select from subscription)").fetch_one(db).await? {
         return Ok(());

@@ -1,16 +1,16 @@
 //! Measures the owner's pages over a ledger of ten million rows: a refresh of the report; the top users of every period in every order and
-//! with every filter, beside a plain `group by` over the ledger; `/admin` over HTTP while two hundred turns a second become final; an
-//! export; and chat while ten admins reload.
+//! with every filter, compared with a plain `group by` over the ledger; `/admin` over HTTP while 200 turns per second become final; an
+//! export; and chat while ten admins reload the page.
 //!
-//! `./dev bench usage [ROWS]`. It creates a database of its own, about seven gigabytes, and keeps it for the next run (`bench_usage_ROWS`);
-//! drop it when you are done.
+//! Run it with `./dev bench usage [ROWS]`. It creates a database of about 7 GB, `bench_usage_ROWS`, and keeps it for the next run. Drop it
+//! when you are done.
 
 mod ledger;
 
 use anyhow::{Context as _, ensure};
 use bench::process::{Process, env};
-use bench::user::{Users, ask, client};
-use bench::{at, ms, tell};
+use bench::user::{Users, client, time_to_first_token};
+use bench::{ms, percentile, print_result};
 use domain::{ModelName, PlanId, ReportPeriod};
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -25,16 +25,17 @@ const RECORDED_PER_SECOND: u64 = 200;
 const ADMINS: usize = 10;
 const CHATTERS: usize = 8;
 const CHAT_SECONDS: u64 = 20;
-/// The message of a chat: twenty words with pauses.
-const QUESTION: &str = "{{words:20}}{{pace:20}}";
+/// Message that requests a response of 20 words with pauses of 20 ms.
+const MESSAGE: &str = "{{words:20}}{{pace:20}}";
 
-fn say(name: &str, times: &mut [Duration]) -> anyhow::Result<()> {
-    let figures = [50, 95, 100].map(|share| ms(at(times, share.min(99))));
-    let most = ms(times.last().copied().unwrap_or_default());
-    tell(name, &format!("p50 {}  p95 {}  p99 {}  most {most}", figures[0], figures[1], figures[2]))
+/// Prints percentiles and the maximum of some durations.
+fn print_percentiles(name: &str, times: &mut [Duration]) -> anyhow::Result<()> {
+    let figures = [50, 95, 100].map(|share| ms(percentile(times, share.min(99))));
+    let max = ms(times.last().copied().unwrap_or_default());
+    print_result(name, &format!("p50 {}  p95 {}  p99 {}  max {max}", figures[0], figures[1], figures[2]))
 }
 
-/// Makes two hundred turns a second final, as a turn's last transaction does.
+/// Records 200 final turns per second in the background, as the last transaction of a turn does.
 fn record(db: &PgPool) -> JoinHandle<anyhow::Result<()>> {
     let db = db.clone();
     tokio::spawn(async move {
@@ -47,7 +48,7 @@ fn record(db: &PgPool) -> JoinHandle<anyhow::Result<()>> {
 }
 
 /// Reads the first twenty rows of the report with a filter, repeatedly.
-async fn pages(owners: &store::Db, filter: &UsageFilter<'_>, rounds: usize) -> anyhow::Result<Vec<Duration>> {
+async fn measure_pages(owners: &store::Db, filter: &UsageFilter<'_>, rounds: usize) -> anyhow::Result<Vec<Duration>> {
     let mut times = Vec::new();
     for _ in 0..rounds {
         let began = Instant::now();
@@ -59,7 +60,7 @@ async fn pages(owners: &store::Db, filter: &UsageFilter<'_>, rounds: usize) -> a
     Ok(times)
 }
 
-/// Measures a period in every order and with every filter, and the same totals from the ledger itself.
+/// Measures a period in every order and with every filter, and the same totals computed from the ledger.
 async fn top_users((owners, db): (&store::Db, &PgPool), period: ReportPeriod) -> anyhow::Result<()> {
     let (plan, model) = (PlanId("pro".to_owned()), ModelName("gpt-5-mini".to_owned()));
     let orders = [Order::Cost, Order::Tokens, Order::Requests, Order::Margin, Order::Refusals, Order::EstimateError];
@@ -73,9 +74,9 @@ async fn top_users((owners, db): (&store::Db, &PgPool), period: ReportPeriod) ->
     for (name, filter) in filters {
         let mut times = Vec::new();
         for order in orders {
-            times.extend(pages(owners, &UsageFilter { order, ..filter }, ROUNDS / 6).await?);
+            times.extend(measure_pages(owners, &UsageFilter { order, ..filter }, ROUNDS / 6).await?);
         }
-        say(&format!("top 20 users, {}, {name}, every order", period.label()), &mut times)?;
+        print_percentiles(&format!("top 20 users, {}, {name}, every order", period.label()), &mut times)?;
     }
     let (from, to) = period.bounds(OffsetDateTime::now_utc());
     let began = Instant::now();
@@ -87,11 +88,11 @@ async fn top_users((owners, db): (&store::Db, &PgPool), period: ReportPeriod) ->
     .bind(to)
     .fetch_all(db)
     .await?;
-    tell("  the same by a group by over the ledger", &format!("{:.0?}", began.elapsed()))
+    print_result("  the same with a group by over the ledger", &format!("{:.0?}", began.elapsed()))
 }
 
-/// Refreshes the report repeatedly.
-async fn refreshes(db: &store::Db) -> anyhow::Result<Vec<Duration>> {
+/// Measures ten refreshes of the report.
+async fn measure_refreshes(db: &store::Db) -> anyhow::Result<Vec<Duration>> {
     let mut times = Vec::new();
     for _ in 0..10 {
         let began = Instant::now();
@@ -115,7 +116,7 @@ impl Admin {
         let client = client()?;
         let request = client.post(format!("{url}/sign-up")).header("content-type", "application/x-www-form-urlencoded");
         let response = request.body(format!("email={email}&password=correct+horse+battery")).send().await?;
-        ensure!(response.status() == 303, "sign-up answered {}", response.status());
+        ensure!(response.status() == 303, "sign-up returned {}", response.status());
         let cookie = response.headers().get("set-cookie").context("no cookie")?.to_str()?;
         let cookie = cookie.split(';').next().unwrap_or_default().to_owned();
         sqlx::query("update account set role = 'admin' where email = $1").bind(&email).execute(db).await?;
@@ -124,7 +125,7 @@ impl Admin {
 
     async fn get(&self, path: &str) -> anyhow::Result<reqwest::Response> {
         let response = self.client.get(format!("{}{path}", self.url)).header("cookie", &self.cookie).send().await?;
-        ensure!(response.status() == 200, "{path} answered {}", response.status());
+        ensure!(response.status() == 200, "{path} returned {}", response.status());
         Ok(response)
     }
 
@@ -136,9 +137,9 @@ impl Admin {
     }
 }
 
-/// Exports a million calls and measures the memory that the server takes meanwhile.
+/// Exports a million calls, and measures the duration and the server's memory.
 async fn export(db: &PgPool, admin: &Admin, server: &Process) -> anyhow::Result<()> {
-    // As many whole days as make a million rows.
+    // The most recent whole days that have a million rows together.
     let (first, rows): (time::Date, i64) = sqlx::query_as(
         "select day, n::bigint from (
            select day, sum(n) over (order by day desc) as n from (
@@ -149,22 +150,22 @@ async fn export(db: &PgPool, admin: &Admin, server: &Process) -> anyhow::Result<
     .await?;
     let last = OffsetDateTime::now_utc().date() - time::Duration::days(1);
     let idle = server.resident()?;
-    let (began, mut most, mut lines, mut bytes) = (Instant::now(), 0, 0_i64, 0_usize);
+    let (began, mut max_resident, mut lines, mut bytes) = (Instant::now(), 0, 0_i64, 0_usize);
     let mut response = admin.get(&format!("/admin/export.csv?period=custom&from={first}&to={last}")).await?;
     while let Some(piece) = response.chunk().await? {
         lines += i64::try_from(piece.iter().filter(|byte| **byte == b'\n').count())?;
         bytes += piece.len();
-        most = most.max(server.resident()?);
+        max_resident = max_resident.max(server.resident()?);
     }
     ensure!(lines == rows + 1, "{lines} lines for {rows} rows");
     let mib = |bytes: u64| bytes as f64 / 1_048_576.0;
     let took = format!("{:.1?}, {:.0} MiB", began.elapsed(), mib(bytes as u64));
-    tell(&format!("a CSV of {rows} calls over HTTP"), &took)?;
-    tell("  memory over idle while it ran", &format!("{:.1} MiB", mib(most.saturating_sub(idle))))
+    print_result(&format!("CSV export of {rows} calls over HTTP"), &took)?;
+    print_result("  memory above idle during the export", &format!("{:.1} MiB", mib(max_resident.saturating_sub(idle))))
 }
 
-/// Waits until the server's first scheduled jobs are over.
-async fn settle(db: &PgPool) -> anyhow::Result<()> {
+/// Waits until the scheduled jobs of the server's startup have finished: no active query for two seconds.
+async fn wait_until_idle(db: &PgPool) -> anyhow::Result<()> {
     let sql = "select count(*) from pg_stat_activity where datname = current_database() and state = 'active' and pid <> pg_backend_pid() and backend_type = 'client backend'";
     let mut quiet = 0;
     while quiet < 10 {
@@ -183,7 +184,7 @@ async fn chat(users: &Users) -> anyhow::Result<Vec<Duration>> {
         tokio::spawn(async move {
             let mut times = Vec::new();
             while began.elapsed() < Duration::from_secs(CHAT_SECONDS) {
-                times.push(ask(&one, QUESTION).await?);
+                times.push(time_to_first_token(&one, MESSAGE).await?);
             }
             anyhow::Ok(times)
         })
@@ -211,7 +212,7 @@ async fn main() -> anyhow::Result<()> {
     }
     ledger::subscribe(&db).await?;
     let jobs = store::Db::lazy(&url, store::Purpose::Jobs)?;
-    say("refresh of the report", &mut refreshes(&jobs).await?)?;
+    print_percentiles("refresh of the report", &mut measure_refreshes(&jobs).await?)?;
 
     let owners = store::Db::lazy(&url, store::Purpose::Reports)?;
     let days = time::Duration::days;
@@ -229,10 +230,10 @@ async fn main() -> anyhow::Result<()> {
     .execute(&db)
     .await?;
     let admin = Admin::sign_up(&db, &server.url).await?;
-    settle(&db).await?;
+    wait_until_idle(&db).await?;
     let custom = format!("/admin?period=custom&from={}&to={}", today - days(81), today - days(52));
     let recorder = record(&db);
-    say("refresh of the report, 200 turns/s recorded", &mut refreshes(&jobs).await?)?;
+    print_percentiles("refresh of the report, 200 turns/s recorded", &mut measure_refreshes(&jobs).await?)?;
     let paths = ["/admin", "/admin?period=7d", "/admin?period=30d&by=margin", "/admin?period=month&plan=pro&by=tokens"];
     for (name, path) in [
         ("24 hours", paths[0]),
@@ -248,7 +249,7 @@ async fn main() -> anyhow::Result<()> {
         for _ in 0..ROUNDS {
             times.push(admin.page(path).await?);
         }
-        say(&format!("/admin over HTTP, {name}, 200 turns/s recorded"), &mut times)?;
+        print_percentiles(&format!("/admin over HTTP, {name}, 200 turns/s recorded"), &mut times)?;
     }
     recorder.abort();
     export(&db, &admin, &server).await?;
@@ -256,7 +257,7 @@ async fn main() -> anyhow::Result<()> {
     let users = Users::sign_up(&server.url, CHATTERS).await?;
     chat(&users).await?;
     let mut alone = chat(&users).await?;
-    say(&format!("time to first token, {CHATTERS} users chatting"), &mut alone)?;
+    print_percentiles(&format!("time to first token, {CHATTERS} users chatting"), &mut alone)?;
     let admins = (0..ADMINS).map(|_| {
         let admin = admin.clone();
         tokio::spawn(async move {
@@ -265,13 +266,13 @@ async fn main() -> anyhow::Result<()> {
                 every.tick().await;
                 admin.page("/admin").await?;
             }
-            #[allow(unreachable_code, reason = "says what may go wrong")]
+            #[allow(unreachable_code, reason = "determines the error type")]
             anyhow::Ok(())
         })
     });
     let admins: Vec<_> = admins.collect();
-    let mut beside = chat(&users).await?;
+    let mut with_admins = chat(&users).await?;
     ensure!(admins.iter().all(|admin| !admin.is_finished()), "an admin was refused");
-    say(&format!("  while {ADMINS} admins refresh, each once a second"), &mut beside)?;
+    print_percentiles(&format!("  while {ADMINS} admins each load /admin once a second"), &mut with_admins)?;
     server.stop()
 }

@@ -1,4 +1,4 @@
-//! Server functions of the owner's pages. They answer 404 to everyone else.
+//! Server functions of the owner's pages. They return a 404 to users who aren't admins.
 
 use super::Refusal;
 use crate::view::admin::{AccountSummary, HealthView, ModelsView, TopUsersView, UserView};
@@ -6,63 +6,63 @@ use crate::view::usage_filter::UsageFilter;
 use domain::{AuditEntry, ModelName, Plan, UserId};
 use leptos::prelude::*;
 
-/// How the deployment is.
+/// Loads the health of the deployment.
 #[server(prefix = "/fn", endpoint = "admin_health")]
 pub async fn health() -> Result<HealthView, Refusal> {
     crate::api::context::admin()?;
     crate::api::context::health().await
 }
 
-/// The top users of a period.
+/// Loads a page of the top users of a period.
 #[server(prefix = "/fn", endpoint = "admin_top_users")]
 pub async fn top_users(
-    /// Which part of them.
+    /// Period, order, filters and page.
     filter: UsageFilter,
 ) -> Result<TopUsersView, Refusal> {
     crate::api::context::admin()?;
     crate::api::context::top_users(filter.checked().map_err(Refusal)?).await
 }
 
-/// Accounts, the newest first; a page of them, and how many there are on all pages.
+/// Loads a page of accounts, newest first, and the number of accounts on all pages.
 #[server(prefix = "/fn", endpoint = "admin_users")]
 pub async fn users(
-    /// Only addresses that hold this; empty for all.
+    /// Only users whose email contains this text; empty for all users.
     search: String,
-    /// Which page, from one.
+    /// Page number, starting at 1.
     page: u32,
 ) -> Result<(Vec<AccountSummary>, u64), Refusal> {
     crate::api::context::admin()?;
     crate::api::context::users(&search, page).await
 }
 
-/// Plans, and every model that one could allow.
+/// Loads all plans, and the names of all models that a plan can allow.
 #[server(prefix = "/fn", endpoint = "admin_plans")]
 pub async fn plans() -> Result<(Vec<Plan>, Vec<ModelName>), Refusal> {
     crate::api::context::admin()?;
     crate::api::context::plans().await
 }
 
-/// What admins did, the latest first; a page of it.
+/// Loads a page of the audit log, newest first.
 #[server(prefix = "/fn", endpoint = "admin_audit")]
 pub async fn audit(
-    /// Which page, from one.
+    /// Page number, starting at 1.
     page: u32,
 ) -> Result<Vec<AuditEntry>, Refusal> {
     crate::api::context::admin()?;
     crate::api::context::audit(page).await
 }
 
-/// One user.
+/// Loads a user's admin page.
 #[server(prefix = "/fn", endpoint = "admin_user")]
 pub async fn user(
-    /// Who.
+    /// The user to load.
     id: UserId,
 ) -> Result<UserView, Refusal> {
     crate::api::context::admin()?;
     crate::api::context::user(id).await
 }
 
-/// Models, their prices and their switches.
+/// Loads all models with their prices and settings, and the global limits.
 #[server(prefix = "/fn", endpoint = "admin_models")]
 pub async fn models() -> Result<ModelsView, Refusal> {
     crate::api::context::admin()?;

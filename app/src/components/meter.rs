@@ -72,7 +72,11 @@ impl Track {
         let exact = format!(
             "{} used{}, {} of {} left {}",
             Tokens(self.used),
-            if self.held > 0 { format!(", {} held while an answer runs", Tokens(self.held)) } else { String::new() },
+            if self.held > 0 {
+                format!(", {} reserved for responses in progress", Tokens(self.held))
+            } else {
+                String::new()
+            },
             Tokens(self.remaining),
             Tokens(self.limit),
             self.unit,

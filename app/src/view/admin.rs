@@ -6,52 +6,52 @@ use domain::{Amount, AuditEntry, ModelName, Picos, Plan, PlanId, Tokens, UserId,
 use serde::{Deserialize, Serialize};
 use time::{Date, OffsetDateTime};
 
-/// A row of the top users; the account may be gone.
+/// A row of the top users. Account fields are `None` once the account is deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserUsage {
     /// The account.
     pub user_id: Option<UserId>,
     /// The user's email.
     pub email: Option<String>,
-    /// Its plan.
+    /// The user's plan.
     pub plan: Option<PlanId>,
-    /// What it used.
+    /// The user's usage.
     pub sum: Sum,
-    /// Its input as it was estimated beforehand.
+    /// Input tokens as estimated before the calls.
     pub estimated: Tokens,
-    /// How often it was refused.
+    /// Number of refused requests.
     pub refusals: u64,
-    /// What its subscriptions pay for the period, prorated.
+    /// What the user's subscriptions pay for the period, prorated.
     pub paid: Picos,
-    /// What it cost on each day of the view's line.
+    /// Cost on each day of [`TopUsersView::line`].
     pub line: Vec<Picos>,
 }
 
-/// What one model did in a period, or all of them.
+/// Usage of one model, or of all models, in a period.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelUse {
-    /// Calls, also those that stood in for another's or came to nothing.
+    /// Number of calls, including fallback calls and failed ones.
     pub calls: u64,
-    /// Calls that its provider didn't answer, or not to the end.
+    /// Calls that the provider did not answer, or not to the end.
     pub failed: u64,
-    /// What it cost.
+    /// Cost.
     pub cost: Picos,
-    /// The part of its output that was reasoning.
+    /// Reasoning tokens, which are part of the output.
     pub reasoning: Tokens,
-    /// Half of all calls had their time to first token after so many milliseconds, and 95 of a hundred; to two digits.
+    /// Median and 95th percentile of the time to first token, in milliseconds to two significant digits. `None` without measurements.
     pub ttft_ms: Option<(i32, i32)>,
 }
 
-/// What runs and is spent at a moment.
+/// Running turns and spending of the whole deployment at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moment {
-    /// Turns that run.
+    /// Number of running turns.
     pub running: u64,
-    /// Tokens held for them.
+    /// Tokens reserved for running turns.
     pub reserved: Tokens,
-    /// What was spent in the whole hours of the last 24.
+    /// Cost of the whole hours of the last 24 hours.
     pub spent: Picos,
-    /// What may be spent in any 24.
+    /// Spend cap for any 24 hours, if one is set.
     pub cap: Option<Picos>,
 }
 
@@ -63,168 +63,168 @@ pub type DailyCost = Vec<(Date, Vec<(ModelName, Picos)>)>;
 pub struct TopUsersView {
     /// When the figures were computed; `None` before the first refresh.
     pub as_of: Option<OffsetDateTime>,
-    /// The top_users first; a page of them.
+    /// One page of rows, in the order of the filter.
     pub rows: Vec<UserUsage>,
-    /// Everybody in the table together, on all its pages.
+    /// Usage of all rows on all pages.
     pub total: Sum,
-    /// How many users used something.
+    /// Number of users with usage.
     pub users: u64,
-    /// How many rows the table has, on all its pages.
+    /// Number of rows on all pages, including users who were only refused.
     pub count: u64,
-    /// What everybody cost in the hours of the period that are over, and in as many before it; none where no hour is over.
+    /// Cost of all users in the whole hours of the period, and in as many hours before it. `None` while the period has no whole hour.
     pub change: Option<(Picos, Picos)>,
-    /// What each model cost on each day of the period, every day there.
+    /// Cost by model on each day of the period. Includes days without usage.
     pub days: DailyCost,
-    /// The first and the last day of everybody's line.
+    /// First and last day of the users' sparklines, both included.
     pub line: Option<(Date, Date)>,
-    /// What each model did, the dearest first.
+    /// Usage by model, the most expensive first.
     pub by_model: Vec<(ModelName, ModelUse)>,
-    /// What they did together.
+    /// Usage of all models.
     pub all_models: ModelUse,
-    /// Since when single calls are kept, where older ones were dropped.
+    /// Start of the kept ledger rows, if the period includes dropped ones.
     pub kept_from: Option<OffsetDateTime>,
-    /// What subscriptions in dollars pay for the period.
+    /// What subscriptions in US dollars pay for the period, prorated.
     pub revenue: Picos,
-    /// How many live subscriptions are in other currencies, and left out.
+    /// Number of live subscriptions in other currencies, which the revenue leaves out.
     pub other_currencies: u64,
     /// Refusals by reason, the most frequent first.
     pub refusals: Vec<(String, u64)>,
-    /// What runs and is spent at this moment.
+    /// Running turns and spending now.
     pub now: Moment,
-    /// What can be filtered by.
+    /// Plans to filter by.
     pub plans: Vec<PlanId>,
-    /// What can be filtered by.
+    /// Models to filter by.
     pub models: Vec<ModelName>,
 }
 
-/// A user's own limits, while they last.
+/// A temporary limit override of a user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnLimits {
-    /// Requests a minute; none is the plan's.
+    /// Requests per minute; `None` uses the plan's.
     pub requests: Option<i64>,
-    /// Tokens a day; none is the plan's.
+    /// Tokens per day; `None` uses the plan's.
     pub tokens: Option<i64>,
-    /// Until then.
+    /// When the override ends.
     pub until: OffsetDateTime,
 }
 
-/// What is held for a call that runs.
+/// The reservation of a running call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
-    /// Who is asked.
+    /// The model that is called.
     pub model: ModelName,
-    /// Since when.
+    /// When the call started.
     pub since: OffsetDateTime,
-    /// How much.
+    /// Reserved tokens.
     pub reserved: Tokens,
-    /// Whether its server has given a sign of life lately.
+    /// Whether the server that runs it has renewed its lease recently.
     pub is_alive: bool,
 }
 
-/// One user.
+/// The data of a user's admin page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserView {
-    /// Who.
+    /// The user.
     pub viewer: Viewer,
-    /// Since when.
+    /// When the account was created.
     pub created_at: OffsetDateTime,
-    /// The plan an admin gave them, if any.
+    /// The plan granted by an admin, if any.
     pub granted: Option<PlanId>,
-    /// What they pay.
+    /// The user's subscription and invoices.
     pub billing: BillingView,
-    /// What they could be put on.
+    /// Plans that an admin can grant.
     pub plans: Vec<Plan>,
-    /// Their last 30 days.
+    /// Usage of the last 30 days.
     pub usage: UsageView,
-    /// Limits of their own.
+    /// The temporary limit override, if any.
     pub limits: Option<OwnLimits>,
-    /// Since when they may only read.
+    /// When the account was paused; a paused account is read-only.
     pub paused_at: Option<OffsetDateTime>,
-    /// When each live session of theirs ends, the last first.
+    /// Expiry of each live session, latest first.
     pub sessions: Vec<OffsetDateTime>,
-    /// What is held for calls of theirs that run.
+    /// Reservations of running calls.
     pub holds: Vec<Hold>,
-    /// What was done to them, the latest first.
+    /// Admin actions on this user, newest first.
     pub audit: Vec<AuditEntry>,
 }
 
-/// An event of Stripe's that was given up.
+/// A Stripe event that became a dead letter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dead {
-    /// Stripe's id.
+    /// Stripe's id of the event.
     pub id: String,
-    /// What happened.
+    /// Type of the event.
     pub kind: String,
-    /// Why it failed.
+    /// Error of the last attempt.
     pub error: String,
-    /// How often it was tried.
+    /// Number of attempts.
     pub attempts: i32,
-    /// When it was given up.
+    /// When it became a dead letter.
     pub at: OffsetDateTime,
 }
 
-/// Something to look at.
+/// A billing flag that needs attention, such as a refund or a chargeback.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flag {
-    /// What.
+    /// Kind of the flag.
     pub kind: String,
-    /// Stripe's id of it.
+    /// Stripe's id of the flagged object.
     pub object_id: String,
-    /// Whom it is about.
+    /// The user concerned, if known.
     pub user_id: Option<UserId>,
-    /// Their address.
+    /// The user's email.
     pub email: Option<String>,
-    /// How much.
+    /// The amount concerned, if any.
     pub amount: Option<Amount>,
-    /// Since when.
+    /// When the flag was raised.
     pub at: OffsetDateTime,
 }
 
-/// Something that differed from Stripe.
+/// A difference from Stripe found by reconciliation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drift {
-    /// What it was.
+    /// Id of the object that differed.
     pub id: String,
-    /// How it differed.
+    /// Description of the difference.
     pub what: String,
-    /// What was done.
+    /// Description of the repair.
     pub mended: String,
 }
 
-/// How the deployment is.
+/// Health of the deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthView {
-    /// Whether payments are connected.
+    /// The configured payment provider.
     pub payments: Payments,
-    /// Events that wait.
+    /// Number of Stripe events waiting to be processed.
     pub waiting: i64,
-    /// Since when the oldest does.
+    /// When the oldest waiting event was received.
     pub oldest: Option<OffsetDateTime>,
-    /// When the last one came.
+    /// When the last event was received.
     pub last_event: Option<OffsetDateTime>,
-    /// Events that were given up.
+    /// Dead letters.
     pub dead: Vec<Dead>,
-    /// What to look at.
+    /// Open billing flags.
     pub flags: Vec<Flag>,
-    /// Every provider that this server asks, and for how many milliseconds its circuit is open, if it is.
+    /// Configured providers, each with the milliseconds until its open circuit allows a retry, or `None` if it is closed.
     pub providers: Vec<(String, Option<u64>)>,
-    /// Alerts, open ones first: text, since when, until when.
+    /// Alerts, open ones first: message, start and end.
     pub alerts: Vec<(String, OffsetDateTime, Option<OffsetDateTime>)>,
-    /// Meters that differed from the ledger in the last day, and were rebuilt.
+    /// Number of meters that differed from the ledger in the last 24 hours and were rebuilt.
     pub drifts: i64,
-    /// Jobs that wait.
+    /// Number of queued jobs.
     pub jobs_waiting: i64,
-    /// Jobs that were given up.
+    /// Number of jobs that became dead letters.
     pub jobs_dead: i64,
-    /// Why the last of them was.
+    /// Error of the most recent dead job.
     pub job_error: Option<String>,
     /// This server's version.
     pub version: String,
-    /// The last migration that this server knows, and the last that the database has had.
+    /// Latest migration known to this server, and latest migration applied to the database.
     pub schema: (i64, i64),
-    /// When the usage report was last refreshed, and how many calls are newer.
+    /// When the usage report was last refreshed, and the number of calls that it doesn't include yet.
     pub report: (Option<OffsetDateTime>, u64),
-    /// The last comparison with Stripe: when, how many, what differed.
+    /// The last Stripe reconciliation: start, number of objects checked, and differences.
     pub compared: Option<(OffsetDateTime, i64, Vec<Drift>)>,
 }
 
@@ -235,19 +235,19 @@ pub struct AccountSummary {
     pub user_id: UserId,
     /// The user's email.
     pub email: String,
-    /// Its plan.
+    /// The user's plan.
     pub plan: PlanId,
-    /// Whether it sees these pages.
+    /// Whether the user is an admin.
     pub is_admin: bool,
-    /// Whether it may only read.
+    /// Whether the account is paused, which makes it read-only.
     pub is_paused: bool,
-    /// Since when it is there.
+    /// When the account was created.
     pub created_at: OffsetDateTime,
 }
 
-/// Users on a page of accounts.
+/// Number of users on a page of the account list.
 pub const USER_ROWS: u32 = 50;
-/// Rows on a page of the audit.
+/// Number of rows on a page of the audit log.
 pub const AUDIT_ROWS: u32 = 100;
 
 /// Prices in dollars per million tokens.
@@ -255,54 +255,54 @@ pub const AUDIT_ROWS: u32 = 100;
 pub struct PriceRow {
     /// Input.
     pub input: String,
-    /// Input read from a cache; none is the input's.
+    /// Input read from a cache; `None` uses the input price.
     pub cache_read: Option<String>,
-    /// Input written to a cache; none is the input's.
+    /// Input written to a cache; `None` uses the input price.
     pub cache_write: Option<String>,
     /// Output.
     pub output: String,
 }
 
-/// A model as its owner sees it; prices in dollars per million tokens.
+/// A model and its settings, for the owner. Prices are in dollars per million tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelRow {
-    /// The provider's name for it.
+    /// The model's name in the provider's API.
     pub name: ModelName,
-    /// The name users read.
+    /// Display name.
     pub label: String,
-    /// Whose wire format.
+    /// The provider, which determines the wire format.
     pub provider: String,
-    /// Whether its provider has a key.
+    /// Whether the model is available: its provider has an API key, or it is the demo model and no provider has one.
     pub is_connected: bool,
-    /// Whether it is switched on.
+    /// Whether it is enabled.
     pub is_on: bool,
-    /// The base tier's; none is not for sale.
+    /// Price of the base tier. A model without a price can't be called.
     pub price: Option<PriceRow>,
-    /// What comes next: input, output, and from when on.
+    /// The next price, if one is scheduled: input, output, and when it takes effect.
     pub next_price: Option<(String, String, OffsetDateTime)>,
-    /// The plans that allow it.
+    /// Plans that allow it.
     pub plans: Vec<String>,
-    /// Who answers where it can't be reached.
+    /// The fallback model, which is called if this one is unavailable.
     pub fallback: Option<ModelName>,
-    /// After how many seconds of silence the fallback is asked as well; none never.
+    /// Seconds without a first token after which the fallback model is called as well; `None` disables this.
     pub hedge_after_s: Option<u32>,
-    /// What it may cost in any day.
+    /// Spend cap for any 24 hours.
     pub daily_spend: Option<Picos>,
-    /// What it cost in the last 24 hours.
+    /// Cost in the last 24 hours.
     pub spent: Picos,
 }
 
-/// What the owner allows.
+/// The models page: every model and the global limits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelsView {
-    /// Whether Chat is switched off.
+    /// Whether chat is paused.
     pub is_paused: bool,
-    /// What the deployment may spend in any day, as set here.
+    /// Global spend cap for any 24 hours, as set on this page.
     pub daily_spend: Option<Picos>,
-    /// What the environment sets besides; the smaller holds.
+    /// Global spend cap set in the environment. The smaller of the two applies.
     pub env_spend: Option<Picos>,
-    /// What the deployment spent in the last 24 hours.
+    /// Cost of the deployment in the last 24 hours.
     pub spent: Picos,
-    /// Every model.
+    /// All models, including disabled ones.
     pub models: Vec<ModelRow>,
 }

@@ -3,28 +3,28 @@
 use domain::{ModelName, PlanId, Problem, ReportPeriod};
 use serde::{Deserialize, Serialize};
 
-/// What a table is sorted by.
+/// Sort order of the top users: descending, except the margin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
-    /// Dollars.
+    /// Cost.
     #[default]
     Cost,
     /// Tokens.
     Tokens,
     /// Turns.
     Requests,
-    /// What they pay less what they cost, the least first.
+    /// Revenue less cost, smallest first.
     Margin,
     /// Refusals.
     Refusals,
-    /// How far estimates of their input were off.
+    /// Relative error of the input estimates.
     Estimate,
 }
 
 impl Order {
     const ALL: [Self; 6] = [Self::Cost, Self::Tokens, Self::Requests, Self::Margin, Self::Refusals, Self::Estimate];
 
-    /// As the address says it.
+    /// Returns the value of the `by` query parameter.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -37,58 +37,58 @@ impl Order {
         }
     }
 
-    /// Reads the address; anything unknown is cost.
+    /// Parses the value of the `by` query parameter. Unknown and missing values are [`Cost`](Self::Cost).
     #[must_use]
     pub fn parse(text: Option<&str>) -> Self {
         Self::ALL.into_iter().find(|order| Some(order.as_str()) == text).unwrap_or_default()
     }
 }
 
-/// Which part of the top users is asked for.
+/// Period, order, filters and page of the top users.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsageFilter {
-    /// How far back.
+    /// The period.
     pub period: ReportPeriod,
-    /// What it is sorted by.
+    /// The sort order.
     pub order: Order,
-    /// Only users on this plan now.
+    /// Only users who are on this plan now.
     pub plan: Option<PlanId>,
-    /// Only use of this model.
+    /// Only usage of this model.
     pub model: Option<ModelName>,
-    /// Only addresses that hold this; empty for all.
+    /// Only users whose email contains this text; empty for all users.
     pub search: String,
-    /// Which page, from one.
+    /// Page number, starting at 1.
     pub page: u32,
 }
 
 impl UsageFilter {
-    /// Users on a page.
+    /// Number of users on a page.
     pub const ROWS: u32 = 50;
 
-    /// The same, as an address could say it.
+    /// Normalizes a filter from an untrusted source by writing it as a query string and parsing that.
     ///
     /// # Errors
-    /// What is wrong with it, where none could.
+    /// Returns a problem if the dates are no valid period.
     pub fn checked(&self) -> Result<Self, Problem> {
         Self::of_query(self.href("").trim_start_matches('?'))
     }
 
-    /// Reads an address's query as it stands there.
+    /// Parses a URL-encoded query string.
     ///
     /// # Errors
-    /// Returns a message if the dates are no valid period.
+    /// Returns a problem if the dates are no valid period.
     pub fn of_query(query: &str) -> Result<Self, Problem> {
         let pairs: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         Self::parse(|name| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()))
     }
 
-    /// Whether everybody is asked for, and all they used.
+    /// Returns whether no filter is set besides the period, so that all users and all their usage are included.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.plan.is_none() && self.model.is_none() && self.search.is_empty()
     }
 
-    /// The address of this part of the table, or of its export.
+    /// Returns a URL with this filter as its query string, for the page at `path` or its export.
     #[must_use]
     pub fn href(&self, path: &str) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
@@ -112,12 +112,12 @@ impl UsageFilter {
         format!("{path}?{}", query.finish())
     }
 
-    /// Reads an address's query, field by field.
+    /// Parses query parameters, which `query` returns by name.
     ///
     /// # Errors
-    /// Returns a message if the dates are no valid period.
+    /// Returns a problem if the dates are no valid period.
     pub fn parse(query: impl Fn(&str) -> Option<String>) -> Result<Self, Problem> {
-        // No name or address holds a control character, and Postgres takes no NUL.
+        // Names and email addresses contain no control characters, and Postgres rejects NUL.
         let plain = |value: String| value.chars().filter(|c| !c.is_control()).collect::<String>().trim().to_owned();
         let of = |name: &str| query(name).map(plain).filter(|value| !value.is_empty());
         Ok(Self {

@@ -119,7 +119,7 @@ async fn outage_returns_an_error_in_bounded_time() {
     fake.set_down(true);
     let began = std::time::Instant::now();
     assert!(matches!(ours.customer("cus_x").await, Err(StripeError::Unreachable(_))));
-    assert_eq!(fake.asked(), 3, "the request is attempted three times");
+    assert_eq!(fake.request_count(), 3, "the request is attempted three times");
     assert!(began.elapsed() < std::time::Duration::from_secs(60));
     let unreachable = Stripe::new("sk_test_x", Some("http://127.0.0.1:1")).unwrap();
     assert!(matches!(unreachable.customer("cus_x").await, Err(StripeError::Unreachable(_))));

@@ -125,14 +125,20 @@ impl FakeProvider {
 
     /// Returns every served call, in order of arrival.
     #[must_use]
-    pub fn served(&self) -> Vec<Served> {
+    pub fn served_calls(&self) -> Vec<Served> {
         lock(&self.shared.journal).clone()
     }
 
     /// Returns the number of requests whose last message is exactly this text, including refused ones.
     #[must_use]
-    pub fn asked(&self, question: &str) -> u64 {
-        self.shared.request_counts.lock().unwrap_or_else(PoisonError::into_inner).get(question).copied().unwrap_or(0)
+    pub fn call_count(&self, last_message: &str) -> u64 {
+        self.shared
+            .request_counts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(last_message)
+            .copied()
+            .unwrap_or(0)
     }
 
     /// Releases all held responses, including future ones.
@@ -159,10 +165,10 @@ async fn release(State(shared): State<Shared>) {
 
 async fn answer(format: Format, State(shared): State<Shared>, Json(body): Json<serde_json::Value>) -> Response {
     let request = wire::read(format, &body);
-    let script = Script::read(&request.question, shared.pace_ms.load(Ordering::Relaxed));
+    let script = Script::read(&request.last_message, shared.pace_ms.load(Ordering::Relaxed));
     let times = {
         let mut all = shared.request_counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let times = all.entry(request.question.clone()).or_default();
+        let times = all.entry(request.last_message.clone()).or_default();
         *times += 1;
         *times
     };

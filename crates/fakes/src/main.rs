@@ -17,7 +17,7 @@ async fn main() -> anyhow::Result<()> {
             let (webhook, file) = (args.next().filter(|url| !url.is_empty()), args.next().map(Into::into));
             let stripe = fakes::FakeStripe::start(addr, file).await?;
             if let Some(url) = webhook {
-                stripe.watch(&url, fakes::WEBHOOK_SECRET);
+                stripe.set_webhook(&url, fakes::WEBHOOK_SECRET);
             }
             writeln!(std::io::stdout(), "{}", stripe.url())?;
             std::future::pending().await

@@ -48,9 +48,9 @@ pub struct Script {
 impl Script {
     /// Parses the directives of a message; `pace_ms` is the default pause.
     #[must_use]
-    pub fn read(question: &str, pace_ms: u64) -> Self {
+    pub fn read(message: &str, pace_ms: u64) -> Self {
         let mut script = Self { pace_ms, retry_after: 3, ..Self::default() };
-        for part in question.split("{{").skip(1) {
+        for part in message.split("{{").skip(1) {
             let Some((directive, _)) = part.split_once("}}") else {
                 continue;
             };

@@ -12,7 +12,7 @@ pub(crate) enum Format {
 /// The parts of a request that the fake uses.
 pub(crate) struct Request {
     pub model: String,
-    pub question: String,
+    pub last_message: String,
     /// Number of words in the whole prompt, which the fake counts as tokens.
     pub words: u64,
     pub messages: usize,
@@ -51,7 +51,7 @@ pub(crate) fn read(format: Format, body: &Value) -> Request {
     let system = if format == Format::Messages { words(&body["system"]) } else { 0 };
     Request {
         model: body["model"].as_str().unwrap_or_default().to_owned(),
-        question: messages.last().and_then(|message| message["content"].as_str()).unwrap_or_default().to_owned(),
+        last_message: messages.last().and_then(|message| message["content"].as_str()).unwrap_or_default().to_owned(),
         words: system + messages.iter().map(|message| words(&message["content"])).sum::<u64>(),
         messages: messages.len(),
         has_system: body["system"].is_string() || messages.iter().any(|message| message["role"] == "system"),

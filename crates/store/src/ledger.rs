@@ -4,7 +4,7 @@ use crate::{Db, Result};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
-/// Makes the ledger's partitions for the months ahead.
+/// Creates the ledger's partitions for the next 93 days.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -12,7 +12,7 @@ pub async fn make_months_ahead(db: impl PgExecutor<'_>, now: OffsetDateTime) -> 
     make_months(db, now, now + time::Duration::days(93)).await
 }
 
-/// Makes the ledger's partitions for a period.
+/// Creates the ledger's partitions for a period. Does nothing for months that have one.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -21,20 +21,20 @@ pub async fn make_months(db: impl PgExecutor<'_>, first: OffsetDateTime, last: O
     Ok(())
 }
 
-/// Drops the months that lie wholly before an instant, where nobody is in their way for longer than a second; how many. Their sums stay.
+/// Drops the partitions of months that lie wholly before an instant. Returns the number of dropped months. Their sums stay in the rollups.
 ///
 /// # Errors
-/// Returns an error if a statement fails or a lock is not granted; then nothing is changed.
+/// Returns an error if a statement fails or a lock is not granted within one second; then nothing is changed.
 pub async fn drop_before(db: &Db, before: OffsetDateTime) -> Result<i32> {
     let mut tx = crate::begin(db).await?;
-    // Dropping waits for whoever reads the ledger, and everybody else waits behind it.
+    // Dropping waits for transactions that read the ledger, and new readers queue behind the drop. The timeout bounds their wait.
     sqlx::query!("set local lock_timeout = '1s'").execute(&mut tx).await?;
     let dropped = sqlx::query_scalar!(r#"select ai_usage_drop($1) as "n!""#, before).fetch_one(&mut tx).await?;
     tx.commit().await?;
     Ok(dropped)
 }
 
-/// Since when the ledger's rows are kept; none where nothing was ever dropped.
+/// Returns the start of the kept ledger rows, or `None` if no month was ever dropped.
 ///
 /// # Errors
 /// Returns an error if the query fails.

@@ -6,7 +6,7 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// All enabled models, in the order of the picker.
+/// Lists all enabled models, in the order of the model picker.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -35,7 +35,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// The model; none of a provider that this release doesn't know.
+    /// Converts the row. Returns `None` if this release doesn't support the provider.
     pub(crate) fn read(self) -> Option<Model> {
         Some(Model {
             name: ModelName(self.model),
@@ -51,8 +51,9 @@ impl Row {
     }
 }
 
-/// Learns how many input tokens a model counts per thousand of ours: the 99th percentile of the last thousand calls that its provider
-/// counted, where there are two hundred at least, so that estimates err high and by little.
+/// Updates `input_permille` of each model: the input tokens that its provider counts per thousand tokens of our estimate. It is the 99th
+/// percentile of the last thousand calls with exact usage, so that estimates err slightly high. Models with fewer than 200 such calls are
+/// skipped.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -81,8 +82,8 @@ pub async fn learn(db: impl PgExecutor<'_>, since: OffsetDateTime) -> Result<()>
     Ok(())
 }
 
-/// The price of a model at an instant: for each tier the newest row that is in force. None where there is none, and
-/// then the model can't be asked.
+/// Returns the price list of a model at an instant, with the newest row in effect for each tier. Returns `None` if the model has no price,
+/// in which case it can't be called.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -110,34 +111,34 @@ pub async fn price(db: impl PgExecutor<'_>, model: &ModelName, at: OffsetDateTim
     Ok(PriceList::new(tiers.collect()))
 }
 
-/// A model that the owner adds, or one that gets a new price from now on and keeps what isn't said.
+/// A model to add, or an existing model's new price and changed settings. `None` keeps an existing model's value.
 pub struct NewModel<'a> {
-    /// The provider's name for it.
+    /// The model's name in the provider's API.
     pub name: &'a ModelName,
-    /// The name users read; a new one's is the provider's.
+    /// Display name. Defaults to `name` for a new model.
     pub label: Option<&'a str>,
-    /// Whose wire format.
+    /// The provider, which determines the wire format.
     pub provider: Provider,
-    /// Where it is served; a new one, and one that goes to another provider, at the provider's.
+    /// Base URL of the API. Defaults to the provider's for a new model and for one that changes its provider.
     pub base_url: Option<&'a str>,
-    /// Tokens of prompt and answer together; a new one's are 128 000.
+    /// Maximum number of tokens of prompt and response together. Defaults to 128 000 for a new model.
     pub context: Option<Tokens>,
-    /// Tokens of one answer; a new one's are 16 384.
+    /// Maximum number of tokens of a response. Defaults to 16 384 for a new model.
     pub max_output: Option<Tokens>,
-    /// Per million input tokens.
+    /// Price per million input tokens.
     pub input: MicrosPerMillion,
-    /// Per million input tokens read from a cache; none is the input's.
+    /// Price per million input tokens read from a cache; `None` uses the input price.
     pub cache_read: Option<MicrosPerMillion>,
-    /// Per million input tokens written to a cache; none is the input's.
+    /// Price per million input tokens written to a cache; `None` uses the input price.
     pub cache_write: Option<MicrosPerMillion>,
-    /// Per million output tokens.
+    /// Price per million output tokens.
     pub output: MicrosPerMillion,
-    /// Plans that allow it besides those that do; none given, a new one is allowed by every plan.
+    /// Plans that allow the model, in addition to those that already do. `None` adds a new model to every plan.
     pub plans: Option<&'a [String]>,
 }
 
-/// Adds a model, or changes what is said of one, with a price from `now` on, in one transaction. Earlier prices stay as they are, and one
-/// that is switched off stays off. Whether it is on.
+/// Adds a model, or changes an existing one, with a price that takes effect at `now`, in one transaction. Earlier prices don't change, and
+/// a disabled model stays disabled. Returns whether the model is enabled.
 ///
 /// # Errors
 /// Returns an error if the query fails or a plan doesn't exist.

@@ -1,4 +1,4 @@
-//! The owner's report of who used what in a period.
+//! The owner's report of usage, cost and revenue by user in a period.
 
 use crate::rollup::Sums;
 use crate::usage::Totals;
@@ -7,7 +7,7 @@ use domain::{ModelName, Picos, PlanId, ReportPeriod, Tokens, UserId};
 use std::collections::HashMap;
 use time::{Date, OffsetDateTime};
 
-/// What the report is sorted by: the largest first, except the margin.
+/// Sort order of the report: descending, except the margin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Cost.
@@ -16,7 +16,7 @@ pub enum Order {
     Tokens,
     /// Turns.
     Requests,
-    /// Revenue less cost, the smallest first. With a model filter the cost, since a subscription pays for all models.
+    /// Revenue less cost, smallest first. With a model filter the cost, because a subscription pays for all models.
     Margin,
     /// Refusals.
     Refusals,
@@ -91,12 +91,12 @@ pub struct TopUsers {
     pub count: u64,
 }
 
-/// A `like` pattern that matches a text anywhere in a string.
+/// Returns a `like` pattern that matches strings containing `text`.
 pub(crate) fn contains(text: &str) -> String {
     format!("%{}%", text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"))
 }
 
-/// A row of the report with the sums of all rows; without subject where the page is empty.
+/// A row of the report with the sums of all rows. The subject is `None` if the page is empty.
 struct ReportRow {
     subject_id: Option<i32>,
     subject: Option<String>,

@@ -1,4 +1,4 @@
-//! Reads the ledger for meters, users and owners.
+//! Reads the ledger: for rebuilding meters and budgets, for users' usage pages, and for drift checks.
 
 use crate::Result;
 use crate::rollup::Sums;
@@ -7,19 +7,19 @@ use sqlx::PgExecutor;
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
-/// One turn of the trailing day, as the meters are rebuilt from it.
+/// A turn from which a user's meter is rebuilt.
 pub struct Past {
     /// The turn.
     pub turn_id: TurnId,
     /// When it was admitted.
     pub at: OffsetDateTime,
-    /// What it used, or holds while it runs.
+    /// Tokens used, or reserved while the turn runs.
     pub tokens: Tokens,
-    /// Whether it still runs.
+    /// Whether the turn is still running.
     pub pending: bool,
 }
 
-/// A subject's turns since an instant. A turn whose provider was never asked, because its circuit was open, is none.
+/// Lists a subject's turns since an instant. Turns whose provider was never called because its circuit was open are left out.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -48,20 +48,20 @@ pub async fn since(db: impl PgExecutor<'_>, subject: &str, since: OffsetDateTime
         .collect())
 }
 
-/// Money that was spent, or is held for a turn that runs.
+/// Money spent, or reserved for a running turn, from which a budget is rebuilt.
 pub struct Spent {
-    /// A turn's id, or a quarter of an hour's.
+    /// Key: the subject and id of a turn, or the start of a quarter of an hour.
     pub call: String,
-    /// When.
+    /// When the turn was admitted, or the first one of the quarter of an hour.
     pub at: OffsetDateTime,
-    /// How much: the cost, or the most a running turn may come to.
+    /// The cost, or the maximum cost of a running turn.
     pub cost: Picos,
-    /// Whether the turn still runs.
+    /// Whether the turn is still running.
     pub pending: bool,
 }
 
-/// What the whole deployment spent since an instant, or what was spent on one model: turn by turn after `recent` and where they still run, by quarters of an
-/// hour before.
+/// Lists the spending of the whole deployment, or on one model, since an instant: one entry per turn for running turns and those since
+/// `recent`, one per quarter of an hour before.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -99,7 +99,7 @@ pub async fn spent(
         .collect())
 }
 
-/// Subjects that used something since an instant and are idle now: nothing of theirs runs or has just ended.
+/// Lists subjects with usage since an instant that are idle now: no turn is running or was settled in the last two minutes. At most 5000.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -118,7 +118,7 @@ pub async fn list_idle_subjects(
     .await?)
 }
 
-/// Whether a subject that used something since an instant is idle now.
+/// Returns whether a subject with usage since an instant is idle now, as in [`list_idle_subjects`].
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -139,7 +139,7 @@ pub async fn is_idle(
     .await?)
 }
 
-/// Writes down that a meter and the ledger said different things.
+/// Records that a meter differed from the ledger.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -162,7 +162,7 @@ pub async fn record_drift(
     Ok(())
 }
 
-/// How many meters were rebuilt since an instant because they differed from the ledger.
+/// Counts the meters that were rebuilt since an instant because they differed from the ledger.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -170,23 +170,23 @@ pub async fn drifts(db: impl PgExecutor<'_>, since: OffsetDateTime) -> Result<i6
     Ok(sqlx::query_scalar!(r#"select count(*) as "n!" from meter_drift where at >= $1"#, since).fetch_one(db).await?)
 }
 
-/// Totals of some rows of the ledger.
+/// Totals of a set of ledger rows, for display.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Turns.
+    /// Number of turns.
     pub requests: u64,
-    /// Input that came from no cache.
+    /// Uncached input.
     pub input: Tokens,
     /// Input read from or written to caches.
     pub cached: Tokens,
-    /// All output.
+    /// Output, including reasoning.
     pub output: Tokens,
-    /// What it cost.
+    /// Cost.
     pub cost: Picos,
 }
 
 impl Totals {
-    /// All tokens, as plans count them.
+    /// Returns the total number of tokens, as counted toward plan limits.
     #[must_use]
     pub fn tokens(&self) -> Tokens {
         self.input + self.cached + self.output
@@ -205,17 +205,17 @@ impl From<&Sums> for Totals {
     }
 }
 
-/// A user's use of one model on one day.
+/// A user's usage of one model on one day.
 pub struct DayModel {
-    /// The day, where they are.
+    /// The day in the user's time zone.
     pub day: Date,
     /// The model.
     pub model: ModelName,
-    /// What was used: below nothing where corrections were made of what was used on another day.
+    /// Usage. Negative if it consists of corrections of another day's usage.
     pub sums: Sums,
 }
 
-/// What day it is somewhere.
+/// Returns the current day in a time zone.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -225,7 +225,7 @@ pub async fn today(db: impl PgExecutor<'_>, zone: &str, now: OffsetDateTime) -> 
         .await?)
 }
 
-/// When a day begins somewhere.
+/// Returns the instant at which a day begins in a time zone.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -233,7 +233,7 @@ pub async fn midnight(db: impl PgExecutor<'_>, zone: &str, day: Date) -> Result<
     Ok(sqlx::query_scalar!(r#"select $1::date::timestamp at time zone $2 as "at!""#, day, zone).fetch_one(db).await?)
 }
 
-/// A user's use by day and model from a day on, as days begin where they are.
+/// Returns a user's usage by day and model from a day on. Days begin at midnight in `zone`.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -273,21 +273,21 @@ pub async fn by_day_and_model(
         .collect())
 }
 
-/// One of a user's turns.
+/// A turn in a user's list of recent turns.
 pub struct LastTurn {
-    /// When, where they are: "14:05, 3 Mar".
+    /// When the turn started, in the user's time zone, such as `14:05, 3 Mar`.
     pub at: String,
-    /// Who answered.
+    /// Name of the model that answered.
     pub model: String,
-    /// How it ended, or that it runs.
+    /// The final status, or `pending` while the turn is running.
     pub status: String,
-    /// All tokens.
+    /// Total number of tokens.
     pub tokens: Tokens,
-    /// What it cost.
+    /// Cost.
     pub cost: Picos,
 }
 
-/// A user's last turns, the latest first; never their words.
+/// Returns a user's last turns, newest first, without the text of their messages.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -316,7 +316,7 @@ pub async fn last_turns(db: impl PgExecutor<'_>, owner: UserId, zone: &str, limi
         .collect())
 }
 
-/// What comes back of the sliding day: half an hour by half an hour, when it does where they are, and how many tokens; the soonest first.
+/// Returns when the tokens used in the last 24 hours become available again: local time and tokens per half hour, soonest first.
 ///
 /// # Errors
 /// Returns an error if the query fails.

@@ -1,3 +1,3 @@
-//! What the owner is told: alerts by mail and webhook.
+//! Alerts to the owner, by mail and webhook.
 
 pub(crate) mod alerts;

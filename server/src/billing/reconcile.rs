@@ -50,7 +50,7 @@ pub(crate) async fn reconcile(db: &store::Db, billing: &Billing) -> anyhow::Resu
             }
             // A subscription that has ended on both sides is equal. One that is live at Stripe and unknown or ended here isn't.
             None if fetched.status.is_live() => {
-                let what = format!("{} at Stripe, unknown or over here", fetched.status.as_str());
+                let what = format!("{} at Stripe, unknown or ended here", fetched.status.as_str());
                 differs(&fetched.customer_id, &fetched.id, what);
             }
             None => {}
@@ -63,7 +63,7 @@ pub(crate) async fn reconcile(db: &store::Db, billing: &Billing) -> anyhow::Resu
     for (customer, found) in customers {
         let mended = match sync_or_cancel(db, billing, &customer).await {
             Ok(mended) => mended,
-            Err(error) => format!("not mended: {error:#}"),
+            Err(error) => format!("not repaired: {error:#}"),
         };
         drift.extend(found.into_iter().map(|(id, what)| Drift { id, what, mended: mended.clone() }));
     }
@@ -101,7 +101,7 @@ fn differences(known: &Subscription, fetched: &Fetched, products: &[(String, Pla
         found.push("dates or price differ".to_owned());
     }
     if known.user_id.is_none() && fetched.status.is_live() {
-        found.push(format!("{} at Stripe, nobody's here", fetched.status.as_str()));
+        found.push(format!("{} at Stripe, has no account here", fetched.status.as_str()));
     }
     found
 }

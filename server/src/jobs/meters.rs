@@ -35,7 +35,7 @@ pub(super) async fn compare_meters(app: &AppState) -> anyhow::Result<()> {
         if !matches!(quotas.drift(&subject).await, Ok(Some(_))) {
             continue;
         }
-        // A bucket may just have left one of them and not yet the other.
+        // A bucket may have left the window of one but not yet of the other, so the difference must persist for a second.
         tokio::time::sleep(Duration::from_secs(1)).await;
         let Ok(Some(drift)) = quotas.drift(&subject).await else { continue };
         if !store::usage::is_idle(&app.db, &subject, since, AppState::now()).await? {

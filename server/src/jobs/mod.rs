@@ -13,7 +13,7 @@ use domain::Problem;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// Several servers refresh the usage report in turn, at most this often.
+/// Minimum age of the usage report before a server refreshes it again, so that several servers don't refresh it more often.
 const REPORT_MIN_AGE: time::Duration = time::Duration::seconds(45);
 
 /// Starts all jobs. They end when the set is dropped or aborted.
@@ -77,7 +77,7 @@ async fn reconcile_due(app: AppState) {
     }
 }
 
-/// Drops months of the ledger that are older than the owner keeps them. The rollups keep their sums.
+/// Drops ledger months older than the configured retention, if one is set. The rollups keep their sums.
 async fn drop_old_months(app: &AppState) -> anyhow::Result<()> {
     let Some(months) = app.config.ledger_months else { return Ok(()) };
     let mut first = AppState::now().date().replace_day(1)?;
@@ -103,6 +103,7 @@ pub(crate) async fn reconcile_now(app: &AppState) -> Result<(), Problem> {
     }
 }
 
+/// Runs `work` now and then once per `period`. A run that takes longer delays the next one.
 fn every<F, Fut>(set: &mut JoinSet<()>, app: &AppState, period: Duration, work: F)
 where
     F: Fn(AppState) -> Fut + Send + 'static,

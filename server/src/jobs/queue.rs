@@ -11,8 +11,8 @@ use std::time::Duration;
 use store::account;
 use store::job::{self, Job};
 
-/// Attempts after which a job becomes a dead letter, after about three hours.
-const TRIES: i32 = 14;
+/// Number of attempts, spread over about three hours, after which a job becomes a dead letter.
+const MAX_ATTEMPTS: i32 = 14;
 
 /// Processes jobs forever, polling every second.
 pub(crate) async fn work(app: AppState) {
@@ -34,7 +34,7 @@ async fn next(app: &AppState) -> anyhow::Result<bool> {
     let Some(due) = job::take(&mut tx).await? else { return Ok(false) };
     if let Err(error) = perform(app, &due).await {
         drop(tx);
-        let retry_in = (due.attempts + 1 < TRIES).then(|| backoff(due.attempts));
+        let retry_in = (due.attempts + 1 < MAX_ATTEMPTS).then(|| backoff(due.attempts));
         tracing::warn!(job = %due.id, kind = due.kind, again = retry_in.is_some(), "job failed: {error:#}");
         job::failed(&app.db, due.id, &format!("{error:#}"), retry_in, AppState::now()).await?;
         return Ok(true);
@@ -44,11 +44,12 @@ async fn next(app: &AppState) -> anyhow::Result<bool> {
     Ok(true)
 }
 
+/// Performs a job of any kind.
 async fn perform(app: &AppState, job: &Job) -> anyhow::Result<()> {
     match job.kind.as_str() {
         mail::JOB => {
             let QueuedMail { user_id, mail } = serde_json::from_value(job.payload.clone()).context("payload")?;
-            // The account was deleted, so there is no one to write to.
+            // The account was deleted: the mail is dropped.
             let Some(viewer) = account::viewer(&app.db, user_id).await? else { return Ok(()) };
             let rendered = mail.render(viewer.display_name(), &app.config.public_url)?;
             app.mailer.send(&viewer.email, rendered).await

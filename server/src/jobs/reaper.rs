@@ -1,4 +1,4 @@
-//! Ends turns of processes that died, and settles turns whose meters were not.
+//! Ends expired turns, whose server has died, and settles recorded turns that are not settled yet.
 
 use super::meters::all_caps;
 use crate::AppState;
@@ -7,7 +7,7 @@ use domain::{Outcome, Picos, Problem, TurnEvent, Usage, UsageSource};
 use quota::{Caps, Spent};
 use store::turn::{ExpiredTurn, Record, Unsettled};
 
-/// Ends turns whose lease has expired, with the text in their event log and never as complete. Works in batches until none is left.
+/// Ends turns whose lease has expired, with the text from their event log and always as incomplete. Works in batches until none is left.
 pub(crate) async fn reap(app: AppState) {
     loop {
         match reap_some(&app).await {
@@ -39,7 +39,7 @@ async fn reap_some(app: &AppState) -> anyhow::Result<usize> {
             Err(error) => drop(internal(&error)),
         }
     }
-    // Recorded, but the process or Redis failed before the meters were settled.
+    // These turns were recorded, but the process or Redis failed before their meters were settled.
     for turn in unsettled {
         match settle(app, turn, &caps).await {
             Ok(()) => done += 1,
@@ -49,8 +49,9 @@ async fn reap_some(app: &AppState) -> anyhow::Result<usize> {
     Ok(done)
 }
 
+/// Records an expired turn with estimated usage, and settles it.
 async fn end_expired(app: &AppState, caps: &Caps, turn: &ExpiredTurn) -> anyhow::Result<()> {
-    // Without the log it is unknown what was streamed. The turn then waits for the next round.
+    // Without the event log it is unknown what was streamed, so the turn is retried in the next round.
     let streamed = streamed(app, turn).await?;
     let count = |text: &str| providers::estimate::answer(turn.provider, text);
     let reasoning = count(&streamed.reasoning);
@@ -84,7 +85,7 @@ async fn end_expired(app: &AppState, caps: &Caps, turn: &ExpiredTurn) -> anyhow:
         tracing::warn!(turn = %turn.turn_id, "lost turn ended");
         metrics::counter!("quotient_turns_total", "outcome" => "lost").increment(1);
         app.relay.end(turn.turn_id, &TurnEvent::Failed { problem: Problem::lost() }).await?;
-        // From the ledger, because a hedged turn has two calls.
+        // Read from the ledger, because a hedged turn has two calls.
         for turn in store::turn::list_unsettled(&app.db, Some(turn.turn_id)).await? {
             settle(app, turn, caps).await?;
         }
@@ -99,6 +100,7 @@ async fn settle(app: &AppState, turn: Unsettled, caps: &Caps) -> anyhow::Result<
     Ok(store::turn::mark_settled(&app.db, &[turn.turn_id]).await?)
 }
 
+/// The text and reasoning that a turn streamed.
 #[derive(Default)]
 struct Streamed {
     text: String,

@@ -122,7 +122,7 @@ impl TestApp {
         }
         let redis = redis::Client::open(redis_url).unwrap().get_multiplexed_async_connection().await.unwrap();
         let (url, stop, running) = start(config.clone()).await;
-        stripe.watch(&format!("{url}/stripe/webhook"), WEBHOOK_SECRET);
+        stripe.set_webhook(&format!("{url}/stripe/webhook"), WEBHOOK_SECRET);
         Self { url, store: (&db).into(), db, provider, stripe, redis, config, stop, running }
     }
 

@@ -45,7 +45,8 @@ async fn turns_of_a_killed_process_are_finished_by_another() {
     let ann = app.user("ann@example.com").await;
     for point in ["reserved", "pending", "sent", "mid-stream", "done-unrecorded", "recorded-unsettled", "draining"] {
         let turn = Uuid::now_v7();
-        let (before, calls) = (app.provider.served().len(), app.one::<i64>("select count(*) from ai_usage").await);
+        let (before, calls) =
+            (app.provider.served_calls().len(), app.one::<i64>("select count(*) from ai_usage").await);
         dies(&app, &ann, point, turn).await;
         time_passes(&app).await;
         let (_, stop) = app.start_second().await; // Its reaper runs at startup.
@@ -59,7 +60,7 @@ async fn turns_of_a_killed_process_are_finished_by_another() {
         .fetch_all(&app.db)
         .await
         .unwrap();
-        let served = app.provider.served().split_off(before);
+        let served = app.provider.served_calls().split_off(before);
         assert_eq!(rows.len() as i64, app.one::<i64>("select count(*) from ai_usage").await - calls, "{point}");
         if point == "reserved" {
             // Nothing was written and no provider was called. The hold lapses ten seconds after it was granted.
@@ -163,7 +164,7 @@ async fn redis_failure_during_a_response_loses_nothing() {
         "no paid call without meters"
     );
     let _redis = Redis::start(port);
-    let served = app.provider.served().remove(0);
+    let served = app.provider.served_calls().remove(0);
     let recovered = async {
         while ann.get("/api/quota").await.status() != StatusCode::OK {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -186,10 +187,10 @@ async fn postgres_failure_before_writing_or_recording_loses_nothing() {
     let (admin, name) = app.shut_database().await;
     let response = ann.send_message("{{words:1}}").await;
     assert!(response.status().is_server_error(), "{}", response.status());
-    assert_eq!(app.provider.served().len(), 1, "no provider call for a message that isn't written");
+    assert_eq!(app.provider.served_calls().len(), 1, "no provider call for a message that isn't written");
     app.provider.release();
     let reading = tokio::spawn(events(running));
-    while app.provider.served()[0].text.split_whitespace().count() < 8 {
+    while app.provider.served_calls()[0].text.split_whitespace().count() < 8 {
         tokio::task::yield_now().await;
     }
     let open = format!("alter database {name} allow_connections true");

@@ -157,7 +157,7 @@ async fn paid_calls_are_refused_without_redis() {
     assert!(response.headers().contains_key("retry-after"));
     assert_eq!(problem(response).await["kind"], "limits_unavailable");
     assert!(began.elapsed() < std::time::Duration::from_secs(30), "{:?}", began.elapsed());
-    assert!(app.provider.served().is_empty());
+    assert!(app.provider.served_calls().is_empty());
     assert!(ann.text("/chat").await.contains("Your limits can't be loaded"));
     assert_eq!(ann.get("/usage").await.status(), StatusCode::OK);
     assert_eq!(ann.get("/readyz").await.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -179,7 +179,7 @@ async fn no_path_reaches_the_provider_unadmitted() {
         let response = visitor.request(method, path).json(&json!({"text": "hi"})).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{path}");
     }
-    assert!(app.provider.served().is_empty());
+    assert!(app.provider.served_calls().is_empty());
 }
 
 /// Field note 17: the global spend cap stops all paid calls on both servers, exact to the nano-dollar. A refused user has nothing reserved

@@ -52,7 +52,7 @@ pub(crate) fn page_state() -> PageState {
     expect_context()
 }
 
-/// Returns the viewer, or a refusal if nobody is signed in.
+/// Returns the viewer, or a refusal if the visitor is signed out.
 pub(crate) fn viewer() -> Result<Viewer, Refusal> {
     let context = use_context::<PageContext>();
     context.and_then(|context| context.viewer).ok_or_else(|| refuse(Problem::sign_in_required()))

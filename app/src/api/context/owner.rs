@@ -1,4 +1,4 @@
-//! Loads the owner's pages.
+//! Loads the data of the owner's pages.
 
 use super::{Refusal, billing_of, fail, page_state, refuse, usage_of};
 use crate::view::admin::{AUDIT_ROWS, DailyCost, ModelUse, Moment, TopUsersView, USER_ROWS, UserUsage};
@@ -9,16 +9,16 @@ use std::collections::HashMap;
 use store::rollup::Include;
 use time::{Date, OffsetDateTime};
 
-/// The shortest sparkline: thirty days, from the first to the last.
+/// Distance between the first and the last day of the shortest sparkline, which has 30 days.
 const SPARKLINE: time::Duration = time::Duration::days(29);
-/// The longest sparkline: ninety-two days.
+/// Distance between the first and the last day of the longest sparkline, which has 92 days.
 const LONGEST_SPARKLINE: time::Duration = time::Duration::days(91);
 
-/// Loads the top users of a period. Everything that comes from the ledger is of one moment: the last refresh for a standard period, now for
+/// Loads the top users of a period. All figures from the ledger are as of the same moment: the last refresh for a standard period, now for
 /// a custom one.
 pub(crate) async fn top_users(filter: UsageFilter) -> Result<TopUsersView, Refusal> {
     let state = page_state();
-    // Admins who reload at once take turns, so that chat goes first. The semaphore is never closed.
+    // Concurrent requests of admins run one at a time, so that they don't delay chat. The semaphore is never closed.
     let _permit = state.report_permits.acquire().await;
     let now = (state.now)();
     let mut tx = store::begin_reading(&state.admin_db).await.map_err(fail)?;
@@ -64,7 +64,7 @@ pub(crate) async fn top_users(filter: UsageFilter) -> Result<TopUsersView, Refus
     })
 }
 
-/// The page of the report that a filter selects.
+/// Converts a filter to the store's.
 fn page_of(filter: &UsageFilter) -> store::top_users::UsageFilter<'_> {
     store::top_users::UsageFilter {
         period: filter.period,
@@ -84,8 +84,8 @@ fn page_of(filter: &UsageFilter) -> store::top_users::UsageFilter<'_> {
     }
 }
 
-/// The cost of the period's whole hours and of as many hours before it. `None` while the period has no whole hour: the current hour has
-/// nothing to be compared with.
+/// Loads the cost of the period's whole hours and of as many hours before it. Returns `None` while the period has no whole hour, because
+/// the current hour can't be compared with a complete one.
 async fn change(
     tx: &mut store::Tx,
     (from, to): (OffsetDateTime, OffsetDateTime),
@@ -101,7 +101,7 @@ async fn change(
     Ok(Some((current, before)))
 }
 
-/// The rows of a page with each user's cost by day.
+/// Converts the rows of a page, adding each user's cost by day.
 fn user_usage(rows: Vec<store::top_users::UserUsage>, mut lines: HashMap<i32, Vec<Picos>>) -> Vec<UserUsage> {
     rows.into_iter()
         .map(|row| UserUsage {
@@ -117,7 +117,7 @@ fn user_usage(rows: Vec<store::top_users::UserUsage>, mut lines: HashMap<i32, Ve
         .collect()
 }
 
-/// Usage by model, the most expensive first, of all models together, and the cost of each day from the first to the last.
+/// Returns the usage by model, most expensive first, the usage of all models, and the cost on each day from `first` to `last`.
 fn model_use(
     used: store::rollup::PeriodTotals,
     (first, last): (Date, Date),
@@ -135,7 +135,7 @@ fn model_use(
     (by_model, total.into(), days)
 }
 
-/// Loads what runs and is spent at this moment.
+/// Loads the running turns and the spending of the deployment now.
 async fn moment(tx: &mut store::Tx, now: OffsetDateTime) -> Result<Moment, Refusal> {
     let (running, reserved) = store::turn::count_running(&mut *tx).await.map_err(fail)?;
     let spent = store::rollup::spent_in_whole_hours(tx, now).await.map_err(fail)?;
@@ -156,7 +156,7 @@ impl From<store::rollup::Totals> for ModelUse {
     }
 }
 
-/// Accounts, the newest first.
+/// Loads a page of accounts, newest first, and the number of accounts on all pages.
 pub(crate) async fn users(search: &str, page: u32) -> Result<(Vec<crate::view::admin::AccountSummary>, u64), Refusal> {
     let search: String = search.chars().filter(|c| !c.is_control()).take(200).collect();
     let offset = i64::from(page.clamp(1, 100_000) - 1) * i64::from(USER_ROWS);
@@ -175,7 +175,7 @@ pub(crate) async fn users(search: &str, page: u32) -> Result<(Vec<crate::view::a
     Ok((rows.into_iter().map(listed).collect(), all))
 }
 
-/// Plans, and every model that one could allow.
+/// Loads all plans, and the names of all models that a plan can allow.
 pub(crate) async fn plans() -> Result<(Vec<Plan>, Vec<ModelName>), Refusal> {
     let db = &page_state().admin_db;
     let plans = store::plan::list(db).await.map_err(fail)?;
@@ -183,13 +183,13 @@ pub(crate) async fn plans() -> Result<(Vec<Plan>, Vec<ModelName>), Refusal> {
     Ok((plans, models.into_iter().map(|row| row.model.name).collect()))
 }
 
-/// What admins did, a page of it.
+/// Loads a page of the audit log, newest first.
 pub(crate) async fn audit(page: u32) -> Result<Vec<AuditEntry>, Refusal> {
     let offset = i64::from(page.clamp(1, 100_000) - 1) * i64::from(AUDIT_ROWS);
     store::audit::list(&page_state().admin_db, None, offset, i64::from(AUDIT_ROWS)).await.map_err(fail)
 }
 
-/// One user, for an admin.
+/// Loads a user's admin page.
 pub(crate) async fn user(id: domain::UserId) -> Result<crate::view::admin::UserView, Refusal> {
     let state = page_state();
     let db = &state.admin_db;
@@ -225,7 +225,7 @@ pub(crate) async fn user(id: domain::UserId) -> Result<crate::view::admin::UserV
     })
 }
 
-/// How the deployment is: payments, providers, alerts, meters, jobs, the schema, hours that aren't added up yet.
+/// Loads the health of the deployment: payments, providers, alerts, meters, jobs, schema, and the freshness of the usage report.
 pub(crate) async fn health() -> Result<crate::view::admin::HealthView, Refusal> {
     use crate::view::admin::{Dead, Flag, HealthView};
     let state = page_state();
@@ -280,13 +280,13 @@ pub(crate) async fn health() -> Result<crate::view::admin::HealthView, Refusal> 
     })
 }
 
-/// Models, their prices and their switches.
+/// Loads all models with their prices and settings, and the global limits.
 pub(crate) async fn models() -> Result<crate::view::admin::ModelsView, Refusal> {
     use crate::view::admin::{ModelRow, ModelsView, PriceRow};
     let state = page_state();
     let switches = store::deployment::switches(&state.admin_db).await.map_err(fail)?;
     let listed = store::model_rule::list(&state.admin_db, (state.now)()).await.map_err(fail)?;
-    // Cents at least, and more where a price has more.
+    // At least two decimals, and more if the price has more.
     let usd = |price: domain::MicrosPerMillion| {
         let exact = price.to_usd().to_string();
         let decimals = exact.split_once('.').map_or(0, |(_, decimals)| decimals.len());

@@ -132,7 +132,7 @@ fn provider((name, open_ms): (String, Option<u64>)) -> AnyView {
 }
 
 fn alert((text, since, until): (String, time::OffsetDateTime, Option<time::OffsetDateTime>)) -> AnyView {
-    let until = until.map_or_else(|| "stands".to_owned(), moment);
+    let until = until.map_or_else(|| "open".to_owned(), moment);
     view! { <tr><th scope="row">{text}</th><td>{moment(since)}</td><td>{until}</td></tr> }.into_any()
 }
 

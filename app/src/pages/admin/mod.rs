@@ -31,7 +31,7 @@ pub fn Pager(
     /// Returns the URL of a page.
     href: impl Fn(u32) -> String + 'static,
 ) -> impl IntoView {
-    let before = (page > 1).then(|| view! { <a class="secondary small" rel="prev" href=href(page - 1)>"Before"</a> });
+    let before = (page > 1).then(|| view! { <a class="secondary small" rel="prev" href=href(page - 1)>"Previous"</a> });
     let after = (u64::from(page) < pages)
         .then(|| view! { <a class="secondary small" rel="next" href=href(page + 1)>"Next"</a> });
     (pages > 1 || page > 1).then(|| {

@@ -33,10 +33,10 @@ async fn answer(
     if shared.down.load(Ordering::Relaxed) {
         return refusal(&Error(503, "api_error", ""));
     }
-    if !uri.path().starts_with("/v1/customers") && *shared.stall.borrow() {
-        shared.stalled.fetch_add(1, Ordering::Relaxed);
-        let _ = shared.stall.subscribe().wait_for(|stalls| !stalls).await;
-        shared.stalled.fetch_sub(1, Ordering::Relaxed);
+    if !uri.path().starts_with("/v1/customers") && *shared.is_stalled.borrow() {
+        shared.stalled_requests.fetch_add(1, Ordering::Relaxed);
+        let _ = shared.is_stalled.subscribe().wait_for(|is_stalled| !is_stalled).await;
+        shared.stalled_requests.fetch_sub(1, Ordering::Relaxed);
     }
     let is_ours = headers.get("authorization").and_then(|value| value.to_str().ok());
     if !is_ours.is_some_and(|value| value.starts_with("Bearer sk_test_") || value.starts_with("Basic ")) {

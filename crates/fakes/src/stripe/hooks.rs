@@ -37,7 +37,7 @@ impl Hooks {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn watch(&self, url: &str, secrets: &[String]) {
+    pub(super) fn set_webhook(&self, url: &str, secrets: &[String]) {
         let mut inner = self.lock();
         inner.url = Some(url.to_owned());
         inner.secrets = secrets.to_vec();
@@ -47,7 +47,7 @@ impl Hooks {
         self.lock().holds = true;
     }
 
-    pub(super) fn take_held(&self) -> Vec<Value> {
+    pub(super) fn take_held_events(&self) -> Vec<Value> {
         std::mem::take(&mut self.lock().held)
     }
 
@@ -100,7 +100,7 @@ pub(super) fn signature(secrets: &[String], now: u64, body: &str) -> String {
 /// Routes under `/_control`, which simulate actions in Stripe's dashboard, disputes, outages and the passing of time.
 pub(super) fn router() -> Router<Shared> {
     Router::new()
-        .route("/_control/watch", post(watch))
+        .route("/_control/watch", post(set_webhook))
         .route("/_control/hooks", post(hooks))
         .route("/_control/clock", post(clock))
         .route("/_control/card/{customer}", post(card))
@@ -108,10 +108,10 @@ pub(super) fn router() -> Router<Shared> {
         .route("/_control/down", post(down))
 }
 
-async fn watch(State(shared): State<Shared>, RawForm(body): RawForm) {
+async fn set_webhook(State(shared): State<Shared>, RawForm(body): RawForm) {
     let form = read(&String::from_utf8_lossy(&body));
     let secret = form["secret"].as_str().unwrap_or("whsec_fake").to_owned();
-    shared.hooks.watch(form["url"].as_str().unwrap_or_default(), &[secret]);
+    shared.hooks.set_webhook(form["url"].as_str().unwrap_or_default(), &[secret]);
 }
 
 /// `copies=2` sends each event three times; `hold=true` holds events back; `hold=false` releases them, with `shuffle=true` in random order.

@@ -52,8 +52,8 @@ struct Shared {
     file: Option<Arc<PathBuf>>,
     down: Arc<AtomicBool>,
     requests: Arc<AtomicU64>,
-    stall: tokio::sync::watch::Sender<bool>,
-    stalled: Arc<AtomicU64>,
+    is_stalled: tokio::sync::watch::Sender<bool>,
+    stalled_requests: Arc<AtomicU64>,
 }
 
 /// A running Stripe simulator.
@@ -82,8 +82,8 @@ impl FakeStripe {
             file: file.map(Arc::new),
             down: Arc::default(),
             requests: Arc::default(),
-            stall: tokio::sync::watch::Sender::new(false),
-            stalled: Arc::default(),
+            is_stalled: tokio::sync::watch::Sender::new(false),
+            stalled_requests: Arc::default(),
         };
         let router =
             Router::new().merge(api::router()).merge(pages::router()).merge(hooks::router()).with_state(shared.clone());
@@ -98,13 +98,13 @@ impl FakeStripe {
     }
 
     /// Sends all future events to a URL, signed with a secret.
-    pub fn watch(&self, url: &str, secret: &str) {
-        self.shared.hooks.watch(url, &[secret.to_owned()]);
+    pub fn set_webhook(&self, url: &str, secret: &str) {
+        self.shared.hooks.set_webhook(url, &[secret.to_owned()]);
     }
 
     /// Sends all future events to a URL, signed with each of these secrets, as while a secret is being rolled.
-    pub fn watch_rolling(&self, url: &str, secrets: &[String]) {
-        self.shared.hooks.watch(url, secrets);
+    pub fn set_webhook_with_secrets(&self, url: &str, secrets: &[String]) {
+        self.shared.hooks.set_webhook(url, secrets);
     }
 
     /// Holds events back until they are released.
@@ -114,8 +114,8 @@ impl FakeStripe {
 
     /// Takes the events that were held back, oldest first; they won't be sent.
     #[must_use]
-    pub fn held(&self) -> Vec<Value> {
-        self.shared.hooks.take_held()
+    pub fn take_held_events(&self) -> Vec<Value> {
+        self.shared.hooks.take_held_events()
     }
 
     /// Returns the current state of an object.
@@ -136,24 +136,24 @@ impl FakeStripe {
     }
 
     /// Sets whether API requests wait, except those to `/v1/customers`. `false` releases the waiting ones.
-    pub fn stall(&self, stalls: bool) {
-        self.shared.stall.send_replace(stalls);
+    pub fn set_stalled(&self, is_stalled: bool) {
+        self.shared.is_stalled.send_replace(is_stalled);
     }
 
-    /// Returns the number of requests waiting because of [`stall`](Self::stall).
+    /// Returns the number of requests waiting because of [`set_stalled`](Self::set_stalled).
     #[must_use]
-    pub fn stalled(&self) -> u64 {
-        self.shared.stalled.load(Ordering::Relaxed)
+    pub fn stalled_requests(&self) -> u64 {
+        self.shared.stalled_requests.load(Ordering::Relaxed)
     }
 
     /// Inserts an object, or replaces the one with its id, without sending an event.
-    pub fn plant(&self, object: Value) {
+    pub fn insert_object(&self, object: Value) {
         self.shared.lock().put(object);
     }
 
     /// Returns the number of API requests received.
     #[must_use]
-    pub fn asked(&self) -> u64 {
+    pub fn request_count(&self) -> u64 {
         self.shared.requests.load(Ordering::Relaxed)
     }
 }

@@ -33,7 +33,7 @@ pub struct Sums {
 }
 
 impl Sums {
-    /// All tokens.
+    /// Returns the total number of tokens.
     #[must_use]
     pub fn tokens(&self) -> i64 {
         self.input.saturating_add(self.cached).saturating_add(self.output)

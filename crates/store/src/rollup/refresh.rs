@@ -156,7 +156,8 @@ async fn refresh_period(tx: &mut Tx, period: ReportPeriod, as_of: OffsetDateTime
     Ok(())
 }
 
-/// Recomputes all rollups from the ledger rows that are kept; sums of dropped months stay. Turns that end meanwhile wait.
+/// Recomputes all rollups from the kept ledger rows. Sums of dropped months stay. Blocks writes to the ledger meanwhile, so turns that end
+/// wait.
 ///
 /// # Errors
 /// Returns an error if a query fails; then nothing has changed.

@@ -1,4 +1,4 @@
-//! Figures of all users beside the report: revenue, refusals, and users with a large share of the usage.
+//! Figures that aren't in the report's rows: revenue, refusals, and users with a large share of the usage.
 
 use crate::{Result, Tx};
 use domain::{Picos, ReportPeriod};
@@ -15,7 +15,7 @@ pub struct Summary {
     pub refusals: Vec<(String, u64)>,
 }
 
-/// When the report of a standard period was last refreshed; `None` for a custom period, and before the first refresh.
+/// Returns when the report of a standard period was last refreshed; `None` for a custom period, and before the first refresh.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -59,7 +59,7 @@ pub async fn summary(
     })
 }
 
-/// Users whose share of the last 24 hours' cost or tokens is large.
+/// A user with a large share of all users' cost or tokens.
 pub struct LargeShare {
     /// Key of the ledger.
     pub subject: String,
@@ -75,7 +75,8 @@ pub struct LargeShare {
     pub all_tokens: u64,
 }
 
-/// Lists users who account for more than `percent` % of all users' cost or tokens since an hour; nothing while there is only one user.
+/// Lists users who account for more than `percent` % of all users' cost or tokens since `since`. Returns an empty list while only one user
+/// has usage. At most 200.
 ///
 /// # Errors
 /// Returns an error if the query fails.

@@ -10,9 +10,9 @@ use time::{Date, OffsetDateTime};
 /// Which ledger rows are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Include {
-    /// Those of the last refresh, like the report.
+    /// Rows included in the last refresh, like the report.
     Refreshed,
-    /// All of them.
+    /// All final rows.
     Everything,
 }
 
@@ -25,9 +25,9 @@ impl Include {
 /// Usage of one model by all users.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Turns in which it was the first model called.
+    /// Number of turns in which the model was called first.
     pub requests: i64,
-    /// Calls.
+    /// Number of calls.
     pub calls: i64,
     /// Calls that the provider did not answer, or not to the end.
     pub failed: i64,
@@ -65,13 +65,14 @@ impl AddAssign<&Self> for Totals {
 }
 
 impl Totals {
-    /// The cost.
+    /// Returns the cost.
     #[must_use]
     pub fn cost(&self) -> Picos {
         Picos(self.cost)
     }
 
-    /// A percentile of the time to first token in milliseconds, to two significant digits (nearest rank). `None` without measurements.
+    /// Returns a percentile of the time to first token in milliseconds, to two significant digits (nearest rank). `None` without
+    /// measurements.
     #[must_use]
     pub fn ttft(&self, percent: i64) -> Option<i32> {
         let all: i64 = self.ttft_ms.values().sum();
@@ -90,14 +91,14 @@ impl Totals {
 /// Usage by model in a period.
 #[derive(Default)]
 pub struct PeriodTotals {
-    /// By model name.
+    /// Usage by model name.
     pub by_model: BTreeMap<String, Totals>,
     /// Cost by UTC day and model, on the days with any usage.
     pub days: BTreeMap<Date, BTreeMap<String, Picos>>,
 }
 
-/// Reads the usage of a period of whole hours by model. The time to first token is by hour where the period began less than two days ago,
-/// by UTC day otherwise.
+/// Reads the usage of a period of whole hours by model. The time to first token is read by hour if the period began less than two days ago,
+/// and by UTC day otherwise.
 ///
 /// # Errors
 /// Returns an error if a query fails.
@@ -209,7 +210,7 @@ pub async fn cost(db: &mut Tx, from: OffsetDateTime, to: OffsetDateTime, include
     Ok(cost_by_model(db, from, to, include).await?.into_values().fold(Picos::ZERO, Picos::plus))
 }
 
-/// Reads what each model cost in the 24 hours before an instant, exact to the call, as spend caps count it.
+/// Reads the cost by model in the 24 hours before an instant, exact to the call, as spend caps count it.
 ///
 /// # Errors
 /// Returns an error if a query fails.
@@ -232,7 +233,7 @@ pub async fn spent_in_a_day(db: &mut Tx, now: OffsetDateTime) -> Result<BTreeMap
     Ok(all)
 }
 
-/// Reads what was spent in the whole hours of the 24 hours before an instant: at most what a cap counts, and cheaper to compute.
+/// Reads the cost of the whole hours in the 24 hours before an instant. It is at most what a cap counts, and cheaper to compute.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -240,7 +241,7 @@ pub async fn spent_in_whole_hours(db: &mut Tx, now: OffsetDateTime) -> Result<Pi
     cost(db, first_whole_hour(now), start_of_hour(now) + time::Duration::HOUR, Include::Everything).await
 }
 
-/// The start of the first whole hour in the 24 hours before an instant.
+/// Returns the start of the first whole hour in the 24 hours before an instant.
 fn first_whole_hour(now: OffsetDateTime) -> OffsetDateTime {
     start_of_hour(now - time::Duration::DAY - time::Duration::NANOSECOND) + time::Duration::HOUR
 }

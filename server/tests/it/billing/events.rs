@@ -17,7 +17,7 @@ async fn a_hundred_copies_of_an_event_have_one_effect() {
     app.stripe.hold();
     let mut ann = app.user("ann@example.com").await;
     buy(&mut ann, "pro", GOOD).await;
-    let events = app.stripe.held();
+    let events = app.stripe.take_held_events();
     let (second, _stop) = app.start_second().await;
     for sent in &events {
         let copies = (0..100).map(|n| event(if n % 2 == 0 { &app.url } else { &second }, sent));
@@ -99,7 +99,7 @@ async fn every_order_of_events_ends_canceled() {
     buy(&mut ann, "max", FAILS_LATER).await;
     control(&app, "clock", &[("days", "120")]).await;
     assert_eq!(app.stripe.all("subscription")[0]["status"], "canceled");
-    every_order(&app, &app.stripe.held(), ("free", "canceled")).await;
+    every_order(&app, &app.stripe.take_held_events(), ("free", "canceled")).await;
 }
 
 /// Field note 35: in the other direction, no order of events removes a paid plan.
@@ -115,7 +115,7 @@ async fn every_order_of_events_ends_active() {
     // A new card pays the open invoice.
     let url = redirect_target(&ann.form("/billing/portal", &[]).await);
     ann.client.post(&url).form(&[("do", "card"), ("card", GOOD)]).send().await.unwrap();
-    let mut events = app.stripe.held();
+    let mut events = app.stripe.take_held_events();
     assert_eq!(app.stripe.object(subscription["id"].as_str().unwrap()).unwrap()["status"], "active");
     // A forged event that claims the subscription was deleted.
     events.push(
@@ -132,7 +132,7 @@ async fn event_of_a_killed_worker_is_applied_once_by_another() {
     app.stripe.hold();
     let mut ann = app.user("ann@example.com").await;
     buy(&mut ann, "pro", GOOD).await;
-    let events = app.stripe.held();
+    let events = app.stripe.take_held_events();
     let created = events.iter().find(|event| event["type"] == "customer.subscription.created").unwrap().clone();
     let (db, config) = (app.db.clone(), app.config.clone());
     let stripe_url = app.stripe.url();
@@ -233,7 +233,7 @@ async fn events_are_stored_before_they_are_acknowledged() {
     let began = Instant::now();
     event(&app.url, &json!({"id": "evt_now", "type": "x"})).await;
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
-    app.stripe.watch(&format!("{}/stripe/webhook", app.url), WEBHOOK_SECRET);
+    app.stripe.set_webhook(&format!("{}/stripe/webhook", app.url), WEBHOOK_SECRET);
     let (admin, name) = app.shut_database().await;
     let body = json!({"id": "evt_lost", "type": "x"}).to_string();
     let answer = post(&app.url, Some(format!("t={},v1={}", now(), signed(WEBHOOK_SECRET, now(), &body))), body).await;

@@ -95,14 +95,14 @@ async fn each_failed_payment_has_its_own_grace() {
         made["id"] = json!(format!("in_{n}"));
         made["status"] = json!(status);
         made["created"] = json!(created);
-        app.stripe.plant(made);
+        app.stripe.insert_object(made);
     }
     let mut first = invoice;
     first["created"] = json!(now() - 100 * 86_400);
-    app.stripe.plant(first);
+    app.stripe.insert_object(first);
     let mut overdue = subscription.clone();
     overdue["status"] = json!("past_due");
-    app.stripe.plant(overdue);
+    app.stripe.insert_object(overdue);
     event(
         &app.url,
         &json!({"id": "evt_f", "type": "invoice.payment_failed", "data": {"object": {"customer": customer}}}),

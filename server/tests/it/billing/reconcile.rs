@@ -128,7 +128,7 @@ async fn key_of_another_stripe_account_removes_no_plan() {
     ann.url = url;
     moved.run(Command::Plans(Plans::Push)).await;
     let output = moved.run(Command::Billing(Billing::Reconcile)).await;
-    assert!(output.contains("not mended") && output.contains("of another account or mode"), "{output}");
+    assert!(output.contains("not repaired") && output.contains("of another account or mode"), "{output}");
     let refused = ann.form("/billing/checkout", &[("plan", "pro")]).await;
     assert!(refused.status().is_server_error());
     assert!(moved.one::<bool>(ON_PRO).await);
@@ -148,26 +148,26 @@ async fn slow_stripe_delays_no_turn() {
     app.until(ALL_DONE).await;
     app.stripe.hold();
     // The simulator holds its responses to list and session requests until it is released.
-    app.stripe.stall(true);
+    app.stripe.set_stalled(true);
     let clicks: Vec<_> = (0..6)
         .map(|_| {
             let mut ann = ann.clone();
             tokio::spawn(async move { ann.form("/billing/checkout", &[("plan", "max")]).await.status() })
         })
         .collect();
-    while app.stripe.stalled() == 0 {
+    while app.stripe.stalled_requests() == 0 {
         tokio::task::yield_now().await;
     }
     ann.send_and_read("{{words:1}}").await;
-    assert_eq!(app.stripe.stalled(), 1, "one concurrent Stripe request per user");
+    assert_eq!(app.stripe.stalled_requests(), 1, "one concurrent Stripe request per user");
     // Another user reaches Stripe meanwhile.
     let mut bob = app.user("bob@example.com").await;
     let bobs = tokio::spawn(async move { bob.form("/billing/checkout", &[("plan", "max")]).await.status() });
-    while app.stripe.stalled() == 1 && !bobs.is_finished() {
+    while app.stripe.stalled_requests() == 1 && !bobs.is_finished() {
         tokio::task::yield_now().await;
     }
-    assert_eq!(app.stripe.stalled(), 2);
-    app.stripe.stall(false);
+    assert_eq!(app.stripe.stalled_requests(), 2);
+    app.stripe.set_stalled(false);
     for click in clicks.into_iter().chain([bobs]) {
         assert_eq!(click.await.unwrap(), StatusCode::SEE_OTHER);
     }

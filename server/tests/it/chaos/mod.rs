@@ -103,7 +103,7 @@ async fn refused_calls_count_as_requests() {
     let text = "{{status:400}} refused";
     let answers = join_all((0..40).map(|_| ann.send_message(text))).await;
     let refused = answers.iter().filter(|answer| answer.status() == StatusCode::BAD_GATEWAY).count();
-    assert!(refused <= 10 && app.provider.asked(text) <= 10, "{refused}, {} calls", app.provider.asked(text));
+    assert!(refused <= 10 && app.provider.call_count(text) <= 10, "{refused}, {} calls", app.provider.call_count(text));
     let last = ann.send_message(text).await;
     assert_eq!(last.status(), StatusCode::TOO_MANY_REQUESTS, "the limit is ten requests a minute");
     assert_eq!(problem(last).await["kind"], "requests_limit");
@@ -116,15 +116,15 @@ async fn refused_calls_count_as_requests() {
 
     app.limits("free", 1_000, 1_000_000, 100).await;
     let down = "{{status:529}}{{after:0}} down";
-    while app.provider.asked(down) < 5 {
+    while app.provider.call_count(down) < 5 {
         assert_eq!(ann.send_message(down).await.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
-    let (calls, rows) = (app.provider.asked(down), app.one::<i64>("select count(*) from ai_usage").await);
+    let (calls, rows) = (app.provider.call_count(down), app.one::<i64>("select count(*) from ai_usage").await);
     for answer in join_all((0..20).map(|_| ann.send_message(down))).await {
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(answer.headers().contains_key("retry-after"));
     }
-    assert!(app.provider.asked(down) <= calls + 3, "one probe at most");
+    assert!(app.provider.call_count(down) <= calls + 3, "one probe at most");
     assert!(app.one::<i64>("select count(*) from ai_usage").await <= rows + 1);
 }
 
@@ -159,7 +159,7 @@ async fn meters_lost_before_the_write_admit_no_extra_call() {
         join_all(requests).await.into_iter().map(|answer| answer.unwrap().status().as_u16()).collect();
     statuses.sort_unstable();
     assert_eq!(
-        (statuses, app.provider.served().len()),
+        (statuses, app.provider.served_calls().len()),
         (vec![503, 503], 0),
         "neither hold existed when its turn was written"
     );
@@ -178,7 +178,7 @@ async fn no_estimate_exceeds_its_reservation() {
     sqlx::query("update plan set max_output = 256").execute(&app.db).await.unwrap();
     let ann = app.user("ann@example.com").await;
     let all = events(ann.send_message("hello").await).await;
-    let served = app.provider.served().remove(0);
+    let served = app.provider.served_calls().remove(0);
     assert_eq!(words(&all), served.text, "the text isn't cut");
     let Some((_, TurnEvent::Finish { usage, usage_source, .. })) = all.last() else { panic!("{all:?}") };
     assert_eq!((usage.output.0, *usage_source), (served.output, UsageSource::Exact));

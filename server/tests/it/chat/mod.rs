@@ -46,7 +46,7 @@ async fn response_is_streamed_stored_and_priced_exactly() {
         let events = events(response).await;
         assert_eq!(events.iter().map(|(id, _)| *id).collect::<Vec<_>>(), (1..=events.len() as u64).collect::<Vec<_>>());
         assert!(matches!(events[0].1, TurnEvent::Turn { .. }));
-        let served = app.provider.served().remove(0);
+        let served = app.provider.served_calls().remove(0);
         assert_eq!(words(&events), served.text);
         let picos = served.input * input + served.cache_read * cached + served.output * output;
         let Some((_, TurnEvent::Finish { outcome, usage, usage_source, cost_usd, quota })) = events.last() else {
@@ -83,7 +83,7 @@ async fn conversation_history_comes_from_the_database() {
     let TurnEvent::Turn { conversation_id, .. } = &first[0].1 else { panic!() };
     let body = json!({"conversation_id": conversation_id, "text": "{{words:3}} more", "messages": [{"role": "assistant", "content": "forged"}]});
     events(ann.post(&body).await).await;
-    let served = app.provider.served();
+    let served = app.provider.served_calls();
     assert_eq!((served[0].messages, served[1].messages), (1, 3));
     let page = ann.text(&format!("/chat/{conversation_id}")).await;
     assert_eq!(page.matches("word1 word2 word3").count(), 2);
@@ -124,7 +124,7 @@ async fn dropped_client_does_not_stop_the_turn() {
     drop(reading);
     app.provider.release();
     app.until("select exists (select from ai_usage where status <> 'pending')").await;
-    let served = app.provider.served().remove(0);
+    let served = app.provider.served_calls().remove(0);
     assert!(served.ended);
     let row = ledger(&app).await.remove(0);
     assert_eq!((row.0.as_str(), row.1.as_deref(), row.4), ("finished", Some("exact"), 40));
@@ -165,7 +165,7 @@ async fn stop_keeps_and_counts_the_partial_response() {
     else {
         panic!("{last:?}")
     };
-    let served = app.provider.served().remove(0);
+    let served = app.provider.served_calls().remove(0);
     assert!(!served.ended && usage.output.0 >= served.output && served.output > 0, "{usage:?} {served:?}");
     assert_eq!((quota.tokens.reserved, quota.tokens.used), (0, usage.counted().0));
     assert_eq!(app.one::<String>("select status from ai_usage").await, "stopped");
@@ -222,7 +222,7 @@ async fn response_never_exceeds_what_was_admitted() {
     else {
         panic!("{:?}", exceeding.last())
     };
-    assert_eq!(app.provider.served()[1].max_output, 300);
+    assert_eq!(app.provider.served_calls()[1].max_output, 300);
     assert!(usage.output.0 <= (300 + 300 / 8 + 20) * 7 / 5, "{usage:?}");
 }
 

@@ -17,7 +17,7 @@ async fn model_without_a_price_is_unavailable() {
     let response = ann.send_message("hi").await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(response.headers().contains_key("retry-after"));
-    assert!(app.provider.served().is_empty());
+    assert!(app.provider.served_calls().is_empty());
 }
 
 /// One command adds a model of any server that implements chat completions. The same command changes its price.
@@ -59,7 +59,7 @@ async fn models_add_adds_a_model_and_changes_its_price() {
             matches!(answer.last(), Some((_, TurnEvent::Finish { usage_source: UsageSource::Exact, .. }))),
             "{answer:?}"
         );
-        let served = app.provider.served().pop().unwrap();
+        let served = app.provider.served_calls().pop().unwrap();
         let row = ledger(&app).await.pop().unwrap();
         assert_eq!(row.6, dollars(served.input * micros + served.output * 1_500_000));
     }

@@ -91,7 +91,7 @@ async fn alerts_are_sent_once_when_opened_and_once_when_closed() {
 }
 
 /// Starts another server, which checks all alerts once at startup, and waits until it has.
-async fn look(app: &TestApp) {
+async fn run_alert_check(app: &TestApp) {
     // Closes the dead-letter alert and adds a dead job, so that the check opens a new alert and its end can be observed. The lock keeps
     // other servers from checking meanwhile.
     let mut tx = store::begin(&app.store).await.unwrap();
@@ -130,10 +130,10 @@ async fn an_open_circuit_alerts_at_once() {
     assert_eq!((mails(&app, false).await, mails(&app, true).await), (1, 0));
     // The server that opened the circuit is gone. Others don't see it open, but the alert stays until some time has passed.
     let app = app.stop_server().await;
-    look(&app).await;
+    run_alert_check(&app).await;
     assert!(app.one::<bool>(is_open).await);
     sqlx::query("update alert set seen_at = seen_at - interval '3 minutes'").execute(&app.db).await.unwrap();
-    look(&app).await;
+    run_alert_check(&app).await;
     assert!(!app.one::<bool>(is_open).await);
     assert_eq!((mails(&app, false).await, mails(&app, true).await), (1, 1));
 }
@@ -144,11 +144,11 @@ async fn drift_alert_stays_open_for_a_day() {
     let app = TestApp::new().await;
     let now = OffsetDateTime::now_utc();
     store::usage::record_drift(&app.store, "a subject", Tokens(7), Tokens(5), now).await.unwrap();
-    look(&app).await;
+    run_alert_check(&app).await;
     let said = "1 usage counter differed from the ledger in the last 24 hours and was rebuilt.";
     assert_eq!(app.one::<String>("select message from alert where kind = 'drift' and ended_at is null").await, said);
     sqlx::query("update meter_drift set at = at - interval '25 hours'").execute(&app.db).await.unwrap();
-    look(&app).await;
+    run_alert_check(&app).await;
     assert!(
         app.one::<bool>("select count(*) = 1 and bool_and(ended_at is not null) from alert where kind = 'drift'").await
     );
@@ -178,33 +178,33 @@ async fn model_spend_cap_alerts_do_not_flap() {
         .await
         .unwrap();
     };
-    let look = async || -> Vec<String> {
-        look(&app).await;
+    let open_spend_alerts = async || -> Vec<String> {
+        run_alert_check(&app).await;
         sqlx::query_scalar("select about from alert where kind = 'spend_cap' and ended_at is null order by 1")
             .fetch_all(&app.db)
             .await
             .unwrap()
     };
     let level = |n: &str| format!("model:claude-haiku-4-5:{n}");
-    assert_eq!(look().await, Vec::<String>::new());
+    assert_eq!(open_spend_alerts().await, Vec::<String>::new());
     spend(4_999_000).await;
-    assert_eq!(look().await, [level("50"), level("80")]);
+    assert_eq!(open_spend_alerts().await, [level("50"), level("80")]);
     // These rows weren't written by turns, so the budget lacks them. Deleting it rebuilds it from the ledger.
     app.forget_budget(Some("claude-haiku-4-5")).await;
     let refused = ann.send_message("{{words:9}}").await;
     assert_eq!(problem(refused).await["kind"], "spend_cap");
     app.until("select exists (select from refusal_hour where kind = 'spend_cap')").await;
-    assert_eq!(look().await, [level("100"), level("50"), level("80")]);
+    assert_eq!(open_spend_alerts().await, [level("100"), level("50"), level("80")]);
     // No further refusals, and spending falls slightly: the alert stays open.
     sqlx::query("update refusal_hour set hour = hour - interval '3 hours'").execute(&app.db).await.unwrap();
     spend(-200_000).await;
-    assert_eq!(look().await, [level("100"), level("50"), level("80")]);
+    assert_eq!(open_spend_alerts().await, [level("100"), level("50"), level("80")]);
     spend(-200_000).await;
-    assert_eq!(look().await, [level("50"), level("80")]);
+    assert_eq!(open_spend_alerts().await, [level("50"), level("80")]);
     spend(-700_000).await; // 3.899: below 80 %, not well below
-    assert_eq!(look().await, [level("50"), level("80")]);
+    assert_eq!(open_spend_alerts().await, [level("50"), level("80")]);
     spend(-200_000).await;
-    assert_eq!(look().await, [level("50")]);
+    assert_eq!(open_spend_alerts().await, [level("50")]);
     assert!(app.one::<bool>("select count(*) = 3 from alert where kind = 'spend_cap'").await, "no alert opened twice");
     assert!(app.one::<bool>("select bool_and(message like '%daily spend cap on Claude Haiku 4.5 is used.') from alert where kind = 'spend_cap'").await);
 }

@@ -1,4 +1,4 @@
-//! The rollups of the ledger equal plain SQL over its rows, whenever they are refreshed and whatever becomes final late.
+//! Tests that the rollups equal plain SQL over the ledger, regardless of when they are refreshed and of rows that become final late.
 
 mod rollups;
 
@@ -74,7 +74,7 @@ pub async fn load(db: &PgPool, calls: i32, users: i32, days: i32, seed: f64) {
     .execute(&mut *tx)
     .await
     .unwrap();
-    // some never paid
+    // Some users never paid.
     sqlx::query(
         "insert into invoice (invoice_id, customer_id, user_id, subscription_id, status, due_minor, paid_minor, currency, created_at)
          select 'in' || subscription.user_id, 'cus', subscription.user_id, subscription_id, 'paid', amount_minor, amount_minor, 'usd', subscription.created_at
@@ -83,7 +83,7 @@ pub async fn load(db: &PgPool, calls: i32, users: i32, days: i32, seed: f64) {
     .execute(&mut *tx)
     .await
     .unwrap();
-    // some pay three times what they paid
+    // Some users now pay three times their earlier price.
     sqlx::query(
         "update subscription set amount_minor = amount_minor * 3, fetched_at = now() - interval '6 days'
          where user_id in (select user_id from account where subject like '%2')",
@@ -217,9 +217,9 @@ async fn every_figure_of_top_users_equals_the_ledger() {
         );
         for row in &found.rows {
             let Some(plain) = plain.iter().find(|plain| plain.0 == row.subject) else { continue };
-            let said = (row.totals.requests as i64, row.estimated.0 as i64, row.refusals as i64);
-            assert_eq!(said, (plain.1, plain.5, i64::try_from(plain.7).unwrap()), "{} {round}", row.subject);
-            // A user's differences may come to less than nothing in a short period; tokens are shown from zero on.
+            let counts = (row.totals.requests as i64, row.estimated.0 as i64, row.refusals as i64);
+            assert_eq!(counts, (plain.1, plain.5, i64::try_from(plain.7).unwrap()), "{} {round}", row.subject);
+            // Corrections may make a user's sums negative in a short period; tokens are shown as zero then.
             let tokens = [row.totals.input, row.totals.cached, row.totals.output].map(|tokens| tokens.0 as i64);
             assert_eq!(tokens, [plain.2, plain.3, plain.4].map(|tokens| tokens.max(0)), "{round}");
             assert_eq!(row.totals.cost.to_usd(), plain.6, "{round}");
@@ -229,7 +229,7 @@ async fn every_figure_of_top_users_equals_the_ledger() {
             Order::Cost => row.totals.cost.0,
             Order::Tokens => row.totals.tokens().0 as i64,
             Order::Requests => row.totals.requests as i64,
-            // A subscription says nothing beside one model's part of the cost.
+            // A subscription pays for all models, so with a model filter the order is by cost.
             Order::Margin if filter.model.is_some() => row.totals.cost.0,
             Order::Margin => row.totals.cost.0 - row.paid.0,
             Order::Refusals => row.refusals as i64,
@@ -238,7 +238,7 @@ async fn every_figure_of_top_users_equals_the_ledger() {
         if filter.order != Order::Tokens {
             assert!(found.rows.is_sorted_by(|a, b| rank(a) >= rank(b)), "{round} by {:?}", filter.order);
         }
-        // page by page it is the same table
+        // Reading it page by page returns the same rows.
         let mut paged = Vec::new();
         for offset in (0..found_all).step_by(7) {
             let page = UsageFilter { offset, limit: 7, ..filter };
@@ -246,7 +246,7 @@ async fn every_figure_of_top_users_equals_the_ledger() {
             paged.extend(rows.into_iter().map(|row| row.subject));
         }
         assert_eq!(paged, found.rows.iter().map(|row| row.subject.clone()).collect::<Vec<_>>());
-        // everybody's small line, day by day
+        // The sparkline of each user, by day.
         let (first, last) = (from.date(), to.date());
         let ids: Vec<i32> = found.rows.iter().map(|row| row.subject_id).collect();
         let lines = store::top_users::by_day(&mut tx, &ids, first, last).await.unwrap();
@@ -265,12 +265,12 @@ async fn every_figure_of_top_users_equals_the_ledger() {
             assert_eq!(lines[&row.subject_id].iter().map(|cost| cost.to_usd()).collect::<Vec<_>>(), plain, "{round}");
         }
         totals_are_the_ledger(&app, &mut tx, (from, to), include, &round).await;
-        // the sliding day, to the call
+        // The last 24 hours, exact to the call.
         let at = now - Duration::minutes(rng.random_range(1..50_000));
         let spent = store::rollup::spent_in_a_day(&mut tx, at).await.unwrap();
         let spent = spent.values().map(|cost| cost.to_usd()).sum::<Decimal>();
         let sql = "select coalesce(sum(cost_usd), 0) from ai_usage where created_at >= $1 and created_at < $2 and status <> 'pending'";
-        // up to the end of its hour: nothing is there yet in real life
+        // Up to the end of the current hour: in production no row is newer than now.
         let end = start_of_hour(at) + Duration::HOUR;
         let plain = async |from: OffsetDateTime| -> Decimal {
             sqlx::query_scalar(sql).bind(from).bind(end).fetch_one(&app.db).await.unwrap()
@@ -281,7 +281,7 @@ async fn every_figure_of_top_users_equals_the_ledger() {
     }
 }
 
-/// What each model did on each day, and the time to first token, against the raw rows.
+/// Asserts that the totals by model and day and the time to first token equal plain SQL over the ledger.
 async fn totals_are_the_ledger(
     app: &TestApp,
     tx: &mut store::Tx,
@@ -303,11 +303,11 @@ async fn totals_are_the_ledger(
     .fetch_all(&app.db)
     .await
     .unwrap();
-    let said = by_model.iter().map(|(model, t)| {
+    let found = by_model.iter().map(|(model, t)| {
         let counts = vec![t.requests, t.calls, t.failed, t.input, t.cache_read, t.cache_write, t.output, t.reasoning];
         (model.clone(), counts, t.cost().to_usd())
     });
-    assert_eq!(said.collect::<Vec<_>>(), plain, "{round}");
+    assert_eq!(found.collect::<Vec<_>>(), plain, "{round}");
     let plain: Vec<(time::Date, String, Decimal)> = sqlx::query_as(
         "select (created_at at time zone 'UTC')::date, model, sum(cost_usd)
          from ai_usage where status <> 'pending' and created_at >= $1 and created_at < $2 group by 1, 2 order by 1, 2",

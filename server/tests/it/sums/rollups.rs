@@ -1,4 +1,4 @@
-//! Refreshes beside writers, rebuilds, and months that are dropped.
+//! Tests of refreshes during concurrent writes, rebuilds, and dropped months.
 
 use super::{late, load, totals_are_the_ledger, without_server};
 use crate::app::TestApp;
@@ -65,7 +65,7 @@ async fn a_call_that_commits_after_a_refresh_is_in_the_next() {
     totals_are_the_sums(&app.db).await;
 }
 
-/// Refreshes of two servers beside four writers: no call is lost or counted twice.
+/// Two servers refresh while four writers insert: no call is lost or counted twice.
 #[tokio::test]
 async fn calls_that_end_during_refreshes_are_counted_once() {
     use rand::RngExt as _;
@@ -99,7 +99,7 @@ async fn calls_that_end_during_refreshes_are_counted_once() {
     for period in ReportPeriod::STANDARD {
         let mut tx = store::begin_reading(&app.store).await.unwrap();
         let as_of = store::rollup::as_of(&mut tx, period).await.unwrap().unwrap();
-        let round = format!("beside writers, {period:?}");
+        let round = format!("concurrent writers, {period:?}");
         totals_are_the_ledger(&app, &mut tx, period.bounds(as_of), Include::Refreshed, &round).await;
     }
 }
@@ -153,7 +153,7 @@ async fn a_rebuild_computes_the_same_rollups() {
         sums
     };
     let before = sums().await;
-    // Damage that only a bug could cause.
+    // Corrupts the rollups, as only a bug could.
     sqlx::raw_sql("update usage_total set cost_picos = cost_picos + 1; update usage_hour set calls = calls + 1; delete from ttft_hour")
         .execute(&app.db)
         .await
@@ -166,8 +166,8 @@ async fn a_rebuild_computes_the_same_rollups() {
     totals_are_the_ledger(&app, &mut tx, ReportPeriod::Day.bounds(as_of), Include::Refreshed, "rebuilt").await;
 }
 
-/// Months that the owner doesn't keep are dropped, whole months only; what they came to stays, also after a rebuild and in the page's
-/// figures, and the page says since when single calls are kept.
+/// Months older than the retention are dropped, whole months only. Their sums stay, also after a rebuild and in the page's figures, and the
+/// page shows since when individual calls are kept.
 #[tokio::test]
 async fn old_months_are_dropped_and_their_sums_stay() {
     let app = TestApp::new().await;
@@ -183,7 +183,7 @@ async fn old_months_are_dropped_and_their_sums_stay() {
     let kept: OffsetDateTime = app.one("select ledger_from from deployment").await;
     let expected = app.one::<OffsetDateTime>("select date_trunc('month', now(), 'UTC') - interval '1 month'").await;
     assert!(kept == expected && first >= kept && first < kept + Duration::days(5), "{first} of {kept}");
-    // one month, this one, and those that are made ahead
+    // The previous month, the current one, and three months ahead.
     let parts: i64 = app.one("select count(*) from pg_inherits where inhparent = 'ai_usage'::regclass").await;
     assert_eq!(parts, 1 + 1 + 3);
     for rebuild in [false, true] {
@@ -201,7 +201,7 @@ async fn old_months_are_dropped_and_their_sums_stay() {
         let total = store::rollup::cost(&mut tx, now - Duration::days(110), now, Include::Everything).await.unwrap();
         assert_eq!(total.to_usd(), before);
     }
-    // what is kept can be added to, and nothing is dropped twice
+    // Kept months accept new rows, and dropping again drops nothing.
     late(&app.db, now - Duration::days(3)).await;
     assert_eq!(store::ledger::drop_before(&app.store, kept).await.unwrap(), 0);
     let admin = app.user("admin@example.com").await;

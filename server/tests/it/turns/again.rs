@@ -1,6 +1,6 @@
 //! Repeated requests: regenerated, retried concurrently, or sent in fifty copies.
 
-use super::{BOTH, begun, nothing_is_left_over, roomy};
+use super::{BOTH, app_with_high_limits, assert_all_settled, begun};
 use crate::visitor::{EventReader, TestClient, events, words};
 use domain::{Outcome, TurnEvent};
 use http::StatusCode;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 /// When several tabs regenerate the same response at once, one runs and the others get 409.
 #[tokio::test]
 async fn concurrent_retries_run_once() {
-    let app = roomy(&[]).await;
+    let app = app_with_high_limits(&[]).await;
     let ann = app.user("ann@example.com").await;
     let (mut reading, turn) = begun(&ann, BOTH[0], "{{words:3}}").await;
     while reading.next().await.is_some() {}
@@ -23,14 +23,14 @@ async fn concurrent_retries_run_once() {
         answer.bytes().await.unwrap();
     }
     assert_eq!(app.one::<i64>("select count(*) from message where superseded_by is null").await, 2);
-    assert_eq!(app.provider.served().len(), 2);
-    nothing_is_left_over(&app, &ann).await;
+    assert_eq!(app.provider.served_calls().len(), 2);
+    assert_all_settled(&app, &ann).await;
 }
 
 /// Regenerating sends the original message again, replaces the old response, and keeps both calls in the ledger.
 #[tokio::test]
 async fn last_response_can_be_regenerated() {
-    let app = roomy(&[]).await;
+    let app = app_with_high_limits(&[]).await;
     let ann = app.user("ann@example.com").await;
     let (mut reading, first) = begun(&ann, BOTH[0], "{{words:3}} first").await;
     while reading.next().await.is_some() {}
@@ -51,7 +51,7 @@ async fn last_response_can_be_regenerated() {
     while running.next().await.is_some() {}
     let events = events(ann.post(&again(second)).await).await;
     assert!(matches!(events.last(), Some((_, TurnEvent::Finish { outcome: Outcome::Finished, .. }))));
-    let served = app.provider.served();
+    let served = app.provider.served_calls();
     assert_eq!(
         (served.len(), served[1].messages, served[2].messages),
         (3, 3, 4),
@@ -71,7 +71,7 @@ async fn last_response_can_be_regenerated() {
 /// A failed turn can be retried in the same way.
 #[tokio::test]
 async fn failed_response_can_be_retried() {
-    let app = roomy(&[]).await;
+    let app = app_with_high_limits(&[]).await;
     let ann = app.user("ann@example.com").await;
     let (mut reading, turn) = begun(&ann, BOTH[0], "{{words:5}}{{break:2}}").await;
     while reading.next().await.is_some() {}
@@ -84,7 +84,7 @@ async fn failed_response_can_be_retried() {
 /// A turn sent fifty times at once to two servers runs once. All fifty requests get the same events, and the duplicates hold nothing.
 #[tokio::test]
 async fn fifty_copies_run_once_and_get_the_same_events() {
-    let app = roomy(&[]).await;
+    let app = app_with_high_limits(&[]).await;
     let ann = app.user("ann@example.com").await;
     let (url, _stop) = app.start_second().await;
     let elsewhere = TestClient { url, ..ann.clone() };
@@ -102,7 +102,7 @@ async fn fifty_copies_run_once_and_get_the_same_events() {
         all.push(copy.await.unwrap());
     }
     assert!(all.iter().all(|events| *events == all[0] && events.last().unwrap().1.is_last()), "{all:?}");
-    assert_eq!(app.provider.served().len(), 1);
+    assert_eq!(app.provider.served_calls().len(), 1);
     assert_eq!(app.one::<i64>("select count(*) from ai_usage").await, 1);
-    nothing_is_left_over(&app, &ann).await;
+    assert_all_settled(&app, &ann).await;
 }

@@ -1,6 +1,6 @@
 //! Hedging: after some silence the fallback is called too, the first response is used, and both calls are paid for.
 
-use super::{nothing_is_left_over, roomy};
+use super::{app_with_high_limits, assert_all_settled};
 use crate::app::TestApp;
 use crate::visitor::{TestClient, events, problem, words};
 use domain::TurnEvent;
@@ -67,7 +67,7 @@ async fn call_both(app: &TestApp, ann: &TestClient, text: &str) -> (Uuid, tokio:
     let ann = ann.clone();
     let request = tokio::spawn(async move { ann.post(&body).await });
     app.until("select count(*) = 2 from ai_usage").await;
-    while app.provider.asked(text) < 2 {
+    while app.provider.call_count(text) < 2 {
         tokio::task::yield_now().await;
     }
     (turn, request)
@@ -75,15 +75,15 @@ async fn call_both(app: &TestApp, ann: &TestClient, text: &str) -> (Uuid, tokio:
 
 #[tokio::test]
 async fn the_fallback_answers_while_a_model_is_silent() {
-    let app = roomy(&[]).await;
+    let app = app_with_high_limits(&[]).await;
     hedged(&app, 50).await;
     let ann = app.user("ann@example.com").await;
     let text = "{{mute:gpt-5-mini}}{{words:3}}";
     let events = events(ann.post(&json!({"model": FIRST, "text": text})).await).await;
     let TurnEvent::Turn { model, fallback_for, .. } = &events[0].1 else { panic!("{events:?}") };
     assert_eq!((model.0.as_str(), fallback_for.as_ref().unwrap().0.as_str()), (FALLBACK, FIRST));
-    assert_eq!(words(&events), app.provider.served()[0].text);
-    nothing_is_left_over(&app, &ann).await;
+    assert_eq!(words(&events), app.provider.served_calls()[0].text);
+    assert_all_settled(&app, &ann).await;
     assert_eq!(
         rows(&app).await,
         [row(1, FIRST, "failed", "estimated", true), row(2, FALLBACK, "finished", "exact", false)]
@@ -96,7 +96,7 @@ async fn the_fallback_answers_while_a_model_is_silent() {
 
 #[tokio::test]
 async fn a_silent_model_that_answers_first_is_used() {
-    let app = roomy(&[]).await;
+    let app = app_with_high_limits(&[]).await;
     hedged(&app, 50).await;
     let ann = app.user("ann@example.com").await;
     let text = "{{late:gpt-5-mini}}{{mute:claude-haiku-4-5}}{{words:3}}";
@@ -105,7 +105,7 @@ async fn a_silent_model_that_answers_first_is_used() {
     let events = events(request.await.unwrap()).await;
     let TurnEvent::Turn { model, fallback_for, .. } = &events[0].1 else { panic!("{events:?}") };
     assert_eq!((model.0.as_str(), fallback_for), (FIRST, &None));
-    nothing_is_left_over(&app, &ann).await;
+    assert_all_settled(&app, &ann).await;
     assert_eq!(
         rows(&app).await,
         [row(0, FALLBACK, "failed", "estimated", true), row(1, FIRST, "finished", "exact", false)]
@@ -117,7 +117,7 @@ async fn a_silent_model_that_answers_first_is_used() {
 /// A fallback whose circuit is open costs nothing, and the first call continues.
 #[tokio::test]
 async fn a_hedge_that_is_refused_costs_nothing() {
-    let app = roomy(&[]).await;
+    let app = app_with_high_limits(&[]).await;
     hedged(&app, 50).await;
     let other = "update model set fallback = 'gpt-4o-mini' where model = 'gpt-5-mini'";
     sqlx::query(other).execute(&app.db).await.unwrap();
@@ -137,7 +137,7 @@ async fn a_hedge_that_is_refused_costs_nothing() {
     app.until("select exists (select from ai_usage where status = 'pending' and call_no = 2)").await;
     app.provider.release();
     assert!(matches!(events(request.await.unwrap()).await.last(), Some((_, TurnEvent::Finish { .. }))));
-    nothing_is_left_over(&app, &ann).await;
+    assert_all_settled(&app, &ann).await;
     let rows = rows(&app).await;
     assert_eq!(rows.len(), before + 2);
     assert!(rows.contains(&row(0, "gpt-4o-mini", "failed", "exact", false)), "{rows:?}");
@@ -150,14 +150,14 @@ async fn a_hedge_that_is_refused_costs_nothing() {
 /// A first call that was refused and waits for its retry costs nothing if the fallback answers meanwhile.
 #[tokio::test]
 async fn a_refused_call_is_not_charged_when_its_hedge_answers() {
-    let app = roomy(&[]).await;
+    let app = app_with_high_limits(&[]).await;
     hedged(&app, 3_000).await;
     let ann = app.user("ann@example.com").await;
     let text = "{{status:429}}{{only:gpt-5-mini}}{{after:5}}{{words:3}}";
     let events = events(ann.post(&json!({"model": FIRST, "text": text})).await).await;
     let TurnEvent::Turn { model, .. } = &events[0].1 else { panic!("{events:?}") };
     assert_eq!(model.0, FALLBACK);
-    nothing_is_left_over(&app, &ann).await;
+    assert_all_settled(&app, &ann).await;
     assert_eq!(
         rows(&app).await,
         [row(1, FIRST, "failed", "exact", false), row(2, FALLBACK, "finished", "exact", false)]
@@ -168,29 +168,29 @@ async fn a_refused_call_is_not_charged_when_its_hedge_answers() {
 /// A silent call that is replaced by its hedge counts as a failure. Five of them open the circuit, and from then on only one call is made.
 #[tokio::test]
 async fn an_outage_behind_hedges_opens_the_circuit() {
-    let app = roomy(&[]).await;
+    let app = app_with_high_limits(&[]).await;
     hedged(&app, 50).await;
     let ann = app.user("ann@example.com").await;
     for n in 0..6 {
         let text = format!("{{{{mute:gpt-5-mini}}}}{{{{words:1}}}} {n}");
         assert_eq!(events(ann.post(&json!({"model": FIRST, "text": text})).await).await.len(), 3);
-        assert_eq!(app.provider.asked(&text), if n < 5 { 2 } else { 1 }, "{n}");
+        assert_eq!(app.provider.call_count(&text), if n < 5 { 2 } else { 1 }, "{n}");
     }
-    nothing_is_left_over(&app, &ann).await;
+    assert_all_settled(&app, &ann).await;
     budgets_are_the_ledger(&app).await;
 }
 
 /// Stopping cancels both calls, and both are counted because the providers may bill them.
 #[tokio::test]
 async fn stop_ends_both_calls() {
-    let app = roomy(&[]).await;
+    let app = app_with_high_limits(&[]).await;
     hedged(&app, 50).await;
     let ann = app.user("ann@example.com").await;
     let (turn, request) = call_both(&app, &ann, "{{mute}}").await;
     ann.request("POST", &format!("/api/turns/{turn}/stop")).send().await.unwrap();
     let response = request.await.unwrap();
     assert_eq!((response.status(), problem(response).await["kind"].as_str()), (StatusCode::CONFLICT, Some("conflict")));
-    nothing_is_left_over(&app, &ann).await;
+    assert_all_settled(&app, &ann).await;
     assert_eq!(
         rows(&app).await,
         [row(0, FALLBACK, "failed", "estimated", true), row(1, FIRST, "failed", "estimated", true)]
@@ -202,7 +202,7 @@ async fn stop_ends_both_calls() {
 /// When a process dies while both calls wait, another server finalizes both with their estimated input.
 #[tokio::test]
 async fn both_calls_of_a_killed_process_are_finalized() {
-    let app = roomy(&[]).await;
+    let app = app_with_high_limits(&[]).await;
     hedged(&app, 50).await;
     let ann = app.user("ann@example.com").await;
     let process = app.process(&[]).await;
@@ -213,7 +213,7 @@ async fn both_calls_of_a_killed_process_are_finalized() {
     let expired = "update turn set alive_until = now() - interval '1 second'";
     sqlx::query(expired).execute(&app.db).await.unwrap();
     let (_, stop) = app.start_second().await; // Its reaper runs at startup.
-    nothing_is_left_over(&app, &ann).await;
+    assert_all_settled(&app, &ann).await;
     stop.cancel();
     let rows = rows(&app).await;
     assert!(rows.len() == 2 && rows.iter().all(|row| row.3 == "estimated" && row.4), "{rows:?}");
@@ -223,7 +223,7 @@ async fn both_calls_of_a_killed_process_are_finalized() {
 /// A user whose tokens suffice for only one call gets no hedge.
 #[tokio::test]
 async fn no_hedge_if_only_one_call_fits() {
-    let app = roomy(&[("PROVIDER_FIRST_BYTE_TIMEOUT_MS", "400")]).await;
+    let app = app_with_high_limits(&[("PROVIDER_FIRST_BYTE_TIMEOUT_MS", "400")]).await;
     hedged(&app, 50).await;
     let ann = app.user("ann@example.com").await;
     // 600 tokens of prompt and 256 of output fit once.
@@ -231,6 +231,6 @@ async fn no_hedge_if_only_one_call_fits() {
     app.limits("free", 1_000, 1_200, 10).await;
     let response = ann.post(&json!({"model": FIRST, "text": text})).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(app.provider.asked(&text), 1);
-    nothing_is_left_over(&app, &ann).await;
+    assert_eq!(app.provider.call_count(&text), 1);
+    assert_all_settled(&app, &ann).await;
 }

@@ -19,7 +19,7 @@ use uuid::Uuid;
 const BOTH: [&str; 2] = ["claude-haiku-4-5", "gpt-5-mini"];
 
 /// Starts a deployment with limits that no test reaches.
-async fn roomy(more: &[(&str, &str)]) -> TestApp {
+async fn app_with_high_limits(more: &[(&str, &str)]) -> TestApp {
     let app = TestApp::with(more).await;
     app.limits("free", 1_000_000, 1_000_000_000, 1_000).await;
     app
@@ -57,7 +57,7 @@ async fn row(app: &TestApp, turn: Uuid) -> (String, String, i64, i64, Decimal) {
 }
 
 /// Checks that all turns are ended and settled, no row is pending, nothing is reserved, and the meter equals the ledger.
-async fn nothing_is_left_over(app: &TestApp, ann: &TestClient) {
+async fn assert_all_settled(app: &TestApp, ann: &TestClient) {
     app.until("select not exists (select from turn where meter_settled_at is null or ended_at is null)").await;
     assert_eq!(app.one::<i64>("select count(*) from ai_usage where status = 'pending'").await, 0);
     let quota = ann.quota().await;
@@ -71,7 +71,7 @@ async fn nothing_is_left_over(app: &TestApp, ann: &TestClient) {
 /// Field notes 19 and 23: after a disconnect at any point the turn continues and is recorded exactly, for both wire formats.
 #[tokio::test]
 async fn client_disconnect_after_any_chunk_does_not_stop_the_turn() {
-    let app = roomy(&[]).await;
+    let app = app_with_high_limits(&[]).await;
     let ann = app.user("ann@example.com").await;
     for model in BOTH {
         for cut in 0..8 {
@@ -81,19 +81,19 @@ async fn client_disconnect_after_any_chunk_does_not_stop_the_turn() {
             }
             drop(reading);
             let (status, source, input, output, _) = row(&app, turn).await;
-            let served = app.provider.served().pop().unwrap();
+            let served = app.provider.served_calls().pop().unwrap();
             assert_eq!((status.as_str(), source.as_str()), ("finished", "exact"), "{model} cut after {cut}");
             assert_eq!((input as u64, output as u64), (served.input, served.output), "{model} cut after {cut}");
         }
     }
-    nothing_is_left_over(&app, &ann).await;
+    assert_all_settled(&app, &ann).await;
 }
 
 /// Field notes 20 to 22: stopping at any word, from this server or another, ends the call within a second, keeps the partial text and
 /// counts at least as much.
 #[tokio::test]
 async fn stop_after_any_word_keeps_it_and_counts_it() {
-    let app = roomy(&[]).await;
+    let app = app_with_high_limits(&[]).await;
     let ann = app.user("ann@example.com").await;
     let (url, _stop) = app.start_second().await;
     let elsewhere = TestClient { url, ..ann.clone() };
@@ -126,13 +126,13 @@ async fn stop_after_any_word_keeps_it_and_counts_it() {
             assert_eq!(kept, received);
         }
     }
-    nothing_is_left_over(&app, &ann).await;
+    assert_all_settled(&app, &ann).await;
 }
 
 /// Stopping works before the provider's first token: the call is canceled, and what it may cost is counted.
 #[tokio::test]
 async fn stop_works_before_the_first_token() {
-    let app = roomy(&[]).await;
+    let app = app_with_high_limits(&[]).await;
     let ann = app.user("ann@example.com").await;
     let turn = Uuid::now_v7();
     let request = {
@@ -140,7 +140,7 @@ async fn stop_works_before_the_first_token() {
         tokio::spawn(async move { ann.post(&body).await })
     };
     app.until("select exists (select from ai_usage where status = 'pending')").await;
-    while app.provider.asked("{{mute}}") == 0 {
+    while app.provider.call_count("{{mute}}") == 0 {
         tokio::task::yield_now().await;
     }
     let stopped_at = Instant::now();
@@ -155,7 +155,7 @@ async fn stop_works_before_the_first_token() {
 /// A client that reads slowly or not at all doesn't delay the turn, which ends while most of it is unread.
 #[tokio::test]
 async fn slow_reader_does_not_delay_the_turn() {
-    let app = roomy(&[]).await;
+    let app = app_with_high_limits(&[]).await;
     sqlx::query("update plan set max_output = 100000").execute(&app.db).await.unwrap();
     sqlx::query("update model set max_output = 100000").execute(&app.db).await.unwrap();
     let ann = app.user("ann@example.com").await;
@@ -193,5 +193,5 @@ async fn a_single_process_needs_no_redis() {
     }
     assert!(matches!(last, Some(TurnEvent::Finish { outcome: Outcome::Stopped, .. })), "{last:?}");
     assert_eq!(reqwest::get(format!("{}/readyz", app.url)).await.unwrap().status(), StatusCode::OK);
-    nothing_is_left_over(&app, &ann).await;
+    assert_all_settled(&app, &ann).await;
 }

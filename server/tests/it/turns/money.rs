@@ -1,6 +1,6 @@
 //! Spend caps and the cost of turns.
 
-use super::{BOTH, begun, roomy};
+use super::{BOTH, app_with_high_limits, begun};
 use crate::app::TestApp;
 use crate::visitor::{TestClient, events, problem};
 use domain::{Outcome, TurnEvent};
@@ -13,7 +13,7 @@ use uuid::Uuid;
 /// A model's daily spend cap is a separate budget. It applies to the next turn, and other models are unaffected.
 #[tokio::test]
 async fn model_spend_cap_affects_only_that_model() {
-    let app = roomy(&[]).await;
+    let app = app_with_high_limits(&[]).await;
     let ann = app.user("ann@example.com").await;
     ann.send_and_read("{{words:9}}").await;
     sqlx::query("update model set daily_spend_usd = 0.01 where model = 'claude-haiku-4-5'")
@@ -42,7 +42,7 @@ async fn model_spend_cap_affects_only_that_model() {
 /// Pausing chat applies to the next turn on every server. A running response finishes normally.
 #[tokio::test]
 async fn paused_app_refuses_new_turns() {
-    let app = roomy(&[]).await;
+    let app = app_with_high_limits(&[]).await;
     let ann = app.user("ann@example.com").await;
     let (mut reading, _) = begun(&ann, BOTH[0], "{{words:9}}{{hold}}").await;
     let (url, _stop) = app.start_second().await;
@@ -166,7 +166,7 @@ async fn ten_thousand_random_usages_add_up() {
 /// The ratio of provider counts to our own is learned per model. Estimates then use its 99th percentile.
 #[tokio::test]
 async fn input_estimate_is_learned_from_reported_usage() {
-    let app = roomy(&[]).await;
+    let app = app_with_high_limits(&[]).await;
     let ann = app.user("ann@example.com").await;
     ann.send_and_read("{{words:1}}").await;
     let insert_calls = |n: i32| {

@@ -1,6 +1,6 @@
 //! Providers that fail midway, are busy or silent, and fallbacks.
 
-use super::{BOTH, begun, nothing_is_left_over, roomy, row};
+use super::{BOTH, app_with_high_limits, assert_all_settled, begun, row};
 use crate::visitor::{events, problem, words};
 use domain::{Outcome, TurnEvent};
 use http::StatusCode;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// Field notes 20, 21, 23 and 25: after any provider failure midway, the partial response is kept and marked, and there is one final row.
 #[tokio::test]
 async fn interrupted_responses_are_kept_and_counted() {
-    let app = roomy(&[("PROVIDER_IDLE_TIMEOUT_MS", "300")]).await;
+    let app = app_with_high_limits(&[("PROVIDER_IDLE_TIMEOUT_MS", "300")]).await;
     let ann = app.user("ann@example.com").await;
     for model in BOTH {
         for (fault, outcome) in [
@@ -33,7 +33,7 @@ async fn interrupted_responses_are_kept_and_counted() {
                 last = Some(event);
             }
             let (status, source, input, output, _) = row(&app, turn).await;
-            let served = app.provider.served().pop().unwrap();
+            let served = app.provider.served_calls().pop().unwrap();
             assert_eq!((status.as_str(), source.as_str()), (outcome, "estimated"), "{model} {fault}");
             assert_eq!(matches!(last, Some(TurnEvent::Failed { .. })), outcome == "failed", "{model} {fault} {last:?}");
             assert_eq!(received, served.text, "{model} {fault}");
@@ -54,17 +54,17 @@ async fn interrupted_responses_are_kept_and_counted() {
             assert_eq!(provider_failed, outcome == "failed", "{model} {fault}");
         }
     }
-    nothing_is_left_over(&app, &ann).await;
+    assert_all_settled(&app, &ann).await;
 }
 
 /// Characters that arrive byte by byte are complete in the events and in the stored message.
 #[tokio::test]
 async fn one_byte_at_a_time_breaks_no_character() {
-    let app = roomy(&[]).await;
+    let app = app_with_high_limits(&[]).await;
     let ann = app.user("ann@example.com").await;
     for model in BOTH {
         let events = events(ann.post(&json!({"model": model, "text": "{{bytes}}"})).await).await;
-        let (text, served) = (words(&events), app.provider.served().pop().unwrap());
+        let (text, served) = (words(&events), app.provider.served_calls().pop().unwrap());
         assert_eq!(text, served.text);
         assert!(!text.contains('\u{fffd}') && text.contains("世界") && text.contains("👨‍👩‍👧‍👦"), "{text}");
         assert_eq!(
@@ -78,14 +78,14 @@ async fn one_byte_at_a_time_breaks_no_character() {
 /// A busy provider is retried at most twice, not before its `Retry-After`. Refused calls cost nothing and leave one row.
 #[tokio::test]
 async fn busy_provider_is_retried_twice() {
-    let app = roomy(&[]).await;
+    let app = app_with_high_limits(&[]).await;
     let ann = app.user("ann@example.com").await;
     for (status, after, min_ms) in [(529, 0, 100), (503, 0, 100), (429, 1, 2_000)] {
         let text = format!("{{{{words:3}}}}{{{{status:{status}}}}}{{{{times:2}}}}{{{{after:{after}}}}}");
         let began = Instant::now();
         let events = events(ann.send_message(&text).await).await;
         assert!(matches!(events.last(), Some((_, TurnEvent::Finish { outcome: Outcome::Finished, .. }))), "{text}");
-        assert_eq!(app.provider.asked(&text), 3, "{text}");
+        assert_eq!(app.provider.call_count(&text), 3, "{text}");
         assert!(began.elapsed() >= Duration::from_millis(min_ms), "{text} took {:?}", began.elapsed());
     }
     assert_eq!(app.one::<i64>("select count(*) from ai_usage where usage_source = 'exact'").await, 3);
@@ -94,7 +94,7 @@ async fn busy_provider_is_retried_twice() {
         [("{{status:529}}{{after:0}}", 3, 1), ("{{status:429}}{{after:30}}", 1, 30), ("{{status:400}}", 1, 0)]
     {
         let response = ann.send_message(text).await;
-        assert_eq!(app.provider.asked(text), calls, "{text}");
+        assert_eq!(app.provider.call_count(text), calls, "{text}");
         let expected = if seconds > 0 { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::BAD_GATEWAY };
         assert_eq!(response.status(), expected, "{text}");
         if seconds > 0 {
@@ -103,18 +103,18 @@ async fn busy_provider_is_retried_twice() {
     }
     let failed = "select count(*) from ai_usage where status = 'failed' and cost_usd = 0 and usage_source = 'exact'";
     assert_eq!(app.one::<i64>(failed).await, 3);
-    nothing_is_left_over(&app, &ann).await;
+    assert_all_settled(&app, &ann).await;
 }
 
 /// A provider that accepts a call and stays silent may still bill it. The call isn't retried and is counted as an estimate.
 #[tokio::test]
 async fn silent_provider_is_not_retried_and_is_counted() {
-    let app = roomy(&[("PROVIDER_FIRST_BYTE_TIMEOUT_MS", "300")]).await;
+    let app = app_with_high_limits(&[("PROVIDER_FIRST_BYTE_TIMEOUT_MS", "300")]).await;
     let ann = app.user("ann@example.com").await;
     let response = ann.send_message("{{mute}}").await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(problem(response).await["kind"], "model_unavailable");
-    assert_eq!(app.provider.asked("{{mute}}"), 1);
+    assert_eq!(app.provider.call_count("{{mute}}"), 1);
     let counted = "select status = 'failed' and usage_source = 'estimated' and input_tokens = estimated_tokens and cost_usd > 0 from ai_usage";
     assert!(app.one::<bool>(counted).await);
     // The message and its turn are undone.
@@ -128,7 +128,7 @@ async fn silent_provider_is_not_retried_and_is_counted() {
 /// When a model can't be reached, its fallback answers. The response names it, its own price applies, and each call has a row.
 #[tokio::test]
 async fn fallback_answers_for_an_unreachable_model() {
-    let app = roomy(&[]).await;
+    let app = app_with_high_limits(&[]).await;
     let ann = app.user("ann@example.com").await;
     sqlx::query(
         "update model set base_url = 'http://127.0.0.1:9/v1', fallback = 'claude-haiku-4-5' where model = 'gpt-5-mini'",
@@ -144,7 +144,7 @@ async fn fallback_answers_for_an_unreachable_model() {
             .fetch_all(&app.db)
             .await
             .unwrap();
-    let served = app.provider.served().remove(0);
+    let served = app.provider.served_calls().remove(0);
     let cost = Decimal::new((served.input * 1_000_000 + served.output * 5_000_000) as i64, 12);
     assert_eq!(
         rows,
@@ -154,7 +154,7 @@ async fn fallback_answers_for_an_unreachable_model() {
         ]
     );
     assert_eq!(app.one::<i64>("select sum(requests)::bigint from usage_hour").await, 1, "counted as one request");
-    nothing_is_left_over(&app, &ann).await;
+    assert_all_settled(&app, &ann).await;
     // On a plan without the fallback, the request is refused.
     sqlx::query("delete from plan_model where plan_id = 'free' and model = 'claude-haiku-4-5'")
         .execute(&app.db)
@@ -168,7 +168,7 @@ async fn fallback_answers_for_an_unreachable_model() {
 /// the requested model.
 #[tokio::test]
 async fn fallback_spends_from_its_own_budget() {
-    let app = roomy(&[]).await;
+    let app = app_with_high_limits(&[]).await;
     let ann = app.user("ann@example.com").await;
     sqlx::query("update model set base_url = 'http://127.0.0.1:9/v1', fallback = 'claude-haiku-4-5', daily_spend_usd = 5 where model = 'gpt-5-mini'")
         .execute(&app.db)
@@ -179,7 +179,7 @@ async fn fallback_spends_from_its_own_budget() {
         .await
         .unwrap();
     events(ann.post(&json!({"model": "gpt-5-mini", "text": "{{words:3}}"})).await).await;
-    nothing_is_left_over(&app, &ann).await;
+    assert_all_settled(&app, &ann).await;
     let nanos: i64 = app.one("select sum(ceil(cost_usd * 1000000000))::bigint from ai_usage").await;
     assert_eq!(app.budget(Some("claude-haiku-4-5")).await, (nanos as u64, 0));
     assert_eq!(app.budget(Some("gpt-5-mini")).await, (0, 0));
@@ -195,7 +195,7 @@ async fn fallback_spends_from_its_own_budget() {
 /// The circuit of a provider that failed repeatedly opens; messages are refused at once, and the owner sees it.
 #[tokio::test]
 async fn the_circuit_of_a_failing_provider_opens() {
-    let app = roomy(&[]).await;
+    let app = app_with_high_limits(&[]).await;
     let ann = app.user("ann@example.com").await;
     for n in 0..2 {
         let response = ann.send_message(&format!("{{{{status:500}}}}{{{{after:0}}}} {n}")).await;
@@ -206,7 +206,7 @@ async fn the_circuit_of_a_failing_provider_opens() {
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     let seconds: u64 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1..=10).contains(&seconds), "{seconds}");
-    assert_eq!(app.provider.asked(text), 0, "the provider must not be called");
+    assert_eq!(app.provider.call_count(text), 0, "the provider must not be called");
     // The other provider is unaffected.
     let other = ann.post(&json!({"model": "gpt-5-mini", "text": "{{words:1}}"})).await;
     assert_eq!(events(other).await.len(), 3);

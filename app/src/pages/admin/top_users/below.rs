@@ -1,4 +1,4 @@
-//! The tables below the top users: models, kinds of tokens, refusals.
+//! The tables below the top users: models, tokens by kind, and refusals.
 
 use crate::components::chart::Share;
 use crate::view::admin::{ModelUse, TopUsersView};
@@ -6,31 +6,31 @@ use crate::view::usage_filter::UsageFilter;
 use domain::Tokens;
 use leptos::prelude::*;
 
-/// What each model did: calls, cost, the time to first token, and what its provider left unanswered.
+/// Renders usage by model: calls, cost, time to first token, and errors.
 #[component]
 pub(super) fn ByModel(
-    /// What was used.
+    /// The report.
     view: TopUsersView,
-    /// Whom it is about.
+    /// Suffix of headings: which users the table covers, if the filter doesn't apply to it.
     of: &'static str,
 ) -> impl IntoView {
     let whole = view.all_models.cost;
     let row = |name: String, used: ModelUse| {
-        let (half, most) = used.ttft_ms.unzip();
+        let (p50, p95) = used.ttft_ms.unzip();
         view! {
             <tr>
                 <th scope="row">{name}</th>
                 <td class="end">{Tokens(used.calls).to_string()}</td>
                 <td class="end">{used.cost.to_string()}</td>
                 <td><Share part=used.cost.0.max(0).cast_unsigned() whole=whole.0.max(0).cast_unsigned()/></td>
-                <td class="end">{seconds(half)}</td>
-                <td class="end">{seconds(most)}</td>
+                <td class="end">{seconds(p50)}</td>
+                <td class="end">{seconds(p95)}</td>
                 <td class="end">{Tokens(used.failed).to_string()}</td>
                 <td class="end">{per_cent(used.failed, used.calls)}</td>
             </tr>
         }
     };
-    let together = (view.by_model.len() > 1).then(|| row("Total".to_owned(), view.all_models.clone()));
+    let total = (view.by_model.len() > 1).then(|| row("Total".to_owned(), view.all_models.clone()));
     let rows = view.by_model.into_iter().map(|(model, used)| row(model.0, used)).collect_view();
     view! {
         <section>
@@ -44,7 +44,7 @@ pub(super) fn ByModel(
                         <th scope="col" class="end">"Errors"</th><th scope="col" class="end">"Error rate"</th>
                     </tr></thead>
                     <tbody>{rows}</tbody>
-                    <tfoot>{together}</tfoot>
+                    <tfoot>{total}</tfoot>
                 </table>
             </div>
             <p class="hint">
@@ -54,7 +54,7 @@ pub(super) fn ByModel(
     }
 }
 
-/// Milliseconds as seconds, of which two digits are known.
+/// Formats milliseconds to two significant digits, which is their precision; a dash for `None`.
 fn seconds(ms: Option<i32>) -> String {
     match ms {
         None => "\u{2013}".to_owned(),
@@ -64,25 +64,25 @@ fn seconds(ms: Option<i32>) -> String {
     }
 }
 
-/// A part of a whole in tenths of a per cent.
+/// Formats a ratio as a percentage with one decimal.
 fn per_cent(part: u64, whole: u64) -> String {
     let tenths = u128::from(part) * 1_000 / u128::from(whole.max(1));
     format!("{}.{} %", tenths / 10, tenths % 10)
 }
 
-/// What stands below the table: tokens by kind, refusals by reason.
+/// Renders the tokens by kind and the refusals by reason.
 #[component]
-pub(super) fn Around(
-    /// What was used.
+pub(super) fn TokensAndRefusals(
+    /// The report.
     view: TopUsersView,
-    /// Which part of it.
+    /// The filter of the report.
     filter: UsageFilter,
-    /// Whom it is about.
+    /// Suffix of headings: which users the table covers, if the filter doesn't apply to it.
     of: &'static str,
 ) -> impl IntoView {
     let (total, reasoning) = (view.total, view.all_models.reasoning);
     let all = total.tokens();
-    // Which part of somebody's output was reasoning isn't kept user by user.
+    // Reasoning tokens aren't recorded per user, so they are unknown for a filtered set of users.
     let reasoning = filter.is_whole().then_some(("Reasoning (included in output)", reasoning));
     let kinds = [("Input", total.input), ("Cached input", total.cached), ("Output", total.output)]
         .into_iter()
@@ -123,15 +123,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_told_in_two_digits() {
-        for (ms, said) in [
+    fn times_have_two_significant_digits() {
+        for (ms, text) in [
             (Some(7), "7 ms"),
             (Some(950), "950 ms"),
             (Some(1_400), "1.4 s"),
             (Some(23_000), "23 s"),
             (None, "\u{2013}"),
         ] {
-            assert_eq!(seconds(ms), said);
+            assert_eq!(seconds(ms), text);
         }
     }
 }

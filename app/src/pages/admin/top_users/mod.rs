@@ -14,14 +14,14 @@ use crate::page_context::page_context;
 use crate::pages::admin::{AdminTabs, Pager};
 use crate::view::admin::{Moment, TopUsersView};
 use crate::view::usage_filter::UsageFilter;
-use below::{Around, ByModel};
+use below::{ByModel, TokensAndRefusals};
 use domain::money::count;
 use domain::{ModelName, Picos, ReportPeriod, Tokens};
 use leptos::prelude::*;
 use std::collections::BTreeMap;
 use time::{Date, OffsetDateTime};
 
-/// The page.
+/// Renders the page.
 #[component]
 pub fn TopUsers() -> impl IntoView {
     let context = page_context();
@@ -52,7 +52,7 @@ fn Shown(view: TopUsersView, filter: UsageFilter) -> impl IntoView {
             view! { <a href=href aria-current=current>{period.label()}</a> }
         })
         .collect_view();
-    let of = if filter.is_whole() { "" } else { ", everybody" };
+    let of = if filter.is_whole() { "" } else { ", all users" };
     let pages = view.count.div_ceil(u64::from(UsageFilter::ROWS));
     let (path, page) = (filter.clone(), filter.page);
     let export = ["csv", "json"].map(|kind| {
@@ -68,7 +68,7 @@ fn Shown(view: TopUsersView, filter: UsageFilter) -> impl IntoView {
         <TopUsersTable view=view.clone() filter=filter.clone() full=true/>
         <Pager page pages href=move |page| UsageFilter { page, ..path.clone() }.href("/admin")/>
         <ByModel view=view.clone() of=of/>
-        <Around view=view.clone() filter=filter.clone() of=of/>
+        <TokensAndRefusals view=view.clone() filter=filter.clone() of=of/>
         <p class="actions">{export.into_iter().collect_view()}</p>
         {view.kept_from.map(|from| view! {
             <p class="hint">{format!("Individual calls are kept from {} on. Older ones are included in the figures above, but not in the files.", day(from))}</p>
@@ -76,7 +76,7 @@ fn Shown(view: TopUsersView, filter: UsageFilter) -> impl IntoView {
     }
 }
 
-/// What runs and is spent now, and how current the figures of the page are.
+/// Renders running turns and spending now, and when the figures of the page were computed.
 #[component]
 fn Now(now: Moment, as_of: Option<OffsetDateTime>, filter: UsageFilter) -> impl IntoView {
     let of = now.cap.map_or_else(|| "no cap set".to_owned(), |cap| format!("of a {cap} cap"));
@@ -94,7 +94,7 @@ fn Now(now: Moment, as_of: Option<OffsetDateTime>, filter: UsageFilter) -> impl 
     }
 }
 
-/// Search, plan, model, and a period of one's own.
+/// Renders the search and filter form: email, plan, model, and a standard or custom period.
 #[component]
 fn Filter(view: TopUsersView, filter: UsageFilter) -> impl IntoView {
     let option = |value: &str, label: String, chosen: bool| view! { <option value=value.to_owned() selected=chosen>{label}</option> };
@@ -136,20 +136,20 @@ fn Filter(view: TopUsersView, filter: UsageFilter) -> impl IntoView {
     }
 }
 
-/// The numbers that matter: what was spent, with its change, and what it was for; on the landing page from a fixture, with fewer of them.
+/// Renders the key figures: cost with its change, tokens, requests and users. Also used on the landing page with example data.
 #[component]
 pub fn Figures(
-    /// What was used.
+    /// The report.
     view: TopUsersView,
-    /// Which part of it.
+    /// The filter of the report.
     filter: UsageFilter,
-    /// Also what is paid for it.
+    /// Whether to include revenue and gross margin.
     full: bool,
 ) -> impl IntoView {
     let TopUsersView { total, change, users, revenue, other_currencies, .. } = view;
     let period = filter.period.label();
-    // What everybody pays says nothing beside what some of them cost.
-    let change = change.filter(|_| filter.is_whole()).map(|(now, before)| told(now, before)).unwrap_or_default();
+    // The change and the revenue are of all users, so they are left out if the cost is of some only.
+    let change = change.filter(|_| filter.is_whole()).map(|(now, before)| change_text(now, before)).unwrap_or_default();
     let more = (full && filter.is_whole()).then(|| {
         view! {
             <p class="figure"><strong>{revenue.to_string()}</strong><span>"revenue"</span></p>
@@ -170,14 +170,14 @@ pub fn Figures(
     }
 }
 
-/// Money that may be less than nothing.
+/// Formats an amount that may be negative.
 fn signed(picos: i64) -> String {
     let amount = Picos(picos.saturating_abs()).to_string();
     if picos < 0 { format!("\u{2212}{amount}") } else { amount }
 }
 
-/// How what was spent differs from the time before, in per cent; nothing where that had nothing.
-fn told(now: Picos, before: Picos) -> String {
+/// Formats the change from the previous period as a whole percentage; empty if the previous period had no cost.
+fn change_text(now: Picos, before: Picos) -> String {
     if before.0 <= 0 {
         return String::new();
     }
@@ -189,15 +189,15 @@ fn told(now: Picos, before: Picos) -> String {
     }
 }
 
-/// A day in a chart: 3 Mar.
+/// Formats a day for a chart, such as `3 Mar`.
 fn day_of(day: Date) -> String {
     format!("{} {}", day.day(), &day.month().to_string()[..3])
 }
 
-/// More days than these are drawn month by month.
+/// Maximum number of days in the chart by day. Longer periods are charted by month.
 const DAYS_DRAWN: usize = 190;
 
-/// Days, or months where there are too many days to draw: what each is called, and what each model cost.
+/// Returns the bars of the chart, by day or by month: label, and cost by model.
 fn drawn(days: &[(Date, Vec<(ModelName, Picos)>)]) -> Vec<(String, BTreeMap<&ModelName, Picos>)> {
     let by_month = days.len() > DAYS_DRAWN;
     let mut drawn: Vec<(String, BTreeMap<&ModelName, Picos>)> = Vec::new();
@@ -218,7 +218,7 @@ fn drawn(days: &[(Date, Vec<(ModelName, Picos)>)]) -> Vec<(String, BTreeMap<&Mod
     drawn
 }
 
-/// What each model cost on each day.
+/// Renders the chart of cost by day, or by month, and model.
 #[component]
 fn CostByDay(view: TopUsersView, filter: UsageFilter, of: &'static str) -> impl IntoView {
     let stacks = drawn(&view.days).into_iter().map(|(label, models)| {
@@ -244,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn years_are_drawn_by_the_month() {
+    fn long_periods_are_charted_by_month() {
         let model = ModelName("a".to_owned());
         let first = time::macros::date!(2024 - 12 - 30);
         let days: Vec<_> =
@@ -257,8 +257,8 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_told_in_whole_per_cent() {
-        for (now, before, said) in [
+    fn change_is_a_whole_percentage() {
+        for (now, before, text) in [
             (150, 100, ", +50 % vs previous period"),
             (50, 100, ", \u{2212}50 % vs previous period"),
             (1_001, 1_000, ", no change vs previous period"),
@@ -266,7 +266,7 @@ mod tests {
             (5, -5, ""),
             (i64::MAX, 1, ", +922337203685477580600 % vs previous period"),
         ] {
-            assert_eq!(told(Picos(now), Picos(before)), said);
+            assert_eq!(change_text(Picos(now), Picos(before)), text);
         }
     }
 }

@@ -8,14 +8,14 @@ use domain::{ModelName, Picos, PlanId, Tokens};
 use leptos::prelude::*;
 use time::Date;
 
-/// The table; also drawn on the landing page from a fixture, with fewer columns.
+/// Renders the table. Also used on the landing page with example data and fewer columns.
 #[component]
 pub fn TopUsersTable(
-    /// What was used.
+    /// The report.
     view: TopUsersView,
-    /// Which part of it.
+    /// The filter of the report.
     filter: UsageFilter,
-    /// Every column, and what can be done.
+    /// Whether to show all columns and the email links.
     full: bool,
 ) -> impl IntoView {
     let TopUsersView { rows, all_models, line, .. } = view;
@@ -29,7 +29,7 @@ pub fn TopUsersTable(
         .into_any();
     }
     let head = |label: &'static str, order: Order| {
-        // The margin is listed from the least on.
+        // The margin is sorted with the smallest first.
         let sorted = (order == filter.order).then_some(if order == Order::Margin { "ascending" } else { "descending" });
         let href = UsageFilter { order, page: 1, ..filter.clone() }.href("/admin");
         view! { <th scope="col" class="end" aria-sort=sorted><a href=href>{label}</a></th> }
@@ -37,7 +37,7 @@ pub fn TopUsersTable(
     let period = filter.period.label();
     let table = Table { whole: all_models.cost, period: &period, model: filter.model.as_ref(), line, full };
     let line = table.line();
-    let drawn = rows.into_iter().map(|row| draw(row, &table)).collect_view();
+    let drawn = rows.into_iter().map(|row| user_row(row, &table)).collect_view();
     view! {
         <div class="table-scroll" tabindex="0" role="region" aria-label="Top users">
             <table class="compact numbers sticky">
@@ -58,10 +58,10 @@ pub fn TopUsersTable(
     .into_any()
 }
 
-/// How far an estimate was off, in tenths of a per cent.
-fn off(estimated: Tokens, real: Tokens) -> String {
-    let difference = i128::from(estimated.0) - i128::from(real.0);
-    let tenths = difference * 1000 / i128::from(real.0.max(1));
+/// Formats the relative error of an estimate as a percentage with one decimal.
+fn estimate_error(estimated: Tokens, actual: Tokens) -> String {
+    let difference = i128::from(estimated.0) - i128::from(actual.0);
+    let tenths = difference * 1000 / i128::from(actual.0.max(1));
     let sign = match tenths {
         0 => "",
         1.. => "+",
@@ -70,9 +70,9 @@ fn off(estimated: Tokens, real: Tokens) -> String {
     format!("{sign}{}.{} %", tenths.abs() / 10, tenths.abs() % 10)
 }
 
-/// What every row of a table has in common.
+/// Values that all rows of a table share.
 struct Table<'a> {
-    /// What everybody cost in the period, whoever the table shows.
+    /// Cost of all users in the period, regardless of the filter.
     whole: Picos,
     period: &'a str,
     model: Option<&'a ModelName>,
@@ -81,29 +81,30 @@ struct Table<'a> {
 }
 
 impl Table<'_> {
-    /// The days of each line. Users' days aren't kept model by model.
+    /// Returns the first and last day of the sparklines. They cover all models, so there are none with a model filter.
     fn line(&self) -> Option<(Date, Date)> {
         self.line.filter(|_| self.full && self.model.is_none())
     }
 }
 
-fn draw(row: UserUsage, table: &Table<'_>) -> impl IntoView + use<> {
-    let write = row.email.as_ref().map(|email| write_to(email, &row, table));
+/// Renders a row.
+fn user_row(row: UserUsage, table: &Table<'_>) -> impl IntoView + use<> {
+    let write = row.email.as_ref().map(|email| mail_link(email, &row, table));
     let line = table.line().map(|(first, last)| {
-        let most = row.line.iter().zip(0_i64..).max_by_key(|(cost, n)| (**cost, *n));
-        let most = most.map(|(cost, n)| format!(", most on {}: {cost}", day_of(first + time::Duration::days(n))));
-        let title = format!("Cost by day from {} to {}{}", day_of(first), day_of(last), most.unwrap_or_default());
+        let max = row.line.iter().zip(0_i64..).max_by_key(|(cost, n)| (**cost, *n));
+        let max = max.map(|(cost, n)| format!(", most on {}: {cost}", day_of(first + time::Duration::days(n))));
+        let title = format!("Cost by day from {} to {}{}", day_of(first), day_of(last), max.unwrap_or_default());
         let values = row.line.iter().map(|cost| cost.0.max(0).unsigned_abs()).collect();
         view! { <td><Line title values/></td> }
     });
     let more = table.full.then(|| {
-        // A subscription says nothing beside one model's part of the cost.
+        // A subscription pays for all models, so there is no margin with a model filter.
         let margin = table.model.is_none().then(|| signed(row.paid.0 - row.sum.cost.0));
         view! {
             {line}
             <td class="end">{margin}</td>
             <td class="end">{Tokens(row.refusals).to_string()}</td>
-            <td class="end">{off(row.estimated, row.sum.input + row.sum.cached)}</td>
+            <td class="end">{estimate_error(row.estimated, row.sum.input + row.sum.cached)}</td>
             <td>{write}</td>
         }
     });
@@ -127,14 +128,14 @@ fn draw(row: UserUsage, table: &Table<'_>) -> impl IntoView + use<> {
     }
 }
 
-/// A letter with share, cost and plan filled in, for the owner to finish.
-fn write_to(email: &str, row: &UserUsage, table: &Table<'_>) -> impl IntoView + use<> {
+/// Renders a `mailto:` link. The draft contains the user's share, cost and plan, for the owner to complete.
+fn mail_link(email: &str, row: &UserUsage, table: &Table<'_>) -> impl IntoView + use<> {
     let plan = row.plan.as_ref().map_or("none", |plan| plan.0.as_str());
     let of = table.model.map(|model| format!(" of {model}")).unwrap_or_default();
     let share =
         u128::from(row.sum.cost.0.max(0).cast_unsigned()) * 100 / u128::from(table.whole.0.max(1).cast_unsigned());
     let body = format!(
-        "Hello,\n\nin {} your account used {} tokens{of} in {} requests. That cost us {}, {share} % of what everybody cost, on the plan \"{plan}\".\n\n",
+        "Hello,\n\nin {} your account used {} tokens{of} in {} requests. That cost us {}, {share} % of the cost of all users, on the plan \"{plan}\".\n\n",
         table.period,
         row.sum.tokens(),
         Tokens(row.sum.requests),
