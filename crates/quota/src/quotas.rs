@@ -5,7 +5,9 @@ use crate::history::{self, millis};
 use crate::limit::{Limit, USER_WINDOWS, quota_of, window_limits};
 use domain::{ModelName, Picos, Quota, TurnId, Viewer};
 use futures::future::join_all;
-use limits::{Admission, Allowance, Demand, Denial, Drift, End, Limits, Permit, Snapshot, Store, Unavailable, Window, Windows};
+use limits::{
+    Admission, Allowance, Demand, Denial, Drift, End, Limits, Permit, Snapshot, Store, Unavailable, Window, Windows,
+};
 use std::time::Duration;
 use time::OffsetDateTime;
 
