@@ -21,7 +21,7 @@ test('with chat switched off the next message is refused and the running respons
   await watching.getByText('Now: 0 responses running').waitFor();
   await send(ann, 'A long answer, please {{words:40}}{{hold}}');
   await ann.locator('.answer.live').getByText('word10').waitFor();
-  await watching.getByRole('link', { name: 'Refresh' }).click();
+  await watching.getByRole('button', { name: 'Refresh' }).click();
   await watching.getByText('Now: 1 response running').waitFor();
   await owner.goto(`${app.url}/admin/models`);
   await owner.getByText('Switch chat off', { exact: true }).click();
@@ -29,7 +29,7 @@ test('with chat switched off the next message is refused and the running respons
   await owner.getByText('Chat is switched off').waitFor();
   await app.release();
   await ann.locator('.answer.live .byline').waitFor();
-  await watching.getByRole('link', { name: 'Refresh' }).click();
+  await watching.getByRole('button', { name: 'Refresh' }).click();
   await watching.getByText('Now: 0 responses running').waitFor();
   await send(ann, 'And one more?');
   await ann.locator('.refusal').getByText('switched off').waitFor();

@@ -89,7 +89,7 @@ fn Now(now: Moment, as_of: Option<OffsetDateTime>, filter: UsageFilter) -> impl 
         <form class="hint live" method="post" action=filter.href("/admin/refresh")>
             <strong>"Now: "</strong>
             {format!("{running}, {} tokens reserved, {} spent in the last 24 hours, {of}. {figures}", now.reserved, now.spent)}
-            " " <button class="link">"Refresh"</button>
+            " " <button class="secondary small">"Refresh"</button>
         </form>
     }
 }
