@@ -69,6 +69,8 @@ test('sign up, chat, reach the limit, get a larger plan, check the usage pages',
   const owner = await browser.visitor();
   await signUp(owner, app, 'owner@example.com', 'Olive');
   await owner.goto(`${app.url}/admin`);
+  await owner.getByRole('button', { name: 'Refresh' }).click();
+  await owner.getByRole('link', { name: 'ann@example.com' }).waitFor();
   await shot(owner, '5-admin');
   await owner.getByRole('link', { name: 'ann@example.com' }).click();
   await owner.getByLabel('Plan', { exact: true }).selectOption('pro');
