@@ -93,7 +93,9 @@ test('sign up, chat, reach the limit, get a larger plan, check the usage pages',
   assert.equal(await ann.locator('.figure strong').first().innerText(), tokens);
   await shot(ann, '7-usage');
   await owner.goto(`${app.url}/admin`);
+  await owner.getByRole('button', { name: 'Refresh' }).click();
   const row = owner.getByRole('row', { name: /ann@example.com/ });
+  await row.getByText(tokens).waitFor();
   assert.match(await row.innerText(), new RegExp(tokens));
   const shown = Number((await row.locator('td').nth(3).innerText()).replace('$', ''));
   assert.ok(Math.abs(shown - Number(cost)) <= Number(cost) * 0.05, `${shown} must be ${cost} to two digits`);
