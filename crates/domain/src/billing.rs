@@ -126,7 +126,7 @@ impl Subscription {
         format!("{} a {every}{adjusted}", self.amount)
     }
 
-    /// Whether it pays for its plan at `now`. `store::subscription::entitle` implements the same rule in SQL.
+    /// Whether it pays for its plan at `now`. The SQL function `entitlement` implements the same rule.
     #[must_use]
     pub fn holds(&self, now: OffsetDateTime) -> bool {
         match self.status {

@@ -4,8 +4,8 @@ use crate::Result;
 use domain::{Plan, PlanId};
 use sqlx::PgExecutor;
 
-/// Converts a row of `plan` to a [`domain::Plan`]. The name must be selected as `plan_name` and the models as `models`, as the viewer's
-/// query also does.
+/// Converts a row of `plan` to a [`domain::Plan`]. The name must be selected as `plan_name` and the models as `models`, as in the view
+/// `viewer`.
 macro_rules! from_row {
     ($row:ident) => {
         domain::Plan {

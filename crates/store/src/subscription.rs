@@ -135,18 +135,11 @@ pub async fn entitle(tx: &mut Tx, user_id: UserId, now: OffsetDateTime) -> Resul
         .fetch_optional(&mut *tx)
         .await?;
     let Some(before) = before else { return Ok(None) };
-    // Must match `domain::Subscription::holds`.
     let after = sqlx::query_scalar!(
-        r#"update account a set plan_id = coalesce((
-               select p.plan_id from plan p
-               where p.plan_id = a.granted_plan_id
-                  or exists (select from subscription s where s.user_id = a.user_id and s.plan_id = p.plan_id
-                             and (s.status in ('trialing', 'active') or (s.status = 'past_due' and s.grace_until > $2)))
-               order by p.sort desc limit 1), $3)
-           where user_id = $1 returning plan_id"#,
+        r#"update account a set plan_id = e.plan_id from entitlement($2) e
+           where a.user_id = $1 and e.user_id = a.user_id returning a.plan_id as "plan_id!""#,
         Uuid::from(user_id),
         now,
-        crate::account::FREE,
     )
     .fetch_one(&mut *tx)
     .await?;
@@ -227,14 +220,8 @@ pub async fn tried(db: impl PgExecutor<'_>, user_id: UserId, subscription_id: &s
 /// Returns an error if the query fails.
 pub async fn mistaken(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<UserId>> {
     let rows = sqlx::query_scalar!(
-        r#"select a.user_id from account a where a.plan_id <> coalesce((
-               select p.plan_id from plan p
-               where p.plan_id = a.granted_plan_id
-                  or exists (select from subscription s where s.user_id = a.user_id and s.plan_id = p.plan_id
-                             and (s.status in ('trialing', 'active') or (s.status = 'past_due' and s.grace_until > $1)))
-               order by p.sort desc limit 1), $2)"#,
+        r#"select e.user_id as "user_id!" from entitlement($1) e join account a using (user_id) where a.plan_id <> e.plan_id"#,
         now,
-        crate::account::FREE,
     )
     .fetch_all(db)
     .await?;

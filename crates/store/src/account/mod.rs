@@ -77,34 +77,56 @@ pub async fn credentials(db: impl PgExecutor<'_>, email: &str) -> Result<Option<
     Ok(row.map(|row| Credentials { user_id: row.user_id.into(), password_hash: row.password_hash }))
 }
 
-/// Loads a user with their current plan. One indexed query that is never cached, so that changes apply immediately on every server.
+/// Loads a user with their current plan.
 ///
 /// # Errors
 /// Returns an error if the query fails.
 pub async fn viewer(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Option<Viewer>> {
+    load_viewer(db, ViewerKey::User(user_id)).await
+}
+
+/// What a viewer is loaded by.
+pub(crate) enum ViewerKey<'a> {
+    /// Their id.
+    User(UserId),
+    /// A live session of theirs.
+    Session {
+        /// Hash of the session's token.
+        token_hash: &'a [u8],
+        /// The current time.
+        now: OffsetDateTime,
+    },
+}
+
+/// Loads a viewer. One indexed query that is never cached, so that changes apply immediately on every server.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub(crate) async fn load_viewer(db: impl PgExecutor<'_>, key: ViewerKey<'_>) -> Result<Option<Viewer>> {
+    let (user_id, token_hash, now) = match key {
+        ViewerKey::User(user_id) => (Some(Uuid::from(user_id)), None, None),
+        ViewerKey::Session { token_hash, now } => (None, Some(token_hash), Some(now)),
+    };
     let row = sqlx::query!(
-        r#"select a.email, a.name, a.role, a.subject,
-                  a.paused_at is not null as "is_paused!", a.time_zone, p.plan_id, p.name as plan_name, p.sort,
-                  case when a.limit_until > now() then coalesce(a.limit_requests, p.requests_per_minute)
-                       else p.requests_per_minute end as "requests_per_minute!",
-                  case when a.limit_until > now() then coalesce(a.limit_tokens, p.tokens_per_day)
-                       else p.tokens_per_day end as "tokens_per_day!",
-                  p.in_flight, p.max_output, p.monthly_cents, p.yearly_cents, p.currency, p.trial_days, p.monthly_price_id,
-                  p.yearly_price_id, p.pitch, p.shows_cost,
-                  array(select pm.model from plan_model pm where pm.plan_id = p.plan_id order by pm.sort) as "models!",
-                  (select max(s.grace_until) from subscription s
-                   where s.user_id = a.user_id and s.status = 'past_due' and not s.grace_is_over) as grace_until
-           from account a join plan p using (plan_id)
-           where a.user_id = $1"#,
-        Uuid::from(user_id),
+        r#"select user_id as "user_id!", email as "email!", name as "name!", is_admin as "is_admin!", is_paused as "is_paused!",
+                  time_zone as "time_zone!", subject as "subject!", plan_id as "plan_id!", plan_name as "plan_name!", sort as "sort!",
+                  requests_per_minute as "requests_per_minute!", tokens_per_day as "tokens_per_day!", in_flight as "in_flight!",
+                  max_output as "max_output!", monthly_cents as "monthly_cents!", yearly_cents as "yearly_cents!",
+                  currency as "currency!", trial_days as "trial_days!", monthly_price_id, yearly_price_id, pitch as "pitch!",
+                  shows_cost as "shows_cost!", models as "models!", grace_until
+           from viewer
+           where user_id = coalesce($1::uuid, (select n.user_id from session n where n.token_hash = $2 and n.expires_at > $3))"#,
+        user_id,
+        token_hash,
+        now,
     )
     .fetch_optional(db)
     .await?;
     Ok(row.map(|row| Viewer {
-        user_id,
+        user_id: row.user_id.into(),
         email: row.email,
         name: row.name,
-        is_admin: row.role == "admin",
+        is_admin: row.is_admin,
         is_paused: row.is_paused,
         time_zone: row.time_zone,
         subject: row.subject,
