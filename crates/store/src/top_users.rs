@@ -125,10 +125,7 @@ struct ReportRow {
 /// # Errors
 /// Returns an error if the query fails.
 pub async fn list(db: &mut Tx, filter: &UsageFilter<'_>, now: OffsetDateTime) -> Result<TopUsers> {
-    let rows = match filter.period {
-        ReportPeriod::Custom(..) => custom(db, filter, now).await?,
-        _ => standard(db, filter).await?,
-    };
+    let rows = page(db, filter, now).await?;
     let Some(first) = rows.first() else { return Ok(TopUsers::default()) };
     let all = Sums {
         requests: first.all_requests,
@@ -174,33 +171,58 @@ fn row_count(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-/// Reads a standard period from the report.
-async fn standard(db: &mut Tx, filter: &UsageFilter<'_>) -> Result<Vec<ReportRow>> {
+/// Reads the rows of a page: a standard period from `usage_report`, a custom one from the sums of its days, refusals and payments. The part
+/// that isn't needed is planned but never executed. `lateral` looks up the few subjects of the page: the planner doesn't know the limit and
+/// would hash all of them.
+async fn page(db: &mut Tx, filter: &UsageFilter<'_>, now: OffsetDateTime) -> Result<Vec<ReportRow>> {
+    let (from, to) = filter.period.bounds(now);
     let rows = sqlx::query_as!(
         ReportRow,
-        r#"with report as (
-             select r.subject_id, r.is_active, r.requests, r.input_tokens, r.cached_tokens, r.output_tokens, r.estimated_tokens, r.cost_picos,
-                    r.refusals, r.paid_picos,
+        r#"with used as (
+             select subject_id, sum(requests)::bigint as requests, sum(input_tokens)::bigint as input_tokens,
+                    sum(cache_read_tokens + cache_write_tokens)::bigint as cached_tokens, sum(output_tokens)::bigint as output_tokens,
+                    sum(estimated_tokens)::bigint as estimated_tokens, sum(cost_picos)::bigint as cost_picos
+             from usage_day
+             where day >= ($8::timestamptz at time zone 'UTC')::date
+               and day < (($9::timestamptz - interval '1 hour') at time zone 'UTC')::date + 1 and $8 < $9
+               and ($2 = '' or model = $2)
+             group by subject_id
+           ), refused as (
+             select s.subject_id, sum(r.n)::bigint as n
+             from refusal_hour r join account a using (user_id) join usage_subject s using (subject)
+             where r.hour >= $8 and r.hour < $9 group by s.subject_id
+           ), paid as (
+             select subject_id, (sum(prorated_usd(amount_minor, period, paid)) * 1000000000000)::bigint as picos
+             from subscriptions_paid($8, $9) where subject_id is not null group by subject_id
+           ), figures as (
+             select subject_id, is_active, requests, input_tokens, cached_tokens, output_tokens, estimated_tokens, cost_picos, refusals,
+                    paid_picos from usage_report where period = $1 and model = $2
+             union all
+             select subject_id, u.subject_id is not null, coalesce(u.requests, 0), coalesce(u.input_tokens, 0), coalesce(u.cached_tokens, 0),
+                    coalesce(u.output_tokens, 0), coalesce(u.estimated_tokens, 0), coalesce(u.cost_picos, 0), coalesce(r.n, 0),
+                    coalesce(p.picos, 0)
+             from used u full join refused r using (subject_id) left join paid p using (subject_id)
+             where $1 = 'custom' and ($2 = '' or u.subject_id is not null)
+           ), report as materialized (
+             select f.*,
                     case $5
-                      when 'cost' then r.cost_picos
-                      when 'tokens' then r.input_tokens + r.cached_tokens + r.output_tokens
-                      when 'requests' then r.requests
-                      when 'margin' then r.cost_picos - case when $2 = '' then r.paid_picos else 0 end
-                      when 'refusals' then r.refusals
-                      else (abs(r.estimated_tokens - r.input_tokens - r.cached_tokens)::numeric * 1000000
-                            / greatest(r.input_tokens + r.cached_tokens, 1))::bigint
+                      when 'cost' then cost_picos
+                      when 'tokens' then input_tokens + cached_tokens + output_tokens
+                      when 'requests' then requests
+                      when 'margin' then cost_picos - case when $2 = '' then paid_picos else 0 end
+                      when 'refusals' then refusals
+                      else (abs(estimated_tokens - input_tokens - cached_tokens)::numeric * 1000000
+                            / greatest(input_tokens + cached_tokens, 1))::bigint
                     end as rank
-             from usage_report r
-             where r.period = $1 and r.model = $2
-               and ($3::text is null and $4::text is null or r.subject_id in (
-                 select s.subject_id from account a join usage_subject s using (subject)
-                 where ($3::text is null or a.plan_id = $3) and ($4::text is null or a.email ilike $4)
-                   and not exists (
-                     select from account b where b.subject = a.subject and (b.created_at, b.user_id) < (a.created_at, a.user_id))))
+             from figures f
+             where $3::text is null and $4::text is null or f.subject_id in (
+               select s.subject_id from account a join usage_subject s using (subject)
+               where ($3::text is null or a.plan_id = $3) and ($4::text is null or a.email ilike $4)
+                 and not exists (
+                   select from account b where b.subject = a.subject and (b.created_at, b.user_id) < (a.created_at, a.user_id)))
            ), total as (
              select count(*) as count, count(*) filter (where is_active) as users, sum(requests) as requests, sum(input_tokens) as input,
-                    sum(cached_tokens) as cached, sum(output_tokens) as output, sum(cost_picos) as cost
-             from report
+                    sum(cached_tokens) as cached, sum(output_tokens) as output, sum(cost_picos) as cost from report
            ), page as (
              select * from report order by rank desc, subject_id offset $6 limit $7
            )
@@ -212,7 +234,7 @@ async fn standard(db: &mut Tx, filter: &UsageFilter<'_>) -> Result<Vec<ReportRow
                   coalesce(total.cached, 0)::bigint as "all_cached!", coalesce(total.output, 0)::bigint as "all_output!",
                   coalesce(total.cost, 0)::bigint as "all_cost!"
            from total left join page on true
-           left join usage_subject s on s.subject_id = page.subject_id
+           left join lateral (select subject from usage_subject where subject_id = page.subject_id limit 1) s on true
            left join lateral (
              select user_id, email, plan_id from account where subject = s.subject order by created_at, user_id limit 1
            ) a on true
@@ -224,86 +246,8 @@ async fn standard(db: &mut Tx, filter: &UsageFilter<'_>) -> Result<Vec<ReportRow
         filter.order.as_str(),
         row_count(filter.offset),
         row_count(filter.limit),
-    )
-    .fetch_all(db)
-    .await?;
-    Ok(rows)
-}
-
-/// Sums the days of a custom period. The same as [`standard`], from `usage_day`, refusals and payments.
-async fn custom(db: &mut Tx, filter: &UsageFilter<'_>, now: OffsetDateTime) -> Result<Vec<ReportRow>> {
-    let (from, to) = filter.period.bounds(now);
-    let rows = sqlx::query_as!(
-        ReportRow,
-        r#"with used as (
-             select subject_id, sum(requests)::bigint as requests, sum(input_tokens)::bigint as input_tokens,
-                    sum(cache_read_tokens + cache_write_tokens)::bigint as cached_tokens, sum(output_tokens)::bigint as output_tokens,
-                    sum(estimated_tokens)::bigint as estimated_tokens, sum(cost_picos)::bigint as cost_picos
-             from usage_day
-             where day >= ($1::timestamptz at time zone 'UTC')::date
-               and day < (($2::timestamptz - interval '1 hour') at time zone 'UTC')::date + 1 and $1 < $2
-               and ($8::text is null or model = $8)
-             group by subject_id
-           ), refused as (
-             select s.subject_id, sum(r.n)::bigint as n
-             from refusal_hour r join account a using (user_id) join usage_subject s using (subject)
-             where r.hour >= $1 and r.hour < $2 group by s.subject_id
-           ), paid as (
-             select subject_id, (sum(prorated_usd(amount_minor, period, paid)) * 1000000000000)::bigint as picos
-             from subscriptions_paid($1, $2) where subject_id is not null group by subject_id
-           ), both_ as (
-             select coalesce(u.subject_id, r.subject_id) as subject_id, u.subject_id is not null as is_active,
-                    coalesce(u.requests, 0) as requests, coalesce(u.input_tokens, 0) as input_tokens,
-                    coalesce(u.cached_tokens, 0) as cached_tokens, coalesce(u.output_tokens, 0) as output_tokens,
-                    coalesce(u.estimated_tokens, 0) as estimated_tokens, coalesce(u.cost_picos, 0) as cost_picos,
-                    coalesce(r.n, 0) as refusals
-             from used u full join refused r on r.subject_id = u.subject_id
-             where $8::text is null or u.subject_id is not null
-           ), report as materialized (
-             select b.*, coalesce(p.picos, 0) as paid_picos,
-                    case $5
-                      when 'cost' then b.cost_picos
-                      when 'tokens' then b.input_tokens + b.cached_tokens + b.output_tokens
-                      when 'requests' then b.requests
-                      when 'margin' then b.cost_picos - case when $8::text is null then coalesce(p.picos, 0) else 0 end
-                      when 'refusals' then b.refusals
-                      else (abs(b.estimated_tokens - b.input_tokens - b.cached_tokens)::numeric * 1000000
-                            / greatest(b.input_tokens + b.cached_tokens, 1))::bigint
-                    end as rank
-             from both_ b left join paid p on p.subject_id = b.subject_id
-             where $3::text is null and $4::text is null or b.subject_id in (
-               select s.subject_id from account a join usage_subject s using (subject)
-               where ($3::text is null or a.plan_id = $3) and ($4::text is null or a.email ilike $4)
-                 and not exists (
-                   select from account b where b.subject = a.subject and (b.created_at, b.user_id) < (a.created_at, a.user_id)))
-           ), total as (
-             select count(*) as count, count(*) filter (where is_active) as users, sum(requests) as requests, sum(input_tokens) as input,
-                    sum(cached_tokens) as cached, sum(output_tokens) as output, sum(cost_picos) as cost
-             from report
-           ), page as (
-             select * from report order by rank desc, subject_id offset $6 limit $7
-           )
-           select page.subject_id as "subject_id?", s.subject as "subject?", a.user_id as "user_id?", a.email as "email?",
-                  a.plan_id as "plan_id?", page.requests as "requests?", page.input_tokens as "input?", page.cached_tokens as "cached?",
-                  page.output_tokens as "output?", page.estimated_tokens as "estimated?", page.cost_picos as "cost?",
-                  page.refusals as "refusals?", page.paid_picos as "paid?", total.count as "count!", total.users as "users!",
-                  coalesce(total.requests, 0)::bigint as "all_requests!", coalesce(total.input, 0)::bigint as "all_input!",
-                  coalesce(total.cached, 0)::bigint as "all_cached!", coalesce(total.output, 0)::bigint as "all_output!",
-                  coalesce(total.cost, 0)::bigint as "all_cost!"
-           from total left join page on true
-           left join usage_subject s on s.subject_id = page.subject_id
-           left join lateral (
-             select user_id, email, plan_id from account where subject = s.subject order by created_at, user_id limit 1
-           ) a on true
-           order by page.rank desc, page.subject_id"#,
         from,
         to,
-        filter.plan.map(|plan| plan.0.as_str()),
-        filter.search.map(contains),
-        filter.order.as_str(),
-        row_count(filter.offset),
-        row_count(filter.limit),
-        filter.model.map(|model| model.0.as_str()),
     )
     .fetch_all(db)
     .await?;
