@@ -2,8 +2,7 @@
 
 use super::Refusal;
 use crate::view::admin::{AccountSummary, HealthView, ModelsView, TopUsersView, UserView};
-use crate::view::usage_filter::UsageFilter;
-use domain::{AuditEntry, ModelName, Plan, UserId};
+use domain::{AuditEntry, ModelName, Plan, UsageFilter, UserId};
 use leptos::prelude::*;
 
 /// Loads the health of the deployment.

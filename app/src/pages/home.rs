@@ -9,10 +9,8 @@ use crate::components::meter::Meter;
 use crate::page_context::page_context;
 use crate::pages::admin::top_users::{Figures, TopUsersTable};
 use crate::pages::pricing::Offers;
-use crate::view::admin::{ModelUse, TopUsersView, UserUsage};
-use crate::view::usage::Sum;
-use crate::view::usage_filter::UsageFilter;
-use domain::{Picos, PlanId, Quota, Tokens, quota};
+use crate::view::admin::{ModelUse, TopUsersView};
+use domain::{Picos, PlanId, Quota, Tokens, UsageFilter, UsageSum, UserUsage, quota};
 use leptos::prelude::*;
 
 const ANSWER: &str = "The notice period is **three months** to the end of a quarter (§ 14.2), so a letter that arrives by 30 September ends the lease on 31 December.
@@ -112,21 +110,18 @@ fn Panel() -> impl IntoView {
 
 fn fixture() -> TopUsersView {
     let row = |email: &str, plan: &str, requests, input, output, picos| UserUsage {
-        user_id: None,
         email: Some(email.to_owned()),
         plan: Some(PlanId(plan.to_owned())),
-        sum: Sum { requests, input: Tokens(input), cached: Tokens(0), output: Tokens(output), cost: Picos(picos) },
+        sum: UsageSum { requests, input: Tokens(input), cached: Tokens(0), output: Tokens(output), cost: Picos(picos) },
         estimated: Tokens(input),
-        refusals: 0,
-        paid: Picos(0),
-        line: Vec::new(),
+        ..UserUsage::default()
     };
     let rows = vec![
         row("ines@example.com", "max", 212, 1_904_000, 88_000, 7_032_000_000_000),
         row("tom@example.com", "pro", 96, 401_000, 52_000, 1_983_000_000_000),
         row("ada@example.com", "free", 31, 38_100, 9_400, 85_100_000_000),
     ];
-    let total = rows.iter().fold(Sum::default(), |total, row| total.plus(row.sum));
+    let total = rows.iter().fold(UsageSum::default(), |total, row| total.plus(row.sum));
     let all_models = ModelUse { cost: total.cost, ..ModelUse::default() };
     TopUsersView { rows, total, users: 3, all_models, ..TopUsersView::default() }
 }

@@ -6,8 +6,8 @@ use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
 use crate::components::meter::Meter;
 use crate::page_context::page_context;
-use crate::view::usage::{Sum, UsageView};
-use domain::{ModelName, Tokens};
+use crate::view::usage::UsageView;
+use domain::{ModelName, Tokens, UsageSum};
 use leptos::prelude::*;
 use time::Date;
 
@@ -143,14 +143,14 @@ pub fn UsageDetails(
     .into_any()
 }
 
-fn bar(day: Date, sum: &Sum, shows_cost: bool) -> Bar {
+fn bar(day: Date, sum: &UsageSum, shows_cost: bool) -> Bar {
     let label = format!("{} {}", day.day(), &day.month().to_string()[..3]);
     let cost = if shows_cost { format!(", {}", sum.cost) } else { String::new() };
     let text = format!("{} tokens{cost}", sum.tokens());
     Bar { label, value: sum.tokens().0, text }
 }
 
-fn row(model: &ModelName, sum: &Sum, total: &Sum, shows_cost: bool) -> impl IntoView + use<> {
+fn row(model: &ModelName, sum: &UsageSum, total: &UsageSum, shows_cost: bool) -> impl IntoView + use<> {
     let (part, whole) = match shows_cost {
         true => (sum.cost.0.unsigned_abs(), total.cost.0.unsigned_abs()),
         false => (sum.tokens().0, total.tokens().0),

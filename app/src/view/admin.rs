@@ -1,31 +1,10 @@
 //! Data of the owner's pages.
 
 use super::billing::{BillingView, Payments};
-use super::usage::{Sum, UsageView};
-use domain::{Amount, AuditEntry, ModelName, Picos, Plan, PlanId, Tokens, UserId, Viewer};
+use super::usage::UsageView;
+use domain::{Amount, AuditEntry, ModelName, Picos, Plan, PlanId, Tokens, UsageSum, UserId, UserUsage, Viewer};
 use serde::{Deserialize, Serialize};
 use time::{Date, OffsetDateTime};
-
-/// A row of the top users. Account fields are `None` once the account is deleted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UserUsage {
-    /// The account.
-    pub user_id: Option<UserId>,
-    /// The user's email.
-    pub email: Option<String>,
-    /// The user's plan.
-    pub plan: Option<PlanId>,
-    /// The user's usage.
-    pub sum: Sum,
-    /// Input tokens as estimated before the calls.
-    pub estimated: Tokens,
-    /// Number of refused requests.
-    pub refusals: u64,
-    /// What the user's subscriptions pay for the period, prorated.
-    pub paid: Picos,
-    /// Cost on each day of [`TopUsersView::line`].
-    pub line: Vec<Picos>,
-}
 
 /// Usage of one model, or of all models, in a period.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,7 +45,7 @@ pub struct TopUsersView {
     /// One page of rows, in the order of the filter.
     pub rows: Vec<UserUsage>,
     /// Usage of all rows on all pages.
-    pub total: Sum,
+    pub total: UsageSum,
     /// Number of users with usage.
     pub users: u64,
     /// Number of rows on all pages, including users who were only refused.

@@ -1,53 +1,18 @@
 //! A user's usage.
 
-use domain::{ModelName, Picos, Quota, Tokens};
+use domain::{ModelName, Picos, Quota, Tokens, UsageSum};
 use serde::{Deserialize, Serialize};
 use time::Date;
-
-/// Usage summed over some turns.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sum {
-    /// Number of turns.
-    pub requests: u64,
-    /// Uncached input.
-    pub input: Tokens,
-    /// Input read from or written to prompt caches.
-    pub cached: Tokens,
-    /// Output, including reasoning.
-    pub output: Tokens,
-    /// Cost.
-    pub cost: Picos,
-}
-
-impl Sum {
-    /// Returns the total number of tokens, as counted toward plan limits.
-    #[must_use]
-    pub fn tokens(&self) -> Tokens {
-        self.input + self.cached + self.output
-    }
-
-    /// Adds two sums, saturating at the maximum.
-    #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        Self {
-            requests: self.requests.saturating_add(other.requests),
-            input: self.input + other.input,
-            cached: self.cached + other.cached,
-            output: self.output + other.output,
-            cost: self.cost.plus(other.cost),
-        }
-    }
-}
 
 /// A user's usage over a period of days.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsageView {
     /// Usage per day, oldest first, by the user's time zone. Includes days without usage.
-    pub days: Vec<(Date, Sum)>,
+    pub days: Vec<(Date, UsageSum)>,
     /// Usage per model, by descending cost and then tokens.
-    pub models: Vec<(ModelName, Sum)>,
+    pub models: Vec<(ModelName, UsageSum)>,
     /// Usage of the whole period.
-    pub total: Sum,
+    pub total: UsageSum,
     /// The remaining quota; `None` if the meters are unavailable.
     pub quota: Option<Quota>,
     /// When the tokens used in the last 24 hours become available again: local time and tokens per half hour, soonest first.

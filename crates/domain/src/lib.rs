@@ -16,6 +16,7 @@ pub mod problem_kind;
 pub mod quota;
 pub mod report;
 pub mod sse;
+pub mod top_users;
 pub mod usage;
 pub mod viewer;
 
@@ -31,5 +32,6 @@ pub use price::{Amount, Period};
 pub use problem::{Problem, ProblemKind};
 pub use quota::Quota;
 pub use report::ReportPeriod;
-pub use usage::{Outcome, Tokens, Usage, UsageSource};
+pub use top_users::{UsageFilter, UserUsage};
+pub use usage::{Outcome, Tokens, Usage, UsageSource, UsageSum};
 pub use viewer::Viewer;

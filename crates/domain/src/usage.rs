@@ -1,5 +1,6 @@
 //! The usage and outcome of a call.
 
+use crate::Picos;
 use serde::{Deserialize, Serialize};
 use std::{fmt, iter::Sum, ops::Add};
 
@@ -67,6 +68,41 @@ impl Usage {
     #[must_use]
     pub fn prompt(&self) -> Tokens {
         self.input + self.cache_read + self.cache_write
+    }
+}
+
+/// Usage summed over some turns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageSum {
+    /// Number of turns.
+    pub requests: u64,
+    /// Uncached input.
+    pub input: Tokens,
+    /// Input read from or written to prompt caches.
+    pub cached: Tokens,
+    /// Output, including reasoning.
+    pub output: Tokens,
+    /// Cost.
+    pub cost: Picos,
+}
+
+impl UsageSum {
+    /// Returns the total number of tokens, as counted toward plan limits.
+    #[must_use]
+    pub fn tokens(&self) -> Tokens {
+        self.input + self.cached + self.output
+    }
+
+    /// Adds two sums, saturating at the maximum.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            requests: self.requests.saturating_add(other.requests),
+            input: self.input + other.input,
+            cached: self.cached + other.cached,
+            output: self.output + other.output,
+            cost: self.cost.plus(other.cost),
+        }
     }
 }
 

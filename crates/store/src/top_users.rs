@@ -1,82 +1,10 @@
 //! The owner's report of usage, cost and revenue by user in a period.
 
 use crate::rollup::Sums;
-use crate::usage::Totals;
 use crate::{Result, Tx};
-use domain::{ModelName, Picos, PlanId, ReportPeriod, Tokens, UserId};
+use domain::{Picos, PlanId, Tokens, UsageFilter, UsageSum, UserUsage};
 use std::collections::HashMap;
 use time::{Date, OffsetDateTime};
-
-/// Sort order of the report: descending, except the margin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Cost.
-    Cost,
-    /// All tokens.
-    Tokens,
-    /// Turns.
-    Requests,
-    /// Revenue less cost, smallest first. With a model filter the cost, because a subscription pays for all models.
-    Margin,
-    /// Refusals.
-    Refusals,
-    /// Relative error of the input estimates.
-    EstimateError,
-}
-
-impl Order {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Cost => "cost",
-            Self::Tokens => "tokens",
-            Self::Requests => "requests",
-            Self::Margin => "margin",
-            Self::Refusals => "refusals",
-            Self::EstimateError => "estimate_error",
-        }
-    }
-}
-
-/// Period, order, filters and page of the report.
-#[derive(Clone, Copy)]
-pub struct UsageFilter<'a> {
-    /// The period. A standard one is read as of the last refresh, a custom one as of now.
-    pub period: ReportPeriod,
-    /// The order.
-    pub order: Order,
-    /// Only users who are on this plan now.
-    pub plan: Option<&'a PlanId>,
-    /// Only usage of this model.
-    pub model: Option<&'a ModelName>,
-    /// Only users whose email contains this text.
-    pub search: Option<&'a str>,
-    /// Rows to skip.
-    pub offset: usize,
-    /// Maximum number of rows.
-    pub limit: usize,
-}
-
-/// A row of the report.
-pub struct UserUsage {
-    /// Key of the rollups.
-    pub subject_id: i32,
-    /// Key of the ledger.
-    pub subject: String,
-    /// The account; `None` once it is deleted.
-    pub user_id: Option<UserId>,
-    /// Its email.
-    pub email: Option<String>,
-    /// Its plan.
-    pub plan: Option<PlanId>,
-    /// Usage.
-    pub totals: Totals,
-    /// Input tokens as estimated before the calls.
-    pub estimated: Tokens,
-    /// Refusals.
-    pub refusals: u64,
-    /// What the user's subscriptions pay for the period, prorated.
-    pub paid: Picos,
-}
 
 /// A page of the report.
 #[derive(Default)]
@@ -84,7 +12,7 @@ pub struct TopUsers {
     /// The rows of the page.
     pub rows: Vec<UserUsage>,
     /// Usage of all rows on all pages.
-    pub all: Totals,
+    pub all: UsageSum,
     /// Users with usage, on all pages.
     pub users: u64,
     /// Rows on all pages, including users who were only refused.
@@ -120,12 +48,12 @@ struct ReportRow {
     all_cost: i64,
 }
 
-/// Reads a page of the report.
+/// Reads a page of `page_rows` rows of the report, without the cost by day, which [`by_day`] returns.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn list(db: &mut Tx, filter: &UsageFilter<'_>, now: OffsetDateTime) -> Result<TopUsers> {
-    let rows = page(db, filter, now).await?;
+pub async fn list(db: &mut Tx, filter: &UsageFilter, page_rows: u32, now: OffsetDateTime) -> Result<TopUsers> {
+    let rows = page(db, filter, page_rows, now).await?;
     let Some(first) = rows.first() else { return Ok(TopUsers::default()) };
     let all = Sums {
         requests: first.all_requests,
@@ -136,7 +64,7 @@ pub async fn list(db: &mut Tx, filter: &UsageFilter<'_>, now: OffsetDateTime) ->
         cost: first.all_cost,
     };
     Ok(TopUsers {
-        all: Totals::from(&all),
+        all: UsageSum::from(&all),
         users: first.users.max(0).cast_unsigned(),
         count: first.count.max(0).cast_unsigned(),
         rows: rows.into_iter().filter_map(ReportRow::user_usage).collect(),
@@ -159,22 +87,19 @@ impl ReportRow {
             user_id: self.user_id.map(Into::into),
             email: self.email,
             plan: self.plan_id.map(PlanId),
-            totals: Totals::from(&sums),
+            sum: UsageSum::from(&sums),
             estimated: Tokens::from_db(sums.estimated),
             refusals: self.refusals?.max(0).cast_unsigned(),
             paid: Picos(self.paid?),
+            line: Vec::new(),
         })
     }
-}
-
-fn row_count(n: usize) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
 }
 
 /// Reads the rows of a page: a standard period from `usage_report`, a custom one from the sums of its days, refusals and payments. The part
 /// that isn't needed is planned but never executed. `lateral` looks up the few subjects of the page: the planner doesn't know the limit and
 /// would hash all of them.
-async fn page(db: &mut Tx, filter: &UsageFilter<'_>, now: OffsetDateTime) -> Result<Vec<ReportRow>> {
+async fn page(db: &mut Tx, filter: &UsageFilter, page_rows: u32, now: OffsetDateTime) -> Result<Vec<ReportRow>> {
     let (from, to) = filter.period.bounds(now);
     let rows = sqlx::query_as!(
         ReportRow,
@@ -240,12 +165,12 @@ async fn page(db: &mut Tx, filter: &UsageFilter<'_>, now: OffsetDateTime) -> Res
            ) a on true
            order by page.rank desc, page.subject_id"#,
         filter.period.as_str(),
-        filter.model.map_or("", |model| model.0.as_str()),
-        filter.plan.map(|plan| plan.0.as_str()),
-        filter.search.map(contains),
+        filter.model.as_ref().map_or("", |model| model.0.as_str()),
+        filter.plan.as_ref().map(|plan| plan.0.as_str()),
+        Some(filter.search.as_str()).filter(|text| !text.is_empty()).map(contains),
         filter.order.as_str(),
-        row_count(filter.offset),
-        row_count(filter.limit),
+        i64::from(filter.page.saturating_sub(1)) * i64::from(page_rows),
+        i64::from(page_rows),
         from,
         to,
     )

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::rollup::Sums;
-use domain::{ModelName, Picos, Tokens, TurnId, UserId};
+use domain::{ModelName, Picos, Tokens, TurnId, UsageSum, UserId};
 use sqlx::PgExecutor;
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
@@ -170,30 +170,7 @@ pub async fn drifts(db: impl PgExecutor<'_>, since: OffsetDateTime) -> Result<i6
     Ok(sqlx::query_scalar!(r#"select count(*) as "n!" from meter_drift where at >= $1"#, since).fetch_one(db).await?)
 }
 
-/// Totals of a set of ledger rows, for display.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Number of turns.
-    pub requests: u64,
-    /// Uncached input.
-    pub input: Tokens,
-    /// Input read from or written to caches.
-    pub cached: Tokens,
-    /// Output, including reasoning.
-    pub output: Tokens,
-    /// Cost.
-    pub cost: Picos,
-}
-
-impl Totals {
-    /// Returns the total number of tokens, as counted toward plan limits.
-    #[must_use]
-    pub fn tokens(&self) -> Tokens {
-        self.input + self.cached + self.output
-    }
-}
-
-impl From<&Sums> for Totals {
+impl From<&Sums> for UsageSum {
     fn from(sums: &Sums) -> Self {
         Self {
             requests: sums.requests.max(0).cast_unsigned(),

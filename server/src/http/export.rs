@@ -6,11 +6,11 @@ use crate::AppState;
 use crate::failure::internal;
 use crate::http::extract::SignedIn;
 use crate::http::pages;
-use app::view::usage_filter::UsageFilter;
+use app::view::usage_filter::of_query;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
-use domain::{Problem, UserId, Viewer};
+use domain::{Problem, UsageFilter, UserId, Viewer};
 use futures::stream;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use store::usage_row::{self, Row};
@@ -98,7 +98,7 @@ enum Cursor {
 const QUERY_RANGE: time::Duration = time::Duration::hours(6);
 
 async fn export(app: &AppState, request: Request, scope: Scope, format: Format) -> Response {
-    let filter = match UsageFilter::of_query(request.uri().query().unwrap_or_default()) {
+    let filter = match of_query(request.uri().query().unwrap_or_default()) {
         Ok(filter) => filter,
         Err(problem) => return pages::problem(app, request, problem).await,
     };

@@ -3,13 +3,13 @@
 use crate::AppState;
 use crate::failure::Failure;
 use crate::http::pages;
-use app::view::usage_filter::UsageFilter;
+use app::view::usage_filter::of_query;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
 
 /// `GET /admin`: renders the page, or a 422 problem if the query is invalid.
 pub(crate) async fn top_users(State(app): State<AppState>, request: Request) -> Response {
-    match UsageFilter::of_query(request.uri().query().unwrap_or_default()) {
+    match of_query(request.uri().query().unwrap_or_default()) {
         Ok(_) => pages::page(State(app), request).await,
         Err(problem) => pages::problem(&app, request, problem).await,
     }

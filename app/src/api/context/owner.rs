@@ -1,11 +1,9 @@
 //! Loads the data of the owner's pages.
 
 use super::{Refusal, billing_of, fail, page_state, refuse, usage_of};
-use crate::view::admin::{AUDIT_ROWS, DailyCost, ModelUse, Moment, TopUsersView, USER_ROWS, UserUsage};
-use crate::view::usage_filter::{Order, UsageFilter};
+use crate::view::admin::{AUDIT_ROWS, DailyCost, ModelUse, Moment, TopUsersView, USER_ROWS};
 use domain::report::start_of_hour;
-use domain::{AuditEntry, ModelName, Picos, Plan, Problem, ReportPeriod};
-use std::collections::HashMap;
+use domain::{AuditEntry, ModelName, Picos, Plan, Problem, ReportPeriod, UsageFilter};
 use store::rollup::Include;
 use time::{Date, OffsetDateTime};
 
@@ -28,7 +26,7 @@ pub(crate) async fn top_users(filter: UsageFilter) -> Result<TopUsersView, Refus
         ReportPeriod::Custom(..) => Include::Everything,
         _ => Include::Refreshed,
     };
-    let top_users = store::top_users::list(&mut tx, &page_of(&filter), now).await.map_err(fail)?;
+    let mut top_users = store::top_users::list(&mut tx, &filter, UsageFilter::ROWS, now).await.map_err(fail)?;
     let summary = store::rollup::summary(&mut tx, filter.period, (from, to)).await.map_err(fail)?;
     let used = store::rollup::totals(&mut tx, (from, to), include).await.map_err(fail)?;
     let change = change(&mut tx, (from, to), as_of.unwrap_or(now), include).await?;
@@ -36,7 +34,10 @@ pub(crate) async fn top_users(filter: UsageFilter) -> Result<TopUsersView, Refus
     let last = (to - time::Duration::SECOND).date().max(from.date());
     let line = (from.date().min(last - SPARKLINE).max(last - LONGEST_SPARKLINE), last);
     let ids: Vec<i32> = top_users.rows.iter().map(|row| row.subject_id).collect();
-    let lines = store::top_users::by_day(&mut tx, &ids, line.0, line.1).await.map_err(fail)?;
+    let mut lines = store::top_users::by_day(&mut tx, &ids, line.0, line.1).await.map_err(fail)?;
+    for row in &mut top_users.rows {
+        row.line = lines.remove(&row.subject_id).unwrap_or_default();
+    }
     let models = store::model_rule::list(&mut tx, now).await.map_err(fail)?;
     let plans = store::plan::list(&mut tx).await.map_err(fail)?;
     let kept_from = store::ledger::kept_from(&mut tx).await.map_err(fail)?;
@@ -45,11 +46,11 @@ pub(crate) async fn top_users(filter: UsageFilter) -> Result<TopUsersView, Refus
     let (by_model, all_models, days) = model_use(used, (from.date(), last));
     Ok(TopUsersView {
         as_of: if filter.period.is_standard() { as_of } else { Some(now) },
-        total: top_users.all.into(),
+        total: top_users.all,
         users: top_users.users,
         count: top_users.count,
         change,
-        rows: user_usage(top_users.rows, lines),
+        rows: top_users.rows,
         days,
         line: Some(line),
         by_model,
@@ -62,26 +63,6 @@ pub(crate) async fn top_users(filter: UsageFilter) -> Result<TopUsersView, Refus
         plans: plans.into_iter().map(|plan| plan.id).collect(),
         models: models.into_iter().map(|row| row.model.name).collect(),
     })
-}
-
-/// Converts a filter to the store's.
-fn page_of(filter: &UsageFilter) -> store::top_users::UsageFilter<'_> {
-    store::top_users::UsageFilter {
-        period: filter.period,
-        order: match filter.order {
-            Order::Cost => store::top_users::Order::Cost,
-            Order::Tokens => store::top_users::Order::Tokens,
-            Order::Requests => store::top_users::Order::Requests,
-            Order::Margin => store::top_users::Order::Margin,
-            Order::Refusals => store::top_users::Order::Refusals,
-            Order::Estimate => store::top_users::Order::EstimateError,
-        },
-        plan: filter.plan.as_ref(),
-        model: filter.model.as_ref(),
-        search: Some(filter.search.as_str()).filter(|text| !text.is_empty()),
-        offset: filter.page.saturating_sub(1) as usize * UsageFilter::ROWS as usize,
-        limit: UsageFilter::ROWS as usize,
-    }
 }
 
 /// Loads the cost of the period's whole hours and of as many hours before it. Returns `None` while the period has no whole hour, because
@@ -99,22 +80,6 @@ async fn change(
     let current = store::rollup::cost(tx, from, end, include).await.map_err(fail)?;
     let before = store::rollup::cost(tx, from - (end - from), from, include).await.map_err(fail)?;
     Ok(Some((current, before)))
-}
-
-/// Converts the rows of a page, adding each user's cost by day.
-fn user_usage(rows: Vec<store::top_users::UserUsage>, mut lines: HashMap<i32, Vec<Picos>>) -> Vec<UserUsage> {
-    rows.into_iter()
-        .map(|row| UserUsage {
-            line: lines.remove(&row.subject_id).unwrap_or_default(),
-            user_id: row.user_id,
-            email: row.email,
-            plan: row.plan,
-            sum: row.totals.into(),
-            estimated: row.estimated,
-            refusals: row.refusals,
-            paid: row.paid,
-        })
-        .collect()
 }
 
 /// Returns the usage by model, most expensive first, the usage of all models, and the cost on each day from `first` to `last`.

@@ -1,21 +1,9 @@
 //! Loads a user's usage.
 
 use super::{Refusal, fail, page_state, quota};
-use domain::{ModelName, Picos, Viewer};
+use domain::{ModelName, Picos, UsageSum, Viewer};
 use std::collections::BTreeMap;
 use store::rollup::Sums;
-
-impl From<store::usage::Totals> for crate::view::usage::Sum {
-    fn from(totals: store::usage::Totals) -> Self {
-        Self {
-            requests: totals.requests,
-            input: totals.input,
-            cached: totals.cached,
-            output: totals.output,
-            cost: totals.cost,
-        }
-    }
-}
 
 /// Loads a user's usage of the last `days` days, including today. All costs are zero unless `shows_cost` is set.
 pub(crate) async fn usage_of(
@@ -24,7 +12,7 @@ pub(crate) async fn usage_of(
     days: u16,
     shows_cost: bool,
 ) -> Result<crate::view::usage::UsageView, Refusal> {
-    use crate::view::usage::{Sum, UsageView};
+    use crate::view::usage::UsageView;
     let (zone, now) = (user.time_zone.as_str(), (page_state().now)());
     let today = store::usage::today(db, zone, now).await.map_err(fail)?;
     let first = today - time::Duration::days(i64::from(days.clamp(1, 90)) - 1);
@@ -44,9 +32,8 @@ pub(crate) async fn usage_of(
         *by_day.entry(row.day).or_default() += &row.sums;
         *by_model.entry(row.model.0).or_default() += &row.sums;
     }
-    let shown = |sums: &Sums| Sum::from(store::usage::Totals::from(sums));
-    let mut models: Vec<(ModelName, Sum)> =
-        by_model.into_iter().map(|(model, sums)| (ModelName(model), shown(&sums))).collect();
+    let mut models: Vec<(ModelName, UsageSum)> =
+        by_model.into_iter().map(|(model, sums)| (ModelName(model), UsageSum::from(&sums))).collect();
     models.sort_by_key(|(_, sum)| std::cmp::Reverse((sum.cost, sum.tokens())));
     let turn = |turn: store::usage::LastTurn| crate::view::usage::Turn {
         at: turn.at,
@@ -56,9 +43,9 @@ pub(crate) async fn usage_of(
         cost: if shows_cost { turn.cost } else { Picos::ZERO },
     };
     Ok(UsageView {
-        days: by_day.into_iter().map(|(day, sums)| (day, shown(&sums))).collect(),
+        days: by_day.into_iter().map(|(day, sums)| (day, UsageSum::from(&sums))).collect(),
         models,
-        total: shown(&total),
+        total: UsageSum::from(&total),
         quota: quota(user).await.ok(),
         refills,
         recent_turns: recent_turns.into_iter().map(turn).collect(),

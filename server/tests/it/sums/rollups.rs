@@ -2,11 +2,10 @@
 
 use super::{late, load, totals_are_the_ledger, without_server};
 use crate::app::TestApp;
-use domain::ReportPeriod;
+use domain::{ReportPeriod, UsageFilter};
 use rust_decimal::Decimal;
 use sqlx::PgPool;
 use store::rollup::Include;
-use store::top_users::{Order, UsageFilter};
 use time::{Duration, OffsetDateTime};
 
 /// Asserts that the deployment's totals, folded and not, equal the sums per user.
@@ -42,9 +41,8 @@ async fn a_call_that_commits_after_a_refresh_is_in_the_next() {
     let now = OffsetDateTime::now_utc();
     let sums = async |period: ReportPeriod| {
         let mut tx = store::begin_reading(&app.store).await.unwrap();
-        let filter =
-            UsageFilter { period, order: Order::Cost, plan: None, model: None, search: None, offset: 0, limit: 5 };
-        store::top_users::list(&mut tx, &filter, now).await.unwrap().all.cost.0
+        let filter = UsageFilter { period, page: 1, ..UsageFilter::default() };
+        store::top_users::list(&mut tx, &filter, 5, now).await.unwrap().all.cost.0
     };
     let custom = ReportPeriod::Custom(now.date() - Duration::days(29), now.date());
     let before = sums(ReportPeriod::Days30).await;
@@ -195,9 +193,8 @@ async fn old_months_are_dropped_and_their_sums_stay() {
         assert_eq!(app.one::<Decimal>(days).await, before);
         let mut tx = store::begin_reading(&app.store).await.unwrap();
         let period = ReportPeriod::Custom(now.date() - Duration::days(110), now.date());
-        let filter =
-            UsageFilter { period, order: Order::Cost, plan: None, model: None, search: None, offset: 0, limit: 5 };
-        assert_eq!(store::top_users::list(&mut tx, &filter, now).await.unwrap().all.cost.to_usd(), before);
+        let filter = UsageFilter { period, page: 1, ..UsageFilter::default() };
+        assert_eq!(store::top_users::list(&mut tx, &filter, 5, now).await.unwrap().all.cost.to_usd(), before);
         let total = store::rollup::cost(&mut tx, now - Duration::days(110), now, Include::Everything).await.unwrap();
         assert_eq!(total.to_usd(), before);
     }

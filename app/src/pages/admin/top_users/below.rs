@@ -2,8 +2,7 @@
 
 use crate::components::chart::Share;
 use crate::view::admin::{ModelUse, TopUsersView};
-use crate::view::usage_filter::UsageFilter;
-use domain::Tokens;
+use domain::{Tokens, UsageFilter};
 use leptos::prelude::*;
 
 /// Renders usage by model: calls, cost, time to first token, and errors.

@@ -13,10 +13,10 @@ use crate::components::loaded::loaded;
 use crate::page_context::page_context;
 use crate::pages::admin::{AdminTabs, Pager};
 use crate::view::admin::{Moment, TopUsersView};
-use crate::view::usage_filter::UsageFilter;
+use crate::view::usage_filter::href;
 use below::{ByModel, TokensAndRefusals};
 use domain::money::count;
-use domain::{ModelName, Picos, ReportPeriod, Tokens};
+use domain::{ModelName, Picos, ReportPeriod, Tokens, UsageFilter};
 use leptos::prelude::*;
 use std::collections::BTreeMap;
 use time::{Date, OffsetDateTime};
@@ -47,7 +47,7 @@ pub fn TopUsers() -> impl IntoView {
 fn Shown(view: TopUsersView, filter: UsageFilter) -> impl IntoView {
     let choices = ReportPeriod::STANDARD
         .map(|period| {
-            let href = UsageFilter { period, page: 1, ..filter.clone() }.href("/admin");
+            let href = href(&UsageFilter { period, page: 1, ..filter.clone() }, "/admin");
             let current = (period == filter.period).then_some("page");
             view! { <a href=href aria-current=current>{period.label()}</a> }
         })
@@ -56,7 +56,7 @@ fn Shown(view: TopUsersView, filter: UsageFilter) -> impl IntoView {
     let pages = view.count.div_ceil(u64::from(UsageFilter::ROWS));
     let (path, page) = (filter.clone(), filter.page);
     let export = ["csv", "json"].map(|kind| {
-        let href = UsageFilter { page: 1, ..filter.clone() }.href(&format!("/admin/export.{kind}"));
+        let href = href(&UsageFilter { page: 1, ..filter.clone() }, &format!("/admin/export.{kind}"));
         view! { <a class="secondary small" href=href download>{format!("{} of all calls", kind.to_uppercase())}</a> }
     });
     view! {
@@ -66,7 +66,7 @@ fn Shown(view: TopUsersView, filter: UsageFilter) -> impl IntoView {
         <CostByDay view=view.clone() filter=filter.clone() of/>
         <Filter view=view.clone() filter=filter.clone()/>
         <TopUsersTable view=view.clone() filter=filter.clone() full=true/>
-        <Pager page pages href=move |page| UsageFilter { page, ..path.clone() }.href("/admin")/>
+        <Pager page pages href=move |page| href(&UsageFilter { page, ..path.clone() }, "/admin")/>
         <ByModel view=view.clone() of=of/>
         <TokensAndRefusals view=view.clone() filter=filter.clone() of=of/>
         <p class="actions">{export.into_iter().collect_view()}</p>
@@ -86,7 +86,7 @@ fn Now(now: Moment, as_of: Option<OffsetDateTime>, filter: UsageFilter) -> impl 
         None => "Figures are being computed.".to_owned(),
     };
     view! {
-        <form class="hint live" method="post" action=filter.href("/admin/refresh")>
+        <form class="hint live" method="post" action=href(&filter, "/admin/refresh")>
             <strong>"Now: "</strong>
             {format!("{running}, {} tokens reserved, {} spent in the last 24 hours, {of}. {figures}", now.reserved, now.spent)}
             " " <button class="secondary small">"Refresh"</button>

@@ -2,9 +2,10 @@
 
 use super::{day_of, signed};
 use crate::components::chart::{Line, Share};
-use crate::view::admin::{TopUsersView, UserUsage};
-use crate::view::usage_filter::{Order, UsageFilter};
-use domain::{ModelName, Picos, PlanId, Tokens};
+use crate::view::admin::TopUsersView;
+use crate::view::usage_filter::href;
+use domain::top_users::Order;
+use domain::{ModelName, Picos, PlanId, Tokens, UsageFilter, UserUsage};
 use leptos::prelude::*;
 use time::Date;
 
@@ -31,7 +32,7 @@ pub fn TopUsersTable(
     let head = |label: &'static str, order: Order| {
         // The margin is sorted with the smallest first.
         let sorted = (order == filter.order).then_some(if order == Order::Margin { "ascending" } else { "descending" });
-        let href = UsageFilter { order, page: 1, ..filter.clone() }.href("/admin");
+        let href = href(&UsageFilter { order, page: 1, ..filter.clone() }, "/admin");
         view! { <th scope="col" class="end" aria-sort=sorted><a href=href>{label}</a></th> }
     };
     let period = filter.period.label();
