@@ -3,7 +3,8 @@
 use super::meters::all_caps;
 use crate::AppState;
 use crate::failure::internal;
-use domain::{Outcome, Picos, Problem, TurnEvent, Usage, UsageSource};
+use anyhow::Context as _;
+use domain::{Outcome, Picos, Problem, Provider, TurnEvent, Usage, UsageSource};
 use quota::{Caps, Spent};
 use store::turn::{ExpiredTurn, Record, Unsettled};
 
@@ -36,7 +37,7 @@ async fn reap_some(app: &AppState) -> anyhow::Result<usize> {
     for turn in expired {
         match end_expired(app, &caps, &turn).await {
             Ok(()) => done += 1,
-            Err(error) => drop(internal(&error)),
+            Err(error) => drop(internal(&format!("{error:#}"))),
         }
     }
     // These turns were recorded, but the process or Redis failed before their meters were settled.
@@ -51,9 +52,11 @@ async fn reap_some(app: &AppState) -> anyhow::Result<usize> {
 
 /// Records an expired turn with estimated usage, and settles it.
 async fn end_expired(app: &AppState, caps: &Caps, turn: &ExpiredTurn) -> anyhow::Result<()> {
+    // A model of a newer release: one of its servers ends the turn.
+    let provider: Provider = turn.provider.parse().with_context(|| format!("expired turn {}", turn.turn_id))?;
     // Without the event log it is unknown what was streamed, so the turn is retried in the next round.
     let streamed = streamed(app, turn).await?;
-    let count = |text: &str| providers::estimate::answer(turn.provider, text);
+    let count = |text: &str| providers::estimate::answer(provider, text);
     let reasoning = count(&streamed.reasoning);
     let usage =
         Usage { input: turn.estimated, output: count(&streamed.text) + reasoning, reasoning, ..Usage::default() };

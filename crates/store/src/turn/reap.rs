@@ -2,7 +2,7 @@
 
 use super::PendingCall;
 use crate::Result;
-use domain::{ConversationId, ModelName, ModelPriceId, Picos, Provider, Tokens, TurnId};
+use domain::{ConversationId, ModelName, ModelPriceId, Picos, Tokens, TurnId};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -80,8 +80,9 @@ pub struct ExpiredTurn {
     pub conversation_id: Option<ConversationId>,
     /// The model that was called.
     pub model: ModelName,
-    /// The model's provider, which decides how its output tokens are estimated.
-    pub provider: Provider,
+    /// The name of the model's provider, which decides how its output tokens are estimated. This release may not know it, if a newer one
+    /// has added the model.
+    pub provider: String,
     /// The price at admission.
     pub price_id: ModelPriceId,
     /// Estimated input tokens.
@@ -113,7 +114,7 @@ pub async fn list_expired(db: impl PgExecutor<'_>) -> Result<Vec<ExpiredTurn>> {
             subject: row.subject,
             conversation_id: row.conversation_id.map(Into::into),
             model: ModelName(row.model),
-            provider: row.provider.parse().unwrap_or(Provider::OpenAi),
+            provider: row.provider,
             price_id: row.model_price_id.into(),
             estimated: Tokens::from_db(row.estimated_tokens),
             call: PendingCall { id: row.ai_usage_id.into(), created_at: row.created_at },
