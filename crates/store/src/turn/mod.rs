@@ -1,5 +1,8 @@
 //! Turns: what is read before admission, what is written before a provider is called, and what is recorded after it has responded. Each
 //! step is one statement, and all of them take their locks in the same order: conversation, turn, message, ledger, hour.
+//!
+//! Statements with many parameters name them once, in `input`, and refer to the names. It is `not materialized`: the planner replaces it by
+//! the parameters, so it costs nothing.
 
 mod hedge;
 mod reap;

@@ -59,35 +59,51 @@ pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
     // Each part refers to the one before it, so that locks are taken in this order. If the conversation is gone no message is stored, but
     // the ledger row still counts.
     let row = sqlx::query!(
-        r#"with touched as (
-             update conversation set updated_at = $3 where conversation_id = $1 returning conversation_id
+        r#"with input as not materialized (
+             select $1::uuid as turn_id, $2::uuid as conversation_id, $3::timestamptz as at, $4::timestamptz as created_at,
+                    $5::uuid as ai_usage_id, $6::uuid as model_price_id, $7::text as status, $8::text as usage_source,
+                    $9::bigint as input_tokens, $10::bigint as cache_read_tokens, $11::bigint as cache_write_tokens,
+                    $12::bigint as output_tokens, $13::bigint as reasoning_tokens, $14::numeric as cost_usd,
+                    $15::text as provider_request_id, $16::int as ttft_ms, $17::boolean as provider_failed, $18::boolean as other_failed,
+                    $19::uuid as message_id, $20::text as body, $21::text as message_status, $22::text as model
+           ), touched as (
+             update conversation c set updated_at = i.at from input i
+             where c.conversation_id = i.conversation_id returning c.conversation_id
            ), ended as (
-             update turn set ended_at = now()
-             where turn_id = $2 and ended_at is null and (select count(*) from touched) >= 0 returning turn_id
+             update turn t set ended_at = now() from input i
+             where t.turn_id = i.turn_id and t.ended_at is null and (select count(*) from touched) >= 0 returning t.turn_id
            ), done as (
-             update ai_usage set status = $4, usage_source = $5, input_tokens = $6, cache_read_tokens = $7, cache_write_tokens = $8,
-                    output_tokens = $9, reasoning_tokens = $10, cost_usd = $11, model_price_id = $12, provider_request_id = $13,
-                    settled_at = $3, ttft_ms = $20, provider_failed = $21
-             where created_at = $14 and ai_usage_id = $15 and status = 'pending' and (select count(*) from ended) >= 0
-             returning turn_id, call_no
+             update ai_usage u set status = i.status, usage_source = i.usage_source, input_tokens = i.input_tokens,
+                    cache_read_tokens = i.cache_read_tokens, cache_write_tokens = i.cache_write_tokens, output_tokens = i.output_tokens,
+                    reasoning_tokens = i.reasoning_tokens, cost_usd = i.cost_usd, model_price_id = i.model_price_id,
+                    provider_request_id = i.provider_request_id, settled_at = i.at, ttft_ms = i.ttft_ms,
+                    provider_failed = i.provider_failed
+             from input i
+             where u.created_at = i.created_at and u.ai_usage_id = i.ai_usage_id and u.status = 'pending'
+               and (select count(*) from ended) >= 0
+             returning u.turn_id, u.call_no
            ), other as (
              -- The call of a hedged turn that was given up: its provider may bill the prompt.
-             update ai_usage u set status = 'failed', usage_source = 'estimated', input_tokens = u.estimated_tokens, settled_at = $3,
+             update ai_usage u set status = 'failed', usage_source = 'estimated', input_tokens = u.estimated_tokens, settled_at = i.at,
                     cost_usd = u.estimated_tokens::numeric * p.input_micros_per_million / 1000000000000,
                     call_no = case when u.call_no > coalesce((select call_no from done), 1) then 0 else u.call_no end,
-                    provider_failed = $22
-             from model_price p
-             where u.created_at = $14 and u.turn_id = $2 and u.ai_usage_id <> $15 and u.status = 'pending'
+                    provider_failed = i.other_failed
+             from input i, model_price p
+             where u.created_at = i.created_at and u.turn_id = i.turn_id and u.ai_usage_id <> i.ai_usage_id and u.status = 'pending'
                and p.model_price_id = u.model_price_id and (select count(*) from done) >= 0
            ), answer as (
              insert into message (message_id, conversation_id, turn_id, role, body, status, model, created_at)
-             select $16, touched.conversation_id, $2, 'assistant', $17, $18, $19, $3 from touched, done
+             select i.message_id, touched.conversation_id, i.turn_id, 'assistant', i.body, i.message_status, i.model, i.at
+             from input i, touched, done
              on conflict (turn_id, role) do nothing
            )
            select exists (select from done) as "is_done!""#,
-        end.conversation_id.map(Uuid::from),
         Uuid::from(end.turn_id),
+        end.conversation_id.map(Uuid::from),
         end.now,
+        end.call.created_at,
+        Uuid::from(end.call.id),
+        Uuid::from(end.price_id),
         end.outcome.as_str(),
         end.source.as_str(),
         end.usage.input.to_db(),
@@ -96,19 +112,16 @@ pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
         end.usage.output.to_db(),
         end.usage.reasoning.to_db(),
         end.cost.to_usd(),
-        Uuid::from(end.price_id),
         end.provider_request_id,
-        end.call.created_at,
-        Uuid::from(end.call.id),
+        end.ttft_ms,
+        end.provider_failed,
+        end.other_failed,
         // Messages are ordered by id, and the user's message has the time of admission: the response's id must be later even if the clock
         // went back.
         Uuid::from(MessageId::at(end.now.max(end.call.created_at + time::Duration::milliseconds(1)))),
         end.text,
         status.as_str(),
         end.model.0,
-        end.ttft_ms,
-        end.provider_failed,
-        end.other_failed,
     )
     .fetch_one(db)
     .await?;

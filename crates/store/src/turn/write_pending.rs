@@ -69,54 +69,61 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
     let call = PendingCall { id: AiUsageId::at(turn.now), created_at: turn.now };
     // Each part refers to the one before it, so that locks are taken in the usual order: conversation, turn, message, ledger.
     let row = sqlx::query!(
-        r#"with place as (
-             select conversation_id from conversation
-             where conversation_id = $4 and user_id = $2 and $7::text is null for no key update
+        r#"with input as not materialized (
+             select $1::uuid as turn_id, $2::uuid as user_id, $3::text as subject, $4::bytea as request_hash, $5::timestamptz as at,
+                    $6::uuid as conversation_id, $7::text as new_title, $8::uuid as retry_of, $9::uuid as message_id, $10::text as body,
+                    $11::uuid as ai_usage_id, $12::text as model, $13::uuid as model_price_id, $14::bigint as counted_tokens,
+                    $15::bigint as estimated_tokens, $16::bigint as reserved_tokens
+           ), place as (
+             select c.conversation_id from conversation c join input i on i.conversation_id = c.conversation_id and i.user_id = c.user_id
+             where i.new_title is null for no key update of c
            ), again as (
-             select message_id from message
-             where $14::uuid is not null and conversation_id = $4 and turn_id = $14 and role = 'user' and superseded_by is null
-               and (select count(*) from place) > 0
-             for update
+             select m.message_id from message m join input i on i.conversation_id = m.conversation_id and i.retry_of = m.turn_id
+             where m.role = 'user' and m.superseded_by is null and (select count(*) from place) > 0
+             for update of m
            ), begun as (
              insert into turn (turn_id, user_id, subject, conversation_id, request_hash, alive_until, created_at, retry_of)
-             select $1, $2, $3, $4, $5, now() + interval '30 seconds', $6, $14
-             where ($7::text is not null or exists (select from place)) and ($14::uuid is null or exists (select from again))
+             select turn_id, user_id, subject, conversation_id, request_hash, now() + interval '30 seconds', at, retry_of from input
+             where (new_title is not null or exists (select from place)) and (retry_of is null or exists (select from again))
              on conflict do nothing returning turn_id
            ), opened as (
              insert into conversation (conversation_id, user_id, title, created_at, updated_at)
-             select $4, $2, $7, $6, $6 from begun where $7::text is not null
+             select i.conversation_id, i.user_id, i.new_title, i.at, i.at from input i, begun where i.new_title is not null
            ), touched as (
-             update conversation set updated_at = $6
-             where conversation_id = $4 and user_id = $2 and $7::text is null and exists (select from begun)
+             update conversation c set updated_at = i.at from input i
+             where c.conversation_id = i.conversation_id and c.user_id = i.user_id and i.new_title is null and exists (select from begun)
            ), replaced as (
-             update message set superseded_by = $1
-             where conversation_id = $4 and turn_id = $14 and superseded_by is null and exists (select from begun)
+             update message m set superseded_by = i.turn_id from input i
+             where m.conversation_id = i.conversation_id and m.turn_id = i.retry_of and m.superseded_by is null and exists (select from begun)
            ), user_message as (
              insert into message (message_id, conversation_id, turn_id, role, body, status, created_at)
-             select $8, $4, $1, 'user', $9, 'finished', $6 from begun
+             select i.message_id, i.conversation_id, i.turn_id, 'user', i.body, 'finished', i.at from input i, begun
            ), pending as (
              insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, counted_tokens,
                                    estimated_tokens, reserved_tokens, created_at)
-             select $10, $1, $2, $3, $11, $12, 'pending', $15, $13, $16, $6 from begun
+             select i.ai_usage_id, i.turn_id, i.user_id, i.subject, i.model, i.model_price_id, 'pending', i.counted_tokens,
+                    i.estimated_tokens, i.reserved_tokens, i.at
+             from input i, begun
            )
            select exists (select from begun) as "is_new!",
-                  $7::text is not null or exists (select from place) as "has_place!",
-                  $14::uuid is not null and not exists (select from again) as "gave_way!""#,
+                  new_title is not null or exists (select from place) as "has_place!",
+                  retry_of is not null and not exists (select from again) as "gave_way!"
+           from input"#,
         Uuid::from(turn.turn_id),
         Uuid::from(turn.user_id),
         turn.subject,
-        Uuid::from(turn.conversation_id),
         turn.request_hash,
         turn.now,
+        Uuid::from(turn.conversation_id),
         turn.new_title,
+        turn.retry_of.map(Uuid::from),
         Uuid::from(MessageId::at(turn.now)),
         turn.text,
         Uuid::from(call.id),
         turn.model.0,
         Uuid::from(turn.price_id),
-        turn.estimated.to_db(),
-        turn.retry_of.map(Uuid::from),
         turn.counted.to_db(),
+        turn.estimated.to_db(),
         turn.reserved.to_db(),
     )
     .fetch_one(db)
