@@ -83,19 +83,6 @@ impl Problem {
         Self { max: Some(max.0), upgrade, ..Self::new(ProblemKind::TooLarge, message) }
     }
 
-    /// One of the three limits of a plan has been reached.
-    #[must_use]
-    pub fn limit(kind: ProblemKind, retry_after_ms: u64, upgrade: Option<PlanId>) -> Self {
-        let message = match kind {
-            ProblemKind::RequestsLimit => "You have reached your plan's requests per minute. Your draft is kept.",
-            ProblemKind::InFlightLimit => {
-                "Your plan's limit of responses in progress is reached. Wait for one to finish, or stop it."
-            }
-            _ => "This message needs more tokens than you have left today. Your draft is kept.",
-        };
-        Self { retry_after_ms: Some(retry_after_ms), upgrade, ..Self::new(kind, message) }
-    }
-
     /// The meters can't be reached, and no paid call may run unmetered.
     #[must_use]
     pub fn limits_unavailable() -> Self {
@@ -319,7 +306,7 @@ mod tests {
     /// Field note 14: every 429 and 503 has a `Retry-After`, rounded up.
     #[test]
     fn refusals_have_a_retry_after() {
-        let limit = |ms| Problem::limit(ProblemKind::TokensLimit, ms, None).retry_after_seconds();
+        let limit = |ms| Problem::attempts_limit("", ms).retry_after_seconds();
         assert_eq!((limit(1), limit(1000), limit(1001)), (Some(1), Some(1), Some(2)));
         assert_eq!(Problem::new(ProblemKind::SpendCap, "").retry_after_seconds(), Some(1));
         assert_eq!(Problem::not_found("chat").retry_after_seconds(), None);

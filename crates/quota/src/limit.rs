@@ -1,21 +1,58 @@
 //! A user's limits.
 
-use domain::{Plan, ProblemKind, Quota, quota};
+use domain::{Plan, PlanId, Problem, ProblemKind, Quota, quota};
 use limits::{Reason, Snapshot, Window, Windows};
 
-/// A limit of a plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
-    /// Requests in any 60 seconds.
-    Requests,
-    /// Tokens in any 24 hours.
-    Tokens,
-    /// Turns running at once.
-    InFlight,
+/// Declares the limits together with the list of all of them, so that none can be missing from it.
+macro_rules! limit_enum {
+    ($($(#[$doc:meta])* $name:ident)*) => {
+        /// A limit of a plan.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Limit {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Limit {
+            /// All limits.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+        }
+    };
 }
 
-/// The limits that are sliding windows, in the order in which they are stored.
-const WINDOWED: [Limit; 2] = [Limit::Requests, Limit::Tokens];
+limit_enum! {
+    /// Requests in any 60 seconds.
+    Requests
+    /// Tokens in any 24 hours.
+    Tokens
+    /// Turns running at once.
+    InFlight
+}
+
+/// Number of limits that are sliding windows.
+const WINDOW_COUNT: usize = {
+    let (mut count, mut index) = (0, 0);
+    while index < Limit::ALL.len() {
+        if Limit::ALL[index].window().is_some() {
+            count += 1;
+        }
+        index += 1;
+    }
+    count
+};
+
+/// The limits that are sliding windows, in the order in which they are stored: every one that has a window.
+const WINDOWED: [Limit; WINDOW_COUNT] = {
+    let mut windowed = [Limit::Requests; WINDOW_COUNT];
+    let (mut count, mut index) = (0, 0);
+    while index < Limit::ALL.len() {
+        if Limit::ALL[index].window().is_some() {
+            windowed[count] = Limit::ALL[index];
+            count += 1;
+        }
+        index += 1;
+    }
+    windowed
+};
 
 /// The windows of a user's meter.
 pub const USER_WINDOWS: Windows = Windows::new(&WINDOWS);
@@ -72,6 +109,19 @@ impl Limit {
         }
     }
 
+    /// The problem shown to a user who has reached it; `upgrade` is the smallest plan that would allow the request.
+    #[must_use]
+    pub fn problem(self, retry_after_ms: u64, upgrade: Option<PlanId>) -> Problem {
+        let message = match self {
+            Self::Requests => "You have reached your plan's requests per minute. Your draft is kept.",
+            Self::Tokens => "This message needs more tokens than you have left today. Your draft is kept.",
+            Self::InFlight => {
+                "Your plan's limit of responses in progress is reached. Wait for one to finish, or stop it."
+            }
+        };
+        Problem { retry_after_ms: Some(retry_after_ms), upgrade, ..Problem::new(self.kind(), message) }
+    }
+
     /// Its usage in a snapshot of a user's meter; `None` for concurrent turns.
     #[must_use]
     pub fn usage(self, snapshot: &Snapshot) -> Option<limits::Usage> {
@@ -119,5 +169,12 @@ mod tests {
         }
         assert_eq!(Limit::of(Reason::InFlight), Limit::InFlight);
         assert_eq!(Limit::InFlight.window(), None);
+    }
+
+    #[test]
+    fn every_limit_with_a_window_is_counted() {
+        for limit in Limit::ALL {
+            assert_eq!(WINDOWED.contains(limit), limit.window().is_some(), "{limit:?}");
+        }
     }
 }

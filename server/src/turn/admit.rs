@@ -75,7 +75,7 @@ async fn refusal(app: &AppState, request: &TurnRequest, refused: Refused) -> Res
         }
         Refused::Limit { limit, retry_after_ms } => {
             let upgrade = larger(app, plan, |larger| limit.of_plan(larger) > limit.of_plan(plan)).await?;
-            Problem::limit(limit.kind(), retry_after_ms, upgrade)
+            limit.problem(retry_after_ms, upgrade)
         }
     })
 }
