@@ -3,10 +3,11 @@
 use crate::api::Refusal;
 use domain::{Problem, Viewer};
 use std::any::Any;
+use std::sync::Arc;
 
 /// Converts a panic that occurred while a page's data was loaded into a [`Refusal`]. The server provides it as context.
-#[derive(Clone, Copy)]
-pub struct PanicHandler(pub fn(&(dyn Any + Send)) -> Refusal);
+#[derive(Clone)]
+pub struct PanicHandler(pub Arc<dyn Fn(&(dyn Any + Send)) -> Refusal + Send + Sync>);
 
 /// The request that a page is rendered for, with the contents of a rejected form.
 #[derive(Clone, Debug, Default)]

@@ -8,8 +8,8 @@ use leptos::prelude::*;
 /// Loads the health of the deployment.
 #[server(prefix = "/fn", endpoint = "admin_health")]
 pub async fn health() -> Result<HealthView, Refusal> {
-    crate::api::context::admin()?;
-    crate::api::context::health().await
+    let state = crate::api::context::admin()?;
+    crate::api::context::health(&state).await
 }
 
 /// Loads a page of the top users of a period.
@@ -18,8 +18,8 @@ pub async fn top_users(
     /// Period, order, filters and page.
     filter: UsageFilter,
 ) -> Result<TopUsersView, Refusal> {
-    crate::api::context::admin()?;
-    crate::api::context::top_users(filter.checked().map_err(Refusal)?).await
+    let state = crate::api::context::admin()?;
+    crate::api::context::top_users(&state, filter.checked().map_err(Refusal)?).await
 }
 
 /// Loads a page of accounts, newest first, and the number of accounts on all pages.
@@ -30,15 +30,15 @@ pub async fn users(
     /// Page number, starting at 1.
     page: u32,
 ) -> Result<(Vec<AccountSummary>, u64), Refusal> {
-    crate::api::context::admin()?;
-    crate::api::context::users(&search, page).await
+    let state = crate::api::context::admin()?;
+    crate::api::context::users(&state, &search, page).await
 }
 
 /// Loads all plans, and the names of all models that a plan can allow.
 #[server(prefix = "/fn", endpoint = "admin_plans")]
 pub async fn plans() -> Result<(Vec<Plan>, Vec<ModelName>), Refusal> {
-    crate::api::context::admin()?;
-    crate::api::context::plans().await
+    let state = crate::api::context::admin()?;
+    crate::api::context::plans(&state).await
 }
 
 /// Loads a page of the audit log, newest first.
@@ -47,8 +47,8 @@ pub async fn audit(
     /// Page number, starting at 1.
     page: u32,
 ) -> Result<Vec<AuditEntry>, Refusal> {
-    crate::api::context::admin()?;
-    crate::api::context::audit(page).await
+    let state = crate::api::context::admin()?;
+    crate::api::context::audit(&state, page).await
 }
 
 /// Loads a user's admin page.
@@ -57,13 +57,13 @@ pub async fn user(
     /// The user to load.
     id: UserId,
 ) -> Result<UserView, Refusal> {
-    crate::api::context::admin()?;
-    crate::api::context::user(id).await
+    let state = crate::api::context::admin()?;
+    crate::api::context::user(&state, id).await
 }
 
 /// Loads all models with their prices and settings, and the global limits.
 #[server(prefix = "/fn", endpoint = "admin_models")]
 pub async fn models() -> Result<ModelsView, Refusal> {
-    crate::api::context::admin()?;
-    crate::api::context::models().await
+    let state = crate::api::context::admin()?;
+    crate::api::context::models(&state).await
 }

@@ -7,6 +7,6 @@ use leptos::prelude::*;
 /// Loads the viewer's billing data.
 #[server(prefix = "/fn", endpoint = "billing")]
 pub async fn own() -> Result<BillingView, Refusal> {
-    let viewer = super::context::viewer()?;
-    super::context::billing_of(&viewer).await
+    let (state, viewer) = (super::context::page_state()?, super::context::viewer()?);
+    super::context::billing_of(&state, &viewer).await
 }

@@ -11,5 +11,6 @@ pub async fn open(
     /// The conversation to open; `None` for a new one.
     id: Option<ConversationId>,
 ) -> Result<ChatView, Refusal> {
-    super::context::chat_view(id).await
+    let (state, viewer) = (super::context::page_state()?, super::context::viewer()?);
+    super::context::chat_view(&state, &viewer, id).await
 }

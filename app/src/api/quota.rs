@@ -7,5 +7,6 @@ use leptos::prelude::*;
 /// Loads the viewer's remaining quota.
 #[server(prefix = "/fn", endpoint = "quota")]
 pub async fn own() -> Result<Quota, Refusal> {
-    super::context::quota(&super::context::viewer()?).await
+    let (state, viewer) = (super::context::page_state()?, super::context::viewer()?);
+    super::context::quota(&state, &viewer).await
 }

@@ -10,6 +10,6 @@ pub async fn own(
     /// Number of days, including today.
     days: u16,
 ) -> Result<UsageView, Refusal> {
-    let viewer = super::context::viewer()?;
-    super::context::usage_of(&super::context::page_state().db, &viewer, days, viewer.plan.shows_cost).await
+    let (state, viewer) = (super::context::page_state()?, super::context::viewer()?);
+    super::context::usage_of(&state, &state.db, &viewer, days, viewer.plan.shows_cost).await
 }

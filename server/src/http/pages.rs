@@ -3,7 +3,7 @@
 use crate::AppState;
 use crate::failure::Failure;
 use crate::http::current_user::CurrentUser;
-use app::page_context::{FailedForm, PageContext, PanicHandler};
+use app::page_context::{FailedForm, PageContext};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -96,7 +96,7 @@ pub(crate) fn provide(state: &app::api::context::PageState, reload_port: Option<
         })
     });
     provide_context(visit.unwrap_or_default());
-    provide_context(PanicHandler(app::api::context::refusal_from_panic));
+    provide_context(state.panic_handler());
     // Chromium applies `form-action` to the redirects of a form as well.
     let actions: String = state.payment_pages.iter().map(|page| format!(" {page}")).collect();
     if let (Some(response), Some(nonce)) = (use_context::<ResponseOptions>(), use_nonce()) {

@@ -7,7 +7,7 @@ pub(crate) use owner::{audit, health, models, plans, top_users, user, users};
 pub(crate) use usage::usage_of;
 
 use super::Refusal;
-use crate::page_context::PageContext;
+use crate::page_context::{PageContext, PanicHandler};
 use domain::{Model, Problem, ProblemKind, Quota, Viewer};
 use leptos::prelude::*;
 use std::{any::Any, fmt::Display, sync::Arc};
@@ -47,24 +47,42 @@ pub struct PageState {
     pub now: fn() -> OffsetDateTime,
 }
 
-/// Returns the state of the current request. Panics outside of one.
-pub(crate) fn page_state() -> PageState {
-    expect_context()
+impl PageState {
+    /// Logs a failed query once and returns a refusal with its incident id.
+    fn fail(&self, error: store::StoreError) -> Refusal {
+        refuse((self.report)(&error))
+    }
+
+    /// Returns a handler that logs a panic once and returns a refusal with its incident id.
+    #[must_use]
+    pub fn panic_handler(&self) -> PanicHandler {
+        let report = Arc::clone(&self.report);
+        PanicHandler(Arc::new(move |panic: &(dyn Any + Send)| {
+            refuse(report(&format!("panic: {}", panic_message(panic))))
+        }))
+    }
+}
+
+/// Returns the state of the current request. Leptos disposes of the request's context as soon as its client disconnects, so a server
+/// function reads it once, at its start, and passes it on.
+pub(crate) fn page_state() -> Result<PageState, Refusal> {
+    use_context().ok_or_else(|| Refusal(Problem::new(ProblemKind::Internal, "The connection was lost. Try again.")))
+}
+
+/// Returns the viewer; `None` if the visitor is signed out.
+pub(crate) fn visitor() -> Option<Viewer> {
+    use_context::<PageContext>().and_then(|context| context.viewer)
 }
 
 /// Returns the viewer, or a refusal if the visitor is signed out.
 pub(crate) fn viewer() -> Result<Viewer, Refusal> {
-    let context = use_context::<PageContext>();
-    context.and_then(|context| context.viewer).ok_or_else(|| refuse(Problem::sign_in_required()))
+    visitor().ok_or_else(|| refuse(Problem::sign_in_required()))
 }
 
-/// Returns the viewer if they are an admin. Other users get a 404, which doesn't reveal that the page exists.
-pub(crate) fn admin() -> Result<Viewer, Refusal> {
-    let context = use_context::<PageContext>();
-    context
-        .and_then(|context| context.viewer)
-        .filter(|viewer| viewer.is_admin)
-        .ok_or_else(|| refuse(Problem::not_found("page")))
+/// Returns the state if the viewer is an admin. Other users get a 404, which doesn't reveal that the page exists.
+pub(crate) fn admin() -> Result<PageState, Refusal> {
+    visitor().filter(|viewer| viewer.is_admin).ok_or_else(|| refuse(Problem::not_found("page")))?;
+    page_state()
 }
 
 /// Creates a refusal and sets the response's status code accordingly.
@@ -75,17 +93,6 @@ pub(crate) fn refuse(problem: Problem) -> Refusal {
         response.set_status(status);
     }
     Refusal(problem)
-}
-
-/// Logs an internal failure once and returns a refusal with its incident id.
-pub(crate) fn fail(error: impl Failure) -> Refusal {
-    refuse((page_state().report)(&error))
-}
-
-/// Logs a panic once and returns a refusal with its incident id.
-#[must_use]
-pub fn refusal_from_panic(panic: &(dyn Any + Send)) -> Refusal {
-    fail(format!("panic: {}", panic_message(panic)))
 }
 
 /// Returns the message of a panic payload, or an empty string if it isn't text.
@@ -99,11 +106,11 @@ pub fn panic_message(panic: &(dyn Any + Send)) -> &str {
 }
 
 /// Loads a user's remaining quota. Returns a `LimitsUnavailable` problem if the meters can't be read.
-pub(crate) async fn quota(viewer: &Viewer) -> Result<Quota, Refusal> {
-    match page_state().quotas.quota(viewer).await {
+pub(crate) async fn quota(state: &PageState, viewer: &Viewer) -> Result<Quota, Refusal> {
+    match state.quotas.quota(viewer).await {
         Ok(quota) => Ok(quota),
         Err(error) => {
-            let logged = (page_state().report)(&error);
+            let logged = (state.report)(&error);
             Err(Refusal(Problem {
                 incident: logged.incident,
                 ..Problem::new(ProblemKind::LimitsUnavailable, "Your limits can't be loaded right now.")
@@ -114,10 +121,12 @@ pub(crate) async fn quota(viewer: &Viewer) -> Result<Quota, Refusal> {
 
 /// Loads the data of the chat page. Returns a 404 if the conversation isn't the viewer's.
 pub(crate) async fn chat_view(
+    state: &PageState,
+    viewer: &Viewer,
     id: Option<domain::ConversationId>,
 ) -> Result<crate::view::conversation::ChatView, Refusal> {
     use crate::view::conversation::{AvailableModel, ChatView, ConversationSummary};
-    let (state, viewer) = (page_state(), viewer()?);
+    let fail = |error| state.fail(error);
     let listed = store::conversation::list(&state.db, viewer.user_id, 200).await.map_err(fail)?;
     let (mut open, mut messages, mut running) = (None, Vec::new(), None);
     if let Some(id) = id {
@@ -149,14 +158,17 @@ pub(crate) async fn chat_view(
         messages,
         running,
         models,
-        quota: quota(&viewer).await.ok(),
+        quota: quota(state, viewer).await.ok(),
     })
 }
 
-/// Loads all plans with the viewer's subscription and trial eligibility.
-pub(crate) async fn plan_catalog() -> Result<crate::view::plan::PlanCatalog, Refusal> {
+/// Loads all plans with the viewer's subscription and trial eligibility. `viewer` is `None` for a visitor who is signed out.
+pub(crate) async fn plan_catalog(
+    state: &PageState,
+    viewer: Option<&Viewer>,
+) -> Result<crate::view::plan::PlanCatalog, Refusal> {
     use crate::view::plan::{PlanCatalog, PlanOffer};
-    let state = page_state();
+    let fail = |error| state.fail(error);
     let plans = store::plan::list(&state.db).await.map_err(fail)?;
     let models = store::model::list(&state.db).await.map_err(fail)?;
     let label = |name: &domain::ModelName| {
@@ -168,7 +180,7 @@ pub(crate) async fn plan_catalog() -> Result<crate::view::plan::PlanCatalog, Ref
         .map(|plan| PlanOffer { models: plan.models.iter().filter_map(label).collect(), plan })
         .collect();
     let (mut trial_available, mut current_subscription) = (true, None);
-    if let Some(viewer) = use_context::<PageContext>().and_then(|context| context.viewer) {
+    if let Some(viewer) = viewer {
         let payer = store::account::payer(&state.db, viewer.user_id).await.map_err(fail)?;
         trial_available = payer.is_some_and(|payer| !payer.tried);
         let subscriptions = store::subscription::of_user(&state.db, viewer.user_id).await.map_err(fail)?;
@@ -179,8 +191,8 @@ pub(crate) async fn plan_catalog() -> Result<crate::view::plan::PlanCatalog, Ref
 }
 
 /// Loads a user's billing data.
-pub(crate) async fn billing_of(user: &Viewer) -> Result<crate::view::billing::BillingView, Refusal> {
-    let state = page_state();
+pub(crate) async fn billing_of(state: &PageState, user: &Viewer) -> Result<crate::view::billing::BillingView, Refusal> {
+    let fail = |error| state.fail(error);
     let now = (state.now)();
     let subscriptions = store::subscription::of_user(&state.db, user.user_id).await.map_err(fail)?;
     let plans = store::plan::list(&state.db).await.map_err(fail)?;
@@ -195,6 +207,6 @@ pub(crate) async fn billing_of(user: &Viewer) -> Result<crate::view::billing::Bi
         granted: !user.plan.is_free() && !held,
         fallback: plans.first().map(|plan| plan.name.clone()).unwrap_or_default(),
         invoices: store::invoice::list(&state.db, user.user_id, 24).await.map_err(fail)?,
-        quota: quota(user).await.ok(),
+        quota: quota(state, user).await.ok(),
     })
 }

@@ -1,6 +1,6 @@
 //! Loads the data of the owner's pages.
 
-use super::{Refusal, billing_of, fail, page_state, refuse, usage_of};
+use super::{PageState, Refusal, billing_of, refuse, usage_of};
 use crate::view::admin::{AUDIT_ROWS, DailyCost, ModelUse, Moment, TopUsersView, USER_ROWS};
 use domain::report::start_of_hour;
 use domain::{AuditEntry, ModelName, Picos, Plan, Problem, ReportPeriod, UsageFilter};
@@ -14,8 +14,8 @@ const LONGEST_SPARKLINE: time::Duration = time::Duration::days(91);
 
 /// Loads the top users of a period. All figures from the ledger are as of the same moment: the last refresh for a standard period, now for
 /// a custom one.
-pub(crate) async fn top_users(filter: UsageFilter) -> Result<TopUsersView, Refusal> {
-    let state = page_state();
+pub(crate) async fn top_users(state: &PageState, filter: UsageFilter) -> Result<TopUsersView, Refusal> {
+    let fail = |error| state.fail(error);
     // Concurrent requests of admins run one at a time, so that they don't delay chat. The semaphore is never closed.
     let _permit = state.report_permits.acquire().await;
     let now = (state.now)();
@@ -29,8 +29,8 @@ pub(crate) async fn top_users(filter: UsageFilter) -> Result<TopUsersView, Refus
     let mut top_users = store::top_users::list(&mut tx, &filter, UsageFilter::ROWS, now).await.map_err(fail)?;
     let summary = store::rollup::summary(&mut tx, filter.period, (from, to)).await.map_err(fail)?;
     let used = store::rollup::totals(&mut tx, (from, to), include).await.map_err(fail)?;
-    let change = change(&mut tx, (from, to), as_of.unwrap_or(now), include).await?;
-    let moment = moment(&mut tx, now).await?;
+    let change = change(&mut tx, (from, to), as_of.unwrap_or(now), include).await.map_err(fail)?;
+    let moment = moment(&mut tx, state.daily_spend, now).await.map_err(fail)?;
     let last = (to - time::Duration::SECOND).date().max(from.date());
     let line = (from.date().min(last - SPARKLINE).max(last - LONGEST_SPARKLINE), last);
     let ids: Vec<i32> = top_users.rows.iter().map(|row| row.subject_id).collect();
@@ -72,13 +72,13 @@ async fn change(
     (from, to): (OffsetDateTime, OffsetDateTime),
     now: OffsetDateTime,
     include: Include,
-) -> Result<Option<(Picos, Picos)>, Refusal> {
+) -> store::Result<Option<(Picos, Picos)>> {
     let end = to.min(start_of_hour(now));
     if end <= from {
         return Ok(None);
     }
-    let current = store::rollup::cost(tx, from, end, include).await.map_err(fail)?;
-    let before = store::rollup::cost(tx, from - (end - from), from, include).await.map_err(fail)?;
+    let current = store::rollup::cost(tx, from, end, include).await?;
+    let before = store::rollup::cost(tx, from - (end - from), from, include).await?;
     Ok(Some((current, before)))
 }
 
@@ -100,12 +100,12 @@ fn model_use(
     (by_model, total.into(), days)
 }
 
-/// Loads the running turns and the spending of the deployment now.
-async fn moment(tx: &mut store::Tx, now: OffsetDateTime) -> Result<Moment, Refusal> {
-    let (running, reserved) = store::turn::count_running(&mut *tx).await.map_err(fail)?;
-    let spent = store::rollup::spent_in_whole_hours(tx, now).await.map_err(fail)?;
-    let switches = store::deployment::switches(&mut *tx).await.map_err(fail)?;
-    let cap = [switches.daily_spend, page_state().daily_spend].into_iter().flatten().min();
+/// Loads the running turns and the spending of the deployment now. `env_spend` is the cap set in the environment.
+async fn moment(tx: &mut store::Tx, env_spend: Option<Picos>, now: OffsetDateTime) -> store::Result<Moment> {
+    let (running, reserved) = store::turn::count_running(&mut *tx).await?;
+    let spent = store::rollup::spent_in_whole_hours(tx, now).await?;
+    let switches = store::deployment::switches(&mut *tx).await?;
+    let cap = [switches.daily_spend, env_spend].into_iter().flatten().min();
     Ok(Moment { running, reserved, spent, cap })
 }
 
@@ -122,12 +122,16 @@ impl From<store::rollup::Totals> for ModelUse {
 }
 
 /// Loads a page of accounts, newest first, and the number of accounts on all pages.
-pub(crate) async fn users(search: &str, page: u32) -> Result<(Vec<crate::view::admin::AccountSummary>, u64), Refusal> {
+pub(crate) async fn users(
+    state: &PageState,
+    search: &str,
+    page: u32,
+) -> Result<(Vec<crate::view::admin::AccountSummary>, u64), Refusal> {
     let search: String = search.chars().filter(|c| !c.is_control()).take(200).collect();
     let offset = i64::from(page.clamp(1, 100_000) - 1) * i64::from(USER_ROWS);
     let search = Some(search.trim()).filter(|text| !text.is_empty());
-    let rows =
-        store::account::list(&page_state().admin_db, search, offset, i64::from(USER_ROWS)).await.map_err(fail)?;
+    let found = store::account::list(&state.admin_db, search, offset, i64::from(USER_ROWS)).await;
+    let rows = found.map_err(|error| state.fail(error))?;
     let all = rows.first().map_or(0, |row| row.all.unsigned_abs());
     let listed = |row: store::account::AccountSummary| crate::view::admin::AccountSummary {
         user_id: row.user_id,
@@ -141,28 +145,28 @@ pub(crate) async fn users(search: &str, page: u32) -> Result<(Vec<crate::view::a
 }
 
 /// Loads all plans, and the names of all models that a plan can allow.
-pub(crate) async fn plans() -> Result<(Vec<Plan>, Vec<ModelName>), Refusal> {
-    let db = &page_state().admin_db;
+pub(crate) async fn plans(state: &PageState) -> Result<(Vec<Plan>, Vec<ModelName>), Refusal> {
+    let (db, fail) = (&state.admin_db, |error| state.fail(error));
     let plans = store::plan::list(db).await.map_err(fail)?;
-    let models = store::model_rule::list(db, (page_state().now)()).await.map_err(fail)?;
+    let models = store::model_rule::list(db, (state.now)()).await.map_err(fail)?;
     Ok((plans, models.into_iter().map(|row| row.model.name).collect()))
 }
 
 /// Loads a page of the audit log, newest first.
-pub(crate) async fn audit(page: u32) -> Result<Vec<AuditEntry>, Refusal> {
+pub(crate) async fn audit(state: &PageState, page: u32) -> Result<Vec<AuditEntry>, Refusal> {
     let offset = i64::from(page.clamp(1, 100_000) - 1) * i64::from(AUDIT_ROWS);
-    store::audit::list(&page_state().admin_db, None, offset, i64::from(AUDIT_ROWS)).await.map_err(fail)
+    let listed = store::audit::list(&state.admin_db, None, offset, i64::from(AUDIT_ROWS)).await;
+    listed.map_err(|error| state.fail(error))
 }
 
 /// Loads a user's admin page.
-pub(crate) async fn user(id: domain::UserId) -> Result<crate::view::admin::UserView, Refusal> {
-    let state = page_state();
-    let db = &state.admin_db;
+pub(crate) async fn user(state: &PageState, id: domain::UserId) -> Result<crate::view::admin::UserView, Refusal> {
+    let (db, fail) = (&state.admin_db, |error| state.fail(error));
     let found = store::account::user(db, id).await.map_err(fail)?;
     let user = found.ok_or_else(|| refuse(Problem::not_found("account")))?;
     let plans = store::plan::list(db).await.map_err(fail)?;
-    let usage = usage_of(db, &user.viewer, 30, true).await?;
-    let billing = billing_of(&user.viewer).await?;
+    let usage = usage_of(state, db, &user.viewer, 30, true).await?;
+    let billing = billing_of(state, &user.viewer).await?;
     let granted = user.granted;
     let rules = store::account_rule::load(db, id, (state.now)()).await.map_err(fail)?;
     let rules = rules.ok_or_else(|| refuse(Problem::not_found("account")))?;
@@ -191,10 +195,9 @@ pub(crate) async fn user(id: domain::UserId) -> Result<crate::view::admin::UserV
 }
 
 /// Loads the health of the deployment: payments, providers, alerts, meters, jobs, schema, and the freshness of the usage report.
-pub(crate) async fn health() -> Result<crate::view::admin::HealthView, Refusal> {
+pub(crate) async fn health(state: &PageState) -> Result<crate::view::admin::HealthView, Refusal> {
     use crate::view::admin::{Dead, Flag, HealthView};
-    let state = page_state();
-    let db = &state.admin_db;
+    let (db, fail) = (&state.admin_db, |error| state.fail(error));
     let inbox = store::stripe_event::inbox(db).await.map_err(fail)?;
     let queue = store::job::queue(db).await.map_err(fail)?;
     let flags = store::billing_flag::list_open(db).await.map_err(fail)?;
@@ -246,9 +249,9 @@ pub(crate) async fn health() -> Result<crate::view::admin::HealthView, Refusal> 
 }
 
 /// Loads all models with their prices and settings, and the global limits.
-pub(crate) async fn models() -> Result<crate::view::admin::ModelsView, Refusal> {
+pub(crate) async fn models(state: &PageState) -> Result<crate::view::admin::ModelsView, Refusal> {
     use crate::view::admin::{ModelRow, ModelsView, PriceRow};
-    let state = page_state();
+    let fail = |error| state.fail(error);
     let switches = store::deployment::switches(&state.admin_db).await.map_err(fail)?;
     let listed = store::model_rule::list(&state.admin_db, (state.now)()).await.map_err(fail)?;
     // At least two decimals, and more if the price has more.

@@ -1,19 +1,21 @@
 //! Loads a user's usage.
 
-use super::{Refusal, fail, page_state, quota};
+use super::{PageState, Refusal, quota};
 use domain::{ModelName, Picos, UsageSum, Viewer};
 use std::collections::BTreeMap;
 use store::rollup::Sums;
 
 /// Loads a user's usage of the last `days` days, including today. All costs are zero unless `shows_cost` is set.
 pub(crate) async fn usage_of(
+    state: &PageState,
     db: &store::Db,
     user: &Viewer,
     days: u16,
     shows_cost: bool,
 ) -> Result<crate::view::usage::UsageView, Refusal> {
     use crate::view::usage::UsageView;
-    let (zone, now) = (user.time_zone.as_str(), (page_state().now)());
+    let fail = |error| state.fail(error);
+    let (zone, now) = (user.time_zone.as_str(), (state.now)());
     let today = store::usage::today(db, zone, now).await.map_err(fail)?;
     let first = today - time::Duration::days(i64::from(days.clamp(1, 90)) - 1);
     let rows = store::usage::by_day_and_model(db, user.user_id, zone, first).await.map_err(fail)?;
@@ -46,7 +48,7 @@ pub(crate) async fn usage_of(
         days: by_day.into_iter().map(|(day, sums)| (day, UsageSum::from(&sums))).collect(),
         models,
         total: UsageSum::from(&total),
-        quota: quota(user).await.ok(),
+        quota: quota(state, user).await.ok(),
         refills,
         recent_turns: recent_turns.into_iter().map(turn).collect(),
         shows_cost,
