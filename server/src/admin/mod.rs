@@ -1,3 +1,4 @@
-//! Alerts to the owner, by mail and webhook.
+//! What admins do, and alerts to them by mail and webhook.
 
+pub(crate) mod actions;
 pub(crate) mod alerts;

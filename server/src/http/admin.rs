@@ -1,19 +1,16 @@
-//! Admin actions. Each writes an audit row: in the same transaction if the effect is a database change, otherwise right after it. Actions
-//! on a user are in `admin_user.rs`.
+//! Forms of the admin pages: each is parsed here and carried out by `admin::actions`. Actions on a user are in `admin_user.rs`.
 
 use crate::AppState;
+use crate::admin::actions::{self, GlobalChange, ModelChange};
 use crate::failure::Failure;
-use crate::http::admin_form::{AdminForm, limit};
+use crate::http::admin_form::{AdminForm, answer, limit};
 use crate::http::extract::{Id, SignedIn};
-use crate::http::pages;
-use crate::jobs::{meters, reconcile_now};
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Redirect, Response};
-use domain::{MicrosPerMillion, ModelName, Picos, PlanId, Problem, Viewer};
+use axum::response::Response;
+use domain::{MicrosPerMillion, ModelName, Picos, PlanId, Problem};
 use serde::Deserialize;
-use store::model_rule::{Added, NewPrice, Rules as ModelRules, Set, Tier};
+use store::model_rule::{NewPrice, Tier};
 use store::plan_rule::Rules;
-use store::turn::Switches;
 use time::OffsetDateTime;
 
 /// Parses the rules of a plan. Selected models are repeated fields with the same name, so the pairs are parsed by hand.
@@ -52,35 +49,18 @@ pub(crate) async fn set_plan_rules(
     Id(plan): Id<PlanId>,
     AdminForm { admin, form, request }: AdminForm<Vec<(String, String)>>,
 ) -> Response {
-    let set: Result<(), Failure> = async {
+    let done: Result<(), Failure> = async {
         let rules = plan_rules(&form)?;
-        let set = store::plan_rule::set(&app.db, admin.user_id, &plan, &rules, AppState::now()).await;
-        match set? {
-            true => Ok(()),
-            false => Err(Problem::not_found("plan or model").into()),
-        }
+        actions::set_plan_rules(&app, admin.user_id, &plan, &rules).await
     }
     .await;
-    match set {
-        Ok(()) => Redirect::to("/admin/plans").into_response(),
-        Err(Failure(problem)) => pages::problem(&app, request, problem).await,
-    }
+    answer(&app, request, done, "/admin/plans").await
 }
 
 /// `POST /admin/health/reconcile`: compares with Stripe now.
-pub(crate) async fn reconcile(
-    State(app): State<AppState>,
-    SignedIn(admin): SignedIn,
-    request: Request,
-) -> Result<Response, Failure> {
-    app.billing()?;
-    Ok(match reconcile_now(&app).await {
-        Ok(()) => {
-            note(&app, &admin, "reconcile", "stripe").await?;
-            Redirect::to("/admin/health").into_response()
-        }
-        Err(problem) => pages::problem(&app, request, problem).await,
-    })
+pub(crate) async fn reconcile(State(app): State<AppState>, SignedIn(admin): SignedIn, request: Request) -> Response {
+    let done = actions::reconcile(&app, admin.user_id).await;
+    answer(&app, request, done, "/admin/health").await
 }
 
 /// The replay form: the Stripe event to replay, or empty for all failed jobs.
@@ -94,17 +74,10 @@ pub(crate) struct Replay {
 pub(crate) async fn replay(
     State(app): State<AppState>,
     AdminForm { admin, form, request }: AdminForm<Replay>,
-) -> Result<Response, Failure> {
-    let what = if form.event.is_empty() { "jobs" } else { form.event.as_str() };
-    if form.event.is_empty() {
-        store::job::replay(&app.db).await?;
-    } else if !store::stripe_event::replay(&app.db, &form.event).await? {
-        return Ok(pages::problem(&app, request, Problem::not_found("dead letter")).await);
-    } else if let Ok(billing) = app.billing() {
-        billing.event_arrived.notify_one();
-    }
-    note(&app, &admin, "replay", what).await?;
-    Ok(Redirect::to("/admin/health").into_response())
+) -> Response {
+    let what = if form.event.is_empty() { actions::Replay::Jobs } else { actions::Replay::Event(form.event) };
+    let done = actions::replay(&app, admin.user_id, what).await;
+    answer(&app, request, done, "/admin/health").await
 }
 
 /// The form that clears a billing flag.
@@ -118,25 +91,9 @@ pub(crate) struct ClearFlag {
 pub(crate) async fn clear_flag(
     State(app): State<AppState>,
     AdminForm { admin, form, request }: AdminForm<ClearFlag>,
-) -> Result<Response, Failure> {
-    if !store::billing_flag::clear(&app.db, &form.kind, &form.object, AppState::now()).await? {
-        return Ok(pages::problem(&app, request, Problem::not_found("flag")).await);
-    }
-    note(&app, &admin, "clear_flag", &format!("{} {}", form.kind, form.object)).await?;
-    Ok(Redirect::to("/admin/health").into_response())
-}
-
-/// Writes an audit row for an action that isn't on a user.
-async fn note(app: &AppState, admin: &Viewer, action: &str, what: &str) -> Result<(), Failure> {
-    let entry = store::audit::Entry {
-        actor: Some(admin.user_id),
-        target: None,
-        action,
-        before: None,
-        after: Some(what),
-        why: None,
-    };
-    Ok(store::audit::write(&app.db, &entry, AppState::now()).await?)
+) -> Response {
+    let done = actions::clear_flag(&app, admin.user_id, &form.kind, &form.object).await;
+    answer(&app, request, done, "/admin/health").await
 }
 
 /// Parses an amount in dollars. Returns `None` if the field is empty.
@@ -172,16 +129,15 @@ pub(crate) async fn set_global(
     State(app): State<AppState>,
     AdminForm { admin, form, request }: AdminForm<SetGlobal>,
 ) -> Response {
-    let set: Result<(), Failure> = async {
-        let cap = form.daily_spend.as_deref().map(dollars).transpose()?;
-        let change = |switches: &mut Switches| {
-            switches.paused = form.state.map_or(switches.paused, |state| state == Switch::Off);
-            switches.daily_spend = cap.unwrap_or(switches.daily_spend);
+    let done: Result<(), Failure> = async {
+        let change = GlobalChange {
+            paused: form.state.map(|state| state == Switch::Off),
+            daily_spend: form.daily_spend.as_deref().map(dollars).transpose()?,
         };
-        Ok(store::deployment::set_switches(&app.db, admin.user_id, change, AppState::now()).await?)
+        actions::set_global(&app, admin.user_id, change).await
     }
     .await;
-    done(&app, request, set).await
+    answer(&app, request, done, "/admin/models").await
 }
 
 /// The form for a model's rules. Missing fields leave the current value unchanged.
@@ -216,29 +172,17 @@ pub(crate) async fn set_model(
     Id(model): Id<ModelName>,
     AdminForm { admin, form, request }: AdminForm<SetModel>,
 ) -> Response {
-    let set: Result<(), Failure> = async {
-        let cap = form.daily_spend.as_deref().map(dollars).transpose()?;
-        let fallback = form.fallback.map(|name| Some(name).filter(|name| !name.is_empty()).map(ModelName));
-        let hedge_after = form.hedge_after.as_deref().map(hedge_after_ms).transpose()?;
-        let change = |rules: &mut ModelRules| {
-            rules.enabled = form.state.map_or(rules.enabled, |state| state == Switch::On);
-            rules.daily_spend = cap.unwrap_or(rules.daily_spend);
-            if let Some(fallback) = fallback {
-                rules.fallback = fallback;
-            }
-            rules.hedge_after_ms = hedge_after.unwrap_or(rules.hedge_after_ms);
+    let done: Result<(), Failure> = async {
+        let change = ModelChange {
+            enabled: form.state.map(|state| state == Switch::On),
+            daily_spend: form.daily_spend.as_deref().map(dollars).transpose()?,
+            fallback: form.fallback.map(|name| Some(name).filter(|name| !name.is_empty()).map(ModelName)),
+            hedge_after_ms: form.hedge_after.as_deref().map(hedge_after_ms).transpose()?,
         };
-        let set = store::model_rule::set(&app.db, admin.user_id, &model, change, AppState::now()).await;
-        match set? {
-            Set::Yes => Ok(()),
-            Set::NoModel => Err(Problem::not_found("model").into()),
-            Set::NoFallback => {
-                Err(Problem::invalid("fallback", "The fallback must be another model. No changes were saved.").into())
-            }
-        }
+        actions::set_model(&app, admin.user_id, &model, change).await
     }
     .await;
-    done(&app, request, set).await
+    answer(&app, request, done, "/admin/models").await
 }
 
 /// The form that adds a price.
@@ -263,7 +207,7 @@ pub(crate) async fn add_price(
     Id(model): Id<ModelName>,
     AdminForm { admin, form, request }: AdminForm<AddPrice>,
 ) -> Response {
-    let added: Result<(), Failure> = async {
+    let done: Result<(), Failure> = async {
         let now = AppState::now();
         let price = |field: &str, text: &str| {
             let message = "Enter dollars per million tokens, like 0.25, not negative. No changes were saved.";
@@ -287,19 +231,10 @@ pub(crate) async fn add_price(
             tier,
             effective_at: instant(&form.effective_at, now)?,
         };
-        let added = store::model_rule::add_price(&app.db, admin.user_id, &model, &new, now).await;
-        match added? {
-            Added::Yes => Ok(()),
-            Added::NoModel => Err(Problem::not_found("model").into()),
-            Added::SameMoment => {
-                let message =
-                    "Another price starts at the same time, and prices are never edited. Choose a later time.";
-                Err(Problem::invalid("effective_at", message).into())
-            }
-        }
+        actions::add_price(&app, admin.user_id, &model, &new).await
     }
     .await;
-    done(&app, request, added).await
+    answer(&app, request, done, "/admin/models").await
 }
 
 /// Parses when a price takes effect: now if the field is empty. Rejects times in the past, because past prices never change.
@@ -311,16 +246,4 @@ fn instant(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, Problem> {
     let at = time::PrimitiveDateTime::parse(text, format).ok().map(time::PrimitiveDateTime::assume_utc);
     let message = "A price can't start in the past. No changes were saved.";
     at.filter(|at| *at >= now).ok_or_else(|| Problem::invalid("effective_at", message))
-}
-
-/// Redirects to the models page, or renders the problem.
-async fn done(app: &AppState, request: Request, result: Result<(), Failure>) -> Response {
-    match result {
-        Ok(()) => {
-            // A budget is counted only while it has a cap, so a new cap is compared with the ledger immediately.
-            tokio::spawn(meters::compare_budgets(app.clone()));
-            Redirect::to("/admin/models").into_response()
-        }
-        Err(Failure(problem)) => pages::problem(app, request, problem).await,
-    }
 }

@@ -1,12 +1,13 @@
 //! Forms of the admin pages.
 
 use crate::AppState;
+use crate::failure::Failure;
 use crate::http::extract::SignedIn;
 use crate::http::pages;
 use axum::Form;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts as _, Request};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use domain::{Problem, Viewer};
 use serde::de::DeserializeOwned;
 
@@ -38,6 +39,14 @@ impl<T: DeserializeOwned + Send> FromRequest<AppState> for AdminForm<T> {
                 Err(pages::problem(app, request, problem).await)
             }
         }
+    }
+}
+
+/// Redirects to a page once an action is done, or renders the problem.
+pub(crate) async fn answer(app: &AppState, request: Request, done: Result<(), Failure>, to: &str) -> Response {
+    match done {
+        Ok(()) => Redirect::to(to).into_response(),
+        Err(Failure(problem)) => pages::problem(app, request, problem).await,
     }
 }
 

@@ -1,15 +1,15 @@
-//! Admin actions on a user.
+//! Forms of a user's admin page: each is parsed here and carried out by `admin::actions`.
 
 use crate::AppState;
+use crate::admin::actions::{self, UserAction};
 use crate::failure::Failure;
-use crate::http::admin_form::{AdminForm, limit};
+use crate::http::admin_form::{AdminForm, answer, limit};
 use crate::http::extract::Id;
-use crate::http::pages;
 use axum::extract::State;
-use axum::response::{IntoResponse, Redirect, Response};
-use domain::{PlanId, Problem, Quota, UserId};
+use axum::response::Response;
+use domain::{PlanId, Problem, UserId};
 use serde::Deserialize;
-use store::account_rule::{AccountChange, ChangeOutcome};
+use store::account_rule::AccountChange;
 use time::OffsetDateTime;
 
 /// The form that grants a plan.
@@ -27,20 +27,12 @@ pub(crate) async fn set_plan(
     Id(user_id): Id<UserId>,
     AdminForm { admin, form, request }: AdminForm<SetPlan>,
 ) -> Response {
-    let set: Result<(), Failure> = async {
+    let done: Result<(), Failure> = async {
         let why = reason(&form.why)?;
-        let set =
-            store::account::set_plan(&app.db, admin.user_id, user_id, &form.plan, why.as_deref(), AppState::now());
-        match set.await? {
-            true => Ok(()),
-            false => Err(Problem::invalid("plan", "This user or plan doesn't exist. No changes were saved.").into()),
-        }
+        actions::grant_plan(&app, admin.user_id, user_id, &form.plan, why.as_deref()).await
     }
     .await;
-    match set {
-        Ok(()) => Redirect::to(&format!("/admin/users/{user_id}")).into_response(),
-        Err(Failure(problem)) => pages::problem(&app, request, problem).await,
-    }
+    answer(&app, request, done, &format!("/admin/users/{user_id}")).await
 }
 
 fn no_reason() -> Problem {
@@ -86,9 +78,9 @@ enum AdminAction {
 }
 
 impl ActionForm {
-    /// Parses the action and its numbers. Returns `None` for an action that isn't a database change.
-    fn change(&self, now: OffsetDateTime) -> Result<Option<AccountChange>, Problem> {
-        Ok(Some(match self.act {
+    /// Parses the action and its numbers.
+    fn action(&self, now: OffsetDateTime) -> Result<UserAction, Problem> {
+        Ok(UserAction::Change(match self.act {
             AdminAction::Limit => {
                 let number = |field: &str, text: &str| match text.trim() {
                     "" => Ok(None),
@@ -112,7 +104,7 @@ impl ActionForm {
             AdminAction::SignOut => AccountChange::SignOut,
             AdminAction::MakeAdmin => AccountChange::MakeAdmin,
             AdminAction::UnmakeAdmin => AccountChange::UnmakeAdmin,
-            AdminAction::Rebuild => return Ok(None),
+            AdminAction::Rebuild => return Ok(UserAction::RebuildMeters),
         }))
     }
 }
@@ -123,48 +115,10 @@ pub(crate) async fn act(
     Id(user_id): Id<UserId>,
     AdminForm { admin, form, request }: AdminForm<ActionForm>,
 ) -> Response {
-    let now = AppState::now();
     let done: Result<(), Failure> = async {
         let why = reason(&form.why)?.ok_or_else(no_reason)?;
-        let Some(change) = form.change(now)? else {
-            return rebuild(&app, admin.user_id, user_id, &why).await;
-        };
-        let outcome = store::account_rule::apply(&app.db, admin.user_id, user_id, change, Some(&why), now).await;
-        match outcome? {
-            ChangeOutcome::Yes => Ok(()),
-            ChangeOutcome::NoUser => Err(Problem::not_found("account").into()),
-            ChangeOutcome::LastAdmin => Err(Problem::invalid(
-                "act",
-                "This is the only admin. Make another user an admin first. No changes were saved.",
-            )
-            .into()),
-        }
+        actions::act(&app, admin.user_id, user_id, form.action(AppState::now())?, &why).await
     }
     .await;
-    match done {
-        Ok(()) => Redirect::to(&format!("/admin/users/{user_id}")).into_response(),
-        Err(Failure(problem)) => pages::problem(&app, request, problem).await,
-    }
-}
-
-/// Discards a user's meters, which are then rebuilt from the ledger on next use, and writes the audit row.
-async fn rebuild(app: &AppState, admin: UserId, user_id: UserId, why: &str) -> Result<(), Failure> {
-    let found = store::account::viewer(&app.db, user_id).await?;
-    let user = found.ok_or_else(|| Problem::not_found("account"))?;
-    let before = app.quotas.quota(&user).await?;
-    app.quotas.discard(&user.subject).await?;
-    let after = app.quotas.quota(&user).await?;
-    let describe = |quota: &Quota| {
-        format!("{} used, {} held for {}", quota.tokens.used, quota.tokens.reserved, quota.in_flight.now)
-    };
-    let (before, after) = (describe(&before), describe(&after));
-    let entry = store::audit::Entry {
-        actor: Some(admin),
-        target: Some(user_id),
-        action: "rebuild_meters",
-        before: Some(&before),
-        after: Some(&after),
-        why: Some(why),
-    };
-    Ok(store::audit::write(&app.db, &entry, AppState::now()).await?)
+    answer(&app, request, done, &format!("/admin/users/{user_id}")).await
 }

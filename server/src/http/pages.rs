@@ -61,6 +61,7 @@ pub(crate) async fn problem(app: &AppState, request: Request, problem: Problem) 
 async fn draw(app: &AppState, request: Request, form: FailedForm, problem: Option<Problem>) -> Response {
     let (mut parts, _) = request.into_parts();
     let status = problem.as_ref().and_then(|problem| StatusCode::from_u16(problem.status()).ok());
+    let retry = problem.as_ref().and_then(Problem::retry_after_seconds);
     let viewer = parts.extensions.get::<CurrentUser>().and_then(|user| user.0.clone());
     let query = parts.uri.query().map(pairs);
     parts.extensions.insert(PageContext {
@@ -81,6 +82,9 @@ async fn draw(app: &AppState, request: Request, form: FailedForm, problem: Optio
     }
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-store"));
+    if let Some(seconds) = retry {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
     response
 }
 
