@@ -2,8 +2,9 @@
 
 use crate::AppState;
 use crate::accounts::attempts::{self, Attempt};
+use crate::accounts::password;
 use crate::accounts::session::USER;
-use crate::accounts::{email, password};
+use crate::accounts::sign_up::{self, SignUp, SignUpOutcome};
 use crate::failure::Failure;
 use crate::http::extract::read_form;
 use crate::http::origin::request_origin;
@@ -14,12 +15,11 @@ use axum::response::{IntoResponse, Redirect, Response};
 use domain::{Problem, UserId};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use store::account::{Created, NewAccount};
 use tower_sessions::Session;
 
 /// The fields of the sign-up form. Other fields of the body are ignored (field note 41).
 #[derive(Deserialize)]
-struct SignUp {
+struct SignUpForm {
     #[serde(default)]
     email: String,
     #[serde(default)]
@@ -31,7 +31,7 @@ struct SignUp {
 }
 
 #[derive(Deserialize)]
-struct SignIn {
+struct SignInForm {
     #[serde(default)]
     email: String,
     #[serde(default)]
@@ -50,45 +50,19 @@ pub(crate) async fn sign_up(
     session: Session,
     request: Request,
 ) -> Result<Response, Failure> {
-    let (form, again) = read_form::<SignUp>(request).await.map_err(unreadable)?;
+    let (form, again) = read_form::<SignUpForm>(request).await.map_err(unreadable)?;
     let (address, name) = (form.email.trim(), form.name.trim());
-    let mut errors = Vec::new();
-    if let Err(sentence) = email::check(address) {
-        errors.push(("email", sentence.to_owned()));
-    }
-    if name.chars().count() > 80 || name.chars().any(char::is_control) {
-        errors.push(("name", "Use at most 80 characters.".to_owned()));
-    }
-    let secret = form.password.expose_secret();
-    if secret.chars().count() < password::MIN_CHARS {
-        errors.push(("password", format!("Use at least {} characters.", password::MIN_CHARS)));
-    } else if secret.len() > password::MAX_BYTES {
-        errors.push(("password", "This password is too long.".to_owned()));
-    }
     let values = vec![("email", address.to_owned()), ("name", name.to_owned()), ("next", form.next.clone())];
-    if !errors.is_empty() {
-        return Ok(pages::form_again(&app, again, FailedForm { values, errors }).await);
-    }
+    let new = SignUp { email: address, name, password: form.password };
     let origin = request_origin(&app, &again)?;
-    if let Err(refused) = attempts::count_attempt(&app, &origin, Attempt::SignUp).await {
-        return Ok(pages::form_refused(&app, again, values, refused).await);
+    match sign_up::sign_up(&app, &origin, new).await? {
+        SignUpOutcome::Created(user_id) => {
+            begin(&session, user_id).await?;
+            Ok(Redirect::to(local(&form.next).unwrap_or("/chat")).into_response())
+        }
+        SignUpOutcome::Invalid(errors) => Ok(pages::form_again(&app, again, FailedForm { values, errors }).await),
+        SignUpOutcome::Refused(refused) => Ok(pages::form_refused(&app, again, values, refused).await),
     }
-    let password_hash = app.passwords.hash(form.password.clone()).await?;
-    let new = NewAccount {
-        user_id: UserId::at(AppState::now()),
-        email: address,
-        name,
-        password_hash: &password_hash,
-        subject: &app.subject(address)?,
-        // Anyone can enter any address, so it makes an admin only on the developer's own machine.
-        is_admin: app.config.is_loopback() && app.config.admin_emails.contains(&address.to_lowercase()),
-    };
-    if store::account::create(&app.db, &new).await? == Created::EmailTaken {
-        let errors = vec![("email", "An account with this email already exists. Sign in instead.".to_owned())];
-        return Ok(pages::form_again(&app, again, FailedForm { values, errors }).await);
-    }
-    begin(&session, new.user_id).await?;
-    Ok(Redirect::to(local(&form.next).unwrap_or("/chat")).into_response())
 }
 
 /// `POST /sign-in`: signs in with email and password.
@@ -97,7 +71,7 @@ pub(crate) async fn sign_in(
     session: Session,
     request: Request,
 ) -> Result<Response, Failure> {
-    let (form, again) = read_form::<SignIn>(request).await.map_err(unreadable)?;
+    let (form, again) = read_form::<SignInForm>(request).await.map_err(unreadable)?;
     // Postgres stores no NUL, so no account has an email with one.
     let address = form.email.replace('\0', "");
     let subject = app.subject(address.trim())?;

@@ -1,7 +1,7 @@
 //! Form handlers of the account settings.
 
 use crate::AppState;
-use crate::accounts::password;
+use crate::accounts::delete::{self, DeleteOutcome};
 use crate::failure::Failure;
 use crate::http::extract::SignedIn;
 use crate::http::pages;
@@ -10,13 +10,13 @@ use axum::extract::{FromRequest as _, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Form, Json};
 use domain::Problem;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use serde::Deserialize;
 use tower_sessions::Session;
 
 /// The account deletion form, confirmed with the password.
 #[derive(Deserialize)]
-struct Delete {
+struct DeleteForm {
     #[serde(default)]
     password: SecretString,
 }
@@ -29,26 +29,24 @@ pub(crate) async fn delete(
     request: Request,
 ) -> Result<Response, Failure> {
     let (mut parts, body) = request.into_parts();
-    let Form(form) = Form::<Delete>::from_request(Request::from_parts(parts.clone(), body), &())
+    let Form(form) = Form::<DeleteForm>::from_request(Request::from_parts(parts.clone(), body), &())
         .await
         .map_err(|_| Problem::invalid("", "The form couldn't be read. Please submit it again."))?;
     // The form posts to its own URL; the page is rendered as `/settings`.
     parts.uri = http::Uri::from_static("/settings");
     let again = Request::from_parts(parts, axum::body::Body::empty());
     let refuse = |name, sentence: &str| FailedForm { values: Vec::new(), errors: vec![(name, sentence.to_owned())] };
-    let found = store::account::credentials(&app.db, &viewer.email).await?;
-    let fits = form.password.expose_secret().len() <= password::MAX_BYTES;
-    let hash = found.map(|found| found.password_hash).filter(|_| fits);
-    if !app.passwords.is_right(form.password, hash).await? {
-        let failed = refuse("password", "Incorrect password. Your account was not deleted.");
-        return Ok(pages::form_again(&app, again, failed).await);
-    }
-    if !store::account::delete(&app.db, viewer.user_id, AppState::now()).await? {
-        let failed = refuse("", "You are the only admin. Make another user an admin first: quotient admin add EMAIL");
-        return Ok(pages::form_again(&app, again, failed).await);
-    }
-    session.flush().await?;
-    Ok(([("clear-site-data", "\"storage\"")], Redirect::to("/")).into_response())
+    let failed = match delete::delete(&app, &viewer, form.password).await? {
+        DeleteOutcome::Deleted => {
+            session.flush().await?;
+            return Ok(([("clear-site-data", "\"storage\"")], Redirect::to("/")).into_response());
+        }
+        DeleteOutcome::WrongPassword => refuse("password", "Incorrect password. Your account was not deleted."),
+        DeleteOutcome::LastAdmin => {
+            refuse("", "You are the only admin. Make another user an admin first: quotient admin add EMAIL")
+        }
+    };
+    Ok(pages::form_again(&app, again, failed).await)
 }
 
 /// The time zone form.
