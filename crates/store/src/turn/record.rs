@@ -56,35 +56,35 @@ pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
         Outcome::Truncated => MessageStatus::Truncated,
         Outcome::Failed | Outcome::Lost => MessageStatus::Failed,
     };
-    // Each part refers to the one before it, so that locks are taken in this order. If the conversation is gone no message is stored, but
-    // the ledger row still counts.
+    // Each part refers to the one before it, so that locks are taken in this order. If the conversation was deleted, no message is
+    // stored, but the ledger row still counts.
     let row = sqlx::query!(
-        r#"with touched as (
+        r#"with updated_conversation as (
              update conversation set updated_at = $3 where conversation_id = $1 returning conversation_id
-           ), ended as (
+           ), ended_turn as (
              update turn set ended_at = now()
-             where turn_id = $2 and ended_at is null and (select count(*) from touched) >= 0 returning turn_id
-           ), done as (
+             where turn_id = $2 and ended_at is null and (select count(*) from updated_conversation) >= 0 returning turn_id
+           ), final_row as (
              update ai_usage set status = $4, usage_source = $5, input_tokens = $6, cache_read_tokens = $7, cache_write_tokens = $8,
                     output_tokens = $9, reasoning_tokens = $10, cost_usd = $11, model_price_id = $12, provider_request_id = $13,
                     settled_at = $3, ttft_ms = $20, provider_failed = $21
-             where created_at = $14 and ai_usage_id = $15 and status = 'pending' and (select count(*) from ended) >= 0
+             where created_at = $14 and ai_usage_id = $15 and status = 'pending' and (select count(*) from ended_turn) >= 0
              returning turn_id, call_no
-           ), other as (
-             -- The call of a hedged turn that was given up: its provider may bill the prompt.
+           ), other_call as (
+             -- The canceled call of a hedged turn: its provider may bill the prompt.
              update ai_usage u set status = 'failed', usage_source = 'estimated', input_tokens = u.estimated_tokens, settled_at = $3,
                     cost_usd = u.estimated_tokens::numeric * p.input_micros_per_million / 1000000000000,
-                    call_no = case when u.call_no > coalesce((select call_no from done), 1) then 0 else u.call_no end,
+                    call_no = case when u.call_no > coalesce((select call_no from final_row), 1) then 0 else u.call_no end,
                     provider_failed = $22
              from model_price p
              where u.created_at = $14 and u.turn_id = $2 and u.ai_usage_id <> $15 and u.status = 'pending'
-               and p.model_price_id = u.model_price_id and (select count(*) from done) >= 0
-           ), answer as (
+               and p.model_price_id = u.model_price_id and (select count(*) from final_row) >= 0
+           ), response as (
              insert into message (message_id, conversation_id, turn_id, role, body, status, model, created_at)
-             select $16, touched.conversation_id, $2, 'assistant', $17, $18, $19, $3 from touched, done
+             select $16, updated_conversation.conversation_id, $2, 'assistant', $17, $18, $19, $3 from updated_conversation, final_row
              on conflict (turn_id, role) do nothing
            )
-           select exists (select from done) as "is_done!""#,
+           select exists (select from final_row) as "is_done!""#,
         end.conversation_id.map(Uuid::from),
         Uuid::from(end.turn_id),
         end.now,

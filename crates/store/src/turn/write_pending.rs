@@ -69,39 +69,40 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
     let call = PendingCall { id: AiUsageId::at(turn.now), created_at: turn.now };
     // Each part refers to the one before it, so that locks are taken in the usual order: conversation, turn, message, ledger.
     let row = sqlx::query!(
-        r#"with place as (
+        r#"with existing_conversation as (
              select conversation_id from conversation
              where conversation_id = $4 and user_id = $2 and $7::text is null for no key update
-           ), again as (
+           ), retried_message as (
              select message_id from message
              where $14::uuid is not null and conversation_id = $4 and turn_id = $14 and role = 'user' and superseded_by is null
-               and (select count(*) from place) > 0
+               and (select count(*) from existing_conversation) > 0
              for update
-           ), begun as (
+           ), new_turn as (
              insert into turn (turn_id, user_id, subject, conversation_id, request_hash, alive_until, created_at, retry_of)
              select $1, $2, $3, $4, $5, now() + interval '30 seconds', $6, $14
-             where ($7::text is not null or exists (select from place)) and ($14::uuid is null or exists (select from again))
+             where ($7::text is not null or exists (select from existing_conversation))
+               and ($14::uuid is null or exists (select from retried_message))
              on conflict do nothing returning turn_id
-           ), opened as (
+           ), new_conversation as (
              insert into conversation (conversation_id, user_id, title, created_at, updated_at)
-             select $4, $2, $7, $6, $6 from begun where $7::text is not null
-           ), touched as (
+             select $4, $2, $7, $6, $6 from new_turn where $7::text is not null
+           ), updated_conversation as (
              update conversation set updated_at = $6
-             where conversation_id = $4 and user_id = $2 and $7::text is null and exists (select from begun)
-           ), replaced as (
+             where conversation_id = $4 and user_id = $2 and $7::text is null and exists (select from new_turn)
+           ), superseded as (
              update message set superseded_by = $1
-             where conversation_id = $4 and turn_id = $14 and superseded_by is null and exists (select from begun)
+             where conversation_id = $4 and turn_id = $14 and superseded_by is null and exists (select from new_turn)
            ), user_message as (
              insert into message (message_id, conversation_id, turn_id, role, body, status, created_at)
-             select $8, $4, $1, 'user', $9, 'finished', $6 from begun
+             select $8, $4, $1, 'user', $9, 'finished', $6 from new_turn
            ), pending as (
              insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, counted_tokens,
                                    estimated_tokens, reserved_tokens, created_at)
-             select $10, $1, $2, $3, $11, $12, 'pending', $15, $13, $16, $6 from begun
+             select $10, $1, $2, $3, $11, $12, 'pending', $15, $13, $16, $6 from new_turn
            )
-           select exists (select from begun) as "is_new!",
-                  $7::text is not null or exists (select from place) as "has_place!",
-                  $14::uuid is not null and not exists (select from again) as "gave_way!""#,
+           select exists (select from new_turn) as "is_new!",
+                  $7::text is not null or exists (select from existing_conversation) as "has_conversation!",
+                  $14::uuid is not null and not exists (select from retried_message) as "is_superseded!""#,
         Uuid::from(turn.turn_id),
         Uuid::from(turn.user_id),
         turn.subject,
@@ -123,8 +124,8 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
     .await;
     match row {
         Ok(row) if row.is_new => Ok(InsertOutcome::New(call)),
-        Ok(row) if row.has_place && row.gave_way => Ok(InsertOutcome::Superseded),
-        Ok(row) if row.has_place => Ok(InsertOutcome::Known),
+        Ok(row) if row.has_conversation && row.is_superseded => Ok(InsertOutcome::Superseded),
+        Ok(row) if row.has_conversation => Ok(InsertOutcome::Known),
         Ok(_) => Ok(InsertOutcome::NoConversation),
         // The conversation was deleted while this statement ran.
         Err(error) if error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_foreign_key_violation) => {
