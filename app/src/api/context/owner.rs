@@ -164,7 +164,7 @@ pub(crate) async fn users(search: &str, page: u32) -> Result<(Vec<crate::view::a
     let rows =
         store::account::list(&page_state().admin_db, search, offset, i64::from(USER_ROWS)).await.map_err(fail)?;
     let all = rows.first().map_or(0, |row| row.all.unsigned_abs());
-    let listed = |row: store::account::AccountSummary| crate::view::admin::AccountSummary {
+    let summary = |row: store::account::AccountSummary| crate::view::admin::AccountSummary {
         user_id: row.user_id,
         email: row.email,
         plan: row.plan,
@@ -172,7 +172,7 @@ pub(crate) async fn users(search: &str, page: u32) -> Result<(Vec<crate::view::a
         is_paused: row.is_paused,
         created_at: row.created_at,
     };
-    Ok((rows.into_iter().map(listed).collect(), all))
+    Ok((rows.into_iter().map(summary).collect(), all))
 }
 
 /// Loads all plans, and the names of all models that a plan can allow.
@@ -227,7 +227,7 @@ pub(crate) async fn user(id: domain::UserId) -> Result<crate::view::admin::UserV
 
 /// Loads the health of the deployment: payments, providers, alerts, meters, jobs, schema, and the freshness of the usage report.
 pub(crate) async fn health() -> Result<crate::view::admin::HealthView, Refusal> {
-    use crate::view::admin::{Dead, Flag, HealthView};
+    use crate::view::admin::{DeadLetter, Flag, HealthView};
     let state = page_state();
     let db = &state.admin_db;
     let inbox = store::stripe_event::inbox(db).await.map_err(fail)?;
@@ -240,15 +240,15 @@ pub(crate) async fn health() -> Result<crate::view::admin::HealthView, Refusal> 
         waiting: inbox.waiting,
         oldest: inbox.oldest,
         last_event: inbox.last,
-        dead: inbox
-            .dead
+        dead_letters: inbox
+            .dead_letters
             .into_iter()
-            .map(|dead| Dead {
-                id: dead.id,
-                kind: dead.kind,
-                error: dead.error.unwrap_or_default(),
-                attempts: dead.attempts,
-                at: dead.dead_at,
+            .map(|letter| DeadLetter {
+                id: letter.id,
+                kind: letter.kind,
+                error: letter.error.unwrap_or_default(),
+                attempts: letter.attempts,
+                at: letter.dead_at,
             })
             .collect(),
         flags: flags
@@ -285,7 +285,7 @@ pub(crate) async fn models() -> Result<crate::view::admin::ModelsView, Refusal> 
     use crate::view::admin::{ModelRow, ModelsView, PriceRow};
     let state = page_state();
     let switches = store::deployment::switches(&state.admin_db).await.map_err(fail)?;
-    let listed = store::model_rule::list(&state.admin_db, (state.now)()).await.map_err(fail)?;
+    let models = store::model_rule::list(&state.admin_db, (state.now)()).await.map_err(fail)?;
     // At least two decimals, and more if the price has more.
     let usd = |price: domain::MicrosPerMillion| {
         let exact = price.to_usd().to_string();
@@ -324,6 +324,6 @@ pub(crate) async fn models() -> Result<crate::view::admin::ModelsView, Refusal> 
         daily_spend: switches.daily_spend,
         env_spend: state.daily_spend,
         spent: spent(None),
-        models: listed.into_iter().map(row).collect(),
+        models: models.into_iter().map(row).collect(),
     })
 }
