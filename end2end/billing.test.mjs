@@ -72,8 +72,8 @@ test('from the limit to a paid plan and back', { timeout: 600_000 }, async () =>
   await ann.goto(`${app.url}/settings/billing`);
   await ann.getByRole('button', { name: 'Manage billing' }).click();
   await ann.waitForURL(`${app.stripeUrl}/portal/**`);
-  await ann.getByRole('button', { name: 'Cancel at the end of the period' }).click();
-  await ann.getByRole('button', { name: "Don't cancel" }).waitFor();
+  await ann.getByRole('button', { name: 'Cancel at end of period' }).click();
+  await ann.getByRole('button', { name: 'Resume subscription' }).waitFor();
   await shot(ann, '4-portal');
   await ann.getByRole('link', { name: 'Back' }).click();
   await ann.waitForURL('**/settings/billing');
@@ -101,7 +101,7 @@ test('an overdue payment is shown on every page and can be paid in the portal', 
   await shot(bob, '6-overdue-dark');
   await bob.getByRole('main').getByRole('button', { name: 'Update card' }).click();
   await bob.getByLabel('Card number').fill('4242 4242 4242 4242');
-  await bob.getByRole('button', { name: 'Change the card' }).click();
+  await bob.getByRole('button', { name: 'Update card' }).click();
   await bob.getByRole('link', { name: 'Back' }).click();
   await bob.waitForURL('**/settings/billing');
   assert.equal(await bob.locator('.banner').count(), 0);

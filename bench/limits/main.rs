@@ -21,7 +21,7 @@ const DAY_MS: u64 = 86_400_000;
 /// Two windows of the same kinds and lengths as the app's user meters.
 const WINDOWS: Windows = Windows::new(&[Window::calls("r", 60_000, 60), Window::amount("t", DAY_MS, 48)]);
 const PLAN: Allowance<'_> = Allowance { limits: &[1 << 50, 1 << 50], in_flight: None };
-const NEED: Demand = Demand { input: 100, output_min: 100, output_max: 100 };
+const DEMAND: Demand = Demand { input: 100, output_min: 100, output_max: 100 };
 
 fn now_ms() -> u64 {
     #[allow(clippy::disallowed_methods, reason = "a benchmark may read the clock")]
@@ -58,7 +58,7 @@ async fn user(store: &Store, name: &str, uses: u64) -> anyhow::Result<Limits> {
 /// Admits and settles one call. Returns the duration of the admission.
 async fn call(limits: &Limits, name: &str, id: &str) -> anyhow::Result<Duration> {
     let began = Instant::now();
-    let admission = limits.admit(name, id, PLAN, NEED).await?;
+    let admission = limits.admit(name, id, PLAN, DEMAND).await?;
     let took = began.elapsed();
     if let Admission::Granted(permit) = admission {
         limits.settle(permit, 100).await?;
@@ -109,7 +109,7 @@ async fn rate(url: &str, settle: bool) -> anyhow::Result<u64> {
             let (began, mut done) = (Instant::now(), 0);
             while began.elapsed() < Duration::from_secs(SECONDS) {
                 let id = format!("{settle}-{worker}-{done}");
-                let admitted = limits.admit(&nth(done * CONNECTIONS as u64 + worker, USERS), &id, PLAN, NEED).await?;
+                let admitted = limits.admit(&nth(done * CONNECTIONS as u64 + worker, USERS), &id, PLAN, DEMAND).await?;
                 done += 1;
                 match admitted {
                     Admission::Granted(permit) if settle => drop(limits.settle(permit, 100).await?),

@@ -9,7 +9,10 @@ use web_sys::{Headers, RequestInit, Response};
 /// Returns the problem to show when no response arrived.
 #[must_use]
 pub fn offline() -> Problem {
-    Problem::new(ProblemKind::Internal, "The connection was lost. Check it and try again. Your draft is kept.")
+    Problem::new(
+        ProblemKind::Internal,
+        "The connection was lost. Check your internet connection and try again. Your draft is kept.",
+    )
 }
 
 /// Returns whether a problem means that no response arrived, rather than an error reported by the server.

@@ -67,7 +67,7 @@ pub fn Bars(
             </svg>
             {ends}
             <details>
-                <summary>"As a table"</summary>
+                <summary>"Show as table"</summary>
                 <table class="compact"><caption class="unseen">{title}</caption><tbody>{rows}</tbody></table>
             </details>
         </figure>
@@ -157,7 +157,7 @@ pub fn Stacks(
             {ends}
             <ul class="key">{key}</ul>
             <details>
-                <summary>"As a table"</summary>
+                <summary>"Show as table"</summary>
                 <table class="compact"><caption class="unseen">{title}</caption><tbody>{rows}</tbody></table>
             </details>
         </figure>

@@ -38,10 +38,10 @@ pub fn Meter(
         };
         let back = quota.tokens_low().then_some(quota.tokens.next_free_ms).flatten().map(|ms| {
             let at = back_at.get();
-            if at.is_empty() { format!("some return in {}", wait(ms)) } else { format!("some return at {at}") }
+            if at.is_empty() { format!("more in {}", wait(ms)) } else { format!("more at {at}") }
         });
         view! {
-            <div class="meter" role="group" aria-label="What is left of your plan">
+            <div class="meter" role="group" aria-label="Remaining quota">
                 {requests.draw()} {tokens.draw()}
                 {back.map(|text| view! { <span class="back">{text}</span> })}
             </div>

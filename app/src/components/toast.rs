@@ -17,7 +17,7 @@ pub fn Toast(
     on_hover: Callback<bool>,
 ) -> impl IntoView {
     view! {
-        <div class="toast-place" role="status" aria-live="polite">
+        <div class="toast-region" role="status" aria-live="polite">
             {move || {
                 text.get().map(|text| view! {
                     <div class="toast" on:mouseenter=move |_| on_hover.run(true) on:mouseleave=move |_| on_hover.run(false)>

@@ -13,12 +13,12 @@ use crate::view::admin::{ModelUse, TopUsersView};
 use domain::{Picos, PlanId, Quota, Tokens, UsageFilter, UsageSum, UserUsage, quota};
 use leptos::prelude::*;
 
-const ANSWER: &str = "The notice period is **three months** to the end of a quarter (§ 14.2), so a letter that arrives by 30 September ends the lease on 31 December.
+const RESPONSE: &str = "The notice period is **three months** to the end of a quarter (§ 14.2). If your notice arrives by 30 September, the lease ends on 31 December.
 
-| Clause | Says |
+| Clause | Requirement |
 |---|---|
-| § 14.1 | in writing, signed |
-| § 14.2 | three months, to a quarter's end |";
+| § 14.1 | Notice in writing, signed |
+| § 14.2 | Three months, to the end of a quarter |";
 
 /// Renders the landing page.
 #[component]
@@ -27,28 +27,28 @@ pub fn Home() -> impl IntoView {
     view! {
         <Frame title="" wide=true>
             <section class="hero">
-                <h1>"A good model, and an honest meter"</h1>
-                <p>"Chat with a language model and always see what is left of your plan, before it runs out."</p>
+                <h1>"AI chat with clear limits"</h1>
+                <p>"Chat with AI models and always see how much of your plan is left."</p>
                 <p><a class="button large" href=action.0>{action.1}<Draw icon=Icon::ArrowRight/></a></p>
             </section>
             <Panel/>
             <section class="section">
                 <h2>"How it works"</h2>
                 <ol class="steps">
-                    <li><h3>"Held before"</h3><p>"Each message is counted before it is sent, and the longest answer it may get is held on your meter. If it can't fit, you hear so at once, and when it will."</p></li>
-                    <li><h3>"Streamed"</h3><p>"The answer arrives word by word and runs on if your tab closes. Stop it when you have enough: what wasn't said isn't charged."</p></li>
-                    <li><h3>"Settled after"</h3><p>"What the model really used is written down to the token and priced to the last digit. The rest of the hold comes back the same moment."</p></li>
+                    <li><h3>"Checked before sending"</h3><p>"The tokens of your message and of the longest possible response are reserved from your plan. If too few are left, you see when you can send it."</p></li>
+                    <li><h3>"Streamed as it is written"</h3><p>"The response appears word by word and continues if you close the tab. You can stop it at any time; only the tokens used so far count."</p></li>
+                    <li><h3>"Settled when it ends"</h3><p>"The tokens that were used are recorded with their exact cost. The rest of the reservation is available again immediately."</p></li>
                 </ol>
             </section>
             <section class="section">
-                <h2>"Limits and cost in numbers"</h2>
-                <div class="table-scroll" tabindex="0" role="region" aria-label="What messages cost">
+                <h2>"What a message costs"</h2>
+                <div class="table-scroll" tabindex="0" role="region" aria-label="Cost of example messages">
                     <table class="compact numbers">
-                        <thead><tr><th scope="col">"One message to Claude Haiku 4.5"</th><th scope="col" class="end">"Tokens in and out"</th><th scope="col" class="end">"Costs"</th></tr></thead>
+                        <thead><tr><th scope="col">"One message to Claude Haiku 4.5"</th><th scope="col" class="end">"Input + output tokens"</th><th scope="col" class="end">"Cost"</th></tr></thead>
                         <tbody>{EXAMPLES.map(example).into_iter().collect_view()}</tbody>
                     </table>
                 </div>
-                <p class="aside">"All of them are one request. That is why plans count tokens too."</p>
+                <p class="aside">"Each of these is one request. That is why plans limit tokens as well as requests."</p>
             </section>
             <section class="section">
                 <h2>"Plans"</h2>
@@ -56,10 +56,10 @@ pub fn Home() -> impl IntoView {
             </section>
             <section class="section questions">
                 <h2>"Questions"</h2>
-                <details><summary>"When do my tokens come back?"</summary><p>"Piece by piece, 24 hours after you used each, give or take a quarter of an hour. Nothing resets at midnight, and the meter says when the next piece returns."</p></details>
-                <details><summary>"What happens when I reach the limit?"</summary><p>"Your draft is kept, a card says when this very message fits, counting down, and you can wait, shorten it, pick another model or a larger plan."</p></details>
-                <details><summary>"Am I charged for an answer that broke off?"</summary><p>"You are counted for what the model wrote until then, and never for more. The part that came is kept, marked, and you can try again."</p></details>
-                <details><summary>"Does deleting a conversation give tokens back?"</summary><p>"No. It removes the words and nothing else."</p></details>
+                <details><summary>"When can I use my tokens again?"</summary><p>"24 hours after you used them, rounded up to the next half hour. Nothing resets at midnight. Your usage page lists the times."</p></details>
+                <details><summary>"What happens when I reach a limit?"</summary><p>"Your draft is kept, and a countdown shows when you can send it. You can wait, shorten the message, or choose another model or a larger plan."</p></details>
+                <details><summary>"Does an interrupted response count?"</summary><p>"Only the tokens used before the interruption count. The text written so far is saved and marked as incomplete, and you can try again."</p></details>
+                <details><summary>"Does deleting a conversation free up tokens?"</summary><p>"No. The conversation is permanently deleted, but its usage still counts."</p></details>
             </section>
         </Frame>
     }
@@ -77,7 +77,7 @@ fn example((what, input, output): (&'static str, u64, u64)) -> impl IntoView {
     }
 }
 
-/// Shows the product on example data: a conversation with its meter, next to the owner's table of top users.
+/// Renders the product with example data: a conversation with its meter, next to the owner's table of top users.
 #[component]
 fn Panel() -> impl IntoView {
     let quota = Quota {
@@ -93,10 +93,10 @@ fn Panel() -> impl IntoView {
         in_flight: quota::InFlight { limit: 2, now: 1 },
     };
     view! {
-        <section class="showcase" aria-label="The product, on example data">
+        <section class="showcase" aria-label="Preview with example data">
             <div class="showcase-chat">
-                <div class="user-message"><p>"When can we end the lease at the earliest? It is in the contract I pasted."</p></div>
-                <div class="answer"><Markdown text=Signal::stored(ANSWER.to_owned())/></div>
+                <div class="user-message"><p>"What is the earliest date on which we can end the lease? The contract is pasted above."</p></div>
+                <div class="answer"><Markdown text=Signal::stored(RESPONSE.to_owned())/></div>
                 <div class="showcase-foot"><Meter quota=Signal::stored(Some(quota))/></div>
             </div>
             <div class="showcase-owner">

@@ -18,10 +18,10 @@ pub fn Pricing() -> impl IntoView {
         <Frame title="Pricing">
             <header class="page-head">
                 <h1>"Plans"</h1>
-                <p>"Each plan has a limit of requests per minute and of tokens per day. Both are sliding windows: nothing resets at midnight, and tokens become available again 24 hours after you use them."</p>
+                <p>"Each plan limits requests per minute and tokens per day. Tokens become available again 24 hours after you use them; nothing resets at midnight."</p>
             </header>
             {loaded(api::plan::catalog(), |shop| view! { <Periods shop=shop.clone()/> <Connection payments=shop.payments/> <Offers shop/> })}
-            <p class="aside">"A token is about four characters of English. Words you send and words you get back both count, and so does the conversation so far, each turn. A larger plan counts from your next message on; what you used stays used."</p>
+            <p class="aside">"A token is about four characters of English text. Each message uses tokens for its text, the conversation so far and the response. A new plan applies from your next message and doesn't reset your usage."</p>
         </Frame>
     }
 }
@@ -80,7 +80,7 @@ fn card(PlanOffer { plan, models }: &PlanOffer, shop: &PlanCatalog, meant: Optio
                 <div><dt>"Tokens per day"</dt><dd>{plan.tokens_per_day.to_string()}</dd></div>
                 <div><dt>"Requests per minute"</dt><dd>{plan.requests_per_minute}</dd></div>
                 <div><dt>"Responses at once"</dt><dd>{plan.in_flight}</dd></div>
-                <div><dt>"Longest response, tokens"</dt><dd>{plan.max_output.to_string()}</dd></div>
+                <div><dt>"Tokens per response"</dt><dd>{plan.max_output.to_string()}</dd></div>
             </dl>
             <p class="models">{models.join(", ")}</p>
             {action(plan, chosen, shop)}
@@ -142,8 +142,6 @@ fn label(plan: &Plan, chosen: Period, shop: &PlanCatalog, viewer: &Viewer) -> St
 /// Renders a link to contact the owner, who can grant a plan that can't be bought. Renders nothing unless the plan is larger.
 fn contact_link(plan: &Plan, viewer: &Viewer) -> AnyView {
     let is_larger = plan.sort > viewer.plan.sort;
-    let subject = format!("mailto:{}?subject=Plan%20{}", domain::brand::SUPPORT_EMAIL, plan.id);
-    is_larger
-        .then(|| view! { <a class="button" href=subject>{format!("Contact us about {}", plan.name)}</a> })
-        .into_any()
+    let href = format!("mailto:{}?subject=Plan%20{}", domain::brand::SUPPORT_EMAIL, plan.id);
+    is_larger.then(|| view! { <a class="button" href=href>{format!("Contact us about {}", plan.name)}</a> }).into_any()
 }

@@ -23,7 +23,7 @@ pub fn SignIn() -> impl IntoView {
                     <Field name="password" label="Password" kind="password" autocomplete="current-password"/>
                     <button>"Sign in"</button>
                 </form>
-                <p class="aside">"New here? " <a href="/sign-up">"Create an account"</a> ", it's free to start."</p>
+                <p class="aside">"Don't have an account? " <a href="/sign-up">"Create account"</a></p>
             </section>
         </Frame>
     }

@@ -22,7 +22,7 @@ pub fn SignUp() -> impl IntoView {
                     <Field name="name" label="Name" kind="text" autocomplete="name" optional=true/>
                     <Field name="email" label="Email" kind="email" autocomplete="username"/>
                     <Field name="password" label="Password" kind="password" autocomplete="new-password"
-                        hint="At least 10 characters; a few words are easier to keep than symbols."/>
+                        hint="At least 10 characters. A few random words are easy to remember."/>
                     <button>"Create account"</button>
                 </form>
                 <p class="aside">"Already have an account? " <a href="/sign-in">"Sign in"</a></p>

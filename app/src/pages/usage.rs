@@ -49,7 +49,7 @@ fn Shown(usage: UsageView) -> impl IntoView {
             <section>
                 <h2>"Token refill schedule"</h2>
                 <Bars title=format!("Token refill by half hour, in {zone}") bars/>
-                <p class="hint">"Tokens count for 24 hours after you use them, to the half hour, and then become available again. Nothing resets at midnight."</p>
+                <p class="hint">"Tokens become available again 24 hours after you use them, rounded up to the next half hour. Nothing resets at midnight."</p>
             </section>
         }
     });
@@ -117,7 +117,7 @@ pub fn UsageDetails(
             <div class="table-scroll" tabindex="0" role="region" aria-label="By model">
                 <table class="compact numbers">
                     <thead><tr>
-                        <th scope="col">"Model"</th><th scope="col" class="end">"Answers"</th><th scope="col" class="end">"Input"</th>
+                        <th scope="col">"Model"</th><th scope="col" class="end">"Responses"</th><th scope="col" class="end">"Input"</th>
                         <th scope="col" class="end">"Cached"</th><th scope="col" class="end">"Output"</th>
                         {shows_cost.then(|| view! { <th scope="col" class="end">"Cost"</th> })}
                         <th scope="col">{if shows_cost { "Share of cost" } else { "Share of tokens" }}</th>

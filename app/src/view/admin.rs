@@ -129,7 +129,7 @@ pub struct UserView {
 
 /// A Stripe event that became a dead letter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Dead {
+pub struct DeadLetter {
     /// Stripe's id of the event.
     pub id: String,
     /// Type of the event.
@@ -167,7 +167,7 @@ pub struct Drift {
     /// Description of the difference.
     pub what: String,
     /// Description of the repair.
-    pub mended: String,
+    pub repair: String,
 }
 
 /// Health of the deployment.
@@ -182,7 +182,7 @@ pub struct HealthView {
     /// When the last event was received.
     pub last_event: Option<OffsetDateTime>,
     /// Dead letters.
-    pub dead: Vec<Dead>,
+    pub dead_letters: Vec<DeadLetter>,
     /// Open billing flags.
     pub flags: Vec<Flag>,
     /// Configured providers, each with the milliseconds until its open circuit allows a retry, or `None` if it is closed.

@@ -3,7 +3,7 @@
 use domain::{ConversationId, Message, ModelName, Quota, TurnId};
 use serde::{Deserialize, Serialize};
 
-/// A conversation as listed in the sidebar.
+/// A conversation in the sidebar.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConversationSummary {
     /// The conversation's id.
@@ -29,7 +29,7 @@ pub struct AvailableModel {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChatView {
     /// The viewer's conversations, most recently active first.
-    pub listed: Vec<ConversationSummary>,
+    pub conversations: Vec<ConversationSummary>,
     /// The open conversation; `None` for a new one.
     pub open: Option<ConversationSummary>,
     /// Messages of the open conversation.

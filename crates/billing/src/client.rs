@@ -40,7 +40,7 @@ pub enum StripeError {
     #[error("Stripe can't be reached: {0}")]
     Unreachable(String),
     /// The response, or a value of ours, has an unexpected form.
-    #[error("Stripe's answer can't be read: {0}")]
+    #[error("Stripe's response can't be parsed: {0}")]
     Unreadable(&'static str),
 }
 
@@ -84,11 +84,11 @@ impl Stripe {
     }
 
     /// Sends a read, or a delete by id, which is safe to repeat without an idempotency key.
-    pub(crate) async fn ask<T: miniserde::Deserialize>(
+    pub(crate) async fn send<T: miniserde::Deserialize>(
         &self,
         request: &(impl StripeRequest + Sync),
     ) -> Result<T, StripeError> {
-        self.send(request, RequestStrategy::Once).await
+        self.send_with(request, RequestStrategy::Once).await
     }
 
     /// Sends a change. All attempts of one call share one idempotency key, so that a retry isn't applied twice. Each call has a new key:
@@ -97,10 +97,10 @@ impl Stripe {
         &self,
         request: &(impl StripeRequest + Sync),
     ) -> Result<T, StripeError> {
-        self.send(request, RequestStrategy::idempotent_with_uuid()).await
+        self.send_with(request, RequestStrategy::idempotent_with_uuid()).await
     }
 
-    async fn send<T: miniserde::Deserialize>(
+    async fn send_with<T: miniserde::Deserialize>(
         &self,
         request: &(impl StripeRequest + Sync),
         strategy: RequestStrategy,

@@ -39,7 +39,7 @@ impl Stripe {
     /// # Errors
     /// Returns an error if Stripe refuses the request or can't be reached.
     pub async fn customer(&self, id: &str) -> Result<Found, StripeError> {
-        match self.ask::<Customer>(&RetrieveCustomer::new(id)).await {
+        match self.send::<Customer>(&RetrieveCustomer::new(id)).await {
             Ok(customer) if customer.deleted.unwrap_or(false) => Ok(Found::Deleted),
             Ok(customer) => Ok(Found::Current(customer)),
             Err(error) if error.is_missing() => Ok(Found::Unknown),
@@ -69,7 +69,7 @@ impl Stripe {
             if let Some(last) = all.last() {
                 request = request.starting_after(last.id.clone());
             }
-            let page = self.ask::<Page<RawSubscription>>(&request).await?;
+            let page = self.send::<Page<RawSubscription>>(&request).await?;
             let (more, before) = (page.has_more.unwrap_or(false), all.len());
             all.extend(page.data.into_iter().map(Fetched::from));
             if !more || all.len() == before {
@@ -83,7 +83,7 @@ impl Stripe {
     /// # Errors
     /// Returns an error if Stripe refuses the request or can't be reached.
     pub async fn invoices(&self, customer_id: &str) -> Result<Vec<Invoice>, StripeError> {
-        let page = self.ask::<Page<RawInvoice>>(&ListInvoice::new().customer(customer_id).limit(24)).await?;
+        let page = self.send::<Page<RawInvoice>>(&ListInvoice::new().customer(customer_id).limit(24)).await?;
         Ok(page.data.into_iter().filter_map(RawInvoice::kept).collect())
     }
 
@@ -92,7 +92,7 @@ impl Stripe {
     /// # Errors
     /// Returns an error if Stripe refuses the request or can't be reached.
     pub async fn cancel(&self, subscription_id: &str) -> Result<(), StripeError> {
-        match self.ask::<Named>(&CancelSubscription::new(subscription_id)).await {
+        match self.send::<Named>(&CancelSubscription::new(subscription_id)).await {
             Err(error) if !error.is_missing() => Err(error),
             _ => Ok(()),
         }
@@ -103,6 +103,6 @@ impl Stripe {
     /// # Errors
     /// Returns an error if Stripe refuses the request or can't be reached.
     pub async fn charge(&self, id: &str) -> Result<Charge, StripeError> {
-        self.ask(&RetrieveCharge::new(id)).await
+        self.send(&RetrieveCharge::new(id)).await
     }
 }

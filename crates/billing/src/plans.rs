@@ -87,7 +87,7 @@ impl Stripe {
             let Some(amount) = plan.price(period) else { continue };
             let lookup = lookup_key(plan, period);
             let found =
-                self.ask::<Page<RawPrice>>(&ListPrice::new().lookup_keys(vec![lookup.clone()]).active(true)).await?;
+                self.send::<Page<RawPrice>>(&ListPrice::new().lookup_keys(vec![lookup.clone()]).active(true)).await?;
             let existing = found.data.into_iter().find(|price| {
                 price.lookup_key.as_deref() == Some(lookup.as_str())
                     && price.product == at.product_id
@@ -110,7 +110,7 @@ impl Stripe {
     async fn product(&self, sold: &ForSale<'_>, changes: &mut Vec<String>) -> Result<String, StripeError> {
         // With an id of our own the product is found without Stripe's search, which lags.
         let id = format!("plan_{}", sold.plan.id);
-        match self.ask::<RawProduct>(&RetrieveProduct::new(id.as_str())).await {
+        match self.send::<RawProduct>(&RetrieveProduct::new(id.as_str())).await {
             Ok(product) if product.name == sold.title && product.active.unwrap_or(true) => Ok(product.id),
             Ok(product) => {
                 changes.push(format!("{id}: named {}", sold.title));
@@ -164,7 +164,7 @@ impl Stripe {
         offered.sort_unstable();
         let offered = fingerprint(&offered);
         if let Some(id) = existing {
-            match self.ask::<RawConfiguration>(&RetrieveBillingPortalConfiguration::new(id)).await {
+            match self.send::<RawConfiguration>(&RetrieveBillingPortalConfiguration::new(id)).await {
                 Ok(found)
                     if found.active.unwrap_or(true)
                         && found.metadata.as_ref().is_some_and(|data| data.get("offered") == Some(&offered)) =>

@@ -53,7 +53,7 @@ impl Problem {
     /// The object doesn't exist or belongs to another user, which can't be distinguished.
     #[must_use]
     pub fn not_found(what: &str) -> Self {
-        Self::new(ProblemKind::NotFound, format!("This {what} doesn't exist, or isn't yours."))
+        Self::new(ProblemKind::NotFound, format!("This {what} doesn't exist, or you don't have access to it."))
     }
 
     /// A field is invalid.
@@ -78,7 +78,7 @@ impl Problem {
     #[must_use]
     pub fn too_large(requested: Tokens, max: Tokens, upgrade: Option<PlanId>) -> Self {
         let message = format!(
-            "This is about {requested} tokens including the conversation so far. At most {max} fit. Shorten it or start a new conversation."
+            "With the conversation so far, this message has about {requested} tokens. The maximum is {max}. Shorten it or start a new conversation."
         );
         Self { max: Some(max.0), upgrade, ..Self::new(ProblemKind::TooLarge, message) }
     }
@@ -102,7 +102,7 @@ impl Problem {
             retry_after_ms: Some(retry_after_ms),
             ..Self::new(
                 ProblemKind::SpendCap,
-                "This site has reached its spend cap for today. Your own limits are unchanged and your draft is kept.",
+                "This site has reached its daily spend cap. Your own limits are unchanged and your draft is kept.",
             )
         }
     }
@@ -111,7 +111,7 @@ impl Problem {
     #[must_use]
     pub fn model_spend_cap(model: &str, retry_after_ms: u64) -> Self {
         let message = format!(
-            "{model} has reached its spend cap for today. Choose another model. Your limits are unchanged and your draft is kept."
+            "{model} has reached its daily spend cap. Choose another model. Your own limits are unchanged and your draft is kept."
         );
         Self { retry_after_ms: Some(retry_after_ms), ..Self::new(ProblemKind::SpendCap, message) }
     }
@@ -133,7 +133,7 @@ impl Problem {
     pub fn paused() -> Self {
         Self::new(
             ProblemKind::Paused,
-            "Your account is paused, so nothing was sent. Your draft is kept and you can still read your conversations. Contact us to have it resumed.",
+            "Your account is paused, so nothing was sent. Your draft is kept and you can still read your conversations. Contact us to resume it.",
         )
     }
 
@@ -142,7 +142,7 @@ impl Problem {
     pub fn stopped() -> Self {
         Self::new(
             ProblemKind::Conflict,
-            "You stopped this before the response began. Your message is back in the message box.",
+            "You stopped the response before it began. Your message is back in the message box.",
         )
     }
 
@@ -187,7 +187,7 @@ impl Problem {
     pub fn model_failed() -> Self {
         Self::new(
             ProblemKind::ModelFailed,
-            "The model couldn't answer this message. Try again, or choose another model.",
+            "The model couldn't respond to this message. Try again, or choose another model.",
         )
     }
 
@@ -204,7 +204,7 @@ impl Problem {
     #[must_use]
     pub fn model_silent(counted: Tokens) -> Self {
         let message = format!(
-            "The model didn't answer in time. {counted} tokens were counted, because its provider may bill for the request. Try again later, or choose another model."
+            "The model didn't respond in time. {counted} tokens were counted because the provider may bill for the request. Try again later, or choose another model."
         );
         Self { retry_after_ms: Some(10_000), ..Self::new(ProblemKind::ModelUnavailable, message) }
     }
@@ -244,7 +244,7 @@ impl Problem {
     pub fn overloaded() -> Self {
         Self {
             retry_after_ms: Some(5_000),
-            ..Self::new(ProblemKind::Overloaded, "The service is unavailable for a moment. Try again in a few seconds.")
+            ..Self::new(ProblemKind::Overloaded, "The service is temporarily unavailable. Try again in a few seconds.")
         }
     }
 
@@ -317,7 +317,7 @@ mod tests {
         let body =
             ProblemBody { problem: Problem::too_large(Tokens(70_000), Tokens(50_000), Some(PlanId("pro".into()))) };
         let text = serde_json::to_string(&body).unwrap();
-        assert!(text.starts_with(r#"{"problem":{"kind":"too_large","message":"This is about 70,000 tokens"#), "{text}");
+        assert!(text.starts_with(r#"{"problem":{"kind":"too_large","message":"With the conversation so far, this message has about 70,000 tokens"#), "{text}");
         assert_eq!(serde_json::from_str::<ProblemBody>(&text).unwrap(), body);
     }
 }

@@ -65,28 +65,28 @@ fn answer(question: &str, turns: usize) -> String {
         [TOUR, CODE, TABLE, STEPS][turns % 4]
     };
     format!(
-        "I am the **demo model**: built in, no network, no key. You wrote `{}`, and I can't think about it, but I can show you what an answer looks like here.\n\n{body}",
+        "This is the built-in **demo model**. It needs no network and no API key. It can't answer `{}`, but it can show you what a response looks like.\n\n{body}",
         quoted(question)
     )
 }
 
-const TOUR: &str = "## What is real already
+const TOUR: &str = "## What already works
 
-- **The stream.** These words arrive one by one over the same connection that a real model's would.
-- **The meter.** Below the box you see what this answer held, and what it gave back when it ended.
-- **The ledger.** The call has a row with its tokens and what it would have cost.
+- **Streaming.** This text arrives word by word, over the same connection as a real model's response.
+- **Limits.** While this response runs, its tokens are reserved on the meter. The unused ones become available again when it ends.
+- **Usage records.** The call is recorded in the ledger with its tokens and cost.
 
-Ask me for *code*, a *table* or *steps* to see each of them, or press **Stop** while I talk.
+Ask for *code*, a *table* or *steps* to see an example of each. Press **Stop** to end a response early.
 
-> To talk to a real model, the owner sets `ANTHROPIC_API_KEY` or `OPENAI_API_KEY` and starts the server again.
+> To use a real model, the site owner sets `ANTHROPIC_API_KEY` or `OPENAI_API_KEY` and restarts the server.
 ";
 
-const CODE: &str = "## A little code
+const CODE: &str = "## A code example
 
-Prices are whole micro-dollars per million tokens, so multiplying by tokens gives whole pico-dollars:
+Prices are whole micro-dollars per million tokens, so a price times a number of tokens is a whole number of picodollars:
 
 ```rust
-/// What so many tokens cost: exact, because nothing is divided.
+/// Returns the cost of a number of tokens. It is exact because nothing is divided.
 fn cost_picos(micros_per_million: i64, tokens: i64) -> i64 {
     micros_per_million * tokens
 }
@@ -97,7 +97,7 @@ fn main() {
 }
 ```
 
-The same sum in SQL:
+The cost of the last day by model, in SQL:
 
 ```sql
 select model, sum(cost_usd) as cost
@@ -107,31 +107,29 @@ group by model
 order by cost desc;
 ```
 
-Use the **Copy** button on a block to take it with you.
+Use the **Copy** button to copy a block.
 ";
 
-const TABLE: &str = "## Side by side
+const TABLE: &str = "## Message sizes compared
 
-| What you send | Tokens, about | Share of a free day |
+| Message | Approximate tokens | Share of the daily limit on Free |
 |---|--:|--:|
 | A greeting | 10 | 0.02 % |
 | One page of text | 600 | 1.2 % |
 | A long article | 8,000 | 16 % |
-| A short book | 90,000 | more than a day |
+| A short book | 90,000 | more than 100 % |
 
-Two messages a minute can cost nothing or a fortune. That is why **tokens per day** stand beside requests per minute.
+Two messages can differ in size by a factor of thousands. That is why plans limit **tokens per day** as well as requests per minute.
 ";
 
-const STEPS: &str = "## In four steps
+const STEPS: &str = "## How to write a good prompt
 
 1. **Say what you want** in one sentence.
-2. **Add what matters**: the text, the numbers, the error message.
-   - Leave out what doesn't; it costs tokens each turn.
-   - Start a new conversation for a new subject.
-3. **Ask for a form**: a list, a table, two paragraphs.
-4. **Stop early** when you have what you need. What wasn't said isn't charged.
-
-That is all there is to it.
+2. **Add the context**: the text, the numbers, the error message.
+   - Leave out what isn't needed. It uses tokens with every message.
+   - Start a new conversation for a new topic.
+3. **Name the format**: a list, a table, two paragraphs.
+4. **Stop early** once you have what you need. Text that isn't written uses no tokens.
 ";
 
 #[cfg(test)]
@@ -149,7 +147,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn shows_each_kind_of_markdown_and_reports_output_tokens() {
         for (question, sign) in
-            [("hello", "- **The stream.**"), ("a table", "|---|"), ("code", "```rust"), ("steps", "1. **Say")]
+            [("hello", "- **Streaming.**"), ("a table", "|---|"), ("code", "```rust"), ("steps", "1. **Say")]
         {
             let chunks = respond(question, 2_000).await;
             let text: String = chunks

@@ -41,8 +41,8 @@ pub(crate) fn of_budget(
         let db = db.clone();
         Box::pin(async move {
             let (now, model) = (now(), model_of(&key));
-            let past = store::usage::spent(&db, model.as_ref(), now - SINCE, now - Duration::HOUR).await;
-            let call = |past: store::usage::Spent| PastCall {
+            let past = store::usage::spend_history(&db, model.as_ref(), now - SINCE, now - Duration::HOUR).await;
+            let call = |past: store::usage::Spend| PastCall {
                 call: past.call,
                 at_ms: millis(past.at),
                 amount: nanos(past.cost),

@@ -113,10 +113,10 @@ impl Limit {
     #[must_use]
     pub fn problem(self, retry_after_ms: u64, upgrade: Option<PlanId>) -> Problem {
         let message = match self {
-            Self::Requests => "You have reached your plan's requests per minute. Your draft is kept.",
+            Self::Requests => "You have reached your plan's limit of requests per minute. Your draft is kept.",
             Self::Tokens => "This message needs more tokens than you have left today. Your draft is kept.",
             Self::InFlight => {
-                "Your plan's limit of responses in progress is reached. Wait for one to finish, or stop it."
+                "You have reached your plan's limit of responses in progress. Wait for one to finish, or stop one."
             }
         };
         Problem { retry_after_ms: Some(retry_after_ms), upgrade, ..Problem::new(self.kind(), message) }

@@ -37,8 +37,8 @@ mod tests {
         assert_eq!(began.elapsed().as_millis() / 10, 26);
     }
 
-    /// The reply arrives long before the deadline, the process is busy until long after it, and then the client library's tasks
-    /// need some turns of the scheduler before the reply reaches the caller.
+    /// Field note 106: the reply arrives long before the deadline, the process is busy until long after it, and then the client library's
+    /// tasks need some turns of the scheduler before the reply reaches the caller.
     #[tokio::test]
     async fn reply_that_arrived_in_time_is_read_however_late_the_task_is_scheduled() {
         let (sender, answer) = tokio::sync::oneshot::channel();

@@ -43,7 +43,7 @@ impl AccountChange {
             Self::Resume => "resume",
             Self::SignOut => "sign_out_everywhere",
             Self::MakeAdmin => "make_admin",
-            Self::UnmakeAdmin => "unmake_admin",
+            Self::UnmakeAdmin => "remove_admin",
         }
     }
 }

@@ -6,7 +6,7 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// A conversation as listed in the sidebar.
+/// A conversation in the sidebar.
 pub struct Conversation {
     /// Conversation id.
     pub id: ConversationId,

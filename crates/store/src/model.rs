@@ -60,21 +60,21 @@ impl Row {
 pub async fn learn(db: impl PgExecutor<'_>, since: OffsetDateTime) -> Result<()> {
     sqlx::query!(
         "update model m set input_permille = learned.permille
-         from model listed, lateral (
+         from model candidate, lateral (
            select least(5000, greatest(500, ceil(percentile_disc(0.99) within group (order by permille))))::bigint as permille
            from (
              select (input_tokens + cache_read_tokens + cache_write_tokens)::numeric * 1000 / counted_tokens as permille
              from ai_usage
-             where model = listed.model and created_at >= $1 and usage_source = 'exact' and corrects is null and output_tokens > 0
+             where model = candidate.model and created_at >= $1 and usage_source = 'exact' and corrects is null and output_tokens > 0
                and counted_tokens > 0
              order by created_at desc limit 1000
-           ) told having count(*) >= 200
+           ) recent_calls having count(*) >= 200
          ) learned
          -- A rarely used model is not searched for among all rows.
          where (select sum(calls) from (
                   select model, hour, calls from usage_total union all select model, hour, calls from usage_delta
-                ) t where t.model = listed.model and t.hour >= $1) >= 200
-           and m.model = listed.model and m.input_permille is distinct from learned.permille",
+                ) t where t.model = candidate.model and t.hour >= $1) >= 200
+           and m.model = candidate.model and m.input_permille is distinct from learned.permille",
         since,
     )
     .execute(db)

@@ -125,9 +125,9 @@ pub enum Set {
 /// Formats a model's settings for the audit log.
 fn describe(rules: &Rules) -> String {
     let cap = rules.daily_spend.map_or_else(|| "no cap".to_owned(), |cap| format!("${} a day", cap.exact()));
-    let other = rules.fallback.as_ref().map_or("nobody", |name| name.0.as_str());
-    let hedged = rules.hedge_after_ms.map(|ms| format!(" also after {ms} ms of silence")).unwrap_or_default();
-    format!("{}, {cap}, {other} stands in{hedged}", if rules.enabled { "on" } else { "off" })
+    let fallback = rules.fallback.as_ref().map_or_else(|| "no fallback".to_owned(), |name| format!("fallback {name}"));
+    let hedged = rules.hedge_after_ms.map(|ms| format!(", hedged after {ms} ms of silence")).unwrap_or_default();
+    format!("{}, {cap}, {fallback}{hedged}", if rules.enabled { "on" } else { "off" })
 }
 
 /// Applies `change` to a model's current settings under a row lock and writes an audit row if they differ. Without a fallback, hedging is
@@ -240,9 +240,9 @@ pub async fn add_price(
     }
     let Tier { input, cache_read, cache_write, output } = new.tier;
     let usd = |price: Option<MicrosPerMillion>| price.unwrap_or(input).to_usd();
-    let above = new.above.map(|tokens| format!("above {tokens} tokens ")).unwrap_or_default();
+    let above = new.above.map(|tokens| format!("above {tokens} tokens: ")).unwrap_or_default();
     let after = format!(
-        "{above}${} in, ${} from a cache, ${} to a cache, ${} out, from {}",
+        "{above}${} input, ${} cache read, ${} cache write, ${} output, effective {}",
         input.to_usd(),
         usd(cache_read),
         usd(cache_write),

@@ -28,7 +28,7 @@ impl Rules {
         let Self { requests, tokens, in_flight, max_output, shows_cost, .. } = self;
         let shown = if shows_cost.unwrap_or(true) { "cost shown" } else { "cost not shown" };
         format!(
-            "{requests} requests, {tokens} tokens, {in_flight} at once, {max_output} an answer, {shown}; {}",
+            "{requests} requests per minute, {tokens} tokens per day, {in_flight} at once, {max_output} per response, {shown}; {}",
             models.join(" ")
         )
     }
@@ -73,7 +73,7 @@ pub async fn set(db: &Db, actor: UserId, plan: &PlanId, rules: &Rules, now: Offs
     let models: Vec<String> = rules.models.iter().map(|model| model.0.clone()).collect();
     let set = sqlx::query!(
         "insert into plan_model (plan_id, model, sort)
-         select $1, model, min(place) from unnest($2::text[]) with ordinality as asked (name, place) join model on model = name group by model",
+         select $1, model, min(position) from unnest($2::text[]) with ordinality as requested (name, position) join model on model = name group by model",
         plan.0,
         &models
     )

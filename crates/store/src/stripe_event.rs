@@ -119,7 +119,7 @@ pub async fn replay(db: impl PgExecutor<'_>, id: &str) -> Result<bool> {
 }
 
 /// A dead letter: an event that failed too often.
-pub struct Dead {
+pub struct DeadLetter {
     /// Event id.
     pub id: String,
     /// Stripe's event type.
@@ -141,7 +141,7 @@ pub struct Inbox {
     /// When the last event was received.
     pub last: Option<OffsetDateTime>,
     /// Dead letters, newest first, at most 100.
-    pub dead: Vec<Dead>,
+    pub dead_letters: Vec<DeadLetter>,
 }
 
 /// Loads the state of the inbox for the admin pages.
@@ -155,7 +155,7 @@ pub async fn inbox(db: &Db) -> Result<Inbox> {
     )
     .fetch_one(db)
     .await?;
-    let dead = sqlx::query!(
+    let dead_letters = sqlx::query!(
         r#"select event_id, type as kind, error, attempts, dead_at as "dead_at!" from stripe_event
            where dead_at is not null order by dead_at desc limit 100"#
     )
@@ -165,9 +165,9 @@ pub async fn inbox(db: &Db) -> Result<Inbox> {
         waiting: counts.waiting,
         oldest: counts.oldest,
         last: counts.last,
-        dead: dead
+        dead_letters: dead_letters
             .into_iter()
-            .map(|row| Dead {
+            .map(|row| DeadLetter {
                 id: row.event_id,
                 kind: row.kind,
                 error: row.error,

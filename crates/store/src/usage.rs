@@ -49,7 +49,7 @@ pub async fn since(db: impl PgExecutor<'_>, subject: &str, since: OffsetDateTime
 }
 
 /// Money spent, or reserved for a running turn, from which a budget is rebuilt.
-pub struct Spent {
+pub struct Spend {
     /// Key: the subject and id of a turn, or the start of a quarter of an hour.
     pub call: String,
     /// When the turn was admitted, or the first one of the quarter of an hour.
@@ -65,12 +65,12 @@ pub struct Spent {
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn spent(
+pub async fn spend_history(
     db: impl PgExecutor<'_>,
     model: Option<&ModelName>,
     since: OffsetDateTime,
     recent: OffsetDateTime,
-) -> Result<Vec<Spent>> {
+) -> Result<Vec<Spend>> {
     let rows = sqlx::query!(
         r#"select case when u.status = 'pending' or u.created_at >= $2 then u.subject || '/' || u.turn_id::text
                        else to_char(date_bin('15 minutes', u.created_at, 'epoch'), 'YYYY-MM-DD HH24:MI') end as "call!",
@@ -90,7 +90,7 @@ pub async fn spent(
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| Spent {
+        .map(|row| Spend {
             call: row.call,
             at: row.at,
             cost: Picos::from_usd(row.cost.round_dp(12)).unwrap_or_default(),

@@ -23,7 +23,7 @@ pub(crate) const WEBHOOK: &str = "alert_webhook";
 
 /// Minimum cost of a day for alerts about a user's share.
 const MIN_DAY_COST: Picos = Picos(1_000_000_000_000);
-/// Percentage points that a cause must fall below its level before the alert is resolved, so that it doesn't flap.
+/// Hysteresis: an alert is resolved once its value is this many percentage points below its threshold.
 const SLACK_PERCENT: u8 = 5;
 /// Kind of the alerts about open circuits. Each server sees only its own circuits, so these alerts are resolved by not being seen for
 /// `UNSEEN`.
@@ -181,7 +181,8 @@ async fn spend_caps(
 /// Returns the providers whose circuit is open on this server.
 fn open_circuits(app: &AppState) -> Vec<Cause> {
     let open = app.providers.circuits().into_iter().filter(|(_, open_for_ms)| open_for_ms.is_some());
-    let message = |provider: &str| format!("{provider} failed repeatedly. Its circuit is open.");
+    let message =
+        |provider: &str| format!("{provider} failed repeatedly. Its circuit is open, so it gets no requests for now.");
     open.map(|(provider, _)| Cause { message: message(&provider), about: provider }).collect()
 }
 
@@ -190,12 +191,12 @@ async fn dead_letters(app: &AppState) -> anyhow::Result<Vec<Cause>> {
     let db = &app.admin_db;
     let (inbox, queue) = (store::stripe_event::inbox(db).await?, store::job::queue(db).await?);
     let counts = [
-        ("stripe", inbox.dead.len() as u64, "Stripe event", "Stripe events"),
+        ("stripe", inbox.dead_letters.len() as u64, "Stripe event", "Stripe events"),
         ("jobs", queue.dead.unsigned_abs(), "job (such as mail)", "jobs (such as mail)"),
     ];
     let cause = |(about, n, one, many): (&str, u64, &str, &str)| Cause {
         about: about.to_owned(),
-        message: format!("{} failed for good and can be retried.", count(n, one, many)),
+        message: format!("{} failed repeatedly and can be retried.", count(n, one, many)),
     };
     Ok(counts.into_iter().filter(|(_, n, _, _)| *n > 0).map(cause).collect())
 }

@@ -20,7 +20,7 @@ pub(crate) struct Drift {
     /// Description of the difference.
     pub what: String,
     /// Description of the correction.
-    pub mended: String,
+    pub repair: String,
 }
 
 /// The result of one comparison.
@@ -61,18 +61,18 @@ pub(crate) async fn reconcile(db: &store::Db, billing: &Billing) -> anyhow::Resu
     }
     let mut drift = Vec::new();
     for (customer, found) in customers {
-        let mended = match sync_or_cancel(db, billing, &customer).await {
-            Ok(mended) => mended,
+        let repair = match sync_or_cancel(db, billing, &customer).await {
+            Ok(repair) => repair,
             Err(error) => format!("not repaired: {error:#}"),
         };
-        drift.extend(found.into_iter().map(|(id, what)| Drift { id, what, mended: mended.clone() }));
+        drift.extend(found.into_iter().map(|(id, what)| Drift { id, what, repair: repair.clone() }));
     }
     for user_id in subscription::mistaken(db, AppState::now()).await? {
         let mut tx = store::begin(db).await?;
         if let Some(entitled) = subscription::entitle(&mut tx, user_id, AppState::now()).await? {
             tx.commit().await?;
             let what = format!("on plan {}, which doesn't follow from what they pay or were given", entitled.before);
-            drift.push(Drift { id: user_id.to_string(), what, mended: format!("now on {}", entitled.after) });
+            drift.push(Drift { id: user_id.to_string(), what, repair: format!("now on {}", entitled.after) });
         }
     }
     let report = Report { checked: remote.len(), drift };

@@ -11,7 +11,7 @@ use std::io::Write;
 pub enum Billing {
     /// Compare every live subscription with Stripe and correct differences.
     Reconcile,
-    /// Remove customers and subscriptions of another Stripe account, after moving from the simulator or from test to live mode.
+    /// Remove the customers and subscriptions of another Stripe account, after switching from the simulator or from test to live mode.
     Forget,
 }
 
@@ -22,7 +22,7 @@ pub(super) async fn run(command: Billing, config: &Config, db: &store::Db, out: 
         Billing::Reconcile => {
             let report = reconcile::reconcile(db, &stripe).await?;
             for drift in &report.drift {
-                writeln!(out, "{}: {}; {}", drift.id, drift.what, drift.mended)?;
+                writeln!(out, "{}: {}; {}", drift.id, drift.what, drift.repair)?;
             }
             writeln!(out, "{} subscriptions compared, {} differed.", report.checked, report.drift.len())?;
         }

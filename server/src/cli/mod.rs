@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 /// Command line arguments. Serves the app if no subcommand is given.
 #[derive(Parser)]
-#[command(version, about = "Serves the app. Subcommands administer it.")]
+#[command(version, about = "Serves the app, or runs an administrative subcommand.")]
 pub struct Cli {
     /// Serves the app if none is given.
     #[command(subcommand)]

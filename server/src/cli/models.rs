@@ -9,7 +9,7 @@ use std::io::Write;
 /// Subcommands for models.
 #[derive(Subcommand)]
 pub enum Models {
-    /// Add a model, or set a new price for an existing one; options that aren't given stay unchanged.
+    /// Add a model, or set a new price for an existing one. Omitted options stay unchanged.
     Add(Box<AddModel>),
     /// List models and their current prices.
     List,
@@ -47,7 +47,7 @@ pub struct AddModel {
     /// Maximum output tokens. Default: 16384.
     #[arg(long)]
     max_output: Option<u64>,
-    /// Plans that allow it, in addition to current ones. Default for a new model: all plans.
+    /// Plans that allow the model, in addition to its current ones. Default for a new model: all plans.
     #[arg(long, value_delimiter = ',')]
     plans: Option<Vec<String>>,
 }
@@ -87,7 +87,7 @@ async fn list(db: &store::Db, out: &mut impl Write) -> anyhow::Result<()> {
 async fn add(db: &store::Db, model: &AddModel) -> anyhow::Result<bool> {
     let price = |name: &str, text: &str| {
         MicrosPerMillion::parse_usd(text)
-            .with_context(|| format!("--{name}: dollars per million tokens, like 0.25, not negative"))
+            .with_context(|| format!("--{name} must be dollars per million tokens, such as 0.25, and not negative"))
     };
     ensure!(!model.name.trim().is_empty(), "the model name must not be empty");
     let (context, max_output) = (model.context.unwrap_or(u64::MAX), model.max_output.unwrap_or(u64::MAX));

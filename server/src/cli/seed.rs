@@ -66,7 +66,7 @@ async fn fill(config: &Config, db: &store::Db, are_paying: bool, out: &mut impl 
             is_admin: n == 0,
         };
         if store::account::create(db, &new).await? == store::account::Created::EmailTaken {
-            writeln!(out, "The account {email} exists already. No demo data was added.")?;
+            writeln!(out, "The account {email} already exists. No demo data was added.")?;
             return Ok(());
         }
         let plan = match n % 10 {

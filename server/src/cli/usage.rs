@@ -6,7 +6,7 @@ use std::io::Write;
 /// Subcommands for the usage rollups.
 #[derive(Subcommand)]
 pub enum Usage {
-    /// Rebuild the rollups from the ledger. Responses that finish meanwhile are recorded after the rebuild.
+    /// Rebuild the rollups from the ledger. Responses that finish during the rebuild are recorded after it.
     Rebuild,
 }
 

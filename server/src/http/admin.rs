@@ -37,7 +37,9 @@ fn plan_rules(pairs: &[(String, String)]) -> Result<Rules, Problem> {
             None => None,
             Some("yes") => Some(true),
             Some("no") => Some(false),
-            Some(_) => return Err(Problem::invalid("shows_cost", "Cost is shown, yes or no. No changes were saved.")),
+            Some(_) => {
+                return Err(Problem::invalid("shows_cost", "Show cost must be yes or no. No changes were saved."));
+            }
         },
         models,
     })

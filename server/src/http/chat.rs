@@ -89,7 +89,7 @@ async fn own(app: &AppState, viewer: &Viewer, turn_id: TurnId) -> Result<(), Fai
     if store::turn::is_owned_by(&app.db, viewer.user_id, turn_id).await? {
         return Ok(());
     }
-    Err(Problem::not_found("answer").into())
+    Err(Problem::not_found("response").into())
 }
 
 /// `GET /api/quota`: returns what is left of the plan's limits.

@@ -92,14 +92,14 @@ async fn draw(app: &AppState, request: Request, form: FailedForm, problem: Optio
 pub(crate) fn provide(state: &app::api::context::PageState, reload_port: Option<u16>) {
     provide_context(state.clone());
     let parts = use_context::<Parts>();
-    let visit = parts.and_then(|parts| {
+    let context = parts.and_then(|parts| {
         // Requests to server functions have a viewer but no page context.
         parts.extensions.get::<PageContext>().cloned().or_else(|| {
             let viewer = parts.extensions.get::<CurrentUser>().and_then(|user| user.0.clone());
             Some(PageContext { path: parts.uri.path().to_owned(), viewer, ..PageContext::default() })
         })
     });
-    provide_context(visit.unwrap_or_default());
+    provide_context(context.unwrap_or_default());
     provide_context(state.panic_handler());
     // Chromium applies `form-action` to the redirects of a form as well.
     let actions: String = state.payment_pages.iter().map(|page| format!(" {page}")).collect();

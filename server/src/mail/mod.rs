@@ -114,7 +114,8 @@ impl Mail {
                 format!("Your payment for {plan} failed"),
                 vec![
                     format!("We couldn't charge your card for {plan}. Your plan stays active until {}.", day(*until)),
-                    "We will try again over the next few days. If your card has changed, please update it.".to_owned(),
+                    "We will retry the payment over the next few days. If your card has changed, please update it."
+                        .to_owned(),
                 ],
                 "Update card",
                 "/settings/billing",
@@ -143,7 +144,7 @@ impl Mail {
             ),
             Self::Alert { message, is_over: false } => (
                 format!("{}: {message}", brand::NAME),
-                vec![message.clone(), "You will get another message when it is resolved.".to_owned()],
+                vec![message.clone(), "You will get another email when it is resolved.".to_owned()],
                 "View details",
                 "/admin/health",
             ),

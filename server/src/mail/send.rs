@@ -40,7 +40,7 @@ impl Mailer {
             anyhow::ensure!(cfg!(debug_assertions), "SMTP_URL isn't set");
             return Ok(());
         };
-        let to = Mailbox::new(None, to.parse().map_err(|_| anyhow::anyhow!("the address can't be written to"))?);
+        let to = Mailbox::new(None, to.parse().map_err(|_| anyhow::anyhow!("the recipient's address is invalid"))?);
         let message = Message::builder()
             .from(self.from.clone())
             .to(to)
@@ -48,7 +48,7 @@ impl Mailer {
             .multipart(MultiPart::alternative_plain_html(rendered.text, rendered.html))?;
         let sent = smtp.send(message).await;
         sent.map(drop).map_err(|error| match error.status() {
-            Some(code) => anyhow::anyhow!("the mail server answered {code}"),
+            Some(code) => anyhow::anyhow!("the mail server responded with {code}"),
             None => anyhow::anyhow!("the mail server can't be reached"),
         })
     }

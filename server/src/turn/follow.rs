@@ -25,7 +25,7 @@ pub(super) fn is_same(
 ) -> Result<bool, Failure> {
     match known {
         None => Ok(false),
-        Some(known) if known.user_id != Some(viewer.user_id) => Err(Problem::not_found("answer").into()),
+        Some(known) if known.user_id != Some(viewer.user_id) => Err(Problem::not_found("response").into()),
         Some(known) if known.request_hash != chat_request.hash => Err(Problem::new(
             ProblemKind::Conflict,
             "This turn_id was already used for another message. Send it with a new one.",

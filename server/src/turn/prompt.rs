@@ -122,7 +122,7 @@ pub(crate) async fn prompt(app: &AppState, viewer: &Viewer, chat_request: &ChatR
         }
         Input::Again(earlier) => {
             let found = store::turn::load_for_regenerate(&app.db, viewer.user_id, *earlier).await?;
-            let found = found.ok_or_else(|| Problem::not_found("answer"))?;
+            let found = found.ok_or_else(|| Problem::not_found("response"))?;
             if chat_request.conversation_id.is_some_and(|id| id != found.conversation_id) {
                 return Err(
                     Problem::invalid("conversation_id", "This response belongs to another conversation.").into()

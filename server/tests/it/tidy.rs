@@ -151,7 +151,7 @@ fn tidy_only_http_names_axum() {
     }
 }
 
-/// Every page of the app has a route on the server. Otherwise it would be a 404, although links to it work in no browser.
+/// Every page of the app has a route on the server. Without one, its URL responds with 404.
 #[test]
 fn tidy_every_page_has_a_route() {
     let app = fs::read_to_string(root().join("app/src/lib.rs")).unwrap();

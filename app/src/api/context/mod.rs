@@ -127,7 +127,7 @@ pub(crate) async fn chat_view(
 ) -> Result<crate::view::conversation::ChatView, Refusal> {
     use crate::view::conversation::{AvailableModel, ChatView, ConversationSummary};
     let fail = |error| state.fail(error);
-    let listed = store::conversation::list(&state.db, viewer.user_id, 200).await.map_err(fail)?;
+    let conversations = store::conversation::list(&state.db, viewer.user_id, 200).await.map_err(fail)?;
     let (mut open, mut messages, mut running) = (None, Vec::new(), None);
     if let Some(id) = id {
         let found = store::conversation::open(&state.db, viewer.user_id, id).await.map_err(fail)?;
@@ -153,7 +153,7 @@ pub(crate) async fn chat_view(
     // Models in the plan's order, followed by those it doesn't allow.
     models.sort_by_key(|choice| viewer.plan.models.iter().position(|name| *name == choice.name).unwrap_or(usize::MAX));
     Ok(ChatView {
-        listed: listed.into_iter().map(|c| ConversationSummary { id: c.id, title: c.title }).collect(),
+        conversations: conversations.into_iter().map(|c| ConversationSummary { id: c.id, title: c.title }).collect(),
         open,
         messages,
         running,

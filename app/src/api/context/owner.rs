@@ -133,7 +133,7 @@ pub(crate) async fn users(
     let found = store::account::list(&state.admin_db, search, offset, i64::from(USER_ROWS)).await;
     let rows = found.map_err(|error| state.fail(error))?;
     let all = rows.first().map_or(0, |row| row.all.unsigned_abs());
-    let listed = |row: store::account::AccountSummary| crate::view::admin::AccountSummary {
+    let summary = |row: store::account::AccountSummary| crate::view::admin::AccountSummary {
         user_id: row.user_id,
         email: row.email,
         plan: row.plan,
@@ -141,7 +141,7 @@ pub(crate) async fn users(
         is_paused: row.is_paused,
         created_at: row.created_at,
     };
-    Ok((rows.into_iter().map(listed).collect(), all))
+    Ok((rows.into_iter().map(summary).collect(), all))
 }
 
 /// Loads all plans, and the names of all models that a plan can allow.
@@ -155,8 +155,8 @@ pub(crate) async fn plans(state: &PageState) -> Result<(Vec<Plan>, Vec<ModelName
 /// Loads a page of the audit log, newest first.
 pub(crate) async fn audit(state: &PageState, page: u32) -> Result<Vec<AuditEntry>, Refusal> {
     let offset = i64::from(page.clamp(1, 100_000) - 1) * i64::from(AUDIT_ROWS);
-    let listed = store::audit::list(&state.admin_db, None, offset, i64::from(AUDIT_ROWS)).await;
-    listed.map_err(|error| state.fail(error))
+    let entries = store::audit::list(&state.admin_db, None, offset, i64::from(AUDIT_ROWS)).await;
+    entries.map_err(|error| state.fail(error))
 }
 
 /// Loads a user's admin page.
@@ -196,7 +196,7 @@ pub(crate) async fn user(state: &PageState, id: domain::UserId) -> Result<crate:
 
 /// Loads the health of the deployment: payments, providers, alerts, meters, jobs, schema, and the freshness of the usage report.
 pub(crate) async fn health(state: &PageState) -> Result<crate::view::admin::HealthView, Refusal> {
-    use crate::view::admin::{Dead, Flag, HealthView};
+    use crate::view::admin::{DeadLetter, Flag, HealthView};
     let (db, fail) = (&state.admin_db, |error| state.fail(error));
     let inbox = store::stripe_event::inbox(db).await.map_err(fail)?;
     let queue = store::job::queue(db).await.map_err(fail)?;
@@ -208,15 +208,15 @@ pub(crate) async fn health(state: &PageState) -> Result<crate::view::admin::Heal
         waiting: inbox.waiting,
         oldest: inbox.oldest,
         last_event: inbox.last,
-        dead: inbox
-            .dead
+        dead_letters: inbox
+            .dead_letters
             .into_iter()
-            .map(|dead| Dead {
-                id: dead.id,
-                kind: dead.kind,
-                error: dead.error.unwrap_or_default(),
-                attempts: dead.attempts,
-                at: dead.dead_at,
+            .map(|letter| DeadLetter {
+                id: letter.id,
+                kind: letter.kind,
+                error: letter.error.unwrap_or_default(),
+                attempts: letter.attempts,
+                at: letter.dead_at,
             })
             .collect(),
         flags: flags
@@ -253,7 +253,7 @@ pub(crate) async fn models(state: &PageState) -> Result<crate::view::admin::Mode
     use crate::view::admin::{ModelRow, ModelsView, PriceRow};
     let fail = |error| state.fail(error);
     let switches = store::deployment::switches(&state.admin_db).await.map_err(fail)?;
-    let listed = store::model_rule::list(&state.admin_db, (state.now)()).await.map_err(fail)?;
+    let models = store::model_rule::list(&state.admin_db, (state.now)()).await.map_err(fail)?;
     // At least two decimals, and more if the price has more.
     let usd = |price: domain::MicrosPerMillion| {
         let exact = price.to_usd().to_string();
@@ -292,6 +292,6 @@ pub(crate) async fn models(state: &PageState) -> Result<crate::view::admin::Mode
         daily_spend: switches.daily_spend,
         env_spend: state.daily_spend,
         spent: spent(None),
-        models: listed.into_iter().map(row).collect(),
+        models: models.into_iter().map(row).collect(),
     })
 }

@@ -44,7 +44,7 @@ pub fn AuditTable(
         <div class="table-scroll" tabindex="0" role="region" aria-label="Audit log">
             <table class="compact">
                 <thead><tr>
-                    <th scope="col">"When"</th><th scope="col">"User"</th><th scope="col">"What"</th><th scope="col">"To"</th>
+                    <th scope="col">"When"</th><th scope="col">"Actor"</th><th scope="col">"Action"</th><th scope="col">"User"</th>
                     <th scope="col">"Before"</th><th scope="col">"After"</th><th scope="col">"Reason"</th>
                 </tr></thead>
                 <tbody>{drawn}</tbody>

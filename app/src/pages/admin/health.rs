@@ -6,7 +6,7 @@ use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
 use crate::pages::admin::AdminTabs;
 use crate::pages::settings::billing::Connection;
-use crate::view::admin::{Dead, Drift, Flag, HealthView};
+use crate::view::admin::{DeadLetter, Drift, Flag, HealthView};
 use domain::money::count;
 use leptos::prelude::*;
 
@@ -33,22 +33,22 @@ fn Shown(health: HealthView) -> impl IntoView {
     let (known, found) = health.schema;
     let schema = match found.cmp(&known) {
         std::cmp::Ordering::Equal => {
-            format!("Version {}. The database has had all {known} migrations.", health.version)
+            format!("Version {}. The database schema is up to date ({known} migrations).", health.version)
         }
         std::cmp::Ordering::Greater => {
             format!(
-                "Version {}. The database is newer: it has had {found} migrations, this server knows {known}.",
+                "Version {}. The database schema is newer than this server: {found} migrations applied, {known} known.",
                 health.version
             )
         }
         std::cmp::Ordering::Less => {
-            format!("Version {}. The database is older: it has had {found} migrations of {known}.", health.version)
+            format!("Version {}. The database schema is outdated: {found} of {known} migrations.", health.version)
         }
     };
     let rollup_status = match health.report {
         (None, _) => "The usage report has not been computed yet.".to_owned(),
         (Some(as_of), newer) => {
-            format!("Usage report as of {} UTC, {} since.", moment(as_of), count(newer, "call", "calls"))
+            format!("Usage report as of {} UTC; {} since then.", moment(as_of), count(newer, "call", "calls"))
         }
     };
     let compared = health.compared.as_ref().map_or_else(
@@ -62,7 +62,7 @@ fn Shown(health: HealthView) -> impl IntoView {
         <Connection payments=health.payments/>
         <section class="figures">
             <p class="figure"><strong>{health.waiting}</strong><span>"Stripe events waiting"</span></p>
-            <p class="figure"><strong>{health.dead.len()}</strong><span>"dead letters"</span></p>
+            <p class="figure"><strong>{health.dead_letters.len()}</strong><span>"dead letters"</span></p>
             <p class="figure"><strong>{health.flags.len()}</strong><span>"need attention"</span></p>
             <p class="figure"><strong>{health.drifts}</strong><span>"usage counters rebuilt in 24 hours"</span></p>
             <p class="figure"><strong>{health.jobs_waiting}</strong><span>"jobs waiting"</span></p>
@@ -71,19 +71,19 @@ fn Shown(health: HealthView) -> impl IntoView {
         <p class="hint">{last}{oldest}</p>
         <section>
             <h2>"Model providers"</h2>
-            {table("Model providers", &["Provider", "State"], health.providers.into_iter().map(provider).collect(), "No API key is set: the demo model answers.")}
+            {table("Model providers", &["Provider", "State"], health.providers.into_iter().map(provider).collect(), "No API key is set, so the demo model is used.")}
         </section>
         <section>
             <h2>"Alerts"</h2>
-            {table("Alerts", &["What", "Since", "Until"], health.alerts.into_iter().map(alert).collect(), "None. Alerts about users with a large share of usage, spend caps, failing providers, dead letters and usage counters appear here and are sent by mail and webhook.")}
+            {table("Alerts", &["Alert", "Since", "Until"], health.alerts.into_iter().map(alert).collect(), "None. Alerts about users with a large share of usage, spend caps, failing providers, dead letters and usage counters appear here and are sent by mail and webhook.")}
         </section>
         <section>
             <h2>"Needs attention"</h2>
-            {table("Needs attention", &["What", "Who", "Amount", "Since", ""], health.flags.into_iter().map(flag).collect(), "Nothing. Refunds, chargebacks and unknown subscriptions appear here.")}
+            {table("Needs attention", &["Issue", "User", "Amount", "Since", ""], health.flags.into_iter().map(flag).collect(), "Nothing. Refunds, chargebacks and unknown subscriptions appear here.")}
         </section>
         <section>
             <h2>"Dead letters"</h2>
-            {table("Dead letters", &["Event", "Reason", "Tries", "Failed at", ""], health.dead.into_iter().map(dead).collect(), "None. Events that keep failing end up here and can be replayed.")}
+            {table("Dead letters", &["Event", "Reason", "Attempts", "Failed at", ""], health.dead_letters.into_iter().map(dead_letter).collect(), "None. Events that keep failing end up here and can be replayed.")}
         </section>
         <section>
             <h2>"Stripe reconciliation"</h2>
@@ -110,7 +110,7 @@ fn table(label: &'static str, heads: &'static [&'static str], rows: Vec<AnyView>
     if rows.is_empty() {
         return view! { <p class="hint">{empty}</p> }.into_any();
     }
-    let number = |head: &str| matches!(head, "Amount" | "Tries").then_some("end");
+    let number = |head: &str| matches!(head, "Amount" | "Attempts").then_some("end");
     let heads = heads.iter().map(|head| view! { <th scope="col" class=number(head)>{*head}</th> }).collect_view();
     view! {
         <div class="table-scroll" tabindex="0" role="region" aria-label=label>
@@ -122,7 +122,7 @@ fn table(label: &'static str, heads: &'static [&'static str], rows: Vec<AnyView>
 
 fn provider((name, open_ms): (String, Option<u64>)) -> AnyView {
     let state = open_ms.map_or_else(
-        || "Answers".to_owned(),
+        || "Available".to_owned(),
         |ms| match ms {
             0 => "Circuit open: retried with the next request".to_owned(),
             ms => format!("Circuit open: retried in {}", wait(ms)),
@@ -160,7 +160,7 @@ fn flag(flag: Flag) -> AnyView {
                 <form method="post" action="/admin/health/clear">
                     <input type="hidden" name="kind" value=flag.kind/>
                     <input type="hidden" name="object" value=flag.object_id.clone()/>
-                    <button class="quiet small" aria-label=format!("Seen: {}", flag.object_id)>"Seen"</button>
+                    <button class="quiet small" aria-label=format!("Dismiss {}", flag.object_id)>"Dismiss"</button>
                 </form>
             </td>
         </tr>
@@ -168,17 +168,17 @@ fn flag(flag: Flag) -> AnyView {
     .into_any()
 }
 
-fn dead(dead: Dead) -> AnyView {
+fn dead_letter(letter: DeadLetter) -> AnyView {
     view! {
         <tr>
-            <th scope="row">{dead.kind}<br/><code>{dead.id.clone()}</code></th>
-            <td>{dead.error}</td>
-            <td class="end">{dead.attempts}</td>
-            <td>{moment(dead.at)}</td>
+            <th scope="row">{letter.kind}<br/><code>{letter.id.clone()}</code></th>
+            <td>{letter.error}</td>
+            <td class="end">{letter.attempts}</td>
+            <td>{moment(letter.at)}</td>
             <td>
                 <form method="post" action="/admin/health/replay">
-                    <input type="hidden" name="event" value=dead.id.clone()/>
-                    <button class="secondary small" aria-label=format!("Replay {}", dead.id)>"Replay"</button>
+                    <input type="hidden" name="event" value=letter.id.clone()/>
+                    <button class="secondary small" aria-label=format!("Replay {}", letter.id)>"Replay"</button>
                 </form>
             </td>
         </tr>
@@ -187,6 +187,6 @@ fn dead(dead: Dead) -> AnyView {
 }
 
 fn differed(drift: Drift) -> AnyView {
-    view! { <tr><th scope="row"><code>{drift.id}</code></th><td>{drift.what}</td><td>{drift.mended}</td></tr> }
+    view! { <tr><th scope="row"><code>{drift.id}</code></th><td>{drift.what}</td><td>{drift.repair}</td></tr> }
         .into_any()
 }

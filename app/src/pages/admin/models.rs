@@ -38,8 +38,8 @@ fn Shown(view: ModelsView) -> impl IntoView {
                 <table class="compact numbers">
                     <thead><tr>
                         <th scope="col">"Model"</th><th scope="col">"State"</th><th scope="col">"Plans"</th>
-                        <th scope="col" class="end">"In"</th><th scope="col" class="end">"Cached"</th><th scope="col" class="end">"Out"</th>
-                        <th scope="col" class="end">"24 hours"</th><th scope="col">"Share of cap"</th><th scope="col">"Fallback"</th>
+                        <th scope="col" class="end">"Input"</th><th scope="col" class="end">"Cached input"</th><th scope="col" class="end">"Output"</th>
+                        <th scope="col" class="end">"Last 24 hours"</th><th scope="col">"Share of cap"</th><th scope="col">"Fallback"</th>
                     </tr></thead>
                     <tbody>{rows}</tbody>
                 </table>
@@ -47,7 +47,7 @@ fn Shown(view: ModelsView) -> impl IntoView {
             <p class="hint">"Current prices in dollars per million tokens. Past usage keeps its price."</p>
         </section>
         <section class="model-forms">
-            <h2>"Change a model"</h2>
+            <h2>"Edit models"</h2>
             {forms}
         </section>
     }
@@ -120,7 +120,7 @@ fn row(model: ModelRow) -> impl IntoView {
     };
     let PriceRow { input, cache_read, output, .. } = model.price.clone().unwrap_or_default();
     let next = model.next_price.as_ref().map(|(input, output, at)| {
-        view! { <br/><small>{format!("${input} in, ${output} out from {}", moment(*at))}</small> }
+        view! { <br/><small>{format!("${input} input, ${output} output from {}", moment(*at))}</small> }
     });
     view! {
         <tr>
@@ -152,19 +152,19 @@ fn forms(model: ModelRow, names: &[(ModelName, String)]) -> impl IntoView + use<
     let PriceRow { input, cache_read, cache_write, output } = model.price.clone().unwrap_or_default();
     let switch = if model.is_on {
         view! {
-            <p>"On. When switched off, new messages to it are refused; responses in progress finish."</p>
+            <p>"On. If you switch it off, new messages to it are refused. Responses in progress finish."</p>
             <button class="secondary" name="state" value="off">{format!("Switch {} off", model.label)}</button>
         }
         .into_any()
     } else {
-        view! { <p>"Off: it can't be used."</p> <button name="state" value="on">{format!("Switch {} on", model.label)}</button> }.into_any()
+        view! { <p>"Off. The model can't be used."</p> <button name="state" value="on">{format!("Switch {} on", model.label)}</button> }.into_any()
     };
     view! {
         <details class="model-form">
             <summary>{model.label.clone()}</summary>
             <div class="columns">
                 <div class="stack">
-                <form method="post" action=format!("/admin/models/{}", model.name) class="stack" aria-label=format!("Switch of {}", model.label)>
+                <form method="post" action=format!("/admin/models/{}", model.name) class="stack" aria-label=format!("On/off switch of {}", model.label)>
                     {switch}
                 </form>
                 <form method="post" action=format!("/admin/models/{}", model.name) class="stack" aria-label=format!("Rules of {}", model.label)>
@@ -173,18 +173,18 @@ fn forms(model: ModelRow, names: &[(ModelName, String)]) -> impl IntoView + use<
                         <input id=cap_id name="daily_spend" inputmode="decimal" autocomplete="off" value=cap/>
                     </div>
                     <div class="field">
-                        <label for=other_id.clone()>"Fallback when it is unavailable"</label>
+                        <label for=other_id.clone()>"Fallback if unavailable"</label>
                         <select id=other_id name="fallback"><option value="">"None"</option>{others}</select>
                     </div>
                     <div class="field">
-                        <label for=hedge_id.clone()>"Hedge: call the fallback too after seconds of silence " <span class="optional">"empty means never"</span></label>
+                        <label for=hedge_id.clone()>"Hedge: also call the fallback after this many seconds of silence " <span class="optional">"empty means never"</span></label>
                         <input id=hedge_id name="hedge_after" inputmode="numeric" autocomplete="off" value=model.hedge_after_s/>
-                        <small>"The first to answer is used. The other call's prompt is charged too, and counts toward the user's tokens."</small>
+                        <small>"The first response is used. The input of the other call is charged too and counts toward the user's tokens."</small>
                     </div>
                     <button class="secondary">"Save"</button>
                 </form>
                 </div>
-                <form method="post" action=format!("/admin/models/{}/price", model.name) class="stack" aria-label=format!("A new price of {}", model.label)>
+                <form method="post" action=format!("/admin/models/{}/price", model.name) class="stack" aria-label=format!("New price of {}", model.label)>
                     <div class="field">
                         <label for=in_id.clone()>"Input, dollars per million tokens"</label>
                         <input id=in_id name="input" inputmode="decimal" required=true autocomplete="off" value=input/>

@@ -51,8 +51,8 @@ fn Shown(plans: Vec<Plan>, models: Vec<ModelName>) -> impl IntoView {
             </table>
         </div>
         <section class="model-forms">
-            <h2>"Change a plan"</h2>
-            <p class="hint">"New limits apply from each user's next message. Usage is not reset. Prices are set in Stripe: quotient plans push."</p>
+            <h2>"Edit plans"</h2>
+            <p class="hint">"New limits apply from each user's next message. Usage is not reset. Prices are set in Stripe by `quotient plans push`."</p>
             {forms}
         </section>
     }

@@ -70,7 +70,7 @@ fn Shown(user: UserView) -> impl IntoView {
                     <input id="plan-why" name="why" required maxlength="500" placeholder="Reason"/>
                     <button>"Set plan"</button>
                 </form>
-                <p class="hint">"A plan you give applies alongside a paid one; the larger of the two counts, from the next message. Usage is not reset."</p>
+                <p class="hint">"If the user also pays for a plan, the larger of the two applies. Changes apply from the next message. Usage is not reset."</p>
                 {pays.map(|pays| view! { <p class="hint">{pays}</p> })}
             </section>
         </div>
@@ -118,7 +118,7 @@ fn InForce(viewer: Viewer, limits: Option<OwnLimits>, paused_at: Option<OffsetDa
             <h2>"Current limits"</h2>
             {paused}
             <table class="compact numbers">
-                <thead><tr><th scope="col">"What"</th><th scope="col" class="end">"Limit"</th><th scope="col">"Source"</th></tr></thead>
+                <thead><tr><th scope="col">"Limit"</th><th scope="col" class="end">"Value"</th><th scope="col">"Source"</th></tr></thead>
                 <tbody>{rows}</tbody>
             </table>
             <p class="hint">{format!("Time zone: {}.", viewer.time_zone)}</p>
@@ -227,7 +227,7 @@ fn AdminActions(viewer: Viewer, limits: Option<OwnLimits>, paused_at: Option<Off
             none(),
         )
     } else {
-        action("make_admin", "Make admin", "The user can see and do everything on these pages.", true, none())
+        action("make_admin", "Make admin", "The user gets full access to these pages.", true, none())
     };
     view! {
         <section class="acts">

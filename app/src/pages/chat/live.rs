@@ -157,7 +157,7 @@ pub(super) fn LiveTurn(
     let busy = Memo::new(move |_| matches!(state.get(), TurnState::Waiting | TurnState::Running));
     view! {
         {user_message}
-        <article class="answer live" aria-label="Answer" aria-busy=move || busy.get().to_string()>
+        <article class="answer live" aria-label="Response" aria-busy=move || busy.get().to_string()>
             {fallback_note}
             {reasoning_block}
             <Markdown text=answer/>
@@ -191,16 +191,22 @@ fn ended_foot(
 /// Returns the toast text for a quota that is nearly used up, or `None` if enough is left.
 pub(super) fn low_quota_text(quota: &domain::Quota) -> Option<String> {
     if quota.requests_low() {
-        let back =
-            quota.requests.reset_ms.map(|ms| format!("; all return in {}", wait(ms.min(60_000)))).unwrap_or_default();
+        let back = quota
+            .requests
+            .reset_ms
+            .map(|ms| format!("; all available again in {}", wait(ms.min(60_000))))
+            .unwrap_or_default();
         return Some(match quota.requests.remaining {
             0 => format!("No requests left this minute{back}."),
             n => format!("{} left this minute{back}.", count(n, "request", "requests")),
         });
     }
     quota.tokens_low().then(|| {
-        let back =
-            quota.tokens.next_free_ms.map(|ms| format!("; some return at {}", clock::time_in(ms))).unwrap_or_default();
+        let back = quota
+            .tokens
+            .next_free_ms
+            .map(|ms| format!("; more available at {}", clock::time_in(ms)))
+            .unwrap_or_default();
         format!("{} tokens left today{back}.", domain::Tokens(quota.tokens.remaining))
     })
 }

@@ -46,7 +46,7 @@ fn past(
 
 #[component]
 fn Shown(view: ChatView) -> impl IntoView {
-    let ChatView { listed, open, messages, running, models, quota } = view;
+    let ChatView { conversations, open, messages, running, models, quota } = view;
     let labels = StoredValue::new(models.clone());
     let is_idle = running.is_none();
     let title = open.as_ref().map_or_else(|| "New conversation".to_owned(), |open| open.title.clone());
@@ -59,7 +59,7 @@ fn Shown(view: ChatView) -> impl IntoView {
             <details class="confirm">
                 <summary class="quiet small" aria-label="Delete conversation"><Draw icon=Icon::Trash/></summary>
                 <form method="post" action=format!("/chat/{id}/delete")>
-                    <p>"Delete this conversation? It is permanently deleted. Usage still counts."</p>
+                    <p>"Permanently delete this conversation? Its usage still counts."</p>
                     <button class="danger small">"Delete"</button>
                 </form>
             </details>
@@ -69,7 +69,7 @@ fn Shown(view: ChatView) -> impl IntoView {
         <Title text=title.clone()/>
         <a class="skip" href="#question">"Skip to the message box"</a>
         <div class="chat-frame">
-            {view! { <Sidebar listed current=id/> }.into_any()}
+            {view! { <Sidebar conversations current=id/> }.into_any()}
             <main class="chat-main">
                 <header class="chat-bar">
                     <button type="button" class="quiet menu" popovertarget="sidebar" aria-label="Conversations"><Draw icon=Icon::Menu size=20/></button>

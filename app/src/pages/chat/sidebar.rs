@@ -10,12 +10,12 @@ use leptos::prelude::*;
 #[component]
 pub fn Sidebar(
     /// Conversations, most recently active first.
-    listed: Vec<ConversationSummary>,
+    conversations: Vec<ConversationSummary>,
     /// The open conversation, if any.
     current: Option<ConversationId>,
 ) -> impl IntoView {
     let viewer = page_context().viewer;
-    let lines = listed
+    let lines = conversations
         .into_iter()
         .map(|ConversationSummary { id, title }| {
             let is_current = (current == Some(id)).then_some("page");

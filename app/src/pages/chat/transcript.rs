@@ -35,7 +35,7 @@ pub fn PastMessage(
             let cost = message.cost.map(|cost| format!(" · {cost}")).unwrap_or_default();
             let used = message.tokens.map(|tokens| format!("{tokens} tokens{cost}"));
             view! {
-                <article class="answer" aria-label="Answer" data-turn=message.turn_id.to_string()>
+                <article class="answer" aria-label="Response" data-turn=message.turn_id.to_string()>
                     <Markdown text=Signal::stored(message.text)/>
                     {note.map(|note| view! { <p class="note"><Draw icon=Icon::Alert/>{note}</p> })}
                     <p class="byline">{model}{used.map(|used| view! { <span>{used}</span> })}{again}</p>

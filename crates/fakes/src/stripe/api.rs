@@ -79,7 +79,7 @@ fn error(cause: &Error) -> Value {
         500.. => "api_error",
         _ => "invalid_request_error",
     };
-    json!({"error": {"type": kind, "code": code, "message": format!("The fake says {code}."), "param": if param.is_empty() { Value::Null } else { json!(param) }}})
+    json!({"error": {"type": kind, "code": code, "message": format!("Simulated error: {code}."), "param": if param.is_empty() { Value::Null } else { json!(param) }}})
 }
 
 fn refusal(cause: &Error) -> Response {

@@ -32,7 +32,7 @@ fn page(title: &str, body: &str) -> Html<String> {
 }
 
 fn missing() -> Response {
-    (StatusCode::NOT_FOUND, page("Nothing here", "<p>This page has expired.</p>")).into_response()
+    (StatusCode::NOT_FOUND, page("Page not found", "<p>This page has expired.</p>")).into_response()
 }
 
 fn money(price: &Value) -> String {
@@ -56,7 +56,7 @@ fn draw_checkout(shared: &Shared, id: &str, problem: &str) -> Response {
     page(
         &format!("Subscribe to {name}"),
         &format!(
-            "<p>{}</p>{trial}{problem}<form method=post>{CARD}<p>Also 4000 0000 0000 0002 (declined) and 4000 0000 0000 0341 (fails later).</p>\
+            "<p>{}</p>{trial}{problem}<form method=post>{CARD}<p>Other test cards: 4000 0000 0000 0002 is declined; 4000 0000 0000 0341 fails on renewal.</p>\
              <button>Subscribe</button></form><p><a href=\"{back}\">Back</a></p>",
             money(&price)
         ),
@@ -107,12 +107,12 @@ fn draw_portal(shared: &Shared, id: &str) -> Response {
             confirm["items"][0]["price"].as_str().and_then(|price| state.get(price)).cloned().unwrap_or_default();
         let product = price["product"].as_str().and_then(|product| state.get(product)).cloned().unwrap_or_default();
         let body = format!(
-            "<p>{} from now on; the difference for what is left of this period is paid now.</p>\
+            "<p>{} from now on. The difference for the rest of this period is charged now.</p>\
              <form method=post><input type=hidden name=do value=switch><input type=hidden name=price value=\"{}\"><button>Confirm</button></form><p><a href=\"{back}\">Back</a></p>",
             money(&price),
             escape(price["id"].as_str().unwrap_or_default())
         );
-        return page(&format!("Go over to {}", product["name"].as_str().unwrap_or("a plan")), &body).into_response();
+        return page(&format!("Switch to {}", product["name"].as_str().unwrap_or("a plan")), &body).into_response();
     }
     let mut body = String::new();
     for subscription in state.list("subscription").iter().filter(|found| found["customer"] == customer) {
@@ -128,9 +128,9 @@ fn draw_portal(shared: &Shared, id: &str) -> Response {
             continue;
         }
         let (what, label) = if subscription["cancel_at_period_end"] == true {
-            ("resume", "Don't cancel")
+            ("resume", "Resume subscription")
         } else {
-            ("cancel", "Cancel at the end of the period")
+            ("cancel", "Cancel at end of period")
         };
         body.push_str(&format!(
             "<form method=post><input type=hidden name=do value={what}><button>{label}</button></form>"
@@ -141,14 +141,14 @@ fn draw_portal(shared: &Shared, id: &str) -> Response {
                 if other["id"] != price["id"] {
                     let name = product["product"].as_str().and_then(|id| state.get(id)).cloned().unwrap_or_default();
                     body.push_str(&format!(
-                        "<form method=post><input type=hidden name=do value=switch><input type=hidden name=price value=\"{}\"><button>Go over to {}, {}</button></form>",
+                        "<form method=post><input type=hidden name=do value=switch><input type=hidden name=price value=\"{}\"><button>Switch to {}, {}</button></form>",
                         escape(other["id"].as_str().unwrap_or_default()), escape(name["name"].as_str().unwrap_or_default()), money(other)
                     ));
                 }
             }
         }
     }
-    body.push_str(&format!("<h2>Card</h2><form method=post><input type=hidden name=do value=card>{CARD}<button>Change the card</button></form><h2>Invoices</h2><ul>"));
+    body.push_str(&format!("<h2>Card</h2><form method=post><input type=hidden name=do value=card>{CARD}<button>Update card</button></form><h2>Invoices</h2><ul>"));
     for invoice in state.list("invoice").iter().filter(|found| found["customer"] == customer) {
         body.push_str(&format!(
             "<li><a href=\"{}\">{}</a> {}</li>",

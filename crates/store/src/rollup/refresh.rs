@@ -122,7 +122,7 @@ async fn refresh_period(tx: &mut Tx, period: ReportPeriod, as_of: OffsetDateTime
              select '', subject_id, false, 0, 0, 0, 0, 0, 0 from refused r
              where not exists (select from sums where sums.subject_id = r.subject_id and sums.model = '')
            ) u left join refused r using (subject_id) left join paid p using (subject_id)
-         ), gone as (
+         ), deleted as (
            delete from usage_report o
            where period = $1 and not exists (select from fresh f where f.model = o.model and f.subject_id = o.subject_id)
          )

@@ -56,8 +56,8 @@ pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
         Outcome::Truncated => MessageStatus::Truncated,
         Outcome::Failed | Outcome::Lost => MessageStatus::Failed,
     };
-    // Each part refers to the one before it, so that locks are taken in this order. If the conversation is gone no message is stored, but
-    // the ledger row still counts.
+    // Each part refers to the one before it, so that locks are taken in this order. If the conversation was deleted, no message is
+    // stored, but the ledger row still counts.
     let row = sqlx::query!(
         r#"with input as not materialized (
              select $1::uuid as turn_id, $2::uuid as conversation_id, $3::timestamptz as at, $4::timestamptz as created_at,
@@ -66,13 +66,13 @@ pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
                     $12::bigint as output_tokens, $13::bigint as reasoning_tokens, $14::numeric as cost_usd,
                     $15::text as provider_request_id, $16::int as ttft_ms, $17::boolean as provider_failed, $18::boolean as other_failed,
                     $19::uuid as message_id, $20::text as body, $21::text as message_status, $22::text as model
-           ), touched as (
+           ), updated_conversation as (
              update conversation c set updated_at = i.at from input i
              where c.conversation_id = i.conversation_id returning c.conversation_id
-           ), ended as (
+           ), ended_turn as (
              update turn t set ended_at = now() from input i
-             where t.turn_id = i.turn_id and t.ended_at is null and (select count(*) from touched) >= 0 returning t.turn_id
-           ), done as (
+             where t.turn_id = i.turn_id and t.ended_at is null and (select count(*) from updated_conversation) >= 0 returning t.turn_id
+           ), final_row as (
              update ai_usage u set status = i.status, usage_source = i.usage_source, input_tokens = i.input_tokens,
                     cache_read_tokens = i.cache_read_tokens, cache_write_tokens = i.cache_write_tokens, output_tokens = i.output_tokens,
                     reasoning_tokens = i.reasoning_tokens, cost_usd = i.cost_usd, model_price_id = i.model_price_id,
@@ -80,24 +80,24 @@ pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
                     provider_failed = i.provider_failed
              from input i
              where u.created_at = i.created_at and u.ai_usage_id = i.ai_usage_id and u.status = 'pending'
-               and (select count(*) from ended) >= 0
+               and (select count(*) from ended_turn) >= 0
              returning u.turn_id, u.call_no
-           ), other as (
+           ), other_call as (
              -- The call of a hedged turn that was given up: its provider may bill the prompt.
              update ai_usage u set status = 'failed', usage_source = 'estimated', input_tokens = u.estimated_tokens, settled_at = i.at,
                     cost_usd = u.estimated_tokens::numeric * p.input_micros_per_million / 1000000000000,
-                    call_no = case when u.call_no > coalesce((select call_no from done), 1) then 0 else u.call_no end,
+                    call_no = case when u.call_no > coalesce((select call_no from final_row), 1) then 0 else u.call_no end,
                     provider_failed = i.other_failed
              from input i, model_price p
              where u.created_at = i.created_at and u.turn_id = i.turn_id and u.ai_usage_id <> i.ai_usage_id and u.status = 'pending'
-               and p.model_price_id = u.model_price_id and (select count(*) from done) >= 0
-           ), answer as (
+               and p.model_price_id = u.model_price_id and (select count(*) from final_row) >= 0
+           ), response as (
              insert into message (message_id, conversation_id, turn_id, role, body, status, model, created_at)
-             select i.message_id, touched.conversation_id, i.turn_id, 'assistant', i.body, i.message_status, i.model, i.at
-             from input i, touched, done
+             select i.message_id, updated_conversation.conversation_id, i.turn_id, 'assistant', i.body, i.message_status, i.model, i.at
+             from input i, updated_conversation, final_row
              on conflict (turn_id, role) do nothing
            )
-           select exists (select from done) as "is_done!""#,
+           select exists (select from final_row) as "is_done!""#,
         Uuid::from(end.turn_id),
         end.conversation_id.map(Uuid::from),
         end.now,

@@ -74,40 +74,40 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
                     $6::uuid as conversation_id, $7::text as new_title, $8::uuid as retry_of, $9::uuid as message_id, $10::text as body,
                     $11::uuid as ai_usage_id, $12::text as model, $13::uuid as model_price_id, $14::bigint as counted_tokens,
                     $15::bigint as estimated_tokens, $16::bigint as reserved_tokens
-           ), place as (
+           ), existing_conversation as (
              select c.conversation_id from conversation c join input i on i.conversation_id = c.conversation_id and i.user_id = c.user_id
              where i.new_title is null for no key update of c
-           ), again as (
+           ), retried_message as (
              select m.message_id from message m join input i on i.conversation_id = m.conversation_id and i.retry_of = m.turn_id
-             where m.role = 'user' and m.superseded_by is null and (select count(*) from place) > 0
+             where m.role = 'user' and m.superseded_by is null and (select count(*) from existing_conversation) > 0
              for update of m
-           ), begun as (
+           ), new_turn as (
              insert into turn (turn_id, user_id, subject, conversation_id, request_hash, alive_until, created_at, retry_of)
              select turn_id, user_id, subject, conversation_id, request_hash, now() + interval '30 seconds', at, retry_of from input
-             where (new_title is not null or exists (select from place)) and (retry_of is null or exists (select from again))
+             where (new_title is not null or exists (select from existing_conversation)) and (retry_of is null or exists (select from retried_message))
              on conflict do nothing returning turn_id
-           ), opened as (
+           ), new_conversation as (
              insert into conversation (conversation_id, user_id, title, created_at, updated_at)
-             select i.conversation_id, i.user_id, i.new_title, i.at, i.at from input i, begun where i.new_title is not null
-           ), touched as (
+             select i.conversation_id, i.user_id, i.new_title, i.at, i.at from input i, new_turn where i.new_title is not null
+           ), updated_conversation as (
              update conversation c set updated_at = i.at from input i
-             where c.conversation_id = i.conversation_id and c.user_id = i.user_id and i.new_title is null and exists (select from begun)
-           ), replaced as (
+             where c.conversation_id = i.conversation_id and c.user_id = i.user_id and i.new_title is null and exists (select from new_turn)
+           ), superseded as (
              update message m set superseded_by = i.turn_id from input i
-             where m.conversation_id = i.conversation_id and m.turn_id = i.retry_of and m.superseded_by is null and exists (select from begun)
+             where m.conversation_id = i.conversation_id and m.turn_id = i.retry_of and m.superseded_by is null and exists (select from new_turn)
            ), user_message as (
              insert into message (message_id, conversation_id, turn_id, role, body, status, created_at)
-             select i.message_id, i.conversation_id, i.turn_id, 'user', i.body, 'finished', i.at from input i, begun
+             select i.message_id, i.conversation_id, i.turn_id, 'user', i.body, 'finished', i.at from input i, new_turn
            ), pending as (
              insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, counted_tokens,
                                    estimated_tokens, reserved_tokens, created_at)
              select i.ai_usage_id, i.turn_id, i.user_id, i.subject, i.model, i.model_price_id, 'pending', i.counted_tokens,
                     i.estimated_tokens, i.reserved_tokens, i.at
-             from input i, begun
+             from input i, new_turn
            )
-           select exists (select from begun) as "is_new!",
-                  new_title is not null or exists (select from place) as "has_place!",
-                  retry_of is not null and not exists (select from again) as "gave_way!"
+           select exists (select from new_turn) as "is_new!",
+                  new_title is not null or exists (select from existing_conversation) as "has_conversation!",
+                  retry_of is not null and not exists (select from retried_message) as "is_superseded!"
            from input"#,
         Uuid::from(turn.turn_id),
         Uuid::from(turn.user_id),
@@ -130,8 +130,8 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
     .await;
     match row {
         Ok(row) if row.is_new => Ok(InsertOutcome::New(call)),
-        Ok(row) if row.has_place && row.gave_way => Ok(InsertOutcome::Superseded),
-        Ok(row) if row.has_place => Ok(InsertOutcome::Known),
+        Ok(row) if row.has_conversation && row.is_superseded => Ok(InsertOutcome::Superseded),
+        Ok(row) if row.has_conversation => Ok(InsertOutcome::Known),
         Ok(_) => Ok(InsertOutcome::NoConversation),
         // The conversation was deleted while this statement ran.
         Err(error) if error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_foreign_key_violation) => {
@@ -275,7 +275,7 @@ pub async fn undo(db: &Db, undone: &UndoneTurn) -> Result<()> {
     Ok(())
 }
 
-/// Deletes an undone turn after its hold has been released, so that the same request can be sent again with the same id.
+/// Deletes an undone turn after its hold has been released, so that the same request can be sent retried_message with the same id.
 ///
 /// # Errors
 /// Returns an error if the query fails. The reaper settles the turn at zero then.

@@ -1,7 +1,7 @@
 //! Turns: streaming, exact recording, stopping, failures, duplicates.
 
-mod asking;
 mod models;
+mod sending;
 mod servers;
 
 use crate::app::TestApp;

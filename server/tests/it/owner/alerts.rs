@@ -63,7 +63,7 @@ async fn alerts_are_sent_once_when_opened_and_once_when_closed() {
     assert_eq!(
         begun,
         [
-            "1 job (such as mail) failed for good and can be retried.",
+            "1 job (such as mail) failed repeatedly and can be retried.",
             "50 % of the $10.00 daily spend cap is used.",
             "80 % of the $10.00 daily spend cap is used.",
             "ann@example.com accounts for more than 60 % of cost in the last 24 hours.",
@@ -145,8 +145,11 @@ async fn drift_alert_stays_open_for_a_day() {
     let now = OffsetDateTime::now_utc();
     store::usage::record_drift(&app.store, "a subject", Tokens(7), Tokens(5), now).await.unwrap();
     run_alert_check(&app).await;
-    let said = "1 usage counter differed from the ledger in the last 24 hours and was rebuilt.";
-    assert_eq!(app.one::<String>("select message from alert where kind = 'drift' and ended_at is null").await, said);
+    let expected = "1 usage counter differed from the ledger in the last 24 hours and was rebuilt.";
+    assert_eq!(
+        app.one::<String>("select message from alert where kind = 'drift' and ended_at is null").await,
+        expected
+    );
     sqlx::query("update meter_drift set at = at - interval '25 hours'").execute(&app.db).await.unwrap();
     run_alert_check(&app).await;
     assert!(

@@ -107,7 +107,7 @@ async fn admin_actions_apply_at_once_and_are_audited() {
     let written: Vec<&str> = acts.iter().map(|(action, _)| action.as_str()).collect();
     assert_eq!(
         written,
-        ["set_limits", "pause", "resume", "rebuild_meters", "make_admin", "unmake_admin", "sign_out_everywhere"]
+        ["set_limits", "pause", "resume", "rebuild_meters", "make_admin", "remove_admin", "sign_out_everywhere"]
     );
     let audit = admin.text("/admin/audit").await;
     assert!(acts.iter().all(|(_, why)| audit.contains(why.as_str())));

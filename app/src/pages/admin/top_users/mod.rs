@@ -125,7 +125,7 @@ fn Filter(view: TopUsersView, filter: UsageFilter) -> impl IntoView {
                 <label>"Period"
                     <select name="period">
                         {ReportPeriod::STANDARD.map(|period| option(period.as_str(), period.label(), period == filter.period)).collect_view()}
-                        {option("custom", "from … to …".to_owned(), is_custom)}
+                        {option("custom", "Custom".to_owned(), is_custom)}
                     </select>
                 </label>
                 <label>"From" <input type="date" name="from" value=from/></label>

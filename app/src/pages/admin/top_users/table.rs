@@ -136,7 +136,7 @@ fn mail_link(email: &str, row: &UserUsage, table: &Table<'_>) -> impl IntoView +
     let share =
         u128::from(row.sum.cost.0.max(0).cast_unsigned()) * 100 / u128::from(table.whole.0.max(1).cast_unsigned());
     let body = format!(
-        "Hello,\n\nin {} your account used {} tokens{of} in {} requests. That cost us {}, {share} % of the cost of all users, on the plan \"{plan}\".\n\n",
+        "Hello,\n\nThis is the usage of your account ({}): {} tokens{of} in {} requests. It cost us {}, which is {share} % of the cost of all users. Your plan: {plan}.\n\n",
         table.period,
         row.sum.tokens(),
         Tokens(row.sum.requests),
