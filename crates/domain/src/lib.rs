@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod billing;
 pub mod brand;
+pub mod catalogue;
 pub mod event;
 pub mod ids;
 pub mod message;
