@@ -2,7 +2,7 @@
 
 use super::PendingCall;
 use crate::Result;
-use domain::{ConversationId, ModelName, ModelPriceId, Picos, Provider, Tokens, TurnId};
+use domain::{ConversationId, ModelName, ModelPriceId, Picos, Tokens, TurnId, WireFormat};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -80,8 +80,10 @@ pub struct ExpiredTurn {
     pub conversation_id: Option<ConversationId>,
     /// The model that was called.
     pub model: ModelName,
-    /// The model's provider, which decides how its output tokens are estimated.
-    pub provider: Provider,
+    /// The wire format of the model's provider.
+    pub wire_format: WireFormat,
+    /// The model's tokens per thousand tokens of our count, as in [`domain::Model`].
+    pub input_permille: Option<u64>,
     /// The price at admission.
     pub price_id: ModelPriceId,
     /// Estimated input tokens.
@@ -97,8 +99,10 @@ pub struct ExpiredTurn {
 /// Returns an error if the query fails.
 pub async fn list_expired(db: impl PgExecutor<'_>) -> Result<Vec<ExpiredTurn>> {
     let rows = sqlx::query!(
-        "select t.turn_id, t.subject, t.conversation_id, u.model, m.provider, u.model_price_id, u.estimated_tokens, u.ai_usage_id, u.created_at
+        "select t.turn_id, t.subject, t.conversation_id, u.model, v.wire_format, m.input_permille, u.model_price_id, u.estimated_tokens,
+                u.ai_usage_id, u.created_at
          from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at join model m using (model)
+         join provider v using (provider)
          where t.ended_at is null and t.alive_until < now() and u.status = 'pending'
            and not exists (select from ai_usage o where o.turn_id = u.turn_id and o.created_at = u.created_at and o.status = 'pending'
                              and o.call_no > u.call_no)
@@ -113,7 +117,8 @@ pub async fn list_expired(db: impl PgExecutor<'_>) -> Result<Vec<ExpiredTurn>> {
             subject: row.subject,
             conversation_id: row.conversation_id.map(Into::into),
             model: ModelName(row.model),
-            provider: row.provider.parse().unwrap_or(Provider::OpenAi),
+            wire_format: row.wire_format.parse().unwrap_or(WireFormat::OpenAi),
+            input_permille: row.input_permille.and_then(|permille| u64::try_from(permille).ok()),
             price_id: row.model_price_id.into(),
             estimated: Tokens::from_db(row.estimated_tokens),
             call: PendingCall { id: row.ai_usage_id.into(), created_at: row.created_at },

@@ -2,7 +2,8 @@
 
 use crate::{Db, Result};
 use domain::{
-    AiUsageId, ConversationId, MessageId, ModelName, ModelPriceId, Picos, Tokens, TurnId, Usage, UsageSource, UserId,
+    AiUsageId, ConversationId, HistoryCut, MessageId, ModelName, ModelPriceId, Picos, Tokens, TurnId, Usage,
+    UsageSource, UserId,
 };
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
@@ -26,6 +27,8 @@ pub struct NewTurn<'a> {
     pub text: &'a str,
     /// Hash of the request.
     pub request_hash: &'a [u8],
+    /// What was left out of the conversation that the model reads; `None` if nothing was.
+    pub history_cut: Option<HistoryCut>,
     /// The model to call.
     pub model: &'a ModelName,
     /// The model's price in force.
@@ -78,8 +81,8 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
                and (select count(*) from place) > 0
              for update
            ), begun as (
-             insert into turn (turn_id, user_id, subject, conversation_id, request_hash, alive_until, created_at, retry_of)
-             select $1, $2, $3, $4, $5, now() + interval '30 seconds', $6, $14
+             insert into turn (turn_id, user_id, subject, conversation_id, request_hash, alive_until, created_at, retry_of, history_cut)
+             select $1, $2, $3, $4, $5, now() + interval '30 seconds', $6, $14, $17
              where ($7::text is not null or exists (select from place)) and ($14::uuid is null or exists (select from again))
              on conflict do nothing returning turn_id
            ), opened as (
@@ -118,6 +121,7 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
         turn.retry_of.map(Uuid::from),
         turn.counted.to_db(),
         turn.reserved.to_db(),
+        turn.history_cut.map(HistoryCut::as_str),
     )
     .fetch_one(db)
     .await;
