@@ -73,16 +73,42 @@ pub async fn load_prompt(
     owner: UserId,
     conversation: ConversationId,
 ) -> Result<Option<Vec<PromptMessage>>> {
+    load(db, owner, conversation, None).await
+}
+
+/// Loads a conversation's messages as [`load_prompt`] does, to regenerate a response: the messages of `retry_of` are kept although its
+/// response was refused.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn load_prompt_for_retry(
+    db: impl PgExecutor<'_>,
+    owner: UserId,
+    conversation: ConversationId,
+    retry_of: TurnId,
+) -> Result<Option<Vec<PromptMessage>>> {
+    load(db, owner, conversation, Some(retry_of)).await
+}
+
+async fn load(
+    db: impl PgExecutor<'_>,
+    owner: UserId,
+    conversation: ConversationId,
+    retry_of: Option<TurnId>,
+) -> Result<Option<Vec<PromptMessage>>> {
     let rows = sqlx::query!(
         r#"select m.message_id as "message_id?", m.turn_id as "turn_id?", m.role as "role?", m.body as "body?"
            from conversation c
            left join message m on m.conversation_id = c.conversation_id and m.superseded_by is null and m.body ~ '\S'
-             and not exists (select from message refused where refused.turn_id = m.turn_id and refused.role = 'assistant'
-                               and refused.status in ('refused', 'filtered'))
+             and (m.turn_id = $3 or not exists (
+               select from message refused
+               where refused.turn_id = m.turn_id and refused.role = 'assistant' and refused.status in ('refused', 'filtered')
+             ))
            where c.user_id = $1 and c.conversation_id = $2
            order by m.message_id"#,
         Uuid::from(owner),
         Uuid::from(conversation),
+        retry_of.map(Uuid::from),
     )
     .fetch_all(db)
     .await?;

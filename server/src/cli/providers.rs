@@ -160,11 +160,11 @@ async fn add(db: &store::Db, config: &Config, new: AddProvider, out: &mut impl W
 /// Checks what the database would refuse, with a message that says what to enter.
 fn check(new: &AddProvider) -> anyhow::Result<()> {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let (name, rest) = (new.name.as_bytes(), new.name.bytes().skip(1));
+    let (name, mut rest) = (new.name.as_bytes(), new.name.bytes().skip(1));
     ensure!(
         name.len() <= 40
             && name.first().copied().is_some_and(is_plain)
-            && rest.into_iter().all(|byte| is_plain(byte) || b"._-".contains(&byte)),
+            && rest.all(|byte| is_plain(byte) || b"._-".contains(&byte)),
         "the name must be at most 40 lower-case letters, digits, dots, hyphens and underscores, and begin with a letter or digit"
     );
     ensure!(new.format != Some(WireFormat::Demo), "--format must be openai or anthropic");
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn values_that_the_database_would_refuse_are_reported() {
         let accepts = |words: &[&str]| {
-            let words = ["quotient", "providers", "add"].iter().chain(words);
+            let words = ["quotient", "providers", "add"].into_iter().chain(words.iter().copied());
             match crate::cli::Cli::try_parse_from(words).map(|cli| cli.command) {
                 Ok(Some(crate::cli::Command::Providers(Providers::Add(new)))) => check(&new).is_ok(),
                 _ => false,
