@@ -12,6 +12,7 @@ mod lease;
 mod open;
 mod overrun;
 mod persist;
+pub(crate) mod probe;
 pub(crate) mod prompt;
 pub(crate) mod providers;
 mod request;

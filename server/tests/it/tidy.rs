@@ -78,7 +78,7 @@ fn tidy_each_external_system_has_one_crate() {
     }
     for dependency in dependencies("crates/domain") {
         assert!(
-            ["serde", "uuid", "time", "rust_decimal", "thiserror"].contains(&dependency.as_str()),
+            ["serde", "serde_json", "uuid", "time", "rust_decimal", "thiserror"].contains(&dependency.as_str()),
             "domain names {dependency}"
         );
     }
