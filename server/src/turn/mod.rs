@@ -4,20 +4,28 @@ mod admit;
 mod answer;
 mod attempt;
 pub(crate) mod circuit;
+mod close;
 pub(crate) mod counting;
+mod drain;
+mod endpoint;
 mod finish;
 mod follow;
 mod hedge;
 mod lease;
+mod not_opened;
 mod open;
 mod overrun;
 mod persist;
 pub(crate) mod probe;
 pub(crate) mod prompt;
 pub(crate) mod providers;
+mod receipt;
+mod record;
 mod request;
 mod state;
 mod stream;
+#[cfg(test)]
+mod testing;
 mod turn_request;
 mod undo;
 
@@ -62,6 +70,7 @@ pub(crate) async fn begin(app: &AppState, viewer: Viewer, chat_request: ChatRequ
     check_switches(app, &viewer, &context)?;
     // Plan.
     let offer = pick(app, &viewer, &context, chat_request.model.as_ref()).await?;
+    chat_request.check_effort(&offer.model)?;
     // History: loaded from Postgres, never taken from the client.
     let prompt = prompt(app, &viewer, &chat_request).await?;
     // Estimate: the maximum usage, and the price that applies to it.

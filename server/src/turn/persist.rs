@@ -43,6 +43,7 @@ pub(super) async fn persist(
             reservation,
         },
         prompt,
+        effort: chat_request.effort,
         fallback,
         hedge_after,
     };

@@ -193,7 +193,7 @@ fn is_function(line: &str) -> bool {
     words.iter().find(|word| !is_modifier(word)).is_some_and(|word| *word == "fn")
 }
 
-/// Field note 6: every provider call is admitted, because only `turn/providers.rs` makes them and its `open` requires a permit.
+/// Field note 6: every provider call of a turn is admitted, because only `turn/providers.rs` makes them and its `call` requires a permit.
 #[test]
 fn tidy_one_caller_of_providers() {
     for (path, text) in files("server/src", ".rs") {
@@ -203,7 +203,7 @@ fn tidy_one_caller_of_providers() {
     }
     let provider = fs::read_to_string(root().join("server/src/turn/providers.rs")).unwrap();
     let provider: String = provider.split_whitespace().collect();
-    assert!(provider.contains("pubasyncfnopen(&self,permit:&Permit,"));
+    assert!(provider.contains("fncall(&self,permit:&Permit,"));
 }
 
 /// The brand name is read from `brand.toml` and appears in no source string.
