@@ -1,11 +1,37 @@
 //! Clients for LLM providers: Anthropic, OpenAI-compatible servers and the built-in demo, all read as one stream of chunks.
+//!
+//! # What is read
+//! Servers differ from the documentation of the format that they claim, so both formats are read by these rules: unknown fields and unknown
+//! events are ignored; null, and a value of another type than expected, is nothing; a later zero never replaces a count. Only data that isn't
+//! JSON fails a stream, after all chunks that came before it.
+//!
+//! A body goes through these modules: `http` (timeouts) → `decode`, `sniff` (what the body is) → `payload` (events, keep-alives) or `whole` (one
+//! JSON body) → `completions` (with `openai_usage`) or `messages` → `think` (reasoning within text). `error` classifies what isn't a response.
+//!
+//! # A server that sends something else
+//! Add one more file: `fixtures/odd/NN-what-it-is.http`, the response as the server sent it, from the status line to the end of the body, with
+//! LF as line ends and with `connection: close` in place of a length. `NN` is its number in `docs/failure-modes.md`; a name that contains
+//! `anthropic` is in the Messages format. Then add its row with the expected result to the table in `src/tests/odd.rs`, whose test fails while
+//! a file has none. Streams in the shapes of whole servers are in `fixtures/servers/`; `src/tests/servers.rs` splits, joins and truncates them.
 
 mod anthropic;
+mod completions;
+mod content;
+mod decode;
 mod demo;
+mod error;
 pub mod estimate;
 mod http;
+mod lenient;
+mod messages;
 mod openai;
+mod openai_usage;
+mod payload;
 pub mod prompt;
+mod reader;
+mod sniff;
+mod think;
+mod whole;
 
 pub use anthropic::Anthropic;
 pub use demo::Demo;
@@ -204,3 +230,6 @@ pub trait Provider: Send + Sync {
     /// so that nothing of the call is shown.
     async fn open(&self, request: &ModelRequest<'_>) -> Result<Opened, ProviderError>;
 }
+
+#[cfg(test)]
+mod tests;
