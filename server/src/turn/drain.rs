@@ -53,7 +53,7 @@ async fn read_withdrawn(app: AppState, pending: PendingTurn, opening: Opening, i
     if let Some(Err(error)) = &read
         && !error.may_be_billed()
     {
-        undo(&app, pending, Bill::Request, error.was_called()).await;
+        undo(&app, pending, Bill::Request, error.is_failure()).await;
         return;
     }
     count(&receipt);

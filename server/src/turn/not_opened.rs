@@ -37,6 +37,11 @@ impl NotOpened {
         matches!(self, Self::Provider(_))
     }
 
+    /// Returns whether the provider failed. A prompt that is too long isn't its failure.
+    pub fn is_failure(&self) -> bool {
+        self.was_called() && !matches!(self, Self::Provider(ProviderError::TooLong { .. }))
+    }
+
     /// Returns whether the provider may have accepted the call and bill it.
     pub fn may_be_billed(&self) -> bool {
         matches!(self, Self::Provider(error) if error.may_be_billed())

@@ -50,7 +50,7 @@ async fn give_up(app: &AppState, pending: PendingTurn, failed: Failed) -> Proble
                 (false, true) => Bill::Request,
                 (false, false) => Bill::Nothing,
             };
-            (error.problem(&pending.turn.model, pending.turn.estimated + other), bill, error.was_called())
+            (error.problem(&pending.turn.model, pending.turn.estimated + other), bill, error.is_failure())
         }
         Failed::Interrupted(Interruption { cause, opening: Some(opening), .. }) => {
             drain::withdraw(app, pending, opening).await;
