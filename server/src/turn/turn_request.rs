@@ -59,7 +59,7 @@ impl TurnRequest {
 }
 
 /// Returns the maximum cost of a call. Where the provider may write its input to a cache, the price of that applies if it is higher.
-fn max_cost(model: &Model, price: &PriceList, input: u64, output: u64) -> Picos {
+pub(super) fn max_cost(model: &Model, price: &PriceList, input: u64, output: u64) -> Picos {
     let usage = Usage { input: Tokens(input), output: Tokens(output), ..Usage::default() };
     let cost = price.price(&usage).1;
     // OpenAI caches without breakpoints.
