@@ -29,6 +29,7 @@ pub fn RefusalCard(
         ProblemKind::LimitsUnavailable | ProblemKind::ModelUnavailable | ProblemKind::Overloaded => {
             "Temporarily unavailable"
         }
+        ProblemKind::ModelFailed => "The model couldn't answer",
         ProblemKind::SignInRequired => "You're signed out",
         _ => "Something went wrong",
     };
@@ -37,7 +38,7 @@ pub fn RefusalCard(
         ProblemKind::RequestsLimit | ProblemKind::TokensLimit | ProblemKind::InFlightLimit | ProblemKind::AttemptsLimit
     );
     let icon = if is_wait { Icon::Clock } else { Icon::Danger };
-    let (can_retry, can_shorten) = (
+    let (can_retry, hint) = (
         !matches!(
             problem.kind,
             ProblemKind::TooLarge
@@ -46,7 +47,15 @@ pub fn RefusalCard(
                 | ProblemKind::NotFound
                 | ProblemKind::SignInRequired
         ),
-        matches!(problem.kind, ProblemKind::TokensLimit | ProblemKind::TooLarge),
+        match problem.kind {
+            ProblemKind::TokensLimit => {
+                Some("A shorter message, a new conversation or another model may be accepted sooner.")
+            }
+            ProblemKind::TooLarge => {
+                Some("A shorter message, a new conversation or a model with a larger context may be accepted.")
+            }
+            _ => None,
+        },
     );
     let label = match problem.kind {
         ProblemKind::PlanTooSmall => "See plans that include it",
@@ -72,7 +81,7 @@ pub fn RefusalCard(
                     view! { <p class="when">"Try again in " <strong class="countdown">{wait(ms)}</strong> ", at " {clock} "."</p> }.into_any()
                 }
             })}
-            {can_shorten.then(|| view! { <p class="hint">"A shorter message, a new conversation or another model may be accepted sooner."</p> })}
+            {hint.map(|hint| view! { <p class="hint">{hint}</p> })}
             <div class="actions">
                 {can_retry.then(|| view! {
                     <button type="button" class="small" disabled=waiting on:click=move |_| on_retry.run(())>"Send again"</button>

@@ -1,7 +1,9 @@
 //! The chat island's state and event handlers: sending, streaming, resuming and regenerating turns.
 
 use super::live::{TurnState, TurnView, low_quota_text};
+use super::refusal;
 use crate::browser::{api, clock, draft, page, scroll, stream};
+use crate::components::outcome::status_of;
 use crate::view::conversation::AvailableModel;
 use domain::{ConversationId, ModelName, Problem, Quota, TurnEvent, TurnId};
 use futures::{Stream, StreamExt};
@@ -255,12 +257,13 @@ impl ChatState {
                     page::show_new_conversation(*conversation_id, live.question.lines().next().unwrap_or_default());
                 }
             }
-            TurnEvent::Finish { quota, .. } => {
+            TurnEvent::Finish { outcome, quota, .. } => {
                 if let Some(text) = low_quota_text(quota) {
                     self.show(text);
                 }
                 self.quota.set(Some(quota.clone()));
-                self.announced.set("The response is complete.".into());
+                let note = live.note(status_of(*outcome)).unwrap_or("The response is complete.");
+                self.announced.set(note.into());
             }
             TurnEvent::Failed { problem } => {
                 self.announced.set(problem.message.clone());
@@ -272,6 +275,8 @@ impl ChatState {
 
     /// Handles a turn that was refused before it started: puts its text back into the text box and starts the card's countdown.
     fn refused(self, live: &TurnView, problem: Problem) {
+        let message = refusal::message(&problem.message, live.replaces.is_some());
+        let problem = Problem { message, ..problem };
         // For a refused regeneration, the old response and its question are still shown, so there is no text to restore.
         if live.replaces.is_none()
             && let Some(input) = self.input.get_untracked()
