@@ -2,6 +2,7 @@
 
 use super::Refusal;
 use crate::view::admin::{AccountSummary, HealthView, ModelsView, TopUsersView, UserView};
+use crate::view::provider::ProviderRow;
 use crate::view::usage_filter::UsageFilter;
 use domain::{AuditEntry, ModelName, Plan, UserId};
 use leptos::prelude::*;
@@ -67,4 +68,11 @@ pub async fn user(
 pub async fn models() -> Result<ModelsView, Refusal> {
     crate::api::context::admin()?;
     crate::api::context::models().await
+}
+
+/// Loads all providers with their models, keys and circuits.
+#[server(prefix = "/fn", endpoint = "admin_providers")]
+pub async fn providers() -> Result<Vec<ProviderRow>, Refusal> {
+    crate::api::context::admin()?;
+    crate::api::context::providers().await
 }

@@ -36,7 +36,7 @@ pub struct ChatView {
     pub messages: Vec<Message>,
     /// The turn in progress in the open conversation, with its model.
     pub running: Option<(TurnId, ModelName)>,
-    /// Available models in the plan's order, with the default first and those it doesn't include last.
+    /// Models that can be used now, in the plan's order, with the default first and those it doesn't include last.
     pub models: Vec<AvailableModel>,
     /// The remaining quota; `None` if the meters are unavailable.
     pub quota: Option<Quota>,
