@@ -38,25 +38,7 @@ pub fn RefusalCard(
         ProblemKind::RequestsLimit | ProblemKind::TokensLimit | ProblemKind::InFlightLimit | ProblemKind::AttemptsLimit
     );
     let icon = if is_wait { Icon::Clock } else { Icon::Danger };
-    let (can_retry, hint) = (
-        !matches!(
-            problem.kind,
-            ProblemKind::TooLarge
-                | ProblemKind::PlanTooSmall
-                | ProblemKind::Invalid
-                | ProblemKind::NotFound
-                | ProblemKind::SignInRequired
-        ),
-        match problem.kind {
-            ProblemKind::TokensLimit => {
-                Some("A shorter message, a new conversation or another model may be accepted sooner.")
-            }
-            ProblemKind::TooLarge => {
-                Some("A shorter message, a new conversation or a model with a larger context may be accepted.")
-            }
-            _ => None,
-        },
-    );
+    let (can_retry, hint) = (can_retry(problem.kind), hint(problem.kind));
     let label = match problem.kind {
         ProblemKind::PlanTooSmall => "See plans that include it",
         _ => "See plans with higher limits",
@@ -89,5 +71,30 @@ pub fn RefusalCard(
                 {upgrade} {sign_in}
             </div>
         </section>
+    }
+}
+
+/// Returns whether sending the same message again may help.
+fn can_retry(kind: ProblemKind) -> bool {
+    !matches!(
+        kind,
+        ProblemKind::TooLarge
+            | ProblemKind::PlanTooSmall
+            | ProblemKind::Invalid
+            | ProblemKind::NotFound
+            | ProblemKind::SignInRequired
+    )
+}
+
+/// Returns what else may help, if anything.
+fn hint(kind: ProblemKind) -> Option<&'static str> {
+    match kind {
+        ProblemKind::TokensLimit => {
+            Some("A shorter message, a new conversation or another model may be accepted sooner.")
+        }
+        ProblemKind::TooLarge => {
+            Some("A shorter message, a new conversation or a model with a larger context may be accepted.")
+        }
+        _ => None,
     }
 }

@@ -3,18 +3,18 @@
 
 use crate::AppState;
 use crate::failure::Failure;
-use crate::http::admin_form::{AdminForm, limit};
+use crate::http::admin_form::{AdminForm, TIMEOUT_MESSAGE, limit, optional, timeout_ms};
 use crate::http::extract::{Id, SignedIn};
 use crate::http::pages;
 use crate::jobs::{meters, reconcile_now};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use domain::{MicrosPerMillion, ModelName, Picos, PlanId, Problem, Viewer};
+use domain::{MicrosPerMillion, ModelName, OutputLimit, Picos, PlanId, Problem, Viewer};
 use serde::Deserialize;
 use store::model_rule::{Added, NewPrice, Rules as ModelRules, Set, Tier};
 use store::plan_rule::Rules;
 use store::turn::Switches;
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 
 /// Parses the rules of a plan. Selected models are repeated fields with the same name, so the pairs are parsed by hand.
 fn plan_rules(pairs: &[(String, String)]) -> Result<Rules, Problem> {
@@ -127,7 +127,7 @@ pub(crate) async fn clear_flag(
 }
 
 /// Writes an audit row for an action that isn't on a user.
-async fn note(app: &AppState, admin: &Viewer, action: &str, what: &str) -> Result<(), Failure> {
+pub(super) async fn note(app: &AppState, admin: &Viewer, action: &str, what: &str) -> Result<(), Failure> {
     let entry = store::audit::Entry {
         actor: Some(admin.user_id),
         target: None,
@@ -193,6 +193,14 @@ pub(crate) struct SetModel {
     fallback: Option<String>,
     /// Silence in whole seconds after which the turn is hedged. Empty disables hedging.
     hedge_after: Option<String>,
+    /// The request field of the output limit. Empty learns it from the first refusal.
+    output_limit: Option<String>,
+    /// Empty for the provider's.
+    first_byte_timeout_ms: Option<String>,
+    /// Empty for the provider's.
+    idle_timeout_ms: Option<String>,
+    /// The day on which the model ends. Empty if none is announced.
+    ends_at: Option<String>,
 }
 
 /// Maximum silence before hedging, in seconds.
@@ -210,6 +218,44 @@ fn hedge_after_ms(text: &str) -> Result<Option<u32>, Problem> {
     Ok(Some(seconds * 1_000))
 }
 
+/// How a model is called, as submitted; `None` leaves the current value unchanged.
+#[derive(Clone, Copy)]
+struct CallSettings {
+    output_limit: Option<Option<OutputLimit>>,
+    first_byte_timeout_ms: Option<Option<u32>>,
+    idle_timeout_ms: Option<Option<u32>>,
+    ends_at: Option<Option<Date>>,
+}
+
+impl SetModel {
+    /// Parses how the model is called.
+    fn call_settings(&self) -> Result<CallSettings, Problem> {
+        let timeout = |field: &str, text: &Option<String>| {
+            text.as_deref().map(|text| optional(field, text, TIMEOUT_MESSAGE, timeout_ms)).transpose()
+        };
+        let limit =
+            |text| optional("output_limit", text, "Choose a field, or auto.", |text| text.parse::<OutputLimit>().ok());
+        let format = time::macros::format_description!("[year]-[month]-[day]");
+        let day = |text| optional("ends_at", text, "Enter a day.", |text| Date::parse(text, format).ok());
+        Ok(CallSettings {
+            output_limit: self.output_limit.as_deref().map(limit).transpose()?,
+            first_byte_timeout_ms: timeout("first_byte_timeout_ms", &self.first_byte_timeout_ms)?,
+            idle_timeout_ms: timeout("idle_timeout_ms", &self.idle_timeout_ms)?,
+            ends_at: self.ends_at.as_deref().map(day).transpose()?,
+        })
+    }
+}
+
+impl CallSettings {
+    /// Sets what was submitted.
+    fn apply(self, rules: &mut ModelRules) {
+        rules.output_limit = self.output_limit.unwrap_or(rules.output_limit);
+        rules.first_byte_timeout_ms = self.first_byte_timeout_ms.unwrap_or(rules.first_byte_timeout_ms);
+        rules.idle_timeout_ms = self.idle_timeout_ms.unwrap_or(rules.idle_timeout_ms);
+        rules.ends_at = self.ends_at.unwrap_or(rules.ends_at);
+    }
+}
+
 /// `POST /admin/models/{model}`: sets a model's rules.
 pub(crate) async fn set_model(
     State(app): State<AppState>,
@@ -218,6 +264,7 @@ pub(crate) async fn set_model(
 ) -> Response {
     let set: Result<(), Failure> = async {
         let cap = form.daily_spend.as_deref().map(dollars).transpose()?;
+        let calls = form.call_settings()?;
         let fallback = form.fallback.map(|name| Some(name).filter(|name| !name.is_empty()).map(ModelName));
         let hedge_after = form.hedge_after.as_deref().map(hedge_after_ms).transpose()?;
         let change = |rules: &mut ModelRules| {
@@ -227,6 +274,7 @@ pub(crate) async fn set_model(
                 rules.fallback = fallback;
             }
             rules.hedge_after_ms = hedge_after.unwrap_or(rules.hedge_after_ms);
+            calls.apply(rules);
         };
         let set = store::model_rule::set(&app.db, admin.user_id, &model, change, AppState::now()).await;
         match set? {
@@ -249,6 +297,8 @@ pub(crate) struct AddPrice {
     cache_read: String,
     #[serde(default)]
     cache_write: String,
+    #[serde(default)]
+    cache_write_long: String,
     output: String,
     /// Number of prompt tokens above which the price applies.
     #[serde(default)]
@@ -280,6 +330,7 @@ pub(crate) async fn add_price(
             input: price("input", &form.input)?,
             cache_read: or_input("cache_read", &form.cache_read)?,
             cache_write: or_input("cache_write", &form.cache_write)?,
+            cache_write_long: or_input("cache_write_long", &form.cache_write_long)?,
             output: price("output", &form.output)?,
         };
         let new = NewPrice {

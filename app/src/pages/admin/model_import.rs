@@ -50,19 +50,16 @@ pub fn Differences(
         }
         .into_any();
     }
-    let form = page_context().form;
-    let error = form.error("choose").or_else(|| form.error("effective_at"));
     let rows = differences.into_iter().map(|(difference, text)| row(difference, text)).collect_view();
     view! {
         <section class="panel import" aria-label="Price catalogue">
             <h2>"Price catalogue"</h2>
             <p>{format!("The catalogue lists {known}. It differs from these models; choose the changes to apply.")}</p>
-            {error.map(|sentence| view! { <p class="form-error" role="alert">{sentence}</p> })}
             <form method="post" action="/admin/models/import/apply" class="stack" aria-label="Differences">
                 <ul class="differences">{rows}</ul>
                 <div class="field">
                     <label for="import-from">"Prices apply from 00:00 UTC on " <span class="optional">"empty: now"</span></label>
-                    <input id="import-from" name="effective_at" r#type="date" min=today.to_string() value=form.value("effective_at")/>
+                    <input id="import-from" name="effective_at" r#type="date" min=today.to_string()/>
                 </div>
                 <button>"Apply"</button>
             </form>

@@ -11,8 +11,10 @@ pub fn TestButton(
     model: ModelName,
     /// The model's display name.
     label: String,
+    /// The page that the button is on and that shows the result: `models` or `providers`.
+    on: &'static str,
 ) -> impl IntoView {
-    let action = format!("/admin/models/{}/test", path_segment(&model.0));
+    let action = format!("/admin/models/{}/test?on={on}", path_segment(&model.0));
     view! {
         <form method="post" action=action class="test">
             <button class="secondary small" aria-label=format!("Test {label}")>"Test"</button>

@@ -193,7 +193,7 @@ fn forms(row: ModelRow, names: &[(ModelName, String)]) -> impl IntoView + use<> 
         <details class="model-form">
             <summary>{label.clone()}</summary>
             <p class="hint">{size}</p>
-            <TestButton model=row.model.name.clone() label=label.clone()/>
+            <TestButton model=row.model.name.clone() label=label.clone() on="models"/>
             <div class="columns">
                 <div class="stack">
                     <form method="post" action=path.clone() class="stack" aria-label=format!("Switch of {label}")>

@@ -105,7 +105,7 @@ fn details(row: ProviderRow) -> impl IntoView {
     let ProviderRow { provider, models, .. } = row;
     let (name, label) = (provider.name.0.clone(), provider.label.clone());
     let tests = models.iter().map(|(model, label, _)| {
-        view! { <div class="test-row"><span>{label.clone()}</span><TestButton model=model.clone() label=label.clone()/></div> }
+        view! { <div class="test-row"><span>{label.clone()}</span><TestButton model=model.clone() label=label.clone() on="providers"/></div> }
     });
     let tests = tests.collect_view();
     view! {
