@@ -23,6 +23,8 @@ pub struct AvailableModel {
     pub allowed: bool,
     /// Whether it is the built-in demo model.
     pub is_demo: bool,
+    /// The reasoning efforts that can be chosen, lowest first; empty if the model has no such setting.
+    pub efforts: Vec<String>,
 }
 
 /// The data of the chat page.

@@ -142,6 +142,7 @@ pub(crate) async fn chat_view(
             is_demo: model::is_demo(&model),
             name: model.name,
             label: model.label,
+            efforts: model.efforts,
         })
         .collect();
     // Models in the plan's order, followed by those it doesn't allow.
