@@ -22,6 +22,9 @@ const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Characters of a test call's response that are shown.
 const TEST_CHARS: usize = 200;
 
+/// The longest timeout to connect that can be set, in milliseconds.
+const CONNECT_MAX_MS: u32 = 600_000;
+
 /// Field names and error messages of a rejected form.
 type Errors = Vec<(&'static str, String)>;
 
@@ -95,8 +98,11 @@ impl ProviderForm {
         if self.base_url.trim().is_empty() && self.key_variable.trim().is_empty() {
             errors.push(("base_url", "Enter a base URL, the variable of an API key, or both.".into()));
         }
+        let connect = |text: &str| timeout_ms(text).filter(|ms| *ms <= CONNECT_MAX_MS);
+        let connect_message = "Enter 1 to 600000 milliseconds, or leave it empty.";
+        let connect_timeout_ms =
+            field(&mut errors, "connect_timeout_ms", &self.connect_timeout_ms, connect_message, connect);
         let mut timeout = |name, text| field(&mut errors, name, text, TIMEOUT_MESSAGE, timeout_ms);
-        let connect_timeout_ms = timeout("connect_timeout_ms", &self.connect_timeout_ms);
         let first_byte_timeout_ms = timeout("first_byte_timeout_ms", &self.first_byte_timeout_ms);
         let idle_timeout_ms = timeout("idle_timeout_ms", &self.idle_timeout_ms);
         let max = |text: &str| text.parse::<u32>().ok().filter(|max| (1..=100_000).contains(max));
@@ -320,7 +326,7 @@ mod tests {
     #[test]
     fn each_invalid_field_is_named() {
         let long = "x".repeat(81);
-        let bad: [(&'static str, &[&str]); 7] = [
+        let bad: [(&'static str, &[&str]); 8] = [
             ("name", &["", "Open Router", "-x", "é", "a/b"]),
             ("label", &["", " ", &long, "a\u{0}b"]),
             ("format", &["", "demo", "other"]),
@@ -329,6 +335,7 @@ mod tests {
                 &["ftp://x", "openrouter.ai", "https://", "https://user:pass@x.example", "https://x.example?key=1"],
             ),
             ("key_variable", &["DATABASE_URL", "openai_api_key", "_API_KEY", "1_API_KEY", "A B_API_KEY"]),
+            ("connect_timeout_ms", &["0", "600001"]),
             ("idle_timeout_ms", &["0", "3600001", "1.5", "soon"]),
             ("max_in_flight", &["0", "-1", "many"]),
         ];
@@ -341,6 +348,7 @@ mod tests {
                     "format" => &mut form.format,
                     "base_url" => &mut form.base_url,
                     "key_variable" => &mut form.key_variable,
+                    "connect_timeout_ms" => &mut form.connect_timeout_ms,
                     "idle_timeout_ms" => &mut form.idle_timeout_ms,
                     _ => &mut form.max_in_flight,
                 };
