@@ -7,6 +7,7 @@ mod caching;
 mod commands;
 mod endings;
 mod errors;
+mod failures;
 mod long;
 mod requests;
 mod seed;
@@ -30,6 +31,12 @@ const HAIKU: &str = "claude-haiku-4-5";
 const MINI: &str = "gpt-5-mini";
 /// Maximum output of a response on the free plan.
 const MAX_OUTPUT: i64 = 4_096;
+
+const REFUSED: &str =
+    "The model declined to answer. Rephrase your message; this exchange isn't sent along with the next one.";
+const FILTERED: &str = "The provider's content filter withheld this response. Rephrase your message; this exchange isn't sent along with the next one.";
+const TOOL_CALL: &str = "The model tried to use a tool that isn't available here. Try again, or rephrase your message.";
+const USED_UP: &str = "The model used up the output limit while reasoning. Ask for a shorter answer, or choose a model or plan with a higher limit.";
 
 /// Starts a deployment with limits that no test reaches.
 async fn app() -> TestApp {

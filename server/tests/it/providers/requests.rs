@@ -18,13 +18,14 @@ fn sent(messages: &[(&str, &str)]) -> Vec<(String, String)> {
 /// same ledger row, and the name is kept for all later calls.
 #[tokio::test]
 async fn the_name_of_the_output_limit_is_learned_once() {
-    for (rejected, status, accepted) in
-        [("max_completion_tokens", 422, "max_tokens"), ("max_tokens", 400, "max_completion_tokens")]
-    {
+    for (known, rejected, accepted) in [
+        ("'max_completion_tokens'", "max_completion_tokens", "max_tokens"),
+        ("'max_tokens'", "max_tokens", "max_completion_tokens"),
+        // A server that isn't known to accept either is asked with the older name first.
+        ("null", "max_tokens", "max_completion_tokens"),
+    ] {
         let app = app().await;
         let ann = app.user("ann@example.com").await;
-        // Unknown at first; for the second case it is set wrongly.
-        let known = if status == 400 { "'max_tokens'" } else { "null" };
         let sql = format!("update model set output_limit = {known} where model = 'gpt-5-mini'");
         sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&app.db).await.unwrap();
         let text = format!("{{{{words:4}}}}{{{{rejects:{rejected}}}}} first");
@@ -56,6 +57,21 @@ async fn the_name_of_the_output_limit_is_learned_once() {
     }
 }
 
+/// Field note 43: the refusals of other servers are understood as well.
+#[tokio::test]
+async fn rejections_of_the_output_limit_are_understood() {
+    let app = app().await;
+    let ann = app.user("ann@example.com").await;
+    for (fixture, known) in [("43-both-names", "max_tokens"), ("43-extra-forbidden", "max_completion_tokens")] {
+        let sql = "update model set output_limit = $1 where model = 'gpt-5-mini'";
+        sqlx::query(sql).bind(known).execute(&app.db).await.unwrap();
+        let text = format!("{{{{fixture:{fixture}}}}}{{{{times:1}}}}{{{{words:2}}}}");
+        assert_eq!(ask(&ann, MINI, &text).await.text, "word1 word2 ", "{fixture}");
+        assert_eq!(app.provider.call_count(&text), 2, "{fixture}");
+        assert_ne!(app.provider.served_calls().pop().unwrap().limit_name, known);
+    }
+}
+
 /// Field note 50: an answer of blank lines isn't sent along with the next question, and the questions around it become one message.
 #[tokio::test]
 async fn blank_messages_are_never_sent() {
@@ -80,6 +96,18 @@ async fn blank_messages_are_never_sent() {
     assert!(app.provider.violations().is_empty(), "{:?}", app.provider.violations());
 }
 
+/// Field note 50: a blank answer is stored as it came, and isn't sent along either.
+#[tokio::test]
+async fn a_blank_answer_is_not_sent_again() {
+    let app = app().await;
+    let ann = app.user("ann@example.com").await;
+    let question = "{{fixture:50-blank-answer}}{{only:gpt-5-mini}}";
+    let first = ask(&ann, MINI, question).await;
+    assert_eq!(first.text, "\n\n");
+    ask_in(&ann, Some(first.conversation), HAIKU, "{{words:1}} and now?").await;
+    assert_eq!(last_sent(&app), sent(&[("user", &format!("{question}\n\n{{{{words:1}}}} and now?"))]));
+}
+
 /// Field note 51: a question that the model declined, or whose answer the filter withheld, isn't sent along with the next one.
 #[tokio::test]
 async fn refused_questions_are_not_sent_again() {
@@ -102,11 +130,11 @@ async fn refused_questions_are_not_sent_again() {
 async fn reasoning_in_tags_is_not_sent_again() {
     let app = app().await;
     let ann = app.user("ann@example.com").await;
-    let first = ask(&ann, MINI, "{{fixture:56-think-split}}").await;
+    let first = ask(&ann, MINI, "{{fixture:56-think}}").await;
     ask_in(&ann, Some(first.conversation), MINI, "{{words:1}} and now?").await;
     let last = last_sent(&app);
     assert_eq!(last.iter().map(|(role, _)| role.as_str()).collect::<Vec<_>>(), ["user", "assistant", "user"]);
-    assert_eq!(last[1].1.trim(), "It is **4**.");
+    assert_eq!(last[1].1, "It is **4**.");
 }
 
 /// Requests carry no sampling parameters and no assistant's message at their end, whatever happened before.
