@@ -14,15 +14,15 @@ use time::format_description::well_known::Rfc2822;
 const FALLBACK: &str = "update model set fallback = 'claude-haiku-4-5' where model = 'gpt-5-mini'";
 const OPEN_ALERTS: &str = "select coalesce(string_agg(kind, ' ' order by kind), '') from alert where ended_at is null";
 
-/// Checks that a message was refused as if it had never been sent: no message, no conversation, no tokens, and one free row.
-async fn assert_nothing_was_charged(app: &TestApp, ann: &TestClient, calls: i64) {
+/// Checks that messages were refused as if they had never been sent: no message, no conversation, no tokens, and a free row for each.
+async fn assert_nothing_was_charged(app: &TestApp, ann: &TestClient, calls: i64, provider_failed: bool) {
     assert_eq!(app.one::<i64>("select count(*) from message").await, 0);
     assert_eq!(app.one::<i64>("select count(*) from conversation").await, 0);
-    let free = "select count(*) from ai_usage where status = 'failed' and usage_source = 'exact' and cost_usd = 0 and provider_failed
+    let free = "select count(*) from ai_usage where status = 'failed' and usage_source = 'exact' and cost_usd = 0 and provider_failed = $1
                   and input_tokens + cache_read_tokens + cache_write_tokens + cache_write_long_tokens + output_tokens + reasoning_tokens = 0
                   and provider_request_id is null and ttft_ms is null and settled_at is not null and corrects is null and purpose = 'chat'";
-    assert_eq!(app.one::<i64>(free).await, calls);
-    assert_eq!(app.one::<i64>("select count(*) from ai_usage").await, calls);
+    let free: i64 = sqlx::query_scalar(free).bind(provider_failed).fetch_one(&app.db).await.unwrap();
+    assert_eq!((free, app.one::<i64>("select count(*) from ai_usage").await), (calls, calls));
     assert_all_settled(app, ann).await;
     assert_eq!(ann.quota().await["tokens"]["used"], 0);
 }
@@ -73,7 +73,7 @@ async fn no_response_despite_status_200_is_refused() {
         };
         assert_eq!((status, problem["kind"].as_str()), (expected, Some(kind)), "{name}: {problem}");
         assert_eq!(app.provider.call_count(&text), calls, "{name}");
-        assert_nothing_was_charged(&app, &ann, 1).await;
+        assert_nothing_was_charged(&app, &ann, 1, true).await;
         app.sql(FALLBACK).await;
         let text = format!("{{{{fixture:{name}}}}}{{{{only:gpt-5-mini}}}}{{{{words:3}}}}");
         fallback_answers(&app, &ann, &text).await;
@@ -83,7 +83,7 @@ async fn no_response_despite_status_200_is_refused() {
     let ann = app.user("ann@example.com").await;
     let (status, _) = refused(&ann, HAIKU, "{{fixture:52-anthropic-error-event}}").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_nothing_was_charged(&app, &ann, 1).await;
+    assert_nothing_was_charged(&app, &ann, 1, true).await;
 }
 
 /// Field note 58: an account without credit is asked once. Users aren't told to retry, the circuit opens, the owner is alerted at once, and
@@ -107,7 +107,7 @@ async fn an_exhausted_credit_is_asked_once_and_alerts() {
         let message = problem["message"].as_str().unwrap();
         assert!(message.contains("is out of service right now") && !message.to_lowercase().contains("try again"));
         assert!(problem["retry_after_ms"].is_null(), "{problem}");
-        assert_nothing_was_charged(&app, &ann, 1).await;
+        assert_nothing_was_charged(&app, &ann, 1, true).await;
         app.until("select exists (select from alert where kind = 'provider_account' and ended_at is null)").await;
         app.until("select count(*) = 1 from job where kind = 'mail' and payload->>'mail' = 'alert' and not (payload->>'is_over')::bool").await;
         // The circuit is open: the next question isn't sent.
@@ -150,7 +150,7 @@ async fn a_prompt_that_is_too_long_is_413_with_numbers() {
         let message = problem["message"].as_str().unwrap();
         assert!(numbers.iter().all(|number| message.contains(number)), "{message}");
     }
-    assert_nothing_was_charged(&app, &ann, calls).await;
+    assert_nothing_was_charged(&app, &ann, calls, false).await;
     assert_eq!(app.one::<String>(OPEN_ALERTS).await, "", "no alert for a user's long text");
 }
 
@@ -176,7 +176,7 @@ async fn wrong_keys_alert_and_unknown_models_are_refused() {
         let message = problem["message"].as_str().unwrap();
         assert!(message.contains("Nothing was sent") && message.contains("choose another model"), "{message}");
         assert!(problem["retry_after_ms"].is_null() && app.provider.call_count(refusal) == 1, "{problem}");
-        assert_nothing_was_charged(&app, &ann, 1).await;
+        assert_nothing_was_charged(&app, &ann, 1, true).await;
         if alerts {
             app.until("select exists (select from alert where kind = 'provider_account' and ended_at is null)").await;
         } else {
@@ -198,7 +198,7 @@ async fn other_refusals_say_that_nothing_was_sent() {
         assert!(message.contains("Nothing was sent") && message.contains("your text is back in the message box"));
         assert!(!message.contains("secret words") && !message.contains("flagged"), "{message}");
     }
-    assert_nothing_was_charged(&app, &ann, 3).await;
+    assert_nothing_was_charged(&app, &ann, 3, true).await;
     let (status, problem) = refused(&ann, MINI, "{{fixture:58-gateway-timeout}}").await;
     assert_eq!((status, problem["kind"].as_str()), (StatusCode::SERVICE_UNAVAILABLE, Some("model_unavailable")));
     let charged = "select count(*) from ai_usage where usage_source = 'estimated' and input_tokens = estimated_tokens and output_tokens = 0";
