@@ -38,6 +38,7 @@
 // Large Stripe objects exceed the default recursion limit of `json!`.
 #![recursion_limit = "1024"]
 
+mod bill;
 mod cache;
 mod refusal;
 mod request;
@@ -45,10 +46,10 @@ mod script;
 mod stripe;
 mod wire;
 
+pub use bill::Bill;
 pub use request::Sent;
 pub use script::{Ending, Refusal, Script, Shape};
 pub use stripe::FakeStripe;
-pub use wire::Bill;
 
 /// Default signing secret of the Stripe simulator. It protects nothing.
 pub const WEBHOOK_SECRET: &str = "whsec_fake";
@@ -244,7 +245,7 @@ async fn answer(format: Format, State(shared): State<Shared>, Json(body): Json<s
         record(&shared, &request, Bill::default());
         return refusal::replay(name, script.by_bytes);
     }
-    let prompt = Bill::of_prompt(format, &request, &script, &mut lock(&shared.cache));
+    let prompt = wire::bill_of_prompt(format, &request, &script, &mut lock(&shared.cache));
     let index = record(&shared, &request, prompt);
     let written = write(shared, index, wire::steps(format, &request, &script, prompt));
     let body = if script.by_bytes { bytewise(written) } else { Body::from_stream(written) };

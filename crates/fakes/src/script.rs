@@ -1,6 +1,6 @@
 //! The directives in a message that control the fake provider.
 
-use crate::wire::Bill;
+use crate::bill::Bill;
 
 /// The directives of a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,50 +1,24 @@
 //! Writes responses of both wire formats step by step.
 
+use crate::bill::Bill;
 use crate::cache::Cache;
 use crate::request::{Format, Request};
 use crate::script::{Ending, MARKDOWN, SCRIPTS, Script, Shape};
 use serde_json::{Value, json};
 
-/// The tokens of one call, as the provider bills them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Bill {
-    /// Input tokens that were neither read from the cache nor written to it.
-    pub input: u64,
-    /// Input tokens read from the cache.
-    pub cache_read: u64,
-    /// Input tokens written to the cache, all lifetimes.
-    pub cache_write: u64,
-    /// The part of `cache_write` with the longer lifetime.
-    pub cache_write_long: u64,
-    /// Output tokens, reasoning included.
-    pub output: u64,
-    /// The part of `output` that was reasoning.
-    pub reasoning: u64,
-}
-
-impl Bill {
-    /// Parses the six numbers of `{{bill:…}}`, in the order of the fields.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let numbers: Option<Vec<u64>> = text.split(',').map(|number| number.trim().parse().ok()).collect();
-        let numbers = numbers?;
-        let [input, cache_read, cache_write, cache_write_long, output, reasoning] = numbers[..] else { return None };
-        Some(Self { input, cache_read, cache_write, cache_write_long, output, reasoning })
+/// Returns the bill before any output: of a prompt, or as the script sets it.
+pub(crate) fn bill_of_prompt(format: Format, request: &Request, script: &Script, cache: &mut Cache) -> Bill {
+    if let Some(bill) = script.bill {
+        return Bill { output: 0, reasoning: 0, ..bill };
     }
-
-    /// Returns the bill before any output: of a prompt, or as the script sets it.
-    pub(crate) fn of_prompt(format: Format, request: &Request, script: &Script, cache: &mut Cache) -> Self {
-        if let Some(bill) = script.bill {
-            return Self { output: 0, reasoning: 0, ..bill };
-        }
-        let (cache_read, cache_write) = match (script.cached, script.cache_write + script.cache_write_long) {
-            (0, 0) if format == Format::Messages => cache.serve(&request.model, &request.prompt),
-            scripted => scripted,
-        };
-        // Chat completions don't report lifetimes.
-        let cache_write_long = if format == Format::Messages { script.cache_write_long } else { 0 };
-        let input = request.words.saturating_sub(cache_read + cache_write);
-        Self { input, cache_read, cache_write, cache_write_long, ..Self::default() }
-    }
+    let (cache_read, cache_write) = match (script.cached, script.cache_write + script.cache_write_long) {
+        (0, 0) if format == Format::Messages => cache.serve(&request.model, &request.prompt),
+        scripted => scripted,
+    };
+    // Chat completions don't report lifetimes.
+    let cache_write_long = if format == Format::Messages { script.cache_write_long } else { 0 };
+    let input = request.words.saturating_sub(cache_read + cache_write);
+    Bill { input, cache_read, cache_write, cache_write_long, ..Bill::default() }
 }
 
 /// One write of a response, or a token that is generated and billed but not sent.
@@ -275,7 +249,7 @@ mod tests {
         for (max, words, reasoning, reason) in [(99, 3, 7, "stop"), (10, 1, 7, "length"), (4, 0, 4, "length")] {
             let body = json!({"model": "m", "max_tokens": max, "messages": [{"role": "user", "content": text}]});
             let (request, script) = (request::read(Format::Completions, &body), Script::read(text, 0));
-            let prompt = Bill::of_prompt(Format::Completions, &request, &script, &mut Cache::default());
+            let prompt = bill_of_prompt(Format::Completions, &request, &script, &mut Cache::default());
             let steps = steps(Format::Completions, &request, &script, prompt);
             let output: u64 = steps.iter().map(|step| step.output).sum();
             let billed: u64 = steps.iter().map(|step| step.reasoning).sum();
