@@ -318,3 +318,23 @@ fn tidy_failure_modes_have_tests() {
     assert!(missing.is_empty(), "no test cites {missing:?}");
     assert_eq!(cited("/// Field notes 1, 2 and 5 to 7: words 9"), [1, 2, 5, 6, 7]);
 }
+
+/// Every test that `docs/failure-modes.md` names exists, and each failure mode of the providers names one.
+#[test]
+fn tidy_failure_modes_name_existing_tests() {
+    let page = fs::read_to_string(root().join("docs/failure-modes.md")).unwrap();
+    let tests: String = ["server/tests", "crates", "server/src"]
+        .iter()
+        .flat_map(|folder| files(folder, ".rs"))
+        .map(|(_, text)| text)
+        .collect();
+    for row in page.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let number = cells[0].trim_start_matches("| ").parse::<u32>().unwrap_or(0);
+        let names: Vec<&str> = cells.last().unwrap().split('`').skip(1).step_by(2).collect();
+        for name in &names {
+            assert!(tests.contains(&format!("fn {name}(")), "{number}: there is no test {name}");
+        }
+        assert!(!(43..=62).contains(&number) || !names.is_empty(), "{number} names no test");
+    }
+}
