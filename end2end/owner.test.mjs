@@ -100,7 +100,7 @@ async function unreached(page) {
 test('the keyboard alone reaches every action', { timeout: 600_000 }, async () => {
   const owner = await signedIn();
   const [[ann]] = app.query("select user_id from account where email = 'ann@example.com'");
-  for (const path of ['/admin', '/admin/users', `/admin/users/${ann}`, '/admin/models', '/admin/plans', '/admin/health', '/admin/audit', '/usage', '/settings']) {
+  for (const path of ['/admin', '/admin/users', `/admin/users/${ann}`, '/admin/models', '/admin/providers', '/admin/plans', '/admin/health', '/admin/audit', '/usage', '/settings']) {
     await owner.goto(app.url + path);
     assert.deepEqual(await unreached(owner), [], path);
   }

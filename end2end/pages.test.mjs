@@ -37,7 +37,7 @@ test('axe finds no violations and no page overflows its width', { timeout: 600_0
       await page.getByRole('button', { name: 'Refresh' }).click();
       await page.getByRole('link', { name: '@example.com' }).first().waitFor();
       await inspect(page, '/admin', colorScheme);
-      for (const path of ['models', 'health', 'users', 'plans', 'audit']) {
+      for (const path of ['models', 'providers', 'health', 'users', 'plans', 'audit']) {
         await page.goto(`${app.url}/admin/${path}`);
         // Opens collapsed sections, which are inspected too.
         for (const folded of await page.locator('main summary').all()) await folded.click();

@@ -51,7 +51,7 @@ test('a reload during a response reaches another server and the text is complete
   assert.equal(app.query('select count(*) from ai_usage')[0][0], '2', 'one provider call per message');
 
   // Stop reaches the server that runs the turn through any server.
-  await send(ann, '{{words:100}}{{pace:500}} Once more?');
+  await send(ann, '{{words:60}}{{pace:200}} Once more?');
   await ann.locator('.answer').nth(2).getByText('word5 ').waitFor();
   balancer.use(1);
   await ann.getByRole('button', { name: 'Stop' }).click();
@@ -86,14 +86,15 @@ test('the last response can be regenerated, also after a reload', { timeout: 600
 });
 
 test('the page shows that a fallback model answered', { timeout: 600_000 }, async () => {
-  app.query("update model set base_url = 'http://127.0.0.1:9/v1', fallback = 'claude-haiku-4-5' where model = 'gpt-5-mini'");
+  app.query("insert into provider (provider, label, wire_format, base_url) values ('unreachable', 'Unreachable', 'openai', 'http://127.0.0.1:9/v1')");
+  app.query("update model set provider = 'unreachable', fallback = 'claude-haiku-5-5' where model = 'gpt-6-luna'");
   const eve = await browser.visitor();
   await signUp(eve, { url: balancer.url }, 'eve@example.com', 'Eve');
   await woken(eve);
-  await eve.locator('#model').selectOption('gpt-5-mini');
+  await eve.locator('#model').selectOption('gpt-6-luna');
   await send(eve, '{{words:4}} Hello');
-  await eve.getByText("GPT-5 mini is unavailable right now. Claude Haiku 4.5 answered instead.").waitFor();
+  await eve.getByText("GPT-6 Luna is unavailable right now. Claude Haiku 5.5 answered instead.").waitFor();
   await eve.locator('.answer.live .byline').waitFor();
-  assert.match(await eve.locator('.answer.live .byline').innerText(), /Claude Haiku 4\.5/);
+  assert.match(await eve.locator('.answer.live .byline').innerText(), /Claude Haiku 5\.5/);
   await eve.screenshot({ path: join(shots, 'again-4-fallback.png') });
 });

@@ -93,6 +93,7 @@ fn Pages() -> impl IntoView {
                 <Route path=path!("/settings") view=settings::account::Account ssr=SsrMode::Async/>
                 <Route path=path!("/settings/billing") view=settings::billing::Billing ssr=SsrMode::Async/>
                 <Route path=path!("/admin/models") view=admin::models::Models ssr=SsrMode::Async/>
+                <Route path=path!("/admin/providers") view=admin::providers::Providers ssr=SsrMode::Async/>
                 <Route path=path!("/admin/health") view=admin::health::Health ssr=SsrMode::Async/>
                 <Route path=path!("/admin") view=admin::top_users::TopUsers ssr=SsrMode::Async/>
                 <Route path=path!("/admin/users") view=admin::users::Users ssr=SsrMode::Async/>

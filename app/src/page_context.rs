@@ -1,6 +1,7 @@
 //! The request for a page: viewer, URL and form data. The server provides it as context.
 
 use crate::api::Refusal;
+use crate::view::provider::FormResult;
 use domain::{Problem, Viewer};
 use std::any::Any;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ pub struct PageContext {
     pub viewer: Option<Viewer>,
     /// The submitted values and validation errors of a rejected form; empty otherwise.
     pub form: FailedForm,
+    /// What a form without an effect of its own has found out, shown on its page; `None` for all other requests.
+    pub result: Option<FormResult>,
     /// Why the page can't be shown; `None` if it can.
     pub problem: Option<Problem>,
 }

@@ -222,13 +222,14 @@ impl Database {
             of.iter().filter_map(|call| call[key].as_i64()).sum::<i64>()
         });
         let ours: Vec<&serde_json::Value> = journal.iter().filter(|call| call["system"] == true).collect();
-        let served = (i64::try_from(ours.len())?, sum("input", &ours) + sum("cache_read", &ours), sum("output", &ours));
+        let input = sum("input", &ours) + sum("cache_read", &ours) + sum("cache_write", &ours);
+        let served = (i64::try_from(ours.len())?, input, sum("output", &ours));
         ensure!(ledger == served, "the ledger has {ledger:?}, the provider served {served:?}");
         Ok(format!("{} calls, {} input and {} output tokens: equal", served.0, served.1, served.2))
     }
 
     async fn ledger(&self) -> anyhow::Result<(i64, i64, i64)> {
-        let sql = "select count(*), coalesce(sum(input_tokens + cache_read_tokens), 0)::bigint, coalesce(sum(output_tokens), 0)::bigint
+        let sql = "select count(*), coalesce(sum(input_tokens + cache_read_tokens + cache_write_tokens), 0)::bigint, coalesce(sum(output_tokens), 0)::bigint
                    from ai_usage where usage_source = 'exact'";
         Ok(sqlx::query_as(sql).fetch_one(&self.pool).await?)
     }

@@ -67,11 +67,30 @@ async fn first_token(mut response: Response, marker: &str) -> anyhow::Result<(Du
 
 /// Sends a message and requires status 200.
 async fn send(user: &User, text: &str) -> anyhow::Result<Response> {
-    let body = json!({"model": "claude-haiku-4-5", "text": text}).to_string();
+    let body = json!({"model": "claude-haiku-5-5", "text": text}).to_string();
     let request = user.client.post(format!("{}/api/chat", user.url)).header("content-type", "application/json");
     let response = request.header("cookie", &user.cookie).body(body).send().await?;
     ensure!(response.status() == 200, "{}", response.text().await?);
     Ok(response)
+}
+
+/// Sends a chat request with this body.
+///
+/// # Errors
+/// Returns an error if the connection breaks.
+pub async fn post(user: &User, body: &serde_json::Value) -> anyhow::Result<Response> {
+    let request = user.client.post(format!("{}/api/chat", user.url)).header("content-type", "application/json");
+    Ok(request.header("cookie", &user.cookie).body(body.to_string()).send().await?)
+}
+
+/// Stops a turn, if it is still running.
+///
+/// # Errors
+/// Returns an error if the connection breaks.
+pub async fn stop(user: &User, turn: &str) -> anyhow::Result<()> {
+    let request = user.client.post(format!("{}/api/turns/{turn}/stop", user.url));
+    request.header("cookie", &user.cookie).send().await?;
+    Ok(())
 }
 
 impl User {
@@ -88,7 +107,7 @@ impl User {
 /// # Errors
 /// Returns an error if the connection breaks.
 pub async fn ask_anything(user: &User, text: &str) -> anyhow::Result<(u16, bool, bool)> {
-    let body = json!({"model": "claude-haiku-4-5", "text": text}).to_string();
+    let body = json!({"model": "claude-haiku-5-5", "text": text}).to_string();
     let request = user.client.post(format!("{}/api/chat", user.url)).header("content-type", "application/json");
     let response = request.header("cookie", &user.cookie).timeout(Duration::from_secs(90)).body(body).send().await?;
     let (status, has_time) = (response.status().as_u16(), response.headers().contains_key("retry-after"));
@@ -145,7 +164,7 @@ pub async fn time_to_first_token(user: &User, text: &str) -> anyhow::Result<Dura
 
 /// Sends a message to the pass-through.
 async fn send_through(client: &Client, url: &str, text: &str) -> anyhow::Result<Response> {
-    let body = json!({"model": "claude-haiku-4-5", "max_tokens": 4_096, "stream": true, "messages": [{"role": "user", "content": text}]});
+    let body = json!({"model": "claude-haiku-5-5", "max_tokens": 4_096, "stream": true, "messages": [{"role": "user", "content": text}]});
     Ok(client.post(url).header("content-type", "application/json").body(body.to_string()).send().await?)
 }
 
@@ -167,7 +186,7 @@ pub async fn open_through(client: &Client, url: &str, text: &str) -> anyhow::Res
 /// Sends a message and reads until the first token. Returns the open response and the turn's id.
 pub async fn open(user: &User, text: &str) -> anyhow::Result<(Response, String)> {
     let turn = uuid::Uuid::now_v7().to_string();
-    let body = json!({"model": "claude-haiku-4-5", "text": text, "turn_id": turn}).to_string();
+    let body = json!({"model": "claude-haiku-5-5", "text": text, "turn_id": turn}).to_string();
     let request = user.client.post(format!("{}/api/chat", user.url)).header("content-type", "application/json");
     let response = request.header("cookie", &user.cookie).body(body).send().await?;
     ensure!(response.status() == 200, "{}", response.text().await?);

@@ -63,6 +63,9 @@ pub async fn build(config: Config) -> anyhow::Result<Server> {
         .context("can't connect to Postgres at DATABASE_URL")?;
     store::migrate(&db).await.context("migrations")?;
     let app = AppState::new(config, db)?;
+    for provider in store::provider::list(&app.db).await.context("providers")? {
+        app.providers.know(&provider);
+    }
     let router = http::router(&app);
     Ok(Server { app, router })
 }

@@ -63,7 +63,7 @@ impl AppState {
                 Some(url) => Relay::redis(url)?,
                 None => Relay::memory(),
             },
-            providers: Arc::new(Providers::new(&config)?),
+            providers: Arc::new(Providers::new(&config)),
             billing: Billing::new(&config)?,
             mailer: Arc::new(Mailer::new(&config)?),
             passwords: Arc::new(Passwords::new()?),
@@ -99,6 +99,7 @@ impl AppState {
     /// Returns the state that pages read from.
     pub(crate) fn page_state(&self) -> PageState {
         let (providers, circuits) = (Arc::clone(&self.providers), Arc::clone(&self.providers));
+        let config = Arc::clone(&self.config);
         PageState {
             db: self.db.clone(),
             admin_db: self.admin_db.clone(),
@@ -106,6 +107,7 @@ impl AppState {
             quotas: self.quotas.clone(),
             offers: Arc::new(move |model| providers.offers(model)),
             providers: Arc::new(move || circuits.circuits()),
+            has_key: Arc::new(move |name| config.has_key(name)),
             daily_spend: self.config.daily_spend,
             payments: self.payments(),
             payment_pages: self.billing.as_ref().map(|billing| billing.pages.clone()).unwrap_or_default().into(),

@@ -2,6 +2,7 @@
 
 use super::Refusal;
 use crate::view::admin::{AccountSummary, HealthView, ModelsView, TopUsersView, UserView};
+use crate::view::provider::ProviderRow;
 use domain::{AuditEntry, ModelName, Plan, UsageFilter, UserId};
 use leptos::prelude::*;
 
@@ -66,4 +67,11 @@ pub async fn user(
 pub async fn models() -> Result<ModelsView, Refusal> {
     let state = crate::api::context::admin()?;
     crate::api::context::models(&state).await
+}
+
+/// Loads all providers with their models, keys and circuits.
+#[server(prefix = "/fn", endpoint = "admin_providers")]
+pub async fn providers() -> Result<Vec<ProviderRow>, Refusal> {
+    let state = crate::api::context::admin()?;
+    crate::api::context::providers(&state).await
 }

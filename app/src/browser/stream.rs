@@ -18,6 +18,9 @@ pub struct ChatRequest<'a> {
     pub conversation_id: Option<ConversationId>,
     /// The model to call; `None` uses the plan's default.
     pub model: Option<&'a ModelName>,
+    /// The reasoning effort; `None` leaves it to the model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effort: Option<&'a str>,
     /// The user's message; `None` regenerates the response of `retry_of`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<&'a str>,

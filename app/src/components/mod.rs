@@ -8,5 +8,6 @@ pub mod icon;
 pub mod loaded;
 pub mod markdown;
 pub mod meter;
+pub mod outcome;
 pub mod refusal_card;
 pub mod toast;

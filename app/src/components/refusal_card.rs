@@ -29,6 +29,7 @@ pub fn RefusalCard(
         ProblemKind::LimitsUnavailable | ProblemKind::ModelUnavailable | ProblemKind::Overloaded => {
             "Temporarily unavailable"
         }
+        ProblemKind::ModelFailed => "The model couldn't answer",
         ProblemKind::SignInRequired => "You're signed out",
         _ => "Something went wrong",
     };
@@ -37,17 +38,7 @@ pub fn RefusalCard(
         ProblemKind::RequestsLimit | ProblemKind::TokensLimit | ProblemKind::InFlightLimit | ProblemKind::AttemptsLimit
     );
     let icon = if is_wait { Icon::Clock } else { Icon::Danger };
-    let (can_retry, can_shorten) = (
-        !matches!(
-            problem.kind,
-            ProblemKind::TooLarge
-                | ProblemKind::PlanTooSmall
-                | ProblemKind::Invalid
-                | ProblemKind::NotFound
-                | ProblemKind::SignInRequired
-        ),
-        matches!(problem.kind, ProblemKind::TokensLimit | ProblemKind::TooLarge),
-    );
+    let (can_retry, hint) = (can_retry(problem.kind), hint(problem.kind));
     let label = match problem.kind {
         ProblemKind::PlanTooSmall => "See plans that include it",
         _ => "See plans with higher limits",
@@ -72,7 +63,7 @@ pub fn RefusalCard(
                     view! { <p class="when">"Try again in " <strong class="countdown">{wait(ms)}</strong> ", at " {clock} "."</p> }.into_any()
                 }
             })}
-            {can_shorten.then(|| view! { <p class="hint">"A shorter message, a new conversation or another model may be accepted sooner."</p> })}
+            {hint.map(|hint| view! { <p class="hint">{hint}</p> })}
             <div class="actions">
                 {can_retry.then(|| view! {
                     <button type="button" class="small" disabled=waiting on:click=move |_| on_retry.run(())>"Send again"</button>
@@ -80,5 +71,30 @@ pub fn RefusalCard(
                 {upgrade} {sign_in}
             </div>
         </section>
+    }
+}
+
+/// Returns whether sending the same message again may help.
+fn can_retry(kind: ProblemKind) -> bool {
+    !matches!(
+        kind,
+        ProblemKind::TooLarge
+            | ProblemKind::PlanTooSmall
+            | ProblemKind::Invalid
+            | ProblemKind::NotFound
+            | ProblemKind::SignInRequired
+    )
+}
+
+/// Returns what else may help, if anything.
+fn hint(kind: ProblemKind) -> Option<&'static str> {
+    match kind {
+        ProblemKind::TokensLimit => {
+            Some("A shorter message, a new conversation or another model may be accepted sooner.")
+        }
+        ProblemKind::TooLarge => {
+            Some("A shorter message, a new conversation or a model with a larger context may be accepted.")
+        }
+        _ => None,
     }
 }

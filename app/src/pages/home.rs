@@ -44,7 +44,7 @@ pub fn Home() -> impl IntoView {
                 <h2>"What a message costs"</h2>
                 <div class="table-scroll" tabindex="0" role="region" aria-label="Cost of example messages">
                     <table class="compact numbers">
-                        <thead><tr><th scope="col">"One message to Claude Haiku 4.5"</th><th scope="col" class="end">"Input + output tokens"</th><th scope="col" class="end">"Cost"</th></tr></thead>
+                        <thead><tr><th scope="col">"One message to Claude Haiku 5.5"</th><th scope="col" class="end">"Input + output tokens"</th><th scope="col" class="end">"Cost"</th></tr></thead>
                         <tbody>{EXAMPLES.map(example).into_iter().collect_view()}</tbody>
                     </table>
                 </div>
@@ -70,8 +70,8 @@ const EXAMPLES: [(&str, u64, u64); 3] =
     [("\u{201c}hi\u{201d}", 40, 12), ("A page to summarise", 700, 250), ("A pasted 60-page document", 28_000, 400)];
 
 fn example((what, input, output): (&'static str, u64, u64)) -> impl IntoView {
-    // Prices in micro-dollars per million tokens, as seeded by migration 0002.
-    let cost = domain::MicrosPerMillion(1_000_000).of(input).plus(domain::MicrosPerMillion(5_000_000).of(output));
+    // Prices in micro-dollars per million tokens, as seeded by migration 0010.
+    let cost = domain::MicrosPerMillion(100_000).of(input).plus(domain::MicrosPerMillion(500_000).of(output));
     view! {
         <tr><th scope="row">{what}</th><td class="end">{format!("{} + {}", Tokens(input), Tokens(output))}</td><td class="end">{cost.to_string()}</td></tr>
     }

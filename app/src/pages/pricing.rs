@@ -82,7 +82,7 @@ fn card(PlanOffer { plan, models }: &PlanOffer, shop: &PlanCatalog, meant: Optio
                 <div><dt>"Responses at once"</dt><dd>{plan.in_flight}</dd></div>
                 <div><dt>"Tokens per response"</dt><dd>{plan.max_output.to_string()}</dd></div>
             </dl>
-            <p class="models">{models.join(", ")}</p>
+            {(!models.is_empty()).then(|| view! { <p class="models">{models.join(", ")}</p> })}
             {action(plan, chosen, shop)}
         </li>
     }

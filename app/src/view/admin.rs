@@ -2,7 +2,7 @@
 
 use super::billing::{BillingView, Payments};
 use super::usage::UsageView;
-use domain::{Amount, AuditEntry, ModelName, Picos, Plan, PlanId, Tokens, UsageSum, UserId, UserUsage, Viewer};
+use domain::{Amount, AuditEntry, Model, ModelName, Picos, Plan, PlanId, Tokens, UsageSum, UserId, UserUsage, Viewer};
 use serde::{Deserialize, Serialize};
 use time::{Date, OffsetDateTime};
 
@@ -32,6 +32,15 @@ pub struct Moment {
     pub spent: Picos,
     /// Spend cap for any 24 hours, if one is set.
     pub cap: Option<Picos>,
+}
+
+/// Warnings about models and providers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warnings {
+    /// Display names of the enabled models that end within thirty days, with the day on which their provider switches them off.
+    pub ending: Vec<(String, Date)>,
+    /// Open alerts about providers that have no credit left or reject the API key.
+    pub accounts: Vec<String>,
 }
 
 /// Cost by model on each day of a period.
@@ -66,6 +75,10 @@ pub struct TopUsersView {
     pub revenue: Picos,
     /// Number of live subscriptions in other currencies, which the revenue leaves out.
     pub other_currencies: u64,
+    /// What prompt caching saved in the period; negative while less was read from caches than written to them.
+    pub cache_savings: Picos,
+    /// What the owner must know: the models in use that end soon, and the providers that reject every call.
+    pub warnings: Warnings,
     /// Refusals by reason, the most frequent first.
     pub refusals: Vec<(String, u64)>,
     /// Running turns and spending now.
@@ -238,6 +251,8 @@ pub struct PriceRow {
     pub cache_read: Option<String>,
     /// Input written to a cache; `None` uses the input price.
     pub cache_write: Option<String>,
+    /// Input written to a cache with the longer lifetime; `None` uses the price of `cache_write`.
+    pub cache_write_long: Option<String>,
     /// Output.
     pub output: String,
 }
@@ -245,12 +260,8 @@ pub struct PriceRow {
 /// A model and its settings, for the owner. Prices are in dollars per million tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelRow {
-    /// The model's name in the provider's API.
-    pub name: ModelName,
-    /// Display name.
-    pub label: String,
-    /// The provider, which determines the wire format.
-    pub provider: String,
+    /// The model.
+    pub model: Model,
     /// Whether the model is available: its provider has an API key, or it is the demo model and no provider has one.
     pub is_connected: bool,
     /// Whether it is enabled.
@@ -261,10 +272,6 @@ pub struct ModelRow {
     pub next_price: Option<(String, String, OffsetDateTime)>,
     /// Plans that allow it.
     pub plans: Vec<String>,
-    /// The fallback model, which is called if this one is unavailable.
-    pub fallback: Option<ModelName>,
-    /// Seconds without a first token after which the fallback model is called as well; `None` disables this.
-    pub hedge_after_s: Option<u32>,
     /// Spend cap for any 24 hours.
     pub daily_spend: Option<Picos>,
     /// Cost in the last 24 hours.
@@ -284,4 +291,6 @@ pub struct ModelsView {
     pub spent: Picos,
     /// All models, including disabled ones.
     pub models: Vec<ModelRow>,
+    /// The current day in UTC.
+    pub today: Date,
 }

@@ -23,6 +23,8 @@ pub struct AvailableModel {
     pub allowed: bool,
     /// Whether it is the built-in demo model.
     pub is_demo: bool,
+    /// The reasoning efforts that can be chosen, lowest first; empty if the model has no such setting.
+    pub efforts: Vec<String>,
 }
 
 /// The data of the chat page.
@@ -36,7 +38,7 @@ pub struct ChatView {
     pub messages: Vec<Message>,
     /// The turn in progress in the open conversation, with its model.
     pub running: Option<(TurnId, ModelName)>,
-    /// Available models in the plan's order, with the default first and those it doesn't include last.
+    /// Models that can be used now, in the plan's order, with the default first and those it doesn't include last.
     pub models: Vec<AvailableModel>,
     /// The remaining quota; `None` if the meters are unavailable.
     pub quota: Option<Quota>,

@@ -4,5 +4,6 @@ pub mod admin;
 pub mod billing;
 pub mod conversation;
 pub mod plan;
+pub mod provider;
 pub mod usage;
 pub mod usage_filter;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct PlanOffer {
     /// The plan.
     pub plan: Plan,
-    /// Display names of the plan's models, the default first. The demo model is omitted.
+    /// Display names of the plan's models that can be used now, the default first. The demo model is omitted.
     pub models: Vec<String>,
 }
 

@@ -1,6 +1,6 @@
 //! The events of a turn, in its log and on the wire.
 
-use crate::{ConversationId, ModelName, Outcome, Problem, Quota, TurnId, Usage, UsageSource};
+use crate::{ConversationId, HistoryCut, ModelName, Outcome, Problem, Quota, TurnId, Usage, UsageSource};
 use serde::{Deserialize, Serialize};
 
 /// One event of a turn. The tag is the SSE event's name, the content its data.
@@ -18,6 +18,9 @@ pub enum TurnEvent {
         /// The requested model, if it couldn't be reached and `model` is its fallback.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         fallback_for: Option<ModelName>,
+        /// What was left out of the conversation that the model reads, if it no longer fits.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        history_cut: Option<HistoryCut>,
         /// The remaining quota while the turn runs.
         quota: Quota,
     },
@@ -33,7 +36,7 @@ pub enum TurnEvent {
     },
     /// The last event, when the provider's stream has ended.
     Finish {
-        /// Finished, stopped or truncated.
+        /// Finished, stopped, truncated, refused or filtered.
         outcome: Outcome,
         /// The turn's usage.
         usage: Usage,

@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod billing;
 pub mod brand;
+pub mod catalogue;
 pub mod event;
 pub mod ids;
 pub mod message;
@@ -24,8 +25,8 @@ pub use audit::AuditEntry;
 pub use billing::{Invoice, Subscription, SubscriptionStatus};
 pub use event::TurnEvent;
 pub use ids::{AiUsageId, ConversationId, MessageId, ModelPriceId, TurnId, UserId};
-pub use message::{Message, MessageStatus, PromptMessage, Role};
-pub use model::{Model, ModelName, Price, PriceList, Provider};
+pub use message::{HistoryCut, Message, MessageStatus, PromptMessage, Role};
+pub use model::{Model, ModelName, OutputLimit, Price, PriceList, Provider, ProviderName, Thinking, WireFormat};
 pub use money::{MicrosPerMillion, Picos};
 pub use plan::{Plan, PlanId};
 pub use price::{Amount, Period};

@@ -35,6 +35,12 @@ pub enum MessageStatus {
     Stopped,
     /// Cut off at the length limit.
     Truncated,
+    /// The model declined to answer.
+    Refused,
+    /// Withheld by the provider's content filter, or cut off by it.
+    Filtered,
+    /// Ended with a call of a tool that was never offered.
+    ToolCall,
     /// Interrupted by a failure.
     Failed,
 }
@@ -47,6 +53,9 @@ impl MessageStatus {
             Self::Finished => "finished",
             Self::Stopped => "stopped",
             Self::Truncated => "truncated",
+            Self::Refused => "refused",
+            Self::Filtered => "filtered",
+            Self::ToolCall => "tool_call",
             Self::Failed => "failed",
         }
     }
@@ -54,10 +63,37 @@ impl MessageStatus {
     /// Parses a name that `as_str` returns; anything else becomes [`Self::Failed`].
     #[must_use]
     pub fn from_db(text: &str) -> Self {
-        [Self::Finished, Self::Stopped, Self::Truncated]
+        [Self::Finished, Self::Stopped, Self::Truncated, Self::Refused, Self::Filtered, Self::ToolCall]
             .into_iter()
             .find(|status| status.as_str() == text)
             .unwrap_or(Self::Failed)
+    }
+}
+
+/// What happened to the oldest messages of a conversation that no longer fits its model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HistoryCut {
+    /// The model read a summary in their place.
+    Summarized,
+    /// The model didn't read them.
+    Dropped,
+}
+
+impl HistoryCut {
+    /// Returns the name used in the `turn` table.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Summarized => "summarized",
+            Self::Dropped => "dropped",
+        }
+    }
+
+    /// Parses a name that `as_str` returns.
+    #[must_use]
+    pub fn from_db(text: &str) -> Option<Self> {
+        [Self::Summarized, Self::Dropped].into_iter().find(|cut| cut.as_str() == text)
     }
 }
 
@@ -74,6 +110,10 @@ pub struct Message {
     pub role: Role,
     /// The text, in Markdown.
     pub text: String,
+    /// The model's reasoning, in plain text; empty if there is none.
+    pub reasoning: String,
+    /// What was left out of the conversation that the model read; `None` if nothing was.
+    pub history_cut: Option<HistoryCut>,
     /// How complete it is.
     pub status: MessageStatus,
     /// The model that responded; `None` for a user's message.

@@ -83,6 +83,17 @@ impl Problem {
         Self { max: Some(max.0), upgrade, ..Self::new(ProblemKind::TooLarge, message) }
     }
 
+    /// The provider found the prompt too long for its model and didn't say how long it is. `max` is what the model reads, if known.
+    #[must_use]
+    pub fn too_long(model: &str, max: Option<Tokens>) -> Self {
+        let what = match max {
+            Some(max) => format!("{model} reads at most {max} tokens, and this conversation is longer."),
+            None => format!("This conversation is more than {model} can read."),
+        };
+        let message = format!("{what} Shorten your message or start a new conversation.");
+        Self { max: max.map(|max| max.0), ..Self::new(ProblemKind::TooLarge, message) }
+    }
+
     /// The meters can't be reached, and no paid call may run unmetered.
     #[must_use]
     pub fn limits_unavailable() -> Self {
@@ -182,12 +193,48 @@ impl Problem {
         }
     }
 
-    /// The provider refused the request, or failed before it sent any output.
+    /// The provider failed before it sent any output.
     #[must_use]
     pub fn model_failed() -> Self {
         Self::new(
             ProblemKind::ModelFailed,
             "The model couldn't respond to this message. Try again, or choose another model.",
+        )
+    }
+
+    /// The provider refused the request, or answered with something that isn't a response.
+    #[must_use]
+    pub fn model_refused() -> Self {
+        Self::new(
+            ProblemKind::ModelFailed,
+            "The model couldn't answer this message. Nothing was sent, and your text is back in the message box. Try again, or choose another model.",
+        )
+    }
+
+    /// The provider rejects every call of this model until the owner acts, so retrying doesn't help.
+    #[must_use]
+    pub fn out_of_service(model: &str) -> Self {
+        let message = format!(
+            "{model} is out of service right now. Nothing was sent on and nothing was charged. Your text is back in the box; choose another model."
+        );
+        Self::new(ProblemKind::ModelFailed, message)
+    }
+
+    /// The connection to the provider broke off before any output; it may bill the prompt.
+    #[must_use]
+    pub fn model_broke_off(counted: Tokens) -> Self {
+        let message = format!(
+            "The model failed before it answered. {counted} tokens were counted, because its provider may bill for the request. Your text is back in the message box. Try again, or choose another model."
+        );
+        Self::new(ProblemKind::ModelFailed, message)
+    }
+
+    /// The model called a tool, although none was offered.
+    #[must_use]
+    pub fn tool_call() -> Self {
+        Self::new(
+            ProblemKind::ModelFailed,
+            "The model tried to use a tool that isn't available here. Try again, or rephrase your message.",
         )
     }
 

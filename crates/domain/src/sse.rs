@@ -12,8 +12,8 @@ pub struct SseEvent {
     pub id: String,
 }
 
-/// Parses bytes into events. Buffers incomplete events until more bytes arrive; an event without its blank line is never
-/// dispatched.
+/// Parses bytes into events. Buffers incomplete events until more bytes arrive; an event without its blank line is dispatched only by
+/// [`Self::finish`].
 #[derive(Debug, Default)]
 pub struct SseParser {
     line: Vec<u8>,
@@ -53,6 +53,18 @@ impl SseParser {
             }
         }
         out
+    }
+
+    /// Returns the last event if the stream ended cleanly without its blank line, or within its last line. Browsers discard such an event,
+    /// but some servers end their streams so.
+    pub fn finish(&mut self) -> Option<SseEvent> {
+        let mut out = Vec::new();
+        if !self.line.is_empty() {
+            self.end_line(&mut out);
+        }
+        // An empty line ends the event, if there is one.
+        self.end_line(&mut out);
+        out.pop()
     }
 
     fn end_line(&mut self, out: &mut Vec<SseEvent>) {
@@ -140,6 +152,21 @@ mod tests {
         let mut parser = SseParser::new();
         let got: Vec<_> = STREAM.bytes().flat_map(|byte| parser.feed(&[byte])).collect();
         assert_eq!(got, expected());
+    }
+
+    #[test]
+    fn finish_returns_an_event_without_its_blank_line() {
+        for (wire, last) in [
+            ("id: 7\ndata: a\n\ndata: b", Some(event("", "b"))),
+            ("id: 7\ndata: a\n\nevent: end\ndata: b\n", Some(event("end", "b"))),
+            ("id: 7\ndata: a\n\n", None),
+            ("id: 7\ndata: a\n\nevent: end", None),
+        ] {
+            let mut parser = SseParser::new();
+            assert_eq!(parser.feed(wire.as_bytes()), [event("", "a")], "{wire:?}");
+            assert_eq!(parser.finish(), last, "{wire:?}");
+            assert_eq!(parser.finish(), None, "{wire:?}");
+        }
     }
 
     proptest! {

@@ -10,6 +10,12 @@ use std::{fmt, iter::Sum, ops::Add};
 pub struct Tokens(pub u64);
 
 impl Tokens {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_zero(&self) -> bool {
+        self.0 == 0
+    }
+
     /// Converts to Postgres' `bigint`. Saturates, far above any real count.
     #[must_use]
     pub fn to_db(self) -> i64 {
@@ -49,8 +55,11 @@ pub struct Usage {
     pub input: Tokens,
     /// Input tokens read from the provider's cache.
     pub cache_read: Tokens,
-    /// Input tokens written to the provider's cache.
+    /// Input tokens written to the provider's cache, all lifetimes.
     pub cache_write: Tokens,
+    /// The part of `cache_write` with the longer lifetime, which has its own price.
+    #[serde(default, skip_serializing_if = "Tokens::is_zero")]
+    pub cache_write_long: Tokens,
     /// All output tokens, including reasoning.
     pub output: Tokens,
     /// The part of `output` that was reasoning.
@@ -137,6 +146,10 @@ pub enum Outcome {
     Stopped,
     /// The response reached its length limit.
     Truncated,
+    /// The model declined to answer.
+    Refused,
+    /// The provider's content filter withheld the response, or the rest of it.
+    Filtered,
     /// The provider or the connection to it failed.
     Failed,
     /// The process that ran it is gone.
@@ -151,6 +164,8 @@ impl Outcome {
             Self::Finished => "finished",
             Self::Stopped => "stopped",
             Self::Truncated => "truncated",
+            Self::Refused => "refused",
+            Self::Filtered => "filtered",
             Self::Failed => "failed",
             Self::Lost => "lost",
         }

@@ -3,27 +3,52 @@
 //! The provider speaks both wire formats, follows the directives in the last message and records every call it serves. Tests compare
 //! ledgers with that record.
 //!
-//! Directives are written in double braces and can be combined:
+//! Directives are written in double braces and can be combined. What a response consists of:
 //!
-//! - `{{words:40}}`: the response has 40 words; `{{pace:5}}`: 5 ms between words.
+//! - `{{words:40}}`: the response has 40 words; `{{pace:5}}`: 5 ms between words; `{{head:90}}`: 90 ms of silence after the response head.
+//! - `{{reasoning:5}}`: five words of reasoning come first; `{{think:5}}`: five tokens of reasoning that are billed but not sent, each as
+//!   slow as a word.
 //! - `{{hold}}`, `{{hold:3}}`: waits halfway, or after three words, until released.
-//! - `{{status:529}}`: refuses with this status; `{{times:2}}`: only the first two requests; `{{after:1}}`: with `Retry-After: 1`;
-//!   `{{only:gpt-5-mini}}`: only as this model.
+//! - `{{refuse}}`, `{{filter}}`, `{{toolcall}}`: the response ends in this way; `{{nofinish}}`: without a reason.
+//! - `{{endless}}`: ignores the output limit; `{{bytes}}`: writes one byte at a time; `{{nul}}`: adds a NUL character to each word.
+//!
+//! What it costs:
+//!
+//! - `{{cached:100}}`, `{{cachewrite:100}}`, `{{cachewrite1h:100}}`: 100 input tokens are reported as read from the cache, or as written to
+//!   it. Without these, a prompt in Anthropic's format is cached up to its marks.
+//! - `{{bill:1,2,3,1,9,4}}`: exactly this is billed: input, cache reads, cache writes, the long-lived part of these, output, the reasoning
+//!   part of that.
+//! - `{{beside}}`: `completion_tokens` excludes reasoning; `{{cachedbeside}}`: `prompt_tokens` excludes cached tokens; `{{nototal}}`: no
+//!   `total_tokens`; `{{nousage}}`: the final usage is omitted.
+//!
+//! How it fails:
+//!
+//! - `{{status:529}}`: refuses with this status; `{{after:1}}`: with `Retry-After: 1`. `{{credit}}`, `{{key}}`, `{{unknown}}`,
+//!   `{{toolong:900}}`: refuses in the format's own way, for lack of credit, a wrong key, an unknown model, more than 900 tokens.
+//!   `{{rejects:max_tokens}}`: refuses requests with this field.
+//! - `{{fixture:NAME}}`: serves `crates/providers/fixtures/odd/NAME.http`; the call is recorded without numbers.
+//! - `{{times:2}}`: refuses, or serves the recorded response, only twice; `{{only:gpt-5-mini}}`: only as this model.
 //! - `{{mute}}`: never starts to respond; `{{late}}`: starts once released. Both can be limited to a model: `{{mute:gpt-5-mini}}`.
 //! - `{{break:3}}`: drops the connection after three words; `{{error:3}}`: sends an error event instead; `{{silent:3}}`: stops sending;
 //!   `{{garbage:3}}`: sends invalid JSON; `{{cut:3}}`: ends the body cleanly but without the provider's end event.
-//! - `{{cached:100}}`: 100 input tokens are reported as cached; `{{reasoning:5}}`: five words of reasoning come first; `{{nousage}}`: the
-//!   final usage is omitted.
-//! - `{{endless}}`: ignores the output limit; `{{bytes}}`: writes one byte at a time; `{{nul}}`: adds a NUL character to each word.
+//!
+//! Requests that real providers reject get status 400: two names for the output limit, sampling parameters, blank messages, authors that
+//! don't alternate, an assistant's message at the end. A call stops generating when its connection closes, and is billed up to there.
 
 // Large Stripe objects exceed the default recursion limit of `json!`.
 #![recursion_limit = "1024"]
 
+mod bill;
+mod cache;
+mod refusal;
+mod request;
 mod script;
 mod stripe;
 mod wire;
 
-pub use script::Script;
+pub use bill::Bill;
+pub use request::Sent;
+pub use script::{Ending, Refusal, Script, Shape};
 pub use stripe::FakeStripe;
 
 /// Default signing secret of the Stripe simulator. It protects nothing.
@@ -33,29 +58,37 @@ use axum::Json;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use futures::StreamExt as _;
+use bytes::Bytes;
+use cache::Cache;
+use futures::{Stream, StreamExt as _, stream};
+use request::{Format, Request};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use wire::Format;
+use wire::Step;
 
 /// One call, as the provider would bill it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Served {
     /// The model that was called.
     pub model: String,
-    /// Input tokens that weren't read from cache.
+    /// Input tokens that were neither read from the cache nor written to it.
     pub input: u64,
-    /// Input tokens read from cache.
+    /// Input tokens read from the cache.
     pub cache_read: u64,
-    /// Output tokens, reasoning included.
+    /// Input tokens written to the cache, all lifetimes.
+    pub cache_write: u64,
+    /// The part of `cache_write` with the longer lifetime.
+    pub cache_write_long: u64,
+    /// Output tokens, reasoning included, as far as they were generated.
     pub output: u64,
     /// The part of output that was reasoning.
     pub reasoning: u64,
@@ -67,8 +100,22 @@ pub struct Served {
     pub system: bool,
     /// Number of messages in the request.
     pub messages: usize,
+    /// The messages of the request, without the system prompt.
+    pub sent: Vec<Sent>,
     /// Requested maximum number of output tokens.
     pub max_output: u64,
+    /// The field that carried `max_output`.
+    pub limit_name: String,
+    /// The requested reasoning effort.
+    pub effort: Option<String>,
+}
+
+impl Served {
+    /// Returns all tokens that are billed.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.input + self.cache_read + self.cache_write + self.output
+    }
 }
 
 #[derive(Clone)]
@@ -78,6 +125,9 @@ struct Shared {
     released: watch::Sender<bool>,
     /// Number of requests by last message, including refused ones.
     request_counts: Arc<Mutex<HashMap<String, u64>>>,
+    /// What was wrong with requests that real providers reject.
+    violations: Arc<Mutex<Vec<String>>>,
+    cache: Arc<Mutex<Cache>>,
     /// Default pause between words, in milliseconds.
     pace_ms: Arc<AtomicU64>,
 }
@@ -99,6 +149,8 @@ impl FakeProvider {
         let shared = Shared {
             journal: Arc::default(),
             request_counts: Arc::default(),
+            violations: Arc::default(),
+            cache: Arc::default(),
             released: watch::Sender::new(false),
             pace_ms: Arc::default(),
         };
@@ -132,13 +184,13 @@ impl FakeProvider {
     /// Returns the number of requests whose last message is exactly this text, including refused ones.
     #[must_use]
     pub fn call_count(&self, last_message: &str) -> u64 {
-        self.shared
-            .request_counts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(last_message)
-            .copied()
-            .unwrap_or(0)
+        lock(&self.shared.request_counts).get(last_message).copied().unwrap_or(0)
+    }
+
+    /// Returns what was wrong with requests that real providers reject.
+    #[must_use]
+    pub fn violations(&self) -> Vec<String> {
+        lock(&self.shared.violations).clone()
     }
 
     /// Releases all held responses, including future ones.
@@ -147,8 +199,8 @@ impl FakeProvider {
     }
 }
 
-fn lock(journal: &Mutex<Vec<Served>>) -> std::sync::MutexGuard<'_, Vec<Served>> {
-    journal.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn journal(State(shared): State<Shared>) -> Json<Vec<Served>> {
@@ -164,14 +216,18 @@ async fn release(State(shared): State<Shared>) {
 }
 
 async fn answer(format: Format, State(shared): State<Shared>, Json(body): Json<serde_json::Value>) -> Response {
-    let request = wire::read(format, &body);
+    let request = request::read(format, &body);
     let script = Script::read(&request.last_message, shared.pace_ms.load(Ordering::Relaxed));
     let times = {
-        let mut all = shared.request_counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&shared.request_counts);
         let times = all.entry(request.last_message.clone()).or_default();
         *times += 1;
         *times
     };
+    if let Some(violation) = &request.violation {
+        lock(&shared.violations).push(violation.clone());
+        return refusal::invalid(format, violation);
+    }
     let is_about =
         |model: &Option<String>| model.as_ref().is_some_and(|model| model.is_empty() || *model == request.model);
     if is_about(&script.mute) {
@@ -180,71 +236,92 @@ async fn answer(format: Format, State(shared): State<Shared>, Json(body): Json<s
     if is_about(&script.late) {
         let _ = shared.released.subscribe().wait_for(|&released| released).await;
     }
-    let refuses = script.only.as_ref().is_none_or(|model| *model == request.model);
-    if let Some(status) = script.status.filter(|_| refuses && script.refusals.is_none_or(|max| times <= max)) {
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let error = Json(serde_json::json!({"type": "error", "error": {"type": "overloaded_error", "message": "no"}}));
-        return (status, [(header::RETRY_AFTER, script.retry_after.to_string())], error).into_response();
+    let applies = script.applies_to(&request.model, times);
+    let refused = script.refusal.as_ref().filter(|_| applies);
+    if let Some(refused) = refused.and_then(|how| refusal::response(format, how, &request, &script.retry_after)) {
+        return refused;
     }
-    let index = {
-        let mut journal = lock(&shared.journal);
-        let served = Served {
-            model: request.model.clone(),
-            input: request.words.saturating_sub(script.cached),
-            cache_read: script.cached.min(request.words),
-            system: request.has_system,
-            messages: request.messages,
-            max_output: request.max_output,
-            ..Served::default()
-        };
-        journal.push(served);
-        journal.len() - 1
-    };
-    let mut steps = wire::steps(format, &request, &script);
-    let released = shared.released.subscribe();
-    let stream = futures::stream::unfold((steps.remove(0), steps.into_iter()), move |(step, mut rest)| {
-        let (shared, mut released) = (shared.clone(), released.clone());
-        async move {
-            // Flushes the previous write: each event is a separate write, also just before the connection breaks.
-            tokio::task::yield_now().await;
-            if step.pause_ms > 0 {
-                tokio::time::sleep(std::time::Duration::from_millis(step.pause_ms)).await;
-            }
-            if step.holds {
-                let _ = released.wait_for(|&released| released).await;
-            }
-            if step.is_silent {
-                return std::future::pending().await;
-            }
-            if step.breaks {
-                return Some((Err(std::io::Error::other("broken on purpose")), (wire::Step::over(), rest)));
-            }
-            if step.is_over {
-                return None;
-            }
-            if let Some(served) = lock(&shared.journal).get_mut(index) {
-                served.output += step.output;
-                served.reasoning += step.reasoning;
-                served.text.push_str(&step.word);
-                served.ended |= step.ends;
-            }
-            let next = rest.next().unwrap_or_else(wire::Step::over);
-            Some((Ok::<_, std::io::Error>(bytes::Bytes::from(step.wire)), (next, rest)))
-        }
+    if let Some(name) = script.fixture.as_ref().filter(|_| applies) {
+        record(&shared, &request, Bill::default());
+        return refusal::replay(name, script.by_bytes);
+    }
+    let prompt = wire::bill_of_prompt(format, &request, &script, &mut lock(&shared.cache));
+    let index = record(&shared, &request, prompt);
+    let written = write(shared, index, wire::steps(format, &request, &script, prompt));
+    let body = if script.by_bytes { bytewise(written) } else { Body::from_stream(written) };
+    ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
+}
+
+/// Adds a call to the journal and returns its index.
+fn record(shared: &Shared, request: &Request, prompt: Bill) -> usize {
+    let mut journal = lock(&shared.journal);
+    journal.push(Served {
+        model: request.model.clone(),
+        input: prompt.input,
+        cache_read: prompt.cache_read,
+        cache_write: prompt.cache_write,
+        cache_write_long: prompt.cache_write_long,
+        system: request.has_system,
+        messages: request.messages,
+        sent: request.sent(),
+        max_output: request.max_output,
+        limit_name: request.limit_name.clone(),
+        effort: request.effort.clone(),
+        ..Served::default()
     });
-    let kind = [(header::CONTENT_TYPE, "text/event-stream")];
-    if script.by_bytes {
-        let each = |bytes: bytes::Bytes| futures::stream::iter((0..bytes.len()).map(move |n| Ok(bytes.slice(n..=n))));
-        let pieces = stream.flat_map(move |part: Result<bytes::Bytes, std::io::Error>| match part {
-            Ok(bytes) => each(bytes).left_stream(),
-            Err(error) => futures::stream::iter([Err(error)]).right_stream(),
-        });
-        // Flushes, so that each byte is a separate write.
-        let pieces = pieces.then(async |piece| {
-            tokio::task::yield_now().await;
-            piece
-        });
-        return (kind, Body::from_stream(pieces)).into_response();
-    }
-    (kind, Body::from_stream(stream)).into_response()
+    journal.len() - 1
+}
+
+/// A piece of a response.
+type Piece = Result<Bytes, std::io::Error>;
+
+/// Writes a response step by step and records what was generated. Dropped when the connection closes, which ends both.
+fn write(shared: Shared, index: usize, steps: Vec<Step>) -> impl Stream<Item = Piece> + Send + 'static {
+    stream::unfold(Some(steps.into_iter()), move |rest| {
+        let shared = shared.clone();
+        async move {
+            let mut rest = rest?;
+            let mut released = shared.released.subscribe();
+            loop {
+                // Flushes the previous write: each event is a separate write, also just before the connection breaks.
+                tokio::task::yield_now().await;
+                let step = rest.next()?;
+                if step.pause_ms > 0 {
+                    tokio::time::sleep(Duration::from_millis(step.pause_ms)).await;
+                }
+                if step.holds {
+                    let _ = released.wait_for(|&released| released).await;
+                }
+                if step.is_silent {
+                    return std::future::pending().await;
+                }
+                if step.breaks {
+                    return Some((Err(std::io::Error::other("broken on purpose")), None));
+                }
+                if let Some(served) = lock(&shared.journal).get_mut(index) {
+                    served.output += step.output;
+                    served.reasoning += step.reasoning;
+                    served.text.push_str(&step.word);
+                    served.ended |= step.ends;
+                }
+                if !step.wire.is_empty() {
+                    return Some((Ok(Bytes::from(step.wire)), Some(rest)));
+                }
+            }
+        }
+    })
+}
+
+/// Writes a response byte by byte.
+fn bytewise(pieces: impl Stream<Item = Piece> + Send + 'static) -> Body {
+    let each = |bytes: Bytes| stream::iter((0..bytes.len()).map(move |n| Ok(bytes.slice(n..=n))));
+    let bytes = pieces.flat_map(move |piece: Piece| match piece {
+        Ok(bytes) => each(bytes).left_stream(),
+        Err(error) => stream::iter([Err(error)]).right_stream(),
+    });
+    // Flushes, so that each byte is a separate write.
+    Body::from_stream(bytes.then(async |piece| {
+        tokio::task::yield_now().await;
+        piece
+    }))
 }

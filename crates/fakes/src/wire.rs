@@ -1,28 +1,30 @@
-//! Both wire formats: parses requests and writes responses step by step.
+//! Writes responses of both wire formats step by step.
 
-use crate::script::{MARKDOWN, SCRIPTS, Script};
+use crate::bill::Bill;
+use crate::cache::Cache;
+use crate::request::{Format, Request};
+use crate::script::{Ending, MARKDOWN, SCRIPTS, Script, Shape};
 use serde_json::{Value, json};
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
-    Messages,
-    Completions,
+/// Returns the bill before any output: of a prompt, or as the script sets it.
+pub(crate) fn bill_of_prompt(format: Format, request: &Request, script: &Script, cache: &mut Cache) -> Bill {
+    if let Some(bill) = script.bill {
+        return Bill { output: 0, reasoning: 0, ..bill };
+    }
+    let (cache_read, cache_write) = match (script.cached, script.cache_write + script.cache_write_long) {
+        (0, 0) if format == Format::Messages => cache.serve(&request.model, &request.prompt),
+        scripted => scripted,
+    };
+    // Chat completions don't report lifetimes.
+    let cache_write_long = if format == Format::Messages { script.cache_write_long } else { 0 };
+    let input = request.words.saturating_sub(cache_read + cache_write);
+    Bill { input, cache_read, cache_write, cache_write_long, ..Bill::default() }
 }
 
-/// The parts of a request that the fake uses.
-pub(crate) struct Request {
-    pub model: String,
-    pub last_message: String,
-    /// Number of words in the whole prompt, which the fake counts as tokens.
-    pub words: u64,
-    pub messages: usize,
-    pub has_system: bool,
-    pub max_output: u64,
-}
-
-/// One write of a response.
+/// One write of a response, or a token that is generated and billed but not sent.
 #[derive(Default)]
 pub(crate) struct Step {
+    /// The bytes to write; none are written if it is empty.
     pub wire: String,
     pub word: String,
     pub output: u64,
@@ -32,150 +34,236 @@ pub(crate) struct Step {
     pub breaks: bool,
     pub is_silent: bool,
     pub ends: bool,
-    pub is_over: bool,
 }
 
-impl Step {
-    pub fn over() -> Self {
-        Self { is_over: true, ..Self::default() }
-    }
+/// What a response is written for.
+struct Writer<'a> {
+    format: Format,
+    request: &'a Request,
+    script: &'a Script,
+    prompt: Bill,
 }
 
-fn words(value: &Value) -> u64 {
-    value.as_str().map_or(0, |text| text.split_whitespace().count() as u64)
-}
-
-pub(crate) fn read(format: Format, body: &Value) -> Request {
-    let empty = Vec::new();
-    let messages = body["messages"].as_array().unwrap_or(&empty);
-    let system = if format == Format::Messages { words(&body["system"]) } else { 0 };
-    Request {
-        model: body["model"].as_str().unwrap_or_default().to_owned(),
-        last_message: messages.last().and_then(|message| message["content"].as_str()).unwrap_or_default().to_owned(),
-        words: system + messages.iter().map(|message| words(&message["content"])).sum::<u64>(),
-        messages: messages.len(),
-        has_system: body["system"].is_string() || messages.iter().any(|message| message["role"] == "system"),
-        max_output: body["max_completion_tokens"].as_u64().or(body["max_tokens"].as_u64()).unwrap_or(u64::MAX),
-    }
+/// Returns the steps of the response to a request whose prompt was billed.
+pub(crate) fn steps(format: Format, request: &Request, script: &Script, prompt: Bill) -> Vec<Step> {
+    Writer { format, request, script, prompt }.steps()
 }
 
 fn event(name: &str, data: &Value) -> String {
     if name.is_empty() { format!("data: {data}\n\n") } else { format!("event: {name}\ndata: {data}\n\n") }
 }
 
-pub(crate) fn steps(format: Format, request: &Request, script: &Script) -> Vec<Step> {
-    let input = request.words.saturating_sub(script.cached);
-    let cached = script.cached.min(request.words);
-    let all: Vec<String> = match script.words.filter(|_| !script.by_bytes) {
-        Some(count) => (1..=count).map(|n| format!("word{n} ")).collect(),
-        None if script.by_bytes => SCRIPTS.iter().map(|&word| word.to_owned()).collect(),
-        None => MARKDOWN.split_inclusive([' ', '\n']).map(str::to_owned).collect(),
-    };
-    let limit = if script.endless { usize::MAX } else { usize::try_from(request.max_output).unwrap_or(usize::MAX) };
-    // A scripted word and its number are two tokens, as in the vocabulary used for estimates.
-    let each: usize = if script.words.is_some() { 2 } else { 1 };
-    let sent = all.len().min(limit.saturating_sub(script.reasoning) / each);
-    let is_cut = sent < all.len();
-    let mut steps = vec![head(format, request, input, cached)];
-    for n in 0..script.reasoning {
-        let word = format!("thought{n} ");
-        let wire = match format {
-            Format::Messages => event(
-                "content_block_delta",
-                &json!({"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": word}}),
-            ),
-            Format::Completions => completion(request, &json!({"reasoning_content": word}), Value::Null),
+impl Writer<'_> {
+    fn steps(&self) -> Vec<Step> {
+        let script = self.script;
+        let all: Vec<String> = match script.words.filter(|_| !script.by_bytes) {
+            Some(count) => (1..=count).map(|n| format!("word{n} ")).collect(),
+            None if script.by_bytes => SCRIPTS.iter().map(|&word| word.to_owned()).collect(),
+            None => MARKDOWN.split_inclusive([' ', '\n']).map(str::to_owned).collect(),
         };
-        steps.push(Step { wire, output: 1, reasoning: 1, pause_ms: script.pace_ms, ..Step::default() });
-    }
-    for (n, word) in all.into_iter().take(sent).enumerate() {
-        if script.break_after == Some(n) {
-            steps.push(Step { breaks: true, ..Step::default() });
+        let limit =
+            if script.endless { usize::MAX } else { usize::try_from(self.request.max_output).unwrap_or(usize::MAX) };
+        // A scripted word and its number are two tokens, as in the vocabulary used for estimates.
+        let each: usize = if script.words.is_some() { 2 } else { 1 };
+        let thinks = script.thinks.min(limit);
+        let reasoning = script.reasoning.min(limit - thinks);
+        let sent = all.len().min((limit - thinks - reasoning) / each);
+        let is_cut = sent < all.len();
+        let mut steps = vec![self.head()];
+        if script.head_ms > 0 {
+            steps.push(Step { pause_ms: script.head_ms, ..Step::default() });
+        }
+        steps.extend((0..thinks).map(|_| Step {
+            output: 1,
+            reasoning: 1,
+            pause_ms: script.pace_ms,
+            ..Step::default()
+        }));
+        steps.extend((0..reasoning).map(|n| self.thought(&format!("thought{n} "))));
+        for (n, word) in all.into_iter().take(sent).enumerate() {
+            if let Some(fault) = self.fault(n) {
+                steps.extend(fault);
+                return steps;
+            }
+            let holds = script.holds == Some(n) || (script.holds == Some(usize::MAX) && n == sent / 2);
+            steps.push(Step { holds, output: each as u64, ..self.word(word) });
+        }
+        if let Some(bill) = script.bill {
+            steps.iter_mut().for_each(|step| (step.output, step.reasoning) = (0, 0));
+            steps.push(Step { output: bill.output, reasoning: bill.reasoning, ..self.tail(bill, false) });
             return steps;
+        }
+        let output = (sent * each + thinks + reasoning) as u64;
+        let bill = Bill { output, reasoning: (thinks + reasoning) as u64, ..self.prompt };
+        steps.push(self.tail(bill, is_cut));
+        steps
+    }
+
+    /// Returns what the script does after `n` words in place of going on.
+    fn fault(&self, n: usize) -> Option<Option<Step>> {
+        let script = self.script;
+        if script.break_after == Some(n) {
+            return Some(Some(Step { breaks: true, ..Step::default() }));
         }
         if script.error_after == Some(n) {
             let error = json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}});
-            steps.push(Step {
-                wire: event(if format == Format::Messages { "error" } else { "" }, &error),
-                ..Step::default()
-            });
-            return steps;
+            let wire = event(if self.format == Format::Messages { "error" } else { "" }, &error);
+            return Some(Some(Step { wire, ..Step::default() }));
         }
         if script.silent_after == Some(n) {
-            steps.push(Step { is_silent: true, ..Step::default() });
-            return steps;
-        }
-        if script.cut_after == Some(n) {
-            return steps;
+            return Some(Some(Step { is_silent: true, ..Step::default() }));
         }
         if script.garbage_after == Some(n) {
-            steps.push(Step { wire: "data: {this is no JSON\n\n".to_owned(), ..Step::default() });
-            return steps;
+            return Some(Some(Step { wire: "data: {this is no JSON\n\n".to_owned(), ..Step::default() }));
         }
-        let text = if script.nul { format!("{word}\0") } else { word.clone() };
-        let wire = match format {
-            Format::Messages => event(
-                "content_block_delta",
-                &json!({"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": text}}),
-            ),
-            Format::Completions => completion(request, &json!({"content": text}), Value::Null),
-        };
-        steps.push(Step {
-            wire,
-            word,
-            output: each as u64,
-            pause_ms: script.pace_ms,
-            holds: script.holds == Some(n) || (script.holds == Some(usize::MAX) && n == sent / 2),
-            ..Step::default()
-        });
+        (script.cut_after == Some(n)).then_some(None)
     }
-    steps.push(tail(format, request, script, input, cached, (sent * each + script.reasoning) as u64, is_cut));
-    steps
+
+    fn head(&self) -> Step {
+        let wire = match self.format {
+            Format::Messages => {
+                let Bill { input, cache_read, cache_write, cache_write_long, .. } = self.prompt;
+                let usage = json!({
+                    "input_tokens": input, "cache_read_input_tokens": cache_read, "cache_creation_input_tokens": cache_write,
+                    "cache_creation": {"ephemeral_5m_input_tokens": cache_write - cache_write_long.min(cache_write), "ephemeral_1h_input_tokens": cache_write_long},
+                    "output_tokens": 0,
+                });
+                event(
+                    "message_start",
+                    &json!({"type": "message_start", "message": {"id": "msg_fake", "type": "message", "role": "assistant",
+                        "model": self.request.model, "content": [], "usage": usage}}),
+                )
+            }
+            Format::Completions => self.completion(&json!({"role": "assistant", "content": ""}), &Value::Null),
+        };
+        Step { wire, ..Step::default() }
+    }
+
+    fn completion(&self, delta: &Value, finish: &Value) -> String {
+        let choice = json!({"index": 0, "delta": delta, "finish_reason": finish});
+        let model = &self.request.model;
+        event(
+            "",
+            &json!({"id": "chatcmpl-fake", "object": "chat.completion.chunk", "model": model, "choices": [choice], "usage": null}),
+        )
+    }
+
+    fn delta(index: u8, delta: &Value) -> String {
+        event("content_block_delta", &json!({"type": "content_block_delta", "index": index, "delta": delta}))
+    }
+
+    fn thought(&self, word: &str) -> Step {
+        let wire = match self.format {
+            Format::Messages => Self::delta(0, &json!({"type": "thinking_delta", "thinking": word})),
+            Format::Completions => self.completion(&json!({"reasoning_content": word}), &Value::Null),
+        };
+        Step { wire, output: 1, reasoning: 1, pause_ms: self.script.pace_ms, ..Step::default() }
+    }
+
+    fn word(&self, word: String) -> Step {
+        let text = if self.script.nul { format!("{word}\0") } else { word.clone() };
+        let wire = match self.format {
+            Format::Messages => Self::delta(1, &json!({"type": "text_delta", "text": text})),
+            Format::Completions => self.completion(&json!({"content": text}), &Value::Null),
+        };
+        Step { wire, word, pause_ms: self.script.pace_ms, ..Step::default() }
+    }
+
+    /// Returns the end of a response: why it ended, and its usage.
+    fn tail(&self, bill: Bill, is_cut: bool) -> Step {
+        let wire = match self.format {
+            Format::Messages => self.message_end(bill, is_cut),
+            Format::Completions => self.completion_end(bill, is_cut),
+        };
+        Step { wire, ends: true, ..Step::default() }
+    }
+
+    fn message_end(&self, bill: Bill, is_cut: bool) -> String {
+        let reason = match self.script.ending {
+            _ if is_cut => Some("max_tokens"),
+            Ending::Complete => Some("end_turn"),
+            Ending::Refused | Ending::Filtered => Some("refusal"),
+            Ending::ToolCall => Some("tool_use"),
+            Ending::None => None,
+        };
+        let call = if self.script.ending == Ending::ToolCall {
+            let block = json!({"type": "tool_use", "id": "toolu_fake", "name": "search", "input": {}});
+            event("content_block_start", &json!({"type": "content_block_start", "index": 2, "content_block": block}))
+                + &Self::delta(2, &json!({"type": "input_json_delta", "partial_json": "{}"}))
+                + &event("content_block_stop", &json!({"type": "content_block_stop", "index": 2}))
+        } else {
+            String::new()
+        };
+        let usage = if self.script.no_usage { json!({}) } else { json!({"output_tokens": bill.output}) };
+        let end = json!({"type": "message_delta", "delta": {"stop_reason": reason}, "usage": usage});
+        call + &event("message_delta", &end) + &event("message_stop", &json!({"type": "message_stop"}))
+    }
+
+    fn completion_end(&self, bill: Bill, is_cut: bool) -> String {
+        let (delta, reason) = match self.script.ending {
+            _ if is_cut => (json!({}), Some("length")),
+            Ending::Complete => (json!({}), Some("stop")),
+            Ending::Refused => (json!({"refusal": "I can't help with that."}), Some("stop")),
+            Ending::Filtered => (json!({}), Some("content_filter")),
+            Ending::ToolCall => {
+                let function = json!({"name": "search", "arguments": "{}"});
+                let call = json!({"index": 0, "id": "call_fake", "type": "function", "function": function});
+                (json!({"tool_calls": [call]}), Some("tool_calls"))
+            }
+            Ending::None => (json!({}), None),
+        };
+        let end = reason.map_or_else(String::new, |reason| self.completion(&delta, &json!(reason)));
+        let usage = json!({"id": "chatcmpl-fake", "choices": [], "usage": usage(bill, self.script.shape)});
+        let usage = if self.script.no_usage { String::new() } else { event("", &usage) };
+        format!("{end}{usage}data: [DONE]\n\n")
+    }
 }
 
-fn head(format: Format, request: &Request, input: u64, cached: u64) -> Step {
-    let wire = match format {
-        Format::Messages => event(
-            "message_start",
-            &json!({"type": "message_start", "message": {"id": "msg_fake", "type": "message", "role": "assistant", "model": request.model, "content": [],
-                "usage": {"input_tokens": input, "cache_read_input_tokens": cached, "cache_creation_input_tokens": 0, "output_tokens": 0}}}),
-        ),
-        Format::Completions => completion(request, &json!({"role": "assistant", "content": ""}), Value::Null),
-    };
-    Step { wire, ..Step::default() }
+/// Returns a bill as OpenAI-compatible servers report it.
+fn usage(bill: Bill, shape: Shape) -> Value {
+    let prompt = bill.input + bill.cache_write;
+    let mut usage = json!({
+        "prompt_tokens": if shape.cached_beside { prompt } else { prompt + bill.cache_read },
+        "completion_tokens": if shape.reasoning_beside { bill.output - bill.reasoning } else { bill.output },
+        "prompt_tokens_details": {"cached_tokens": bill.cache_read},
+        "completion_tokens_details": {"reasoning_tokens": bill.reasoning},
+    });
+    if bill.cache_write > 0 {
+        usage["prompt_tokens_details"]["cache_write_tokens"] = bill.cache_write.into();
+    }
+    if !shape.no_total {
+        usage["total_tokens"] = (prompt + bill.cache_read + bill.output).into();
+    }
+    usage
 }
 
-fn completion(request: &Request, delta: &Value, finish: Value) -> String {
-    let choice = json!({"index": 0, "delta": delta, "finish_reason": finish});
-    event(
-        "",
-        &json!({"id": "chatcmpl-fake", "object": "chat.completion.chunk", "model": request.model, "choices": [choice], "usage": null}),
-    )
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request;
 
-fn tail(
-    format: Format,
-    request: &Request,
-    script: &Script,
-    input: u64,
-    cached: u64,
-    output: u64,
-    is_cut: bool,
-) -> Step {
-    let wire = match format {
-        Format::Messages => {
-            let usage = if script.no_usage { json!({}) } else { json!({"output_tokens": output}) };
-            let reason = if is_cut { "max_tokens" } else { "end_turn" };
-            event("message_delta", &json!({"type": "message_delta", "delta": {"stop_reason": reason}, "usage": usage}))
-                + &event("message_stop", &json!({"type": "message_stop"}))
+    /// Every token of a response is in one of its steps, and the reported usage is their sum.
+    #[test]
+    fn the_steps_of_a_response_add_up_to_its_bill() {
+        let text = "{{words:3}}{{think:5}}{{reasoning:2}}{{beside}}{{cached:1}} please";
+        for (max, words, reasoning, reason) in [(99, 3, 7, "stop"), (10, 1, 7, "length"), (4, 0, 4, "length")] {
+            let body = json!({"model": "m", "max_tokens": max, "messages": [{"role": "user", "content": text}]});
+            let (request, script) = (request::read(Format::Completions, &body), Script::read(text, 0));
+            let prompt = bill_of_prompt(Format::Completions, &request, &script, &mut Cache::default());
+            let steps = steps(Format::Completions, &request, &script, prompt);
+            let output: u64 = steps.iter().map(|step| step.output).sum();
+            let billed: u64 = steps.iter().map(|step| step.reasoning).sum();
+            assert_eq!((output, billed), (reasoning + 2 * words, reasoning), "{max}");
+            let end = &steps.last().unwrap().wire;
+            let total = prompt.input + prompt.cache_read + output;
+            assert_eq!((prompt.input, prompt.cache_read), (request.words - 1, 1));
+            for part in [
+                format!("\"total_tokens\":{total}"),
+                format!("\"completion_tokens\":{}", output - billed),
+                format!("\"{reason}\""),
+            ] {
+                assert!(end.contains(&part), "{part} in {end}");
+            }
         }
-        Format::Completions => {
-            let end = completion(request, &json!({}), json!(if is_cut { "length" } else { "stop" }));
-            let usage = json!({"id": "chatcmpl-fake", "choices": [], "usage": {"prompt_tokens": input + cached, "completion_tokens": output,
-                "prompt_tokens_details": {"cached_tokens": cached}, "completion_tokens_details": {"reasoning_tokens": script.reasoning}}});
-            let usage = if script.no_usage { String::new() } else { event("", &usage) };
-            format!("{end}{usage}data: [DONE]\n\n")
-        }
-    };
-    Step { wire, ends: true, ..Step::default() }
+    }
 }

@@ -1,7 +1,7 @@
 //! The built-in demo model, which needs no network and no key. It shows what a response looks like while no provider key is set, and
 //! says so in its text.
 
-use crate::{Chunk, Chunks, End, ModelRequest, Provider, ProviderError, estimate};
+use crate::{Chunk, End, ModelRequest, Opened, Provider, ProviderError, ReportedUsage, estimate};
 use domain::{Tokens, Usage};
 use futures::{StreamExt, stream};
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub struct Demo;
 
 #[async_trait::async_trait]
 impl Provider for Demo {
-    async fn open(&self, request: &ModelRequest<'_>) -> Result<Chunks, ProviderError> {
+    async fn open(&self, request: &ModelRequest<'_>) -> Result<Opened, ProviderError> {
         let question = request.messages.last().map_or("", |message| message.text.as_str());
         let turns = request.messages.len() / 2;
         let input = estimate::counted(request.system, request.messages);
@@ -31,15 +31,18 @@ impl Provider for Demo {
             }
             out.push(Chunk::Text(piece));
         }
-        let usage = Usage { input, output: estimate::text(&emitted), ..Usage::default() };
-        out.extend([Chunk::Usage(usage), Chunk::End(end)]);
+        let reported = |output| {
+            let usage = Usage { input, output, ..Usage::default() };
+            Chunk::Usage(ReportedUsage { usage, is_consistent: true })
+        };
+        out.extend([reported(estimate::text(&emitted)), Chunk::End(end)]);
         // Input tokens are reported before the first text, as real providers do.
-        let first = Chunk::Usage(Usage { output: Tokens(0), ..usage });
+        let first = reported(Tokens(0));
         let paced = stream::iter(out).then(async |chunk| {
             tokio::time::sleep(PACE).await;
             Ok(chunk)
         });
-        Ok(stream::once(async { Ok(first) }).chain(paced).boxed())
+        Ok(Opened { chunks: stream::once(async { Ok(first) }).chain(paced).boxed(), learned: None })
     }
 }
 
@@ -135,13 +138,22 @@ const STEPS: &str = "## How to write a good prompt
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Timeouts;
     use domain::{ModelName, PromptMessage, Role};
 
     async fn respond(text: &str, max_output: u64) -> Vec<Chunk> {
         let (model, messages) = (ModelName("demo".into()), [PromptMessage { role: Role::User, text: text.into() }]);
-        let request =
-            ModelRequest { model: &model, system: "Be brief.", messages: &messages, max_output: Tokens(max_output) };
-        Demo.open(&request).await.unwrap().map(Result::unwrap).collect().await
+        let request = ModelRequest {
+            model: &model,
+            system: "Be brief.",
+            messages: &messages,
+            max_output: Tokens(max_output),
+            output_limit: None,
+            effort: None,
+            caches: false,
+            timeouts: Timeouts::default(),
+        };
+        Demo.open(&request).await.unwrap().chunks.map(Result::unwrap).collect().await
     }
 
     #[tokio::test(start_paused = true)]
@@ -161,7 +173,7 @@ mod tests {
             let [.., Chunk::Usage(usage), Chunk::End(End::Complete)] = chunks.as_slice() else {
                 panic!("the stream has no end")
             };
-            assert_eq!(usage.output, estimate::text(&text));
+            assert_eq!(usage.usage.output, estimate::text(&text));
         }
     }
 
@@ -172,6 +184,6 @@ mod tests {
         let [.., Chunk::Usage(usage), Chunk::End(End::Length)] = chunks.as_slice() else {
             panic!("the stream has no end")
         };
-        assert!(usage.output <= Tokens(20));
+        assert!(usage.usage.output <= Tokens(20));
     }
 }

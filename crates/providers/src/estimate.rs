@@ -1,11 +1,12 @@
 //! Estimates a prompt's tokens before it is sent, slightly too high. Tokens are counted from the text we send, never taken from the
 //! client.
 //!
-//! Prompts for OpenAI's models are counted in their own vocabulary, with the framing that chat completions add. Anthropic's vocabulary
-//! isn't public, so the same count is multiplied by a factor that is learned per model from the usage the provider reports
-//! (`store::model::learn`). Until enough calls are known, the factor is a bound by script, which is **not measured here**.
+//! Tokens are counted in OpenAI's vocabulary, with the framing that chat completions add. Other models have vocabularies of their own, so the
+//! count is multiplied by a factor that is learned per model from the usage that its provider reports (`store::model::learn`). Until enough
+//! calls are known, it is one for the OpenAI format, and for Anthropic's, whose vocabulary isn't public, a bound by script, which is **not
+//! measured here**.
 
-use domain::{Model, PromptMessage, Provider, Tokens};
+use domain::{Model, PromptMessage, Tokens, WireFormat};
 
 /// Tokens that chat completions add to each message, and once at the end
 /// (<https://cookbook.openai.com/examples/how_to_count_tokens_with_tiktoken>).
@@ -43,23 +44,24 @@ pub fn counted(system: &str, messages: &[PromptMessage]) -> Tokens {
 /// Estimates a whole prompt's tokens for a model.
 #[must_use]
 pub fn prompt(model: &Model, system: &str, messages: &[PromptMessage]) -> Estimate {
-    let texts = || std::iter::once(system).chain(messages.iter().map(|message| message.text.as_str()));
+    let texts = std::iter::once(system).chain(messages.iter().map(|message| message.text.as_str()));
     let counted = counted(system, messages);
-    let permille = match (model.provider, model.input_permille) {
-        // OpenAI-compatible servers have vocabularies of their own, so the learned factor applies to them.
-        (_, Some(learned)) if model.base_url.is_some() || model.provider == Provider::Anthropic => learned,
-        (Provider::OpenAi | Provider::Demo, _) => 1_000,
-        (Provider::Anthropic, _) => by_script(texts()),
-    };
-    Estimate { counted, estimated: raised(counted, permille) }
+    Estimate { counted, estimated: raised(counted, permille(model, texts)) }
 }
 
-/// Estimates the tokens of a response, complete or not, for which the provider reported no usage. Never below what was streamed.
+/// Estimates the tokens of a response, complete or not, for which the provider reported no usage. Never below what was streamed: each of its
+/// `chunks` has at least one token.
 #[must_use]
-pub fn answer(provider: Provider, output: &str) -> Tokens {
-    match provider {
-        Provider::OpenAi | Provider::Demo => text(output),
-        Provider::Anthropic => raised(text(output), by_script(std::iter::once(output))),
+pub fn answer(model: &Model, output: &str, chunks: u64) -> Tokens {
+    raised(text(output), permille(model, std::iter::once(output))).max(Tokens(chunks))
+}
+
+/// Returns a model's tokens per thousand tokens of our count: learned, or the bound of its wire format.
+fn permille<'a>(model: &Model, texts: impl Iterator<Item = &'a str>) -> u64 {
+    match (model.input_permille, model.provider.wire_format) {
+        (Some(learned), _) => learned,
+        (None, WireFormat::OpenAi | WireFormat::Demo) => 1_000,
+        (None, WireFormat::Anthropic) => by_script(texts),
     }
 }
 
@@ -81,20 +83,36 @@ fn by_script<'a>(texts: impl Iterator<Item = &'a str>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::{ModelName, Role};
+    use domain::{ModelName, Provider, ProviderName, Role, Thinking};
     use proptest::prelude::*;
 
-    fn model(provider: Provider, input_permille: Option<u64>) -> Model {
+    fn model(wire_format: WireFormat, input_permille: Option<u64>) -> Model {
         Model {
             name: ModelName("m".into()),
             label: "M".into(),
-            provider,
-            base_url: None,
+            provider: Provider {
+                name: ProviderName("p".into()),
+                label: "P".into(),
+                wire_format,
+                base_url: None,
+                key_variable: None,
+                connect_timeout_ms: None,
+                first_byte_timeout_ms: None,
+                idle_timeout_ms: None,
+                max_in_flight: None,
+            },
             context: Tokens(1_000_000),
             max_output: Tokens(1_000),
             fallback: None,
             hedge_after_ms: None,
             input_permille,
+            output_limit: None,
+            thinking: Thinking::None,
+            efforts: Vec::new(),
+            min_cacheable: None,
+            first_byte_timeout_ms: None,
+            idle_timeout_ms: None,
+            ends_at: None,
         }
     }
 
@@ -106,26 +124,27 @@ mod tests {
     fn counts_match_the_vocabulary() {
         assert_eq!(text(""), Tokens(0));
         assert_eq!(text("hello world"), Tokens(2));
-        let counted = prompt(&model(Provider::OpenAi, None), "", &[message("hello world")]);
+        let counted = prompt(&model(WireFormat::OpenAi, None), "", &[message("hello world")]);
         assert_eq!((counted.counted, counted.estimated), (Tokens(2 + 8 + 3), Tokens(2 + 8 + 3)));
     }
 
     #[test]
     fn learned_factor_is_applied() {
         let words = [message("hello world")];
-        for (provider, learned, expected) in [
-            (Provider::Anthropic, None, 18),
-            (Provider::Anthropic, Some(1_100), 15),
-            (Provider::OpenAi, Some(1_100), 13),
+        for (format, learned, expected) in [
+            (WireFormat::Anthropic, None, 18),
+            (WireFormat::Anthropic, Some(1_100), 15),
+            (WireFormat::OpenAi, None, 13),
+            (WireFormat::OpenAi, Some(1_100), 15),
         ] {
             assert_eq!(
-                prompt(&model(provider, learned), "", &words).estimated,
+                prompt(&model(format, learned), "", &words).estimated,
                 Tokens(expected),
-                "{provider:?} {learned:?}"
+                "{format:?} {learned:?}"
             );
         }
         let chinese = [message("渡船七点准时开走，错过的人要等到傍晚。")];
-        let (openai, anthropic) = (model(Provider::OpenAi, None), model(Provider::Anthropic, None));
+        let (openai, anthropic) = (model(WireFormat::OpenAi, None), model(WireFormat::Anthropic, None));
         let (ours, theirs) = (prompt(&openai, "", &chinese).estimated, prompt(&anthropic, "", &chinese).estimated);
         assert!(theirs.0 * 1_000 >= ours.0 * 1_600, "{theirs} of {ours}");
     }
@@ -157,7 +176,7 @@ mod tests {
             let messages =
                 row.messages.iter().map(|sent| PromptMessage { role: sent.role, text: sent.content.clone() });
             let estimated =
-                prompt(&model(Provider::OpenAi, None), &corpus.system, &messages.collect::<Vec<_>>()).estimated.0;
+                prompt(&model(WireFormat::OpenAi, None), &corpus.system, &messages.collect::<Vec<_>>()).estimated.0;
             if estimated < row.tokens {
                 under.push((&row.name, estimated, row.tokens));
             }
@@ -169,13 +188,22 @@ mod tests {
         assert!(median <= 150, "median overestimate: {median} per thousand");
     }
 
+    /// Field note 22: an estimate is never below what was streamed.
+    #[test]
+    fn each_chunk_of_an_answer_has_a_token() {
+        for (learned, chunks, expected) in [(None, 1, 2), (None, 5, 5), (Some(4_000), 5, 8), (Some(500), 0, 1)] {
+            assert_eq!(answer(&model(WireFormat::OpenAi, learned), "hello world", chunks), Tokens(expected));
+        }
+        assert_eq!(answer(&model(WireFormat::Anthropic, None), "", 0), Tokens(0));
+    }
+
     proptest! {
         #[test]
         fn longer_prompts_are_estimated_higher(a in ".{0,200}", b in ".{0,200}") {
-            let openai = model(Provider::OpenAi, None);
+            let openai = model(WireFormat::OpenAi, None);
             let (one, two) = (prompt(&openai, "", &[message(&a)]), prompt(&openai, "", &[message(&a), message(&b)]));
             prop_assert!(two.estimated > one.estimated);
-            let anthropic = prompt(&model(Provider::Anthropic, None), "", &[message(&a)]);
+            let anthropic = prompt(&model(WireFormat::Anthropic, None), "", &[message(&a)]);
             prop_assert!(anthropic.estimated.0 * 1_000 >= anthropic.counted.0 * BASE_PERMILLE);
         }
     }

@@ -1,19 +1,23 @@
-//! What both HTTP providers share: the client, error parsing, and server-sent events.
+//! What both HTTP providers share: the client, sending a request, and reading the response's body within its timeouts.
 
+use crate::decode::{Awaited, Decoder};
+use crate::error::{ErrorBody, Failure, retry_after};
+use crate::reader::Reader;
 use crate::{Chunk, Chunks, ProviderError};
-use domain::sse::{SseEvent, SseParser};
 use futures::{StreamExt, stream};
 use reqwest::{Client, RequestBuilder, Response};
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
+use time::OffsetDateTime;
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// Timeouts of a call to a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// Maximum time to connect.
     pub connect: Duration,
-    /// Maximum time from sending the request to the response head, connecting included.
+    /// Maximum time from sending the request to the first bytes of the response's body, connecting included.
     pub first_byte: Duration,
-    /// Maximum silence within a response.
+    /// Maximum silence within a response. Keep-alives interrupt it.
     pub idle: Duration,
 }
 
@@ -24,125 +28,143 @@ impl Default for Timeouts {
     }
 }
 
-/// Maximum size of one event, in bytes; a larger one fails the stream.
-const EVENT_BYTES: usize = 1 << 20;
+/// Time that a response of keep-alives is given for its first event, which may be an error. After that it is a response.
+const FIRST_EVENT: Duration = Duration::from_secs(5);
+/// Maximum size of an error body that is read, in bytes.
+const ERROR_BYTES: usize = 64 << 10;
+/// Maximum time to read an error body.
+const ERROR_TIME: Duration = Duration::from_secs(5);
+
+/// Why a call wasn't opened.
+pub(crate) enum Rejection {
+    /// The server responded with a failure status.
+    Status(Failure),
+    /// Anything else.
+    Error(ProviderError),
+}
+
+impl From<ProviderError> for Rejection {
+    fn from(error: ProviderError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<Rejection> for ProviderError {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::Status(failure) => failure.into_error(),
+            Rejection::Error(error) => error,
+        }
+    }
+}
 
 /// Builds the HTTP client for all calls to a provider.
 ///
 /// # Errors
 /// Returns an error if TLS can't be set up.
-pub(crate) fn client(timeouts: Timeouts) -> Result<Client, ProviderError> {
+pub(crate) fn client(connect_timeout: Duration) -> Result<Client, ProviderError> {
     Client::builder()
-        .connect_timeout(timeouts.connect)
+        .connect_timeout(connect_timeout)
         .tcp_nodelay(true)
         .redirect(reqwest::redirect::Policy::none())
         .build()
         .map_err(|error| ProviderError::Unreachable(error.without_url().to_string()))
 }
 
-/// Sends a request and maps failure statuses to errors.
-pub(crate) async fn send(request: RequestBuilder, timeouts: Timeouts) -> Result<Response, ProviderError> {
-    let sent = tokio::time::timeout(timeouts.first_byte, request.send()).await;
+/// Sends a request and returns its chunks once the first bytes of the response prove that it is one.
+pub(crate) async fn open(
+    request: RequestBuilder,
+    reader: Box<dyn Reader>,
+    timeouts: Timeouts,
+) -> Result<Chunks, Rejection> {
+    let deadline = Instant::now() + timeouts.first_byte;
+    let response = send(request, deadline).await?;
+    let mut reading = Reading { response, decoder: Decoder::new(reader), idle: timeouts.idle };
+    reading.begin(deadline).await?;
+    let chunks = stream::unfold(reading, async |mut reading| {
+        let next = reading.next().await;
+        next.map(|item| (item, reading))
+    });
+    Ok(chunks.boxed())
+}
+
+/// Sends a request and returns the head of a successful response.
+async fn send(request: RequestBuilder, deadline: Instant) -> Result<Response, Rejection> {
+    let sent = timeout_at(deadline, request.send()).await;
     let response = sent.map_err(|_| ProviderError::TimedOut)?.map_err(|error| match error.is_connect() {
         true => ProviderError::Unreachable(error.without_url().to_string()),
         // The request may have been sent.
         false => ProviderError::StreamFailed(error.without_url().to_string()),
     })?;
+    if response.status().is_success() {
+        return Ok(response);
+    }
     let status = response.status().as_u16();
-    match status {
-        200..300 => Ok(response),
-        // A proxy timed out; the model may still be processing the call, and bill it.
-        408 | 504 | 524 => Err(ProviderError::TimedOut),
-        429 | 500..600 => {
-            let header =
-                response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-            Err(ProviderError::Busy { status, retry_after_ms: header.map(|seconds| seconds.saturating_mul(1000)) })
-        }
-        _ => {
-            #[derive(serde::Deserialize)]
-            struct Body {
-                error: Inner,
-            }
-            #[derive(serde::Deserialize)]
-            struct Inner {
-                r#type: Option<String>,
-            }
-            let kind = response.json::<Body>().await.ok().and_then(|body| body.error.r#type);
-            Err(ProviderError::Refused { status, kind: kind.unwrap_or_else(|| "no reason given".into()) })
-        }
-    }
+    let retry_after_ms = retry_after::read(response.headers(), OffsetDateTime::now_utc());
+    Err(Rejection::Status(Failure { status, retry_after_ms, body: read_error(response).await }))
 }
 
-/// Reads the events of one provider's stream as chunks.
-pub(crate) trait Reader: Send + 'static {
-    /// Converts an event to any number of chunks.
-    fn read(&mut self, event: &SseEvent) -> Result<Vec<Chunk>, ProviderError>;
-    /// Returns the remaining chunks at the end of the body, if it was a proper end.
-    fn close(&mut self) -> Vec<Chunk> {
-        Vec::new()
+/// Reads the body of an error as far as it arrives in time.
+async fn read_error(mut response: Response) -> ErrorBody {
+    let deadline = Instant::now() + ERROR_TIME;
+    let mut body = Vec::new();
+    while body.len() < ERROR_BYTES
+        && let Ok(Ok(Some(bytes))) = timeout_at(deadline, response.chunk()).await
+    {
+        body.extend_from_slice(&bytes);
     }
+    ErrorBody::from_text(&String::from_utf8_lossy(&body))
 }
 
-struct Reading<R> {
+/// A response that is being read.
+struct Reading {
     response: Response,
-    parser: SseParser,
-    reader: R,
-    ready: VecDeque<Chunk>,
-    over: bool,
+    decoder: Decoder,
     idle: Duration,
 }
 
-/// The chunks of a response. Ends after the provider's `End`, after an error, or when the bytes end.
-pub(crate) fn chunks<R: Reader>(response: Response, reader: R, timeouts: Timeouts) -> Chunks {
-    let parser = SseParser::new();
-    let state = Reading { response, parser, reader, ready: VecDeque::new(), over: false, idle: timeouts.idle };
-    stream::unfold(state, async |mut state| {
-        let next = state.next().await;
-        next.map(|item| (item, state))
-    })
-    .boxed()
-}
+impl Reading {
+    /// Reads until the body is known to be a response, or not.
+    async fn begin(&mut self, first_byte: Instant) -> Result<(), ProviderError> {
+        let mut first_event = None;
+        loop {
+            if let Some(opened) = self.decoder.opened() {
+                return opened;
+            }
+            let awaited = self.decoder.awaited();
+            let deadline = match awaited {
+                Awaited::Bytes => first_byte,
+                Awaited::Event => first_byte.min(*first_event.get_or_insert_with(|| Instant::now() + FIRST_EVENT)),
+                Awaited::End => Instant::now() + self.idle,
+            };
+            match timeout_at(deadline, self.response.chunk()).await {
+                Ok(read) => self.decode(read),
+                // Keep-alives have proven that the server is working on the call.
+                Err(_) if awaited == Awaited::Event => return Ok(()),
+                Err(_) => return Err(ProviderError::TimedOut),
+            }
+        }
+    }
 
-impl<R: Reader> Reading<R> {
+    /// Returns the next chunk. Ends after the provider's `End`, after an error, or when the body ends.
     async fn next(&mut self) -> Option<Result<Chunk, ProviderError>> {
         loop {
-            if let Some(chunk) = self.ready.pop_front() {
-                self.over |= matches!(chunk, Chunk::End(_));
-                return Some(Ok(chunk));
+            let next = self.decoder.pop();
+            if next.is_some() || self.decoder.is_over() {
+                return next;
             }
-            if self.over {
-                return None;
-            }
-            if let Err(error) = self.more().await {
-                self.over = true;
-                return Some(Err(error));
+            match timeout(self.idle, self.response.chunk()).await {
+                Ok(read) => self.decode(read),
+                Err(_) => self.decoder.break_off("no data in time".into()),
             }
         }
     }
 
-    async fn more(&mut self) -> Result<(), ProviderError> {
-        let read = tokio::time::timeout(self.idle, self.response.chunk()).await;
-        let bytes = read
-            .map_err(|_| ProviderError::StreamFailed("no data in time".into()))?
-            .map_err(|error| ProviderError::StreamFailed(error.without_url().to_string()))?;
-        let Some(bytes) = bytes else {
-            self.over = true;
-            self.ready.extend(self.reader.close());
-            return Ok(());
-        };
-        for event in self.parser.feed(&bytes) {
-            self.ready.extend(self.reader.read(&event)?);
+    fn decode(&mut self, read: reqwest::Result<Option<bytes::Bytes>>) {
+        match read {
+            Ok(Some(bytes)) => self.decoder.feed(&bytes),
+            Ok(None) => self.decoder.end(),
+            Err(error) => self.decoder.break_off(error.without_url().to_string()),
         }
-        if self.parser.pending_bytes() > EVENT_BYTES {
-            return Err(ProviderError::StreamFailed("event too large".into()));
-        }
-        Ok(())
     }
-}
-
-/// Reads an event's data as JSON.
-pub(crate) fn json<T: serde::de::DeserializeOwned>(data: &str) -> Result<T, ProviderError> {
-    // serde's message may quote a value, so only the column is logged.
-    serde_json::from_str(data)
-        .map_err(|error| ProviderError::StreamFailed(format!("unexpected JSON, at column {}", error.column())))
 }

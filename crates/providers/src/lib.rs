@@ -1,17 +1,44 @@
 //! Clients for LLM providers: Anthropic, OpenAI-compatible servers and the built-in demo, all read as one stream of chunks.
+//!
+//! # What is read
+//! Servers differ from the documentation of the format that they claim, so both formats are read by these rules: unknown fields and unknown
+//! events are ignored; null, and a value of another type than expected, is nothing; a later zero never replaces a count. Only data that isn't
+//! JSON fails a stream, after all chunks that came before it.
+//!
+//! A body goes through these modules: `http` (timeouts) → `decode`, `sniff` (what the body is) → `payload` (events, keep-alives) or `whole` (one
+//! JSON body) → `completions` (with `openai_usage`) or `messages` → `think` (reasoning within text). `error` classifies what isn't a response.
+//!
+//! # A server that sends something else
+//! Add one more file: `fixtures/odd/NN-what-it-is.http`, the response as the server sent it, from the status line to the end of the body, with
+//! LF as line ends and with `connection: close` in place of a length. `NN` is its number in `docs/failure-modes.md`; a name that contains
+//! `anthropic` is in the Messages format. Then add its row with the expected result to the table in `src/tests/odd.rs`, whose test fails while
+//! a file has none. Streams in the shapes of whole servers are in `fixtures/servers/`; `src/tests/servers.rs` splits, joins and truncates them.
 
 mod anthropic;
+mod completions;
+mod content;
+mod decode;
 mod demo;
+mod error;
 pub mod estimate;
 mod http;
+mod lenient;
+mod messages;
 mod openai;
+mod openai_usage;
+mod payload;
+pub mod prompt;
+mod reader;
+mod sniff;
+mod think;
+mod whole;
 
 pub use anthropic::Anthropic;
 pub use demo::Demo;
 pub use http::Timeouts;
 pub use openai::OpenAi;
 
-use domain::{ModelName, PromptMessage, Tokens, Usage};
+use domain::{ModelName, OutputLimit, PromptMessage, Tokens, Usage};
 use futures::Stream;
 use std::pin::Pin;
 
@@ -21,10 +48,19 @@ pub struct ModelRequest<'a> {
     pub model: &'a ModelName,
     /// System prompt.
     pub system: &'a str,
-    /// The conversation; the user's new message comes last.
+    /// The conversation; the user's new message comes last. See [`prompt::normalized`].
     pub messages: &'a [PromptMessage],
     /// Maximum number of output tokens.
     pub max_output: Tokens,
+    /// The request field that carries `max_output`; with `None` the client tries the wire format's current name and, if the server
+    /// rejects that name, the other one.
+    pub output_limit: Option<OutputLimit>,
+    /// The reasoning effort to request; `None` leaves it to the model.
+    pub effort: Option<&'a str>,
+    /// Whether to mark the system prompt and the last message as ends of a cacheable prefix, where the wire format has such marks.
+    pub caches: bool,
+    /// Timeouts of this call.
+    pub timeouts: Timeouts,
 }
 
 /// One item of a response stream.
@@ -37,9 +73,18 @@ pub enum Chunk {
     /// Reasoning text, separate from the response.
     Reasoning(String),
     /// Cumulative token usage; the last one of a stream is final.
-    Usage(Usage),
+    Usage(ReportedUsage),
     /// The end of the response as sent by the provider. A stream without it was interrupted.
     End(End),
+}
+
+/// Token counts as a provider reported them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReportedUsage {
+    /// The counts.
+    pub usage: Usage,
+    /// Whether the provider's numbers agree with each other. Otherwise they are a lower bound.
+    pub is_consistent: bool,
 }
 
 /// Why a response ended.
@@ -49,6 +94,12 @@ pub enum End {
     Complete,
     /// The response reached `max_output`, or the context window was full.
     Length,
+    /// The model declined to answer.
+    Refused,
+    /// The provider's content filter stopped the response.
+    Filtered,
+    /// The model called a tool, although none was offered.
+    ToolCall,
 }
 
 /// Why a call failed, or why its response is incomplete. The text is for our log; users see a general message instead.
@@ -65,8 +116,36 @@ pub enum ProviderError {
     Busy {
         /// The HTTP status.
         status: u16,
-        /// The `Retry-After` header in milliseconds, if it was sent in seconds.
+        /// `Retry-After` in milliseconds, sent as seconds, fractions of seconds or a date.
         retry_after_ms: Option<u64>,
+    },
+    /// Our account at the provider has no credit left. Retrying won't help until the owner pays.
+    #[error("out of credit: status {status}")]
+    OutOfCredit {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The provider rejected our API key.
+    #[error("API key rejected: status {status}")]
+    KeyRejected {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The provider doesn't know the model, or our account may not use it.
+    #[error("unknown model: status {status}")]
+    UnknownModel {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The prompt exceeds the model's context window.
+    #[error("prompt too long: status {status}")]
+    TooLong {
+        /// The HTTP status.
+        status: u16,
+        /// The prompt's tokens, if the provider named them.
+        tokens: Option<u64>,
+        /// The maximum, if the provider named it.
+        max: Option<u64>,
     },
     /// The provider rejected the request; retrying won't help.
     #[error("refused: status {status}, {kind}")]
@@ -76,6 +155,9 @@ pub enum ProviderError {
         /// The provider's error type; never its error message, which may quote the prompt.
         kind: String,
     },
+    /// The provider answered with success but with an error, a web page or nothing instead of a response. It sent no output.
+    #[error("no response despite status 200: {0}")]
+    NotAResponse(String),
     /// The stream was interrupted, went silent or couldn't be parsed.
     #[error("stream failed: {0}")]
     StreamFailed(String),
@@ -88,6 +170,21 @@ impl ProviderError {
         matches!(self, Self::Unreachable(_) | Self::Busy { .. })
     }
 
+    /// Whether another model may be called in its place: the provider accepted nothing, and another one may.
+    #[must_use]
+    pub fn wants_fallback(&self) -> bool {
+        match self {
+            Self::Unreachable(_)
+            | Self::Busy { .. }
+            | Self::OutOfCredit { .. }
+            | Self::KeyRejected { .. }
+            | Self::UnknownModel { .. }
+            | Self::NotAResponse(_) => true,
+            // A silent provider may be generating and bill it, so no second call is made.
+            Self::TimedOut | Self::StreamFailed(_) | Self::TooLong { .. } | Self::Refused { .. } => false,
+        }
+    }
+
     /// Whether the provider may have accepted the call despite the error, and may bill its prompt.
     #[must_use]
     pub fn may_be_billed(&self) -> bool {
@@ -98,19 +195,41 @@ impl ProviderError {
     #[must_use]
     pub fn is_outage(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::TimedOut | Self::StreamFailed(_) => true,
+            Self::Unreachable(_) | Self::TimedOut | Self::NotAResponse(_) | Self::StreamFailed(_) => true,
             Self::Busy { status, .. } => *status != 429,
-            Self::Refused { .. } => false,
+            Self::OutOfCredit { .. }
+            | Self::KeyRejected { .. }
+            | Self::UnknownModel { .. }
+            | Self::TooLong { .. }
+            | Self::Refused { .. } => false,
         }
+    }
+
+    /// Whether the owner must act before any call to this provider can succeed: the circuit opens at once, and admins are alerted.
+    #[must_use]
+    pub fn needs_owner(&self) -> bool {
+        matches!(self, Self::OutOfCredit { .. } | Self::KeyRejected { .. })
     }
 }
 
 /// The chunks of one response.
 pub type Chunks = Pin<Box<dyn Stream<Item = Result<Chunk, ProviderError>> + Send>>;
 
-/// An LLM provider.
+/// A call that the provider has accepted and begun to answer.
+pub struct Opened {
+    /// The response. Dropping it cancels the call.
+    pub chunks: Chunks,
+    /// The request field that the server accepted for the output limit, if it was learned by this call.
+    pub learned: Option<OutputLimit>,
+}
+
+/// A client for one provider.
 #[async_trait::async_trait]
 pub trait Provider: Send + Sync {
-    /// Sends a request and returns its response stream once the provider has accepted it. Dropping the stream cancels the call.
-    async fn open(&self, request: &ModelRequest<'_>) -> Result<Chunks, ProviderError>;
+    /// Sends a request and returns once the first bytes of the response prove that it is one. An error in the first bytes is returned here,
+    /// so that nothing of the call is shown.
+    async fn open(&self, request: &ModelRequest<'_>) -> Result<Opened, ProviderError>;
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,14 @@
-//! Client for OpenAI chat completions, streaming, and for compatible servers by base URL: Ollama, vLLM, OpenRouter and others.
-//! <https://platform.openai.com/docs/api-reference/chat-streaming>
+//! Client for OpenAI chat completions and for compatible servers by base URL: Ollama, vLLM, OpenRouter and others.
+//! <https://platform.openai.com/docs/api-reference/chat/create>
 
-use crate::http::{self, Reader, Timeouts};
-use crate::{Chunk, Chunks, End, ModelRequest, Provider, ProviderError};
-use domain::{Tokens, Usage, sse::SseEvent};
+use crate::completions::Completions;
+use crate::error::Failure;
+use crate::http::{self, Rejection};
+use crate::{ModelRequest, Opened, Provider, ProviderError};
+use domain::OutputLimit;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde_json::{Value, json};
+use std::time::Duration;
 
 /// Default base URL.
 pub const BASE_URL: &str = "https://api.openai.com/v1";
@@ -13,10 +16,10 @@ pub const BASE_URL: &str = "https://api.openai.com/v1";
 /// Client for one server with the chat completions API.
 pub struct OpenAi {
     client: reqwest::Client,
-    timeouts: Timeouts,
     url: String,
     key: Option<SecretString>,
-    is_openai: bool,
+    /// The name of the output limit for models of which none is known.
+    output_limit: OutputLimit,
 }
 
 impl OpenAi {
@@ -24,189 +27,91 @@ impl OpenAi {
     ///
     /// # Errors
     /// Returns an error if TLS can't be set up.
-    pub fn new(base_url: Option<&str>, key: Option<SecretString>, timeouts: Timeouts) -> Result<Self, ProviderError> {
+    pub fn new(
+        base_url: Option<&str>,
+        key: Option<SecretString>,
+        connect_timeout: Duration,
+    ) -> Result<Self, ProviderError> {
         let base = base_url.unwrap_or(BASE_URL).trim_end_matches('/');
+        let is_openai = base.starts_with("https://api.openai.com");
         Ok(Self {
-            client: http::client(timeouts)?,
-            timeouts,
-            url: format!("{base}/chat/completions"),
+            client: http::client(connect_timeout)?,
+            url: format!("{}/chat/completions", base.trim_end_matches("/chat/completions")),
             key,
-            is_openai: base == BASE_URL,
+            // OpenAI's newer models reject the older name, which is the only one that many compatible servers know.
+            output_limit: if is_openai { OutputLimit::MaxCompletionTokens } else { OutputLimit::MaxTokens },
         })
     }
 }
 
 #[async_trait::async_trait]
 impl Provider for OpenAi {
-    async fn open(&self, request: &ModelRequest<'_>) -> Result<Chunks, ProviderError> {
-        let system = serde_json::json!({"role": "system", "content": request.system});
-        let words = request.messages.iter().map(|m| serde_json::json!({"role": m.role.as_str(), "content": m.text}));
-        let mut body = serde_json::json!({
-            "model": request.model, "messages": std::iter::once(system).chain(words).collect::<Vec<_>>(), "stream": true,
-            "stream_options": {"include_usage": true}, "max_completion_tokens": request.max_output,
-        });
-        if !self.is_openai {
-            // OpenAI rejects requests with both names; some compatible servers know only the older one.
-            body["max_tokens"] = request.max_output.0.into();
-        }
-        let mut http_request = self.client.post(&self.url).json(&body);
-        if let Some(key) = &self.key {
-            http_request = http_request.bearer_auth(key.expose_secret());
-        }
-        Ok(http::chunks(http::send(http_request, self.timeouts).await?, Completions::default(), self.timeouts))
-    }
-}
-
-#[derive(Default)]
-struct Completions {
-    named: bool,
-    end: Option<End>,
-    over: bool,
-}
-
-#[derive(Deserialize)]
-struct Event {
-    id: Option<String>,
-    #[serde(default)]
-    choices: Vec<Choice>,
-    usage: Option<Counted>,
-    error: Option<serde::de::IgnoredAny>,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    #[serde(default)]
-    delta: Delta,
-    finish_reason: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-struct Delta {
-    content: Option<String>,
-    /// Reasoning text as vLLM and DeepSeek name it.
-    reasoning_content: Option<String>,
-    /// Reasoning text as OpenRouter names it.
-    reasoning: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Counted {
-    #[serde(default)]
-    prompt_tokens: u64,
-    #[serde(default)]
-    completion_tokens: u64,
-    #[serde(default)]
-    prompt_tokens_details: Option<PromptDetails>,
-    #[serde(default)]
-    completion_tokens_details: Option<CompletionDetails>,
-}
-
-#[derive(Deserialize)]
-struct PromptDetails {
-    cached_tokens: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct CompletionDetails {
-    reasoning_tokens: Option<u64>,
-}
-
-impl From<Counted> for Usage {
-    /// Converts the counts: `prompt_tokens` includes cached tokens, and `completion_tokens` includes reasoning tokens.
-    fn from(counted: Counted) -> Self {
-        let cached =
-            counted.prompt_tokens_details.and_then(|d| d.cached_tokens).unwrap_or(0).min(counted.prompt_tokens);
-        let reasoning = counted.completion_tokens_details.and_then(|d| d.reasoning_tokens).unwrap_or(0);
-        Self {
-            input: Tokens(counted.prompt_tokens - cached),
-            cache_read: Tokens(cached),
-            cache_write: Tokens(0),
-            output: Tokens(counted.completion_tokens),
-            reasoning: Tokens(reasoning.min(counted.completion_tokens)),
-        }
-    }
-}
-
-impl Reader for Completions {
-    fn read(&mut self, event: &SseEvent) -> Result<Vec<Chunk>, ProviderError> {
-        if event.data.trim() == "[DONE]" {
-            self.over = true;
-            return Ok(self.end.map(Chunk::End).into_iter().collect());
-        }
-        let event: Event = http::json(&event.data)?;
-        if event.error.is_some() {
-            return Err(ProviderError::StreamFailed("error event".into()));
-        }
-        let mut out = Vec::new();
-        if let Some(id) = event.id.filter(|id| !id.is_empty() && !std::mem::replace(&mut self.named, true)) {
-            out.push(Chunk::Id(id));
-        }
-        for choice in event.choices {
-            let thought = choice.delta.reasoning_content.or(choice.delta.reasoning);
-            out.extend(thought.filter(|text| !text.is_empty()).map(Chunk::Reasoning));
-            out.extend(choice.delta.content.filter(|text| !text.is_empty()).map(Chunk::Text));
-            if let Some(reason) = choice.finish_reason {
-                self.end = Some(if reason == "length" { End::Length } else { End::Complete });
-            }
-        }
-        out.extend(event.usage.map(|counted| Chunk::Usage(counted.into())));
-        Ok(out)
-    }
-
-    /// Some servers omit `[DONE]`: a finish reason followed by a clean end of the body also ends the response.
-    fn close(&mut self) -> Vec<Chunk> {
-        self.end.filter(|_| !self.over).map(Chunk::End).into_iter().collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use domain::sse::SseParser;
-
-    fn read(stream: &str, size: usize) -> Vec<Chunk> {
-        let (mut parser, mut reader, mut out) = (SseParser::new(), Completions::default(), Vec::new());
-        for piece in stream.as_bytes().chunks(size) {
-            for event in parser.feed(piece) {
-                out.extend(reader.read(&event).unwrap());
-            }
-        }
-        out.extend(reader.close());
-        out
-    }
-
-    #[test]
-    fn recorded_stream_parses_the_same_in_any_chunking() {
-        let stream = include_str!("../fixtures/openai.sse");
-        let whole = read(stream, stream.len());
-        let usage = Usage {
-            input: Tokens(12),
-            cache_read: Tokens(1024),
-            cache_write: Tokens(0),
-            output: Tokens(40),
-            reasoning: Tokens(25),
+    async fn open(&self, request: &ModelRequest<'_>) -> Result<Opened, ProviderError> {
+        let mut fields = Fields {
+            output_limit: request.output_limit.unwrap_or(self.output_limit),
+            learned: None,
+            reports_usage: true,
+            effort: request.effort,
         };
-        assert_eq!(
-            whole,
-            [
-                Chunk::Id("chatcmpl-fixture".into()),
-                Chunk::Reasoning("Kurz.".into()),
-                Chunk::Text("Grüße, ".into()),
-                Chunk::Text("世界 🦀!".into()),
-                Chunk::Usage(usage),
-                Chunk::End(End::Complete),
-            ]
-        );
-        for size in 1..64 {
-            assert_eq!(read(stream, size), whole, "chunk size {size}");
+        loop {
+            let mut http_request = self.client.post(&self.url).json(&body(request, &fields));
+            if let Some(key) = &self.key {
+                http_request = http_request.bearer_auth(key.expose_secret());
+            }
+            let opened = http::open(http_request, Box::new(Completions::default()), request.timeouts).await;
+            match opened {
+                Ok(chunks) => return Ok(Opened { chunks, learned: fields.learned }),
+                Err(Rejection::Status(failure)) if fields.adapt(&failure) => {}
+                Err(rejection) => return Err(rejection.into()),
+            }
         }
     }
+}
 
-    #[test]
-    fn done_marker_is_optional_but_finish_reason_is_required() {
-        let finished = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"length\"}]}\n\n";
-        assert_eq!(read(finished, 9), [Chunk::Text("a".into()), Chunk::End(End::Length)]);
-        let cut = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
-        assert_eq!(read(cut, 9), [Chunk::Text("a".into())]);
+/// The fields of a request that some servers reject. The rest is the same for every server: no sampling parameters, which newer models reject.
+struct Fields<'a> {
+    output_limit: OutputLimit,
+    /// The output limit's other name, after the server rejected the first one.
+    learned: Option<OutputLimit>,
+    reports_usage: bool,
+    effort: Option<&'a str>,
+}
+
+impl Fields<'_> {
+    /// Adapts the fields to what the server rejected, each at most once. Returns whether the request is worth sending again: a rejected
+    /// request costs nothing.
+    fn adapt(&mut self, failure: &Failure) -> bool {
+        let rejects_limit = || ["max_tokens", "max_completion_tokens"].iter().any(|name| failure.rejects(name));
+        if self.reports_usage && failure.rejects("stream_options") {
+            self.reports_usage = false;
+        } else if self.effort.is_some() && failure.rejects("reasoning_effort") {
+            self.effort = None;
+        } else if self.learned.is_none() && rejects_limit() {
+            self.output_limit = match self.output_limit {
+                OutputLimit::MaxTokens => OutputLimit::MaxCompletionTokens,
+                OutputLimit::MaxCompletionTokens => OutputLimit::MaxTokens,
+            };
+            self.learned = Some(self.output_limit);
+        } else {
+            return false;
+        }
+        true
     }
+}
+
+fn body(request: &ModelRequest<'_>, fields: &Fields<'_>) -> Value {
+    let system = (!request.system.is_empty()).then(|| json!({"role": "system", "content": request.system}));
+    let messages = request.messages.iter().map(|m| json!({"role": m.role.as_str(), "content": m.text}));
+    let mut body = json!({
+        "model": request.model, "messages": system.into_iter().chain(messages).collect::<Vec<_>>(), "stream": true,
+    });
+    // The setting is named like the field.
+    body[fields.output_limit.as_str()] = request.max_output.0.into();
+    if fields.reports_usage {
+        body["stream_options"] = json!({"include_usage": true});
+    }
+    if let Some(effort) = fields.effort {
+        body["reasoning_effort"] = effort.into();
+    }
+    body
 }

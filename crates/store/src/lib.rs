@@ -5,6 +5,7 @@ pub mod account_rule;
 pub mod alert;
 pub mod audit;
 pub mod billing_flag;
+pub mod catalogue;
 pub mod checkout;
 pub mod conversation;
 mod db;
@@ -18,12 +19,14 @@ pub mod model_rule;
 pub mod plan;
 pub mod plan_rule;
 mod pool;
+pub mod provider;
 pub mod reconciliation;
 pub mod refusal;
 pub mod rollup;
 pub mod session;
 pub mod stripe_event;
 pub mod subscription;
+pub mod summary;
 pub mod top_users;
 pub mod turn;
 pub mod usage;
@@ -44,6 +47,17 @@ pub enum StoreError {
     /// A migration failed.
     #[error(transparent)]
     Migrate(#[from] sqlx::migrate::MigrateError),
+}
+
+impl StoreError {
+    /// Returns the name of the constraint that a value violates, if that is why the query failed.
+    #[must_use]
+    pub fn constraint(&self) -> Option<&str> {
+        match self {
+            Self::Sql(sqlx::Error::Database(error)) => error.constraint(),
+            _ => None,
+        }
+    }
 }
 
 /// The result type of this crate's functions.

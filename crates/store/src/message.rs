@@ -1,21 +1,25 @@
 //! Messages of a conversation.
 
 use crate::Result;
-use domain::{ConversationId, Message, MessageStatus, ModelName, Picos, Role, Tokens, TurnId, UserId};
+use domain::{
+    ConversationId, HistoryCut, Message, MessageId, MessageStatus, ModelName, Picos, Role, Tokens, TurnId, UserId,
+};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-/// Lists a conversation's messages in order; responses include their turn's tokens and cost. Superseded messages are omitted.
+/// Lists a conversation's messages in order; responses include their turn's tokens and cost, and what was left out of their prompt.
+/// Superseded messages are omitted.
 /// Empty if the conversation doesn't exist or belongs to another user.
 ///
 /// # Errors
 /// Returns an error if the query fails.
 pub async fn list(db: impl PgExecutor<'_>, owner: UserId, conversation: ConversationId) -> Result<Vec<Message>> {
     let rows = sqlx::query!(
-        r#"select m.message_id, m.turn_id, m.role, m.body, m.status, m.model, m.created_at,
-                  u.tokens::bigint as tokens, u.cost as cost
+        r#"select m.message_id, m.turn_id, m.role, m.body, m.reasoning, m.status, m.model, m.created_at,
+                  t.history_cut as "history_cut?", u.tokens::bigint as tokens, u.cost as cost
            from conversation c
            join message m using (conversation_id)
+           left join turn t on t.turn_id = m.turn_id and m.role = 'assistant'
            left join lateral (
              select sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens) as tokens, sum(cost_usd) as cost
              from ai_usage where turn_id = m.turn_id
@@ -35,6 +39,8 @@ pub async fn list(db: impl PgExecutor<'_>, owner: UserId, conversation: Conversa
             turn_id: row.turn_id.into(),
             role: if row.role == Role::User.as_str() { Role::User } else { Role::Assistant },
             text: row.body,
+            reasoning: row.reasoning,
+            history_cut: row.history_cut.as_deref().and_then(HistoryCut::from_db),
             status: MessageStatus::from_db(&row.status),
             model: row.model.map(ModelName),
             tokens: row.tokens.map(Tokens::from_db),
@@ -46,6 +52,8 @@ pub async fn list(db: impl PgExecutor<'_>, owner: UserId, conversation: Conversa
 
 /// A message as it is sent to a model.
 pub struct PromptMessage {
+    /// Message id. Messages sort by it.
+    pub message_id: MessageId,
     /// The turn that wrote it.
     pub turn_id: TurnId,
     /// Its author: user or assistant.
@@ -54,8 +62,9 @@ pub struct PromptMessage {
     pub text: String,
 }
 
-/// Loads a conversation's messages in order for a prompt, without empty messages (responses that were interrupted before their first token)
-/// and superseded ones. Returns `None` if the conversation doesn't exist or belongs to another user.
+/// Loads a conversation's messages in order for a prompt. Leaves out superseded messages, blank ones (responses that were interrupted before
+/// their first token), and both messages of a turn whose response the model or a content filter refused, because sending them again would
+/// be refused again. Returns `None` if the conversation doesn't exist or belongs to another user.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -64,14 +73,42 @@ pub async fn load_prompt(
     owner: UserId,
     conversation: ConversationId,
 ) -> Result<Option<Vec<PromptMessage>>> {
+    load(db, owner, conversation, None).await
+}
+
+/// Loads a conversation's messages as [`load_prompt`] does, to regenerate a response: the messages of `retry_of` are kept although its
+/// response was refused.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn load_prompt_for_retry(
+    db: impl PgExecutor<'_>,
+    owner: UserId,
+    conversation: ConversationId,
+    retry_of: TurnId,
+) -> Result<Option<Vec<PromptMessage>>> {
+    load(db, owner, conversation, Some(retry_of)).await
+}
+
+async fn load(
+    db: impl PgExecutor<'_>,
+    owner: UserId,
+    conversation: ConversationId,
+    retry_of: Option<TurnId>,
+) -> Result<Option<Vec<PromptMessage>>> {
     let rows = sqlx::query!(
-        r#"select m.turn_id as "turn_id?", m.role as "role?", m.body as "body?"
+        r#"select m.message_id as "message_id?", m.turn_id as "turn_id?", m.role as "role?", m.body as "body?"
            from conversation c
-           left join message m on m.conversation_id = c.conversation_id and m.superseded_by is null and m.body <> ''
+           left join message m on m.conversation_id = c.conversation_id and m.superseded_by is null and m.body ~ '\S'
+             and (m.turn_id = $3 or not exists (
+               select from message refused
+               where refused.turn_id = m.turn_id and refused.role = 'assistant' and refused.status in ('refused', 'filtered')
+             ))
            where c.user_id = $1 and c.conversation_id = $2
            order by m.message_id"#,
         Uuid::from(owner),
         Uuid::from(conversation),
+        retry_of.map(Uuid::from),
     )
     .fetch_all(db)
     .await?;
@@ -80,6 +117,7 @@ pub async fn load_prompt(
     }
     let messages = rows.into_iter().filter_map(|row| {
         Some(PromptMessage {
+            message_id: row.message_id?.into(),
             turn_id: row.turn_id?.into(),
             role: if row.role? == Role::User.as_str() { Role::User } else { Role::Assistant },
             text: row.body?,

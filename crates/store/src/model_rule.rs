@@ -1,11 +1,11 @@
-//! The owner's settings of a model: whether it is enabled, its fallback, its daily spend cap, and its prices from a date on. Each change
-//! writes an audit row in the same transaction.
+//! The owner's settings of a model: whether it is enabled, its fallback, its daily spend cap, how its provider is called, and its prices
+//! from a date on. Each change writes an audit row in the same transaction.
 
-use crate::model::Row;
+use crate::model::{signed, unsigned};
 use crate::{Db, Result};
-use domain::{MicrosPerMillion, Model, ModelName, Picos, UserId};
+use domain::{MicrosPerMillion, Model, ModelName, OutputLimit, Picos, UserId};
 use sqlx::PgExecutor;
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
 /// A model with its settings, for the admin pages.
@@ -31,6 +31,8 @@ pub struct Tier {
     pub cache_read: Option<MicrosPerMillion>,
     /// Per million input tokens written to a cache; `None` uses the input price.
     pub cache_write: Option<MicrosPerMillion>,
+    /// Per million input tokens written to a cache with the longer lifetime; `None` uses the price of `cache_write`.
+    pub cache_write_long: Option<MicrosPerMillion>,
     /// Per million output tokens.
     pub output: MicrosPerMillion,
 }
@@ -46,6 +48,14 @@ pub struct Rules {
     pub hedge_after_ms: Option<u32>,
     /// Maximum spend of all users on this model in any 24 hours; `None` is unlimited.
     pub daily_spend: Option<Picos>,
+    /// Maximum time to the response head, in milliseconds; `None` is the provider's.
+    pub first_byte_timeout_ms: Option<u32>,
+    /// Maximum silence within a response, in milliseconds; `None` is the provider's.
+    pub idle_timeout_ms: Option<u32>,
+    /// The request field that limits its output; `None` until it is learned from the first refusal.
+    pub output_limit: Option<OutputLimit>,
+    /// The day on which its provider switches it off, as far as announced.
+    pub ends_at: Option<Date>,
 }
 
 /// Lists all models in the order of the model picker.
@@ -54,14 +64,20 @@ pub struct Rules {
 /// Returns an error if the query fails.
 pub async fn list(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<ModelSettings>> {
     let rows = sqlx::query!(
-        r#"select m.model, m.label, m.provider, m.base_url, m.context, m.max_output, m.fallback, m.hedge_after_ms, m.input_permille,
+        r#"select m.model as "model?", m.label as "label?", m.context as "context?", m.max_output as "max_output?", m.fallback,
+                  m.hedge_after_ms, m.input_permille, m.output_limit, m.thinking as "thinking?", m.efforts as "efforts?", m.min_cacheable,
+                  m.first_byte_timeout_ms, m.idle_timeout_ms, m.ends_at,
+                  v.provider as "provider?", v.label as "provider_label?", v.wire_format as "wire_format?", v.base_url, v.key_variable,
+                  v.connect_timeout_ms, v.first_byte_timeout_ms as provider_first_byte_timeout_ms,
+                  v.idle_timeout_ms as provider_idle_timeout_ms, v.max_in_flight,
                   m.enabled, m.daily_spend_usd,
                   p.input_micros_per_million as "input?", p.cache_read_micros_per_million as "cache_read?",
-                  p.cache_write_micros_per_million as "cache_write?", p.output_micros_per_million as "output?",
+                  p.cache_write_micros_per_million as "cache_write?", p.cache_write_long_micros_per_million as "cache_write_long?",
+                  p.output_micros_per_million as "output?",
                   n.input_micros_per_million as "next_input?", n.output_micros_per_million as "next_output?", n.effective_at as "next_at?",
                   array(select pm.plan_id from plan_model pm join plan using (plan_id) where pm.model = m.model
                         order by plan.sort) as "plans!"
-           from model m
+           from model m join provider v using (provider)
            left join lateral (
              select * from model_price
              where model = m.model and above_tokens is null and effective_at <= $1 order by effective_at desc limit 1
@@ -76,36 +92,32 @@ pub async fn list(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<Mo
     .fetch_all(db)
     .await?;
     let models = rows.into_iter().filter_map(|row| {
-        let rules = Rules {
-            enabled: row.enabled,
-            fallback: row.fallback.clone().map(ModelName),
-            hedge_after_ms: row.hedge_after_ms.and_then(|ms| u32::try_from(ms).ok()),
-            daily_spend: row.daily_spend_usd.and_then(Picos::from_usd),
-        };
         let price = row.input.zip(row.output).map(|(input, output)| Tier {
             input: MicrosPerMillion(input),
             cache_read: row.cache_read.map(MicrosPerMillion),
             cache_write: row.cache_write.map(MicrosPerMillion),
+            cache_write_long: row.cache_write_long.map(MicrosPerMillion),
             output: MicrosPerMillion(output),
         });
         let next = row.next_input.zip(row.next_output).zip(row.next_at);
-        let model = Row {
-            model: row.model,
-            label: row.label,
-            provider: row.provider,
-            base_url: row.base_url,
-            context: row.context,
-            max_output: row.max_output,
-            fallback: row.fallback,
-            hedge_after_ms: row.hedge_after_ms,
-            input_permille: row.input_permille,
+        let (enabled, daily_spend, plans) = (row.enabled, row.daily_spend_usd.and_then(Picos::from_usd), row.plans);
+        let model = crate::model::from_row!(row).read()?;
+        let rules = Rules {
+            enabled,
+            fallback: model.fallback.clone(),
+            hedge_after_ms: model.hedge_after_ms,
+            daily_spend,
+            first_byte_timeout_ms: model.first_byte_timeout_ms,
+            idle_timeout_ms: model.idle_timeout_ms,
+            output_limit: model.output_limit,
+            ends_at: model.ends_at,
         };
         Some(ModelSettings {
-            model: model.read()?,
+            model,
             rules,
             price,
             next_price: next.map(|((input, output), at)| (MicrosPerMillion(input), MicrosPerMillion(output), at)),
-            plans: row.plans,
+            plans,
         })
     });
     Ok(models.collect())
@@ -124,10 +136,17 @@ pub enum Set {
 
 /// Formats a model's settings for the audit log.
 fn describe(rules: &Rules) -> String {
-    let cap = rules.daily_spend.map_or_else(|| "no cap".to_owned(), |cap| format!("${} a day", cap.exact()));
-    let fallback = rules.fallback.as_ref().map_or_else(|| "no fallback".to_owned(), |name| format!("fallback {name}"));
-    let hedged = rules.hedge_after_ms.map(|ms| format!(", hedged after {ms} ms of silence")).unwrap_or_default();
-    format!("{}, {cap}, {fallback}{hedged}", if rules.enabled { "on" } else { "off" })
+    let mut parts = vec![
+        if rules.enabled { "on".to_owned() } else { "off".to_owned() },
+        rules.daily_spend.map_or_else(|| "no cap".to_owned(), |cap| format!("${} a day", cap.exact())),
+        rules.fallback.as_ref().map_or_else(|| "no fallback".to_owned(), |name| format!("fallback {name}")),
+    ];
+    parts.extend(rules.hedge_after_ms.map(|ms| format!("hedged after {ms} ms")));
+    parts.extend(rules.first_byte_timeout_ms.map(|ms| format!("first byte within {ms} ms")));
+    parts.extend(rules.idle_timeout_ms.map(|ms| format!("at most {ms} ms of silence")));
+    parts.extend(rules.output_limit.map(|limit| format!("output limited by {}", limit.as_str())));
+    parts.extend(rules.ends_at.map(|day| format!("ends on {day}")));
+    parts.join(", ")
 }
 
 /// Applies `change` to a model's current settings under a row lock and writes an audit row if they differ. Without a fallback, hedging is
@@ -144,7 +163,8 @@ pub async fn set(
 ) -> Result<Set> {
     let mut tx = crate::begin(db).await?;
     let before = sqlx::query!(
-        "select enabled, fallback, hedge_after_ms, daily_spend_usd from model where model = $1 for update",
+        "select enabled, fallback, hedge_after_ms, daily_spend_usd, first_byte_timeout_ms, idle_timeout_ms, output_limit, ends_at
+         from model where model = $1 for update",
         model.0
     )
     .fetch_optional(&mut tx)
@@ -153,8 +173,12 @@ pub async fn set(
     let before = Rules {
         enabled: before.enabled,
         fallback: before.fallback.map(ModelName),
-        hedge_after_ms: before.hedge_after_ms.and_then(|ms| u32::try_from(ms).ok()),
+        hedge_after_ms: unsigned(before.hedge_after_ms),
         daily_spend: before.daily_spend_usd.and_then(Picos::from_usd),
+        first_byte_timeout_ms: unsigned(before.first_byte_timeout_ms),
+        idle_timeout_ms: unsigned(before.idle_timeout_ms),
+        output_limit: before.output_limit.and_then(|name| name.parse().ok()),
+        ends_at: before.ends_at,
     };
     let mut new = before.clone();
     change(&mut new);
@@ -168,16 +192,22 @@ pub async fn set(
     }
     if before != new {
         sqlx::query!(
-            "update model set enabled = $2, fallback = $3, hedge_after_ms = $5, daily_spend_usd = $4 where model = $1",
+            "update model set enabled = $2, fallback = $3, daily_spend_usd = $4, hedge_after_ms = $5, first_byte_timeout_ms = $6,
+                    idle_timeout_ms = $7, output_limit = $8, ends_at = $9
+             where model = $1",
             model.0,
             new.enabled,
             new.fallback.as_ref().map(|name| name.0.as_str()),
             new.daily_spend.map(Picos::to_usd),
-            new.hedge_after_ms.and_then(|ms| i32::try_from(ms).ok()),
+            signed(new.hedge_after_ms),
+            signed(new.first_byte_timeout_ms),
+            signed(new.idle_timeout_ms),
+            new.output_limit.map(OutputLimit::as_str),
+            new.ends_at,
         )
         .execute(&mut tx)
         .await?;
-        write_audit(&mut tx, actor, "set_model", model, Some(&describe(&before)), &describe(&new), now).await?;
+        write_audit(&mut tx, Some(actor), "set_model", model, Some(&describe(&before)), &describe(&new), now).await?;
     }
     tx.commit().await?;
     Ok(Set::Yes)
@@ -220,44 +250,60 @@ pub async fn add_price(
     if known.fetch_optional(&mut tx).await?.is_none() {
         return Ok(Added::NoModel);
     }
-    let added = sqlx::query!(
-        "insert into model_price (model_price_id, model, effective_at, above_tokens, input_micros_per_million, cache_read_micros_per_million,
-                                  cache_write_micros_per_million, output_micros_per_million)
-         values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (model, above_tokens, effective_at) do nothing",
-        Uuid::now_v7(),
-        model.0,
-        new.effective_at,
-        new.above,
-        new.tier.input.0,
-        new.tier.cache_read.map(|price| price.0),
-        new.tier.cache_write.map(|price| price.0),
-        new.tier.output.0,
-    )
-    .execute(&mut tx)
-    .await?;
-    if added.rows_affected() == 0 {
+    if !insert_price(&mut tx, Some(actor), model, new, now).await? {
         return Ok(Added::SameMoment);
     }
-    let Tier { input, cache_read, cache_write, output } = new.tier;
-    let usd = |price: Option<MicrosPerMillion>| price.unwrap_or(input).to_usd();
-    let above = new.above.map(|tokens| format!("above {tokens} tokens: ")).unwrap_or_default();
-    let after = format!(
-        "{above}${} input, ${} cache read, ${} cache write, ${} output, effective {}",
-        input.to_usd(),
-        usd(cache_read),
-        usd(cache_write),
-        output.to_usd(),
-        new.effective_at
-    );
-    write_audit(&mut tx, actor, "add_price", model, None, &after, now).await?;
     tx.commit().await?;
     Ok(Added::Yes)
 }
 
-/// Writes an audit row about a model.
-async fn write_audit(
+/// Inserts a price and writes an audit row. Returns false if the tier already has a price with the same effective time.
+pub(crate) async fn insert_price(
     tx: &mut crate::Tx,
-    actor: UserId,
+    actor: Option<UserId>,
+    model: &ModelName,
+    new: &NewPrice,
+    now: OffsetDateTime,
+) -> Result<bool> {
+    let Tier { input, cache_read, cache_write, cache_write_long, output } = new.tier;
+    let added = sqlx::query!(
+        "insert into model_price (model_price_id, model, effective_at, above_tokens, input_micros_per_million, cache_read_micros_per_million,
+                                  cache_write_micros_per_million, cache_write_long_micros_per_million, output_micros_per_million)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (model, above_tokens, effective_at) do nothing",
+        Uuid::now_v7(),
+        model.0,
+        new.effective_at,
+        new.above,
+        input.0,
+        cache_read.map(|price| price.0),
+        cache_write.map(|price| price.0),
+        cache_write_long.map(|price| price.0),
+        output.0,
+    )
+    .execute(&mut *tx)
+    .await?;
+    if added.rows_affected() == 0 {
+        return Ok(false);
+    }
+    let write = cache_write.unwrap_or(input);
+    let above = new.above.map(|tokens| format!("above {tokens} tokens ")).unwrap_or_default();
+    let after = format!(
+        "{above}${} in, ${} from a cache, ${} to a cache, ${} to a cache for longer, ${} out, from {}",
+        input.to_usd(),
+        cache_read.unwrap_or(input).to_usd(),
+        write.to_usd(),
+        cache_write_long.unwrap_or(write).to_usd(),
+        output.to_usd(),
+        new.effective_at
+    );
+    write_audit(tx, actor, "add_price", model, None, &after, now).await?;
+    Ok(true)
+}
+
+/// Writes an audit row about a model.
+pub(crate) async fn write_audit(
+    tx: &mut crate::Tx,
+    actor: Option<UserId>,
     action: &str,
     model: &ModelName,
     before: Option<&str>,
@@ -265,13 +311,7 @@ async fn write_audit(
     now: OffsetDateTime,
 ) -> Result<()> {
     let (before, after) = (before.map(|before| format!("{model}: {before}")), format!("{model}: {after}"));
-    let entry = crate::audit::Entry {
-        actor: Some(actor),
-        target: None,
-        action,
-        before: before.as_deref(),
-        after: Some(&after),
-        why: None,
-    };
+    let entry =
+        crate::audit::Entry { actor, target: None, action, before: before.as_deref(), after: Some(&after), why: None };
     crate::audit::write(&mut *tx, &entry, now).await
 }

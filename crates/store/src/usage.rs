@@ -76,10 +76,15 @@ pub async fn spend_history(
                        else to_char(date_bin('15 minutes', u.created_at, 'epoch'), 'YYYY-MM-DD HH24:MI') end as "call!",
                   min(u.created_at) as "at!", bool_or(u.status = 'pending') as "pending!",
                   sum(case when u.status = 'pending'
-                      then (u.estimated_tokens::numeric * p.input_micros_per_million + (u.reserved_tokens - u.estimated_tokens)::numeric * p.output_micros_per_million)
+                      then (u.estimated_tokens::numeric
+                              -- A prompt that is long enough to be cached may be billed as a write to the cache.
+                              * case when m.min_cacheable <= u.estimated_tokens
+                                  then greatest(p.input_micros_per_million, p.cache_write_micros_per_million)
+                                  else p.input_micros_per_million end
+                            + (u.reserved_tokens - u.estimated_tokens)::numeric * p.output_micros_per_million)
                            / 1000000000000
                       else u.cost_usd end) as "cost!"
-           from ai_usage u join model_price p using (model_price_id)
+           from ai_usage u join model_price p using (model_price_id) left join model m on m.model = u.model
            where u.created_at >= $1 and ($3::text is null or u.model = $3)
            group by 1, case when u.status = 'pending' or u.created_at >= $2 then u.created_at end"#,
         since,

@@ -21,7 +21,7 @@ pub struct Row {
     pub turn_id: Uuid,
     /// Number of the call within the turn; 0 is a hedge call whose response wasn't used.
     pub call_no: i32,
-    /// Purpose: `chat`, `title`, `tool` or `api`.
+    /// Purpose: `chat`, `title`, `summary`, `tool` or `api`.
     pub purpose: String,
     /// The user's email; `None` once the account is deleted, and in a user's own export.
     pub email: Option<String>,
@@ -37,8 +37,10 @@ pub struct Row {
     pub input_tokens: i64,
     /// Input tokens read from a cache.
     pub cache_read_tokens: i64,
-    /// Input tokens written to a cache.
+    /// Input tokens written to a cache, all lifetimes.
     pub cache_write_tokens: i64,
+    /// The part of `cache_write_tokens` with the longer lifetime.
+    pub cache_write_long_tokens: i64,
     /// Output tokens, including reasoning.
     pub output_tokens: i64,
     /// Reasoning tokens (included in output).
@@ -76,8 +78,8 @@ pub async fn next(db: impl PgExecutor<'_>, filter: &UsageFilter<'_>, limit: i64)
     Ok(sqlx::query_as!(
         Row,
         r#"select u.created_at, u.ai_usage_id, u.turn_id, u.call_no, u.purpose, a.email as "email?", u.subject, u.model, u.status,
-                  u.usage_source, u.input_tokens, u.cache_read_tokens, u.cache_write_tokens, u.output_tokens, u.reasoning_tokens,
-                  u.estimated_tokens, u.cost_usd, u.corrects
+                  u.usage_source, u.input_tokens, u.cache_read_tokens, u.cache_write_tokens, u.cache_write_long_tokens, u.output_tokens,
+                  u.reasoning_tokens, u.estimated_tokens, u.cost_usd, u.corrects
            from ai_usage u left join account a using (user_id)
            where u.created_at >= $1 and u.created_at < $2 and (u.created_at, u.ai_usage_id) > ($1, $3)
              and ($4::text is null or u.model = $4) and ($5::text is null or a.plan_id = $5) and ($6::text is null or a.email ilike $6)
@@ -109,8 +111,8 @@ pub async fn next_own(
     Ok(sqlx::query_as!(
         Row,
         r#"select u.created_at, u.ai_usage_id, u.turn_id, u.call_no, u.purpose, null::text as "email?", u.subject, u.model, u.status,
-                  u.usage_source, u.input_tokens, u.cache_read_tokens, u.cache_write_tokens, u.output_tokens, u.reasoning_tokens,
-                  u.estimated_tokens, u.cost_usd, u.corrects
+                  u.usage_source, u.input_tokens, u.cache_read_tokens, u.cache_write_tokens, u.cache_write_long_tokens, u.output_tokens,
+                  u.reasoning_tokens, u.estimated_tokens, u.cost_usd, u.corrects
            from ai_usage u
            where u.user_id = $4 and u.created_at >= $1 and u.created_at < $2 and (u.created_at, u.ai_usage_id) > ($1, $3)
            order by u.created_at, u.ai_usage_id limit $5"#,

@@ -3,11 +3,12 @@
 use crate::AppState;
 use crate::failure::Failure;
 use crate::jobs::{meters, reconcile_now};
-use domain::{ModelName, Picos, PlanId, Problem, Quota, UserId};
+use domain::{ModelName, OutputLimit, Picos, PlanId, Problem, Quota, UserId};
 use store::account_rule::{AccountChange, ChangeOutcome};
 use store::model_rule::{Added, NewPrice, Rules as ModelRules, Set};
 use store::plan_rule::Rules as PlanRules;
 use store::turn::Switches;
+use time::Date;
 
 /// Grants a user a plan, with an optional reason for the audit log.
 pub(crate) async fn grant_plan(
@@ -118,6 +119,31 @@ pub(crate) struct ModelChange {
     pub fallback: Option<Option<ModelName>>,
     /// Milliseconds of silence after which the turn is hedged; `Some(None)` disables hedging.
     pub hedge_after_ms: Option<Option<u32>>,
+    /// How the model is called.
+    pub calls: CallSettings,
+}
+
+/// How a model is called, as submitted; `None` leaves the current value unchanged.
+#[derive(Clone, Copy)]
+pub(crate) struct CallSettings {
+    /// Request field that limits the output; `Some(None)` is learned from the first refusal.
+    pub output_limit: Option<Option<OutputLimit>>,
+    /// Maximum milliseconds until a response begins; `Some(None)` is the provider's.
+    pub first_byte_timeout_ms: Option<Option<u32>>,
+    /// Maximum milliseconds of silence within a response; `Some(None)` is the provider's.
+    pub idle_timeout_ms: Option<Option<u32>>,
+    /// The day on which the model ends; `Some(None)` if none is announced.
+    pub ends_at: Option<Option<Date>>,
+}
+
+impl CallSettings {
+    /// Sets what was submitted.
+    fn apply(self, rules: &mut ModelRules) {
+        rules.output_limit = self.output_limit.unwrap_or(rules.output_limit);
+        rules.first_byte_timeout_ms = self.first_byte_timeout_ms.unwrap_or(rules.first_byte_timeout_ms);
+        rules.idle_timeout_ms = self.idle_timeout_ms.unwrap_or(rules.idle_timeout_ms);
+        rules.ends_at = self.ends_at.unwrap_or(rules.ends_at);
+    }
 }
 
 /// Sets a model's rules.
@@ -134,6 +160,7 @@ pub(crate) async fn set_model(
             rules.fallback = fallback;
         }
         rules.hedge_after_ms = new.hedge_after_ms.unwrap_or(rules.hedge_after_ms);
+        new.calls.apply(rules);
     };
     match store::model_rule::set(&app.db, admin, model, change, AppState::now()).await? {
         Set::Yes => {
@@ -215,7 +242,7 @@ pub(crate) async fn clear_flag(app: &AppState, admin: UserId, kind: &str, object
 }
 
 /// Writes an audit row for an action that isn't on a user.
-async fn note(app: &AppState, admin: UserId, action: &str, what: &str) -> Result<(), Failure> {
+pub(crate) async fn note(app: &AppState, admin: UserId, action: &str, what: &str) -> Result<(), Failure> {
     let entry =
         store::audit::Entry { actor: Some(admin), target: None, action, before: None, after: Some(what), why: None };
     Ok(store::audit::write(&app.db, &entry, AppState::now()).await?)

@@ -1,5 +1,6 @@
-//! Alerts to admins by mail and webhook: a user with a large share of the day's usage, a spend cap that is nearly reached, an open circuit,
-//! dead letters, meter drift. Each is sent once when it begins and once when it is resolved.
+//! Alerts to admins by mail and webhook: a user with a large share of the day's usage, a spend cap that is nearly reached, an open circuit, a
+//! provider that rejects our account, a model that is about to end, dead letters, meter drift. Each is sent once when it begins and once when
+//! it is resolved.
 
 use crate::AppState;
 use crate::failure::internal;
@@ -16,6 +17,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 use store::alert;
 use store::job::Job;
+use store::model_rule::ModelSettings;
 use time::OffsetDateTime;
 
 /// Kind of the jobs that call the alert webhook.
@@ -25,9 +27,12 @@ pub(crate) const WEBHOOK: &str = "alert_webhook";
 const MIN_DAY_COST: Picos = Picos(1_000_000_000_000);
 /// Hysteresis: an alert is resolved once its value is this many percentage points below its threshold.
 const SLACK_PERCENT: u8 = 5;
-/// Kind of the alerts about open circuits. Each server sees only its own circuits, so these alerts are resolved by not being seen for
-/// `UNSEEN`.
+/// Kinds of the alerts about open circuits, and about providers that reject our account. Each server sees only its own calls, so these
+/// alerts are resolved by not being seen for `UNSEEN`.
 const CIRCUIT: &str = "circuit";
+const PROVIDER_ACCOUNT: &str = "provider_account";
+/// Days before a model ends at which admins are alerted.
+const ENDS_SOON: time::Duration = time::Duration::days(30);
 const UNSEEN: time::Duration = time::Duration::seconds(150);
 
 /// A cause of an alert.
@@ -36,7 +41,7 @@ struct Cause {
     message: String,
 }
 
-/// Checks every minute, and immediately when a circuit opens.
+/// Checks every minute, and immediately when a circuit opens or a provider rejects our account.
 pub(crate) async fn work(app: AppState) {
     let mut tick = tokio::time::interval(Duration::from_secs(60));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -64,7 +69,9 @@ async fn check(app: &AppState) -> anyhow::Result<()> {
         ("spend_cap", spend_caps(app, &open_alerts, now).await),
         ("dead_letters", dead_letters(app).await),
         ("drift", drifted(app, now).await),
+        ("model_ends", ending_models(app, now).await),
         (CIRCUIT, Ok(open_circuits(app))),
+        (PROVIDER_ACCOUNT, Ok(rejected_accounts(app))),
     ];
     for (kind, causes) in found {
         let causes = match causes {
@@ -79,7 +86,7 @@ async fn check(app: &AppState) -> anyhow::Result<()> {
                 notify(app, &mut tx, id, kind, &message, false, now).await?;
             }
         }
-        let unseen_since = if kind == CIRCUIT { now - UNSEEN } else { now };
+        let unseen_since = if [CIRCUIT, PROVIDER_ACCOUNT].contains(&kind) { now - UNSEEN } else { now };
         for ended in alert::end_unseen(&mut tx, kind, unseen_since, now).await? {
             notify(app, &mut tx, ended.id, kind, &ended.message, true, now).await?;
         }
@@ -178,12 +185,38 @@ async fn spend_caps(
     Ok(causes)
 }
 
-/// Returns the providers whose circuit is open on this server.
+/// Returns the providers whose circuit is open on this server because they failed.
 fn open_circuits(app: &AppState) -> Vec<Cause> {
-    let open = app.providers.circuits().into_iter().filter(|(_, open_for_ms)| open_for_ms.is_some());
+    let rejected = app.providers.account_problems();
+    let open = app.providers.circuits().into_iter().filter(|(provider, open_for_ms)| {
+        open_for_ms.is_some() && !rejected.iter().any(|(rejecting, _)| rejecting == provider)
+    });
     let message =
         |provider: &str| format!("{provider} failed repeatedly. Its circuit is open, so it gets no requests for now.");
     open.map(|(provider, _)| Cause { message: message(&provider), about: provider }).collect()
+}
+
+/// Returns the providers that reject our account, until a call of this server works (field notes 58 and 59).
+fn rejected_accounts(app: &AppState) -> Vec<Cause> {
+    let cause = |(provider, reason): (String, &str)| {
+        let message = format!("{provider} {reason}. Its models are out of service until you act.");
+        Cause { about: provider, message }
+    };
+    app.providers.account_problems().into_iter().map(cause).collect()
+}
+
+/// Returns the enabled models that their providers switch off within `ENDS_SOON`, or have switched off (field note 62).
+async fn ending_models(app: &AppState, now: OffsetDateTime) -> anyhow::Result<Vec<Cause>> {
+    let models = store::model_rule::list(&app.admin_db, now).await?;
+    let cause = |row: ModelSettings| {
+        let ends_at = row.model.ends_at.filter(|day| row.rules.enabled && *day <= (now + ENDS_SOON).date())?;
+        let message = format!(
+            "The provider of {} announced its end on {ends_at}. Switch to another model and disable this one.",
+            row.model.label
+        );
+        Some(Cause { about: format!("{}:{ends_at}", row.model.name), message })
+    };
+    Ok(models.into_iter().filter_map(cause).collect())
 }
 
 /// Returns Stripe events and jobs that have become dead letters.

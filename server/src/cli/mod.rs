@@ -4,6 +4,8 @@ mod admin;
 mod billing;
 mod models;
 mod plans;
+mod prices;
+mod providers;
 #[cfg(debug_assertions)]
 mod seed;
 mod usage;
@@ -12,11 +14,14 @@ pub use self::admin::Admin;
 pub use self::billing::Billing;
 pub use self::models::{AddModel, Models};
 pub use self::plans::Plans;
+pub use self::prices::{ImportPrices, Prices};
+pub use self::providers::{AddProvider, Providers};
 pub use self::usage::Usage;
 
 use crate::Config;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use std::io::Write;
 use std::sync::Arc;
 
 /// Command line arguments. Serves the app if no subcommand is given.
@@ -34,9 +39,15 @@ pub enum Command {
     /// Manage admins.
     #[command(subcommand)]
     Admin(Admin),
-    /// Manage models and prices.
+    /// Manage LLM providers: the endpoints that serve models.
+    #[command(subcommand)]
+    Providers(Providers),
+    /// Manage models.
     #[command(subcommand)]
     Models(Models),
+    /// Compare prices with a price catalogue and add new ones.
+    #[command(subcommand)]
+    Prices(Prices),
     /// Manage plans in Stripe.
     #[command(subcommand)]
     Plans(Plans),
@@ -61,14 +72,16 @@ pub enum Command {
 ///
 /// # Errors
 /// Returns an error to print on the command line.
-pub async fn run(command: Command, config: &Config, out: &mut impl std::io::Write) -> anyhow::Result<()> {
+pub async fn run(command: Command, config: &Config, out: &mut impl Write) -> anyhow::Result<()> {
     let db = store::Db::connect(&config.database_url, store::Purpose::Commands)
         .await
         .context("can't connect to Postgres at DATABASE_URL")?;
     store::migrate(&db).await.context("migrations")?;
     match command {
         Command::Admin(command) => admin::run(command, &db, out).await,
-        Command::Models(command) => models::run(command, &db, out).await,
+        Command::Providers(command) => providers::run(command, config, &db, out).await,
+        Command::Models(command) => models::run(command, config, &db, out).await,
+        Command::Prices(command) => prices::run(command, &db, out).await,
         Command::Plans(command) => plans::run(command, config, &db, out).await,
         Command::Billing(command) => billing::run(command, config, &db, out).await,
         Command::Usage(command) => usage::run(command, &db, out).await,
@@ -81,4 +94,32 @@ pub async fn run(command: Command, config: &Config, out: &mut impl std::io::Writ
 /// Connects to Stripe, for subcommands that require it.
 fn connect_stripe(config: &Config) -> anyhow::Result<Arc<crate::billing::Billing>> {
     crate::billing::Billing::new(config)?.context("STRIPE_SECRET_KEY isn't set")
+}
+
+/// Writes rows of cells in columns that line up. The last column may have any width.
+fn write_table<const N: usize>(out: &mut impl Write, head: [&str; N], rows: &[[String; N]]) -> anyhow::Result<()> {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([head[column].chars().count()]).max().unwrap_or(0)
+    };
+    let widths: [usize; N] = std::array::from_fn(width);
+    for row in std::iter::once(&head.map(str::to_owned)).chain(rows) {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::write_table;
+
+    #[test]
+    fn columns_line_up_whatever_their_cells_hold() {
+        let rows = [["é", "$0.1"], ["a longer name", ""]].map(|row| row.map(str::to_owned));
+        let mut out = Vec::new();
+        write_table(&mut out, ["MODEL", "PRICE"], &rows).unwrap();
+        let expected = "MODEL          PRICE\né              $0.1\na longer name\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
 }

@@ -3,8 +3,8 @@
 use crate::{AppState, Config, accounts::password::Passwords};
 use anyhow::ensure;
 use domain::{
-    Amount, Invoice, ModelName, Outcome, Period, Plan, Subscription, SubscriptionStatus, Tokens, TurnId, Usage,
-    UsageSource, UserId,
+    Amount, Invoice, MessageStatus, ModelName, Outcome, Period, Plan, PriceList, Subscription, SubscriptionStatus,
+    Tokens, TurnId, Usage, UsageSource, UserId,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -171,6 +171,57 @@ async fn subscribe(
     Ok(tx.commit().await?)
 }
 
+/// Picks a model of a plan that had a price at an instant, with that price. Before its first price, its predecessor takes its place.
+async fn pick_model(
+    db: &store::Db,
+    rng: &mut StdRng,
+    plan: &str,
+    at: time::OffsetDateTime,
+) -> anyhow::Result<Option<(ModelName, PriceList)>> {
+    // Models with their predecessors; a model that is listed twice is used twice as often.
+    let models: &[[&str; 2]] = match plan {
+        "free" => {
+            &[["claude-haiku-5-5", "claude-haiku-4-5"], ["gpt-6-luna", "gpt-5-mini"], ["gpt-6-luna", "gpt-4o-mini"]]
+        }
+        "pro" => &[
+            ["claude-sonnet-5-5", "claude-sonnet-4-6"],
+            ["claude-haiku-5-5", "claude-haiku-4-5"],
+            ["gpt-6.1-terra", "gpt-5.4-mini"],
+        ],
+        _ => &[
+            ["claude-sonnet-5-5", "claude-sonnet-4-6"],
+            ["claude-opus-5-5", "claude-opus-4-7"],
+            ["gpt-6.1-sol", "gpt-5.4"],
+        ],
+    };
+    for name in models[rng.random_range(0..models.len())] {
+        let model = ModelName(name.to_owned());
+        if let Some(price) = store::model::price(db, &model, at).await? {
+            return Ok(Some((model, price)));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns the usage of a call. A third of the calls read half of their prompt from a cache; of them, Claude models write a quarter of the
+/// prompt to the cache, a tenth of that with the longer lifetime.
+fn usage_of(model: &ModelName, rng: &mut StdRng, weight: u64) -> Usage {
+    let (prompt, output) = (rng.random_range(200..6_000) * weight, rng.random_range(80..1_800));
+    let is_cached = rng.random_range(0..3) == 0;
+    let is_claude = model.0.starts_with("claude");
+    let cache_read = if is_cached { prompt / 2 } else { 0 };
+    let cache_write = if is_cached && is_claude { prompt / 4 } else { 0 };
+    Usage {
+        input: Tokens(prompt - cache_read - cache_write),
+        cache_read: Tokens(cache_read),
+        cache_write: Tokens(cache_write),
+        cache_write_long: Tokens(cache_write / 10),
+        output: Tokens(output),
+        // Only OpenAI reports reasoning tokens, and gpt-4o-mini doesn't reason.
+        reasoning: Tokens(if is_claude || model.0.starts_with("gpt-4") { 0 } else { output / 3 }),
+    }
+}
+
 /// Adds one turn and its ledger row. Returns whether they were added; they aren't if the model has no price.
 async fn add_turn(
     db: &store::Db,
@@ -181,28 +232,12 @@ async fn add_turn(
     weight: u64,
     at: time::OffsetDateTime,
 ) -> anyhow::Result<bool> {
-    let models: &[&str] = match plan {
-        "free" => &["claude-haiku-4-5", "gpt-5-mini", "gpt-4o-mini"],
-        "pro" => &["claude-sonnet-4-6", "claude-haiku-4-5", "gpt-5.4-mini"],
-        _ => &["claude-sonnet-4-6", "claude-opus-4-7", "gpt-5.4"],
-    };
-    let model = ModelName(models[rng.random_range(0..models.len())].to_owned());
-    let Some(price) = store::model::price(db, &model, at).await? else {
+    let Some((model, price)) = pick_model(db, rng, plan, at).await? else {
         return Ok(false);
     };
-    let input = rng.random_range(200..6_000) * weight;
-    let cached = if rng.random_range(0..3) == 0 { input / 2 } else { 0 };
-    let output = rng.random_range(80..1_800);
-    let usage = Usage {
-        input: Tokens(input - cached),
-        cache_read: Tokens(cached),
-        cache_write: Tokens(0),
-        output: Tokens(output),
-        // Only these models report reasoning tokens.
-        reasoning: Tokens(if model.0.starts_with("gpt-5") { output / 3 } else { 0 }),
-    };
+    let usage = usage_of(&model, rng, weight);
     // Longer prompts have a longer time to first token.
-    let ttft_ms = rng.random_range(240..900) + i32::try_from(input / 40)?;
+    let ttft_ms = rng.random_range(240..900) + i32::try_from(usage.prompt().0 / 40)?;
     // One in 60 calls fails at the provider.
     let outcome = if rng.random_range(0..60) == 0 { Outcome::Failed } else { Outcome::Finished };
     let (turn_id, conversation_id) = (TurnId::at(at), domain::ConversationId::at(at));
@@ -219,6 +254,7 @@ async fn add_turn(
             retry_of: None,
             text: question,
             request_hash: b"seed",
+            history_cut: None,
             model: &model,
             price_id,
             counted: usage.prompt(),
@@ -236,6 +272,8 @@ async fn add_turn(
         call,
         model: &model,
         text: "This is demo data. No model was called.",
+        reasoning: "",
+        message_status: if outcome == Outcome::Failed { MessageStatus::Failed } else { MessageStatus::Finished },
         outcome,
         usage: &usage,
         source: UsageSource::Exact,

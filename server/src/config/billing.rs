@@ -6,7 +6,7 @@ use super::{Config, Variables};
 const STRIPE_URL: &str = "https://api.stripe.com";
 
 /// Reads the section's variables.
-pub(super) fn read(vars: &Variables<'_>, config: &mut Config) {
+pub(super) fn read(vars: &Variables, config: &mut Config) {
     config.stripe_secret_key = vars.secret("STRIPE_SECRET_KEY");
     config.stripe_webhook_secret = vars.secret("STRIPE_WEBHOOK_SECRET");
     config.stripe_base_url = vars.text("STRIPE_BASE_URL").filter(|url| url.trim_end_matches('/') != STRIPE_URL);

@@ -3,7 +3,7 @@
 use super::{Config, Variables};
 
 /// Reads the section's variables. `DATABASE_URL` is required.
-pub(super) fn read(vars: &Variables<'_>, config: &mut Config) {
+pub(super) fn read(vars: &Variables, config: &mut Config) {
     match vars.secret_text("DATABASE_URL") {
         Some(url) => config.database_url = url,
         None => {

@@ -3,7 +3,7 @@
 use super::{Config, Variables};
 
 /// Reads the section's variables. The `QUOTIENT_…` variables exist in development builds only.
-pub(super) fn read(vars: &Variables<'_>, config: &mut Config) {
+pub(super) fn read(vars: &Variables, config: &mut Config) {
     #[cfg(debug_assertions)]
     {
         config.dies_at = vars.text("QUOTIENT_DIES_AT");

@@ -8,7 +8,7 @@ const PROXIES: &str = "IP addresses or networks separated by commas, like 10.0.0
 const KEY: &str = "32 random bytes as 64 hex digits (openssl rand -hex 32)";
 
 /// Reads the section's variables. `SECRET_KEY` is required unless `PUBLIC_URL` is a loopback address.
-pub(super) fn read(vars: &Variables<'_>, config: &mut Config) {
+pub(super) fn read(vars: &Variables, config: &mut Config) {
     read_public_url(vars, config);
     read_secret_key(vars, config);
     if let Some(root) = vars.text("SITE_ROOT") {
@@ -23,7 +23,7 @@ pub(super) fn read(vars: &Variables<'_>, config: &mut Config) {
     config.trusted_proxies = read_trusted_proxies(vars);
 }
 
-fn read_public_url(vars: &Variables<'_>, config: &mut Config) {
+fn read_public_url(vars: &Variables, config: &mut Config) {
     let Some(url) = vars.text("PUBLIC_URL") else { return };
     let url = url.trim_end_matches('/');
     if !url.starts_with("http://") && !url.starts_with("https://") {
@@ -34,7 +34,7 @@ fn read_public_url(vars: &Variables<'_>, config: &mut Config) {
     config.public_url = url.to_owned();
 }
 
-fn read_secret_key(vars: &Variables<'_>, config: &mut Config) {
+fn read_secret_key(vars: &Variables, config: &mut Config) {
     match vars.secret_text("SECRET_KEY") {
         Some(text) => match parse_key(&text) {
             Some(key) => config.secret_key = key,
@@ -50,7 +50,7 @@ fn parse_key(text: &str) -> Option<[u8; 32]> {
 }
 
 /// Parses addresses and networks. A single address is a network of one address.
-fn read_trusted_proxies(vars: &Variables<'_>) -> Vec<ipnet::IpNet> {
+fn read_trusted_proxies(vars: &Variables) -> Vec<ipnet::IpNet> {
     let mut proxies = Vec::new();
     for item in vars.list("TRUSTED_PROXIES") {
         let network = item.parse::<ipnet::IpNet>().or_else(|_| item.parse::<IpAddr>().map(ipnet::IpNet::from));

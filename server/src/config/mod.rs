@@ -14,7 +14,7 @@ pub(crate) use self::http::is_loopback;
 use self::variables::Variables;
 use domain::{Picos, brand};
 use secrecy::SecretString;
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::HashMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// The server's configuration.
 #[derive(Clone, Debug)]
@@ -35,13 +35,12 @@ pub struct Config {
     pub database_url: String,
     /// Redis URL, or the URLs of a cluster's nodes separated by commas. `None` keeps state in memory, for a single process.
     pub redis_url: Option<String>,
-    /// Anthropic API key; Anthropic models are available only if it is set.
-    pub anthropic_api_key: Option<SecretString>,
-    /// Base URL of the Anthropic API; `None` uses the default.
+    /// API keys of LLM providers by the name of their variable, such as `OPENAI_API_KEY`: every variable that ends in `_API_KEY`. A
+    /// provider's row names the one that it uses.
+    pub provider_keys: HashMap<String, SecretString>,
+    /// Base URL of the provider `anthropic`; `None` uses its row's.
     pub anthropic_base_url: Option<String>,
-    /// OpenAI API key; OpenAI models are available only if it is set.
-    pub openai_api_key: Option<SecretString>,
-    /// Base URL of the OpenAI API; `None` uses the default.
+    /// Base URL of the provider `openai`; `None` uses its row's.
     pub openai_base_url: Option<String>,
     /// Stripe secret key; `None` disables billing.
     pub stripe_secret_key: Option<SecretString>,
@@ -57,6 +56,8 @@ pub struct Config {
     pub smtp_url: Option<SecretString>,
     /// Timeouts for provider calls.
     pub provider_timeouts: ::providers::Timeouts,
+    /// Maximum time for which a stopped call is read on to learn what it used. No variable sets it.
+    pub drain_timeout: Duration,
     /// Name of the point at which this process aborts, for crash tests.
     #[cfg(debug_assertions)]
     pub dies_at: Option<String>,
@@ -89,16 +90,18 @@ impl Config {
     /// # Errors
     /// Returns an error with one line for each variable that is missing or invalid.
     pub fn from_env() -> anyhow::Result<Self> {
-        #[allow(clippy::disallowed_methods, reason = "this is the one reader of the environment")]
-        Self::read(&|name| std::env::var(name).ok())
+        // A variable that isn't valid Unicode counts as unset.
+        Self::read(
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+        )
     }
 
-    /// Reads the configuration from a function that returns a variable's value.
+    /// Reads the configuration from names and values. The last value of a name wins.
     ///
     /// # Errors
     /// Returns an error with one line for each variable that is missing or invalid: its name, what is wrong, and what to set.
-    pub fn read(lookup: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
-        let vars = Variables::new(lookup);
+    pub fn read(vars: impl IntoIterator<Item = (String, String)>) -> anyhow::Result<Self> {
+        let vars = Variables::new(vars);
         let mut config = Self::defaults();
         http::read(&vars, &mut config);
         databases::read(&vars, &mut config);
@@ -123,9 +126,8 @@ impl Config {
             metrics_addr: None,
             database_url: String::new(),
             redis_url: None,
-            anthropic_api_key: None,
+            provider_keys: HashMap::new(),
             anthropic_base_url: None,
-            openai_api_key: None,
             openai_base_url: None,
             stripe_secret_key: None,
             stripe_webhook_secret: None,
@@ -134,6 +136,7 @@ impl Config {
             billing_grace_days: 7,
             smtp_url: None,
             provider_timeouts: ::providers::Timeouts::default(),
+            drain_timeout: Duration::from_secs(20),
             #[cfg(debug_assertions)]
             dies_at: None,
             #[cfg(debug_assertions)]
@@ -148,6 +151,12 @@ impl Config {
             log_filter: "info,sqlx=warn,tower_http=info,stripe=error".to_owned(),
             live_reload_port: None,
         }
+    }
+
+    /// Returns whether the environment has the API key of this name.
+    #[must_use]
+    pub fn has_key(&self, name: &str) -> bool {
+        self.provider_keys.contains_key(name)
     }
 
     /// Returns whether the app is served over https. If so, cookies use the `__Host-` prefix and the `Secure` attribute.
@@ -169,9 +178,7 @@ mod tests {
 
     fn read(pairs: &[(&str, &str)]) -> anyhow::Result<Config> {
         let base = [("DATABASE_URL", "postgres://x"), ("REDIS_URL", "redis://x")];
-        let pairs: Vec<(String, String)> =
-            base.iter().chain(pairs).map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Config::read(&|name| pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.clone()))
+        Config::read(base.iter().chain(pairs).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
     }
 
     #[test]
@@ -256,5 +263,34 @@ mod tests {
         let proxies: Vec<String> = config.trusted_proxies.iter().map(ToString::to_string).collect();
         assert_eq!(proxies, ["10.0.0.0/8", "::1/128"]);
         assert_eq!(config.admin_emails, ["ann@example.com"]);
+    }
+
+    #[test]
+    fn every_api_key_is_read() {
+        let config = read(&[
+            ("OPENAI_API_KEY", "one"),
+            ("MISTRAL_API_KEY", ""),
+            ("GROQ_API_KEY", "two"),
+            ("STRIPE_SECRET_KEY", "three"),
+        ]);
+        let config = config.unwrap();
+        let mut names: Vec<&str> = config.provider_keys.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["GROQ_API_KEY", "OPENAI_API_KEY"]);
+        assert!(config.has_key("GROQ_API_KEY") && !config.has_key("MISTRAL_API_KEY"));
+        let error = read(&[("XAI_API_KEY_FILE", "/nonexistent/key")]).unwrap_err().to_string();
+        assert!(error.starts_with("XAI_API_KEY: can't read") && error.lines().count() == 1, "{error}");
+    }
+
+    #[test]
+    fn the_last_value_of_a_name_wins() {
+        let config = read(&[
+            ("MAIL_FROM", "a@example.com"),
+            ("MAIL_FROM", "b@example.com"),
+            ("SMTP_URL", "x"),
+            ("SMTP_URL", ""),
+        ]);
+        let config = config.unwrap();
+        assert!(config.mail_from == "b@example.com" && config.smtp_url.is_none());
     }
 }

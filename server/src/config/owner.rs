@@ -9,7 +9,7 @@ use secrecy::SecretString;
 const SIGNING_SECRET: &str = "at least 24 random bytes in base64 (openssl rand -base64 32)";
 
 /// Reads the section's variables.
-pub(super) fn read(vars: &Variables<'_>, config: &mut Config) {
+pub(super) fn read(vars: &Variables, config: &mut Config) {
     config.admin_emails = vars.list("ADMIN_EMAILS").iter().map(|email| email.to_lowercase()).collect();
     config.daily_spend =
         vars.parse("GLOBAL_DAILY_SPEND_USD", "an amount in dollars, like 25 or 0.50, or empty for no cap", |usd| {
@@ -31,7 +31,7 @@ pub(super) fn read(vars: &Variables<'_>, config: &mut Config) {
 }
 
 /// Reads the alert webhook's URL and signing secret, which is required with the URL.
-fn read_alert_webhook(vars: &Variables<'_>) -> Option<(SecretString, SecretString)> {
+fn read_alert_webhook(vars: &Variables) -> Option<(SecretString, SecretString)> {
     let (url, secret) = (vars.secret("ALERT_WEBHOOK_URL"), vars.secret_text("ALERT_WEBHOOK_SECRET"));
     let url = url?;
     match secret {

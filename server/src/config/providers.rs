@@ -1,13 +1,16 @@
 //! Keys, URLs and timeouts of the LLM providers.
 
 use super::{Config, Variables};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Reads the section's variables.
-pub(super) fn read(vars: &Variables<'_>, config: &mut Config) {
-    config.anthropic_api_key = vars.secret("ANTHROPIC_API_KEY");
+pub(super) fn read(vars: &Variables, config: &mut Config) {
+    // A key may be named in its own variable, in a file's, or in both.
+    let names: BTreeSet<&str> = vars.names().filter_map(key_name).collect();
+    let keys = names.into_iter().filter_map(|name| Some((name.to_owned(), vars.secret(name)?)));
+    config.provider_keys = keys.collect();
     config.anthropic_base_url = vars.text("ANTHROPIC_BASE_URL");
-    config.openai_api_key = vars.secret("OPENAI_API_KEY");
     config.openai_base_url = vars.text("OPENAI_BASE_URL");
     let timeouts = &mut config.provider_timeouts;
     timeouts.connect = read_timeout(vars, "PROVIDER_CONNECT_TIMEOUT_MS").unwrap_or(timeouts.connect);
@@ -15,7 +18,16 @@ pub(super) fn read(vars: &Variables<'_>, config: &mut Config) {
     timeouts.idle = read_timeout(vars, "PROVIDER_IDLE_TIMEOUT_MS").unwrap_or(timeouts.idle);
 }
 
-fn read_timeout(vars: &Variables<'_>, name: &str) -> Option<Duration> {
+/// Returns the name of the API key that a variable holds or names a file of: `X_API_KEY` for itself and for `X_API_KEY_FILE`.
+fn key_name(variable: &str) -> Option<&str> {
+    let name = match variable.rsplit_once('_') {
+        Some((name, "FILE")) => name,
+        _ => variable,
+    };
+    matches!(name.rsplit_once('_'), Some((rest, "KEY")) if rest.ends_with("_API")).then_some(name)
+}
+
+fn read_timeout(vars: &Variables, name: &str) -> Option<Duration> {
     vars.parse(name, "a positive whole number of milliseconds, like 5000", |value| {
         value.parse::<u64>().ok().filter(|ms| *ms > 0).map(Duration::from_millis)
     })

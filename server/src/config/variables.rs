@@ -3,23 +3,31 @@
 use anyhow::bail;
 use secrecy::SecretString;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 
-/// A source of variables that collects the errors of all of them. An empty variable counts as unset.
-pub(super) struct Variables<'a> {
-    lookup: &'a dyn Fn(&str) -> Option<String>,
+/// The variables, with the errors found in all of them. An empty variable counts as unset.
+pub(super) struct Variables {
+    values: BTreeMap<String, String>,
     /// Name and error of each missing or invalid variable, in the order in which they were found.
     errors: RefCell<Vec<(String, String)>>,
 }
 
-impl<'a> Variables<'a> {
-    /// Wraps a function that returns the value of a variable.
-    pub(super) fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        Self { lookup, errors: RefCell::default() }
+impl Variables {
+    /// Takes names and values. The last value of a name wins.
+    pub(super) fn new(values: impl IntoIterator<Item = (String, String)>) -> Self {
+        let values = values.into_iter().collect::<BTreeMap<_, _>>();
+        let values = values.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        Self { values, errors: RefCell::default() }
+    }
+
+    /// Returns the names of all variables that are set, in alphabetical order.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
     }
 
     /// Returns a variable's value.
     pub(super) fn text(&self, name: &str) -> Option<String> {
-        (self.lookup)(name).filter(|value| !value.is_empty())
+        self.values.get(name).cloned()
     }
 
     /// Returns the trimmed content of the file that `<name>_FILE` names, or the variable's own value if `<name>_FILE` is unset. Reports a

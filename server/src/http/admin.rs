@@ -1,17 +1,17 @@
 //! Forms of the admin pages: each is parsed here and carried out by `admin::actions`. Actions on a user are in `admin_user.rs`.
 
 use crate::AppState;
-use crate::admin::actions::{self, GlobalChange, ModelChange};
+use crate::admin::actions::{self, CallSettings, GlobalChange, ModelChange};
 use crate::failure::Failure;
-use crate::http::admin_form::{AdminForm, answer, limit};
+use crate::http::admin_form::{AdminForm, TIMEOUT_MESSAGE, answer, limit, optional, timeout_ms};
 use crate::http::extract::{Id, SignedIn};
 use axum::extract::{Request, State};
 use axum::response::Response;
-use domain::{MicrosPerMillion, ModelName, Picos, PlanId, Problem};
+use domain::{MicrosPerMillion, ModelName, OutputLimit, Picos, PlanId, Problem};
 use serde::Deserialize;
 use store::model_rule::{NewPrice, Tier};
 use store::plan_rule::Rules;
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 
 /// Parses the rules of a plan. Selected models are repeated fields with the same name, so the pairs are parsed by hand.
 fn plan_rules(pairs: &[(String, String)]) -> Result<Rules, Problem> {
@@ -151,6 +151,14 @@ pub(crate) struct SetModel {
     fallback: Option<String>,
     /// Silence in whole seconds after which the turn is hedged. Empty disables hedging.
     hedge_after: Option<String>,
+    /// The request field of the output limit. Empty learns it from the first refusal.
+    output_limit: Option<String>,
+    /// Empty for the provider's.
+    first_byte_timeout_ms: Option<String>,
+    /// Empty for the provider's.
+    idle_timeout_ms: Option<String>,
+    /// The day on which the model ends. Empty if none is announced.
+    ends_at: Option<String>,
 }
 
 /// Maximum silence before hedging, in seconds.
@@ -168,6 +176,25 @@ fn hedge_after_ms(text: &str) -> Result<Option<u32>, Problem> {
     Ok(Some(seconds * 1_000))
 }
 
+impl SetModel {
+    /// Parses how the model is called.
+    fn call_settings(&self) -> Result<CallSettings, Problem> {
+        let timeout = |field: &str, text: &Option<String>| {
+            text.as_deref().map(|text| optional(field, text, TIMEOUT_MESSAGE, timeout_ms)).transpose()
+        };
+        let limit =
+            |text| optional("output_limit", text, "Choose a field, or auto.", |text| text.parse::<OutputLimit>().ok());
+        let format = time::macros::format_description!("[year]-[month]-[day]");
+        let day = |text| optional("ends_at", text, "Enter a day.", |text| Date::parse(text, format).ok());
+        Ok(CallSettings {
+            output_limit: self.output_limit.as_deref().map(limit).transpose()?,
+            first_byte_timeout_ms: timeout("first_byte_timeout_ms", &self.first_byte_timeout_ms)?,
+            idle_timeout_ms: timeout("idle_timeout_ms", &self.idle_timeout_ms)?,
+            ends_at: self.ends_at.as_deref().map(day).transpose()?,
+        })
+    }
+}
+
 /// `POST /admin/models/{model}`: sets a model's rules.
 pub(crate) async fn set_model(
     State(app): State<AppState>,
@@ -175,7 +202,9 @@ pub(crate) async fn set_model(
     AdminForm { admin, form, request }: AdminForm<SetModel>,
 ) -> Response {
     let done: Result<(), Failure> = async {
+        let calls = form.call_settings()?;
         let change = ModelChange {
+            calls,
             enabled: form.state.map(|state| state == Switch::On),
             daily_spend: form.daily_spend.as_deref().map(dollars).transpose()?,
             fallback: form.fallback.map(|name| Some(name).filter(|name| !name.is_empty()).map(ModelName)),
@@ -195,6 +224,8 @@ pub(crate) struct AddPrice {
     cache_read: String,
     #[serde(default)]
     cache_write: String,
+    #[serde(default)]
+    cache_write_long: String,
     output: String,
     /// Number of prompt tokens above which the price applies.
     #[serde(default)]
@@ -226,6 +257,7 @@ pub(crate) async fn add_price(
             input: price("input", &form.input)?,
             cache_read: or_input("cache_read", &form.cache_read)?,
             cache_write: or_input("cache_write", &form.cache_write)?,
+            cache_write_long: or_input("cache_write_long", &form.cache_write_long)?,
             output: price("output", &form.output)?,
         };
         let new = NewPrice {

@@ -55,3 +55,26 @@ pub(crate) fn limit(field: &str, text: &str) -> Result<i64, Problem> {
     let n = text.parse().ok().filter(|n| (1..=1_000_000_000_000).contains(n));
     n.ok_or_else(|| Problem::invalid(field, "Enter a whole number above zero. No changes were saved."))
 }
+
+/// Parses an optional form field; an empty one is `None`.
+pub(crate) fn optional<T>(
+    field: &str,
+    text: &str,
+    message: &str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<Option<T>, Problem> {
+    match text.trim() {
+        "" => Ok(None),
+        text => parse(text).map(Some).ok_or_else(|| Problem::invalid(field, message)),
+    }
+}
+
+/// The longest timeout that can be set, in milliseconds.
+const TIMEOUT_MAX_MS: u32 = 3_600_000;
+/// What to enter as a timeout.
+pub(crate) const TIMEOUT_MESSAGE: &str = "Enter 1 to 3600000 milliseconds, or leave it empty. No changes were saved.";
+
+/// Parses a timeout in milliseconds.
+pub(crate) fn timeout_ms(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|ms| (1..=TIMEOUT_MAX_MS).contains(ms))
+}

@@ -4,7 +4,7 @@ use crate::AppState;
 use crate::failure::Failure;
 use crate::http::extract::{Id, SignedIn};
 use crate::http::sse;
-use crate::turn::{self, ChatRequest, prompt};
+use crate::turn::{self, ChatRequest, history, prompt};
 use axum::Json;
 use axum::body::{HttpBody as _, to_bytes};
 use axum::extract::{Query, Request, State};
@@ -116,9 +116,9 @@ pub(crate) async fn estimate(
         store::turn::load_turn_context(&app.db, chat_request.turn_id, chat_request.model.as_ref(), AppState::now())
             .await?;
     let model = prompt::pick(&app, &viewer, &context, chat_request.model.as_ref()).await?.model;
-    let prompt = prompt::prompt(&app, &viewer, &chat_request).await?;
-    prompt::check_size(&viewer.plan, &prompt)?;
-    let input = prompt::count(&app, &viewer, &model, &prompt).await?.estimated;
+    let full = prompt::load(&app, &viewer, &chat_request).await?;
+    prompt::check_size(&viewer.plan, &full.text)?;
+    let input = history::estimate(&app, &viewer, &model, full).await?;
     let quota = app.quotas.quota(&viewer).await?;
     let min_output = prompt::min_output(&model);
     let fits = quota.requests.remaining > 0

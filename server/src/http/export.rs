@@ -207,10 +207,17 @@ fn csv_of(rows: &[Row], with_head: bool, scope: Scope) -> anyhow::Result<Vec<u8>
     if with_head {
         let users: &[&str] = if with_users { &["email", "subject"] } else { &[] };
         let head = ["created_at", "ai_usage_id", "turn_id", "call_no", "purpose", "model", "status", "usage_source"];
-        let numbers = ["input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"];
+        let numbers = [
+            "input_tokens",
+            "cache_read_tokens",
+            "cache_write_tokens",
+            "cache_write_long_tokens",
+            "output_tokens",
+            "reasoning_tokens",
+            "estimated_tokens",
+        ];
         let cost: &[&str] = if with_cost { &["cost_usd"] } else { &[] };
-        let all =
-            head.iter().chain(users).chain(&numbers).chain(&["estimated_tokens"]).chain(cost).chain(&["corrects"]);
+        let all = head.iter().chain(users).chain(&numbers).chain(cost).chain(&["corrects"]);
         out.write_record(all)?;
     }
     let format = time::format_description::well_known::Rfc3339;
@@ -228,9 +235,16 @@ fn csv_of(rows: &[Row], with_head: bool, scope: Scope) -> anyhow::Result<Vec<u8>
         if with_users {
             cells.extend([escape_formula(row.email.as_deref().unwrap_or_default()), escape_formula(&row.subject)]);
         }
-        let numbers = [row.input_tokens, row.cache_read_tokens, row.cache_write_tokens, row.output_tokens];
+        let numbers = [
+            row.input_tokens,
+            row.cache_read_tokens,
+            row.cache_write_tokens,
+            row.cache_write_long_tokens,
+            row.output_tokens,
+            row.reasoning_tokens,
+            row.estimated_tokens,
+        ];
         cells.extend(numbers.map(|n| n.to_string()));
-        cells.extend([row.reasoning_tokens.to_string(), row.estimated_tokens.to_string()]);
         if with_cost {
             cells.push(row.cost_usd.to_string());
         }

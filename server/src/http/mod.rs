@@ -2,6 +2,8 @@
 
 mod admin;
 mod admin_form;
+mod admin_import;
+mod admin_provider;
 mod admin_user;
 mod auth;
 mod billing;

@@ -4,17 +4,18 @@ use crate::AppState;
 use crate::failure::Failure;
 use crate::http::current_user::CurrentUser;
 use app::page_context::{FailedForm, PageContext};
+use app::view::provider::FormResult;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use domain::Problem;
-use http::{HeaderValue, StatusCode, header, request::Parts};
+use http::{HeaderValue, StatusCode, Uri, header, request::Parts};
 use leptos::prelude::*;
 use leptos_axum::ResponseOptions;
 
 /// Renders the page of the request's URL.
 pub(crate) async fn page(State(app): State<AppState>, request: Request) -> Response {
-    draw(&app, request, FailedForm::default(), None).await
+    draw(&app, request, PageContext::default()).await
 }
 
 /// Renders the not-found page, or returns the problem as JSON below `/api/`.
@@ -23,14 +24,36 @@ pub(crate) async fn missing(State(app): State<AppState>, request: Request) -> Re
     if request.uri().path().starts_with("/api/") {
         return Failure(problem).into_response();
     }
-    draw(&app, request, FailedForm::default(), Some(problem)).await
+    draw(&app, request, PageContext { problem: Some(problem), ..PageContext::default() }).await
 }
 
 /// Renders a form's page again with the submitted values and the errors, with status 422.
 pub(crate) async fn form_again(app: &AppState, request: Request, form: FailedForm) -> Response {
-    let mut response = draw(app, request, form, None).await;
+    let mut response = draw(app, request, PageContext { form, ..PageContext::default() }).await;
     *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
     response
+}
+
+/// Renders the page at `path`, which a form was on, with what the form has found out.
+pub(crate) async fn form_result(
+    app: &AppState,
+    mut request: Request,
+    path: &'static str,
+    result: FormResult,
+) -> Response {
+    *request.uri_mut() = Uri::from_static(path);
+    draw(app, request, PageContext { result: Some(result), ..PageContext::default() }).await
+}
+
+/// Renders the page at `path`, which a form was on, with the form's errors and status 422.
+pub(crate) async fn form_again_at(
+    app: &AppState,
+    mut request: Request,
+    path: &'static str,
+    form: FailedForm,
+) -> Response {
+    *request.uri_mut() = Uri::from_static(path);
+    form_again(app, request, form).await
 }
 
 /// Renders a form's page again with the reason it was refused and when to retry.
@@ -43,7 +66,8 @@ pub(crate) async fn form_refused(
     let problem = failure.0.clone();
     let wait = problem.retry_after_ms.map(|ms| format!(" It works again in {}.", app::components::duration::wait(ms)));
     let sentence = format!("{}{}", problem.message, wait.unwrap_or_default());
-    let mut page = draw(app, request, FailedForm { values, errors: vec![("", sentence)] }, None).await;
+    let form = FailedForm { values, errors: vec![("", sentence)] };
+    let mut page = draw(app, request, PageContext { form, ..PageContext::default() }).await;
     // Use the status and `Retry-After` header of the API response.
     let answer = failure.into_response();
     *page.status_mut() = answer.status();
@@ -55,21 +79,21 @@ pub(crate) async fn form_refused(
 
 /// Renders a page that shows a problem.
 pub(crate) async fn problem(app: &AppState, request: Request, problem: Problem) -> Response {
-    draw(app, request, FailedForm::default(), Some(problem)).await
+    draw(app, request, PageContext { problem: Some(problem), ..PageContext::default() }).await
 }
 
-async fn draw(app: &AppState, request: Request, form: FailedForm, problem: Option<Problem>) -> Response {
+/// Renders the page of the request's URL. Of `content`, the path, the query and the viewer are those of the request.
+async fn draw(app: &AppState, request: Request, content: PageContext) -> Response {
     let (mut parts, _) = request.into_parts();
-    let status = problem.as_ref().and_then(|problem| StatusCode::from_u16(problem.status()).ok());
-    let retry = problem.as_ref().and_then(Problem::retry_after_seconds);
+    let status = content.problem.as_ref().and_then(|problem| StatusCode::from_u16(problem.status()).ok());
+    let retry = content.problem.as_ref().and_then(Problem::retry_after_seconds);
     let viewer = parts.extensions.get::<CurrentUser>().and_then(|user| user.0.clone());
     let query = parts.uri.query().map(pairs);
     parts.extensions.insert(PageContext {
         path: parts.uri.path().to_owned(),
         query: query.unwrap_or_default(),
         viewer,
-        form,
-        problem,
+        ..content
     });
     let (state, reload, options) = (app.page_state(), app.config.live_reload_port, leptos_options(app));
     let handler = leptos_axum::render_app_async_with_context(

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::http::error::panicked;
 use crate::http::pages::{missing, page, provide};
 use crate::http::viewer::{admins, identify, signed_in};
-use crate::http::{admin, admin_user, auth, billing, chat, export, settings, top_users};
+use crate::http::{admin, admin_import, admin_provider, admin_user, auth, billing, chat, export, settings, top_users};
 use crate::{AppState, telemetry};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -25,6 +25,7 @@ use tower_http::trace::TraceLayer;
 
 /// Returns the routes for admins. Other users get 404.
 fn for_admins() -> Vec<(&'static str, MethodRouter<AppState>)> {
+    let catalogue = DefaultBodyLimit::max(admin_import::MAX_BYTES);
     vec![
         ("/admin", get(top_users::top_users)),
         ("/admin/refresh", post(top_users::refresh_report)),
@@ -33,6 +34,11 @@ fn for_admins() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/admin/models", get(page)),
         ("/admin/models/{model}", post(admin::set_model)),
         ("/admin/models/{model}/price", post(admin::add_price)),
+        ("/admin/models/{model}/test", post(admin_provider::test_model)),
+        ("/admin/models/import", post(admin_import::compare).layer(catalogue)),
+        ("/admin/models/import/apply", post(admin_import::apply).layer(catalogue)),
+        ("/admin/providers", get(page).post(admin_provider::save)),
+        ("/admin/providers/{provider}/remove", post(admin_provider::remove)),
         ("/admin/global", post(admin::set_global)),
         ("/admin/health", get(page)),
         ("/admin/health/reconcile", post(admin::reconcile)),

@@ -3,9 +3,10 @@
 use super::meters::all_caps;
 use crate::AppState;
 use crate::failure::internal;
-use anyhow::Context as _;
-use domain::{Outcome, Picos, Problem, Provider, TurnEvent, Usage, UsageSource};
+use domain::{MessageStatus, Outcome, Picos, Problem, Tokens, TurnEvent, Usage, UsageSource};
+use providers::estimate;
 use quota::{Caps, Spent};
+use store::model_rule::ModelSettings;
 use store::turn::{ExpiredTurn, Record, Unsettled};
 
 /// Ends turns whose lease has expired, with the text from their event log and always as incomplete. Works in batches until none is left.
@@ -33,9 +34,14 @@ async fn reap_some(app: &AppState) -> anyhow::Result<usize> {
     }
     let context = store::turn::load_turn_context(&app.db, uuid::Uuid::nil().into(), None, AppState::now()).await?;
     let caps = all_caps(app, &context);
+    // All models, because a turn may have called one that was switched off since.
+    let models = match expired.is_empty() {
+        true => Vec::new(),
+        false => store::model_rule::list(&app.db, AppState::now()).await?,
+    };
     let mut done = 0;
     for turn in expired {
-        match end_expired(app, &caps, &turn).await {
+        match end_expired(app, &caps, &models, &turn).await {
             Ok(()) => done += 1,
             Err(error) => drop(internal(&format!("{error:#}"))),
         }
@@ -50,16 +56,18 @@ async fn reap_some(app: &AppState) -> anyhow::Result<usize> {
     Ok(done)
 }
 
-/// Records an expired turn with estimated usage, and settles it.
-async fn end_expired(app: &AppState, caps: &Caps, turn: &ExpiredTurn) -> anyhow::Result<()> {
-    // A model of a newer release: one of its servers ends the turn.
-    let provider: Provider = turn.provider.parse().with_context(|| format!("expired turn {}", turn.turn_id))?;
+/// Records an expired turn with estimated usage, and settles it. Reasoning that wasn't streamed isn't counted: no user can cause this.
+async fn end_expired(app: &AppState, caps: &Caps, models: &[ModelSettings], turn: &ExpiredTurn) -> anyhow::Result<()> {
     // Without the event log it is unknown what was streamed, so the turn is retried in the next round.
     let streamed = streamed(app, turn).await?;
-    let count = |text: &str| providers::estimate::answer(provider, text);
-    let reasoning = count(&streamed.reasoning);
-    let usage =
-        Usage { input: turn.estimated, output: count(&streamed.text) + reasoning, reasoning, ..Usage::default() };
+    let model = models.iter().find(|row| row.model.name == turn.model);
+    let count = |text: &str, events: u64| match model {
+        Some(row) => estimate::answer(&row.model, text, events),
+        None => estimate::text(text).max(Tokens(events)),
+    };
+    let reasoning = count(&streamed.reasoning, streamed.reasoning_events);
+    let output = count(&streamed.text, streamed.text_events) + reasoning;
+    let usage = Usage { input: turn.estimated, output, reasoning, ..Usage::default() };
     let prices = store::model::price(&app.db, &turn.model, turn.call.created_at).await?;
     let (price_id, cost) = prices.map_or((turn.price_id, Picos::ZERO), |prices| prices.price(&usage));
     let recorded = store::turn::record(
@@ -71,6 +79,8 @@ async fn end_expired(app: &AppState, caps: &Caps, turn: &ExpiredTurn) -> anyhow:
             call: turn.call,
             model: &turn.model,
             text: &streamed.text,
+            reasoning: &streamed.reasoning,
+            message_status: MessageStatus::Failed,
             outcome: Outcome::Lost,
             usage: &usage,
             source: UsageSource::Estimated,
@@ -103,11 +113,13 @@ async fn settle(app: &AppState, turn: Unsettled, caps: &Caps) -> anyhow::Result<
     Ok(store::turn::mark_settled(&app.db, &[turn.turn_id]).await?)
 }
 
-/// The text and reasoning that a turn streamed.
+/// The text and reasoning that a turn streamed, and the number of their events. Each event is at least one token.
 #[derive(Default)]
 struct Streamed {
     text: String,
     reasoning: String,
+    text_events: u64,
+    reasoning_events: u64,
 }
 
 /// Reads the text of an expired turn from its event log.
@@ -115,8 +127,14 @@ async fn streamed(app: &AppState, turn: &ExpiredTurn) -> anyhow::Result<Streamed
     let mut streamed = Streamed::default();
     for entry in app.relay.so_far(turn.turn_id).await? {
         match entry.event() {
-            Some(TurnEvent::Delta { text }) => streamed.text.push_str(&text),
-            Some(TurnEvent::Reasoning { text }) => streamed.reasoning.push_str(&text),
+            Some(TurnEvent::Delta { text }) => {
+                streamed.text.push_str(&text);
+                streamed.text_events += 1;
+            }
+            Some(TurnEvent::Reasoning { text }) => {
+                streamed.reasoning.push_str(&text);
+                streamed.reasoning_events += 1;
+            }
             _ => {}
         }
     }

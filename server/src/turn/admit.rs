@@ -11,6 +11,10 @@ use store::turn::TurnContext;
 /// Refuses if the circuits of the model and of its fallback are both open, before anything is written (field note 100).
 pub(super) fn check_circuit(app: &AppState, model: &Model, fallback: Option<&Fallback>) -> Result<(), Problem> {
     match (app.providers.open_for_ms(model), fallback.map(|fallback| app.providers.open_for_ms(&fallback.model))) {
+        // Retrying doesn't help until the owner acts.
+        (Some(_), None | Some(Some(_))) if app.providers.needs_owner(model) => {
+            Err(Problem::out_of_service(&model.label))
+        }
         (Some(retry_after_ms), None | Some(Some(_))) => Err(Problem::model_unavailable(retry_after_ms)),
         _ => Ok(()),
     }

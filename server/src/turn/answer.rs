@@ -1,21 +1,17 @@
 //! The response of a turn as far as it has arrived, and how it ended.
 
-use super::providers::broken_problem;
-use domain::{Outcome, Problem, Tokens, TurnEvent, Usage};
+use super::receipt::Receipt;
+use crate::failure::internal;
+use domain::{MessageStatus, Outcome, Problem, TurnEvent};
 use providers::{Chunk, End, ProviderError};
-
-/// Upper bound of a plausible token count. Larger counts from a provider are clamped to it.
-const MAX_TOKENS: Tokens = Tokens(1 << 24);
 
 /// The response received so far.
 #[derive(Default)]
 pub(super) struct Answer {
     pub text: String,
     pub reasoning: String,
-    /// The provider's latest token counts.
-    pub usage: Option<Usage>,
-    /// The provider's id of the call.
-    pub request_id: Option<String>,
+    /// What the provider has reported, and how many chunks it has sent.
+    pub receipt: Receipt,
     /// Milliseconds from sending the request to the first text or reasoning.
     pub ttft_ms: Option<i32>,
     /// How the response ended; `None` while it is in progress.
@@ -24,8 +20,10 @@ pub(super) struct Answer {
 
 /// How a response ended.
 pub(super) enum Ending {
-    /// The provider completed it, so its latest token counts are final.
+    /// The provider completed it.
     Ended(Outcome),
+    /// The provider completed it with a call of a tool, although none was offered.
+    ToolCall,
     /// The user stopped it.
     Stopped,
     /// It was cut off at the granted length.
@@ -39,32 +37,58 @@ pub(super) enum Ending {
 impl Answer {
     /// Processes one chunk. Text and reasoning are appended to `events`; chunks that arrived together are combined into one event.
     pub fn absorb(&mut self, chunk: Result<Chunk, ProviderError>, events: &mut Vec<TurnEvent>) {
+        let chunk = match chunk {
+            Ok(chunk) => chunk,
+            Err(error) => {
+                self.ending = Some(Ending::Broke(error));
+                return;
+            }
+        };
+        self.receipt.note(&chunk);
         match chunk {
-            Ok(Chunk::Id(id)) => self.request_id = Some(id),
-            Ok(Chunk::Usage(usage)) => self.usage = Some(clamped(usage)),
-            Ok(Chunk::Text(text)) => {
+            Chunk::Text(text) => {
                 let text = storable(text);
                 self.text.push_str(&text);
                 join(events, TurnEvent::Delta { text });
             }
-            Ok(Chunk::Reasoning(text)) => {
+            Chunk::Reasoning(text) => {
                 let text = storable(text);
                 self.reasoning.push_str(&text);
                 join(events, TurnEvent::Reasoning { text });
             }
-            Ok(Chunk::End(End::Complete)) => self.ending = Some(Ending::Ended(Outcome::Finished)),
-            Ok(Chunk::End(End::Length)) => self.ending = Some(Ending::Ended(Outcome::Truncated)),
-            Err(error) => self.ending = Some(Ending::Broke(error)),
+            Chunk::End(end) => self.ending = Some(ending(end)),
+            Chunk::Id(_) | Chunk::Usage(_) => {}
         }
     }
 
+    /// Returns the outcome for the ledger.
     pub fn outcome(&self) -> Outcome {
         match &self.ending {
             Some(Ending::Ended(outcome)) => *outcome,
             Some(Ending::Stopped) => Outcome::Stopped,
             Some(Ending::Cut) => Outcome::Truncated,
-            Some(Ending::Broke(_) | Ending::Canceled(_)) | None => Outcome::Failed,
+            Some(Ending::ToolCall | Ending::Broke(_) | Ending::Canceled(_)) | None => Outcome::Failed,
         }
+    }
+
+    /// Returns the status of the stored message.
+    pub fn message_status(&self) -> MessageStatus {
+        if matches!(self.ending, Some(Ending::ToolCall)) {
+            return MessageStatus::ToolCall;
+        }
+        match self.outcome() {
+            Outcome::Finished => MessageStatus::Finished,
+            Outcome::Stopped => MessageStatus::Stopped,
+            Outcome::Truncated => MessageStatus::Truncated,
+            Outcome::Refused => MessageStatus::Refused,
+            Outcome::Filtered => MessageStatus::Filtered,
+            Outcome::Failed | Outcome::Lost => MessageStatus::Failed,
+        }
+    }
+
+    /// Returns whether the provider completed the response.
+    pub fn is_complete(&self) -> bool {
+        matches!(self.ending, Some(Ending::Ended(_) | Ending::ToolCall))
     }
 
     pub fn provider_failed(&self) -> bool {
@@ -75,34 +99,76 @@ impl Answer {
     pub fn problem(&self) -> Option<Problem> {
         match &self.ending {
             Some(Ending::Broke(error)) => Some(broken_problem(error, !self.text.is_empty())),
+            Some(Ending::ToolCall) => Some(Problem::tool_call()),
             Some(Ending::Canceled(problem)) => Some(problem.clone()),
             None => Some(Problem::model_failed()),
-            Some(_) => None,
+            Some(Ending::Ended(_) | Ending::Stopped | Ending::Cut) => None,
         }
     }
 }
 
-/// Appends an event, or its text to a preceding event of the same kind.
+fn ending(end: End) -> Ending {
+    match end {
+        End::Complete => Ending::Ended(Outcome::Finished),
+        End::Length => Ending::Ended(Outcome::Truncated),
+        End::Refused => Ending::Ended(Outcome::Refused),
+        End::Filtered => Ending::Ended(Outcome::Filtered),
+        End::ToolCall => Ending::ToolCall,
+    }
+}
+
+/// Returns the problem shown to the user if a stream broke off. `has_text` tells whether any text was received.
+fn broken_problem(error: &ProviderError, has_text: bool) -> Problem {
+    let problem = if has_text { Problem::model_interrupted() } else { Problem::model_failed() };
+    Problem { incident: internal(error).incident, ..problem }
+}
+
+/// Appends an event, or its text to a preceding event of the same kind. An event without text is left out.
 fn join(events: &mut Vec<TurnEvent>, event: TurnEvent) {
     match (events.last_mut(), event) {
+        (_, TurnEvent::Delta { text } | TurnEvent::Reasoning { text }) if text.is_empty() => {}
         (Some(TurnEvent::Delta { text }), TurnEvent::Delta { text: more })
         | (Some(TurnEvent::Reasoning { text }), TurnEvent::Reasoning { text: more }) => text.push_str(&more),
         (_, event) => events.push(event),
     }
 }
 
-/// Clamps a provider's token counts to plausible values.
-fn clamped(usage: Usage) -> Usage {
-    Usage {
-        input: usage.input.min(MAX_TOKENS),
-        cache_read: usage.cache_read.min(MAX_TOKENS),
-        cache_write: usage.cache_write.min(MAX_TOKENS),
-        output: usage.output.min(MAX_TOKENS),
-        reasoning: usage.reasoning.min(usage.output).min(MAX_TOKENS),
-    }
-}
-
 /// Removes NUL characters, which Postgres can't store.
 fn storable(text: String) -> String {
     if text.contains('\0') { text.replace('\0', "") } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Field note 51: each way of ending has its own outcome and message status.
+    #[test]
+    fn every_end_has_its_own_status() {
+        for (chunk, outcome, status, has_problem) in [
+            (Ok(Chunk::End(End::Complete)), Outcome::Finished, MessageStatus::Finished, false),
+            (Ok(Chunk::End(End::Length)), Outcome::Truncated, MessageStatus::Truncated, false),
+            (Ok(Chunk::End(End::Refused)), Outcome::Refused, MessageStatus::Refused, false),
+            (Ok(Chunk::End(End::Filtered)), Outcome::Filtered, MessageStatus::Filtered, false),
+            (Ok(Chunk::End(End::ToolCall)), Outcome::Failed, MessageStatus::ToolCall, true),
+            (Err(ProviderError::StreamFailed("cut".into())), Outcome::Failed, MessageStatus::Failed, true),
+        ] {
+            let mut answer = Answer::default();
+            answer.absorb(chunk, &mut Vec::new());
+            assert_eq!((answer.outcome(), answer.message_status()), (outcome, status));
+            assert_eq!(answer.problem().is_some(), has_problem, "{status:?}");
+            assert_eq!(answer.provider_failed(), !answer.is_complete());
+        }
+    }
+
+    #[test]
+    fn chunks_are_joined_and_counted_without_nul_characters() {
+        let (mut answer, mut events) = (Answer::default(), Vec::new());
+        for text in ["", "\0", "a\0", "b", ""] {
+            answer.absorb(Ok(Chunk::Text(text.into())), &mut events);
+        }
+        answer.absorb(Ok(Chunk::Reasoning("c".into())), &mut events);
+        assert_eq!(events, [TurnEvent::Delta { text: "ab".into() }, TurnEvent::Reasoning { text: "c".into() }]);
+        assert_eq!((answer.receipt.text_chunks, answer.receipt.reasoning_chunks), (3, 1));
+    }
 }

@@ -1,48 +1,153 @@
 //! One attempt to open a provider's stream.
 
 use super::lease::{FIRST_BEAT, renew_lease};
-use super::providers::NotOpened;
+use super::not_opened::NotOpened;
+use super::providers::Call;
 use super::state::PendingTurn;
 use crate::AppState;
-use domain::Problem;
-use providers::Chunks;
+use crate::failure::internal;
+use domain::{Model, ModelName, Problem, Thinking, Tokens};
+use providers::{Chunks, Opened};
 use relay::Writer;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 
 /// The reason an attempt failed.
 pub(super) enum Failed {
     /// The provider failed or refused the call.
     Provider(NotOpened),
-    /// The turn was stopped or may not continue. The flag tells whether its request is outstanding, so that it may be billed.
-    Interrupted(Problem, bool),
+    /// The turn was stopped or may not continue.
+    Interrupted(Interruption),
+}
+
+/// Why a turn may not wait for its response any longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The user stopped it.
+    Stopped,
+    /// This server shuts down.
+    Restarting,
+    /// Another server considered it dead and ended it.
+    Lost,
+}
+
+impl Cause {
+    /// Returns the problem shown to the user.
+    pub fn problem(self) -> Problem {
+        match self {
+            Self::Stopped => Problem::stopped(),
+            Self::Restarting => Problem::restarting(),
+            Self::Lost => Problem::lost(),
+        }
+    }
+}
+
+/// A turn that was interrupted before its response began.
+pub(super) struct Interruption {
+    pub cause: Cause,
+    /// Whether its request may be billed.
+    pub may_be_billed: bool,
+    /// The call, if it is to be read to its end: its model may be thinking, so that its provider may bill more than the prompt.
+    pub opening: Option<Opening>,
+}
+
+impl Interruption {
+    /// Decides what becomes of the call to `model`.
+    pub fn of(cause: Cause, model: &Model, may_be_billed: bool, opening: Option<Opening>) -> Self {
+        let is_read_on =
+            |opening: &Opening| cause != Cause::Lost && model.thinking != Thinking::None && opening.is_outstanding();
+        let opening = opening.filter(is_read_on).inspect(Opening::abandon);
+        Self { cause, may_be_billed, opening }
+    }
+}
+
+/// A call whose response hasn't begun. It owns what it needs, so it can outlive the request that made it.
+pub(super) struct Opening {
+    opened: Pin<Box<dyn Future<Output = Result<Opened, NotOpened>> + Send>>,
+    flags: Arc<Flags>,
+}
+
+#[derive(Default)]
+struct Flags {
+    outstanding: AtomicBool,
+    is_abandoned: AtomicBool,
+}
+
+impl Opening {
+    /// Prepares the call; it is sent when the opening is first polled.
+    pub fn new(call: Call) -> Self {
+        let flags = Arc::<Flags>::default();
+        let own = Arc::clone(&flags);
+        let opened = Box::pin(async move { call.open(&own.outstanding, &own.is_abandoned).await });
+        Self { opened, flags }
+    }
+
+    /// Returns whether a request is in flight that the provider may bill.
+    pub fn is_outstanding(&self) -> bool {
+        self.flags.outstanding.load(Ordering::Relaxed)
+    }
+
+    /// Prevents any retry.
+    fn abandon(&self) {
+        self.flags.is_abandoned.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Future for Opening {
+    type Output = Result<Opened, NotOpened>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.opened.as_mut().poll(context)
+    }
+}
+
+/// Prepares the call of a model for a turn.
+pub(super) fn prepare(
+    app: &AppState,
+    pending: &PendingTurn,
+    model: &Model,
+    estimated: Tokens,
+    max_output: Tokens,
+) -> Opening {
+    let (permit, messages) = (&pending.turn.reservation.permit, &pending.prompt.messages);
+    Opening::new(app.providers.call(permit, model, messages, max_output, pending.effort.as_deref(), estimated))
 }
 
 /// Calls the turn's current model. Until its response begins, renews the turn's lease and listens for a stop.
 pub(super) async fn attempt(app: &AppState, pending: &PendingTurn, log: &Writer) -> Result<Chunks, Failed> {
-    let outstanding = AtomicBool::default();
-    let messages = &pending.prompt.messages;
-    let opening = app.providers.open(
-        &pending.turn.reservation.permit,
-        &pending.turn.model,
-        messages,
-        pending.turn.max_output,
-        &outstanding,
-    );
+    let turn = &pending.turn;
+    let mut opening = prepare(app, pending, &turn.model, turn.estimated, turn.max_output);
     tokio::select! {
-        opened = opening => {
+        opened = &mut opening => {
             crate::fault::point("sent");
-            opened.map_err(Failed::Provider)
+            Ok(keep_learned(app, &turn.model.name, opened.map_err(Failed::Provider)?).await)
         }
-        problem = interrupted(app, pending, log) => Err(Failed::Interrupted(problem, outstanding.load(Ordering::Relaxed))),
+        cause = interrupted(app, pending, log) => {
+            let may_be_billed = opening.is_outstanding();
+            Err(Failed::Interrupted(Interruption::of(cause, &turn.model, may_be_billed, Some(opening))))
+        }
     }
 }
 
-/// Renews the turn's lease. Returns the problem once the turn is stopped or may not continue.
-pub(super) async fn interrupted(app: &AppState, pending: &PendingTurn, log: &Writer) -> Problem {
+/// Stores what a call has taught about its model, and returns its response.
+pub(super) async fn keep_learned(app: &AppState, model: &ModelName, opened: Opened) -> Chunks {
+    if let Some(limit) = opened.learned
+        && let Err(error) = store::model::set_output_limit(&app.db, model, limit).await
+    {
+        // The next call learns it again.
+        internal(&error);
+    }
+    opened.chunks
+}
+
+/// Renews the turn's lease. Returns once the turn is stopped or may not continue.
+pub(super) async fn interrupted(app: &AppState, pending: &PendingTurn, log: &Writer) -> Cause {
     tokio::select! {
-        () = log.stopped() => Problem::stopped(),
-        () = app.cancel_turns.cancelled() => Problem::restarting(),
+        () = log.stopped() => Cause::Stopped,
+        () = app.cancel_turns.cancelled() => Cause::Restarting,
         // A provider may take longer to begin than a lease lasts. Another server then considered this turn dead and ended it.
-        () = renew_lease(app, pending.turn.turn_id, &pending.turn.reservation, FIRST_BEAT) => Problem::lost(),
+        () = renew_lease(app, pending.turn.turn_id, &pending.turn.reservation, FIRST_BEAT) => Cause::Lost,
     }
 }

@@ -1,5 +1,5 @@
-//! A circuit breaker per provider. A provider that fails repeatedly, or leaves several calls unanswered at once, gets no calls for a while
-//! and is then probed with a single call.
+//! A circuit breaker per provider. A provider that fails repeatedly, leaves several calls unanswered at once, or rejects our account gets
+//! no calls for a while and is then probed with a single call.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -82,6 +82,14 @@ impl Circuit {
         }
     }
 
+    /// Opens the circuit at once: every call fails until the owner acts.
+    pub(crate) fn trip(&self, now: Instant) {
+        let mut state = self.state();
+        // Calls that were sent before don't close it; a probe that works does.
+        state.failures = state.failures.max(FAILURES);
+        self.open(&mut state, now);
+    }
+
     fn open(&self, state: &mut State, now: Instant) {
         if state.open_until.replace(now + OPEN).is_none() {
             self.opened.notify_one();
@@ -122,6 +130,11 @@ impl CallPermit<'_> {
     pub(crate) fn failed(self, now: Instant) {
         self.circuit.broke(now);
     }
+
+    /// Records that the provider rejects all calls until the owner acts.
+    pub(crate) fn rejected(self, now: Instant) {
+        self.circuit.trip(now);
+    }
 }
 
 impl Drop for CallPermit<'_> {
@@ -159,5 +172,20 @@ mod tests {
         drop(circuit.try_acquire(later + OPEN).unwrap());
         circuit.try_acquire(later + OPEN).unwrap().worked();
         assert!(circuit.try_acquire(later + OPEN).is_ok() && circuit.open_for(later + OPEN).is_none());
+    }
+
+    /// Field note 58: an account that is out of credit is called once, and later only by probes.
+    #[test]
+    fn a_rejected_account_opens_the_circuit_at_once() {
+        let (circuit, now) = (Circuit::new(Arc::default()), Instant::now());
+        let earlier = circuit.try_acquire(now).unwrap();
+        circuit.try_acquire(now).unwrap().rejected(now);
+        assert_eq!(circuit.refuses(now), Some(OPEN));
+        earlier.worked();
+        assert!(circuit.try_acquire(now).is_err(), "an earlier call doesn't close it");
+        circuit.try_acquire(now + OPEN).unwrap().rejected(now + OPEN);
+        assert!(circuit.try_acquire(now + OPEN).is_err());
+        circuit.try_acquire(now + OPEN * 2).unwrap().worked();
+        assert_eq!(circuit.refuses(now + OPEN * 2), None);
     }
 }

@@ -1,16 +1,15 @@
 //! Hedging: if a model stays silent, its fallback is called as well, and the first response is used. The other call is canceled and charged
 //! its estimated input, since its provider may bill it; the turn's reservation covers both.
 
-use super::attempt::{Failed, attempt, interrupted};
+use super::attempt::{Cause, Failed, Interruption, Opening, attempt, interrupted, keep_learned, prepare};
+use super::not_opened::NotOpened;
 use super::prompt::Fallback;
-use super::providers::NotOpened;
 use super::state::{OtherCall, PendingTurn};
 use crate::AppState;
 use crate::failure::internal;
-use domain::{AiUsageId, Model, Tokens};
-use providers::{Chunks, ProviderError};
+use domain::AiUsageId;
+use providers::{Chunks, Opened, ProviderError};
 use relay::Writer;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use store::turn::{HedgeCall, PendingCall};
 use tokio::time::Instant;
@@ -19,14 +18,15 @@ use tokio::time::Instant;
 type Answer = (Instant, Chunks);
 
 /// Two concurrent calls of one turn: index 0 is the requested model's, index 1 the fallback's.
-#[derive(Default)]
 struct Race {
+    /// The calls that haven't ended; only the first one while the fallback isn't called.
+    openings: [Option<Opening>; 2],
     /// The fallback's ledger row; `None` while only the first call was sent.
     second: Option<PendingCall>,
     /// The failure of each call; `None` while it is pending.
     failed: [Option<NotOpened>; 2],
-    /// The call that responded, or the reason neither may continue.
-    ended: Option<Result<(usize, Answer), Failed>>,
+    /// The call that responded, with the instant it was sent, or the reason neither may continue.
+    ended: Option<Result<(usize, Instant, Opened), Cause>>,
 }
 
 impl Race {
@@ -34,29 +34,45 @@ impl Race {
         self.ended.is_some() || self.failed[0].is_some() && (self.second.is_none() || self.failed[1].is_some())
     }
 
-    fn note(&mut self, index: usize, sent: Instant, opened: Result<Chunks, NotOpened>) {
+    fn note(&mut self, index: usize, sent: Instant, opened: Result<Opened, NotOpened>) {
+        self.openings[index] = None;
         match opened {
-            Ok(chunks) => self.ended = Some(Ok((index, (sent, chunks)))),
+            Ok(opened) => self.ended = Some(Ok((index, sent, opened))),
             Err(error) => self.failed[index] = Some(error),
         }
     }
 
-    /// Returns whether a call without a response may be billed: its request was sent and its provider didn't refuse it.
-    fn may_be_billed(&self, index: usize, outstanding: &[AtomicBool; 2]) -> bool {
-        self.failed[index].as_ref().map_or_else(|| outstanding[index].load(Ordering::Relaxed), NotOpened::may_be_billed)
+    /// Waits until a call ends; never returns if it has ended or was never made.
+    async fn next(opening: &mut Option<Opening>) -> Result<Opened, NotOpened> {
+        match opening {
+            Some(opening) => opening.await,
+            None => std::future::pending().await,
+        }
     }
 
-    /// Returns the response, or the reason there is none: the failure of the call at `index`, or the interruption.
-    fn outcome(
+    /// Returns whether a call without a response may be billed: its request was sent and its provider didn't refuse it.
+    fn may_be_billed(&self, index: usize) -> bool {
+        match (&self.failed[index], &self.openings[index]) {
+            (Some(error), _) => error.may_be_billed(),
+            (None, opening) => opening.as_ref().is_some_and(Opening::is_outstanding),
+        }
+    }
+
+    /// Returns the response, or the reason there is none: the failure of the turn's call, which has this index, or the interruption.
+    async fn outcome(
         mut self,
-        ended: Option<Result<(usize, Answer), Failed>>,
+        app: &AppState,
+        pending: &PendingTurn,
         index: usize,
         is_billed: bool,
     ) -> Result<Answer, Failed> {
-        match ended {
-            Some(Ok((_, answer))) => Ok(answer),
-            Some(Err(Failed::Interrupted(problem, _))) => Err(Failed::Interrupted(problem, is_billed)),
-            Some(Err(failed)) => Err(failed),
+        let model = &pending.turn.model;
+        match self.ended {
+            Some(Ok((_, sent, opened))) => Ok((sent, keep_learned(app, &model.name, opened).await)),
+            Some(Err(cause)) => {
+                let opening = self.openings[index].take();
+                Err(Failed::Interrupted(Interruption::of(cause, model, is_billed, opening)))
+            }
             None => {
                 let error = self.failed[index].take();
                 Err(Failed::Provider(error.unwrap_or(NotOpened::Provider(ProviderError::TimedOut))))
@@ -77,17 +93,19 @@ pub(super) async fn open(
         let sent = Instant::now();
         return attempt(app, pending, log).await.map(|chunks| (sent, chunks));
     };
-    let outstanding = [AtomicBool::default(), AtomicBool::default()];
-    let mut race = race(app, pending, &fallback, after, log, &outstanding).await;
-    let ended = race.ended.take();
+    let mut race = race(app, pending, &fallback, after, log).await;
     let Some(second) = race.second else {
         pending.fallback = Some(fallback);
-        let is_billed = race.may_be_billed(0, &outstanding);
-        return race.outcome(ended, 0, is_billed);
+        let is_billed = race.may_be_billed(0);
+        return race.outcome(app, pending, 0, is_billed).await;
     };
-    let winner = ended.as_ref().and_then(|ended| ended.as_ref().ok()).map(|(winner, _)| *winner);
+    let winner = race.ended.as_ref().and_then(|ended| ended.as_ref().ok()).map(|(winner, ..)| *winner);
     let has_failed = [0, 1].map(|index| race.failed[index].as_ref().is_some_and(NotOpened::was_called));
-    let mut is_billed = [0, 1].map(|index| winner == Some(index) || race.may_be_billed(index, &outstanding));
+    let mut is_billed = [0, 1].map(|index| winner == Some(index) || race.may_be_billed(index));
+    if winner.is_some() {
+        // Cancels the other call.
+        race.openings = [None, None];
+    }
     for (index, call) in [pending.turn.call, second].into_iter().enumerate() {
         if !is_billed[index] {
             // If the row can't be closed now, it is closed and charged when the turn ends.
@@ -99,7 +117,7 @@ pub(super) async fn open(
     if main == 1 {
         // Silence counts as a failure if the fallback responded instead, so that an outage opens the circuit.
         if winner == Some(1) && !has_failed[0] && is_billed[0] {
-            app.providers.record_stream_failure(&pending.turn.model);
+            app.providers.record_stream_failure(&pending.turn.model, &ProviderError::TimedOut);
         }
         let first = OtherCall::of(&pending.turn.model, &pending.turn.price, pending.turn.estimated, has_failed[0]);
         pending.turn.switch_to_fallback(fallback, second, first.estimated);
@@ -110,58 +128,42 @@ pub(super) async fn open(
             internal(&error);
         }
     }
-    race.outcome(ended, main, is_billed[main])
+    race.outcome(app, pending, main, is_billed[main]).await
 }
 
 /// Waits until one of the two calls has responded or both have failed.
-async fn race(
-    app: &AppState,
-    pending: &PendingTurn,
-    fallback: &Fallback,
-    after: Duration,
-    log: &Writer,
-    outstanding: &[AtomicBool; 2],
-) -> Race {
-    let mut race = Race::default();
-    let (first, interrupted) = (
-        send(app, pending, &pending.turn.model, pending.turn.max_output, &outstanding[0]),
-        interrupted(app, pending, log),
-    );
+async fn race(app: &AppState, pending: &PendingTurn, fallback: &Fallback, after: Duration, log: &Writer) -> Race {
+    let turn = &pending.turn;
+    let first = prepare(app, pending, &turn.model, turn.estimated, turn.max_output);
+    let mut race = Race { openings: [Some(first), None], second: None, failed: [None, None], ended: None };
+    let interrupted = interrupted(app, pending, log);
     let first_sent = Instant::now();
-    tokio::pin!(first, interrupted);
+    tokio::pin!(interrupted);
     tokio::select! {
-        opened = &mut first => race.note(0, first_sent, opened),
-        problem = &mut interrupted => race.ended = Some(Err(Failed::Interrupted(problem, false))),
+        opened = Race::next(&mut race.openings[0]) => race.note(0, first_sent, opened),
+        cause = &mut interrupted => race.ended = Some(Err(cause)),
         () = tokio::time::sleep(after) => {}
     }
     if race.is_over() {
         return race;
     }
     race.second = add_call(app, pending, fallback).await;
-    let max_output = pending.turn.max_output_beside(fallback, pending.turn.estimated);
-    let second = send(app, pending, &fallback.model, max_output, &outstanding[1]);
+    if race.second.is_some() {
+        let max_output = turn.max_output_beside(fallback, turn.estimated);
+        race.openings[1] = Some(prepare(app, pending, &fallback.model, fallback.estimated, max_output));
+    }
     let second_sent = Instant::now();
-    tokio::pin!(second);
     while !race.is_over() {
+        let [first, second] = &mut race.openings;
         tokio::select! {
             // Polled in this order, so that the second call isn't sent if the first has responded meanwhile.
             biased;
-            problem = &mut interrupted => race.ended = Some(Err(Failed::Interrupted(problem, false))),
-            opened = &mut first, if race.failed[0].is_none() => race.note(0, first_sent, opened),
-            opened = &mut second, if race.second.is_some() && race.failed[1].is_none() => race.note(1, second_sent, opened),
+            cause = &mut interrupted => race.ended = Some(Err(cause)),
+            opened = Race::next(first) => race.note(0, first_sent, opened),
+            opened = Race::next(second) => race.note(1, second_sent, opened),
         }
     }
     race
-}
-
-async fn send(
-    app: &AppState,
-    pending: &PendingTurn,
-    model: &Model,
-    max_output: Tokens,
-    outstanding: &AtomicBool,
-) -> Result<Chunks, NotOpened> {
-    app.providers.open(&pending.turn.reservation.permit, model, &pending.prompt.messages, max_output, outstanding).await
 }
 
 /// Writes the fallback's pending ledger row. Returns `None` if it can't be pending; the first call then continues alone.

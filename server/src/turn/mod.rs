@@ -4,19 +4,32 @@ mod admit;
 mod answer;
 mod attempt;
 pub(crate) mod circuit;
+mod close;
 pub(crate) mod counting;
+mod cut;
+mod drain;
+mod endpoint;
 mod finish;
 mod follow;
 mod hedge;
+pub(crate) mod history;
 mod lease;
+mod not_opened;
 mod open;
 mod overrun;
 mod persist;
+pub(crate) mod probe;
 pub(crate) mod prompt;
 pub(crate) mod providers;
+mod receipt;
+mod record;
 mod request;
 mod state;
 mod stream;
+mod summary;
+mod summary_prompt;
+#[cfg(test)]
+mod testing;
 mod turn_request;
 mod undo;
 
@@ -32,12 +45,12 @@ use finish::run;
 use follow::{follow, is_same};
 use open::open;
 use persist::persist;
-use prompt::{check_size, count, fallback, max_token_request, pick, prompt};
-use quota::{Caps, quota_of};
+use prompt::{check_size, fallback, max_token_request, pick};
+use quota::quota_of;
 use relay::{Tail, Writer};
 use state::{OpenedTurn, RunningTurn};
 use std::time::Duration;
-use store::turn::TurnContext;
+use store::turn::{AvailableModel, TurnContext};
 use tokio::sync::oneshot;
 use turn_request::TurnRequest;
 
@@ -59,34 +72,9 @@ pub(crate) async fn begin(app: &AppState, viewer: Viewer, chat_request: ChatRequ
         return Ok(StartedTurn { tail: follow(app, &viewer, &chat_request).await?, quota: None });
     }
     check_switches(app, &viewer, &context)?;
-    // Plan.
-    let offer = pick(app, &viewer, &context, chat_request.model.as_ref()).await?;
-    // History: loaded from Postgres, never taken from the client.
-    let prompt = prompt(app, &viewer, &chat_request).await?;
-    // Estimate: the maximum usage, and the price that applies to it.
-    check_size(&viewer.plan, &prompt)?;
-    let price = offer.price.clone().ok_or_else(|| Problem::model_unavailable(60_000))?;
-    let counted = count(app, &viewer, &offer.model, &prompt).await?;
-    let demand = max_token_request(&viewer.plan, &offer.model, counted)?;
-    let fallback = fallback(app, &viewer, &context, &offer.model, &prompt, demand).await?;
-    check_circuit(app, &offer.model, fallback.as_ref())?;
-    let hedge_after =
-        offer.model.hedge_after_ms.filter(|_| fallback.is_some()).map(|ms| Duration::from_millis(ms.into()));
-    let request = TurnRequest {
-        viewer: viewer.clone(),
-        chat_request: chat_request.clone(),
-        model: offer.model,
-        price,
-        fallback,
-        hedge_after,
-        prompt,
-        counted,
-        demand,
-    };
-    let caps = caps(app, &context, request.models());
     // The rest runs in a server task, so a closed tab doesn't affect it.
     let (head, started) = oneshot::channel();
-    app.turns.spawn(run_turn(app.clone(), request, caps, head));
+    app.turns.spawn(run_turn(app.clone(), viewer.clone(), chat_request.clone(), context, head));
     match started.await.map_err(|_| internal(&"a turn's task is gone"))?? {
         Some((tail, quota)) => Ok(StartedTurn { tail, quota: Some(quota) }),
         None => Ok(StartedTurn { tail: follow(app, &viewer, &chat_request).await?, quota: None }),
@@ -110,10 +98,16 @@ fn check_switches(app: &AppState, viewer: &Viewer, context: &TurnContext) -> Res
 /// The result of starting a turn: its events from the first one and the remaining quota, or `None` if the turn was already running.
 type Head = Result<Option<(Tail, Quota)>, Failure>;
 
-/// Runs a turn from admission to its end. `head` is sent once the provider has accepted the call.
-async fn run_turn(app: AppState, request: TurnRequest, caps: Caps, head: oneshot::Sender<Head>) {
+/// Runs a turn from its preparation to its end. `head` is sent once the provider has accepted the call.
+async fn run_turn(
+    app: AppState,
+    viewer: Viewer,
+    chat_request: ChatRequest,
+    context: TurnContext,
+    head: oneshot::Sender<Head>,
+) {
     // The turn continues even if the receiver of `head` is gone. Boxed, because what starting needs is dropped before the response runs.
-    match Box::pin(start(&app, request, caps)).await {
+    match Box::pin(start(&app, viewer, chat_request, context)).await {
         Ok(Some((running, tail, quota))) => {
             let _ = head.send(Ok(Some((tail, quota))));
             run(app, running).await;
@@ -123,13 +117,17 @@ async fn run_turn(app: AppState, request: TurnRequest, caps: Caps, head: oneshot
     }
 }
 
-/// Admits, writes and opens a turn. Returns once its first event is in the log.
+/// Prepares, admits, writes and opens a turn. Returns once its first event is in the log.
 async fn start(
     app: &AppState,
-    mut request: TurnRequest,
-    caps: Caps,
+    viewer: Viewer,
+    chat_request: ChatRequest,
+    context: TurnContext,
 ) -> Result<Option<(RunningTurn, Tail, Quota)>, Failure> {
+    let mut request = prepare(app, viewer, chat_request, &context).await?;
+    let history_cut = request.prompt.history_cut;
     // Admit.
+    let caps = caps(app, &context, request.models());
     let Some(reservation) = admit(app, &mut request, caps).await? else { return Ok(None) };
     crate::fault::point("reserved");
     let mut log: Writer = app.relay.open(request.chat_request.turn_id);
@@ -145,8 +143,32 @@ async fn start(
         conversation_id: turn.conversation_id,
         model: turn.model.name.clone(),
         fallback_for: turn.fallback_for.clone(),
+        history_cut,
         quota: quota.clone(),
     });
     let tail = log.tail();
     Ok(Some((RunningTurn { turn, sent, chunks, log }, tail, quota)))
+}
+
+/// Chooses the model, fits the prompt to it and computes the maximum usage, all before the turn is admitted.
+async fn prepare(
+    app: &AppState,
+    viewer: Viewer,
+    chat_request: ChatRequest,
+    context: &TurnContext,
+) -> Result<TurnRequest, Failure> {
+    // Plan.
+    let AvailableModel { model, price, .. } = pick(app, &viewer, context, chat_request.model.as_ref()).await?;
+    chat_request.check_effort(&model)?;
+    let price = price.ok_or_else(|| Problem::model_unavailable(60_000))?;
+    // History: loaded from Postgres, never taken from the client.
+    let full = prompt::load(app, &viewer, &chat_request).await?;
+    check_size(&viewer.plan, &full.text)?;
+    let (prompt, counted) = history::fit(app, &viewer, chat_request.turn_id, &model, full).await?;
+    // Estimate: the maximum usage, and the price that applies to it.
+    let demand = max_token_request(&viewer.plan, &model, counted)?;
+    let fallback = fallback(app, &viewer, context, &model, &prompt, demand).await?;
+    check_circuit(app, &model, fallback.as_ref())?;
+    let hedge_after = model.hedge_after_ms.filter(|_| fallback.is_some()).map(|ms| Duration::from_millis(ms.into()));
+    Ok(TurnRequest { viewer, chat_request, model, price, fallback, hedge_after, prompt, counted, demand })
 }

@@ -1,12 +1,13 @@
 //! Opens the provider's stream of a written turn: its model's, or its fallback's. If no provider accepts the call, the turn is undone.
 
-use super::attempt::{Failed, attempt};
+use super::attempt::{Failed, Interruption, attempt};
+use super::drain;
 use super::hedge;
 use super::state::{OpenedTurn, PendingTurn};
 use super::undo::{Bill, undo};
 use crate::AppState;
 use crate::failure::{Failure, internal};
-use domain::Tokens;
+use domain::{Problem, Tokens};
 use relay::Writer;
 use store::turn::FallbackCall;
 use tokio::time::Instant;
@@ -19,35 +20,47 @@ pub(super) async fn open(app: &AppState, mut pending: PendingTurn, log: &Writer)
         let sent = Instant::now();
         attempt(app, &pending, log).await.map(|chunks| (sent, chunks))
     };
-    let mut failed = match opening {
+    let failed = match opening {
         Ok((sent, chunks)) => return Ok(OpenedTurn { turn: pending.turn, sent, chunks }),
+        Err(Failed::Provider(error)) if error.wants_fallback() => {
+            if fall_back(app, &mut pending, error.was_called()).await {
+                tracing::warn!(?error, model = %pending.turn.model.name, "fallback model is called");
+                metrics::counter!("quotient_fallbacks_total").increment(1);
+                let sent = Instant::now();
+                match attempt(app, &pending, log).await {
+                    Ok(chunks) => return Ok(OpenedTurn { turn: pending.turn, sent, chunks }),
+                    Err(failed) => failed,
+                }
+            } else {
+                Failed::Provider(error)
+            }
+        }
         Err(failed) => failed,
     };
-    if let Failed::Provider(error) = &failed
-        && error.wants_fallback()
-        && fall_back(app, &mut pending, error.was_called()).await
-    {
-        tracing::warn!(?error, model = %pending.turn.model.name, "fallback model is called");
-        metrics::counter!("quotient_fallbacks_total").increment(1);
-        let sent = Instant::now();
-        failed = match attempt(app, &pending, log).await {
-            Ok(chunks) => return Ok(OpenedTurn { turn: pending.turn, sent, chunks }),
-            Err(failed) => failed,
-        };
-    }
-    let provider_failed = matches!(&failed, Failed::Provider(error) if error.was_called());
-    let (problem, bill) = match failed {
-        Failed::Provider(error) if error.may_be_billed() => {
+    Err(give_up(app, pending, failed).await.into())
+}
+
+/// Undoes a turn whose response never began, and returns the problem shown to the user.
+async fn give_up(app: &AppState, pending: PendingTurn, failed: Failed) -> Problem {
+    let (problem, bill, provider_failed) = match failed {
+        Failed::Provider(error) => {
             let other = pending.turn.other.as_ref().map(|other| other.estimated).unwrap_or_default();
-            (error.problem(pending.turn.estimated + other), Bill::Input)
+            let bill = match (error.may_be_billed(), error.was_called()) {
+                (true, _) => Bill::Input,
+                (false, true) => Bill::Request,
+                (false, false) => Bill::Nothing,
+            };
+            (error.problem(&pending.turn.model, pending.turn.estimated + other), bill, error.is_failure())
         }
-        Failed::Provider(error) if error.was_called() => (error.problem(pending.turn.estimated), Bill::Request),
-        Failed::Provider(error) => (error.problem(pending.turn.estimated), Bill::Nothing),
-        Failed::Interrupted(problem, true) => (problem, Bill::Input),
-        Failed::Interrupted(problem, false) => (problem, Bill::Request),
+        Failed::Interrupted(Interruption { cause, opening: Some(opening), .. }) => {
+            drain::withdraw(app, pending, opening).await;
+            return cause.problem();
+        }
+        Failed::Interrupted(Interruption { cause, may_be_billed: true, .. }) => (cause.problem(), Bill::Input, false),
+        Failed::Interrupted(Interruption { cause, .. }) => (cause.problem(), Bill::Request, false),
     };
     undo(app, pending, bill, provider_failed).await;
-    Err(problem.into())
+    problem
 }
 
 /// Closes the failed call and writes one of the fallback's. Returns `false` if there is no fallback.

@@ -43,13 +43,18 @@ pub(super) async fn persist(
             reservation,
         },
         prompt,
+        effort: chat_request.effort,
         fallback,
         hedge_after,
     };
-    // The meters may have been lost between admission and the row, and granted again without this turn (field note 101): no provider is
-    // called on an unconfirmed hold. From here on the row is part of every rebuild.
+    confirm(app, pending).await.map(Some)
+}
+
+/// Confirms the hold of a written turn, or undoes the turn. The meters may have been lost between admission and the row, and granted again
+/// without this turn (field note 101): no provider is called on an unconfirmed hold. From here on the row is part of every rebuild.
+pub(super) async fn confirm(app: &AppState, pending: PendingTurn) -> Result<PendingTurn, Failure> {
     match app.quotas.confirm(&pending.turn.reservation).await {
-        Ok(true) => Ok(Some(pending)),
+        Ok(true) => Ok(pending),
         // The hold lapsed or was lost.
         Ok(false) => {
             undo(app, pending, Bill::Nothing, false).await;
@@ -63,7 +68,7 @@ pub(super) async fn persist(
 }
 
 /// The instant of admission by Redis' clock, so that meter and ledger count the usage at the same time.
-fn admitted_at(reservation: &Reservation) -> OffsetDateTime {
+pub(super) fn admitted_at(reservation: &Reservation) -> OffsetDateTime {
     let ms = i64::try_from(reservation.permit.at_ms()).ok();
     let at = ms.and_then(|ms| OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).ok());
     at.unwrap_or_else(AppState::now)
@@ -88,6 +93,7 @@ async fn insert(
             conversation_id,
             new_title: prompt.conversation_id.is_none().then_some(title.as_str()),
             retry_of: prompt.retry_of,
+            history_cut: prompt.history_cut,
             text: &prompt.text,
             request_hash: &chat_request.hash,
             model: &model.name,

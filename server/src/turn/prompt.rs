@@ -5,10 +5,11 @@ use super::request::{BYTES_PER_TOKEN, ChatRequest, Input};
 use crate::AppState;
 use crate::failure::Failure;
 use domain::{
-    ConversationId, Model, ModelName, Plan, PlanId, PriceList, Problem, ProblemKind, PromptMessage, Role, Tokens,
-    TurnId, Viewer,
+    ConversationId, HistoryCut, Model, ModelName, Plan, PlanId, PriceList, Problem, ProblemKind, PromptMessage, Role,
+    Tokens, TurnId, UserId, Viewer,
 };
 use providers::estimate::{self, Estimate};
+use providers::prompt::normalized;
 use quota::Demand;
 use store::turn::{AvailableModel, TurnContext};
 
@@ -17,8 +18,19 @@ const MIN_OUTPUT: Tokens = Tokens(256);
 /// Prompts of up to this many bytes are counted inline. Longer ones take milliseconds and are counted off the async workers.
 const COUNTED_AT_ONCE: usize = 16 * 1024;
 
-/// The prompt of a turn.
-#[derive(Clone)]
+/// A turn's message and its whole conversation, not yet fitted to a model.
+pub(crate) struct FullPrompt {
+    /// The conversation it belongs to; `None` starts a new one.
+    pub conversation_id: Option<ConversationId>,
+    /// The turn that is regenerated and superseded.
+    pub retry_of: Option<TurnId>,
+    /// The messages before the user's, in order.
+    pub past: Vec<store::message::PromptMessage>,
+    /// The user's message.
+    pub text: String,
+}
+
+/// The prompt of a turn, fitted to its model.
 pub(crate) struct Prompt {
     /// The conversation it belongs to; `None` starts a new one.
     pub conversation_id: Option<ConversationId>,
@@ -26,8 +38,39 @@ pub(crate) struct Prompt {
     pub retry_of: Option<TurnId>,
     /// The user's message.
     pub text: String,
-    /// All messages that the model reads.
+    /// All messages that the model reads, in the shape that every provider accepts.
     pub messages: Vec<PromptMessage>,
+    /// What the model reads in place of the oldest messages; `None` if it reads all of them.
+    pub history_cut: Option<HistoryCut>,
+}
+
+impl FullPrompt {
+    /// Returns the number of bytes of all messages.
+    pub fn bytes(&self) -> usize {
+        self.past.iter().map(|message| message.text.len()).sum::<usize>() + self.text.len()
+    }
+
+    /// Returns the prompt without the first `cut` messages, which `summary` replaces.
+    pub fn fitted(&self, cut: usize, summary: Option<&str>) -> Prompt {
+        let history_cut =
+            (cut > 0).then_some(if summary.is_some() { HistoryCut::Summarized } else { HistoryCut::Dropped });
+        let past = self.past.iter().skip(cut);
+        let past = past.map(|message| PromptMessage { role: message.role, text: message.text.clone() });
+        let summary = summary.map(summary_message);
+        let question = PromptMessage { role: Role::User, text: self.text.clone() };
+        Prompt {
+            conversation_id: self.conversation_id,
+            retry_of: self.retry_of,
+            text: self.text.clone(),
+            messages: normalized(summary.into_iter().chain(past).chain([question]).collect()),
+            history_cut,
+        }
+    }
+}
+
+/// Returns the message that carries a summary to a model.
+pub(super) fn summary_message(summary: &str) -> PromptMessage {
+    PromptMessage { role: Role::User, text: format!("Summary of the earlier conversation: {summary}") }
 }
 
 /// Returns the model to call: the requested one, otherwise the first one that the plan and the providers both offer.
@@ -88,7 +131,7 @@ pub(crate) async fn fallback(
     else {
         return Ok(None);
     };
-    let estimated = count(app, viewer, model, prompt).await?.estimated;
+    let estimated = count(app, viewer.user_id, model, &prompt.messages).await?.estimated;
     let room = model.context.0.min(demand.input + demand.output_max).saturating_sub(estimated.0);
     let max_output = plan.max_output.min(model.max_output).min(Tokens(room));
     let fits = max_output >= min_output(model);
@@ -105,17 +148,13 @@ pub(crate) async fn larger(
     Ok(plans.into_iter().find(|plan| plan.sort > current.sort && would(plan)).map(|plan| plan.id))
 }
 
-/// Builds the prompt: the stored conversation and the new message, or an earlier message again.
-pub(crate) async fn prompt(app: &AppState, viewer: &Viewer, chat_request: &ChatRequest) -> Result<Prompt, Failure> {
+/// Loads the stored conversation, and the new message or an earlier message again.
+pub(crate) async fn load(app: &AppState, viewer: &Viewer, chat_request: &ChatRequest) -> Result<FullPrompt, Failure> {
     let gone = || Failure(Problem::not_found("conversation"));
-    let load_messages = async |id: ConversationId| {
-        let messages = store::message::load_prompt(&app.db, viewer.user_id, id).await?;
-        messages.ok_or_else(gone)
-    };
     let (conversation_id, retry_of, past, text) = match &chat_request.input {
         Input::New(text) => {
             let past = match chat_request.conversation_id {
-                Some(id) => load_messages(id).await?,
+                Some(id) => store::message::load_prompt(&app.db, viewer.user_id, id).await?.ok_or_else(gone)?,
                 None => Vec::new(),
             };
             (chat_request.conversation_id, None, past, text.clone())
@@ -133,7 +172,9 @@ pub(crate) async fn prompt(app: &AppState, viewer: &Viewer, chat_request: &ChatR
                     Problem::new(ProblemKind::Conflict, "This response is still in progress. Stop it first.").into()
                 );
             }
-            let mut past = load_messages(found.conversation_id).await?;
+            let id = found.conversation_id;
+            let past = store::message::load_prompt_for_retry(&app.db, viewer.user_id, id, *earlier).await?;
+            let mut past = past.ok_or_else(gone)?;
             let Some(index) = past.iter().position(|message| message.turn_id == *earlier && message.role == Role::User)
             else {
                 return Err(Problem::new(ProblemKind::Conflict, "This response was replaced by a newer one.").into());
@@ -143,12 +184,10 @@ pub(crate) async fn prompt(app: &AppState, viewer: &Viewer, chat_request: &ChatR
             }
             let text = past.swap_remove(index).text;
             past.truncate(index);
-            (Some(found.conversation_id), Some(*earlier), past, text)
+            (Some(id), Some(*earlier), past, text)
         }
     };
-    let past = past.into_iter().map(|message| PromptMessage { role: message.role, text: message.text });
-    let messages = past.chain([PromptMessage { role: Role::User, text: text.clone() }]).collect();
-    Ok(Prompt { conversation_id, retry_of, text, messages })
+    Ok(FullPrompt { conversation_id, retry_of, past, text })
 }
 
 /// Returns the minimum output that makes a call worthwhile, capped by the model's maximum output.
@@ -171,10 +210,10 @@ pub(crate) fn max_token_request(plan: &Plan, model: &Model, counted: Estimate) -
     Ok(Demand { input: input.0, output_min: min_output.0, output_max: max_output.0 })
 }
 
-/// Refuses a prompt that can't fit the plan's daily limit by its bytes alone, because counting it takes long and nothing has been admitted
+/// Refuses a message that can't fit the plan's daily limit by its bytes alone, because counting it takes long and nothing has been admitted
 /// yet.
-pub(crate) fn check_size(plan: &Plan, prompt: &Prompt) -> Result<(), Problem> {
-    let bytes: u64 = prompt.messages.iter().map(|message| message.text.len() as u64).sum();
+pub(crate) fn check_size(plan: &Plan, text: &str) -> Result<(), Problem> {
+    let bytes = text.len() as u64;
     if bytes / BYTES_PER_TOKEN as u64 > plan.tokens_per_day.0 {
         return Err(Problem::too_large(Tokens(bytes / 4), plan.tokens_per_day, None));
     }
@@ -182,18 +221,73 @@ pub(crate) fn check_size(plan: &Plan, prompt: &Prompt) -> Result<(), Problem> {
 }
 
 /// Estimates a prompt's tokens.
-pub(crate) async fn count(
+pub(super) async fn count(
     app: &AppState,
-    viewer: &Viewer,
+    user: UserId,
     model: &Model,
-    prompt: &Prompt,
+    messages: &[PromptMessage],
 ) -> Result<Estimate, Problem> {
-    let bytes: usize = prompt.messages.iter().map(|message| message.text.len()).sum();
-    app.counting.charge(viewer.user_id, bytes)?;
+    let bytes = messages.iter().map(|message| message.text.len()).sum();
+    let (model, messages) = (model.clone(), messages.to_vec());
+    run_counting(app, user, bytes, move || estimate::prompt(&model, domain::brand::SYSTEM_PROMPT, &messages)).await
+}
+
+/// Runs work that counts about this many bytes: inline if they are few, otherwise off the async workers and within the user's limits.
+pub(super) async fn run_counting<T: Send + 'static>(
+    app: &AppState,
+    user: UserId,
+    bytes: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    app.counting.charge(user, bytes)?;
     if bytes <= COUNTED_AT_ONCE {
-        return Ok(estimate::prompt(model, domain::brand::SYSTEM_PROMPT, &prompt.messages));
+        return Ok(work());
     }
-    let _slot = app.counting.acquire_slot(viewer.user_id)?;
-    let (model, messages) = (model.clone(), prompt.messages.clone());
-    app.counting.run(move || estimate::prompt(&model, domain::brand::SYSTEM_PROMPT, &messages)).await
+    let _slot = app.counting.acquire_slot(user)?;
+    app.counting.run(work).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::MessageId;
+    use time::macros::datetime;
+
+    /// Returns a conversation; each pair is one turn, with an empty answer if the turn has none.
+    fn conversation(turns: &[(&str, &str)], text: &str) -> FullPrompt {
+        let now = datetime!(2026-11-27 12:00 UTC);
+        let mut past = Vec::new();
+        for (question, answer) in turns {
+            let turn_id = TurnId::at(now);
+            for (role, text) in [(Role::User, question), (Role::Assistant, answer)] {
+                if !text.is_empty() {
+                    let (message_id, text) = (MessageId::at(now), (*text).to_owned());
+                    past.push(store::message::PromptMessage { message_id, turn_id, role, text });
+                }
+            }
+        }
+        FullPrompt { conversation_id: None, retry_of: None, past, text: text.to_owned() }
+    }
+
+    fn sent(prompt: &Prompt) -> Vec<(Role, &str)> {
+        prompt.messages.iter().map(|message| (message.role, message.text.as_str())).collect()
+    }
+
+    #[test]
+    fn a_summary_comes_before_what_is_kept_and_roles_alternate() {
+        let full = conversation(&[("one", "1"), ("two", ""), ("three", "3")], "four");
+        let whole = full.fitted(0, None);
+        let expected =
+            [(Role::User, "one"), (Role::Assistant, "1"), (Role::User, "two\n\nthree"), (Role::Assistant, "3")];
+        assert_eq!((&sent(&whole)[..4], whole.history_cut), (&expected[..], None));
+        assert_eq!(sent(&whole)[4..], [(Role::User, "four")]);
+        let cut = full.fitted(3, Some("It began with one and two."));
+        let first = "Summary of the earlier conversation: It began with one and two.\n\nthree";
+        assert_eq!(sent(&cut), [(Role::User, first), (Role::Assistant, "3"), (Role::User, "four")]);
+        assert_eq!((cut.history_cut, cut.text.as_str()), (Some(HistoryCut::Summarized), "four"));
+        let all = full.fitted(5, Some("Much."));
+        assert_eq!(sent(&all), [(Role::User, "Summary of the earlier conversation: Much.\n\nfour")]);
+        let dropped = full.fitted(5, None);
+        assert_eq!((sent(&dropped), dropped.history_cut), (vec![(Role::User, "four")], Some(HistoryCut::Dropped)));
+    }
 }

@@ -1,215 +1,188 @@
-//! The only caller of `providers`. Opening a stream requires a permit.
+//! The registry of provider endpoints, and the only caller of `providers`. Opening a stream requires a permit.
+
+pub use super::not_opened::NotOpened;
 
 use super::circuit::Circuit;
+use super::endpoint::Endpoint;
 use crate::Config;
-use crate::failure::internal;
-use domain::{Model, Problem, PromptMessage, Provider, Tokens};
+use domain::{Model, ModelName, OutputLimit, PromptMessage, Provider, ProviderName, Tokens, WireFormat};
 use limits::Permit;
-use providers::{Anthropic, Chunks, Demo, ModelRequest, OpenAi, ProviderError, Timeouts};
+use providers::{Anthropic, Demo, ModelRequest, OpenAi, Opened, ProviderError, Timeouts};
 use secrecy::SecretString;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use std::{collections::HashMap, sync::Arc, sync::Mutex, sync::PoisonError};
 use tokio::sync::Notify;
 
-/// Maximum number of retries if a provider is busy or can't be reached.
-const RETRIES: u32 = 2;
-/// Pause before the first retry. Doubles with each retry.
-const PAUSE: Duration = Duration::from_millis(250);
-/// Longest pause that a provider may request. Beyond it the call is not retried, and the user is shown when to try again.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// A provider endpoint with its circuit breaker.
-struct Server<V> {
-    provider: V,
-    circuit: Circuit,
-    /// Time that a call may wait for its response head before it counts as silent.
-    silence: Duration,
-}
-
-/// The providers with an API key, and endpoints that models configure with their own base URL.
+/// The endpoints of the providers in the database, built when they are first seen and again when their row changes.
 pub struct Providers {
-    anthropic: Option<Server<Anthropic>>,
-    openai: Option<Server<OpenAi>>,
+    endpoints: Mutex<BTreeMap<ProviderName, Arc<Endpoint>>>,
+    /// API keys by the name of their variable.
+    keys: HashMap<String, SecretString>,
+    anthropic_base_url: Option<String>,
     openai_base_url: Option<String>,
-    openai_key: Option<SecretString>,
+    /// Timeouts where neither the model nor its provider has its own.
     timeouts: Timeouts,
-    /// Endpoints by base URL, from rows of `model`. Created on first use.
-    named: Mutex<HashMap<String, Arc<Server<OpenAi>>>>,
-    /// Notified when any circuit opens.
+    /// Whether a provider with a key has been seen.
+    has_key: AtomicBool,
+    /// Notified when any circuit opens or any account is rejected.
     opened: Arc<Notify>,
 }
 
-/// The reason a call was not opened.
-#[derive(Debug)]
-pub enum NotOpened {
-    /// The provider's circuit breaker is open.
-    Circuit {
-        /// Milliseconds until the provider is probed.
-        retry_after_ms: u64,
-    },
-    /// The provider failed or refused the call.
-    Provider(ProviderError),
+/// A call that a permit allows. It owns what it needs, so it can outlive the request that made it.
+pub(super) struct Call {
+    endpoint: Result<Arc<Endpoint>, ProviderError>,
+    model: ModelName,
+    messages: Vec<PromptMessage>,
+    max_output: Tokens,
+    output_limit: Option<OutputLimit>,
+    effort: Option<String>,
+    caches: bool,
+    timeouts: Timeouts,
 }
 
-impl<V: providers::Provider> Server<V> {
-    fn new(provider: V, timeouts: Timeouts, opened: &Arc<Notify>) -> Self {
-        Self { provider, circuit: Circuit::new(Arc::clone(opened)), silence: timeouts.first_byte / 4 }
-    }
-
-    /// Opens a stream. Retries while the error is temporary and the provider accepted nothing.
-    async fn open(&self, request: &ModelRequest<'_>, outstanding: &AtomicBool) -> Result<Chunks, NotOpened> {
-        let (mut tried, mut last) = (0, None);
-        loop {
-            let call_permit = match (self.circuit.try_acquire(Instant::now()), last) {
-                (Ok(call_permit), _) => call_permit,
-                // The circuit opened between two attempts; the provider was called at least once.
-                (Err(_), Some(error)) => return Err(NotOpened::Provider(error)),
-                (Err(left), None) => {
-                    let retry_after_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-                    return Err(NotOpened::Circuit { retry_after_ms });
-                }
-            };
-            outstanding.store(true, Ordering::Relaxed);
-            let error = match self.open_once(request, &call_permit).await {
-                Ok(chunks) => {
-                    call_permit.worked();
-                    return Ok(chunks);
-                }
-                Err(error) => error,
-            };
-            outstanding.store(error.may_be_billed(), Ordering::Relaxed);
-            if error.is_outage() {
-                call_permit.failed(Instant::now());
-            } else {
-                call_permit.worked();
-            }
-            let Some(pause) = pause(&error, tried) else { return Err(NotOpened::Provider(error)) };
-            (tried, last) = (tried + 1, Some(error));
-            metrics::counter!("quotient_provider_retries_total").increment(1);
-            tokio::time::sleep(pause).await;
-        }
+impl Call {
+    /// Sends the request and returns its response. See [`Endpoint::open`].
+    pub async fn open(self, outstanding: &AtomicBool, is_abandoned: &AtomicBool) -> Result<Opened, NotOpened> {
+        let endpoint = self.endpoint.map_err(NotOpened::Provider)?;
+        let request = ModelRequest {
+            model: &self.model,
+            system: domain::brand::SYSTEM_PROMPT,
+            messages: &self.messages,
+            max_output: self.max_output,
+            output_limit: self.output_limit,
+            effort: self.effort.as_deref(),
+            caches: self.caches,
+            timeouts: self.timeouts,
+        };
+        endpoint.open(&request, outstanding, is_abandoned).await
     }
 }
 
-impl<V: providers::Provider> Server<V> {
-    /// Makes one attempt. Once it has been silent for longer than usual, the circuit breaker counts it, so that further calls don't join
-    /// the wait (field note 104).
-    async fn open_once(
-        &self,
-        request: &ModelRequest<'_>,
-        call_permit: &super::circuit::CallPermit<'_>,
-    ) -> Result<Chunks, ProviderError> {
-        let opening = self.provider.open(request);
-        tokio::pin!(opening);
-        tokio::select! {
-            opened = &mut opening => return opened,
-            () = tokio::time::sleep(self.silence) => {}
-        }
-        let _silent = call_permit.silent(Instant::now());
-        opening.await
-    }
-}
-
-/// Returns the pause before the next attempt, or `None` if the call isn't retried. Doubles each time, with jitter, so that many clients
-/// don't retry at once.
-fn pause(error: &ProviderError, tried: u32) -> Option<Duration> {
-    let own = PAUSE * 2_u32.pow(tried);
-    let own = own.mul_f64(rand::random_range(0.5..1.0));
-    let wanted = match error {
-        ProviderError::Busy { retry_after_ms: Some(ms), .. } => Duration::from_millis(*ms),
-        _ => Duration::ZERO,
-    };
-    (error.is_retryable() && tried < RETRIES && wanted <= LONGEST_PAUSE).then(|| own.max(wanted))
+/// Returns whether a prompt of this size is sent with cache breakpoints.
+pub(super) fn sets_breakpoints(model: &Model, estimated: Tokens) -> bool {
+    model.provider.wire_format == WireFormat::Anthropic && model.min_cacheable.is_some_and(|min| estimated >= min)
 }
 
 impl Providers {
-    /// Creates the providers from the configuration.
-    ///
-    /// # Errors
-    /// Returns an error if TLS can't be set up.
-    pub fn new(config: &Config) -> Result<Self, ProviderError> {
-        let (anthropic, openai, timeouts) =
-            (config.anthropic_api_key.clone(), config.openai_api_key.clone(), config.provider_timeouts);
-        let (anthropic_url, openai_url) = (config.anthropic_base_url.as_deref(), config.openai_base_url.as_deref());
-        let anthropic = anthropic.map(|key| Anthropic::new(anthropic_url, key, timeouts)).transpose()?;
-        let at_openai = openai.clone().map(|key| OpenAi::new(openai_url, Some(key), timeouts)).transpose()?;
-        let opened = Arc::<Notify>::default();
-        Ok(Self {
-            anthropic: anthropic.map(|provider| Server::new(provider, timeouts, &opened)),
-            openai: at_openai.map(|provider| Server::new(provider, timeouts, &opened)),
+    /// Creates the registry without endpoints.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            endpoints: Mutex::default(),
+            keys: config.provider_keys.clone(),
+            anthropic_base_url: config.anthropic_base_url.clone(),
             openai_base_url: config.openai_base_url.clone(),
-            openai_key: openai,
-            timeouts,
-            named: Mutex::default(),
-            opened,
-        })
+            timeouts: config.provider_timeouts,
+            has_key: AtomicBool::default(),
+            opened: Arc::default(),
+        }
+    }
+
+    /// Takes note of a provider, so that its circuit is listed before its first call and the demo model gives way to it.
+    pub fn know(&self, provider: &Provider) {
+        if provider.key_variable.as_ref().is_some_and(|name| self.keys.contains_key(name)) {
+            self.has_key.store(true, Ordering::Relaxed);
+        }
+        if self.is_available(provider) {
+            // An error is reported by the first call.
+            drop(self.endpoint(provider));
+        }
     }
 
     /// Returns whether a model can be called. The demo model is available only while no provider has a key.
     pub fn offers(&self, model: &Model) -> bool {
-        match (model.provider, &model.base_url) {
-            (Provider::Anthropic, _) => self.anthropic.is_some(),
-            (Provider::OpenAi, Some(_)) => true,
-            (Provider::OpenAi, None) => self.openai.is_some(),
-            (Provider::Demo, _) => self.anthropic.is_none() && self.openai.is_none(),
+        self.know(&model.provider);
+        self.is_available(&model.provider)
+    }
+
+    fn is_available(&self, provider: &Provider) -> bool {
+        match (provider.wire_format, &provider.key_variable) {
+            (WireFormat::Demo, _) => !self.has_key.load(Ordering::Relaxed),
+            (_, Some(name)) => self.keys.contains_key(name),
+            (_, None) => provider.base_url.is_some(),
         }
     }
 
-    /// Opens the stream of an admitted call. The output is capped by `max_output`, by the model, and by what the permit reserves.
-    /// `outstanding` is set while a request is in flight that the provider may bill, so that the caller knows it if the call is canceled.
-    ///
-    /// # Errors
-    /// Returns the reason the call was not opened.
-    pub async fn open(
+    /// Prepares an admitted call. The output is capped by `max_output`, by the model, and by what the permit reserves. `estimated` is the
+    /// size of the prompt. An effort that the model doesn't have is left out.
+    pub(super) fn call(
         &self,
         permit: &Permit,
         model: &Model,
         messages: &[PromptMessage],
         max_output: Tokens,
-        outstanding: &AtomicBool,
-    ) -> Result<Chunks, NotOpened> {
-        let max_output = max_output.min(Tokens(permit.reserved())).min(model.max_output);
-        let request = ModelRequest { model: &model.name, system: domain::brand::SYSTEM_PROMPT, messages, max_output };
-        let no_key = || NotOpened::Provider(ProviderError::Unreachable("no key".into()));
-        match (model.provider, &model.base_url) {
-            (Provider::Demo, _) => providers::Provider::open(&Demo, &request).await.map_err(NotOpened::Provider),
-            (Provider::OpenAi, Some(base_url)) => {
-                self.named(base_url).map_err(NotOpened::Provider)?.open(&request, outstanding).await
-            }
-            (Provider::OpenAi, None) => self.openai.as_ref().ok_or_else(no_key)?.open(&request, outstanding).await,
-            (Provider::Anthropic, _) => self.anthropic.as_ref().ok_or_else(no_key)?.open(&request, outstanding).await,
+        effort: Option<&str>,
+        estimated: Tokens,
+    ) -> Call {
+        self.prepare(model, messages, max_output.min(Tokens(permit.reserved())), effort, estimated)
+    }
+
+    /// Calls a model outside of any turn, to find out whether it works: only for the owner's tests of a model, which no permit covers.
+    ///
+    /// # Errors
+    /// Returns the reason the call was not opened.
+    pub async fn probe(
+        &self,
+        model: &Model,
+        messages: &[PromptMessage],
+        max_output: Tokens,
+    ) -> Result<Opened, NotOpened> {
+        let call = self.prepare(model, messages, max_output, None, Tokens(0));
+        call.open(&AtomicBool::default(), &AtomicBool::default()).await
+    }
+
+    fn prepare(
+        &self,
+        model: &Model,
+        messages: &[PromptMessage],
+        max_output: Tokens,
+        effort: Option<&str>,
+        estimated: Tokens,
+    ) -> Call {
+        let effort = effort.filter(|effort| model.efforts.iter().any(|known| known == effort));
+        Call {
+            endpoint: self.endpoint(&model.provider),
+            model: model.name.clone(),
+            messages: messages.to_vec(),
+            max_output: max_output.min(model.max_output),
+            output_limit: model.output_limit,
+            effort: effort.map(str::to_owned),
+            caches: sets_breakpoints(model, estimated),
+            timeouts: self.timeouts_of(model),
+        }
+    }
+
+    /// Returns the timeouts of a model's calls: its own, else its provider's, else the deployment's.
+    fn timeouts_of(&self, model: &Model) -> Timeouts {
+        let provider = &model.provider;
+        let or = |ms: Option<u32>, default: Duration| ms.map_or(default, |ms| Duration::from_millis(ms.into()));
+        Timeouts {
+            connect: or(provider.connect_timeout_ms, self.timeouts.connect),
+            first_byte: or(model.first_byte_timeout_ms.or(provider.first_byte_timeout_ms), self.timeouts.first_byte),
+            idle: or(model.idle_timeout_ms.or(provider.idle_timeout_ms), self.timeouts.idle),
         }
     }
 
     /// Records that a stream broke off because of the provider.
-    pub fn record_stream_failure(&self, model: &Model) {
-        let now = Instant::now();
-        match (model.provider, &model.base_url) {
-            (Provider::Demo, _) => {}
-            (Provider::OpenAi, Some(base_url)) => {
-                if let Ok(server) = self.named(base_url) {
-                    server.circuit.broke(now);
-                }
-            }
-            (Provider::OpenAi, None) => self.openai.iter().for_each(|server| server.circuit.broke(now)),
-            (Provider::Anthropic, _) => self.anthropic.iter().for_each(|server| server.circuit.broke(now)),
+    pub fn record_stream_failure(&self, model: &Model, error: &ProviderError) {
+        if let Some(endpoint) = self.known(&model.provider.name) {
+            endpoint.broke(error);
         }
     }
 
     /// Returns the milliseconds until the circuit of a model's provider lets a call through; `None` if it does now.
     pub fn open_for_ms(&self, model: &Model) -> Option<u64> {
-        let now = Instant::now();
-        let left = match (model.provider, &model.base_url) {
-            (Provider::Demo, _) => None,
-            (Provider::OpenAi, Some(base_url)) => self.named(base_url).ok()?.circuit.refuses(now),
-            (Provider::OpenAi, None) => self.openai.as_ref()?.circuit.refuses(now),
-            (Provider::Anthropic, _) => self.anthropic.as_ref()?.circuit.refuses(now),
-        };
-        left.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
+        let endpoint = self.known(&model.provider.name).filter(|endpoint| endpoint.row == model.provider)?;
+        endpoint.circuit.refuses(Instant::now()).map(millis)
     }
 
-    /// Waits until a circuit breaker opens. Supports a single waiter; a notification without a waiter is kept.
+    /// Returns whether a model's provider rejects every call until the owner acts.
+    pub fn needs_owner(&self, model: &Model) -> bool {
+        self.known(&model.provider.name).is_some_and(|endpoint| endpoint.account_problem().is_some())
+    }
+
+    /// Waits until a circuit breaker opens or an account is rejected. Supports a single waiter; a notification without a waiter is kept.
     pub(crate) async fn circuit_opened(&self) {
         self.opened.notified().await;
     }
@@ -217,68 +190,123 @@ impl Providers {
     /// Returns every known endpoint, with the milliseconds until its circuit is probed if the circuit is open.
     pub fn circuits(&self) -> Vec<(String, Option<u64>)> {
         let now = Instant::now();
-        let ms =
-            |circuit: &Circuit| circuit.open_for(now).map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
-        let mut all = Vec::new();
-        all.extend(self.anthropic.iter().map(|server| ("Anthropic".to_owned(), ms(&server.circuit))));
-        all.extend(self.openai.iter().map(|server| ("OpenAI".to_owned(), ms(&server.circuit))));
-        let named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
-        all.extend(named.iter().map(|(url, server)| (url.clone(), ms(&server.circuit))));
-        all
+        let open_for_ms = |circuit: &Circuit| circuit.open_for(now).map(millis);
+        let endpoints = self.endpoints();
+        let real = endpoints.values().filter(|endpoint| endpoint.row.wire_format != WireFormat::Demo);
+        real.map(|endpoint| (endpoint.row.label.clone(), open_for_ms(&endpoint.circuit))).collect()
     }
 
-    fn named(&self, base_url: &str) -> Result<Arc<Server<OpenAi>>, ProviderError> {
-        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(server) = named.get(base_url) {
-            return Ok(Arc::clone(server));
+    /// Returns the providers that reject every call until the owner acts, and why, in words that follow the name. An entry lasts until a
+    /// call of this server works.
+    pub fn account_problems(&self) -> Vec<(String, &'static str)> {
+        let endpoints = self.endpoints();
+        let problem = |endpoint: &Arc<Endpoint>| Some((endpoint.row.label.clone(), endpoint.account_problem()?));
+        endpoints.values().filter_map(problem).collect()
+    }
+
+    fn endpoints(&self) -> MutexGuard<'_, BTreeMap<ProviderName, Arc<Endpoint>>> {
+        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known(&self, name: &ProviderName) -> Option<Arc<Endpoint>> {
+        self.endpoints().get(name).cloned()
+    }
+
+    /// Returns a provider's endpoint. If its row has changed, builds a new one with a closed circuit.
+    fn endpoint(&self, provider: &Provider) -> Result<Arc<Endpoint>, ProviderError> {
+        let mut endpoints = self.endpoints();
+        if let Some(endpoint) = endpoints.get(&provider.name).filter(|endpoint| endpoint.row == *provider) {
+            return Ok(Arc::clone(endpoint));
         }
-        // Send the key only to the endpoint it was configured for.
-        let key = (self.openai_base_url.as_deref() == Some(base_url)).then(|| self.openai_key.clone()).flatten();
-        let server =
-            Arc::new(Server::new(OpenAi::new(Some(base_url), key, self.timeouts)?, self.timeouts, &self.opened));
-        named.insert(base_url.to_owned(), Arc::clone(&server));
-        Ok(server)
+        let endpoint = Arc::new(Endpoint::new(provider.clone(), self.client(provider)?, &self.opened));
+        endpoints.insert(provider.name.clone(), Arc::clone(&endpoint));
+        Ok(endpoint)
+    }
+
+    fn client(&self, provider: &Provider) -> Result<Box<dyn providers::Provider>, ProviderError> {
+        let overridden = match provider.name.0.as_str() {
+            "anthropic" => self.anthropic_base_url.as_deref(),
+            "openai" => self.openai_base_url.as_deref(),
+            _ => None,
+        };
+        let base_url = overridden.or(provider.base_url.as_deref());
+        let key = provider.key_variable.as_ref().and_then(|name| self.keys.get(name)).cloned();
+        let own = provider.connect_timeout_ms.map(|ms| Duration::from_millis(ms.into()));
+        let connect = own.unwrap_or(self.timeouts.connect);
+        let client: Box<dyn providers::Provider> = match provider.wire_format {
+            WireFormat::Anthropic => Box::new(Anthropic::new(base_url, key, connect)?),
+            WireFormat::OpenAi => Box::new(OpenAi::new(base_url, key, connect)?),
+            WireFormat::Demo => Box::new(Demo),
+        };
+        Ok(client)
     }
 }
 
-impl NotOpened {
-    /// Returns whether a fallback model may be called: the provider is unavailable or busy.
-    pub fn wants_fallback(&self) -> bool {
-        match self {
-            Self::Circuit { .. } => true,
-            // A silent provider may be generating and bill it, so no second call is made.
-            Self::Provider(error) => error.is_retryable(),
-        }
-    }
-
-    /// Returns whether the provider was called at all.
-    pub fn was_called(&self) -> bool {
-        !matches!(self, Self::Circuit { .. })
-    }
-
-    /// Returns whether the provider may have accepted the call and bill it.
-    pub fn may_be_billed(&self) -> bool {
-        matches!(self, Self::Provider(error) if error.may_be_billed())
-    }
-
-    /// Returns the problem shown to the user; details are logged. `estimated` is the size of the prompt, which a silent provider may bill.
-    pub fn problem(&self, estimated: Tokens) -> Problem {
-        let error = match self {
-            Self::Circuit { retry_after_ms } => return Problem::model_unavailable(*retry_after_ms),
-            Self::Provider(error) => error,
-        };
-        let problem = match error {
-            ProviderError::Unreachable(_) => Problem::model_unavailable(10_000),
-            ProviderError::TimedOut => Problem::model_silent(estimated),
-            ProviderError::Busy { retry_after_ms, .. } => Problem::model_unavailable(retry_after_ms.unwrap_or(10_000)),
-            ProviderError::Refused { .. } | ProviderError::StreamFailed(_) => Problem::model_failed(),
-        };
-        Problem { incident: internal(error).incident, ..problem }
-    }
+fn millis(left: Duration) -> u64 {
+    u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Returns the problem shown to the user if a stream broke off. `has_text` tells whether any text was received.
-pub fn broken_problem(error: &ProviderError, has_text: bool) -> Problem {
-    let problem = if has_text { Problem::model_interrupted() } else { Problem::model_failed() };
-    Problem { incident: internal(error).incident, ..problem }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::turn::testing::model;
+    use domain::Thinking;
+
+    fn providers(keys: &[&str]) -> Providers {
+        crate::telemetry::tls();
+        let base = [("DATABASE_URL", "postgres://x"), ("PROVIDER_IDLE_TIMEOUT_MS", "7000")];
+        let keys = keys.iter().map(|name| (*name, "key"));
+        let pairs = base.into_iter().chain(keys).map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Providers::new(&Config::read(pairs).unwrap())
+    }
+
+    fn served_by(wire_format: WireFormat, key_variable: Option<&str>, base_url: Option<&str>) -> Model {
+        let mut model = model(Thinking::None);
+        let (key_variable, base_url) = (key_variable.map(str::to_owned), base_url.map(str::to_owned));
+        model.provider = Provider { wire_format, key_variable, base_url, ..model.provider };
+        model
+    }
+
+    #[test]
+    fn models_are_offered_if_their_provider_can_be_called() {
+        let local = Some("http://127.0.0.1:9/v1");
+        let keyed = |name| served_by(WireFormat::OpenAi, Some(name), None);
+        let demo = served_by(WireFormat::Demo, None, None);
+        let providers = providers(&["GROQ_API_KEY", "UNRELATED_API_KEY"]);
+        assert!(providers.offers(&demo), "no provider with a key is known yet");
+        assert!(!providers.offers(&keyed("OPENAI_API_KEY")) && providers.offers(&demo));
+        assert!(providers.offers(&served_by(WireFormat::OpenAi, None, local)) && providers.offers(&demo));
+        assert!(!providers.offers(&served_by(WireFormat::OpenAi, None, None)));
+        assert!(providers.offers(&keyed("GROQ_API_KEY")) && !providers.offers(&demo));
+    }
+
+    #[test]
+    fn a_changed_row_has_a_new_endpoint_with_a_closed_circuit() {
+        let (providers, mut model) = (providers(&[]), model(Thinking::None));
+        providers.know(&model.provider);
+        let error = ProviderError::KeyRejected { status: 401 };
+        providers.record_stream_failure(&model, &error);
+        assert!(providers.open_for_ms(&model).is_some() && providers.needs_owner(&model));
+        assert_eq!(providers.account_problems(), [("P".to_owned(), "rejects the API key")]);
+        model.provider.base_url = Some("http://127.0.0.1:10".into());
+        assert_eq!(providers.open_for_ms(&model), None);
+        providers.know(&model.provider);
+        assert!(providers.account_problems().is_empty());
+        assert_eq!(providers.circuits(), [("P".to_owned(), None)]);
+    }
+
+    /// Field note 57: a model that thinks for long has its own timeouts.
+    #[test]
+    fn timeouts_are_the_models_then_the_providers_then_the_deployments() {
+        let (providers, mut model) = (providers(&[]), model(Thinking::Always));
+        let defaults = Timeouts::default();
+        let idle = Duration::from_millis;
+        assert_eq!(providers.timeouts_of(&model), Timeouts { idle: idle(7_000), ..defaults });
+        model.provider.idle_timeout_ms = Some(8_000);
+        model.provider.connect_timeout_ms = Some(9);
+        let connect = Duration::from_millis(9);
+        assert_eq!(providers.timeouts_of(&model), Timeouts { connect, idle: idle(8_000), ..defaults });
+        model.idle_timeout_ms = Some(300_000);
+        assert_eq!(providers.timeouts_of(&model), Timeouts { connect, idle: idle(300_000), ..defaults });
+    }
 }

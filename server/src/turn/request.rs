@@ -1,6 +1,6 @@
 //! The body of `POST /api/chat`, parsed into a type that can only hold what a client may choose.
 
-use domain::{ConversationId, ModelName, Plan, Problem, ProblemKind, TurnId};
+use domain::{ConversationId, Model, ModelName, Plan, Problem, ProblemKind, TurnId};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use sha2::{Digest as _, Sha256};
@@ -24,6 +24,8 @@ pub(crate) struct ChatRequest {
     pub model: Option<ModelName>,
     /// The new message, or the message to answer again.
     pub input: Input,
+    /// The reasoning effort; `None` leaves it to the model.
+    pub effort: Option<String>,
     /// Distinguishes a repeated request from another one with the same id.
     pub hash: [u8; 32],
 }
@@ -44,6 +46,7 @@ struct Body {
     text: Option<String>,
     turn_id: Option<TurnId>,
     retry_of: Option<TurnId>,
+    effort: Option<String>,
     // Reserved fields that aren't implemented yet: rejected instead of ignored.
     parent_id: Option<IgnoredAny>,
     attachments: Option<IgnoredAny>,
@@ -55,6 +58,23 @@ impl ChatRequest {
         let body: Body = serde_json::from_slice(bytes)
             .map_err(|_| Problem::invalid("", "The request body isn't valid JSON of the expected shape."))?;
         parse(body, now)
+    }
+
+    /// Checks that a model has the requested reasoning effort. A fallback that doesn't have it is called without.
+    ///
+    /// # Errors
+    /// Returns a problem that names the efforts.
+    pub(crate) fn check_effort(&self, model: &Model) -> Result<(), Problem> {
+        match &self.effort {
+            Some(effort) if !model.efforts.contains(effort) => {
+                let message = match model.efforts.is_empty() {
+                    true => format!("{} has no setting for its reasoning effort.", model.label),
+                    false => format!("{} has these efforts: {}.", model.label, model.efforts.join(", ")),
+                };
+                Err(Problem::invalid("effort", message))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Returns the maximum body size that a prompt of this plan can need.
@@ -123,11 +143,15 @@ fn parse(body: Body, now: time::OffsetDateTime) -> Result<ChatRequest, Problem> 
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
+    if let Some(effort) = &body.effort {
+        hash.update(effort);
+    }
     Ok(ChatRequest {
         turn_id,
         conversation_id: body.conversation_id,
         model: body.model,
         input,
+        effort: body.effort,
         hash: hash.finalize().into(),
     })
 }
@@ -160,6 +184,20 @@ mod tests {
         ] {
             assert_eq!(field(&json).as_deref(), expected, "{json}");
         }
+    }
+
+    #[test]
+    fn effort_is_one_of_the_models() {
+        let parse = |json: &str| parse(serde_json::from_str(json).unwrap(), datetime!(2026-11-23 12:00 UTC)).unwrap();
+        let mut model = crate::turn::testing::model(domain::Thinking::Optional);
+        let (default, low) = (parse(r#"{"text":"hi"}"#), parse(r#"{"text":"hi","effort":"low"}"#));
+        assert_ne!(default.hash, low.hash, "another body");
+        assert!(default.check_effort(&model).is_ok());
+        assert_eq!(low.check_effort(&model).unwrap_err().field.as_deref(), Some("effort"));
+        model.efforts = vec!["low".into(), "high".into()];
+        assert!(low.check_effort(&model).is_ok());
+        let other = parse(r#"{"text":"hi","effort":"medium"}"#).check_effort(&model).unwrap_err();
+        assert!(other.message.contains("low, high"), "{other:?}");
     }
 
     /// Field note 41, and a bug of the first version, which trusted the client's history: such fields are ignored.

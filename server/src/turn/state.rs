@@ -56,6 +56,8 @@ pub(crate) struct PendingTurn {
     /// Whether the turn started its conversation.
     pub started_conversation: bool,
     pub prompt: Prompt,
+    /// The requested reasoning effort.
+    pub effort: Option<String>,
     pub fallback: Option<Fallback>,
     /// Silence after which the fallback is called as well.
     pub hedge_after: Option<Duration>,
@@ -78,7 +80,8 @@ pub(crate) struct RunningTurn {
     pub log: Writer,
 }
 
-/// The abandoned call of a hedged turn. Its ledger row stays pending until the turn ends, and is then charged its estimated input.
+/// The abandoned call of a hedged turn. Its ledger row stays pending until the turn ends, and is then charged its estimated input. If its
+/// model thinks, the provider may bill reasoning too, but the reservation covers only one response.
 pub(crate) struct OtherCall {
     pub model: ModelName,
     pub estimated: Tokens,

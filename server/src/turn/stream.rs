@@ -6,30 +6,30 @@ use super::overrun::Overrun;
 use super::state::RunningTurn;
 use crate::AppState;
 use domain::{Outcome, Problem, Tokens, TurnEvent};
-use futures::{StreamExt as _, stream};
+use futures::StreamExt as _;
 use providers::ProviderError;
 
 /// Maximum number of received chunks processed at once. They are combined into one event and one write.
 const AT_ONCE: usize = 64;
 
-/// Passes chunks on until the response ends, is stopped or cut off, or breaks off.
+/// Passes chunks on until the response ends, is stopped or cut off, or breaks off. What is left of it stays in `running.chunks`.
 pub(super) async fn stream(app: &AppState, running: &mut RunningTurn) -> Answer {
     let mut answer = Answer::default();
     let mut overrun = Overrun::new(running.turn.max_output);
     pass_on(app, running, &mut answer, &mut overrun).await;
-    if answer.provider_failed() {
-        app.providers.record_stream_failure(&running.turn.model);
+    if let Some(Ending::Broke(error)) = &answer.ending {
+        app.providers.record_stream_failure(&running.turn.model, error);
     }
     show_or_cut(running, &mut answer, overrun.withheld).await;
     answer
 }
 
 async fn pass_on(app: &AppState, running: &mut RunningTurn, answer: &mut Answer, overrun: &mut Overrun) {
-    // Dropped when this function returns, which cancels the call.
-    let mut chunks = std::mem::replace(&mut running.chunks, stream::empty().boxed()).ready_chunks(AT_ONCE);
-    let stopped = running.log.stopped();
+    let RunningTurn { turn, sent, chunks, log } = running;
+    let mut chunks = chunks.ready_chunks(AT_ONCE);
+    let stopped = log.stopped();
     // Runs concurrently with the stream, which must not wait for Postgres.
-    let lease = renew_lease(app, running.turn.turn_id, &running.turn.reservation, FIRST_BEAT);
+    let lease = renew_lease(app, turn.turn_id, &turn.reservation, FIRST_BEAT);
     tokio::pin!(stopped, lease);
     while answer.ending.is_none() {
         let arrived = tokio::select! {
@@ -53,10 +53,10 @@ async fn pass_on(app: &AppState, running: &mut RunningTurn, answer: &mut Answer,
             answer.absorb(chunk, &mut events);
         }
         if !events.is_empty() && answer.ttft_ms.is_none() {
-            answer.ttft_ms = i32::try_from(running.sent.elapsed().as_millis()).ok();
+            answer.ttft_ms = i32::try_from(sent.elapsed().as_millis()).ok();
         }
         let events = overrun.filter(events, &answer.text, &answer.reasoning);
-        running.log.append(&events).await;
+        log.append(&events).await;
         if !events.is_empty() {
             crate::fault::point("mid-stream");
         }
@@ -72,7 +72,9 @@ async fn show_or_cut(running: &mut RunningTurn, answer: &mut Answer, withheld: V
         return;
     }
     let is_within = matches!(answer.ending, Some(Ending::Ended(_)))
-        && answer.usage.is_some_and(|usage| usage.output > Tokens(0) && usage.output <= running.turn.max_output);
+        && answer.receipt.reported.is_some_and(|reported| {
+            reported.usage.output > Tokens(0) && reported.usage.output <= running.turn.max_output
+        });
     if is_within {
         running.log.append(&withheld).await;
         return;

@@ -1,8 +1,9 @@
 //! A turn that is ready to be admitted.
 
 use super::prompt::{Fallback, Prompt};
+use super::providers::sets_breakpoints;
 use super::request::ChatRequest;
-use domain::{Model, ModelName, Picos, PriceList, Tokens, Usage, Viewer};
+use domain::{Model, ModelName, Picos, PriceList, Tokens, Usage, Viewer, WireFormat};
 use providers::estimate::Estimate;
 use quota::Demand;
 use std::time::Duration;
@@ -44,18 +45,61 @@ impl TurnRequest {
     /// Returns the maximum cost, whichever model answers.
     pub fn max_cost(&self) -> Picos {
         let all = self.demand.input + self.demand.output_max;
-        let cost = |price: &PriceList, input: u64, output: u64| {
-            price.price(&Usage { input: Tokens(input), output: Tokens(output), ..Usage::default() }).1
-        };
-        let whole = |price: &PriceList, input: u64| cost(price, input, all.saturating_sub(input));
-        let own = whole(&self.price, self.demand.input);
+        let own_input = |output| max_cost(&self.model, &self.price, self.demand.input, output);
+        let own = own_input(all.saturating_sub(self.demand.input));
         let Some(fallback) = &self.fallback else { return own };
-        let (price, input) = (&fallback.price, fallback.estimated.0);
+        let input = fallback.estimated.0;
+        let fallback_input = |output| max_cost(&fallback.model, &fallback.price, input, output);
+        let fallbacks = fallback_input(all.saturating_sub(input));
         if self.hedge_after.is_none() {
-            return own.max(whole(price, input));
+            return own.max(fallbacks);
         }
-        let first_answers = own.plus(cost(price, input, 0));
-        let fallback_answers = whole(price, input).plus(cost(&self.price, self.demand.input, 0));
-        first_answers.max(fallback_answers)
+        own.plus(fallback_input(0)).max(fallbacks.plus(own_input(0)))
+    }
+}
+
+/// Returns the maximum cost of a call. Where the provider may write its input to a cache, the price of that applies if it is higher.
+pub(super) fn max_cost(model: &Model, price: &PriceList, input: u64, output: u64) -> Picos {
+    let usage = Usage { input: Tokens(input), output: Tokens(output), ..Usage::default() };
+    let cost = price.price(&usage).1;
+    // OpenAI caches without breakpoints.
+    let may_write = sets_breakpoints(model, Tokens(input)) || model.provider.wire_format == WireFormat::OpenAi;
+    if !may_write {
+        return cost;
+    }
+    let written = Usage { input: Tokens(0), cache_write: Tokens(input), ..usage };
+    cost.max(price.price(&written).1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::turn::testing::model;
+    use domain::{MicrosPerMillion, ModelPriceId, Price, Thinking};
+
+    /// The hold covers a prompt that is written to the cache, in the tier of its length.
+    #[test]
+    fn cache_writes_are_reserved_where_they_may_happen() {
+        let tier = |above, input| Price {
+            id: ModelPriceId::from(uuid::Uuid::nil()),
+            above: Tokens(above),
+            input: MicrosPerMillion(input),
+            cache_read: None,
+            cache_write: Some(MicrosPerMillion(input * 5 / 4)),
+            cache_write_long: Some(MicrosPerMillion(input * 2)),
+            output: MicrosPerMillion(0),
+        };
+        let price = PriceList::new(vec![tier(0, 100), tier(10_000, 1_000)]).unwrap();
+        let mut model = model(Thinking::None);
+        let cost = |model: &Model, input| max_cost(model, &price, input, 5).0;
+        assert_eq!(cost(&model, 4_096), 4_096 * 100, "no breakpoints");
+        model.min_cacheable = Some(Tokens(4_096));
+        assert_eq!([cost(&model, 4_095), cost(&model, 4_096)], [4_095 * 100, 4_096 * 125]);
+        assert_eq!(cost(&model, 20_000), 20_000 * 1_250, "the tier of a long prompt");
+        model.min_cacheable = None;
+        model.provider.wire_format = WireFormat::OpenAi;
+        assert_eq!(cost(&model, 4_000), 4_000 * 125);
+        let cheap_writes = PriceList::new(vec![Price { cache_write: Some(MicrosPerMillion(1)), ..tier(0, 100) }]);
+        assert_eq!(max_cost(&model, &cheap_writes.unwrap(), 4_000, 5).0, 4_000 * 100);
     }
 }

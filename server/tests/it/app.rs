@@ -6,12 +6,12 @@ use http::StatusCode;
 use limits::{History, Limits, PastCall, Store, Window, Windows};
 use quota::USER_WINDOWS;
 use reqwest::{Client, redirect};
-use secrecy::SecretString;
 use server::Config;
 use server::cli::Command;
 use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::{Arc, LazyLock};
 use tokio::sync::OnceCell;
@@ -55,18 +55,32 @@ pub struct TestApp {
 
 /// Parses a configuration from names and values, as from the environment. The last value of a name wins.
 pub fn config(pairs: &[(&str, &str)]) -> Config {
-    let pairs: Vec<(String, String)> = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    Config::read(&|name| pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.clone())).unwrap()
+    let pairs: HashMap<String, String> = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    Config::read(pairs).unwrap()
 }
 
-/// Name of the template database with all migrations applied, created once. Each test's database is a copy of it.
-static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+/// The catalogue of most tests: models that never think, with prices that differ by model, so that tests don't change with the seed.
+/// `providers/seed.rs` tests the seed itself, on a database without this.
+const CATALOGUE: &str = "
+    update model set enabled = false, sort = sort + 20
+    where model in ('claude-haiku-5-5', 'claude-sonnet-5-5', 'claude-opus-5-5', 'gpt-6-luna', 'gpt-6.1-terra', 'gpt-6.1-sol');
+    delete from plan_model where model in (select model from model where sort > 20);
+    update model set enabled = true, sort = old.sort, thinking = 'none', efforts = '{}', min_cacheable = null, ends_at = null
+    from (values ('claude-sonnet-4-6', 1), ('claude-haiku-4-5', 2), ('claude-opus-4-7', 3), ('gpt-5.4-mini', 4), ('gpt-5.4', 5),
+                 ('gpt-5-mini', 6), ('gpt-4o-mini', 7), ('demo', 8)) as old (model, sort)
+    where old.model = model.model";
 
-async fn template(options: PgConnectOptions) -> String {
+/// Names of the template databases with all migrations applied, created once: with the test catalogue, and with the seed. Each test's
+/// database is a copy of one.
+static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+static SEEDED: OnceCell<String> = OnceCell::const_new();
+
+async fn template(options: PgConnectOptions, catalogue: &'static str) -> String {
     let name = format!("template_{}", Uuid::new_v4().simple());
     create_database(&options, &name, "template0").await;
     let pool = PgPoolOptions::new().max_connections(1).connect_with(options.database(&name)).await.unwrap();
     store::migrate(&(&pool).into()).await.unwrap();
+    sqlx::raw_sql(catalogue).execute(&pool).await.unwrap();
     // Postgres can't copy a database that has open connections.
     pool.close().await;
     name
@@ -87,10 +101,28 @@ impl TestApp {
 
     /// Starts a deployment with additional or overridden settings.
     pub async fn with(more: &[(&str, &str)]) -> Self {
+        Self::with_config(more, |_| {}).await
+    }
+
+    /// Starts a deployment with additional settings and a changed configuration.
+    pub async fn with_config(more: &[(&str, &str)], change: impl FnOnce(&mut Config)) -> Self {
+        let options = PgConnectOptions::from_str(&env("DATABASE_URL")).unwrap();
+        let template = TEMPLATE.get_or_init(|| template(options, CATALOGUE)).await;
+        Self::on(template, more, change).await
+    }
+
+    /// Starts a deployment with the models and prices of the migrations.
+    pub async fn seeded() -> Self {
+        let options = PgConnectOptions::from_str(&env("DATABASE_URL")).unwrap();
+        let template = SEEDED.get_or_init(|| template(options, "select 1")).await;
+        Self::on(template, &[], |_| {}).await
+    }
+
+    /// Starts a deployment on a copy of a template database.
+    async fn on(template: &str, more: &[(&str, &str)], change: impl FnOnce(&mut Config)) -> Self {
         server::telemetry::tls();
         let (base, name) = (env("DATABASE_URL"), format!("test_{}", Uuid::new_v4().simple()));
         let options = PgConnectOptions::from_str(&base).unwrap();
-        let template = TEMPLATE.get_or_init(|| template(options.clone())).await;
         create_database(&options, &name, template).await;
         let db = PgPoolOptions::new().max_connections(4).connect_with(options.database(&name)).await.unwrap();
         let provider = FakeProvider::start(([127, 0, 0, 1], 0).into()).await.unwrap();
@@ -99,7 +131,7 @@ impl TestApp {
         let secret = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         let (head, _) = base.rsplit_once('/').unwrap();
         let (database_url, redis_url) = (format!("{head}/{name}"), env("REDIS_URL"));
-        let openai = format!("{}/v1", provider.url());
+        let (anthropic, openai) = (provider.url(), format!("{}/v1", provider.url()));
         let site = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/site");
         let mut pairs = vec![
             ("DATABASE_URL", database_url.as_str()),
@@ -113,13 +145,17 @@ impl TestApp {
             ("STRIPE_WEBHOOK_SECRET", WEBHOOK_SECRET),
             ("STRIPE_BASE_URL", stripe_url.as_str()),
         ];
+        // Without Anthropic's key there is no other, so that the demo model answers.
+        if !more.contains(&("ANTHROPIC_API_KEY", "")) {
+            pairs.extend([
+                ("ANTHROPIC_BASE_URL", anthropic.as_str()),
+                ("OPENAI_API_KEY", "test-key"),
+                ("OPENAI_BASE_URL", openai.as_str()),
+            ]);
+        }
         pairs.extend_from_slice(more);
         let mut config = config(&pairs);
-        if config.anthropic_api_key.is_some() {
-            config.anthropic_base_url = Some(provider.url());
-            config.openai_base_url = Some(openai);
-            config.openai_api_key = Some(SecretString::from("test-key"));
-        }
+        change(&mut config);
         let redis = redis::Client::open(redis_url).unwrap().get_multiplexed_async_connection().await.unwrap();
         let (url, stop, running) = start(config.clone()).await;
         stripe.set_webhook(&format!("{url}/stripe/webhook"), WEBHOOK_SECRET);
@@ -243,6 +279,38 @@ impl TestApp {
             .execute(&self.db)
             .await
             .unwrap();
+    }
+
+    /// Adds a provider.
+    pub async fn add_provider(&self, name: &str, wire_format: &str, base_url: &str, key_variable: Option<&str>) {
+        sqlx::query(
+            "insert into provider (provider, label, wire_format, base_url, key_variable) values ($1, $1, $2, $3, $4)",
+        )
+        .bind(name)
+        .bind(wire_format)
+        .bind(base_url)
+        .bind(key_variable)
+        .execute(&self.db)
+        .await
+        .unwrap();
+    }
+
+    /// Moves a model to another provider.
+    pub async fn move_model(&self, model: &str, provider: &str) {
+        let sql = "update model set provider = $2 where model = $1";
+        let done = sqlx::query(sql).bind(model).bind(provider).execute(&self.db).await.unwrap();
+        assert_eq!(done.rows_affected(), 1, "{model}");
+    }
+
+    /// Moves a model to a provider that can't be reached.
+    pub async fn cut_off(&self, model: &str) {
+        self.add_provider("unreachable", "openai", "http://127.0.0.1:9/v1", None).await;
+        self.move_model(model, "unreachable").await;
+    }
+
+    /// Runs statements whose effect the test checks otherwise.
+    pub async fn sql(&self, sql: &'static str) {
+        sqlx::raw_sql(sql).execute(&self.db).await.unwrap();
     }
 
     /// Returns the single value of a query.

@@ -12,6 +12,7 @@ mod cycles;
 mod limits;
 mod owner;
 mod page;
+mod providers;
 mod sums;
 mod tidy;
 mod turns;

@@ -78,7 +78,7 @@ fn tidy_each_external_system_has_one_crate() {
     }
     for dependency in dependencies("crates/domain") {
         assert!(
-            ["serde", "uuid", "time", "rust_decimal", "thiserror"].contains(&dependency.as_str()),
+            ["serde", "serde_json", "uuid", "time", "rust_decimal", "thiserror"].contains(&dependency.as_str()),
             "domain names {dependency}"
         );
     }
@@ -193,7 +193,7 @@ fn is_function(line: &str) -> bool {
     words.iter().find(|word| !is_modifier(word)).is_some_and(|word| *word == "fn")
 }
 
-/// Field note 6: every provider call is admitted, because only `turn/providers.rs` makes them and its `open` requires a permit.
+/// Field note 6: every provider call of a turn is admitted, because only `turn/providers.rs` makes them and its `call` requires a permit.
 #[test]
 fn tidy_one_caller_of_providers() {
     for (path, text) in files("server/src", ".rs") {
@@ -203,7 +203,7 @@ fn tidy_one_caller_of_providers() {
     }
     let provider = fs::read_to_string(root().join("server/src/turn/providers.rs")).unwrap();
     let provider: String = provider.split_whitespace().collect();
-    assert!(provider.contains("pubasyncfnopen(&self,permit:&Permit,"));
+    assert!(provider.contains("fncall(&self,permit:&Permit,"));
 }
 
 /// The brand name is read from `brand.toml` and appears in no source string.
@@ -317,4 +317,24 @@ fn tidy_failure_modes_have_tests() {
     let missing: Vec<_> = rows.iter().filter(|(number, is_open)| !**is_open && !found.contains(number)).collect();
     assert!(missing.is_empty(), "no test cites {missing:?}");
     assert_eq!(cited("/// Field notes 1, 2 and 5 to 7: words 9"), [1, 2, 5, 6, 7]);
+}
+
+/// Every test that `docs/failure-modes.md` names exists, and each failure mode of the providers names one.
+#[test]
+fn tidy_failure_modes_name_existing_tests() {
+    let page = fs::read_to_string(root().join("docs/failure-modes.md")).unwrap();
+    let tests: String = ["server/tests", "crates", "server/src"]
+        .iter()
+        .flat_map(|folder| files(folder, ".rs"))
+        .map(|(_, text)| text)
+        .collect();
+    for row in page.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let number = cells[0].trim_start_matches("| ").parse::<u32>().unwrap_or(0);
+        let names: Vec<&str> = cells.last().unwrap().split('`').skip(1).step_by(2).collect();
+        for name in &names {
+            assert!(tests.contains(&format!("fn {name}(")), "{number}: there is no test {name}");
+        }
+        assert!(!(43..=62).contains(&number) || !names.is_empty(), "{number} names no test");
+    }
 }

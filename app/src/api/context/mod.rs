@@ -1,8 +1,10 @@
 //! Server-side context of pages and server functions: databases, meters and the viewer. Compiled for the server only.
 
+mod model;
 mod owner;
 mod usage;
 
+pub(crate) use model::providers;
 pub(crate) use owner::{audit, health, models, plans, top_users, user, users};
 pub(crate) use usage::usage_of;
 
@@ -35,6 +37,8 @@ pub struct PageState {
     pub offers: Arc<dyn Fn(&Model) -> bool + Send + Sync>,
     /// Returns the configured providers, each with the milliseconds until its open circuit allows a retry, or `None` if it is closed.
     pub providers: Arc<dyn Fn() -> Vec<(String, Option<u64>)> + Send + Sync>,
+    /// Returns whether the environment has the API key of this variable.
+    pub has_key: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     /// Daily spend cap set in the environment, if any.
     pub daily_spend: Option<domain::Picos>,
     /// The configured payment provider.
@@ -139,15 +143,15 @@ pub(crate) async fn chat_view(
         running = store::turn::running(&state.db, viewer.user_id, id).await.map_err(fail)?;
         open = Some(ConversationSummary { id, title: found.title });
     }
-    let models = store::model::list(&state.db).await.map_err(fail)?;
-    let mut models: Vec<AvailableModel> = models
+    let mut models: Vec<AvailableModel> = model::usable_models()
+        .await?
         .into_iter()
-        .filter(|model| (state.offers)(model))
         .map(|model| AvailableModel {
             allowed: viewer.plan.allows(&model.name),
-            is_demo: model.provider == domain::Provider::Demo,
+            is_demo: model::is_demo(&model),
             name: model.name,
             label: model.label,
+            efforts: model.efforts,
         })
         .collect();
     // Models in the plan's order, followed by those it doesn't allow.
@@ -170,9 +174,9 @@ pub(crate) async fn plan_catalog(
     use crate::view::plan::{PlanCatalog, PlanOffer};
     let fail = |error| state.fail(error);
     let plans = store::plan::list(&state.db).await.map_err(fail)?;
-    let models = store::model::list(&state.db).await.map_err(fail)?;
+    let models = model::usable_models().await?;
     let label = |name: &domain::ModelName| {
-        let found = models.iter().find(|model| model.name == *name && model.provider != domain::Provider::Demo);
+        let found = models.iter().find(|model| model.name == *name && !model::is_demo(model));
         found.map(|model| model.label.clone())
     };
     let offers = plans

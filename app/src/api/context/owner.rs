@@ -1,5 +1,6 @@
 //! Loads the data of the owner's pages.
 
+use super::model::warnings;
 use super::{PageState, Refusal, billing_of, refuse, usage_of};
 use crate::view::admin::{AUDIT_ROWS, DailyCost, ModelUse, Moment, TopUsersView, USER_ROWS};
 use domain::report::start_of_hour;
@@ -39,6 +40,8 @@ pub(crate) async fn top_users(state: &PageState, filter: UsageFilter) -> Result<
         row.line = lines.remove(&row.subject_id).unwrap_or_default();
     }
     let models = store::model_rule::list(&mut tx, now).await.map_err(fail)?;
+    let cache_savings = store::rollup::cache_savings(&mut tx, from, to).await.map_err(fail)?;
+    let warnings = warnings(state, &mut tx, &models, now.date()).await?;
     let plans = store::plan::list(&mut tx).await.map_err(fail)?;
     let kept_from = store::ledger::kept_from(&mut tx).await.map_err(fail)?;
     tx.commit().await.map_err(fail)?;
@@ -59,6 +62,8 @@ pub(crate) async fn top_users(state: &PageState, filter: UsageFilter) -> Result<
         revenue: summary.revenue,
         other_currencies: summary.other_currencies,
         refusals: summary.refusals,
+        cache_savings,
+        warnings,
         now: moment,
         plans: plans.into_iter().map(|plan| plan.id).collect(),
         models: models.into_iter().map(|row| row.model.name).collect(),
@@ -271,21 +276,18 @@ pub(crate) async fn models(state: &PageState) -> Result<crate::view::admin::Mode
     let row = |row: store::model_rule::ModelSettings| ModelRow {
         is_connected: (state.offers)(&row.model),
         spent: spent(Some(&row.model.name)),
-        name: row.model.name,
-        label: row.model.label,
-        provider: row.model.provider.as_str().to_owned(),
         is_on: row.rules.enabled,
         price: row.price.map(|tier| PriceRow {
             input: usd(tier.input),
             cache_read: tier.cache_read.map(usd),
             cache_write: tier.cache_write.map(usd),
+            cache_write_long: tier.cache_write_long.map(usd),
             output: usd(tier.output),
         }),
         next_price: row.next_price.map(|(input, output, at)| (usd(input), usd(output), at)),
         plans: row.plans,
-        fallback: row.rules.fallback,
-        hedge_after_s: row.rules.hedge_after_ms.map(|ms| ms.div_ceil(1_000)),
         daily_spend: row.rules.daily_spend,
+        model: row.model,
     };
     Ok(ModelsView {
         is_paused: switches.paused,
@@ -293,5 +295,6 @@ pub(crate) async fn models(state: &PageState) -> Result<crate::view::admin::Mode
         env_spend: state.daily_spend,
         spent: spent(None),
         models: models.into_iter().map(row).collect(),
+        today: now.date(),
     })
 }

@@ -1,5 +1,6 @@
 //! The owner's pages, visible to admins only.
 
+use domain::Tokens;
 use leptos::prelude::*;
 
 /// Tabs that link the owner's pages.
@@ -12,6 +13,7 @@ pub fn AdminTabs(
         ("/admin", "Top users"),
         ("/admin/users", "Users"),
         ("/admin/models", "Models"),
+        ("/admin/providers", "Providers"),
         ("/admin/plans", "Plans"),
         ("/admin/health", "Health"),
         ("/admin/audit", "Audit"),
@@ -39,10 +41,39 @@ pub fn Pager(
     })
 }
 
+/// Renders a labeled text field of a form with many of them. A field whose note is empty is required.
+fn text_field(
+    id: String,
+    name: &'static str,
+    label: &'static str,
+    note: &'static str,
+    inputmode: &'static str,
+    value: String,
+) -> AnyView {
+    let is_optional = !note.is_empty();
+    view! {
+        <div class="field">
+            <label for=id.clone()>{label}{is_optional.then(|| view! { " "<span class="optional">{note}</span> })}</label>
+            <input id=id name=name inputmode=inputmode required=!is_optional autocomplete="off" value=value/>
+        </div>
+    }
+    .into_any()
+}
+
+/// Formats timeouts in milliseconds by what they limit; "default" if none is set.
+fn timeouts_text(timeouts: &[(&str, Option<u32>)]) -> String {
+    let set = timeouts.iter().filter_map(|(what, ms)| ms.map(|ms| format!("{what} {} ms", Tokens(ms.into()))));
+    let set: Vec<String> = set.collect();
+    if set.is_empty() { "default".to_owned() } else { set.join(", ") }
+}
+
 pub mod audit;
 pub mod health;
+pub mod model_import;
+pub mod model_test;
 pub mod models;
 pub mod plans;
+pub mod providers;
 pub mod top_users;
 pub mod user;
 pub mod users;

@@ -15,6 +15,8 @@ pub(super) fn Composer(
     models: Vec<AvailableModel>,
     /// Name of the selected model.
     model: RwSignal<String>,
+    /// The selected reasoning effort; empty leaves it to the model.
+    effort: RwSignal<String>,
     /// Whether a response is in progress.
     #[prop(into)]
     running: Signal<bool>,
@@ -46,6 +48,7 @@ pub(super) fn Composer(
     };
     let demo: Vec<String> = models.iter().filter(|choice| choice.is_demo).map(|choice| choice.name.0.clone()).collect();
     let is_demo = move || demo.contains(&model.get());
+    let efforts = StoredValue::new(models.clone());
     let options = models
         .into_iter()
         .map(|choice| {
@@ -62,6 +65,7 @@ pub(super) fn Composer(
             <div class="composer-foot">
                 <label class="unseen" for="model">"Model"</label>
                 <select id="model" on:change=move |event| model.set(event_target_value(&event))>{options}</select>
+                {move || effort_picker(efforts, &model.get(), effort)}
                 {move || is_demo().then(|| view! { <span class="tag">"demo model"</span> })}
                 <Meter quota back_at/>
                 {move || if running.get() {
@@ -72,4 +76,28 @@ pub(super) fn Composer(
             </div>
         </form>
     }
+}
+
+/// Renders the picker of the reasoning effort; nothing if the model has no such setting.
+fn effort_picker(
+    models: StoredValue<Vec<AvailableModel>>,
+    model: &str,
+    effort: RwSignal<String>,
+) -> Option<impl IntoView + use<>> {
+    let of_model = |all: &Vec<AvailableModel>| {
+        all.iter().find(|choice| choice.name.0 == model).map(|choice| choice.efforts.clone())
+    };
+    let efforts = models.with_value(of_model).filter(|efforts| !efforts.is_empty())?;
+    let picked = effort.get_untracked();
+    let options = efforts
+        .into_iter()
+        .map(|effort| view! { <option value=effort.clone() selected=effort == picked>{format!("{effort} effort")}</option> })
+        .collect_view();
+    Some(view! {
+        <label class="unseen" for="effort">"Reasoning effort"</label>
+        <select id="effort" on:change=move |event| effort.set(event_target_value(&event))>
+            <option value="">"default effort"</option>
+            {options}
+        </select>
+    })
 }

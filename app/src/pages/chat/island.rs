@@ -75,7 +75,7 @@ pub fn Chat(
             <p class="unseen" role="status" aria-live="polite">{move || state.announced.get()}</p>
             <noscript><p class="noscript">"Sending messages requires JavaScript. You can read your conversations without it."</p></noscript>
             {view! {
-                <Composer node=state.input models model=state.model running=Signal::derive(move || state.running.get().is_some())
+                <Composer node=state.input models model=state.model effort=state.effort running=Signal::derive(move || state.running.get().is_some())
                     can_send=state.has_text quota=state.quota back_at on_type=move |()| state.typed() on_send=send on_stop=move |()| state.stop()/>
             }
             .into_any()}

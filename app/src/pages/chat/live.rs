@@ -5,9 +5,10 @@ use crate::browser::clock;
 use crate::components::duration::wait;
 use crate::components::icon::{Draw, Icon};
 use crate::components::markdown::Markdown;
+use crate::components::outcome::{self, HistoryNote, Reasoning};
 use crate::components::refusal_card::RefusalCard;
 use domain::money::count;
-use domain::{Outcome, Problem, TurnEvent, TurnId};
+use domain::{HistoryCut, MessageStatus, Outcome, Problem, TurnEvent, TurnId};
 use leptos::prelude::*;
 
 /// The state of a turn on screen.
@@ -41,6 +42,8 @@ pub(super) struct TurnView {
     pub model: ArcRwSignal<String>,
     /// Display name of the requested model, if a fallback answers instead of it.
     pub fallback_for: ArcRwSignal<Option<String>>,
+    /// What was left out of the conversation that the model reads.
+    pub history_cut: ArcRwSignal<Option<HistoryCut>>,
     /// The turn whose response this one supersedes as soon as it starts.
     pub replaces: Option<TurnId>,
     /// Whether the user's message is already shown above, so that it isn't repeated.
@@ -62,6 +65,7 @@ impl TurnView {
             question,
             model: ArcRwSignal::new(model),
             fallback_for: ArcRwSignal::new(None),
+            history_cut: ArcRwSignal::new(None),
             replaces: None,
             hides_user_message: ArcRwSignal::new(false),
             answer: ArcRwSignal::default(),
@@ -74,7 +78,10 @@ impl TurnView {
     /// Applies an event to the turn itself.
     pub fn apply_event(&self, event: &TurnEvent) {
         match event {
-            TurnEvent::Turn { .. } => self.state.set(TurnState::Running),
+            TurnEvent::Turn { history_cut, .. } => {
+                self.history_cut.set(*history_cut);
+                self.state.set(TurnState::Running);
+            }
             TurnEvent::Delta { text } => self.answer.update(|answer| answer.push_str(text)),
             TurnEvent::Reasoning { text } => self.reasoning.update(|reasoning| reasoning.push_str(text)),
             TurnEvent::Finish { outcome, usage, cost_usd, .. } => {
@@ -85,6 +92,11 @@ impl TurnView {
             }
             TurnEvent::Failed { problem } => self.state.set(TurnState::Failed(problem.clone())),
         }
+    }
+
+    /// Returns the note below the response if it has this status; `None` if it is complete.
+    pub fn note(&self, status: MessageStatus) -> Option<&'static str> {
+        outcome::note(status, &self.answer.read_untracked(), &self.reasoning.read_untracked())
     }
 }
 
@@ -108,47 +120,37 @@ pub(super) fn LiveTurn(
         Some(earlier) => on_regenerate.run(earlier),
         None => on_retry.run(()),
     });
-    let TurnView { id, question, model, fallback_for, answer, reasoning, state, left_ms, hides_user_message, .. } =
-        turn;
-    let (model, fallback_for) = (RwSignal::from(model), RwSignal::from(fallback_for));
-    let hides_user_message = RwSignal::from(hides_user_message);
-    let (state, left_ms) = (RwSignal::from(state), RwSignal::from(left_ms));
-    let (answer, reasoning) = (RwSignal::from(answer), RwSignal::from(reasoning));
+    let of_turn = turn.clone();
+    let (model, fallback_for) = (RwSignal::from(turn.model), RwSignal::from(turn.fallback_for));
+    let (history_cut, hides_user_message) = (RwSignal::from(turn.history_cut), RwSignal::from(turn.hides_user_message));
+    let (state, left_ms) = (RwSignal::from(turn.state), RwSignal::from(turn.left_ms));
+    let (answer, reasoning) = (RwSignal::from(turn.answer), RwSignal::from(turn.reasoning));
     let at = Memo::new(move |_| match state.get() {
         // Computed once, when the refusal arrives. Waits of up to a minute show only the countdown.
         TurnState::Refused(Problem { retry_after_ms: Some(ms), .. }) if ms > 60_000 => clock::time_in(ms),
         _ => String::new(),
     });
     let was_refused = Memo::new(move |_| matches!(state.get(), TurnState::Refused(_)));
-    let user_message = (!question.is_empty()).then(|| {
-        let question = question.clone();
-        move || {
-            (!was_refused.get() && !hides_user_message.get()).then(|| view! { <UserMessage text=question.clone()/> })
+    let question = turn.question;
+    let is_shown = move || !was_refused.get() && !hides_user_message.get();
+    let user_message =
+        (!question.is_empty()).then(|| move || is_shown().then(|| view! { <UserMessage text=question.clone()/> }));
+    let foot = move || match state.get() {
+        TurnState::Waiting => {
+            view! { <p class="thinking" aria-hidden="true"><span class="caret"></span></p> }.into_any()
         }
-    });
-    let foot = move || {
-        match state.get() {
-        TurnState::Waiting => view! { <p class="thinking" aria-hidden="true"><span class="caret"></span></p> }.into_any(),
         // Once there is text, the style sheet draws the caret after the last word.
-        TurnState::Running => (move || answer.read().is_empty().then(|| view! { <span class="caret" aria-hidden="true"></span> })).into_any(),
-        TurnState::Ended { outcome, used } => ended_foot(id, outcome, used, model.get(), can_regenerate, on_regenerate).into_any(),
-        TurnState::Failed(problem) => view! {
-            <div class="note broke" role="alert">
-                <Draw icon=Icon::Danger/><span>{problem.message}</span>
-                {move || can_regenerate.get().then(|| view! { <button type="button" class="secondary small" on:click=move |_| on_regenerate.run(id)><Draw icon=Icon::Retry/>"Try again"</button> })}
-            </div>
+        TurnState::Running => {
+            (move || answer.read().is_empty().then(|| view! { <span class="caret" aria-hidden="true"></span> }))
+                .into_any()
         }
-        .into_any(),
+        TurnState::Ended { outcome, used } => {
+            ended_foot(&of_turn, outcome::status_of(outcome), used, can_regenerate, on_regenerate).into_any()
+        }
+        TurnState::Failed(problem) => failed_foot(&of_turn, problem, can_regenerate, on_regenerate).into_any(),
         TurnState::Refused(problem) => view! { <RefusalCard problem left_ms at on_retry=retry/> }.into_any(),
-    }
     };
-    let reasoning_block = move || {
-        (!reasoning.read().is_empty()).then(|| {
-            view! {
-                <details class="reasoning"><summary>"Reasoning"</summary><p>{move || reasoning.get()}</p></details>
-            }
-        })
-    };
+    let has_reasoning = Memo::new(move |_| !reasoning.read().trim().is_empty());
     let fallback_note = move || {
         fallback_for.get().map(|missing| {
             view! { <p class="note"><Draw icon=Icon::Alert/>{format!("{missing} is unavailable right now. {} answered instead.", model.get())}</p> }
@@ -158,8 +160,9 @@ pub(super) fn LiveTurn(
     view! {
         {user_message}
         <article class="answer live" aria-label="Response" aria-busy=move || busy.get().to_string()>
+            {move || history_cut.get().map(|cut| view! { <HistoryNote cut/> })}
             {fallback_note}
-            {reasoning_block}
+            {move || has_reasoning.get().then(|| view! { <Reasoning text=reasoning/> })}
             <Markdown text=answer/>
             {foot}
         </article>
@@ -168,23 +171,44 @@ pub(super) fn LiveTurn(
 
 /// Renders what follows a response that has ended: a note if it is incomplete, the model, its usage and a Regenerate button.
 fn ended_foot(
-    id: TurnId,
-    outcome: Outcome,
+    turn: &TurnView,
+    status: MessageStatus,
     used: String,
-    model: String,
     can_regenerate: Signal<bool>,
     on_regenerate: Callback<TurnId>,
-) -> impl IntoView {
-    let note = match outcome {
-        Outcome::Stopped => Some("Stopped"),
-        Outcome::Truncated => Some("Response cut off at the length limit"),
-        _ => None,
+) -> impl IntoView + use<> {
+    let (id, model) = (turn.id, turn.model.get_untracked());
+    let again = move || {
+        let label = outcome::retry_label(status).filter(|_| can_regenerate.get());
+        label.map(|label| view! { <button type="button" class="quiet small again" on:click=move |_| on_regenerate.run(id)><Draw icon=Icon::Retry/>{label}</button> })
     };
     view! {
-        {note.map(|note| view! { <p class="note"><Draw icon=Icon::Alert/>{note}</p> })}
-        <p class="byline">{model}<span>{used}</span>
-            {move || can_regenerate.get().then(|| view! { <button type="button" class="quiet small again" on:click=move |_| on_regenerate.run(id)><Draw icon=Icon::Retry/>"Regenerate"</button> })}
-        </p>
+        {turn.note(status).map(|note| view! { <p class="note"><Draw icon=Icon::Alert/>{note}</p> })}
+        <p class="byline">{model}<span>{used}</span>{again}</p>
+    }
+}
+
+/// Renders what follows a response that failed: the same note as after a reload, the problem, and a button to try again.
+fn failed_foot(
+    turn: &TurnView,
+    problem: Problem,
+    can_regenerate: Signal<bool>,
+    on_regenerate: Callback<TurnId>,
+) -> impl IntoView + use<> {
+    let id = turn.id;
+    let status = outcome::status_of_failure(&problem);
+    // The note of a tool call is its problem's message.
+    let details = (status == MessageStatus::Failed).then_some(problem.message);
+    let again = move || {
+        let label = outcome::retry_label(status).filter(|_| can_regenerate.get());
+        label.map(|label| view! { <button type="button" class="secondary small" on:click=move |_| on_regenerate.run(id)><Draw icon=Icon::Retry/>{label}</button> })
+    };
+    view! {
+        <div class="note broke" role="alert">
+            <Draw icon=Icon::Danger/><span>{turn.note(status)}</span>
+            {details.map(|details| view! { <span class="details">{details}</span> })}
+            {again}
+        </div>
     }
 }
 

@@ -3,6 +3,7 @@
 mod composer;
 mod island;
 mod live;
+mod refusal;
 mod sidebar;
 mod state;
 mod transcript;

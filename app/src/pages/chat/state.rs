@@ -1,7 +1,9 @@
 //! The chat island's state and event handlers: sending, streaming, resuming and regenerating turns.
 
 use super::live::{TurnState, TurnView, low_quota_text};
+use super::refusal;
 use crate::browser::{api, clock, draft, page, scroll, stream};
+use crate::components::outcome::status_of;
 use crate::view::conversation::AvailableModel;
 use domain::{ConversationId, ModelName, Problem, Quota, TurnEvent, TurnId};
 use futures::{Stream, StreamExt};
@@ -21,6 +23,8 @@ pub(super) struct ChatState {
     models: StoredValue<Vec<AvailableModel>>,
     /// Name of the selected model.
     pub model: RwSignal<String>,
+    /// The selected reasoning effort; empty leaves it to the model.
+    pub effort: RwSignal<String>,
     /// The turn in progress.
     pub running: RwSignal<Option<TurnId>>,
     /// Whether the text box contains a message to send.
@@ -47,6 +51,7 @@ impl ChatState {
             quota: RwSignal::new(quota),
             models: StoredValue::new(models.to_vec()),
             model: RwSignal::new(first),
+            effort: RwSignal::new(String::new()),
             running: RwSignal::new(None),
             has_text: RwSignal::new(false),
             announced: RwSignal::new(String::new()),
@@ -77,6 +82,9 @@ impl ChatState {
         // The browser may have restored an earlier selection.
         if let Some(picked) = page::value_of("model") {
             self.model.set(picked);
+        }
+        if let Some(picked) = page::value_of("effort") {
+            self.effort.set(picked);
         }
         page::focus(&input);
         self.go_to_end();
@@ -129,6 +137,15 @@ impl ChatState {
         self.models.with_value(find).unwrap_or_else(|| model.to_owned())
     }
 
+    /// Returns the selected reasoning effort if the model has it.
+    fn effort_of(self, model: &str) -> Option<String> {
+        let effort = self.effort.get_untracked();
+        let has = |all: &Vec<AvailableModel>| {
+            all.iter().any(|choice| choice.name.0 == model && choice.efforts.contains(&effort))
+        };
+        self.models.with_value(has).then_some(effort)
+    }
+
     /// Regenerates a turn's response. The old response stays visible until the new one starts.
     pub fn regenerate(self, turn: TurnId) {
         let earlier = self.turns.read_untracked().iter().find(|live| live.id == turn).cloned();
@@ -160,6 +177,7 @@ impl ChatState {
             return;
         }
         let model = self.model.get_untracked();
+        let effort = self.effort_of(&model);
         let mut live = TurnView::new(TurnId::at(clock::now()), text.clone(), self.label(&model));
         live.replaces = retry_of;
         live.hides_user_message.set(retry_of.is_some());
@@ -175,6 +193,7 @@ impl ChatState {
             let request = stream::ChatRequest {
                 conversation_id: self.conversation.get_untracked(),
                 model: Some(&ModelName(model)),
+                effort: effort.as_deref(),
                 text: retry_of.is_none().then_some(text.as_str()),
                 retry_of,
                 turn_id: live.id,
@@ -255,12 +274,13 @@ impl ChatState {
                     page::show_new_conversation(*conversation_id, live.question.lines().next().unwrap_or_default());
                 }
             }
-            TurnEvent::Finish { quota, .. } => {
+            TurnEvent::Finish { outcome, quota, .. } => {
                 if let Some(text) = low_quota_text(quota) {
                     self.show(text);
                 }
                 self.quota.set(Some(quota.clone()));
-                self.announced.set("The response is complete.".into());
+                let note = live.note(status_of(*outcome)).unwrap_or("The response is complete.");
+                self.announced.set(note.into());
             }
             TurnEvent::Failed { problem } => {
                 self.announced.set(problem.message.clone());
@@ -272,6 +292,8 @@ impl ChatState {
 
     /// Handles a turn that was refused before it started: puts its text back into the text box and starts the card's countdown.
     fn refused(self, live: &TurnView, problem: Problem) {
+        let message = refusal::message(&problem.message, live.replaces.is_some());
+        let problem = Problem { message, ..problem };
         // For a refused regeneration, the old response and its question are still shown, so there is no text to restore.
         if live.replaces.is_none()
             && let Some(input) = self.input.get_untracked()

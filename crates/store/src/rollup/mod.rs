@@ -2,15 +2,16 @@
 //!
 //! `usage_hour` and `usage_day` hold the sums per user and model; a trigger of the ledger maintains them in the transaction that makes a row
 //! final. `usage_total` (per hour and model) and the `ttft_*` histograms are shared by all users, so the trigger only appends to
-//! `usage_delta` and [`refresh`] folds it in once a minute: folded plus unfolded rows equal the ledger at any moment. `usage_report` holds
-//! the standard periods of `/admin` as of the last refresh.
+//! `usage_delta` and [`refresh`] folds it in once a minute: folded plus unfolded rows equal the ledger at any moment. The same holds for
+//! `cache_saving`, what prompt caching saved per hour and model. `usage_report` holds the standard periods of `/admin` as of the last
+//! refresh.
 
 mod refresh;
 mod summary;
 mod totals;
 
 pub use refresh::{Freshness, freshness, rebuild, refresh};
-pub use summary::{LargeShare, Summary, as_of, large_shares, summary};
+pub use summary::{LargeShare, Summary, as_of, cache_savings, large_shares, summary};
 pub use totals::{Include, PeriodTotals, Totals, cost, spent_in_a_day, spent_in_whole_hours, totals};
 
 use std::ops::AddAssign;

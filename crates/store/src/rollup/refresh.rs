@@ -71,6 +71,10 @@ async fn fold(tx: &mut Tx) -> Result<()> {
            insert into ttft_day as t
            select (hour at time zone 'UTC')::date, model, ms, sum(calls) from ttft group by 1, 2, 3
            on conflict (day, model, ms) do update set calls = t.calls + excluded.calls
+         ), saved as (
+           insert into cache_saving as t
+           select model, hour, sum(saved_picos) from delta group by model, hour having sum(saved_picos) <> 0
+           on conflict (hour, model) do update set picos = t.picos + excluded.picos
          )
          insert into usage_total as t
          select model, hour, sum(requests), sum(calls), sum(failed), sum(input_tokens), sum(cache_read_tokens), sum(cache_write_tokens),
@@ -171,6 +175,7 @@ pub async fn rebuild(db: &Db) -> Result<()> {
     let kept = crate::ledger::kept_from(&mut tx).await?.unwrap_or(OffsetDateTime::UNIX_EPOCH);
     rebuild_sums(&mut tx, kept).await?;
     rebuild_totals(&mut tx, kept).await?;
+    rebuild_savings(&mut tx, kept).await?;
     tx.commit().await
 }
 
@@ -236,6 +241,23 @@ async fn rebuild_totals(tx: &mut Tx, kept: OffsetDateTime) -> Result<()> {
         "insert into ttft_day
          select (created_at at time zone 'UTC')::date, model, two_digits(ttft_ms), count(*) from ai_usage
          where status <> 'pending' and ttft_ms is not null and created_at >= $1 group by 1, 2, 3",
+        kept,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Recomputes what prompt caching saved.
+async fn rebuild_savings(tx: &mut Tx, kept: OffsetDateTime) -> Result<()> {
+    sqlx::query!("delete from cache_saving where hour >= $1", kept).execute(&mut *tx).await?;
+    sqlx::query!(
+        "insert into cache_saving
+         select u.model, date_trunc('hour', u.created_at, 'UTC'),
+                sum(cache_saving_picos(p, u.cache_read_tokens, u.cache_write_tokens, u.cache_write_long_tokens))
+         from ai_usage u join model_price p using (model_price_id)
+         where u.status <> 'pending' and u.created_at >= $1 and (u.cache_read_tokens <> 0 or u.cache_write_tokens <> 0)
+         group by 1, 2",
         kept,
     )
     .execute(tx)

@@ -1,8 +1,10 @@
-//! Figures that aren't in the report's rows: revenue, refusals, and users with a large share of the usage.
+//! Figures that aren't in the report's rows: revenue, refusals, what prompt caching saved, and users with a large share of the usage.
 
 use crate::{Result, Tx};
+use domain::report::start_of_hour;
 use domain::{Picos, ReportPeriod};
 use rust_decimal::Decimal;
+use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
 /// Revenue and refusals of a period, of all users.
@@ -57,6 +59,38 @@ pub async fn summary(
         other_currencies: paid.other_currencies.max(0).cast_unsigned(),
         refusals: refusals.into_iter().map(|row| (row.kind, row.n.max(0).cast_unsigned())).collect(),
     })
+}
+
+/// Reads what prompt caching saved all users in a period: the cost of the tokens read from caches at the input price less their own, minus
+/// what writing to caches cost above the input price, by each call's own price. Negative if more was spent on writing than was saved.
+///
+/// Whole hours are read from their sums, the rest of the period from the ledger.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn cache_savings(db: impl PgExecutor<'_>, from: OffsetDateTime, to: OffsetDateTime) -> Result<Picos> {
+    let first = start_of_hour(from);
+    let first = if first == from { first } else { first + time::Duration::HOUR }.min(to);
+    let last = start_of_hour(to).max(first);
+    let saved = sqlx::query_scalar!(
+        r#"select coalesce(sum(picos), 0)::bigint as "picos!"
+           from (
+             select picos from cache_saving where hour >= $2 and hour < $3
+             union all
+             select saved_picos from usage_delta where hour >= $2 and hour < $3
+             union all
+             select cache_saving_picos(p, u.cache_read_tokens, u.cache_write_tokens, u.cache_write_long_tokens)
+             from ai_usage u join model_price p using (model_price_id)
+             where u.status <> 'pending' and (u.created_at >= $1 and u.created_at < $2 or u.created_at >= $3 and u.created_at < $4)
+           ) saved"#,
+        from,
+        first,
+        last,
+        to,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(Picos(saved))
 }
 
 /// A user with a large share of all users' cost or tokens.

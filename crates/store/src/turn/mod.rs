@@ -7,11 +7,15 @@
 mod hedge;
 mod reap;
 mod record;
+mod summary;
+mod withdraw;
 mod write_pending;
 
 pub use hedge::{HedgeCall, add_hedge_call, close_unbilled, demote_hedge_call};
 pub use reap::{ExpiredTurn, Unsettled, list_expired, list_unsettled, mark_settled};
-pub use record::{Record, record};
+pub use record::{AnswerMessage, Record, record, write_answer};
+pub use summary::{NewSummaryCall, write_summary_pending};
+pub use withdraw::{WithdrawnTurn, withdraw};
 pub use write_pending::{
     FallbackCall, InsertOutcome, NewTurn, PendingCall, UndoneTurn, add_fallback_call, delete_undone, undo,
     write_pending,
@@ -138,20 +142,26 @@ pub async fn load_turn_context(
         r#"select h.paused, h.daily_spend_usd as global_spend,
                   t.turn_id is not null as "is_known!", t.user_id as "user_id?", t.request_hash as "request_hash?",
                   t.ended_at is not null as "ended!", coalesce(t.alive_until >= now(), false) as "is_alive!",
-                  m.model as "model?", m.label as "label?", m.provider as "provider?", m.base_url as "base_url?",
-                  m.context as "context?", m.max_output as "max_output?", m.fallback as "fallback?", m.hedge_after_ms as "hedge_after_ms?",
-                  m.input_permille as "input_permille?", m.daily_spend_usd as "model_spend?",
+                  m.model as "model?", m.label as "label?", m.context as "context?", m.max_output as "max_output?",
+                  m.fallback as "fallback?", m.hedge_after_ms as "hedge_after_ms?", m.input_permille as "input_permille?",
+                  m.output_limit as "output_limit?", m.thinking as "thinking?", m.efforts as "efforts?",
+                  m.min_cacheable as "min_cacheable?", m.first_byte_timeout_ms as "first_byte_timeout_ms?",
+                  m.idle_timeout_ms as "idle_timeout_ms?", m.ends_at as "ends_at?", m.daily_spend_usd as "model_spend?",
+                  v.provider as "provider?", v.label as "provider_label?", v.wire_format as "wire_format?", v.base_url as "base_url?",
+                  v.key_variable as "key_variable?", v.connect_timeout_ms as "connect_timeout_ms?",
+                  v.first_byte_timeout_ms as "provider_first_byte_timeout_ms?",
+                  v.idle_timeout_ms as "provider_idle_timeout_ms?", v.max_in_flight as "max_in_flight?",
                   p.model_price_id as "model_price_id?", p.above as "above?", p.input_micros_per_million as "input?",
                   p.cache_read_micros_per_million as "cache_read?", p.cache_write_micros_per_million as "cache_write?",
-                  p.output_micros_per_million as "output?"
+                  p.cache_write_long_micros_per_million as "cache_write_long?", p.output_micros_per_million as "output?"
            from deployment h
            left join turn t on t.turn_id = $1
-           left join model m on m.enabled and ($3::text is null or m.model = $3
+           left join (model m join provider v using (provider)) on m.enabled and ($3::text is null or m.model = $3
              or m.model = (select fallback from model where model = $3))
            left join lateral (
              select distinct on (coalesce(above_tokens, 0))
                     model_price_id, coalesce(above_tokens, 0) as above, input_micros_per_million, cache_read_micros_per_million,
-                    cache_write_micros_per_million, output_micros_per_million
+                    cache_write_micros_per_million, cache_write_long_micros_per_million, output_micros_per_million
              from model_price where model = m.model and effective_at <= $2
              order by coalesce(above_tokens, 0), effective_at desc
            ) p on true
@@ -170,33 +180,23 @@ pub async fn load_turn_context(
             let (user_id, is_alive) = (row.user_id.map(Into::into), row.is_alive);
             context.known = Some(ExistingTurn { user_id, request_hash, ended: row.ended, is_alive });
         }
-        let Some(name) = row.model else { continue };
-        if offers.last().is_none_or(|(model, ..)| model.name.0 != name) {
-            let model = crate::model::Row {
-                model: name,
-                label: row.label.unwrap_or_default(),
-                provider: row.provider.unwrap_or_default(),
-                base_url: row.base_url,
-                context: row.context.unwrap_or_default(),
-                max_output: row.max_output.unwrap_or_default(),
-                fallback: row.fallback,
-                hedge_after_ms: row.hedge_after_ms,
-                input_permille: row.input_permille,
-            };
-            let Some(model) = model.read() else { continue };
-            offers.push((model, row.model_spend.and_then(Picos::from_usd), Vec::new()));
-        }
-        if let (Some((.., tiers)), Some(id), Some(above), Some(input), Some(output)) =
-            (offers.last_mut(), row.model_price_id, row.above, row.input, row.output)
-        {
-            tiers.push(Price {
+        let price = match (row.model_price_id, row.above, row.input, row.output) {
+            (Some(id), Some(above), Some(input), Some(output)) => Some(Price {
                 id: id.into(),
                 above: Tokens::from_db(above),
                 input: MicrosPerMillion(input),
                 cache_read: row.cache_read.map(MicrosPerMillion),
                 cache_write: row.cache_write.map(MicrosPerMillion),
+                cache_write_long: row.cache_write_long.map(MicrosPerMillion),
                 output: MicrosPerMillion(output),
-            });
+            }),
+            _ => None,
+        };
+        let daily_spend = row.model_spend.and_then(Picos::from_usd);
+        let Some(model) = crate::model::from_row!(row).read() else { continue };
+        match offers.last_mut() {
+            Some((last, _, tiers)) if last.name == model.name => tiers.extend(price),
+            _ => offers.push((model, daily_spend, price.into_iter().collect())),
         }
     }
     context.offers = offers
@@ -239,7 +239,7 @@ pub async fn is_owned_by(db: impl PgExecutor<'_>, owner: UserId, id: TurnId) -> 
 pub struct RegenerableTurn {
     /// Its conversation.
     pub conversation_id: ConversationId,
-    /// Whether it has ended.
+    /// Whether it has ended, or its response is stored and only its usage is still being read.
     pub ended: bool,
 }
 
@@ -253,8 +253,9 @@ pub async fn load_for_regenerate(
     id: TurnId,
 ) -> Result<Option<RegenerableTurn>> {
     let row = sqlx::query!(
-        r#"select conversation_id as "conversation_id!", ended_at is not null as "ended!" from turn
-           where turn_id = $1 and user_id = $2 and conversation_id is not null"#,
+        r#"select conversation_id as "conversation_id!",
+                  ended_at is not null or exists (select from message where turn_id = $1 and role = 'assistant') as "ended!"
+           from turn where turn_id = $1 and user_id = $2 and conversation_id is not null"#,
         Uuid::from(id),
         Uuid::from(owner),
     )
@@ -263,7 +264,8 @@ pub async fn load_for_regenerate(
     Ok(row.map(|row| RegenerableTurn { conversation_id: row.conversation_id.into(), ended: row.ended }))
 }
 
-/// Returns the turn that is running in a conversation of this user, with the model that was called last, if there is one.
+/// Returns the turn that is running in a conversation of this user, with the model that was called last, if there is one. A turn whose
+/// response is stored isn't running any more, although its usage may still be read.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -275,6 +277,7 @@ pub async fn running(
     let row = sqlx::query!(
         "select t.turn_id, u.model from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at
          where t.user_id = $1 and t.conversation_id = $2 and t.ended_at is null and t.alive_until >= now()
+           and not exists (select from message m where m.turn_id = t.turn_id and m.role = 'assistant')
          order by t.created_at desc, u.call_no desc limit 1",
         Uuid::from(owner),
         Uuid::from(conversation),

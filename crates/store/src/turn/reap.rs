@@ -80,9 +80,6 @@ pub struct ExpiredTurn {
     pub conversation_id: Option<ConversationId>,
     /// The model that was called.
     pub model: ModelName,
-    /// The name of the model's provider, which decides how its output tokens are estimated. This release may not know it, if a newer one
-    /// has added the model.
-    pub provider: String,
     /// The price at admission.
     pub price_id: ModelPriceId,
     /// Estimated input tokens.
@@ -98,8 +95,8 @@ pub struct ExpiredTurn {
 /// Returns an error if the query fails.
 pub async fn list_expired(db: impl PgExecutor<'_>) -> Result<Vec<ExpiredTurn>> {
     let rows = sqlx::query!(
-        "select t.turn_id, t.subject, t.conversation_id, u.model, m.provider, u.model_price_id, u.estimated_tokens, u.ai_usage_id, u.created_at
-         from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at join model m using (model)
+        "select t.turn_id, t.subject, t.conversation_id, u.model, u.model_price_id, u.estimated_tokens, u.ai_usage_id, u.created_at
+         from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at
          where t.ended_at is null and t.alive_until < now() and u.status = 'pending'
            and not exists (select from ai_usage o where o.turn_id = u.turn_id and o.created_at = u.created_at and o.status = 'pending'
                              and o.call_no > u.call_no)
@@ -114,7 +111,6 @@ pub async fn list_expired(db: impl PgExecutor<'_>) -> Result<Vec<ExpiredTurn>> {
             subject: row.subject,
             conversation_id: row.conversation_id.map(Into::into),
             model: ModelName(row.model),
-            provider: row.provider,
             price_id: row.model_price_id.into(),
             estimated: Tokens::from_db(row.estimated_tokens),
             call: PendingCall { id: row.ai_usage_id.into(), created_at: row.created_at },

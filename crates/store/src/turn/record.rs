@@ -1,7 +1,7 @@
 //! Records the end of a turn.
 
 use super::PendingCall;
-use crate::Result;
+use crate::{Db, Result};
 use domain::{
     ConversationId, MessageId, MessageStatus, ModelName, ModelPriceId, Outcome, Picos, TurnId, Usage, UsageSource,
 };
@@ -21,6 +21,10 @@ pub struct Record<'a> {
     pub model: &'a ModelName,
     /// The response text, possibly incomplete.
     pub text: &'a str,
+    /// The model's reasoning, possibly incomplete; empty if there is none.
+    pub reasoning: &'a str,
+    /// How complete the response is.
+    pub message_status: MessageStatus,
     /// How the turn ended.
     pub outcome: Outcome,
     /// Tokens used.
@@ -43,19 +47,13 @@ pub struct Record<'a> {
     pub now: OffsetDateTime,
 }
 
-/// Makes the ledger row final, ends the turn and stores the response in one statement; the ledger's triggers add the row to its user's
-/// hour. Another pending call of the same turn is closed with its estimated input. Returns false if the row was already final; the row and
-/// the message are unchanged then.
+/// Makes the ledger row final, ends the turn and stores the response in one statement, unless [`write_answer`] has stored it before; the
+/// ledger's triggers add the row to its user's hour. Another pending call of the same turn is closed with its estimated input. Returns false
+/// if the row was already final; the row and the message are unchanged then.
 ///
 /// # Errors
 /// Returns an error if the query fails. Nothing is written then.
 pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
-    let status = match end.outcome {
-        Outcome::Finished => MessageStatus::Finished,
-        Outcome::Stopped => MessageStatus::Stopped,
-        Outcome::Truncated => MessageStatus::Truncated,
-        Outcome::Failed | Outcome::Lost => MessageStatus::Failed,
-    };
     // Each part refers to the one before it, so that locks are taken in this order. If the conversation was deleted, no message is
     // stored, but the ledger row still counts.
     let row = sqlx::query!(
@@ -65,7 +63,8 @@ pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
                     $9::bigint as input_tokens, $10::bigint as cache_read_tokens, $11::bigint as cache_write_tokens,
                     $12::bigint as output_tokens, $13::bigint as reasoning_tokens, $14::numeric as cost_usd,
                     $15::text as provider_request_id, $16::int as ttft_ms, $17::boolean as provider_failed, $18::boolean as other_failed,
-                    $19::uuid as message_id, $20::text as body, $21::text as message_status, $22::text as model
+                    $19::uuid as message_id, $20::text as body, $21::text as message_status, $22::text as model,
+                    $23::bigint as cache_write_long_tokens, $24::text as reasoning
            ), updated_conversation as (
              update conversation c set updated_at = i.at from input i
              where c.conversation_id = i.conversation_id returning c.conversation_id
@@ -74,7 +73,8 @@ pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
              where t.turn_id = i.turn_id and t.ended_at is null and (select count(*) from updated_conversation) >= 0 returning t.turn_id
            ), final_row as (
              update ai_usage u set status = i.status, usage_source = i.usage_source, input_tokens = i.input_tokens,
-                    cache_read_tokens = i.cache_read_tokens, cache_write_tokens = i.cache_write_tokens, output_tokens = i.output_tokens,
+                    cache_read_tokens = i.cache_read_tokens, cache_write_tokens = i.cache_write_tokens,
+                    cache_write_long_tokens = i.cache_write_long_tokens, output_tokens = i.output_tokens,
                     reasoning_tokens = i.reasoning_tokens, cost_usd = i.cost_usd, model_price_id = i.model_price_id,
                     provider_request_id = i.provider_request_id, settled_at = i.at, ttft_ms = i.ttft_ms,
                     provider_failed = i.provider_failed
@@ -92,8 +92,8 @@ pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
              where u.created_at = i.created_at and u.turn_id = i.turn_id and u.ai_usage_id <> i.ai_usage_id and u.status = 'pending'
                and p.model_price_id = u.model_price_id and (select count(*) from final_row) >= 0
            ), response as (
-             insert into message (message_id, conversation_id, turn_id, role, body, status, model, created_at)
-             select i.message_id, updated_conversation.conversation_id, i.turn_id, 'assistant', i.body, i.message_status, i.model, i.at
+             insert into message (message_id, conversation_id, turn_id, role, body, reasoning, status, model, created_at)
+             select i.message_id, updated_conversation.conversation_id, i.turn_id, 'assistant', i.body, i.reasoning, i.message_status, i.model, i.at
              from input i, updated_conversation, final_row
              on conflict (turn_id, role) do nothing
            )
@@ -116,14 +116,69 @@ pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
         end.ttft_ms,
         end.provider_failed,
         end.other_failed,
-        // Messages are ordered by id, and the user's message has the time of admission: the response's id must be later even if the clock
-        // went back.
-        Uuid::from(MessageId::at(end.now.max(end.call.created_at + time::Duration::milliseconds(1)))),
+        Uuid::from(answer_id(end.now, end.call.created_at)),
         end.text,
-        status.as_str(),
+        end.message_status.as_str(),
         end.model.0,
+        end.usage.cache_write_long.to_db(),
+        end.reasoning,
     )
     .fetch_one(db)
     .await?;
     Ok(row.is_done)
+}
+
+/// Returns an id for the response of a turn. Messages are ordered by id, and the user's message has the time of admission: the response's id
+/// must be later even if the clock went back.
+fn answer_id(now: OffsetDateTime, admitted_at: OffsetDateTime) -> MessageId {
+    MessageId::at(now.max(admitted_at + time::Duration::milliseconds(1)))
+}
+
+/// The response of a turn whose usage isn't known yet.
+pub struct AnswerMessage<'a> {
+    /// Turn id.
+    pub turn_id: TurnId,
+    /// The conversation of the response.
+    pub conversation_id: ConversationId,
+    /// The model that responded.
+    pub model: &'a ModelName,
+    /// The response text, possibly incomplete.
+    pub text: &'a str,
+    /// The model's reasoning, possibly incomplete; empty if there is none.
+    pub reasoning: &'a str,
+    /// How complete the response is.
+    pub status: MessageStatus,
+    /// Current time.
+    pub now: OffsetDateTime,
+}
+
+/// Stores the response of a stopped turn while its usage is still being read, so that the transcript has it at once. Turn and ledger row stay
+/// open; [`record`] ends them and leaves the message as it is. Does nothing if the conversation is gone.
+///
+/// # Errors
+/// Returns an error if a query fails.
+pub async fn write_answer(db: &Db, answer: &AnswerMessage<'_>) -> Result<()> {
+    let admitted_at = sqlx::query_scalar!("select created_at from turn where turn_id = $1", Uuid::from(answer.turn_id))
+        .fetch_optional(db)
+        .await?;
+    // The same order of locks as in `record`: conversation, message.
+    sqlx::query!(
+        "with touched as (
+           update conversation set updated_at = $8 where conversation_id = $2 returning conversation_id
+         )
+         insert into message (message_id, conversation_id, turn_id, role, body, reasoning, status, model, created_at)
+         select $1, conversation_id, $3, 'assistant', $4, $5, $6, $7, $8 from touched
+         on conflict (turn_id, role) do nothing",
+        Uuid::from(answer_id(answer.now, admitted_at.unwrap_or(answer.now))),
+        Uuid::from(answer.conversation_id),
+        Uuid::from(answer.turn_id),
+        answer.text,
+        answer.reasoning,
+        answer.status.as_str(),
+        answer.model.0,
+        answer.now,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
 }

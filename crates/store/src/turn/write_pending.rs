@@ -2,7 +2,8 @@
 
 use crate::{Db, Result};
 use domain::{
-    AiUsageId, ConversationId, MessageId, ModelName, ModelPriceId, Picos, Tokens, TurnId, Usage, UsageSource, UserId,
+    AiUsageId, ConversationId, HistoryCut, MessageId, ModelName, ModelPriceId, Picos, Tokens, TurnId, Usage,
+    UsageSource, UserId,
 };
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
@@ -26,6 +27,8 @@ pub struct NewTurn<'a> {
     pub text: &'a str,
     /// Hash of the request.
     pub request_hash: &'a [u8],
+    /// What was left out of the conversation that the model reads; `None` if nothing was.
+    pub history_cut: Option<HistoryCut>,
     /// The model to call.
     pub model: &'a ModelName,
     /// The model's price in force.
@@ -73,7 +76,7 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
              select $1::uuid as turn_id, $2::uuid as user_id, $3::text as subject, $4::bytea as request_hash, $5::timestamptz as at,
                     $6::uuid as conversation_id, $7::text as new_title, $8::uuid as retry_of, $9::uuid as message_id, $10::text as body,
                     $11::uuid as ai_usage_id, $12::text as model, $13::uuid as model_price_id, $14::bigint as counted_tokens,
-                    $15::bigint as estimated_tokens, $16::bigint as reserved_tokens
+                    $15::bigint as estimated_tokens, $16::bigint as reserved_tokens, $17::text as history_cut
            ), existing_conversation as (
              select c.conversation_id from conversation c join input i on i.conversation_id = c.conversation_id and i.user_id = c.user_id
              where i.new_title is null for no key update of c
@@ -82,8 +85,9 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
              where m.role = 'user' and m.superseded_by is null and (select count(*) from existing_conversation) > 0
              for update of m
            ), new_turn as (
-             insert into turn (turn_id, user_id, subject, conversation_id, request_hash, alive_until, created_at, retry_of)
-             select turn_id, user_id, subject, conversation_id, request_hash, now() + interval '30 seconds', at, retry_of from input
+             insert into turn (turn_id, user_id, subject, conversation_id, request_hash, alive_until, created_at, retry_of, history_cut)
+             select turn_id, user_id, subject, conversation_id, request_hash, now() + interval '30 seconds', at, retry_of, history_cut
+             from input
              where (new_title is not null or exists (select from existing_conversation)) and (retry_of is null or exists (select from retried_message))
              on conflict do nothing returning turn_id
            ), new_conversation as (
@@ -125,6 +129,7 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
         turn.counted.to_db(),
         turn.estimated.to_db(),
         turn.reserved.to_db(),
+        turn.history_cut.map(HistoryCut::as_str),
     )
     .fetch_one(db)
     .await;

@@ -20,31 +20,20 @@ async fn model_without_a_price_is_unavailable() {
     assert!(app.provider.served_calls().is_empty());
 }
 
-/// One command adds a model of any server that implements chat completions. The same command changes its price.
+/// Two commands add a server that implements chat completions and a model of it. The second one also changes the model's price.
 #[tokio::test]
 async fn models_add_adds_a_model_and_changes_its_price() {
     use clap::Parser as _;
     use server::cli::{Cli, run};
     let app = TestApp::with(&[("ANTHROPIC_API_KEY", "")]).await;
     let ann = app.user("ann@example.com").await;
+    let url = format!("{}/v1", app.provider.url());
+    let words = ["quotient", "providers", "add", "home", "--format", "openai", "--base-url", &url];
+    app.run(Cli::try_parse_from(words).unwrap().command.unwrap()).await;
     let add = |input: &str| {
-        let url = format!("{}/v1", app.provider.url());
         let input = format!("--input={input}");
-        let words = [
-            "quotient",
-            "models",
-            "add",
-            "tiny",
-            "--provider",
-            "openai",
-            "--base-url",
-            &url,
-            &input,
-            "--output",
-            "1.5",
-            "--plans",
-            "free",
-        ];
+        let words =
+            ["quotient", "models", "add", "tiny", "--provider", "home", &input, "--output", "1.5", "--plans", "free"];
         let command = Cli::try_parse_from(words).unwrap().command.unwrap();
         let config = app.config.clone();
         async move { run(command, &config, &mut std::io::sink()).await }
@@ -64,10 +53,10 @@ async fn models_add_adds_a_model_and_changes_its_price() {
         assert_eq!(row.6, dollars(served.input * micros + served.output * 1_500_000));
     }
     assert!(ann.text("/chat").await.contains("tiny"));
-    // A model that moves to another provider loses the base URL of the old one.
+    // The same command moves the model to another provider.
     let words = ["quotient", "models", "add", "tiny", "--provider", "anthropic", "--input", "1", "--output", "2"];
     app.run(Cli::try_parse_from(words).unwrap().command.unwrap()).await;
-    assert!(app.one::<bool>("select base_url is null and label = 'tiny' from model where model = 'tiny'").await);
+    assert!(app.one::<bool>("select provider = 'anthropic' and label = 'tiny' from model where model = 'tiny'").await);
     // A new price for an existing model changes only the price, not its name, limits, plans or state.
     let settings = "select label || ' ' || context || ' ' || max_output || ' ' || enabled || ' ' ||
                   (select string_agg(plan_id, ',' order by plan_id) from plan_model m where m.model = model.model)

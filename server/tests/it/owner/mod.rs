@@ -21,8 +21,11 @@ async fn admin_routes_are_404_for_everyone_else() {
     assert!(paths.len() >= 15);
     for visitor in [&ann, &app.visitor()] {
         for path in &paths {
-            let path =
-                path.replace("{user_id}", &id.to_string()).replace("{model}", "demo").replace("{name}", "health");
+            let path = path
+                .replace("{user_id}", &id.to_string())
+                .replace("{model}", "demo")
+                .replace("{name}", "health")
+                .replace("{provider}", "demo");
             for method in ["GET", "POST"] {
                 let answer = visitor.request(method, &path).form(&[("act", "make_admin"), ("why", "me")]).send().await;
                 assert_eq!(answer.unwrap().status(), StatusCode::NOT_FOUND, "{method} {path}");

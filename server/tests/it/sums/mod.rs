@@ -316,6 +316,19 @@ async fn totals_are_the_ledger(
     .fetch_all(&app.db)
     .await
     .unwrap();
+    // What prompt caching saved, by each call's own price. These calls have no cache writes with the longer lifetime.
+    let saved = store::rollup::cache_savings(&mut *tx, from, to).await.unwrap();
+    let plain_saved: i64 = sqlx::query_scalar(
+        "select coalesce(sum(cache_read_tokens * (input_micros_per_million - coalesce(cache_read_micros_per_million, input_micros_per_million))
+                             - cache_write_tokens * (coalesce(cache_write_micros_per_million, input_micros_per_million) - input_micros_per_million)), 0)::bigint
+         from ai_usage join model_price using (model_price_id) where status <> 'pending' and created_at >= $1 and created_at < $2",
+    )
+    .bind(from)
+    .bind(to)
+    .fetch_one(&app.db)
+    .await
+    .unwrap();
+    assert_eq!(saved.0, plain_saved, "{round}");
     let of_day = |(day, models): (&time::Date, &std::collections::BTreeMap<String, domain::Picos>)| {
         models.iter().map(|(model, cost)| (*day, model.clone(), cost.to_usd())).collect::<Vec<_>>()
     };

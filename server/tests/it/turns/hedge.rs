@@ -121,8 +121,7 @@ async fn a_hedge_that_is_refused_costs_nothing() {
     hedged(&app, 50).await;
     let other = "update model set fallback = 'gpt-4o-mini' where model = 'gpt-5-mini'";
     sqlx::query(other).execute(&app.db).await.unwrap();
-    let dead = "update model set base_url = 'http://127.0.0.1:9/v1' where model = 'gpt-4o-mini'";
-    sqlx::query(dead).execute(&app.db).await.unwrap();
+    app.cut_off("gpt-4o-mini").await;
     let ann = app.user("ann@example.com").await;
     // Six failures open its circuit.
     for _ in 0..2 {

@@ -57,7 +57,7 @@ async fn row(app: &TestApp, turn: Uuid) -> (String, String, i64, i64, Decimal) {
 }
 
 /// Checks that all turns are ended and settled, no row is pending, nothing is reserved, and the meter equals the ledger.
-async fn assert_all_settled(app: &TestApp, ann: &TestClient) {
+pub async fn assert_all_settled(app: &TestApp, ann: &TestClient) {
     app.until("select not exists (select from turn where meter_settled_at is null or ended_at is null)").await;
     assert_eq!(app.one::<i64>("select count(*) from ai_usage where status = 'pending'").await, 0);
     let quota = ann.quota().await;

@@ -60,8 +60,8 @@ async fn paused_app_refuses_new_turns() {
     assert!(matches!(last, Some(TurnEvent::Finish { outcome: Outcome::Finished, .. })), "{last:?}");
 }
 
-/// Field notes 26 to 30: with ten thousand random usages at random prices, including corrections, costs equal an independent calculation to
-/// the last digit, and the hourly sums equal the sums of the rows.
+/// Field notes 26 to 30 and 55: with ten thousand random usages at random prices, including corrections and both lifetimes of cache writes,
+/// costs equal an independent calculation to the last digit, and the hourly sums equal the sums of the rows.
 #[tokio::test]
 async fn ten_thousand_random_usages_add_up() {
     use rand::RngExt as _;
@@ -71,11 +71,11 @@ async fn ten_thousand_random_usages_add_up() {
     let mut expected_picos = 0_i128;
     let mut sums: HashMap<(String, i64), [i128; 4]> = HashMap::new();
     let mut tx = store::begin(&app.store).await.unwrap();
-    let prices: Vec<(Uuid, [i64; 4])> =
+    let prices: Vec<(Uuid, [i64; 5])> =
         (0..50).map(|_| (Uuid::now_v7(), std::array::from_fn(|_| rng.random_range(0..75_000_000)))).collect();
-    for (n, (id, [input, read, write, output])) in prices.iter().enumerate() {
-        sqlx::query("insert into model_price (model_price_id, model, effective_at, input_micros_per_million, cache_read_micros_per_million, cache_write_micros_per_million, output_micros_per_million) values ($1, 'demo', now() - $2 * interval '1 day', $3, $4, $5, $6)")
-            .bind(id).bind(n as i32 + 1_000).bind(input).bind(read).bind(write).bind(output)
+    for (n, (id, [input, read, write, output, long])) in prices.iter().enumerate() {
+        sqlx::query("insert into model_price (model_price_id, model, effective_at, input_micros_per_million, cache_read_micros_per_million, cache_write_micros_per_million, output_micros_per_million, cache_write_long_micros_per_million) values ($1, 'demo', now() - $2 * interval '1 day', $3, $4, $5, $6, $7)")
+            .bind(id).bind(n as i32 + 1_000).bind(input).bind(read).bind(write).bind(output).bind(long)
             .execute(&mut tx).await.unwrap();
     }
     let now = time::OffsetDateTime::now_utc();
@@ -86,16 +86,20 @@ async fn ten_thousand_random_usages_add_up() {
             let tokens = rng.random_range(0..2_000_000);
             if correction && rng.random_range(0..2) == 0 { -tokens } else { tokens }
         });
+        let long = kinds[2].signum() * rng.random_range(0..=kinds[2].abs());
         let list = domain::PriceList::new(vec![domain::Price {
             id: (*id).into(),
             above: domain::Tokens(0),
             input: domain::MicrosPerMillion(price[0]),
             cache_read: Some(domain::MicrosPerMillion(price[1])),
             cache_write: Some(domain::MicrosPerMillion(price[2])),
+            cache_write_long: Some(domain::MicrosPerMillion(price[4])),
             output: domain::MicrosPerMillion(price[3]),
         }])
         .unwrap();
-        let exact: i128 = kinds.iter().zip(price).map(|(tokens, price)| i128::from(*tokens) * i128::from(*price)).sum();
+        let amounts = [kinds[0], kinds[1], kinds[2] - long, kinds[3], long];
+        let exact: i128 =
+            amounts.iter().zip(price).map(|(tokens, price)| i128::from(*tokens) * i128::from(*price)).sum();
         expected_picos += exact;
         let cost = if correction {
             Decimal::from_i128_with_scale(exact, 12)
@@ -105,6 +109,7 @@ async fn ten_thousand_random_usages_add_up() {
                 input: tokens(kinds[0]),
                 cache_read: tokens(kinds[1]),
                 cache_write: tokens(kinds[2]),
+                cache_write_long: tokens(long),
                 output: tokens(kinds[3]),
                 ..Default::default()
             };
@@ -118,8 +123,8 @@ async fn ten_thousand_random_usages_add_up() {
         }
         // Written as pending, then updated to the final status, as in a turn. Corrections are new rows.
         let row = Uuid::now_v7();
-        let insert = "insert into ai_usage (ai_usage_id, turn_id, subject, model, model_price_id, status, estimated_tokens, reserved_tokens, created_at, settled_at, corrects, usage_source, input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, cost_usd)
-             values ($1, $1, $2, 'demo', $3, $4, 0, 0, $5, $6, $7, 'exact', $8, $9, $10, $11, $12)";
+        let insert = "insert into ai_usage (ai_usage_id, turn_id, subject, model, model_price_id, status, estimated_tokens, reserved_tokens, created_at, settled_at, corrects, usage_source, input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, cost_usd, cache_write_long_tokens)
+             values ($1, $1, $2, 'demo', $3, $4, 0, 0, $5, $6, $7, 'exact', $8, $9, $10, $11, $12, $13)";
         let (status, settled) = if correction { ("finished", Some(now)) } else { ("pending", None) };
         let zero = [0; 4];
         let first = if correction { &kinds } else { &zero };
@@ -136,12 +141,13 @@ async fn ten_thousand_random_usages_add_up() {
             .bind(first[2])
             .bind(first[3])
             .bind(if correction { cost } else { Decimal::ZERO })
+            .bind(if correction { long } else { 0 })
             .execute(&mut tx)
             .await
             .unwrap();
         if !correction {
-            sqlx::query("update ai_usage set status = 'finished', settled_at = $2, input_tokens = $3, cache_read_tokens = $4, cache_write_tokens = $5, output_tokens = $6, cost_usd = $7 where created_at = $8 and ai_usage_id = $1")
-                .bind(row).bind(now).bind(kinds[0]).bind(kinds[1]).bind(kinds[2]).bind(kinds[3]).bind(cost).bind(at)
+            sqlx::query("update ai_usage set status = 'finished', settled_at = $2, input_tokens = $3, cache_read_tokens = $4, cache_write_tokens = $5, output_tokens = $6, cost_usd = $7, cache_write_long_tokens = $9 where created_at = $8 and ai_usage_id = $1")
+                .bind(row).bind(now).bind(kinds[0]).bind(kinds[1]).bind(kinds[2]).bind(kinds[3]).bind(cost).bind(at).bind(long)
                 .execute(&mut tx).await.unwrap();
         }
     }

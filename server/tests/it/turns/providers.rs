@@ -130,12 +130,8 @@ async fn silent_provider_is_not_retried_and_is_counted() {
 async fn fallback_answers_for_an_unreachable_model() {
     let app = app_with_high_limits(&[]).await;
     let ann = app.user("ann@example.com").await;
-    sqlx::query(
-        "update model set base_url = 'http://127.0.0.1:9/v1', fallback = 'claude-haiku-4-5' where model = 'gpt-5-mini'",
-    )
-    .execute(&app.db)
-    .await
-    .unwrap();
+    app.cut_off("gpt-5-mini").await;
+    app.sql("update model set fallback = 'claude-haiku-4-5' where model = 'gpt-5-mini'").await;
     let events = events(ann.post(&json!({"model": "gpt-5-mini", "text": "{{words:3}}"})).await).await;
     let TurnEvent::Turn { model, fallback_for, .. } = &events[0].1 else { panic!("{events:?}") };
     assert_eq!((model.0.as_str(), fallback_for.as_ref().unwrap().0.as_str()), ("claude-haiku-4-5", "gpt-5-mini"));
@@ -170,10 +166,8 @@ async fn fallback_answers_for_an_unreachable_model() {
 async fn fallback_spends_from_its_own_budget() {
     let app = app_with_high_limits(&[]).await;
     let ann = app.user("ann@example.com").await;
-    sqlx::query("update model set base_url = 'http://127.0.0.1:9/v1', fallback = 'claude-haiku-4-5', daily_spend_usd = 5 where model = 'gpt-5-mini'")
-        .execute(&app.db)
-        .await
-        .unwrap();
+    app.cut_off("gpt-5-mini").await;
+    app.sql("update model set fallback = 'claude-haiku-4-5', daily_spend_usd = 5 where model = 'gpt-5-mini'").await;
     sqlx::query("update model set daily_spend_usd = 5 where model = 'claude-haiku-4-5'")
         .execute(&app.db)
         .await
@@ -188,7 +182,7 @@ async fn fallback_spends_from_its_own_budget() {
         .execute(&app.db)
         .await
         .unwrap();
-    sqlx::query("update model set base_url = null where model = 'gpt-5-mini'").execute(&app.db).await.unwrap();
+    app.move_model("gpt-5-mini", "openai").await;
     assert_eq!(events(ann.post(&json!({"model": "gpt-5-mini", "text": "{{words:1}}"})).await).await.len(), 3);
 }
 

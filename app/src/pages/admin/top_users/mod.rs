@@ -9,10 +9,11 @@ use crate::api;
 use crate::components::chart::{Bar, Stack, Stacks};
 use crate::components::duration::{clock, day};
 use crate::components::frame::{ErrorPage, Frame};
+use crate::components::icon::{Draw, Icon};
 use crate::components::loaded::loaded;
 use crate::page_context::page_context;
 use crate::pages::admin::{AdminTabs, Pager};
-use crate::view::admin::{Moment, TopUsersView};
+use crate::view::admin::{Moment, TopUsersView, Warnings};
 use crate::view::usage_filter::href;
 use below::{ByModel, TokensAndRefusals};
 use domain::money::count;
@@ -60,6 +61,7 @@ fn Shown(view: TopUsersView, filter: UsageFilter) -> impl IntoView {
         view! { <a class="secondary small" href=href download>{format!("{} of all calls", kind.to_uppercase())}</a> }
     });
     view! {
+        <WarningList warnings=view.warnings.clone()/>
         <nav class="tabs period" aria-label="Period">{choices}</nav>
         {(view.users > 0).then(|| view! { <Figures view=view.clone() filter=filter.clone() full=true/> })}
         <Now now=view.now.clone() as_of=view.as_of filter=filter.clone()/>
@@ -74,6 +76,22 @@ fn Shown(view: TopUsersView, filter: UsageFilter) -> impl IntoView {
             <p class="hint">{format!("Individual calls are kept from {} on. Older ones are included in the figures above, but not in the files.", day(from))}</p>
         })}
     }
+}
+
+/// Renders warnings about models that end soon and providers that reject every call. Renders nothing if there are none.
+#[component]
+fn WarningList(warnings: Warnings) -> impl IntoView {
+    let ending = warnings.ending.into_iter().map(|(label, day)| {
+        let sentence = format!("{label} ends on {day}: its provider switches it off then. ");
+        view! { <li><Draw icon=Icon::Alert/><span>{sentence}<a href="/admin/models">"Models"</a></span></li> }
+            .into_any()
+    });
+    let accounts = warnings.accounts.into_iter().map(|sentence| {
+        view! { <li><Draw icon=Icon::Danger/><span>{sentence}" "<a href="/admin/providers">"Providers"</a></span></li> }
+            .into_any()
+    });
+    let items: Vec<AnyView> = accounts.chain(ending).collect();
+    (!items.is_empty()).then(|| view! { <ul class="warnings" aria-label="Warnings">{items}</ul> })
 }
 
 /// Renders running turns and spending now, and when the figures of the page were computed.
@@ -146,7 +164,7 @@ pub fn Figures(
     /// Whether to include revenue and gross margin.
     full: bool,
 ) -> impl IntoView {
-    let TopUsersView { total, change, users, revenue, other_currencies, .. } = view;
+    let TopUsersView { total, change, users, revenue, other_currencies, cache_savings, .. } = view;
     let period = filter.period.label();
     // The change and the revenue are of all users, so they are left out if the cost is of some only.
     let change = change.filter(|_| filter.is_whole()).map(|(now, before)| change_text(now, before)).unwrap_or_default();
@@ -154,6 +172,9 @@ pub fn Figures(
         view! {
             <p class="figure"><strong>{revenue.to_string()}</strong><span>"revenue"</span></p>
             <p class="figure"><strong>{signed(revenue.0 - total.cost.0)}</strong><span>"gross margin"</span></p>
+            {(cache_savings != Picos::ZERO).then(|| view! {
+                <p class="figure"><strong>{signed(cache_savings.0)}</strong><span>"saved by prompt caching"</span></p>
+            })}
             {(other_currencies > 0).then(|| view! {
                 <p class="figure"><strong>{Tokens(other_currencies).to_string()}</strong><span>"subscriptions in other currencies, not included"</span></p>
             })}

@@ -1,0 +1,121 @@
+//! How a response ended, in words. The live chat and the transcript both use these, so that a reload changes nothing.
+
+use super::icon::{Draw, Icon};
+use domain::{HistoryCut, MessageStatus, Outcome, Problem};
+use leptos::prelude::*;
+
+/// The sentence for a response that ended with a call of a tool that was never offered. A failed turn's event carries it as its problem.
+const TOOL_CALL: &str = "The model tried to use a tool that isn't available here. Try again, or rephrase your message.";
+
+/// Returns the status that a message has after a turn with this outcome.
+#[must_use]
+pub fn status_of(outcome: Outcome) -> MessageStatus {
+    match outcome {
+        Outcome::Finished => MessageStatus::Finished,
+        Outcome::Stopped => MessageStatus::Stopped,
+        Outcome::Truncated => MessageStatus::Truncated,
+        Outcome::Refused => MessageStatus::Refused,
+        Outcome::Filtered => MessageStatus::Filtered,
+        Outcome::Failed | Outcome::Lost => MessageStatus::Failed,
+    }
+}
+
+/// Returns the status that a message has after a turn that failed with this problem.
+#[must_use]
+pub fn status_of_failure(problem: &Problem) -> MessageStatus {
+    if problem.message == TOOL_CALL { MessageStatus::ToolCall } else { MessageStatus::Failed }
+}
+
+/// Returns the note below a response; `None` if it is complete.
+#[must_use]
+pub fn note(status: MessageStatus, text: &str, reasoning: &str) -> Option<&'static str> {
+    let is_reasoning_only = text.trim().is_empty() && !reasoning.trim().is_empty();
+    match status {
+        MessageStatus::Finished => None,
+        MessageStatus::Stopped => Some("Stopped"),
+        MessageStatus::Truncated if is_reasoning_only => Some(
+            "The model used up the output limit while reasoning. Ask for a shorter answer, or choose a model or plan with a higher limit.",
+        ),
+        MessageStatus::Truncated => Some("Response cut off at the length limit"),
+        MessageStatus::Refused => Some(
+            "The model declined to answer. Rephrase your message; this exchange isn't sent along with the next one.",
+        ),
+        MessageStatus::Filtered => Some(
+            "The provider's content filter withheld this response. Rephrase your message; this exchange isn't sent along with the next one.",
+        ),
+        MessageStatus::ToolCall => Some(TOOL_CALL),
+        MessageStatus::Failed => Some("Response interrupted"),
+    }
+}
+
+/// Returns the label of the button that requests another response; `None` where the same message would be declined again.
+#[must_use]
+pub fn retry_label(status: MessageStatus) -> Option<&'static str> {
+    match status {
+        MessageStatus::Finished | MessageStatus::Stopped | MessageStatus::Truncated => Some("Regenerate"),
+        MessageStatus::ToolCall | MessageStatus::Failed => Some("Try again"),
+        MessageStatus::Refused | MessageStatus::Filtered => None,
+    }
+}
+
+/// A note above a response: what became of the oldest messages of a conversation that no longer fits its model.
+#[component]
+pub fn HistoryNote(
+    /// What became of them.
+    cut: HistoryCut,
+) -> impl IntoView {
+    let sentence = match cut {
+        HistoryCut::Summarized => "Earlier messages no longer fit and were summarized for the model.",
+        HistoryCut::Dropped => "Earlier messages no longer fit and were left out.",
+    };
+    view! { <p class="note history"><Draw icon=Icon::Clock/>{sentence}</p> }
+}
+
+/// A model's reasoning, folded.
+#[component]
+pub fn Reasoning(
+    /// Plain text.
+    #[prop(into)]
+    text: Signal<String>,
+) -> impl IntoView {
+    view! { <details class="reasoning"><summary>"Reasoning"</summary><p>{move || text.get()}</p></details> }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [MessageStatus; 7] = [
+        MessageStatus::Finished,
+        MessageStatus::Stopped,
+        MessageStatus::Truncated,
+        MessageStatus::Refused,
+        MessageStatus::Filtered,
+        MessageStatus::ToolCall,
+        MessageStatus::Failed,
+    ];
+
+    #[test]
+    fn every_incomplete_response_has_a_note_of_its_own() {
+        let notes: Vec<_> = ALL.into_iter().filter_map(|status| note(status, "text", "")).collect();
+        let distinct: std::collections::BTreeSet<_> = notes.iter().collect();
+        assert_eq!((notes.len(), distinct.len()), (6, 6));
+    }
+
+    /// Field note 60: a response without text says what to do if the model only reasoned.
+    #[test]
+    fn reasoning_that_used_up_the_limit_is_explained() {
+        let of = |text, reasoning| note(MessageStatus::Truncated, text, reasoning).unwrap();
+        assert!(of(" \n", "First, add.").contains("while reasoning"));
+        assert_eq!([of("4", "First, add."), of("", "")], ["Response cut off at the length limit"; 2]);
+    }
+
+    #[test]
+    fn a_live_response_and_its_message_have_the_same_status() {
+        for outcome in [Outcome::Finished, Outcome::Stopped, Outcome::Truncated, Outcome::Refused, Outcome::Filtered] {
+            assert_eq!(status_of(outcome).as_str(), outcome.as_str());
+        }
+        let failed = |message: &str| status_of_failure(&Problem::new(domain::ProblemKind::ModelFailed, message));
+        assert_eq!([failed(TOOL_CALL), failed("x")], [MessageStatus::ToolCall, MessageStatus::Failed]);
+    }
+}

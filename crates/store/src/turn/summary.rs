@@ -1,0 +1,70 @@
+//! The call that summarizes a conversation's oldest messages. It is a turn of its own, with its own reservation and ledger row, that no
+//! transcript shows.
+
+use super::PendingCall;
+use crate::Result;
+use domain::{AiUsageId, ConversationId, ModelName, ModelPriceId, Tokens, TurnId, UserId};
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// The request hash of a turn that no client sent.
+const NO_REQUEST: &[u8] = &[0; 32];
+
+/// A summary call to write before its provider is called.
+pub struct NewSummaryCall<'a> {
+    /// A new turn id of its own.
+    pub turn_id: TurnId,
+    /// The owner of the conversation.
+    pub user_id: UserId,
+    /// The user's subject, for the ledger row.
+    pub subject: &'a str,
+    /// The conversation that is summarized.
+    pub conversation_id: ConversationId,
+    /// The model to call.
+    pub model: &'a ModelName,
+    /// The model's price in force.
+    pub price_id: ModelPriceId,
+    /// Input tokens by our own count.
+    pub counted: Tokens,
+    /// Estimated input tokens for this model.
+    pub estimated: Tokens,
+    /// Tokens reserved in the meters.
+    pub reserved: Tokens,
+    /// When the call was admitted. Its usage counts at this time.
+    pub now: OffsetDateTime,
+}
+
+/// Writes the turn, without a conversation, and its pending ledger row.
+///
+/// # Errors
+/// Returns an error if the query fails, or the conversation is gone or belongs to another user. Nothing is written then.
+pub async fn write_summary_pending(db: impl PgExecutor<'_>, new: &NewSummaryCall<'_>) -> Result<PendingCall> {
+    let call = PendingCall { id: AiUsageId::at(new.now), created_at: new.now };
+    sqlx::query!(
+        r#"with begun as (
+             insert into turn (turn_id, user_id, subject, request_hash, alive_until, created_at)
+             select $1, $2, $3, $4, now() + interval '30 seconds', $5 from conversation where conversation_id = $6 and user_id = $2
+             returning turn_id
+           )
+           insert into ai_usage (ai_usage_id, turn_id, purpose, user_id, subject, model, model_price_id, status, counted_tokens,
+                                 estimated_tokens, reserved_tokens, created_at)
+           select $7, turn_id, 'summary', $2, $3, $8, $9, 'pending', $10, $11, $12, $5 from begun
+           returning turn_id"#,
+        Uuid::from(new.turn_id),
+        Uuid::from(new.user_id),
+        new.subject,
+        NO_REQUEST,
+        new.now,
+        Uuid::from(new.conversation_id),
+        Uuid::from(call.id),
+        new.model.0,
+        Uuid::from(new.price_id),
+        new.counted.to_db(),
+        new.estimated.to_db(),
+        new.reserved.to_db(),
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(call)
+}

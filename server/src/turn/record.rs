@@ -1,0 +1,96 @@
+//! Records the end of a turn in Postgres and settles its meters.
+
+use super::answer::Answer;
+use super::state::{ActiveTurn, with_other_call};
+use crate::AppState;
+use crate::failure::internal;
+use domain::{ConversationId, Picos, Problem, Usage, UsageSource, Viewer};
+use limits::Snapshot;
+use quota::Spent;
+use std::time::Duration;
+use store::turn::Record;
+
+/// Maximum number of attempts to record a turn in Postgres. After that the reaper ends it.
+const RECORD_TRIES: u32 = 6;
+
+/// Records the end of a turn and returns its cost. Without a conversation no message is stored.
+///
+/// # Errors
+/// Returns the problem shown to the user if it can't be recorded, or if another server considered this turn dead and ended it.
+pub(super) async fn record(
+    app: &AppState,
+    turn: &ActiveTurn,
+    conversation_id: Option<ConversationId>,
+    answer: &Answer,
+    (usage, source): (Usage, UsageSource),
+) -> Result<Picos, Problem> {
+    let (price_id, cost) = turn.price.price(&usage);
+    let end = Record {
+        turn_id: turn.turn_id,
+        conversation_id,
+        call: turn.call,
+        model: &turn.model.name,
+        text: &answer.text,
+        reasoning: &answer.reasoning,
+        message_status: answer.message_status(),
+        outcome: answer.outcome(),
+        usage: &usage,
+        source,
+        price_id,
+        cost,
+        provider_request_id: answer.receipt.request_id.as_deref(),
+        provider_failed: answer.provider_failed(),
+        ttft_ms: answer.ttft_ms,
+        other_failed: turn.other.as_ref().is_some_and(|other| other.has_failed),
+        now: AppState::now(),
+    };
+    write(app, &end).await?;
+    metrics::counter!("quotient_turns_total", "outcome" => answer.outcome().as_str()).increment(1);
+    Ok(cost)
+}
+
+/// Writes a turn's end, retrying while Postgres is unavailable.
+async fn write(app: &AppState, end: &Record<'_>) -> Result<(), Problem> {
+    let mut problem = Problem::overloaded();
+    for tried in 0..RECORD_TRIES {
+        match store::turn::record(&app.db, end).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => return Err(Problem::lost()),
+            Err(error) => problem = internal(&error),
+        }
+        // During shutdown there is no time to wait; another server's reaper ends the turn.
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(250 << tried)) => {}
+            () = app.cancel_turns.cancelled() => break,
+        }
+    }
+    Err(Problem::not_recorded(problem.incident))
+}
+
+/// A turn after its meters were settled.
+pub(super) struct SettledTurn {
+    pub viewer: Viewer,
+    /// Cost of all its calls.
+    pub cost: Picos,
+    /// The user's meter.
+    pub snapshot: Snapshot,
+}
+
+/// Settles the meters of a recorded turn. If this fails, the reaper settles them later.
+pub(super) async fn settle(app: &AppState, turn: ActiveTurn, usage: Usage, cost: Picos) -> SettledTurn {
+    let ActiveTurn { viewer, turn_id, model, other, reservation, .. } = turn;
+    let before = reservation.permit.snapshot().clone();
+    let spent = with_other_call(Spent::on(usage.counted(), model.name, cost), other);
+    let cost = spent.costs.iter().fold(Picos::ZERO, |sum, (_, cost)| sum.plus(*cost));
+    let snapshot = match app.quotas.settle(reservation, &spent).await {
+        Ok(snapshot) => {
+            app.note_settled(turn_id);
+            snapshot
+        }
+        Err(error) => {
+            tracing::warn!(%error, turn = %turn_id, "not settled yet");
+            before
+        }
+    };
+    SettledTurn { viewer, cost, snapshot }
+}
