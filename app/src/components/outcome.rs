@@ -115,7 +115,7 @@ mod tests {
         for outcome in [Outcome::Finished, Outcome::Stopped, Outcome::Truncated, Outcome::Refused, Outcome::Filtered] {
             assert_eq!(status_of(outcome).as_str(), outcome.as_str());
         }
-        let failed = |message: &str| status_of_failure(&Problem::new(domain::ProblemKind::ModelFailed, message));
-        assert_eq!([failed(TOOL_CALL), failed("x")], [MessageStatus::ToolCall, MessageStatus::Failed]);
+        assert_eq!(status_of_failure(&Problem::tool_call()), MessageStatus::ToolCall);
+        assert_eq!(status_of_failure(&Problem::model_interrupted()), MessageStatus::Failed);
     }
 }
