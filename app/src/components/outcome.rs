@@ -48,13 +48,14 @@ pub fn note(status: MessageStatus, text: &str, reasoning: &str) -> Option<&'stat
     }
 }
 
-/// Returns the label of the button that requests another response; `None` where the same message would be declined again.
+/// Returns the label of the button that requests another response to the same message, possibly from another model.
 #[must_use]
-pub fn retry_label(status: MessageStatus) -> Option<&'static str> {
+pub fn retry_label(status: MessageStatus) -> &'static str {
     match status {
-        MessageStatus::Finished | MessageStatus::Stopped | MessageStatus::Truncated => Some("Regenerate"),
-        MessageStatus::ToolCall | MessageStatus::Failed => Some("Try again"),
-        MessageStatus::Refused | MessageStatus::Filtered => None,
+        MessageStatus::Finished | MessageStatus::Stopped | MessageStatus::Truncated => "Regenerate",
+        MessageStatus::Refused | MessageStatus::Filtered | MessageStatus::ToolCall | MessageStatus::Failed => {
+            "Try again"
+        }
     }
 }
 
@@ -115,7 +116,7 @@ mod tests {
         for outcome in [Outcome::Finished, Outcome::Stopped, Outcome::Truncated, Outcome::Refused, Outcome::Filtered] {
             assert_eq!(status_of(outcome).as_str(), outcome.as_str());
         }
-        let failed = |message: &str| status_of_failure(&Problem::new(domain::ProblemKind::ModelFailed, message));
-        assert_eq!([failed(TOOL_CALL), failed("x")], [MessageStatus::ToolCall, MessageStatus::Failed]);
+        assert_eq!(status_of_failure(&Problem::tool_call()), MessageStatus::ToolCall);
+        assert_eq!(status_of_failure(&Problem::model_interrupted()), MessageStatus::Failed);
     }
 }

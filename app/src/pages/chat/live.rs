@@ -179,8 +179,7 @@ fn ended_foot(
 ) -> impl IntoView + use<> {
     let (id, model) = (turn.id, turn.model.get_untracked());
     let again = move || {
-        let label = outcome::retry_label(status).filter(|_| can_regenerate.get());
-        label.map(|label| view! { <button type="button" class="quiet small again" on:click=move |_| on_regenerate.run(id)><Draw icon=Icon::Retry/>{label}</button> })
+        can_regenerate.get().then(|| view! { <button type="button" class="quiet small again" on:click=move |_| on_regenerate.run(id)><Draw icon=Icon::Retry/>{outcome::retry_label(status)}</button> })
     };
     view! {
         {turn.note(status).map(|note| view! { <p class="note"><Draw icon=Icon::Alert/>{note}</p> })}
@@ -200,8 +199,7 @@ fn failed_foot(
     // The note of a tool call is its problem's message.
     let details = (status == MessageStatus::Failed).then_some(problem.message);
     let again = move || {
-        let label = outcome::retry_label(status).filter(|_| can_regenerate.get());
-        label.map(|label| view! { <button type="button" class="secondary small" on:click=move |_| on_regenerate.run(id)><Draw icon=Icon::Retry/>{label}</button> })
+        can_regenerate.get().then(|| view! { <button type="button" class="secondary small" on:click=move |_| on_regenerate.run(id)><Draw icon=Icon::Retry/>{outcome::retry_label(status)}</button> })
     };
     view! {
         <div class="note broke" role="alert">

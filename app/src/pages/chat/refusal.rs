@@ -7,14 +7,19 @@ const RETURNED: [&str; 3] =
 /// Returns a refusal's message as it applies to this turn. The text of a refused message is put back into the message box, and the message
 /// says so. Of a refused regeneration nothing is put back: the earlier response and its question are still shown.
 pub(super) fn message(message: &str, is_regeneration: bool) -> String {
-    if is_regeneration {
-        return RETURNED.iter().fold(message.to_owned(), |message, returned| {
-            let message = message.replace(&format!("Y{returned}"), "The earlier response is kept");
-            message.replace(&format!("y{returned}"), "the earlier response is kept")
-        });
+    if !is_regeneration {
+        let says_so = message.contains(" box") || message.contains("draft is kept");
+        return if says_so {
+            message.to_owned()
+        } else {
+            format!("{message} Your message is back in the message box.")
+        };
     }
-    let says_so = message.contains(" box") || message.contains("draft is kept");
-    if says_so { message.to_owned() } else { format!("{message} Your message is back in the message box.") }
+    let kept = RETURNED.iter().fold(message.to_owned(), |message, returned| {
+        let message = message.replace(&format!("Y{returned}"), "The earlier response is kept");
+        message.replace(&format!("y{returned}"), "the earlier response is kept")
+    });
+    if kept.contains("earlier response is kept") { kept } else { format!("{kept} The earlier response is kept.") }
 }
 
 #[cfg(test)]
@@ -51,7 +56,7 @@ mod tests {
                 "Your text is back in the box; choose another model.",
                 "The earlier response is kept; choose another model.",
             ),
-            ("Try again in a minute.", "Try again in a minute."),
+            ("Try again in a minute.", "Try again in a minute. The earlier response is kept."),
         ] {
             assert_eq!(message(text, true), expected);
         }

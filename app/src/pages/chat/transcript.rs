@@ -27,7 +27,7 @@ pub fn PastMessage(
                 };
                 models.with_value(label).unwrap_or(name.0)
             });
-            let again = outcome::retry_label(message.status).filter(|_| is_last).map(|label| view! { <button type="button" class="quiet small again" data-again=message.turn_id.to_string()><Draw icon=Icon::Retry/>{label}</button> });
+            let again = is_last.then(|| view! { <button type="button" class="quiet small again" data-again=message.turn_id.to_string()><Draw icon=Icon::Retry/>{outcome::retry_label(message.status)}</button> });
             let reasoning = Some(message.reasoning).filter(|text| !text.trim().is_empty());
             let cost = message.cost.map(|cost| format!(" · {cost}")).unwrap_or_default();
             let used = message.tokens.map(|tokens| format!("{tokens} tokens{cost}"));
