@@ -143,7 +143,7 @@ pub(crate) async fn chat_view(
         running = store::turn::running(&state.db, viewer.user_id, id).await.map_err(fail)?;
         open = Some(ConversationSummary { id, title: found.title });
     }
-    let mut models: Vec<AvailableModel> = model::usable_models()
+    let mut models: Vec<AvailableModel> = model::usable_models(state)
         .await?
         .into_iter()
         .map(|model| AvailableModel {
@@ -174,7 +174,7 @@ pub(crate) async fn plan_catalog(
     use crate::view::plan::{PlanCatalog, PlanOffer};
     let fail = |error| state.fail(error);
     let plans = store::plan::list(&state.db).await.map_err(fail)?;
-    let models = model::usable_models().await?;
+    let models = model::usable_models(state).await?;
     let label = |name: &domain::ModelName| {
         let found = models.iter().find(|model| model.name == *name && !model::is_demo(model));
         found.map(|model| model.label.clone())
