@@ -142,7 +142,7 @@ pub(crate) fn provide(state: &app::api::context::PageState, reload_port: Option<
 
 /// Parses a query string into decoded pairs.
 fn pairs(query: &str) -> Vec<(String, String)> {
-    let uri = format!("/?{query}").parse::<http::Uri>();
+    let uri = format!("/?{query}").parse::<Uri>();
     uri.ok()
         .and_then(|uri| axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&uri).ok())
         .map(|axum::extract::Query(pairs)| pairs)

@@ -155,8 +155,9 @@ async fn every_request_is_one_that_providers_accept() {
             let answer = ask_in(&ann, conversation, model, &format!("{text} {model}")).await;
             conversation = Some(answer.conversation);
         }
+        // Questions without an answer are sent along, as one message with the new one.
         let last = last_sent(&app);
-        assert_eq!(last.last().unwrap().1, format!("{{{{words:1}}}} {model}"));
+        assert!(last.last().unwrap().1.ends_with(&format!("{{{{words:1}}}} {model}")), "{last:?}");
     }
     assert!(app.provider.violations().is_empty(), "{:?}", app.provider.violations());
 }
