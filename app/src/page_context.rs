@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 /// Converts a panic that occurred while a page's data was loaded into a [`Refusal`]. The server provides it as context.
 #[derive(Clone)]
-pub struct PanicHandler(pub Arc<dyn Fn(&(dyn Any + Send)) -> Refusal + Send + Sync>);
+pub struct PanicHandler(pub Arc<PanicFn>);
+
+/// Turns the value of a panic into the refusal that is shown.
+pub type PanicFn = dyn Fn(&(dyn Any + Send)) -> Refusal + Send + Sync;
 
 /// The request that a page is rendered for, with the contents of a rejected form.
 #[derive(Clone, Debug, Default)]

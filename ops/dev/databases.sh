@@ -32,7 +32,7 @@ init_postgres() {
 # run_postgres HOME PORT [OPTIONS]: starts Postgres on loopback. Writes are not synced, so a crash of the machine may lose the last second.
 run_postgres() {
   as_postgres "$PG_BIN/pg_ctl" -D "$1/data" -w -t 30 -l "$1/log" \
-    -o "-p $2 -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=400 ${3:-}" start >"$DEV/postgres.log" 2>&1 ||
+    -o "-p $2 -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=800 ${3:-}" start >"$DEV/postgres.log" 2>&1 ||
     die "Postgres didn't start (see .dev/postgres.log and $1/log)"
   "$PG_BIN/createdb" -h 127.0.0.1 -p "$2" -U quotient quotient 2>/dev/null || true
 }

@@ -124,7 +124,7 @@ fn violation(format: Format, body: &Value, limits: &[&str], prompt: &[Part]) -> 
             return Some(format!("messages.{n}: roles must alternate between user and assistant"));
         }
     }
-    if messages.len() % 2 == 0 {
+    if messages.len().is_multiple_of(2) {
         return Some("the last message must be the user's".to_owned());
     }
     None

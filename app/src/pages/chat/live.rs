@@ -134,7 +134,7 @@ pub(super) fn LiveTurn(
     let question = turn.question;
     let is_shown = move || !was_refused.get() && !hides_user_message.get();
     let user_message =
-        (!question.is_empty()).then(|| move || is_shown().then(|| view! { <UserMessage text=question.clone()/> }));
+        (!question.is_empty()).then_some(move || is_shown().then(|| view! { <UserMessage text=question.clone()/> }));
     let foot = move || match state.get() {
         TurnState::Waiting => {
             view! { <p class="thinking" aria-hidden="true"><span class="caret"></span></p> }.into_any()

@@ -1,6 +1,7 @@
 //! What the ledger books equals what the provider bills, for random usages in every shape in which servers report them.
 
 use super::{Expected, HAIKU, MINI, app, ask, assert_row};
+use crate::app::is_long;
 use domain::{MicrosPerMillion, ModelName, Price, PriceList, PromptMessage, Role, Tokens, Usage};
 use fakes::{Bill, FakeProvider};
 use futures::{StreamExt as _, stream};
@@ -72,9 +73,11 @@ async fn call(provider: &dyn Provider, text: String) -> (Option<ReportedUsage>, 
     (usage, end)
 }
 
-/// Field notes 44 and 55: ten thousand random bills are read as they are, and priced as the provider prices them. None is an estimate.
+/// Field notes 44 and 55: random bills, ten thousand in long runs, are read as they are, and priced as the provider prices them. None is an
+/// estimate.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_random_bills_are_read_exactly() {
+async fn many_random_bills_are_read_exactly() {
+    let count: usize = if is_long() { 10_000 } else { 1_000 };
     server::telemetry::tls();
     let fake = FakeProvider::start(([127, 0, 0, 1], 0).into()).await.unwrap();
     let connect = Duration::from_secs(60);
@@ -93,7 +96,7 @@ async fn ten_thousand_random_bills_are_read_exactly() {
         output: MicrosPerMillion(output),
     }])
     .unwrap();
-    let bills: Vec<_> = (0..10_000).map(|n| (n % 4 == 0, random_bill(&mut rng, n % 4 == 0))).collect();
+    let bills: Vec<_> = (0..count).map(|n| (n % 4 == 0, random_bill(&mut rng, n % 4 == 0))).collect();
     let calls = bills.iter().map(|(is_anthropic, (bill, shape))| {
         let provider: &dyn Provider = if *is_anthropic { &anthropic } else { &openai };
         let text = text_of(bill, shape);
@@ -118,7 +121,7 @@ async fn ten_thousand_random_bills_are_read_exactly() {
                 + amount(call.output, output)
         })
         .sum();
-    assert_eq!((served.len(), costs), (10_000, billed), "seed {seed}");
+    assert_eq!((served.len(), costs), (count, billed), "seed {seed}");
 }
 
 /// Field notes 44 and 55: the same over HTTP, down to every column of the ledger.

@@ -10,8 +10,11 @@ use serde_json::json;
 /// A price in dollars per million tokens: input, cache reads, cache writes, longer cache writes, output.
 type Prices = [&'static str; 5];
 
+/// A model's name, its base prices, and the tier above a number of tokens.
+type Row = (&'static str, Prices, Option<(i64, Prices)>);
+
 /// The models that are switched on with a provider's key: name, price, and the price of prompts above a size.
-const MODELS: [(&str, Prices, Option<(i64, Prices)>); 7] = [
+const MODELS: [Row; 7] = [
     (
         "claude-haiku-5-5",
         ["0.10", "0.01", "0.125", "0.20", "0.50"],
