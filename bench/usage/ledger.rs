@@ -28,9 +28,9 @@ pub async fn generate(db: &PgPool, rows: i64) -> anyhow::Result<()> {
         .await?;
     // Subjects have the length of real ones.
     sqlx::query(
-        "insert into account (user_id, email, password_hash, subject, plan_id)
+        "insert into account (user_id, email, password_hash, subject, plan_id, email_verified_at)
          select gen_random_uuid(), 'p' || n || '@example.com', '', encode(sha256(n::text::bytea), 'hex'),
-           (array['free', 'pro', 'max'])[1 + n % 3]
+           (array['free', 'pro', 'max'])[1 + n % 3], now()
          from generate_series(1, $1) n",
     )
     .bind(USERS)

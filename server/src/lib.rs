@@ -66,6 +66,7 @@ pub async fn build(config: Config) -> anyhow::Result<Server> {
     for provider in store::provider::list(&app.db).await.context("providers")? {
         app.providers.know(&provider);
     }
+    jobs::subjects::separate(&app).await.context("subjects of accounts")?;
     let router = http::router(&app);
     Ok(Server { app, router })
 }

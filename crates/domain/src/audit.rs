@@ -4,16 +4,16 @@ use crate::UserId;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-/// An entry of the audit log, with the emails of accounts that still exist.
+/// An entry of the audit log, with the email addresses as they were when it was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEntry {
     /// When the action was taken.
     pub at: OffsetDateTime,
-    /// Email of the admin; `None` for the command line and for a deleted account.
+    /// Email of the admin; `None` for the command line, and for an account deleted before addresses were kept.
     pub actor: Option<String>,
     /// Email of the user it was applied to.
     pub target: Option<String>,
-    /// The account it was applied to.
+    /// The account it was applied to, if it still exists.
     pub target_user_id: Option<UserId>,
     /// Name of the action.
     pub action: String,

@@ -19,12 +19,18 @@ pub struct Viewer {
     pub is_paused: bool,
     /// The time zone in which their days begin: a name from the time zone database, such as `Asia/Kathmandu`.
     pub time_zone: String,
-    /// Keyed hash of the email address at sign-up. Identifies their meters and ledger rows, and outlives the account.
+    /// Keyed hash that identifies their meters and ledger rows. Until their address is verified it belongs to the account, then to the
+    /// address, and outlives the account.
     pub subject: String,
     /// Their plan.
     pub plan: Plan,
     /// While a payment is overdue: until when the plan is kept.
     pub grace_until: Option<OffsetDateTime>,
+    /// Whether they have proved that the email address is theirs. Models that cost money require it.
+    pub is_verified: bool,
+    /// When they last proved who they are in this session. `None` if they haven't since the session began or if the user was loaded without
+    /// a session.
+    pub authenticated_at: Option<OffsetDateTime>,
 }
 
 impl Viewer {

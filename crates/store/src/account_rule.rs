@@ -200,7 +200,8 @@ pub struct AccountOverrides {
 pub async fn load(db: &Db, user_id: UserId, now: OffsetDateTime) -> Result<Option<AccountOverrides>> {
     let row = sqlx::query!(
         r#"select limit_requests, limit_tokens, limit_until, paused_at,
-                  array(select expires_at from session s where s.user_id = a.user_id and s.expires_at > $2 order by 1 desc) as "sessions!"
+                  array(select session_ends_at(s, a.role) from session s
+                        where s.user_id = a.user_id and session_ends_at(s, a.role) > $2 order by 1 desc) as "sessions!"
            from account a where user_id = $1"#,
         Uuid::from(user_id),
         now,

@@ -1,4 +1,5 @@
-//! The append-only log of admin actions.
+//! The log of admin actions. A trigger makes it append-only, another one adds the addresses of actor and target, which are kept when their
+//! accounts are deleted.
 
 use crate::Result;
 use domain::{AuditEntry, UserId};
@@ -50,10 +51,9 @@ pub async fn write(db: impl PgExecutor<'_>, entry: &Entry<'_>, now: OffsetDateTi
 /// Returns an error if the query fails.
 pub async fn list(db: impl PgExecutor<'_>, target: Option<UserId>, offset: i64, limit: i64) -> Result<Vec<AuditEntry>> {
     let rows = sqlx::query!(
-        r#"select u.created_at, actor.email as "actor?", target.email as "target?", u.target_user_id, u.action, u.before, u.after, u.why
-           from audit u left join account actor on actor.user_id = u.actor_id left join account target on target.user_id = u.target_user_id
-           where $1::uuid is null or u.target_user_id = $1
-           order by u.created_at desc, u.audit_id desc offset $2 limit $3"#,
+        "select created_at, actor_email, target_email, target_user_id, action, before, after, why
+         from audit where $1::uuid is null or target_user_id = $1
+         order by created_at desc, audit_id desc offset $2 limit $3",
         target.map(Uuid::from),
         offset,
         limit,
@@ -64,8 +64,8 @@ pub async fn list(db: impl PgExecutor<'_>, target: Option<UserId>, offset: i64, 
         .into_iter()
         .map(|row| AuditEntry {
             at: row.created_at,
-            actor: row.actor,
-            target: row.target,
+            actor: row.actor_email,
+            target: row.target_email,
             target_user_id: row.target_user_id.map(Into::into),
             action: row.action,
             before: row.before,

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod account_rule;
+pub mod account_token;
 pub mod alert;
 pub mod audit;
 pub mod billing_flag;
@@ -12,6 +13,7 @@ mod db;
 pub mod deployment;
 pub mod invoice;
 pub mod job;
+pub mod known_browser;
 pub mod ledger;
 pub mod message;
 pub mod model;
@@ -23,6 +25,7 @@ pub mod provider;
 pub mod reconciliation;
 pub mod refusal;
 pub mod rollup;
+pub mod security_event;
 pub mod session;
 pub mod stripe_event;
 pub mod subscription;

@@ -1,4 +1,5 @@
-//! Sessions. Only a hash of the cookie's token is stored.
+//! Sessions. Only a hash of the cookie's token is stored. The row itself decides when a session expires, in the SQL function
+//! `session_ends_at`: after its idle time, which is twelve hours for admins, and 180 days after the sign-in.
 
 use crate::Result;
 use domain::{UserId, Viewer};
@@ -6,7 +7,7 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// Stores a new session. Returns false if the token already exists.
+/// Stores a new session. Returns false if the token already exists. [`describe`] adds where it began.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -29,7 +30,7 @@ pub async fn create(
     Ok(done.rows_affected() == 1)
 }
 
-/// Updates an existing session. Does nothing if it was deleted in the meantime.
+/// Updates an existing session. Does nothing if it was deleted in the meantime. No session is kept beyond its absolute limit.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -41,7 +42,7 @@ pub async fn save(
     expires_at: OffsetDateTime,
 ) -> Result<()> {
     sqlx::query!(
-        "update session set user_id = $2, data = $3, expires_at = $4 where token_hash = $1",
+        "update session set user_id = $2, data = $3, expires_at = least($4, absolute_expires_at) where token_hash = $1",
         token_hash,
         user_id.map(Uuid::from),
         data,
@@ -61,10 +62,14 @@ pub async fn load(
     token_hash: &[u8],
     now: OffsetDateTime,
 ) -> Result<Option<(serde_json::Value, OffsetDateTime)>> {
-    let row =
-        sqlx::query!("select data, expires_at from session where token_hash = $1 and expires_at > $2", token_hash, now)
-            .fetch_optional(db)
-            .await?;
+    let row = sqlx::query!(
+        r#"select n.data as "data!", n.expires_at as "expires_at!" from session n left join account a using (user_id)
+           where n.token_hash = $1 and session_ends_at(n, a.role) > $2"#,
+        token_hash,
+        now,
+    )
+    .fetch_optional(db)
+    .await?;
     Ok(row.map(|row| (row.data, row.expires_at)))
 }
 
@@ -74,6 +79,145 @@ pub async fn load(
 /// Returns an error if the query fails.
 pub async fn viewer(db: impl PgExecutor<'_>, token_hash: &[u8], now: OffsetDateTime) -> Result<Option<Viewer>> {
     crate::account::load_viewer(db, crate::account::ViewerKey::Session { token_hash, now }).await
+}
+
+/// Records where and when the user of a session signed in: the browser, as it describes itself (its first 200 characters), and the keyed
+/// hash of the client's address. The absolute limit counts from `now`.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn describe(
+    db: impl PgExecutor<'_>,
+    token_hash: &[u8],
+    user_agent: &str,
+    origin: &str,
+    now: OffsetDateTime,
+) -> Result<()> {
+    sqlx::query!(
+        "update session set user_agent = left($2, 200), origin = $3, created_at = $4, last_seen_at = $4,
+             absolute_expires_at = $4::timestamptz + interval '180 days'
+         where token_hash = $1",
+        token_hash,
+        user_agent,
+        origin,
+        now,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Renews a live session that wasn't renewed within the last hour, so that it expires at `expires_at` or at its absolute limit.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn touch(
+    db: impl PgExecutor<'_>,
+    token_hash: &[u8],
+    expires_at: OffsetDateTime,
+    now: OffsetDateTime,
+) -> Result<()> {
+    sqlx::query!(
+        "update session n set last_seen_at = $3, expires_at = least($2, n.absolute_expires_at)
+         from account a
+         where n.token_hash = $1 and a.user_id = n.user_id and n.last_seen_at <= $3::timestamptz - interval '1 hour'
+           and session_ends_at(n, a.role) > $3",
+        token_hash,
+        expires_at,
+        now,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Records that the user of a session has proved who they are.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn authenticate(db: impl PgExecutor<'_>, token_hash: &[u8], now: OffsetDateTime) -> Result<()> {
+    sqlx::query!("update session set authenticated_at = $2 where token_hash = $1", token_hash, now).execute(db).await?;
+    Ok(())
+}
+
+/// A session in a user's list.
+pub struct SessionRow {
+    /// Names the session on pages and in forms.
+    pub session_id: Uuid,
+    /// When the user signed in.
+    pub created_at: OffsetDateTime,
+    /// When it was last used, to the hour.
+    pub last_seen_at: OffsetDateTime,
+    /// The browser, as it describes itself; may be empty.
+    pub user_agent: String,
+    token_hash: Vec<u8>,
+}
+
+impl SessionRow {
+    /// Returns whether this is the session with the given token.
+    #[must_use]
+    pub fn is_current(&self, token_hash: &[u8]) -> bool {
+        self.token_hash == token_hash
+    }
+}
+
+/// Lists a user's live sessions, the most recently used first.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn list(db: impl PgExecutor<'_>, owner: UserId, now: OffsetDateTime) -> Result<Vec<SessionRow>> {
+    Ok(sqlx::query_as!(
+        SessionRow,
+        "select n.session_id, n.created_at, n.last_seen_at, n.user_agent, n.token_hash
+         from session n join account a using (user_id)
+         where n.user_id = $1 and session_ends_at(n, a.role) > $2 order by n.last_seen_at desc, n.session_id",
+        Uuid::from(owner),
+        now,
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// Ends one of a user's sessions. Returns false if the user has no such session.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn end(db: impl PgExecutor<'_>, owner: UserId, session_id: Uuid) -> Result<bool> {
+    let done =
+        sqlx::query!("delete from session where user_id = $1 and session_id = $2", Uuid::from(owner), session_id)
+            .execute(db)
+            .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Ends all of a user's sessions except the one with the given token, and returns how many. An empty token ends all.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn end_others(db: impl PgExecutor<'_>, owner: UserId, token_hash: &[u8]) -> Result<u64> {
+    let done =
+        sqlx::query!("delete from session where user_id = $1 and token_hash <> $2", Uuid::from(owner), token_hash)
+            .execute(db)
+            .await?;
+    Ok(done.rows_affected())
+}
+
+/// Returns for each token, in order, whether its session is alive by Postgres' clock. One query for all streams of a server.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn is_alive(db: impl PgExecutor<'_>, token_hashes: &[[u8; 32]]) -> Result<Vec<bool>> {
+    let hashes: Vec<Vec<u8>> = token_hashes.iter().map(|hash| hash.to_vec()).collect();
+    Ok(sqlx::query_scalar!(
+        r#"select exists (
+             select from session n join account a using (user_id)
+             where n.token_hash = t.token_hash and session_ends_at(n, a.role) > now()
+           ) as "is_alive!"
+           from unnest($1::bytea[]) with ordinality t (token_hash, position) order by t.position"#,
+        &hashes,
+    )
+    .fetch_all(db)
+    .await?)
 }
 
 /// Deletes a session.
@@ -90,5 +234,8 @@ pub async fn delete(db: impl PgExecutor<'_>, token_hash: &[u8]) -> Result<()> {
 /// # Errors
 /// Returns an error if the query fails.
 pub async fn sweep(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<u64> {
-    Ok(sqlx::query!("delete from session where expires_at <= $1", now).execute(db).await?.rows_affected())
+    let done = sqlx::query!("delete from session where expires_at <= $1 or absolute_expires_at <= $1", now)
+        .execute(db)
+        .await?;
+    Ok(done.rows_affected())
 }

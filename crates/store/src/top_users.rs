@@ -114,7 +114,7 @@ async fn page(db: &mut Tx, filter: &UsageFilter, page_rows: u32, now: OffsetDate
              group by subject_id
            ), refused as (
              select s.subject_id, sum(r.n)::bigint as n
-             from refusal_hour r join account a using (user_id) join usage_subject s using (subject)
+             from refusal_hour r join account a using (user_id) join usage_subject s on s.subject = reported_subject(a)
              where r.hour >= $8 and r.hour < $9 group by s.subject_id
            ), paid as (
              select subject_id, (sum(prorated_usd(amount_minor, period, paid)) * 1000000000000)::bigint as picos
@@ -141,10 +141,8 @@ async fn page(db: &mut Tx, filter: &UsageFilter, page_rows: u32, now: OffsetDate
                     end as rank
              from figures f
              where $3::text is null and $4::text is null or f.subject_id in (
-               select s.subject_id from account a join usage_subject s using (subject)
-               where ($3::text is null or a.plan_id = $3) and ($4::text is null or a.email ilike $4)
-                 and not exists (
-                   select from account b where b.subject = a.subject and (b.created_at, b.user_id) < (a.created_at, a.user_id)))
+               select s.subject_id from reported_account a join usage_subject s using (subject)
+               where ($3::text is null or a.plan_id = $3) and ($4::text is null or a.email ilike $4))
            ), total as (
              select count(*) as count, count(*) filter (where is_active) as users, sum(requests) as requests, sum(input_tokens) as input,
                     sum(cached_tokens) as cached, sum(output_tokens) as output, sum(cost_picos) as cost from report
@@ -161,7 +159,7 @@ async fn page(db: &mut Tx, filter: &UsageFilter, page_rows: u32, now: OffsetDate
            from total left join page on true
            left join lateral (select subject from usage_subject where subject_id = page.subject_id limit 1) s on true
            left join lateral (
-             select user_id, email, plan_id from account where subject = s.subject order by created_at, user_id limit 1
+             select user_id, email, plan_id from reported_account where subject = s.subject limit 1
            ) a on true
            order by page.rank desc, page.subject_id"#,
         filter.period.as_str(),

@@ -61,9 +61,10 @@ async fn fill(config: &Config, db: &store::Db, are_paying: bool, out: &mut impl 
             user_id,
             email: &email,
             name: &name,
-            password_hash: &hash,
+            password_hash: Some(hash.as_str()),
             subject: &subject,
             is_admin: n == 0,
+            email_verified_at: Some(now - Duration::days(DAYS)),
         };
         if store::account::create(db, &new).await? == store::account::Created::EmailTaken {
             writeln!(out, "The account {email} already exists. No demo data was added.")?;

@@ -3,6 +3,8 @@
 pub(crate) mod meters;
 mod queue;
 mod reaper;
+pub(crate) mod subjects;
+mod sweep;
 
 use crate::AppState;
 use crate::admin::alerts;
@@ -36,18 +38,14 @@ pub(crate) fn spawn(app: &AppState) -> JoinSet<()> {
     set.spawn(alerts::work(app.clone()));
     set.spawn(inbox::work(app.clone()));
     set.spawn(queue::work(app.clone()));
+    set.spawn(subjects::work(app.clone()));
     every(&mut set, app, Duration::from_secs(60), reconcile_due);
     set
 }
 
 /// Removes expired rows, maintains the ledger's partitions, learns token counts and compares the budgets.
 async fn hourly(app: AppState) {
-    if let Err(error) = store::session::sweep(&app.jobs_db, AppState::now()).await {
-        internal(&error);
-    }
-    if let Err(error) = store::stripe_event::sweep(&app.jobs_db, AppState::now() - time::Duration::days(30)).await {
-        internal(&error);
-    }
+    sweep::sweep(&app).await;
     if let Err(error) = store::ledger::make_months_ahead(&app.jobs_db, AppState::now()).await {
         internal(&error);
     }

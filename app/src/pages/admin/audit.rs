@@ -57,7 +57,9 @@ pub fn AuditTable(
 fn draw(row: AuditEntry) -> impl IntoView {
     let to = match (row.target_user_id, row.target) {
         (Some(id), Some(email)) => view! { <a href=format!("/admin/users/{id}")>{email}</a> }.into_any(),
-        _ => "".into_any(),
+        // The account was deleted.
+        (None, Some(email)) => email.into_any(),
+        (_, None) => "".into_any(),
     };
     view! {
         <tr>

@@ -1,10 +1,17 @@
-//! Accounts: sign-up, sign-in, the viewer, and deletion. `owner.rs` has the queries of the admin pages, `payer.rs` those of billing.
+//! Accounts: sign-up, the viewer, and deletion. `identity.rs` has what sign-in and changes of password, address and name need, `subject.rs`
+//! the change to subjects of their own, `owner.rs` the queries of the admin pages, `payer.rs` those of billing.
 
+mod identity;
 mod owner;
 mod payer;
+mod subject;
 
+pub use identity::{
+    Changed, Credentials, change_email, credentials, credentials_of, mark_verified, set_name, set_password_hash,
+};
 pub use owner::{AccountSummary, User, admins, list, make_admin, set_plan, user};
 pub use payer::{Payer, by_customer, customers, hold, link_customer, payer, unlink_customer, was_deleted};
+pub use subject::{list_shared_subjects, set_own_subjects};
 
 use crate::{Db, Result};
 use domain::{UserId, Viewer};
@@ -20,12 +27,14 @@ pub struct NewAccount<'a> {
     pub email: &'a str,
     /// Display name; may be empty.
     pub name: &'a str,
-    /// Password hash as a PHC string.
-    pub password_hash: &'a str,
-    /// Keyed hash of the email.
+    /// Password hash as a PHC string; `None` for an account without a password.
+    pub password_hash: Option<&'a str>,
+    /// Keyed hash: of the address if it is verified, else of the account.
     pub subject: &'a str,
     /// Whether the user is an admin and can open `/admin`.
     pub is_admin: bool,
+    /// When the address was verified; `None` if it isn't.
+    pub email_verified_at: Option<OffsetDateTime>,
 }
 
 /// The result of creating an account.
@@ -44,37 +53,19 @@ pub enum Created {
 pub async fn create(db: impl PgExecutor<'_>, new: &NewAccount<'_>) -> Result<Created> {
     let role = if new.is_admin { "admin" } else { "member" };
     let done = sqlx::query!(
-        "insert into account (user_id, email, name, password_hash, subject, role) values ($1, $2, $3, $4, $5, $6)
-         on conflict (lower(email)) do nothing",
+        "insert into account (user_id, email, name, password_hash, subject, role, email_verified_at, subject_is_own)
+         values ($1, $2, $3, $4, $5, $6, $7, $7::timestamptz is null) on conflict (lower(email)) do nothing",
         Uuid::from(new.user_id),
         new.email,
         new.name,
         new.password_hash,
         new.subject,
         role,
+        new.email_verified_at,
     )
     .execute(db)
     .await?;
     Ok(if done.rows_affected() == 1 { Created::Yes } else { Created::EmailTaken })
-}
-
-/// What sign-in checks a password against.
-pub struct Credentials {
-    /// Account id.
-    pub user_id: UserId,
-    /// Password hash as a PHC string.
-    pub password_hash: String,
-}
-
-/// Loads the credentials of an account by its email, ignoring case.
-///
-/// # Errors
-/// Returns an error if the query fails.
-pub async fn credentials(db: impl PgExecutor<'_>, email: &str) -> Result<Option<Credentials>> {
-    let row = sqlx::query!("select user_id, password_hash from account where lower(email) = lower($1)", email)
-        .fetch_optional(db)
-        .await?;
-    Ok(row.map(|row| Credentials { user_id: row.user_id.into(), password_hash: row.password_hash }))
 }
 
 /// Loads a user with their current plan.
@@ -113,9 +104,14 @@ pub(crate) async fn load_viewer(db: impl PgExecutor<'_>, key: ViewerKey<'_>) -> 
                   requests_per_minute as "requests_per_minute!", tokens_per_day as "tokens_per_day!", in_flight as "in_flight!",
                   max_output as "max_output!", monthly_cents as "monthly_cents!", yearly_cents as "yearly_cents!",
                   currency as "currency!", trial_days as "trial_days!", monthly_price_id, yearly_price_id, pitch as "pitch!",
-                  shows_cost as "shows_cost!", models as "models!", grace_until
-           from viewer
-           where user_id = coalesce($1::uuid, (select n.user_id from session n where n.token_hash = $2 and n.expires_at > $3))"#,
+                  shows_cost as "shows_cost!", models as "models!", grace_until, is_verified as "is_verified!",
+                  authenticated_at as "authenticated_at?"
+           from (
+             select $1::uuid as user_id, null::timestamptz as authenticated_at where $1::uuid is not null
+             union all
+             select n.user_id, n.authenticated_at from session n join account a using (user_id)
+             where n.token_hash = $2 and session_ends_at(n, a.role) > $3
+           ) found join viewer using (user_id)"#,
         user_id,
         token_hash,
         now,
@@ -131,6 +127,8 @@ pub(crate) async fn load_viewer(db: impl PgExecutor<'_>, key: ViewerKey<'_>) -> 
         time_zone: row.time_zone,
         subject: row.subject,
         grace_until: row.grace_until,
+        is_verified: row.is_verified,
+        authenticated_at: row.authenticated_at,
         plan: crate::plan::from_row!(row),
     }))
 }
@@ -160,8 +158,9 @@ fn close_key(customer_id: &str) -> String {
     format!("{CLOSE_CUSTOMER}:{customer_id}")
 }
 
-/// Deletes an account and, in the same transaction, queues a job that cancels its subscriptions. The ledger is kept.
-/// Returns false if the account doesn't exist or is the only admin.
+/// Deletes an account and, in the same transaction, queues a job for each of its Stripe customers that cancels their subscriptions. A user
+/// normally has one customer; others can be left over from an earlier connection to Stripe. The ledger is kept. Returns false if the account
+/// doesn't exist or is the only admin.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -174,19 +173,24 @@ pub async fn delete(db: &Db, user_id: UserId, now: OffsetDateTime) -> Result<boo
     if admins == [Uuid::from(user_id)] {
         return Ok(false);
     }
-    let customer =
-        sqlx::query!("select stripe_customer_id from account where user_id = $1 for update", Uuid::from(user_id))
-            .fetch_optional(&mut tx)
-            .await?;
-    let Some(customer) = customer else { return Ok(false) };
-    if let Some(customer) = customer.stripe_customer_id {
-        let sessions = sqlx::query_scalar!(
-            "select session_id from checkout where user_id = $1 and closed_at is null",
-            Uuid::from(user_id)
-        )
-        .fetch_all(&mut tx)
+    let account = sqlx::query!("select 1 as one from account where user_id = $1 for update", Uuid::from(user_id))
+        .fetch_optional(&mut tx)
         .await?;
-        let payload = serde_json::json!({ "customer_id": customer, "sessions": sessions });
+    if account.is_none() {
+        return Ok(false);
+    }
+    let customers = sqlx::query_scalar!(
+        r#"select stripe_customer_id as "customer_id!" from account where user_id = $1 and stripe_customer_id is not null
+           union
+           select customer_id from subscription where user_id = $1 and status not in ('canceled', 'incomplete_expired')"#,
+        Uuid::from(user_id),
+    )
+    .fetch_all(&mut tx)
+    .await?;
+    let mut sessions = crate::checkout::open(&mut tx, user_id).await?;
+    for customer in customers {
+        // The first job closes the open checkouts of the user.
+        let payload = serde_json::json!({ "customer_id": customer, "sessions": std::mem::take(&mut sessions) });
         crate::job::add(&mut tx, CLOSE_CUSTOMER, Some(&close_key(&customer)), &payload, now).await?;
     }
     sqlx::query!("delete from account where user_id = $1", Uuid::from(user_id)).execute(&mut tx).await?;

@@ -18,7 +18,7 @@ pub struct Payer {
     pub customer_id: Option<String>,
     /// Whether the user has already had a trial.
     pub tried: bool,
-    /// Keyed hash of the email at sign-up.
+    /// Keyed hash of the email once it is verified, until then of the account.
     pub subject: String,
 }
 

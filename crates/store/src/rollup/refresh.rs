@@ -112,7 +112,7 @@ async fn refresh_period(tx: &mut Tx, period: ReportPeriod, as_of: OffsetDateTime
            from used group by grouping sets ((subject_id), (subject_id, model))
          ), refused as materialized (
            select s.subject_id, sum(r.n)::bigint as n
-           from refusal_hour r join account a using (user_id) join usage_subject s using (subject)
+           from refusal_hour r join account a using (user_id) join usage_subject s on s.subject = reported_subject(a)
            where r.hour >= $2 and r.hour < $3 group by s.subject_id
          ), paid as materialized (
            select subject_id, (sum(prorated_usd(amount_minor, period, paid)) * 1000000000000)::bigint as picos

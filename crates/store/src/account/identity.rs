@@ -1,0 +1,161 @@
+//! How a user proves who they are: password, address, and changes of both.
+
+use crate::{Result, StoreError, Tx};
+use domain::UserId;
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// What sign-in checks a password against.
+pub struct Credentials {
+    /// Account id.
+    pub user_id: UserId,
+    /// Email.
+    pub email: String,
+    /// Password hash as a PHC string; `None` for an account without a password.
+    pub password_hash: Option<String>,
+    /// When the account was created.
+    pub created_at: OffsetDateTime,
+    /// Whether the user is an admin.
+    pub is_admin: bool,
+}
+
+/// Loads the credentials of an account by its email, ignoring case.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn credentials(db: impl PgExecutor<'_>, email: &str) -> Result<Option<Credentials>> {
+    Ok(sqlx::query_as!(
+        Credentials,
+        r#"select user_id, email, password_hash, created_at, role = 'admin' as "is_admin!" from account where lower(email) = lower($1)"#,
+        email,
+    )
+    .fetch_optional(db)
+    .await?)
+}
+
+/// Loads the credentials of a user.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn credentials_of(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Option<Credentials>> {
+    Ok(sqlx::query_as!(
+        Credentials,
+        r#"select user_id, email, password_hash, created_at, role = 'admin' as "is_admin!" from account where user_id = $1"#,
+        Uuid::from(user_id),
+    )
+    .fetch_optional(db)
+    .await?)
+}
+
+/// Sets a user's password hash, a PHC string.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn set_password_hash(db: impl PgExecutor<'_>, user_id: UserId, hash: &str) -> Result<()> {
+    sqlx::query!("update account set password_hash = $2 where user_id = $1", Uuid::from(user_id), hash)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Sets a user's display name, which may be empty.
+///
+/// # Errors
+/// Returns an error if the query fails or the name is too long; [`StoreError::constraint`] then returns `account_name_length`.
+pub async fn set_name(db: impl PgExecutor<'_>, user_id: UserId, name: &str) -> Result<()> {
+    sqlx::query!("update account set name = $2 where user_id = $1", Uuid::from(user_id), name).execute(db).await?;
+    Ok(())
+}
+
+/// Marks a user's address as verified, if it is still `email`. An account that was unverified gets `subject`, the subject of the address;
+/// one that was verified before keeps its own. Returns false without a change if the address has been changed.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn mark_verified(
+    db: impl PgExecutor<'_>,
+    user_id: UserId,
+    email: &str,
+    subject: &str,
+    now: OffsetDateTime,
+) -> Result<bool> {
+    let done = sqlx::query!(
+        "update account set email_verified_at = coalesce(email_verified_at, $4), subject_is_own = false,
+             subject = case when email_verified_at is null then $3 else subject end
+         where user_id = $1 and lower(email) = lower($2)",
+        Uuid::from(user_id),
+        email,
+        subject,
+        now,
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// The result of changing an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// The address was changed.
+    Yes {
+        /// The previous address.
+        old_email: String,
+    },
+    /// The address belongs to another account. Nothing was changed; the transaction must be rolled back.
+    Taken,
+}
+
+/// Changes a user's address to one that was just proved to be theirs. Unused links and codes that were sent to other addresses die, except
+/// those that undo a change. An account that was unverified gets `subject`, the subject of the new address. One that was verified keeps its
+/// subject: otherwise each change of address would refill its quota and permit another trial.
+///
+/// # Errors
+/// Returns an error if the query fails or the account doesn't exist.
+pub async fn change_email(
+    tx: &mut Tx,
+    user_id: UserId,
+    new_email: &str,
+    subject: &str,
+    now: OffsetDateTime,
+) -> Result<Changed> {
+    let before = sqlx::query!(
+        r#"select email, exists (
+             select from account other where lower(other.email) = lower($2) and other.user_id <> $1
+           ) as "is_taken!"
+           from account where user_id = $1 for no key update"#,
+        Uuid::from(user_id),
+        new_email,
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    if before.is_taken {
+        return Ok(Changed::Taken);
+    }
+    let updated = sqlx::query!(
+        "update account set email = $2, email_verified_at = $4, subject_is_own = false,
+             subject = case when email_verified_at is null then $3 else subject end
+         where user_id = $1",
+        Uuid::from(user_id),
+        new_email,
+        subject,
+        now,
+    )
+    .execute(&mut *tx)
+    .await
+    .map_err(StoreError::from);
+    match updated {
+        // Another account took the address at the same time.
+        Err(error) if error.constraint() == Some("account_email_key") => return Ok(Changed::Taken),
+        other => other?,
+    };
+    sqlx::query!(
+        "delete from account_token
+         where user_id = $1 and kind <> 'undo_email' and used_at is null and lower(email) <> lower($2)",
+        Uuid::from(user_id),
+        new_email,
+    )
+    .execute(&mut *tx)
+    .await?;
+    Ok(Changed::Yes { old_email: before.email })
+}

@@ -1,0 +1,235 @@
+//! Links and codes that are sent by mail to prove that an address belongs to an account. Only their hashes are stored, and each can be used
+//! once.
+
+use crate::{Result, Tx};
+use domain::UserId;
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// Wrong codes after which a token is dead.
+pub const MAX_ATTEMPTS: u32 = 5;
+
+/// What a token is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenKind {
+    /// Proves that the account's address belongs to its user.
+    VerifyEmail,
+    /// Sets a new password.
+    ResetPassword,
+    /// Changes the account's address to the one that the token was sent to.
+    ChangeEmail,
+    /// Changes the account's address back to the one that the token was sent to.
+    UndoEmail,
+}
+
+impl TokenKind {
+    /// All kinds.
+    pub const ALL: [Self; 4] = [Self::VerifyEmail, Self::ResetPassword, Self::ChangeEmail, Self::UndoEmail];
+
+    /// Returns the name used in the `account_token` table.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::VerifyEmail => "verify_email",
+            Self::ResetPassword => "reset_password",
+            Self::ChangeEmail => "change_email",
+            Self::UndoEmail => "undo_email",
+        }
+    }
+}
+
+/// A token to store.
+pub struct NewToken<'a> {
+    /// Hash of the token in the link.
+    pub token_hash: [u8; 32],
+    /// The account it is for.
+    pub user_id: UserId,
+    /// What it is for.
+    pub kind: TokenKind,
+    /// Hash of the code that can be entered instead, if there is one.
+    pub code_hash: Option<[u8; 32]>,
+    /// The address it is sent to.
+    pub email: &'a str,
+    /// When it expires.
+    pub expires_at: OffsetDateTime,
+    /// The current time.
+    pub now: OffsetDateTime,
+}
+
+/// Stores a token. Earlier tokens of the same user and kind die, except those that undo a change of address: after a second change, the
+/// first address must still be able to take the account back.
+///
+/// # Errors
+/// Returns an error if the query fails or the account doesn't exist.
+pub async fn create(tx: &mut Tx, new: &NewToken<'_>) -> Result<()> {
+    // One at a time for each user, so that two requests at once leave one token alive. Not the account's row, which is locked after a token.
+    sqlx::query!("select pg_advisory_xact_lock(hashtextextended('account_token:' || $1, 0))", new.user_id.to_string())
+        .fetch_one(&mut *tx)
+        .await?;
+    if new.kind != TokenKind::UndoEmail {
+        sqlx::query!(
+            "delete from account_token where user_id = $1 and kind = $2",
+            Uuid::from(new.user_id),
+            new.kind.as_str(),
+        )
+        .execute(&mut *tx)
+        .await?;
+    }
+    sqlx::query!(
+        "insert into account_token (token_hash, user_id, kind, code_hash, email, created_at, expires_at)
+         values ($1, $2, $3, $4, $5, $6, $7)",
+        &new.token_hash[..],
+        Uuid::from(new.user_id),
+        new.kind.as_str(),
+        new.code_hash.as_ref().map(|hash| &hash[..]),
+        new.email,
+        new.now,
+        new.expires_at,
+    )
+    .execute(&mut *tx)
+    .await?;
+    Ok(())
+}
+
+/// A token that was used, or can be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenToken {
+    /// The account it is for.
+    pub user_id: UserId,
+    /// The address it was sent to.
+    pub email: String,
+}
+
+/// Uses a token. Returns `None` if it doesn't exist, is of another kind, was used, has expired or is dead. Later tokens of the same user and
+/// kind die, so that whoever had an address undone can't undo that.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn take(
+    db: impl PgExecutor<'_>,
+    kind: TokenKind,
+    token_hash: &[u8],
+    now: OffsetDateTime,
+) -> Result<Option<TakenToken>> {
+    let row = sqlx::query!(
+        r#"with taken as (
+             update account_token set used_at = $3
+             where token_hash = $2 and kind = $1 and used_at is null and expires_at > $3 and attempts < $4
+             returning user_id, email, created_at
+           ), later as (
+             delete from account_token t using taken
+             where t.user_id = taken.user_id and t.kind = $1 and t.created_at >= taken.created_at and t.token_hash <> $2
+           )
+           select user_id as "user_id!", email as "email!" from taken"#,
+        kind.as_str(),
+        token_hash,
+        now,
+        MAX_ATTEMPTS.cast_signed(),
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| TakenToken { user_id: row.user_id.into(), email: row.email }))
+}
+
+/// Returns a token that [`take`] would take, without using it.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn peek(
+    db: impl PgExecutor<'_>,
+    kind: TokenKind,
+    token_hash: &[u8],
+    now: OffsetDateTime,
+) -> Result<Option<TakenToken>> {
+    let row = sqlx::query!(
+        "select user_id, email from account_token
+         where token_hash = $2 and kind = $1 and used_at is null and expires_at > $3 and attempts < $4",
+        kind.as_str(),
+        token_hash,
+        now,
+        MAX_ATTEMPTS.cast_signed(),
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| TakenToken { user_id: row.user_id.into(), email: row.email }))
+}
+
+/// The result of entering a code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CodeOutcome {
+    /// The code is right; its token was used.
+    Taken(TakenToken),
+    /// The code is wrong.
+    Wrong {
+        /// How many more codes can be entered.
+        left: u32,
+    },
+    /// The user has no token with a code, or it was used, has expired or is dead.
+    Dead,
+}
+
+/// Uses a user's token by its code, or counts a wrong code.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn take_by_code(
+    db: impl PgExecutor<'_>,
+    owner: UserId,
+    kind: TokenKind,
+    code_hash: &[u8],
+    now: OffsetDateTime,
+) -> Result<CodeOutcome> {
+    let row = sqlx::query!(
+        r#"update account_token
+           set used_at = case when code_hash = $3 then $4::timestamptz end, attempts = attempts + (code_hash <> $3)::int
+           where user_id = $1 and kind = $2 and code_hash is not null and used_at is null and expires_at > $4 and attempts < $5
+           returning email, used_at is not null as "is_right!", $5 - attempts as "left!""#,
+        Uuid::from(owner),
+        kind.as_str(),
+        code_hash,
+        now,
+        MAX_ATTEMPTS.cast_signed(),
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(match row {
+        None => CodeOutcome::Dead,
+        Some(row) if row.is_right => CodeOutcome::Taken(TakenToken { user_id: owner, email: row.email }),
+        Some(row) => CodeOutcome::Wrong { left: row.left.max(0).cast_unsigned() },
+    })
+}
+
+/// Returns when a user's latest token of a kind was created. `None` if there is none that was kept.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn find_latest(db: impl PgExecutor<'_>, owner: UserId, kind: TokenKind) -> Result<Option<OffsetDateTime>> {
+    Ok(sqlx::query_scalar!(
+        "select max(created_at) from account_token where user_id = $1 and kind = $2",
+        Uuid::from(owner),
+        kind.as_str(),
+    )
+    .fetch_one(db)
+    .await?)
+}
+
+/// Deletes expired tokens and returns how many.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn sweep(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<u64> {
+    Ok(sqlx::query!("delete from account_token where expires_at <= $1", now).execute(db).await?.rows_affected())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_have_the_names_that_the_table_allows() {
+        let migration = include_str!("../../../migrations/0011_identity.sql");
+        let allowed: Vec<String> = TokenKind::ALL.iter().map(|kind| format!("'{}'", kind.as_str())).collect();
+        assert!(migration.contains(&format!("check (kind in ({}))", allowed.join(", "))));
+    }
+}

@@ -1,0 +1,75 @@
+//! What happened to accounts. Users see their own as recent activity.
+
+use crate::Result;
+use domain::{SecurityEvent, SecurityEventRow, UserId};
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// An event to record.
+pub struct NewEvent<'a> {
+    /// The account it happened to; `None` if no account has the address that was entered.
+    pub user_id: Option<UserId>,
+    /// What happened.
+    pub kind: SecurityEvent,
+    /// Keyed hash of the client's address.
+    pub origin: &'a str,
+    /// The browser, as it describes itself. Only its first 200 characters are stored.
+    pub user_agent: &'a str,
+    /// When it happened.
+    pub now: OffsetDateTime,
+}
+
+/// Records an event. An account that has just been deleted is left out of its row.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn add(db: impl PgExecutor<'_>, event: &NewEvent<'_>) -> Result<()> {
+    sqlx::query!(
+        "insert into security_event (security_event_id, user_id, kind, origin, user_agent, created_at)
+         values ($1, (select user_id from account where user_id = $2), $3, $4, left($5, 200), $6)",
+        Uuid::now_v7(),
+        event.user_id.map(Uuid::from),
+        event.kind.as_str(),
+        event.origin,
+        event.user_agent,
+        event.now,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Lists a user's events since an instant, newest first, at most 100.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn list(db: impl PgExecutor<'_>, owner: UserId, since: OffsetDateTime) -> Result<Vec<SecurityEventRow>> {
+    let rows = sqlx::query!(
+        "select kind, origin, user_agent, created_at from security_event
+         where user_id = $1 and created_at >= $2 order by created_at desc, security_event_id desc limit 100",
+        Uuid::from(owner),
+        since,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| {
+            Some(SecurityEventRow {
+                kind: SecurityEvent::from_db(&row.kind)?,
+                origin: row.origin,
+                user_agent: row.user_agent,
+                created_at: row.created_at,
+            })
+        })
+        .collect())
+}
+
+/// Deletes events that are older than an instant and returns how many.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn sweep(db: impl PgExecutor<'_>, before: OffsetDateTime) -> Result<u64> {
+    Ok(sqlx::query!("delete from security_event where created_at < $1", before).execute(db).await?.rows_affected())
+}

@@ -1,0 +1,27 @@
+//! Deletes rows that have expired.
+
+use crate::AppState;
+use crate::failure::internal;
+use time::Duration;
+
+/// How long processed Stripe events are kept.
+const STRIPE_EVENTS: Duration = Duration::days(30);
+/// How long security events are kept.
+const SECURITY_EVENTS: Duration = Duration::days(180);
+/// How long a browser stays known after its last sign-in, as long as its cookie.
+const KNOWN_BROWSERS: Duration = Duration::days(365);
+
+/// Deletes expired rows of every kind. If one kind fails, the others are still deleted.
+pub(super) async fn sweep(app: &AppState) {
+    let (db, now) = (&app.jobs_db, AppState::now());
+    let swept = [
+        store::session::sweep(db, now).await.map(drop),
+        store::account_token::sweep(db, now).await.map(drop),
+        store::security_event::sweep(db, now - SECURITY_EVENTS).await.map(drop),
+        store::known_browser::sweep(db, now - KNOWN_BROWSERS).await.map(drop),
+        store::stripe_event::sweep(db, now - STRIPE_EVENTS).await,
+    ];
+    for error in swept.into_iter().filter_map(Result::err) {
+        internal(&error);
+    }
+}
