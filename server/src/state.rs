@@ -1,8 +1,8 @@
 //! The state shared by all handlers: databases, meters, providers and running turns.
 
-use crate::accounts::{email, password::Passwords};
+use crate::accounts::{email, password::Passwords, renewals::Renewals};
 use crate::billing::client::Billing;
-use crate::mail::Mailer;
+use crate::mail::{Mailer, Site};
 use crate::turn::{counting::Counting, providers::Providers};
 use crate::{Config, config, failure, fault};
 use app::api::context::PageState;
@@ -37,6 +37,8 @@ pub struct AppState {
     pub(crate) billing: Option<Arc<Billing>>,
     pub(crate) mailer: Arc<Mailer>,
     pub(crate) passwords: Arc<Passwords>,
+    /// Sessions that this server has renewed in the last hour.
+    pub(crate) renewals: Arc<Renewals>,
     /// Limits the cost of token counting.
     pub(crate) counting: Arc<Counting>,
     /// Tasks of running turns.
@@ -67,6 +69,7 @@ impl AppState {
             billing: Billing::new(&config)?,
             mailer: Arc::new(Mailer::new(&config)?),
             passwords: Arc::new(Passwords::new()?),
+            renewals: Arc::default(),
             counting: Arc::new(Counting::new()),
             turns: TaskTracker::new(),
             draining: CancellationToken::new(),
@@ -116,12 +119,27 @@ impl AppState {
         }
     }
 
-    /// Returns the subject that names a user's meters and ledger rows: a keyed hash of the email at sign-up, so that neither contains the
-    /// email.
+    /// Returns the subject of a verified address, which names its user's meters and ledger rows: a keyed hash, so that neither contains the
+    /// address. Spellings that reach the same mailbox have the same subject.
     pub(crate) fn subject(&self, email: &str) -> anyhow::Result<String> {
+        self.keyed_hash(&email::normalised(email))
+    }
+
+    /// Returns the subject of an account whose address isn't verified. It belongs to the account alone, so that nobody can use up what
+    /// belongs to a stranger's address (field note 63).
+    pub(crate) fn own_subject(&self, user_id: UserId) -> anyhow::Result<String> {
+        self.keyed_hash(&format!("account:{user_id}"))
+    }
+
+    fn keyed_hash(&self, text: &str) -> anyhow::Result<String> {
         let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&self.config.secret_key)?;
-        mac.update(email::normalised(email).as_bytes());
+        mac.update(text.as_bytes());
         Ok(hex::encode(mac.finalize().into_bytes()))
+    }
+
+    /// Returns what the links in mails are made with.
+    pub(crate) fn site(&self) -> Site<'_> {
+        Site { public_url: &self.config.public_url, secret_key: &self.config.secret_key }
     }
 
     /// Counts a refusal in memory. A refusal itself writes neither to Redis nor to the ledger.

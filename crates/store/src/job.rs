@@ -136,6 +136,19 @@ pub async fn replay(db: impl PgExecutor<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Removes content and recipients of mails that were sent before an instant: they are personal data. Their keys are kept, so that none is
+/// sent again. Returns how many.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn strip_mails(db: impl PgExecutor<'_>, before: OffsetDateTime) -> Result<u64> {
+    let done =
+        sqlx::query!("update job set payload = '{}' where kind = 'mail' and done_at < $1 and payload <> '{}'", before)
+            .execute(db)
+            .await?;
+    Ok(done.rows_affected())
+}
+
 /// Lists the newest jobs of a kind, done or not, at most `limit`. Used by the development outbox.
 ///
 /// # Errors

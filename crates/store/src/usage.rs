@@ -1,7 +1,7 @@
 //! Reads the ledger: for rebuilding meters and budgets, for users' usage pages, and for drift checks.
 
-use crate::Result;
 use crate::rollup::Sums;
+use crate::{Db, Result};
 use domain::{ModelName, Picos, Tokens, TurnId, UsageSum, UserId};
 use sqlx::PgExecutor;
 use time::{Date, OffsetDateTime};
@@ -195,6 +195,22 @@ pub struct DayModel {
     pub model: ModelName,
     /// Usage. Negative if it consists of corrections of another day's usage.
     pub sums: Sums,
+}
+
+/// Returns a stored time zone, or UTC if Postgres doesn't know it: the names it knows differ between releases and distributions (field note
+/// 84).
+///
+/// # Errors
+/// Returns an error if the query fails for another reason.
+pub async fn known_zone<'z>(db: &Db, zone: &'z str) -> Result<&'z str> {
+    // Much faster than `pg_timezone_names`, which reads the file of every zone.
+    let local = sqlx::query_scalar!(r#"select now() at time zone $1::text as "local!""#, zone).fetch_one(db).await;
+    match local {
+        // invalid_parameter_value
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("22023") => Ok("UTC"),
+        Err(error) => Err(error.into()),
+        Ok(_) => Ok(zone),
+    }
 }
 
 /// Returns the current day in a time zone.

@@ -1,4 +1,17 @@
-//! Email addresses: validation and normalization.
+//! Email addresses: what is entered, validation and normalization.
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+use unicode_normalization::UnicodeNormalization as _;
+
+/// Domains that give an address to anyone for some minutes.
+static DISPOSABLE: LazyLock<HashSet<&str>> = LazyLock::new(|| mailchecker::blacklist().into_iter().collect());
+
+/// Returns an address as it is stored, given what was entered: in composed form, so that it has one account however it was typed (field note
+/// 71), and without NUL, which Postgres can't store.
+pub(crate) fn entered(typed: &str) -> String {
+    typed.trim().nfc().filter(|c| *c != '\0').collect()
+}
 
 /// Checks an address and returns an error message if it is invalid. Rejects only addresses that can't be delivered to.
 pub(crate) fn check(email: &str) -> Result<(), &'static str> {
@@ -15,10 +28,26 @@ pub(crate) fn check(email: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// Checks an address for an account, and returns an error message if it is invalid or of a provider of disposable addresses (field note 64).
+pub(crate) fn check_new(email: &str) -> Result<(), &'static str> {
+    check(email)?;
+    match is_disposable(email) {
+        true => Err("This is a disposable address. Enter one that you keep."),
+        false => Ok(()),
+    }
+}
+
+/// Returns whether an address belongs to a provider of disposable addresses: its domain or a parent of it is listed.
+fn is_disposable(email: &str) -> bool {
+    let host = email.rsplit_once('@').map_or("", |(_, host)| host).to_lowercase();
+    let parents = host.match_indices('.').filter_map(|(at, _)| host.get(at + 1..));
+    std::iter::once(host.as_str()).chain(parents).any(|domain| DISPOSABLE.contains(domain))
+}
+
 /// Normalizes an address, so that all spellings that reach the same user are equal. Subjects are derived from it, so that a plus sign
 /// doesn't get a user a second free plan.
 pub(crate) fn normalised(email: &str) -> String {
-    let lower = email.trim().to_lowercase();
+    let lower = entered(email).to_lowercase();
     let Some((local, host)) = lower.rsplit_once('@') else {
         return lower;
     };
@@ -52,6 +81,23 @@ mod tests {
         ] {
             assert!(check(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn disposable_addresses_are_refused_for_accounts() {
+        for bad in ["a@mailinator.com", "a@x.mailinator.com", "a@Guerrillamail.com"] {
+            assert!(check_new(bad).is_err() && check(bad).is_ok(), "{bad}");
+        }
+        for good in ["a@example.com", "a@gmail.com", "a@notmailinator.com.example.org"] {
+            assert_eq!(check_new(good), Ok(()), "{good}");
+        }
+    }
+
+    /// Field note 71: one account for each address, however it is typed.
+    #[test]
+    fn addresses_are_composed() {
+        assert_eq!(entered(" ju\u{308}rgen@example.com\0 "), "j\u{fc}rgen@example.com");
+        assert_eq!(normalised("JU\u{308}RGEN@example.com"), normalised("j\u{fc}rgen@example.com"));
     }
 
     #[test]

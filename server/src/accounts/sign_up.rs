@@ -1,16 +1,23 @@
-//! Sign-up: checks what was entered, counts the attempt and creates the account.
+//! Sign-up: checks what was entered, counts the attempt and creates the account with the mail that verifies its address.
 
 use super::attempts::{self, Attempt};
-use super::{email, password};
+use super::client::ClientInfo;
+use super::password::Checked;
+use super::rejection::Rejection;
+use super::{activity, email, password_rules, profile, session, sign_in, verify};
 use crate::AppState;
-use crate::failure::Failure;
-use domain::UserId;
-use secrecy::{ExposeSecret as _, SecretString};
-use store::account::{Created, NewAccount};
+use domain::{SecurityEvent, UserId};
+use secrecy::SecretString;
+use store::account::{self, Created, NewAccount};
+use time::Duration;
+use tower_sessions::Session;
+
+/// Age up to which an account is signed in to by the form that created it: two submissions at once both succeed (field note 72).
+const JUST_CREATED: Duration = Duration::minutes(1);
 
 /// What a visitor entered to create an account.
 pub(crate) struct SignUp<'a> {
-    /// Email, trimmed.
+    /// Email, as [`email::entered`] returns it.
     pub email: &'a str,
     /// Display name, trimmed; may be empty.
     pub name: &'a str,
@@ -18,58 +25,86 @@ pub(crate) struct SignUp<'a> {
     pub password: SecretString,
 }
 
-/// The result of a sign-up.
-pub(crate) enum SignUpOutcome {
-    /// The account was created.
-    Created(UserId),
-    /// Fields are invalid: their names, each with an error message.
-    Invalid(Vec<(&'static str, String)>),
-    /// Too many attempts.
-    Refused(Failure),
+/// Creates an account and signs in.
+///
+/// # Errors
+/// Returns a rejection if fields are invalid, the address has an account, or there were too many attempts.
+pub(crate) async fn sign_up(
+    app: &AppState,
+    session: &Session,
+    client: &ClientInfo,
+    new: SignUp<'_>,
+) -> Result<(), Rejection> {
+    let errors = check(&new);
+    if !errors.is_empty() {
+        return Err(Rejection::Invalid(errors));
+    }
+    let delay = attempts::count_attempt(app, &client.origin, Attempt::SignUp).await?;
+    tokio::time::sleep(delay).await;
+    let password_hash = app.passwords.hash(new.password.clone()).await?;
+    let user_id = match create(app, &new, &password_hash).await? {
+        Some(user_id) => user_id,
+        None => created_just_now(app, client, &new).await?.ok_or_else(taken)?,
+    };
+    session::begin(app, session, user_id, client).await?;
+    sign_in::remember_browser(app, client, user_id).await?;
+    activity::record(app, Some(user_id), SecurityEvent::SignIn, client).await;
+    Ok(())
 }
 
 /// Returns the invalid fields, each with an error message.
 fn check(new: &SignUp<'_>) -> Vec<(&'static str, String)> {
     let mut errors = Vec::new();
-    if let Err(sentence) = email::check(new.email) {
+    if let Err(sentence) = email::check_new(new.email) {
         errors.push(("email", sentence.to_owned()));
     }
-    if new.name.chars().count() > 80 || new.name.chars().any(char::is_control) {
-        errors.push(("name", "Use at most 80 characters.".to_owned()));
+    if let Err(sentence) = profile::check_name(new.name) {
+        errors.push(("name", sentence.to_owned()));
     }
-    let secret = new.password.expose_secret();
-    if secret.chars().count() < password::MIN_CHARS {
-        errors.push(("password", format!("Use at least {} characters.", password::MIN_CHARS)));
-    } else if secret.len() > password::MAX_BYTES {
-        errors.push(("password", "This password is too long.".to_owned()));
+    if let Err(sentence) = password_rules::check(&new.password, new.email) {
+        errors.push(("password", sentence));
     }
     errors
 }
 
-/// Creates an account. `origin` is the keyed hash of the visitor's address.
-pub(crate) async fn sign_up(app: &AppState, origin: &str, new: SignUp<'_>) -> Result<SignUpOutcome, Failure> {
-    let errors = check(&new);
-    if !errors.is_empty() {
-        return Ok(SignUpOutcome::Invalid(errors));
-    }
-    if let Err(refused) = attempts::count_attempt(app, origin, Attempt::SignUp).await {
-        return Ok(SignUpOutcome::Refused(refused));
-    }
-    let password_hash = app.passwords.hash(new.password).await?;
+/// Creates the account. Returns `None` if the address has one.
+async fn create(app: &AppState, new: &SignUp<'_>, password_hash: &str) -> Result<Option<UserId>, Rejection> {
+    let user_id = UserId::at(AppState::now());
     let account = NewAccount {
-        user_id: UserId::at(AppState::now()),
+        user_id,
         email: new.email,
         name: new.name,
-        password_hash: &password_hash,
-        subject: &app.subject(new.email)?,
+        password_hash: Some(password_hash),
+        // Until the address is verified.
+        subject: &app.own_subject(user_id)?,
         // Anyone can enter any address, so it makes an admin only on the developer's own machine.
         is_admin: app.config.is_loopback() && app.config.admin_emails.contains(&new.email.to_lowercase()),
+        email_verified_at: None,
     };
-    Ok(match store::account::create(&app.db, &account).await? {
-        Created::Yes => SignUpOutcome::Created(account.user_id),
-        Created::EmailTaken => {
-            let message = "An account with this email already exists. Sign in instead.";
-            SignUpOutcome::Invalid(vec![("email", message.to_owned())])
-        }
-    })
+    let mut tx = store::begin(&app.db).await?;
+    match account::create(&mut tx, &account).await? {
+        Created::Yes => {}
+        Created::EmailTaken => return Ok(None),
+    }
+    verify::send(app, &mut tx, user_id, new.email).await?;
+    tx.commit().await?;
+    Ok(Some(user_id))
+}
+
+/// Returns the account of the address if the same form created it a moment ago: the password fits.
+async fn created_just_now(app: &AppState, client: &ClientInfo, new: &SignUp<'_>) -> Result<Option<UserId>, Rejection> {
+    let found = account::credentials(&app.db, new.email).await?;
+    let Some(found) = found.filter(|found| AppState::now() - found.created_at < JUST_CREATED) else {
+        return Ok(None);
+    };
+    // A check of a password like any other.
+    let attempt = Attempt::Password { user_id: found.user_id };
+    let delay = attempts::count_attempt(app, &client.origin, attempt).await?;
+    tokio::time::sleep(delay).await;
+    let checked = app.passwords.check(new.password.clone(), found.password_hash).await?;
+    Ok(matches!(checked, Checked::Right { .. }).then_some(found.user_id))
+}
+
+fn taken() -> Rejection {
+    Rejection::invalid("email", "An account with this email already exists. Sign in instead.")
 }

@@ -1,21 +1,23 @@
 //! Handlers of sign-up, sign-in and sign-out: plain forms that respond with 303, or 422 and the form again.
 
 use crate::AppState;
-use crate::accounts::attempts::{self, Attempt};
-use crate::accounts::password;
-use crate::accounts::session::USER;
-use crate::accounts::sign_up::{self, SignUp, SignUpOutcome};
+use crate::accounts::sign_up::{self, SignUp};
+use crate::accounts::{activity, confirm, email, session, sign_in};
 use crate::failure::Failure;
-use crate::http::extract::read_form;
-use crate::http::origin::request_origin;
-use crate::http::pages;
-use app::page_context::FailedForm;
+use crate::http::account_form::{reject, unreadable};
+use crate::http::browser::{self, client_info};
+use crate::http::current_user::CurrentUser;
+use crate::http::extract::{SignedIn, read_form};
+use crate::http::next::local;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use domain::{Problem, UserId};
-use secrecy::{ExposeSecret as _, SecretString};
+use domain::SecurityEvent;
+use secrecy::SecretString;
 use serde::Deserialize;
 use tower_sessions::Session;
+
+/// Where a visitor is led who asked for no page.
+const HOME: &str = "/chat";
 
 /// The fields of the sign-up form. Other fields of the body are ignored (field note 41).
 #[derive(Deserialize)]
@@ -40,8 +42,13 @@ struct SignInForm {
     next: String,
 }
 
-fn unreadable(_: Request) -> Problem {
-    Problem::invalid("", "The form couldn't be read. Please submit it again.")
+/// The form that asks for the password again.
+#[derive(Deserialize)]
+struct ConfirmForm {
+    #[serde(default)]
+    password: SecretString,
+    #[serde(default)]
+    next: String,
 }
 
 /// `POST /sign-up`: creates an account and signs in.
@@ -51,17 +58,16 @@ pub(crate) async fn sign_up(
     request: Request,
 ) -> Result<Response, Failure> {
     let (form, again) = read_form::<SignUpForm>(request).await.map_err(unreadable)?;
-    let (address, name) = (form.email.trim(), form.name.trim());
-    let values = vec![("email", address.to_owned()), ("name", name.to_owned()), ("next", form.next.clone())];
-    let new = SignUp { email: address, name, password: form.password };
-    let origin = request_origin(&app, &again)?;
-    match sign_up::sign_up(&app, &origin, new).await? {
-        SignUpOutcome::Created(user_id) => {
-            begin(&session, user_id).await?;
-            Ok(Redirect::to(local(&form.next).unwrap_or("/chat")).into_response())
+    let (address, name) = (email::entered(&form.email), form.name.trim());
+    let mut client = client_info(&app, &again)?;
+    let cookie = browser::remember(&app, &again, &mut client);
+    let new = SignUp { email: &address, name, password: form.password };
+    match sign_up::sign_up(&app, &session, &client, new).await {
+        Ok(()) => Ok(signed_in(&form.next, cookie)),
+        Err(rejection) => {
+            let values = vec![("email", address), ("name", name.to_owned()), ("next", form.next)];
+            Ok(reject(&app, again, "/sign-up", values, rejection).await)
         }
-        SignUpOutcome::Invalid(errors) => Ok(pages::form_again(&app, again, FailedForm { values, errors }).await),
-        SignUpOutcome::Refused(refused) => Ok(pages::form_refused(&app, again, values, refused).await),
     }
 }
 
@@ -72,62 +78,62 @@ pub(crate) async fn sign_in(
     request: Request,
 ) -> Result<Response, Failure> {
     let (form, again) = read_form::<SignInForm>(request).await.map_err(unreadable)?;
-    // Postgres stores no NUL, so no account has an email with one.
-    let address = form.email.replace('\0', "");
-    let subject = app.subject(address.trim())?;
-    let origin = request_origin(&app, &again)?;
-    if let Err(refused) = attempts::count_attempt(&app, &origin, Attempt::SignIn(&subject)).await {
-        let values = vec![("email", form.email.trim().to_owned()), ("next", form.next)];
-        return Ok(pages::form_refused(&app, again, values, refused).await);
+    let address = email::entered(&form.email);
+    let mut client = client_info(&app, &again)?;
+    match sign_in::check(&app, &client, &address, form.password).await {
+        Ok(user) => {
+            let cookie = browser::remember(&app, &again, &mut client);
+            sign_in::sign_in(&app, &session, &client, &user).await?;
+            Ok(signed_in(&form.next, cookie))
+        }
+        Err(rejection) => {
+            let values = vec![("email", address), ("next", form.next)];
+            Ok(reject(&app, again, "/sign-in", values, rejection).await)
+        }
     }
-    let found = store::account::credentials(&app.db, address.trim()).await?;
-    let (user_id, hash) = found.map_or((None, None), |found| (Some(found.user_id), Some(found.password_hash)));
-    // A password that is too long is wrong as well, and is not hashed.
-    let fits = form.password.expose_secret().len() <= password::MAX_BYTES;
-    let is_right = app.passwords.is_right(form.password.clone(), hash.filter(|_| fits)).await?;
-    match user_id.filter(|_| is_right) {
-        Some(user_id) => {
-            begin(&session, user_id).await?;
-            Ok(Redirect::to(local(&form.next).unwrap_or("/chat")).into_response())
+}
+
+/// Leads to the page that the visitor came for.
+fn signed_in(next: &str, cookie: Option<http::HeaderValue>) -> Response {
+    let mut response = Redirect::to(local(next).unwrap_or(HOME)).into_response();
+    browser::attach(&mut response, cookie);
+    response
+}
+
+/// `POST /sign-in/confirm`: proves the identity of a signed-in user again, under a new token.
+pub(crate) async fn confirm(
+    State(app): State<AppState>,
+    SignedIn(viewer): SignedIn,
+    session: Session,
+    request: Request,
+) -> Result<Response, Failure> {
+    let (form, again) = read_form::<ConfirmForm>(request).await.map_err(unreadable)?;
+    let client = client_info(&app, &again)?;
+    match confirm::check(&app, &client, &viewer, ("password", "Try again."), form.password).await {
+        Ok(()) => {
+            session::begin(&app, &session, viewer.user_id, &client).await?;
+            Ok(Redirect::to(local(&form.next).unwrap_or("/settings")).into_response())
         }
-        None => {
-            let values = vec![("email", form.email.trim().to_owned()), ("next", form.next)];
-            let errors = vec![("", "Incorrect email or password.".to_owned())];
-            Ok(pages::form_again(&app, again, FailedForm { values, errors }).await)
-        }
+        Err(rejection) => Ok(reject(&app, again, "/sign-in/confirm", vec![("next", form.next)], rejection).await),
     }
 }
 
 /// `POST /sign-out`: ends the session.
-pub(crate) async fn sign_out(session: Session) -> Result<Response, Failure> {
+pub(crate) async fn sign_out(
+    State(app): State<AppState>,
+    CurrentUser(viewer): CurrentUser,
+    session: Session,
+    request: Request,
+) -> Result<Response, Failure> {
+    let client = client_info(&app, &request)?;
     session.flush().await?;
-    // Drafts stored in the tab must not be shown to the next user.
-    Ok(([("clear-site-data", "\"storage\"")], Redirect::to("/")).into_response())
-}
-
-/// Starts a session under a new token, so that a token planted before the sign-in is useless.
-async fn begin(session: &Session, user_id: UserId) -> Result<(), Failure> {
-    session.cycle_id().await?;
-    session.insert(USER, user_id).await?;
-    Ok(())
-}
-
-/// Returns the path if it is on this site and no browser would treat it as another site's.
-fn local(next: &str) -> Option<&str> {
-    let is_local =
-        next.starts_with('/') && !next.starts_with("//") && !next.contains('\\') && !next.chars().any(char::is_control);
-    is_local.then_some(next)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::local;
-
-    #[test]
-    fn only_local_paths_are_redirected_to() {
-        assert_eq!(local("/usage?days=7"), Some("/usage?days=7"));
-        for bad in ["", "https://evil.example", "//evil.example", "/\\evil.example", "/a\nb", "javascript:alert(1)"] {
-            assert_eq!(local(bad), None, "{bad}");
-        }
+    if let Some(viewer) = viewer {
+        activity::record(&app, Some(viewer.user_id), SecurityEvent::SignOut, &client).await;
     }
+    Ok(signed_out())
+}
+
+/// Leads a user home whose session has ended. Drafts stored in the tab must not be shown to the next user.
+pub(crate) fn signed_out() -> Response {
+    ([("clear-site-data", "\"storage\"")], Redirect::to("/")).into_response()
 }

@@ -1,14 +1,17 @@
 //! Checkout and portal: redirects users to Stripe's pages and handles their return.
 
 use crate::AppState;
+use crate::accounts::attempts::{self, Attempt};
+use crate::accounts::client::ClientInfo;
 use crate::billing::{checkout, inbox};
 use crate::failure::Failure;
+use crate::http::browser::client_info;
 use crate::http::extract::{SignedIn, read_form};
 use crate::http::pages;
 use axum::body::Bytes;
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use domain::{Period, PlanId, Problem};
+use domain::{Period, PlanId, Problem, ProblemKind, Viewer};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
@@ -33,11 +36,29 @@ pub(crate) async fn checkout(
     SignedIn(viewer): SignedIn,
     request: Request,
 ) -> Result<Response, Failure> {
-    let (again, url) = match read_form::<Choice>(request).await {
-        Ok((choice, again)) => (again, checkout::checkout_url(&app, viewer, &choice.plan, choice.interval).await),
+    let (again, choice) = match read_form::<Choice>(request).await {
+        Ok((choice, again)) => (again, Ok(choice)),
         Err(again) => (again, Err(Problem::invalid("plan", "This plan doesn't exist."))),
     };
+    let client = client_info(&app, &again)?;
+    let url = match (check(&app, &viewer, &client).await, choice) {
+        (Err(problem), _) | (Ok(()), Err(problem)) => Err(problem),
+        (Ok(()), Ok(choice)) => checkout::checkout_url(&app, viewer, &choice.plan, choice.interval).await,
+    };
     Ok(redirect(&app, again, url).await)
+}
+
+/// Counts the attempt, and refuses users whose address isn't verified: a trial belongs to an address, and receipts go to it.
+async fn check(app: &AppState, viewer: &Viewer, client: &ClientInfo) -> Result<(), Problem> {
+    let attempt = Attempt::Checkout { user_id: viewer.user_id };
+    let delay = attempts::count_attempt(app, &client.origin, attempt).await.map_err(|Failure(problem)| problem)?;
+    tokio::time::sleep(delay).await;
+    if viewer.is_verified {
+        return Ok(());
+    }
+    let message =
+        format!("Confirm your email address before you choose a plan. We sent a link and a code to {}.", viewer.email);
+    Err(Problem::new(ProblemKind::VerifyEmail, message))
 }
 
 /// `POST /billing/portal`: redirects to Stripe's portal.
@@ -46,7 +67,15 @@ pub(crate) async fn portal(
     SignedIn(viewer): SignedIn,
     request: Request,
 ) -> Result<Response, Failure> {
-    let url = checkout::portal_url(&app, &viewer).await;
+    let client = client_info(&app, &request)?;
+    let attempt = Attempt::Checkout { user_id: viewer.user_id };
+    let url = match attempts::count_attempt(&app, &client.origin, attempt).await {
+        Ok(delay) => {
+            tokio::time::sleep(delay).await;
+            checkout::portal_url(&app, &viewer).await
+        }
+        Err(Failure(problem)) => Err(problem),
+    };
     Ok(redirect(&app, request, url).await)
 }
 

@@ -60,9 +60,10 @@ pub(crate) async fn own(State(app): State<AppState>, SignedIn(viewer): SignedIn,
 
 /// Returns the start of the last `days` days in the user's time zone, today included.
 async fn days_of(app: &AppState, viewer: &Viewer, days: u16) -> store::Result<OffsetDateTime> {
-    let today = store::usage::today(&app.db, &viewer.time_zone, AppState::now()).await?;
+    let zone = store::usage::known_zone(&app.db, &viewer.time_zone).await?;
+    let today = store::usage::today(&app.db, zone, AppState::now()).await?;
     let first = today - time::Duration::days(i64::from(days) - 1);
-    store::usage::midnight(&app.db, &viewer.time_zone, first).await
+    store::usage::midnight(&app.db, zone, first).await
 }
 
 /// Whose rows are exported.

@@ -1,5 +1,6 @@
 //! HTTP: the listener, the routes and their handlers. The only folder that names axum.
 
+mod account_form;
 mod admin;
 mod admin_form;
 mod admin_import;
@@ -7,21 +8,26 @@ mod admin_provider;
 mod admin_user;
 mod auth;
 mod billing;
+mod browser;
 mod chat;
 mod connection_limit;
 mod current_user;
 mod error;
 mod export;
 mod extract;
+mod next;
 mod origin;
 #[cfg(debug_assertions)]
 mod outbox;
 mod pages;
+mod reset;
 mod routes;
+mod security;
 mod serve;
 mod settings;
 mod sse;
 mod top_users;
+mod verify;
 mod viewer;
 
 pub use routes::admin_paths;

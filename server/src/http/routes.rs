@@ -4,12 +4,15 @@ use crate::accounts::session;
 use crate::failure::Failure;
 use crate::http::error::panicked;
 use crate::http::pages::{missing, page, provide};
-use crate::http::viewer::{admins, identify, signed_in};
-use crate::http::{admin, admin_import, admin_provider, admin_user, auth, billing, chat, export, settings, top_users};
+use crate::http::viewer::{admins, identify, recently_confirmed, signed_in};
+use crate::http::{
+    admin, admin_import, admin_provider, admin_user, auth, billing, browser, chat, export, reset, security, settings,
+    top_users, verify,
+};
 use crate::{AppState, telemetry};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use domain::{Problem, ProblemKind};
@@ -29,14 +32,14 @@ fn for_admins() -> Vec<(&'static str, MethodRouter<AppState>)> {
     vec![
         ("/admin", get(top_users::top_users)),
         ("/admin/refresh", post(top_users::refresh_report)),
-        ("/admin/export.csv", get(export::csv)),
-        ("/admin/export.json", get(export::json)),
+        ("/admin/export.csv", get(export::csv).layer(from_fn(recently_confirmed))),
+        ("/admin/export.json", get(export::json).layer(from_fn(recently_confirmed))),
         ("/admin/models", get(page)),
         ("/admin/models/{model}", post(admin::set_model)),
-        ("/admin/models/{model}/price", post(admin::add_price)),
+        ("/admin/models/{model}/price", post(admin::add_price).layer(from_fn(recently_confirmed))),
         ("/admin/models/{model}/test", post(admin_provider::test_model)),
         ("/admin/models/import", post(admin_import::compare).layer(catalogue)),
-        ("/admin/models/import/apply", post(admin_import::apply).layer(catalogue)),
+        ("/admin/models/import/apply", post(admin_import::apply).layer(catalogue).layer(from_fn(recently_confirmed))),
         ("/admin/providers", get(page).post(admin_provider::save)),
         ("/admin/providers/{provider}/remove", post(admin_provider::remove)),
         ("/admin/global", post(admin::set_global)),
@@ -49,8 +52,8 @@ fn for_admins() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/admin/plans/{plan}", post(admin::set_plan_rules)),
         ("/admin/users", get(page)),
         ("/admin/users/{user_id}", get(page)),
-        ("/admin/users/{user_id}/plan", post(admin_user::set_plan)),
-        ("/admin/users/{user_id}/act", post(admin_user::act)),
+        ("/admin/users/{user_id}/plan", post(admin_user::set_plan).layer(from_fn(recently_confirmed))),
+        ("/admin/users/{user_id}/act", post(admin_user::act).layer(from_fn(recently_confirmed))),
         // Server functions of the admin pages. They share this prefix, so the guard rejects other users before the body is read.
         ("/fn/admin_{name}", post(server_function)),
     ]
@@ -70,21 +73,34 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route("/sign-up", get(page).post(auth::sign_up))
         .route("/sign-in", get(page).post(auth::sign_in))
         .route("/sign-out", post(auth::sign_out))
+        .route("/verify", get(page).post(verify::verify))
+        .route("/email/undo", get(page).post(verify::undo_email))
+        .route("/forgot", get(page).post(reset::forgot))
+        .route("/reset", get(page).post(reset::reset))
         .route("/fn/{*name}", post(server_function));
     let for_viewers = Router::new()
         .route("/chat", get(page))
         .route("/chat/{conversation_id}", get(page))
         .route("/usage", get(page))
         .route("/usage.csv", get(export::own))
-        .route("/settings/time-zone", post(settings::time_zone))
+        .route("/sign-in/confirm", get(page).post(auth::confirm))
+        .route("/verify/resend", post(verify::resend))
         .route("/settings", get(page))
-        .route("/settings/billing", get(page))
+        .route("/settings/name", post(settings::name))
+        .route("/settings/email", post(settings::change_email))
+        .route("/settings/time-zone", post(settings::time_zone))
+        .route("/settings/security", get(page))
+        .route("/settings/password", post(security::password))
+        .route("/settings/sessions/{session_id}/end", post(security::end_session))
+        .route("/settings/sessions/end-others", post(security::end_other_sessions))
+        .route("/settings/data", get(page))
         .route("/settings/delete", post(settings::delete))
+        .route("/settings/billing", get(page))
         .route("/billing/checkout", post(billing::checkout))
         .route("/billing/portal", post(billing::portal))
         .route("/billing/return", get(billing::handle_return))
-        .route_layer(from_fn(signed_in))
-        .route("/chat/{conversation_id}/delete", post(chat::delete));
+        .route("/chat/{conversation_id}/delete", post(chat::delete))
+        .route_layer(from_fn(signed_in));
     let for_admins = for_admins()
         .into_iter()
         .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
@@ -105,6 +121,7 @@ pub(crate) fn router(app: &AppState) -> Router {
         .fallback(missing)
         .layer(from_fn_with_state(app.clone(), identify))
         .layer(session::layer(app.db.clone(), app.config.is_https()))
+        .layer(map_response(browser::set_cookie))
         .layer(DefaultBodyLimit::max(64 * 1024))
         .layer(CsrfLayer::new().with_rejection_response(|_| {
             Failure(Problem::new(ProblemKind::Forbidden, "This request came from another site and was refused."))

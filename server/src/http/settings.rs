@@ -1,18 +1,68 @@
-//! Form handlers of the account settings.
+//! Form handlers of the profile, and of the deletion of the account.
 
 use crate::AppState;
-use crate::accounts::delete::{self, DeleteOutcome};
+use crate::accounts::{change_email, delete as deletion, email, profile};
 use crate::failure::Failure;
-use crate::http::extract::SignedIn;
-use crate::http::pages;
-use app::page_context::FailedForm;
+use crate::http::account_form::{reject, unreadable};
+use crate::http::auth::signed_out;
+use crate::http::browser::client_info;
+use crate::http::extract::{SignedIn, read_form};
+use axum::Json;
 use axum::extract::{FromRequest as _, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::{Form, Json};
 use domain::Problem;
+use http::StatusCode;
 use secrecy::SecretString;
 use serde::Deserialize;
 use tower_sessions::Session;
+
+/// The page of the profile.
+const PAGE: &str = "/settings";
+
+/// The display name form.
+#[derive(Deserialize)]
+struct NameForm {
+    #[serde(default)]
+    name: String,
+}
+
+/// `POST /settings/name`: sets the display name.
+pub(crate) async fn name(
+    State(app): State<AppState>,
+    SignedIn(viewer): SignedIn,
+    request: Request,
+) -> Result<Response, Failure> {
+    let (form, again) = read_form::<NameForm>(request).await.map_err(unreadable)?;
+    let name = form.name.trim().to_owned();
+    match profile::set_name(&app, &viewer, &name).await {
+        Ok(()) => Ok(Redirect::to("/settings?saved=name").into_response()),
+        Err(rejection) => Ok(reject(&app, again, PAGE, vec![("name", name)], rejection).await),
+    }
+}
+
+/// The form that changes the address, confirmed with the password.
+#[derive(Deserialize)]
+struct EmailForm {
+    #[serde(default)]
+    email: String,
+    #[serde(default)]
+    password: SecretString,
+}
+
+/// `POST /settings/email`: sends a link to a new address.
+pub(crate) async fn change_email(
+    State(app): State<AppState>,
+    SignedIn(viewer): SignedIn,
+    request: Request,
+) -> Result<Response, Failure> {
+    let (form, again) = read_form::<EmailForm>(request).await.map_err(unreadable)?;
+    let address = email::entered(&form.email);
+    let client = client_info(&app, &again)?;
+    match change_email::request(&app, &client, &viewer, &address, form.password).await {
+        Ok(()) => Ok(Redirect::to("/settings?saved=email").into_response()),
+        Err(rejection) => Ok(reject(&app, again, PAGE, vec![("email", address)], rejection).await),
+    }
+}
 
 /// The account deletion form, confirmed with the password.
 #[derive(Deserialize)]
@@ -21,37 +71,28 @@ struct DeleteForm {
     password: SecretString,
 }
 
-/// `POST /settings/delete`: deletes the account, its conversations and its subscription. Ledger rows are kept without the user.
+/// `POST /settings/delete`: deletes the account, its conversations and its subscriptions. Ledger rows are kept without the user.
 pub(crate) async fn delete(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
     session: Session,
     request: Request,
 ) -> Result<Response, Failure> {
-    let (mut parts, body) = request.into_parts();
-    let Form(form) = Form::<DeleteForm>::from_request(Request::from_parts(parts.clone(), body), &())
-        .await
-        .map_err(|_| Problem::invalid("", "The form couldn't be read. Please submit it again."))?;
-    // The form posts to its own URL; the page is rendered as `/settings`.
-    parts.uri = http::Uri::from_static("/settings");
-    let again = Request::from_parts(parts, axum::body::Body::empty());
-    let refuse = |name, sentence: &str| FailedForm { values: Vec::new(), errors: vec![(name, sentence.to_owned())] };
-    let failed = match delete::delete(&app, &viewer, form.password).await? {
-        DeleteOutcome::Deleted => {
+    let (form, again) = read_form::<DeleteForm>(request).await.map_err(unreadable)?;
+    let client = client_info(&app, &again)?;
+    match deletion::delete(&app, &client, &viewer, form.password).await {
+        Ok(()) => {
             session.flush().await?;
-            return Ok(([("clear-site-data", "\"storage\"")], Redirect::to("/")).into_response());
+            Ok(signed_out())
         }
-        DeleteOutcome::WrongPassword => refuse("password", "Incorrect password. Your account was not deleted."),
-        DeleteOutcome::LastAdmin => {
-            refuse("", "You are the only admin. Make another user an admin first: quotient admin add EMAIL")
-        }
-    };
-    Ok(pages::form_again(&app, again, failed).await)
+        Err(rejection) => Ok(reject(&app, again, "/settings/data", Vec::new(), rejection).await),
+    }
 }
 
 /// The time zone form.
 #[derive(Deserialize)]
-pub(crate) struct Zone {
+struct ZoneForm {
+    #[serde(default)]
     zone: String,
 }
 
@@ -62,17 +103,17 @@ pub(crate) async fn time_zone(
     request: Request,
 ) -> Result<Response, Failure> {
     let is_json = request.headers().get(http::header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
-    let form = if is_json {
-        Json::<Zone>::from_request(request, &()).await.ok().map(|Json(form)| form)
-    } else {
-        Form::<Zone>::from_request(request, &()).await.ok().map(|Form(form)| form)
-    };
-    let form = form.ok_or_else(|| Problem::invalid("zone", "The form couldn't be read. Please submit it again."))?;
-    let is_name = form.zone.len() <= 64 && form.zone.chars().all(|c| c.is_ascii_alphanumeric() || "/_+-".contains(c));
-    // "UTC" means that no time zone was chosen, and the next browser replaces it. A user who chooses it explicitly gets "Etc/UTC".
-    let zone = if !is_json && form.zone == "UTC" { "Etc/UTC" } else { &form.zone };
-    if !is_name || !store::account::set_time_zone(&app.db, viewer.user_id, zone).await? {
-        return Err(Problem::invalid("zone", "Enter a time zone like Europe/Berlin or Asia/Kathmandu.").into());
+    if is_json {
+        let form = Json::<ZoneForm>::from_request(request, &()).await;
+        let Json(form) = form.map_err(|_| Problem::invalid("zone", "The body couldn't be read."))?;
+        return match profile::set_browser_time_zone(&app, &viewer, &form.zone).await {
+            Ok(()) => Ok(StatusCode::NO_CONTENT.into_response()),
+            Err(rejection) => Err(rejection.into()),
+        };
     }
-    Ok(if is_json { http::StatusCode::NO_CONTENT.into_response() } else { Redirect::to("/usage").into_response() })
+    let (form, again) = read_form::<ZoneForm>(request).await.map_err(unreadable)?;
+    match profile::set_time_zone(&app, &viewer, &form.zone).await {
+        Ok(()) => Ok(Redirect::to("/settings?saved=zone").into_response()),
+        Err(rejection) => Ok(reject(&app, again, PAGE, vec![("zone", form.zone)], rejection).await),
+    }
 }

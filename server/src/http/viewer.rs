@@ -1,17 +1,19 @@
 //! Identifies the user of a request and guards routes.
 
 use crate::AppState;
-use crate::accounts::session;
-use crate::failure::Failure;
+use crate::accounts::{activity, confirm, session};
+use crate::failure::{Failure, internal};
+use crate::http::browser::client_info;
 use crate::http::current_user::CurrentUser;
+use crate::http::next::{return_path, with_next};
 use crate::http::pages;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
-use domain::Problem;
+use domain::{Problem, SecurityEvent, Viewer};
 use tower_sessions::Session;
 
-/// Middleware that loads the session's user. A session whose account was deleted counts as signed out.
+/// Middleware that loads the session's user, and renews a session in use. A session whose account was deleted counts as signed out.
 pub(crate) async fn identify(
     State(app): State<AppState>,
     session: Session,
@@ -19,9 +21,9 @@ pub(crate) async fn identify(
     next: Next,
 ) -> Response {
     // The session data isn't loaded here: the session's row names the user.
-    let viewer = match session.id() {
+    let viewer = match session::current_hash(&session) {
         None => None,
-        Some(id) => match store::session::viewer(&app.db, &session::token_hash(&id), AppState::now()).await {
+        Some(token_hash) => match load(&app, token_hash).await {
             Ok(viewer) => viewer,
             Err(error) => return Failure::from(error).into_response(),
         },
@@ -30,23 +32,47 @@ pub(crate) async fn identify(
     next.run(request).await
 }
 
-/// Middleware that admits only signed-in users and redirects others to the sign-in page.
-pub(crate) async fn signed_in(request: Request, next: Next) -> Response {
-    if request.extensions().get::<CurrentUser>().is_some_and(|user| user.0.is_some()) {
-        return next.run(request).await;
+/// Loads the user of a live session.
+async fn load(app: &AppState, token_hash: [u8; 32]) -> store::Result<Option<Viewer>> {
+    let viewer = store::session::viewer(&app.db, &token_hash, AppState::now()).await?;
+    if viewer.is_some()
+        && let Err(error) = session::renew(app, token_hash).await
+    {
+        // The request itself doesn't need it.
+        internal(&error);
     }
-    Redirect::to(&format!("/sign-in?next={}", request.uri().path())).into_response()
+    Ok(viewer)
 }
 
-/// Middleware that admits only admins and responds with 404 to others.
+fn viewer(request: &Request) -> Option<&Viewer> {
+    request.extensions().get::<CurrentUser>().and_then(|user| user.0.as_ref())
+}
+
+/// Middleware that admits only signed-in users and redirects others to the sign-in page, which leads back.
+pub(crate) async fn signed_in(request: Request, next: Next) -> Response {
+    if viewer(&request).is_some() {
+        return next.run(request).await;
+    }
+    Redirect::to(&with_next("/sign-in", return_path(&request).as_deref())).into_response()
+}
+
+/// Middleware that admits only users who proved who they are within the last ten minutes. Others are asked for their password first. For
+/// routes behind [`admins`] or [`signed_in`].
+pub(crate) async fn recently_confirmed(request: Request, next: Next) -> Response {
+    if viewer(&request).is_some_and(|viewer| confirm::is_recent(viewer, AppState::now())) {
+        return next.run(request).await;
+    }
+    Redirect::to(&with_next("/sign-in/confirm", return_path(&request).as_deref())).into_response()
+}
+
+/// Middleware that admits only admins and responds with 404 to others. That a user tried is a security event.
 pub(crate) async fn admins(State(app): State<AppState>, request: Request, next: Next) -> Response {
-    let is_admin = request
-        .extensions()
-        .get::<CurrentUser>()
-        .and_then(|user| user.0.as_ref())
-        .is_some_and(|viewer| viewer.is_admin);
+    let (is_admin, user_id) = viewer(&request).map_or((false, None), |viewer| (viewer.is_admin, Some(viewer.user_id)));
     if is_admin {
         return next.run(request).await;
+    }
+    if let (Some(user_id), Ok(client)) = (user_id, client_info(&app, &request)) {
+        activity::record_later(&app, Some(user_id), SecurityEvent::Forbidden, &client);
     }
     pages::problem(&app, request, Problem::not_found("page")).await
 }

@@ -18,6 +18,9 @@ use tokio::task::JoinSet;
 /// Minimum age of the usage report before a server refreshes it again, so that several servers don't refresh it more often.
 const REPORT_MIN_AGE: time::Duration = time::Duration::seconds(45);
 
+/// How long the content of sent mails is kept.
+const MAILS: time::Duration = time::Duration::days(30);
+
 /// Starts all jobs. They end when the set is dropped or aborted.
 pub(crate) fn spawn(app: &AppState) -> JoinSet<()> {
     let mut set = JoinSet::new();
@@ -53,6 +56,9 @@ async fn hourly(app: AppState) {
         internal(&format!("old months of the ledger not dropped; will retry in an hour: {error:#}"));
     }
     if let Err(error) = store::model::learn(&app.jobs_db, AppState::now() - time::Duration::days(30)).await {
+        internal(&error);
+    }
+    if let Err(error) = store::job::strip_mails(&app.jobs_db, AppState::now() - MAILS).await {
         internal(&error);
     }
     meters::compare_budgets(app.clone()).await;

@@ -48,11 +48,11 @@ async fn next(app: &AppState) -> anyhow::Result<bool> {
 async fn perform(app: &AppState, job: &Job) -> anyhow::Result<()> {
     match job.kind.as_str() {
         mail::JOB => {
-            let QueuedMail { user_id, mail } = serde_json::from_value(job.payload.clone()).context("payload")?;
+            let queued: QueuedMail = serde_json::from_value(job.payload.clone()).context("payload")?;
+            let user = account::viewer(&app.db, queued.user_id).await?;
             // The account was deleted: the mail is dropped.
-            let Some(viewer) = account::viewer(&app.db, user_id).await? else { return Ok(()) };
-            let rendered = mail.render(viewer.display_name(), &app.config.public_url)?;
-            app.mailer.send(&viewer.email, rendered).await
+            let Some(to) = queued.recipient(user.as_ref()) else { return Ok(()) };
+            app.mailer.send(&to.email, queued.mail.render(&to, &app.site())?).await
         }
         account::CLOSE_CUSTOMER => {
             let customer = job.payload["customer_id"].as_str().context("payload")?;

@@ -1,11 +1,15 @@
-//! Mail: templates, and queueing in the transaction that causes it. Text and HTML have the same content.
+//! Mail: what is sent, and queueing in the transaction that causes it. Text and HTML have the same content. An owner edits the files in
+//! `templates/`.
 
+mod letter;
+#[cfg(any(debug_assertions, test))]
+pub(crate) mod preview;
 mod send;
 
 pub(crate) use send::Mailer;
 
-use askama::Template;
-use domain::{UserId, brand};
+use crate::accounts::tokens::Seed;
+use domain::{UserId, Viewer};
 use serde::{Deserialize, Serialize};
 use store::Tx;
 use time::OffsetDateTime;
@@ -13,7 +17,7 @@ use time::OffsetDateTime;
 /// The job kind of mail.
 pub(crate) const JOB: &str = "mail";
 
-/// A queued mail: its content without the recipient's address.
+/// The content of a mail. Links and codes are queued as seeds, from which only this deployment can make them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "mail", rename_all = "snake_case")]
 pub(crate) enum Mail {
@@ -40,14 +44,76 @@ pub(crate) enum Mail {
     PlanEnded { plan: String },
     /// To an admin: an alert has begun or is resolved.
     Alert { message: String, is_over: bool },
+    /// A link and a code that verify the account's address.
+    VerifyEmail { seed: Seed },
+    /// A link to set a new password.
+    ResetPassword { seed: Seed },
+    /// The password was changed or reset.
+    PasswordChanged {
+        #[serde(with = "time::serde::rfc3339")]
+        at: OffsetDateTime,
+    },
+    /// To a new address: a link that makes it the account's.
+    ConfirmNewEmail { seed: Seed },
+    /// To the previous address: a link that undoes the change.
+    EmailChanged { new_email: String, seed: Seed },
+    /// To the new address: it is the account's from now on.
+    EmailConfirmed,
+    /// To both addresses: the previous one was restored.
+    EmailRestored { email: String },
+    /// The display name was changed.
+    NameChanged { name: String },
+    /// A sign-in from a browser that was unknown until then.
+    NewBrowser {
+        user_agent: String,
+        #[serde(with = "time::serde::rfc3339")]
+        at: OffsetDateTime,
+    },
+    /// The account was deleted.
+    AccountDeleted,
 }
 
-/// A mail and its recipient.
+/// A mail and its recipient, as queued.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct QueuedMail {
+    /// The user it is about.
     pub user_id: UserId,
+    /// The address it is sent to; the account's address at that time if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
     #[serde(flatten)]
     pub mail: Mail,
+}
+
+/// A recipient: address and name.
+pub(crate) struct Recipient {
+    pub email: String,
+    pub name: String,
+}
+
+impl QueuedMail {
+    /// Returns the recipient, given the account as it is now. `None` if the account was deleted meanwhile: only the mail that says so is
+    /// still sent.
+    pub(crate) fn recipient(&self, account: Option<&Viewer>) -> Option<Recipient> {
+        let to = self.to.clone();
+        match account {
+            Some(user) => Some(Recipient {
+                email: to.unwrap_or_else(|| user.email.clone()),
+                name: user.display_name().to_owned(),
+            }),
+            None => {
+                let email = to.filter(|_| self.mail == Mail::AccountDeleted)?;
+                let name = email.split('@').next().unwrap_or_default().to_owned();
+                Some(Recipient { email, name })
+            }
+        }
+    }
+}
+
+/// What links are made with.
+pub(crate) struct Site<'a> {
+    pub public_url: &'a str,
+    pub secret_key: &'a [u8],
 }
 
 /// A rendered mail.
@@ -57,126 +123,31 @@ pub(crate) struct RenderedMail {
     pub html: String,
 }
 
-#[derive(Template)]
-#[template(path = "letter.txt")]
-struct Text<'a> {
-    body: &'a Body<'a>,
-}
-
-#[derive(Template)]
-#[template(path = "letter.html")]
-struct Html<'a> {
-    body: &'a Body<'a>,
-}
-
-struct Body<'a> {
-    brand: &'a str,
-    subject: &'a str,
-    hello: &'a str,
-    paragraphs: &'a [String],
-    label: &'a str,
-    link: &'a str,
-    support: &'a str,
-}
-
 impl Mail {
-    /// Returns the key that makes a mail unique. `about` identifies its subject, such as a subscription.
-    fn key(&self, about: &str) -> String {
-        match self {
+    /// Returns the key that makes a mail unique; `None` for mails that are queued once for each of their causes. `about` identifies the
+    /// mail's subject, such as a subscription.
+    fn key(&self, about: &str) -> Option<String> {
+        Some(match self {
             Self::TrialEnding { at, .. } => format!("mail:trial_ending:{about}:{}", at.unix_timestamp()),
             Self::PaymentFailed { until, .. } => format!("mail:payment_failed:{about}:{}", until.unix_timestamp()),
             Self::GraceOver { until, .. } => format!("mail:grace_over:{about}:{}", until.unix_timestamp()),
             Self::PlanEnded { .. } => format!("mail:plan_ended:{about}"),
             Self::Alert { is_over, .. } => format!("mail:alert:{about}:{is_over}"),
-        }
-    }
-
-    /// Renders the mail.
-    ///
-    /// # Errors
-    /// Returns an error if the template can't be rendered.
-    pub(crate) fn render(&self, name: &str, public_url: &str) -> Result<RenderedMail, askama::Error> {
-        let (subject, paragraphs, label, path) = match self {
-            Self::TrialEnding { plan, at, price } => (
-                format!("Your {plan} trial ends on {}", day(*at)),
-                vec![
-                    format!(
-                        "Your {plan} trial ends on {}. It then renews at {price}, charged to your card on file.",
-                        day(*at)
-                    ),
-                    "To keep the plan, you don't need to do anything. To avoid being charged, cancel before that day."
-                        .to_owned(),
-                ],
-                "View your plan",
-                "/settings/billing",
-            ),
-            Self::PaymentFailed { plan, until } => (
-                format!("Your payment for {plan} failed"),
-                vec![
-                    format!("We couldn't charge your card for {plan}. Your plan stays active until {}.", day(*until)),
-                    "We will retry the payment over the next few days. If your card has changed, please update it."
-                        .to_owned(),
-                ],
-                "Update card",
-                "/settings/billing",
-            ),
-            Self::GraceOver { plan, .. } => (
-                "Your account moved to the free plan".to_owned(),
-                vec![
-                    format!(
-                        "The payment for {plan} is overdue, so your account is on the free plan for now. Your conversations are kept."
-                    ),
-                    "Your plan is restored as soon as the invoice is paid.".to_owned(),
-                ],
-                "Pay the invoice",
-                "/settings/billing",
-            ),
-            Self::PlanEnded { plan } => (
-                format!("Your {plan} plan has ended"),
-                vec![
-                    format!(
-                        "Your {plan} subscription has ended and you won't be charged again. Your conversations are kept."
-                    ),
-                    "You can subscribe again at any time.".to_owned(),
-                ],
-                "See plans",
-                "/pricing",
-            ),
-            Self::Alert { message, is_over: false } => (
-                format!("{}: {message}", brand::NAME),
-                vec![message.clone(), "You will get another email when it is resolved.".to_owned()],
-                "View details",
-                "/admin/health",
-            ),
-            Self::Alert { message, is_over: true } => (
-                format!("{}, resolved: {message}", brand::NAME),
-                vec![format!("Resolved: {message}")],
-                "View details",
-                "/admin/health",
-            ),
-        };
-        let link = format!("{public_url}{path}");
-        let body = Body {
-            brand: brand::NAME,
-            subject: &subject,
-            hello: name,
-            paragraphs: &paragraphs,
-            label,
-            link: &link,
-            support: brand::SUPPORT_EMAIL,
-        };
-        let (text, html) = (Text { body: &body }.render()?, Html { body: &body }.render()?);
-        Ok(RenderedMail { subject, text, html })
+            Self::VerifyEmail { .. }
+            | Self::ResetPassword { .. }
+            | Self::PasswordChanged { .. }
+            | Self::ConfirmNewEmail { .. }
+            | Self::EmailChanged { .. }
+            | Self::EmailConfirmed
+            | Self::EmailRestored { .. }
+            | Self::NameChanged { .. }
+            | Self::NewBrowser { .. }
+            | Self::AccountDeleted => return None,
+        })
     }
 }
 
-/// Formats a day as in "3 March 2026", in UTC.
-fn day(at: OffsetDateTime) -> String {
-    let at = at.to_offset(time::UtcOffset::UTC);
-    format!("{} {} {}", at.day(), at.month(), at.year())
-}
-
-/// Queues a mail in the transaction that causes it, once per kind and `about`.
+/// Queues a mail to a user in the transaction that causes it, once per kind and `about`.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -187,8 +158,23 @@ pub(crate) async fn queue(
     about: &str,
     now: OffsetDateTime,
 ) -> anyhow::Result<()> {
-    let payload = serde_json::to_value(QueuedMail { user_id, mail: mail.clone() })?;
-    Ok(store::job::add(&mut *tx, JOB, Some(&mail.key(about)), &payload, now).await?)
+    let payload = serde_json::to_value(QueuedMail { user_id, to: None, mail: mail.clone() })?;
+    Ok(store::job::add(&mut *tx, JOB, mail.key(about).as_deref(), &payload, now).await?)
+}
+
+/// Queues a mail to an address in the transaction that causes it.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub(crate) async fn queue_to(
+    tx: &mut Tx,
+    user_id: UserId,
+    to: &str,
+    mail: Mail,
+    now: OffsetDateTime,
+) -> anyhow::Result<()> {
+    let payload = serde_json::to_value(QueuedMail { user_id, to: Some(to.to_owned()), mail })?;
+    Ok(store::job::add(&mut *tx, JOB, None, &payload, now).await?)
 }
 
 #[cfg(test)]
@@ -196,14 +182,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_and_html_have_the_same_content_and_user_text_is_escaped() {
-        let until = OffsetDateTime::from_unix_timestamp(1_772_534_400).unwrap();
-        let rendered =
-            Mail::PaymentFailed { plan: "Pro <b>".into(), until }.render("Ann <script>", "https://x.example").unwrap();
-        assert_eq!(rendered.subject, "Your payment for Pro <b> failed");
-        assert!(rendered.text.contains("Hello Ann <script>,") && rendered.text.contains("until 3 March 2026"));
-        assert!(rendered.text.contains("https://x.example/settings/billing"));
-        assert!(!rendered.html.contains("<script>") && rendered.html.contains("until 3 March 2026"));
-        assert!(rendered.html.contains("href=\"https://x.example/settings/billing\""));
+    fn mails_queued_by_an_earlier_release_are_read() {
+        let text = r#"{"user_id":"019ac0b4-0000-7000-8000-000000000000","mail":"plan_ended","plan":"Pro"}"#;
+        let queued: QueuedMail = serde_json::from_str(text).unwrap();
+        assert!(queued.to.is_none() && queued.mail == Mail::PlanEnded { plan: "Pro".into() });
+    }
+
+    #[test]
+    fn only_the_mail_about_a_deletion_is_sent_without_an_account() {
+        let user_id = UserId::at(time::macros::datetime!(2026-11-27 12:00 UTC));
+        for (name, mail) in preview::all() {
+            let queued = QueuedMail { user_id, to: Some("ann@example.com".to_owned()), mail };
+            let read: QueuedMail = serde_json::from_value(serde_json::to_value(&queued).unwrap()).unwrap();
+            assert_eq!(read.mail, queued.mail);
+            assert_eq!(read.recipient(None).map(|to| to.name).as_deref(), (name == "account_deleted").then_some("ann"));
+        }
     }
 }

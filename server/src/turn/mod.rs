@@ -40,7 +40,7 @@ pub(crate) use request::ChatRequest;
 use crate::AppState;
 use crate::failure::{Failure, internal};
 use admit::{admit, check_circuit};
-use domain::{Problem, Quota, TurnEvent, Viewer};
+use domain::{Model, Problem, ProblemKind, Quota, TurnEvent, Viewer, WireFormat};
 use finish::run;
 use follow::{follow, is_same};
 use open::open;
@@ -93,6 +93,19 @@ fn check_switches(app: &AppState, viewer: &Viewer, context: &TurnContext) -> Res
         return Err(Problem::paused());
     }
     Ok(())
+}
+
+/// Refuses a call that costs money while the user's address isn't verified: anyone can enter any address (field note 64). The demo model is
+/// free, and is offered only while no other model is.
+fn check_verified(viewer: &Viewer, model: &Model) -> Result<(), Problem> {
+    if viewer.is_verified || model.provider.wire_format == WireFormat::Demo {
+        return Ok(());
+    }
+    let message = format!(
+        "Confirm your email address to use this model. We sent a link to {}. Your draft is kept.",
+        viewer.email
+    );
+    Err(Problem::new(ProblemKind::VerifyEmail, message))
 }
 
 /// The result of starting a turn: its events from the first one and the remaining quota, or `None` if the turn was already running.
@@ -159,6 +172,7 @@ async fn prepare(
 ) -> Result<TurnRequest, Failure> {
     // Plan.
     let AvailableModel { model, price, .. } = pick(app, &viewer, context, chat_request.model.as_ref()).await?;
+    check_verified(&viewer, &model)?;
     chat_request.check_effort(&model)?;
     let price = price.ok_or_else(|| Problem::model_unavailable(60_000))?;
     // History: loaded from Postgres, never taken from the client.

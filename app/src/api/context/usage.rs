@@ -15,7 +15,7 @@ pub(crate) async fn usage_of(
 ) -> Result<crate::view::usage::UsageView, Refusal> {
     use crate::view::usage::UsageView;
     let fail = |error| state.fail(error);
-    let (zone, now) = (user.time_zone.as_str(), (state.now)());
+    let (zone, now) = (store::usage::known_zone(db, &user.time_zone).await.map_err(fail)?, (state.now)());
     let today = store::usage::today(db, zone, now).await.map_err(fail)?;
     let first = today - time::Duration::days(i64::from(days.clamp(1, 90)) - 1);
     let rows = store::usage::by_day_and_model(db, user.user_id, zone, first).await.map_err(fail)?;
@@ -52,6 +52,6 @@ pub(crate) async fn usage_of(
         refills,
         recent_turns: recent_turns.into_iter().map(turn).collect(),
         shows_cost,
-        time_zone: user.time_zone.clone(),
+        time_zone: zone.to_owned(),
     })
 }

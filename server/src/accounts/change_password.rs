@@ -1,0 +1,118 @@
+//! Changes of the password: by its user, who knows the current one, or by a link that was sent to the account's address. Both end all other
+//! sessions.
+
+use super::attempts::{self, Attempt};
+use super::client::ClientInfo;
+use super::rejection::Rejection;
+use super::{activity, confirm, email, links, password_rules, session, sign_in};
+use crate::AppState;
+use crate::failure::{Failure, internal};
+use crate::mail::{self, Mail};
+use domain::{SecurityEvent, UserId, Viewer};
+use secrecy::SecretString;
+use store::Tx;
+use store::account;
+use store::account_token::{self, TakenToken, TokenKind};
+use tower_sessions::Session;
+
+/// Sets a new password, given the current one.
+///
+/// # Errors
+/// Returns a rejection if the current password is wrong or the new one can't be used, or there were too many attempts.
+pub(crate) async fn change(
+    app: &AppState,
+    session: &Session,
+    client: &ClientInfo,
+    viewer: &Viewer,
+    current: SecretString,
+    new: SecretString,
+) -> Result<(), Rejection> {
+    password_rules::check(&new, &viewer.email).map_err(|sentence| Rejection::invalid("password", sentence))?;
+    confirm::check(app, client, viewer, ("current", "Your password was not changed."), current).await?;
+    let hash = app.passwords.hash(new).await?;
+    let mut tx = store::begin(&app.db).await?;
+    set(&mut tx, viewer.user_id, &viewer.email, &hash).await?;
+    tx.commit().await?;
+    finish(app, session, client, viewer.user_id).await?;
+    Ok(())
+}
+
+/// Sends a link to set a new password, if an account has this address. Whether one has can't be seen, neither in the response nor in its
+/// time: the work begins after it.
+///
+/// # Errors
+/// Returns a rejection if the address is invalid, or too many links were requested.
+pub(crate) async fn forgot(app: &AppState, client: &ClientInfo, email: &str) -> Result<(), Rejection> {
+    email::check(email).map_err(|sentence| Rejection::invalid("email", sentence))?;
+    let subject = app.subject(email)?;
+    let delay = attempts::count_attempt(app, &client.origin, Attempt::Reset { subject: &subject }).await?;
+    tokio::time::sleep(delay).await;
+    let (app, client, email) = (app.clone(), client.clone(), email.to_owned());
+    tokio::spawn(async move {
+        if let Err(error) = send_link(&app, &client, &email).await {
+            internal(&format!("{error:#}"));
+        }
+    });
+    Ok(())
+}
+
+async fn send_link(app: &AppState, client: &ClientInfo, email: &str) -> anyhow::Result<()> {
+    let Some(found) = account::credentials(&app.db, email).await? else { return Ok(()) };
+    let mut tx = store::begin(&app.db).await?;
+    let seed = links::create(app, &mut tx, TokenKind::ResetPassword, found.user_id, &found.email).await?;
+    let mail = Mail::ResetPassword { seed };
+    mail::queue_to(&mut tx, found.user_id, &found.email, mail, AppState::now()).await?;
+    tx.commit().await?;
+    activity::record(app, Some(found.user_id), SecurityEvent::ResetRequested, client).await;
+    Ok(())
+}
+
+/// Sets a new password by a link, and signs in. The link also verifies the address that it was sent to.
+///
+/// # Errors
+/// Returns a rejection if the link doesn't work or the password can't be used.
+pub(crate) async fn reset(
+    app: &AppState,
+    session: &Session,
+    client: &ClientInfo,
+    token: &str,
+    new: SecretString,
+) -> Result<(), Rejection> {
+    let token_hash = links::hash(token)?;
+    let kind = TokenKind::ResetPassword;
+    // Not used yet, so that a password that can't be used doesn't cost the link.
+    let found = account_token::peek(&app.db, kind, &token_hash, AppState::now()).await?.ok_or_else(links::dead)?;
+    password_rules::check(&new, &found.email).map_err(|sentence| Rejection::invalid("password", sentence))?;
+    let hash = app.passwords.hash(new).await?;
+    let now = AppState::now();
+    let mut tx = store::begin(&app.db).await?;
+    let taken = account_token::take(&mut tx, kind, &token_hash, now).await?;
+    let TakenToken { user_id, email } = taken.ok_or_else(links::dead)?;
+    let subject = app.subject(&email)?;
+    if !account::mark_verified(&mut tx, user_id, &email, &subject, now).await? {
+        return Err(links::dead());
+    }
+    set(&mut tx, user_id, &email, &hash).await?;
+    tx.commit().await?;
+    finish(app, session, client, user_id).await?;
+    // What was guessed before doesn't slow down its owner.
+    let attempt = Attempt::SignIn { subject: &subject, is_known_browser: true };
+    attempts::clear_attempts(app, &client.origin, attempt).await;
+    Ok(())
+}
+
+/// Writes a new password, ends all sessions and queues the mail about it.
+async fn set(tx: &mut Tx, user_id: UserId, email: &str, hash: &str) -> anyhow::Result<()> {
+    let now = AppState::now();
+    account::set_password_hash(&mut *tx, user_id, hash).await?;
+    store::session::end_others(&mut *tx, user_id, &[]).await?;
+    mail::queue_to(tx, user_id, email, Mail::PasswordChanged { at: now }, now).await
+}
+
+/// Begins a session in this browser, whose earlier one has ended with the others.
+async fn finish(app: &AppState, session: &Session, client: &ClientInfo, user_id: UserId) -> Result<(), Failure> {
+    session::begin(app, session, user_id, client).await?;
+    sign_in::remember_browser(app, client, user_id).await?;
+    activity::record(app, Some(user_id), SecurityEvent::PasswordChanged, client).await;
+    Ok(())
+}

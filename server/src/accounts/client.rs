@@ -1,0 +1,12 @@
+//! The client of a request, as far as accounts are concerned.
+
+/// The client of a request: what attempt limits, sessions and security events record of it.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientInfo {
+    /// Keyed hash of its address.
+    pub origin: String,
+    /// The browser, as it describes itself; may be empty.
+    pub user_agent: String,
+    /// Hash of its browser cookie, if it has one.
+    pub browser: Option<[u8; 32]>,
+}

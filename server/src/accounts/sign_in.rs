@@ -1,0 +1,97 @@
+//! Sign-in with email and password. Wrong passwords are slowed down instead of locking accounts, and a browser in which the user has signed
+//! in before has an allowance of its own, so that strangers can't keep an owner out (field note 68).
+
+use super::attempts::{self, Attempt};
+use super::client::ClientInfo;
+use super::confirm::replace_hash;
+use super::password::Checked;
+use super::rejection::Rejection;
+use super::{activity, session};
+use crate::AppState;
+use crate::failure::Failure;
+use crate::mail::{self, Mail};
+use domain::{SecurityEvent, UserId};
+use secrecy::SecretString;
+use store::account::{self, Credentials};
+use store::audit::{self, Entry};
+use store::known_browser;
+use tower_sessions::Session;
+use uuid::Uuid;
+
+/// Checks email and password, and returns the account they belong to. An unknown address takes as long as a wrong password.
+///
+/// # Errors
+/// Returns a rejection if they are wrong, or there were too many attempts.
+pub(crate) async fn check(
+    app: &AppState,
+    client: &ClientInfo,
+    email: &str,
+    password: SecretString,
+) -> Result<Credentials, Rejection> {
+    let subject = app.subject(email)?;
+    let found = account::credentials(&app.db, email).await?;
+    let user_id = found.as_ref().map(|found| found.user_id);
+    let is_known_browser = is_known(app, client, user_id).await?;
+    let attempt = || Attempt::SignIn { subject: &subject, is_known_browser };
+    let delay = attempts::count_attempt(app, &client.origin, attempt()).await?;
+    tokio::time::sleep(delay).await;
+    let hash = found.as_ref().and_then(|found| found.password_hash.clone());
+    match (app.passwords.check(password.clone(), hash).await?, found) {
+        (Checked::Right { is_outdated }, Some(found)) => {
+            attempts::clear_attempts(app, &client.origin, attempt()).await;
+            if is_outdated {
+                replace_hash(app, found.user_id, password);
+            }
+            Ok(found)
+        }
+        _ => {
+            activity::record_later(app, user_id, SecurityEvent::SignInFailed, client);
+            Err(Rejection::invalid("", "Incorrect email or password."))
+        }
+    }
+}
+
+/// Returns whether the account's user has signed in with this browser before. An unknown address is looked up too, so that it takes as long.
+async fn is_known(app: &AppState, client: &ClientInfo, user_id: Option<UserId>) -> store::Result<bool> {
+    let Some(browser) = &client.browser else { return Ok(false) };
+    known_browser::is_known(&app.db, user_id.unwrap_or_else(|| Uuid::nil().into()), browser).await
+}
+
+/// Signs a user in: begins a session, remembers the browser, and announces a sign-in from one that was unknown by mail.
+///
+/// # Errors
+/// Returns a failure if a query fails.
+pub(crate) async fn sign_in(
+    app: &AppState,
+    session: &Session,
+    client: &ClientInfo,
+    user: &Credentials,
+) -> Result<(), Failure> {
+    session::begin(app, session, user.user_id, client).await?;
+    if remember_browser(app, client, user.user_id).await? {
+        let now = AppState::now();
+        let mail = Mail::NewBrowser { user_agent: client.user_agent.clone(), at: now };
+        let mut tx = store::begin(&app.db).await?;
+        mail::queue_to(&mut tx, user.user_id, &user.email, mail, now).await?;
+        tx.commit().await?;
+    }
+    activity::record(app, Some(user.user_id), SecurityEvent::SignIn, client).await;
+    if user.is_admin {
+        let entry = Entry {
+            actor: Some(user.user_id),
+            target: None,
+            action: "sign_in",
+            before: None,
+            after: Some(&client.user_agent),
+            why: None,
+        };
+        audit::write(&app.db, &entry, AppState::now()).await?;
+    }
+    Ok(())
+}
+
+/// Remembers the client's browser, and returns whether it was unknown until now.
+pub(super) async fn remember_browser(app: &AppState, client: &ClientInfo, user_id: UserId) -> Result<bool, Failure> {
+    let Some(browser) = &client.browser else { return Ok(true) };
+    Ok(known_browser::remember(&app.db, user_id, browser, AppState::now()).await?)
+}

@@ -1,0 +1,104 @@
+//! Verification of email addresses: by a link, or by a code that is entered in the browser in which the user is signed in.
+
+use super::attempts::{self, Attempt};
+use super::client::ClientInfo;
+use super::rejection::Rejection;
+use super::{change_email, links, tokens};
+use crate::AppState;
+use crate::mail::{self, Mail};
+use domain::{UserId, Viewer};
+use store::Tx;
+use store::account_token::{self, CodeOutcome, TakenToken, TokenKind};
+
+/// Creates a link and a code for an account's address and queues their mail. Earlier ones no longer work.
+///
+/// # Errors
+/// Returns an error if a query fails.
+pub(crate) async fn send(app: &AppState, tx: &mut Tx, user_id: UserId, email: &str) -> anyhow::Result<()> {
+    let seed = links::create(app, tx, TokenKind::VerifyEmail, user_id, email).await?;
+    mail::queue_to(tx, user_id, email, Mail::VerifyEmail { seed }, AppState::now()).await
+}
+
+/// Sends another link and code, unless the address is verified.
+///
+/// # Errors
+/// Returns a rejection if too many were sent.
+pub(crate) async fn resend(app: &AppState, client: &ClientInfo, viewer: &Viewer) -> Result<(), Rejection> {
+    if viewer.is_verified {
+        return Ok(());
+    }
+    attempts::count_attempt(app, &client.origin, Attempt::Resend { user_id: viewer.user_id }).await?;
+    let mut tx = store::begin(&app.db).await?;
+    send(app, &mut tx, viewer.user_id, &viewer.email).await?;
+    Ok(tx.commit().await?)
+}
+
+/// Verifies the address that a link was sent to: the account's, or a new one that becomes the account's.
+///
+/// # Errors
+/// Returns a rejection if the link doesn't work, or the new address has an account by now.
+pub(crate) async fn by_link(app: &AppState, client: &ClientInfo, token: &str) -> Result<(), Rejection> {
+    let (hash, now) = (links::hash(token)?, AppState::now());
+    let mut tx = store::begin(&app.db).await?;
+    if let Some(taken) = account_token::take(&mut tx, TokenKind::VerifyEmail, &hash, now).await? {
+        return mark(app, tx, &taken).await;
+    }
+    match account_token::take(&mut tx, TokenKind::ChangeEmail, &hash, now).await? {
+        Some(taken) => change_email::finish(app, tx, client, &taken).await,
+        None => Err(links::dead()),
+    }
+}
+
+/// Verifies the viewer's address by the code that was sent to it.
+///
+/// # Errors
+/// Returns a rejection if the code is wrong or has expired, or there were too many attempts.
+pub(crate) async fn by_code(
+    app: &AppState,
+    client: &ClientInfo,
+    viewer: &Viewer,
+    typed: &str,
+) -> Result<(), Rejection> {
+    let user_id = viewer.user_id;
+    let code = tokens::entered_code(typed)
+        .ok_or_else(|| Rejection::invalid("code", "Enter the 6 digits of the code in the mail."))?;
+    let delay = attempts::count_attempt(app, &client.origin, Attempt::Verify { user_id }).await?;
+    tokio::time::sleep(delay).await;
+    let hash = tokens::code_hash(&app.config.secret_key, TokenKind::VerifyEmail, user_id, &code)?;
+    let mut tx = store::begin(&app.db).await?;
+    match account_token::take_by_code(&mut tx, user_id, TokenKind::VerifyEmail, &hash, AppState::now()).await? {
+        CodeOutcome::Taken(taken) => {
+            mark(app, tx, &taken).await?;
+            attempts::clear_attempts(app, &client.origin, Attempt::Verify { user_id }).await;
+            Ok(())
+        }
+        CodeOutcome::Wrong { left } => {
+            // The wrong code counts.
+            tx.commit().await?;
+            Err(Rejection::invalid("code", wrong_code(left)))
+        }
+        CodeOutcome::Dead => {
+            let message = "This code has expired, or a newer one was sent. Enter the newest code, or request another.";
+            Err(Rejection::invalid("code", message))
+        }
+    }
+}
+
+fn wrong_code(left: u32) -> String {
+    match left {
+        0 => "This code is wrong, and no more tries are left. Request a new one.".to_owned(),
+        1 => "This code is wrong. You have 1 try left.".to_owned(),
+        left => format!("This code is wrong. You have {left} tries left."),
+    }
+}
+
+/// Marks the address that a token was sent to as verified, if it is still the account's. From then on its subject is the address's.
+async fn mark(app: &AppState, mut tx: Tx, taken: &TakenToken) -> Result<(), Rejection> {
+    let subject = app.subject(&taken.email)?;
+    let is_current =
+        store::account::mark_verified(&mut tx, taken.user_id, &taken.email, &subject, AppState::now()).await?;
+    if !is_current {
+        return Err(links::dead());
+    }
+    Ok(tx.commit().await?)
+}

@@ -1,0 +1,99 @@
+//! The cookie that recognizes a browser in which a user has signed in. It proves nothing: it only gives sign-ins an allowance of their own
+//! and keeps them from being announced as new.
+
+use crate::AppState;
+use crate::accounts::client::ClientInfo;
+use crate::http::origin::request_origin;
+use axum::extract::Request;
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::Problem;
+use http::{HeaderMap, HeaderValue, header};
+use sha2::{Digest as _, Sha256};
+
+/// How long a browser is remembered after a sign-in, in seconds: one year.
+const MAX_AGE_S: u32 = 365 * 24 * 60 * 60;
+/// Maximum length of a stored User-Agent in characters.
+const MAX_USER_AGENT: usize = 200;
+
+/// A cookie for the response, as an extension of it.
+#[derive(Clone)]
+struct BrowserCookie(HeaderValue);
+
+fn name(app: &AppState) -> &'static str {
+    if app.config.is_https() { "__Host-browser" } else { "browser" }
+}
+
+/// Returns what is known about the client of a request.
+pub(crate) fn client_info(app: &AppState, request: &Request) -> Result<ClientInfo, Problem> {
+    let user_agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    Ok(ClientInfo {
+        origin: request_origin(app, request)?,
+        user_agent: user_agent.unwrap_or_default().chars().take(MAX_USER_AGENT).collect(),
+        browser: cookie(request.headers(), name(app)).as_deref().and_then(hash),
+    })
+}
+
+/// Gives the client a browser cookie, or keeps the one it has for another year. Returns the header for the response.
+pub(crate) fn remember(app: &AppState, request: &Request, client: &mut ClientInfo) -> Option<HeaderValue> {
+    let name = name(app);
+    let known = cookie(request.headers(), name).filter(|_| client.browser.is_some());
+    let value = known.unwrap_or_else(|| URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>()));
+    client.browser = hash(&value);
+    let secure = if app.config.is_https() { "; Secure" } else { "" };
+    let cookie = format!("{name}={value}; Path=/; Max-Age={MAX_AGE_S}; HttpOnly; SameSite=Lax{secure}");
+    HeaderValue::from_str(&cookie).ok()
+}
+
+/// Adds a browser cookie to a response.
+pub(crate) fn attach(response: &mut Response, cookie: Option<HeaderValue>) {
+    if let Some(cookie) = cookie {
+        response.extensions_mut().insert(BrowserCookie(cookie));
+    }
+}
+
+/// Middleware outside the session layer that sets the cookie, so that it comes after the session's.
+pub(crate) async fn set_cookie(mut response: Response) -> Response {
+    if let Some(BrowserCookie(cookie)) = response.extensions_mut().remove() {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// Returns a cookie's value.
+fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
+    let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
+}
+
+/// Returns the hash of a cookie's value; `None` if it isn't one of ours.
+fn hash(value: &str) -> Option<[u8; 32]> {
+    let bytes = URL_SAFE_NO_PAD.decode(value).ok().filter(|bytes| bytes.len() == 16)?;
+    Some(Sha256::digest(bytes).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_cookie_is_found_among_others() {
+        let value = URL_SAFE_NO_PAD.encode([7; 16]);
+        let headers = HeaderMap::from_iter([(header::COOKIE, format!("session=x; browser={value}").parse().unwrap())]);
+        assert_eq!(cookie(&headers, "browser").as_deref(), Some(value.as_str()));
+        assert_eq!(cookie(&headers, "__Host-browser"), None);
+        assert!(hash(&value).is_some() && hash("x").is_none() && hash("").is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn no_cookie_makes_parsing_panic(text in "[ -~]{0,100}") {
+            let headers = HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_str(&text).unwrap())]);
+            let value = cookie(&headers, "browser");
+            prop_assert!(value.as_deref().and_then(hash).is_none() || text.contains("browser="));
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Handlers of the links and codes that prove an address: verification, and undoing a change of address.
+
+use crate::AppState;
+use crate::accounts::{change_email, verify};
+use crate::failure::Failure;
+use crate::http::account_form::{reject, unreadable};
+use crate::http::browser::client_info;
+use crate::http::current_user::CurrentUser;
+use crate::http::extract::{SignedIn, read_form};
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use serde::Deserialize;
+
+/// The page that confirms an address. It says so once the address is verified.
+const PAGE: &str = "/verify";
+
+/// The form: the token of a link, or a code.
+#[derive(Deserialize)]
+struct VerifyForm {
+    #[serde(default)]
+    token: String,
+    #[serde(default)]
+    code: String,
+}
+
+/// `POST /verify`: verifies an address by a link, in any browser, or by a code, in one that is signed in.
+pub(crate) async fn verify(
+    State(app): State<AppState>,
+    CurrentUser(viewer): CurrentUser,
+    request: Request,
+) -> Result<Response, Failure> {
+    let (form, again) = read_form::<VerifyForm>(request).await.map_err(unreadable)?;
+    let client = client_info(&app, &again)?;
+    let is_verified = viewer.as_ref().is_some_and(|viewer| viewer.is_verified);
+    let done = match (form.token.is_empty(), viewer) {
+        (false, _) => verify::by_link(&app, &client, &form.token).await,
+        (true, Some(_)) if is_verified => Ok(()),
+        (true, Some(viewer)) => verify::by_code(&app, &client, &viewer, &form.code).await,
+        (true, None) => return Ok(Redirect::to("/sign-in?next=/verify").into_response()),
+    };
+    match done {
+        Ok(()) => Ok(Redirect::to("/verify?confirmed=yes").into_response()),
+        Err(rejection) => Ok(reject(&app, again, PAGE, vec![("code", form.code)], rejection).await),
+    }
+}
+
+/// `POST /verify/resend`: sends another link and code.
+pub(crate) async fn resend(
+    State(app): State<AppState>,
+    SignedIn(viewer): SignedIn,
+    request: Request,
+) -> Result<Response, Failure> {
+    let client = client_info(&app, &request)?;
+    match verify::resend(&app, &client, &viewer).await {
+        Ok(()) => Ok(Redirect::to("/verify?sent=yes").into_response()),
+        Err(rejection) => Ok(reject(&app, request, PAGE, Vec::new(), rejection).await),
+    }
+}
+
+/// The form that undoes a change of address.
+#[derive(Deserialize)]
+struct UndoForm {
+    #[serde(default)]
+    token: String,
+}
+
+/// `POST /email/undo`: gives an account its previous address back. Then the user sets a new password.
+pub(crate) async fn undo_email(State(app): State<AppState>, request: Request) -> Result<Response, Failure> {
+    let (form, again) = read_form::<UndoForm>(request).await.map_err(unreadable)?;
+    let client = client_info(&app, &again)?;
+    match change_email::undo(&app, &client, &form.token).await {
+        Ok(()) => Ok(Redirect::to("/forgot").into_response()),
+        Err(rejection) => Ok(reject(&app, again, "/email/undo", Vec::new(), rejection).await),
+    }
+}
