@@ -1,6 +1,7 @@
 //! Renders pages on the server, each with its content security policy.
 
 use crate::AppState;
+use crate::accounts::session;
 use crate::failure::Failure;
 use crate::http::current_user::CurrentUser;
 use app::page_context::{FailedForm, PageContext};
@@ -11,6 +12,7 @@ use domain::Problem;
 use http::{HeaderValue, StatusCode, header, request::Parts};
 use leptos::prelude::*;
 use leptos_axum::ResponseOptions;
+use tower_sessions::Session;
 
 /// Renders the page of the request's URL.
 pub(crate) async fn page(State(app): State<AppState>, request: Request) -> Response {
@@ -62,15 +64,9 @@ async fn draw(app: &AppState, request: Request, form: FailedForm, problem: Optio
     let (mut parts, _) = request.into_parts();
     let status = problem.as_ref().and_then(|problem| StatusCode::from_u16(problem.status()).ok());
     let retry = problem.as_ref().and_then(Problem::retry_after_seconds);
-    let viewer = parts.extensions.get::<CurrentUser>().and_then(|user| user.0.clone());
-    let query = parts.uri.query().map(pairs);
-    parts.extensions.insert(PageContext {
-        path: parts.uri.path().to_owned(),
-        query: query.unwrap_or_default(),
-        viewer,
-        form,
-        problem,
-    });
+    let query = parts.uri.query().map(pairs).unwrap_or_default();
+    let context = PageContext { query, form, problem, ..request_context(&parts) };
+    parts.extensions.insert(context);
     let (state, reload, options) = (app.page_state(), app.config.live_reload_port, leptos_options(app));
     let handler = leptos_axum::render_app_async_with_context(
         move || provide(&state, reload),
@@ -88,16 +84,24 @@ async fn draw(app: &AppState, request: Request, form: FailedForm, problem: Optio
     response
 }
 
+/// Returns the context of a request without query and form: its path, its viewer, and the hash of its session.
+fn request_context(parts: &Parts) -> PageContext {
+    let token = parts.extensions.get::<Session>().and_then(Session::id);
+    PageContext {
+        path: parts.uri.path().to_owned(),
+        viewer: parts.extensions.get::<CurrentUser>().and_then(|user| user.0.clone()),
+        session_hash: token.map(|token| session::token_hash(&token).to_vec()).unwrap_or_default(),
+        ..PageContext::default()
+    }
+}
+
 /// Provides the context that every page and server function reads.
 pub(crate) fn provide(state: &app::api::context::PageState, reload_port: Option<u16>) {
     provide_context(state.clone());
     let parts = use_context::<Parts>();
-    let context = parts.and_then(|parts| {
-        // Requests to server functions have a viewer but no page context.
-        parts.extensions.get::<PageContext>().cloned().or_else(|| {
-            let viewer = parts.extensions.get::<CurrentUser>().and_then(|user| user.0.clone());
-            Some(PageContext { path: parts.uri.path().to_owned(), viewer, ..PageContext::default() })
-        })
+    let context = parts.map(|parts| {
+        // Requests to server functions have no page context.
+        parts.extensions.get::<PageContext>().cloned().unwrap_or_else(|| request_context(&parts))
     });
     provide_context(context.unwrap_or_default());
     provide_context(state.panic_handler());
