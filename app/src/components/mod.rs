@@ -1,5 +1,7 @@
 //! Shared components. They take plain values and load no data.
 
+pub mod auth_card;
+pub mod browser_name;
 pub mod chart;
 pub mod duration;
 pub mod field;
@@ -9,4 +11,5 @@ pub mod loaded;
 pub mod markdown;
 pub mod meter;
 pub mod refusal_card;
+pub mod time_zone;
 pub mod toast;
