@@ -4,5 +4,6 @@ pub mod admin;
 pub mod billing;
 pub mod conversation;
 pub mod plan;
+pub mod security;
 pub mod usage;
 pub mod usage_filter;
