@@ -1,40 +1,68 @@
-//! `/settings`: account details and account deletion.
+//! `/settings`: name, email address and time zone.
 
-use super::Tabs;
-use crate::components::field::{Field, FormError};
+use super::{Saved, Tabs};
+use crate::components::field::{Field, FormError, PasswordField};
 use crate::components::frame::Frame;
+use crate::components::icon::{Draw, Icon};
+use crate::components::time_zone::TimeZoneField;
 use crate::page_context::page_context;
+use domain::Viewer;
 use leptos::prelude::*;
 
-/// Renders the account settings page.
+/// Renders the profile page.
 #[component]
-pub fn Account() -> impl IntoView {
-    let shown = page_context().viewer.map(|viewer| {
-        view! {
-            <dl class="facts">
-                <div><dt>"Email"</dt><dd class="long">{viewer.email.clone()}</dd></div>
-                <div><dt>"Name"</dt><dd>{viewer.display_name().to_owned()}</dd></div>
-                <div><dt>"Plan"</dt><dd>{viewer.plan.name.clone()}</dd></div>
-            </dl>
-        }
-    });
-    let failed = !page_context().form.errors.is_empty();
+pub fn Profile() -> impl IntoView {
+    let shown = page_context().viewer.map(|viewer| view! { <Shown viewer/> });
     view! {
-        <Frame title="Settings">
-            <header class="page-head split"><h1>"Settings"</h1><Tabs/></header>
+        <Frame title="Profile">
+            <header class="page-head split"><h1>"Profile"</h1><Tabs/></header>
+            <Saved/>
+            <FormError/>
             {shown}
-            <section class="section-small">
-                <h2>"Delete account"</h2>
-                <p>"Your conversations are deleted immediately and can't be restored. A subscription is cancelled without a refund. Usage records are kept for accounting, without your name."</p>
-                <details open=failed>
-                    <summary class="quiet">"Delete account"</summary>
-                    <form method="post" action="/settings/delete" class="stack confirm">
-                        <FormError/>
-                        <Field name="password" label="Confirm with your password" kind="password" autocomplete="current-password"/>
-                        <button class="danger">"Permanently delete my account"</button>
-                    </form>
-                </details>
-            </section>
         </Frame>
     }
+}
+
+#[component]
+fn Shown(viewer: Viewer) -> impl IntoView {
+    view! {
+        <section class="setting">
+            <h2>"Name"</h2>
+            <form method="post" action="/settings/name" class="stack">
+                <Field name="name" label="Name" kind="text" autocomplete="name" value=viewer.name.clone() optional=true
+                    hint="Shown only to you and in our mails to you."/>
+                <button>"Save name"</button>
+            </form>
+        </section>
+        <section class="setting">
+            <h2>"Email"</h2>
+            <form method="post" action="/settings/email" class="stack">
+                <EmailState email=viewer.email.clone() is_verified=viewer.is_verified/>
+                <Field name="email" label="New email" kind="email" autocomplete="email"
+                    hint="We send a link to the new address. It replaces the current one when you open the link. The current one is notified and can undo the change for 7 days."/>
+                <PasswordField name="password" label="Current password" autocomplete="current-password"/>
+                <button>"Change email"</button>
+            </form>
+        </section>
+        <section class="setting">
+            <h2>"Time zone"</h2>
+            <form method="post" action="/settings/time-zone" class="stack">
+                <TimeZoneField value=viewer.time_zone/>
+                <button>"Save time zone"</button>
+            </form>
+        </section>
+    }
+}
+
+/// The current address, and whether it is confirmed.
+#[component]
+fn EmailState(email: String, is_verified: bool) -> impl IntoView {
+    let state = match is_verified {
+        true => view! { <span class="state"><Draw icon=Icon::Check/>"Confirmed"</span> }.into_any(),
+        false => {
+            view! { <span class="state warn"><Draw icon=Icon::Alert/>"Not confirmed. "<a href="/verify">"Confirm"</a></span> }
+                .into_any()
+        }
+    };
+    view! { <p class="email-state"><span class="long">{email}</span>{state}</p> }
 }
