@@ -86,7 +86,7 @@ pub fn PasswordField(
                 <button type="button" class="secondary" data-reveals=name aria-controls=name hidden><span>"Show"</span><span class="unseen">{shows}</span></button>
             </div>
             {note}
-            <script type="module" src="/password.js" nonce=use_nonce()></script>
+            <script type="module" src="/password.js" nonce=use_nonce()/>
         </div>
     }
 }
