@@ -47,8 +47,9 @@ test('with chat switched off the next message is refused and the running respons
   assert.match(await ann.locator('.refusal').innerText(), /today|spend/i);
 
   // The time zone defaults to the browser's.
-  await ann.goto(`${app.url}/usage`);
+  await ann.goto(`${app.url}/settings`);
   assert.equal(await ann.getByLabel('Time zone').inputValue(), 'Asia/Tokyo');
+  await ann.goto(`${app.url}/usage`);
   await ann.getByText('Token refill schedule').waitFor();
 });
 

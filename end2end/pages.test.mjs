@@ -16,7 +16,10 @@ test('axe finds no violations and no page overflows its width', { timeout: 600_0
   for (const colorScheme of ['light', 'dark']) {
     // The policy blocks the styles and requests that axe injects, so errors of this page are ignored.
     const page = await browser.visitor({ quiet: true, colorScheme, reducedMotion: 'reduce' });
-    for (const path of ['/', '/pricing', '/sign-in', '/sign-up', '/nothing']) await inspect(page, path, colorScheme);
+    for (const path of ['/', '/pricing', '/sign-in', '/sign-up', '/sign-up?next=%2Fpricing%3Fplan%3Dpro', '/forgot', '/forgot?sent', '/reset?token=x',
+      '/verify?token=x', '/email/undo?token=x', '/nothing']) {
+      await inspect(page, path, colorScheme);
+    }
     await signUp(page, app, colorScheme === 'light' ? 'owner@example.com' : 'second@example.com', 'Olive');
     await woken(page);
     await inspect(page, null, colorScheme);
@@ -27,8 +30,8 @@ test('axe finds no violations and no page overflows its width', { timeout: 600_0
     await woken(page);
     await inspect(page, null, colorScheme);
     await inspect(page, '/usage', colorScheme);
-    await inspect(page, '/settings', colorScheme);
-    await inspect(page, '/settings/billing', colorScheme);
+    for (const path of ['', '/security', '/billing', '/data']) await inspect(page, `/settings${path}`, colorScheme);
+    await inspect(page, '/sign-in/confirm', colorScheme);
     await inspect(page, '/pricing?interval=year', colorScheme);
     if (colorScheme === 'dark') app.run('admin', 'add', 'second@example.com');
     {
@@ -54,10 +57,10 @@ test('axe finds no violations and no page overflows its width', { timeout: 600_0
 
 test('pages cause no console or policy errors', { timeout: 600_000 }, async () => {
   const page = await browser.visitor();
-  for (const path of ['/', '/pricing', '/sign-in']) await page.goto(app.url + path);
+  for (const path of ['/', '/pricing', '/sign-in', '/forgot', '/reset?token=x']) await page.goto(app.url + path);
   await signUp(page, app, 'third@example.com');
   await woken(page);
-  for (const path of ['/usage', '/pricing', '/settings', '/settings/billing', '/chat']) await page.goto(app.url + path);
+  for (const path of ['/usage', '/pricing', '/settings', '/settings/security', '/settings/billing', '/settings/data', '/chat']) await page.goto(app.url + path);
   await woken(page);
   assert.deepEqual(browser.complaints, []);
 });

@@ -19,7 +19,7 @@ for (const colorScheme of ['light', 'dark']) {
   for (const [width, height] of [[1280, 800], [390, 844]]) {
     const at = `${colorScheme}-${width}`;
     const page = await browser.visitor({ quiet: true, colorScheme, viewport: { width, height }, reducedMotion: 'reduce' });
-    for (const path of ['home', 'pricing', 'sign-in']) {
+    for (const path of ['home', 'pricing', 'forgot', 'sign-in']) {
       await page.goto(`${app.url}/${path === 'home' ? '' : path}`);
       await shot(page, `${path}-${at}`);
     }
@@ -58,7 +58,7 @@ for (const colorScheme of ['light', 'dark']) {
     await owner.getByRole('button', { name: 'Set plan' }).waitFor();
     await shot(owner, `user-${at}`);
     await shot(owner, `user-full-${at}`, true);
-    for (const path of ['settings', 'settings/billing', 'admin/users', 'admin/models', 'admin/providers', 'admin/plans', 'admin/health', 'admin/audit', 'usage']) {
+    for (const path of ['settings', 'settings/security', 'settings/billing', 'settings/data', 'admin/users', 'admin/models', 'admin/providers', 'admin/plans', 'admin/health', 'admin/audit', 'usage']) {
       await owner.goto(`${app.url}/${path}`);
       if (path === 'admin/models') await owner.locator('.model-form summary').first().click();
       await shot(owner, `${path.replace('/', '-')}-${at}`, path === 'admin/models');

@@ -130,7 +130,7 @@ test('forms and pages work without JavaScript', { timeout: 600_000 }, async () =
   await zoe.getByLabel('Email').fill('zoe@example.com');
   await zoe.getByLabel('Password').fill('short');
   await zoe.getByRole('button', { name: 'Create account' }).click();
-  await zoe.getByText('Use at least 10 characters.').waitFor();
+  await zoe.getByText('Use at least 12 characters.').waitFor();
   assert.equal(await zoe.getByLabel('Email').inputValue(), 'zoe@example.com');
   await zoe.getByLabel('Password').fill(password);
   await zoe.getByRole('button', { name: 'Create account' }).click();

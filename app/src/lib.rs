@@ -19,7 +19,9 @@ use leptos_router::{
     path,
 };
 use page_context::page_context;
-use pages::{admin, chat, home, pricing, settings, sign_in, sign_up, usage};
+use pages::{
+    admin, chat, confirm, email_undo, forgot, home, pricing, reset, settings, sign_in, sign_up, usage, verify,
+};
 
 /// Returns whether a page has islands. Only these pages load wasm.
 fn has_islands(path: &str) -> bool {
@@ -87,10 +89,17 @@ fn Pages() -> impl IntoView {
                 <Route path=path!("/pricing") view=pricing::Pricing ssr=SsrMode::Async/>
                 <Route path=path!("/sign-up") view=sign_up::SignUp ssr=SsrMode::Async/>
                 <Route path=path!("/sign-in") view=sign_in::SignIn ssr=SsrMode::Async/>
+                <Route path=path!("/sign-in/confirm") view=confirm::Confirm ssr=SsrMode::Async/>
+                <Route path=path!("/verify") view=verify::Verify ssr=SsrMode::Async/>
+                <Route path=path!("/forgot") view=forgot::Forgot ssr=SsrMode::Async/>
+                <Route path=path!("/reset") view=reset::Reset ssr=SsrMode::Async/>
+                <Route path=path!("/email/undo") view=email_undo::EmailUndo ssr=SsrMode::Async/>
                 <Route path=path!("/chat") view=chat::ChatPage ssr=SsrMode::Async/>
                 <Route path=path!("/chat/:conversation_id") view=chat::ChatPage ssr=SsrMode::Async/>
                 <Route path=path!("/usage") view=usage::Usage ssr=SsrMode::Async/>
-                <Route path=path!("/settings") view=settings::account::Account ssr=SsrMode::Async/>
+                <Route path=path!("/settings") view=settings::profile::Profile ssr=SsrMode::Async/>
+                <Route path=path!("/settings/security") view=settings::security::Security ssr=SsrMode::Async/>
+                <Route path=path!("/settings/data") view=settings::data::Data ssr=SsrMode::Async/>
                 <Route path=path!("/settings/billing") view=settings::billing::Billing ssr=SsrMode::Async/>
                 <Route path=path!("/admin/models") view=admin::models::Models ssr=SsrMode::Async/>
                 <Route path=path!("/admin/providers") view=admin::providers::Providers ssr=SsrMode::Async/>

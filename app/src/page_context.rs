@@ -22,6 +22,8 @@ pub struct PageContext {
     pub query: Vec<(String, String)>,
     /// The signed-in user, if any.
     pub viewer: Option<Viewer>,
+    /// Hash of the request's session token, by which the list of sessions marks the current one; empty without a session.
+    pub session_hash: Vec<u8>,
     /// The submitted values and validation errors of a rejected form; empty otherwise.
     pub form: FailedForm,
     /// What a form without an effect of its own has found out, shown on its page; `None` for all other requests.
@@ -43,7 +45,13 @@ impl FailedForm {
     /// Returns the submitted value of a field, or an empty string if there is none.
     #[must_use]
     pub fn value(&self, field: &str) -> String {
-        self.values.iter().find(|(name, _)| *name == field).map(|(_, value)| value.clone()).unwrap_or_default()
+        self.submitted(field).unwrap_or_default()
+    }
+
+    /// Returns the submitted value of a field; `None` if the form had no such field.
+    #[must_use]
+    pub fn submitted(&self, field: &str) -> Option<String> {
+        self.values.iter().find(|(name, _)| *name == field).map(|(_, value)| value.clone())
     }
 
     /// Returns the error message of a field, if any.
@@ -58,6 +66,12 @@ impl PageContext {
     #[must_use]
     pub fn query(&self, name: &str) -> Option<String> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+    }
+
+    /// Returns a value that a page carries through its forms: the submitted one, or that of the query. `None` if both are empty.
+    #[must_use]
+    pub fn carried(&self, name: &str) -> Option<String> {
+        self.form.submitted(name).or_else(|| self.query(name)).filter(|value| !value.is_empty())
     }
 }
 

@@ -5,6 +5,7 @@ pub mod billing;
 pub mod conversation;
 pub mod plan;
 pub mod quota;
+pub mod security;
 pub mod usage;
 
 #[cfg(feature = "ssr")]

@@ -43,9 +43,40 @@ pub fn clock(at: OffsetDateTime) -> String {
     format!("{:02}:{:02}", at.hour(), at.minute())
 }
 
+/// Formats when something last happened, to the hour: "in the last hour", "3 h ago", "2 days ago", "on 3 March 2026". Times up to an hour
+/// old aren't told apart, because sessions are renewed at most hourly.
+#[must_use]
+pub fn last_time(now: OffsetDateTime, at: OffsetDateTime) -> String {
+    let hours = (now - at).whole_hours();
+    match (hours, hours / 24) {
+        (..1, _) => "in the last hour".to_owned(),
+        (_, 0) => format!("{hours} h ago"),
+        (_, 1) => "1 day ago".to_owned(),
+        (_, days @ ..7) => format!("{days} days ago"),
+        _ => format!("on {}", day(at)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::wait;
+    use super::{last_time, wait};
+    use time::macros::datetime;
+
+    #[test]
+    fn last_times_are_rounded_down() {
+        let now = datetime!(2026-11-26 12:00 UTC);
+        for (at, text) in [
+            (datetime!(2026-11-26 12:01 UTC), "in the last hour"),
+            (datetime!(2026-11-26 11:01 UTC), "in the last hour"),
+            (datetime!(2026-11-26 11:00 UTC), "1 h ago"),
+            (datetime!(2026-11-25 12:01 UTC), "23 h ago"),
+            (datetime!(2026-11-25 12:00 UTC), "1 day ago"),
+            (datetime!(2026-11-23 12:00 UTC), "3 days ago"),
+            (datetime!(2026-11-19 12:00 UTC), "on 19 November 2026"),
+        ] {
+            assert_eq!(last_time(now, at), text, "{at}");
+        }
+    }
 
     #[test]
     fn waits_are_rounded_up() {

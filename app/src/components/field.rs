@@ -1,7 +1,32 @@
-//! A form field with its label and error message.
+//! Form fields with their labels and error messages.
 
 use crate::page_context::page_context;
 use leptos::prelude::*;
+
+/// The text below a field: its validation error, or its help text.
+struct Note {
+    /// Id of the element, for `aria-describedby`; `None` if there is no text.
+    id: Option<String>,
+    /// Whether the field is invalid.
+    is_error: bool,
+    /// The element.
+    view: AnyView,
+}
+
+fn note(name: &'static str, hint: &'static str) -> Note {
+    let id = format!("{name}-note");
+    match page_context().form.error(name) {
+        Some(sentence) => Note {
+            id: Some(id.clone()),
+            is_error: true,
+            view: view! { <p class="error" id=id>{sentence}</p> }.into_any(),
+        },
+        None if hint.is_empty() => Note { id: None, is_error: false, view: ().into_any() },
+        None => {
+            Note { id: Some(id.clone()), is_error: false, view: view! { <p class="hint" id=id>{hint}</p> }.into_any() }
+        }
+    }
+}
 
 /// A labeled input. After a rejected form, it shows the submitted value and the validation error.
 #[component]
@@ -10,10 +35,13 @@ pub fn Field(
     name: &'static str,
     /// Visible label.
     label: &'static str,
-    /// The input's type: `email`, `password` or `text`.
+    /// The input's type: `email` or `text`.
     kind: &'static str,
     /// Value of the `autocomplete` attribute.
     autocomplete: &'static str,
+    /// The initial value, unless a rejected form has submitted another.
+    #[prop(default = String::new(), into)]
+    value: String,
     /// Help text under the field; replaced by the validation error, if any.
     #[prop(default = "")]
     hint: &'static str,
@@ -21,22 +49,44 @@ pub fn Field(
     #[prop(default = false)]
     optional: bool,
 ) -> impl IntoView {
-    let form = page_context().form;
-    let error = form.error(name);
-    let note_id = format!("{name}-note");
-    let has_note = error.is_some() || !hint.is_empty();
-    let note = match &error {
-        Some(sentence) => view! { <p class="error" id=note_id.clone()>{sentence.clone()}</p> }.into_any(),
-        None if !hint.is_empty() => view! { <p class="hint" id=note_id.clone()>{hint}</p> }.into_any(),
-        None => ().into_any(),
-    };
+    let Note { id, is_error, view: note } = note(name, hint);
+    let value = page_context().form.submitted(name).unwrap_or(value);
     view! {
         <div class="field">
             <label for=name>{label}{optional.then(|| view! { <span class="optional">" (optional)"</span> })}</label>
-            <input id=name name=name type=kind autocomplete=autocomplete value=form.value(name) required=!optional
-                aria-invalid=error.is_some().then_some("true")
-                aria-describedby=has_note.then_some(note_id)/>
+            <input id=name name=name type=kind autocomplete=autocomplete value=value required=!optional
+                aria-invalid=is_error.then_some("true") aria-describedby=id/>
             {note}
+        </div>
+    }
+}
+
+/// A labeled password input. Its button shows what was entered; `public/password.js` reveals the button and makes it work, so that nothing
+/// is missing without JavaScript. The script is a module, which browsers run once however many fields a page has.
+#[component]
+pub fn PasswordField(
+    /// Name of the form field; also the element's id.
+    name: &'static str,
+    /// Visible label.
+    label: &'static str,
+    /// Value of the `autocomplete` attribute: `current-password` or `new-password`.
+    autocomplete: &'static str,
+    /// Help text under the field; replaced by the validation error, if any.
+    #[prop(default = "")]
+    hint: &'static str,
+) -> impl IntoView {
+    let Note { id, is_error, view: note } = note(name, hint);
+    let shows = format!(" {}", label.to_lowercase());
+    view! {
+        <div class="field">
+            <label for=name>{label}</label>
+            <div class="revealable">
+                <input id=name name=name type="password" autocomplete=autocomplete required spellcheck="false" autocapitalize="off"
+                    aria-invalid=is_error.then_some("true") aria-describedby=id/>
+                <button type="button" class="secondary" data-reveals=name aria-controls=name hidden><span>"Show"</span><span class="unseen">{shows}</span></button>
+            </div>
+            {note}
+            <script type="module" src="/password.js" nonce=use_nonce()/>
         </div>
     }
 }

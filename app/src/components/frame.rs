@@ -1,4 +1,4 @@
-//! The page frame: header, footer, and the error page.
+//! The page frame: header, banners, footer, and the error page.
 
 use super::duration::day;
 use super::icon::{Draw, Icon, Mark};
@@ -50,6 +50,14 @@ pub fn Frame(
         </header>
         <Overdue/>
         <main id="content" class=if wide { "page wide" } else { "page" }>{children()}</main>
+        <SiteFooter/>
+    }
+}
+
+/// The footer, at the bottom of the window on short pages.
+#[component]
+pub fn SiteFooter() -> impl IntoView {
+    view! {
         <footer class="site-footer">
             <div class="row">
                 <span>{brand::NAME}</span>
@@ -57,6 +65,22 @@ pub fn Frame(
             </div>
         </footer>
     }
+}
+
+/// A banner shown until the viewer's email address is confirmed, with a link to the page that confirms it. Renders nothing otherwise.
+#[component]
+pub fn Unconfirmed() -> impl IntoView {
+    page_context().viewer.filter(|viewer| !viewer.is_verified).map(|viewer| {
+        view! {
+            <div class="banner" role="status">
+                <p class="row">
+                    <Draw icon=Icon::Mail/>
+                    <span>"Confirm your email address to use all models. We sent a link to "<span class="long">{viewer.email}</span>". "
+                        <a href="/verify">"Enter the code"</a></span>
+                </p>
+            </div>
+        }
+    })
 }
 
 /// A banner shown while a payment is overdue, with the end of the grace period and a link to update the card. Renders nothing otherwise.

@@ -19,8 +19,12 @@ pub enum Icon {
     Clock,
     /// Close.
     Close,
+    /// An email.
+    Mail,
     /// Open the navigation.
     Menu,
+    /// Open a menu.
+    ChevronsUpDown,
     /// New conversation.
     Pen,
     /// Stop a response.
@@ -43,7 +47,12 @@ impl Icon {
             Self::Danger => &["M12 2a10 10 0 1 0 0 20 10 10 0 0 0 0-20", "M12 8v4", "M12 16h.01"],
             Self::Clock => &["M12 2a10 10 0 1 0 0 20 10 10 0 0 0 0-20", "M12 6v6l4 2"],
             Self::Close => &["M18 6 6 18", "m6 6 12 12"],
+            Self::Mail => &[
+                "M4 4h16a2 2 0 0 1 2 2v12a2 2 0 0 1-2 2H4a2 2 0 0 1-2-2V6a2 2 0 0 1 2-2",
+                "m22 7-8.97 5.7a1.94 1.94 0 0 1-2.06 0L2 7",
+            ],
             Self::Menu => &["M4 6h16", "M4 12h16", "M4 18h16"],
+            Self::ChevronsUpDown => &["m7 15 5 5 5-5", "m7 9 5-5 5 5"],
             Self::Pen => &[
                 "M12 3H5a2 2 0 0 0-2 2v14a2 2 0 0 0 2 2h14a2 2 0 0 0 2-2v-7",
                 "M18.375 2.625a1 1 0 0 1 3 3l-9.013 9.014a2 2 0 0 1-.853.505l-2.873.84a.5.5 0 0 1-.62-.62l.84-2.873a2 2 0 0 1 .506-.852z",

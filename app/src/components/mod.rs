@@ -1,5 +1,7 @@
 //! Shared components. They take plain values and load no data.
 
+pub mod auth_card;
+pub mod browser_name;
 pub mod chart;
 pub mod duration;
 pub mod field;
@@ -10,4 +12,5 @@ pub mod markdown;
 pub mod meter;
 pub mod outcome;
 pub mod refusal_card;
+pub mod time_zone;
 pub mod toast;

@@ -2,9 +2,14 @@
 
 pub mod admin;
 pub mod chat;
+pub mod confirm;
+pub mod email_undo;
+pub mod forgot;
 pub mod home;
 pub mod pricing;
+pub mod reset;
 pub mod settings;
 pub mod sign_in;
 pub mod sign_up;
 pub mod usage;
+pub mod verify;

@@ -60,15 +60,7 @@ fn Shown(usage: UsageView) -> impl IntoView {
         </section>
         {refills}
         <UsageDetails usage/>
-        <section>
-            <h2>"Time zone"</h2>
-            <form method="post" action="/settings/time-zone" class="inline">
-                <label class="unseen" for="zone">"Time zone"</label>
-                <input id="zone" name="zone" value=zone required maxlength="64" autocomplete="off" spellcheck="false"/>
-                <button class="secondary">"Save"</button>
-            </form>
-            <p class="hint">"Set from your browser the first time you chat. Use a name like Europe/Berlin or Asia/Kathmandu."</p>
-        </section>
+        <p class="hint">{format!("Days and hours are in the time zone {zone}. ")}<a href="/settings">"Change time zone"</a></p>
         <p class="actions"><a class="secondary small" href=format!("/usage.csv?days={days}") download>{format!("Download CSV of the last {days} days")}</a></p>
     }
 }

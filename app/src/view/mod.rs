@@ -5,5 +5,6 @@ pub mod billing;
 pub mod conversation;
 pub mod plan;
 pub mod provider;
+pub mod security;
 pub mod usage;
 pub mod usage_filter;

@@ -1,6 +1,7 @@
 //! Renders pages on the server, each with its content security policy.
 
 use crate::AppState;
+use crate::accounts::session;
 use crate::failure::Failure;
 use crate::http::current_user::CurrentUser;
 use app::page_context::{FailedForm, PageContext};
@@ -12,6 +13,7 @@ use domain::Problem;
 use http::{HeaderValue, StatusCode, Uri, header, request::Parts};
 use leptos::prelude::*;
 use leptos_axum::ResponseOptions;
+use tower_sessions::Session;
 
 /// Renders the page of the request's URL.
 pub(crate) async fn page(State(app): State<AppState>, request: Request) -> Response {
@@ -87,14 +89,9 @@ async fn draw(app: &AppState, request: Request, content: PageContext) -> Respons
     let (mut parts, _) = request.into_parts();
     let status = content.problem.as_ref().and_then(|problem| StatusCode::from_u16(problem.status()).ok());
     let retry = content.problem.as_ref().and_then(Problem::retry_after_seconds);
-    let viewer = parts.extensions.get::<CurrentUser>().and_then(|user| user.0.clone());
-    let query = parts.uri.query().map(pairs);
-    parts.extensions.insert(PageContext {
-        path: parts.uri.path().to_owned(),
-        query: query.unwrap_or_default(),
-        viewer,
-        ..content
-    });
+    let query = parts.uri.query().map(pairs).unwrap_or_default();
+    let context = PageContext { query, ..request_context(&parts, content) };
+    parts.extensions.insert(context);
     let (state, reload, options) = (app.page_state(), app.config.live_reload_port, leptos_options(app));
     let handler = leptos_axum::render_app_async_with_context(
         move || provide(&state, reload),
@@ -112,16 +109,24 @@ async fn draw(app: &AppState, request: Request, content: PageContext) -> Respons
     response
 }
 
+/// Returns a context with the path, the viewer and the hash of the session of a request, and the rest of `content`.
+fn request_context(parts: &Parts, content: PageContext) -> PageContext {
+    let token = parts.extensions.get::<Session>().and_then(Session::id);
+    PageContext {
+        path: parts.uri.path().to_owned(),
+        viewer: parts.extensions.get::<CurrentUser>().and_then(|user| user.0.clone()),
+        session_hash: token.map(|token| session::token_hash(&token).to_vec()).unwrap_or_default(),
+        ..content
+    }
+}
+
 /// Provides the context that every page and server function reads.
 pub(crate) fn provide(state: &app::api::context::PageState, reload_port: Option<u16>) {
     provide_context(state.clone());
     let parts = use_context::<Parts>();
-    let context = parts.and_then(|parts| {
-        // Requests to server functions have a viewer but no page context.
-        parts.extensions.get::<PageContext>().cloned().or_else(|| {
-            let viewer = parts.extensions.get::<CurrentUser>().and_then(|user| user.0.clone());
-            Some(PageContext { path: parts.uri.path().to_owned(), viewer, ..PageContext::default() })
-        })
+    let context = parts.map(|parts| {
+        // Requests to server functions have no page context.
+        parts.extensions.get::<PageContext>().cloned().unwrap_or_else(|| request_context(&parts, PageContext::default()))
     });
     provide_context(context.unwrap_or_default());
     provide_context(state.panic_handler());

@@ -179,7 +179,7 @@ fn files(app: &AppState) -> Router<AppState> {
             "/fonts",
             tower::ServiceBuilder::new().layer(cached("public, max-age=31536000, immutable")).service(folder("fonts")),
         );
-    for name in ["favicon.svg", "touch-icon.png", "robots.txt"] {
+    for name in ["favicon.svg", "touch-icon.png", "robots.txt", "password.js"] {
         router = router.route_service(&format!("/{name}"), ServeFile::new(root.join(name)));
     }
     router

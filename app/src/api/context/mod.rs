@@ -2,10 +2,12 @@
 
 mod model;
 mod owner;
+mod security;
 mod usage;
 
 pub(crate) use model::providers;
 pub(crate) use owner::{audit, health, models, plans, top_users, user, users};
+pub(crate) use security::security_of;
 pub(crate) use usage::usage_of;
 
 use super::Refusal;
@@ -81,6 +83,11 @@ pub(crate) fn visitor() -> Option<Viewer> {
 /// Returns the viewer, or a refusal if the visitor is signed out.
 pub(crate) fn viewer() -> Result<Viewer, Refusal> {
     visitor().ok_or_else(|| refuse(Problem::sign_in_required()))
+}
+
+/// Returns the hash of the request's session token; empty without a session.
+pub(crate) fn session_hash() -> Vec<u8> {
+    use_context::<PageContext>().map(|context| context.session_hash).unwrap_or_default()
 }
 
 /// Returns the state if the viewer is an admin. Other users get a 404, which doesn't reveal that the page exists.

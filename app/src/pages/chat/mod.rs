@@ -9,7 +9,7 @@ mod state;
 mod transcript;
 
 use crate::api;
-use crate::components::frame::{ErrorPage, Frame};
+use crate::components::frame::{ErrorPage, Frame, Unconfirmed};
 use crate::components::icon::{Draw, Icon};
 use crate::components::loaded::loaded;
 use crate::page_context::page_context;
@@ -77,6 +77,7 @@ fn Shown(view: ChatView) -> impl IntoView {
                     <h1>{title}</h1>
                     {delete}
                 </header>
+                {view! { <Unconfirmed/> }.into_any()}
                 {view! {
                     <Chat conversation=id name running models quota zone_is_unknown>
                         {past(messages, labels, is_idle)}

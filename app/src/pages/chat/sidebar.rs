@@ -3,7 +3,7 @@
 use crate::components::icon::{Draw, Icon, Mark};
 use crate::page_context::page_context;
 use crate::view::conversation::ConversationSummary;
-use domain::{ConversationId, brand};
+use domain::{ConversationId, Viewer, brand};
 use leptos::prelude::*;
 
 /// The sidebar.
@@ -30,17 +30,31 @@ pub fn Sidebar(
             </div>
             <a class="button secondary new" href="/chat"><Draw icon=Icon::Pen/>"New conversation"</a>
             <nav aria-label="Your conversations"><ul id="conversations">{lines}</ul></nav>
-            <div class="sidebar-foot">
-                {viewer.map(|viewer| view! {
-                    <p class="me" title=viewer.email.clone()><span>{viewer.display_name().to_owned()}</span><span class="plan-name">{viewer.plan.name.clone()}</span></p>
-                    <nav aria-label="Account">
-                        <a href="/usage">"Usage"</a>
-                        <a href="/pricing">"Plans"</a>
-                        {viewer.is_admin.then(|| view! { <a href="/admin">"Admin"</a> })}
-                        <form method="post" action="/sign-out"><button class="quiet small">"Sign out"</button></form>
-                    </nav>
-                })}
-            </div>
+            {viewer.map(|viewer| view! { <AccountMenu viewer/> })}
         </aside>
+    }
+}
+
+/// The menu at the foot of the sidebar, a popover like the sidebar itself: Escape and a click elsewhere close it without script.
+#[component]
+fn AccountMenu(viewer: Viewer) -> impl IntoView {
+    let name = viewer.display_name().to_owned();
+    view! {
+        <div class="sidebar-foot">
+            <button type="button" class="quiet account" popovertarget="account-menu" title=viewer.email.clone()>
+                <span class="unseen">"Account: "</span>
+                <span class="account-name">{name}</span><span class="plan-name">{viewer.plan.name.clone()}</span>
+                <Draw icon=Icon::ChevronsUpDown/>
+            </button>
+            <nav id="account-menu" class="account-menu" popover="auto" aria-label="Account">
+                <p class="account-email">{viewer.email}</p>
+                <a href="/settings">"Settings"</a>
+                <a href="/settings/billing">"Billing"</a>
+                <a href="/usage">"Usage"</a>
+                <a href="/pricing">"Plans"</a>
+                {viewer.is_admin.then(|| view! { <a href="/admin">"Admin"</a> })}
+                <form method="post" action="/sign-out"><button class="quiet">"Sign out"</button></form>
+            </nav>
+        </div>
     }
 }

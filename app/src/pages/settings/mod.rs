@@ -1,8 +1,11 @@
 //! The viewer's settings pages.
 
-pub mod account;
 pub mod billing;
+pub mod data;
+pub mod profile;
+pub mod security;
 
+use crate::components::icon::{Draw, Icon};
 use crate::page_context::page_context;
 use leptos::prelude::*;
 
@@ -13,5 +16,28 @@ fn Tabs() -> impl IntoView {
     let link = |path: &'static str, label: &'static str| {
         view! { <a href=path aria-current=(here == path).then_some("page")>{label}</a> }
     };
-    view! { <nav class="tabs" aria-label="Settings">{link("/settings", "Account")}{link("/settings/billing", "Billing")}</nav> }
+    view! {
+        <nav class="tabs" aria-label="Settings">
+            {link("/settings", "Profile")}{link("/settings/security", "Security")}{link("/settings/billing", "Billing")}{link("/settings/data", "Data")}
+        </nav>
+    }
+}
+
+/// Confirms the change that the query parameter `saved` names. Renders nothing without it.
+#[component]
+fn Saved() -> impl IntoView {
+    let sentence = page_context().query("saved").and_then(|what| saved(&what));
+    sentence.map(|sentence| view! { <p class="done" role="status"><Draw icon=Icon::Check/>{sentence}</p> })
+}
+
+fn saved(what: &str) -> Option<&'static str> {
+    Some(match what {
+        "name" => "Your name was changed.",
+        "zone" => "Your time zone was changed.",
+        "email" => "We sent a link to the new address. Open it to finish the change.",
+        "password" => "Your password was changed. All other sessions were ended.",
+        "session" => "The session was ended.",
+        "sessions" => "All other sessions were ended.",
+        _ => return None,
+    })
 }

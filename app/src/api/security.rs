@@ -1,0 +1,13 @@
+//! The viewer's sessions and recent activity.
+
+use super::Refusal;
+use crate::view::security::SecurityView;
+use leptos::prelude::*;
+
+/// Loads the viewer's sessions and recent activity.
+#[server(prefix = "/fn", endpoint = "security")]
+pub async fn own() -> Result<SecurityView, Refusal> {
+    let (state, viewer) = (super::context::page_state()?, super::context::viewer()?);
+    let session_hash = super::context::session_hash();
+    super::context::security_of(&state, &viewer, &session_hash).await
+}

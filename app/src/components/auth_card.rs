@@ -1,0 +1,50 @@
+//! The frame of the pages on which visitors sign in or confirm something: a centered card.
+
+use super::frame::SiteFooter;
+use super::icon::Mark;
+use crate::page_context::page_context;
+use domain::brand;
+use leptos::prelude::*;
+use leptos_meta::Title;
+
+/// A centered card with the product's mark and a heading, on a page without navigation.
+#[component]
+pub fn AuthCard(
+    /// The heading, which is also the document title.
+    #[prop(into)]
+    title: String,
+    children: Children,
+) -> impl IntoView {
+    view! {
+        <Title text=title.clone()/>
+        <a class="skip" href="#content">"Skip to content"</a>
+        <div class="auth">
+            <main id="content">
+                <div class="auth-card">
+                    <a class="auth-mark" href="/" aria-label=brand::NAME><Mark size=32/></a>
+                    <h1>{title}</h1>
+                    {children()}
+                </div>
+            </main>
+            <SiteFooter/>
+        </div>
+    }
+}
+
+/// The hidden field that carries the path to return to after the form.
+#[component]
+pub fn NextField() -> impl IntoView {
+    page_context().carried("next").map(|next| view! { <input type="hidden" name="next" value=next/> })
+}
+
+/// Returns a link to another authentication page that keeps the path to return to.
+#[must_use]
+pub fn with_next(path: &str) -> String {
+    match page_context().carried("next") {
+        None => path.to_owned(),
+        Some(next) => {
+            let query = form_urlencoded::Serializer::new(String::new()).append_pair("next", &next).finish();
+            format!("{path}?{query}")
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! `/settings/data`: the usage export and the deletion of the account.
+
+use super::Tabs;
+use crate::components::field::{FormError, PasswordField};
+use crate::components::frame::Frame;
+use crate::components::icon::{Draw, Icon};
+use leptos::prelude::*;
+
+/// Renders the data page.
+#[component]
+pub fn Data() -> impl IntoView {
+    view! {
+        <Frame title="Data">
+            <header class="page-head split"><h1>"Data"</h1><Tabs/></header>
+            <section class="setting">
+                <h2>"Usage"</h2>
+                <div class="stack">
+                    <p>"Every response of the last 90 days with its model, tokens and time, as a table."</p>
+                    <a class="button secondary" href="/usage.csv?days=90" download>"Download CSV"</a>
+                </div>
+            </section>
+            <section class="danger-zone">
+                <h2><Draw icon=Icon::Danger size=20/>"Delete account"</h2>
+                <p>"This can't be undone."</p>
+                <ul>
+                    <li>"Your conversations are deleted immediately."</li>
+                    <li>"A subscription is cancelled immediately, without a refund."</li>
+                    <li>"You are signed out everywhere."</li>
+                    <li>"Usage records are kept for accounting, without your name."</li>
+                </ul>
+                <form method="post" action="/settings/delete" class="stack">
+                    <FormError/>
+                    <PasswordField name="password" label="Confirm with your password" autocomplete="current-password"/>
+                    <button class="danger">"Permanently delete my account"</button>
+                </form>
+            </section>
+        </Frame>
+    }
+}
