@@ -3,6 +3,7 @@
 use crate::AppState;
 use crate::failure::Failure;
 use crate::http::current_user::CurrentUser;
+use crate::http::error::ResponseProblem;
 use app::page_context::{FailedForm, PageContext};
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -62,6 +63,7 @@ async fn draw(app: &AppState, request: Request, form: FailedForm, problem: Optio
     let (mut parts, _) = request.into_parts();
     let status = problem.as_ref().and_then(|problem| StatusCode::from_u16(problem.status()).ok());
     let retry = problem.as_ref().and_then(Problem::retry_after_seconds);
+    let about = problem.as_ref().map(|problem| (problem.kind, problem.retry_after_ms));
     let viewer = parts.extensions.get::<CurrentUser>().and_then(|user| user.0.clone());
     let query = parts.uri.query().map(pairs);
     parts.extensions.insert(PageContext {
@@ -79,6 +81,9 @@ async fn draw(app: &AppState, request: Request, form: FailedForm, problem: Optio
     let mut response = handler(Request::from_parts(parts, Body::empty())).await;
     if let Some(status) = status {
         *response.status_mut() = status;
+    }
+    if let Some((kind, retry_after_ms)) = about {
+        response.extensions_mut().insert(ResponseProblem { kind, retry_after_ms });
     }
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-store"));

@@ -35,6 +35,8 @@ pub struct PageState {
     pub offers: Arc<dyn Fn(&Model) -> bool + Send + Sync>,
     /// Returns the configured providers, each with the milliseconds until its open circuit allows a retry, or `None` if it is closed.
     pub providers: Arc<dyn Fn() -> Vec<(String, Option<u64>)> + Send + Sync>,
+    /// Returns the latest request whose forwarded address this server ignored, if any.
+    pub ignored_forward: Arc<dyn Fn() -> Option<crate::view::admin::IgnoredForward> + Send + Sync>,
     /// Daily spend cap set in the environment, if any.
     pub daily_spend: Option<domain::Picos>,
     /// The configured payment provider.
