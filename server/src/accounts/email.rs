@@ -1,9 +1,6 @@
 //! Email addresses: validation and normalization.
 
-use super::disposable::is_disposable;
-
-/// Checks an address and returns an error message if it is invalid. Rejects only addresses that can't be delivered to, and those of
-/// disposable mail services.
+/// Checks an address and returns an error message if it is invalid. Rejects only addresses that can't be delivered to.
 pub(crate) fn check(email: &str) -> Result<(), &'static str> {
     let Some((local, host)) = email.rsplit_once('@') else {
         return Err("Enter a valid email address.");
@@ -14,9 +11,6 @@ pub(crate) fn check(email: &str) -> Result<(), &'static str> {
     }
     if email.len() > 254 {
         return Err("This email address is too long.");
-    }
-    if is_disposable(&host.to_lowercase()) {
-        return Err("Use a permanent email address. Those of disposable mail services aren't accepted.");
     }
     Ok(())
 }

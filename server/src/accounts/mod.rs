@@ -2,7 +2,6 @@
 
 pub(crate) mod attempts;
 pub(crate) mod delete;
-mod disposable;
 pub(crate) mod email;
 pub(crate) mod password;
 pub(crate) mod session;

@@ -76,13 +76,9 @@ pub(crate) async fn sign_in(
     let address = form.email.replace('\0', "");
     let subject = app.subject(address.trim())?;
     let origin = request_origin(&app, &again)?;
-    let attempt = Attempt::SignIn { subject: &subject, is_known_browser: false };
-    match attempts::count_attempt(&app, &origin, attempt).await {
-        Ok(delay) => tokio::time::sleep(delay).await,
-        Err(refused) => {
-            let values = vec![("email", form.email.trim().to_owned()), ("next", form.next)];
-            return Ok(pages::form_refused(&app, again, values, refused).await);
-        }
+    if let Err(refused) = attempts::count_attempt(&app, &origin, Attempt::SignIn(&subject)).await {
+        let values = vec![("email", form.email.trim().to_owned()), ("next", form.next)];
+        return Ok(pages::form_refused(&app, again, values, refused).await);
     }
     let found = store::account::credentials(&app.db, address.trim()).await?;
     let (user_id, hash) = found.map_or((None, None), |found| (Some(found.user_id), Some(found.password_hash)));
@@ -91,7 +87,6 @@ pub(crate) async fn sign_in(
     let is_right = app.passwords.is_right(form.password.clone(), hash.filter(|_| fits)).await?;
     match user_id.filter(|_| is_right) {
         Some(user_id) => {
-            attempts::clear_attempts(&app, &origin, attempt).await;
             begin(&session, user_id).await?;
             Ok(Redirect::to(local(&form.next).unwrap_or("/chat")).into_response())
         }

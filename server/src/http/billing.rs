@@ -1,16 +1,14 @@
 //! Checkout and portal: redirects users to Stripe's pages and handles their return.
 
 use crate::AppState;
-use crate::accounts::attempts::{Attempt, count_attempt};
 use crate::billing::{checkout, inbox};
 use crate::failure::Failure;
 use crate::http::extract::{SignedIn, read_form};
-use crate::http::origin::request_origin;
 use crate::http::pages;
 use axum::body::Bytes;
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use domain::{Period, PlanId, Problem, Viewer};
+use domain::{Period, PlanId, Problem};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
@@ -35,10 +33,6 @@ pub(crate) async fn checkout(
     SignedIn(viewer): SignedIn,
     request: Request,
 ) -> Result<Response, Failure> {
-    let origin = request_origin(&app, &request)?;
-    if let Err(Failure(problem)) = count(&app, &viewer, &origin).await {
-        return Ok(pages::problem(&app, request, problem).await);
-    }
     let (again, url) = match read_form::<Choice>(request).await {
         Ok((choice, again)) => (again, checkout::checkout_url(&app, viewer, &choice.plan, choice.interval).await),
         Err(again) => (again, Err(Problem::invalid("plan", "This plan doesn't exist."))),
@@ -52,10 +46,6 @@ pub(crate) async fn portal(
     SignedIn(viewer): SignedIn,
     request: Request,
 ) -> Result<Response, Failure> {
-    let origin = request_origin(&app, &request)?;
-    if let Err(Failure(problem)) = count(&app, &viewer, &origin).await {
-        return Ok(pages::problem(&app, request, problem).await);
-    }
     let url = checkout::portal_url(&app, &viewer).await;
     Ok(redirect(&app, request, url).await)
 }
@@ -70,11 +60,6 @@ pub(crate) async fn handle_return(
     checkout::sync_viewer(&app, &viewer).await;
     let to = if how.bought.is_empty() { "/settings/billing" } else { "/settings/billing?from=checkout" };
     Ok(Redirect::to(to).into_response())
-}
-
-/// Counts a redirection to Stripe, each of which calls it.
-async fn count(app: &AppState, viewer: &Viewer, origin: &str) -> Result<(), Failure> {
-    count_attempt(app, origin, Attempt::Checkout { user_id: viewer.user_id }).await.map(drop)
 }
 
 async fn redirect(app: &AppState, request: Request, url: Result<String, Problem>) -> Response {
