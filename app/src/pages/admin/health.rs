@@ -59,8 +59,7 @@ fn Shown(health: HealthView) -> impl IntoView {
         },
     );
     view! {
-        <Connection payments=health.payments/>
-        {health.ignored_forward.map(ignored_forward)}
+        <Connection payments=health.payments/> {health.ignored_forward.map(ignored_forward)}
         <section class="figures">
             <p class="figure"><strong>{health.waiting}</strong><span>"Stripe events waiting"</span></p>
             <p class="figure"><strong>{health.dead_letters.len()}</strong><span>"dead letters"</span></p>
