@@ -14,6 +14,7 @@ WORKDIR /app
 COPY --from=build /src/target/bundle/bin /usr/local/bin
 COPY --from=build /src/target/bundle/site site
 USER 10001:10001
+# Other machines reach this address, so the server starts only with an https PUBLIC_URL and the proxies in TRUSTED_PROXIES (docs/deploy.md).
 ENV SITE_ROOT=/app/site LISTEN_ADDR=0.0.0.0:3000
 EXPOSE 3000
 STOPSIGNAL SIGTERM

@@ -62,6 +62,8 @@ impl Process {
             .env("ANTHROPIC_API_KEY", "bench")
             .env("ANTHROPIC_BASE_URL", provider)
             .env("TRUSTED_PROXIES", "127.0.0.1")
+            .env("GLOBAL_DAILY_SPEND_USD", "none")
+            .env("API_REQUESTS_PER_MINUTE", "1000000")
             .env("RUST_LOG", "error")
             .spawn()
             .context("target/release/quotient isn't built: ./dev bench builds it")?;

@@ -13,6 +13,7 @@ mod fault;
 mod http;
 mod jobs;
 mod mail;
+mod protection;
 mod state;
 pub mod telemetry;
 mod turn;

@@ -3,6 +3,7 @@
 use crate::accounts::{email, password::Passwords, renewals::Renewals};
 use crate::billing::client::Billing;
 use crate::mail::{Mailer, Site};
+use crate::protection::Protection;
 use crate::turn::{counting::Counting, providers::Providers};
 use crate::{Config, config, failure, fault};
 use app::api::context::PageState;
@@ -41,6 +42,8 @@ pub struct AppState {
     pub(crate) renewals: Arc<Renewals>,
     /// Limits the cost of token counting.
     pub(crate) counting: Arc<Counting>,
+    /// Limits that this process keeps in memory.
+    pub(crate) protection: Arc<Protection>,
     /// Tasks of running turns.
     pub(crate) turns: TaskTracker,
     /// Canceled when shutdown begins; from then on the server reports itself as not ready.
@@ -71,6 +74,7 @@ impl AppState {
             passwords: Arc::new(Passwords::new()?),
             renewals: Arc::default(),
             counting: Arc::new(Counting::new()),
+            protection: Arc::new(Protection::new(config.api_requests_per_minute)),
             turns: TaskTracker::new(),
             draining: CancellationToken::new(),
             cancel_turns: CancellationToken::new(),
@@ -102,6 +106,7 @@ impl AppState {
     /// Returns the state that pages read from.
     pub(crate) fn page_state(&self) -> PageState {
         let (providers, circuits) = (Arc::clone(&self.providers), Arc::clone(&self.providers));
+        let protection = Arc::clone(&self.protection);
         let config = Arc::clone(&self.config);
         PageState {
             db: self.db.clone(),
@@ -111,6 +116,7 @@ impl AppState {
             offers: Arc::new(move |model| providers.offers(model)),
             providers: Arc::new(move || circuits.circuits()),
             has_key: Arc::new(move |name| config.has_key(name)),
+            ignored_forward: Arc::new(move || protection.forwards.latest()),
             daily_spend: self.config.daily_spend,
             payments: self.payments(),
             payment_pages: self.billing.as_ref().map(|billing| billing.pages.clone()).unwrap_or_default().into(),

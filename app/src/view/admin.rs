@@ -200,6 +200,8 @@ pub struct HealthView {
     pub flags: Vec<Flag>,
     /// Configured providers, each with the milliseconds until its open circuit allows a retry, or `None` if it is closed.
     pub providers: Vec<(String, Option<u64>)>,
+    /// The latest request whose forwarded address this server ignored, if any.
+    pub ignored_forward: Option<IgnoredForward>,
     /// Alerts, open ones first: message, start and end.
     pub alerts: Vec<(String, OffsetDateTime, Option<OffsetDateTime>)>,
     /// Number of meters that differed from the ledger in the last 24 hours and were rebuilt.
@@ -218,6 +220,17 @@ pub struct HealthView {
     pub report: (Option<OffsetDateTime>, u64),
     /// The last Stripe reconciliation: start, number of objects checked, and differences.
     pub compared: Option<(OffsetDateTime, i64, Vec<Drift>)>,
+}
+
+/// A request whose `X-Forwarded-For` was ignored, because its peer isn't a trusted proxy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IgnoredForward {
+    /// The peer's IP address.
+    pub peer: String,
+    /// When it was received.
+    pub at: OffsetDateTime,
+    /// Number of such requests since the server started.
+    pub requests: u64,
 }
 
 /// One account in a list.

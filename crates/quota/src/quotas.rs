@@ -13,13 +13,16 @@ use time::OffsetDateTime;
 
 const DAY_MS: u64 = 86_400_000;
 const QUARTER_MS: u64 = 900_000;
+const HOUR_MS: u64 = 3_600_000;
 
 /// Spend of a budget in 24 hours, in nano-dollars, rounded up.
 const SPEND: Windows = Windows::new(&[Window::amount("spend", DAY_MS, 96)]);
-/// Auth attempts in 15 minutes.
+/// Attempts in 15 minutes.
 const ATTEMPTS: Windows = Windows::new(&[Window::calls("attempts", QUARTER_MS, 60)]);
+/// Sign-ups in an hour.
+const SIGN_UPS: Windows = Windows::new(&[Window::calls("sign_ups", HOUR_MS, 60)]);
 
-/// The meters of users, budgets and auth attempts.
+/// The meters of users, budgets and attempts.
 #[derive(Clone)]
 pub struct Quotas {
     store: Store,
@@ -27,6 +30,7 @@ pub struct Quotas {
     global: Limits,
     models: Limits,
     attempts: Limits,
+    sign_ups: Limits,
     /// Distinguishes this deployment from others that share a Redis.
     name: String,
 }
@@ -83,6 +87,18 @@ pub enum Refused {
     },
 }
 
+/// The result of counting an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttemptCount {
+    /// Counted: the number of attempts in the window, this one included.
+    Counted(u64),
+    /// Refused and not counted.
+    Refused {
+        /// When the next attempt is allowed, in milliseconds.
+        retry_after_ms: u64,
+    },
+}
+
 impl Quotas {
     /// Creates the meters.
     ///
@@ -100,6 +116,7 @@ impl Quotas {
             global: Limits::new(&store, "global", &SPEND, history::of_budget(db.clone(), now, |_| None)),
             models: Limits::new(&store, "model", &SPEND, history::of_budget(db.clone(), now, model_of)),
             attempts: Limits::without_history(&store, "attempt", &ATTEMPTS),
+            sign_ups: Limits::without_history(&store, "sign_up", &SIGN_UPS),
             name,
             store,
         })
@@ -291,24 +308,48 @@ impl Quotas {
         Ok(())
     }
 
-    /// Counts an auth attempt under `key`. Returns the milliseconds until the next one is allowed if there were too many.
-    pub async fn count_attempt(&self, key: &str, limit: u64) -> Result<Option<u64>, Unavailable> {
-        let limits = [limit];
-        let attempt = uuid::Uuid::new_v4().to_string();
-        match self
-            .attempts
-            .admit(key, &attempt, Allowance { limits: &limits, in_flight: None }, Demand::exactly(0))
-            .await?
-        {
-            Admission::Granted(permit) => self.attempts.settle(permit, 0).await.map(|_| None),
-            Admission::Denied(denial) => Ok(Some(denial.retry_after_ms)),
-            Admission::TooLarge { .. } | Admission::Running => Ok(None),
-        }
+    /// Counts an attempt under `key`, of which `limit` are allowed in 15 minutes.
+    ///
+    /// # Errors
+    /// Returns an error if the meters can't be reached.
+    pub async fn count_attempt(&self, key: &str, limit: u64) -> Result<AttemptCount, Unavailable> {
+        count(&self.attempts, key, limit).await
+    }
+
+    /// Forgets the attempts under `key`.
+    ///
+    /// # Errors
+    /// Returns an error if the meters can't be reached.
+    pub async fn clear_attempts(&self, key: &str) -> Result<(), Unavailable> {
+        self.attempts.forget(key).await
+    }
+
+    /// Counts a sign-up, of which this deployment allows `limit` in an hour.
+    ///
+    /// # Errors
+    /// Returns an error if the meters can't be reached.
+    pub async fn count_sign_up(&self, limit: u64) -> Result<AttemptCount, Unavailable> {
+        count(&self.sign_ups, &self.name, limit).await
     }
 
     /// Checks that the meters can be reached.
     pub async fn ping(&self) -> Result<(), Unavailable> {
         self.store.ping().await
+    }
+}
+
+/// Counts one call in meters with a single window over calls.
+async fn count(meters: &Limits, key: &str, limit: u64) -> Result<AttemptCount, Unavailable> {
+    let allowance = Allowance { limits: &[limit], in_flight: None };
+    let attempt = uuid::Uuid::new_v4().to_string();
+    match meters.admit(key, &attempt, allowance, Demand::exactly(0)).await? {
+        Admission::Granted(permit) => {
+            let snapshot = meters.settle(permit, 0).await?;
+            Ok(AttemptCount::Counted(snapshot.window(0).used))
+        }
+        Admission::Denied(denial) => Ok(AttemptCount::Refused { retry_after_ms: denial.retry_after_ms }),
+        // An attempt has no amount and an id of its own.
+        Admission::TooLarge { .. } | Admission::Running => Ok(AttemptCount::Counted(0)),
     }
 }
 

@@ -1,11 +1,12 @@
-//! Alerts to admins by mail and webhook: a user with a large share of the day's usage, a spend cap that is nearly reached, an open circuit, a
-//! provider that rejects our account, a model that is about to end, dead letters, meter drift. Each is sent once when it begins and once when
-//! it is resolved.
+//! Alerts to admins by mail and webhook: a user with a large share of the day's usage, a spend cap that is nearly reached, the cap on
+//! sign-ups, a proxy that isn't trusted, an open circuit, a provider that rejects our account, a model that is about to end, dead letters,
+//! meter drift. Each is sent once when it begins and once when it is resolved.
 
 use crate::AppState;
 use crate::failure::internal;
 use crate::mail::{self, Mail};
 use anyhow::{Context as _, ensure};
+use app::view::admin::IgnoredForward;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::money::count;
@@ -27,10 +28,13 @@ pub(crate) const WEBHOOK: &str = "alert_webhook";
 const MIN_DAY_COST: Picos = Picos(1_000_000_000_000);
 /// Hysteresis: an alert is resolved once its value is this many percentage points below its threshold.
 const SLACK_PERCENT: u8 = 5;
-/// Kinds of the alerts about open circuits, and about providers that reject our account. Each server sees only its own calls, so these
-/// alerts are resolved by not being seen for `UNSEEN`.
+/// Kinds of the alerts about open circuits, about providers that reject our account, about sign-ups that the hourly cap refused, and about
+/// proxies that aren't trusted. Each server sees only its own calls and requests, so these alerts are resolved by not being seen for `UNSEEN`.
 const CIRCUIT: &str = "circuit";
 const PROVIDER_ACCOUNT: &str = "provider_account";
+const SIGN_UP_CAP: &str = "sign_up_cap";
+const UNTRUSTED_PROXY: &str = "untrusted_proxy";
+const SEEN_BY_ONE_SERVER: [&str; 4] = [CIRCUIT, PROVIDER_ACCOUNT, SIGN_UP_CAP, UNTRUSTED_PROXY];
 /// Days before a model ends at which admins are alerted.
 const ENDS_SOON: time::Duration = time::Duration::days(30);
 const UNSEEN: time::Duration = time::Duration::seconds(150);
@@ -72,6 +76,8 @@ async fn check(app: &AppState) -> anyhow::Result<()> {
         ("model_ends", ending_models(app, now).await),
         (CIRCUIT, Ok(open_circuits(app))),
         (PROVIDER_ACCOUNT, Ok(rejected_accounts(app))),
+        (SIGN_UP_CAP, Ok(refused_sign_ups(app, now))),
+        (UNTRUSTED_PROXY, Ok(untrusted_proxies(app))),
     ];
     for (kind, causes) in found {
         let causes = match causes {
@@ -86,7 +92,7 @@ async fn check(app: &AppState) -> anyhow::Result<()> {
                 notify(app, &mut tx, id, kind, &message, false, now).await?;
             }
         }
-        let unseen_since = if [CIRCUIT, PROVIDER_ACCOUNT].contains(&kind) { now - UNSEEN } else { now };
+        let unseen_since = if SEEN_BY_ONE_SERVER.contains(&kind) { now - UNSEEN } else { now };
         for ended in alert::end_unseen(&mut tx, kind, unseen_since, now).await? {
             notify(app, &mut tx, ended.id, kind, &ended.message, true, now).await?;
         }
@@ -203,6 +209,31 @@ fn rejected_accounts(app: &AppState) -> Vec<Cause> {
         Cause { about: provider, message }
     };
     app.providers.account_problems().into_iter().map(cause).collect()
+}
+
+/// Returns a cause if the hourly cap on sign-ups refused one within the last hour (field note 64).
+fn refused_sign_ups(app: &AppState, now: OffsetDateTime) -> Vec<Cause> {
+    let refused = app.protection.sign_up_refused_at().filter(|at| now - *at < time::Duration::HOUR);
+    let cause = |_| Cause {
+        about: "global".to_owned(),
+        message: format!(
+            "The cap of {} an hour was reached, and visitors can't sign up. If they are real, raise SIGN_UP_HOURLY_CAP.",
+            count(app.config.sign_up_hourly_cap, "sign-up", "sign-ups")
+        ),
+    };
+    refused.map(cause).into_iter().collect()
+}
+
+/// Returns the peer whose forwarded addresses this server ignores, if it is most likely our own proxy (field note 65).
+fn untrusted_proxies(app: &AppState) -> Vec<Cause> {
+    let cause = |ignored: IgnoredForward| Cause {
+        message: format!(
+            "Requests from {} are forwarded, but TRUSTED_PROXIES doesn't name it: all users behind it share one allowance of attempts.",
+            ignored.peer
+        ),
+        about: ignored.peer,
+    };
+    app.protection.forwards.latest_private().map(cause).into_iter().collect()
 }
 
 /// Returns the enabled models that their providers switch off within `ENDS_SOON`, or have switched off (field note 62).

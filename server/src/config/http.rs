@@ -2,12 +2,14 @@
 
 use super::{Config, Variables};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 
 const ADDRESS: &str = "an IP address and port, like 127.0.0.1:3000";
-const PROXIES: &str = "IP addresses or networks separated by commas, like 10.0.0.0/8,::1";
+const PROXIES: &str = "the IP addresses or networks of the proxies, separated by commas, like 10.0.0.0/8,::1, or none if there is no proxy";
+const BASE_URL: &str = "the app's base URL, like https://chat.example.com";
 const KEY: &str = "32 random bytes as 64 hex digits (openssl rand -hex 32)";
 
-/// Reads the section's variables. `SECRET_KEY` is required unless `PUBLIC_URL` is a loopback address.
+/// Reads the section's variables. `SECRET_KEY` is required unless `PUBLIC_URL` is a loopback address, `TRUSTED_PROXIES` if it is https.
 pub(super) fn read(vars: &Variables, config: &mut Config) {
     read_public_url(vars, config);
     read_secret_key(vars, config);
@@ -16,11 +18,15 @@ pub(super) fn read(vars: &Variables, config: &mut Config) {
     }
     let parse_address = |value: &str| value.parse::<SocketAddr>().ok();
     config.listen_addr = vars.parse("LISTEN_ADDR", ADDRESS, parse_address).unwrap_or(config.listen_addr);
+    check_listen_addr(vars, config);
     config.metrics_addr = vars.parse("METRICS_ADDR", ADDRESS, parse_address);
     config.max_connections = vars.parse("MAX_CONNECTIONS", "a positive whole number, like 10000", |value| {
         value.parse::<usize>().ok().filter(|count| *count > 0)
     });
-    config.trusted_proxies = read_trusted_proxies(vars);
+    config.api_requests_per_minute = vars
+        .parse("API_REQUESTS_PER_MINUTE", "a positive whole number, like 600", |value| value.parse::<NonZeroU32>().ok())
+        .unwrap_or(config.api_requests_per_minute);
+    config.trusted_proxies = read_trusted_proxies(vars, config.is_https());
 }
 
 fn read_public_url(vars: &Variables, config: &mut Config) {
@@ -28,7 +34,10 @@ fn read_public_url(vars: &Variables, config: &mut Config) {
     let url = url.trim_end_matches('/');
     if !url.starts_with("http://") && !url.starts_with("https://") {
         let problem = format!("{url:?} doesn't begin with http:// or https://");
-        vars.report("PUBLIC_URL", &problem, "the app's base URL, like https://chat.example.com");
+        vars.report("PUBLIC_URL", &problem, BASE_URL);
+    } else if url.starts_with("http://") && !is_loopback(url) {
+        let problem = format!("{url:?} would send passwords and cookies unencrypted; http is for loopback addresses");
+        vars.report("PUBLIC_URL", &problem, BASE_URL);
     }
     // Stored even if it is invalid, because it determines whether a missing secret key is reported.
     config.public_url = url.to_owned();
@@ -49,10 +58,30 @@ fn parse_key(text: &str) -> Option<[u8; 32]> {
     hex::decode(text).ok()?.try_into().ok()
 }
 
-/// Parses addresses and networks. A single address is a network of one address.
-fn read_trusted_proxies(vars: &Variables) -> Vec<ipnet::IpNet> {
-    let mut proxies = Vec::new();
-    for item in vars.list("TRUSTED_PROXIES") {
+/// Reports a server that other machines can reach under a loopback `PUBLIC_URL`, because anyone could then sign up as one
+/// of `ADMIN_EMAILS`, and the secret key may be that of development.
+fn check_listen_addr(vars: &Variables, config: &Config) {
+    let address = config.listen_addr;
+    if config.is_loopback() && !address.ip().to_canonical().is_loopback() {
+        let problem =
+            format!("{address} accepts connections from other machines, but PUBLIC_URL is a loopback address");
+        let set =
+            "PUBLIC_URL to the address that users open, or LISTEN_ADDR to a loopback address, like 127.0.0.1:3000";
+        vars.report("LISTEN_ADDR", &problem, set);
+    }
+}
+
+/// Parses addresses and networks. A single address is a network of one address. Behind https there is a proxy, which must be named:
+/// otherwise all users would seem to come from its address, and the attempts of one would lock out the others (field note 65).
+fn read_trusted_proxies(vars: &Variables, is_https: bool) -> Vec<ipnet::IpNet> {
+    let (items, mut proxies) = (vars.list("TRUSTED_PROXIES"), Vec::new());
+    if is_https && items.is_empty() {
+        vars.report("TRUSTED_PROXIES", "required with an https PUBLIC_URL, because a proxy ends TLS", PROXIES);
+    }
+    if matches!(items.as_slice(), [only] if only == "none") {
+        return proxies;
+    }
+    for item in items {
         let network = item.parse::<ipnet::IpNet>().or_else(|_| item.parse::<IpAddr>().map(ipnet::IpNet::from));
         match network {
             Ok(network) => proxies.push(network),

@@ -14,7 +14,12 @@ pub(crate) use self::http::is_loopback;
 use self::variables::Variables;
 use domain::{Picos, brand};
 use secrecy::SecretString;
-use std::{collections::HashMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
+
+/// Default of `GLOBAL_DAILY_SPEND_USD`: $25. High enough to try the app, low enough to survive its abuse.
+const DAILY_SPEND: Picos = Picos(25_000_000_000_000);
+/// Default of `API_REQUESTS_PER_MINUTE`.
+const API_REQUESTS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(600).expect("more than zero");
 
 /// The server's configuration.
 #[derive(Clone, Debug)]
@@ -68,6 +73,8 @@ pub struct Config {
     pub mail_from: String,
     /// Global spend cap for any 24 hours; `None` means unlimited.
     pub daily_spend: Option<Picos>,
+    /// Maximum number of accounts that all visitors together may create in any hour.
+    pub sign_up_hourly_cap: u64,
     /// URL of the alert webhook and the secret that its requests are signed with.
     pub alert_webhook: Option<(SecretString, SecretString)>,
     /// Share of a day's cost or tokens, in percent, above which an alert about a user is sent.
@@ -76,6 +83,8 @@ pub struct Config {
     pub ledger_months: Option<u8>,
     /// Proxies whose `X-Forwarded-For` header is trusted.
     pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Maximum number of requests to `/api/` per session and minute. One address may make ten times as many.
+    pub api_requests_per_minute: NonZeroU32,
     /// Emails of users who become admins at sign-up. Applies only while `public_url` is a loopback address.
     pub admin_emails: Vec<String>,
     /// Log filter in `RUST_LOG` syntax.
@@ -142,11 +151,13 @@ impl Config {
             #[cfg(debug_assertions)]
             clock_offset_s: 0,
             mail_from: format!("{} <{}>", brand::NAME, brand::SUPPORT_EMAIL),
-            daily_spend: None,
+            daily_spend: Some(DAILY_SPEND),
+            sign_up_hourly_cap: 200,
             alert_webhook: None,
             alert_user_percent: 40,
             ledger_months: None,
             trusted_proxies: Vec::new(),
+            api_requests_per_minute: API_REQUESTS_PER_MINUTE,
             admin_emails: Vec::new(),
             log_filter: "info,sqlx=warn,tower_http=info,stripe=error".to_owned(),
             live_reload_port: None,
@@ -184,9 +195,10 @@ mod tests {
     #[test]
     fn public_url_requires_a_secret_key() {
         assert!(read(&[]).is_ok());
-        assert!(read(&[("PUBLIC_URL", "https://chat.example")]).is_err());
+        let public = [("PUBLIC_URL", "https://chat.example"), ("TRUSTED_PROXIES", "none")];
+        assert!(read(&public).is_err());
         let key = "ab".repeat(32);
-        assert!(read(&[("PUBLIC_URL", "https://chat.example"), ("SECRET_KEY", &key)]).unwrap().is_https());
+        assert!(read(&[public[0], public[1], ("SECRET_KEY", &key)]).unwrap().is_https());
         for bad in ["ab", "xy", &"ab".repeat(33)] {
             assert!(read(&[("SECRET_KEY", bad)]).is_err(), "{bad}");
         }
@@ -198,6 +210,7 @@ mod tests {
             ("PUBLIC_URL", "https://chat.example"),
             ("LISTEN_ADDR", "localhost"),
             ("MAX_CONNECTIONS", "0"),
+            ("API_REQUESTS_PER_MINUTE", "0"),
             ("TRUSTED_PROXIES", "10.0.0.0/8, proxy"),
             ("DATABASE_URL", ""),
             ("PROVIDER_IDLE_TIMEOUT_MS", "5s"),
@@ -205,6 +218,7 @@ mod tests {
             ("BILLING_GRACE_DAYS", "-1"),
             ("SMTP_URL_FILE", "/nonexistent/smtp-url"),
             ("GLOBAL_DAILY_SPEND_USD", "-5"),
+            ("SIGN_UP_HOURLY_CAP", "0"),
             ("ALERT_WEBHOOK_URL", "https://hooks.example"),
             ("ALERT_USER_PERCENT", "101"),
             ("LEDGER_MONTHS", "3"),
@@ -215,6 +229,7 @@ mod tests {
             "SECRET_KEY",
             "LISTEN_ADDR",
             "MAX_CONNECTIONS",
+            "API_REQUESTS_PER_MINUTE",
             "TRUSTED_PROXIES",
             "DATABASE_URL",
             "PROVIDER_IDLE_TIMEOUT_MS",
@@ -222,6 +237,7 @@ mod tests {
             "BILLING_GRACE_DAYS",
             "SMTP_URL",
             "GLOBAL_DAILY_SPEND_USD",
+            "SIGN_UP_HOURLY_CAP",
             "ALERT_WEBHOOK_SECRET",
             "ALERT_USER_PERCENT",
             "LEDGER_MONTHS",
@@ -247,6 +263,7 @@ mod tests {
     fn invalid_values_are_refused() {
         for (name, value) in [
             ("PUBLIC_URL", "127.0.0.1:3000"),
+            ("PUBLIC_URL", "ftp://127.0.0.1:3000"),
             ("METRICS_ADDR", ":9090"),
             ("ALERT_USER_PERCENT", "0"),
             ("LEDGER_MONTHS", "121"),
@@ -263,6 +280,54 @@ mod tests {
         let proxies: Vec<String> = config.trusted_proxies.iter().map(ToString::to_string).collect();
         assert_eq!(proxies, ["10.0.0.0/8", "::1/128"]);
         assert_eq!(config.admin_emails, ["ann@example.com"]);
+    }
+
+    /// Field note 65: a deployment behind a proxy that isn't named doesn't start.
+    #[test]
+    fn https_requires_trusted_proxies_or_none() {
+        let key = "ab".repeat(32);
+        let public = [("PUBLIC_URL", "https://chat.example"), ("SECRET_KEY", key.as_str())];
+        for missing in [None, Some(("TRUSTED_PROXIES", "")), Some(("TRUSTED_PROXIES", " ,"))] {
+            let error = read(&public.into_iter().chain(missing).collect::<Vec<_>>()).unwrap_err().to_string();
+            assert!(error.starts_with("TRUSTED_PROXIES: required") && error.contains("or none"), "{error}");
+        }
+        for (value, expected) in [("none", 0), (" none ", 0), ("10.0.0.1", 1), ("10.0.0.0/8,::1", 2)] {
+            let config = read(&[public[0], public[1], ("TRUSTED_PROXIES", value)]).unwrap();
+            assert_eq!(config.trusted_proxies.len(), expected, "{value}");
+        }
+        assert!(read(&[public[0], public[1], ("TRUSTED_PROXIES", "none,10.0.0.1")]).is_err());
+        assert!(read(&[]).unwrap().trusted_proxies.is_empty(), "loopback needs none");
+    }
+
+    #[test]
+    fn http_and_open_ports_require_a_matching_public_url() {
+        let key = "ab".repeat(32);
+        let with = |pairs: &[(&str, &str)]| {
+            let base = [("SECRET_KEY", key.as_str()), ("TRUSTED_PROXIES", "none")];
+            read(&base.iter().chain(pairs).copied().collect::<Vec<_>>())
+        };
+        for url in ["http://chat.example", "http://10.0.0.1:3000", "http://127.0.0.1.example.com"] {
+            let error = with(&[("PUBLIC_URL", url)]).unwrap_err().to_string();
+            assert!(error.starts_with("PUBLIC_URL: ") && error.contains("unencrypted"), "{error}");
+        }
+        for address in ["0.0.0.0:3000", "[::]:3000", "10.0.0.1:3000"] {
+            let error = with(&[("LISTEN_ADDR", address)]).unwrap_err().to_string();
+            assert!(error.starts_with("LISTEN_ADDR: ") && error.contains("set PUBLIC_URL"), "{error}");
+            assert!(with(&[("LISTEN_ADDR", address), ("PUBLIC_URL", "https://chat.example")]).is_ok(), "{address}");
+        }
+        for address in ["127.0.0.1:0", "[::1]:3000"] {
+            assert!(with(&[("LISTEN_ADDR", address)]).is_ok(), "{address}");
+        }
+    }
+
+    #[test]
+    fn the_spend_cap_is_turned_off_on_purpose_only() {
+        let cap = |pairs: &[(&str, &str)]| read(pairs).unwrap().daily_spend;
+        assert_eq!(cap(&[]), Some(DAILY_SPEND));
+        assert_eq!(cap(&[("GLOBAL_DAILY_SPEND_USD", "")]), None);
+        assert_eq!(cap(&[("GLOBAL_DAILY_SPEND_USD", "none")]), None);
+        assert_eq!(cap(&[("GLOBAL_DAILY_SPEND_USD", "0")]), Some(Picos::ZERO));
+        assert_eq!(cap(&[("GLOBAL_DAILY_SPEND_USD", "0.50")]), Some(Picos(500_000_000_000)));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Settings of the deployment's owner: admins, the global spend cap, alerts, ledger retention, and the log.
+//! Settings of the deployment's owner: admins, the global spend cap, the cap on sign-ups, alerts, ledger retention, and the log.
 
 use super::{Config, Variables};
 use base64::Engine as _;
@@ -6,15 +6,18 @@ use base64::engine::general_purpose::STANDARD;
 use domain::Picos;
 use secrecy::SecretString;
 
+const SPEND_CAP: &str = "an amount in dollars, like 25 or 0.50, or none for no cap";
 const SIGNING_SECRET: &str = "at least 24 random bytes in base64 (openssl rand -base64 32)";
 
 /// Reads the section's variables.
 pub(super) fn read(vars: &Variables, config: &mut Config) {
     config.admin_emails = vars.list("ADMIN_EMAILS").iter().map(|email| email.to_lowercase()).collect();
-    config.daily_spend =
-        vars.parse("GLOBAL_DAILY_SPEND_USD", "an amount in dollars, like 25 or 0.50, or empty for no cap", |usd| {
-            usd.parse().ok().and_then(Picos::from_usd).filter(|amount| *amount >= Picos::ZERO)
-        });
+    config.daily_spend = read_daily_spend(vars, config.daily_spend);
+    config.sign_up_hourly_cap = vars
+        .parse("SIGN_UP_HOURLY_CAP", "a positive whole number, like 200", |value| {
+            value.parse::<u64>().ok().filter(|cap| *cap > 0)
+        })
+        .unwrap_or(config.sign_up_hourly_cap);
     config.alert_webhook = read_alert_webhook(vars);
     config.alert_user_percent = vars
         .parse("ALERT_USER_PERCENT", "a whole number from 1 to 100", |value| {
@@ -28,6 +31,18 @@ pub(super) fn read(vars: &Variables, config: &mut Config) {
     if let Some(filter) = vars.text("RUST_LOG") {
         config.log_filter = filter;
     }
+}
+
+/// Reads the global spend cap. Only an empty value and `none` turn it off; unset means `default`.
+fn read_daily_spend(vars: &Variables, default: Option<Picos>) -> Option<Picos> {
+    if vars.is_blank("GLOBAL_DAILY_SPEND_USD") {
+        return None;
+    }
+    let cap = vars.parse("GLOBAL_DAILY_SPEND_USD", SPEND_CAP, |value| match value {
+        "none" => Some(None),
+        usd => usd.parse().ok().and_then(Picos::from_usd).filter(|amount| *amount >= Picos::ZERO).map(Some),
+    });
+    cap.unwrap_or(default)
 }
 
 /// Reads the alert webhook's URL and signing secret, which is required with the URL.

@@ -5,7 +5,7 @@ use secrecy::SecretString;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-/// The variables, with the errors found in all of them. An empty variable counts as unset.
+/// The variables, with the errors found in all of them. An empty variable counts as unset, except for [`Variables::is_blank`].
 pub(super) struct Variables {
     values: BTreeMap<String, String>,
     /// Name and error of each missing or invalid variable, in the order in which they were found.
@@ -15,19 +15,22 @@ pub(super) struct Variables {
 impl Variables {
     /// Takes names and values. The last value of a name wins.
     pub(super) fn new(values: impl IntoIterator<Item = (String, String)>) -> Self {
-        let values = values.into_iter().collect::<BTreeMap<_, _>>();
-        let values = values.into_iter().filter(|(_, value)| !value.is_empty()).collect();
-        Self { values, errors: RefCell::default() }
+        Self { values: values.into_iter().collect(), errors: RefCell::default() }
     }
 
     /// Returns the names of all variables that are set, in alphabetical order.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.values.keys().map(String::as_str)
+        self.values.iter().filter(|(_, value)| !value.is_empty()).map(|(name, _)| name.as_str())
     }
 
     /// Returns a variable's value.
     pub(super) fn text(&self, name: &str) -> Option<String> {
-        self.values.get(name).cloned()
+        self.values.get(name).filter(|value| !value.is_empty()).cloned()
+    }
+
+    /// Returns whether a variable is set to an empty value, which turns off what has a default otherwise.
+    pub(super) fn is_blank(&self, name: &str) -> bool {
+        self.values.get(name).is_some_and(String::is_empty)
     }
 
     /// Returns the trimmed content of the file that `<name>_FILE` names, or the variable's own value if `<name>_FILE` is unset. Reports a

@@ -1,31 +1,39 @@
 //! HTTP handlers of chat: send, follow, stop, quota.
 
 use crate::AppState;
+use crate::accounts::session;
 use crate::failure::Failure;
 use crate::http::extract::{Id, SignedIn};
 use crate::http::sse;
-use crate::turn::{self, ChatRequest, history, prompt};
+use crate::protection::streams::OpenStream;
+use crate::turn::{self, ChatRequest, StartedTurn, history, prompt};
 use axum::Json;
 use axum::body::{HttpBody as _, to_bytes};
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use domain::{ConversationId, Problem, Quota, TurnId, Viewer};
+use domain::{ConversationId, Problem, ProblemKind, Quota, TurnId, Viewer};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use tower_sessions::Session;
 
 /// Timeout for receiving a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Maximum number of open streams per user. A plan that allows more turns at once allows as many streams.
+const MAX_STREAMS: u64 = 16;
+/// Retry delay of a user who has too many open streams, in milliseconds.
+const STREAMS_RETRY_MS: u64 = 5_000;
 
 /// `POST /api/chat`: starts a turn and streams its events.
-pub(crate) async fn send(State(app): State<AppState>, SignedIn(viewer): SignedIn, request: Request) -> Response {
+pub(crate) async fn send(
+    State(app): State<AppState>,
+    SignedIn(viewer): SignedIn,
+    session: Session,
+    request: Request,
+) -> Response {
     let user = viewer.user_id;
-    let started = match read(&app, &viewer, request).await {
-        Ok(chat_request) => turn::begin(&app, viewer, chat_request).await,
-        Err(problem) => Err(problem.into()),
-    };
-    match started {
-        Ok(started) => sse::answer(started.tail, started.quota.as_ref()),
+    match start(&app, viewer, &session, request).await {
+        Ok((started, stream)) => sse::answer(started.tail, started.quota.as_ref(), stream),
         Err(Failure(problem)) => {
             app.count_refusal(user, problem.kind);
             metrics::counter!("quotient_refusals_total", "kind" => problem.kind.as_str()).increment(1);
@@ -34,13 +42,51 @@ pub(crate) async fn send(State(app): State<AppState>, SignedIn(viewer): SignedIn
     }
 }
 
-/// Reads a request of bounded size. A body larger than any prompt of the plan is refused by its announced size, before it is read.
-async fn read(app: &AppState, viewer: &Viewer, request: Request) -> Result<ChatRequest, Problem> {
+async fn start(
+    app: &AppState,
+    viewer: Viewer,
+    session: &Session,
+    request: Request,
+) -> Result<(StartedTurn, OpenStream), Failure> {
+    let stream = open_stream(app, &viewer, session)?;
+    let announced = announced_size(&viewer, &request)?;
+    let chat_request = read(app, &viewer, request, announced).await?;
+    Ok((turn::begin(app, viewer, chat_request).await?, stream))
+}
+
+/// Takes one of the user's streams. It ends with the session.
+fn open_stream(app: &AppState, viewer: &Viewer, session: &Session) -> Result<OpenStream, Problem> {
+    let id = session.id().ok_or_else(Problem::sign_in_required)?;
+    let max = viewer.plan.in_flight.max(MAX_STREAMS);
+    let stream = app.protection.streams.open(viewer.user_id, session::token_hash(&id), max);
+    stream.ok_or_else(|| Problem {
+        max: Some(max),
+        retry_after_ms: Some(STREAMS_RETRY_MS),
+        ..Problem::new(
+            ProblemKind::InFlightLimit,
+            format!("{max} responses are open in your tabs and devices. Close some of them, then try again."),
+        )
+    })
+}
+
+/// Returns the size of a body as announced, if it is. A body larger than any prompt of the plan is refused before it is read.
+fn announced_size(viewer: &Viewer, request: &Request) -> Result<Option<usize>, Problem> {
     let max = ChatRequest::max_bytes(&viewer.plan);
-    let announced = request.body().size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
-    if announced.is_some_and(|bytes| bytes > max) {
-        return Err(ChatRequest::too_large(max));
+    let announced = request.body().size_hint().exact();
+    match announced.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)) {
+        Some(bytes) if bytes > max => Err(ChatRequest::too_large(max)),
+        announced => Ok(announced),
     }
+}
+
+/// Reads a request of bounded size.
+async fn read(
+    app: &AppState,
+    viewer: &Viewer,
+    request: Request,
+    announced: Option<usize>,
+) -> Result<ChatRequest, Problem> {
+    let max = ChatRequest::max_bytes(&viewer.plan);
     let _slots = match ChatRequest::is_large(announced) {
         true => Some((app.counting.acquire_slot(viewer.user_id)?, app.counting.body().await)),
         false => None,
@@ -62,16 +108,18 @@ pub(crate) struct After {
 pub(crate) async fn events(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
+    session: Session,
     Id(turn_id): Id<TurnId>,
     Query(query): Query<After>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
+    let stream = open_stream(&app, &viewer, &session)?;
     own(&app, &viewer, turn_id).await?;
     let header = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     let after = query.after.or(header).map_or(Ok(0), |text| text.parse::<u32>()).map(u64::from);
     let after = after.map_err(|_| Problem::invalid("after", "`after` must be an event id from the stream."))?;
     let tail = turn::tail(&app, turn_id, after).await?;
-    Ok(sse::answer(tail, None))
+    Ok(sse::answer(tail, None, stream))
 }
 
 /// `POST /api/turns/{turn_id}/stop`: stops a turn.
@@ -105,13 +153,16 @@ pub(crate) struct Estimate {
     quota: Quota,
 }
 
-/// `POST /api/estimate`: estimates a draft's input and whether it fits the limits.
+/// `POST /api/estimate`: estimates a draft's input and whether it fits the limits. Its body is charged to the user's budget before it is
+/// read: free calls must not cost more than paid ones (field note 66).
 pub(crate) async fn estimate(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
     request: Request,
 ) -> Result<Json<Estimate>, Failure> {
-    let chat_request = read(&app, &viewer, request).await?;
+    let announced = announced_size(&viewer, &request)?;
+    app.counting.charge_estimate(viewer.user_id, announced.unwrap_or_else(|| ChatRequest::max_bytes(&viewer.plan)))?;
+    let chat_request = read(&app, &viewer, request, announced).await?;
     let context =
         store::turn::load_turn_context(&app.db, chat_request.turn_id, chat_request.model.as_ref(), AppState::now())
             .await?;

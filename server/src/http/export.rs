@@ -3,8 +3,10 @@
 //! numbers.
 
 use crate::AppState;
-use crate::failure::internal;
+use crate::accounts::attempts::{Attempt, count_attempt};
+use crate::failure::{Failure, internal};
 use crate::http::extract::SignedIn;
+use crate::http::origin::request_origin;
 use crate::http::pages;
 use app::view::usage_filter::of_query;
 use axum::body::{Body, Bytes};
@@ -26,18 +28,22 @@ enum Format {
 }
 
 /// `GET /admin/export.csv`: exports the rows of all users.
-pub(crate) async fn csv(State(app): State<AppState>, request: Request) -> Response {
-    export(&app, request, Scope::All, Format::Csv).await
+pub(crate) async fn csv(State(app): State<AppState>, SignedIn(admin): SignedIn, request: Request) -> Response {
+    export_all(&app, &admin, request, Format::Csv).await
 }
 
 /// `GET /admin/export.json`: exports the rows of all users.
-pub(crate) async fn json(State(app): State<AppState>, request: Request) -> Response {
-    export(&app, request, Scope::All, Format::Json).await
+pub(crate) async fn json(State(app): State<AppState>, SignedIn(admin): SignedIn, request: Request) -> Response {
+    export_all(&app, &admin, request, Format::Json).await
 }
 
 /// `GET /usage.csv`: exports the user's own rows: whole days in their time zone if `days` is given, as on their usage page, otherwise a
 /// period as on the owner's pages.
 pub(crate) async fn own(State(app): State<AppState>, SignedIn(viewer): SignedIn, request: Request) -> Response {
+    let origin = request_origin(&app, &request);
+    if let Err(Failure(problem)) = count(&app, &viewer, origin).await {
+        return pages::problem(&app, request, problem).await;
+    }
     let query = request.uri().query().unwrap_or_default().as_bytes();
     let days = form_urlencoded::parse(query).find(|(name, _)| name == "days").map(|(_, days)| days.parse::<u16>());
     let own = Scope::Own { user_id: viewer.user_id, shows_cost: viewer.plan.shows_cost };
@@ -56,6 +62,38 @@ pub(crate) async fn own(State(app): State<AppState>, SignedIn(viewer): SignedIn,
             pages::problem(&app, request, problem).await
         }
     }
+}
+
+/// Counts an export, each of which reads many rows.
+async fn count(app: &AppState, viewer: &Viewer, origin: Result<String, Problem>) -> Result<(), Failure> {
+    count_attempt(app, &origin?, Attempt::Export { user_id: viewer.user_id }).await.map(drop)
+}
+
+/// Exports the rows of all users, with an entry in the audit log.
+async fn export_all(app: &AppState, admin: &Viewer, request: Request, format: Format) -> Response {
+    let origin = request_origin(app, &request);
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let recorded = match count(app, admin, origin).await {
+        Ok(()) => record(app, admin, &query).await,
+        Err(refused) => Err(refused),
+    };
+    match recorded {
+        Ok(()) => export(app, request, Scope::All, format).await,
+        Err(Failure(problem)) => pages::problem(app, request, problem).await,
+    }
+}
+
+/// Writes an export of other people's data into the audit log.
+async fn record(app: &AppState, admin: &Viewer, query: &str) -> Result<(), Failure> {
+    let entry = store::audit::Entry {
+        actor: Some(admin.user_id),
+        target: None,
+        action: "export",
+        before: None,
+        after: Some(query).filter(|query| !query.is_empty()),
+        why: None,
+    };
+    Ok(store::audit::write(&app.db, &entry, AppState::now()).await?)
 }
 
 /// Returns the start of the last `days` days in the user's time zone, today included.

@@ -1,4 +1,4 @@
-//! The address that a request comes from.
+//! Where a request comes from.
 
 use crate::AppState;
 use crate::failure::internal;
@@ -9,65 +9,163 @@ use http::HeaderMap;
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// Returns a keyed hash of the address that a request comes from, so that the address itself isn't stored.
-pub(crate) fn request_origin(app: &AppState, request: &Request) -> Result<String, Problem> {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-    let from = origin(peer, request.headers(), &app.config.trusted_proxies);
-    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&app.config.secret_key).map_err(|error| internal(&error))?;
-    mac.update(from.as_bytes());
-    Ok(hex::encode(&mac.finalize().into_bytes()[..16]))
+/// Header with the addresses that a request was forwarded for.
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// The client of a request, as far as it can be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Client {
+    /// The nearest address that isn't a trusted proxy's; `None` if the request came over no socket.
+    address: Option<IpAddr>,
+    /// Whether the address is a trusted proxy's after all, because the proxy forwarded none.
+    is_proxy: bool,
+    /// The peer, if it forwarded an address that was ignored, because it isn't a trusted proxy.
+    pub ignored_forward: Option<IpAddr>,
 }
 
-/// Returns the nearest address that isn't a trusted proxy. IPv6 addresses are reduced to their /64 network, since one household has all of
-/// it.
-fn origin(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &[IpNet]) -> String {
-    let Some(peer) = peer else { return "unknown".to_owned() };
-    let is_trusted = |ip: &IpAddr| trusted.iter().any(|net| net.contains(ip));
-    let hops: Vec<&str> = headers
-        .get_all("x-forwarded-for")
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .collect();
-    // From the right: the last hop was seen by our own proxy. Everything left of the first untrusted hop can be forged.
-    let mut from = peer.to_canonical();
-    for hop in hops.iter().rev() {
-        if !is_trusted(&from) {
-            break;
-        }
-        let Ok(hop) = hop.trim().parse::<IpAddr>() else { break };
-        from = hop.to_canonical();
+/// Returns a keyed hash of the network that a request comes from, so that the address itself isn't stored. For IPv6 it consists of two
+/// hashes, separated by a hyphen: of the /64, which one household has, and of the /48, which one customer of a hosting company has.
+pub(crate) fn request_origin(app: &AppState, request: &Request) -> Result<String, Problem> {
+    Client::of(app, request).origin(app)
+}
+
+impl Client {
+    /// Returns the client of a request.
+    pub(crate) fn of(app: &AppState, request: &Request) -> Self {
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+        Self::behind(peer, request.headers(), &app.config.trusted_proxies)
     }
-    match from {
-        IpAddr::V4(v4) => v4.to_string(),
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).to_string()
+
+    fn behind(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
+        let Some(peer) = peer.map(|peer| peer.to_canonical()) else {
+            return Self { address: None, is_proxy: false, ignored_forward: None };
+        };
+        let is_trusted = |ip: &IpAddr| trusted.iter().any(|net| net.contains(ip));
+        let values = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
+        let hops: Vec<&str> = values.flat_map(|value| value.split(',')).collect();
+        let ignored_forward = (!hops.is_empty() && !is_trusted(&peer)).then_some(peer);
+        // From the right: the last hop was seen by our own proxy. Everything left of the first untrusted hop can be forged.
+        let mut address = peer;
+        for hop in hops.iter().rev() {
+            if !is_trusted(&address) {
+                break;
+            }
+            let Some(hop) = parse_hop(hop.trim()) else { break };
+            address = hop;
+        }
+        Self { address: Some(address), is_proxy: is_trusted(&address), ignored_forward }
+    }
+
+    /// Returns the network to limit requests of: an IPv4 address or an IPv6 /64. `None` if it is that of a proxy, behind which all users
+    /// would share one limit.
+    pub(crate) fn network(self) -> Option<IpAddr> {
+        self.address.filter(|_| !self.is_proxy).map(|address| network(address, 4))
+    }
+
+    /// Returns the client's origin; see [`request_origin`].
+    pub(crate) fn origin(self, app: &AppState) -> Result<String, Problem> {
+        let hash =
+            |text: &str| keyed_hash(&app.config.secret_key, text).map_err(|error| internal(&format!("{error:#}")));
+        match self.address {
+            None => hash("unknown"),
+            Some(IpAddr::V4(v4)) => hash(&v4.to_string()),
+            Some(v6) => {
+                // Hashed with the length of the prefix, so that the two never equal each other.
+                let (household, customer) = (network(v6, 4), network(v6, 3));
+                Ok(format!("{}-{}", hash(&household.to_string())?, hash(&format!("{customer}/48"))?))
+            }
         }
     }
+}
+
+/// Parses an address, which some proxies write with the port.
+fn parse_hop(hop: &str) -> Option<IpAddr> {
+    let address = hop.parse::<IpAddr>().or_else(|_| hop.parse::<SocketAddr>().map(|address| address.ip()));
+    address.ok().map(|address| address.to_canonical())
+}
+
+/// Returns an IPv6 address with only the first `segments` of its eight segments, and an IPv4 address as it is.
+fn network(address: IpAddr, segments: usize) -> IpAddr {
+    let IpAddr::V6(v6) = address else { return address };
+    let mut kept = v6.segments();
+    kept.iter_mut().skip(segments).for_each(|segment| *segment = 0);
+    Ipv6Addr::from(kept).into()
+}
+
+fn keyed_hash(key: &[u8], text: &str) -> anyhow::Result<String> {
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(key)?;
+    mac.update(text.as_bytes());
+    Ok(hex::encode(&mac.finalize().into_bytes()[..16]))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn client(peer: &str, forwarded: &str, trusted: &[IpNet]) -> Client {
+        let mut headers = HeaderMap::new();
+        if !forwarded.is_empty() {
+            headers.insert(FORWARDED_FOR, forwarded.parse().unwrap());
+        }
+        Client::behind(Some(peer.parse().unwrap()), &headers, trusted)
+    }
+
     #[test]
     fn only_trusted_proxies_are_believed() {
-        let peer = |text: &str| Some(text.parse().unwrap());
-        let headers = |text: &str| HeaderMap::from_iter([("x-forwarded-for".parse().unwrap(), text.parse().unwrap())]);
-        let ours: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
+        let ours: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap(), "fd00::/16".parse().unwrap()];
         for (from, forwarded, trusted, expected) in [
             ("203.0.113.9", "1.2.3.4", &[][..], "203.0.113.9"),
             ("10.0.0.1", "1.2.3.4", &ours[..], "1.2.3.4"),
             ("10.0.0.1", "6.6.6.6, 1.2.3.4, 10.9.9.9", &ours[..], "1.2.3.4"),
             ("10.0.0.1", "6.6.6.6, nonsense", &ours[..], "10.0.0.1"),
             ("10.0.0.1", "6.6.6.6, x, 1.2.3.4", &ours[..], "1.2.3.4"),
+            ("10.0.0.1", "6.6.6.6:1, 1.2.3.4:56789", &ours[..], "1.2.3.4"),
+            ("10.0.0.1", "[2001:db8::1]:443", &ours[..], "2001:db8::1"),
             ("::ffff:10.0.0.1", "1.2.3.4", &ours[..], "1.2.3.4"),
+            ("fd00::1", "::ffff:1.2.3.4", &ours[..], "1.2.3.4"),
             ("10.0.0.1", "", &ours[..], "10.0.0.1"),
-            ("2001:db8:1:2:3:4:5:6", "", &[][..], "2001:db8:1:2::"),
+            ("2001:db8:1:2:3:4:5:6", "", &[][..], "2001:db8:1:2:3:4:5:6"),
             ("::ffff:203.0.113.9", "", &[][..], "203.0.113.9"),
         ] {
-            assert_eq!(origin(peer(from), &headers(forwarded), trusted), expected, "{from} {forwarded}");
+            let address = client(from, forwarded, trusted).address.map(|address| address.to_string());
+            assert_eq!(address.as_deref(), Some(expected), "{from} {forwarded}");
         }
+    }
+
+    #[test]
+    fn ignored_forwarded_addresses_are_noticed() {
+        let ours: Vec<IpNet> = vec!["10.0.0.1".parse::<IpAddr>().unwrap().into()];
+        for (from, forwarded, expected) in [
+            ("203.0.113.9", "", None),
+            ("10.0.0.1", "1.2.3.4", None),
+            ("10.0.0.2", "1.2.3.4", Some("10.0.0.2")),
+            ("::ffff:203.0.113.9", "x", Some("203.0.113.9")),
+        ] {
+            let ignored = client(from, forwarded, &ours).ignored_forward.map(|peer| peer.to_string());
+            assert_eq!(ignored.as_deref(), expected, "{from} {forwarded}");
+        }
+    }
+
+    #[test]
+    fn networks_are_limited_but_not_those_of_proxies() {
+        let ours: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
+        for (from, forwarded, expected) in [
+            ("203.0.113.9", "", Some("203.0.113.9")),
+            ("2001:db8:1:2:3:4:5:6", "", Some("2001:db8:1:2::")),
+            ("10.0.0.1", "2001:db8:1:2:ffff::1", Some("2001:db8:1:2::")),
+            ("10.0.0.1", "", None),
+        ] {
+            let network = client(from, forwarded, &ours).network().map(|network| network.to_string());
+            assert_eq!(network.as_deref(), expected, "{from} {forwarded}");
+        }
+        assert_eq!(network("2001:db8:1:2::3".parse().unwrap(), 3).to_string(), "2001:db8:1::");
+        assert_eq!(Client::behind(None, &HeaderMap::new(), &ours).network(), None);
+    }
+
+    #[test]
+    fn hashes_are_keyed() {
+        let hash = |key: u8, text: &str| keyed_hash(&[key; 32], text).unwrap();
+        assert_eq!(hash(1, "203.0.113.9").len(), 32);
+        assert!(hash(1, "203.0.113.9") == hash(1, "203.0.113.9") && hash(1, "203.0.113.9") != hash(2, "203.0.113.9"));
     }
 }

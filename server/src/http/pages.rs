@@ -4,6 +4,7 @@ use crate::AppState;
 use crate::accounts::session;
 use crate::failure::Failure;
 use crate::http::current_user::CurrentUser;
+use crate::http::error::ResponseProblem;
 use app::page_context::{FailedForm, PageContext};
 use app::view::provider::FormResult;
 use axum::body::Body;
@@ -89,6 +90,7 @@ async fn draw(app: &AppState, request: Request, content: PageContext) -> Respons
     let (mut parts, _) = request.into_parts();
     let status = content.problem.as_ref().and_then(|problem| StatusCode::from_u16(problem.status()).ok());
     let retry = content.problem.as_ref().and_then(Problem::retry_after_seconds);
+    let about = content.problem.as_ref().map(|problem| (problem.kind, problem.retry_after_ms));
     let query = parts.uri.query().map(pairs).unwrap_or_default();
     let context = PageContext { query, ..request_context(&parts, content) };
     parts.extensions.insert(context);
@@ -100,6 +102,9 @@ async fn draw(app: &AppState, request: Request, content: PageContext) -> Respons
     let mut response = handler(Request::from_parts(parts, Body::empty())).await;
     if let Some(status) = status {
         *response.status_mut() = status;
+    }
+    if let Some((kind, retry_after_ms)) = about {
+        response.extensions_mut().insert(ResponseProblem { kind, retry_after_ms });
     }
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-store"));

@@ -4,6 +4,7 @@ use crate::accounts::session;
 use crate::failure::Failure;
 use crate::http::error::panicked;
 use crate::http::pages::{missing, page, provide};
+use crate::http::protect::{name_forbidden_user, protect};
 use crate::http::viewer::{admins, identify, recently_confirmed, signed_in};
 use crate::http::{
     admin, admin_import, admin_provider, admin_user, auth, billing, browser, chat, export, reset, security, settings,
@@ -25,6 +26,11 @@ use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetReques
 use tower_http::services::{ServeDir, ServeFile};
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::TraceLayer;
+
+/// Features of browsers that no page uses, and that nothing injected into one may use.
+const PERMISSIONS: &str = "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), magnetometer=(), microphone=(), midi=(), payment=(), usb=()";
+/// A year of https only, for subdomains as well: what OWASP's ASVS requires from level 2 on.
+const TRANSPORT_SECURITY: &str = "max-age=31536000; includeSubDomains";
 
 /// Returns the routes for admins. Other users get 404.
 fn for_admins() -> Vec<(&'static str, MethodRouter<AppState>)> {
@@ -118,7 +124,26 @@ pub(crate) fn router(app: &AppState) -> Router {
         .layer(CompressionLayer::new())
         // Streams aren't compressed: each would need the memory of an encoder.
         .merge(api)
-        .fallback(missing)
+        .fallback(missing);
+    // No session and no browser: requests are authenticated by Stripe's signature.
+    let stripe =
+        Router::new().route("/stripe/webhook", post(billing::webhook)).layer(DefaultBodyLimit::max(1024 * 1024));
+    #[cfg(debug_assertions)]
+    let stripe = stripe.merge(crate::http::outbox::router());
+    let router = Router::new()
+        .merge(stripe)
+        .route("/healthz", get(async || "ok"))
+        .route("/readyz", get(ready))
+        .merge(files(app).layer(CompressionLayer::new()))
+        .merge(guarded(known, app));
+    with_headers(router, app).with_state(app.clone())
+}
+
+/// Adds what every page, form and API call passes through, from the last to the first: the identification of the user, their session, the
+/// size of bodies, the check of the request's origin, and limits that cost nothing.
+fn guarded(router: Router<AppState>, app: &AppState) -> Router<AppState> {
+    router
+        .layer(from_fn(name_forbidden_user))
         .layer(from_fn_with_state(app.clone(), identify))
         .layer(session::layer(app.db.clone(), app.config.is_https()))
         .layer(map_response(browser::set_cookie))
@@ -126,22 +151,23 @@ pub(crate) fn router(app: &AppState) -> Router {
         .layer(CsrfLayer::new().with_rejection_response(|_| {
             Failure(Problem::new(ProblemKind::Forbidden, "This request came from another site and was refused."))
                 .into_response()
-        }));
-    // No session and no browser: requests are authenticated by Stripe's signature.
-    let stripe =
-        Router::new().route("/stripe/webhook", post(billing::webhook)).layer(DefaultBodyLimit::max(1024 * 1024));
-    #[cfg(debug_assertions)]
-    let stripe = stripe.merge(crate::http::outbox::router());
-    Router::new()
-        .merge(stripe)
-        .route("/healthz", get(async || "ok"))
-        .route("/readyz", get(ready))
-        .merge(files(app).layer(CompressionLayer::new()))
-        .merge(known)
+        }))
+        .layer(from_fn_with_state(app.clone(), protect))
+        // Pages, forms, the API and exports are personal, and so are their redirects and refusals.
+        .layer(SetResponseHeaderLayer::if_not_present(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("private, no-store"),
+        ))
+}
+
+/// Adds the headers of every response, the log's spans, and request ids.
+fn with_headers(router: Router<AppState>, app: &AppState) -> Router<AppState> {
+    let router = router
         .layer(CatchPanicLayer::custom(panicked))
         .layer(always("x-content-type-options", "nosniff"))
         .layer(always("referrer-policy", "strict-origin-when-cross-origin"))
         .layer(always("cross-origin-opener-policy", "same-origin"))
+        .layer(always("permissions-policy", PERMISSIONS))
         .layer(SetResponseHeaderLayer::if_not_present(
             header::CONTENT_SECURITY_POLICY,
             HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
@@ -155,8 +181,11 @@ pub(crate) fn router(app: &AppState) -> Router {
                 })
                 .on_failure(()),
         )
-        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
-        .with_state(app.clone())
+        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid));
+    match app.config.is_https() {
+        true => router.layer(always("strict-transport-security", TRANSPORT_SECURITY)),
+        false => router,
+    }
 }
 
 fn always(name: &'static str, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {

@@ -1,8 +1,10 @@
 //! Accepts connections up to a maximum, and closes idle ones (field note 103).
 
 use super::connection_limit::default_connection_limit;
+use super::deadline_body::DeadlineBody;
+use super::socket::Socket;
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::ConnectInfo;
 use http::Request;
 use hyper::body::Incoming;
@@ -20,6 +22,8 @@ use tower::ServiceExt as _;
 /// Timeout for reading a request head, on a new connection and between requests of a kept-alive one. A proxy that keeps idle connections to
 /// this server should close them sooner.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+/// Maximum size of a request head. Above it the response is 431.
+const MAX_HEADER_BYTES: usize = 32 * 1024;
 /// Timeout for writing the refusal of a connection.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause after a failed accept. Most often no file descriptor is left.
@@ -62,7 +66,8 @@ pub(crate) async fn serve(
             http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), service(router.clone(), peer)),
+                .max_header_size(MAX_HEADER_BYTES)
+                .serve_connection(TokioIo::new(Socket::new(stream)), service(router.clone(), peer)),
         );
         tokio::spawn(async move {
             let _slot = slot;
@@ -86,7 +91,10 @@ fn service(
     Future = impl Future<Output = Result<axum::response::Response, std::convert::Infallible>> + Send,
 > {
     hyper::service::service_fn(move |request: Request<Incoming>| {
-        let mut request = request.map(Body::new);
+        let mut request = request.map(|body| match body.is_end_stream() {
+            true => Body::empty(),
+            false => Body::new(DeadlineBody::new(body)),
+        });
         request.extensions_mut().insert(ConnectInfo(peer));
         router.clone().oneshot(request)
     })

@@ -1,5 +1,6 @@
 //! Sends a turn's events as server-sent events.
 
+use crate::protection::streams::OpenStream;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use domain::Quota;
@@ -12,12 +13,17 @@ use std::time::Duration;
 /// Interval of keep-alive comments, so that no proxy closes the connection (field note 24).
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// Streams a tail of events. `quota` fills the rate limit headers.
-pub(crate) fn answer(tail: Tail, quota: Option<&Quota>) -> Response {
-    let events = tail.map(|entry| Ok::<_, Infallible>(event(&entry)));
+/// Streams a tail of events until its end, or until its session ends. `quota` fills the rate limit headers.
+pub(crate) fn answer(tail: Tail, quota: Option<&Quota>, stream: OpenStream) -> Response {
+    let ended = stream.ended().cancelled_owned();
+    let events = tail.take_until(ended).map(move |entry| {
+        // The user's slot is taken until the stream is dropped.
+        let _stream = &stream;
+        Ok::<_, Infallible>(event(&entry))
+    });
     let mut response = Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT)).into_response();
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store, no-transform"));
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     if let Some(quota) = quota {
         limit_headers(headers, quota);

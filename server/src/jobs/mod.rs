@@ -38,6 +38,11 @@ pub(crate) fn spawn(app: &AppState) -> JoinSet<()> {
             internal(&error);
         }
     });
+    every(&mut set, app, Duration::from_secs(60), |app| async move { app.protection.sweep() });
+    // A session that has ended is dead everywhere within a second.
+    every(&mut set, app, Duration::from_millis(500), |app| async move {
+        app.protection.streams.close_ended(&app.db).await;
+    });
     set.spawn(alerts::work(app.clone()));
     set.spawn(inbox::work(app.clone()));
     set.spawn(queue::work(app.clone()));

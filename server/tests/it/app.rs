@@ -144,6 +144,8 @@ impl TestApp {
             ("STRIPE_SECRET_KEY", "sk_test_fake"),
             ("STRIPE_WEBHOOK_SECRET", WEBHOOK_SECRET),
             ("STRIPE_BASE_URL", stripe_url.as_str()),
+            ("GLOBAL_DAILY_SPEND_USD", "none"),
+            ("API_REQUESTS_PER_MINUTE", "1000000"),
         ];
         // Without Anthropic's key there is no other, so that the demo model answers.
         if !more.contains(&("ANTHROPIC_API_KEY", "")) {
@@ -240,6 +242,8 @@ impl TestApp {
             .env("ANTHROPIC_BASE_URL", self.provider.url())
             .env("OPENAI_API_KEY", "test-key")
             .env("OPENAI_BASE_URL", format!("{}/v1", self.provider.url()))
+            .env("GLOBAL_DAILY_SPEND_USD", "none")
+            .env("API_REQUESTS_PER_MINUTE", "1000000")
             .env("RUST_LOG", "off")
             .envs(more.iter().copied())
             .spawn()

@@ -92,7 +92,7 @@ async fn admin_emails_grant_admin_on_loopback_only() {
     let app = TestApp::new().await;
     assert_eq!(app.user("admin@example.com").await.get("/admin").await.status(), StatusCode::OK);
 
-    let public = TestApp::with(&[("PUBLIC_URL", "https://chat.example.com")]).await;
+    let public = TestApp::with(&[("PUBLIC_URL", "https://chat.example.com"), ("TRUSTED_PROXIES", "none")]).await;
     let mut first = public.visitor();
     let response = first.form("/sign-up", &[("email", "admin@example.com"), ("password", "correct horse")]).await;
     let cookie = response.headers()["set-cookie"].to_str().unwrap();

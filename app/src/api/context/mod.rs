@@ -41,6 +41,8 @@ pub struct PageState {
     pub providers: Arc<dyn Fn() -> Vec<(String, Option<u64>)> + Send + Sync>,
     /// Returns whether the environment has the API key of this variable.
     pub has_key: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    /// Returns the latest request whose forwarded address this server ignored, if any.
+    pub ignored_forward: Arc<dyn Fn() -> Option<crate::view::admin::IgnoredForward> + Send + Sync>,
     /// Daily spend cap set in the environment, if any.
     pub daily_spend: Option<domain::Picos>,
     /// The configured payment provider.

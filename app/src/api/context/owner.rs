@@ -236,6 +236,7 @@ pub(crate) async fn health(state: &PageState) -> Result<crate::view::admin::Heal
             })
             .collect(),
         providers: (state.providers)(),
+        ignored_forward: (state.ignored_forward)(),
         alerts: store::alert::list(db, 20)
             .await
             .map_err(fail)?

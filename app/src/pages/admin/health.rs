@@ -6,7 +6,7 @@ use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
 use crate::pages::admin::AdminTabs;
 use crate::pages::settings::billing::Connection;
-use crate::view::admin::{DeadLetter, Drift, Flag, HealthView};
+use crate::view::admin::{DeadLetter, Drift, Flag, HealthView, IgnoredForward};
 use domain::money::count;
 use leptos::prelude::*;
 
@@ -59,7 +59,7 @@ fn Shown(health: HealthView) -> impl IntoView {
         },
     );
     view! {
-        <Connection payments=health.payments/>
+        <Connection payments=health.payments/> {health.ignored_forward.map(ignored_forward)}
         <section class="figures">
             <p class="figure"><strong>{health.waiting}</strong><span>"Stripe events waiting"</span></p>
             <p class="figure"><strong>{health.dead_letters.len()}</strong><span>"dead letters"</span></p>
@@ -129,6 +129,18 @@ fn provider((name, open_ms): (String, Option<u64>)) -> AnyView {
         },
     );
     view! { <tr><th scope="row">{name}</th><td>{state}</td></tr> }.into_any()
+}
+
+fn ignored_forward(ignored: IgnoredForward) -> AnyView {
+    let IgnoredForward { peer, at, requests } = ignored;
+    let times = count(requests, "request", "requests");
+    view! {
+        <p class="note">
+            {format!("{times} had an X-Forwarded-For header that was ignored, the last one from {peer} at {}. ", moment(at))}
+            "If that is your proxy, add it to TRUSTED_PROXIES: until then all users behind it share one allowance of attempts. Otherwise a client tried to forge its address, and nothing needs to be done."
+        </p>
+    }
+    .into_any()
 }
 
 fn alert((text, since, until): (String, time::OffsetDateTime, Option<time::OffsetDateTime>)) -> AnyView {
