@@ -31,7 +31,7 @@ pub(crate) async fn request(
     let owner = account::credentials(&app.db, new_email).await?;
     // The own address in other letters is a change too.
     if owner.is_some_and(|owner| owner.user_id != viewer.user_id) {
-        return Err(taken());
+        return Err(taken("email"));
     }
     // Each request sends a mail to an address that may be a stranger's.
     attempts::count_attempt(app, &client.origin, Attempt::Resend { user_id: viewer.user_id }).await?;
@@ -55,7 +55,7 @@ pub(super) async fn finish(
     let (user_id, new_email, now) = (taken_token.user_id, taken_token.email.as_str(), AppState::now());
     let subject = app.subject(new_email)?;
     let Changed::Yes { old_email } = account::change_email(&mut tx, user_id, new_email, &subject, now).await? else {
-        return Err(taken());
+        return Err(taken(""));
     };
     let seed = links::create(app, &mut tx, TokenKind::UndoEmail, user_id, &old_email).await?;
     let changed = Mail::EmailChanged { new_email: new_email.to_owned(), seed };
@@ -66,20 +66,24 @@ pub(super) async fn finish(
     Ok(())
 }
 
-/// Gives an account its previous address back, by the link that was sent to it, and ends all sessions: whoever changed the address may be
-/// signed in.
+/// Gives an account its previous address back, by the link that was sent to it. Whoever changed the address may be signed in and knows the
+/// password, so all sessions end and the password no longer works.
 ///
 /// # Errors
 /// Returns a rejection if the link doesn't work, or the address has another account by now.
 pub(crate) async fn undo(app: &AppState, client: &ClientInfo, token: &str) -> Result<(), Rejection> {
     let (hash, now) = (links::hash(token)?, AppState::now());
+    account_token::peek(&app.db, TokenKind::UndoEmail, &hash, now).await?.ok_or_else(links::dead)?;
+    // Of a password that nobody knows.
+    let password_hash = app.passwords.hash(hex::encode(rand::random::<[u8; 32]>()).into()).await?;
     let mut tx = store::begin(&app.db).await?;
     let found = account_token::take(&mut tx, TokenKind::UndoEmail, &hash, now).await?;
     let TakenToken { user_id, email } = found.ok_or_else(links::dead)?;
     let subject = app.subject(&email)?;
     let Changed::Yes { old_email } = account::change_email(&mut tx, user_id, &email, &subject, now).await? else {
-        return Err(taken());
+        return Err(taken(""));
     };
+    account::set_password_hash(&mut tx, user_id, &password_hash).await?;
     store::session::end_others(&mut tx, user_id, &[]).await?;
     for to in [&email, &old_email] {
         mail::queue_to(&mut tx, user_id, to, Mail::EmailRestored { email: email.clone() }, now).await?;
@@ -89,6 +93,6 @@ pub(crate) async fn undo(app: &AppState, client: &ClientInfo, token: &str) -> Re
     Ok(())
 }
 
-fn taken() -> Rejection {
-    Rejection::invalid("email", "This address belongs to another account.")
+fn taken(field: &'static str) -> Rejection {
+    Rejection::invalid(field, "This address belongs to another account.")
 }

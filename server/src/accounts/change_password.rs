@@ -31,7 +31,8 @@ pub(crate) async fn change(
     confirm::check(app, client, viewer, ("current", "Your password was not changed."), current).await?;
     let hash = app.passwords.hash(new).await?;
     let mut tx = store::begin(&app.db).await?;
-    set(&mut tx, viewer.user_id, &viewer.email, &hash).await?;
+    links::revoke(app, &mut tx, TokenKind::ResetPassword, viewer.user_id, &viewer.email).await?;
+    set(app, &mut tx, viewer.user_id, &viewer.email, &hash).await?;
     tx.commit().await?;
     finish(app, session, client, viewer.user_id).await?;
     Ok(())
@@ -92,7 +93,7 @@ pub(crate) async fn reset(
     if !account::mark_verified(&mut tx, user_id, &email, &subject, now).await? {
         return Err(links::dead());
     }
-    set(&mut tx, user_id, &email, &hash).await?;
+    set(app, &mut tx, user_id, &email, &hash).await?;
     tx.commit().await?;
     finish(app, session, client, user_id).await?;
     // What was guessed before doesn't slow down its owner.
@@ -101,9 +102,11 @@ pub(crate) async fn reset(
     Ok(())
 }
 
-/// Writes a new password, ends all sessions and queues the mail about it.
-async fn set(tx: &mut Tx, user_id: UserId, email: &str, hash: &str) -> anyhow::Result<()> {
+/// Writes a new password, ends what somebody who knew the earlier one began, which are all sessions and a change of address, and queues the
+/// mail about it.
+async fn set(app: &AppState, tx: &mut Tx, user_id: UserId, email: &str, hash: &str) -> anyhow::Result<()> {
     let now = AppState::now();
+    links::revoke(app, tx, TokenKind::ChangeEmail, user_id, email).await?;
     account::set_password_hash(&mut *tx, user_id, hash).await?;
     store::session::end_others(&mut *tx, user_id, &[]).await?;
     mail::queue_to(tx, user_id, email, Mail::PasswordChanged { at: now }, now).await

@@ -1,4 +1,4 @@
-//! `/dev/outbox` and `/dev/mail`: queued mail, and a preview of every mail, in development builds and from loopback only.
+//! `/dev/outbox`: queued mail. `/dev/mail`: also a preview of every mail. In development builds and from loopback only.
 
 use crate::AppState;
 use crate::failure::{Failure, internal};
@@ -27,26 +27,20 @@ struct Letter {
 #[derive(Template)]
 #[template(
     ext = "html",
-    source = "<!doctype html><html lang=en><meta charset=utf-8><title>Outbox</title><h1>Outbox</h1>\
-        <p><a href=\"/dev/mail\">All mails</a></p>\
+    source = "<!doctype html><html lang=en><meta charset=utf-8><title>{{ title }}</title><h1>{{ title }}</h1>\
+        {% if previews.is_empty() %}<p><a href=\"/dev/mail\">All mails</a></p>{% else %}\
+        <p>The templates are in <code>server/src/mail/templates</code>.</p>\
+        <ul>{% for (name, subject) in previews %}<li>{{ subject }}: <a href=\"/dev/mail/{{ name }}.html\">{{ name }}.html</a>, \
+        <a href=\"/dev/mail/{{ name }}.txt\">{{ name }}.txt</a></li>{% endfor %}</ul><h2>Queued mail</h2>{% endif %}\
         {% for letter in letters %}<article><h2>{{ letter.subject }}</h2><p>To {{ letter.to }}</p><pre>{{ letter.text }}</pre>\
         {% if !letter.link.is_empty() %}<p><a href=\"{{ letter.link }}\">{{ letter.link }}</a></p>{% endif %}</article>\
         {% else %}<p>No mail yet.</p>{% endfor %}</html>"
 )]
-struct Outbox {
+struct MailPage {
+    title: &'static str,
+    /// Names and subjects of all mails; empty on the outbox page.
+    previews: Vec<(&'static str, String)>,
     letters: Vec<Letter>,
-}
-
-#[derive(Template)]
-#[template(
-    ext = "html",
-    source = "<!doctype html><html lang=en><meta charset=utf-8><title>Mails</title><h1>Mails</h1>\
-        <p>The templates are in <code>server/src/mail/templates</code>. <a href=\"/dev/outbox\">Outbox: queued mail</a></p>\
-        <ul>{% for (name, subject) in mails %}<li>{{ subject }}: <a href=\"/dev/mail/{{ name }}.html\">{{ name }}.html</a>, \
-        <a href=\"/dev/mail/{{ name }}.txt\">{{ name }}.txt</a></li>{% endfor %}</ul></html>"
-)]
-struct Mails {
-    mails: Vec<(&'static str, String)>,
 }
 
 pub(crate) fn router() -> Router<AppState> {
@@ -64,8 +58,8 @@ fn check_loopback(app: &AppState, peer: SocketAddr) -> Result<(), Problem> {
     }
 }
 
-async fn outbox(State(app): State<AppState>, ConnectInfo(peer): ConnectInfo<SocketAddr>) -> Result<Response, Failure> {
-    check_loopback(&app, peer)?;
+/// Loads and renders queued mails.
+async fn letters(app: &AppState) -> Result<Vec<Letter>, Failure> {
     let mut letters = Vec::new();
     for job in store::job::latest(&app.db, mail::JOB, SHOWN).await? {
         let Ok(queued) = serde_json::from_value::<QueuedMail>(job.payload) else { continue };
@@ -76,8 +70,13 @@ async fn outbox(State(app): State<AppState>, ConnectInfo(peer): ConnectInfo<Sock
         let link = link.unwrap_or_default().to_owned();
         letters.push(Letter { to: to.email, subject, text, link });
     }
-    let page = Outbox { letters }.render().map_err(|error| internal(&error))?;
-    Ok(Html(page).into_response())
+    Ok(letters)
+}
+
+async fn outbox(State(app): State<AppState>, ConnectInfo(peer): ConnectInfo<SocketAddr>) -> Result<Response, Failure> {
+    check_loopback(&app, peer)?;
+    let page = MailPage { title: "Outbox", previews: Vec::new(), letters: letters(&app).await? };
+    Ok(Html(page.render().map_err(|error| internal(&error))?).into_response())
 }
 
 /// Renders a mail for an example recipient.
@@ -88,12 +87,12 @@ fn render(app: &AppState, mail: &mail::Mail) -> anyhow::Result<RenderedMail> {
 
 async fn mails(State(app): State<AppState>, ConnectInfo(peer): ConnectInfo<SocketAddr>) -> Result<Response, Failure> {
     check_loopback(&app, peer)?;
-    let mut mails = Vec::new();
+    let mut previews = Vec::new();
     for (name, mail) in preview::all() {
-        mails.push((name, render(&app, &mail)?.subject));
+        previews.push((name, render(&app, &mail)?.subject));
     }
-    let page = Mails { mails }.render().map_err(|error| internal(&error))?;
-    Ok(Html(page).into_response())
+    let page = MailPage { title: "Mails", previews, letters: letters(&app).await? };
+    Ok(Html(page.render().map_err(|error| internal(&error))?).into_response())
 }
 
 async fn mail_preview(

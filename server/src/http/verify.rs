@@ -7,6 +7,7 @@ use crate::http::account_form::{reject, unreadable};
 use crate::http::browser::client_info;
 use crate::http::current_user::CurrentUser;
 use crate::http::extract::{SignedIn, read_form};
+use crate::http::pages;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
@@ -31,16 +32,22 @@ pub(crate) async fn verify(
 ) -> Result<Response, Failure> {
     let (form, again) = read_form::<VerifyForm>(request).await.map_err(unreadable)?;
     let client = client_info(&app, &again)?;
-    let is_verified = viewer.as_ref().is_some_and(|viewer| viewer.is_verified);
+    let verified = viewer.as_ref().filter(|viewer| viewer.is_verified).map(|viewer| viewer.email.clone());
     let done = match (form.token.is_empty(), viewer) {
         (false, _) => verify::by_link(&app, &client, &form.token).await,
-        (true, Some(_)) if is_verified => Ok(()),
+        (true, Some(_)) if verified.is_some() => Ok(()),
         (true, Some(viewer)) => verify::by_code(&app, &client, &viewer, &form.code).await,
         (true, None) => return Ok(Redirect::to("/sign-in?next=/verify").into_response()),
     };
-    match done {
-        Ok(()) => Ok(Redirect::to("/verify?confirmed=yes").into_response()),
-        Err(rejection) => Ok(reject(&app, again, PAGE, vec![("code", form.code)], rejection).await),
+    match (done, verified) {
+        (Ok(()), _) => Ok(Redirect::to("/verify?confirmed=yes").into_response()),
+        (Err(rejection), None) => Ok(reject(&app, again, PAGE, vec![("code", form.code)], rejection).await),
+        // The page would only say that the address is confirmed.
+        (Err(rejection), Some(email)) => {
+            let Failure(mut problem) = rejection.into();
+            problem.message = format!("{} Your confirmed email address is {email}.", problem.message);
+            Ok(pages::problem(&app, again, problem).await)
+        }
     }
 }
 
