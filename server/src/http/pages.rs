@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use domain::Problem;
-use http::{HeaderValue, StatusCode, header, request::Parts};
+use http::{Extensions, HeaderValue, StatusCode, header, request::Parts};
 use leptos::prelude::*;
 use leptos_axum::ResponseOptions;
 use tower_sessions::Session;
@@ -64,9 +64,17 @@ async fn draw(app: &AppState, request: Request, form: FailedForm, problem: Optio
     let (mut parts, _) = request.into_parts();
     let status = problem.as_ref().and_then(|problem| StatusCode::from_u16(problem.status()).ok());
     let retry = problem.as_ref().and_then(Problem::retry_after_seconds);
-    let query = parts.uri.query().map(pairs).unwrap_or_default();
-    let context = PageContext { query, form, problem, ..request_context(&parts) };
-    parts.extensions.insert(context);
+    let viewer = parts.extensions.get::<CurrentUser>().and_then(|user| user.0.clone());
+    let query = parts.uri.query().map(pairs);
+    let session_hash = session_hash(&parts.extensions);
+    parts.extensions.insert(PageContext {
+        path: parts.uri.path().to_owned(),
+        query: query.unwrap_or_default(),
+        viewer,
+        session_hash,
+        form,
+        problem,
+    });
     let (state, reload, options) = (app.page_state(), app.config.live_reload_port, leptos_options(app));
     let handler = leptos_axum::render_app_async_with_context(
         move || provide(&state, reload),
@@ -84,24 +92,23 @@ async fn draw(app: &AppState, request: Request, form: FailedForm, problem: Optio
     response
 }
 
-/// Returns the context of a request without query and form: its path, its viewer, and the hash of its session.
-fn request_context(parts: &Parts) -> PageContext {
-    let token = parts.extensions.get::<Session>().and_then(Session::id);
-    PageContext {
-        path: parts.uri.path().to_owned(),
-        viewer: parts.extensions.get::<CurrentUser>().and_then(|user| user.0.clone()),
-        session_hash: token.map(|token| session::token_hash(&token).to_vec()).unwrap_or_default(),
-        ..PageContext::default()
-    }
+/// Returns the hash of the request's session token; empty without a session.
+fn session_hash(extensions: &Extensions) -> Vec<u8> {
+    let token = extensions.get::<Session>().and_then(Session::id);
+    token.map(|token| session::token_hash(&token).to_vec()).unwrap_or_default()
 }
 
 /// Provides the context that every page and server function reads.
 pub(crate) fn provide(state: &app::api::context::PageState, reload_port: Option<u16>) {
     provide_context(state.clone());
     let parts = use_context::<Parts>();
-    let context = parts.map(|parts| {
-        // Requests to server functions have no page context.
-        parts.extensions.get::<PageContext>().cloned().unwrap_or_else(|| request_context(&parts))
+    let context = parts.and_then(|parts| {
+        // Requests to server functions have a viewer but no page context.
+        parts.extensions.get::<PageContext>().cloned().or_else(|| {
+            let viewer = parts.extensions.get::<CurrentUser>().and_then(|user| user.0.clone());
+            let (path, session_hash) = (parts.uri.path().to_owned(), session_hash(&parts.extensions));
+            Some(PageContext { path, viewer, session_hash, ..PageContext::default() })
+        })
     });
     provide_context(context.unwrap_or_default());
     provide_context(state.panic_handler());
