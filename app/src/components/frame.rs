@@ -108,10 +108,12 @@ pub fn ErrorPage(
     let heading = match problem.kind {
         ProblemKind::NotFound => "Page not found",
         ProblemKind::SignInRequired => "Sign in required",
+        ProblemKind::VerifyEmail => "Confirm your email address",
         _ => "Something went wrong",
     };
     let (href, label) = match problem.kind {
         ProblemKind::SignInRequired => ("/sign-in", "Sign in"),
+        ProblemKind::VerifyEmail => ("/verify", "Enter the code"),
         _ => ("/", "Go home"),
     };
     view! {

@@ -20,19 +20,7 @@ pub fn RefusalCard(
     #[prop(into)]
     on_retry: Callback<()>,
 ) -> impl IntoView {
-    let heading = match problem.kind {
-        ProblemKind::RequestsLimit | ProblemKind::AttemptsLimit => "Rate limit reached",
-        ProblemKind::TokensLimit => "Not enough tokens left today",
-        ProblemKind::InFlightLimit => "Too many responses in progress",
-        ProblemKind::TooLarge => "Message too long",
-        ProblemKind::PlanTooSmall => "Not included in your plan",
-        ProblemKind::LimitsUnavailable | ProblemKind::ModelUnavailable | ProblemKind::Overloaded => {
-            "Temporarily unavailable"
-        }
-        ProblemKind::ModelFailed => "The model couldn't answer",
-        ProblemKind::SignInRequired => "You're signed out",
-        _ => "Something went wrong",
-    };
+    let heading = heading(problem.kind);
     let is_wait = matches!(
         problem.kind,
         ProblemKind::RequestsLimit | ProblemKind::TokensLimit | ProblemKind::InFlightLimit | ProblemKind::AttemptsLimit
@@ -46,8 +34,12 @@ pub fn RefusalCard(
     let upgrade = problem.upgrade.map(
         |plan| view! { <a class="button small secondary" href=format!("/pricing?plan={plan}#{plan}")>{label}</a> },
     );
-    let sign_in = (problem.kind == ProblemKind::SignInRequired)
-        .then(|| view! { <a class="button small" href="/sign-in">"Sign in"</a> });
+    let solve = match problem.kind {
+        ProblemKind::SignInRequired => Some(("/sign-in", "Sign in")),
+        ProblemKind::VerifyEmail => Some(("/verify", "Confirm email address")),
+        _ => None,
+    };
+    let solve = solve.map(|(href, label)| view! { <a class="button small" href=href>{label}</a> });
     let waiting = move || left_ms.get().is_some_and(|ms| ms > 0);
     view! {
         <section class="refusal">
@@ -68,7 +60,7 @@ pub fn RefusalCard(
                 {can_retry.then(|| view! {
                     <button type="button" class="small" disabled=waiting on:click=move |_| on_retry.run(())>"Send again"</button>
                 })}
-                {upgrade} {sign_in}
+                {upgrade} {solve}
             </div>
         </section>
     }
@@ -96,5 +88,22 @@ fn hint(kind: ProblemKind) -> Option<&'static str> {
             Some("A shorter message, a new conversation or a model with a larger context may be accepted.")
         }
         _ => None,
+    }
+}
+
+fn heading(kind: ProblemKind) -> &'static str {
+    match kind {
+        ProblemKind::RequestsLimit | ProblemKind::AttemptsLimit => "Rate limit reached",
+        ProblemKind::TokensLimit => "Not enough tokens left today",
+        ProblemKind::InFlightLimit => "Too many responses in progress",
+        ProblemKind::TooLarge => "Message too long",
+        ProblemKind::PlanTooSmall => "Not included in your plan",
+        ProblemKind::VerifyEmail => "Confirm your email address",
+        ProblemKind::LimitsUnavailable | ProblemKind::ModelUnavailable | ProblemKind::Overloaded => {
+            "Temporarily unavailable"
+        }
+        ProblemKind::ModelFailed => "The model couldn't answer",
+        ProblemKind::SignInRequired => "You're signed out",
+        _ => "Something went wrong",
     }
 }
