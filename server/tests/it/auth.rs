@@ -47,7 +47,7 @@ async fn invalid_input_is_reported_by_field_and_keeps_the_email() {
     app.user("taken@example.com").await;
     for (fields, sentence) in [
         ([("email", "not an address"), ("password", "long enough here")], "Enter a valid email address"),
-        ([("email", "a@b.co"), ("password", "short")], "Use at least 10 characters"),
+        ([("email", "a@b.co"), ("password", "short")], "Use at least 12 characters"),
         ([("email", "Taken@Example.com"), ("password", "long enough here")], "account with this email already exists"),
     ] {
         let response = app.visitor().form("/sign-up", &fields).await;

@@ -34,11 +34,14 @@ impl TestClient {
         response.text().await.unwrap()
     }
 
-    /// Submits a form and stores the cookie of the response.
+    /// Submits a form and stores the session cookie of the response.
     pub async fn form(&mut self, path: &str, fields: &[(&str, &str)]) -> Response {
         let response = self.request("POST", path).form(fields).send().await.unwrap();
         for cookie in response.headers().get_all(header::SET_COOKIE) {
-            self.cookie = Some(cookie.to_str().unwrap().split(';').next().unwrap().to_owned());
+            let pair = cookie.to_str().unwrap().split(';').next().unwrap();
+            if pair.contains("session=") {
+                self.cookie = Some(pair.to_owned());
+            }
         }
         response
     }
