@@ -1,7 +1,6 @@
 //! Measures the cost of a chat turn against a minimal axum and reqwest pass-through to the same fake provider: time to first token, CPU
 //! time per turn, completed turns per second (with the ledger checked afterwards), memory when idle and per open stream, and paced
-//! streams, none of which may stall. Also measures what abuse costs: wrong passwords at a high rate, and
-//! refused estimates.
+//! streams, none of which may stall. Also measures what abuse costs: wrong passwords at a high rate, and refused estimates.
 //!
 //! Run it with `./dev bench chat`. It requires `DATABASE_URL` and `REDIS_URL`, creates its own database, and starts
 //! `target/release/quotient` as a separate process. Everything runs on this machine and is stopped at the end.
