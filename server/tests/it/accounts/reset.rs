@@ -83,7 +83,7 @@ async fn a_reset_signs_in_and_ends_every_other_session() {
     assert_eq!(app.one::<String>(events).await, "reset_requested password_changed");
 }
 
-/// A link works for thirty minutes. It also proves the address, and lifts the limit on guesses that strangers used up.
+/// A link works for thirty minutes, and also proves the address that it was sent to.
 #[tokio::test]
 async fn a_reset_verifies_the_address_and_its_link_expires() {
     let app = TestApp::new().await;
