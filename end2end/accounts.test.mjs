@@ -34,6 +34,7 @@ test('sign up, confirm the address by the mail in /dev/mail, chat', { timeout: 6
   await send(ann, '{{words:5}} Hello');
   await ann.locator('.refusal').getByText(`${CONFIRM} to use this model.`).waitFor();
   assert.equal(await ann.locator('#question').inputValue(), '{{words:5}} Hello', 'the draft is kept');
+  assert.equal(await ann.locator('.refusal').getByRole('link', { name: BUTTON }).getAttribute('href'), '/verify');
   assert.deepEqual(await app.served(), [], 'no provider was called');
   await shot(ann, '1-unconfirmed');
 
