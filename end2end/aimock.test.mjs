@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { LLMock } from '@copilotkit/aimock';
-import { startApp } from './test-app.mjs';
+import { startApp, verify } from './test-app.mjs';
 
 const TEXT = 'Grüße an alle, 世界が待っている 🦀, and a few plain words to make it long enough for several pieces.';
 let mock, app, cookie;
@@ -17,6 +17,7 @@ before(async () => {
   const form = new URLSearchParams({ email: 'ann@example.com', password: 'correct horse battery' });
   const made = await fetch(`${app.url}/sign-up`, { method: 'POST', body: form, redirect: 'manual' });
   cookie = made.headers.get('set-cookie').split(';')[0];
+  await verify(app, 'ann@example.com');
 });
 after(async () => {
   await app?.stop();

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { join } from 'node:path';
-import { send, shots, signUp, startBrowser, startApp, woken } from './test-app.mjs';
+import { send, shots, signUp, startBrowser, startApp, verify, woken } from './test-app.mjs';
 
 let app, browser;
 before(async () => {
@@ -117,6 +117,11 @@ test('buying a plan works without JavaScript, starting signed out', { timeout: 6
   await zoe.getByLabel('Password').fill('correct horse battery');
   await zoe.getByRole('button', { name: 'Create account' }).click();
   await zoe.waitForURL('**/pricing?plan=max&interval=year');
+  // A trial belongs to an address, so it is confirmed first.
+  await zoe.getByRole('button', { name: 'Upgrade to Max' }).click();
+  await zoe.getByText('Confirm your email address before you choose a plan.').waitFor();
+  await verify(app, 'zoe@example.com');
+  await zoe.goto(`${app.url}/pricing?plan=max&interval=year`);
   await zoe.getByRole('button', { name: 'Upgrade to Max' }).click();
   await zoe.getByRole('button', { name: 'Subscribe' }).click();
   await zoe.getByText('You are on Max.').waitFor();

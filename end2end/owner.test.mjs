@@ -1,7 +1,7 @@
 // The owner's settings and actions in a browser: refusals are explained, and running responses finish.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { send, signUp, startBrowser, startApp, woken } from './test-app.mjs';
+import { send, signUp, startBrowser, startApp, unreached, woken } from './test-app.mjs';
 
 let app, browser;
 before(async () => {
@@ -79,29 +79,11 @@ test('an action can be taken by keyboard alone, with its reason in the audit', {
   await owner.getByText('too many of these').waitFor();
 });
 
-// Returns the interactive elements of a page that the Tab key doesn't reach, with all details elements open.
-async function unreached(page) {
-  const actions = await page.evaluate(() => {
-    document.querySelectorAll('details').forEach((folded) => { folded.open = true; });
-    const all = [...document.querySelectorAll('a[href], button, summary, input:not([type=hidden]), select, textarea')];
-    const seen = all.filter((element) => element.checkVisibility({ visibilityProperty: true }));
-    seen.forEach((element, index) => { element.dataset.index = index; });
-    return seen.map((element) => element.outerHTML.slice(0, 120));
-  });
-  const reached = new Set();
-  // A date field takes four stops, and the focus wraps around after the last element.
-  for (let tabs = 0; tabs < actions.length * 2 + 20 && reached.size < actions.length; tabs += 1) {
-    await page.keyboard.press('Tab');
-    const index = await page.evaluate(() => document.activeElement?.dataset.index);
-    if (index !== undefined) reached.add(Number(index));
-  }
-  return actions.filter((_, index) => !reached.has(index));
-}
-
 test('the keyboard alone reaches every action', { timeout: 600_000 }, async () => {
   const owner = await signedIn();
   const [[ann]] = app.query("select user_id from account where email = 'ann@example.com'");
-  for (const path of ['/admin', '/admin/users', `/admin/users/${ann}`, '/admin/models', '/admin/providers', '/admin/plans', '/admin/health', '/admin/audit', '/usage', '/settings']) {
+  for (const path of ['/admin', '/admin/users', `/admin/users/${ann}`, '/admin/models', '/admin/providers', '/admin/plans', '/admin/health', '/admin/audit', '/usage', '/settings', '/settings/security',
+    '/settings/billing', '/settings/data', '/sign-in/confirm', '/verify']) {
     await owner.goto(app.url + path);
     assert.deepEqual(await unreached(owner), [], path);
   }

@@ -1,8 +1,7 @@
 // Every page in both themes: accessible according to axe, no horizontal overflow, no console or policy errors.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { AxeBuilder } from '@axe-core/playwright';
-import { send, signUp, startBrowser, startApp, woken } from './test-app.mjs';
+import { inspect as inspectPage, send, signUp, startBrowser, startApp, woken } from './test-app.mjs';
 
 let app, browser;
 before(async () => {
@@ -67,15 +66,7 @@ test('pages cause no console or policy errors', { timeout: 600_000 }, async () =
 
 async function inspect(page, path, theme) {
   if (path) await page.goto(app.url + path);
-  const found = await new AxeBuilder({ page }).analyze();
-  const violations = found.violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.target + ' ' + node.failureSummary).join('; ')}`);
-  assert.deepEqual(violations, [], `${page.url()} ${theme}`);
-  for (const width of [390, 768, 1280, 1600]) {
-    await page.setViewportSize({ width, height: 800 });
-    const over = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-    assert.ok(over <= 0, `${page.url()} is ${over} px too wide at ${width}`);
-  }
-  await page.setViewportSize({ width: 1280, height: 800 });
+  await inspectPage(page, theme);
 }
 
 test('the demo model is labeled and answers with code that can be copied', { timeout: 600_000 }, async () => {

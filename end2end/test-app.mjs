@@ -1,4 +1,5 @@
 // A deployment for browser tests: the fake provider, a new database, and the server that `./dev up` runs.
+import assert from 'node:assert/strict';
 import { spawn, execFileSync } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { connect, createServer } from 'node:net';
@@ -6,6 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { AxeBuilder } from '@axe-core/playwright';
 import { chromium } from 'playwright-core';
 
 export const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
@@ -170,13 +172,48 @@ export async function startBrowser() {
 
 export const password = 'correct horse battery';
 
+// Waits for a mail whose subject begins so, as /dev/mail shows queued mails, and returns its text and link.
+export async function mailTo(app, email, subject) {
+  for (;;) {
+    const [, ...articles] = (await (await fetch(`${app.url}/dev/mail`)).text()).split('<article>');
+    const mails = articles.map((article) => {
+      const part = (from, to) => article.split(from)[1].split(to)[0];
+      const text = part('<pre>', '</pre>');
+      return { to: part('<p>To ', '</p>'), subject: part('<h2>', '</h2>'), text, link: text.match(/https?:\S+/)?.[0] };
+    });
+    const mail = mails.find(({ to, subject: found }) => to === email && found.startsWith(subject));
+    if (mail) return mail;
+    await new Promise((wait) => setTimeout(wait, 50));
+  }
+}
+
+// Verifies a user's address by the link in their mail. A release has no /dev/mail.
+export async function verify(app, email) {
+  if (release) {
+    app.query(`update account set email_verified_at = now() where email = '${email}'`);
+    return;
+  }
+  const { link } = await mailTo(app, email, 'Confirm your email address');
+  const token = new URL(link).searchParams.get('token');
+  const done = await fetch(`${app.url}/verify`, { method: 'POST', body: new URLSearchParams({ token }), redirect: 'manual' });
+  assert.equal(done.status, 303, email);
+}
+
+// Signs up a user, verifies their address and opens the chat.
 export async function signUp(page, app, email, name = '') {
-  await page.goto(`${app.url}/sign-up`);
+  await signUpUnverified(page, app, email, name, '/usage');
+  await verify(app, email);
+  await page.goto(`${app.url}/chat`);
+}
+
+// Signs up a user, who then sees the page `next`.
+export async function signUpUnverified(page, app, email, name = '', next = '/chat') {
+  await page.goto(`${app.url}/sign-up?next=${encodeURIComponent(next)}`);
   await page.getByLabel('Name').fill(name);
   await page.getByLabel('Email').fill(email);
   await page.getByLabel('Password').fill(password);
   await page.getByRole('button', { name: 'Create account' }).click();
-  await page.waitForURL('**/chat');
+  await page.waitForURL(`**${next}`);
 }
 
 // Waits until the chat is hydrated, which focuses the message box.
@@ -188,4 +225,36 @@ export const woken = (page) => page.waitForFunction(() => {
 export async function send(page, text) {
   await page.locator('#question').fill(text);
   await page.locator('#question').press('Enter');
+}
+
+// Asserts that axe finds nothing on the page and that it isn't too wide for any device.
+export async function inspect(page, theme) {
+  const found = await new AxeBuilder({ page }).analyze();
+  const violations = found.violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.target + ' ' + node.failureSummary).join('; ')}`);
+  assert.deepEqual(violations, [], `${page.url()} ${theme}`);
+  for (const width of [390, 768, 1280, 1600]) {
+    await page.setViewportSize({ width, height: 800 });
+    const over = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+    assert.ok(over <= 0, `${page.url()} is ${over} px too wide at ${width}`);
+  }
+  await page.setViewportSize({ width: 1280, height: 800 });
+}
+
+// Returns the interactive elements of a page that the Tab key doesn't reach, with all details elements open.
+export async function unreached(page) {
+  const actions = await page.evaluate(() => {
+    document.querySelectorAll('details').forEach((folded) => { folded.open = true; });
+    const all = [...document.querySelectorAll('a[href], button, summary, input:not([type=hidden]), select, textarea')];
+    const seen = all.filter((element) => element.checkVisibility({ visibilityProperty: true }));
+    seen.forEach((element, index) => { element.dataset.index = index; });
+    return seen.map((element) => element.outerHTML.slice(0, 120));
+  });
+  const reached = new Set();
+  // A date field takes four stops, and the focus wraps around after the last element.
+  for (let tabs = 0; tabs < actions.length * 2 + 20 && reached.size < actions.length; tabs += 1) {
+    await page.keyboard.press('Tab');
+    const index = await page.evaluate(() => document.activeElement?.dataset.index);
+    if (index !== undefined) reached.add(Number(index));
+  }
+  return actions.filter((_, index) => !reached.has(index));
 }

@@ -167,7 +167,7 @@ impl World {
         ];
         let first = Process::with_settings(&urls[0], &settings, &[])?;
         db.no_limits().await?;
-        let users = Users::sign_up(&urls[0], USERS + 8).await?;
+        let users = Users::sign_up(db.pool(), &urls[0], USERS + 8).await?;
         let mut world = Self {
             db,
             redis: Some(redis),

@@ -1,10 +1,11 @@
 //! Measures the cost of a chat turn against a minimal axum and reqwest pass-through to the same fake provider: time to first token, CPU
 //! time per turn, completed turns per second (with the ledger checked afterwards), memory when idle and per open stream, and paced
-//! streams, none of which may stall.
+//! streams, none of which may stall. Also measures what abuse costs: wrong passwords at a high rate, and refused estimates.
 //!
 //! Run it with `./dev bench chat`. It requires `DATABASE_URL` and `REDIS_URL`, creates its own database, and starts
 //! `target/release/quotient` as a separate process. Everything runs on this machine and is stopped at the end.
 
+mod abuse;
 mod pass_through;
 
 use anyhow::{Context as _, ensure};
@@ -62,7 +63,7 @@ async fn bench() -> anyhow::Result<()> {
     let server = Process::quotient(&db.url, &provider.url)?;
     db.no_limits().await?;
     print_result("resident memory when idle", &format!("{:.1} MiB", server.resident()? as f64 / 1_048_576.0))?;
-    let users = Users::sign_up(&server.url, CONNECTIONS).await?;
+    let users = Users::sign_up(db.pool(), &server.url, CONNECTIONS).await?;
 
     // A single insert and commit, with the durability that this Postgres is configured for.
     let mut commits = Vec::with_capacity(ROUNDS);
@@ -97,6 +98,9 @@ async fn bench() -> anyhow::Result<()> {
         "CPU time per turn",
         &format!("pass-through {}  ours {}  ({ratio:.1} times)", ms(theirs_cpu), ms(ours_cpu)),
     )?;
+
+    abuse::sign_ins(&server.url, &one).await?;
+    abuse::estimates(&server, &one).await?;
 
     // Completed turns over many connections.
     let before = server.cpu()?;
@@ -158,7 +162,7 @@ async fn bench() -> anyhow::Result<()> {
     let each = (through.resident()?.saturating_sub(idle)) as f64 / OPEN as f64 / 1_024.0;
     print_result(&format!("{OPEN} stalled responses, pass-through"), &format!("{each:.1} KiB each"))?;
     drop(open);
-    let many = Users::sign_up(&server.url, 8).await?;
+    let many = Users::sign_up(db.pool(), &server.url, 8).await?;
     // One response with many readers.
     let (first, turn) = user::open(&many.one(0), HELD).await?;
     let idle = server.resident()?;

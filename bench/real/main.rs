@@ -167,12 +167,13 @@ async fn main() -> anyhow::Result<()> {
         ("REDIS_URL", env("REDIS_URL")?),
         ("SECRET_KEY", format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())),
         ("TRUSTED_PROXIES", "127.0.0.1".to_owned()),
+        ("GLOBAL_DAILY_SPEND_USD", "none".to_owned()),
         ("RUST_LOG", "error".to_owned()),
     ];
     let server = Process::with_settings(&url, &settings, &[])?;
     db.no_limits().await?;
     add_model(&db, &base_url).await?;
-    let user = Users::sign_up(&url, 1).await?.one(0);
+    let user = Users::sign_up(db.pool(), &url, 1).await?.one(0);
 
     let began = Instant::now();
     let mut all: [Sums; 4] = Default::default();

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, ensure};
 use reqwest::{Client, Response};
 use serde_json::json;
+use sqlx::PgPool;
 use std::time::{Duration, Instant};
 
 /// Creates a client that keeps its connections and follows no redirects.
@@ -22,8 +23,11 @@ pub struct User {
 pub struct Users(Vec<User>);
 
 impl Users {
-    /// Signs up `many` users.
-    pub async fn sign_up(url: &str, many: usize) -> anyhow::Result<Self> {
+    /// Signs up `many` users and verifies their addresses in the server's database.
+    ///
+    /// # Errors
+    /// Returns an error if a sign-up is refused or the query fails.
+    pub async fn sign_up(db: &PgPool, url: &str, many: usize) -> anyhow::Result<Self> {
         let mut users = Vec::new();
         for _ in 0..many {
             let client = client()?;
@@ -39,6 +43,9 @@ impl Users {
             let cookie = cookie.split(';').next().unwrap_or_default().to_owned();
             users.push(User { client, url: url.to_owned(), cookie });
         }
+        sqlx::raw_sql("update account set email_verified_at = now() where email_verified_at is null")
+            .execute(db)
+            .await?;
         Ok(Self(users))
     }
 
@@ -72,6 +79,20 @@ async fn send(user: &User, text: &str) -> anyhow::Result<Response> {
     let response = request.header("cookie", &user.cookie).body(body).send().await?;
     ensure!(response.status() == 200, "{}", response.text().await?);
     Ok(response)
+}
+
+/// Enters a wrong password for an unknown address, from a network address of its own. Returns the status of the response.
+///
+/// # Errors
+/// Returns an error if the connection breaks.
+pub async fn guess(client: &Client, url: &str, n: u32) -> anyhow::Result<u16> {
+    let request = client.post(format!("{url}/sign-in")).header("content-type", "application/x-www-form-urlencoded");
+    let [_, a, b, c] = n.to_be_bytes();
+    let form = format!("email=nobody{n}@example.com&password=wrong+password");
+    let response = request.header("x-forwarded-for", format!("10.{a}.{b}.{c}")).body(form).send().await?;
+    let status = response.status().as_u16();
+    response.bytes().await?;
+    Ok(status)
 }
 
 /// Sends a chat request with this body.

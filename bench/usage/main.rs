@@ -253,7 +253,7 @@ async fn main() -> anyhow::Result<()> {
     recorder.abort();
     export(&db, &admin, &server).await?;
 
-    let users = Users::sign_up(&server.url, CHATTERS).await?;
+    let users = Users::sign_up(&db, &server.url, CHATTERS).await?;
     chat(&users).await?;
     let mut alone = chat(&users).await?;
     print_percentiles(&format!("time to first token, {CHATTERS} users chatting"), &mut alone)?;

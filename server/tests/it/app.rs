@@ -2,6 +2,7 @@
 
 use crate::visitor::TestClient;
 use fakes::{FakeProvider, FakeStripe, WEBHOOK_SECRET};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::StatusCode;
 use limits::{History, Limits, PastCall, Store, Window, Windows};
 use quota::USER_WINDOWS;
@@ -14,6 +15,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::{Arc, LazyLock};
+use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +38,13 @@ pub static HTTP: LazyLock<Client> = LazyLock::new(|| {
 pub fn is_long() -> bool {
     std::env::var_os("QUOTIENT_TEST_LONG").is_some()
 }
+
+/// The password of every user that [`TestApp`] signs up.
+pub const PASSWORD: &str = "correct horse";
+
+/// Settings without the limits that most tests would otherwise reach: they aren't about what one address may do in a minute, or what the
+/// whole deployment may spend.
+const UNLIMITED: [(&str, &str); 2] = [("GLOBAL_DAILY_SPEND_USD", "none"), ("API_REQUESTS_PER_MINUTE", "1000000")];
 
 /// A running server with its database, Redis, fake provider and Stripe simulator.
 pub struct TestApp {
@@ -147,6 +156,7 @@ impl TestApp {
             ("GLOBAL_DAILY_SPEND_USD", "none"),
             ("API_REQUESTS_PER_MINUTE", "1000000"),
         ];
+        pairs.extend(UNLIMITED);
         // Without Anthropic's key there is no other, so that the demo model answers.
         if !more.contains(&("ANTHROPIC_API_KEY", "")) {
             pairs.extend([
@@ -193,15 +203,46 @@ impl TestApp {
     /// Returns a client that isn't signed in.
     pub fn visitor(&self) -> TestClient {
         let client = Client::builder().redirect(redirect::Policy::none()).build().unwrap();
-        TestClient { url: self.url.clone(), client, cookie: None }
+        TestClient { url: self.url.clone(), client, cookie: None, browser: None }
     }
 
-    /// Signs up a user and returns their client.
+    /// Signs up a user with a verified address and returns their client.
     pub async fn user(&self, email: &str) -> TestClient {
+        let user = self.unverified_user(email).await;
+        self.verify(email).await;
+        user
+    }
+
+    /// Signs up a user whose address isn't verified, and returns their client.
+    pub async fn unverified_user(&self, email: &str) -> TestClient {
         let mut visitor = self.visitor();
-        let response = visitor.form("/sign-up", &[("email", email), ("password", "correct horse")]).await;
+        let response = visitor.form("/sign-up", &[("email", email), ("password", PASSWORD)]).await;
         assert_eq!(response.status(), StatusCode::SEE_OTHER, "{email}");
+        visitor.keep_browser(&response);
         visitor
+    }
+
+    /// Verifies a user's address directly in the database.
+    pub async fn verify(&self, email: &str) {
+        let sql = "select user_id from account where lower(email) = lower($1)";
+        let user: Uuid = sqlx::query_scalar(sql).bind(email).fetch_one(&self.db).await.unwrap();
+        let (subject, now) = (self.subject_of(email), OffsetDateTime::now_utc());
+        assert!(store::account::mark_verified(&self.store, user.into(), email, &subject, now).await.unwrap());
+    }
+
+    /// Returns the subject of a verified address.
+    pub fn subject_of(&self, email: &str) -> String {
+        let lower = email.to_lowercase();
+        let (local, host) = lower.rsplit_once('@').unwrap();
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.config.secret_key).unwrap();
+        mac.update(format!("{}@{host}", local.split('+').next().unwrap()).as_bytes());
+        hex::encode(mac.finalize().into_bytes())
+    }
+
+    /// Returns the subject under which a user's usage is counted.
+    pub async fn subject(&self, email: &str) -> String {
+        let sql = "select subject from account where email = $1";
+        sqlx::query_scalar(sql).bind(email).fetch_one(&self.db).await.unwrap()
     }
 
     /// Stops the server and keeps its databases, provider and Stripe simulator.
@@ -245,6 +286,7 @@ impl TestApp {
             .env("GLOBAL_DAILY_SPEND_USD", "none")
             .env("API_REQUESTS_PER_MINUTE", "1000000")
             .env("RUST_LOG", "off")
+            .envs(UNLIMITED)
             .envs(more.iter().copied())
             .spawn()
             .unwrap();
@@ -384,6 +426,14 @@ impl Process {
     pub fn signal(&self, name: &str) {
         let done = std::process::Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
         assert!(done.success());
+    }
+
+    /// Returns the processor time that the process has used, in ticks of the system (mostly 10 ms).
+    pub fn cpu_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // The fields after the command's name, which may contain spaces: proc(5) counts utime as the 14th and stime as the 15th.
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
     }
 
     /// Waits up to 120 s for the process to exit. Returns its exit code, or `None` if a signal killed it.

@@ -95,9 +95,12 @@ async fn admin_emails_grant_admin_on_loopback_only() {
     let public = TestApp::with(&[("PUBLIC_URL", "https://chat.example.com"), ("TRUSTED_PROXIES", "none")]).await;
     let mut first = public.visitor();
     let response = first.form("/sign-up", &[("email", "admin@example.com"), ("password", "correct horse")]).await;
-    let cookie = response.headers()["set-cookie"].to_str().unwrap();
-    for part in ["__Host-session=", "HttpOnly", "SameSite=Lax", "Secure", "Path=/"] {
-        assert!(cookie.contains(part), "{part} in {cookie}");
+    let cookies: Vec<&str> = response.headers().get_all("set-cookie").iter().map(|one| one.to_str().unwrap()).collect();
+    assert_eq!(cookies.len(), 2, "{cookies:?}");
+    for (cookie, name) in cookies.into_iter().zip(["__Host-session=", "__Host-browser="]) {
+        for part in [name, "HttpOnly", "SameSite=Lax", "Secure", "Path=/"] {
+            assert!(cookie.contains(part), "{part} in {cookie}");
+        }
     }
     assert_eq!(first.get("/admin").await.status(), StatusCode::NOT_FOUND);
     assert!(

@@ -3,7 +3,17 @@
 use crate::app::TestApp;
 use http::StatusCode;
 
-const PUBLIC: [&str; 4] = ["/", "/pricing", "/sign-up", "/sign-in"];
+const PUBLIC: [&str; 9] = [
+    "/",
+    "/pricing",
+    "/sign-up",
+    "/sign-in",
+    "/forgot",
+    "/forgot?sent=yes",
+    "/reset?token=x",
+    "/verify?token=x",
+    "/email/undo?token=x",
+];
 
 /// Every page has a content security policy, no inline style, no serialized resource data, and wasm only where it is interactive.
 #[tokio::test]
@@ -17,6 +27,12 @@ async fn pages_send_only_what_they_need() {
         "/chat".to_owned(),
         format!("/chat/{conversation}"),
         "/usage".into(),
+        "/verify".into(),
+        "/sign-in/confirm".into(),
+        "/settings".into(),
+        "/settings/security".into(),
+        "/settings/billing".into(),
+        "/settings/data".into(),
         "/admin".into(),
         format!("/admin/users/{user}"),
     ];

@@ -6,21 +6,35 @@ use http::StatusCode;
 use reqwest::{Client, RequestBuilder, Response, header};
 use serde_json::{Value, json};
 
-/// An HTTP client that keeps its session cookie and follows no redirects.
+/// An HTTP client that keeps its cookies and follows no redirects.
 #[derive(Clone)]
 pub struct TestClient {
     pub url: String,
     pub client: Client,
+    /// The session's cookie.
     pub cookie: Option<String>,
+    /// The cookie by which the server recognizes the browser.
+    pub browser: Option<String>,
 }
 
 impl TestClient {
-    /// Builds a request with the session cookie.
+    /// Builds a request with the cookies.
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let request = self.client.request(method.parse().unwrap(), format!("{}{path}", self.url));
-        match &self.cookie {
-            Some(cookie) => request.header(header::COOKIE, cookie),
-            None => request,
+        let cookies: Vec<&str> = [&self.cookie, &self.browser].into_iter().flatten().map(String::as_str).collect();
+        match cookies.is_empty() {
+            true => request,
+            false => request.header(header::COOKIE, cookies.join("; ")),
+        }
+    }
+
+    /// Stores the browser cookie of a response.
+    pub fn keep_browser(&mut self, response: &Response) {
+        for cookie in response.headers().get_all(header::SET_COOKIE) {
+            let pair = cookie.to_str().unwrap().split(';').next().unwrap();
+            if pair.contains("browser=") {
+                self.browser = Some(pair.to_owned());
+            }
         }
     }
 

@@ -1,7 +1,8 @@
 //! Stripe events: any order, any number of copies, and only with a valid signature.
 
 use super::{
-    ALL_DONE, FAILS_LATER, GOOD, ON_FREE, ON_PRO, buy, control, event, now, post, redirect_target, selling, signed,
+    ALL_DONE, FAILS_LATER, GOOD, JOBS_OF_BILLING, ON_FREE, ON_PRO, buy, control, event, now, post, redirect_target,
+    selling, signed,
 };
 use crate::app::TestApp;
 use fakes::WEBHOOK_SECRET;
@@ -30,7 +31,7 @@ async fn a_hundred_copies_of_an_event_have_one_effect() {
     );
     assert!(app.one::<bool>(ON_PRO).await);
     // The trial ends within three days, so exactly one mail is queued.
-    assert_eq!(app.one::<i64>("select count(*) from job where kind = 'mail'").await, 1);
+    assert_eq!(app.one::<i64>(JOBS_OF_BILLING).await, 1);
     assert_eq!(app.one::<i64>("select count(*) from subscription").await, 1);
     assert_eq!(app.one::<i64>("select count(*) from trial").await, 1);
 }
@@ -182,11 +183,11 @@ async fn event_of_a_killed_worker_is_applied_once_by_another() {
     drop(gate);
     let undone = "select done_at is null from stripe_event where event_id = 'evt_kill'";
     assert!(stopped.one::<bool>(undone).await && stopped.one::<bool>(ON_FREE).await);
-    assert_eq!(stopped.one::<i64>("select count(*) from job").await, 0);
+    assert_eq!(stopped.one::<i64>(JOBS_OF_BILLING).await, 0);
     let (_url, _stop) = stopped.start_second().await;
     stopped.until(ALL_DONE).await;
     assert!(stopped.one::<bool>(ON_PRO).await);
-    assert_eq!(stopped.one::<i64>("select count(*) from job").await, 1);
+    assert_eq!(stopped.one::<i64>(JOBS_OF_BILLING).await, 1);
 }
 
 /// Events without a current, valid signature are refused. Signed events of any type and API version are accepted (field note 36).

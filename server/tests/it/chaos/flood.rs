@@ -38,8 +38,8 @@ async fn silent_connections_are_capped_and_closed() {
     stop.cancel();
 }
 
-/// Field notes 66 and 106: a user who floods the token estimate with large texts is refused with `Retry-After` once their budget is used.
-/// Other users are unaffected.
+/// Field notes 66 and 106: a free account that floods the token estimate with megabytes is refused with `Retry-After` once its budget is used,
+/// before its texts are read or counted. Other users are unaffected.
 #[tokio::test]
 async fn large_texts_have_a_budget_per_user() {
     let app = TestApp::new().await;
@@ -48,9 +48,10 @@ async fn large_texts_have_a_budget_per_user() {
     let estimate =
         || ann.request("POST", "/api/estimate").header("content-type", "application/json").body(body.clone()).send();
     let answers: Vec<_> = join_all((0..24).map(|_| estimate())).await.into_iter().map(Result::unwrap).collect();
-    let refused: Vec<_> =
-        answers.into_iter().filter(|answer| answer.status() == StatusCode::TOO_MANY_REQUESTS).collect();
-    assert!(!refused.is_empty());
+    let (refused, counted): (Vec<_>, Vec<_>) =
+        answers.into_iter().partition(|answer| answer.status() == StatusCode::TOO_MANY_REQUESTS);
+    // The budget holds one of them. Another fits after each quarter of a minute.
+    assert!((1..=4).contains(&counted.len()), "{} were counted", counted.len());
     for answer in refused {
         assert!(answer.headers().contains_key("retry-after"));
         assert_eq!(problem(answer).await["kind"], "attempts_limit");

@@ -22,8 +22,8 @@ pub async fn load(db: &PgPool, calls: i32, users: i32, days: i32, seed: f64) {
         .await
         .unwrap();
     sqlx::query(
-        "insert into account (user_id, email, password_hash, subject, plan_id, created_at)
-         select gen_random_uuid(), 'p' || n || '@example.com', '', 'subject' || n, (array['free', 'pro', 'max'])[1 + n % 3], now()
+        "insert into account (user_id, email, password_hash, subject, plan_id, created_at, email_verified_at)
+         select gen_random_uuid(), 'p' || n || '@example.com', '', 'subject' || n, (array['free', 'pro', 'max'])[1 + n % 3], now(), now()
          from generate_series(1, $1) n",
     )
     .bind(users)
@@ -130,7 +130,8 @@ async fn every_figure_of_top_users_equals_the_ledger() {
     load(&app.db, 4_800, 60, 40, seed).await;
     // A user who was only refused.
     sqlx::raw_sql(
-        "insert into account (user_id, email, password_hash, subject, plan_id) values (gen_random_uuid(), 'pidle@example.com', '', 'idle', 'pro');
+        "insert into account (user_id, email, password_hash, subject, plan_id, email_verified_at)
+         values (gen_random_uuid(), 'pidle@example.com', '', 'idle', 'pro', now());
          insert into refusal_hour select user_id, 'tokens_limit', date_trunc('hour', now()) - n * interval '7 hours', 3
          from account, generate_series(0, 60) n where subject = 'idle'",
     )

@@ -106,7 +106,7 @@ async fn calls_that_end_during_refreshes_are_counted_once() {
 #[tokio::test]
 async fn turns_that_end_on_the_same_models_dont_deadlock() {
     let app = without_server().await;
-    sqlx::raw_sql("insert into account (user_id, email, password_hash, subject) values (gen_random_uuid(), 'ann@example.com', '', 'ann')")
+    sqlx::raw_sql("insert into account (user_id, email, password_hash, subject, email_verified_at) values (gen_random_uuid(), 'ann@example.com', '', 'ann', now())")
         .execute(&app.db)
         .await
         .unwrap();

@@ -1,0 +1,175 @@
+//! Changes of password, address and name by their user.
+
+use super::{NEW_PASSWORD, is_signed_in, letter, letters, redirect, shows, sign_in};
+use crate::app::{PASSWORD, TestApp};
+use crate::visitor::TestClient;
+use http::StatusCode;
+
+const REJECTED: StatusCode = StatusCode::UNPROCESSABLE_ENTITY;
+const USED: &str = "expired or was used before";
+
+#[tokio::test]
+async fn a_new_password_needs_the_current_one_and_ends_other_sessions() {
+    let app = TestApp::new().await;
+    let mut ann = app.user("annabel@example.com").await;
+    let laptop = sign_in(&app, "annabel@example.com", PASSWORD).await;
+    for (current, new, sentence) in [
+        ("wrong password", NEW_PASSWORD, "Incorrect password."),
+        ("", NEW_PASSWORD, "Enter your password."),
+        (PASSWORD, "short", "Use at least 12 characters."),
+        (PASSWORD, "Password1234", "easy to guess"),
+        (PASSWORD, "annabel in the rain", "contain your email address"),
+    ] {
+        let page = ann.form("/settings/password", &[("current", current), ("password", new)]).await;
+        let page = shows(page, REJECTED, sentence).await;
+        assert!(!page.contains(NEW_PASSWORD) && !page.contains("value=\"correct"), "the page contains a password");
+    }
+    let before = ann.clone();
+    let done = ann.form("/settings/password", &[("current", PASSWORD), ("password", NEW_PASSWORD)]).await;
+    assert_eq!(redirect(&done), "/settings/security?saved=password");
+    assert!(is_signed_in(&ann).await && !is_signed_in(&before).await && !is_signed_in(&laptop).await);
+    assert!(ann.text("/settings/security?saved=password").await.contains("Your password was changed."));
+    let old = app.visitor().form("/sign-in", &[("email", "annabel@example.com"), ("password", PASSWORD)]).await;
+    shows(old, REJECTED, "Incorrect email or password").await;
+    sign_in(&app, "annabel@example.com", NEW_PASSWORD).await;
+    letter(&app, "annabel@example.com", "Your password was changed", 1).await;
+}
+
+/// A new password ends what somebody who knew the old one may have begun: a reset by mail, and a change of address.
+#[tokio::test]
+async fn a_new_password_ends_pending_links() {
+    let app = TestApp::new().await;
+    let mut ann = app.user("ann@example.com").await;
+    ann.form("/forgot", &[("email", "ann@example.com")]).await;
+    let reset = letter(&app, "ann@example.com", "Set a new password", 1).await;
+    let asked = ann.form("/settings/email", &[("email", "eve@example.com"), ("password", PASSWORD)]).await;
+    assert_eq!(redirect(&asked), "/settings?saved=email");
+    let change = letter(&app, "eve@example.com", "Confirm your new email address", 1).await;
+    ann.form("/settings/password", &[("current", PASSWORD), ("password", NEW_PASSWORD)]).await;
+    let mut eve = app.visitor();
+    let fields = [("token", reset.token()), ("password", "eve was here now")];
+    shows(eve.form("/reset", &fields).await, REJECTED, USED).await;
+    shows(eve.form("/verify", &[("token", change.token())]).await, REJECTED, USED).await;
+    assert!(is_signed_in(&ann).await);
+    assert_eq!(app.one::<String>("select email from account").await, "ann@example.com");
+}
+
+/// Asks for a change of address, and confirms it by the link that the new address gets.
+async fn change_email(app: &TestApp, ann: &mut TestClient, from: &str, to: &str) {
+    let asked = ann.form("/settings/email", &[("email", to), ("password", PASSWORD)]).await;
+    assert_eq!(redirect(&asked), "/settings?saved=email");
+    assert!(ann.text("/settings").await.contains(from), "the address stays until the link is opened");
+    let mail = letter(app, to, "Confirm your new email address", 1).await;
+    assert!(ann.text(&mail.path).await.contains(mail.token()));
+    assert_eq!(
+        app.one::<i64>("select count(*) from account_token where kind = 'change_email' and used_at is null").await,
+        1
+    );
+    // In whatever browser the mail is read.
+    let done = app.visitor().form("/verify", &[("token", mail.token())]).await;
+    assert_eq!(redirect(&done), "/verify?confirmed=yes");
+    assert!(ann.text("/settings").await.contains(to));
+}
+
+#[tokio::test]
+async fn addresses_that_cannot_be_used_are_rejected() {
+    let app = TestApp::new().await;
+    let mut ann = app.user("ann@example.com").await;
+    app.user("bob@example.com").await;
+    for (email, password, sentence) in [
+        ("not an address", PASSWORD, "Enter a valid email address"),
+        ("ann@mailinator.com", PASSWORD, "This is a disposable address"),
+        ("ann@example.com", PASSWORD, "This is your current address"),
+        ("BOB@example.com", PASSWORD, "This address belongs to another account"),
+        ("new@example.com", "wrong password", "Incorrect password."),
+        ("new@example.com", "", "Enter your password."),
+    ] {
+        let page = ann.form("/settings/email", &[("email", email), ("password", password)]).await;
+        let page = shows(page, REJECTED, sentence).await;
+        assert!(page.contains(&format!("value=\"{email}\"")) && !page.contains(PASSWORD), "{email}");
+    }
+    assert!(letters(&app, "new@example.com").await.is_empty() && letters(&app, "BOB@example.com").await.is_empty());
+    // Somebody else takes the address before the link is opened.
+    ann.form("/settings/email", &[("email", "new@example.com"), ("password", PASSWORD)]).await;
+    let mail = letter(&app, "new@example.com", "Confirm your new email address", 1).await;
+    app.user("new@example.com").await;
+    let late = app.visitor().form("/verify", &[("token", mail.token())]).await;
+    shows(late, REJECTED, "This address belongs to another account").await;
+    assert_eq!(app.one::<i64>("select count(*) from account where email = 'ann@example.com'").await, 1);
+}
+
+/// A new address counts once its link was opened. Both addresses are notified, the meter isn't refilled, and the old address can take the
+/// account back: then whoever changed it is signed out and knows no password.
+#[tokio::test]
+async fn a_new_address_counts_once_confirmed_and_can_be_undone() {
+    let app = TestApp::new().await;
+    let mut ann = app.user("ann@example.com").await;
+    ann.send_and_read("{{words:9}}").await;
+    app.until("select bool_and(meter_settled_at is not null) from turn").await;
+    let used = ann.quota().await["tokens"]["used"].clone();
+    change_email(&app, &mut ann, "ann@example.com", "ann.lee@example.org").await;
+    assert_eq!(ann.quota().await["tokens"]["used"], used, "a change of address refills nothing");
+    assert_eq!(app.subject("ann.lee@example.org").await, app.subject_of("ann@example.com"));
+    letter(&app, "ann.lee@example.org", "Your new email address is confirmed", 1).await;
+    let undo = letter(&app, "ann@example.com", "Your email address was changed", 1).await;
+    assert!(undo.text.contains("ann.lee@example.org") && undo.path.starts_with("/email/undo?token="));
+    sign_in(&app, "ann.lee@example.org", PASSWORD).await;
+
+    let mut owner = app.visitor();
+    assert!(owner.text(&undo.path).await.contains(undo.token()));
+    assert!(is_signed_in(&ann).await, "opening the link changes nothing");
+    assert!(
+        app.one::<bool>(
+            "select expires_at - created_at = interval '7 days' from account_token where kind = 'undo_email'"
+        )
+        .await
+    );
+    assert_eq!(redirect(&owner.form("/email/undo", &[("token", undo.token())]).await), "/forgot");
+    assert_eq!(app.one::<String>("select email from account").await, "ann@example.com");
+    assert!(!is_signed_in(&ann).await);
+    for to in ["ann@example.com", "ann.lee@example.org"] {
+        letter(&app, to, "Your email address was changed back", 1).await;
+    }
+    let known = app.visitor().form("/sign-in", &[("email", "ann@example.com"), ("password", PASSWORD)]).await;
+    shows(known, REJECTED, "Incorrect email or password").await;
+    shows(owner.form("/email/undo", &[("token", undo.token())]).await, REJECTED, USED).await;
+    owner.form("/forgot", &[("email", "ann@example.com")]).await;
+    let reset = letter(&app, "ann@example.com", "Set a new password", 1).await;
+    owner.form("/reset", &[("token", reset.token()), ("password", NEW_PASSWORD)]).await;
+    assert_eq!(owner.quota().await["tokens"]["used"], used);
+    let events = "select count(*) from security_event where kind = 'email_changed'";
+    assert_eq!(app.one::<i64>(events).await, 2);
+}
+
+#[tokio::test]
+async fn a_change_of_address_cannot_be_undone_after_a_week() {
+    let app = TestApp::new().await;
+    let mut ann = app.user("ann@example.com").await;
+    change_email(&app, &mut ann, "ann@example.com", "ann@example.org").await;
+    let undo = letter(&app, "ann@example.com", "Your email address was changed", 1).await;
+    app.sql("update account_token set expires_at = now() - interval '1 second' where kind = 'undo_email'").await;
+    let late = app.visitor().form("/email/undo", &[("token", undo.token())]).await;
+    shows(late, REJECTED, USED).await;
+    assert!(is_signed_in(&ann).await);
+    assert_eq!(app.one::<String>("select email from account").await, "ann@example.org");
+}
+
+#[tokio::test]
+async fn a_new_name_is_announced_and_a_bad_one_is_kept_in_its_form() {
+    let app = TestApp::new().await;
+    let mut ann = app.user("ann@example.com").await;
+    let long = "x".repeat(81);
+    for name in [long.as_str(), "Ann\u{7}Lee"] {
+        let page = ann.form("/settings/name", &[("name", name)]).await;
+        assert!(shows(page, REJECTED, "Use at most 80 characters").await.contains(&long) || name != long);
+    }
+    for _ in 0..2 {
+        let done = ann.form("/settings/name", &[("name", " Ann Lee ")]).await;
+        assert_eq!(redirect(&done), "/settings?saved=name");
+    }
+    assert_eq!(app.one::<String>("select name from account").await, "Ann Lee");
+    let mail = letter(&app, "ann@example.com", "Your name was changed", 1).await;
+    assert!(mail.text.contains("Ann Lee"));
+    // The second submission changed nothing.
+    assert_eq!(letters(&app, "ann@example.com").await.len(), 2);
+}

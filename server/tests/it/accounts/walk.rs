@@ -1,0 +1,180 @@
+//! Walks over all routes of the router: what belongs to others is not found, and no other site can use a route.
+
+use crate::app::{HTTP, PASSWORD, TestApp};
+use crate::visitor::problem;
+use http::StatusCode;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+/// Returns the methods and paths of the router, as `server/src/http/routes.rs` has them. Files of the site and the metrics, which have an
+/// address of their own, aren't among them.
+fn routes() -> BTreeSet<(&'static str, String)> {
+    let source = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/routes.rs")).unwrap();
+    let lines = source.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let code: String = lines.flat_map(str::split_whitespace).collect();
+    let mut routes = BTreeSet::new();
+    for part in code.split("(\"/").skip(1) {
+        let (path, handlers) = part.split_once('"').unwrap();
+        for (call, method) in [("get(", "GET"), ("post(", "POST")] {
+            if handlers.contains(call) && path != "metrics" {
+                routes.insert((method, format!("/{path}")));
+            }
+        }
+    }
+    assert!(routes.len() > 50, "{routes:?}");
+    for known in [
+        ("GET", "/"),
+        ("POST", "/sign-in"),
+        ("POST", "/settings/sessions/{session_id}/end"),
+        ("GET", "/api/turns/{turn_id}/events"),
+        ("POST", "/admin/users/{user_id}/act"),
+    ] {
+        assert!(routes.contains(&(known.0, known.1.to_owned())), "{known:?} in {routes:?}");
+    }
+    routes
+}
+
+/// Ids of one user, by the names that routes have for them.
+struct Ids(Vec<(&'static str, String)>);
+
+impl Ids {
+    async fn of(app: &TestApp, email: &str) -> Self {
+        let id = async |sql: &'static str| -> String {
+            sqlx::query_scalar::<_, Uuid>(sql).bind(email).fetch_one(&app.db).await.unwrap().to_string()
+        };
+        Self(vec![
+            ("{user_id}", id("select user_id from account where email = $1").await),
+            (
+                "{conversation_id}",
+                id("select conversation_id from conversation join account using (user_id) where email = $1").await,
+            ),
+            ("{turn_id}", id("select turn_id from turn join account using (user_id) where email = $1").await),
+            ("{session_id}", id("select session_id from session join account using (user_id) where email = $1").await),
+            ("{model}", "claude-haiku-4-5".to_owned()),
+            ("{plan}", "free".to_owned()),
+            ("{provider}", "anthropic".to_owned()),
+            ("{name}", "health".to_owned()),
+            ("{*name}", "quota".to_owned()),
+        ])
+    }
+
+    fn get(&self, name: &str) -> &str {
+        &self.0.iter().find(|(known, _)| *known == name).unwrap().1
+    }
+
+    /// Fills in the parameters of a path.
+    fn fill(&self, path: &str) -> String {
+        let path = self.0.iter().fold(path.to_owned(), |path, (name, id)| path.replace(name, id));
+        assert!(!path.contains('{'), "an unknown parameter in {path}");
+        path
+    }
+}
+
+/// Every route with a parameter returns 404 to a user for what belongs to another, and changes nothing.
+#[tokio::test]
+async fn nothing_of_another_user_is_found() {
+    let app = TestApp::new().await;
+    let (ann, eve) = (app.user("ann@example.com").await, app.user("eve@example.com").await);
+    ann.send_and_read("{{words:3}}").await;
+    let ids = Ids::of(&app, "ann@example.com").await;
+    let mut walked = 0;
+    for (method, path) in routes().into_iter().filter(|(_, path)| path.contains('{') && !path.starts_with("/fn/{*")) {
+        let filled = ids.fill(&path);
+        let answer =
+            eve.request(method, &filled).form(&[("why", "mine"), ("plan", "max"), ("act", "make_admin")]).send();
+        assert_eq!(answer.await.unwrap().status(), StatusCode::NOT_FOUND, "{method} {path}");
+        walked += 1;
+    }
+    assert!(walked >= 12, "{walked}");
+    let (conversation, turn) = (ids.get("{conversation_id}"), ids.get("{turn_id}"));
+    for (path, body) in [
+        ("/api/chat", json!({"text": "hi", "conversation_id": conversation})),
+        ("/api/chat", json!({"text": "{{words:3}}", "model": "claude-haiku-4-5", "turn_id": turn})),
+        ("/api/chat", json!({"retry_of": turn})),
+        ("/api/estimate", json!({"text": "hi", "conversation_id": conversation})),
+    ] {
+        let answer = eve.request("POST", path).json(&body).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{path} {body}");
+        assert_eq!(problem(answer).await["kind"], "not_found", "{path} {body}");
+    }
+    assert_eq!(ann.get(&format!("/chat/{conversation}")).await.status(), StatusCode::OK);
+    assert_eq!(ann.get(&format!("/api/turns/{turn}/events")).await.status(), StatusCode::OK);
+    assert_eq!(app.provider.served_calls().len(), 1);
+    assert!(
+        app.one::<bool>(
+            "select not exists (select from audit) and bool_and(role = 'member' and plan_id = 'free') from account"
+        )
+        .await
+    );
+}
+
+/// A signed-out visitor gets nowhere that needs a user: pages lead to the sign-in, the API says 401, and what belongs to admins doesn't exist.
+#[tokio::test]
+async fn signed_out_visitors_reach_only_public_routes() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann@example.com").await;
+    ann.send_and_read("{{words:1}}").await;
+    let ids = Ids::of(&app, "ann@example.com").await;
+    let public = [
+        "/",
+        "/pricing",
+        "/sign-up",
+        "/sign-in",
+        "/sign-out",
+        "/verify",
+        "/forgot",
+        "/reset",
+        "/email/undo",
+        "/healthz",
+        "/readyz",
+    ];
+    for (method, path) in routes() {
+        let status = app.visitor().request(method, &ids.fill(&path)).send().await.unwrap().status();
+        let is_public = public.contains(&path.as_str()) || path == "/stripe/webhook" || path.starts_with("/fn/{*");
+        let expected: &[StatusCode] = match path.as_str() {
+            _ if is_public => continue,
+            path if path.starts_with("/admin") || path.starts_with("/fn/admin") => &[StatusCode::NOT_FOUND],
+            path if path.starts_with("/api/") => &[StatusCode::UNAUTHORIZED],
+            _ => &[StatusCode::SEE_OTHER, StatusCode::UNAUTHORIZED],
+        };
+        assert!(expected.contains(&status), "{method} {path}: {status}");
+    }
+    assert_eq!(app.one::<i64>("select count(*) from conversation").await, 1);
+}
+
+/// A form or a fetch that another site makes a browser send is refused on every route, whatever the user may do here.
+#[tokio::test]
+async fn no_route_accepts_requests_of_other_sites() {
+    let app = TestApp::new().await;
+    let admin = app.user("admin@example.com").await;
+    admin.send_and_read("{{words:3}}").await;
+    let ids = Ids::of(&app, "admin@example.com").await;
+    let foreign = [
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+        ("origin", "https://evil.example"),
+        ("origin", "null"),
+    ];
+    for (_, path) in routes().into_iter().filter(|(method, path)| *method == "POST" && path != "/stripe/webhook") {
+        let filled = ids.fill(&path);
+        for (name, value) in foreign {
+            let request = || admin.request("POST", &filled).header(name, value);
+            let form = request().form(&[("password", PASSWORD), ("text", "hi"), ("plan", "max"), ("why", "mine")]);
+            let fetch = request().json(&json!({"text": "hi", "zone": "Europe/Berlin"}));
+            for sent in [form, fetch] {
+                let answer = sent.send().await.unwrap();
+                assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{path} {name}: {value}");
+                assert_eq!(answer.json::<Value>().await.unwrap()["problem"]["kind"], "forbidden", "{path}");
+            }
+        }
+    }
+    assert_eq!(admin.get("/admin").await.status(), StatusCode::OK, "still signed in, and the account exists");
+    assert_eq!(app.provider.served_calls().len(), 1);
+    assert!(
+        app.one::<bool>("select not exists (select from audit) and bool_and(time_zone = 'UTC') from account").await
+    );
+    // Stripe is no browser: its requests are proved by their signature.
+    let unsigned = HTTP.post(format!("{}/stripe/webhook", app.url)).header("origin", "https://evil.example").body("{}");
+    assert_eq!(unsigned.send().await.unwrap().status(), StatusCode::BAD_REQUEST);
+}
