@@ -55,7 +55,7 @@ test('a reload during a response reaches another server and the text is complete
   await ann.locator('.answer').nth(2).getByText('word5 ').waitFor();
   balancer.use(1);
   await ann.getByRole('button', { name: 'Stop' }).click();
-  await ann.getByText('Stopped').waitFor();
+  await ann.locator('.note', { hasText: 'Stopped' }).waitFor();
 });
 
 test('the last response can be regenerated, also after a reload', { timeout: 600_000 }, async () => {

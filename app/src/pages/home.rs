@@ -36,7 +36,7 @@ pub fn Home() -> impl IntoView {
                 <h2>"How it works"</h2>
                 <ol class="steps">
                     <li><h3>"Checked before sending"</h3><p>"The tokens of your message and of the longest possible response are reserved from your plan. If too few are left, you see when you can send it."</p></li>
-                    <li><h3>"Streamed as it is written"</h3><p>"The response appears word by word and continues if you close the tab. You can stop it at any time; only the tokens used so far count."</p></li>
+                    <li><h3>"Streamed as it is written"</h3><p>"The response appears word by word and continues if you close the tab. You can stop it at any time. What the provider bills for it counts."</p></li>
                     <li><h3>"Settled when it ends"</h3><p>"The tokens that were used are recorded with their exact cost. The rest of the reservation is available again immediately."</p></li>
                 </ol>
             </section>

@@ -51,9 +51,9 @@ fn Shown(view: ModelsView) -> impl IntoView {
                 <table class="compact numbers">
                     <thead><tr>
                         <th scope="col">"Model"</th><th scope="col">"State"</th><th scope="col">"Plans"</th>
-                        <th scope="col" class="end">"In"</th><th scope="col" class="end">"Cached"</th>
-                        <th scope="col" class="end">"Cache write"</th><th scope="col" class="end">"Longer"</th><th scope="col" class="end">"Out"</th>
-                        <th scope="col" class="end">"24 hours"</th><th scope="col">"Share of cap"</th><th scope="col">"Fallback"</th>
+                        <th scope="col" class="end">"Input"</th><th scope="col" class="end">"Cached input"</th>
+                        <th scope="col" class="end">"Cache write"</th><th scope="col" class="end">"Longer"</th><th scope="col" class="end">"Output"</th>
+                        <th scope="col" class="end">"Last 24 hours"</th><th scope="col">"Share of cap"</th><th scope="col">"Fallback"</th>
                         <th scope="col">"Reasoning"</th><th scope="col">"Output limit"</th><th scope="col">"Timeouts"</th>
                     </tr></thead>
                     <tbody>{rows}</tbody>
@@ -142,7 +142,7 @@ fn row(row: ModelRow, today: Date) -> impl IntoView {
     });
     let PriceRow { input, cache_read, cache_write, cache_write_long, output } = row.price.unwrap_or_default();
     let next = row.next_price.as_ref().map(|(input, output, at)| {
-        view! { <br/><small>{format!("${input} in, ${output} out from {}", moment(*at))}</small> }
+        view! { <br/><small>{format!("${input} input, ${output} output from {}", moment(*at))}</small> }
     });
     let reasoning = match model.thinking {
         Thinking::None => "No",
@@ -229,13 +229,13 @@ fn rules_form(row: &ModelRow, names: &[(ModelName, String)], path: &str) -> impl
         <form method="post" action=path.to_owned() class="stack" aria-label=format!("Rules of {}", model.label)>
             {text_field(id("cap"), "daily_spend", "Daily spend cap in dollars", "empty means no cap", "decimal", cap)}
             <div class="field">
-                <label for=other_id.clone()>"Fallback when it is unavailable"</label>
+                <label for=other_id.clone()>"Fallback if unavailable"</label>
                 <select id=other_id name="fallback"><option value="">"None"</option>{others}</select>
             </div>
             <div class="field">
-                <label for=hedge_id.clone()>"Hedge: call the fallback too after seconds of silence " <span class="optional">"empty means never"</span></label>
+                <label for=hedge_id.clone()>"Hedge: also call the fallback after this many seconds of silence " <span class="optional">"empty means never"</span></label>
                 <input id=hedge_id name="hedge_after" inputmode="numeric" autocomplete="off" value=hedge_after_s/>
-                <small>"The first to answer is used. The other call's prompt is charged too, and counts toward the user's tokens."</small>
+                <small>"The first response is used. The input of the other call is charged too and counts toward the user's tokens."</small>
             </div>
             <button class="secondary">"Save"</button>
         </form>

@@ -51,7 +51,7 @@ fn Shown(providers: Vec<ProviderRow>) -> impl IntoView {
         </div>
         <p class="hint">"Keys are read from the environment when the server starts. This page names only the variables."</p>
         <section class="model-forms">
-            <h2>"Change a provider"</h2>
+            <h2>"Edit providers"</h2>
             {details}
             <details open=adds>
                 <summary>"Add a provider"</summary>

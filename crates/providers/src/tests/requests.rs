@@ -162,8 +162,8 @@ async fn anthropic_marks_what_is_cached() {
     assert_eq!(sent[0].1["output_config"], json!({"effort": "low"}));
 }
 
-/// A head is no sign of a response.
-#[tokio::test]
+/// A head is no sign of a response. The connection is closed by another thread than the one that waits for the server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn silence_after_the_head_times_out() {
     let (url, requests) =
         serve(vec!["HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 9\r\n\r\n".into()]);
