@@ -131,7 +131,11 @@ pub(crate) fn provide(state: &app::api::context::PageState, reload_port: Option<
     let parts = use_context::<Parts>();
     let context = parts.map(|parts| {
         // Requests to server functions have no page context.
-        parts.extensions.get::<PageContext>().cloned().unwrap_or_else(|| request_context(&parts, PageContext::default()))
+        parts
+            .extensions
+            .get::<PageContext>()
+            .cloned()
+            .unwrap_or_else(|| request_context(&parts, PageContext::default()))
     });
     provide_context(context.unwrap_or_default());
     provide_context(state.panic_handler());
