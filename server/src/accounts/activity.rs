@@ -5,7 +5,6 @@ use crate::AppState;
 use crate::failure::internal;
 use domain::{SecurityEvent, UserId};
 use store::security_event::{self, NewEvent};
-use tracing::field::display;
 
 /// Records an event. Without a user it is only logged, so that strangers can't fill the table. A failure is logged and changes nothing: the
 /// event has happened.

@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(error("my name is ann lee", "Ann.Lee+x@example.com"), None);
         // Names of up to three letters are part of many words.
         assert_eq!(error("banned plants", "ann@example.com"), None);
-        assert!(error(&format!("my {} password", domain::brand::NAME), "a@b.co").unwrap().contains("doesn't contain"));
+        assert!(error(&format!("my {} password", brand::NAME), "a@b.co").unwrap().contains("doesn't contain"));
     }
 
     proptest! {

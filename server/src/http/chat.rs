@@ -20,7 +20,7 @@ use tower_sessions::Session;
 /// Timeout for receiving a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Maximum number of open streams per user. A plan that allows more turns at once allows as many streams.
-const MAX_STREAMS: u64 = 16;
+const MAX_STREAMS: u64 = 32;
 /// Retry delay of a user who has too many open streams, in milliseconds.
 const STREAMS_RETRY_MS: u64 = 5_000;
 

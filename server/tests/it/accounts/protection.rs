@@ -113,7 +113,7 @@ async fn bodies_of_forms_are_bounded() {
     assert_eq!(page.status(), StatusCode::SEE_OTHER);
 }
 
-/// A user has at most sixteen open streams in all tabs and devices together. A closed one makes room.
+/// A user has at most 32 open streams in all tabs and devices together. A closed one makes room.
 #[tokio::test]
 async fn open_streams_are_capped_per_user() {
     let app = TestApp::new().await;
@@ -122,7 +122,7 @@ async fn open_streams_are_capped_per_user() {
     let Some((_, TurnEvent::Turn { turn_id, .. })) = first.next().await else { panic!("no turn") };
     let follow = async |user: &TestClient| user.get(&format!("/api/turns/{turn_id}/events")).await;
     let mut streams = Vec::new();
-    for _ in 0..15 {
+    for _ in 0..31 {
         let mut stream = EventReader::new(follow(&ann).await);
         assert!(stream.next().await.is_some());
         streams.push(stream);
@@ -131,7 +131,7 @@ async fn open_streams_are_capped_per_user() {
     assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
     assert!(refused.headers().contains_key("retry-after"));
     let refused = problem(refused).await;
-    assert_eq!((&refused["kind"], &refused["max"]), (&json!("in_flight_limit"), &json!(16)));
+    assert_eq!((&refused["kind"], &refused["max"]), (&json!("in_flight_limit"), &json!(32)));
     assert_eq!(ann.send_message("{{words:1}}").await.status(), StatusCode::TOO_MANY_REQUESTS);
     streams.truncate(8);
     app.provider.release();
