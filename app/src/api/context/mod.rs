@@ -136,11 +136,16 @@ pub(crate) async fn chat_view(
     if let Some(id) = id {
         let found = store::conversation::open(&state.db, viewer.user_id, id).await.map_err(fail)?;
         let found = found.ok_or_else(|| refuse(Problem::not_found("conversation")))?;
+        // Before the messages: otherwise the response of a turn that ends in between would be in neither.
+        running = store::turn::running(&state.db, viewer.user_id, id).await.map_err(fail)?;
         messages = store::message::list(&state.db, viewer.user_id, id).await.map_err(fail)?;
         if !viewer.plan.shows_cost {
             messages.iter_mut().for_each(|message| message.cost = None);
         }
-        running = store::turn::running(&state.db, viewer.user_id, id).await.map_err(fail)?;
+        // A turn that ended between the two queries is shown once: as a message.
+        running = running.filter(|(turn, _)| {
+            !messages.iter().any(|message| message.role == domain::Role::Assistant && message.turn_id == *turn)
+        });
         open = Some(ConversationSummary { id, title: found.title });
     }
     let mut models: Vec<AvailableModel> = model::usable_models(state)
