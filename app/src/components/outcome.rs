@@ -1,24 +1,9 @@
 //! How a response ended, in words. The live chat and the transcript both use these, so that a reload changes nothing.
 
 use super::icon::{Draw, Icon};
-use domain::{HistoryCut, MessageStatus, Outcome, Problem};
+use domain::problem::TOOL_CALL;
+use domain::{HistoryCut, MessageStatus, Problem};
 use leptos::prelude::*;
-
-/// The sentence for a response that ended with a call of a tool that was never offered. A failed turn's event carries it as its problem.
-const TOOL_CALL: &str = "The model tried to use a tool that isn't available here. Try again, or rephrase your message.";
-
-/// Returns the status that a message has after a turn with this outcome.
-#[must_use]
-pub fn status_of(outcome: Outcome) -> MessageStatus {
-    match outcome {
-        Outcome::Finished => MessageStatus::Finished,
-        Outcome::Stopped => MessageStatus::Stopped,
-        Outcome::Truncated => MessageStatus::Truncated,
-        Outcome::Refused => MessageStatus::Refused,
-        Outcome::Filtered => MessageStatus::Filtered,
-        Outcome::Failed | Outcome::Lost => MessageStatus::Failed,
-    }
-}
 
 /// Returns the status that a message has after a turn that failed with this problem.
 #[must_use]
@@ -85,6 +70,7 @@ pub fn Reasoning(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domain::Outcome;
 
     const ALL: [MessageStatus; 7] = [
         MessageStatus::Finished,
@@ -114,7 +100,7 @@ mod tests {
     #[test]
     fn a_live_response_and_its_message_have_the_same_status() {
         for outcome in [Outcome::Finished, Outcome::Stopped, Outcome::Truncated, Outcome::Refused, Outcome::Filtered] {
-            assert_eq!(status_of(outcome).as_str(), outcome.as_str());
+            assert_eq!(MessageStatus::from(outcome).as_str(), outcome.as_str());
         }
         assert_eq!(status_of_failure(&Problem::tool_call()), MessageStatus::ToolCall);
         assert_eq!(status_of_failure(&Problem::model_interrupted()), MessageStatus::Failed);

@@ -1,6 +1,6 @@
 //! Messages of users and models.
 
-use crate::{ConversationId, MessageId, ModelName, Picos, Tokens, TurnId};
+use crate::{ConversationId, MessageId, ModelName, Outcome, Picos, Tokens, TurnId};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -67,6 +67,20 @@ impl MessageStatus {
             .into_iter()
             .find(|status| status.as_str() == text)
             .unwrap_or(Self::Failed)
+    }
+}
+
+impl From<Outcome> for MessageStatus {
+    /// Returns the status of a message after a turn with this outcome.
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Finished => Self::Finished,
+            Outcome::Stopped => Self::Stopped,
+            Outcome::Truncated => Self::Truncated,
+            Outcome::Refused => Self::Refused,
+            Outcome::Filtered => Self::Filtered,
+            Outcome::Failed | Outcome::Lost => Self::Failed,
+        }
     }
 }
 

@@ -5,6 +5,10 @@ pub use crate::problem_kind::ProblemKind;
 use crate::{PlanId, Tokens};
 use serde::{Deserialize, Serialize};
 
+/// The message of a response that ended with a call of a tool that was never offered, live and in the transcript.
+pub const TOOL_CALL: &str =
+    "The model tried to use a tool that isn't available here. Try again, or rephrase your message.";
+
 /// A refusal or failure. On the wire it is wrapped as `{"problem": {…}}`; see [`ProblemBody`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
@@ -232,10 +236,7 @@ impl Problem {
     /// The model called a tool, although none was offered.
     #[must_use]
     pub fn tool_call() -> Self {
-        Self::new(
-            ProblemKind::ModelFailed,
-            "The model tried to use a tool that isn't available here. Try again, or rephrase your message.",
-        )
+        Self::new(ProblemKind::ModelFailed, TOOL_CALL)
     }
 
     /// The provider failed in the middle of its response.

@@ -76,14 +76,7 @@ impl Answer {
         if matches!(self.ending, Some(Ending::ToolCall)) {
             return MessageStatus::ToolCall;
         }
-        match self.outcome() {
-            Outcome::Finished => MessageStatus::Finished,
-            Outcome::Stopped => MessageStatus::Stopped,
-            Outcome::Truncated => MessageStatus::Truncated,
-            Outcome::Refused => MessageStatus::Refused,
-            Outcome::Filtered => MessageStatus::Filtered,
-            Outcome::Failed | Outcome::Lost => MessageStatus::Failed,
-        }
+        self.outcome().into()
     }
 
     /// Returns whether the provider completed the response.

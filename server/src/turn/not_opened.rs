@@ -91,7 +91,7 @@ mod tests {
     use crate::turn::testing::model;
     use domain::Thinking;
 
-    /// Field notes 58 and 59: which errors call the fallback, and what users are told without one.
+    /// Field notes 58 and 59: which errors call the fallback, and which problem users see without one.
     #[test]
     fn problems_say_what_to_do() {
         let (model, estimated) = (model(Thinking::None), Tokens(900));
@@ -117,7 +117,7 @@ mod tests {
         let busy = ProviderError::Busy { status: 529, retry_after_ms: Some(2_500) };
         assert_eq!(problem(busy).2, Some(2_500));
         let blocked = NotOpened::Circuit { retry_after_ms: 9_000, needs_owner: true }.problem(&model, estimated);
-        assert_eq!((blocked.status(), blocked.retry_after_ms), (502, None), "users aren't told to retry");
+        assert_eq!((blocked.status(), blocked.retry_after_ms), (502, None), "no retry is suggested");
     }
 
     /// Field note 59: a prompt that is too long is 413 with the numbers that are known.

@@ -145,7 +145,7 @@ pub(super) fn LiveTurn(
                 .into_any()
         }
         TurnState::Ended { outcome, used } => {
-            ended_foot(&of_turn, outcome::status_of(outcome), used, can_regenerate, on_regenerate).into_any()
+            ended_foot(&of_turn, outcome.into(), used, can_regenerate, on_regenerate).into_any()
         }
         TurnState::Failed(problem) => failed_foot(&of_turn, problem, can_regenerate, on_regenerate).into_any(),
         TurnState::Refused(problem) => view! { <RefusalCard problem left_ms at on_retry=retry/> }.into_any(),

@@ -27,7 +27,7 @@ mod tests {
     use super::message;
     use domain::{Problem, Tokens};
 
-    /// Field note 59: users are told where their text is, and it is true.
+    /// Field note 59: the card says where the user's text is, and it is there.
     #[test]
     fn refused_messages_say_where_the_text_is() {
         let of = |problem: Problem| message(&problem.message, false);

@@ -3,7 +3,6 @@
 use super::live::{TurnState, TurnView, low_quota_text};
 use super::refusal;
 use crate::browser::{api, clock, draft, page, scroll, stream};
-use crate::components::outcome::status_of;
 use crate::view::conversation::AvailableModel;
 use domain::{ConversationId, ModelName, Problem, Quota, TurnEvent, TurnId};
 use futures::{Stream, StreamExt};
@@ -279,7 +278,7 @@ impl ChatState {
                     self.show(text);
                 }
                 self.quota.set(Some(quota.clone()));
-                let note = live.note(status_of(*outcome)).unwrap_or("The response is complete.");
+                let note = live.note((*outcome).into()).unwrap_or("The response is complete.");
                 self.announced.set(note.into());
             }
             TurnEvent::Failed { problem } => {
