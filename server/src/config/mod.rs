@@ -38,6 +38,8 @@ pub struct Config {
     pub metrics_addr: Option<SocketAddr>,
     /// Postgres connection URL.
     pub database_url: String,
+    /// Postgres connection URL of the tables' owner, who applies migrations; `None` uses `database_url`.
+    pub migrate_database_url: Option<String>,
     /// Redis URL, or the URLs of a cluster's nodes separated by commas. `None` keeps state in memory, for a single process.
     pub redis_url: Option<String>,
     /// API keys of LLM providers by the name of their variable, such as `OPENAI_API_KEY`: every variable that ends in `_API_KEY`. A
@@ -134,6 +136,7 @@ impl Config {
             max_connections: None,
             metrics_addr: None,
             database_url: String::new(),
+            migrate_database_url: None,
             redis_url: None,
             provider_keys: HashMap::new(),
             anthropic_base_url: None,
