@@ -3,7 +3,7 @@
 
 use crate::AppState;
 use crate::accounts::client::ClientInfo;
-use crate::http::origin::request_origin;
+use crate::http::origin::Client;
 use axum::extract::Request;
 use axum::response::Response;
 use base64::Engine as _;
@@ -28,8 +28,10 @@ fn name(app: &AppState) -> &'static str {
 /// Returns what is known about the client of a request.
 pub(crate) fn client_info(app: &AppState, request: &Request) -> Result<ClientInfo, Problem> {
     let user_agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    let client = Client::of(app, request);
     Ok(ClientInfo {
-        origin: request_origin(app, request)?,
+        origin: client.origin(app)?,
+        block: client.block(app)?,
         user_agent: user_agent.unwrap_or_default().chars().take(MAX_USER_AGENT).collect(),
         browser: cookie(request.headers(), name(app)).as_deref().and_then(hash),
     })

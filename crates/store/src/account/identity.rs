@@ -109,6 +109,7 @@ pub enum Changed {
 /// Changes a user's address to one that was just proved to be theirs. Unused links and codes that were sent to other addresses die, except
 /// those that undo a change. An account that was unverified gets `subject`, the subject of the new address. One that was verified keeps its
 /// subject: otherwise each change of address would refill its quota and permit another trial.
+/// The account's address hash is that of the new address, which its subject is.
 ///
 /// # Errors
 /// Returns an error if the query fails or the account doesn't exist.
@@ -133,7 +134,7 @@ pub async fn change_email(
         return Ok(Changed::Taken);
     }
     let updated = sqlx::query!(
-        "update account set email = $2, email_verified_at = $4, subject_is_own = false,
+        "update account set email = $2, email_verified_at = $4, subject_is_own = false, address_hash = $3,
              subject = case when email_verified_at is null then $3 else subject end
          where user_id = $1",
         Uuid::from(user_id),

@@ -9,9 +9,12 @@ mod subject;
 pub use identity::{
     Changed, Credentials, change_email, credentials, credentials_of, mark_verified, set_name, set_password_hash,
 };
-pub use owner::{AccountSummary, User, admins, list, make_admin, set_plan, user};
+pub use owner::{
+    AccountFilter, AccountSummary, MAX_SHARED, RISKY_ADDRESS, RISKY_BLOCK, User, admins, list, make_admin, set_plan,
+    user,
+};
 pub use payer::{Payer, by_customer, customers, hold, link_customer, payer, unlink_customer, was_deleted};
-pub use subject::{list_shared_subjects, set_own_subjects};
+pub use subject::{list_shared_subjects, list_without_address_hash, set_address_hashes, set_own_subjects};
 
 use crate::{Db, Result};
 use domain::{UserId, Viewer};
@@ -35,6 +38,10 @@ pub struct NewAccount<'a> {
     pub is_admin: bool,
     /// When the address was verified; `None` if it isn't.
     pub email_verified_at: Option<OffsetDateTime>,
+    /// Keyed hash of the normalised address, verified or not.
+    pub address_hash: &'a str,
+    /// Keyed hash of the network that the account is created from; `None` if it isn't created over the network.
+    pub sign_up_block: Option<&'a str>,
 }
 
 /// The result of creating an account.
@@ -53,8 +60,8 @@ pub enum Created {
 pub async fn create(db: impl PgExecutor<'_>, new: &NewAccount<'_>) -> Result<Created> {
     let role = if new.is_admin { "admin" } else { "member" };
     let done = sqlx::query!(
-        "insert into account (user_id, email, name, password_hash, subject, role, email_verified_at, subject_is_own)
-         values ($1, $2, $3, $4, $5, $6, $7, $7::timestamptz is null) on conflict (lower(email)) do nothing",
+        "insert into account (user_id, email, name, password_hash, subject, role, email_verified_at, subject_is_own, address_hash, sign_up_block)
+         values ($1, $2, $3, $4, $5, $6, $7, $7::timestamptz is null, $8, $9) on conflict (lower(email)) do nothing",
         Uuid::from(new.user_id),
         new.email,
         new.name,
@@ -62,6 +69,8 @@ pub async fn create(db: impl PgExecutor<'_>, new: &NewAccount<'_>) -> Result<Cre
         new.subject,
         role,
         new.email_verified_at,
+        new.address_hash,
+        new.sign_up_block,
     )
     .execute(db)
     .await?;

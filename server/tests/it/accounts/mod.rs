@@ -9,6 +9,8 @@ mod mails;
 mod protection;
 mod refusals;
 mod reset;
+mod risk;
+mod role;
 mod sessions;
 mod sign_up;
 mod step_up;
