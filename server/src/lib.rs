@@ -18,6 +18,7 @@ mod schema;
 mod state;
 pub mod telemetry;
 mod turn;
+mod usage_csv;
 
 pub use config::Config;
 pub use http::admin_paths;

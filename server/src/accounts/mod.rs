@@ -8,6 +8,7 @@ pub(crate) mod client;
 pub(crate) mod confirm;
 pub(crate) mod delete;
 pub(crate) mod email;
+pub(crate) mod export;
 mod links;
 pub(crate) mod password;
 mod password_rules;

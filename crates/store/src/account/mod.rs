@@ -7,7 +7,8 @@ mod payer;
 mod subject;
 
 pub use identity::{
-    Changed, Credentials, change_email, credentials, credentials_of, mark_verified, set_name, set_password_hash,
+    Changed, Credentials, ExportedAccount, change_email, credentials, credentials_of, exported, has_password,
+    mark_verified, set_name, set_password_hash,
 };
 pub use owner::{
     AccountFilter, AccountSummary, MAX_SHARED, RISKY_ADDRESS, RISKY_BLOCK, User, admins, list, make_admin, set_plan,
