@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod billing;
+pub mod captcha;
 pub mod conversation;
 pub mod data;
 pub mod plan;

@@ -2,6 +2,7 @@
 
 pub(crate) mod activity;
 pub(crate) mod attempts;
+pub(crate) mod captcha;
 pub(crate) mod change_email;
 pub(crate) mod change_password;
 pub(crate) mod client;

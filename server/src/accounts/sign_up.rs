@@ -4,7 +4,7 @@ use super::attempts::{self, Attempt};
 use super::client::ClientInfo;
 use super::password::Checked;
 use super::rejection::Rejection;
-use super::{activity, email, password_rules, profile, session, sign_in, verify};
+use super::{activity, captcha, email, password_rules, profile, session, sign_in, verify};
 use crate::AppState;
 use domain::{SecurityEvent, UserId};
 use secrecy::SecretString;
@@ -23,6 +23,8 @@ pub(crate) struct SignUp<'a> {
     pub name: &'a str,
     /// Password.
     pub password: SecretString,
+    /// What the captcha's widget returned; empty without one.
+    pub captcha: &'a str,
 }
 
 /// Creates an account and signs in.
@@ -41,6 +43,7 @@ pub(crate) async fn sign_up(
     }
     let delay = attempts::count_attempt(app, &client.origin, Attempt::SignUp).await?;
     tokio::time::sleep(delay).await;
+    captcha::check(app.captcha.as_deref(), new.captcha).await?;
     let password_hash = app.passwords.hash(new.password.clone()).await?;
     let user_id = match create(app, client, &new, &password_hash).await? {
         Some(user_id) => user_id,

@@ -3,7 +3,9 @@
 
 mod attempts;
 mod audit;
+mod captcha;
 mod changes;
+mod export;
 mod flood;
 mod mails;
 mod protection;
