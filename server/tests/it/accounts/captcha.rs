@@ -9,11 +9,12 @@ use reqwest::Response;
 /// Starts a deployment with a captcha.
 async fn with_captcha(provider: &str, secret: &str) -> (TestApp, FakeCaptcha) {
     let fake = FakeCaptcha::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let url = fake.url();
     let app = TestApp::with(&[
         ("CAPTCHA_PROVIDER", provider),
         ("CAPTCHA_SITE_KEY", "the-site-key"),
         ("CAPTCHA_SECRET_KEY", secret),
-        ("CAPTCHA_VERIFY_URL", &fake.url()),
+        ("CAPTCHA_VERIFY_URL", url.as_str()),
     ])
     .await;
     (app, fake)

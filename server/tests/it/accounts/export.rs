@@ -53,7 +53,7 @@ async fn everything_of_a_user_is_exported_and_nothing_of_others() {
     let files = export(&ann).await;
     let names: Vec<&str> = files.keys().map(String::as_str).collect();
     for name in ["README.txt", "account.json", "billing.json", "security_events.json", "sessions.json", "usage.csv"] {
-        assert!(names.contains(&name) && files["README.txt"].contains(name) | (name == "README.txt"), "{name}");
+        assert!(names.contains(&name) && (name == "README.txt" || files["README.txt"].contains(name)), "{name}");
     }
     let folder: Vec<&&str> = names.iter().filter(|name| name.starts_with("conversations/")).collect();
     assert_eq!(folder.len(), 4, "{names:?}");
