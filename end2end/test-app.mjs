@@ -41,7 +41,9 @@ export async function startFake(...args) {
 export async function startApp({ provider = true, stripe = true, providerAt, env = {} } = {}) {
   const name = `end2end_${randomBytes(6).toString('hex')}`;
   const base = process.env.DATABASE_URL.replace(/\/[^/]*$/, '');
-  psql(`${base}/postgres`, `create database ${name}`);
+  // Of the tables' owner. The server itself connects as a role that owns nothing.
+  const owner = (process.env.MIGRATE_DATABASE_URL ?? process.env.DATABASE_URL).replace(/\/[^/]*$/, '');
+  psql(`${owner}/postgres`, `create database ${name}`);
   const children = [];
   // With `providerAt`, the provider at that URL is used instead of the fake.
   let providerUrl = providerAt;
@@ -59,6 +61,7 @@ export async function startApp({ provider = true, stripe = true, providerAt, env
   }
   const settings = {
     DATABASE_URL: `${base}/${name}`,
+    MIGRATE_DATABASE_URL: `${owner}/${name}`,
     PUBLIC_URL: url,
     LISTEN_ADDR: url.slice('http://'.length),
     SECRET_KEY: randomBytes(32).toString('hex'),
@@ -95,7 +98,7 @@ export async function startApp({ provider = true, stripe = true, providerAt, env
       return at;
     },
     run,
-    query: (sql) => psql(settings.DATABASE_URL, sql),
+    query: (sql) => psql(settings.MIGRATE_DATABASE_URL, sql),
     served: async () => (await fetch(`${providerUrl}/journal`)).json(),
     pace: (ms) => fetch(`${providerUrl}/pace/${ms}`, { method: 'POST' }),
     stripeUrl,
@@ -108,7 +111,7 @@ export async function startApp({ provider = true, stripe = true, providerAt, env
       server.kill('SIGTERM');
       const code = await exited;
       children.forEach((child) => child.kill());
-      psql(`${base}/postgres`, `drop database ${name} with (force)`);
+      psql(`${owner}/postgres`, `drop database ${name} with (force)`);
       return code;
     },
   };

@@ -1,6 +1,7 @@
 //! The request for a page: viewer, URL and form data. The server provides it as context.
 
 use crate::api::Refusal;
+use crate::view::captcha::CaptchaWidget;
 use crate::view::provider::FormResult;
 use domain::{Problem, Viewer};
 use std::any::Any;
@@ -28,6 +29,8 @@ pub struct PageContext {
     pub form: FailedForm,
     /// What a form without an effect of its own has found out, shown on its page; `None` for all other requests.
     pub result: Option<FormResult>,
+    /// The captcha of the page's form, if it has one.
+    pub captcha: Option<CaptchaWidget>,
     /// Why the page can't be shown; `None` if it can.
     pub problem: Option<Problem>,
 }

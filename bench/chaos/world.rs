@@ -1,7 +1,7 @@
 //! The test environment: two servers, their databases, a fake provider that counts what it serves, and users who chat continuously.
 
 use anyhow::{Context as _, ensure};
-use bench::process::{Database, Process, env, free_port};
+use bench::process::{Database, Process, env, free_port, owner_url};
 use bench::user::{User, Users, ask_anything};
 use std::process::{Child, Command};
 use std::sync::Arc;
@@ -154,6 +154,7 @@ impl World {
         let wire = Wire::to(address.rsplit_once(':').context("no port")?.1.parse()?).await?;
         let urls = [(); 2].map(|()| format!("http://127.0.0.1:{}", free_port().unwrap_or(0)));
         let settings = vec![
+            ("MIGRATE_DATABASE_URL", owner_url(&db.url)?),
             ("DATABASE_URL", format!("{user}@127.0.0.1:{}/{name}", wire.port)),
             ("REDIS_URL", format!("redis://127.0.0.1:{}", redis.port)),
             ("SECRET_KEY", format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple())),

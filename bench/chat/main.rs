@@ -101,6 +101,7 @@ async fn bench() -> anyhow::Result<()> {
 
     abuse::sign_ins(&server.url, &one).await?;
     abuse::estimates(&server, &one).await?;
+    abuse::timing(&server.url, &db).await?;
 
     // Completed turns over many connections.
     let before = server.cpu()?;

@@ -8,7 +8,7 @@ mod recorder;
 
 use anyhow::{Context as _, ensure};
 use bench::print_result;
-use bench::process::{Database, Process, env, free_port};
+use bench::process::{Database, Process, env, free_port, owner_url};
 use bench::user::{User, Users, post, stop};
 use recorder::{Call, Recorder};
 use serde_json::json;
@@ -164,6 +164,7 @@ async fn main() -> anyhow::Result<()> {
     let url = format!("http://127.0.0.1:{}", free_port()?);
     let settings = [
         ("DATABASE_URL", db.url.clone()),
+        ("MIGRATE_DATABASE_URL", owner_url(&db.url)?),
         ("REDIS_URL", env("REDIS_URL")?),
         ("SECRET_KEY", format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())),
         ("TRUSTED_PROXIES", "127.0.0.1".to_owned()),

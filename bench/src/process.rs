@@ -17,6 +17,18 @@ pub fn env(name: &str) -> anyhow::Result<String> {
     std::env::var(name).with_context(|| format!("{name} isn't set: ./dev bench sets it"))
 }
 
+/// Returns the URL of a database for the owner of its tables, given the URL with which the server connects to it.
+///
+/// # Errors
+/// Returns an error if `DATABASE_URL` is needed and isn't set, or a URL names no database.
+#[allow(clippy::disallowed_methods, reason = "a benchmark reads its database URLs from the environment")]
+pub fn owner_url(database: &str) -> anyhow::Result<String> {
+    let owner = std::env::var("MIGRATE_DATABASE_URL").or_else(|_| env("DATABASE_URL"))?;
+    let (head, _) = owner.rsplit_once('/').context("no database in MIGRATE_DATABASE_URL")?;
+    let (_, name) = database.rsplit_once('/').context("no database in the URL")?;
+    Ok(format!("{head}/{name}"))
+}
+
 /// Returns a TCP port on loopback that is free at the moment.
 pub fn free_port() -> anyhow::Result<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
@@ -56,6 +68,7 @@ impl Process {
         let child = Command::new(binaries()?.join("quotient"))
             .env_clear()
             .env("DATABASE_URL", database)
+            .env("MIGRATE_DATABASE_URL", owner_url(database)?)
             .env("REDIS_URL", env("REDIS_URL")?)
             .env("LISTEN_ADDR", &address)
             .env("SECRET_KEY", format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple()))
@@ -128,7 +141,7 @@ impl Drop for Process {
 
 /// A database created for this run.
 pub struct Database {
-    /// Connection URL.
+    /// URL with which the server connects.
     pub url: String,
     name: String,
     pool: PgPool,
@@ -143,10 +156,12 @@ impl Database {
     pub async fn fresh() -> anyhow::Result<Self> {
         let base = env("DATABASE_URL")?;
         let name = format!("bench_{}", uuid::Uuid::now_v7().simple());
-        let admin = PgPoolOptions::new().max_connections(1).connect_with(PgConnectOptions::from_str(&base)?).await?;
+        let options = PgConnectOptions::from_str(&owner_url(&base)?)?;
+        let admin = PgPoolOptions::new().max_connections(1).connect_with(options).await?;
         sqlx::raw_sql(sqlx::AssertSqlSafe(format!("create database {name}"))).execute(&admin).await?;
         let url = format!("{}/{name}", base.rsplit_once('/').context("no database in DATABASE_URL")?.0);
-        let pool = PgPoolOptions::new().max_connections(2).connect_with(PgConnectOptions::from_str(&url)?).await?;
+        let options = PgConnectOptions::from_str(&owner_url(&url)?)?;
+        let pool = PgPoolOptions::new().max_connections(2).connect_with(options).await?;
         sqlx::raw_sql("create table bare (id uuid primary key, at timestamptz not null)").execute(&pool).await?;
         Ok(Self { url, name, pool, admin })
     }

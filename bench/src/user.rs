@@ -86,13 +86,19 @@ async fn send(user: &User, text: &str) -> anyhow::Result<Response> {
 /// # Errors
 /// Returns an error if the connection breaks.
 pub async fn guess(client: &Client, url: &str, n: u32) -> anyhow::Result<u16> {
+    Ok(guess_at(client, url, &format!("nobody{n}@example.com"), n).await?.0)
+}
+
+/// Enters a wrong password for an address, from the nth network address. Returns the status and the page of the response.
+///
+/// # Errors
+/// Returns an error if the connection breaks.
+pub async fn guess_at(client: &Client, url: &str, email: &str, n: u32) -> anyhow::Result<(u16, String)> {
     let request = client.post(format!("{url}/sign-in")).header("content-type", "application/x-www-form-urlencoded");
     let [_, a, b, c] = n.to_be_bytes();
-    let form = format!("email=nobody{n}@example.com&password=wrong+password");
+    let form = format!("email={email}&password=wrong+password");
     let response = request.header("x-forwarded-for", format!("10.{a}.{b}.{c}")).body(form).send().await?;
-    let status = response.status().as_u16();
-    response.bytes().await?;
-    Ok(status)
+    Ok((response.status().as_u16(), response.text().await?))
 }
 
 /// Sends a chat request with this body.

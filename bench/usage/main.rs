@@ -8,7 +8,7 @@
 mod ledger;
 
 use anyhow::{Context as _, ensure};
-use bench::process::{Process, env};
+use bench::process::{Process, env, owner_url};
 use bench::user::{Users, client, time_to_first_token};
 use bench::{ms, percentile, print_result};
 use domain::top_users::Order;
@@ -200,11 +200,13 @@ async fn main() -> anyhow::Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let url = env("DATABASE_URL")?;
     let rows: i64 = std::env::args().nth(1).map_or(Ok(10_000_000), |rows| rows.parse())?;
-    let root = PgPoolOptions::new().max_connections(1).connect_with(PgConnectOptions::from_str(&url)?).await?;
+    let options = PgConnectOptions::from_str(&owner_url(&url)?)?;
+    let root = PgPoolOptions::new().max_connections(1).connect_with(options).await?;
     let name = format!("bench_usage_{rows}");
     let is_new = ledger::database(&root, &name).await?;
     let url = format!("{}/{name}", url.rsplit_once('/').context("no database in DATABASE_URL")?.0);
-    let db = PgPoolOptions::new().max_connections(4).connect_with(PgConnectOptions::from_str(&url)?).await?;
+    let options = PgConnectOptions::from_str(&owner_url(&url)?)?;
+    let db = PgPoolOptions::new().max_connections(4).connect_with(options).await?;
     store::migrate(&store::Db::from(&db)).await?;
     if is_new {
         ledger::generate(&db, rows).await?;

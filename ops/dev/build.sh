@@ -26,8 +26,9 @@ build() {
 # prepare DIRECTORY: writes the sqlx query files for the current migrations to a directory.
 prepare() {
   local out=$1 name=quotient_prepare base
-  base=${DATABASE_URL%/*}
-  psql -q "$base/postgres" -c "drop database if exists $name" -c "create database $name" 2>/dev/null || psql -q "$DATABASE_URL" -c "drop database if exists $name" -c "create database $name"
+  base=$(owner_url)
+  base=${base%/*}
+  psql -q "$base/postgres" -c "drop database if exists $name" -c "create database $name" 2>/dev/null || psql -q "$(owner_url)" -c "drop database if exists $name" -c "create database $name"
   local file
   for file in migrations/*.sql; do psql -q -1 -v ON_ERROR_STOP=1 "$base/$name" -f "$file" >/dev/null || return; done
   rm -rf "$out" && mkdir -p "$out"

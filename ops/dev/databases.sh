@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Databases: those named by DATABASE_URL and REDIS_URL, or private ones of this checkout on loopback.
+# Databases: those named by DATABASE_URL, MIGRATE_DATABASE_URL and REDIS_URL, or private ones of this checkout on loopback.
 
 postgres_bin() {
   local dir
@@ -37,6 +37,12 @@ run_postgres() {
   "$PG_BIN/createdb" -h 127.0.0.1 -p "$2" -U quotient quotient 2>/dev/null || true
 }
 
+# postgres_urls PORT: exports the URLs of the server's role, which owns nothing, and of the tables' owner. Creates the role if it is missing.
+postgres_urls() {
+  "$PG_BIN/createuser" -h 127.0.0.1 -p "$1" -U quotient --no-superuser --no-createdb --no-createrole quotient_app 2>/dev/null || true
+  export DATABASE_URL=postgres://quotient_app@127.0.0.1:$1/quotient MIGRATE_DATABASE_URL=postgres://quotient@127.0.0.1:$1/quotient
+}
+
 start_postgres() {
   local home; home=$(postgres_home)
   [ -s "$home/data/PG_VERSION" ] || init_postgres "$home"
@@ -51,8 +57,7 @@ need_postgres() {
   [ -z "${DATABASE_URL:-}" ] || return 0
   install_postgres
   "$PG_BIN/pg_isready" -q -h 127.0.0.1 -p "$(free_port postgres)" || step "Postgres on 127.0.0.1:$(free_port postgres)" start_postgres
-  DATABASE_URL=postgres://quotient@127.0.0.1:$(free_port postgres)/quotient
-  export DATABASE_URL
+  postgres_urls "$(free_port postgres)"
 }
 
 start_redis() {
@@ -84,7 +89,7 @@ need_test_postgres() {
   while port_answers $port; do port=$((port + 1)); done
   at_exit "remove_test_postgres '$home'"
   step "Postgres for the tests" start_test_postgres "$home" $port
-  export DATABASE_URL=postgres://quotient@127.0.0.1:$port/quotient
+  postgres_urls $port
 }
 
 # The data is discarded after the tests, so it runs without vacuum and with minimal WAL.
@@ -105,7 +110,7 @@ check_schema() {
   for file in migrations/*.sql; do
     version=$((10#$(basename "$file" | cut -d _ -f 1)))
     sum=$(sha384sum "$file" | cut -d ' ' -f 1)
-    case $(psql -XAtq "$DATABASE_URL" -c "select encode(checksum, 'hex') = '$sum' from _sqlx_migrations where version = $version" 2>/dev/null || true) in
+    case $(psql -XAtq "$(owner_url)" -c "select encode(checksum, 'hex') = '$sum' from _sqlx_migrations where version = $version" 2>/dev/null || true) in
       f) die "this development database was created by different migrations; reset it (its data is lost): ./dev psql -c '\\c postgres' -c 'drop database quotient with (force)' -c 'create database quotient'" ;;
     esac
   done
@@ -119,6 +124,9 @@ cmd_down() {
   note "the private databases are stopped; their data stays"
 }
 
-cmd_psql() { need_postgres; need_psql; exec psql "$DATABASE_URL" "$@"; }
+# Prints the database URL of the tables' owner.
+owner_url() { echo "${MIGRATE_DATABASE_URL:-$DATABASE_URL}"; }
+
+cmd_psql() { need_postgres; need_psql; exec psql "$(owner_url)" "$@"; }
 
 cmd_redis() { need_redis; exec redis-cli -u "$REDIS_URL" "$@"; }

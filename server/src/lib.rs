@@ -14,9 +14,11 @@ mod http;
 mod jobs;
 mod mail;
 mod protection;
+mod schema;
 mod state;
 pub mod telemetry;
 mod turn;
+mod usage_csv;
 
 pub use config::Config;
 pub use http::admin_paths;
@@ -59,10 +61,10 @@ pub async fn build(config: Config) -> anyhow::Result<Server> {
     }
     // Page rendering uses tokio as its executor. Calling this again has no effect.
     let _ = any_spawner::Executor::init_tokio();
+    schema::migrate(&config).await?;
     let db = store::Db::connect(&config.database_url, store::Purpose::Requests)
         .await
         .context("can't connect to Postgres at DATABASE_URL")?;
-    store::migrate(&db).await.context("migrations")?;
     let app = AppState::new(config, db)?;
     for provider in store::provider::list(&app.db).await.context("providers")? {
         app.providers.know(&provider);

@@ -1,6 +1,6 @@
 //! The state shared by all handlers: databases, meters, providers and running turns.
 
-use crate::accounts::{email, password::Passwords, renewals::Renewals};
+use crate::accounts::{captcha::Verifier, email, password::Passwords, renewals::Renewals};
 use crate::billing::client::Billing;
 use crate::mail::{Mailer, Site};
 use crate::protection::Protection;
@@ -38,6 +38,8 @@ pub struct AppState {
     pub(crate) billing: Option<Arc<Billing>>,
     pub(crate) mailer: Arc<Mailer>,
     pub(crate) passwords: Arc<Passwords>,
+    /// The verifier of the captcha, if one is configured.
+    pub(crate) captcha: Option<Arc<Verifier>>,
     /// Sessions that this server has renewed in the last hour.
     pub(crate) renewals: Arc<Renewals>,
     /// Limits the cost of token counting.
@@ -72,6 +74,7 @@ impl AppState {
             billing: Billing::new(&config)?,
             mailer: Arc::new(Mailer::new(&config)?),
             passwords: Arc::new(Passwords::new()?),
+            captcha: config.captcha.as_ref().map(Verifier::new).transpose()?.map(Arc::new),
             renewals: Arc::default(),
             counting: Arc::new(Counting::new()),
             protection: Arc::new(Protection::new(config.api_requests_per_minute)),

@@ -28,11 +28,13 @@ pub async fn top_users(
 pub async fn users(
     /// Only users whose email contains this text; empty for all users.
     search: String,
+    /// Only users of whom several have one network or one mailbox.
+    is_risky: bool,
     /// Page number, starting at 1.
     page: u32,
 ) -> Result<(Vec<AccountSummary>, u64), Refusal> {
     let state = crate::api::context::admin()?;
-    crate::api::context::users(&state, &search, page).await
+    crate::api::context::users(&state, &search, is_risky, page).await
 }
 
 /// Loads all plans, and the names of all models that a plan can allow.

@@ -125,6 +125,53 @@ impl Drawing {
 #[cfg(test)]
 mod tests {
     use super::to_html;
+    use proptest::prelude::*;
+
+    const TAGS: &str = "p h1 h2 h3 h4 h5 h6 em strong del code pre figure figcaption span button div table thead tbody tr th td a ul ol li \
+                        blockquote hr br input";
+    const ATTRIBUTES: &str = "class type data-copy tabindex href target rel start disabled checked";
+
+    /// Returns what an element in the HTML has that no rendered message may have. Text is escaped, so each `<` opens a tag.
+    fn forbidden(html: &str) -> Option<String> {
+        for part in html.split('<').skip(1) {
+            let Some((tag, _)) = part.split_once('>') else { return Some(format!("unclosed {part:?}")) };
+            // Every second piece between quotation marks is a value.
+            let pieces: Vec<&str> = tag.split('"').collect();
+            let names: String = pieces.iter().step_by(2).map(|piece| piece.replace(['=', '/'], " ")).collect();
+            let mut names = names.split_whitespace();
+            let name = names.next().unwrap_or_default();
+            if !TAGS.split_whitespace().any(|known| known == name) {
+                return Some(format!("tag {name:?}"));
+            }
+            if let Some(other) = names.find(|name| !ATTRIBUTES.split_whitespace().any(|known| known == *name)) {
+                return Some(format!("attribute {other:?}"));
+            }
+            let address = tag.split_once("href=\"").map(|(_, rest)| rest.trim().to_ascii_lowercase());
+            if let Some(address) = address
+                && !["http://", "https://", "mailto:"].iter().any(|scheme| address.starts_with(scheme))
+            {
+                return Some(format!("address {address:?}"));
+            }
+        }
+        None
+    }
+
+    proptest! {
+        /// Field note 42, for any bytes and for text that is made of Markdown and HTML.
+        #[test]
+        fn no_text_renders_more_than_known_tags(
+            bytes in proptest::collection::vec(any::<u8>(), 0..300),
+            parts in proptest::collection::vec(
+                "(\\PC|\n|\\[x\\]|\\(|\\)|!\\[|\\]\\(javascript:|\\]\\(https://a.b/|<script|<img src=x |onerror=|style=|\"|'|>|<|&|\\||\\|-:\\||```|`|\\*\\*|_|~~|#|- |1\\. |    )",
+                0..60,
+            ),
+        ) {
+            for text in [String::from_utf8_lossy(&bytes).into_owned(), parts.concat()] {
+                let html = to_html(&text);
+                prop_assert_eq!(forbidden(&html), None, "{:?} became {}", text, html);
+            }
+        }
+    }
 
     /// Regression test for field note 42.
     #[test]

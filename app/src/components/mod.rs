@@ -2,6 +2,7 @@
 
 pub mod auth_card;
 pub mod browser_name;
+pub mod captcha;
 pub mod chart;
 pub mod duration;
 pub mod field;

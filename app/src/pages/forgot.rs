@@ -1,6 +1,7 @@
 //! `/forgot`: requests a link to reset a password. The answer is the same whether or not the address has an account.
 
 use crate::components::auth_card::AuthCard;
+use crate::components::captcha::CaptchaField;
 use crate::components::field::{Field, FormError};
 use crate::components::icon::{Draw, Icon};
 use crate::page_context::page_context;
@@ -28,6 +29,7 @@ fn Request() -> impl IntoView {
         <form method="post" action="/forgot" class="stack">
             <FormError/>
             <Field name="email" label="Email" kind="email" autocomplete="username"/>
+            <CaptchaField/>
             <button>"Send link"</button>
         </form>
     }

@@ -2,6 +2,7 @@
 
 use crate::api;
 use crate::components::auth_card::{AuthCard, NextField, with_next};
+use crate::components::captcha::CaptchaField;
 use crate::components::field::{Field, FormError, PasswordField};
 use crate::components::loaded::loaded;
 use crate::page_context::page_context;
@@ -24,6 +25,7 @@ pub fn SignUp() -> impl IntoView {
                 <Field name="name" label="Name" kind="text" autocomplete="name" optional=true/>
                 <Field name="email" label="Email" kind="email" autocomplete="username"/>
                 <PasswordField name="password" label="Password" autocomplete="new-password" hint=PASSWORD_HINT/>
+                <CaptchaField/>
                 <button>"Create account"</button>
             </form>
             <p class="auth-links">"Already have an account? " <a href=with_next("/sign-in")>"Sign in"</a></p>

@@ -248,6 +248,10 @@ pub struct AccountSummary {
     pub is_paused: bool,
     /// When the account was created.
     pub created_at: OffsetDateTime,
+    /// Number of accounts that were created from the same network, this one included, if there are suspiciously many.
+    pub same_block: Option<u64>,
+    /// Number of accounts whose address reaches the same mailbox, this one included, if there are several.
+    pub same_address: Option<u64>,
 }
 
 /// Number of users on a page of the account list.

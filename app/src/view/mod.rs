@@ -2,7 +2,9 @@
 
 pub mod admin;
 pub mod billing;
+pub mod captcha;
 pub mod conversation;
+pub mod data;
 pub mod plan;
 pub mod provider;
 pub mod security;

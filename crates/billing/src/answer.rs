@@ -34,9 +34,15 @@ pub struct Customer {
     /// `true` on the stub that Stripe keeps of a deleted customer.
     pub(crate) deleted: Option<bool>,
     pub(crate) metadata: Option<HashMap<String, String>>,
+    pub(crate) email: Option<String>,
 }
 
 impl Customer {
+    /// Returns the id of a user that the metadata name, in whatever form.
+    pub(crate) fn named_user(&self) -> Option<&str> {
+        self.metadata.as_ref()?.get(USER_ID).map(String::as_str)
+    }
+
     /// Returns the user the customer belongs to, from the metadata set when it was created.
     #[must_use]
     pub fn user_id(&self) -> Option<UserId> {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use stripe_billing::invoice::ListInvoice;
 use stripe_billing::subscription::{CancelSubscription, ListSubscription, ListSubscriptionStatus};
 use stripe_core::charge::RetrieveCharge;
-use stripe_core::customer::{CreateCustomer, RetrieveCustomer};
+use stripe_core::customer::{CreateCustomer, ListCustomer, RetrieveCustomer, SearchCustomer};
 
 /// Parameters of a new customer.
 pub struct NewCustomer<'a> {
@@ -45,6 +45,31 @@ impl Stripe {
             Err(error) if error.is_missing() => Ok(Found::Unknown),
             Err(error) => Err(error),
         }
+    }
+
+    /// Finds the customers of a user, duplicates included: those whose metadata name the user, and those that have the address and name nobody.
+    /// Stripe's search may miss customers of the last minute, which the list by address contains.
+    ///
+    /// # Errors
+    /// Returns an error if Stripe refuses the list or can't be reached. A refused search finds nothing: it isn't available everywhere.
+    pub async fn customers_of(&self, user_id: UserId, email: Option<&str>) -> Result<Vec<String>, StripeError> {
+        let query = format!("metadata['{USER_ID}']:'{user_id}'");
+        let mut found = match self.send::<Page<Customer>>(&SearchCustomer::new(query).limit(100)).await {
+            Ok(page) => page.data,
+            Err(StripeError::Refused { .. }) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        if let Some(email) = email {
+            found.extend(self.send::<Page<Customer>>(&ListCustomer::new().email(email).limit(100)).await?.data);
+        }
+        let is_theirs = |customer: &Customer| match customer.named_user() {
+            Some(named) => named == user_id.to_string(),
+            None => customer.email.as_deref().is_some_and(|theirs| Some(theirs) == email),
+        };
+        let mut ids: Vec<String> = found.into_iter().filter(is_theirs).map(|customer| customer.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(ids)
     }
 
     /// Loads all subscriptions of a customer, including those that have ended.

@@ -1,4 +1,4 @@
-//! Development and test servers on real sockets: a Stripe simulator (module `stripe`) and an LLM provider.
+//! Development and test servers on real sockets: a Stripe simulator (module `stripe`), a captcha's provider and an LLM provider.
 //!
 //! The provider speaks both wire formats, follows the directives in the last message and records every call it serves. Tests compare
 //! ledgers with that record.
@@ -40,6 +40,7 @@
 
 mod bill;
 mod cache;
+mod captcha;
 mod refusal;
 mod request;
 mod script;
@@ -47,6 +48,7 @@ mod stripe;
 mod wire;
 
 pub use bill::Bill;
+pub use captcha::{CAPTCHA_SECRET, FakeCaptcha};
 pub use request::Sent;
 pub use script::{Ending, Refusal, Script, Shape};
 pub use stripe::FakeStripe;

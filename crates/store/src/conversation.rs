@@ -64,3 +64,45 @@ pub async fn delete(db: impl PgExecutor<'_>, owner: UserId, id: ConversationId) 
     .await?;
     Ok(done.rows_affected() == 1)
 }
+
+/// A conversation in its user's export.
+pub struct ExportedConversation {
+    /// Conversation id.
+    pub id: ConversationId,
+    /// Title.
+    pub title: String,
+    /// When it was started.
+    pub created_at: OffsetDateTime,
+    /// Time of the last message.
+    pub updated_at: OffsetDateTime,
+}
+
+/// Loads the next page of a user's conversations, oldest first, at most `limit`: those after the last one of the previous page.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn next(
+    db: impl PgExecutor<'_>,
+    owner: UserId,
+    after: Option<ConversationId>,
+    limit: i64,
+) -> Result<Vec<ExportedConversation>> {
+    let rows = sqlx::query!(
+        "select conversation_id, title, created_at, updated_at from conversation
+         where user_id = $1 and conversation_id > $2 order by conversation_id limit $3",
+        Uuid::from(owner),
+        after.map_or(Uuid::nil(), Uuid::from),
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| ExportedConversation {
+            id: row.conversation_id.into(),
+            title: row.title,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        })
+        .collect())
+}

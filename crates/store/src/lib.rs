@@ -68,12 +68,34 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
 
-/// Runs all pending migrations. Servers that start at the same time wait for each other.
+/// Runs all pending migrations, as the owner of the tables, and grants the role `quotient_app` what it needs, if it exists. Servers that
+/// start at the same time wait for each other.
 ///
 /// # Errors
 /// Returns an error if a migration fails. That migration is rolled back.
 pub async fn migrate(db: &Db) -> Result<()> {
-    db.migrate(&MIGRATIONS).await
+    db.migrate(&MIGRATIONS).await?;
+    sqlx::query!("select grant_app_role()").fetch_one(db).await?;
+    Ok(())
+}
+
+/// Returns whether all migrations of this build have been applied as they are here. Needs no privilege to change anything.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn is_migrated(db: &Db) -> Result<bool> {
+    // sqlx creates this table itself, so the query macro can't check the statement.
+    let applied = sqlx::query_as::<_, (i64, Vec<u8>)>("select version, checksum from _sqlx_migrations where success");
+    let applied = match applied.fetch_all(db).await {
+        Ok(applied) => applied,
+        // undefined_table: nothing has been applied
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    let is_applied = |migration: &sqlx::migrate::Migration| {
+        applied.iter().any(|(version, sum)| *version == migration.version && sum.as_slice() == &*migration.checksum)
+    };
+    Ok(MIGRATIONS.iter().all(is_applied))
 }
 
 /// Returns the latest migration version in this build and the latest one applied to the database. The database may be ahead if a newer

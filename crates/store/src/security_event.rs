@@ -2,6 +2,7 @@
 
 use crate::Result;
 use domain::{SecurityEvent, SecurityEventRow, UserId};
+use serde::Serialize;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -72,4 +73,44 @@ pub async fn list(db: impl PgExecutor<'_>, owner: UserId, since: OffsetDateTime)
 /// Returns an error if the query fails.
 pub async fn sweep(db: impl PgExecutor<'_>, before: OffsetDateTime) -> Result<u64> {
     Ok(sqlx::query!("delete from security_event where created_at < $1", before).execute(db).await?.rows_affected())
+}
+
+/// An event in its user's export.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExportedEvent {
+    /// Event id.
+    pub security_event_id: Uuid,
+    /// What happened.
+    pub kind: String,
+    /// Keyed hash of the client's address.
+    pub origin: String,
+    /// The browser, as it describes itself.
+    pub user_agent: String,
+    /// When it happened.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+}
+
+/// Loads the next page of a user's events, oldest first, at most `limit`: those after the last one of the previous page.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn next(
+    db: impl PgExecutor<'_>,
+    owner: UserId,
+    after: Option<(OffsetDateTime, Uuid)>,
+    limit: i64,
+) -> Result<Vec<ExportedEvent>> {
+    let (at, id) = after.unwrap_or((OffsetDateTime::UNIX_EPOCH, Uuid::nil()));
+    Ok(sqlx::query_as!(
+        ExportedEvent,
+        "select security_event_id, kind, origin, user_agent, created_at from security_event
+         where user_id = $1 and (created_at, security_event_id) > ($2, $3) order by created_at, security_event_id limit $4",
+        Uuid::from(owner),
+        at,
+        id,
+        limit,
+    )
+    .fetch_all(db)
+    .await?)
 }

@@ -4,7 +4,7 @@
 use super::attempts::{self, Attempt};
 use super::client::ClientInfo;
 use super::rejection::Rejection;
-use super::{activity, confirm, email, links, password_rules, session, sign_in};
+use super::{activity, captcha, confirm, email, links, password_rules, session, sign_in};
 use crate::AppState;
 use crate::failure::{Failure, internal};
 use crate::mail::{self, Mail};
@@ -42,12 +42,18 @@ pub(crate) async fn change(
 /// time: the work begins after it.
 ///
 /// # Errors
-/// Returns a rejection if the address is invalid, or too many links were requested.
-pub(crate) async fn forgot(app: &AppState, client: &ClientInfo, email: &str) -> Result<(), Rejection> {
+/// Returns a rejection if the address is invalid, the captcha wasn't solved, or too many links were requested.
+pub(crate) async fn forgot(
+    app: &AppState,
+    client: &ClientInfo,
+    email: &str,
+    captcha_response: &str,
+) -> Result<(), Rejection> {
     email::check(email).map_err(|sentence| Rejection::invalid("email", sentence))?;
     let subject = app.subject(email)?;
     let delay = attempts::count_attempt(app, &client.origin, Attempt::Reset { subject: &subject }).await?;
     tokio::time::sleep(delay).await;
+    captcha::check(app.captcha.as_deref(), captcha_response).await?;
     let (app, client, email) = (app.clone(), client.clone(), email.to_owned());
     tokio::spawn(async move {
         if let Err(error) = send_link(&app, &client, &email).await {

@@ -5,6 +5,8 @@
 pub(crate) struct ClientInfo {
     /// Keyed hash of its address.
     pub origin: String,
+    /// Keyed hash of the block of addresses that its own belongs to: an IPv4 /24 or an IPv6 /48.
+    pub block: String,
     /// The browser, as it describes itself; may be empty.
     pub user_agent: String,
     /// Hash of its browser cookie, if it has one.

@@ -8,8 +8,17 @@ use crate::mail::{self, Mail};
 use domain::{SecurityEvent, Viewer};
 use secrecy::SecretString;
 
-/// Deletes the viewer's account and its conversations, given the password, and closes all its Stripe customers (field note 94). Ledger rows
-/// are kept without the user.
+/// The result of a deletion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deleted {
+    /// The account is deleted.
+    Yes,
+    /// The account has no password, and its user hasn't proved who they are in the last ten minutes. Nothing was deleted.
+    MustConfirm,
+}
+
+/// Deletes the viewer's account and its conversations, and cancels the subscriptions of all its Stripe customers (field note 94). Requires
+/// the password, or a recent proof of identity for an account without one. Ledger rows are kept without the user.
 ///
 /// # Errors
 /// Returns a rejection if the password is wrong, there were too many attempts, or no admin would be left.
@@ -18,10 +27,14 @@ pub(crate) async fn delete(
     client: &ClientInfo,
     viewer: &Viewer,
     password: SecretString,
-) -> Result<(), Rejection> {
-    let field = ("password", "Your account was not deleted.");
-    confirm::check(app, client, viewer, field, password).await?;
+) -> Result<Deleted, Rejection> {
     let now = AppState::now();
+    if store::account::has_password(&app.db, viewer.user_id).await? {
+        let field = ("password", "Your account was not deleted.");
+        confirm::check(app, client, viewer, field, password).await?;
+    } else if !confirm::is_recent(viewer, now) {
+        return Ok(Deleted::MustConfirm);
+    }
     if !store::account::delete(&app.db, viewer.user_id, now).await? {
         let message = "You are the only admin. Make another user an admin first: quotient admin add EMAIL";
         return Err(Rejection::invalid("", message));
@@ -29,5 +42,6 @@ pub(crate) async fn delete(
     activity::record(app, Some(viewer.user_id), SecurityEvent::AccountDeleted, client).await;
     let mut tx = store::begin(&app.db).await?;
     mail::queue_to(&mut tx, viewer.user_id, &viewer.email, Mail::AccountDeleted, now).await?;
-    Ok(tx.commit().await?)
+    tx.commit().await?;
+    Ok(Deleted::Yes)
 }

@@ -2,12 +2,14 @@
 
 pub(crate) mod activity;
 pub(crate) mod attempts;
+pub(crate) mod captcha;
 pub(crate) mod change_email;
 pub(crate) mod change_password;
 pub(crate) mod client;
 pub(crate) mod confirm;
 pub(crate) mod delete;
 pub(crate) mod email;
+pub(crate) mod export;
 mod links;
 pub(crate) mod password;
 mod password_rules;

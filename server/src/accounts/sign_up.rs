@@ -4,7 +4,7 @@ use super::attempts::{self, Attempt};
 use super::client::ClientInfo;
 use super::password::Checked;
 use super::rejection::Rejection;
-use super::{activity, email, password_rules, profile, session, sign_in, verify};
+use super::{activity, captcha, email, password_rules, profile, session, sign_in, verify};
 use crate::AppState;
 use domain::{SecurityEvent, UserId};
 use secrecy::SecretString;
@@ -23,6 +23,8 @@ pub(crate) struct SignUp<'a> {
     pub name: &'a str,
     /// Password.
     pub password: SecretString,
+    /// What the captcha's widget returned; empty without one.
+    pub captcha: &'a str,
 }
 
 /// Creates an account and signs in.
@@ -41,8 +43,9 @@ pub(crate) async fn sign_up(
     }
     let delay = attempts::count_attempt(app, &client.origin, Attempt::SignUp).await?;
     tokio::time::sleep(delay).await;
+    captcha::check(app.captcha.as_deref(), new.captcha).await?;
     let password_hash = app.passwords.hash(new.password.clone()).await?;
-    let user_id = match create(app, &new, &password_hash).await? {
+    let user_id = match create(app, client, &new, &password_hash).await? {
         Some(user_id) => user_id,
         None => created_just_now(app, client, &new).await?.ok_or_else(taken)?,
     };
@@ -68,7 +71,12 @@ fn check(new: &SignUp<'_>) -> Vec<(&'static str, String)> {
 }
 
 /// Creates the account. Returns `None` if the address has one.
-async fn create(app: &AppState, new: &SignUp<'_>, password_hash: &str) -> Result<Option<UserId>, Rejection> {
+async fn create(
+    app: &AppState,
+    client: &ClientInfo,
+    new: &SignUp<'_>,
+    password_hash: &str,
+) -> Result<Option<UserId>, Rejection> {
     let user_id = UserId::at(AppState::now());
     let account = NewAccount {
         user_id,
@@ -80,6 +88,8 @@ async fn create(app: &AppState, new: &SignUp<'_>, password_hash: &str) -> Result
         // Anyone can enter any address, so it makes an admin only on the developer's own machine.
         is_admin: app.config.is_loopback() && app.config.admin_emails.contains(&new.email.to_lowercase()),
         email_verified_at: None,
+        address_hash: &app.subject(new.email)?,
+        sign_up_block: Some(&client.block),
     };
     let mut tx = store::begin(&app.db).await?;
     match account::create(&mut tx, &account).await? {

@@ -73,10 +73,10 @@ pub enum Command {
 /// # Errors
 /// Returns an error to print on the command line.
 pub async fn run(command: Command, config: &Config, out: &mut impl Write) -> anyhow::Result<()> {
+    crate::schema::migrate(config).await?;
     let db = store::Db::connect(&config.database_url, store::Purpose::Commands)
         .await
         .context("can't connect to Postgres at DATABASE_URL")?;
-    store::migrate(&db).await.context("migrations")?;
     match command {
         Command::Admin(command) => admin::run(command, &db, out).await,
         Command::Providers(command) => providers::run(command, config, &db, out).await,

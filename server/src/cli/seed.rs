@@ -65,6 +65,8 @@ async fn fill(config: &Config, db: &store::Db, are_paying: bool, out: &mut impl 
             subject: &subject,
             is_admin: n == 0,
             email_verified_at: Some(now - Duration::days(DAYS)),
+            address_hash: &subject,
+            sign_up_block: None,
         };
         if store::account::create(db, &new).await? == store::account::Created::EmailTaken {
             writeln!(out, "The account {email} already exists. No demo data was added.")?;

@@ -10,5 +10,6 @@ pub(super) fn read(vars: &Variables, config: &mut Config) {
             vars.report("DATABASE_URL", "required", "a Postgres URL, like postgres://user:password@127.0.0.1/database");
         }
     }
+    config.migrate_database_url = vars.secret_text("MIGRATE_DATABASE_URL");
     config.redis_url = vars.secret_text("REDIS_URL");
 }

@@ -1,6 +1,7 @@
 //! Configuration. This is the only module that reads the environment; `.env.example` lists every variable and its default.
 
 mod billing;
+mod captcha;
 mod databases;
 mod dev;
 mod http;
@@ -9,6 +10,7 @@ mod owner;
 mod providers;
 mod variables;
 
+pub use self::captcha::{Captcha, CaptchaProvider};
 pub(crate) use self::http::is_loopback;
 
 use self::variables::Variables;
@@ -38,6 +40,8 @@ pub struct Config {
     pub metrics_addr: Option<SocketAddr>,
     /// Postgres connection URL.
     pub database_url: String,
+    /// Postgres connection URL of the tables' owner, who applies migrations; `None` uses `database_url`.
+    pub migrate_database_url: Option<String>,
     /// Redis URL, or the URLs of a cluster's nodes separated by commas. `None` keeps state in memory, for a single process.
     pub redis_url: Option<String>,
     /// API keys of LLM providers by the name of their variable, such as `OPENAI_API_KEY`: every variable that ends in `_API_KEY`. A
@@ -75,6 +79,8 @@ pub struct Config {
     pub daily_spend: Option<Picos>,
     /// Maximum number of accounts that all visitors together may create in any hour.
     pub sign_up_hourly_cap: u64,
+    /// The captcha on sign-up and recovery; `None` shows none.
+    pub captcha: Option<Captcha>,
     /// URL of the alert webhook and the secret that its requests are signed with.
     pub alert_webhook: Option<(SecretString, SecretString)>,
     /// Share of a day's cost or tokens, in percent, above which an alert about a user is sent.
@@ -118,6 +124,7 @@ impl Config {
         billing::read(&vars, &mut config);
         mail::read(&vars, &mut config);
         owner::read(&vars, &mut config);
+        captcha::read(&vars, &mut config);
         dev::read(&vars, &mut config);
         vars.finish()?;
         Ok(config)
@@ -134,6 +141,7 @@ impl Config {
             max_connections: None,
             metrics_addr: None,
             database_url: String::new(),
+            migrate_database_url: None,
             redis_url: None,
             provider_keys: HashMap::new(),
             anthropic_base_url: None,
@@ -153,6 +161,7 @@ impl Config {
             mail_from: format!("{} <{}>", brand::NAME, brand::SUPPORT_EMAIL),
             daily_spend: Some(DAILY_SPEND),
             sign_up_hourly_cap: 200,
+            captcha: None,
             alert_webhook: None,
             alert_user_percent: 40,
             ledger_months: None,
@@ -222,6 +231,7 @@ mod tests {
             ("ALERT_WEBHOOK_URL", "https://hooks.example"),
             ("ALERT_USER_PERCENT", "101"),
             ("LEDGER_MONTHS", "3"),
+            ("CAPTCHA_PROVIDER", "recaptcha"),
         ]);
         let error = error.unwrap_err().to_string();
         let names: Vec<&str> = error.lines().map(|line| line.split_once(": ").unwrap().0).collect();
@@ -241,6 +251,7 @@ mod tests {
             "ALERT_WEBHOOK_SECRET",
             "ALERT_USER_PERCENT",
             "LEDGER_MONTHS",
+            "CAPTCHA_PROVIDER",
         ];
         assert_eq!(names, expected);
         assert!(error.lines().all(|line| line.contains("; set ")), "{error}");

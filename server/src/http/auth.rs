@@ -30,6 +30,8 @@ struct SignUpForm {
     password: SecretString,
     #[serde(default)]
     next: String,
+    #[serde(default, rename = "cf-turnstile-response", alias = "h-captcha-response")]
+    captcha: String,
 }
 
 #[derive(Deserialize)]
@@ -61,7 +63,7 @@ pub(crate) async fn sign_up(
     let (address, name) = (email::entered(&form.email), form.name.trim());
     let mut client = client_info(&app, &again)?;
     let cookie = browser::remember(&app, &again, &mut client);
-    let new = SignUp { email: &address, name, password: form.password };
+    let new = SignUp { email: &address, name, password: form.password, captcha: &form.captcha };
     match sign_up::sign_up(&app, &session, &client, new).await {
         Ok(()) => Ok(signed_in(&form.next, cookie)),
         Err(rejection) => {

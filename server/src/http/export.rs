@@ -1,6 +1,4 @@
-//! Exports the ledger as CSV (RFC 4180, <https://www.rfc-editor.org/rfc/rfc4180>) or JSON, streamed in chunks. Cells that a spreadsheet
-//! would interpret as a formula are prefixed with an apostrophe (<https://owasp.org/www-community/attacks/CSV_Injection>); numbers stay
-//! numbers.
+//! Exports the ledger as CSV or JSON, streamed in chunks.
 
 use crate::AppState;
 use crate::accounts::attempts::{Attempt, count_attempt};
@@ -8,6 +6,7 @@ use crate::failure::{Failure, internal};
 use crate::http::extract::SignedIn;
 use crate::http::origin::request_origin;
 use crate::http::pages;
+use crate::usage_csv::{self, Columns};
 use app::view::usage_filter::of_query;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -113,6 +112,15 @@ enum Scope {
     Own { user_id: UserId, shows_cost: bool },
 }
 
+impl Scope {
+    fn columns(self) -> Columns {
+        match self {
+            Self::All => Columns { users: true, cost: true },
+            Self::Own { shows_cost, .. } => Columns { users: false, cost: shows_cost },
+        }
+    }
+}
+
 /// The parameters of an export.
 struct Export {
     db: store::Db,
@@ -207,7 +215,7 @@ impl Export {
             at = next;
         };
         let bytes = match self.format {
-            Format::Csv => csv_of(&rows, is_first, self.scope)?,
+            Format::Csv => usage_csv::lines(&rows, is_first, self.scope.columns())?,
             Format::Json => json_of(&rows, is_first, matches!(next, Cursor::End))?,
         };
         Ok(Some((bytes.into(), next)))
@@ -232,65 +240,6 @@ impl Export {
             Scope::All => usage_row::next(&self.db, &filter, CHUNK_ROWS).await,
         }
     }
-}
-
-/// Escapes text that a spreadsheet would interpret as a formula.
-fn escape_formula(text: &str) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) { format!("'{text}") } else { text.to_owned() }
-}
-
-fn csv_of(rows: &[Row], with_head: bool, scope: Scope) -> anyhow::Result<Vec<u8>> {
-    let with_users = matches!(scope, Scope::All);
-    let with_cost = !matches!(scope, Scope::Own { shows_cost: false, .. });
-    let mut out = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
-    if with_head {
-        let users: &[&str] = if with_users { &["email", "subject"] } else { &[] };
-        let head = ["created_at", "ai_usage_id", "turn_id", "call_no", "purpose", "model", "status", "usage_source"];
-        let numbers = [
-            "input_tokens",
-            "cache_read_tokens",
-            "cache_write_tokens",
-            "cache_write_long_tokens",
-            "output_tokens",
-            "reasoning_tokens",
-            "estimated_tokens",
-        ];
-        let cost: &[&str] = if with_cost { &["cost_usd"] } else { &[] };
-        let all = head.iter().chain(users).chain(&numbers).chain(cost).chain(&["corrects"]);
-        out.write_record(all)?;
-    }
-    let format = time::format_description::well_known::Rfc3339;
-    for row in rows {
-        let mut cells = vec![
-            row.created_at.format(&format)?,
-            row.ai_usage_id.to_string(),
-            row.turn_id.to_string(),
-            row.call_no.to_string(),
-            escape_formula(&row.purpose),
-            escape_formula(&row.model),
-            escape_formula(&row.status),
-            row.usage_source.clone().unwrap_or_default(),
-        ];
-        if with_users {
-            cells.extend([escape_formula(row.email.as_deref().unwrap_or_default()), escape_formula(&row.subject)]);
-        }
-        let numbers = [
-            row.input_tokens,
-            row.cache_read_tokens,
-            row.cache_write_tokens,
-            row.cache_write_long_tokens,
-            row.output_tokens,
-            row.reasoning_tokens,
-            row.estimated_tokens,
-        ];
-        cells.extend(numbers.map(|n| n.to_string()));
-        if with_cost {
-            cells.push(row.cost_usd.to_string());
-        }
-        cells.push(row.corrects.map(|id| id.to_string()).unwrap_or_default());
-        out.write_record(cells)?;
-    }
-    Ok(out.into_inner()?)
 }
 
 fn json_of(rows: &[Row], is_first: bool, is_last: bool) -> anyhow::Result<Vec<u8>> {

@@ -47,3 +47,54 @@ pub(crate) async fn read_form<T: DeserializeOwned>(request: Request) -> Result<(
         Err(_) => Err(again),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::executor::block_on;
+    use http::{HeaderValue, Method, header};
+    use proptest::prelude::*;
+    use secrecy::{ExposeSecret as _, SecretString};
+    use serde::Deserialize;
+
+    #[derive(Deserialize)]
+    struct Fields {
+        #[serde(default)]
+        email: String,
+        #[serde(default)]
+        password: SecretString,
+    }
+
+    fn request(body: Vec<u8>) -> Request {
+        let mut request = Request::new(Body::from(body));
+        *request.method_mut() = Method::POST;
+        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+        request.headers_mut().insert(header::CONTENT_TYPE, form);
+        request
+    }
+
+    #[test]
+    fn forms_are_read_and_the_request_is_kept() {
+        let read = |body: &str| block_on(read_form::<Fields>(request(body.as_bytes().to_vec())));
+        let (fields, again) = read("email=a%40b.co&password=p+q&role=admin").unwrap();
+        assert_eq!((fields.email.as_str(), fields.password.expose_secret()), ("a@b.co", "p q"));
+        assert_eq!(again.method(), Method::POST);
+        assert!(read("email=a&email=b").is_err(), "a field that is sent twice");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_reading_a_form_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..300),
+            text in "(email|password|=|&|\\+|%[0-9a-fA-F]{0,2}|[a-z]){0,60}",
+        ) {
+            for body in [bytes, text.into_bytes()] {
+                let length = body.len();
+                if let Ok((fields, _)) = block_on(read_form::<Fields>(request(body))) {
+                    // Bytes that aren't UTF-8 become U+FFFD, which has three.
+                    prop_assert!(fields.email.len() + fields.password.expose_secret().len() <= 3 * length);
+                }
+            }
+        }
+    }
+}

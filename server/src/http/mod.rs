@@ -12,6 +12,7 @@ mod browser;
 mod chat;
 mod connection_limit;
 mod current_user;
+mod data;
 mod deadline_body;
 mod error;
 mod export;

@@ -7,7 +7,7 @@ use domain::Problem;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::HeaderMap;
 use ipnet::IpNet;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Header with the addresses that a request was forwarded for.
 const FORWARDED_FOR: &str = "x-forwarded-for";
@@ -64,17 +64,20 @@ impl Client {
 
     /// Returns the client's origin; see [`request_origin`].
     pub(crate) fn origin(self, app: &AppState) -> Result<String, Problem> {
-        let hash =
-            |text: &str| keyed_hash(&app.config.secret_key, text).map_err(|error| internal(&format!("{error:#}")));
         match self.address {
-            None => hash("unknown"),
-            Some(IpAddr::V4(v4)) => hash(&v4.to_string()),
+            None => hash(app, "unknown"),
+            Some(IpAddr::V4(v4)) => hash(app, &v4.to_string()),
             Some(v6) => {
                 // Hashed with the length of the prefix, so that the two never equal each other.
                 let (household, customer) = (network(v6, 4), network(v6, 3));
-                Ok(format!("{}-{}", hash(&household.to_string())?, hash(&format!("{customer}/48"))?))
+                Ok(format!("{}-{}", hash(app, &household.to_string())?, hash(app, &format!("{customer}/48"))?))
             }
         }
+    }
+
+    /// Returns a keyed hash of the block of addresses that the client's belongs to: an IPv4 /24 or an IPv6 /48.
+    pub(crate) fn block(self, app: &AppState) -> Result<String, Problem> {
+        hash(app, &self.address.map_or_else(|| "unknown".to_owned(), block))
     }
 }
 
@@ -90,6 +93,21 @@ fn network(address: IpAddr, segments: usize) -> IpAddr {
     let mut kept = v6.segments();
     kept.iter_mut().skip(segments).for_each(|segment| *segment = 0);
     Ipv6Addr::from(kept).into()
+}
+
+/// Returns the block of addresses that an address belongs to, with the length of its prefix.
+fn block(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            format!("{}/24", Ipv4Addr::new(a, b, c, 0))
+        }
+        v6 @ IpAddr::V6(_) => format!("{}/48", network(v6, 3)),
+    }
+}
+
+fn hash(app: &AppState, text: &str) -> Result<String, Problem> {
+    keyed_hash(&app.config.secret_key, text).map_err(|error| internal(&format!("{error:#}")))
 }
 
 fn keyed_hash(key: &[u8], text: &str) -> anyhow::Result<String> {
@@ -160,6 +178,18 @@ mod tests {
         }
         assert_eq!(network("2001:db8:1:2::3".parse().unwrap(), 3).to_string(), "2001:db8:1::");
         assert_eq!(Client::behind(None, &HeaderMap::new(), &ours).network(), None);
+    }
+
+    #[test]
+    fn blocks_are_what_one_customer_has() {
+        for (address, expected) in [
+            ("203.0.113.9", "203.0.113.0/24"),
+            ("203.0.113.250", "203.0.113.0/24"),
+            ("2001:db8:1:2:3::4", "2001:db8:1::/48"),
+            ("2001:db8:1:ffff::1", "2001:db8:1::/48"),
+        ] {
+            assert_eq!(block(address.parse().unwrap()), expected, "{address}");
+        }
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 use crate::AppState;
 use crate::accounts::session;
+use crate::config::CaptchaProvider;
 use crate::failure::Failure;
 use crate::http::current_user::CurrentUser;
 use crate::http::error::ResponseProblem;
 use app::page_context::{FailedForm, PageContext};
+use app::view::captcha::CaptchaWidget;
 use app::view::provider::FormResult;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -92,7 +94,8 @@ async fn draw(app: &AppState, request: Request, content: PageContext) -> Respons
     let retry = content.problem.as_ref().and_then(Problem::retry_after_seconds);
     let about = content.problem.as_ref().map(|problem| (problem.kind, problem.retry_after_ms));
     let query = parts.uri.query().map(pairs).unwrap_or_default();
-    let context = PageContext { query, ..request_context(&parts, content) };
+    let captcha = captcha_of(app, parts.uri.path());
+    let context = PageContext { query, captcha, ..request_context(&parts, content) };
     parts.extensions.insert(context);
     let (state, reload, options) = (app.page_state(), app.config.live_reload_port, leptos_options(app));
     let handler = leptos_axum::render_app_async_with_context(
@@ -112,6 +115,22 @@ async fn draw(app: &AppState, request: Request, content: PageContext) -> Respons
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
+}
+
+/// Returns the captcha of the page at `path`, if its form has one.
+fn captcha_of(app: &AppState, path: &str) -> Option<CaptchaWidget> {
+    let captcha = app.config.captcha.as_ref().filter(|_| matches!(path, "/sign-up" | "/forgot"))?;
+    let (script, class, sources) = match captcha.provider {
+        CaptchaProvider::Turnstile => (
+            "https://challenges.cloudflare.com/turnstile/v0/api.js",
+            "cf-turnstile",
+            "https://challenges.cloudflare.com",
+        ),
+        CaptchaProvider::Hcaptcha => {
+            ("https://js.hcaptcha.com/1/api.js", "h-captcha", "https://hcaptcha.com https://*.hcaptcha.com")
+        }
+    };
+    Some(CaptchaWidget { script, class, site_key: captcha.site_key.clone(), sources })
 }
 
 /// Returns a context with the path, the viewer and the hash of the session of a request, and the rest of `content`.
@@ -137,7 +156,12 @@ pub(crate) fn provide(state: &app::api::context::PageState, reload_port: Option<
             .cloned()
             .unwrap_or_else(|| request_context(&parts, PageContext::default()))
     });
-    provide_context(context.unwrap_or_default());
+    let context = context.unwrap_or_default();
+    // Only the pages with a captcha load anything from another site.
+    let captcha = context.captcha.as_ref().map(|captcha| captcha.sources);
+    let also = captcha.map(|sources| format!(" {sources}")).unwrap_or_default();
+    let frames = captcha.map(|sources| format!("; frame-src {sources}")).unwrap_or_default();
+    provide_context(context);
     provide_context(state.panic_handler());
     // Chromium applies `form-action` to the redirects of a form as well.
     let actions: String = state.payment_pages.iter().map(|page| format!(" {page}")).collect();
@@ -145,8 +169,8 @@ pub(crate) fn provide(state: &app::api::context::PageState, reload_port: Option<
         let connect =
             reload_port.map(|port| format!(" ws://127.0.0.1:{port} ws://localhost:{port}")).unwrap_or_default();
         let policy = format!(
-            "default-src 'none'; script-src 'self' 'nonce-{nonce}' 'wasm-unsafe-eval'; style-src 'self'; font-src 'self'; \
-             img-src 'self' data:; connect-src 'self'{connect}; form-action 'self'{actions}; frame-ancestors 'none'; base-uri 'none'"
+            "default-src 'none'; script-src 'self' 'nonce-{nonce}' 'wasm-unsafe-eval'{also}; style-src 'self'{also}; font-src 'self'; \
+             img-src 'self' data:; connect-src 'self'{connect}{also}{frames}; form-action 'self'{actions}; frame-ancestors 'none'; base-uri 'none'"
         );
         if let Ok(policy) = HeaderValue::from_str(&policy) {
             response.insert_header(header::CONTENT_SECURITY_POLICY, policy);

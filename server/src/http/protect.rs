@@ -101,6 +101,8 @@ fn log_forbidden(app: &AppState, client: Client, method: &Method, uri: &Uri, res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderValue;
+    use proptest::prelude::*;
 
     #[test]
     fn the_session_is_read_from_its_own_cookie() {
@@ -114,6 +116,17 @@ mod tests {
         assert_eq!(token(&["__Host-session=abc; session=x"], "__Host-session").as_deref(), Some("abc"));
         for other in ["", "session", "my-session=abc", "sessions=abc", "__Host-session=abc"] {
             assert_eq!(token(&[other], "session"), None, "{other}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_cookie_makes_parsing_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100), text in "(session|;| |=|[a-z]){0,30}") {
+            for value in [HeaderValue::from_bytes(&bytes).ok(), HeaderValue::from_str(&text).ok()].into_iter().flatten() {
+                let headers = HeaderMap::from_iter([(header::COOKIE, value.clone())]);
+                let is_named = value.to_str().is_ok_and(|text| text.contains("session="));
+                prop_assert!(session_token(&headers, "session").is_none_or(|token| is_named && !token.contains(';')));
+            }
         }
     }
 

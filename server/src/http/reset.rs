@@ -18,6 +18,8 @@ use tower_sessions::Session;
 struct ForgotForm {
     #[serde(default)]
     email: String,
+    #[serde(default, rename = "cf-turnstile-response", alias = "h-captcha-response")]
+    captcha: String,
 }
 
 /// `POST /forgot`: sends a link to set a new password. The response is the same whether or not the address has an account.
@@ -25,7 +27,7 @@ pub(crate) async fn forgot(State(app): State<AppState>, request: Request) -> Res
     let (form, again) = read_form::<ForgotForm>(request).await.map_err(unreadable)?;
     let address = email::entered(&form.email);
     let client = client_info(&app, &again)?;
-    match change_password::forgot(&app, &client, &address).await {
+    match change_password::forgot(&app, &client, &address, &form.captcha).await {
         Ok(()) => Ok(Redirect::to("/forgot?sent=yes").into_response()),
         Err(rejection) => Ok(reject(&app, again, "/forgot", vec![("email", address)], rejection).await),
     }

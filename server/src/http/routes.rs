@@ -7,8 +7,8 @@ use crate::http::pages::{missing, page, provide};
 use crate::http::protect::{name_forbidden_user, protect};
 use crate::http::viewer::{admins, identify, recently_confirmed, signed_in};
 use crate::http::{
-    admin, admin_import, admin_provider, admin_user, auth, billing, browser, chat, export, reset, security, settings,
-    top_users, verify,
+    admin, admin_import, admin_provider, admin_user, auth, billing, browser, chat, data, export, reset, security,
+    settings, top_users, verify,
 };
 use crate::{AppState, telemetry};
 use axum::Router;
@@ -100,7 +100,7 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route("/settings/sessions/{session_id}/end", post(security::end_session))
         .route("/settings/sessions/end-others", post(security::end_other_sessions))
         .route("/settings/data", get(page))
-        .route("/settings/delete", post(settings::delete))
+        .route("/settings/delete", post(data::delete))
         .route("/settings/billing", get(page))
         .route("/billing/checkout", post(billing::checkout))
         .route("/billing/portal", post(billing::portal))
@@ -111,6 +111,8 @@ pub(crate) fn router(app: &AppState) -> Router {
         .into_iter()
         .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
         .route_layer(from_fn_with_state(app.clone(), admins));
+    // A ZIP is compressed already.
+    let archives = Router::new().route("/settings/data/export", post(data::export_all)).route_layer(from_fn(signed_in));
     // `/api/chat` is the only route that spends money. It calls `turn::begin`, which admits the call.
     let api = Router::new()
         .route("/api/chat", post(chat::send))
@@ -122,6 +124,7 @@ pub(crate) fn router(app: &AppState) -> Router {
         .merge(for_viewers)
         .merge(for_admins)
         .layer(CompressionLayer::new())
+        .merge(archives)
         // Streams aren't compressed: each would need the memory of an encoder.
         .merge(api)
         .fallback(missing);

@@ -1,10 +1,9 @@
-//! Form handlers of the profile, and of the deletion of the account.
+//! Form handlers of the profile.
 
 use crate::AppState;
-use crate::accounts::{change_email, delete as deletion, email, profile};
+use crate::accounts::{change_email, email, profile};
 use crate::failure::Failure;
 use crate::http::account_form::{reject, unreadable};
-use crate::http::auth::signed_out;
 use crate::http::browser::client_info;
 use crate::http::extract::{SignedIn, read_form};
 use axum::Json;
@@ -14,7 +13,6 @@ use domain::Problem;
 use http::StatusCode;
 use secrecy::SecretString;
 use serde::Deserialize;
-use tower_sessions::Session;
 
 /// The page of the profile.
 const PAGE: &str = "/settings";
@@ -61,31 +59,6 @@ pub(crate) async fn change_email(
     match change_email::request(&app, &client, &viewer, &address, form.password).await {
         Ok(()) => Ok(Redirect::to("/settings?saved=email").into_response()),
         Err(rejection) => Ok(reject(&app, again, PAGE, vec![("email", address)], rejection).await),
-    }
-}
-
-/// The account deletion form, confirmed with the password.
-#[derive(Deserialize)]
-struct DeleteForm {
-    #[serde(default)]
-    password: SecretString,
-}
-
-/// `POST /settings/delete`: deletes the account, its conversations and its subscriptions. Ledger rows are kept without the user.
-pub(crate) async fn delete(
-    State(app): State<AppState>,
-    SignedIn(viewer): SignedIn,
-    session: Session,
-    request: Request,
-) -> Result<Response, Failure> {
-    let (form, again) = read_form::<DeleteForm>(request).await.map_err(unreadable)?;
-    let client = client_info(&app, &again)?;
-    match deletion::delete(&app, &client, &viewer, form.password).await {
-        Ok(()) => {
-            session.flush().await?;
-            Ok(signed_out())
-        }
-        Err(rejection) => Ok(reject(&app, again, "/settings/data", Vec::new(), rejection).await),
     }
 }
 

@@ -60,6 +60,15 @@ async fn perform(app: &AppState, job: &Job) -> anyhow::Result<()> {
             let billing = app.billing.as_ref().context("STRIPE_SECRET_KEY isn't set")?;
             reconcile::close(&app.db, billing, customer, &sessions).await
         }
+        account::CLOSE_DUPLICATES => {
+            // Without Stripe there is nothing to close.
+            let Some(billing) = &app.billing else { return Ok(()) };
+            let user_id = serde_json::from_value(job.payload["user_id"].clone()).context("payload")?;
+            for customer in billing.stripe.customers_of(user_id, job.payload["email"].as_str()).await? {
+                account::queue_close(&app.db, &customer, AppState::now()).await?;
+            }
+            Ok(())
+        }
         alerts::WEBHOOK => alerts::call(app, job).await,
         other => bail!("unknown job kind {other}"),
     }

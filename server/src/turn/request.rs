@@ -159,6 +159,7 @@ fn parse(body: Body, now: time::OffsetDateTime) -> Result<ChatRequest, Problem> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use time::macros::datetime;
 
     fn field(json: &str) -> Option<String> {
@@ -208,5 +209,34 @@ mod tests {
         );
         let chat_request = parse(body.unwrap(), datetime!(2026-11-23 12:00 UTC)).unwrap();
         assert_eq!(chat_request.input, Input::New("hi".into()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_parsing_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = ChatRequest::parse(&bytes, datetime!(2026-11-23 12:00 UTC));
+        }
+
+        /// Bodies that are JSON of the right shape with values of any kind: what is accepted can be stored and billed.
+        #[test]
+        fn accepted_requests_are_valid(
+            fields in proptest::collection::vec(
+                (
+                    "(text|model|turn_id|retry_of|conversation_id|effort|parent_id|attachments|user_id|[a-z]{0,8})",
+                    "(null|true|-?[0-9]{1,20}|\\[\\]|\"\\PC{0,20}\"|\"(\\\\u0000| |\\\\n)*\"|\"67e55044-10b1-426f-9247-bb680e5fe0c8\")",
+                ),
+                0..8,
+            ),
+        ) {
+            let fields: Vec<String> = fields.into_iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+            let (body, now) = (format!("{{{}}}", fields.join(",")), datetime!(2026-11-23 12:00 UTC));
+            if let Ok(accepted) = ChatRequest::parse(body.as_bytes(), now) {
+                prop_assert!(accepted.turn_id.made_at().is_some_and(|made| (made - now).abs() <= ID_WINDOW));
+                match accepted.input {
+                    Input::New(text) => prop_assert!(!text.trim().is_empty() && !text.contains('\0')),
+                    Input::Again(_) => prop_assert!(body.contains("retry_of")),
+                }
+            }
+        }
     }
 }

@@ -26,6 +26,12 @@ fn env(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} isn't set: run the tests with ./dev test"))
 }
 
+/// Returns the database URL of the tables' owner. Without one, the tests run as the owner alone.
+#[allow(clippy::disallowed_methods, reason = "./dev passes the database URLs in the environment")]
+pub fn owner_url() -> String {
+    std::env::var("MIGRATE_DATABASE_URL").unwrap_or_else(|_| env("DATABASE_URL"))
+}
+
 /// HTTP client for requests that need no cookies. It pools no connections, because a pooled connection would belong to the runtime of the
 /// test that opened it.
 pub static HTTP: LazyLock<Client> = LazyLock::new(|| {
@@ -49,8 +55,9 @@ const UNLIMITED: [(&str, &str); 2] = [("GLOBAL_DAILY_SPEND_USD", "none"), ("API_
 /// A running server with its database, Redis, fake provider and Stripe simulator.
 pub struct TestApp {
     pub url: String,
+    /// The database, as the owner of its tables. The server itself connects as `quotient_app`, which owns nothing.
     pub db: PgPool,
-    /// The same database, in the type that `store` functions take.
+    /// The same, in the type that `store` functions take.
     pub store: store::Db,
     pub provider: FakeProvider,
     /// The Stripe simulator, which sends its events to the server.
@@ -115,14 +122,14 @@ impl TestApp {
 
     /// Starts a deployment with additional settings and a changed configuration.
     pub async fn with_config(more: &[(&str, &str)], change: impl FnOnce(&mut Config)) -> Self {
-        let options = PgConnectOptions::from_str(&env("DATABASE_URL")).unwrap();
+        let options = PgConnectOptions::from_str(&owner_url()).unwrap();
         let template = TEMPLATE.get_or_init(|| template(options, CATALOGUE)).await;
         Self::on(template, more, change).await
     }
 
     /// Starts a deployment with the models and prices of the migrations.
     pub async fn seeded() -> Self {
-        let options = PgConnectOptions::from_str(&env("DATABASE_URL")).unwrap();
+        let options = PgConnectOptions::from_str(&owner_url()).unwrap();
         let template = SEEDED.get_or_init(|| template(options, "select 1")).await;
         Self::on(template, &[], |_| {}).await
     }
@@ -131,7 +138,7 @@ impl TestApp {
     async fn on(template: &str, more: &[(&str, &str)], change: impl FnOnce(&mut Config)) -> Self {
         server::telemetry::tls();
         let (base, name) = (env("DATABASE_URL"), format!("test_{}", Uuid::new_v4().simple()));
-        let options = PgConnectOptions::from_str(&base).unwrap();
+        let options = PgConnectOptions::from_str(&owner_url()).unwrap();
         create_database(&options, &name, template).await;
         let db = PgPoolOptions::new().max_connections(4).connect_with(options.database(&name)).await.unwrap();
         let provider = FakeProvider::start(([127, 0, 0, 1], 0).into()).await.unwrap();
@@ -256,7 +263,7 @@ impl TestApp {
     /// database's name.
     pub async fn shut_database(&self) -> (PgPool, String) {
         let name = self.config.database_url.rsplit_once('/').unwrap().1.to_owned();
-        let options = PgConnectOptions::from_str(&env("DATABASE_URL")).unwrap();
+        let options = PgConnectOptions::from_str(&owner_url()).unwrap();
         let admin = PgPoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
         sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
             "alter database {name} allow_connections false;

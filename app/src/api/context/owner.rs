@@ -130,14 +130,17 @@ impl From<store::rollup::Totals> for ModelUse {
 pub(crate) async fn users(
     state: &PageState,
     search: &str,
+    is_risky: bool,
     page: u32,
 ) -> Result<(Vec<crate::view::admin::AccountSummary>, u64), Refusal> {
     let search: String = search.chars().filter(|c| !c.is_control()).take(200).collect();
     let offset = i64::from(page.clamp(1, 100_000) - 1) * i64::from(USER_ROWS);
     let search = Some(search.trim()).filter(|text| !text.is_empty());
-    let found = store::account::list(&state.admin_db, search, offset, i64::from(USER_ROWS)).await;
+    let filter = store::account::AccountFilter { search, is_risky };
+    let found = store::account::list(&state.admin_db, filter, offset, i64::from(USER_ROWS)).await;
     let rows = found.map_err(|error| state.fail(error))?;
     let all = rows.first().map_or(0, |row| row.all.unsigned_abs());
+    let risky = |count: i64, from: i64| (count >= from).then(|| count.unsigned_abs());
     let summary = |row: store::account::AccountSummary| crate::view::admin::AccountSummary {
         user_id: row.user_id,
         email: row.email,
@@ -145,6 +148,8 @@ pub(crate) async fn users(
         is_admin: row.is_admin,
         is_paused: row.is_paused,
         created_at: row.created_at,
+        same_block: risky(row.same_block, store::account::RISKY_BLOCK),
+        same_address: risky(row.same_address, store::account::RISKY_ADDRESS),
     };
     Ok((rows.into_iter().map(summary).collect(), all))
 }

@@ -2,10 +2,13 @@
 
 use super::{PageState, Refusal};
 use crate::components::browser_name::browser_name;
+use crate::view::data::DataView;
 use crate::view::security::{Activity, SecurityView, SessionView};
 use domain::Viewer;
 use time::Duration;
 
+/// Maximum age of a proof of identity that a sensitive change accepts, as in the server's `confirm`.
+const RECENT: Duration = Duration::minutes(10);
 /// Maximum number of events on the page.
 const EVENTS: usize = 50;
 
@@ -36,4 +39,12 @@ pub(crate) async fn security_of(
         .map(|row| Activity { event: row.kind, browser: browser_name(&row.user_agent), at: row.created_at })
         .collect();
     Ok(SecurityView { now, sessions, activity })
+}
+
+/// Loads how a user confirms the deletion of their account.
+pub(crate) async fn data_of(state: &PageState, user: &Viewer) -> Result<DataView, Refusal> {
+    let has_password =
+        store::account::has_password(&state.db, user.user_id).await.map_err(|error| state.fail(error))?;
+    let now = (state.now)();
+    Ok(DataView { has_password, is_confirmed: user.authenticated_at.is_some_and(|at| now - at <= RECENT) })
 }

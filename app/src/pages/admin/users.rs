@@ -14,6 +14,7 @@ use leptos::prelude::*;
 pub fn Users() -> impl IntoView {
     let context = page_context();
     let search = context.query("q").unwrap_or_default();
+    let is_risky = context.query("risky").is_some();
     let page = context.query("page").and_then(|page| page.parse().ok()).unwrap_or(1_u32).clamp(1, 100_000);
     let pager_search = search.clone();
     let shown = move |(rows, all): (Vec<AccountSummary>, u64)| {
@@ -21,6 +22,9 @@ pub fn Users() -> impl IntoView {
         let page_url = move |page: u32| {
             let mut query = form_urlencoded::Serializer::new(String::new());
             query.append_pair("q", &search).append_pair("page", &page.to_string());
+            if is_risky {
+                query.append_pair("risky", "yes");
+            }
             format!("/admin/users?{}", query.finish())
         };
         view! { <Table rows/> <Pager page pages=all.div_ceil(u64::from(USER_ROWS)) href=page_url/> }
@@ -33,9 +37,10 @@ pub fn Users() -> impl IntoView {
             </header>
             <form method="get" action="/admin/users" class="filter" role="search">
                 <label>"Email" <input type="search" name="q" value=search.clone() maxlength="200" placeholder="any part"/></label>
+                <label><input type="checkbox" name="risky" value="yes" checked=is_risky/> "Risky only"</label>
                 <button class="secondary">"Apply"</button>
             </form>
-            {loaded(api::admin::users(search, page), shown)}
+            {loaded(api::admin::users(search, is_risky, page), shown)}
         </Frame>
     }
 }
@@ -44,7 +49,7 @@ pub fn Users() -> impl IntoView {
 fn Table(rows: Vec<AccountSummary>) -> impl IntoView {
     if rows.is_empty() {
         return view! {
-            <section class="empty"><h2>"No users found"</h2><p>"No account matches this email."</p></section>
+            <section class="empty"><h2>"No users found"</h2><p>"No account matches this filter."</p></section>
         }
         .into_any();
     }
@@ -61,6 +66,7 @@ fn Table(rows: Vec<AccountSummary>) -> impl IntoView {
                 <tr>
                     <th scope="row" class="who"><a href=format!("/admin/users/{}", row.user_id) title=row.email.clone()>{row.email.clone()}</a></th>
                     <td>{row.plan.0}</td><td>{state}</td><td>{day(row.created_at)}</td>
+                    <td>{risks(row.same_block, row.same_address)}</td>
                 </tr>
             }
         })
@@ -68,10 +74,33 @@ fn Table(rows: Vec<AccountSummary>) -> impl IntoView {
     view! {
         <div class="table-scroll" tabindex="0" role="region" aria-label="Users">
             <table class="compact">
-                <thead><tr><th scope="col">"User"</th><th scope="col">"Plan"</th><th scope="col">"State"</th><th scope="col">"Since"</th></tr></thead>
+                <thead><tr><th scope="col">"User"</th><th scope="col">"Plan"</th><th scope="col">"State"</th><th scope="col">"Since"</th><th scope="col">"Risk"</th></tr></thead>
                 <tbody>{drawn}</tbody>
             </table>
         </div>
     }
     .into_any()
+}
+
+/// Describes why accounts may belong to one person. Empty if nothing says so.
+fn risks(same_block: Option<u64>, same_address: Option<u64>) -> String {
+    // The server counts no further.
+    let count = |n: u64| if n < 1_000 { n.to_string() } else { "1,000 or more".to_owned() };
+    let block = same_block.map(|n| format!("{} accounts from this address block", count(n)));
+    let address = same_address.map(|n| format!("{} with the same normalised address", count(n)));
+    block.into_iter().chain(address).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::risks;
+
+    #[test]
+    fn risks_name_what_accounts_share() {
+        assert_eq!(risks(None, None), "");
+        assert_eq!(risks(Some(3), None), "3 accounts from this address block");
+        assert_eq!(risks(None, Some(2)), "2 with the same normalised address");
+        let both = "1,000 or more accounts from this address block; 2 with the same normalised address";
+        assert_eq!(risks(Some(1_000), Some(2)), both);
+    }
 }

@@ -1,9 +1,12 @@
-//! `/settings/data`: the usage export and the deletion of the account.
+//! `/settings/data`: the export of everything, and the deletion of the account.
 
 use super::Tabs;
+use crate::api;
 use crate::components::field::{FormError, PasswordField};
 use crate::components::frame::Frame;
 use crate::components::icon::{Draw, Icon};
+use crate::components::loaded::loaded;
+use crate::view::data::DataView;
 use leptos::prelude::*;
 
 /// Renders the data page.
@@ -12,6 +15,14 @@ pub fn Data() -> impl IntoView {
     view! {
         <Frame title="Data">
             <header class="page-head split"><h1>"Data"</h1><Tabs/></header>
+            <FormError/>
+            <section class="setting">
+                <h2>"Export"</h2>
+                <form method="post" action="/settings/data/export" class="stack">
+                    <p>"Everything that belongs to your account in one ZIP: conversations as text and as data, usage, sessions, activity and invoices."</p>
+                    <button class="secondary">"Download ZIP"</button>
+                </form>
+            </section>
             <section class="setting">
                 <h2>"Usage"</h2>
                 <div class="stack">
@@ -29,11 +40,26 @@ pub fn Data() -> impl IntoView {
                     <li>"Usage records are kept for accounting, without your name."</li>
                 </ul>
                 <form method="post" action="/settings/delete" class="stack">
-                    <FormError/>
-                    <PasswordField name="password" label="Confirm with your password" autocomplete="current-password"/>
+                    {loaded(api::data::own(), |view| view! { <Proof view/> })}
                     <button class="danger">"Permanently delete my account"</button>
                 </form>
             </section>
         </Frame>
+    }
+}
+
+/// The proof of identity that deletion requires: the password, or for an account without one that its user signed in recently.
+#[component]
+fn Proof(view: DataView) -> impl IntoView {
+    match (view.has_password, view.is_confirmed) {
+        (true, _) => view! {
+            <PasswordField name="password" label="Confirm with your password" autocomplete="current-password"/>
+        }
+        .into_any(),
+        (false, true) => ().into_any(),
+        (false, false) => view! {
+            <p class="hint"><a href="/sign-in/confirm?next=%2Fsettings%2Fdata">"Confirm it's you"</a>" first, then delete the account."</p>
+        }
+        .into_any(),
     }
 }

@@ -115,6 +115,14 @@ impl State {
                 self.make("cus", "customer.created", |id, now| object::customer(id, form, now), form)
             }
             (["customers"], ..) => Ok(paged(self.list("customer"), form, &["email"], path)),
+            (["customers", "search"], false, false) => {
+                // The only query that is understood: metadata['user_id']:'…'.
+                let query = form["query"].as_str().unwrap_or_default();
+                let wanted = query.strip_prefix("metadata['user_id']:'").and_then(|rest| rest.strip_suffix('\''));
+                let wanted = wanted.ok_or(Error(400, "parameter_invalid", "query"))?.to_owned();
+                let all = self.list("customer").into_iter();
+                Ok(paged(all.filter(|found| found["metadata"]["user_id"] == wanted).collect(), form, &[], path))
+            }
             (["customers", id], true, _) => {
                 self.update(id, form, &["email", "name", "description"], Some("customer.updated"))
             }

@@ -2,6 +2,7 @@
 
 use crate::{Result, StoreError, Tx};
 use domain::UserId;
+use serde::Serialize;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -45,6 +46,19 @@ pub async fn credentials_of(db: impl PgExecutor<'_>, user_id: UserId) -> Result<
         Uuid::from(user_id),
     )
     .fetch_optional(db)
+    .await?)
+}
+
+/// Returns whether an account has a password; false if it doesn't exist.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn has_password(db: impl PgExecutor<'_>, user_id: UserId) -> Result<bool> {
+    Ok(sqlx::query_scalar!(
+        r#"select exists (select from account where user_id = $1 and password_hash is not null) as "has_password!""#,
+        Uuid::from(user_id),
+    )
+    .fetch_one(db)
     .await?)
 }
 
@@ -109,6 +123,7 @@ pub enum Changed {
 /// Changes a user's address to one that was just proved to be theirs. Unused links and codes that were sent to other addresses die, except
 /// those that undo a change. An account that was unverified gets `subject`, the subject of the new address. One that was verified keeps its
 /// subject: otherwise each change of address would refill its quota and permit another trial.
+/// The account's address hash is that of the new address, which its subject is.
 ///
 /// # Errors
 /// Returns an error if the query fails or the account doesn't exist.
@@ -133,7 +148,7 @@ pub async fn change_email(
         return Ok(Changed::Taken);
     }
     let updated = sqlx::query!(
-        "update account set email = $2, email_verified_at = $4, subject_is_own = false,
+        "update account set email = $2, email_verified_at = $4, subject_is_own = false, address_hash = $3,
              subject = case when email_verified_at is null then $3 else subject end
          where user_id = $1",
         Uuid::from(user_id),
@@ -158,4 +173,48 @@ pub async fn change_email(
     .execute(&mut *tx)
     .await?;
     Ok(Changed::Yes { old_email: before.email })
+}
+
+/// An account in its user's export.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExportedAccount {
+    /// Account id.
+    pub user_id: Uuid,
+    /// Email.
+    pub email: String,
+    /// Display name; may be empty.
+    pub name: String,
+    /// Current plan.
+    pub plan: String,
+    /// Time zone of the account's pages.
+    pub time_zone: String,
+    /// `member` or `admin`.
+    pub role: String,
+    /// Whether the account has a password.
+    pub has_password: bool,
+    /// When the account was created.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// When the address was verified; `None` if it isn't.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub email_verified_at: Option<OffsetDateTime>,
+    /// Since when the account is paused; `None` if it isn't.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub paused_at: Option<OffsetDateTime>,
+}
+
+/// Loads an account for its user's export.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn exported(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Option<ExportedAccount>> {
+    Ok(sqlx::query_as!(
+        ExportedAccount,
+        r#"select user_id, email, name, plan_id as plan, time_zone, role, password_hash is not null as "has_password!", created_at,
+                  email_verified_at, paused_at
+           from account where user_id = $1"#,
+        Uuid::from(user_id),
+    )
+    .fetch_optional(db)
+    .await?)
 }

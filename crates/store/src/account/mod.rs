@@ -7,11 +7,15 @@ mod payer;
 mod subject;
 
 pub use identity::{
-    Changed, Credentials, change_email, credentials, credentials_of, mark_verified, set_name, set_password_hash,
+    Changed, Credentials, ExportedAccount, change_email, credentials, credentials_of, exported, has_password,
+    mark_verified, set_name, set_password_hash,
 };
-pub use owner::{AccountSummary, User, admins, list, make_admin, set_plan, user};
+pub use owner::{
+    AccountFilter, AccountSummary, MAX_SHARED, RISKY_ADDRESS, RISKY_BLOCK, User, admins, list, make_admin, set_plan,
+    user,
+};
 pub use payer::{Payer, by_customer, customers, hold, link_customer, payer, unlink_customer, was_deleted};
-pub use subject::{list_shared_subjects, set_own_subjects};
+pub use subject::{list_shared_subjects, list_without_address_hash, set_address_hashes, set_own_subjects};
 
 use crate::{Db, Result};
 use domain::{UserId, Viewer};
@@ -35,6 +39,10 @@ pub struct NewAccount<'a> {
     pub is_admin: bool,
     /// When the address was verified; `None` if it isn't.
     pub email_verified_at: Option<OffsetDateTime>,
+    /// Keyed hash of the normalised address, verified or not.
+    pub address_hash: &'a str,
+    /// Keyed hash of the network that the account is created from; `None` if it isn't created over the network.
+    pub sign_up_block: Option<&'a str>,
 }
 
 /// The result of creating an account.
@@ -53,8 +61,8 @@ pub enum Created {
 pub async fn create(db: impl PgExecutor<'_>, new: &NewAccount<'_>) -> Result<Created> {
     let role = if new.is_admin { "admin" } else { "member" };
     let done = sqlx::query!(
-        "insert into account (user_id, email, name, password_hash, subject, role, email_verified_at, subject_is_own)
-         values ($1, $2, $3, $4, $5, $6, $7, $7::timestamptz is null) on conflict (lower(email)) do nothing",
+        "insert into account (user_id, email, name, password_hash, subject, role, email_verified_at, subject_is_own, address_hash, sign_up_block)
+         values ($1, $2, $3, $4, $5, $6, $7, $7::timestamptz is null, $8, $9) on conflict (lower(email)) do nothing",
         Uuid::from(new.user_id),
         new.email,
         new.name,
@@ -62,6 +70,8 @@ pub async fn create(db: impl PgExecutor<'_>, new: &NewAccount<'_>) -> Result<Cre
         new.subject,
         role,
         new.email_verified_at,
+        new.address_hash,
+        new.sign_up_block,
     )
     .execute(db)
     .await?;
@@ -154,13 +164,16 @@ pub(crate) const FREE: &str = "free";
 /// Kind of the job that cancels a deleted account's subscriptions.
 pub const CLOSE_CUSTOMER: &str = "close_customer";
 
+/// Kind of the job that finds further customers of a deleted account at Stripe and closes them too.
+pub const CLOSE_DUPLICATES: &str = "close_duplicates";
+
 fn close_key(customer_id: &str) -> String {
     format!("{CLOSE_CUSTOMER}:{customer_id}")
 }
 
-/// Deletes an account and, in the same transaction, queues a job for each of its Stripe customers that cancels their subscriptions. A user
-/// normally has one customer; others can be left over from an earlier connection to Stripe. The ledger is kept. Returns false if the account
-/// doesn't exist or is the only admin.
+/// Deletes an account and, in the same transaction, queues a job for each of its Stripe customers that cancels their subscriptions, and one
+/// that looks for further customers at Stripe: a user normally has one, but duplicates would go on being charged. The ledger is kept. Returns
+/// false if the account doesn't exist or is the only admin.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -173,12 +186,13 @@ pub async fn delete(db: &Db, user_id: UserId, now: OffsetDateTime) -> Result<boo
     if admins == [Uuid::from(user_id)] {
         return Ok(false);
     }
-    let account = sqlx::query!("select 1 as one from account where user_id = $1 for update", Uuid::from(user_id))
-        .fetch_optional(&mut tx)
-        .await?;
-    if account.is_none() {
-        return Ok(false);
-    }
+    let account = sqlx::query!(
+        "select case when email_verified_at is not null then email end as verified_email from account where user_id = $1 for update",
+        Uuid::from(user_id),
+    )
+    .fetch_optional(&mut tx)
+    .await?;
+    let Some(account) = account else { return Ok(false) };
     let customers = sqlx::query_scalar!(
         r#"select stripe_customer_id as "customer_id!" from account where user_id = $1 and stripe_customer_id is not null
            union
@@ -193,7 +207,23 @@ pub async fn delete(db: &Db, user_id: UserId, now: OffsetDateTime) -> Result<boo
         let payload = serde_json::json!({ "customer_id": customer, "sessions": std::mem::take(&mut sessions) });
         crate::job::add(&mut tx, CLOSE_CUSTOMER, Some(&close_key(&customer)), &payload, now).await?;
     }
+    // Nobody has proved that an address that isn't verified is theirs, so no customer is found by it.
+    let payload = serde_json::json!({ "user_id": user_id, "email": account.verified_email });
+    crate::job::add(&mut tx, CLOSE_DUPLICATES, Some(&format!("{CLOSE_DUPLICATES}:{user_id}")), &payload, now).await?;
     sqlx::query!("delete from account where user_id = $1", Uuid::from(user_id)).execute(&mut tx).await?;
     tx.commit().await?;
     Ok(true)
+}
+
+/// Queues the job that cancels all subscriptions of a customer of a deleted account, unless it was queued before or the customer is linked to
+/// an existing account.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn queue_close(db: &Db, customer_id: &str, now: OffsetDateTime) -> Result<()> {
+    if by_customer(db, customer_id).await?.is_some() {
+        return Ok(());
+    }
+    let payload = serde_json::json!({ "customer_id": customer_id, "sessions": [] });
+    crate::job::add(db, CLOSE_CUSTOMER, Some(&close_key(customer_id)), &payload, now).await
 }

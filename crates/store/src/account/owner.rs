@@ -91,26 +91,57 @@ pub struct AccountSummary {
     pub is_paused: bool,
     /// When the user signed up.
     pub created_at: OffsetDateTime,
+    /// Number of accounts that were created from this one's network, itself included, at most [`MAX_SHARED`]; 0 if the network is unknown.
+    pub same_block: i64,
+    /// Number of accounts with this one's normalised address, itself included, at most [`MAX_SHARED`].
+    pub same_address: i64,
     /// Number of matching accounts on all pages.
     pub all: i64,
 }
 
-/// Lists accounts whose email contains `search`, or all, newest first.
+/// Maximum number of accounts that are counted for one network or address.
+pub const MAX_SHARED: i64 = 1_000;
+/// Number of accounts from one network from which on they count as risky: fewer are a family.
+pub const RISKY_BLOCK: i64 = 3;
+/// Number of accounts with one normalised address from which on they count as risky.
+pub const RISKY_ADDRESS: i64 = 2;
+
+/// Selects accounts of the admin list.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AccountFilter<'a> {
+    /// Only accounts whose email contains this text.
+    pub search: Option<&'a str>,
+    /// Only accounts of which several belong to one network or one normalised address.
+    pub is_risky: bool,
+}
+
+/// Lists accounts, newest first.
 ///
 /// # Errors
 /// Returns an error if the query fails.
 pub async fn list(
     db: impl PgExecutor<'_>,
-    search: Option<&str>,
+    filter: AccountFilter<'_>,
     offset: i64,
     limit: i64,
 ) -> Result<Vec<AccountSummary>> {
     let rows = sqlx::query!(
-        r#"select user_id, email, plan_id, role, paused_at, created_at, count(*) over () as "all!" from account
-           where $1::text is null or email ilike $1 order by created_at desc, user_id offset $2 limit $3"#,
-        search.map(crate::top_users::contains),
+        r#"select a.user_id as "user_id!", a.email as "email!", a.plan_id as "plan_id!", a.role as "role!", a.paused_at as "paused_at?",
+                  a.created_at as "created_at!", a.matching as "matching!",
+                  accounts_of_block(a.sign_up_block, $7) as "same_block!", accounts_of_address(a.address_hash, $7) as "same_address!"
+           from (
+             select *, count(*) over () as matching from account
+             where ($1::text is null or email ilike $1)
+               and (not $4 or accounts_of_block(sign_up_block, $5) >= $5 or accounts_of_address(address_hash, $6) >= $6)
+             order by created_at desc, user_id offset $2 limit $3
+           ) a order by a.created_at desc, a.user_id"#,
+        filter.search.map(crate::top_users::contains),
         offset,
         limit,
+        filter.is_risky,
+        RISKY_BLOCK,
+        RISKY_ADDRESS,
+        MAX_SHARED,
     )
     .fetch_all(db)
     .await?;
@@ -123,7 +154,9 @@ pub async fn list(
             is_admin: row.role == "admin",
             is_paused: row.paused_at.is_some(),
             created_at: row.created_at,
-            all: row.all,
+            same_block: row.same_block,
+            same_address: row.same_address,
+            all: row.matching,
         })
         .collect())
 }

@@ -3,12 +3,16 @@
 
 mod attempts;
 mod audit;
+mod captcha;
 mod changes;
+mod export;
 mod flood;
 mod mails;
 mod protection;
 mod refusals;
 mod reset;
+mod risk;
+mod role;
 mod sessions;
 mod sign_up;
 mod step_up;

@@ -54,6 +54,46 @@ async fn deleting_an_account_cancels_its_subscription() {
     assert!(refused.text().await.unwrap().contains("the only admin"));
 }
 
+/// Field note 94: no duplicate customer goes on being charged after the account is deleted, whether its metadata name the user or only its
+/// address is theirs. Customers of others are left alone.
+#[tokio::test]
+async fn deleting_an_account_cancels_the_subscriptions_of_duplicate_customers() {
+    let app = selling(&[]).await;
+    let (mut ann, _bob) = (app.user("ann@example.com").await, app.user("bob@example.com").await);
+    buy(&mut ann, "pro", GOOD).await;
+    app.until(ON_PRO).await;
+    app.until(ALL_DONE).await;
+    // The server learns nothing of what follows by events.
+    app.stripe.hold();
+    let user = async |email: &str| -> String {
+        let sql = "select user_id::text from account where email = $1";
+        sqlx::query_scalar(sql).bind(email).fetch_one(&app.db).await.unwrap()
+    };
+    let (ann_id, bob_id) = (user("ann@example.com").await, user("bob@example.com").await);
+    let pro: String = app.one("select monthly_price_id from plan where plan_id = 'pro'").await;
+    let mut found = Vec::new();
+    for (email, owner, is_theirs) in [
+        ("old@example.com", Some(&ann_id), true),
+        ("ann@example.com", None, true),
+        ("ann@example.com", Some(&bob_id), false),
+        ("other@example.com", None, false),
+    ] {
+        let mut form = vec![("email", email)];
+        form.extend(owner.map(|owner| ("metadata[user_id]", owner.as_str())));
+        let customer = api(&app, "POST", "customers", &form).await["id"].as_str().unwrap().to_owned();
+        control(&app, &format!("card/{customer}"), &[("number", "4242424242424242")]).await;
+        let subscription = [("customer", customer.as_str()), ("items[0][price]", &pro)];
+        let subscription = api(&app, "POST", "subscriptions", &subscription).await;
+        found.push((subscription["id"].as_str().unwrap().to_owned(), is_theirs));
+    }
+    assert_eq!(redirect_target(&ann.form("/settings/delete", &[("password", "correct horse")]).await), "/");
+    app.until("select count(*) = 4 and bool_and(done_at is not null) from job where kind like 'close_%'").await;
+    for (subscription, is_theirs) in found {
+        assert_eq!(app.stripe.object(&subscription).unwrap()["status"] == "canceled", is_theirs, "{subscription}");
+    }
+    assert_eq!(app.stripe.all("subscription")[0]["status"], "canceled");
+}
+
 /// When a customer is deleted at Stripe, the plan ends and the user can buy again.
 #[tokio::test]
 async fn user_can_buy_again_after_the_customer_was_deleted_at_stripe() {

@@ -1,0 +1,108 @@
+//! The export of everything that belongs to an account, as one ZIP. It is written page by page while it is sent, so that its size needs no
+//! memory, and no connection to Postgres is held while a slow client reads.
+
+mod archive;
+mod conversation;
+mod records;
+
+use crate::AppState;
+use crate::failure::internal;
+use archive::{Archive, Disconnected};
+use bytes::Bytes;
+use domain::{Viewer, brand};
+use store::usage_row::{self, UsageFilter};
+use time::{Duration, OffsetDateTime};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+/// Number of chunks that may wait for the client.
+const CHUNKS: usize = 4;
+/// Number of conversations and of security events per query.
+const PAGE: i64 = 500;
+/// Number of ledger rows per query.
+const USAGE_PAGE: i64 = 2_000;
+
+/// Returns a user's export as it is written. A failure is logged and breaks the stream off, so that nobody takes a part for the whole.
+pub(crate) fn stream(app: &AppState, viewer: &Viewer) -> ReceiverStream<std::io::Result<Bytes>> {
+    let (chunks, stream) = mpsc::channel(CHUNKS);
+    let (app, viewer) = (app.clone(), viewer.clone());
+    tokio::spawn(async move {
+        let archive = Archive::new(chunks.clone(), AppState::now());
+        if let Err(error) = write(&app, &viewer, archive).await
+            && error.downcast_ref::<Disconnected>().is_none()
+        {
+            internal(&format!("{error:#}"));
+            // A client that is gone meanwhile needs no error.
+            let _ = chunks.send(Err(std::io::Error::other("the export failed"))).await;
+        }
+    });
+    ReceiverStream::new(stream)
+}
+
+async fn write(app: &AppState, viewer: &Viewer, mut archive: Archive) -> anyhow::Result<()> {
+    archive.file("README.txt", readme(viewer, AppState::now()).as_bytes()).await?;
+    archive.file("account.json", &records::account(app, viewer).await?).await?;
+    archive.file("billing.json", &records::billing(app, viewer).await?).await?;
+    archive.file("sessions.json", &records::sessions(app, viewer).await?).await?;
+    write_events(app, viewer, &mut archive).await?;
+    write_usage(app, viewer, &mut archive).await?;
+    write_conversations(app, viewer, &mut archive).await?;
+    archive.finish().await
+}
+
+/// Describes the files of the archive.
+fn readme(viewer: &Viewer, now: OffsetDateTime) -> String {
+    format!(
+        "{name}: the data of {email}, exported on {date}. Times are in UTC.\r\n\r\n\
+         account.json          your account: address, name, plan, time zone\r\n\
+         billing.json          subscriptions and invoices, amounts in the smallest unit of the currency\r\n\
+         sessions.json         the browsers in which you are signed in\r\n\
+         security_events.json  what happened to your account in the last 180 days\r\n\
+         usage.csv             every call of a model with its tokens\r\n\
+         conversations/        each conversation twice: as text (.md) and with all details (.json)\r\n\r\n\
+         In the .json files of conversations, is_superseded marks responses that you had replaced by another one.\r\n\
+         origin is a keyed hash of a network address. The address itself is not stored.\r\n\
+         Passwords and links are stored as hashes only and are not part of this export.\r\n",
+        name = brand::NAME,
+        email = viewer.email,
+        date = now.date(),
+    )
+}
+
+async fn write_events(app: &AppState, viewer: &Viewer, archive: &mut Archive) -> anyhow::Result<()> {
+    let (mut list, mut after) = (archive.list("security_events.json")?, None);
+    loop {
+        let events = store::security_event::next(&app.db, viewer.user_id, after, PAGE).await?;
+        let Some(last) = events.last() else { return list.end(archive).await };
+        after = Some((last.created_at, last.security_event_id));
+        list.add(archive, &events).await?;
+    }
+}
+
+async fn write_usage(app: &AppState, viewer: &Viewer, archive: &mut Archive) -> anyhow::Result<()> {
+    let columns = crate::usage_csv::Columns { users: false, cost: viewer.plan.shows_cost };
+    let (to, mut after) = (AppState::now() + Duration::DAY, None);
+    archive.begin("usage.csv")?;
+    archive.write(&crate::usage_csv::lines(&[], true, columns)?).await?;
+    loop {
+        let filter = UsageFilter { from: OffsetDateTime::UNIX_EPOCH, to, plan: None, model: None, search: None, after };
+        let rows = usage_row::next_own(&app.db, viewer.user_id, &filter, USAGE_PAGE).await?;
+        let Some(last) = rows.last() else { return Ok(()) };
+        after = Some((last.created_at, last.ai_usage_id));
+        archive.write(&crate::usage_csv::lines(&rows, false, columns)?).await?;
+    }
+}
+
+async fn write_conversations(app: &AppState, viewer: &Viewer, archive: &mut Archive) -> anyhow::Result<()> {
+    let (mut number, mut after) = (0, None);
+    loop {
+        let page = store::conversation::next(&app.db, viewer.user_id, after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.id);
+        for found in &page {
+            number += 1;
+            conversation::write_markdown(app, viewer, archive, number, found).await?;
+            conversation::write_json(app, viewer, archive, number, found).await?;
+        }
+    }
+}

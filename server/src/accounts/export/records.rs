@@ -1,0 +1,74 @@
+//! The records of an account that fit into memory: the account itself, its subscriptions, invoices and sessions.
+
+use crate::AppState;
+use anyhow::Context as _;
+use domain::Viewer;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// Maximum number of invoices.
+const INVOICES: i64 = 1_000;
+
+/// Returns the account as JSON.
+pub(super) async fn account(app: &AppState, viewer: &Viewer) -> anyhow::Result<Vec<u8>> {
+    let account = store::account::exported(&app.db, viewer.user_id).await?.context("the account is gone")?;
+    Ok(serde_json::to_vec_pretty(&account)?)
+}
+
+/// Returns subscriptions and invoices as JSON.
+pub(super) async fn billing(app: &AppState, viewer: &Viewer) -> anyhow::Result<Vec<u8>> {
+    let subscriptions = store::subscription::of_user(&app.db, viewer.user_id).await?;
+    let invoices = store::invoice::list(&app.db, viewer.user_id, INVOICES).await?;
+    let subscription = |found: domain::Subscription| -> anyhow::Result<Value> {
+        Ok(json!({
+            "subscription_id": found.id,
+            "customer_id": found.customer_id,
+            "plan": found.plan,
+            "status": found.status.as_str(),
+            "period": found.period.as_str(),
+            "amount": found.amount,
+            "created_at": text(Some(found.created_at))?,
+            "period_end": text(Some(found.period_end))?,
+            "trial_end": text(found.trial_end)?,
+            "ends_at": text(found.ends_at)?,
+            "ended_at": text(found.ended_at)?,
+        }))
+    };
+    let invoice = |found: domain::Invoice| -> anyhow::Result<Value> {
+        Ok(json!({
+            "invoice_id": found.id,
+            "number": found.number,
+            "status": found.status,
+            "subscription_id": found.subscription_id,
+            "due": found.due,
+            "paid_minor": found.paid_minor,
+            "created_at": text(Some(found.created_at))?,
+        }))
+    };
+    let all = json!({
+        "subscriptions": subscriptions.into_iter().map(subscription).collect::<anyhow::Result<Vec<_>>>()?,
+        "invoices": invoices.into_iter().map(invoice).collect::<anyhow::Result<Vec<_>>>()?,
+    });
+    Ok(serde_json::to_vec_pretty(&all)?)
+}
+
+/// Returns the live sessions as JSON.
+pub(super) async fn sessions(app: &AppState, viewer: &Viewer) -> anyhow::Result<Vec<u8>> {
+    let sessions = store::session::list(&app.db, viewer.user_id, AppState::now()).await?;
+    let session = |found: store::session::SessionRow| -> anyhow::Result<Value> {
+        Ok(json!({
+            "session_id": found.session_id,
+            "user_agent": found.user_agent,
+            "created_at": text(Some(found.created_at))?,
+            "last_seen_at": text(Some(found.last_seen_at))?,
+        }))
+    };
+    let all = sessions.into_iter().map(session).collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(serde_json::to_vec_pretty(&all)?)
+}
+
+/// Returns a time in the form of RFC 3339.
+fn text(at: Option<OffsetDateTime>) -> anyhow::Result<Option<String>> {
+    Ok(at.map(|at| at.format(&Rfc3339)).transpose()?)
+}

@@ -1,0 +1,67 @@
+//! Form handlers of `/settings/data`: the export, and the deletion of the account.
+
+use crate::AppState;
+use crate::accounts::attempts::{self, Attempt};
+use crate::accounts::delete::{self as deletion, Deleted};
+use crate::accounts::export;
+use crate::accounts::rejection::Rejection;
+use crate::failure::Failure;
+use crate::http::account_form::{reject, unreadable};
+use crate::http::auth::signed_out;
+use crate::http::browser::client_info;
+use crate::http::extract::{SignedIn, read_form};
+use crate::http::next::with_next;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use secrecy::SecretString;
+use serde::Deserialize;
+use tower_sessions::Session;
+
+const PAGE: &str = "/settings/data";
+
+/// `POST /settings/data/export`: everything that belongs to the user, as a ZIP. A form, so that a link can't start it.
+pub(crate) async fn export_all(
+    State(app): State<AppState>,
+    SignedIn(viewer): SignedIn,
+    request: Request,
+) -> Result<Response, Failure> {
+    let client = client_info(&app, &request)?;
+    let attempt = Attempt::Export { user_id: viewer.user_id };
+    match attempts::count_attempt(&app, &client.origin, attempt).await {
+        Ok(delay) => tokio::time::sleep(delay).await,
+        Err(refused) => return Ok(reject(&app, request, PAGE, Vec::new(), Rejection::Refused(refused)).await),
+    }
+    let headers = [
+        (CONTENT_TYPE, "application/zip".to_owned()),
+        (CONTENT_DISPOSITION, format!("attachment; filename=\"data-{}.zip\"", AppState::now().date())),
+    ];
+    Ok((headers, Body::from_stream(export::stream(&app, &viewer))).into_response())
+}
+
+/// The account deletion form, confirmed with the password if the account has one.
+#[derive(Deserialize)]
+struct DeleteForm {
+    #[serde(default)]
+    password: SecretString,
+}
+
+/// `POST /settings/delete`: deletes the account, its conversations and its subscriptions. Ledger rows are kept without the user.
+pub(crate) async fn delete(
+    State(app): State<AppState>,
+    SignedIn(viewer): SignedIn,
+    session: Session,
+    request: Request,
+) -> Result<Response, Failure> {
+    let (form, again) = read_form::<DeleteForm>(request).await.map_err(unreadable)?;
+    let client = client_info(&app, &again)?;
+    match deletion::delete(&app, &client, &viewer, form.password).await {
+        Ok(Deleted::Yes) => {
+            session.flush().await?;
+            Ok(signed_out())
+        }
+        Ok(Deleted::MustConfirm) => Ok(Redirect::to(&with_next("/sign-in/confirm", Some(PAGE))).into_response()),
+        Err(rejection) => Ok(reject(&app, again, PAGE, Vec::new(), rejection).await),
+    }
+}
