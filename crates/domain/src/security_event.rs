@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 pub enum SecurityEvent {
     /// The user signed in.
     SignIn,
-    /// Somebody entered a wrong password.
+    /// Somebody entered a wrong password or code.
     SignInFailed,
     /// The user signed out.
     SignOut,
@@ -21,6 +21,10 @@ pub enum SecurityEvent {
     EmailChanged,
     /// A session was ended from another one.
     SessionEnded,
+    /// A passkey, an authenticator app or recovery codes were added.
+    FactorAdded,
+    /// A passkey, an authenticator app or the password was removed.
+    FactorRemoved,
     /// The account was deleted.
     AccountDeleted,
     /// A request was refused because the user may not make it.
@@ -29,7 +33,7 @@ pub enum SecurityEvent {
 
 impl SecurityEvent {
     /// All events.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::SignIn,
         Self::SignInFailed,
         Self::SignOut,
@@ -37,6 +41,8 @@ impl SecurityEvent {
         Self::ResetRequested,
         Self::EmailChanged,
         Self::SessionEnded,
+        Self::FactorAdded,
+        Self::FactorRemoved,
         Self::AccountDeleted,
         Self::Forbidden,
     ];
@@ -52,6 +58,8 @@ impl SecurityEvent {
             Self::ResetRequested => "reset_requested",
             Self::EmailChanged => "email_changed",
             Self::SessionEnded => "session_ended",
+            Self::FactorAdded => "factor_added",
+            Self::FactorRemoved => "factor_removed",
             Self::AccountDeleted => "account_deleted",
             Self::Forbidden => "forbidden",
         }
