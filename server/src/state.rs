@@ -1,6 +1,6 @@
 //! The state shared by all handlers: databases, meters, providers and running turns.
 
-use crate::accounts::{email, password::Passwords, renewals::Renewals};
+use crate::accounts::{email, passkeys, password::Passwords, renewals::Renewals};
 use crate::billing::client::Billing;
 use crate::mail::{Mailer, Site};
 use crate::protection::Protection;
@@ -19,6 +19,7 @@ use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use webauthn_rs::Webauthn;
 
 /// State of one server process. Cheap to clone.
 #[derive(Clone)]
@@ -38,6 +39,8 @@ pub struct AppState {
     pub(crate) billing: Option<Arc<Billing>>,
     pub(crate) mailer: Arc<Mailer>,
     pub(crate) passwords: Arc<Passwords>,
+    /// What passkeys are made for and checked with; `None` if the public URL has no domain name.
+    pub(crate) relying_party: Option<Arc<Webauthn>>,
     /// Sessions that this server has renewed in the last hour.
     pub(crate) renewals: Arc<Renewals>,
     /// Limits the cost of token counting.
@@ -72,6 +75,7 @@ impl AppState {
             billing: Billing::new(&config)?,
             mailer: Arc::new(Mailer::new(&config)?),
             passwords: Arc::new(Passwords::new()?),
+            relying_party: passkeys::relying_party(&config.public_url)?.map(Arc::new),
             renewals: Arc::default(),
             counting: Arc::new(Counting::new()),
             protection: Arc::new(Protection::new(config.api_requests_per_minute)),

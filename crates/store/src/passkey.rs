@@ -78,11 +78,7 @@ pub async fn list(db: impl PgExecutor<'_>, owner: UserId) -> Result<Vec<PasskeyR
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn by_credential(
-    db: impl PgExecutor<'_>,
-    owner: UserId,
-    credential_id: &[u8],
-) -> Result<Option<PasskeyRow>> {
+pub async fn by_credential(db: impl PgExecutor<'_>, owner: UserId, credential_id: &[u8]) -> Result<Option<PasskeyRow>> {
     Ok(sqlx::query_as!(
         PasskeyRow,
         "select passkey_id, credential_id, name, credential, created_at, last_used_at from passkey

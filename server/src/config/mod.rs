@@ -87,6 +87,8 @@ pub struct Config {
     pub api_requests_per_minute: NonZeroU32,
     /// Emails of users who become admins at sign-up. Applies only while `public_url` is a loopback address.
     pub admin_emails: Vec<String>,
+    /// Whether `/admin` requires a session that was proved with two factors.
+    pub require_mfa_for_admins: bool,
     /// Log filter in `RUST_LOG` syntax.
     pub log_filter: String,
     /// Port of cargo-leptos live reload, while cargo-leptos runs the server.
@@ -159,6 +161,7 @@ impl Config {
             trusted_proxies: Vec::new(),
             api_requests_per_minute: API_REQUESTS_PER_MINUTE,
             admin_emails: Vec::new(),
+            require_mfa_for_admins: false,
             log_filter: "info,sqlx=warn,tower_http=info,stripe=error".to_owned(),
             live_reload_port: None,
         }
@@ -222,6 +225,7 @@ mod tests {
             ("ALERT_WEBHOOK_URL", "https://hooks.example"),
             ("ALERT_USER_PERCENT", "101"),
             ("LEDGER_MONTHS", "3"),
+            ("REQUIRE_MFA_FOR_ADMINS", "yes"),
         ]);
         let error = error.unwrap_err().to_string();
         let names: Vec<&str> = error.lines().map(|line| line.split_once(": ").unwrap().0).collect();
@@ -241,6 +245,7 @@ mod tests {
             "ALERT_WEBHOOK_SECRET",
             "ALERT_USER_PERCENT",
             "LEDGER_MONTHS",
+            "REQUIRE_MFA_FOR_ADMINS",
         ];
         assert_eq!(names, expected);
         assert!(error.lines().all(|line| line.contains("; set ")), "{error}");

@@ -75,6 +75,8 @@ templates! {
     email_restored "email_restored.txt" "email_restored.html"
     name_changed "name_changed.txt" "name_changed.html"
     new_browser "new_browser.txt" "new_browser.html"
+    factor_added "factor_added.txt" "factor_added.html"
+    factor_removed "factor_removed.txt" "factor_removed.html"
     account_deleted "account_deleted.txt" "account_deleted.html"
 }
 
@@ -96,6 +98,8 @@ fn templates_of(mail: &Mail) -> (Template, Template) {
         Mail::EmailRestored { .. } => (email_restored::text, email_restored::html),
         Mail::NameChanged { .. } => (name_changed::text, name_changed::html),
         Mail::NewBrowser { .. } => (new_browser::text, new_browser::html),
+        Mail::FactorAdded { .. } => (factor_added::text, factor_added::html),
+        Mail::FactorRemoved { .. } => (factor_removed::text, factor_removed::html),
         Mail::AccountDeleted => (account_deleted::text, account_deleted::html),
     }
 }
@@ -142,6 +146,12 @@ impl<'a> Letter<'a> {
             Mail::NameChanged { name } => Self { message: one_line(name), link: page("/settings"), ..letter },
             Mail::NewBrowser { user_agent, at } => Self {
                 browser: browser_name(user_agent),
+                moment: moment(*at),
+                link: page("/settings/security"),
+                ..letter
+            },
+            Mail::FactorAdded { factor, at } | Mail::FactorRemoved { factor, at } => Self {
+                message: one_line(factor),
                 moment: moment(*at),
                 link: page("/settings/security"),
                 ..letter

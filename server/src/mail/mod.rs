@@ -69,6 +69,18 @@ pub(crate) enum Mail {
         #[serde(with = "time::serde::rfc3339")]
         at: OffsetDateTime,
     },
+    /// A passkey, an authenticator app or new recovery codes were added.
+    FactorAdded {
+        factor: String,
+        #[serde(with = "time::serde::rfc3339")]
+        at: OffsetDateTime,
+    },
+    /// A passkey, an authenticator app or the password was removed.
+    FactorRemoved {
+        factor: String,
+        #[serde(with = "time::serde::rfc3339")]
+        at: OffsetDateTime,
+    },
     /// The account was deleted.
     AccountDeleted,
 }
@@ -142,6 +154,8 @@ impl Mail {
             | Self::EmailRestored { .. }
             | Self::NameChanged { .. }
             | Self::NewBrowser { .. }
+            | Self::FactorAdded { .. }
+            | Self::FactorRemoved { .. }
             | Self::AccountDeleted => return None,
         })
     }
