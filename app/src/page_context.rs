@@ -1,6 +1,7 @@
 //! The request for a page: viewer, URL and form data. The server provides it as context.
 
 use crate::api::Refusal;
+use crate::view::factors::FactorResult;
 use crate::view::provider::FormResult;
 use domain::{Problem, Viewer};
 use std::any::Any;
@@ -28,6 +29,10 @@ pub struct PageContext {
     pub form: FailedForm,
     /// What a form without an effect of its own has found out, shown on its page; `None` for all other requests.
     pub result: Option<FormResult>,
+    /// What only the response to a form shows: the secret of an authenticator app, or recovery codes.
+    pub factor: Option<FactorResult>,
+    /// Whether this deployment has passkeys: its URL has a domain name.
+    pub has_passkeys: bool,
     /// Why the page can't be shown; `None` if it can.
     pub problem: Option<Problem>,
 }

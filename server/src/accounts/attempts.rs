@@ -216,10 +216,9 @@ pub(crate) async fn count_attempt(app: &AppState, origin: &str, attempt: Attempt
 /// do those of the address: otherwise an attacker could clear them by signing in to an account of their own.
 pub(crate) async fn clear_attempts(app: &AppState, origin: &str, attempt: Attempt<'_>) {
     let own = match attempt {
-        Attempt::SignIn { .. }
-        | Attempt::Password { .. }
-        | Attempt::SecondFactor { .. }
-        | Attempt::Verify { .. } => attempt.own_counter(origin),
+        Attempt::SignIn { .. } | Attempt::Password { .. } | Attempt::SecondFactor { .. } | Attempt::Verify { .. } => {
+            attempt.own_counter(origin)
+        }
         _ => None,
     };
     let anywhere = match attempt {

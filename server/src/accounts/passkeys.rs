@@ -178,8 +178,7 @@ pub(crate) async fn begin_confirmation(app: &AppState, viewer: &Viewer) -> Resul
     if known.is_empty() {
         return Err(Problem::invalid("", "You have no passkey yet. Confirm another way.").into());
     }
-    let (request, state) =
-        webauthn.start_passkey_authentication(&known).context("a confirmation can't begin")?;
+    let (request, state) = webauthn.start_passkey_authentication(&known).context("a confirmation can't begin")?;
     let challenge_id = keep(app, Ceremony::Confirm, Some(viewer.user_id), &state).await?;
     Ok(Begun { challenge_id, options: to_json(&request)? })
 }
@@ -198,8 +197,7 @@ pub(crate) async fn finish_confirmation(
     let webauthn = webauthn(app)?;
     let user_id = viewer.user_id;
     let state: PasskeyAuthentication = take(app, Ceremony::Confirm, Some(user_id), &finish.challenge_id).await?;
-    let result =
-        webauthn.finish_passkey_authentication(&finish.credential, &state).map_err(|error| refused(&error))?;
+    let result = webauthn.finish_passkey_authentication(&finish.credential, &state).map_err(|error| refused(&error))?;
     // It may have been removed meanwhile.
     let row = passkey::by_credential(&app.db, user_id, result.cred_id()).await?.ok_or_else(unknown)?;
     mark_used(app, from_json(row.credential)?, &result).await?;

@@ -1,8 +1,8 @@
 //! Recovery codes: ten codes for when the authenticator app is lost. Each works once.
 
+use super::activity;
 use super::client::ClientInfo;
 use super::rejection::Rejection;
-use super::activity;
 use crate::AppState;
 use crate::mail::{self, Mail};
 use data_encoding::BASE32_NOPAD;
@@ -19,7 +19,8 @@ const CHARS: usize = 8;
 /// Replaces a user's recovery codes by new ones, and returns them as they are shown: two groups of four characters.
 pub(super) async fn replace(app: &AppState, tx: &mut Tx, user_id: UserId) -> anyhow::Result<Vec<String>> {
     let codes: Vec<String> = (0..CODES).map(|_| BASE32_NOPAD.encode(&rand::random::<[u8; 5]>())).collect();
-    let hashes = codes.iter().map(|code| hash(&app.config.secret_key, user_id, code)).collect::<anyhow::Result<Vec<_>>>()?;
+    let hashes =
+        codes.iter().map(|code| hash(&app.config.secret_key, user_id, code)).collect::<anyhow::Result<Vec<_>>>()?;
     recovery_code::replace(tx, user_id, &hashes).await?;
     Ok(codes.iter().map(|code| shown(code)).collect())
 }
@@ -28,11 +29,7 @@ pub(super) async fn replace(app: &AppState, tx: &mut Tx, user_id: UserId) -> any
 ///
 /// # Errors
 /// Returns a rejection if the user has no authenticator app.
-pub(crate) async fn regenerate(
-    app: &AppState,
-    client: &ClientInfo,
-    viewer: &Viewer,
-) -> Result<Vec<String>, Rejection> {
+pub(crate) async fn regenerate(app: &AppState, client: &ClientInfo, viewer: &Viewer) -> Result<Vec<String>, Rejection> {
     if !store::totp::is_confirmed(&app.db, viewer.user_id).await? {
         return Err(Rejection::invalid("", "Set up an authenticator app first."));
     }

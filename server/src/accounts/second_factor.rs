@@ -26,12 +26,7 @@ pub(crate) async fn pending(app: &AppState, session: &Session) -> Result<Option<
 ///
 /// # Errors
 /// Returns a rejection if it is wrong or was used before, or there were too many attempts.
-pub(crate) async fn check(
-    app: &AppState,
-    client: &ClientInfo,
-    user_id: UserId,
-    typed: &str,
-) -> Result<(), Rejection> {
+pub(crate) async fn check(app: &AppState, client: &ClientInfo, user_id: UserId, typed: &str) -> Result<(), Rejection> {
     let (totp_code, recovery_code) = (tokens::entered_code(typed), recovery::entered(typed));
     if totp_code.is_none() && recovery_code.is_none() {
         let message = "Enter the 6 digits that your authenticator app shows, or one of your recovery codes.";

@@ -1,13 +1,13 @@
 //! Sign-in: with email and password, and what follows any proof of identity. Wrong passwords are slowed down instead of locking accounts, and a browser in which the user has signed
 //! in before has an allowance of its own, so that strangers can't keep an owner out (field note 68).
 
+use super::activity;
 use super::attempts::{self, Attempt};
 use super::client::ClientInfo;
 use super::confirm::replace_hash;
 use super::password::Checked;
 use super::rejection::Rejection;
 use super::session::{self, Factors};
-use super::activity;
 use crate::AppState;
 use crate::failure::Failure;
 use crate::mail::{self, Mail};

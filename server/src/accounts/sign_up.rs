@@ -103,7 +103,8 @@ async fn created_just_now(app: &AppState, client: &ClientInfo, new: &SignUp<'_>)
     let delay = attempts::count_attempt(app, &client.origin, attempt).await?;
     tokio::time::sleep(delay).await;
     let checked = app.passwords.check(new.password.clone(), found.password_hash).await?;
-    let is_right = matches!(checked, Checked::Right { .. }) && !store::totp::is_confirmed(&app.db, found.user_id).await?;
+    let is_right =
+        matches!(checked, Checked::Right { .. }) && !store::totp::is_confirmed(&app.db, found.user_id).await?;
     Ok(is_right.then_some(found.user_id))
 }
 

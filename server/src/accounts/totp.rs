@@ -63,7 +63,10 @@ pub(crate) async fn confirm(
     let stored = stored.ok_or_else(|| Rejection::invalid("", "Open this page again to set up an app."))?;
     let secret = cipher::open(&app.config.secret_key, user_id, &stored.secret_encrypted)?;
     let step = matching_step(secret, &code, now)?.ok_or_else(|| {
-        Rejection::invalid("code", "This code is wrong. Check that the clock of your device is right, and enter the next one.")
+        Rejection::invalid(
+            "code",
+            "This code is wrong. Check that the clock of your device is right, and enter the next one.",
+        )
     })?;
     let mut tx = store::begin(&app.db).await?;
     if !store::totp::confirm(&mut tx, user_id, step, now).await? {

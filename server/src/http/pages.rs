@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::http::current_user::CurrentUser;
 use crate::http::error::ResponseProblem;
 use app::page_context::{FailedForm, PageContext};
+use app::view::factors::FactorResult;
 use app::view::provider::FormResult;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -46,6 +47,23 @@ pub(crate) async fn form_result(
 ) -> Response {
     *request.uri_mut() = Uri::from_static(path);
     draw(app, request, PageContext { result: Some(result), ..PageContext::default() }).await
+}
+
+/// Renders the page at `path` with what only this response shows, and the errors of a rejected form, if any, with status 422.
+pub(crate) async fn factor_result(
+    app: &AppState,
+    mut request: Request,
+    path: &'static str,
+    form: FailedForm,
+    result: FactorResult,
+) -> Response {
+    *request.uri_mut() = Uri::from_static(path);
+    let is_rejected = !form.errors.is_empty();
+    let mut response = draw(app, request, PageContext { form, factor: Some(result), ..PageContext::default() }).await;
+    if is_rejected {
+        *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+    }
+    response
 }
 
 /// Renders the page at `path`, which a form was on, with the form's errors and status 422.
@@ -92,7 +110,8 @@ async fn draw(app: &AppState, request: Request, content: PageContext) -> Respons
     let retry = content.problem.as_ref().and_then(Problem::retry_after_seconds);
     let about = content.problem.as_ref().map(|problem| (problem.kind, problem.retry_after_ms));
     let query = parts.uri.query().map(pairs).unwrap_or_default();
-    let context = PageContext { query, ..request_context(&parts, content) };
+    let has_passkeys = app.relying_party.is_some();
+    let context = PageContext { query, has_passkeys, ..request_context(&parts, content) };
     parts.extensions.insert(context);
     let (state, reload, options) = (app.page_state(), app.config.live_reload_port, leptos_options(app));
     let handler = leptos_axum::render_app_async_with_context(

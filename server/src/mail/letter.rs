@@ -150,12 +150,9 @@ impl<'a> Letter<'a> {
                 link: page("/settings/security"),
                 ..letter
             },
-            Mail::FactorAdded { factor, at } | Mail::FactorRemoved { factor, at } => Self {
-                message: one_line(factor),
-                moment: moment(*at),
-                link: page("/settings/security"),
-                ..letter
-            },
+            Mail::FactorAdded { factor, at } | Mail::FactorRemoved { factor, at } => {
+                Self { message: one_line(factor), moment: moment(*at), link: page("/settings/security"), ..letter }
+            }
             Mail::AccountDeleted => letter,
         })
     }

@@ -7,7 +7,7 @@ mod usage;
 
 pub(crate) use model::providers;
 pub(crate) use owner::{audit, health, models, plans, top_users, user, users};
-pub(crate) use security::security_of;
+pub(crate) use security::{factors_of, security_of};
 pub(crate) use usage::usage_of;
 
 use super::Refusal;

@@ -2,6 +2,7 @@
 
 use super::{PageState, Refusal};
 use crate::components::browser_name::browser_name;
+use crate::view::factors::{FactorsView, PasskeyView};
 use crate::view::security::{Activity, SecurityView, SessionView};
 use domain::Viewer;
 use time::Duration;
@@ -35,5 +36,26 @@ pub(crate) async fn security_of(
         .take(EVENTS)
         .map(|row| Activity { event: row.kind, browser: browser_name(&row.user_agent), at: row.created_at })
         .collect();
-    Ok(SecurityView { now, sessions, activity })
+    Ok(SecurityView { now, sessions, factors: factors_of(state, user).await?, activity })
+}
+
+/// Loads a user's ways to sign in.
+pub(crate) async fn factors_of(state: &PageState, user: &Viewer) -> Result<FactorsView, Refusal> {
+    let fail = |error| state.fail(error);
+    let ways = store::account::ways(&state.db, user.user_id).await.map_err(fail)?;
+    let passkeys = store::passkey::list(&state.db, user.user_id).await.map_err(fail)?;
+    Ok(FactorsView {
+        has_password: ways.has_password,
+        has_totp: ways.has_totp,
+        recovery_codes: store::recovery_code::count_left(&state.db, user.user_id).await.map_err(fail)?,
+        passkeys: passkeys
+            .into_iter()
+            .map(|row| PasskeyView {
+                passkey_id: row.passkey_id.to_string(),
+                name: row.name,
+                created_at: row.created_at,
+                last_used_at: row.last_used_at,
+            })
+            .collect(),
+    })
 }

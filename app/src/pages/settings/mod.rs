@@ -2,8 +2,11 @@
 
 pub mod billing;
 pub mod data;
+mod factors;
 pub mod profile;
+pub mod recovery;
 pub mod security;
+pub mod totp;
 
 use crate::components::icon::{Draw, Icon};
 use crate::page_context::page_context;
@@ -36,6 +39,11 @@ fn saved(what: &str) -> Option<&'static str> {
         "zone" => "Your time zone was changed.",
         "email" => "We sent a link to the new address. Open it to finish the change.",
         "password" => "Your password was changed. All other sessions were ended.",
+        "passkey" => "The passkey was added.",
+        "passkey-name" => "The passkey was renamed.",
+        "passkey-removed" => "The passkey was removed.",
+        "password-removed" => "Your password was removed.",
+        "totp-removed" => "The authenticator app and the recovery codes were removed.",
         "session" => "The session was ended.",
         "sessions" => "All other sessions were ended.",
         _ => return None,

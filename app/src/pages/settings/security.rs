@@ -1,5 +1,6 @@
-//! `/settings/security`: the password, sessions and recent activity.
+//! `/settings/security`: the password, second factors, sessions and recent activity.
 
+use super::factors::{Factors, Required};
 use super::{Saved, Tabs};
 use crate::api;
 use crate::components::duration::{day, last_time, moment};
@@ -20,6 +21,7 @@ pub fn Security() -> impl IntoView {
         <Frame title="Security">
             <header class="page-head split"><h1>"Security"</h1><Tabs/></header>
             <Saved/>
+            <Required/>
             <FormError/>
             <section class="setting">
                 <h2>"Password"</h2>
@@ -37,7 +39,7 @@ pub fn Security() -> impl IntoView {
 
 #[component]
 fn Shown(view: SecurityView) -> impl IntoView {
-    let SecurityView { now, sessions, activity } = view;
+    let SecurityView { now, sessions, activity, factors } = view;
     let others = sessions.iter().filter(|session| !session.is_current).count();
     let rows = sessions.into_iter().map(|session| session_row(session, now)).collect_view();
     let end_others = (others > 0).then(|| {
@@ -52,6 +54,7 @@ fn Shown(view: SecurityView) -> impl IntoView {
         false => view! { <ul class="entries">{activity.into_iter().map(event_row).collect_view()}</ul> }.into_any(),
     };
     view! {
+        <Factors factors now/>
         <section class="setting">
             <h2>"Sessions"</h2>
             <div class="stack">
@@ -98,12 +101,14 @@ fn session_row(session: SessionView, now: OffsetDateTime) -> impl IntoView {
 fn describe(event: SecurityEvent) -> (&'static str, bool) {
     match event {
         SecurityEvent::SignIn => ("Signed in", false),
-        SecurityEvent::SignInFailed => ("Sign-in failed: wrong password", true),
+        SecurityEvent::SignInFailed => ("Sign-in failed: wrong password or code", true),
         SecurityEvent::SignOut => ("Signed out", false),
         SecurityEvent::PasswordChanged => ("Password changed", false),
         SecurityEvent::ResetRequested => ("Password reset requested", true),
         SecurityEvent::EmailChanged => ("Email address changed", false),
         SecurityEvent::SessionEnded => ("Session ended", false),
+        SecurityEvent::FactorAdded => ("Way to sign in added", false),
+        SecurityEvent::FactorRemoved => ("Way to sign in removed", false),
         SecurityEvent::AccountDeleted => ("Account deleted", false),
         SecurityEvent::Forbidden => ("Request refused: not allowed", true),
     }
