@@ -3,9 +3,12 @@
 
 mod attempts;
 mod audit;
+mod authenticator;
 mod changes;
+mod factors;
 mod flood;
 mod mails;
+mod passkeys;
 mod protection;
 mod refusals;
 mod reset;
