@@ -170,7 +170,7 @@ async fn a_session_that_waits_for_a_second_factor_opens_nothing() {
     let eve = factors::enter_password(&app, "admin@example.com", PASSWORD).await;
     reaches_only_public_routes(&eve, &ids).await;
     assert_eq!(eve.get("/sign-in/second").await.status(), StatusCode::OK, "it still waits");
-    assert_eq!(eve.request("POST", "/fn/quota").send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(eve.request("POST", "/fn/quota").form(&[("name", "Ann")]).send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
     assert!(app.one::<bool>("select exists (select from totp) and exists (select from conversation)").await);
 }
 
