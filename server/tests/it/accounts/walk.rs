@@ -86,8 +86,10 @@ async fn nothing_of_another_user_is_found() {
     let mut walked = 0;
     for (method, path) in routes().into_iter().filter(|(_, path)| path.contains('{') && !path.starts_with("/fn/{*")) {
         let filled = ids.fill(&path);
-        let answer =
-            eve.request(method, &filled).form(&[("why", "mine"), ("plan", "max"), ("act", "make_admin"), ("name", "mine")]).send();
+        let answer = eve
+            .request(method, &filled)
+            .form(&[("why", "mine"), ("plan", "max"), ("act", "make_admin"), ("name", "mine")])
+            .send();
         assert_eq!(answer.await.unwrap().status(), StatusCode::NOT_FOUND, "{method} {path}");
         walked += 1;
     }
@@ -170,7 +172,10 @@ async fn a_session_that_waits_for_a_second_factor_opens_nothing() {
     let eve = factors::enter_password(&app, "admin@example.com", PASSWORD).await;
     reaches_only_public_routes(&eve, &ids).await;
     assert_eq!(eve.get("/sign-in/second").await.status(), StatusCode::OK, "it still waits");
-    assert_eq!(eve.request("POST", "/fn/quota").form(&[("name", "Ann")]).send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        eve.request("POST", "/fn/quota").form(&[("name", "Ann")]).send().await.unwrap().status(),
+        StatusCode::UNAUTHORIZED
+    );
     assert!(app.one::<bool>("select exists (select from totp) and exists (select from conversation)").await);
 }
 
