@@ -1,6 +1,6 @@
 //! The state shared by all handlers: databases, meters, providers and running turns.
 
-use crate::accounts::{email, passkeys, password::Passwords, renewals::Renewals};
+use crate::accounts::{email, password::Passwords, relying_party, renewals::Renewals};
 use crate::billing::client::Billing;
 use crate::mail::{Mailer, Site};
 use crate::protection::Protection;
@@ -75,7 +75,7 @@ impl AppState {
             billing: Billing::new(&config)?,
             mailer: Arc::new(Mailer::new(&config)?),
             passwords: Arc::new(Passwords::new()?),
-            relying_party: passkeys::relying_party(&config.public_url)?.map(Arc::new),
+            relying_party: relying_party::of(&config.public_url)?.map(Arc::new),
             renewals: Arc::default(),
             counting: Arc::new(Counting::new()),
             protection: Arc::new(Protection::new(config.api_requests_per_minute)),

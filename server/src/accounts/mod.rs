@@ -17,6 +17,7 @@ mod password_rules;
 pub(crate) mod profile;
 pub(crate) mod recovery;
 pub(crate) mod rejection;
+pub(crate) mod relying_party;
 pub(crate) mod renewals;
 pub(crate) mod second_factor;
 pub(crate) mod session;

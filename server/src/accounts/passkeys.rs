@@ -13,7 +13,7 @@ use crate::mail::{self, Mail};
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::{Problem, SecurityEvent, UserId, Viewer, brand};
+use domain::{Problem, SecurityEvent, UserId, Viewer};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -22,11 +22,11 @@ use store::passkey::{self, NewPasskey, PasskeyRow};
 use time::Duration;
 use tower_sessions::Session;
 use uuid::Uuid;
+use webauthn_rs::Webauthn;
 use webauthn_rs::prelude::{
     AuthenticationResult, DiscoverableAuthentication, Passkey, PasskeyAuthentication, PasskeyRegistration,
-    PublicKeyCredential, RegisterPublicKeyCredential, Url, WebauthnError,
+    PublicKeyCredential, RegisterPublicKeyCredential, WebauthnError,
 };
-use webauthn_rs::{Webauthn, WebauthnBuilder};
 
 /// How long a ceremony can take. Browsers stop after five minutes.
 const LIFETIME: Duration = Duration::minutes(5);
@@ -47,17 +47,6 @@ pub(crate) struct Begun {
 pub(crate) struct Finish<T> {
     challenge_id: String,
     credential: T,
-}
-
-/// Returns what passkeys are made for: the host of the public URL. `None` if that is an address without a name, for which browsers make no
-/// passkeys.
-///
-/// # Errors
-/// Returns an error if the URL is invalid.
-pub(crate) fn relying_party(public_url: &str) -> anyhow::Result<Option<Webauthn>> {
-    let url = Url::parse(public_url).context("PUBLIC_URL isn't a URL")?;
-    let Some(host) = url.domain() else { return Ok(None) };
-    Ok(Some(WebauthnBuilder::new(host, &url)?.rp_name(brand::NAME).build()?))
 }
 
 fn webauthn(app: &AppState) -> Result<&Webauthn, Failure> {
@@ -322,19 +311,6 @@ fn shortened(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn passkeys_need_a_host_with_a_name() {
-        for (url, expected) in [
-            ("https://chat.example", true),
-            ("http://localhost:3000", true),
-            ("http://127.0.0.1:3000", false),
-            ("http://[::1]:3000", false),
-        ] {
-            assert_eq!(relying_party(url).unwrap().is_some(), expected, "{url}");
-        }
-        assert!(relying_party("chat").is_err());
-    }
 
     #[test]
     fn names_have_one_line_and_sixty_characters() {
