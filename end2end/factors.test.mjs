@@ -31,7 +31,7 @@ const button = (page, name) => page.getByRole('button', { name, exact: true });
 
 async function addPasskey(page, name) {
   await page.goto(`${app.url}/settings/security`);
-  await page.getByLabel('Name', { exact: true }).first().fill(name);
+  await page.locator('#passkey-name').fill(name);
   await button(page, 'Add a passkey').click();
   await page.getByText('The passkey was added.').waitFor();
 }

@@ -141,3 +141,14 @@ pub async fn remove(db: impl PgExecutor<'_>, owner: UserId, passkey_id: Uuid) ->
     .fetch_optional(db)
     .await?)
 }
+
+/// Removes a user's passkeys that were added since an instant.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn remove_since(db: impl PgExecutor<'_>, owner: UserId, since: OffsetDateTime) -> Result<()> {
+    sqlx::query!("delete from passkey where user_id = $1 and created_at >= $2", Uuid::from(owner), since)
+        .execute(db)
+        .await?;
+    Ok(())
+}

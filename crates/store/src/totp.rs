@@ -112,3 +112,18 @@ pub async fn remove(db: impl PgExecutor<'_>, owner: UserId) -> Result<bool> {
         .await?;
     Ok(done.rows_affected() == 1)
 }
+
+/// Removes a user's secret if it was confirmed since an instant, or isn't confirmed.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn remove_since(db: impl PgExecutor<'_>, owner: UserId, since: OffsetDateTime) -> Result<()> {
+    sqlx::query!(
+        "delete from totp where user_id = $1 and (confirmed_at is null or confirmed_at >= $2)",
+        Uuid::from(owner),
+        since,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}

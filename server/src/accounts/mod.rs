@@ -1,5 +1,4 @@
-//! Accounts: sign-up and sign-in, verification of addresses, changes of what users sign in with, second factors,
-//! sessions, and deletion.
+//! Accounts: sign-up and sign-in, verification of addresses, changes of what users sign in with, second factors, sessions, and deletion.
 
 pub(crate) mod activity;
 pub(crate) mod attempts;

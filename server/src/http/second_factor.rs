@@ -46,10 +46,8 @@ pub(crate) async fn show(
     Query(way): Query<Way>,
     request: Request,
 ) -> Result<Response, Failure> {
-    match second_factor::pending(&app, &session).await? {
-        Some(_) => Ok(pages::page(State(app), request).await),
-        None => Ok(again(&way.next)),
-    }
+    let is_waiting = second_factor::pending(&app, &session).await?.is_some();
+    if is_waiting { Ok(pages::page(State(app), request).await) } else { Ok(again(&way.next)) }
 }
 
 /// `POST /sign-in/second`: signs in with a code of the authenticator app, or a recovery code.
