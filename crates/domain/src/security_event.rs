@@ -19,6 +19,10 @@ pub enum SecurityEvent {
     ResetRequested,
     /// The email address was changed, or a change was undone.
     EmailChanged,
+    /// An identity at another service was connected, with which the user can sign in from now on.
+    IdentityConnected,
+    /// An identity at another service was disconnected.
+    IdentityRemoved,
     /// A session was ended from another one.
     SessionEnded,
     /// The account was deleted.
@@ -29,13 +33,15 @@ pub enum SecurityEvent {
 
 impl SecurityEvent {
     /// All events.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::SignIn,
         Self::SignInFailed,
         Self::SignOut,
         Self::PasswordChanged,
         Self::ResetRequested,
         Self::EmailChanged,
+        Self::IdentityConnected,
+        Self::IdentityRemoved,
         Self::SessionEnded,
         Self::AccountDeleted,
         Self::Forbidden,
@@ -51,6 +57,8 @@ impl SecurityEvent {
             Self::PasswordChanged => "password_changed",
             Self::ResetRequested => "reset_requested",
             Self::EmailChanged => "email_changed",
+            Self::IdentityConnected => "identity_connected",
+            Self::IdentityRemoved => "identity_removed",
             Self::SessionEnded => "session_ended",
             Self::AccountDeleted => "account_deleted",
             Self::Forbidden => "forbidden",
