@@ -69,12 +69,12 @@ pub async fn add(
              (state_hash, provider, purpose, nonce, pkce_verifier, user_id, next, created_at, expires_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         state_hash,
-        state.provider,
+        state.provider.as_str(),
         purpose,
-        state.nonce,
-        state.pkce_verifier,
+        state.nonce.as_str(),
+        state.pkce_verifier.as_str(),
         user_id.map(Uuid::from),
-        state.next,
+        state.next.as_str(),
         state.created_at,
         expires_at,
     )

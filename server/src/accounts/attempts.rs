@@ -40,6 +40,8 @@ pub(crate) enum Attempt<'a> {
         /// Whether its owner has signed in with this browser before.
         is_known_browser: bool,
     },
+    /// Going to another service to sign in.
+    External,
     /// Entering the password of the account that is signed in.
     Password {
         /// The signed-in user.
@@ -80,6 +82,7 @@ impl Attempt<'_> {
         match self {
             Self::SignUp => "sign_up",
             Self::SignIn { .. } => "sign_in",
+            Self::External => "external",
             Self::Password { .. } => "password",
             Self::Reset { .. } => "reset",
             Self::Verify { .. } => "verify",
@@ -93,7 +96,7 @@ impl Attempt<'_> {
     fn own_counter(self, origin: &str) -> Option<Counter> {
         let name = self.name();
         Some(match self {
-            Self::SignUp => return None,
+            Self::SignUp | Self::External => return None,
             Self::SignIn { subject, is_known_browser: true } => (format!("known:{subject}"), KNOWN_BROWSER_GUESSES),
             Self::SignIn { subject, is_known_browser: false } => (format!("guess:{subject}:{origin}"), GUESSES),
             Self::Password { user_id } => (format!("{name}:{user_id}"), 10),
@@ -111,6 +114,7 @@ impl Attempt<'_> {
             Self::SignUp => Some(30),
             Self::Reset { .. } | Self::Resend { .. } => Some(20),
             Self::SignIn { .. }
+            | Self::External
             | Self::Password { .. }
             | Self::Verify { .. }
             | Self::Checkout { .. }

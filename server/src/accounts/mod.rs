@@ -1,4 +1,4 @@
-//! Accounts: sign-up and sign-in, verification of addresses, changes of what users sign in with, sessions, and deletion.
+//! Accounts: sign-up and sign-in, identities at other services, verification of addresses, changes of what users sign in with, sessions, and deletion.
 
 pub(crate) mod activity;
 pub(crate) mod attempts;
@@ -8,6 +8,8 @@ pub(crate) mod client;
 pub(crate) mod confirm;
 pub(crate) mod delete;
 pub(crate) mod email;
+pub(crate) mod external;
+pub(crate) mod identities;
 mod links;
 pub(crate) mod password;
 mod password_rules;

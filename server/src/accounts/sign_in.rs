@@ -6,7 +6,7 @@ use super::client::ClientInfo;
 use super::confirm::replace_hash;
 use super::password::Checked;
 use super::rejection::Rejection;
-use super::{activity, session};
+use super::{activity, identities, session};
 use crate::AppState;
 use crate::failure::Failure;
 use crate::mail::{self, Mail};
@@ -57,7 +57,7 @@ async fn is_known(app: &AppState, client: &ClientInfo, user_id: Option<UserId>) 
     known_browser::is_known(&app.db, user_id.unwrap_or_else(|| Uuid::nil().into()), browser).await
 }
 
-/// Signs a user in: begins a session, remembers the browser, and announces a sign-in from one that was unknown by mail.
+/// Signs a user in: connects an identity that waits for them, begins a session, remembers the browser, and announces a sign-in from one that was unknown by mail.
 ///
 /// # Errors
 /// Returns a failure if a query fails.
@@ -67,6 +67,7 @@ pub(crate) async fn sign_in(
     client: &ClientInfo,
     user: &Credentials,
 ) -> Result<(), Failure> {
+    identities::connect_kept(app, session, client, (user.user_id, user.email.as_str())).await?;
     session::begin(app, session, user.user_id, client).await?;
     if remember_browser(app, client, user.user_id).await? {
         let now = AppState::now();

@@ -94,7 +94,7 @@ pub(crate) async fn sign_in(
 }
 
 /// Leads to the page that the visitor came for.
-fn signed_in(next: &str, cookie: Option<http::HeaderValue>) -> Response {
+pub(crate) fn signed_in(next: &str, cookie: Option<http::HeaderValue>) -> Response {
     let mut response = Redirect::to(local(next).unwrap_or(HOME)).into_response();
     browser::attach(&mut response, cookie);
     response
@@ -109,7 +109,7 @@ pub(crate) async fn confirm(
 ) -> Result<Response, Failure> {
     let (form, again) = read_form::<ConfirmForm>(request).await.map_err(unreadable)?;
     let client = client_info(&app, &again)?;
-    match confirm::check(&app, &client, &viewer, ("password", "Try again."), form.password).await {
+    match confirm::prove(&app, &client, &viewer, form.password).await {
         Ok(()) => {
             session::begin(&app, &session, viewer.user_id, &client).await?;
             Ok(Redirect::to(local(&form.next).unwrap_or("/settings")).into_response())

@@ -16,6 +16,7 @@ mod deadline_body;
 mod error;
 mod export;
 mod extract;
+mod identity;
 mod next;
 mod origin;
 #[cfg(debug_assertions)]

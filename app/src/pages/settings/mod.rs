@@ -2,6 +2,7 @@
 
 pub mod billing;
 pub mod data;
+pub mod identities;
 pub mod profile;
 pub mod security;
 
@@ -35,6 +36,8 @@ fn saved(what: &str) -> Option<&'static str> {
         "name" => "Your name was changed.",
         "zone" => "Your time zone was changed.",
         "email" => "We sent a link to the new address. Open it to finish the change.",
+        "connected" => "The account was connected. You can sign in with it from now on.",
+        "disconnected" => "The account was disconnected.",
         "password" => "Your password was changed. All other sessions were ended.",
         "session" => "The session was ended.",
         "sessions" => "All other sessions were ended.",

@@ -1,13 +1,13 @@
-//! `/settings/security`: the password, sessions and recent activity.
+//! `/settings/security`: how the user signs in, sessions and recent activity.
 
+use super::identities::WaysInSections;
 use super::{Saved, Tabs};
 use crate::api;
 use crate::components::duration::{day, last_time, moment};
-use crate::components::field::{FormError, PasswordField};
+use crate::components::field::FormError;
 use crate::components::frame::Frame;
 use crate::components::icon::{Draw, Icon};
 use crate::components::loaded::loaded;
-use crate::pages::sign_up::PASSWORD_HINT;
 use crate::view::security::{Activity, SecurityView, SessionView};
 use domain::SecurityEvent;
 use leptos::prelude::*;
@@ -21,15 +21,7 @@ pub fn Security() -> impl IntoView {
             <header class="page-head split"><h1>"Security"</h1><Tabs/></header>
             <Saved/>
             <FormError/>
-            <section class="setting">
-                <h2>"Password"</h2>
-                <form method="post" action="/settings/password" class="stack">
-                    <PasswordField name="current" label="Current password" autocomplete="current-password"/>
-                    <PasswordField name="password" label="New password" autocomplete="new-password" hint=PASSWORD_HINT/>
-                    <button>"Change password"</button>
-                    <p class="hint">"Ends all other sessions. "<a href="/forgot">"Forgot your password?"</a></p>
-                </form>
-            </section>
+            {loaded(api::identity::own(), |ways| view! { <WaysInSections ways/> })}
             {loaded(api::security::own(), |view| view! { <Shown view/> })}
         </Frame>
     }
@@ -103,6 +95,8 @@ fn describe(event: SecurityEvent) -> (&'static str, bool) {
         SecurityEvent::PasswordChanged => ("Password changed", false),
         SecurityEvent::ResetRequested => ("Password reset requested", true),
         SecurityEvent::EmailChanged => ("Email address changed", false),
+        SecurityEvent::IdentityConnected => ("Account at another service connected", false),
+        SecurityEvent::IdentityRemoved => ("Account at another service disconnected", false),
         SecurityEvent::SessionEnded => ("Session ended", false),
         SecurityEvent::AccountDeleted => ("Account deleted", false),
         SecurityEvent::Forbidden => ("Request refused: not allowed", true),
