@@ -64,7 +64,7 @@ pub(crate) async fn begin(
         _ => ("/sign-in", Purpose::SignIn),
     };
     let (client, known) = (client_info(&app, &again)?, cookie(again.headers(), cookie_name(&app)));
-    match start(&app, &client, provider, (purpose, &form.next), known).await {
+    match start(&app, &client, provider, (purpose, form.next.as_str()), known).await {
         Ok(response) => Ok(response),
         Err(rejection) => Ok(reject(&app, again, page, vec![("next", form.next)], rejection).await),
     }

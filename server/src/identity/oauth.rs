@@ -126,5 +126,12 @@ pub(super) async fn exchange(
 }
 
 fn send(fetcher: Fetcher, request: HttpRequest) -> BoxFuture<'static, Result<HttpResponse, FetchError>> {
-    async move { fetcher.send(request).await }.boxed()
+    let response = async move {
+        let response = fetcher.send(request).await?;
+        match response.status().is_server_error() {
+            true => Err(FetchError::Status(response.status())),
+            false => Ok(response),
+        }
+    };
+    response.boxed()
 }

@@ -1,9 +1,11 @@
-//! Accounts and what protects them: verification, reset, changes, sessions, attempt limits, headers. Links and codes are read from the mails
+//! Accounts and what protects them: sign-in with other services, verification, reset, changes, sessions, attempt limits, headers. Links and codes are read from the mails
 //! that `/dev/outbox` shows.
 
 mod attempts;
 mod audit;
 mod changes;
+mod external;
+mod external_links;
 mod flood;
 mod mails;
 mod protection;
