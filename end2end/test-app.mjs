@@ -38,7 +38,7 @@ export async function startFake(...args) {
 }
 
 // Starts a deployment. With `provider: false` no key is set, so the demo model answers. With `stripe: false` no plans are sold.
-export async function startApp({ provider = true, stripe = true, providerAt, env = {} } = {}) {
+export async function startApp({ provider = true, stripe = true, providerAt, port, env = {} } = {}) {
   const name = `end2end_${randomBytes(6).toString('hex')}`;
   const base = process.env.DATABASE_URL.replace(/\/[^/]*$/, '');
   psql(`${base}/postgres`, `create database ${name}`);
@@ -50,7 +50,7 @@ export async function startApp({ provider = true, stripe = true, providerAt, env
     children.push(fake.child);
     providerUrl = fake.url;
   }
-  const url = `http://127.0.0.1:${await freePort()}`;
+  const url = `http://127.0.0.1:${port ?? await freePort()}`;
   let stripeUrl;
   if (stripe) {
     const fake = await startFake('stripe', '127.0.0.1:0', `${url}/stripe/webhook`);

@@ -75,7 +75,10 @@ pub(super) fn read(vars: &Variables, config: &mut Config) {
 /// Returns the names of the issuers, in alphabetical order.
 fn names(vars: &Variables) -> BTreeSet<String> {
     let name = |variable: &str| {
-        let variable = variable.strip_suffix("_FILE").unwrap_or(variable);
+        let variable = match variable.rsplit_once('_') {
+            Some((variable, "FILE")) => variable,
+            _ => variable,
+        };
         let rest = variable.strip_prefix("OIDC")?.strip_prefix('_')?;
         PARTS.iter().find_map(|part| rest.strip_suffix(&part.to_uppercase())?.strip_suffix('_').map(str::to_owned))
     };
