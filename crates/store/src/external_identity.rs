@@ -89,6 +89,15 @@ pub async fn list(db: impl PgExecutor<'_>, owner: UserId) -> Result<Vec<Identity
     .await?)
 }
 
+/// Disconnects all identities of a user, whose account may be in other hands.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn remove_all(db: impl PgExecutor<'_>, owner: UserId) -> Result<()> {
+    sqlx::query!("delete from identity where user_id = $1", Uuid::from(owner)).execute(db).await?;
+    Ok(())
+}
+
 /// The result of disconnecting the identities of an issuer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removed {

@@ -110,7 +110,7 @@ pub(super) async fn exchange(
     let call = move |request: HttpRequest| send(fetcher.clone(), request);
     let request = client.exchange_code(AuthorizationCode::new(code)).set_pkce_verifier(PkceCodeVerifier::new(verifier));
     let response = request.request_async(&call).await.map_err(|error| match error {
-        RequestTokenError::Request(error) => error.into(),
+        RequestTokenError::Request(error) => IdentityError::from(error),
         RequestTokenError::ServerResponse(response) => {
             IdentityError::refused(format!("the code was refused: {}", response.error()))
         }

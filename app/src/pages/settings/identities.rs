@@ -1,7 +1,10 @@
-//! The sections of `/settings/security` about how the user signs in: the password, and accounts at other services.
+//! The sections of `/settings/security` about how the user signs in: the password, and accounts at other services. Also the field for the current password of other settings.
 
+use crate::api;
 use crate::components::duration::day;
 use crate::components::field::PasswordField;
+use crate::components::loaded::loaded;
+use crate::page_context::page_context;
 use crate::pages::sign_up::PASSWORD_HINT;
 use crate::view::identity::{Connection, ProviderButton, WaysIn};
 use leptos::prelude::*;
@@ -20,6 +23,22 @@ pub fn WaysInSections(
         </section>
         {(!connections.is_empty()).then(|| view! { <Connections connections/> })}
     }
+}
+
+/// The field for the current password of a form. For an account without one, another proof of identity must be recent.
+#[component]
+pub fn CurrentPassword() -> impl IntoView {
+    let confirm = format!("/sign-in/confirm?next={}", page_context().path);
+    loaded(api::identity::own(), move |ways: WaysIn| match (ways.has_password, ways.is_recent) {
+        (true, _) => {
+            view! { <PasswordField name="password" label="Current password" autocomplete="current-password"/> }
+                .into_any()
+        }
+        (false, true) => ().into_any(),
+        (false, false) => {
+            view! { <p class="hint">"First, "<a href=confirm.clone()>"confirm that it's you"</a>"."</p> }.into_any()
+        }
+    })
 }
 
 /// The form that changes the password, or sets the first one. Without a password, another proof of identity must be recent.

@@ -26,8 +26,8 @@ pub enum Algorithm {
 }
 
 enum Pair {
-    Ec(EcdsaKeyPair),
-    Rsa(RsaKeyPair),
+    Ec(Box<EcdsaKeyPair>),
+    Rsa(Box<RsaKeyPair>),
     Ed(Ed25519KeyPair),
 }
 
@@ -50,9 +50,9 @@ impl Key {
                 let document =
                     EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).map_err(failed)?;
                 let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random);
-                Pair::Ec(pair.map_err(|error| anyhow!("{error}"))?)
+                Pair::Ec(Box::new(pair.map_err(|error| anyhow!("{error}"))?))
             }
-            Algorithm::Rs256 => Pair::Rsa(RsaKeyPair::from_pkcs8(RSA).map_err(|error| anyhow!("{error}"))?),
+            Algorithm::Rs256 => Pair::Rsa(Box::new(RsaKeyPair::from_pkcs8(RSA).map_err(|error| anyhow!("{error}"))?)),
             Algorithm::EdDsa => {
                 let document = Ed25519KeyPair::generate_pkcs8(&random).map_err(failed)?;
                 Pair::Ed(Ed25519KeyPair::from_pkcs8(document.as_ref()).map_err(|error| anyhow!("{error}"))?)
