@@ -1,4 +1,5 @@
-//! The sections of `/settings/security` about how the user signs in: the password, and accounts at other services. Also the field for the current password of other settings.
+//! The sections of `/settings/security` about how the user signs in: the password, and accounts at other services. Also the field for the
+//! current password in the forms of other settings.
 
 use crate::api;
 use crate::components::duration::day;
