@@ -38,8 +38,8 @@ export async function startFake(...args) {
 }
 
 // Starts a deployment. With `provider: false` no key is set, so the demo model answers. With `stripe: false` no plans are sold.
-// `host` is a name of this machine.
-export async function startApp({ provider = true, stripe = true, providerAt, host = '127.0.0.1', env = {} } = {}) {
+// `host` is a name of this machine, and `port` one that is free.
+export async function startApp({ provider = true, stripe = true, providerAt, host = '127.0.0.1', port, env = {} } = {}) {
   const name = `end2end_${randomBytes(6).toString('hex')}`;
   const base = process.env.DATABASE_URL.replace(/\/[^/]*$/, '');
   psql(`${base}/postgres`, `create database ${name}`);
@@ -51,7 +51,7 @@ export async function startApp({ provider = true, stripe = true, providerAt, hos
     children.push(fake.child);
     providerUrl = fake.url;
   }
-  const port = await freePort();
+  port ??= await freePort();
   const url = `http://${host}:${port}`;
   let stripeUrl;
   if (stripe) {

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod billing;
 pub mod conversation;
+pub mod identity;
 pub mod plan;
 pub mod quota;
 pub mod security;

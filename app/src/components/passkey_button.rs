@@ -1,5 +1,6 @@
 //! The button that uses or adds a passkey.
 
+use super::auth_card::Divider;
 use crate::page_context::page_context;
 use leptos::prelude::*;
 
@@ -14,6 +15,9 @@ pub fn PasskeyButton(
     /// Whether the passkey is a new one, which gets a name.
     #[prop(default = false)]
     is_new: bool,
+    /// Whether a form is above, from which the button is divided.
+    #[prop(default = false)]
+    is_divided: bool,
 ) -> impl IntoView {
     let context = page_context();
     context.has_passkeys.then(|| {
@@ -29,6 +33,7 @@ pub fn PasskeyButton(
         });
         view! {
             <div class="passkey" data-passkey=ceremony data-new=is_new.then_some("") data-next=next hidden>
+                {is_divided.then(|| view! { <Divider/> })}
                 {name}
                 <button type="button" class="secondary">{label}</button>
                 <p class="form-error" role="alert" hidden></p>

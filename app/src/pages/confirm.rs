@@ -5,6 +5,7 @@ use crate::components::auth_card::{AuthCard, NextField};
 use crate::components::field::{Field, FormError, PasswordField};
 use crate::components::loaded::loaded;
 use crate::components::passkey_button::PasskeyButton;
+use crate::components::provider_button::ServiceRow;
 use crate::page_context::page_context;
 use crate::view::factors::FactorsView;
 use leptos::prelude::*;
@@ -24,43 +25,56 @@ pub fn Confirm() -> impl IntoView {
 #[component]
 fn Ways(factors: FactorsView) -> impl IntoView {
     let context = page_context();
-    let second = context.carried("factor");
-    let email = context.viewer.map(|viewer| viewer.email).unwrap_or_default();
-    let explanation = match second.is_some() {
-        true => "Prove a second factor to continue. We don't ask again in this session.",
-        false => "Prove who you are to continue. We don't ask again for 10 minutes.",
+    let is_second = context.carried("factor").is_some();
+    let has_password = factors.has_password && !is_second;
+    let has_passkey = context.has_passkeys && !factors.passkeys.is_empty();
+    let has_totp = factors.has_totp;
+    let providers = if is_second { Vec::new() } else { factors.connected() };
+    let has_any = has_password || has_passkey || has_totp || !providers.is_empty();
+    let explanation = match (is_second, has_any) {
+        (true, _) => "Prove a second factor to continue. We don't ask again in this session.",
+        (false, true) => "Prove who you are to continue. We don't ask again for 10 minutes.",
+        (false, false) => "Your account has no password. Set one with the link that we send you, then continue.",
     };
-    let password = (factors.has_password && second.is_none()).then(|| {
-        view! {
-            <form method="post" action="/sign-in/confirm" class="stack">
-                <NextField/>
-                <div class="field">
-                    <label for="email">"Email"</label>
-                    <input id="email" type="email" autocomplete="username" value=email readonly/>
-                </div>
-                <PasswordField name="password" label="Password" autocomplete="current-password"/>
-                <button>"Continue"</button>
-            </form>
-        }
-    });
-    let passkey = (!factors.passkeys.is_empty())
-        .then(|| view! { <PasskeyButton ceremony="/sign-in/confirm/passkey" label="Use a passkey"/> });
-    let code = factors.has_totp.then(|| {
-        view! {
-            <form method="post" action="/sign-in/confirm" class="stack">
-                <NextField/>
-                {second.map(|factor| view! { <input type="hidden" name="factor" value=factor/> })}
-                <Field name="code" label="Code of your authenticator app" kind="text" autocomplete="one-time-code"/>
-                <button class="secondary">"Use the code"</button>
-            </form>
-        }
-    });
+    let is_divided = has_password || has_totp;
+    let by_mail = !factors.has_password && !is_second;
     view! {
         <p>{explanation}</p>
         <FormError/>
-        {password}
-        {passkey}
-        {code}
-        <p class="auth-links"><a href="/forgot">"Forgot password?"</a></p>
+        {has_password.then(|| view! { <Password/> })}
+        {has_passkey.then(|| view! { <PasskeyButton ceremony="/sign-in/confirm/passkey" label="Use a passkey"/> })}
+        {has_totp.then(|| view! { <Code/> })}
+        <ServiceRow providers confirms=true is_divided/>
+        {by_mail.then(|| view! { <p class="auth-links"><a href="/forgot">"Set a password by mail"</a></p> })}
+    }
+}
+
+#[component]
+fn Password() -> impl IntoView {
+    let email = page_context().viewer.map(|viewer| viewer.email).unwrap_or_default();
+    view! {
+        <form method="post" action="/sign-in/confirm" class="stack">
+            <NextField/>
+            <div class="field">
+                <label for="email">"Email"</label>
+                <input id="email" type="email" autocomplete="username" value=email readonly/>
+            </div>
+            <PasswordField name="password" label="Password" autocomplete="current-password"/>
+            <button>"Continue"</button>
+        </form>
+    }
+}
+
+/// The form for a code, which carries the parameter `factor`.
+#[component]
+fn Code() -> impl IntoView {
+    let factor = page_context().carried("factor");
+    view! {
+        <form method="post" action="/sign-in/confirm" class="stack">
+            <NextField/>
+            {factor.map(|factor| view! { <input type="hidden" name="factor" value=factor/> })}
+            <Field name="code" label="Code of your authenticator app" kind="text" autocomplete="one-time-code"/>
+            <button class="secondary">"Use the code"</button>
+        </form>
     }
 }

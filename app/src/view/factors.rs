@@ -1,5 +1,6 @@
-//! What pages show about second factors.
+//! What pages show about how users sign in, and about second factors.
 
+use super::identity::{Connection, ProviderButton};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -35,12 +36,31 @@ pub struct QrCode {
 pub struct FactorsView {
     /// Whether the account has a password.
     pub has_password: bool,
+    /// Whether the user has proved who they are within the last ten minutes.
+    pub is_recent: bool,
+    /// The configured services.
+    pub connections: Vec<Connection>,
     /// Whether an authenticator app is set up.
     pub has_totp: bool,
     /// Number of unused recovery codes.
     pub recovery_codes: i64,
     /// The passkeys, oldest first.
     pub passkeys: Vec<PasskeyView>,
+}
+
+impl FactorsView {
+    /// Returns the services that are connected.
+    #[must_use]
+    pub fn connected(&self) -> Vec<ProviderButton> {
+        let connected = self.connections.iter().filter(|connection| connection.connected_at.is_some());
+        connected.map(|connection| connection.provider.clone()).collect()
+    }
+
+    /// Returns whether the user can sign in without a password.
+    #[must_use]
+    pub fn needs_no_password(&self) -> bool {
+        !self.passkeys.is_empty() || self.connections.iter().any(|connection| connection.connected_at.is_some())
+    }
 }
 
 /// A passkey.

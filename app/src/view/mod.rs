@@ -4,6 +4,7 @@ pub mod admin;
 pub mod billing;
 pub mod conversation;
 pub mod factors;
+pub mod identity;
 pub mod plan;
 pub mod provider;
 pub mod security;

@@ -19,6 +19,10 @@ pub enum SecurityEvent {
     ResetRequested,
     /// The email address was changed, or a change was undone.
     EmailChanged,
+    /// An identity at another service was connected, with which the user can sign in from now on.
+    IdentityConnected,
+    /// An identity at another service was disconnected.
+    IdentityRemoved,
     /// A session was ended from another one.
     SessionEnded,
     /// A passkey, an authenticator app or recovery codes were added.
@@ -33,13 +37,15 @@ pub enum SecurityEvent {
 
 impl SecurityEvent {
     /// All events.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::SignIn,
         Self::SignInFailed,
         Self::SignOut,
         Self::PasswordChanged,
         Self::ResetRequested,
         Self::EmailChanged,
+        Self::IdentityConnected,
+        Self::IdentityRemoved,
         Self::SessionEnded,
         Self::FactorAdded,
         Self::FactorRemoved,
@@ -57,6 +63,8 @@ impl SecurityEvent {
             Self::PasswordChanged => "password_changed",
             Self::ResetRequested => "reset_requested",
             Self::EmailChanged => "email_changed",
+            Self::IdentityConnected => "identity_connected",
+            Self::IdentityRemoved => "identity_removed",
             Self::SessionEnded => "session_ended",
             Self::FactorAdded => "factor_added",
             Self::FactorRemoved => "factor_removed",

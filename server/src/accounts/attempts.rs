@@ -40,6 +40,8 @@ pub(crate) enum Attempt<'a> {
         /// Whether its owner has signed in with this browser before.
         is_known_browser: bool,
     },
+    /// Going to another service to sign in.
+    External,
     /// Entering the password of the account that is signed in.
     Password {
         /// The signed-in user.
@@ -87,6 +89,7 @@ impl Attempt<'_> {
         match self {
             Self::SignUp => "sign_up",
             Self::SignIn { .. } => "sign_in",
+            Self::External => "external",
             Self::Password { .. } => "password",
             Self::Reset { .. } => "reset",
             Self::SecondFactor { .. } => "second_factor",
@@ -102,7 +105,7 @@ impl Attempt<'_> {
     fn own_counter(self, origin: &str) -> Option<Counter> {
         let name = self.name();
         Some(match self {
-            Self::SignUp | Self::Passkey => return None,
+            Self::SignUp | Self::External | Self::Passkey => return None,
             Self::SignIn { subject, is_known_browser: true } => (format!("known:{subject}"), KNOWN_BROWSER_GUESSES),
             Self::SignIn { subject, is_known_browser: false } => (format!("guess:{subject}:{origin}"), GUESSES),
             Self::Password { user_id } | Self::SecondFactor { user_id } => (format!("{name}:{user_id}"), 10),
@@ -120,6 +123,7 @@ impl Attempt<'_> {
             Self::SignUp => Some(30),
             Self::Reset { .. } | Self::Resend { .. } => Some(20),
             Self::SignIn { .. }
+            | Self::External
             | Self::Password { .. }
             | Self::SecondFactor { .. }
             | Self::Passkey

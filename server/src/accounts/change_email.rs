@@ -84,6 +84,8 @@ pub(crate) async fn undo(app: &AppState, client: &ClientInfo, token: &str) -> Re
         return Err(taken(""));
     };
     account::set_password_hash(&mut tx, user_id, &password_hash).await?;
+    // Whoever changed the address may have connected an identity of theirs.
+    store::external_identity::remove_all(&mut tx, user_id).await?;
     store::session::end_others(&mut tx, user_id, &[]).await?;
     // The link was made with the change, so what is as old as it can be was there before.
     let since = now - links::lifetime(TokenKind::UndoEmail);

@@ -55,7 +55,10 @@ pub(crate) async fn remove(app: &AppState, client: &ClientInfo, viewer: &Viewer)
         return Ok(());
     }
     if ways < 2 {
-        return Err(Rejection::invalid("", "Your password is your only way to sign in. Add a passkey first."));
+        return Err(Rejection::invalid(
+            "",
+            "Your password is your only way to sign in. Add a passkey or connect an account first.",
+        ));
     }
     let mail = Mail::FactorRemoved { factor: "Your password".to_owned(), at: now };
     mail::queue_to(&mut tx, viewer.user_id, &viewer.email, mail, now).await?;

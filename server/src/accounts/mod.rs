@@ -1,4 +1,5 @@
-//! Accounts: sign-up and sign-in, verification of addresses, changes of what users sign in with, second factors, sessions, and deletion.
+//! Accounts: sign-up and sign-in, identities at other services, second factors, verification of addresses, changes of what users sign in with,
+//! sessions, and deletion.
 
 pub(crate) mod activity;
 pub(crate) mod attempts;
@@ -9,6 +10,8 @@ pub(crate) mod client;
 pub(crate) mod confirm;
 pub(crate) mod delete;
 pub(crate) mod email;
+pub(crate) mod external;
+pub(crate) mod identities;
 mod links;
 pub(crate) mod passkeys;
 pub(crate) mod password;

@@ -1,13 +1,13 @@
 //! Sign-in: with email and password, and what follows any proof of identity. Wrong passwords are slowed down instead of locking accounts, and
 //! a browser in which the user has signed in before has an allowance of its own, so that strangers can't keep an owner out (field note 68).
 
-use super::activity;
 use super::attempts::{self, Attempt};
 use super::client::ClientInfo;
 use super::confirm::replace_hash;
 use super::password::Checked;
 use super::rejection::Rejection;
 use super::session::{self, Factors};
+use super::{activity, identities};
 use crate::AppState;
 use crate::failure::Failure;
 use crate::mail::{self, Mail};
@@ -103,7 +103,8 @@ pub(crate) async fn complete(
     Ok(Completed::SignedIn)
 }
 
-/// Signs a user in: begins a session, remembers the browser, and announces a sign-in from one that was unknown by mail.
+/// Signs a user in: connects an identity that waits for them, begins a session, remembers the browser, and announces a sign-in from one that
+/// was unknown by mail.
 ///
 /// # Errors
 /// Returns a failure if a query fails.
@@ -114,6 +115,7 @@ pub(crate) async fn sign_in(
     user: &Credentials,
     factors: Factors,
 ) -> Result<(), Failure> {
+    identities::connect_kept(app, session, client, (user.user_id, user.email.as_str())).await?;
     session::begin(app, session, user.user_id, client, factors).await?;
     if remember_browser(app, client, user.user_id).await? {
         let now = AppState::now();

@@ -4,12 +4,14 @@ mod billing;
 mod databases;
 mod dev;
 mod http;
+mod identity;
 mod mail;
 mod owner;
 mod providers;
 mod variables;
 
 pub(crate) use self::http::is_loopback;
+pub use self::identity::{IdentityProtocol, IdentityProvider};
 
 use self::variables::Variables;
 use domain::{Picos, brand};
@@ -91,6 +93,8 @@ pub struct Config {
     pub require_mfa_for_admins: bool,
     /// Log filter in `RUST_LOG` syntax.
     pub log_filter: String,
+    /// Services with which users can sign in.
+    pub identity_providers: Vec<IdentityProvider>,
     /// Port of cargo-leptos live reload, while cargo-leptos runs the server.
     pub live_reload_port: Option<u16>,
 }
@@ -118,6 +122,7 @@ impl Config {
         databases::read(&vars, &mut config);
         providers::read(&vars, &mut config);
         billing::read(&vars, &mut config);
+        identity::read(&vars, &mut config);
         mail::read(&vars, &mut config);
         owner::read(&vars, &mut config);
         dev::read(&vars, &mut config);
@@ -163,6 +168,7 @@ impl Config {
             admin_emails: Vec::new(),
             require_mfa_for_admins: false,
             log_filter: "info,sqlx=warn,tower_http=info,stripe=error".to_owned(),
+            identity_providers: Vec::new(),
             live_reload_port: None,
         }
     }

@@ -44,7 +44,7 @@ struct SignInForm {
     next: String,
 }
 
-/// The form that asks for the password again, or for a code of the authenticator app.
+/// The form that asks for the password again, or for a code of the authenticator app. Passkeys and other services have routes of their own.
 #[derive(Deserialize)]
 struct ConfirmForm {
     #[serde(default)]
@@ -118,10 +118,7 @@ pub(crate) async fn confirm(
     let (form, again) = read_form::<ConfirmForm>(request).await.map_err(unreadable)?;
     let client = client_info(&app, &again)?;
     let (checked, factors) = match form.code.is_empty() {
-        true => {
-            let field = ("password", "Try again.");
-            (confirm::check(&app, &client, &viewer, field, form.password).await, Factors::of(&viewer))
-        }
+        true => (confirm::prove(&app, &client, &viewer, form.password).await, Factors::of(&viewer)),
         // The session was begun with another factor.
         false => (second_factor::check(&app, &client, viewer.user_id, &form.code).await, Factors::Two),
     };

@@ -17,6 +17,7 @@ mod error;
 mod export;
 mod extract;
 mod factors;
+mod identity;
 mod next;
 mod origin;
 #[cfg(debug_assertions)]

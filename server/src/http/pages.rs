@@ -159,7 +159,9 @@ pub(crate) fn provide(state: &app::api::context::PageState, reload_port: Option<
     provide_context(context.unwrap_or_default());
     provide_context(state.panic_handler());
     // Chromium applies `form-action` to the redirects of a form as well.
-    let actions: String = state.payment_pages.iter().map(|page| format!(" {page}")).collect();
+    let sign_in_pages = (state.identity_pages)();
+    let pages = state.payment_pages.iter().chain(&sign_in_pages);
+    let actions: String = pages.map(|page| format!(" {page}")).collect();
     if let (Some(response), Some(nonce)) = (use_context::<ResponseOptions>(), use_nonce()) {
         let connect =
             reload_port.map(|port| format!(" ws://127.0.0.1:{port} ws://localhost:{port}")).unwrap_or_default();

@@ -7,8 +7,8 @@ use crate::http::pages::{missing, page, provide};
 use crate::http::protect::{name_forbidden_user, protect};
 use crate::http::viewer::{admins, identify, recently_confirmed, signed_in};
 use crate::http::{
-    admin, admin_import, admin_provider, admin_user, auth, billing, browser, chat, export, factors, passkeys, reset,
-    second_factor, security, settings, top_users, verify,
+    admin, admin_import, admin_provider, admin_user, auth, billing, browser, chat, export, factors, identity, passkeys,
+    reset, second_factor, security, settings, top_users, verify,
 };
 use crate::{AppState, telemetry};
 use axum::Router;
@@ -100,6 +100,8 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route("/sign-in/passkey/begin", post(passkeys::begin_sign_in))
         .route("/sign-in/passkey/finish", post(passkeys::finish_sign_in))
         .route("/sign-out", post(auth::sign_out))
+        .route("/sign-in/with/{provider}", post(identity::begin))
+        .route("/sign-in/callback/{provider}", get(identity::callback))
         .route("/verify", get(page).post(verify::verify))
         .route("/email/undo", get(page).post(verify::undo_email))
         .route("/forgot", get(page).post(reset::forgot))
@@ -118,6 +120,8 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route("/settings/time-zone", post(settings::time_zone))
         .route("/settings/security", get(page))
         .route("/settings/password", post(security::password))
+        .route("/settings/identities/{provider}/link", post(identity::link).layer(from_fn(recently_confirmed)))
+        .route("/settings/identities/{provider}/unlink", post(identity::unlink).layer(from_fn(recently_confirmed)))
         .route("/settings/sessions/{session_id}/end", post(security::end_session))
         .route("/settings/sessions/end-others", post(security::end_other_sessions))
         .route("/settings/data", get(page))

@@ -61,6 +61,18 @@ pub(crate) enum Mail {
     EmailConfirmed,
     /// To both addresses: the previous one was restored.
     EmailRestored { email: String },
+    /// An identity at another service was connected.
+    IdentityConnected {
+        service: String,
+        #[serde(with = "time::serde::rfc3339")]
+        at: OffsetDateTime,
+    },
+    /// An identity at another service was disconnected.
+    IdentityRemoved {
+        service: String,
+        #[serde(with = "time::serde::rfc3339")]
+        at: OffsetDateTime,
+    },
     /// The display name was changed.
     NameChanged { name: String },
     /// A sign-in from a browser that was unknown until then.
@@ -152,6 +164,8 @@ impl Mail {
             | Self::EmailChanged { .. }
             | Self::EmailConfirmed
             | Self::EmailRestored { .. }
+            | Self::IdentityConnected { .. }
+            | Self::IdentityRemoved { .. }
             | Self::NameChanged { .. }
             | Self::NewBrowser { .. }
             | Self::FactorAdded { .. }

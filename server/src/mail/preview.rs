@@ -21,6 +21,8 @@ pub(crate) fn all() -> Vec<(&'static str, Mail)> {
         ("email_changed", Mail::EmailChanged { new_email: "ann.lee@example.org".to_owned(), seed: Seed::new() }),
         ("email_confirmed", Mail::EmailConfirmed),
         ("email_restored", Mail::EmailRestored { email: "ann@example.com".to_owned() }),
+        ("identity_connected", Mail::IdentityConnected { service: "Google".to_owned(), at }),
+        ("identity_removed", Mail::IdentityRemoved { service: "Google".to_owned(), at }),
         ("name_changed", Mail::NameChanged { name: "Ann Lee".to_owned() }),
         ("new_browser", Mail::NewBrowser { user_agent: USER_AGENT.to_owned(), at }),
         ("factor_added", Mail::FactorAdded { factor: "The passkey \"Laptop\"".to_owned(), at }),

@@ -1,5 +1,6 @@
-//! Loads a user's sessions and recent activity.
+//! Loads a user's ways to sign in, sessions and recent activity.
 
+use super::identity::connections;
 use super::{PageState, Refusal};
 use crate::components::browser_name::browser_name;
 use crate::view::factors::{FactorsView, PasskeyView};
@@ -9,6 +10,8 @@ use time::Duration;
 
 /// Maximum number of events on the page.
 const EVENTS: usize = 50;
+/// Maximum age of a proof of identity that counts as recent.
+const RECENT: Duration = Duration::minutes(10);
 
 /// Loads a user's sessions and recent activity. The session with this hash is the current one.
 pub(crate) async fn security_of(
@@ -46,6 +49,8 @@ pub(crate) async fn factors_of(state: &PageState, user: &Viewer) -> Result<Facto
     let passkeys = store::passkey::list(&state.db, user.user_id).await.map_err(fail)?;
     Ok(FactorsView {
         has_password: ways.has_password,
+        is_recent: user.authenticated_at.is_some_and(|at| (state.now)() - at <= RECENT),
+        connections: connections(state, user).await?,
         has_totp: ways.has_totp,
         recovery_codes: store::recovery_code::count_left(&state.db, user.user_id).await.map_err(fail)?,
         passkeys: passkeys

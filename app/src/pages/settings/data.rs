@@ -1,7 +1,8 @@
 //! `/settings/data`: the usage export and the deletion of the account.
 
 use super::Tabs;
-use crate::components::field::{FormError, PasswordField};
+use super::password::CurrentPassword;
+use crate::components::field::FormError;
 use crate::components::frame::Frame;
 use crate::components::icon::{Draw, Icon};
 use leptos::prelude::*;
@@ -30,7 +31,7 @@ pub fn Data() -> impl IntoView {
                 </ul>
                 <form method="post" action="/settings/delete" class="stack">
                     <FormError/>
-                    <PasswordField name="password" label="Confirm with your password" autocomplete="current-password"/>
+                    <CurrentPassword label="Confirm with your password"/>
                     <button class="danger">"Permanently delete my account"</button>
                 </form>
             </section>

@@ -10,21 +10,9 @@ use time::OffsetDateTime;
 /// Renders the sections.
 #[component]
 pub fn Factors(factors: FactorsView, now: OffsetDateTime) -> impl IntoView {
-    let FactorsView { has_password, has_totp, recovery_codes, passkeys } = factors;
-    let remove_password = (has_password && !passkeys.is_empty()).then(|| {
-        view! {
-            <section class="setting">
-                <h2>"Sign in without a password"</h2>
-                <form method="post" action="/settings/password/remove" class="stack">
-                    <p>"You have a passkey, so you don't need your password. You can set one again by mail."</p>
-                    <button class="secondary">"Remove password"</button>
-                </form>
-            </section>
-        }
-    });
+    let FactorsView { has_totp, recovery_codes, passkeys, .. } = factors;
     view! {
         <Passkeys passkeys now/>
-        {remove_password}
         <section class="setting">
             <h2>"Authenticator app"</h2>
             {match has_totp {
@@ -95,7 +83,7 @@ fn passkey_row(passkey: PasskeyView, now: OffsetDateTime) -> impl IntoView {
 fn WithoutApp() -> impl IntoView {
     view! {
         <div class="stack">
-            <p class="hint">"After your password, sign-in asks for a code from an app on your phone."</p>
+            <p class="hint">"After your password or a connected account, sign-in asks for a code from an app on your phone."</p>
             <p><a class="button secondary" href="/settings/security/totp">"Set up an authenticator app"</a></p>
         </div>
     }

@@ -3,6 +3,8 @@
 pub mod billing;
 pub mod data;
 mod factors;
+mod identities;
+mod password;
 pub mod profile;
 pub mod recovery;
 pub mod security;
@@ -38,6 +40,8 @@ fn saved(what: &str) -> Option<&'static str> {
         "name" => "Your name was changed.",
         "zone" => "Your time zone was changed.",
         "email" => "We sent a link to the new address. Open it to finish the change.",
+        "connected" => "The account was connected. You can sign in with it from now on.",
+        "disconnected" => "The account was disconnected.",
         "password" => "Your password was changed. All other sessions were ended.",
         "passkey" => "The passkey was added.",
         "passkey-name" => "The passkey was renamed.",

@@ -33,8 +33,8 @@ pub async fn ways(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Ways> {
     .await?)
 }
 
-/// Counts the ways in which a user can sign in, and locks them until the transaction ends: what removes one first checks that another is
-/// left.
+/// Counts the ways in which a user can sign in, which are a password, passkeys and identities at other services, and locks them until the
+/// transaction ends: what removes one first checks that another is left.
 ///
 /// # Errors
 /// Returns an error if a query fails or the account doesn't exist.
@@ -44,7 +44,8 @@ pub async fn lock_ways_in(tx: &mut Tx, user_id: UserId) -> Result<i64> {
         .await?;
     Ok(sqlx::query_scalar!(
         r#"select (case when password_hash is null then 0 else 1 end)
-                  + (select count(*) from passkey p where p.user_id = a.user_id) as "ways!"
+                  + (select count(*) from passkey p where p.user_id = a.user_id)
+                  + (select count(*) from identity i where i.user_id = a.user_id) as "ways!"
            from account a where user_id = $1"#,
         Uuid::from(user_id),
     )

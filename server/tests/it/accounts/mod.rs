@@ -1,10 +1,12 @@
-//! Accounts and what protects them: verification, reset, changes, sessions, attempt limits, headers. Links and codes are read from the mails
-//! that `/dev/outbox` shows.
+//! Accounts and what protects them: sign-in with other services, second factors, verification, reset, changes, sessions, attempt limits,
+//! headers. Links and codes are read from the mails that `/dev/outbox` shows.
 
 mod attempts;
 mod audit;
 mod authenticator;
 mod changes;
+mod external;
+mod external_links;
 mod factors;
 mod flood;
 mod mails;

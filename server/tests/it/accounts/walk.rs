@@ -93,7 +93,7 @@ async fn nothing_of_another_user_is_found() {
         assert_eq!(answer.await.unwrap().status(), StatusCode::NOT_FOUND, "{method} {path}");
         walked += 1;
     }
-    assert!(walked >= 12, "{walked}");
+    assert!(walked >= 16, "{walked}");
     let (conversation, turn) = (ids.get("{conversation_id}"), ids.get("{turn_id}"));
     for (path, body) in [
         ("/api/chat", json!({"text": "hi", "conversation_id": conversation})),
@@ -127,6 +127,8 @@ async fn reaches_only_public_routes(client: &TestClient, ids: &Ids) {
         "/sign-in/second",
         "/sign-in/passkey/begin",
         "/sign-in/passkey/finish",
+        "/sign-in/with/{provider}",
+        "/sign-in/callback/{provider}",
         "/sign-out",
         "/verify",
         "/forgot",
