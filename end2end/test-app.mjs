@@ -38,7 +38,8 @@ export async function startFake(...args) {
 }
 
 // Starts a deployment. With `provider: false` no key is set, so the demo model answers. With `stripe: false` no plans are sold.
-export async function startApp({ provider = true, stripe = true, providerAt, env = {} } = {}) {
+// `host` is a name of this machine, and `port` one that is free.
+export async function startApp({ provider = true, stripe = true, providerAt, host = '127.0.0.1', port, env = {} } = {}) {
   const name = `end2end_${randomBytes(6).toString('hex')}`;
   const base = process.env.DATABASE_URL.replace(/\/[^/]*$/, '');
   // Of the tables' owner. The server itself connects as a role that owns nothing.
@@ -52,7 +53,8 @@ export async function startApp({ provider = true, stripe = true, providerAt, env
     children.push(fake.child);
     providerUrl = fake.url;
   }
-  const url = `http://127.0.0.1:${await freePort()}`;
+  port ??= await freePort();
+  const url = `http://${host}:${port}`;
   let stripeUrl;
   if (stripe) {
     const fake = await startFake('stripe', '127.0.0.1:0', `${url}/stripe/webhook`);
@@ -63,7 +65,7 @@ export async function startApp({ provider = true, stripe = true, providerAt, env
     DATABASE_URL: `${base}/${name}`,
     MIGRATE_DATABASE_URL: `${owner}/${name}`,
     PUBLIC_URL: url,
-    LISTEN_ADDR: url.slice('http://'.length),
+    LISTEN_ADDR: `127.0.0.1:${port}`,
     SECRET_KEY: randomBytes(32).toString('hex'),
     SITE_ROOT: site,
     ADMIN_EMAILS: 'owner@example.com',

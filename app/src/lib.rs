@@ -20,7 +20,8 @@ use leptos_router::{
 };
 use page_context::page_context;
 use pages::{
-    admin, chat, confirm, email_undo, forgot, home, pricing, reset, settings, sign_in, sign_up, usage, verify,
+    admin, chat, confirm, email_undo, forgot, home, pricing, reset, second_factor, settings, sign_in, sign_up, usage,
+    verify,
 };
 
 /// Returns whether a page has islands. Only these pages load wasm.
@@ -90,6 +91,7 @@ fn Pages() -> impl IntoView {
                 <Route path=path!("/sign-up") view=sign_up::SignUp ssr=SsrMode::Async/>
                 <Route path=path!("/sign-in") view=sign_in::SignIn ssr=SsrMode::Async/>
                 <Route path=path!("/sign-in/confirm") view=confirm::Confirm ssr=SsrMode::Async/>
+                <Route path=path!("/sign-in/second") view=second_factor::SecondFactor ssr=SsrMode::Async/>
                 <Route path=path!("/verify") view=verify::Verify ssr=SsrMode::Async/>
                 <Route path=path!("/forgot") view=forgot::Forgot ssr=SsrMode::Async/>
                 <Route path=path!("/reset") view=reset::Reset ssr=SsrMode::Async/>
@@ -99,6 +101,8 @@ fn Pages() -> impl IntoView {
                 <Route path=path!("/usage") view=usage::Usage ssr=SsrMode::Async/>
                 <Route path=path!("/settings") view=settings::profile::Profile ssr=SsrMode::Async/>
                 <Route path=path!("/settings/security") view=settings::security::Security ssr=SsrMode::Async/>
+                <Route path=path!("/settings/security/totp") view=settings::totp::Totp ssr=SsrMode::Async/>
+                <Route path=path!("/settings/security/recovery") view=settings::recovery::Recovery ssr=SsrMode::Async/>
                 <Route path=path!("/settings/data") view=settings::data::Data ssr=SsrMode::Async/>
                 <Route path=path!("/settings/billing") view=settings::billing::Billing ssr=SsrMode::Async/>
                 <Route path=path!("/admin/models") view=admin::models::Models ssr=SsrMode::Async/>

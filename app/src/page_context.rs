@@ -2,6 +2,7 @@
 
 use crate::api::Refusal;
 use crate::view::captcha::CaptchaWidget;
+use crate::view::factors::FactorResult;
 use crate::view::provider::FormResult;
 use domain::{Problem, Viewer};
 use std::any::Any;
@@ -31,6 +32,10 @@ pub struct PageContext {
     pub result: Option<FormResult>,
     /// The captcha of the page's form, if it has one.
     pub captcha: Option<CaptchaWidget>,
+    /// What only the response to a form shows: the secret of an authenticator app, or recovery codes.
+    pub factor: Option<FactorResult>,
+    /// Whether this deployment has passkeys: its URL has a domain name.
+    pub has_passkeys: bool,
     /// Why the page can't be shown; `None` if it can.
     pub problem: Option<Problem>,
 }

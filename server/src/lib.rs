@@ -11,6 +11,7 @@ mod config;
 mod failure;
 mod fault;
 mod http;
+mod identity;
 mod jobs;
 mod mail;
 mod protection;

@@ -1,13 +1,15 @@
 //! The state shared by all handlers: databases, meters, providers and running turns.
 
-use crate::accounts::{captcha::Verifier, email, password::Passwords, renewals::Renewals};
+use crate::accounts::{captcha::Verifier, email, password::Passwords, relying_party, renewals::Renewals};
 use crate::billing::client::Billing;
+use crate::identity::providers::Providers as IdentityProviders;
 use crate::mail::{Mailer, Site};
 use crate::protection::Protection;
 use crate::turn::{counting::Counting, providers::Providers};
 use crate::{Config, config, failure, fault};
 use app::api::context::PageState;
 use app::view::billing::Payments;
+use app::view::identity::IdentityProvider;
 use domain::{Problem, ProblemKind, TurnId, UserId};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use quota::Quotas;
@@ -19,6 +21,7 @@ use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use webauthn_rs::Webauthn;
 
 /// State of one server process. Cheap to clone.
 #[derive(Clone)]
@@ -40,6 +43,10 @@ pub struct AppState {
     pub(crate) passwords: Arc<Passwords>,
     /// The verifier of the captcha, if one is configured.
     pub(crate) captcha: Option<Arc<Verifier>>,
+    /// What passkeys are made for and checked with; `None` if the public URL has no domain name.
+    pub(crate) relying_party: Option<Arc<Webauthn>>,
+    /// Services with which users can sign in.
+    pub(crate) identities: Arc<IdentityProviders>,
     /// Sessions that this server has renewed in the last hour.
     pub(crate) renewals: Arc<Renewals>,
     /// Limits the cost of token counting.
@@ -75,6 +82,8 @@ impl AppState {
             mailer: Arc::new(Mailer::new(&config)?),
             passwords: Arc::new(Passwords::new()?),
             captcha: config.captcha.as_ref().map(Verifier::new).transpose()?.map(Arc::new),
+            relying_party: relying_party::of(&config.public_url)?.map(Arc::new),
+            identities: Arc::new(IdentityProviders::new(&config)?),
             renewals: Arc::default(),
             counting: Arc::new(Counting::new()),
             protection: Arc::new(Protection::new(config.api_requests_per_minute)),
@@ -106,11 +115,21 @@ impl AppState {
         }
     }
 
+    /// Returns the services with which users can sign in, as pages show them.
+    fn identity_providers(&self) -> Arc<[IdentityProvider]> {
+        let view = |provider: &config::IdentityProvider| IdentityProvider {
+            id: provider.id.clone(),
+            label: provider.label.clone(),
+            issuer: provider.issuer().to_owned(),
+        };
+        self.config.identity_providers.iter().map(view).collect()
+    }
+
     /// Returns the state that pages read from.
     pub(crate) fn page_state(&self) -> PageState {
         let (providers, circuits) = (Arc::clone(&self.providers), Arc::clone(&self.providers));
         let protection = Arc::clone(&self.protection);
-        let config = Arc::clone(&self.config);
+        let (config, identities) = (Arc::clone(&self.config), Arc::clone(&self.identities));
         PageState {
             db: self.db.clone(),
             admin_db: self.admin_db.clone(),
@@ -121,6 +140,8 @@ impl AppState {
             has_key: Arc::new(move |name| config.has_key(name)),
             ignored_forward: Arc::new(move || protection.forwards.latest()),
             daily_spend: self.config.daily_spend,
+            identity_providers: self.identity_providers(),
+            identity_pages: Arc::new(move || identities.origins()),
             payments: self.payments(),
             payment_pages: self.billing.as_ref().map(|billing| billing.pages.clone()).unwrap_or_default().into(),
             report: Arc::new(failure::internal),

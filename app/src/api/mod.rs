@@ -3,7 +3,7 @@
 pub mod admin;
 pub mod billing;
 pub mod conversation;
-pub mod data;
+pub mod identity;
 pub mod plan;
 pub mod quota;
 pub mod security;

@@ -37,6 +37,12 @@ pub fn NextField() -> impl IntoView {
     page_context().carried("next").map(|next| view! { <input type="hidden" name="next" value=next/> })
 }
 
+/// The line between a form and other ways to continue.
+#[component]
+pub fn Divider() -> impl IntoView {
+    view! { <p class="divider"><span>"or"</span></p> }
+}
+
 /// Returns a link to another authentication page that keeps the path to return to.
 #[must_use]
 pub fn with_next(path: &str) -> String {

@@ -12,6 +12,8 @@ pub mod loaded;
 pub mod markdown;
 pub mod meter;
 pub mod outcome;
+pub mod passkey_button;
+pub mod provider_button;
 pub mod refusal_card;
 pub mod time_zone;
 pub mod toast;

@@ -8,6 +8,7 @@ pub mod forgot;
 pub mod home;
 pub mod pricing;
 pub mod reset;
+pub mod second_factor;
 pub mod settings;
 pub mod sign_in;
 pub mod sign_up;

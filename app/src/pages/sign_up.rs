@@ -5,7 +5,9 @@ use crate::components::auth_card::{AuthCard, NextField, with_next};
 use crate::components::captcha::CaptchaField;
 use crate::components::field::{Field, FormError, PasswordField};
 use crate::components::loaded::loaded;
+use crate::components::provider_button::ServiceRow;
 use crate::page_context::page_context;
+use crate::view::identity::ProviderButton;
 use crate::view::plan::PlanCatalog;
 use domain::{Period, Plan};
 use leptos::prelude::*;
@@ -28,9 +30,16 @@ pub fn SignUp() -> impl IntoView {
                 <CaptchaField/>
                 <button>"Create account"</button>
             </form>
+            <Services/>
             <p class="auth-links">"Already have an account? " <a href=with_next("/sign-in")>"Sign in"</a></p>
         </AuthCard>
     }
+}
+
+/// The services with which anyone can sign up. Renders nothing if none is configured.
+#[component]
+fn Services() -> impl IntoView {
+    loaded(api::identity::options(), |providers: Vec<ProviderButton>| view! { <ServiceRow providers/> })
 }
 
 /// Parses the plan and billing period out of the path to return to, if it leads back to a plan on the pricing page.

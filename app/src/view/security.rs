@@ -1,16 +1,19 @@
-//! A user's sessions and recent activity.
+//! A user's ways to sign in, sessions and recent activity.
 
+use super::factors::FactorsView;
 use domain::SecurityEvent;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-/// A user's sessions and recent activity.
+/// A user's ways to sign in, sessions and recent activity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecurityView {
     /// The time at which this was loaded.
     pub now: OffsetDateTime,
     /// Sessions: the current one, and then the most recently used.
     pub sessions: Vec<SessionView>,
+    /// How the user can sign in.
+    pub factors: FactorsView,
     /// What happened to the account in the last thirty days, newest first.
     pub activity: Vec<Activity>,
 }

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 pub enum SecurityEvent {
     /// The user signed in.
     SignIn,
-    /// Somebody entered a wrong password.
+    /// Somebody entered a wrong password or code.
     SignInFailed,
     /// The user signed out.
     SignOut,
@@ -19,8 +19,16 @@ pub enum SecurityEvent {
     ResetRequested,
     /// The email address was changed, or a change was undone.
     EmailChanged,
+    /// An identity at another service was connected, with which the user can sign in from now on.
+    IdentityConnected,
+    /// An identity at another service was disconnected.
+    IdentityRemoved,
     /// A session was ended from another one.
     SessionEnded,
+    /// A passkey, an authenticator app or recovery codes were added.
+    FactorAdded,
+    /// A passkey, an authenticator app or the password was removed.
+    FactorRemoved,
     /// The account was deleted.
     AccountDeleted,
     /// A request was refused because the user may not make it.
@@ -29,14 +37,18 @@ pub enum SecurityEvent {
 
 impl SecurityEvent {
     /// All events.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::SignIn,
         Self::SignInFailed,
         Self::SignOut,
         Self::PasswordChanged,
         Self::ResetRequested,
         Self::EmailChanged,
+        Self::IdentityConnected,
+        Self::IdentityRemoved,
         Self::SessionEnded,
+        Self::FactorAdded,
+        Self::FactorRemoved,
         Self::AccountDeleted,
         Self::Forbidden,
     ];
@@ -51,7 +63,11 @@ impl SecurityEvent {
             Self::PasswordChanged => "password_changed",
             Self::ResetRequested => "reset_requested",
             Self::EmailChanged => "email_changed",
+            Self::IdentityConnected => "identity_connected",
+            Self::IdentityRemoved => "identity_removed",
             Self::SessionEnded => "session_ended",
+            Self::FactorAdded => "factor_added",
+            Self::FactorRemoved => "factor_removed",
             Self::AccountDeleted => "account_deleted",
             Self::Forbidden => "forbidden",
         }

@@ -31,6 +31,8 @@ pub struct Viewer {
     /// When they last proved who they are in this session. `None` if they haven't since the session began or if the user was loaded without
     /// a session.
     pub authenticated_at: Option<OffsetDateTime>,
+    /// Whether they have proved two factors in this session.
+    pub is_two_factor: bool,
 }
 
 impl Viewer {

@@ -1,4 +1,5 @@
-//! Development and test servers on real sockets: a Stripe simulator (module `stripe`), a captcha's provider and an LLM provider.
+//! Development and test servers on real sockets: a Stripe simulator (module `stripe`), an identity provider
+//! (module [`oidc`]), a captcha's provider and an LLM provider.
 //!
 //! The provider speaks both wire formats, follows the directives in the last message and records every call it serves. Tests compare
 //! ledgers with that record.
@@ -41,6 +42,7 @@
 mod bill;
 mod cache;
 mod captcha;
+pub mod oidc;
 mod refusal;
 mod request;
 mod script;

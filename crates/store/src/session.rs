@@ -131,13 +131,62 @@ pub async fn touch(
     Ok(())
 }
 
-/// Records that the user of a session has proved who they are.
+/// Records that the user of a session has proved who they are, and whether with two factors.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn authenticate(db: impl PgExecutor<'_>, token_hash: &[u8], now: OffsetDateTime) -> Result<()> {
-    sqlx::query!("update session set authenticated_at = $2 where token_hash = $1", token_hash, now).execute(db).await?;
+pub async fn authenticate(
+    db: impl PgExecutor<'_>,
+    token_hash: &[u8],
+    is_two_factor: bool,
+    now: OffsetDateTime,
+) -> Result<()> {
+    sqlx::query!(
+        "update session set authenticated_at = $3, is_two_factor = $2 where token_hash = $1",
+        token_hash,
+        is_two_factor,
+        now,
+    )
+    .execute(db)
+    .await?;
     Ok(())
+}
+
+/// Makes a session wait for the second factor of a user until `expires_at`. It is nobody's session until then.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn set_pending(
+    db: impl PgExecutor<'_>,
+    token_hash: &[u8],
+    user_id: UserId,
+    expires_at: OffsetDateTime,
+) -> Result<()> {
+    sqlx::query!(
+        "update session set pending_user_id = $2, expires_at = $3, absolute_expires_at = $3 where token_hash = $1",
+        token_hash,
+        Uuid::from(user_id),
+        expires_at,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Returns the user whose second factor a session waits for.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn pending(db: impl PgExecutor<'_>, token_hash: &[u8], now: OffsetDateTime) -> Result<Option<UserId>> {
+    let user_id = sqlx::query_scalar!(
+        r#"select pending_user_id as "user_id!" from session
+           where token_hash = $1 and user_id is null and pending_user_id is not null and expires_at > $2"#,
+        token_hash,
+        now,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(user_id.map(Into::into))
 }
 
 /// A session in a user's list.
@@ -190,15 +239,19 @@ pub async fn end(db: impl PgExecutor<'_>, owner: UserId, session_id: Uuid) -> Re
     Ok(done.rows_affected() == 1)
 }
 
-/// Ends all of a user's sessions except the one with the given token, and returns how many. An empty token ends all.
+/// Ends all of a user's sessions except the one with the given token, and returns how many. An empty token ends all. Sessions that wait
+/// for the user's second factor end too.
 ///
 /// # Errors
 /// Returns an error if the query fails.
 pub async fn end_others(db: impl PgExecutor<'_>, owner: UserId, token_hash: &[u8]) -> Result<u64> {
-    let done =
-        sqlx::query!("delete from session where user_id = $1 and token_hash <> $2", Uuid::from(owner), token_hash)
-            .execute(db)
-            .await?;
+    let done = sqlx::query!(
+        "delete from session where (user_id = $1 or pending_user_id = $1) and token_hash <> $2",
+        Uuid::from(owner),
+        token_hash,
+    )
+    .execute(db)
+    .await?;
     Ok(done.rows_affected())
 }
 

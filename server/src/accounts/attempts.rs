@@ -40,6 +40,8 @@ pub(crate) enum Attempt<'a> {
         /// Whether its owner has signed in with this browser before.
         is_known_browser: bool,
     },
+    /// Going to another service to sign in.
+    External,
     /// Entering the password of the account that is signed in.
     Password {
         /// The signed-in user.
@@ -50,6 +52,13 @@ pub(crate) enum Attempt<'a> {
         /// Subject of the account, whether it exists or not.
         subject: &'a str,
     },
+    /// Entering a code of an authenticator app, or a recovery code.
+    SecondFactor {
+        /// The user who has proved another factor.
+        user_id: UserId,
+    },
+    /// Beginning to sign in with a passkey.
+    Passkey,
     /// Entering a code that was sent by mail.
     Verify {
         /// The signed-in user.
@@ -80,8 +89,11 @@ impl Attempt<'_> {
         match self {
             Self::SignUp => "sign_up",
             Self::SignIn { .. } => "sign_in",
+            Self::External => "external",
             Self::Password { .. } => "password",
             Self::Reset { .. } => "reset",
+            Self::SecondFactor { .. } => "second_factor",
+            Self::Passkey => "passkey",
             Self::Verify { .. } => "verify",
             Self::Resend { .. } => "resend",
             Self::Checkout { .. } => "checkout",
@@ -93,10 +105,10 @@ impl Attempt<'_> {
     fn own_counter(self, origin: &str) -> Option<Counter> {
         let name = self.name();
         Some(match self {
-            Self::SignUp => return None,
+            Self::SignUp | Self::External | Self::Passkey => return None,
             Self::SignIn { subject, is_known_browser: true } => (format!("known:{subject}"), KNOWN_BROWSER_GUESSES),
             Self::SignIn { subject, is_known_browser: false } => (format!("guess:{subject}:{origin}"), GUESSES),
-            Self::Password { user_id } => (format!("{name}:{user_id}"), 10),
+            Self::Password { user_id } | Self::SecondFactor { user_id } => (format!("{name}:{user_id}"), 10),
             Self::Reset { subject } => (format!("{name}:{subject}"), 5),
             Self::Verify { user_id } => (format!("{name}:{user_id}"), 15),
             Self::Resend { user_id } => (format!("{name}:{user_id}"), 5),
@@ -111,7 +123,10 @@ impl Attempt<'_> {
             Self::SignUp => Some(30),
             Self::Reset { .. } | Self::Resend { .. } => Some(20),
             Self::SignIn { .. }
+            | Self::External
             | Self::Password { .. }
+            | Self::SecondFactor { .. }
+            | Self::Passkey
             | Self::Verify { .. }
             | Self::Checkout { .. }
             | Self::Export { .. } => Some(60),
@@ -205,7 +220,9 @@ pub(crate) async fn count_attempt(app: &AppState, origin: &str, attempt: Attempt
 /// do those of the address: otherwise an attacker could clear them by signing in to an account of their own.
 pub(crate) async fn clear_attempts(app: &AppState, origin: &str, attempt: Attempt<'_>) {
     let own = match attempt {
-        Attempt::SignIn { .. } | Attempt::Password { .. } | Attempt::Verify { .. } => attempt.own_counter(origin),
+        Attempt::SignIn { .. } | Attempt::Password { .. } | Attempt::SecondFactor { .. } | Attempt::Verify { .. } => {
+            attempt.own_counter(origin)
+        }
         _ => None,
     };
     let anywhere = match attempt {
@@ -261,9 +278,11 @@ mod tests {
     fn attempts_are_counted_by_account_address_and_block() {
         let user_id = UserId::from(Uuid::from_u128(1));
         assert_eq!(keys(Attempt::SignUp, "a-b"), ["sign_up:a-b", "sign_up:b"]);
+        assert_eq!(keys(Attempt::Passkey, "a"), ["passkey:a"]);
         assert_eq!(keys(Attempt::Reset { subject: "ann" }, "a"), ["reset:ann", "reset:a"]);
         for attempt in [
             Attempt::Password { user_id },
+            Attempt::SecondFactor { user_id },
             Attempt::Verify { user_id },
             Attempt::Resend { user_id },
             Attempt::Checkout { user_id },

@@ -66,8 +66,8 @@ pub(super) async fn finish(
     Ok(())
 }
 
-/// Gives an account its previous address back, by the link that was sent to it. Whoever changed the address may be signed in and knows the
-/// password, so all sessions end and the password no longer works.
+/// Gives an account its previous address back, by the link that was sent to it. Whoever changed the address may be signed in, knows the
+/// password and may have added factors, so all sessions end, the password no longer works, and what was added since is removed.
 ///
 /// # Errors
 /// Returns a rejection if the link doesn't work, or the address has another account by now.
@@ -84,7 +84,13 @@ pub(crate) async fn undo(app: &AppState, client: &ClientInfo, token: &str) -> Re
         return Err(taken(""));
     };
     account::set_password_hash(&mut tx, user_id, &password_hash).await?;
+    // Whoever changed the address may have connected an identity of theirs.
+    store::external_identity::remove_all(&mut tx, user_id).await?;
     store::session::end_others(&mut tx, user_id, &[]).await?;
+    // The link was made with the change, so what is as old as it can be was there before.
+    let since = now - links::lifetime(TokenKind::UndoEmail);
+    store::passkey::remove_since(&mut tx, user_id, since).await?;
+    store::totp::remove_since(&mut tx, user_id, since).await?;
     for to in [&email, &old_email] {
         mail::queue_to(&mut tx, user_id, to, Mail::EmailRestored { email: email.clone() }, now).await?;
     }

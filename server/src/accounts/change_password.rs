@@ -4,9 +4,11 @@
 use super::attempts::{self, Attempt};
 use super::client::ClientInfo;
 use super::rejection::Rejection;
-use super::{activity, captcha, confirm, email, links, password_rules, session, sign_in};
+use super::session::{self, Factors};
+use super::sign_in::{self, Completed, Proof};
+use super::{activity, captcha, confirm, email, links, password_rules};
 use crate::AppState;
-use crate::failure::{Failure, internal};
+use crate::failure::internal;
 use crate::mail::{self, Mail};
 use domain::{SecurityEvent, UserId, Viewer};
 use secrecy::SecretString;
@@ -34,7 +36,34 @@ pub(crate) async fn change(
     links::revoke(app, &mut tx, TokenKind::ResetPassword, viewer.user_id, &viewer.email).await?;
     set(app, &mut tx, viewer.user_id, &viewer.email, &hash).await?;
     tx.commit().await?;
-    finish(app, session, client, viewer.user_id).await?;
+    // The earlier session of this browser has ended with the others.
+    session::begin(app, session, viewer.user_id, client, Factors::of(viewer)).await?;
+    sign_in::remember_browser(app, client, viewer.user_id).await?;
+    activity::record(app, Some(viewer.user_id), SecurityEvent::PasswordChanged, client).await;
+    Ok(())
+}
+
+/// Removes the password of a user who has another way to sign in. They can set one again by a link.
+///
+/// # Errors
+/// Returns a rejection if the password is the only way in.
+pub(crate) async fn remove(app: &AppState, client: &ClientInfo, viewer: &Viewer) -> Result<(), Rejection> {
+    let now = AppState::now();
+    let mut tx = store::begin(&app.db).await?;
+    let ways = account::lock_ways_in(&mut tx, viewer.user_id).await?;
+    if !account::remove_password(&mut tx, viewer.user_id).await? {
+        return Ok(());
+    }
+    if ways < 2 {
+        return Err(Rejection::invalid(
+            "",
+            "Your password is your only way to sign in. Add a passkey or connect an account first.",
+        ));
+    }
+    let mail = Mail::FactorRemoved { factor: "Your password".to_owned(), at: now };
+    mail::queue_to(&mut tx, viewer.user_id, &viewer.email, mail, now).await?;
+    tx.commit().await?;
+    activity::record(app, Some(viewer.user_id), SecurityEvent::FactorRemoved, client).await;
     Ok(())
 }
 
@@ -74,7 +103,8 @@ async fn send_link(app: &AppState, client: &ClientInfo, email: &str) -> anyhow::
     Ok(())
 }
 
-/// Sets a new password by a link, and signs in. The link also verifies the address that it was sent to.
+/// Sets a new password by a link, and signs in; a user with an authenticator app enters its code next. The link also verifies the address
+/// that it was sent to.
 ///
 /// # Errors
 /// Returns a rejection if the link doesn't work or the password can't be used.
@@ -84,7 +114,7 @@ pub(crate) async fn reset(
     client: &ClientInfo,
     token: &str,
     new: SecretString,
-) -> Result<(), Rejection> {
+) -> Result<Completed, Rejection> {
     let token_hash = links::hash(token)?;
     let kind = TokenKind::ResetPassword;
     // Not used yet, so that a password that can't be used doesn't cost the link.
@@ -101,11 +131,14 @@ pub(crate) async fn reset(
     }
     set(app, &mut tx, user_id, &email, &hash).await?;
     tx.commit().await?;
-    finish(app, session, client, user_id).await?;
+    activity::record(app, Some(user_id), SecurityEvent::PasswordChanged, client).await;
     // What was guessed before doesn't slow down its owner.
     let attempt = Attempt::SignIn { subject: &subject, is_known_browser: true };
     attempts::clear_attempts(app, &client.origin, attempt).await;
-    Ok(())
+    let user = account::credentials_of(&app.db, user_id).await?.ok_or_else(links::dead)?;
+    // The mail about the new password also announces this browser.
+    sign_in::remember_browser(app, client, user_id).await?;
+    Ok(sign_in::complete(app, session, client, &user, Proof::Mail).await?)
 }
 
 /// Writes a new password, ends what somebody who knew the earlier one began, which are all sessions and a change of address, and queues the
@@ -116,12 +149,4 @@ async fn set(app: &AppState, tx: &mut Tx, user_id: UserId, email: &str, hash: &s
     account::set_password_hash(&mut *tx, user_id, hash).await?;
     store::session::end_others(&mut *tx, user_id, &[]).await?;
     mail::queue_to(tx, user_id, email, Mail::PasswordChanged { at: now }, now).await
-}
-
-/// Begins a session in this browser, whose earlier one has ended with the others.
-async fn finish(app: &AppState, session: &Session, client: &ClientInfo, user_id: UserId) -> Result<(), Failure> {
-    session::begin(app, session, user_id, client).await?;
-    sign_in::remember_browser(app, client, user_id).await?;
-    activity::record(app, Some(user_id), SecurityEvent::PasswordChanged, client).await;
-    Ok(())
 }

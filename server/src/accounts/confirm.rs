@@ -19,7 +19,8 @@ pub(crate) fn is_recent(viewer: &Viewer, now: OffsetDateTime) -> bool {
     viewer.authenticated_at.is_some_and(|at| now - at <= RECENT)
 }
 
-/// Checks the password of a signed-in user. A missing or wrong one rejects the form's `field`; `unchanged` says what then wasn't done.
+/// Checks the password of a signed-in user before a sensitive change. A missing or wrong one rejects the form's `field`; `unchanged` says what
+/// then wasn't done. For an account without a password, a recent proof of identity takes its place.
 ///
 /// # Errors
 /// Returns a rejection if the password is wrong, or there were too many attempts.
@@ -30,15 +31,51 @@ pub(crate) async fn check(
     (field, unchanged): (&'static str, &str),
     password: SecretString,
 ) -> Result<(), Rejection> {
+    match password_hash(app, viewer).await? {
+        Some(hash) => check_hash(app, client, viewer, (field, unchanged), (password, hash)).await,
+        None if is_recent(viewer, AppState::now()) => Ok(()),
+        None => {
+            let message = format!("{unchanged} Confirm that it's you under Settings, Security, then try again.");
+            Err(Rejection::invalid("", message))
+        }
+    }
+}
+
+/// Checks the password of a signed-in user as a new proof of who they are. An account without one needs another proof.
+///
+/// # Errors
+/// Returns a rejection if the password is wrong, or there were too many attempts.
+pub(crate) async fn prove(
+    app: &AppState,
+    client: &ClientInfo,
+    viewer: &Viewer,
+    password: SecretString,
+) -> Result<(), Rejection> {
+    match password_hash(app, viewer).await? {
+        Some(hash) => check_hash(app, client, viewer, ("password", "Try again."), (password, hash)).await,
+        None => Err(Rejection::invalid("", "Your account has no password. Choose another way to continue.")),
+    }
+}
+
+async fn password_hash(app: &AppState, viewer: &Viewer) -> store::Result<Option<String>> {
+    let found = store::account::credentials_of(&app.db, viewer.user_id).await?;
+    Ok(found.and_then(|found| found.password_hash))
+}
+
+async fn check_hash(
+    app: &AppState,
+    client: &ClientInfo,
+    viewer: &Viewer,
+    (field, unchanged): (&'static str, &str),
+    (password, hash): (SecretString, String),
+) -> Result<(), Rejection> {
     if password.expose_secret().is_empty() {
         return Err(Rejection::invalid(field, "Enter your password."));
     }
     let attempt = || Attempt::Password { user_id: viewer.user_id };
     let delay = attempts::count_attempt(app, &client.origin, attempt()).await?;
     tokio::time::sleep(delay).await;
-    let found = store::account::credentials_of(&app.db, viewer.user_id).await?;
-    let hash = found.and_then(|found| found.password_hash);
-    match app.passwords.check(password.clone(), hash).await? {
+    match app.passwords.check(password.clone(), Some(hash)).await? {
         Checked::Wrong => {
             activity::record(app, Some(viewer.user_id), SecurityEvent::SignInFailed, client).await;
             Err(Rejection::invalid(field, format!("Incorrect password. {unchanged}")))

@@ -6,7 +6,7 @@ use crate::AppState;
 use crate::failure::Failure;
 use anyhow::Context as _;
 use async_trait::async_trait;
-use domain::UserId;
+use domain::{UserId, Viewer};
 use sha2::{Digest as _, Sha256};
 use tower_sessions::cookie::SameSite;
 use tower_sessions::session::{Id, Record};
@@ -15,10 +15,30 @@ use tower_sessions::{Expiry, Session, SessionManagerLayer};
 
 /// Session key of the user's id.
 const USER: &str = "user_id";
+/// Session key of sessions that wait for a second factor. The row has the user.
+const PENDING: &str = "pending";
+/// How long a session waits for a second factor.
+const WAIT: time::Duration = time::Duration::minutes(10);
 /// Time until an unused session expires. For admins, `store::session` shortens it to 12 hours.
 const IDLE: time::Duration = time::Duration::days(30);
 /// Maximum time that a session lasts, however much it is used.
 const ABSOLUTE: time::Duration = time::Duration::days(180);
+
+/// How many factors a user has proved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Factors {
+    /// One: a password, an account elsewhere, or access to mail.
+    One,
+    /// Two: one of these and a code, or a passkey, which verifies its user.
+    Two,
+}
+
+impl Factors {
+    /// Returns what a signed-in user has proved in their session.
+    pub(crate) fn of(viewer: &Viewer) -> Self {
+        if viewer.is_two_factor { Self::Two } else { Self::One }
+    }
+}
 
 /// The session store of the layer.
 #[derive(Clone, Debug)]
@@ -57,15 +77,32 @@ pub(crate) async fn begin(
     session: &Session,
     user_id: UserId,
     client: &ClientInfo,
+    factors: Factors,
 ) -> Result<(), Failure> {
     session.cycle_id().await?;
+    session.remove_value(PENDING).await?;
     session.insert(USER, user_id).await?;
     // Saved now, because the row must exist before it is described.
     session.save().await?;
     let token_hash = current_hash(session).context("a saved session without an id")?;
     let now = AppState::now();
     store::session::describe(&app.db, &token_hash, &client.user_agent, &client.origin, now).await?;
-    store::session::authenticate(&app.db, &token_hash, now).await?;
+    store::session::authenticate(&app.db, &token_hash, factors == Factors::Two, now).await?;
+    Ok(())
+}
+
+/// Starts a session, under a new token, that waits for the second factor of a user. Until then it is nobody's: every route treats it as
+/// signed out.
+///
+/// # Errors
+/// Returns a failure if a query fails.
+pub(crate) async fn begin_pending(app: &AppState, session: &Session, user_id: UserId) -> Result<(), Failure> {
+    session.cycle_id().await?;
+    session.remove_value(USER).await?;
+    session.insert(PENDING, true).await?;
+    session.save().await?;
+    let token_hash = current_hash(session).context("a saved session without an id")?;
+    store::session::set_pending(&app.db, &token_hash, user_id, AppState::now() + WAIT).await?;
     Ok(())
 }
 

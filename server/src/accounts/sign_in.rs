@@ -1,12 +1,13 @@
-//! Sign-in with email and password. Wrong passwords are slowed down instead of locking accounts, and a browser in which the user has signed
-//! in before has an allowance of its own, so that strangers can't keep an owner out (field note 68).
+//! Sign-in: with email and password, and what follows any proof of identity. Wrong passwords are slowed down instead of locking accounts, and
+//! a browser in which the user has signed in before has an allowance of its own, so that strangers can't keep an owner out (field note 68).
 
 use super::attempts::{self, Attempt};
 use super::client::ClientInfo;
 use super::confirm::replace_hash;
 use super::password::Checked;
 use super::rejection::Rejection;
-use super::{activity, session};
+use super::session::{self, Factors};
+use super::{activity, identities};
 use crate::AppState;
 use crate::failure::Failure;
 use crate::mail::{self, Mail};
@@ -57,7 +58,53 @@ async fn is_known(app: &AppState, client: &ClientInfo, user_id: Option<UserId>) 
     known_browser::is_known(&app.db, user_id.unwrap_or_else(|| Uuid::nil().into()), browser).await
 }
 
-/// Signs a user in: begins a session, remembers the browser, and announces a sign-in from one that was unknown by mail.
+/// How a user has proved who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// By the password.
+    Password,
+    /// By a passkey, which verifies its user and so is two factors at once.
+    Passkey,
+    /// By an account at another service.
+    Identity,
+    /// By a link that was sent to the account's address.
+    Mail,
+}
+
+/// What follows a proof of identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Completed {
+    /// The user is signed in.
+    SignedIn,
+    /// A second factor is needed first. The session waits for it.
+    SecondFactor,
+}
+
+/// Signs a user in, or if they have an authenticator app and have proved one factor only, makes the session wait for the second one.
+///
+/// # Errors
+/// Returns a failure if a query fails.
+pub(crate) async fn complete(
+    app: &AppState,
+    session: &Session,
+    client: &ClientInfo,
+    user: &Credentials,
+    proof: Proof,
+) -> Result<Completed, Failure> {
+    let factors = match proof {
+        Proof::Passkey => Factors::Two,
+        Proof::Password | Proof::Identity | Proof::Mail => Factors::One,
+    };
+    if factors == Factors::One && store::totp::is_confirmed(&app.db, user.user_id).await? {
+        session::begin_pending(app, session, user.user_id).await?;
+        return Ok(Completed::SecondFactor);
+    }
+    sign_in(app, session, client, user, factors).await?;
+    Ok(Completed::SignedIn)
+}
+
+/// Signs a user in: connects an identity that waits for them, begins a session, remembers the browser, and announces a sign-in from one that
+/// was unknown by mail.
 ///
 /// # Errors
 /// Returns a failure if a query fails.
@@ -66,8 +113,10 @@ pub(crate) async fn sign_in(
     session: &Session,
     client: &ClientInfo,
     user: &Credentials,
+    factors: Factors,
 ) -> Result<(), Failure> {
-    session::begin(app, session, user.user_id, client).await?;
+    identities::connect_kept(app, session, client, (user.user_id, user.email.as_str())).await?;
+    session::begin(app, session, user.user_id, client, factors).await?;
     if remember_browser(app, client, user.user_id).await? {
         let now = AppState::now();
         let mail = Mail::NewBrowser { user_agent: client.user_agent.clone(), at: now };

@@ -4,7 +4,8 @@ use super::attempts::{self, Attempt};
 use super::client::ClientInfo;
 use super::password::Checked;
 use super::rejection::Rejection;
-use super::{activity, captcha, email, password_rules, profile, session, sign_in, verify};
+use super::session::{self, Factors};
+use super::{activity, captcha, email, password_rules, profile, sign_in, verify};
 use crate::AppState;
 use domain::{SecurityEvent, UserId};
 use secrecy::SecretString;
@@ -49,7 +50,7 @@ pub(crate) async fn sign_up(
         Some(user_id) => user_id,
         None => created_just_now(app, client, &new).await?.ok_or_else(taken)?,
     };
-    session::begin(app, session, user_id, client).await?;
+    session::begin(app, session, user_id, client, Factors::One).await?;
     sign_in::remember_browser(app, client, user_id).await?;
     activity::record(app, Some(user_id), SecurityEvent::SignIn, client).await;
     Ok(())
@@ -112,7 +113,9 @@ async fn created_just_now(app: &AppState, client: &ClientInfo, new: &SignUp<'_>)
     let delay = attempts::count_attempt(app, &client.origin, attempt).await?;
     tokio::time::sleep(delay).await;
     let checked = app.passwords.check(new.password.clone(), found.password_hash).await?;
-    Ok(matches!(checked, Checked::Right { .. }).then_some(found.user_id))
+    let is_right =
+        matches!(checked, Checked::Right { .. }) && !store::totp::is_confirmed(&app.db, found.user_id).await?;
+    Ok(is_right.then_some(found.user_id))
 }
 
 fn taken() -> Rejection {

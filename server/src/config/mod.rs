@@ -5,6 +5,7 @@ mod captcha;
 mod databases;
 mod dev;
 mod http;
+mod identity;
 mod mail;
 mod owner;
 mod providers;
@@ -12,6 +13,7 @@ mod variables;
 
 pub use self::captcha::{Captcha, CaptchaProvider};
 pub(crate) use self::http::is_loopback;
+pub use self::identity::{IdentityProtocol, IdentityProvider};
 
 use self::variables::Variables;
 use domain::{Picos, brand};
@@ -93,8 +95,12 @@ pub struct Config {
     pub api_requests_per_minute: NonZeroU32,
     /// Emails of users who become admins at sign-up. Applies only while `public_url` is a loopback address.
     pub admin_emails: Vec<String>,
+    /// Whether `/admin` requires a session that was proved with two factors.
+    pub require_mfa_for_admins: bool,
     /// Log filter in `RUST_LOG` syntax.
     pub log_filter: String,
+    /// Services with which users can sign in.
+    pub identity_providers: Vec<IdentityProvider>,
     /// Port of cargo-leptos live reload, while cargo-leptos runs the server.
     pub live_reload_port: Option<u16>,
 }
@@ -122,6 +128,7 @@ impl Config {
         databases::read(&vars, &mut config);
         providers::read(&vars, &mut config);
         billing::read(&vars, &mut config);
+        identity::read(&vars, &mut config);
         mail::read(&vars, &mut config);
         owner::read(&vars, &mut config);
         captcha::read(&vars, &mut config);
@@ -168,7 +175,9 @@ impl Config {
             trusted_proxies: Vec::new(),
             api_requests_per_minute: API_REQUESTS_PER_MINUTE,
             admin_emails: Vec::new(),
+            require_mfa_for_admins: false,
             log_filter: "info,sqlx=warn,tower_http=info,stripe=error".to_owned(),
+            identity_providers: Vec::new(),
             live_reload_port: None,
         }
     }
@@ -232,6 +241,7 @@ mod tests {
             ("ALERT_USER_PERCENT", "101"),
             ("LEDGER_MONTHS", "3"),
             ("CAPTCHA_PROVIDER", "recaptcha"),
+            ("REQUIRE_MFA_FOR_ADMINS", "yes"),
         ]);
         let error = error.unwrap_err().to_string();
         let names: Vec<&str> = error.lines().map(|line| line.split_once(": ").unwrap().0).collect();
@@ -251,6 +261,7 @@ mod tests {
             "ALERT_WEBHOOK_SECRET",
             "ALERT_USER_PERCENT",
             "LEDGER_MONTHS",
+            "REQUIRE_MFA_FOR_ADMINS",
             "CAPTCHA_PROVIDER",
         ];
         assert_eq!(names, expected);

@@ -1,4 +1,4 @@
-//! Settings of the deployment's owner: admins, the global spend cap, the cap on sign-ups, alerts, ledger retention, and the log.
+//! Settings of the deployment's owner: admins and their second factors, the global spend cap, the cap on sign-ups, alerts, ledger retention, and the log.
 
 use super::{Config, Variables};
 use base64::Engine as _;
@@ -28,6 +28,13 @@ pub(super) fn read(vars: &Variables, config: &mut Config) {
     config.ledger_months = vars.parse("LEDGER_MONTHS", "a whole number from 4 to 120, or empty to keep all", |value| {
         value.parse::<u8>().ok().filter(|months| (4..=120).contains(months))
     });
+    config.require_mfa_for_admins = vars
+        .parse("REQUIRE_MFA_FOR_ADMINS", "true or false", |value| match value {
+            "true" | "1" => Some(true),
+            "false" | "0" => Some(false),
+            _ => None,
+        })
+        .unwrap_or(config.require_mfa_for_admins);
     if let Some(filter) = vars.text("RUST_LOG") {
         config.log_filter = filter;
     }

@@ -1,14 +1,16 @@
 //! Handlers of sign-up, sign-in and sign-out: plain forms that respond with 303, or 422 and the form again.
 
 use crate::AppState;
+use crate::accounts::session::{self, Factors};
+use crate::accounts::sign_in::{self, Completed, Proof};
 use crate::accounts::sign_up::{self, SignUp};
-use crate::accounts::{activity, confirm, email, session, sign_in};
+use crate::accounts::{activity, confirm, email, second_factor};
 use crate::failure::Failure;
 use crate::http::account_form::{reject, unreadable};
 use crate::http::browser::{self, client_info};
 use crate::http::current_user::CurrentUser;
 use crate::http::extract::{SignedIn, read_form};
-use crate::http::next::local;
+use crate::http::next::{local, second_factor_page};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::SecurityEvent;
@@ -17,7 +19,7 @@ use serde::Deserialize;
 use tower_sessions::Session;
 
 /// Where a visitor is led who asked for no page.
-const HOME: &str = "/chat";
+pub(crate) const HOME: &str = "/chat";
 
 /// The fields of the sign-up form. Other fields of the body are ignored (field note 41).
 #[derive(Deserialize)]
@@ -44,13 +46,17 @@ struct SignInForm {
     next: String,
 }
 
-/// The form that asks for the password again.
+/// The form that asks for the password again, or for a code of the authenticator app. Passkeys and other services have routes of their own.
 #[derive(Deserialize)]
 struct ConfirmForm {
     #[serde(default)]
     password: SecretString,
     #[serde(default)]
+    code: String,
+    #[serde(default)]
     next: String,
+    #[serde(default)]
+    factor: String,
 }
 
 /// `POST /sign-up`: creates an account and signs in.
@@ -85,8 +91,10 @@ pub(crate) async fn sign_in(
     match sign_in::check(&app, &client, &address, form.password).await {
         Ok(user) => {
             let cookie = browser::remember(&app, &again, &mut client);
-            sign_in::sign_in(&app, &session, &client, &user).await?;
-            Ok(signed_in(&form.next, cookie))
+            match sign_in::complete(&app, &session, &client, &user, Proof::Password).await? {
+                Completed::SignedIn => Ok(signed_in(&form.next, cookie)),
+                Completed::SecondFactor => Ok(Redirect::to(&second_factor_page(&form.next)).into_response()),
+            }
         }
         Err(rejection) => {
             let values = vec![("email", address), ("next", form.next)];
@@ -96,7 +104,7 @@ pub(crate) async fn sign_in(
 }
 
 /// Leads to the page that the visitor came for.
-fn signed_in(next: &str, cookie: Option<http::HeaderValue>) -> Response {
+pub(crate) fn signed_in(next: &str, cookie: Option<http::HeaderValue>) -> Response {
     let mut response = Redirect::to(local(next).unwrap_or(HOME)).into_response();
     browser::attach(&mut response, cookie);
     response
@@ -111,12 +119,20 @@ pub(crate) async fn confirm(
 ) -> Result<Response, Failure> {
     let (form, again) = read_form::<ConfirmForm>(request).await.map_err(unreadable)?;
     let client = client_info(&app, &again)?;
-    match confirm::check(&app, &client, &viewer, ("password", "Try again."), form.password).await {
+    let (checked, factors) = match form.code.is_empty() {
+        true => (confirm::prove(&app, &client, &viewer, form.password).await, Factors::of(&viewer)),
+        // The session was begun with another factor.
+        false => (second_factor::check(&app, &client, viewer.user_id, &form.code).await, Factors::Two),
+    };
+    match checked {
         Ok(()) => {
-            session::begin(&app, &session, viewer.user_id, &client).await?;
+            session::begin(&app, &session, viewer.user_id, &client, factors).await?;
             Ok(Redirect::to(local(&form.next).unwrap_or("/settings")).into_response())
         }
-        Err(rejection) => Ok(reject(&app, again, "/sign-in/confirm", vec![("next", form.next)], rejection).await),
+        Err(rejection) => {
+            let values = vec![("next", form.next), ("factor", form.factor)];
+            Ok(reject(&app, again, "/sign-in/confirm", values, rejection).await)
+        }
     }
 }
 

@@ -75,6 +75,7 @@ mod tests {
 
     #[test]
     fn forms_are_read_and_the_request_is_kept() {
+        #[expect(clippy::result_large_err, reason = "the request, as in `read_form`")]
         let read = |body: &str| block_on(read_form::<Fields>(request(body.as_bytes().to_vec())));
         let (fields, again) = read("email=a%40b.co&password=p+q&role=admin").unwrap();
         assert_eq!((fields.email.as_str(), fields.password.expose_secret()), ("a@b.co", "p q"));

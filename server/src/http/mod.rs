@@ -17,14 +17,18 @@ mod deadline_body;
 mod error;
 mod export;
 mod extract;
+mod factors;
+mod identity;
 mod next;
 mod origin;
 #[cfg(debug_assertions)]
 mod outbox;
 mod pages;
+mod passkeys;
 mod protect;
 mod reset;
 mod routes;
+mod second_factor;
 mod security;
 mod serve;
 mod settings;

@@ -19,6 +19,11 @@ pub(crate) fn with_next(page: &str, next: Option<&str>) -> String {
     }
 }
 
+/// Returns the page that asks for the second factor and then leads to `next`; to no page in particular if that is empty.
+pub(crate) fn second_factor_page(next: &str) -> String {
+    with_next("/sign-in/second", Some(next).filter(|next| !next.is_empty()))
+}
+
 /// Returns the path that leads back to what a request was for: its own URL, or for a form, which another method can't repeat, the page that
 /// it was sent from (field note 72).
 pub(crate) fn return_path(request: &Request) -> Option<String> {

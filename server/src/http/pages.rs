@@ -8,6 +8,7 @@ use crate::http::current_user::CurrentUser;
 use crate::http::error::ResponseProblem;
 use app::page_context::{FailedForm, PageContext};
 use app::view::captcha::CaptchaWidget;
+use app::view::factors::FactorResult;
 use app::view::provider::FormResult;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -48,6 +49,23 @@ pub(crate) async fn form_result(
 ) -> Response {
     *request.uri_mut() = Uri::from_static(path);
     draw(app, request, PageContext { result: Some(result), ..PageContext::default() }).await
+}
+
+/// Renders the page at `path` with what only this response shows, and the errors of a rejected form, if any, with status 422.
+pub(crate) async fn factor_result(
+    app: &AppState,
+    mut request: Request,
+    path: &'static str,
+    form: FailedForm,
+    result: FactorResult,
+) -> Response {
+    *request.uri_mut() = Uri::from_static(path);
+    let is_rejected = !form.errors.is_empty();
+    let mut response = draw(app, request, PageContext { form, factor: Some(result), ..PageContext::default() }).await;
+    if is_rejected {
+        *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+    }
+    response
 }
 
 /// Renders the page at `path`, which a form was on, with the form's errors and status 422.
@@ -95,7 +113,8 @@ async fn draw(app: &AppState, request: Request, content: PageContext) -> Respons
     let about = content.problem.as_ref().map(|problem| (problem.kind, problem.retry_after_ms));
     let query = parts.uri.query().map(pairs).unwrap_or_default();
     let captcha = captcha_of(app, parts.uri.path());
-    let context = PageContext { query, captcha, ..request_context(&parts, content) };
+    let has_passkeys = app.relying_party.is_some();
+    let context = PageContext { query, captcha, has_passkeys, ..request_context(&parts, content) };
     parts.extensions.insert(context);
     let (state, reload, options) = (app.page_state(), app.config.live_reload_port, leptos_options(app));
     let handler = leptos_axum::render_app_async_with_context(
@@ -164,7 +183,9 @@ pub(crate) fn provide(state: &app::api::context::PageState, reload_port: Option<
     provide_context(context);
     provide_context(state.panic_handler());
     // Chromium applies `form-action` to the redirects of a form as well.
-    let actions: String = state.payment_pages.iter().map(|page| format!(" {page}")).collect();
+    let sign_in_pages = (state.identity_pages)();
+    let pages = state.payment_pages.iter().chain(&sign_in_pages);
+    let actions: String = pages.map(|page| format!(" {page}")).collect();
     if let (Some(response), Some(nonce)) = (use_context::<ResponseOptions>(), use_nonce()) {
         let connect =
             reload_port.map(|port| format!(" ws://127.0.0.1:{port} ws://localhost:{port}")).unwrap_or_default();

@@ -2,11 +2,13 @@
 
 use crate::AppState;
 use crate::accounts::rejection::Rejection;
+use crate::accounts::sign_in::Completed;
 use crate::accounts::{change_password, email};
 use crate::failure::Failure;
 use crate::http::account_form::{reject, unreadable};
 use crate::http::browser::{self, client_info};
 use crate::http::extract::read_form;
+use crate::http::next::second_factor_page;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use secrecy::SecretString;
@@ -42,7 +44,7 @@ struct ResetForm {
     password: SecretString,
 }
 
-/// `POST /reset`: sets a new password, ends all other sessions and signs in.
+/// `POST /reset`: sets a new password, ends all other sessions and signs in, or asks for the second factor first.
 pub(crate) async fn reset(
     State(app): State<AppState>,
     session: Session,
@@ -52,7 +54,8 @@ pub(crate) async fn reset(
     let mut client = client_info(&app, &again)?;
     let cookie = browser::remember(&app, &again, &mut client);
     match change_password::reset(&app, &session, &client, &form.token, form.password).await {
-        Ok(()) => {
+        Ok(Completed::SecondFactor) => Ok(Redirect::to(&second_factor_page("")).into_response()),
+        Ok(Completed::SignedIn) => {
             let mut response = Redirect::to("/chat").into_response();
             browser::attach(&mut response, cookie);
             Ok(response)

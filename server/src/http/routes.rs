@@ -7,8 +7,8 @@ use crate::http::pages::{missing, page, provide};
 use crate::http::protect::{name_forbidden_user, protect};
 use crate::http::viewer::{admins, identify, recently_confirmed, signed_in};
 use crate::http::{
-    admin, admin_import, admin_provider, admin_user, auth, billing, browser, chat, data, export, reset, security,
-    settings, top_users, verify,
+    admin, admin_import, admin_provider, admin_user, auth, billing, browser, chat, data, export, factors, identity,
+    passkeys, reset, second_factor, security, settings, top_users, verify,
 };
 use crate::{AppState, telemetry};
 use axum::Router;
@@ -71,6 +71,24 @@ pub fn admin_paths() -> Vec<&'static str> {
     for_admins().into_iter().map(|(path, _)| path).collect()
 }
 
+/// Returns the routes of second factors, for signed-in users. Those that change one ask for a recent proof of identity.
+fn factor_routes() -> Router<AppState> {
+    let changes = Router::new()
+        .route("/settings/passkeys/begin", post(passkeys::begin_registration))
+        .route("/settings/passkeys/finish", post(passkeys::finish_registration))
+        .route("/settings/passkeys/{passkey_id}/remove", post(passkeys::remove))
+        .route("/settings/security/totp", get(factors::totp_page).post(factors::confirm_totp))
+        .route("/settings/security/totp/remove", post(factors::remove_totp))
+        .route("/settings/security/recovery", get(page).post(factors::regenerate))
+        .route("/settings/password/remove", post(factors::remove_password))
+        .route_layer(from_fn(recently_confirmed));
+    Router::new()
+        .route("/sign-in/confirm/passkey/begin", post(passkeys::begin_confirmation))
+        .route("/sign-in/confirm/passkey/finish", post(passkeys::finish_confirmation))
+        .route("/settings/passkeys/{passkey_id}/rename", post(passkeys::rename))
+        .merge(changes)
+}
+
 /// Builds the complete router.
 pub(crate) fn router(app: &AppState) -> Router {
     let for_everyone = Router::new()
@@ -78,7 +96,12 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route("/pricing", get(page))
         .route("/sign-up", get(page).post(auth::sign_up))
         .route("/sign-in", get(page).post(auth::sign_in))
+        .route("/sign-in/second", get(second_factor::show).post(second_factor::submit))
+        .route("/sign-in/passkey/begin", post(passkeys::begin_sign_in))
+        .route("/sign-in/passkey/finish", post(passkeys::finish_sign_in))
         .route("/sign-out", post(auth::sign_out))
+        .route("/sign-in/with/{provider}", post(identity::begin))
+        .route("/sign-in/callback/{provider}", get(identity::callback))
         .route("/verify", get(page).post(verify::verify))
         .route("/email/undo", get(page).post(verify::undo_email))
         .route("/forgot", get(page).post(reset::forgot))
@@ -97,6 +120,8 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route("/settings/time-zone", post(settings::time_zone))
         .route("/settings/security", get(page))
         .route("/settings/password", post(security::password))
+        .route("/settings/identities/{provider}/link", post(identity::link).layer(from_fn(recently_confirmed)))
+        .route("/settings/identities/{provider}/unlink", post(identity::unlink).layer(from_fn(recently_confirmed)))
         .route("/settings/sessions/{session_id}/end", post(security::end_session))
         .route("/settings/sessions/end-others", post(security::end_other_sessions))
         .route("/settings/data", get(page))
@@ -106,6 +131,7 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route("/billing/portal", post(billing::portal))
         .route("/billing/return", get(billing::handle_return))
         .route("/chat/{conversation_id}/delete", post(chat::delete))
+        .merge(factor_routes())
         .route_layer(from_fn(signed_in));
     let for_admins = for_admins()
         .into_iter()
@@ -211,7 +237,7 @@ fn files(app: &AppState) -> Router<AppState> {
             "/fonts",
             tower::ServiceBuilder::new().layer(cached("public, max-age=31536000, immutable")).service(folder("fonts")),
         );
-    for name in ["favicon.svg", "touch-icon.png", "robots.txt", "password.js"] {
+    for name in ["favicon.svg", "touch-icon.png", "robots.txt", "password.js", "passkey.js"] {
         router = router.route_service(&format!("/{name}"), ServeFile::new(root.join(name)));
     }
     router

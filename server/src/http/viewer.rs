@@ -65,14 +65,36 @@ pub(crate) async fn recently_confirmed(request: Request, next: Next) -> Response
     Redirect::to(&with_next("/sign-in/confirm", return_path(&request).as_deref())).into_response()
 }
 
-/// Middleware that admits only admins and responds with 404 to others. That a user tried is a security event.
+/// Middleware that admits only admins and responds with 404 to others. That a user tried is a security event. With `REQUIRE_MFA_FOR_ADMINS`,
+/// admins prove two factors first.
 pub(crate) async fn admins(State(app): State<AppState>, request: Request, next: Next) -> Response {
-    let (is_admin, user_id) = viewer(&request).map_or((false, None), |viewer| (viewer.is_admin, Some(viewer.user_id)));
-    if is_admin {
-        return next.run(request).await;
+    let current = viewer(&request).cloned();
+    if let Some(admin) = current.as_ref().filter(|viewer| viewer.is_admin) {
+        let path = return_path(&request);
+        return match missing_factor(&app, admin, path.as_deref()).await {
+            Ok(None) => next.run(request).await,
+            Ok(Some(page)) => Redirect::to(&page).into_response(),
+            Err(error) => Failure::from(error).into_response(),
+        };
     }
+    let user_id = current.map(|viewer| viewer.user_id);
     if let (Some(user_id), Ok(client)) = (user_id, client_info(&app, &request)) {
         activity::record_later(&app, Some(user_id), SecurityEvent::Forbidden, &client);
     }
     pages::problem(&app, request, Problem::not_found("page")).await
+}
+
+/// Returns the page on which an admin proves a second factor and then returns to `path`, or adds one, if this deployment requires it and the
+/// session hasn't been proved with two.
+async fn missing_factor(app: &AppState, admin: &Viewer, path: Option<&str>) -> store::Result<Option<String>> {
+    if !app.config.require_mfa_for_admins || admin.is_two_factor {
+        return Ok(None);
+    }
+    let ways = store::account::ways(&app.db, admin.user_id).await?;
+    if !ways.has_totp && ways.passkeys == 0 {
+        return Ok(Some("/settings/security?required=mfa".to_owned()));
+    }
+    let page = with_next("/sign-in/confirm", path);
+    let separator = if page.contains('?') { '&' } else { '?' };
+    Ok(Some(format!("{page}{separator}factor=second")))
 }

@@ -47,6 +47,8 @@ pub(crate) fn spawn(app: &AppState) -> JoinSet<()> {
     set.spawn(inbox::work(app.clone()));
     set.spawn(queue::work(app.clone()));
     set.spawn(subjects::work(app.clone()));
+    let identities = app.clone();
+    set.spawn(async move { identities.identities.discover().await });
     every(&mut set, app, Duration::from_secs(60), reconcile_due);
     set
 }

@@ -17,6 +17,8 @@ pub(super) async fn sweep(app: &AppState) {
     let swept = [
         store::session::sweep(db, now).await.map(drop),
         store::account_token::sweep(db, now).await.map(drop),
+        store::factor_challenge::sweep(db, now).await.map(drop),
+        store::sign_in_state::sweep(db, now).await.map(drop),
         store::security_event::sweep(db, now - SECURITY_EVENTS).await.map(drop),
         store::known_browser::sweep(db, now - KNOWN_BROWSERS).await.map(drop),
         store::stripe_event::sweep(db, now - STRIPE_EVENTS).await,

@@ -73,8 +73,12 @@ templates! {
     email_changed "email_changed.txt" "email_changed.html"
     email_confirmed "email_confirmed.txt" "email_confirmed.html"
     email_restored "email_restored.txt" "email_restored.html"
+    identity_connected "identity_connected.txt" "identity_connected.html"
+    identity_removed "identity_removed.txt" "identity_removed.html"
     name_changed "name_changed.txt" "name_changed.html"
     new_browser "new_browser.txt" "new_browser.html"
+    factor_added "factor_added.txt" "factor_added.html"
+    factor_removed "factor_removed.txt" "factor_removed.html"
     account_deleted "account_deleted.txt" "account_deleted.html"
 }
 
@@ -94,8 +98,12 @@ fn templates_of(mail: &Mail) -> (Template, Template) {
         Mail::EmailChanged { .. } => (email_changed::text, email_changed::html),
         Mail::EmailConfirmed => (email_confirmed::text, email_confirmed::html),
         Mail::EmailRestored { .. } => (email_restored::text, email_restored::html),
+        Mail::IdentityConnected { .. } => (identity_connected::text, identity_connected::html),
+        Mail::IdentityRemoved { .. } => (identity_removed::text, identity_removed::html),
         Mail::NameChanged { .. } => (name_changed::text, name_changed::html),
         Mail::NewBrowser { .. } => (new_browser::text, new_browser::html),
+        Mail::FactorAdded { .. } => (factor_added::text, factor_added::html),
+        Mail::FactorRemoved { .. } => (factor_removed::text, factor_removed::html),
         Mail::AccountDeleted => (account_deleted::text, account_deleted::html),
     }
 }
@@ -139,6 +147,9 @@ impl<'a> Letter<'a> {
             }
             Mail::EmailConfirmed => Self { link: page("/settings"), ..letter },
             Mail::EmailRestored { email } => Self { other_email: email, link: page("/forgot"), ..letter },
+            Mail::IdentityConnected { service, at } | Mail::IdentityRemoved { service, at } => {
+                Self { message: one_line(service), moment: moment(*at), link: page("/settings/security"), ..letter }
+            }
             Mail::NameChanged { name } => Self { message: one_line(name), link: page("/settings"), ..letter },
             Mail::NewBrowser { user_agent, at } => Self {
                 browser: browser_name(user_agent),
@@ -146,6 +157,9 @@ impl<'a> Letter<'a> {
                 link: page("/settings/security"),
                 ..letter
             },
+            Mail::FactorAdded { factor, at } | Mail::FactorRemoved { factor, at } => {
+                Self { message: one_line(factor), moment: moment(*at), link: page("/settings/security"), ..letter }
+            }
             Mail::AccountDeleted => letter,
         })
     }

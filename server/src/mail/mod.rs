@@ -61,11 +61,35 @@ pub(crate) enum Mail {
     EmailConfirmed,
     /// To both addresses: the previous one was restored.
     EmailRestored { email: String },
+    /// An identity at another service was connected.
+    IdentityConnected {
+        service: String,
+        #[serde(with = "time::serde::rfc3339")]
+        at: OffsetDateTime,
+    },
+    /// An identity at another service was disconnected.
+    IdentityRemoved {
+        service: String,
+        #[serde(with = "time::serde::rfc3339")]
+        at: OffsetDateTime,
+    },
     /// The display name was changed.
     NameChanged { name: String },
     /// A sign-in from a browser that was unknown until then.
     NewBrowser {
         user_agent: String,
+        #[serde(with = "time::serde::rfc3339")]
+        at: OffsetDateTime,
+    },
+    /// A passkey, an authenticator app or new recovery codes were added.
+    FactorAdded {
+        factor: String,
+        #[serde(with = "time::serde::rfc3339")]
+        at: OffsetDateTime,
+    },
+    /// A passkey, an authenticator app or the password was removed.
+    FactorRemoved {
+        factor: String,
         #[serde(with = "time::serde::rfc3339")]
         at: OffsetDateTime,
     },
@@ -140,8 +164,12 @@ impl Mail {
             | Self::EmailChanged { .. }
             | Self::EmailConfirmed
             | Self::EmailRestored { .. }
+            | Self::IdentityConnected { .. }
+            | Self::IdentityRemoved { .. }
             | Self::NameChanged { .. }
             | Self::NewBrowser { .. }
+            | Self::FactorAdded { .. }
+            | Self::FactorRemoved { .. }
             | Self::AccountDeleted => return None,
         })
     }

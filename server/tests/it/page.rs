@@ -31,6 +31,8 @@ async fn pages_send_only_what_they_need() {
         "/sign-in/confirm".into(),
         "/settings".into(),
         "/settings/security".into(),
+        "/settings/security/totp".into(),
+        "/settings/security/recovery".into(),
         "/settings/billing".into(),
         "/settings/data".into(),
         "/admin".into(),

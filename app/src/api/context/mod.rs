@@ -1,13 +1,15 @@
 //! Server-side context of pages and server functions: databases, meters and the viewer. Compiled for the server only.
 
+mod identity;
 mod model;
 mod owner;
 mod security;
 mod usage;
 
+pub(crate) use identity::sign_in_options;
 pub(crate) use model::providers;
 pub(crate) use owner::{audit, health, models, plans, top_users, user, users};
-pub(crate) use security::{data_of, security_of};
+pub(crate) use security::{factors_of, security_of};
 pub(crate) use usage::usage_of;
 
 use super::Refusal;
@@ -45,6 +47,10 @@ pub struct PageState {
     pub ignored_forward: Arc<dyn Fn() -> Option<crate::view::admin::IgnoredForward> + Send + Sync>,
     /// Daily spend cap set in the environment, if any.
     pub daily_spend: Option<domain::Picos>,
+    /// Services with which users can sign in.
+    pub identity_providers: Arc<[crate::view::identity::IdentityProvider]>,
+    /// Returns the origins of these services' pages, which the Content-Security-Policy allows as form targets.
+    pub identity_pages: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
     /// The configured payment provider.
     pub payments: crate::view::billing::Payments,
     /// Origins of the payment provider's pages, which the Content-Security-Policy allows as form targets.

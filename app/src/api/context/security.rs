@@ -1,8 +1,9 @@
-//! Loads a user's sessions and recent activity.
+//! Loads a user's ways to sign in, sessions and recent activity.
 
+use super::identity::connections;
 use super::{PageState, Refusal};
 use crate::components::browser_name::browser_name;
-use crate::view::data::DataView;
+use crate::view::factors::{FactorsView, PasskeyView};
 use crate::view::security::{Activity, SecurityView, SessionView};
 use domain::Viewer;
 use time::Duration;
@@ -38,13 +39,28 @@ pub(crate) async fn security_of(
         .take(EVENTS)
         .map(|row| Activity { event: row.kind, browser: browser_name(&row.user_agent), at: row.created_at })
         .collect();
-    Ok(SecurityView { now, sessions, activity })
+    Ok(SecurityView { now, sessions, factors: factors_of(state, user).await?, activity })
 }
 
-/// Loads how a user confirms the deletion of their account.
-pub(crate) async fn data_of(state: &PageState, user: &Viewer) -> Result<DataView, Refusal> {
-    let has_password =
-        store::account::has_password(&state.db, user.user_id).await.map_err(|error| state.fail(error))?;
-    let now = (state.now)();
-    Ok(DataView { has_password, is_confirmed: user.authenticated_at.is_some_and(|at| now - at <= RECENT) })
+/// Loads a user's ways to sign in.
+pub(crate) async fn factors_of(state: &PageState, user: &Viewer) -> Result<FactorsView, Refusal> {
+    let fail = |error| state.fail(error);
+    let ways = store::account::ways(&state.db, user.user_id).await.map_err(fail)?;
+    let passkeys = store::passkey::list(&state.db, user.user_id).await.map_err(fail)?;
+    Ok(FactorsView {
+        has_password: ways.has_password,
+        is_recent: user.authenticated_at.is_some_and(|at| (state.now)() - at <= RECENT),
+        connections: connections(state, user).await?,
+        has_totp: ways.has_totp,
+        recovery_codes: store::recovery_code::count_left(&state.db, user.user_id).await.map_err(fail)?,
+        passkeys: passkeys
+            .into_iter()
+            .map(|row| PasskeyView {
+                passkey_id: row.passkey_id.to_string(),
+                name: row.name,
+                created_at: row.created_at,
+                last_used_at: row.last_used_at,
+            })
+            .collect(),
+    })
 }

@@ -1,12 +1,10 @@
 //! `/settings/data`: the export of everything, and the deletion of the account.
 
 use super::Tabs;
-use crate::api;
-use crate::components::field::{FormError, PasswordField};
+use super::password::CurrentPassword;
+use crate::components::field::FormError;
 use crate::components::frame::Frame;
 use crate::components::icon::{Draw, Icon};
-use crate::components::loaded::loaded;
-use crate::view::data::DataView;
 use leptos::prelude::*;
 
 /// Renders the data page.
@@ -40,26 +38,10 @@ pub fn Data() -> impl IntoView {
                     <li>"Usage records are kept for accounting, without your name."</li>
                 </ul>
                 <form method="post" action="/settings/delete" class="stack">
-                    {loaded(api::data::own(), |view| view! { <Proof view/> })}
+                    <CurrentPassword label="Confirm with your password"/>
                     <button class="danger">"Permanently delete my account"</button>
                 </form>
             </section>
         </Frame>
-    }
-}
-
-/// The proof of identity that deletion requires: the password, or for an account without one that its user signed in recently.
-#[component]
-fn Proof(view: DataView) -> impl IntoView {
-    match (view.has_password, view.is_confirmed) {
-        (true, _) => view! {
-            <PasswordField name="password" label="Confirm with your password" autocomplete="current-password"/>
-        }
-        .into_any(),
-        (false, true) => ().into_any(),
-        (false, false) => view! {
-            <p class="hint"><a href="/sign-in/confirm?next=%2Fsettings%2Fdata">"Confirm it's you"</a>" first, then delete the account."</p>
-        }
-        .into_any(),
     }
 }

@@ -2,8 +2,13 @@
 
 pub mod billing;
 pub mod data;
+mod factors;
+mod identities;
+mod password;
 pub mod profile;
+pub mod recovery;
 pub mod security;
+pub mod totp;
 
 use crate::components::icon::{Draw, Icon};
 use crate::page_context::page_context;
@@ -35,7 +40,14 @@ fn saved(what: &str) -> Option<&'static str> {
         "name" => "Your name was changed.",
         "zone" => "Your time zone was changed.",
         "email" => "We sent a link to the new address. Open it to finish the change.",
+        "connected" => "The account was connected. You can sign in with it from now on.",
+        "disconnected" => "The account was disconnected.",
         "password" => "Your password was changed. All other sessions were ended.",
+        "passkey" => "The passkey was added.",
+        "passkey-name" => "The passkey was renamed.",
+        "passkey-removed" => "The passkey was removed.",
+        "password-removed" => "Your password was removed.",
+        "totp-removed" => "The authenticator app and the recovery codes were removed.",
         "session" => "The session was ended.",
         "sessions" => "All other sessions were ended.",
         _ => return None,

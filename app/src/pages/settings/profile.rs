@@ -1,7 +1,8 @@
 //! `/settings`: name, email address and time zone.
 
+use super::password::CurrentPassword;
 use super::{Saved, Tabs};
-use crate::components::field::{Field, FormError, PasswordField};
+use crate::components::field::{Field, FormError};
 use crate::components::frame::Frame;
 use crate::components::icon::{Draw, Icon};
 use crate::components::time_zone::TimeZoneField;
@@ -40,7 +41,7 @@ fn Shown(viewer: Viewer) -> impl IntoView {
                 <EmailState email=viewer.email.clone() is_verified=viewer.is_verified/>
                 <Field name="email" label="New email" kind="email" autocomplete="email"
                     hint="We send a link to the new address. It replaces the current one when you open the link. The current one is notified and can undo the change for 7 days."/>
-                <PasswordField name="password" label="Current password" autocomplete="current-password"/>
+                <CurrentPassword/>
                 <button>"Change email"</button>
             </form>
         </section>

@@ -1,13 +1,15 @@
-//! `/settings/security`: the password, sessions and recent activity.
+//! `/settings/security`: how the user signs in, sessions and recent activity.
 
+use super::factors::{Factors, Required};
+use super::identities::Connections;
+use super::password::Password;
 use super::{Saved, Tabs};
 use crate::api;
 use crate::components::duration::{day, last_time, moment};
-use crate::components::field::{FormError, PasswordField};
+use crate::components::field::FormError;
 use crate::components::frame::Frame;
 use crate::components::icon::{Draw, Icon};
 use crate::components::loaded::loaded;
-use crate::pages::sign_up::PASSWORD_HINT;
 use crate::view::security::{Activity, SecurityView, SessionView};
 use domain::SecurityEvent;
 use leptos::prelude::*;
@@ -20,16 +22,8 @@ pub fn Security() -> impl IntoView {
         <Frame title="Security">
             <header class="page-head split"><h1>"Security"</h1><Tabs/></header>
             <Saved/>
+            <Required/>
             <FormError/>
-            <section class="setting">
-                <h2>"Password"</h2>
-                <form method="post" action="/settings/password" class="stack">
-                    <PasswordField name="current" label="Current password" autocomplete="current-password"/>
-                    <PasswordField name="password" label="New password" autocomplete="new-password" hint=PASSWORD_HINT/>
-                    <button>"Change password"</button>
-                    <p class="hint">"Ends all other sessions. "<a href="/forgot">"Forgot your password?"</a></p>
-                </form>
-            </section>
             {loaded(api::security::own(), |view| view! { <Shown view/> })}
         </Frame>
     }
@@ -37,7 +31,7 @@ pub fn Security() -> impl IntoView {
 
 #[component]
 fn Shown(view: SecurityView) -> impl IntoView {
-    let SecurityView { now, sessions, activity } = view;
+    let SecurityView { now, sessions, activity, factors } = view;
     let others = sessions.iter().filter(|session| !session.is_current).count();
     let rows = sessions.into_iter().map(|session| session_row(session, now)).collect_view();
     let end_others = (others > 0).then(|| {
@@ -51,7 +45,12 @@ fn Shown(view: SecurityView) -> impl IntoView {
         true => view! { <p class="hint">"No activity in the last 30 days."</p> }.into_any(),
         false => view! { <ul class="entries">{activity.into_iter().map(event_row).collect_view()}</ul> }.into_any(),
     };
+    let (has_password, is_recent, is_optional) = (factors.has_password, factors.is_recent, factors.needs_no_password());
+    let connections = factors.connections.clone();
     view! {
+        <Password has_password is_recent is_optional/>
+        <Connections connections/>
+        <Factors factors now/>
         <section class="setting">
             <h2>"Sessions"</h2>
             <div class="stack">
@@ -98,12 +97,16 @@ fn session_row(session: SessionView, now: OffsetDateTime) -> impl IntoView {
 fn describe(event: SecurityEvent) -> (&'static str, bool) {
     match event {
         SecurityEvent::SignIn => ("Signed in", false),
-        SecurityEvent::SignInFailed => ("Sign-in failed: wrong password", true),
+        SecurityEvent::SignInFailed => ("Sign-in failed: wrong password or code", true),
         SecurityEvent::SignOut => ("Signed out", false),
         SecurityEvent::PasswordChanged => ("Password changed", false),
         SecurityEvent::ResetRequested => ("Password reset requested", true),
         SecurityEvent::EmailChanged => ("Email address changed", false),
+        SecurityEvent::IdentityConnected => ("Account at another service connected", false),
+        SecurityEvent::IdentityRemoved => ("Account at another service disconnected", false),
         SecurityEvent::SessionEnded => ("Session ended", false),
+        SecurityEvent::FactorAdded => ("Way to sign in added", false),
+        SecurityEvent::FactorRemoved => ("Way to sign in removed", false),
         SecurityEvent::AccountDeleted => ("Account deleted", false),
         SecurityEvent::Forbidden => ("Request refused: not allowed", true),
     }

@@ -1,10 +1,11 @@
 //! Accounts: sign-up, the viewer, and deletion. `identity.rs` has what sign-in and changes of password, address and name need, `subject.rs`
-//! the change to subjects of their own, `owner.rs` the queries of the admin pages, `payer.rs` those of billing.
+//! the change to subjects of their own, `ways_in.rs` the ways in which users sign in, `owner.rs` the queries of the admin pages, `payer.rs` those of billing.
 
 mod identity;
 mod owner;
 mod payer;
 mod subject;
+mod ways_in;
 
 pub use identity::{
     Changed, Credentials, ExportedAccount, change_email, credentials, credentials_of, exported, has_password,
@@ -16,6 +17,7 @@ pub use owner::{
 };
 pub use payer::{Payer, by_customer, customers, hold, link_customer, payer, unlink_customer, was_deleted};
 pub use subject::{list_shared_subjects, list_without_address_hash, set_address_hashes, set_own_subjects};
+pub use ways_in::{Ways, lock_ways_in, remove_password, ways};
 
 use crate::{Db, Result};
 use domain::{UserId, Viewer};
@@ -115,11 +117,11 @@ pub(crate) async fn load_viewer(db: impl PgExecutor<'_>, key: ViewerKey<'_>) -> 
                   max_output as "max_output!", monthly_cents as "monthly_cents!", yearly_cents as "yearly_cents!",
                   currency as "currency!", trial_days as "trial_days!", monthly_price_id, yearly_price_id, pitch as "pitch!",
                   shows_cost as "shows_cost!", models as "models!", grace_until, is_verified as "is_verified!",
-                  authenticated_at as "authenticated_at?"
+                  authenticated_at as "authenticated_at?", is_two_factor as "is_two_factor!"
            from (
-             select $1::uuid as user_id, null::timestamptz as authenticated_at where $1::uuid is not null
+             select $1::uuid as user_id, null::timestamptz as authenticated_at, false as is_two_factor where $1::uuid is not null
              union all
-             select n.user_id, n.authenticated_at from session n join account a using (user_id)
+             select n.user_id, n.authenticated_at, n.is_two_factor from session n join account a using (user_id)
              where n.token_hash = $2 and session_ends_at(n, a.role) > $3
            ) found join viewer using (user_id)"#,
         user_id,
@@ -139,6 +141,7 @@ pub(crate) async fn load_viewer(db: impl PgExecutor<'_>, key: ViewerKey<'_>) -> 
         grace_until: row.grace_until,
         is_verified: row.is_verified,
         authenticated_at: row.authenticated_at,
+        is_two_factor: row.is_two_factor,
         plan: crate::plan::from_row!(row),
     }))
 }

@@ -52,6 +52,7 @@ async fn a_new_password_ends_pending_links() {
     shows(eve.form("/verify", &[("token", change.token())]).await, REJECTED, USED).await;
     assert!(is_signed_in(&ann).await);
     assert_eq!(app.one::<String>("select email from account").await, "ann@example.com");
+    assert!(app.one::<bool>("select not exists (select from passkey) and not exists (select from totp)").await);
 }
 
 /// Asks for a change of address, and confirms it by the link that the new address gets.
@@ -114,6 +115,14 @@ async fn a_new_address_counts_once_confirmed_and_can_be_undone() {
     let undo = letter(&app, "ann@example.com", "Your email address was changed", 1).await;
     assert!(undo.text.contains("ann.lee@example.org") && undo.path.starts_with("/email/undo?token="));
     sign_in(&app, "ann.lee@example.org", PASSWORD).await;
+    // Whoever changed the address also added ways to come back.
+    app.sql(
+        "insert into passkey (credential_id, passkey_id, user_id, name, credential, created_at)
+         select '\\x01', gen_random_uuid(), user_id, 'Laptop', '{}', now() from account;
+         insert into totp (user_id, secret_encrypted, created_at, confirmed_at)
+         select user_id, '\\x01', now(), now() from account",
+    )
+    .await;
 
     let mut owner = app.visitor();
     assert!(owner.text(&undo.path).await.contains(undo.token()));

@@ -1,13 +1,19 @@
-//! Accounts and what protects them: verification, reset, changes, sessions, attempt limits, headers. Links and codes are read from the mails
-//! that `/dev/outbox` shows.
+//! Accounts and what protects them: sign-in with other services, second factors, verification, reset, changes, sessions, attempt limits,
+//! headers. Links and codes are read from the mails that `/dev/outbox` shows.
 
 mod attempts;
 mod audit;
+mod authenticator;
 mod captcha;
 mod changes;
+mod changes;
 mod export;
+mod external;
+mod external_links;
+mod factors;
 mod flood;
 mod mails;
+mod passkeys;
 mod protection;
 mod refusals;
 mod reset;

@@ -1,7 +1,8 @@
 //! Walks over all routes of the router: what belongs to others is not found, and no other site can use a route.
 
+use super::factors;
 use crate::app::{HTTP, PASSWORD, TestApp};
-use crate::visitor::problem;
+use crate::visitor::{TestClient, problem};
 use http::StatusCode;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -43,6 +44,9 @@ impl Ids {
         let id = async |sql: &'static str| -> String {
             sqlx::query_scalar::<_, Uuid>(sql).bind(email).fetch_one(&app.db).await.unwrap().to_string()
         };
+        let passkey = "insert into passkey (credential_id, passkey_id, user_id, name, credential, created_at)
+                       select '\\x01', gen_random_uuid(), user_id, 'Laptop', '{}', now() from account where email = $1
+                       returning passkey_id";
         Self(vec![
             ("{user_id}", id("select user_id from account where email = $1").await),
             (
@@ -51,6 +55,7 @@ impl Ids {
             ),
             ("{turn_id}", id("select turn_id from turn join account using (user_id) where email = $1").await),
             ("{session_id}", id("select session_id from session join account using (user_id) where email = $1").await),
+            ("{passkey_id}", id(passkey).await),
             ("{model}", "claude-haiku-4-5".to_owned()),
             ("{plan}", "free".to_owned()),
             ("{provider}", "anthropic".to_owned()),
@@ -81,12 +86,14 @@ async fn nothing_of_another_user_is_found() {
     let mut walked = 0;
     for (method, path) in routes().into_iter().filter(|(_, path)| path.contains('{') && !path.starts_with("/fn/{*")) {
         let filled = ids.fill(&path);
-        let answer =
-            eve.request(method, &filled).form(&[("why", "mine"), ("plan", "max"), ("act", "make_admin")]).send();
+        let answer = eve
+            .request(method, &filled)
+            .form(&[("why", "mine"), ("plan", "max"), ("act", "make_admin"), ("name", "mine")])
+            .send();
         assert_eq!(answer.await.unwrap().status(), StatusCode::NOT_FOUND, "{method} {path}");
         walked += 1;
     }
-    assert!(walked >= 12, "{walked}");
+    assert!(walked >= 16, "{walked}");
     let (conversation, turn) = (ids.get("{conversation_id}"), ids.get("{turn_id}"));
     for (path, body) in [
         ("/api/chat", json!({"text": "hi", "conversation_id": conversation})),
@@ -109,18 +116,19 @@ async fn nothing_of_another_user_is_found() {
     );
 }
 
-/// A signed-out visitor gets nowhere that needs a user: pages lead to the sign-in, the API says 401, and what belongs to admins doesn't exist.
-#[tokio::test]
-async fn signed_out_visitors_reach_only_public_routes() {
-    let app = TestApp::new().await;
-    let ann = app.user("ann@example.com").await;
-    ann.send_and_read("{{words:1}}").await;
-    let ids = Ids::of(&app, "ann@example.com").await;
+/// Asserts that a client gets nowhere that needs a user: pages lead to the sign-in, the API says 401, and what belongs to admins doesn't
+/// exist.
+async fn reaches_only_public_routes(client: &TestClient, ids: &Ids) {
     let public = [
         "/",
         "/pricing",
         "/sign-up",
         "/sign-in",
+        "/sign-in/second",
+        "/sign-in/passkey/begin",
+        "/sign-in/passkey/finish",
+        "/sign-in/with/{provider}",
+        "/sign-in/callback/{provider}",
         "/sign-out",
         "/verify",
         "/forgot",
@@ -128,19 +136,49 @@ async fn signed_out_visitors_reach_only_public_routes() {
         "/email/undo",
         "/healthz",
         "/readyz",
+        "/stripe/webhook",
     ];
-    for (method, path) in routes() {
-        let status = app.visitor().request(method, &ids.fill(&path)).send().await.unwrap().status();
-        let is_public = public.contains(&path.as_str()) || path == "/stripe/webhook" || path.starts_with("/fn/{*");
+    let is_public = |path: &str| public.contains(&path) || path.starts_with("/fn/{*");
+    let mut walked = 0;
+    for (method, path) in routes().into_iter().filter(|(_, path)| !is_public(path)) {
+        let status = client.request(method, &ids.fill(&path)).send().await.unwrap().status();
         let expected: &[StatusCode] = match path.as_str() {
-            _ if is_public => continue,
             path if path.starts_with("/admin") || path.starts_with("/fn/admin") => &[StatusCode::NOT_FOUND],
             path if path.starts_with("/api/") => &[StatusCode::UNAUTHORIZED],
             _ => &[StatusCode::SEE_OTHER, StatusCode::UNAUTHORIZED],
         };
         assert!(expected.contains(&status), "{method} {path}: {status}");
+        walked += 1;
     }
+    assert!(walked > 50, "{walked}");
+}
+
+#[tokio::test]
+async fn signed_out_visitors_reach_only_public_routes() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann@example.com").await;
+    ann.send_and_read("{{words:1}}").await;
+    let ids = Ids::of(&app, "ann@example.com").await;
+    reaches_only_public_routes(&app.visitor(), &ids).await;
     assert_eq!(app.one::<i64>("select count(*) from conversation").await, 1);
+}
+
+/// Whoever knows only the password of a user with an authenticator app gets nowhere either.
+#[tokio::test]
+async fn a_session_that_waits_for_a_second_factor_opens_nothing() {
+    let app = TestApp::new().await;
+    let mut admin = app.user("admin@example.com").await;
+    admin.send_and_read("{{words:1}}").await;
+    factors::set_up(&mut admin).await;
+    let ids = Ids::of(&app, "admin@example.com").await;
+    let eve = factors::enter_password(&app, "admin@example.com", PASSWORD).await;
+    reaches_only_public_routes(&eve, &ids).await;
+    assert_eq!(eve.get("/sign-in/second").await.status(), StatusCode::OK, "it still waits");
+    assert_eq!(
+        eve.request("POST", "/fn/quota").form(&[("name", "Ann")]).send().await.unwrap().status(),
+        StatusCode::UNAUTHORIZED
+    );
+    assert!(app.one::<bool>("select exists (select from totp) and exists (select from conversation)").await);
 }
 
 /// A form or a fetch that another site makes a browser send is refused on every route, whatever the user may do here.

@@ -1,0 +1,47 @@
+//! The section of `/settings/security` about accounts at other services.
+
+use crate::components::duration::day;
+use crate::view::identity::{Connection, ProviderButton};
+use leptos::prelude::*;
+
+/// The section about accounts at other services. Renders nothing if none is configured.
+#[component]
+pub fn Connections(
+    /// The configured services.
+    connections: Vec<Connection>,
+) -> impl IntoView {
+    (!connections.is_empty()).then(|| {
+        view! {
+            <section class="setting">
+                <h2>"Connected accounts"</h2>
+                <div class="stack">
+                    <p class="hint">"Accounts at other services with which you can sign in."</p>
+                    <ul class="entries">{connections.into_iter().map(row).collect_view()}</ul>
+                </div>
+            </section>
+        }
+    })
+}
+
+fn row(connection: Connection) -> impl IntoView {
+    let Connection { provider: ProviderButton { id, label }, connected_at, email } = connection;
+    let since = connected_at.map(|at| match email {
+        Some(email) => format!("{email}. Connected on {}.", day(at)),
+        None => format!("Connected on {}.", day(at)),
+    });
+    let (action, verb) = match connected_at {
+        Some(_) => ("unlink", "Disconnect"),
+        None => ("link", "Connect"),
+    };
+    view! {
+        <li>
+            <div>
+                <p><strong>{label.clone()}</strong></p>
+                <p class="hint">{since.unwrap_or_else(|| "Not connected.".to_owned())}</p>
+            </div>
+            <form method="post" action=format!("/settings/identities/{id}/{action}")>
+                <button class="secondary small">{verb}<span class="unseen">{format!(" {label}")}</span></button>
+            </form>
+        </li>
+    }
+}

@@ -1,0 +1,49 @@
+//! The second factor of users with an authenticator app: a code of the app, or a recovery code.
+
+use super::attempts::{self, Attempt};
+use super::client::ClientInfo;
+use super::rejection::Rejection;
+use super::{activity, recovery, session, tokens, totp};
+use crate::AppState;
+use crate::failure::Failure;
+use domain::{SecurityEvent, UserId};
+use store::account::{self, Credentials};
+use tower_sessions::Session;
+
+/// Returns the user whose second factor this session waits for.
+///
+/// # Errors
+/// Returns a failure if a query fails.
+pub(crate) async fn pending(app: &AppState, session: &Session) -> Result<Option<Credentials>, Failure> {
+    let Some(token_hash) = session::current_hash(session) else { return Ok(None) };
+    match store::session::pending(&app.db, &token_hash, AppState::now()).await? {
+        Some(user_id) => Ok(account::credentials_of(&app.db, user_id).await?),
+        None => Ok(None),
+    }
+}
+
+/// Checks a code that a user has entered: of their authenticator app, or a recovery code. It can't be used again.
+///
+/// # Errors
+/// Returns a rejection if it is wrong or was used before, or there were too many attempts.
+pub(crate) async fn check(app: &AppState, client: &ClientInfo, user_id: UserId, typed: &str) -> Result<(), Rejection> {
+    let (totp_code, recovery_code) = (tokens::entered_code(typed), recovery::entered(typed));
+    if totp_code.is_none() && recovery_code.is_none() {
+        let message = "Enter the 6 digits that your authenticator app shows, or one of your recovery codes.";
+        return Err(Rejection::invalid("code", message));
+    }
+    let attempt = || Attempt::SecondFactor { user_id };
+    let delay = attempts::count_attempt(app, &client.origin, attempt()).await?;
+    tokio::time::sleep(delay).await;
+    let is_right = match (totp_code, recovery_code) {
+        (Some(code), _) => totp::take(app, user_id, &code).await?,
+        (None, Some(code)) => recovery::take(app, user_id, &code).await?,
+        (None, None) => false,
+    };
+    if is_right {
+        attempts::clear_attempts(app, &client.origin, attempt()).await;
+        return Ok(());
+    }
+    activity::record(app, Some(user_id), SecurityEvent::SignInFailed, client).await;
+    Err(Rejection::invalid("code", "This code is wrong or was used before. Enter the next one."))
+}

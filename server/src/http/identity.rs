@@ -1,0 +1,239 @@
+//! Handlers of sign-in with another service, and of the connected accounts in the settings.
+
+use crate::AppState;
+use crate::accounts::attempts::{self, Attempt};
+use crate::accounts::client::ClientInfo;
+use crate::accounts::external::{self, Outcome};
+use crate::accounts::identities;
+use crate::accounts::rejection::Rejection;
+use crate::accounts::session::{self, Factors};
+use crate::config::IdentityProvider;
+use crate::failure::{Failure, internal};
+use crate::http::account_form::{reject, unreadable};
+use crate::http::auth::signed_in;
+use crate::http::browser::{self, client_info, cookie};
+use crate::http::current_user::CurrentUser;
+use crate::http::extract::{Id, SignedIn, read_form};
+use crate::http::next::{local, second_factor_page, with_next};
+use crate::identity::IdentityError;
+use crate::identity::flow::{self, Returned};
+use crate::identity::providers::Provider;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use domain::{Problem, UserId, Viewer};
+use http::{HeaderValue, header};
+use serde::Deserialize;
+use store::sign_in_state::{Purpose, SignInState};
+use tower_sessions::Session;
+
+const SECURITY: &str = "/settings/security";
+/// Lifetime of the cookie that binds a sign-in to its browser, in seconds.
+const MAX_AGE_S: u32 = 600;
+/// Maximum length of a provider's error code in the log.
+const MAX_ERROR: usize = 60;
+
+/// The form of a provider's button.
+#[derive(Deserialize)]
+struct BeginForm {
+    #[serde(default)]
+    next: String,
+    /// Not empty if a signed-in user proves again who they are.
+    #[serde(default)]
+    confirm: String,
+}
+
+fn find<'a>(app: &'a AppState, id: &str) -> Result<&'a Provider, Problem> {
+    app.identities.get(id).ok_or_else(|| Problem::not_found("page"))
+}
+
+/// The name of the cookie that binds a sign-in to its browser.
+fn cookie_name(app: &AppState) -> &'static str {
+    if app.config.is_https() { "__Host-sign-in" } else { "sign-in" }
+}
+
+/// `POST /sign-in/with/{provider}`: leads to the provider's page.
+pub(crate) async fn begin(
+    State(app): State<AppState>,
+    CurrentUser(viewer): CurrentUser,
+    Id(id): Id<String>,
+    request: Request,
+) -> Result<Response, Failure> {
+    let provider = find(&app, &id)?;
+    let (form, again) = read_form::<BeginForm>(request).await.map_err(unreadable)?;
+    let (page, purpose) = match viewer {
+        Some(viewer) if !form.confirm.is_empty() => ("/sign-in/confirm", Purpose::Confirm(viewer.user_id)),
+        _ => ("/sign-in", Purpose::SignIn),
+    };
+    let (client, known) = (client_info(&app, &again)?, cookie(again.headers(), cookie_name(&app)));
+    match start(&app, &client, provider, (purpose, form.next.as_str()), known).await {
+        Ok(response) => Ok(response),
+        Err(rejection) => Ok(reject(&app, again, page, vec![("next", form.next)], rejection).await),
+    }
+}
+
+/// `POST /settings/identities/{provider}/link`: leads to the provider's page, to connect an account there.
+pub(crate) async fn link(
+    State(app): State<AppState>,
+    SignedIn(viewer): SignedIn,
+    Id(id): Id<String>,
+    request: Request,
+) -> Result<Response, Failure> {
+    let provider = find(&app, &id)?;
+    let (client, known) = (client_info(&app, &request)?, cookie(request.headers(), cookie_name(&app)));
+    match start(&app, &client, provider, (Purpose::Link(viewer.user_id), ""), known).await {
+        Ok(response) => Ok(response),
+        Err(rejection) => Ok(reject(&app, request, SECURITY, Vec::new(), rejection).await),
+    }
+}
+
+/// `POST /settings/identities/{provider}/unlink`: disconnects the user's account at the provider.
+pub(crate) async fn unlink(
+    State(app): State<AppState>,
+    SignedIn(viewer): SignedIn,
+    Id(id): Id<String>,
+    request: Request,
+) -> Result<Response, Failure> {
+    let service = &find(&app, &id)?.config;
+    let client = client_info(&app, &request)?;
+    match identities::unlink(&app, &client, &viewer, (service.issuer(), service.label.as_str())).await {
+        Ok(()) => Ok(Redirect::to("/settings/security?saved=disconnected").into_response()),
+        Err(rejection) => Ok(reject(&app, request, SECURITY, Vec::new(), rejection).await),
+    }
+}
+
+/// Counts the attempt, stores what the browser must return with, and leads it to the provider. `known` is the value of the browser's cookie.
+async fn start(
+    app: &AppState,
+    client: &ClientInfo,
+    provider: &Provider,
+    (purpose, next): (Purpose, &str),
+    known: Option<String>,
+) -> Result<Response, Rejection> {
+    attempts::count_attempt(app, &client.origin, Attempt::External).await?;
+    let name = cookie_name(app);
+    let begun = flow::begin(app, provider, purpose, next, known).await;
+    let begun = begun.map_err(|error| refused(&provider.config, error))?;
+    let secure = if app.config.is_https() { "; Secure" } else { "" };
+    let cookie = format!("{name}={}; Path=/; Max-Age={MAX_AGE_S}; HttpOnly; SameSite=Lax{secure}", begun.browser);
+    let mut response = Redirect::to(&begun.url).into_response();
+    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
+
+/// Reads what a browser returns with.
+fn returned(app: &AppState, request: &Request) -> Returned {
+    let mut returned = Returned { browser: cookie(request.headers(), cookie_name(app)), ..Returned::default() };
+    for (name, value) in form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()) {
+        match &*name {
+            "state" => returned.state = value.into_owned(),
+            "code" => returned.code = Some(value.into_owned()),
+            "iss" => returned.issuer = Some(value.into_owned()),
+            // Anyone can write it, so it is cut to what codes of errors consist of.
+            "error" => {
+                let is_plain = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
+                returned.error = Some(value.chars().filter(is_plain).take(MAX_ERROR).collect());
+            }
+            _ => {}
+        }
+    }
+    returned
+}
+
+/// `GET /sign-in/callback/{provider}`: a browser returns from a provider.
+pub(crate) async fn callback(
+    State(app): State<AppState>,
+    CurrentUser(viewer): CurrentUser,
+    session: Session,
+    Id(id): Id<String>,
+    request: Request,
+) -> Result<Response, Failure> {
+    let provider = find(&app, &id)?;
+    let returned = returned(&app, &request);
+    let Some(state) = flow::take(&app, provider, &returned).await? else {
+        let message = "This sign-in has expired or was used before. Start again.";
+        return Ok(reject(&app, request, "/sign-in", Vec::new(), Rejection::invalid("", message)).await);
+    };
+    let page = match state.purpose {
+        Purpose::SignIn => "/sign-in",
+        _ if viewer.is_none() => "/sign-in",
+        Purpose::Link(_) => SECURITY,
+        Purpose::Confirm(_) => "/sign-in/confirm",
+    };
+    let next = state.next.clone();
+    let mut client = client_info(&app, &request)?;
+    let cookie = browser::remember(&app, &request, &mut client);
+    let browser = Browser { client, cookie, session, viewer };
+    match finish(&app, browser, provider, state, returned).await {
+        Ok(response) => Ok(response),
+        Err(rejection) => Ok(reject(&app, request, page, vec![("next", next)], rejection).await),
+    }
+}
+
+/// The browser that returns from a provider.
+struct Browser {
+    client: ClientInfo,
+    /// The cookie by which it is recognized after a sign-in.
+    cookie: Option<HeaderValue>,
+    session: Session,
+    viewer: Option<Viewer>,
+}
+
+/// Proves the identity and does what the sign-in was begun for.
+async fn finish(
+    app: &AppState,
+    browser: Browser,
+    provider: &Provider,
+    state: SignInState,
+    returned: Returned,
+) -> Result<Response, Rejection> {
+    let Browser { client, cookie, session, viewer } = browser;
+    // The user may have signed out meanwhile, or signed in to another account.
+    let viewer_of = |user_id: UserId| {
+        let same = viewer.filter(|viewer| viewer.user_id == user_id);
+        same.ok_or_else(|| Rejection::from(Problem::sign_in_required()))
+    };
+    let (purpose, next) = (state.purpose, state.next.clone());
+    let proved = flow::prove(app, provider, &state, returned).await;
+    let identity = proved.map_err(|error| refused(&provider.config, error))?;
+    match purpose {
+        Purpose::Link(user_id) => {
+            identities::link(app, &client, &viewer_of(user_id)?, &identity).await?;
+            Ok(Redirect::to("/settings/security?saved=connected").into_response())
+        }
+        Purpose::Confirm(user_id) => {
+            let viewer = viewer_of(user_id)?;
+            identities::confirm(app, &viewer, &identity).await?;
+            session::begin(app, &session, user_id, &client, Factors::of(&viewer)).await?;
+            Ok(Redirect::to(local(&next).unwrap_or("/settings")).into_response())
+        }
+        Purpose::SignIn => match external::sign_in_with(app, &session, &client, &identity).await? {
+            Outcome::SignedIn => Ok(signed_in(&next, cookie)),
+            Outcome::SecondFactor => Ok(Redirect::to(&second_factor_page(&next)).into_response()),
+            Outcome::Exists { is_kept } => {
+                let how = if is_kept { "kept" } else { "settings" };
+                let page = format!("/sign-in?link={}&how={how}", provider.config.id);
+                let next = local(&next).map(|next| with_next("", Some(next)).replacen('?', "&", 1));
+                Ok(Redirect::to(&format!("{page}{}", next.unwrap_or_default())).into_response())
+            }
+        },
+    }
+}
+
+/// Turns an error into what the user is shown, and logs the reason.
+fn refused(provider: &IdentityProvider, error: IdentityError) -> Rejection {
+    let (id, label) = (provider.id.as_str(), &provider.label);
+    match error {
+        IdentityError::Store(error) => error.into(),
+        IdentityError::Unavailable(reason) => {
+            let incident = internal(&format!("identity provider {id}: {reason}")).incident;
+            let message = format!("{label} can't be reached right now. Try again, or sign in another way.");
+            Problem { incident, message, ..Problem::overloaded() }.into()
+        }
+        IdentityError::Refused(reason) => {
+            tracing::warn!(target: "security", event = "identity_refused", provider = id, %reason, "identity refused");
+            Rejection::invalid("", format!("The sign-in with {label} didn't work. Try again, or sign in another way."))
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! GitHub's API: who has signed in. GitHub has no ID tokens; an access token that was just exchanged for a code proves as much.
+
+use super::error::IdentityError;
+use super::fetch::Fetcher;
+use super::id_token::Claims;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+#[derive(Deserialize)]
+struct User {
+    /// Unlike the login, it never changes.
+    id: u64,
+    login: String,
+    #[serde(default)]
+    name: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Email {
+    email: String,
+    primary: bool,
+    verified: bool,
+}
+
+/// Loads the user of an access token, with their primary address. It counts only if GitHub has verified it.
+pub(super) async fn load_user(fetcher: &Fetcher, api_url: &str, token: &str) -> Result<Claims, IdentityError> {
+    let user: User = fetcher.json(&format!("{api_url}/user"), Some(token)).await?;
+    let emails: Vec<Email> = fetcher.json(&format!("{api_url}/user/emails"), Some(token)).await?;
+    let claims = json!({
+        "sub": user.id.to_string(),
+        "name": user.name.filter(|name| !name.is_empty()).unwrap_or(user.login),
+        "email": primary(emails),
+        "email_verified": true,
+    });
+    serde_json::from_value::<Claims>(claims).map_err(|error| IdentityError::refused(error.to_string()))
+}
+
+/// Returns the primary address, if it is verified.
+fn primary(emails: Vec<Email>) -> Option<Value> {
+    emails.into_iter().find(|email| email.primary && email.verified).map(|email| Value::String(email.email))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_verified_primary_address_counts() {
+        let email = |email: &str, primary, verified| Email { email: email.to_owned(), primary, verified };
+        let both = vec![email("other@example.com", false, true), email("ann@example.com", true, true)];
+        assert_eq!(primary(both), Some(json!("ann@example.com")));
+        assert_eq!(primary(vec![email("a@example.com", false, true), email("ann@example.com", true, false)]), None);
+    }
+}

@@ -1,0 +1,248 @@
+//! Second factors: authenticator apps, recovery codes, and what admins need.
+
+use super::{NEW_PASSWORD, is_limited, is_signed_in, letter, redirect, shows};
+use crate::app::{PASSWORD, TestApp};
+use crate::visitor::TestClient;
+use data_encoding::BASE32_NOPAD;
+use http::StatusCode;
+use time::OffsetDateTime;
+use totp_rs::{Builder, Totp};
+
+const WRONG: StatusCode = StatusCode::UNPROCESSABLE_ENTITY;
+const WRONG_CODE: &str = "This code is wrong or was used before.";
+const ANN: &str = "ann@example.com";
+
+/// Returns the code that an app shows so many seconds from now.
+fn code(app: &Totp, seconds: i64) -> String {
+    app.generate(u64::try_from(OffsetDateTime::now_utc().unix_timestamp() + seconds).unwrap()).to_string()
+}
+
+/// Sets up an authenticator app. Returns it with the recovery codes.
+pub(super) async fn set_up(user: &mut TestClient) -> (Totp, Vec<String>) {
+    let page = user.text("/settings/security/totp").await;
+    let (_, rest) = page.split_once("<code class=\"key\">").unwrap_or_else(|| panic!("no key in {page}"));
+    let key = rest.split('<').next().unwrap().replace(' ', "");
+    let app = Builder::new().with_secret(BASE32_NOPAD.decode(key.as_bytes()).unwrap()).build().unwrap();
+    let current = code(&app, 0);
+    let page = user.form("/settings/security/totp", &[("code", current.as_str())]).await;
+    let page = shows(page, StatusCode::OK, "Keep them safe").await;
+    let codes = page.split("<li><code>").skip(1).map(|rest| rest.split('<').next().unwrap().to_owned()).collect();
+    (app, codes)
+}
+
+/// Enters a password in a new browser. The session then waits for the second factor.
+pub(super) async fn enter_password(app: &TestApp, email: &str, password: &str) -> TestClient {
+    let mut visitor = app.visitor();
+    let fields = [("email", email), ("password", password), ("next", "/usage?days=7")];
+    let response = visitor.form("/sign-in", &fields).await;
+    assert_eq!(redirect(&response), "/sign-in/second?next=/usage%3Fdays%3D7");
+    visitor
+}
+
+/// Enters a code and the page to go to.
+async fn enter(visitor: &mut TestClient, code: &str) -> reqwest::Response {
+    visitor.form("/sign-in/second", &[("code", code), ("next", "/usage?days=7")]).await
+}
+
+/// Makes the steps of all apps usable again, so that a test doesn't wait for the next one.
+async fn forget_steps(app: &TestApp) {
+    app.sql("update totp set last_step = 0").await;
+}
+
+#[tokio::test]
+async fn an_app_is_a_second_factor_whose_codes_work_once() {
+    let app = TestApp::new().await;
+    let mut ann = app.user(ANN).await;
+    // Opening the page again, also in another tab, shows the same key. Until a code was entered, nothing is asked for.
+    let first = ann.text("/settings/security/totp").await;
+    let key = |page: &str| page.split_once("class=\"key\">").unwrap().1.split('<').next().unwrap().to_owned();
+    assert_eq!(key(&first), key(&ann.text("/settings/security/totp").await));
+    assert!(first.contains("<path d=\"M0 0h1v1h-1z") && !first.contains(" style=\""));
+    let stored = "select secret_encrypted from totp";
+    assert!(!app.one::<Vec<u8>>(stored).await.is_empty());
+    super::sign_in(&app, ANN, PASSWORD).await;
+    for wrong in ["", "12345", "abcdef"] {
+        let page = ann.form("/settings/security/totp", &[("code", wrong)]).await;
+        let page = shows(page, WRONG, "Enter the 6 digits that your app shows.").await;
+        assert_eq!(key(&page), key(&first), "the key is still shown");
+    }
+
+    let before = ann.clone();
+    let (totp, codes) = set_up(&mut ann).await;
+    assert_eq!(codes.len(), 10);
+    assert!(is_signed_in(&ann).await && !is_signed_in(&before).await, "a new factor begins a new token");
+    letter(&app, ANN, "A way to sign in was added", 1).await;
+    assert_eq!(redirect(&ann.get("/settings/security/totp").await), "/settings/security", "the key is shown no more");
+    assert!(app.one::<bool>("select bool_or(is_two_factor) from session").await);
+
+    let mut phone = enter_password(&app, ANN, PASSWORD).await;
+    assert!(!is_signed_in(&phone).await);
+    assert!(phone.text("/sign-in/second?next=%2Fusage").await.contains("name=\"next\" value=\"/usage\""));
+    // The step that confirmed the app is used up, later ones are out of the window.
+    forget_steps(&app).await;
+    shows(enter(&mut phone, &code(&totp, 90)).await, WRONG, WRONG_CODE).await;
+    let current = code(&totp, 0);
+    let spaced = format!("{} {}", &current[..3], &current[3..]);
+    assert_eq!(redirect(&enter(&mut phone, &spaced).await), "/usage?days=7");
+    assert!(is_signed_in(&phone).await);
+    let mut other = enter_password(&app, ANN, PASSWORD).await;
+    shows(enter(&mut other, &current).await, WRONG, WRONG_CODE).await;
+    assert_eq!(redirect(&enter(&mut other, &code(&totp, 30)).await), "/usage?days=7", "the next step");
+    let mut late = enter_password(&app, ANN, PASSWORD).await;
+    shows(enter(&mut late, &current).await, WRONG, WRONG_CODE).await;
+
+    // Removed, nothing more is asked for.
+    assert_eq!(
+        redirect(&ann.form("/settings/security/totp/remove", &[]).await),
+        "/settings/security?saved=totp-removed"
+    );
+    assert!(app.one::<bool>("select not exists (select from totp) and not exists (select from recovery_code)").await);
+    letter(&app, ANN, "A way to sign in was removed", 1).await;
+    super::sign_in(&app, ANN, PASSWORD).await;
+    let events = "select string_agg(kind, ' ' order by created_at) from security_event where kind like 'factor%'";
+    assert_eq!(app.one::<String>(events).await, "factor_added factor_removed");
+}
+
+#[tokio::test]
+async fn recovery_codes_work_once_and_are_replaced() {
+    let app = TestApp::new().await;
+    let mut ann = app.user(ANN).await;
+    shows(ann.form("/settings/security/recovery", &[]).await, WRONG, "Set up an authenticator app first.").await;
+    let (_, codes) = set_up(&mut ann).await;
+    let hashes: Vec<Vec<u8>> =
+        sqlx::query_scalar("select code_hash from recovery_code").fetch_all(&app.db).await.unwrap();
+    assert!(hashes.len() == 10 && hashes.iter().all(|hash| hash.len() == 32));
+    let typed = codes[0].to_lowercase().replace('-', " ");
+    let mut phone = enter_password(&app, ANN, PASSWORD).await;
+    assert_eq!(redirect(&enter(&mut phone, &typed).await), "/usage?days=7");
+    let mut again = enter_password(&app, ANN, PASSWORD).await;
+    for used in [&codes[0], &typed] {
+        shows(enter(&mut again, used).await, WRONG, WRONG_CODE).await;
+    }
+    assert!(ann.text("/settings/security").await.contains("9 codes are left."));
+    let page = shows(ann.form("/settings/security/recovery", &[]).await, StatusCode::OK, "Keep them safe").await;
+    assert!(codes.iter().all(|code| !page.contains(code)));
+    assert!(!ann.text("/settings/security/recovery").await.contains("<li><code>"), "they are shown once");
+    shows(enter(&mut again, &codes[1]).await, WRONG, WRONG_CODE).await;
+    let new = page.split("<li><code>").nth(1).unwrap().split('<').next().unwrap();
+    assert_eq!(redirect(&enter(&mut again, new).await), "/usage?days=7");
+    // Another user's code is no code.
+    let mut bob = app.user("bob@example.com").await;
+    let (_, of_bob) = set_up(&mut bob).await;
+    let mut eve = enter_password(&app, ANN, PASSWORD).await;
+    shows(enter(&mut eve, &of_bob[0]).await, WRONG, WRONG_CODE).await;
+}
+
+/// Field note 67: wrong codes are attempts, and each is in the recent activity. A right one clears the count.
+#[tokio::test]
+async fn wrong_codes_are_limited() {
+    let app = TestApp::new().await;
+    let mut ann = app.user(ANN).await;
+    let (_, codes) = set_up(&mut ann).await;
+    let mut eve = enter_password(&app, ANN, PASSWORD).await;
+    for _ in 0..9 {
+        shows(enter(&mut eve, "AAAA-AAAA").await, WRONG, WRONG_CODE).await;
+    }
+    assert_eq!(redirect(&enter(&mut eve, &codes[0]).await), "/usage?days=7");
+    let mut eve = enter_password(&app, ANN, PASSWORD).await;
+    for _ in 0..10 {
+        shows(enter(&mut eve, "AAAA-AAAA").await, WRONG, WRONG_CODE).await;
+    }
+    is_limited(enter(&mut eve, &codes[1]).await).await;
+    is_limited(ann.form("/sign-in/confirm", &[("code", codes[1].as_str())]).await).await;
+    let failed = "select count(*) from security_event where kind = 'sign_in_failed'";
+    assert_eq!(app.one::<i64>(failed).await, 19);
+}
+
+#[tokio::test]
+async fn a_session_waits_ten_minutes_for_its_second_factor() {
+    let app = TestApp::new().await;
+    let mut ann = app.user(ANN).await;
+    let (totp, _) = set_up(&mut ann).await;
+    forget_steps(&app).await;
+    assert_eq!(redirect(&app.visitor().get("/sign-in/second").await), "/sign-in");
+    assert_eq!(redirect(&app.visitor().form("/sign-in/second", &[("code", "123456")]).await), "/sign-in");
+    let mut phone = enter_password(&app, ANN, PASSWORD).await;
+    let waits =
+        "select expires_at between now() + interval '9 minutes' and now() + interval '10 minutes' and user_id is null
+                 from session where pending_user_id is not null";
+    assert!(app.one::<bool>(waits).await);
+    app.sql("update session set expires_at = now() - interval '1 second' where pending_user_id is not null").await;
+    assert_eq!(redirect(&phone.get("/sign-in/second?next=%2Fusage").await), "/sign-in?next=/usage");
+    assert_eq!(redirect(&enter(&mut phone, &code(&totp, 0)).await), "/sign-in");
+    // A new password ends it too.
+    let mut phone = enter_password(&app, ANN, PASSWORD).await;
+    let fields = [("current", PASSWORD), ("password", NEW_PASSWORD)];
+    assert_eq!(redirect(&ann.form("/settings/password", &fields).await), "/settings/security?saved=password");
+    assert_eq!(redirect(&enter(&mut phone, &code(&totp, 0)).await), "/sign-in");
+    assert!(is_signed_in(&ann).await);
+}
+
+#[tokio::test]
+async fn a_reset_by_mail_asks_for_the_second_factor() {
+    let app = TestApp::new().await;
+    let mut ann = app.user(ANN).await;
+    let (totp, _) = set_up(&mut ann).await;
+    forget_steps(&app).await;
+    let mut phone = app.visitor();
+    phone.form("/forgot", &[("email", ANN)]).await;
+    let mail = letter(&app, ANN, "Set a new password", 1).await;
+    let response = phone.form("/reset", &[("token", mail.token()), ("password", NEW_PASSWORD)]).await;
+    assert_eq!(redirect(&response), "/sign-in/second");
+    assert!(!is_signed_in(&phone).await && !is_signed_in(&ann).await);
+    assert_eq!(redirect(&enter(&mut phone, &code(&totp, 0)).await), "/usage?days=7");
+    assert!(is_signed_in(&phone).await);
+}
+
+/// A step-up accepts a code, and changes of factors need one.
+#[tokio::test]
+async fn factors_are_changed_only_after_a_recent_proof() {
+    let app = TestApp::new().await;
+    let mut ann = app.user(ANN).await;
+    let (totp, _) = set_up(&mut ann).await;
+    forget_steps(&app).await;
+    app.sql("update session set authenticated_at = now() - interval '11 minutes'").await;
+    for path in ["/settings/security/totp/remove", "/settings/security/recovery", "/settings/password/remove"] {
+        assert_eq!(redirect(&ann.form(path, &[]).await), "/sign-in/confirm", "{path}");
+    }
+    assert_eq!(redirect(&ann.get("/settings/security/totp").await), "/sign-in/confirm?next=/settings/security/totp");
+    let page = ann.form("/sign-in/confirm", &[("code", "AAAA-AAAA"), ("next", "/usage")]).await;
+    assert!(shows(page, WRONG, WRONG_CODE).await.contains("name=\"next\" value=\"/usage\""));
+    let current = code(&totp, 0);
+    let fields = [("code", current.as_str()), ("next", "/usage")];
+    assert_eq!(redirect(&ann.form("/sign-in/confirm", &fields).await), "/usage");
+    // The password is the only way in.
+    shows(ann.form("/settings/password/remove", &[]).await, WRONG, "your only way to sign in").await;
+}
+
+#[tokio::test]
+async fn admins_prove_a_second_factor_if_it_is_required() {
+    let app = TestApp::with(&[("REQUIRE_MFA_FOR_ADMINS", "true")]).await;
+    let (ann, mut admin) = (app.user(ANN).await, app.user("admin@example.com").await);
+    for path in ["/admin", "/admin/users", "/admin/export.json"] {
+        assert_eq!(redirect(&admin.get(path).await), "/settings/security?required=mfa", "{path}");
+        assert_eq!(ann.get(path).await.status(), StatusCode::NOT_FOUND, "{path} doesn't exist for others");
+    }
+    assert_eq!(admin.form("/fn/admin_health", &[]).await.status(), StatusCode::SEE_OTHER);
+    assert!(admin.text("/settings/security?required=mfa").await.contains("Admins need a second factor"));
+    let one_factor = admin.clone();
+    let (totp, _) = set_up(&mut admin).await;
+    assert_eq!(admin.get("/admin").await.status(), StatusCode::OK);
+    assert!(!is_signed_in(&one_factor).await);
+    // A session from before proves it first; the password alone isn't enough.
+    app.sql("update session set is_two_factor = false").await;
+    let confirm = "/sign-in/confirm?next=/admin/users&factor=second";
+    assert_eq!(redirect(&admin.get("/admin/users").await), confirm);
+    let page = admin.text(confirm).await;
+    assert!(page.contains("name=\"code\"") && !page.contains("name=\"password\""), "{page}");
+    admin.form("/sign-in/confirm", &[("password", PASSWORD)]).await;
+    assert_eq!(redirect(&admin.get("/admin/users").await), confirm);
+    forget_steps(&app).await;
+    let current = code(&totp, 0);
+    let fields = [("code", current.as_str()), ("next", "/admin/users")];
+    assert_eq!(redirect(&admin.form("/sign-in/confirm", &fields).await), "/admin/users");
+    assert_eq!(admin.get("/admin/users").await.status(), StatusCode::OK);
+    // The password keeps what was proved.
+    admin.form("/sign-in/confirm", &[("password", PASSWORD)]).await;
+    assert_eq!(admin.get("/admin/users").await.status(), StatusCode::OK);
+}
