@@ -213,6 +213,12 @@ impl PageElement {
         document()?.create_element(name).ok().map(Self)
     }
 
+    /// Returns whether its content is higher than itself.
+    #[must_use]
+    pub fn overflows(&self) -> bool {
+        self.0.scroll_height() > self.0.client_height()
+    }
+
     /// Returns the value of a form control.
     #[must_use]
     pub fn value(&self) -> String {
@@ -370,6 +376,12 @@ impl PageEvent {
     #[must_use]
     pub fn is_prevented(&self) -> bool {
         self.0.default_prevented()
+    }
+
+    /// Returns whether a `pageshow` event restores a page that the browser had kept.
+    #[must_use]
+    pub fn is_restored(&self) -> bool {
+        Reflect::get(&self.0, &JsValue::from_str("persisted")).is_ok_and(|persisted| persisted.is_truthy())
     }
 
     /// Prevents what the browser would do.

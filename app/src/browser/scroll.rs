@@ -27,8 +27,8 @@ pub struct Scroll {
 }
 
 impl Scroll {
-    /// Watches the transcript. `jump` is the button that goes to the end; `near_start` is called when older messages come into view.
-    pub fn watch(element: PageElement, jump: PageElement, near_start: impl Fn() + 'static) -> Rc<Self> {
+    /// Watches the transcript. `jump` is the button that goes to the end.
+    pub fn watch(element: PageElement, jump: PageElement) -> Rc<Self> {
         let scroll = Rc::new(Self {
             element,
             jump,
@@ -55,12 +55,7 @@ impl Scroll {
             }
         });
         let watched = Rc::clone(&scroll);
-        scroll.element.listen_passively("scroll", move |_| {
-            watched.scrolled();
-            if watched.element.0.scroll_top() < NEAR_START {
-                near_start();
-            }
-        });
+        scroll.element.listen_passively("scroll", move |_| watched.scrolled());
         let watched = Rc::clone(&scroll);
         listen_on_page("keydown", move |event| {
             let is_up = event.key().is_some_and(|key| {
@@ -88,6 +83,11 @@ impl Scroll {
         if self.element.0.scroll_top() > 0 {
             self.sticks.set(false);
         }
+    }
+
+    /// Returns whether the start is in view or nearly so.
+    pub fn is_near_start(&self) -> bool {
+        self.element.0.scroll_top() < NEAR_START
     }
 
     fn scrolled(&self) {

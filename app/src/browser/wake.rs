@@ -36,7 +36,11 @@ async fn woken() -> Wake {
     poll_fn(|context| match LAST.get() {
         (count, reason) if count != before => Poll::Ready(reason),
         _ => {
-            WAITING.with_borrow_mut(|waiting| waiting.push(context.waker().clone()));
+            WAITING.with_borrow_mut(|waiting| {
+                if !waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+                    waiting.push(context.waker().clone());
+                }
+            });
             Poll::Pending
         }
     })
