@@ -9,14 +9,8 @@ use std::rc::Rc;
 impl Chat {
     /// Asks the server for turns that the page doesn't show yet.
     pub(super) async fn catch_up(self: &Rc<Self>) {
-        let newest = self.newest.borrow().clone();
-        if self.is_busy() {
-            return;
-        }
-        if let Some(status) = match newest {
-            Some(turn) => api::turn_status(&turn).await,
-            None => None,
-        } {
+        let Some(turn) = self.newest.borrow().clone().filter(|_| !self.is_busy()) else { return };
+        if let Some(status) = api::turn_status(&turn).await {
             self.catch_up_with(status).await;
         }
     }
