@@ -73,7 +73,8 @@ impl Block {
         let (Some(kept), Some(old)) = (self.html.get(..update.keep), self.html.get(update.keep..)) else {
             return false;
         };
-        let is_open = kept.starts_with(CODE_BLOCK) && kept.contains("<code");
+        // At the end of a line of code, the HTML is neither within a tag nor within a character reference.
+        let is_open = kept.starts_with(CODE_BLOCK) && kept.ends_with('\n') && kept.contains("<code");
         let (Some((old, old_end)), Some((new, new_end))) = (old.split_once(CODE_END), update.html.split_once(CODE_END))
         else {
             return false;

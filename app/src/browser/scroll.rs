@@ -9,7 +9,7 @@ use web_sys::{ScrollIntoViewOptions, ScrollLogicalPosition};
 /// Pixels to the end below which the transcript is at its end. Zoomed pages have fractions of pixels.
 const AT_END: i32 = 2;
 /// Pixels to the end above which the button that goes there is shown.
-const FAR: i32 = 80;
+const FAR: i32 = 8;
 /// Pixels to the start below which older messages are loaded.
 const NEAR_START: i32 = 600;
 
@@ -66,7 +66,11 @@ impl Scroll {
             }
         });
         let watched = Rc::clone(&scroll);
-        scroll.jump.listen("click", move |_| watched.to_end());
+        scroll.jump.listen("click", move |_| {
+            watched.go_to_end();
+            // The button disappears, so the focus goes to what it has shown.
+            watched.element.focus();
+        });
         let watched = Rc::clone(&scroll);
         listen_on_window("resize", move |_| watched.keep_end());
         scroll
@@ -111,7 +115,7 @@ impl Scroll {
     }
 
     /// Scrolls to the end and keeps it visible from now on.
-    pub fn to_end(self: &Rc<Self>) {
+    pub fn go_to_end(self: &Rc<Self>) {
         self.sticks.set(true);
         self.keep_end();
     }

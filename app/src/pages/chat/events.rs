@@ -33,7 +33,7 @@ pub(super) fn start() {
     if let Some(turn) = chat.element.attribute("data-running") {
         chat.follow_other(&turn, &chat.element.attribute("data-running-model").unwrap_or_default());
     }
-    chat.scroll.to_end();
+    chat.scroll.go_to_end();
     if let Some(current) = dom::first("#conversations [aria-current=\"page\"]") {
         scroll::show_in_list(&current);
     }

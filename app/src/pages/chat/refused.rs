@@ -43,7 +43,7 @@ impl Chat {
         if let Some(card) = Card::show(&self.refused, refusal, is_regeneration) {
             self.connect_card(&Rc::new(card), message, refusal);
         }
-        self.scroll.to_end();
+        self.scroll.go_to_end();
         self.refresh_quota();
     }
 

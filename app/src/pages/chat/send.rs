@@ -55,7 +55,7 @@ impl Chat {
         *self.pending.borrow_mut() = Some(message.text.clone());
         self.set_running(Some(&id));
         self.toast.close();
-        self.scroll.to_end();
+        self.scroll.go_to_end();
         let chat = Rc::clone(self);
         spawn_local(async move { chat.run(&live, message).await });
     }

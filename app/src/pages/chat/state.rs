@@ -69,7 +69,12 @@ impl Chat {
     /// Finds the chat that the server rendered. Returns `None` if the page only shows earlier messages.
     pub fn find() -> Option<Rc<Self>> {
         let element = dom::element("chat")?;
-        let quota = dom::element("meter").and_then(|meter| meter::rendered(&meter));
+        let quota = dom::element("meter").and_then(|meter| {
+            let quota = meter::rendered(&meter)?;
+            // Shows times by the browser's clock.
+            meter::show(&meter, &quota);
+            Some(quota)
+        });
         let chat = Self {
             messages: dom::element("messages")?,
             turns: dom::element("turns")?,
