@@ -67,6 +67,7 @@ impl Composer {
     /// Puts a text before what has been typed since.
     pub fn put_back(&self, text: &str) {
         match self.text() {
+            _ if text.is_empty() => {}
             typed if typed.trim().is_empty() => self.set_text(text),
             typed => self.set_text(&format!("{text}\n\n{typed}")),
         }

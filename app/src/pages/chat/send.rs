@@ -8,9 +8,14 @@ use crate::browser::clock;
 use crate::browser::json::{Json, JsonObject};
 use crate::browser::stream::{Event, Events};
 use crate::browser::turn::{self, End, Start};
+use crate::browser::wake::pause;
 use domain::TurnId;
 use leptos::task::spawn_local;
 use std::rc::Rc;
+
+/// How often the messages of a turn that has ended are requested, and the pause in between.
+const LOAD_TRIES: u32 = 100;
+const LOAD_PAUSE_MS: u32 = 2_000;
 
 impl Chat {
     /// Sends the message in the box. While a response is in progress, it waits in the queue.
@@ -129,15 +134,27 @@ impl Chat {
         }
     }
 
-    /// Shows the messages of a turn that ended while the page was disconnected.
+    /// Shows the messages of a turn that ended while the page was disconnected. One that was stopped before its response began has none, so
+    /// its text goes back into the message box.
     async fn load_ended(self: &Rc<Self>, live: &LiveTurn, message: Option<&Message>) {
-        if self.conversation().is_none()
-            && let Some(id) = api::turn_status(&live.id).await.and_then(|status| status.conversation)
-        {
-            self.set_conversation(&id, message.map(|message| message.text.as_str()).unwrap_or_default());
+        let text = message.filter(|message| message.retry_of.is_none()).map(|message| message.text.as_str());
+        for _ in 0..LOAD_TRIES {
+            if let Some(status) = api::turn_status(&live.id).await {
+                let Some(conversation) = status.conversation else {
+                    live.remove();
+                    self.composer.put_back(text.unwrap_or_default());
+                    self.save_draft();
+                    return;
+                };
+                if self.conversation().is_none() {
+                    self.set_conversation(&conversation, text.unwrap_or_default());
+                }
+                if self.load_messages().await {
+                    return self.announce("The response is complete.");
+                }
+            }
+            pause(LOAD_PAUSE_MS).await;
         }
-        self.load_messages().await;
-        self.announce("The response is complete.");
     }
 
     fn apply(self: &Rc<Self>, live: &LiveTurn, event: Event, message: Option<&Message>) {
