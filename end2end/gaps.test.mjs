@@ -84,7 +84,8 @@ test('a message whose response never arrived is sent once', { timeout: 600_000 }
   const call = await typist.next();
   call.send('Yes.');
   await pause(1_000);
-  relay.restore(); // The connection on which the response was lost breaks.
+  relay.cut(); // The connection on which the response was lost breaks.
+  relay.restore();
   await answers(cid).getByText('Yes.').waitFor();
   call.end();
   await ended(cid);
@@ -126,7 +127,7 @@ test('a silent connection is given up for a new one', { timeout: 600_000 }, asyn
   await pause(13_000); // A heartbeat is overdue.
   const lost = answers(eli).getByText('Two.');
   assert.equal(await lost.count(), 0);
-  // The connections stay open and silent; only new ones work.
+  // The connection stays open and silent; only new ones work.
   relay.restore();
   await eli.evaluate(() => window.dispatchEvent(new Event('focus')));
   await lost.waitFor();
@@ -161,19 +162,19 @@ test('another device catches up when it is looked at, and regenerates there', { 
   call.send('one');
   call.end();
   await ended(gil);
-  const context = await browser.visitor({ quiet: true, storageState: await gil.context().storageState() });
-  await context.goto(gil.url());
-  await woken(context);
+  const other = await browser.visitor({ quiet: true, storageState: await gil.context().storageState() });
+  await other.goto(gil.url());
+  await woken(other);
   await send(gil, 'Second');
   call = await typist.next();
   call.send('two');
   await answers(gil).getByText('two').waitFor();
-  assert.equal(await context.locator('.user-message').count(), 1);
-  await context.evaluate(() => window.dispatchEvent(new Event('focus')));
-  await context.locator('.user-message', { hasText: 'Second' }).waitFor();
-  await answers(context).getByText('two').waitFor();
+  assert.equal(await other.locator('.user-message').count(), 1);
+  await other.evaluate(() => window.dispatchEvent(new Event('focus')));
+  await other.locator('.user-message', { hasText: 'Second' }).waitFor();
+  await answers(other).getByText('two').waitFor();
   call.end();
-  await ended(context);
+  await ended(other);
   await ended(gil);
   // The other device shows an older state again: Regenerate there shows the newer turn instead of paying for the wrong one.
   await send(gil, 'Third');
@@ -182,13 +183,13 @@ test('another device catches up when it is looked at, and regenerates there', { 
   call.end();
   await ended(gil);
   const before = paid('gil@example.com');
-  await context.locator('.answer').last().getByRole('button', { name: 'Regenerate', exact: true }).click();
-  await answers(context).getByText('three').waitFor();
+  await other.locator('.answer').last().getByRole('button', { name: 'Regenerate', exact: true }).click();
+  await answers(other).getByText('three').waitFor();
   assert.equal(paid('gil@example.com'), before);
-  await context.locator('.answer').last().getByRole('button', { name: 'Regenerate', exact: true }).click();
+  await other.locator('.answer').last().getByRole('button', { name: 'Regenerate', exact: true }).click();
   call = await typist.next();
   call.send('three again');
   call.end();
-  await answers(context).getByText('three again').waitFor();
-  assert.equal(await answers(context).getByText('three', { exact: true }).count(), 0);
+  await answers(other).getByText('three again').waitFor();
+  assert.equal(await answers(other).getByText('three', { exact: true }).count(), 0);
 });

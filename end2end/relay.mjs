@@ -7,14 +7,16 @@ export async function startRelay(target) {
   const state = { isCut: false, isMute: false, delayMs: 0, bytesPerSecond: Infinity };
   const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 
-  // Passes on what arrives, in order, as slowly as the state says. What arrives while the relay is mute is lost.
+  // Passes on what arrives, in order, as slowly as the state says. A connection that loses an answer stays silent from then on.
   async function pass(from, to, isAnswer) {
+    let isSilent = false;
     try {
       for await (const chunk of from) {
         if (state.delayMs) await wait(state.delayMs);
         const size = Number.isFinite(state.bytesPerSecond) ? Math.max(1, Math.floor(state.bytesPerSecond / 20)) : chunk.length;
         for (let at = 0; at < chunk.length; at += size) {
-          if (isAnswer && state.isMute) break;
+          isSilent ||= isAnswer && state.isMute;
+          if (isSilent) break;
           if (size < chunk.length || Number.isFinite(state.bytesPerSecond)) await wait(50);
           if (!to.write(chunk.subarray(at, at + size))) await new Promise((done) => to.once('drain', done).once('close', done));
         }
@@ -47,13 +49,9 @@ export async function startRelay(target) {
     url: `http://127.0.0.1:${server.address().port}`,
     // Breaks all connections and refuses new ones, until `restore`.
     cut: () => { state.isCut = true; destroyAll(); },
-    // Loses what the server sends while connections stay open, until `restore`, which breaks them.
+    // Loses what the server sends, until `restore`. Connections that have lost something stay open and silent.
     mute: () => { state.isMute = true; },
-    restore: () => {
-      const wasMute = state.isMute;
-      Object.assign(state, { isCut: false, isMute: false, delayMs: 0, bytesPerSecond: Infinity });
-      if (wasMute) destroyAll();
-    },
+    restore: () => Object.assign(state, { isCut: false, isMute: false, delayMs: 0, bytesPerSecond: Infinity }),
     delay: (ms) => { state.delayMs = ms; },
     throttle: (bytesPerSecond) => { state.bytesPerSecond = bytesPerSecond; },
     stop: () => { server.close(); destroyAll(); },
