@@ -4,11 +4,14 @@ use crate::browser::api::Refusal;
 use crate::browser::clock;
 use crate::browser::dom::{self, PageElement};
 use crate::components::duration::wait;
+use std::cell::Cell;
 
 /// The card of the last refusal.
 pub(super) struct Card {
     element: PageElement,
     container: PageElement,
+    /// Whether the wait is over.
+    is_over: Cell<bool>,
 }
 
 impl Card {
@@ -21,7 +24,7 @@ impl Card {
                 part.remove();
             }
         }
-        let card = Self { element, container: container.clone() };
+        let card = Self { element, container: container.clone(), is_over: Cell::new(false) };
         card.slot("message", |slot| slot.set_text(&message(&refusal.message, is_regeneration)));
         if let Some(plan) = &refusal.upgrade {
             card.slot("upgrade", |slot| {
@@ -50,6 +53,7 @@ impl Card {
     /// Shows the remaining wait.
     pub fn show_wait(&self, left_ms: u64) {
         let is_waiting = left_ms > 0;
+        self.is_over.set(!is_waiting);
         self.slot("countdown", |slot| slot.set_text(&wait(left_ms)));
         self.slot("wait", |slot| slot.show(is_waiting));
         self.slot("now", |slot| slot.show(!is_waiting));
@@ -66,9 +70,18 @@ impl Card {
         self.element.remove();
     }
 
-    /// Returns whether the user asked to send the message as soon as possible.
-    pub fn is_automatic(&self) -> bool {
+    /// Returns whether the wait is over and the user asked to send the message then.
+    pub fn is_due(&self) -> bool {
+        self.is_over.get() && self.is_automatic()
+    }
+
+    fn is_automatic(&self) -> bool {
         self.element.find("[data-slot=\"auto\"] input").is_some_and(|input| input.is_checked())
+    }
+
+    /// Calls a handler when the user asks to send the message as soon as possible, or takes that back.
+    pub fn on_automatic(&self, handler: impl Fn() + 'static) {
+        self.slot("auto", |slot| slot.listen("change", move |_| handler()));
     }
 
     /// Calls a handler when a button of the card is clicked.

@@ -101,6 +101,12 @@ impl Chat {
         spawn_local(async move { chat.offer_model(&offered, &refused, &kind).await });
         let Some(wait_ms) = refusal.retry_after_ms else { return };
         let until_ms = clock::now_ms() + wait_ms;
+        let (late, checked) = (Rc::clone(&retry), Rc::clone(card));
+        card.on_automatic(move || {
+            if checked.is_shown() && checked.is_due() {
+                late();
+            }
+        });
         let (chat, card) = (Rc::clone(self), Rc::clone(card));
         spawn_local(async move {
             while card.is_shown() {
@@ -108,7 +114,7 @@ impl Chat {
                 card.show_wait(left_ms);
                 if left_ms == 0 {
                     chat.load_quota().await;
-                    if card.is_shown() && card.is_automatic() {
+                    if card.is_shown() && card.is_due() {
                         retry();
                     }
                     return;
