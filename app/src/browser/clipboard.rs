@@ -5,8 +5,8 @@ use gloo_timers::future::TimeoutFuture;
 use leptos::task::spawn_local;
 
 /// Handles a click on one of the buttons within a response's text: Copy, Wrap and Download of a code block, "Copy as CSV" of a table.
-/// Returns whether it was one of them.
-pub fn click(button: &PageElement, announce: impl Fn(&str) + 'static) -> bool {
+/// Does nothing for any other.
+pub fn click(button: &PageElement, announce: impl Fn(&str) + 'static) {
     let code = || button.closest(".code").and_then(|block| block.find("code"));
     if button.attribute("data-copy").is_some() {
         if let Some(code) = code() {
@@ -26,10 +26,7 @@ pub fn click(button: &PageElement, announce: impl Fn(&str) + 'static) -> bool {
         if let (Some(block), Some(code)) = (button.closest(".code"), code()) {
             download(&file_name(&block), &code.text());
         }
-    } else {
-        return false;
     }
-    true
 }
 
 /// Copies a response as text: its blocks, code between fences, tables with tabs.
