@@ -22,10 +22,10 @@ pub fn click(button: &PageElement, announce: impl Fn(&str) + 'static) {
             block.mark("data-wrapped", is_wrapped);
             button.set("aria-pressed", if is_wrapped { "true" } else { "false" });
         }
-    } else if button.attribute("data-download").is_some() {
-        if let (Some(block), Some(code)) = (button.closest(".code"), code()) {
-            download(&file_name(&block), &code.text());
-        }
+    } else if button.attribute("data-download").is_some()
+        && let (Some(block), Some(code)) = (button.closest(".code"), code())
+    {
+        download(&file_name(&block), &code.text());
     }
 }
 
