@@ -1,29 +1,94 @@
 //! Requests to this server's own API.
 
-use domain::{Problem, ProblemKind, Quota, TurnId, problem::ProblemBody};
+use super::clock;
+use super::json::{Json, JsonObject};
+use super::wake::{Wake, pause};
+use futures::future::{Either, select};
 use gloo_timers::future::TimeoutFuture;
-use wasm_bindgen::{JsCast, JsValue};
+use std::pin::pin;
+use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Headers, RequestInit, Response};
+use web_sys::{AbortController, Headers, RequestInit, Response};
 
-/// Returns the problem to show when no response arrived.
-#[must_use]
-pub fn offline() -> Problem {
-    Problem::new(
-        ProblemKind::Internal,
-        "The connection was lost. Check your internet connection and try again. Your draft is kept.",
-    )
+/// A problem that the server responded with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The kind, as in `domain::ProblemKind`.
+    pub kind: String,
+    /// What happened and what to do.
+    pub message: String,
+    /// Milliseconds until the same request would be accepted.
+    pub retry_after_ms: Option<u64>,
+    /// The plan that would allow the request.
+    pub upgrade: Option<String>,
+    /// HTTP status of the response; 0 if the problem came as an event or no response arrived.
+    pub status: u16,
 }
 
-/// Returns whether a problem means that no response arrived, rather than an error reported by the server.
-#[must_use]
-pub fn is_offline(problem: &Problem) -> bool {
-    problem.kind == ProblemKind::Internal && problem.incident.is_none()
+impl Refusal {
+    /// Reads a problem.
+    #[must_use]
+    pub fn read(problem: &Json, status: u16) -> Option<Self> {
+        Some(Self {
+            kind: problem.text("kind")?,
+            message: problem.text("message")?,
+            retry_after_ms: problem.number("retry_after_ms"),
+            upgrade: problem.text("upgrade"),
+            status,
+        })
+    }
+
+    /// The refusal of a message that never reached the server.
+    #[must_use]
+    pub fn not_sent() -> Self {
+        let message = "The connection was lost before your message was sent. Check your internet connection and try again. Your message is back in the message box.";
+        Self { kind: "internal".into(), message: message.into(), retry_after_ms: None, upgrade: None, status: 0 }
+    }
+
+    fn signed_out() -> Self {
+        Self {
+            kind: "sign_in_required".into(),
+            message: "Sign in to continue.".into(),
+            retry_after_ms: None,
+            upgrade: None,
+            status: 401,
+        }
+    }
 }
 
-async fn fetch(method: &str, url: &str, body: Option<&str>) -> Result<Response, JsValue> {
+/// Why a request has no result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// No readable response arrived, so it is unknown whether the server received the request.
+    Offline,
+    /// The server refused it.
+    Refused(Refusal),
+}
+
+/// A response whose request is aborted when this is dropped, so that an abandoned stream doesn't stay open.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub response: Response,
+    _request: AbortOnDrop,
+}
+
+#[derive(Debug)]
+struct AbortOnDrop(AbortController);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Milliseconds after which a request without a response counts as lost. Starting a turn takes as long as its provider does.
+const PATIENCE_MS: u32 = 60_000;
+
+async fn fetch(method: &str, url: &str, body: Option<&str>) -> Result<Reply, JsValue> {
+    let request = AbortOnDrop(AbortController::new()?);
     let init = RequestInit::new();
     init.set_method(method);
+    init.set_signal(Some(&request.0.signal()));
     if let Some(body) = body {
         let headers = Headers::new()?;
         headers.set("Content-Type", "application/json")?;
@@ -31,46 +96,133 @@ async fn fetch(method: &str, url: &str, body: Option<&str>) -> Result<Response, 
         init.set_body(&JsValue::from_str(body));
     }
     let window = web_sys::window().ok_or(JsValue::NULL)?;
-    JsFuture::from(window.fetch_with_str_and_init(url, &init)).await?.dyn_into()
+    let mut response = pin!(JsFuture::from(window.fetch_with_str_and_init(url, &init)));
+    loop {
+        match select(response.as_mut(), pin!(pause(PATIENCE_MS))).await {
+            Either::Left((response, _)) => return Ok(Reply { response: response?.dyn_into()?, _request: request }),
+            Either::Right((Wake::Seen, _)) => {}
+            Either::Right(_) => return Err(JsValue::NULL),
+        }
+    }
 }
 
-async fn text(response: &Response) -> Option<String> {
-    JsFuture::from(response.text().ok()?).await.ok()?.as_string()
+async fn text(reply: &Reply) -> Option<String> {
+    JsFuture::from(reply.response.text().ok()?).await.ok()?.as_string()
 }
 
 /// Sends a request with an optional JSON body.
-///
-/// # Errors
-/// Returns the problem in the server's error response, or [`offline`] if no readable response arrived.
-pub async fn send(method: &str, url: &str, body: Option<&str>) -> Result<Response, Problem> {
-    let response = fetch(method, url, body).await.map_err(|_| offline())?;
-    if response.ok() {
-        return Ok(response);
+pub(super) async fn send(method: &str, url: &str, body: Option<&str>) -> Result<Reply, Failure> {
+    let reply = fetch(method, url, body).await.map_err(|_| Failure::Offline)?;
+    if let Ok(Some(date)) = reply.response.headers().get("date") {
+        clock::learn_from_response(&date);
     }
-    let body = text(&response).await.and_then(|text| serde_json::from_str::<ProblemBody>(&text).ok());
-    Err(body.map_or_else(offline, |body| body.problem))
+    if reply.response.redirected() {
+        // Only pages redirect, and only to the sign-in page.
+        return Err(Failure::Refused(Refusal::signed_out()));
+    }
+    if reply.response.ok() {
+        return Ok(reply);
+    }
+    let status = reply.response.status();
+    let problem = text(&reply).await.and_then(|text| Json::parse(&text));
+    let refusal = problem.and_then(|body| Refusal::read(&body.field("problem"), status));
+    // A proxy's error page says nothing about the request.
+    Err(refusal.map_or(Failure::Offline, Failure::Refused))
+}
+
+async fn load(method: &str, url: &str, body: Option<&str>) -> Result<Json, Failure> {
+    let reply = send(method, url, body).await?;
+    text(&reply).await.and_then(|text| Json::parse(&text)).ok_or(Failure::Offline)
 }
 
 /// Loads the viewer's remaining quota. Returns `None` if it can't be loaded.
-pub async fn quota() -> Option<Quota> {
-    let response = send("GET", "/api/quota", None).await.ok()?;
-    serde_json::from_str(&text(&response).await?).ok()
+pub async fn quota() -> Option<Json> {
+    load("GET", "/api/quota", None).await.ok()
+}
+
+/// Estimates a draft's tokens with a model. Returns `None` if it can't be estimated now.
+pub async fn estimate(conversation: Option<&str>, model: &str, text: &str) -> Option<Json> {
+    let body =
+        JsonObject::new().with("conversation_id", conversation).with("model", Some(model)).with("text", Some(text));
+    load("POST", "/api/estimate", Some(&body.to_text())).await.ok()
+}
+
+/// Loads rendered messages of a conversation by the URL of a fragment.
+///
+/// # Errors
+/// Returns why there is none.
+pub async fn fragment(url: &str) -> Result<String, Failure> {
+    let reply = send("GET", url, None).await?;
+    text(&reply).await.ok_or(Failure::Offline)
 }
 
 /// Saves the user's time zone, a name from the IANA time zone database.
 pub async fn time_zone(zone: &str) {
     // A failure is ignored: the request is repeated on the next page load.
-    let _ = send("POST", "/settings/time-zone", Some(&serde_json::json!({ "zone": zone }).to_string())).await;
+    let body = JsonObject::new().with("zone", Some(zone)).to_text();
+    let _ = send("POST", "/settings/time-zone", Some(&body)).await;
+}
+
+/// Saves the user's opinion of a response; `None` removes it. Returns whether it was saved.
+pub async fn feedback(turn: &str, is_good: Option<bool>) -> bool {
+    let body = match is_good {
+        Some(true) => "{\"good\":true}",
+        Some(false) => "{\"good\":false}",
+        None => "{\"good\":null}",
+    };
+    send("POST", &format!("/api/turns/{turn}/feedback"), Some(body)).await.is_ok()
 }
 
 /// Stops a turn. Retries up to three times and then gives up silently.
-pub async fn stop(turn: TurnId) {
+pub async fn stop(turn: &str) {
     // The connection may have just broken, or the server may not have received the turn yet, so the request is retried after these
     // pauses, in milliseconds. If all attempts fail, the turn continues and the Stop button stays available.
-    for pause in [0, 300, 1_000, 3_000] {
-        TimeoutFuture::new(pause).await;
+    for pause_ms in [0, 300, 1_000, 3_000] {
+        TimeoutFuture::new(pause_ms).await;
         if send("POST", &format!("/api/turns/{turn}/stop"), None).await.is_ok() {
             return;
         }
     }
+}
+
+/// What became of a turn, and the newest turn of its conversation.
+#[derive(Clone, Debug)]
+pub struct TurnStatus {
+    /// Its state.
+    pub state: TurnState,
+    /// Its conversation.
+    pub conversation: Option<String>,
+    /// The newest turn of the conversation: its id, its model's name for users, and whether it is in progress.
+    pub latest: Option<(String, String, bool)>,
+}
+
+/// The state of a turn on the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TurnState {
+    /// In progress.
+    Running,
+    /// Ended; its message is in the transcript.
+    Ended,
+    /// The server has never received it.
+    Unknown,
+}
+
+/// Loads what became of a turn. Returns `None` if the server doesn't say.
+pub async fn turn_status(turn: &str) -> Option<TurnStatus> {
+    let status = match load("GET", &format!("/api/turns/{turn}"), None).await {
+        Ok(status) => status,
+        Err(Failure::Refused(Refusal { status: 404, .. })) => {
+            return Some(TurnStatus { state: TurnState::Unknown, conversation: None, latest: None });
+        }
+        Err(_) => return None,
+    };
+    let state = match status.text("state")?.as_str() {
+        "running" => TurnState::Running,
+        "ended" => TurnState::Ended,
+        _ => TurnState::Unknown,
+    };
+    let latest = status.field("latest");
+    let label = latest.text("label").unwrap_or_default();
+    let latest = latest.text("turn_id").map(|turn| (turn, label, latest.flag("running")));
+    Some(TurnStatus { state, conversation: status.text("conversation_id"), latest })
 }

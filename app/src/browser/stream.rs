@@ -1,71 +1,119 @@
 //! Streams a turn's events with `fetch`, because `EventSource` can neither send a POST nor read the body of an error response.
 
-use super::api;
+use super::api::{self, Failure, Refusal, Reply};
+use super::clock;
+use super::json::Json;
+use super::morph::Update;
+use super::wake::{Wake, pause};
 use domain::sse::{SseEvent, SseParser};
-use domain::{ConversationId, ModelName, Problem, TurnEvent, TurnId};
 use futures::future::{Either, select};
-use futures::{Stream, StreamExt, stream};
-use gloo_timers::future::TimeoutFuture;
-use serde::Serialize;
+use std::collections::VecDeque;
 use std::pin::pin;
-use wasm_bindgen::JsCast;
-use web_sys::Response;
+use wasm_bindgen_futures::JsFuture;
+use web_sys::ReadableStreamDefaultReader;
 
-/// The body of `POST /api/chat`.
-#[derive(Serialize)]
-pub struct ChatRequest<'a> {
-    /// The conversation to continue; `None` starts a new one.
-    pub conversation_id: Option<ConversationId>,
-    /// The model to call; `None` uses the plan's default.
-    pub model: Option<&'a ModelName>,
-    /// The reasoning effort; `None` leaves it to the model.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub effort: Option<&'a str>,
-    /// The user's message; `None` regenerates the response of `retry_of`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub text: Option<&'a str>,
-    /// The turn whose response is regenerated.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub retry_of: Option<TurnId>,
-    /// The turn's id, chosen by the client. It is the idempotency key, so a request can be retried safely.
-    pub turn_id: TurnId,
+/// An event of a turn whose response is rendered by the server.
+#[derive(Debug)]
+pub enum Event {
+    /// The first event.
+    Turn(Json),
+    /// Changes of the response's HTML.
+    Blocks(Vec<Update>),
+    /// A piece of the model's reasoning, in plain text.
+    Reasoning(String),
+    /// The last event of a turn that ended.
+    Finish(Json),
+    /// The last event of a turn that failed.
+    Failed(Refusal),
 }
 
-/// Starts a turn and returns its events with their sequence numbers.
+impl Event {
+    /// Whether it is the last event of its turn.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        matches!(self, Self::Finish(_) | Self::Failed(_))
+    }
+}
+
+/// The events of one turn, over one connection.
+#[derive(Debug)]
+pub struct Events {
+    reader: ReadableStreamDefaultReader,
+    parser: SseParser,
+    pending: VecDeque<(u64, Event)>,
+    heard_ms: u64,
+    _reply: Reply,
+}
+
+/// Silence in milliseconds after which the connection counts as broken. The server sends a heartbeat every ten seconds.
+const SILENCE_MS: u32 = 30_000;
+/// The same when the user comes back to the page: a heartbeat is overdue.
+const OVERDUE_MS: u64 = 12_000;
+
+/// Starts a turn and returns its events. The body of the request names the turn's id, so that it can be repeated safely.
 ///
 /// # Errors
-/// Returns the server's problem if the turn is refused, or [`api::offline`] if no response arrived.
-pub async fn start_turn(request: &ChatRequest<'_>) -> Result<impl Stream<Item = (u64, TurnEvent)> + use<>, Problem> {
-    let body = serde_json::to_string(request).map_err(|_| api::offline())?;
-    Ok(events(&api::send("POST", "/api/chat", Some(&body)).await?))
+/// Returns the server's refusal, or that no response arrived.
+pub async fn start_turn(body: &str) -> Result<Events, Failure> {
+    events(api::send("POST", "/api/chat?view=html", Some(body)).await?)
 }
 
 /// Returns a turn's events with sequence numbers above `after`.
 ///
 /// # Errors
-/// Returns the server's problem if the event log is gone or the turn isn't the user's, or [`api::offline`] if no response arrived.
-pub async fn resume(turn: TurnId, after: u64) -> Result<impl Stream<Item = (u64, TurnEvent)> + use<>, Problem> {
-    Ok(events(&api::send("GET", &format!("/api/turns/{turn}/events?after={after}"), None).await?))
+/// Returns the server's refusal if the event log is gone or the turn isn't the user's, or that no response arrived.
+pub async fn resume(turn: &str, after: u64) -> Result<Events, Failure> {
+    events(api::send("GET", &format!("/api/turns/{turn}/events?view=html&after={after}"), None).await?)
 }
 
-/// Silence in milliseconds after which the connection counts as broken. The server sends a heartbeat every ten seconds.
-const SILENCE_MS: u32 = 30_000;
-
-fn events(response: &Response) -> impl Stream<Item = (u64, TurnEvent)> + use<> {
-    let bytes = response.body().map(|body| wasm_streams::ReadableStream::from_raw(body.unchecked_into()).into_stream());
-    stream::unfold((bytes, SseParser::new()), async |(bytes, mut parser)| {
-        let mut bytes = bytes?;
-        let silence = pin!(TimeoutFuture::new(SILENCE_MS));
-        // A silently broken connection sends nothing, so the stream ends after this timeout and the caller resumes the turn.
-        let Either::Left((Some(Ok(chunk)), _)) = select(bytes.next(), silence).await else { return None };
-        let events: Vec<_> = parser.feed(&js_sys::Uint8Array::new(&chunk).to_vec()).iter().filter_map(read).collect();
-        Some((stream::iter(events), (Some(bytes), parser)))
-    })
-    .flatten()
+fn events(reply: Reply) -> Result<Events, Failure> {
+    let body = reply.response.body().ok_or(Failure::Offline)?;
+    let reader = ReadableStreamDefaultReader::new(&body).map_err(|_| Failure::Offline)?;
+    Ok(Events { reader, parser: SseParser::new(), pending: VecDeque::new(), heard_ms: clock::now_ms(), _reply: reply })
 }
 
-fn read(event: &SseEvent) -> Option<(u64, TurnEvent)> {
-    let data: serde_json::Value = serde_json::from_str(&event.data).ok()?;
-    let event_of = serde_json::json!({"event": event.name, "data": data});
-    Some((event.id.parse().ok()?, serde_json::from_value(event_of).ok()?))
+impl Events {
+    /// Returns the next event with its sequence number. Returns `None` when the connection has ended or broken.
+    pub async fn next(&mut self) -> Option<(u64, Event)> {
+        while self.pending.is_empty() {
+            let bytes = self.read().await?;
+            self.heard_ms = clock::now_ms();
+            self.pending.extend(self.parser.feed(&bytes).iter().filter_map(read_event));
+        }
+        self.pending.pop_front()
+    }
+
+    async fn read(&self) -> Option<Vec<u8>> {
+        let mut chunk = pin!(JsFuture::from(self.reader.read()));
+        loop {
+            match select(chunk.as_mut(), pin!(pause(SILENCE_MS))).await {
+                Either::Left((chunk, _)) => {
+                    let chunk = Json::from_js(chunk.ok()?);
+                    return (!chunk.flag("done")).then(|| chunk.bytes("value"));
+                }
+                Either::Right((Wake::Seen, _)) if clock::now_ms().saturating_sub(self.heard_ms) < OVERDUE_MS => {}
+                Either::Right(_) => return None,
+            }
+        }
+    }
+}
+
+fn read_event(event: &SseEvent) -> Option<(u64, Event)> {
+    let data = Json::parse(&event.data)?;
+    let update = |update: Json| {
+        Some(Update {
+            block: usize::try_from(update.number("block")?).ok()?,
+            keep: usize::try_from(update.number("keep").unwrap_or(0)).ok()?,
+            html: update.text("html")?,
+        })
+    };
+    let read = match event.name.as_str() {
+        "turn" => Event::Turn(data),
+        "block" => Event::Blocks(data.items("updates").into_iter().filter_map(update).collect()),
+        "reasoning" => Event::Reasoning(data.text("text")?),
+        "finish" => Event::Finish(data),
+        "failed" => Event::Failed(Refusal::read(&data.field("problem"), 0)?),
+        _ => return None,
+    };
+    Some((event.id.parse().ok()?, read))
 }

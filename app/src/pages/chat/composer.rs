@@ -1,103 +1,227 @@
-//! The message box, the model picker, Send and Stop.
+//! What the message box and the pickers beside it do.
 
-use crate::components::icon::{Draw, Icon};
-use crate::components::meter::Meter;
-use crate::view::conversation::AvailableModel;
-use domain::Quota;
-use leptos::{ev::KeyboardEvent, html, prelude::*};
+use super::meter::compact;
+use crate::browser::api;
+use crate::browser::dom::{self, PageElement};
+use crate::browser::draft;
+use crate::browser::json::Json;
+use futures::future::{AbortHandle, abortable};
+use gloo_timers::future::TimeoutFuture;
+use leptos::task::spawn_local;
+use std::cell::RefCell;
+use std::rc::Rc;
 
-/// The composer. The text box is uncontrolled, so text typed before hydration is kept.
-#[component]
-pub(super) fn Composer(
-    /// The text box.
-    node: NodeRef<html::Textarea>,
-    /// Available models, the default first.
-    models: Vec<AvailableModel>,
-    /// Name of the selected model.
-    model: RwSignal<String>,
-    /// The selected reasoning effort; empty leaves it to the model.
-    effort: RwSignal<String>,
-    /// Whether a response is in progress.
-    #[prop(into)]
-    running: Signal<bool>,
-    /// Whether the text box contains a message to send.
-    #[prop(into)]
-    can_send: Signal<bool>,
-    /// The remaining quota; `None` if it can't be loaded.
-    #[prop(into)]
-    quota: Signal<Option<Quota>>,
-    /// Local time at which the next tokens become available; empty if unknown.
-    #[prop(into)]
-    back_at: Signal<String>,
-    /// Called when the text changes.
-    #[prop(into)]
-    on_type: Callback<()>,
-    /// Called to send the message.
-    #[prop(into)]
-    on_send: Callback<()>,
-    /// Called to stop the response in progress.
-    #[prop(into)]
-    on_stop: Callback<()>,
-) -> impl IntoView {
-    let key = move |event: KeyboardEvent| {
-        // While an input method is composing, Enter confirms the composition.
-        if event.key() == "Enter" && !event.shift_key() && !event.is_composing() {
-            event.prevent_default();
-            on_send.run(());
-        }
-    };
-    let demo: Vec<String> = models.iter().filter(|choice| choice.is_demo).map(|choice| choice.name.0.clone()).collect();
-    let is_demo = move || demo.contains(&model.get());
-    let efforts = StoredValue::new(models.clone());
-    let options = models
-        .into_iter()
-        .map(|choice| {
-            let label = if choice.allowed { choice.label } else { format!("{} (larger plan)", choice.label) };
-            let picked = choice.name.0 == model.get_untracked();
-            view! { <option value=choice.name.0 selected=picked>{label}</option> }
-        })
-        .collect_view();
-    view! {
-        <form class="composer" on:submit=move |event| { event.prevent_default(); on_send.run(()); }>
-            <label class="unseen" for="question">"Message"</label>
-            <textarea id="question" name="text" rows="1" placeholder="Ask anything" node_ref=node
-                on:input=move |_| on_type.run(()) on:keydown=key></textarea>
-            <div class="composer-foot">
-                <label class="unseen" for="model">"Model"</label>
-                <select id="model" on:change=move |event| model.set(event_target_value(&event))>{options}</select>
-                {move || effort_picker(efforts, &model.get(), effort)}
-                {move || is_demo().then(|| view! { <span class="tag">"demo model"</span> })}
-                <Meter quota back_at/>
-                {move || if running.get() {
-                    view! { <button type="button" class="send" aria-label="Stop" on:click=move |_| on_stop.run(())><Draw icon=Icon::Square/></button> }.into_any()
-                } else {
-                    view! { <button type="submit" class="send" aria-label="Send" disabled=move || !can_send.get()><Draw icon=Icon::ArrowUp/></button> }.into_any()
-                }}
-            </div>
-        </form>
-    }
+/// Length in bytes from which a draft's tokens are estimated. Shorter ones don't matter.
+const MIN_ESTIMATED: usize = 200;
+/// Pause in typing after which they are estimated, in milliseconds.
+const PAUSE_MS: u32 = 400;
+/// The box grows up to this number of lines.
+const MAX_ROWS: u32 = 10;
+
+/// The message box, the pickers, Send and Stop.
+pub(super) struct Composer {
+    /// The form around all of it.
+    pub form: PageElement,
+    /// The message box.
+    pub question: PageElement,
+    /// The model picker.
+    pub model: PageElement,
+    /// The picker of the reasoning effort.
+    pub effort: PageElement,
+    send: PageElement,
+    /// The button that stops the response in progress.
+    pub stop: PageElement,
+    estimate: PageElement,
+    /// Whether the box grows without help.
+    grows: bool,
+    estimating: RefCell<Option<AbortHandle>>,
 }
 
-/// Renders the picker of the reasoning effort; nothing if the model has no such setting.
-fn effort_picker(
-    models: StoredValue<Vec<AvailableModel>>,
-    model: &str,
-    effort: RwSignal<String>,
-) -> Option<impl IntoView + use<>> {
-    let of_model = |all: &Vec<AvailableModel>| {
-        all.iter().find(|choice| choice.name.0 == model).map(|choice| choice.efforts.clone())
-    };
-    let efforts = models.with_value(of_model).filter(|efforts| !efforts.is_empty())?;
-    let picked = effort.get_untracked();
-    let options = efforts
-        .into_iter()
-        .map(|effort| view! { <option value=effort.clone() selected=effort == picked>{format!("{effort} effort")}</option> })
-        .collect_view();
-    Some(view! {
-        <label class="unseen" for="effort">"Reasoning effort"</label>
-        <select id="effort" on:change=move |event| effort.set(event_target_value(&event))>
-            <option value="">"default effort"</option>
-            {options}
-        </select>
-    })
+impl Composer {
+    /// Finds the form that the server rendered.
+    pub fn find() -> Option<Self> {
+        Some(Self {
+            form: dom::element("composer")?,
+            question: dom::element("question")?,
+            model: dom::element("model")?,
+            effort: dom::element("effort")?,
+            send: dom::element("send")?,
+            stop: dom::element("stop")?,
+            estimate: dom::element("estimate")?,
+            grows: dom::supports("field-sizing", "content"),
+            estimating: RefCell::default(),
+        })
+    }
+
+    /// Returns the text in the box.
+    pub fn text(&self) -> String {
+        self.question.value()
+    }
+
+    /// Replaces the text in the box.
+    pub fn set_text(&self, text: &str) {
+        self.question.set_value(text);
+        self.text_changed();
+    }
+
+    /// Puts a text before what has been typed since.
+    pub fn put_back(&self, text: &str) {
+        match self.text() {
+            _ if text.is_empty() => {}
+            typed if typed.trim().is_empty() => self.set_text(text),
+            typed => self.set_text(&format!("{text}\n\n{typed}")),
+        }
+    }
+
+    /// Updates what depends on the text.
+    pub fn text_changed(&self) {
+        let text = self.text();
+        self.send.mark("disabled", text.trim().is_empty());
+        if text.len() < MIN_ESTIMATED {
+            self.abandon_estimate();
+            self.estimate.show(false);
+        }
+        self.grow();
+    }
+
+    /// Gives the box as many lines as its text needs. Most browsers do this themselves, by `field-sizing`.
+    fn grow(&self) {
+        if self.grows {
+            return;
+        }
+        for rows in 1..=MAX_ROWS {
+            self.question.set("rows", &rows.to_string());
+            if !self.question.overflows() {
+                return;
+            }
+        }
+    }
+
+    /// Shows Stop instead of Send while a response is in progress.
+    pub fn set_busy(&self, is_busy: bool) {
+        let had_focus = dom::focused().is_some_and(|focused| focused == self.stop || focused == self.send);
+        self.stop.show(is_busy);
+        self.send.show(!is_busy);
+        if had_focus {
+            self.question.focus_without_keyboard();
+        }
+    }
+
+    /// Selects the model and the effort of the last conversation.
+    pub fn restore_choices(&self) {
+        if let Some(model) = draft::remembered("model").filter(|model| self.is_included(model)) {
+            self.model.set_value(&model);
+        }
+        self.fill_efforts(&draft::remembered("effort").unwrap_or_default());
+    }
+
+    /// Updates the efforts for another model and remembers it.
+    pub fn model_changed(&self) {
+        draft::remember("model", &self.model.value());
+        let effort = self.effort.value();
+        self.fill_efforts(&effort);
+    }
+
+    /// Remembers another effort.
+    pub fn effort_changed(&self) {
+        draft::remember("effort", &self.effort.value());
+    }
+
+    /// Offers the selected model's efforts and selects one, if the model has it.
+    fn fill_efforts(&self, selected: &str) {
+        let efforts = self.option(&self.model.value()).and_then(|option| option.attribute("data-efforts"));
+        let efforts = efforts.unwrap_or_default();
+        for option in self.effort.find_all("option:not([value=\"\"])") {
+            option.remove();
+        }
+        for effort in efforts.split_whitespace() {
+            if let Some(option) = PageElement::create("option") {
+                option.set("value", effort);
+                option.set_text(&format!("{effort} effort"));
+                self.effort.append(&option);
+            }
+        }
+        let has_it = efforts.split_whitespace().any(|effort| effort == selected);
+        self.effort.set_value(if has_it { selected } else { "" });
+        self.effort.show(!efforts.trim().is_empty());
+    }
+
+    /// Selects the lowest effort, if the model has any.
+    pub fn lower_effort(&self) {
+        if let Some(lowest) = self.effort.find("option:not([value=\"\"])") {
+            self.effort.set_value(&lowest.value());
+        }
+    }
+
+    fn option(&self, model: &str) -> Option<PageElement> {
+        self.model.find_all("option").into_iter().find(|option| option.value() == model)
+    }
+
+    /// Returns whether the plan includes a model.
+    pub fn is_included(&self, model: &str) -> bool {
+        self.option(model).is_some_and(|option| option.attribute("data-locked").is_none())
+    }
+
+    /// Returns a model's display name, or its API name if it is unavailable.
+    pub fn label(&self, model: &str) -> String {
+        self.option(model).and_then(|option| option.attribute("data-label")).unwrap_or_else(|| model.to_owned())
+    }
+
+    /// Returns the models of the plan except for one.
+    pub fn other_models(&self, except: &str) -> Vec<String> {
+        let models = self.model.find_all("option").into_iter().map(|option| option.value());
+        models.filter(|model| model != except && self.is_included(model)).collect()
+    }
+
+    /// Selects a model.
+    pub fn select(&self, model: &str) {
+        self.model.set_value(model);
+        self.model_changed();
+    }
+
+    /// Returns the selected effort, if it is one of this model's.
+    pub fn effort_of(&self, model: &str) -> Option<String> {
+        let effort = self.effort.value();
+        let efforts = self.option(model)?.attribute("data-efforts")?;
+        efforts.split_whitespace().any(|of_model| of_model == effort).then_some(effort)
+    }
+
+    /// Estimates the draft once the user pauses, and shows the tokens beside what is left. An earlier estimate is abandoned. `on_quota`
+    /// gets the quota that comes with it.
+    pub fn estimate(self: &Rc<Self>, conversation: Option<String>, on_quota: impl Fn(&Json) + 'static) {
+        self.abandon_estimate();
+        let text = self.text();
+        if text.len() < MIN_ESTIMATED {
+            return;
+        }
+        let composer = Rc::clone(self);
+        let (estimating, handle) = abortable(async move {
+            TimeoutFuture::new(PAUSE_MS).await;
+            let model = composer.model.value();
+            if let Some(estimate) = api::estimate(conversation.as_deref(), &model, text.trim()).await {
+                on_quota(&estimate.field("quota"));
+                composer.show_estimate(&estimate);
+            }
+        });
+        self.estimating.replace(Some(handle));
+        spawn_local(async move {
+            // Abandoned, or done.
+            let _ = estimating.await;
+        });
+    }
+
+    fn abandon_estimate(&self) {
+        if let Some(earlier) = self.estimating.take() {
+            earlier.abort();
+        }
+    }
+
+    fn show_estimate(&self, estimate: &Json) {
+        let left = estimate.field("quota").field("tokens").number("remaining");
+        if let (Some(tokens), Some(left)) = (estimate.number("input_tokens"), left) {
+            self.estimate.set_text(&format!("≈ {} of {} left", compact(tokens), compact(left)));
+            self.estimate.mark("data-over", !estimate.flag("fits"));
+            self.estimate.show(true);
+        }
+    }
 }

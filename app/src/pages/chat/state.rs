@@ -1,361 +1,207 @@
-//! The chat island's state and event handlers: sending, streaming, resuming and regenerating turns.
+//! The chat's state on the page. `send` starts turns, `refused` handles those that aren't accepted, `catch_up` follows what happens elsewhere,
+//! and `events` connects all of it to the page.
 
-use super::live::{TurnState, TurnView, low_quota_text};
-use super::refusal;
-use crate::browser::{api, clock, draft, page, scroll, stream};
-use crate::view::conversation::AvailableModel;
-use domain::{ConversationId, ModelName, Problem, Quota, TurnEvent, TurnId};
-use futures::{Stream, StreamExt};
-use gloo_timers::future::TimeoutFuture;
-use leptos::{html, prelude::*, task::spawn_local};
+use super::composer::Composer;
+use super::meter;
+use super::queue::Queue;
+use super::toast::Toast;
+use crate::browser::channel::Channel;
+use crate::browser::dom::{self, PageElement};
+use crate::browser::json::Json;
+use crate::browser::scroll::Scroll;
+use crate::browser::{api, draft, page};
+use domain::Quota;
+use leptos::task::spawn_local;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::Rc;
 
-/// State shared by the parts of the chat.
-#[derive(Clone, Copy)]
-pub(super) struct ChatState {
-    /// The open conversation; `None` until the first turn of a new one has started.
-    conversation: RwSignal<Option<ConversationId>>,
-    /// Turns started since the page was rendered, oldest first.
-    pub turns: RwSignal<Vec<TurnView>>,
-    /// The remaining quota; `None` if it can't be loaded.
-    pub quota: RwSignal<Option<Quota>>,
-    /// Available models, used to look up display names.
-    models: StoredValue<Vec<AvailableModel>>,
-    /// Name of the selected model.
-    pub model: RwSignal<String>,
-    /// The selected reasoning effort; empty leaves it to the model.
-    pub effort: RwSignal<String>,
-    /// The turn in progress.
-    pub running: RwSignal<Option<TurnId>>,
-    /// Whether the text box contains a message to send.
-    pub has_text: RwSignal<bool>,
-    /// Text for screen readers.
-    pub announced: RwSignal<String>,
-    /// Text of the toast; `None` if none is shown.
-    pub toast: RwSignal<Option<String>>,
-    /// Whether the pointer is on the toast.
-    pub hovered: RwSignal<bool>,
-    /// The text box.
-    pub input: NodeRef<html::Textarea>,
-    /// The scrolling container of all messages.
-    pub transcript: NodeRef<html::Div>,
+/// A message to send.
+#[derive(Clone, Debug)]
+pub(super) struct Message {
+    /// Its text; empty to regenerate.
+    pub text: String,
+    /// The turn whose response is regenerated.
+    pub retry_of: Option<String>,
+    /// The model to call.
+    pub model: String,
 }
 
-impl ChatState {
-    /// Creates the state of a conversation (`None`: a new one) in which no turn has started since the page was rendered.
-    pub fn new(conversation: Option<ConversationId>, quota: Option<Quota>, models: &[AvailableModel]) -> Self {
-        let first = models.first().map(|choice| choice.name.0.clone()).unwrap_or_default();
-        Self {
-            conversation: RwSignal::new(conversation),
-            turns: RwSignal::new(Vec::new()),
-            quota: RwSignal::new(quota),
-            models: StoredValue::new(models.to_vec()),
-            model: RwSignal::new(first),
-            effort: RwSignal::new(String::new()),
-            running: RwSignal::new(None),
-            has_text: RwSignal::new(false),
-            announced: RwSignal::new(String::new()),
-            toast: RwSignal::new(None),
-            hovered: RwSignal::new(false),
-            input: NodeRef::new(),
-            transcript: NodeRef::new(),
-        }
+/// The chat.
+pub(super) struct Chat {
+    /// The element around the whole chat.
+    pub element: PageElement,
+    /// Messages rendered by the server.
+    pub messages: PageElement,
+    /// Turns started since.
+    pub turns: PageElement,
+    /// The place of the refusal card.
+    pub refused: PageElement,
+    /// The message box and the pickers.
+    pub composer: Rc<Composer>,
+    /// Messages that wait for another response.
+    pub queue: Rc<Queue>,
+    /// The toast.
+    pub toast: Rc<Toast>,
+    /// The scroll position.
+    pub scroll: Rc<Scroll>,
+    /// The channel to other tabs, once it is open.
+    pub channel: OnceCell<Rc<Channel>>,
+    status: PageElement,
+    connection: PageElement,
+    conversation: RefCell<Option<String>>,
+    /// The turn in progress.
+    running: RefCell<Option<String>>,
+    /// The text of a message that the server hasn't accepted yet.
+    pub pending: RefCell<Option<String>>,
+    /// Whether the user has stopped it.
+    pub is_stopped: Cell<bool>,
+    /// The newest turn of the conversation that the page shows.
+    pub newest: RefCell<Option<String>>,
+    /// The highest level of used tokens that the user was told.
+    level: Cell<u64>,
+    /// Whether a message waits for a free slot.
+    pub is_waiting: Cell<bool>,
+    /// Whether messages are being loaded.
+    pub is_loading: Cell<bool>,
+}
+
+impl Chat {
+    /// Finds the chat that the server rendered. Returns `None` if the page only shows earlier messages.
+    pub fn find() -> Option<Rc<Self>> {
+        let element = dom::element("chat")?;
+        let quota = dom::element("meter").and_then(|meter| {
+            let quota = meter::rendered(&meter)?;
+            // Shows times by the browser's clock.
+            meter::show(&meter, &quota);
+            Some(quota)
+        });
+        let chat = Self {
+            messages: dom::element("messages")?,
+            turns: dom::element("turns")?,
+            refused: dom::element("refused")?,
+            composer: Rc::new(Composer::find()?),
+            queue: Queue::new(dom::element("queue")?),
+            toast: Toast::new(dom::element("toast")?)?,
+            scroll: Scroll::watch(dom::element("transcript")?, dom::element("jump")?),
+            channel: OnceCell::new(),
+            status: dom::element("status")?,
+            connection: dom::element("connection")?,
+            conversation: RefCell::new(element.attribute("data-conversation")),
+            running: RefCell::default(),
+            pending: RefCell::default(),
+            is_stopped: Cell::new(false),
+            newest: RefCell::default(),
+            level: Cell::new(quota.as_ref().map_or(0, meter::level)),
+            is_waiting: Cell::new(false),
+            is_loading: Cell::new(false),
+            element,
+        };
+        *chat.newest.borrow_mut() = chat.shown_turns().pop();
+        Some(Rc::new(chat))
     }
 
-    /// Returns whether a turn's response can be regenerated: it is the last one, and no turn is in progress.
-    pub fn can_regenerate(self, turn: TurnId) -> Signal<bool> {
-        Signal::derive(move || {
-            self.running.get().is_none() && self.turns.read().last().is_some_and(|last| last.id == turn)
-        })
+    /// Returns the ids of the turns whose responses are on the page, in order.
+    fn shown_turns(&self) -> Vec<String> {
+        let answers = self.element.find_all(".answer[data-turn]");
+        answers.iter().filter_map(|answer| answer.attribute("data-turn")).collect()
     }
 
-    /// Runs after hydration: restores the draft, scrolls to the end, resumes the turn in progress, and refreshes the meter whenever the
-    /// window gains focus.
-    pub fn start(self, running: Option<(TurnId, ModelName)>) {
-        let Some(input) = self.input.get() else { return };
-        if input.value().is_empty()
-            && let Some(kept) = draft::load(self.conversation.get_untracked())
-        {
-            input.set_value(&kept);
-        }
-        self.typed();
-        // The browser may have restored an earlier selection.
-        if let Some(picked) = page::value_of("model") {
-            self.model.set(picked);
-        }
-        if let Some(picked) = page::value_of("effort") {
-            self.effort.set(picked);
-        }
-        page::focus(&input);
-        self.go_to_end();
-        if let Some((turn, model)) = running
-            && self.turns.read_untracked().is_empty()
-        {
-            let live = TurnView::new(turn, String::new(), model.0);
-            self.turns.update(|turns| turns.push(live.clone()));
-            self.running.set(Some(turn));
-            spawn_local(async move {
-                match stream::resume(turn, 0).await {
-                    Ok(events) => self.follow(&live, events).await,
-                    Err(problem) if matches!(problem.status(), 404 | 410) => page::reload(),
-                    Err(_) => self.follow(&live, futures::stream::empty()).await,
+    /// Returns the open conversation; `None` until the first turn of a new one has started.
+    pub fn conversation(&self) -> Option<String> {
+        self.conversation.borrow().clone()
+    }
+
+    /// Sets the id of a new conversation. Its first message becomes its title.
+    pub fn set_conversation(&self, id: &str, first_message: &str) {
+        *self.conversation.borrow_mut() = Some(id.to_owned());
+        self.element.set("data-conversation", id);
+        draft::save(None, "");
+        self.save_draft();
+        let title: String = first_message.lines().next().unwrap_or_default().chars().take(80).collect();
+        page::show_new_conversation(id, &title);
+    }
+
+    /// Returns the turn in progress.
+    pub fn running(&self) -> Option<String> {
+        self.running.borrow().clone()
+    }
+
+    /// Returns whether a turn is in progress.
+    pub fn is_busy(&self) -> bool {
+        self.running.borrow().is_some()
+    }
+
+    /// Sets the turn in progress, or that there is none.
+    pub fn set_running(&self, turn: Option<&str>) {
+        *self.running.borrow_mut() = turn.map(str::to_owned);
+        self.is_stopped.set(false);
+        self.element.mark("data-busy", turn.is_some());
+        self.composer.set_busy(turn.is_some());
+        match turn {
+            Some(turn) => {
+                *self.newest.borrow_mut() = Some(turn.to_owned());
+                self.announce("");
+                self.refused.clear();
+                if let Some(greeting) = dom::element("greeting") {
+                    greeting.show(false);
                 }
-                self.running.set(None);
-            });
-        }
-        let handle = window_event_listener(leptos::ev::focus, move |_| {
-            spawn_local(self.refresh());
-        });
-        on_cleanup(move || handle.remove());
-    }
-
-    /// Updates whether there is a message to send, and saves the draft.
-    pub fn typed(self) {
-        let Some(input) = self.input.get_untracked() else {
-            return;
-        };
-        let text = input.value();
-        self.has_text.set(!text.trim().is_empty());
-        draft::save(self.conversation.get_untracked(), &text);
-    }
-
-    /// Puts a text into the text box and focuses it.
-    pub fn fill(self, text: &str) {
-        let Some(input) = self.input.get_untracked() else {
-            return;
-        };
-        input.set_value(text);
-        let _ = input.focus();
-        self.typed();
-    }
-
-    /// Returns a model's display name, or its API name if it is unavailable.
-    fn label(self, model: &str) -> String {
-        let find = |all: &Vec<AvailableModel>| {
-            all.iter().find(|choice| choice.name.0 == model).map(|choice| choice.label.clone())
-        };
-        self.models.with_value(find).unwrap_or_else(|| model.to_owned())
-    }
-
-    /// Returns the selected reasoning effort if the model has it.
-    fn effort_of(self, model: &str) -> Option<String> {
-        let effort = self.effort.get_untracked();
-        let has = |all: &Vec<AvailableModel>| {
-            all.iter().any(|choice| choice.name.0 == model && choice.efforts.contains(&effort))
-        };
-        self.models.with_value(has).then_some(effort)
-    }
-
-    /// Regenerates a turn's response. The old response stays visible until the new one starts.
-    pub fn regenerate(self, turn: TurnId) {
-        let earlier = self.turns.read_untracked().iter().find(|live| live.id == turn).cloned();
-        let question = earlier.map(|live| live.question).unwrap_or_default();
-        self.submit(question, Some(turn));
-    }
-
-    /// Stops the turn in progress, if any.
-    pub fn stop(self) {
-        if let Some(turn) = self.running.get_untracked() {
-            spawn_local(api::stop(turn));
+            }
+            None => {
+                self.show_connected(true);
+                *self.newest.borrow_mut() = self.shown_turns().pop();
+            }
         }
     }
 
-    /// Sends the message in the text box unless it is empty or a turn is in progress.
-    pub fn send(self) {
-        let Some(input) = self.input.get_untracked() else { return };
-        let text = input.value().trim().to_owned();
-        if text.is_empty() || self.running.get_untracked().is_some() {
-            return;
-        }
-        input.set_value("");
-        self.has_text.set(false);
-        self.submit(text, None);
+    /// Announces a text to screen readers.
+    pub fn announce(&self, text: &str) {
+        self.status.set_text(text);
     }
 
-    fn submit(self, text: String, retry_of: Option<TurnId>) {
-        if self.running.get_untracked().is_some() {
-            return;
+    /// Shows whether the page is connected to the server.
+    pub fn show_connected(&self, is_connected: bool) {
+        self.connection.show(!is_connected);
+    }
+
+    /// Saves what the server hasn't accepted: the message being sent, the waiting ones and the text in the box.
+    pub fn save_draft(&self) {
+        let mut texts: Vec<_> = self.pending.borrow().iter().cloned().collect();
+        texts.extend(self.queue.texts());
+        texts.push(self.composer.text());
+        texts.retain(|text| !text.is_empty());
+        draft::save(self.conversation.borrow().as_deref(), &texts.join("\n\n"));
+    }
+
+    /// Shows a quota that the server sent.
+    pub fn show_quota(&self, quota: &Json) {
+        if let (Some(quota), Some(meter)) = (meter::read(quota), dom::element("meter")) {
+            meter::show(&meter, &quota);
         }
-        let model = self.model.get_untracked();
-        let effort = self.effort_of(&model);
-        let mut live = TurnView::new(TurnId::at(clock::now()), text.clone(), self.label(&model));
-        live.replaces = retry_of;
-        live.hides_user_message.set(retry_of.is_some());
-        self.turns.update(|turns| {
-            // Cards of earlier refusals are removed.
-            turns.retain(|turn| !matches!(*turn.state.read_untracked(), TurnState::Refused(_)));
-            turns.push(live.clone());
-        });
-        self.running.set(Some(live.id));
-        self.announced.set(String::new());
-        self.go_to_end();
+    }
+
+    /// Shows the quota after a turn, and a toast if it is nearly used up.
+    pub fn show_final_quota(&self, quota: &Json) {
+        self.show_quota(quota);
+        if let Some(quota) = meter::read(quota) {
+            if let Some(text) = meter::warning(&quota, self.level.get()) {
+                self.toast.show(&text);
+            }
+            self.level.set(meter::level(&quota));
+        }
+    }
+
+    /// Loads the quota and shows it.
+    pub fn refresh_quota(self: &Rc<Self>) {
+        let chat = Rc::clone(self);
         spawn_local(async move {
-            let request = stream::ChatRequest {
-                conversation_id: self.conversation.get_untracked(),
-                model: Some(&ModelName(model)),
-                effort: effort.as_deref(),
-                text: retry_of.is_none().then_some(text.as_str()),
-                retry_of,
-                turn_id: live.id,
-            };
-            let mut response = stream::start_turn(&request).await;
-            // Without a response it is unknown whether the request arrived. Retrying is safe because the turn id is the idempotency key.
-            for tries in 0..4 {
-                if !response.as_ref().is_err_and(api::is_offline) {
-                    break;
-                }
-                TimeoutFuture::new(1_000 << tries).await;
-                response = stream::start_turn(&request).await;
-            }
-            match response {
-                Ok(events) => {
-                    self.typed();
-                    self.follow(&live, events).await;
-                }
-                Err(problem) => self.refused(&live, problem),
-            }
-            self.running.set(None);
+            chat.load_quota().await;
         });
     }
 
-    /// Applies a turn's events until the final one, resuming the stream when the connection breaks. Fails the turn after five failed
-    /// attempts in a row.
-    async fn follow(self, live: &TurnView, events: impl Stream<Item = (u64, TurnEvent)>) {
-        let mut events = events.boxed_local();
-        let (mut last, mut tries) = (0, 0_u32);
-        loop {
-            while let Some((id, event)) = events.next().await {
-                (last, tries) = (id, 0);
-                let stick = self.transcript.get_untracked().is_some_and(|element| scroll::is_at_end(&element));
-                live.apply_event(&event);
-                self.apply_event(&event, live);
-                if stick {
-                    self.go_to_end();
-                }
-                if event.is_last() {
-                    return;
-                }
-            }
-            tries += 1;
-            if tries > 5 {
-                live.state.set(TurnState::Failed(api::offline()));
-                return;
-            }
-            TimeoutFuture::new(500 * (1 << tries)).await;
-            match stream::resume(live.id, last).await {
-                Ok(resumed) => events = resumed.boxed_local(),
-                // The turn has ended and its log is gone, so its messages are in the transcript.
-                Err(problem) if matches!(problem.status(), 404 | 410) => return page::reload(),
-                Err(_) => events = futures::stream::empty().boxed_local(),
-            }
-        }
-    }
-
-    /// Applies an event to the state outside of the turn: meter, conversation, sidebar and announcements.
-    fn apply_event(self, event: &TurnEvent, live: &TurnView) {
-        match event {
-            TurnEvent::Turn { conversation_id, model, fallback_for, quota, .. } => {
-                self.quota.set(Some(quota.clone()));
-                live.model.set(self.label(&model.0));
-                live.fallback_for.set(fallback_for.as_ref().map(|missing| self.label(&missing.0)));
-                if let Some(earlier) = live.replaces {
-                    // A superseded response in the server-rendered transcript is removed and its question kept. One from a turn in
-                    // this island is removed with its question, which the new turn then shows.
-                    page::remove_answer(earlier);
-                    let is_live =
-                        self.turns.read_untracked().iter().any(|turn| turn.id == earlier && !turn.question.is_empty());
-                    live.hides_user_message.set(!is_live);
-                    self.turns.update(|turns| turns.retain(|turn| turn.id != earlier));
-                }
-                if self.conversation.get_untracked().is_none() {
-                    self.conversation.set(Some(*conversation_id));
-                    draft::save(None, "");
-                    self.typed();
-                    page::show_new_conversation(*conversation_id, live.question.lines().next().unwrap_or_default());
-                }
-            }
-            TurnEvent::Finish { outcome, quota, .. } => {
-                if let Some(text) = low_quota_text(quota) {
-                    self.show(text);
-                }
-                self.quota.set(Some(quota.clone()));
-                let note = live.note((*outcome).into()).unwrap_or("The response is complete.");
-                self.announced.set(note.into());
-            }
-            TurnEvent::Failed { problem } => {
-                self.announced.set(problem.message.clone());
-                spawn_local(self.refresh());
-            }
-            TurnEvent::Delta { .. } | TurnEvent::Reasoning { .. } => {}
-        }
-    }
-
-    /// Handles a turn that was refused before it started: puts its text back into the text box and starts the card's countdown.
-    fn refused(self, live: &TurnView, problem: Problem) {
-        let message = refusal::message(&problem.message, live.replaces.is_some());
-        let problem = Problem { message, ..problem };
-        // For a refused regeneration, the old response and its question are still shown, so there is no text to restore.
-        if live.replaces.is_none()
-            && let Some(input) = self.input.get_untracked()
-        {
-            let restored = match input.value() {
-                typed if typed.trim().is_empty() => live.question.clone(),
-                typed => format!("{}\n\n{typed}", live.question),
-            };
-            input.set_value(&restored);
-            self.typed();
-        }
-        let (left, id) = (live.left_ms.clone(), live.id);
-        if let Some(ms) = problem.retry_after_ms {
-            let until = clock::now_ms() + ms;
-            left.set(Some(ms));
-            spawn_local(async move {
-                let is_shown = || self.turns.read_untracked().iter().any(|turn| turn.id == id);
-                while is_shown() && left.get_untracked().is_some_and(|ms| ms > 0) {
-                    TimeoutFuture::new(250).await;
-                    left.set(Some(until.saturating_sub(clock::now_ms())));
-                }
-                self.refresh().await;
-            });
-        }
-        // The card replaces any toast that is still shown.
-        self.close_toast();
-        live.state.set(TurnState::Refused(problem));
-        self.go_to_end();
-        spawn_local(self.refresh());
-    }
-
-    async fn refresh(self) {
-        if let Some(quota) = api::quota().await {
-            self.quota.set(Some(quota));
-        }
-    }
-
-    /// Closes the toast.
-    pub fn close_toast(self) {
-        // No mouseleave event is fired when the toast is removed under the pointer.
-        self.hovered.set(false);
-        self.toast.set(None);
-    }
-
-    /// Shows a toast for six seconds, longer while the pointer is on it.
-    fn show(self, text: String) {
-        self.toast.set(Some(text.clone()));
-        spawn_local(async move {
-            TimeoutFuture::new(6_000).await;
-            while self.hovered.get_untracked() {
-                TimeoutFuture::new(500).await;
-            }
-            if self.toast.get_untracked() == Some(text) {
-                self.close_toast();
-            }
-        });
-    }
-
-    fn go_to_end(self) {
-        request_animation_frame(move || {
-            if let Some(element) = self.transcript.get_untracked() {
-                scroll::to_end(&element);
-            }
-        });
+    /// Loads the quota, shows it and returns it.
+    pub async fn load_quota(&self) -> Option<Quota> {
+        let quota = api::quota().await?;
+        self.show_quota(&quota);
+        meter::read(&quota)
     }
 }

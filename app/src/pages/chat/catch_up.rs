@@ -1,0 +1,82 @@
+//! Keeps the page up to date with what happens in other tabs and on other devices, and loads older messages.
+
+use super::state::Chat;
+use crate::browser::api::{self, TurnStatus};
+use crate::browser::channel::StartedTurn;
+use crate::browser::dom::PageElement;
+use std::rc::Rc;
+
+impl Chat {
+    /// Asks the server for turns that the page doesn't show yet.
+    pub(super) async fn catch_up(self: &Rc<Self>) {
+        let Some(turn) = self.newest.borrow().clone().filter(|_| !self.is_busy()) else { return };
+        if let Some(status) = api::turn_status(&turn).await {
+            self.catch_up_with(status).await;
+        }
+    }
+
+    /// Shows the newest turn of the conversation, if the page doesn't show it yet, and follows it while it runs.
+    pub(super) async fn catch_up_with(self: &Rc<Self>, status: TurnStatus) {
+        let Some((turn, label, is_running)) = status.latest else { return };
+        let is_shown = self.newest.borrow().as_ref() == Some(&turn);
+        if self.is_busy() || (is_shown && !is_running) {
+            return;
+        }
+        if self.load_messages().await && !self.is_busy() {
+            if is_running {
+                self.follow_other(&turn, &label);
+            } else {
+                // A turn without a response, for example, isn't among the shown ones. It isn't loaded again.
+                *self.newest.borrow_mut() = Some(turn);
+            }
+        }
+    }
+
+    /// Shows a turn that another tab has started in this conversation.
+    pub(super) async fn follow_tab(self: &Rc<Self>, started: StartedTurn) {
+        let is_this = self.conversation().as_ref() == Some(&started.conversation);
+        let is_shown = self.newest.borrow().as_ref() == Some(&started.turn);
+        if is_this && !is_shown && !self.is_busy() && self.load_messages().await {
+            self.follow_other(&started.turn, "");
+        }
+    }
+
+    /// Replaces all messages by what the server has. The draft and the scroll position stay. Returns whether it succeeded.
+    pub(super) async fn load_messages(self: &Rc<Self>) -> bool {
+        let Some(conversation) = self.conversation() else { return false };
+        let Ok(html) = api::fragment(&format!("/chat/{conversation}/messages")).await else { return false };
+        self.messages.set_html(&html);
+        self.turns.clear();
+        self.scroll.keep_end();
+        true
+    }
+
+    /// Loads the messages before the first one on the page and shows them in place of the link to them.
+    pub(super) async fn load_earlier(self: &Rc<Self>) {
+        let link = self.messages.find("#earlier a[data-fragment]");
+        let Some(url) = link.and_then(|link| link.attribute("data-fragment")) else { return };
+        if self.is_loading.replace(true) {
+            return;
+        }
+        let html = api::fragment(&url).await;
+        self.is_loading.set(false);
+        if let (Ok(html), Some(place)) = (html, self.messages.find("#earlier")) {
+            self.scroll.keep_place(|| place.replace_with_html(&html));
+        }
+    }
+
+    /// Saves the opinion of a response for which its button was pressed; pressing it again removes it.
+    pub(super) async fn rate(self: &Rc<Self>, button: &PageElement, turn: &str) {
+        let is_good = button.attribute("data-good").is_some();
+        let is_on = button.attribute("aria-pressed").as_deref() != Some("true");
+        if !api::feedback(turn, is_on.then_some(is_good)).await {
+            return self.toast.show("Your feedback couldn't be saved. Try again in a moment.");
+        }
+        let Some(answer) = button.closest("[data-turn]") else { return };
+        for other in answer.find_all("[data-good], [data-bad]") {
+            let is_pressed = is_on && other == *button;
+            other.set("aria-pressed", if is_pressed { "true" } else { "false" });
+        }
+        self.announce(if is_on { "Feedback saved" } else { "Feedback removed" });
+    }
+}

@@ -1,0 +1,234 @@
+//! Connects the chat to the page: what clicks, keys and changes of the connection do.
+
+use super::state::Chat;
+use crate::browser::channel::Channel;
+use crate::browser::dom::{self, Key, PageElement, PageEvent};
+use crate::browser::wake::{Wake, wake};
+use crate::browser::{api, clipboard, clock, draft, page, scroll};
+use leptos::task::spawn_local;
+use std::cell::Cell;
+use std::rc::Rc;
+
+/// Milliseconds within which the page asks the server only once for what has happened elsewhere.
+const SEEN_MS: u64 = 1_000;
+
+/// Starts the chat once the page can run it. Does nothing on a page that only shows earlier messages.
+pub(super) fn start() {
+    let Some(chat) = Chat::find() else { return };
+    if let Some(rendered_ms) = chat.element.number("data-now-ms") {
+        clock::learn_from_page(rendered_ms);
+    }
+    let for_tabs = Rc::clone(&chat);
+    let channel = Channel::open(move |started| {
+        let chat = Rc::clone(&for_tabs);
+        spawn_local(async move { chat.follow_tab(started).await });
+    });
+    let _ = chat.channel.set(channel);
+    listen_to_composer(&chat);
+    listen_to_clicks(&chat);
+    listen_to_keys(&chat);
+    listen_to_window(&chat);
+    restore(&chat);
+    chat.composer.form.mark("data-ready", true);
+    if let Some(turn) = chat.element.attribute("data-running") {
+        chat.follow_other(&turn, &chat.element.attribute("data-running-model").unwrap_or_default());
+    }
+    chat.scroll.go_to_end();
+    if let Some(current) = dom::first("#conversations [aria-current=\"page\"]") {
+        scroll::show_in_list(&current);
+    }
+    let zone = clock::zone();
+    if chat.element.attribute("data-zone-unknown").is_some() && !zone.is_empty() && zone != "UTC" {
+        spawn_local(async move { api::time_zone(&zone).await });
+    }
+}
+
+/// Restores the draft and the choices of the last conversation.
+fn restore(chat: &Rc<Chat>) {
+    chat.composer.restore_choices();
+    let kept = draft::load(chat.conversation().as_deref()).unwrap_or_default();
+    // A message whose turn is in progress was accepted just before the page was left, so it isn't a draft any more.
+    let is_sent =
+        chat.element.attribute("data-running").is_some() && last_message(chat).is_some_and(|sent| sent == kept);
+    if is_sent {
+        draft::save(chat.conversation().as_deref(), "");
+    } else if chat.composer.text().is_empty() && !kept.is_empty() {
+        chat.composer.set_text(&kept);
+    }
+    chat.composer.text_changed();
+    if dom::focused().is_none() {
+        chat.composer.question.focus_without_keyboard();
+    }
+}
+
+/// Returns the text of the user's last message.
+fn last_message(chat: &Chat) -> Option<String> {
+    chat.element.find_all(".user-message[data-source]").pop()?.attribute("data-source")
+}
+
+fn listen_to_composer(chat: &Rc<Chat>) {
+    let composer = &chat.composer;
+    let on = |element: &PageElement, event: &str, handler: fn(&Rc<Chat>, &PageEvent)| {
+        let chat = Rc::clone(chat);
+        element.listen(event, move |event| handler(&chat, &event));
+    };
+    on(&composer.form, "submit", |chat, event| {
+        event.prevent();
+        chat.send();
+    });
+    on(&composer.question, "input", |chat, _| {
+        chat.composer.text_changed();
+        chat.save_draft();
+        chat.scroll.keep_end();
+        estimate(chat);
+    });
+    on(&composer.question, "keydown", key_in_box);
+    on(&composer.model, "change", |chat, _| {
+        chat.composer.model_changed();
+        estimate(chat);
+    });
+    on(&composer.effort, "change", |chat, _| chat.composer.effort_changed());
+    on(&composer.stop, "click", |chat, _| chat.stop());
+}
+
+fn estimate(chat: &Rc<Chat>) {
+    let shown = Rc::clone(chat);
+    chat.composer.estimate(chat.conversation(), move |quota| shown.show_quota(quota));
+}
+
+fn key_in_box(chat: &Rc<Chat>, event: &PageEvent) {
+    let Some(key) = event.key().filter(|key| !key.is_composing) else { return };
+    match key {
+        // On-screen keyboards have no Shift+Enter, so there Enter begins a new line.
+        Key { ref name, shift: false, command, .. } if name == "Enter" => {
+            if command || !dom::matches_media("(pointer: coarse)") {
+                event.prevent();
+                chat.send();
+            }
+        }
+        Key { ref name, shift: false, command: false, .. } if name == "ArrowUp" && chat.composer.text().is_empty() => {
+            if let Some(text) = last_message(chat) {
+                event.prevent();
+                chat.composer.set_text(&text);
+                chat.save_draft();
+            }
+        }
+        _ => {}
+    }
+}
+
+fn listen_to_clicks(chat: &Rc<Chat>) {
+    let clicked = Rc::clone(chat);
+    chat.element.listen("click", move |event| {
+        if let Some(control) = event.closest("button, a") {
+            click(&clicked, &control, &event);
+        }
+    });
+    if let (Some(button), Some(sheet)) = (dom::element("show-shortcuts"), dom::element("shortcuts")) {
+        button.listen("click", move |_| sheet.show_modal());
+    }
+}
+
+/// Handles a click on a button within the chat, by what it is marked with.
+fn click(chat: &Rc<Chat>, control: &PageElement, event: &PageEvent) {
+    let has = |name: &str| control.attribute(name).is_some();
+    let turn = control.closest("[data-turn]").and_then(|answer| answer.attribute("data-turn"));
+    if let Some(text) = control.attribute("data-starter") {
+        chat.composer.set_text(&text);
+        chat.save_draft();
+        chat.composer.question.focus();
+    } else if has("data-fragment") {
+        event.prevent();
+        let chat = Rc::clone(chat);
+        spawn_local(async move { chat.load_earlier().await });
+    } else if has("data-again-with") {
+        if let (Some(menu), Some(turn)) = (dom::element("again-models"), turn) {
+            menu.set("data-turn", &turn);
+        }
+    } else if let Some(model) = control.attribute("data-again-model") {
+        if let Some(menu) = dom::element("again-models") {
+            menu.hide_popover();
+        }
+        if let Some(turn) = turn {
+            chat.regenerate(turn, Some(model));
+        }
+    } else if has("data-again") {
+        if let Some(turn) = turn {
+            chat.regenerate(turn, None);
+        }
+    } else if has("data-copy-answer") {
+        let said = Rc::clone(chat);
+        if let Some(markdown) = control.closest("[data-turn]").and_then(|answer| answer.find(".markdown")) {
+            clipboard::copy_answer(control, &markdown, move |text| said.announce(text));
+        }
+    } else if let Some(turn) = turn.filter(|_| has("data-good") || has("data-bad")) {
+        let (chat, button) = (Rc::clone(chat), control.clone());
+        spawn_local(async move { chat.rate(&button, &turn).await });
+    } else {
+        let said = Rc::clone(chat);
+        clipboard::click(control, move |text| said.announce(text));
+    }
+}
+
+fn listen_to_keys(chat: &Rc<Chat>) {
+    let chat = Rc::clone(chat);
+    dom::listen_on_page("keydown", move |event| {
+        let Some(key) = event.key().filter(|key| !key.is_composing && !event.is_prevented()) else { return };
+        // An open menu or dialog takes the key for itself.
+        let is_open = || dom::first(":popover-open").is_some() || dom::first("dialog[open]").is_some();
+        match key.name.as_str() {
+            "Escape" if chat.is_busy() && !is_open() => chat.stop(),
+            "?" if !event.is_in_control() && !is_open() => {
+                if let Some(sheet) = dom::element("shortcuts") {
+                    event.prevent();
+                    sheet.show_modal();
+                }
+            }
+            _ => {}
+        }
+    });
+}
+
+fn listen_to_window(chat: &Rc<Chat>) {
+    let (seen, last_ms) = (Rc::clone(chat), Rc::new(Cell::new(0)));
+    let on_seen = move |_: PageEvent| {
+        // Coming back to a tab raises several events.
+        let now_ms = clock::now_ms();
+        if !dom::is_page_visible() || now_ms.saturating_sub(last_ms.replace(now_ms)) < SEEN_MS {
+            return;
+        }
+        wake(Wake::Seen);
+        let chat = Rc::clone(&seen);
+        spawn_local(async move {
+            chat.load_quota().await;
+            chat.catch_up().await;
+        });
+    };
+    dom::listen_on_window("focus", on_seen.clone());
+    dom::listen_on_page("visibilitychange", on_seen.clone());
+    dom::listen_on_window("pageshow", move |event| {
+        if event.is_restored() {
+            on_seen(event);
+        }
+    });
+    let online = Rc::clone(chat);
+    dom::listen_on_window("online", move |_| {
+        // Turns in progress say themselves when they are connected again.
+        online.show_connected(true);
+        wake(Wake::Online);
+    });
+    let offline = Rc::clone(chat);
+    dom::listen_on_window("offline", move |_| offline.show_connected(false));
+    if page::is_offline() {
+        chat.show_connected(false);
+    }
+    let scrolled = Rc::clone(chat);
+    if let Some(transcript) = dom::element("transcript") {
+        transcript.listen_passively("scroll", move |_| {
+            if scrolled.scroll.is_near_start() && !scrolled.is_loading.get() {
+                let chat = Rc::clone(&scrolled);
+                spawn_local(async move { chat.load_earlier().await });
+            }
+        });
+    }
+}

@@ -1,0 +1,235 @@
+//! Sending messages, and following turns until they end.
+
+use super::live::LiveTurn;
+use super::state::{Chat, Message};
+use crate::browser::api::{self, Refusal, TurnState};
+use crate::browser::channel::StartedTurn;
+use crate::browser::clock;
+use crate::browser::json::{Json, JsonObject};
+use crate::browser::stream::{Event, Events};
+use crate::browser::turn::{self, End, Start};
+use crate::browser::wake::pause;
+use domain::TurnId;
+use leptos::task::spawn_local;
+use std::rc::Rc;
+
+/// How often the messages of a turn that has ended are requested, and the pause in between.
+const LOAD_TRIES: u32 = 100;
+const LOAD_PAUSE_MS: u32 = 2_000;
+
+impl Chat {
+    /// Sends the message in the box. While a response is in progress, it waits in the queue.
+    pub fn send(self: &Rc<Self>) {
+        let text = self.composer.text().trim().to_owned();
+        if text.is_empty() {
+            return;
+        }
+        if self.is_busy() || !self.queue.is_empty() {
+            let chat = Rc::clone(self);
+            if self.queue.add(&text, false, move || chat.save_draft()) {
+                self.composer.set_text("");
+                self.save_draft();
+            }
+            self.send_next();
+            return;
+        }
+        self.composer.set_text("");
+        self.submit(Message { text, retry_of: None, model: self.composer.model.value() });
+    }
+
+    /// Sends the oldest message of the queue, unless a turn is in progress.
+    pub fn send_next(self: &Rc<Self>) {
+        if self.is_busy() || self.is_waiting.get() {
+            return;
+        }
+        if let Some(text) = self.queue.take_first() {
+            self.submit(Message { text, retry_of: None, model: self.composer.model.value() });
+        }
+    }
+
+    /// Starts a turn. Its text stays in the saved draft until the server has accepted it.
+    pub fn submit(self: &Rc<Self>, message: Message) {
+        if self.is_busy() {
+            return;
+        }
+        let id = TurnId::at(clock::server_now()).to_string();
+        let question = message.retry_of.is_none().then_some(message.text.as_str());
+        let Some(live) = LiveTurn::add(&self.turns, &id, question, &self.composer.label(&message.model)) else {
+            return;
+        };
+        *self.pending.borrow_mut() = Some(message.text.clone());
+        self.set_running(Some(&id));
+        self.toast.close();
+        self.scroll.go_to_end();
+        let chat = Rc::clone(self);
+        spawn_local(async move { chat.run(&live, message).await });
+    }
+
+    async fn run(self: Rc<Self>, live: &LiveTurn, message: Message) {
+        let conversation = self.conversation();
+        let text = message.retry_of.is_none().then_some(message.text.as_str());
+        let body = JsonObject::new()
+            .with("conversation_id", conversation.as_deref())
+            .with("model", Some(&message.model))
+            .with("effort", self.composer.effort_of(&message.model).as_deref())
+            .with("text", text)
+            .with("retry_of", message.retry_of.as_deref())
+            .with("turn_id", Some(&live.id))
+            .to_text();
+        match turn::start(&live.id, &body, || self.is_stopped.get(), |on| self.show_connected(on)).await {
+            Start::Streaming(events) => self.follow(live, Some(events), Some(&message)).await,
+            Start::Received => self.follow(live, None, Some(&message)).await,
+            Start::Refused(refusal) => self.refuse(live, &message, &refusal),
+            Start::NotSent => self.refuse(live, &message, &Refusal::not_sent()),
+        }
+    }
+
+    /// Follows a turn that was in progress when the page was rendered, or that another tab has started.
+    pub fn follow_other(self: &Rc<Self>, turn: &str, label: &str) {
+        if self.is_busy() {
+            return;
+        }
+        if let Some(live) = LiveTurn::add(&self.turns, turn, None, label) {
+            self.set_running(Some(turn));
+            self.scroll.keep_end();
+            let chat = Rc::clone(self);
+            spawn_local(async move { chat.follow(&live, None, None).await });
+        }
+    }
+
+    /// Follows a turn to its end. `message` is the one that started it on this page.
+    async fn follow(self: &Rc<Self>, live: &LiveTurn, events: Option<Events>, message: Option<&Message>) {
+        // The server has the message.
+        self.pending.take();
+        self.save_draft();
+        let is_failed = std::cell::Cell::new(false);
+        let end = turn::follow(
+            &live.id,
+            events,
+            |on| self.show_connected(on),
+            |event| {
+                is_failed.set(matches!(event, Event::Failed(_)));
+                self.apply(live, event, message);
+            },
+        );
+        match end.await {
+            End::LastEvent => {}
+            End::Ended => self.load_ended(live, message).await,
+            End::Unknown => match message {
+                Some(message) => return self.refuse(live, message, &Refusal::not_sent()),
+                None => live.remove(),
+            },
+            End::Refused(refusal) => {
+                live.failed(&refusal);
+                self.announce(&refusal.message);
+                is_failed.set(true);
+            }
+        }
+        self.set_running(None);
+        self.scroll.keep_end();
+        if is_failed.get() {
+            self.put_back_queue();
+        } else {
+            self.send_next();
+        }
+    }
+
+    /// Shows the messages of a turn that ended while the page was disconnected. One that was stopped before its response began has none, so
+    /// its text goes back into the message box.
+    async fn load_ended(self: &Rc<Self>, live: &LiveTurn, message: Option<&Message>) {
+        let text = message.filter(|message| message.retry_of.is_none()).map(|message| message.text.as_str());
+        for _ in 0..LOAD_TRIES {
+            if let Some(status) = api::turn_status(&live.id).await {
+                let Some(conversation) = status.conversation else {
+                    live.remove();
+                    self.composer.put_back(text.unwrap_or_default());
+                    self.save_draft();
+                    return;
+                };
+                if self.conversation().is_none() {
+                    self.set_conversation(&conversation, text.unwrap_or_default());
+                }
+                if self.load_messages().await {
+                    return self.announce("The response is complete.");
+                }
+            }
+            pause(LOAD_PAUSE_MS).await;
+        }
+    }
+
+    fn apply(self: &Rc<Self>, live: &LiveTurn, event: Event, message: Option<&Message>) {
+        match event {
+            Event::Turn(event) => self.started(live, &event, message),
+            Event::Blocks(updates) => live.update(&updates),
+            Event::Reasoning(text) => live.reason(&text),
+            Event::Finish(event) => {
+                self.announce(&live.finished(&event));
+                self.show_final_quota(&event.field("quota"));
+            }
+            Event::Failed(refusal) => {
+                live.failed(&refusal);
+                self.announce(&refusal.message);
+                self.refresh_quota();
+            }
+        }
+        self.scroll.keep_end();
+    }
+
+    fn started(&self, live: &LiveTurn, event: &Json, message: Option<&Message>) {
+        live.started(event, |model| self.composer.label(model));
+        self.show_quota(&event.field("quota"));
+        let retry_of = message.and_then(|message| message.retry_of.as_deref());
+        if let Some(earlier) = retry_of {
+            self.remove_answer(earlier, live);
+        }
+        let Some(conversation) = event.text("conversation_id") else { return };
+        if self.conversation().is_none() {
+            self.set_conversation(&conversation, message.map(|message| message.text.as_str()).unwrap_or_default());
+        }
+        if let (Some(channel), Some(_)) = (self.channel.get(), message) {
+            channel.announce(&StartedTurn { conversation, turn: live.id.clone() });
+        }
+    }
+
+    /// Removes a response that a newer one has superseded.
+    fn remove_answer(&self, turn: &str, live: &LiveTurn) {
+        for answer in self.element.find_all(".answer[data-turn]") {
+            if answer.attribute("data-turn").as_deref() == Some(turn) && !live.is(&answer) {
+                answer.remove();
+            }
+        }
+    }
+
+    /// Regenerates a response, after asking the server what became of its turn: it may still run, or a newer one may follow it. The old
+    /// response stays visible until the new one starts.
+    pub fn regenerate(self: &Rc<Self>, turn: String, model: Option<String>) {
+        if self.is_busy() || self.is_loading.replace(true) {
+            return;
+        }
+        self.composer.question.focus_without_keyboard();
+        let chat = Rc::clone(self);
+        spawn_local(async move {
+            let status = api::turn_status(&turn).await;
+            chat.is_loading.set(false);
+            let Some(status) = status else {
+                return chat.toast.show("The server can't be reached right now. Try again in a moment.");
+            };
+            let is_newest = status.latest.as_ref().is_none_or(|(newest, ..)| *newest == turn);
+            if status.state == TurnState::Ended && is_newest {
+                let model = model.unwrap_or_else(|| chat.composer.model.value());
+                chat.submit(Message { text: String::new(), retry_of: Some(turn), model });
+            } else {
+                chat.catch_up_with(status).await;
+            }
+        });
+    }
+
+    /// Stops the turn in progress, if any.
+    pub fn stop(self: &Rc<Self>) {
+        if let Some(turn) = self.running() {
+            self.is_stopped.set(true);
+            self.composer.question.focus_without_keyboard();
+            spawn_local(async move { api::stop(&turn).await });
+        }
+    }
+}
