@@ -92,7 +92,7 @@ fn Bar(
             <button type="button" id="show-shortcuts" class="quiet icon-button" aria-label="Keyboard shortcuts" title="Keyboard shortcuts"><Draw icon=Icon::Keyboard/></button>
             <button type="button" id="delete-button" class="quiet icon-button" popovertarget="delete" hidden=conversation.is_none()
                 aria-label="Delete conversation" title="Delete conversation"><Draw icon=Icon::Trash/></button>
-            <div id="delete" class="confirm" popover="auto" role="group" aria-label="Delete conversation">
+            <div id="delete" class="popup" popover="auto" role="group" aria-label="Delete conversation">
                 <form id="delete-form" method="post" action=action>
                     <p>"Permanently delete this conversation? Its usage still counts."</p>
                     <button class="danger small">"Delete"</button>
