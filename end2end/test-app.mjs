@@ -216,11 +216,8 @@ export async function signUpUnverified(page, app, email, name = '', next = '/cha
   await page.waitForURL(`**${next}`);
 }
 
-// Waits until the chat is hydrated, which focuses the message box.
-export const woken = (page) => page.waitForFunction(() => {
-  const box = document.querySelector('#question');
-  return box && document.activeElement === box;
-});
+// Waits until the chat is hydrated.
+export const woken = (page) => page.locator('#composer[data-ready]').waitFor();
 
 export async function send(page, text) {
   await page.locator('#question').fill(text);

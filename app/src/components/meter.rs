@@ -31,7 +31,7 @@ pub fn Ring(
     quota: Option<Quota>,
 ) -> impl IntoView {
     let Some(quota) = quota else {
-        return view! { <p id="meter-unknown" class="hint">"Limits unavailable"</p> }.into_any();
+        return view! { <p id="meter-unknown" class="hint">"Your limits can't be loaded right now."</p> }.into_any();
     };
     let (requests, tokens) = (Track::of_requests(&quota), Track::of_tokens(&quota));
     let (used, held) = tokens.shares();
