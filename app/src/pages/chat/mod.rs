@@ -1,6 +1,8 @@
 //! `/chat` and `/chat/{conversation_id}`: a server-rendered page. Its one island renders nothing: it works on the elements of this page.
 
+mod catch_up;
 mod composer;
+mod cost;
 mod events;
 mod form;
 mod greeting;
@@ -9,11 +11,13 @@ mod live;
 mod meter;
 mod queue;
 mod refusal;
+mod refused;
 mod send;
 mod shortcuts;
 mod sidebar;
 mod state;
 mod templates;
+mod toast;
 mod transcript;
 
 pub use transcript::Messages;
