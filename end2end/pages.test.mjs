@@ -73,13 +73,13 @@ test('the demo model is labeled and answers with code that can be copied', { tim
   const page = await browser.visitor();
   await signUp(page, app, 'demo@example.com');
   await woken(page);
-  assert.ok(await page.getByText('demo model', { exact: true }).isVisible());
+  assert.equal(await page.locator('#model option:checked').textContent(), 'Demo model');
   await page.getByRole('button', { name: 'Write some code' }).click();
   await page.locator('#question').press('Enter');
   await page.locator('figure.code').first().waitFor();
   await page.locator('.answer.live .byline').waitFor();
   await page.locator('[data-copy]').first().click();
-  await page.getByText('Copied').waitFor();
+  await page.locator('figure.code [data-copy]', { hasText: 'Copied' }).waitFor();
   // Shift+Enter inserts a line break.
   await page.locator('#question').fill('one');
   await page.locator('#question').press('Shift+Enter');

@@ -33,7 +33,7 @@ test('sign up, chat, reach the limit, get a larger plan, check the usage pages',
   await ann.locator('.answer.live .byline').waitFor();
   // Field note 39: aria-busy while words arrive, and one polite announcement at the end.
   assert.equal(await ann.locator('.answer.live').getAttribute('aria-busy'), 'false');
-  assert.equal(await ann.locator('[role=status].unseen').innerText(), 'The response is complete.');
+  assert.equal(await ann.locator('#status').innerText(), 'The response is complete.');
   const [served] = await app.served();
   assert.equal(served.output, 120);
   assert.equal((await ann.locator('.answer.live .markdown').innerText()).trim(), served.text.trim());

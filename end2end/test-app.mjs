@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn, execFileSync } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { createServer as createHttpServer } from 'node:http';
 import { connect, createServer } from 'node:net';
 import { randomBytes } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
@@ -119,11 +120,58 @@ export async function startApp({ provider = true, stripe = true, providerAt, hos
   };
 }
 
-// A TCP load balancer. `use` selects the server for new connections and breaks existing ones.
+// A provider in Anthropic's format that sends what the test tells it to. `next` returns the next call: `send` streams text, `end` completes
+// the response. `count` is the number of calls so far.
+export async function startTypist() {
+  const calls = [];
+  const waiting = [];
+  let count = 0;
+  const server = createHttpServer((request, response) => {
+    if (!request.url.endsWith('/messages')) {
+      response.writeHead(404).end();
+      return;
+    }
+    request.resume();
+    count += 1;
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    const event = (data) => response.write(`event: ${data.type}\ndata: ${JSON.stringify(data)}\n\n`);
+    event({ type: 'message_start', message: { id: `msg_${count}`, usage: { input_tokens: 20, output_tokens: 1 } } });
+    event({ type: 'content_block_start', index: 0, content_block: { type: 'text', text: '' } });
+    let sent = 0;
+    const call = {
+      send: (text) => {
+        sent += text.length;
+        event({ type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text } });
+      },
+      end: () => {
+        event({ type: 'content_block_stop', index: 0 });
+        event({ type: 'message_delta', delta: { stop_reason: 'end_turn' }, usage: { output_tokens: Math.ceil(sent / 4) + 1 } });
+        event({ type: 'message_stop' });
+        response.end();
+      },
+    };
+    (waiting.shift() ?? ((made) => calls.push(made)))(call);
+  });
+  await new Promise((done) => server.listen(0, '127.0.0.1', done));
+  return {
+    url: `http://127.0.0.1:${server.address().port}`,
+    next: () => (calls.length ? Promise.resolve(calls.shift()) : new Promise((done) => waiting.push(done))),
+    count: () => count,
+    stop: () => { server.close(); server.closeAllConnections(); },
+  };
+}
+
+// A TCP load balancer. `use` selects the server for new connections and breaks existing ones. `cut` breaks all connections and refuses new
+// ones until `use` is called.
 export async function startBalancer(...targets) {
   let target = 0;
   const open = new Set();
   const server = createServer((client) => {
+    if (target === null) {
+      client.on('error', () => {});
+      client.destroy();
+      return;
+    }
     const { port } = new URL(targets[target]);
     const upstream = connect(Number(port), '127.0.0.1');
     for (const [one, other] of [[client, upstream], [upstream, client]]) {
@@ -138,6 +186,10 @@ export async function startBalancer(...targets) {
     url: `http://127.0.0.1:${server.address().port}`,
     use: (n) => {
       target = n;
+      open.forEach((socket) => socket.destroy());
+    },
+    cut: () => {
+      target = null;
       open.forEach((socket) => socket.destroy());
     },
     stop: () => { server.close(); open.forEach((socket) => socket.destroy()); },
@@ -221,11 +273,8 @@ export async function signUpUnverified(page, app, email, name = '', next = '/cha
   await page.waitForURL(`**${next}`);
 }
 
-// Waits until the chat is hydrated, which focuses the message box.
-export const woken = (page) => page.waitForFunction(() => {
-  const box = document.querySelector('#question');
-  return box && document.activeElement === box;
-});
+// Waits until the chat is hydrated.
+export const woken = (page) => page.locator('#composer[data-ready]').waitFor();
 
 export async function send(page, text) {
   await page.locator('#question').fill(text);

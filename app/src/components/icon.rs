@@ -7,6 +7,8 @@ use leptos::prelude::*;
 pub enum Icon {
     /// Send a message.
     ArrowUp,
+    /// Go to the end.
+    ArrowDown,
     /// Continue.
     ArrowRight,
     /// Done or selected.
@@ -23,8 +25,14 @@ pub enum Icon {
     Mail,
     /// Open the navigation.
     Menu,
+    /// Open a menu below or beside its button.
+    ChevronDown,
     /// Open a menu.
     ChevronsUpDown,
+    /// Copy to the clipboard.
+    Copy,
+    /// A keyboard.
+    Keyboard,
     /// New conversation.
     Pen,
     /// Stop a response.
@@ -33,12 +41,17 @@ pub enum Icon {
     Trash,
     /// Try again or regenerate.
     Retry,
+    /// A bad response.
+    ThumbsDown,
+    /// A good response.
+    ThumbsUp,
 }
 
 impl Icon {
     fn paths(self) -> &'static [&'static str] {
         match self {
             Self::ArrowUp => &["m5 12 7-7 7 7", "M12 19V5"],
+            Self::ArrowDown => &["M12 5v14", "m19 12-7 7-7-7"],
             Self::ArrowRight => &["M5 12h14", "m12 5 7 7-7 7"],
             Self::Check => &["M20 6 9 17l-5-5"],
             Self::Alert => {
@@ -52,7 +65,16 @@ impl Icon {
                 "m22 7-8.97 5.7a1.94 1.94 0 0 1-2.06 0L2 7",
             ],
             Self::Menu => &["M4 6h16", "M4 12h16", "M4 18h16"],
+            Self::ChevronDown => &["m6 9 6 6 6-6"],
             Self::ChevronsUpDown => &["m7 15 5 5 5-5", "m7 9 5-5 5 5"],
+            Self::Copy => &[
+                "M10 8h10a2 2 0 0 1 2 2v10a2 2 0 0 1-2 2H10a2 2 0 0 1-2-2V10a2 2 0 0 1 2-2",
+                "M4 16c-1.1 0-2-.9-2-2V4c0-1.1.9-2 2-2h10c1.1 0 2 .9 2 2",
+            ],
+            Self::Keyboard => &[
+                "M4 4h16a2 2 0 0 1 2 2v12a2 2 0 0 1-2 2H4a2 2 0 0 1-2-2V6a2 2 0 0 1 2-2",
+                "M6 8h.01M10 8h.01M14 8h.01M18 8h.01M8 12h.01M12 12h.01M16 12h.01M7 16h10",
+            ],
             Self::Pen => &[
                 "M12 3H5a2 2 0 0 0-2 2v14a2 2 0 0 0 2 2h14a2 2 0 0 0 2-2v-7",
                 "M18.375 2.625a1 1 0 0 1 3 3l-9.013 9.014a2 2 0 0 1-.853.505l-2.873.84a.5.5 0 0 1-.62-.62l.84-2.873a2 2 0 0 1 .506-.852z",
@@ -62,6 +84,14 @@ impl Icon {
                 &["M3 6h18", "M19 6v14a2 2 0 0 1-2 2H7a2 2 0 0 1-2-2V6", "M8 6V4a2 2 0 0 1 2-2h4a2 2 0 0 1 2 2v2"]
             }
             Self::Retry => &["M3 12a9 9 0 1 0 9-9 9.75 9.75 0 0 0-6.74 2.74L3 8", "M3 3v5h5"],
+            Self::ThumbsDown => &[
+                "M17 14V2",
+                "M9 18.12 10 14H4.17a2 2 0 0 1-1.92-2.56l2.33-8A2 2 0 0 1 6.5 2H20a2 2 0 0 1 2 2v8a2 2 0 0 1-2 2h-2.76a2 2 0 0 0-1.79 1.11L12 22a3.13 3.13 0 0 1-3-3.88Z",
+            ],
+            Self::ThumbsUp => &[
+                "M7 10v12",
+                "M15 5.88 14 10h5.83a2 2 0 0 1 1.92 2.56l-2.33 8A2 2 0 0 1 17.5 22H4a2 2 0 0 1-2-2v-8a2 2 0 0 1 2-2h2.76a2 2 0 0 0 1.79-1.11L12 2a3.13 3.13 0 0 1 3 3.88Z",
+            ],
         }
     }
 }

@@ -1,15 +1,13 @@
-//! How a response ended, in words. The live chat and the transcript both use these, so that a reload changes nothing.
+//! How a response ended, in words. The transcript shows them, and the live chat takes them from the page's templates, so that a reload
+//! changes nothing.
 
 use super::icon::{Draw, Icon};
 use domain::problem::TOOL_CALL;
-use domain::{HistoryCut, MessageStatus, Problem};
+use domain::{HistoryCut, MessageStatus};
 use leptos::prelude::*;
 
-/// Returns the status that a message has after a turn that failed with this problem.
-#[must_use]
-pub fn status_of_failure(problem: &Problem) -> MessageStatus {
-    if problem.message == TOOL_CALL { MessageStatus::ToolCall } else { MessageStatus::Failed }
-}
+/// The label of the button that requests another response to a message that was answered.
+pub const REGENERATE: &str = "Regenerate";
 
 /// Returns the note below a response; `None` if it is complete.
 #[must_use]
@@ -37,10 +35,59 @@ pub fn note(status: MessageStatus, text: &str, reasoning: &str) -> Option<&'stat
 #[must_use]
 pub fn retry_label(status: MessageStatus) -> &'static str {
     match status {
-        MessageStatus::Finished | MessageStatus::Stopped | MessageStatus::Truncated => "Regenerate",
+        MessageStatus::Finished | MessageStatus::Stopped | MessageStatus::Truncated => REGENERATE,
         MessageStatus::Refused | MessageStatus::Filtered | MessageStatus::ToolCall | MessageStatus::Failed => {
             "Try again"
         }
+    }
+}
+
+/// A small note below a response that is incomplete.
+#[component]
+pub fn StatusNote(
+    /// How the response ended.
+    status: MessageStatus,
+    /// The sentence, as [`note`] returns it.
+    sentence: &'static str,
+    /// For the page's templates: the name by which the live chat finds this note.
+    #[prop(optional)]
+    template: Option<&'static str>,
+) -> impl IntoView {
+    let broke = matches!(status, MessageStatus::ToolCall | MessageStatus::Failed);
+    let icon = match status {
+        MessageStatus::Stopped => Icon::Square,
+        _ if broke => Icon::Danger,
+        _ => Icon::Alert,
+    };
+    let retry = template.map(|_| retry_label(status));
+    // Only a failure that happens while the user watches interrupts a screen reader.
+    let role = (template.is_some() && broke).then_some("alert");
+    let details = (template.is_some() && broke).then(|| view! { <span class="details" data-slot="details"></span> });
+    view! {
+        <p class="note" class:broke=broke class:stopped=status == MessageStatus::Stopped role=role translate="no" data-status=template data-retry=retry>
+            <Draw icon/><span data-slot="sentence">{sentence}</span>{details}
+        </p>
+    }
+}
+
+/// All notes, for the live chat to copy from.
+#[component]
+pub fn NoteTemplates() -> impl IntoView {
+    // A response that used up its limit before its first word has a note of its own.
+    let of = |status: MessageStatus, reasoning: &str, template: &'static str| {
+        let text = if reasoning.is_empty() { "text" } else { "" };
+        note(status, text, reasoning).map(|sentence| view! { <StatusNote status sentence template/> })
+    };
+    view! {
+        {of(MessageStatus::Stopped, "", "stopped")}
+        {of(MessageStatus::Truncated, "", "truncated")}
+        {of(MessageStatus::Truncated, "reasoning", "truncated-reasoning")}
+        {of(MessageStatus::Refused, "", "refused")}
+        {of(MessageStatus::Filtered, "", "filtered")}
+        {of(MessageStatus::ToolCall, "", "tool_call")}
+        {of(MessageStatus::Failed, "", "failed")}
+        <HistoryNote cut=HistoryCut::Summarized/>
+        <HistoryNote cut=HistoryCut::Dropped/>
     }
 }
 
@@ -54,17 +101,16 @@ pub fn HistoryNote(
         HistoryCut::Summarized => "Earlier messages no longer fit and were summarized for the model.",
         HistoryCut::Dropped => "Earlier messages no longer fit and were left out.",
     };
-    view! { <p class="note history"><Draw icon=Icon::Clock/>{sentence}</p> }
+    view! { <p class="note history" translate="no" data-history=cut.as_str()><Draw icon=Icon::Clock/><span>{sentence}</span></p> }
 }
 
 /// A model's reasoning, folded.
 #[component]
 pub fn Reasoning(
     /// Plain text.
-    #[prop(into)]
-    text: Signal<String>,
+    text: String,
 ) -> impl IntoView {
-    view! { <details class="reasoning"><summary>"Reasoning"</summary><p>{move || text.get()}</p></details> }
+    view! { <details class="reasoning"><summary>"Reasoning"</summary><p dir="auto">{text}</p></details> }
 }
 
 #[cfg(test)]
@@ -102,7 +148,5 @@ mod tests {
         for outcome in [Outcome::Finished, Outcome::Stopped, Outcome::Truncated, Outcome::Refused, Outcome::Filtered] {
             assert_eq!(MessageStatus::from(outcome).as_str(), outcome.as_str());
         }
-        assert_eq!(status_of_failure(&Problem::tool_call()), MessageStatus::ToolCall);
-        assert_eq!(status_of_failure(&Problem::model_interrupted()), MessageStatus::Failed);
     }
 }

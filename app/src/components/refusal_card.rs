@@ -1,69 +1,101 @@
-//! The card shown instead of a response: what happened, when to try again, and what to do.
+//! The card shown instead of a response: what happened, when to try again, and what to do. Rendered once as a template for all kinds of
+//! problems; the island keeps the parts of one kind.
 
-use super::duration::wait;
 use super::icon::{Draw, Icon};
-use domain::{Problem, ProblemKind};
+use domain::ProblemKind;
 use leptos::prelude::*;
 
-/// A card that explains a refusal and offers the actions that may help.
+/// Every kind. The order is that of the enum.
+const KINDS: [ProblemKind; 21] = [
+    ProblemKind::SignInRequired,
+    ProblemKind::PlanTooSmall,
+    ProblemKind::Forbidden,
+    ProblemKind::Paused,
+    ProblemKind::VerifyEmail,
+    ProblemKind::NotFound,
+    ProblemKind::Conflict,
+    ProblemKind::Gone,
+    ProblemKind::TooLarge,
+    ProblemKind::Invalid,
+    ProblemKind::RequestsLimit,
+    ProblemKind::TokensLimit,
+    ProblemKind::InFlightLimit,
+    ProblemKind::AttemptsLimit,
+    ProblemKind::SpendCap,
+    ProblemKind::LimitsUnavailable,
+    ProblemKind::ModelUnavailable,
+    ProblemKind::BillingUnavailable,
+    ProblemKind::ModelFailed,
+    ProblemKind::Overloaded,
+    ProblemKind::Internal,
+];
+
+/// The template of the card. An element with `data-kinds` belongs to the kinds that are named there; elements with `data-slot` are filled
+/// in or shown by the island.
 #[component]
-pub fn RefusalCard(
-    /// The problem that caused the refusal.
-    problem: Problem,
-    /// Remaining wait in milliseconds, counting down; `None` if waiting doesn't help.
-    #[prop(into)]
-    left_ms: Signal<Option<u64>>,
-    /// Local time at which the wait ends; empty if it isn't shown.
-    #[prop(into)]
-    at: Signal<String>,
-    /// Called to send the same message again.
-    #[prop(into)]
-    on_retry: Callback<()>,
-) -> impl IntoView {
-    let heading = heading(problem.kind);
-    let is_wait = matches!(
-        problem.kind,
-        ProblemKind::RequestsLimit | ProblemKind::TokensLimit | ProblemKind::InFlightLimit | ProblemKind::AttemptsLimit
-    );
-    let icon = if is_wait { Icon::Clock } else { Icon::Danger };
-    let (can_retry, hint) = (can_retry(problem.kind), hint(problem.kind));
-    let label = match problem.kind {
-        ProblemKind::PlanTooSmall => "See plans that include it",
-        _ => "See plans with higher limits",
-    };
-    let upgrade = problem.upgrade.map(
-        |plan| view! { <a class="button small secondary" href=format!("/pricing?plan={plan}#{plan}")>{label}</a> },
-    );
-    let solve = match problem.kind {
-        ProblemKind::SignInRequired => Some(("/sign-in", "Sign in")),
-        ProblemKind::VerifyEmail => Some(("/verify", "Confirm email address")),
-        _ => None,
-    };
-    let solve = solve.map(|(href, label)| view! { <a class="button small" href=href>{label}</a> });
-    let waiting = move || left_ms.get().is_some_and(|ms| ms > 0);
+pub fn RefusalCard() -> impl IntoView {
     view! {
-        <section class="refusal">
+        <section class="refusal" translate="no">
             // The countdown is outside the alert, so that screen readers don't announce every tick.
-            <div role="alert"><h2><Draw icon/>{heading}</h2><p>{problem.message}</p></div>
-            {move || left_ms.get().map(|ms| {
-                let clock = at.get();
-                if ms == 0 {
-                    view! { <p class="when">"You can send now."</p> }.into_any()
-                } else if clock.is_empty() {
-                    view! { <p class="when">"Try again in " <strong class="countdown">{wait(ms)}</strong> "."</p> }.into_any()
-                } else {
-                    view! { <p class="when">"Try again in " <strong class="countdown">{wait(ms)}</strong> ", at " {clock} "."</p> }.into_any()
-                }
-            })}
-            {hint.map(|hint| view! { <p class="hint">{hint}</p> })}
+            <div role="alert">
+                <h2>
+                    <span class="icon-slot" data-kinds=kinds(is_limit)><Draw icon=Icon::Clock/></span>
+                    <span class="icon-slot" data-kinds=kinds(|kind| !is_limit(kind))><Draw icon=Icon::Danger/></span>
+                    {headings()}
+                </h2>
+                <p data-slot="message"></p>
+            </div>
+            <p class="when" data-slot="wait" hidden=true>
+                "Try again in "<strong class="countdown" data-slot="countdown"></strong><span data-slot="at"></span>"."
+            </p>
+            <p class="when" data-slot="now" hidden=true>"You can send now."</p>
+            {hints()}
             <div class="actions">
-                {can_retry.then(|| view! {
-                    <button type="button" class="small" disabled=waiting on:click=move |_| on_retry.run(())>"Send again"</button>
-                })}
-                {upgrade} {solve}
+                <button type="button" class="small" data-slot="retry" data-kinds=kinds(can_retry)>"Send again"</button>
+                <button type="button" class="small secondary" data-slot="cheaper" hidden=true>"Use "<span data-slot="cheaper-label"></span></button>
+                <button type="button" class="small secondary" data-slot="shorter" hidden=true>"Ask for a shorter answer"</button>
+                <a class="button small secondary" data-slot="upgrade" href="/pricing" hidden=true>
+                    <span data-kinds=kinds(|kind| kind == ProblemKind::PlanTooSmall)>"See plans that include it"</span>
+                    <span data-kinds=kinds(|kind| kind != ProblemKind::PlanTooSmall)>"See plans with higher limits"</span>
+                </a>
+                <a class="button small" data-kinds=ProblemKind::SignInRequired.as_str() href="/sign-in">"Sign in"</a>
+                <a class="button small" data-kinds=ProblemKind::VerifyEmail.as_str() href="/verify">"Confirm email address"</a>
+                <label class="check" data-slot="auto" data-kinds=kinds(can_retry) hidden=true><input type="checkbox"/>"Send when possible"</label>
             </div>
         </section>
     }
+}
+
+/// Returns the names of the kinds for which a condition holds, separated by spaces.
+fn kinds(holds: impl Fn(ProblemKind) -> bool) -> String {
+    let names: Vec<&str> = KINDS.into_iter().filter(|kind| holds(*kind)).map(ProblemKind::as_str).collect();
+    names.join(" ")
+}
+
+/// Renders each heading once, for all kinds that share it.
+fn headings() -> impl IntoView {
+    let mut all: Vec<&str> = KINDS.into_iter().map(heading).collect();
+    all.sort_unstable();
+    all.dedup();
+    all.into_iter()
+        .map(|text| view! { <span data-kinds=kinds(|kind| heading(kind) == text)>{text}</span> })
+        .collect_view()
+}
+
+/// Renders each hint with its kinds.
+fn hints() -> impl IntoView {
+    KINDS
+        .into_iter()
+        .filter_map(|kind| hint(kind).map(|text| view! { <p class="hint" data-kinds=kind.as_str()>{text}</p> }))
+        .collect_view()
+}
+
+/// Returns whether a limit of the user was reached, so that waiting helps.
+fn is_limit(kind: ProblemKind) -> bool {
+    matches!(
+        kind,
+        ProblemKind::RequestsLimit | ProblemKind::TokensLimit | ProblemKind::InFlightLimit | ProblemKind::AttemptsLimit
+    )
 }
 
 /// Returns whether sending the same message again may help.
@@ -105,5 +137,27 @@ fn heading(kind: ProblemKind) -> &'static str {
         ProblemKind::ModelFailed => "The model couldn't answer",
         ProblemKind::SignInRequired => "You're signed out",
         _ => "Something went wrong",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_listed_in_order_and_has_a_heading() {
+        assert_eq!(KINDS.len(), ProblemKind::Internal as usize + 1, "the last kind is the last in the list");
+        for (index, kind) in KINDS.into_iter().enumerate() {
+            assert_eq!(kind as usize, index, "{}", kind.as_str());
+            assert!(!heading(kind).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_kind_is_in_each_part_of_the_card_at_most_once() {
+        let (limits, others) = (kinds(is_limit), kinds(|kind| !is_limit(kind)));
+        assert_eq!(limits, "requests_limit tokens_limit in_flight_limit attempts_limit");
+        assert_eq!(limits.split(' ').count() + others.split(' ').count(), KINDS.len());
+        assert!(!kinds(can_retry).split(' ').any(|kind| kind == "too_large"));
     }
 }

@@ -97,7 +97,7 @@ fn Panel() -> impl IntoView {
             <div class="showcase-chat">
                 <div class="user-message"><p>"What is the earliest date on which we can end the lease? The contract is pasted above."</p></div>
                 <div class="answer"><Markdown text=Signal::stored(RESPONSE.to_owned())/></div>
-                <div class="showcase-foot"><Meter quota=Signal::stored(Some(quota))/></div>
+                <div class="showcase-foot"><Meter quota=Some(quota)/></div>
             </div>
             <div class="showcase-owner">
                 <p class="showcase-label">"What the owner sees"</p>

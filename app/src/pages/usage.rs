@@ -56,7 +56,7 @@ fn Shown(usage: UsageView) -> impl IntoView {
     view! {
         <section class="panel today">
             <h2>"Remaining"</h2>
-            <Meter quota=Signal::stored(quota)/>
+            <Meter quota/>
         </section>
         {refills}
         <UsageDetails usage/>

@@ -129,10 +129,65 @@ async fn demo_model_is_offered_without_provider_keys() {
     let app = TestApp::with(&[("ANTHROPIC_API_KEY", "")]).await;
     let ann = app.user("ann@example.com").await;
     let page = ann.text("/chat").await;
-    assert!(page.contains("demo model") && !page.contains("Claude"));
+    assert!(page.contains("Demo model") && !page.contains("Claude"));
     let real = TestApp::new().await;
     let page = real.user("ann@example.com").await.text("/chat").await;
-    assert!(!page.contains("demo model") && page.contains("Claude Haiku 4.5"));
+    assert!(!page.contains("Demo model") && page.contains("Claude Haiku 4.5"));
+}
+
+/// The chat's island renders nothing: it works on elements of the page that it finds by their ids. Each is there once.
+#[tokio::test]
+async fn chat_pages_have_each_element_of_their_island_once() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann@example.com").await;
+    ann.send_and_read("{{words:2}}").await;
+    let conversation: uuid::Uuid = app.one("select conversation_id from conversation").await;
+    for path in ["/chat".to_owned(), format!("/chat/{conversation}")] {
+        let page = ann.text(&path).await;
+        for id in [
+            "chat",
+            "title",
+            "conversations",
+            "show-shortcuts",
+            "delete-button",
+            "delete-form",
+            "transcript",
+            "messages",
+            "turns",
+            "refused",
+            "jump",
+            "status",
+            "connection",
+            "queue",
+            "composer",
+            "question",
+            "model",
+            "effort",
+            "estimate",
+            "meter",
+            "meter-left",
+            "meter-tokens",
+            "meter-requests",
+            "meter-back",
+            "send",
+            "stop",
+            "toast",
+            "shortcuts",
+            "again-models",
+            "user-message",
+            "live-turn",
+            "notes",
+            "refusal-card",
+            "queued-message",
+        ] {
+            assert_eq!(page.matches(&format!(" id=\"{id}\"")).count(), 1, "{id} on {path}");
+        }
+        assert!(page.contains("data-now-ms=\"1") && page.contains(" data-limit=\"") && page.contains("<leptos-island"));
+        assert_eq!(page.contains("id=\"greeting\""), path == "/chat");
+    }
+    let page = ann.text(&format!("/chat/{conversation}")).await;
+    assert!(page.contains(&format!("data-conversation=\"{conversation}\"")) && page.contains("data-turn=\""));
+    assert!(page.contains("data-source=\"{{words:2}}\""), "the last message can be edited");
 }
 
 /// Field note 42: markup in model output is escaped, and it loads and links to nothing unsafe.

@@ -59,7 +59,7 @@ fn Shown(user: UserView) -> impl IntoView {
         <div class="columns">
             <section class="panel">
                 <h2>"Remaining"</h2>
-                <Meter quota=Signal::stored(quota)/>
+                <Meter quota/>
             </section>
             <section class="panel">
                 <h2>"Plan"</h2>

@@ -1,32 +1,54 @@
-//! `/chat` and `/chat/{conversation_id}`: a server-rendered page with one island.
+//! `/chat` and `/chat/{conversation_id}`: a server-rendered page. Its one island renders nothing: it works on the elements of this page.
 
+mod catch_up;
 mod composer;
+mod cost;
+mod events;
+mod form;
+mod greeting;
 mod island;
 mod live;
+mod meter;
+mod queue;
 mod refusal;
+mod refused;
+mod send;
+mod shortcuts;
 mod sidebar;
 mod state;
+mod templates;
+mod toast;
 mod transcript;
+
+pub use transcript::Messages;
 
 use crate::api;
 use crate::components::frame::{ErrorPage, Frame, Unconfirmed};
 use crate::components::icon::{Draw, Icon};
 use crate::components::loaded::loaded;
+use crate::components::toast::Toast;
 use crate::page_context::page_context;
 use crate::view::conversation::ChatView;
-use domain::{ConversationId, Problem};
+use domain::{ConversationId, MessageId, Problem};
+use form::MessageForm;
+use greeting::Greeting;
 use island::Chat;
 use leptos::prelude::*;
 use leptos_meta::Title;
+use shortcuts::Shortcuts;
 use sidebar::Sidebar;
-use transcript::PastMessage;
+use templates::{AgainMenu, Templates};
 
 /// Renders the chat page.
 #[component]
 pub fn ChatPage() -> impl IntoView {
+    let before: Option<MessageId> = page_context().query("before").and_then(|id| id.parse().ok());
     match page_context().path.strip_prefix("/chat/").map(str::parse::<ConversationId>) {
-        None => loaded(api::conversation::open(None), |view| view! { <Shown view/> }).into_any(),
-        Some(Ok(id)) => loaded(api::conversation::open(Some(id)), |view| view! { <Shown view/> }).into_any(),
+        None => loaded(api::conversation::open(None, None), |view| view! { <Shown view is_earlier=false/> }).into_any(),
+        Some(Ok(id)) => {
+            let is_earlier = before.is_some();
+            loaded(api::conversation::open(Some(id), before), move |view| view! { <Shown view is_earlier/> }).into_any()
+        }
         Some(Err(_)) => {
             view! { <Frame title="Page not found"><ErrorPage problem=Problem::not_found("conversation")/></Frame> }
                 .into_any()
@@ -34,57 +56,118 @@ pub fn ChatPage() -> impl IntoView {
     }
 }
 
-/// Renders past messages. The last response has a Regenerate button unless a turn is in progress.
-fn past(
-    messages: Vec<domain::Message>,
-    models: StoredValue<Vec<crate::view::conversation::AvailableModel>>,
-    is_idle: bool,
-) -> AnyView {
-    let last = messages.len().saturating_sub(1);
-    let each = |(index, message)| view! { <PastMessage message models is_last=is_idle && index == last/> };
-    messages.into_iter().enumerate().map(each).collect_view().into_any()
-}
-
 #[component]
-fn Shown(view: ChatView) -> impl IntoView {
-    let ChatView { conversations, open, messages, running, models, quota } = view;
-    let labels = StoredValue::new(models.clone());
-    let is_idle = running.is_none();
-    let title = open.as_ref().map_or_else(|| "New conversation".to_owned(), |open| open.title.clone());
-    let id = open.as_ref().map(|open| open.id);
-    let viewer = page_context().viewer;
-    let zone_is_unknown = viewer.as_ref().is_some_and(|viewer| viewer.time_zone == "UTC");
-    let name = viewer.map(|viewer| viewer.display_name().to_owned()).unwrap_or_default();
-    let delete = id.map(|id| {
-        view! {
-            <details class="confirm">
-                <summary class="quiet small" aria-label="Delete conversation"><Draw icon=Icon::Trash/></summary>
-                <form method="post" action=format!("/chat/{id}/delete")>
-                    <p>"Permanently delete this conversation? Its usage still counts."</p>
-                    <button class="danger small">"Delete"</button>
-                </form>
-            </details>
-        }
-    });
+fn Shown(
+    /// The page's data.
+    view: ChatView,
+    /// Whether the page shows earlier messages instead of the latest ones. It is for reading: it has no message box.
+    is_earlier: bool,
+) -> impl IntoView {
+    let id = view.open.as_ref().map(|open| open.id);
+    let title = view.open.as_ref().map_or_else(|| "New conversation".to_owned(), |open| open.title.clone());
+    let conversations = view.conversations.clone();
     view! {
         <Title text=title.clone()/>
-        <a class="skip" href="#question">"Skip to the message box"</a>
+        <a class="skip" href=if is_earlier { "#transcript" } else { "#question" }>{if is_earlier { "Skip to the messages" } else { "Skip to the message box" }}</a>
         <div class="chat-frame">
             {view! { <Sidebar conversations current=id/> }.into_any()}
             <main class="chat-main">
-                <header class="chat-bar">
-                    <button type="button" class="quiet menu" popovertarget="sidebar" aria-label="Conversations"><Draw icon=Icon::Menu size=20/></button>
-                    <h1>{title}</h1>
-                    {delete}
-                </header>
+                <Bar title conversation=id/>
                 {view! { <Unconfirmed/> }.into_any()}
-                {view! {
-                    <Chat conversation=id name running models quota zone_is_unknown>
-                        {past(messages, labels, is_idle)}
-                    </Chat>
-                }
-                .into_any()}
+                {if is_earlier { view! { <Earlier view/> }.into_any() } else { view! { <Latest view/> }.into_any() }}
             </main>
         </div>
     }
+}
+
+/// The bar above the conversation. In a new conversation the island shows the Delete button with the first message.
+#[component]
+fn Bar(
+    /// The conversation's title.
+    title: String,
+    /// The open conversation; `None` for a new one.
+    conversation: Option<ConversationId>,
+) -> impl IntoView {
+    let action = conversation.map(|id| format!("/chat/{id}/delete"));
+    view! {
+        <header class="chat-bar">
+            <button type="button" class="quiet menu" popovertarget="sidebar" aria-label="Conversations"><Draw icon=Icon::Menu size=20/></button>
+            <h1 id="title">{title}</h1>
+            <button type="button" id="show-shortcuts" class="quiet icon-button" aria-label="Keyboard shortcuts" title="Keyboard shortcuts"><Draw icon=Icon::Keyboard/></button>
+            <button type="button" id="delete-button" class="quiet icon-button" popovertarget="delete" hidden=conversation.is_none()
+                aria-label="Delete conversation" title="Delete conversation"><Draw icon=Icon::Trash/></button>
+            <div id="delete" class="popup" popover="auto" role="group" aria-label="Delete conversation">
+                <form id="delete-form" method="post" action=action>
+                    <p>"Permanently delete this conversation? Its usage still counts."</p>
+                    <button class="danger small">"Delete"</button>
+                </form>
+            </div>
+        </header>
+    }
+}
+
+/// The latest messages with the message box, and everything that the island works with.
+#[component]
+fn Latest(
+    /// The page's data.
+    view: ChatView,
+) -> impl IntoView {
+    let ChatView { open, messages, earlier, running, models, quota, now_ms, .. } = view;
+    let zone_is_unknown = page_context().viewer.is_some_and(|viewer| viewer.time_zone == "UTC");
+    let running_model = running.as_ref().map(|(_, name)| {
+        let label = models.iter().find(|choice| choice.name == *name).map(|choice| choice.label.clone());
+        label.unwrap_or_else(|| name.0.clone())
+    });
+    let greeting = open.is_none().then(|| view! { <Greeting quota=quota.clone()/> });
+    let conversation = open.map(|open| open.id);
+    let past =
+        conversation.map(|conversation| view! { <Messages conversation messages earlier models=models.clone()/> });
+    view! {
+        <div id="chat" class="chat" data-conversation=conversation.map(|id| id.to_string())
+            data-running=running.map(|(turn, _)| turn.to_string()) data-running-model=running_model
+            data-now-ms=now_ms.to_string() data-zone-unknown=zone_is_unknown>
+            <div id="transcript" class="transcript" tabindex="0" role="region" aria-label="Conversation">
+                <div class="column">
+                    <div id="messages" class="turns">{past}</div>
+                    {greeting}
+                    <div id="turns" class="turns"></div>
+                    <div id="refused" class="turns"></div>
+                </div>
+            </div>
+            <div class="dock">
+                <button type="button" id="jump" class="secondary icon-button" aria-label="Jump to latest" title="Jump to latest" hidden=true><Draw icon=Icon::ArrowDown/></button>
+                <p id="status" class="unseen" role="status" aria-live="polite" translate="no"></p>
+                <p id="connection" class="connection" role="status" translate="no" hidden=true>"Reconnecting…"</p>
+                <ol id="queue" class="queue" aria-label="Messages waiting to be sent" hidden=true></ol>
+                <noscript><p class="noscript">"Sending messages requires JavaScript. You can read your conversations without it."</p></noscript>
+                {view! { <MessageForm models=models.clone() quota/> }.into_any()}
+            </div>
+            <Toast/>
+            <Shortcuts/>
+            <AgainMenu models/>
+            {view! { <Templates/> }.into_any()}
+            <Chat/>
+        </div>
+    }
+}
+
+/// Earlier messages of a conversation, for reading. The way to them without JavaScript, with which they are added to the page.
+#[component]
+fn Earlier(
+    /// The page's data.
+    view: ChatView,
+) -> impl IntoView {
+    let ChatView { open, messages, earlier, models, .. } = view;
+    open.map(|open| {
+        view! {
+            <div class="chat">
+                <div id="transcript" class="transcript" tabindex="0" role="region" aria-label="Conversation">
+                    <div class="column">
+                        <div id="messages" class="turns reading"><Messages conversation=open.id messages earlier models/></div>
+                        <p class="earlier"><a href=format!("/chat/{}", open.id)>"Latest messages"</a></p>
+                    </div>
+                </div>
+            </div>
+        }
+    })
 }

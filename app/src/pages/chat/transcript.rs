@@ -1,55 +1,104 @@
-//! Messages from before the page was rendered.
+//! Messages from before the page was rendered, and the parts that they share with live ones.
 
 use crate::components::icon::{Draw, Icon};
-use crate::components::markdown::Markdown;
-use crate::components::outcome::{self, HistoryNote, Reasoning};
-use crate::view::conversation::AvailableModel;
-use domain::{Message, Role};
+use crate::components::outcome::{self, HistoryNote, REGENERATE, Reasoning, StatusNote};
+use crate::view::conversation::{AvailableModel, MessageView};
+use domain::{ConversationId, MessageId, MessageStatus, ModelName, Role};
 use leptos::prelude::*;
 
-/// A past message.
+/// A part of a conversation's messages, oldest first, with a link to earlier ones. It is also the whole body of
+/// `GET /chat/{conversation_id}/messages`.
 #[component]
-pub fn PastMessage(
-    /// The message to render.
-    message: Message,
+pub fn Messages(
+    /// The conversation.
+    conversation: ConversationId,
+    /// The messages to render.
+    messages: Vec<MessageView>,
+    /// The oldest message that is rendered, if there are earlier ones.
+    earlier: Option<MessageId>,
     /// Available models, used to look up display names.
-    models: StoredValue<Vec<AvailableModel>>,
-    /// Whether it is the last message and can be regenerated.
-    is_last: bool,
+    models: Vec<AvailableModel>,
 ) -> impl IntoView {
-    match message.role {
-        Role::User => view! { <UserMessage text=message.text/> }.into_any(),
-        Role::Assistant => {
-            let note = outcome::note(message.status, &message.text, &message.reasoning);
-            let model = message.model.map(|name| {
-                let label = |all: &Vec<AvailableModel>| {
-                    all.iter().find(|choice| choice.name == name).map(|choice| choice.label.clone())
-                };
-                models.with_value(label).unwrap_or(name.0)
-            });
-            let again = is_last.then(|| view! { <button type="button" class="quiet small again" data-again=message.turn_id.to_string()><Draw icon=Icon::Retry/>{outcome::retry_label(message.status)}</button> });
-            let reasoning = Some(message.reasoning).filter(|text| !text.trim().is_empty());
-            let cost = message.cost.map(|cost| format!(" · {cost}")).unwrap_or_default();
-            let used = message.tokens.map(|tokens| format!("{tokens} tokens{cost}"));
-            view! {
-                <article class="answer" aria-label="Response" data-turn=message.turn_id.to_string()>
-                    {message.history_cut.map(|cut| view! { <HistoryNote cut/> })}
-                    {reasoning.map(|text| view! { <Reasoning text=Signal::stored(text)/> })}
-                    <Markdown text=Signal::stored(message.text)/>
-                    {note.map(|note| view! { <p class="note"><Draw icon=Icon::Alert/>{note}</p> })}
-                    <p class="byline">{model}{used.map(|used| view! { <span>{used}</span> })}{again}</p>
-                </article>
-            }
-            .into_any()
-        }
-    }
+    let earlier = earlier.map(|before| {
+        let (page, fragment) =
+            (format!("/chat/{conversation}?before={before}"), format!("/chat/{conversation}/messages?before={before}"));
+        view! { <p id="earlier" class="earlier"><a href=page data-fragment=fragment>"Earlier messages"</a></p> }
+    });
+    let last = messages.iter().rposition(|shown| shown.message.role == Role::User);
+    let each = |(index, shown)| past_message(shown, &models, Some(index) == last);
+    view! { {earlier} {messages.into_iter().enumerate().map(each).collect_view()} }
 }
 
-/// A user's message.
+/// Renders a message. The last one of the user carries its text, so that it can be edited.
+fn past_message(shown: MessageView, models: &[AvailableModel], is_last: bool) -> AnyView {
+    let MessageView { message, html, is_good } = shown;
+    if message.role == Role::User {
+        let source = is_last.then_some(message.text);
+        return view! {
+            <article class="user-message" aria-label="You" data-source=source><div class="message" inner_html=html></div></article>
+        }
+        .into_any();
+    }
+    let status = message.status;
+    let note = outcome::note(status, &message.text, &message.reasoning);
+    let reasoning = Some(message.reasoning).filter(|text| !text.trim().is_empty());
+    let cost = message.cost.map(|cost| format!(" · {cost}")).unwrap_or_default();
+    let used = message.tokens.map(|tokens| format!("{tokens} tokens{cost}")).unwrap_or_default();
+    let model = message.model.map(|name| label(models, &name)).unwrap_or_default();
+    view! {
+        <article class="answer" aria-label="Response" data-turn=message.turn_id.to_string()>
+            {message.history_cut.map(|cut| view! { <HistoryNote cut/> })}
+            {reasoning.map(|text| view! { <Reasoning text/> })}
+            <div class="markdown" inner_html=html></div>
+            {note.map(|sentence| view! { <StatusNote status sentence/> })}
+            <AnswerFoot status model used is_good/>
+        </article>
+    }
+    .into_any()
+}
+
+/// Returns a model's display name, or its API name if it is unavailable.
+fn label(models: &[AvailableModel], name: &ModelName) -> String {
+    models.iter().find(|choice| choice.name == *name).map_or_else(|| name.0.clone(), |choice| choice.label.clone())
+}
+
+/// The row below a response: its actions, the model and what it used. The style sheet hides the buttons that request another response,
+/// except below the last one while no turn is in progress.
 #[component]
-pub fn UserMessage(
-    /// Plain text, shown as typed.
-    text: String,
+pub(super) fn AnswerFoot(
+    /// How the response ended.
+    status: MessageStatus,
+    /// Display name of the model.
+    model: String,
+    /// Tokens used and, if shown, the cost, formatted.
+    used: String,
+    /// The user's rating; `None` if there is none.
+    is_good: Option<bool>,
+    /// Whether it is the template for live responses, which is hidden until they end.
+    #[prop(optional)]
+    template: bool,
 ) -> impl IntoView {
-    view! { <article class="user-message" aria-label="You"><p>{text}</p></article> }
+    let retry = outcome::retry_label(status);
+    let pressed = |good: bool| (is_good == Some(good)).to_string();
+    view! {
+        <div class="answer-foot" class:retry=retry != REGENERATE data-slot=template.then_some("foot") hidden=template>
+            <div class="actions" role="group" aria-label="Response actions">
+                <button type="button" class="quiet icon-button" data-copy-answer=true aria-label="Copy response" title="Copy response">
+                    <Draw icon=Icon::Copy/><span class="when-done"><Draw icon=Icon::Check/></span>
+                </button>
+                <button type="button" class="quiet icon-button again" data-again=true aria-label=retry title=retry>
+                    <Draw icon=Icon::Retry/><span class="label">"Try again"</span>
+                </button>
+                <button type="button" class="quiet icon-button narrow" data-again-with=true popovertarget="again-models"
+                    aria-label="Regenerate with another model" title="Regenerate with another model"><Draw icon=Icon::ChevronDown/></button>
+                <button type="button" class="quiet icon-button" data-good=true aria-pressed=pressed(true) aria-label="Good response" title="Good response">
+                    <Draw icon=Icon::ThumbsUp/>
+                </button>
+                <button type="button" class="quiet icon-button" data-bad=true aria-pressed=pressed(false) aria-label="Bad response" title="Bad response">
+                    <Draw icon=Icon::ThumbsDown/>
+                </button>
+            </div>
+            <p class="byline"><span data-slot="model" translate="no">{model}</span><span class="used" data-slot="used" translate="no">{used}</span></p>
+        </div>
+    }
 }

@@ -63,7 +63,7 @@ fn Shown(billing: BillingView) -> impl IntoView {
         </section>
         <section class="panel">
             <h2>"Remaining"</h2>
-            <Meter quota=Signal::stored(quota)/>
+            <Meter quota/>
             <p class="hint">"Changing plans doesn't reset your usage. " <a href="/usage">"Usage by day and model"</a></p>
         </section>
         <section>

@@ -101,9 +101,11 @@ async fn refused(ann: &TestClient, model: &str, text: &str) -> (StatusCode, Valu
     (response.status(), problem(response).await)
 }
 
-/// Loads the page of a response's conversation.
+/// Loads the page of a response's conversation and returns its messages, without the templates for live responses.
 async fn reload(ann: &TestClient, answer: &Answer) -> String {
-    ann.text(&format!("/chat/{}", answer.conversation)).await
+    let page = ann.text(&format!("/chat/{}", answer.conversation)).await;
+    let messages = page.split_once("id=\"messages\"").and_then(|(_, rest)| rest.split_once("id=\"turns\""));
+    messages.expect("the page has messages").0.to_owned()
 }
 
 /// A row of `ai_usage` with all its columns. A column that isn't here fails every test.

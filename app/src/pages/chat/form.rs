@@ -1,0 +1,45 @@
+//! The message box with the model picker, the ring of remaining tokens, Send and Stop. Rendered by the server. The island makes it work;
+//! until then text can be typed and Send is disabled.
+
+use crate::components::icon::{Draw, Icon};
+use crate::components::meter::Ring;
+use crate::view::conversation::AvailableModel;
+use domain::Quota;
+use leptos::prelude::*;
+
+/// The form for a new message.
+#[component]
+pub(super) fn MessageForm(
+    /// Available models, the default first.
+    models: Vec<AvailableModel>,
+    /// The remaining quota; `None` if it can't be loaded.
+    quota: Option<Quota>,
+) -> impl IntoView {
+    let options = models.into_iter().enumerate().map(|(index, choice)| option(choice, index == 0)).collect_view();
+    view! {
+        <form id="composer" class="composer">
+            <label class="unseen" for="question">"Message"</label>
+            <textarea id="question" name="text" rows="1" dir="auto" placeholder="Ask anything"></textarea>
+            <div class="composer-foot">
+                <select id="model" aria-label="Model" translate="no">{options}</select>
+                <select id="effort" aria-label="Reasoning effort" hidden=true><option value="">"default effort"</option></select>
+                <span id="loading" class="hint">"Loading…"</span>
+                <span id="estimate" class="estimate" translate="no" hidden=true></span>
+                <div class="composer-end">
+                    <Ring quota/>
+                    <button type="submit" id="send" class="send" aria-label="Send" disabled=true><Draw icon=Icon::ArrowUp/></button>
+                    <button type="button" id="stop" class="send" aria-label="Stop" hidden=true><Draw icon=Icon::Square/></button>
+                </div>
+            </div>
+        </form>
+    }
+}
+
+/// Renders a model of the picker, with what the island needs to know about it.
+fn option(choice: AvailableModel, is_default: bool) -> impl IntoView {
+    let AvailableModel { name, label, allowed, efforts, .. } = choice;
+    let text = if allowed { label.clone() } else { format!("{label} (larger plan)") };
+    let efforts = (!efforts.is_empty()).then(|| efforts.join(" "));
+    let is_locked = !allowed;
+    view! { <option value=name.0 selected=is_default data-label=label data-efforts=efforts data-locked=is_locked>{text}</option> }
+}

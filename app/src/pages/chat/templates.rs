@@ -1,0 +1,64 @@
+//! Elements that the island clones: messages that are sent or arrive while the page is open. They equal the transcript's, so that a
+//! reload changes nothing.
+
+use super::transcript::AnswerFoot;
+use crate::components::icon::{Draw, Icon};
+use crate::components::outcome::NoteTemplates;
+use crate::components::refusal_card::RefusalCard;
+use crate::view::conversation::AvailableModel;
+use domain::MessageStatus;
+use leptos::prelude::*;
+
+/// All templates.
+#[component]
+pub(super) fn Templates() -> impl IntoView {
+    view! {
+        <template id="user-message">
+            <article class="user-message" aria-label="You"><div class="message plain" data-slot="message"></div></article>
+        </template>
+        <template id="live-turn"><LiveTurn/></template>
+        <template id="notes"><NoteTemplates/></template>
+        <template id="refusal-card"><RefusalCard/></template>
+        <template id="queued-message">
+            <li class="queued">
+                <Draw icon=Icon::Clock/><span data-slot="text"></span>
+                <button type="button" class="quiet icon-button" data-slot="remove" aria-label="Remove from the queue"><Draw icon=Icon::Close/></button>
+            </li>
+        </template>
+    }
+}
+
+/// A response in progress. Parts that may stay empty are hidden.
+#[component]
+fn LiveTurn() -> impl IntoView {
+    view! {
+        <article class="answer live" aria-label="Response" aria-busy="true" data-turn="">
+            <div data-slot="history" hidden=true></div>
+            <p class="note" data-slot="fallback" hidden=true translate="no"><Draw icon=Icon::Alert/><span data-slot="fallback-text"></span></p>
+            <details class="reasoning" data-slot="reasoning" hidden=true>
+                <summary>"Reasoning"</summary><p dir="auto" data-slot="reasoning-text"></p>
+            </details>
+            <div class="markdown" data-slot="markdown"></div>
+            <p class="thinking" data-slot="thinking" aria-hidden="true"><span class="caret"></span></p>
+            <div data-slot="note" hidden=true></div>
+            <AnswerFoot status=MessageStatus::Finished model=String::new() used=String::new() is_good=None template=true/>
+        </article>
+    }
+}
+
+/// The menu of models to regenerate a response with: one for the page, opened by the button below the last response. It is a popover, so
+/// Escape and a click elsewhere close it without script.
+#[component]
+pub(super) fn AgainMenu(
+    /// Available models. Those outside of the viewer's plan are left out.
+    models: Vec<AvailableModel>,
+) -> impl IntoView {
+    let buttons = models
+        .into_iter()
+        .filter(|choice| choice.allowed)
+        .map(|choice| view! { <button type="button" class="quiet" data-again-model=choice.name.0>{choice.label}</button> })
+        .collect_view();
+    view! {
+        <div id="again-models" class="menu-list" popover="auto" role="group" aria-label="Regenerate with another model" translate="no">{buttons}</div>
+    }
+}

@@ -1,0 +1,258 @@
+// The chat while an answer arrives, when the connection breaks, and on other devices.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { join } from 'node:path';
+import { inspect, send, shots, signUp, startApp, startBalancer, startBrowser, startTypist, woken } from './test-app.mjs';
+
+let app, balancer, browser, typist;
+before(async () => {
+  typist = await startTypist();
+  app = await startApp({ stripe: false, providerAt: typist.url });
+  app.query("update plan set requests_per_minute = 1000, tokens_per_day = 1000000 where plan_id = 'free'");
+  balancer = await startBalancer(app.url);
+  browser = await startBrowser();
+});
+after(async () => {
+  await browser?.stop();
+  balancer?.stop();
+  await app?.stop();
+  typist?.stop();
+});
+
+// Signs up a user through the balancer, who sees the empty chat.
+async function start(email, options = {}) {
+  const page = await browser.visitor(options);
+  await signUp(page, { ...app, url: balancer.url }, email);
+  // The mail that confirms the address leads to the server itself.
+  await page.goto(`${balancer.url}/chat`);
+  await woken(page);
+  return page;
+}
+
+const ended = (page) => page.locator('.answer').last().locator('.byline').waitFor();
+const markdown = (page) => page.locator('.answer .markdown').last();
+const pause = (ms) => new Promise((wait) => setTimeout(wait, ms));
+
+const ANSWER = [
+  'The **first** paragraph has a [link](https://example.com/a) and `code`.\n\n',
+  '| Clause | Months |\n|---|--:|\n| 14.1 | 3 |\n| 14.2 | 12 |\n\n',
+  '```rust\npub fn answer() -> u32 {\n', '    42 // always\n}\n```\n\n',
+  'Euler: $e^{i\\pi} + 1 = 0$, for $5 and $10.\n\n', '- one\n- two\n\n',
+  'مرحبا بالعالم\n\n', '**注意：**正文\n\n', 'The end',
+];
+
+// Field notes 76, 78, 79 and 80.
+test('finished blocks are never redrawn, and a reload shows the same HTML', { timeout: 600_000 }, async () => {
+  // The policy blocks the styles that axe injects, which pages report.
+  const ann = await start('ann@example.com', { quiet: true });
+  await send(ann, 'two\nlines');
+  const call = await typist.next();
+  call.send(ANSWER[0]);
+  call.send(ANSWER[1]);
+  await ann.locator('.answer.live td').first().waitFor();
+  // Selects the first paragraph, whose node has to stay.
+  await ann.evaluate(() => {
+    const paragraph = document.querySelector('.answer.live .markdown p');
+    window.first = paragraph;
+    window.getSelection().selectAllChildren(paragraph);
+  });
+  const selected = await ann.evaluate(() => window.getSelection().toString());
+  assert.match(selected, /first paragraph/);
+  for (const part of ANSWER.slice(2)) {
+    call.send(part);
+    await pause(60);
+  }
+  await markdown(ann).getByText('The end').waitFor();
+  assert.equal(await ann.locator('.answer.live').getAttribute('aria-busy'), 'true');
+  assert.ok(await ann.evaluate(() => window.first.isConnected && window.first === document.querySelector('.answer.live .markdown p')));
+  assert.equal(await ann.evaluate(() => window.getSelection().toString()), selected);
+  await ann.screenshot({ path: join(shots, 'chat-1-streaming.png') });
+  call.end();
+  await ended(ann);
+  const streamed = await markdown(ann).innerHTML();
+  assert.match(streamed, /<math/);
+  assert.match(streamed, /<strong>注意：<\/strong>/);
+  assert.match(streamed, /\$5 and \$10/);
+  await ann.reload();
+  await woken(ann);
+  assert.equal(await markdown(ann).innerHTML(), streamed);
+  assert.equal(await ann.locator('.user-message').innerText(), 'two\nlines', 'the message keeps its lines');
+  for (const block of ['Arabic', 'Latin']) {
+    const text = block === 'Arabic' ? 'مرحبا بالعالم' : 'The end';
+    const direction = await ann.getByText(text).evaluate((element) => getComputedStyle(element).direction);
+    assert.equal(direction, block === 'Arabic' ? 'rtl' : 'ltr');
+  }
+  await inspect(ann, 'light');
+});
+
+// Field note 75.
+test('an answer that ran on while the connection was cut is taken up again and paid once', { timeout: 600_000 }, async () => {
+  const bob = await start('bob@example.com', { quiet: true });
+  const before = typist.count();
+  await send(bob, 'Tell me something long.');
+  const call = await typist.next();
+  call.send('Before the gap. ');
+  await bob.getByText('Before the gap.').waitFor();
+  balancer.cut();
+  call.send('In the gap. ');
+  await bob.locator('#connection').waitFor();
+  await pause(12_000);
+  call.send('After the gap.');
+  call.end();
+  balancer.use(0);
+  await bob.evaluate(() => window.dispatchEvent(new Event('online')));
+  await bob.getByText('Before the gap. In the gap. After the gap.').waitFor();
+  await ended(bob);
+  await bob.locator('#connection').waitFor({ state: 'hidden' });
+  assert.equal(typist.count() - before, 1, 'one paid call');
+  assert.equal(await bob.locator('.answer').count(), 1);
+});
+
+// Field note 83.
+test('a second tab follows, and its user rates the answer', { timeout: 600_000 }, async () => {
+  const cleo = await start('cleo@example.com');
+  await send(cleo, 'First');
+  let call = await typist.next();
+  call.send('one');
+  call.end();
+  await ended(cleo);
+  const tab = await cleo.context().newPage();
+  await tab.goto(cleo.url());
+  await woken(tab);
+  await send(cleo, 'Second');
+  call = await typist.next();
+  call.send('two');
+  await tab.locator('.user-message', { hasText: 'Second' }).waitFor();
+  await tab.getByText('two').waitFor();
+  call.end();
+  await ended(tab);
+  await tab.locator('.answer').last().getByRole('button', { name: 'Good response' }).click();
+  await tab.locator('.answer [aria-pressed="true"]').waitFor();
+  assert.deepEqual(app.query('select is_good from feedback'), [['t']]);
+  await tab.reload();
+  assert.equal(await tab.locator('.answer').last().locator('[data-good]').getAttribute('aria-pressed'), 'true');
+  assert.equal(await cleo.getByRole('button', { name: 'Regenerate', exact: true }).count(), 1, 'only the last answer can be regenerated');
+});
+
+// Field notes 73 and 74.
+test('input methods send nothing by themselves, and a wrong clock is no obstacle', { timeout: 600_000 }, async () => {
+  const dan = await browser.visitor();
+  await dan.addInitScript(() => {
+    const now = Date.now.bind(Date);
+    Date.now = () => now() + 3_600_000;
+  });
+  await signUp(dan, app, 'dan@example.com');
+  await woken(dan);
+  const before = typist.count();
+  await dan.locator('#question').fill('にほん');
+  await dan.locator('#question').evaluate((box) => {
+    box.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', keyCode: 229, bubbles: true, cancelable: true }));
+  });
+  await pause(500);
+  assert.equal(await dan.locator('#question').inputValue(), 'にほん');
+  assert.equal(typist.count(), before);
+  await dan.locator('#question').press('Enter');
+  const call = await typist.next();
+  call.send('はい');
+  call.end();
+  await ended(dan);
+  assert.equal(await markdown(dan).innerText(), 'はい');
+  // ↑ puts the last message back.
+  await dan.locator('#question').press('ArrowUp');
+  assert.equal(await dan.locator('#question').inputValue(), 'にほん');
+  assert.deepEqual(browser.complaints, []);
+});
+
+// Field note 77.
+test('scrolling up stays there, Escape stops, and the queue sends the next message', { timeout: 600_000 }, async () => {
+  const eve = await start('eve@example.com', { quiet: true });
+  await send(eve, 'Something long');
+  const long = await typist.next();
+  for (let line = 0; line < 80; line += 1) long.send(`Line ${line}\n\n`);
+  await eve.getByText('Line 79', { exact: true }).waitFor();
+  const top = () => eve.locator('#transcript').evaluate((element) => element.scrollTop);
+  await eve.locator('#transcript').focus();
+  await eve.keyboard.press('ArrowUp');
+  await eve.locator('#jump').waitFor();
+  await pause(500); // Keys scroll smoothly.
+  const at = await top();
+  long.send('More\n\n');
+  await eve.getByText('More', { exact: true }).waitFor();
+  assert.ok(Math.abs(await top() - at) < 2, 'the position stays');
+  await eve.locator('#jump').click();
+  await eve.locator('#jump').waitFor({ state: 'hidden' });
+  assert.ok(await top() > at);
+  // A message that is sent meanwhile waits.
+  await send(eve, 'And then?');
+  await eve.locator('#queue').getByText('And then?').waitFor();
+  await eve.keyboard.press('Escape');
+  await eve.locator('.note', { hasText: 'Stopped' }).waitFor();
+  assert.equal(await eve.evaluate(() => document.activeElement.id), 'question');
+  long.end(); // The server reads on to the provider's own count.
+  const call = await typist.next();
+  call.send('Then that.');
+  call.end();
+  await eve.getByText('Then that.').waitFor();
+  await eve.locator('#queue').waitFor({ state: 'hidden' });
+  // The sheet of shortcuts.
+  await ended(eve);
+  await eve.locator('#title').click();
+  await eve.evaluate(() => document.activeElement.blur());
+  await eve.keyboard.press('?');
+  await eve.getByRole('dialog', { name: 'Keyboard shortcuts' }).waitFor();
+  await inspect(eve, 'light');
+  await eve.keyboard.press('Escape');
+  await eve.getByRole('dialog').waitFor({ state: 'hidden' });
+});
+
+// Field notes 82 and 86.
+test('phones: fields that don\'t zoom, Enter for a new line, and text at 200 %', { timeout: 600_000 }, async () => {
+  const phone = await start('fay@example.com', { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
+  for (const id of ['#question', '#model']) {
+    const size = await phone.locator(id).evaluate((element) => parseFloat(getComputedStyle(element).fontSize));
+    assert.ok(size >= 16, `${id} has ${size} px`);
+  }
+  await phone.locator('#question').fill('one');
+  await phone.locator('#question').press('Enter');
+  assert.equal(await phone.locator('#question').inputValue(), 'one\n');
+  for (const path of ['/chat', '/settings/billing', '/usage']) {
+    await phone.goto(balancer.url + path);
+    await phone.evaluate(() => { document.documentElement.style.fontSize = '200%'; });
+    const over = await phone.evaluate(() => document.documentElement.scrollWidth - 390);
+    assert.ok(over <= 0, `${path} is ${over} px too wide`);
+    if (path !== '/chat') continue;
+    const picker = await phone.locator('#model').boundingBox();
+    assert.ok(picker.width > 200, `the picker is ${picker.width} px wide`);
+    await phone.getByRole('button', { name: 'Conversations' }).click();
+    await phone.getByRole('button', { name: /^Account/ }).click();
+    const box = await phone.getByRole('button', { name: 'Sign out' }).boundingBox();
+    assert.ok(box.x >= 0 && box.x + box.width <= 390 && box.y + box.height <= 844, JSON.stringify(box));
+    await phone.screenshot({ path: join(shots, 'chat-2-large-text.png') });
+  }
+});
+
+// Field notes 85 and 87.
+test('until its program has loaded the page says so, and translated pages keep working', { timeout: 600_000 }, async () => {
+  const gus = await start('gus@example.com', { quiet: true });
+  let load;
+  const loaded = new Promise((done) => { load = done; });
+  await gus.route('**/*.wasm', (route) => loaded.then(() => route.continue()));
+  await gus.reload({ waitUntil: 'domcontentloaded' });
+  await gus.locator('#question').fill('typed early');
+  await gus.locator('#question').press('Control+End');
+  assert.ok(await gus.locator('#send').isDisabled());
+  await gus.waitForFunction(() => getComputedStyle(document.querySelector('#loading')).opacity === '1');
+  load();
+  await woken(gus);
+  assert.equal(await gus.locator('#question').inputValue(), 'typed early', 'what was typed is kept');
+  assert.equal(await gus.locator('#loading').isVisible(), false);
+  for (const selector of ['#meter', '#status', '#estimate', '#connection']) {
+    assert.equal(await gus.locator(selector).getAttribute('translate'), 'no', selector);
+  }
+  await gus.locator('#question').press('Enter');
+  const call = await typist.next();
+  call.send('Hello');
+  call.end();
+  await ended(gus);
+  assert.match(await gus.locator('#meter-tokens').getAttribute('aria-valuetext'), /used/);
+});
