@@ -11,6 +11,7 @@ pub mod checkout;
 pub mod conversation;
 mod db;
 pub mod deployment;
+pub mod feedback;
 pub mod invoice;
 pub mod job;
 pub mod known_browser;
