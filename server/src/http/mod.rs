@@ -16,6 +16,8 @@ mod deadline_body;
 mod error;
 mod export;
 mod extract;
+mod html_view;
+mod messages;
 mod next;
 mod origin;
 #[cfg(debug_assertions)]
@@ -30,6 +32,7 @@ mod settings;
 mod socket;
 mod sse;
 mod top_users;
+mod turns;
 mod verify;
 mod viewer;
 
