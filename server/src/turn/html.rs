@@ -5,7 +5,6 @@ use crate::AppState;
 use crate::failure::internal;
 use app::api::context::panic_message;
 use domain::{ModelName, TurnId, Viewer};
-use serde::Serialize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use store::message::StoredHtml;
 
@@ -13,7 +12,7 @@ use store::message::StoredHtml;
 const INLINE: usize = 16 * 1024;
 
 /// What the HTML view shows of a turn beside its events.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub(crate) struct Presentation {
     /// Display name of the model that answers.
     pub label: String,
