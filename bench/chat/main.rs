@@ -1,11 +1,13 @@
 //! Measures the cost of a chat turn against a minimal axum and reqwest pass-through to the same fake provider: time to first token, CPU
 //! time per turn, completed turns per second (with the ledger checked afterwards), memory when idle and per open stream, and paced
-//! streams, none of which may stall. Also measures what abuse costs: wrong passwords at a high rate, and refused estimates.
+//! streams, none of which may stall. Compares the HTML view, which the chat page reads, with plain text, and opens a long conversation. Also
+//! measures what abuse costs: wrong passwords at a high rate, and refused estimates.
 //!
 //! Run it with `./dev bench chat`. It requires `DATABASE_URL` and `REDIS_URL`, creates its own database, and starts
 //! `target/release/quotient` as a separate process. Everything runs on this machine and is stopped at the end.
 
 mod abuse;
+mod html;
 mod pass_through;
 
 use anyhow::{Context as _, ensure};
@@ -99,6 +101,8 @@ async fn bench() -> anyhow::Result<()> {
         &format!("pass-through {}  ours {}  ({ratio:.1} times)", ms(theirs_cpu), ms(ours_cpu)),
     )?;
 
+    html::compare(&server, &one, ours_cpu).await?;
+    html::open_long_conversation(&db, &one).await?;
     abuse::sign_ins(&server.url, &one).await?;
     abuse::estimates(&server, &one).await?;
     abuse::timing(&server.url, &db).await?;

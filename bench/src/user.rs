@@ -72,10 +72,10 @@ async fn first_token(mut response: Response, marker: &str) -> anyhow::Result<(Du
     anyhow::bail!("no first token: {seen}")
 }
 
-/// Sends a message and requires status 200.
-async fn send(user: &User, text: &str) -> anyhow::Result<Response> {
+/// Sends a message to `path` and requires status 200.
+async fn send(user: &User, path: &str, text: &str) -> anyhow::Result<Response> {
     let body = json!({"model": "claude-haiku-5-5", "text": text}).to_string();
-    let request = user.client.post(format!("{}/api/chat", user.url)).header("content-type", "application/json");
+    let request = user.client.post(format!("{}{path}", user.url)).header("content-type", "application/json");
     let response = request.header("cookie", &user.cookie).body(body).send().await?;
     ensure!(response.status() == 200, "{}", response.text().await?);
     Ok(response)
@@ -159,6 +159,18 @@ pub async fn estimate(user: &User, bytes: usize) -> anyhow::Result<u16> {
     Ok(request.header("cookie", &user.cookie).body(body).send().await?.status().as_u16())
 }
 
+/// Loads a page. Returns how long that took, and its size in bytes.
+///
+/// # Errors
+/// Returns an error if the connection breaks or the status isn't 200.
+pub async fn page(user: &User, path: &str) -> anyhow::Result<(Duration, usize)> {
+    let began = Instant::now();
+    let response = user.client.get(format!("{}{path}", user.url)).header("cookie", &user.cookie).send().await?;
+    ensure!(response.status() == 200, "{path} returned {}", response.status());
+    let size = response.bytes().await?.len();
+    Ok((began.elapsed(), size))
+}
+
 /// Loads the user's quota from the API.
 ///
 /// # Errors
@@ -178,11 +190,23 @@ pub async fn served(provider: &str) -> anyhow::Result<Vec<serde_json::Value>> {
 
 /// Sends a message and reads the response to the end. Returns the time to first token.
 pub async fn time_to_first_token(user: &User, text: &str) -> anyhow::Result<Duration> {
+    time_to_first(user, "/api/chat", text, "event: delta").await
+}
+
+/// Like [`time_to_first_token`], for the HTML view that the chat page reads. Returns the time to the first block.
+///
+/// # Errors
+/// Returns an error if the request fails or the stream has no block.
+pub async fn time_to_first_block(user: &User, text: &str) -> anyhow::Result<Duration> {
+    time_to_first(user, "/api/chat?view=html", text, "event: block").await
+}
+
+async fn time_to_first(user: &User, path: &str, text: &str, marker: &str) -> anyhow::Result<Duration> {
     let began = Instant::now();
     let (after, mut rest) = {
-        let response = send(user, text).await?;
+        let response = send(user, path, text).await?;
         let sent = began.elapsed();
-        let (first, rest) = first_token(response, "event: delta").await?;
+        let (first, rest) = first_token(response, marker).await?;
         (sent + first, rest)
     };
     while rest.chunk().await?.is_some() {}

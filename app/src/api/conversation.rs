@@ -2,7 +2,7 @@
 
 use super::Refusal;
 use crate::view::conversation::ChatView;
-use domain::ConversationId;
+use domain::{ConversationId, MessageId};
 use leptos::prelude::*;
 
 /// Loads the chat page for an existing or a new conversation.
@@ -10,7 +10,9 @@ use leptos::prelude::*;
 pub async fn open(
     /// The conversation to open; `None` for a new one.
     id: Option<ConversationId>,
+    /// The message before which messages are shown; `None` shows the latest ones.
+    before: Option<MessageId>,
 ) -> Result<ChatView, Refusal> {
     let (state, viewer) = (super::context::page_state()?, super::context::viewer()?);
-    super::context::chat_view(&state, &viewer, id).await
+    super::context::chat_view(&state, &viewer, id, before).await
 }

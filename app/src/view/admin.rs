@@ -293,6 +293,10 @@ pub struct ModelRow {
     pub daily_spend: Option<Picos>,
     /// Cost in the last 24 hours.
     pub spent: Picos,
+    /// Number of its responses that users rated.
+    pub rated: u64,
+    /// Number of those that were rated as good.
+    pub good: u64,
 }
 
 /// The models page: every model and the global limits.

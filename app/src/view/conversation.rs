@@ -1,6 +1,6 @@
 //! Conversations and the chat page.
 
-use domain::{ConversationId, Message, ModelName, Quota, TurnId};
+use domain::{ConversationId, Message, MessageId, ModelName, Quota, TurnId};
 use serde::{Deserialize, Serialize};
 
 /// A conversation in the sidebar.
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub struct ConversationSummary {
     /// The conversation's id.
     pub id: ConversationId,
-    /// First line of the conversation's first message, at most 80 characters.
+    /// First words of the conversation's first message, at most 80 characters.
     pub title: String,
 }
 
@@ -34,12 +34,44 @@ pub struct ChatView {
     pub conversations: Vec<ConversationSummary>,
     /// The open conversation; `None` for a new one.
     pub open: Option<ConversationSummary>,
-    /// Messages of the open conversation.
-    pub messages: Vec<Message>,
+    /// Messages of the open conversation, oldest first: a part of them.
+    pub messages: Vec<MessageView>,
+    /// The oldest of `messages`, if there are earlier ones.
+    pub earlier: Option<MessageId>,
     /// The turn in progress in the open conversation, with its model.
     pub running: Option<(TurnId, ModelName)>,
     /// Models that can be used now, in the plan's order, with the default first and those it doesn't include last.
     pub models: Vec<AvailableModel>,
     /// The remaining quota; `None` if the meters are unavailable.
     pub quota: Option<Quota>,
+    /// The server's clock, in milliseconds since 1970. Browsers derive turn ids from it, because a device's clock may be wrong.
+    pub now_ms: u64,
+}
+
+/// A message of the transcript.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageView {
+    /// The message.
+    pub message: Message,
+    /// Its text as HTML.
+    pub html: String,
+    /// The user's rating of the response; `None` if there is none.
+    pub is_good: Option<bool>,
+}
+
+/// A part of a conversation's messages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessagesView {
+    /// The messages, oldest first.
+    pub messages: Vec<MessageView>,
+    /// The oldest of `messages`, if there are earlier ones.
+    pub earlier: Option<MessageId>,
+    /// Models that can be used now.
+    pub models: Vec<AvailableModel>,
+}
+
+/// Escapes a text for HTML.
+#[must_use]
+pub fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

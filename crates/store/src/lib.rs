@@ -13,6 +13,7 @@ mod db;
 pub mod deployment;
 pub mod external_identity;
 pub mod factor_challenge;
+pub mod feedback;
 pub mod invoice;
 pub mod job;
 pub mod known_browser;

@@ -1,9 +1,10 @@
-//! HTTP handlers of chat: send, follow, stop, quota.
+//! HTTP handlers of chat: send, follow, stop, quota. What concerns turns that have ended is in `turns.rs`.
 
 use crate::AppState;
 use crate::accounts::session;
 use crate::failure::Failure;
 use crate::http::extract::{Id, SignedIn};
+use crate::http::html_view::html_view;
 use crate::http::sse;
 use crate::protection::streams::OpenStream;
 use crate::turn::{self, ChatRequest, StartedTurn, history, prompt};
@@ -13,6 +14,7 @@ use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::{ConversationId, Problem, ProblemKind, Quota, TurnId, Viewer};
 use http::{HeaderMap, StatusCode};
+use relay::Tail;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tower_sessions::Session;
@@ -33,7 +35,7 @@ pub(crate) async fn send(
 ) -> Response {
     let user = viewer.user_id;
     match start(&app, viewer, &session, request).await {
-        Ok((started, stream)) => sse::answer(started.tail, started.quota.as_ref(), stream),
+        Ok((tail, quota, stream)) => sse::answer(tail, quota.as_ref(), stream),
         Err(Failure(problem)) => {
             app.count_refusal(user, problem.kind);
             metrics::counter!("quotient_refusals_total", "kind" => problem.kind.as_str()).increment(1);
@@ -47,11 +49,19 @@ async fn start(
     viewer: Viewer,
     session: &Session,
     request: Request,
-) -> Result<(StartedTurn, OpenStream), Failure> {
+) -> Result<(Tail, Option<Quota>, OpenStream), Failure> {
     let stream = open_stream(app, &viewer, session)?;
+    let Query(query) = Query::<Events>::try_from_uri(request.uri()).unwrap_or_default();
+    let is_html = query.is_html()?;
     let announced = announced_size(&viewer, &request)?;
     let chat_request = read(app, &viewer, request, announced).await?;
-    Ok((turn::begin(app, viewer, chat_request).await?, stream))
+    let turn_id = chat_request.turn_id;
+    let StartedTurn { tail, quota, presentation } = turn::begin(app, viewer.clone(), chat_request).await?;
+    let tail = match is_html {
+        true => html_view(app.clone(), viewer, turn_id, (tail, 0), presentation),
+        false => tail,
+    };
+    Ok((tail, quota, stream))
 }
 
 /// Takes one of the user's streams. It ends with the session.
@@ -98,10 +108,24 @@ async fn read(
     ChatRequest::parse(&bytes, AppState::now())
 }
 
-/// The position after which a turn's events are read.
-#[derive(Deserialize)]
-pub(crate) struct After {
+/// How a turn's events are read.
+#[derive(Default, Deserialize)]
+pub(crate) struct Events {
+    /// The event after which they are read.
     after: Option<String>,
+    /// `html` for rendered HTML in place of text.
+    view: Option<String>,
+}
+
+impl Events {
+    /// Returns whether the HTML view is requested.
+    fn is_html(&self) -> Result<bool, Problem> {
+        match self.view.as_deref() {
+            None => Ok(false),
+            Some("html") => Ok(true),
+            Some(_) => Err(Problem::invalid("view", "`view` must be `html`. Without it, responses are sent as text.")),
+        }
+    }
 }
 
 /// `GET /api/turns/{turn_id}/events`: streams a turn's events.
@@ -110,15 +134,19 @@ pub(crate) async fn events(
     SignedIn(viewer): SignedIn,
     session: Session,
     Id(turn_id): Id<TurnId>,
-    Query(query): Query<After>,
+    Query(query): Query<Events>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let stream = open_stream(&app, &viewer, &session)?;
+    let is_html = query.is_html()?;
     own(&app, &viewer, turn_id).await?;
     let header = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     let after = query.after.or(header).map_or(Ok(0), |text| text.parse::<u32>()).map(u64::from);
     let after = after.map_err(|_| Problem::invalid("after", "`after` must be an event id from the stream."))?;
-    let tail = turn::tail(&app, turn_id, after).await?;
+    let tail = match is_html {
+        true => html_view(app.clone(), viewer, turn_id, (turn::tail(&app, turn_id, 0).await?, after), None),
+        false => turn::tail(&app, turn_id, after).await?,
+    };
     Ok(sse::answer(tail, None, stream))
 }
 
@@ -133,7 +161,8 @@ pub(crate) async fn stop(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn own(app: &AppState, viewer: &Viewer, turn_id: TurnId) -> Result<(), Failure> {
+/// Returns a 404 problem unless the turn is the viewer's.
+pub(super) async fn own(app: &AppState, viewer: &Viewer, turn_id: TurnId) -> Result<(), Failure> {
     if store::turn::is_owned_by(&app.db, viewer.user_id, turn_id).await? {
         return Ok(());
     }

@@ -19,6 +19,8 @@ mod export;
 mod extract;
 mod factors;
 mod identity;
+mod html_view;
+mod messages;
 mod next;
 mod origin;
 #[cfg(debug_assertions)]
@@ -35,6 +37,7 @@ mod settings;
 mod socket;
 mod sse;
 mod top_users;
+mod turns;
 mod verify;
 mod viewer;
 

@@ -8,7 +8,7 @@ use crate::http::protect::{name_forbidden_user, protect};
 use crate::http::viewer::{admins, identify, recently_confirmed, signed_in};
 use crate::http::{
     admin, admin_import, admin_provider, admin_user, auth, billing, browser, chat, data, export, factors, identity,
-    passkeys, reset, second_factor, security, settings, top_users, verify,
+    messages, passkeys, reset, second_factor, security, settings, top_users, turns, verify,
 };
 use crate::{AppState, telemetry};
 use axum::Router;
@@ -106,6 +106,8 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route("/email/undo", get(page).post(verify::undo_email))
         .route("/forgot", get(page).post(reset::forgot))
         .route("/reset", get(page).post(reset::reset))
+        // Requested by scripts, so it responds with 401 and not with the way to the sign-in page.
+        .route("/chat/{conversation_id}/messages", get(messages::messages))
         .route("/fn/{*name}", post(server_function));
     let for_viewers = Router::new()
         .route("/chat", get(page))
@@ -142,7 +144,9 @@ pub(crate) fn router(app: &AppState) -> Router {
     // `/api/chat` is the only route that spends money. It calls `turn::begin`, which admits the call.
     let api = Router::new()
         .route("/api/chat", post(chat::send))
+        .route("/api/turns/{turn_id}", get(turns::status))
         .route("/api/turns/{turn_id}/events", get(chat::events))
+        .route("/api/turns/{turn_id}/feedback", post(turns::feedback))
         .route("/api/turns/{turn_id}/stop", post(chat::stop))
         .route("/api/quota", get(chat::quota))
         .route("/api/estimate", post(chat::estimate));

@@ -3,6 +3,7 @@
 use super::meters::all_caps;
 use crate::AppState;
 use crate::failure::internal;
+use crate::turn::html::render_answer;
 use domain::{MessageStatus, Outcome, Picos, Problem, Tokens, TurnEvent, Usage, UsageSource};
 use providers::estimate;
 use quota::{Caps, Spent};
@@ -70,6 +71,7 @@ async fn end_expired(app: &AppState, caps: &Caps, models: &[ModelSettings], turn
     let usage = Usage { input: turn.estimated, output, reasoning, ..Usage::default() };
     let prices = store::model::price(&app.db, &turn.model, turn.call.created_at).await?;
     let (price_id, cost) = prices.map_or((turn.price_id, Picos::ZERO), |prices| prices.price(&usage));
+    let html = render_answer(app, &streamed.text, turn.turn_id).await;
     let recorded = store::turn::record(
         &app.db,
         &Record {
@@ -79,6 +81,7 @@ async fn end_expired(app: &AppState, caps: &Caps, models: &[ModelSettings], turn
             call: turn.call,
             model: &turn.model,
             text: &streamed.text,
+            html: html.as_ref(),
             reasoning: &streamed.reasoning,
             message_status: MessageStatus::Failed,
             outcome: Outcome::Lost,

@@ -3,6 +3,7 @@
 use super::answer::Answer;
 use super::close::{Grant, Uncounted, close};
 use super::drain;
+use super::html::render_answer;
 use super::record::{SettledTurn, record, settle};
 use super::state::{ActiveTurn, RunningTurn};
 use super::stream::stream;
@@ -73,11 +74,13 @@ async fn finish_and_drain(app: &AppState, turn: ActiveTurn, mut answer: Answer, 
 
 /// Stores the response of a turn whose ledger row is still pending. Returns whether that worked; otherwise it is stored with the row.
 async fn write_answer(app: &AppState, turn: &ActiveTurn, answer: &Answer) -> bool {
+    let html = render_answer(app, &answer.text, turn.turn_id).await;
     let message = AnswerMessage {
         turn_id: turn.turn_id,
         conversation_id: turn.conversation_id,
         model: &turn.model.name,
         text: &answer.text,
+        html: html.as_ref(),
         reasoning: &answer.reasoning,
         status: answer.message_status(),
         // Messages are ordered by time, and the user's message has the time of admission.

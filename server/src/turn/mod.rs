@@ -13,6 +13,7 @@ mod finish;
 mod follow;
 mod hedge;
 pub(crate) mod history;
+pub(crate) mod html;
 mod lease;
 mod not_opened;
 mod open;
@@ -43,6 +44,7 @@ use admit::{admit, check_circuit};
 use domain::{Model, Problem, ProblemKind, Quota, TurnEvent, Viewer, WireFormat};
 use finish::run;
 use follow::{follow, is_same};
+use html::{Presentation, html_or_text, render_message};
 use open::open;
 use persist::persist;
 use prompt::{check_size, fallback, max_token_request, pick};
@@ -60,6 +62,8 @@ pub(crate) struct StartedTurn {
     pub tail: Tail,
     /// The remaining quota; `None` if the turn was already running.
     pub quota: Option<Quota>,
+    /// What the HTML view shows beside its events; `None` if the turn was already running.
+    pub presentation: Option<Presentation>,
 }
 
 /// Begins a turn for a parsed request and returns once its response has begun.
@@ -69,16 +73,21 @@ pub(crate) async fn begin(app: &AppState, viewer: Viewer, chat_request: ChatRequ
         store::turn::load_turn_context(&app.db, chat_request.turn_id, chat_request.model.as_ref(), AppState::now())
             .await?;
     if is_same(context.known.as_ref(), &viewer, &chat_request)? {
-        return Ok(StartedTurn { tail: follow(app, &viewer, &chat_request).await?, quota: None });
+        return followed(app, &viewer, &chat_request).await;
     }
     check_switches(app, &viewer, &context)?;
     // The rest runs in a server task, so a closed tab doesn't affect it.
     let (head, started) = oneshot::channel();
     app.turns.spawn(run_turn(app.clone(), viewer.clone(), chat_request.clone(), context, head));
     match started.await.map_err(|_| internal(&"a turn's task is gone"))?? {
-        Some((tail, quota)) => Ok(StartedTurn { tail, quota: Some(quota) }),
-        None => Ok(StartedTurn { tail: follow(app, &viewer, &chat_request).await?, quota: None }),
+        Some(started) => Ok(started),
+        None => followed(app, &viewer, &chat_request).await,
     }
+}
+
+/// Follows a turn that is already running.
+async fn followed(app: &AppState, viewer: &Viewer, chat_request: &ChatRequest) -> Result<StartedTurn, Failure> {
+    Ok(StartedTurn { tail: follow(app, viewer, chat_request).await?, quota: None, presentation: None })
 }
 
 /// Refuses while this server shuts down, chat is paused, or the user is paused.
@@ -108,8 +117,8 @@ fn check_verified(viewer: &Viewer, model: &Model) -> Result<(), Problem> {
     Err(Problem::new(ProblemKind::VerifyEmail, message))
 }
 
-/// The result of starting a turn: its events from the first one and the remaining quota, or `None` if the turn was already running.
-type Head = Result<Option<(Tail, Quota)>, Failure>;
+/// The result of starting a turn; `None` if it was already running.
+type Head = Result<Option<StartedTurn>, Failure>;
 
 /// Runs a turn from its preparation to its end. `head` is sent once the provider has accepted the call.
 async fn run_turn(
@@ -121,8 +130,8 @@ async fn run_turn(
 ) {
     // The turn continues even if the receiver of `head` is gone. Boxed, because what starting needs is dropped before the response runs.
     match Box::pin(start(&app, viewer, chat_request, context)).await {
-        Ok(Some((running, tail, quota))) => {
-            let _ = head.send(Ok(Some((tail, quota))));
+        Ok(Some((running, started))) => {
+            let _ = head.send(Ok(Some(started)));
             run(app, running).await;
         }
         Ok(None) => drop(head.send(Ok(None))),
@@ -136,16 +145,19 @@ async fn start(
     viewer: Viewer,
     chat_request: ChatRequest,
     context: TurnContext,
-) -> Result<Option<(RunningTurn, Tail, Quota)>, Failure> {
+) -> Result<Option<(RunningTurn, StartedTurn)>, Failure> {
     let mut request = prepare(app, viewer, chat_request, &context).await?;
     let history_cut = request.prompt.history_cut;
+    // Rendered before anything is reserved, because a hold that isn't confirmed soon lapses.
+    let html = render_message(app, &request.prompt.text).await;
+    let text = html.is_none().then(|| request.prompt.text.clone()).unwrap_or_default();
     // Admit.
     let caps = caps(app, &context, request.models());
     let Some(reservation) = admit(app, &mut request, caps).await? else { return Ok(None) };
     crate::fault::point("reserved");
     let mut log: Writer = app.relay.open(request.chat_request.turn_id);
     // Persist: durable before any money is spent.
-    let Some(pending) = persist(app, request, reservation).await? else { return Ok(None) };
+    let Some(pending) = persist(app, request, reservation, html.as_ref()).await? else { return Ok(None) };
     crate::fault::point("pending");
     // Open.
     let OpenedTurn { turn, sent, chunks } = open(app, pending, &log).await?;
@@ -159,8 +171,9 @@ async fn start(
         history_cut,
         quota: quota.clone(),
     });
-    let tail = log.tail();
-    Ok(Some((RunningTurn { turn, sent, chunks, log }, tail, quota)))
+    let presentation = Presentation { label: turn.model.label.clone(), user_html: html_or_text(html, &text) };
+    let started = StartedTurn { tail: log.tail(), quota: Some(quota), presentation: Some(presentation) };
+    Ok(Some((RunningTurn { turn, sent, chunks, log }, started)))
 }
 
 /// Chooses the model, fits the prompt to it and computes the maximum usage, all before the turn is admitted.

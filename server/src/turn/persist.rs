@@ -1,5 +1,6 @@
 //! Writes a turn's message and pending ledger row before any money is spent, and confirms its hold.
 
+use super::html;
 use super::state::{ActiveTurn, PendingTurn};
 use super::turn_request::TurnRequest;
 use super::undo::{Bill, release, undo};
@@ -7,18 +8,20 @@ use crate::AppState;
 use crate::failure::Failure;
 use domain::{ConversationId, Problem, ProblemKind, Tokens, TurnId};
 use quota::Reservation;
+use store::message::StoredHtml;
 use store::turn::{InsertOutcome, NewTurn, PendingCall};
 use time::OffsetDateTime;
 
-/// Writes the message and a pending ledger row, and confirms the hold. Returns `None` if the same turn was written before.
+/// Writes the message with its HTML and a pending ledger row, and confirms the hold. Returns `None` if the same turn was written before.
 pub(super) async fn persist(
     app: &AppState,
     request: TurnRequest,
     reservation: Reservation,
+    html: Option<&StoredHtml>,
 ) -> Result<Option<PendingTurn>, Failure> {
     let now = admitted_at(&reservation);
     let conversation_id = request.prompt.conversation_id.unwrap_or_else(|| ConversationId::at(now));
-    let call = match insert(app, &request, &reservation, conversation_id, now).await {
+    let call = match insert(app, &request, &reservation, (conversation_id, now), html).await {
         Ok(Some(call)) => call,
         refused => {
             release(app, reservation).await;
@@ -79,11 +82,11 @@ async fn insert(
     app: &AppState,
     request: &TurnRequest,
     reservation: &Reservation,
-    conversation_id: ConversationId,
-    now: OffsetDateTime,
+    (conversation_id, now): (ConversationId, OffsetDateTime),
+    html: Option<&StoredHtml>,
 ) -> Result<Option<PendingCall>, Failure> {
     let TurnRequest { viewer, chat_request, model, price, prompt, counted, .. } = request;
-    let title: String = prompt.text.trim().lines().next().unwrap_or_default().chars().take(80).collect();
+    let title = prompt.conversation_id.is_none().then(|| html::title(&prompt.text));
     let inserted = store::turn::write_pending(
         &app.db,
         &NewTurn {
@@ -91,10 +94,11 @@ async fn insert(
             user_id: viewer.user_id,
             subject: &viewer.subject,
             conversation_id,
-            new_title: prompt.conversation_id.is_none().then_some(title.as_str()),
+            new_title: title.as_deref(),
             retry_of: prompt.retry_of,
             history_cut: prompt.history_cut,
             text: &prompt.text,
+            html,
             request_hash: &chat_request.hash,
             model: &model.name,
             price_id: price.tier(counted.estimated).id,

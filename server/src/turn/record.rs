@@ -1,6 +1,7 @@
 //! Records the end of a turn in Postgres and settles its meters.
 
 use super::answer::Answer;
+use super::html::render_answer;
 use super::state::{ActiveTurn, with_other_call};
 use crate::AppState;
 use crate::failure::internal;
@@ -25,12 +26,18 @@ pub(super) async fn record(
     (usage, source): (Usage, UsageSource),
 ) -> Result<Picos, Problem> {
     let (price_id, cost) = turn.price.price(&usage);
+    // Without a conversation there is no message to render.
+    let html = match conversation_id {
+        Some(_) => render_answer(app, &answer.text, turn.turn_id).await,
+        None => None,
+    };
     let end = Record {
         turn_id: turn.turn_id,
         conversation_id,
         call: turn.call,
         model: &turn.model.name,
         text: &answer.text,
+        html: html.as_ref(),
         reasoning: &answer.reasoning,
         message_status: answer.message_status(),
         outcome: answer.outcome(),

@@ -196,7 +196,7 @@ async fn model_output_is_sanitized_on_the_page() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     ann.send_and_read("{{words:2}}").await;
-    sqlx::query("update message set body = E'hi <script>alert(1)</script>\n\n![x](https://evil.example/?q=1)\n\n[a](javascript:alert(1))' where role = 'assistant'")
+    sqlx::query("update message set body = E'hi <script>alert(1)</script>\n\n![x](https://evil.example/?q=1)\n\n[a](javascript:alert(1))', html = null, html_version = null where role = 'assistant'")
         .execute(&app.db)
         .await
         .unwrap();

@@ -1,12 +1,15 @@
 //! Server-side context of pages and server functions: databases, meters and the viewer. Compiled for the server only.
 
 mod identity;
+mod conversation;
 mod model;
 mod owner;
 mod security;
 mod usage;
 
 pub(crate) use identity::sign_in_options;
+pub(crate) use conversation::chat_view;
+pub use conversation::messages;
 pub(crate) use model::providers;
 pub(crate) use owner::{audit, health, models, plans, top_users, user, users};
 pub(crate) use security::{factors_of, security_of};
@@ -136,54 +139,6 @@ pub(crate) async fn quota(state: &PageState, viewer: &Viewer) -> Result<Quota, R
             }))
         }
     }
-}
-
-/// Loads the data of the chat page. Returns a 404 if the conversation isn't the viewer's.
-pub(crate) async fn chat_view(
-    state: &PageState,
-    viewer: &Viewer,
-    id: Option<domain::ConversationId>,
-) -> Result<crate::view::conversation::ChatView, Refusal> {
-    use crate::view::conversation::{AvailableModel, ChatView, ConversationSummary};
-    let fail = |error| state.fail(error);
-    let conversations = store::conversation::list(&state.db, viewer.user_id, 200).await.map_err(fail)?;
-    let (mut open, mut messages, mut running) = (None, Vec::new(), None);
-    if let Some(id) = id {
-        let found = store::conversation::open(&state.db, viewer.user_id, id).await.map_err(fail)?;
-        let found = found.ok_or_else(|| refuse(Problem::not_found("conversation")))?;
-        // Before the messages: otherwise the response of a turn that ends in between would be in neither.
-        running = store::turn::running(&state.db, viewer.user_id, id).await.map_err(fail)?;
-        messages = store::message::list(&state.db, viewer.user_id, id).await.map_err(fail)?;
-        if !viewer.plan.shows_cost {
-            messages.iter_mut().for_each(|message| message.cost = None);
-        }
-        // A turn that ended between the two queries is shown once: as a message.
-        running = running.filter(|(turn, _)| {
-            !messages.iter().any(|message| message.role == domain::Role::Assistant && message.turn_id == *turn)
-        });
-        open = Some(ConversationSummary { id, title: found.title });
-    }
-    let mut models: Vec<AvailableModel> = model::usable_models(state)
-        .await?
-        .into_iter()
-        .map(|model| AvailableModel {
-            allowed: viewer.plan.allows(&model.name),
-            is_demo: model::is_demo(&model),
-            name: model.name,
-            label: model.label,
-            efforts: model.efforts,
-        })
-        .collect();
-    // Models in the plan's order, followed by those it doesn't allow.
-    models.sort_by_key(|choice| viewer.plan.models.iter().position(|name| *name == choice.name).unwrap_or(usize::MAX));
-    Ok(ChatView {
-        conversations: conversations.into_iter().map(|c| ConversationSummary { id: c.id, title: c.title }).collect(),
-        open,
-        messages,
-        running,
-        models,
-        quota: quota(state, viewer).await.ok(),
-    })
 }
 
 /// Loads all plans with the viewer's subscription and trial eligibility. `viewer` is `None` for a visitor who is signed out.

@@ -274,13 +274,17 @@ pub(crate) async fn models(state: &PageState) -> Result<crate::view::admin::Mode
     let now = (state.now)();
     let mut tx = store::begin_reading(&state.admin_db).await.map_err(fail)?;
     let used = store::rollup::spent_in_a_day(&mut tx, now).await.map_err(fail)?;
+    let ratings = store::feedback::by_model(&mut tx).await.map_err(fail)?;
     tx.commit().await.map_err(fail)?;
     let spent = |model: Option<&ModelName>| {
         let of = used.iter().filter(|(name, _)| model.is_none_or(|model| **name == model.0));
         of.fold(Picos::ZERO, |sum, (_, cost)| sum.plus(*cost))
     };
+    let rating = |model: &ModelName| ratings.get(&model.0).copied().unwrap_or_default();
     let row = |row: store::model_rule::ModelSettings| ModelRow {
         is_connected: (state.offers)(&row.model),
+        rated: rating(&row.model.name).rated,
+        good: rating(&row.model.name).good,
         spent: spent(Some(&row.model.name)),
         is_on: row.rules.enabled,
         price: row.price.map(|tier| PriceRow {

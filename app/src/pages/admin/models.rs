@@ -53,7 +53,7 @@ fn Shown(view: ModelsView) -> impl IntoView {
                         <th scope="col">"Model"</th><th scope="col">"State"</th><th scope="col">"Plans"</th>
                         <th scope="col" class="end">"Input"</th><th scope="col" class="end">"Cached input"</th>
                         <th scope="col" class="end">"Cache write"</th><th scope="col" class="end">"Longer"</th><th scope="col" class="end">"Output"</th>
-                        <th scope="col" class="end">"Last 24 hours"</th><th scope="col">"Share of cap"</th><th scope="col">"Fallback"</th>
+                        <th scope="col" class="end">"Last 24 hours"</th><th scope="col">"Share of cap"</th><th scope="col" class="end">"Good answers"</th><th scope="col">"Fallback"</th>
                         <th scope="col">"Reasoning"</th><th scope="col">"Output limit"</th><th scope="col">"Timeouts"</th>
                     </tr></thead>
                     <tbody>{rows}</tbody>
@@ -166,11 +166,20 @@ fn row(row: ModelRow, today: Date) -> impl IntoView {
             <td class="end">{output}</td>
             <td class="end">{row.spent.to_string()}</td>
             <td>{row.daily_spend.map(|cap| view! { <Share part=row.spent.0.unsigned_abs() whole=cap.0.unsigned_abs()/> })}</td>
+            <td class="end">{rating(row.good, row.rated)}</td>
             <td>{model.fallback.map(|name| name.0)}{hedge}</td>
             <td>{reasoning}{efforts}</td>
             <td>{model.output_limit.map_or("auto", OutputLimit::as_str)}</td>
             <td>{timeouts}</td>
         </tr>
+    }
+}
+
+/// Formats the share of responses that were rated as good, and the number of ratings; empty without ratings.
+fn rating(good: u64, rated: u64) -> String {
+    match (good * 100 + rated / 2).checked_div(rated) {
+        Some(percent) => format!("{percent} % of {rated}"),
+        None => String::new(),
     }
 }
 

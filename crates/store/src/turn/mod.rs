@@ -7,6 +7,7 @@
 mod hedge;
 mod reap;
 mod record;
+mod status;
 mod summary;
 mod withdraw;
 mod write_pending;
@@ -14,6 +15,7 @@ mod write_pending;
 pub use hedge::{HedgeCall, add_hedge_call, close_unbilled, demote_hedge_call};
 pub use reap::{ExpiredTurn, Unsettled, list_expired, list_unsettled, mark_settled};
 pub use record::{AnswerMessage, Record, record, write_answer};
+pub use status::{LatestTurn, TurnStatus, status};
 pub use summary::{NewSummaryCall, write_summary_pending};
 pub use withdraw::{WithdrawnTurn, withdraw};
 pub use write_pending::{

@@ -1,6 +1,7 @@
 //! Records the end of a turn.
 
 use super::PendingCall;
+use crate::message::StoredHtml;
 use crate::{Db, Result};
 use domain::{
     ConversationId, MessageId, MessageStatus, ModelName, ModelPriceId, Outcome, Picos, TurnId, Usage, UsageSource,
@@ -21,6 +22,8 @@ pub struct Record<'a> {
     pub model: &'a ModelName,
     /// The response text, possibly incomplete.
     pub text: &'a str,
+    /// Its HTML; `None` leaves rendering to the page.
+    pub html: Option<&'a StoredHtml>,
     /// The model's reasoning, possibly incomplete; empty if there is none.
     pub reasoning: &'a str,
     /// How complete the response is.
@@ -64,7 +67,7 @@ pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
                     $12::bigint as output_tokens, $13::bigint as reasoning_tokens, $14::numeric as cost_usd,
                     $15::text as provider_request_id, $16::int as ttft_ms, $17::boolean as provider_failed, $18::boolean as other_failed,
                     $19::uuid as message_id, $20::text as body, $21::text as message_status, $22::text as model,
-                    $23::bigint as cache_write_long_tokens, $24::text as reasoning
+                    $23::bigint as cache_write_long_tokens, $24::text as reasoning, $25::text as html, $26::smallint as html_version
            ), updated_conversation as (
              update conversation c set updated_at = i.at from input i
              where c.conversation_id = i.conversation_id returning c.conversation_id
@@ -92,8 +95,9 @@ pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
              where u.created_at = i.created_at and u.turn_id = i.turn_id and u.ai_usage_id <> i.ai_usage_id and u.status = 'pending'
                and p.model_price_id = u.model_price_id and (select count(*) from final_row) >= 0
            ), response as (
-             insert into message (message_id, conversation_id, turn_id, role, body, reasoning, status, model, created_at)
-             select i.message_id, updated_conversation.conversation_id, i.turn_id, 'assistant', i.body, i.reasoning, i.message_status, i.model, i.at
+             insert into message (message_id, conversation_id, turn_id, role, body, reasoning, status, model, created_at, html, html_version)
+             select i.message_id, updated_conversation.conversation_id, i.turn_id, 'assistant', i.body, i.reasoning, i.message_status, i.model, i.at,
+                    i.html, i.html_version
              from input i, updated_conversation, final_row
              on conflict (turn_id, role) do nothing
            )
@@ -122,6 +126,8 @@ pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
         end.model.0,
         end.usage.cache_write_long.to_db(),
         end.reasoning,
+        end.html.map(|html| html.html.as_str()),
+        end.html.map(|html| html.version),
     )
     .fetch_one(db)
     .await?;
@@ -144,6 +150,8 @@ pub struct AnswerMessage<'a> {
     pub model: &'a ModelName,
     /// The response text, possibly incomplete.
     pub text: &'a str,
+    /// Its HTML; `None` leaves rendering to the page.
+    pub html: Option<&'a StoredHtml>,
     /// The model's reasoning, possibly incomplete; empty if there is none.
     pub reasoning: &'a str,
     /// How complete the response is.
@@ -166,8 +174,8 @@ pub async fn write_answer(db: &Db, answer: &AnswerMessage<'_>) -> Result<()> {
         "with touched as (
            update conversation set updated_at = $8 where conversation_id = $2 returning conversation_id
          )
-         insert into message (message_id, conversation_id, turn_id, role, body, reasoning, status, model, created_at)
-         select $1, conversation_id, $3, 'assistant', $4, $5, $6, $7, $8 from touched
+         insert into message (message_id, conversation_id, turn_id, role, body, reasoning, status, model, created_at, html, html_version)
+         select $1, conversation_id, $3, 'assistant', $4, $5, $6, $7, $8, $9, $10 from touched
          on conflict (turn_id, role) do nothing",
         Uuid::from(answer_id(answer.now, admitted_at.unwrap_or(answer.now))),
         Uuid::from(answer.conversation_id),
@@ -177,6 +185,8 @@ pub async fn write_answer(db: &Db, answer: &AnswerMessage<'_>) -> Result<()> {
         answer.status.as_str(),
         answer.model.0,
         answer.now,
+        answer.html.map(|html| html.html.as_str()),
+        answer.html.map(|html| html.version),
     )
     .execute(db)
     .await?;

@@ -1,5 +1,6 @@
 //! Writes the rows that must be durable before a provider is called, and undoes them.
 
+use crate::message::StoredHtml;
 use crate::{Db, Result};
 use domain::{
     AiUsageId, ConversationId, HistoryCut, MessageId, ModelName, ModelPriceId, Picos, Tokens, TurnId, Usage,
@@ -25,6 +26,8 @@ pub struct NewTurn<'a> {
     pub retry_of: Option<TurnId>,
     /// The user's message.
     pub text: &'a str,
+    /// Its HTML; `None` leaves rendering to the page.
+    pub html: Option<&'a StoredHtml>,
     /// Hash of the request.
     pub request_hash: &'a [u8],
     /// What was left out of the conversation that the model reads; `None` if nothing was.
@@ -76,7 +79,8 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
              select $1::uuid as turn_id, $2::uuid as user_id, $3::text as subject, $4::bytea as request_hash, $5::timestamptz as at,
                     $6::uuid as conversation_id, $7::text as new_title, $8::uuid as retry_of, $9::uuid as message_id, $10::text as body,
                     $11::uuid as ai_usage_id, $12::text as model, $13::uuid as model_price_id, $14::bigint as counted_tokens,
-                    $15::bigint as estimated_tokens, $16::bigint as reserved_tokens, $17::text as history_cut
+                    $15::bigint as estimated_tokens, $16::bigint as reserved_tokens, $17::text as history_cut,
+                    $18::text as html, $19::smallint as html_version
            ), existing_conversation as (
              select c.conversation_id from conversation c join input i on i.conversation_id = c.conversation_id and i.user_id = c.user_id
              where i.new_title is null for no key update of c
@@ -100,8 +104,8 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
              update message m set superseded_by = i.turn_id from input i
              where m.conversation_id = i.conversation_id and m.turn_id = i.retry_of and m.superseded_by is null and exists (select from new_turn)
            ), user_message as (
-             insert into message (message_id, conversation_id, turn_id, role, body, status, created_at)
-             select i.message_id, i.conversation_id, i.turn_id, 'user', i.body, 'finished', i.at from input i, new_turn
+             insert into message (message_id, conversation_id, turn_id, role, body, status, created_at, html, html_version)
+             select i.message_id, i.conversation_id, i.turn_id, 'user', i.body, 'finished', i.at, i.html, i.html_version from input i, new_turn
            ), pending as (
              insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, counted_tokens,
                                    estimated_tokens, reserved_tokens, created_at)
@@ -130,6 +134,8 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
         turn.estimated.to_db(),
         turn.reserved.to_db(),
         turn.history_cut.map(HistoryCut::as_str),
+        turn.html.map(|html| html.html.as_str()),
+        turn.html.map(|html| html.version),
     )
     .fetch_one(db)
     .await;

@@ -1,8 +1,11 @@
 //! Turns: streaming, exact recording, stopping, failures, duplicates.
 
+mod feedback;
+mod html_view;
 mod models;
 mod sending;
 mod servers;
+mod transcript;
 
 use crate::app::TestApp;
 use crate::visitor::{EventReader, TestClient, events, problem, words};

@@ -1,0 +1,74 @@
+//! What became of a turn.
+
+use crate::Result;
+use domain::{ConversationId, MessageId, TurnId, UserId};
+use sqlx::PgExecutor;
+use uuid::Uuid;
+
+/// What became of a turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TurnStatus {
+    /// Whether it has ended: its response is stored, or there is none to wait for. A turn whose server is gone counts as running until the
+    /// reaper has ended it.
+    pub ended: bool,
+    /// Its conversation; `None` if that was deleted, or if the turn was stopped before its response began.
+    pub conversation_id: Option<ConversationId>,
+    /// Its response; `None` while it is running, or without one.
+    pub message_id: Option<MessageId>,
+    /// The newest turn of its conversation.
+    pub latest: Option<LatestTurn>,
+}
+
+/// The newest turn of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LatestTurn {
+    /// Turn id.
+    pub turn_id: TurnId,
+    /// Whether it is in progress.
+    pub running: bool,
+    /// Display name of the model that was called last.
+    pub label: String,
+}
+
+/// Loads what became of a turn. Returns `None` if it doesn't exist or belongs to another user.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn status(db: impl PgExecutor<'_>, owner: UserId, id: TurnId) -> Result<Option<TurnStatus>> {
+    let row = sqlx::query!(
+        r#"select t.conversation_id, a.message_id as "message_id?",
+                  t.ended_at is not null or t.conversation_id is null or a.message_id is not null as "ended!",
+                  n.turn_id as "latest_turn_id?", n.running as "latest_running?", n.label as "latest_label?"
+           from turn t
+           left join message a on a.turn_id = t.turn_id and a.role = 'assistant'
+           left join lateral (
+             select l.turn_id, coalesce(m.label, u.model, '') as label,
+                    l.ended_at is null and not exists (select from message b where b.turn_id = l.turn_id and b.role = 'assistant') as running
+             from (
+               select q.turn_id from message q
+               where q.conversation_id = t.conversation_id and q.role = 'user' and q.superseded_by is null
+               order by q.message_id desc limit 1
+             ) q
+             join turn l on l.turn_id = q.turn_id
+             left join lateral (
+               select model from ai_usage where turn_id = l.turn_id and created_at = l.created_at order by call_no desc limit 1
+             ) u on true
+             left join model m on m.model = u.model
+           ) n on true
+           where t.turn_id = $1 and t.user_id = $2"#,
+        Uuid::from(id),
+        Uuid::from(owner),
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| TurnStatus {
+        ended: row.ended,
+        conversation_id: row.conversation_id.map(Into::into),
+        message_id: row.message_id.map(Into::into),
+        latest: row.latest_turn_id.zip(row.latest_running).map(|(turn_id, running)| LatestTurn {
+            turn_id: turn_id.into(),
+            running,
+            label: row.latest_label.unwrap_or_default(),
+        }),
+    }))
+}
