@@ -1,6 +1,6 @@
 //! Code blocks, highlighted line by line, so that a block that grows is never highlighted again from its beginning.
 
-use crate::highlight::Highlighter;
+use crate::highlight::{Highlighter, Run};
 use crate::marks::{push_attribute, push_text};
 
 /// Longest line that is highlighted, in bytes.
@@ -80,7 +80,7 @@ impl Code {
 }
 
 /// Appends a line, with an element for each stretch that has a class. No element contains the line break.
-fn push_runs(html: &mut String, line: &str, runs: Option<Vec<(std::ops::Range<usize>, Option<&'static str>)>>) {
+fn push_runs(html: &mut String, line: &str, runs: Option<Vec<Run>>) {
     let text = line.trim_end_matches('\n');
     let Some(runs) = runs else {
         push_text(html, line);
@@ -105,6 +105,7 @@ fn push_runs(html: &mut String, line: &str, runs: Option<Vec<(std::ops::Range<us
 /// The code blocks of a block that is rendered repeatedly, such as those in a list. Their complete lines are highlighted once.
 #[derive(Default)]
 pub(crate) struct Cache {
+    /// Language, complete lines and HTML of each.
     known: Vec<(String, String, Code)>,
 }
 

@@ -8,6 +8,9 @@ const MAX_URL: usize = 2048;
 /// make it large.
 const MAX_EXPANSION: usize = 1_000_000;
 
+/// Formulas that are drawn in an answer and in a block of it.
+const MAX_FORMULAS: (usize, usize) = (10_000, 1_000);
+
 /// What the finished blocks of an answer define.
 #[derive(Default)]
 pub(crate) struct Definitions {
@@ -17,6 +20,7 @@ pub(crate) struct Definitions {
     /// The first block that names each footnote.
     mentions: HashMap<String, u32>,
     expanded: usize,
+    formulas: usize,
 }
 
 /// What a block defines and names.
@@ -32,6 +36,8 @@ pub(crate) struct Found {
     pub unresolved: Vec<String>,
     /// Bytes that references to other blocks' definitions added.
     pub expanded: usize,
+    /// Formulas that were drawn.
+    pub formulas: usize,
 }
 
 impl Definitions {
@@ -46,12 +52,18 @@ impl Definitions {
         for label in &found.mentions {
             self.mentions.entry(key(label)).or_insert(block);
         }
-        self.expanded += found.expanded;
+        self.count(found);
     }
 
-    /// Counts bytes that references added after the block that holds them had finished.
-    pub fn add_expanded(&mut self, bytes: usize) {
-        self.expanded += bytes;
+    /// Counts what a finished block took of the answer's limits.
+    pub fn count(&mut self, found: &Found) {
+        self.expanded += found.expanded;
+        self.formulas += found.formulas;
+    }
+
+    /// Returns how many formulas the next block may draw.
+    pub fn formulas_left(&self) -> usize {
+        (MAX_FORMULAS.0.saturating_sub(self.formulas)).min(MAX_FORMULAS.1)
     }
 
     /// Returns the URL of a link, unless `expanded` bytes are already too many.

@@ -93,6 +93,9 @@ fn grammar(language: &str) -> Option<&'static SyntaxReference> {
     alias.and_then(|token| GRAMMARS.find_syntax_by_token(token)).or_else(|| GRAMMARS.find_syntax_by_token(&language))
 }
 
+/// A stretch of a line, and its class.
+pub(crate) type Run = (Range<usize>, Option<&'static str>);
+
 /// The state of a grammar between lines.
 #[derive(Clone)]
 pub(crate) struct Highlighter {
@@ -107,9 +110,9 @@ impl Highlighter {
     }
 
     /// Returns the classes of a line, which ends with a line break; `None` if the grammar fails.
-    pub fn line(&mut self, line: &str) -> Option<Vec<(Range<usize>, Option<&'static str>)>> {
+    pub fn line(&mut self, line: &str) -> Option<Vec<Run>> {
         let changes = self.parser.parse_line(line, &GRAMMARS).ok()?;
-        let (mut runs, mut at) = (Vec::<(Range<usize>, Option<&'static str>)>::new(), 0);
+        let (mut runs, mut at) = (Vec::<Run>::new(), 0);
         let mut push = |range: Range<usize>, class| match runs.last_mut() {
             _ if range.is_empty() => {}
             Some((last, known)) if *known == class => last.end = range.end,

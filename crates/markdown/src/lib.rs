@@ -5,7 +5,7 @@
 //! loaded later have the same HTML.
 //!
 //! `fence` and `segment` find blocks by complete lines. `prepare` rewrites a block for the parser (`pulldown-cmark`): formulas, HTML and
-//! emphasis in Chinese, Japanese and Korean. `write` turns the parser's events into HTML; `code` highlights code, `math` draws formulas.
+//! emphasis in Chinese, Japanese and Korean. `writer` turns the parser's events into HTML; `code` highlights code, `math` draws formulas.
 
 mod code;
 mod definitions;
@@ -21,6 +21,7 @@ mod segment;
 mod stream;
 mod title;
 mod write;
+mod writer;
 
 pub use message::render_message;
 pub use stream::Stream;
@@ -43,7 +44,6 @@ pub struct Update {
     pub html: String,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(keep: &u32) -> bool {
     *keep == 0
 }

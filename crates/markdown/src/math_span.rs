@@ -78,8 +78,8 @@ impl Search<'_> {
             return None;
         };
         let tex = start + 2..start + 2 + len;
-        let is_empty = self.text[tex.clone()].trim().is_empty();
-        (!is_empty).then(|| Span { range: start..tex.end + 2, tex, is_display })
+        let has_content = self.text[tex.clone()].contains(char::is_alphanumeric);
+        has_content.then(|| Span { range: start..tex.end + 2, tex, is_display })
     }
 }
 

@@ -8,8 +8,8 @@ use crate::fence::Fence;
 use crate::marks::{ESCAPED_LESS, JOINER, LESS, MATH_END, MATH_START};
 use crate::math_span;
 
-/// Lists and quotes that a line may open.
-const MAX_MARKERS: usize = 32;
+/// Depth of nesting that is rendered; what is deeper is text of the deepest element.
+pub(crate) const MAX_DEPTH: usize = 32;
 /// Column up to which a line may open lists and quotes.
 const MAX_COLUMN: usize = 200;
 
@@ -117,7 +117,7 @@ impl Prepared {
 
     /// Adds a `<` and returns what follows it.
     fn less<'a>(&mut self, text: &'a str) -> &'a str {
-        let is_destination = self.text.ends_with("](") || self.text.trim_end_matches(' ').ends_with("]:");
+        let is_destination = self.text.ends_with("](") || self.text.trim_end().ends_with("]:");
         if self.is_escaped() {
             self.text.pop();
             self.text.push(ESCAPED_LESS);
@@ -200,7 +200,7 @@ fn is_marker(text: &str) -> bool {
 /// Returns the length of the start of a line that holds as many markers as are allowed.
 fn allowed_markers(line: &str) -> usize {
     let mut at = 0;
-    for _ in 0..MAX_MARKERS {
+    for _ in 0..MAX_DEPTH {
         let spaces = line[at..].len() - line[at..].trim_start_matches([' ', '\t']).len();
         if at + spaces > MAX_COLUMN {
             break;

@@ -4,6 +4,7 @@
 //! element, or a few where finding the boundary would need a parser. Its end is decided by complete lines only and never taken back.
 
 use crate::fence::{Fence, split_indent};
+use crate::prepare::MAX_DEPTH;
 
 /// What a line means for blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -224,7 +225,7 @@ impl List {
         }
         let mut rest = line;
         // Items and quotes within items, up to the depth that is rendered.
-        for _ in 0..crate::write::MAX_DEPTH {
+        for _ in 0..MAX_DEPTH {
             match start_of(rest) {
                 Start::Item(item) => rest = item.content,
                 Start::Quote => rest = rest.trim_start().get(1..).unwrap_or_default().trim_start_matches(' '),

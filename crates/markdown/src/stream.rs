@@ -101,7 +101,7 @@ impl Stream {
         for (block, source, names) in std::mem::take(&mut self.unresolved) {
             if names.iter().any(|name| self.definitions.defines(name)) {
                 let rendered = self.render(&source, block, &mut Cache::default());
-                self.definitions.add_expanded(rendered.found.expanded);
+                self.definitions.count(&rendered.found);
                 self.updates.push(Update { block, keep: 0, html: rendered.html });
             }
         }

@@ -57,8 +57,8 @@ fn examples_have_the_structure_of_the_specification() {
     assert_eq!(numbers, EXCEPTIONS, "{different:#?}");
 }
 
-/// Examples that are rendered otherwise on purpose.
-const EXCEPTIONS: [usize; 0] = [];
+/// Examples that are rendered otherwise on purpose: they hold HTML, which is text here, or a destination in `<>` that is taken for it.
+const EXCEPTIONS: [usize; 12] = [21, 31, 201, 344, 476, 477, 491, 494, 524, 536, 642, 643];
 
 /// Returns HTML without what this renderer adds: attributes, links, the frame of code and its colors.
 fn structure(html: &str) -> String {

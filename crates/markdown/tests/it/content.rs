@@ -252,7 +252,7 @@ fn images_are_never_loaded() {
 #[test]
 fn lists_keep_their_numbers_and_nest() {
     has("3. a\n4. b\n   - c", &["<ol start=\"3\">", "<ul>\n<li dir=\"auto\">c</li>"]);
-    has("1. Do this:\n\n   ```sh\n   ls\n   ```\n\n2. Then that\n", &["<ol>", "ls\n</code>", "Then that"]);
+    has("1. Do this:\n\n   ```sh\n   ls\n   ```\n\n2. Then that\n", &["<ol>", "data-copy", "Then that"]);
     assert_eq!(
         render("1. Do this:\n\n   ```sh\n   ls\n\n   cd\n   ```\n\n2. Then that\n", "t").matches("<ol>").count(),
         1

@@ -1,6 +1,6 @@
 //! Tests of the renderer as its callers use it.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, reason = "tests panic on failure")]
 
 mod commonmark;
 mod content;

@@ -29,7 +29,6 @@ fn long_answers_of_each_shape_are_parsed_a_bounded_number_of_times() {
         "| a | b |\n",
         "# heading\n",
         "    code\n",
-        "\n",
         "[a] ",
         "[a]\n\n",
         "note[^1]\n\n",
