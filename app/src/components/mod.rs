@@ -9,7 +9,6 @@ pub mod field;
 pub mod frame;
 pub mod icon;
 pub mod loaded;
-pub mod markdown;
 pub mod meter;
 pub mod outcome;
 pub mod passkey_button;

@@ -4,7 +4,6 @@ use crate::api;
 use crate::components::frame::Frame;
 use crate::components::icon::{Draw, Icon};
 use crate::components::loaded::loaded;
-use crate::components::markdown::Markdown;
 use crate::components::meter::Meter;
 use crate::page_context::page_context;
 use crate::pages::admin::top_users::{Figures, TopUsersTable};
@@ -13,12 +12,9 @@ use crate::view::admin::{ModelUse, TopUsersView};
 use domain::{Picos, PlanId, Quota, Tokens, UsageFilter, UsageSum, UserUsage, quota};
 use leptos::prelude::*;
 
-const RESPONSE: &str = "The notice period is **three months** to the end of a quarter (§ 14.2). If your notice arrives by 30 September, the lease ends on 31 December.
-
-| Clause | Requirement |
-|---|---|
-| § 14.1 | Notice in writing, signed |
-| § 14.2 | Three months, to the end of a quarter |";
+/// HTML as `crates/markdown` renders it.
+const RESPONSE: &str = r#"<p dir="auto">The notice period is <strong>three months</strong> to the end of a quarter (§ 14.2). If your notice arrives by 30 September, the lease ends on 31 December.</p>
+<div class="table-scroll" tabindex="0"><table><thead><tr><th dir="auto">Clause</th><th dir="auto">Requirement</th></tr></thead><tbody><tr><td dir="auto">§ 14.1</td><td dir="auto">Notice in writing, signed</td></tr><tr><td dir="auto">§ 14.2</td><td dir="auto">Three months, to the end of a quarter</td></tr></tbody></table></div>"#;
 
 /// Renders the landing page.
 #[component]
@@ -96,7 +92,7 @@ fn Panel() -> impl IntoView {
         <section class="showcase" aria-label="Preview with example data">
             <div class="showcase-chat">
                 <div class="user-message"><p>"What is the earliest date on which we can end the lease? The contract is pasted above."</p></div>
-                <div class="answer"><Markdown text=Signal::stored(RESPONSE.to_owned())/></div>
+                <div class="answer"><div class="markdown" inner_html=RESPONSE></div></div>
                 <div class="showcase-foot"><Meter quota=Some(quota)/></div>
             </div>
             <div class="showcase-owner">

