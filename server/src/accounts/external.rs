@@ -51,7 +51,7 @@ pub(crate) async fn sign_in_with(
     }
     let delay = attempts::count_attempt(app, &client.origin, Attempt::SignUp).await?;
     tokio::time::sleep(delay).await;
-    let Some(user_id) = create(app, &address, identity).await? else {
+    let Some(user_id) = create(app, client, &address, identity).await? else {
         // Another request created it a moment ago.
         let message = format!("Your account was created in another tab. Continue with {} again.", identity.label);
         return Err(Rejection::invalid("", message));
@@ -94,7 +94,12 @@ async fn exists(session: &Session, user: &Credentials, identity: &ExternalIdenti
 
 /// Creates an account without a password. Its address counts as verified only if the service says so. Returns `None` if the address or the
 /// identity has an account by now.
-async fn create(app: &AppState, address: &str, identity: &ExternalIdentity) -> Result<Option<UserId>, Rejection> {
+async fn create(
+    app: &AppState,
+    client: &ClientInfo,
+    address: &str,
+    identity: &ExternalIdentity,
+) -> Result<Option<UserId>, Rejection> {
     let now = AppState::now();
     let user_id = UserId::at(now);
     let name = identity.name.trim();

@@ -30,7 +30,7 @@ pub(super) struct Claims {
     pub email: Option<String>,
     /// Some issuers send a text.
     #[serde(default)]
-    email_verified: Option<Value>,
+    pub(super) email_verified: Option<Value>,
     #[serde(default)]
     pub name: Option<String>,
 }
@@ -124,11 +124,11 @@ fn is_for(key: &Jwk, algorithm: Algorithm) -> bool {
 
 fn check(token: &Checked, expected: &Expected<'_>) -> Result<(), &'static str> {
     let (now, leeway) = (expected.now.unix_timestamp(), LEEWAY.whole_seconds());
-    let is_shared = match &token.aud {
-        Audience::One(_) => false,
-        Audience::Many(all) => all.len() > 1,
+    let audiences = match &token.aud {
+        Audience::One(only) => std::slice::from_ref(only),
+        Audience::Many(all) => all.as_slice(),
     };
-    if is_shared && token.azp.is_none() {
+    if audiences.len() > 1 && token.azp.is_none() {
         return Err("it has several audiences and no authorized party");
     }
     if token.azp.as_ref().is_some_and(|azp| azp != expected.client_id) {

@@ -10,9 +10,9 @@ use oauth2::basic::{
     BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType,
 };
 use oauth2::{
-    AuthType, AuthUrl, AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointNotSet, EndpointSet,
-    ExtraTokenFields, HttpRequest, HttpResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RequestTokenError,
-    Scope, StandardRevocableToken, StandardTokenResponse, TokenResponse as _, TokenUrl,
+    AsyncHttpClient, AuthType, AuthUrl, AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointNotSet,
+    EndpointSet, ExtraTokenFields, HttpRequest, HttpResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl,
+    RequestTokenError, Scope, StandardRevocableToken, StandardTokenResponse, TokenResponse as _, TokenUrl,
 };
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
@@ -106,10 +106,8 @@ pub(super) async fn exchange(
     (code, verifier): (String, String),
 ) -> Result<Tokens, IdentityError> {
     let client = client(provider, endpoints, redirect)?;
-    let fetcher = fetcher.clone();
-    let call = move |request: HttpRequest| send(fetcher.clone(), request);
     let request = client.exchange_code(AuthorizationCode::new(code)).set_pkce_verifier(PkceCodeVerifier::new(verifier));
-    let response = request.request_async(&call).await.map_err(|error| match error {
+    let response = request.request_async(fetcher).await.map_err(|error| match error {
         RequestTokenError::Request(error) => IdentityError::from(error),
         RequestTokenError::ServerResponse(response) => {
             IdentityError::refused(format!("the code was refused: {}", response.error()))
@@ -125,13 +123,19 @@ pub(super) async fn exchange(
     })
 }
 
-fn send(fetcher: Fetcher, request: HttpRequest) -> BoxFuture<'static, Result<HttpResponse, FetchError>> {
-    let response = async move {
-        let response = fetcher.send(request).await?;
-        match response.status().is_server_error() {
-            true => Err(FetchError::Status(response.status())),
-            false => Ok(response),
-        }
-    };
-    response.boxed()
+/// A type of its own instead of a closure, whose future the compiler can't prove to be `Send` for every lifetime.
+impl<'c> AsyncHttpClient<'c> for Fetcher {
+    type Error = FetchError;
+    type Future = BoxFuture<'c, Result<HttpResponse, FetchError>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        let response = async move {
+            let response = self.send(request).await?;
+            match response.status().is_server_error() {
+                true => Err(FetchError::Status(response.status())),
+                false => Ok(response),
+            }
+        };
+        response.boxed()
+    }
 }

@@ -126,7 +126,7 @@ async fn an_account_without_a_password_is_deleted_after_a_recent_proof() {
     )
     .await;
     let page = ann.text("/settings/data").await;
-    assert!(!page.contains("Confirm with your password") && page.contains("/sign-in/confirm?next=%2Fsettings%2Fdata"));
+    assert!(!page.contains("Confirm with your password") && page.contains("/sign-in/confirm?next=/settings/data"));
     for password in ["", "correct horse"] {
         let asked = ann.form("/settings/delete", &[("password", password)]).await;
         assert_eq!(redirect(&asked), "/sign-in/confirm?next=/settings/data");

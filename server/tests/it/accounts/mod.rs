@@ -6,7 +6,6 @@ mod audit;
 mod authenticator;
 mod captcha;
 mod changes;
-mod changes;
 mod export;
 mod external;
 mod external_links;

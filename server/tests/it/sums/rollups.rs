@@ -169,21 +169,21 @@ async fn a_rebuild_computes_the_same_rollups() {
 #[tokio::test]
 async fn old_months_are_dropped_and_their_sums_stay() {
     let app = TestApp::new().await;
-    load(&app.db, 4_000, 20, 100, 0.375).await;
+    load(&app.db, 4_000, 20, 200, 0.375).await;
     let now = OffsetDateTime::now_utc();
     app.refresh_report().await;
     let sum = "select sum(cost_picos) * 0.000000000001 from usage_hour";
     let (before, rows) = (app.one::<Decimal>(sum).await, app.one::<i64>("select count(*) from ai_usage").await);
-    let _second = app.start_second_with(|config| config.ledger_months = Some(1)).await;
+    let _second = app.start_second_with(|config| config.ledger_months = Some(4)).await;
     app.until("select ledger_from is not null from deployment").await;
-    assert!(app.one::<i64>("select count(*) from ai_usage").await < rows * 2 / 3);
+    assert!(app.one::<i64>("select count(*) from ai_usage").await < rows * 9 / 10);
     let first: OffsetDateTime = app.one("select min(created_at) from ai_usage").await;
     let kept: OffsetDateTime = app.one("select ledger_from from deployment").await;
-    let expected = app.one::<OffsetDateTime>("select date_trunc('month', now(), 'UTC') - interval '1 month'").await;
+    let expected = app.one::<OffsetDateTime>("select date_trunc('month', now(), 'UTC') - interval '4 months'").await;
     assert!(kept == expected && first >= kept && first < kept + Duration::days(5), "{first} of {kept}");
-    // The previous month, the current one, and three months ahead.
+    // The four previous months, the current one, and three months ahead.
     let parts: i64 = app.one("select count(*) from pg_inherits where inhparent = 'ai_usage'::regclass").await;
-    assert_eq!(parts, 1 + 1 + 3);
+    assert_eq!(parts, 4 + 1 + 3);
     for rebuild in [false, true] {
         if rebuild {
             app.run(server::cli::Command::Usage(server::cli::Usage::Rebuild)).await;
@@ -192,17 +192,17 @@ async fn old_months_are_dropped_and_their_sums_stay() {
         let days = "select sum(cost_picos) * 0.000000000001 from usage_day";
         assert_eq!(app.one::<Decimal>(days).await, before);
         let mut tx = store::begin_reading(&app.store).await.unwrap();
-        let period = ReportPeriod::Custom(now.date() - Duration::days(110), now.date());
+        let period = ReportPeriod::Custom(now.date() - Duration::days(210), now.date());
         let filter = UsageFilter { period, page: 1, ..UsageFilter::default() };
         assert_eq!(store::top_users::list(&mut tx, &filter, 5, now).await.unwrap().all.cost.to_usd(), before);
-        let total = store::rollup::cost(&mut tx, now - Duration::days(110), now, Include::Everything).await.unwrap();
+        let total = store::rollup::cost(&mut tx, now - Duration::days(210), now, Include::Everything).await.unwrap();
         assert_eq!(total.to_usd(), before);
     }
     // Kept months accept new rows, and dropping again drops nothing.
     late(&app.db, now - Duration::days(3)).await;
     assert_eq!(store::ledger::drop_before(&app.store, kept).await.unwrap(), 0);
     let admin = app.user("admin@example.com").await;
-    let day = now.date() - Duration::days(90);
+    let day = now.date() - Duration::days(190);
     let page = admin.text(&format!("/admin?period=custom&from={day}&to={}", now.date())).await;
     assert!(page.contains("Individual calls are kept from"));
     assert!(!admin.text("/admin?period=7d").await.contains("Individual calls are kept from"));
