@@ -45,8 +45,10 @@ pub(crate) fn mathml(tex: &str, is_display: bool) -> Option<String> {
     if tex.len() > MAX_LEN || nesting(tex) > MAX_NESTING || DEFINITIONS.iter().any(|name| tex.contains(name)) {
         return None;
     }
+    // The parser doesn't know boxes; their content is drawn.
+    let tex = tex.replace("\\boxed", "");
     // The parser is not ours and its input is untrusted: a formula that it panics on is shown as source.
-    catch_unwind(AssertUnwindSafe(|| draw(tex, is_display))).ok().flatten().and_then(|html| checked(&html))
+    catch_unwind(AssertUnwindSafe(|| draw(&tex, is_display))).ok().flatten().and_then(|html| checked(&html))
 }
 
 fn draw(tex: &str, is_display: bool) -> Option<String> {
@@ -83,12 +85,16 @@ fn nesting(tex: &str) -> usize {
     deepest
 }
 
-/// Returns MathML without style attributes, or `None` if it has an element that isn't MathML.
+/// Returns MathML without style attributes and with its text escaped, or `None` if it has an element that isn't MathML. The renderer writes
+/// operators as they are, also `<`.
 fn checked(html: &str) -> Option<String> {
-    let mut out = String::with_capacity(html.len());
+    let mut out = String::with_capacity(html.len() + 16);
     for (index, piece) in html.split('<').enumerate() {
-        if index == 0 {
-            out.push_str(piece);
+        if index == 0 || !piece.starts_with(|c: char| c == '/' || c.is_ascii_alphabetic()) {
+            if index > 0 {
+                out.push_str("&lt;");
+            }
+            push_escaped(&mut out, piece);
             continue;
         }
         let (tag, text) = piece.split_once('>')?;
@@ -99,9 +105,20 @@ fn checked(html: &str) -> Option<String> {
         out.push('<');
         out.push_str(&without_attribute(&without_attribute(tag, " style=\""), " xmlns=\""));
         out.push('>');
-        out.push_str(text);
+        push_escaped(&mut out, text);
     }
     Some(out)
+}
+
+/// Appends text in which only some characters are escaped.
+fn push_escaped(out: &mut String, text: &str) {
+    for (index, piece) in text.split('&').enumerate() {
+        if index > 0 {
+            let is_escaped = ["amp;", "lt;", "gt;", "nbsp;"].iter().any(|name| piece.starts_with(name));
+            out.push_str(if is_escaped { "&" } else { "&amp;" });
+        }
+        out.push_str(&piece.replace('>', "&gt;"));
+    }
 }
 
 fn without_attribute(tag: &str, attribute: &str) -> String {
