@@ -40,6 +40,27 @@ const ELEMENTS: [&str; 24] = [
     "mprescripts",
 ];
 
+/// Attributes of MathML that are written, or removed again.
+const ATTRIBUTES: [&str; 17] = [
+    "class",
+    "depth",
+    "display",
+    "displaystyle",
+    "height",
+    "largeop",
+    "linethickness",
+    "mathvariant",
+    "maxsize",
+    "minsize",
+    "movablelimits",
+    "scriptlevel",
+    "stretchy",
+    "style",
+    "symmetric",
+    "width",
+    "xmlns",
+];
+
 /// Returns a formula as MathML, or `None` if it can't be drawn.
 pub(crate) fn mathml(tex: &str, is_display: bool) -> Option<String> {
     if tex.len() > MAX_LEN || nesting(tex) > MAX_NESTING || DEFINITIONS.iter().any(|name| tex.contains(name)) {
@@ -99,11 +120,15 @@ fn checked(html: &str) -> Option<String> {
         }
         let (tag, text) = piece.split_once('>')?;
         let name = tag.trim_start_matches('/').split([' ', '/']).next()?;
-        if !ELEMENTS.contains(&name) {
+        if !ELEMENTS.contains(&name)
+            || !has_known_attributes(&tag[tag.len() - tag.trim_start_matches('/').len() + name.len()..])
+        {
             return None;
         }
         out.push('<');
-        out.push_str(&without_attribute(&without_attribute(tag, " style=\""), " xmlns=\""));
+        // The renderer leaves out the space before this attribute.
+        let tag = tag.replace("\"minsize", "\" minsize");
+        out.push_str(&without_attribute(&without_attribute(&tag, " style=\""), " xmlns=\""));
         out.push('>');
         push_escaped(&mut out, text);
     }
@@ -119,6 +144,14 @@ fn push_escaped(out: &mut String, text: &str) {
         }
         out.push_str(&piece.replace('>', "&gt;"));
     }
+}
+
+/// Returns whether attributes are all such as the renderer writes. Names of functions are written as they are, and might hold others.
+fn has_known_attributes(attributes: &str) -> bool {
+    attributes.split('"').step_by(2).all(|name| {
+        let name = name.trim_matches([' ', '/', '=']);
+        name.is_empty() || ATTRIBUTES.contains(&name)
+    })
 }
 
 fn without_attribute(tag: &str, attribute: &str) -> String {

@@ -98,6 +98,7 @@ fn formulas_are_drawn_and_dollars_stay() {
 fn formulas_have_no_styles_and_broken_ones_are_shown_as_source() {
     lacks("$$\\color{red} a \\\\[2em] b \\!$$", &["style="]);
     has("$\\frac{$", &["$"]);
+    has("$\\bigl( x \\bigr)$", &["<mo symmetric=\"true\" stretchy=\"true\" minsize="]);
     has("$$\\boxed{42}$$", &["<mn>42</mn>"]);
     has("\\(\\frac{1}\\)", &["<code class=\"math\" dir=\"ltr\">\\(\\frac{1}\\)</code>"]);
     has("\\(\\def\\a{\\a\\a}\\a\\)", &["<code class=\"math\""]);
