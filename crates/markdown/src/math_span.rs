@@ -94,7 +94,8 @@ fn inline(text: &str, start: usize) -> Option<Span> {
     let mut at = start + 1;
     while let Some(byte) = bytes.get(at) {
         match byte {
-            b'\n' => return None,
+            // Code begins before the formula could end.
+            b'\n' | b'`' => return None,
             b'\\' => at += 2,
             b'$' => break,
             _ => at += 1,

@@ -80,8 +80,10 @@ impl Prepared {
         let mut at = 0;
         for span in math_span::find(text) {
             self.rewrite(&text[at..span.range.start]);
-            let line = text[..span.range.start].rfind('\n').map_or(0, |end| end + 1);
-            let is_quoted = text[line..].trim_start().starts_with('>');
+            // Only a formula of several lines has the markers of a quote in it.
+            let has_lines = text[span.tex.clone()].contains('\n');
+            let line = if has_lines { text[..span.range.start].rfind('\n').map_or(0, |end| end + 1) } else { 0 };
+            let is_quoted = has_lines && text[line..].trim_start().starts_with('>');
             self.text.push(MATH_START);
             self.text.push_str(&self.math.len().to_string());
             self.text.push(MATH_END);

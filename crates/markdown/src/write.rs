@@ -6,6 +6,9 @@ use crate::prepare::prepare;
 use crate::writer::Writer;
 use pulldown_cmark::{BrokenLink, CowStr, Event, Options, Parser};
 
+/// Longest label of a footnote that other blocks may name, in bytes.
+const MAX_LABEL: usize = 100;
+
 pub(crate) const OPTIONS: Options = Options::ENABLE_TABLES
     .union(Options::ENABLE_STRIKETHROUGH)
     .union(Options::ENABLE_TASKLISTS)
@@ -77,11 +80,12 @@ fn mentions(text: &str) -> Vec<String> {
     let mut labels = Vec::<String>::new();
     let mut seen = std::collections::HashSet::new();
     for (at, _) in text.match_indices("[^") {
-        let Some((label, after)) = text[at + 2..].split_once(']') else { break };
-        let is_definition = after.starts_with(':') && text[..at].trim_end_matches(' ').ends_with('\n')
-            || at == 0 && after.starts_with(':');
-        let is_label = label.len() <= 100 && !label.trim().is_empty() && !label.contains(['\n', '[', '\\']);
-        if is_label && !is_definition && seen.insert(label) {
+        let rest = &text[at + 2..];
+        let Some(end) = rest.find([']', '[', '\\', '\n']).filter(|end| rest[*end..].starts_with(']')) else { continue };
+        let label = &rest[..end];
+        let before = text[..at].trim_end_matches(' ');
+        let is_definition = rest[end + 1..].starts_with(':') && (before.is_empty() || before.ends_with('\n'));
+        if label.len() <= MAX_LABEL && !label.trim().is_empty() && !is_definition && seen.insert(label) {
             labels.push(label.to_owned());
         }
     }

@@ -76,6 +76,7 @@ fn formulas_are_drawn_and_dollars_stay() {
         "from $5-$10",
         "a $ b $ c",
         "US$5 and A$6",
+        "$50/year, see `$HOME` and `$PATH`",
         "$5/month or $50/year",
         "`$a$`",
         "\\$a$",
@@ -89,6 +90,7 @@ fn formulas_are_drawn_and_dollars_stay() {
     has("> $$\n> x\n> $$", &["<math display=\"block\""]);
     has("| $|x|$ |\n|---|\n| 1 |", &["<math"]);
     has("`- $a$`", &["- $a$"]);
+    has("$a < b > c \\& d$", &["<math display=\"inline\"", "&lt;", "&amp;"]);
     has("- ```\n  $a$ \\(b\\)\n  ```", &["$a$ \\(b\\)"]);
 }
 
@@ -96,10 +98,12 @@ fn formulas_are_drawn_and_dollars_stay() {
 fn formulas_have_no_styles_and_broken_ones_are_shown_as_source() {
     lacks("$$\\color{red} a \\\\[2em] b \\!$$", &["style="]);
     has("$\\frac{$", &["$"]);
+    has("$\\bigl( x \\bigr)$", &["<mo symmetric=\"true\" stretchy=\"true\" minsize="]);
+    has("$$\\boxed{42}$$", &["<mn>42</mn>"]);
     has("\\(\\frac{1}\\)", &["<code class=\"math\" dir=\"ltr\">\\(\\frac{1}\\)</code>"]);
     has("\\(\\def\\a{\\a\\a}\\a\\)", &["<code class=\"math\""]);
     has(&format!("$${}$$", "x".repeat(5000)), &["<code class=\"math\""]);
-    has(&format!("$${}{}$$", "{".repeat(100), "}".repeat(100)), &["<code class=\"math\""]);
+    has(&format!("$${}x{}$$", "{".repeat(100), "}".repeat(100)), &["<code class=\"math\""]);
     has("$\\text{<script>}$", &["&lt;script&gt;"]);
 }
 

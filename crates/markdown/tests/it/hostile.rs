@@ -138,6 +138,8 @@ fn the_html_of_an_answer_is_bounded() {
         "{repeat 100000|[a]: b\\n|}",
         "{repeat 250000|&lt;|}",
         "{repeat 1000|[^a]: b\\n[^a]\\n|}",
+        "{repeat 400000|[^|}]",
+        "{repeat 200000|a[^b]|}\n\n[^b]: c",
         "{repeat 200000||a|}\n{repeat 200000||-|}",
         "{repeat 100000|https://a.|}",
         "{repeat 1000000|(|}",
