@@ -3,6 +3,7 @@
 use super::RenderedMail;
 use crate::Config;
 use anyhow::Context as _;
+use domain::brand;
 use lettre::message::{Mailbox, MultiPart};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 use secrecy::ExposeSecret as _;
@@ -27,7 +28,11 @@ impl Mailer {
                 .map(|builder| Some(builder.timeout(Some(Duration::from_secs(20))).build()))?,
             None => None,
         };
-        let from = config.mail_from.parse().context("MAIL_FROM must be like: Name <address@example.com>")?;
+        let mut from: Mailbox = config
+            .mail_from
+            .parse()
+            .context("MAIL_FROM must be like: address@example.com, or Name <address@example.com>")?;
+        from.name.get_or_insert_with(|| brand::MAIL_SENDER_NAME.to_owned());
         Ok(Self { smtp, from })
     }
 
