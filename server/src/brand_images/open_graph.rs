@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn titles_are_broken_between_words() {
-        assert_eq!(lines("One chat for every model you need", 28), ["One chat for every model you", "need"]);
+        assert_eq!(lines("Twelve letters and a half one", 22), ["Twelve letters and a", "half one"]);
         assert_eq!(lines("a verylongword b", 5), ["a", "verylongword", "b"]);
         assert!(lines(" ", 5).is_empty());
     }
