@@ -58,3 +58,23 @@ impl Mailer {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sender(mail_from: &str) -> Mailbox {
+        let variables = [("DATABASE_URL", "postgres://127.0.0.1/app"), ("MAIL_FROM", mail_from)];
+        let config = Config::read(variables.map(|(name, value)| (name.to_owned(), value.to_owned()))).unwrap();
+        Mailer::new(&config).unwrap().from
+    }
+
+    #[test]
+    fn the_name_of_the_sender_comes_from_the_brand_unless_it_is_set() {
+        let plain = sender("app@example.com");
+        assert_eq!(plain.name.as_deref(), Some(brand::MAIL_SENDER_NAME));
+        assert_eq!(plain.email.to_string(), "app@example.com");
+        assert_eq!(sender("The App <app@example.com>").name.as_deref(), Some("The App"));
+        assert_eq!(sender("").email.to_string(), brand::SUPPORT_EMAIL);
+    }
+}
