@@ -11,6 +11,7 @@ pub mod pages;
 pub mod view;
 
 use components::frame::{ErrorPage, Frame};
+use domain::brand;
 use leptos::prelude::*;
 use leptos_meta::{HashedStylesheet, MetaTags, provide_meta_context};
 use leptos_router::{
@@ -29,6 +30,12 @@ fn has_islands(path: &str) -> bool {
     path == "/chat" || path.starts_with("/chat/")
 }
 
+/// Returns the style tokens that come from `brand.toml`; `style/tokens.css` derives the colors from them.
+fn brand_style() -> String {
+    let main = if brand::MAIN_BUTTON_IS_ACCENT { ";--main:var(--accent)" } else { "" };
+    format!(":root{{--hue:{}{main}}}", brand::HUE)
+}
+
 /// Renders the HTML document that wraps every page.
 #[must_use]
 pub fn shell(options: LeptosOptions) -> impl IntoView {
@@ -44,11 +51,14 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
                 <meta charset="utf-8"/>
                 <meta name="viewport" content="width=device-width, initial-scale=1, interactive-widget=resizes-content"/>
                 <meta name="color-scheme" content="light dark"/>
-                <meta name="theme-color" media="(prefers-color-scheme: light)" content="#f9fbfa"/>
-                <meta name="theme-color" media="(prefers-color-scheme: dark)" content="#0b100e"/>
-                <meta name="description" content=domain::brand::TAGLINE/>
+                <meta name="theme-color" media="(prefers-color-scheme: light)" content=brand::THEME_COLOR_LIGHT/>
+                <meta name="theme-color" media="(prefers-color-scheme: dark)" content=brand::THEME_COLOR_DARK/>
+                <meta name="description" content=brand::DESCRIPTION/>
+                <link rel="icon" href="/favicon.ico" sizes="32x32"/>
                 <link rel="icon" href="/favicon.svg" type="image/svg+xml"/>
                 <link rel="apple-touch-icon" href="/touch-icon.png"/>
+                <link rel="manifest" href="/manifest.webmanifest"/>
+                <style nonce=use_nonce() inner_html=brand_style()></style>
                 <link rel="preload" href="/fonts/inter-latin.woff2" r#as="font" r#type="font/woff2" crossorigin="anonymous"/>
                 <HashedStylesheet id="style" options=options.clone()/>
                 <AutoReload options=options.clone()/>
@@ -66,11 +76,11 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
 #[component]
 pub fn App() -> impl IntoView {
     provide_meta_context();
-    let brand = |title: String| {
-        if title.is_empty() { domain::brand::NAME.to_owned() } else { format!("{title} · {}", domain::brand::NAME) }
+    let with_name = |title: String| {
+        if title.is_empty() { brand::NAME.to_owned() } else { format!("{title} · {}", brand::NAME) }
     };
     view! {
-        <leptos_meta::Title formatter=brand/>
+        <leptos_meta::Title formatter=with_name/>
         {match page_context().problem {
             Some(problem) => {
                 let title = if problem.status() == 404 { "Page not found" } else { "Something went wrong" };

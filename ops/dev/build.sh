@@ -2,9 +2,10 @@
 # Development builds of the frontend and the server, and of the query files.
 
 build_site() {
-  local built=target/front/$WASM/wasm-dev/frontend.wasm pkg=target/site/pkg
+  local front=${FRONT_TARGET_DIR:-target/front} pkg=target/site/pkg
+  local built=$front/$WASM/wasm-dev/frontend.wasm
   # `step` checks the exit status, which disables `set -e` in here, so failures return explicitly.
-  CARGO_TARGET_DIR=target/front cargo build -q -p frontend --target "$WASM" --profile wasm-dev || return
+  CARGO_TARGET_DIR=$front cargo build -q -p frontend --target "$WASM" --profile wasm-dev || return
   if [ ! "$pkg/quotient.wasm" -nt "$built" ]; then
     wasm-bindgen --target web --no-typescript --out-dir "$pkg" --out-name quotient "$built" || return
     mv "$pkg/quotient_bg.wasm" "$pkg/quotient.wasm"

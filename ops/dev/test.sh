@@ -18,14 +18,15 @@ cmd_check() {
   step "structure" cargo test -q --test it tidy
 }
 
-# test [--long] [NAME…]: runs all tests, or the named ones: a crate, `browser`, a file of end2end/ without its extension, or part of
-# a Rust test's name. --long runs property tests and faults at full length. All runners run before a failure is reported.
+# test [--long] [NAME…]: runs all tests, or the named ones: a crate, `browser`, `copy`, a file of end2end/ without its extension, or part
+# of a Rust test's name. --long runs property tests and faults at full length. All runners run before a failure is reported.
 cmd_test() {
-  local name failed='' crates=() filters=() pages=()
+  local name failed='' copy='' crates=() filters=() pages=()
   for name in "$@"; do
     case $name in
       --long) export QUOTIENT_TEST_LONG=1 ;;
       browser) pages+=(end2end/*.test.mjs) ;;
+      copy) copy=1 ;;
       *)
         if [ -f "end2end/$name.test.mjs" ]; then pages+=("end2end/$name.test.mjs")
         elif [ -f "crates/$name/Cargo.toml" ] || [ -f "$name/Cargo.toml" ]; then crates+=("$name")
@@ -34,9 +35,9 @@ cmd_test() {
     esac
   done
   local all=''
-  [ $((${#crates[@]} + ${#filters[@]} + ${#pages[@]})) -gt 0 ] || { all=1; pages=(end2end/*.test.mjs); }
+  [ -n "$copy" ] || [ $((${#crates[@]} + ${#filters[@]} + ${#pages[@]})) -gt 0 ] || { all=1; copy=1; pages=(end2end/*.test.mjs); }
   need_test_postgres; need_redis
-  if [ ${#pages[@]} -gt 0 ]; then need_browser; fi
+  if [ ${#pages[@]} -gt 0 ] || [ -n "$copy" ]; then need_browser; fi
   commonmark_examples
   build --all-targets
   # Tests mostly wait for databases and other tasks, so more of them run at once than there are cores.
@@ -44,6 +45,8 @@ cmd_test() {
   if [ -n "$all" ] || [ ${#filters[@]} -gt 0 ]; then step "tests" cargo test --no-fail-fast -- "${filters[@]}" || failed+=" tests"; fi
   for name in "${crates[@]}"; do step "tests of $name" crate_tests "$name" || failed+=" $name"; done
   if [ ${#pages[@]} -gt 0 ]; then step "browser tests" browser_tests "${pages[@]}" || failed+=" browser"; fi
+  # Last, because for a while the copy's programs lie where those of this checkout do.
+  if [ -n "$copy" ]; then step "a copy made by ./dev new" test_copy || failed+=" copy"; fi
   [ -z "$failed" ] || die "failed:$failed"
 }
 

@@ -6,6 +6,7 @@
 mod accounts;
 mod admin;
 mod billing;
+mod brand_images;
 pub mod cli;
 mod config;
 mod failure;

@@ -1,5 +1,6 @@
 //! Icons from Lucide (ISC license, <https://lucide.dev/license>), inlined with a stroke width of 1.5 in the text's color.
 
+use domain::brand;
 use leptos::prelude::*;
 
 /// The available icons.
@@ -114,7 +115,7 @@ pub fn Draw(
     }
 }
 
-/// The product's logo.
+/// The product's logo, in the color of the text where it has none of its own.
 #[component]
 pub fn Mark(
     /// Edge length in pixels.
@@ -122,8 +123,7 @@ pub fn Mark(
     size: u8,
 ) -> impl IntoView {
     view! {
-        <svg class="mark" width=size height=size viewBox="0 0 24 24" fill="currentColor" aria-hidden="true">
-            <path d=domain::brand::LOGO_PATH></path>
-        </svg>
+        <svg class="mark" width=size height=size viewBox=brand::LOGO_VIEW_BOX fill="currentColor" aria-hidden="true"
+            inner_html=brand::LOGO_BODY></svg>
     }
 }

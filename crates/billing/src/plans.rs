@@ -23,7 +23,7 @@ use stripe_product::product::{CreateProduct, RetrieveProduct, UpdateProduct};
 pub struct ForSale<'a> {
     /// The plan.
     pub plan: &'a Plan,
-    /// Product name shown on invoices, such as "Quotient Pro".
+    /// Product name shown on invoices, such as "Acme Pro".
     pub title: &'a str,
 }
 

@@ -45,12 +45,12 @@ async fn pay(url: &str, card: &str) -> reqwest::Response {
 async fn pushing_a_plan_is_idempotent_and_replaces_changed_prices() {
     let (fake, ours, typed) = start().await;
     let mut pro = plan("pro", 2_000, 20_000);
-    let first = ours.push_plan(&ForSale { plan: &pro, title: "Quotient Pro" }).await.unwrap();
+    let first = ours.push_plan(&ForSale { plan: &pro, title: "Acme Pro" }).await.unwrap();
     assert_eq!(first.changes.len(), 3);
-    let again = ours.push_plan(&ForSale { plan: &pro, title: "Quotient Pro" }).await.unwrap();
+    let again = ours.push_plan(&ForSale { plan: &pro, title: "Acme Pro" }).await.unwrap();
     assert_eq!((again.changes.len(), &again.monthly, &again.yearly), (0, &first.monthly, &first.yearly));
     pro.monthly_cents = 2_500;
-    let changed = ours.push_plan(&ForSale { plan: &pro, title: "Quotient Pro" }).await.unwrap();
+    let changed = ours.push_plan(&ForSale { plan: &pro, title: "Acme Pro" }).await.unwrap();
     assert!(changed.changes.len() == 1 && changed.monthly != first.monthly && changed.yearly == first.yearly);
     let offered = [PortalPlan { product_id: changed.product_id, price_ids: vec![changed.monthly.unwrap()] }];
     let (portal, is_new) = ours.push_portal(None, &offered, "https://x.example").await.unwrap();

@@ -165,7 +165,7 @@ impl Config {
             dies_at: None,
             #[cfg(debug_assertions)]
             clock_offset_s: 0,
-            mail_from: format!("{} <{}>", brand::NAME, brand::SUPPORT_EMAIL),
+            mail_from: brand::SUPPORT_EMAIL.to_owned(),
             daily_spend: Some(DAILY_SPEND),
             sign_up_hourly_cap: 200,
             captcha: None,

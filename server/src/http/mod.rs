@@ -8,6 +8,7 @@ mod admin_provider;
 mod admin_user;
 mod auth;
 mod billing;
+mod brand_images;
 mod browser;
 mod chat;
 mod connection_limit;

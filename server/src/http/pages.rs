@@ -190,8 +190,8 @@ pub(crate) fn provide(state: &app::api::context::PageState, reload_port: Option<
         let connect =
             reload_port.map(|port| format!(" ws://127.0.0.1:{port} ws://localhost:{port}")).unwrap_or_default();
         let policy = format!(
-            "default-src 'none'; script-src 'self' 'nonce-{nonce}' 'wasm-unsafe-eval'{also}; style-src 'self'{also}; font-src 'self'; \
-             img-src 'self' data:; connect-src 'self'{connect}{also}{frames}; form-action 'self'{actions}; frame-ancestors 'none'; base-uri 'none'"
+            "default-src 'none'; script-src 'self' 'nonce-{nonce}' 'wasm-unsafe-eval'{also}; style-src 'self' 'nonce-{nonce}'{also}; font-src 'self'; \
+             manifest-src 'self'; img-src 'self' data:; connect-src 'self'{connect}{also}{frames}; form-action 'self'{actions}; frame-ancestors 'none'; base-uri 'none'"
         );
         if let Ok(policy) = HeaderValue::from_str(&policy) {
             response.insert_header(header::CONTENT_SECURITY_POLICY, policy);

@@ -7,8 +7,8 @@ use crate::http::pages::{missing, page, provide};
 use crate::http::protect::{name_forbidden_user, protect};
 use crate::http::viewer::{admins, identify, recently_confirmed, signed_in};
 use crate::http::{
-    admin, admin_import, admin_provider, admin_user, auth, billing, browser, chat, data, export, factors, identity,
-    messages, passkeys, reset, second_factor, security, settings, top_users, turns, verify,
+    admin, admin_import, admin_provider, admin_user, auth, billing, brand_images, browser, chat, data, export, factors,
+    identity, messages, passkeys, reset, second_factor, security, settings, top_users, turns, verify,
 };
 use crate::{AppState, telemetry};
 use axum::Router;
@@ -167,7 +167,7 @@ pub(crate) fn router(app: &AppState) -> Router {
         .merge(stripe)
         .route("/healthz", get(async || "ok"))
         .route("/readyz", get(ready))
-        .merge(files(app).layer(CompressionLayer::new()))
+        .merge(files(app).merge(brand_images::router()).layer(CompressionLayer::new()))
         .merge(guarded(known, app));
     with_headers(router, app).with_state(app.clone())
 }
@@ -241,7 +241,7 @@ fn files(app: &AppState) -> Router<AppState> {
             "/fonts",
             tower::ServiceBuilder::new().layer(cached("public, max-age=31536000, immutable")).service(folder("fonts")),
         );
-    for name in ["favicon.svg", "touch-icon.png", "robots.txt", "password.js", "passkey.js"] {
+    for name in ["robots.txt", "password.js", "passkey.js"] {
         router = router.route_service(&format!("/{name}"), ServeFile::new(root.join(name)));
     }
     router

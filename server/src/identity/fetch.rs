@@ -1,7 +1,6 @@
 //! Requests to identity providers: bounded in time and size, and without redirects, so that a token is sent nowhere else.
 
 use anyhow::Context as _;
-use domain::brand;
 use http::{Request, Response, header};
 use reqwest::redirect::Policy;
 use serde::de::DeserializeOwned;
@@ -9,6 +8,8 @@ use std::time::Duration;
 
 /// Maximum time of a request.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Who the requests come from. The product's name may have letters that a header can't contain.
+const USER_AGENT: &str = concat!("quotient/", env!("CARGO_PKG_VERSION"));
 /// Maximum size of a response in bytes.
 const MAX_BYTES: usize = 512 * 1024;
 
@@ -46,7 +47,7 @@ pub(super) struct Fetcher(reqwest::Client);
 impl Fetcher {
     pub(super) fn new() -> anyhow::Result<Self> {
         // GitHub refuses requests without a User-Agent.
-        let client = reqwest::Client::builder().redirect(Policy::none()).timeout(TIMEOUT).user_agent(brand::NAME);
+        let client = reqwest::Client::builder().redirect(Policy::none()).timeout(TIMEOUT).user_agent(USER_AGENT);
         Ok(Self(client.build().context("the HTTP client of identity providers")?))
     }
 

@@ -3,6 +3,7 @@
 use super::RenderedMail;
 use crate::Config;
 use anyhow::Context as _;
+use domain::brand;
 use lettre::message::{Mailbox, MultiPart};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 use secrecy::ExposeSecret as _;
@@ -27,7 +28,11 @@ impl Mailer {
                 .map(|builder| Some(builder.timeout(Some(Duration::from_secs(20))).build()))?,
             None => None,
         };
-        let from = config.mail_from.parse().context("MAIL_FROM must be like: Name <address@example.com>")?;
+        let mut from: Mailbox = config
+            .mail_from
+            .parse()
+            .context("MAIL_FROM must be like: address@example.com, or Name <address@example.com>")?;
+        from.name.get_or_insert_with(|| brand::MAIL_SENDER_NAME.to_owned());
         Ok(Self { smtp, from })
     }
 
@@ -51,5 +56,25 @@ impl Mailer {
             Some(code) => anyhow::anyhow!("the mail server responded with {code}"),
             None => anyhow::anyhow!("the mail server can't be reached"),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sender(mail_from: &str) -> Mailbox {
+        let variables = [("DATABASE_URL", "postgres://127.0.0.1/app"), ("MAIL_FROM", mail_from)];
+        let config = Config::read(variables.map(|(name, value)| (name.to_owned(), value.to_owned()))).unwrap();
+        Mailer::new(&config).unwrap().from
+    }
+
+    #[test]
+    fn the_name_of_the_sender_comes_from_the_brand_unless_it_is_set() {
+        let plain = sender("app@example.com");
+        assert_eq!(plain.name.as_deref(), Some(brand::MAIL_SENDER_NAME));
+        assert_eq!(plain.email.to_string(), "app@example.com");
+        assert_eq!(sender("The App <app@example.com>").name.as_deref(), Some("The App"));
+        assert_eq!(sender("").email.to_string(), brand::SUPPORT_EMAIL);
     }
 }

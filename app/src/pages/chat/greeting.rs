@@ -1,20 +1,9 @@
 //! The empty state of a new conversation.
 
 use crate::page_context::page_context;
-use domain::Quota;
 use domain::money::count;
+use domain::{Quota, brand};
 use leptos::prelude::*;
-
-/// Labels of starter messages, with their text.
-const STARTERS: [(&str, &str); 4] = [
-    (
-        "Explain something",
-        "Explain how a sliding window differs from a counter that resets at midnight, in four steps.",
-    ),
-    ("Compare two things", "Compare renting and buying a bicycle for two years in a table."),
-    ("Write some code", "Write a Rust function that splits a text into sentences, with a test."),
-    ("Improve my writing", "Make this shorter and clearer: "),
-];
 
 /// Greets the viewer by name, with what is left of the quota and starter messages. The island puts a starter into the message box and
 /// hides the greeting when the first turn starts.
@@ -24,9 +13,9 @@ pub(super) fn Greeting(
     quota: Option<Quota>,
 ) -> impl IntoView {
     let name = page_context().viewer.map(|viewer| viewer.display_name().to_owned()).unwrap_or_default();
-    let starters = STARTERS
-        .map(|(label, text)| view! { <li><button type="button" class="secondary" data-starter=text>{label}</button></li> })
-        .into_iter()
+    let starters = brand::STARTERS
+        .iter()
+        .map(|(label, text)| view! { <li><button type="button" class="secondary" data-starter=*text>{*label}</button></li> })
         .collect_view();
     let left = quota.map(|quota| {
         format!(
