@@ -8,6 +8,7 @@ mod admin;
 mod billing;
 pub mod cli;
 mod config;
+mod content;
 mod failure;
 mod fault;
 mod http;
