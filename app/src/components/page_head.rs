@@ -1,5 +1,6 @@
 //! What search engines and link previews read of a page.
 
+use super::json_ld::{JsonLd, site};
 use crate::page_context::{PageContext, page_context};
 use domain::brand;
 use leptos::prelude::*;
@@ -90,6 +91,7 @@ pub fn PageHead(
     let feed = (brand::CHANGELOG && path == "/changelog").then(|| {
         view! { <link rel="alternate" r#type="application/rss+xml" title="Changelog" href="/changelog.xml"/> }
     });
+    let site = (path == "/").then(|| view! { <JsonLd value=site()/> });
     let og_type = if is_post { "article" } else { "website" };
     view! {
         <meta name="description" content=description.clone()/>
@@ -105,6 +107,7 @@ pub fn PageHead(
         <meta name="twitter:card" content="summary_large_image"/>
         {date.map(|date| preview("article:published_time", date.to_string()))}
         {feed}
+        {site}
     }
 }
 

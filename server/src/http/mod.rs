@@ -34,6 +34,7 @@ mod second_factor;
 mod security;
 mod serve;
 mod settings;
+mod site;
 mod socket;
 mod sse;
 mod top_users;
