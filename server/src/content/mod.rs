@@ -2,6 +2,7 @@
 
 mod fill;
 mod parse;
+mod unlink;
 
 use crate::Config;
 use anyhow::{Context as _, ensure};
@@ -16,6 +17,22 @@ static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../content");
 
 /// The pages that have no list, in their order.
 const LEGAL: [&str; 3] = ["terms", "privacy", "imprint"];
+
+/// A part of the site with a list, which `brand.toml` may leave out.
+struct Part {
+    /// Path of the page that lists its texts, which are in the folder of that name.
+    index: &'static str,
+    /// What is between that path and the name of a text: its own page, or a place on the list.
+    separator: char,
+    is_on: bool,
+}
+
+const PARTS: [Part; 4] = [
+    Part { index: "/help", separator: '/', is_on: brand::HELP },
+    Part { index: "/blog", separator: '/', is_on: brand::BLOG },
+    Part { index: "/changelog", separator: '#', is_on: brand::CHANGELOG },
+    Part { index: "/status", separator: '#', is_on: brand::STATUS },
+];
 
 /// Texts of one kind.
 struct Section {
@@ -40,16 +57,9 @@ impl Content {
             legal.push(render(file, &values, &format!("/{name}"))?.1);
         }
         let mut sections = vec![Section { index: None, entries: legal.into() }];
-        for (index, separator, is_on) in [
-            ("/help", '/', brand::HELP),
-            ("/blog", '/', brand::BLOG),
-            ("/changelog", '#', brand::CHANGELOG),
-            ("/status", '#', brand::STATUS),
-        ] {
-            if is_on {
-                let entries = load_folder(&index[1..], separator, &values)?;
-                sections.push(Section { index: Some(index), entries });
-            }
+        for part in PARTS.iter().filter(|part| part.is_on) {
+            let entries = load_folder(part, &values)?;
+            sections.push(Section { index: Some(part.index), entries });
         }
         Ok(Self(sections))
     }
@@ -77,14 +87,15 @@ impl Content {
 }
 
 /// Renders the texts of a folder: by date, the latest first, or by their order. A folder that isn't there has none.
-fn load_folder(folder: &str, separator: char, values: &[Value]) -> anyhow::Result<Arc<[Arc<Entry>]>> {
-    let files = FILES.get_dir(folder).map(Dir::files).into_iter().flatten();
+fn load_folder(part: &Part, values: &[Value]) -> anyhow::Result<Arc<[Arc<Entry>]>> {
+    let Part { index, separator, .. } = part;
+    let files = FILES.get_dir(index.trim_start_matches('/')).map(Dir::files).into_iter().flatten();
     let mut entries = Vec::new();
     for file in files.filter(|file| file.path().extension().is_some_and(|ending| ending == "md")) {
         let slug = file.path().file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let is_slug = slug.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         ensure!(is_slug, "{}: the name may have lower-case letters, digits and hyphens", name_of(file));
-        entries.push(render(file, values, &format!("/{folder}{separator}{slug}"))?);
+        entries.push(render(file, values, &format!("{index}{separator}{slug}"))?);
     }
     entries.sort_by_key(|(order, entry)| (Reverse(entry.date), *order, entry.path.clone()));
     Ok(entries.into_iter().map(|(_, entry)| entry).collect())
@@ -103,13 +114,15 @@ fn name_of(file: &File<'_>) -> String {
 
 fn entry(text: &str, values: &[Value], path: &str) -> anyhow::Result<(u16, Entry)> {
     let (properties, text) = parse::parse(text)?;
+    let html = markdown::render_page(&fill::fill(&text, values)?);
+    let left_out: Vec<&str> = PARTS.iter().filter(|part| !part.is_on).map(|part| part.index).collect();
     let entry = Entry {
         path: path.to_owned(),
         title: fill::fill(&properties.title, values)?,
         description: fill::fill(&properties.description, values)?,
         date: properties.date()?,
         state: properties.state,
-        html: markdown::render_page(&fill::fill(&text, values)?),
+        html: unlink::unlink(&html, &left_out),
     };
     Ok((properties.order, entry))
 }

@@ -51,7 +51,7 @@ pub fn Help() -> impl IntoView {
                 <p>{format!("How {} works, and what to do when something doesn't.", brand::NAME)}</p>
             </header>
             <ul class="topics">{topics}</ul>
-            <section class="section questions">
+            <section class="common-questions">
                 <h2>"Common questions"</h2>
                 {QUESTIONS.map(question).into_iter().collect_view()}
             </section>
