@@ -16,7 +16,7 @@ test('axe finds no violations and no page overflows its width', { timeout: 600_0
     // The policy blocks the styles and requests that axe injects, so errors of this page are ignored.
     const page = await browser.visitor({ quiet: true, colorScheme, reducedMotion: 'reduce' });
     for (const path of ['/', '/pricing', '/sign-in', '/sign-up', '/sign-up?next=%2Fpricing%3Fplan%3Dpro', '/forgot', '/forgot?sent', '/reset?token=x',
-      '/verify?token=x', '/email/undo?token=x', '/nothing']) {
+      '/verify?token=x', '/email/undo?token=x', '/nothing', '/terms', '/help', '/help/limits', '/blog/what-a-token-is', '/changelog', '/status']) {
       await inspect(page, path, colorScheme);
     }
     await signUp(page, app, colorScheme === 'light' ? 'owner@example.com' : 'second@example.com', 'Olive');

@@ -10,7 +10,9 @@ pub mod page_context;
 pub mod pages;
 pub mod view;
 
-use components::frame::{ErrorPage, Frame};
+use components::error_page::ErrorPage;
+use components::frame::Frame;
+use components::page_head::AboutPage;
 use domain::brand;
 use leptos::prelude::*;
 use leptos_meta::{HashedStylesheet, MetaTags, provide_meta_context};
@@ -21,9 +23,10 @@ use leptos_router::{
 };
 use page_context::page_context;
 use pages::{
-    admin, chat, confirm, email_undo, forgot, home, pricing, reset, second_factor, settings, sign_in, sign_up, usage,
-    verify,
+    admin, chat, confirm, content, email_undo, forgot, home, pricing, reset, second_factor, settings, sign_in, sign_up,
+    status, usage, verify,
 };
+use view::conversation::escaped;
 
 /// Returns whether a page has islands. Only these pages load wasm.
 fn has_islands(path: &str) -> bool {
@@ -53,7 +56,7 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
                 <meta name="color-scheme" content="light dark"/>
                 <meta name="theme-color" media="(prefers-color-scheme: light)" content=brand::THEME_COLOR_LIGHT/>
                 <meta name="theme-color" media="(prefers-color-scheme: dark)" content=brand::THEME_COLOR_DARK/>
-                <meta name="description" content=brand::DESCRIPTION/>
+                <AboutPage/>
                 <link rel="icon" href="/favicon.ico" sizes="32x32"/>
                 <link rel="icon" href="/favicon.svg" type="image/svg+xml"/>
                 <link rel="apple-touch-icon" href="/touch-icon.png"/>
@@ -76,11 +79,13 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
 #[component]
 pub fn App() -> impl IntoView {
     provide_meta_context();
-    let with_name = |title: String| {
-        if title.is_empty() { brand::NAME.to_owned() } else { format!("{title} · {}", brand::NAME) }
+    // The title becomes HTML as it is, and that of a conversation is whatever its user wrote.
+    let document_title = |title: String| match title.as_str() {
+        "" => escaped(&format!("{}: {}", brand::NAME, brand::TAGLINE.trim_end_matches('.'))),
+        title => escaped(&format!("{title} · {}", brand::NAME)),
     };
     view! {
-        <leptos_meta::Title formatter=with_name/>
+        <leptos_meta::Title formatter=document_title/>
         {match page_context().problem {
             Some(problem) => {
                 let title = if problem.status() == 404 { "Page not found" } else { "Something went wrong" };
@@ -98,6 +103,15 @@ fn Pages() -> impl IntoView {
             <Routes fallback=NotFound>
                 <Route path=path!("/") view=home::Home ssr=SsrMode::Async/>
                 <Route path=path!("/pricing") view=pricing::Pricing ssr=SsrMode::Async/>
+                <Route path=path!("/terms") view=content::Legal ssr=SsrMode::Async/>
+                <Route path=path!("/privacy") view=content::Legal ssr=SsrMode::Async/>
+                <Route path=path!("/imprint") view=content::Legal ssr=SsrMode::Async/>
+                <Route path=path!("/help") view=content::help::Help ssr=SsrMode::Async/>
+                <Route path=path!("/help/:topic") view=content::help::Topic ssr=SsrMode::Async/>
+                <Route path=path!("/blog") view=content::blog::Blog ssr=SsrMode::Async/>
+                <Route path=path!("/blog/:post") view=content::blog::Post ssr=SsrMode::Async/>
+                <Route path=path!("/changelog") view=content::changelog::Changelog ssr=SsrMode::Async/>
+                <Route path=path!("/status") view=status::Status ssr=SsrMode::Async/>
                 <Route path=path!("/sign-up") view=sign_up::SignUp ssr=SsrMode::Async/>
                 <Route path=path!("/sign-in") view=sign_in::SignIn ssr=SsrMode::Async/>
                 <Route path=path!("/sign-in/confirm") view=confirm::Confirm ssr=SsrMode::Async/>

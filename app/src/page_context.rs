@@ -2,6 +2,7 @@
 
 use crate::api::Refusal;
 use crate::view::captcha::CaptchaWidget;
+use crate::view::content::SiteContent;
 use crate::view::factors::FactorResult;
 use crate::view::provider::FormResult;
 use domain::{Problem, Viewer};
@@ -34,6 +35,10 @@ pub struct PageContext {
     pub captcha: Option<CaptchaWidget>,
     /// What only the response to a form shows: the secret of an authenticator app, or recovery codes.
     pub factor: Option<FactorResult>,
+    /// What a page shows that the site's owner wrote; `None` for all other pages.
+    pub content: Option<SiteContent>,
+    /// The public URL of the site, without a slash at its end.
+    pub site_url: String,
     /// Whether this deployment has passkeys: its URL has a domain name.
     pub has_passkeys: bool,
     /// Why the page can't be shown; `None` if it can.

@@ -9,6 +9,7 @@ mod billing;
 mod brand_images;
 pub mod cli;
 mod config;
+mod content;
 mod failure;
 mod fault;
 mod http;

@@ -2,12 +2,13 @@
 
 use crate::accounts::{captcha::Verifier, email, password::Passwords, relying_party, renewals::Renewals};
 use crate::billing::client::Billing;
+use crate::content::Content;
 use crate::identity::providers::Providers as IdentityProviders;
 use crate::mail::{Mailer, Site};
 use crate::protection::Protection;
 use crate::turn::{counting::Counting, providers::Providers};
 use crate::{Config, config, failure, fault};
-use app::api::context::PageState;
+use app::api::context::{PageState, StatusCache};
 use app::view::billing::Payments;
 use app::view::identity::IdentityProvider;
 use domain::{Problem, ProblemKind, TurnId, UserId};
@@ -49,6 +50,10 @@ pub struct AppState {
     pub(crate) identities: Arc<IdentityProviders>,
     /// Sessions that this server has renewed in the last hour.
     pub(crate) renewals: Arc<Renewals>,
+    /// The texts that the site's owner writes.
+    pub(crate) content: Arc<Content>,
+    /// What the status page shows, for half a minute.
+    pub(crate) status: Arc<StatusCache>,
     /// Limits the cost of token counting.
     pub(crate) counting: Arc<Counting>,
     /// Limits that this process keeps in memory.
@@ -85,6 +90,8 @@ impl AppState {
             relying_party: relying_party::of(&config.public_url)?.map(Arc::new),
             identities: Arc::new(IdentityProviders::new(&config)?),
             renewals: Arc::default(),
+            content: Arc::new(Content::load(&config)?),
+            status: Arc::default(),
             counting: Arc::new(Counting::new()),
             protection: Arc::new(Protection::new(config.api_requests_per_minute)),
             turns: TaskTracker::new(),
@@ -143,6 +150,7 @@ impl AppState {
             identity_providers: self.identity_providers(),
             identity_pages: Arc::new(move || identities.origins()),
             payments: self.payments(),
+            status: Arc::clone(&self.status),
             payment_pages: self.billing.as_ref().map(|billing| billing.pages.clone()).unwrap_or_default().into(),
             report: Arc::new(failure::internal),
             now: Self::now,

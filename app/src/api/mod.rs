@@ -7,6 +7,7 @@ pub mod identity;
 pub mod plan;
 pub mod quota;
 pub mod security;
+pub mod status;
 pub mod usage;
 
 #[cfg(feature = "ssr")]

@@ -3,7 +3,7 @@
 use super::duration::day;
 use super::icon::{Draw, Icon, Mark};
 use crate::page_context::page_context;
-use domain::{Problem, ProblemKind, brand};
+use domain::brand;
 use leptos::prelude::*;
 use leptos_meta::Title;
 
@@ -97,30 +97,4 @@ pub fn Overdue() -> impl IntoView {
             </div>
         }
     })
-}
-
-/// The error page: what happened and where to go next.
-#[component]
-pub fn ErrorPage(
-    /// The problem that prevented the page from being shown.
-    problem: Problem,
-) -> impl IntoView {
-    let heading = match problem.kind {
-        ProblemKind::NotFound => "Page not found",
-        ProblemKind::SignInRequired => "Sign in required",
-        ProblemKind::VerifyEmail => "Confirm your email address",
-        _ => "Something went wrong",
-    };
-    let (href, label) = match problem.kind {
-        ProblemKind::SignInRequired => ("/sign-in", "Sign in"),
-        ProblemKind::VerifyEmail => ("/verify", "Enter the code"),
-        _ => ("/", "Go home"),
-    };
-    view! {
-        <section class="refused">
-            <h1>{heading}</h1>
-            <p>{problem.message}</p>
-            <p><a class="button" href=href>{label}</a></p>
-        </section>
-    }
 }

@@ -1,6 +1,6 @@
 //! Loads a page's data on the server before the page is rendered. A refusal is shown instead of the page.
 
-use super::frame::ErrorPage;
+use super::error_page::ErrorPage;
 use crate::api::Refusal;
 use crate::page_context::PanicHandler;
 use futures::FutureExt as _;

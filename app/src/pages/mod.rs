@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod chat;
 pub mod confirm;
+pub mod content;
 pub mod email_undo;
 pub mod forgot;
 pub mod home;
@@ -12,5 +13,6 @@ pub mod second_factor;
 pub mod settings;
 pub mod sign_in;
 pub mod sign_up;
+pub mod status;
 pub mod usage;
 pub mod verify;

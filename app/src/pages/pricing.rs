@@ -4,6 +4,7 @@ use super::settings::billing::Connection;
 use crate::api;
 use crate::components::frame::Frame;
 use crate::components::icon::{Draw, Icon};
+use crate::components::json_ld::{JsonLd, plans};
 use crate::components::loaded::loaded;
 use crate::page_context::page_context;
 use crate::view::billing::Payments;
@@ -20,7 +21,7 @@ pub fn Pricing() -> impl IntoView {
                 <h1>"Plans"</h1>
                 <p>"Each plan limits requests per minute and tokens per day. Tokens become available again 24 hours after you use them; nothing resets at midnight."</p>
             </header>
-            {loaded(api::plan::catalog(), |shop| view! { <Periods shop=shop.clone()/> <Connection payments=shop.payments/> <Offers shop/> })}
+            {loaded(api::plan::catalog(), |shop| view! { <JsonLd value=plans(&shop.offers)/> <Periods shop=shop.clone()/> <Connection payments=shop.payments/> <Offers shop/> })}
             <p class="aside">"A token is about four characters of English text. Each message uses tokens for its text, the conversation so far and the response. A new plan applies from your next message and doesn't reset your usage."</p>
         </Frame>
     }

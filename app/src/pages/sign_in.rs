@@ -7,6 +7,7 @@ use crate::components::field::{Field, FormError, PasswordField};
 use crate::components::loaded::loaded;
 use crate::components::passkey_button::PasskeyButton;
 use crate::components::provider_button::ServiceRow;
+use crate::components::terms_notice::TermsNotice;
 use crate::page_context::page_context;
 use crate::view::identity::ProviderButton;
 use leptos::prelude::*;
@@ -42,6 +43,7 @@ fn OtherWays() -> impl IntoView {
             {has_services.then(|| view! { <Divider/> })}
             <PasskeyButton ceremony="/sign-in/passkey" label="Sign in with a passkey" is_divided=!has_services/>
             <ServiceRow providers is_divided=false/>
+            {has_services.then(|| view! { <TermsNotice when="By creating an account with one of these"/> })}
         }
     })
 }

@@ -6,6 +6,7 @@ use crate::components::captcha::CaptchaField;
 use crate::components::field::{Field, FormError, PasswordField};
 use crate::components::loaded::loaded;
 use crate::components::provider_button::ServiceRow;
+use crate::components::terms_notice::TermsNotice;
 use crate::page_context::page_context;
 use crate::view::identity::ProviderButton;
 use crate::view::plan::PlanCatalog;
@@ -31,6 +32,7 @@ pub fn SignUp() -> impl IntoView {
                 <button>"Create account"</button>
             </form>
             <Services/>
+            <TermsNotice/>
             <p class="auth-links">"Already have an account? " <a href=with_next("/sign-in")>"Sign in"</a></p>
         </AuthCard>
     }

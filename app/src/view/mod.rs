@@ -3,11 +3,13 @@
 pub mod admin;
 pub mod billing;
 pub mod captcha;
+pub mod content;
 pub mod conversation;
 pub mod factors;
 pub mod identity;
 pub mod plan;
 pub mod provider;
 pub mod security;
+pub mod status;
 pub mod usage;
 pub mod usage_filter;

@@ -49,24 +49,42 @@ pub struct Amount {
     pub currency: String,
 }
 
+impl Amount {
+    /// Returns the number of decimals of the currency.
+    fn decimals(&self) -> u8 {
+        match self.currency.as_str() {
+            // Stripe's currencies without decimals: https://docs.stripe.com/currencies#zero-decimal
+            "bif" | "clp" | "djf" | "gnf" | "jpy" | "kmf" | "krw" | "mga" | "pyg" | "rwf" | "ugx" | "vnd" | "vuv"
+            | "xaf" | "xof" | "xpf" => 0,
+            "bhd" | "jod" | "kwd" | "omr" | "tnd" => 3,
+            _ => 2,
+        }
+    }
+
+    /// Returns the amount as programs read it, in the currency's unit: "1234.50".
+    #[must_use]
+    pub fn decimal(&self) -> String {
+        let sign = if self.minor < 0 { "-" } else { "" };
+        let size = self.minor.unsigned_abs();
+        match self.decimals() {
+            0 => format!("{sign}{size}"),
+            3 => format!("{sign}{}.{:03}", size / 1_000, size % 1_000),
+            _ => format!("{sign}{}.{:02}", size / 100, size % 100),
+        }
+    }
+}
+
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Stripe's currencies without decimals: https://docs.stripe.com/currencies#zero-decimal
-        const WHOLE: [&str; 16] = [
-            "bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof",
-            "xpf",
-        ];
         let sign = if self.minor < 0 { "−" } else { "" };
         let size = self.minor.unsigned_abs();
-        let text = if WHOLE.contains(&self.currency.as_str()) {
-            crate::money::grouped(&size.to_string())
-        } else if ["bhd", "jod", "kwd", "omr", "tnd"].contains(&self.currency.as_str()) {
-            format!("{}.{:03}", crate::money::grouped(&(size / 1_000).to_string()), size % 1_000)
-        } else {
-            match (crate::money::grouped(&(size / 100).to_string()), size % 100) {
+        let text = match self.decimals() {
+            0 => crate::money::grouped(&size.to_string()),
+            3 => format!("{}.{:03}", crate::money::grouped(&(size / 1_000).to_string()), size % 1_000),
+            _ => match (crate::money::grouped(&(size / 100).to_string()), size % 100) {
                 (whole, 0) => whole,
                 (whole, cents) => format!("{whole}.{cents:02}"),
-            }
+            },
         };
         match self.currency.as_str() {
             "usd" => write!(f, "{sign}${text}"),
@@ -80,6 +98,19 @@ impl fmt::Display for Amount {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn decimals_are_for_programs() {
+        for (minor, currency, text) in [
+            (2_000, "usd", "20.00"),
+            (123_456, "usd", "1234.56"),
+            (-5, "eur", "-0.05"),
+            (500, "jpy", "500"),
+            (5_000, "kwd", "5.000"),
+        ] {
+            assert_eq!(Amount { minor, currency: currency.into() }.decimal(), text);
+        }
+    }
 
     #[test]
     fn amounts_are_formatted_for_users() {

@@ -18,6 +18,7 @@ mod math_span;
 mod message;
 mod prepare;
 mod segment;
+mod slug;
 mod stream;
 mod title;
 mod write;
@@ -63,7 +64,17 @@ impl Update {
 /// Renders a whole answer. `scope`, a turn's id, prefixes the ids of footnotes.
 #[must_use]
 pub fn render(source: &str, scope: &str) -> String {
-    let mut stream = Stream::new(scope);
+    whole(Stream::new(scope), source)
+}
+
+/// Renders a page that the site's owner wrote. Unlike an answer, it may link to pages of the site, its links open in place, its headings have
+/// ids, and its tables can be read without script. HTML in it is text, as in answers.
+#[must_use]
+pub fn render_page(source: &str) -> String {
+    whole(Stream::page(), source)
+}
+
+fn whole(mut stream: Stream, source: &str) -> String {
     stream.push(source);
     let mut blocks = Vec::new();
     for update in stream.finish() {

@@ -10,6 +10,11 @@ pub(crate) fn is_safe(url: &str) -> bool {
         .any(|scheme| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))
 }
 
+/// Returns whether a URL leads to a page of this site or to a heading of the same page.
+pub(crate) fn is_local(url: &str) -> bool {
+    url.starts_with('#') || (url.starts_with('/') && !url.starts_with("//"))
+}
+
 /// Finds the first URL in text that has no markup, from `from` on.
 pub(crate) fn find_bare(text: &str, from: usize) -> Option<Range<usize>> {
     let mut at = from;

@@ -16,6 +16,8 @@ const LARGE: usize = 8192;
 /// line. Only blocks that name a link or a footnote which is defined later are rendered once more, at the end.
 pub struct Stream {
     scope: String,
+    /// Whether the source is a page of the site, not an answer.
+    is_page: bool,
     segmenter: Segmenter,
     /// Source of the open block, ending with the line that hasn't ended. Lines of an open code block are removed.
     source: String,
@@ -52,6 +54,7 @@ impl Stream {
     pub fn new(scope: &str) -> Self {
         Self {
             scope: scope.to_owned(),
+            is_page: false,
             segmenter: Segmenter::default(),
             source: String::new(),
             line: 0,
@@ -65,6 +68,11 @@ impl Stream {
             updates: Vec::new(),
             work: 0,
         }
+    }
+
+    /// Begins a page of the site.
+    pub(crate) fn page() -> Self {
+        Self { is_page: true, ..Self::new("page") }
     }
 
     /// Adds a piece of the source.
@@ -191,7 +199,8 @@ impl Stream {
     }
 
     fn render(&mut self, source: &str, block: u32, cache: &mut Cache) -> Rendered {
-        let context = Context { scope: &self.scope, block, definitions: &self.definitions };
+        let (scope, is_page) = (&self.scope, self.is_page);
+        let context = Context { scope, block, is_page, definitions: &self.definitions };
         let rendered = write(source, &context, cache);
         self.work += as_u64(rendered.work);
         rendered

@@ -20,6 +20,8 @@ pub(crate) struct Context<'a> {
     pub scope: &'a str,
     /// The block's number.
     pub block: u32,
+    /// Whether the source is a page of the site, not an answer.
+    pub is_page: bool,
     /// What the blocks before it define; at the end of the answer, what all of them do.
     pub definitions: &'a Definitions,
 }
@@ -55,7 +57,8 @@ pub(crate) fn write(source: &str, context: &Context<'_>, cache: &mut Cache) -> R
     let parser = Parser::new_with_broken_link_callback(&prepared.text, OPTIONS, Some(resolve));
     let links = parser.reference_definitions().iter();
     found.links = links.map(|(label, link)| (label.to_owned(), link.dest.to_string())).collect();
-    let mut writer = Writer::new(&prepared, context.scope, context.block, context.definitions, cache);
+    let Context { scope, block, is_page, definitions } = *context;
+    let mut writer = Writer::new(&prepared, scope, block, is_page, definitions, cache);
     for (event, range) in parser.into_offset_iter() {
         if range.start >= end && matches!(event, Event::Start(_)) {
             break;

@@ -7,6 +7,7 @@ use crate::link;
 use crate::marks::{LESS, MATH_START, number, push_attribute, push_text, restore, split_char};
 use crate::math;
 use crate::prepare::{MAX_DEPTH, Prepared};
+use crate::slug::slug;
 use pulldown_cmark::{Alignment, CodeBlockKind, Event, LinkType, Tag, TagEnd};
 
 /// What was written of a block.
@@ -25,9 +26,13 @@ pub(crate) struct Writer<'a> {
     prepared: &'a Prepared,
     scope: &'a str,
     block: u32,
+    /// Whether the source is a page of the site, not an answer.
+    is_page: bool,
     definitions: &'a Definitions,
     cache: &'a mut Cache,
     out: String,
+    /// Where the text of the open heading begins.
+    heading_at: usize,
     /// Text that isn't written yet, because the parser splits it.
     text: String,
     work: usize,
@@ -51,11 +56,12 @@ pub(crate) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// Begins a block. `scope`, `block` and `definitions` are those of its context.
+    /// Begins a block. `scope`, `block`, `is_page` and `definitions` are those of its context.
     pub fn new(
         prepared: &'a Prepared,
         scope: &'a str,
         block: u32,
+        is_page: bool,
         definitions: &'a Definitions,
         cache: &'a mut Cache,
     ) -> Self {
@@ -63,9 +69,11 @@ impl<'a> Writer<'a> {
             prepared,
             scope,
             block,
+            is_page,
             definitions,
             cache,
             out: String::with_capacity(prepared.text.len() * 3 / 2),
+            heading_at: 0,
             text: String::new(),
             work: 0,
             depth: 0,
@@ -128,7 +136,10 @@ impl<'a> Writer<'a> {
     fn start(&mut self, tag: Tag<'_>) {
         match tag {
             Tag::Paragraph => self.open("<p dir=\"auto\">"),
-            Tag::Heading { level, .. } => self.open(&format!("<{level} dir=\"auto\">")),
+            Tag::Heading { level, .. } => {
+                self.open(&format!("<{level} dir=\"auto\">"));
+                self.heading_at = self.out.len();
+            }
             Tag::BlockQuote(_) => self.open("<blockquote dir=\"auto\">\n"),
             Tag::List(None) => self.open("<ul>\n"),
             Tag::List(Some(1)) => self.open("<ol>\n"),
@@ -146,9 +157,9 @@ impl<'a> Writer<'a> {
             }
             Tag::Table(alignments) => {
                 self.alignments = alignments;
-                self.out.push_str(
-                    "<div class=\"table-scroll\" tabindex=\"0\"><button type=\"button\" class=\"quiet small\" data-csv>Copy as CSV</button><table>",
-                );
+                let copy = "<button type=\"button\" class=\"quiet small\" data-csv>Copy as CSV</button>";
+                let copy = if self.is_page { "" } else { copy };
+                self.out.push_str(&format!("<div class=\"table-scroll\" tabindex=\"0\">{copy}<table>"));
             }
             Tag::TableHead => {
                 (self.column, self.in_head) = (0, true);
@@ -179,7 +190,13 @@ impl<'a> Writer<'a> {
     fn end(&mut self, tag: TagEnd) {
         match tag {
             TagEnd::Paragraph => self.close("</p>\n"),
-            TagEnd::Heading(level) => self.close(&format!("</{level}>\n")),
+            TagEnd::Heading(level) => {
+                if self.is_page && self.depth <= MAX_DEPTH {
+                    let id = slug(&self.out[self.heading_at..]);
+                    self.out.insert_str(self.heading_at - 1, &format!(" id=\"{id}\""));
+                }
+                self.close(&format!("</{level}>\n"));
+            }
             TagEnd::BlockQuote(_) => self.close("</blockquote>\n"),
             TagEnd::List(false) => self.close("</ul>\n"),
             TagEnd::List(true) => self.close("</ol>\n"),
@@ -254,7 +271,8 @@ impl<'a> Writer<'a> {
         if kind == LinkType::Email {
             url.insert_str(0, "mailto:");
         }
-        let is_written = link::is_safe(&url) && self.images == 0 && !self.links.contains(&true);
+        let is_allowed = link::is_safe(&url) || (self.is_page && link::is_local(&url));
+        let is_written = is_allowed && self.images == 0 && !self.links.contains(&true);
         self.links.push(is_written);
         if is_written {
             self.open_link(&url);
@@ -264,7 +282,8 @@ impl<'a> Writer<'a> {
     fn open_link(&mut self, url: &str) {
         self.out.push_str("<a href=\"");
         push_attribute(&mut self.out, url);
-        self.out.push_str("\" target=\"_blank\" rel=\"noopener noreferrer nofollow\">");
+        let target = if self.is_page { "" } else { " target=\"_blank\" rel=\"noopener noreferrer nofollow\"" };
+        self.out.push_str(&format!("\"{target}>"));
     }
 
     fn footnote(&mut self, label: &str) {

@@ -10,7 +10,7 @@ use super::sign_in::{self, Completed, Proof};
 use super::{activity, email, profile, verify};
 use crate::AppState;
 use crate::failure::Failure;
-use domain::{SecurityEvent, UserId};
+use domain::{SecurityEvent, UserId, brand};
 use store::account::{self, Created, Credentials, NewAccount};
 use store::external_identity::{self, NewIdentity};
 use tower_sessions::Session;
@@ -118,6 +118,7 @@ async fn create(
         email_verified_at: identity.is_email_verified.then_some(now),
         address_hash: &app.subject(address)?,
         sign_up_block: Some(&client.block),
+        accepted_terms: Some((brand::TERMS_VERSION, now)),
     };
     let mut tx = store::begin(&app.db).await?;
     if account::create(&mut tx, &new).await? == Created::EmailTaken {

@@ -7,7 +7,7 @@ use super::rejection::Rejection;
 use super::session::{self, Factors};
 use super::{activity, captcha, email, password_rules, profile, sign_in, verify};
 use crate::AppState;
-use domain::{SecurityEvent, UserId};
+use domain::{SecurityEvent, UserId, brand};
 use secrecy::SecretString;
 use store::account::{self, Created, NewAccount};
 use time::Duration;
@@ -91,6 +91,7 @@ async fn create(
         email_verified_at: None,
         address_hash: &app.subject(new.email)?,
         sign_up_block: Some(&client.block),
+        accepted_terms: Some((brand::TERMS_VERSION, AppState::now())),
     };
     let mut tx = store::begin(&app.db).await?;
     match account::create(&mut tx, &account).await? {

@@ -4,7 +4,7 @@ use crate::{AppState, Config, accounts::password::Passwords};
 use anyhow::ensure;
 use domain::{
     Amount, Invoice, MessageStatus, ModelName, Outcome, Period, Plan, PriceList, Subscription, SubscriptionStatus,
-    Tokens, TurnId, Usage, UsageSource, UserId,
+    Tokens, TurnId, Usage, UsageSource, UserId, brand,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -67,6 +67,7 @@ async fn fill(config: &Config, db: &store::Db, are_paying: bool, out: &mut impl 
             email_verified_at: Some(now - Duration::days(DAYS)),
             address_hash: &subject,
             sign_up_block: None,
+            accepted_terms: Some((brand::TERMS_VERSION, now - Duration::days(DAYS))),
         };
         if store::account::create(db, &new).await? == store::account::Created::EmailTaken {
             writeln!(out, "The account {email} already exists. No demo data was added.")?;

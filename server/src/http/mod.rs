@@ -35,6 +35,7 @@ mod second_factor;
 mod security;
 mod serve;
 mod settings;
+mod site;
 mod socket;
 mod sse;
 mod top_users;

@@ -24,6 +24,13 @@ pub(crate) async fn page(State(app): State<AppState>, request: Request) -> Respo
     draw(&app, request, PageContext::default()).await
 }
 
+/// Renders a page that the site's owner wrote, or the not-found page if there is no such text.
+pub(crate) async fn content(State(app): State<AppState>, request: Request) -> Response {
+    let content = app.content.at(request.uri().path());
+    let problem = content.is_none().then(|| Problem::not_found("page"));
+    draw(&app, request, PageContext { content, problem, ..PageContext::default() }).await
+}
+
 /// Renders the not-found page, or returns the problem as JSON below `/api/`.
 pub(crate) async fn missing(State(app): State<AppState>, request: Request) -> Response {
     let problem = Problem::not_found("page");
@@ -114,7 +121,8 @@ async fn draw(app: &AppState, request: Request, content: PageContext) -> Respons
     let query = parts.uri.query().map(pairs).unwrap_or_default();
     let captcha = captcha_of(app, parts.uri.path());
     let has_passkeys = app.relying_party.is_some();
-    let context = PageContext { query, captcha, has_passkeys, ..request_context(&parts, content) };
+    let site_url = app.config.public_url.clone();
+    let context = PageContext { query, captcha, has_passkeys, site_url, ..request_context(&parts, content) };
     parts.extensions.insert(context);
     let (state, reload, options) = (app.page_state(), app.config.live_reload_port, leptos_options(app));
     let handler = leptos_axum::render_app_async_with_context(

@@ -3,12 +3,12 @@
 use crate::accounts::session;
 use crate::failure::Failure;
 use crate::http::error::panicked;
-use crate::http::pages::{missing, page, provide};
+use crate::http::pages::{content, missing, page, provide};
 use crate::http::protect::{name_forbidden_user, protect};
 use crate::http::viewer::{admins, identify, recently_confirmed, signed_in};
 use crate::http::{
     admin, admin_import, admin_provider, admin_user, auth, billing, brand_images, browser, chat, data, export, factors,
-    identity, messages, passkeys, reset, second_factor, security, settings, top_users, turns, verify,
+    identity, messages, passkeys, reset, second_factor, security, settings, site, top_users, turns, verify,
 };
 use crate::{AppState, telemetry};
 use axum::Router;
@@ -89,11 +89,38 @@ fn factor_routes() -> Router<AppState> {
         .merge(changes)
 }
 
+/// Returns the routes of the pages whose text the site's owner writes.
+fn site_routes() -> Router<AppState> {
+    Router::new()
+        .route("/terms", get(content))
+        .route("/privacy", get(content))
+        .route("/imprint", get(content))
+        .route("/help", get(content))
+        .route("/help/{topic}", get(content))
+        .route("/blog", get(content))
+        .route("/blog/{post}", get(content))
+        .route("/changelog", get(content))
+        .route("/status", get(content))
+}
+
+/// Returns the routes of the chat. `/api/chat` is the only one that spends money. It calls `turn::begin`, which admits the call.
+fn api_routes() -> Router<AppState> {
+    Router::new()
+        .route("/api/chat", post(chat::send))
+        .route("/api/turns/{turn_id}", get(turns::status))
+        .route("/api/turns/{turn_id}/events", get(chat::events))
+        .route("/api/turns/{turn_id}/feedback", post(turns::feedback))
+        .route("/api/turns/{turn_id}/stop", post(chat::stop))
+        .route("/api/quota", get(chat::quota))
+        .route("/api/estimate", post(chat::estimate))
+}
+
 /// Builds the complete router.
 pub(crate) fn router(app: &AppState) -> Router {
     let for_everyone = Router::new()
         .route("/", get(page))
         .route("/pricing", get(page))
+        .merge(site_routes())
         .route("/sign-up", get(page).post(auth::sign_up))
         .route("/sign-in", get(page).post(auth::sign_in))
         .route("/sign-in/second", get(second_factor::show).post(second_factor::submit))
@@ -141,22 +168,13 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route_layer(from_fn_with_state(app.clone(), admins));
     // A ZIP is compressed already.
     let archives = Router::new().route("/settings/data/export", post(data::export_all)).route_layer(from_fn(signed_in));
-    // `/api/chat` is the only route that spends money. It calls `turn::begin`, which admits the call.
-    let api = Router::new()
-        .route("/api/chat", post(chat::send))
-        .route("/api/turns/{turn_id}", get(turns::status))
-        .route("/api/turns/{turn_id}/events", get(chat::events))
-        .route("/api/turns/{turn_id}/feedback", post(turns::feedback))
-        .route("/api/turns/{turn_id}/stop", post(chat::stop))
-        .route("/api/quota", get(chat::quota))
-        .route("/api/estimate", post(chat::estimate));
     let known = for_everyone
         .merge(for_viewers)
         .merge(for_admins)
         .layer(CompressionLayer::new())
         .merge(archives)
         // Streams aren't compressed: each would need the memory of an encoder.
-        .merge(api)
+        .merge(api_routes())
         .fallback(missing);
     // No session and no browser: requests are authenticated by Stripe's signature.
     let stripe =
@@ -225,7 +243,7 @@ fn always(name: &'static str, value: &'static str) -> SetResponseHeaderLayer<Hea
     SetResponseHeaderLayer::overriding(HeaderName::from_static(name), HeaderValue::from_static(value))
 }
 
-/// Serves the built site: wasm and scripts, styles, fonts, and files at the root.
+/// Serves the built site: wasm and scripts, styles, fonts, and files at the root, some of which are written here.
 fn files(app: &AppState) -> Router<AppState> {
     let root = &app.config.site_root;
     let folder = |name: &str| ServeDir::new(root.join(name)).precompressed_br().precompressed_gzip();
@@ -241,10 +259,13 @@ fn files(app: &AppState) -> Router<AppState> {
             "/fonts",
             tower::ServiceBuilder::new().layer(cached("public, max-age=31536000, immutable")).service(folder("fonts")),
         );
-    for name in ["robots.txt", "password.js", "passkey.js"] {
+    for name in ["password.js", "passkey.js"] {
         router = router.route_service(&format!("/{name}"), ServeFile::new(root.join(name)));
     }
     router
+        .route("/robots.txt", get(site::robots))
+        .route("/sitemap.xml", get(site::sitemap))
+        .route("/changelog.xml", get(site::changelog))
 }
 
 async fn server_function(State(app): State<AppState>, request: Request) -> Response {

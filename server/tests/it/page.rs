@@ -3,9 +3,14 @@
 use crate::app::TestApp;
 use http::StatusCode;
 
-const PUBLIC: [&str; 9] = [
+const PUBLIC: [&str; 14] = [
     "/",
     "/pricing",
+    "/terms",
+    "/help",
+    "/help/limits",
+    "/changelog",
+    "/status",
     "/sign-up",
     "/sign-in",
     "/forgot",

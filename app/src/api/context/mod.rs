@@ -5,6 +5,7 @@ mod conversation;
 mod model;
 mod owner;
 mod security;
+mod status;
 mod usage;
 
 pub(crate) use identity::sign_in_options;
@@ -13,6 +14,8 @@ pub use conversation::messages;
 pub(crate) use model::providers;
 pub(crate) use owner::{audit, health, models, plans, top_users, user, users};
 pub(crate) use security::{factors_of, security_of};
+pub use status::StatusCache;
+pub(crate) use status::status_of;
 pub(crate) use usage::usage_of;
 
 use super::Refusal;
@@ -56,6 +59,8 @@ pub struct PageState {
     pub identity_pages: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
     /// The configured payment provider.
     pub payments: crate::view::billing::Payments,
+    /// What the status page shows, for half a minute.
+    pub status: Arc<StatusCache>,
     /// Origins of the payment provider's pages, which the Content-Security-Policy allows as form targets.
     pub payment_pages: Arc<[String]>,
     /// Logs a failure once and returns the problem to show to the user.

@@ -13,8 +13,13 @@ const PROVIDER_ACCOUNT: &str = "provider_account";
 /// Loads the models that can be used now, in the order of the model picker: they are enabled, have a price in force, have not ended, and
 /// their provider is available.
 pub(super) async fn usable_models(state: &PageState) -> Result<Vec<Model>, Refusal> {
+    list_usable(state).await.map_err(|error| state.fail(error))
+}
+
+/// As [`usable_models`], for a page that is shown without them if the query fails.
+pub(super) async fn list_usable(state: &PageState) -> store::Result<Vec<Model>> {
     let now = (state.now)();
-    let settings = store::model_rule::list(&state.db, now).await.map_err(|error| state.fail(error))?;
+    let settings = store::model_rule::list(&state.db, now).await?;
     let is_usable = |row: &ModelSettings| {
         row.rules.enabled
             && row.price.is_some()

@@ -23,7 +23,8 @@ mod transcript;
 pub use transcript::Messages;
 
 use crate::api;
-use crate::components::frame::{ErrorPage, Frame, Unconfirmed};
+use crate::components::error_page::ErrorPage;
+use crate::components::frame::{Frame, Unconfirmed};
 use crate::components::icon::{Draw, Icon};
 use crate::components::loaded::loaded;
 use crate::components::toast::Toast;

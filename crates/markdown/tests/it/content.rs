@@ -262,3 +262,27 @@ fn lists_keep_their_numbers_and_nest() {
         1
     );
 }
+
+/// Pages of the site link to each other, and their headings can be linked to. What is dangerous in an answer stays out of them too.
+#[test]
+fn pages_link_within_the_site_and_have_ids() {
+    let page = markdown::render_page(
+        "## What counts?\n\nSee [limits](/help/limits), [below](#what-counts) and [mail](mailto:a@example.com).\n\n\
+         | a |\n|---|\n| b |\n\n<b>x</b> [y](javascript:alert(1)) [z](//evil.example)\n",
+    );
+    for part in [
+        "<h2 dir=\"auto\" id=\"what-counts\">What counts?</h2>",
+        "<a href=\"/help/limits\">limits</a>",
+        "<a href=\"#what-counts\">below</a>",
+        "<a href=\"mailto:a@example.com\">mail</a>",
+        "<div class=\"table-scroll\" tabindex=\"0\"><table>",
+        "&lt;b&gt;x&lt;/b&gt;",
+    ] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    assert!(!page.contains("javascript:") && !page.contains("evil.example"), "{page}");
+    // An answer links only to other sites, in a new tab.
+    let answer = markdown::render("## What counts?\n\n[limits](/help/limits) [x](https://example.com)", "t");
+    assert!(answer.contains("<h2 dir=\"auto\">") && !answer.contains("/help/limits"), "{answer}");
+    assert!(answer.contains("target=\"_blank\""), "{answer}");
+}

@@ -201,6 +201,11 @@ pub struct ExportedAccount {
     /// Since when the account is paused; `None` if it isn't.
     #[serde(with = "time::serde::rfc3339::option")]
     pub paused_at: Option<OffsetDateTime>,
+    /// The version of the terms that its user has accepted; `None` for accounts that are older than the record of it.
+    pub terms_version: Option<String>,
+    /// When they accepted it.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub terms_accepted_at: Option<OffsetDateTime>,
 }
 
 /// Loads an account for its user's export.
@@ -211,7 +216,7 @@ pub async fn exported(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Option
     Ok(sqlx::query_as!(
         ExportedAccount,
         r#"select user_id, email, name, plan_id as plan, time_zone, role, password_hash is not null as "has_password!", created_at,
-                  email_verified_at, paused_at
+                  email_verified_at, paused_at, terms_version, terms_accepted_at
            from account where user_id = $1"#,
         Uuid::from(user_id),
     )

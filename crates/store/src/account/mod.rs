@@ -45,6 +45,8 @@ pub struct NewAccount<'a> {
     pub address_hash: &'a str,
     /// Keyed hash of the network that the account is created from; `None` if it isn't created over the network.
     pub sign_up_block: Option<&'a str>,
+    /// The version of the terms that its user accepts, and when; `None` if it isn't created by its user.
+    pub accepted_terms: Option<(&'a str, OffsetDateTime)>,
 }
 
 /// The result of creating an account.
@@ -62,9 +64,11 @@ pub enum Created {
 /// Returns an error if the query fails.
 pub async fn create(db: impl PgExecutor<'_>, new: &NewAccount<'_>) -> Result<Created> {
     let role = if new.is_admin { "admin" } else { "member" };
+    let (terms_version, terms_accepted_at) = new.accepted_terms.unzip();
     let done = sqlx::query!(
-        "insert into account (user_id, email, name, password_hash, subject, role, email_verified_at, subject_is_own, address_hash, sign_up_block)
-         values ($1, $2, $3, $4, $5, $6, $7, $7::timestamptz is null, $8, $9) on conflict (lower(email)) do nothing",
+        "insert into account (user_id, email, name, password_hash, subject, role, email_verified_at, subject_is_own, address_hash, sign_up_block,
+                              terms_version, terms_accepted_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $7::timestamptz is null, $8, $9, $10, $11) on conflict (lower(email)) do nothing",
         Uuid::from(new.user_id),
         new.email,
         new.name,
@@ -74,6 +78,8 @@ pub async fn create(db: impl PgExecutor<'_>, new: &NewAccount<'_>) -> Result<Cre
         new.email_verified_at,
         new.address_hash,
         new.sign_up_block,
+        terms_version,
+        terms_accepted_at,
     )
     .execute(db)
     .await?;

@@ -6,10 +6,12 @@
 //! `cache_saving`, what prompt caching saved per hour and model. `usage_report` holds the standard periods of `/admin` as of the last
 //! refresh.
 
+mod provider_hours;
 mod refresh;
 mod summary;
 mod totals;
 
+pub use provider_hours::{ProviderHour, provider_hours};
 pub use refresh::{Freshness, freshness, rebuild, refresh};
 pub use summary::{LargeShare, Summary, as_of, cache_savings, large_shares, summary};
 pub use totals::{Include, PeriodTotals, Totals, cost, spent_in_a_day, spent_in_whole_hours, totals};

@@ -54,7 +54,7 @@ async fn write(app: &AppState, viewer: &Viewer, mut archive: Archive) -> anyhow:
 fn readme(viewer: &Viewer, now: OffsetDateTime) -> String {
     format!(
         "{name}: the data of {email}, exported on {date}. Times are in UTC.\r\n\r\n\
-         account.json          your account: address, name, plan, time zone\r\n\
+         account.json          your account: address, name, plan, time zone, the version of the terms that you accepted\r\n\
          billing.json          subscriptions and invoices, amounts in the smallest unit of the currency\r\n\
          sessions.json         the browsers in which you are signed in\r\n\
          security_events.json  what happened to your account in the last 180 days\r\n\

@@ -63,6 +63,8 @@ async fn everything_of_a_user_is_exported_and_nothing_of_others() {
     let account = json(&files, "account.json");
     assert_eq!((&account["email"], &account["has_password"]), (&"ann@example.com".into(), &true.into()));
     assert!(account["email_verified_at"].is_string() && account["created_at"].is_string());
+    assert_eq!(account["terms_version"], domain::brand::TERMS_VERSION);
+    assert!(account["terms_accepted_at"].is_string());
     assert_eq!(json(&files, "sessions.json").as_array().unwrap().len(), 1);
     assert!(json(&files, "security_events.json").as_array().unwrap().iter().any(|event| event["kind"] == "sign_in"));
     assert_eq!(json(&files, "billing.json")["subscriptions"], Value::Array(Vec::new()));

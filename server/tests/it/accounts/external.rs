@@ -106,6 +106,7 @@ async fn a_new_identity_gets_an_account_and_finds_it_again() {
     assert!(
         app.one::<bool>("select password_hash is null and name = 'Ann Lee' and role = 'member' from account").await
     );
+    assert_eq!(app.one::<String>("select terms_version from account").await, domain::brand::TERMS_VERSION);
     assert_eq!(letters(&app, "ann@example.com").await.len(), 0, "nothing needs to be confirmed");
 
     // The subject finds the account, whatever has become of the address.

@@ -61,6 +61,8 @@ impl Ids {
             ("{provider}", "anthropic".to_owned()),
             ("{name}", "health".to_owned()),
             ("{*name}", "quota".to_owned()),
+            ("{topic}", "nothing".to_owned()),
+            ("{post}", "nothing".to_owned()),
         ])
     }
 
@@ -122,6 +124,18 @@ async fn reaches_only_public_routes(client: &TestClient, ids: &Ids) {
     let public = [
         "/",
         "/pricing",
+        "/terms",
+        "/privacy",
+        "/imprint",
+        "/help",
+        "/help/{topic}",
+        "/blog",
+        "/blog/{post}",
+        "/changelog",
+        "/changelog.xml",
+        "/status",
+        "/robots.txt",
+        "/sitemap.xml",
         "/sign-up",
         "/sign-in",
         "/sign-in/second",

@@ -1,0 +1,67 @@
+//! The page shown in place of one that can't be: what happened, and where to go on.
+
+use crate::page_context::page_context;
+use domain::{Problem, ProblemKind, brand};
+use leptos::prelude::*;
+
+/// What happened and where to go next.
+#[component]
+pub fn ErrorPage(
+    /// The problem that prevented the page from being shown.
+    problem: Problem,
+) -> impl IntoView {
+    let heading = match problem.kind {
+        ProblemKind::NotFound => "Page not found",
+        ProblemKind::SignInRequired => "Sign in required",
+        ProblemKind::VerifyEmail => "Confirm your email address",
+        _ => "Something went wrong",
+    };
+    let is_signed_in = page_context().viewer.is_some();
+    let (href, label) = match problem.kind {
+        ProblemKind::SignInRequired => ("/sign-in", "Sign in"),
+        ProblemKind::VerifyEmail => ("/verify", "Enter the code"),
+        _ if is_signed_in => ("/chat", "Open the chat"),
+        _ => ("/", "Go home"),
+    };
+    let here = page_context().path;
+    let (status, is_ours) = (problem.status(), problem.status() >= 500);
+    view! {
+        <section class="refused">
+            <p class="refused-code" aria-hidden="true">{status}</p>
+            <h1>{heading}</h1>
+            <p>{problem.message}</p>
+            <p class="actions">
+                <a class="button" href=href>{label}</a>
+                {is_ours.then(|| view! { <a class="button secondary" href=here>"Try again"</a> })}
+            </p>
+            <WaysOn is_ours incident=problem.incident.unwrap_or_default()/>
+        </section>
+    }
+}
+
+/// Other pages that may help.
+#[component]
+fn WaysOn(
+    /// Whether the failure is ours, not that of a link or an address.
+    is_ours: bool,
+    /// The number of the failure; empty without one.
+    incident: String,
+) -> impl IntoView {
+    let mail = match incident.as_str() {
+        "" => format!("mailto:{}", brand::SUPPORT_EMAIL),
+        number => format!("mailto:{}?subject=Failure%20{number}", brand::SUPPORT_EMAIL),
+    };
+    let link = |href: String, label: &'static str, about: &'static str| {
+        view! { <li><a href=href>{label}</a><span>{about}</span></li> }
+    };
+    view! {
+        <nav class="ways-on" aria-label="Other pages">
+            <ul>
+                {(brand::STATUS && is_ours).then(|| link("/status".to_owned(), "Status", "Whether everything works right now"))}
+                {brand::HELP.then(|| link("/help".to_owned(), "Help", "Limits, models, billing, privacy and your account"))}
+                {(!is_ours).then(|| link("/pricing".to_owned(), "Pricing", "Plans with their models and limits"))}
+                {link(mail, "Contact us", "We answer by email")}
+            </ul>
+        </nav>
+    }
+}

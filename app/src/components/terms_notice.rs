@@ -1,0 +1,19 @@
+//! What a visitor agrees to by creating an account.
+
+use domain::brand;
+use leptos::prelude::*;
+
+/// A sentence below a button that creates an account. The account stores the version of the terms.
+#[component]
+pub fn TermsNotice(
+    /// What the visitor does, before "you accept".
+    #[prop(default = "By creating an account")]
+    when: &'static str,
+) -> impl IntoView {
+    view! {
+        <p class="hint">
+            {format!("{when} you accept {}'s ", brand::NAME)}<a href="/terms">"terms"</a>". What we store and why is in the "
+            <a href="/privacy">"privacy policy"</a>"."
+        </p>
+    }
+}
