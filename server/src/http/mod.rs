@@ -14,6 +14,7 @@ mod connection_limit;
 mod current_user;
 mod data;
 mod deadline_body;
+mod demo;
 mod error;
 mod export;
 mod extract;

@@ -7,8 +7,8 @@ use crate::http::pages::{missing, page, provide};
 use crate::http::protect::{name_forbidden_user, protect};
 use crate::http::viewer::{admins, identify, recently_confirmed, signed_in};
 use crate::http::{
-    admin, admin_import, admin_provider, admin_user, auth, billing, browser, chat, data, export, factors, identity,
-    messages, passkeys, reset, second_factor, security, settings, top_users, turns, verify,
+    admin, admin_import, admin_provider, admin_user, auth, billing, browser, chat, data, demo, export, factors,
+    identity, messages, passkeys, reset, second_factor, security, settings, top_users, turns, verify,
 };
 use crate::{AppState, telemetry};
 use axum::Router;
@@ -141,8 +141,9 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route_layer(from_fn_with_state(app.clone(), admins));
     // A ZIP is compressed already.
     let archives = Router::new().route("/settings/data/export", post(data::export_all)).route_layer(from_fn(signed_in));
-    // `/api/chat` is the only route that spends money. It calls `turn::begin`, which admits the call.
+    // `/api/chat` and `/api/demo` are the only routes that spend money. Both admit their call in `turn`.
     let api = Router::new()
+        .route("/api/demo", post(demo::answer))
         .route("/api/chat", post(chat::send))
         .route("/api/turns/{turn_id}", get(turns::status))
         .route("/api/turns/{turn_id}/events", get(chat::events))
@@ -241,7 +242,7 @@ fn files(app: &AppState) -> Router<AppState> {
             "/fonts",
             tower::ServiceBuilder::new().layer(cached("public, max-age=31536000, immutable")).service(folder("fonts")),
         );
-    for name in ["favicon.svg", "touch-icon.png", "robots.txt", "password.js", "passkey.js"] {
+    for name in ["favicon.svg", "touch-icon.png", "robots.txt", "password.js", "passkey.js", "demo.js"] {
         router = router.route_service(&format!("/{name}"), ServeFile::new(root.join(name)));
     }
     router

@@ -50,6 +50,8 @@ pub struct PageState {
     pub ignored_forward: Arc<dyn Fn() -> Option<crate::view::admin::IgnoredForward> + Send + Sync>,
     /// Daily spend cap set in the environment, if any.
     pub daily_spend: Option<domain::Picos>,
+    /// Whether the landing page has a demo.
+    pub has_demo: bool,
     /// Services with which users can sign in.
     pub identity_providers: Arc<[crate::view::identity::IdentityProvider]>,
     /// Returns the origins of these services' pages, which the Content-Security-Policy allows as form targets.
