@@ -11,6 +11,7 @@ pub mod pages;
 pub mod view;
 
 use components::frame::{ErrorPage, Frame};
+use components::theme::ThemeColors;
 use leptos::prelude::*;
 use leptos_meta::{HashedStylesheet, MetaTags, provide_meta_context};
 use leptos_router::{
@@ -23,6 +24,7 @@ use pages::{
     admin, chat, confirm, email_undo, forgot, home, pricing, reset, second_factor, settings, sign_in, sign_up, usage,
     verify,
 };
+use view::theme::Theme;
 
 /// Returns whether a page has islands. Only these pages load wasm.
 fn has_islands(path: &str) -> bool {
@@ -32,20 +34,21 @@ fn has_islands(path: &str) -> bool {
 /// Renders the HTML document that wraps every page.
 #[must_use]
 pub fn shell(options: LeptosOptions) -> impl IntoView {
-    let has_islands = has_islands(&page_context().path);
+    let context = page_context();
+    let (has_islands, theme) = (has_islands(&context.path), context.theme);
+    let chosen = (theme != Theme::System).then(|| theme.as_str());
     // Only islands are hydrated, so resource data need not be serialized into the page.
     if let Some(shared) = Owner::current_shared_context() {
         shared.set_is_hydrating(false);
     }
     view! {
         <!DOCTYPE html>
-        <html lang="en">
+        <html lang="en" data-theme=chosen>
             <head>
                 <meta charset="utf-8"/>
                 <meta name="viewport" content="width=device-width, initial-scale=1, interactive-widget=resizes-content"/>
-                <meta name="color-scheme" content="light dark"/>
-                <meta name="theme-color" media="(prefers-color-scheme: light)" content="#f9fbfa"/>
-                <meta name="theme-color" media="(prefers-color-scheme: dark)" content="#0b100e"/>
+                <meta name="color-scheme" content=theme.color_scheme()/>
+                <ThemeColors light="#f9fbfa" dark="#0b100e"/>
                 <meta name="description" content=domain::brand::TAGLINE/>
                 <link rel="icon" href="/favicon.svg" type="image/svg+xml"/>
                 <link rel="apple-touch-icon" href="/touch-icon.png"/>

@@ -145,7 +145,6 @@ impl AppState {
             has_key: Arc::new(move |name| config.has_key(name)),
             ignored_forward: Arc::new(move || protection.forwards.latest()),
             daily_spend: self.config.daily_spend,
-            has_demo: self.has_demo(),
             identity_providers: self.identity_providers(),
             identity_pages: Arc::new(move || identities.origins()),
             payments: self.payments(),

@@ -1,6 +1,7 @@
 //! The page frame: header, banners, footer, and the error page.
 
 use super::duration::day;
+use super::footer::SiteFooter;
 use super::icon::{Draw, Icon, Mark};
 use crate::page_context::page_context;
 use domain::{Problem, ProblemKind, brand};
@@ -54,19 +55,6 @@ pub fn Frame(
     }
 }
 
-/// The footer, at the bottom of the window on short pages.
-#[component]
-pub fn SiteFooter() -> impl IntoView {
-    view! {
-        <footer class="site-footer">
-            <div class="row">
-                <span>{brand::NAME}</span>
-                <a href=format!("mailto:{}", brand::SUPPORT_EMAIL)>"Contact us"</a>
-            </div>
-        </footer>
-    }
-}
-
 /// A banner shown until the viewer's email address is confirmed, with a link to the page that confirms it. Renders nothing otherwise.
 #[component]
 pub fn Unconfirmed() -> impl IntoView {
@@ -112,9 +100,9 @@ pub fn ErrorPage(
         _ => "Something went wrong",
     };
     let (href, label) = match problem.kind {
-        ProblemKind::SignInRequired => ("/sign-in", "Sign in"),
-        ProblemKind::VerifyEmail => ("/verify", "Enter the code"),
-        _ => ("/", "Go home"),
+        ProblemKind::SignInRequired => ("/sign-in".to_owned(), "Sign in"),
+        ProblemKind::VerifyEmail => (page_context().with_next("/verify"), "Enter the code"),
+        _ => ("/".to_owned(), "Go home"),
     };
     view! {
         <section class="refused">

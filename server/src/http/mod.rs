@@ -37,6 +37,7 @@ mod serve;
 mod settings;
 mod socket;
 mod sse;
+mod theme;
 mod top_users;
 mod turns;
 mod verify;

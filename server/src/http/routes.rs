@@ -8,7 +8,7 @@ use crate::http::protect::{name_forbidden_user, protect};
 use crate::http::viewer::{admins, identify, recently_confirmed, signed_in};
 use crate::http::{
     admin, admin_import, admin_provider, admin_user, auth, billing, browser, chat, data, demo, export, factors,
-    identity, messages, passkeys, reset, second_factor, security, settings, top_users, turns, verify,
+    identity, messages, passkeys, reset, second_factor, security, settings, theme, top_users, turns, verify,
 };
 use crate::{AppState, telemetry};
 use axum::Router;
@@ -94,8 +94,9 @@ pub(crate) fn router(app: &AppState) -> Router {
     let for_everyone = Router::new()
         .route("/", get(page))
         .route("/pricing", get(page))
-        .route("/sign-up", get(page).post(auth::sign_up))
-        .route("/sign-in", get(page).post(auth::sign_in))
+        .route("/theme", post(theme::set))
+        .route("/sign-up", get(auth::form_page).post(auth::sign_up))
+        .route("/sign-in", get(auth::form_page).post(auth::sign_in))
         .route("/sign-in/second", get(second_factor::show).post(second_factor::submit))
         .route("/sign-in/passkey/begin", post(passkeys::begin_sign_in))
         .route("/sign-in/passkey/finish", post(passkeys::finish_sign_in))
