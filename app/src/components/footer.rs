@@ -9,6 +9,9 @@ use leptos::prelude::*;
 /// A link: whether it is shown, its path and its text.
 type Link = (bool, &'static str, &'static str);
 
+/// Pages of users, and those of visitors.
+const OWN: [Link; 3] = [(true, "/chat", "Chat"), (true, "/usage", "Usage"), (true, "/pricing", "Plans")];
+const PUBLIC: [Link; 2] = [(true, "/pricing", "Pricing"), (true, "/sign-up", "Create account")];
 /// Pages that explain the product.
 const HELP: [Link; 4] = [
     (brand::HELP, "/help", "Help"),
@@ -22,10 +25,7 @@ const LEGAL: [Link; 3] = [(true, "/terms", "Terms"), (true, "/privacy", "Privacy
 /// The footer, at the bottom of the window on short pages.
 #[component]
 pub fn SiteFooter() -> impl IntoView {
-    let product: [Link; 3] = match page_context().viewer {
-        Some(_) => [(true, "/chat", "Chat"), (true, "/usage", "Usage"), (true, "/pricing", "Plans")],
-        None => [(true, "/pricing", "Pricing"), (true, "/sign-up", "Create account"), (true, "/sign-in", "Sign in")],
-    };
+    let product: &[Link] = if page_context().viewer.is_some() { &OWN } else { &PUBLIC };
     view! {
         <footer class="site-footer">
             <div class="footer-columns">
@@ -34,7 +34,7 @@ pub fn SiteFooter() -> impl IntoView {
                     <p>{brand::TAGLINE}</p>
                     {elsewhere()}
                 </div>
-                {column("Product", &product, None)}
+                {column("Product", product, None)}
                 {column("Help", &HELP, Some(contact()))}
                 {column("Legal", &LEGAL, None)}
             </div>

@@ -14,6 +14,7 @@ mod limits;
 mod owner;
 mod page;
 mod providers;
+mod site;
 mod sums;
 mod tidy;
 mod turns;

@@ -122,6 +122,8 @@ async fn reaches_only_public_routes(client: &TestClient, ids: &Ids) {
     let public = [
         "/",
         "/pricing",
+        "/theme",
+        "/api/demo",
         "/sign-up",
         "/sign-in",
         "/sign-in/second",
