@@ -16,9 +16,9 @@ use leptos::prelude::*;
 pub fn Pricing() -> impl IntoView {
     view! {
         <Frame title="Pricing">
-            <header class="page-head">
+            <header class="page-head centered">
                 <h1>"Plans"</h1>
-                <p>"Each plan limits requests per minute and tokens per day. Tokens become available again 24 hours after you use them; nothing resets at midnight."</p>
+                <p>"Each plan limits requests per minute and tokens per day."</p>
             </header>
             {loaded(api::plan::catalog(), |shop| view! {
                 <ConfirmFirst shop=shop.clone()/>
@@ -26,7 +26,7 @@ pub fn Pricing() -> impl IntoView {
                 <Connection payments=shop.payments/>
                 <Offers shop/>
             })}
-            <p class="aside">"A token is about four characters of English text. Each message uses tokens for its text, the conversation so far and the response. A new plan applies from your next message and doesn't reset your usage."</p>
+            <p class="aside">"Tokens become available again 24 hours after you use them; nothing resets at midnight. A token is about four characters of English text. Each message uses tokens for its text, the conversation so far and the response. A new plan applies from your next message and doesn't reset your usage."</p>
         </Frame>
     }
 }
