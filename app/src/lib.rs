@@ -13,6 +13,7 @@ pub mod view;
 use components::error_page::ErrorPage;
 use components::frame::Frame;
 use components::page_head::AboutPage;
+use components::theme::ThemeColors;
 use domain::brand;
 use leptos::prelude::*;
 use leptos_meta::{HashedStylesheet, MetaTags, provide_meta_context};
@@ -27,6 +28,7 @@ use pages::{
     status, usage, verify,
 };
 use view::conversation::escaped;
+use view::theme::Theme;
 
 /// Returns whether a page has islands. Only these pages load wasm.
 fn has_islands(path: &str) -> bool {
@@ -42,20 +44,21 @@ fn brand_style() -> String {
 /// Renders the HTML document that wraps every page.
 #[must_use]
 pub fn shell(options: LeptosOptions) -> impl IntoView {
-    let has_islands = has_islands(&page_context().path);
+    let context = page_context();
+    let (has_islands, theme) = (has_islands(&context.path), context.theme);
+    let chosen = (theme != Theme::System).then(|| theme.as_str());
     // Only islands are hydrated, so resource data need not be serialized into the page.
     if let Some(shared) = Owner::current_shared_context() {
         shared.set_is_hydrating(false);
     }
     view! {
         <!DOCTYPE html>
-        <html lang="en">
+        <html lang="en" data-theme=chosen>
             <head>
                 <meta charset="utf-8"/>
                 <meta name="viewport" content="width=device-width, initial-scale=1, interactive-widget=resizes-content"/>
-                <meta name="color-scheme" content="light dark"/>
-                <meta name="theme-color" media="(prefers-color-scheme: light)" content=brand::THEME_COLOR_LIGHT/>
-                <meta name="theme-color" media="(prefers-color-scheme: dark)" content=brand::THEME_COLOR_DARK/>
+                <meta name="color-scheme" content=theme.color_scheme()/>
+                <ThemeColors light=brand::THEME_COLOR_LIGHT dark=brand::THEME_COLOR_DARK/>
                 <AboutPage/>
                 <link rel="icon" href="/favicon.ico" sizes="32x32"/>
                 <link rel="icon" href="/favicon.svg" type="image/svg+xml"/>

@@ -5,7 +5,8 @@ use crate::view::captcha::CaptchaWidget;
 use crate::view::content::SiteContent;
 use crate::view::factors::FactorResult;
 use crate::view::provider::FormResult;
-use domain::{Problem, Viewer};
+use crate::view::theme::Theme;
+use domain::{Period, Problem, Viewer};
 use std::any::Any;
 use std::sync::Arc;
 
@@ -41,6 +42,10 @@ pub struct PageContext {
     pub site_url: String,
     /// Whether this deployment has passkeys: its URL has a domain name.
     pub has_passkeys: bool,
+    /// Whether the landing page has a demo.
+    pub has_demo: bool,
+    /// The theme that the visitor has chosen.
+    pub theme: Theme,
     /// Why the page can't be shown; `None` if it can.
     pub problem: Option<Problem>,
 }
@@ -86,10 +91,84 @@ impl PageContext {
     pub fn carried(&self, name: &str) -> Option<String> {
         self.form.submitted(name).or_else(|| self.query(name)).filter(|value| !value.is_empty())
     }
+
+    /// Returns the path to return to after signing in: the one that the page carries, else that of the plan that was chosen on the pricing
+    /// page (`?plan=pro&interval=year`).
+    #[must_use]
+    pub fn return_path(&self) -> Option<String> {
+        self.carried("next").or_else(|| {
+            let plan = self.query("plan").filter(|plan| is_plan_id(plan))?;
+            let period = self.query("interval").and_then(|text| text.parse().ok()).unwrap_or_default();
+            Some(plan_path(&plan, period))
+        })
+    }
+
+    /// Returns a link to another page that keeps the path to return to.
+    #[must_use]
+    pub fn with_next(&self, page: &str) -> String {
+        self.return_path().map_or_else(|| page.to_owned(), |next| returning_to(page, &next))
+    }
+
+    /// Returns the path of this page with its query.
+    #[must_use]
+    pub fn path_and_query(&self) -> String {
+        if self.query.is_empty() {
+            return self.path.clone();
+        }
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.query).finish();
+        format!("{}?{query}", self.path)
+    }
+}
+
+/// Returns whether a text has the form of a plan's id.
+fn is_plan_id(text: &str) -> bool {
+    (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+}
+
+/// Returns the path of the pricing page on which a plan was chosen.
+#[must_use]
+pub fn plan_path(plan: &str, period: Period) -> String {
+    format!("/pricing?plan={plan}&interval={}", period.as_str())
+}
+
+/// Returns a link to a page that then leads to the path `next`.
+#[must_use]
+pub fn returning_to(page: &str, next: &str) -> String {
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
+    format!("{page}?{query}")
 }
 
 /// Returns the context of the current request. It is empty while routes are enumerated at startup.
 #[must_use]
 pub fn page_context() -> PageContext {
     leptos::prelude::use_context().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context(pairs: &[(&str, &str)]) -> PageContext {
+        let query = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        PageContext { path: "/sign-up".to_owned(), query, ..PageContext::default() }
+    }
+
+    #[test]
+    fn a_chosen_plan_is_a_path_to_return_to() {
+        let yearly = context(&[("plan", "pro"), ("interval", "year")]);
+        assert_eq!(yearly.return_path().as_deref(), Some("/pricing?plan=pro&interval=year"));
+        assert_eq!(yearly.with_next("/sign-in"), "/sign-in?next=%2Fpricing%3Fplan%3Dpro%26interval%3Dyear");
+        assert_eq!(context(&[("plan", "max")]).return_path().as_deref(), Some("/pricing?plan=max&interval=month"));
+        assert_eq!(context(&[("plan", "max"), ("next", "/usage")]).return_path().as_deref(), Some("/usage"));
+        for other in ["", "a b", "a&b", "//x"] {
+            assert_eq!(context(&[("plan", other)]).return_path(), None, "{other}");
+        }
+        assert_eq!(context(&[]).with_next("/sign-in"), "/sign-in");
+    }
+
+    #[test]
+    fn a_path_keeps_its_query() {
+        assert_eq!(context(&[]).path_and_query(), "/sign-up");
+        assert_eq!(context(&[("q", "a&b"), ("page", "2")]).path_and_query(), "/sign-up?q=a%26b&page=2");
+    }
 }

@@ -11,7 +11,7 @@ use crate::{Config, config, failure, fault};
 use app::api::context::{PageState, StatusCache};
 use app::view::billing::Payments;
 use app::view::identity::IdentityProvider;
-use domain::{Problem, ProblemKind, TurnId, UserId};
+use domain::{Picos, Problem, ProblemKind, TurnId, UserId, brand};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use quota::Quotas;
 use relay::Relay;
@@ -132,6 +132,11 @@ impl AppState {
         self.config.identity_providers.iter().map(view).collect()
     }
 
+    /// Returns whether the landing page has a demo.
+    pub(crate) fn has_demo(&self) -> bool {
+        brand::DEMO && self.config.demo_daily_spend > Picos::ZERO
+    }
+
     /// Returns the state that pages read from.
     pub(crate) fn page_state(&self) -> PageState {
         let (providers, circuits) = (Arc::clone(&self.providers), Arc::clone(&self.providers));
@@ -167,6 +172,11 @@ impl AppState {
     /// belongs to a stranger's address (field note 63).
     pub(crate) fn own_subject(&self, user_id: UserId) -> anyhow::Result<String> {
         self.keyed_hash(&format!("account:{user_id}"))
+    }
+
+    /// Returns the subject of a visitor who tries the demo on the site, given the origin of the request. It is no account's.
+    pub(crate) fn demo_subject(&self, origin: &str) -> anyhow::Result<String> {
+        self.keyed_hash(&format!("demo:{origin}"))
     }
 
     fn keyed_hash(&self, text: &str) -> anyhow::Result<String> {

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod billing;
 pub mod conversation;
+pub mod home;
 pub mod identity;
 pub mod plan;
 pub mod quota;

@@ -1,6 +1,6 @@
 //! The frame of the pages on which visitors sign in or confirm something: a centered card.
 
-use super::frame::SiteFooter;
+use super::footer::SlimFooter;
 use super::icon::Mark;
 use crate::page_context::page_context;
 use domain::brand;
@@ -26,7 +26,7 @@ pub fn AuthCard(
                     {children()}
                 </div>
             </main>
-            <SiteFooter/>
+            <SlimFooter/>
         </div>
     }
 }
@@ -34,23 +34,11 @@ pub fn AuthCard(
 /// The hidden field that carries the path to return to after the form.
 #[component]
 pub fn NextField() -> impl IntoView {
-    page_context().carried("next").map(|next| view! { <input type="hidden" name="next" value=next/> })
+    page_context().return_path().map(|next| view! { <input type="hidden" name="next" value=next/> })
 }
 
 /// The line between a form and other ways to continue.
 #[component]
 pub fn Divider() -> impl IntoView {
     view! { <p class="divider"><span>"or"</span></p> }
-}
-
-/// Returns a link to another authentication page that keeps the path to return to.
-#[must_use]
-pub fn with_next(path: &str) -> String {
-    match page_context().carried("next") {
-        None => path.to_owned(),
-        Some(next) => {
-            let query = form_urlencoded::Serializer::new(String::new()).append_pair("next", &next).finish();
-            format!("{path}?{query}")
-        }
-    }
 }

@@ -16,14 +16,14 @@ pub fn ErrorPage(
         ProblemKind::VerifyEmail => "Confirm your email address",
         _ => "Something went wrong",
     };
-    let is_signed_in = page_context().viewer.is_some();
+    let context = page_context();
     let (href, label) = match problem.kind {
-        ProblemKind::SignInRequired => ("/sign-in", "Sign in"),
-        ProblemKind::VerifyEmail => ("/verify", "Enter the code"),
-        _ if is_signed_in => ("/chat", "Open the chat"),
-        _ => ("/", "Go home"),
+        ProblemKind::SignInRequired => ("/sign-in".to_owned(), "Sign in"),
+        ProblemKind::VerifyEmail => (context.with_next("/verify"), "Enter the code"),
+        _ if context.viewer.is_some() => ("/chat".to_owned(), "Open the chat"),
+        _ => ("/".to_owned(), "Go home"),
     };
-    let here = page_context().path;
+    let here = context.path;
     let (status, is_ours) = (problem.status(), problem.status() >= 500);
     view! {
         <section class="refused">

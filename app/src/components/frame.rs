@@ -1,6 +1,7 @@
-//! The page frame: header, banners, footer, and the error page.
+//! The page frame: header, banners and footer.
 
 use super::duration::day;
+use super::footer::SiteFooter;
 use super::icon::{Draw, Icon, Mark};
 use crate::page_context::page_context;
 use domain::brand;
@@ -51,19 +52,6 @@ pub fn Frame(
         <Overdue/>
         <main id="content" class=if wide { "page wide" } else { "page" }>{children()}</main>
         <SiteFooter/>
-    }
-}
-
-/// The footer, at the bottom of the window on short pages.
-#[component]
-pub fn SiteFooter() -> impl IntoView {
-    view! {
-        <footer class="site-footer">
-            <div class="row">
-                <span>{brand::NAME}</span>
-                <a href=format!("mailto:{}", brand::SUPPORT_EMAIL)>"Contact us"</a>
-            </div>
-        </footer>
     }
 }
 

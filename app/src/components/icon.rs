@@ -26,6 +26,12 @@ pub enum Icon {
     Mail,
     /// Open the navigation.
     Menu,
+    /// The theme of the system.
+    Monitor,
+    /// The dark theme.
+    Moon,
+    /// The light theme.
+    Sun,
     /// Open a menu below or beside its button.
     ChevronDown,
     /// Open a menu.
@@ -66,6 +72,14 @@ impl Icon {
                 "m22 7-8.97 5.7a1.94 1.94 0 0 1-2.06 0L2 7",
             ],
             Self::Menu => &["M4 6h16", "M4 12h16", "M4 18h16"],
+            Self::Monitor => {
+                &["M4 3h16a2 2 0 0 1 2 2v10a2 2 0 0 1-2 2H4a2 2 0 0 1-2-2V5a2 2 0 0 1 2-2", "M8 21h8", "M12 17v4"]
+            }
+            Self::Moon => &["M12 3a6 6 0 0 0 9 9 9 9 0 1 1-9-9Z"],
+            Self::Sun => &[
+                "M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8",
+                "M12 2v2M12 20v2M4.93 4.93l1.41 1.41M17.66 17.66l1.41 1.41M2 12h2M20 12h2M6.34 17.66l-1.41 1.41M19.07 4.93l-1.41 1.41",
+            ],
             Self::ChevronDown => &["m6 9 6 6 6-6"],
             Self::ChevronsUpDown => &["m7 15 5 5 5-5", "m7 9 5-5 5 5"],
             Self::Copy => &[

@@ -22,6 +22,9 @@ pub fn JsonLd(
 pub fn site() -> Value {
     let url = page_context().site_url;
     let email = brand::SUPPORT_EMAIL;
+    // The company's pages elsewhere, such as its profiles.
+    let elsewhere: Vec<&str> =
+        brand::LINKS.iter().map(|(_, href)| *href).filter(|href| href.starts_with("https://")).collect();
     json!({
         "@context": "https://schema.org",
         "@graph": [
@@ -32,6 +35,7 @@ pub fn site() -> Value {
                 "legalName": brand::LEGAL_COMPANY,
                 "url": url,
                 "logo": format!("{url}/icon-512.png"),
+                "sameAs": elsewhere,
                 "contactPoint": { "@type": "ContactPoint", "contactType": "customer support", "email": email },
             },
             {

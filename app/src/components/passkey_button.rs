@@ -21,7 +21,7 @@ pub fn PasskeyButton(
 ) -> impl IntoView {
     let context = page_context();
     context.has_passkeys.then(|| {
-        let next = context.carried("next");
+        let next = context.return_path();
         let name = is_new.then(|| {
             view! {
                 <div class="field">

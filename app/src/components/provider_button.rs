@@ -29,7 +29,7 @@ pub fn ContinueWith(
     confirms: bool,
 ) -> impl IntoView {
     let ProviderButton { id, label } = provider;
-    let next = page_context().carried("next");
+    let next = page_context().return_path();
     let mark = mark(&id).map(|path| {
         view! {
             <svg class="service-mark" width="16" height="16" viewBox="0 0 24 24" fill="currentColor" aria-hidden="true">

@@ -6,10 +6,10 @@ use crate::components::frame::Frame;
 use crate::components::icon::{Draw, Icon};
 use crate::components::json_ld::{JsonLd, plans};
 use crate::components::loaded::loaded;
-use crate::page_context::page_context;
+use crate::page_context::{page_context, plan_path, returning_to};
 use crate::view::billing::Payments;
 use crate::view::plan::{PlanCatalog, PlanOffer};
-use domain::{Amount, Period, Plan, Viewer};
+use domain::{Amount, Period, Plan, Viewer, brand};
 use leptos::prelude::*;
 
 /// Renders the pricing page.
@@ -17,12 +17,18 @@ use leptos::prelude::*;
 pub fn Pricing() -> impl IntoView {
     view! {
         <Frame title="Pricing">
-            <header class="page-head">
+            <header class="page-head centered">
                 <h1>"Plans"</h1>
-                <p>"Each plan limits requests per minute and tokens per day. Tokens become available again 24 hours after you use them; nothing resets at midnight."</p>
+                <p>"Each plan limits requests per minute and tokens per day."</p>
             </header>
-            {loaded(api::plan::catalog(), |shop| view! { <JsonLd value=plans(&shop.offers)/> <Periods shop=shop.clone()/> <Connection payments=shop.payments/> <Offers shop/> })}
-            <p class="aside">"A token is about four characters of English text. Each message uses tokens for its text, the conversation so far and the response. A new plan applies from your next message and doesn't reset your usage."</p>
+            {loaded(api::plan::catalog(), |shop| view! {
+                <JsonLd value=plans(&shop.offers)/>
+                <ConfirmFirst shop=shop.clone()/>
+                <Periods shop=shop.clone()/>
+                <Connection payments=shop.payments/>
+                <Offers shop/>
+            })}
+            <p class="aside">"Tokens become available again 24 hours after you use them; nothing resets at midnight. A token is about four characters of English text. Each message uses tokens for its text, the conversation so far and the response. A new plan applies from your next message and doesn't reset your usage."</p>
         </Frame>
     }
 }
@@ -32,14 +38,30 @@ fn period() -> Period {
     requested.filter(|period| *period != Period::Other).unwrap_or_default()
 }
 
+/// Returns the plan that the visitor chose before.
+fn chosen_plan(shop: &PlanCatalog) -> Option<&Plan> {
+    let id = page_context().query("plan")?;
+    shop.offers.iter().map(|offer| &offer.plan).find(|plan| plan.id.0 == id)
+}
+
+/// Leads users who chose a plan and whose email address isn't verified to its confirmation, and back. Renders nothing for others.
+#[component]
+fn ConfirmFirst(shop: PlanCatalog) -> impl IntoView {
+    let is_unverified = page_context().viewer.is_some_and(|viewer| !viewer.is_verified);
+    chosen_plan(&shop).filter(|plan| is_unverified && !plan.is_free()).map(|plan| {
+        let href = returning_to("/verify", &plan_path(&plan.id.0, period()));
+        let sentence = format!("Confirm your email address, then continue with {}. ", plan.name);
+        view! { <p class="note" role="status">{sentence}<a href=href>"Enter the code"</a></p> }
+    })
+}
+
 /// Tabs for monthly and yearly prices. Renders nothing if no plan is sold yearly.
 #[component]
 fn Periods(shop: PlanCatalog) -> impl IntoView {
     let by_year = shop.offers.iter().any(|offer| offer.plan.yearly_cents > 0);
-    let meant = page_context().query("plan").filter(|plan| shop.offers.iter().any(|offer| offer.plan.id.0 == *plan));
-    let meant = meant.map(|plan| format!("&plan={plan}")).unwrap_or_default();
+    let kept = chosen_plan(&shop).map(|plan| format!("&plan={}", plan.id)).unwrap_or_default();
     let tab = move |choice: Period, label: &'static str| {
-        let href = format!("/pricing?interval={}{meant}", choice.as_str());
+        let href = format!("/pricing?interval={}{kept}", choice.as_str());
         view! { <a href=href aria-current=(choice == period()).then_some("page")>{label}</a> }
     };
     by_year.then(|| {
@@ -47,35 +69,62 @@ fn Periods(shop: PlanCatalog) -> impl IntoView {
     })
 }
 
-/// The plans, side by side.
+/// The plans, side by side. Their rows align, whichever period is shown.
 #[component]
 pub fn Offers(
     /// The plans, with the viewer's relation to them.
     shop: PlanCatalog,
 ) -> impl IntoView {
-    let meant = page_context().query("plan");
-    let cards = shop.offers.iter().map(|offer| card(offer, &shop, meant.as_deref())).collect_view();
+    let cards = shop.offers.iter().map(|offer| card(offer, &shop)).collect_view();
     view! { <ul class="plans">{cards}</ul> }
 }
 
-fn card(PlanOffer { plan, models }: &PlanOffer, shop: &PlanCatalog, meant: Option<&str>) -> impl IntoView + use<> {
+/// What distinguishes a plan from the others for this visitor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    /// The viewer's own plan.
+    Current,
+    /// The plan that the visitor chose before.
+    Chosen,
+    /// The plan that most users choose, as the owner says.
+    Popular,
+}
+
+impl Mark {
+    fn of(plan: &Plan, shop: &PlanCatalog) -> Option<Self> {
+        let viewer = page_context().viewer;
+        let has_choice = chosen_plan(shop).is_some();
+        match viewer {
+            Some(viewer) if viewer.plan.id == plan.id => Some(Self::Current),
+            _ if chosen_plan(shop) == Some(plan) => Some(Self::Chosen),
+            _ if !has_choice && plan.id.0 == brand::POPULAR_PLAN => Some(Self::Popular),
+            _ => None,
+        }
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Current => "Your plan",
+            Self::Chosen => "Your choice",
+            Self::Popular => "Most popular",
+        }
+    }
+}
+
+fn card(offer: &PlanOffer, shop: &PlanCatalog) -> impl IntoView + use<> {
+    let PlanOffer { plan, models } = offer;
     // A plan that isn't sold yearly is shown with its monthly price.
     let chosen = if plan.price(period()).is_some() { period() } else { Period::Month };
     let price = plan.price(chosen).unwrap_or_else(|| Amount { minor: 0, currency: plan.currency.clone() });
     let every = if chosen == Period::Year { " a year" } else { " a month" };
-    let saved = match (chosen, plan.price(Period::Month)) {
-        (Period::Year, Some(month)) => month.minor.saturating_mul(12).saturating_sub(price.minor),
-        _ => 0,
-    };
-    let saved = (saved > 0).then(|| {
-        let saved = Amount { minor: saved, currency: plan.currency.clone() };
-        view! { <span class="saved">{format!("Save {saved} a year")}</span> }
-    });
-    let is_meant = meant == Some(plan.id.0.as_str());
+    let mark = Mark::of(plan, shop);
+    let is_marked = matches!(mark, Some(Mark::Chosen | Mark::Popular));
     view! {
-        <li class="plan" class:meant=is_meant id=plan.id.0.clone()>
+        <li class="plan" class:marked=is_marked id=plan.id.0.clone()>
+            <p class="plan-mark">{mark.map(Mark::label)}</p>
             <h2>{plan.name.clone()}</h2>
-            <p class="price"><strong>{price.to_string()}</strong>{every}{saved}</p>
+            <p class="price"><strong>{price.to_string()}</strong>{every}</p>
+            <p class="saved">{saving(plan, chosen)}</p>
             <p>{plan.pitch.clone()}</p>
             <dl>
                 <div><dt>"Tokens per day"</dt><dd>{plan.tokens_per_day.to_string()}</dd></div>
@@ -83,26 +132,39 @@ fn card(PlanOffer { plan, models }: &PlanOffer, shop: &PlanCatalog, meant: Optio
                 <div><dt>"Responses at once"</dt><dd>{plan.in_flight}</dd></div>
                 <div><dt>"Tokens per response"</dt><dd>{plan.max_output.to_string()}</dd></div>
             </dl>
-            {(!models.is_empty()).then(|| view! { <p class="models">{models.join(", ")}</p> })}
-            {action(plan, chosen, shop)}
+            <p class="models" translate="no">{models.join(", ")}</p>
+            <div class="plan-action">{action(plan, chosen, shop, is_marked)}</div>
         </li>
     }
 }
 
-/// Renders the action that the visitor can take on a plan: sign up, switch, cancel, or contact the owner.
-fn action(plan: &Plan, chosen: Period, shop: &PlanCatalog) -> AnyView {
+/// Returns what the yearly price saves, or would save.
+fn saving(plan: &Plan, chosen: Period) -> Option<String> {
+    let (month, year) = (plan.price(Period::Month)?, plan.price(Period::Year)?);
+    let saved = month.minor.saturating_mul(12).saturating_sub(year.minor);
+    let amount = Amount { minor: saved, currency: plan.currency.clone() };
+    (saved > 0).then(|| match chosen {
+        Period::Year => format!("Save {amount} a year"),
+        Period::Month | Period::Other => format!("or {year} a year, save {amount}"),
+    })
+}
+
+/// Renders the action that the visitor can take on a plan: sign up, switch, cancel, or contact the owner. The button of a marked plan is the
+/// main one.
+fn action(plan: &Plan, chosen: Period, shop: &PlanCatalog, is_marked: bool) -> AnyView {
     let trial = (plan.trial_days > 0 && shop.trial_available && shop.current_subscription.is_none())
         .then(|| format!("Start {}-day free trial", plan.trial_days));
     let Some(viewer) = page_context().viewer else {
-        if plan.is_free() {
-            return view! { <a class="button" href="/sign-up">"Start free"</a> }.into_any();
-        }
-        if shop.payments == Payments::NotConnected {
-            return view! { <a class="button secondary" href="/sign-up">"Start free, upgrade later"</a> }.into_any();
-        }
-        let next = format!("/sign-up?next=%2Fpricing%3Fplan%3D{}%26interval%3D{}", plan.id, chosen.as_str());
-        let label = trial.unwrap_or_else(|| format!("Start with {}", plan.name));
-        return view! { <a class="button secondary" href=next>{label}</a> }.into_any();
+        let (href, label) = if plan.is_free() {
+            ("/sign-up".to_owned(), "Start free".to_owned())
+        } else if shop.payments == Payments::NotConnected {
+            ("/sign-up".to_owned(), "Start free, upgrade later".to_owned())
+        } else {
+            // Kept through the sign-up.
+            let href = format!("/sign-up?plan={}&interval={}", plan.id, chosen.as_str());
+            (href, trial.unwrap_or_else(|| format!("Start with {}", plan.name)))
+        };
+        return view! { <a class="button" class:secondary=!is_marked href=href>{label}</a> }.into_any();
     };
     let pays_this =
         shop.current_subscription.as_ref().is_some_and(|(paid, period)| *paid == plan.id && *period == chosen);
@@ -120,12 +182,11 @@ fn action(plan: &Plan, chosen: Period, shop: &PlanCatalog) -> AnyView {
         return contact_link(plan, &viewer);
     }
     let label = trial.unwrap_or_else(|| label(plan, chosen, shop, &viewer));
-    let is_up = plan.sort >= viewer.plan.sort;
     view! {
         <form method="post" action="/billing/checkout">
             <input type="hidden" name="plan" value=plan.id.0.clone()/>
             <input type="hidden" name="interval" value=chosen.as_str()/>
-            <button class:secondary=!is_up>{label}</button>
+            <button class:secondary=!is_marked>{label}</button>
         </form>
     }
     .into_any()
@@ -135,7 +196,9 @@ fn label(plan: &Plan, chosen: Period, shop: &PlanCatalog, viewer: &Viewer) -> St
     match &shop.current_subscription {
         Some((paid, _)) if *paid == plan.id && chosen == Period::Year => "Switch to yearly".to_owned(),
         Some((paid, _)) if *paid == plan.id => "Switch to monthly".to_owned(),
-        Some(_) if plan.sort < viewer.plan.sort => format!("Downgrade to {}", plan.name),
+        _ if plan.sort < viewer.plan.sort => format!("Downgrade to {}", plan.name),
+        // The plan was given to them.
+        _ if plan.id == viewer.plan.id => format!("Subscribe to {}", plan.name),
         _ => format!("Upgrade to {}", plan.name),
     }
 }
@@ -143,6 +206,8 @@ fn label(plan: &Plan, chosen: Period, shop: &PlanCatalog, viewer: &Viewer) -> St
 /// Renders a link to contact the owner, who can grant a plan that can't be bought. Renders nothing unless the plan is larger.
 fn contact_link(plan: &Plan, viewer: &Viewer) -> AnyView {
     let is_larger = plan.sort > viewer.plan.sort;
-    let href = format!("mailto:{}?subject=Plan%20{}", domain::brand::SUPPORT_EMAIL, plan.id);
-    is_larger.then(|| view! { <a class="button" href=href>{format!("Contact us about {}", plan.name)}</a> }).into_any()
+    let href = format!("mailto:{}?subject=Plan%20{}", brand::SUPPORT_EMAIL, plan.id);
+    is_larger
+        .then(|| view! { <a class="button secondary" href=href>{format!("Contact us about {}", plan.name)}</a> })
+        .into_any()
 }

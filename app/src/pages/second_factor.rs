@@ -1,7 +1,8 @@
 //! `/sign-in/second`: asks for a code of the authenticator app, or a recovery code, after another proof of identity.
 
-use crate::components::auth_card::{AuthCard, NextField, with_next};
+use crate::components::auth_card::{AuthCard, NextField};
 use crate::components::field::{Field, FormError};
+use crate::page_context::page_context;
 use leptos::prelude::*;
 
 /// Renders the page that asks for the second factor.
@@ -16,7 +17,7 @@ pub fn SecondFactor() -> impl IntoView {
                 <Field name="code" label="Code" kind="text" autocomplete="one-time-code"/>
                 <button>"Continue"</button>
             </form>
-            <p class="auth-links"><a href=with_next("/sign-in")>"Sign in with another account"</a></p>
+            <p class="auth-links"><a href=page_context().with_next("/sign-in")>"Sign in with another account"</a></p>
         </AuthCard>
     }
 }

@@ -2,7 +2,7 @@
 
 use super::sign_up::ChosenPlan;
 use crate::api;
-use crate::components::auth_card::{AuthCard, Divider, NextField, with_next};
+use crate::components::auth_card::{AuthCard, Divider, NextField};
 use crate::components::field::{Field, FormError, PasswordField};
 use crate::components::loaded::loaded;
 use crate::components::passkey_button::PasskeyButton;
@@ -28,7 +28,7 @@ pub fn SignIn() -> impl IntoView {
             </form>
             <OtherWays/>
             <p class="auth-links"><a href="/forgot">"Forgot password?"</a></p>
-            <p class="auth-links">"Don't have an account? " <a href=with_next("/sign-up")>"Create account"</a></p>
+            <p class="auth-links">"Don't have an account? " <a href=page_context().with_next("/sign-up")>"Create account"</a></p>
         </AuthCard>
     }
 }

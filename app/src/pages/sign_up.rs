@@ -1,7 +1,7 @@
 //! `/sign-up`: an HTML form that works without wasm.
 
 use crate::api;
-use crate::components::auth_card::{AuthCard, NextField, with_next};
+use crate::components::auth_card::{AuthCard, NextField};
 use crate::components::captcha::CaptchaField;
 use crate::components::field::{Field, FormError, PasswordField};
 use crate::components::loaded::loaded;
@@ -33,7 +33,7 @@ pub fn SignUp() -> impl IntoView {
             </form>
             <Services/>
             <TermsNotice/>
-            <p class="auth-links">"Already have an account? " <a href=with_next("/sign-in")>"Sign in"</a></p>
+            <p class="auth-links">"Already have an account? " <a href=page_context().with_next("/sign-in")>"Sign in"</a></p>
         </AuthCard>
     }
 }
@@ -56,7 +56,7 @@ fn chosen(next: &str) -> Option<(String, Period)> {
 /// A summary of the plan that the visitor chose on the pricing page. Renders nothing if none was chosen.
 #[component]
 pub(super) fn ChosenPlan() -> impl IntoView {
-    page_context().carried("next").as_deref().and_then(chosen).map(|(plan, period)| {
+    page_context().return_path().as_deref().and_then(chosen).map(|(plan, period)| {
         loaded(api::plan::catalog(), move |catalog: PlanCatalog| {
             let offer = catalog.offers.into_iter().find(|offer| offer.plan.id.0 == plan && !offer.plan.is_free());
             offer.map(|offer| summary(&offer.plan, period))

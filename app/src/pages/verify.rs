@@ -1,10 +1,11 @@
 //! `/verify`: confirms an email address by the link or the code of a mail. A link only shows a button, so that mail scanners, which open
 //! every link, don't use it up.
 
-use crate::components::auth_card::AuthCard;
+use super::sign_up::ChosenPlan;
+use crate::components::auth_card::{AuthCard, NextField};
 use crate::components::field::FormError;
 use crate::components::icon::{Draw, Icon};
-use crate::page_context::page_context;
+use crate::page_context::{page_context, returning_to};
 use domain::Viewer;
 use leptos::prelude::*;
 
@@ -20,7 +21,7 @@ pub fn Verify() -> impl IntoView {
         (None, Some(viewer)) => view! { <ByCode viewer/> }.into_any(),
         (None, None) => view! { <SignedOut/> }.into_any(),
     };
-    view! { <AuthCard title="Confirm your email address">{body}</AuthCard> }
+    view! { <AuthCard title="Confirm your email address"><ChosenPlan/>{body}</AuthCard> }
 }
 
 #[component]
@@ -28,6 +29,7 @@ fn ByLink(token: String) -> impl IntoView {
     view! {
         <form method="post" action="/verify" class="stack">
             <input type="hidden" name="token" value=token/>
+            <NextField/>
             <button>"Confirm email address"</button>
         </form>
     }
@@ -43,6 +45,7 @@ fn ByCode(viewer: Viewer) -> impl IntoView {
         {is_sent.then(|| view! { <p class="done" role="status"><Draw icon=Icon::Check/>"A new link and code are on their way."</p> })}
         <form method="post" action="/verify" class="stack">
             <FormError/>
+            <NextField/>
             <div class="field">
                 <label for="code">"Code"</label>
                 <input id="code" name="code" type="text" class="code" inputmode="numeric" autocomplete="one-time-code" maxlength="12"
@@ -52,7 +55,7 @@ fn ByCode(viewer: Viewer) -> impl IntoView {
             </div>
             <button>"Confirm"</button>
         </form>
-        <form method="post" action="/verify/resend" class="stack"><button class="secondary">"Send a new code"</button></form>
+        <form method="post" action="/verify/resend" class="stack"><NextField/><button class="secondary">"Send a new code"</button></form>
         <p class="auth-links">"Wrong address? " <a href="/settings">"Change it"</a>". No mail? Check the spam folder."</p>
         <p class="auth-links"><a href="/chat">"Back to the chat"</a></p>
     }
@@ -60,22 +63,28 @@ fn ByCode(viewer: Viewer) -> impl IntoView {
 
 #[component]
 fn Confirmed() -> impl IntoView {
+    // Anyone can write the query, so only the pricing page is linked.
+    let next = page_context().return_path().filter(|next| next.starts_with("/pricing?"));
+    let (href, label) = match next {
+        Some(next) => (next, "Continue with your plan"),
+        None => ("/chat".to_owned(), "Open the chat"),
+    };
     view! {
         <p class="done" role="status"><Draw icon=Icon::Check/>"Your email address is confirmed."</p>
-        <a class="button" href="/chat">"Open the chat"</a>
+        <a class="button" href=href>{label}</a>
     }
 }
 
 #[component]
 fn SignedOut() -> impl IntoView {
-    let is_done = page_context().query("confirmed").is_some();
-    let (text, href, label) = match is_done {
-        true => ("Your email address is confirmed.", "/sign-in", "Sign in"),
-        false => ("Sign in to enter the code, or to get a new link.", "/sign-in?next=%2Fverify", "Sign in"),
+    let context = page_context();
+    let (text, href) = match context.query("confirmed").is_some() {
+        true => ("Your email address is confirmed.", context.with_next("/sign-in")),
+        false => ("Sign in to enter the code, or to get a new link.", returning_to("/sign-in", "/verify")),
     };
     view! {
         <FormError/>
         <p role="status">{text}</p>
-        <a class="button" href=href>{label}</a>
+        <a class="button" href=href>"Sign in"</a>
     }
 }

@@ -3,7 +3,7 @@
 use crate::{ModelName, Picos, PlanId, Problem, ReportPeriod, Tokens, UsageSum, UserId};
 use serde::{Deserialize, Serialize};
 
-/// A row of the top users. Account fields are `None` once the account is deleted.
+/// A row of the top users. Account fields are `None` once the account is deleted, and for the demo on the site.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserUsage {
     /// Key of the rollups.
@@ -26,6 +26,17 @@ pub struct UserUsage {
     pub paid: Picos,
     /// Cost on each day of the sparkline; empty until it is loaded.
     pub line: Vec<Picos>,
+}
+
+/// The subject under which the rollups sum the calls of the demo on the site.
+const DEMO: &str = "demo";
+
+impl UserUsage {
+    /// Returns whether these are the calls of the demo on the site, which are no user's.
+    #[must_use]
+    pub fn is_demo(&self) -> bool {
+        self.subject == DEMO
+    }
 }
 
 /// Sort order of the top users: descending, except the margin.

@@ -1,4 +1,4 @@
-//! Spend budgets: what all users together may cost in 24 hours, globally and per model.
+//! Spend budgets: what all users together may cost in 24 hours, globally and per model, and what the demo on the site may cost.
 
 use domain::{ModelName, Picos, Tokens};
 use limits::End;
@@ -10,6 +10,8 @@ pub enum Budget {
     Global,
     /// One model.
     Model(ModelName),
+    /// The demo on the site.
+    Demo,
 }
 
 /// Spend caps for any 24 hours. Passed with each turn, so that a changed cap applies to the next one.
@@ -19,6 +21,8 @@ pub struct Caps {
     pub global: Option<Picos>,
     /// Caps of the requested model and its fallback, over all users.
     pub models: Vec<(ModelName, Picos)>,
+    /// Cap of the demo on the site; `None` for the turns of users.
+    pub demo: Option<Picos>,
 }
 
 impl Caps {
@@ -26,7 +30,8 @@ impl Caps {
     pub(crate) fn budgets(&self) -> Vec<(Budget, u64)> {
         let global = self.global.map(|cap| (Budget::Global, nanos(cap)));
         let models = self.models.iter().map(|(model, cap)| (Budget::Model(model.clone()), nanos(*cap)));
-        global.into_iter().chain(models).collect()
+        let demo = self.demo.map(|cap| (Budget::Demo, nanos(cap)));
+        global.into_iter().chain(models).chain(demo).collect()
     }
 }
 
@@ -46,10 +51,11 @@ impl Spent {
         Self { tokens, costs: vec![(model, cost)] }
     }
 
-    /// Returns how to end a budget's hold: settled with the turn's cost, or released if none of the budget's models was called.
+    /// Returns how to end a budget's hold: settled with the turn's cost, or released if none of the budget's models was called. A turn of a user
+    /// has no hold in the demo's budget.
     pub(crate) fn end(&self, budget: &Budget) -> End {
         let counts = |model: &ModelName| match budget {
-            Budget::Global => true,
+            Budget::Global | Budget::Demo => true,
             Budget::Model(name) => name == model,
         };
         let costs = self.costs.iter().filter(|(model, _)| counts(model)).map(|(_, cost)| *cost);

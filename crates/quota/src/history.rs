@@ -1,9 +1,9 @@
 //! The ledger as the history that lost meters are rebuilt from.
 
 use crate::budget::nanos;
-use domain::ModelName;
 use limits::{History, PastCall};
 use std::sync::Arc;
+use store::usage::SpendScope;
 use time::{Duration, OffsetDateTime};
 
 /// How far back meters are rebuilt: the longest window and its buckets.
@@ -30,18 +30,14 @@ pub(crate) fn of_user(db: store::Db, now: fn() -> OffsetDateTime) -> History {
     })
 }
 
-/// The history of a budget: ledger sums per 15 minutes, and single turns for the last hour. `model_of` extracts the model from the budget's
-/// key; `None` means the global budget.
-pub(crate) fn of_budget(
-    db: store::Db,
-    now: fn() -> OffsetDateTime,
-    model_of: fn(&str) -> Option<ModelName>,
-) -> History {
+/// The history of a budget: ledger sums per 15 minutes, and single turns for the last hour. `scope_of` returns which calls count, given the
+/// budget's key.
+pub(crate) fn of_budget(db: store::Db, now: fn() -> OffsetDateTime, scope_of: fn(&str) -> SpendScope) -> History {
     Arc::new(move |key| {
         let db = db.clone();
         Box::pin(async move {
-            let (now, model) = (now(), model_of(&key));
-            let past = store::usage::spend_history(&db, model.as_ref(), now - SINCE, now - Duration::HOUR).await;
+            let (now, scope) = (now(), scope_of(&key));
+            let past = store::usage::spend_history(&db, &scope, now - SINCE, now - Duration::HOUR).await;
             let call = |past: store::usage::Spend| PastCall {
                 call: past.call,
                 at_ms: millis(past.at),

@@ -9,6 +9,7 @@ use limits::{
     Admission, Allowance, Demand, Denial, Drift, End, Limits, Permit, Snapshot, Store, Unavailable, Window, Windows,
 };
 use std::time::Duration;
+use store::usage::SpendScope;
 use time::OffsetDateTime;
 
 const DAY_MS: u64 = 86_400_000;
@@ -29,6 +30,7 @@ pub struct Quotas {
     users: Limits,
     global: Limits,
     models: Limits,
+    demo: Limits,
     attempts: Limits,
     sign_ups: Limits,
     /// Distinguishes this deployment from others that share a Redis.
@@ -110,11 +112,15 @@ impl Quotas {
             Some(url) => Store::redis(url)?,
             None => Store::memory(),
         };
-        let model_of = |key: &str| key.split_once('/').map(|(_, model)| ModelName(model.to_owned()));
+        let model_of = |key: &str| {
+            let model = key.split_once('/').map(|(_, model)| ModelName(model.to_owned()));
+            model.map_or(SpendScope::Global, SpendScope::Model)
+        };
         Ok(Self {
             users: Limits::new(&store, "user", &USER_WINDOWS, history::of_user(db.clone(), now)),
-            global: Limits::new(&store, "global", &SPEND, history::of_budget(db.clone(), now, |_| None)),
+            global: Limits::new(&store, "global", &SPEND, history::of_budget(db.clone(), now, |_| SpendScope::Global)),
             models: Limits::new(&store, "model", &SPEND, history::of_budget(db.clone(), now, model_of)),
+            demo: Limits::new(&store, "demo", &SPEND, history::of_budget(db.clone(), now, |_| SpendScope::Demo)),
             attempts: Limits::without_history(&store, "attempt", &ATTEMPTS),
             sign_ups: Limits::without_history(&store, "sign_up", &SIGN_UPS),
             name,
@@ -127,6 +133,7 @@ impl Quotas {
         match budget {
             Budget::Global => (&self.global, self.name.clone()),
             Budget::Model(model) => (&self.models, format!("{}/{model}", self.name)),
+            Budget::Demo => (&self.demo, self.name.clone()),
         }
     }
 

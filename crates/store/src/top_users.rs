@@ -13,7 +13,7 @@ pub struct TopUsers {
     pub rows: Vec<UserUsage>,
     /// Usage of all rows on all pages.
     pub all: UsageSum,
-    /// Users with usage, on all pages.
+    /// Users with usage, on all pages, without the demo on the site.
     pub users: u64,
     /// Rows on all pages, including users who were only refused.
     pub count: u64,
@@ -144,8 +144,12 @@ async fn page(db: &mut Tx, filter: &UsageFilter, page_rows: u32, now: OffsetDate
                select s.subject_id from reported_account a join usage_subject s using (subject)
                where ($3::text is null or a.plan_id = $3) and ($4::text is null or a.email ilike $4))
            ), total as (
-             select count(*) as count, count(*) filter (where is_active) as users, sum(requests) as requests, sum(input_tokens) as input,
-                    sum(cached_tokens) as cached, sum(output_tokens) as output, sum(cost_picos) as cost from report
+             select count(*) as count,
+                    count(*) filter (where is_active
+                      and subject_id is distinct from (select subject_id from usage_subject where subject = 'demo')) as users,
+                    sum(requests) as requests, sum(input_tokens) as input, sum(cached_tokens) as cached, sum(output_tokens) as output,
+                    sum(cost_picos) as cost
+             from report
            ), page as (
              select * from report order by rank desc, subject_id offset $6 limit $7
            )

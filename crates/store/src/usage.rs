@@ -60,17 +60,33 @@ pub struct Spend {
     pub pending: bool,
 }
 
-/// Lists the spending of the whole deployment, or on one model, since an instant: one entry per turn for running turns and those since
-/// `recent`, one per quarter of an hour before.
+/// The calls whose cost counts against a budget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SpendScope {
+    /// All calls.
+    Global,
+    /// The calls of one model.
+    Model(ModelName),
+    /// The calls of the demo on the site.
+    Demo,
+}
+
+/// Lists the spending in a scope since an instant: one entry per turn for running turns and those since `recent`, one per quarter of an hour
+/// before.
 ///
 /// # Errors
 /// Returns an error if the query fails.
 pub async fn spend_history(
     db: impl PgExecutor<'_>,
-    model: Option<&ModelName>,
+    scope: &SpendScope,
     since: OffsetDateTime,
     recent: OffsetDateTime,
 ) -> Result<Vec<Spend>> {
+    let (model, purpose) = match scope {
+        SpendScope::Global => (None, None),
+        SpendScope::Model(model) => (Some(model.0.as_str()), None),
+        SpendScope::Demo => (None, Some("demo")),
+    };
     let rows = sqlx::query!(
         r#"select case when u.status = 'pending' or u.created_at >= $2 then u.subject || '/' || u.turn_id::text
                        else to_char(date_bin('15 minutes', u.created_at, 'epoch'), 'YYYY-MM-DD HH24:MI') end as "call!",
@@ -85,11 +101,12 @@ pub async fn spend_history(
                            / 1000000000000
                       else u.cost_usd end) as "cost!"
            from ai_usage u join model_price p using (model_price_id) left join model m on m.model = u.model
-           where u.created_at >= $1 and ($3::text is null or u.model = $3)
+           where u.created_at >= $1 and ($3::text is null or u.model = $3) and ($4::text is null or u.purpose = $4)
            group by 1, case when u.status = 'pending' or u.created_at >= $2 then u.created_at end"#,
         since,
         recent,
-        model.map(|model| model.0.as_str()),
+        model,
+        purpose,
     )
     .fetch_all(db)
     .await?;

@@ -79,6 +79,8 @@ pub(crate) enum Attempt<'a> {
         /// The signed-in user.
         user_id: UserId,
     },
+    /// Trying the demo on the site.
+    Demo,
 }
 
 /// What an attempt is counted under, and how many of it are allowed in 15 minutes.
@@ -98,6 +100,7 @@ impl Attempt<'_> {
             Self::Resend { .. } => "resend",
             Self::Checkout { .. } => "checkout",
             Self::Export { .. } => "export",
+            Self::Demo => "demo",
         }
     }
 
@@ -105,7 +108,7 @@ impl Attempt<'_> {
     fn own_counter(self, origin: &str) -> Option<Counter> {
         let name = self.name();
         Some(match self {
-            Self::SignUp | Self::External | Self::Passkey => return None,
+            Self::SignUp | Self::External | Self::Passkey | Self::Demo => return None,
             Self::SignIn { subject, is_known_browser: true } => (format!("known:{subject}"), KNOWN_BROWSER_GUESSES),
             Self::SignIn { subject, is_known_browser: false } => (format!("guess:{subject}:{origin}"), GUESSES),
             Self::Password { user_id } | Self::SecondFactor { user_id } => (format!("{name}:{user_id}"), 10),
@@ -120,6 +123,7 @@ impl Attempt<'_> {
     fn limit_per_address(self) -> Option<u64> {
         match self {
             Self::SignIn { is_known_browser: true, .. } => None,
+            Self::Demo => Some(10),
             Self::SignUp => Some(30),
             Self::Reset { .. } | Self::Resend { .. } => Some(20),
             Self::SignIn { .. }

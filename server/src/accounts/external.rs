@@ -135,7 +135,7 @@ async fn create(
         return Ok(None);
     }
     if !identity.is_email_verified {
-        verify::send(app, &mut tx, user_id, address).await?;
+        verify::send(app, &mut tx, user_id, address, None).await?;
     }
     tx.commit().await?;
     Ok(Some(user_id))

@@ -26,6 +26,8 @@ pub(crate) struct SignUp<'a> {
     pub password: SecretString,
     /// What the captcha's widget returned; empty without one.
     pub captcha: &'a str,
+    /// The path of the plan that was chosen before; the link in the mail leads on to it.
+    pub chosen_plan: Option<&'a str>,
 }
 
 /// Creates an account and signs in.
@@ -98,7 +100,7 @@ async fn create(
         Created::Yes => {}
         Created::EmailTaken => return Ok(None),
     }
-    verify::send(app, &mut tx, user_id, new.email).await?;
+    verify::send(app, &mut tx, user_id, new.email, new.chosen_plan).await?;
     tx.commit().await?;
     Ok(Some(user_id))
 }

@@ -10,26 +10,38 @@ use domain::{UserId, Viewer};
 use store::Tx;
 use store::account_token::{self, CodeOutcome, TakenToken, TokenKind};
 
-/// Creates a link and a code for an account's address and queues their mail. Earlier ones no longer work.
+/// Creates a link and a code for an account's address and queues their mail. Earlier ones no longer work. The link leads on to the path `next`.
 ///
 /// # Errors
 /// Returns an error if a query fails.
-pub(crate) async fn send(app: &AppState, tx: &mut Tx, user_id: UserId, email: &str) -> anyhow::Result<()> {
+pub(crate) async fn send(
+    app: &AppState,
+    tx: &mut Tx,
+    user_id: UserId,
+    email: &str,
+    next: Option<&str>,
+) -> anyhow::Result<()> {
     let seed = links::create(app, tx, TokenKind::VerifyEmail, user_id, email).await?;
-    mail::queue_to(tx, user_id, email, Mail::VerifyEmail { seed }, AppState::now()).await
+    let mail = Mail::VerifyEmail { seed, next: next.map(str::to_owned) };
+    mail::queue_to(tx, user_id, email, mail, AppState::now()).await
 }
 
 /// Sends another link and code, unless the address is verified.
 ///
 /// # Errors
 /// Returns a rejection if too many were sent.
-pub(crate) async fn resend(app: &AppState, client: &ClientInfo, viewer: &Viewer) -> Result<(), Rejection> {
+pub(crate) async fn resend(
+    app: &AppState,
+    client: &ClientInfo,
+    viewer: &Viewer,
+    next: Option<&str>,
+) -> Result<(), Rejection> {
     if viewer.is_verified {
         return Ok(());
     }
     attempts::count_attempt(app, &client.origin, Attempt::Resend { user_id: viewer.user_id }).await?;
     let mut tx = store::begin(&app.db).await?;
-    send(app, &mut tx, viewer.user_id, &viewer.email).await?;
+    send(app, &mut tx, viewer.user_id, &viewer.email, next).await?;
     Ok(tx.commit().await?)
 }
 

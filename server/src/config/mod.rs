@@ -22,6 +22,8 @@ use std::{collections::HashMap, net::SocketAddr, num::NonZeroU32, path::PathBuf,
 
 /// Default of `GLOBAL_DAILY_SPEND_USD`: $25. High enough to try the app, low enough to survive its abuse.
 const DAILY_SPEND: Picos = Picos(25_000_000_000_000);
+/// Default of `DEMO_DAILY_SPEND_USD`: $1.
+const DEMO_DAILY_SPEND: Picos = Picos(1_000_000_000_000);
 /// Default of `API_REQUESTS_PER_MINUTE`.
 const API_REQUESTS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(600).expect("more than zero");
 
@@ -79,6 +81,8 @@ pub struct Config {
     pub mail_from: String,
     /// Global spend cap for any 24 hours; `None` means unlimited.
     pub daily_spend: Option<Picos>,
+    /// Spend cap of the demo on the site for any 24 hours; zero turns the demo off.
+    pub demo_daily_spend: Picos,
     /// Maximum number of accounts that all visitors together may create in any hour.
     pub sign_up_hourly_cap: u64,
     /// The captcha on sign-up and recovery; `None` shows none.
@@ -167,6 +171,7 @@ impl Config {
             clock_offset_s: 0,
             mail_from: brand::SUPPORT_EMAIL.to_owned(),
             daily_spend: Some(DAILY_SPEND),
+            demo_daily_spend: DEMO_DAILY_SPEND,
             sign_up_hourly_cap: 200,
             captcha: None,
             alert_webhook: None,
@@ -236,6 +241,7 @@ mod tests {
             ("BILLING_GRACE_DAYS", "-1"),
             ("SMTP_URL_FILE", "/nonexistent/smtp-url"),
             ("GLOBAL_DAILY_SPEND_USD", "-5"),
+            ("DEMO_DAILY_SPEND_USD", "none"),
             ("SIGN_UP_HOURLY_CAP", "0"),
             ("ALERT_WEBHOOK_URL", "https://hooks.example"),
             ("ALERT_USER_PERCENT", "101"),
@@ -257,6 +263,7 @@ mod tests {
             "BILLING_GRACE_DAYS",
             "SMTP_URL",
             "GLOBAL_DAILY_SPEND_USD",
+            "DEMO_DAILY_SPEND_USD",
             "SIGN_UP_HOURLY_CAP",
             "ALERT_WEBHOOK_SECRET",
             "ALERT_USER_PERCENT",

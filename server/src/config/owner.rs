@@ -1,4 +1,4 @@
-//! Settings of the deployment's owner: admins and their second factors, the global spend cap, the cap on sign-ups, alerts, ledger retention, and the log.
+//! Settings of the deployment's owner: admins and their second factors, the spend caps, the cap on sign-ups, alerts, ledger retention, and the log.
 
 use super::{Config, Variables};
 use base64::Engine as _;
@@ -7,12 +7,15 @@ use domain::Picos;
 use secrecy::SecretString;
 
 const SPEND_CAP: &str = "an amount in dollars, like 25 or 0.50, or none for no cap";
+const DEMO_CAP: &str = "an amount in dollars, like 1 or 0.50, or 0 to turn the demo off";
 const SIGNING_SECRET: &str = "at least 24 random bytes in base64 (openssl rand -base64 32)";
 
 /// Reads the section's variables.
 pub(super) fn read(vars: &Variables, config: &mut Config) {
     config.admin_emails = vars.list("ADMIN_EMAILS").iter().map(|email| email.to_lowercase()).collect();
     config.daily_spend = read_daily_spend(vars, config.daily_spend);
+    config.demo_daily_spend =
+        vars.parse("DEMO_DAILY_SPEND_USD", DEMO_CAP, parse_dollars).unwrap_or(config.demo_daily_spend);
     config.sign_up_hourly_cap = vars
         .parse("SIGN_UP_HOURLY_CAP", "a positive whole number, like 200", |value| {
             value.parse::<u64>().ok().filter(|cap| *cap > 0)
@@ -47,9 +50,14 @@ fn read_daily_spend(vars: &Variables, default: Option<Picos>) -> Option<Picos> {
     }
     let cap = vars.parse("GLOBAL_DAILY_SPEND_USD", SPEND_CAP, |value| match value {
         "none" => Some(None),
-        usd => usd.parse().ok().and_then(Picos::from_usd).filter(|amount| *amount >= Picos::ZERO).map(Some),
+        usd => parse_dollars(usd).map(Some),
     });
     cap.unwrap_or(default)
+}
+
+/// Parses an amount in dollars that isn't negative.
+fn parse_dollars(usd: &str) -> Option<Picos> {
+    usd.parse().ok().and_then(Picos::from_usd).filter(|amount| *amount >= Picos::ZERO)
 }
 
 /// Reads the alert webhook's URL and signing secret, which is required with the URL.

@@ -10,7 +10,9 @@ use crate::http::account_form::{reject, unreadable};
 use crate::http::browser::{self, client_info};
 use crate::http::current_user::CurrentUser;
 use crate::http::extract::{SignedIn, read_form};
-use crate::http::next::{local, second_factor_page};
+use crate::http::next::{chosen_plan, local, second_factor_page};
+use crate::http::pages;
+use app::page_context::PageContext;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::SecurityEvent;
@@ -59,6 +61,20 @@ struct ConfirmForm {
     factor: String,
 }
 
+/// `GET /sign-up` and `GET /sign-in`: the form. A user who is signed in is led to where it leads.
+pub(crate) async fn form_page(
+    State(app): State<AppState>,
+    CurrentUser(viewer): CurrentUser,
+    request: Request,
+) -> Response {
+    if viewer.is_none() {
+        return pages::page(State(app), request).await;
+    }
+    let query = request.uri().query().map(pages::pairs).unwrap_or_default();
+    let next = PageContext { query, ..PageContext::default() }.return_path();
+    Redirect::to(next.as_deref().and_then(local).unwrap_or(HOME)).into_response()
+}
+
 /// `POST /sign-up`: creates an account and signs in.
 pub(crate) async fn sign_up(
     State(app): State<AppState>,
@@ -69,7 +85,8 @@ pub(crate) async fn sign_up(
     let (address, name) = (email::entered(&form.email), form.name.trim());
     let mut client = client_info(&app, &again)?;
     let cookie = browser::remember(&app, &again, &mut client);
-    let new = SignUp { email: &address, name, password: form.password, captcha: &form.captcha };
+    let chosen_plan = chosen_plan(&form.next);
+    let new = SignUp { email: &address, name, password: form.password, captcha: &form.captcha, chosen_plan };
     match sign_up::sign_up(&app, &session, &client, new).await {
         Ok(()) => Ok(signed_in(&form.next, cookie)),
         Err(rejection) => {

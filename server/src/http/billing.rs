@@ -8,6 +8,7 @@ use crate::failure::Failure;
 use crate::http::browser::client_info;
 use crate::http::extract::{SignedIn, read_form};
 use crate::http::pages;
+use app::page_context::plan_path;
 use axum::body::Bytes;
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -42,6 +43,11 @@ pub(crate) async fn checkout(
     };
     let client = client_info(&app, &again)?;
     let url = match (check(&app, &viewer, &client).await, choice) {
+        // After the confirmation, the same plan can be chosen.
+        (Err(problem), Ok(choice)) if problem.kind == ProblemKind::VerifyEmail => {
+            let next = plan_path(&choice.plan.0, choice.interval);
+            return Ok(pages::problem_on_the_way(&app, again, problem, next).await);
+        }
         (Err(problem), _) | (Ok(()), Err(problem)) => Err(problem),
         (Ok(()), Ok(choice)) => checkout::checkout_url(&app, viewer, &choice.plan, choice.interval).await,
     };

@@ -1,9 +1,10 @@
 //! The cookie that recognizes a browser in which a user has signed in. It proves nothing: it only gives sign-ins an allowance of their own
-//! and keeps them from being announced as new.
+//! and keeps them from being announced as new. Also reads the cookie with the theme.
 
 use crate::AppState;
 use crate::accounts::client::ClientInfo;
 use crate::http::origin::Client;
+use app::view::theme::Theme;
 use axum::extract::Request;
 use axum::response::Response;
 use base64::Engine as _;
@@ -14,6 +15,8 @@ use sha2::{Digest as _, Sha256};
 
 /// How long a browser is remembered after a sign-in, in seconds: one year.
 const MAX_AGE_S: u32 = 365 * 24 * 60 * 60;
+/// Name of the cookie with the theme that a visitor has chosen.
+pub(crate) const THEME_COOKIE: &str = "theme";
 /// Maximum length of a stored User-Agent in characters.
 const MAX_USER_AGENT: usize = 200;
 
@@ -61,6 +64,11 @@ pub(crate) async fn set_cookie(mut response: Response) -> Response {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     response
+}
+
+/// Returns the theme that a visitor has chosen.
+pub(crate) fn theme(headers: &HeaderMap) -> Theme {
+    cookie(headers, THEME_COOKIE).and_then(|value| Theme::parse(&value)).unwrap_or_default()
 }
 
 /// Returns a cookie's value.

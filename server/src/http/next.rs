@@ -11,6 +11,14 @@ pub(crate) fn local(next: &str) -> Option<&str> {
     is_local.then_some(next)
 }
 
+/// Maximum length of the path of a chosen plan.
+const MAX_PLAN_PATH: usize = 120;
+
+/// Returns the path if it is that of the pricing page with a chosen plan. It is kept until the email address is confirmed.
+pub(crate) fn chosen_plan(next: &str) -> Option<&str> {
+    local(next).filter(|next| next.starts_with("/pricing?plan=") && next.len() <= MAX_PLAN_PATH)
+}
+
 /// Returns a page's URL with the path to return to.
 pub(crate) fn with_next(page: &str, next: Option<&str>) -> String {
     match next {
@@ -67,6 +75,15 @@ mod tests {
         assert_eq!(local("/usage?days=7"), Some("/usage?days=7"));
         for bad in ["", "https://evil.example", "//evil.example", "/\\evil.example", "/a\nb", "javascript:alert(1)"] {
             assert_eq!(local(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_a_plan_of_the_pricing_page_is_kept() {
+        let path = "/pricing?plan=pro&interval=year";
+        assert_eq!(chosen_plan(path), Some(path));
+        for other in ["", "/pricing", "/usage?plan=pro", "//pricing?plan=pro", &format!("{path}{}", "x".repeat(120))] {
+            assert_eq!(chosen_plan(other), None, "{other}");
         }
     }
 

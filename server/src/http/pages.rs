@@ -4,6 +4,7 @@ use crate::AppState;
 use crate::accounts::session;
 use crate::config::CaptchaProvider;
 use crate::failure::Failure;
+use crate::http::browser;
 use crate::http::current_user::CurrentUser;
 use crate::http::error::ResponseProblem;
 use app::page_context::{FailedForm, PageContext};
@@ -112,6 +113,12 @@ pub(crate) async fn problem(app: &AppState, request: Request, problem: Problem) 
     draw(app, request, PageContext { problem: Some(problem), ..PageContext::default() }).await
 }
 
+/// Renders a page that shows a problem with a way on, from which the visitor returns to the path `next`.
+pub(crate) async fn problem_on_the_way(app: &AppState, request: Request, problem: Problem, next: String) -> Response {
+    let form = FailedForm { values: vec![("next", next)], errors: Vec::new() };
+    draw(app, request, PageContext { problem: Some(problem), form, ..PageContext::default() }).await
+}
+
 /// Renders the page of the request's URL. Of `content`, the path, the query and the viewer are those of the request.
 async fn draw(app: &AppState, request: Request, content: PageContext) -> Response {
     let (mut parts, _) = request.into_parts();
@@ -120,9 +127,9 @@ async fn draw(app: &AppState, request: Request, content: PageContext) -> Respons
     let about = content.problem.as_ref().map(|problem| (problem.kind, problem.retry_after_ms));
     let query = parts.uri.query().map(pairs).unwrap_or_default();
     let captcha = captcha_of(app, parts.uri.path());
-    let has_passkeys = app.relying_party.is_some();
+    let (has_passkeys, has_demo) = (app.relying_party.is_some(), app.has_demo());
     let site_url = app.config.public_url.clone();
-    let context = PageContext { query, captcha, has_passkeys, site_url, ..request_context(&parts, content) };
+    let context = PageContext { query, captcha, has_passkeys, has_demo, site_url, ..request_context(&parts, content) };
     parts.extensions.insert(context);
     let (state, reload, options) = (app.page_state(), app.config.live_reload_port, leptos_options(app));
     let handler = leptos_axum::render_app_async_with_context(
@@ -160,12 +167,13 @@ fn captcha_of(app: &AppState, path: &str) -> Option<CaptchaWidget> {
     Some(CaptchaWidget { script, class, site_key: captcha.site_key.clone(), sources })
 }
 
-/// Returns a context with the path, the viewer and the hash of the session of a request, and the rest of `content`.
+/// Returns a context with the path, the viewer, the theme and the hash of the session of a request, and the rest of `content`.
 fn request_context(parts: &Parts, content: PageContext) -> PageContext {
     let token = parts.extensions.get::<Session>().and_then(Session::id);
     PageContext {
         path: parts.uri.path().to_owned(),
         viewer: parts.extensions.get::<CurrentUser>().and_then(|user| user.0.clone()),
+        theme: browser::theme(&parts.headers),
         session_hash: token.map(|token| session::token_hash(&token).to_vec()).unwrap_or_default(),
         ..content
     }
@@ -208,7 +216,7 @@ pub(crate) fn provide(state: &app::api::context::PageState, reload_port: Option<
 }
 
 /// Parses a query string into decoded pairs.
-fn pairs(query: &str) -> Vec<(String, String)> {
+pub(crate) fn pairs(query: &str) -> Vec<(String, String)> {
     let uri = format!("/?{query}").parse::<Uri>();
     uri.ok()
         .and_then(|uri| axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&uri).ok())

@@ -7,8 +7,9 @@ use crate::http::pages::{content, missing, page, provide};
 use crate::http::protect::{name_forbidden_user, protect};
 use crate::http::viewer::{admins, identify, recently_confirmed, signed_in};
 use crate::http::{
-    admin, admin_import, admin_provider, admin_user, auth, billing, brand_images, browser, chat, data, export, factors,
-    identity, messages, passkeys, reset, second_factor, security, settings, site, top_users, turns, verify,
+    admin, admin_import, admin_provider, admin_user, auth, billing, brand_images, browser, chat, data, demo, export,
+    factors, identity, messages, passkeys, reset, second_factor, security, settings, site, theme, top_users, turns,
+    verify,
 };
 use crate::{AppState, telemetry};
 use axum::Router;
@@ -103,9 +104,10 @@ fn site_routes() -> Router<AppState> {
         .route("/status", get(content))
 }
 
-/// Returns the routes of the chat. `/api/chat` is the only one that spends money. It calls `turn::begin`, which admits the call.
+/// Returns the routes of the chat and the demo. `/api/chat` and `/api/demo` are the only ones that spend money. Both admit their call in `turn`.
 fn api_routes() -> Router<AppState> {
     Router::new()
+        .route("/api/demo", post(demo::answer))
         .route("/api/chat", post(chat::send))
         .route("/api/turns/{turn_id}", get(turns::status))
         .route("/api/turns/{turn_id}/events", get(chat::events))
@@ -121,8 +123,9 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route("/", get(page))
         .route("/pricing", get(page))
         .merge(site_routes())
-        .route("/sign-up", get(page).post(auth::sign_up))
-        .route("/sign-in", get(page).post(auth::sign_in))
+        .route("/theme", post(theme::set))
+        .route("/sign-up", get(auth::form_page).post(auth::sign_up))
+        .route("/sign-in", get(auth::form_page).post(auth::sign_in))
         .route("/sign-in/second", get(second_factor::show).post(second_factor::submit))
         .route("/sign-in/passkey/begin", post(passkeys::begin_sign_in))
         .route("/sign-in/passkey/finish", post(passkeys::finish_sign_in))
@@ -259,7 +262,7 @@ fn files(app: &AppState) -> Router<AppState> {
             "/fonts",
             tower::ServiceBuilder::new().layer(cached("public, max-age=31536000, immutable")).service(folder("fonts")),
         );
-    for name in ["password.js", "passkey.js"] {
+    for name in ["password.js", "passkey.js", "demo.js"] {
         router = router.route_service(&format!("/{name}"), ServeFile::new(root.join(name)));
     }
     router

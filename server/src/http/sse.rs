@@ -4,7 +4,7 @@ use crate::protection::streams::OpenStream;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use domain::Quota;
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use http::{HeaderMap, HeaderValue, header};
 use relay::{Entry, Tail};
 use std::convert::Infallible;
@@ -16,18 +16,24 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Streams a tail of events until its end, or until its session ends. `quota` fills the rate limit headers.
 pub(crate) fn answer(tail: Tail, quota: Option<&Quota>, stream: OpenStream) -> Response {
     let ended = stream.ended().cancelled_owned();
-    let events = tail.take_until(ended).map(move |entry| {
+    let mut response = events(tail.take_until(ended).map(move |entry| {
         // The user's slot is taken until the stream is dropped.
         let _stream = &stream;
-        Ok::<_, Infallible>(event(&entry))
-    });
+        entry
+    }));
+    if let Some(quota) = quota {
+        limit_headers(response.headers_mut(), quota);
+    }
+    response
+}
+
+/// Streams events until their end.
+pub(crate) fn events(entries: impl Stream<Item = Entry> + Send + 'static) -> Response {
+    let events = entries.map(|entry| Ok::<_, Infallible>(event(&entry)));
     let mut response = Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store, no-transform"));
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    if let Some(quota) = quota {
-        limit_headers(headers, quota);
-    }
     response
 }
 

@@ -7,6 +7,7 @@ use crate::http::account_form::{reject, unreadable};
 use crate::http::browser::client_info;
 use crate::http::current_user::CurrentUser;
 use crate::http::extract::{SignedIn, read_form};
+use crate::http::next::{chosen_plan, local, with_next};
 use crate::http::pages;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -15,13 +16,15 @@ use serde::Deserialize;
 /// The page that confirms an address. It says so once the address is verified.
 const PAGE: &str = "/verify";
 
-/// The form: the token of a link, or a code.
+/// The form: the token of a link, or a code, and the path that it leads on to.
 #[derive(Deserialize)]
 struct VerifyForm {
     #[serde(default)]
     token: String,
     #[serde(default)]
     code: String,
+    #[serde(default)]
+    next: String,
 }
 
 /// `POST /verify`: verifies an address by a link, in any browser, or by a code, in one that is signed in.
@@ -32,6 +35,7 @@ pub(crate) async fn verify(
 ) -> Result<Response, Failure> {
     let (form, again) = read_form::<VerifyForm>(request).await.map_err(unreadable)?;
     let client = client_info(&app, &again)?;
+    let is_signed_in = viewer.is_some();
     let verified = viewer.as_ref().filter(|viewer| viewer.is_verified).map(|viewer| viewer.email.clone());
     let done = match (form.token.is_empty(), viewer) {
         (false, _) => verify::by_link(&app, &client, &form.token).await,
@@ -40,8 +44,11 @@ pub(crate) async fn verify(
         (true, None) => return Ok(Redirect::to("/sign-in?next=/verify").into_response()),
     };
     match (done, verified) {
-        (Ok(()), _) => Ok(Redirect::to("/verify?confirmed=yes").into_response()),
-        (Err(rejection), None) => Ok(reject(&app, again, PAGE, vec![("code", form.code)], rejection).await),
+        (Ok(()), _) => Ok(Redirect::to(&page_after(&form.next, is_signed_in)).into_response()),
+        (Err(rejection), None) => {
+            let values = vec![("code", form.code), ("next", form.next)];
+            Ok(reject(&app, again, PAGE, values, rejection).await)
+        }
         // The page would only say that the address is confirmed.
         (Err(rejection), Some(email)) => {
             let Failure(mut problem) = rejection.into();
@@ -51,16 +58,38 @@ pub(crate) async fn verify(
     }
 }
 
+/// Returns the page that an address that was verified leads to: the path `next`, after signing in, or one that says so.
+fn page_after(next: &str, is_signed_in: bool) -> String {
+    match (local(next), is_signed_in) {
+        (Some(next), true) => next.to_owned(),
+        (Some(next), false) => format!("{}&confirmed=yes", with_next(PAGE, Some(next))),
+        (None, _) => format!("{PAGE}?confirmed=yes"),
+    }
+}
+
+/// The form that requests another mail.
+#[derive(Deserialize)]
+struct ResendForm {
+    #[serde(default)]
+    next: String,
+}
+
 /// `POST /verify/resend`: sends another link and code.
 pub(crate) async fn resend(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
     request: Request,
 ) -> Result<Response, Failure> {
-    let client = client_info(&app, &request)?;
-    match verify::resend(&app, &client, &viewer).await {
-        Ok(()) => Ok(Redirect::to("/verify?sent=yes").into_response()),
-        Err(rejection) => Ok(reject(&app, request, PAGE, Vec::new(), rejection).await),
+    let (form, again) = read_form::<ResendForm>(request).await.map_err(unreadable)?;
+    let client = client_info(&app, &again)?;
+    let plan = chosen_plan(&form.next);
+    match verify::resend(&app, &client, &viewer, plan).await {
+        Ok(()) => {
+            let page = plan
+                .map_or_else(|| format!("{PAGE}?sent=yes"), |plan| format!("{}&sent=yes", with_next(PAGE, Some(plan))));
+            Ok(Redirect::to(&page).into_response())
+        }
+        Err(rejection) => Ok(reject(&app, again, PAGE, vec![("next", form.next)], rejection).await),
     }
 }
 

@@ -13,14 +13,15 @@ use store::turn::TurnContext;
 pub(crate) async fn compare_budgets(app: AppState) {
     let compared = async {
         let context = store::turn::load_turn_context(&app.db, uuid::Uuid::nil().into(), None, AppState::now()).await?;
-        anyhow::Ok(app.quotas.rebuild_drifted_budgets(&all_caps(&app, &context)).await?)
+        let caps = Caps { demo: Some(app.config.demo_daily_spend), ..all_caps(&app, &context) };
+        anyhow::Ok(app.quotas.rebuild_drifted_budgets(&caps).await?)
     };
     if let Err(error) = compared.await {
         internal(&format!("{error:#}"));
     }
 }
 
-/// Returns all caps.
+/// Returns all caps on the turns of users.
 pub(super) fn all_caps(app: &AppState, context: &TurnContext) -> Caps {
     caps(app, context, context.offers.iter().map(|offer| &offer.model.name))
 }

@@ -112,7 +112,8 @@ async fn end_expired(app: &AppState, caps: &Caps, models: &[ModelSettings], turn
 /// Settles a turn with its usage and cost from the ledger. Idempotent.
 async fn settle(app: &AppState, turn: Unsettled, caps: &Caps) -> anyhow::Result<()> {
     let spent = Spent { tokens: turn.used, costs: turn.costs };
-    app.quotas.settle_by_id(&turn.subject, turn.turn_id, turn.at, &spent, caps).await?;
+    let caps = Caps { demo: turn.is_demo.then_some(app.config.demo_daily_spend), ..caps.clone() };
+    app.quotas.settle_by_id(&turn.subject, turn.turn_id, turn.at, &spent, &caps).await?;
     Ok(store::turn::mark_settled(&app.db, &[turn.turn_id]).await?)
 }
 

@@ -130,8 +130,8 @@ impl<'a> Letter<'a> {
             }
             Mail::PlanEnded { plan } => Self { plan, link: page("/pricing"), ..letter },
             Mail::Alert { message, .. } => Self { message: one_line(message), link: page("/admin/health"), ..letter },
-            Mail::VerifyEmail { seed } => Self {
-                link: by_token("/verify", seed, TokenKind::VerifyEmail)?,
+            Mail::VerifyEmail { seed, next } => Self {
+                link: with_next(by_token("/verify", seed, TokenKind::VerifyEmail)?, next.as_deref()),
                 code: seed.code(site.secret_key, TokenKind::VerifyEmail)?,
                 ..letter
             },
@@ -178,6 +178,17 @@ impl Mail {
         letter.subject = one_line(first.strip_prefix("Subject:").unwrap_or(first));
         let html = without_gaps(&html(&letter)?);
         Ok(RenderedMail { text: without_gaps(body), html, subject: letter.subject })
+    }
+}
+
+/// Adds the path that a link leads on to.
+fn with_next(link: String, next: Option<&str>) -> String {
+    match next {
+        Some(next) => {
+            let query = form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
+            format!("{link}&{query}")
+        }
+        None => link,
     }
 }
 
@@ -253,10 +264,11 @@ mod tests {
     fn the_links_and_codes_are_those_that_the_table_knows() {
         use crate::accounts::tokens;
         let seed = Seed::new();
-        let mail = Mail::VerifyEmail { seed: seed.clone() };
+        let mail = Mail::VerifyEmail { seed: seed.clone(), next: Some("/pricing?plan=pro".to_owned()) };
         let text = mail.render(&recipient("Ann"), &SITE).unwrap().text;
         let token = seed.token(SITE.secret_key, TokenKind::VerifyEmail).unwrap();
-        assert!(text.contains(&format!("https://x.example/verify?token={token}")), "{text}");
+        let link = format!("https://x.example/verify?token={token}&next=%2Fpricing%3Fplan%3Dpro");
+        assert!(text.contains(&link), "{text}");
         assert!(text.contains(&seed.code(SITE.secret_key, TokenKind::VerifyEmail).unwrap()), "{text}");
         assert!(tokens::token_hash(&token).is_some());
         // What waits in the queue is useless without the key.

@@ -44,8 +44,12 @@ pub(crate) enum Mail {
     PlanEnded { plan: String },
     /// To an admin: an alert has begun or is resolved.
     Alert { message: String, is_over: bool },
-    /// A link and a code that verify the account's address.
-    VerifyEmail { seed: Seed },
+    /// A link and a code that verify the account's address. The link leads on to `next`.
+    VerifyEmail {
+        seed: Seed,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<String>,
+    },
     /// A link to set a new password.
     ResetPassword { seed: Seed },
     /// The password was changed or reset.

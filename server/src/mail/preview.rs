@@ -14,7 +14,7 @@ pub(crate) fn all() -> Vec<(&'static str, Mail)> {
     let plan = || "Pro".to_owned();
     let message = || "Spend is at 80 % of the daily cap".to_owned();
     vec![
-        ("verify_email", Mail::VerifyEmail { seed: Seed::new() }),
+        ("verify_email", Mail::VerifyEmail { seed: Seed::new(), next: None }),
         ("reset_password", Mail::ResetPassword { seed: Seed::new() }),
         ("password_changed", Mail::PasswordChanged { at }),
         ("confirm_new_email", Mail::ConfirmNewEmail { seed: Seed::new() }),

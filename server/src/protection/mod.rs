@@ -16,6 +16,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use streams::OpenStreams;
 use time::OffsetDateTime;
+use tokio::sync::Semaphore;
+
+/// Maximum number of demos that this process runs at once.
+const DEMOS: usize = 8;
 
 /// The limits of this process.
 pub(crate) struct Protection {
@@ -27,6 +31,8 @@ pub(crate) struct Protection {
     pub forwards: IgnoredForwards,
     /// Open streams.
     pub streams: Arc<OpenStreams>,
+    /// Slots for demos that run at once.
+    pub demos: Arc<Semaphore>,
     sign_up_refused_at: Mutex<Option<OffsetDateTime>>,
 }
 
@@ -38,6 +44,7 @@ impl Protection {
             attempts: LocalAttempts::new(),
             forwards: IgnoredForwards::default(),
             streams: Arc::default(),
+            demos: Arc::new(Semaphore::new(DEMOS)),
             sign_up_refused_at: Mutex::default(),
         }
     }

@@ -27,7 +27,7 @@ pub(crate) fn caps<'a>(app: &AppState, context: &TurnContext, models: impl IntoI
         let offer = context.offers.iter().find(|offer| offer.model.name == *name)?;
         offer.daily_spend.map(|cap| (name.clone(), cap))
     };
-    Caps { global: caps.into_iter().flatten().min(), models: models.into_iter().filter_map(cap).collect() }
+    Caps { global: caps.into_iter().flatten().min(), models: models.into_iter().filter_map(cap).collect(), demo: None }
 }
 
 /// Reserves the turn's maximum usage. Returns `None` if this turn was admitted before.
@@ -69,7 +69,10 @@ async fn reserve(app: &AppState, request: &TurnRequest, caps: &Caps) -> Result<V
 async fn refusal(app: &AppState, request: &TurnRequest, refused: Refused) -> Result<Problem, Failure> {
     let (plan, demand) = (&request.viewer.plan, request.demand);
     Ok(match refused {
-        Refused::SpendCap { budget: Budget::Global, retry_after_ms } => Problem::spend_cap(retry_after_ms),
+        // Only the demo reserves in its own budget.
+        Refused::SpendCap { budget: Budget::Global | Budget::Demo, retry_after_ms } => {
+            Problem::spend_cap(retry_after_ms)
+        }
         Refused::SpendCap { budget: Budget::Model(_), retry_after_ms } => {
             Problem::model_spend_cap(&request.model.label, retry_after_ms)
         }

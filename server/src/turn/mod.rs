@@ -7,6 +7,7 @@ pub(crate) mod circuit;
 mod close;
 pub(crate) mod counting;
 mod cut;
+pub(crate) mod demo;
 mod drain;
 mod endpoint;
 mod finish;

@@ -43,8 +43,10 @@ async fn pages_send_only_what_they_need() {
         "/admin".into(),
         format!("/admin/users/{user}"),
     ];
-    for path in PUBLIC.iter().map(ToString::to_string).chain(paths) {
-        let response = admin.get(&path).await;
+    let visitor = app.visitor();
+    let public = PUBLIC.iter().map(|path| (&visitor, (*path).to_owned()));
+    for (client, path) in public.chain(paths.into_iter().map(|path| (&admin, path))) {
+        let response = client.get(&path).await;
         assert_eq!(response.status(), StatusCode::OK, "{path}");
         let policy = response.headers()["content-security-policy"].to_str().unwrap().to_owned();
         assert!(

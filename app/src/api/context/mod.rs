@@ -4,6 +4,7 @@ mod identity;
 mod conversation;
 mod model;
 mod owner;
+mod plan;
 mod security;
 mod status;
 mod usage;
@@ -13,6 +14,7 @@ pub(crate) use conversation::chat_view;
 pub use conversation::messages;
 pub(crate) use model::providers;
 pub(crate) use owner::{audit, health, models, plans, top_users, user, users};
+pub(crate) use plan::{home, plan_catalog};
 pub(crate) use security::{factors_of, security_of};
 pub use status::StatusCache;
 pub(crate) use status::status_of;
@@ -144,34 +146,6 @@ pub(crate) async fn quota(state: &PageState, viewer: &Viewer) -> Result<Quota, R
             }))
         }
     }
-}
-
-/// Loads all plans with the viewer's subscription and trial eligibility. `viewer` is `None` for a visitor who is signed out.
-pub(crate) async fn plan_catalog(
-    state: &PageState,
-    viewer: Option<&Viewer>,
-) -> Result<crate::view::plan::PlanCatalog, Refusal> {
-    use crate::view::plan::{PlanCatalog, PlanOffer};
-    let fail = |error| state.fail(error);
-    let plans = store::plan::list(&state.db).await.map_err(fail)?;
-    let models = model::usable_models(state).await?;
-    let label = |name: &domain::ModelName| {
-        let found = models.iter().find(|model| model.name == *name && !model::is_demo(model));
-        found.map(|model| model.label.clone())
-    };
-    let offers = plans
-        .into_iter()
-        .map(|plan| PlanOffer { models: plan.models.iter().filter_map(label).collect(), plan })
-        .collect();
-    let (mut trial_available, mut current_subscription) = (true, None);
-    if let Some(viewer) = viewer {
-        let payer = store::account::payer(&state.db, viewer.user_id).await.map_err(fail)?;
-        trial_available = payer.is_some_and(|payer| !payer.tried);
-        let subscriptions = store::subscription::of_user(&state.db, viewer.user_id).await.map_err(fail)?;
-        let live = subscriptions.into_iter().find(|subscription| subscription.status.is_live());
-        current_subscription = live.and_then(|live| Some((live.plan?, live.period)));
-    }
-    Ok(PlanCatalog { offers, payments: state.payments, trial_available, current_subscription })
 }
 
 /// Loads a user's billing data.

@@ -10,14 +10,19 @@ use time::Date;
 /// Kind of the alerts about providers that have no credit left or reject the API key.
 const PROVIDER_ACCOUNT: &str = "provider_account";
 
-/// Loads the models that can be used now, in the order of the model picker: they are enabled, have a price in force, have not ended, and
-/// their provider is available.
+/// Loads the models that can be used now, in the order of the model picker.
 pub(super) async fn usable_models(state: &PageState) -> Result<Vec<Model>, Refusal> {
+    Ok(usable(state).await?.into_iter().map(|row| row.model).collect())
+}
+
+/// Loads the models that can be used now with their prices, in the order of the model picker: they are enabled, have a price in force, have not
+/// ended, and their provider is available.
+pub(super) async fn usable(state: &PageState) -> Result<Vec<ModelSettings>, Refusal> {
     list_usable(state).await.map_err(|error| state.fail(error))
 }
 
-/// As [`usable_models`], for a page that is shown without them if the query fails.
-pub(super) async fn list_usable(state: &PageState) -> store::Result<Vec<Model>> {
+/// As [`usable`], for a page that is shown without them if the query fails.
+pub(super) async fn list_usable(state: &PageState) -> store::Result<Vec<ModelSettings>> {
     let now = (state.now)();
     let settings = store::model_rule::list(&state.db, now).await?;
     let is_usable = |row: &ModelSettings| {
@@ -26,7 +31,7 @@ pub(super) async fn list_usable(state: &PageState) -> store::Result<Vec<Model>> 
             && row.model.ends_at.is_none_or(|day| day > now.date())
             && (state.offers)(&row.model)
     };
-    Ok(settings.into_iter().filter(is_usable).map(|row| row.model).collect())
+    Ok(settings.into_iter().filter(is_usable).collect())
 }
 
 /// Returns whether a model is the built-in demo.

@@ -66,7 +66,8 @@ fn own(label: &str, about: &str, is_available: bool) -> Service {
 /// Describes the providers whose models can be used now.
 async fn providers(state: &PageState, now: OffsetDateTime) -> store::Result<Vec<Service>> {
     let mut models: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for model in list_usable(state).await? {
+    for row in list_usable(state).await? {
+        let model = row.model;
         models.entry(model.provider.label).or_default().push(model.label);
     }
     let first = start_of_hour(now) - time::Duration::hours(HOURS - 1);

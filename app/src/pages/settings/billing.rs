@@ -96,13 +96,15 @@ pub fn Connection(
         Payments::FakeProvider => {
             view! { <p class="note"><strong>"Test mode: no money moves."</strong>" Payments go to a Stripe simulator."</p> }.into_any()
         }
-        Payments::NotConnected => view! {
-            <p class="note">
-                <strong>"Billing isn't set up on this server."</strong>
-                " To sell plans, set STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRET and run `quotient plans push`."
-            </p>
+        Payments::NotConnected => {
+            // Names of settings are for admins only.
+            let is_admin = page_context().viewer.is_some_and(|viewer| viewer.is_admin);
+            let what = match is_admin {
+                true => " To sell plans, set STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRET and run `quotient plans push`.",
+                false => " Plans can't be bought yet.",
+            };
+            view! { <p class="note"><strong>"Billing isn't set up on this server."</strong>{what}</p> }.into_any()
         }
-        .into_any(),
     }
 }
 

@@ -144,7 +144,10 @@ async fn refresh_period(tx: &mut Tx, period: ReportPeriod, as_of: OffsetDateTime
     .await?;
     sqlx::query!(
         "insert into usage_period (period, as_of, users, rows, revenue_picos)
-         select $1, $2, count(*) filter (where is_active), count(*),
+         select $1, $2,
+                -- The demo is a row of the report, but no user.
+                count(*) filter (where is_active and subject_id is distinct from (select subject_id from usage_subject where subject = 'demo')),
+                count(*),
                 coalesce((select (sum(prorated_usd(amount_minor, period, paid)) * 1000000000000)::bigint
                           from (select amount_minor, period, sum(paid) as paid from subscriptions_paid($3, $4) group by 1, 2) p), 0)
          from usage_report where period = $1 and model = ''
@@ -185,9 +188,11 @@ async fn rebuild_sums(tx: &mut Tx, kept: OffsetDateTime) -> Result<()> {
     sqlx::query!("delete from usage_day where day >= ($1::timestamptz at time zone 'UTC')::date", kept)
         .execute(&mut *tx)
         .await?;
-    sqlx::query!("insert into usage_subject (subject) select distinct subject from ai_usage on conflict do nothing")
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query!(
+        "insert into usage_subject (subject) select distinct summed_subject(purpose, subject) from ai_usage on conflict do nothing"
+    )
+    .execute(&mut *tx)
+    .await?;
     sqlx::query!(
         "insert into usage_hour
          select subject_id, model, date_trunc('hour', created_at, 'UTC') as hour, count(*) filter (where corrects is null and call_no = 1),
@@ -195,7 +200,8 @@ async fn rebuild_sums(tx: &mut Tx, kept: OffsetDateTime) -> Result<()> {
                 sum(cache_read_tokens), sum(cache_write_tokens), sum(output_tokens), sum(reasoning_tokens),
                 coalesce(sum(estimated_tokens) filter (where corrects is null and input_tokens + cache_read_tokens + cache_write_tokens > 0), 0),
                 (sum(cost_usd) * 1000000000000)::bigint
-         from ai_usage join usage_subject using (subject) where status <> 'pending' and created_at >= $1 group by 1, 2, 3 order by 3, 1",
+         from ai_usage u join usage_subject s on s.subject = summed_subject(u.purpose, u.subject)
+         where status <> 'pending' and created_at >= $1 group by 1, 2, 3 order by 3, 1",
         kept,
     )
     .execute(&mut *tx)

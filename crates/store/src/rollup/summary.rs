@@ -110,7 +110,7 @@ pub struct LargeShare {
 }
 
 /// Lists users who account for more than `percent` % of all users' cost or tokens since `since`. Returns an empty list while only one user
-/// has usage. At most 200.
+/// has usage. At most 200. Without the demo on the site, which has a budget of its own.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -118,7 +118,9 @@ pub async fn large_shares(db: &mut Tx, since: OffsetDateTime, percent: u8) -> Re
     let rows = sqlx::query!(
         r#"with used as (
              select subject_id, sum(cost_picos) as cost, sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens) as tokens
-             from usage_hour where hour >= $1 group by subject_id
+             from usage_hour
+             where hour >= $1 and subject_id is distinct from (select subject_id from usage_subject where subject = 'demo')
+             group by subject_id
            ), total as (
              select sum(cost) as cost, sum(tokens) as tokens, count(*) as users from used
            )

@@ -23,6 +23,8 @@ pub struct Unsettled {
     pub turn_id: TurnId,
     /// The user's subject, which names the meters.
     pub subject: String,
+    /// Whether it was a demo on the site, which has a budget of its own.
+    pub is_demo: bool,
     /// When the turn was admitted.
     pub at: OffsetDateTime,
     /// Tokens used by all of its calls.
@@ -39,6 +41,7 @@ pub struct Unsettled {
 pub async fn list_unsettled(db: impl PgExecutor<'_>, turn_id: Option<TurnId>) -> Result<Vec<Unsettled>> {
     let rows = sqlx::query!(
         r#"select t.turn_id, t.subject, t.created_at,
+                  exists (select from ai_usage u where u.turn_id = t.turn_id and u.created_at = t.created_at and u.purpose = 'demo') as "is_demo!",
                   array(select model from ai_usage u where u.turn_id = t.turn_id and u.created_at = t.created_at
                         order by call_no, ai_usage_id) as "models!",
                   array(select cost_usd from ai_usage u where u.turn_id = t.turn_id and u.created_at = t.created_at
@@ -58,6 +61,7 @@ pub async fn list_unsettled(db: impl PgExecutor<'_>, turn_id: Option<TurnId>) ->
         .map(|row| Unsettled {
             turn_id: row.turn_id.into(),
             subject: row.subject,
+            is_demo: row.is_demo,
             at: row.created_at,
             used: Tokens::from_db(row.used),
             costs: row

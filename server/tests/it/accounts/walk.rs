@@ -136,6 +136,8 @@ async fn reaches_only_public_routes(client: &TestClient, ids: &Ids) {
         "/status",
         "/robots.txt",
         "/sitemap.xml",
+        "/theme",
+        "/api/demo",
         "/sign-up",
         "/sign-in",
         "/sign-in/second",

@@ -57,13 +57,25 @@ async fn private_pages_are_not_listed() {
     }
 }
 
+/// Asserts that a page shows the questions that it has for search engines.
+fn shows_questions(page: &str, questions: &Value) {
+    let questions = questions["mainEntity"].as_array().unwrap();
+    assert!(questions.len() >= 6, "{questions:?}");
+    for question in questions {
+        assert!(page.contains(&format!("<summary>{}", question["name"].as_str().unwrap())), "{question}");
+    }
+}
+
 #[tokio::test]
 async fn structured_data_describes_site_plans_questions_and_posts() {
     let app = TestApp::new().await;
-    let site = structured(&app.visitor().text("/").await);
+    let home = app.visitor().text("/").await;
+    let site = structured(&home);
     let kinds: Vec<&str> =
         site[0]["@graph"].as_array().unwrap().iter().filter_map(|item| item["@type"].as_str()).collect();
     assert_eq!(kinds, ["Organization", "WebSite"]);
+    assert_eq!(site[1]["@type"], "FAQPage");
+    shows_questions(&home, &site[1]);
 
     let plans = structured(&app.visitor().text("/pricing").await);
     let products = plans[0]["@graph"].as_array().unwrap();
@@ -78,9 +90,7 @@ async fn structured_data_describes_site_plans_questions_and_posts() {
     let page = app.visitor().text("/help").await;
     let questions = structured(&page);
     assert_eq!(questions[0]["@type"], "FAQPage");
-    for question in questions[0]["mainEntity"].as_array().unwrap() {
-        assert!(page.contains(&format!("<summary>{}", question["name"].as_str().unwrap())), "{question}");
-    }
+    shows_questions(&page, &questions[0]);
 
     let post = structured(&app.visitor().text("/blog/what-a-token-is").await);
     assert_eq!(post[0]["@type"], "BlogPosting");

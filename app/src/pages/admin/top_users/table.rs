@@ -109,11 +109,13 @@ fn user_row(row: UserUsage, table: &Table<'_>) -> impl IntoView + use<> {
             <td>{write}</td>
         }
     });
+    let is_demo = row.is_demo();
     let who = match (row.user_id, row.email) {
         (Some(id), Some(email)) => {
             view! { <a href=format!("/admin/users/{id}") title=email.clone()>{email.clone()}</a> }.into_any()
         }
         (_, Some(email)) => email.into_any(),
+        (_, None) if is_demo => view! { <em>"Demo on the site"</em> }.into_any(),
         (_, None) => view! { <em>"deleted account"</em> }.into_any(),
     };
     view! {

@@ -1,0 +1,81 @@
+//! The footers of pages: a full one, and a slim one below the cards of sign-up and sign-in.
+
+use super::icon::Mark;
+use super::theme::ThemeSwitch;
+use crate::page_context::page_context;
+use domain::brand;
+use leptos::prelude::*;
+
+/// A link: whether it is shown, its path and its text.
+type Link = (bool, &'static str, &'static str);
+
+/// Pages of users, and those of visitors.
+const OWN: [Link; 3] = [(true, "/chat", "Chat"), (true, "/usage", "Usage"), (true, "/pricing", "Plans")];
+const PUBLIC: [Link; 2] = [(true, "/pricing", "Pricing"), (true, "/sign-up", "Create account")];
+/// Pages that explain the product.
+const HELP: [Link; 4] = [
+    (brand::HELP, "/help", "Help"),
+    (brand::STATUS, "/status", "Status"),
+    (brand::CHANGELOG, "/changelog", "Changelog"),
+    (brand::BLOG, "/blog", "Blog"),
+];
+/// Legal pages.
+const LEGAL: [Link; 3] = [(true, "/terms", "Terms"), (true, "/privacy", "Privacy"), (true, "/imprint", "Imprint")];
+
+/// The footer, at the bottom of the window on short pages.
+#[component]
+pub fn SiteFooter() -> impl IntoView {
+    let product: &[Link] = if page_context().viewer.is_some() { &OWN } else { &PUBLIC };
+    view! {
+        <footer class="site-footer">
+            <div class="footer-columns">
+                <div class="footer-brand">
+                    <p class="wordmark"><Mark/><span>{brand::NAME}</span></p>
+                    <p>{brand::TAGLINE}</p>
+                    {elsewhere()}
+                </div>
+                {column("Product", product, None)}
+                {column("Help", &HELP, Some(contact()))}
+                {column("Legal", &LEGAL, None)}
+            </div>
+            <div class="row"><span translate="no">{format!("© {}", brand::NAME)}</span><ThemeSwitch/></div>
+        </footer>
+    }
+}
+
+/// A footer of one line.
+#[component]
+pub fn SlimFooter() -> impl IntoView {
+    view! {
+        <footer class="site-footer slim">
+            <div class="row">
+                <ul class="footer-line">{items(&LEGAL)}<li><a href=contact()>"Contact us"</a></li></ul>
+                <ThemeSwitch/>
+            </div>
+        </footer>
+    }
+}
+
+fn contact() -> String {
+    format!("mailto:{}", brand::SUPPORT_EMAIL)
+}
+
+/// A titled list of links, with one to contact the owner if `contact` is given.
+fn column(title: &'static str, links: &[Link], contact: Option<String>) -> impl IntoView + use<> {
+    let contact = contact.map(|href| view! { <li><a href=href>"Contact us"</a></li> });
+    view! { <nav aria-label=title><h2>{title}</h2><ul>{items(links)}{contact}</ul></nav> }
+}
+
+fn items(links: &[Link]) -> impl IntoView + use<> {
+    let shown = links.iter().filter(|(is_shown, ..)| *is_shown);
+    shown.map(|(_, path, label)| view! { <li><a href=*path>{*label}</a></li> }).collect_view()
+}
+
+/// The links of the owner's choice. Renders nothing without any.
+fn elsewhere() -> impl IntoView {
+    brand::LINKS.first().map(|_| {
+        let links =
+            brand::LINKS.iter().map(|(label, href)| view! { <li><a href=*href>{*label}</a></li> }).collect_view();
+        view! { <ul class="footer-line">{links}</ul> }
+    })
+}

@@ -1,0 +1,52 @@
+//! The theme of pages: the switch, and what the document's head says about it.
+
+use super::icon::{Draw, Icon};
+use crate::page_context::page_context;
+use crate::view::theme::Theme;
+use leptos::prelude::*;
+
+/// The switch between the system's theme, light and dark. A form, so that it needs no script: the page that it leads back to is rendered with
+/// the theme, without a flash of the other one.
+#[component]
+pub fn ThemeSwitch() -> impl IntoView {
+    let context = page_context();
+    let button = |theme: Theme| {
+        let (icon, label) = match theme {
+            Theme::System => (Icon::Monitor, "System theme"),
+            Theme::Light => (Icon::Sun, "Light theme"),
+            Theme::Dark => (Icon::Moon, "Dark theme"),
+        };
+        let is_chosen = (theme == context.theme).to_string();
+        view! {
+            <button name="theme" value=theme.as_str() class="quiet icon-button" aria-label=label title=label aria-pressed=is_chosen><Draw icon/></button>
+        }
+    };
+    view! {
+        <form method="post" action="/theme" class="theme-switch">
+            <input type="hidden" name="next" value=context.path_and_query()/>
+            <fieldset>
+                <legend class="unseen">"Theme"</legend>
+                {Theme::ALL.map(button).into_iter().collect_view()}
+            </fieldset>
+        </form>
+    }
+}
+
+/// The colors of the browser's own parts: those of both themes, or that of the chosen one.
+#[component]
+pub fn ThemeColors(
+    /// The page's background in the light theme.
+    light: &'static str,
+    /// The page's background in the dark theme.
+    dark: &'static str,
+) -> impl IntoView {
+    match page_context().theme {
+        Theme::System => view! {
+            <meta name="theme-color" media="(prefers-color-scheme: light)" content=light/>
+            <meta name="theme-color" media="(prefers-color-scheme: dark)" content=dark/>
+        }
+        .into_any(),
+        Theme::Light => view! { <meta name="theme-color" content=light/> }.into_any(),
+        Theme::Dark => view! { <meta name="theme-color" content=dark/> }.into_any(),
+    }
+}

@@ -1,0 +1,340 @@
+//! The live demo on the site: one short answer for a visitor without an account. It is a turn of its own that is admitted, recorded and settled
+//! like any other, with a budget of its own and a ledger row without a user. Nothing else is kept: its events are in this process's memory
+//! until it ends.
+
+use super::admit::caps;
+use super::answer::Answer;
+use super::close::{Grant, Uncounted, close};
+use super::drain;
+use super::html::Presentation;
+use super::open::open;
+use super::persist::{admitted_at, confirm};
+use super::prompt::{Prompt, count};
+use super::record::{record, settle};
+use super::state::{ActiveTurn, OpenedTurn, PendingTurn, RunningTurn};
+use super::stream::stream;
+use super::turn_request::max_cost;
+use super::undo::release;
+use crate::AppState;
+use crate::failure::{Failure, internal};
+use domain::{
+    ConversationId, Model, Plan, PlanId, PriceList, Problem, ProblemKind, PromptMessage, Role, Thinking, Tokens,
+    TurnEvent, TurnId, UserId, Viewer, WireFormat,
+};
+use providers::estimate::Estimate;
+use quota::{Budget, Caps, Demand, Refused, Reservation, Verdict, quota_of};
+use relay::{Relay, Tail};
+use store::turn::{AvailableModel, NewDemoCall, TurnContext};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use uuid::Uuid;
+
+/// Maximum length of an answer.
+const MAX_OUTPUT: Tokens = Tokens(300);
+/// Minimum output that is worth a call.
+const MIN_OUTPUT: Tokens = Tokens(64);
+/// Follows the visitor's question, so that the answer is complete within its maximum length.
+const BRIEFLY: &str = "(Answer in at most 120 words.)";
+/// What one address may use: questions in any minute, tokens in any 24 hours (about twenty answers), and answers at once. An address may be a
+/// whole office.
+const REQUESTS_PER_MINUTE: u64 = 4;
+const TOKENS_PER_DAY: Tokens = Tokens(10_000);
+const IN_FLIGHT: u64 = 2;
+
+/// A demo that has begun.
+pub(crate) struct StartedDemo {
+    pub turn_id: TurnId,
+    /// Stands for the visitor, who has no account.
+    pub viewer: Viewer,
+    /// Its events from the first one.
+    pub tail: Tail,
+    /// What the HTML view shows beside its events.
+    pub presentation: Presentation,
+}
+
+/// The result of starting a demo.
+type Head = Result<StartedDemo, Failure>;
+
+/// Answers a question and returns once the answer has begun. `subject` names the meter of the visitor's address, and `slot` is taken until the
+/// answer has ended.
+pub(crate) async fn begin(
+    app: &AppState,
+    subject: String,
+    text: String,
+    slot: OwnedSemaphorePermit,
+) -> Result<StartedDemo, Failure> {
+    // The rest runs in a server task, so a closed tab doesn't affect it.
+    let (head, started) = oneshot::channel();
+    app.turns.spawn(run(app.clone(), subject, text, slot, head));
+    started.await.map_err(|_| internal(&"a demo's task is gone"))?
+}
+
+/// Returns a problem in words for a visitor, who has no draft, no plan and no other models.
+pub(crate) fn explain(problem: Problem) -> Problem {
+    let message = match problem.kind {
+        ProblemKind::Invalid => return problem,
+        ProblemKind::RequestsLimit | ProblemKind::TokensLimit | ProblemKind::AttemptsLimit => {
+            "You have used the demo as often as it allows for now. Sign up to go on."
+        }
+        ProblemKind::SpendCap => "The demo is used up for today. Sign up to go on.",
+        ProblemKind::InFlightLimit | ProblemKind::Overloaded => {
+            "The demo is busy right now. Try again in a moment, or sign up to go on."
+        }
+        _ => "The demo isn't available right now. Sign up to go on.",
+    };
+    Problem { message: message.to_owned(), upgrade: None, ..problem }
+}
+
+async fn run(app: AppState, subject: String, text: String, slot: OwnedSemaphorePermit, head: oneshot::Sender<Head>) {
+    // The demo continues even if the receiver of `head` is gone. Boxed, because what starting needs is dropped before the answer runs.
+    match Box::pin(start(&app, subject, &text)).await {
+        Ok((running, started)) => {
+            let _ = head.send(Ok(started));
+            finish(&app, running).await;
+        }
+        Err(failure) => drop(head.send(Err(failure))),
+    }
+    drop(slot);
+}
+
+/// Chooses the model, admits, writes and opens a demo. Returns once its first event is in the log.
+async fn start(app: &AppState, subject: String, text: &str) -> Result<(RunningTurn, StartedDemo), Failure> {
+    let turn_id = TurnId::at(AppState::now());
+    let context = store::turn::load_turn_context(&app.db, turn_id, None, AppState::now()).await?;
+    if app.draining.is_cancelled() {
+        return Err(Problem::restarting().into());
+    }
+    if context.switches.paused {
+        return Err(Problem::chat_paused().into());
+    }
+    let call = choose(app, &context, text).await?;
+    let viewer = visitor(subject, &call.model);
+    let caps = Caps { demo: Some(app.config.demo_daily_spend), ..caps(app, &context, [&call.model.name]) };
+    let max_cost = max_cost(&call.model, &call.price, call.demand.input, call.demand.output_max);
+    let reservation = match app.quotas.admit(&viewer, turn_id, call.demand, max_cost, &caps).await? {
+        Verdict::Granted(reservation) => reservation,
+        // Its id is new, so this is no repeated request.
+        Verdict::Running => return Err(Problem::overloaded().into()),
+        Verdict::Refused(refused) => return Err(refusal(&call, refused).into()),
+    };
+    let pending = write_pending(app, viewer, turn_id, call, reservation).await?;
+    let mut log = Relay::memory().open(turn_id);
+    let OpenedTurn { turn, sent, chunks } = open(app, pending, &log).await?;
+    log.begin(&TurnEvent::Turn {
+        turn_id,
+        conversation_id: turn.conversation_id,
+        model: turn.model.name.clone(),
+        fallback_for: None,
+        history_cut: None,
+        quota: quota_of(&turn.viewer.plan, turn.reservation.permit.snapshot()),
+    });
+    let started = StartedDemo {
+        turn_id,
+        viewer: turn.viewer.clone(),
+        tail: log.tail(),
+        presentation: Presentation { label: turn.model.label.clone(), user_html: String::new() },
+    };
+    Ok((RunningTurn { turn, sent, chunks, log }, started))
+}
+
+/// Returns the problem of a refusal.
+fn refusal(call: &DemoCall, refused: Refused) -> Problem {
+    match refused {
+        Refused::SpendCap { budget: Budget::Global | Budget::Demo, retry_after_ms } => {
+            Problem::spend_cap(retry_after_ms)
+        }
+        Refused::SpendCap { budget: Budget::Model(_), retry_after_ms } => {
+            Problem::model_spend_cap(&call.model.label, retry_after_ms)
+        }
+        Refused::TooLarge { max } => Problem::too_large(Tokens(call.demand.input), Tokens(max), None),
+        Refused::Limit { limit, retry_after_ms } => limit.problem(retry_after_ms, None),
+    }
+}
+
+/// A call that is ready to be admitted.
+struct DemoCall {
+    model: Model,
+    price: PriceList,
+    messages: Vec<PromptMessage>,
+    counted: Estimate,
+    demand: Demand,
+}
+
+/// Chooses the built-in demo model while no provider has a key, else the cheapest model that can be called now. Models that always reason come
+/// last, because little would be left of the answer.
+async fn choose(app: &AppState, context: &TurnContext, text: &str) -> Result<DemoCall, Failure> {
+    let today = AppState::now().date();
+    let is_usable = |model: &Model| {
+        model.ends_at.is_none_or(|day| day > today)
+            && app.providers.offers(model)
+            && app.providers.open_for_ms(model).is_none()
+    };
+    let usable = context.offers.iter().filter(|offer| is_usable(&offer.model));
+    let priced = usable.filter_map(|AvailableModel { model, price, .. }| Some((model, price.as_ref()?)));
+    let cheapest = priced.min_by_key(|(model, price)| {
+        let is_other = model.provider.wire_format != WireFormat::Demo;
+        (is_other, model.thinking == Thinking::Always, price.tier(Tokens(0)).output)
+    });
+    let (model, price) = cheapest.ok_or_else(|| Problem::model_unavailable(60_000))?;
+    let messages = vec![PromptMessage { role: Role::User, text: format!("{text}\n\n{BRIEFLY}") }];
+    let counted = count(app, nobody(), model, &messages).await?;
+    let output_max = MAX_OUTPUT.min(model.max_output);
+    if counted.estimated + output_max > model.context {
+        return Err(Problem::too_large(counted.estimated, model.context, None).into());
+    }
+    let demand =
+        Demand { input: counted.estimated.0, output_min: MIN_OUTPUT.min(output_max).0, output_max: output_max.0 };
+    Ok(DemoCall { model: model.clone(), price: price.clone(), messages, counted, demand })
+}
+
+/// The id in the place of a visitor's. No account has it, and no row is written with it.
+fn nobody() -> UserId {
+    UserId::from(Uuid::nil())
+}
+
+/// Returns what stands for a visitor: a user without an account, on a plan that no account has.
+fn visitor(subject: String, model: &Model) -> Viewer {
+    let plan = Plan {
+        id: PlanId("demo".to_owned()),
+        name: "Demo".to_owned(),
+        sort: 0,
+        requests_per_minute: REQUESTS_PER_MINUTE,
+        tokens_per_day: TOKENS_PER_DAY,
+        in_flight: IN_FLIGHT,
+        max_output: MAX_OUTPUT,
+        monthly_cents: 0,
+        yearly_cents: 0,
+        currency: "usd".to_owned(),
+        trial_days: 0,
+        monthly_price_id: None,
+        yearly_price_id: None,
+        shows_cost: false,
+        pitch: String::new(),
+        models: vec![model.name.clone()],
+    };
+    Viewer {
+        user_id: nobody(),
+        email: String::new(),
+        name: String::new(),
+        is_admin: false,
+        is_paused: false,
+        time_zone: "UTC".to_owned(),
+        subject,
+        plan,
+        grace_until: None,
+        is_verified: false,
+        authenticated_at: None,
+        is_two_factor: false,
+    }
+}
+
+/// Writes the pending ledger row and confirms the hold.
+async fn write_pending(
+    app: &AppState,
+    viewer: Viewer,
+    turn_id: TurnId,
+    call: DemoCall,
+    reservation: Reservation,
+) -> Result<PendingTurn, Failure> {
+    let DemoCall { model, price, messages, counted, .. } = call;
+    let now = admitted_at(&reservation);
+    let new = NewDemoCall {
+        turn_id,
+        subject: &viewer.subject,
+        model: &model.name,
+        price_id: price.tier(counted.estimated).id,
+        counted: counted.counted,
+        estimated: counted.estimated,
+        reserved: Tokens(reservation.permit.reserved()),
+        now,
+    };
+    let written = store::turn::write_demo_pending(&app.db, &new).await;
+    let call = match written {
+        Ok(call) => call,
+        Err(error) => {
+            release(app, reservation).await;
+            return Err(error.into());
+        }
+    };
+    let pending = PendingTurn {
+        started_conversation: false,
+        // The lowest effort: reasoning would take from the little output there is.
+        effort: model.efforts.first().cloned(),
+        turn: ActiveTurn {
+            viewer,
+            turn_id,
+            // Of no conversation.
+            conversation_id: ConversationId::at(now),
+            call,
+            model,
+            price,
+            fallback_for: None,
+            other: None,
+            other_input: Tokens(0),
+            estimated: counted.estimated,
+            max_output: Tokens(reservation.permit.output()),
+            reservation,
+        },
+        prompt: Prompt { conversation_id: None, retry_of: None, text: String::new(), messages, history_cut: None },
+        fallback: None,
+        hedge_after: None,
+    };
+    confirm(app, pending).await
+}
+
+/// Passes the answer on, records and settles it, and ends its log.
+async fn finish(app: &AppState, mut running: RunningTurn) {
+    let mut answer = stream(app, &mut running).await;
+    let RunningTurn { turn, chunks, mut log, .. } = running;
+    let last = last_event(&turn, &answer);
+    if drain::is_due(&turn.model, &answer) {
+        // The visitor doesn't wait while the rest of the call is read.
+        log.append(&[last]).await;
+        drop(log);
+        drain::read(app, &turn, chunks, &mut answer.receipt).await;
+        end(app, turn, &answer).await;
+    } else {
+        // Dropping the chunks cancels the call.
+        drop(chunks);
+        end(app, turn, &answer).await;
+        log.append(&[last]).await;
+    }
+}
+
+fn last_event(turn: &ActiveTurn, answer: &Answer) -> TurnEvent {
+    if let Some(problem) = answer.problem() {
+        return TurnEvent::Failed { problem: explain(problem) };
+    }
+    let (usage, usage_source) = close(Grant::of(turn), answer, Uncounted::Streamed);
+    let quota = quota_of(&turn.viewer.plan, turn.reservation.permit.snapshot());
+    TurnEvent::Finish { outcome: answer.outcome(), usage, usage_source, cost_usd: None, quota }
+}
+
+/// Records the call, without a message, and settles its meters.
+async fn end(app: &AppState, turn: ActiveTurn, answer: &Answer) {
+    let (usage, source) = close(Grant::of(&turn), answer, Uncounted::after(&turn.model, answer));
+    // A problem is logged; the reaper then ends this turn as lost.
+    if let Ok(cost) = record(app, &turn, None, answer, (usage, source)).await {
+        settle(app, turn, usage, cost).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problems_lead_to_the_sign_up_and_keep_their_retry_time() {
+        for problem in [
+            Problem::spend_cap(60_000),
+            Problem::attempts_limit("Too many attempts. Wait a moment, then try again.", 60_000),
+            Problem { retry_after_ms: Some(60_000), ..Problem::restarting() },
+            Problem::model_unavailable(60_000),
+        ] {
+            let explained = explain(problem.clone());
+            assert!(explained.message.contains("ign up to go on") && !explained.message.contains("draft"));
+            assert_eq!((explained.kind, explained.retry_after_ms), (problem.kind, Some(60_000)));
+        }
+        let invalid = Problem::invalid("text", "Enter a question.");
+        assert_eq!(explain(invalid.clone()), invalid);
+    }
+}
