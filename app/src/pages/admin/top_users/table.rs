@@ -1,7 +1,9 @@
 //! The table of the top users.
 
-use super::{day_of, signed};
+use super::figures::signed;
 use crate::components::chart::{Line, Share};
+use crate::components::duration::short_day;
+use crate::components::icon::{Draw, Icon};
 use crate::view::admin::TopUsersView;
 use crate::view::usage_filter::href;
 use domain::top_users::Order;
@@ -41,7 +43,7 @@ pub fn TopUsersTable(
     let drawn = rows.into_iter().map(|row| user_row(row, &table)).collect_view();
     view! {
         <div class="table-scroll" tabindex="0" role="region" aria-label="Top users">
-            <table class="compact numbers sticky">
+            <table class="compact numbers sticky opens top-users">
                 <thead><tr>
                     <th scope="col">"User"</th><th scope="col">"Plan"</th>
                     {head("Requests", Order::Requests)} {head("Tokens", Order::Tokens)} {head("Cost", Order::Cost)}
@@ -93,8 +95,8 @@ fn user_row(row: UserUsage, table: &Table<'_>) -> impl IntoView + use<> {
     let write = row.email.as_ref().map(|email| mail_link(email, &row, table));
     let line = table.line().map(|(first, last)| {
         let max = row.line.iter().zip(0_i64..).max_by_key(|(cost, n)| (**cost, *n));
-        let max = max.map(|(cost, n)| format!(", most on {}: {cost}", day_of(first + time::Duration::days(n))));
-        let title = format!("Cost by day from {} to {}{}", day_of(first), day_of(last), max.unwrap_or_default());
+        let max = max.map(|(cost, n)| format!(", most on {}: {cost}", short_day(first + time::Duration::days(n))));
+        let title = format!("Cost by day from {} to {}{}", short_day(first), short_day(last), max.unwrap_or_default());
         let values = row.line.iter().map(|cost| cost.0.max(0).unsigned_abs()).collect();
         view! { <td><Line title values/></td> }
     });
@@ -145,5 +147,5 @@ fn mail_link(email: &str, row: &UserUsage, table: &Table<'_>) -> impl IntoView +
     let coded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20");
     let to = coded(email).replace("%40", "@");
     let href = format!("mailto:{to}?subject={}&body={}", coded("Your usage"), coded(&body));
-    view! { <a href=href>"Send email"</a> }
+    view! { <a class="button quiet icon-button" href=href aria-label=format!("Send email to {email}") title="Send email"><Draw icon=Icon::Mail/></a> }
 }
