@@ -13,7 +13,7 @@ pub use conversation::messages;
 pub(crate) use model::providers;
 pub(crate) use owner::{audit, health, models, plans, top_users, user, users};
 pub(crate) use security::{factors_of, security_of};
-pub(crate) use usage::usage_of;
+pub(crate) use usage::{Reader, usage_of};
 
 use super::Refusal;
 use crate::page_context::{PageContext, PanicHandler};

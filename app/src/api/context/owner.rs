@@ -1,7 +1,7 @@
 //! Loads the data of the owner's pages.
 
 use super::model::warnings;
-use super::{PageState, Refusal, billing_of, refuse, usage_of};
+use super::{PageState, Reader, Refusal, billing_of, refuse, usage_of};
 use crate::view::admin::{
     AUDIT_ROWS, AccountList, AccountSummary, AuditList, KeyFigures, ModelUse, Moment, TopUsersView, USER_ROWS,
     UsageInterval,
@@ -234,7 +234,7 @@ pub(crate) async fn user(state: &PageState, id: domain::UserId) -> Result<crate:
     let found = store::account::user(db, id).await.map_err(fail)?;
     let user = found.ok_or_else(|| refuse(Problem::not_found("account")))?;
     let plans = store::plan::list(db).await.map_err(fail)?;
-    let usage = usage_of(state, db, &user.viewer, 30, true).await?;
+    let usage = usage_of(state, db, &user.viewer, 30, Reader::Owner).await?;
     let billing = billing_of(state, &user.viewer).await?;
     let granted = user.granted;
     let rules = store::account_rule::load(db, id, (state.now)()).await.map_err(fail)?;
