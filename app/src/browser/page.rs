@@ -26,7 +26,10 @@ pub fn show_new_conversation(id: &str, title: &str) {
 }
 
 fn add_sidebar_entry(href: &str, title: &str) {
-    let entry = (dom::element("conversations"), PageElement::create("li"), PageElement::create("a"));
+    if let Some(group) = dom::element("today-group") {
+        group.show(true);
+    }
+    let entry = (dom::element("today"), PageElement::create("li"), PageElement::create("a"));
     if let (Some(list), Some(item), Some(link)) = entry {
         link.set("href", href);
         link.set("aria-current", "page");

@@ -148,6 +148,8 @@ async fn chat_pages_have_each_element_of_their_island_once() {
             "chat",
             "title",
             "conversations",
+            "today-group",
+            "today",
             "show-shortcuts",
             "delete-button",
             "delete-form",
