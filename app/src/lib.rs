@@ -20,8 +20,8 @@ use leptos_router::{
 };
 use page_context::page_context;
 use pages::{
-    admin, chat, confirm, email_undo, forgot, home, pricing, reset, second_factor, settings, sign_in, sign_up, usage,
-    verify,
+    admin, chat, confirm, email_undo, forgot, gallery, home, pricing, reset, second_factor, settings, sign_in, sign_up,
+    usage, verify,
 };
 
 /// Returns whether a page has islands. Only these pages load wasm.
@@ -113,6 +113,7 @@ fn Pages() -> impl IntoView {
                 <Route path=path!("/admin/plans") view=admin::plans::Plans ssr=SsrMode::Async/>
                 <Route path=path!("/admin/audit") view=admin::audit::Audit ssr=SsrMode::Async/>
                 <Route path=path!("/admin/users/:user_id") view=admin::user::User ssr=SsrMode::Async/>
+                <Route path=path!("/dev/gallery") view=gallery::Gallery ssr=SsrMode::Async/>
             </Routes>
         </Router>
     }

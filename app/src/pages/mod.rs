@@ -5,6 +5,7 @@ pub mod chat;
 pub mod confirm;
 pub mod email_undo;
 pub mod forgot;
+pub mod gallery;
 pub mod home;
 pub mod pricing;
 pub mod reset;

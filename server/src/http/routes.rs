@@ -109,6 +109,8 @@ pub(crate) fn router(app: &AppState) -> Router {
         // Requested by scripts, so it responds with 401 and not with the way to the sign-in page.
         .route("/chat/{conversation_id}/messages", get(messages::messages))
         .route("/fn/{*name}", post(server_function));
+    #[cfg(debug_assertions)]
+    let for_everyone = for_everyone.route("/dev/gallery", get(crate::http::outbox::gallery));
     let for_viewers = Router::new()
         .route("/chat", get(page))
         .route("/chat/{conversation_id}", get(page))

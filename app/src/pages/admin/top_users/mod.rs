@@ -68,10 +68,8 @@ fn Shown(view: TopUsersView, filter: UsageFilter) -> impl IntoView {
         <Now now=view.now.clone() as_of=view.as_of filter=filter.clone()/>
         <CostChart view=view.clone() filter=filter.clone() of/>
         <WarningList warnings=view.warnings.clone()/>
-        <section class="list-head">
-            <h2>"Top users"</h2>
-            <Filter view=view.clone() filter=filter.clone()/>
-        </section>
+        <h2>"Top users"</h2>
+        <Filter view=view.clone() filter=filter.clone()/>
         <TopUsersTable view=view.clone() filter=filter.clone() full=true/>
         <Pager page pages href=move |page| href(&UsageFilter { page, ..path.clone() }, "/admin")/>
         <ByModel view=view.clone() of=of/>
