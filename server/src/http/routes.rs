@@ -89,6 +89,12 @@ fn factor_routes() -> Router<AppState> {
         .merge(changes)
 }
 
+/// Returns the pages for developers. They have no session and no user.
+#[cfg(debug_assertions)]
+fn development() -> Router<AppState> {
+    crate::http::outbox::router().route("/dev/gallery", get(crate::http::outbox::gallery))
+}
+
 /// Builds the complete router.
 pub(crate) fn router(app: &AppState) -> Router {
     let for_everyone = Router::new()
@@ -109,8 +115,6 @@ pub(crate) fn router(app: &AppState) -> Router {
         // Requested by scripts, so it responds with 401 and not with the way to the sign-in page.
         .route("/chat/{conversation_id}/messages", get(messages::messages))
         .route("/fn/{*name}", post(server_function));
-    #[cfg(debug_assertions)]
-    let for_everyone = for_everyone.route("/dev/gallery", get(crate::http::outbox::gallery));
     let for_viewers = Router::new()
         .route("/chat", get(page))
         .route("/chat/{conversation_id}", get(page))
@@ -164,7 +168,7 @@ pub(crate) fn router(app: &AppState) -> Router {
     let stripe =
         Router::new().route("/stripe/webhook", post(billing::webhook)).layer(DefaultBodyLimit::max(1024 * 1024));
     #[cfg(debug_assertions)]
-    let stripe = stripe.merge(crate::http::outbox::router());
+    let stripe = stripe.merge(development());
     let router = Router::new()
         .merge(stripe)
         .route("/healthz", get(async || "ok"))
