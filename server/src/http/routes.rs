@@ -89,10 +89,13 @@ fn factor_routes() -> Router<AppState> {
         .merge(changes)
 }
 
-/// Returns the pages for developers. They have no session and no user.
-#[cfg(debug_assertions)]
-fn development() -> Router<AppState> {
-    crate::http::outbox::router().route("/dev/gallery", get(crate::http::outbox::gallery))
+/// Returns the routes without a session: Stripe's webhook, which is authenticated by its signature, and the pages for developers.
+fn without_session() -> Router<AppState> {
+    let stripe =
+        Router::new().route("/stripe/webhook", post(billing::webhook)).layer(DefaultBodyLimit::max(1024 * 1024));
+    #[cfg(debug_assertions)]
+    let stripe = stripe.merge(crate::http::outbox::router()).route("/dev/gallery", get(crate::http::outbox::gallery));
+    stripe
 }
 
 /// Builds the complete router.
@@ -164,13 +167,8 @@ pub(crate) fn router(app: &AppState) -> Router {
         // Streams aren't compressed: each would need the memory of an encoder.
         .merge(api)
         .fallback(missing);
-    // No session and no browser: requests are authenticated by Stripe's signature.
-    let stripe =
-        Router::new().route("/stripe/webhook", post(billing::webhook)).layer(DefaultBodyLimit::max(1024 * 1024));
-    #[cfg(debug_assertions)]
-    let stripe = stripe.merge(development());
     let router = Router::new()
-        .merge(stripe)
+        .merge(without_session())
         .route("/healthz", get(async || "ok"))
         .route("/readyz", get(ready))
         .merge(files(app).layer(CompressionLayer::new()))
