@@ -2,6 +2,7 @@
 
 mod alerts;
 mod figures;
+mod pages;
 mod revenue;
 
 use crate::app::TestApp;
