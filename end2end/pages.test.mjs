@@ -39,12 +39,17 @@ test('axe finds no violations and no page overflows its width', { timeout: 600_0
       await page.getByRole('button', { name: 'Refresh' }).click();
       await page.getByRole('link', { name: '@example.com' }).first().waitFor();
       await inspect(page, '/admin', colorScheme);
-      for (const path of ['models', 'providers', 'health', 'users', 'plans', 'audit']) {
+      for (const path of ['models', 'providers', 'providers?edit=anthropic', 'providers?edit=', 'health', 'users', 'plans', 'audit', 'audit?page=9']) {
         await page.goto(`${app.url}/admin/${path}`);
         // Opens collapsed sections, which are inspected too.
         for (const folded of await page.locator('main summary').all()) await folded.click();
         await inspect(page, null, colorScheme);
       }
+      // The form of a new price opens above the page.
+      await page.goto(`${app.url}/admin/models`);
+      await page.getByRole('button', { name: 'New price of' }).first().click();
+      await page.getByRole('button', { name: 'Add price' }).waitFor();
+      await inspect(page, null, colorScheme);
       await page.goto(`${app.url}/admin`);
       await page.getByRole('link', { name: '@example.com' }).first().click();
       await page.getByRole('button', { name: 'Set plan' }).waitFor();

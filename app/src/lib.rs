@@ -24,8 +24,8 @@ use leptos_router::{
 };
 use page_context::page_context;
 use pages::{
-    admin, chat, confirm, content, email_undo, forgot, home, pricing, reset, second_factor, settings, sign_in, sign_up,
-    status, usage, verify,
+    admin, chat, confirm, content, email_undo, forgot, gallery, home, pricing, reset, second_factor, settings, sign_in,
+    sign_up, status, usage, verify,
 };
 use view::conversation::escaped;
 use view::theme::Theme;
@@ -140,6 +140,7 @@ fn Pages() -> impl IntoView {
                 <Route path=path!("/admin/plans") view=admin::plans::Plans ssr=SsrMode::Async/>
                 <Route path=path!("/admin/audit") view=admin::audit::Audit ssr=SsrMode::Async/>
                 <Route path=path!("/admin/users/:user_id") view=admin::user::User ssr=SsrMode::Async/>
+                <Route path=path!("/dev/gallery") view=gallery::Gallery ssr=SsrMode::Async/>
             </Routes>
         </Router>
     }

@@ -1,9 +1,9 @@
 //! Server functions of the owner's pages. They return a 404 to users who aren't admins.
 
 use super::Refusal;
-use crate::view::admin::{AccountSummary, HealthView, ModelsView, TopUsersView, UserView};
+use crate::view::admin::{AccountList, AuditList, HealthView, ModelsView, TopUsersView, UserView};
 use crate::view::provider::ProviderRow;
-use domain::{AuditEntry, ModelName, Plan, UsageFilter, UserId};
+use domain::{ModelName, Plan, UsageFilter, UserId};
 use leptos::prelude::*;
 
 /// Loads the health of the deployment.
@@ -23,7 +23,7 @@ pub async fn top_users(
     crate::api::context::top_users(&state, filter.checked().map_err(Refusal)?).await
 }
 
-/// Loads a page of accounts, newest first, and the number of accounts on all pages.
+/// Loads a page of accounts, newest first.
 #[server(prefix = "/fn", endpoint = "admin_users")]
 pub async fn users(
     /// Only users whose email contains this text; empty for all users.
@@ -32,7 +32,7 @@ pub async fn users(
     is_risky: bool,
     /// Page number, starting at 1.
     page: u32,
-) -> Result<(Vec<AccountSummary>, u64), Refusal> {
+) -> Result<AccountList, Refusal> {
     let state = crate::api::context::admin()?;
     crate::api::context::users(&state, &search, is_risky, page).await
 }
@@ -49,7 +49,7 @@ pub async fn plans() -> Result<(Vec<Plan>, Vec<ModelName>), Refusal> {
 pub async fn audit(
     /// Page number, starting at 1.
     page: u32,
-) -> Result<Vec<AuditEntry>, Refusal> {
+) -> Result<AuditList, Refusal> {
     let state = crate::api::context::admin()?;
     crate::api::context::audit(&state, page).await
 }

@@ -11,5 +11,5 @@ pub async fn own(
     days: u16,
 ) -> Result<UsageView, Refusal> {
     let (state, viewer) = (super::context::page_state()?, super::context::viewer()?);
-    super::context::usage_of(&state, &state.db, &viewer, days, viewer.plan.shows_cost).await
+    super::context::usage_of(&state, &state.db, &viewer, days, super::context::Reader::User).await
 }

@@ -22,11 +22,17 @@ pub fn show_new_conversation(id: &str, title: &str) {
     if let Some(button) = dom::element("delete-button") {
         button.show(true);
     }
+    if let Some(next) = dom::element("theme-next") {
+        next.set("value", &href);
+    }
     add_sidebar_entry(&href, title);
 }
 
 fn add_sidebar_entry(href: &str, title: &str) {
-    let entry = (dom::element("conversations"), PageElement::create("li"), PageElement::create("a"));
+    if let Some(group) = dom::element("today-group") {
+        group.show(true);
+    }
+    let entry = (dom::element("today"), PageElement::create("li"), PageElement::create("a"));
     if let (Some(list), Some(item), Some(link)) = entry {
         link.set("href", href);
         link.set("aria-current", "page");

@@ -1,6 +1,6 @@
 //! Formats durations and days.
 
-use time::{OffsetDateTime, UtcOffset};
+use time::{Date, OffsetDateTime, UtcOffset};
 
 /// Formats a duration in milliseconds, rounded up: "12 s", "4 min 5 s", "3 h 12 min".
 #[must_use]
@@ -27,6 +27,12 @@ pub fn wait(ms: u64) -> String {
 pub fn day(at: OffsetDateTime) -> String {
     let at = at.to_offset(UtcOffset::UTC);
     format!("{} {} {}", at.day(), at.month(), at.year())
+}
+
+/// Formats a day in few characters, as charts have it: "3 Mar".
+#[must_use]
+pub fn short_day(day: Date) -> String {
+    format!("{} {}", day.day(), &day.month().to_string()[..3])
 }
 
 /// Formats a timestamp in UTC: "3 March 2026, 14:05".

@@ -8,7 +8,11 @@ use leptos::prelude::*;
 /// The switch between the system's theme, light and dark. A form, so that it needs no script: the page that it leads back to is rendered with
 /// the theme, without a flash of the other one.
 #[component]
-pub fn ThemeSwitch() -> impl IntoView {
+pub fn ThemeSwitch(
+    /// Id of the field with the page to return to, for a page whose URL changes without a load.
+    #[prop(optional)]
+    next_id: Option<&'static str>,
+) -> impl IntoView {
     let context = page_context();
     let button = |theme: Theme| {
         let (icon, label) = match theme {
@@ -23,7 +27,7 @@ pub fn ThemeSwitch() -> impl IntoView {
     };
     view! {
         <form method="post" action="/theme" class="theme-switch">
-            <input type="hidden" name="next" value=context.path_and_query()/>
+            <input type="hidden" id=next_id name="next" value=context.path_and_query()/>
             <fieldset>
                 <legend class="unseen">"Theme"</legend>
                 {Theme::ALL.map(button).into_iter().collect_view()}

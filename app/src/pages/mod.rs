@@ -6,6 +6,7 @@ pub mod confirm;
 pub mod content;
 pub mod email_undo;
 pub mod forgot;
+pub mod gallery;
 pub mod home;
 pub mod pricing;
 pub mod reset;

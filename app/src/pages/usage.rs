@@ -1,12 +1,13 @@
 //! `/usage`: the viewer's usage by day and model.
 
 use crate::api;
-use crate::components::chart::{Bar, Bars, Share};
+use crate::components::chart::{Bar, Bars, Share, Unit};
+use crate::components::duration::short_day;
 use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
 use crate::components::meter::Meter;
 use crate::page_context::page_context;
-use crate::view::usage::UsageView;
+use crate::view::usage::{Turn, UsageView};
 use domain::{ModelName, Tokens, UsageSum};
 use leptos::prelude::*;
 use time::Date;
@@ -39,30 +40,51 @@ pub fn Usage() -> impl IntoView {
 fn Shown(usage: UsageView) -> impl IntoView {
     let quota = usage.quota.clone();
     let (zone, days) = (usage.time_zone.clone(), usage.days.len());
-    let bars: Vec<Bar> = usage
-        .refills
-        .iter()
-        .map(|(at, tokens)| Bar { label: at.clone(), value: tokens.0, text: format!("{tokens} at {at}") })
-        .collect();
-    let refills = bars.iter().any(|bar| bar.value > 0).then(|| {
-        view! {
-            <section>
-                <h2>"Token refill schedule"</h2>
-                <Bars title=format!("Token refill by half hour, in {zone}") bars/>
-                <p class="hint">"Tokens become available again 24 hours after you use them, rounded up to the next half hour. Nothing resets at midnight."</p>
-            </section>
-        }
-    });
+    let refills = usage.refills.clone();
     view! {
         <section class="panel today">
             <h2>"Remaining"</h2>
             <Meter quota/>
         </section>
-        {refills}
+        <Refills refills zone=zone.clone()/>
         <UsageDetails usage/>
         <p class="hint">{format!("Days and hours are in the time zone {zone}. ")}<a href="/settings">"Change time zone"</a></p>
-        <p class="actions"><a class="secondary small" href=format!("/usage.csv?days={days}") download>{format!("Download CSV of the last {days} days")}</a></p>
+        <p class="actions"><a class="button secondary small" href=format!("/usage.csv?days={days}") download>{format!("Download CSV of the last {days} days")}</a></p>
     }
+}
+
+/// Maximum number of times that are listed. More are a chart.
+const TIMES_LISTED: usize = 6;
+
+/// When used tokens become available again. A few times are a list, because a day with a few bars would be an empty chart. Renders nothing
+/// if no tokens were used.
+#[component]
+fn Refills(
+    /// Local time and tokens per half hour, soonest first.
+    refills: Vec<(String, Tokens)>,
+    /// The user's time zone.
+    zone: String,
+) -> impl IntoView {
+    let returning = refills.iter().filter(|(_, tokens)| !tokens.is_zero()).count();
+    let drawn = if returning <= TIMES_LISTED {
+        let rows = refills.into_iter().filter(|(_, tokens)| !tokens.is_zero()).map(|(at, tokens)| {
+            view! { <tr><th scope="row">{at}</th><td class="end">{format!("{tokens} tokens")}</td></tr> }
+        });
+        view! { <table class="compact numbers narrow"><tbody>{rows.collect_view()}</tbody></table> }.into_any()
+    } else {
+        let bar = |(at, tokens): (String, Tokens)| Bar { text: format!("{tokens} tokens"), label: at, value: tokens.0 };
+        let bars = refills.into_iter().map(bar).collect();
+        view! { <Bars title=format!("Token refill by half hour, in {zone}") bars unit=Unit::Tokens/> }.into_any()
+    };
+    (returning > 0).then(|| {
+        view! {
+            <section>
+                <h2>"Token refill schedule"</h2>
+                {drawn}
+                <p class="hint">"Tokens become available again 24 hours after you use them, rounded up to the next half hour. Nothing resets at midnight."</p>
+            </section>
+        }
+    })
 }
 
 /// A user's usage: totals, chart and tables. Also used on the admin page of a user.
@@ -71,7 +93,7 @@ pub fn UsageDetails(
     /// The usage to show.
     usage: UsageView,
 ) -> impl IntoView {
-    let UsageView { days, models, total, recent_turns, shows_cost, time_zone, .. } = usage;
+    let UsageView { days, models, total, recent_turns, shows_cost, shows_conversations, time_zone, .. } = usage;
     if total.requests == 0 {
         return view! {
             <section class="empty">
@@ -83,17 +105,6 @@ pub fn UsageDetails(
     }
     let bars = days.iter().map(|(day, sum)| bar(*day, sum, shows_cost)).collect::<Vec<_>>();
     let rows = models.iter().map(|(model, sum)| row(model, sum, &total, shows_cost)).collect_view();
-    let turns = recent_turns
-        .into_iter()
-        .map(|turn| {
-            view! {
-                <tr>
-                    <th scope="row">{turn.at}</th><td>{turn.model}</td><td>{turn.status}</td>
-                    <td class="end">{turn.tokens.to_string()}</td>{shows_cost.then(|| view! { <td class="end">{turn.cost.to_string()}</td> })}
-                </tr>
-            }
-        })
-        .collect_view();
     view! {
         <section class="figures">
             <p class="figure"><strong>{total.tokens().to_string()}</strong><span>"tokens"</span></p>
@@ -102,7 +113,7 @@ pub fn UsageDetails(
         </section>
         <section>
             <h2>"Tokens by day"</h2>
-            <Bars title=format!("Tokens by day, in {time_zone}") bars/>
+            <Bars title=format!("Tokens by day, in {time_zone}") bars unit=Unit::Tokens/>
         </section>
         <section>
             <h2>"By model"</h2>
@@ -118,25 +129,13 @@ pub fn UsageDetails(
                 </table>
             </div>
         </section>
-        <section>
-            <h2>"Recent responses"</h2>
-            <div class="table-scroll" tabindex="0" role="region" aria-label="Recent responses">
-                <table class="compact numbers">
-                    <thead><tr>
-                        <th scope="col">"When"</th><th scope="col">"Model"</th><th scope="col">"Ended"</th>
-                        <th scope="col" class="end">"Tokens"</th>
-                        {shows_cost.then(|| view! { <th scope="col" class="end">"Cost"</th> })}
-                    </tr></thead>
-                    <tbody>{turns}</tbody>
-                </table>
-            </div>
-        </section>
+        <RecentTurns turns=recent_turns shows_cost shows_conversations/>
     }
     .into_any()
 }
 
 fn bar(day: Date, sum: &UsageSum, shows_cost: bool) -> Bar {
-    let label = format!("{} {}", day.day(), &day.month().to_string()[..3]);
+    let label = short_day(day);
     let cost = if shows_cost { format!(", {}", sum.cost) } else { String::new() };
     let text = format!("{} tokens{cost}", sum.tokens());
     Bar { label, value: sum.tokens().0, text }
@@ -157,5 +156,62 @@ fn row(model: &ModelName, sum: &UsageSum, total: &UsageSum, shows_cost: bool) ->
             {shows_cost.then(|| view! { <td class="end">{sum.cost.to_string()}</td> })}
             <td><Share part whole/></td>
         </tr>
+    }
+}
+
+/// The most recent turns, each with its conversation if conversations are shown.
+#[component]
+fn RecentTurns(
+    /// The turns, newest first.
+    turns: Vec<Turn>,
+    /// Whether costs are shown.
+    shows_cost: bool,
+    /// Whether conversations are shown.
+    shows_conversations: bool,
+) -> impl IntoView {
+    let rows = turns.into_iter().map(|turn| {
+        let conversation = shows_conversations.then(|| {
+            let link = match turn.conversation {
+                Some((id, title)) => view! { <a href=format!("/chat/{id}") title=title.clone()>{title.clone()}</a> }.into_any(),
+                None => "Deleted conversation".into_any(),
+            };
+            view! { <td class="who">{link}</td> }
+        });
+        view! {
+            <tr>
+                <th scope="row">{turn.at}</th>{conversation}<td>{turn.model}</td><td>{ended(&turn.status)}</td>
+                <td class="end">{turn.tokens.to_string()}</td>{shows_cost.then(|| view! { <td class="end">{turn.cost.to_string()}</td> })}
+            </tr>
+        }
+    });
+    let rows = rows.collect_view();
+    view! {
+        <section>
+            <h2>"Recent responses"</h2>
+            <div class="table-scroll" tabindex="0" role="region" aria-label="Recent responses">
+                <table class="compact numbers">
+                    <thead><tr>
+                        <th scope="col">"When"</th>{shows_conversations.then(|| view! { <th scope="col">"Conversation"</th> })}
+                        <th scope="col">"Model"</th><th scope="col">"Ended"</th>
+                        <th scope="col" class="end">"Tokens"</th>
+                        {shows_cost.then(|| view! { <th scope="col" class="end">"Cost"</th> })}
+                    </tr></thead>
+                    <tbody>{rows}</tbody>
+                </table>
+            </div>
+        </section>
+    }
+}
+
+/// Describes how a turn ended, by its status in the ledger.
+fn ended(status: &str) -> &'static str {
+    match status {
+        "pending" => "In progress",
+        "finished" => "Finished",
+        "stopped" => "Stopped",
+        "truncated" => "Cut off",
+        "refused" => "Declined",
+        "filtered" => "Filtered",
+        _ => "Failed",
     }
 }

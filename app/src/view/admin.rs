@@ -43,8 +43,29 @@ pub struct Warnings {
     pub accounts: Vec<String>,
 }
 
-/// Cost by model on each day of a period.
-pub type DailyCost = Vec<(Date, Vec<(ModelName, Picos)>)>;
+/// Cost, tokens and requests of all users in a period.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyFigures {
+    /// Cost.
+    pub cost: Picos,
+    /// All tokens.
+    pub tokens: Tokens,
+    /// Number of requests.
+    pub requests: u64,
+}
+
+/// Usage of all users in one hour or UTC day.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageInterval {
+    /// Its start.
+    pub at: OffsetDateTime,
+    /// Cost by model.
+    pub cost: Vec<(ModelName, Picos)>,
+    /// All tokens.
+    pub tokens: Tokens,
+    /// Number of requests.
+    pub requests: u64,
+}
 
 /// The top users of a period.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,16 +74,20 @@ pub struct TopUsersView {
     pub as_of: Option<OffsetDateTime>,
     /// One page of rows, in the order of the filter.
     pub rows: Vec<UserUsage>,
+    /// Number of that page, starting at 1: the last one if the filter asks for a later one.
+    pub page: u32,
     /// Usage of all rows on all pages.
     pub total: UsageSum,
     /// Number of users with usage.
     pub users: u64,
     /// Number of rows on all pages, including users who were only refused.
     pub count: u64,
-    /// Cost of all users in the whole hours of the period, and in as many hours before it. `None` while the period has no whole hour.
-    pub change: Option<(Picos, Picos)>,
-    /// Cost by model on each day of the period. Includes days without usage.
-    pub days: DailyCost,
+    /// Figures of all users in the whole hours of the period, and in as many hours before it. `None` while the period has no whole hour.
+    pub change: Option<(KeyFigures, KeyFigures)>,
+    /// Usage over time in the period, including hours or days without usage.
+    pub intervals: Vec<UsageInterval>,
+    /// Whether the intervals are hours instead of days.
+    pub is_hourly: bool,
     /// First and last day of the users' sparklines, both included.
     pub line: Option<(Date, Date)>,
     /// Usage by model, the most expensive first.
@@ -252,6 +277,26 @@ pub struct AccountSummary {
     pub same_block: Option<u64>,
     /// Number of accounts whose address reaches the same mailbox, this one included, if there are several.
     pub same_address: Option<u64>,
+}
+
+/// A page of the account list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountList {
+    /// Accounts, newest first.
+    pub rows: Vec<AccountSummary>,
+    /// Number of accounts on all pages.
+    pub all: u64,
+    /// Number of the page, starting at 1: the last one if a later one was asked for.
+    pub page: u32,
+}
+
+/// A page of the audit log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditList {
+    /// Entries, newest first.
+    pub rows: Vec<AuditEntry>,
+    /// Whether there are older entries.
+    pub has_more: bool,
 }
 
 /// Number of users on a page of the account list.

@@ -1,6 +1,6 @@
 //! A user's usage.
 
-use domain::{ModelName, Picos, Quota, Tokens, UsageSum};
+use domain::{ConversationId, ModelName, Picos, Quota, Tokens, UsageSum};
 use serde::{Deserialize, Serialize};
 use time::Date;
 
@@ -23,6 +23,8 @@ pub struct UsageView {
     pub recent_turns: Vec<Turn>,
     /// Whether costs are shown. If not, all costs are zero.
     pub shows_cost: bool,
+    /// Whether the turns' conversations are shown: to the user, but not to the owner.
+    pub shows_conversations: bool,
     /// The user's time zone.
     pub time_zone: String,
 }
@@ -32,6 +34,8 @@ pub struct UsageView {
 pub struct Turn {
     /// When the turn started, formatted in the user's time zone.
     pub at: String,
+    /// The turn's conversation with its title. `None` if it was deleted, or if conversations aren't shown.
+    pub conversation: Option<(ConversationId, String)>,
     /// Name of the model that answered.
     pub model: String,
     /// The turn's final status, or `pending` while it is in progress.

@@ -70,12 +70,12 @@ impl ReportPeriod {
         }
     }
 
-    /// Parses the query parameters of a period. An unknown name is [`Self::Day`].
+    /// Parses the query parameters of a period. An unknown name is [`Self::Day`]. With a date, the period is custom, whatever its name is.
     ///
     /// # Errors
     /// Returns a message for the user if a custom period's dates are missing, reversed or more than ten years apart.
     pub fn parse(name: Option<&str>, from: Option<&str>, to: Option<&str>) -> Result<Self, &'static str> {
-        if name == Some("custom") {
+        if name == Some("custom") || from.is_some() || to.is_some() {
             let format = time::macros::format_description!("[year]-[month]-[day]");
             let day = |text: Option<&str>| text.and_then(|text| Date::parse(text, format).ok());
             let (Some(from), Some(to)) = (day(from), day(to)) else {
@@ -95,4 +95,23 @@ impl ReportPeriod {
 #[must_use]
 pub fn start_of_hour(at: OffsetDateTime) -> OffsetDateTime {
     at.replace_time(Time::from_hms(at.hour(), 0, 0).unwrap_or(Time::MIDNIGHT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::date;
+
+    #[test]
+    fn dates_make_a_period_custom() {
+        let parse = |name, from, to| ReportPeriod::parse(name, from, to);
+        let custom = ReportPeriod::Custom(date!(2026 - 03 - 01), date!(2026 - 03 - 09));
+        for name in [None, Some("custom"), Some("7d"), Some("century")] {
+            assert_eq!(parse(name, Some("2026-03-01"), Some("2026-03-09")), Ok(custom), "{name:?}");
+            assert!(parse(name, Some("2026-03-01"), None).is_err() && parse(name, None, Some("2026-03-09")).is_err());
+        }
+        assert_eq!(parse(Some("7d"), None, None), Ok(ReportPeriod::Week));
+        assert_eq!(parse(Some("century"), None, None), Ok(ReportPeriod::Day));
+        assert!(parse(Some("custom"), None, None).is_err());
+    }
 }

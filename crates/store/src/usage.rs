@@ -2,7 +2,7 @@
 
 use crate::rollup::Sums;
 use crate::{Db, Result};
-use domain::{ModelName, Picos, Tokens, TurnId, UsageSum, UserId};
+use domain::{ConversationId, ModelName, Picos, Tokens, TurnId, UsageSum, UserId};
 use sqlx::PgExecutor;
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
@@ -240,6 +240,22 @@ pub async fn today(db: impl PgExecutor<'_>, zone: &str, now: OffsetDateTime) -> 
         .await?)
 }
 
+/// Returns the instant at which the current day began in a time zone, or the one in UTC if Postgres doesn't know the zone, as
+/// [`known_zone`] does.
+///
+/// # Errors
+/// Returns an error if the query fails for another reason.
+pub async fn start_of_today(db: &Db, zone: &str, now: OffsetDateTime) -> Result<OffsetDateTime> {
+    let start = sqlx::query_scalar!(r#"select date_trunc('day', $1::timestamptz, $2) as "at!""#, now, zone);
+    match start.fetch_one(db).await {
+        // invalid_parameter_value
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("22023") => {
+            Ok(now.to_offset(time::UtcOffset::UTC).date().midnight().assume_utc())
+        }
+        start => Ok(start?),
+    }
+}
+
 /// Returns the instant at which a day begins in a time zone.
 ///
 /// # Errors
@@ -292,6 +308,8 @@ pub async fn by_day_and_model(
 pub struct LastTurn {
     /// When the turn started, in the user's time zone, such as `14:05, 3 Mar`.
     pub at: String,
+    /// The turn's conversation with its title; `None` if it was deleted.
+    pub conversation: Option<(ConversationId, String)>,
     /// Name of the model that answered.
     pub model: String,
     /// The final status, or `pending` while the turn is running.
@@ -302,17 +320,21 @@ pub struct LastTurn {
     pub cost: Picos,
 }
 
-/// Returns a user's last turns, newest first, without the text of their messages.
+/// Returns a user's last turns, newest first, without the text of their messages but with the titles of their conversations.
 ///
 /// # Errors
 /// Returns an error if the query fails.
 pub async fn last_turns(db: impl PgExecutor<'_>, owner: UserId, zone: &str, limit: i64) -> Result<Vec<LastTurn>> {
     let rows = sqlx::query!(
-        r#"select to_char(min(created_at) at time zone $2, 'FMHH24:MI, FMDD Mon') as "at!",
-                  (array_agg(model order by call_no desc))[1] as "model!", (array_agg(status order by call_no desc))[1] as "status!",
-                  sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens)::bigint as "tokens!", sum(cost_usd) as "cost!"
+        r#"select to_char(min(u.created_at) at time zone $2, 'FMHH24:MI, FMDD Mon') as "at!",
+                  c.conversation_id as "conversation_id?", c.title as "title?",
+                  (array_agg(u.model order by u.call_no desc))[1] as "model!", (array_agg(u.status order by u.call_no desc))[1] as "status!",
+                  sum(u.input_tokens + u.cache_read_tokens + u.cache_write_tokens + u.output_tokens)::bigint as "tokens!",
+                  sum(u.cost_usd) as "cost!"
            from (select * from ai_usage where user_id = $1 order by created_at desc limit $3::bigint * 4) u
-           group by turn_id order by min(created_at) desc limit $3::bigint"#,
+           left join turn t on t.turn_id = u.turn_id
+           left join conversation c on c.conversation_id = t.conversation_id and c.user_id = $1
+           group by u.turn_id, c.conversation_id, c.title order by min(u.created_at) desc limit $3::bigint"#,
         Uuid::from(owner),
         zone,
         limit,
@@ -323,6 +345,7 @@ pub async fn last_turns(db: impl PgExecutor<'_>, owner: UserId, zone: &str, limi
         .into_iter()
         .map(|row| LastTurn {
             at: row.at,
+            conversation: row.conversation_id.map(ConversationId::from).zip(row.title),
             model: row.model,
             status: row.status,
             tokens: Tokens::from_db(row.tokens),

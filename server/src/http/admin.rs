@@ -56,7 +56,7 @@ pub(crate) async fn set_plan_rules(
         actions::set_plan_rules(&app, admin.user_id, &plan, &rules).await
     }
     .await;
-    answer(&app, request, done, "/admin/plans").await
+    answer(&app, request, done, "/admin/plans?saved=yes").await
 }
 
 /// `POST /admin/health/reconcile`: compares with Stripe now.
@@ -139,7 +139,7 @@ pub(crate) async fn set_global(
         actions::set_global(&app, admin.user_id, change).await
     }
     .await;
-    answer(&app, request, done, "/admin/models").await
+    answer(&app, request, done, "/admin/models?saved=yes").await
 }
 
 /// The form for a model's rules. Missing fields leave the current value unchanged.
@@ -213,7 +213,7 @@ pub(crate) async fn set_model(
         actions::set_model(&app, admin.user_id, &model, change).await
     }
     .await;
-    answer(&app, request, done, "/admin/models").await
+    answer(&app, request, done, "/admin/models?saved=yes").await
 }
 
 /// The form that adds a price.
@@ -268,7 +268,7 @@ pub(crate) async fn add_price(
         actions::add_price(&app, admin.user_id, &model, &new).await
     }
     .await;
-    answer(&app, request, done, "/admin/models").await
+    answer(&app, request, done, "/admin/models?saved=yes").await
 }
 
 /// Parses when a price takes effect: now if the field is empty. Rejects times in the past, because past prices never change.

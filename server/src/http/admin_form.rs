@@ -4,11 +4,12 @@ use crate::AppState;
 use crate::failure::Failure;
 use crate::http::extract::SignedIn;
 use crate::http::pages;
+use app::page_context::FailedForm;
 use axum::Form;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts as _, Request};
 use axum::response::{IntoResponse, Redirect, Response};
-use domain::{Problem, Viewer};
+use domain::{Problem, ProblemKind, Viewer};
 use serde::de::DeserializeOwned;
 
 /// Extracts a form, the admin who sent it, and the request without its body. Responds with a page that shows the problem if the form can't
@@ -42,11 +43,20 @@ impl<T: DeserializeOwned + Send> FromRequest<AppState> for AdminForm<T> {
     }
 }
 
-/// Redirects to a page once an action is done, or renders the problem.
-pub(crate) async fn answer(app: &AppState, request: Request, done: Result<(), Failure>, to: &str) -> Response {
-    match done {
-        Ok(()) => Redirect::to(to).into_response(),
-        Err(Failure(problem)) => pages::problem(app, request, problem).await,
+/// Redirects to a page once an action is done. Renders that page with the reason if the form was invalid, or a page with another problem.
+pub(crate) async fn answer(app: &AppState, mut request: Request, done: Result<(), Failure>, to: &str) -> Response {
+    let problem = match done {
+        Ok(()) => return Redirect::to(to).into_response(),
+        Err(Failure(problem)) => problem,
+    };
+    let path = to.split('?').next().unwrap_or_default();
+    match path.parse() {
+        Ok(path) if problem.kind == ProblemKind::Invalid => {
+            *request.uri_mut() = path;
+            let form = FailedForm { values: Vec::new(), errors: vec![("", problem.message)] };
+            pages::form_again(app, request, form).await
+        }
+        _ => pages::problem(app, request, problem).await,
     }
 }
 

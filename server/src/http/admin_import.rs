@@ -105,7 +105,7 @@ pub(crate) async fn apply(
         (Ok(chosen), Ok(from)) => {
             let applied = store::catalogue::apply(&app.db, Some(admin.user_id), &chosen, from, now).await?;
             if applied.kept == 0 {
-                return Ok(Redirect::to("/admin/models").into_response());
+                return Ok(Redirect::to("/admin/models?saved=yes").into_response());
             }
             let kept = count(applied.kept, "price was", "prices were");
             let sentence =

@@ -200,7 +200,7 @@ pub(crate) async fn save(
         store::provider::save(&app.db, &provider).await?;
         audit(&app, admin.user_id, "save_provider", before.as_ref(), Some(&provider)).await?;
     }
-    Ok(Redirect::to("/admin/providers").into_response())
+    Ok(Redirect::to("/admin/providers?saved=yes").into_response())
 }
 
 /// `POST /admin/providers/{provider}/remove`: removes a provider that no model uses.
@@ -214,7 +214,7 @@ pub(crate) async fn remove(
     match store::provider::remove(&app.db, &name).await? {
         Removed::Yes => {
             audit(&app, admin.user_id, "remove_provider", before.as_ref(), None).await?;
-            Ok(Redirect::to("/admin/providers").into_response())
+            Ok(Redirect::to("/admin/providers?saved=yes").into_response())
         }
         Removed::NotFound => Ok(pages::problem(&app, request, Problem::not_found("provider")).await),
         Removed::InUse => {

@@ -32,7 +32,7 @@ pub(crate) async fn set_plan(
         actions::grant_plan(&app, admin.user_id, user_id, &form.plan, why.as_deref()).await
     }
     .await;
-    answer(&app, request, done, &format!("/admin/users/{user_id}")).await
+    answer(&app, request, done, &format!("/admin/users/{user_id}?saved=yes")).await
 }
 
 fn no_reason() -> Problem {
@@ -120,5 +120,5 @@ pub(crate) async fn act(
         actions::act(&app, admin.user_id, user_id, form.action(AppState::now())?, &why).await
     }
     .await;
-    answer(&app, request, done, &format!("/admin/users/{user_id}")).await
+    answer(&app, request, done, &format!("/admin/users/{user_id}?saved=yes")).await
 }

@@ -1,11 +1,13 @@
-//! `/dev/outbox`: queued mail. `/dev/mail`: also a preview of every mail. In development builds and from loopback only.
+//! `/dev/outbox`: queued mail. `/dev/mail`: also a preview of every mail. `/dev/gallery`: every component. In development builds and from
+//! loopback only.
 
 use crate::AppState;
 use crate::failure::{Failure, internal};
+use crate::http::pages;
 use crate::mail::{self, QueuedMail, Recipient, RenderedMail, preview};
 use askama::Template;
 use axum::Router;
-use axum::extract::{ConnectInfo, Path, State};
+use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use domain::Problem;
@@ -56,6 +58,16 @@ fn check_loopback(app: &AppState, peer: SocketAddr) -> Result<(), Problem> {
         true => Ok(()),
         false => Err(Problem::not_found("page")),
     }
+}
+
+/// `GET /dev/gallery`: renders the page of all components.
+pub(crate) async fn gallery(
+    State(app): State<AppState>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Result<Response, Failure> {
+    check_loopback(&app, peer)?;
+    Ok(pages::page(State(app), request).await)
 }
 
 /// Loads and renders queued mails.

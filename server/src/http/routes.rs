@@ -117,6 +117,15 @@ fn api_routes() -> Router<AppState> {
         .route("/api/estimate", post(chat::estimate))
 }
 
+/// Returns the routes without a session: Stripe's webhook, which is authenticated by its signature, and the pages for developers.
+fn without_session() -> Router<AppState> {
+    let stripe =
+        Router::new().route("/stripe/webhook", post(billing::webhook)).layer(DefaultBodyLimit::max(1024 * 1024));
+    #[cfg(debug_assertions)]
+    let stripe = stripe.merge(crate::http::outbox::router()).route("/dev/gallery", get(crate::http::outbox::gallery));
+    stripe
+}
+
 /// Builds the complete router.
 pub(crate) fn router(app: &AppState) -> Router {
     let for_everyone = Router::new()
@@ -179,13 +188,8 @@ pub(crate) fn router(app: &AppState) -> Router {
         // Streams aren't compressed: each would need the memory of an encoder.
         .merge(api_routes())
         .fallback(missing);
-    // No session and no browser: requests are authenticated by Stripe's signature.
-    let stripe =
-        Router::new().route("/stripe/webhook", post(billing::webhook)).layer(DefaultBodyLimit::max(1024 * 1024));
-    #[cfg(debug_assertions)]
-    let stripe = stripe.merge(crate::http::outbox::router());
     let router = Router::new()
-        .merge(stripe)
+        .merge(without_session())
         .route("/healthz", get(async || "ok"))
         .route("/readyz", get(ready))
         .merge(files(app).merge(brand_images::router()).layer(CompressionLayer::new()))

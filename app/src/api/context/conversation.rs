@@ -1,7 +1,9 @@
 //! Loads the chat page and the messages of a conversation.
 
 use super::{PageState, Refusal, Report, model, panic_message, quota, refuse};
-use crate::view::conversation::{AvailableModel, ChatView, ConversationSummary, MessageView, MessagesView, escaped};
+use crate::view::conversation::{
+    AvailableModel, ChatView, ConversationSummary, LastActive, MessageView, MessagesView, escaped,
+};
 use domain::{ConversationId, Message, MessageId, Problem, Role, Viewer};
 use std::sync::Arc;
 use store::message::{StoredHtml, StoredMessage};
@@ -20,7 +22,13 @@ pub(crate) async fn chat_view(
     before: Option<MessageId>,
 ) -> Result<ChatView, Refusal> {
     let fail = |error| state.fail(error);
+    let now = (state.now)();
     let conversations = store::conversation::list(&state.db, viewer.user_id, CONVERSATIONS).await.map_err(fail)?;
+    let today = store::usage::start_of_today(&state.db, &viewer.time_zone, now).await.map_err(fail)?;
+    let entry = |conversation: store::conversation::Conversation| {
+        let store::conversation::Conversation { id, title, updated_at } = conversation;
+        (LastActive::of(updated_at, today), ConversationSummary { id, title })
+    };
     let (mut open, mut messages, mut earlier, mut running) = (None, Vec::new(), None, None);
     if let Some(id) = id {
         let found = store::conversation::open(&state.db, viewer.user_id, id).await.map_err(fail)?;
@@ -35,14 +43,14 @@ pub(crate) async fn chat_view(
         open = Some(ConversationSummary { id, title: found.title });
     }
     Ok(ChatView {
-        conversations: conversations.into_iter().map(|c| ConversationSummary { id: c.id, title: c.title }).collect(),
+        conversations: conversations.into_iter().map(entry).collect(),
         open,
         messages,
         earlier,
         running,
         models: available_models(state, viewer).await?,
         quota: quota(state, viewer).await.ok(),
-        now_ms: u64::try_from((state.now)().unix_timestamp_nanos() / 1_000_000).unwrap_or_default(),
+        now_ms: u64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or_default(),
     })
 }
 

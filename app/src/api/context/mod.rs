@@ -1,7 +1,7 @@
 //! Server-side context of pages and server functions: databases, meters and the viewer. Compiled for the server only.
 
-mod identity;
 mod conversation;
+mod identity;
 mod model;
 mod owner;
 mod plan;
@@ -9,16 +9,16 @@ mod security;
 mod status;
 mod usage;
 
-pub(crate) use identity::sign_in_options;
 pub(crate) use conversation::chat_view;
 pub use conversation::messages;
+pub(crate) use identity::sign_in_options;
 pub(crate) use model::providers;
 pub(crate) use owner::{audit, health, models, plans, top_users, user, users};
 pub(crate) use plan::{home, plan_catalog};
 pub(crate) use security::{factors_of, security_of};
 pub use status::StatusCache;
 pub(crate) use status::status_of;
-pub(crate) use usage::usage_of;
+pub(crate) use usage::{Reader, usage_of};
 
 use super::Refusal;
 use crate::page_context::{PageContext, PanicHandler};

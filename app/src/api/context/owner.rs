@@ -1,21 +1,27 @@
 //! Loads the data of the owner's pages.
 
 use super::model::warnings;
-use super::{PageState, Refusal, billing_of, refuse, usage_of};
-use crate::view::admin::{AUDIT_ROWS, DailyCost, ModelUse, Moment, TopUsersView, USER_ROWS};
+use super::{PageState, Reader, Refusal, billing_of, refuse, usage_of};
+use crate::view::admin::{
+    AUDIT_ROWS, AccountList, AccountSummary, AuditList, KeyFigures, ModelUse, Moment, TopUsersView, USER_ROWS,
+    UsageInterval,
+};
 use domain::report::start_of_hour;
-use domain::{AuditEntry, ModelName, Picos, Plan, Problem, ReportPeriod, UsageFilter};
-use store::rollup::Include;
-use time::{Date, OffsetDateTime};
+use domain::{ModelName, Picos, Plan, Problem, ReportPeriod, Tokens, UsageFilter};
+use std::collections::BTreeMap;
+use store::rollup::{Include, Interval};
+use time::OffsetDateTime;
 
 /// Distance between the first and the last day of the shortest sparkline, which has 30 days.
 const SPARKLINE: time::Duration = time::Duration::days(29);
 /// Distance between the first and the last day of the longest sparkline, which has 92 days.
 const LONGEST_SPARKLINE: time::Duration = time::Duration::days(91);
+/// The longest period whose usage is shown by the hour.
+const HOURLY: time::Duration = time::Duration::days(2);
 
 /// Loads the top users of a period. All figures from the ledger are as of the same moment: the last refresh for a standard period, now for
 /// a custom one.
-pub(crate) async fn top_users(state: &PageState, filter: UsageFilter) -> Result<TopUsersView, Refusal> {
+pub(crate) async fn top_users(state: &PageState, mut filter: UsageFilter) -> Result<TopUsersView, Refusal> {
     let fail = |error| state.fail(error);
     // Concurrent requests of admins run one at a time, so that they don't delay chat. The semaphore is never closed.
     let _permit = state.report_permits.acquire().await;
@@ -28,8 +34,14 @@ pub(crate) async fn top_users(state: &PageState, filter: UsageFilter) -> Result<
         _ => Include::Refreshed,
     };
     let mut top_users = store::top_users::list(&mut tx, &filter, UsageFilter::ROWS, now).await.map_err(fail)?;
+    let pages = last_page(top_users.count, UsageFilter::ROWS);
+    if filter.page > pages {
+        filter.page = pages;
+        top_users = store::top_users::list(&mut tx, &filter, UsageFilter::ROWS, now).await.map_err(fail)?;
+    }
     let summary = store::rollup::summary(&mut tx, filter.period, (from, to)).await.map_err(fail)?;
-    let used = store::rollup::totals(&mut tx, (from, to), include).await.map_err(fail)?;
+    let interval = if to - from <= HOURLY { Interval::Hour } else { Interval::Day };
+    let used = store::rollup::totals(&mut tx, (from, to), include, interval).await.map_err(fail)?;
     let change = change(&mut tx, (from, to), as_of.unwrap_or(now), include).await.map_err(fail)?;
     let moment = moment(&mut tx, state.daily_spend, now).await.map_err(fail)?;
     let last = (to - time::Duration::SECOND).date().max(from.date());
@@ -46,7 +58,8 @@ pub(crate) async fn top_users(state: &PageState, filter: UsageFilter) -> Result<
     let kept_from = store::ledger::kept_from(&mut tx).await.map_err(fail)?;
     tx.commit().await.map_err(fail)?;
 
-    let (by_model, all_models, days) = model_use(used, (from.date(), last));
+    let intervals = every_interval(used.intervals, (from, to), interval);
+    let (by_model, all_models) = model_use(used.by_model);
     Ok(TopUsersView {
         as_of: if filter.period.is_standard() { as_of } else { Some(now) },
         total: top_users.all,
@@ -54,7 +67,9 @@ pub(crate) async fn top_users(state: &PageState, filter: UsageFilter) -> Result<
         count: top_users.count,
         change,
         rows: top_users.rows,
-        days,
+        page: filter.page,
+        intervals,
+        is_hourly: interval == Interval::Hour,
         line: Some(line),
         by_model,
         all_models,
@@ -70,39 +85,67 @@ pub(crate) async fn top_users(state: &PageState, filter: UsageFilter) -> Result<
     })
 }
 
-/// Loads the cost of the period's whole hours and of as many hours before it. Returns `None` while the period has no whole hour, because
+/// Returns the number of the last page, which is 1 if there are no rows.
+fn last_page(rows: u64, page_rows: u32) -> u32 {
+    u32::try_from(rows.div_ceil(u64::from(page_rows)).max(1)).unwrap_or(u32::MAX)
+}
+
+/// Loads the figures of the period's whole hours and of as many hours before it. Returns `None` while the period has no whole hour, because
 /// the current hour can't be compared with a complete one.
 async fn change(
     tx: &mut store::Tx,
     (from, to): (OffsetDateTime, OffsetDateTime),
     now: OffsetDateTime,
     include: Include,
-) -> store::Result<Option<(Picos, Picos)>> {
+) -> store::Result<Option<(KeyFigures, KeyFigures)>> {
     let end = to.min(start_of_hour(now));
     if end <= from {
         return Ok(None);
     }
-    let current = store::rollup::cost(tx, from, end, include).await?;
-    let before = store::rollup::cost(tx, from - (end - from), from, include).await?;
-    Ok(Some((current, before)))
+    let current = store::rollup::figures(tx, (from, end), include).await?;
+    let before = store::rollup::figures(tx, (from - (end - from), from), include).await?;
+    Ok(Some((current.into(), before.into())))
 }
 
-/// Returns the usage by model, most expensive first, the usage of all models, and the cost on each day from `first` to `last`.
-fn model_use(
-    used: store::rollup::PeriodTotals,
-    (first, last): (Date, Date),
-) -> (Vec<(ModelName, ModelUse)>, ModelUse, DailyCost) {
-    let mut cost_of = used.days;
-    let days = std::iter::successors(Some(first), |day| day.next_day().filter(|next| *next <= last))
-        .map(|day| (day, cost_of.remove(&day).unwrap_or_default()))
-        .map(|(day, models)| (day, models.into_iter().map(|(model, cost)| (ModelName(model), cost)).collect()))
-        .collect();
+impl From<store::rollup::PeriodFigures> for KeyFigures {
+    fn from(figures: store::rollup::PeriodFigures) -> Self {
+        let requests = figures.requests.max(0).cast_unsigned();
+        Self { cost: figures.cost, tokens: Tokens::from_db(figures.tokens), requests }
+    }
+}
+
+/// Returns the usage in each hour or day of a period, including those without usage.
+fn every_interval(
+    mut used: BTreeMap<OffsetDateTime, store::rollup::IntervalTotals>,
+    (from, to): (OffsetDateTime, OffsetDateTime),
+    interval: Interval,
+) -> Vec<UsageInterval> {
+    let (first, step) = match interval {
+        Interval::Hour => (start_of_hour(from), time::Duration::HOUR),
+        Interval::Day => (from.date().midnight().assume_utc(), time::Duration::DAY),
+    };
+    let starts = std::iter::successors(Some(first), |at| at.checked_add(step)).take_while(|at| *at < to);
+    starts
+        .map(|at| {
+            let totals = used.remove(&at).unwrap_or_default();
+            UsageInterval {
+                at,
+                cost: totals.cost.into_iter().map(|(model, cost)| (ModelName(model), cost)).collect(),
+                tokens: Tokens::from_db(totals.tokens),
+                requests: totals.requests.max(0).cast_unsigned(),
+            }
+        })
+        .collect()
+}
+
+/// Returns the usage by model, most expensive first, and the usage of all models.
+fn model_use(used: BTreeMap<String, store::rollup::Totals>) -> (Vec<(ModelName, ModelUse)>, ModelUse) {
     let mut total = store::rollup::Totals::default();
-    used.by_model.values().for_each(|totals| total += totals);
+    used.values().for_each(|totals| total += totals);
     let mut by_model: Vec<(ModelName, ModelUse)> =
-        used.by_model.into_iter().map(|(model, totals)| (ModelName(model), totals.into())).collect();
+        used.into_iter().map(|(model, totals)| (ModelName(model), totals.into())).collect();
     by_model.sort_by_key(|(_, used)| std::cmp::Reverse(used.cost));
-    (by_model, total.into(), days)
+    (by_model, total.into())
 }
 
 /// Loads the running turns and the spending of the deployment now. `env_spend` is the cap set in the environment.
@@ -120,28 +163,28 @@ impl From<store::rollup::Totals> for ModelUse {
             calls: totals.calls.max(0).cast_unsigned(),
             failed: totals.failed.max(0).cast_unsigned(),
             cost: totals.cost(),
-            reasoning: domain::Tokens::from_db(totals.reasoning),
+            reasoning: Tokens::from_db(totals.reasoning),
             ttft_ms: totals.ttft(50).zip(totals.ttft(95)),
         }
     }
 }
 
-/// Loads a page of accounts, newest first, and the number of accounts on all pages.
-pub(crate) async fn users(
-    state: &PageState,
-    search: &str,
-    is_risky: bool,
-    page: u32,
-) -> Result<(Vec<crate::view::admin::AccountSummary>, u64), Refusal> {
+/// Loads a page of accounts, newest first: the last one if a later one is asked for.
+pub(crate) async fn users(state: &PageState, search: &str, is_risky: bool, page: u32) -> Result<AccountList, Refusal> {
     let search: String = search.chars().filter(|c| !c.is_control()).take(200).collect();
-    let offset = i64::from(page.clamp(1, 100_000) - 1) * i64::from(USER_ROWS);
     let search = Some(search.trim()).filter(|text| !text.is_empty());
     let filter = store::account::AccountFilter { search, is_risky };
-    let found = store::account::list(&state.admin_db, filter, offset, i64::from(USER_ROWS)).await;
-    let rows = found.map_err(|error| state.fail(error))?;
+    let mut page = page.clamp(1, 100_000);
+    let mut rows = accounts(state, filter, page).await?;
+    if rows.is_empty() && page > 1 {
+        // The rows of the first page hold the number of all.
+        let all = accounts(state, filter, 1).await?.first().map_or(0, |row| row.all.unsigned_abs());
+        page = last_page(all, USER_ROWS);
+        rows = accounts(state, filter, page).await?;
+    }
     let all = rows.first().map_or(0, |row| row.all.unsigned_abs());
     let risky = |count: i64, from: i64| (count >= from).then(|| count.unsigned_abs());
-    let summary = |row: store::account::AccountSummary| crate::view::admin::AccountSummary {
+    let summary = |row: store::account::AccountSummary| AccountSummary {
         user_id: row.user_id,
         email: row.email,
         plan: row.plan,
@@ -151,7 +194,18 @@ pub(crate) async fn users(
         same_block: risky(row.same_block, store::account::RISKY_BLOCK),
         same_address: risky(row.same_address, store::account::RISKY_ADDRESS),
     };
-    Ok((rows.into_iter().map(summary).collect(), all))
+    Ok(AccountList { rows: rows.into_iter().map(summary).collect(), all, page })
+}
+
+/// Loads the rows of a page of accounts.
+async fn accounts(
+    state: &PageState,
+    filter: store::account::AccountFilter<'_>,
+    page: u32,
+) -> Result<Vec<store::account::AccountSummary>, Refusal> {
+    let offset = i64::from(page - 1) * i64::from(USER_ROWS);
+    let found = store::account::list(&state.admin_db, filter, offset, i64::from(USER_ROWS)).await;
+    found.map_err(|error| state.fail(error))
 }
 
 /// Loads all plans, and the names of all models that a plan can allow.
@@ -163,10 +217,15 @@ pub(crate) async fn plans(state: &PageState) -> Result<(Vec<Plan>, Vec<ModelName
 }
 
 /// Loads a page of the audit log, newest first.
-pub(crate) async fn audit(state: &PageState, page: u32) -> Result<Vec<AuditEntry>, Refusal> {
+pub(crate) async fn audit(state: &PageState, page: u32) -> Result<AuditList, Refusal> {
     let offset = i64::from(page.clamp(1, 100_000) - 1) * i64::from(AUDIT_ROWS);
-    let entries = store::audit::list(&state.admin_db, None, offset, i64::from(AUDIT_ROWS)).await;
-    entries.map_err(|error| state.fail(error))
+    // One more shows whether there are older ones.
+    let entries = store::audit::list(&state.admin_db, None, offset, i64::from(AUDIT_ROWS) + 1).await;
+    let mut rows = entries.map_err(|error| state.fail(error))?;
+    let page_rows = AUDIT_ROWS as usize;
+    let has_more = rows.len() > page_rows;
+    rows.truncate(page_rows);
+    Ok(AuditList { rows, has_more })
 }
 
 /// Loads a user's admin page.
@@ -175,7 +234,7 @@ pub(crate) async fn user(state: &PageState, id: domain::UserId) -> Result<crate:
     let found = store::account::user(db, id).await.map_err(fail)?;
     let user = found.ok_or_else(|| refuse(Problem::not_found("account")))?;
     let plans = store::plan::list(db).await.map_err(fail)?;
-    let usage = usage_of(state, db, &user.viewer, 30, true).await?;
+    let usage = usage_of(state, db, &user.viewer, 30, Reader::Owner).await?;
     let billing = billing_of(state, &user.viewer).await?;
     let granted = user.granted;
     let rules = store::account_rule::load(db, id, (state.now)()).await.map_err(fail)?;

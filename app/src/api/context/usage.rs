@@ -5,22 +5,36 @@ use domain::{ModelName, Picos, UsageSum, Viewer};
 use std::collections::BTreeMap;
 use store::rollup::Sums;
 
-/// Loads a user's usage of the last `days` days, including today. All costs are zero unless `shows_cost` is set.
+/// Number of recent turns that are listed.
+const TURNS: i64 = 12;
+
+/// Who reads a user's usage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// The user, who sees costs if the plan shows them.
+    User,
+    /// The owner, who sees costs but no titles of conversations.
+    Owner,
+}
+
+/// Loads a user's usage of the last `days` days, including today. All costs are zero if the reader doesn't see them.
 pub(crate) async fn usage_of(
     state: &PageState,
     db: &store::Db,
     user: &Viewer,
     days: u16,
-    shows_cost: bool,
+    reader: Reader,
 ) -> Result<crate::view::usage::UsageView, Refusal> {
     use crate::view::usage::UsageView;
     let fail = |error| state.fail(error);
+    let shows_conversations = reader == Reader::User;
+    let shows_cost = reader == Reader::Owner || user.plan.shows_cost;
     let (zone, now) = (store::usage::known_zone(db, &user.time_zone).await.map_err(fail)?, (state.now)());
     let today = store::usage::today(db, zone, now).await.map_err(fail)?;
     let first = today - time::Duration::days(i64::from(days.clamp(1, 90)) - 1);
     let rows = store::usage::by_day_and_model(db, user.user_id, zone, first).await.map_err(fail)?;
     let refills = store::usage::refill_schedule(db, &user.subject, zone, now).await.map_err(fail)?;
-    let recent_turns = store::usage::last_turns(db, user.user_id, zone, 20).await.map_err(fail)?;
+    let recent_turns = store::usage::last_turns(db, user.user_id, zone, TURNS).await.map_err(fail)?;
     // Sums are exact ledger values and are converted for display only at the end, so that a correction recorded on another day counts in
     // full.
     let (mut total, mut by_model) = (Sums::default(), BTreeMap::<String, Sums>::new());
@@ -39,6 +53,7 @@ pub(crate) async fn usage_of(
     models.sort_by_key(|(_, sum)| std::cmp::Reverse((sum.cost, sum.tokens())));
     let turn = |turn: store::usage::LastTurn| crate::view::usage::Turn {
         at: turn.at,
+        conversation: turn.conversation.filter(|_| shows_conversations),
         model: turn.model,
         status: turn.status,
         tokens: turn.tokens,
@@ -52,6 +67,7 @@ pub(crate) async fn usage_of(
         refills,
         recent_turns: recent_turns.into_iter().map(turn).collect(),
         shows_cost,
+        shows_conversations,
         time_zone: zone.to_owned(),
     })
 }

@@ -3,10 +3,11 @@
 use crate::api;
 use crate::components::duration::moment;
 use crate::components::frame::Frame;
+use crate::components::icon::{Draw, Icon};
 use crate::components::loaded::loaded;
 use crate::page_context::page_context;
-use crate::pages::admin::{AdminTabs, Pager};
-use crate::view::admin::AUDIT_ROWS;
+use crate::pages::admin::AdminTabs;
+use crate::view::admin::AuditList;
 use domain::AuditEntry;
 use leptos::prelude::*;
 
@@ -14,11 +15,7 @@ use leptos::prelude::*;
 #[component]
 pub fn Audit() -> impl IntoView {
     let page = page_context().query("page").and_then(|page| page.parse().ok()).unwrap_or(1_u32).clamp(1, 100_000);
-    let shown = move |rows: Vec<AuditEntry>| {
-        // The total is unknown: a full page links to the next one, which may be empty.
-        let pages = u64::from(page) + u64::from(rows.len() == AUDIT_ROWS as usize);
-        view! { <AuditTable rows/> <Pager page pages href=|page| format!("/admin/audit?page={page}")/> }
-    };
+    let shown = move |list: AuditList| view! { <Shown list page/> };
     view! {
         <Frame title="Audit" wide=true>
             <header class="page-head split">
@@ -28,6 +25,29 @@ pub fn Audit() -> impl IntoView {
             {loaded(api::admin::audit(page), shown)}
         </Frame>
     }
+}
+
+/// A page of the log, with links to newer and older entries. Their number is unknown, so pages have no total.
+#[component]
+fn Shown(list: AuditList, page: u32) -> impl IntoView {
+    let AuditList { rows, has_more } = list;
+    if rows.is_empty() && page > 1 {
+        return view! {
+            <section class="empty">
+                <h2>"No older entries"</h2>
+                <p><a href="/admin/audit">"Newest entries"</a></p>
+            </section>
+        }
+        .into_any();
+    }
+    let link = |page: u32, rel: &'static str, label: &'static str| {
+        view! { <a class="button secondary small" rel=rel href=format!("/admin/audit?page={page}")>{label}</a> }
+    };
+    let newer = (page > 1).then(|| link(page - 1, "prev", "Newer"));
+    let older = has_more.then(|| link(page + 1, "next", "Older"));
+    let pager = (newer.is_some() || older.is_some())
+        .then(|| view! { <nav class="pager" aria-label="Pages">{newer}{older}</nav> });
+    view! { <AuditTable rows/> {pager} }.into_any()
 }
 
 /// A table of admin actions. Also used on the page of a user.
@@ -42,10 +62,10 @@ pub fn AuditTable(
     let drawn = rows.into_iter().map(draw).collect_view();
     view! {
         <div class="table-scroll" tabindex="0" role="region" aria-label="Audit log">
-            <table class="compact">
+            <table class="compact sticky">
                 <thead><tr>
-                    <th scope="col">"When"</th><th scope="col">"Actor"</th><th scope="col">"Action"</th><th scope="col">"User"</th>
-                    <th scope="col">"Before"</th><th scope="col">"After"</th><th scope="col">"Reason"</th>
+                    <th scope="col">"When, UTC"</th><th scope="col">"Actor"</th><th scope="col">"Action"</th><th scope="col">"User"</th>
+                    <th scope="col">"Change"</th><th scope="col">"Reason"</th>
                 </tr></thead>
                 <tbody>{drawn}</tbody>
             </table>
@@ -64,12 +84,23 @@ fn draw(row: AuditEntry) -> impl IntoView {
     view! {
         <tr>
             <td>{moment(row.at)}</td>
-            <td class="who">{row.actor.unwrap_or_else(|| "command line or deleted account".to_owned())}</td>
+            <td class="text">{row.actor.unwrap_or_else(|| "command line or deleted account".to_owned())}</td>
             <td>{row.action.replace('_', " ")}</td>
-            <td class="who">{to}</td>
-            <td class="who">{row.before}</td>
-            <td class="who">{row.after}</td>
-            <td class="who">{row.why}</td>
+            <td class="text">{to}</td>
+            <td class="text">{change(row.before, row.after)}</td>
+            <td class="text">{row.why}</td>
         </tr>
+    }
+}
+
+/// Renders the value before and after an action, those that there are.
+fn change(before: Option<String>, after: Option<String>) -> AnyView {
+    match (before, after) {
+        (Some(before), Some(after)) => view! {
+            {before} " " <Draw icon=Icon::ArrowRight size=12/><span class="unseen">" changed to "</span> " " {after}
+        }
+        .into_any(),
+        (Some(before), None) => view! { <s>{before}</s> }.into_any(),
+        (None, after) => after.into_any(),
     }
 }

@@ -3,10 +3,12 @@
 use crate::api;
 use crate::components::duration::{moment, wait};
 use crate::components::frame::Frame;
+use crate::components::icon::{Draw, Icon};
 use crate::components::loaded::loaded;
 use crate::pages::admin::AdminTabs;
 use crate::pages::settings::billing::Connection;
 use crate::view::admin::{DeadLetter, Drift, Flag, HealthView, IgnoredForward};
+use domain::Tokens;
 use domain::money::count;
 use leptos::prelude::*;
 
@@ -51,6 +53,7 @@ fn Shown(health: HealthView) -> impl IntoView {
             format!("Usage report as of {} UTC; {} since then.", moment(as_of), count(newer, "call", "calls"))
         }
     };
+    let waiting = waiting(&health);
     let compared = health.compared.as_ref().map_or_else(
         || "Not reconciled yet.".to_owned(),
         |(at, checked, drift)| {
@@ -60,14 +63,7 @@ fn Shown(health: HealthView) -> impl IntoView {
     );
     view! {
         <Connection payments=health.payments/> {health.ignored_forward.map(ignored_forward)}
-        <section class="figures">
-            <p class="figure"><strong>{health.waiting}</strong><span>"Stripe events waiting"</span></p>
-            <p class="figure"><strong>{health.dead_letters.len()}</strong><span>"dead letters"</span></p>
-            <p class="figure"><strong>{health.flags.len()}</strong><span>"need attention"</span></p>
-            <p class="figure"><strong>{health.drifts}</strong><span>"usage counters rebuilt in 24 hours"</span></p>
-            <p class="figure"><strong>{health.jobs_waiting}</strong><span>"jobs waiting"</span></p>
-            <p class="figure"><strong>{health.jobs_dead}</strong><span>"failed jobs"</span></p>
-        </section>
+        {waiting}
         <p class="hint">{last}{oldest}</p>
         <section>
             <h2>"Model providers"</h2>
@@ -104,6 +100,31 @@ fn Shown(health: HealthView) -> impl IntoView {
             </section>
         })}
     }
+}
+
+/// Renders the counts of what waits or has failed, those that aren't zero; a sentence if all are.
+fn waiting(health: &HealthView) -> AnyView {
+    let number = |n: i64| n.max(0).cast_unsigned();
+    let length = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    let figures: Vec<AnyView> = [
+        (number(health.waiting), "Stripe events waiting"),
+        (length(health.dead_letters.len()), "dead letters"),
+        (length(health.flags.len()), "need attention"),
+        (number(health.drifts), "usage counters rebuilt in 24 hours"),
+        (number(health.jobs_waiting), "jobs waiting"),
+        (number(health.jobs_dead), "failed jobs"),
+    ]
+    .into_iter()
+    .filter(|(n, _)| *n > 0)
+    .map(|(n, label)| {
+        view! { <p class="figure"><strong>{Tokens(n).to_string()}</strong><span>{label}</span></p> }.into_any()
+    })
+    .collect();
+    if figures.is_empty() {
+        let sentence = "Nothing is waiting and nothing has failed.";
+        return view! { <p class="done"><Draw icon=Icon::Check/>{sentence}</p> }.into_any();
+    }
+    view! { <section class="figures">{figures}</section> }.into_any()
 }
 
 fn table(label: &'static str, heads: &'static [&'static str], rows: Vec<AnyView>, empty: &'static str) -> AnyView {

@@ -1,5 +1,7 @@
 //! The owner's pages, visible to admins only.
 
+use crate::components::icon::{Draw, Icon};
+use crate::page_context::page_context;
 use domain::Tokens;
 use leptos::prelude::*;
 
@@ -10,7 +12,7 @@ pub fn AdminTabs(
     current: &'static str,
 ) -> impl IntoView {
     let tabs = [
-        ("/admin", "Top users"),
+        ("/admin", "Overview"),
         ("/admin/users", "Users"),
         ("/admin/models", "Models"),
         ("/admin/providers", "Providers"),
@@ -23,6 +25,16 @@ pub fn AdminTabs(
     view! { <nav class="tabs" aria-label="Admin">{tabs.into_iter().collect_view()}</nav> }
 }
 
+/// Confirms that a form was saved, if the query says so. Renders nothing otherwise.
+#[component]
+pub fn Saved(
+    /// What happened.
+    sentence: &'static str,
+) -> impl IntoView {
+    let is_saved = page_context().query("saved").is_some();
+    is_saved.then(|| view! { <p class="done" role="status"><Draw icon=Icon::Check/>{sentence}</p> })
+}
+
 /// Links to the previous and next page. Renders nothing if there is only one page.
 #[component]
 pub fn Pager(
@@ -33,9 +45,10 @@ pub fn Pager(
     /// Returns the URL of a page.
     href: impl Fn(u32) -> String + 'static,
 ) -> impl IntoView {
-    let before = (page > 1).then(|| view! { <a class="secondary small" rel="prev" href=href(page - 1)>"Previous"</a> });
+    let before =
+        (page > 1).then(|| view! { <a class="button secondary small" rel="prev" href=href(page - 1)>"Previous"</a> });
     let after = (u64::from(page) < pages)
-        .then(|| view! { <a class="secondary small" rel="next" href=href(page + 1)>"Next"</a> });
+        .then(|| view! { <a class="button secondary small" rel="next" href=href(page + 1)>"Next"</a> });
     (pages > 1 || page > 1).then(|| {
         view! { <nav class="pager" aria-label="Pages">{before}<span>{format!("Page {page} of {}", pages.max(1))}</span>{after}</nav> }
     })
@@ -69,8 +82,7 @@ fn timeouts_text(timeouts: &[(&str, Option<u32>)]) -> String {
 
 pub mod audit;
 pub mod health;
-pub mod model_import;
-pub mod model_test;
+mod model_test;
 pub mod models;
 pub mod plans;
 pub mod providers;

@@ -18,7 +18,6 @@ pub fn TestButton(
     view! {
         <form method="post" action=action class="test">
             <button class="secondary small" aria-label=format!("Test {label}")>"Test"</button>
-            <small>"Sends one short request. Its cost isn't in the ledger."</small>
         </form>
     }
 }

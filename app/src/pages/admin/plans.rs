@@ -1,10 +1,11 @@
 //! `/admin/plans`: the limits and models of each plan.
 
 use crate::api;
+use crate::components::field::FormError;
 use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
-use crate::pages::admin::AdminTabs;
-use domain::{ModelName, Plan, Tokens};
+use crate::pages::admin::{AdminTabs, Saved};
+use domain::{ModelName, Plan};
 use leptos::prelude::*;
 
 /// Renders the plans page.
@@ -23,87 +24,75 @@ pub fn Plans() -> impl IntoView {
 
 #[component]
 fn Shown(plans: Vec<Plan>, models: Vec<ModelName>) -> impl IntoView {
-    let rows = plans
-        .iter()
-        .map(|plan| {
-            let models: Vec<&str> = plan.models.iter().map(|model| model.0.as_str()).collect();
-            view! {
-                <tr>
-                    <th scope="row">{plan.name.clone()}</th>
-                    <td class="end">{Tokens(plan.requests_per_minute).to_string()}</td>
-                    <td class="end">{plan.tokens_per_day.to_string()}</td>
-                    <td class="end">{Tokens(plan.in_flight).to_string()}</td>
-                    <td class="end">{plan.max_output.to_string()}</td>
-                    <td class="wraps">{models.join(", ")}</td>
-                </tr>
-            }
-        })
-        .collect_view();
-    let forms = plans.into_iter().map(|plan| form(plan, &models)).collect_view();
+    let rows = plans.into_iter().map(|plan| row(plan, &models)).collect_view();
     view! {
+        <FormError/>
+        <Saved sentence="Saved. New limits apply from each user's next message."/>
         <div class="table-scroll" tabindex="0" role="region" aria-label="Plans">
-            <table class="compact numbers">
+            <table class="compact numbers fields">
                 <thead><tr>
                     <th scope="col">"Plan"</th><th scope="col" class="end">"Requests per minute"</th><th scope="col" class="end">"Tokens per day"</th>
-                    <th scope="col" class="end">"Concurrent"</th><th scope="col" class="end">"Per response"</th><th scope="col">"Models (default first)"</th>
+                    <th scope="col" class="end">"Concurrent"</th><th scope="col" class="end">"Per response"</th>
+                    <th scope="col">"Models (default first)"</th><th scope="col">"Show cost"</th><th scope="col"><span class="unseen">"Save"</span></th>
                 </tr></thead>
                 <tbody>{rows}</tbody>
             </table>
         </div>
-        <section class="model-forms">
-            <h2>"Edit plans"</h2>
-            <p class="hint">"New limits apply from each user's next message. Usage is not reset. Prices are set in Stripe by `quotient plans push`."</p>
-            {forms}
-        </section>
+        <p class="hint">"Usage is not reset. Prices are set in Stripe by `quotient plans push`."</p>
     }
 }
 
-fn form(plan: Plan, models: &[ModelName]) -> impl IntoView + use<> {
-    let number = |name: &'static str, label: &'static str, value: u64| {
-        let id = format!("{name}-{}", plan.id);
+/// Renders a plan, edited in its row. The fields belong to the form in the last cell.
+fn row(plan: Plan, models: &[ModelName]) -> impl IntoView + use<> {
+    let form = format!("plan-{}", plan.id);
+    let number = |name: &'static str, what: &'static str, value: u64| {
+        let label = format!("{what} of {}", plan.name);
         view! {
-            <div class="field">
-                <label for=id.clone()>{label}</label>
-                <input id=id name=name inputmode="numeric" pattern="[0-9]+" required=true autocomplete="off" value=value.to_string()/>
-            </div>
+            <td>
+                <input form=form.clone() name=name inputmode="numeric" pattern="[0-9]+" required=true autocomplete="off" value=value.to_string() aria-label=label/>
+            </td>
         }
     };
-    let allowed = models
-        .iter()
-        .map(|model| {
-            let checked = plan.models.contains(model);
-            view! { <label class="check"><input type="checkbox" name="model" value=model.0.clone() checked=checked/>" "{model.0.clone()}</label> }
-        })
-        .collect_view();
-    let first = plan.models.first().cloned();
+    let default_id = format!("default-{}", plan.id);
+    let allowed = models.iter().map(|model| {
+        let checked = plan.models.contains(model);
+        view! { <label class="check"><input type="checkbox" form=form.clone() name="model" value=model.0.clone() checked=checked/>{model.0.clone()}</label> }
+    });
+    let allowed = allowed.collect_view();
+    let first = plan.models.first();
     let defaults = models
         .iter()
-        .map(|model| view! { <option value=model.0.clone() selected=first.as_ref() == Some(model)>{model.0.clone()}</option> })
+        .map(|model| view! { <option value=model.0.clone() selected=first == Some(model)>{model.0.clone()}</option> })
         .collect_view();
-    let cost_id = format!("cost-{}", plan.id);
-    let default_id = format!("default-{}", plan.id);
+    let list: Vec<&str> = plan.models.iter().map(|model| model.0.as_str()).collect();
     view! {
-        <details>
-            <summary>{plan.name.clone()}</summary>
-            <form method="post" action=format!("/admin/plans/{}", plan.id) class="stack" aria-label=format!("Rules of {}", plan.name)>
-                {number("requests", "Requests per minute", plan.requests_per_minute)}
-                {number("tokens", "Tokens per day", plan.tokens_per_day.0)}
-                {number("in_flight", "Responses at once", plan.in_flight)}
-                {number("max_output", "Tokens per response", plan.max_output.0)}
-                <div class="field">
-                    <label for=cost_id.clone()>"Show cost to users"</label>
-                    <select id=cost_id name="shows_cost">
-                        <option value="yes" selected=plan.shows_cost>"yes"</option>
-                        <option value="no" selected=!plan.shows_cost>"no"</option>
-                    </select>
-                </div>
-                <fieldset><legend>"Allowed models"</legend>{allowed}</fieldset>
-                <div class="field">
-                    <label for=default_id.clone()>"Default model"</label>
-                    <select id=default_id name="first">{defaults}</select>
-                </div>
-                <button class="secondary">"Save"</button>
-            </form>
-        </details>
+        <tr>
+            <th scope="row">{plan.name.clone()}</th>
+            {number("requests", "Requests per minute", plan.requests_per_minute)}
+            {number("tokens", "Tokens per day", plan.tokens_per_day.0)}
+            {number("in_flight", "Responses at once", plan.in_flight)}
+            {number("max_output", "Tokens per response", plan.max_output.0)}
+            <td>
+                <details>
+                    <summary>{list.join(", ")}</summary>
+                    <fieldset><legend>{format!("Models of {}", plan.name)}</legend>{allowed}</fieldset>
+                    <div class="field">
+                        <label for=default_id.clone()>"Default model"</label>
+                        <select id=default_id form=form.clone() name="first">{defaults}</select>
+                    </div>
+                </details>
+            </td>
+            <td>
+                <select form=form.clone() name="shows_cost" aria-label=format!("Show cost to users of {}", plan.name)>
+                    <option value="yes" selected=plan.shows_cost>"yes"</option>
+                    <option value="no" selected=!plan.shows_cost>"no"</option>
+                </select>
+            </td>
+            <td class="end">
+                <form id=form.clone() method="post" action=format!("/admin/plans/{}", plan.id)>
+                    <button class="secondary small" aria-label=format!("Save {}", plan.name)>"Save"</button>
+                </form>
+            </td>
+        </tr>
     }
 }

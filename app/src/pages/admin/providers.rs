@@ -1,14 +1,15 @@
 //! `/admin/providers`: the APIs that models are called through.
 
 use super::model_test::{TestButton, TestPanel};
-use super::{AdminTabs, timeouts_text};
+use super::{AdminTabs, Saved, timeouts_text};
 use crate::api;
 use crate::components::duration::wait;
 use crate::components::field::FormError;
 use crate::components::frame::Frame;
+use crate::components::icon::{Draw, Icon};
 use crate::components::loaded::loaded;
 use crate::page_context::{FailedForm, page_context};
-use crate::view::provider::{FormResult, ProviderRow};
+use crate::view::provider::{FormResult, ProviderRow, path_segment};
 use domain::{Provider, WireFormat};
 use leptos::prelude::*;
 
@@ -32,36 +33,51 @@ fn Shown(providers: Vec<ProviderRow>) -> impl IntoView {
         Some(FormResult::Test(test)) => Some(view! { <TestPanel test/> }),
         _ => None,
     };
-    let rows = providers.iter().cloned().map(row).collect_view();
-    // The built-in demo has nothing to configure.
-    let changeable = providers.into_iter().filter(|row| row.provider.wire_format != WireFormat::Demo);
-    let details = changeable.map(details).collect_view();
-    let adds = is_failed("");
+    let edited = edited().map(|name| {
+        let found = providers.iter().find(|row| row.provider.name.0 == name && is_changeable(row));
+        match found {
+            Some(row) => details(row.clone()).into_any(),
+            None => view! { <section class="panel"><h2>"Add a provider"</h2>{form(None)}</section> }.into_any(),
+        }
+    });
+    let rows = providers.into_iter().map(row).collect_view();
     view! {
         <FormError/>
+        <Saved sentence="Saved. Changes apply to the next call."/>
         {result}
+        {edited}
         <div class="table-scroll" tabindex="0" role="region" aria-label="Providers">
             <table class="compact">
                 <thead><tr>
                     <th scope="col">"Provider"</th><th scope="col">"Format"</th><th scope="col">"Base URL"</th><th scope="col">"API key"</th>
                     <th scope="col">"State"</th><th scope="col">"Models"</th><th scope="col">"Timeouts"</th><th scope="col" class="end">"Calls at once"</th>
+                    <th scope="col"><span class="unseen">"Edit"</span></th>
                 </tr></thead>
                 <tbody>{rows}</tbody>
             </table>
         </div>
         <p class="hint">"Keys are read from the environment when the server starts. This page names only the variables."</p>
-        <section class="model-forms">
-            <h2>"Edit providers"</h2>
-            {details}
-            <details open=adds>
-                <summary>"Add a provider"</summary>
-                {form(None)}
-            </details>
-        </section>
+        <p class="actions"><a class="button secondary" href="/admin/providers?edit=">"Add a provider"</a></p>
     }
 }
 
+/// Returns the name of the provider whose form is shown, empty for a new one: that of a rejected form, or of the query.
+fn edited() -> Option<String> {
+    let context = page_context();
+    let is_rejected = context.form.errors.iter().any(|(field, _)| !field.is_empty());
+    if is_rejected { Some(context.form.value("current")) } else { context.query("edit") }
+}
+
+/// Returns whether there is anything to configure: not for the built-in demo.
+fn is_changeable(row: &ProviderRow) -> bool {
+    row.provider.wire_format != WireFormat::Demo
+}
+
 fn row(row: ProviderRow) -> impl IntoView {
+    let edit = is_changeable(&row).then(|| {
+        let (name, label) = (path_segment(&row.provider.name.0), format!("Edit {}", row.provider.label));
+        view! { <a class="button secondary small" href=format!("/admin/providers?edit={name}") aria-label=label>"Edit"</a> }
+    });
     let ProviderRow { provider, has_key, models, open_ms } = row;
     let key = match (provider.key_variable, has_key) {
         (Some(name), Some(true)) => view! { <code>{name}</code>" is set" }.into_any(),
@@ -84,12 +100,13 @@ fn row(row: ProviderRow) -> impl IntoView {
         <tr>
             <th scope="row">{provider.label}<br/><code>{provider.name.0}</code></th>
             <td>{provider.wire_format.as_str()}</td>
-            <td>{provider.base_url.unwrap_or_else(|| "default".to_owned())}</td>
+            <td class="text">{provider.base_url.unwrap_or_else(|| "default".to_owned())}</td>
             <td>{key}</td>
             <td>{state}</td>
-            <td class="wraps">{models.join(", ")}</td>
-            <td>{timeouts}</td>
+            <td class="text">{models.join(", ")}</td>
+            <td class="text">{timeouts}</td>
             <td class="end">{provider.max_in_flight.map_or_else(|| "unlimited".to_owned(), |max| max.to_string())}</td>
+            <td class="end">{edit}</td>
         </tr>
     }
 }
@@ -100,7 +117,7 @@ fn is_failed(name: &str) -> bool {
     failed.errors.iter().any(|(field, _)| !field.is_empty()) && failed.value("current") == name
 }
 
-/// Renders a provider's tests, its form, and its removal.
+/// Renders a provider's form, its tests, and its removal.
 fn details(row: ProviderRow) -> impl IntoView {
     let ProviderRow { provider, models, .. } = row;
     let (name, label) = (provider.name.0.clone(), provider.label.clone());
@@ -109,15 +126,26 @@ fn details(row: ProviderRow) -> impl IntoView {
     });
     let tests = tests.collect_view();
     view! {
-        <details open=is_failed(&name)>
-            <summary>{label.clone()}</summary>
-            {tests}
-            {form(Some(&provider))}
-            <form method="post" action=format!("/admin/providers/{name}/remove")>
-                <button class="danger small">{format!("Remove {label}")}</button>
-                " " <small>"Refused while models use it."</small>
-            </form>
-        </details>
+        <div class="columns">
+            <section class="panel">
+                <h2>{format!("Edit {label}")}</h2>
+                {form(Some(&provider))}
+            </section>
+            <div class="stack">
+                <section class="panel">
+                    <h2>"Test calls"</h2>
+                    {tests}
+                    <p class="hint">"Each sends one short request. Its cost isn't in the ledger."</p>
+                </section>
+                <section class="danger-zone">
+                    <h2><Draw icon=Icon::Danger size=20/>{format!("Remove {label}")}</h2>
+                    <p>"Refused while models use it."</p>
+                    <form method="post" action=format!("/admin/providers/{name}/remove")>
+                        <button class="danger small">{format!("Remove {label}")}</button>
+                    </form>
+                </section>
+            </div>
+        </div>
     }
 }
 
@@ -158,7 +186,7 @@ fn form(provider: Option<&Provider>) -> impl IntoView + use<> {
             {text("first_byte_timeout_ms", "Timeout to the first byte in milliseconds", "empty: PROVIDER_FIRST_BYTE_TIMEOUT_MS")}
             {text("idle_timeout_ms", "Longest silence in milliseconds", "empty: PROVIDER_IDLE_TIMEOUT_MS")}
             {text("max_in_flight", "Calls at once per server", "empty: unlimited")}
-            <button class="secondary">{button}</button>
+            <div class="row-actions"><button>{button}</button><a class="button quiet" href="/admin/providers">"Cancel"</a></div>
         </form>
     }
 }

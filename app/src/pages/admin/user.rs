@@ -2,10 +2,13 @@
 
 use crate::api;
 use crate::components::duration::{day, moment};
+use crate::components::field::FormError;
 use crate::components::frame::Frame;
+use crate::components::icon::{Draw, Icon};
 use crate::components::loaded::loaded;
 use crate::components::meter::Meter;
 use crate::page_context::page_context;
+use crate::pages::admin::Saved;
 use crate::pages::admin::audit::AuditTable;
 use crate::pages::usage::UsageDetails;
 use crate::view::admin::{Hold, OwnLimits, UserView};
@@ -51,11 +54,13 @@ fn Shown(user: UserView) -> impl IntoView {
         .collect_view();
     let quota = usage.quota.clone();
     view! {
-        <p class="crumb"><a href="/admin">"Top users"</a></p>
+        <p class="crumb"><a href="/admin/users">"Users"</a></p>
         <header class="page-head">
             <h1 class="long">{viewer.email.clone()}</h1>
             <p>{format!("{} · {} plan · joined {since}{}", viewer.display_name(), viewer.plan.name, if viewer.is_admin { " · admin" } else { "" })}</p>
         </header>
+        <FormError/>
+        <Saved sentence="Done. The action and its reason are under Activity below."/>
         <div class="columns">
             <section class="panel">
                 <h2>"Remaining"</h2>
@@ -184,8 +189,10 @@ fn AdminActions(viewer: Viewer, limits: Option<OwnLimits>, paused_at: Option<Off
                     <form method="post" action=action.clone() class="stack">
                         <p>{effect}</p>
                         {fields}
-                        <label for=reason.clone()>"Reason"</label>
-                        <input id=reason name="why" required maxlength="500"/>
+                        <div class="field">
+                            <label for=reason.clone()>"Reason"</label>
+                            <input id=reason name="why" required maxlength="500"/>
+                        </div>
                         <button class=class name="act" value=name>{label}</button>
                     </form>
                 </details>
@@ -193,9 +200,9 @@ fn AdminActions(viewer: Viewer, limits: Option<OwnLimits>, paused_at: Option<Off
         };
     let none = || ().into_any();
     let own = view! {
-        <label>"Tokens per day " <input name="tokens" inputmode="numeric" pattern="[0-9]*" placeholder="plan limit"/></label>
-        <label>"Requests per minute " <input name="requests" inputmode="numeric" pattern="[0-9]*" placeholder="plan limit"/></label>
-        <label>"Until " <input type="date" name="until" required/></label>
+        <label class="field">"Tokens per day " <input name="tokens" inputmode="numeric" pattern="[0-9]*" placeholder="plan limit"/></label>
+        <label class="field">"Requests per minute " <input name="requests" inputmode="numeric" pattern="[0-9]*" placeholder="plan limit"/></label>
+        <label class="field">"Until, UTC " <input type="date" name="until" required/></label>
     }
     .into_any();
     let lift = limits.is_some().then(|| {
@@ -229,15 +236,23 @@ fn AdminActions(viewer: Viewer, limits: Option<OwnLimits>, paused_at: Option<Off
     } else {
         action("make_admin", "Make admin", "The user gets full access to these pages.", true, none())
     };
+    let limit = "Replaces the plan's limits from the next message until the start of that day (UTC). To grant tokens, raise the tokens per day. Usage is not reset.";
+    let rebuild =
+        "Rebuilds the counters from the ledger. Responses in progress stay reserved; stuck reservations are released.";
     view! {
-        <section class="acts">
-            <h2>"Actions"</h2>
-            {action("limit", "Temporary limit override", "Replaces the plan's limits from the next message until the start of that day (UTC). To grant tokens, raise the tokens per day. Usage is not reset.", false, own)}
-            {lift}
-            {pause}
-            {action("rebuild", "Reset usage counters", "Rebuilds the counters from the ledger. Responses in progress stay reserved; stuck reservations are released.", false, none())}
-            {action("sign_out", "Sign out everywhere", "Ends all sessions on all devices.", true, none())}
-            {admin}
-        </section>
+        <div class="columns">
+            <section class="panel acts">
+                <h2>"Actions"</h2>
+                {action("limit", "Temporary limit override", limit, false, own)}
+                {lift}
+                {action("rebuild", "Reset usage counters", rebuild, false, none())}
+            </section>
+            <section class="danger-zone acts">
+                <h2><Draw icon=Icon::Danger size=20/>"Access"</h2>
+                {pause}
+                {action("sign_out", "Sign out everywhere", "Ends all sessions on all devices.", true, none())}
+                {admin}
+            </section>
+        </div>
     }
 }

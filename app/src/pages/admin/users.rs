@@ -6,7 +6,8 @@ use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
 use crate::page_context::page_context;
 use crate::pages::admin::{AdminTabs, Pager};
-use crate::view::admin::{AccountSummary, USER_ROWS};
+use crate::view::admin::{AccountList, AccountSummary, USER_ROWS};
+use domain::money::count;
 use leptos::prelude::*;
 
 /// Renders the users page.
@@ -17,7 +18,8 @@ pub fn Users() -> impl IntoView {
     let is_risky = context.query("risky").is_some();
     let page = context.query("page").and_then(|page| page.parse().ok()).unwrap_or(1_u32).clamp(1, 100_000);
     let pager_search = search.clone();
-    let shown = move |(rows, all): (Vec<AccountSummary>, u64)| {
+    let shown = move |list: AccountList| {
+        let AccountList { rows, all, page } = list;
         let search = pager_search.clone();
         let page_url = move |page: u32| {
             let mut query = form_urlencoded::Serializer::new(String::new());
@@ -27,8 +29,13 @@ pub fn Users() -> impl IntoView {
             }
             format!("/admin/users?{}", query.finish())
         };
-        view! { <Table rows/> <Pager page pages=all.div_ceil(u64::from(USER_ROWS)) href=page_url/> }
+        view! {
+            <p class="hint">{count(all, "account", "accounts")}</p>
+            <Table rows/>
+            <Pager page pages=all.div_ceil(u64::from(USER_ROWS)) href=page_url/>
+        }
     };
+    let is_set = is_risky || !search.is_empty();
     view! {
         <Frame title="Users" wide=true>
             <header class="page-head split">
@@ -37,8 +44,9 @@ pub fn Users() -> impl IntoView {
             </header>
             <form method="get" action="/admin/users" class="filter" role="search">
                 <label>"Email" <input type="search" name="q" value=search.clone() maxlength="200" placeholder="any part"/></label>
-                <label><input type="checkbox" name="risky" value="yes" checked=is_risky/> "Risky only"</label>
+                <label class="check"><input type="checkbox" name="risky" value="yes" checked=is_risky/>"Risky only"</label>
                 <button class="secondary">"Apply"</button>
+                {is_set.then(|| view! { <a class="button quiet" href="/admin/users">"Clear"</a> })}
             </form>
             {loaded(api::admin::users(search, is_risky, page), shown)}
         </Frame>
@@ -57,23 +65,23 @@ fn Table(rows: Vec<AccountSummary>) -> impl IntoView {
         .into_iter()
         .map(|row| {
             let state = match (row.is_admin, row.is_paused) {
-                (true, true) => "admin, paused",
-                (true, false) => "admin",
-                (false, true) => "paused",
+                (true, true) => "Admin, paused",
+                (true, false) => "Admin",
+                (false, true) => "Paused",
                 (false, false) => "",
             };
             view! {
                 <tr>
                     <th scope="row" class="who"><a href=format!("/admin/users/{}", row.user_id) title=row.email.clone()>{row.email.clone()}</a></th>
                     <td>{row.plan.0}</td><td>{state}</td><td>{day(row.created_at)}</td>
-                    <td>{risks(row.same_block, row.same_address)}</td>
+                    <td class="text">{risks(row.same_block, row.same_address)}</td>
                 </tr>
             }
         })
         .collect_view();
     view! {
         <div class="table-scroll" tabindex="0" role="region" aria-label="Users">
-            <table class="compact">
+            <table class="compact sticky opens">
                 <thead><tr><th scope="col">"User"</th><th scope="col">"Plan"</th><th scope="col">"State"</th><th scope="col">"Since"</th><th scope="col">"Risk"</th></tr></thead>
                 <tbody>{drawn}</tbody>
             </table>
@@ -85,9 +93,9 @@ fn Table(rows: Vec<AccountSummary>) -> impl IntoView {
 /// Describes why accounts may belong to one person. Empty if nothing says so.
 fn risks(same_block: Option<u64>, same_address: Option<u64>) -> String {
     // The server counts no further.
-    let count = |n: u64| if n < 1_000 { n.to_string() } else { "1,000 or more".to_owned() };
-    let block = same_block.map(|n| format!("{} accounts from this address block", count(n)));
-    let address = same_address.map(|n| format!("{} with the same normalised address", count(n)));
+    let number = |n: u64| if n < 1_000 { n.to_string() } else { "1,000 or more".to_owned() };
+    let block = same_block.map(|n| format!("{} accounts from this address block", number(n)));
+    let address = same_address.map(|n| format!("{} with the same normalised address", number(n)));
     block.into_iter().chain(address).collect::<Vec<_>>().join("; ")
 }
 

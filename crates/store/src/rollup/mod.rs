@@ -14,7 +14,10 @@ mod totals;
 pub use provider_hours::{ProviderHour, provider_hours};
 pub use refresh::{Freshness, freshness, rebuild, refresh};
 pub use summary::{LargeShare, Summary, as_of, cache_savings, large_shares, summary};
-pub use totals::{Include, PeriodTotals, Totals, cost, spent_in_a_day, spent_in_whole_hours, totals};
+pub use totals::{
+    Include, Interval, IntervalTotals, PeriodFigures, PeriodTotals, Totals, figures, spent_in_a_day,
+    spent_in_whole_hours, totals,
+};
 
 use std::ops::AddAssign;
 

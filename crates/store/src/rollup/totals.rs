@@ -5,7 +5,7 @@ use domain::Picos;
 use domain::report::start_of_hour;
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
-use time::{Date, OffsetDateTime};
+use time::OffsetDateTime;
 
 /// Which ledger rows are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,17 +88,47 @@ impl Totals {
     }
 }
 
+/// The length of the steps in which usage over time is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interval {
+    /// Hours.
+    Hour,
+    /// UTC days.
+    Day,
+}
+
+impl Interval {
+    /// The name that Postgres' `date_trunc` has for it.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Hour => "hour",
+            Self::Day => "day",
+        }
+    }
+}
+
+/// Usage of all users in one hour or day.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IntervalTotals {
+    /// Cost by model name.
+    pub cost: BTreeMap<String, Picos>,
+    /// All tokens.
+    pub tokens: i64,
+    /// Number of turns.
+    pub requests: i64,
+}
+
 /// Usage by model in a period.
 #[derive(Default)]
 pub struct PeriodTotals {
     /// Usage by model name.
     pub by_model: BTreeMap<String, Totals>,
-    /// Cost by UTC day and model, on the days with any usage.
-    pub days: BTreeMap<Date, BTreeMap<String, Picos>>,
+    /// Usage over time, by the start of each hour or UTC day with any usage.
+    pub intervals: BTreeMap<OffsetDateTime, IntervalTotals>,
 }
 
-/// Reads the usage of a period of whole hours by model. The time to first token is read by hour if the period began less than two days ago,
-/// and by UTC day otherwise.
+/// Reads the usage of a period of whole hours by model, and over time in steps of `interval`. The time to first token is read by hour if the
+/// period began less than two days ago, and by UTC day otherwise.
 ///
 /// # Errors
 /// Returns an error if a query fails.
@@ -106,9 +136,10 @@ pub async fn totals(
     db: &mut Tx,
     (from, to): (OffsetDateTime, OffsetDateTime),
     include: Include,
+    interval: Interval,
 ) -> Result<PeriodTotals> {
     let rows = sqlx::query!(
-        r#"select (hour at time zone 'UTC')::date as "day!", model as "model!", sum(requests)::bigint as "requests!",
+        r#"select date_trunc($4, hour, 'UTC') as "at!", model as "model!", sum(requests)::bigint as "requests!",
                   sum(calls)::bigint as "calls!", sum(failed)::bigint as "failed!", sum(input_tokens)::bigint as "input!",
                   sum(cache_read_tokens)::bigint as "cache_read!", sum(cache_write_tokens)::bigint as "cache_write!",
                   sum(output_tokens)::bigint as "output!", sum(reasoning_tokens)::bigint as "reasoning!", sum(cost_picos)::bigint as "cost!"
@@ -122,13 +153,18 @@ pub async fn totals(
         from,
         to,
         include.unfolded(),
+        interval.as_str(),
     )
     .fetch_all(&mut *db)
     .await?;
     let mut totals = PeriodTotals::default();
     for row in rows {
-        let of_day = totals.days.entry(row.day).or_default().entry(row.model.clone()).or_default();
-        *of_day = of_day.plus(Picos(row.cost));
+        let then = totals.intervals.entry(row.at).or_default();
+        let cost = then.cost.entry(row.model.clone()).or_default();
+        *cost = cost.plus(Picos(row.cost));
+        let tokens = [row.input, row.cache_read, row.cache_write, row.output].into_iter().fold(0, i64::saturating_add);
+        then.tokens = then.tokens.saturating_add(tokens);
+        then.requests = then.requests.saturating_add(row.requests);
         *totals.by_model.entry(row.model).or_default() += &Totals {
             requests: row.requests,
             calls: row.calls,
@@ -202,12 +238,43 @@ async fn cost_by_model(
     Ok(rows.into_iter().map(|row| (row.model, Picos(row.cost))).collect())
 }
 
-/// Reads the cost of all users in a period of whole hours.
+/// Cost, tokens and turns of all users in a period.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeriodFigures {
+    /// Cost.
+    pub cost: Picos,
+    /// All tokens.
+    pub tokens: i64,
+    /// Number of turns.
+    pub requests: i64,
+}
+
+/// Reads the cost, the tokens and the turns of all users in a period of whole hours.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn cost(db: &mut Tx, from: OffsetDateTime, to: OffsetDateTime, include: Include) -> Result<Picos> {
-    Ok(cost_by_model(db, from, to, include).await?.into_values().fold(Picos::ZERO, Picos::plus))
+pub async fn figures(
+    db: &mut Tx,
+    (from, to): (OffsetDateTime, OffsetDateTime),
+    include: Include,
+) -> Result<PeriodFigures> {
+    let row = sqlx::query!(
+        r#"select coalesce(sum(cost_picos), 0)::bigint as "cost!", coalesce(sum(tokens), 0)::bigint as "tokens!",
+                  coalesce(sum(requests), 0)::bigint as "requests!"
+           from (
+             select cost_picos, input_tokens + cache_read_tokens + cache_write_tokens + output_tokens as tokens, requests
+             from usage_total where hour >= $1 and hour < $2
+             union all
+             select cost_picos, input_tokens + cache_read_tokens + cache_write_tokens + output_tokens, requests
+             from usage_delta where $3 and hour >= $1 and hour < $2
+           ) u"#,
+        from,
+        to,
+        include.unfolded(),
+    )
+    .fetch_one(&mut *db)
+    .await?;
+    Ok(PeriodFigures { cost: Picos(row.cost), tokens: row.tokens, requests: row.requests })
 }
 
 /// Reads the cost by model in the 24 hours before an instant, exact to the call, as spend caps count it.
@@ -238,7 +305,8 @@ pub async fn spent_in_a_day(db: &mut Tx, now: OffsetDateTime) -> Result<BTreeMap
 /// # Errors
 /// Returns an error if the query fails.
 pub async fn spent_in_whole_hours(db: &mut Tx, now: OffsetDateTime) -> Result<Picos> {
-    cost(db, first_whole_hour(now), start_of_hour(now) + time::Duration::HOUR, Include::Everything).await
+    let hours = (first_whole_hour(now), start_of_hour(now) + time::Duration::HOUR);
+    Ok(figures(db, hours, Include::Everything).await?.cost)
 }
 
 /// Returns the start of the first whole hour in the 24 hours before an instant.

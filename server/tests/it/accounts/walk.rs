@@ -153,6 +153,7 @@ async fn reaches_only_public_routes(client: &TestClient, ids: &Ids) {
         "/healthz",
         "/readyz",
         "/stripe/webhook",
+        "/dev/gallery",
     ];
     let is_public = |path: &str| public.contains(&path) || path.starts_with("/fn/{*");
     let mut walked = 0;

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod figures;
+mod pages;
 mod revenue;
 
 use crate::app::TestApp;
@@ -194,7 +195,10 @@ async fn plan_changes_apply_to_all_its_users() {
         fields
     };
     let set = admin.form("/admin/plans/free", &rules("70000", &["claude-haiku-4-5", "gpt-5-mini"])).await;
-    assert_eq!((set.status(), set.headers()["location"].to_str().unwrap()), (StatusCode::SEE_OTHER, "/admin/plans"));
+    assert_eq!(
+        (set.status(), set.headers()["location"].to_str().unwrap()),
+        (StatusCode::SEE_OTHER, "/admin/plans?saved=yes")
+    );
     let quota = ann.quota().await;
     assert_eq!((&quota["tokens"]["limit"], &quota["requests"]["limit"]), (&Value::from(70_000), &Value::from(20)));
     let default: String = app.one("select model from plan_model where plan_id = 'free' order by sort limit 1").await;

@@ -201,7 +201,7 @@ async fn the_owner_adds_a_provider_with_a_form() {
     assert_eq!(app.one::<i64>("select count(*) from provider").await, 3);
     let added = send(form("home", &url, "")).await;
     assert_eq!(added.status(), StatusCode::SEE_OTHER);
-    assert_eq!(added.headers()["location"], "/admin/providers");
+    assert_eq!(added.headers()["location"], "/admin/providers?saved=yes");
     let page = admin.text("/admin/providers").await;
     assert!(page.contains("Home server") && page.contains(&url) && page.contains("ANTHROPIC_API_KEY"), "{page}");
     assert!(!page.contains("test-key"), "keys are never shown");

@@ -8,7 +8,8 @@ use domain::top_users::Order;
 use domain::{ModelName, PlanId, ReportPeriod, UsageFilter, UserUsage};
 use rust_decimal::Decimal;
 use sqlx::{PgExecutor, PgPool};
-use store::rollup::Include;
+use std::collections::BTreeMap;
+use store::rollup::{Include, Interval, IntervalTotals, PeriodTotals};
 use time::{Duration, OffsetDateTime};
 
 /// Inserts random calls of some users over some days: every outcome, retries, corrections, two models, deleted users, refusals and
@@ -289,7 +290,8 @@ async fn totals_are_the_ledger(
     include: Include,
     round: &str,
 ) {
-    let store::rollup::PeriodTotals { by_model, days } = store::rollup::totals(tx, (from, to), include).await.unwrap();
+    let PeriodTotals { by_model, intervals } =
+        store::rollup::totals(tx, (from, to), include, Interval::Day).await.unwrap();
     let plain: Vec<(String, Vec<i64>, Decimal)> = sqlx::query_as(
         "select model,
                 array[count(*) filter (where corrects is null and call_no = 1), count(*) filter (where corrects is null),
@@ -308,15 +310,6 @@ async fn totals_are_the_ledger(
         (model.clone(), counts, t.cost().to_usd())
     });
     assert_eq!(found.collect::<Vec<_>>(), plain, "{round}");
-    let plain: Vec<(time::Date, String, Decimal)> = sqlx::query_as(
-        "select (created_at at time zone 'UTC')::date, model, sum(cost_usd)
-         from ai_usage where status <> 'pending' and created_at >= $1 and created_at < $2 group by 1, 2 order by 1, 2",
-    )
-    .bind(from)
-    .bind(to)
-    .fetch_all(&app.db)
-    .await
-    .unwrap();
     // What prompt caching saved, by each call's own price. These calls have no cache writes with the longer lifetime.
     let saved = store::rollup::cache_savings(&mut *tx, from, to).await.unwrap();
     let plain_saved: i64 = sqlx::query_scalar(
@@ -330,10 +323,13 @@ async fn totals_are_the_ledger(
     .await
     .unwrap();
     assert_eq!(saved.0, plain_saved, "{round}");
-    let of_day = |(day, models): (&time::Date, &std::collections::BTreeMap<String, domain::Picos>)| {
-        models.iter().map(|(model, cost)| (*day, model.clone(), cost.to_usd())).collect::<Vec<_>>()
-    };
-    assert_eq!(days.iter().flat_map(of_day).collect::<Vec<_>>(), plain, "{round}");
+    over_time_is_the_ledger(app, (from, to), &intervals, "day", round).await;
+    let by_hour = store::rollup::totals(tx, (from, to), include, Interval::Hour).await.unwrap().intervals;
+    over_time_is_the_ledger(app, (from, to), &by_hour, "hour", round).await;
+    let figures = store::rollup::figures(tx, (from, to), include).await.unwrap();
+    let tokens: i64 = intervals.values().map(|then| then.tokens).sum();
+    let requests: i64 = intervals.values().map(|then| then.requests).sum();
+    assert_eq!((figures.tokens, figures.requests), (tokens, requests), "{round}");
     let mut all = store::rollup::Totals::default();
     by_model.values().for_each(|totals| all += totals);
     let plain: Vec<Option<i32>> = sqlx::query_scalar(
@@ -353,4 +349,38 @@ async fn totals_are_the_ledger(
     };
     let plain: Vec<Option<i32>> = plain.into_iter().map(two_digits).collect();
     assert_eq!([all.ttft(50), all.ttft(95)].to_vec(), if plain.is_empty() { vec![None; 2] } else { plain }, "{round}");
+}
+
+/// Asserts that usage over time equals plain SQL over the ledger.
+async fn over_time_is_the_ledger(
+    app: &TestApp,
+    (from, to): (OffsetDateTime, OffsetDateTime),
+    found: &BTreeMap<OffsetDateTime, IntervalTotals>,
+    interval: &str,
+    round: &str,
+) {
+    let plain: Vec<(OffsetDateTime, String, Decimal, i64, i64)> = sqlx::query_as(
+        "select date_trunc($3, created_at, 'UTC'), model, sum(cost_usd),
+                sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens)::bigint,
+                count(*) filter (where corrects is null and call_no = 1)
+         from ai_usage where status <> 'pending' and created_at >= $1 and created_at < $2 group by 1, 2 order by 1, 2",
+    )
+    .bind(from)
+    .bind(to)
+    .bind(interval)
+    .fetch_all(&app.db)
+    .await
+    .unwrap();
+    let costs =
+        found.iter().flat_map(|(at, then)| then.cost.iter().map(|(model, cost)| (*at, model.clone(), cost.to_usd())));
+    let plain_costs = plain.iter().map(|(at, model, cost, ..)| (*at, model.clone(), *cost));
+    assert_eq!(costs.collect::<Vec<_>>(), plain_costs.collect::<Vec<_>>(), "{round} by {interval}");
+    let mut sums: BTreeMap<OffsetDateTime, (i64, i64)> = BTreeMap::new();
+    for (at, _, _, tokens, requests) in plain {
+        let sum = sums.entry(at).or_default();
+        *sum = (sum.0 + tokens, sum.1 + requests);
+    }
+    let found: BTreeMap<OffsetDateTime, (i64, i64)> =
+        found.iter().map(|(at, then)| (*at, (then.tokens, then.requests))).collect();
+    assert_eq!(found, sums, "{round} by {interval}");
 }

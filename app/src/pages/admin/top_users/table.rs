@@ -1,7 +1,9 @@
 //! The table of the top users.
 
-use super::{day_of, signed};
+use super::figures::signed;
 use crate::components::chart::{Line, Share};
+use crate::components::duration::short_day;
+use crate::components::icon::{Draw, Icon};
 use crate::view::admin::TopUsersView;
 use crate::view::usage_filter::href;
 use domain::top_users::Order;
@@ -9,15 +11,13 @@ use domain::{ModelName, Picos, PlanId, Tokens, UsageFilter, UserUsage};
 use leptos::prelude::*;
 use time::Date;
 
-/// Renders the table. Also used on the landing page with example data and fewer columns.
+/// Renders the table.
 #[component]
 pub fn TopUsersTable(
     /// The report.
     view: TopUsersView,
     /// The filter of the report.
     filter: UsageFilter,
-    /// Whether to show all columns and the email links.
-    full: bool,
 ) -> impl IntoView {
     let TopUsersView { rows, all_models, line, .. } = view;
     if rows.is_empty() {
@@ -36,21 +36,19 @@ pub fn TopUsersTable(
         view! { <th scope="col" class="end" aria-sort=sorted><a href=href>{label}</a></th> }
     };
     let period = filter.period.label();
-    let table = Table { whole: all_models.cost, period: &period, model: filter.model.as_ref(), line, full };
+    let table = Table { whole: all_models.cost, period: &period, model: filter.model.as_ref(), line };
     let line = table.line();
     let drawn = rows.into_iter().map(|row| user_row(row, &table)).collect_view();
     view! {
         <div class="table-scroll" tabindex="0" role="region" aria-label="Top users">
-            <table class="compact numbers sticky">
+            <table class="compact numbers sticky opens top-users">
                 <thead><tr>
                     <th scope="col">"User"</th><th scope="col">"Plan"</th>
                     {head("Requests", Order::Requests)} {head("Tokens", Order::Tokens)} {head("Cost", Order::Cost)}
                     <th scope="col">"Share of cost"</th>
-                    {full.then(|| view! {
-                        {line.map(|(first, last)| view! { <th scope="col">{format!("{} days", (last - first).whole_days() + 1)}</th> })}
-                        {head("Margin", Order::Margin)} {head("Refused", Order::Refusals)} {head("Estimate error", Order::Estimate)}
-                        <th scope="col"><span class="unseen">"Email"</span></th>
-                    })}
+                    {line.map(|(first, last)| view! { <th scope="col">{format!("{} days", (last - first).whole_days() + 1)}</th> })}
+                    {head("Margin", Order::Margin)} {head("Refused", Order::Refusals)} {head("Estimate error", Order::Estimate)}
+                    <th scope="col"><span class="unseen">"Email"</span></th>
                 </tr></thead>
                 <tbody>{drawn}</tbody>
             </table>
@@ -78,13 +76,12 @@ struct Table<'a> {
     period: &'a str,
     model: Option<&'a ModelName>,
     line: Option<(Date, Date)>,
-    full: bool,
 }
 
 impl Table<'_> {
     /// Returns the first and last day of the sparklines. They cover all models, so there are none with a model filter.
     fn line(&self) -> Option<(Date, Date)> {
-        self.line.filter(|_| self.full && self.model.is_none())
+        self.line.filter(|_| self.model.is_none())
     }
 }
 
@@ -93,22 +90,13 @@ fn user_row(row: UserUsage, table: &Table<'_>) -> impl IntoView + use<> {
     let write = row.email.as_ref().map(|email| mail_link(email, &row, table));
     let line = table.line().map(|(first, last)| {
         let max = row.line.iter().zip(0_i64..).max_by_key(|(cost, n)| (**cost, *n));
-        let max = max.map(|(cost, n)| format!(", most on {}: {cost}", day_of(first + time::Duration::days(n))));
-        let title = format!("Cost by day from {} to {}{}", day_of(first), day_of(last), max.unwrap_or_default());
+        let max = max.map(|(cost, n)| format!(", most on {}: {cost}", short_day(first + time::Duration::days(n))));
+        let title = format!("Cost by day from {} to {}{}", short_day(first), short_day(last), max.unwrap_or_default());
         let values = row.line.iter().map(|cost| cost.0.max(0).unsigned_abs()).collect();
         view! { <td><Line title values/></td> }
     });
-    let more = table.full.then(|| {
-        // A subscription pays for all models, so there is no margin with a model filter.
-        let margin = table.model.is_none().then(|| signed(row.paid.0 - row.sum.cost.0));
-        view! {
-            {line}
-            <td class="end">{margin}</td>
-            <td class="end">{Tokens(row.refusals).to_string()}</td>
-            <td class="end">{estimate_error(row.estimated, row.sum.input + row.sum.cached)}</td>
-            <td>{write}</td>
-        }
-    });
+    // A subscription pays for all models, so there is no margin with a model filter.
+    let margin = table.model.is_none().then(|| signed(row.paid.0 - row.sum.cost.0));
     let is_demo = row.is_demo();
     let who = match (row.user_id, row.email) {
         (Some(id), Some(email)) => {
@@ -126,7 +114,11 @@ fn user_row(row: UserUsage, table: &Table<'_>) -> impl IntoView + use<> {
             <td class="end">{row.sum.tokens().to_string()}</td>
             <td class="end">{row.sum.cost.to_string()}</td>
             <td><Share part=row.sum.cost.0.max(0).cast_unsigned() whole=table.whole.0.max(0).cast_unsigned()/></td>
-            {more}
+            {line}
+            <td class="end">{margin}</td>
+            <td class="end">{Tokens(row.refusals).to_string()}</td>
+            <td class="end">{estimate_error(row.estimated, row.sum.input + row.sum.cached)}</td>
+            <td>{write}</td>
         </tr>
     }
 }
@@ -147,5 +139,5 @@ fn mail_link(email: &str, row: &UserUsage, table: &Table<'_>) -> impl IntoView +
     let coded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20");
     let to = coded(email).replace("%40", "@");
     let href = format!("mailto:{to}?subject={}&body={}", coded("Your usage"), coded(&body));
-    view! { <a href=href>"Send email"</a> }
+    view! { <a class="button quiet icon-button" href=href aria-label=format!("Send email to {email}") title="Send email"><Draw icon=Icon::Mail/></a> }
 }
