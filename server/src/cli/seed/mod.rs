@@ -83,7 +83,7 @@ impl Seed {
             user_id,
             email: &member.email,
             name: &member.name,
-            password_hash: Some(&self.password_hash),
+            password_hash: Some(self.password_hash.as_str()),
             subject: &self.subject(member, user_id)?,
             is_admin: member.email == ADMIN,
             email_verified_at: member.is_verified.then_some(member.joined_at + Duration::minutes(4)),
