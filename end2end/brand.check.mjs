@@ -23,7 +23,8 @@ test('pages, icons and the manifest carry the brand, and nothing carries that of
   const template = ['Quo', 'tient'].join('');
   for (const path of ['/', '/pricing', '/sign-up', '/sign-in', '/forgot', '/nothing']) {
     const page = await (await fetch(app.url + path)).text();
-    assert.ok(page.match(/<title>(.*?)<\/title>/)?.[1].endsWith(name), `${path}: the title ends with the name`);
+    const title = page.match(/<title>(.*?)<\/title>/)?.[1] ?? '';
+    assert.ok(path === '/' ? title.startsWith(`${name}: `) : title.endsWith(` · ${name}`), `${path}: the title ${title} has the name`);
     assert.ok(page.includes(`--hue:${value('hue')}`), `${path}: the hue`);
     assert.ok(!page.includes(template), `${path} names the template`);
   }

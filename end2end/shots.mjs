@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { root, send, shots, signUp, startBrowser, startApp, woken } from './test-app.mjs';
 
 const app = await startApp();
-app.run('seed', '--paying');
+app.run('seed');
 const browser = await startBrowser();
 const sheet = [];
 
@@ -65,8 +65,26 @@ for (const colorScheme of ['light', 'dark']) {
     }
     await owner.goto(`${app.url}/nothing`);
     await shot(owner, `missing-${at}`);
+    const demo = await browser.visitor({ quiet: true, colorScheme, viewport: { width, height }, reducedMotion: 'reduce' });
+    await demo.goto(`${app.url}/sign-in`);
+    await demo.getByLabel('Email').fill('demo@example.com');
+    await demo.getByLabel('Password').fill('demo company');
+    await demo.getByRole('button', { name: 'Sign in' }).click();
+    await demo.waitForURL('**/chat');
+    for (const title of ['How does a lease end', 'Why does this query scan']) {
+      const found = `select conversation_id from conversation join account using (user_id) where email = 'demo@example.com' and title like '${title}%'`;
+      const [[id]] = app.query(found);
+      await demo.goto(`${app.url}/chat/${id}`);
+      await woken(demo);
+      await shot(demo, `${title.toLowerCase().replaceAll(' ', '-')}-${at}`);
+    }
+    for (const path of ['usage', 'settings/billing']) {
+      await demo.goto(`${app.url}/${path}`);
+      await shot(demo, `demo-${path.replace('/', '-')}-${at}`);
+    }
     await page.close();
     await owner.close();
+    await demo.close();
   }
 }
 

@@ -171,6 +171,16 @@ pub async fn page(user: &User, path: &str) -> anyhow::Result<(Duration, usize)> 
     Ok((began.elapsed(), size))
 }
 
+/// Loads a page and returns its HTML.
+///
+/// # Errors
+/// Returns an error if the connection breaks or the status isn't 200.
+pub async fn html(user: &User, path: &str) -> anyhow::Result<String> {
+    let response = user.client.get(format!("{}{path}", user.url)).header("cookie", &user.cookie).send().await?;
+    ensure!(response.status() == 200, "{path} returned {}", response.status());
+    Ok(response.text().await?)
+}
+
 /// Loads the user's quota from the API.
 ///
 /// # Errors

@@ -45,3 +45,11 @@ cmd_release() {
   step "release checks and the browser story against the unpacked tarball" env QUOTIENT_RELEASE="$where/$(release_name)" \
     node --test --test-force-exit --test-reporter=spec end2end/release.check.mjs end2end/story.test.mjs
 }
+
+# lighthouse [PATH…]: audits pages of a release build with Lighthouse, as on a phone, and fails if a goal is missed.
+cmd_lighthouse() {
+  databases; need_browser
+  cmd_bundle
+  step "the test provider" cargo build -q --bin fakes
+  step "Lighthouse" env QUOTIENT_RELEASE="$ROOT/target/bundle" node end2end/lighthouse.mjs "$@"
+}

@@ -8,13 +8,16 @@ at_exit() { AT_EXIT+="$1 || true; "; trap 'eval "$AT_EXIT"' EXIT; }
 # Prints the port in LISTEN_ADDR.
 port() { local addr=${LISTEN_ADDR:-127.0.0.1:3000}; echo "${addr##*:}"; }
 
-# Starts a Stripe simulator if no Stripe key is set, so that no money moves. It keeps its state in .dev/stripe.json.
+# Starts a Stripe simulator if no Stripe key is set, so that no money moves; one that already runs for this checkout is used. It keeps its
+# state in .dev/stripe.json.
 simulate_stripe() {
   [ -z "${STRIPE_SECRET_KEY:-}" ] || return 0
   local port; port=$(free_port stripe)
-  target/debug/fakes stripe "127.0.0.1:$port" "http://127.0.0.1:$(port)/stripe/webhook" "$DEV/stripe.json" >"$DEV/stripe.log" 2>&1 &
-  at_exit "kill $! 2>/dev/null"
-  wait_for_port "$port" stripe
+  if ! port_answers "$port"; then
+    target/debug/fakes stripe "127.0.0.1:$port" "http://127.0.0.1:$(port)/stripe/webhook" "$DEV/stripe.json" >"$DEV/stripe.log" 2>&1 &
+    at_exit "kill $! 2>/dev/null"
+    wait_for_port "$port" stripe
+  fi
   export STRIPE_SECRET_KEY=sk_test_fake STRIPE_WEBHOOK_SECRET=whsec_fake STRIPE_BASE_URL=http://127.0.0.1:$port
   target/debug/quotient plans push >"$DEV/stripe.log" || die "can't push the plans to the Stripe simulator (see .dev/stripe.log)"
 }
@@ -56,8 +59,11 @@ cmd_watch() {
   SITE_ROOT=target/watch-site LEPTOS_SITE_ROOT=target/watch-site LEPTOS_HASH_FILES=false serve cargo leptos watch
 }
 
+# seed [--users N] [--days N]: fills the database with a demo company, whose payers are customers of the Stripe simulator.
 cmd_seed() {
   databases; check_schema; need_toolchain
-  step "the server" cargo build -q --bin quotient
+  export PUBLIC_URL=${PUBLIC_URL:-http://127.0.0.1:$(port)}
+  step "the server and the Stripe simulator" cargo build -q --bin quotient --bin fakes
+  simulate_stripe
   step "a demo company" target/debug/quotient seed "$@"
 }

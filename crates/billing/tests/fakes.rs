@@ -3,8 +3,8 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a failed unwrap fails the test")]
 
-use billing::{ForSale, Found, NewCheckout, NewCustomer, PortalFlow, PortalPlan, Stripe, StripeError};
-use domain::{Period, Plan, PlanId, SubscriptionStatus, Tokens, UserId};
+use billing::{Fetched, ForSale, Found, NewCheckout, NewCustomer, PortalFlow, PortalPlan, Stripe, StripeError};
+use domain::{Invoice, Period, Plan, PlanId, SubscriptionStatus, Tokens, UserId};
 use fakes::FakeStripe;
 use stripe::{Client, ClientBuilder};
 
@@ -126,4 +126,58 @@ async fn outage_returns_an_error_in_bounded_time() {
     fake.set_down(false);
     let wrong = Stripe::new("nonsense", Some(&fake.url())).unwrap();
     assert!(matches!(wrong.customer("cus_x").await, Err(StripeError::Refused { status: 401, .. })));
+}
+
+/// Creates a customer with a subscription of the past, and returns that with its invoices.
+async fn with_history(fake: &FakeStripe, ours: &Stripe, name: &str, form: &[(&str, &str)]) -> (Fetched, Vec<Invoice>) {
+    let user_id = UserId::at(time::OffsetDateTime::now_utc());
+    let new = NewCustomer { user_id, email: &format!("{name}@example.com"), name };
+    let customer = ours.create_customer(&new).await.unwrap();
+    let url = format!("{}/_control/history/{customer}", fake.url());
+    let done = reqwest::Client::new().post(url).form(form).send().await.unwrap();
+    assert_eq!(done.status(), 200, "{name}");
+    let [subscription] = ours.subscriptions(&customer).await.unwrap().try_into().unwrap();
+    (subscription, ours.invoices(&customer).await.unwrap())
+}
+
+/// A subscription of the past has the invoices and the state that a running simulator would have given it, and sends no events.
+#[tokio::test]
+async fn history_has_every_invoice_up_to_now() {
+    let (fake, ours, typed) = start().await;
+    let pro = plan("pro", 2_000, 0);
+    let at = ours.push_plan(&ForSale { plan: &pro, title: "Pro" }).await.unwrap();
+    let (monthly, events) = (at.monthly.unwrap(), fake.all("event").len());
+    let now = time::OffsetDateTime::now_utc().replace_nanosecond(0).unwrap();
+    let days_ago = |days: i64| (now - time::Duration::days(days)).unix_timestamp().to_string();
+    let [d100, d80, d33, d20, d10, d1] = [100, 80, 33, 20, 10, 1].map(days_ago);
+    let price = ("price", monthly.as_str());
+    let form = [price, ("begins_at", d100.as_str()), ("trial_days", "7")];
+    let (running, invoices) = with_history(&fake, &ours, "running", &form).await;
+    assert_eq!((running.status, running.ends_at, running.ended_at), (SubscriptionStatus::Active, None, None));
+    assert_eq!(running.created_at, now - time::Duration::days(100));
+    assert!(now < running.period_end && running.period_end <= now + time::Duration::days(31), "{running:?}");
+    // The trial's invoice of nothing, and four months in the 93 days since.
+    assert_eq!(invoices.len(), 5, "{invoices:?}");
+    assert!(invoices.iter().all(|invoice| invoice.status == "paid" && invoice.created_at <= now), "{invoices:?}");
+    assert_eq!(invoices.iter().map(|invoice| invoice.paid_minor).sum::<i64>(), 4 * 2_000);
+    let form = [price, ("begins_at", d100.as_str()), ("cancels_at", d80.as_str())];
+    let (ended, _) = with_history(&fake, &ours, "ended", &form).await;
+    assert_eq!(ended.status, SubscriptionStatus::Canceled);
+    assert!(ended.ended_at.is_some_and(|at| at < now - time::Duration::days(60)), "{ended:?}");
+    let form = [price, ("begins_at", d10.as_str()), ("cancels_at", d1.as_str())];
+    let (ending, _) = with_history(&fake, &ours, "ending", &form).await;
+    assert_eq!((ending.status, ending.ends_at), (SubscriptionStatus::Active, Some(ending.period_end)));
+    let form = [price, ("begins_at", d33.as_str()), ("card_fails_at", d20.as_str())];
+    let (overdue, invoices) = with_history(&fake, &ours, "overdue", &form).await;
+    assert_eq!(overdue.status, SubscriptionStatus::PastDue);
+    assert_eq!(invoices.iter().filter(|invoice| invoice.status == "open").count(), 1, "{invoices:?}");
+    // Each customer was created at the API, which is an event; nothing of their past is one.
+    assert_eq!(fake.all("event").len(), events + 4);
+    assert!(fake.all("test_helpers.test_clock").is_empty());
+    use stripe_billing::{invoice::ListInvoice, subscription::RetrieveSubscription};
+    RetrieveSubscription::new(running.id.as_str()).send(&typed).await.unwrap();
+    ListInvoice::new().customer(running.customer_id.as_str()).send(&typed).await.unwrap();
+    let nobody = format!("{}/_control/history/cus_nobody", fake.url());
+    let done = reqwest::Client::new().post(nobody).form(&[price, ("begins_at", "1")]).send().await.unwrap();
+    assert_eq!(done.status(), 404);
 }

@@ -5,6 +5,7 @@ pub mod account_rule;
 pub mod account_token;
 pub mod alert;
 pub mod audit;
+pub mod backdate;
 pub mod billing_flag;
 pub mod catalogue;
 pub mod checkout;

@@ -59,12 +59,16 @@ pub enum Command {
     Usage(Usage),
     /// Apply database migrations and exit.
     Migrate,
-    /// Fill the database with demo data (development builds only).
+    /// Fill the database with a demo company (development builds only). Its payers are customers of the Stripe simulator, if the server is
+    /// connected to that.
     #[cfg(debug_assertions)]
     Seed {
-        /// Add paid subscriptions, for a server that isn't connected to Stripe.
-        #[arg(long)]
-        paying: bool,
+        /// Number of users, beside an admin and a demo user.
+        #[arg(long, default_value_t = 80, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        users: u32,
+        /// Number of days since the first of them joined.
+        #[arg(long, default_value_t = 240, value_parser = clap::value_parser!(u16).range(30..=700))]
+        days: u16,
     },
 }
 
@@ -87,7 +91,7 @@ pub async fn run(command: Command, config: &Config, out: &mut impl Write) -> any
         Command::Usage(command) => usage::run(command, &db, out).await,
         Command::Migrate => Ok(writeln!(out, "The database schema is up to date.")?),
         #[cfg(debug_assertions)]
-        Command::Seed { paying } => seed::run(config, &db, paying, out).await,
+        Command::Seed { users, days } => seed::run(config, &db, (users, days), out).await,
     }
 }
 

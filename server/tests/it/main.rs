@@ -11,6 +11,7 @@ mod chaos;
 mod chat;
 mod crash;
 mod cycles;
+mod demo_company;
 mod limits;
 mod owner;
 mod page;

@@ -1,7 +1,7 @@
 //! The part of the API under `/v1` that subscriptions need: <https://docs.stripe.com/api>.
 
 use super::form::{flag, list, number, read};
-use super::{Shared, State, object};
+use super::{Shared, State, cycle, object};
 use axum::Json;
 use axum::Router;
 use axum::body::Bytes;
@@ -320,10 +320,7 @@ impl State {
         let now = self.now(subscription["customer"].as_str());
         let subscription = self.edit(id, |subscription| {
             if let Some(cancels) = cancels {
-                subscription["cancel_at_period_end"] = json!(cancels);
-                let end = subscription["items"]["data"][0]["current_period_end"].clone();
-                subscription["cancel_at"] = if cancels { end } else { Value::Null };
-                subscription["canceled_at"] = if cancels { json!(now) } else { Value::Null };
+                cycle::set_cancels(subscription, cancels, now);
             }
             if let (Some(given), Some(kept)) = (form["metadata"].as_object(), subscription["metadata"].as_object_mut())
             {

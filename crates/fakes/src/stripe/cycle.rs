@@ -44,6 +44,14 @@ fn set_period(subscription: &mut Value, from: i64, to: i64) {
     subscription["items"]["data"][0]["current_period_end"] = json!(to);
 }
 
+/// Sets whether a subscription ends with its current period.
+pub(super) fn set_cancels(subscription: &mut Value, cancels: bool, now: i64) {
+    let end = subscription["items"]["data"][0]["current_period_end"].clone();
+    subscription["cancel_at_period_end"] = json!(cancels);
+    subscription["cancel_at"] = if cancels { end } else { Value::Null };
+    subscription["canceled_at"] = if cancels { json!(now) } else { Value::Null };
+}
+
 impl State {
     /// Records an event with the current state of an object. It is sent once the change is complete.
     pub(super) fn emit(&mut self, kind: &str, object: &Value) {

@@ -105,6 +105,7 @@ pub(super) fn router() -> Router<Shared> {
         .route("/_control/clock", post(clock))
         .route("/_control/card/{customer}", post(card))
         .route("/_control/dispute/{charge}", post(dispute))
+        .route("/_control/history/{customer}", post(history))
         .route("/_control/down", post(down))
 }
 
@@ -163,6 +164,15 @@ async fn dispute(State(shared): State<Shared>, Path(charge): Path<String>) -> St
         state.emit("charge.dispute.created", &dispute);
         StatusCode::OK
     })
+}
+
+/// `price=price_1&begins_at=1790000000`, optionally `trial_days`, `cancels_at` and `card_fails_at`: gives a customer a subscription that began
+/// in the past, with its invoices up to now.
+async fn history(State(shared): State<Shared>, Path(customer): Path<String>, RawForm(body): RawForm) -> StatusCode {
+    let form = read(&String::from_utf8_lossy(&body));
+    let url = shared.url.clone();
+    let written = shared.change(|state| state.write_history(&customer, &form, &url));
+    written.map_or(StatusCode::NOT_FOUND, |()| StatusCode::OK)
 }
 
 async fn down(State(shared): State<Shared>, RawForm(body): RawForm) {

@@ -1,6 +1,6 @@
 //! The simulated checkout, portal and invoice pages, each labelled as a simulation.
 
-use super::{Shared, form};
+use super::{Shared, cycle, form};
 use axum::Router;
 use axum::extract::{Path, RawForm, State};
 use axum::http::StatusCode;
@@ -179,13 +179,8 @@ async fn act(State(shared): State<Shared>, Path(id): Path<String>, RawForm(body)
         match typed["do"].as_str()? {
             what @ ("cancel" | "resume") => {
                 let now = state.now(Some(&customer));
-                let subscription = state.edit(&live, |subscription| {
-                    let cancels = what == "cancel";
-                    subscription["cancel_at_period_end"] = json!(cancels);
-                    let end = subscription["items"]["data"][0]["current_period_end"].clone();
-                    subscription["cancel_at"] = if cancels { end } else { Value::Null };
-                    subscription["canceled_at"] = if cancels { json!(now) } else { Value::Null };
-                });
+                let subscription =
+                    state.edit(&live, |subscription| cycle::set_cancels(subscription, what == "cancel", now));
                 state.emit("customer.subscription.updated", &subscription);
             }
             "switch" => {
