@@ -70,9 +70,9 @@ test('sign up, chat, reach the limit, get a larger plan, check the usage pages',
   await signUp(owner, app, 'owner@example.com', 'Olive');
   await owner.goto(`${app.url}/admin`);
   await owner.getByRole('button', { name: 'Refresh' }).click();
-  await owner.getByRole('link', { name: 'ann@example.com' }).waitFor();
+  await owner.getByRole('link', { name: 'ann@example.com', exact: true }).waitFor();
   await shot(owner, '5-admin');
-  await owner.getByRole('link', { name: 'ann@example.com' }).click();
+  await owner.getByRole('link', { name: 'ann@example.com', exact: true }).click();
   await owner.getByLabel('Plan', { exact: true }).selectOption('pro');
   await owner.locator('#plan-why').fill('asked nicely');
   await owner.getByRole('button', { name: 'Set plan' }).click();

@@ -148,8 +148,7 @@ async fn page(db: &mut Tx, filter: &UsageFilter, page_rows: u32, now: OffsetDate
                     count(*) filter (where is_active
                       and subject_id is distinct from (select subject_id from usage_subject where subject = 'demo')) as users,
                     sum(requests) as requests, sum(input_tokens) as input, sum(cached_tokens) as cached, sum(output_tokens) as output,
-                    sum(cost_picos) as cost
-             from report
+                    sum(cost_picos) as cost from report
            ), page as (
              select * from report order by rank desc, subject_id offset $6 limit $7
            )

@@ -223,3 +223,14 @@ async fn reports_show_the_demo_as_one_row() {
         store::rollup::rebuild(&app.store).await.unwrap();
     }
 }
+
+/// The owner sees what the demo costs before a user's first call.
+#[tokio::test]
+async fn figures_are_shown_when_only_the_demo_was_used() {
+    let app = TestApp::new().await;
+    read(ask(&app, "{{words:3}}").await).await;
+    app.until("select bool_and(status <> 'pending') from ai_usage").await;
+    app.refresh_report().await;
+    let page = app.user("admin@example.com").await.text("/admin?period=24h").await;
+    assert!(page.contains("<section class=\"figures\">") && page.contains("Demo on the site"), "{page}");
+}
