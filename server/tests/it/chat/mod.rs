@@ -1,6 +1,7 @@
 //! Turns: streaming, exact recording, stopping, failures, duplicates.
 
 mod models;
+mod reads;
 mod sending;
 mod servers;
 
