@@ -30,6 +30,7 @@ create table totp (
 create table recovery_code (
   user_id uuid not null references account on delete cascade,
   code_hash bytea not null,
+  created_at timestamptz not null,
   used_at timestamptz,
   primary key (user_id, code_hash)
 );

@@ -99,6 +99,8 @@ pub struct TakenToken {
     pub user_id: UserId,
     /// The address it was sent to.
     pub email: String,
+    /// When it was created, with what caused its mail.
+    pub created_at: OffsetDateTime,
 }
 
 /// Uses a token. Returns `None` if it doesn't exist, is of another kind, was used, has expired or is dead. Later tokens of the same user and
@@ -121,7 +123,7 @@ pub async fn take(
              delete from account_token t using taken
              where t.user_id = taken.user_id and t.kind = $1 and t.created_at >= taken.created_at and t.token_hash <> $2
            )
-           select user_id as "user_id!", email as "email!" from taken"#,
+           select user_id as "user_id!", email as "email!", created_at as "created_at!" from taken"#,
         kind.as_str(),
         token_hash,
         now,
@@ -129,7 +131,7 @@ pub async fn take(
     )
     .fetch_optional(db)
     .await?;
-    Ok(row.map(|row| TakenToken { user_id: row.user_id.into(), email: row.email }))
+    Ok(row.map(|row| TakenToken { user_id: row.user_id.into(), email: row.email, created_at: row.created_at }))
 }
 
 /// Returns a token that [`take`] would take, without using it.
@@ -143,7 +145,7 @@ pub async fn peek(
     now: OffsetDateTime,
 ) -> Result<Option<TakenToken>> {
     let row = sqlx::query!(
-        "select user_id, email from account_token
+        "select user_id, email, created_at from account_token
          where token_hash = $2 and kind = $1 and used_at is null and expires_at > $3 and attempts < $4",
         kind.as_str(),
         token_hash,
@@ -152,7 +154,7 @@ pub async fn peek(
     )
     .fetch_optional(db)
     .await?;
-    Ok(row.map(|row| TakenToken { user_id: row.user_id.into(), email: row.email }))
+    Ok(row.map(|row| TakenToken { user_id: row.user_id.into(), email: row.email, created_at: row.created_at }))
 }
 
 /// The result of entering a code.
@@ -184,7 +186,7 @@ pub async fn take_by_code(
         r#"update account_token
            set used_at = case when code_hash = $3 then $4::timestamptz end, attempts = attempts + (code_hash <> $3)::int
            where user_id = $1 and kind = $2 and code_hash is not null and used_at is null and expires_at > $4 and attempts < $5
-           returning email, used_at is not null as "is_right!", $5 - attempts as "left!""#,
+           returning email, created_at, used_at is not null as "is_right!", $5 - attempts as "left!""#,
         Uuid::from(owner),
         kind.as_str(),
         code_hash,
@@ -195,7 +197,9 @@ pub async fn take_by_code(
     .await?;
     Ok(match row {
         None => CodeOutcome::Dead,
-        Some(row) if row.is_right => CodeOutcome::Taken(TakenToken { user_id: owner, email: row.email }),
+        Some(row) if row.is_right => {
+            CodeOutcome::Taken(TakenToken { user_id: owner, email: row.email, created_at: row.created_at })
+        }
         Some(row) => CodeOutcome::Wrong { left: row.left.max(0).cast_unsigned() },
     })
 }

@@ -89,12 +89,14 @@ pub async fn list(db: impl PgExecutor<'_>, owner: UserId) -> Result<Vec<Identity
     .await?)
 }
 
-/// Disconnects all identities of a user, whose account may be in other hands.
+/// Disconnects a user's identities that were connected since an instant.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn remove_all(db: impl PgExecutor<'_>, owner: UserId) -> Result<()> {
-    sqlx::query!("delete from identity where user_id = $1", Uuid::from(owner)).execute(db).await?;
+pub async fn remove_since(db: impl PgExecutor<'_>, owner: UserId, since: OffsetDateTime) -> Result<()> {
+    sqlx::query!("delete from identity where user_id = $1 and created_at >= $2", Uuid::from(owner), since)
+        .execute(db)
+        .await?;
     Ok(())
 }
 

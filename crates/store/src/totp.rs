@@ -1,6 +1,6 @@
 //! Authenticator apps (TOTP): one encrypted secret per user, which is a second factor once a code was entered.
 
-use crate::{Result, Tx};
+use crate::Result;
 use domain::UserId;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
@@ -113,23 +113,17 @@ pub async fn remove(db: impl PgExecutor<'_>, owner: UserId) -> Result<bool> {
     Ok(done.rows_affected() == 1)
 }
 
-/// Removes a user's secret and recovery codes if the secret was confirmed since an instant, or isn't confirmed.
+/// Removes a user's secret if it was confirmed since an instant, or isn't confirmed: whoever began to set it up has seen it.
 ///
 /// # Errors
-/// Returns an error if a query fails.
-pub async fn remove_since(tx: &mut Tx, owner: UserId, since: OffsetDateTime) -> Result<()> {
+/// Returns an error if the query fails.
+pub async fn remove_since(db: impl PgExecutor<'_>, owner: UserId, since: OffsetDateTime) -> Result<()> {
     sqlx::query!(
         "delete from totp where user_id = $1 and (confirmed_at is null or confirmed_at >= $2)",
         Uuid::from(owner),
         since,
     )
-    .execute(&mut *tx)
-    .await?;
-    sqlx::query!(
-        "delete from recovery_code where user_id = $1 and not exists (select from totp where user_id = $1)",
-        Uuid::from(owner),
-    )
-    .execute(&mut *tx)
+    .execute(db)
     .await?;
     Ok(())
 }

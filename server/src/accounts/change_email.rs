@@ -67,7 +67,8 @@ pub(super) async fn finish(
 }
 
 /// Gives an account its previous address back, by the link that was sent to it. Whoever changed the address may be signed in, knows the
-/// password and may have added factors, so all sessions end, the password no longer works, and what was added since is removed.
+/// password and may have added ways to sign in, so all sessions end, the password no longer works, and identities, passkeys, an authenticator
+/// app and recovery codes that were added since are removed. Older ones stay: they are the owner's.
 ///
 /// # Errors
 /// Returns a rejection if the link doesn't work, or the address has another account by now.
@@ -78,19 +79,18 @@ pub(crate) async fn undo(app: &AppState, client: &ClientInfo, token: &str) -> Re
     let password_hash = app.passwords.hash(hex::encode(rand::random::<[u8; 32]>()).into()).await?;
     let mut tx = store::begin(&app.db).await?;
     let found = account_token::take(&mut tx, TokenKind::UndoEmail, &hash, now).await?;
-    let TakenToken { user_id, email } = found.ok_or_else(links::dead)?;
+    // The link was created with the change.
+    let TakenToken { user_id, email, created_at: since } = found.ok_or_else(links::dead)?;
     let subject = app.subject(&email)?;
     let Changed::Yes { old_email } = account::change_email(&mut tx, user_id, &email, &subject, now).await? else {
         return Err(taken(""));
     };
     account::set_password_hash(&mut tx, user_id, &password_hash).await?;
-    // Whoever changed the address may have connected an identity of theirs.
-    store::external_identity::remove_all(&mut tx, user_id).await?;
     store::session::end_others(&mut tx, user_id, &[]).await?;
-    // The link was made with the change, so what is as old as it can be was there before.
-    let since = now - links::lifetime(TokenKind::UndoEmail);
+    store::external_identity::remove_since(&mut tx, user_id, since).await?;
     store::passkey::remove_since(&mut tx, user_id, since).await?;
     store::totp::remove_since(&mut tx, user_id, since).await?;
+    store::recovery_code::remove_since(&mut tx, user_id, since).await?;
     for to in [&email, &old_email] {
         mail::queue_to(&mut tx, user_id, to, Mail::EmailRestored { email: email.clone() }, now).await?;
     }

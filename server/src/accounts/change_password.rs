@@ -124,7 +124,7 @@ pub(crate) async fn reset(
     let now = AppState::now();
     let mut tx = store::begin(&app.db).await?;
     let taken = account_token::take(&mut tx, kind, &token_hash, now).await?;
-    let TakenToken { user_id, email } = taken.ok_or_else(links::dead)?;
+    let TakenToken { user_id, email, .. } = taken.ok_or_else(links::dead)?;
     let subject = app.subject(&email)?;
     if !account::mark_verified(&mut tx, user_id, &email, &subject, now).await? {
         return Err(links::dead());

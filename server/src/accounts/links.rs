@@ -10,7 +10,7 @@ use store::account_token::{self, NewToken, TokenKind};
 use time::Duration;
 
 /// How long a link can be used.
-pub(super) fn lifetime(kind: TokenKind) -> Duration {
+fn lifetime(kind: TokenKind) -> Duration {
     match kind {
         TokenKind::VerifyEmail | TokenKind::ResetPassword | TokenKind::ChangeEmail => Duration::minutes(30),
         TokenKind::UndoEmail => Duration::days(7),

@@ -21,7 +21,7 @@ pub(super) async fn replace(app: &AppState, tx: &mut Tx, user_id: UserId) -> any
     let codes: Vec<String> = (0..CODES).map(|_| BASE32_NOPAD.encode(&rand::random::<[u8; 5]>())).collect();
     let hashes =
         codes.iter().map(|code| hash(&app.config.secret_key, user_id, code)).collect::<anyhow::Result<Vec<_>>>()?;
-    recovery_code::replace(tx, user_id, &hashes).await?;
+    recovery_code::replace(tx, user_id, &hashes, AppState::now()).await?;
     Ok(codes.iter().map(|code| shown(code)).collect())
 }
 

@@ -104,7 +104,7 @@ pub(crate) async fn remove(app: &AppState, client: &ClientInfo, viewer: &Viewer)
     if !store::totp::remove(&mut tx, viewer.user_id).await? {
         return Ok(());
     }
-    store::recovery_code::replace(&mut tx, viewer.user_id, &[]).await?;
+    store::recovery_code::replace(&mut tx, viewer.user_id, &[], now).await?;
     let mail = Mail::FactorRemoved { factor: FACTOR.to_owned(), at: now };
     mail::queue_to(&mut tx, viewer.user_id, &viewer.email, mail, now).await?;
     tx.commit().await?;

@@ -151,24 +151,34 @@ async fn an_account_without_a_password_sets_one_and_keeps_a_way_in() {
     assert_eq!(counts(&app).await, (1, 0));
 }
 
-/// Whoever took over an account for a while may have connected an identity of theirs. Taking the address back disconnects it.
+/// Whoever changed an account's address may have connected an identity of theirs since. Taking the address back disconnects it, and keeps
+/// those that were connected before. `changes.rs` tests the same of factors.
 #[tokio::test]
-async fn undoing_a_change_of_address_disconnects_identities() {
+async fn undoing_a_change_of_address_disconnects_newer_identities_only() {
     let (app, issuer) = start().await;
     let mut ann = Browser::of(&app, app.user(ANN).await);
-    issuer.set_user(FakeUser::new("666", "eve@example.com"));
     let back = ann.leave("/settings/identities/acme/link", &[]).await;
     assert_eq!(redirect(&ann.get(&back).await), "/settings/security?saved=connected");
     let asked = ann.post("/settings/email", &[("email", "eve@example.com"), ("password", PASSWORD)]).await;
     assert_eq!(redirect(&asked), "/settings?saved=email");
     let mail = letter(&app, "eve@example.com", "Confirm your new email address", 1).await;
     redirect(&app.visitor().form("/verify", &[("token", mail.token())]).await);
+    issuer.set_user(FakeUser::new("666", "eve@example.com"));
+    let back = ann.leave("/settings/identities/github/link", &[]).await;
+    assert_eq!(redirect(&ann.get(&back).await), "/settings/security?saved=connected");
+    assert_eq!(counts(&app).await, (1, 2));
     let undo = letter(&app, ANN, "Your email address was changed", 1).await;
     assert_eq!(redirect(&app.visitor().form("/email/undo", &[("token", undo.token())]).await), "/forgot");
-    assert_eq!(counts(&app).await, (1, 0));
+    assert_eq!(counts(&app).await, (1, 1));
     // The identity is that of a stranger again.
-    assert_eq!(redirect(&Browser::new(&app).sign_in("acme", &[]).await), CHAT);
-    assert_eq!(counts(&app).await, (2, 1));
+    assert_eq!(redirect(&Browser::new(&app).sign_in("github", &[]).await), CHAT);
+    assert_eq!(counts(&app).await, (2, 2));
+    // The owner's still signs in to the account.
+    issuer.set_user(FakeUser::new("1001", ANN));
+    let mut owner = Browser::new(&app);
+    assert_eq!(redirect(&owner.sign_in("acme", &[]).await), CHAT);
+    assert!(owner.client.text("/settings").await.contains(ANN));
+    assert_eq!(counts(&app).await, (2, 2));
 }
 
 /// Two requests at once can't remove the last two ways in.
