@@ -1,15 +1,15 @@
 //! Server-side context of pages and server functions: databases, meters and the viewer. Compiled for the server only.
 
-mod identity;
 mod conversation;
+mod identity;
 mod model;
 mod owner;
 mod security;
 mod usage;
 
-pub(crate) use identity::sign_in_options;
 pub(crate) use conversation::chat_view;
 pub use conversation::messages;
+pub(crate) use identity::sign_in_options;
 pub(crate) use model::providers;
 pub(crate) use owner::{audit, health, models, plans, top_users, user, users};
 pub(crate) use security::{factors_of, security_of};
