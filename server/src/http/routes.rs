@@ -89,6 +89,18 @@ fn factor_routes() -> Router<AppState> {
         .merge(changes)
 }
 
+/// Returns the routes of the chat's API. `/api/chat` is the only one that spends money: it calls `turn::begin`, which admits the call.
+fn api_routes() -> Router<AppState> {
+    Router::new()
+        .route("/api/chat", post(chat::send))
+        .route("/api/turns/{turn_id}", get(turns::status))
+        .route("/api/turns/{turn_id}/events", get(chat::events))
+        .route("/api/turns/{turn_id}/feedback", post(turns::feedback))
+        .route("/api/turns/{turn_id}/stop", post(chat::stop))
+        .route("/api/quota", get(chat::quota))
+        .route("/api/estimate", post(chat::estimate))
+}
+
 /// Builds the complete router.
 pub(crate) fn router(app: &AppState) -> Router {
     let for_everyone = Router::new()
@@ -141,22 +153,13 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route_layer(from_fn_with_state(app.clone(), admins));
     // A ZIP is compressed already.
     let archives = Router::new().route("/settings/data/export", post(data::export_all)).route_layer(from_fn(signed_in));
-    // `/api/chat` is the only route that spends money. It calls `turn::begin`, which admits the call.
-    let api = Router::new()
-        .route("/api/chat", post(chat::send))
-        .route("/api/turns/{turn_id}", get(turns::status))
-        .route("/api/turns/{turn_id}/events", get(chat::events))
-        .route("/api/turns/{turn_id}/feedback", post(turns::feedback))
-        .route("/api/turns/{turn_id}/stop", post(chat::stop))
-        .route("/api/quota", get(chat::quota))
-        .route("/api/estimate", post(chat::estimate));
     let known = for_everyone
         .merge(for_viewers)
         .merge(for_admins)
         .layer(CompressionLayer::new())
         .merge(archives)
         // Streams aren't compressed: each would need the memory of an encoder.
-        .merge(api)
+        .merge(api_routes())
         .fallback(missing);
     // No session and no browser: requests are authenticated by Stripe's signature.
     let stripe =
