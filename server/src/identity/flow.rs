@@ -126,8 +126,7 @@ pub(crate) async fn prove(
     state: &SignInState,
     returned: Returned,
 ) -> Result<ExternalIdentity, IdentityError> {
-    let issuer = provider.config.issuer();
-    if returned.issuer.is_some_and(|named| named != issuer) {
+    if returned.issuer.is_some_and(|named| named != provider.config.issuer_of_redirects()) {
         return Err(IdentityError::refused("the redirect names another issuer"));
     }
     let code = returned.code.ok_or_else(|| {
@@ -145,7 +144,7 @@ pub(crate) async fn prove(
     };
     Ok(ExternalIdentity {
         label: provider.config.label.clone(),
-        issuer: issuer.to_owned(),
+        issuer: provider.config.issuer().to_owned(),
         is_email_verified: claims.is_email_verified(),
         subject: claims.sub,
         email: claims.email,
