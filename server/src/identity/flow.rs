@@ -145,7 +145,7 @@ pub(crate) async fn prove(
     Ok(ExternalIdentity {
         label: provider.config.label.clone(),
         issuer: provider.config.issuer().to_owned(),
-        is_email_verified: claims.is_email_verified(),
+        is_email_verified: claims.is_email_verified,
         subject: claims.sub,
         email: claims.email,
         name: claims.name.unwrap_or_default(),

@@ -2,7 +2,7 @@
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode, decode_header};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 
@@ -28,18 +28,17 @@ pub(super) struct Claims {
     pub sub: String,
     #[serde(default)]
     pub email: Option<String>,
-    /// Some issuers send a text.
-    #[serde(default)]
-    pub(super) email_verified: Option<Value>,
+    /// Whether the issuer has verified the address.
+    #[serde(default, rename = "email_verified", deserialize_with = "is_true")]
+    pub is_email_verified: bool,
     #[serde(default)]
     pub name: Option<String>,
 }
 
-impl Claims {
-    /// Returns whether the issuer has verified the address.
-    pub(super) fn is_email_verified(&self) -> bool {
-        self.email_verified.as_ref().is_some_and(|value| *value == Value::Bool(true) || value.as_str() == Some("true"))
-    }
+/// Reads a boolean, which some issuers send as a text. Anything else is false.
+fn is_true<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    Ok(value == Value::Bool(true) || value.as_str() == Some("true"))
 }
 
 /// Why a token isn't accepted.
@@ -230,8 +229,10 @@ mod tests {
             (Value::Null, false),
         ] {
             let claims: Claims = serde_json::from_value(json!({"sub": "1", "email_verified": value})).unwrap();
-            assert_eq!(claims.is_email_verified(), is_verified, "{value}");
+            assert_eq!(claims.is_email_verified, is_verified, "{value}");
         }
+        let claims: Claims = serde_json::from_value(json!({"sub": "1"})).unwrap();
+        assert!(!claims.is_email_verified);
     }
 
     #[test]
