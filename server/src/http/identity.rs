@@ -65,9 +65,10 @@ pub(crate) async fn begin(
         _ => ("/sign-in", Purpose::SignIn),
     };
     let (client, known) = (client_info(&app, &again)?, cookie(again.headers(), cookie_name(&app)));
-    match start(&app, &client, provider, (purpose, form.next.as_str()), known).await {
+    let next = local(&form.next).unwrap_or_default();
+    match start(&app, &client, provider, (purpose, next), known).await {
         Ok(response) => Ok(response),
-        Err(rejection) => Ok(reject(&app, again, page, vec![("next", form.next)], rejection).await),
+        Err(rejection) => Ok(reject(&app, again, page, vec![("next", next.to_owned())], rejection).await),
     }
 }
 

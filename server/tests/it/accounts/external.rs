@@ -273,6 +273,22 @@ async fn github_signs_in_with_its_user_id_and_its_verified_primary_address() {
     }
 }
 
+/// What a form sends as the path to return to is stored only if it is one of this site.
+#[tokio::test]
+async fn only_paths_of_this_site_are_stored_to_return_to() {
+    let (app, _issuer) = start().await;
+    let mut eve = Browser::new(&app);
+    let nul = eve.post("/sign-in/with/acme", &[("next", "/\0")]).await;
+    assert_eq!(nul.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    let long = format!("/{}", "x".repeat(2_048));
+    for next in ["https://evil.example", "//evil.example", "/a\nb", "usage", &long] {
+        redirect(&eve.post("/sign-in/with/acme", &[("next", next)]).await);
+    }
+    assert!(app.one::<bool>("select count(*) = 5 and bool_and(next = '') from sign_in_state").await);
+    redirect(&eve.post("/sign-in/with/acme", &[("next", "/usage?days=7")]).await);
+    assert!(app.one::<bool>("select exists (select from sign_in_state where next = '/usage?days=7')").await);
+}
+
 /// Only configured services exist, their pages are allowed by the Content-Security-Policy, and sign-ins with them are limited.
 #[tokio::test]
 async fn services_are_configured_and_limited() {
