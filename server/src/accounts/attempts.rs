@@ -182,12 +182,12 @@ impl Tally<'_> {
     }
 }
 
-/// Counts an attempt. Returns how long to wait before checking what was entered: a guess at an account is delayed the longer, the more there
-/// were in the last 15 minutes.
+/// Counts an attempt before what was entered is checked. A guess at an account is delayed the longer, the more there were in the last 15
+/// minutes.
 ///
 /// # Errors
 /// Returns a 429 problem with the time to try again if there were too many. If one counter refuses, those before it have counted the attempt.
-pub(crate) async fn count_attempt(app: &AppState, origin: &str, attempt: Attempt<'_>) -> Result<Duration, Failure> {
+pub(crate) async fn count_attempt(app: &AppState, origin: &str, attempt: Attempt<'_>) -> Result<(), Failure> {
     let mut tally = Tally { app, is_local: false };
     for (key, limit) in attempt.counters(origin) {
         if let AttemptCount::Refused { retry_after_ms } = tally.count(&key, limit).await {
@@ -198,7 +198,7 @@ pub(crate) async fn count_attempt(app: &AppState, origin: &str, attempt: Attempt
     match attempt {
         Attempt::SignUp => {
             let count = tally.count_sign_up(app.config.sign_up_hourly_cap).await;
-            let AttemptCount::Refused { retry_after_ms } = count else { return Ok(Duration::ZERO) };
+            let AttemptCount::Refused { retry_after_ms } = count else { return Ok(()) };
             // Admins are alerted of it.
             app.protection.note_refused_sign_up(AppState::now());
             log_refusal(attempt, origin);
@@ -207,12 +207,14 @@ pub(crate) async fn count_attempt(app: &AppState, origin: &str, attempt: Attempt
         Attempt::SignIn { subject, is_known_browser: false } => {
             let key = format!("guess:{subject}");
             let limit = if tally.is_local { UNDELAYED_GUESSES } else { UNLIMITED };
-            Ok(match tally.count(&key, limit).await {
+            let delay = match tally.count(&key, limit).await {
                 AttemptCount::Counted(guesses) => guess_delay(guesses),
                 AttemptCount::Refused { .. } => MAX_DELAY,
-            })
+            };
+            tokio::time::sleep(delay).await;
+            Ok(())
         }
-        _ => Ok(Duration::ZERO),
+        _ => Ok(()),
     }
 }
 

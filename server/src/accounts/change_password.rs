@@ -80,8 +80,7 @@ pub(crate) async fn forgot(
 ) -> Result<(), Rejection> {
     email::check(email).map_err(|sentence| Rejection::invalid("email", sentence))?;
     let subject = app.subject(email)?;
-    let delay = attempts::count_attempt(app, &client.origin, Attempt::Reset { subject: &subject }).await?;
-    tokio::time::sleep(delay).await;
+    attempts::count_attempt(app, &client.origin, Attempt::Reset { subject: &subject }).await?;
     captcha::check(app.captcha.as_deref(), captcha_response).await?;
     let (app, client, email) = (app.clone(), client.clone(), email.to_owned());
     tokio::spawn(async move {

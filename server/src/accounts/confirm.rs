@@ -73,8 +73,7 @@ async fn check_hash(
         return Err(Rejection::invalid(field, "Enter your password."));
     }
     let attempt = || Attempt::Password { user_id: viewer.user_id };
-    let delay = attempts::count_attempt(app, &client.origin, attempt()).await?;
-    tokio::time::sleep(delay).await;
+    attempts::count_attempt(app, &client.origin, attempt()).await?;
     match app.passwords.check(password.clone(), Some(hash)).await? {
         Checked::Wrong => {
             activity::record(app, Some(viewer.user_id), SecurityEvent::SignInFailed, client).await;

@@ -33,8 +33,7 @@ pub(crate) async fn check(app: &AppState, client: &ClientInfo, user_id: UserId, 
         return Err(Rejection::invalid("code", message));
     }
     let attempt = || Attempt::SecondFactor { user_id };
-    let delay = attempts::count_attempt(app, &client.origin, attempt()).await?;
-    tokio::time::sleep(delay).await;
+    attempts::count_attempt(app, &client.origin, attempt()).await?;
     let is_right = match (totp_code, recovery_code) {
         (Some(code), _) => totp::take(app, user_id, &code).await?,
         (None, Some(code)) => recovery::take(app, user_id, &code).await?,
