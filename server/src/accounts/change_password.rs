@@ -135,8 +135,10 @@ pub(crate) async fn reset(
     let attempt = Attempt::SignIn { subject: &subject, is_known_browser: true };
     attempts::clear_attempts(app, &client.origin, attempt).await;
     let user = account::credentials_of(&app.db, user_id).await?.ok_or_else(links::dead)?;
-    // The mail about the new password also announces this browser.
-    sign_in::remember_browser(app, client, user_id).await?;
+    // The mail about the new password also announces this browser. If a second factor is asked for, the browser stays unknown until then.
+    if !store::totp::is_confirmed(&app.db, user_id).await? {
+        sign_in::remember_browser(app, client, user_id).await?;
+    }
     Ok(sign_in::complete(app, session, client, &user, Proof::Mail).await?)
 }
 

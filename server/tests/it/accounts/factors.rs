@@ -190,8 +190,11 @@ async fn a_reset_by_mail_asks_for_the_second_factor() {
     let response = phone.form("/reset", &[("token", mail.token()), ("password", NEW_PASSWORD)]).await;
     assert_eq!(redirect(&response), "/sign-in/second");
     assert!(!is_signed_in(&phone).await && !is_signed_in(&ann).await);
+    let browsers = "select count(*) from known_browser";
+    assert_eq!(app.one::<i64>(browsers).await, 1, "access to mail alone makes no browser known");
     assert_eq!(redirect(&enter(&mut phone, &code(&totp, 0)).await), "/usage?days=7");
     assert!(is_signed_in(&phone).await);
+    assert_eq!(app.one::<i64>(browsers).await, 2);
 }
 
 /// A step-up accepts a code, and changes of factors need one.
