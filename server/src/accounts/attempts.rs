@@ -57,7 +57,7 @@ pub(crate) enum Attempt<'a> {
         /// The user who has proved another factor.
         user_id: UserId,
     },
-    /// Beginning to sign in with a passkey.
+    /// Beginning to add a passkey, or to sign in or confirm with one.
     Passkey,
     /// Entering a code that was sent by mail.
     Verify {
