@@ -3,10 +3,11 @@
 
 use super::attempts::{self, Attempt};
 use super::client::ClientInfo;
+use super::confirm::{self, PasswordField};
 use super::rejection::Rejection;
 use super::session::{self, Factors};
 use super::sign_in::{self, Completed, Proof};
-use super::{activity, captcha, confirm, email, links, password_rules};
+use super::{activity, captcha, email, links, password_rules};
 use crate::AppState;
 use crate::failure::internal;
 use crate::mail::{self, Mail};
@@ -30,7 +31,8 @@ pub(crate) async fn change(
     new: SecretString,
 ) -> Result<(), Rejection> {
     password_rules::check(&new, &viewer.email).map_err(|sentence| Rejection::invalid("password", sentence))?;
-    confirm::check(app, client, viewer, ("current", "Your password was not changed."), current).await?;
+    let field = PasswordField { name: "current", unchanged: "Your password was not changed." };
+    confirm::check(app, client, viewer, field, current).await?;
     let hash = app.passwords.hash(new).await?;
     let mut tx = store::begin(&app.db).await?;
     links::revoke(app, &mut tx, TokenKind::ResetPassword, viewer.user_id, &viewer.email).await?;

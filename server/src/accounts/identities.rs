@@ -5,6 +5,7 @@ use super::activity;
 use super::client::ClientInfo;
 use super::rejection::Rejection;
 use crate::AppState;
+use crate::config::IdentityProvider;
 use crate::failure::Failure;
 use crate::mail::{self, Mail};
 use domain::{SecurityEvent, UserId, Viewer};
@@ -119,11 +120,11 @@ pub(crate) async fn unlink(
     app: &AppState,
     client: &ClientInfo,
     viewer: &Viewer,
-    (issuer, label): (&str, &str),
+    service: &IdentityProvider,
 ) -> Result<(), Rejection> {
-    let now = AppState::now();
+    let (label, now) = (&service.label, AppState::now());
     let mut tx = store::begin(&app.db).await?;
-    match external_identity::remove(&mut tx, viewer.user_id, issuer).await? {
+    match external_identity::remove(&mut tx, viewer.user_id, service.issuer()).await? {
         Removed::Yes => {}
         Removed::Unknown => return Ok(()),
         Removed::LastWayIn => {
@@ -132,7 +133,7 @@ pub(crate) async fn unlink(
             return Err(Rejection::invalid("", message));
         }
     }
-    let mail = Mail::IdentityRemoved { service: label.to_owned(), at: now };
+    let mail = Mail::IdentityRemoved { service: label.clone(), at: now };
     mail::queue_to(&mut tx, viewer.user_id, &viewer.email, mail, now).await?;
     tx.commit().await?;
     activity::record(app, Some(viewer.user_id), SecurityEvent::IdentityRemoved, client).await;

@@ -96,7 +96,7 @@ pub(crate) async fn unlink(
 ) -> Result<Response, Failure> {
     let service = &find(&app, &id)?.config;
     let client = client_info(&app, &request)?;
-    match identities::unlink(&app, &client, &viewer, (service.issuer(), service.label.as_str())).await {
+    match identities::unlink(&app, &client, &viewer, service).await {
         Ok(()) => Ok(Redirect::to("/settings/security?saved=disconnected").into_response()),
         Err(rejection) => Ok(reject(&app, request, SECURITY, Vec::new(), rejection).await),
     }

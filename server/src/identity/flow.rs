@@ -5,7 +5,7 @@
 
 use super::error::IdentityError;
 use super::id_token::{self, Claims, Expected, TokenError};
-use super::oauth::{self, Request, Tokens};
+use super::oauth::{self, Code, Request, Tokens};
 use super::providers::Provider;
 use super::{github, metadata::Endpoints};
 use crate::accounts::identities::ExternalIdentity;
@@ -134,7 +134,7 @@ pub(crate) async fn prove(
     })?;
     let endpoints = provider.endpoints().await?;
     let redirect = redirect_url(&app.config, &provider.config.id);
-    let code = (code, state.pkce_verifier.clone());
+    let code = Code { code, pkce_verifier: state.pkce_verifier.clone() };
     let tokens = oauth::exchange(&provider.config, &endpoints, &redirect, &provider.fetcher, code).await?;
     let claims = match &provider.config.protocol {
         IdentityProtocol::GitHub { api_url, .. } => {
