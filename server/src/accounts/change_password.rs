@@ -45,11 +45,18 @@ pub(crate) async fn change(
     Ok(())
 }
 
-/// Removes the password of a user who has another way to sign in. They can set one again by a link.
+/// Removes the password of a user who has another way to sign in, given the password. They can set one again by a link.
 ///
 /// # Errors
-/// Returns a rejection if the password is the only way in.
-pub(crate) async fn remove(app: &AppState, client: &ClientInfo, viewer: &Viewer) -> Result<(), Rejection> {
+/// Returns a rejection if the password is wrong or the only way in, or there were too many attempts.
+pub(crate) async fn remove(
+    app: &AppState,
+    client: &ClientInfo,
+    viewer: &Viewer,
+    current: SecretString,
+) -> Result<(), Rejection> {
+    let field = PasswordField { name: "password_to_remove", unchanged: "Your password was not removed." };
+    confirm::check(app, client, viewer, field, current).await?;
     let now = AppState::now();
     let mut tx = store::begin(&app.db).await?;
     let ways = account::lock_ways_in(&mut tx, viewer.user_id).await?;

@@ -16,7 +16,7 @@ use crate::http::current_user::CurrentUser;
 use crate::http::extract::{Id, SignedIn, read_form};
 use crate::http::next::{local, second_factor_page, with_next};
 use crate::identity::IdentityError;
-use crate::identity::flow::{self, Returned};
+use crate::identity::flow::{self, Proved, Returned};
 use crate::identity::providers::Provider;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -197,7 +197,7 @@ async fn finish(
     };
     let (purpose, next) = (state.purpose, state.next.clone());
     let proved = flow::prove(app, provider, &state, returned).await;
-    let identity = proved.map_err(|error| refused(&provider.config, error))?;
+    let Proved { identity, is_fresh } = proved.map_err(|error| refused(&provider.config, error))?;
     match purpose {
         Purpose::Link(user_id) => {
             identities::link(app, &client, &viewer_of(user_id)?, &identity).await?;
@@ -205,7 +205,7 @@ async fn finish(
         }
         Purpose::Confirm(user_id) => {
             let viewer = viewer_of(user_id)?;
-            identities::confirm(app, &viewer, &identity).await?;
+            identities::confirm(app, &viewer, &identity, is_fresh).await?;
             session::begin(app, &session, user_id, &client, Factors::of(&viewer)).await?;
             Ok(Redirect::to(local(&next).unwrap_or("/settings")).into_response())
         }

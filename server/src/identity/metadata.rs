@@ -26,6 +26,8 @@ pub(super) struct Endpoints {
     pub userinfo: Option<String>,
     #[serde(default)]
     token_endpoint_auth_methods_supported: Vec<String>,
+    #[serde(default)]
+    claims_supported: Vec<String>,
 }
 
 impl Endpoints {
@@ -49,6 +51,7 @@ impl Endpoints {
             keys: None,
             userinfo: None,
             token_endpoint_auth_methods_supported: vec!["client_secret_post".to_owned()],
+            claims_supported: Vec::new(),
         }
     }
 
@@ -72,6 +75,11 @@ impl Endpoints {
     /// Returns whether the client's secret is sent in the body. Every known issuer accepts it there if it says so.
     pub(super) fn takes_secret_in_body(&self) -> bool {
         self.token_endpoint_auth_methods_supported.iter().any(|method| method == "client_secret_post")
+    }
+
+    /// Returns whether the issuer promises to say when a user has signed in to it.
+    pub(super) fn says_when(&self) -> bool {
+        self.claims_supported.iter().any(|claim| claim == "auth_time")
     }
 }
 
@@ -135,5 +143,13 @@ mod tests {
         assert!(takes(json!(["client_secret_basic", "client_secret_post"])));
         assert!(!takes(json!(["client_secret_basic"])) && !endpoints(&[]).takes_secret_in_body());
         assert!(Endpoints::of_github("https://github.com").takes_secret_in_body());
+    }
+
+    #[test]
+    fn an_issuer_promises_to_say_when_a_user_has_signed_in() {
+        assert!(endpoints(&[("claims_supported", json!(["sub", "auth_time"]))]).says_when());
+        // Google's document has claims, but not this one.
+        assert!(!endpoints(&[("claims_supported", json!(["sub", "email"]))]).says_when());
+        assert!(!endpoints(&[]).says_when() && !Endpoints::of_github("https://github.com").says_when());
     }
 }

@@ -80,6 +80,8 @@ pub enum Fault {
     NoToken,
     /// The user signed in to the issuer an hour ago.
     OldSignIn,
+    /// The token doesn't say when the user signed in to the issuer, although it was asked.
+    NoAuthTime,
     /// The user refuses.
     Denied,
     /// The redirect names another issuer.
@@ -206,6 +208,7 @@ async fn discovery(State(shared): State<Shared>) -> Json<Value> {
         "response_types_supported": ["code"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["ES256", "RS256", "EdDSA"],
+        "claims_supported": ["sub", "auth_time", "name", "email", "email_verified"],
     }))
 }
 
@@ -305,7 +308,7 @@ fn id_token(url: &str, inner: &Inner, grant: &Grant) -> anyhow::Result<String> {
         "iss": url, "aud": CLIENT_ID, "sub": user.subject, "iat": now, "exp": now + 300, "nonce": grant.nonce,
         "name": user.name, "email": user.email, "email_verified": user.is_verified,
     });
-    if grant.must_sign_in {
+    if grant.must_sign_in && inner.fault != Some(Fault::NoAuthTime) {
         claims["auth_time"] = json!(now);
     }
     match inner.fault {

@@ -215,7 +215,8 @@ async fn factors_are_changed_only_after_a_recent_proof() {
     let fields = [("code", current.as_str()), ("next", "/usage")];
     assert_eq!(redirect(&ann.form("/sign-in/confirm", &fields).await), "/usage");
     // The password is the only way in.
-    shows(ann.form("/settings/password/remove", &[]).await, WRONG, "your only way to sign in").await;
+    let remove = [("password_to_remove", PASSWORD)];
+    shows(ann.form("/settings/password/remove", &remove).await, WRONG, "your only way to sign in").await;
 }
 
 #[tokio::test]

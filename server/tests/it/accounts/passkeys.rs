@@ -155,7 +155,7 @@ async fn a_passkey_confirms_and_is_renamed_and_removed() {
     shows(ann.form(&rename, &[("name", " ")]).await, WRONG, "Enter a name").await;
     // Without a password the passkey is the only way in, and stays.
     assert_eq!(
-        redirect(&ann.form("/settings/password/remove", &[]).await),
+        redirect(&ann.form("/settings/password/remove", &[("password_to_remove", PASSWORD)]).await),
         "/settings/security?saved=password-removed"
     );
     shows(ann.form(&remove, &[]).await, WRONG, "your only way to sign in").await;
