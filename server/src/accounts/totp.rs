@@ -56,7 +56,7 @@ pub(crate) async fn confirm(
     let (user_id, now) = (viewer.user_id, AppState::now());
     let code = tokens::entered_code(typed)
         .ok_or_else(|| Rejection::invalid("code", "Enter the 6 digits that your app shows."))?;
-    let attempt = || Attempt::SecondFactor { user_id };
+    let attempt = || Attempt::SetUpTotp { user_id };
     attempts::count_attempt(app, &client.origin, attempt()).await?;
     let stored = store::totp::load(&app.db, user_id).await?.filter(|stored| !stored.is_confirmed);
     let stored = stored.ok_or_else(|| Rejection::invalid("", "Open this page again to set up an app."))?;
