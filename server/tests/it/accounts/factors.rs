@@ -177,7 +177,8 @@ async fn codes_have_a_daily_limit_and_the_owner_is_told() {
     }
     for (n, code) in codes[..3].iter().enumerate() {
         let mut eve = enter_password(&app, ANN, PASSWORD).await;
-        for _ in 0..if n == 0 { 5 } else { 9 } {
+        let wrong = if n == 0 { 5 } else { 9 };
+        for _ in 0..wrong {
             shows(enter(&mut eve, "AAAA-AAAA").await, WRONG, WRONG_CODE).await;
         }
         // Clears the count of a quarter of an hour, as waiting would.
