@@ -77,6 +77,7 @@ test('add a passkey, sign in with it, confirm, rename, and live without a passwo
 
   expireProofs();
   await ann.goto(`${app.url}/settings/security`);
+  await ann.getByLabel('Password to remove').fill(password);
   await button(ann, 'Remove password').click();
   await ann.waitForURL(/\/sign-in\/confirm\?next=/);
   await shot(ann, '3-confirm');
@@ -86,6 +87,7 @@ test('add a passkey, sign in with it, confirm, rename, and live without a passwo
   await ann.locator('.entries details input').fill('Work laptop');
   await button(ann, 'Save').click();
   await ann.getByText('The passkey was renamed.').waitFor();
+  await ann.getByLabel('Password to remove').fill(password);
   await button(ann, 'Remove password').click();
   await ann.getByText('Your password was removed.').waitFor();
   await button(ann, 'Remove the passkey Work laptop').click();

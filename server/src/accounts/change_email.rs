@@ -2,8 +2,9 @@
 
 use super::attempts::{self, Attempt};
 use super::client::ClientInfo;
+use super::confirm::{self, PasswordField};
 use super::rejection::Rejection;
-use super::{activity, confirm, email, links};
+use super::{activity, email, links};
 use crate::AppState;
 use crate::mail::{self, Mail};
 use domain::{SecurityEvent, Viewer};
@@ -27,14 +28,15 @@ pub(crate) async fn request(
     if new_email == viewer.email {
         return Err(Rejection::invalid("email", "This is your current address."));
     }
-    confirm::check(app, client, viewer, ("password", "Your email address was not changed."), password).await?;
+    let field = PasswordField { name: "password", unchanged: "Your email address was not changed." };
+    confirm::check(app, client, viewer, field, password).await?;
+    // Each request sends a mail to an address that may be a stranger's, or says that the address has an account.
+    attempts::count_attempt(app, &client.origin, Attempt::Resend { user_id: viewer.user_id }).await?;
     let owner = account::credentials(&app.db, new_email).await?;
     // The own address in other letters is a change too.
     if owner.is_some_and(|owner| owner.user_id != viewer.user_id) {
         return Err(taken("email"));
     }
-    // Each request sends a mail to an address that may be a stranger's.
-    attempts::count_attempt(app, &client.origin, Attempt::Resend { user_id: viewer.user_id }).await?;
     let mut tx = store::begin(&app.db).await?;
     let seed = links::create(app, &mut tx, TokenKind::ChangeEmail, viewer.user_id, new_email).await?;
     let mail = Mail::ConfirmNewEmail { seed };

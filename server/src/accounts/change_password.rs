@@ -3,10 +3,11 @@
 
 use super::attempts::{self, Attempt};
 use super::client::ClientInfo;
+use super::confirm::{self, PasswordField};
 use super::rejection::Rejection;
 use super::session::{self, Factors};
 use super::sign_in::{self, Completed, Proof};
-use super::{activity, captcha, confirm, email, links, password_rules};
+use super::{activity, captcha, email, links, password_rules};
 use crate::AppState;
 use crate::failure::internal;
 use crate::mail::{self, Mail};
@@ -30,7 +31,8 @@ pub(crate) async fn change(
     new: SecretString,
 ) -> Result<(), Rejection> {
     password_rules::check(&new, &viewer.email).map_err(|sentence| Rejection::invalid("password", sentence))?;
-    confirm::check(app, client, viewer, ("current", "Your password was not changed."), current).await?;
+    let field = PasswordField { name: "current", unchanged: "Your password was not changed." };
+    confirm::check(app, client, viewer, field, current).await?;
     let hash = app.passwords.hash(new).await?;
     let mut tx = store::begin(&app.db).await?;
     links::revoke(app, &mut tx, TokenKind::ResetPassword, viewer.user_id, &viewer.email).await?;
@@ -43,11 +45,18 @@ pub(crate) async fn change(
     Ok(())
 }
 
-/// Removes the password of a user who has another way to sign in. They can set one again by a link.
+/// Removes the password of a user who has another way to sign in, given the password. They can set one again by a link.
 ///
 /// # Errors
-/// Returns a rejection if the password is the only way in.
-pub(crate) async fn remove(app: &AppState, client: &ClientInfo, viewer: &Viewer) -> Result<(), Rejection> {
+/// Returns a rejection if the password is wrong or the only way in, or there were too many attempts.
+pub(crate) async fn remove(
+    app: &AppState,
+    client: &ClientInfo,
+    viewer: &Viewer,
+    current: SecretString,
+) -> Result<(), Rejection> {
+    let field = PasswordField { name: "password_to_remove", unchanged: "Your password was not removed." };
+    confirm::check(app, client, viewer, field, current).await?;
     let now = AppState::now();
     let mut tx = store::begin(&app.db).await?;
     let ways = account::lock_ways_in(&mut tx, viewer.user_id).await?;
@@ -80,8 +89,7 @@ pub(crate) async fn forgot(
 ) -> Result<(), Rejection> {
     email::check(email).map_err(|sentence| Rejection::invalid("email", sentence))?;
     let subject = app.subject(email)?;
-    let delay = attempts::count_attempt(app, &client.origin, Attempt::Reset { subject: &subject }).await?;
-    tokio::time::sleep(delay).await;
+    attempts::count_attempt(app, &client.origin, Attempt::Reset { subject: &subject }).await?;
     captcha::check(app.captcha.as_deref(), captcha_response).await?;
     let (app, client, email) = (app.clone(), client.clone(), email.to_owned());
     tokio::spawn(async move {
@@ -136,8 +144,10 @@ pub(crate) async fn reset(
     let attempt = Attempt::SignIn { subject: &subject, is_known_browser: true };
     attempts::clear_attempts(app, &client.origin, attempt).await;
     let user = account::credentials_of(&app.db, user_id).await?.ok_or_else(links::dead)?;
-    // The mail about the new password also announces this browser.
-    sign_in::remember_browser(app, client, user_id).await?;
+    // The mail about the new password also announces this browser. If a second factor is asked for, the browser stays unknown until then.
+    if !store::totp::is_confirmed(&app.db, user_id).await? {
+        sign_in::remember_browser(app, client, user_id).await?;
+    }
     Ok(sign_in::complete(app, session, client, &user, Proof::Mail).await?)
 }
 

@@ -19,8 +19,17 @@ pub(crate) fn is_recent(viewer: &Viewer, now: OffsetDateTime) -> bool {
     viewer.authenticated_at.is_some_and(|at| now - at <= RECENT)
 }
 
-/// Checks the password of a signed-in user before a sensitive change. A missing or wrong one rejects the form's `field`; `unchanged` says what
-/// then wasn't done. For an account without a password, a recent proof of identity takes its place.
+/// The field of a form in which the current password is entered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PasswordField {
+    /// Its name. A missing or wrong password rejects it.
+    pub name: &'static str,
+    /// The sentence that says what then wasn't done.
+    pub unchanged: &'static str,
+}
+
+/// Checks the password of a signed-in user before a sensitive change. For an account without a password, a recent proof of identity takes its
+/// place.
 ///
 /// # Errors
 /// Returns a rejection if the password is wrong, or there were too many attempts.
@@ -28,13 +37,14 @@ pub(crate) async fn check(
     app: &AppState,
     client: &ClientInfo,
     viewer: &Viewer,
-    (field, unchanged): (&'static str, &str),
+    field: PasswordField,
     password: SecretString,
 ) -> Result<(), Rejection> {
     match password_hash(app, viewer).await? {
-        Some(hash) => check_hash(app, client, viewer, (field, unchanged), (password, hash)).await,
+        Some(hash) => check_hash(app, client, viewer, field, (password, hash)).await,
         None if is_recent(viewer, AppState::now()) => Ok(()),
         None => {
+            let unchanged = field.unchanged;
             let message = format!("{unchanged} Confirm that it's you under Settings, Security, then try again.");
             Err(Rejection::invalid("", message))
         }
@@ -51,8 +61,9 @@ pub(crate) async fn prove(
     viewer: &Viewer,
     password: SecretString,
 ) -> Result<(), Rejection> {
+    let field = PasswordField { name: "password", unchanged: "Try again." };
     match password_hash(app, viewer).await? {
-        Some(hash) => check_hash(app, client, viewer, ("password", "Try again."), (password, hash)).await,
+        Some(hash) => check_hash(app, client, viewer, field, (password, hash)).await,
         None => Err(Rejection::invalid("", "Your account has no password. Choose another way to continue.")),
     }
 }
@@ -66,19 +77,18 @@ async fn check_hash(
     app: &AppState,
     client: &ClientInfo,
     viewer: &Viewer,
-    (field, unchanged): (&'static str, &str),
+    field: PasswordField,
     (password, hash): (SecretString, String),
 ) -> Result<(), Rejection> {
     if password.expose_secret().is_empty() {
-        return Err(Rejection::invalid(field, "Enter your password."));
+        return Err(Rejection::invalid(field.name, "Enter your password."));
     }
     let attempt = || Attempt::Password { user_id: viewer.user_id };
-    let delay = attempts::count_attempt(app, &client.origin, attempt()).await?;
-    tokio::time::sleep(delay).await;
+    attempts::count_attempt(app, &client.origin, attempt()).await?;
     match app.passwords.check(password.clone(), Some(hash)).await? {
         Checked::Wrong => {
             activity::record(app, Some(viewer.user_id), SecurityEvent::SignInFailed, client).await;
-            Err(Rejection::invalid(field, format!("Incorrect password. {unchanged}")))
+            Err(Rejection::invalid(field.name, format!("Incorrect password. {}", field.unchanged)))
         }
         Checked::Right { is_outdated } => {
             attempts::clear_attempts(app, &client.origin, attempt()).await;

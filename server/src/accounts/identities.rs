@@ -5,10 +5,12 @@ use super::activity;
 use super::client::ClientInfo;
 use super::rejection::Rejection;
 use crate::AppState;
+use crate::config::IdentityProvider;
 use crate::failure::Failure;
 use crate::mail::{self, Mail};
 use domain::{SecurityEvent, UserId, Viewer};
 use serde::{Deserialize, Serialize};
+use store::account;
 use store::external_identity::{self, NewIdentity, Removed};
 use time::{Duration, OffsetDateTime};
 use tower_sessions::Session;
@@ -100,15 +102,27 @@ pub(super) async fn owner(app: &AppState, identity: &ExternalIdentity) -> store:
     external_identity::use_identity(&app.db, issuer, subject, email.as_deref(), AppState::now()).await
 }
 
-/// Checks that an identity is connected to the viewer's account, so that it proves who they are.
+/// Checks that an identity proves again who the viewer is: it is connected to their account, and its service says that they have just signed
+/// in there (`is_fresh`). A service that doesn't say, in which the browser may have been signed in for weeks, is enough only for users who
+/// have no proof here.
 ///
 /// # Errors
-/// Returns a rejection if it isn't.
-pub(crate) async fn confirm(app: &AppState, viewer: &Viewer, identity: &ExternalIdentity) -> Result<(), Rejection> {
-    match owner(app, identity).await? {
-        Some(owner) if owner == viewer.user_id => Ok(()),
-        _ => Err(Rejection::invalid("", format!("This {} account isn't connected to your account.", identity.label))),
+/// Returns a rejection if it isn't connected, or isn't enough.
+pub(crate) async fn confirm(
+    app: &AppState,
+    viewer: &Viewer,
+    identity: &ExternalIdentity,
+    is_fresh: bool,
+) -> Result<(), Rejection> {
+    let label = &identity.label;
+    if owner(app, identity).await? != Some(viewer.user_id) {
+        return Err(Rejection::invalid("", format!("This {label} account isn't connected to your account.")));
     }
+    if is_fresh || !account::ways(&app.db, viewer.user_id).await?.has_proof() {
+        return Ok(());
+    }
+    let message = format!("{label} doesn't say whether you have just signed in there. Continue in another way.");
+    Err(Rejection::invalid("", message))
 }
 
 /// Disconnects the viewer's identities of a service and announces it by mail.
@@ -119,11 +133,11 @@ pub(crate) async fn unlink(
     app: &AppState,
     client: &ClientInfo,
     viewer: &Viewer,
-    (issuer, label): (&str, &str),
+    service: &IdentityProvider,
 ) -> Result<(), Rejection> {
-    let now = AppState::now();
+    let (label, now) = (&service.label, AppState::now());
     let mut tx = store::begin(&app.db).await?;
-    match external_identity::remove(&mut tx, viewer.user_id, issuer).await? {
+    match external_identity::remove(&mut tx, viewer.user_id, service.issuer()).await? {
         Removed::Yes => {}
         Removed::Unknown => return Ok(()),
         Removed::LastWayIn => {
@@ -132,7 +146,7 @@ pub(crate) async fn unlink(
             return Err(Rejection::invalid("", message));
         }
     }
-    let mail = Mail::IdentityRemoved { service: label.to_owned(), at: now };
+    let mail = Mail::IdentityRemoved { service: label.clone(), at: now };
     mail::queue_to(&mut tx, viewer.user_id, &viewer.email, mail, now).await?;
     tx.commit().await?;
     activity::record(app, Some(viewer.user_id), SecurityEvent::IdentityRemoved, client).await;

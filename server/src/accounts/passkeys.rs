@@ -56,9 +56,10 @@ fn webauthn(app: &AppState) -> Result<&Webauthn, Failure> {
 /// Begins to add a passkey to the viewer's account.
 ///
 /// # Errors
-/// Returns a failure if the viewer has too many passkeys.
-pub(crate) async fn begin_registration(app: &AppState, viewer: &Viewer) -> Result<Begun, Failure> {
+/// Returns a failure if the viewer has too many passkeys, or there were too many attempts.
+pub(crate) async fn begin_registration(app: &AppState, client: &ClientInfo, viewer: &Viewer) -> Result<Begun, Failure> {
     let webauthn = webauthn(app)?;
+    attempts::count_attempt(app, &client.origin, Attempt::Passkey).await?;
     let known = passkey::list(&app.db, viewer.user_id).await?;
     if known.len() >= MAX {
         return Err(Problem::invalid("", format!("You have {MAX} passkeys, the maximum. Remove one first.")).into());
@@ -160,9 +161,10 @@ pub(crate) async fn finish_sign_in(
 /// Begins to confirm the viewer's identity with one of their passkeys.
 ///
 /// # Errors
-/// Returns a failure if the viewer has no passkey.
-pub(crate) async fn begin_confirmation(app: &AppState, viewer: &Viewer) -> Result<Begun, Failure> {
+/// Returns a failure if the viewer has no passkey, or there were too many attempts.
+pub(crate) async fn begin_confirmation(app: &AppState, client: &ClientInfo, viewer: &Viewer) -> Result<Begun, Failure> {
     let webauthn = webauthn(app)?;
+    attempts::count_attempt(app, &client.origin, Attempt::Passkey).await?;
     let known = of_user(app, viewer.user_id).await?;
     if known.is_empty() {
         return Err(Problem::invalid("", "You have no passkey yet. Confirm another way.").into());

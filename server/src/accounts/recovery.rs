@@ -43,10 +43,17 @@ pub(crate) async fn regenerate(app: &AppState, client: &ClientInfo, viewer: &Vie
     Ok(codes)
 }
 
-/// Uses a recovery code, as [`entered`] returns it. Returns false if it is wrong or was used before.
+/// Uses a recovery code, as [`entered`] returns it, and announces it by mail. Returns false if it is wrong or was used before.
 pub(super) async fn take(app: &AppState, user_id: UserId, code: &str) -> anyhow::Result<bool> {
-    let hash = hash(&app.config.secret_key, user_id, code)?;
-    Ok(recovery_code::take(&app.db, user_id, &hash, AppState::now()).await?)
+    let (hash, now) = (hash(&app.config.secret_key, user_id, code)?, AppState::now());
+    let mut tx = store::begin(&app.db).await?;
+    if !recovery_code::take(&mut tx, user_id, &hash, now).await? {
+        return Ok(false);
+    }
+    let left = recovery_code::count_left(&mut tx, user_id).await?;
+    mail::queue(&mut tx, user_id, &Mail::RecoveryCodeUsed { left, at: now }, "", now).await?;
+    tx.commit().await?;
+    Ok(true)
 }
 
 /// Returns the code as typed, in upper case without spaces and hyphens; `None` if it can't be a recovery code. Digits that no code has are

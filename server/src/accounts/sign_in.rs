@@ -34,8 +34,7 @@ pub(crate) async fn check(
     let user_id = found.as_ref().map(|found| found.user_id);
     let is_known_browser = is_known(app, client, user_id).await?;
     let attempt = || Attempt::SignIn { subject: &subject, is_known_browser };
-    let delay = attempts::count_attempt(app, &client.origin, attempt()).await?;
-    tokio::time::sleep(delay).await;
+    attempts::count_attempt(app, &client.origin, attempt()).await?;
     let hash = found.as_ref().and_then(|found| found.password_hash.clone());
     match (app.passwords.check(password.clone(), hash).await?, found) {
         (Checked::Right { is_outdated }, Some(found)) => {

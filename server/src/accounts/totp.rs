@@ -56,9 +56,8 @@ pub(crate) async fn confirm(
     let (user_id, now) = (viewer.user_id, AppState::now());
     let code = tokens::entered_code(typed)
         .ok_or_else(|| Rejection::invalid("code", "Enter the 6 digits that your app shows."))?;
-    let attempt = || Attempt::SecondFactor { user_id };
-    let delay = attempts::count_attempt(app, &client.origin, attempt()).await?;
-    tokio::time::sleep(delay).await;
+    let attempt = || Attempt::SetUpTotp { user_id };
+    attempts::count_attempt(app, &client.origin, attempt()).await?;
     let stored = store::totp::load(&app.db, user_id).await?.filter(|stored| !stored.is_confirmed);
     let stored = stored.ok_or_else(|| Rejection::invalid("", "Open this page again to set up an app."))?;
     let secret = cipher::open(&app.config.secret_key, user_id, &stored.secret_encrypted)?;

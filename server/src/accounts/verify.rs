@@ -62,8 +62,7 @@ pub(crate) async fn by_code(
     let user_id = viewer.user_id;
     let code = tokens::entered_code(typed)
         .ok_or_else(|| Rejection::invalid("code", "Enter the 6 digits of the code in the mail."))?;
-    let delay = attempts::count_attempt(app, &client.origin, Attempt::Verify { user_id }).await?;
-    tokio::time::sleep(delay).await;
+    attempts::count_attempt(app, &client.origin, Attempt::Verify { user_id }).await?;
     let hash = tokens::code_hash(&app.config.secret_key, TokenKind::VerifyEmail, user_id, &code)?;
     let mut tx = store::begin(&app.db).await?;
     match account_token::take_by_code(&mut tx, user_id, TokenKind::VerifyEmail, &hash, AppState::now()).await? {

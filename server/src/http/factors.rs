@@ -12,6 +12,7 @@ use app::page_context::FailedForm;
 use app::view::factors::FactorResult;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
+use secrecy::SecretString;
 use serde::Deserialize;
 use tower_sessions::Session;
 
@@ -96,15 +97,23 @@ pub(crate) async fn regenerate(
     }
 }
 
+/// The form that removes the password. The name of its field differs from those of the form that changes the password.
+#[derive(Deserialize)]
+struct RemovePasswordForm {
+    #[serde(default)]
+    password_to_remove: SecretString,
+}
+
 /// `POST /settings/password/remove`: removes the password of a user with another way to sign in.
 pub(crate) async fn remove_password(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
     request: Request,
 ) -> Result<Response, Failure> {
-    let client = client_info(&app, &request)?;
-    match change_password::remove(&app, &client, &viewer).await {
+    let (form, again) = read_form::<RemovePasswordForm>(request).await.map_err(unreadable)?;
+    let client = client_info(&app, &again)?;
+    match change_password::remove(&app, &client, &viewer, form.password_to_remove).await {
         Ok(()) => Ok(Redirect::to("/settings/security?saved=password-removed").into_response()),
-        Err(rejection) => Ok(reject(&app, request, PAGE, Vec::new(), rejection).await),
+        Err(rejection) => Ok(reject(&app, again, PAGE, Vec::new(), rejection).await),
     }
 }

@@ -81,8 +81,10 @@ pub(crate) async fn finish_sign_in(
 pub(crate) async fn begin_confirmation(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
+    request: Request,
 ) -> Result<Json<Begun>, Failure> {
-    Ok(Json(passkeys::begin_confirmation(&app, &viewer).await?))
+    let client = client_info(&app, &request)?;
+    Ok(Json(passkeys::begin_confirmation(&app, &client, &viewer).await?))
 }
 
 /// `POST /sign-in/confirm/passkey/finish`: confirms the viewer's identity, under a new token.
@@ -102,8 +104,10 @@ pub(crate) async fn finish_confirmation(
 pub(crate) async fn begin_registration(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
+    request: Request,
 ) -> Result<Json<Begun>, Failure> {
-    Ok(Json(passkeys::begin_registration(&app, &viewer).await?))
+    let client = client_info(&app, &request)?;
+    Ok(Json(passkeys::begin_registration(&app, &client, &viewer).await?))
 }
 
 /// `POST /settings/passkeys/finish`: adds a passkey.

@@ -24,7 +24,7 @@ pub fn Connections(
 }
 
 fn row(connection: Connection) -> impl IntoView {
-    let Connection { provider: ProviderButton { id, label }, connected_at, email } = connection;
+    let Connection { provider: ProviderButton { id, label }, connected_at, email, .. } = connection;
     let since = connected_at.map(|at| match email {
         Some(email) => format!("{email}. Connected on {}.", day(at)),
         None => format!("Connected on {}.", day(at)),

@@ -16,6 +16,14 @@ pub struct Ways {
     pub has_totp: bool,
 }
 
+impl Ways {
+    /// Returns whether the user can prove their identity here, without another service.
+    #[must_use]
+    pub fn has_proof(&self) -> bool {
+        self.has_password || self.passkeys > 0 || self.has_totp
+    }
+}
+
 /// Loads what a user can prove their identity with.
 ///
 /// # Errors

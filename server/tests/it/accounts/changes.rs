@@ -1,6 +1,6 @@
 //! Changes of password, address and name by their user.
 
-use super::{NEW_PASSWORD, is_signed_in, letter, letters, redirect, shows, sign_in};
+use super::{NEW_PASSWORD, is_limited, is_signed_in, letter, letters, redirect, shows, sign_in};
 use crate::app::{PASSWORD, TestApp};
 use crate::visitor::TestClient;
 use http::StatusCode;
@@ -96,6 +96,22 @@ async fn addresses_that_cannot_be_used_are_rejected() {
     let late = app.visitor().form("/verify", &[("token", mail.token())]).await;
     shows(late, REJECTED, "This address belongs to another account").await;
     assert_eq!(app.one::<i64>("select count(*) from account where email = 'ann@example.com'").await, 1);
+}
+
+/// Whether addresses have accounts can't be found out by many changes: those that are refused count as well.
+#[tokio::test]
+async fn looking_for_accounts_by_changing_the_address_is_limited() {
+    let app = TestApp::new().await;
+    let mut eve = app.user("eve@example.com").await;
+    app.user("bob@example.com").await;
+    let fields = [("email", "bob@example.com"), ("password", PASSWORD)];
+    for _ in 0..5 {
+        shows(eve.form("/settings/email", &fields).await, REJECTED, "This address belongs to another account").await;
+    }
+    for email in ["bob@example.com", "nobody@example.com"] {
+        is_limited(eve.form("/settings/email", &[("email", email), ("password", PASSWORD)]).await).await;
+    }
+    assert!(letters(&app, "nobody@example.com").await.is_empty());
 }
 
 /// A new address counts once its link was opened. Both addresses are notified, the meter isn't refilled, and the old address can take the
