@@ -4,7 +4,7 @@ use super::attempts::{self, Attempt};
 use super::client::ClientInfo;
 use super::confirm::{self, PasswordField};
 use super::rejection::Rejection;
-use super::{activity, email, links};
+use super::{activity, email, first_proof, links};
 use crate::AppState;
 use crate::mail::{self, Mail};
 use domain::{SecurityEvent, Viewer};
@@ -44,7 +44,8 @@ pub(crate) async fn request(
     Ok(tx.commit().await?)
 }
 
-/// Makes the address that a link was sent to the account's, and notifies both addresses.
+/// Makes the address that a link was sent to the account's, and notifies both addresses. `is_own` says whether the browser is signed in to the
+/// account; if it isn't and no address of the account was verified before, nobody else stays in it.
 ///
 /// # Errors
 /// Returns a rejection if the address has another account by now.
@@ -53,12 +54,15 @@ pub(super) async fn finish(
     mut tx: Tx,
     client: &ClientInfo,
     taken_token: &TakenToken,
+    is_own: bool,
 ) -> Result<(), Rejection> {
     let (user_id, new_email, now) = (taken_token.user_id, taken_token.email.as_str(), AppState::now());
     let subject = app.subject(new_email)?;
-    let Changed::Yes { old_email } = account::change_email(&mut tx, user_id, new_email, &subject, now).await? else {
-        return Err(taken(""));
-    };
+    let changed = account::change_email(&mut tx, user_id, new_email, &subject, now).await?;
+    let Changed::Yes { old_email, is_first_proof } = changed else { return Err(taken("")) };
+    if is_first_proof && !is_own {
+        first_proof::remove_others(&mut tx, user_id).await?;
+    }
     let seed = links::create(app, &mut tx, TokenKind::UndoEmail, user_id, &old_email).await?;
     let changed = Mail::EmailChanged { new_email: new_email.to_owned(), seed };
     mail::queue_to(&mut tx, user_id, &old_email, changed, now).await?;
@@ -84,7 +88,7 @@ pub(crate) async fn undo(app: &AppState, client: &ClientInfo, token: &str) -> Re
     // The link was created with the change.
     let TakenToken { user_id, email, created_at: since } = found.ok_or_else(links::dead)?;
     let subject = app.subject(&email)?;
-    let Changed::Yes { old_email } = account::change_email(&mut tx, user_id, &email, &subject, now).await? else {
+    let Changed::Yes { old_email, .. } = account::change_email(&mut tx, user_id, &email, &subject, now).await? else {
         return Err(taken(""));
     };
     account::set_password_hash(&mut tx, user_id, &password_hash).await?;

@@ -33,7 +33,7 @@ pub(crate) async fn delete(
     if store::account::has_password(&app.db, viewer.user_id).await? {
         let field = PasswordField { name: "password", unchanged: "Your account was not deleted." };
         confirm::check(app, client, viewer, field, password).await?;
-    } else if !confirm::is_recent(viewer, now) {
+    } else if !viewer.has_recent_proof(now) {
         return Ok(Deleted::MustConfirm);
     }
     if !store::account::delete(&app.db, viewer.user_id, now).await? {

@@ -1,16 +1,16 @@
 //! Identities at other services that are connected to accounts. An identity is connected only with proof of both sides: the service proves
 //! the identity, and the account's own sign-in proves the account.
 
-use super::activity;
 use super::client::ClientInfo;
 use super::rejection::Rejection;
+use super::{activity, session};
 use crate::AppState;
 use crate::config::IdentityProvider;
 use crate::failure::Failure;
 use crate::mail::{self, Mail};
 use domain::{SecurityEvent, UserId, Viewer};
 use serde::{Deserialize, Serialize};
-use store::account;
+use store::{Tx, account};
 use store::external_identity::{self, NewIdentity, Removed};
 use time::{Duration, OffsetDateTime};
 use tower_sessions::Session;
@@ -48,14 +48,17 @@ struct Pending {
 /// Connects an identity to the viewer's account.
 ///
 /// # Errors
-/// Returns a rejection if it is connected to another account.
+/// Returns a rejection if it is connected to another account, or the session has ended.
 pub(crate) async fn link(
     app: &AppState,
+    session: &Session,
     client: &ClientInfo,
     viewer: &Viewer,
     identity: &ExternalIdentity,
 ) -> Result<(), Rejection> {
-    if connect(app, client, (viewer.user_id, viewer.email.as_str()), identity).await? {
+    let mut tx = store::begin(&app.db).await?;
+    session::lock(&mut tx, session, viewer.user_id).await?;
+    if connect(app, tx, client, (viewer.user_id, viewer.email.as_str()), identity).await? {
         return Ok(());
     }
     match owner(app, identity).await? {
@@ -70,12 +73,12 @@ pub(crate) async fn link(
 /// Connects an identity and announces it by mail. Returns false if it is connected already.
 async fn connect(
     app: &AppState,
+    mut tx: Tx,
     client: &ClientInfo,
     (user_id, to): (UserId, &str),
     identity: &ExternalIdentity,
 ) -> Result<bool, Failure> {
     let now = AppState::now();
-    let mut tx = store::begin(&app.db).await?;
     let new = NewIdentity {
         issuer: &identity.issuer,
         subject: &identity.subject,
@@ -128,15 +131,17 @@ pub(crate) async fn confirm(
 /// Disconnects the viewer's identities of a service and announces it by mail.
 ///
 /// # Errors
-/// Returns a rejection if the viewer couldn't sign in any more.
+/// Returns a rejection if the viewer couldn't sign in any more, or the session has ended.
 pub(crate) async fn unlink(
     app: &AppState,
+    session: &Session,
     client: &ClientInfo,
     viewer: &Viewer,
     service: &IdentityProvider,
 ) -> Result<(), Rejection> {
     let (label, now) = (&service.label, AppState::now());
     let mut tx = store::begin(&app.db).await?;
+    session::lock(&mut tx, session, viewer.user_id).await?;
     match external_identity::remove(&mut tx, viewer.user_id, service.issuer()).await? {
         Removed::Yes => {}
         Removed::Unknown => return Ok(()),
@@ -164,7 +169,7 @@ pub(super) async fn keep(session: &Session, user_id: UserId, identity: &External
 }
 
 /// Connects the identity that waits for the sign-in of this user, if there is one. Another user's is forgotten. Called whenever a user has
-/// signed in, before their session begins.
+/// signed in.
 ///
 /// # Errors
 /// Returns a failure if a query fails.
@@ -176,7 +181,7 @@ pub(super) async fn connect_kept(
 ) -> Result<(), Failure> {
     let Some(kept) = session.remove::<Pending>(PENDING).await? else { return Ok(()) };
     if kept.user_id == user_id && AppState::now() < kept.expires_at {
-        connect(app, client, (user_id, email), &kept.identity).await?;
+        connect(app, store::begin(&app.db).await?, client, (user_id, email), &kept.identity).await?;
     }
     Ok(())
 }

@@ -43,17 +43,6 @@ pub(crate) async fn create(
     Ok(seed)
 }
 
-/// Makes earlier links of a kind useless: another one, which nobody gets to know, takes their place.
-pub(crate) async fn revoke(
-    app: &AppState,
-    tx: &mut Tx,
-    kind: TokenKind,
-    user_id: UserId,
-    email: &str,
-) -> anyhow::Result<()> {
-    create(app, tx, kind, user_id, email).await.map(drop)
-}
-
 /// Returns the hash of a link's token, or rejects a text that can't be one.
 pub(crate) fn hash(token: &str) -> Result<[u8; 32], Rejection> {
     tokens::token_hash(token).ok_or_else(dead)

@@ -3,6 +3,7 @@
 use super::activity;
 use super::client::ClientInfo;
 use super::rejection::Rejection;
+use super::session;
 use crate::AppState;
 use crate::mail::{self, Mail};
 use data_encoding::BASE32_NOPAD;
@@ -10,6 +11,7 @@ use domain::{SecurityEvent, UserId, Viewer};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use store::{Tx, recovery_code};
+use tower_sessions::Session;
 
 /// Number of codes.
 const CODES: usize = 10;
@@ -28,13 +30,19 @@ pub(super) async fn replace(app: &AppState, tx: &mut Tx, user_id: UserId) -> any
 /// Gives a user with an authenticator app new recovery codes. The earlier ones no longer work.
 ///
 /// # Errors
-/// Returns a rejection if the user has no authenticator app.
-pub(crate) async fn regenerate(app: &AppState, client: &ClientInfo, viewer: &Viewer) -> Result<Vec<String>, Rejection> {
-    if !store::totp::is_confirmed(&app.db, viewer.user_id).await? {
-        return Err(Rejection::invalid("", "Set up an authenticator app first."));
-    }
+/// Returns a rejection if the user has no authenticator app, or the session has ended.
+pub(crate) async fn regenerate(
+    app: &AppState,
+    session: &Session,
+    client: &ClientInfo,
+    viewer: &Viewer,
+) -> Result<Vec<String>, Rejection> {
     let now = AppState::now();
     let mut tx = store::begin(&app.db).await?;
+    session::lock(&mut tx, session, viewer.user_id).await?;
+    if !store::totp::is_confirmed(&mut tx, viewer.user_id).await? {
+        return Err(Rejection::invalid("", "Set up an authenticator app first."));
+    }
     let codes = replace(app, &mut tx, viewer.user_id).await?;
     let mail = Mail::FactorAdded { factor: "New recovery codes".to_owned(), at: now };
     mail::queue_to(&mut tx, viewer.user_id, &viewer.email, mail, now).await?;

@@ -91,12 +91,13 @@ pub(crate) async fn link(
 pub(crate) async fn unlink(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
+    session: Session,
     Id(id): Id<String>,
     request: Request,
 ) -> Result<Response, Failure> {
     let service = &find(&app, &id)?.config;
     let client = client_info(&app, &request)?;
-    match identities::unlink(&app, &client, &viewer, service).await {
+    match identities::unlink(&app, &session, &client, &viewer, service).await {
         Ok(()) => Ok(Redirect::to("/settings/security?saved=disconnected").into_response()),
         Err(rejection) => Ok(reject(&app, request, SECURITY, Vec::new(), rejection).await),
     }
@@ -200,13 +201,13 @@ async fn finish(
     let Proved { identity, is_fresh } = proved.map_err(|error| refused(&provider.config, error))?;
     match purpose {
         Purpose::Link(user_id) => {
-            identities::link(app, &client, &viewer_of(user_id)?, &identity).await?;
+            identities::link(app, &session, &client, &viewer_of(user_id)?, &identity).await?;
             Ok(Redirect::to("/settings/security?saved=connected").into_response())
         }
         Purpose::Confirm(user_id) => {
             let viewer = viewer_of(user_id)?;
             identities::confirm(app, &viewer, &identity, is_fresh).await?;
-            session::begin(app, &session, user_id, &client, Factors::of(&viewer)).await?;
+            session::reauthenticate(app, &session, user_id, Factors::One).await?;
             Ok(Redirect::to(local(&next).unwrap_or("/settings")).into_response())
         }
         Purpose::SignIn => match external::sign_in_with(app, &session, &client, &identity).await? {

@@ -34,7 +34,7 @@ pub(crate) async fn verify(
     let client = client_info(&app, &again)?;
     let verified = viewer.as_ref().filter(|viewer| viewer.is_verified).map(|viewer| viewer.email.clone());
     let done = match (form.token.is_empty(), viewer) {
-        (false, _) => verify::by_link(&app, &client, &form.token).await,
+        (false, viewer) => verify::by_link(&app, &client, viewer.as_ref(), &form.token).await,
         (true, Some(_)) if verified.is_some() => Ok(()),
         (true, Some(viewer)) => verify::by_code(&app, &client, &viewer, &form.code).await,
         (true, None) => return Ok(Redirect::to("/sign-in?next=/verify").into_response()),

@@ -15,16 +15,24 @@ const ANN: &str = "ann@example.com";
 const TOLD: &str = "Wrong codes were entered for your account";
 
 /// Returns the code that an app shows so many seconds from now.
-fn code(app: &Totp, seconds: i64) -> String {
+pub(super) fn code(app: &Totp, seconds: i64) -> String {
     app.generate(u64::try_from(OffsetDateTime::now_utc().unix_timestamp() + seconds).unwrap()).to_string()
+}
+
+/// Returns the key that a page shows for an authenticator app.
+pub(super) fn shown_key(page: &str) -> String {
+    let (_, rest) = page.split_once("<code class=\"key\">").unwrap_or_else(|| panic!("no key in {page}"));
+    rest.split('<').next().unwrap().replace(' ', "")
+}
+
+/// Returns an authenticator app that was given a key.
+pub(super) fn app_with(key: &str) -> Totp {
+    Builder::new().with_secret(BASE32_NOPAD.decode(key.as_bytes()).unwrap()).build().unwrap()
 }
 
 /// Sets up an authenticator app. Returns it with the recovery codes.
 pub(super) async fn set_up(user: &mut TestClient) -> (Totp, Vec<String>) {
-    let page = user.text("/settings/security/totp").await;
-    let (_, rest) = page.split_once("<code class=\"key\">").unwrap_or_else(|| panic!("no key in {page}"));
-    let key = rest.split('<').next().unwrap().replace(' ', "");
-    let app = Builder::new().with_secret(BASE32_NOPAD.decode(key.as_bytes()).unwrap()).build().unwrap();
+    let app = app_with(&shown_key(&user.text("/settings/security/totp").await));
     let current = code(&app, 0);
     let page = user.form("/settings/security/totp", &[("code", current.as_str())]).await;
     let page = shows(page, StatusCode::OK, "Keep them safe").await;
@@ -55,18 +63,17 @@ async fn forget_steps(app: &TestApp) {
 async fn an_app_is_a_second_factor_whose_codes_work_once() {
     let app = TestApp::new().await;
     let mut ann = app.user(ANN).await;
-    // Opening the page again, also in another tab, shows the same key. Until a code was entered, nothing is asked for.
+    // Opening the page again, also in another tab, shows the same key. Until a code was entered, no code is asked for.
     let first = ann.text("/settings/security/totp").await;
-    let key = |page: &str| page.split_once("class=\"key\">").unwrap().1.split('<').next().unwrap().to_owned();
-    assert_eq!(key(&first), key(&ann.text("/settings/security/totp").await));
+    assert_eq!(shown_key(&first), shown_key(&ann.text("/settings/security/totp").await));
     assert!(first.contains("<path d=\"M0 0h1v1h-1z") && !first.contains(" style=\""));
-    let stored = "select secret_encrypted from totp";
+    let stored = "select totp_secret_encrypted from session";
     assert!(!app.one::<Vec<u8>>(stored).await.is_empty());
     super::sign_in(&app, ANN, PASSWORD).await;
     for wrong in ["", "12345", "abcdef"] {
         let page = ann.form("/settings/security/totp", &[("code", wrong)]).await;
         let page = shows(page, WRONG, "Enter the 6 digits that your app shows.").await;
-        assert_eq!(key(&page), key(&first), "the key is still shown");
+        assert_eq!(shown_key(&page), shown_key(&first), "the key is still shown");
     }
 
     let before = ann.clone();
@@ -103,6 +110,26 @@ async fn an_app_is_a_second_factor_whose_codes_work_once() {
     super::sign_in(&app, ANN, PASSWORD).await;
     let events = "select string_agg(kind, ' ' order by created_at) from security_event where kind like 'factor%'";
     assert_eq!(app.one::<String>(events).await, "factor_added factor_removed");
+}
+
+/// Somebody who knows the password opens the page before the user does, to know the key that the user sets up. Each session has its own.
+#[tokio::test]
+async fn a_key_that_another_session_was_shown_is_not_set_up() {
+    let app = TestApp::new().await;
+    let mut ann = app.user(ANN).await;
+    let eve = super::sign_in(&app, ANN, PASSWORD).await;
+    let planted = shown_key(&eve.text("/settings/security/totp").await);
+    let own = shown_key(&ann.text("/settings/security/totp").await);
+    assert_ne!(planted, own);
+    assert_eq!(shown_key(&eve.text("/settings/security/totp").await), planted);
+    let code_of_eve = code(&app_with(&planted), 0);
+    let page = ann.form("/settings/security/totp", &[("code", code_of_eve.as_str())]).await;
+    assert_eq!(shown_key(&shows(page, WRONG, "This code is wrong.").await), own);
+    let code_of_ann = code(&app_with(&own), 0);
+    let page = ann.form("/settings/security/totp", &[("code", code_of_ann.as_str())]).await;
+    shows(page, StatusCode::OK, "Keep them safe").await;
+    assert!(is_signed_in(&ann).await && !is_signed_in(&eve).await);
+    assert!(app.one::<bool>("select bool_and(totp_secret_encrypted is null) from session").await);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use reqwest::Response;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-const ORIGIN: &str = "http://localhost:3000";
+pub(super) const ORIGIN: &str = "http://localhost:3000";
 const ANN: &str = "ann@example.com";
 const WRONG: StatusCode = StatusCode::UNPROCESSABLE_ENTITY;
 
@@ -18,7 +18,7 @@ async fn start() -> TestApp {
 }
 
 /// Sends JSON and stores the session cookie of the response.
-async fn post(client: &mut TestClient, path: &str, body: &Value) -> Response {
+pub(super) async fn post(client: &mut TestClient, path: &str, body: &Value) -> Response {
     let response = client.request("POST", path).json(body).send().await.unwrap();
     for cookie in response.headers().get_all(header::SET_COOKIE) {
         let pair = cookie.to_str().unwrap().split(';').next().unwrap();
@@ -30,20 +30,20 @@ async fn post(client: &mut TestClient, path: &str, body: &Value) -> Response {
 }
 
 /// Begins a ceremony. Returns its id and options.
-async fn begin(client: &mut TestClient, ceremony: &str) -> (Value, Value) {
+pub(super) async fn begin(client: &mut TestClient, ceremony: &str) -> (Value, Value) {
     let response = post(client, &format!("{ceremony}/begin"), &json!({})).await;
     assert_eq!(response.status(), StatusCode::OK, "{ceremony}");
     let mut begun: Value = response.json().await.unwrap();
     (begun["challenge_id"].take(), begun["options"].take())
 }
 
-async fn finish(client: &mut TestClient, ceremony: &str, id: &Value, credential: &Value) -> Response {
+pub(super) async fn finish(client: &mut TestClient, ceremony: &str, id: &Value, credential: &Value) -> Response {
     let body = json!({ "challenge_id": id, "credential": credential, "next": "/usage", "name": "Laptop" });
     post(client, &format!("{ceremony}/finish"), &body).await
 }
 
 /// Adds a passkey to the account of a signed-in user.
-async fn add(user: &mut TestClient) -> SoftPasskey {
+pub(super) async fn add(user: &mut TestClient) -> SoftPasskey {
     let (id, options) = begin(user, "/settings/passkeys").await;
     let (passkey, credential) = SoftPasskey::create(&options, ORIGIN);
     let done = finish(user, "/settings/passkeys", &id, &credential).await;
