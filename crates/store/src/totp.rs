@@ -1,7 +1,8 @@
 //! Authenticator apps (TOTP): one encrypted secret per user, whose codes are a second factor. Until the first code was entered, the secret is in
 //! the session that shows it.
 
-use crate::Result;
+use crate::{Result, Tx};
+
 use domain::UserId;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;

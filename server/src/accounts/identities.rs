@@ -10,8 +10,8 @@ use crate::failure::Failure;
 use crate::mail::{self, Mail};
 use domain::{SecurityEvent, UserId, Viewer};
 use serde::{Deserialize, Serialize};
-use store::{Tx, account};
 use store::external_identity::{self, NewIdentity, Removed};
+use store::{Tx, account};
 use time::{Duration, OffsetDateTime};
 use tower_sessions::Session;
 
