@@ -2,7 +2,6 @@
 //! the session that shows it.
 
 use crate::{Result, Tx};
-
 use domain::UserId;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
@@ -124,13 +123,13 @@ pub async fn remove(db: impl PgExecutor<'_>, owner: UserId) -> Result<bool> {
     Ok(done.rows_affected() == 1)
 }
 
-/// Removes a user's secret if it was confirmed since an instant, or isn't confirmed: whoever began to set it up has seen it.
+/// Removes a user's secret if it was confirmed since an instant.
 ///
 /// # Errors
 /// Returns an error if the query fails.
 pub async fn remove_since(db: impl PgExecutor<'_>, owner: UserId, since: OffsetDateTime) -> Result<()> {
     sqlx::query!(
-        "delete from totp where user_id = $1 and (confirmed_at is null or confirmed_at >= $2)",
+        "delete from totp where user_id = $1 and confirmed_at >= $2",
         Uuid::from(owner),
         since,
     )

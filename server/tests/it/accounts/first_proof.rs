@@ -21,7 +21,8 @@ async fn plant(app: &TestApp, email: &str) {
          select convert_to(email, 'UTF8'), gen_random_uuid(), user_id, 'Laptop', '{}', now() from account where email = $1",
         "insert into totp (user_id, secret_encrypted, created_at, confirmed_at)
          select user_id, convert_to(email, 'UTF8'), now(), now() from account where email = $1",
-        "insert into recovery_code (user_id, code_hash) select user_id, convert_to(email, 'UTF8') from account where email = $1",
+        "insert into recovery_code (user_id, code_hash, created_at)
+         select user_id, convert_to(email, 'UTF8'), now() from account where email = $1",
     ] {
         assert_eq!(sqlx::query(sql).bind(email).execute(&app.db).await.unwrap().rows_affected(), 1);
     }
