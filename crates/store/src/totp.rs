@@ -128,12 +128,8 @@ pub async fn remove(db: impl PgExecutor<'_>, owner: UserId) -> Result<bool> {
 /// # Errors
 /// Returns an error if the query fails.
 pub async fn remove_since(db: impl PgExecutor<'_>, owner: UserId, since: OffsetDateTime) -> Result<()> {
-    sqlx::query!(
-        "delete from totp where user_id = $1 and confirmed_at >= $2",
-        Uuid::from(owner),
-        since,
-    )
-    .execute(db)
-    .await?;
+    sqlx::query!("delete from totp where user_id = $1 and confirmed_at >= $2", Uuid::from(owner), since,)
+        .execute(db)
+        .await?;
     Ok(())
 }
