@@ -289,6 +289,8 @@ export async function send(page, text) {
 
 // Asserts that axe finds nothing on the page and that it isn't too wide for any device.
 export async function inspect(page, theme) {
+  // A page may already show what a test waited for before its style sheets have arrived.
+  await page.waitForLoadState('load');
   const found = await new AxeBuilder({ page }).analyze();
   const violations = found.violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.target + ' ' + node.failureSummary).join('; ')}`);
   assert.deepEqual(violations, [], `${page.url()} ${theme}`);
