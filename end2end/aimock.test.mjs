@@ -17,7 +17,7 @@ before(async () => {
   const form = new URLSearchParams({ email: 'ann@example.com', password: 'correct horse battery' });
   const made = await fetch(`${app.url}/sign-up`, { method: 'POST', body: form, redirect: 'manual' });
   cookie = made.headers.get('set-cookie').split(';')[0];
-  await verify(app, 'ann@example.com');
+  await verify(app, 'ann@example.com', cookie);
 });
 after(async () => {
   await app?.stop();

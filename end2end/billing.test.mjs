@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { join } from 'node:path';
-import { send, shots, signUp, startBrowser, startApp, verify, woken } from './test-app.mjs';
+import { cookiesOf, send, shots, signUp, startBrowser, startApp, verify, woken } from './test-app.mjs';
 
 let app, browser;
 before(async () => {
@@ -120,7 +120,7 @@ test('buying a plan works without JavaScript, starting signed out', { timeout: 6
   // A trial belongs to an address, so it is confirmed first.
   await zoe.getByRole('button', { name: 'Upgrade to Max' }).click();
   await zoe.getByText('Confirm your email address before you choose a plan.').waitFor();
-  await verify(app, 'zoe@example.com');
+  await verify(app, 'zoe@example.com', await cookiesOf(zoe, app));
   await zoe.goto(`${app.url}/pricing?plan=max&interval=year`);
   await zoe.getByRole('button', { name: 'Upgrade to Max' }).click();
   await zoe.getByRole('button', { name: 'Subscribe' }).click();

@@ -65,8 +65,12 @@ test('the last response can be regenerated, also after a reload', { timeout: 600
   await send(bob, '{{words:3}} First question.');
   await bob.locator('.answer.live .byline').waitFor();
   await bob.screenshot({ path: join(shots, 'again-1-button.png') });
+  const turn = await bob.locator('.answer').getAttribute('data-turn');
   await bob.getByRole('button', { name: 'Regenerate', exact: true }).click();
-  await bob.waitForFunction(() => document.querySelectorAll('.answer.live[aria-busy="false"]').length === 1 && document.querySelectorAll('.answer').length === 1);
+  await bob.waitForFunction((before) => {
+    const [only, ...others] = document.querySelectorAll('.answer');
+    return others.length === 0 && only.dataset.turn !== before && only.matches('.live[aria-busy=false]');
+  }, turn);
   assert.equal(await bob.locator('.user-message').count(), 1, 'the message is shown once');
   assert.equal(app.query("select count(*) from message where superseded_by is null and conversation_id = (select conversation_id from conversation where title like '%First%')")[0][0], '2');
   await bob.reload();

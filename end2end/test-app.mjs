@@ -244,22 +244,28 @@ export async function mailTo(app, email, subject) {
   }
 }
 
-// Verifies a user's address by the link in their mail. A release has no /dev/mail.
-export async function verify(app, email) {
+// Returns the cookies of a page's browser, as a request sends them.
+export const cookiesOf = async (page, app) =>
+  (await page.context().cookies(app.url)).map(({ name, value }) => `${name}=${value}`).join('; ');
+
+// Verifies a user's address by the link in their mail, in the browser with these cookies: opened elsewhere, it ends the sessions of whoever
+// created the account. A release has no /dev/mail.
+export async function verify(app, email, cookie) {
   if (release) {
     app.query(`update account set email_verified_at = now() where email = '${email}'`);
     return;
   }
   const { link } = await mailTo(app, email, 'Confirm your email address');
   const token = new URL(link).searchParams.get('token');
-  const done = await fetch(`${app.url}/verify`, { method: 'POST', body: new URLSearchParams({ token }), redirect: 'manual' });
+  const body = new URLSearchParams({ token });
+  const done = await fetch(`${app.url}/verify`, { method: 'POST', headers: { cookie }, body, redirect: 'manual' });
   assert.equal(done.status, 303, email);
 }
 
 // Signs up a user, verifies their address and opens the chat.
 export async function signUp(page, app, email, name = '') {
   await signUpUnverified(page, app, email, name, '/usage');
-  await verify(app, email);
+  await verify(app, email, await cookiesOf(page, app));
   await page.goto(`${app.url}/chat`);
 }
 
@@ -283,6 +289,8 @@ export async function send(page, text) {
 
 // Asserts that axe finds nothing on the page and that it isn't too wide for any device.
 export async function inspect(page, theme) {
+  // A page may already show what a test waited for before its style sheets have arrived.
+  await page.waitForLoadState('load');
   const found = await new AxeBuilder({ page }).analyze();
   const violations = found.violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.target + ' ' + node.failureSummary).join('; ')}`);
   assert.deepEqual(violations, [], `${page.url()} ${theme}`);

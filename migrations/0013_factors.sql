@@ -20,8 +20,8 @@ create table totp (
   -- Encrypted with a key that is derived from SECRET_KEY.
   secret_encrypted bytea not null,
   created_at timestamptz not null,
-  -- When the first code was entered. Until then it is no second factor.
-  confirmed_at timestamptz,
+  -- When the first code was entered. Until then the secret is in the session that shows it.
+  confirmed_at timestamptz not null,
   -- The step of the last code that was accepted. Each step is accepted once.
   last_step bigint not null default 0
 );
@@ -30,6 +30,7 @@ create table totp (
 create table recovery_code (
   user_id uuid not null references account on delete cascade,
   code_hash bytea not null,
+  created_at timestamptz not null,
   used_at timestamptz,
   primary key (user_id, code_hash)
 );
@@ -50,5 +51,9 @@ alter table session
   -- The user who has proved one factor and must prove a second one. Such a session is nobody's: `user_id` is null.
   add column pending_user_id uuid references account on delete cascade,
   -- Whether the user has proved two factors in this session.
-  add column is_two_factor boolean not null default false;
+  add column is_two_factor boolean not null default false,
+  -- The secret of an authenticator app that is being set up in this session, encrypted, and when it was made. No other session can show it or
+  -- confirm it, so that whoever else can sign in doesn't know the secret that the user sets up.
+  add column totp_secret_encrypted bytea,
+  add column totp_created_at timestamptz;
 create index session_pending on session (pending_user_id) where pending_user_id is not null;

@@ -128,6 +128,7 @@ impl AppState {
             id: provider.id.clone(),
             label: provider.label.clone(),
             issuer: provider.issuer().to_owned(),
+            says_when: self.identities.get(&provider.id).is_some_and(|provider| provider.says_when()),
         };
         self.config.identity_providers.iter().map(view).collect()
     }

@@ -36,6 +36,7 @@ pub fn Ring(
     let (requests, tokens) = (Track::of_requests(&quota), Track::of_tokens(&quota));
     let (used, held) = tokens.shares();
     let (left, back) = (tokens.left(), back(&quota));
+    let is_enough = back.is_none();
     let text = |number: u64| number.to_string();
     view! {
         <div id="meter" class="ring" role="group" aria-label="Remaining quota" tabindex="0" translate="no" data-low=quota.is_low()
@@ -54,7 +55,7 @@ pub fn Ring(
             <span id="meter-left" class="ring-left" aria-hidden="true">{left}</span>
             <div class="ring-panel meter">
                 {tokens.draw(Some("meter-tokens"))} {requests.draw(Some("meter-requests"))}
-                <p id="meter-back" class="back" hidden=back.is_none()>{back.unwrap_or_default()}</p>
+                <p id="meter-back" class="back" hidden=is_enough>{back}</p>
             </div>
         </div>
     }
@@ -128,10 +129,11 @@ impl Track {
     fn draw(&self, id: Option<&'static str>) -> impl IntoView + use<> {
         let (used, held) = self.shares();
         let (exact, left) = (self.exact(), self.left());
+        let spoken = exact.clone();
         let tabindex = id.is_none().then_some("0");
         view! {
             <div id=id class="track" class:low=self.low tabindex=tabindex role="meter" aria-label=self.name
-                aria-valuemin="0" aria-valuemax=self.limit.to_string() aria-valuenow=self.remaining.to_string() aria-valuetext=exact.clone()>
+                aria-valuemin="0" aria-valuemax=self.limit.to_string() aria-valuenow=self.remaining.to_string() aria-valuetext=spoken>
                 <span class="label"><span class="name">{self.name}</span> <span class="left">{left}</span></span>
                 <svg viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true">
                     <rect class="rest" x="0" y="0" width="1000" height="10"></rect>

@@ -29,7 +29,7 @@ fn Ways(factors: FactorsView) -> impl IntoView {
     let has_password = factors.has_password && !is_second;
     let has_passkey = context.has_passkeys && !factors.passkeys.is_empty();
     let has_totp = factors.has_totp;
-    let providers = if is_second { Vec::new() } else { factors.connected() };
+    let providers = if is_second { Vec::new() } else { factors.confirming() };
     let has_any = has_password || has_passkey || has_totp || !providers.is_empty();
     let explanation = match (is_second, has_any) {
         (true, _) => "Prove a second factor to continue. We don't ask again in this session.",

@@ -49,11 +49,14 @@ pub struct FactorsView {
 }
 
 impl FactorsView {
-    /// Returns the services that are connected.
+    /// Returns the connected services with which the user can confirm who they are: those that say when a user has signed in to them, or all
+    /// if the user has no proof here.
     #[must_use]
-    pub fn connected(&self) -> Vec<ProviderButton> {
+    pub fn confirming(&self) -> Vec<ProviderButton> {
+        let has_proof = self.has_password || self.has_totp || !self.passkeys.is_empty();
         let connected = self.connections.iter().filter(|connection| connection.connected_at.is_some());
-        connected.map(|connection| connection.provider.clone()).collect()
+        let confirming = connected.filter(|connection| connection.says_when || !has_proof);
+        confirming.map(|connection| connection.provider.clone()).collect()
     }
 
     /// Returns whether the user can sign in without a password.

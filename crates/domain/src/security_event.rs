@@ -9,8 +9,10 @@ use time::OffsetDateTime;
 pub enum SecurityEvent {
     /// The user signed in.
     SignIn,
-    /// Somebody entered a wrong password or code.
+    /// Somebody entered a wrong password, or a passkey was refused.
     SignInFailed,
+    /// Somebody who had proved another factor entered a wrong code of the second one.
+    CodeFailed,
     /// The user signed out.
     SignOut,
     /// The password was changed or reset.
@@ -37,9 +39,10 @@ pub enum SecurityEvent {
 
 impl SecurityEvent {
     /// All events.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::SignIn,
         Self::SignInFailed,
+        Self::CodeFailed,
         Self::SignOut,
         Self::PasswordChanged,
         Self::ResetRequested,
@@ -59,6 +62,7 @@ impl SecurityEvent {
         match self {
             Self::SignIn => "sign_in",
             Self::SignInFailed => "sign_in_failed",
+            Self::CodeFailed => "code_failed",
             Self::SignOut => "sign_out",
             Self::PasswordChanged => "password_changed",
             Self::ResetRequested => "reset_requested",

@@ -2,7 +2,10 @@
 
 use crate::{Plan, UserId};
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
+
+/// Maximum age of the last proof of identity for changes that an unattended browser must not allow.
+const RECENT: Duration = Duration::minutes(10);
 
 /// The signed-in user of a request, with their plan. Loaded in one query at the start of every request and never cached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,5 +46,11 @@ impl Viewer {
             "" => self.email.split('@').next().unwrap_or(&self.email),
             name => name,
         }
+    }
+
+    /// Returns whether they proved who they are within the last ten minutes of this session.
+    #[must_use]
+    pub fn has_recent_proof(&self, now: OffsetDateTime) -> bool {
+        self.authenticated_at.is_some_and(|at| now - at <= RECENT)
     }
 }

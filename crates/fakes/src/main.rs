@@ -1,4 +1,5 @@
-//! Runs the fakes as processes. `fakes provider 127.0.0.1:0` and `fakes stripe 127.0.0.1:0 [webhook] [file]` print the URL they serve.
+//! Runs the fakes as processes. `fakes provider 127.0.0.1:0`, `fakes stripe 127.0.0.1:0 [webhook] [file]` and `fakes captcha 127.0.0.1:0` print
+//! the URL they serve.
 
 use std::io::Write as _;
 
@@ -22,6 +23,13 @@ async fn main() -> anyhow::Result<()> {
             writeln!(std::io::stdout(), "{}", stripe.url())?;
             std::future::pending().await
         }
-        _ => anyhow::bail!("usage: fakes provider ADDRESS, or fakes stripe ADDRESS [WEBHOOK-URL] [FILE]"),
+        "captcha" => {
+            let captcha = fakes::FakeCaptcha::start(addr).await?;
+            writeln!(std::io::stdout(), "{}", captcha.url())?;
+            std::future::pending().await
+        }
+        _ => anyhow::bail!(
+            "usage: fakes provider ADDRESS, fakes stripe ADDRESS [WEBHOOK-URL] [FILE], or fakes captcha ADDRESS"
+        ),
     }
 }

@@ -20,6 +20,8 @@ const HOUR_MS: u64 = 3_600_000;
 const SPEND: Windows = Windows::new(&[Window::amount("spend", DAY_MS, 96)]);
 /// Attempts in 15 minutes.
 const ATTEMPTS: Windows = Windows::new(&[Window::calls("attempts", QUARTER_MS, 60)]);
+/// Attempts in 24 hours.
+const DAILY_ATTEMPTS: Windows = Windows::new(&[Window::calls("daily_attempts", DAY_MS, 96)]);
 /// Sign-ups in an hour.
 const SIGN_UPS: Windows = Windows::new(&[Window::calls("sign_ups", HOUR_MS, 60)]);
 
@@ -32,6 +34,7 @@ pub struct Quotas {
     models: Limits,
     demo: Limits,
     attempts: Limits,
+    daily_attempts: Limits,
     sign_ups: Limits,
     /// Distinguishes this deployment from others that share a Redis.
     name: String,
@@ -122,6 +125,7 @@ impl Quotas {
             models: Limits::new(&store, "model", &SPEND, history::of_budget(db.clone(), now, model_of)),
             demo: Limits::new(&store, "demo", &SPEND, history::of_budget(db.clone(), now, |_| SpendScope::Demo)),
             attempts: Limits::without_history(&store, "attempt", &ATTEMPTS),
+            daily_attempts: Limits::without_history(&store, "daily_attempt", &DAILY_ATTEMPTS),
             sign_ups: Limits::without_history(&store, "sign_up", &SIGN_UPS),
             name,
             store,
@@ -323,7 +327,15 @@ impl Quotas {
         count(&self.attempts, key, limit).await
     }
 
-    /// Forgets the attempts under `key`.
+    /// Counts an attempt under `key`, of which `limit` are allowed in 24 hours.
+    ///
+    /// # Errors
+    /// Returns an error if the meters can't be reached.
+    pub async fn count_daily_attempt(&self, key: &str, limit: u64) -> Result<AttemptCount, Unavailable> {
+        count(&self.daily_attempts, key, limit).await
+    }
+
+    /// Forgets the attempts under `key` of the last 15 minutes.
     ///
     /// # Errors
     /// Returns an error if the meters can't be reached.

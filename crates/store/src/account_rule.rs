@@ -1,7 +1,7 @@
 //! Limit overrides, pauses and roles that admins set. Each action is one transaction with its audit row.
 
 use crate::audit::{self, Entry};
-use crate::{Db, Result, Tx};
+use crate::{Db, Result, Tx, session};
 use domain::UserId;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -24,7 +24,7 @@ pub enum AccountChange {
     Pause,
     /// Ends a pause.
     Resume,
-    /// Ends all of the user's sessions.
+    /// Ends all of the user's sessions, and those that wait for the user's second factor.
     SignOut,
     /// Makes the user an admin.
     MakeAdmin,
@@ -106,8 +106,7 @@ pub async fn apply(
             (state(before.paused_at.is_some()), state(paused.is_some()))
         }
         AccountChange::SignOut => {
-            let ended =
-                sqlx::query!("delete from session where user_id = $1", id).execute(&mut tx).await?.rows_affected();
+            let ended = session::end_others(&mut tx, user_id, &[]).await?;
             (Some(format!("{ended} sessions")), Some("0 sessions".to_owned()))
         }
         AccountChange::MakeAdmin | AccountChange::UnmakeAdmin => {

@@ -1,7 +1,7 @@
 //! Links and codes that are sent by mail to prove that an address belongs to an account. Only their hashes are stored, and each can be used
 //! once.
 
-use crate::{Result, Tx};
+use crate::{Result, Tx, account};
 use domain::UserId;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
@@ -63,18 +63,10 @@ pub struct NewToken<'a> {
 /// # Errors
 /// Returns an error if the query fails or the account doesn't exist.
 pub async fn create(tx: &mut Tx, new: &NewToken<'_>) -> Result<()> {
-    // One at a time for each user, so that two requests at once leave one token alive. Not the account's row, which is locked after a token.
-    sqlx::query!("select pg_advisory_xact_lock(hashtextextended('account_token:' || $1, 0))", new.user_id.to_string())
-        .fetch_one(&mut *tx)
-        .await?;
+    // One at a time for each user, so that two requests at once leave one token alive.
+    account::hold(tx, new.user_id).await?;
     if new.kind != TokenKind::UndoEmail {
-        sqlx::query!(
-            "delete from account_token where user_id = $1 and kind = $2",
-            Uuid::from(new.user_id),
-            new.kind.as_str(),
-        )
-        .execute(&mut *tx)
-        .await?;
+        revoke(&mut *tx, new.user_id, new.kind).await?;
     }
     sqlx::query!(
         "insert into account_token (token_hash, user_id, kind, code_hash, email, created_at, expires_at)
@@ -92,6 +84,17 @@ pub async fn create(tx: &mut Tx, new: &NewToken<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Deletes a user's tokens of a kind. In a transaction, the account is locked first ([`account::hold`]).
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn revoke(db: impl PgExecutor<'_>, owner: UserId, kind: TokenKind) -> Result<()> {
+    sqlx::query!("delete from account_token where user_id = $1 and kind = $2", Uuid::from(owner), kind.as_str())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
 /// A token that was used, or can be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TakenToken {
@@ -99,19 +102,18 @@ pub struct TakenToken {
     pub user_id: UserId,
     /// The address it was sent to.
     pub email: String,
+    /// When it was created, with what caused its mail.
+    pub created_at: OffsetDateTime,
 }
 
-/// Uses a token. Returns `None` if it doesn't exist, is of another kind, was used, has expired or is dead. Later tokens of the same user and
-/// kind die, so that whoever had an address undone can't undo that.
+/// Uses a token and locks its account until the transaction ends. Returns `None` if it doesn't exist, is of another kind, was used, has expired
+/// or is dead. Later tokens of the same user and kind die, so that whoever had an address undone can't undo that.
 ///
 /// # Errors
-/// Returns an error if the query fails.
-pub async fn take(
-    db: impl PgExecutor<'_>,
-    kind: TokenKind,
-    token_hash: &[u8],
-    now: OffsetDateTime,
-) -> Result<Option<TakenToken>> {
+/// Returns an error if a query fails.
+pub async fn take(tx: &mut Tx, kind: TokenKind, token_hash: &[u8], now: OffsetDateTime) -> Result<Option<TakenToken>> {
+    let Some(found) = peek(&mut *tx, kind, token_hash, now).await? else { return Ok(None) };
+    account::hold(tx, found.user_id).await?;
     let row = sqlx::query!(
         r#"with taken as (
              update account_token set used_at = $3
@@ -121,15 +123,15 @@ pub async fn take(
              delete from account_token t using taken
              where t.user_id = taken.user_id and t.kind = $1 and t.created_at >= taken.created_at and t.token_hash <> $2
            )
-           select user_id as "user_id!", email as "email!" from taken"#,
+           select user_id as "user_id!", email as "email!", created_at as "created_at!" from taken"#,
         kind.as_str(),
         token_hash,
         now,
         MAX_ATTEMPTS.cast_signed(),
     )
-    .fetch_optional(db)
+    .fetch_optional(&mut *tx)
     .await?;
-    Ok(row.map(|row| TakenToken { user_id: row.user_id.into(), email: row.email }))
+    Ok(row.map(|row| TakenToken { user_id: row.user_id.into(), email: row.email, created_at: row.created_at }))
 }
 
 /// Returns a token that [`take`] would take, without using it.
@@ -143,7 +145,7 @@ pub async fn peek(
     now: OffsetDateTime,
 ) -> Result<Option<TakenToken>> {
     let row = sqlx::query!(
-        "select user_id, email from account_token
+        "select user_id, email, created_at from account_token
          where token_hash = $2 and kind = $1 and used_at is null and expires_at > $3 and attempts < $4",
         kind.as_str(),
         token_hash,
@@ -152,7 +154,7 @@ pub async fn peek(
     )
     .fetch_optional(db)
     .await?;
-    Ok(row.map(|row| TakenToken { user_id: row.user_id.into(), email: row.email }))
+    Ok(row.map(|row| TakenToken { user_id: row.user_id.into(), email: row.email, created_at: row.created_at }))
 }
 
 /// The result of entering a code.
@@ -169,33 +171,36 @@ pub enum CodeOutcome {
     Dead,
 }
 
-/// Uses a user's token by its code, or counts a wrong code.
+/// Uses a user's token by its code, or counts a wrong code. Locks the account until the transaction ends.
 ///
 /// # Errors
-/// Returns an error if the query fails.
+/// Returns an error if a query fails.
 pub async fn take_by_code(
-    db: impl PgExecutor<'_>,
+    tx: &mut Tx,
     owner: UserId,
     kind: TokenKind,
     code_hash: &[u8],
     now: OffsetDateTime,
 ) -> Result<CodeOutcome> {
+    account::hold(tx, owner).await?;
     let row = sqlx::query!(
         r#"update account_token
            set used_at = case when code_hash = $3 then $4::timestamptz end, attempts = attempts + (code_hash <> $3)::int
            where user_id = $1 and kind = $2 and code_hash is not null and used_at is null and expires_at > $4 and attempts < $5
-           returning email, used_at is not null as "is_right!", $5 - attempts as "left!""#,
+           returning email, created_at, used_at is not null as "is_right!", $5 - attempts as "left!""#,
         Uuid::from(owner),
         kind.as_str(),
         code_hash,
         now,
         MAX_ATTEMPTS.cast_signed(),
     )
-    .fetch_optional(db)
+    .fetch_optional(&mut *tx)
     .await?;
     Ok(match row {
         None => CodeOutcome::Dead,
-        Some(row) if row.is_right => CodeOutcome::Taken(TakenToken { user_id: owner, email: row.email }),
+        Some(row) if row.is_right => {
+            CodeOutcome::Taken(TakenToken { user_id: owner, email: row.email, created_at: row.created_at })
+        }
         Some(row) => CodeOutcome::Wrong { left: row.left.max(0).cast_unsigned() },
     })
 }

@@ -89,12 +89,14 @@ pub async fn list(db: impl PgExecutor<'_>, owner: UserId) -> Result<Vec<Identity
     .await?)
 }
 
-/// Disconnects all identities of a user, whose account may be in other hands.
+/// Disconnects a user's identities that were connected since an instant.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn remove_all(db: impl PgExecutor<'_>, owner: UserId) -> Result<()> {
-    sqlx::query!("delete from identity where user_id = $1", Uuid::from(owner)).execute(db).await?;
+pub async fn remove_since(db: impl PgExecutor<'_>, owner: UserId, since: OffsetDateTime) -> Result<()> {
+    sqlx::query!("delete from identity where user_id = $1 and created_at >= $2", Uuid::from(owner), since)
+        .execute(db)
+        .await?;
     Ok(())
 }
 
@@ -105,23 +107,32 @@ pub enum Removed {
     Yes,
     /// The user has none of this issuer.
     Unknown,
-    /// The user couldn't sign in any more. The transaction must be rolled back.
+    /// The user couldn't sign in any more, so nothing was changed.
     LastWayIn,
 }
 
-/// Disconnects a user's identities of an issuer.
+/// Disconnects a user's identities of an issuer, if there is another way to sign in.
 ///
 /// # Errors
 /// Returns an error if a query fails or the account doesn't exist.
 pub async fn remove(tx: &mut Tx, owner: UserId, issuer: &str) -> Result<Removed> {
     // One at a time for each user, so that two requests at once leave a way in.
     let ways = account::lock_ways_in(tx, owner).await?;
-    let done = sqlx::query!("delete from identity where user_id = $1 and issuer = $2", Uuid::from(owner), issuer)
+    let of_issuer = sqlx::query_scalar!(
+        r#"select count(*) as "identities!" from identity where user_id = $1 and issuer = $2"#,
+        Uuid::from(owner),
+        issuer,
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    if of_issuer == 0 {
+        return Ok(Removed::Unknown);
+    }
+    if of_issuer >= ways {
+        return Ok(Removed::LastWayIn);
+    }
+    sqlx::query!("delete from identity where user_id = $1 and issuer = $2", Uuid::from(owner), issuer)
         .execute(&mut *tx)
         .await?;
-    Ok(match i64::try_from(done.rows_affected()).unwrap_or(i64::MAX) {
-        0 => Removed::Unknown,
-        removed if removed < ways => Removed::Yes,
-        _ => Removed::LastWayIn,
-    })
+    Ok(Removed::Yes)
 }

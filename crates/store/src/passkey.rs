@@ -1,6 +1,7 @@
 //! Passkeys: the public keys that users sign in with.
 
-use crate::Result;
+use crate::account::{self, Removal};
+use crate::{Result, Tx};
 use domain::UserId;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
@@ -128,18 +129,27 @@ pub async fn rename(db: impl PgExecutor<'_>, owner: UserId, passkey_id: Uuid, na
     Ok(done.rows_affected() == 1)
 }
 
-/// Removes one of a user's passkeys and returns its name. `None` if the user has no such passkey.
+/// Removes one of a user's passkeys, unless it is their only way to sign in. Returns its name.
 ///
 /// # Errors
-/// Returns an error if the query fails.
-pub async fn remove(db: impl PgExecutor<'_>, owner: UserId, passkey_id: Uuid) -> Result<Option<String>> {
-    Ok(sqlx::query_scalar!(
-        "delete from passkey where user_id = $1 and passkey_id = $2 returning name",
+/// Returns an error if a query fails or the account doesn't exist.
+pub async fn remove(tx: &mut Tx, owner: UserId, passkey_id: Uuid) -> Result<Removal<String>> {
+    let ways = account::lock_ways_in(tx, owner).await?;
+    let name = sqlx::query_scalar!(
+        "select name from passkey where user_id = $1 and passkey_id = $2",
         Uuid::from(owner),
         passkey_id,
     )
-    .fetch_optional(db)
-    .await?)
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some(name) = name else { return Ok(Removal::Unknown) };
+    if ways < 2 {
+        return Ok(Removal::LastWayIn);
+    }
+    sqlx::query!("delete from passkey where user_id = $1 and passkey_id = $2", Uuid::from(owner), passkey_id)
+        .execute(&mut *tx)
+        .await?;
+    Ok(Removal::Removed(name))
 }
 
 /// Removes a user's passkeys that were added since an instant.

@@ -10,13 +10,15 @@ use uuid::Uuid;
 ///
 /// # Errors
 /// Returns an error if a query fails.
-pub async fn replace(tx: &mut Tx, owner: UserId, code_hashes: &[[u8; 32]]) -> Result<()> {
+pub async fn replace(tx: &mut Tx, owner: UserId, code_hashes: &[[u8; 32]], now: OffsetDateTime) -> Result<()> {
     let hashes: Vec<Vec<u8>> = code_hashes.iter().map(|hash| hash.to_vec()).collect();
     sqlx::query!("delete from recovery_code where user_id = $1", Uuid::from(owner)).execute(&mut *tx).await?;
     sqlx::query!(
-        "insert into recovery_code (user_id, code_hash) select $1, code_hash from unnest($2::bytea[]) as code_hash",
+        "insert into recovery_code (user_id, code_hash, created_at)
+         select $1, code_hash, $3 from unnest($2::bytea[]) as code_hash",
         Uuid::from(owner),
         &hashes,
+        now,
     )
     .execute(&mut *tx)
     .await?;
@@ -50,4 +52,20 @@ pub async fn count_left(db: impl PgExecutor<'_>, owner: UserId) -> Result<i64> {
     )
     .fetch_one(db)
     .await?)
+}
+
+/// Removes a user's recovery codes if they were created since an instant, or the user has no authenticator app that they replace.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn remove_since(db: impl PgExecutor<'_>, owner: UserId, since: OffsetDateTime) -> Result<()> {
+    sqlx::query!(
+        "delete from recovery_code
+         where user_id = $1 and (created_at >= $2 or not exists (select from totp where user_id = $1))",
+        Uuid::from(owner),
+        since,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
 }

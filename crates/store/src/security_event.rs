@@ -67,6 +67,21 @@ pub async fn list(db: impl PgExecutor<'_>, owner: UserId, since: OffsetDateTime)
         .collect())
 }
 
+/// Counts a user's events of a kind since an instant.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn count(db: impl PgExecutor<'_>, owner: UserId, kind: SecurityEvent, since: OffsetDateTime) -> Result<i64> {
+    Ok(sqlx::query_scalar!(
+        r#"select count(*) as "events!" from security_event where user_id = $1 and kind = $2 and created_at >= $3"#,
+        Uuid::from(owner),
+        kind.as_str(),
+        since,
+    )
+    .fetch_one(db)
+    .await?)
+}
+
 /// Deletes events that are older than an instant and returns how many.
 ///
 /// # Errors

@@ -1,27 +1,25 @@
 //! Sessions. Only a hash of the cookie's token is stored. The row itself decides when a session expires, in the SQL function
 //! `session_ends_at`: after its idle time, which is twelve hours for admins, and 180 days after the sign-in.
 
-use crate::Result;
+use crate::{Result, Tx, account};
 use domain::{UserId, Viewer};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// Stores a new session. Returns false if the token already exists. [`describe`] adds where it began.
+/// Stores a session of a browser in which nobody is signed in. Returns false if the token already exists.
 ///
 /// # Errors
 /// Returns an error if the query fails.
 pub async fn create(
     db: impl PgExecutor<'_>,
     token_hash: &[u8],
-    user_id: Option<UserId>,
     data: &serde_json::Value,
     expires_at: OffsetDateTime,
 ) -> Result<bool> {
     let done = sqlx::query!(
-        "insert into session (token_hash, user_id, data, expires_at) values ($1, $2, $3, $4) on conflict do nothing",
+        "insert into session (token_hash, data, expires_at) values ($1, $2, $3) on conflict do nothing",
         token_hash,
-        user_id.map(Uuid::from),
         data,
         expires_at,
     )
@@ -30,27 +28,154 @@ pub async fn create(
     Ok(done.rows_affected() == 1)
 }
 
-/// Updates an existing session. Does nothing if it was deleted in the meantime. No session is kept beyond its absolute limit.
+/// Updates the data of an existing session. Does nothing if it was deleted in the meantime.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn save(
+pub async fn save(db: impl PgExecutor<'_>, token_hash: &[u8], data: &serde_json::Value) -> Result<()> {
+    sqlx::query!("update session set data = $2 where token_hash = $1", token_hash, data).execute(db).await?;
+    Ok(())
+}
+
+/// A session that begins with a proof of identity.
+pub struct NewSession<'a> {
+    /// Hash of its token.
+    pub token_hash: &'a [u8],
+    /// Its user.
+    pub user_id: UserId,
+    /// Whether the user has proved two factors.
+    pub is_two_factor: bool,
+    /// The browser, as it describes itself. Its first 200 characters are stored.
+    pub user_agent: &'a str,
+    /// Keyed hash of the client's address.
+    pub origin: &'a str,
+    /// When it expires if it isn't used.
+    pub expires_at: OffsetDateTime,
+    /// The current time, from which the absolute limit counts.
+    pub now: OffsetDateTime,
+}
+
+/// Stores a user's new session.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn begin(db: impl PgExecutor<'_>, new: &NewSession<'_>) -> Result<()> {
+    sqlx::query!(
+        "insert into session (token_hash, user_id, data, expires_at, absolute_expires_at, created_at, last_seen_at, authenticated_at,
+             is_two_factor, user_agent, origin)
+         values ($1, $2, '{}', $3, $4::timestamptz + interval '180 days', $4, $4, $4, $5, left($6, 200), $7)",
+        new.token_hash,
+        Uuid::from(new.user_id),
+        new.expires_at,
+        new.now,
+        new.is_two_factor,
+        new.user_agent,
+        new.origin,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Stores a session that waits for the second factor of a user until `expires_at`. It is nobody's session until then.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn begin_pending(
     db: impl PgExecutor<'_>,
     token_hash: &[u8],
-    user_id: Option<UserId>,
-    data: &serde_json::Value,
+    user_id: UserId,
     expires_at: OffsetDateTime,
 ) -> Result<()> {
     sqlx::query!(
-        "update session set user_id = $2, data = $3, expires_at = least($4, absolute_expires_at) where token_hash = $1",
+        "insert into session (token_hash, pending_user_id, data, expires_at, absolute_expires_at) values ($1, $2, '{}', $3, $3)",
         token_hash,
-        user_id.map(Uuid::from),
-        data,
+        Uuid::from(user_id),
         expires_at,
     )
     .execute(db)
     .await?;
     Ok(())
+}
+
+/// Takes the session that waits for the second factor of a user. Returns false if it has ended.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn take_pending(
+    db: impl PgExecutor<'_>,
+    token_hash: &[u8],
+    user_id: UserId,
+    now: OffsetDateTime,
+) -> Result<bool> {
+    let done = sqlx::query!(
+        "delete from session where token_hash = $1 and user_id is null and pending_user_id = $2 and expires_at > $3",
+        token_hash,
+        Uuid::from(user_id),
+        now,
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Locks a user's account and live session until the transaction ends, so that nothing is changed in the name of a session that has ended
+/// since its request began. Returns false if it has.
+///
+/// # Errors
+/// Returns an error if a query fails.
+pub async fn lock(tx: &mut Tx, owner: UserId, token_hash: &[u8], now: OffsetDateTime) -> Result<bool> {
+    account::hold(tx, owner).await?;
+    let found = sqlx::query!(
+        "select 1 as one from session n join account a using (user_id)
+         where n.token_hash = $1 and n.user_id = $2 and session_ends_at(n, a.role) > $3 for update of n",
+        token_hash,
+        Uuid::from(owner),
+        now,
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    Ok(found.is_some())
+}
+
+/// A session that continues under a new token, because its user has proved again who they are.
+pub struct Rotation<'a> {
+    /// Its user.
+    pub owner: UserId,
+    /// Hash of the token that it has.
+    pub token_hash: &'a [u8],
+    /// Hash of the new token.
+    pub new_hash: &'a [u8],
+    /// Whether the proof was of two factors. A session that was proved with two stays so.
+    pub is_two_factor: bool,
+    /// When it expires if it isn't used. Its absolute limit stays.
+    pub expires_at: OffsetDateTime,
+    /// The current time.
+    pub now: OffsetDateTime,
+}
+
+/// Locks a live session as [`lock`] does, and continues it under a new token. Returns false if it has ended.
+///
+/// # Errors
+/// Returns an error if a query fails.
+pub async fn rotate(tx: &mut Tx, rotation: &Rotation<'_>) -> Result<bool> {
+    if !lock(tx, rotation.owner, rotation.token_hash, rotation.now).await? {
+        return Ok(false);
+    }
+    sqlx::query!(
+        "update session set token_hash = $3, is_two_factor = is_two_factor or $4, authenticated_at = $6, last_seen_at = $6,
+             expires_at = least($5, absolute_expires_at)
+         where token_hash = $1 and user_id = $2",
+        rotation.token_hash,
+        Uuid::from(rotation.owner),
+        rotation.new_hash,
+        rotation.is_two_factor,
+        rotation.expires_at,
+        rotation.now,
+    )
+    .execute(&mut *tx)
+    .await?;
+    Ok(true)
 }
 
 /// Loads a session's data and expiry. Returns `None` if the session doesn't exist or has expired.
@@ -78,33 +203,7 @@ pub async fn load(
 /// # Errors
 /// Returns an error if the query fails.
 pub async fn viewer(db: impl PgExecutor<'_>, token_hash: &[u8], now: OffsetDateTime) -> Result<Option<Viewer>> {
-    crate::account::load_viewer(db, crate::account::ViewerKey::Session { token_hash, now }).await
-}
-
-/// Records where and when the user of a session signed in: the browser, as it describes itself (its first 200 characters), and the keyed
-/// hash of the client's address. The absolute limit counts from `now`.
-///
-/// # Errors
-/// Returns an error if the query fails.
-pub async fn describe(
-    db: impl PgExecutor<'_>,
-    token_hash: &[u8],
-    user_agent: &str,
-    origin: &str,
-    now: OffsetDateTime,
-) -> Result<()> {
-    sqlx::query!(
-        "update session set user_agent = left($2, 200), origin = $3, created_at = $4, last_seen_at = $4,
-             absolute_expires_at = $4::timestamptz + interval '180 days'
-         where token_hash = $1",
-        token_hash,
-        user_agent,
-        origin,
-        now,
-    )
-    .execute(db)
-    .await?;
-    Ok(())
+    account::load_viewer(db, account::ViewerKey::Session { token_hash, now }).await
 }
 
 /// Renews a live session that wasn't renewed within the last hour, so that it expires at `expires_at` or at its absolute limit.
@@ -125,48 +224,6 @@ pub async fn touch(
         token_hash,
         expires_at,
         now,
-    )
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
-/// Records that the user of a session has proved who they are, and whether with two factors.
-///
-/// # Errors
-/// Returns an error if the query fails.
-pub async fn authenticate(
-    db: impl PgExecutor<'_>,
-    token_hash: &[u8],
-    is_two_factor: bool,
-    now: OffsetDateTime,
-) -> Result<()> {
-    sqlx::query!(
-        "update session set authenticated_at = $3, is_two_factor = $2 where token_hash = $1",
-        token_hash,
-        is_two_factor,
-        now,
-    )
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
-/// Makes a session wait for the second factor of a user until `expires_at`. It is nobody's session until then.
-///
-/// # Errors
-/// Returns an error if the query fails.
-pub async fn set_pending(
-    db: impl PgExecutor<'_>,
-    token_hash: &[u8],
-    user_id: UserId,
-    expires_at: OffsetDateTime,
-) -> Result<()> {
-    sqlx::query!(
-        "update session set pending_user_id = $2, expires_at = $3, absolute_expires_at = $3 where token_hash = $1",
-        token_hash,
-        Uuid::from(user_id),
-        expires_at,
     )
     .execute(db)
     .await?;

@@ -1,4 +1,5 @@
-//! Authenticator apps (TOTP): one encrypted secret per user, which is a second factor once a code was entered.
+//! Authenticator apps (TOTP): one encrypted secret per user, whose codes are a second factor. Until the first code was entered, the secret is in
+//! the session that shows it.
 
 use crate::{Result, Tx};
 use domain::UserId;
@@ -6,56 +7,86 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// A stored secret.
-pub struct StoredSecret {
-    /// The encrypted secret.
-    pub secret_encrypted: Vec<u8>,
-    /// Whether a code of it was entered, so that it is a second factor.
-    pub is_confirmed: bool,
-}
-
-/// Stores a secret that isn't confirmed yet, unless the user has one that is confirmed or was created after `expired_before`. Returns the
-/// one that is stored afterwards.
+/// Stores a secret that is being set up in a user's session, unless the session has one that was made after `expired_before`. Returns the one
+/// that it has afterwards; `None` if the session has ended.
 ///
 /// # Errors
 /// Returns an error if the query fails.
 pub async fn begin(
     db: impl PgExecutor<'_>,
     owner: UserId,
+    token_hash: &[u8],
     secret_encrypted: &[u8],
     expired_before: OffsetDateTime,
     now: OffsetDateTime,
-) -> Result<StoredSecret> {
-    Ok(sqlx::query_as!(
-        StoredSecret,
-        r#"insert into totp (user_id, secret_encrypted, created_at) values ($1, $2, $4)
-           on conflict (user_id) do update set
-             secret_encrypted = case when totp.confirmed_at is null and totp.created_at < $3
-                                     then excluded.secret_encrypted else totp.secret_encrypted end,
-             created_at = case when totp.confirmed_at is null and totp.created_at < $3
-                               then excluded.created_at else totp.created_at end
-           returning secret_encrypted, confirmed_at is not null as "is_confirmed!""#,
+) -> Result<Option<Vec<u8>>> {
+    Ok(sqlx::query_scalar!(
+        r#"update session
+           set totp_secret_encrypted = case when totp_created_at >= $4 then totp_secret_encrypted else $3 end,
+               totp_created_at = case when totp_created_at >= $4 then totp_created_at else $5::timestamptz end
+           where token_hash = $1 and user_id = $2
+           returning totp_secret_encrypted as "totp_secret_encrypted!""#,
+        token_hash,
         Uuid::from(owner),
         secret_encrypted,
         expired_before,
         now,
     )
-    .fetch_one(db)
+    .fetch_optional(db)
     .await?)
 }
 
-/// Loads a user's secret.
+/// Loads the secret that is being set up in a user's session. `None` if there is none.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn load(db: impl PgExecutor<'_>, owner: UserId) -> Result<Option<StoredSecret>> {
-    Ok(sqlx::query_as!(
-        StoredSecret,
-        r#"select secret_encrypted, confirmed_at is not null as "is_confirmed!" from totp where user_id = $1"#,
+pub async fn load_begun(db: impl PgExecutor<'_>, owner: UserId, token_hash: &[u8]) -> Result<Option<Vec<u8>>> {
+    let found = sqlx::query_scalar!(
+        "select totp_secret_encrypted from session where token_hash = $1 and user_id = $2",
+        token_hash,
         Uuid::from(owner),
     )
     .fetch_optional(db)
-    .await?)
+    .await?;
+    Ok(found.flatten())
+}
+
+/// Makes the secret that is being set up in a user's session their second factor, given the step of its first code. Returns false if they have
+/// one already.
+///
+/// # Errors
+/// Returns an error if a query fails.
+pub async fn confirm(tx: &mut Tx, owner: UserId, token_hash: &[u8], step: i64, now: OffsetDateTime) -> Result<bool> {
+    let done = sqlx::query!(
+        "insert into totp (user_id, secret_encrypted, created_at, confirmed_at, last_step)
+         select user_id, totp_secret_encrypted, totp_created_at, $3::timestamptz, $4::bigint from session
+         where token_hash = $1 and user_id = $2 and totp_secret_encrypted is not null
+         on conflict (user_id) do nothing",
+        token_hash,
+        Uuid::from(owner),
+        now,
+        step,
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!(
+        "update session set totp_secret_encrypted = null, totp_created_at = null where token_hash = $1 and user_id = $2",
+        token_hash,
+        Uuid::from(owner),
+    )
+    .execute(&mut *tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Loads the encrypted secret of a user's authenticator app. `None` if they have no app.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn load(db: impl PgExecutor<'_>, owner: UserId) -> Result<Option<Vec<u8>>> {
+    Ok(sqlx::query_scalar!("select secret_encrypted from totp where user_id = $1", Uuid::from(owner))
+        .fetch_optional(db)
+        .await?)
 }
 
 /// Returns whether a user has an authenticator app as a second factor.
@@ -64,27 +95,11 @@ pub async fn load(db: impl PgExecutor<'_>, owner: UserId) -> Result<Option<Store
 /// Returns an error if the query fails.
 pub async fn is_confirmed(db: impl PgExecutor<'_>, owner: UserId) -> Result<bool> {
     Ok(sqlx::query_scalar!(
-        r#"select exists (select from totp where user_id = $1 and confirmed_at is not null) as "is_confirmed!""#,
+        r#"select exists (select from totp where user_id = $1) as "is_confirmed!""#,
         Uuid::from(owner),
     )
     .fetch_one(db)
     .await?)
-}
-
-/// Confirms a user's secret by the step of its first code. Returns false if it is confirmed already.
-///
-/// # Errors
-/// Returns an error if the query fails.
-pub async fn confirm(db: impl PgExecutor<'_>, owner: UserId, step: i64, now: OffsetDateTime) -> Result<bool> {
-    let done = sqlx::query!(
-        "update totp set confirmed_at = $3, last_step = $2 where user_id = $1 and confirmed_at is null",
-        Uuid::from(owner),
-        step,
-        now,
-    )
-    .execute(db)
-    .await?;
-    Ok(done.rows_affected() == 1)
 }
 
 /// Uses up the step of a code. Returns false if that step or a later one was used before.
@@ -92,44 +107,29 @@ pub async fn confirm(db: impl PgExecutor<'_>, owner: UserId, step: i64, now: Off
 /// # Errors
 /// Returns an error if the query fails.
 pub async fn use_step(db: impl PgExecutor<'_>, owner: UserId, step: i64) -> Result<bool> {
-    let done = sqlx::query!(
-        "update totp set last_step = $2 where user_id = $1 and confirmed_at is not null and last_step < $2",
-        Uuid::from(owner),
-        step,
-    )
-    .execute(db)
-    .await?;
+    let done =
+        sqlx::query!("update totp set last_step = $2 where user_id = $1 and last_step < $2", Uuid::from(owner), step,)
+            .execute(db)
+            .await?;
     Ok(done.rows_affected() == 1)
 }
 
-/// Removes a user's secret. Returns false if they had none that was confirmed.
+/// Removes a user's secret. Returns false if they had none.
 ///
 /// # Errors
 /// Returns an error if the query fails.
 pub async fn remove(db: impl PgExecutor<'_>, owner: UserId) -> Result<bool> {
-    let done = sqlx::query!("delete from totp where user_id = $1 and confirmed_at is not null", Uuid::from(owner))
-        .execute(db)
-        .await?;
+    let done = sqlx::query!("delete from totp where user_id = $1", Uuid::from(owner)).execute(db).await?;
     Ok(done.rows_affected() == 1)
 }
 
-/// Removes a user's secret and recovery codes if the secret was confirmed since an instant, or isn't confirmed.
+/// Removes a user's secret if it was confirmed since an instant.
 ///
 /// # Errors
-/// Returns an error if a query fails.
-pub async fn remove_since(tx: &mut Tx, owner: UserId, since: OffsetDateTime) -> Result<()> {
-    sqlx::query!(
-        "delete from totp where user_id = $1 and (confirmed_at is null or confirmed_at >= $2)",
-        Uuid::from(owner),
-        since,
-    )
-    .execute(&mut *tx)
-    .await?;
-    sqlx::query!(
-        "delete from recovery_code where user_id = $1 and not exists (select from totp where user_id = $1)",
-        Uuid::from(owner),
-    )
-    .execute(&mut *tx)
-    .await?;
+/// Returns an error if the query fails.
+pub async fn remove_since(db: impl PgExecutor<'_>, owner: UserId, since: OffsetDateTime) -> Result<()> {
+    sqlx::query!("delete from totp where user_id = $1 and confirmed_at >= $2", Uuid::from(owner), since,)
+        .execute(db)
+        .await?;
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Attempt limits: what an account, a user, an address and all visitors together may try in a quarter of an hour (field note 17). Counted in
-//! Redis, or while it is unavailable in this process.
+//! Attempt limits: what an account, a user, an address and all visitors together may try in a quarter of an hour (field note 17), and codes
+//! also in a day. Counted in Redis, or while it is unavailable in this process.
 
 use crate::AppState;
 use crate::failure::Failure;
@@ -18,6 +18,11 @@ const UNDELAYED_GUESSES: u64 = 10;
 /// would lock out the owner (field note 68).
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(5);
+/// Codes of a second factor that can be entered for an account in 24 hours, right ones included. Each guess is right with a probability of
+/// three in a million.
+const CODES_A_DAY: u64 = 30;
+/// The same from browsers that its owner has signed in with, an allowance of their own.
+const KNOWN_BROWSER_CODES_A_DAY: u64 = 100;
 /// A limit above any real count, for attempts that are only counted.
 const UNLIMITED: u64 = 1 << 40;
 /// Number of addresses' worth of attempts that all addresses of one IPv6 /48 may make together.
@@ -26,6 +31,7 @@ const ADDRESSES_PER_BLOCK: u64 = 3;
 const QUARTERS: u64 = 4;
 
 const TOO_MANY: &str = "Too many attempts. Wait a moment, then try again.";
+const TOO_MANY_CODES: &str = "Too many codes were entered for this account today. Sign in with a browser that you have used before, or a passkey.";
 const TOO_MANY_SIGN_UPS: &str = "Many people are signing up right now. Try again a little later.";
 
 /// The action that an attempt is made for.
@@ -56,8 +62,15 @@ pub(crate) enum Attempt<'a> {
     SecondFactor {
         /// The user who has proved another factor.
         user_id: UserId,
+        /// Whether the user has signed in with this browser before.
+        is_known_browser: bool,
     },
-    /// Beginning to sign in with a passkey.
+    /// Entering the first code of an authenticator app, whose secret the user sees.
+    SetUpTotp {
+        /// The signed-in user.
+        user_id: UserId,
+    },
+    /// Beginning to add a passkey, or to sign in or confirm with one.
     Passkey,
     /// Entering a code that was sent by mail.
     Verify {
@@ -95,6 +108,7 @@ impl Attempt<'_> {
             Self::Password { .. } => "password",
             Self::Reset { .. } => "reset",
             Self::SecondFactor { .. } => "second_factor",
+            Self::SetUpTotp { .. } => "set_up_totp",
             Self::Passkey => "passkey",
             Self::Verify { .. } => "verify",
             Self::Resend { .. } => "resend",
@@ -111,7 +125,10 @@ impl Attempt<'_> {
             Self::SignUp | Self::External | Self::Passkey | Self::Demo => return None,
             Self::SignIn { subject, is_known_browser: true } => (format!("known:{subject}"), KNOWN_BROWSER_GUESSES),
             Self::SignIn { subject, is_known_browser: false } => (format!("guess:{subject}:{origin}"), GUESSES),
-            Self::Password { user_id } | Self::SecondFactor { user_id } => (format!("{name}:{user_id}"), 10),
+            Self::SecondFactor { user_id, is_known_browser: true } => (format!("{name}:known:{user_id}"), 10),
+            Self::Password { user_id }
+            | Self::SetUpTotp { user_id }
+            | Self::SecondFactor { user_id, is_known_browser: false } => (format!("{name}:{user_id}"), 10),
             Self::Reset { subject } => (format!("{name}:{subject}"), 5),
             Self::Verify { user_id } => (format!("{name}:{user_id}"), 15),
             Self::Resend { user_id } => (format!("{name}:{user_id}"), 5),
@@ -119,10 +136,20 @@ impl Attempt<'_> {
         })
     }
 
+    /// Returns what the attempt is counted under in a day, and how many of it are allowed then.
+    fn daily_counter(self, origin: &str) -> Option<Counter> {
+        let limit = match self {
+            Self::SecondFactor { is_known_browser: true, .. } => KNOWN_BROWSER_CODES_A_DAY,
+            Self::SecondFactor { is_known_browser: false, .. } => CODES_A_DAY,
+            _ => return None,
+        };
+        self.own_counter(origin).map(|(key, _)| (key, limit))
+    }
+
     /// Returns how many attempts one address may make, whoever they are about. An address may be a whole office. `None` is not counted.
     fn limit_per_address(self) -> Option<u64> {
         match self {
-            Self::SignIn { is_known_browser: true, .. } => None,
+            Self::SignIn { is_known_browser: true, .. } | Self::SecondFactor { is_known_browser: true, .. } => None,
             Self::Demo => Some(10),
             Self::SignUp => Some(30),
             Self::Reset { .. } | Self::Resend { .. } => Some(20),
@@ -130,6 +157,7 @@ impl Attempt<'_> {
             | Self::External
             | Self::Password { .. }
             | Self::SecondFactor { .. }
+            | Self::SetUpTotp { .. }
             | Self::Passkey
             | Self::Verify { .. }
             | Self::Checkout { .. }
@@ -169,6 +197,17 @@ impl Tally<'_> {
         self.app.protection.attempts.count(key, limit)
     }
 
+    /// Counts an attempt among those of 24 hours. In this process, only those of a quarter of an hour are counted.
+    async fn count_daily(&mut self, key: &str, limit: u64) -> AttemptCount {
+        if !self.is_local {
+            match self.app.quotas.count_daily_attempt(key, limit).await {
+                Ok(count) => return count,
+                Err(error) => self.go_local(&error),
+            }
+        }
+        AttemptCount::Counted(0)
+    }
+
     /// Counts a sign-up among those of all visitors in an hour. In this process, a quarter of them fit into a quarter of an hour.
     async fn count_sign_up(&mut self, cap: u64) -> AttemptCount {
         if !self.is_local {
@@ -186,12 +225,12 @@ impl Tally<'_> {
     }
 }
 
-/// Counts an attempt. Returns how long to wait before checking what was entered: a guess at an account is delayed the longer, the more there
-/// were in the last 15 minutes.
+/// Counts an attempt before what was entered is checked. A guess at an account is delayed the longer, the more there were in the last 15
+/// minutes.
 ///
 /// # Errors
 /// Returns a 429 problem with the time to try again if there were too many. If one counter refuses, those before it have counted the attempt.
-pub(crate) async fn count_attempt(app: &AppState, origin: &str, attempt: Attempt<'_>) -> Result<Duration, Failure> {
+pub(crate) async fn count_attempt(app: &AppState, origin: &str, attempt: Attempt<'_>) -> Result<(), Failure> {
     let mut tally = Tally { app, is_local: false };
     for (key, limit) in attempt.counters(origin) {
         if let AttemptCount::Refused { retry_after_ms } = tally.count(&key, limit).await {
@@ -199,10 +238,16 @@ pub(crate) async fn count_attempt(app: &AppState, origin: &str, attempt: Attempt
             return Err(Problem::attempts_limit(TOO_MANY, retry_after_ms).into());
         }
     }
+    if let Some((key, limit)) = attempt.daily_counter(origin)
+        && let AttemptCount::Refused { retry_after_ms } = tally.count_daily(&key, limit).await
+    {
+        log_refusal(attempt, origin);
+        return Err(Problem::attempts_limit(TOO_MANY_CODES, retry_after_ms).into());
+    }
     match attempt {
         Attempt::SignUp => {
             let count = tally.count_sign_up(app.config.sign_up_hourly_cap).await;
-            let AttemptCount::Refused { retry_after_ms } = count else { return Ok(Duration::ZERO) };
+            let AttemptCount::Refused { retry_after_ms } = count else { return Ok(()) };
             // Admins are alerted of it.
             app.protection.note_refused_sign_up(AppState::now());
             log_refusal(attempt, origin);
@@ -211,22 +256,27 @@ pub(crate) async fn count_attempt(app: &AppState, origin: &str, attempt: Attempt
         Attempt::SignIn { subject, is_known_browser: false } => {
             let key = format!("guess:{subject}");
             let limit = if tally.is_local { UNDELAYED_GUESSES } else { UNLIMITED };
-            Ok(match tally.count(&key, limit).await {
+            let delay = match tally.count(&key, limit).await {
                 AttemptCount::Counted(guesses) => guess_delay(guesses),
                 AttemptCount::Refused { .. } => MAX_DELAY,
-            })
+            };
+            tokio::time::sleep(delay).await;
+            Ok(())
         }
-        _ => Ok(Duration::ZERO),
+        _ => Ok(()),
     }
 }
 
-/// Forgets a user's guesses after one was right. Attempts of other kinds stay counted, since a success is what they are limited for, and so
-/// do those of the address: otherwise an attacker could clear them by signing in to an account of their own.
+/// Forgets a user's guesses of the last 15 minutes after one was right. Attempts of other kinds stay counted, since a success is what they
+/// are limited for, and so do those of a day, and those of the address: otherwise an attacker could clear them by signing in to an account of
+/// their own.
 pub(crate) async fn clear_attempts(app: &AppState, origin: &str, attempt: Attempt<'_>) {
     let own = match attempt {
-        Attempt::SignIn { .. } | Attempt::Password { .. } | Attempt::SecondFactor { .. } | Attempt::Verify { .. } => {
-            attempt.own_counter(origin)
-        }
+        Attempt::SignIn { .. }
+        | Attempt::Password { .. }
+        | Attempt::SecondFactor { .. }
+        | Attempt::SetUpTotp { .. }
+        | Attempt::Verify { .. } => attempt.own_counter(origin),
         _ => None,
     };
     let anywhere = match attempt {
@@ -276,6 +326,13 @@ mod tests {
         let stranger = Attempt::SignIn { subject: "ann", is_known_browser: false };
         assert_eq!(keys(known, "home"), ["known:ann"]);
         assert_eq!(keys(stranger, "home"), ["guess:ann:home", "sign_in:home"]);
+        let user_id = UserId::from(Uuid::from_u128(1));
+        let code = |is_known_browser| Attempt::SecondFactor { user_id, is_known_browser };
+        assert_eq!(keys(code(true), "home"), [format!("second_factor:known:{user_id}")]);
+        let daily = |attempt: Attempt<'_>| attempt.daily_counter("home");
+        assert_eq!(daily(code(true)), Some((format!("second_factor:known:{user_id}"), 100)));
+        assert_eq!(daily(code(false)), Some((format!("second_factor:{user_id}"), 30)));
+        assert_eq!(daily(stranger), None);
     }
 
     #[test]
@@ -286,7 +343,8 @@ mod tests {
         assert_eq!(keys(Attempt::Reset { subject: "ann" }, "a"), ["reset:ann", "reset:a"]);
         for attempt in [
             Attempt::Password { user_id },
-            Attempt::SecondFactor { user_id },
+            Attempt::SecondFactor { user_id, is_known_browser: false },
+            Attempt::SetUpTotp { user_id },
             Attempt::Verify { user_id },
             Attempt::Resend { user_id },
             Attempt::Checkout { user_id },

@@ -2,8 +2,9 @@
 
 use super::attempts::{self, Attempt};
 use super::client::ClientInfo;
+use super::confirm::{self, PasswordField};
 use super::rejection::Rejection;
-use super::{activity, confirm, email, links};
+use super::{activity, email, first_proof, links};
 use crate::AppState;
 use crate::mail::{self, Mail};
 use domain::{SecurityEvent, Viewer};
@@ -27,14 +28,15 @@ pub(crate) async fn request(
     if new_email == viewer.email {
         return Err(Rejection::invalid("email", "This is your current address."));
     }
-    confirm::check(app, client, viewer, ("password", "Your email address was not changed."), password).await?;
+    let field = PasswordField { name: "password", unchanged: "Your email address was not changed." };
+    confirm::check(app, client, viewer, field, password).await?;
+    // Each request sends a mail to an address that may be a stranger's, or says that the address has an account.
+    attempts::count_attempt(app, &client.origin, Attempt::Resend { user_id: viewer.user_id }).await?;
     let owner = account::credentials(&app.db, new_email).await?;
     // The own address in other letters is a change too.
     if owner.is_some_and(|owner| owner.user_id != viewer.user_id) {
         return Err(taken("email"));
     }
-    // Each request sends a mail to an address that may be a stranger's.
-    attempts::count_attempt(app, &client.origin, Attempt::Resend { user_id: viewer.user_id }).await?;
     let mut tx = store::begin(&app.db).await?;
     let seed = links::create(app, &mut tx, TokenKind::ChangeEmail, viewer.user_id, new_email).await?;
     let mail = Mail::ConfirmNewEmail { seed };
@@ -42,7 +44,8 @@ pub(crate) async fn request(
     Ok(tx.commit().await?)
 }
 
-/// Makes the address that a link was sent to the account's, and notifies both addresses.
+/// Makes the address that a link was sent to the account's, and notifies both addresses. `is_own` says whether the browser is signed in to the
+/// account; if it isn't and no address of the account was verified before, nobody else stays in it.
 ///
 /// # Errors
 /// Returns a rejection if the address has another account by now.
@@ -51,12 +54,15 @@ pub(super) async fn finish(
     mut tx: Tx,
     client: &ClientInfo,
     taken_token: &TakenToken,
+    is_own: bool,
 ) -> Result<(), Rejection> {
     let (user_id, new_email, now) = (taken_token.user_id, taken_token.email.as_str(), AppState::now());
     let subject = app.subject(new_email)?;
-    let Changed::Yes { old_email } = account::change_email(&mut tx, user_id, new_email, &subject, now).await? else {
-        return Err(taken(""));
-    };
+    let changed = account::change_email(&mut tx, user_id, new_email, &subject, now).await?;
+    let Changed::Yes { old_email, is_first_proof } = changed else { return Err(taken("")) };
+    if is_first_proof && !is_own {
+        first_proof::remove_others(&mut tx, user_id).await?;
+    }
     let seed = links::create(app, &mut tx, TokenKind::UndoEmail, user_id, &old_email).await?;
     let changed = Mail::EmailChanged { new_email: new_email.to_owned(), seed };
     mail::queue_to(&mut tx, user_id, &old_email, changed, now).await?;
@@ -67,7 +73,8 @@ pub(super) async fn finish(
 }
 
 /// Gives an account its previous address back, by the link that was sent to it. Whoever changed the address may be signed in, knows the
-/// password and may have added factors, so all sessions end, the password no longer works, and what was added since is removed.
+/// password and may have added ways to sign in, so all sessions end, the password no longer works, and identities, passkeys, an authenticator
+/// app and recovery codes that were added since are removed. Older ones stay: they are the owner's.
 ///
 /// # Errors
 /// Returns a rejection if the link doesn't work, or the address has another account by now.
@@ -78,19 +85,18 @@ pub(crate) async fn undo(app: &AppState, client: &ClientInfo, token: &str) -> Re
     let password_hash = app.passwords.hash(hex::encode(rand::random::<[u8; 32]>()).into()).await?;
     let mut tx = store::begin(&app.db).await?;
     let found = account_token::take(&mut tx, TokenKind::UndoEmail, &hash, now).await?;
-    let TakenToken { user_id, email } = found.ok_or_else(links::dead)?;
+    // The link was created with the change.
+    let TakenToken { user_id, email, created_at: since } = found.ok_or_else(links::dead)?;
     let subject = app.subject(&email)?;
-    let Changed::Yes { old_email } = account::change_email(&mut tx, user_id, &email, &subject, now).await? else {
+    let Changed::Yes { old_email, .. } = account::change_email(&mut tx, user_id, &email, &subject, now).await? else {
         return Err(taken(""));
     };
     account::set_password_hash(&mut tx, user_id, &password_hash).await?;
-    // Whoever changed the address may have connected an identity of theirs.
-    store::external_identity::remove_all(&mut tx, user_id).await?;
     store::session::end_others(&mut tx, user_id, &[]).await?;
-    // The link was made with the change, so what is as old as it can be was there before.
-    let since = now - links::lifetime(TokenKind::UndoEmail);
+    store::external_identity::remove_since(&mut tx, user_id, since).await?;
     store::passkey::remove_since(&mut tx, user_id, since).await?;
     store::totp::remove_since(&mut tx, user_id, since).await?;
+    store::recovery_code::remove_since(&mut tx, user_id, since).await?;
     for to in [&email, &old_email] {
         mail::queue_to(&mut tx, user_id, to, Mail::EmailRestored { email: email.clone() }, now).await?;
     }

@@ -3,24 +3,25 @@
 
 use super::attempts::{self, Attempt};
 use super::client::ClientInfo;
+use super::confirm::{self, PasswordField};
 use super::rejection::Rejection;
-use super::session::{self, Factors};
+use super::session::{self, Factors, NewToken};
 use super::sign_in::{self, Completed, Proof};
-use super::{activity, captcha, confirm, email, links, password_rules};
+use super::{activity, captcha, email, first_proof, links, password_rules};
 use crate::AppState;
 use crate::failure::internal;
 use crate::mail::{self, Mail};
 use domain::{SecurityEvent, UserId, Viewer};
 use secrecy::SecretString;
 use store::Tx;
-use store::account;
+use store::account::{self, Removal, Verified};
 use store::account_token::{self, TakenToken, TokenKind};
 use tower_sessions::Session;
 
 /// Sets a new password, given the current one.
 ///
 /// # Errors
-/// Returns a rejection if the current password is wrong or the new one can't be used, or there were too many attempts.
+/// Returns a rejection if the current password is wrong or the new one can't be used, the session has ended, or there were too many attempts.
 pub(crate) async fn change(
     app: &AppState,
     session: &Session,
@@ -30,35 +31,44 @@ pub(crate) async fn change(
     new: SecretString,
 ) -> Result<(), Rejection> {
     password_rules::check(&new, &viewer.email).map_err(|sentence| Rejection::invalid("password", sentence))?;
-    confirm::check(app, client, viewer, ("current", "Your password was not changed."), current).await?;
+    let field = PasswordField { name: "current", unchanged: "Your password was not changed." };
+    confirm::check(app, client, viewer, field, current).await?;
     let hash = app.passwords.hash(new).await?;
+    let token = NewToken::draw(session).await?;
     let mut tx = store::begin(&app.db).await?;
-    links::revoke(app, &mut tx, TokenKind::ResetPassword, viewer.user_id, &viewer.email).await?;
-    set(app, &mut tx, viewer.user_id, &viewer.email, &hash).await?;
+    token.rotate(&mut tx, session, viewer.user_id, Factors::One).await?;
+    account_token::revoke(&mut tx, viewer.user_id, TokenKind::ResetPassword).await?;
+    set(&mut tx, viewer.user_id, &viewer.email, &hash, &token.hash()).await?;
     tx.commit().await?;
-    // The earlier session of this browser has ended with the others.
-    session::begin(app, session, viewer.user_id, client, Factors::of(viewer)).await?;
+    token.give_to(session).await?;
     sign_in::remember_browser(app, client, viewer.user_id).await?;
     activity::record(app, Some(viewer.user_id), SecurityEvent::PasswordChanged, client).await;
     Ok(())
 }
 
-/// Removes the password of a user who has another way to sign in. They can set one again by a link.
+/// Removes the password of a user who has another way to sign in, given the password. They can set one again by a link.
 ///
 /// # Errors
-/// Returns a rejection if the password is the only way in.
-pub(crate) async fn remove(app: &AppState, client: &ClientInfo, viewer: &Viewer) -> Result<(), Rejection> {
+/// Returns a rejection if the password is wrong or the only way in, the session has ended, or there were too many attempts.
+pub(crate) async fn remove(
+    app: &AppState,
+    session: &Session,
+    client: &ClientInfo,
+    viewer: &Viewer,
+    current: SecretString,
+) -> Result<(), Rejection> {
+    let field = PasswordField { name: "password_to_remove", unchanged: "Your password was not removed." };
+    confirm::check(app, client, viewer, field, current).await?;
     let now = AppState::now();
     let mut tx = store::begin(&app.db).await?;
-    let ways = account::lock_ways_in(&mut tx, viewer.user_id).await?;
-    if !account::remove_password(&mut tx, viewer.user_id).await? {
-        return Ok(());
-    }
-    if ways < 2 {
-        return Err(Rejection::invalid(
-            "",
-            "Your password is your only way to sign in. Add a passkey or connect an account first.",
-        ));
+    session::lock(&mut tx, session, viewer.user_id).await?;
+    match account::remove_password(&mut tx, viewer.user_id).await? {
+        Removal::Removed(()) => {}
+        Removal::Unknown => return Ok(()),
+        Removal::LastWayIn => {
+            let message = "Your password is your only way to sign in. Add a passkey or connect an account first.";
+            return Err(Rejection::invalid("", message));
+        }
     }
     let mail = Mail::FactorRemoved { factor: "Your password".to_owned(), at: now };
     mail::queue_to(&mut tx, viewer.user_id, &viewer.email, mail, now).await?;
@@ -80,8 +90,7 @@ pub(crate) async fn forgot(
 ) -> Result<(), Rejection> {
     email::check(email).map_err(|sentence| Rejection::invalid("email", sentence))?;
     let subject = app.subject(email)?;
-    let delay = attempts::count_attempt(app, &client.origin, Attempt::Reset { subject: &subject }).await?;
-    tokio::time::sleep(delay).await;
+    attempts::count_attempt(app, &client.origin, Attempt::Reset { subject: &subject }).await?;
     captcha::check(app.captcha.as_deref(), captcha_response).await?;
     let (app, client, email) = (app.clone(), client.clone(), email.to_owned());
     tokio::spawn(async move {
@@ -104,7 +113,7 @@ async fn send_link(app: &AppState, client: &ClientInfo, email: &str) -> anyhow::
 }
 
 /// Sets a new password by a link, and signs in; a user with an authenticator app enters its code next. The link also verifies the address
-/// that it was sent to.
+/// that it was sent to. If it is the account's first proof, nobody else stays in it.
 ///
 /// # Errors
 /// Returns a rejection if the link doesn't work or the password can't be used.
@@ -124,29 +133,33 @@ pub(crate) async fn reset(
     let now = AppState::now();
     let mut tx = store::begin(&app.db).await?;
     let taken = account_token::take(&mut tx, kind, &token_hash, now).await?;
-    let TakenToken { user_id, email } = taken.ok_or_else(links::dead)?;
+    let TakenToken { user_id, email, .. } = taken.ok_or_else(links::dead)?;
     let subject = app.subject(&email)?;
-    if !account::mark_verified(&mut tx, user_id, &email, &subject, now).await? {
-        return Err(links::dead());
+    match account::mark_verified(&mut tx, user_id, &email, &subject, now).await? {
+        Verified::First => first_proof::remove_others(&mut tx, user_id).await?,
+        Verified::Again => {}
+        Verified::OtherAddress => return Err(links::dead()),
     }
-    set(app, &mut tx, user_id, &email, &hash).await?;
+    set(&mut tx, user_id, &email, &hash, &[]).await?;
     tx.commit().await?;
     activity::record(app, Some(user_id), SecurityEvent::PasswordChanged, client).await;
     // What was guessed before doesn't slow down its owner.
     let attempt = Attempt::SignIn { subject: &subject, is_known_browser: true };
     attempts::clear_attempts(app, &client.origin, attempt).await;
     let user = account::credentials_of(&app.db, user_id).await?.ok_or_else(links::dead)?;
-    // The mail about the new password also announces this browser.
-    sign_in::remember_browser(app, client, user_id).await?;
-    Ok(sign_in::complete(app, session, client, &user, Proof::Mail).await?)
+    // The mail about the new password also announces this browser. If a second factor is asked for, the browser stays unknown until then.
+    if !store::totp::is_confirmed(&app.db, user_id).await? {
+        sign_in::remember_browser(app, client, user_id).await?;
+    }
+    sign_in::complete(app, session, client, &user, Proof::Mail).await
 }
 
-/// Writes a new password, ends what somebody who knew the earlier one began, which are all sessions and a change of address, and queues the
-/// mail about it.
-async fn set(app: &AppState, tx: &mut Tx, user_id: UserId, email: &str, hash: &str) -> anyhow::Result<()> {
+/// Writes a new password, ends what somebody who knew the earlier one began, which are a change of address and all sessions except the one with
+/// the token of this hash, if any, and queues the mail about it.
+async fn set(tx: &mut Tx, user_id: UserId, email: &str, hash: &str, kept: &[u8]) -> anyhow::Result<()> {
     let now = AppState::now();
-    links::revoke(app, tx, TokenKind::ChangeEmail, user_id, email).await?;
+    account_token::revoke(&mut *tx, user_id, TokenKind::ChangeEmail).await?;
     account::set_password_hash(&mut *tx, user_id, hash).await?;
-    store::session::end_others(&mut *tx, user_id, &[]).await?;
+    store::session::end_others(&mut *tx, user_id, kept).await?;
     mail::queue_to(tx, user_id, email, Mail::PasswordChanged { at: now }, now).await
 }

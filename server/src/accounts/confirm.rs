@@ -9,18 +9,18 @@ use crate::AppState;
 use crate::failure::Failure;
 use domain::{SecurityEvent, UserId, Viewer};
 use secrecy::{ExposeSecret as _, SecretString};
-use time::{Duration, OffsetDateTime};
 
-/// Maximum age of the last proof of identity for changes that an unattended browser must not allow.
-const RECENT: Duration = Duration::minutes(10);
-
-/// Returns whether the user proved who they are within the last ten minutes of this session.
-pub(crate) fn is_recent(viewer: &Viewer, now: OffsetDateTime) -> bool {
-    viewer.authenticated_at.is_some_and(|at| now - at <= RECENT)
+/// The field of a form in which the current password is entered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PasswordField {
+    /// Its name. A missing or wrong password rejects it.
+    pub name: &'static str,
+    /// The sentence that says what then wasn't done.
+    pub unchanged: &'static str,
 }
 
-/// Checks the password of a signed-in user before a sensitive change. A missing or wrong one rejects the form's `field`; `unchanged` says what
-/// then wasn't done. For an account without a password, a recent proof of identity takes its place.
+/// Checks the password of a signed-in user before a sensitive change. For an account without a password, a recent proof of identity takes its
+/// place.
 ///
 /// # Errors
 /// Returns a rejection if the password is wrong, or there were too many attempts.
@@ -28,13 +28,14 @@ pub(crate) async fn check(
     app: &AppState,
     client: &ClientInfo,
     viewer: &Viewer,
-    (field, unchanged): (&'static str, &str),
+    field: PasswordField,
     password: SecretString,
 ) -> Result<(), Rejection> {
     match password_hash(app, viewer).await? {
-        Some(hash) => check_hash(app, client, viewer, (field, unchanged), (password, hash)).await,
-        None if is_recent(viewer, AppState::now()) => Ok(()),
+        Some(hash) => check_hash(app, client, viewer, field, (password, hash)).await,
+        None if viewer.has_recent_proof(AppState::now()) => Ok(()),
         None => {
+            let unchanged = field.unchanged;
             let message = format!("{unchanged} Confirm that it's you under Settings, Security, then try again.");
             Err(Rejection::invalid("", message))
         }
@@ -51,8 +52,9 @@ pub(crate) async fn prove(
     viewer: &Viewer,
     password: SecretString,
 ) -> Result<(), Rejection> {
+    let field = PasswordField { name: "password", unchanged: "Try again." };
     match password_hash(app, viewer).await? {
-        Some(hash) => check_hash(app, client, viewer, ("password", "Try again."), (password, hash)).await,
+        Some(hash) => check_hash(app, client, viewer, field, (password, hash)).await,
         None => Err(Rejection::invalid("", "Your account has no password. Choose another way to continue.")),
     }
 }
@@ -66,42 +68,44 @@ async fn check_hash(
     app: &AppState,
     client: &ClientInfo,
     viewer: &Viewer,
-    (field, unchanged): (&'static str, &str),
+    field: PasswordField,
     (password, hash): (SecretString, String),
 ) -> Result<(), Rejection> {
     if password.expose_secret().is_empty() {
-        return Err(Rejection::invalid(field, "Enter your password."));
+        return Err(Rejection::invalid(field.name, "Enter your password."));
     }
     let attempt = || Attempt::Password { user_id: viewer.user_id };
-    let delay = attempts::count_attempt(app, &client.origin, attempt()).await?;
-    tokio::time::sleep(delay).await;
-    match app.passwords.check(password.clone(), Some(hash)).await? {
+    attempts::count_attempt(app, &client.origin, attempt()).await?;
+    match app.passwords.check(password.clone(), Some(hash.clone())).await? {
         Checked::Wrong => {
             activity::record(app, Some(viewer.user_id), SecurityEvent::SignInFailed, client).await;
-            Err(Rejection::invalid(field, format!("Incorrect password. {unchanged}")))
+            Err(Rejection::invalid(field.name, format!("Incorrect password. {}", field.unchanged)))
         }
         Checked::Right { is_outdated } => {
             attempts::clear_attempts(app, &client.origin, attempt()).await;
             if is_outdated {
-                replace_hash(app, viewer.user_id, password);
+                replace_hash(app, viewer.user_id, password, hash).await;
             }
             Ok(())
         }
     }
 }
 
-/// Replaces an outdated hash of a password that was just found to be right, without delaying the response.
-pub(super) fn replace_hash(app: &AppState, user_id: UserId, password: SecretString) {
-    let app = app.clone();
-    tokio::spawn(async move {
-        let replaced: Result<(), Failure> = async {
-            let hash = app.passwords.hash(password).await?;
-            Ok(store::account::set_password_hash(&app.db, user_id, &hash).await?)
-        }
-        .await;
-        if replaced.is_err() {
+/// Replaces an outdated hash of a password that was just found to be right, unless the password has been changed since the hash was loaded.
+/// Returns the hash that the password has afterwards.
+pub(super) async fn replace_hash(app: &AppState, user_id: UserId, password: SecretString, outdated: String) -> String {
+    let replaced: Result<Option<String>, Failure> = async {
+        let hash = app.passwords.hash(password).await?;
+        let is_replaced = store::account::replace_password_hash(&app.db, user_id, &outdated, &hash).await?;
+        Ok(is_replaced.then_some(hash))
+    }
+    .await;
+    match replaced {
+        Ok(hash) => hash.unwrap_or(outdated),
+        Err(_) => {
             // Logged already. The next sign-in tries again.
             metrics::counter!("quotient_rehash_failures_total").increment(1);
+            outdated
         }
-    });
+    }
 }

@@ -1,8 +1,9 @@
 //! Deletion of an account by its user.
 
+use super::activity;
 use super::client::ClientInfo;
+use super::confirm::{self, PasswordField};
 use super::rejection::Rejection;
-use super::{activity, confirm};
 use crate::AppState;
 use crate::mail::{self, Mail};
 use domain::{SecurityEvent, Viewer};
@@ -30,9 +31,9 @@ pub(crate) async fn delete(
 ) -> Result<Deleted, Rejection> {
     let now = AppState::now();
     if store::account::has_password(&app.db, viewer.user_id).await? {
-        let field = ("password", "Your account was not deleted.");
+        let field = PasswordField { name: "password", unchanged: "Your account was not deleted." };
         confirm::check(app, client, viewer, field, password).await?;
-    } else if !confirm::is_recent(viewer, now) {
+    } else if !viewer.has_recent_proof(now) {
         return Ok(Deleted::MustConfirm);
     }
     if !store::account::delete(&app.db, viewer.user_id, now).await? {

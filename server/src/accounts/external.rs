@@ -49,8 +49,7 @@ pub(crate) async fn sign_in_with(
     if let Some(user) = account::credentials(&app.db, &address).await? {
         return exists(session, &user, identity).await;
     }
-    let delay = attempts::count_attempt(app, &client.origin, Attempt::SignUp).await?;
-    tokio::time::sleep(delay).await;
+    attempts::count_attempt(app, &client.origin, Attempt::SignUp).await?;
     let Some(user_id) = create(app, client, &address, identity).await? else {
         // Another request created it a moment ago.
         let message = format!("Your account was created in another tab. Continue with {} again.", identity.label);

@@ -1,15 +1,17 @@
 //! Identities at other services that are connected to accounts. An identity is connected only with proof of both sides: the service proves
 //! the identity, and the account's own sign-in proves the account.
 
-use super::activity;
 use super::client::ClientInfo;
 use super::rejection::Rejection;
+use super::{activity, session};
 use crate::AppState;
+use crate::config::IdentityProvider;
 use crate::failure::Failure;
 use crate::mail::{self, Mail};
 use domain::{SecurityEvent, UserId, Viewer};
 use serde::{Deserialize, Serialize};
 use store::external_identity::{self, NewIdentity, Removed};
+use store::{Tx, account};
 use time::{Duration, OffsetDateTime};
 use tower_sessions::Session;
 
@@ -46,14 +48,17 @@ struct Pending {
 /// Connects an identity to the viewer's account.
 ///
 /// # Errors
-/// Returns a rejection if it is connected to another account.
+/// Returns a rejection if it is connected to another account, or the session has ended.
 pub(crate) async fn link(
     app: &AppState,
+    session: &Session,
     client: &ClientInfo,
     viewer: &Viewer,
     identity: &ExternalIdentity,
 ) -> Result<(), Rejection> {
-    if connect(app, client, (viewer.user_id, viewer.email.as_str()), identity).await? {
+    let mut tx = store::begin(&app.db).await?;
+    session::lock(&mut tx, session, viewer.user_id).await?;
+    if connect(app, tx, client, (viewer.user_id, viewer.email.as_str()), identity).await? {
         return Ok(());
     }
     match owner(app, identity).await? {
@@ -68,12 +73,12 @@ pub(crate) async fn link(
 /// Connects an identity and announces it by mail. Returns false if it is connected already.
 async fn connect(
     app: &AppState,
+    mut tx: Tx,
     client: &ClientInfo,
     (user_id, to): (UserId, &str),
     identity: &ExternalIdentity,
 ) -> Result<bool, Failure> {
     let now = AppState::now();
-    let mut tx = store::begin(&app.db).await?;
     let new = NewIdentity {
         issuer: &identity.issuer,
         subject: &identity.subject,
@@ -100,30 +105,44 @@ pub(super) async fn owner(app: &AppState, identity: &ExternalIdentity) -> store:
     external_identity::use_identity(&app.db, issuer, subject, email.as_deref(), AppState::now()).await
 }
 
-/// Checks that an identity is connected to the viewer's account, so that it proves who they are.
+/// Checks that an identity proves again who the viewer is: it is connected to their account, and its service says that they have just signed
+/// in there (`is_fresh`). A service that doesn't say, in which the browser may have been signed in for weeks, is enough only for users who
+/// have no proof here.
 ///
 /// # Errors
-/// Returns a rejection if it isn't.
-pub(crate) async fn confirm(app: &AppState, viewer: &Viewer, identity: &ExternalIdentity) -> Result<(), Rejection> {
-    match owner(app, identity).await? {
-        Some(owner) if owner == viewer.user_id => Ok(()),
-        _ => Err(Rejection::invalid("", format!("This {} account isn't connected to your account.", identity.label))),
+/// Returns a rejection if it isn't connected, or isn't enough.
+pub(crate) async fn confirm(
+    app: &AppState,
+    viewer: &Viewer,
+    identity: &ExternalIdentity,
+    is_fresh: bool,
+) -> Result<(), Rejection> {
+    let label = &identity.label;
+    if owner(app, identity).await? != Some(viewer.user_id) {
+        return Err(Rejection::invalid("", format!("This {label} account isn't connected to your account.")));
     }
+    if is_fresh || !account::ways(&app.db, viewer.user_id).await?.has_proof() {
+        return Ok(());
+    }
+    let message = format!("{label} doesn't say whether you have just signed in there. Continue in another way.");
+    Err(Rejection::invalid("", message))
 }
 
 /// Disconnects the viewer's identities of a service and announces it by mail.
 ///
 /// # Errors
-/// Returns a rejection if the viewer couldn't sign in any more.
+/// Returns a rejection if the viewer couldn't sign in any more, or the session has ended.
 pub(crate) async fn unlink(
     app: &AppState,
+    session: &Session,
     client: &ClientInfo,
     viewer: &Viewer,
-    (issuer, label): (&str, &str),
+    service: &IdentityProvider,
 ) -> Result<(), Rejection> {
-    let now = AppState::now();
+    let (label, now) = (&service.label, AppState::now());
     let mut tx = store::begin(&app.db).await?;
-    match external_identity::remove(&mut tx, viewer.user_id, issuer).await? {
+    session::lock(&mut tx, session, viewer.user_id).await?;
+    match external_identity::remove(&mut tx, viewer.user_id, service.issuer()).await? {
         Removed::Yes => {}
         Removed::Unknown => return Ok(()),
         Removed::LastWayIn => {
@@ -132,7 +151,7 @@ pub(crate) async fn unlink(
             return Err(Rejection::invalid("", message));
         }
     }
-    let mail = Mail::IdentityRemoved { service: label.to_owned(), at: now };
+    let mail = Mail::IdentityRemoved { service: label.clone(), at: now };
     mail::queue_to(&mut tx, viewer.user_id, &viewer.email, mail, now).await?;
     tx.commit().await?;
     activity::record(app, Some(viewer.user_id), SecurityEvent::IdentityRemoved, client).await;
@@ -150,7 +169,7 @@ pub(super) async fn keep(session: &Session, user_id: UserId, identity: &External
 }
 
 /// Connects the identity that waits for the sign-in of this user, if there is one. Another user's is forgotten. Called whenever a user has
-/// signed in, before their session begins.
+/// signed in.
 ///
 /// # Errors
 /// Returns a failure if a query fails.
@@ -162,7 +181,7 @@ pub(super) async fn connect_kept(
 ) -> Result<(), Failure> {
     let Some(kept) = session.remove::<Pending>(PENDING).await? else { return Ok(()) };
     if kept.user_id == user_id && AppState::now() < kept.expires_at {
-        connect(app, client, (user_id, email), &kept.identity).await?;
+        connect(app, store::begin(&app.db).await?, client, (user_id, email), &kept.identity).await?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use store::account_token::{self, NewToken, TokenKind};
 use time::Duration;
 
 /// How long a link can be used.
-pub(super) fn lifetime(kind: TokenKind) -> Duration {
+fn lifetime(kind: TokenKind) -> Duration {
     match kind {
         TokenKind::VerifyEmail | TokenKind::ResetPassword | TokenKind::ChangeEmail => Duration::minutes(30),
         TokenKind::UndoEmail => Duration::days(7),
@@ -41,17 +41,6 @@ pub(crate) async fn create(
     };
     account_token::create(tx, &new).await?;
     Ok(seed)
-}
-
-/// Makes earlier links of a kind useless: another one, which nobody gets to know, takes their place.
-pub(crate) async fn revoke(
-    app: &AppState,
-    tx: &mut Tx,
-    kind: TokenKind,
-    user_id: UserId,
-    email: &str,
-) -> anyhow::Result<()> {
-    create(app, tx, kind, user_id, email).await.map(drop)
 }
 
 /// Returns the hash of a link's token, or rejects a text that can't be one.

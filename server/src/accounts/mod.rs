@@ -13,6 +13,7 @@ pub(crate) mod delete;
 pub(crate) mod email;
 pub(crate) mod export;
 pub(crate) mod external;
+mod first_proof;
 pub(crate) mod identities;
 mod links;
 pub(crate) mod passkeys;

@@ -4,7 +4,7 @@
 use super::attempts::{self, Attempt};
 use super::client::ClientInfo;
 use super::rejection::Rejection;
-use super::session::{self, Factors};
+use super::session::{self, Factors, NewToken};
 use super::sign_in::{self, Completed, Proof};
 use super::{activity, tokens};
 use crate::AppState;
@@ -17,6 +17,7 @@ use domain::{Problem, SecurityEvent, UserId, Viewer};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use store::account::Removal;
 use store::factor_challenge::{self, Ceremony, NewChallenge};
 use store::passkey::{self, NewPasskey, PasskeyRow};
 use time::Duration;
@@ -56,9 +57,10 @@ fn webauthn(app: &AppState) -> Result<&Webauthn, Failure> {
 /// Begins to add a passkey to the viewer's account.
 ///
 /// # Errors
-/// Returns a failure if the viewer has too many passkeys.
-pub(crate) async fn begin_registration(app: &AppState, viewer: &Viewer) -> Result<Begun, Failure> {
+/// Returns a failure if the viewer has too many passkeys, or there were too many attempts.
+pub(crate) async fn begin_registration(app: &AppState, client: &ClientInfo, viewer: &Viewer) -> Result<Begun, Failure> {
     let webauthn = webauthn(app)?;
+    attempts::count_attempt(app, &client.origin, Attempt::Passkey).await?;
     let known = passkey::list(&app.db, viewer.user_id).await?;
     if known.len() >= MAX {
         return Err(Problem::invalid("", format!("You have {MAX} passkeys, the maximum. Remove one first.")).into());
@@ -77,10 +79,10 @@ pub(crate) async fn begin_registration(app: &AppState, viewer: &Viewer) -> Resul
     Ok(Begun { challenge_id, options })
 }
 
-/// Adds a passkey to the viewer's account. The session has then been proved with it.
+/// Adds a passkey to the viewer's account. The session has then been proved with it, and all others end, because they were begun without it.
 ///
 /// # Errors
-/// Returns a rejection if the browser's response isn't valid.
+/// Returns a rejection if the browser's response isn't valid, or the session has ended.
 pub(crate) async fn finish_registration(
     app: &AppState,
     session: &Session,
@@ -105,14 +107,17 @@ pub(crate) async fn finish_registration(
         credential: &to_json(&made)?,
         now,
     };
+    let token = NewToken::draw(session).await?;
     let mut tx = store::begin(&app.db).await?;
+    token.rotate(&mut tx, session, user_id, Factors::Two).await?;
     if !passkey::add(&mut tx, &new).await? {
         return Err(Rejection::invalid("", "This passkey belongs to an account already."));
     }
+    store::session::end_others(&mut tx, user_id, &token.hash()).await?;
     let mail = Mail::FactorAdded { factor: factor(&name), at: now };
     mail::queue_to(&mut tx, user_id, &viewer.email, mail, now).await?;
     tx.commit().await?;
-    session::begin(app, session, user_id, client, Factors::Two).await?;
+    token.give_to(session).await?;
     activity::record(app, Some(user_id), SecurityEvent::FactorAdded, client).await;
     Ok(())
 }
@@ -143,6 +148,8 @@ pub(crate) async fn finish_sign_in(
     let state: DiscoverableAuthentication = take(app, Ceremony::SignIn, None, &finish.challenge_id).await?;
     let (user_id, credential_id) =
         webauthn.identify_discoverable_authentication(&finish.credential).map_err(|error| refused(&error))?;
+    // Before the passkey, so that what ends sessions and removes passkeys meanwhile also stops this sign-in.
+    let user = store::account::credentials_of(&app.db, user_id.into()).await?.ok_or_else(unknown)?;
     let row = passkey::by_credential(&app.db, user_id.into(), credential_id).await?.ok_or_else(unknown)?;
     let known: Passkey = from_json(row.credential)?;
     let checked = webauthn.finish_discoverable_authentication_v2(&finish.credential, state, &known);
@@ -153,16 +160,16 @@ pub(crate) async fn finish_sign_in(
             return Err(refused(&error));
         }
     }
-    let user = store::account::credentials_of(&app.db, user_id.into()).await?.ok_or_else(unknown)?;
-    Ok(sign_in::complete(app, session, client, &user, Proof::Passkey).await?)
+    sign_in::complete(app, session, client, &user, Proof::Passkey).await
 }
 
 /// Begins to confirm the viewer's identity with one of their passkeys.
 ///
 /// # Errors
-/// Returns a failure if the viewer has no passkey.
-pub(crate) async fn begin_confirmation(app: &AppState, viewer: &Viewer) -> Result<Begun, Failure> {
+/// Returns a failure if the viewer has no passkey, or there were too many attempts.
+pub(crate) async fn begin_confirmation(app: &AppState, client: &ClientInfo, viewer: &Viewer) -> Result<Begun, Failure> {
     let webauthn = webauthn(app)?;
+    attempts::count_attempt(app, &client.origin, Attempt::Passkey).await?;
     let known = of_user(app, viewer.user_id).await?;
     if known.is_empty() {
         return Err(Problem::invalid("", "You have no passkey yet. Confirm another way.").into());
@@ -175,11 +182,10 @@ pub(crate) async fn begin_confirmation(app: &AppState, viewer: &Viewer) -> Resul
 /// Confirms the viewer's identity with one of their passkeys.
 ///
 /// # Errors
-/// Returns a rejection if the browser's response isn't valid.
+/// Returns a rejection if the browser's response isn't valid, or the session has ended.
 pub(crate) async fn finish_confirmation(
     app: &AppState,
     session: &Session,
-    client: &ClientInfo,
     viewer: &Viewer,
     finish: Finish<PublicKeyCredential>,
 ) -> Result<(), Rejection> {
@@ -190,7 +196,7 @@ pub(crate) async fn finish_confirmation(
     // It may have been removed meanwhile.
     let row = passkey::by_credential(&app.db, user_id, result.cred_id()).await?.ok_or_else(unknown)?;
     mark_used(app, from_json(row.credential)?, &result).await?;
-    Ok(session::begin(app, session, user_id, client, Factors::Two).await?)
+    Ok(session::reauthenticate(app, session, user_id, Factors::Two).await?)
 }
 
 /// Renames one of the viewer's passkeys.
@@ -211,21 +217,24 @@ pub(crate) async fn rename(app: &AppState, viewer: &Viewer, passkey_id: Uuid, na
 /// Removes one of the viewer's passkeys.
 ///
 /// # Errors
-/// Returns a rejection if it is the viewer's only way to sign in, or the viewer has no such passkey.
+/// Returns a rejection if it is the viewer's only way to sign in, the viewer has no such passkey, or the session has ended.
 pub(crate) async fn remove(
     app: &AppState,
+    session: &Session,
     client: &ClientInfo,
     viewer: &Viewer,
     passkey_id: Uuid,
 ) -> Result<(), Rejection> {
     let (user_id, now) = (viewer.user_id, AppState::now());
     let mut tx = store::begin(&app.db).await?;
-    let ways = store::account::lock_ways_in(&mut tx, user_id).await?;
-    let removed = passkey::remove(&mut tx, user_id, passkey_id).await?;
-    let name = removed.ok_or_else(|| Problem::not_found("passkey"))?;
-    if ways < 2 {
-        return Err(Rejection::invalid("", "This passkey is your only way to sign in. Set a password first."));
-    }
+    session::lock(&mut tx, session, user_id).await?;
+    let name = match passkey::remove(&mut tx, user_id, passkey_id).await? {
+        Removal::Removed(name) => name,
+        Removal::Unknown => return Err(Problem::not_found("passkey").into()),
+        Removal::LastWayIn => {
+            return Err(Rejection::invalid("", "This passkey is your only way to sign in. Set a password first."));
+        }
+    };
     let mail = Mail::FactorRemoved { factor: factor(&name), at: now };
     mail::queue_to(&mut tx, user_id, &viewer.email, mail, now).await?;
     tx.commit().await?;

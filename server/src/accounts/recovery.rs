@@ -3,6 +3,7 @@
 use super::activity;
 use super::client::ClientInfo;
 use super::rejection::Rejection;
+use super::session;
 use crate::AppState;
 use crate::mail::{self, Mail};
 use data_encoding::BASE32_NOPAD;
@@ -10,6 +11,7 @@ use domain::{SecurityEvent, UserId, Viewer};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use store::{Tx, recovery_code};
+use tower_sessions::Session;
 
 /// Number of codes.
 const CODES: usize = 10;
@@ -21,20 +23,26 @@ pub(super) async fn replace(app: &AppState, tx: &mut Tx, user_id: UserId) -> any
     let codes: Vec<String> = (0..CODES).map(|_| BASE32_NOPAD.encode(&rand::random::<[u8; 5]>())).collect();
     let hashes =
         codes.iter().map(|code| hash(&app.config.secret_key, user_id, code)).collect::<anyhow::Result<Vec<_>>>()?;
-    recovery_code::replace(tx, user_id, &hashes).await?;
+    recovery_code::replace(tx, user_id, &hashes, AppState::now()).await?;
     Ok(codes.iter().map(|code| shown(code)).collect())
 }
 
 /// Gives a user with an authenticator app new recovery codes. The earlier ones no longer work.
 ///
 /// # Errors
-/// Returns a rejection if the user has no authenticator app.
-pub(crate) async fn regenerate(app: &AppState, client: &ClientInfo, viewer: &Viewer) -> Result<Vec<String>, Rejection> {
-    if !store::totp::is_confirmed(&app.db, viewer.user_id).await? {
-        return Err(Rejection::invalid("", "Set up an authenticator app first."));
-    }
+/// Returns a rejection if the user has no authenticator app, or the session has ended.
+pub(crate) async fn regenerate(
+    app: &AppState,
+    session: &Session,
+    client: &ClientInfo,
+    viewer: &Viewer,
+) -> Result<Vec<String>, Rejection> {
     let now = AppState::now();
     let mut tx = store::begin(&app.db).await?;
+    session::lock(&mut tx, session, viewer.user_id).await?;
+    if !store::totp::is_confirmed(&mut tx, viewer.user_id).await? {
+        return Err(Rejection::invalid("", "Set up an authenticator app first."));
+    }
     let codes = replace(app, &mut tx, viewer.user_id).await?;
     let mail = Mail::FactorAdded { factor: "New recovery codes".to_owned(), at: now };
     mail::queue_to(&mut tx, viewer.user_id, &viewer.email, mail, now).await?;
@@ -43,10 +51,17 @@ pub(crate) async fn regenerate(app: &AppState, client: &ClientInfo, viewer: &Vie
     Ok(codes)
 }
 
-/// Uses a recovery code, as [`entered`] returns it. Returns false if it is wrong or was used before.
+/// Uses a recovery code, as [`entered`] returns it, and announces it by mail. Returns false if it is wrong or was used before.
 pub(super) async fn take(app: &AppState, user_id: UserId, code: &str) -> anyhow::Result<bool> {
-    let hash = hash(&app.config.secret_key, user_id, code)?;
-    Ok(recovery_code::take(&app.db, user_id, &hash, AppState::now()).await?)
+    let (hash, now) = (hash(&app.config.secret_key, user_id, code)?, AppState::now());
+    let mut tx = store::begin(&app.db).await?;
+    if !recovery_code::take(&mut tx, user_id, &hash, now).await? {
+        return Ok(false);
+    }
+    let left = recovery_code::count_left(&mut tx, user_id).await?;
+    mail::queue(&mut tx, user_id, &Mail::RecoveryCodeUsed { left, at: now }, "", now).await?;
+    tx.commit().await?;
+    Ok(true)
 }
 
 /// Returns the code as typed, in upper case without spaces and hyphens; `None` if it can't be a recovery code. Digits that no code has are

@@ -6,9 +6,15 @@ use super::rejection::Rejection;
 use super::{activity, recovery, session, tokens, totp};
 use crate::AppState;
 use crate::failure::Failure;
+use crate::mail::{self, Mail};
 use domain::{SecurityEvent, UserId};
 use store::account::{self, Credentials};
+use store::{known_browser, security_event};
+use time::Duration;
 use tower_sessions::Session;
+
+/// Number of wrong codes in a day from which on the user is told.
+const ANNOUNCED: i64 = 5;
 
 /// Returns the user whose second factor this session waits for.
 ///
@@ -32,9 +38,12 @@ pub(crate) async fn check(app: &AppState, client: &ClientInfo, user_id: UserId, 
         let message = "Enter the 6 digits that your authenticator app shows, or one of your recovery codes.";
         return Err(Rejection::invalid("code", message));
     }
-    let attempt = || Attempt::SecondFactor { user_id };
-    let delay = attempts::count_attempt(app, &client.origin, attempt()).await?;
-    tokio::time::sleep(delay).await;
+    let is_known_browser = match &client.browser {
+        Some(browser) => known_browser::is_known(&app.db, user_id, browser).await?,
+        None => false,
+    };
+    let attempt = || Attempt::SecondFactor { user_id, is_known_browser };
+    attempts::count_attempt(app, &client.origin, attempt()).await?;
     let is_right = match (totp_code, recovery_code) {
         (Some(code), _) => totp::take(app, user_id, &code).await?,
         (None, Some(code)) => recovery::take(app, user_id, &code).await?,
@@ -44,6 +53,20 @@ pub(crate) async fn check(app: &AppState, client: &ClientInfo, user_id: UserId, 
         attempts::clear_attempts(app, &client.origin, attempt()).await;
         return Ok(());
     }
-    activity::record(app, Some(user_id), SecurityEvent::SignInFailed, client).await;
+    activity::record(app, Some(user_id), SecurityEvent::CodeFailed, client).await;
+    announce_wrong_codes(app, user_id).await?;
     Err(Rejection::invalid("code", "This code is wrong or was used before. Enter the next one."))
+}
+
+/// Queues a mail to a user for whom several wrong codes were entered in a day, at most one a day: whoever enters them knows the password, or
+/// has another first factor.
+async fn announce_wrong_codes(app: &AppState, user_id: UserId) -> Result<(), Failure> {
+    let now = AppState::now();
+    let since = now - Duration::DAY;
+    if security_event::count(&app.db, user_id, SecurityEvent::CodeFailed, since).await? < ANNOUNCED {
+        return Ok(());
+    }
+    let mut tx = store::begin(&app.db).await?;
+    mail::queue(&mut tx, user_id, &Mail::WrongCodes { at: now }, &user_id.to_string(), now).await?;
+    Ok(tx.commit().await?)
 }

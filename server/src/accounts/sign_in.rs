@@ -6,13 +6,14 @@ use super::client::ClientInfo;
 use super::confirm::replace_hash;
 use super::password::Checked;
 use super::rejection::Rejection;
-use super::session::{self, Factors};
+use super::session::{self, Factors, NewToken};
 use super::{activity, identities};
 use crate::AppState;
 use crate::failure::Failure;
 use crate::mail::{self, Mail};
-use domain::{SecurityEvent, UserId};
+use domain::{Problem, SecurityEvent, UserId};
 use secrecy::SecretString;
+use store::Tx;
 use store::account::{self, Credentials};
 use store::audit::{self, Entry};
 use store::known_browser;
@@ -30,18 +31,18 @@ pub(crate) async fn check(
     password: SecretString,
 ) -> Result<Credentials, Rejection> {
     let subject = app.subject(email)?;
-    let found = account::credentials(&app.db, email).await?;
-    let user_id = found.as_ref().map(|found| found.user_id);
+    let user_id = account::credentials(&app.db, email).await?.map(|found| found.user_id);
     let is_known_browser = is_known(app, client, user_id).await?;
     let attempt = || Attempt::SignIn { subject: &subject, is_known_browser };
-    let delay = attempts::count_attempt(app, &client.origin, attempt()).await?;
-    tokio::time::sleep(delay).await;
+    attempts::count_attempt(app, &client.origin, attempt()).await?;
+    // After the delay, in which the password may have been changed.
+    let found = account::credentials(&app.db, email).await?;
     let hash = found.as_ref().and_then(|found| found.password_hash.clone());
     match (app.passwords.check(password.clone(), hash).await?, found) {
-        (Checked::Right { is_outdated }, Some(found)) => {
+        (Checked::Right { is_outdated }, Some(mut found)) => {
             attempts::clear_attempts(app, &client.origin, attempt()).await;
-            if is_outdated {
-                replace_hash(app, found.user_id, password);
+            if is_outdated && let Some(outdated) = found.password_hash.take() {
+                found.password_hash = Some(replace_hash(app, found.user_id, password, outdated).await);
             }
             Ok(found)
         }
@@ -80,43 +81,77 @@ pub(crate) enum Completed {
     SecondFactor,
 }
 
-/// Signs a user in, or if they have an authenticator app and have proved one factor only, makes the session wait for the second one.
+/// Signs a user in, or if they have an authenticator app and have proved one factor only, makes the session wait for the second one. The
+/// credentials are those that were loaded before the proof was checked.
 ///
 /// # Errors
-/// Returns a failure if a query fails.
+/// Returns a rejection if the password has been changed since then.
 pub(crate) async fn complete(
     app: &AppState,
     session: &Session,
     client: &ClientInfo,
     user: &Credentials,
     proof: Proof,
-) -> Result<Completed, Failure> {
+) -> Result<Completed, Rejection> {
     let factors = match proof {
         Proof::Passkey => Factors::Two,
         Proof::Password | Proof::Identity | Proof::Mail => Factors::One,
     };
-    if factors == Factors::One && store::totp::is_confirmed(&app.db, user.user_id).await? {
-        session::begin_pending(app, session, user.user_id).await?;
+    let token = NewToken::draw(session).await?;
+    let mut tx = begin(app, user).await?;
+    if factors == Factors::One && store::totp::is_confirmed(&mut tx, user.user_id).await? {
+        token.begin_pending(&mut tx, user.user_id).await?;
+        tx.commit().await?;
+        token.give_to(session).await?;
         return Ok(Completed::SecondFactor);
     }
-    sign_in(app, session, client, user, factors).await?;
+    token.begin(&mut tx, user.user_id, client, factors).await?;
+    tx.commit().await?;
+    finish(app, session, token, client, user).await?;
     Ok(Completed::SignedIn)
 }
 
-/// Signs a user in: connects an identity that waits for them, begins a session, remembers the browser, and announces a sign-in from one that
-/// was unknown by mail.
+/// Signs in the user whose second factor this session waited for, now that it is proved.
 ///
 /// # Errors
-/// Returns a failure if a query fails.
-pub(crate) async fn sign_in(
+/// Returns a 401 problem if the session no longer waits, or a rejection if the password has been changed.
+pub(crate) async fn complete_pending(
     app: &AppState,
     session: &Session,
     client: &ClientInfo,
     user: &Credentials,
-    factors: Factors,
+) -> Result<(), Rejection> {
+    let token_hash = session::current_hash(session).ok_or_else(Problem::sign_in_required)?;
+    let token = NewToken::draw(session).await?;
+    let mut tx = begin(app, user).await?;
+    if !store::session::take_pending(&mut tx, &token_hash, user.user_id, AppState::now()).await? {
+        return Err(Problem::sign_in_required().into());
+    }
+    token.begin(&mut tx, user.user_id, client, Factors::Two).await?;
+    tx.commit().await?;
+    Ok(finish(app, session, token, client, user).await?)
+}
+
+/// Begins the transaction of a sign-in. Until it ends, changes of how the user signs in wait, so that they also end this session.
+async fn begin(app: &AppState, user: &Credentials) -> Result<Tx, Rejection> {
+    let mut tx = store::begin(&app.db).await?;
+    match account::lock_unchanged(&mut tx, user).await? {
+        true => Ok(tx),
+        false => Err(Rejection::invalid("", "Your account was changed in the meantime. Sign in again.")),
+    }
+}
+
+/// Finishes a sign-in whose session has begun: connects an identity that waits for the user, gives the browser the session's token, remembers
+/// the browser, and announces a sign-in from one that was unknown by mail.
+async fn finish(
+    app: &AppState,
+    session: &Session,
+    token: NewToken,
+    client: &ClientInfo,
+    user: &Credentials,
 ) -> Result<(), Failure> {
     identities::connect_kept(app, session, client, (user.user_id, user.email.as_str())).await?;
-    session::begin(app, session, user.user_id, client, factors).await?;
+    token.give_to(session).await?;
     if remember_browser(app, client, user.user_id).await? {
         let now = AppState::now();
         let mail = Mail::NewBrowser { user_agent: client.user_agent.clone(), at: now };

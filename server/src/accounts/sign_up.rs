@@ -44,8 +44,7 @@ pub(crate) async fn sign_up(
     if !errors.is_empty() {
         return Err(Rejection::Invalid(errors));
     }
-    let delay = attempts::count_attempt(app, &client.origin, Attempt::SignUp).await?;
-    tokio::time::sleep(delay).await;
+    attempts::count_attempt(app, &client.origin, Attempt::SignUp).await?;
     captcha::check(app.captcha.as_deref(), new.captcha).await?;
     let password_hash = app.passwords.hash(new.password.clone()).await?;
     let user_id = match create(app, client, &new, &password_hash).await? {
@@ -113,8 +112,7 @@ async fn created_just_now(app: &AppState, client: &ClientInfo, new: &SignUp<'_>)
     };
     // A check of a password like any other.
     let attempt = Attempt::Password { user_id: found.user_id };
-    let delay = attempts::count_attempt(app, &client.origin, attempt).await?;
-    tokio::time::sleep(delay).await;
+    attempts::count_attempt(app, &client.origin, attempt).await?;
     let checked = app.passwords.check(new.password.clone(), found.password_hash).await?;
     let is_right =
         matches!(checked, Checked::Right { .. }) && !store::totp::is_confirmed(&app.db, found.user_id).await?;

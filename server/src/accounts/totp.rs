@@ -4,14 +4,14 @@
 use super::attempts::{self, Attempt};
 use super::client::ClientInfo;
 use super::rejection::Rejection;
-use super::session::{self, Factors};
+use super::session::{self, Factors, NewToken};
 use super::{activity, cipher, recovery, tokens};
 use crate::AppState;
 use crate::failure::Failure;
 use crate::mail::{self, Mail};
 use anyhow::Context as _;
 use app::view::factors::{QrCode, TotpSetup};
-use domain::{SecurityEvent, UserId, Viewer, brand};
+use domain::{Problem, SecurityEvent, UserId, Viewer, brand};
 use form_urlencoded::byte_serialize;
 use std::fmt::Write as _;
 use time::{Duration, OffsetDateTime};
@@ -20,32 +20,35 @@ use tower_sessions::Session;
 
 /// Bytes of a secret: as many as SHA-1 has, as RFC 4226 recommends.
 const SECRET_BYTES: usize = 20;
-/// Time after which a secret that wasn't confirmed is replaced when the page is opened again.
+/// Time after which a secret that wasn't confirmed is replaced when the page is opened again in the same session.
 const UNCONFIRMED: Duration = Duration::hours(1);
 /// Name of the factor in mails.
 const FACTOR: &str = "An authenticator app";
 
-/// Returns what the viewer's authenticator app must be given. `None` if they have one already.
+/// Returns what the viewer's authenticator app must be given. `None` if they have one already. The secret belongs to this session: whoever
+/// opens the page in another one gets another secret.
 ///
 /// # Errors
-/// Returns a failure if a query fails, or `SECRET_KEY` was changed meanwhile.
-pub(crate) async fn begin(app: &AppState, viewer: &Viewer) -> Result<Option<TotpSetup>, Failure> {
-    let (key, now) = (&app.config.secret_key, AppState::now());
-    let new = cipher::seal(key, viewer.user_id, &rand::random::<[u8; SECRET_BYTES]>())?;
-    let stored = store::totp::begin(&app.db, viewer.user_id, &new, now - UNCONFIRMED, now).await?;
-    if stored.is_confirmed {
+/// Returns a 401 problem if the session has ended, and a failure if `SECRET_KEY` was changed meanwhile.
+pub(crate) async fn begin(app: &AppState, session: &Session, viewer: &Viewer) -> Result<Option<TotpSetup>, Failure> {
+    let (key, user_id, now) = (&app.config.secret_key, viewer.user_id, AppState::now());
+    if store::totp::is_confirmed(&app.db, user_id).await? {
         return Ok(None);
     }
-    let secret = Secret::from(cipher::open(key, viewer.user_id, &stored.secret_encrypted)?).to_base32();
+    let token_hash = session::current_hash(session).ok_or_else(Problem::sign_in_required)?;
+    let new = cipher::seal(key, user_id, &rand::random::<[u8; SECRET_BYTES]>())?;
+    let begun = store::totp::begin(&app.db, user_id, &token_hash, &new, now - UNCONFIRMED, now).await?;
+    let begun = begun.ok_or_else(Problem::sign_in_required)?;
+    let secret = Secret::from(cipher::open(key, user_id, &begun)?).to_base32();
     let qr = draw(&app_url(&secret, &viewer.email))?;
     Ok(Some(TotpSetup { secret: in_groups(&secret), qr }))
 }
 
 /// Confirms the viewer's authenticator app by its first code. Returns recovery codes, which are shown once. The session has then been proved
-/// with two factors.
+/// with two factors. All others end, because they were begun without the app.
 ///
 /// # Errors
-/// Returns a rejection if the code is wrong, the app was confirmed before, or there were too many attempts.
+/// Returns a rejection if the code is wrong, the app was confirmed before, the session has ended, or there were too many attempts.
 pub(crate) async fn confirm(
     app: &AppState,
     session: &Session,
@@ -56,28 +59,30 @@ pub(crate) async fn confirm(
     let (user_id, now) = (viewer.user_id, AppState::now());
     let code = tokens::entered_code(typed)
         .ok_or_else(|| Rejection::invalid("code", "Enter the 6 digits that your app shows."))?;
-    let attempt = || Attempt::SecondFactor { user_id };
-    let delay = attempts::count_attempt(app, &client.origin, attempt()).await?;
-    tokio::time::sleep(delay).await;
-    let stored = store::totp::load(&app.db, user_id).await?.filter(|stored| !stored.is_confirmed);
-    let stored = stored.ok_or_else(|| Rejection::invalid("", "Open this page again to set up an app."))?;
-    let secret = cipher::open(&app.config.secret_key, user_id, &stored.secret_encrypted)?;
+    let attempt = || Attempt::SetUpTotp { user_id };
+    attempts::count_attempt(app, &client.origin, attempt()).await?;
+    let token = NewToken::draw(session).await?;
+    let mut tx = store::begin(&app.db).await?;
+    token.rotate(&mut tx, session, user_id, Factors::Two).await?;
+    let begun = store::totp::load_begun(&mut tx, user_id, &token.hash()).await?;
+    let begun = begun.ok_or_else(|| Rejection::invalid("", "Open this page again to set up an app."))?;
+    let secret = cipher::open(&app.config.secret_key, user_id, &begun)?;
     let step = matching_step(secret, &code, now)?.ok_or_else(|| {
         Rejection::invalid(
             "code",
             "This code is wrong. Check that the clock of your device is right, and enter the next one.",
         )
     })?;
-    let mut tx = store::begin(&app.db).await?;
-    if !store::totp::confirm(&mut tx, user_id, step, now).await? {
+    if !store::totp::confirm(&mut tx, user_id, &token.hash(), step, now).await? {
         return Err(Rejection::invalid("", "Your authenticator app is set up already."));
     }
     let codes = recovery::replace(app, &mut tx, user_id).await?;
+    store::session::end_others(&mut tx, user_id, &token.hash()).await?;
     let mail = Mail::FactorAdded { factor: FACTOR.to_owned(), at: now };
     mail::queue_to(&mut tx, user_id, &viewer.email, mail, now).await?;
     tx.commit().await?;
+    token.give_to(session).await?;
     attempts::clear_attempts(app, &client.origin, attempt()).await;
-    session::begin(app, session, user_id, client, Factors::Two).await?;
     activity::record(app, Some(user_id), SecurityEvent::FactorAdded, client).await;
     Ok(codes)
 }
@@ -85,9 +90,8 @@ pub(crate) async fn confirm(
 /// Uses a code of a user's authenticator app, as [`tokens::entered_code`] returns it. Returns false if it is wrong, its step was used before,
 /// or the user has no app.
 pub(super) async fn take(app: &AppState, user_id: UserId, code: &str) -> anyhow::Result<bool> {
-    let stored = store::totp::load(&app.db, user_id).await?.filter(|stored| stored.is_confirmed);
-    let Some(stored) = stored else { return Ok(false) };
-    let secret = cipher::open(&app.config.secret_key, user_id, &stored.secret_encrypted)?;
+    let Some(stored) = store::totp::load(&app.db, user_id).await? else { return Ok(false) };
+    let secret = cipher::open(&app.config.secret_key, user_id, &stored)?;
     match matching_step(secret, code, AppState::now())? {
         Some(step) => Ok(store::totp::use_step(&app.db, user_id, step).await?),
         None => Ok(false),
@@ -97,14 +101,20 @@ pub(super) async fn take(app: &AppState, user_id: UserId, code: &str) -> anyhow:
 /// Removes the viewer's authenticator app and recovery codes.
 ///
 /// # Errors
-/// Returns a failure if a query fails.
-pub(crate) async fn remove(app: &AppState, client: &ClientInfo, viewer: &Viewer) -> Result<(), Failure> {
+/// Returns a 401 problem if the session has ended.
+pub(crate) async fn remove(
+    app: &AppState,
+    session: &Session,
+    client: &ClientInfo,
+    viewer: &Viewer,
+) -> Result<(), Failure> {
     let now = AppState::now();
     let mut tx = store::begin(&app.db).await?;
+    session::lock(&mut tx, session, viewer.user_id).await?;
     if !store::totp::remove(&mut tx, viewer.user_id).await? {
         return Ok(());
     }
-    store::recovery_code::replace(&mut tx, viewer.user_id, &[]).await?;
+    store::recovery_code::replace(&mut tx, viewer.user_id, &[], now).await?;
     let mail = Mail::FactorRemoved { factor: FACTOR.to_owned(), at: now };
     mail::queue_to(&mut tx, viewer.user_id, &viewer.email, mail, now).await?;
     tx.commit().await?;

@@ -3,11 +3,12 @@
 use super::attempts::{self, Attempt};
 use super::client::ClientInfo;
 use super::rejection::Rejection;
-use super::{change_email, links, tokens};
+use super::{change_email, first_proof, links, tokens};
 use crate::AppState;
 use crate::mail::{self, Mail};
 use domain::{UserId, Viewer};
 use store::Tx;
+use store::account::Verified;
 use store::account_token::{self, CodeOutcome, TakenToken, TokenKind};
 
 /// Creates a link and a code for an account's address and queues their mail. Earlier ones no longer work. The link leads on to the path `next`.
@@ -45,18 +46,25 @@ pub(crate) async fn resend(
     Ok(tx.commit().await?)
 }
 
-/// Verifies the address that a link was sent to: the account's, or a new one that becomes the account's.
+/// Verifies the address that a link was sent to: the account's, or a new one that becomes the account's. If it is the account's first proof
+/// and the browser isn't signed in to the account, nobody else stays in it.
 ///
 /// # Errors
 /// Returns a rejection if the link doesn't work, or the new address has an account by now.
-pub(crate) async fn by_link(app: &AppState, client: &ClientInfo, token: &str) -> Result<(), Rejection> {
+pub(crate) async fn by_link(
+    app: &AppState,
+    client: &ClientInfo,
+    viewer: Option<&Viewer>,
+    token: &str,
+) -> Result<(), Rejection> {
     let (hash, now) = (links::hash(token)?, AppState::now());
+    let is_own = |taken: &TakenToken| viewer.is_some_and(|viewer| viewer.user_id == taken.user_id);
     let mut tx = store::begin(&app.db).await?;
     if let Some(taken) = account_token::take(&mut tx, TokenKind::VerifyEmail, &hash, now).await? {
-        return mark(app, tx, &taken).await;
+        return mark(app, tx, &taken, is_own(&taken)).await;
     }
     match account_token::take(&mut tx, TokenKind::ChangeEmail, &hash, now).await? {
-        Some(taken) => change_email::finish(app, tx, client, &taken).await,
+        Some(taken) => change_email::finish(app, tx, client, &taken, is_own(&taken)).await,
         None => Err(links::dead()),
     }
 }
@@ -74,13 +82,12 @@ pub(crate) async fn by_code(
     let user_id = viewer.user_id;
     let code = tokens::entered_code(typed)
         .ok_or_else(|| Rejection::invalid("code", "Enter the 6 digits of the code in the mail."))?;
-    let delay = attempts::count_attempt(app, &client.origin, Attempt::Verify { user_id }).await?;
-    tokio::time::sleep(delay).await;
+    attempts::count_attempt(app, &client.origin, Attempt::Verify { user_id }).await?;
     let hash = tokens::code_hash(&app.config.secret_key, TokenKind::VerifyEmail, user_id, &code)?;
     let mut tx = store::begin(&app.db).await?;
     match account_token::take_by_code(&mut tx, user_id, TokenKind::VerifyEmail, &hash, AppState::now()).await? {
         CodeOutcome::Taken(taken) => {
-            mark(app, tx, &taken).await?;
+            mark(app, tx, &taken, true).await?;
             attempts::clear_attempts(app, &client.origin, Attempt::Verify { user_id }).await;
             Ok(())
         }
@@ -105,12 +112,14 @@ fn wrong_code(left: u32) -> String {
 }
 
 /// Marks the address that a token was sent to as verified, if it is still the account's. From then on its subject is the address's.
-async fn mark(app: &AppState, mut tx: Tx, taken: &TakenToken) -> Result<(), Rejection> {
-    let subject = app.subject(&taken.email)?;
-    let is_current =
-        store::account::mark_verified(&mut tx, taken.user_id, &taken.email, &subject, AppState::now()).await?;
-    if !is_current {
-        return Err(links::dead());
+/// `is_own` says whether the browser is signed in to the account.
+async fn mark(app: &AppState, mut tx: Tx, taken: &TakenToken, is_own: bool) -> Result<(), Rejection> {
+    let (subject, now) = (app.subject(&taken.email)?, AppState::now());
+    let verified = store::account::mark_verified(&mut tx, taken.user_id, &taken.email, &subject, now).await?;
+    match verified {
+        Verified::First if !is_own => first_proof::remove_others(&mut tx, taken.user_id).await?,
+        Verified::First | Verified::Again => {}
+        Verified::OtherAddress => return Err(links::dead()),
     }
     Ok(tx.commit().await?)
 }

@@ -51,6 +51,16 @@ impl IdentityProvider {
             IdentityProtocol::GitHub { base_url, .. } => base_url,
         }
     }
+
+    /// Returns the issuer as a redirect back to the app names it ([RFC 9207](https://www.rfc-editor.org/rfc/rfc9207)). GitHub's OAuth is an
+    /// issuer of its own.
+    #[must_use]
+    pub fn issuer_of_redirects(&self) -> String {
+        match &self.protocol {
+            IdentityProtocol::OpenIdConnect { issuer } => issuer.clone(),
+            IdentityProtocol::GitHub { base_url, .. } => format!("{base_url}/login/oauth"),
+        }
+    }
 }
 
 /// Reads the section's variables. A service is used if any of its variables is set, and then needs all of them.
@@ -187,6 +197,9 @@ mod tests {
             ["my_team", "The team", "http://127.0.0.1:9000", "t", "ts"],
         ];
         assert_eq!(all, expected);
+        let redirects: Vec<String> = found.iter().map(IdentityProvider::issuer_of_redirects).collect();
+        assert_eq!(redirects[0], "https://accounts.google.com");
+        assert_eq!(redirects[1], "https://github.com/login/oauth", "what GitHub sends");
         assert!(
             matches!(&found[1].protocol, IdentityProtocol::GitHub { api_url, .. } if api_url == "https://api.github.com")
         );

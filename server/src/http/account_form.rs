@@ -2,11 +2,12 @@
 
 use crate::AppState;
 use crate::accounts::rejection::Rejection;
+use crate::http::current_user::CurrentUser;
 use crate::http::pages;
 use app::page_context::FailedForm;
 use axum::extract::Request;
 use axum::response::Response;
-use domain::Problem;
+use domain::{Problem, ProblemKind};
 use http::Uri;
 
 /// The problem of a body that is no form.
@@ -26,6 +27,12 @@ pub(crate) async fn reject(
     *request.uri_mut() = Uri::from_static(page);
     match rejection {
         Rejection::Invalid(errors) => pages::form_again(app, request, FailedForm { values, errors }).await,
-        Rejection::Refused(failure) => pages::form_refused(app, request, values, failure).await,
+        Rejection::Refused(failure) => {
+            // The session has ended since the request began, so the page shows nothing of its user.
+            if failure.0.kind == ProblemKind::SignInRequired {
+                request.extensions_mut().insert(CurrentUser(None));
+            }
+            pages::form_refused(app, request, values, failure).await
+        }
     }
 }

@@ -2,11 +2,9 @@
 
 use crate::AppState;
 use crate::failure::Failure;
-use crate::http::extract::SignedIn;
+use crate::http::extract::{SignedIn, read_form};
 use crate::http::pages;
 use app::page_context::FailedForm;
-use axum::Form;
-use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts as _, Request};
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::{Problem, ProblemKind, Viewer};
@@ -26,16 +24,9 @@ impl<T: DeserializeOwned + Send> FromRequest<AppState> for AdminForm<T> {
         let (mut parts, body) = request.into_parts();
         let SignedIn(admin) =
             SignedIn::from_request_parts(&mut parts, app).await.map_err(IntoResponse::into_response)?;
-        let form = match Bytes::from_request(Request::from_parts(parts.clone(), body), &()).await {
-            // No form of the app sends a NUL, and Postgres rejects it.
-            Ok(body) if body.windows(3).any(|three| three == b"%00") || body.contains(&0) => None,
-            Ok(body) => Form::<T>::from_request(Request::from_parts(parts.clone(), body.into()), &()).await.ok(),
-            Err(_) => None,
-        };
-        let request = Request::from_parts(parts, Body::empty());
-        match form {
-            Some(Form(form)) => Ok(Self { admin, form, request }),
-            None => {
+        match read_form::<T>(Request::from_parts(parts, body)).await {
+            Ok((form, request)) => Ok(Self { admin, form, request }),
+            Err(request) => {
                 let problem = Problem::invalid("", "The form data is invalid. Reload the page and try again.");
                 Err(pages::problem(app, request, problem).await)
             }

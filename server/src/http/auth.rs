@@ -1,6 +1,7 @@
 //! Handlers of sign-up, sign-in and sign-out: plain forms that respond with 303, or 422 and the form again.
 
 use crate::AppState;
+use crate::accounts::rejection::Rejection;
 use crate::accounts::session::{self, Factors};
 use crate::accounts::sign_in::{self, Completed, Proof};
 use crate::accounts::sign_up::{self, SignUp};
@@ -105,14 +106,15 @@ pub(crate) async fn sign_in(
     let (form, again) = read_form::<SignInForm>(request).await.map_err(unreadable)?;
     let address = email::entered(&form.email);
     let mut client = client_info(&app, &again)?;
-    match sign_in::check(&app, &client, &address, form.password).await {
-        Ok(user) => {
-            let cookie = browser::remember(&app, &again, &mut client);
-            match sign_in::complete(&app, &session, &client, &user, Proof::Password).await? {
-                Completed::SignedIn => Ok(signed_in(&form.next, cookie)),
-                Completed::SecondFactor => Ok(Redirect::to(&second_factor_page(&form.next)).into_response()),
-            }
-        }
+    let checked = sign_in::check(&app, &client, &address, form.password).await;
+    let cookie = browser::remember(&app, &again, &mut client);
+    let completed = match checked {
+        Ok(user) => sign_in::complete(&app, &session, &client, &user, Proof::Password).await,
+        Err(rejection) => Err(rejection),
+    };
+    match completed {
+        Ok(Completed::SignedIn) => Ok(signed_in(&form.next, cookie)),
+        Ok(Completed::SecondFactor) => Ok(Redirect::to(&second_factor_page(&form.next)).into_response()),
         Err(rejection) => {
             let values = vec![("email", address), ("next", form.next)];
             Ok(reject(&app, again, "/sign-in", values, rejection).await)
@@ -137,15 +139,16 @@ pub(crate) async fn confirm(
     let (form, again) = read_form::<ConfirmForm>(request).await.map_err(unreadable)?;
     let client = client_info(&app, &again)?;
     let (checked, factors) = match form.code.is_empty() {
-        true => (confirm::prove(&app, &client, &viewer, form.password).await, Factors::of(&viewer)),
+        true => (confirm::prove(&app, &client, &viewer, form.password).await, Factors::One),
         // The session was begun with another factor.
         false => (second_factor::check(&app, &client, viewer.user_id, &form.code).await, Factors::Two),
     };
-    match checked {
-        Ok(()) => {
-            session::begin(&app, &session, viewer.user_id, &client, factors).await?;
-            Ok(Redirect::to(local(&form.next).unwrap_or("/settings")).into_response())
-        }
+    let confirmed = match checked {
+        Ok(()) => session::reauthenticate(&app, &session, viewer.user_id, factors).await.map_err(Rejection::from),
+        Err(rejection) => Err(rejection),
+    };
+    match confirmed {
+        Ok(()) => Ok(Redirect::to(local(&form.next).unwrap_or("/settings")).into_response()),
         Err(rejection) => {
             let values = vec![("next", form.next), ("factor", form.factor)];
             Ok(reject(&app, again, "/sign-in/confirm", values, rejection).await)

@@ -57,8 +57,7 @@ pub(crate) async fn checkout(
 /// Counts the attempt, and refuses users whose address isn't verified: a trial belongs to an address, and receipts go to it.
 async fn check(app: &AppState, viewer: &Viewer, client: &ClientInfo) -> Result<(), Problem> {
     let attempt = Attempt::Checkout { user_id: viewer.user_id };
-    let delay = attempts::count_attempt(app, &client.origin, attempt).await.map_err(|Failure(problem)| problem)?;
-    tokio::time::sleep(delay).await;
+    attempts::count_attempt(app, &client.origin, attempt).await.map_err(|Failure(problem)| problem)?;
     if viewer.is_verified {
         return Ok(());
     }
@@ -76,10 +75,7 @@ pub(crate) async fn portal(
     let client = client_info(&app, &request)?;
     let attempt = Attempt::Checkout { user_id: viewer.user_id };
     let url = match attempts::count_attempt(&app, &client.origin, attempt).await {
-        Ok(delay) => {
-            tokio::time::sleep(delay).await;
-            checkout::portal_url(&app, &viewer).await
-        }
+        Ok(()) => checkout::portal_url(&app, &viewer).await,
         Err(Failure(problem)) => Err(problem),
     };
     Ok(redirect(&app, request, url).await)

@@ -98,6 +98,21 @@ mod tests {
         assert!(hash(&value).is_some() && hash("x").is_none() && hash("").is_none());
     }
 
+    #[test]
+    fn a_cookie_is_found_by_its_whole_name() {
+        let found = |cookies: &[&str], name: &str| {
+            let cookies = cookies.iter().map(|cookie| (header::COOKIE, cookie.parse().unwrap()));
+            cookie(&cookies.collect(), name)
+        };
+        assert_eq!(found(&["session=abc"], "session").as_deref(), Some("abc"));
+        assert_eq!(found(&["a=1; session=abc; b=2"], "session").as_deref(), Some("abc"));
+        assert_eq!(found(&["a=1", "b=2;session=abc"], "session").as_deref(), Some("abc"));
+        assert_eq!(found(&["__Host-session=abc; session=x"], "__Host-session").as_deref(), Some("abc"));
+        for other in ["", "session", "my-session=abc", "sessions=abc", "__Host-session=abc"] {
+            assert_eq!(found(&[other], "session"), None, "{other}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_cookie_makes_parsing_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100), text in "[ -~]{0,100}") {

@@ -29,9 +29,8 @@ pub(crate) async fn export_all(
 ) -> Result<Response, Failure> {
     let client = client_info(&app, &request)?;
     let attempt = Attempt::Export { user_id: viewer.user_id };
-    match attempts::count_attempt(&app, &client.origin, attempt).await {
-        Ok(delay) => tokio::time::sleep(delay).await,
-        Err(refused) => return Ok(reject(&app, request, PAGE, Vec::new(), Rejection::Refused(refused)).await),
+    if let Err(refused) = attempts::count_attempt(&app, &client.origin, attempt).await {
+        return Ok(reject(&app, request, PAGE, Vec::new(), Rejection::Refused(refused)).await);
     }
     let headers = [
         (CONTENT_TYPE, "application/zip".to_owned()),

@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::http::current_user::CurrentUser;
 use axum::Form;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest as _, FromRequestParts, Path, Request};
 use domain::{Problem, Viewer};
 use http::request::Parts;
@@ -38,11 +38,18 @@ impl<S: Sync> FromRequestParts<S> for SignedIn {
 /// Splits a request into itself without a body, which pages need to be rendered again, and its form.
 ///
 /// # Errors
-/// Returns the request without a body if the form can't be parsed as `T`.
+/// Returns the request without a body if the form contains a NUL or can't be parsed as `T`.
 pub(crate) async fn read_form<T: DeserializeOwned>(request: Request) -> Result<(T, Request), Request> {
     let (parts, body) = request.into_parts();
     let again = Request::from_parts(parts.clone(), Body::empty());
-    match Form::<T>::from_request(Request::from_parts(parts, body), &()).await {
+    let Ok(body) = Bytes::from_request(Request::from_parts(parts.clone(), body), &()).await else {
+        return Err(again);
+    };
+    // No form of the app sends a NUL, and Postgres rejects it.
+    if body.contains(&0) || body.windows(3).any(|three| three == b"%00") {
+        return Err(again);
+    }
+    match Form::<T>::from_request(Request::from_parts(parts, body.into()), &()).await {
         Ok(Form(form)) => Ok((form, again)),
         Err(_) => Err(again),
     }
@@ -81,6 +88,10 @@ mod tests {
         assert_eq!((fields.email.as_str(), fields.password.expose_secret()), ("a@b.co", "p q"));
         assert_eq!(again.method(), Method::POST);
         assert!(read("email=a&email=b").is_err(), "a field that is sent twice");
+        for nul in ["email=a%00b", "email=a\0b", "email=a&%00=b"] {
+            assert!(read(nul).is_err(), "{nul:?}");
+        }
+        assert_eq!(read("email=%2500").unwrap().0.email, "%00");
     }
 
     proptest! {

@@ -12,6 +12,7 @@ use app::page_context::FailedForm;
 use app::view::factors::FactorResult;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
+use secrecy::SecretString;
 use serde::Deserialize;
 use tower_sessions::Session;
 
@@ -33,9 +34,10 @@ struct CodeForm {
 pub(crate) async fn totp_page(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
+    session: Session,
     request: Request,
 ) -> Result<Response, Failure> {
-    match totp::begin(&app, &viewer).await? {
+    match totp::begin(&app, &session, &viewer).await? {
         Some(setup) => {
             let result = FactorResult::Totp(setup);
             Ok(pages::factor_result(&app, request, TOTP, FailedForm::default(), result).await)
@@ -58,7 +60,7 @@ pub(crate) async fn confirm_totp(
             let result = FactorResult::RecoveryCodes(codes);
             Ok(pages::factor_result(&app, again, RECOVERY, FailedForm::default(), result).await)
         }
-        Err(Rejection::Invalid(errors)) => match totp::begin(&app, &viewer).await? {
+        Err(Rejection::Invalid(errors)) => match totp::begin(&app, &session, &viewer).await? {
             Some(setup) => {
                 let form = FailedForm { values: Vec::new(), errors };
                 Ok(pages::factor_result(&app, again, TOTP, form, FactorResult::Totp(setup)).await)
@@ -73,21 +75,25 @@ pub(crate) async fn confirm_totp(
 pub(crate) async fn remove_totp(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
+    session: Session,
     request: Request,
 ) -> Result<Response, Failure> {
     let client = client_info(&app, &request)?;
-    totp::remove(&app, &client, &viewer).await?;
-    Ok(Redirect::to("/settings/security?saved=totp-removed").into_response())
+    match totp::remove(&app, &session, &client, &viewer).await {
+        Ok(()) => Ok(Redirect::to("/settings/security?saved=totp-removed").into_response()),
+        Err(failure) => Ok(reject(&app, request, PAGE, Vec::new(), failure.into()).await),
+    }
 }
 
 /// `POST /settings/security/recovery`: makes new recovery codes and shows them.
 pub(crate) async fn regenerate(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
+    session: Session,
     request: Request,
 ) -> Result<Response, Failure> {
     let client = client_info(&app, &request)?;
-    match recovery::regenerate(&app, &client, &viewer).await {
+    match recovery::regenerate(&app, &session, &client, &viewer).await {
         Ok(codes) => {
             let result = FactorResult::RecoveryCodes(codes);
             Ok(pages::factor_result(&app, request, RECOVERY, FailedForm::default(), result).await)
@@ -96,15 +102,24 @@ pub(crate) async fn regenerate(
     }
 }
 
+/// The form that removes the password. The name of its field differs from those of the form that changes the password.
+#[derive(Deserialize)]
+struct RemovePasswordForm {
+    #[serde(default)]
+    password_to_remove: SecretString,
+}
+
 /// `POST /settings/password/remove`: removes the password of a user with another way to sign in.
 pub(crate) async fn remove_password(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
+    session: Session,
     request: Request,
 ) -> Result<Response, Failure> {
-    let client = client_info(&app, &request)?;
-    match change_password::remove(&app, &client, &viewer).await {
+    let (form, again) = read_form::<RemovePasswordForm>(request).await.map_err(unreadable)?;
+    let client = client_info(&app, &again)?;
+    match change_password::remove(&app, &session, &client, &viewer, form.password_to_remove).await {
         Ok(()) => Ok(Redirect::to("/settings/security?saved=password-removed").into_response()),
-        Err(rejection) => Ok(reject(&app, request, PAGE, Vec::new(), rejection).await),
+        Err(rejection) => Ok(reject(&app, again, PAGE, Vec::new(), rejection).await),
     }
 }

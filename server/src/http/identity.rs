@@ -16,7 +16,7 @@ use crate::http::current_user::CurrentUser;
 use crate::http::extract::{Id, SignedIn, read_form};
 use crate::http::next::{local, second_factor_page, with_next};
 use crate::identity::IdentityError;
-use crate::identity::flow::{self, Returned};
+use crate::identity::flow::{self, Proved, Returned};
 use crate::identity::providers::Provider;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -65,9 +65,10 @@ pub(crate) async fn begin(
         _ => ("/sign-in", Purpose::SignIn),
     };
     let (client, known) = (client_info(&app, &again)?, cookie(again.headers(), cookie_name(&app)));
-    match start(&app, &client, provider, (purpose, form.next.as_str()), known).await {
+    let next = local(&form.next).unwrap_or_default();
+    match start(&app, &client, provider, (purpose, next), known).await {
         Ok(response) => Ok(response),
-        Err(rejection) => Ok(reject(&app, again, page, vec![("next", form.next)], rejection).await),
+        Err(rejection) => Ok(reject(&app, again, page, vec![("next", next.to_owned())], rejection).await),
     }
 }
 
@@ -90,12 +91,13 @@ pub(crate) async fn link(
 pub(crate) async fn unlink(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
+    session: Session,
     Id(id): Id<String>,
     request: Request,
 ) -> Result<Response, Failure> {
     let service = &find(&app, &id)?.config;
     let client = client_info(&app, &request)?;
-    match identities::unlink(&app, &client, &viewer, (service.issuer(), service.label.as_str())).await {
+    match identities::unlink(&app, &session, &client, &viewer, service).await {
         Ok(()) => Ok(Redirect::to("/settings/security?saved=disconnected").into_response()),
         Err(rejection) => Ok(reject(&app, request, SECURITY, Vec::new(), rejection).await),
     }
@@ -196,16 +198,16 @@ async fn finish(
     };
     let (purpose, next) = (state.purpose, state.next.clone());
     let proved = flow::prove(app, provider, &state, returned).await;
-    let identity = proved.map_err(|error| refused(&provider.config, error))?;
+    let Proved { identity, is_fresh } = proved.map_err(|error| refused(&provider.config, error))?;
     match purpose {
         Purpose::Link(user_id) => {
-            identities::link(app, &client, &viewer_of(user_id)?, &identity).await?;
+            identities::link(app, &session, &client, &viewer_of(user_id)?, &identity).await?;
             Ok(Redirect::to("/settings/security?saved=connected").into_response())
         }
         Purpose::Confirm(user_id) => {
             let viewer = viewer_of(user_id)?;
-            identities::confirm(app, &viewer, &identity).await?;
-            session::begin(app, &session, user_id, &client, Factors::of(&viewer)).await?;
+            identities::confirm(app, &viewer, &identity, is_fresh).await?;
+            session::reauthenticate(app, &session, user_id, Factors::One).await?;
             Ok(Redirect::to(local(&next).unwrap_or("/settings")).into_response())
         }
         Purpose::SignIn => match external::sign_in_with(app, &session, &client, &identity).await? {

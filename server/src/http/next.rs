@@ -4,11 +4,14 @@ use axum::extract::Request;
 use http::{HeaderMap, Method, Uri, header};
 use std::fmt::Write as _;
 
-/// Returns the path if it is on this site and no browser would treat it as another site's.
+/// Maximum length of a path to return to, in bytes.
+const MAX: usize = 2_048;
+
+/// Returns the path if it is on this site, no browser would treat it as another site's, and it isn't too long to be stored.
 pub(crate) fn local(next: &str) -> Option<&str> {
-    let is_local =
-        next.starts_with('/') && !next.starts_with("//") && !next.contains('\\') && !next.chars().any(char::is_control);
-    is_local.then_some(next)
+    let is_path = next.starts_with('/') && !next.starts_with("//") && next.len() <= MAX;
+    let is_plain = !next.contains('\\') && !next.chars().any(char::is_control);
+    (is_path && is_plain).then_some(next)
 }
 
 /// Maximum length of the path of a chosen plan.
@@ -76,6 +79,8 @@ mod tests {
         for bad in ["", "https://evil.example", "//evil.example", "/\\evil.example", "/a\nb", "javascript:alert(1)"] {
             assert_eq!(local(bad), None, "{bad}");
         }
+        let long = format!("/{}", "x".repeat(MAX));
+        assert!(local(&long).is_none() && local(&long[..MAX]).is_some());
     }
 
     #[test]

@@ -81,8 +81,10 @@ pub(crate) async fn finish_sign_in(
 pub(crate) async fn begin_confirmation(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
+    request: Request,
 ) -> Result<Json<Begun>, Failure> {
-    Ok(Json(passkeys::begin_confirmation(&app, &viewer).await?))
+    let client = client_info(&app, &request)?;
+    Ok(Json(passkeys::begin_confirmation(&app, &client, &viewer).await?))
 }
 
 /// `POST /sign-in/confirm/passkey/finish`: confirms the viewer's identity, under a new token.
@@ -92,9 +94,8 @@ pub(crate) async fn finish_confirmation(
     session: Session,
     request: Request,
 ) -> Result<Response, Failure> {
-    let client = client_info(&app, &request)?;
     let body = read_body::<PublicKeyCredential>(request).await?;
-    passkeys::finish_confirmation(&app, &session, &client, &viewer, body.finish).await?;
+    passkeys::finish_confirmation(&app, &session, &viewer, body.finish).await?;
     Ok(leads_to(local(&body.next).unwrap_or("/settings")))
 }
 
@@ -102,8 +103,10 @@ pub(crate) async fn finish_confirmation(
 pub(crate) async fn begin_registration(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
+    request: Request,
 ) -> Result<Json<Begun>, Failure> {
-    Ok(Json(passkeys::begin_registration(&app, &viewer).await?))
+    let client = client_info(&app, &request)?;
+    Ok(Json(passkeys::begin_registration(&app, &client, &viewer).await?))
 }
 
 /// `POST /settings/passkeys/finish`: adds a passkey.
@@ -137,11 +140,12 @@ pub(crate) async fn rename(
 pub(crate) async fn remove(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
+    session: Session,
     Id(passkey_id): Id<Uuid>,
     request: Request,
 ) -> Result<Response, Failure> {
     let client = client_info(&app, &request)?;
-    match passkeys::remove(&app, &client, &viewer, passkey_id).await {
+    match passkeys::remove(&app, &session, &client, &viewer, passkey_id).await {
         Ok(()) => Ok(Redirect::to("/settings/security?saved=passkey-removed").into_response()),
         Err(rejection) => Ok(reject(&app, request, PAGE, Vec::new(), rejection).await),
     }

@@ -2,7 +2,9 @@
 //! security log's lines about refused requests.
 
 use crate::AppState;
+use crate::accounts::session::cookie_name;
 use crate::failure::Failure;
+use crate::http::browser::cookie;
 use crate::http::current_user::CurrentUser;
 use crate::http::error::ResponseProblem;
 use crate::http::origin::Client;
@@ -12,7 +14,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use domain::{Problem, ProblemKind, UserId};
-use http::{HeaderMap, Method, StatusCode, Uri, header};
+use http::{Method, StatusCode, Uri};
 use std::time::Instant;
 
 const ESTIMATE: &str = "/api/estimate";
@@ -48,7 +50,8 @@ pub(crate) async fn name_forbidden_user(request: Request, next: Next) -> Respons
 /// Refuses a request that exceeds the limits of its session or address, or an estimate that was just refused. Passes on any other.
 async fn answer_api(app: &AppState, client: Client, request: Request, next: Next) -> Response {
     let limits = &app.protection.api;
-    let session = session_token(request.headers(), cookie_name(app)).map(|token| limits.session_key(token));
+    let token = cookie(request.headers(), cookie_name(app.config.is_https()));
+    let session = token.map(|token| limits.session_key(&token));
     if let Err(retry_after_ms) = limits.count(client.network(), session) {
         return refuse(TOO_MANY, retry_after_ms);
     }
@@ -76,16 +79,6 @@ fn refuse(message: &str, retry_after_ms: u64) -> Response {
     Failure(problem).into_response()
 }
 
-/// Returns the name of the session's cookie, as the session layer sets it.
-fn cookie_name(app: &AppState) -> &'static str {
-    if app.config.is_https() { "__Host-session" } else { "session" }
-}
-
-fn session_token<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(';')).find_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
-}
-
 /// Returns whether a request was refused for its sender. An account that is paused or unverified is refused as well, but breaks no rule.
 fn is_forbidden(response: &Response) -> bool {
     let kind = response.extensions().get::<ResponseProblem>().map(|problem| problem.kind);
@@ -101,34 +94,6 @@ fn log_forbidden(app: &AppState, client: Client, method: &Method, uri: &Uri, res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
-    use proptest::prelude::*;
-
-    #[test]
-    fn the_session_is_read_from_its_own_cookie() {
-        let token = |cookies: &[&str], name: &str| {
-            let cookies = cookies.iter().map(|cookie| (header::COOKIE, cookie.parse().unwrap()));
-            session_token(&cookies.collect(), name).map(str::to_owned)
-        };
-        assert_eq!(token(&["session=abc"], "session").as_deref(), Some("abc"));
-        assert_eq!(token(&["a=1; session=abc; b=2"], "session").as_deref(), Some("abc"));
-        assert_eq!(token(&["a=1", "b=2;session=abc"], "session").as_deref(), Some("abc"));
-        assert_eq!(token(&["__Host-session=abc; session=x"], "__Host-session").as_deref(), Some("abc"));
-        for other in ["", "session", "my-session=abc", "sessions=abc", "__Host-session=abc"] {
-            assert_eq!(token(&[other], "session"), None, "{other}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_cookie_makes_parsing_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100), text in "(session|;| |=|[a-z]){0,30}") {
-            for value in [HeaderValue::from_bytes(&bytes).ok(), HeaderValue::from_str(&text).ok()].into_iter().flatten() {
-                let headers = HeaderMap::from_iter([(header::COOKIE, value.clone())]);
-                let is_named = value.to_str().is_ok_and(|text| text.contains("session="));
-                prop_assert!(session_token(&headers, "session").is_none_or(|token| is_named && !token.contains(';')));
-            }
-        }
-    }
 
     #[test]
     fn only_forbidden_requests_are_logged() {

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::http::error::panicked;
 use crate::http::pages::{content, missing, page, provide};
 use crate::http::protect::{name_forbidden_user, protect};
-use crate::http::viewer::{admins, identify, recently_confirmed, signed_in};
+use crate::http::viewer::{admins, fully_confirmed, identify, recently_confirmed, signed_in, verified};
 use crate::http::{
     admin, admin_import, admin_provider, admin_user, auth, billing, brand_images, browser, chat, data, demo, export,
     factors, identity, messages, passkeys, reset, second_factor, security, settings, site, theme, top_users, turns,
@@ -72,17 +72,22 @@ pub fn admin_paths() -> Vec<&'static str> {
     for_admins().into_iter().map(|(path, _)| path).collect()
 }
 
-/// Returns the routes of second factors, for signed-in users. Those that change one ask for a recent proof of identity.
-fn factor_routes() -> Router<AppState> {
-    let changes = Router::new()
+/// Returns the routes of the ways to sign in, for signed-in users. Those that change one ask for a recent proof of identity and of the second
+/// factor, if there is one; those that add one also require a verified address.
+fn factor_routes(app: &AppState) -> Router<AppState> {
+    let additions = Router::new()
         .route("/settings/passkeys/begin", post(passkeys::begin_registration))
         .route("/settings/passkeys/finish", post(passkeys::finish_registration))
-        .route("/settings/passkeys/{passkey_id}/remove", post(passkeys::remove))
         .route("/settings/security/totp", get(factors::totp_page).post(factors::confirm_totp))
+        .route("/settings/identities/{provider}/link", post(identity::link))
+        .route_layer(from_fn_with_state(app.clone(), verified));
+    let changes = additions
+        .route("/settings/identities/{provider}/unlink", post(identity::unlink))
+        .route("/settings/passkeys/{passkey_id}/remove", post(passkeys::remove))
         .route("/settings/security/totp/remove", post(factors::remove_totp))
         .route("/settings/security/recovery", get(page).post(factors::regenerate))
         .route("/settings/password/remove", post(factors::remove_password))
-        .route_layer(from_fn(recently_confirmed));
+        .route_layer(from_fn_with_state(app.clone(), fully_confirmed));
     Router::new()
         .route("/sign-in/confirm/passkey/begin", post(passkeys::begin_confirmation))
         .route("/sign-in/confirm/passkey/finish", post(passkeys::finish_confirmation))
@@ -161,8 +166,6 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route("/settings/time-zone", post(settings::time_zone))
         .route("/settings/security", get(page))
         .route("/settings/password", post(security::password))
-        .route("/settings/identities/{provider}/link", post(identity::link).layer(from_fn(recently_confirmed)))
-        .route("/settings/identities/{provider}/unlink", post(identity::unlink).layer(from_fn(recently_confirmed)))
         .route("/settings/sessions/{session_id}/end", post(security::end_session))
         .route("/settings/sessions/end-others", post(security::end_other_sessions))
         .route("/settings/data", get(page))
@@ -172,7 +175,7 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route("/billing/portal", post(billing::portal))
         .route("/billing/return", get(billing::handle_return))
         .route("/chat/{conversation_id}/delete", post(chat::delete))
-        .merge(factor_routes())
+        .merge(factor_routes(app))
         .route_layer(from_fn(signed_in));
     let for_admins = for_admins()
         .into_iter()

@@ -1,7 +1,6 @@
 //! Handlers of `/sign-in/second`, which asks for the second factor.
 
 use crate::AppState;
-use crate::accounts::session::Factors;
 use crate::accounts::{second_factor, sign_in};
 use crate::failure::Failure;
 use crate::http::account_form::{reject, unreadable};
@@ -56,15 +55,17 @@ pub(crate) async fn submit(
     session: Session,
     request: Request,
 ) -> Result<Response, Failure> {
-    let Some(user) = second_factor::pending(&app, &session).await? else { return Ok(again("")) };
     let (form, request) = read_form::<CodeForm>(request).await.map_err(unreadable)?;
+    let Some(user) = second_factor::pending(&app, &session).await? else { return Ok(again("")) };
     let mut client = client_info(&app, &request)?;
-    match second_factor::check(&app, &client, user.user_id, &form.code).await {
-        Ok(()) => {
-            let cookie = browser::remember(&app, &request, &mut client);
-            sign_in::sign_in(&app, &session, &client, &user, Factors::Two).await?;
-            Ok(signed_in(&form.next, cookie))
-        }
+    let checked = second_factor::check(&app, &client, user.user_id, &form.code).await;
+    let cookie = browser::remember(&app, &request, &mut client);
+    let completed = match checked {
+        Ok(()) => sign_in::complete_pending(&app, &session, &client, &user).await,
+        Err(rejection) => Err(rejection),
+    };
+    match completed {
+        Ok(()) => Ok(signed_in(&form.next, cookie)),
         Err(rejection) => Ok(reject(&app, request, PAGE, vec![("next", form.next)], rejection).await),
     }
 }

@@ -38,10 +38,14 @@ pub(crate) async fn verify(
     let is_signed_in = viewer.is_some();
     let verified = viewer.as_ref().filter(|viewer| viewer.is_verified).map(|viewer| viewer.email.clone());
     let done = match (form.token.is_empty(), viewer) {
-        (false, _) => verify::by_link(&app, &client, &form.token).await,
+        (false, viewer) => verify::by_link(&app, &client, viewer.as_ref(), &form.token).await,
         (true, Some(_)) if verified.is_some() => Ok(()),
         (true, Some(viewer)) => verify::by_code(&app, &client, &viewer, &form.code).await,
-        (true, None) => return Ok(Redirect::to("/sign-in?next=/verify").into_response()),
+        // The session may have ended when the link was opened elsewhere.
+        (true, None) => {
+            let page = with_next(PAGE, local(&form.next));
+            return Ok(Redirect::to(&with_next("/sign-in", Some(&page))).into_response());
+        }
     };
     match (done, verified) {
         (Ok(()), _) => Ok(Redirect::to(&page_after(&form.next, is_signed_in)).into_response()),

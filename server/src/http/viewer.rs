@@ -1,7 +1,7 @@
 //! Identifies the user of a request and guards routes.
 
 use crate::AppState;
-use crate::accounts::{activity, confirm, session};
+use crate::accounts::{activity, session};
 use crate::failure::{Failure, internal};
 use crate::http::browser::client_info;
 use crate::http::current_user::CurrentUser;
@@ -10,7 +10,8 @@ use crate::http::pages;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
-use domain::{Problem, SecurityEvent, Viewer};
+use domain::{Problem, ProblemKind, SecurityEvent, Viewer};
+use http::header;
 use tower_sessions::Session;
 
 /// Middleware that loads the session's user, and renews a session in use. A session whose account was deleted counts as signed out.
@@ -59,10 +60,50 @@ pub(crate) async fn signed_in(request: Request, next: Next) -> Response {
 /// Middleware that admits only users who proved who they are within the last ten minutes. Others are asked for their password first. For
 /// routes behind [`admins`] or [`signed_in`].
 pub(crate) async fn recently_confirmed(request: Request, next: Next) -> Response {
-    if viewer(&request).is_some_and(|viewer| confirm::is_recent(viewer, AppState::now())) {
+    if viewer(&request).is_some_and(|viewer| viewer.has_recent_proof(AppState::now())) {
         return next.run(request).await;
     }
     Redirect::to(&with_next("/sign-in/confirm", return_path(&request).as_deref())).into_response()
+}
+
+/// Middleware in front of changes of how a user signs in. Admits whom [`recently_confirmed`] admits, except sessions that were proved with one
+/// factor although the user has a second one: whoever knows only the password can neither remove that one nor add their own.
+pub(crate) async fn fully_confirmed(State(app): State<AppState>, request: Request, next: Next) -> Response {
+    let Some(current) = viewer(&request).cloned() else { return recently_confirmed(request, next).await };
+    match lacks_second_factor(&app, &current).await {
+        Ok(true) => Redirect::to(&second_confirmation(return_path(&request).as_deref())).into_response(),
+        Ok(false) => recently_confirmed(request, next).await,
+        Err(error) => Failure::from(error).into_response(),
+    }
+}
+
+/// Returns whether a user has a second factor that this session wasn't proved with: an authenticator app, or for admins who are required to
+/// have one, also a passkey.
+async fn lacks_second_factor(app: &AppState, user: &Viewer) -> store::Result<bool> {
+    if user.is_two_factor {
+        return Ok(false);
+    }
+    let ways = store::account::ways(&app.db, user.user_id).await?;
+    Ok(ways.has_totp || (user.is_admin && app.config.require_mfa_for_admins && ways.passkeys > 0))
+}
+
+/// Returns the page on which a user proves a second factor and then returns to `path`.
+fn second_confirmation(path: Option<&str>) -> String {
+    let page = with_next("/sign-in/confirm", path);
+    let separator = if page.contains('?') { '&' } else { '?' };
+    format!("{page}{separator}factor=second")
+}
+
+/// Middleware that admits only users whose address is verified: until then anyone may have created the account, and would keep a way to sign
+/// in that they add to it. Responds to the script of passkeys with JSON.
+pub(crate) async fn verified(State(app): State<AppState>, request: Request, next: Next) -> Response {
+    if viewer(&request).is_none_or(|viewer| viewer.is_verified) {
+        return next.run(request).await;
+    }
+    let message = "Confirm your email address before you add a way to sign in.";
+    let problem = Problem::new(ProblemKind::VerifyEmail, message);
+    let is_json = request.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == "application/json");
+    if is_json { Failure(problem).into_response() } else { pages::problem(&app, request, problem).await }
 }
 
 /// Middleware that admits only admins and responds with 404 to others. That a user tried is a security event. With `REQUIRE_MFA_FOR_ADMINS`,
@@ -94,7 +135,5 @@ async fn missing_factor(app: &AppState, admin: &Viewer, path: Option<&str>) -> s
     if !ways.has_totp && ways.passkeys == 0 {
         return Ok(Some("/settings/security?required=mfa".to_owned()));
     }
-    let page = with_next("/sign-in/confirm", path);
-    let separator = if page.contains('?') { '&' } else { '?' };
-    Ok(Some(format!("{page}{separator}factor=second")))
+    Ok(Some(second_confirmation(path)))
 }

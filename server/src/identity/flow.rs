@@ -4,8 +4,8 @@
 //! replayed, or that another browser brings, is therefore not found.
 
 use super::error::IdentityError;
-use super::id_token::{self, Claims, Expected, TokenError};
-use super::oauth::{self, Request, Tokens};
+use super::id_token::{self, Claims, Expected, TokenError, Verified};
+use super::oauth::{self, Code, Request, Tokens};
 use super::providers::Provider;
 use super::{github, metadata::Endpoints};
 use crate::accounts::identities::ExternalIdentity;
@@ -39,6 +39,14 @@ pub(crate) struct Returned {
     pub issuer: Option<String>,
     /// The value of the cookie.
     pub browser: Option<String>,
+}
+
+/// What a provider has proved.
+pub(crate) struct Proved {
+    /// Who has returned.
+    pub identity: ExternalIdentity,
+    /// Whether the provider says that they have signed in to it again, since the browser was sent there with [`Purpose::Confirm`].
+    pub is_fresh: bool,
 }
 
 /// Returns a random value of 32 bytes in base64url.
@@ -116,7 +124,7 @@ pub(crate) async fn take(
     sign_in_state::take(&app.db, &hash, &provider.config.id, AppState::now()).await
 }
 
-/// Exchanges the code and returns the identity that it proves.
+/// Exchanges the code and returns what it proves.
 ///
 /// # Errors
 /// Returns an error if the provider refused or can't be reached, or what it sent can't be trusted.
@@ -125,9 +133,8 @@ pub(crate) async fn prove(
     provider: &Provider,
     state: &SignInState,
     returned: Returned,
-) -> Result<ExternalIdentity, IdentityError> {
-    let issuer = provider.config.issuer();
-    if returned.issuer.is_some_and(|named| named != issuer) {
+) -> Result<Proved, IdentityError> {
+    if returned.issuer.is_some_and(|named| named != provider.config.issuer_of_redirects()) {
         return Err(IdentityError::refused("the redirect names another issuer"));
     }
     let code = returned.code.ok_or_else(|| {
@@ -135,31 +142,34 @@ pub(crate) async fn prove(
     })?;
     let endpoints = provider.endpoints().await?;
     let redirect = redirect_url(&app.config, &provider.config.id);
-    let code = (code, state.pkce_verifier.clone());
+    let code = Code { code, pkce_verifier: state.pkce_verifier.clone() };
     let tokens = oauth::exchange(&provider.config, &endpoints, &redirect, &provider.fetcher, code).await?;
-    let claims = match &provider.config.protocol {
+    let Verified { claims, is_fresh } = match &provider.config.protocol {
         IdentityProtocol::GitHub { api_url, .. } => {
-            github::load_user(&provider.fetcher, api_url, &tokens.access_token).await?
+            let claims = github::load_user(&provider.fetcher, api_url, &tokens.access_token).await?;
+            // GitHub doesn't say when its user has signed in.
+            Verified { claims, is_fresh: false }
         }
-        IdentityProtocol::OpenIdConnect { .. } => claims(provider, &endpoints, state, &tokens).await?,
+        IdentityProtocol::OpenIdConnect { .. } => verified(provider, &endpoints, state, &tokens).await?,
     };
-    Ok(ExternalIdentity {
+    let identity = ExternalIdentity {
         label: provider.config.label.clone(),
-        issuer: issuer.to_owned(),
-        is_email_verified: claims.is_email_verified(),
+        issuer: provider.config.issuer().to_owned(),
+        is_email_verified: claims.is_email_verified,
         subject: claims.sub,
         email: claims.email,
         name: claims.name.unwrap_or_default(),
-    })
+    };
+    Ok(Proved { identity, is_fresh })
 }
 
 /// Verifies the ID token. An address that it lacks is asked for.
-async fn claims(
+async fn verified(
     provider: &Provider,
     endpoints: &Endpoints,
     state: &SignInState,
     tokens: &Tokens,
-) -> Result<Claims, IdentityError> {
+) -> Result<Verified, IdentityError> {
     let token = tokens.id_token.as_ref().ok_or_else(|| IdentityError::refused("there is no ID token"))?;
     let expected = Expected {
         issuer: provider.config.issuer(),
@@ -173,7 +183,7 @@ async fn claims(
         // The issuer may have changed its keys.
         verified = id_token::verify(token, &provider.keys(false).await?, &expected);
     }
-    let mut claims = verified.map_err(|error| match error {
+    let Verified { mut claims, is_fresh } = verified.map_err(|error| match error {
         TokenError::UnknownKey => IdentityError::refused("the ID token is signed by an unknown key"),
         TokenError::Invalid(reason) => IdentityError::refused(format!("the ID token isn't valid: {reason}")),
     })?;
@@ -186,7 +196,7 @@ async fn claims(
         }
         claims = Claims { name: claims.name.or_else(|| more.name.clone()), ..more };
     }
-    Ok(claims)
+    Ok(Verified { claims, is_fresh })
 }
 
 #[cfg(test)]

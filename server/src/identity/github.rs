@@ -4,7 +4,6 @@ use super::error::IdentityError;
 use super::fetch::Fetcher;
 use super::id_token::Claims;
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 #[derive(Deserialize)]
 struct User {
@@ -26,18 +25,17 @@ struct Email {
 pub(super) async fn load_user(fetcher: &Fetcher, api_url: &str, token: &str) -> Result<Claims, IdentityError> {
     let user: User = fetcher.json(&format!("{api_url}/user"), Some(token)).await?;
     let emails: Vec<Email> = fetcher.json(&format!("{api_url}/user/emails"), Some(token)).await?;
-    let claims = json!({
-        "sub": user.id.to_string(),
-        "name": user.name.filter(|name| !name.is_empty()).unwrap_or(user.login),
-        "email": primary(emails),
-        "email_verified": true,
-    });
-    serde_json::from_value::<Claims>(claims).map_err(|error| IdentityError::refused(error.to_string()))
+    Ok(Claims {
+        sub: user.id.to_string(),
+        email: primary(emails),
+        is_email_verified: true,
+        name: Some(user.name.filter(|name| !name.is_empty()).unwrap_or(user.login)),
+    })
 }
 
 /// Returns the primary address, if it is verified.
-fn primary(emails: Vec<Email>) -> Option<Value> {
-    emails.into_iter().find(|email| email.primary && email.verified).map(|email| Value::String(email.email))
+fn primary(emails: Vec<Email>) -> Option<String> {
+    emails.into_iter().find(|email| email.primary && email.verified).map(|email| email.email)
 }
 
 #[cfg(test)]
@@ -48,7 +46,7 @@ mod tests {
     fn only_a_verified_primary_address_counts() {
         let email = |email: &str, primary, verified| Email { email: email.to_owned(), primary, verified };
         let both = vec![email("other@example.com", false, true), email("ann@example.com", true, true)];
-        assert_eq!(primary(both), Some(json!("ann@example.com")));
+        assert_eq!(primary(both), Some("ann@example.com".to_owned()));
         assert_eq!(primary(vec![email("a@example.com", false, true), email("ann@example.com", true, false)]), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode, decode_header};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 
@@ -28,18 +28,25 @@ pub(super) struct Claims {
     pub sub: String,
     #[serde(default)]
     pub email: Option<String>,
-    /// Some issuers send a text.
-    #[serde(default)]
-    pub(super) email_verified: Option<Value>,
+    /// Whether the issuer has verified the address.
+    #[serde(default, rename = "email_verified", deserialize_with = "is_true")]
+    pub is_email_verified: bool,
     #[serde(default)]
     pub name: Option<String>,
 }
 
-impl Claims {
-    /// Returns whether the issuer has verified the address.
-    pub(super) fn is_email_verified(&self) -> bool {
-        self.email_verified.as_ref().is_some_and(|value| *value == Value::Bool(true) || value.as_str() == Some("true"))
-    }
+/// What a verified token proves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Verified {
+    pub claims: Claims,
+    /// Whether the issuer says that the user has proved to it who they are since [`Expected::since`].
+    pub is_fresh: bool,
+}
+
+/// Reads a boolean, which some issuers send as a text. Anything else is false.
+fn is_true<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    Ok(value == Value::Bool(true) || value.as_str() == Some("true"))
 }
 
 /// Why a token isn't accepted.
@@ -78,8 +85,8 @@ enum Audience {
     Many(Vec<String>),
 }
 
-/// Verifies a token and returns what it says about its user.
-pub(super) fn verify(token: &str, keys: &[Jwk], expected: &Expected<'_>) -> Result<Claims, TokenError> {
+/// Verifies a token and returns what it proves about its user.
+pub(super) fn verify(token: &str, keys: &[Jwk], expected: &Expected<'_>) -> Result<Verified, TokenError> {
     // An unknown algorithm, such as "none", can't be parsed.
     let header = decode_header(token)?;
     if !matches!(header.alg, Algorithm::RS256 | Algorithm::ES256 | Algorithm::EdDSA) {
@@ -94,7 +101,8 @@ pub(super) fn verify(token: &str, keys: &[Jwk], expected: &Expected<'_>) -> Resu
     validation.validate_exp = false;
     let checked = decode::<Checked>(token, &DecodingKey::from_jwk(key)?, &validation)?.claims;
     check(&checked, expected).map_err(|reason| TokenError::Invalid(reason.to_owned()))?;
-    Ok(checked.claims)
+    let is_fresh = is_proved_since(&checked, expected) == Some(true);
+    Ok(Verified { claims: checked.claims, is_fresh })
 }
 
 /// Returns the key that a token names, or if it names none, the only one of its algorithm.
@@ -122,6 +130,13 @@ fn is_for(key: &Jwk, algorithm: Algorithm) -> bool {
     is_kind && signs && named.is_none_or(|name| name == format!("{algorithm:?}"))
 }
 
+/// Returns whether the user has proved to the issuer who they are since the expected time; `None` if the issuer doesn't say, or no time is
+/// expected.
+fn is_proved_since(token: &Checked, expected: &Expected<'_>) -> Option<bool> {
+    let (since, at) = (expected.since?, token.auth_time?);
+    Some(at.saturating_add(LEEWAY.whole_seconds()) >= since.unix_timestamp())
+}
+
 fn check(token: &Checked, expected: &Expected<'_>) -> Result<(), &'static str> {
     let (now, leeway) = (expected.now.unix_timestamp(), LEEWAY.whole_seconds());
     let audiences = match &token.aud {
@@ -143,9 +158,7 @@ fn check(token: &Checked, expected: &Expected<'_>) -> Result<(), &'static str> {
     if token.nonce.as_deref() != Some(expected.nonce) {
         return Err("its nonce is wrong");
     }
-    if let (Some(since), Some(at)) = (expected.since, token.auth_time)
-        && at.saturating_add(leeway) < since.unix_timestamp()
-    {
+    if is_proved_since(token, expected) == Some(false) {
         return Err("the user hasn't signed in to the issuer again");
     }
     if token.claims.sub.is_empty() || token.claims.sub.len() > MAX_SUBJECT {
@@ -172,12 +185,16 @@ mod tests {
     }
 
     fn checked_with(change: &[(&str, Value)], expected: &Expected<'_>) -> Result<(), &'static str> {
+        check(&token(change), expected)
+    }
+
+    fn token(change: &[(&str, Value)]) -> Checked {
         let now = NOW.unix_timestamp();
         let mut claims = json!({"sub": "1", "aud": "app", "exp": now + 60, "iat": now, "nonce": "n"});
         for (name, value) in change {
             claims[*name] = value.clone();
         }
-        check(&serde_json::from_value(claims).unwrap(), expected)
+        serde_json::from_value(claims).unwrap()
     }
 
     #[test]
@@ -217,6 +234,10 @@ mod tests {
         assert!(at(NOW).is_ok() && at(NOW - LEEWAY).is_ok());
         assert!(at(NOW - LEEWAY - Duration::SECOND).is_err());
         assert_eq!(checked_with(&[], &expected), Ok(()), "an issuer that doesn't say");
+        let says_now = token(&[("auth_time", json!(NOW.unix_timestamp()))]);
+        assert_eq!(is_proved_since(&says_now, &expected), Some(true));
+        assert_eq!(is_proved_since(&says_now, &EXPECTED), None, "a sign-in expects no time");
+        assert_eq!(is_proved_since(&token(&[]), &expected), None);
     }
 
     #[test]
@@ -230,8 +251,10 @@ mod tests {
             (Value::Null, false),
         ] {
             let claims: Claims = serde_json::from_value(json!({"sub": "1", "email_verified": value})).unwrap();
-            assert_eq!(claims.is_email_verified(), is_verified, "{value}");
+            assert_eq!(claims.is_email_verified, is_verified, "{value}");
         }
+        let claims: Claims = serde_json::from_value(json!({"sub": "1"})).unwrap();
+        assert!(!claims.is_email_verified);
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(super) struct Endpoints {
     pub userinfo: Option<String>,
     #[serde(default)]
     token_endpoint_auth_methods_supported: Vec<String>,
+    #[serde(default)]
+    claims_supported: Vec<String>,
 }
 
 impl Endpoints {
@@ -49,17 +51,20 @@ impl Endpoints {
             keys: None,
             userinfo: None,
             token_endpoint_auth_methods_supported: vec!["client_secret_post".to_owned()],
+            claims_supported: Vec::new(),
         }
     }
 
-    /// Checks that the document is the issuer's own, and that nothing is sent unencrypted.
+    /// Checks that the document is the issuer's own, and that nothing is sent unencrypted, except on this machine to an issuer that is on it.
+    /// An issuer elsewhere can't make the server call a service of this machine.
     fn check(&self, issuer: &str) -> Result<(), IdentityError> {
         if self.issuer != issuer {
             let found = &self.issuer;
             return Err(IdentityError::refused(format!("the issuer calls itself {found:?}, not {issuer:?}")));
         }
         let keys = self.keys.as_ref().ok_or_else(|| IdentityError::refused("the issuer has no jwks_uri"))?;
-        let is_safe = |url: &String| url.starts_with("https://") || (url.starts_with("http://") && is_loopback(url));
+        let is_local = |url: &str| url.starts_with("http://") && is_loopback(url);
+        let is_safe = |url: &String| url.starts_with("https://") || (is_local(issuer) && is_local(url));
         let all = [&self.authorize, &self.token, keys];
         match all.into_iter().chain(&self.userinfo).all(is_safe) {
             true => Ok(()),
@@ -70,6 +75,11 @@ impl Endpoints {
     /// Returns whether the client's secret is sent in the body. Every known issuer accepts it there if it says so.
     pub(super) fn takes_secret_in_body(&self) -> bool {
         self.token_endpoint_auth_methods_supported.iter().any(|method| method == "client_secret_post")
+    }
+
+    /// Returns whether the issuer promises to say when a user has signed in to it.
+    pub(super) fn says_when(&self) -> bool {
+        self.claims_supported.iter().any(|claim| claim == "auth_time")
     }
 }
 
@@ -106,8 +116,15 @@ mod tests {
     fn only_the_issuers_own_safe_endpoints_are_used() {
         assert!(endpoints(&[]).check("https://id.example").is_ok());
         assert!(endpoints(&[]).check("https://id.example/").is_err(), "the issuer must be exactly equal");
-        let local = [("token_endpoint", json!("http://127.0.0.1:9000/token"))];
-        assert!(endpoints(&local).check("https://id.example").is_ok());
+        let urls = ["authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint"];
+        let local = urls.map(|name| (name, json!("http://127.0.0.1:9000/x")));
+        let issuer = "http://localhost:9000";
+        let of_this_machine = [&local[..], &[("issuer", json!(issuer))]].concat();
+        assert!(endpoints(&of_this_machine).check(issuer).is_ok());
+        for change in local {
+            let refused = endpoints(std::slice::from_ref(&change)).check("https://id.example");
+            assert!(refused.is_err(), "an issuer elsewhere calls this machine: {change:?}");
+        }
         for (name, value) in [
             ("issuer", json!("https://evil.example")),
             ("token_endpoint", json!("http://id.example/token")),
@@ -126,5 +143,13 @@ mod tests {
         assert!(takes(json!(["client_secret_basic", "client_secret_post"])));
         assert!(!takes(json!(["client_secret_basic"])) && !endpoints(&[]).takes_secret_in_body());
         assert!(Endpoints::of_github("https://github.com").takes_secret_in_body());
+    }
+
+    #[test]
+    fn an_issuer_promises_to_say_when_a_user_has_signed_in() {
+        assert!(endpoints(&[("claims_supported", json!(["sub", "auth_time"]))]).says_when());
+        // Google's document has claims, but not this one.
+        assert!(!endpoints(&[("claims_supported", json!(["sub", "email"]))]).says_when());
+        assert!(!endpoints(&[]).says_when() && !Endpoints::of_github("https://github.com").says_when());
     }
 }

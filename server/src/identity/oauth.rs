@@ -46,6 +46,13 @@ type Client = oauth2::Client<
     EndpointSet,
 >;
 
+/// The code that a browser has returned with.
+pub(super) struct Code {
+    pub code: String,
+    /// The secret that it must be exchanged with.
+    pub pkce_verifier: String,
+}
+
 /// What a code was exchanged for.
 pub(super) struct Tokens {
     pub access_token: String,
@@ -103,10 +110,11 @@ pub(super) async fn exchange(
     endpoints: &Endpoints,
     redirect: &str,
     fetcher: &Fetcher,
-    (code, verifier): (String, String),
+    Code { code, pkce_verifier }: Code,
 ) -> Result<Tokens, IdentityError> {
     let client = client(provider, endpoints, redirect)?;
-    let request = client.exchange_code(AuthorizationCode::new(code)).set_pkce_verifier(PkceCodeVerifier::new(verifier));
+    let request = client.exchange_code(AuthorizationCode::new(code));
+    let request = request.set_pkce_verifier(PkceCodeVerifier::new(pkce_verifier));
     let response = request.request_async(fetcher).await.map_err(|error| match error {
         RequestTokenError::Request(error) => IdentityError::from(error),
         RequestTokenError::ServerResponse(response) => {

@@ -66,6 +66,11 @@ impl Provider {
         Ok(self.keys.store(load_keys(&self.fetcher, url).await?))
     }
 
+    /// Returns whether the provider is known to say when a user has signed in to it, so that it can confirm who they are.
+    pub(crate) fn says_when(&self) -> bool {
+        self.endpoints.latest().is_some_and(|endpoints| endpoints.says_when())
+    }
+
     /// Returns the origins of the pages that a browser is sent to, as far as they are known.
     fn origins(&self) -> impl Iterator<Item = String> {
         let authorize = self.endpoints.latest().map(|endpoints| endpoints.authorize.clone());

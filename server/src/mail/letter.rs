@@ -79,6 +79,8 @@ templates! {
     new_browser "new_browser.txt" "new_browser.html"
     factor_added "factor_added.txt" "factor_added.html"
     factor_removed "factor_removed.txt" "factor_removed.html"
+    wrong_codes "wrong_codes.txt" "wrong_codes.html"
+    recovery_code_used "recovery_code_used.txt" "recovery_code_used.html"
     account_deleted "account_deleted.txt" "account_deleted.html"
 }
 
@@ -104,6 +106,8 @@ fn templates_of(mail: &Mail) -> (Template, Template) {
         Mail::NewBrowser { .. } => (new_browser::text, new_browser::html),
         Mail::FactorAdded { .. } => (factor_added::text, factor_added::html),
         Mail::FactorRemoved { .. } => (factor_removed::text, factor_removed::html),
+        Mail::WrongCodes { .. } => (wrong_codes::text, wrong_codes::html),
+        Mail::RecoveryCodeUsed { .. } => (recovery_code_used::text, recovery_code_used::html),
         Mail::AccountDeleted => (account_deleted::text, account_deleted::html),
     }
 }
@@ -160,6 +164,10 @@ impl<'a> Letter<'a> {
             Mail::FactorAdded { factor, at } | Mail::FactorRemoved { factor, at } => {
                 Self { message: one_line(factor), moment: moment(*at), link: page("/settings/security"), ..letter }
             }
+            Mail::WrongCodes { at } => Self { moment: moment(*at), link: page("/settings/security"), ..letter },
+            Mail::RecoveryCodeUsed { left, at } => {
+                Self { message: codes_left(*left), moment: moment(*at), link: page("/settings/security"), ..letter }
+            }
             Mail::AccountDeleted => letter,
         })
     }
@@ -206,6 +214,15 @@ fn without_gaps(text: &str) -> String {
 /// Joins all lines of a text, because a subject has only one.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Says how many recovery codes are left.
+fn codes_left(left: i64) -> String {
+    match left {
+        0 => "No code is left: make new ones.".to_owned(),
+        1 => "1 code is left.".to_owned(),
+        left => format!("{left} codes are left."),
+    }
 }
 
 /// Formats a day as in "3 March 2026", in UTC.

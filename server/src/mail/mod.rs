@@ -97,6 +97,17 @@ pub(crate) enum Mail {
         #[serde(with = "time::serde::rfc3339")]
         at: OffsetDateTime,
     },
+    /// Several wrong codes of the second factor were entered in a day.
+    WrongCodes {
+        #[serde(with = "time::serde::rfc3339")]
+        at: OffsetDateTime,
+    },
+    /// A recovery code was used; so many are left.
+    RecoveryCodeUsed {
+        left: i64,
+        #[serde(with = "time::serde::rfc3339")]
+        at: OffsetDateTime,
+    },
     /// The account was deleted.
     AccountDeleted,
 }
@@ -161,6 +172,7 @@ impl Mail {
             Self::GraceOver { until, .. } => format!("mail:grace_over:{about}:{}", until.unix_timestamp()),
             Self::PlanEnded { .. } => format!("mail:plan_ended:{about}"),
             Self::Alert { is_over, .. } => format!("mail:alert:{about}:{is_over}"),
+            Self::WrongCodes { at } => format!("mail:wrong_codes:{about}:{}", at.date()),
             Self::VerifyEmail { .. }
             | Self::ResetPassword { .. }
             | Self::PasswordChanged { .. }
@@ -174,6 +186,7 @@ impl Mail {
             | Self::NewBrowser { .. }
             | Self::FactorAdded { .. }
             | Self::FactorRemoved { .. }
+            | Self::RecoveryCodeUsed { .. }
             | Self::AccountDeleted => return None,
         })
     }

@@ -27,6 +27,8 @@ pub(crate) fn all() -> Vec<(&'static str, Mail)> {
         ("new_browser", Mail::NewBrowser { user_agent: USER_AGENT.to_owned(), at }),
         ("factor_added", Mail::FactorAdded { factor: "The passkey \"Laptop\"".to_owned(), at }),
         ("factor_removed", Mail::FactorRemoved { factor: "An authenticator app".to_owned(), at }),
+        ("wrong_codes", Mail::WrongCodes { at }),
+        ("recovery_code_used", Mail::RecoveryCodeUsed { left: 9, at }),
         ("account_deleted", Mail::AccountDeleted),
         ("trial_ending", Mail::TrialEnding { plan: plan(), at, price: "$20 a month".to_owned() }),
         ("payment_failed", Mail::PaymentFailed { plan: plan(), until: at }),

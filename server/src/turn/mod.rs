@@ -151,7 +151,7 @@ async fn start(
     let history_cut = request.prompt.history_cut;
     // Rendered before anything is reserved, because a hold that isn't confirmed soon lapses.
     let html = render_message(app, &request.prompt.text).await;
-    let text = html.is_none().then(|| request.prompt.text.clone()).unwrap_or_default();
+    let text = if html.is_none() { request.prompt.text.clone() } else { String::new() };
     // Admit.
     let caps = caps(app, &context, request.models());
     let Some(reservation) = admit(app, &mut request, caps).await? else { return Ok(None) };

@@ -1,5 +1,7 @@
 //! `TestApp`: a server with its own database, and its users.
 
+use crate::database::TestDatabase;
+use crate::settings::{self, env};
 use crate::visitor::TestClient;
 use fakes::{FakeProvider, FakeStripe, WEBHOOK_SECRET};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -11,26 +13,11 @@ use server::Config;
 use server::cli::Command;
 use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use std::collections::HashMap;
-use std::str::FromStr;
 use std::sync::{Arc, LazyLock};
 use time::OffsetDateTime;
-use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-
-#[allow(clippy::disallowed_methods, reason = "./dev passes the database URLs in the environment")]
-fn env(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} isn't set: run the tests with ./dev test"))
-}
-
-/// Returns the database URL of the tables' owner. Without one, the tests run as the owner alone.
-#[allow(clippy::disallowed_methods, reason = "./dev passes the database URLs in the environment")]
-pub fn owner_url() -> String {
-    std::env::var("MIGRATE_DATABASE_URL").unwrap_or_else(|_| env("DATABASE_URL"))
-}
 
 /// HTTP client for requests that need no cookies. It pools no connections, because a pooled connection would belong to the runtime of the
 /// test that opened it.
@@ -39,18 +26,8 @@ pub static HTTP: LazyLock<Client> = LazyLock::new(|| {
     builder.build().unwrap()
 });
 
-/// Returns whether `./dev test --long` requested long tests at their full length.
-#[allow(clippy::disallowed_methods, reason = "./dev requests long runs through the environment")]
-pub fn is_long() -> bool {
-    std::env::var_os("QUOTIENT_TEST_LONG").is_some()
-}
-
 /// The password of every user that [`TestApp`] signs up.
 pub const PASSWORD: &str = "correct horse";
-
-/// Settings without the limits that most tests would otherwise reach: they aren't about what one address may do in a minute, or what the
-/// whole deployment may spend.
-const UNLIMITED: [(&str, &str); 2] = [("GLOBAL_DAILY_SPEND_USD", "none"), ("API_REQUESTS_PER_MINUTE", "1000000")];
 
 /// A running server with its database, Redis, fake provider and Stripe simulator.
 pub struct TestApp {
@@ -65,48 +42,9 @@ pub struct TestApp {
     pub redis: redis::aio::MultiplexedConnection,
     /// The server's configuration, reused to start further servers on the same databases.
     pub config: Config,
+    pub database: TestDatabase,
     stop: CancellationToken,
     running: JoinHandle<anyhow::Result<()>>,
-}
-
-/// Parses a configuration from names and values, as from the environment. The last value of a name wins.
-pub fn config(pairs: &[(&str, &str)]) -> Config {
-    let pairs: HashMap<String, String> = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    Config::read(pairs).unwrap()
-}
-
-/// The catalogue of most tests: models that never think, with prices that differ by model, so that tests don't change with the seed.
-/// `providers/seed.rs` tests the seed itself, on a database without this.
-const CATALOGUE: &str = "
-    update model set enabled = false, sort = sort + 20
-    where model in ('claude-haiku-5-5', 'claude-sonnet-5-5', 'claude-opus-5-5', 'gpt-6-luna', 'gpt-6.1-terra', 'gpt-6.1-sol');
-    delete from plan_model where model in (select model from model where sort > 20);
-    update model set enabled = true, sort = old.sort, thinking = 'none', efforts = '{}', min_cacheable = null, ends_at = null
-    from (values ('claude-sonnet-4-6', 1), ('claude-haiku-4-5', 2), ('claude-opus-4-7', 3), ('gpt-5.4-mini', 4), ('gpt-5.4', 5),
-                 ('gpt-5-mini', 6), ('gpt-4o-mini', 7), ('demo', 8)) as old (model, sort)
-    where old.model = model.model";
-
-/// Names of the template databases with all migrations applied, created once: with the test catalogue, and with the seed. Each test's
-/// database is a copy of one.
-static TEMPLATE: OnceCell<String> = OnceCell::const_new();
-static SEEDED: OnceCell<String> = OnceCell::const_new();
-
-async fn template(options: PgConnectOptions, catalogue: &'static str) -> String {
-    let name = format!("template_{}", Uuid::new_v4().simple());
-    create_database(&options, &name, "template0").await;
-    let pool = PgPoolOptions::new().max_connections(1).connect_with(options.database(&name)).await.unwrap();
-    store::migrate(&(&pool).into()).await.unwrap();
-    sqlx::raw_sql(catalogue).execute(&pool).await.unwrap();
-    // Postgres can't copy a database that has open connections.
-    pool.close().await;
-    name
-}
-
-async fn create_database(options: &PgConnectOptions, name: &str, template: &str) {
-    let admin = PgPoolOptions::new().max_connections(1).connect_with(options.clone()).await.unwrap();
-    let sql = format!("create database {name} template {template}");
-    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&admin).await.unwrap();
-    admin.close().await;
 }
 
 impl TestApp {
@@ -122,63 +60,26 @@ impl TestApp {
 
     /// Starts a deployment with additional settings and a changed configuration.
     pub async fn with_config(more: &[(&str, &str)], change: impl FnOnce(&mut Config)) -> Self {
-        let options = PgConnectOptions::from_str(&owner_url()).unwrap();
-        let template = TEMPLATE.get_or_init(|| template(options, CATALOGUE)).await;
-        Self::on(template, more, change).await
+        Self::on(TestDatabase::with_test_catalogue().await, more, change).await
     }
 
     /// Starts a deployment with the models and prices of the migrations.
     pub async fn seeded() -> Self {
-        let options = PgConnectOptions::from_str(&owner_url()).unwrap();
-        let template = SEEDED.get_or_init(|| template(options, "select 1")).await;
-        Self::on(template, &[], |_| {}).await
+        Self::on(TestDatabase::seeded().await, &[], |_| {}).await
     }
 
-    /// Starts a deployment on a copy of a template database.
-    async fn on(template: &str, more: &[(&str, &str)], change: impl FnOnce(&mut Config)) -> Self {
+    /// Starts a deployment on a new database.
+    async fn on(database: TestDatabase, more: &[(&str, &str)], change: impl FnOnce(&mut Config)) -> Self {
         server::telemetry::tls();
-        let (base, name) = (env("DATABASE_URL"), format!("test_{}", Uuid::new_v4().simple()));
-        let options = PgConnectOptions::from_str(&owner_url()).unwrap();
-        create_database(&options, &name, template).await;
-        let db = PgPoolOptions::new().max_connections(4).connect_with(options.database(&name)).await.unwrap();
+        let db = database.connect().await;
         let provider = FakeProvider::start(([127, 0, 0, 1], 0).into()).await.unwrap();
         let stripe = FakeStripe::start(([127, 0, 0, 1], 0).into(), None).await.unwrap();
-        let stripe_url = stripe.url();
-        let secret = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-        let (head, _) = base.rsplit_once('/').unwrap();
-        let (database_url, redis_url) = (format!("{head}/{name}"), env("REDIS_URL"));
-        let (anthropic, openai) = (provider.url(), format!("{}/v1", provider.url()));
-        let site = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/site");
-        let mut pairs = vec![
-            ("DATABASE_URL", database_url.as_str()),
-            ("REDIS_URL", redis_url.as_str()),
-            ("LISTEN_ADDR", "127.0.0.1:0"),
-            ("SECRET_KEY", secret.as_str()),
-            ("SITE_ROOT", site),
-            ("ANTHROPIC_API_KEY", "test-key"),
-            ("ADMIN_EMAILS", "admin@example.com"),
-            ("STRIPE_SECRET_KEY", "sk_test_fake"),
-            ("STRIPE_WEBHOOK_SECRET", WEBHOOK_SECRET),
-            ("STRIPE_BASE_URL", stripe_url.as_str()),
-            ("GLOBAL_DAILY_SPEND_USD", "none"),
-            ("API_REQUESTS_PER_MINUTE", "1000000"),
-        ];
-        pairs.extend(UNLIMITED);
-        // Without Anthropic's key there is no other, so that the demo model answers.
-        if !more.contains(&("ANTHROPIC_API_KEY", "")) {
-            pairs.extend([
-                ("ANTHROPIC_BASE_URL", anthropic.as_str()),
-                ("OPENAI_API_KEY", "test-key"),
-                ("OPENAI_BASE_URL", openai.as_str()),
-            ]);
-        }
-        pairs.extend_from_slice(more);
-        let mut config = config(&pairs);
+        let mut config = settings::of_fakes(&database.url(), &provider, &stripe, more);
         change(&mut config);
-        let redis = redis::Client::open(redis_url).unwrap().get_multiplexed_async_connection().await.unwrap();
+        let redis = redis::Client::open(env("REDIS_URL")).unwrap().get_multiplexed_async_connection().await.unwrap();
         let (url, stop, running) = start(config.clone()).await;
         stripe.set_webhook(&format!("{url}/stripe/webhook"), WEBHOOK_SECRET);
-        Self { url, store: (&db).into(), db, provider, stripe, redis, config, stop, running }
+        Self { url, store: (&db).into(), db, provider, stripe, redis, config, database, stop, running }
     }
 
     /// Refreshes the usage report, as the server does once a minute.
@@ -234,7 +135,8 @@ impl TestApp {
         let sql = "select user_id from account where lower(email) = lower($1)";
         let user: Uuid = sqlx::query_scalar(sql).bind(email).fetch_one(&self.db).await.unwrap();
         let (subject, now) = (self.subject_of(email), OffsetDateTime::now_utc());
-        assert!(store::account::mark_verified(&self.store, user.into(), email, &subject, now).await.unwrap());
+        let verified = store::account::mark_verified(&self.store, user.into(), email, &subject, now).await.unwrap();
+        assert_ne!(verified, store::account::Verified::OtherAddress, "{email}");
     }
 
     /// Returns the subject of a verified address.
@@ -257,59 +159,6 @@ impl TestApp {
         self.stop.cancel();
         (&mut self.running).await.unwrap().unwrap();
         self
-    }
-
-    /// Terminates all connections to the database and refuses new ones. Returns a connection that can allow them again, and the
-    /// database's name.
-    pub async fn shut_database(&self) -> (PgPool, String) {
-        let name = self.config.database_url.rsplit_once('/').unwrap().1.to_owned();
-        let options = PgConnectOptions::from_str(&owner_url()).unwrap();
-        let admin = PgPoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
-        sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
-            "alter database {name} allow_connections false;
-             select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'"
-        )))
-        .execute(&admin)
-        .await
-        .unwrap();
-        (admin, name)
-    }
-
-    /// Starts a server of this deployment as a separate process, with additional settings, and waits until it listens.
-    pub async fn process(&self, more: &[(&str, &str)]) -> Process {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let (addr, config) = (format!("127.0.0.1:{port}"), &self.config);
-        let key = hex::encode(config.secret_key);
-        let child = std::process::Command::new(env!("CARGO_BIN_EXE_quotient"))
-            .env_clear()
-            .env("DATABASE_URL", &config.database_url)
-            .env("REDIS_URL", config.redis_url.as_deref().unwrap())
-            .env("LISTEN_ADDR", &addr)
-            .env("SECRET_KEY", key)
-            .env("ANTHROPIC_API_KEY", "test-key")
-            .env("ANTHROPIC_BASE_URL", self.provider.url())
-            .env("OPENAI_API_KEY", "test-key")
-            .env("OPENAI_BASE_URL", format!("{}/v1", self.provider.url()))
-            .env("GLOBAL_DAILY_SPEND_USD", "none")
-            .env("API_REQUESTS_PER_MINUTE", "1000000")
-            .env("RUST_LOG", "off")
-            .envs(UNLIMITED)
-            .envs(more.iter().copied())
-            .spawn()
-            .unwrap();
-        let process = Process { child, url: format!("http://{addr}") };
-        let began = std::time::Instant::now();
-        while reqwest::get(format!("{}/healthz", process.url)).await.is_err() {
-            assert!(began.elapsed().as_secs() < 120, "the process doesn't listen after 120 s");
-            tokio::task::yield_now().await;
-        }
-        process
-    }
-
-    /// Stops the server as SIGTERM would, and waits for it to finish.
-    pub async fn shutdown(self) {
-        self.stop.cancel();
-        self.running.await.unwrap().unwrap();
     }
 
     /// Sets a user's plan directly in the database.
@@ -419,48 +268,6 @@ impl TestApp {
         tokio::time::timeout(std::time::Duration::from_secs(120), waiting)
             .await
             .unwrap_or_else(|_| panic!("not true after 120 s: {sql}"));
-    }
-}
-
-/// A server in a separate process, killed on drop.
-pub struct Process {
-    child: std::process::Child,
-    pub url: String,
-}
-
-impl Process {
-    /// Sends a signal, given as `kill` takes it (`-TERM`).
-    pub fn signal(&self, name: &str) {
-        let done = std::process::Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
-        assert!(done.success());
-    }
-
-    /// Returns the processor time that the process has used, in ticks of the system (mostly 10 ms).
-    pub fn cpu_ticks(&self) -> u64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        // The fields after the command's name, which may contain spaces: proc(5) counts utime as the 14th and stime as the 15th.
-        let (_, fields) = stat.rsplit_once(')').unwrap();
-        fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
-    }
-
-    /// Waits up to 120 s for the process to exit. Returns its exit code, or `None` if a signal killed it.
-    pub async fn ended(mut self) -> Option<i32> {
-        let waiting = async {
-            loop {
-                if let Some(status) = self.child.try_wait().unwrap() {
-                    return status.code();
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(std::time::Duration::from_secs(120), waiting).await.expect("the process exits")
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -1,6 +1,7 @@
 //! Crash recovery: the process is killed at named points, and another server finishes its work exactly once.
 
-use crate::app::{Process, TestApp};
+use crate::app::TestApp;
+use crate::process::Process;
 use crate::visitor::{TestClient, events};
 use http::StatusCode;
 use serde_json::json;
@@ -184,7 +185,7 @@ async fn postgres_failure_before_writing_or_recording_loses_nothing() {
     let ann = app.user("ann@example.com").await;
     let running = ann.send_message("{{words:8}}{{hold:4}}").await;
     assert_eq!(running.status(), StatusCode::OK);
-    let (admin, name) = app.shut_database().await;
+    let (admin, name) = app.database.shut().await;
     let response = ann.send_message("{{words:1}}").await;
     assert!(response.status().is_server_error(), "{}", response.status());
     assert_eq!(app.provider.served_calls().len(), 1, "no provider call for a message that isn't written");

@@ -128,7 +128,7 @@ async fn render_stale(state: &PageState, viewer: &Viewer, rows: &[StoredMessage]
     }
     // Old messages may be long, and all of a page's may be stale after an upgrade.
     let report = Arc::clone(&state.report);
-    let rendering = move || stale.iter().filter_map(|message| render(&report, message)).collect::<Vec<_>>();
+    let rendering = move || stale.iter().filter_map(|message| render(&*report, message)).collect::<Vec<_>>();
     let rendered = match tokio::task::spawn_blocking(rendering).await {
         Ok(rendered) => rendered,
         Err(error) => {

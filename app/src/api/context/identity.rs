@@ -23,6 +23,7 @@ pub(super) async fn connections(state: &PageState, user: &Viewer) -> Result<Vec<
             provider: button(provider),
             connected_at: identity.map(|identity| identity.created_at),
             email: identity.and_then(|identity| identity.email.clone()),
+            says_when: provider.says_when,
         }
     };
     Ok(state.identity_providers.iter().map(connection).collect())

@@ -8,8 +8,6 @@ use crate::view::security::{Activity, SecurityView, SessionView};
 use domain::Viewer;
 use time::Duration;
 
-/// Maximum age of a proof of identity that a sensitive change accepts, as in the server's `confirm`.
-const RECENT: Duration = Duration::minutes(10);
 /// Maximum number of events on the page.
 const EVENTS: usize = 50;
 
@@ -49,7 +47,7 @@ pub(crate) async fn factors_of(state: &PageState, user: &Viewer) -> Result<Facto
     let passkeys = store::passkey::list(&state.db, user.user_id).await.map_err(fail)?;
     Ok(FactorsView {
         has_password: ways.has_password,
-        is_recent: user.authenticated_at.is_some_and(|at| (state.now)() - at <= RECENT),
+        is_recent: user.has_recent_proof((state.now)()),
         connections: connections(state, user).await?,
         has_totp: ways.has_totp,
         recovery_codes: store::recovery_code::count_left(&state.db, user.user_id).await.map_err(fail)?,

@@ -100,11 +100,11 @@ fn key_in_box(chat: &Rc<Chat>, event: &PageEvent) {
     let Some(key) = event.key().filter(|key| !key.is_composing) else { return };
     match key {
         // On-screen keyboards have no Shift+Enter, so there Enter begins a new line.
-        Key { ref name, shift: false, command, .. } if name == "Enter" => {
-            if command || !dom::matches_media("(pointer: coarse)") {
-                event.prevent();
-                chat.send();
-            }
+        Key { ref name, shift: false, command, .. }
+            if name == "Enter" && (command || !dom::matches_media("(pointer: coarse)")) =>
+        {
+            event.prevent();
+            chat.send();
         }
         Key { ref name, shift: false, command: false, .. } if name == "ArrowUp" && chat.composer.text().is_empty() => {
             if let Some(text) = last_message(chat) {

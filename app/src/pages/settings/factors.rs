@@ -1,5 +1,6 @@
 //! The sections of `/settings/security` about passkeys, the authenticator app and recovery codes.
 
+use super::{ConfirmFirst, is_verified};
 use crate::components::duration::{day, last_time};
 use crate::components::passkey_button::PasskeyButton;
 use crate::page_context::page_context;
@@ -36,6 +37,14 @@ pub fn Required() -> impl IntoView {
 fn Passkeys(passkeys: Vec<PasskeyView>, now: OffsetDateTime) -> impl IntoView {
     let has_passkeys = page_context().has_passkeys;
     let rows = passkeys.into_iter().map(|passkey| passkey_row(passkey, now)).collect_view();
+    let add = match is_verified() {
+        true => view! {
+            <PasskeyButton ceremony="/settings/passkeys" label="Add a passkey" is_new=true/>
+            <noscript><p class="hint">"Adding a passkey needs JavaScript."</p></noscript>
+        }
+        .into_any(),
+        false => view! { <ConfirmFirst/> }.into_any(),
+    };
     has_passkeys.then(|| {
         view! {
             <section class="setting">
@@ -43,8 +52,7 @@ fn Passkeys(passkeys: Vec<PasskeyView>, now: OffsetDateTime) -> impl IntoView {
                 <div class="stack">
                     <p class="hint">"Sign in with your fingerprint, face or screen lock instead of a password."</p>
                     <ul class="entries">{rows}</ul>
-                    <PasskeyButton ceremony="/settings/passkeys" label="Add a passkey" is_new=true/>
-                    <noscript><p class="hint">"Adding a passkey needs JavaScript."</p></noscript>
+                    {add}
                 </div>
             </section>
         }
@@ -81,10 +89,15 @@ fn passkey_row(passkey: PasskeyView, now: OffsetDateTime) -> impl IntoView {
 
 #[component]
 fn WithoutApp() -> impl IntoView {
+    let set_up = match is_verified() {
+        true => view! { <p><a class="button secondary" href="/settings/security/totp">"Set up an authenticator app"</a></p> }
+            .into_any(),
+        false => view! { <ConfirmFirst/> }.into_any(),
+    };
     view! {
         <div class="stack">
             <p class="hint">"After your password or a connected account, sign-in asks for a code from an app on your phone."</p>
-            <p><a class="button secondary" href="/settings/security/totp">"Set up an authenticator app"</a></p>
+            {set_up}
         </div>
     }
 }

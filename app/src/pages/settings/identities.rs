@@ -1,5 +1,6 @@
 //! The section of `/settings/security` about accounts at other services.
 
+use super::{ConfirmFirst, is_verified};
 use crate::components::duration::day;
 use crate::view::identity::{Connection, ProviderButton};
 use leptos::prelude::*;
@@ -10,6 +11,7 @@ pub fn Connections(
     /// The configured services.
     connections: Vec<Connection>,
 ) -> impl IntoView {
+    let needs_proof = !is_verified() && connections.iter().any(|connection| connection.connected_at.is_none());
     (!connections.is_empty()).then(|| {
         view! {
             <section class="setting">
@@ -17,6 +19,7 @@ pub fn Connections(
                 <div class="stack">
                     <p class="hint">"Accounts at other services with which you can sign in."</p>
                     <ul class="entries">{connections.into_iter().map(row).collect_view()}</ul>
+                    {needs_proof.then(|| view! { <ConfirmFirst/> })}
                 </div>
             </section>
         }
@@ -24,7 +27,7 @@ pub fn Connections(
 }
 
 fn row(connection: Connection) -> impl IntoView {
-    let Connection { provider: ProviderButton { id, label }, connected_at, email } = connection;
+    let Connection { provider: ProviderButton { id, label }, connected_at, email, .. } = connection;
     let since = connected_at.map(|at| match email {
         Some(email) => format!("{email}. Connected on {}.", day(at)),
         None => format!("Connected on {}.", day(at)),
@@ -33,15 +36,20 @@ fn row(connection: Connection) -> impl IntoView {
         Some(_) => ("unlink", "Disconnect"),
         None => ("link", "Connect"),
     };
+    let form = (connected_at.is_some() || is_verified()).then(|| {
+        view! {
+            <form method="post" action=format!("/settings/identities/{id}/{action}")>
+                <button class="secondary small">{verb}<span class="unseen">{format!(" {label}")}</span></button>
+            </form>
+        }
+    });
     view! {
         <li>
             <div>
                 <p><strong>{label.clone()}</strong></p>
                 <p class="hint">{since.unwrap_or_else(|| "Not connected.".to_owned())}</p>
             </div>
-            <form method="post" action=format!("/settings/identities/{id}/{action}")>
-                <button class="secondary small">{verb}<span class="unseen">{format!(" {label}")}</span></button>
-            </form>
+            {form}
         </li>
     }
 }

@@ -28,6 +28,17 @@ fn Tabs() -> impl IntoView {
     }
 }
 
+/// Returns whether the viewer's address is confirmed. Until then, no way to sign in can be added.
+fn is_verified() -> bool {
+    page_context().viewer.is_some_and(|viewer| viewer.is_verified)
+}
+
+/// Takes the place of what adds a way to sign in, until the viewer's address is confirmed.
+#[component]
+fn ConfirmFirst() -> impl IntoView {
+    view! { <p class="hint"><a href="/verify">"Confirm your email address"</a>" before you add a way to sign in."</p> }
+}
+
 /// Confirms the change that the query parameter `saved` names. Renders nothing without it.
 #[component]
 fn Saved() -> impl IntoView {
@@ -43,7 +54,7 @@ fn saved(what: &str) -> Option<&'static str> {
         "connected" => "The account was connected. You can sign in with it from now on.",
         "disconnected" => "The account was disconnected.",
         "password" => "Your password was changed. All other sessions were ended.",
-        "passkey" => "The passkey was added.",
+        "passkey" => "The passkey was added. All other sessions were ended.",
         "passkey-name" => "The passkey was renamed.",
         "passkey-removed" => "The passkey was removed.",
         "password-removed" => "Your password was removed.",

@@ -22,6 +22,7 @@ pub fn Password(
         view! {
             <form method="post" action="/settings/password/remove" class="stack">
                 <p>"You have another way to sign in, so you don't need your password. You can set one again at any time."</p>
+                <PasswordField name="password_to_remove" label="Password to remove" autocomplete="current-password"/>
                 <button class="secondary">"Remove password"</button>
             </form>
         }

@@ -97,7 +97,8 @@ fn session_row(session: SessionView, now: OffsetDateTime) -> impl IntoView {
 fn describe(event: SecurityEvent) -> (&'static str, bool) {
     match event {
         SecurityEvent::SignIn => ("Signed in", false),
-        SecurityEvent::SignInFailed => ("Sign-in failed: wrong password or code", true),
+        SecurityEvent::SignInFailed => ("Sign-in failed: wrong password or refused passkey", true),
+        SecurityEvent::CodeFailed => ("Wrong code of the second factor", true),
         SecurityEvent::SignOut => ("Signed out", false),
         SecurityEvent::PasswordChanged => ("Password changed", false),
         SecurityEvent::ResetRequested => ("Password reset requested", true),

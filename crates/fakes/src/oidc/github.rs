@@ -17,7 +17,11 @@ pub(super) fn router() -> Router<Shared> {
         .route("/user/emails", get(emails))
 }
 
-async fn authorize(State(shared): State<Shared>, Query(query): Query<HashMap<String, String>>) -> Response {
+async fn authorize(
+    State(shared): State<Shared>,
+    Query(query): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+) -> Response {
     if !query.contains_key("code_challenge") {
         return failed("invalid_request");
     }
@@ -27,7 +31,9 @@ async fn authorize(State(shared): State<Shared>, Query(query): Query<HashMap<Str
         redirect: query.get("redirect_uri").cloned().unwrap_or_default(),
         must_sign_in: false,
     };
-    redirect(&shared, &query, grant)
+    // GitHub names itself so, by the host that the browser has called.
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    redirect(&shared, &query, grant, Some(format!("http://{host}/login/oauth")))
 }
 
 async fn access_token(

@@ -80,6 +80,8 @@ pub enum Fault {
     NoToken,
     /// The user signed in to the issuer an hour ago.
     OldSignIn,
+    /// The token doesn't say when the user signed in to the issuer, although it was asked.
+    NoAuthTime,
     /// The user refuses.
     Denied,
     /// The redirect names another issuer.
@@ -206,6 +208,7 @@ async fn discovery(State(shared): State<Shared>) -> Json<Value> {
         "response_types_supported": ["code"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["ES256", "RS256", "EdDSA"],
+        "claims_supported": ["sub", "auth_time", "name", "email", "email_verified"],
     }))
 }
 
@@ -216,8 +219,8 @@ async fn keys(State(shared): State<Shared>) -> Json<Value> {
     Json(json!({"keys": [{"kty": "AKP", "alg": "ML-DSA-44", "kid": "new", "pub": "AA"}, inner.key.public()]}))
 }
 
-/// Issues a code to the client and sends the browser back with it.
-fn redirect(shared: &Shared, query: &HashMap<String, String>, grant: Grant) -> Response {
+/// Issues a code to the client and sends the browser back with it, and with the issuer's name if there is one.
+fn redirect(shared: &Shared, query: &HashMap<String, String>, grant: Grant, issuer: Option<String>) -> Response {
     let text = |name: &str| query.get(name).cloned().unwrap_or_default();
     if text("client_id") != CLIENT_ID || text("response_type") != "code" || text("state").len() < 32 {
         return failed("invalid_request");
@@ -232,8 +235,12 @@ fn redirect(shared: &Shared, query: &HashMap<String, String>, grant: Grant) -> R
         back.append_pair("code", &code);
         inner.grants.insert(code, grant);
     }
-    if inner.fault == Some(Fault::OtherIssuerNamed) {
-        back.append_pair("iss", "https://other.example");
+    let issuer = match inner.fault {
+        Some(Fault::OtherIssuerNamed) => Some("https://other.example".to_owned()),
+        _ => issuer,
+    };
+    if let Some(issuer) = issuer {
+        back.append_pair("iss", &issuer);
     }
     Redirect::to(&format!("{}?{}", text("redirect_uri"), back.finish())).into_response()
 }
@@ -250,7 +257,7 @@ async fn authorize(State(shared): State<Shared>, Query(query): Query<HashMap<Str
         redirect: query.get("redirect_uri").cloned().unwrap_or_default(),
         must_sign_in: has("max_age", "0"),
     };
-    redirect(&shared, &query, grant)
+    redirect(&shared, &query, grant, None)
 }
 
 /// Takes out the grant of a code, if the client proves itself and began the sign-in.
@@ -301,7 +308,7 @@ fn id_token(url: &str, inner: &Inner, grant: &Grant) -> anyhow::Result<String> {
         "iss": url, "aud": CLIENT_ID, "sub": user.subject, "iat": now, "exp": now + 300, "nonce": grant.nonce,
         "name": user.name, "email": user.email, "email_verified": user.is_verified,
     });
-    if grant.must_sign_in {
+    if grant.must_sign_in && inner.fault != Some(Fault::NoAuthTime) {
         claims["auth_time"] = json!(now);
     }
     match inner.fault {

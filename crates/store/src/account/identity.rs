@@ -49,6 +49,22 @@ pub async fn credentials_of(db: impl PgExecutor<'_>, user_id: UserId) -> Result<
     .await?)
 }
 
+/// Locks an account against changes of how its user signs in until the transaction ends; several sign-ins can hold it at once. Returns false
+/// if the password is another one than in the credentials, or the account doesn't exist.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn lock_unchanged(tx: &mut Tx, known: &Credentials) -> Result<bool> {
+    let found = sqlx::query!(
+        "select 1 as one from account where user_id = $1 and password_hash is not distinct from $2 for share",
+        Uuid::from(known.user_id),
+        known.password_hash.as_deref(),
+    )
+    .fetch_optional(tx)
+    .await?;
+    Ok(found.is_some())
+}
+
 /// Returns whether an account has a password; false if it doesn't exist.
 ///
 /// # Errors
@@ -73,6 +89,22 @@ pub async fn set_password_hash(db: impl PgExecutor<'_>, user_id: UserId, hash: &
     Ok(())
 }
 
+/// Replaces a user's password hash by another one of the same password. Returns false without a change if the password has been changed.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn replace_password_hash(db: impl PgExecutor<'_>, user_id: UserId, known: &str, hash: &str) -> Result<bool> {
+    let done = sqlx::query!(
+        "update account set password_hash = $3 where user_id = $1 and password_hash = $2",
+        Uuid::from(user_id),
+        known,
+        hash,
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
 /// Sets a user's display name, which may be empty.
 ///
 /// # Errors
@@ -82,8 +114,19 @@ pub async fn set_name(db: impl PgExecutor<'_>, user_id: UserId, name: &str) -> R
     Ok(())
 }
 
+/// The result of marking an address as verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verified {
+    /// The address is verified for the first time. Until now, anyone may have created the account.
+    First,
+    /// It was verified before.
+    Again,
+    /// The account has another address by now. Nothing was changed.
+    OtherAddress,
+}
+
 /// Marks a user's address as verified, if it is still `email`. An account that was unverified gets `subject`, the subject of the address;
-/// one that was verified before keeps its own. Returns false without a change if the address has been changed.
+/// one that was verified before keeps its own.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -93,19 +136,28 @@ pub async fn mark_verified(
     email: &str,
     subject: &str,
     now: OffsetDateTime,
-) -> Result<bool> {
-    let done = sqlx::query!(
-        "update account set email_verified_at = coalesce(email_verified_at, $4), subject_is_own = false,
-             subject = case when email_verified_at is null then $3 else subject end
-         where user_id = $1 and lower(email) = lower($2)",
+) -> Result<Verified> {
+    let is_first = sqlx::query_scalar!(
+        r#"with before as (
+             select user_id, email_verified_at from account where user_id = $1 and lower(email) = lower($2) for no key update
+           )
+           update account a
+           set email_verified_at = coalesce(a.email_verified_at, $4), subject_is_own = false,
+               subject = case when a.email_verified_at is null then $3 else a.subject end
+           from before where a.user_id = before.user_id
+           returning before.email_verified_at is null as "is_first!""#,
         Uuid::from(user_id),
         email,
         subject,
         now,
     )
-    .execute(db)
+    .fetch_optional(db)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(match is_first {
+        Some(true) => Verified::First,
+        Some(false) => Verified::Again,
+        None => Verified::OtherAddress,
+    })
 }
 
 /// The result of changing an address.
@@ -115,6 +167,8 @@ pub enum Changed {
     Yes {
         /// The previous address.
         old_email: String,
+        /// Whether the account has a verified address for the first time.
+        is_first_proof: bool,
     },
     /// The address belongs to another account. Nothing was changed; the transaction must be rolled back.
     Taken,
@@ -135,7 +189,7 @@ pub async fn change_email(
     now: OffsetDateTime,
 ) -> Result<Changed> {
     let before = sqlx::query!(
-        r#"select email, exists (
+        r#"select email, email_verified_at is null as "is_unverified!", exists (
              select from account other where lower(other.email) = lower($2) and other.user_id <> $1
            ) as "is_taken!"
            from account where user_id = $1 for no key update"#,
@@ -172,7 +226,7 @@ pub async fn change_email(
     )
     .execute(&mut *tx)
     .await?;
-    Ok(Changed::Yes { old_email: before.email })
+    Ok(Changed::Yes { old_email: before.email, is_first_proof: before.is_unverified })
 }
 
 /// An account in its user's export.

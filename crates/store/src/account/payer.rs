@@ -45,8 +45,8 @@ pub async fn payer(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Option<Pa
     }))
 }
 
-/// Locks a user's account row until the transaction ends. Must be called before the user's subscription rows are locked, because deleting
-/// the account locks in the same order. Doesn't block the user's turns: rows that only refer to the account can still be written. Returns
+/// Locks a user's account row until the transaction ends. Must be called before the user's subscriptions, sessions, tokens and factors are
+/// locked, because deleting the account locks in the same order. Doesn't block the user's turns: rows that only refer to the account can still be written. Returns
 /// false if the user doesn't exist.
 ///
 /// # Errors

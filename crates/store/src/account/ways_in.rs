@@ -1,5 +1,6 @@
 //! The ways in which a user can sign in.
 
+use super::payer::hold;
 use crate::{Result, Tx};
 use domain::UserId;
 use sqlx::PgExecutor;
@@ -16,6 +17,14 @@ pub struct Ways {
     pub has_totp: bool,
 }
 
+impl Ways {
+    /// Returns whether the user can prove their identity here, without another service.
+    #[must_use]
+    pub fn has_proof(&self) -> bool {
+        self.has_password || self.passkeys > 0 || self.has_totp
+    }
+}
+
 /// Loads what a user can prove their identity with.
 ///
 /// # Errors
@@ -25,7 +34,7 @@ pub async fn ways(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Ways> {
         Ways,
         r#"select password_hash is not null as "has_password!",
                   (select count(*) from passkey p where p.user_id = a.user_id) as "passkeys!",
-                  exists (select from totp t where t.user_id = a.user_id and t.confirmed_at is not null) as "has_totp!"
+                  exists (select from totp t where t.user_id = a.user_id) as "has_totp!"
            from account a where user_id = $1"#,
         Uuid::from(user_id),
     )
@@ -33,15 +42,13 @@ pub async fn ways(db: impl PgExecutor<'_>, user_id: UserId) -> Result<Ways> {
     .await?)
 }
 
-/// Counts the ways in which a user can sign in, which are a password, passkeys and identities at other services, and locks them until the
-/// transaction ends: what removes one first checks that another is left.
+/// Counts the ways in which a user can sign in, which are a password, passkeys and identities at other services, and locks the account until
+/// the transaction ends: what removes one first checks that another is left.
 ///
 /// # Errors
 /// Returns an error if a query fails or the account doesn't exist.
 pub async fn lock_ways_in(tx: &mut Tx, user_id: UserId) -> Result<i64> {
-    sqlx::query!("select 1 as one from account where user_id = $1 for no key update", Uuid::from(user_id))
-        .fetch_one(&mut *tx)
-        .await?;
+    hold(tx, user_id).await?;
     Ok(sqlx::query_scalar!(
         r#"select (case when password_hash is null then 0 else 1 end)
                   + (select count(*) from passkey p where p.user_id = a.user_id)
@@ -53,16 +60,55 @@ pub async fn lock_ways_in(tx: &mut Tx, user_id: UserId) -> Result<i64> {
     .await?)
 }
 
-/// Removes a user's password. Returns false if there is none.
+/// The result of removing a way to sign in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removal<T> {
+    /// It was removed.
+    Removed(T),
+    /// The user has no such way to sign in.
+    Unknown,
+    /// The user couldn't sign in any more. Nothing was removed.
+    LastWayIn,
+}
+
+/// Removes a user's password, unless it is their only way to sign in.
+///
+/// # Errors
+/// Returns an error if a query fails or the account doesn't exist.
+pub async fn remove_password(tx: &mut Tx, user_id: UserId) -> Result<Removal<()>> {
+    let ways = lock_ways_in(tx, user_id).await?;
+    let has_password = sqlx::query_scalar!(
+        r#"select password_hash is not null as "has_password!" from account where user_id = $1"#,
+        Uuid::from(user_id),
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    if !has_password {
+        return Ok(Removal::Unknown);
+    }
+    if ways < 2 {
+        return Ok(Removal::LastWayIn);
+    }
+    sqlx::query!("update account set password_hash = null where user_id = $1", Uuid::from(user_id))
+        .execute(&mut *tx)
+        .await?;
+    Ok(Removal::Removed(()))
+}
+
+/// Removes everything but the password with which somebody can sign in or prove a second factor: identities, passkeys, the authenticator app
+/// and its recovery codes.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn remove_password(db: impl PgExecutor<'_>, user_id: UserId) -> Result<bool> {
-    let done = sqlx::query!(
-        "update account set password_hash = null where user_id = $1 and password_hash is not null",
+pub async fn remove_added_ways(db: impl PgExecutor<'_>, user_id: UserId) -> Result<()> {
+    sqlx::query!(
+        "with i as (delete from identity where user_id = $1),
+              p as (delete from passkey where user_id = $1),
+              t as (delete from totp where user_id = $1)
+         delete from recovery_code where user_id = $1",
         Uuid::from(user_id),
     )
     .execute(db)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(())
 }

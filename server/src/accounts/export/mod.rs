@@ -42,6 +42,7 @@ pub(crate) fn stream(app: &AppState, viewer: &Viewer) -> ReceiverStream<std::io:
 async fn write(app: &AppState, viewer: &Viewer, mut archive: Archive) -> anyhow::Result<()> {
     archive.file("README.txt", readme(viewer, AppState::now()).as_bytes()).await?;
     archive.file("account.json", &records::account(app, viewer).await?).await?;
+    archive.file("ways_to_sign_in.json", &records::ways_to_sign_in(app, viewer).await?).await?;
     archive.file("billing.json", &records::billing(app, viewer).await?).await?;
     archive.file("sessions.json", &records::sessions(app, viewer).await?).await?;
     write_events(app, viewer, &mut archive).await?;
@@ -55,6 +56,7 @@ fn readme(viewer: &Viewer, now: OffsetDateTime) -> String {
     format!(
         "{name}: the data of {email}, exported on {date}. Times are in UTC.\r\n\r\n\
          account.json          your account: address, name, plan, time zone, the version of the terms that you accepted\r\n\
+         ways_to_sign_in.json  accounts at other services, passkeys, and whether you have an authenticator app\r\n\
          billing.json          subscriptions and invoices, amounts in the smallest unit of the currency\r\n\
          sessions.json         the browsers in which you are signed in\r\n\
          security_events.json  what happened to your account in the last 180 days\r\n\
@@ -62,7 +64,8 @@ fn readme(viewer: &Viewer, now: OffsetDateTime) -> String {
          conversations/        each conversation twice: as text (.md) and with all details (.json)\r\n\r\n\
          In the .json files of conversations, is_superseded marks responses that you had replaced by another one.\r\n\
          origin is a keyed hash of a network address. The address itself is not stored.\r\n\
-         Passwords and links are stored as hashes only and are not part of this export.\r\n",
+         Passwords, links and recovery codes are stored as hashes only. They, the keys of passkeys and the secret of an authenticator\r\n\
+         app are not part of this export.\r\n",
         name = brand::NAME,
         email = viewer.email,
         date = now.date(),

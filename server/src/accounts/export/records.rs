@@ -1,9 +1,11 @@
-//! The records of an account that fit into memory: the account itself, its subscriptions, invoices and sessions.
+//! The records of an account that fit into memory: the account itself, how its user signs in, subscriptions, invoices and sessions.
 
 use crate::AppState;
 use anyhow::Context as _;
 use domain::Viewer;
 use serde_json::{Value, json};
+use store::external_identity::Identity;
+use store::passkey::PasskeyRow;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -14,6 +16,35 @@ const INVOICES: i64 = 1_000;
 pub(super) async fn account(app: &AppState, viewer: &Viewer) -> anyhow::Result<Vec<u8>> {
     let account = store::account::exported(&app.db, viewer.user_id).await?.context("the account is gone")?;
     Ok(serde_json::to_vec_pretty(&account)?)
+}
+
+/// Returns how the user signs in as JSON: identities at other services, passkeys, and whether there is an authenticator app. Without keys.
+pub(super) async fn ways_to_sign_in(app: &AppState, viewer: &Viewer) -> anyhow::Result<Vec<u8>> {
+    let identities = store::external_identity::list(&app.db, viewer.user_id).await?;
+    let passkeys = store::passkey::list(&app.db, viewer.user_id).await?;
+    let has_authenticator_app = store::totp::is_confirmed(&app.db, viewer.user_id).await?;
+    let identity = |found: Identity| -> anyhow::Result<Value> {
+        let provider = app.config.identity_providers.iter().find(|provider| provider.issuer() == found.issuer);
+        Ok(json!({
+            // A provider that is no longer configured has no name.
+            "provider": provider.map_or(found.issuer.as_str(), |provider| provider.label.as_str()),
+            "email": found.email,
+            "connected_at": text(Some(found.created_at))?,
+        }))
+    };
+    let passkey = |found: PasskeyRow| -> anyhow::Result<Value> {
+        Ok(json!({
+            "name": found.name,
+            "created_at": text(Some(found.created_at))?,
+            "last_used_at": text(found.last_used_at)?,
+        }))
+    };
+    let all = json!({
+        "identities": identities.into_iter().map(identity).collect::<anyhow::Result<Vec<_>>>()?,
+        "passkeys": passkeys.into_iter().map(passkey).collect::<anyhow::Result<Vec<_>>>()?,
+        "has_authenticator_app": has_authenticator_app,
+    });
+    Ok(serde_json::to_vec_pretty(&all)?)
 }
 
 /// Returns subscriptions and invoices as JSON.

@@ -1,6 +1,6 @@
 //! Changes of password, address and name by their user.
 
-use super::{NEW_PASSWORD, is_signed_in, letter, letters, redirect, shows, sign_in};
+use super::{NEW_PASSWORD, is_limited, is_signed_in, letter, letters, redirect, shows, sign_in};
 use crate::app::{PASSWORD, TestApp};
 use crate::visitor::TestClient;
 use http::StatusCode;
@@ -52,7 +52,6 @@ async fn a_new_password_ends_pending_links() {
     shows(eve.form("/verify", &[("token", change.token())]).await, REJECTED, USED).await;
     assert!(is_signed_in(&ann).await);
     assert_eq!(app.one::<String>("select email from account").await, "ann@example.com");
-    assert!(app.one::<bool>("select not exists (select from passkey) and not exists (select from totp)").await);
 }
 
 /// Asks for a change of address, and confirms it by the link that the new address gets.
@@ -99,6 +98,22 @@ async fn addresses_that_cannot_be_used_are_rejected() {
     assert_eq!(app.one::<i64>("select count(*) from account where email = 'ann@example.com'").await, 1);
 }
 
+/// Whether addresses have accounts can't be found out by many changes: those that are refused count as well.
+#[tokio::test]
+async fn looking_for_accounts_by_changing_the_address_is_limited() {
+    let app = TestApp::new().await;
+    let mut eve = app.user("eve@example.com").await;
+    app.user("bob@example.com").await;
+    let fields = [("email", "bob@example.com"), ("password", PASSWORD)];
+    for _ in 0..5 {
+        shows(eve.form("/settings/email", &fields).await, REJECTED, "This address belongs to another account").await;
+    }
+    for email in ["bob@example.com", "nobody@example.com"] {
+        is_limited(eve.form("/settings/email", &[("email", email), ("password", PASSWORD)]).await).await;
+    }
+    assert!(letters(&app, "nobody@example.com").await.is_empty());
+}
+
 /// A new address counts once its link was opened. Both addresses are notified, the meter isn't refilled, and the old address can take the
 /// account back: then whoever changed it is signed out and knows no password.
 #[tokio::test]
@@ -115,14 +130,6 @@ async fn a_new_address_counts_once_confirmed_and_can_be_undone() {
     let undo = letter(&app, "ann@example.com", "Your email address was changed", 1).await;
     assert!(undo.text.contains("ann.lee@example.org") && undo.path.starts_with("/email/undo?token="));
     sign_in(&app, "ann.lee@example.org", PASSWORD).await;
-    // Whoever changed the address also added ways to come back.
-    app.sql(
-        "insert into passkey (credential_id, passkey_id, user_id, name, credential, created_at)
-         select '\\x01', gen_random_uuid(), user_id, 'Laptop', '{}', now() from account;
-         insert into totp (user_id, secret_encrypted, created_at, confirmed_at)
-         select user_id, '\\x01', now(), now() from account",
-    )
-    .await;
 
     let mut owner = app.visitor();
     assert!(owner.text(&undo.path).await.contains(undo.token()));
@@ -148,6 +155,46 @@ async fn a_new_address_counts_once_confirmed_and_can_be_undone() {
     assert_eq!(owner.quota().await["tokens"]["used"], used);
     let events = "select count(*) from security_event where kind = 'email_changed'";
     assert_eq!(app.one::<i64>(events).await, 2);
+}
+
+/// Whoever changed an address may have added factors since. Taking it back removes those that were added at that moment or later, however
+/// long ago that was, and no older ones. `external_links.rs` tests the same of identities.
+#[tokio::test]
+async fn undoing_a_change_of_address_removes_newer_factors_only() {
+    let app = TestApp::new().await;
+    for name in ["ann", "bob", "cat"] {
+        let (from, to) = (format!("{name}@example.com"), format!("{name}@example.org"));
+        let mut user = app.user(&from).await;
+        change_email(&app, &mut user, &from, &to).await;
+    }
+    // Three days ago. Ann's app is new, as are Bob's recovery codes for an older app; of Cat's, only passkeys are.
+    app.sql(
+        "update account_token set created_at = created_at - interval '3 days' where kind = 'undo_email';
+         create temporary view changed as
+         select t.user_id, a.email, t.created_at as at, t.created_at - interval '1 microsecond' as before
+         from account_token t join account a using (user_id) where t.kind = 'undo_email';
+         insert into passkey (credential_id, passkey_id, user_id, name, credential, created_at)
+         select uuid_send(gen_random_uuid()), gen_random_uuid(), user_id, name, '{}', created_at from changed
+         cross join lateral (values ('new', at), ('newer', now()), ('old', before)) as key (name, created_at);
+         insert into totp (user_id, secret_encrypted, created_at, confirmed_at)
+         select user_id, '\\x01', before, case when email like 'ann%' then at else before end from changed;
+         insert into recovery_code (user_id, code_hash, created_at)
+         select user_id, '\\x01', case when email like 'bob%' then at else before end from changed",
+    )
+    .await;
+    for name in ["ann", "bob", "cat"] {
+        let from = format!("{name}@example.com");
+        let undo = letter(&app, &from, "Your email address was changed", 1).await;
+        assert!(undo.text.contains("ways to sign in that were added since the change are removed"));
+        assert_eq!(redirect(&app.visitor().form("/email/undo", &[("token", undo.token())]).await), "/forgot");
+        let mail = letter(&app, &from, "Your email address was changed back", 1).await;
+        assert!(mail.text.contains("that were added since the change were removed"), "{}", mail.text);
+    }
+    assert_eq!(app.one::<String>("select string_agg(name, ' ') from passkey").await, "old old old");
+    let left = "select string_agg(email, ' ' order by email) from account join totp using (user_id)";
+    assert_eq!(app.one::<String>(left).await, "bob@example.com cat@example.com");
+    let left = "select string_agg(email, ' ' order by email) from account join recovery_code using (user_id)";
+    assert_eq!(app.one::<String>(left).await, "cat@example.com");
 }
 
 #[tokio::test]

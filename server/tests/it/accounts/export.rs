@@ -1,10 +1,11 @@
 //! The export of everything that belongs to an account, and deletion without a password.
 
-use super::{is_limited, redirect};
+use super::external::{self, Browser};
+use super::{factors, is_limited, redirect};
 use crate::app::TestApp;
 use crate::visitor::TestClient;
 use http::{StatusCode, header};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read as _};
 
@@ -52,7 +53,15 @@ async fn everything_of_a_user_is_exported_and_nothing_of_others() {
     app.sql(LONG).await;
     let files = export(&ann).await;
     let names: Vec<&str> = files.keys().map(String::as_str).collect();
-    for name in ["README.txt", "account.json", "billing.json", "security_events.json", "sessions.json", "usage.csv"] {
+    for name in [
+        "README.txt",
+        "account.json",
+        "billing.json",
+        "security_events.json",
+        "sessions.json",
+        "usage.csv",
+        "ways_to_sign_in.json",
+    ] {
         assert!(names.contains(&name) && (name == "README.txt" || files["README.txt"].contains(name)), "{name}");
     }
     let folder: Vec<&&str> = names.iter().filter(|name| name.starts_with("conversations/")).collect();
@@ -87,6 +96,49 @@ async fn everything_of_a_user_is_exported_and_nothing_of_others() {
     let asked = files.iter().filter(|(name, text)| name.ends_with(".md") && text.contains("A question of ann"));
     assert_eq!(asked.count(), 1);
     for secret in ["password_hash", "argon2", "token_hash"] {
+        assert!(files.values().all(|text| !text.contains(secret)), "{secret}");
+    }
+}
+
+#[tokio::test]
+async fn ways_to_sign_in_are_exported_without_their_keys() {
+    let (app, _issuer) = external::start().await;
+    let mut ann = Browser::of(&app, app.user("ann@example.com").await);
+    app.user("bob@example.com").await;
+    app.sql(
+        "insert into passkey (credential_id, passkey_id, user_id, name, credential, created_at)
+         select convert_to(email, 'UTF8'), gen_random_uuid(), user_id, 'Key of ' || email, '{\"key\": \"of a passkey\"}',
+                '2026-01-02 03:04:05Z' from account;
+         insert into identity (issuer, subject, user_id, email, created_at, last_used_at)
+         select 'https://gone.example', email, user_id, null, '2026-01-02 03:04:05Z', now() from account
+         where email like 'ann%'",
+    )
+    .await;
+    let name = "ways_to_sign_in.json";
+    let mut expected = json!({
+        "identities": [{ "provider": "https://gone.example", "email": null, "connected_at": "2026-01-02T03:04:05Z" }],
+        "passkeys": [
+            { "name": "Key of ann@example.com", "created_at": "2026-01-02T03:04:05Z", "last_used_at": null },
+        ],
+        "has_authenticator_app": false,
+    });
+    assert_eq!(json(&export(&ann.client).await, name), expected);
+
+    let back = ann.leave("/settings/identities/acme/link", &[]).await;
+    assert_eq!(redirect(&ann.get(&back).await), "/settings/security?saved=connected");
+    factors::set_up(&mut ann.client).await;
+    app.sql(
+        "update passkey set last_used_at = '2026-02-03 00:00:00Z';
+         update identity set created_at = '2026-01-03 00:00:00Z' where email is not null",
+    )
+    .await;
+    let connected = json!({ "provider": "Acme", "email": "ann@example.com", "connected_at": "2026-01-03T00:00:00Z" });
+    expected["identities"].as_array_mut().unwrap().push(connected);
+    expected["passkeys"][0]["last_used_at"] = json!("2026-02-03T00:00:00Z");
+    expected["has_authenticator_app"] = json!(true);
+    let files = export(&ann.client).await;
+    assert_eq!(json(&files, name), expected);
+    for secret in ["of a passkey", "secret_encrypted", "code_hash", "bob"] {
         assert!(files.values().all(|text| !text.contains(secret)), "{secret}");
     }
 }

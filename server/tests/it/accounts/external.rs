@@ -261,9 +261,33 @@ async fn github_signs_in_with_its_user_id_and_its_verified_primary_address() {
     assert!(app.one::<bool>("select subject = '77' from identity").await && is_verified(&app, "ann@example.com").await);
     let used = ann.leave("/sign-in/with/github", &[]).await;
     assert_eq!(redirect(&ann.get(&used).await), CHAT);
-    issuer.set_fault(Some(Fault::Denied));
-    let denied = ann.sign_in("github", &[]).await;
-    shows(denied, StatusCode::UNPROCESSABLE_ENTITY, "The sign-in with GitHub didn").await;
+    // GitHub names itself in the redirect, by another URL than the one under which its identities are stored.
+    let back = ann.leave("/sign-in/with/github", &[]).await;
+    assert!(back.contains("iss=http%3A%2F%2Flocalhost%3A") && back.contains("%2Flogin%2Foauth"), "{back}");
+    assert!(
+        app.one::<bool>("select issuer like 'http://localhost:%' and issuer not like '%/login%' from identity").await
+    );
+    for fault in [Fault::Denied, Fault::OtherIssuerNamed] {
+        issuer.set_fault(Some(fault));
+        let refused = ann.sign_in("github", &[]).await;
+        shows(refused, StatusCode::UNPROCESSABLE_ENTITY, "The sign-in with GitHub didn").await;
+    }
+}
+
+/// What a form sends as the path to return to is stored only if it is one of this site.
+#[tokio::test]
+async fn only_paths_of_this_site_are_stored_to_return_to() {
+    let (app, _issuer) = start().await;
+    let mut eve = Browser::new(&app);
+    let nul = eve.post("/sign-in/with/acme", &[("next", "/\0")]).await;
+    assert_eq!(nul.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    let long = format!("/{}", "x".repeat(2_048));
+    for next in ["https://evil.example", "//evil.example", "/a\nb", "usage", &long] {
+        redirect(&eve.post("/sign-in/with/acme", &[("next", next)]).await);
+    }
+    assert!(app.one::<bool>("select count(*) = 5 and bool_and(next = '') from sign_in_state").await);
+    redirect(&eve.post("/sign-in/with/acme", &[("next", "/usage?days=7")]).await);
+    assert!(app.one::<bool>("select exists (select from sign_in_state where next = '/usage?days=7')").await);
 }
 
 /// Only configured services exist, their pages are allowed by the Content-Security-Policy, and sign-ins with them are limited.

@@ -5,6 +5,7 @@ use super::{NEW_PASSWORD, factors, is_signed_in, letter, letters, redirect, show
 use crate::app::PASSWORD;
 use fakes::oidc::{FakeUser, Fault};
 use http::StatusCode;
+use reqwest::Response;
 
 const ANN: &str = "ann@example.com";
 const UNTIL_OLD: &str = "update session set authenticated_at = now() - interval '11 minutes'";
@@ -151,24 +152,72 @@ async fn an_account_without_a_password_sets_one_and_keeps_a_way_in() {
     assert_eq!(counts(&app).await, (1, 0));
 }
 
-/// Whoever took over an account for a while may have connected an identity of theirs. Taking the address back disconnects it.
+/// A browser may have been signed in to a service for weeks, so a service that doesn't say when its user signed in confirms nothing, unless
+/// the account has no other proof.
 #[tokio::test]
-async fn undoing_a_change_of_address_disconnects_identities() {
+async fn a_service_confirms_only_what_is_fresh() {
     let (app, issuer) = start().await;
     let mut ann = Browser::of(&app, app.user(ANN).await);
-    issuer.set_user(FakeUser::new("666", "eve@example.com"));
+    for provider in ["acme", "github"] {
+        let back = ann.leave(&format!("/settings/identities/{provider}/link"), &[]).await;
+        assert_eq!(redirect(&ann.get(&back).await), "/settings/security?saved=connected");
+    }
+    app.sql(UNTIL_OLD).await;
+    let page = ann.client.text("/sign-in/confirm").await;
+    assert!(page.contains("Continue with Acme") && !page.contains("Continue with GitHub"), "{page}");
+    let confirm = [("confirm", "yes")];
+    let is_refused = async |response: Response, sentence: &'static str| {
+        shows(response, StatusCode::UNPROCESSABLE_ENTITY, sentence).await;
+        assert!(
+            app.one::<bool>("select bool_and(authenticated_at < now() - interval '10 minutes') from session").await
+        );
+    };
+    is_refused(ann.sign_in("github", &confirm).await, "GitHub doesn").await;
+    issuer.set_fault(Some(Fault::NoAuthTime));
+    is_refused(ann.sign_in("acme", &confirm).await, "Acme doesn").await;
+    issuer.set_fault(None);
+    assert_eq!(redirect(&ann.sign_in("acme", &confirm).await), "/settings");
+
+    app.sql("update account set password_hash = null").await;
+    assert!(ann.client.text("/sign-in/confirm").await.contains("Continue with GitHub"));
+    assert_eq!(redirect(&ann.sign_in("github", &confirm).await), "/settings", "there is no other proof");
+    app.sql(UNTIL_OLD).await;
+    app.sql(
+        "insert into totp (user_id, secret_encrypted, created_at, confirmed_at)
+         select user_id, '\\x01', now(), now() from account",
+    )
+    .await;
+    is_refused(ann.sign_in("github", &confirm).await, "GitHub doesn").await;
+}
+
+/// Whoever changed an account's address may have connected an identity of theirs since. Taking the address back disconnects it, and keeps
+/// those that were connected before. `changes.rs` tests the same of factors.
+#[tokio::test]
+async fn undoing_a_change_of_address_disconnects_newer_identities_only() {
+    let (app, issuer) = start().await;
+    let mut ann = Browser::of(&app, app.user(ANN).await);
     let back = ann.leave("/settings/identities/acme/link", &[]).await;
     assert_eq!(redirect(&ann.get(&back).await), "/settings/security?saved=connected");
     let asked = ann.post("/settings/email", &[("email", "eve@example.com"), ("password", PASSWORD)]).await;
     assert_eq!(redirect(&asked), "/settings?saved=email");
     let mail = letter(&app, "eve@example.com", "Confirm your new email address", 1).await;
     redirect(&app.visitor().form("/verify", &[("token", mail.token())]).await);
+    issuer.set_user(FakeUser::new("666", "eve@example.com"));
+    let back = ann.leave("/settings/identities/github/link", &[]).await;
+    assert_eq!(redirect(&ann.get(&back).await), "/settings/security?saved=connected");
+    assert_eq!(counts(&app).await, (1, 2));
     let undo = letter(&app, ANN, "Your email address was changed", 1).await;
     assert_eq!(redirect(&app.visitor().form("/email/undo", &[("token", undo.token())]).await), "/forgot");
-    assert_eq!(counts(&app).await, (1, 0));
+    assert_eq!(counts(&app).await, (1, 1));
     // The identity is that of a stranger again.
-    assert_eq!(redirect(&Browser::new(&app).sign_in("acme", &[]).await), CHAT);
-    assert_eq!(counts(&app).await, (2, 1));
+    assert_eq!(redirect(&Browser::new(&app).sign_in("github", &[]).await), CHAT);
+    assert_eq!(counts(&app).await, (2, 2));
+    // The owner's still signs in to the account.
+    issuer.set_user(FakeUser::new("1001", ANN));
+    let mut owner = Browser::new(&app);
+    assert_eq!(redirect(&owner.sign_in("acme", &[]).await), CHAT);
+    assert!(owner.client.text("/settings").await.contains(ANN));
+    assert_eq!(counts(&app).await, (2, 2));
 }
 
 /// Two requests at once can't remove the last two ways in.
@@ -225,7 +274,16 @@ async fn the_last_of_password_identity_and_passkey_is_kept() {
     let back = ann.leave("/settings/identities/acme/link", &[]).await;
     redirect(&ann.get(&back).await);
     assert!(ann.client.text("/settings/security").await.contains("Remove password"));
-    let removed = ann.post("/settings/password/remove", &[]).await;
+    // Whoever came in with the service alone doesn't know the password.
+    let mut eve = Browser::new(&app);
+    assert_eq!(redirect(&eve.sign_in("acme", &[]).await), CHAT);
+    let remove = "/settings/password/remove";
+    for (password, sentence) in [("", "Enter your password."), ("wrong password", "Your password was not removed.")] {
+        let refused = eve.post(remove, &[("password_to_remove", password)]).await;
+        shows(refused, StatusCode::UNPROCESSABLE_ENTITY, sentence).await;
+    }
+    assert!(app.one::<bool>("select password_hash is not null from account").await);
+    let removed = ann.post(remove, &[("password_to_remove", PASSWORD)]).await;
     assert_eq!(redirect(&removed), "/settings/security?saved=password-removed");
     let unlink = "/settings/identities/acme/unlink";
     shows(ann.post(unlink, &[]).await, StatusCode::UNPROCESSABLE_ENTITY, "Acme is the only way to sign in").await;

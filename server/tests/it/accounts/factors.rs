@@ -1,28 +1,38 @@
 //! Second factors: authenticator apps, recovery codes, and what admins need.
 
-use super::{NEW_PASSWORD, is_limited, is_signed_in, letter, redirect, shows};
+use super::{NEW_PASSWORD, is_limited, is_signed_in, letter, letters, redirect, shows};
 use crate::app::{PASSWORD, TestApp};
 use crate::visitor::TestClient;
 use data_encoding::BASE32_NOPAD;
-use http::StatusCode;
+use http::{StatusCode, header};
 use time::OffsetDateTime;
 use totp_rs::{Builder, Totp};
 
 const WRONG: StatusCode = StatusCode::UNPROCESSABLE_ENTITY;
 const WRONG_CODE: &str = "This code is wrong or was used before.";
 const ANN: &str = "ann@example.com";
+/// Subject of the mail about wrong codes.
+const TOLD: &str = "Wrong codes were entered for your account";
 
 /// Returns the code that an app shows so many seconds from now.
-fn code(app: &Totp, seconds: i64) -> String {
+pub(super) fn code(app: &Totp, seconds: i64) -> String {
     app.generate(u64::try_from(OffsetDateTime::now_utc().unix_timestamp() + seconds).unwrap()).to_string()
+}
+
+/// Returns the key that a page shows for an authenticator app.
+pub(super) fn shown_key(page: &str) -> String {
+    let (_, rest) = page.split_once("<code class=\"key\">").unwrap_or_else(|| panic!("no key in {page}"));
+    rest.split('<').next().unwrap().replace(' ', "")
+}
+
+/// Returns an authenticator app that was given a key.
+pub(super) fn app_with(key: &str) -> Totp {
+    Builder::new().with_secret(BASE32_NOPAD.decode(key.as_bytes()).unwrap()).build().unwrap()
 }
 
 /// Sets up an authenticator app. Returns it with the recovery codes.
 pub(super) async fn set_up(user: &mut TestClient) -> (Totp, Vec<String>) {
-    let page = user.text("/settings/security/totp").await;
-    let (_, rest) = page.split_once("<code class=\"key\">").unwrap_or_else(|| panic!("no key in {page}"));
-    let key = rest.split('<').next().unwrap().replace(' ', "");
-    let app = Builder::new().with_secret(BASE32_NOPAD.decode(key.as_bytes()).unwrap()).build().unwrap();
+    let app = app_with(&shown_key(&user.text("/settings/security/totp").await));
     let current = code(&app, 0);
     let page = user.form("/settings/security/totp", &[("code", current.as_str())]).await;
     let page = shows(page, StatusCode::OK, "Keep them safe").await;
@@ -53,18 +63,17 @@ async fn forget_steps(app: &TestApp) {
 async fn an_app_is_a_second_factor_whose_codes_work_once() {
     let app = TestApp::new().await;
     let mut ann = app.user(ANN).await;
-    // Opening the page again, also in another tab, shows the same key. Until a code was entered, nothing is asked for.
+    // Opening the page again, also in another tab, shows the same key. Until a code was entered, no code is asked for.
     let first = ann.text("/settings/security/totp").await;
-    let key = |page: &str| page.split_once("class=\"key\">").unwrap().1.split('<').next().unwrap().to_owned();
-    assert_eq!(key(&first), key(&ann.text("/settings/security/totp").await));
+    assert_eq!(shown_key(&first), shown_key(&ann.text("/settings/security/totp").await));
     assert!(first.contains("<path d=\"M0 0h1v1h-1z") && !first.contains(" style=\""));
-    let stored = "select secret_encrypted from totp";
+    let stored = "select totp_secret_encrypted from session";
     assert!(!app.one::<Vec<u8>>(stored).await.is_empty());
     super::sign_in(&app, ANN, PASSWORD).await;
     for wrong in ["", "12345", "abcdef"] {
         let page = ann.form("/settings/security/totp", &[("code", wrong)]).await;
         let page = shows(page, WRONG, "Enter the 6 digits that your app shows.").await;
-        assert_eq!(key(&page), key(&first), "the key is still shown");
+        assert_eq!(shown_key(&page), shown_key(&first), "the key is still shown");
     }
 
     let before = ann.clone();
@@ -103,6 +112,26 @@ async fn an_app_is_a_second_factor_whose_codes_work_once() {
     assert_eq!(app.one::<String>(events).await, "factor_added factor_removed");
 }
 
+/// Somebody who knows the password opens the page before the user does, to know the key that the user sets up. Each session has its own.
+#[tokio::test]
+async fn a_key_that_another_session_was_shown_is_not_set_up() {
+    let app = TestApp::new().await;
+    let mut ann = app.user(ANN).await;
+    let eve = super::sign_in(&app, ANN, PASSWORD).await;
+    let planted = shown_key(&eve.text("/settings/security/totp").await);
+    let own = shown_key(&ann.text("/settings/security/totp").await);
+    assert_ne!(planted, own);
+    assert_eq!(shown_key(&eve.text("/settings/security/totp").await), planted);
+    let code_of_eve = code(&app_with(&planted), 0);
+    let page = ann.form("/settings/security/totp", &[("code", code_of_eve.as_str())]).await;
+    assert_eq!(shown_key(&shows(page, WRONG, "This code is wrong.").await), own);
+    let code_of_ann = code(&app_with(&own), 0);
+    let page = ann.form("/settings/security/totp", &[("code", code_of_ann.as_str())]).await;
+    shows(page, StatusCode::OK, "Keep them safe").await;
+    assert!(is_signed_in(&ann).await && !is_signed_in(&eve).await);
+    assert!(app.one::<bool>("select bool_and(totp_secret_encrypted is null) from session").await);
+}
+
 #[tokio::test]
 async fn recovery_codes_work_once_and_are_replaced() {
     let app = TestApp::new().await;
@@ -133,7 +162,8 @@ async fn recovery_codes_work_once_and_are_replaced() {
     shows(enter(&mut eve, &of_bob[0]).await, WRONG, WRONG_CODE).await;
 }
 
-/// Field note 67: wrong codes are attempts, and each is in the recent activity. A right one clears the count.
+/// Field note 67: wrong codes are attempts, and each is in the recent activity. A right one clears the count. Browsers in which the owner has
+/// signed in have a count of their own, so that nobody who knows the password locks them out.
 #[tokio::test]
 async fn wrong_codes_are_limited() {
     let app = TestApp::new().await;
@@ -149,9 +179,54 @@ async fn wrong_codes_are_limited() {
         shows(enter(&mut eve, "AAAA-AAAA").await, WRONG, WRONG_CODE).await;
     }
     is_limited(enter(&mut eve, &codes[1]).await).await;
-    is_limited(ann.form("/sign-in/confirm", &[("code", codes[1].as_str())]).await).await;
-    let failed = "select count(*) from security_event where kind = 'sign_in_failed'";
-    assert_eq!(app.one::<i64>(failed).await, 19);
+    let confirmed = ann.form("/sign-in/confirm", &[("code", codes[1].as_str())]).await;
+    assert_eq!(redirect(&confirmed), "/settings", "in a browser that is known");
+    for _ in 0..10 {
+        let wrong = ann.form("/sign-in/confirm", &[("code", "AAAA-AAAA")]).await;
+        shows(wrong, WRONG, WRONG_CODE).await;
+    }
+    is_limited(ann.form("/sign-in/confirm", &[("code", codes[2].as_str())]).await).await;
+    let failed = "select count(*) from security_event where kind = 'code_failed'";
+    assert_eq!(app.one::<i64>(failed).await, 29);
+    assert!(ann.text("/settings/security").await.contains("Wrong code of the second factor"));
+}
+
+/// However patient somebody is, codes can be guessed a few times a day only. The owner is told, and signs in with a browser of before.
+#[tokio::test]
+async fn codes_have_a_daily_limit_and_the_owner_is_told() {
+    let app = TestApp::new().await;
+    let mut ann = app.user(ANN).await;
+    let (_, codes) = set_up(&mut ann).await;
+    for n in 0..4 {
+        let mut eve = enter_password(&app, ANN, PASSWORD).await;
+        shows(enter(&mut eve, "AAAA-AAAA").await, WRONG, WRONG_CODE).await;
+        assert_eq!(letters(&app, ANN).await.iter().filter(|mail| mail.subject == TOLD).count(), 0, "{n}");
+    }
+    for (n, code) in codes[..3].iter().enumerate() {
+        let mut eve = enter_password(&app, ANN, PASSWORD).await;
+        let wrong = if n == 0 { 5 } else { 9 };
+        for _ in 0..wrong {
+            shows(enter(&mut eve, "AAAA-AAAA").await, WRONG, WRONG_CODE).await;
+        }
+        // Clears the count of a quarter of an hour, as waiting would.
+        assert_eq!(redirect(&enter(&mut eve, code).await), "/usage?days=7");
+    }
+    let mut eve = enter_password(&app, ANN, PASSWORD).await;
+    let refused = enter(&mut eve, &codes[3]).await;
+    let seconds: u64 = refused.headers()[header::RETRY_AFTER].to_str().unwrap().parse().unwrap();
+    assert!((3_600..=87_300).contains(&seconds), "{seconds}");
+    shows(refused, StatusCode::TOO_MANY_REQUESTS, "Too many codes were entered for this account today.").await;
+    let mail = letter(&app, ANN, TOLD, 1).await;
+    assert_eq!(mail.path, "/settings/security");
+    let told = letters(&app, ANN).await.iter().filter(|mail| mail.subject == TOLD).count();
+    assert!((1..=2).contains(&told), "once, or twice if a day has just begun: {told}");
+
+    let mut home = TestClient { cookie: None, ..ann.clone() };
+    let waits = home.form("/sign-in", &[("email", ANN), ("password", PASSWORD)]).await;
+    assert_eq!(redirect(&waits), "/sign-in/second");
+    assert_eq!(redirect(&enter(&mut home, &codes[3]).await), "/usage?days=7");
+    let mail = letter(&app, ANN, "A recovery code of your account was used", 4).await;
+    assert!(mail.text.contains("6 codes are left."), "{mail:?}");
 }
 
 #[tokio::test]
@@ -190,8 +265,11 @@ async fn a_reset_by_mail_asks_for_the_second_factor() {
     let response = phone.form("/reset", &[("token", mail.token()), ("password", NEW_PASSWORD)]).await;
     assert_eq!(redirect(&response), "/sign-in/second");
     assert!(!is_signed_in(&phone).await && !is_signed_in(&ann).await);
+    let browsers = "select count(*) from known_browser";
+    assert_eq!(app.one::<i64>(browsers).await, 1, "access to mail alone makes no browser known");
     assert_eq!(redirect(&enter(&mut phone, &code(&totp, 0)).await), "/usage?days=7");
     assert!(is_signed_in(&phone).await);
+    assert_eq!(app.one::<i64>(browsers).await, 2);
 }
 
 /// A step-up accepts a code, and changes of factors need one.
@@ -212,7 +290,8 @@ async fn factors_are_changed_only_after_a_recent_proof() {
     let fields = [("code", current.as_str()), ("next", "/usage")];
     assert_eq!(redirect(&ann.form("/sign-in/confirm", &fields).await), "/usage");
     // The password is the only way in.
-    shows(ann.form("/settings/password/remove", &[]).await, WRONG, "your only way to sign in").await;
+    let remove = [("password_to_remove", PASSWORD)];
+    shows(ann.form("/settings/password/remove", &remove).await, WRONG, "your only way to sign in").await;
 }
 
 #[tokio::test]

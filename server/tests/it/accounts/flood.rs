@@ -1,7 +1,8 @@
 //! Password hashing: the same work for every address, and a bounded queue.
 
 use super::without_nonces;
-use crate::app::{HTTP, TestApp, is_long};
+use crate::app::{HTTP, TestApp};
+use crate::settings::is_long;
 use futures::future::join_all;
 use http::StatusCode;
 use reqwest::Response;

@@ -6,18 +6,22 @@ mod audit;
 mod authenticator;
 mod captcha;
 mod changes;
+mod ended;
 mod export;
 mod external;
 mod external_links;
 mod factors;
+mod first_proof;
 mod flood;
 mod mails;
 mod passkeys;
 mod protection;
+mod races;
 mod refusals;
 mod reset;
 mod risk;
 mod role;
+mod second_factor_guard;
 mod sessions;
 mod sign_up;
 mod step_up;
@@ -132,6 +136,10 @@ async fn is_signed_in(client: &TestClient) -> bool {
         other => panic!("{other}"),
     }
 }
+
+/// Whether a statement of the test's database waits for a lock.
+const WAITS_FOR_A_LOCK: &str = "select exists (select from pg_locks l join pg_stat_activity a using (pid)
+                                               where not l.granted and a.datname = current_database())";
 
 /// Returns whether an account's address is verified.
 async fn is_verified(app: &TestApp, email: &str) -> bool {

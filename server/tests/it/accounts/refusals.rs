@@ -1,6 +1,6 @@
 //! Configurations that would be dangerous: the process doesn't start, and says what to set.
 
-use crate::app::config;
+use crate::settings::config;
 use domain::Picos;
 use std::process::Command;
 

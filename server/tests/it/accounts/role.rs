@@ -1,6 +1,7 @@
 //! The database role of the server: it owns nothing, so that what makes it run a foreign statement can't change ledger or audit log.
 
-use crate::app::{TestApp, owner_url};
+use crate::app::TestApp;
+use crate::settings::owner_url;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::str::FromStr as _;

@@ -1,7 +1,7 @@
 //! Verification of addresses by link and by code, and what it is needed for.
 
-use super::{is_limited, is_verified, letter, letters, redirect, shows};
-use crate::app::TestApp;
+use super::{is_limited, is_verified, letter, letters, redirect, shows, sign_in};
+use crate::app::{PASSWORD, TestApp};
 use crate::visitor::{events, problem};
 use domain::TurnEvent;
 use http::StatusCode;
@@ -51,7 +51,7 @@ async fn unverified_users_can_use_the_demo_model() {
 #[tokio::test]
 async fn a_link_verifies_once_and_only_by_its_button() {
     let app = TestApp::new().await;
-    let ann = app.unverified_user("ann@example.com").await;
+    app.unverified_user("ann@example.com").await;
     let mail = letter(&app, "ann@example.com", CONFIRM, 1).await;
     assert_eq!(mail.path.split_once("?token=").map(|(path, token)| (path, token.len())), Some(("/verify", 43)));
     let mut phone = app.visitor();
@@ -63,6 +63,7 @@ async fn a_link_verifies_once_and_only_by_its_button() {
     assert_eq!(redirect(&done), "/verify?confirmed=yes");
     assert!(phone.text("/verify?confirmed=yes").await.contains("Your email address is confirmed."));
     assert!(is_verified(&app, "ann@example.com").await);
+    let ann = sign_in(&app, "ann@example.com", PASSWORD).await;
     ann.send_and_read("{{words:1}}").await;
     for token in [mail.token(), "", "x", &"A".repeat(43)] {
         let again = phone.form("/verify", &[("token", token), ("code", "")]).await;

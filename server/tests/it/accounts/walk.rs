@@ -86,7 +86,8 @@ async fn nothing_of_another_user_is_found() {
     ann.send_and_read("{{words:3}}").await;
     let ids = Ids::of(&app, "ann@example.com").await;
     let mut walked = 0;
-    for (method, path) in routes().into_iter().filter(|(_, path)| path.contains('{') && !path.starts_with("/fn/{*")) {
+    let takes_form = |path: &str| path.contains('{') && !path.starts_with("/fn/{*") && !path.ends_with("/feedback");
+    for (method, path) in routes().into_iter().filter(|(_, path)| takes_form(path)) {
         let filled = ids.fill(&path);
         let answer = eve
             .request(method, &filled)
@@ -97,7 +98,9 @@ async fn nothing_of_another_user_is_found() {
     }
     assert!(walked >= 16, "{walked}");
     let (conversation, turn) = (ids.get("{conversation_id}"), ids.get("{turn_id}"));
+    let feedback = format!("/api/turns/{turn}/feedback");
     for (path, body) in [
+        (feedback.as_str(), json!({"good": true})),
         ("/api/chat", json!({"text": "hi", "conversation_id": conversation})),
         ("/api/chat", json!({"text": "{{words:3}}", "model": "claude-haiku-4-5", "turn_id": turn})),
         ("/api/chat", json!({"retry_of": turn})),

@@ -70,7 +70,7 @@ async fn every_order(app: &TestApp, events: &[Value], wanted: (&str, &str)) {
     let orders = permutations(six.len());
     assert_eq!(orders.len(), 720);
     // All orders with `./dev test --long`. Otherwise 25, in which each event comes first, last, and before each other one.
-    let step = if crate::app::is_long() { 1 } else { 29 };
+    let step = if crate::settings::is_long() { 1 } else { 29 };
     for (n, order) in orders.into_iter().enumerate().step_by(step) {
         sqlx::raw_sql(
             "truncate stripe_event, subscription, subscription_price, invoice; update account set plan_id = 'free'",
@@ -235,7 +235,7 @@ async fn events_are_stored_before_they_are_acknowledged() {
     event(&app.url, &json!({"id": "evt_now", "type": "x"})).await;
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     app.stripe.set_webhook(&format!("{}/stripe/webhook", app.url), WEBHOOK_SECRET);
-    let (admin, name) = app.shut_database().await;
+    let (admin, name) = app.database.shut().await;
     let body = json!({"id": "evt_lost", "type": "x"}).to_string();
     let answer = post(&app.url, Some(format!("t={},v1={}", now(), signed(WEBHOOK_SECRET, now(), &body))), body).await;
     assert!(answer.status().is_server_error(), "{}", answer.status());

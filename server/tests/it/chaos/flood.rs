@@ -30,7 +30,7 @@ async fn silent_connections_are_capped_and_closed() {
     }
     let refused = healthz(address).await;
     assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("retry-after: 5"), "{refused}");
-    if !crate::app::is_long() {
+    if !crate::settings::is_long() {
         drop(silent.split_off(4));
     }
     let waiting = async { while !healthz(address).await.starts_with("HTTP/1.1 200 ") {} };

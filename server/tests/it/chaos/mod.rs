@@ -224,7 +224,7 @@ async fn a_silent_provider_opens_its_circuit() {
 async fn without_postgres_requests_are_refused_at_once() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
-    let (admin, name) = app.shut_database().await;
+    let (admin, name) = app.database.shut().await;
     until_status(&ann, "/api/quota", StatusCode::SERVICE_UNAVAILABLE).await;
     for answer in join_all((0..50).map(|_| ann.get("/api/quota"))).await {
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -241,7 +241,7 @@ async fn without_postgres_requests_are_refused_at_once() {
 /// Field note 105: SIGTERM stops the server even while Postgres is down.
 #[tokio::test]
 async fn server_without_postgres_stops_on_sigterm() {
-    if !crate::app::is_long() {
+    if !crate::settings::is_long() {
         return; // Takes the full drain time; runs with `./dev test --long`.
     }
     let app = TestApp::new().await;
@@ -250,7 +250,7 @@ async fn server_without_postgres_stops_on_sigterm() {
     let there = TestClient { url: process.url.clone(), ..ann.clone() };
     let running = there.send_message("{{words:8}}{{hold:4}}").await;
     assert_eq!(running.status(), StatusCode::OK);
-    app.shut_database().await;
+    app.database.shut().await;
     process.signal("-TERM");
     let events = events(running).await;
     assert!(

@@ -125,7 +125,7 @@ async fn html_arrives_while_the_response_is_running() {
     let ann = app.user("ann@example.com").await;
     let body = json!({"model": "claude-haiku-4-5", "text": "{{words:20}}{{hold:5}}"});
     let mut response = ann.request("POST", "/api/chat?view=html").json(&body).send().await.unwrap();
-    let (mut parser, mut blocks) = (SseParser::new(), Vec::new());
+    let (mut parser, mut blocks) = (SseParser::new(), Vec::<String>::new());
     let waiting = async {
         while !blocks.concat().contains("word5") {
             let bytes = response.chunk().await.unwrap().expect("the response is held");

@@ -3,6 +3,7 @@
 mod feedback;
 mod html_view;
 mod models;
+mod reads;
 mod sending;
 mod servers;
 mod transcript;

@@ -136,15 +136,12 @@ async fn shutdown_waits_for_running_turns() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     let (mut reading, _) = begun(&ann, "{{words:30}}{{pace:20}}").await;
-    let db = app.db.clone();
-    let shutting = tokio::spawn(app.shutdown());
+    let shutting = tokio::spawn(app.stop_server());
     let mut last = None;
     while let Some((_, event)) = reading.next().await {
         last = Some(event);
     }
     assert!(matches!(last, Some(TurnEvent::Finish { outcome: Outcome::Finished, .. })), "{last:?}");
-    shutting.await.unwrap();
-    let pending: i64 =
-        sqlx::query_scalar("select count(*) from ai_usage where status <> 'finished'").fetch_one(&db).await.unwrap();
-    assert_eq!(pending, 0);
+    let app = shutting.await.unwrap();
+    assert_eq!(app.one::<i64>("select count(*) from ai_usage where status <> 'finished'").await, 0);
 }

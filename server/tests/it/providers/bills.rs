@@ -1,7 +1,7 @@
 //! What the ledger books equals what the provider bills, for random usages in every shape in which servers report them.
 
 use super::{Expected, HAIKU, MINI, app, ask, assert_row};
-use crate::app::is_long;
+use crate::settings::is_long;
 use domain::{MicrosPerMillion, ModelName, Price, PriceList, PromptMessage, Role, Tokens, Usage};
 use fakes::{Bill, FakeProvider};
 use futures::{StreamExt as _, stream};

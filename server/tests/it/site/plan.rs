@@ -76,6 +76,14 @@ async fn a_link_that_is_opened_elsewhere_leads_to_the_sign_in_and_the_plan() {
     assert_eq!(done, "/verify?next=/pricing%3Fplan%3Dpro%26interval%3Dyear&confirmed=yes");
     let page = phone.text(&done).await;
     assert!(page.contains("Your email address is confirmed.") && page.contains(&format!("/sign-in?next={ENCODED}")));
+    // The browser that signed up is signed out by that, because anyone may have created the account. It is led to the plan as well.
+    let again = ann.form("/verify", &[("code", "000000"), ("next", PLAN)]).await;
+    let to_sign_in = "/sign-in?next=/verify%3Fnext%3D/pricing%253Fplan%253Dpro%2526interval%253Dyear";
+    assert_eq!(redirect(&again), to_sign_in);
+    let back = format!("/verify?next={ENCODED}");
+    let fields = [("email", "ann@example.com"), ("password", PASSWORD), ("next", back.as_str())];
+    assert_eq!(redirect(&ann.form("/sign-in", &fields).await), back);
+    assert!(ann.text(&back).await.contains("Continue with your plan"));
     // Another site's page is no way on.
     for elsewhere in ["https://evil.example", "//evil.example"] {
         let again = ann.form("/verify", &[("code", "000000"), ("next", elsewhere)]).await;

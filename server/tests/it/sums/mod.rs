@@ -140,7 +140,7 @@ async fn every_figure_of_top_users_equals_the_ledger() {
     .await
     .unwrap();
     let now = OffsetDateTime::now_utc();
-    for n in 0..if crate::app::is_long() { 120 } else { 36 } {
+    for n in 0..if crate::settings::is_long() { 120 } else { 36 } {
         for _ in 0..n % 5 {
             late(&app.db, now - Duration::minutes(rng.random_range(0..57_000))).await;
         }

@@ -1,11 +1,12 @@
 //! Repeated requests: regenerated, retried concurrently, or sent in fifty copies.
 
 use super::{BOTH, app_with_high_limits, assert_all_settled, begun};
-use crate::visitor::{EventReader, TestClient, events, problem, words};
+use crate::visitor::{EventReader, TestClient, events, words};
 use domain::{Outcome, TurnEvent};
 use http::StatusCode;
 use reqwest::Response;
 use serde_json::{Value, json};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// When several tabs regenerate the same response at once, one runs and the others get 409.
@@ -82,17 +83,23 @@ async fn failed_response_can_be_retried() {
     assert_eq!(app.one::<i64>("select count(*) from message where superseded_by is null").await, 2);
 }
 
-/// Sends a request until the meters have decided on it. On a busy machine they may take longer than a decision may, and the refusal says to
-/// send it again.
+/// Sends a request until the meters have decided on it. On a busy machine they may take longer than a decision may, and the refusal says
+/// when to send it again. Panics with any other refusal, and after 120 s.
 async fn admitted(client: &TestClient, body: &Value) -> Response {
-    loop {
-        let response = client.post(body).await;
-        if response.status() != StatusCode::SERVICE_UNAVAILABLE {
-            assert_eq!(response.status(), StatusCode::OK);
-            return response;
+    let sending = async {
+        loop {
+            let response = client.post(body).await;
+            if response.status() == StatusCode::OK {
+                return response;
+            }
+            let (status, text) = (response.status(), response.text().await.unwrap());
+            let refusal: Value = serde_json::from_str(&text).unwrap_or_default();
+            let (kind, pause) = (&refusal["problem"]["kind"], refusal["problem"]["retry_after_ms"].as_u64());
+            let (true, Some(pause)) = (kind == "limits_unavailable", pause) else { panic!("{status}: {text}") };
+            tokio::time::sleep(Duration::from_millis(pause)).await;
         }
-        assert_eq!(problem(response).await["kind"], "limits_unavailable");
-    }
+    };
+    tokio::time::timeout(Duration::from_secs(120), sending).await.expect("the meters decide within 120 s")
 }
 
 /// A turn sent fifty times at once to two servers runs once. All fifty requests get the same events, and the duplicates hold nothing.

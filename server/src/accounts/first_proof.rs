@@ -1,0 +1,18 @@
+//! The first proof of an account's address. Until then anyone may have created the account, so whoever proves the address without being signed
+//! in to the account takes it over from whoever is: nothing that was added to it stays.
+
+use domain::UserId;
+use store::Tx;
+use store::account_token::{self, TokenKind};
+
+/// Removes what whoever created the account may come back with: identities, passkeys, the authenticator app, all sessions, and a change of
+/// address that waits for its link. The password stays; a reset replaces it.
+///
+/// # Errors
+/// Returns an error if a query fails.
+pub(super) async fn remove_others(tx: &mut Tx, user_id: UserId) -> store::Result<()> {
+    store::account::remove_added_ways(&mut *tx, user_id).await?;
+    account_token::revoke(&mut *tx, user_id, TokenKind::ChangeEmail).await?;
+    store::session::end_others(&mut *tx, user_id, &[]).await?;
+    Ok(())
+}
