@@ -23,6 +23,7 @@ use pages::{
     admin, chat, confirm, email_undo, forgot, home, pricing, reset, second_factor, settings, sign_in, sign_up, usage,
     verify,
 };
+use view::conversation::escaped;
 
 /// Returns whether a page has islands. Only these pages load wasm.
 fn has_islands(path: &str) -> bool {
@@ -66,8 +67,13 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
 #[component]
 pub fn App() -> impl IntoView {
     provide_meta_context();
+    // The title becomes HTML as it is, and that of a conversation is whatever its user wrote.
     let brand = |title: String| {
-        if title.is_empty() { domain::brand::NAME.to_owned() } else { format!("{title} · {}", domain::brand::NAME) }
+        if title.is_empty() {
+            domain::brand::NAME.to_owned()
+        } else {
+            format!("{} · {}", escaped(&title), domain::brand::NAME)
+        }
     };
     view! {
         <leptos_meta::Title formatter=brand/>
