@@ -9,9 +9,9 @@ use time::OffsetDateTime;
 pub enum SecurityEvent {
     /// The user signed in.
     SignIn,
-    /// Somebody entered a wrong password, or a passkey was refused.
+    /// A wrong password was entered, or a passkey was refused.
     SignInFailed,
-    /// Somebody who had proved another factor entered a wrong code of the second one.
+    /// A wrong code of the second factor was entered after the first factor was proved.
     CodeFailed,
     /// The user signed out.
     SignOut,

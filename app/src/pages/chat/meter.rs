@@ -8,7 +8,7 @@ use domain::money::count;
 use domain::quota::{InFlight, Requests, TokensLeft};
 use domain::{Quota, Tokens};
 
-/// Shares of the day's tokens, in percent, at which the user is told.
+/// Shares of the day's tokens, in percent, at which a toast appears.
 const LEVELS: [u64; 2] = [80, 95];
 
 /// Reads a quota that the server sent.

@@ -57,7 +57,7 @@ pub(super) struct Chat {
     pub is_stopped: Cell<bool>,
     /// The newest turn of the conversation that the page shows.
     pub newest: RefCell<Option<String>>,
-    /// The highest level of used tokens that the user was told.
+    /// The highest level of used tokens for which a toast was shown.
     level: Cell<u64>,
     /// Whether a message waits for a free slot.
     pub is_waiting: Cell<bool>,
