@@ -150,7 +150,8 @@ async fn measure_chat(server: &Process, chats: &[(User, String)]) -> anyhow::Res
     let before = server.cpu()?;
     let mut every = tokio::time::interval(CHAT_PERIOD);
     let mut requests = Vec::with_capacity(CHAT_REQUESTS);
-    for (user, path) in chats.iter().cycle().take(CHAT_REQUESTS).cloned() {
+    for (user, path) in chats.iter().cycle().take(CHAT_REQUESTS) {
+        let (user, path) = (user.clone(), path.clone());
         let due = every.tick().await;
         requests.push(tokio::spawn(async move {
             user::page(&user, &path).await?;

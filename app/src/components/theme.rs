@@ -46,11 +46,16 @@ pub fn ThemeColors(
 ) -> impl IntoView {
     match page_context().theme {
         Theme::System => view! {
-            <meta name="theme-color" media="(prefers-color-scheme: light)" content=light/>
-            <meta name="theme-color" media="(prefers-color-scheme: dark)" content=dark/>
+            {in_scheme("(prefers-color-scheme: light)", light)}
+            {in_scheme("(prefers-color-scheme: dark)", dark)}
         }
         .into_any(),
         Theme::Light => view! { <meta name="theme-color" content=light/> }.into_any(),
         Theme::Dark => view! { <meta name="theme-color" content=dark/> }.into_any(),
     }
+}
+
+/// The color in one of the device's themes. `view!` doesn't know the attribute.
+fn in_scheme(media: &'static str, color: &'static str) -> impl IntoView {
+    leptos::html::meta().name("theme-color").content(color).attr("media", media)
 }

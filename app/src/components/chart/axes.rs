@@ -47,7 +47,7 @@ impl Chart {
                 <details>
                     <summary>"Show as table"</summary>
                     <div class="table-scroll" tabindex="0" role="region" aria-label=title.clone()>
-                        <table class="compact numbers"><caption class="unseen">{title}</caption>{table}</table>
+                        <table class="compact numbers"><caption class="unseen">{title.clone()}</caption>{table}</table>
                     </div>
                 </details>
             </figure>

@@ -282,7 +282,7 @@ fn pages_link_within_the_site_and_have_ids() {
     }
     assert!(!page.contains("javascript:") && !page.contains("evil.example"), "{page}");
     // An answer links only to other sites, in a new tab.
-    let answer = markdown::render("## What counts?\n\n[limits](/help/limits) [x](https://example.com)", "t");
+    let answer = render("## What counts?\n\n[limits](/help/limits) [x](https://example.com)", "t");
     assert!(answer.contains("<h2 dir=\"auto\">") && !answer.contains("/help/limits"), "{answer}");
     assert!(answer.contains("target=\"_blank\""), "{answer}");
 }

@@ -71,11 +71,11 @@ async fn forms_are_confirmed_or_shown_again_with_the_reason() {
         let heading =
             |page: &str| page.split("<h1").nth(1).and_then(|rest| rest.split("</h1>").next()).map(str::to_owned);
         assert_eq!(heading(&text), heading(&shown), "{path}");
-        assert!(!shown.contains("class=\"done\" role=\"status\""), "{path}");
+        assert!(!shown.contains("role=\"status\" class=\"done\""), "{path}");
     }
     let done = admin.form("/admin/models/gpt-5-mini", &[("daily_spend", "5")]).await;
     assert_eq!(done.headers()["location"], "/admin/models?saved=yes");
-    assert!(admin.text("/admin/models?saved=yes").await.contains("class=\"done\" role=\"status\""));
+    assert!(admin.text("/admin/models?saved=yes").await.contains("role=\"status\" class=\"done\""));
 }
 
 /// Users see the conversation of each response. The owner doesn't: its title is what the user has written.

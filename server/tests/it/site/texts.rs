@@ -81,7 +81,7 @@ async fn errors_lead_on() {
     assert_eq!(failed.status(), StatusCode::INTERNAL_SERVER_ERROR);
     let page = failed.text().await.unwrap();
     assert!(page.contains("Something went wrong") && page.contains("href=\"/status\""), "{page}");
-    assert!(page.contains("href=\"/pricing\">Try again") && page.contains("subject=Failure%20"), "{page}");
+    assert!(page.contains("class=\"button secondary\">Try again") && page.contains("subject=Failure%20"), "{page}");
 }
 
 /// The title of a conversation is its user's text, and can't end the document's title.
