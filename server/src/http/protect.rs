@@ -1,10 +1,11 @@
-//! Middleware around every page, form and API call: refuses floods of requests to `/api/` before anything is loaded for them, and writes the
-//! security log's lines about refused requests.
+//! Middleware around every page, form and API call: refuses floods of requests to `/api/` and of passwords before anything is loaded for them,
+//! and writes the security log's lines about refused requests.
 
 use crate::AppState;
 use crate::accounts::session::cookie_name;
 use crate::failure::Failure;
 use crate::http::browser::cookie;
+use crate::http::busy;
 use crate::http::current_user::CurrentUser;
 use crate::http::error::ResponseProblem;
 use crate::http::origin::Client;
@@ -27,9 +28,10 @@ pub(crate) async fn protect(State(app): State<AppState>, request: Request, next:
         app.protection.forwards.note(peer, AppState::now());
     }
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let response = match uri.path().starts_with("/api/") {
-        true => answer_api(&app, client, request, next).await,
-        false => next.run(request).await,
+    let response = match busy::busy_form(&app, &request) {
+        Some(form) => busy::refuse(&app, form).await,
+        None if uri.path().starts_with("/api/") => answer_api(&app, client, request, next).await,
+        None => next.run(request).await,
     };
     if is_forbidden(&response) {
         log_forbidden(&app, client, &method, &uri, &response);
