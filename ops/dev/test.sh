@@ -12,6 +12,8 @@ cmd_check() {
   step "formatting" cargo fmt --all --check
   step "clippy, the server's side" cargo clippy -q --all-targets -- -D warnings
   step "clippy, the browser's side" env CARGO_TARGET_DIR=target/front cargo clippy -q -p frontend --target "$WASM" --profile wasm-dev -- -D warnings
+  # Crates that compute types or tables while they are compiled.
+  step "what only an optimized build rejects" cargo build -q --profile optimized -p quota -p limits -p markdown
   need_postgres; need_psql
   step "query files" check_prepared
   # Builds all packages, as tests do: selecting one package resolves other features and compiles everything again.

@@ -225,13 +225,46 @@ impl Tally<'_> {
     }
 }
 
-/// Counts an attempt before what was entered is checked. A guess at an account is delayed the longer, the more there were in the last 15
-/// minutes.
+/// Counts an attempt before what was entered is checked. Sign-ins are counted by [`count_guess`].
 ///
 /// # Errors
 /// Returns a 429 problem with the time to try again if there were too many. If one counter refuses, those before it have counted the attempt.
 pub(crate) async fn count_attempt(app: &AppState, origin: &str, attempt: Attempt<'_>) -> Result<(), Failure> {
     let mut tally = Tally { app, is_local: false };
+    count(&mut tally, origin, attempt).await?;
+    let Attempt::SignUp = attempt else { return Ok(()) };
+    let counted = tally.count_sign_up(app.config.sign_up_hourly_cap).await;
+    let AttemptCount::Refused { retry_after_ms } = counted else { return Ok(()) };
+    // Admins are alerted of it.
+    app.protection.note_refused_sign_up(AppState::now());
+    log_refusal(attempt, origin);
+    Err(Problem::attempts_limit(TOO_MANY_SIGN_UPS, retry_after_ms).into())
+}
+
+/// Counts a guess at the account with this subject before its password is checked. Returns how long the check has to wait: the longer, the
+/// more guesses there were in the last 15 minutes, and not at all in a browser that its owner has signed in with.
+///
+/// # Errors
+/// Returns a 429 problem as [`count_attempt`] does.
+pub(super) async fn count_guess(
+    app: &AppState,
+    origin: &str,
+    (subject, is_known_browser): (&str, bool),
+) -> Result<Duration, Failure> {
+    let mut tally = Tally { app, is_local: false };
+    count(&mut tally, origin, Attempt::SignIn { subject, is_known_browser }).await?;
+    if is_known_browser {
+        return Ok(Duration::ZERO);
+    }
+    let limit = if tally.is_local { UNDELAYED_GUESSES } else { UNLIMITED };
+    Ok(match tally.count(&format!("guess:{subject}"), limit).await {
+        AttemptCount::Counted(guesses) => guess_delay(guesses),
+        AttemptCount::Refused { .. } => MAX_DELAY,
+    })
+}
+
+/// Counts an attempt by account, user, address and day.
+async fn count(tally: &mut Tally<'_>, origin: &str, attempt: Attempt<'_>) -> Result<(), Failure> {
     for (key, limit) in attempt.counters(origin) {
         if let AttemptCount::Refused { retry_after_ms } = tally.count(&key, limit).await {
             log_refusal(attempt, origin);
@@ -244,27 +277,7 @@ pub(crate) async fn count_attempt(app: &AppState, origin: &str, attempt: Attempt
         log_refusal(attempt, origin);
         return Err(Problem::attempts_limit(TOO_MANY_CODES, retry_after_ms).into());
     }
-    match attempt {
-        Attempt::SignUp => {
-            let count = tally.count_sign_up(app.config.sign_up_hourly_cap).await;
-            let AttemptCount::Refused { retry_after_ms } = count else { return Ok(()) };
-            // Admins are alerted of it.
-            app.protection.note_refused_sign_up(AppState::now());
-            log_refusal(attempt, origin);
-            Err(Problem::attempts_limit(TOO_MANY_SIGN_UPS, retry_after_ms).into())
-        }
-        Attempt::SignIn { subject, is_known_browser: false } => {
-            let key = format!("guess:{subject}");
-            let limit = if tally.is_local { UNDELAYED_GUESSES } else { UNLIMITED };
-            let delay = match tally.count(&key, limit).await {
-                AttemptCount::Counted(guesses) => guess_delay(guesses),
-                AttemptCount::Refused { .. } => MAX_DELAY,
-            };
-            tokio::time::sleep(delay).await;
-            Ok(())
-        }
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 /// Forgets a user's guesses of the last 15 minutes after one was right. Attempts of other kinds stay counted, since a success is what they

@@ -14,6 +14,7 @@ pub(crate) mod email;
 pub(crate) mod export;
 pub(crate) mod external;
 mod first_proof;
+mod hashing;
 pub(crate) mod identities;
 mod links;
 pub(crate) mod passkeys;

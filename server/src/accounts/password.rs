@@ -1,29 +1,24 @@
-//! Password hashing: argon2id with OWASP's minimum parameters (19 MiB, t=2, p=1), off the async runtime, on half of the cores.
+//! Password hashing: argon2id with OWASP's minimum parameters (19 MiB, t=2, p=1), on threads of its own with a lower priority.
 //! <https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html>
 //!
 //! Passwords are brought to Unicode's composed form (NFC) first, as RFC 8265 requires: systems differ in how they enter "ü".
 
+use super::hashing::{HashingThreads, Place};
 use crate::failure::{Failure, internal};
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
 use domain::Problem;
 use secrecy::{ExposeSecret as _, SecretString};
-use std::sync::Arc;
-use tokio::sync::Semaphore;
 use unicode_normalization::UnicodeNormalization as _;
 
 /// Maximum length of a password to check, in bytes. Longer than any new password can be, because earlier ones may be longer.
 const MAX_BYTES: usize = 1024;
-/// Number of passwords that may wait. At some 40 ms each, later ones would wait for seconds, and are refused.
-const QUEUE: usize = 64;
 
 /// Hashes and verifies passwords.
 pub struct Passwords {
     argon: Argon2<'static>,
-    running: Arc<Semaphore>,
-    /// Permits for the running and the waiting.
-    accepted: Arc<Semaphore>,
+    threads: HashingThreads,
 }
 
 /// Why a password couldn't be hashed or checked.
@@ -35,9 +30,9 @@ pub(crate) enum HashError {
     /// The library refused it.
     #[error("argon2: {0}")]
     Argon2(String),
-    /// The task panicked or was canceled.
-    #[error(transparent)]
-    Task(#[from] tokio::task::JoinError),
+    /// It panicked.
+    #[error("hashing a password panicked")]
+    Panicked,
 }
 
 impl From<HashError> for Failure {
@@ -75,13 +70,26 @@ impl Passwords {
     pub(crate) fn new() -> anyhow::Result<Self> {
         let params = Params::new(19 * 1024, 2, 1, None).map_err(|error| anyhow::anyhow!("argon2: {error}"))?;
         let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        // The other half is left to chat.
-        let running = (cores / 2).max(1);
-        Ok(Self {
-            argon,
-            running: Arc::new(Semaphore::new(running)),
-            accepted: Arc::new(Semaphore::new(running + QUEUE)),
+        Ok(Self { argon, threads: HashingThreads::start()? })
+    }
+
+    /// Returns whether a password can be hashed or checked now. Otherwise a request is refused before anything is done for it.
+    pub(crate) fn has_room(&self) -> bool {
+        let has_room = self.threads.has_room();
+        if !has_room {
+            count_refusal();
+        }
+        has_room
+    }
+
+    /// Takes a place in the queue before anything else is done for a request, so that no query is made in vain.
+    ///
+    /// # Errors
+    /// Returns an error if too many passwords are waiting.
+    pub(crate) fn reserve(&self) -> Result<Place, HashError> {
+        self.threads.reserve().ok_or_else(|| {
+            count_refusal();
+            HashError::Overloaded
         })
     }
 
@@ -90,12 +98,12 @@ impl Passwords {
     /// # Errors
     /// Returns an error if too many passwords are waiting.
     pub(crate) async fn hash(&self, password: SecretString) -> Result<String, HashError> {
-        let argon = self.argon.clone();
-        self.run(move || {
+        let (argon, place) = (self.argon.clone(), self.reserve()?);
+        let hash = self.threads.run(place, move || {
             let hash = argon.hash_password(composed(password.expose_secret()).expose_secret().as_bytes());
             hash.map(|hash| hash.to_string()).map_err(|error| HashError::Argon2(error.to_string()))
-        })
-        .await?
+        });
+        hash.await.ok_or(HashError::Panicked)?
     }
 
     /// Checks a password against a hash. Without a hash it is wrong, after the same time.
@@ -103,25 +111,30 @@ impl Passwords {
     /// # Errors
     /// Returns an error if too many passwords are waiting.
     pub(crate) async fn check(&self, password: SecretString, hash: Option<String>) -> Result<Checked, HashError> {
+        self.check_in(self.reserve()?, password, hash).await
+    }
+
+    /// Checks a password as [`Self::check`] does, in a place that was reserved before.
+    ///
+    /// # Errors
+    /// Returns an error if the check panics.
+    pub(crate) async fn check_in(
+        &self,
+        place: Place,
+        password: SecretString,
+        hash: Option<String>,
+    ) -> Result<Checked, HashError> {
         let argon = self.argon.clone();
         let is_known = hash.is_some();
         let hash = hash.unwrap_or_else(|| DUMMY_HASH.to_owned());
-        let checked = self.run(move || check(&argon, &password, &hash)).await?;
+        let checked = self.threads.run(place, move || check(&argon, &password, &hash)).await;
+        let checked = checked.ok_or(HashError::Panicked)?;
         Ok(if is_known { checked } else { Checked::Wrong })
     }
+}
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, HashError> {
-        let accepted = Arc::clone(&self.accepted).try_acquire_owned().map_err(|_| {
-            metrics::counter!("quotient_passwords_refused_total").increment(1);
-            HashError::Overloaded
-        })?;
-        let running = Arc::clone(&self.running).acquire_owned().await.map_err(|_| HashError::Overloaded)?;
-        Ok(tokio::task::spawn_blocking(move || {
-            let _held = (accepted, running);
-            work()
-        })
-        .await?)
-    }
+fn count_refusal() {
+    metrics::counter!("quotient_passwords_refused_total").increment(1);
 }
 
 fn check(argon: &Argon2<'_>, password: &SecretString, hash: &str) -> Checked {
@@ -193,10 +206,12 @@ mod tests {
     #[tokio::test]
     async fn more_passwords_than_the_queue_holds_are_refused_at_once() {
         let passwords = Passwords::new().unwrap();
-        let accepted = passwords.accepted.available_permits();
-        let _all = passwords.accepted.try_acquire_many(u32::try_from(accepted).unwrap()).unwrap();
+        let places: Vec<Place> = std::iter::from_fn(|| passwords.reserve().ok()).collect();
+        assert!(!places.is_empty() && !passwords.has_room());
         let refused = passwords.hash("correct horse".into()).await.unwrap_err();
         assert!(matches!(refused, HashError::Overloaded));
         assert_eq!(Failure::from(refused).0.status(), 503);
+        drop(places);
+        assert!(passwords.has_room() && passwords.hash("correct horse".into()).await.is_ok());
     }
 }

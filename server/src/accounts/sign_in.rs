@@ -23,7 +23,7 @@ use uuid::Uuid;
 /// Checks email and password, and returns the account they belong to. An unknown address takes as long as a wrong password.
 ///
 /// # Errors
-/// Returns a rejection if they are wrong, or there were too many attempts.
+/// Returns a rejection if they are wrong, there were too many attempts, or too many passwords are waiting to be checked.
 pub(crate) async fn check(
     app: &AppState,
     client: &ClientInfo,
@@ -31,16 +31,24 @@ pub(crate) async fn check(
     password: SecretString,
 ) -> Result<Credentials, Rejection> {
     let subject = app.subject(email)?;
-    let user_id = account::credentials(&app.db, email).await?.map(|found| found.user_id);
+    let mut place = app.passwords.reserve()?;
+    let mut found = account::credentials(&app.db, email).await?;
+    let user_id = found.as_ref().map(|found| found.user_id);
     let is_known_browser = is_known(app, client, user_id).await?;
-    let attempt = || Attempt::SignIn { subject: &subject, is_known_browser };
-    attempts::count_attempt(app, &client.origin, attempt()).await?;
-    // After the delay, in which the password may have been changed.
-    let found = account::credentials(&app.db, email).await?;
+    let delay = attempts::count_guess(app, &client.origin, (&subject, is_known_browser)).await?;
+    if !delay.is_zero() {
+        // Guesses that wait don't fill the queue.
+        drop(place);
+        tokio::time::sleep(delay).await;
+        place = app.passwords.reserve()?;
+        // The password may have been changed meanwhile.
+        found = account::credentials(&app.db, email).await?;
+    }
     let hash = found.as_ref().and_then(|found| found.password_hash.clone());
-    match (app.passwords.check(password.clone(), hash).await?, found) {
+    match (app.passwords.check_in(place, password.clone(), hash).await?, found) {
         (Checked::Right { is_outdated }, Some(mut found)) => {
-            attempts::clear_attempts(app, &client.origin, attempt()).await;
+            let attempt = Attempt::SignIn { subject: &subject, is_known_browser };
+            attempts::clear_attempts(app, &client.origin, attempt).await;
             if is_outdated && let Some(outdated) = found.password_hash.take() {
                 found.password_hash = Some(replace_hash(app, found.user_id, password, outdated).await);
             }

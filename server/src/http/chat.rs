@@ -5,6 +5,7 @@ use crate::accounts::session;
 use crate::failure::Failure;
 use crate::http::extract::{Id, SignedIn};
 use crate::http::html_view::html_view;
+use crate::http::protect::drain;
 use crate::http::sse;
 use crate::protection::streams::OpenStream;
 use crate::turn::{self, ChatRequest, StartedTurn, history, prompt};
@@ -190,7 +191,11 @@ pub(crate) async fn estimate(
     request: Request,
 ) -> Result<Json<Estimate>, Failure> {
     let announced = announced_size(&viewer, &request)?;
-    app.counting.charge_estimate(viewer.user_id, announced.unwrap_or_else(|| ChatRequest::max_bytes(&viewer.plan)))?;
+    let bytes = announced.unwrap_or_else(|| ChatRequest::max_bytes(&viewer.plan));
+    if let Err(problem) = app.counting.charge_estimate(viewer.user_id, bytes) {
+        drain(request.into_body()).await;
+        return Err(problem.into());
+    }
     let chat_request = read(&app, &viewer, request, announced).await?;
     let context =
         store::turn::load_turn_context(&app.db, chat_request.turn_id, chat_request.model.as_ref(), AppState::now())

@@ -10,6 +10,7 @@ mod auth;
 mod billing;
 mod brand_images;
 mod browser;
+mod busy;
 mod chat;
 mod connection_limit;
 mod current_user;

@@ -1,23 +1,28 @@
-//! Middleware around every page, form and API call: refuses floods of requests to `/api/` before anything is loaded for them, and writes the
-//! security log's lines about refused requests.
+//! Middleware around every page, form and API call: refuses floods of requests to `/api/` and of passwords before anything is loaded for them,
+//! and writes the security log's lines about refused requests.
 
 use crate::AppState;
 use crate::accounts::session::cookie_name;
 use crate::failure::Failure;
 use crate::http::browser::cookie;
+use crate::http::busy;
 use crate::http::current_user::CurrentUser;
 use crate::http::error::ResponseProblem;
 use crate::http::origin::Client;
 use crate::protection::api_limits::SessionKey;
-use axum::body::HttpBody as _;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use domain::{Problem, ProblemKind, UserId};
+use futures::StreamExt as _;
 use http::{Method, StatusCode, Uri};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const ESTIMATE: &str = "/api/estimate";
+/// Maximum size of the body of a refused estimate that is read and dropped, in bytes, and the time for it to arrive.
+const MAX_DRAINED: u64 = 256 * 1024;
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 const TOO_MANY: &str = "Too many requests in a short time. Your draft is kept; wait a moment.";
 
 /// Middleware outside of everything that costs a query.
@@ -27,9 +32,11 @@ pub(crate) async fn protect(State(app): State<AppState>, request: Request, next:
         app.protection.forwards.note(peer, AppState::now());
     }
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let response = match uri.path().starts_with("/api/") {
-        true => answer_api(&app, client, request, next).await,
-        false => next.run(request).await,
+    let busy_form = busy::busy_form(&app, &request);
+    let response = match busy_form {
+        Some(form) => busy::refuse(&app, form).await,
+        None if uri.path().starts_with("/api/") => answer_api(&app, client, request, next).await,
+        None => next.run(request).await,
     };
     if is_forbidden(&response) {
         log_forbidden(&app, client, &method, &uri, &response);
@@ -58,11 +65,24 @@ async fn answer_api(app: &AppState, client: Client, request: Request, next: Next
     let Some(session) = session.filter(|_| request.uri().path() == ESTIMATE) else { return next.run(request).await };
     let bytes = request.body().size_hint().lower();
     if let Some(retry_after_ms) = limits.refused_estimate(session, bytes, Instant::now()) {
+        drain(request.into_body()).await;
         return refuse(TOO_MANY, retry_after_ms);
     }
     let response = next.run(request).await;
     note_refused_estimate(app, session, bytes, &response);
     response
+}
+
+/// Reads and drops the body of a refused request, so that its connection is kept. hyper closes one whose body is left unread: the next request
+/// would cost a new connection, which takes more processor time than these bytes, and a client that is still sending may see no response. A
+/// large body, or one that arrives slowly, isn't worth it.
+pub(super) async fn drain(body: Body) {
+    if body.size_hint().exact().is_none_or(|bytes| bytes > MAX_DRAINED) {
+        return;
+    }
+    let mut pieces = body.into_data_stream();
+    let drained = async { while let Some(Ok(_)) = pieces.next().await {} };
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, drained).await;
 }
 
 /// Remembers the refusal of an estimate that exceeds its user's budget.

@@ -1,12 +1,14 @@
 //! Limits that one process keeps in memory, so that refusing costs neither a query nor a call to Redis.
 
 pub(crate) mod api_limits;
+pub(crate) mod busy_pages;
 pub(crate) mod forwards;
 pub(crate) mod local_attempts;
 pub(crate) mod slots;
 pub(crate) mod streams;
 
 use api_limits::ApiLimits;
+use busy_pages::BusyPages;
 use forwards::IgnoredForwards;
 use governor::NotUntil;
 use governor::clock::{Clock, DefaultClock};
@@ -27,6 +29,8 @@ pub(crate) struct Protection {
     pub api: ApiLimits,
     /// Attempts while Redis is unavailable.
     pub attempts: LocalAttempts,
+    /// Pages for visitors who are refused because too many passwords wait.
+    pub busy_pages: BusyPages,
     /// Forwarded addresses that were ignored.
     pub forwards: IgnoredForwards,
     /// Open streams.
@@ -42,6 +46,7 @@ impl Protection {
         Self {
             api: ApiLimits::new(api_requests_per_minute),
             attempts: LocalAttempts::new(),
+            busy_pages: BusyPages::default(),
             forwards: IgnoredForwards::default(),
             streams: Arc::default(),
             demos: Arc::new(Semaphore::new(DEMOS)),

@@ -2,23 +2,24 @@
 
 use crate::app::TestApp;
 use crate::settings::UNLIMITED;
+use std::time::Duration;
 
 /// A server in a separate process, killed on drop.
 pub struct Process {
-    child: std::process::Child,
+    child: tokio::process::Child,
     pub url: String,
 }
 
 impl Process {
     /// Sends a signal, given as `kill` takes it (`-TERM`).
     pub fn signal(&self, name: &str) {
-        let done = std::process::Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        let done = std::process::Command::new("kill").args([name, &self.id().to_string()]).status().unwrap();
         assert!(done.success());
     }
 
     /// Returns the processor time that the process has used, in ticks of the system (mostly 10 ms).
     pub fn cpu_ticks(&self) -> u64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap();
         // The fields after the command's name, which may contain spaces: proc(5) counts utime as the 14th and stime as the 15th.
         let (_, fields) = stat.rsplit_once(')').unwrap();
         fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
@@ -26,22 +27,12 @@ impl Process {
 
     /// Waits up to 120 s for the process to exit. Returns its exit code, or `None` if a signal killed it.
     pub async fn ended(mut self) -> Option<i32> {
-        let waiting = async {
-            loop {
-                if let Some(status) = self.child.try_wait().unwrap() {
-                    return status.code();
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(std::time::Duration::from_secs(120), waiting).await.expect("the process exits")
+        let status = tokio::time::timeout(Duration::from_secs(120), self.child.wait()).await;
+        status.expect("the process exits").unwrap().code()
     }
-}
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    fn id(&self) -> u32 {
+        self.child.id().expect("the process runs")
     }
 }
 
@@ -51,7 +42,7 @@ impl TestApp {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let (addr, config) = (format!("127.0.0.1:{port}"), &self.config);
         let key = hex::encode(config.secret_key);
-        let child = std::process::Command::new(env!("CARGO_BIN_EXE_quotient"))
+        let child = tokio::process::Command::new(env!("CARGO_BIN_EXE_quotient"))
             .env_clear()
             .env("DATABASE_URL", &config.database_url)
             .env("REDIS_URL", config.redis_url.as_deref().unwrap())
@@ -64,6 +55,7 @@ impl TestApp {
             .env("RUST_LOG", "off")
             .envs(UNLIMITED)
             .envs(more.iter().copied())
+            .kill_on_drop(true)
             .spawn()
             .unwrap();
         let process = Process { child, url: format!("http://{addr}") };

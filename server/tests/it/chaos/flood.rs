@@ -62,3 +62,33 @@ async fn large_texts_have_a_budget_per_user() {
     let answer = ann.request("POST", "/api/estimate").body(huge).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
 }
+
+/// A refused estimate that isn't large keeps its connection: a new one would cost more than reading the body.
+#[tokio::test]
+async fn refused_estimates_keep_their_connection() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann@example.com").await;
+    let body = json!({"text": "word ".repeat(20_000)}).to_string();
+    let request = format!(
+        "POST /api/estimate HTTP/1.1\r\nhost: x\r\ncookie: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        ann.cookie.as_deref().unwrap(),
+        body.len()
+    );
+    let estimate =
+        || ann.request("POST", "/api/estimate").header("content-type", "application/json").body(body.clone()).send();
+    while estimate().await.unwrap().status() != StatusCode::TOO_MANY_REQUESTS {}
+    let mut stream = TcpStream::connect(app.url.strip_prefix("http://").unwrap()).await.unwrap();
+    let (mut refused, mut piece) = (0, vec![0; 64 * 1024]);
+    for n in 0..40 {
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        // The end of both responses: of a problem, and of an estimate, one of which fits from time to time.
+        while !answer.ends_with("}}") {
+            let length = stream.read(&mut piece).await.unwrap();
+            assert!(length > 0, "the connection was closed after {n} requests: {answer}");
+            answer.push_str(&String::from_utf8_lossy(&piece[..length]));
+        }
+        refused += usize::from(answer.starts_with("HTTP/1.1 429 ") && answer.contains("attempts_limit"));
+    }
+    assert!(refused > 0);
+}

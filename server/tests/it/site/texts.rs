@@ -90,9 +90,11 @@ async fn titles_are_escaped() {
     let app = TestApp::new().await;
     let ann = app.user("ann@example.com").await;
     ann.send_and_read("{{words:1}}").await;
-    app.sql("update conversation set title = '</title><b>\"x\" & y'").await;
+    app.sql("update conversation set title = '</title><script>\"x\" & y'").await;
     let conversation: uuid::Uuid = app.one("select conversation_id from conversation").await;
     let page = ann.text(&format!("/chat/{conversation}")).await;
     let title = page.split("<title>").nth(1).unwrap().split("</title>").next().unwrap();
-    assert_eq!(title, format!("&lt;/title&gt;&lt;b&gt;&quot;x&quot; &amp; y · {}", brand::NAME));
+    assert_eq!(title, format!("&lt;/title&gt;&lt;script&gt;&quot;x&quot; &amp; y · {}", brand::NAME));
+    // The list of conversations shows it too.
+    assert!(!page.contains("<script>\"x\""), "{page}");
 }
