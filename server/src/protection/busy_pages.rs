@@ -20,10 +20,13 @@ pub(crate) struct RenderedPage {
     pub html: Bytes,
 }
 
+/// Pages by path and theme, each with the time at which it was rendered.
+type Rendered = HashMap<(&'static str, &'static str), (Instant, RenderedPage)>;
+
 /// The pages by path and theme.
 #[derive(Debug, Default)]
 pub(crate) struct BusyPages {
-    rendered: Mutex<HashMap<(&'static str, &'static str), (Instant, RenderedPage)>>,
+    rendered: Mutex<Rendered>,
 }
 
 impl BusyPages {
@@ -39,7 +42,7 @@ impl BusyPages {
         self.lock().insert((path, theme.as_str()), (now, page));
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(&'static str, &'static str), (Instant, RenderedPage)>> {
+    fn lock(&self) -> MutexGuard<'_, Rendered> {
         self.rendered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
