@@ -71,7 +71,7 @@ crate_tests() {
   return $failed
 }
 
-browser_tests() { node --test --test-force-exit --test-reporter=spec "$@"; }
+browser_tests() { node end2end/run.mjs "$@"; }
 
 cmd_shots() {
   databases; need_browser; build
