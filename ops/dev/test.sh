@@ -42,9 +42,19 @@ cmd_test() {
   build --all-targets
   # Tests mostly wait for databases and other tasks, so more of them run at once than there are cores.
   export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))}
+  local browser=''
+  if [ ${#pages[@]} -gt 0 ]; then
+    # They need no cargo, so they run beside the Rust tests: some of those keep only one core busy. What they print comes afterwards.
+    step "browser tests" browser_tests "${pages[@]}" >"$DEV/browser-tests.log" 2>&1 &
+    browser=$!
+  fi
   if [ -n "$all" ] || [ ${#filters[@]} -gt 0 ]; then step "tests" cargo test --no-fail-fast -- "${filters[@]}" || failed+=" tests"; fi
   for name in "${crates[@]}"; do step "tests of $name" crate_tests "$name" || failed+=" $name"; done
-  if [ ${#pages[@]} -gt 0 ]; then step "browser tests" browser_tests "${pages[@]}" || failed+=" browser"; fi
+  if [ -n "$browser" ]; then
+    # Shows what has been printed, and what follows.
+    tail -n +1 -f --pid="$browser" "$DEV/browser-tests.log"
+    wait "$browser" || failed+=" browser"
+  fi
   # Last, because for a while the copy's programs lie where those of this checkout do.
   if [ -n "$copy" ]; then step "a copy made by ./dev new" test_copy || failed+=" copy"; fi
   [ -z "$failed" ] || die "failed:$failed"
