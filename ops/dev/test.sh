@@ -42,14 +42,15 @@ cmd_test() {
   build --all-targets
   # Tests mostly wait for databases and other tasks, so more of them run at once than there are cores.
   export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))}
+  write_one_root
   local browser=''
   if [ ${#pages[@]} -gt 0 ]; then
     # They need no cargo, so they run beside the Rust tests: some of those keep only one core busy. What they print comes afterwards.
-    step "browser tests" browser_tests "${pages[@]}" >"$DEV/browser-tests.log" 2>&1 &
+    step "browser tests" with_one_root browser_tests "${pages[@]}" >"$DEV/browser-tests.log" 2>&1 &
     browser=$!
   fi
-  if [ -n "$all" ] || [ ${#filters[@]} -gt 0 ]; then step "tests" cargo test --no-fail-fast -- "${filters[@]}" || failed+=" tests"; fi
-  for name in "${crates[@]}"; do step "tests of $name" crate_tests "$name" || failed+=" $name"; done
+  if [ -n "$all" ] || [ ${#filters[@]} -gt 0 ]; then step "tests" with_one_root cargo test --no-fail-fast -- "${filters[@]}" || failed+=" tests"; fi
+  for name in "${crates[@]}"; do step "tests of $name" with_one_root crate_tests "$name" || failed+=" $name"; done
   if [ -n "$browser" ]; then
     # Shows what has been printed, and what follows.
     tail -n +1 -f --pid="$browser" "$DEV/browser-tests.log"
@@ -68,6 +69,24 @@ commonmark_examples() {
   [ "$COMMONMARK_EXAMPLES" -nt end2end/package-lock.json ] || {
     node end2end/commonmark.mjs >"$COMMONMARK_EXAMPLES.new" && mv "$COMMONMARK_EXAMPLES.new" "$COMMONMARK_EXAMPLES"
   }
+}
+
+# Writes the first of the system's root certificates to .dev/root.pem.
+write_one_root() {
+  local bundle
+  rm -f "$DEV/root.pem"
+  for bundle in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt; do
+    if [ -s "$bundle" ]; then
+      sed '/-----END CERTIFICATE-----/q' "$bundle" >"$DEV/root.pem"
+      return
+    fi
+  done
+}
+
+# with_one_root COMMAND…: runs a command whose HTTP clients trust that certificate only. Each new client reads all that it trusts, some hundred
+# files, and every test starts servers with several clients, none of which leaves this machine.
+with_one_root() {
+  if [ -s "$DEV/root.pem" ]; then (export SSL_CERT_FILE="$DEV/root.pem"; "$@"); else "$@"; fi
 }
 
 # crate_tests NAME: runs one crate's test programs from the build of all packages. `cargo test -p` would resolve other features of the
