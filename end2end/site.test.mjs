@@ -26,9 +26,11 @@ before(async () => {
   app.run('seed', '--users', '12', '--days', '60');
   browser = await startBrowser();
   const visit = (from, cookie) => crawl({ url: app.url, cookie, from });
-  visitor = await visit([...SITE, ...FILES]);
-  user = await visit(['/chat', '/'], await signIn('demo@example.com'));
-  admin = await visit(['/admin', '/chat', '/'], await signIn('admin@example.com'));
+  [visitor, user, admin] = await Promise.all([
+    visit([...SITE, ...FILES]),
+    signIn('demo@example.com').then((cookie) => visit(['/chat', '/'], cookie)),
+    signIn('admin@example.com').then((cookie) => visit(['/admin', '/chat', '/'], cookie)),
+  ]);
   site = [...new Set([...SITE, ...[...visitor.pages.keys()].filter((path) => /^\/(help|blog)\/[\w-]+$/.test(path))])];
 });
 after(async () => { await browser?.stop(); await app?.stop(); });
