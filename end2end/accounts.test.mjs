@@ -200,48 +200,46 @@ test('sessions are listed, and one of them is ended', { timeout: 600_000 }, asyn
 
 // Field note 40.
 test('axe finds nothing on the account pages in any state, and they fit a phone and the keyboard', { timeout: 600_000 }, async () => {
-  for (const colorScheme of ['light', 'dark']) {
-    // The policy blocks the styles and requests that axe injects, so errors of this page are ignored.
-    const page = await browser.visitor({ quiet: true, colorScheme, reducedMotion: 'reduce' });
-    const look = async (path) => {
-      await page.goto(app.url + path);
-      await inspect(page, colorScheme);
-    };
-    const submit = async (name) => {
-      // The server's own messages instead of the browser's.
-      await page.evaluate(() => document.querySelectorAll('form').forEach((form) => { form.noValidate = true; }));
-      await page.getByRole('button', { name, exact: true }).click();
-      await page.locator('[aria-invalid=true], .form-error').first().waitFor();
-      await inspect(page, colorScheme);
-    };
-    for (const path of ['/sign-in', '/sign-up', '/forgot', '/forgot?sent=yes', '/reset?token=x', '/verify?token=x', '/email/undo?token=x']) {
-      await look(path);
-      assert.deepEqual(await unreached(page), [], path);
-    }
-    // Rejected forms.
-    for (const [path, button] of [
-      ['/sign-in', 'Sign in'], ['/sign-up', 'Create account'], ['/forgot', 'Send link'], ['/reset?token=x', 'Set password and sign in'],
-      ['/verify?token=x', BUTTON], ['/email/undo?token=x', 'Restore email address'],
-    ]) {
-      await page.goto(app.url + path);
-      await submit(button);
-    }
-    await signUpUnverified(page, app, `${colorScheme}@example.com`, 'Lee');
-    await woken(page);
-    await inspect(page, colorScheme);
-    await send(page, 'Not yet {{words:2}}');
-    await page.locator('.refusal').waitFor();
-    await inspect(page, colorScheme);
-    for (const path of ['/verify', '/verify?sent=yes', '/sign-in/confirm', '/settings', '/settings/security', '/settings/data']) {
-      await look(path);
-      assert.deepEqual(await unreached(page), [], path);
-    }
-    for (const [path, button] of [
-      ['/verify', 'Confirm'], ['/sign-in/confirm', 'Continue'], ['/settings', 'Change email'], ['/settings/security', 'Change password'],
-      ['/settings/data', 'Permanently delete my account'],
-    ]) {
-      await page.goto(app.url + path);
-      await submit(button);
-    }
+  // The policy blocks the styles and requests that axe injects, so errors of this page are ignored.
+  const page = await browser.visitor({ quiet: true, reducedMotion: 'reduce' });
+  const look = async (path) => {
+    await page.goto(app.url + path);
+    await inspect(page);
+  };
+  const submit = async (name) => {
+    // The server's own messages instead of the browser's.
+    await page.evaluate(() => document.querySelectorAll('form').forEach((form) => { form.noValidate = true; }));
+    await page.getByRole('button', { name, exact: true }).click();
+    await page.locator('[aria-invalid=true], .form-error').first().waitFor();
+    await inspect(page);
+  };
+  for (const path of ['/sign-in', '/sign-up', '/forgot', '/forgot?sent=yes', '/reset?token=x', '/verify?token=x', '/email/undo?token=x']) {
+    await look(path);
+    assert.deepEqual(await unreached(page), [], path);
+  }
+  // Rejected forms.
+  for (const [path, button] of [
+    ['/sign-in', 'Sign in'], ['/sign-up', 'Create account'], ['/forgot', 'Send link'], ['/reset?token=x', 'Set password and sign in'],
+    ['/verify?token=x', BUTTON], ['/email/undo?token=x', 'Restore email address'],
+  ]) {
+    await page.goto(app.url + path);
+    await submit(button);
+  }
+  await signUpUnverified(page, app, 'lee@example.com', 'Lee');
+  await woken(page);
+  await inspect(page);
+  await send(page, 'Not yet {{words:2}}');
+  await page.locator('.refusal').waitFor();
+  await inspect(page);
+  for (const path of ['/verify', '/verify?sent=yes', '/sign-in/confirm', '/settings', '/settings/security', '/settings/data']) {
+    await look(path);
+    assert.deepEqual(await unreached(page), [], path);
+  }
+  for (const [path, button] of [
+    ['/verify', 'Confirm'], ['/sign-in/confirm', 'Continue'], ['/settings', 'Change email'], ['/settings/security', 'Change password'],
+    ['/settings/data', 'Permanently delete my account'],
+  ]) {
+    await page.goto(app.url + path);
+    await submit(button);
   }
 });

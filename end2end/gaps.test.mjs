@@ -28,7 +28,6 @@ const paid = (email) => Number(app.query(`select count(*) from ai_usage join acc
 async function start(email, options = {}) {
   const page = await browser.visitor({ quiet: true, ...options });
   await signUp(page, { ...app, url: relay.url }, email);
-  await page.goto(`${relay.url}/chat`);
   await woken(page);
   return page;
 }

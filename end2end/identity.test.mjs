@@ -52,7 +52,7 @@ const complaints = () => browser.complaints.filter((line) => line.startsWith(app
 // axe adds styles of its own, which the page's policy blocks.
 async function axe(page) {
   assert.deepEqual(complaints(), []);
-  await inspect(page, 'light');
+  await inspect(page);
   browser.complaints.length = 0;
 }
 

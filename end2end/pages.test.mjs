@@ -1,7 +1,7 @@
 // Every page in both themes: accessible according to axe, no horizontal overflow, no console or policy errors.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { inspect as inspectPage, send, signUp, startBrowser, startApp, woken } from './test-app.mjs';
+import { inspect, send, signUp, signUpByForm, startBrowser, startApp, woken } from './test-app.mjs';
 
 let app, browser;
 before(async () => {
@@ -12,66 +12,62 @@ after(async () => { await browser?.stop(); await app?.stop(); });
 
 // Field note 40.
 test('axe finds no violations and no page overflows its width', { timeout: 600_000 }, async () => {
-  for (const colorScheme of ['light', 'dark']) {
-    // The policy blocks the styles and requests that axe injects, so errors of this page are ignored.
-    const page = await browser.visitor({ quiet: true, colorScheme, reducedMotion: 'reduce' });
-    for (const path of ['/', '/pricing', '/sign-in', '/sign-up', '/sign-up?next=%2Fpricing%3Fplan%3Dpro', '/forgot', '/forgot?sent', '/reset?token=x',
-      '/verify?token=x', '/email/undo?token=x', '/nothing', '/terms', '/help', '/help/limits', '/blog/what-a-token-is', '/changelog', '/status']) {
-      await inspect(page, path, colorScheme);
-    }
-    await signUp(page, app, colorScheme === 'light' ? 'owner@example.com' : 'second@example.com', 'Olive');
-    await woken(page);
-    await inspect(page, null, colorScheme);
-    await send(page, 'Show me a table');
-    await page.locator('.answer.live .byline').waitFor();
-    await inspect(page, null, colorScheme);
-    await page.reload();
-    await woken(page);
-    await inspect(page, null, colorScheme);
-    await inspect(page, '/usage', colorScheme);
-    for (const path of ['', '/security', '/billing', '/data']) await inspect(page, `/settings${path}`, colorScheme);
-    await inspect(page, '/sign-in/confirm', colorScheme);
-    await inspect(page, '/pricing?interval=year', colorScheme);
-    if (colorScheme === 'dark') app.run('admin', 'add', 'second@example.com');
-    {
-      // The report shows the users of this test once it is refreshed.
-      await page.goto(`${app.url}/admin`);
-      await page.getByRole('button', { name: 'Refresh' }).click();
-      await page.getByRole('link', { name: '@example.com' }).first().waitFor();
-      await inspect(page, '/admin', colorScheme);
-      for (const path of ['models', 'providers', 'providers?edit=anthropic', 'providers?edit=', 'health', 'users', 'plans', 'audit', 'audit?page=9']) {
-        await page.goto(`${app.url}/admin/${path}`);
-        // Opens collapsed sections, which are inspected too.
-        for (const folded of await page.locator('main summary').all()) await folded.click();
-        await inspect(page, null, colorScheme);
-      }
-      // The form of a new price opens above the page.
-      await page.goto(`${app.url}/admin/models`);
-      await page.getByRole('button', { name: 'New price of' }).first().click();
-      await page.getByRole('button', { name: 'Add price' }).waitFor();
-      await inspect(page, null, colorScheme);
-      await page.goto(`${app.url}/admin`);
-      await page.getByRole('link', { name: '@example.com' }).first().click();
-      await page.getByRole('button', { name: 'Set plan' }).waitFor();
-      for (const action of await page.locator('.acts summary').all()) await action.click();
-      await inspect(page, null, colorScheme);
-    }
+  // The policy blocks the styles and requests that axe injects, so errors of this page are ignored.
+  const page = await browser.visitor({ quiet: true, reducedMotion: 'reduce' });
+  for (const path of ['/', '/pricing', '/sign-in', '/sign-up', '/sign-up?next=%2Fpricing%3Fplan%3Dpro', '/forgot', '/forgot?sent', '/reset?token=x',
+    '/verify?token=x', '/email/undo?token=x', '/nothing', '/terms', '/help', '/help/limits', '/blog/what-a-token-is', '/changelog', '/status']) {
+    await inspectAt(page, path);
   }
+  await signUp(page, app, 'olive@example.com', 'Olive');
+  await woken(page);
+  await inspect(page);
+  await send(page, 'Show me a table');
+  await page.locator('.answer.live .byline').waitFor();
+  await inspect(page);
+  await page.reload();
+  await woken(page);
+  await inspect(page);
+  await inspectAt(page, '/usage');
+  for (const path of ['', '/security', '/billing', '/data']) await inspectAt(page, `/settings${path}`);
+  await inspectAt(page, '/sign-in/confirm');
+  await inspectAt(page, '/pricing?interval=year');
+  app.run('admin', 'add', 'olive@example.com');
+  // The report shows the users of this test once it is refreshed.
+  await page.goto(`${app.url}/admin`);
+  await page.getByRole('button', { name: 'Refresh' }).click();
+  await page.getByRole('link', { name: '@example.com' }).first().waitFor();
+  await inspectAt(page, '/admin');
+  for (const path of ['models', 'providers', 'providers?edit=anthropic', 'providers?edit=', 'health', 'users', 'plans', 'audit', 'audit?page=9']) {
+    await page.goto(`${app.url}/admin/${path}`);
+    // Opens collapsed sections, which are inspected too.
+    for (const folded of await page.locator('main summary').all()) await folded.click();
+    await inspect(page);
+  }
+  // The form of a new price opens above the page.
+  await page.goto(`${app.url}/admin/models`);
+  await page.getByRole('button', { name: 'New price of' }).first().click();
+  await page.getByRole('button', { name: 'Add price' }).waitFor();
+  await inspect(page);
+  await page.goto(`${app.url}/admin`);
+  await page.getByRole('link', { name: '@example.com' }).first().click();
+  await page.getByRole('button', { name: 'Set plan' }).waitFor();
+  for (const action of await page.locator('.acts summary').all()) await action.click();
+  await inspect(page);
 });
 
 test('pages cause no console or policy errors', { timeout: 600_000 }, async () => {
   const page = await browser.visitor();
   for (const path of ['/', '/pricing', '/sign-in', '/forgot', '/reset?token=x']) await page.goto(app.url + path);
-  await signUp(page, app, 'third@example.com');
+  await signUpByForm(page, app, 'third@example.com');
   await woken(page);
   for (const path of ['/usage', '/pricing', '/settings', '/settings/security', '/settings/billing', '/settings/data', '/chat']) await page.goto(app.url + path);
   await woken(page);
   assert.deepEqual(browser.complaints, []);
 });
 
-async function inspect(page, path, theme) {
-  if (path) await page.goto(app.url + path);
-  await inspectPage(page, theme);
+async function inspectAt(page, path) {
+  await page.goto(app.url + path);
+  await inspect(page);
 }
 
 test('the demo model is labeled and answers with code that can be copied', { timeout: 600_000 }, async () => {

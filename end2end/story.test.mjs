@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { join } from 'node:path';
-import { password, send, shots, signUp, startBrowser, startApp, woken } from './test-app.mjs';
+import { password, send, shots, signUp, signUpByForm, startBrowser, startApp, woken } from './test-app.mjs';
 
 let app, browser;
 before(async () => {
@@ -16,7 +16,7 @@ const left = async (page, name) => Number((await page.getByRole('meter', { name 
 
 test('sign up, chat, reach the limit, get a larger plan, check the usage pages', { timeout: 600_000 }, async () => {
   const ann = await browser.visitor();
-  await signUp(ann, app, 'ann@example.com', 'Ann');
+  await signUpByForm(ann, app, 'ann@example.com', 'Ann');
   await woken(ann);
   assert.equal(await left(ann, 'Requests'), 10);
   await shot(ann, '1-empty');

@@ -1,6 +1,21 @@
 # shellcheck shell=bash
 # Development builds of the frontend and the server, and of the query files.
 
+# Prints style/main.css with each import replaced by its file in its layer, as cargo-leptos bundles them. If the browser followed the imports,
+# every page would make a request for each.
+bundle_styles() {
+  local line import='^@import "(.*)" layer\((.*)\);$'
+  while IFS= read -r line; do
+    if [[ $line =~ $import ]]; then
+      printf '@layer %s {\n' "${BASH_REMATCH[2]}"
+      cat "style/${BASH_REMATCH[1]}" || return
+      printf '}\n'
+    else
+      printf '%s\n' "$line"
+    fi
+  done <style/main.css
+}
+
 build_site() {
   local front=${FRONT_TARGET_DIR:-target/front} pkg=target/site/pkg
   local built=$front/$WASM/wasm-dev/frontend.wasm
@@ -11,9 +26,7 @@ build_site() {
     mv "$pkg/quotient_bg.wasm" "$pkg/quotient.wasm"
   fi
   cp -r public/. target/site/
-  rm -rf target/site/style && cp -r style target/site/style
-  # cargo-leptos bundles the stylesheets into one file. Here the browser follows the imports.
-  sed 's#@import "#@import "/style/#' style/main.css >"$pkg/quotient.css"
+  bundle_styles >"$pkg/quotient.css"
 }
 
 # build [FLAGS…]: builds the frontend and the server; the flags are passed to cargo for the server.

@@ -66,7 +66,7 @@ test_copy() {
   # In a subshell, because it changes the folder that the parts of ./dev work in.
   (build_copy "$copy") || status=1
   if [ $status = 0 ]; then
-    (cd "$copy" && node --test --test-force-exit --test-reporter=spec end2end/brand.check.mjs end2end/story.test.mjs) || status=1
+    (cd "$copy" && node end2end/run.mjs end2end/brand.check.mjs end2end/story.test.mjs) || status=1
   fi
   # Puts this checkout's programs back to where the copy's are.
   cargo build -q || status=1

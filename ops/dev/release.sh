@@ -43,7 +43,7 @@ cmd_release() {
   at_exit "rm -rf $where"
   tar -C "$where" -xzf "target/$(release_name).tar.gz"
   step "release checks and the browser story against the unpacked tarball" env QUOTIENT_RELEASE="$where/$(release_name)" \
-    node --test --test-force-exit --test-reporter=spec end2end/release.check.mjs end2end/story.test.mjs
+    node end2end/run.mjs end2end/release.check.mjs end2end/story.test.mjs
 }
 
 # lighthouse [PATH…]: audits pages of a release build with Lighthouse, as on a phone, and fails if a goal is missed.

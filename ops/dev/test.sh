@@ -44,9 +44,20 @@ cmd_test() {
   build --all-targets
   # Tests mostly wait for databases and other tasks, so more of them run at once than there are cores.
   export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))}
-  if [ -n "$all" ] || [ ${#filters[@]} -gt 0 ]; then step "tests" cargo test --no-fail-fast -- "${filters[@]}" || failed+=" tests"; fi
-  for name in "${crates[@]}"; do step "tests of $name" crate_tests "$name" || failed+=" $name"; done
-  if [ ${#pages[@]} -gt 0 ]; then step "browser tests" browser_tests "${pages[@]}" || failed+=" browser"; fi
+  write_one_root
+  local browser=''
+  if [ ${#pages[@]} -gt 0 ]; then
+    # They need no cargo, so they run beside the Rust tests: some of those keep only one core busy. What they print comes afterwards.
+    step "browser tests" with_one_root browser_tests "${pages[@]}" >"$DEV/browser-tests.log" 2>&1 &
+    browser=$!
+  fi
+  if [ -n "$all" ] || [ ${#filters[@]} -gt 0 ]; then step "tests" with_one_root cargo test --no-fail-fast -- "${filters[@]}" || failed+=" tests"; fi
+  for name in "${crates[@]}"; do step "tests of $name" with_one_root crate_tests "$name" || failed+=" $name"; done
+  if [ -n "$browser" ]; then
+    # Shows what has been printed, and what follows.
+    tail -n +1 -f --pid="$browser" "$DEV/browser-tests.log"
+    wait "$browser" || failed+=" browser"
+  fi
   # Last, because for a while the copy's programs lie where those of this checkout do.
   if [ -n "$copy" ]; then step "a copy made by ./dev new" test_copy || failed+=" copy"; fi
   [ -z "$failed" ] || die "failed:$failed"
@@ -62,6 +73,24 @@ commonmark_examples() {
   }
 }
 
+# Writes the first of the system's root certificates to .dev/root.pem.
+write_one_root() {
+  local bundle
+  rm -f "$DEV/root.pem"
+  for bundle in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt; do
+    if [ -s "$bundle" ]; then
+      sed '/-----END CERTIFICATE-----/q' "$bundle" >"$DEV/root.pem"
+      return
+    fi
+  done
+}
+
+# with_one_root COMMAND…: runs a command whose HTTP clients trust that certificate only. Each new client reads all that it trusts, some hundred
+# files, and every test starts servers with several clients, none of which leaves this machine.
+with_one_root() {
+  if [ -s "$DEV/root.pem" ]; then (export SSL_CERT_FILE="$DEV/root.pem"; "$@"); else "$@"; fi
+}
+
 # crate_tests NAME: runs one crate's test programs from the build of all packages. `cargo test -p` would resolve other features of the
 # dependencies and compile everything again.
 crate_tests() {
@@ -73,7 +102,7 @@ crate_tests() {
   return $failed
 }
 
-browser_tests() { node --test --test-force-exit --test-reporter=spec "$@"; }
+browser_tests() { node end2end/run.mjs "$@"; }
 
 cmd_shots() {
   databases; need_browser; build

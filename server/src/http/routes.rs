@@ -264,7 +264,6 @@ fn files(app: &AppState) -> Router<AppState> {
     let built = if cfg!(debug_assertions) { "no-cache" } else { "public, max-age=31536000, immutable" };
     let mut router = Router::new()
         .nest_service("/pkg", tower::ServiceBuilder::new().layer(cached(built)).service(folder("pkg")))
-        .nest_service("/style", tower::ServiceBuilder::new().layer(cached("no-cache")).service(folder("style")))
         .nest_service(
             "/fonts",
             tower::ServiceBuilder::new().layer(cached("public, max-age=31536000, immutable")).service(folder("fonts")),

@@ -89,6 +89,28 @@ fn tidy_each_external_system_has_one_crate() {
     }
 }
 
+/// Crates without examples in their documentation turn doctests off, because rustdoc would compile each of them to look for some.
+#[test]
+fn tidy_crates_without_doctests_have_no_examples() {
+    for member in SHIPPED.into_iter().chain(["bench", "crates/brand", "crates/fakes"]) {
+        let manifest = fs::read_to_string(root().join(member).join("Cargo.toml")).unwrap();
+        let manifest: toml::Table = manifest.parse().unwrap();
+        let doctest = manifest.get("lib").and_then(|lib| lib.get("doctest")).and_then(toml::Value::as_bool);
+        if doctest != Some(false) {
+            continue;
+        }
+        for (path, text) in files(member, ".rs") {
+            let is_example =
+                |line: &str| ["/// ```", "//! ```"].iter().any(|start| line.trim_start().starts_with(start));
+            assert!(
+                !text.lines().any(is_example),
+                "{} has an example, but its crate has doctest = false",
+                path.display()
+            );
+        }
+    }
+}
+
 /// Imports go in one direction: siblings never import each other, nothing imports `server`, and `limits` imports only `redis-link`.
 #[test]
 fn tidy_imports_go_one_way() {

@@ -168,13 +168,17 @@ async fn event_of_a_killed_worker_is_applied_once_by_another() {
     .await
     .unwrap();
     stopped
-        .until("select exists (select from pg_locks where locktype = 'advisory' and objid = 7 and not granted)")
+        .until(
+            "select exists (select from pg_locks where locktype = 'advisory' and objid = 7 and not granted
+                            and database = (select oid from pg_database where datname = current_database()))",
+        )
         .await;
     process.kill().unwrap();
     process.wait().unwrap();
     // Postgres notices a dead client only at its next write, so the backend is terminated here.
     sqlx::raw_sql(
-        "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and objid = 7 and not granted",
+        "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and objid = 7 and not granted
+         and database = (select oid from pg_database where datname = current_database())",
     )
     .execute(&mut *gate)
     .await
