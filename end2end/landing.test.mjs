@@ -113,7 +113,7 @@ test('a chosen plan is kept through sign-up and confirmation to its checkout', {
     await ann.getByRole('link', { name: 'Enter the code' }).click();
     await ann.getByText('$1,000 a year').waitFor();
     const { text, link } = await mailTo(app, 'ann@example.com', 'Confirm your email address');
-    assert.match(link.replaceAll('&amp;', '&'), /&next=%2Fpricing%3Fplan%3Dmax/);
+    assert.match(link, /&next=%2Fpricing%3Fplan%3Dmax/);
     await ann.getByLabel('Code').fill(text.match(/^\s*(\d{6})\s*$/m)[1]);
     await ann.getByRole('button', { name: 'Confirm', exact: true }).click();
     await ann.waitForURL('**/pricing?plan=max&interval=year');

@@ -247,7 +247,7 @@ export async function mailTo(app, email, subject) {
   for (;;) {
     const [, ...articles] = (await (await fetch(`${app.url}/dev/mail`)).text()).split('<article>');
     const mails = articles.map((article) => {
-      const part = (from, to) => article.split(from)[1].split(to)[0];
+      const part = (from, to) => article.split(from)[1].split(to)[0].replaceAll('&#38;', '&').replaceAll('&amp;', '&');
       const text = part('<pre>', '</pre>');
       return { to: part('<p>To ', '</p>'), subject: part('<h2>', '</h2>'), text, link: text.match(/https?:\S+/)?.[0] };
     });

@@ -38,7 +38,7 @@ fn Shown(plans: Vec<Plan>, models: Vec<ModelName>) -> impl IntoView {
                 <tbody>{rows}</tbody>
             </table>
         </div>
-        <p class="hint">"Usage is not reset. Prices are set in Stripe by `quotient plans push`."</p>
+        <p class="hint">"Usage is not reset. Prices are set in Stripe by "<code>"quotient plans push"</code>"."</p>
     }
 }
 
