@@ -88,6 +88,8 @@ pub struct ExpiredTurn {
     pub price_id: ModelPriceId,
     /// Estimated input tokens.
     pub estimated: Tokens,
+    /// Output tokens that were reserved for a demo on the site, whose events are in no log that another server reads; `None` for other turns.
+    pub demo_output: Option<Tokens>,
     /// The pending call.
     pub call: PendingCall,
 }
@@ -99,12 +101,13 @@ pub struct ExpiredTurn {
 /// Returns an error if the query fails.
 pub async fn list_expired(db: impl PgExecutor<'_>) -> Result<Vec<ExpiredTurn>> {
     let rows = sqlx::query!(
-        "select t.turn_id, t.subject, t.conversation_id, u.model, u.model_price_id, u.estimated_tokens, u.ai_usage_id, u.created_at
+        r#"select t.turn_id, t.subject, t.conversation_id, u.model, u.model_price_id, u.estimated_tokens, u.ai_usage_id, u.created_at,
+                case u.purpose when 'demo' then greatest(u.reserved_tokens - u.estimated_tokens, 0) end as "demo_output?"
          from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at
          where t.ended_at is null and t.alive_until < now() and u.status = 'pending'
            and not exists (select from ai_usage o where o.turn_id = u.turn_id and o.created_at = u.created_at and o.status = 'pending'
                              and o.call_no > u.call_no)
-         order by t.alive_until limit 100"
+         order by t.alive_until limit 100"#
     )
     .fetch_all(db)
     .await?;
@@ -117,6 +120,7 @@ pub async fn list_expired(db: impl PgExecutor<'_>) -> Result<Vec<ExpiredTurn>> {
             model: ModelName(row.model),
             price_id: row.model_price_id.into(),
             estimated: Tokens::from_db(row.estimated_tokens),
+            demo_output: row.demo_output.map(Tokens::from_db),
             call: PendingCall { id: row.ai_usage_id.into(), created_at: row.created_at },
         })
         .collect())

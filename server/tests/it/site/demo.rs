@@ -179,6 +179,30 @@ async fn the_demo_has_a_budget_of_its_own() {
     assert_eq!(app.provider.served_calls().len(), 2);
 }
 
+/// The events of a demo are only in the memory of its server. If that dies, the call costs what was reserved, also in the demo's budget.
+#[tokio::test]
+async fn a_lost_demo_costs_what_was_reserved() {
+    let app = TestApp::new().await;
+    // The state after kill -9 while the answer was streamed.
+    app.sql(
+        "with t as (insert into turn (turn_id, subject, request_hash, alive_until, created_at)
+           values (gen_random_uuid(), 'someone', '', now() - interval '1 s', now()) returning *)
+         insert into ai_usage (ai_usage_id, turn_id, purpose, subject, model, model_price_id, status, estimated_tokens, reserved_tokens, created_at)
+         select gen_random_uuid(), t.turn_id, 'demo', t.subject, 'gpt-4o-mini',
+                (select model_price_id from model_price where model = 'gpt-4o-mini' limit 1), 'pending', 100, 400, t.created_at from t",
+    )
+    .await;
+    let (_, _stop) = app.start_second().await; // Its reaper runs at startup.
+    app.until("select bool_and(meter_settled_at is not null) from turn").await;
+    assert!(
+        app.one::<bool>(
+            "select status = 'lost' and usage_source = 'estimated' and input_tokens = 100 and output_tokens = 300 and cost_usd > 0
+             from ai_usage"
+        )
+        .await
+    );
+}
+
 #[tokio::test]
 async fn a_budget_of_zero_turns_the_demo_off() {
     let (on, off) = (TestApp::new().await, TestApp::with(&[("DEMO_DAILY_SPEND_USD", "0")]).await);
