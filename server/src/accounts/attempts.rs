@@ -23,6 +23,9 @@ const MAX_DELAY: Duration = Duration::from_secs(5);
 const CODES_A_DAY: u64 = 30;
 /// The same from browsers that its owner has signed in with, an allowance of their own.
 const KNOWN_BROWSER_CODES_A_DAY: u64 = 100;
+/// Questions to the demo from all addresses of one IPv6 /48 in 24 hours: as many as three addresses get answers for. The tokens of each address
+/// are limited as well (`turn::demo`), but a /48 has 65,536 of them, which could use up the demo's budget alone.
+const DEMOS_PER_BLOCK_A_DAY: u64 = 60;
 /// A limit above any real count, for attempts that are only counted.
 const UNLIMITED: u64 = 1 << 40;
 /// Number of addresses' worth of attempts that all addresses of one IPv6 /48 may make together.
@@ -141,6 +144,10 @@ impl Attempt<'_> {
         let limit = match self {
             Self::SecondFactor { is_known_browser: true, .. } => KNOWN_BROWSER_CODES_A_DAY,
             Self::SecondFactor { is_known_browser: false, .. } => CODES_A_DAY,
+            Self::Demo => {
+                let (_, block) = origin.split_once('-')?;
+                return Some((format!("{}:{block}", self.name()), DEMOS_PER_BLOCK_A_DAY));
+            }
             _ => return None,
         };
         self.own_counter(origin).map(|(key, _)| (key, limit))
@@ -275,7 +282,8 @@ async fn count(tally: &mut Tally<'_>, origin: &str, attempt: Attempt<'_>) -> Res
         && let AttemptCount::Refused { retry_after_ms } = tally.count_daily(&key, limit).await
     {
         log_refusal(attempt, origin);
-        return Err(Problem::attempts_limit(TOO_MANY_CODES, retry_after_ms).into());
+        let message = if matches!(attempt, Attempt::Demo) { TOO_MANY } else { TOO_MANY_CODES };
+        return Err(Problem::attempts_limit(message, retry_after_ms).into());
     }
     Ok(())
 }
@@ -346,6 +354,13 @@ mod tests {
         assert_eq!(daily(code(true)), Some((format!("second_factor:known:{user_id}"), 100)));
         assert_eq!(daily(code(false)), Some((format!("second_factor:{user_id}"), 30)));
         assert_eq!(daily(stranger), None);
+    }
+
+    #[test]
+    fn demos_of_an_ipv6_block_are_counted_by_day() {
+        assert_eq!(keys(Attempt::Demo, "a-b"), ["demo:a-b", "demo:b"]);
+        assert_eq!(Attempt::Demo.daily_counter("a-b"), Some(("demo:b".to_owned(), 60)));
+        assert_eq!(Attempt::Demo.daily_counter("a"), None, "an IPv4 address has its own limit of tokens");
     }
 
     #[test]
