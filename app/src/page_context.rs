@@ -22,6 +22,9 @@ pub type PanicFn = dyn Fn(&(dyn Any + Send)) -> Refusal + Send + Sync;
 pub struct PageContext {
     /// The URL path, without the query string.
     pub path: String,
+    /// The path and query that show this page again: those of the request, or for a form, those of the page that it was sent from. Empty if
+    /// the browser doesn't name that page.
+    pub here: String,
     /// Query parameters, percent-decoded, in order.
     pub query: Vec<(String, String)>,
     /// The signed-in user, if any.
@@ -108,16 +111,6 @@ impl PageContext {
     pub fn with_next(&self, page: &str) -> String {
         self.return_path().map_or_else(|| page.to_owned(), |next| returning_to(page, &next))
     }
-
-    /// Returns the path of this page with its query.
-    #[must_use]
-    pub fn path_and_query(&self) -> String {
-        if self.query.is_empty() {
-            return self.path.clone();
-        }
-        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.query).finish();
-        format!("{}?{query}", self.path)
-    }
 }
 
 /// Returns whether a text has the form of a plan's id.
@@ -164,11 +157,5 @@ mod tests {
             assert_eq!(context(&[("plan", other)]).return_path(), None, "{other}");
         }
         assert_eq!(context(&[]).with_next("/sign-in"), "/sign-in");
-    }
-
-    #[test]
-    fn a_path_keeps_its_query() {
-        assert_eq!(context(&[]).path_and_query(), "/sign-up");
-        assert_eq!(context(&[("q", "a&b"), ("page", "2")]).path_and_query(), "/sign-up?q=a%26b&page=2");
     }
 }

@@ -23,8 +23,8 @@ pub fn ErrorPage(
         _ if context.viewer.is_some() => ("/chat".to_owned(), "Open the chat"),
         _ => ("/".to_owned(), "Go home"),
     };
-    let here = context.path;
     let (status, is_ours) = (problem.status(), problem.status() >= 500);
+    let here = Some(context.here).filter(|here| is_ours && !here.is_empty());
     view! {
         <section class="refused">
             <p class="refused-code" aria-hidden="true">{status}</p>
@@ -32,7 +32,7 @@ pub fn ErrorPage(
             <p>{problem.message}</p>
             <p class="actions">
                 <a class="button" href=href>{label}</a>
-                {is_ours.then(|| view! { <a class="button secondary" href=here>"Try again"</a> })}
+                {here.map(|here| view! { <a class="button secondary" href=here>"Try again"</a> })}
             </p>
             <WaysOn is_ours incident=problem.incident.unwrap_or_default()/>
         </section>

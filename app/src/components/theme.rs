@@ -14,20 +14,21 @@ pub fn ThemeSwitch(
     next_id: Option<&'static str>,
 ) -> impl IntoView {
     let context = page_context();
+    let (current, here) = (context.theme, context.here);
     let button = |theme: Theme| {
         let (icon, label) = match theme {
             Theme::System => (Icon::Monitor, "System theme"),
             Theme::Light => (Icon::Sun, "Light theme"),
             Theme::Dark => (Icon::Moon, "Dark theme"),
         };
-        let is_chosen = (theme == context.theme).to_string();
+        let is_chosen = (theme == current).to_string();
         view! {
             <button name="theme" value=theme.as_str() class="quiet icon-button" aria-label=label title=label aria-pressed=is_chosen><Draw icon/></button>
         }
     };
     view! {
         <form method="post" action="/theme" class="theme-switch">
-            <input type="hidden" id=next_id name="next" value=context.path_and_query()/>
+            <input type="hidden" id=next_id name="next" value=here/>
             <fieldset>
                 <legend class="unseen">"Theme"</legend>
                 {Theme::ALL.map(button).into_iter().collect_view()}

@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::http::browser;
 use crate::http::current_user::CurrentUser;
 use crate::http::error::ResponseProblem;
+use crate::http::next::return_path;
 use app::page_context::{FailedForm, PageContext};
 use app::view::captcha::CaptchaWidget;
 use app::view::factors::FactorResult;
@@ -119,8 +120,9 @@ pub(crate) async fn problem_on_the_way(app: &AppState, request: Request, problem
     draw(app, request, PageContext { problem: Some(problem), form, ..PageContext::default() }).await
 }
 
-/// Renders the page of the request's URL. Of `content`, the path, the query and the viewer are those of the request.
+/// Renders the page of the request's URL. Of `content`, the path, the query, the way back and the viewer are those of the request.
 async fn draw(app: &AppState, request: Request, content: PageContext) -> Response {
+    let here = return_path(&request).unwrap_or_default();
     let (mut parts, _) = request.into_parts();
     let status = content.problem.as_ref().and_then(|problem| StatusCode::from_u16(problem.status()).ok());
     let retry = content.problem.as_ref().and_then(Problem::retry_after_seconds);
@@ -129,7 +131,8 @@ async fn draw(app: &AppState, request: Request, content: PageContext) -> Respons
     let captcha = captcha_of(app, parts.uri.path());
     let (has_passkeys, has_demo) = (app.relying_party.is_some(), app.has_demo());
     let site_url = app.config.public_url.clone();
-    let context = PageContext { query, captcha, has_passkeys, has_demo, site_url, ..request_context(&parts, content) };
+    let context =
+        PageContext { here, query, captcha, has_passkeys, has_demo, site_url, ..request_context(&parts, content) };
     parts.extensions.insert(context);
     let (state, reload, options) = (app.page_state(), app.config.live_reload_port, leptos_options(app));
     let handler = leptos_axum::render_app_async_with_context(

@@ -36,6 +36,22 @@ async fn a_chosen_theme_is_rendered_on_every_page() {
     assert!(page.contains("name=\"next\" value=\"/pricing?interval=year&amp;plan=pro\""), "{page}");
 }
 
+/// The address of many forms has no page: the switch leads back to the page that the form was sent from, or to the landing page.
+#[tokio::test]
+async fn a_page_that_a_form_led_to_switches_on_the_form_s_own_page() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann@example.com").await;
+    let own = format!("{}/usage?days=7", ann.url);
+    for (referer, is_own) in [(own.as_str(), true), ("https://evil.example/usage?days=7", false), ("", false)] {
+        let form = ann.request("POST", "/admin/global").header(header::REFERER, referer).form(&[("cap", "1")]);
+        let response = form.send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::NOT_FOUND);
+        let page = response.text().await.unwrap();
+        assert_eq!(page.contains("name=\"next\" value=\"/usage?days=7\""), is_own, "{referer}: {page}");
+        assert!(!page.contains("/admin/global") && !page.contains("evil.example"), "{page}");
+    }
+}
+
 #[tokio::test]
 async fn only_known_themes_and_own_pages_are_accepted() {
     let app = TestApp::new().await;
