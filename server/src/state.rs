@@ -8,7 +8,7 @@ use crate::mail::{Mailer, Site};
 use crate::protection::Protection;
 use crate::turn::{counting::Counting, providers::Providers};
 use crate::{Config, config, failure, fault};
-use app::api::context::{PageState, StatusCache};
+use app::api::context::{OfferedCache, PageState, StatusCache};
 use app::view::billing::Payments;
 use app::view::identity::IdentityProvider;
 use domain::{Picos, Problem, ProblemKind, TurnId, UserId, brand};
@@ -52,6 +52,8 @@ pub struct AppState {
     pub(crate) renewals: Arc<Renewals>,
     /// The texts that the site's owner writes.
     pub(crate) content: Arc<Content>,
+    /// The plans and models on the landing page, for a second.
+    pub(crate) offered: Arc<OfferedCache>,
     /// What the status page shows, for half a minute.
     pub(crate) status: Arc<StatusCache>,
     /// Limits the cost of token counting.
@@ -91,6 +93,7 @@ impl AppState {
             identities: Arc::new(IdentityProviders::new(&config)?),
             renewals: Arc::default(),
             content: Arc::new(Content::load(&config)?),
+            offered: Arc::default(),
             status: Arc::default(),
             counting: Arc::new(Counting::new()),
             protection: Arc::new(Protection::new(config.api_requests_per_minute)),
@@ -156,6 +159,7 @@ impl AppState {
             identity_providers: self.identity_providers(),
             identity_pages: Arc::new(move || identities.origins()),
             payments: self.payments(),
+            offered: Arc::clone(&self.offered),
             status: Arc::clone(&self.status),
             payment_pages: self.billing.as_ref().map(|billing| billing.pages.clone()).unwrap_or_default().into(),
             report: Arc::new(failure::internal),

@@ -14,6 +14,7 @@ pub use conversation::messages;
 pub(crate) use identity::sign_in_options;
 pub(crate) use model::providers;
 pub(crate) use owner::{audit, health, models, plans, top_users, user, users};
+pub use plan::OfferedCache;
 pub(crate) use plan::{home, plan_catalog};
 pub(crate) use security::{factors_of, security_of};
 pub use status::StatusCache;
@@ -61,6 +62,8 @@ pub struct PageState {
     pub identity_pages: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
     /// The configured payment provider.
     pub payments: crate::view::billing::Payments,
+    /// The plans and models on the landing page, for a second.
+    pub offered: Arc<OfferedCache>,
     /// What the status page shows, for half a minute.
     pub status: Arc<StatusCache>,
     /// Origins of the payment provider's pages, which the Content-Security-Policy allows as form targets.

@@ -3,6 +3,7 @@
 
 mod demo;
 mod found;
+mod home;
 mod plan;
 mod status;
 mod terms;
