@@ -10,7 +10,7 @@ const parts = document.getElementById('demo-parts').content;
 const part = (name) => parts.querySelector(`[data-part="${name}"]`).cloneNode(true);
 const sentence = (name) => part(name).textContent;
 
-// Keeps the first bytes of a text and appends another one, as the server's updates say it.
+// Keeps the first bytes of a text and appends another one, as an update of the server requires.
 function kept(text, bytes, more) {
   if (!bytes) return more;
   return new TextDecoder().decode(new TextEncoder().encode(text).subarray(0, bytes)) + more;
@@ -40,7 +40,7 @@ function following(change) {
   if (isAtEnd) thread.scrollTop = thread.scrollHeight;
 }
 
-// Says what happened, with the way to the sign-up.
+// Shows what happened, with a link to the sign-up.
 function end(text) {
   const more = part('more');
   if (text) more.querySelector('[data-slot="sentence"]').textContent = text;
@@ -49,19 +49,20 @@ function end(text) {
   status.textContent = text ?? sentence('complete');
 }
 
-async function ask(text) {
+// Sends a question and shows its answer. Returns the sentence that explains why there is none, if so.
+async function answer(text) {
   const question = part('question');
-  const answer = part('answer');
+  const shown = part('answer');
   question.textContent = text;
-  thread.replaceChildren(question, answer);
-  answer.setAttribute('aria-busy', 'true');
+  thread.replaceChildren(question, shown);
+  shown.setAttribute('aria-busy', 'true');
   status.textContent = sentence('writing');
   const response = await fetch('/api/demo', {
     method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ text }),
   });
   if (!response.ok) {
     const { problem } = await response.json();
-    answer.remove();
+    shown.remove();
     return problem.message;
   }
   const blocks = [];
@@ -70,31 +71,34 @@ async function ask(text) {
     if (name === 'turn') {
       const model = part('model');
       model.textContent = data.label;
-      answer.before(model);
+      shown.before(model);
     }
     if (name === 'block') {
       for (const { block, keep, html } of data.updates) blocks[block] = kept(blocks[block] ?? '', keep, html);
-      following(() => { answer.innerHTML = blocks.join(''); });
+      following(() => { shown.innerHTML = blocks.join(''); });
     }
     if (name === 'finish' || name === 'failed') last = data;
   }
-  answer.setAttribute('aria-busy', 'false');
   if (!last) throw new Error('the connection was lost');
   return last.problem?.message;
 }
 
 form.addEventListener('submit', async (event) => {
   event.preventDefault();
-  const text = (event.submitter?.dataset.question ?? field.value).trim();
+  const suggested = event.submitter?.dataset.question;
+  const text = (suggested ?? field.value).trim();
   if (!text || form.ariaBusy === 'true') return;
   form.ariaBusy = 'true';
   send.disabled = true;
   try {
-    end(await ask(text));
-    field.value = '';
+    const refusal = await answer(text);
+    end(refusal);
+    // A question that was refused can be sent again.
+    if (!refusal && !suggested) field.value = '';
   } catch {
     end(sentence('offline'));
   } finally {
+    thread.querySelector('[aria-busy="true"]')?.setAttribute('aria-busy', 'false');
     form.ariaBusy = 'false';
     send.disabled = false;
   }
