@@ -29,7 +29,8 @@ pub(crate) enum Outcome {
     },
 }
 
-/// Signs in with an identity, or creates an account for it.
+/// Signs in with an identity, or creates an account for it. The link that verifies a new account's address leads on to `chosen_plan`, the path of
+/// the plan that was chosen before.
 ///
 /// # Errors
 /// Returns a rejection if the service sent no usable address, or there were too many sign-ups.
@@ -38,6 +39,7 @@ pub(crate) async fn sign_in_with(
     session: &Session,
     client: &ClientInfo,
     identity: &ExternalIdentity,
+    chosen_plan: Option<&str>,
 ) -> Result<Outcome, Rejection> {
     if let Some(user) = known(app, identity).await? {
         return Ok(match sign_in::complete(app, session, client, &user, Proof::Identity).await? {
@@ -50,7 +52,7 @@ pub(crate) async fn sign_in_with(
         return exists(session, &user, identity).await;
     }
     attempts::count_attempt(app, &client.origin, Attempt::SignUp).await?;
-    let Some(user_id) = create(app, client, &address, identity).await? else {
+    let Some(user_id) = create(app, client, (&address, chosen_plan), identity).await? else {
         // Another request created it a moment ago.
         let message = format!("Your account was created in another tab. Continue with {} again.", identity.label);
         return Err(Rejection::invalid("", message));
@@ -96,7 +98,7 @@ async fn exists(session: &Session, user: &Credentials, identity: &ExternalIdenti
 async fn create(
     app: &AppState,
     client: &ClientInfo,
-    address: &str,
+    (address, chosen_plan): (&str, Option<&str>),
     identity: &ExternalIdentity,
 ) -> Result<Option<UserId>, Rejection> {
     let now = AppState::now();
@@ -134,7 +136,7 @@ async fn create(
         return Ok(None);
     }
     if !identity.is_email_verified {
-        verify::send(app, &mut tx, user_id, address, None).await?;
+        verify::send(app, &mut tx, user_id, address, chosen_plan).await?;
     }
     tx.commit().await?;
     Ok(Some(user_id))

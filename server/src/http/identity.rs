@@ -14,7 +14,7 @@ use crate::http::auth::signed_in;
 use crate::http::browser::{self, client_info, cookie};
 use crate::http::current_user::CurrentUser;
 use crate::http::extract::{Id, SignedIn, read_form};
-use crate::http::next::{local, second_factor_page, with_next};
+use crate::http::next::{chosen_plan, local, second_factor_page, with_next};
 use crate::identity::IdentityError;
 use crate::identity::flow::{self, Proved, Returned};
 use crate::identity::providers::Provider;
@@ -210,7 +210,7 @@ async fn finish(
             session::reauthenticate(app, &session, user_id, Factors::One).await?;
             Ok(Redirect::to(local(&next).unwrap_or("/settings")).into_response())
         }
-        Purpose::SignIn => match external::sign_in_with(app, &session, &client, &identity).await? {
+        Purpose::SignIn => match external::sign_in_with(app, &session, &client, &identity, chosen_plan(&next)).await? {
             Outcome::SignedIn => Ok(signed_in(&next, cookie)),
             Outcome::SecondFactor => Ok(Redirect::to(&second_factor_page(&next)).into_response()),
             Outcome::Exists { is_kept } => {

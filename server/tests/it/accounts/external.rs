@@ -126,10 +126,13 @@ async fn a_new_identity_gets_an_account_and_finds_it_again() {
 async fn an_unverified_address_of_a_provider_is_verified_by_mail() {
     let (app, issuer) = start().await;
     issuer.set_user(FakeUser { is_verified: false, ..FakeUser::new("1", "ann@example.com") });
-    assert_eq!(redirect(&Browser::new(&app).sign_in("acme", &[]).await), CHAT);
+    // A plan that was chosen before is kept, in the mail as well.
+    let plan = "/pricing?plan=pro&interval=year";
+    assert_eq!(redirect(&Browser::new(&app).sign_in("acme", &[("next", plan)]).await), plan);
     assert!(!is_verified(&app, "ann@example.com").await);
     assert_ne!(app.subject("ann@example.com").await, app.subject_of("ann@example.com"), "the account's own");
-    letter(&app, "ann@example.com", "Confirm your email address", 1).await;
+    let mail = letter(&app, "ann@example.com", "Confirm your email address", 1).await;
+    assert!(mail.text.contains("next=%2Fpricing%3Fplan%3Dpro%26interval%3Dyear"), "{}", mail.text);
     // Without an address, or with one that can't be used, there is no account.
     for (email, sentence) in
         [(None, "shared no confirmed email address"), (Some("x@mailinator.com"), "can&#39;t be used here")]
