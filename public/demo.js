@@ -16,7 +16,7 @@ function kept(text, bytes, more) {
   return new TextDecoder().decode(new TextEncoder().encode(text).subarray(0, bytes)) + more;
 }
 
-// Yields the events of a response: their names and data.
+// Yields the name and data of each event of a response.
 async function* events(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = '';

@@ -83,10 +83,10 @@ async fn measure_site(server: &Process, path: &'static str, goal: Option<f64>) -
     }
     let rate = times.len() as f64 / MEASURED.as_secs_f64();
     let each = busy / u32::try_from(times.len().max(1))?;
-    let (half, most) = (percentile(&mut times, 50), percentile(&mut times, 99));
+    let (p50, p99) = (percentile(&mut times, 50), percentile(&mut times, 99));
     let wanted = goal.map_or_else(String::new, |goal| format!("  goal {goal:.0}/s: {}", verdict(rate >= goal)));
     let line =
-        format!("{rate:.0}/s  p50 {}  p99 {}  CPU {} each  {} KiB{wanted}", ms(half), ms(most), ms(each), size / 1_024);
+        format!("{rate:.0}/s  p50 {}  p99 {}  CPU {} each  {} KiB{wanted}", ms(p50), ms(p99), ms(each), size / 1_024);
     print_result(&format!("GET {path}, {CONNECTIONS} connections"), &line)?;
     Ok(rate)
 }
@@ -163,12 +163,12 @@ async fn measure_chat(server: &Process, chats: &[(User, String)]) -> anyhow::Res
         times.push(request.await??);
     }
     let each = (server.cpu()? - before) / u32::try_from(CHAT_REQUESTS)?;
-    let [half, p95, most] = [50, 95, 99].map(|share| percentile(&mut times, share));
+    let [p50, p95, p99] = [50, 95, 99].map(|share| percentile(&mut times, share));
     let line = format!(
         "p50 {}  p95 {}  p99 {}  CPU {} each  {} KiB  goal p95 {}: {}",
-        ms(half),
+        ms(p50),
         ms(p95),
-        ms(most),
+        ms(p99),
         ms(each),
         size / 1_024,
         ms(CHAT_GOAL),

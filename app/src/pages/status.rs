@@ -42,8 +42,8 @@ fn Now(
     /// Number of incidents that aren't resolved.
     open: usize,
 ) -> impl IntoView {
-    let worst = status.worst();
-    let sentence = match (worst, open) {
+    let overall = status.overall();
+    let sentence = match (overall, open) {
         (ServiceState::Available, 0) => "Everything works.",
         (ServiceState::Available, _) => "Everything works, but an incident isn't closed yet.",
         (ServiceState::Degraded, _) => "Some responses fail.",
@@ -51,7 +51,7 @@ fn Now(
     };
     let parts = status.services.into_iter().map(service).collect_view();
     view! {
-        <p class=format!("status-now {}", class_of(worst))>{sign(worst)}<strong>{sentence}</strong></p>
+        <p class=format!("status-now {}", class_of(overall))>{sign(overall)}<strong>{sentence}</strong></p>
         <ul class="services-list">{parts}</ul>
         <p class="hint">{format!("Checked on {} UTC. Model providers are judged by the calls that we make to them.", moment(status.checked_at))}</p>
     }

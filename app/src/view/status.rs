@@ -13,9 +13,9 @@ pub struct StatusView {
 }
 
 impl StatusView {
-    /// Returns the worst state of all parts.
+    /// Returns the state of the service as a whole: that of the part which works least.
     #[must_use]
-    pub fn worst(&self) -> ServiceState {
+    pub fn overall(&self) -> ServiceState {
         self.services.iter().map(|service| service.state).max().unwrap_or_default()
     }
 }

@@ -60,13 +60,13 @@ fn lines(file: &File) -> Result<(), BrandError> {
     let links = file.site.links.iter().flat_map(|link| [(&link.label, 30), (&link.href, 300)]);
     let required = required
         .into_iter()
-        .chain(starters.map(|(text, most)| ("chat.starters", text, most)))
-        .chain(links.map(|(text, most)| ("site.links", text, most)));
-    for (key, text, most) in required {
+        .chain(starters.map(|(text, max)| ("chat.starters", text, max)))
+        .chain(links.map(|(text, max)| ("site.links", text, max)));
+    for (key, text, max) in required {
         if text.trim().is_empty() {
             return Err(BrandError::of(key, "must not be empty"));
         }
-        one_line(key, text, most)?;
+        one_line(key, text, max)?;
     }
     for (key, text) in optional {
         one_line(key, text, 100)?;
@@ -77,10 +77,10 @@ fn lines(file: &File) -> Result<(), BrandError> {
     Ok(())
 }
 
-fn one_line(key: &str, text: &str, most: usize) -> Result<(), BrandError> {
+fn one_line(key: &str, text: &str, max: usize) -> Result<(), BrandError> {
     let length = text.chars().count();
-    if length > most {
-        return Err(BrandError::of(key, &format!("has {length} characters, but at most {most} fit")));
+    if length > max {
+        return Err(BrandError::of(key, &format!("has {length} characters, but at most {max} fit")));
     }
     match text.chars().any(char::is_control) {
         true => Err(BrandError::of(key, "must be a single line")),

@@ -72,14 +72,14 @@ impl Palette {
         self.check_on("on-ink", &FILLED, TEXT_CONTRAST)
     }
 
-    fn check_on(&self, name: &str, surfaces: &[&str], least: f32) -> Result<(), String> {
+    fn check_on(&self, name: &str, surfaces: &[&str], required: f32) -> Result<(), String> {
         for theme in [Theme::Light, Theme::Dark] {
             for surface in surfaces {
                 let found = contrast(self.color(name, theme)?, self.color(surface, theme)?);
-                if found < least {
+                if found < required {
                     let (hue, theme) = (self.hue, theme.name());
                     return Err(format!(
-                        "= {hue} gives --{name} on --{surface} a contrast of {found:.2} in the {theme} theme, where {least} is needed: \
+                        "= {hue} gives --{name} on --{surface} a contrast of {found:.2} in the {theme} theme, where {required} is needed: \
                          choose another hue, or change style/tokens.css"
                     ));
                 }

@@ -64,7 +64,7 @@ impl HashingThreads {
         let (result, done) = oneshot::channel();
         let job = move || {
             let _place = place;
-            // Nobody waits for the work of a request whose client has disconnected.
+            // The client of the request has disconnected, so its work is skipped.
             if !result.is_closed() {
                 let _ = result.send(work());
             }
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_that_nobody_waits_for_is_left_out() {
+    async fn work_of_a_dropped_request_is_skipped() {
         let threads = HashingThreads::start().unwrap();
         let (entered, mut is_running) = unbounded_channel();
         let (release, released) = unbounded_channel::<()>();

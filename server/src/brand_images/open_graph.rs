@@ -69,12 +69,12 @@ fn svg(title: &str) -> String {
     )
 }
 
-/// Breaks a text into lines of at most `most` characters; a longer word has a line of its own.
-fn lines(text: &str, most: usize) -> Vec<String> {
+/// Breaks a text into lines of at most `max` characters; a longer word has a line of its own.
+fn lines(text: &str, max: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= most => {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= max => {
                 line.push(' ');
                 line.push_str(word);
             }

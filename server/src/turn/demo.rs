@@ -43,7 +43,7 @@ const IN_FLIGHT: u64 = 2;
 /// A demo that has begun.
 pub(crate) struct StartedDemo {
     pub turn_id: TurnId,
-    /// Stands for the visitor, who has no account.
+    /// Represents the visitor, who has no account.
     pub viewer: Viewer,
     /// Its events from the first one.
     pub tail: Tail,
@@ -176,7 +176,7 @@ async fn choose(app: &AppState, context: &TurnContext, text: &str) -> Result<Dem
     });
     let (model, price) = cheapest.ok_or_else(|| Problem::model_unavailable(60_000))?;
     let messages = vec![PromptMessage { role: Role::User, text: format!("{text}\n\n{BRIEFLY}") }];
-    let counted = count(app, nobody(), model, &messages).await?;
+    let counted = count(app, no_user(), model, &messages).await?;
     let output_max = MAX_OUTPUT.min(model.max_output);
     if counted.estimated + output_max > model.context {
         return Err(Problem::too_large(counted.estimated, model.context, None).into());
@@ -187,11 +187,11 @@ async fn choose(app: &AppState, context: &TurnContext, text: &str) -> Result<Dem
 }
 
 /// The id in the place of a visitor's. No account has it, and no row is written with it.
-fn nobody() -> UserId {
+fn no_user() -> UserId {
     UserId::from(Uuid::nil())
 }
 
-/// Returns what stands for a visitor: a user without an account, on a plan that no account has.
+/// Returns a viewer for a visitor: without an account, on a plan that no account has.
 fn visitor(subject: String, model: &Model) -> Viewer {
     let plan = Plan {
         id: PlanId("demo".to_owned()),
@@ -212,7 +212,7 @@ fn visitor(subject: String, model: &Model) -> Viewer {
         models: vec![model.name.clone()],
     };
     Viewer {
-        user_id: nobody(),
+        user_id: no_user(),
         email: String::new(),
         name: String::new(),
         is_admin: false,
