@@ -17,6 +17,8 @@ const files = process.argv.slice(2).map((file) => resolve(file)).sort((one, othe
 
 const template = createTemplate();
 process.on('exit', () => dropDatabase(template));
+// A signal alone ends the process without the event.
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
 run({ files, concurrency: availableParallelism() + 1, forceExit: true })
   .on('test:fail', () => { process.exitCode = 1; })
   .compose(spec)
