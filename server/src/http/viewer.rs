@@ -14,7 +14,8 @@ use domain::{Problem, ProblemKind, SecurityEvent, Viewer};
 use http::header;
 use tower_sessions::Session;
 
-/// Middleware that loads the session's user, and renews a session in use. A session whose account was deleted counts as signed out.
+/// Middleware that loads the session's user, and renews a session in use. A session whose account was deleted counts as signed out. If the user
+/// can't be loaded, a browser that requests a page is shown the problem as one, and scripts receive it as JSON.
 pub(crate) async fn identify(
     State(app): State<AppState>,
     session: Session,
@@ -26,11 +27,23 @@ pub(crate) async fn identify(
         None => None,
         Some(token_hash) => match load(&app, token_hash).await {
             Ok(viewer) => viewer,
-            Err(error) => return Failure::from(error).into_response(),
+            Err(error) => {
+                let Failure(problem) = Failure::from(error);
+                return match accepts_html(&request) {
+                    true => pages::problem(&app, request, problem).await,
+                    false => Failure(problem).into_response(),
+                };
+            }
         },
     };
     request.extensions_mut().insert(CurrentUser(viewer));
     next.run(request).await
+}
+
+/// Returns whether a browser requests a page, which scripts don't.
+fn accepts_html(request: &Request) -> bool {
+    let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    accept.is_some_and(|accept| accept.contains("text/html"))
 }
 
 /// Loads the user of a live session.

@@ -84,6 +84,22 @@ async fn errors_lead_on() {
     assert!(page.contains("class=\"button secondary\">Try again") && page.contains("subject=Failure%20"), "{page}");
 }
 
+/// Without the session's user a browser is shown a page as well, and a script receives JSON.
+#[tokio::test]
+async fn a_user_who_cannot_be_loaded_is_shown_a_page() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann@example.com").await;
+    app.sql("alter table session rename to session_gone").await;
+    let page = ann.request("GET", "/usage").header("accept", "text/html,*/*;q=0.8").send().await.unwrap();
+    assert_eq!(page.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(page.headers()["cache-control"], "private, no-store");
+    let page = page.text().await.unwrap();
+    assert!(page.contains("<h1>Something went wrong</h1>") && page.contains("Try again"), "{page}");
+    let script = ann.get("/api/quota").await;
+    assert_eq!(script.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(script.json::<serde_json::Value>().await.unwrap()["problem"]["message"].is_string());
+}
+
 /// The title of a conversation is its user's text, and can't end the document's title.
 #[tokio::test]
 async fn titles_are_escaped() {
