@@ -1,4 +1,4 @@
-//! The footers of pages: a full one, and a slim one below the cards of sign-up and sign-in.
+//! The footers of pages: a full one for visitors, and slim ones for users and below the cards of sign-up and sign-in.
 
 use super::icon::Mark;
 use super::theme::ThemeSwitch;
@@ -9,8 +9,7 @@ use leptos::prelude::*;
 /// A link: whether it is shown, its path and its text.
 type Link = (bool, &'static str, &'static str);
 
-/// Pages of users, and those of visitors.
-const OWN: [Link; 3] = [(true, "/chat", "Chat"), (true, "/usage", "Usage"), (true, "/pricing", "Plans")];
+/// Pages of visitors.
 const PUBLIC: [Link; 2] = [(true, "/pricing", "Pricing"), (true, "/sign-up", "Create account")];
 /// Pages that explain the product.
 const HELP: [Link; 4] = [
@@ -22,10 +21,12 @@ const HELP: [Link; 4] = [
 /// Legal pages.
 const LEGAL: [Link; 3] = [(true, "/terms", "Terms"), (true, "/privacy", "Privacy"), (true, "/imprint", "Imprint")];
 
-/// The footer, at the bottom of the window on short pages.
+/// The footer, at the bottom of the window on short pages. Users, whose pages the header has, get the slim one.
 #[component]
 pub fn SiteFooter() -> impl IntoView {
-    let product: &[Link] = if page_context().viewer.is_some() { &OWN } else { &PUBLIC };
+    if page_context().viewer.is_some() {
+        return view! { <SlimFooter/> }.into_any();
+    }
     view! {
         <footer class="site-footer">
             <div class="footer-columns">
@@ -34,22 +35,24 @@ pub fn SiteFooter() -> impl IntoView {
                     <p>{brand::TAGLINE}</p>
                     {elsewhere()}
                 </div>
-                {column("Product", product, None)}
+                {column("Product", &PUBLIC, None)}
                 {column("Help", &HELP, Some(contact()))}
                 {column("Legal", &LEGAL, None)}
             </div>
             <div class="row"><span translate="no">{format!("© {}", brand::NAME)}</span><ThemeSwitch/></div>
         </footer>
     }
+    .into_any()
 }
 
-/// A footer of one line.
+/// A footer of one line. Visitors who sign up or in are not led away to other pages than the legal ones.
 #[component]
 pub fn SlimFooter() -> impl IntoView {
+    let help = page_context().viewer.map(|_| items(&HELP));
     view! {
         <footer class="site-footer slim">
             <div class="row">
-                <ul class="footer-line">{items(&LEGAL)}<li><a href=contact()>"Contact us"</a></li></ul>
+                <ul class="footer-line">{help}{items(&LEGAL)}<li><a href=contact()>"Contact us"</a></li></ul>
                 <ThemeSwitch/>
             </div>
         </footer>

@@ -49,7 +49,7 @@ fn Shown(user: UserView) -> impl IntoView {
         .into_iter()
         .map(|plan| {
             let selected = plan.id == given;
-            view! { <option value=plan.id.0.clone() selected=selected>{format!("{} · {} tokens a day, {} requests a minute", plan.name, plan.tokens_per_day, plan.requests_per_minute)}</option> }
+            view! { <option value=plan.id.0.clone() selected=selected>{plan.name}</option> }
         })
         .collect_view();
     let quota = usage.quota.clone();

@@ -11,6 +11,15 @@ const QUESTIONS: [&str; 3] = [
     "Explain recursion with a short Python example",
 ];
 
+/// The example that is shown until a question is asked: a question, and what two years of each choice cost, with a sum.
+const EXAMPLE: &str = "Rent or buy a bicycle for two years? In a table, please.";
+const COSTS: [(&str, &str, &str); 4] = [
+    ("Price", "$20 a month", "$600 once"),
+    ("Repairs", "included", "about $120"),
+    ("Sold afterwards", "\u{2013}", "about \u{2212}$250"),
+    ("In two years", "$480", "about $470"),
+];
+
 /// The demo: the answer, suggested questions, and the field for another one.
 #[component]
 pub(super) fn Demo() -> impl IntoView {
@@ -21,8 +30,9 @@ pub(super) fn Demo() -> impl IntoView {
     view! {
         <section class="demo" aria-labelledby="demo-title">
             <h2 id="demo-title">"Try it now"</h2>
+            <p class="hint">"Ask a question and read the answer as it is written. No account needed."</p>
             <div id="demo-thread" class="demo-thread" tabindex="0" role="region" aria-label="Answer">
-                <p class="hint">"Ask a question and read the answer as it is written. No account needed."</p>
+                <Example/>
             </div>
             <form id="demo-form" class="demo-form" action="/sign-up">
                 <div class="demo-suggestions" role="group" aria-label="Suggested questions">{suggestions}</div>
@@ -45,5 +55,27 @@ pub(super) fn Demo() -> impl IntoView {
             </template>
             <script type="module" src="/demo.js" nonce=use_nonce()/>
         </section>
+    }
+}
+
+/// A question and its answer, as the demo shows them.
+#[component]
+fn Example() -> impl IntoView {
+    let rows = COSTS
+        .map(|(what, rent, buy)| {
+            view! { <tr><th scope="row">{what}</th><td>{rent}</td><td>{buy}</td></tr> }
+        })
+        .into_iter()
+        .collect_view();
+    view! {
+        <p class="demo-model">"Example"</p>
+        <p class="demo-question">{EXAMPLE}</p>
+        <div class="markdown">
+            <table>
+                <thead><tr><th scope="col">"Cost"</th><th scope="col">"Rent"</th><th scope="col">"Buy"</th></tr></thead>
+                <tbody>{rows}</tbody>
+            </table>
+            <p>"Both cost about the same. "<strong>"Renting"</strong>" is simpler: repairs are included, and you can stop at any time."</p>
+        </div>
     }
 }

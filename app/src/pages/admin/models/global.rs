@@ -41,7 +41,7 @@ pub(super) fn global(view: &ModelsView) -> impl IntoView + use<> {
     view! {
         <div class="columns">
             <section class="panel">
-                <h2>"Global limits"</h2>
+                <h2>"Spending of all users"</h2>
                 <p>{usage_text}</p>
                 {effective_cap.map(|cap| view! { <Share part=spent.0.unsigned_abs() whole=cap.0.unsigned_abs()/> })}
                 <form method="post" action="/admin/global" class="stack">
