@@ -89,7 +89,8 @@ form.addEventListener('submit', async (event) => {
   const text = (suggested ?? field.value).trim();
   if (!text || form.ariaBusy === 'true') return;
   form.ariaBusy = 'true';
-  send.disabled = true;
+  // Not `disabled`, which would take the focus away.
+  send.ariaDisabled = 'true';
   try {
     const refusal = await answer(text);
     end(refusal);
@@ -100,7 +101,7 @@ form.addEventListener('submit', async (event) => {
   } finally {
     thread.querySelector('[aria-busy="true"]')?.setAttribute('aria-busy', 'false');
     form.ariaBusy = 'false';
-    send.disabled = false;
+    send.ariaDisabled = null;
   }
 });
 

@@ -16,7 +16,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use domain::Problem;
-use http::{HeaderValue, StatusCode, Uri, header, request::Parts};
+use http::{HeaderValue, Method, StatusCode, Uri, header, request::Parts};
 use leptos::prelude::*;
 use leptos_axum::ResponseOptions;
 use tower_sessions::Session;
@@ -40,6 +40,16 @@ pub(crate) async fn missing(State(app): State<AppState>, request: Request) -> Re
         return Failure(problem).into_response();
     }
     draw(&app, request, PageContext { problem: Some(problem), ..PageContext::default() }).await
+}
+
+/// Refuses a method that a path doesn't have. A browser that opens the path of a form gets a page.
+pub(crate) async fn wrong_method(state: State<AppState>, request: Request) -> Response {
+    if request.method() != Method::GET {
+        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+    }
+    let mut response = missing(state, request).await;
+    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    response
 }
 
 /// Renders a form's page again with the submitted values and the errors, with status 422.

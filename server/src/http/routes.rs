@@ -3,7 +3,7 @@
 use crate::accounts::session;
 use crate::failure::Failure;
 use crate::http::error::panicked;
-use crate::http::pages::{content, missing, page, provide};
+use crate::http::pages::{content, missing, page, provide, wrong_method};
 use crate::http::protect::{name_forbidden_user, protect};
 use crate::http::viewer::{admins, fully_confirmed, identify, recently_confirmed, signed_in, verified};
 use crate::http::{
@@ -190,7 +190,8 @@ pub(crate) fn router(app: &AppState) -> Router {
         .merge(archives)
         // Streams aren't compressed: each would need the memory of an encoder.
         .merge(api_routes())
-        .fallback(missing);
+        .fallback(missing)
+        .method_not_allowed_fallback(wrong_method);
     let router = Router::new()
         .merge(without_session())
         .route("/healthz", get(async || "ok"))

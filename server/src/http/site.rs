@@ -60,8 +60,13 @@ pub(crate) async fn changelog(State(app): State<AppState>) -> Result<Response, F
         Item {
             title: Some(entry.title.clone()),
             link: Some(link.clone()),
-            // Readers show the text elsewhere, so its links name the site.
-            description: Some(entry.html.replace("href=\"/", &format!("href=\"{url}/"))),
+            // Readers show the text elsewhere, so its links name the site, and those within the text its page.
+            description: Some(
+                entry
+                    .html
+                    .replace("href=\"/", &format!("href=\"{url}/"))
+                    .replace("href=\"#", &format!("href=\"{url}/changelog#")),
+            ),
             guid: Some(Guid { value: link, permalink: true }),
             pub_date: entry.date.and_then(published),
             ..Item::default()

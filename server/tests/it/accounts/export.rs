@@ -148,7 +148,9 @@ async fn exports_are_limited_and_need_a_session() {
     let app = TestApp::new().await;
     let mut ann = app.user("ann@example.com").await;
     assert_eq!(redirect(&app.visitor().form("/settings/data/export", &[]).await), "/sign-in");
-    assert_eq!(ann.get("/settings/data/export").await.status(), StatusCode::METHOD_NOT_ALLOWED, "no link starts one");
+    let opened = ann.get("/settings/data/export").await;
+    assert_eq!(opened.status(), StatusCode::METHOD_NOT_ALLOWED, "no link starts one");
+    assert!(opened.text().await.unwrap().contains("Page not found"), "a browser gets a page");
     for _ in 0..20 {
         assert!(export(&ann).await.contains_key("account.json"));
     }
