@@ -29,12 +29,19 @@ build_site() {
   bundle_styles >"$pkg/quotient.css"
 }
 
+# build_programs [FLAGS…]: a development build of all programs, or of those that the flags name. With `--examples`, cargo resolves the features of
+# dependencies as it does for tests (tokio's `test-util` among them); without, half of the dependencies would be compiled twice.
+build_programs() {
+  [ $# -gt 0 ] || set -- --bins
+  cargo build -q --examples "$@"
+}
+
 # build [FLAGS…]: builds the frontend and the server; the flags are passed to cargo for the server.
 build() {
   need_toolchain
   need_wasm_bindgen
   step "the browser's side" build_site
-  step "the server" cargo build -q "$@"
+  step "the server" build_programs "$@"
 }
 
 # prepare DIRECTORY: writes the sqlx query files for the current migrations to a directory.

@@ -69,7 +69,7 @@ test_copy() {
     (cd "$copy" && node end2end/run.mjs end2end/brand.check.mjs end2end/story.test.mjs) || status=1
   fi
   # Puts this checkout's programs back to where the copy's are.
-  cargo build -q || status=1
+  build_programs || status=1
   return $status
 }
 

@@ -38,7 +38,7 @@ cmd_release() {
   cmd_bundle
   step "target/$(release_name).tar.gz" pack
   weight
-  step "the test provider" cargo build -q --bin fakes
+  step "the test provider" build_programs --bin fakes
   local where; where=$(mktemp -d)
   at_exit "rm -rf $where"
   tar -C "$where" -xzf "target/$(release_name).tar.gz"
@@ -50,6 +50,6 @@ cmd_release() {
 cmd_lighthouse() {
   databases; need_browser
   cmd_bundle
-  step "the test provider" cargo build -q --bin fakes
+  step "the test provider" build_programs --bin fakes
   step "Lighthouse" env QUOTIENT_RELEASE="$ROOT/target/bundle" node end2end/lighthouse.mjs "$@"
 }

@@ -63,7 +63,7 @@ cmd_watch() {
 cmd_seed() {
   databases; check_schema; need_toolchain
   export PUBLIC_URL=${PUBLIC_URL:-http://127.0.0.1:$(port)}
-  step "the server and the Stripe simulator" cargo build -q --bin quotient --bin fakes
+  step "the server and the Stripe simulator" build_programs --bin quotient --bin fakes
   simulate_stripe
   step "a demo company" target/debug/quotient seed "$@"
 }

@@ -112,7 +112,7 @@ cmd_shots() {
 # chaos [--short]: runs two servers under faults. Uses a development build, because only that supports a clock offset.
 cmd_chaos() {
   databases; need_toolchain
-  step "two servers and what is done to them" cargo build -q --bin chaos --bin fakes --bin quotient
+  step "two servers and what is done to them" build_programs --bin chaos --bin fakes --bin quotient
   target/debug/chaos "$@"
 }
 
