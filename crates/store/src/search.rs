@@ -1,0 +1,116 @@
+//! Search in a user's titles and messages. Both queries are planned for each search (`persistent(false)`), because the best plan depends on how
+//! often its words occur: a generic one would read every message of a user for a rare word, or sort thousands for a frequent one.
+
+use crate::Result;
+use domain::{ConversationId, MessageId, Role, SearchQuery, UserId};
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// A conversation whose title was found.
+pub struct FoundTitle {
+    /// Conversation id.
+    pub id: ConversationId,
+    /// Its title.
+    pub title: String,
+    /// Time of its last message.
+    pub updated_at: OffsetDateTime,
+    /// Whether it is archived.
+    pub is_archived: bool,
+}
+
+/// A message that was found.
+pub struct FoundMessage {
+    /// Message id.
+    pub id: MessageId,
+    /// Its conversation.
+    pub conversation_id: ConversationId,
+    /// The conversation's title.
+    pub title: String,
+    /// Whether the conversation is archived.
+    pub is_archived: bool,
+    /// Its author.
+    pub role: Role,
+    /// The part of its text that is searched.
+    pub text: String,
+    /// When it was created.
+    pub created_at: OffsetDateTime,
+}
+
+/// Finds a user's conversations by their titles, at most `limit`: those that contain the text come first, then similar ones.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn titles(
+    db: impl PgExecutor<'_>,
+    owner: UserId,
+    query: &SearchQuery,
+    limit: i64,
+) -> Result<Vec<FoundTitle>> {
+    let rows = sqlx::query!(
+        r#"select c.conversation_id, c.title, c.updated_at, c.archived_at is not null as "is_archived!"
+           from title_search s join conversation c using (conversation_id)
+           where s.user_id = $1 and c.user_id = $1 and c.deleted_at is null and (s.title ilike $2 or $3 <% s.title)
+           order by s.title ilike $2 desc, word_similarity($3, s.title) desc, c.updated_at desc limit $4"#,
+        Uuid::from(owner),
+        query.to_pattern(),
+        query.text(),
+        limit,
+    )
+    .persistent(false)
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| FoundTitle {
+            id: row.conversation_id.into(),
+            title: row.title,
+            updated_at: row.updated_at,
+            is_archived: row.is_archived,
+        })
+        .collect())
+}
+
+/// Finds a user's messages that contain all words of a search, newest first, at most `limit`: those before `before`.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn messages(
+    db: impl PgExecutor<'_>,
+    owner: UserId,
+    query: &SearchQuery,
+    before: Option<MessageId>,
+    limit: i64,
+) -> Result<Vec<FoundMessage>> {
+    let rows = sqlx::query!(
+        r#"select f.message_id, f.conversation_id, f.title, f.is_archived as "is_archived!", m.role, left(m.body, 16384) as "text!",
+                  m.created_at
+           from (
+             select s.message_id, s.conversation_id, c.title, c.archived_at is not null as is_archived
+             from message_search s join conversation c using (conversation_id)
+             where s.user_id = $1 and c.user_id = $1 and c.deleted_at is null and s.words @@ to_tsquery('simple', $2) and s.message_id < $3
+             order by s.message_id desc limit $4
+           ) f
+           join message m using (message_id)
+           order by f.message_id desc"#,
+        Uuid::from(owner),
+        query.to_tsquery(),
+        before.map_or(Uuid::max(), Uuid::from),
+        limit,
+    )
+    .persistent(false)
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| FoundMessage {
+            id: row.message_id.into(),
+            conversation_id: row.conversation_id.into(),
+            title: row.title,
+            is_archived: row.is_archived,
+            role: if row.role == Role::User.as_str() { Role::User } else { Role::Assistant },
+            text: row.text,
+            created_at: row.created_at,
+        })
+        .collect())
+}
