@@ -4,7 +4,7 @@ use js_sys::Reflect;
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast as _, JsValue};
 use web_sys::{
-    AddEventListenerOptions, Document, Element, Event, EventTarget, HtmlDialogElement, HtmlElement,
+    AddEventListenerOptions, Document, Element, Event, EventTarget, HtmlDialogElement, HtmlElement, HtmlInputElement,
     HtmlTemplateElement, KeyboardEvent, NodeList,
 };
 
@@ -315,7 +315,7 @@ fn listen(target: &EventTarget, event: &str, is_passive: bool, mut handler: Box<
 
 /// An event of the page.
 #[derive(Clone, Debug)]
-pub struct PageEvent(Event);
+pub struct PageEvent(pub(super) Event);
 
 /// A pressed key.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,9 +1,7 @@
-//! Search in a user's titles and messages. Both queries are planned for each search (`persistent(false)`), because the best plan depends on how
-//! often its words occur: a generic one would read every message of a user for a rare word, or sort thousands for a frequent one.
+//! Search in a user's titles and messages.
 
-use crate::Result;
+use crate::{Db, Result, Tx};
 use domain::{ConversationId, MessageId, Role, SearchQuery, UserId};
-use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -37,16 +35,41 @@ pub struct FoundMessage {
     pub created_at: OffsetDateTime,
 }
 
-/// Finds a user's conversations by their titles, at most `limit`: those that contain the text come first, then similar ones.
+/// What a search has found.
+pub struct Found {
+    /// Conversations by their titles: those that contain the text come first, then similar ones.
+    pub titles: Vec<FoundTitle>,
+    /// Messages that contain all words, newest first.
+    pub messages: Vec<FoundMessage>,
+}
+
+/// Searches a user's titles and messages, at most `titles` and `messages` of them. With `before`, only messages that are older than that one.
 ///
 /// # Errors
-/// Returns an error if the query fails.
-pub async fn titles(
-    db: impl PgExecutor<'_>,
+/// Returns an error if a query fails.
+pub async fn find(
+    db: &Db,
     owner: UserId,
     query: &SearchQuery,
-    limit: i64,
-) -> Result<Vec<FoundTitle>> {
+    before: Option<MessageId>,
+    (titles, messages): (i64, i64),
+) -> Result<Found> {
+    let mut tx = crate::begin(db).await?;
+    // Planned for each search, because the best plan depends on how often its words occur: a generic one would read every message of the user
+    // for a rare word, or sort thousands for a frequent one. Compiling such short queries would take longer than running them.
+    sqlx::query!("select set_config('plan_cache_mode', 'force_custom_plan', true) as plans, set_config('jit', 'off', true) as jit")
+        .fetch_one(&mut tx)
+        .await?;
+    let titles = match before {
+        None => find_titles(&mut tx, owner, query, titles).await?,
+        Some(_) => Vec::new(),
+    };
+    let messages = find_messages(&mut tx, owner, query, before, messages).await?;
+    tx.commit().await?;
+    Ok(Found { titles, messages })
+}
+
+async fn find_titles(tx: &mut Tx, owner: UserId, query: &SearchQuery, limit: i64) -> Result<Vec<FoundTitle>> {
     let rows = sqlx::query!(
         r#"select c.conversation_id, c.title, c.updated_at, c.archived_at is not null as "is_archived!"
            from title_search s join conversation c using (conversation_id)
@@ -57,8 +80,7 @@ pub async fn titles(
         query.text(),
         limit,
     )
-    .persistent(false)
-    .fetch_all(db)
+    .fetch_all(tx)
     .await?;
     Ok(rows
         .into_iter()
@@ -71,12 +93,8 @@ pub async fn titles(
         .collect())
 }
 
-/// Finds a user's messages that contain all words of a search, newest first, at most `limit`: those before `before`.
-///
-/// # Errors
-/// Returns an error if the query fails.
-pub async fn messages(
-    db: impl PgExecutor<'_>,
+async fn find_messages(
+    tx: &mut Tx,
     owner: UserId,
     query: &SearchQuery,
     before: Option<MessageId>,
@@ -98,8 +116,7 @@ pub async fn messages(
         before.map_or(Uuid::max(), Uuid::from),
         limit,
     )
-    .persistent(false)
-    .fetch_all(db)
+    .fetch_all(tx)
     .await?;
     Ok(rows
         .into_iter()
