@@ -62,6 +62,8 @@ pub struct ConversationSummary {
 /// A heading of the sidebar's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ListGroup {
+    /// The open conversation, if it isn't on the page of the list otherwise.
+    Open,
     /// Pinned by the user.
     Pinned,
     /// When they were last active.
@@ -72,13 +74,14 @@ impl ListGroup {
     /// Returns all groups in the order of the list.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        [Self::Pinned].into_iter().chain(LastActive::ALL.map(Self::Active)).collect()
+        [Self::Open, Self::Pinned].into_iter().chain(LastActive::ALL.map(Self::Active)).collect()
     }
 
     /// Returns the heading.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
+            Self::Open => "Open",
             Self::Pinned => "Pinned",
             Self::Active(active) => active.label(),
         }

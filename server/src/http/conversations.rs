@@ -212,7 +212,7 @@ pub(crate) async fn list(
     let after = query.after.map(|position| position.parse::<ListPosition>()).transpose();
     let after = after.map_err(|_| Problem::invalid("after", "`after` must be a position from the list."))?;
     let current = query.current.and_then(|id| id.parse::<ConversationId>().ok());
-    let list = context::conversation_list(&app.page_state(), &viewer, after).await;
+    let list = context::conversation_list(&app.page_state(), &viewer, after, current).await;
     let (list, is_part) = (list.map_err(|Refusal(problem)| Failure(problem))?, after.is_some());
     // The reactive values of the rendered components belong to this owner, and end with it.
     Ok(Html(Owner::new().with(|| view! { <Conversations list current is_part/> }.to_html())))

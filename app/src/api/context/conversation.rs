@@ -22,7 +22,7 @@ pub(crate) async fn chat_view(
 ) -> Result<ChatView, Refusal> {
     let fail = |error| state.fail(error);
     let now = (state.now)();
-    let conversations = conversation_list(state, viewer, after).await?;
+    let conversations = conversation_list(state, viewer, after, id).await?;
     let (mut open, mut messages, mut earlier, mut running) = (None, Vec::new(), None, None);
     if let Some(id) = id {
         let found = store::conversation::open(&state.db, viewer.user_id, id).await.map_err(fail)?;

@@ -11,7 +11,7 @@ use store::conversation::Conversation;
 /// Number of conversations on a page of a list. The sidebar's first page has the pinned ones as well.
 const PAGE: usize = 50;
 
-/// Loads the sidebar's list: its first page, or the one after a position.
+/// Loads the sidebar's list: its first page, or the one after a position. The first page always has the open conversation.
 ///
 /// # Errors
 /// Returns a problem if a query fails.
@@ -19,6 +19,7 @@ pub async fn conversation_list(
     state: &PageState,
     viewer: &Viewer,
     after: Option<ListPosition>,
+    open: Option<ConversationId>,
 ) -> Result<ConversationList, Refusal> {
     let fail = |error| state.fail(error);
     let today = store::usage::start_of_today(&state.db, &viewer.time_zone, (state.now)()).await.map_err(fail)?;
@@ -32,6 +33,11 @@ pub async fn conversation_list(
     let (rows, next) = page(rows, |row| Some(row.updated_at));
     let group = |at| ListGroup::Active(LastActive::of(at, today));
     conversations.extend(rows.into_iter().map(|row| (group(row.updated_at), summary(row))));
+    let is_listed = |id: ConversationId| conversations.iter().any(|(_, listed)| listed.id == id);
+    if let Some(id) = open.filter(|id| after.is_none() && !is_listed(*id)) {
+        let found = store::conversation::open(&state.db, viewer.user_id, id).await.map_err(fail)?;
+        conversations.extend(found.map(|found| (ListGroup::Open, summary(found))));
+    }
     Ok(ConversationList { conversations, continues: after.map(|after| group(after.at)), next })
 }
 

@@ -193,13 +193,14 @@ impl List {
         self.conversations.find(&format!("[data-entry=\"{id}\"]"))
     }
 
-    /// Removes a row, and hides its group if that is empty now.
+    /// Removes a conversation's rows, and hides their groups if they are empty now.
     fn remove(&self, id: &str) {
-        let Some(row) = self.row(id) else { return };
-        let group = row.closest("section");
-        row.remove();
-        if let Some(group) = group.filter(|group| group.find("[data-entry]").is_none()) {
-            group.show(false);
+        for row in self.conversations.find_all(&format!("[data-entry=\"{id}\"]")) {
+            let group = row.closest("section");
+            row.remove();
+            if let Some(group) = group.filter(|group| group.find("[data-entry]").is_none()) {
+                group.show(false);
+            }
         }
         if let Some(new) = dom::first("#sidebar .new") {
             new.focus();
