@@ -56,8 +56,12 @@ pub async fn find(
 ) -> Result<Found> {
     let mut tx = crate::begin(db).await?;
     // Planned for each search, because the best plan depends on how often its words occur: a generic one would read every message of the user
-    // for a rare word, or sort thousands for a frequent one. Compiling such short queries would take longer than running them.
-    sqlx::query!("select set_config('plan_cache_mode', 'force_custom_plan', true) as plans, set_config('jit', 'off', true) as jit")
+    // for a rare word, or sort thousands for a frequent one. No plan reads other users' rows, and compiling such short queries would take longer
+    // than running them.
+    sqlx::query!(
+        "select set_config('plan_cache_mode', 'force_custom_plan', true) as plans, set_config('enable_seqscan', 'off', true) as scans,
+                set_config('jit', 'off', true) as jit"
+    )
         .fetch_one(&mut tx)
         .await?;
     let titles = match before {
@@ -71,10 +75,18 @@ pub async fn find(
 
 async fn find_titles(tx: &mut Tx, owner: UserId, query: &SearchQuery, limit: i64) -> Result<Vec<FoundTitle>> {
     let rows = sqlx::query!(
+        // Comparing spellings is slow, so a text that is similar to most of the titles is compared with some of them only.
         r#"select c.conversation_id, c.title, c.updated_at, c.archived_at is not null as "is_archived!"
-           from title_search s join conversation c using (conversation_id)
-           where s.user_id = $1 and c.user_id = $1 and c.deleted_at is null and (s.title ilike $2 or $3 <% s.title)
-           order by s.title ilike $2 desc, word_similarity($3, s.title) desc, c.updated_at desc limit $4"#,
+           from (
+             select conversation_id, 2 as rank from title_search where user_id = $1 and title ilike $2
+             union all
+             select conversation_id, word_similarity($3, title)
+             from (select conversation_id, title from title_search where user_id = $1 and $3 <% title limit 200) similar_title
+             where not title ilike $2
+           ) f
+           join conversation c using (conversation_id)
+           where c.user_id = $1 and c.deleted_at is null
+           order by f.rank desc, c.updated_at desc limit $4"#,
         Uuid::from(owner),
         query.to_pattern(),
         query.text(),

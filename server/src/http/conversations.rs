@@ -112,7 +112,10 @@ pub(crate) async fn rename(
             found(store::conversation::rename(&app.db, viewer.user_id, id, &title).await?)?;
             Ok(sent.done(&format!("/chat/{id}")))
         }
-        Err(problem) => Ok(sent.refused(&app, id, problem, Some(form.title)).await),
+        Err(problem) => {
+            found(store::conversation::open(&app.db, viewer.user_id, id).await?.is_some())?;
+            Ok(sent.refused(&app, id, problem, Some(form.title)).await)
+        }
     }
 }
 
