@@ -84,10 +84,10 @@ fn Shown(
                 <Bar title conversation=id/>
                 {view! { <Unconfirmed/> }.into_any()}
                 {if is_earlier { view! { <Earlier view/> }.into_any() } else { view! { <Latest view/> }.into_any() }}
+                <Toast/>
+                {view! { <Palette/> }.into_any()}
+                <Chat/>
             </main>
-            <Toast/>
-            {view! { <Palette/> }.into_any()}
-            <Chat/>
         </div>
     }
 }
