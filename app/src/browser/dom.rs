@@ -4,7 +4,7 @@ use js_sys::Reflect;
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast as _, JsValue};
 use web_sys::{
-    AddEventListenerOptions, Document, Element, Event, EventTarget, HtmlDialogElement, HtmlElement, HtmlInputElement,
+    AddEventListenerOptions, Document, Element, Event, EventTarget, HtmlDialogElement, HtmlElement,
     HtmlTemplateElement, KeyboardEvent, NodeList,
 };
 

@@ -1,6 +1,6 @@
 //! Keys, URLs and timeouts of the LLM providers.
 
-use super::{Config, Titles, Variables};
+use super::{Config, Variables};
 use std::collections::BTreeSet;
 use std::time::Duration;
 

@@ -13,7 +13,7 @@ use axum::Json;
 use axum::body::{HttpBody as _, to_bytes};
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Response};
-use domain::{ConversationId, Problem, ProblemKind, Quota, TurnId, Viewer};
+use domain::{Problem, ProblemKind, Quota, TurnId, Viewer};
 use http::{HeaderMap, StatusCode};
 use relay::Tail;
 use serde::{Deserialize, Serialize};
