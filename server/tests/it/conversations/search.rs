@@ -19,10 +19,10 @@ async fn users_find_their_own_titles_and_messages() {
     let message: uuid::Uuid = app.one("select message_id from message where body like '%<b>%'").await;
     assert!(page.contains(&format!("href=\"/chat/{lease}?message={message}#m-{message}\"")), "{page}");
     assert!(page.contains("&lt;b&gt;<mark>Mietvertrag</mark>&lt;/b&gt; <mark>end</mark>?"), "{page}");
-    assert!(!page.contains("Eve") && !page.contains("autumn") && !page.contains("<leptos-island"), "{page}");
+    assert!(!page.contains("of Eve") && !page.contains("autumn") && !page.contains("<leptos-island"), "{page}");
     // The last word may be the beginning of a longer one; the others are whole.
     assert!(ann.text("/search?q=my+miet").await.contains("<mark>Miet</mark>vertrag"));
-    assert!(ann.text("/search?q=miet+my").await.contains("Nothing found"));
+    assert!(!ann.text("/search?q=miet+my").await.contains("?message="));
     // A title by a part of it, and by another spelling.
     for query in ["mietvertr", "mitvertrag"] {
         let page = ann.text(&format!("/search?q={query}")).await;
