@@ -84,6 +84,8 @@ export async function startApp({ provider = true, stripe = true, providerAt, hos
     SITE_ROOT: site,
     ADMIN_EMAILS: 'owner@example.com',
     RUST_LOG: 'warn,stripe=error',
+    // Stories about titles set it: each is a call that others would count.
+    TITLES: 'text',
     ...(provider && {
       ANTHROPIC_API_KEY: 'test-key', ANTHROPIC_BASE_URL: providerUrl,
       OPENAI_API_KEY: 'test-key', OPENAI_BASE_URL: `${providerUrl}/v1`,

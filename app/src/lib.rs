@@ -24,15 +24,16 @@ use leptos_router::{
 };
 use page_context::page_context;
 use pages::{
-    admin, chat, confirm, content, email_undo, forgot, gallery, home, pricing, reset, second_factor, settings, sign_in,
-    sign_up, status, usage, verify,
+    admin, archived, chat, confirm, content, edit_conversation, email_undo, forgot, gallery, home, pricing, reset,
+    search, second_factor, settings, sign_in, sign_up, status, usage, verify,
 };
 use view::conversation::escaped;
 use view::theme::Theme;
 
 /// Returns whether a page has islands. Only these pages load wasm.
 fn has_islands(path: &str) -> bool {
-    path == "/chat" || path.starts_with("/chat/")
+    let is_chat = path == "/chat" || path.starts_with("/chat/");
+    is_chat && path != "/chat/archived" && !path.ends_with("/edit")
 }
 
 /// Returns the style tokens that come from `brand.toml`; `style/tokens.css` derives the colors from them.
@@ -124,7 +125,10 @@ fn Pages() -> impl IntoView {
                 <Route path=path!("/reset") view=reset::Reset ssr=SsrMode::Async/>
                 <Route path=path!("/email/undo") view=email_undo::EmailUndo ssr=SsrMode::Async/>
                 <Route path=path!("/chat") view=chat::ChatPage ssr=SsrMode::Async/>
+                <Route path=path!("/chat/archived") view=archived::Archived ssr=SsrMode::Async/>
                 <Route path=path!("/chat/:conversation_id") view=chat::ChatPage ssr=SsrMode::Async/>
+                <Route path=path!("/chat/:conversation_id/edit") view=edit_conversation::EditConversation ssr=SsrMode::Async/>
+                <Route path=path!("/search") view=search::Search ssr=SsrMode::Async/>
                 <Route path=path!("/usage") view=usage::Usage ssr=SsrMode::Async/>
                 <Route path=path!("/settings") view=settings::profile::Profile ssr=SsrMode::Async/>
                 <Route path=path!("/settings/security") view=settings::security::Security ssr=SsrMode::Async/>

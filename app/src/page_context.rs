@@ -47,6 +47,8 @@ pub struct PageContext {
     pub has_passkeys: bool,
     /// Whether the landing page has a demo.
     pub has_demo: bool,
+    /// Whether the visitor has hidden the chat's sidebar on desktops.
+    pub hides_sidebar: bool,
     /// The theme that the visitor has chosen.
     pub theme: Theme,
     /// Why the page can't be shown; `None` if it can.

@@ -163,6 +163,7 @@ impl World {
             ("PROVIDER_FIRST_BYTE_TIMEOUT_MS", "12000".to_owned()),
             ("TRUSTED_PROXIES", "127.0.0.1".to_owned()),
             ("GLOBAL_DAILY_SPEND_USD", "none".to_owned()),
+            ("TITLES", "text".to_owned()),
             ("API_REQUESTS_PER_MINUTE", "1000000".to_owned()),
             ("RUST_LOG", env("RUST_LOG").unwrap_or_else(|_| "off".to_owned())),
         ];

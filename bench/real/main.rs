@@ -169,6 +169,7 @@ async fn main() -> anyhow::Result<()> {
         ("SECRET_KEY", format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())),
         ("TRUSTED_PROXIES", "127.0.0.1".to_owned()),
         ("GLOBAL_DAILY_SPEND_USD", "none".to_owned()),
+        ("TITLES", "text".to_owned()),
         ("RUST_LOG", "error".to_owned()),
     ];
     let server = Process::with_settings(&url, &settings, &[])?;

@@ -77,6 +77,7 @@ impl Process {
             .env("TRUSTED_PROXIES", "127.0.0.1")
             .env("GLOBAL_DAILY_SPEND_USD", "none")
             .env("API_REQUESTS_PER_MINUTE", "1000000")
+            .env("TITLES", "text")
             .env("RUST_LOG", "error")
             .spawn()
             .context("target/release/quotient isn't built: ./dev bench builds it")?;

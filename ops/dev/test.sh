@@ -116,7 +116,7 @@ cmd_chaos() {
   target/debug/chaos "$@"
 }
 
-# bench limits | chat | usage | pages | real: runs a benchmark and prints its comparison. `limits` flushes Redis, so it starts its own; `real`
+# bench limits | chat | usage | pages | search | real: runs a benchmark and prints its comparison. `limits` flushes Redis, so it starts its own; `real`
 # needs a llama.cpp server at LLAMA_URL (docs/real-model.md).
 cmd_bench() {
   databases; need_toolchain
@@ -132,11 +132,11 @@ cmd_bench() {
       wait_for_port "$port" bench-redis
       REDIS_URL=redis://127.0.0.1:$port target/release/bench-limits
       ;;
-    chat | usage | pages | real)
+    chat | usage | pages | search | real)
       [ "$1" != real ] || [ -n "${LLAMA_URL:-}" ] || die "set LLAMA_URL to a llama.cpp server, see docs/real-model.md"
       step "the benchmark and what it measures" cargo build -q --release -p bench -p fakes -p server
       "target/release/bench-$1" "${@:2}"
       ;;
-    *) die "usage: ./dev bench limits | chat | usage | pages | real" ;;
+    *) die "usage: ./dev bench limits | chat | usage | pages | search | real" ;;
   esac
 }

@@ -162,6 +162,7 @@ impl AppState {
             offered: Arc::clone(&self.offered),
             status: Arc::clone(&self.status),
             payment_pages: self.billing.as_ref().map(|billing| billing.pages.clone()).unwrap_or_default().into(),
+            writes_titles: self.config.titles == config::Titles::Model,
             report: Arc::new(failure::internal),
             now: Self::now,
         }

@@ -7,6 +7,7 @@ pub mod home;
 pub mod identity;
 pub mod plan;
 pub mod quota;
+pub mod search;
 pub mod security;
 pub mod status;
 pub mod usage;

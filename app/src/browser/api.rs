@@ -156,6 +156,32 @@ pub async fn fragment(url: &str) -> Result<String, Failure> {
     text(&reply).await.ok_or(Failure::Offline)
 }
 
+/// Sends a change with a JSON body.
+///
+/// # Errors
+/// Returns why it wasn't saved.
+pub async fn post(url: &str, body: &str) -> Result<(), Failure> {
+    send("POST", url, Some(body)).await.map(drop)
+}
+
+/// Loads the rendered results of a search.
+///
+/// # Errors
+/// Returns a sentence about why there are none.
+pub async fn search_results(query: &str) -> Result<String, String> {
+    let query = js_sys::encode_uri_component(query).as_string().unwrap_or_default();
+    fragment(&format!("/search/results?q={query}")).await.map_err(|failure| match failure {
+        Failure::Refused(refusal) => refusal.message,
+        Failure::Offline => "The search can't be reached right now. Try again in a moment.".to_owned(),
+    })
+}
+
+/// Loads a conversation's title, and whether a model or the user wrote it. Returns `None` if it can't be loaded.
+pub async fn conversation_title(conversation: &str) -> Option<(String, bool)> {
+    let title = load("GET", &format!("/api/conversations/{conversation}/title"), None).await.ok()?;
+    Some((title.text("title")?, title.flag("is_written")))
+}
+
 /// Saves the user's time zone, a name from the IANA time zone database.
 pub async fn time_zone(zone: &str) {
     // A failure is ignored: the request is repeated on the next page load.

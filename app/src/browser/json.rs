@@ -88,6 +88,13 @@ impl JsonObject {
         self
     }
 
+    /// Adds a boolean field.
+    #[must_use]
+    pub fn with_flag(self, key: &str, value: bool) -> Self {
+        let _ = Reflect::set(&self.0, &JsValue::from_str(key), &JsValue::from_bool(value));
+        self
+    }
+
     /// Returns the object as a JavaScript value.
     pub(super) fn into_js(self) -> JsValue {
         self.0.into()

@@ -4,6 +4,7 @@ pub mod api;
 pub mod channel;
 pub mod clipboard;
 pub mod clock;
+pub mod controls;
 pub mod dom;
 pub mod draft;
 pub mod json;

@@ -1,6 +1,6 @@
 //! Updates the parts of the page outside the chat: the URL, the title, the sidebar and the button that deletes the conversation.
 
-use super::dom::{self, PageElement};
+use super::dom;
 use wasm_bindgen::JsValue;
 
 /// Updates the page for a new conversation that has just got its id, without a page load.
@@ -10,12 +10,7 @@ pub fn show_new_conversation(id: &str, title: &str) {
     if let Ok(history) = window.history() {
         let _ = history.replace_state_with_url(&JsValue::NULL, "", Some(&href));
     }
-    if let Some(document) = window.document() {
-        document.set_title(&format!("{title} · {}", domain::brand::NAME));
-    }
-    if let Some(heading) = dom::element("title") {
-        heading.set_text(title);
-    }
+    show_title(title);
     if let Some(form) = dom::element("delete-form") {
         form.set("action", &format!("{href}/delete"));
     }
@@ -25,22 +20,58 @@ pub fn show_new_conversation(id: &str, title: &str) {
     if let Some(next) = dom::element("theme-next") {
         next.set("value", &href);
     }
-    add_sidebar_entry(&href, title);
+    add_sidebar_entry(id, title);
 }
 
-fn add_sidebar_entry(href: &str, title: &str) {
+/// Shows the title of the open conversation.
+pub fn show_title(title: &str) {
+    if let Some(document) = web_sys::window().and_then(|window| window.document()) {
+        document.set_title(&format!("{title} · {}", domain::brand::NAME));
+    }
+    if let Some(heading) = dom::element("title") {
+        heading.set_text(title);
+    }
+}
+
+/// Shows the title that a model wrote for the open conversation, unless another one is open by now.
+pub fn show_written_title(id: &str, title: &str) {
+    if let Some(link) = dom::first(&format!("#conversations [data-entry=\"{id}\"] .entry-link")) {
+        link.set_text(title);
+        link.set("title", title);
+    }
+    show_title(title);
+}
+
+/// Removes the query from the page's URL, so that a reload doesn't repeat what it says.
+pub fn forget_query() {
+    let Some(window) = web_sys::window() else { return };
+    if let (Ok(path), Ok(history)) = (window.location().pathname(), window.history()) {
+        let _ = history.replace_state_with_url(&JsValue::NULL, "", Some(&path));
+    }
+}
+
+/// Goes to another page.
+pub fn go(href: &str) {
+    if let Some(window) = web_sys::window() {
+        let _ = window.location().assign(href);
+    }
+}
+
+fn add_sidebar_entry(id: &str, title: &str) {
     if let Some(group) = dom::element("today-group") {
         group.show(true);
     }
-    let entry = (dom::element("today"), PageElement::create("li"), PageElement::create("a"));
-    if let (Some(list), Some(item), Some(link)) = entry {
-        link.set("href", href);
-        link.set("aria-current", "page");
+    let (Some(list), Some(row)) = (dom::element("today"), dom::from_template("new-row", ".entry")) else { return };
+    row.set("data-entry", id);
+    if let Some(link) = row.find(".entry-link") {
+        link.set("href", &format!("/chat/{id}"));
         link.set("title", title);
         link.set_text(title);
-        item.append(&link);
-        list.prepend(&item);
     }
+    if let Some(options) = row.find(".entry-options") {
+        options.set("href", &format!("/chat/{id}/edit"));
+    }
+    list.prepend(&row);
 }
 
 /// Returns whether the browser knows that it has no connection.

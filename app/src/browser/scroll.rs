@@ -150,6 +150,13 @@ fn touch_y(event: &PageEvent) -> Option<f64> {
     event.number(&["touches", "0", "clientY"])
 }
 
+/// Returns whether the end of an element is in view or nearly so.
+#[must_use]
+pub fn is_near_end(element: &PageElement) -> bool {
+    let element = &element.0;
+    element.scroll_height() - element.scroll_top() - element.client_height() < NEAR_START
+}
+
 /// Scrolls an entry of a list into view, if it isn't.
 pub fn show_in_list(entry: &PageElement) {
     let options = ScrollIntoViewOptions::new();

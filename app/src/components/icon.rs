@@ -52,6 +52,16 @@ pub enum Icon {
     ThumbsDown,
     /// A good response.
     ThumbsUp,
+    /// Archive.
+    Archive,
+    /// Open the options of an entry.
+    Ellipsis,
+    /// Show or hide the sidebar.
+    PanelLeft,
+    /// Pin.
+    Pin,
+    /// Search.
+    Search,
 }
 
 impl Icon {
@@ -107,6 +117,20 @@ impl Icon {
                 "M7 10v12",
                 "M15 5.88 14 10h5.83a2 2 0 0 1 1.92 2.56l-2.33 8A2 2 0 0 1 17.5 22H4a2 2 0 0 1-2-2v-8a2 2 0 0 1 2-2h2.76a2 2 0 0 0 1.79-1.11L12 2a3.13 3.13 0 0 1 3 3.88Z",
             ],
+            Self::Archive => &[
+                "M3 3h18a1 1 0 0 1 1 1v3a1 1 0 0 1-1 1H3a1 1 0 0 1-1-1V4a1 1 0 0 1 1-1Z",
+                "M4 8v11a2 2 0 0 0 2 2h12a2 2 0 0 0 2-2V8",
+                "M10 12h4",
+            ],
+            Self::Ellipsis => &[
+                "M12 11a1 1 0 1 0 0 2 1 1 0 0 0 0-2M19 11a1 1 0 1 0 0 2 1 1 0 0 0 0-2M5 11a1 1 0 1 0 0 2 1 1 0 0 0 0-2",
+            ],
+            Self::PanelLeft => &["M5 3h14a2 2 0 0 1 2 2v14a2 2 0 0 1-2 2H5a2 2 0 0 1-2-2V5a2 2 0 0 1 2-2Z", "M9 3v18"],
+            Self::Pin => &[
+                "M12 17v5",
+                "M9 10.76a2 2 0 0 1-1.11 1.79l-1.78.9A2 2 0 0 0 5 15.24V16a1 1 0 0 0 1 1h12a1 1 0 0 0 1-1v-.76a2 2 0 0 0-1.11-1.79l-1.78-.9A2 2 0 0 1 15 10.76V7a1 1 0 0 1 1-1 2 2 0 0 0 0-4H8a2 2 0 0 0 0 4 1 1 0 0 1 1 1z",
+            ],
+            Self::Search => &["M11 3a8 8 0 1 0 0 16 8 8 0 0 0 0-16", "m21 21-4.3-4.3"],
         }
     }
 }

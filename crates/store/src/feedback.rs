@@ -15,7 +15,7 @@ pub async fn set(db: impl PgExecutor<'_>, owner: UserId, turn: TurnId, is_good: 
     let done = sqlx::query!(
         "insert into feedback (turn_id, user_id, model, is_good)
          select m.turn_id, c.user_id, m.model, $3::boolean from message m join conversation c using (conversation_id)
-         where m.turn_id = $1 and m.role = 'assistant' and m.model is not null and c.user_id = $2
+         where m.turn_id = $1 and m.role = 'assistant' and m.model is not null and c.user_id = $2 and c.deleted_at is null
          on conflict (turn_id) do update set is_good = excluded.is_good, created_at = now()",
         Uuid::from(turn),
         Uuid::from(owner),

@@ -31,6 +31,7 @@ pub mod reconciliation;
 pub mod recovery_code;
 pub mod refusal;
 pub mod rollup;
+pub mod search;
 pub mod security_event;
 pub mod session;
 pub mod sign_in_state;

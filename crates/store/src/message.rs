@@ -46,7 +46,7 @@ pub async fn list(
                   t.history_cut as "history_cut?", f.is_good as "is_good?", u.tokens::bigint as tokens, u.cost as cost
            from (
              select m.* from conversation c join message m using (conversation_id)
-             where c.user_id = $1 and c.conversation_id = $2 and m.superseded_by is null and m.message_id < $3
+             where c.user_id = $1 and c.conversation_id = $2 and c.deleted_at is null and m.superseded_by is null and m.message_id < $3
              order by m.message_id desc limit $4
            ) m
            left join turn t on t.turn_id = m.turn_id and m.role = 'assistant'
@@ -141,7 +141,7 @@ pub async fn load_turn_head(
     let row = sqlx::query!(
         r#"select m.body, m.html, m.html_version, (select label from model where model = $3) as label
            from message m join conversation c using (conversation_id)
-           where m.turn_id = $1 and m.role = 'user' and c.user_id = $2"#,
+           where m.turn_id = $1 and m.role = 'user' and c.user_id = $2 and c.deleted_at is null"#,
         Uuid::from(turn),
         Uuid::from(owner),
         model,
@@ -209,7 +209,7 @@ async fn load(
                select from message refused
                where refused.turn_id = m.turn_id and refused.role = 'assistant' and refused.status in ('refused', 'filtered')
              ))
-           where c.user_id = $1 and c.conversation_id = $2
+           where c.user_id = $1 and c.conversation_id = $2 and c.deleted_at is null
            order by m.message_id"#,
         Uuid::from(owner),
         Uuid::from(conversation),
@@ -279,7 +279,7 @@ pub async fn next(
                        - octet_length(body) - octet_length(reasoning) as bytes_before
              from (
                select m.* from conversation c join message m using (conversation_id)
-               where c.user_id = $1 and c.conversation_id = $2 and m.message_id > $3
+               where c.user_id = $1 and c.conversation_id = $2 and c.deleted_at is null and m.message_id > $3
                order by m.message_id limit $4
              ) found
            ) page

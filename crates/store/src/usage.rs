@@ -333,7 +333,7 @@ pub async fn last_turns(db: impl PgExecutor<'_>, owner: UserId, zone: &str, limi
                   sum(u.cost_usd) as "cost!"
            from (select * from ai_usage where user_id = $1 order by created_at desc limit $3::bigint * 4) u
            left join turn t on t.turn_id = u.turn_id
-           left join conversation c on c.conversation_id = t.conversation_id and c.user_id = $1
+           left join conversation c on c.conversation_id = t.conversation_id and c.user_id = $1 and c.deleted_at is null
            group by u.turn_id, c.conversation_id, c.title order by min(u.created_at) desc limit $3::bigint"#,
         Uuid::from(owner),
         zone,

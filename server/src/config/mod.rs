@@ -14,6 +14,7 @@ mod variables;
 pub use self::captcha::{Captcha, CaptchaProvider};
 pub(crate) use self::http::is_loopback;
 pub use self::identity::{IdentityProtocol, IdentityProvider};
+pub use self::providers::Titles;
 
 use self::variables::Variables;
 use domain::{Picos, brand};
@@ -79,6 +80,8 @@ pub struct Config {
     pub clock_offset_s: i64,
     /// Sender of outgoing mail.
     pub mail_from: String,
+    /// Who writes the titles of conversations.
+    pub titles: Titles,
     /// Global spend cap for any 24 hours; `None` means unlimited.
     pub daily_spend: Option<Picos>,
     /// Spend cap of the demo on the site for any 24 hours; zero turns the demo off.
@@ -170,6 +173,7 @@ impl Config {
             #[cfg(debug_assertions)]
             clock_offset_s: 0,
             mail_from: brand::SUPPORT_EMAIL.to_owned(),
+            titles: Titles::Model,
             daily_spend: Some(DAILY_SPEND),
             demo_daily_spend: DEMO_DAILY_SPEND,
             sign_up_hourly_cap: 200,
@@ -246,6 +250,7 @@ mod tests {
             ("ALERT_WEBHOOK_URL", "https://hooks.example"),
             ("ALERT_USER_PERCENT", "101"),
             ("LEDGER_MONTHS", "3"),
+            ("TITLES", "words"),
             ("CAPTCHA_PROVIDER", "recaptcha"),
             ("REQUIRE_MFA_FOR_ADMINS", "yes"),
         ]);
@@ -259,6 +264,7 @@ mod tests {
             "TRUSTED_PROXIES",
             "DATABASE_URL",
             "PROVIDER_IDLE_TIMEOUT_MS",
+            "TITLES",
             "STRIPE_AUTOMATIC_TAX",
             "BILLING_GRACE_DAYS",
             "SMTP_URL",

@@ -4,6 +4,15 @@ use super::{Config, Variables};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+/// Who writes the titles of conversations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Titles {
+    /// The cheapest model that the user's plan allows, after the first response.
+    Model,
+    /// Nobody: a title is the first words of the first message.
+    Text,
+}
+
 /// Reads the section's variables.
 pub(super) fn read(vars: &Variables, config: &mut Config) {
     // A key may be named in its own variable, in a file's, or in both.
@@ -16,6 +25,16 @@ pub(super) fn read(vars: &Variables, config: &mut Config) {
     timeouts.connect = read_timeout(vars, "PROVIDER_CONNECT_TIMEOUT_MS").unwrap_or(timeouts.connect);
     timeouts.first_byte = read_timeout(vars, "PROVIDER_FIRST_BYTE_TIMEOUT_MS").unwrap_or(timeouts.first_byte);
     timeouts.idle = read_timeout(vars, "PROVIDER_IDLE_TIMEOUT_MS").unwrap_or(timeouts.idle);
+    config.titles = read_titles(vars).unwrap_or(config.titles);
+}
+
+/// Reads who writes titles.
+fn read_titles(vars: &Variables) -> Option<Titles> {
+    vars.parse("TITLES", "model or text", |value| match value {
+        "model" => Some(Titles::Model),
+        "text" => Some(Titles::Text),
+        _ => None,
+    })
 }
 
 /// Returns the name of the API key that a variable holds or names a file of: `X_API_KEY` for itself and for `X_API_KEY_FILE`.

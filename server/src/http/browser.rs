@@ -17,6 +17,9 @@ use sha2::{Digest as _, Sha256};
 const MAX_AGE_S: u32 = 365 * 24 * 60 * 60;
 /// Name of the cookie with the theme that a visitor has chosen.
 pub(crate) const THEME_COOKIE: &str = "theme";
+/// Name of the cookie that says that a visitor has hidden the chat's sidebar, and its value.
+pub(crate) const SIDEBAR_COOKIE: &str = "sidebar";
+pub(crate) const HIDDEN: &str = "hidden";
 /// Maximum length of a stored User-Agent in characters.
 const MAX_USER_AGENT: usize = 200;
 
@@ -69,6 +72,11 @@ pub(crate) async fn set_cookie(mut response: Response) -> Response {
 /// Returns the theme that a visitor has chosen.
 pub(crate) fn theme(headers: &HeaderMap) -> Theme {
     cookie(headers, THEME_COOKIE).and_then(|value| Theme::parse(&value)).unwrap_or_default()
+}
+
+/// Returns whether a visitor has hidden the chat's sidebar.
+pub(crate) fn hides_sidebar(headers: &HeaderMap) -> bool {
+    cookie(headers, SIDEBAR_COOKIE).is_some_and(|value| value == HIDDEN)
 }
 
 /// Returns a cookie's value.

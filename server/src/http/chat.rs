@@ -12,8 +12,8 @@ use crate::turn::{self, ChatRequest, StartedTurn, history, prompt};
 use axum::Json;
 use axum::body::{HttpBody as _, to_bytes};
 use axum::extract::{Query, Request, State};
-use axum::response::{IntoResponse, Redirect, Response};
-use domain::{ConversationId, Problem, ProblemKind, Quota, TurnId, Viewer};
+use axum::response::{IntoResponse, Response};
+use domain::{Problem, ProblemKind, Quota, TurnId, Viewer};
 use http::{HeaderMap, StatusCode};
 use relay::Tail;
 use serde::{Deserialize, Serialize};
@@ -211,17 +211,4 @@ pub(crate) async fn estimate(
         && (input + min_output).0 <= quota.tokens.remaining
         && input + min_output <= model.context;
     Ok(Json(Estimate { input_tokens: input.0, fits, quota }))
-}
-
-/// `POST /chat/{conversation_id}/delete`: deletes a conversation. Ledger and meters are not affected (field note 12).
-pub(crate) async fn delete(
-    State(app): State<AppState>,
-    SignedIn(viewer): SignedIn,
-    Id(id): Id<ConversationId>,
-) -> Result<Response, Failure> {
-    let deleted = store::conversation::delete(&app.db, viewer.user_id, id).await?;
-    if !deleted {
-        return Err(Problem::not_found("conversation").into());
-    }
-    Ok(Redirect::to("/chat").into_response())
 }

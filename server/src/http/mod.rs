@@ -13,6 +13,7 @@ mod browser;
 mod busy;
 mod chat;
 mod connection_limit;
+mod conversations;
 mod current_user;
 mod data;
 mod deadline_body;

@@ -187,6 +187,7 @@ fn request_context(parts: &Parts, content: PageContext) -> PageContext {
         path: parts.uri.path().to_owned(),
         viewer: parts.extensions.get::<CurrentUser>().and_then(|user| user.0.clone()),
         theme: browser::theme(&parts.headers),
+        hides_sidebar: browser::hides_sidebar(&parts.headers),
         session_hash: token.map(|token| session::token_hash(&token).to_vec()).unwrap_or_default(),
         ..content
     }

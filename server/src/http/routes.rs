@@ -7,9 +7,9 @@ use crate::http::pages::{content, missing, page, provide, wrong_method};
 use crate::http::protect::{name_forbidden_user, protect};
 use crate::http::viewer::{admins, fully_confirmed, identify, recently_confirmed, signed_in, verified};
 use crate::http::{
-    admin, admin_import, admin_provider, admin_user, auth, billing, brand_images, browser, chat, data, demo, export,
-    factors, identity, messages, passkeys, reset, second_factor, security, settings, site, theme, top_users, turns,
-    verify,
+    admin, admin_import, admin_provider, admin_user, auth, billing, brand_images, browser, chat, conversations, data,
+    demo, export, factors, identity, messages, passkeys, reset, second_factor, security, settings, site, theme,
+    top_users, turns, verify,
 };
 use crate::{AppState, telemetry};
 use axum::Router;
@@ -95,6 +95,18 @@ fn factor_routes(app: &AppState) -> Router<AppState> {
         .merge(changes)
 }
 
+/// Returns the routes that change conversations and their list.
+fn conversation_routes() -> Router<AppState> {
+    Router::new()
+        .route("/chat/sidebar", post(conversations::sidebar))
+        .route("/chat/{conversation_id}/edit", get(page))
+        .route("/chat/{conversation_id}/rename", post(conversations::rename))
+        .route("/chat/{conversation_id}/pin", post(conversations::pin))
+        .route("/chat/{conversation_id}/archive", post(conversations::archive))
+        .route("/chat/{conversation_id}/delete", post(conversations::delete))
+        .route("/chat/{conversation_id}/restore", post(conversations::restore))
+}
+
 /// Returns the routes of the pages whose text the site's owner writes.
 fn site_routes() -> Router<AppState> {
     Router::new()
@@ -118,6 +130,7 @@ fn api_routes() -> Router<AppState> {
         .route("/api/turns/{turn_id}/events", get(chat::events))
         .route("/api/turns/{turn_id}/feedback", post(turns::feedback))
         .route("/api/turns/{turn_id}/stop", post(chat::stop))
+        .route("/api/conversations/{conversation_id}/title", get(conversations::title))
         .route("/api/quota", get(chat::quota))
         .route("/api/estimate", post(chat::estimate))
 }
@@ -152,10 +165,14 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route("/reset", get(page).post(reset::reset))
         // Requested by scripts, so it responds with 401 and not with the way to the sign-in page.
         .route("/chat/{conversation_id}/messages", get(messages::messages))
+        .route("/chat/list", get(conversations::list))
+        .route("/search/results", get(conversations::search_results))
         .route("/fn/{*name}", post(server_function));
     let for_viewers = Router::new()
         .route("/chat", get(page))
         .route("/chat/{conversation_id}", get(page))
+        .route("/chat/archived", get(page))
+        .route("/search", get(page))
         .route("/usage", get(page))
         .route("/usage.csv", get(export::own))
         .route("/sign-in/confirm", get(page).post(auth::confirm))
@@ -174,7 +191,7 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route("/billing/checkout", post(billing::checkout))
         .route("/billing/portal", post(billing::portal))
         .route("/billing/return", get(billing::handle_return))
-        .route("/chat/{conversation_id}/delete", post(chat::delete))
+        .merge(conversation_routes())
         .merge(factor_routes(app))
         .route_layer(from_fn(signed_in));
     let for_admins = for_admins()

@@ -18,6 +18,9 @@ use tokio::task::JoinSet;
 /// Minimum age of the usage report before a server refreshes it again, so that several servers don't refresh it more often.
 const REPORT_MIN_AGE: time::Duration = time::Duration::seconds(45);
 
+/// How long a deleted conversation can be restored.
+const RESTORABLE: time::Duration = time::Duration::MINUTE;
+
 /// How long the content of sent mails is kept.
 const MAILS: time::Duration = time::Duration::days(30);
 
@@ -39,6 +42,7 @@ pub(crate) fn spawn(app: &AppState) -> JoinSet<()> {
         }
     });
     every(&mut set, app, Duration::from_secs(60), |app| async move { app.protection.sweep() });
+    every(&mut set, app, Duration::from_secs(20), erase_deleted);
     // A session that has ended is dead everywhere within a second.
     every(&mut set, app, Duration::from_millis(500), |app| async move {
         app.protection.streams.close_ended(&app.db).await;
@@ -51,6 +55,13 @@ pub(crate) fn spawn(app: &AppState) -> JoinSet<()> {
     set.spawn(async move { identities.identities.discover().await });
     every(&mut set, app, Duration::from_secs(60), reconcile_due);
     set
+}
+
+/// Erases conversations that were deleted some time ago.
+async fn erase_deleted(app: AppState) {
+    if let Err(error) = store::conversation::erase_deleted(&app.jobs_db, AppState::now() - RESTORABLE).await {
+        internal(&error);
+    }
 }
 
 /// Removes expired rows, maintains the ledger's partitions, learns token counts and compares the budgets.

@@ -133,7 +133,7 @@ async fn start(app: &AppState, subject: String, text: &str) -> Result<(RunningTu
         tail: log.tail(),
         presentation: Presentation { label: turn.model.label.clone(), user_html: String::new() },
     };
-    Ok((RunningTurn { turn, sent, chunks, log }, started))
+    Ok((RunningTurn { turn, sent, chunks, log, untitled: None }, started))
 }
 
 /// Returns the problem of a refusal.

@@ -7,6 +7,7 @@ use super::html::render_answer;
 use super::record::{SettledTurn, record, settle};
 use super::state::{ActiveTurn, RunningTurn};
 use super::stream::stream;
+use super::title;
 use crate::AppState;
 use crate::failure::internal;
 use domain::{Picos, Quota, TurnEvent, Usage, UsageSource};
@@ -19,11 +20,16 @@ use store::turn::AnswerMessage;
 pub(super) async fn run(app: AppState, mut running: RunningTurn) {
     // Stream.
     let answer = stream(&app, &mut running).await;
-    let RunningTurn { turn, chunks, log, .. } = running;
+    let RunningTurn { turn, chunks, log, untitled, .. } = running;
     crate::fault::point("done-unrecorded");
     // Dropping the chunks cancels the call.
     match drain::is_due(&turn.model, &answer).then_some(chunks) {
-        None => finish(&app, turn, &answer, log).await,
+        None => {
+            finish(&app, turn, &answer, log).await;
+            if let Some(untitled) = untitled {
+                title::write_later(&app, untitled, &answer);
+            }
+        }
         Some(rest) => finish_and_drain(&app, turn, answer, rest, log).await,
     }
 }

@@ -26,12 +26,14 @@ pub(crate) mod providers;
 mod receipt;
 mod record;
 mod request;
+mod side_call;
 mod state;
 mod stream;
 mod summary;
 mod summary_prompt;
 #[cfg(test)]
 mod testing;
+mod title;
 mod turn_request;
 mod undo;
 
@@ -54,6 +56,7 @@ use relay::{Tail, Writer};
 use state::{OpenedTurn, RunningTurn};
 use std::time::Duration;
 use store::turn::{AvailableModel, TurnContext};
+use title::untitled;
 use tokio::sync::oneshot;
 use turn_request::TurnRequest;
 
@@ -160,6 +163,7 @@ async fn start(
     // Persist: durable before any money is spent.
     let Some(pending) = persist(app, request, reservation, html.as_ref()).await? else { return Ok(None) };
     crate::fault::point("pending");
+    let untitled = untitled(app, &pending);
     // Open.
     let OpenedTurn { turn, sent, chunks } = open(app, pending, &log).await?;
     // Stream: from here on a failure is an event.
@@ -174,7 +178,7 @@ async fn start(
     });
     let presentation = Presentation { label: turn.model.label.clone(), user_html: html_or_text(html, &text) };
     let started = StartedTurn { tail: log.tail(), quota: Some(quota), presentation: Some(presentation) };
-    Ok(Some((RunningTurn { turn, sent, chunks, log }, started)))
+    Ok(Some((RunningTurn { turn, sent, chunks, log, untitled }, started)))
 }
 
 /// Chooses the model, fits the prompt to it and computes the maximum usage, all before the turn is admitted.

@@ -78,6 +78,16 @@ pub(crate) struct RunningTurn {
     pub sent: Instant,
     pub chunks: Chunks,
     pub log: Writer,
+    /// The conversation that the turn started, if a model writes its title.
+    pub untitled: Option<Untitled>,
+}
+
+/// A new conversation to write a title for, once its first response has ended.
+pub(crate) struct Untitled {
+    pub viewer: Viewer,
+    pub conversation_id: ConversationId,
+    /// The user's message, shortened.
+    pub question: String,
 }
 
 /// The abandoned call of a hedged turn. Its ledger row stays pending until the turn ends, and is then charged its estimated input. If its

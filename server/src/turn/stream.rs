@@ -25,7 +25,7 @@ pub(super) async fn stream(app: &AppState, running: &mut RunningTurn) -> Answer 
 }
 
 async fn pass_on(app: &AppState, running: &mut RunningTurn, answer: &mut Answer, overrun: &mut Overrun) {
-    let RunningTurn { turn, sent, chunks, log } = running;
+    let RunningTurn { turn, sent, chunks, log, .. } = running;
     let mut chunks = chunks.ready_chunks(AT_ONCE);
     let stopped = log.stopped();
     // Runs concurrently with the stream, which must not wait for Postgres.

@@ -57,7 +57,7 @@ fn share(mut lengths: Vec<usize>, max: usize) -> usize {
 }
 
 /// Shortens a text to about `max` bytes. The beginning and the end stay.
-fn shortened(text: &str, max: usize) -> String {
+pub(super) fn shortened(text: &str, max: usize) -> String {
     if text.len() <= max {
         return text.to_owned();
     }

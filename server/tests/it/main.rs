@@ -9,6 +9,7 @@ mod billing;
 mod brand;
 mod chaos;
 mod chat;
+mod conversations;
 mod crash;
 mod cycles;
 mod database;

@@ -1,17 +1,15 @@
 //! Loads the chat page and the messages of a conversation.
 
+use super::conversation_list::conversation_list;
 use super::{PageState, Refusal, Report, model, panic_message, quota, refuse};
-use crate::view::conversation::{
-    AvailableModel, ChatView, ConversationSummary, LastActive, MessageView, MessagesView, escaped,
-};
+use crate::view::conversation::{AvailableModel, ChatView, MessageView, MessagesView, escaped};
+use crate::view::conversation_list::{ConversationSummary, ListPosition};
 use domain::{ConversationId, Message, MessageId, Problem, Role, Viewer};
 use std::sync::Arc;
 use store::message::{StoredHtml, StoredMessage};
 
 /// Number of messages on a page of a conversation.
 const MESSAGES: usize = 50;
-/// Number of conversations in the sidebar.
-const CONVERSATIONS: i64 = 200;
 
 /// Loads the data of the chat page, with the latest messages of a conversation or those before a message. Returns a 404 if the conversation
 /// isn't the viewer's.
@@ -20,15 +18,11 @@ pub(crate) async fn chat_view(
     viewer: &Viewer,
     id: Option<ConversationId>,
     before: Option<MessageId>,
+    after: Option<ListPosition>,
 ) -> Result<ChatView, Refusal> {
     let fail = |error| state.fail(error);
     let now = (state.now)();
-    let conversations = store::conversation::list(&state.db, viewer.user_id, CONVERSATIONS).await.map_err(fail)?;
-    let today = store::usage::start_of_today(&state.db, &viewer.time_zone, now).await.map_err(fail)?;
-    let entry = |conversation: store::conversation::Conversation| {
-        let store::conversation::Conversation { id, title, updated_at } = conversation;
-        (LastActive::of(updated_at, today), ConversationSummary { id, title })
-    };
+    let conversations = conversation_list(state, viewer, after, id).await?;
     let (mut open, mut messages, mut earlier, mut running) = (None, Vec::new(), None, None);
     if let Some(id) = id {
         let found = store::conversation::open(&state.db, viewer.user_id, id).await.map_err(fail)?;
@@ -43,7 +37,8 @@ pub(crate) async fn chat_view(
         open = Some(ConversationSummary { id, title: found.title });
     }
     Ok(ChatView {
-        conversations: conversations.into_iter().map(entry).collect(),
+        conversations,
+        writes_titles: state.writes_titles,
         open,
         messages,
         earlier,

@@ -1,21 +1,27 @@
 //! Server-side context of pages and server functions: databases, meters and the viewer. Compiled for the server only.
 
 mod conversation;
+mod conversation_list;
 mod identity;
 mod model;
 mod owner;
 mod plan;
+mod search;
 mod security;
 mod status;
 mod usage;
 
 pub(crate) use conversation::chat_view;
 pub use conversation::messages;
+pub use conversation_list::conversation_list;
+pub(crate) use conversation_list::{archived_conversations, editable_conversation};
 pub(crate) use identity::sign_in_options;
 pub(crate) use model::providers;
 pub(crate) use owner::{audit, health, models, plans, top_users, user, users};
 pub use plan::OfferedCache;
 pub(crate) use plan::{home, plan_catalog};
+pub(crate) use search::PAGE_RESULTS;
+pub use search::{PALETTE_RESULTS, Results, search};
 pub(crate) use security::{factors_of, security_of};
 pub use status::StatusCache;
 pub(crate) use status::status_of;
@@ -68,6 +74,8 @@ pub struct PageState {
     pub status: Arc<StatusCache>,
     /// Origins of the payment provider's pages, which the Content-Security-Policy allows as form targets.
     pub payment_pages: Arc<[String]>,
+    /// Whether a model writes the titles of new conversations.
+    pub writes_titles: bool,
     /// Logs a failure once and returns the problem to show to the user.
     pub report: Arc<Report>,
     /// The server's clock.

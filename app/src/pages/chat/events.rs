@@ -1,6 +1,8 @@
 //! Connects the chat to the page: what clicks, keys and changes of the connection do.
 
 use super::state::Chat;
+use super::toast::Toast;
+use super::{palette, row_menu};
 use crate::browser::channel::Channel;
 use crate::browser::dom::{self, Key, PageElement, PageEvent};
 use crate::browser::wake::{Wake, wake};
@@ -12,9 +14,12 @@ use std::rc::Rc;
 /// Milliseconds within which the page asks the server only once for what has happened elsewhere.
 const SEEN_MS: u64 = 1_000;
 
-/// Starts the chat once the page can run it. Does nothing on a page that only shows earlier messages.
+/// Starts the sidebar and the chat once the page can run them. A page that only shows earlier messages has no chat.
 pub(super) fn start() {
-    let Some(chat) = Chat::find() else { return };
+    let Some(toast) = dom::element("toast").and_then(Toast::new) else { return };
+    row_menu::start(&toast);
+    palette::start();
+    let Some(chat) = Chat::find(toast) else { return };
     if let Some(rendered_ms) = chat.element.number("data-now-ms") {
         clock::learn_from_page(rendered_ms);
     }

@@ -2,6 +2,7 @@
 
 mod catch_up;
 mod composer;
+mod conversations;
 mod cost;
 mod events;
 mod form;
@@ -9,9 +10,11 @@ mod greeting;
 mod island;
 mod live;
 mod meter;
+mod palette;
 mod queue;
 mod refusal;
 mod refused;
+mod row_menu;
 mod send;
 mod shortcuts;
 mod sidebar;
@@ -20,6 +23,7 @@ mod templates;
 mod toast;
 mod transcript;
 
+pub use conversations::Conversations;
 pub use transcript::Messages;
 
 use crate::api;
@@ -36,19 +40,23 @@ use greeting::Greeting;
 use island::Chat;
 use leptos::prelude::*;
 use leptos_meta::Title;
+use palette::Palette;
 use shortcuts::Shortcuts;
-use sidebar::Sidebar;
+use sidebar::{Sidebar, SidebarSwitch};
 use templates::{AgainMenu, Templates};
 
 /// Renders the chat page.
 #[component]
 pub fn ChatPage() -> impl IntoView {
     let before: Option<MessageId> = page_context().query("before").and_then(|id| id.parse().ok());
+    let after = page_context().query("after").and_then(|position| position.parse().ok());
     match page_context().path.strip_prefix("/chat/").map(str::parse::<ConversationId>) {
-        None => loaded(api::conversation::open(None, None), |view| view! { <Shown view is_earlier=false/> }).into_any(),
+        None => loaded(api::conversation::open(None, None, after), |view| view! { <Shown view is_earlier=false/> })
+            .into_any(),
         Some(Ok(id)) => {
             let is_earlier = before.is_some();
-            loaded(api::conversation::open(Some(id), before), move |view| view! { <Shown view is_earlier/> }).into_any()
+            loaded(api::conversation::open(Some(id), before, after), move |view| view! { <Shown view is_earlier/> })
+                .into_any()
         }
         Some(Err(_)) => {
             view! { <Frame title="Page not found"><ErrorPage problem=Problem::not_found("conversation")/></Frame> }
@@ -70,12 +78,15 @@ fn Shown(
     view! {
         <Title text=title.clone()/>
         <a class="skip" href=if is_earlier { "#transcript" } else { "#question" }>{if is_earlier { "Skip to the messages" } else { "Skip to the message box" }}</a>
-        <div class="chat-frame">
+        <div class="chat-frame" data-sidebar-hidden=page_context().hides_sidebar>
             {view! { <Sidebar conversations current=id/> }.into_any()}
             <main class="chat-main">
                 <Bar title conversation=id/>
                 {view! { <Unconfirmed/> }.into_any()}
                 {if is_earlier { view! { <Earlier view/> }.into_any() } else { view! { <Latest view/> }.into_any() }}
+                <Toast/>
+                {view! { <Palette/> }.into_any()}
+                <Chat/>
             </main>
         </div>
     }
@@ -92,6 +103,7 @@ fn Bar(
     let action = conversation.map(|id| format!("/chat/{id}/delete"));
     view! {
         <header class="chat-bar">
+            <SidebarSwitch hide=false/>
             <button type="button" class="quiet menu" popovertarget="sidebar" aria-label="Conversations"><Draw icon=Icon::Menu size=20/></button>
             <h1 id="title">{title}</h1>
             <button type="button" id="show-shortcuts" class="quiet icon-button" aria-label="Keyboard shortcuts" title="Keyboard shortcuts"><Draw icon=Icon::Keyboard/></button>
@@ -99,7 +111,7 @@ fn Bar(
                 aria-label="Delete conversation" title="Delete conversation"><Draw icon=Icon::Trash/></button>
             <div id="delete" class="popup" popover="auto" role="group" aria-label="Delete conversation">
                 <form id="delete-form" method="post" action=action>
-                    <p>"Permanently delete this conversation? Its usage still counts."</p>
+                    <p>"Delete this conversation? You can undo it for 10 seconds. Its usage still counts."</p>
                     <button class="danger small">"Delete"</button>
                 </form>
             </div>
@@ -113,7 +125,7 @@ fn Latest(
     /// The page's data.
     view: ChatView,
 ) -> impl IntoView {
-    let ChatView { open, messages, earlier, running, models, quota, now_ms, .. } = view;
+    let ChatView { open, messages, earlier, running, models, quota, now_ms, writes_titles, .. } = view;
     let zone_is_unknown = page_context().viewer.is_some_and(|viewer| viewer.time_zone == "UTC");
     let running_model = running.as_ref().map(|(_, name)| {
         let label = models.iter().find(|choice| choice.name == *name).map(|choice| choice.label.clone());
@@ -126,7 +138,7 @@ fn Latest(
     view! {
         <div id="chat" class="chat" data-conversation=conversation.map(|id| id.to_string())
             data-running=running.map(|(turn, _)| turn.to_string()) data-running-model=running_model
-            data-now-ms=now_ms.to_string() data-zone-unknown=zone_is_unknown>
+            data-now-ms=now_ms.to_string() data-zone-unknown=zone_is_unknown data-writes-titles=writes_titles>
             <div id="transcript" class="transcript" tabindex="0" role="region" aria-label="Conversation">
                 <div class="column">
                     <div id="messages" class="turns">{past}</div>
@@ -143,11 +155,9 @@ fn Latest(
                 <noscript><p class="noscript">"Sending messages requires JavaScript. You can read your conversations without it."</p></noscript>
                 {view! { <MessageForm models=models.clone() quota/> }.into_any()}
             </div>
-            <Toast/>
             <Shortcuts/>
             <AgainMenu models/>
             {view! { <Templates/> }.into_any()}
-            <Chat/>
         </div>
     }
 }

@@ -4,11 +4,11 @@ use super::live::LiveTurn;
 use super::state::{Chat, Message};
 use crate::browser::api::{self, Refusal, TurnState};
 use crate::browser::channel::StartedTurn;
-use crate::browser::clock;
 use crate::browser::json::{Json, JsonObject};
 use crate::browser::stream::{Event, Events};
 use crate::browser::turn::{self, End, Start};
 use crate::browser::wake::pause;
+use crate::browser::{clock, page};
 use domain::TurnId;
 use leptos::task::spawn_local;
 use std::rc::Rc;
@@ -16,6 +16,8 @@ use std::rc::Rc;
 /// How often the messages of a turn that has ended are requested, and the pause in between.
 const LOAD_TRIES: u32 = 100;
 const LOAD_PAUSE_MS: u32 = 2_000;
+/// Pauses before each look for the title that a model writes.
+const TITLE_PAUSES_MS: [u32; 4] = [1_000, 2_000, 4_000, 8_000];
 
 impl Chat {
     /// Sends the message in the box. While a response is in progress, it waits in the queue.
@@ -127,11 +129,30 @@ impl Chat {
         }
         self.set_running(None);
         self.scroll.keep_end();
+        self.await_title();
         if is_failed.get() {
             self.put_back_queue();
         } else {
             self.send_next();
         }
+    }
+
+    /// Shows the title that a model writes after the first response of a new conversation.
+    fn await_title(self: &Rc<Self>) {
+        let Some(id) = self.conversation().filter(|_| self.is_new.replace(false)) else { return };
+        let chat = Rc::clone(self);
+        spawn_local(async move {
+            for pause_ms in TITLE_PAUSES_MS {
+                pause(pause_ms).await;
+                match api::conversation_title(&id).await {
+                    Some((title, true)) if chat.conversation().as_ref() == Some(&id) => {
+                        return page::show_written_title(&id, &title);
+                    }
+                    Some((_, false)) => {}
+                    _ => return,
+                }
+            }
+        });
     }
 
     /// Shows the messages of a turn that ended while the page was disconnected. One that was stopped before its response began has none, so

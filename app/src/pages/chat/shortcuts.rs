@@ -3,11 +3,12 @@
 use leptos::prelude::*;
 
 /// What the keys do, in the order of the sheet. Keys that are pressed together are separated by `+`.
-const SHORTCUTS: [(&str, &str); 6] = [
+const SHORTCUTS: [(&str, &str); 7] = [
     ("Enter", "Send the message"),
     ("Shift+Enter", "Start a new line"),
     ("↑", "Edit your last message, in an empty box"),
     ("Esc", "Stop the response, or close what is open"),
+    ("Ctrl+K", "Search your conversations, also with ⌘+K"),
     ("?", "Show these shortcuts"),
     ("Tab", "Go to the next control"),
 ];

@@ -1,64 +1,63 @@
 //! The sidebar with conversations and navigation. On phones it is a popover, opened by HTML attributes without script.
 
+use super::conversations::{Conversations, RowMenu, RowTemplates};
 use crate::components::icon::{Draw, Icon, Mark};
 use crate::components::theme::ThemeSwitch;
 use crate::page_context::page_context;
-use crate::view::conversation::{ConversationSummary, LastActive};
+use crate::view::conversation_list::ConversationList;
 use domain::{ConversationId, Viewer, brand};
 use leptos::prelude::*;
 
 /// The sidebar.
 #[component]
 pub fn Sidebar(
-    /// Conversations, most recently active first.
-    conversations: Vec<(LastActive, ConversationSummary)>,
+    /// The list of conversations.
+    conversations: ConversationList,
     /// The open conversation, if any.
     current: Option<ConversationId>,
 ) -> impl IntoView {
     let viewer = page_context().viewer;
-    let groups = LastActive::ALL.map(|group| {
-        let of_group = conversations.iter().filter(|(found, _)| *found == group);
-        let of_group: Vec<ConversationSummary> = of_group.map(|(_, conversation)| conversation.clone()).collect();
-        view! { <Group group conversations=of_group current/> }
+    // Without JavaScript, a later page of the list has a way back to the first one.
+    let is_later = conversations.continues.is_some();
+    let newest = is_later.then(|| {
+        let page = current.map_or_else(|| "/chat".to_owned(), |id| format!("/chat/{id}"));
+        view! { <p class="more"><a href=page>"Newest conversations"</a></p> }
     });
     view! {
         <aside class="sidebar" id="sidebar" popover="auto" aria-label="Conversations">
             <div class="sidebar-head">
                 <a class="wordmark" href="/"><Mark/>{brand::NAME}</a>
+                <SidebarSwitch hide=true/>
                 <button type="button" class="quiet menu" popovertarget="sidebar" popovertargetaction="hide" aria-label="Close"><Draw icon=Icon::Close size=20/></button>
             </div>
             <a class="button secondary new" href="/chat"><Draw icon=Icon::Pen/>"New conversation"</a>
-            <nav aria-label="Your conversations"><div id="conversations">{groups.into_iter().collect_view()}</div></nav>
+            <a class="sidebar-link" href="/search" data-search=true><Draw icon=Icon::Search/>"Search"</a>
+            <nav id="conversations-nav" aria-label="Your conversations">
+                {newest}
+                <div id="conversations"><Conversations list=conversations current/></div>
+            </nav>
+            <a class="sidebar-link" href="/chat/archived"><Draw icon=Icon::Archive/>"Archived"</a>
             {viewer.map(|viewer| view! { <AccountMenu viewer/> })}
+            <RowMenu/>
+            <RowTemplates/>
         </aside>
     }
 }
 
-/// The conversations of a group. Today's is always on the page, because the island adds new conversations to it.
+/// The switch that hides the sidebar on desktops, or shows it again. A form, so that it needs no script; a cookie keeps the choice.
 #[component]
-fn Group(
-    /// When the conversations were last active.
-    group: LastActive,
-    /// The conversations, most recently active first.
-    conversations: Vec<ConversationSummary>,
-    /// The open conversation, if any.
-    current: Option<ConversationId>,
+pub(super) fn SidebarSwitch(
+    /// Whether it hides the sidebar.
+    hide: bool,
 ) -> impl IntoView {
-    let is_today = group == LastActive::Today;
-    let is_empty = conversations.is_empty();
-    let lines = conversations.into_iter().map(|ConversationSummary { id, title }| {
-        let is_current = (current == Some(id)).then_some("page");
-        view! { <li><a href=format!("/chat/{id}") aria-current=is_current title=title.clone()>{title.clone()}</a></li> }
-    });
-    let lines = lines.collect_view();
-    (is_today || !is_empty).then(|| {
-        view! {
-            <section id=is_today.then_some("today-group") hidden=is_empty>
-                <h2>{group.label()}</h2>
-                <ul id=is_today.then_some("today")>{lines}</ul>
-            </section>
-        }
-    })
+    let label = if hide { "Hide sidebar" } else { "Show sidebar" };
+    view! {
+        <form method="post" action="/chat/sidebar" class="sidebar-switch" data-sidebar=if hide { "hide" } else { "show" }>
+            <input type="hidden" name="hidden" value=hide.to_string()/>
+            <input type="hidden" name="next" value=page_context().here/>
+            <button class="quiet icon-button" aria-label=label title=label><Draw icon=Icon::PanelLeft/></button>
+        </form>
+    }
 }
 
 /// The menu at the foot of the sidebar, a popover like the sidebar itself: Escape and a click elsewhere close it without script.

@@ -61,13 +61,15 @@ pub(super) struct Chat {
     level: Cell<u64>,
     /// Whether a message waits for a free slot.
     pub is_waiting: Cell<bool>,
+    /// Whether the conversation began on this page and a model may still write its title.
+    pub is_new: Cell<bool>,
     /// Whether messages are being loaded.
     pub is_loading: Cell<bool>,
 }
 
 impl Chat {
     /// Finds the chat that the server rendered. Returns `None` if the page only shows earlier messages.
-    pub fn find() -> Option<Rc<Self>> {
+    pub fn find(toast: Rc<Toast>) -> Option<Rc<Self>> {
         let element = dom::element("chat")?;
         let quota = dom::element("meter").and_then(|meter| {
             let quota = meter::rendered(&meter)?;
@@ -81,7 +83,8 @@ impl Chat {
             refused: dom::element("refused")?,
             composer: Rc::new(Composer::find()?),
             queue: Queue::new(dom::element("queue")?),
-            toast: Toast::new(dom::element("toast")?)?,
+            toast,
+            is_new: Cell::new(false),
             scroll: Scroll::watch(dom::element("transcript")?, dom::element("jump")?),
             channel: OnceCell::new(),
             status: dom::element("status")?,
@@ -115,6 +118,7 @@ impl Chat {
     pub fn set_conversation(&self, id: &str, first_message: &str) {
         *self.conversation.borrow_mut() = Some(id.to_owned());
         self.element.set("data-conversation", id);
+        self.is_new.set(self.element.attribute("data-writes-titles").is_some());
         draft::save(None, "");
         self.save_draft();
         let title: String = first_message.lines().next().unwrap_or_default().chars().take(80).collect();

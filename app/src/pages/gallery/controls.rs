@@ -44,7 +44,7 @@ pub(super) fn Buttons() -> impl IntoView {
     }
 }
 
-const ICONS: [Icon; 23] = [
+const ICONS: [Icon; 28] = [
     Icon::ArrowUp,
     Icon::ArrowDown,
     Icon::ArrowRight,
@@ -68,6 +68,11 @@ const ICONS: [Icon; 23] = [
     Icon::Retry,
     Icon::ThumbsDown,
     Icon::ThumbsUp,
+    Icon::Archive,
+    Icon::Ellipsis,
+    Icon::PanelLeft,
+    Icon::Pin,
+    Icon::Search,
 ];
 
 /// The icons in both sizes, and the mark.

@@ -8,8 +8,8 @@ mod demo;
 mod hedge;
 mod reap;
 mod record;
+mod side_call;
 mod status;
-mod summary;
 mod withdraw;
 mod write_pending;
 
@@ -17,8 +17,8 @@ pub use demo::{NewDemoCall, write_demo_pending};
 pub use hedge::{HedgeCall, add_hedge_call, close_unbilled, demote_hedge_call};
 pub use reap::{ExpiredTurn, Unsettled, list_expired, list_unsettled, mark_settled};
 pub use record::{AnswerMessage, Record, record, write_answer};
+pub use side_call::{NewSideCall, SidePurpose, write_side_pending};
 pub use status::{LatestTurn, TurnStatus, status};
-pub use summary::{NewSummaryCall, write_summary_pending};
 pub use withdraw::{WithdrawnTurn, withdraw};
 pub use write_pending::{
     FallbackCall, InsertOutcome, NewTurn, PendingCall, UndoneTurn, add_fallback_call, delete_undone, undo,

@@ -36,7 +36,8 @@ pub struct LatestTurn {
 /// Returns an error if the query fails.
 pub async fn status(db: impl PgExecutor<'_>, owner: UserId, id: TurnId) -> Result<Option<TurnStatus>> {
     let row = sqlx::query!(
-        r#"select t.conversation_id, a.message_id as "message_id?",
+        r#"select (select c.conversation_id from conversation c
+                   where c.conversation_id = t.conversation_id and c.deleted_at is null) as conversation_id, a.message_id as "message_id?",
                   t.ended_at is not null or t.conversation_id is null or a.message_id is not null as "ended!",
                   n.turn_id as "latest_turn_id?", n.running as "latest_running?", n.label as "latest_label?"
            from turn t

@@ -83,7 +83,7 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
                     $18::text as html, $19::smallint as html_version
            ), existing_conversation as (
              select c.conversation_id from conversation c join input i on i.conversation_id = c.conversation_id and i.user_id = c.user_id
-             where i.new_title is null for no key update of c
+             where i.new_title is null and c.deleted_at is null for no key update of c
            ), retried_message as (
              select m.message_id from message m join input i on i.conversation_id = m.conversation_id and i.retry_of = m.turn_id
              where m.role = 'user' and m.superseded_by is null and (select count(*) from existing_conversation) > 0

@@ -106,6 +106,8 @@ async fn deleting_a_conversation_changes_neither_ledger_nor_meter() {
     let path = format!("/chat/{conversation_id}/delete");
     assert_eq!(eve.form(&path, &[]).await.status(), StatusCode::NOT_FOUND);
     assert_eq!(ann.form(&path, &[]).await.status(), StatusCode::SEE_OTHER);
+    let later = time::OffsetDateTime::now_utc() + time::Duration::MINUTE;
+    assert_eq!(store::conversation::erase_deleted(&app.store, later).await.unwrap(), 1);
     assert_eq!(app.one::<i64>("select count(*) from message").await, 0);
     assert_eq!(ledger(&app).await, rows);
     assert_eq!(ann.quota().await["tokens"]["used"], quota["tokens"]["used"]);
