@@ -16,13 +16,14 @@ pub struct Conversation {
     pub updated_at: OffsetDateTime,
 }
 
-/// Lists a user's conversations, most recently updated first, at most `limit`.
+/// Lists a user's conversations, most recently updated first, at most `limit`. Temporary ones are not listed.
 ///
 /// # Errors
 /// Returns an error if the query fails.
 pub async fn list(db: impl PgExecutor<'_>, owner: UserId, limit: i64) -> Result<Vec<Conversation>> {
     let rows = sqlx::query!(
-        "select conversation_id, title, updated_at from conversation where user_id = $1 order by updated_at desc limit $2",
+        "select conversation_id, title, updated_at from conversation
+         where user_id = $1 and not is_temporary order by updated_at desc limit $2",
         Uuid::from(owner),
         limit,
     )

@@ -3,8 +3,8 @@
 use crate::message::StoredHtml;
 use crate::{Db, Result};
 use domain::{
-    AiUsageId, ConversationId, HistoryCut, MessageId, ModelName, ModelPriceId, Picos, Tokens, TurnId, Usage,
-    UsageSource, UserId,
+    AiUsageId, AnswerLength, ChatSettings, ConversationId, HistoryCut, MessageId, ModelName, ModelPriceId, Picos,
+    Tokens, TurnId, Usage, UsageSource, UserId,
 };
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
@@ -22,6 +22,11 @@ pub struct NewTurn<'a> {
     pub conversation_id: ConversationId,
     /// Title of the conversation that this turn creates; `None` if the conversation exists.
     pub new_title: Option<&'a str>,
+    /// Whether that conversation is temporary.
+    pub is_temporary: bool,
+    /// The settings of the conversation that this turn creates. Of an existing one, only the model and the effort are remembered, and only
+    /// if there is a model.
+    pub settings: &'a ChatSettings,
     /// The turn that this one regenerates; its messages are superseded.
     pub retry_of: Option<TurnId>,
     /// The user's message.
@@ -80,7 +85,8 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
                     $6::uuid as conversation_id, $7::text as new_title, $8::uuid as retry_of, $9::uuid as message_id, $10::text as body,
                     $11::uuid as ai_usage_id, $12::text as model, $13::uuid as model_price_id, $14::bigint as counted_tokens,
                     $15::bigint as estimated_tokens, $16::bigint as reserved_tokens, $17::text as history_cut,
-                    $18::text as html, $19::smallint as html_version
+                    $18::text as html, $19::smallint as html_version, $20::boolean as is_temporary, $21::text as instructions,
+                    $22::text as chosen_model, $23::text as chosen_effort, $24::text as answer_length
            ), existing_conversation as (
              select c.conversation_id from conversation c join input i on i.conversation_id = c.conversation_id and i.user_id = c.user_id
              where i.new_title is null for no key update of c
@@ -95,10 +101,15 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
              where (new_title is not null or exists (select from existing_conversation)) and (retry_of is null or exists (select from retried_message))
              on conflict do nothing returning turn_id
            ), new_conversation as (
-             insert into conversation (conversation_id, user_id, title, created_at, updated_at)
-             select i.conversation_id, i.user_id, i.new_title, i.at, i.at from input i, new_turn where i.new_title is not null
+             insert into conversation (conversation_id, user_id, title, created_at, updated_at, is_temporary, instructions, model, effort,
+                                       answer_length)
+             select i.conversation_id, i.user_id, i.new_title, i.at, i.at, i.is_temporary, i.instructions, i.chosen_model, i.chosen_effort,
+                    i.answer_length
+             from input i, new_turn where i.new_title is not null
            ), updated_conversation as (
-             update conversation c set updated_at = i.at from input i
+             update conversation c set updated_at = i.at, model = coalesce(i.chosen_model, c.model),
+               effort = case when i.chosen_model is null then c.effort else i.chosen_effort end
+             from input i
              where c.conversation_id = i.conversation_id and c.user_id = i.user_id and i.new_title is null and exists (select from new_turn)
            ), superseded as (
              update message m set superseded_by = i.turn_id from input i
@@ -136,6 +147,11 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
         turn.history_cut.map(HistoryCut::as_str),
         turn.html.map(|html| html.html.as_str()),
         turn.html.map(|html| html.version),
+        turn.is_temporary,
+        turn.settings.instructions,
+        turn.settings.model.as_ref().map(|model| model.0.as_str()),
+        turn.settings.effort,
+        turn.settings.answer_length.map(AnswerLength::as_str),
     )
     .fetch_one(db)
     .await;
