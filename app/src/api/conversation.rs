@@ -2,7 +2,7 @@
 
 use super::Refusal;
 use crate::view::conversation::ChatView;
-use domain::{ConversationId, MessageId};
+use domain::{ConversationId, MessageId, PresetId};
 use leptos::prelude::*;
 
 /// Loads the chat page for an existing or a new conversation.
@@ -12,7 +12,9 @@ pub async fn open(
     id: Option<ConversationId>,
     /// The message before which messages are shown; `None` shows the latest ones.
     before: Option<MessageId>,
+    /// The preset whose settings a new conversation starts with.
+    preset: Option<PresetId>,
 ) -> Result<ChatView, Refusal> {
     let (state, viewer) = (super::context::page_state()?, super::context::viewer()?);
-    super::context::chat_view(&state, &viewer, id, before).await
+    super::context::chat_view(&state, &viewer, id, before, preset).await
 }

@@ -4,6 +4,7 @@ pub use super::not_opened::NotOpened;
 
 use super::circuit::Circuit;
 use super::endpoint::Endpoint;
+use super::prompt::Prompt;
 use crate::Config;
 use domain::{Model, ModelName, OutputLimit, PromptMessage, Provider, ProviderName, Tokens, WireFormat};
 use limits::Permit;
@@ -34,6 +35,7 @@ pub struct Providers {
 pub(super) struct Call {
     endpoint: Result<Arc<Endpoint>, ProviderError>,
     model: ModelName,
+    system: String,
     messages: Vec<PromptMessage>,
     max_output: Tokens,
     output_limit: Option<OutputLimit>,
@@ -48,7 +50,7 @@ impl Call {
         let endpoint = self.endpoint.map_err(NotOpened::Provider)?;
         let request = ModelRequest {
             model: &self.model,
-            system: domain::brand::SYSTEM_PROMPT,
+            system: &self.system,
             messages: &self.messages,
             max_output: self.max_output,
             output_limit: self.output_limit,
@@ -110,12 +112,13 @@ impl Providers {
         &self,
         permit: &Permit,
         model: &Model,
-        messages: &[PromptMessage],
+        prompt: &Prompt,
         max_output: Tokens,
         effort: Option<&str>,
         estimated: Tokens,
     ) -> Call {
-        self.prepare(model, messages, max_output.min(Tokens(permit.reserved())), effort, estimated)
+        let max_output = max_output.min(Tokens(permit.reserved()));
+        self.prepare(model, (&prompt.system, &prompt.messages), max_output, effort, estimated)
     }
 
     /// Calls a model outside of any turn, to find out whether it works: only for the owner's tests of a model, which no permit covers.
@@ -128,14 +131,14 @@ impl Providers {
         messages: &[PromptMessage],
         max_output: Tokens,
     ) -> Result<Opened, NotOpened> {
-        let call = self.prepare(model, messages, max_output, None, Tokens(0));
+        let call = self.prepare(model, (domain::brand::SYSTEM_PROMPT, messages), max_output, None, Tokens(0));
         call.open(&AtomicBool::default(), &AtomicBool::default()).await
     }
 
     fn prepare(
         &self,
         model: &Model,
-        messages: &[PromptMessage],
+        (system, messages): (&str, &[PromptMessage]),
         max_output: Tokens,
         effort: Option<&str>,
         estimated: Tokens,
@@ -144,6 +147,7 @@ impl Providers {
         Call {
             endpoint: self.endpoint(&model.provider),
             model: model.name.clone(),
+            system: system.to_owned(),
             messages: messages.to_vec(),
             max_output: max_output.min(model.max_output),
             output_limit: model.output_limit,

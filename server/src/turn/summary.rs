@@ -144,7 +144,7 @@ async fn choose(app: &AppState, task: &Task<'_>, context: &TurnContext) -> Resul
     let max_bytes = usize::try_from(largest.saturating_mul(2)).unwrap_or(usize::MAX).min(MAX_BYTES);
     let messages = vec![summary_prompt::message(task.earlier, task.messages, max_bytes, task.max_output)];
     for (model, price) in candidates {
-        let counted = count(app, task.viewer.user_id, model, &messages).await?;
+        let counted = count(app, task.viewer.user_id, model, domain::brand::SYSTEM_PROMPT, &messages).await?;
         let output_max = task.max_output.min(model.max_output);
         if output_max >= MIN_OUTPUT && counted.estimated + output_max <= model.context {
             if app.providers.open_for_ms(model).is_some() {
@@ -210,13 +210,7 @@ async fn write_pending(
             max_output: Tokens(reservation.permit.output()),
             reservation,
         },
-        prompt: Prompt {
-            conversation_id: Some(task.conversation_id),
-            retry_of: None,
-            text: String::new(),
-            messages,
-            history_cut: None,
-        },
+        prompt: Prompt::of_side_call(Some(task.conversation_id), messages),
         fallback: None,
         hedge_after: None,
     };

@@ -9,6 +9,7 @@ mod billing;
 mod brand;
 mod chaos;
 mod chat;
+mod chat_settings;
 mod crash;
 mod cycles;
 mod database;

@@ -1,5 +1,6 @@
 //! Connects the chat to the page: what clicks, keys and changes of the connection do.
 
+use super::settings;
 use super::state::Chat;
 use crate::browser::channel::Channel;
 use crate::browser::dom::{self, Key, PageElement, PageEvent};
@@ -25,6 +26,7 @@ pub(super) fn start() {
     });
     let _ = chat.channel.set(channel);
     listen_to_composer(&chat);
+    settings::connect(&chat.composer);
     listen_to_clicks(&chat);
     listen_to_keys(&chat);
     listen_to_window(&chat);

@@ -10,13 +10,17 @@ mod island;
 mod live;
 mod meter;
 mod queue;
+mod rating;
 mod refusal;
 mod refused;
 mod send;
+mod settings;
+mod settings_form;
 mod shortcuts;
 mod sidebar;
 mod state;
 mod templates;
+mod temporary;
 mod toast;
 mod transcript;
 
@@ -30,25 +34,36 @@ use crate::components::loaded::loaded;
 use crate::components::toast::Toast;
 use crate::page_context::page_context;
 use crate::view::conversation::ChatView;
-use domain::{ConversationId, MessageId, Problem};
+use domain::{ConversationId, MessageId, PresetId, Problem};
 use form::MessageForm;
 use greeting::Greeting;
 use island::Chat;
 use leptos::prelude::*;
 use leptos_meta::Title;
+use settings_form::{Settings, SettingsPanel, settings_button};
 use shortcuts::Shortcuts;
 use sidebar::Sidebar;
 use templates::{AgainMenu, Templates};
+use temporary::{TemporaryNotice, temporary_switch};
 
 /// Renders the chat page.
 #[component]
 pub fn ChatPage() -> impl IntoView {
     let before: Option<MessageId> = page_context().query("before").and_then(|id| id.parse().ok());
     match page_context().path.strip_prefix("/chat/").map(str::parse::<ConversationId>) {
-        None => loaded(api::conversation::open(None, None), |view| view! { <Shown view is_earlier=false/> }).into_any(),
+        None => {
+            let preset: Option<PresetId> = page_context().query("preset").and_then(|id| id.parse().ok());
+            let is_temporary = page_context().query("temporary").is_some();
+            let shown = move |view: ChatView| {
+                let view = ChatView { is_temporary, ..view };
+                view! { <Shown view is_earlier=false/> }
+            };
+            loaded(api::conversation::open(None, None, preset), shown).into_any()
+        }
         Some(Ok(id)) => {
             let is_earlier = before.is_some();
-            loaded(api::conversation::open(Some(id), before), move |view| view! { <Shown view is_earlier/> }).into_any()
+            loaded(api::conversation::open(Some(id), before, None), move |view| view! { <Shown view is_earlier/> })
+                .into_any()
         }
         Some(Err(_)) => {
             view! { <Frame title="Page not found"><ErrorPage problem=Problem::not_found("conversation")/></Frame> }
@@ -67,13 +82,22 @@ fn Shown(
     let id = view.open.as_ref().map(|open| open.id);
     let title = view.open.as_ref().map_or_else(|| "New conversation".to_owned(), |open| open.title.clone());
     let conversations = view.conversations.clone();
+    let is_temporary = view.is_temporary;
+    let panel = SettingsPanel {
+        conversation: id,
+        settings: view.settings.clone(),
+        presets: view.presets.clone(),
+        models: view.models.clone(),
+        is_temporary,
+    };
     view! {
         <Title text=title.clone()/>
         <a class="skip" href=if is_earlier { "#transcript" } else { "#question" }>{if is_earlier { "Skip to the messages" } else { "Skip to the message box" }}</a>
         <div class="chat-frame">
             {view! { <Sidebar conversations current=id/> }.into_any()}
             <main class="chat-main">
-                <Bar title conversation=id/>
+                <Bar title panel/>
+                {is_temporary.then(|| view! { <TemporaryNotice conversation=id/> })}
                 {view! { <Unconfirmed/> }.into_any()}
                 {if is_earlier { view! { <Earlier view/> }.into_any() } else { view! { <Latest view/> }.into_any() }}
             </main>
@@ -86,14 +110,19 @@ fn Shown(
 fn Bar(
     /// The conversation's title.
     title: String,
-    /// The open conversation; `None` for a new one.
-    conversation: Option<ConversationId>,
+    /// The settings of the open conversation.
+    panel: SettingsPanel,
 ) -> impl IntoView {
+    let (conversation, is_temporary) = (panel.conversation, panel.is_temporary);
+    let switch = conversation.is_none().then(|| temporary_switch(is_temporary));
+    let settings_button = settings_button(&panel);
     let action = conversation.map(|id| format!("/chat/{id}/delete"));
     view! {
         <header class="chat-bar">
             <button type="button" class="quiet menu" popovertarget="sidebar" aria-label="Conversations"><Draw icon=Icon::Menu size=20/></button>
             <h1 id="title">{title}</h1>
+            {switch}
+            {settings_button}
             <button type="button" id="show-shortcuts" class="quiet icon-button" aria-label="Keyboard shortcuts" title="Keyboard shortcuts"><Draw icon=Icon::Keyboard/></button>
             <button type="button" id="delete-button" class="quiet icon-button" popovertarget="delete" hidden=conversation.is_none()
                 aria-label="Delete conversation" title="Delete conversation"><Draw icon=Icon::Trash/></button>
@@ -103,6 +132,7 @@ fn Bar(
                     <button class="danger small">"Delete"</button>
                 </form>
             </div>
+            {view! { <Settings panel/> }.into_any()}
         </header>
     }
 }
@@ -113,7 +143,7 @@ fn Latest(
     /// The page's data.
     view: ChatView,
 ) -> impl IntoView {
-    let ChatView { open, messages, earlier, running, models, quota, now_ms, .. } = view;
+    let ChatView { open, messages, earlier, running, models, quota, now_ms, settings, is_temporary, .. } = view;
     let zone_is_unknown = page_context().viewer.is_some_and(|viewer| viewer.time_zone == "UTC");
     let running_model = running.as_ref().map(|(_, name)| {
         let label = models.iter().find(|choice| choice.name == *name).map(|choice| choice.label.clone());
@@ -126,7 +156,7 @@ fn Latest(
     view! {
         <div id="chat" class="chat" data-conversation=conversation.map(|id| id.to_string())
             data-running=running.map(|(turn, _)| turn.to_string()) data-running-model=running_model
-            data-now-ms=now_ms.to_string() data-zone-unknown=zone_is_unknown>
+            data-now-ms=now_ms.to_string() data-zone-unknown=zone_is_unknown data-temporary=is_temporary>
             <div id="transcript" class="transcript" tabindex="0" role="region" aria-label="Conversation">
                 <div class="column">
                     <div id="messages" class="turns">{past}</div>
@@ -141,7 +171,7 @@ fn Latest(
                 <p id="connection" class="connection" role="status" translate="no" hidden=true>"Reconnecting…"</p>
                 <ol id="queue" class="queue" aria-label="Messages waiting to be sent" hidden=true></ol>
                 <noscript><p class="noscript">"Sending messages requires JavaScript. You can read your conversations without it."</p></noscript>
-                {view! { <MessageForm models=models.clone() quota/> }.into_any()}
+                {view! { <MessageForm models=models.clone() settings quota/> }.into_any()}
             </div>
             <Toast/>
             <Shortcuts/>

@@ -4,7 +4,8 @@ use super::company::Member;
 use super::content::{self, Exchange};
 use anyhow::ensure;
 use domain::{
-    ConversationId, MessageStatus, ModelName, Outcome, PriceList, Tokens, TurnId, Usage, UsageSource, UserId,
+    ChatSettings, ConversationId, MessageStatus, ModelName, Outcome, PriceList, Tokens, TurnId, Usage, UsageSource,
+    UserId,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -153,6 +154,8 @@ impl<'a> Ledger<'a> {
             subject: self.subject,
             conversation_id,
             new_title: turn.is_first.then_some(title.as_str()),
+            is_temporary: false,
+            settings: &ChatSettings::default(),
             retry_of: None,
             text: turn.exchange.question,
             html: None,
