@@ -111,7 +111,7 @@ pub(super) fn prepare(
     estimated: Tokens,
     max_output: Tokens,
 ) -> Opening {
-    let (permit, prompt) = (&pending.turn.reservation.permit, &pending.prompt);
+    let (permit, prompt) = (&pending.turn.reservation.permit, pending.prompt.parts());
     Opening::new(app.providers.call(permit, model, prompt, max_output, pending.effort.as_deref(), estimated))
 }
 

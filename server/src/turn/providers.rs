@@ -4,7 +4,6 @@ pub use super::not_opened::NotOpened;
 
 use super::circuit::Circuit;
 use super::endpoint::Endpoint;
-use super::prompt::Prompt;
 use crate::Config;
 use domain::{Model, ModelName, OutputLimit, PromptMessage, Provider, ProviderName, Tokens, WireFormat};
 use limits::Permit;
@@ -106,19 +105,19 @@ impl Providers {
         }
     }
 
-    /// Prepares an admitted call. The output is capped by `max_output`, by the model, and by what the permit reserves. `estimated` is the
-    /// size of the prompt. An effort that the model doesn't have is left out.
+    /// Prepares an admitted call. The output is capped by `max_output`, by the model, and by what the permit reserves. `prompt` is
+    /// the system prompt with the messages, and `estimated` its size. An effort that the model doesn't have is left out.
     pub(super) fn call(
         &self,
         permit: &Permit,
         model: &Model,
-        prompt: &Prompt,
+        prompt: (&str, &[PromptMessage]),
         max_output: Tokens,
         effort: Option<&str>,
         estimated: Tokens,
     ) -> Call {
         let max_output = max_output.min(Tokens(permit.reserved()));
-        self.prepare(model, (&prompt.system, &prompt.messages), max_output, effort, estimated)
+        self.prepare(model, prompt, max_output, effort, estimated)
     }
 
     /// Calls a model outside of any turn, to find out whether it works: only for the owner's tests of a model, which no permit covers.

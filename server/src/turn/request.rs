@@ -110,6 +110,7 @@ fn parse(body: Body, now: time::OffsetDateTime) -> Result<ChatRequest, Problem> 
             return Err(Problem::invalid(name, format!("{name} isn't offered yet.")));
         }
     }
+    check_settings(&body)?;
     let input = match (body.text, body.retry_of) {
         (Some(_), Some(_)) => {
             return Err(Problem::invalid("retry_of", "Send either `text` or `retry_of`, not both."));
@@ -125,7 +126,6 @@ fn parse(body: Body, now: time::OffsetDateTime) -> Result<ChatRequest, Problem> 
             return Err(Problem::invalid("text", "The text contains a NUL character, which can't be stored."));
         }
     }
-    check_settings(&body)?;
     let turn_id = body.turn_id.unwrap_or_else(|| TurnId::at(now));
     let is_near = turn_id.made_at().is_some_and(|made| (made - now).abs() <= ID_WINDOW);
     if !is_near {

@@ -80,7 +80,7 @@ pub(super) async fn warnings(
 
 /// Loads the models that can be used now: those of the plan, in its order, followed by those that it doesn't allow.
 pub(super) async fn available_models(state: &PageState, viewer: &Viewer) -> Result<Vec<AvailableModel>, Refusal> {
-    let choice = |model: domain::Model| AvailableModel {
+    let choice = |model: Model| AvailableModel {
         allowed: viewer.plan.allows(&model.name),
         is_demo: is_demo(&model),
         name: model.name,

@@ -107,7 +107,7 @@ impl<'a> Ledger<'a> {
                 let turn = Turn { at, conversation_id, is_first, exchange, model, price, usage, end, ttft_ms };
                 let turn_id = self.add(&turn).await?;
                 if end.outcome == Outcome::Finished && rng.random_range(0..9) == 0 {
-                    store::feedback::set(self.db, self.user_id, turn_id, rng.random_range(0..8) > 0).await?;
+                    store::feedback::set(self.db, self.user_id, turn_id, rng.random_range(0..8) > 0, None).await?;
                     store::backdate::feedback(self.db, turn_id, at + Duration::minutes(2)).await?;
                 }
             }
