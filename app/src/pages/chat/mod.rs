@@ -96,7 +96,8 @@ fn Shown(
         <div class="chat-frame">
             {view! { <Sidebar conversations current=id/> }.into_any()}
             <main class="chat-main">
-                <Bar title panel/>
+                <Bar title panel=panel.clone()/>
+                {view! { <Settings panel/> }.into_any()}
                 {is_temporary.then(|| view! { <TemporaryNotice conversation=id/> })}
                 {view! { <Unconfirmed/> }.into_any()}
                 {if is_earlier { view! { <Earlier view/> }.into_any() } else { view! { <Latest view/> }.into_any() }}
@@ -132,7 +133,6 @@ fn Bar(
                     <button class="danger small">"Delete"</button>
                 </form>
             </div>
-            {view! { <Settings panel/> }.into_any()}
         </header>
     }
 }

@@ -8,6 +8,9 @@ use crate::view::conversation::AvailableModel;
 use domain::{ChatSettings, ConversationId, PresetId};
 use leptos::prelude::*;
 
+/// The fields of the form.
+const FIELDS: [&str; 4] = ["instructions", "model", "effort", "answer_length"];
+
 /// What the settings of the open conversation are rendered from.
 #[derive(Clone, Debug)]
 pub(super) struct SettingsPanel {
@@ -40,7 +43,8 @@ pub(super) fn Settings(
     panel: SettingsPanel,
 ) -> impl IntoView {
     let SettingsPanel { conversation, settings, presets, models, is_temporary } = panel;
-    let is_rejected = !page_context().form.errors.is_empty();
+    let form = page_context().form;
+    let is_rejected = FIELDS.iter().any(|field| form.error(field).is_some());
     let action = conversation.map(|id| format!("/chat/{id}/settings"));
     let is_new = conversation.is_none();
     view! {

@@ -90,7 +90,7 @@ fn PresetForm(
             <h3>{title}</h3>
             <Field name="name" label="Name" kind="text" autocomplete="off" value=name/>
             <SettingsFields settings models hint="Added to your instructions for all conversations."/>
-            <div class="actions"><button>{button}</button>{cancel}</div>
+            <div class="row-actions"><button>{button}</button>{cancel}</div>
         </form>
     }
 }
