@@ -29,7 +29,7 @@ test('axe finds no violations and no page overflows its width', { timeout: 600_0
   await inspect(page);
   await inspectAt(page, '/usage');
   for (const path of ['/search?q=table', '/search?q=', '/chat/archived']) await inspectAt(page, path);
-  for (const path of ['', '/security', '/billing', '/data']) await inspectAt(page, `/settings${path}`);
+  for (const path of ['', '/chat', '/security', '/billing', '/data']) await inspectAt(page, `/settings${path}`);
   await inspectAt(page, '/sign-in/confirm');
   await inspectAt(page, '/pricing?interval=year');
   app.run('admin', 'add', 'olive@example.com');
@@ -61,7 +61,7 @@ test('pages cause no console or policy errors', { timeout: 600_000 }, async () =
   for (const path of ['/', '/pricing', '/sign-in', '/forgot', '/reset?token=x']) await page.goto(app.url + path);
   await signUpByForm(page, app, 'third@example.com');
   await woken(page);
-  for (const path of ['/usage', '/pricing', '/settings', '/settings/security', '/settings/billing', '/settings/data', '/chat']) await page.goto(app.url + path);
+  for (const path of ['/usage', '/pricing', '/settings', '/settings/chat', '/settings/security', '/settings/billing', '/settings/data', '/chat']) await page.goto(app.url + path);
   await woken(page);
   assert.deepEqual(browser.complaints, []);
 });

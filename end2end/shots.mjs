@@ -58,7 +58,7 @@ for (const colorScheme of ['light', 'dark']) {
     await owner.getByRole('button', { name: 'Set plan' }).waitFor();
     await shot(owner, `user-${at}`);
     await shot(owner, `user-full-${at}`, true);
-    for (const path of ['settings', 'settings/security', 'settings/billing', 'settings/data', 'admin/users', 'admin/models', 'admin/providers', 'admin/plans', 'admin/health', 'admin/audit', 'usage']) {
+    for (const path of ['settings', 'settings/chat', 'settings/security', 'settings/billing', 'settings/data', 'admin/users', 'admin/models', 'admin/providers', 'admin/plans', 'admin/health', 'admin/audit', 'usage']) {
       await owner.goto(`${app.url}/${path}`);
       if (path === 'admin/models') await owner.getByRole('button', { name: 'New price of' }).first().click();
       await shot(owner, `${path.replace('/', '-')}-${at}`, path === 'admin/models');

@@ -131,6 +131,7 @@ fn Pages() -> impl IntoView {
                 <Route path=path!("/search") view=search::Search ssr=SsrMode::Async/>
                 <Route path=path!("/usage") view=usage::Usage ssr=SsrMode::Async/>
                 <Route path=path!("/settings") view=settings::profile::Profile ssr=SsrMode::Async/>
+                <Route path=path!("/settings/chat") view=settings::chat::ChatSettings ssr=SsrMode::Async/>
                 <Route path=path!("/settings/security") view=settings::security::Security ssr=SsrMode::Async/>
                 <Route path=path!("/settings/security/totp") view=settings::totp::Totp ssr=SsrMode::Async/>
                 <Route path=path!("/settings/security/recovery") view=settings::recovery::Recovery ssr=SsrMode::Async/>

@@ -2,6 +2,7 @@
 
 use super::Refusal;
 use crate::view::admin::{AccountList, AuditList, HealthView, ModelsView, TopUsersView, UserView};
+use crate::view::chat_settings::RetentionView;
 use crate::view::provider::ProviderRow;
 use domain::{ModelName, Plan, UsageFilter, UserId};
 use leptos::prelude::*;
@@ -42,6 +43,13 @@ pub async fn users(
 pub async fn plans() -> Result<(Vec<Plan>, Vec<ModelName>), Refusal> {
     let state = crate::api::context::admin()?;
     crate::api::context::plans(&state).await
+}
+
+/// Loads how long conversations are kept.
+#[server(prefix = "/fn", endpoint = "admin_retention")]
+pub async fn retention() -> Result<RetentionView, Refusal> {
+    let state = crate::api::context::admin()?;
+    crate::api::context::retention(&state).await
 }
 
 /// Loads a page of the audit log, newest first.

@@ -3,7 +3,7 @@
 use super::Refusal;
 use crate::view::conversation::ChatView;
 use crate::view::conversation_list::{ArchivedList, EditableConversation, ListPosition};
-use domain::{ConversationId, MessageId};
+use domain::{ConversationId, MessageId, PresetId};
 use leptos::prelude::*;
 
 /// Loads the chat page for an existing or a new conversation.
@@ -15,9 +15,11 @@ pub async fn open(
     before: Option<MessageId>,
     /// The end of the sidebar's page before the one to show; `None` shows its first page.
     after: Option<ListPosition>,
+    /// The preset whose settings a new conversation starts with.
+    preset: Option<PresetId>,
 ) -> Result<ChatView, Refusal> {
     let (state, viewer) = (super::context::page_state()?, super::context::viewer()?);
-    super::context::chat_view(&state, &viewer, id, before, after).await
+    super::context::chat_view(&state, &viewer, id, before, after, preset).await
 }
 
 /// Loads a page of the archived conversations.

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod billing;
+pub mod chat_settings;
 pub mod conversation;
 pub mod home;
 pub mod identity;

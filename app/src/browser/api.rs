@@ -140,10 +140,17 @@ pub async fn quota() -> Option<Json> {
     load("GET", "/api/quota", None).await.ok()
 }
 
-/// Estimates a draft's tokens with a model. Returns `None` if it can't be estimated now.
-pub async fn estimate(conversation: Option<&str>, model: &str, text: &str) -> Option<Json> {
+/// Estimates a draft's tokens with a model. `settings` are those that a new conversation starts with. Returns `None` if it can't be estimated
+/// now.
+pub async fn estimate(
+    conversation: Option<&str>,
+    model: &str,
+    text: &str,
+    settings: Option<JsonObject>,
+) -> Option<Json> {
     let body =
         JsonObject::new().with("conversation_id", conversation).with("model", Some(model)).with("text", Some(text));
+    let body = body.with_object("settings", settings);
     load("POST", "/api/estimate", Some(&body.to_text())).await.ok()
 }
 
@@ -189,14 +196,17 @@ pub async fn time_zone(zone: &str) {
     let _ = send("POST", "/settings/time-zone", Some(&body)).await;
 }
 
-/// Saves the user's opinion of a response; `None` removes it. Returns whether it was saved.
-pub async fn feedback(turn: &str, is_good: Option<bool>) -> bool {
-    let body = match is_good {
-        Some(true) => "{\"good\":true}",
-        Some(false) => "{\"good\":false}",
-        None => "{\"good\":null}",
-    };
-    send("POST", &format!("/api/turns/{turn}/feedback"), Some(body)).await.is_ok()
+/// Saves the user's opinion of a response, with a comment if there is one; `None` removes it.
+///
+/// # Errors
+/// Returns the server's message, or `None` if it didn't respond.
+pub async fn feedback(turn: &str, is_good: Option<bool>, comment: Option<&str>) -> Result<(), Option<String>> {
+    let body = JsonObject::new().with_flag("good", is_good).with("comment", comment).to_text();
+    match send("POST", &format!("/api/turns/{turn}/feedback"), Some(&body)).await {
+        Ok(_) => Ok(()),
+        Err(Failure::Refused(refusal)) => Err(Some(refusal.message)),
+        Err(Failure::Offline) => Err(None),
+    }
 }
 
 /// Stops a turn. Retries up to three times and then gives up silently.

@@ -88,10 +88,19 @@ impl JsonObject {
         self
     }
 
-    /// Adds a boolean field.
+    /// Adds a boolean field; `None` is null.
     #[must_use]
-    pub fn with_flag(self, key: &str, value: bool) -> Self {
-        let _ = Reflect::set(&self.0, &JsValue::from_str(key), &JsValue::from_bool(value));
+    pub fn with_flag(self, key: &str, value: Option<bool>) -> Self {
+        let _ = Reflect::set(&self.0, &JsValue::from_str(key), &value.map_or(JsValue::NULL, JsValue::from_bool));
+        self
+    }
+
+    /// Adds a field with an object; `None` leaves it out.
+    #[must_use]
+    pub fn with_object(self, key: &str, value: Option<Self>) -> Self {
+        if let Some(value) = value {
+            let _ = Reflect::set(&self.0, &JsValue::from_str(key), &value.0);
+        }
         self
     }
 

@@ -3,8 +3,8 @@
 use super::dom;
 use wasm_bindgen::JsValue;
 
-/// Updates the page for a new conversation that has just got its id, without a page load.
-pub fn show_new_conversation(id: &str, title: &str) {
+/// Updates the page for a new conversation that has just got its id, without a page load. `is_listed` adds it to the sidebar.
+pub fn show_new_conversation(id: &str, title: &str, is_listed: bool) {
     let Some(window) = web_sys::window() else { return };
     let href = format!("/chat/{id}");
     if let Ok(history) = window.history() {
@@ -20,7 +20,9 @@ pub fn show_new_conversation(id: &str, title: &str) {
     if let Some(next) = dom::element("theme-next") {
         next.set("value", &href);
     }
-    add_sidebar_entry(id, title);
+    if is_listed {
+        add_sidebar_entry(id, title);
+    }
 }
 
 /// Shows the title of the open conversation.

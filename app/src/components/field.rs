@@ -1,6 +1,7 @@
 //! Form fields with their labels and error messages.
 
 use crate::page_context::page_context;
+use crate::view::conversation::escaped;
 use leptos::prelude::*;
 
 /// The text below a field: its validation error, or its help text.
@@ -95,4 +96,65 @@ pub fn PasswordField(
 #[component]
 pub fn FormError() -> impl IntoView {
     page_context().form.error("").map(|sentence| view! { <p class="form-error" role="alert">{sentence}</p> })
+}
+
+/// A labeled field for several lines of text. After a rejected form, it shows the submitted value and the validation error.
+#[component]
+pub fn TextArea(
+    /// Name of the form field.
+    name: &'static str,
+    /// The element's id, unique on the page.
+    id: &'static str,
+    /// Visible label.
+    label: &'static str,
+    /// The initial value, unless a rejected form has submitted another.
+    value: String,
+    /// Maximum length in characters.
+    max: usize,
+    /// Help text under the field; replaced by the validation error, if any.
+    #[prop(default = "")]
+    hint: &'static str,
+) -> impl IntoView {
+    let Note { id: note_id, is_error, view: note } = note(name, hint);
+    let value = page_context().form.submitted(name).unwrap_or(value);
+    // A line break right after the tag is not a part of the value, so one is added.
+    let value = format!("\n{value}");
+    view! {
+        <div class="field">
+            <label for=id>{label}</label>
+            <textarea id=id name=name rows="6" dir="auto" maxlength=max.to_string()
+                aria-invalid=is_error.then_some("true") aria-describedby=note_id inner_html=escaped(&value)></textarea>
+            {note}
+        </div>
+    }
+}
+
+/// A labeled choice. After a rejected form, it shows the submitted choice and the validation error.
+#[component]
+pub fn Choice(
+    /// Name of the form field.
+    name: &'static str,
+    /// The element's id, unique on the page.
+    id: &'static str,
+    /// Visible label.
+    label: &'static str,
+    /// Values with their labels.
+    options: Vec<(String, String)>,
+    /// The initial value, unless a rejected form has submitted another.
+    value: String,
+) -> impl IntoView {
+    let Note { id: note_id, is_error, view: note } = note(name, "");
+    let value = page_context().form.submitted(name).unwrap_or(value);
+    let options = options.into_iter().map(|(option, text)| {
+        let is_selected = option == value;
+        view! { <option value=option selected=is_selected>{text}</option> }
+    });
+    let options = options.collect_view();
+    view! {
+        <div class="field">
+            <label for=id>{label}</label>
+            <select id=id name=name translate="no" aria-invalid=is_error.then_some("true") aria-describedby=note_id>{options}</select>
+            {note}
+        </div>
+    }
 }

@@ -32,6 +32,10 @@ pub enum Icon {
     Moon,
     /// The light theme.
     Sun,
+    /// Settings of what is open.
+    Sliders,
+    /// Something that isn't kept.
+    Hourglass,
     /// Open a menu below or beside its button.
     ChevronDown,
     /// Open a menu.
@@ -89,6 +93,12 @@ impl Icon {
             Self::Sun => &[
                 "M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8",
                 "M12 2v2M12 20v2M4.93 4.93l1.41 1.41M17.66 17.66l1.41 1.41M2 12h2M20 12h2M6.34 17.66l-1.41 1.41M19.07 4.93l-1.41 1.41",
+            ],
+            Self::Sliders => &["M21 4h-7M10 4H3M21 12h-9M8 12H3M21 20h-5M12 20H3M14 2v4M8 10v4M16 18v4"],
+            Self::Hourglass => &[
+                "M5 22h14M5 2h14",
+                "M17 22v-4.172a2 2 0 0 0-.586-1.414L12 12l-4.414 4.414A2 2 0 0 0 7 17.828V22",
+                "M7 2v4.172a2 2 0 0 0 .586 1.414L12 12l4.414-4.414A2 2 0 0 0 17 6.172V2",
             ],
             Self::ChevronDown => &["m6 9 6 6 6-6"],
             Self::ChevronsUpDown => &["m7 15 5 5 5-5", "m7 9 5-5 5 5"],

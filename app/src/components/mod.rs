@@ -18,6 +18,7 @@ pub mod page_head;
 pub mod passkey_button;
 pub mod provider_button;
 pub mod refusal_card;
+pub mod settings_fields;
 pub mod terms_notice;
 pub mod theme;
 pub mod time_zone;

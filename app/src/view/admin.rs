@@ -344,6 +344,23 @@ pub struct ModelRow {
     pub good: u64,
 }
 
+/// A user's comment on a response, for the owner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommentRow {
+    /// The model that responded.
+    pub model: ModelName,
+    /// Whether the response was rated as good.
+    pub is_good: bool,
+    /// What the user wrote.
+    pub text: String,
+    /// The user.
+    pub user_id: UserId,
+    /// The user's email address.
+    pub email: String,
+    /// When the response was rated.
+    pub created_at: OffsetDateTime,
+}
+
 /// The models page: every model and the global limits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelsView {
@@ -357,6 +374,8 @@ pub struct ModelsView {
     pub spent: Picos,
     /// All models, including disabled ones.
     pub models: Vec<ModelRow>,
+    /// The latest comments on each model, by model, newest first.
+    pub comments: Vec<CommentRow>,
     /// The current day in UTC.
     pub today: Date,
 }

@@ -1,7 +1,7 @@
 //! Conversations and the chat page.
 
 use super::conversation_list::{ConversationList, ConversationSummary};
-use domain::{Message, MessageId, ModelName, Quota, TurnId};
+use domain::{ChatSettings, Message, MessageId, ModelName, PresetId, Quota, TurnId};
 use serde::{Deserialize, Serialize};
 
 /// A model in the model picker.
@@ -32,6 +32,12 @@ pub struct ChatView {
     pub messages: Vec<MessageView>,
     /// The oldest of `messages`, if there are earlier ones.
     pub earlier: Option<MessageId>,
+    /// The settings of the open conversation, or those that a new one starts with.
+    pub settings: ChatSettings,
+    /// Whether the open conversation is temporary: not listed, and erased a day after its last message.
+    pub is_temporary: bool,
+    /// The viewer's presets with their names, by name.
+    pub presets: Vec<(PresetId, String)>,
     /// The turn in progress in the open conversation, with its model.
     pub running: Option<(TurnId, ModelName)>,
     /// Models that can be used now, in the plan's order, with the default first and those it doesn't include last.

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod billing;
 pub mod captcha;
+pub mod chat_settings;
 pub mod content;
 pub mod conversation;
 pub mod conversation_list;

@@ -57,6 +57,8 @@ id! {
     AiUsageId
     /// One price of one model, effective from a date.
     ModelPriceId
+    /// Settings that a user has saved under a name.
+    PresetId
 }
 
 #[cfg(test)]

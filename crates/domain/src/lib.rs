@@ -5,6 +5,7 @@ pub mod audit;
 pub mod billing;
 pub mod brand;
 pub mod catalogue;
+pub mod chat_settings;
 pub mod event;
 pub mod ids;
 pub mod message;
@@ -25,10 +26,13 @@ pub mod viewer;
 
 pub use audit::AuditEntry;
 pub use billing::{Invoice, Subscription, SubscriptionStatus};
+pub use chat_settings::{AnswerLength, ChatSettings, Preset};
 pub use event::TurnEvent;
-pub use ids::{AiUsageId, ConversationId, MessageId, ModelPriceId, TurnId, UserId};
+pub use ids::{AiUsageId, ConversationId, MessageId, ModelPriceId, PresetId, TurnId, UserId};
 pub use message::{HistoryCut, Message, MessageStatus, PromptMessage, Role};
-pub use model::{Model, ModelName, OutputLimit, Price, PriceList, Provider, ProviderName, Thinking, WireFormat};
+pub use model::{
+    Model, ModelName, OutputLimit, Price, PriceList, Provider, ProviderName, Thinking, UnknownName, WireFormat,
+};
 pub use money::{MicrosPerMillion, Picos};
 pub use plan::{Plan, PlanId};
 pub use price::{Amount, Period};

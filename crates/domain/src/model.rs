@@ -117,6 +117,8 @@ macro_rules! names {
     };
 }
 
+pub(crate) use names;
+
 names!(WireFormat, "anthropic, openai, demo", Anthropic => "anthropic", OpenAi => "openai", Demo => "demo");
 names!(OutputLimit, "max_tokens, max_completion_tokens", MaxTokens => "max_tokens", MaxCompletionTokens => "max_completion_tokens");
 names!(Thinking, "none, optional, always", None => "none", Optional => "optional", Always => "always");

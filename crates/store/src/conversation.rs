@@ -43,6 +43,7 @@ impl Row {
 pub type Position = (OffsetDateTime, ConversationId);
 
 /// Lists a user's conversations that are neither pinned nor archived, most recently updated first, at most `limit`: those after `after`.
+/// Temporary ones are not listed.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -57,6 +58,7 @@ pub async fn list(
         Row,
         "select conversation_id, title, updated_at, pinned_at, archived_at from conversation
          where user_id = $1 and deleted_at is null and pinned_at is null and archived_at is null
+           and not is_temporary
            and ($2::timestamptz is null or (updated_at, conversation_id) < ($2, $3))
          order by updated_at desc, conversation_id desc limit $4",
         Uuid::from(owner),

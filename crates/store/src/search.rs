@@ -85,7 +85,7 @@ async fn find_titles(tx: &mut Tx, owner: UserId, query: &SearchQuery, limit: i64
              where not title ilike $2
            ) f
            join conversation c using (conversation_id)
-           where c.user_id = $1 and c.deleted_at is null
+           where c.user_id = $1 and c.deleted_at is null and not c.is_temporary
            order by f.rank desc, c.updated_at desc limit $4"#,
         Uuid::from(owner),
         query.to_pattern(),
@@ -118,7 +118,7 @@ async fn find_messages(
            from (
              select s.message_id, s.conversation_id, c.title, c.archived_at is not null as is_archived
              from message_search s join conversation c using (conversation_id)
-             where s.user_id = $1 and c.user_id = $1 and c.deleted_at is null and s.words @@ to_tsquery('simple', $2) and s.message_id < $3
+             where s.user_id = $1 and c.user_id = $1 and c.deleted_at is null and not c.is_temporary and s.words @@ to_tsquery('simple', $2) and s.message_id < $3
              order by s.message_id desc limit $4
            ) f
            join message m using (message_id)

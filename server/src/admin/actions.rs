@@ -90,6 +90,19 @@ pub(crate) async fn set_plan_rules(
     }
 }
 
+/// Sets after how many days without a message conversations are erased: those of a plan's users, or of all with `None`. No days keep them.
+pub(crate) async fn set_retention(
+    app: &AppState,
+    admin: UserId,
+    plan: Option<&PlanId>,
+    days: Option<u32>,
+) -> Result<(), Failure> {
+    match store::retention::set(&app.db, admin, plan, days, AppState::now()).await? {
+        true => Ok(()),
+        false => Err(Problem::not_found("plan").into()),
+    }
+}
+
 /// A change of the global switches. `None` leaves a switch unchanged.
 pub(crate) struct GlobalChange {
     /// Whether chat is paused.

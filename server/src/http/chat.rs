@@ -8,6 +8,7 @@ use crate::http::html_view::html_view;
 use crate::http::protect::drain;
 use crate::http::sse;
 use crate::protection::streams::OpenStream;
+use crate::turn::settings::TurnSettings;
 use crate::turn::{self, ChatRequest, StartedTurn, history, prompt};
 use axum::Json;
 use axum::body::{HttpBody as _, to_bytes};
@@ -200,8 +201,10 @@ pub(crate) async fn estimate(
     let context =
         store::turn::load_turn_context(&app.db, chat_request.turn_id, chat_request.model.as_ref(), AppState::now())
             .await?;
-    let model = prompt::pick(&app, &viewer, &context, chat_request.model.as_ref()).await?.model;
-    let full = prompt::load(&app, &viewer, &chat_request).await?;
+    let settings = TurnSettings::load(&app, &viewer, &chat_request).await?;
+    let named = settings.model(&app, &viewer, &context, &chat_request);
+    let model = prompt::pick(&app, &viewer, &context, named).await?.model;
+    let full = prompt::load(&app, &viewer, &chat_request, settings.system).await?;
     prompt::check_size(&viewer.plan, &full.text)?;
     let input = history::estimate(&app, &viewer, &model, full).await?;
     let quota = app.quotas.quota(&viewer).await?;

@@ -7,9 +7,9 @@ use crate::http::pages::{content, missing, page, provide, wrong_method};
 use crate::http::protect::{name_forbidden_user, protect};
 use crate::http::viewer::{admins, fully_confirmed, identify, recently_confirmed, signed_in, verified};
 use crate::http::{
-    admin, admin_import, admin_provider, admin_user, auth, billing, brand_images, browser, chat, conversations, data,
-    demo, export, factors, identity, messages, passkeys, reset, second_factor, security, settings, site, theme,
-    top_users, turns, verify,
+    admin, admin_import, admin_provider, admin_retention, admin_user, auth, billing, brand_images, browser, chat,
+    chat_settings, conversations, data, demo, export, factors, identity, messages, passkeys, reset, second_factor,
+    security, settings, site, theme, top_users, turns, verify,
 };
 use crate::{AppState, telemetry};
 use axum::Router;
@@ -57,6 +57,7 @@ fn for_admins() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/admin/audit", get(page)),
         ("/admin/plans", get(page)),
         ("/admin/plans/{plan}", post(admin::set_plan_rules)),
+        ("/admin/retention", post(admin_retention::set_retention)),
         ("/admin/users", get(page)),
         ("/admin/users/{user_id}", get(page)),
         ("/admin/users/{user_id}/plan", post(admin_user::set_plan).layer(from_fn(recently_confirmed))),
@@ -105,6 +106,18 @@ fn conversation_routes() -> Router<AppState> {
         .route("/chat/{conversation_id}/archive", post(conversations::archive))
         .route("/chat/{conversation_id}/delete", post(conversations::delete))
         .route("/chat/{conversation_id}/restore", post(conversations::restore))
+}
+
+/// Returns the routes of what users set for their conversations, for signed-in users.
+fn chat_settings_routes() -> Router<AppState> {
+    Router::new()
+        .route("/settings/chat", get(page))
+        .route("/settings/chat/instructions", post(chat_settings::set_instructions))
+        .route("/settings/chat/presets", post(chat_settings::create_preset))
+        .route("/settings/chat/presets/{preset_id}", post(chat_settings::change_preset))
+        .route("/settings/chat/presets/{preset_id}/delete", post(chat_settings::delete_preset))
+        .route("/chat/{conversation_id}/settings", post(chat_settings::set))
+        .route("/chat/{conversation_id}/end", post(chat_settings::end_temporary))
 }
 
 /// Returns the routes of the pages whose text the site's owner writes.
@@ -192,6 +205,7 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route("/billing/portal", post(billing::portal))
         .route("/billing/return", get(billing::handle_return))
         .merge(conversation_routes())
+        .merge(chat_settings_routes())
         .merge(factor_routes(app))
         .route_layer(from_fn(signed_in));
     let for_admins = for_admins()

@@ -12,6 +12,9 @@ use http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
 
+/// Maximum length of a comment in characters.
+const MAX_COMMENT: usize = 2_000;
+
 /// What became of a turn.
 #[derive(Serialize)]
 pub(crate) struct Status {
@@ -49,7 +52,7 @@ pub(crate) async fn status(
     }))
 }
 
-/// `POST /api/turns/{turn_id}/feedback`: rates a response as good or not, or removes the rating.
+/// `POST /api/turns/{turn_id}/feedback`: rates a response as good or not, with an optional comment for the owner, or removes both.
 pub(crate) async fn feedback(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
@@ -57,8 +60,8 @@ pub(crate) async fn feedback(
     body: Bytes,
 ) -> Result<StatusCode, Failure> {
     match rating(&body)? {
-        Some(is_good) => {
-            if !store::feedback::set(&app.db, viewer.user_id, turn_id, is_good).await? {
+        Some((is_good, comment)) => {
+            if !store::feedback::set(&app.db, viewer.user_id, turn_id, is_good, comment.as_deref()).await? {
                 return Err(Problem::not_found("response").into());
             }
         }
@@ -70,15 +73,31 @@ pub(crate) async fn feedback(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Reads the body of a rating; `None` removes it.
-fn rating(body: &[u8]) -> Result<Option<bool>, Problem> {
+/// Reads the body of a rating with its comment; `None` removes both. Without a comment, one that was sent before is kept.
+fn rating(body: &[u8]) -> Result<Option<(bool, Option<String>)>, Problem> {
     let invalid = || Problem::invalid("good", "`good` must be true, false or null.");
     let body: Value = serde_json::from_slice(body).map_err(|_| invalid())?;
     match body.get("good") {
-        Some(Value::Bool(is_good)) => Ok(Some(*is_good)),
+        Some(Value::Bool(is_good)) => Ok(Some((*is_good, comment(body.get("comment"))?))),
         Some(Value::Null) => Ok(None),
         _ => Err(invalid()),
     }
+}
+
+/// Reads a comment; an empty one removes the comment that was sent before.
+fn comment(given: Option<&Value>) -> Result<Option<String>, Problem> {
+    let text = match given {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(text)) => text.trim(),
+        Some(_) => return Err(Problem::invalid("comment", "`comment` must be a text.")),
+    };
+    if text.chars().count() > MAX_COMMENT {
+        return Err(Problem::invalid("comment", format!("Use at most {MAX_COMMENT} characters.")));
+    }
+    if text.contains('\0') {
+        return Err(Problem::invalid("comment", "The comment contains a NUL character, which can't be stored."));
+    }
+    Ok(Some(text.to_owned()))
 }
 
 #[cfg(test)]
@@ -86,11 +105,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rating_is_true_false_or_null() {
+    fn a_rating_is_true_false_or_null_with_an_optional_comment() {
         let read = |body: &str| rating(body.as_bytes());
-        assert_eq!(read(r#"{"good":true}"#).unwrap(), Some(true));
-        assert_eq!(read(r#"{"good":false}"#).unwrap(), Some(false));
-        assert_eq!(read(r#"{"good":null}"#).unwrap(), None);
+        assert_eq!(read(r#"{"good":true}"#).unwrap(), Some((true, None)));
+        assert_eq!(read(r#"{"good":false,"comment":null}"#).unwrap(), Some((false, None)));
+        assert_eq!(read(r#"{"good":null,"comment":"x"}"#).unwrap(), None);
+        assert_eq!(
+            read(r#"{"good":false,"comment":" Too long.\n"}"#).unwrap(),
+            Some((false, Some("Too long.".into())))
+        );
+        assert_eq!(read(r#"{"good":true,"comment":" "}"#).unwrap(), Some((true, Some(String::new()))));
+        for comment in ["1".to_owned(), "\"\\u0000\"".to_owned(), format!("\"{}\"", "x".repeat(MAX_COMMENT + 1))] {
+            let problem = read(&format!(r#"{{"good":true,"comment":{comment}}}"#)).unwrap_err();
+            assert_eq!(problem.field.as_deref(), Some("comment"));
+        }
         for body in ["", "null", "{}", r#"{"good":"yes"}"#, r#"{"good":1}"#, "[true]"] {
             assert_eq!(read(body).unwrap_err().field.as_deref(), Some("good"), "{body}");
         }

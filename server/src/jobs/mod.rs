@@ -3,6 +3,7 @@
 pub(crate) mod meters;
 mod queue;
 mod reaper;
+mod retention;
 pub(crate) mod subjects;
 mod sweep;
 
@@ -64,9 +65,10 @@ async fn erase_deleted(app: AppState) {
     }
 }
 
-/// Removes expired rows, maintains the ledger's partitions, learns token counts and compares the budgets.
+/// Removes expired rows and conversations, maintains the ledger's partitions, learns token counts and compares the budgets.
 async fn hourly(app: AppState) {
     sweep::sweep(&app).await;
+    retention::erase_expired(&app).await;
     if let Err(error) = store::ledger::make_months_ahead(&app.jobs_db, AppState::now()).await {
         internal(&error);
     }

@@ -111,8 +111,8 @@ pub(super) fn prepare(
     estimated: Tokens,
     max_output: Tokens,
 ) -> Opening {
-    let (permit, messages) = (&pending.turn.reservation.permit, &pending.prompt.messages);
-    Opening::new(app.providers.call(permit, model, messages, max_output, pending.effort.as_deref(), estimated))
+    let (permit, prompt) = (&pending.turn.reservation.permit, pending.prompt.parts());
+    Opening::new(app.providers.call(permit, model, prompt, max_output, pending.effort.as_deref(), estimated))
 }
 
 /// Calls the turn's current model. Until its response begins, renews the turn's lease and listens for a stop.

@@ -19,7 +19,7 @@ use crate::AppState;
 use crate::failure::{Failure, internal};
 use domain::{
     ConversationId, Model, Plan, PlanId, PriceList, Problem, ProblemKind, PromptMessage, Role, Thinking, Tokens,
-    TurnEvent, TurnId, UserId, Viewer, WireFormat,
+    TurnEvent, TurnId, UserId, Viewer, WireFormat, brand,
 };
 use providers::estimate::Estimate;
 use quota::{Budget, Caps, Demand, Refused, Reservation, Verdict, quota_of};
@@ -176,7 +176,7 @@ async fn choose(app: &AppState, context: &TurnContext, text: &str) -> Result<Dem
     });
     let (model, price) = cheapest.ok_or_else(|| Problem::model_unavailable(60_000))?;
     let messages = vec![PromptMessage { role: Role::User, text: format!("{text}\n\n{BRIEFLY}") }];
-    let counted = count(app, no_user(), model, &messages).await?;
+    let counted = count(app, no_user(), model, brand::SYSTEM_PROMPT, &messages).await?;
     let output_max = MAX_OUTPUT.min(model.max_output);
     if counted.estimated + output_max > model.context {
         return Err(Problem::too_large(counted.estimated, model.context, None).into());
@@ -274,7 +274,7 @@ async fn write_pending(
             max_output: Tokens(reservation.permit.output()),
             reservation,
         },
-        prompt: Prompt { conversation_id: None, retry_of: None, text: String::new(), messages, history_cut: None },
+        prompt: Prompt::of_side_call(None, messages),
         fallback: None,
         hedge_after: None,
     };

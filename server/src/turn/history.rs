@@ -43,7 +43,7 @@ pub(super) async fn fit(
             }
         }
         let prompt = history.prompt(cut);
-        let counted = count(app, viewer.user_id, model, &prompt.messages).await?;
+        let counted = count(app, viewer.user_id, model, &prompt.system, &prompt.messages).await?;
         let excess = counted.estimated.0.saturating_sub(limit);
         if excess == 0 {
             return Ok((prompt, counted));
@@ -52,7 +52,7 @@ pub(super) async fn fit(
     }
     // Not even this may fit. The turn is then refused with the size of the message alone.
     let prompt = history.full.fitted(history.full.past.len(), None);
-    let counted = count(app, viewer.user_id, model, &prompt.messages).await?;
+    let counted = count(app, viewer.user_id, model, &prompt.system, &prompt.messages).await?;
     Ok((prompt, counted))
 }
 
@@ -72,7 +72,8 @@ pub(crate) async fn estimate(
     if cut.replacement == Replacement::New {
         return Ok(Tokens(cut.total));
     }
-    Ok(count(app, viewer.user_id, model, &history.prompt(cut).messages).await?.estimated)
+    let prompt = history.prompt(cut);
+    Ok(count(app, viewer.user_id, model, &prompt.system, &prompt.messages).await?.estimated)
 }
 
 /// Returns the maximum size of a prompt: what the model's context and the plan's daily limit hold next to a response.
@@ -91,7 +92,7 @@ async fn whole(
 ) -> Result<Option<(Prompt, Estimate)>, Failure> {
     if full.past.is_empty() || full.bytes() as u64 <= limit {
         let prompt = full.fitted(0, None);
-        let counted = count(app, viewer.user_id, model, &prompt.messages).await?;
+        let counted = count(app, viewer.user_id, model, &prompt.system, &prompt.messages).await?;
         if full.past.is_empty() || counted.estimated.0 <= limit {
             return Ok(Some((prompt, counted)));
         }
@@ -134,7 +135,7 @@ impl History {
 
     fn counted(model: &Model, full: FullPrompt, ends: Vec<usize>, stored: Option<(usize, String)>, limit: u64) -> Self {
         let question = PromptMessage { role: Role::User, text: full.text.clone() };
-        let fixed = estimate::prompt(model, domain::brand::SYSTEM_PROMPT, &[question]).estimated.0;
+        let fixed = estimate::prompt(model, &full.system, &[question]).estimated.0;
         let newest_first = (0..ends.len()).rev().map(|turn| {
             let messages = &full.past[start(&ends, turn)..ends[turn]];
             messages.iter().map(|message| size(model, message.role, &message.text)).sum::<u64>()
@@ -233,7 +234,8 @@ mod tests {
                 });
             }
         }
-        FullPrompt { conversation_id: None, retry_of: None, past, text: words(question) }
+        let system = domain::brand::SYSTEM_PROMPT.to_owned();
+        FullPrompt { conversation_id: None, retry_of: None, system, past, text: words(question) }
     }
 
     #[test]
@@ -272,7 +274,7 @@ mod tests {
             prop_assert!(roles.windows(2).all(|pair| pair[0] != pair[1]) && roles.last() == Some(&Role::User));
             prop_assert_eq!(prompt.history_cut.is_some(), cut.turns > 0);
 
-            let counted = estimate::prompt(&model, domain::brand::SYSTEM_PROMPT, &prompt.messages).estimated.0;
+            let counted = estimate::prompt(&model, &prompt.system, &prompt.messages).estimated.0;
             prop_assert!(counted <= cut.total, "{} tokens, planned {}", counted, cut.total);
         }
     }

@@ -27,10 +27,12 @@ mod receipt;
 mod record;
 mod request;
 mod side_call;
+pub(crate) mod settings;
 mod state;
 mod stream;
 mod summary;
 mod summary_prompt;
+mod system_prompt;
 #[cfg(test)]
 mod testing;
 mod title;
@@ -53,6 +55,7 @@ use persist::persist;
 use prompt::{check_size, fallback, max_token_request, pick};
 use quota::quota_of;
 use relay::{Tail, Writer};
+use settings::TurnSettings;
 use state::{OpenedTurn, RunningTurn};
 use std::time::Duration;
 use store::turn::{AvailableModel, TurnContext};
@@ -189,18 +192,35 @@ async fn prepare(
     context: &TurnContext,
 ) -> Result<TurnRequest, Failure> {
     // Plan.
-    let AvailableModel { model, price, .. } = pick(app, &viewer, context, chat_request.model.as_ref()).await?;
+    let settings = TurnSettings::load(app, &viewer, &chat_request).await?;
+    let named = settings.model(app, &viewer, context, &chat_request);
+    let AvailableModel { model, price, .. } = pick(app, &viewer, context, named).await?;
     check_verified(&viewer, &model)?;
     chat_request.check_effort(&model)?;
+    let (effort, written) = (settings.effort(&chat_request, &model), settings.to_write(&chat_request));
+    let max_output = settings.max_output(&model);
     let price = price.ok_or_else(|| Problem::model_unavailable(60_000))?;
     // History: loaded from Postgres, never taken from the client.
-    let full = prompt::load(app, &viewer, &chat_request).await?;
+    let full = prompt::load(app, &viewer, &chat_request, settings.system).await?;
     check_size(&viewer.plan, &full.text)?;
     let (prompt, counted) = history::fit(app, &viewer, chat_request.turn_id, &model, full).await?;
     // Estimate: the maximum usage, and the price that applies to it.
-    let demand = max_token_request(&viewer.plan, &model, counted)?;
+    let demand = max_token_request(&viewer.plan, &model, counted, max_output)?;
     let fallback = fallback(app, &viewer, context, &model, &prompt, demand).await?;
     check_circuit(app, &model, fallback.as_ref())?;
     let hedge_after = model.hedge_after_ms.filter(|_| fallback.is_some()).map(|ms| Duration::from_millis(ms.into()));
-    Ok(TurnRequest { viewer, chat_request, model, price, fallback, hedge_after, prompt, counted, demand })
+    let settings = written;
+    Ok(TurnRequest {
+        viewer,
+        chat_request,
+        model,
+        price,
+        effort,
+        settings,
+        fallback,
+        hedge_after,
+        prompt,
+        counted,
+        demand,
+    })
 }

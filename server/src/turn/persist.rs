@@ -12,6 +12,9 @@ use store::message::StoredHtml;
 use store::turn::{InsertOutcome, NewTurn, PendingCall};
 use time::OffsetDateTime;
 
+/// The title of temporary conversations, which has nothing of their messages.
+const TEMPORARY_TITLE: &str = "Temporary chat";
+
 /// Writes the message with its HTML and a pending ledger row, and confirms the hold. Returns `None` if the same turn was written before.
 pub(super) async fn persist(
     app: &AppState,
@@ -28,7 +31,8 @@ pub(super) async fn persist(
             return refused.map(|_| None);
         }
     };
-    let TurnRequest { viewer, chat_request, model, price, fallback, hedge_after, prompt, counted, .. } = request;
+    let TurnRequest { viewer, chat_request, model, price, effort, fallback, hedge_after, prompt, counted, .. } =
+        request;
     let pending = PendingTurn {
         started_conversation: prompt.conversation_id.is_none(),
         turn: ActiveTurn {
@@ -46,7 +50,7 @@ pub(super) async fn persist(
             reservation,
         },
         prompt,
-        effort: chat_request.effort,
+        effort,
         fallback,
         hedge_after,
     };
@@ -85,8 +89,11 @@ async fn insert(
     (conversation_id, now): (ConversationId, OffsetDateTime),
     html: Option<&StoredHtml>,
 ) -> Result<Option<PendingCall>, Failure> {
-    let TurnRequest { viewer, chat_request, model, price, prompt, counted, .. } = request;
-    let title = prompt.conversation_id.is_none().then(|| html::title(&prompt.text));
+    let TurnRequest { viewer, chat_request, model, price, settings, prompt, counted, .. } = request;
+    let title = prompt.conversation_id.is_none().then(|| match chat_request.is_temporary {
+        true => TEMPORARY_TITLE.to_owned(),
+        false => html::title(&prompt.text),
+    });
     let inserted = store::turn::write_pending(
         &app.db,
         &NewTurn {
@@ -95,6 +102,8 @@ async fn insert(
             subject: &viewer.subject,
             conversation_id,
             new_title: title.as_deref(),
+            is_temporary: chat_request.is_temporary,
+            settings,
             retry_of: prompt.retry_of,
             history_cut: prompt.history_cut,
             text: &prompt.text,

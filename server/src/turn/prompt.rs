@@ -24,6 +24,8 @@ pub(crate) struct FullPrompt {
     pub conversation_id: Option<ConversationId>,
     /// The turn that is regenerated and superseded.
     pub retry_of: Option<TurnId>,
+    /// The system prompt.
+    pub system: String,
     /// The messages before the user's, in order.
     pub past: Vec<store::message::PromptMessage>,
     /// The user's message.
@@ -38,6 +40,8 @@ pub(crate) struct Prompt {
     pub retry_of: Option<TurnId>,
     /// The user's message.
     pub text: String,
+    /// The system prompt: the deployment's, with the instructions of the user and the conversation.
+    pub system: String,
     /// All messages that the model reads, in the shape that every provider accepts.
     pub messages: Vec<PromptMessage>,
     /// What the model reads in place of the oldest messages; `None` if it reads all of them.
@@ -45,9 +49,9 @@ pub(crate) struct Prompt {
 }
 
 impl FullPrompt {
-    /// Returns the number of bytes of all messages.
+    /// Returns the number of bytes of the system prompt and of all messages.
     pub fn bytes(&self) -> usize {
-        self.past.iter().map(|message| message.text.len()).sum::<usize>() + self.text.len()
+        self.system.len() + self.past.iter().map(|message| message.text.len()).sum::<usize>() + self.text.len()
     }
 
     /// Returns the prompt without the first `cut` messages, which `summary` replaces.
@@ -62,9 +66,24 @@ impl FullPrompt {
             conversation_id: self.conversation_id,
             retry_of: self.retry_of,
             text: self.text.clone(),
+            system: self.system.clone(),
             messages: normalized(summary.into_iter().chain(past).chain([question]).collect()),
             history_cut,
         }
+    }
+}
+
+impl Prompt {
+    /// Returns what is sent: the system prompt and the messages.
+    pub fn parts(&self) -> (&str, &[PromptMessage]) {
+        (&self.system, &self.messages)
+    }
+
+    /// Returns the prompt of a call beside turns, such as a summary. A user's instructions are for answers, so it has only the deployment's
+    /// system prompt.
+    pub fn of_side_call(conversation_id: Option<ConversationId>, messages: Vec<PromptMessage>) -> Self {
+        let system = domain::brand::SYSTEM_PROMPT.to_owned();
+        Self { conversation_id, retry_of: None, text: String::new(), system, messages, history_cut: None }
     }
 }
 
@@ -131,7 +150,7 @@ pub(crate) async fn fallback(
     else {
         return Ok(None);
     };
-    let estimated = count(app, viewer.user_id, model, &prompt.messages).await?.estimated;
+    let estimated = count(app, viewer.user_id, model, &prompt.system, &prompt.messages).await?.estimated;
     let room = model.context.0.min(demand.input + demand.output_max).saturating_sub(estimated.0);
     let max_output = plan.max_output.min(model.max_output).min(Tokens(room));
     let fits = max_output >= min_output(model);
@@ -148,8 +167,13 @@ pub(crate) async fn larger(
     Ok(plans.into_iter().find(|plan| plan.sort > current.sort && would(plan)).map(|plan| plan.id))
 }
 
-/// Loads the stored conversation, and the new message or an earlier message again.
-pub(crate) async fn load(app: &AppState, viewer: &Viewer, chat_request: &ChatRequest) -> Result<FullPrompt, Failure> {
+/// Loads the stored conversation, and the new message or an earlier message again, beside a system prompt.
+pub(crate) async fn load(
+    app: &AppState,
+    viewer: &Viewer,
+    chat_request: &ChatRequest,
+    system: String,
+) -> Result<FullPrompt, Failure> {
     let gone = || Failure(Problem::not_found("conversation"));
     let (conversation_id, retry_of, past, text) = match &chat_request.input {
         Input::New(text) => {
@@ -187,7 +211,7 @@ pub(crate) async fn load(app: &AppState, viewer: &Viewer, chat_request: &ChatReq
             (Some(id), Some(*earlier), past, text)
         }
     };
-    Ok(FullPrompt { conversation_id, retry_of, past, text })
+    Ok(FullPrompt { conversation_id, retry_of, system, past, text })
 }
 
 /// Returns the minimum output that makes a call worthwhile, capped by the model's maximum output.
@@ -195,18 +219,24 @@ pub(crate) fn min_output(model: &Model) -> Tokens {
     MIN_OUTPUT.min(model.max_output)
 }
 
-/// Returns the maximum that the call may use.
+/// Returns the maximum that the call may use. `max_output` is a cap beside those of the plan and the model; `None` adds none.
 ///
 /// # Errors
 /// Returns a 413 problem if the prompt doesn't fit the model.
-pub(crate) fn max_token_request(plan: &Plan, model: &Model, counted: Estimate) -> Result<Demand, Problem> {
+pub(crate) fn max_token_request(
+    plan: &Plan,
+    model: &Model,
+    counted: Estimate,
+    max_output: Option<Tokens>,
+) -> Result<Demand, Problem> {
     let (input, min_output) = (counted.estimated, min_output(model));
     let max = Tokens(model.context.0.saturating_sub(min_output.0));
     if input > max {
         return Err(Problem::too_large(input, max, None));
     }
     let room = Tokens(model.context.0 - input.0);
-    let max_output = plan.max_output.min(model.max_output).min(room).max(min_output);
+    let own = plan.max_output.min(model.max_output).min(room);
+    let max_output = max_output.map_or(own, |cap| own.min(cap)).max(min_output);
     Ok(Demand { input: input.0, output_min: min_output.0, output_max: max_output.0 })
 }
 
@@ -225,11 +255,12 @@ pub(super) async fn count(
     app: &AppState,
     user: UserId,
     model: &Model,
+    system: &str,
     messages: &[PromptMessage],
 ) -> Result<Estimate, Problem> {
-    let bytes = messages.iter().map(|message| message.text.len()).sum();
-    let (model, messages) = (model.clone(), messages.to_vec());
-    run_counting(app, user, bytes, move || estimate::prompt(&model, domain::brand::SYSTEM_PROMPT, &messages)).await
+    let bytes = system.len() + messages.iter().map(|message| message.text.len()).sum::<usize>();
+    let (model, system, messages) = (model.clone(), system.to_owned(), messages.to_vec());
+    run_counting(app, user, bytes, move || estimate::prompt(&model, &system, &messages)).await
 }
 
 /// Runs work that counts about this many bytes: inline if they are few, otherwise off the async workers and within the user's limits.
@@ -266,7 +297,8 @@ mod tests {
                 }
             }
         }
-        FullPrompt { conversation_id: None, retry_of: None, past, text: text.to_owned() }
+        let system = domain::brand::SYSTEM_PROMPT.to_owned();
+        FullPrompt { conversation_id: None, retry_of: None, system, past, text: text.to_owned() }
     }
 
     fn sent(prompt: &Prompt) -> Vec<(Role, &str)> {

@@ -34,6 +34,7 @@ pub struct Providers {
 pub(super) struct Call {
     endpoint: Result<Arc<Endpoint>, ProviderError>,
     model: ModelName,
+    system: String,
     messages: Vec<PromptMessage>,
     max_output: Tokens,
     output_limit: Option<OutputLimit>,
@@ -48,7 +49,7 @@ impl Call {
         let endpoint = self.endpoint.map_err(NotOpened::Provider)?;
         let request = ModelRequest {
             model: &self.model,
-            system: domain::brand::SYSTEM_PROMPT,
+            system: &self.system,
             messages: &self.messages,
             max_output: self.max_output,
             output_limit: self.output_limit,
@@ -104,18 +105,19 @@ impl Providers {
         }
     }
 
-    /// Prepares an admitted call. The output is capped by `max_output`, by the model, and by what the permit reserves. `estimated` is the
-    /// size of the prompt. An effort that the model doesn't have is left out.
+    /// Prepares an admitted call. The output is capped by `max_output`, by the model, and by what the permit reserves. `prompt` is
+    /// the system prompt with the messages, and `estimated` its size. An effort that the model doesn't have is left out.
     pub(super) fn call(
         &self,
         permit: &Permit,
         model: &Model,
-        messages: &[PromptMessage],
+        prompt: (&str, &[PromptMessage]),
         max_output: Tokens,
         effort: Option<&str>,
         estimated: Tokens,
     ) -> Call {
-        self.prepare(model, messages, max_output.min(Tokens(permit.reserved())), effort, estimated)
+        let max_output = max_output.min(Tokens(permit.reserved()));
+        self.prepare(model, prompt, max_output, effort, estimated)
     }
 
     /// Calls a model outside of any turn, to find out whether it works: only for the owner's tests of a model, which no permit covers.
@@ -128,14 +130,14 @@ impl Providers {
         messages: &[PromptMessage],
         max_output: Tokens,
     ) -> Result<Opened, NotOpened> {
-        let call = self.prepare(model, messages, max_output, None, Tokens(0));
+        let call = self.prepare(model, (domain::brand::SYSTEM_PROMPT, messages), max_output, None, Tokens(0));
         call.open(&AtomicBool::default(), &AtomicBool::default()).await
     }
 
     fn prepare(
         &self,
         model: &Model,
-        messages: &[PromptMessage],
+        (system, messages): (&str, &[PromptMessage]),
         max_output: Tokens,
         effort: Option<&str>,
         estimated: Tokens,
@@ -144,6 +146,7 @@ impl Providers {
         Call {
             endpoint: self.endpoint(&model.provider),
             model: model.name.clone(),
+            system: system.to_owned(),
             messages: messages.to_vec(),
             max_output: max_output.min(model.max_output),
             output_limit: model.output_limit,

@@ -1,6 +1,7 @@
 //! The body of `POST /api/chat`, parsed into a type that can only hold what a client may choose.
 
-use domain::{ConversationId, Model, ModelName, Plan, Problem, ProblemKind, TurnId};
+use domain::chat_settings::{MAX_EFFORT, MAX_INSTRUCTIONS};
+use domain::{ChatSettings, ConversationId, Model, ModelName, Plan, Problem, ProblemKind, TurnId};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use sha2::{Digest as _, Sha256};
@@ -26,6 +27,10 @@ pub(crate) struct ChatRequest {
     pub input: Input,
     /// The reasoning effort; `None` leaves it to the model.
     pub effort: Option<String>,
+    /// The settings that a new conversation starts with; `None` for an existing one and for defaults.
+    pub settings: Option<ChatSettings>,
+    /// Whether a new conversation is temporary.
+    pub is_temporary: bool,
     /// Distinguishes a repeated request from another one with the same id.
     pub hash: [u8; 32],
 }
@@ -47,6 +52,8 @@ struct Body {
     turn_id: Option<TurnId>,
     retry_of: Option<TurnId>,
     effort: Option<String>,
+    settings: Option<ChatSettings>,
+    temporary: Option<bool>,
     // Reserved fields that aren't implemented yet: rejected instead of ignored.
     parent_id: Option<IgnoredAny>,
     attachments: Option<IgnoredAny>,
@@ -103,6 +110,7 @@ fn parse(body: Body, now: time::OffsetDateTime) -> Result<ChatRequest, Problem> 
             return Err(Problem::invalid(name, format!("{name} isn't offered yet.")));
         }
     }
+    check_settings(&body)?;
     let input = match (body.text, body.retry_of) {
         (Some(_), Some(_)) => {
             return Err(Problem::invalid("retry_of", "Send either `text` or `retry_of`, not both."));
@@ -146,14 +154,56 @@ fn parse(body: Body, now: time::OffsetDateTime) -> Result<ChatRequest, Problem> 
     if let Some(effort) = &body.effort {
         hash.update(effort);
     }
+    let is_temporary = body.temporary.unwrap_or(false);
+    hash_settings(&mut hash, body.settings.as_ref(), is_temporary);
     Ok(ChatRequest {
         turn_id,
         conversation_id: body.conversation_id,
         model: body.model,
         input,
         effort: body.effort,
+        settings: body.settings,
+        is_temporary,
         hash: hash.finalize().into(),
     })
+}
+
+/// Checks the settings of a new conversation. Those of an existing one are changed on its page.
+fn check_settings(body: &Body) -> Result<(), Problem> {
+    let is_new = body.conversation_id.is_none() && body.retry_of.is_none();
+    if body.temporary == Some(true) && !is_new {
+        return Err(Problem::invalid("temporary", "Only a new conversation can be temporary."));
+    }
+    let Some(settings) = &body.settings else { return Ok(()) };
+    if !is_new {
+        return Err(Problem::invalid("settings", "`settings` are those of a new conversation."));
+    }
+    if settings.instructions.chars().count() > MAX_INSTRUCTIONS || settings.instructions.contains('\0') {
+        return Err(Problem::invalid("settings", format!("Instructions have at most {MAX_INSTRUCTIONS} characters.")));
+    }
+    let is_name =
+        |name: &String| (1..=MAX_EFFORT).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+    let is_stored = settings.effort.as_ref().is_none_or(is_name)
+        && settings.model.as_ref().is_none_or(|model| !model.0.contains('\0'));
+    if !is_stored {
+        return Err(Problem::invalid("settings", "This model or reasoning effort doesn't exist."));
+    }
+    Ok(())
+}
+
+/// Adds the settings of a new conversation to a request's hash. Requests without any have the hash of earlier releases.
+fn hash_settings(hash: &mut Sha256, settings: Option<&ChatSettings>, is_temporary: bool) {
+    if let Some(ChatSettings { instructions, model, effort, answer_length }) = settings {
+        let model = model.as_ref().map(|model| model.0.as_str());
+        let length = answer_length.map(domain::AnswerLength::as_str);
+        for part in [Some("settings"), Some(instructions), model, effort.as_deref(), length] {
+            hash.update(part.map_or(u64::MAX, |part| part.len() as u64).to_le_bytes());
+            hash.update(part.unwrap_or_default());
+        }
+    }
+    if is_temporary {
+        hash.update("temporary");
+    }
 }
 
 #[cfg(test)]
@@ -180,6 +230,21 @@ mod tests {
             (format!(r#"{{"text":"hi","turn_id":"{near}"}}"#), None),
             (r#"{"text":"hi","turn_id":"67e55044-10b1-426f-9247-bb680e5fe0c8"}"#.to_owned(), Some("turn_id")),
             (r#"{"text":"hi","attachments":[]}"#.to_owned(), Some("attachments")),
+            (
+                r#"{"text":"hi","temporary":true,"settings":{"instructions":"Be kind.","answer_length":"short"}}"#
+                    .to_owned(),
+                None,
+            ),
+            (format!(r#"{{"text":"hi","settings":{{"instructions":"{}"}}}}"#, "x".repeat(4_001)), Some("settings")),
+            (r#"{"text":"hi","settings":{"effort":""}}"#.to_owned(), Some("settings")),
+            (
+                r#"{"text":"hi","settings":{},"conversation_id":"67e55044-10b1-426f-9247-bb680e5fe0c8"}"#.to_owned(),
+                Some("settings"),
+            ),
+            (
+                r#"{"text":"hi","temporary":true,"conversation_id":"67e55044-10b1-426f-9247-bb680e5fe0c8"}"#.to_owned(),
+                Some("temporary"),
+            ),
             (format!(r#"{{"retry_of":"{near}"}}"#), None),
             (format!(r#"{{"text":"hi","retry_of":"{near}"}}"#), Some("retry_of")),
         ] {
@@ -193,6 +258,11 @@ mod tests {
         let mut model = crate::turn::testing::model(domain::Thinking::Optional);
         let (default, low) = (parse(r#"{"text":"hi"}"#), parse(r#"{"text":"hi","effort":"low"}"#));
         assert_ne!(default.hash, low.hash, "another body");
+        let temporary = parse(r#"{"text":"hi","temporary":true}"#);
+        let (plain, terse) =
+            (parse(r#"{"text":"hi","settings":{}}"#), parse(r#"{"text":"hi","settings":{"answer_length":"short"}}"#));
+        let hashes = [default.hash, temporary.hash, plain.hash, terse.hash];
+        assert!((1..4).all(|n| !hashes[..n].contains(&hashes[n])), "settings are a part of the body");
         assert!(default.check_effort(&model).is_ok());
         assert_eq!(low.check_effort(&model).unwrap_err().field.as_deref(), Some("effort"));
         model.efforts = vec!["low".into(), "high".into()];
@@ -222,7 +292,7 @@ mod tests {
         fn accepted_requests_are_valid(
             fields in proptest::collection::vec(
                 (
-                    "(text|model|turn_id|retry_of|conversation_id|effort|parent_id|attachments|user_id|[a-z]{0,8})",
+                    "(text|model|turn_id|retry_of|conversation_id|effort|settings|temporary|parent_id|attachments|user_id|[a-z]{0,8})",
                     "(null|true|-?[0-9]{1,20}|\\[\\]|\"\\PC{0,20}\"|\"(\\\\u0000| |\\\\n)*\"|\"67e55044-10b1-426f-9247-bb680e5fe0c8\")",
                 ),
                 0..8,

@@ -124,13 +124,7 @@ async fn write_pending(app: &AppState, call: SideCall<'_>, reservation: Reservat
             max_output: Tokens(reservation.permit.output()),
             reservation,
         },
-        prompt: Prompt {
-            conversation_id: Some(conversation_id),
-            retry_of: None,
-            text: String::new(),
-            messages,
-            history_cut: None,
-        },
+        prompt: Prompt::of_side_call(Some(conversation_id), messages),
         fallback: None,
         hedge_after: None,
     };

@@ -113,7 +113,7 @@ async fn choose<'a>(
     let max_bytes = usize::try_from(largest.saturating_mul(2)).unwrap_or(usize::MAX).min(MAX_BYTES);
     let messages = vec![summary_prompt::message(task.earlier, task.messages, max_bytes, task.max_output)];
     for (model, price) in candidates {
-        let counted = count(app, task.viewer.user_id, model, &messages).await?;
+        let counted = count(app, task.viewer.user_id, model, domain::brand::SYSTEM_PROMPT, &messages).await?;
         let output_max = task.max_output.min(model.max_output);
         if output_max >= MIN_OUTPUT && counted.estimated + output_max <= model.context {
             if app.providers.open_for_ms(model).is_some() {

@@ -71,7 +71,7 @@ async fn write(app: &AppState, untitled: &Untitled, response: &str) -> Result<bo
         return Ok(false);
     };
     let messages = vec![message(question, response)];
-    let counted = count(app, viewer.user_id, model, &messages).await?;
+    let counted = count(app, viewer.user_id, model, domain::brand::SYSTEM_PROMPT, &messages).await?;
     let output_max = MAX_OUTPUT.min(model.max_output);
     let demand =
         Demand { input: counted.estimated.0, output_min: MIN_OUTPUT.min(output_max).0, output_max: output_max.0 };

@@ -3,7 +3,7 @@
 use super::prompt::{Fallback, Prompt};
 use super::providers::sets_breakpoints;
 use super::request::ChatRequest;
-use domain::{Model, ModelName, Picos, PriceList, Tokens, Usage, Viewer, WireFormat};
+use domain::{ChatSettings, Model, ModelName, Picos, PriceList, Tokens, Usage, Viewer, WireFormat};
 use providers::estimate::Estimate;
 use quota::Demand;
 use std::time::Duration;
@@ -14,6 +14,10 @@ pub(crate) struct TurnRequest {
     pub chat_request: ChatRequest,
     pub model: Model,
     pub price: PriceList,
+    /// The reasoning effort; `None` leaves it to the model.
+    pub effort: Option<String>,
+    /// The settings of the conversation that are written with the turn.
+    pub settings: ChatSettings,
     /// The model that answers if the requested one can't be reached.
     pub fallback: Option<Fallback>,
     /// Silence after which the fallback is called as well; with `None` it is called only if the model can't be reached.

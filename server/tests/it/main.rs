@@ -9,6 +9,7 @@ mod billing;
 mod brand;
 mod chaos;
 mod chat;
+mod chat_settings;
 mod conversations;
 mod crash;
 mod cycles;

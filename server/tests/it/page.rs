@@ -35,6 +35,7 @@ async fn pages_send_only_what_they_need() {
         "/verify".into(),
         "/sign-in/confirm".into(),
         "/settings".into(),
+        "/settings/chat".into(),
         "/settings/security".into(),
         "/settings/security/totp".into(),
         "/settings/security/recovery".into(),
@@ -196,6 +197,13 @@ async fn chat_pages_have_each_element_of_their_island_once() {
             "notes",
             "refusal-card",
             "queued-message",
+            "settings",
+            "settings-button",
+            "settings-form",
+            "settings-instructions",
+            "settings-model",
+            "settings-length",
+            "comment-form",
         ] {
             assert_eq!(page.matches(&format!(" id=\"{id}\"")).count(), 1, "{id} on {path}");
         }

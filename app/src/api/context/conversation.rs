@@ -1,10 +1,12 @@
 //! Loads the chat page and the messages of a conversation.
 
+use super::chat_settings::settings_of;
 use super::conversation_list::conversation_list;
-use super::{PageState, Refusal, Report, model, panic_message, quota, refuse};
-use crate::view::conversation::{AvailableModel, ChatView, MessageView, MessagesView, escaped};
+use super::model::available_models;
+use super::{PageState, Refusal, Report, panic_message, quota, refuse};
+use crate::view::conversation::{ChatView, MessageView, MessagesView, escaped};
 use crate::view::conversation_list::{ConversationSummary, ListPosition};
-use domain::{ConversationId, Message, MessageId, Problem, Role, Viewer};
+use domain::{ConversationId, Message, MessageId, PresetId, Problem, Role, Viewer};
 use std::sync::Arc;
 use store::message::{StoredHtml, StoredMessage};
 
@@ -12,13 +14,14 @@ use store::message::{StoredHtml, StoredMessage};
 const MESSAGES: usize = 50;
 
 /// Loads the data of the chat page, with the latest messages of a conversation or those before a message. Returns a 404 if the conversation
-/// isn't the viewer's.
+/// isn't the viewer's. A new conversation starts with the settings of `preset`.
 pub(crate) async fn chat_view(
     state: &PageState,
     viewer: &Viewer,
     id: Option<ConversationId>,
     before: Option<MessageId>,
     after: Option<ListPosition>,
+    preset: Option<PresetId>,
 ) -> Result<ChatView, Refusal> {
     let fail = |error| state.fail(error);
     let now = (state.now)();
@@ -36,9 +39,14 @@ pub(crate) async fn chat_view(
         });
         open = Some(ConversationSummary { id, title: found.title });
     }
+    let (settings, is_temporary) = settings_of(state, viewer, id, preset).await?;
+    let presets = store::preset::list(&state.db, viewer.user_id).await.map_err(fail)?;
     Ok(ChatView {
         conversations,
         writes_titles: state.writes_titles,
+        settings,
+        is_temporary,
+        presets: presets.into_iter().map(|preset| (preset.id, preset.name)).collect(),
         open,
         messages,
         earlier,
@@ -63,20 +71,6 @@ pub async fn messages(
     found.ok_or_else(|| refuse(Problem::not_found("conversation")))?;
     let (messages, earlier) = load_messages(state, viewer, id, before).await?;
     Ok(MessagesView { messages, earlier, models: available_models(state, viewer).await? })
-}
-
-/// Loads the models that can be used now: those of the plan, in its order, followed by those that it doesn't allow.
-async fn available_models(state: &PageState, viewer: &Viewer) -> Result<Vec<AvailableModel>, Refusal> {
-    let choice = |model: domain::Model| AvailableModel {
-        allowed: viewer.plan.allows(&model.name),
-        is_demo: model::is_demo(&model),
-        name: model.name,
-        label: model.label,
-        efforts: model.efforts,
-    };
-    let mut models: Vec<AvailableModel> = model::usable_models(state).await?.into_iter().map(choice).collect();
-    models.sort_by_key(|choice| viewer.plan.models.iter().position(|name| *name == choice.name).unwrap_or(usize::MAX));
-    Ok(models)
 }
 
 /// Loads messages with their HTML, oldest first, and the id of the oldest one if there are earlier ones.

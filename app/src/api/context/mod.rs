@@ -1,5 +1,6 @@
 //! Server-side context of pages and server functions: databases, meters and the viewer. Compiled for the server only.
 
+mod chat_settings;
 mod conversation;
 mod conversation_list;
 mod identity;
@@ -11,6 +12,7 @@ mod security;
 mod status;
 mod usage;
 
+pub(crate) use chat_settings::{chat_settings, retention, retention_of};
 pub(crate) use conversation::chat_view;
 pub use conversation::messages;
 pub use conversation_list::conversation_list;

@@ -2,8 +2,9 @@
 
 use super::{PageState, Refusal};
 use crate::view::admin::Warnings;
+use crate::view::conversation::AvailableModel;
 use crate::view::provider::{ProviderRow, ends_soon};
-use domain::{Model, WireFormat};
+use domain::{Model, Viewer, WireFormat};
 use store::model_rule::ModelSettings;
 use time::Date;
 
@@ -75,4 +76,18 @@ pub(super) async fn warnings(
             .map(|alert| alert.message)
             .collect(),
     })
+}
+
+/// Loads the models that can be used now: those of the plan, in its order, followed by those that it doesn't allow.
+pub(super) async fn available_models(state: &PageState, viewer: &Viewer) -> Result<Vec<AvailableModel>, Refusal> {
+    let choice = |model: Model| AvailableModel {
+        allowed: viewer.plan.allows(&model.name),
+        is_demo: is_demo(&model),
+        name: model.name,
+        label: model.label,
+        efforts: model.efforts,
+    };
+    let mut models: Vec<AvailableModel> = usable_models(state).await?.into_iter().map(choice).collect();
+    models.sort_by_key(|choice| viewer.plan.models.iter().position(|name| *name == choice.name).unwrap_or(usize::MAX));
+    Ok(models)
 }

@@ -318,6 +318,14 @@ pub(crate) async fn health(state: &PageState) -> Result<crate::view::admin::Heal
     })
 }
 
+/// Number of comments that are shown of each model.
+const COMMENTS: i64 = 5;
+
+fn comment_row(found: store::feedback::Comment) -> crate::view::admin::CommentRow {
+    let store::feedback::Comment { model, is_good, text, user_id, email, created_at } = found;
+    crate::view::admin::CommentRow { model: ModelName(model), is_good, text, user_id, email, created_at }
+}
+
 /// Loads all models with their prices and settings, and the global limits.
 pub(crate) async fn models(state: &PageState) -> Result<crate::view::admin::ModelsView, Refusal> {
     use crate::view::admin::{ModelRow, ModelsView, PriceRow};
@@ -334,6 +342,7 @@ pub(crate) async fn models(state: &PageState) -> Result<crate::view::admin::Mode
     let mut tx = store::begin_reading(&state.admin_db).await.map_err(fail)?;
     let used = store::rollup::spent_in_a_day(&mut tx, now).await.map_err(fail)?;
     let ratings = store::feedback::by_model(&mut tx).await.map_err(fail)?;
+    let comments = store::feedback::latest_comments(&mut tx, COMMENTS).await.map_err(fail)?;
     tx.commit().await.map_err(fail)?;
     let spent = |model: Option<&ModelName>| {
         let of = used.iter().filter(|(name, _)| model.is_none_or(|model| **name == model.0));
@@ -364,6 +373,7 @@ pub(crate) async fn models(state: &PageState) -> Result<crate::view::admin::Mode
         env_spend: state.daily_spend,
         spent: spent(None),
         models: models.into_iter().map(row).collect(),
+        comments: comments.into_iter().map(comment_row).collect(),
         today: now.date(),
     })
 }

@@ -86,6 +86,7 @@ mod model_test;
 pub mod models;
 pub mod plans;
 pub mod providers;
+mod retention;
 pub mod top_users;
 pub mod user;
 pub mod users;

@@ -1,9 +1,10 @@
-//! `/admin/plans`: the limits and models of each plan.
+//! `/admin/plans`: the limits and models of each plan, and how long conversations are kept.
 
 use crate::api;
 use crate::components::field::FormError;
 use crate::components::frame::Frame;
 use crate::components::loaded::loaded;
+use crate::pages::admin::retention::Retention;
 use crate::pages::admin::{AdminTabs, Saved};
 use domain::{ModelName, Plan};
 use leptos::prelude::*;
@@ -18,6 +19,7 @@ pub fn Plans() -> impl IntoView {
                 <AdminTabs current="/admin/plans"/>
             </header>
             {loaded(api::admin::plans(), |(plans, models)| view! { <Shown plans models/> })}
+            {loaded(api::admin::retention(), |view| view! { <Retention view/> })}
         </Frame>
     }
 }

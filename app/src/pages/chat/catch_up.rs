@@ -3,7 +3,6 @@
 use super::state::Chat;
 use crate::browser::api::{self, TurnStatus};
 use crate::browser::channel::StartedTurn;
-use crate::browser::dom::PageElement;
 use std::rc::Rc;
 
 impl Chat {
@@ -63,20 +62,5 @@ impl Chat {
         if let (Ok(html), Some(place)) = (html, self.messages.find("#earlier")) {
             self.scroll.keep_place(|| place.replace_with_html(&html));
         }
-    }
-
-    /// Saves the opinion of a response for which its button was pressed; pressing it again removes it.
-    pub(super) async fn rate(self: &Rc<Self>, button: &PageElement, turn: &str) {
-        let is_good = button.attribute("data-good").is_some();
-        let is_on = button.attribute("aria-pressed").as_deref() != Some("true");
-        if !api::feedback(turn, is_on.then_some(is_good)).await {
-            return self.toast.show("Your feedback couldn't be saved. Try again in a moment.");
-        }
-        let Some(answer) = button.closest("[data-turn]") else { return };
-        for other in answer.find_all("[data-good], [data-bad]") {
-            let is_pressed = is_on && other == *button;
-            other.set("aria-pressed", if is_pressed { "true" } else { "false" });
-        }
-        self.announce(if is_on { "Feedback saved" } else { "Feedback removed" });
     }
 }

@@ -4,7 +4,7 @@ use super::meter::compact;
 use crate::browser::api;
 use crate::browser::dom::{self, PageElement};
 use crate::browser::draft;
-use crate::browser::json::Json;
+use crate::browser::json::{Json, JsonObject};
 use futures::future::{AbortHandle, abortable};
 use gloo_timers::future::TimeoutFuture;
 use leptos::task::spawn_local;
@@ -17,6 +17,16 @@ const MIN_ESTIMATED: usize = 200;
 const PAUSE_MS: u32 = 400;
 /// The box grows up to this number of lines.
 const MAX_ROWS: u32 = 10;
+
+/// Returns the settings that a new conversation starts with, as the server reads them; `None` if nothing is set. The model and the effort
+/// are sent beside them.
+pub(super) fn settings_of_new_conversation() -> Option<JsonObject> {
+    let value = |id: &str| dom::element(id).map(|field| field.value()).filter(|value| !value.trim().is_empty());
+    let (instructions, length) = (value("settings-instructions"), value("settings-length"));
+    (instructions.is_some() || length.is_some()).then(|| {
+        JsonObject::new().with("instructions", instructions.as_deref()).with("answer_length", length.as_deref())
+    })
+}
 
 /// The message box, the pickers, Send and Stop.
 pub(super) struct Composer {
@@ -107,8 +117,12 @@ impl Composer {
         }
     }
 
-    /// Selects the model and the effort of the last conversation.
+    /// Selects the model and the effort of this conversation, or those of the last one if this one has none.
     pub fn restore_choices(&self) {
+        if let Some(model) = self.model.attribute("data-chosen") {
+            self.model.set_value(&model);
+            return self.fill_efforts(&self.effort.attribute("data-chosen").unwrap_or_default());
+        }
         if let Some(model) = draft::remembered("model").filter(|model| self.is_included(model)) {
             self.model.set_value(&model);
         }
@@ -120,6 +134,12 @@ impl Composer {
         draft::remember("model", &self.model.value());
         let effort = self.effort.value();
         self.fill_efforts(&effort);
+    }
+
+    /// Selects an effort, if the selected model has it.
+    pub fn select_effort(&self, effort: &str) {
+        self.fill_efforts(effort);
+        self.effort_changed();
     }
 
     /// Remembers another effort.
@@ -198,7 +218,8 @@ impl Composer {
         let (estimating, handle) = abortable(async move {
             TimeoutFuture::new(PAUSE_MS).await;
             let model = composer.model.value();
-            if let Some(estimate) = api::estimate(conversation.as_deref(), &model, text.trim()).await {
+            let new = if conversation.is_none() { settings_of_new_conversation() } else { None };
+            if let Some(estimate) = api::estimate(conversation.as_deref(), &model, text.trim(), new).await {
                 on_quota(&estimate.field("quota"));
                 composer.show_estimate(&estimate);
             }

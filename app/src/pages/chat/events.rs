@@ -1,5 +1,6 @@
 //! Connects the chat to the page: what clicks, keys and changes of the connection do.
 
+use super::settings;
 use super::state::Chat;
 use super::toast::Toast;
 use super::{palette, row_menu};
@@ -30,6 +31,7 @@ pub(super) fn start() {
     });
     let _ = chat.channel.set(channel);
     listen_to_composer(&chat);
+    settings::connect(&chat.composer);
     listen_to_clicks(&chat);
     listen_to_keys(&chat);
     listen_to_window(&chat);

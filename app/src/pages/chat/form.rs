@@ -4,7 +4,7 @@
 use crate::components::icon::{Draw, Icon};
 use crate::components::meter::Ring;
 use crate::view::conversation::AvailableModel;
-use domain::Quota;
+use domain::{ChatSettings, Quota};
 use leptos::prelude::*;
 
 /// The form for a new message.
@@ -12,17 +12,23 @@ use leptos::prelude::*;
 pub(super) fn MessageForm(
     /// Available models, the default first.
     models: Vec<AvailableModel>,
+    /// The conversation's settings, whose model is selected if it can be used.
+    settings: ChatSettings,
     /// The remaining quota; `None` if it can't be loaded.
     quota: Option<Quota>,
 ) -> impl IntoView {
-    let options = models.into_iter().enumerate().map(|(index, choice)| option(choice, index == 0)).collect_view();
+    let is_usable = |choice: &AvailableModel| choice.allowed && settings.model.as_ref() == Some(&choice.name);
+    let chosen = models.iter().position(is_usable);
+    let (chosen_model, chosen_effort) = (chosen.and(settings.model), chosen.and(settings.effort));
+    let default = chosen.unwrap_or(0);
+    let options = models.into_iter().enumerate().map(|(index, choice)| option(choice, index == default)).collect_view();
     view! {
         <form id="composer" class="composer">
             <label class="unseen" for="question">"Message"</label>
             <textarea id="question" name="text" rows="1" dir="auto" placeholder="Ask anything"></textarea>
             <div class="composer-foot">
-                <select id="model" aria-label="Model" translate="no">{options}</select>
-                <select id="effort" aria-label="Reasoning effort" hidden=true><option value="">"default effort"</option></select>
+                <select id="model" aria-label="Model" translate="no" data-chosen=chosen_model.map(|name| name.0)>{options}</select>
+                <select id="effort" aria-label="Reasoning effort" hidden=true data-chosen=chosen_effort><option value="">"default effort"</option></select>
                 <span id="loading" class="hint">"Loading…"</span>
                 <span id="estimate" class="estimate" translate="no" hidden=true></span>
                 <div class="composer-end">

@@ -12,14 +12,18 @@ mod live;
 mod meter;
 mod palette;
 mod queue;
+mod rating;
 mod refusal;
 mod refused;
 mod row_menu;
 mod send;
+mod settings;
+mod settings_form;
 mod shortcuts;
 mod sidebar;
 mod state;
 mod templates;
+mod temporary;
 mod toast;
 mod transcript;
 
@@ -34,16 +38,18 @@ use crate::components::loaded::loaded;
 use crate::components::toast::Toast;
 use crate::page_context::page_context;
 use crate::view::conversation::ChatView;
-use domain::{ConversationId, MessageId, Problem};
+use domain::{ConversationId, MessageId, PresetId, Problem};
 use form::MessageForm;
 use greeting::Greeting;
 use island::Chat;
 use leptos::prelude::*;
 use leptos_meta::Title;
 use palette::Palette;
+use settings_form::{Settings, SettingsPanel, settings_button};
 use shortcuts::Shortcuts;
 use sidebar::{Sidebar, SidebarSwitch};
 use templates::{AgainMenu, Templates};
+use temporary::{TemporaryNotice, temporary_switch};
 
 /// Renders the chat page.
 #[component]
@@ -51,11 +57,19 @@ pub fn ChatPage() -> impl IntoView {
     let before: Option<MessageId> = page_context().query("before").and_then(|id| id.parse().ok());
     let after = page_context().query("after").and_then(|position| position.parse().ok());
     match page_context().path.strip_prefix("/chat/").map(str::parse::<ConversationId>) {
-        None => loaded(api::conversation::open(None, None, after), |view| view! { <Shown view is_earlier=false/> })
-            .into_any(),
+        None => {
+            let preset: Option<PresetId> = page_context().query("preset").and_then(|id| id.parse().ok());
+            let is_temporary = page_context().query("temporary").is_some();
+            let shown = move |view: ChatView| {
+                let view = ChatView { is_temporary, ..view };
+                view! { <Shown view is_earlier=false/> }
+            };
+            loaded(api::conversation::open(None, None, after, preset), shown).into_any()
+        }
         Some(Ok(id)) => {
             let is_earlier = before.is_some();
-            loaded(api::conversation::open(Some(id), before, after), move |view| view! { <Shown view is_earlier/> })
+            let shown = move |view| view! { <Shown view is_earlier/> };
+            loaded(api::conversation::open(Some(id), before, after, None), shown)
                 .into_any()
         }
         Some(Err(_)) => {
@@ -75,13 +89,23 @@ fn Shown(
     let id = view.open.as_ref().map(|open| open.id);
     let title = view.open.as_ref().map_or_else(|| "New conversation".to_owned(), |open| open.title.clone());
     let conversations = view.conversations.clone();
+    let is_temporary = view.is_temporary;
+    let panel = SettingsPanel {
+        conversation: id,
+        settings: view.settings.clone(),
+        presets: view.presets.clone(),
+        models: view.models.clone(),
+        is_temporary,
+    };
     view! {
         <Title text=title.clone()/>
         <a class="skip" href=if is_earlier { "#transcript" } else { "#question" }>{if is_earlier { "Skip to the messages" } else { "Skip to the message box" }}</a>
         <div class="chat-frame" data-sidebar-hidden=page_context().hides_sidebar>
             {view! { <Sidebar conversations current=id/> }.into_any()}
             <main class="chat-main">
-                <Bar title conversation=id/>
+                <Bar title panel=panel.clone()/>
+                {view! { <Settings panel/> }.into_any()}
+                {is_temporary.then(|| view! { <TemporaryNotice conversation=id/> })}
                 {view! { <Unconfirmed/> }.into_any()}
                 {if is_earlier { view! { <Earlier view/> }.into_any() } else { view! { <Latest view/> }.into_any() }}
                 <Toast/>
@@ -97,15 +121,20 @@ fn Shown(
 fn Bar(
     /// The conversation's title.
     title: String,
-    /// The open conversation; `None` for a new one.
-    conversation: Option<ConversationId>,
+    /// The settings of the open conversation.
+    panel: SettingsPanel,
 ) -> impl IntoView {
+    let (conversation, is_temporary) = (panel.conversation, panel.is_temporary);
+    let switch = conversation.is_none().then(|| temporary_switch(is_temporary));
+    let settings_button = settings_button(&panel);
     let action = conversation.map(|id| format!("/chat/{id}/delete"));
     view! {
         <header class="chat-bar">
             <SidebarSwitch hide=false/>
             <button type="button" class="quiet menu" popovertarget="sidebar" aria-label="Conversations"><Draw icon=Icon::Menu size=20/></button>
             <h1 id="title">{title}</h1>
+            {switch}
+            {settings_button}
             <button type="button" id="show-shortcuts" class="quiet icon-button" aria-label="Keyboard shortcuts" title="Keyboard shortcuts"><Draw icon=Icon::Keyboard/></button>
             <button type="button" id="delete-button" class="quiet icon-button" popovertarget="delete" hidden=conversation.is_none()
                 aria-label="Delete conversation" title="Delete conversation"><Draw icon=Icon::Trash/></button>
@@ -125,7 +154,19 @@ fn Latest(
     /// The page's data.
     view: ChatView,
 ) -> impl IntoView {
-    let ChatView { open, messages, earlier, running, models, quota, now_ms, writes_titles, .. } = view;
+    let ChatView {
+        open,
+        messages,
+        earlier,
+        running,
+        models,
+        quota,
+        now_ms,
+        writes_titles,
+        settings,
+        is_temporary,
+        ..
+    } = view;
     let zone_is_unknown = page_context().viewer.is_some_and(|viewer| viewer.time_zone == "UTC");
     let running_model = running.as_ref().map(|(_, name)| {
         let label = models.iter().find(|choice| choice.name == *name).map(|choice| choice.label.clone());
@@ -138,7 +179,7 @@ fn Latest(
     view! {
         <div id="chat" class="chat" data-conversation=conversation.map(|id| id.to_string())
             data-running=running.map(|(turn, _)| turn.to_string()) data-running-model=running_model
-            data-now-ms=now_ms.to_string() data-zone-unknown=zone_is_unknown data-writes-titles=writes_titles>
+            data-now-ms=now_ms.to_string() data-zone-unknown=zone_is_unknown data-writes-titles=writes_titles data-temporary=is_temporary>
             <div id="transcript" class="transcript" tabindex="0" role="region" aria-label="Conversation">
                 <div class="column">
                     <div id="messages" class="turns">{past}</div>
@@ -153,7 +194,7 @@ fn Latest(
                 <p id="connection" class="connection" role="status" translate="no" hidden=true>"Reconnecting…"</p>
                 <ol id="queue" class="queue" aria-label="Messages waiting to be sent" hidden=true></ol>
                 <noscript><p class="noscript">"Sending messages requires JavaScript. You can read your conversations without it."</p></noscript>
-                {view! { <MessageForm models=models.clone() quota/> }.into_any()}
+                {view! { <MessageForm models=models.clone() settings quota/> }.into_any()}
             </div>
             <Shortcuts/>
             <AgainMenu models/>

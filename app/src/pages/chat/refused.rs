@@ -1,5 +1,6 @@
 //! What happens to messages that the server refuses.
 
+use super::composer::settings_of_new_conversation;
 use super::live::LiveTurn;
 use super::refusal::Card;
 use super::state::{Chat, Message};
@@ -170,7 +171,8 @@ impl Chat {
     async fn fitting_model(&self, models: Vec<String>, text: &str) -> Option<String> {
         let conversation = self.conversation();
         for model in models {
-            let estimate = api::estimate(conversation.as_deref(), &model, text).await?;
+            let new = if conversation.is_none() { settings_of_new_conversation() } else { None };
+            let estimate = api::estimate(conversation.as_deref(), &model, text, new).await?;
             if estimate.flag("fits") {
                 return Some(model);
             }

@@ -72,7 +72,7 @@ fn show_sidebar(is_shown: bool) {
         button.focus();
     }
     spawn_local(async move {
-        let body = JsonObject::new().with_flag("hidden", !is_shown).to_text();
+        let body = JsonObject::new().with_flag("hidden", Some(!is_shown)).to_text();
         // If it isn't saved, the next page shows the sidebar as before.
         let _ = api::post("/chat/sidebar", &body).await;
     });
@@ -140,7 +140,7 @@ impl List {
 
     /// Sends a change of a conversation. Returns whether it was saved; if not, a toast says so.
     async fn post(&self, id: &str, path: &str, is_on: Option<bool>) -> bool {
-        let body = is_on.map_or_else(JsonObject::new, |is_on| JsonObject::new().with_flag("on", is_on)).to_text();
+        let body = is_on.map_or_else(JsonObject::new, |is_on| JsonObject::new().with_flag("on", Some(is_on))).to_text();
         self.saved(api::post(&format!("/chat/{id}/{path}"), &body).await)
     }
 

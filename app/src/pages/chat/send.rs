@@ -1,5 +1,6 @@
 //! Sending messages, and following turns until they end.
 
+use super::composer::settings_of_new_conversation;
 use super::live::LiveTurn;
 use super::state::{Chat, Message};
 use crate::browser::api::{self, Refusal, TurnState};
@@ -70,6 +71,8 @@ impl Chat {
     async fn run(self: Rc<Self>, live: &LiveTurn, message: Message) {
         let conversation = self.conversation();
         let text = message.retry_of.is_none().then_some(message.text.as_str());
+        let is_new = conversation.is_none();
+        let settings = if is_new { settings_of_new_conversation() } else { None };
         let body = JsonObject::new()
             .with("conversation_id", conversation.as_deref())
             .with("model", Some(&message.model))
@@ -77,7 +80,9 @@ impl Chat {
             .with("text", text)
             .with("retry_of", message.retry_of.as_deref())
             .with("turn_id", Some(&live.id))
-            .to_text();
+            .with_object("settings", settings);
+        let body = if is_new && self.is_temporary { body.with_flag("temporary", Some(true)) } else { body };
+        let body = body.to_text();
         match turn::start(&live.id, &body, || self.is_stopped.get(), |on| self.show_connected(on)).await {
             Start::Streaming(events) => self.follow(live, Some(events), Some(&message)).await,
             Start::Received => self.follow(live, None, Some(&message)).await,

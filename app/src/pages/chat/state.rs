@@ -4,6 +4,7 @@
 use super::composer::Composer;
 use super::meter;
 use super::queue::Queue;
+use super::settings;
 use super::toast::Toast;
 use crate::browser::channel::Channel;
 use crate::browser::dom::{self, PageElement};
@@ -46,6 +47,8 @@ pub(super) struct Chat {
     pub scroll: Rc<Scroll>,
     /// The channel to other tabs, once it is open.
     pub channel: OnceCell<Rc<Channel>>,
+    /// Whether the conversation is temporary, so that it isn't listed.
+    pub is_temporary: bool,
     status: PageElement,
     connection: PageElement,
     conversation: RefCell<Option<String>>,
@@ -87,6 +90,7 @@ impl Chat {
             is_new: Cell::new(false),
             scroll: Scroll::watch(dom::element("transcript")?, dom::element("jump")?),
             channel: OnceCell::new(),
+            is_temporary: element.attribute("data-temporary").is_some(),
             status: dom::element("status")?,
             connection: dom::element("connection")?,
             conversation: RefCell::new(element.attribute("data-conversation")),
@@ -121,8 +125,12 @@ impl Chat {
         self.is_new.set(self.element.attribute("data-writes-titles").is_some());
         draft::save(None, "");
         self.save_draft();
-        let title: String = first_message.lines().next().unwrap_or_default().chars().take(80).collect();
-        page::show_new_conversation(id, &title);
+        settings::show_conversation(id);
+        let title: String = match self.is_temporary {
+            true => "Temporary chat".to_owned(),
+            false => first_message.lines().next().unwrap_or_default().chars().take(80).collect(),
+        };
+        page::show_new_conversation(id, &title, !self.is_temporary);
     }
 
     /// Returns the turn in progress.

@@ -19,6 +19,17 @@ pub(super) fn Templates() -> impl IntoView {
         <template id="live-turn"><LiveTurn/></template>
         <template id="notes"><NoteTemplates/></template>
         <template id="refusal-card"><RefusalCard/></template>
+        <template id="comment-form">
+            <form class="comment-form">
+                <label>
+                    <span class="unseen">"Comment on this response"</span>
+                    <textarea data-slot="comment" rows="2" maxlength="2000" dir="auto" placeholder="What was good or bad about it? (optional)"></textarea>
+                </label>
+                <p class="hint">"The operator of this site reads your comment with your rating."</p>
+                <button class="small">"Send comment"</button>
+                <button type="button" class="quiet small" data-slot="skip">"Skip"</button>
+            </form>
+        </template>
         <template id="queued-message">
             <li class="queued">
                 <Draw icon=Icon::Clock/><span data-slot="text"></span>

@@ -2,9 +2,12 @@
 
 use super::Tabs;
 use super::password::CurrentPassword;
+use crate::api;
 use crate::components::field::FormError;
 use crate::components::frame::Frame;
 use crate::components::icon::{Draw, Icon};
+use crate::components::loaded::loaded;
+use domain::money::count;
 use leptos::prelude::*;
 
 /// Renders the data page.
@@ -28,6 +31,13 @@ pub fn Data() -> impl IntoView {
                     <a class="button secondary" href="/usage.csv?days=90" download>"Download CSV"</a>
                 </div>
             </section>
+            <section class="setting">
+                <h2>"Retention"</h2>
+                <div class="stack">
+                    {loaded(api::chat_settings::retention(), |days| view! { <p>{retention(days)}</p> })}
+                    <p>"Temporary chats are deleted a day after their last message, or when you end them."</p>
+                </div>
+            </section>
             <section class="danger-zone">
                 <h2><Draw icon=Icon::Danger size=20/>"Delete account"</h2>
                 <p>"This can't be undone."</p>
@@ -43,5 +53,16 @@ pub fn Data() -> impl IntoView {
                 </form>
             </section>
         </Frame>
+    }
+}
+
+/// Says how long conversations are kept.
+fn retention(days: Option<u32>) -> String {
+    match days {
+        None => "Your conversations are kept until you delete them.".to_owned(),
+        Some(days) => format!(
+            "A conversation is permanently deleted {} after its last message. Its usage still counts.",
+            count(days.into(), "day", "days")
+        ),
     }
 }

@@ -1,6 +1,7 @@
 //! The viewer's settings pages.
 
 pub mod billing;
+pub mod chat;
 pub mod data;
 mod factors;
 mod identities;
@@ -23,7 +24,7 @@ fn Tabs() -> impl IntoView {
     };
     view! {
         <nav class="tabs" aria-label="Settings">
-            {link("/settings", "Profile")}{link("/settings/security", "Security")}{link("/settings/billing", "Billing")}{link("/settings/data", "Data")}
+            {link("/settings", "Profile")}{link("/settings/chat", "Chat")}{link("/settings/security", "Security")}{link("/settings/billing", "Billing")}{link("/settings/data", "Data")}
         </nav>
     }
 }
@@ -48,6 +49,9 @@ fn Saved() -> impl IntoView {
 
 fn saved(what: &str) -> Option<&'static str> {
     Some(match what {
+        "instructions" => "Your instructions were saved. They apply from the next message on.",
+        "preset" => "The preset was saved.",
+        "preset-removed" => "The preset was deleted.",
         "name" => "Your name was changed.",
         "zone" => "Your time zone was changed.",
         "email" => "We sent a link to the new address. Open it to finish the change.",

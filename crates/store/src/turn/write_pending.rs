@@ -3,10 +3,11 @@
 use crate::message::StoredHtml;
 use crate::{Db, Result};
 use domain::{
-    AiUsageId, ConversationId, HistoryCut, MessageId, ModelName, ModelPriceId, Picos, Tokens, TurnId, Usage,
-    UsageSource, UserId,
+    AiUsageId, ChatSettings, ConversationId, HistoryCut, MessageId, ModelName, ModelPriceId, Picos, Tokens, TurnId,
+    Usage, UsageSource, UserId,
 };
 use sqlx::PgExecutor;
+use sqlx::types::Json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -22,6 +23,11 @@ pub struct NewTurn<'a> {
     pub conversation_id: ConversationId,
     /// Title of the conversation that this turn creates; `None` if the conversation exists.
     pub new_title: Option<&'a str>,
+    /// Whether that conversation is temporary.
+    pub is_temporary: bool,
+    /// The settings of the conversation that this turn creates. Of an existing one, only the model and the effort are remembered, and only
+    /// if there is a model.
+    pub settings: &'a ChatSettings,
     /// The turn that this one regenerates; its messages are superseded.
     pub retry_of: Option<TurnId>,
     /// The user's message.
@@ -79,15 +85,14 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
              select $1::uuid as turn_id, $2::uuid as user_id, $3::text as subject, $4::bytea as request_hash, $5::timestamptz as at,
                     $6::uuid as conversation_id, $7::text as new_title, $8::uuid as retry_of, $9::uuid as message_id, $10::text as body,
                     $11::uuid as ai_usage_id, $12::text as model, $13::uuid as model_price_id, $14::bigint as counted_tokens,
-                    $15::bigint as estimated_tokens, $16::bigint as reserved_tokens, $17::text as history_cut,
-                    $18::text as html, $19::smallint as html_version
+                    $15::bigint as estimated_tokens, $16::bigint as reserved_tokens, $17::text as history_cut, $18::text as html,
+                    $19::smallint as html_version, $20::boolean as is_temporary, $21::jsonb as settings
            ), existing_conversation as (
              select c.conversation_id from conversation c join input i on i.conversation_id = c.conversation_id and i.user_id = c.user_id
              where i.new_title is null and c.deleted_at is null for no key update of c
            ), retried_message as (
              select m.message_id from message m join input i on i.conversation_id = m.conversation_id and i.retry_of = m.turn_id
-             where m.role = 'user' and m.superseded_by is null and (select count(*) from existing_conversation) > 0
-             for update of m
+             where m.role = 'user' and m.superseded_by is null and (select count(*) from existing_conversation) > 0 for update of m
            ), new_turn as (
              insert into turn (turn_id, user_id, subject, conversation_id, request_hash, alive_until, created_at, retry_of, history_cut)
              select turn_id, user_id, subject, conversation_id, request_hash, now() + interval '30 seconds', at, retry_of, history_cut
@@ -95,10 +100,12 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
              where (new_title is not null or exists (select from existing_conversation)) and (retry_of is null or exists (select from retried_message))
              on conflict do nothing returning turn_id
            ), new_conversation as (
-             insert into conversation (conversation_id, user_id, title, created_at, updated_at)
-             select i.conversation_id, i.user_id, i.new_title, i.at, i.at from input i, new_turn where i.new_title is not null
+             insert into conversation (conversation_id, user_id, title, created_at, updated_at, is_temporary, instructions, model, effort, answer_length)
+             select i.conversation_id, i.user_id, i.new_title, i.at, i.at, i.is_temporary, s.instructions, s.model, s.effort, s.answer_length
+             from new_turn, input i, jsonb_to_record(settings) as s (instructions text, model text, effort text, answer_length text) where new_title is not null
            ), updated_conversation as (
-             update conversation c set updated_at = i.at from input i
+             update conversation c set updated_at = i.at, model = coalesce(i.settings ->> 'model', c.model),
+               effort = case when i.settings ->> 'model' is null then c.effort else i.settings ->> 'effort' end from input i
              where c.conversation_id = i.conversation_id and c.user_id = i.user_id and i.new_title is null and exists (select from new_turn)
            ), superseded as (
              update message m set superseded_by = i.turn_id from input i
@@ -109,9 +116,8 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
            ), pending as (
              insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, counted_tokens,
                                    estimated_tokens, reserved_tokens, created_at)
-             select i.ai_usage_id, i.turn_id, i.user_id, i.subject, i.model, i.model_price_id, 'pending', i.counted_tokens,
-                    i.estimated_tokens, i.reserved_tokens, i.at
-             from input i, new_turn
+             select i.ai_usage_id, i.turn_id, i.user_id, i.subject, i.model, i.model_price_id, 'pending', i.counted_tokens, i.estimated_tokens,
+                    i.reserved_tokens, i.at from input i, new_turn
            )
            select exists (select from new_turn) as "is_new!",
                   new_title is not null or exists (select from existing_conversation) as "has_conversation!",
@@ -136,19 +142,27 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
         turn.history_cut.map(HistoryCut::as_str),
         turn.html.map(|html| html.html.as_str()),
         turn.html.map(|html| html.version),
+        turn.is_temporary,
+        Json(turn.settings) as _,
     )
     .fetch_one(db)
     .await;
     match row {
-        Ok(row) if row.is_new => Ok(InsertOutcome::New(call)),
-        Ok(row) if row.has_conversation && row.is_superseded => Ok(InsertOutcome::Superseded),
-        Ok(row) if row.has_conversation => Ok(InsertOutcome::Known),
-        Ok(_) => Ok(InsertOutcome::NoConversation),
+        Ok(row) => Ok(outcome(call, row.is_new, row.has_conversation, row.is_superseded)),
         // The conversation was deleted while this statement ran.
         Err(error) if error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_foreign_key_violation) => {
             Ok(InsertOutcome::NoConversation)
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+fn outcome(call: PendingCall, is_new: bool, has_conversation: bool, is_superseded: bool) -> InsertOutcome {
+    match (has_conversation, is_superseded) {
+        _ if is_new => InsertOutcome::New(call),
+        (true, true) => InsertOutcome::Superseded,
+        (true, false) => InsertOutcome::Known,
+        (false, _) => InsertOutcome::NoConversation,
     }
 }
 

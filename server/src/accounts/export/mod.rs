@@ -45,7 +45,9 @@ async fn write(app: &AppState, viewer: &Viewer, mut archive: Archive) -> anyhow:
     archive.file("ways_to_sign_in.json", &records::ways_to_sign_in(app, viewer).await?).await?;
     archive.file("billing.json", &records::billing(app, viewer).await?).await?;
     archive.file("sessions.json", &records::sessions(app, viewer).await?).await?;
+    archive.file("chat_settings.json", &records::chat_settings(app, viewer).await?).await?;
     write_events(app, viewer, &mut archive).await?;
+    write_ratings(app, viewer, &mut archive).await?;
     write_usage(app, viewer, &mut archive).await?;
     write_conversations(app, viewer, &mut archive).await?;
     archive.finish().await
@@ -59,6 +61,8 @@ fn readme(viewer: &Viewer, now: OffsetDateTime) -> String {
          ways_to_sign_in.json  accounts at other services, passkeys, and whether you have an authenticator app\r\n\
          billing.json          subscriptions and invoices, amounts in the smallest unit of the currency\r\n\
          sessions.json         the browsers in which you are signed in\r\n\
+         chat_settings.json    your instructions and presets\r\n\
+         ratings.json          your ratings of responses, with your comments\r\n\
          security_events.json  what happened to your account in the last 180 days\r\n\
          usage.csv             every call of a model with its tokens\r\n\
          conversations/        each conversation twice: as text (.md) and with all details (.json)\r\n\r\n\
@@ -79,6 +83,16 @@ async fn write_events(app: &AppState, viewer: &Viewer, archive: &mut Archive) ->
         let Some(last) = events.last() else { return list.end(archive).await };
         after = Some((last.created_at, last.security_event_id));
         list.add(archive, &events).await?;
+    }
+}
+
+async fn write_ratings(app: &AppState, viewer: &Viewer, archive: &mut Archive) -> anyhow::Result<()> {
+    let (mut list, mut after) = (archive.list("ratings.json")?, None);
+    loop {
+        let ratings = store::feedback::next(&app.db, viewer.user_id, after, PAGE).await?;
+        let Some(last) = ratings.last() else { return list.end(archive).await };
+        after = Some(last.turn_id);
+        list.add(archive, &ratings).await?;
     }
 }
 

@@ -47,6 +47,15 @@ pub(super) async fn ways_to_sign_in(app: &AppState, viewer: &Viewer) -> anyhow::
     Ok(serde_json::to_vec_pretty(&all)?)
 }
 
+/// Returns the user's instructions and presets as JSON.
+pub(super) async fn chat_settings(app: &AppState, viewer: &Viewer) -> anyhow::Result<Vec<u8>> {
+    let all = json!({
+        "instructions": store::chat_settings::load_instructions(&app.db, viewer.user_id).await?,
+        "presets": store::preset::list(&app.db, viewer.user_id).await?,
+    });
+    Ok(serde_json::to_vec_pretty(&all)?)
+}
+
 /// Returns subscriptions and invoices as JSON.
 pub(super) async fn billing(app: &AppState, viewer: &Viewer) -> anyhow::Result<Vec<u8>> {
     let subscriptions = store::subscription::of_user(&app.db, viewer.user_id).await?;

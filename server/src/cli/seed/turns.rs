@@ -4,7 +4,8 @@ use super::company::Member;
 use super::content::{self, Exchange};
 use anyhow::ensure;
 use domain::{
-    ConversationId, MessageStatus, ModelName, Outcome, PriceList, Tokens, TurnId, Usage, UsageSource, UserId,
+    ChatSettings, ConversationId, MessageStatus, ModelName, Outcome, PriceList, Tokens, TurnId, Usage, UsageSource,
+    UserId,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -106,7 +107,7 @@ impl<'a> Ledger<'a> {
                 let turn = Turn { at, conversation_id, is_first, exchange, model, price, usage, end, ttft_ms };
                 let turn_id = self.add(&turn).await?;
                 if end.outcome == Outcome::Finished && rng.random_range(0..9) == 0 {
-                    store::feedback::set(self.db, self.user_id, turn_id, rng.random_range(0..8) > 0).await?;
+                    store::feedback::set(self.db, self.user_id, turn_id, rng.random_range(0..8) > 0, None).await?;
                     store::backdate::feedback(self.db, turn_id, at + Duration::minutes(2)).await?;
                 }
             }
@@ -153,6 +154,8 @@ impl<'a> Ledger<'a> {
             subject: self.subject,
             conversation_id,
             new_title: turn.is_first.then_some(title.as_str()),
+            is_temporary: false,
+            settings: &ChatSettings::default(),
             retry_of: None,
             text: turn.exchange.question,
             html: None,

@@ -57,6 +57,8 @@ async fn everything_of_a_user_is_exported_and_nothing_of_others() {
         "README.txt",
         "account.json",
         "billing.json",
+        "chat_settings.json",
+        "ratings.json",
         "security_events.json",
         "sessions.json",
         "usage.csv",

@@ -1,6 +1,7 @@
 //! `/admin/models`: models, prices, caps, and the global switches.
 
 mod calls;
+mod feedback;
 mod global;
 mod head;
 mod import;
@@ -18,6 +19,7 @@ use crate::pages::admin::{AdminTabs, Saved};
 use crate::view::admin::ModelsView;
 use crate::view::provider::FormResult;
 use calls::CallTable;
+use feedback::FeedbackTable;
 use global::global;
 use import::{Differences, ImportForm};
 use leptos::prelude::*;
@@ -47,13 +49,14 @@ fn Shown(view: ModelsView) -> impl IntoView {
         None => ().into_any(),
     };
     let global = global(&view);
-    let ModelsView { models, today, .. } = view;
+    let ModelsView { models, comments, today, .. } = view;
     view! {
         <FormError/>
         <Saved sentence="Saved. Changes apply from the next message."/>
         {result}
         {global}
         <StateTable models=models.clone() today/>
+        <FeedbackTable models=models.clone() comments/>
         <RuleTable models=models.clone()/>
         <PriceTable models=models.clone()/>
         <CallTable models/>
