@@ -24,8 +24,8 @@ use leptos_router::{
 };
 use page_context::page_context;
 use pages::{
-    admin, chat, confirm, content, email_undo, forgot, gallery, home, pricing, reset, second_factor, settings, sign_in,
-    sign_up, status, usage, verify,
+    admin, chat, confirm, content, email_undo, forgot, gallery, home, pricing, reset, second_factor, settings, share,
+    sign_in, sign_up, status, usage, verify,
 };
 use view::conversation::escaped;
 use view::theme::Theme;
@@ -131,6 +131,9 @@ fn Pages() -> impl IntoView {
                 <Route path=path!("/settings/security/totp") view=settings::totp::Totp ssr=SsrMode::Async/>
                 <Route path=path!("/settings/security/recovery") view=settings::recovery::Recovery ssr=SsrMode::Async/>
                 <Route path=path!("/settings/data") view=settings::data::Data ssr=SsrMode::Async/>
+                <Route path=path!("/settings/shares") view=settings::shares::Shares ssr=SsrMode::Async/>
+                <Route path=path!("/settings/import") view=settings::import::Import ssr=SsrMode::Async/>
+                <Route path=path!("/share/:token") view=share::Shared ssr=SsrMode::Async/>
                 <Route path=path!("/settings/billing") view=settings::billing::Billing ssr=SsrMode::Async/>
                 <Route path=path!("/admin/models") view=admin::models::Models ssr=SsrMode::Async/>
                 <Route path=path!("/admin/providers") view=admin::providers::Providers ssr=SsrMode::Async/>

@@ -5,9 +5,11 @@ pub mod billing;
 pub mod conversation;
 pub mod home;
 pub mod identity;
+pub mod import;
 pub mod plan;
 pub mod quota;
 pub mod security;
+pub mod share;
 pub mod status;
 pub mod usage;
 

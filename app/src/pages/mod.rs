@@ -12,6 +12,7 @@ pub mod pricing;
 pub mod reset;
 pub mod second_factor;
 pub mod settings;
+pub mod share;
 pub mod sign_in;
 pub mod sign_up;
 pub mod status;
