@@ -1,5 +1,6 @@
 //! Connects the chat to the page: what clicks, keys and changes of the connection do.
 
+use super::sharing;
 use super::state::Chat;
 use crate::browser::channel::Channel;
 use crate::browser::dom::{self, Key, PageElement, PageEvent};
@@ -28,6 +29,7 @@ pub(super) fn start() {
     listen_to_clicks(&chat);
     listen_to_keys(&chat);
     listen_to_window(&chat);
+    sharing::listen(&chat);
     restore(&chat);
     chat.composer.form.mark("data-ready", true);
     if let Some(turn) = chat.element.attribute("data-running") {

@@ -13,6 +13,8 @@ mod queue;
 mod refusal;
 mod refused;
 mod send;
+mod share;
+mod sharing;
 mod shortcuts;
 mod sidebar;
 mod state;
@@ -36,6 +38,7 @@ use greeting::Greeting;
 use island::Chat;
 use leptos::prelude::*;
 use leptos_meta::Title;
+use share::ShareMenu;
 use shortcuts::Shortcuts;
 use sidebar::Sidebar;
 use templates::{AgainMenu, Templates};
@@ -95,6 +98,7 @@ fn Bar(
             <button type="button" class="quiet menu" popovertarget="sidebar" aria-label="Conversations"><Draw icon=Icon::Menu size=20/></button>
             <h1 id="title">{title}</h1>
             <button type="button" id="show-shortcuts" class="quiet icon-button" aria-label="Keyboard shortcuts" title="Keyboard shortcuts"><Draw icon=Icon::Keyboard/></button>
+            <ShareMenu conversation/>
             <button type="button" id="delete-button" class="quiet icon-button" popovertarget="delete" hidden=conversation.is_none()
                 aria-label="Delete conversation" title="Delete conversation"><Draw icon=Icon::Trash/></button>
             <div id="delete" class="popup" popover="auto" role="group" aria-label="Delete conversation">
