@@ -84,7 +84,5 @@ pub(crate) async fn show(State(app): State<AppState>, Id(token): Id<String>, mut
         Err(Failure(problem)) => pages::problem(&app, request, problem).await,
     };
     response.headers_mut().insert("x-robots-tag", HeaderValue::from_static("noindex, nofollow, noarchive"));
-    // The address is the secret, so it is never sent to other sites, not even as the origin's page.
-    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     response
 }

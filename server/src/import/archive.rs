@@ -1,9 +1,10 @@
 //! Finds the JSON in an uploaded file, by its content: a ZIP or the JSON itself. What is unpacked is bounded as it is read, whatever the ZIP says
 //! about its sizes.
 
-use super::document::{Budget, read_document};
+use super::document::read_document;
+use super::reader::Reader;
 use super::upload::Upload;
-use super::{ImportError, MAX_CONVERSATIONS, MAX_MESSAGES, Read};
+use super::{ImportError, Read};
 use anyhow::Context as _;
 use std::fs::File;
 use std::io::{BufReader, Read as _, Seek as _};
@@ -11,40 +12,10 @@ use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use zip::ZipArchive;
 
-/// How many bytes all JSON of a file may have, unpacked.
-const MAX_UNPACKED: u64 = 200 * 1024 * 1024;
 /// How many files a ZIP may contain. Exports with images have thousands.
 const MAX_ENTRIES: usize = 50_000;
 /// The first bytes of a ZIP: of a file in it, or of the end of an empty one.
 const ZIP_SIGNATURES: [&[u8]; 2] = [b"PK\x03\x04", b"PK\x05\x06"];
-
-/// What is left of the bounds of an import, and where its conversations go.
-pub(super) struct Reader<'a> {
-    /// Bytes that may still be unpacked.
-    pub budget: Budget,
-    /// When the import began: nothing in the file is newer.
-    pub now: OffsetDateTime,
-    found: &'a mpsc::Sender<Read>,
-    conversations: usize,
-    messages: usize,
-}
-
-impl Reader<'_> {
-    /// Passes on a conversation, or that there is one that can't be read.
-    pub(super) fn pass(&mut self, read: Read) -> Result<(), ImportError> {
-        self.conversations += 1;
-        if let Read::Conversation(conversation) = &read {
-            self.messages += conversation.messages.len();
-        }
-        if self.conversations > MAX_CONVERSATIONS || self.messages > MAX_MESSAGES {
-            return Err(ImportError::refused(
-                "The file has more than 10,000 conversations or 200,000 messages. The first ones were imported.",
-            ));
-        }
-        // Nobody receives it if a query has failed.
-        self.found.blocking_send(read).map_err(|_| anyhow::anyhow!("the import has ended").into())
-    }
-}
 
 /// Reads all conversations of a file, and sends them to `found`.
 pub(super) fn read(upload: Upload, now: OffsetDateTime, found: &mpsc::Sender<Read>) -> Result<(), ImportError> {
@@ -52,7 +23,7 @@ pub(super) fn read(upload: Upload, now: OffsetDateTime, found: &mpsc::Sender<Rea
     let mut start = [0; 4];
     let length = file.read(&mut start).context("reading the upload")?;
     file.rewind().context("rewinding the upload")?;
-    let mut reader = Reader { budget: Budget::new(MAX_UNPACKED), now, found, conversations: 0, messages: 0 };
+    let mut reader = Reader::new(now, found);
     if ZIP_SIGNATURES.contains(&&start[..length]) {
         return read_zip(file, &mut reader);
     }

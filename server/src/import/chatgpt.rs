@@ -1,7 +1,7 @@
 //! Conversations as ChatGPT exports them: `conversations.json`, an array of trees. Each has `mapping`, whose nodes name their parents;
 //! `current_node` is the end of the visible path. Messages of the system and of tools are steps that aren't shown.
 
-use super::document::lenient;
+use super::text::{fenced, lenient, with_files};
 use super::tree::{Content, Draft, Node};
 use domain::{MessageStatus, Role};
 use serde::Deserialize;
@@ -142,7 +142,7 @@ fn content(message: Message, model: Option<&str>) -> Option<Content> {
     let (mut text, mut reasoning) = (String::new(), String::new());
     match content.content_type.as_str() {
         "text" | "multimodal_text" => text = without_citations(&parts(&content.parts)),
-        "code" => text = super::fenced(&content.language.replace("unknown", ""), &content.text),
+        "code" => text = fenced(&content.language.replace("unknown", ""), &content.text),
         "thoughts" => {
             let thoughts: Vec<String> = content.thoughts.into_iter().map(|thought| thought.content).collect();
             reasoning = thoughts.join("\n\n");
@@ -152,7 +152,7 @@ fn content(message: Message, model: Option<&str>) -> Option<Content> {
     let files = message.metadata.attachments.into_iter().map(|file| file.name);
     Some(Content {
         role,
-        text: super::with_files(text, files),
+        text: with_files(text, files),
         reasoning,
         status: MessageStatus::Finished,
         model: message.metadata.model_slug.or_else(|| model.map(str::to_owned)),

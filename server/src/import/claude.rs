@@ -1,7 +1,7 @@
 //! Conversations as Claude exports them: `conversations.json`, an array of conversations with `chat_messages`. A message names the one before
 //! it in `parent_message_uuid`; older exports have one path, in order.
 
-use super::document::lenient;
+use super::text::{fenced, lenient, with_files};
 use super::tree::{Content, Draft, Node};
 use domain::{MessageStatus, Role};
 use serde::Deserialize;
@@ -112,12 +112,12 @@ fn content(message: Message, model: Option<&str>) -> Option<Content> {
         }
         // A pasted text is an attachment without a name.
         let name = if file.file_name.is_empty() { "Pasted text" } else { &file.file_name };
-        let block = super::fenced("", &file.extracted_content);
+        let block = fenced("", &file.extracted_content);
         text.push_str(&format!("{}{name}:\n\n{block}", if text.is_empty() { "" } else { "\n\n" }));
     }
     Some(Content {
         role,
-        text: super::with_files(text, names.into_iter()),
+        text: with_files(text, names.into_iter()),
         reasoning,
         status: MessageStatus::Finished,
         model: model.map(str::to_owned),

@@ -1,64 +1,13 @@
 //! Reads conversations from JSON, one after the other: from an array of them, or one alone. The format of each is known by its fields.
 
-use super::archive::Reader;
+use super::reader::{Counted, Reader, TOO_LARGE_CONVERSATION, TOO_LARGE_FILE};
 use super::tree::finish;
 use super::{ImportError, Read, chatgpt, claude, own};
-use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
+use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize as _, Deserializer};
-use serde_json::Value;
 use serde_json::value::RawValue;
-use std::cell::Cell;
 use std::fmt;
 use std::io::{self, BufRead as _, BufReader};
-use std::rc::Rc;
-
-/// Maximum size of the JSON of one conversation.
-const MAX_CONVERSATION: u64 = 16 * 1024 * 1024;
-
-/// Texts of the errors that end reading because of a bound.
-const TOO_LARGE_FILE: &str = "the unpacked file is too large";
-const TOO_LARGE_CONVERSATION: &str = "the conversation is too large";
-
-/// How many bytes may still be read: of the file, and of the conversation that is being read.
-#[derive(Clone)]
-pub(super) struct Budget(Rc<Left>);
-
-struct Left {
-    file: Cell<u64>,
-    conversation: Cell<u64>,
-}
-
-impl Budget {
-    /// Creates the budget of a file.
-    pub(super) fn new(file: u64) -> Self {
-        Self(Rc::new(Left { file: Cell::new(file), conversation: Cell::new(MAX_CONVERSATION) }))
-    }
-
-    fn begin_conversation(&self) {
-        self.0.conversation.set(MAX_CONVERSATION);
-    }
-
-    fn take(&self, bytes: u64) -> io::Result<()> {
-        for (left, message) in [(&self.0.file, TOO_LARGE_FILE), (&self.0.conversation, TOO_LARGE_CONVERSATION)] {
-            left.set(left.get().checked_sub(bytes).ok_or_else(|| io::Error::other(message))?);
-        }
-        Ok(())
-    }
-}
-
-/// A reader that charges what it reads to a budget.
-struct Counted<R> {
-    inner: R,
-    budget: Budget,
-}
-
-impl<R: io::Read> io::Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.inner.read(buffer)?;
-        self.budget.take(u64::try_from(length).unwrap_or(u64::MAX))?;
-        Ok(length)
-    }
-}
 
 /// Reads the conversations of a JSON document.
 pub(super) fn read_document(text: impl io::Read, reader: &mut Reader<'_>) -> Result<(), ImportError> {
@@ -157,10 +106,4 @@ fn conversation(json: &str, reader: &Reader<'_>) -> Option<Read> {
     let draft = own::parse(json).or_else(|| chatgpt::parse(json)).or_else(|| claude::parse(json))?;
     let done = finish(draft, reader.now);
     Some(done.map_or(Read::Skipped, |conversation| Read::Conversation(Box::new(conversation))))
-}
-
-/// Deserializes a field that an import can do without: a value of another type counts as missing.
-pub(super) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(value: D) -> Result<T, D::Error> {
-    let value = Value::deserialize(value)?;
-    Ok(serde_json::from_value(value).unwrap_or_default())
 }

@@ -1,14 +1,16 @@
 //! Imports conversations from a file that the user uploads: an export of this app, of ChatGPT or of Claude. The file is on disk while it is
 //! read, and conversations are read and written one after the other, so an import needs the memory of its largest conversation.
 //!
-//! `archive` finds the JSON in the file, `document` reads conversations from it, `chatgpt`, `claude` and `own` know the formats, and `tree` turns
-//! each into messages of this app.
+//! `archive` finds the JSON in the file, `document` reads conversations from it, `chatgpt`, `claude` and `own` know the formats, `tree` turns
+//! each into messages of this app, and `reader` has the bounds.
 
 mod archive;
 mod chatgpt;
 mod claude;
 mod document;
 mod own;
+mod reader;
+mod text;
 mod tree;
 mod upload;
 
@@ -30,9 +32,6 @@ const PROGRESS: std::time::Duration = std::time::Duration::from_secs(2);
 /// Conversations that are written in one transaction: at most so many, and so many bytes, which one more conversation may exceed.
 const BATCH: usize = 50;
 const BATCH_BYTES: usize = 1024 * 1024;
-/// Maximum number of conversations and of messages in a file.
-const MAX_CONVERSATIONS: usize = 10_000;
-const MAX_MESSAGES: usize = 200_000;
 
 /// Imports of this process, which run one at a time, because each may take the memory of a large conversation.
 static RUNNING: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(1));
@@ -184,20 +183,4 @@ impl Import {
         add(&mut self.counts.duplicates, all - written.len());
         Ok(())
     }
-}
-
-/// Returns a message's text with a line for each of its files, whose content isn't imported.
-fn with_files(mut text: String, names: impl Iterator<Item = String>) -> String {
-    for name in names.filter(|name| !name.trim().is_empty()) {
-        let line = format!("[File: {}]", name.split_whitespace().collect::<Vec<_>>().join(" "));
-        text = if text.trim().is_empty() { line } else { format!("{text}\n\n{line}") };
-    }
-    text
-}
-
-/// Returns a text as a block of code, between fences that are longer than any within it.
-fn fenced(language: &str, text: &str) -> String {
-    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or_default();
-    let fence = "`".repeat((longest + 1).max(3));
-    format!("{fence}{}\n{}\n{fence}", language.trim(), text.trim_matches('\n'))
 }

@@ -1,6 +1,6 @@
 //! Conversations as this app exports them (`docs/conversations.md`).
 
-use super::document::lenient;
+use super::text::{lenient, with_files};
 use super::tree::{Content, Draft, Node};
 use crate::accounts::export::{FORMAT, VERSION};
 use domain::{ConversationId, MessageStatus, Role};
@@ -56,7 +56,7 @@ pub(super) fn parse(json: &str) -> Option<Draft> {
     let nodes = found.messages.into_iter().map(|message| Node {
         content: Some(Content {
             role: message.role,
-            text: super::with_files(message.text, message.files.into_iter().map(|file| file.name)),
+            text: with_files(message.text, message.files.into_iter().map(|file| file.name)),
             reasoning: message.reasoning,
             status: if message.status.is_empty() {
                 MessageStatus::Finished

@@ -83,6 +83,7 @@ async fn write(app: &AppState, viewer: &Viewer, mut archive: Archive) -> anyhow:
     archive.file("ways_to_sign_in.json", &records::ways_to_sign_in(app, viewer).await?).await?;
     archive.file("billing.json", &records::billing(app, viewer).await?).await?;
     archive.file("sessions.json", &records::sessions(app, viewer).await?).await?;
+    archive.file("shared_links.json", &records::shared_links(app, viewer).await?).await?;
     write_events(app, viewer, &mut archive).await?;
     write_usage(app, viewer, &mut archive).await?;
     write_conversations(app, viewer, &mut archive).await?;
@@ -98,6 +99,7 @@ fn readme(viewer: &Viewer, now: OffsetDateTime) -> String {
          billing.json          subscriptions and invoices, amounts in the smallest unit of the currency\r\n\
          sessions.json         the browsers in which you are signed in\r\n\
          security_events.json  what happened to your account in the last 180 days\r\n\
+         shared_links.json     read-only links to copies of your conversations, without their addresses\r\n\
          usage.csv             every call of a model with its tokens\r\n\
          conversations/        each conversation twice: as text (.md) and with all details (.json)\r\n\r\n\
          The .md files have the path that you see; the .json files have all versions of edited and regenerated messages, and can be\r\n\

@@ -61,6 +61,7 @@ async fn everything_of_a_user_is_exported_and_nothing_of_others() {
         "billing.json",
         "security_events.json",
         "sessions.json",
+        "shared_links.json",
         "usage.csv",
         "ways_to_sign_in.json",
     ] {
