@@ -2,7 +2,7 @@
 //! about its sizes.
 
 use super::document::read_document;
-use super::reader::Reader;
+use super::reader::{MAX_UNPACKED, Reader};
 use super::upload::Upload;
 use super::{ImportError, Read};
 use anyhow::Context as _;
@@ -19,11 +19,20 @@ const ZIP_SIGNATURES: [&[u8]; 2] = [b"PK\x03\x04", b"PK\x05\x06"];
 
 /// Reads all conversations of a file, and sends them to `found`.
 pub(super) fn read(upload: Upload, now: OffsetDateTime, found: &mpsc::Sender<Read>) -> Result<(), ImportError> {
+    read_within(MAX_UNPACKED, upload, now, found)
+}
+
+fn read_within(
+    unpacked: u64,
+    upload: Upload,
+    now: OffsetDateTime,
+    found: &mpsc::Sender<Read>,
+) -> Result<(), ImportError> {
     let mut file = upload.into_file().context("rewinding the upload")?;
     let mut start = [0; 4];
     let length = file.read(&mut start).context("reading the upload")?;
     file.rewind().context("rewinding the upload")?;
-    let mut reader = Reader::new(now, found);
+    let mut reader = Reader::new(unpacked, now, found);
     if ZIP_SIGNATURES.contains(&&start[..length]) {
         return read_zip(file, &mut reader);
     }
@@ -65,11 +74,11 @@ mod tests {
     use time::macros::datetime;
     use zip::write::SimpleFileOptions;
 
-    fn read_all(bytes: &[u8]) -> (Vec<Read>, Result<(), ImportError>) {
+    fn read_all(bytes: &[u8], unpacked: u64) -> (Vec<Read>, Result<(), ImportError>) {
         let mut upload = Upload::new().unwrap();
         upload.push(bytes).unwrap();
         let (send, mut found) = mpsc::channel(10_000);
-        let done = read(upload, datetime!(2026-11-27 12:00 UTC), &send);
+        let done = read_within(unpacked, upload, datetime!(2026-11-27 12:00 UTC), &send);
         drop(send);
         let mut all = Vec::new();
         while let Some(read) = found.blocking_recv() {
@@ -98,7 +107,7 @@ mod tests {
             zip_of(&[("users.json", b"[]"), ("conversations.json", CLAUDE.as_bytes())]),
             zip_of(&[("data-2026/conversations/1.json", CLAUDE.as_bytes()), ("image.png", b"x")]),
         ] {
-            let (all, done) = read_all(&bytes);
+            let (all, done) = read_all(&bytes, MAX_UNPACKED);
             done.unwrap();
             assert!(matches!(all.as_slice(), [Read::Conversation(one), Read::Skipped] if one.title == "One"));
         }
@@ -113,23 +122,22 @@ mod tests {
             (b"{\"a\":1}".to_vec(), "no export"),
             (b"[{\"uuid\":".to_vec(), "ends too early"),
         ] {
-            let (all, done) = read_all(&bytes);
+            let (all, done) = read_all(&bytes, MAX_UNPACKED);
             let Err(ImportError::Refused(found)) = done else { panic!("{message}") };
             assert!(found.contains(message) && all.is_empty(), "{found}");
         }
     }
 
-    /// ZIPs of some hundred KiB, whose JSON is one endless value, or many of them.
+    /// ZIPs of some KiB, whose JSON is one endless value, or many of them.
     #[test]
     fn a_zip_bomb_is_refused_while_it_is_unpacked() {
         let mut endless = b"[\"".to_vec();
-        endless.resize(20 * 1024 * 1024, b'a');
-        let value = format!("\"{}\",", "a".repeat(10 * 1024 * 1024));
-        let many = format!("[{}7]", value.repeat(21));
-        for (bomb, message) in [(endless, "16 MB"), (many.into_bytes(), "200 MB")] {
+        endless.resize(17 * 1024 * 1024, b'a');
+        let many = format!("[{}7]", format!("\"{}\",", "a".repeat(30_000)).repeat(40));
+        for (bomb, unpacked, message) in [(endless, MAX_UNPACKED, "16 MB"), (many.into_bytes(), 1_000_000, "200 MB")] {
             let zip = zip_of(&[("conversations.json", &bomb)]);
-            assert!(zip.len() < 1024 * 1024);
-            let (all, done) = read_all(&zip);
+            assert!(zip.len() < 100_000);
+            let (all, done) = read_all(&zip, unpacked);
             assert!(matches!(done, Err(ImportError::Refused(found)) if found.contains(message)), "{message}");
             assert!(all.iter().all(|read| matches!(read, Read::Skipped)));
         }

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use tokio::sync::mpsc;
 
 /// How many bytes all JSON of a file may have, unpacked.
-const MAX_UNPACKED: u64 = 200 * 1024 * 1024;
+pub(super) const MAX_UNPACKED: u64 = 200 * 1024 * 1024;
 /// Maximum number of conversations and of messages in a file.
 const MAX_CONVERSATIONS: usize = 10_000;
 const MAX_MESSAGES: usize = 200_000;
@@ -29,8 +29,8 @@ struct Left {
 }
 
 impl Budget {
-    fn new() -> Self {
-        Self(Rc::new(Left { file: Cell::new(MAX_UNPACKED), conversation: Cell::new(MAX_CONVERSATION) }))
+    fn new(unpacked: u64) -> Self {
+        Self(Rc::new(Left { file: Cell::new(unpacked), conversation: Cell::new(MAX_CONVERSATION) }))
     }
 
     /// Allows the next conversation its maximum.
@@ -72,9 +72,9 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Creates the bounds of an import that began at `now`.
-    pub(super) fn new(now: OffsetDateTime, found: &'a mpsc::Sender<Read>) -> Self {
-        Self { budget: Budget::new(), now, found, conversations: 0, messages: 0 }
+    /// Creates the bounds of an import that began at `now` and may unpack so many bytes.
+    pub(super) fn new(unpacked: u64, now: OffsetDateTime, found: &'a mpsc::Sender<Read>) -> Self {
+        Self { budget: Budget::new(unpacked), now, found, conversations: 0, messages: 0 }
     }
 
     /// Passes on a conversation, or that there is one that can't be read.
