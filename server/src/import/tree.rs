@@ -257,8 +257,9 @@ fn identified(kept: Vec<Placed>, started: OffsetDateTime, now: OffsetDateTime) -
         let earliest = before.map_or(started, |before| before.created_at);
         let created_at = clamped(content.created_at.unwrap_or(earliest), OffsetDateTime::UNIX_EPOCH, now);
         id_at = created_at.max(id_at + Duration::MILLISECOND);
-        let asked = parent.filter(|_| content.role == Role::Assistant).and_then(|parent| open.get_mut(parent)?.take());
-        let turn_id = asked.unwrap_or_else(|| TurnId::at(created_at));
+        let question_turn =
+            parent.filter(|_| content.role == Role::Assistant).and_then(|parent| open.get_mut(parent)?.take());
+        let turn_id = question_turn.unwrap_or_else(|| TurnId::at(created_at));
         open.push((content.role == Role::User).then_some(turn_id));
         let is_response = content.role == Role::Assistant;
         messages.push(ImportedMessage {

@@ -85,20 +85,20 @@ pub(super) fn listen(chat: &Rc<Chat>) {
         }
     });
     if let Some(copy) = dom::element("share-copy") {
-        let (shown, said, button) = (popup.clone(), Rc::clone(chat), copy.clone());
+        let (shown, chat, button) = (popup.clone(), Rc::clone(chat), copy.clone());
         copy.listen("click", move |_| {
-            let said = Rc::clone(&said);
-            clipboard::copy_from(&button, shown.link.value(), move |text| said.announce(text));
+            let chat = Rc::clone(&chat);
+            clipboard::copy_from(&button, shown.link.value(), move |text| chat.announce(text));
         });
     }
     if let Some(revoke) = dom::element("share-revoke") {
-        let (shown, said) = (popup.clone(), Rc::clone(chat));
+        let (shown, chat) = (popup.clone(), Rc::clone(chat));
         revoke.listen("click", move |_| {
-            let (popup, said) = (shown.clone(), Rc::clone(&said));
+            let (popup, chat) = (shown.clone(), Rc::clone(&chat));
             spawn_local(async move {
                 popup.revoke().await;
                 if popup.result.is_hidden() {
-                    said.announce("The link was revoked.");
+                    chat.announce("The link was revoked.");
                 }
             });
         });
