@@ -95,6 +95,16 @@ fn factor_routes(app: &AppState) -> Router<AppState> {
         .merge(changes)
 }
 
+/// Returns the routes by which conversations leave and enter an account, for signed-in users.
+fn transfer_routes() -> Router<AppState> {
+    Router::new()
+        .route("/settings/shares", get(page))
+        .route("/settings/shares/{share_id}/revoke", post(share::revoke))
+        .route("/settings/import", get(page).post(import::upload).layer(DefaultBodyLimit::max(import::MAX_BODY)))
+        .route("/chat/{conversation_id}/share", post(share::create))
+        .route("/chat/{conversation_id}/export", get(data::export_conversation))
+}
+
 /// Returns the routes of the pages whose text the site's owner writes.
 fn site_routes() -> Router<AppState> {
     Router::new()
@@ -171,11 +181,7 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route("/settings/sessions/end-others", post(security::end_other_sessions))
         .route("/settings/data", get(page))
         .route("/settings/delete", post(data::delete))
-        .route("/settings/shares", get(page))
-        .route("/settings/shares/{share_id}/revoke", post(share::revoke))
-        .route("/settings/import", get(page).post(import::upload).layer(DefaultBodyLimit::max(import::MAX_BODY)))
-        .route("/chat/{conversation_id}/share", post(share::create))
-        .route("/chat/{conversation_id}/export", get(data::export_conversation))
+        .merge(transfer_routes())
         .route("/settings/billing", get(page))
         .route("/billing/checkout", post(billing::checkout))
         .route("/billing/portal", post(billing::portal))
