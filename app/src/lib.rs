@@ -25,7 +25,7 @@ use leptos_router::{
 use page_context::page_context;
 use pages::{
     admin, archived, chat, confirm, content, edit_conversation, email_undo, forgot, gallery, home, pricing, reset,
-    search, second_factor, settings, sign_in, sign_up, status, usage, verify,
+    search, second_factor, settings, share, sign_in, sign_up, status, usage, verify,
 };
 use view::conversation::escaped;
 use view::theme::Theme;
@@ -136,6 +136,9 @@ fn Pages() -> impl IntoView {
                 <Route path=path!("/settings/security/totp") view=settings::totp::Totp ssr=SsrMode::Async/>
                 <Route path=path!("/settings/security/recovery") view=settings::recovery::Recovery ssr=SsrMode::Async/>
                 <Route path=path!("/settings/data") view=settings::data::Data ssr=SsrMode::Async/>
+                <Route path=path!("/settings/shares") view=settings::shares::Shares ssr=SsrMode::Async/>
+                <Route path=path!("/settings/import") view=settings::import::Import ssr=SsrMode::Async/>
+                <Route path=path!("/share/:token") view=share::Shared ssr=SsrMode::Async/>
                 <Route path=path!("/settings/billing") view=settings::billing::Billing ssr=SsrMode::Async/>
                 <Route path=path!("/admin/models") view=admin::models::Models ssr=SsrMode::Async/>
                 <Route path=path!("/admin/providers") view=admin::providers::Providers ssr=SsrMode::Async/>

@@ -5,6 +5,7 @@ use crate::view::captcha::CaptchaWidget;
 use crate::view::content::SiteContent;
 use crate::view::factors::FactorResult;
 use crate::view::provider::FormResult;
+use crate::view::share::ShareView;
 use crate::view::theme::Theme;
 use domain::{Period, Problem, Viewer};
 use std::any::Any;
@@ -41,6 +42,8 @@ pub struct PageContext {
     pub factor: Option<FactorResult>,
     /// What a page shows that the site's owner wrote; `None` for all other pages.
     pub content: Option<SiteContent>,
+    /// The copy of a conversation that a shared link leads to; `None` for all other pages.
+    pub share: Option<ShareView>,
     /// The public URL of the site, without a slash at its end.
     pub site_url: String,
     /// Whether this deployment has passkeys: its URL has a domain name.

@@ -6,10 +6,12 @@ pub mod chat_settings;
 pub mod conversation;
 pub mod home;
 pub mod identity;
+pub mod import;
 pub mod plan;
 pub mod quota;
 pub mod search;
 pub mod security;
+pub mod share;
 pub mod status;
 pub mod usage;
 

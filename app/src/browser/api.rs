@@ -209,6 +209,23 @@ pub async fn feedback(turn: &str, is_good: Option<bool>, comment: Option<&str>) 
     }
 }
 
+/// Creates a link to a copy of a conversation, which expires after a number of days, or `never`.
+///
+/// # Errors
+/// Returns why there is none.
+pub async fn share(conversation: &str, expires: &str) -> Result<Json, Failure> {
+    let body = JsonObject::new().with("expires", Some(expires)).to_text();
+    load("POST", &format!("/chat/{conversation}/share"), Some(&body)).await
+}
+
+/// Revokes a link to a copy of a conversation.
+///
+/// # Errors
+/// Returns why it wasn't revoked.
+pub async fn revoke_share(share: &str) -> Result<(), Failure> {
+    send("POST", &format!("/settings/shares/{share}/revoke"), Some("{}")).await.map(drop)
+}
+
 /// Stops a turn. Retries up to three times and then gives up silently.
 pub async fn stop(turn: &str) {
     // The connection may have just broken, or the server may not have received the turn yet, so the request is retried after these

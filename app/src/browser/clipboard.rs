@@ -108,7 +108,7 @@ fn download(name: &str, text: &str) {
 }
 
 /// Copies a text and shows on the button that it was copied.
-fn copy_from(button: &PageElement, text: String, announce: impl Fn(&str) + 'static) {
+pub fn copy_from(button: &PageElement, text: String, announce: impl Fn(&str) + 'static) {
     let button = button.clone();
     spawn_local(async move {
         if copy(&text).await.is_none() {

@@ -1,4 +1,4 @@
-//! Updates the parts of the page outside the chat: the URL, the title, the sidebar and the button that deletes the conversation.
+//! Updates the parts of the page outside the chat: the URL, the title, the sidebar, and what the bar does with the conversation.
 
 use super::dom;
 use wasm_bindgen::JsValue;
@@ -14,8 +14,19 @@ pub fn show_new_conversation(id: &str, title: &str, is_listed: bool) {
     if let Some(form) = dom::element("delete-form") {
         form.set("action", &format!("{href}/delete"));
     }
-    if let Some(button) = dom::element("delete-button") {
-        button.show(true);
+    for (id, attribute, end) in [
+        ("share-form", "action", "share"),
+        ("export-md", "href", "export?format=md"),
+        ("export-json", "href", "export?format=json"),
+    ] {
+        if let Some(element) = dom::element(id) {
+            element.set(attribute, &format!("{href}/{end}"));
+        }
+    }
+    for id in ["share-button", "delete-button"] {
+        if let Some(button) = dom::element(id) {
+            button.show(true);
+        }
     }
     if let Some(next) = dom::element("theme-next") {
         next.set("value", &href);

@@ -46,6 +46,8 @@ pub enum Icon {
     Keyboard,
     /// New conversation.
     Pen,
+    /// Share or download.
+    Share,
     /// Stop a response.
     Square,
     /// Delete.
@@ -114,6 +116,7 @@ impl Icon {
                 "M12 3H5a2 2 0 0 0-2 2v14a2 2 0 0 0 2 2h14a2 2 0 0 0 2-2v-7",
                 "M18.375 2.625a1 1 0 0 1 3 3l-9.013 9.014a2 2 0 0 1-.853.505l-2.873.84a.5.5 0 0 1-.62-.62l.84-2.873a2 2 0 0 1 .506-.852z",
             ],
+            Self::Share => &["M12 2v13", "m16 6-4-4-4 4", "M4 12v8a2 2 0 0 0 2 2h12a2 2 0 0 0 2-2v-8"],
             Self::Square => &["M7 7h10v10H7z"],
             Self::Trash => {
                 &["M3 6h18", "M19 6v14a2 2 0 0 1-2 2H7a2 2 0 0 1-2-2V6", "M8 6V4a2 2 0 0 1 2-2h4a2 2 0 0 1 2 2v2"]

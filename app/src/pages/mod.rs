@@ -15,6 +15,7 @@ pub mod reset;
 pub mod search;
 pub mod second_factor;
 pub mod settings;
+pub mod share;
 pub mod sign_in;
 pub mod sign_up;
 pub mod status;

@@ -1,5 +1,6 @@
 //! Data of the providers page, of a model's test, and of a price import.
 
+use super::share::CreatedShare;
 use domain::catalogue::Difference;
 use domain::{ModelName, Picos, Provider, Usage, UsageSource};
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,8 @@ pub enum FormResult {
     Test(ModelTest),
     /// What a price catalogue says differently.
     Import(ImportView),
+    /// A link that was created, which only this response shows.
+    Share(CreatedShare),
 }
 
 /// A test call of a model.

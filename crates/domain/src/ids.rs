@@ -53,6 +53,10 @@ id! {
     MessageId
     /// One message and its response; the idempotency key of `POST /api/chat`.
     TurnId
+    /// A read-only link to a copy of a conversation.
+    ShareId
+    /// One import of conversations from a file.
+    ImportId
     /// One row of the ledger.
     AiUsageId
     /// One price of one model, effective from a date.

@@ -19,6 +19,7 @@ pub mod quota;
 pub mod report;
 pub mod search;
 pub mod security_event;
+pub mod share;
 pub mod sse;
 pub mod top_users;
 pub mod usage;
@@ -28,7 +29,7 @@ pub use audit::AuditEntry;
 pub use billing::{Invoice, Subscription, SubscriptionStatus};
 pub use chat_settings::{AnswerLength, ChatSettings, Preset};
 pub use event::TurnEvent;
-pub use ids::{AiUsageId, ConversationId, MessageId, ModelPriceId, PresetId, TurnId, UserId};
+pub use ids::{AiUsageId, ConversationId, ImportId, MessageId, ModelPriceId, PresetId, ShareId, TurnId, UserId};
 pub use message::{HistoryCut, Message, MessageStatus, PromptMessage, Role};
 pub use model::{
     Model, ModelName, OutputLimit, Price, PriceList, Provider, ProviderName, Thinking, UnknownName, WireFormat,
@@ -41,6 +42,7 @@ pub use quota::Quota;
 pub use report::ReportPeriod;
 pub use search::SearchQuery;
 pub use security_event::{SecurityEvent, SecurityEventRow};
+pub use share::SharedMessage;
 pub use top_users::{UsageFilter, UserUsage};
 pub use usage::{Outcome, Tokens, Usage, UsageSource, UsageSum};
 pub use viewer::Viewer;

@@ -90,7 +90,7 @@ pub(crate) enum Attempt<'a> {
         /// The signed-in user.
         user_id: UserId,
     },
-    /// Exporting data.
+    /// Exporting or importing data.
     Export {
         /// The signed-in user.
         user_id: UserId,

@@ -1,19 +1,20 @@
-//! Form handlers of `/settings/data`: the export, and the deletion of the account.
+//! Exports of all data and of conversations, and the deletion of the account.
 
 use crate::AppState;
 use crate::accounts::attempts::{self, Attempt};
 use crate::accounts::delete::{self as deletion, Deleted};
-use crate::accounts::export;
+use crate::accounts::export::{self, Format};
 use crate::accounts::rejection::Rejection;
 use crate::failure::Failure;
 use crate::http::account_form::{reject, unreadable};
 use crate::http::auth::signed_out;
 use crate::http::browser::client_info;
-use crate::http::extract::{SignedIn, read_form};
+use crate::http::extract::{Id, SignedIn, read_form};
 use crate::http::next::with_next;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
+use domain::{ConversationId, Problem};
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -37,6 +38,49 @@ pub(crate) async fn export_all(
         (CONTENT_DISPOSITION, format!("attachment; filename=\"data-{}.zip\"", AppState::now().date())),
     ];
     Ok((headers, Body::from_stream(export::stream(&app, &viewer))).into_response())
+}
+
+/// `POST /settings/data/conversations.zip`: all conversations of the user, as a ZIP. A form, so that a link can't start it.
+pub(crate) async fn export_conversations(
+    State(app): State<AppState>,
+    SignedIn(viewer): SignedIn,
+    request: Request,
+) -> Result<Response, Failure> {
+    let client = client_info(&app, &request)?;
+    let attempt = Attempt::Export { user_id: viewer.user_id };
+    if let Err(refused) = attempts::count_attempt(&app, &client.origin, attempt).await {
+        return Ok(reject(&app, request, PAGE, Vec::new(), Rejection::Refused(refused)).await);
+    }
+    let headers = [
+        (CONTENT_TYPE, "application/zip".to_owned()),
+        (CONTENT_DISPOSITION, format!("attachment; filename=\"conversations-{}.zip\"", AppState::now().date())),
+    ];
+    Ok((headers, Body::from_stream(export::conversations(&app, &viewer))).into_response())
+}
+
+/// The format of an exported conversation.
+#[derive(Deserialize)]
+pub(crate) struct ExportQuery {
+    #[serde(default)]
+    format: String,
+}
+
+/// `GET /chat/{conversation_id}/export`: one conversation, as `format=md` or `format=json`.
+pub(crate) async fn export_conversation(
+    State(app): State<AppState>,
+    SignedIn(viewer): SignedIn,
+    Id(id): Id<ConversationId>,
+    Query(query): Query<ExportQuery>,
+) -> Result<Response, Failure> {
+    let found = store::export::conversation(&app.db, viewer.user_id, id).await?;
+    let found = found.ok_or_else(|| Problem::not_found("conversation"))?;
+    let invalid = || Problem::invalid("format", "`format` must be `md` or `json`.");
+    let format = Format::parse(&query.format).ok_or_else(invalid)?;
+    let headers = [
+        (CONTENT_TYPE, format.media_type().to_owned()),
+        (CONTENT_DISPOSITION, format!("attachment; filename=\"{}\"", export::download_name(&found.title, format))),
+    ];
+    Ok((headers, Body::from_stream(export::conversation(&app, &viewer, found, format))).into_response())
 }
 
 /// The account deletion form, confirmed with the password if the account has one.

@@ -12,6 +12,7 @@ use app::page_context::{FailedForm, PageContext};
 use app::view::captcha::CaptchaWidget;
 use app::view::factors::FactorResult;
 use app::view::provider::FormResult;
+use app::view::share::ShareView;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -68,6 +69,11 @@ pub(crate) async fn form_result(
 ) -> Response {
     *request.uri_mut() = Uri::from_static(path);
     draw(app, request, PageContext { result: Some(result), ..PageContext::default() }).await
+}
+
+/// Renders the page of a shared link.
+pub(crate) async fn shared(app: &AppState, request: Request, share: ShareView) -> Response {
+    draw(app, request, PageContext { share: Some(share), ..PageContext::default() }).await
 }
 
 /// Renders the page at `path` with what only this response shows, and the errors of a rejected form, if any, with status 422.

@@ -8,8 +8,8 @@ use crate::http::protect::{name_forbidden_user, protect};
 use crate::http::viewer::{admins, fully_confirmed, identify, recently_confirmed, signed_in, verified};
 use crate::http::{
     admin, admin_import, admin_provider, admin_retention, admin_user, auth, billing, brand_images, browser, chat,
-    chat_settings, conversations, data, demo, export, factors, identity, messages, passkeys, reset, second_factor,
-    security, settings, site, theme, top_users, turns, verify,
+    chat_settings, conversations, data, demo, export, factors, identity, import, messages, passkeys, reset,
+    second_factor, security, settings, share, site, theme, top_users, turns, verify,
 };
 use crate::{AppState, telemetry};
 use axum::Router;
@@ -96,6 +96,7 @@ fn factor_routes(app: &AppState) -> Router<AppState> {
         .merge(changes)
 }
 
+<<<<<<< HEAD
 /// Returns the routes that change conversations and their list.
 fn conversation_routes() -> Router<AppState> {
     Router::new()
@@ -118,6 +119,16 @@ fn chat_settings_routes() -> Router<AppState> {
         .route("/settings/chat/presets/{preset_id}/delete", post(chat_settings::delete_preset))
         .route("/chat/{conversation_id}/settings", post(chat_settings::set))
         .route("/chat/{conversation_id}/end", post(chat_settings::end_temporary))
+=======
+/// Returns the routes by which conversations leave and enter an account, for signed-in users.
+fn transfer_routes() -> Router<AppState> {
+    Router::new()
+        .route("/settings/shares", get(page))
+        .route("/settings/shares/{share_id}/revoke", post(share::revoke))
+        .route("/settings/import", get(page).post(import::upload).layer(DefaultBodyLimit::max(import::MAX_BODY)))
+        .route("/chat/{conversation_id}/share", post(share::create))
+        .route("/chat/{conversation_id}/export", get(data::export_conversation))
+>>>>>>> c5/main
 }
 
 /// Returns the routes of the pages whose text the site's owner writes.
@@ -176,6 +187,7 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route("/email/undo", get(page).post(verify::undo_email))
         .route("/forgot", get(page).post(reset::forgot))
         .route("/reset", get(page).post(reset::reset))
+        .route("/share/{token}", get(share::show))
         // Requested by scripts, so it responds with 401 and not with the way to the sign-in page.
         .route("/chat/{conversation_id}/messages", get(messages::messages))
         .route("/chat/list", get(conversations::list))
@@ -200,6 +212,7 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route("/settings/sessions/end-others", post(security::end_other_sessions))
         .route("/settings/data", get(page))
         .route("/settings/delete", post(data::delete))
+        .merge(transfer_routes())
         .route("/settings/billing", get(page))
         .route("/billing/checkout", post(billing::checkout))
         .route("/billing/portal", post(billing::portal))
@@ -213,7 +226,10 @@ pub(crate) fn router(app: &AppState) -> Router {
         .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
         .route_layer(from_fn_with_state(app.clone(), admins));
     // A ZIP is compressed already.
-    let archives = Router::new().route("/settings/data/export", post(data::export_all)).route_layer(from_fn(signed_in));
+    let archives = Router::new()
+        .route("/settings/data/export", post(data::export_all))
+        .route("/settings/data/conversations.zip", post(data::export_conversations))
+        .route_layer(from_fn(signed_in));
     let known = for_everyone
         .merge(for_viewers)
         .merge(for_admins)
@@ -269,8 +285,10 @@ fn with_headers(router: Router<AppState>, app: &AppState) -> Router<AppState> {
         .layer(
             TraceLayer::new_for_http()
                 .make_span_with(|request: &Request| {
-                    // Only the path is logged: queries and bodies contain user text.
-                    tracing::info_span!("request", method = %request.method(), path = request.uri().path())
+                    // Only the path is logged: queries and bodies contain user text. That of a shared link is its secret.
+                    let path = request.uri().path();
+                    let path = if path.starts_with("/share/") { "/share/…" } else { path };
+                    tracing::info_span!("request", method = %request.method(), path)
                 })
                 .on_failure(()),
         )

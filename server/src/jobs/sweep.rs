@@ -10,6 +10,10 @@ const STRIPE_EVENTS: Duration = Duration::days(30);
 const SECURITY_EVENTS: Duration = Duration::days(180);
 /// How long a browser stays known after its last sign-in, as long as its cookie.
 const KNOWN_BROWSERS: Duration = Duration::days(365);
+/// How long the page of a link that has ended says that it has expired.
+const EXPIRED_SHARES: Duration = Duration::days(30);
+/// How long imports are listed.
+const IMPORTS: Duration = Duration::days(90);
 
 /// Deletes expired rows of every kind. If one kind fails, the others are still deleted.
 pub(super) async fn sweep(app: &AppState) {
@@ -21,6 +25,8 @@ pub(super) async fn sweep(app: &AppState) {
         store::sign_in_state::sweep(db, now).await.map(drop),
         store::security_event::sweep(db, now - SECURITY_EVENTS).await.map(drop),
         store::known_browser::sweep(db, now - KNOWN_BROWSERS).await.map(drop),
+        store::share::sweep(db, now - EXPIRED_SHARES).await.map(drop),
+        store::import::sweep(db, now - IMPORTS).await.map(drop),
         store::stripe_event::sweep(db, now - STRIPE_EVENTS).await,
     ];
     for error in swept.into_iter().filter_map(Result::err) {

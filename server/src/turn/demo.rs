@@ -257,6 +257,7 @@ async fn write_pending(
     };
     let pending = PendingTurn {
         started_conversation: false,
+        is_temporary: false,
         // The lowest effort: reasoning would take from the little output there is.
         effort: model.efforts.first().cloned(),
         turn: ActiveTurn {

@@ -35,6 +35,7 @@ pub(super) async fn persist(
         request;
     let pending = PendingTurn {
         started_conversation: prompt.conversation_id.is_none(),
+        is_temporary: chat_request.is_temporary,
         turn: ActiveTurn {
             viewer,
             turn_id: chat_request.turn_id,

@@ -108,6 +108,7 @@ async fn write_pending(app: &AppState, call: SideCall<'_>, reservation: Reservat
     };
     let pending = PendingTurn {
         started_conversation: false,
+        is_temporary: false,
         // The lowest effort: reasoning would take from the little output there is.
         effort: model.efforts.first().cloned(),
         turn: ActiveTurn {

@@ -55,6 +55,8 @@ pub(crate) struct PendingTurn {
     pub turn: ActiveTurn,
     /// Whether the turn started its conversation.
     pub started_conversation: bool,
+    /// Whether that conversation is temporary, and keeps its general title.
+    pub is_temporary: bool,
     pub prompt: Prompt,
     /// The requested reasoning effort.
     pub effort: Option<String>,

@@ -27,7 +27,7 @@ const MARKS: [char; 9] = ['"', '\'', '“', '”', '„', '«', '»', '*', '.'];
 
 /// Returns the conversation that a turn starts, if a model is to write its title.
 pub(super) fn untitled(app: &AppState, pending: &PendingTurn) -> Option<Untitled> {
-    let is_due = pending.started_conversation && app.config.titles == Titles::Model;
+    let is_due = pending.started_conversation && !pending.is_temporary && app.config.titles == Titles::Model;
     is_due.then(|| Untitled {
         viewer: pending.turn.viewer.clone(),
         conversation_id: pending.turn.conversation_id,

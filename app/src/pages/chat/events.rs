@@ -1,6 +1,7 @@
 //! Connects the chat to the page: what clicks, keys and changes of the connection do.
 
 use super::settings;
+use super::sharing;
 use super::state::Chat;
 use super::toast::Toast;
 use super::{palette, row_menu};
@@ -35,6 +36,7 @@ pub(super) fn start() {
     listen_to_clicks(&chat);
     listen_to_keys(&chat);
     listen_to_window(&chat);
+    sharing::listen(&chat);
     restore(&chat);
     chat.composer.form.mark("data-ready", true);
     if let Some(turn) = chat.element.attribute("data-running") {

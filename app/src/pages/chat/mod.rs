@@ -19,6 +19,8 @@ mod row_menu;
 mod send;
 mod settings;
 mod settings_form;
+mod share;
+mod sharing;
 mod shortcuts;
 mod sidebar;
 mod state;
@@ -46,6 +48,7 @@ use leptos::prelude::*;
 use leptos_meta::Title;
 use palette::Palette;
 use settings_form::{Settings, SettingsPanel, settings_button};
+use share::ShareMenu;
 use shortcuts::Shortcuts;
 use sidebar::{Sidebar, SidebarSwitch};
 use templates::{AgainMenu, Templates};
@@ -136,6 +139,7 @@ fn Bar(
             {switch}
             {settings_button}
             <button type="button" id="show-shortcuts" class="quiet icon-button" aria-label="Keyboard shortcuts" title="Keyboard shortcuts"><Draw icon=Icon::Keyboard/></button>
+            <ShareMenu conversation/>
             <button type="button" id="delete-button" class="quiet icon-button" popovertarget="delete" hidden=conversation.is_none()
                 aria-label="Delete conversation" title="Delete conversation"><Draw icon=Icon::Trash/></button>
             <div id="delete" class="popup" popover="auto" role="group" aria-label="Delete conversation">

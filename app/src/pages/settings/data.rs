@@ -25,6 +25,17 @@ pub fn Data() -> impl IntoView {
                 </form>
             </section>
             <section class="setting">
+                <h2>"Conversations"</h2>
+                <div class="stack">
+                    <p>"All conversations as Markdown and JSON in one ZIP, which can be imported here and elsewhere."</p>
+                    <form method="post" action="/settings/data/conversations.zip"><button class="secondary">"Download conversations"</button></form>
+                    <p>"Bring your conversations from ChatGPT, Claude or another account."</p>
+                    <a class="button secondary" href="/settings/import">"Import conversations"</a>
+                    <p>"Read-only links to copies of your conversations."</p>
+                    <a class="button secondary" href="/settings/shares">"Shared links"</a>
+                </div>
+            </section>
+            <section class="setting">
                 <h2>"Usage"</h2>
                 <div class="stack">
                     <p>"Every response of the last 90 days with its model, tokens and time, as a table."</p>

@@ -5,10 +5,12 @@ pub mod chat;
 pub mod data;
 mod factors;
 mod identities;
+pub mod import;
 mod password;
 pub mod profile;
 pub mod recovery;
 pub mod security;
+pub mod shares;
 pub mod totp;
 
 use crate::components::icon::{Draw, Icon};
@@ -18,7 +20,11 @@ use leptos::prelude::*;
 /// Tabs that link the settings pages.
 #[component]
 fn Tabs() -> impl IntoView {
-    let here = page_context().path;
+    // Shared links and imports are reached from the page with the data.
+    let here = match page_context().path.as_str() {
+        "/settings/shares" | "/settings/import" => "/settings/data".to_owned(),
+        path => path.to_owned(),
+    };
     let link = |path: &'static str, label: &'static str| {
         view! { <a href=path aria-current=(here == path).then_some("page")>{label}</a> }
     };
@@ -63,6 +69,7 @@ fn saved(what: &str) -> Option<&'static str> {
         "passkey-removed" => "The passkey was removed.",
         "password-removed" => "Your password was removed.",
         "totp-removed" => "The authenticator app and the recovery codes were removed.",
+        "revoked" => "The link was revoked. It no longer works.",
         "session" => "The session was ended.",
         "sessions" => "All other sessions were ended.",
         _ => return None,

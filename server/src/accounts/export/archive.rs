@@ -16,6 +16,21 @@ use zip::{CompressionMethod, DateTime, ZipWriter};
 #[error("the client has disconnected")]
 pub(super) struct Disconnected;
 
+/// What an export is written to.
+pub(super) trait Sink: Send {
+    /// Appends bytes, and waits until the client has room for them.
+    fn write(&mut self, bytes: &[u8]) -> impl Future<Output = anyhow::Result<()>> + Send;
+}
+
+/// A file that is sent as it is.
+pub(super) struct Plain(pub(super) mpsc::Sender<io::Result<Bytes>>);
+
+impl Sink for Plain {
+    async fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        send(&self.0, bytes.to_vec()).await
+    }
+}
+
 /// Bytes that the ZIP's writer has written and that aren't sent yet.
 #[derive(Clone, Default)]
 struct Unsent(Arc<Mutex<Vec<u8>>>);
@@ -60,12 +75,6 @@ impl Archive {
         self.zip.start_file(name, self.options).with_context(|| format!("beginning {name}"))
     }
 
-    /// Appends to the file that was begun last.
-    pub(super) async fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
-        self.zip.write_all(bytes)?;
-        send(&self.chunks, self.unsent.take()).await
-    }
-
     /// Adds a whole file.
     pub(super) async fn file(&mut self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
         self.begin(name)?;
@@ -83,6 +92,14 @@ impl Archive {
         let Self { zip, unsent, chunks, .. } = self;
         zip.finish()?;
         send(&chunks, unsent.take()).await
+    }
+}
+
+/// Appends to the file that was begun last.
+impl Sink for Archive {
+    async fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        self.zip.write_all(bytes)?;
+        send(&self.chunks, self.unsent.take()).await
     }
 }
 
@@ -106,25 +123,25 @@ impl List {
     }
 
     /// Appends items.
-    pub(super) async fn add<T: Serialize + Sync>(&mut self, archive: &mut Archive, items: &[T]) -> anyhow::Result<()> {
+    pub(super) async fn add<T: Serialize + Sync>(&mut self, file: &mut impl Sink, items: &[T]) -> anyhow::Result<()> {
         let mut json = Vec::new();
         for item in items {
             json.append(&mut mem::replace(&mut self.before, b",\n".to_vec()));
             serde_json::to_writer_pretty(&mut json, item)?;
         }
-        archive.write(&json).await
+        file.write(&json).await
     }
 
     /// Closes the array.
-    pub(super) async fn end(self, archive: &mut Archive) -> anyhow::Result<()> {
-        self.end_with(archive, b"]\n").await
+    pub(super) async fn end(self, file: &mut impl Sink) -> anyhow::Result<()> {
+        self.end_with(file, b"]\n").await
     }
 
     /// Closes the array with `tail`, which begins with the closing bracket.
-    pub(super) async fn end_with(self, archive: &mut Archive, tail: &[u8]) -> anyhow::Result<()> {
+    pub(super) async fn end_with(self, file: &mut impl Sink, tail: &[u8]) -> anyhow::Result<()> {
         let is_empty = self.before.as_slice() != b",\n";
         let head = if is_empty { self.before } else { b"\n".to_vec() };
-        archive.write(&[head.as_slice(), tail].concat()).await
+        file.write(&[head.as_slice(), tail].concat()).await
     }
 }
 

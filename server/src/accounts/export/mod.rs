@@ -1,5 +1,5 @@
-//! The export of everything that belongs to an account, as one ZIP. It is written page by page while it is sent, so that its size needs no
-//! memory, and no connection to Postgres is held while a slow client reads.
+//! Exports of everything that belongs to an account, of all conversations, and of one. They are written page by page while they are sent, so
+//! that their size needs no memory, and no connection to Postgres is held while a slow client reads.
 
 mod archive;
 mod conversation;
@@ -7,9 +7,11 @@ mod records;
 
 use crate::AppState;
 use crate::failure::internal;
-use archive::{Archive, Disconnected};
+use archive::{Archive, Disconnected, Plain, Sink as _};
 use bytes::Bytes;
+pub(crate) use conversation::{FORMAT, Format, VERSION, download_name};
 use domain::{Viewer, brand};
+use store::export::ExportedConversation;
 use store::usage_row::{self, UsageFilter};
 use time::{Duration, OffsetDateTime};
 use tokio::sync::mpsc;
@@ -22,13 +24,49 @@ const PAGE: i64 = 500;
 /// Number of ledger rows per query.
 const USAGE_PAGE: i64 = 2_000;
 
-/// Returns a user's export as it is written. A failure is logged and breaks the stream off, so that nobody takes a part for the whole.
-pub(crate) fn stream(app: &AppState, viewer: &Viewer) -> ReceiverStream<std::io::Result<Bytes>> {
-    let (chunks, stream) = mpsc::channel(CHUNKS);
+/// Where an export's bytes go.
+type Chunks = mpsc::Sender<std::io::Result<Bytes>>;
+/// The bytes of an export as it is written.
+pub(crate) type Stream = ReceiverStream<std::io::Result<Bytes>>;
+
+/// Returns the export of everything that belongs to a user.
+pub(crate) fn stream(app: &AppState, viewer: &Viewer) -> Stream {
     let (app, viewer) = (app.clone(), viewer.clone());
+    written(move |chunks| async move { write(&app, &viewer, Archive::new(chunks, AppState::now())).await })
+}
+
+/// Returns the export of all conversations of a user, as a ZIP.
+pub(crate) fn conversations(app: &AppState, viewer: &Viewer) -> Stream {
+    let (app, viewer) = (app.clone(), viewer.clone());
+    written(move |chunks| async move {
+        let mut archive = Archive::new(chunks, AppState::now());
+        write_conversations(&app, &viewer, &mut archive).await?;
+        archive.finish().await
+    })
+}
+
+/// Returns the export of one conversation.
+pub(crate) fn conversation(
+    app: &AppState,
+    viewer: &Viewer,
+    conversation: ExportedConversation,
+    format: Format,
+) -> Stream {
+    let (app, viewer) = (app.clone(), viewer.clone());
+    written(
+        move |chunks| async move { conversation::write(&app, &viewer, &mut Plain(chunks), &conversation, format).await },
+    )
+}
+
+/// Returns what `write` writes. A failure is logged and breaks the stream off, so that nobody takes a part for the whole.
+fn written<F>(write: impl FnOnce(Chunks) -> F) -> Stream
+where
+    F: Future<Output = anyhow::Result<()>> + Send + 'static,
+{
+    let (chunks, stream) = mpsc::channel(CHUNKS);
+    let writing = write(chunks.clone());
     tokio::spawn(async move {
-        let archive = Archive::new(chunks.clone(), AppState::now());
-        if let Err(error) = write(&app, &viewer, archive).await
+        if let Err(error) = writing.await
             && error.downcast_ref::<Disconnected>().is_none()
         {
             internal(&format!("{error:#}"));
@@ -46,6 +84,7 @@ async fn write(app: &AppState, viewer: &Viewer, mut archive: Archive) -> anyhow:
     archive.file("billing.json", &records::billing(app, viewer).await?).await?;
     archive.file("sessions.json", &records::sessions(app, viewer).await?).await?;
     archive.file("chat_settings.json", &records::chat_settings(app, viewer).await?).await?;
+    archive.file("shared_links.json", &records::shared_links(app, viewer).await?).await?;
     write_events(app, viewer, &mut archive).await?;
     write_ratings(app, viewer, &mut archive).await?;
     write_usage(app, viewer, &mut archive).await?;
@@ -64,9 +103,11 @@ fn readme(viewer: &Viewer, now: OffsetDateTime) -> String {
          chat_settings.json    your instructions and presets\r\n\
          ratings.json          your ratings of responses, with your comments\r\n\
          security_events.json  what happened to your account in the last 180 days\r\n\
+         shared_links.json     read-only links to copies of your conversations, without their addresses\r\n\
          usage.csv             every call of a model with its tokens\r\n\
          conversations/        each conversation twice: as text (.md) and with all details (.json)\r\n\r\n\
-         In the .json files of conversations, is_superseded marks responses that you had replaced by another one.\r\n\
+         The .md files have the path that you see; the .json files have all versions of edited and regenerated messages, and can be\r\n\
+         imported again.\r\n\
          origin is a keyed hash of a network address. The address itself is not stored.\r\n\
          Passwords, links and recovery codes are stored as hashes only. They, the keys of passkeys and the secret of an authenticator\r\n\
          app are not part of this export.\r\n",
@@ -113,13 +154,15 @@ async fn write_usage(app: &AppState, viewer: &Viewer, archive: &mut Archive) -> 
 async fn write_conversations(app: &AppState, viewer: &Viewer, archive: &mut Archive) -> anyhow::Result<()> {
     let (mut number, mut after) = (0, None);
     loop {
-        let page = store::conversation::next(&app.db, viewer.user_id, after, PAGE).await?;
+        let page = store::export::conversations(&app.db, viewer.user_id, after, PAGE).await?;
         let Some(last) = page.last() else { return Ok(()) };
         after = Some(last.id);
         for found in &page {
             number += 1;
-            conversation::write_markdown(app, viewer, archive, number, found).await?;
-            conversation::write_json(app, viewer, archive, number, found).await?;
+            for format in [Format::Markdown, Format::Json] {
+                archive.begin(&conversation::path(number, &found.title, format))?;
+                conversation::write(app, viewer, archive, found, format).await?;
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The records of an account that fit into memory: the account itself, how its user signs in, subscriptions, invoices and sessions.
+//! The records of an account that fit into memory: the account itself, how its user signs in, subscriptions, invoices,
+//! sessions and shared links.
 
 use crate::AppState;
 use anyhow::Context as _;
@@ -105,6 +106,22 @@ pub(super) async fn sessions(app: &AppState, viewer: &Viewer) -> anyhow::Result<
         }))
     };
     let all = sessions.into_iter().map(session).collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(serde_json::to_vec_pretty(&all)?)
+}
+
+/// Returns the user's shared links as JSON. Their addresses aren't stored.
+pub(super) async fn shared_links(app: &AppState, viewer: &Viewer) -> anyhow::Result<Vec<u8>> {
+    let shares = store::share::list(&app.db, viewer.user_id).await?;
+    let share = |found: store::share::Share| -> anyhow::Result<Value> {
+        Ok(json!({
+            "share_id": found.id,
+            "conversation_id": found.conversation_id,
+            "title": found.title,
+            "created_at": text(Some(found.created_at))?,
+            "expires_at": text(found.expires_at)?,
+        }))
+    };
+    let all = shares.into_iter().map(share).collect::<anyhow::Result<Vec<_>>>()?;
     Ok(serde_json::to_vec_pretty(&all)?)
 }
 

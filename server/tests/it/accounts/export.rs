@@ -38,11 +38,13 @@ fn json(files: &BTreeMap<String, String>, name: &str) -> Value {
 const LONG: &str = "
     insert into conversation (conversation_id, user_id, title)
     select gen_random_uuid(), user_id, '../../etc: \"passwd\"' || chr(10) || 'ü' from account where email = 'ann@example.com';
-    insert into message (message_id, conversation_id, turn_id, role, body, status, model, created_at)
-    select ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, conversation_id, gen_random_uuid(),
+    insert into message (message_id, conversation_id, parent_id, turn_id, role, body, status, model, created_at)
+    select ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, conversation_id,
+           case when n > 1 then ('00000000-0000-7000-8000-' || lpad((n - 1)::text, 12, '0'))::uuid end, gen_random_uuid(),
            case when n % 2 = 1 then 'user' else 'assistant' end, 'message ' || n || repeat(' word', case when n % 100 = 0 then 100000 else 1 end),
            'finished', case when n % 2 = 0 then 'claude-haiku-4-5' end, now()
-    from conversation, generate_series(1, 2000) n where title like '..%'";
+    from conversation, generate_series(1, 2000) n where title like '..%';
+    update conversation set leaf_id = '00000000-0000-7000-8000-000000002000' where title like '..%'";
 
 #[tokio::test]
 async fn everything_of_a_user_is_exported_and_nothing_of_others() {
@@ -61,6 +63,7 @@ async fn everything_of_a_user_is_exported_and_nothing_of_others() {
         "ratings.json",
         "security_events.json",
         "sessions.json",
+        "shared_links.json",
         "usage.csv",
         "ways_to_sign_in.json",
     ] {

@@ -47,7 +47,12 @@ impl Ids {
         let passkey = "insert into passkey (credential_id, passkey_id, user_id, name, credential, created_at)
                        select '\\x01', gen_random_uuid(), user_id, 'Laptop', '{}', now() from account where email = $1
                        returning passkey_id";
+        let share = "insert into share (share_id, user_id, conversation_id, token_hash, title, content, html_version)
+                     select gen_random_uuid(), user_id, conversation_id, sha256(email::bytea), title, '[]', 1
+                     from conversation join account using (user_id) where email = $1 returning share_id";
         Self(vec![
+            ("{share_id}", id(share).await),
+            ("{token}", "nothing".to_owned()),
             ("{user_id}", id("select user_id from account where email = $1").await),
             (
                 "{conversation_id}",

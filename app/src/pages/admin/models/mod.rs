@@ -46,7 +46,7 @@ fn Shown(view: ModelsView) -> impl IntoView {
     let result = match page_context().result {
         Some(FormResult::Test(test)) => view! { <TestPanel test/> }.into_any(),
         Some(FormResult::Import(import)) => view! { <Differences import/> }.into_any(),
-        None => ().into_any(),
+        Some(FormResult::Share(_)) | None => ().into_any(),
     };
     let global = global(&view);
     let ModelsView { models, comments, today, .. } = view;

@@ -1,0 +1,115 @@
+//! Imports of conversations: from this app, ChatGPT and Claude.
+
+use crate::app::TestApp;
+use crate::share::conversation;
+use crate::visitor::{TestClient, events};
+use http::{StatusCode, header};
+use reqwest::Response;
+use serde_json::{Value, json};
+
+/// Uploads a file with the form of the page.
+async fn upload(client: &TestClient, bytes: &[u8]) -> Response {
+    let head = "--boundary\r\ncontent-disposition: form-data; name=\"file\"; filename=\"export\"\r\n\r\n";
+    let body = [head.as_bytes(), bytes, b"\r\n--boundary--\r\n"].concat();
+    let request = client.request("POST", "/settings/import").body(body);
+    request.header(header::CONTENT_TYPE, "multipart/form-data; boundary=boundary").send().await.unwrap()
+}
+
+/// Imports a file, and returns the page that lists the import.
+async fn import(client: &TestClient, bytes: &[u8]) -> String {
+    let response = upload(client, bytes).await;
+    assert_eq!(
+        (response.status(), &response.headers()[header::LOCATION]),
+        (StatusCode::SEE_OTHER, &"/settings/import".parse().unwrap())
+    );
+    loop {
+        let page = client.text("/settings/import").await;
+        if !page.contains("In progress") {
+            return page;
+        }
+    }
+}
+
+const CLAUDE: &str = r#"[{"uuid": "c", "name": "Leases", "created_at": "2026-03-29T07:06:35Z", "updated_at": "2026-03-29T08:00:00Z",
+    "chat_messages": [
+      {"uuid": "q", "sender": "human", "text": "How does it end?", "parent_message_uuid": "00000000-0000-4000-8000-000000000000"},
+      {"uuid": "a", "sender": "assistant", "text": "By notice.", "parent_message_uuid": "q"},
+      {"uuid": "b", "sender": "assistant", "text": "In writing.", "parent_message_uuid": "q"}]},
+    {"uuid": "empty", "name": "", "chat_messages": []}]"#;
+
+#[tokio::test]
+async fn an_import_is_written_once_counts_nothing_and_can_be_continued() {
+    let app = TestApp::new().await;
+    let (ann, eve) = (app.user("ann@example.com").await, app.user("eve@example.com").await);
+    let page = import(&ann, CLAUDE.as_bytes()).await;
+    assert!(page.contains("Imported 1 conversation with 3 messages. 1 skipped"), "{page}");
+    let page = import(&ann, CLAUDE.as_bytes()).await;
+    assert!(page.contains("Imported 0 conversations with 0 messages. 1 already here."), "{page}");
+    let eves = import(&eve, CLAUDE.as_bytes()).await;
+    assert!(eves.contains("Imported 1 conversation") && !eves.contains("already here"), "of each user apart");
+    assert_eq!(app.one::<i64>("select (select count(*) from ai_usage) + (select count(*) from turn)").await, 0);
+    assert_eq!(ann.quota().await["tokens"]["used"], 0);
+
+    let id: uuid::Uuid = app
+        .one("select conversation_id from conversation join account using (user_id) where email = 'ann@example.com'")
+        .await;
+    let page = ann.text(&format!("/chat/{id}")).await;
+    assert!(page.contains("How does it end?") && page.contains("In writing.") && !page.contains("By notice."));
+    assert_eq!(eve.get(&format!("/chat/{id}")).await.status(), StatusCode::NOT_FOUND);
+    events(ann.post(&json!({"conversation_id": id, "text": "{{words:2}}", "model": "claude-haiku-4-5"})).await).await;
+    assert_eq!(app.provider.served_calls()[0].messages, 3);
+}
+
+/// Returns each message of an exported conversation as its role, its text and that of its parent, whatever their ids.
+fn tree(json: &Value) -> Vec<(Value, Value, Value)> {
+    let messages = json["messages"].as_array().unwrap();
+    let text_of = |id: &Value| {
+        messages.iter().find(|one| one["message_id"] == *id).map_or(Value::Null, |one| one["text"].clone())
+    };
+    messages.iter().map(|one| (one["role"].clone(), one["text"].clone(), text_of(&one["parent_id"]))).collect()
+}
+
+#[tokio::test]
+async fn an_export_is_imported_into_another_account_as_it_was() {
+    let app = TestApp::new().await;
+    let (ann, bob) = (app.user("ann@example.com").await, app.user("bob@example.com").await);
+    let (id, _) = conversation(&ann, "First {{words:3}}").await;
+    conversation(&ann, "Another {{words:2}}").await;
+    let exported = ann.get(&format!("/chat/{id}/export?format=json")).await.text().await.unwrap();
+    assert!(import(&ann, exported.as_bytes()).await.contains("1 already here"), "it is in the account");
+    assert!(import(&bob, exported.as_bytes()).await.contains("Imported 1 conversation with 2 messages."));
+    let copy: uuid::Uuid = app.one("select conversation_id from conversation where import_hash is not null").await;
+    let copied: Value = bob.get(&format!("/chat/{copy}/export?format=json")).await.json().await.unwrap();
+    let exported: Value = serde_json::from_str(&exported).unwrap();
+    assert_eq!(tree(&copied), tree(&exported));
+    assert_eq!((&copied["title"], &copied["updated_at"]), (&exported["title"], &exported["updated_at"]));
+
+    let zip = ann.request("POST", "/settings/data/conversations.zip").send().await.unwrap();
+    assert_eq!(zip.headers()[header::CONTENT_TYPE], "application/zip");
+    let page = import(&bob, &zip.bytes().await.unwrap()).await;
+    assert!(page.contains("Imported 1 conversation with 2 messages. 1 already here."), "{page}");
+}
+
+#[tokio::test]
+async fn files_that_cannot_be_imported_are_refused_in_words() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann@example.com").await;
+    for (bytes, message) in [
+        (b"<html>".as_slice(), "isn&#x27;t JSON"),
+        (b"PK\x03\x04".as_slice(), "The ZIP is damaged."),
+        (b"{\"a\": \"private\"}".as_slice(), "no export that is known here"),
+    ] {
+        let page = import(&ann, bytes).await;
+        assert!(page.replace('\'', "&#x27;").replace("&#39;", "&#x27;").contains(message), "{message}: {page}");
+    }
+    for (bytes, message) in [(Vec::new(), "Choose a file."), (vec![b' '; 51 * 1024 * 1024], "more than 50 MB")] {
+        let response = upload(&ann, &bytes).await;
+        assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(response.text().await.unwrap().contains(message), "{message}");
+    }
+    app.sql("insert into import (import_id, user_id, alive_until) select gen_random_uuid(), user_id, now() + interval '1 minute' from account").await;
+    let refused = upload(&ann, CLAUDE.as_bytes()).await;
+    assert_eq!(refused.status(), StatusCode::CONFLICT);
+    app.sql("update import set alive_until = now() - interval '1 second' where status = 'running'").await;
+    assert!(import(&ann, CLAUDE.as_bytes()).await.contains("The import was interrupted."));
+}
