@@ -1,5 +1,6 @@
 //! An upload, from its first byte to its row.
 
+use super::UPLOADS_PER_USER;
 use super::spool::NotReceived;
 use crate::AppState;
 use crate::failure::{Failure, internal};
@@ -62,6 +63,10 @@ pub(crate) async fn upload<E>(
         return Err(full(app, viewer, storage).await?.into());
     }
     let file = {
+        let taken = app.files.user_uploads.take(viewer.user_id, UPLOADS_PER_USER);
+        let _user_slot = taken.ok_or_else(|| {
+            Problem::attempts_limit("Too many files are being uploaded. Wait until some are done.", 1_000)
+        })?;
         let _slot = app.files.uploads.acquire().await;
         super::spool(body, MAX_FILE_BYTES).await.map_err(not_received)?
     };
