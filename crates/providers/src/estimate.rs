@@ -93,12 +93,12 @@ fn by_script<'a>(texts: impl Iterator<Item = &'a str>) -> u64 {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
     use domain::{ModelName, Provider, ProviderName, Role, Thinking};
     use proptest::prelude::*;
 
-    pub(crate) fn model(wire_format: WireFormat, input_permille: Option<u64>) -> Model {
+    pub(super) fn model(wire_format: WireFormat, input_permille: Option<u64>) -> Model {
         Model {
             name: ModelName("m".into()),
             label: "M".into(),

@@ -3,10 +3,7 @@
 mod objects;
 mod reader;
 mod spool;
-mod upload;
-
-pub(crate) use spool::spool;
-pub(crate) use upload::{Upload, Uploaded, upload};
+pub(crate) mod upload;
 
 use crate::config::Config;
 use crate::protection::slots::UserSlots;

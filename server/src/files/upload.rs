@@ -1,7 +1,7 @@
 //! An upload, from its first byte to its row.
 
 use super::UPLOADS_PER_USER;
-use super::spool::NotReceived;
+use super::spool::{NotReceived, spool};
 use crate::AppState;
 use crate::failure::{Failure, internal};
 use crate::turn::prompt::run_counting;
@@ -68,7 +68,7 @@ pub(crate) async fn upload<E>(
             Problem::attempts_limit("Too many files are being uploaded. Wait until some are done.", 1_000)
         })?;
         let _slot = app.files.uploads.acquire().await;
-        super::spool(body, MAX_FILE_BYTES).await.map_err(not_received)?
+        spool(body, MAX_FILE_BYTES).await.map_err(not_received)?
     };
     let _slot = app.files.readings.acquire().await;
     let reading = app.files.reader.read(file.try_clone().map_err(|error| internal(&error))?).await?;
@@ -123,7 +123,7 @@ async fn count(
             let estimated = estimate::part(&model, &counted, tokens);
             (model.name.0, estimated)
         });
-        (tokens, by_model.collect())
+        (tokens, by_model.collect::<BTreeMap<_, _>>())
     };
     let (tokens, by_model) = run_counting(app, viewer.user_id, text.len(), counting).await?;
     Ok((Some(text), Some(tokens), by_model))
