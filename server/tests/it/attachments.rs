@@ -249,3 +249,27 @@ async fn files_of_a_refused_message_can_be_sent_again() {
     let sent = app.provider.served_calls().pop().unwrap().sent;
     assert!(sent[0].images.is_empty() && sent[0].text.contains("\"a.png\""), "{sent:?}");
 }
+
+/// With an object store, the bytes are there and nowhere else, and they are deleted with their conversation.
+#[tokio::test]
+async fn files_are_kept_in_an_object_store() {
+    let objects = fakes::FakeObjects::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let app = TestApp::with(&[("OBJECT_STORE_URL", &objects.url())]).await;
+    let mut ann = app.user("ann@example.com").await;
+    let file = uploaded(&ann, "a.png", png(40, 30)).await;
+    let id = file["attachment_id"].as_str().unwrap();
+    assert_eq!(objects.keys(), [format!("bucket/chat/{id}")]);
+    assert_eq!(app.one::<i64>("select count(*) from attachment_data").await, 0);
+    let shown = ann.get(&format!("/attachments/{id}")).await.bytes().await.unwrap();
+    assert_eq!(shown.len() as u64, file["bytes"].as_u64().unwrap());
+    let message = json!({"model": "claude-haiku-4-5", "text": "{{words:2}}", "attachments": [id]});
+    events(ann.post(&message).await).await;
+    assert_eq!(app.provider.served_calls()[0].sent[0].images, ["image/png"]);
+    let conversation: uuid::Uuid = app.one("select conversation_id from conversation").await;
+    ann.form(&format!("/chat/{conversation}/delete"), &[]).await;
+    assert_eq!(app.one::<i64>("select count(*) from deleted_object").await, 1);
+    // Every server sweeps when it starts.
+    app.start_second().await;
+    app.until("select count(*) = 0 from deleted_object").await;
+    assert!(objects.keys().is_empty());
+}
