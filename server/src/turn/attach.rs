@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(ids(choose(&seeing, &past, &[image(4, 3_000_000)])), [4, 2]);
         let many: Vec<_> = (0..30).map(|n| image(n, 1)).collect();
         assert_eq!(ids(choose(&seeing, &many, &[])).len(), MAX_IMAGES);
-        let blind = domain::Model { takes_images: false, ..seeing };
+        let blind = Model { takes_images: false, ..seeing };
         assert!(choose(&blind, &past, &[image(4, 1)]).is_empty());
     }
 
