@@ -254,7 +254,8 @@ async fn files_of_a_refused_message_can_be_sent_again() {
 #[tokio::test]
 async fn files_are_kept_in_an_object_store() {
     let objects = fakes::FakeObjects::start(([127, 0, 0, 1], 0).into()).await.unwrap();
-    let app = TestApp::with(&[("OBJECT_STORE_URL", &objects.url())]).await;
+    let url = objects.url();
+    let app = TestApp::with(&[("OBJECT_STORE_URL", url.as_str())]).await;
     let mut ann = app.user("ann@example.com").await;
     let file = uploaded(&ann, "a.png", png(40, 30)).await;
     let id = file["attachment_id"].as_str().unwrap();
