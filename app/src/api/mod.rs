@@ -13,6 +13,7 @@ pub mod search;
 pub mod security;
 pub mod share;
 pub mod status;
+pub mod storage;
 pub mod usage;
 
 #[cfg(feature = "ssr")]

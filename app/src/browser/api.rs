@@ -140,18 +140,27 @@ pub async fn quota() -> Option<Json> {
     load("GET", "/api/quota", None).await.ok()
 }
 
-/// Estimates a draft's tokens with a model. `settings` are those that a new conversation starts with. Returns `None` if it can't be estimated
-/// now.
+/// Estimates a draft's tokens with a model and its files. `settings` are those that a new conversation starts with. Returns `None` if it can't
+/// be estimated now.
 pub async fn estimate(
     conversation: Option<&str>,
     model: &str,
     text: &str,
+    files: &[String],
     settings: Option<JsonObject>,
 ) -> Option<Json> {
-    let body =
-        JsonObject::new().with("conversation_id", conversation).with("model", Some(model)).with("text", Some(text));
-    let body = body.with_object("settings", settings);
+    let body = JsonObject::new()
+        .with("conversation_id", conversation)
+        .with("model", Some(model))
+        .with("text", Some(text))
+        .with_list("attachments", files)
+        .with_object("settings", settings);
     load("POST", "/api/estimate", Some(&body.to_text())).await.ok()
+}
+
+/// Deletes a file that wasn't sent. A failure is ignored: such files are deleted after a day.
+pub async fn delete_attachment(id: &str) {
+    let _ = send("DELETE", &format!("/api/attachments/{id}"), None).await;
 }
 
 /// Loads rendered messages of a conversation by the URL of a fragment.

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod controls;
 pub mod dom;
 pub mod draft;
+pub mod files;
 pub mod json;
 pub mod morph;
 pub mod page;

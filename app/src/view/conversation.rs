@@ -1,7 +1,7 @@
 //! Conversations and the chat page.
 
 use super::conversation_list::{ConversationList, ConversationSummary};
-use domain::{ChatSettings, Message, MessageId, ModelName, PresetId, Quota, TurnId};
+use domain::{Attachment, ChatSettings, Message, MessageId, ModelName, PresetId, Quota, TurnId};
 use serde::{Deserialize, Serialize};
 
 /// A model in the model picker.
@@ -17,6 +17,8 @@ pub struct AvailableModel {
     pub is_demo: bool,
     /// The reasoning efforts that can be chosen, lowest first; empty if the model has no such setting.
     pub efforts: Vec<String>,
+    /// Whether it reads images.
+    pub takes_images: bool,
 }
 
 /// The data of the chat page.
@@ -55,6 +57,8 @@ pub struct MessageView {
     pub message: Message,
     /// Its text as HTML.
     pub html: String,
+    /// Its files, in order.
+    pub files: Vec<Attachment>,
     /// The user's rating of the response; `None` if there is none.
     pub is_good: Option<bool>,
 }

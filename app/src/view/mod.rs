@@ -17,6 +17,7 @@ pub mod search;
 pub mod security;
 pub mod share;
 pub mod status;
+pub mod storage;
 pub mod theme;
 pub mod usage;
 pub mod usage_filter;

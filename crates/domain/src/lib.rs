@@ -1,6 +1,7 @@
 //! The product's shared types and rules, without I/O. Every other crate uses these types, and they compile for both the server and
 //! the browser.
 
+pub mod attachment;
 pub mod audit;
 pub mod billing;
 pub mod brand;
@@ -25,12 +26,15 @@ pub mod top_users;
 pub mod usage;
 pub mod viewer;
 
+pub use attachment::{Attachment, AttachmentKind};
 pub use audit::AuditEntry;
 pub use billing::{Invoice, Subscription, SubscriptionStatus};
 pub use chat_settings::{AnswerLength, ChatSettings, Preset};
 pub use event::TurnEvent;
-pub use ids::{AiUsageId, ConversationId, ImportId, MessageId, ModelPriceId, PresetId, ShareId, TurnId, UserId};
-pub use message::{HistoryCut, Message, MessageStatus, PromptMessage, Role};
+pub use ids::{
+    AiUsageId, AttachmentId, ConversationId, ImportId, MessageId, ModelPriceId, PresetId, ShareId, TurnId, UserId,
+};
+pub use message::{HistoryCut, Message, MessageStatus, PromptImage, PromptMessage, Role};
 pub use model::{
     Model, ModelName, OutputLimit, Price, PriceList, Provider, ProviderName, Thinking, UnknownName, WireFormat,
 };

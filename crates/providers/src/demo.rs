@@ -142,7 +142,7 @@ mod tests {
     use domain::{ModelName, PromptMessage, Role};
 
     async fn respond(text: &str, max_output: u64) -> Vec<Chunk> {
-        let (model, messages) = (ModelName("demo".into()), [PromptMessage { role: Role::User, text: text.into() }]);
+        let (model, messages) = (ModelName("demo".into()), [PromptMessage::text(Role::User, text)]);
         let request = ModelRequest {
             model: &model,
             system: "Be brief.",

@@ -205,7 +205,8 @@ pub(crate) async fn estimate(
     let named = settings.model(&app, &viewer, &context, &chat_request);
     let model = prompt::pick(&app, &viewer, &context, named).await?.model;
     let full = prompt::load(&app, &viewer, &chat_request, settings.system).await?;
-    prompt::check_size(&viewer.plan, &full.text)?;
+    let full = turn::attach(&app, &viewer, &model, &chat_request.attachments, full).await?;
+    prompt::check_size(&viewer.plan, full.question_bytes())?;
     let input = history::estimate(&app, &viewer, &model, full).await?;
     let quota = app.quotas.quota(&viewer).await?;
     let min_output = prompt::min_output(&model);

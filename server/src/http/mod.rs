@@ -7,6 +7,7 @@ mod admin_import;
 mod admin_provider;
 mod admin_retention;
 mod admin_user;
+mod attachments;
 mod auth;
 mod billing;
 mod brand_images;

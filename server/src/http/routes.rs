@@ -7,8 +7,8 @@ use crate::http::pages::{content, missing, page, provide, wrong_method};
 use crate::http::protect::{name_forbidden_user, protect};
 use crate::http::viewer::{admins, fully_confirmed, identify, recently_confirmed, signed_in, verified};
 use crate::http::{
-    admin, admin_import, admin_provider, admin_retention, admin_user, auth, billing, brand_images, browser, chat,
-    chat_settings, conversations, data, demo, export, factors, identity, import, messages, passkeys, reset,
+    admin, admin_import, admin_provider, admin_retention, admin_user, attachments, auth, billing, brand_images, browser,
+    chat, chat_settings, conversations, data, demo, export, factors, identity, import, messages, passkeys, reset,
     second_factor, security, settings, share, site, theme, top_users, turns, verify,
 };
 use crate::{AppState, telemetry};
@@ -16,7 +16,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use domain::{Problem, ProblemKind};
 use http::{HeaderName, HeaderValue, header};
 use std::net::SocketAddr;
@@ -96,7 +96,6 @@ fn factor_routes(app: &AppState) -> Router<AppState> {
         .merge(changes)
 }
 
-<<<<<<< HEAD
 /// Returns the routes that change conversations and their list.
 fn conversation_routes() -> Router<AppState> {
     Router::new()
@@ -119,7 +118,8 @@ fn chat_settings_routes() -> Router<AppState> {
         .route("/settings/chat/presets/{preset_id}/delete", post(chat_settings::delete_preset))
         .route("/chat/{conversation_id}/settings", post(chat_settings::set))
         .route("/chat/{conversation_id}/end", post(chat_settings::end_temporary))
-=======
+}
+
 /// Returns the routes by which conversations leave and enter an account, for signed-in users.
 fn transfer_routes() -> Router<AppState> {
     Router::new()
@@ -128,7 +128,6 @@ fn transfer_routes() -> Router<AppState> {
         .route("/settings/import", get(page).post(import::upload).layer(DefaultBodyLimit::max(import::MAX_BODY)))
         .route("/chat/{conversation_id}/share", post(share::create))
         .route("/chat/{conversation_id}/export", get(data::export_conversation))
->>>>>>> c5/main
 }
 
 /// Returns the routes of the pages whose text the site's owner writes.
@@ -150,6 +149,8 @@ fn api_routes() -> Router<AppState> {
     Router::new()
         .route("/api/demo", post(demo::answer))
         .route("/api/chat", post(chat::send))
+        .route("/api/attachments", post(attachments::create))
+        .route("/api/attachments/{attachment_id}", delete(attachments::delete))
         .route("/api/turns/{turn_id}", get(turns::status))
         .route("/api/turns/{turn_id}/events", get(chat::events))
         .route("/api/turns/{turn_id}/feedback", post(turns::feedback))
@@ -225,10 +226,11 @@ pub(crate) fn router(app: &AppState) -> Router {
         .into_iter()
         .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
         .route_layer(from_fn_with_state(app.clone(), admins));
-    // A ZIP is compressed already.
+    // A ZIP is compressed already, and so are images and PDFs.
     let archives = Router::new()
         .route("/settings/data/export", post(data::export_all))
         .route("/settings/data/conversations.zip", post(data::export_conversations))
+        .route("/attachments/{attachment_id}", get(attachments::show))
         .route_layer(from_fn(signed_in));
     let known = for_everyone
         .merge(for_viewers)

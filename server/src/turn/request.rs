@@ -1,10 +1,12 @@
 //! The body of `POST /api/chat`, parsed into a type that can only hold what a client may choose.
 
+use domain::attachment::MAX_FILES;
 use domain::chat_settings::{MAX_EFFORT, MAX_INSTRUCTIONS};
-use domain::{ChatSettings, ConversationId, Model, ModelName, Plan, Problem, ProblemKind, TurnId};
+use domain::{AttachmentId, ChatSettings, ConversationId, Model, ModelName, Plan, Problem, ProblemKind, TurnId};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use sha2::{Digest as _, Sha256};
+use std::collections::HashSet;
 
 /// Upper bound of bytes per token in text. Only long runs of one character exceed it.
 pub(crate) const BYTES_PER_TOKEN: usize = 32;
@@ -31,6 +33,8 @@ pub(crate) struct ChatRequest {
     pub settings: Option<ChatSettings>,
     /// Whether a new conversation is temporary.
     pub is_temporary: bool,
+    /// Files to attach to a new message, in order.
+    pub attachments: Vec<AttachmentId>,
     /// Distinguishes a repeated request from another one with the same id.
     pub hash: [u8; 32],
 }
@@ -54,9 +58,9 @@ struct Body {
     effort: Option<String>,
     settings: Option<ChatSettings>,
     temporary: Option<bool>,
-    // Reserved fields that aren't implemented yet: rejected instead of ignored.
+    attachments: Option<Vec<AttachmentId>>,
+    // A reserved field that isn't implemented yet: rejected instead of ignored.
     parent_id: Option<IgnoredAny>,
-    attachments: Option<IgnoredAny>,
 }
 
 impl ChatRequest {
@@ -105,7 +109,7 @@ impl ChatRequest {
 }
 
 fn parse(body: Body, now: time::OffsetDateTime) -> Result<ChatRequest, Problem> {
-    for (name, given) in [("parent_id", &body.parent_id), ("attachments", &body.attachments)] {
+    for (name, given) in [("parent_id", &body.parent_id)] {
         if given.is_some() {
             return Err(Problem::invalid(name, format!("{name} isn't offered yet.")));
         }
@@ -126,6 +130,8 @@ fn parse(body: Body, now: time::OffsetDateTime) -> Result<ChatRequest, Problem> 
             return Err(Problem::invalid("text", "The text contains a NUL character, which can't be stored."));
         }
     }
+    let attachments = body.attachments.unwrap_or_default();
+    check_attachments(&attachments, &input)?;
     let turn_id = body.turn_id.unwrap_or_else(|| TurnId::at(now));
     let is_near = turn_id.made_at().is_some_and(|made| (made - now).abs() <= ID_WINDOW);
     if !is_near {
@@ -156,6 +162,9 @@ fn parse(body: Body, now: time::OffsetDateTime) -> Result<ChatRequest, Problem> 
     }
     let is_temporary = body.temporary.unwrap_or(false);
     hash_settings(&mut hash, body.settings.as_ref(), is_temporary);
+    for attachment in &attachments {
+        hash.update(attachment.to_string());
+    }
     Ok(ChatRequest {
         turn_id,
         conversation_id: body.conversation_id,
@@ -164,6 +173,7 @@ fn parse(body: Body, now: time::OffsetDateTime) -> Result<ChatRequest, Problem> 
         effort: body.effort,
         settings: body.settings,
         is_temporary,
+        attachments,
         hash: hash.finalize().into(),
     })
 }
@@ -206,6 +216,18 @@ fn hash_settings(hash: &mut Sha256, settings: Option<&ChatSettings>, is_temporar
     }
 }
 
+/// Refuses too many files, a file that is attached twice, and files for a message that was sent before.
+fn check_attachments(attachments: &[AttachmentId], input: &Input) -> Result<(), Problem> {
+    let distinct: HashSet<_> = attachments.iter().collect();
+    let message = match input {
+        _ if attachments.len() > MAX_FILES => format!("A message can have at most {MAX_FILES} files. Remove some."),
+        _ if distinct.len() < attachments.len() => "A file is attached twice. Remove one of them.".to_owned(),
+        Input::Again(_) if !attachments.is_empty() => "Files can only be attached to a new message.".to_owned(),
+        _ => return Ok(()),
+    };
+    Err(Problem::invalid("attachments", message))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,7 +251,6 @@ mod tests {
             (format!(r#"{{"text":"hi","turn_id":"{far}"}}"#), Some("turn_id")),
             (format!(r#"{{"text":"hi","turn_id":"{near}"}}"#), None),
             (r#"{"text":"hi","turn_id":"67e55044-10b1-426f-9247-bb680e5fe0c8"}"#.to_owned(), Some("turn_id")),
-            (r#"{"text":"hi","attachments":[]}"#.to_owned(), Some("attachments")),
             (
                 r#"{"text":"hi","temporary":true,"settings":{"instructions":"Be kind.","answer_length":"short"}}"#
                     .to_owned(),
@@ -245,6 +266,9 @@ mod tests {
                 r#"{"text":"hi","temporary":true,"conversation_id":"67e55044-10b1-426f-9247-bb680e5fe0c8"}"#.to_owned(),
                 Some("temporary"),
             ),
+            (r#"{"text":"hi","attachments":[]}"#.to_owned(), None),
+            (format!(r#"{{"text":"hi","attachments":["{near}","{near}"]}}"#), Some("attachments")),
+            (format!(r#"{{"retry_of":"{near}","attachments":["{near}"]}}"#), Some("attachments")),
             (format!(r#"{{"retry_of":"{near}"}}"#), None),
             (format!(r#"{{"text":"hi","retry_of":"{near}"}}"#), Some("retry_of")),
         ] {

@@ -10,6 +10,7 @@ mod plan;
 mod search;
 mod security;
 mod status;
+mod storage;
 mod transfer;
 mod usage;
 
@@ -28,6 +29,7 @@ pub use search::{PALETTE_RESULTS, Results, search};
 pub(crate) use security::{factors_of, security_of};
 pub use status::StatusCache;
 pub(crate) use status::status_of;
+pub(crate) use storage::storage_of;
 pub(crate) use transfer::{imports_of, shares_of};
 pub(crate) use usage::{Reader, usage_of};
 

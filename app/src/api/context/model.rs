@@ -86,6 +86,7 @@ pub(super) async fn available_models(state: &PageState, viewer: &Viewer) -> Resu
         name: model.name,
         label: model.label,
         efforts: model.efforts,
+        takes_images: model.takes_images,
     };
     let mut models: Vec<AvailableModel> = usable_models(state).await?.into_iter().map(choice).collect();
     models.sort_by_key(|choice| viewer.plan.models.iter().position(|name| *name == choice.name).unwrap_or(usize::MAX));

@@ -21,7 +21,7 @@ impl Chat {
         self.pending.take();
         self.set_running(None);
         let is_regeneration = message.retry_of.is_some();
-        if refusal.kind == "in_flight_limit" && !is_regeneration {
+        if refusal.kind == "in_flight_limit" && !is_regeneration && message.files.is_empty() {
             self.enqueue_first(&message.text);
             self.wait_for_slot();
             return;
@@ -37,6 +37,7 @@ impl Chat {
         // Of a refused regeneration, the old response and its message are still shown, so there is no text to put back.
         if !is_regeneration {
             self.composer.put_back(&message.text);
+            self.composer.files.put_back(&message.files);
         }
         self.save_draft();
         self.toast.close();
@@ -149,9 +150,7 @@ impl Chat {
     async fn offer_model(self: &Rc<Self>, card: &Rc<Card>, message: &Message, kind: &str) {
         let others = self.composer.other_models(&message.model);
         let offered = match kind {
-            "tokens_limit" | "too_large" if message.retry_of.is_none() => {
-                self.fitting_model(others, &message.text).await
-            }
+            "tokens_limit" | "too_large" if message.retry_of.is_none() => self.fitting_model(others, message).await,
             "model_unavailable" | "model_failed" | "spend_cap" | "plan_too_small" => others.into_iter().next(),
             _ => None,
         };
@@ -168,11 +167,12 @@ impl Chat {
         });
     }
 
-    async fn fitting_model(&self, models: Vec<String>, text: &str) -> Option<String> {
+    async fn fitting_model(&self, models: Vec<String>, message: &Message) -> Option<String> {
         let conversation = self.conversation();
+        let files: Vec<String> = message.files.iter().map(|file| file.id.clone()).collect();
         for model in models {
             let new = if conversation.is_none() { settings_of_new_conversation() } else { None };
-            let estimate = api::estimate(conversation.as_deref(), &model, text, new).await?;
+            let estimate = api::estimate(conversation.as_deref(), &model, &message.text, &files, new).await?;
             if estimate.flag("fits") {
                 return Some(model);
             }

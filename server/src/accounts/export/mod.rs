@@ -2,6 +2,7 @@
 //! that their size needs no memory, and no connection to Postgres is held while a slow client reads.
 
 mod archive;
+mod attachments;
 mod conversation;
 mod records;
 
@@ -89,6 +90,7 @@ async fn write(app: &AppState, viewer: &Viewer, mut archive: Archive) -> anyhow:
     write_ratings(app, viewer, &mut archive).await?;
     write_usage(app, viewer, &mut archive).await?;
     write_conversations(app, viewer, &mut archive).await?;
+    attachments::write(app, viewer, &mut archive).await?;
     archive.finish().await
 }
 
@@ -105,7 +107,9 @@ fn readme(viewer: &Viewer, now: OffsetDateTime) -> String {
          security_events.json  what happened to your account in the last 180 days\r\n\
          shared_links.json     read-only links to copies of your conversations, without their addresses\r\n\
          usage.csv             every call of a model with its tokens\r\n\
-         conversations/        each conversation twice: as text (.md) and with all details (.json)\r\n\r\n\
+         conversations/        each conversation twice: as text (.md) and with all details (.json)\r\n\
+         attachments.json      the files that you attached to messages, and to which\r\n\
+         attachments/          these files\r\n\r\n\
          The .md files have the path that you see; the .json files have all versions of edited and regenerated messages, and can be\r\n\
          imported again.\r\n\
          origin is a keyed hash of a network address. The address itself is not stored.\r\n\

@@ -157,6 +157,7 @@ impl<'a> Ledger<'a> {
             is_temporary: false,
             settings: &ChatSettings::default(),
             retry_of: None,
+            attachments: &[],
             text: turn.exchange.question,
             html: None,
             request_hash: b"seed",

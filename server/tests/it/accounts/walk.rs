@@ -17,7 +17,7 @@ fn routes() -> BTreeSet<(&'static str, String)> {
     let mut routes = BTreeSet::new();
     for part in code.split("(\"/").skip(1) {
         let (path, handlers) = part.split_once('"').unwrap();
-        for (call, method) in [("get(", "GET"), ("post(", "POST")] {
+        for (call, method) in [("get(", "GET"), ("post(", "POST"), ("delete(", "DELETE")] {
             if handlers.contains(call) && path != "metrics" {
                 routes.insert((method, format!("/{path}")));
             }
@@ -50,6 +50,9 @@ impl Ids {
         let share = "insert into share (share_id, user_id, conversation_id, token_hash, title, content, html_version)
                      select gen_random_uuid(), user_id, conversation_id, sha256(email::bytea), title, '[]', 1
                      from conversation join account using (user_id) where email = $1 returning share_id";
+        let attachment = "insert into attachment (attachment_id, user_id, name, kind, media_type, bytes, text, tokens, sha256, created_at)
+                          select gen_random_uuid(), user_id, 'a.txt', 'text', 'text/plain', 1, 'a', 1, '', now() from account
+                          where email = $1 returning attachment_id";
         Self(vec![
             ("{share_id}", id(share).await),
             ("{token}", "nothing".to_owned()),
@@ -61,6 +64,7 @@ impl Ids {
             ("{turn_id}", id("select turn_id from turn join account using (user_id) where email = $1").await),
             ("{session_id}", id("select session_id from session join account using (user_id) where email = $1").await),
             ("{passkey_id}", id(passkey).await),
+            ("{attachment_id}", id(attachment).await),
             ("{model}", "claude-haiku-4-5".to_owned()),
             ("{plan}", "free".to_owned()),
             ("{provider}", "anthropic".to_owned()),
