@@ -12,7 +12,9 @@ pub async fn open(
     id: Option<ConversationId>,
     /// The message before which messages are shown; `None` shows the latest ones.
     before: Option<MessageId>,
+    /// The message that must be among those that are shown; `None` for any.
+    with: Option<MessageId>,
 ) -> Result<ChatView, Refusal> {
     let (state, viewer) = (super::context::page_state()?, super::context::viewer()?);
-    super::context::chat_view(&state, &viewer, id, before).await
+    super::context::chat_view(&state, &viewer, id, (before, with)).await
 }

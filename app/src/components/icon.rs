@@ -32,6 +32,10 @@ pub enum Icon {
     Moon,
     /// The light theme.
     Sun,
+    /// Go back.
+    ChevronLeft,
+    /// Go forward.
+    ChevronRight,
     /// Open a menu below or beside its button.
     ChevronDown,
     /// Open a menu.
@@ -42,6 +46,8 @@ pub enum Icon {
     Keyboard,
     /// New conversation.
     Pen,
+    /// Edit.
+    Pencil,
     /// Stop a response.
     Square,
     /// Delete.
@@ -80,6 +86,8 @@ impl Icon {
                 "M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8",
                 "M12 2v2M12 20v2M4.93 4.93l1.41 1.41M17.66 17.66l1.41 1.41M2 12h2M20 12h2M6.34 17.66l-1.41 1.41M19.07 4.93l-1.41 1.41",
             ],
+            Self::ChevronLeft => &["m15 18-6-6 6-6"],
+            Self::ChevronRight => &["m9 18 6-6-6-6"],
             Self::ChevronDown => &["m6 9 6 6 6-6"],
             Self::ChevronsUpDown => &["m7 15 5 5 5-5", "m7 9 5-5 5 5"],
             Self::Copy => &[
@@ -93,6 +101,10 @@ impl Icon {
             Self::Pen => &[
                 "M12 3H5a2 2 0 0 0-2 2v14a2 2 0 0 0 2 2h14a2 2 0 0 0 2-2v-7",
                 "M18.375 2.625a1 1 0 0 1 3 3l-9.013 9.014a2 2 0 0 1-.853.505l-2.873.84a.5.5 0 0 1-.62-.62l.84-2.873a2 2 0 0 1 .506-.852z",
+            ],
+            Self::Pencil => &[
+                "M21.174 6.812a1 1 0 0 0-3.986-3.987L3.842 16.174a2 2 0 0 0-.5.83l-1.321 4.352a.5.5 0 0 0 .623.622l4.353-1.32a2 2 0 0 0 .83-.497z",
+                "m15 5 4 4",
             ],
             Self::Square => &["M7 7h10v10H7z"],
             Self::Trash => {

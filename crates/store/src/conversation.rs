@@ -1,7 +1,7 @@
 //! Conversations, each owned by one user.
 
 use crate::Result;
-use domain::{ConversationId, UserId};
+use domain::{ConversationId, MessageId, UserId};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -75,6 +75,8 @@ pub struct ExportedConversation {
     pub created_at: OffsetDateTime,
     /// Time of the last message.
     pub updated_at: OffsetDateTime,
+    /// The last message of the visible path; `None` in an empty conversation.
+    pub leaf_id: Option<MessageId>,
 }
 
 /// Loads the next page of a user's conversations, oldest first, at most `limit`: those after the last one of the previous page.
@@ -88,7 +90,7 @@ pub async fn next(
     limit: i64,
 ) -> Result<Vec<ExportedConversation>> {
     let rows = sqlx::query!(
-        "select conversation_id, title, created_at, updated_at from conversation
+        "select conversation_id, title, created_at, updated_at, leaf_id from conversation
          where user_id = $1 and conversation_id > $2 order by conversation_id limit $3",
         Uuid::from(owner),
         after.map_or(Uuid::nil(), Uuid::from),
@@ -103,6 +105,7 @@ pub async fn next(
             title: row.title,
             created_at: row.created_at,
             updated_at: row.updated_at,
+            leaf_id: row.leaf_id.map(Into::into),
         })
         .collect())
 }

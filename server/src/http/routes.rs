@@ -175,6 +175,7 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route("/billing/portal", post(billing::portal))
         .route("/billing/return", get(billing::handle_return))
         .route("/chat/{conversation_id}/delete", post(chat::delete))
+        .route("/chat/{conversation_id}/branch", post(messages::select_branch))
         .merge(factor_routes(app))
         .route_layer(from_fn(signed_in));
     let for_admins = for_admins()

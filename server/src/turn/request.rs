@@ -1,6 +1,6 @@
 //! The body of `POST /api/chat`, parsed into a type that can only hold what a client may choose.
 
-use domain::{ConversationId, Model, ModelName, Plan, Problem, ProblemKind, TurnId};
+use domain::{ConversationId, MessageId, Model, ModelName, Plan, Problem, ProblemKind, TurnId};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use sha2::{Digest as _, Sha256};
@@ -24,6 +24,8 @@ pub(crate) struct ChatRequest {
     pub model: Option<ModelName>,
     /// The new message, or the message to answer again.
     pub input: Input,
+    /// The message that a new one follows.
+    pub parent: Parent,
     /// The reasoning effort; `None` leaves it to the model.
     pub effort: Option<String>,
     /// Distinguishes a repeated request from another one with the same id.
@@ -35,8 +37,35 @@ pub(crate) struct ChatRequest {
 pub(crate) enum Input {
     /// A new message. Not blank.
     New(String),
-    /// The message of an earlier turn, whose response is superseded.
+    /// The message of an earlier turn, which gets another response.
     Again(TurnId),
+}
+
+/// The message that a new one follows. Anything but the end begins another branch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Parent {
+    /// The last message of the visible path, or none in a new conversation.
+    End,
+    /// None: the new message is another version of the conversation's first one.
+    Root,
+    /// This message.
+    Message(MessageId),
+}
+
+impl Parent {
+    /// The value of `parent_id` for [`Parent::Root`].
+    const ROOT: &str = "root";
+
+    fn parse(text: Option<&str>) -> Result<Self, Problem> {
+        match text {
+            None => Ok(Self::End),
+            Some(Self::ROOT) => Ok(Self::Root),
+            Some(id) => id
+                .parse()
+                .map(Self::Message)
+                .map_err(|_| Problem::invalid("parent_id", "`parent_id` must be the id of a message, or `root`.")),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -47,8 +76,8 @@ struct Body {
     turn_id: Option<TurnId>,
     retry_of: Option<TurnId>,
     effort: Option<String>,
-    // Reserved fields that aren't implemented yet: rejected instead of ignored.
-    parent_id: Option<IgnoredAny>,
+    parent_id: Option<String>,
+    // A reserved field that isn't implemented yet: rejected instead of ignored.
     attachments: Option<IgnoredAny>,
 }
 
@@ -98,10 +127,8 @@ impl ChatRequest {
 }
 
 fn parse(body: Body, now: time::OffsetDateTime) -> Result<ChatRequest, Problem> {
-    for (name, given) in [("parent_id", &body.parent_id), ("attachments", &body.attachments)] {
-        if given.is_some() {
-            return Err(Problem::invalid(name, format!("{name} isn't offered yet.")));
-        }
+    if body.attachments.is_some() {
+        return Err(Problem::invalid("attachments", "attachments isn't offered yet."));
     }
     let input = match (body.text, body.retry_of) {
         (Some(_), Some(_)) => {
@@ -117,6 +144,10 @@ fn parse(body: Body, now: time::OffsetDateTime) -> Result<ChatRequest, Problem> 
         if text.contains('\0') {
             return Err(Problem::invalid("text", "The text contains a NUL character, which can't be stored."));
         }
+    }
+    let parent = Parent::parse(body.parent_id.as_deref())?;
+    if parent != Parent::End && (body.conversation_id.is_none() || matches!(input, Input::Again(_))) {
+        return Err(Problem::invalid("parent_id", "`parent_id` needs a `conversation_id` and a `text`."));
     }
     let turn_id = body.turn_id.unwrap_or_else(|| TurnId::at(now));
     let is_near = turn_id.made_at().is_some_and(|made| (made - now).abs() <= ID_WINDOW);
@@ -146,11 +177,16 @@ fn parse(body: Body, now: time::OffsetDateTime) -> Result<ChatRequest, Problem> 
     if let Some(effort) = &body.effort {
         hash.update(effort);
     }
+    if let Some(parent_id) = &body.parent_id {
+        hash.update(b"parent_id");
+        hash.update(parent_id);
+    }
     Ok(ChatRequest {
         turn_id,
         conversation_id: body.conversation_id,
         model: body.model,
         input,
+        parent,
         effort: body.effort,
         hash: hash.finalize().into(),
     })
@@ -180,6 +216,11 @@ mod tests {
             (format!(r#"{{"text":"hi","turn_id":"{near}"}}"#), None),
             (r#"{"text":"hi","turn_id":"67e55044-10b1-426f-9247-bb680e5fe0c8"}"#.to_owned(), Some("turn_id")),
             (r#"{"text":"hi","attachments":[]}"#.to_owned(), Some("attachments")),
+            (r#"{"text":"hi","parent_id":"root"}"#.to_owned(), Some("parent_id")),
+            (format!(r#"{{"text":"hi","parent_id":"top","conversation_id":"{near}"}}"#), Some("parent_id")),
+            (format!(r#"{{"text":"hi","parent_id":"root","conversation_id":"{near}"}}"#), None),
+            (format!(r#"{{"text":"hi","parent_id":"{near}","conversation_id":"{near}"}}"#), None),
+            (format!(r#"{{"retry_of":"{near}","parent_id":"{near}","conversation_id":"{near}"}}"#), Some("parent_id")),
             (format!(r#"{{"retry_of":"{near}"}}"#), None),
             (format!(r#"{{"text":"hi","retry_of":"{near}"}}"#), Some("retry_of")),
         ] {
@@ -193,6 +234,10 @@ mod tests {
         let mut model = crate::turn::testing::model(domain::Thinking::Optional);
         let (default, low) = (parse(r#"{"text":"hi"}"#), parse(r#"{"text":"hi","effort":"low"}"#));
         assert_ne!(default.hash, low.hash, "another body");
+        let branch = |parent: &str| {
+            parse(&format!(r#"{{"text":"hi","conversation_id":"{0}","parent_id":"{parent}"}}"#, uuid::Uuid::nil())).hash
+        };
+        assert_ne!(branch("root"), branch("67e55044-10b1-426f-9247-bb680e5fe0c8"), "another branch");
         assert!(default.check_effort(&model).is_ok());
         assert_eq!(low.check_effort(&model).unwrap_err().field.as_deref(), Some("effort"));
         model.efforts = vec!["low".into(), "high".into()];

@@ -23,7 +23,7 @@ use providers::estimate::Estimate;
 use quota::{Demand, Reservation, Verdict};
 use relay::{Relay, Writer};
 use std::time::Duration;
-use store::turn::{AvailableModel, NewSummaryCall, TurnContext};
+use store::turn::{AvailableModel, Branch, NewSummaryCall, TurnContext};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -212,7 +212,7 @@ async fn write_pending(
         },
         prompt: Prompt {
             conversation_id: Some(task.conversation_id),
-            retry_of: None,
+            branch: Branch::End,
             text: String::new(),
             messages,
             history_cut: None,

@@ -3,6 +3,7 @@
 mod catch_up;
 mod composer;
 mod cost;
+mod edit;
 mod events;
 mod form;
 mod greeting;
@@ -19,6 +20,7 @@ mod state;
 mod templates;
 mod toast;
 mod transcript;
+mod versions;
 
 pub use transcript::Messages;
 
@@ -43,12 +45,12 @@ use templates::{AgainMenu, Templates};
 /// Renders the chat page.
 #[component]
 pub fn ChatPage() -> impl IntoView {
-    let before: Option<MessageId> = page_context().query("before").and_then(|id| id.parse().ok());
+    let message = |name: &str| -> Option<MessageId> { page_context().query(name).and_then(|id| id.parse().ok()) };
     match page_context().path.strip_prefix("/chat/").map(str::parse::<ConversationId>) {
-        None => loaded(api::conversation::open(None, None), |view| view! { <Shown view is_earlier=false/> }).into_any(),
+        None => loaded(api::conversation::open(None, None, None), |view| view! { <Shown view/> }).into_any(),
         Some(Ok(id)) => {
-            let is_earlier = before.is_some();
-            loaded(api::conversation::open(Some(id), before), move |view| view! { <Shown view is_earlier/> }).into_any()
+            let opened = api::conversation::open(Some(id), message("before"), message("message"));
+            loaded(opened, |view| view! { <Shown view/> }).into_any()
         }
         Some(Err(_)) => {
             view! { <Frame title="Page not found"><ErrorPage problem=Problem::not_found("conversation")/></Frame> }
@@ -59,11 +61,10 @@ pub fn ChatPage() -> impl IntoView {
 
 #[component]
 fn Shown(
-    /// The page's data.
+    /// The page's data. Earlier messages are for reading: their page has no message box.
     view: ChatView,
-    /// Whether the page shows earlier messages instead of the latest ones. It is for reading: it has no message box.
-    is_earlier: bool,
 ) -> impl IntoView {
+    let is_earlier = view.is_earlier;
     let id = view.open.as_ref().map(|open| open.id);
     let title = view.open.as_ref().map_or_else(|| "New conversation".to_owned(), |open| open.title.clone());
     let conversations = view.conversations.clone();
@@ -146,7 +147,7 @@ fn Latest(
             <Toast/>
             <Shortcuts/>
             <AgainMenu models/>
-            {view! { <Templates/> }.into_any()}
+            {view! { <Templates conversation/> }.into_any()}
             <Chat/>
         </div>
     }

@@ -1,5 +1,6 @@
 //! Writes the rows that must be durable before a provider is called, and undoes them.
 
+use super::withdraw::{WithdrawnTurn, remove_messages};
 use crate::message::StoredHtml;
 use crate::{Db, Result};
 use domain::{
@@ -9,6 +10,22 @@ use domain::{
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
+
+/// Where a turn is in the tree of its conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Branch {
+    /// A new question at the end of the visible path, or the first one of a new conversation.
+    End,
+    /// A new question after this message; with `None`, another first one.
+    After(Option<MessageId>),
+    /// Another response to a question.
+    Regenerate {
+        /// The question.
+        question_id: MessageId,
+        /// The leaf of the visible path when the turn was prepared. If it has changed, nothing is written.
+        leaf_id: Option<MessageId>,
+    },
+}
 
 /// A turn to write before its provider is called.
 pub struct NewTurn<'a> {
@@ -22,9 +39,9 @@ pub struct NewTurn<'a> {
     pub conversation_id: ConversationId,
     /// Title of the conversation that this turn creates; `None` if the conversation exists.
     pub new_title: Option<&'a str>,
-    /// The turn that this one regenerates; its messages are superseded.
-    pub retry_of: Option<TurnId>,
-    /// The user's message.
+    /// Where it is in the conversation's tree.
+    pub branch: Branch,
+    /// The user's message; not stored again to regenerate.
     pub text: &'a str,
     /// Its HTML; `None` leaves rendering to the page.
     pub html: Option<&'a StoredHtml>,
@@ -55,57 +72,75 @@ pub struct PendingCall {
     pub created_at: OffsetDateTime,
 }
 
+/// The question of a turn that was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The question.
+    pub id: MessageId,
+    /// The message before it; `None` for the first one.
+    pub parent_id: Option<MessageId>,
+}
+
 /// The result of writing a new turn.
 pub enum InsertOutcome {
     /// The turn was written.
-    New(PendingCall),
+    New(PendingCall, Question),
     /// A turn with this id already exists; nothing was written.
     Known,
     /// The conversation doesn't exist, for example because it was just deleted; nothing was written.
     NoConversation,
-    /// The turn to regenerate has already been superseded; nothing was written.
-    Superseded,
+    /// The conversation isn't the one for which the turn was prepared: the leaf of the visible path has changed, or the new question's parent
+    /// is gone. Nothing was written.
+    Changed,
 }
 
-/// Writes the user's message, the turn and a pending ledger row in one statement, or nothing.
+/// Writes the user's message, the turn and a pending ledger row in one statement, or nothing. The visible path then ends with the question.
 ///
 /// # Errors
 /// Returns an error if the query fails. Nothing is written then.
 pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Result<InsertOutcome> {
     let call = PendingCall { id: AiUsageId::at(turn.now), created_at: turn.now };
+    let (is_at_end, parent_id, regenerated, expected_leaf) = match turn.branch {
+        Branch::End => (true, None, None, None),
+        Branch::After(parent_id) => (false, parent_id, None, None),
+        Branch::Regenerate { question_id, leaf_id } => (false, None, Some(question_id), leaf_id),
+    };
+    let question_id = regenerated.unwrap_or_else(|| MessageId::at(turn.now));
     // Each part refers to the one before it, so that locks are taken in the usual order: conversation, turn, message, ledger.
     let row = sqlx::query!(
         r#"with input as not materialized (
              select $1::uuid as turn_id, $2::uuid as user_id, $3::text as subject, $4::bytea as request_hash, $5::timestamptz as at,
-                    $6::uuid as conversation_id, $7::text as new_title, $8::uuid as retry_of, $9::uuid as message_id, $10::text as body,
+                    $6::uuid as conversation_id, $7::text as new_title, $8::uuid as question_id, $9::boolean as is_regeneration, $10::text as body,
                     $11::uuid as ai_usage_id, $12::text as model, $13::uuid as model_price_id, $14::bigint as counted_tokens,
                     $15::bigint as estimated_tokens, $16::bigint as reserved_tokens, $17::text as history_cut,
-                    $18::text as html, $19::smallint as html_version
+                    $18::text as html, $19::smallint as html_version, $20::boolean as is_at_end, $21::uuid as parent_id,
+                    $22::uuid as expected_leaf_id
            ), existing_conversation as (
-             select c.conversation_id from conversation c join input i on i.conversation_id = c.conversation_id and i.user_id = c.user_id
+             select c.conversation_id, c.leaf_id from conversation c join input i on i.conversation_id = c.conversation_id and i.user_id = c.user_id
              where i.new_title is null for no key update of c
-           ), retried_message as (
-             select m.message_id from message m join input i on i.conversation_id = m.conversation_id and i.retry_of = m.turn_id
-             where m.role = 'user' and m.superseded_by is null and (select count(*) from existing_conversation) > 0
-             for update of m
+           ), place as (
+             -- The leaf as it is under the lock.
+             select case when i.is_at_end then e.leaf_id else i.parent_id end as parent_id, e.leaf_id as previous_leaf_id
+             from input i left join existing_conversation e on true
+             where (i.new_title is not null or e.conversation_id is not null)
+               and (not i.is_regeneration or e.leaf_id is not distinct from i.expected_leaf_id)
            ), new_turn as (
-             insert into turn (turn_id, user_id, subject, conversation_id, request_hash, alive_until, created_at, retry_of, history_cut)
-             select turn_id, user_id, subject, conversation_id, request_hash, now() + interval '30 seconds', at, retry_of, history_cut
-             from input
-             where (new_title is not null or exists (select from existing_conversation)) and (retry_of is null or exists (select from retried_message))
+             insert into turn (turn_id, user_id, subject, conversation_id, request_hash, alive_until, created_at, question_id, previous_leaf_id,
+                               history_cut)
+             select turn_id, user_id, subject, conversation_id, request_hash, now() + interval '30 seconds', at, question_id, previous_leaf_id,
+                    history_cut
+             from input, place
              on conflict do nothing returning turn_id
            ), new_conversation as (
-             insert into conversation (conversation_id, user_id, title, created_at, updated_at)
-             select i.conversation_id, i.user_id, i.new_title, i.at, i.at from input i, new_turn where i.new_title is not null
+             insert into conversation (conversation_id, user_id, title, created_at, updated_at, leaf_id)
+             select i.conversation_id, i.user_id, i.new_title, i.at, i.at, i.question_id from input i, new_turn where i.new_title is not null
            ), updated_conversation as (
-             update conversation c set updated_at = i.at from input i
+             update conversation c set updated_at = i.at, leaf_id = i.question_id from input i
              where c.conversation_id = i.conversation_id and c.user_id = i.user_id and i.new_title is null and exists (select from new_turn)
-           ), superseded as (
-             update message m set superseded_by = i.turn_id from input i
-             where m.conversation_id = i.conversation_id and m.turn_id = i.retry_of and m.superseded_by is null and exists (select from new_turn)
            ), user_message as (
-             insert into message (message_id, conversation_id, turn_id, role, body, status, created_at, html, html_version)
-             select i.message_id, i.conversation_id, i.turn_id, 'user', i.body, 'finished', i.at, i.html, i.html_version from input i, new_turn
+             insert into message (message_id, conversation_id, turn_id, role, body, status, created_at, html, html_version, parent_id)
+             select i.question_id, i.conversation_id, i.turn_id, 'user', i.body, 'finished', i.at, i.html, i.html_version, place.parent_id
+             from input i, place, new_turn where not i.is_regeneration
            ), pending as (
              insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, counted_tokens,
                                    estimated_tokens, reserved_tokens, created_at)
@@ -115,7 +150,9 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
            )
            select exists (select from new_turn) as "is_new!",
                   new_title is not null or exists (select from existing_conversation) as "has_conversation!",
-                  retry_of is not null and not exists (select from retried_message) as "is_superseded!"
+                  not exists (select from place) as "has_changed!",
+                  case when is_regeneration then (select m.parent_id from message m where m.message_id = question_id)
+                       else (select place.parent_id from place) end as "parent_id?"
            from input"#,
         Uuid::from(turn.turn_id),
         Uuid::from(turn.user_id),
@@ -124,8 +161,8 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
         turn.now,
         Uuid::from(turn.conversation_id),
         turn.new_title,
-        turn.retry_of.map(Uuid::from),
-        Uuid::from(MessageId::at(turn.now)),
+        Uuid::from(question_id),
+        regenerated.is_some(),
         turn.text,
         Uuid::from(call.id),
         turn.model.0,
@@ -136,19 +173,25 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
         turn.history_cut.map(HistoryCut::as_str),
         turn.html.map(|html| html.html.as_str()),
         turn.html.map(|html| html.version),
+        is_at_end,
+        parent_id.map(Uuid::from),
+        expected_leaf.map(Uuid::from),
     )
     .fetch_one(db)
     .await;
     match row {
-        Ok(row) if row.is_new => Ok(InsertOutcome::New(call)),
-        Ok(row) if row.has_conversation && row.is_superseded => Ok(InsertOutcome::Superseded),
+        Ok(row) if row.is_new => {
+            Ok(InsertOutcome::New(call, Question { id: question_id, parent_id: row.parent_id.map(Into::into) }))
+        }
+        Ok(row) if row.has_conversation && row.has_changed => Ok(InsertOutcome::Changed),
         Ok(row) if row.has_conversation => Ok(InsertOutcome::Known),
         Ok(_) => Ok(InsertOutcome::NoConversation),
-        // The conversation was deleted while this statement ran.
-        Err(error) if error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_foreign_key_violation) => {
-            Ok(InsertOutcome::NoConversation)
-        }
-        Err(error) => Err(error.into()),
+        Err(error) => match error.as_database_error() {
+            // The parent was taken back, or the conversation was deleted, while this statement ran.
+            Some(cause) if cause.constraint() == Some("message_parent_id_fkey") => Ok(InsertOutcome::Changed),
+            Some(cause) if cause.is_foreign_key_violation() => Ok(InsertOutcome::NoConversation),
+            _ => Err(error.into()),
+        },
     }
 }
 
@@ -221,9 +264,9 @@ pub struct UndoneTurn {
     pub now: OffsetDateTime,
 }
 
-/// Undoes a turn whose response never began. Deletes its message, and its conversation if the turn created it; restores the messages that
-/// it superseded; and makes its ledger row final as `failed`, with the cost that the provider may bill. The turn itself is only marked as
-/// ended, so that its hold can still be found; [`delete_undone`] deletes it.
+/// Undoes a turn whose response never began. Deletes its message, and its conversation if the turn created it; restores the visible path; and
+/// makes its ledger row final as `failed`, with the cost that the provider may bill. The turn itself is only marked as ended, so that its hold
+/// can still be found; [`delete_undone`] deletes it.
 ///
 /// # Errors
 /// Returns an error if the query fails. Everything stays pending then, until the reaper ends the turn.
@@ -233,30 +276,8 @@ pub async fn undo(db: &Db, undone: &UndoneTurn) -> Result<()> {
     let source = if usage.is_some() { UsageSource::Estimated } else { UsageSource::Exact };
     let usage = usage.unwrap_or_default();
     let mut tx = crate::begin(db).await?;
-    if started_conversation {
-        // Another tab may have added a turn to it in the meantime; the conversation is kept then.
-        sqlx::query!(
-            "select conversation_id from conversation where conversation_id = $1 for update",
-            Uuid::from(conversation_id)
-        )
-        .fetch_optional(&mut tx)
-        .await?;
-        sqlx::query!(
-            "delete from conversation where conversation_id = $1
-             and not exists (select from message where conversation_id = $1 and turn_id <> $2)",
-            Uuid::from(conversation_id),
-            Uuid::from(turn_id),
-        )
-        .execute(&mut tx)
-        .await?;
-    }
-    sqlx::query!("update turn set ended_at = now(), conversation_id = null where turn_id = $1", Uuid::from(turn_id))
-        .execute(&mut tx)
-        .await?;
-    sqlx::query!("delete from message where turn_id = $1", Uuid::from(turn_id)).execute(&mut tx).await?;
-    sqlx::query!("update message set superseded_by = null where superseded_by = $1", Uuid::from(turn_id))
-        .execute(&mut tx)
-        .await?;
+    remove_messages(&mut tx, &WithdrawnTurn { turn_id, conversation_id, started_conversation }).await?;
+    sqlx::query!("update turn set ended_at = now() where turn_id = $1", Uuid::from(turn_id)).execute(&mut tx).await?;
     sqlx::query!(
         // Closes every pending call: a fallback's row may have been written although its statement reported an error. If there are two, the
         // other one is closed with its estimated input.

@@ -23,7 +23,7 @@ fn path(number: usize, title: &str, ending: &str) -> String {
     format!("conversations/{number:03}-{name}.{ending}")
 }
 
-/// Writes the text of a conversation.
+/// Writes the text of a conversation: the versions of questions and responses that its page shows.
 pub(super) async fn write_markdown(
     app: &AppState,
     viewer: &Viewer,
@@ -36,7 +36,7 @@ pub(super) async fn write_markdown(
     archive.write(format!("# {title}\n").as_bytes()).await?;
     let mut after = None;
     loop {
-        let page = message::next(&app.db, viewer.user_id, conversation.id, after).await?;
+        let page = message::next_on_path(&app.db, viewer.user_id, conversation.id, after).await?;
         let Some(last) = page.last() else { return Ok(()) };
         after = Some(MessageId::from(last.message_id));
         let mut text = String::new();
@@ -55,8 +55,7 @@ fn write_message(out: &mut String, message: &ExportedMessage) -> anyhow::Result<
     };
     let (at, is_finished) = (message.created_at, message.status == MessageStatus::Finished.as_str());
     let status = if is_finished { String::new() } else { format!(", {}", message.status) };
-    let replaced = if message.is_superseded { ", replaced" } else { "" };
-    write!(out, "\n## {author}, {} {}{status}{replaced}\n\n{}\n", at.date(), clock(at), message.text)?;
+    write!(out, "\n## {author}, {} {}{status}\n\n{}\n", at.date(), clock(at), message.text)?;
     Ok(())
 }
 
@@ -65,7 +64,7 @@ fn clock(at: OffsetDateTime) -> String {
     format!("{:02}:{:02} UTC", at.hour(), at.minute())
 }
 
-/// Writes a conversation with all details.
+/// Writes a conversation with all details and all versions.
 pub(super) async fn write_json(
     app: &AppState,
     viewer: &Viewer,
@@ -79,6 +78,7 @@ pub(super) async fn write_json(
         "title": conversation.title,
         "created_at": conversation.created_at.format(&Rfc3339)?,
         "updated_at": conversation.updated_at.format(&Rfc3339)?,
+        "leaf_id": conversation.leaf_id,
     });
     // The object stays open for its messages.
     let head = head.to_string();

@@ -62,7 +62,8 @@ fn readme(viewer: &Viewer, now: OffsetDateTime) -> String {
          security_events.json  what happened to your account in the last 180 days\r\n\
          usage.csv             every call of a model with its tokens\r\n\
          conversations/        each conversation twice: as text (.md) and with all details (.json)\r\n\r\n\
-         In the .json files of conversations, is_superseded marks responses that you had replaced by another one.\r\n\
+         The .json files of conversations have every version of your messages and of the responses: parent_id is the message before a\r\n\
+         message, and leaf_id is the last message of the version that the page shows. The .md files have that version.\r\n\
          origin is a keyed hash of a network address. The address itself is not stored.\r\n\
          Passwords, links and recovery codes are stored as hashes only. They, the keys of passkeys and the secret of an authenticator\r\n\
          app are not part of this export.\r\n",
