@@ -6,6 +6,7 @@ mod accounts;
 mod app;
 mod auth;
 mod billing;
+mod branches;
 mod brand;
 mod chaos;
 mod chat;

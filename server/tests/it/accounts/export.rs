@@ -38,11 +38,18 @@ fn json(files: &BTreeMap<String, String>, name: &str) -> Value {
 const LONG: &str = "
     insert into conversation (conversation_id, user_id, title)
     select gen_random_uuid(), user_id, '../../etc: \"passwd\"' || chr(10) || 'ü' from account where email = 'ann@example.com';
-    insert into message (message_id, conversation_id, turn_id, role, body, status, model, created_at)
-    select ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, conversation_id, gen_random_uuid(),
+    insert into message (message_id, parent_id, conversation_id, turn_id, role, body, status, model, created_at)
+    select ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid,
+           case when n > 1 then ('00000000-0000-7000-8000-' || lpad((n - 1)::text, 12, '0'))::uuid end, conversation_id, gen_random_uuid(),
            case when n % 2 = 1 then 'user' else 'assistant' end, 'message ' || n || repeat(' word', case when n % 100 = 0 then 100000 else 1 end),
            'finished', case when n % 2 = 0 then 'claude-haiku-4-5' end, now()
-    from conversation, generate_series(1, 2000) n where title like '..%'";
+    from conversation, generate_series(1, 2000) n where title like '..%';
+    -- A response that was regenerated is a version beside the one that the page shows.
+    insert into message (message_id, parent_id, conversation_id, turn_id, role, body, status, created_at)
+    select gen_random_uuid(), ('00000000-0000-7000-8000-' || lpad('1999', 12, '0'))::uuid, conversation_id, gen_random_uuid(), 'assistant',
+           'another version', 'finished', now()
+    from conversation where title like '..%';
+    update conversation set leaf_id = ('00000000-0000-7000-8000-' || lpad('2000', 12, '0'))::uuid where title like '..%'";
 
 #[tokio::test]
 async fn everything_of_a_user_is_exported_and_nothing_of_others() {
@@ -85,13 +92,18 @@ async fn everything_of_a_user_is_exported_and_nothing_of_others() {
     };
     let (name, markdown) = of(".md");
     assert!(name.contains("etc-passwd-ü") && markdown.starts_with("# ../../etc: \"passwd\" ü\n"), "{name}");
-    assert_eq!(markdown.matches("\n## ").count(), 2_000);
+    assert_eq!(markdown.matches("\n## ").count(), 2_000, "the versions that the page shows");
     let conversation: Value = serde_json::from_str(of(".json").1).unwrap();
     let messages = conversation["messages"].as_array().unwrap();
-    assert_eq!(messages.len(), 2_000);
-    for (n, message) in (1..).zip(messages) {
+    assert_eq!(messages.len(), 2_001, "every version");
+    assert!(messages.iter().any(|message| message["text"] == "another version"));
+    assert_eq!(conversation["leaf_id"], "00000000-0000-7000-8000-000000002000");
+    let shown = messages.iter().filter(|message| message["text"] != "another version");
+    for (n, message) in (1..).zip(shown) {
         let text = message["text"].as_str().unwrap();
         assert!(text.starts_with(&format!("message {n} word")), "{n}: in order, each once");
+        let parent = (n > 1).then(|| format!("00000000-0000-7000-8000-{:012}", n - 1));
+        assert_eq!(message["parent_id"].as_str(), parent.as_deref(), "{n}");
     }
     let asked = files.iter().filter(|(name, text)| name.ends_with(".md") && text.contains("A question of ann"));
     assert_eq!(asked.count(), 1);
