@@ -100,36 +100,28 @@ pub enum InsertOutcome {
 /// Returns an error if the query fails. Nothing is written then.
 pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Result<InsertOutcome> {
     let call = PendingCall { id: AiUsageId::at(turn.now), created_at: turn.now };
-    let (is_at_end, parent_id, regenerated, expected_leaf) = match turn.branch {
-        Branch::End => (true, None, None, None),
-        Branch::After(parent_id) => (false, parent_id, None, None),
-        Branch::Regenerate { question_id, leaf_id } => (false, None, Some(question_id), leaf_id),
-    };
-    let question_id = regenerated.unwrap_or_else(|| MessageId::at(turn.now));
-    // Each part refers to the one before it, so that locks are taken in the usual order: conversation, turn, message, ledger.
+    let place = Place::of(turn);
+    // Each part refers to the one before it, so that locks are taken in the usual order: conversation, turn, message, ledger. The leaf is that
+    // of the locked row.
     let row = sqlx::query!(
         r#"with input as not materialized (
              select $1::uuid as turn_id, $2::uuid as user_id, $3::text as subject, $4::bytea as request_hash, $5::timestamptz as at,
                     $6::uuid as conversation_id, $7::text as new_title, $8::uuid as question_id, $9::boolean as is_regeneration, $10::text as body,
                     $11::uuid as ai_usage_id, $12::text as model, $13::uuid as model_price_id, $14::bigint as counted_tokens,
                     $15::bigint as estimated_tokens, $16::bigint as reserved_tokens, $17::text as history_cut,
-                    $18::text as html, $19::smallint as html_version, $20::boolean as is_at_end, $21::uuid as parent_id,
-                    $22::uuid as expected_leaf_id
+                    $18::text as html, $19::smallint as html_version, $20::boolean as is_at_end, $21::uuid as parent_id, $22::uuid as expected_leaf_id
            ), existing_conversation as (
              select c.conversation_id, c.leaf_id from conversation c join input i on i.conversation_id = c.conversation_id and i.user_id = c.user_id
              where i.new_title is null for no key update of c
            ), place as (
-             -- The leaf as it is under the lock.
              select case when i.is_at_end then e.leaf_id else i.parent_id end as parent_id, e.leaf_id as previous_leaf_id
-             from input i left join existing_conversation e on true
-             where (i.new_title is not null or e.conversation_id is not null)
+             from input i left join existing_conversation e on true where (i.new_title is not null or e.conversation_id is not null)
                and (not i.is_regeneration or e.leaf_id is not distinct from i.expected_leaf_id)
            ), new_turn as (
-             insert into turn (turn_id, user_id, subject, conversation_id, request_hash, alive_until, created_at, question_id, previous_leaf_id,
-                               history_cut)
-             select turn_id, user_id, subject, conversation_id, request_hash, now() + interval '30 seconds', at, question_id, previous_leaf_id,
-                    history_cut
-             from input, place
+             insert into turn (turn_id, user_id, subject, conversation_id, request_hash, alive_until, created_at, question_id,
+                               previous_leaf_id, history_cut)
+             select turn_id, user_id, subject, conversation_id, request_hash, now() + interval '30 seconds', at, question_id,
+                    previous_leaf_id, history_cut from input, place
              on conflict do nothing returning turn_id
            ), new_conversation as (
              insert into conversation (conversation_id, user_id, title, created_at, updated_at, leaf_id)
@@ -148,9 +140,8 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
                     i.estimated_tokens, i.reserved_tokens, i.at
              from input i, new_turn
            )
-           select exists (select from new_turn) as "is_new!",
+           select exists (select from new_turn) as "is_new!", not exists (select from place) as "has_changed!",
                   new_title is not null or exists (select from existing_conversation) as "has_conversation!",
-                  not exists (select from place) as "has_changed!",
                   case when is_regeneration then (select m.parent_id from message m where m.message_id = question_id)
                        else (select place.parent_id from place) end as "parent_id?"
            from input"#,
@@ -161,8 +152,8 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
         turn.now,
         Uuid::from(turn.conversation_id),
         turn.new_title,
-        Uuid::from(question_id),
-        regenerated.is_some(),
+        Uuid::from(place.question_id),
+        place.is_regeneration,
         turn.text,
         Uuid::from(call.id),
         turn.model.0,
@@ -173,25 +164,68 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
         turn.history_cut.map(HistoryCut::as_str),
         turn.html.map(|html| html.html.as_str()),
         turn.html.map(|html| html.version),
-        is_at_end,
-        parent_id.map(Uuid::from),
-        expected_leaf.map(Uuid::from),
+        place.is_at_end,
+        place.parent_id.map(Uuid::from),
+        place.expected_leaf_id.map(Uuid::from),
     )
     .fetch_one(db)
     .await;
     match row {
-        Ok(row) if row.is_new => {
-            Ok(InsertOutcome::New(call, Question { id: question_id, parent_id: row.parent_id.map(Into::into) }))
+        Ok(row) => {
+            let question = Question { id: place.question_id, parent_id: row.parent_id.map(Into::into) };
+            Ok(outcome((row.is_new, row.has_conversation, row.has_changed), call, question))
         }
-        Ok(row) if row.has_conversation && row.has_changed => Ok(InsertOutcome::Changed),
-        Ok(row) if row.has_conversation => Ok(InsertOutcome::Known),
-        Ok(_) => Ok(InsertOutcome::NoConversation),
-        Err(error) => match error.as_database_error() {
-            // The parent was taken back, or the conversation was deleted, while this statement ran.
-            Some(cause) if cause.constraint() == Some("message_parent_id_fkey") => Ok(InsertOutcome::Changed),
-            Some(cause) if cause.is_foreign_key_violation() => Ok(InsertOutcome::NoConversation),
-            _ => Err(error.into()),
-        },
+        Err(error) => outcome_of(error),
+    }
+}
+
+/// The parameters that say where a turn is in the tree.
+struct Place {
+    question_id: MessageId,
+    is_regeneration: bool,
+    is_at_end: bool,
+    parent_id: Option<MessageId>,
+    expected_leaf_id: Option<MessageId>,
+}
+
+impl Place {
+    fn of(turn: &NewTurn<'_>) -> Self {
+        let new = Self {
+            question_id: MessageId::at(turn.now),
+            is_regeneration: false,
+            is_at_end: false,
+            parent_id: None,
+            expected_leaf_id: None,
+        };
+        match turn.branch {
+            Branch::End => Self { is_at_end: true, ..new },
+            Branch::After(parent_id) => Self { parent_id, ..new },
+            Branch::Regenerate { question_id, leaf_id } => {
+                Self { question_id, is_regeneration: true, expected_leaf_id: leaf_id, ..new }
+            }
+        }
+    }
+}
+
+fn outcome(
+    (is_new, has_conversation, has_changed): (bool, bool, bool),
+    call: PendingCall,
+    question: Question,
+) -> InsertOutcome {
+    match (is_new, has_conversation, has_changed) {
+        (true, ..) => InsertOutcome::New(call, question),
+        (false, false, _) => InsertOutcome::NoConversation,
+        (false, true, true) => InsertOutcome::Changed,
+        (false, true, false) => InsertOutcome::Known,
+    }
+}
+
+/// Returns the outcome of a statement during which the parent was taken back, or the conversation was deleted.
+fn outcome_of(error: sqlx::Error) -> Result<InsertOutcome> {
+    match error.as_database_error() {
+        Some(cause) if cause.constraint() == Some("message_parent_id_fkey") => Ok(InsertOutcome::Changed),
+        Some(cause) if cause.is_foreign_key_violation() => Ok(InsertOutcome::NoConversation),
+        _ => Err(error.into()),
     }
 }
 
