@@ -235,10 +235,13 @@ test('older messages appear when scrolling up, and what is read stays in place',
   await ended(hal);
   await hal.waitForURL(/\/chat\/[0-9a-f-]{36}$/);
   const id = hal.url().split('/').at(-1);
-  app.query(`insert into message (message_id, conversation_id, turn_id, role, body, status, created_at)
-    select ('01800000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, '${id}', ('01800000-0000-7000-9000-' || lpad(to_hex(n / 2), 12, '0'))::uuid,
+  app.query(`insert into message (message_id, parent_id, conversation_id, turn_id, role, body, status, created_at)
+    select ('01800000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid,
+      case when n > 0 then ('01800000-0000-7000-8000-' || lpad(to_hex(n - 1), 12, '0'))::uuid end, '${id}', ('01800000-0000-7000-9000-' || lpad(to_hex(n / 2), 12, '0'))::uuid,
       case n % 2 when 0 then 'user' else 'assistant' end, 'Message number ' || n, 'finished', now() - interval '1 day'
     from generate_series(0, 1999) n`);
+  app.query(`update message set parent_id = ('01800000-0000-7000-8000-' || lpad(to_hex(1999), 12, '0'))::uuid
+    where conversation_id = '${id}' and parent_id is null and body like '%newest'`);
   await hal.reload();
   await woken(hal);
   assert.equal(await hal.locator('#messages > article').count(), 50);

@@ -26,13 +26,18 @@ pub async fn compare(server: &Process, user: &User, before: Duration) -> anyhow:
 pub async fn open_long_conversation(db: &Database, user: &User) -> anyhow::Result<()> {
     let sql = format!(
         "with longest as (select conversation_id from conversation order by updated_at desc limit 1)
-         insert into message (message_id, conversation_id, turn_id, role, body, status, model, created_at)
-         select ('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, conversation_id,
+         , added as (
+           insert into message (message_id, parent_id, conversation_id, turn_id, role, body, status, model, created_at)
+           select ('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid,
+                case when n > 1 then ('01900000-0000-7000-8000-' || lpad(to_hex(n - 1), 12, '0'))::uuid end, conversation_id,
                 ('01900000-0000-7000-9000-' || lpad(to_hex(n / 2), 12, '0'))::uuid,
                 case when n % 2 = 0 then 'user' else 'assistant' end,
                 'Line ' || n || E' with **words**.\\n\\n```rust\\nfn main() {{}}\\n```\\n', 'finished',
                 case when n % 2 = 1 then 'claude-haiku-5-5' end, now()
-         from longest, generate_series(1, {MESSAGES}) n"
+           from longest, generate_series(1, {MESSAGES}) n
+         )
+         update conversation c set leaf_id = ('01900000-0000-7000-8000-' || lpad(to_hex({MESSAGES}), 12, '0'))::uuid
+         from longest l where l.conversation_id = c.conversation_id"
     );
     sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(db.pool()).await?;
     let sql = "select conversation_id::text from conversation order by updated_at desc limit 1";

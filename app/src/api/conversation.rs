@@ -13,13 +13,15 @@ pub async fn open(
     id: Option<ConversationId>,
     /// The message before which messages are shown; `None` shows the latest ones.
     before: Option<MessageId>,
+    /// The message that must be among those that are shown; `None` for any.
+    with: Option<MessageId>,
     /// The end of the sidebar's page before the one to show; `None` shows its first page.
     after: Option<ListPosition>,
     /// The preset whose settings a new conversation starts with.
     preset: Option<PresetId>,
 ) -> Result<ChatView, Refusal> {
     let (state, viewer) = (super::context::page_state()?, super::context::viewer()?);
-    super::context::chat_view(&state, &viewer, id, before, after, preset).await
+    super::context::chat_view(&state, &viewer, id, (before, with), after, preset).await
 }
 
 /// Loads a page of the archived conversations.

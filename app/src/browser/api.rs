@@ -198,6 +198,17 @@ pub async fn conversation_title(conversation: &str) -> Option<(String, bool)> {
     Some((title.text("title")?, title.flag("is_written")))
 }
 
+/// Shows another version of a message in its conversation. Returns the turn in progress at the end of its branch, if there is one, and the
+/// name of its model.
+///
+/// # Errors
+/// Returns why it isn't shown.
+pub async fn select_branch(conversation: &str, message: &str) -> Result<Option<(String, String)>, Failure> {
+    let body = JsonObject::new().with("message", Some(message)).to_text();
+    let running = load("POST", &format!("/chat/{conversation}/branch"), Some(&body)).await?.field("running");
+    Ok(running.text("turn_id").zip(running.text("model")))
+}
+
 /// Saves the user's time zone, a name from the IANA time zone database.
 pub async fn time_zone(zone: &str) {
     // A failure is ignored: the request is repeated on the next page load.

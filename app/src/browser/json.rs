@@ -64,6 +64,12 @@ impl Json {
     pub fn items(&self, key: &str) -> Vec<Self> {
         self.field(key).0.dyn_into::<Array>().map(|items| items.iter().map(Self).collect()).unwrap_or_default()
     }
+
+    /// Returns the texts of a field's items; none if it isn't an array.
+    #[must_use]
+    pub fn texts(&self, key: &str) -> Vec<String> {
+        self.items(key).into_iter().filter_map(|item| item.0.as_string()).collect()
+    }
 }
 
 /// A JSON object to send.

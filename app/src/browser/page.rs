@@ -87,6 +87,21 @@ fn add_sidebar_entry(id: &str, title: &str) {
     list.prepend(&row);
 }
 
+/// Opens another page.
+pub fn open(path: &str) {
+    if let Some(window) = web_sys::window() {
+        // Fails only if the browser refuses to leave the page.
+        let _ = window.location().set_href(path);
+    }
+}
+
+/// Returns the element that the page's address names after `#`.
+#[must_use]
+pub fn target() -> Option<PageElement> {
+    let hash = web_sys::window()?.location().hash().ok()?;
+    dom::element(hash.strip_prefix('#')?)
+}
+
 /// Returns whether the browser knows that it has no connection.
 #[must_use]
 pub fn is_offline() -> bool {

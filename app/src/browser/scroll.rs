@@ -120,6 +120,14 @@ impl Scroll {
         self.keep_end();
     }
 
+    /// Scrolls to an element of the transcript, and keeps it in view.
+    pub fn go_to(&self, element: &PageElement) {
+        self.sticks.set(false);
+        element.0.scroll_into_view();
+        self.remember();
+        self.show_jump(self.distance());
+    }
+
     /// Scrolls to the end in the next frame if it is kept visible. Called after the content has changed.
     pub fn keep_end(self: &Rc<Self>) {
         if self.is_scheduled.replace(true) {

@@ -40,6 +40,10 @@ pub enum Icon {
     Sliders,
     /// Something that isn't kept.
     Hourglass,
+    /// Go back.
+    ChevronLeft,
+    /// Go forward.
+    ChevronRight,
     /// Open a menu below or beside its button.
     ChevronDown,
     /// Open a menu.
@@ -52,6 +56,8 @@ pub enum Icon {
     Pen,
     /// Share or download.
     Share,
+    /// Edit.
+    Pencil,
     /// Stop a response.
     Square,
     /// Delete.
@@ -110,6 +116,8 @@ impl Icon {
                 "M17 22v-4.172a2 2 0 0 0-.586-1.414L12 12l-4.414 4.414A2 2 0 0 0 7 17.828V22",
                 "M7 2v4.172a2 2 0 0 0 .586 1.414L12 12l4.414-4.414A2 2 0 0 0 17 6.172V2",
             ],
+            Self::ChevronLeft => &["m15 18-6-6 6-6"],
+            Self::ChevronRight => &["m9 18 6-6-6-6"],
             Self::ChevronDown => &["m6 9 6 6 6-6"],
             Self::ChevronsUpDown => &["m7 15 5 5 5-5", "m7 9 5-5 5 5"],
             Self::Copy => &[
@@ -125,6 +133,10 @@ impl Icon {
                 "M18.375 2.625a1 1 0 0 1 3 3l-9.013 9.014a2 2 0 0 1-.853.505l-2.873.84a.5.5 0 0 1-.62-.62l.84-2.873a2 2 0 0 1 .506-.852z",
             ],
             Self::Share => &["M12 2v13", "m16 6-4-4-4 4", "M4 12v8a2 2 0 0 0 2 2h12a2 2 0 0 0 2-2v-8"],
+            Self::Pencil => &[
+                "M21.174 6.812a1 1 0 0 0-3.986-3.987L3.842 16.174a2 2 0 0 0-.5.83l-1.321 4.352a.5.5 0 0 0 .623.622l4.353-1.32a2 2 0 0 0 .83-.497z",
+                "m15 5 4 4",
+            ],
             Self::Square => &["M7 7h10v10H7z"],
             Self::Trash => {
                 &["M3 6h18", "M19 6v14a2 2 0 0 1-2 2H7a2 2 0 0 1-2-2V6", "M8 6V4a2 2 0 0 1 2-2h4a2 2 0 0 1 2 2v2"]

@@ -30,7 +30,7 @@ pub struct ChatView {
     pub writes_titles: bool,
     /// The open conversation; `None` for a new one.
     pub open: Option<ConversationSummary>,
-    /// Messages of the open conversation, oldest first: a part of them.
+    /// Messages of the open conversation's visible path, oldest first: a part of them.
     pub messages: Vec<MessageView>,
     /// The oldest of `messages`, if there are earlier ones.
     pub earlier: Option<MessageId>,
@@ -40,6 +40,8 @@ pub struct ChatView {
     pub is_temporary: bool,
     /// The viewer's presets with their names, by name.
     pub presets: Vec<(PresetId, String)>,
+    /// Whether `messages` are earlier ones instead of the latest ones.
+    pub is_earlier: bool,
     /// The turn in progress in the open conversation, with its model.
     pub running: Option<(TurnId, ModelName)>,
     /// Models that can be used now, in the plan's order, with the default first and those it doesn't include last.
@@ -55,6 +57,10 @@ pub struct ChatView {
 pub struct MessageView {
     /// The message.
     pub message: Message,
+    /// The message before it; `None` for the first one.
+    pub parent_id: Option<MessageId>,
+    /// The message and its other versions, oldest first.
+    pub versions: Vec<MessageId>,
     /// Its text as HTML.
     pub html: String,
     /// Its files, in order.

@@ -59,7 +59,7 @@ pub async fn load(
 ) -> Result<Option<ConversationSettings>> {
     let row = sqlx::query!(
         "select instructions, model, effort, answer_length, is_temporary from conversation
-         where user_id = $1 and conversation_id = $2",
+         where user_id = $1 and conversation_id = $2 and deleted_at is null",
         Uuid::from(owner),
         Uuid::from(conversation),
     )
@@ -80,7 +80,7 @@ pub async fn set(
 ) -> Result<bool> {
     let done = sqlx::query!(
         "update conversation set instructions = $3, model = $4, effort = $5, answer_length = $6
-         where user_id = $1 and conversation_id = $2",
+         where user_id = $1 and conversation_id = $2 and deleted_at is null",
         Uuid::from(owner),
         Uuid::from(conversation),
         settings.instructions,
@@ -115,7 +115,7 @@ pub async fn load_for_turn(
     let row = sqlx::query!(
         r#"select a.instructions as account_instructions, coalesce(c.instructions, '') as "instructions!", c.model as "model?",
                   c.effort as "effort?", c.answer_length as "answer_length?"
-           from account a left join conversation c on c.user_id = a.user_id
+           from account a left join conversation c on c.user_id = a.user_id and c.deleted_at is null
              and c.conversation_id = coalesce($2, (select conversation_id from turn where turn_id = $3 and user_id = $1))
            where a.user_id = $1"#,
         Uuid::from(owner),

@@ -1,4 +1,11 @@
-//! Messages of a conversation.
+//! Messages of a conversation. They form a tree: siblings are versions of one question, or responses to the same question. The page shows
+//! the path from the root to the conversation's leaf.
+
+mod branch;
+mod prompt;
+
+pub use branch::{Located, locate, select_branch};
+pub use prompt::{Ancestors, PromptMessage, load_prompt};
 
 use crate::Result;
 use domain::{
@@ -20,14 +27,18 @@ pub struct StoredHtml {
 pub struct StoredMessage {
     /// The message.
     pub message: Message,
+    /// The message before it; `None` for the first one.
+    pub parent_id: Option<MessageId>,
+    /// The message and its siblings, oldest first: the versions of a question, or the responses to the same question.
+    pub versions: Vec<MessageId>,
     /// Its HTML; `None` if it wasn't rendered yet.
     pub html: Option<StoredHtml>,
     /// The user's rating of the response; `None` if there is none.
     pub is_good: Option<bool>,
 }
 
-/// Lists the last `limit` messages of a conversation, or the last ones before `before`, oldest first; responses include their turn's tokens
-/// and cost, and what was left out of their prompt. Superseded messages are omitted.
+/// Lists the last `limit` messages of a conversation's visible path, or the last ones before `before`, oldest first; responses include
+/// their turn's tokens and cost, and what was left out of their prompt.
 /// Empty if the conversation doesn't exist or belongs to another user.
 ///
 /// # Errors
@@ -40,23 +51,37 @@ pub async fn list(
     limit: i64,
 ) -> Result<Vec<StoredMessage>> {
     let rows = sqlx::query!(
-        r#"select m.message_id, m.turn_id, m.role, m.body, m.reasoning, m.status, m.model, m.created_at, m.html, m.html_version,
+        r#"with recursive path as (
+             select m.message_id, m.parent_id, 1::bigint as position
+             from conversation c join message m on m.conversation_id = c.conversation_id and m.message_id = case
+               when $3::uuid is null then c.leaf_id
+               else (select b.parent_id from message b where b.message_id = $3 and b.conversation_id = c.conversation_id)
+             end
+             where c.user_id = $1 and c.conversation_id = $2 and c.deleted_at is null
+             union all
+             select m.message_id, m.parent_id, path.position + 1 from path join message m on m.message_id = path.parent_id
+             where path.position < $4
+           )
+           select m.message_id, m.parent_id, m.turn_id, m.role, m.body, m.reasoning, m.status, m.model, m.created_at, m.html, m.html_version,
+                  array(
+                    select s.message_id from message s where s.parent_id = m.parent_id and s.role = m.role
+                    union all
+                    select s.message_id from message s
+                    where m.parent_id is null and s.parent_id is null and s.conversation_id = m.conversation_id and s.role = m.role
+                    order by message_id
+                  ) as "versions!: Vec<Uuid>",
                   t.history_cut as "history_cut?", f.is_good as "is_good?", u.tokens::bigint as tokens, u.cost as cost
-           from (
-             select m.* from conversation c join message m using (conversation_id)
-             where c.user_id = $1 and c.conversation_id = $2 and c.deleted_at is null and m.superseded_by is null and m.message_id < $3
-             order by m.message_id desc limit $4
-           ) m
+           from path join message m on m.message_id = path.message_id
            left join turn t on t.turn_id = m.turn_id and m.role = 'assistant'
            left join feedback f on f.turn_id = m.turn_id and m.role = 'assistant'
            left join lateral (
              select sum(input_tokens + cache_read_tokens + cache_write_tokens + output_tokens) as tokens, sum(cost_usd) as cost
              from ai_usage where turn_id = m.turn_id
            ) u on m.role = 'assistant'
-           order by m.message_id"#,
+           order by path.position desc"#,
         Uuid::from(owner),
         Uuid::from(conversation),
-        before.map_or(Uuid::max(), Uuid::from),
+        before.map(Uuid::from),
         limit,
     )
     .fetch_all(db)
@@ -66,6 +91,8 @@ pub async fn list(
         .map(|row| StoredMessage {
             html: row.html.zip(row.html_version).map(|(html, version)| StoredHtml { html, version }),
             is_good: row.is_good,
+            parent_id: row.parent_id.map(Into::into),
+            versions: row.versions.into_iter().map(Into::into).collect(),
             message: Message {
                 id: row.message_id.into(),
                 conversation_id: conversation,
@@ -117,7 +144,15 @@ pub async fn store_html(
 
 /// What the page shows of a turn beside its events.
 pub struct TurnHead {
-    /// The user's message.
+    /// The question.
+    pub question_id: MessageId,
+    /// The message before the question; `None` for the first one.
+    pub parent_id: Option<MessageId>,
+    /// The question and its other versions, oldest first.
+    pub versions: Vec<MessageId>,
+    /// The stored responses to the question except for this turn's, oldest first.
+    pub other_responses: Vec<MessageId>,
+    /// The question's text.
     pub text: String,
     /// Its HTML; `None` if it wasn't rendered yet.
     pub html: Option<StoredHtml>,
@@ -125,8 +160,8 @@ pub struct TurnHead {
     pub label: Option<String>,
 }
 
-/// Loads the user's message of a turn, and the display name of `model`, which answers. Returns `None` if the turn has no message any more,
-/// or belongs to another user.
+/// Loads the question of a turn with its place in the tree, and the display name of `model`, which answers. Returns `None` if the turn has no
+/// question any more, or belongs to another user.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -137,9 +172,20 @@ pub async fn load_turn_head(
     model: &str,
 ) -> Result<Option<TurnHead>> {
     let row = sqlx::query!(
-        r#"select m.body, m.html, m.html_version, (select label from model where model = $3) as label
-           from message m join conversation c using (conversation_id)
-           where m.turn_id = $1 and m.role = 'user' and c.user_id = $2 and c.deleted_at is null"#,
+        r#"select m.message_id, m.parent_id, m.body, m.html, m.html_version, (select label from model where model = $3) as label,
+                  array(
+                    select s.message_id from message s where s.parent_id = m.parent_id and s.role = 'user'
+                    union all
+                    select s.message_id from message s
+                    where m.parent_id is null and s.parent_id is null and s.conversation_id = m.conversation_id and s.role = 'user'
+                    order by message_id
+                  ) as "versions!: Vec<Uuid>",
+                  array(
+                    select a.message_id from message a where a.parent_id = m.message_id and a.role = 'assistant' and a.turn_id <> t.turn_id
+                    order by a.message_id
+                  ) as "other_responses!: Vec<Uuid>"
+           from turn t join message m on m.message_id = t.question_id join conversation c on c.conversation_id = m.conversation_id
+           where t.turn_id = $1 and c.user_id = $2 and c.deleted_at is null"#,
         Uuid::from(turn),
         Uuid::from(owner),
         model,
@@ -147,84 +193,12 @@ pub async fn load_turn_head(
     .fetch_optional(db)
     .await?;
     Ok(row.map(|row| TurnHead {
+        question_id: row.message_id.into(),
+        parent_id: row.parent_id.map(Into::into),
+        versions: row.versions.into_iter().map(Into::into).collect(),
+        other_responses: row.other_responses.into_iter().map(Into::into).collect(),
         text: row.body,
         html: row.html.zip(row.html_version).map(|(html, version)| StoredHtml { html, version }),
         label: row.label,
     }))
-}
-
-/// A message as it is sent to a model.
-pub struct PromptMessage {
-    /// Message id. Messages sort by it.
-    pub message_id: MessageId,
-    /// The turn that wrote it.
-    pub turn_id: TurnId,
-    /// Its author: user or assistant.
-    pub role: Role,
-    /// The message text.
-    pub text: String,
-}
-
-/// Loads a conversation's messages in order for a prompt. Leaves out superseded messages, blank ones (responses that were interrupted before
-/// their first token), and both messages of a turn whose response the model or a content filter refused, because sending them again would
-/// be refused again. Returns `None` if the conversation doesn't exist or belongs to another user.
-///
-/// # Errors
-/// Returns an error if the query fails.
-pub async fn load_prompt(
-    db: impl PgExecutor<'_>,
-    owner: UserId,
-    conversation: ConversationId,
-) -> Result<Option<Vec<PromptMessage>>> {
-    load(db, owner, conversation, None).await
-}
-
-/// Loads a conversation's messages as [`load_prompt`] does, to regenerate a response: the messages of `retry_of` are kept although its
-/// response was refused.
-///
-/// # Errors
-/// Returns an error if the query fails.
-pub async fn load_prompt_for_retry(
-    db: impl PgExecutor<'_>,
-    owner: UserId,
-    conversation: ConversationId,
-    retry_of: TurnId,
-) -> Result<Option<Vec<PromptMessage>>> {
-    load(db, owner, conversation, Some(retry_of)).await
-}
-
-async fn load(
-    db: impl PgExecutor<'_>,
-    owner: UserId,
-    conversation: ConversationId,
-    retry_of: Option<TurnId>,
-) -> Result<Option<Vec<PromptMessage>>> {
-    let rows = sqlx::query!(
-        r#"select m.message_id as "message_id?", m.turn_id as "turn_id?", m.role as "role?", m.body as "body?"
-           from conversation c
-           left join message m on m.conversation_id = c.conversation_id and m.superseded_by is null and m.body ~ '\S'
-             and (m.turn_id = $3 or not exists (
-               select from message refused
-               where refused.turn_id = m.turn_id and refused.role = 'assistant' and refused.status in ('refused', 'filtered')
-             ))
-           where c.user_id = $1 and c.conversation_id = $2 and c.deleted_at is null
-           order by m.message_id"#,
-        Uuid::from(owner),
-        Uuid::from(conversation),
-        retry_of.map(Uuid::from),
-    )
-    .fetch_all(db)
-    .await?;
-    if rows.is_empty() {
-        return Ok(None);
-    }
-    let messages = rows.into_iter().filter_map(|row| {
-        Some(PromptMessage {
-            message_id: row.message_id?.into(),
-            turn_id: row.turn_id?.into(),
-            role: if row.role? == Role::User.as_str() { Role::User } else { Role::Assistant },
-            text: row.body?,
-        })
-    });
-    Ok(Some(messages.collect()))
 }

@@ -15,18 +15,14 @@ pub struct Summary {
     pub text: String,
 }
 
-/// Loads a conversation's newest summary, if there is one and none of the messages it covers has been superseded since. The caller has
-/// checked that the conversation belongs to its user.
+/// Loads a conversation's newest summary, if there is one. It covers the path from the root to its newest message, which may be in another
+/// branch than the visible one. The caller has checked that the conversation belongs to its user.
 ///
 /// # Errors
 /// Returns an error if the query fails.
 pub async fn load(db: impl PgExecutor<'_>, conversation: ConversationId) -> Result<Option<Summary>> {
     let row = sqlx::query!(
-        "select s.until_message_id, s.body from conversation_summary s
-         where s.conversation_id = $1 and not exists (
-           select from message m join turn t on t.turn_id = m.superseded_by
-           where m.conversation_id = $1 and m.message_id <= s.until_message_id and t.created_at > s.created_at
-         )",
+        "select until_message_id, body from conversation_summary where conversation_id = $1",
         Uuid::from(conversation),
     )
     .fetch_optional(db)

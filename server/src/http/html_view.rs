@@ -53,7 +53,7 @@ struct Present {
 }
 
 impl Present {
-    /// Returns a `turn` event with the model's display name and the user's message as HTML.
+    /// Returns a `turn` event with the model's display name, the user's message as HTML, and its place in the conversation.
     async fn turn_event(&mut self, entry: Entry) -> Entry {
         let Ok(serde_json::Value::Object(mut fields)) = serde_json::from_str(&entry.data) else { return entry };
         let presentation = match self.known.take() {
@@ -66,6 +66,7 @@ impl Present {
         };
         fields.insert("label".into(), presentation.label.into());
         fields.insert("user_html".into(), presentation.user_html.into());
+        fields.insert("question".into(), serde_json::to_value(presentation.question).unwrap_or_default());
         Entry { data: serde_json::Value::Object(fields).to_string().into(), ..entry }
     }
 }

@@ -218,6 +218,7 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route("/billing/checkout", post(billing::checkout))
         .route("/billing/portal", post(billing::portal))
         .route("/billing/return", get(billing::handle_return))
+        .route("/chat/{conversation_id}/branch", post(messages::select_branch))
         .merge(conversation_routes())
         .merge(chat_settings_routes())
         .merge(factor_routes(app))

@@ -24,7 +24,7 @@ use domain::{
 use providers::estimate::Estimate;
 use quota::{Budget, Caps, Demand, Refused, Reservation, Verdict, quota_of};
 use relay::{Relay, Tail};
-use store::turn::{AvailableModel, NewDemoCall, TurnContext};
+use store::turn::{AvailableModel, Branch, NewDemoCall, TurnContext};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
@@ -131,7 +131,7 @@ async fn start(app: &AppState, subject: String, text: &str) -> Result<(RunningTu
         turn_id,
         viewer: turn.viewer.clone(),
         tail: log.tail(),
-        presentation: Presentation { label: turn.model.label.clone(), user_html: String::new() },
+        presentation: Presentation { label: turn.model.label.clone(), user_html: String::new(), question: None },
     };
     Ok((RunningTurn { turn, sent, chunks, log, untitled: None }, started))
 }

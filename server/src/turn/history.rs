@@ -119,9 +119,7 @@ impl History {
             None => None,
         };
         let ends = turn_ends(&full.past);
-        // Nothing deletes a summary: messages are never edited, they are deleted only with their whole conversation, and only the last turn
-        // can be regenerated, which is summarized only if it doesn't fit by itself. While such a turn is regenerated, the summary's last
-        // message isn't among those before the question, and the summary isn't used.
+        // A summary belongs to the path to its last message. In another branch, which doesn't have that message, it isn't used.
         let stored = stored.and_then(|summary| {
             let last = full.past.iter().position(|message| message.message_id == summary.until)?;
             let turns = ends.partition_point(|end| *end <= last + 1);
@@ -180,9 +178,9 @@ impl History {
     }
 }
 
-/// Returns the index after the last message of each turn.
+/// Returns the index after the last message of each turn: a question with its response, if it has one.
 fn turn_ends(past: &[store::message::PromptMessage]) -> Vec<usize> {
-    let turns = past.chunk_by(|one, next| one.turn_id == next.turn_id);
+    let turns = past.chunk_by(|_, next| next.role != Role::User);
     turns
         .scan(0, |end, turn| {
             *end += turn.len();
@@ -214,6 +212,7 @@ mod tests {
     use domain::{MessageId, Role, Thinking};
     use proptest::collection::vec;
     use proptest::prelude::*;
+    use store::turn::Branch;
     use uuid::Uuid;
 
     fn words(n: usize) -> String {
@@ -223,18 +222,18 @@ mod tests {
     /// Returns a conversation with the number of words of each turn's question and answer. An interrupted turn has no answer.
     fn conversation(turns: &[(usize, usize)], question: usize) -> FullPrompt {
         let mut past = Vec::new();
-        for (turn, (asked, answered)) in turns.iter().enumerate() {
+        for (asked, answered) in turns {
             for (role, n) in [(Role::User, *asked), (Role::Assistant, *answered)].into_iter().filter(|(_, n)| *n > 0) {
                 past.push(store::message::PromptMessage {
                     message_id: MessageId::from(Uuid::from_u128(past.len() as u128)),
-                    turn_id: TurnId::from(Uuid::from_u128(turn as u128)),
                     role,
                     text: words(n),
                 });
             }
         }
         let (text, attached) = (words(question), Attached::default());
-        FullPrompt { conversation_id: None, retry_of: None, system: domain::brand::SYSTEM_PROMPT.to_owned(), past, text, attached }
+        let system = domain::brand::SYSTEM_PROMPT.to_owned();
+        FullPrompt { conversation_id: None, branch: Branch::End, system, past, text, attached }
     }
 
     #[test]
@@ -264,7 +263,7 @@ mod tests {
             let (prompt, past) = (history.prompt(cut), &history.full.past);
 
             let removed = history.messages_in(cut.turns);
-            let is_split = removed > 0 && removed < past.len() && past[removed - 1].turn_id == past[removed].turn_id;
+            let is_split = past.get(removed).is_some_and(|first| first.role == Role::Assistant);
             prop_assert!(!is_split, "a turn was split");
             let read: String = prompt.messages.iter().map(|message| message.text.as_str()).collect::<Vec<_>>().join("\n\n");
             let kept = past[removed..].iter().map(|message| message.text.as_str()).chain([history.full.text.as_str()]);

@@ -4,9 +4,11 @@
 use crate::AppState;
 use crate::failure::internal;
 use app::api::context::panic_message;
-use domain::{ModelName, TurnId, Viewer};
+use domain::{MessageId, ModelName, TurnId, Viewer};
+use serde::Serialize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use store::message::StoredHtml;
+use store::message::{StoredHtml, TurnHead};
+use store::turn::{Branch, Question};
 
 /// Size in bytes above which a text is rendered on one of the counting threads, because that takes longer than a stream may wait.
 const INLINE: usize = 16 * 1024;
@@ -18,6 +20,31 @@ pub(crate) struct Presentation {
     pub label: String,
     /// The user's message as HTML.
     pub user_html: String,
+    /// The user's message in the conversation's tree; `None` if it was deleted.
+    pub question: Option<QuestionPlace>,
+}
+
+/// Where a turn's question is in the tree of its conversation.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct QuestionPlace {
+    message_id: MessageId,
+    /// The message before it; `None` for the first one.
+    parent_id: Option<MessageId>,
+    /// The question and its other versions, oldest first.
+    versions: Vec<MessageId>,
+    /// The stored responses to it except for this turn's, oldest first.
+    other_responses: Vec<MessageId>,
+}
+
+impl From<&TurnHead> for QuestionPlace {
+    fn from(head: &TurnHead) -> Self {
+        Self {
+            message_id: head.question_id,
+            parent_id: head.parent_id,
+            versions: head.versions.clone(),
+            other_responses: head.other_responses.clone(),
+        }
+    }
 }
 
 /// Renders a response. The turn's id makes the ids in it unique within the page.
@@ -57,18 +84,37 @@ fn caught<T>(renderer: impl FnOnce() -> T) -> Option<T> {
     rendered.map_err(|panic| internal(&format!("rendering panicked: {}", panic_message(&*panic)))).ok()
 }
 
+/// Returns where the question of a turn is that was just written. Only one that began a branch has siblings, which are loaded.
+pub(super) async fn place_of(
+    app: &AppState,
+    viewer: &Viewer,
+    turn_id: TurnId,
+    (branch, question): (Branch, Question),
+) -> Option<QuestionPlace> {
+    if branch == Branch::End {
+        let Question { id, parent_id } = question;
+        return Some(QuestionPlace { message_id: id, parent_id, versions: vec![id], other_responses: Vec::new() });
+    }
+    let found = store::message::load_turn_head(&app.db, viewer.user_id, turn_id, "").await;
+    found.map_err(|error| internal(&error)).ok().flatten().as_ref().map(QuestionPlace::from)
+}
+
 /// Loads what the HTML view shows of a turn that is followed, or resumed from its first event. `model` answers.
 pub(crate) async fn presentation(app: &AppState, viewer: &Viewer, turn_id: TurnId, model: &ModelName) -> Presentation {
     let found = store::message::load_turn_head(&app.db, viewer.user_id, turn_id, &model.0).await;
     let head = found.map_err(|error| internal(&error)).ok().flatten();
     // Without a message the conversation was deleted; its stream still runs to its end.
-    let Some(head) = head else { return Presentation { label: model.0.clone(), user_html: String::new() } };
+    let Some(head) = head else {
+        return Presentation { label: model.0.clone(), user_html: String::new(), question: None };
+    };
+    let question = Some(QuestionPlace::from(&head));
     let stored = head.html.filter(|html| html.version == markdown::VERSION);
     let html = match stored {
         Some(html) => Some(html),
         None => render_message(app, &head.text).await,
     };
-    Presentation { label: head.label.unwrap_or_else(|| model.0.clone()), user_html: html_or_text(html, &head.text) }
+    let user_html = html_or_text(html, &head.text);
+    Presentation { label: head.label.unwrap_or_else(|| model.0.clone()), user_html, question }
 }
 
 /// Returns a message's HTML, or its escaped text if it couldn't be rendered.

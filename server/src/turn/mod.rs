@@ -52,7 +52,7 @@ use admit::{admit, check_circuit};
 use domain::{Model, Problem, ProblemKind, Quota, TurnEvent, Viewer, WireFormat};
 use finish::run;
 use follow::{follow, is_same};
-use html::{Presentation, html_or_text, render_message};
+use html::{Presentation, html_or_text, place_of, render_message};
 use open::open;
 use persist::persist;
 use prompt::{check_size, fallback, max_token_request, pick};
@@ -157,7 +157,7 @@ async fn start(
     context: TurnContext,
 ) -> Result<Option<(RunningTurn, StartedTurn)>, Failure> {
     let mut request = prepare(app, viewer, chat_request, &context).await?;
-    let history_cut = request.prompt.history_cut;
+    let (history_cut, branch) = (request.prompt.history_cut, request.prompt.branch);
     // Rendered before anything is reserved, because a hold that isn't confirmed soon lapses.
     let html = render_message(app, &request.prompt.text).await;
     let text = if html.is_none() { request.prompt.text.clone() } else { String::new() };
@@ -167,7 +167,7 @@ async fn start(
     crate::fault::point("reserved");
     let mut log: Writer = app.relay.open(request.chat_request.turn_id);
     // Persist: durable before any money is spent.
-    let Some(pending) = persist(app, request, reservation, html.as_ref()).await? else { return Ok(None) };
+    let Some((pending, question)) = persist(app, request, reservation, html.as_ref()).await? else { return Ok(None) };
     crate::fault::point("pending");
     let untitled = untitled(app, &pending);
     // Open.
@@ -182,7 +182,8 @@ async fn start(
         history_cut,
         quota: quota.clone(),
     });
-    let presentation = Presentation { label: turn.model.label.clone(), user_html: html_or_text(html, &text) };
+    let question = place_of(app, &turn.viewer, turn.turn_id, (branch, question)).await;
+    let presentation = Presentation { label: turn.model.label.clone(), user_html: html_or_text(html, &text), question };
     let started = StartedTurn { tail: log.tail(), quota: Some(quota), presentation: Some(presentation) };
     Ok(Some((RunningTurn { turn, sent, chunks, log, untitled }, started)))
 }

@@ -1,31 +1,33 @@
 //! Writes a turn's message and pending ledger row before any money is spent, and confirms its hold.
 
 use super::html;
+use super::prompt::changed;
 use super::state::{ActiveTurn, PendingTurn};
 use super::turn_request::TurnRequest;
 use super::undo::{Bill, release, undo};
 use crate::AppState;
 use crate::failure::Failure;
-use domain::{ConversationId, Problem, ProblemKind, Tokens, TurnId};
+use domain::{ConversationId, Problem, Tokens, TurnId};
 use quota::Reservation;
 use store::message::StoredHtml;
-use store::turn::{InsertOutcome, NewTurn, PendingCall};
+use store::turn::{InsertOutcome, NewTurn, PendingCall, Question};
 use time::OffsetDateTime;
 
 /// The title of temporary conversations, which has nothing of their messages.
 const TEMPORARY_TITLE: &str = "Temporary chat";
 
-/// Writes the message with its HTML and a pending ledger row, and confirms the hold. Returns `None` if the same turn was written before.
+/// Writes the message with its HTML and a pending ledger row, and confirms the hold. Returns `None` if the same turn was written before, else
+/// the turn with its question.
 pub(super) async fn persist(
     app: &AppState,
     request: TurnRequest,
     reservation: Reservation,
     html: Option<&StoredHtml>,
-) -> Result<Option<PendingTurn>, Failure> {
+) -> Result<Option<(PendingTurn, Question)>, Failure> {
     let now = admitted_at(&reservation);
     let conversation_id = request.prompt.conversation_id.unwrap_or_else(|| ConversationId::at(now));
-    let call = match insert(app, &request, &reservation, (conversation_id, now), html).await {
-        Ok(Some(call)) => call,
+    let (call, question) = match insert(app, &request, &reservation, (conversation_id, now), html).await {
+        Ok(Some(written)) => written,
         refused => {
             release(app, reservation).await;
             return refused.map(|_| None);
@@ -55,7 +57,7 @@ pub(super) async fn persist(
         fallback,
         hedge_after,
     };
-    confirm(app, pending).await.map(Some)
+    Ok(Some((confirm(app, pending).await?, question)))
 }
 
 /// Confirms the hold of a written turn, or undoes the turn. The meters may have been lost between admission and the row, and granted again
@@ -89,7 +91,7 @@ async fn insert(
     reservation: &Reservation,
     (conversation_id, now): (ConversationId, OffsetDateTime),
     html: Option<&StoredHtml>,
-) -> Result<Option<PendingCall>, Failure> {
+) -> Result<Option<(PendingCall, Question)>, Failure> {
     let TurnRequest { viewer, chat_request, model, price, settings, prompt, counted, .. } = request;
     let title = prompt.conversation_id.is_none().then(|| match chat_request.is_temporary {
         true => TEMPORARY_TITLE.to_owned(),
@@ -105,7 +107,7 @@ async fn insert(
             new_title: title.as_deref(),
             is_temporary: chat_request.is_temporary,
             settings,
-            retry_of: prompt.retry_of,
+            branch: prompt.branch,
             history_cut: prompt.history_cut,
             text: &prompt.text,
             attachments: &chat_request.attachments,
@@ -121,19 +123,19 @@ async fn insert(
     )
     .await?;
     match inserted {
-        InsertOutcome::New(call) => Ok(Some(call)),
+        InsertOutcome::New(call, question) => Ok(Some((call, question))),
         InsertOutcome::Known => Ok(None),
         InsertOutcome::NoConversation => Err(Problem::not_found("conversation").into()),
         InsertOutcome::NoAttachment => missing_file(app, chat_request.turn_id).await.map(|()| None),
-        InsertOutcome::Superseded => superseded(app, chat_request.turn_id).await.map(|()| None),
+        InsertOutcome::Changed => check_duplicate(app, chat_request.turn_id).await.map(|()| None),
     }
 }
 
-/// Refuses a regeneration that came too late, unless the response was superseded by a duplicate of this turn.
-async fn superseded(app: &AppState, turn_id: TurnId) -> Result<(), Failure> {
+/// Refuses a turn for a state of the conversation that has changed, unless a duplicate of this turn has changed it.
+async fn check_duplicate(app: &AppState, turn_id: TurnId) -> Result<(), Failure> {
     match store::turn::find(&app.db, turn_id).await? {
         Some(_) => Ok(()),
-        None => Err(Problem::new(ProblemKind::Conflict, "This response is already being regenerated.").into()),
+        None => Err(changed().into()),
     }
 }
 

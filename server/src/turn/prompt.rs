@@ -2,32 +2,33 @@
 //! from Postgres, and lengths are counted.
 
 use super::attached::Attached;
-use super::request::{BYTES_PER_TOKEN, ChatRequest, Input};
+use super::request::{BYTES_PER_TOKEN, ChatRequest, Input, Parent};
 use crate::AppState;
 use crate::failure::Failure;
 use domain::{
-    ConversationId, HistoryCut, Model, ModelName, Plan, PlanId, PriceList, Problem, ProblemKind, PromptMessage, Role,
-    Tokens, TurnId, UserId, Viewer,
+    ConversationId, HistoryCut, MessageId, Model, ModelName, Plan, PlanId, PriceList, Problem, ProblemKind,
+    PromptMessage, Role, Tokens, TurnId, UserId, Viewer,
 };
 use providers::estimate::{self, Estimate};
 use providers::prompt::normalized;
 use quota::Demand;
-use store::turn::{AvailableModel, TurnContext};
+use store::message::Ancestors;
+use store::turn::{AvailableModel, Branch, TurnContext};
 
 /// Minimum output that makes a call worthwhile.
 const MIN_OUTPUT: Tokens = Tokens(256);
 /// Prompts of up to this many bytes are counted inline. Longer ones take milliseconds and are counted off the async workers.
 const COUNTED_AT_ONCE: usize = 16 * 1024;
 
-/// A turn's message and its whole conversation, not yet fitted to a model.
+/// A turn's message and the path of the conversation's tree before it, not yet fitted to a model.
 pub(crate) struct FullPrompt {
     /// The conversation it belongs to; `None` starts a new one.
     pub conversation_id: Option<ConversationId>,
-    /// The turn that is regenerated and superseded.
-    pub retry_of: Option<TurnId>,
+    /// Where the turn is in the conversation's tree.
+    pub branch: Branch,
     /// The system prompt.
     pub system: String,
-    /// The messages before the user's, in order.
+    /// The messages of the path before the user's, in order.
     pub past: Vec<store::message::PromptMessage>,
     /// The user's message.
     pub text: String,
@@ -39,8 +40,8 @@ pub(crate) struct FullPrompt {
 pub(crate) struct Prompt {
     /// The conversation it belongs to; `None` starts a new one.
     pub conversation_id: Option<ConversationId>,
-    /// The turn that is regenerated and superseded.
-    pub retry_of: Option<TurnId>,
+    /// Where the turn is in the conversation's tree.
+    pub branch: Branch,
     /// The user's message.
     pub text: String,
     /// The system prompt: the deployment's, with the instructions of the user and the conversation.
@@ -77,7 +78,7 @@ impl FullPrompt {
         let question = self.question();
         Prompt {
             conversation_id: self.conversation_id,
-            retry_of: self.retry_of,
+            branch: self.branch,
             text: self.text.clone(),
             system: self.system.clone(),
             messages: normalized(summary.into_iter().chain(past).chain([question]).collect()),
@@ -96,7 +97,7 @@ impl Prompt {
     /// system prompt.
     pub fn of_side_call(conversation_id: Option<ConversationId>, messages: Vec<PromptMessage>) -> Self {
         let system = domain::brand::SYSTEM_PROMPT.to_owned();
-        Self { conversation_id, retry_of: None, text: String::new(), system, messages, history_cut: None }
+        Self { conversation_id, branch: Branch::End, text: String::new(), system, messages, history_cut: None }
     }
 
     /// Returns whether a model must read images to answer.
@@ -185,53 +186,101 @@ pub(crate) async fn larger(
     Ok(plans.into_iter().find(|plan| plan.sort > current.sort && would(plan)).map(|plan| plan.id))
 }
 
-/// Loads the stored conversation, and the new message or an earlier message again, beside a system prompt.
+/// Loads the path of the stored conversation that a turn continues, beside a system prompt: for a new message, that before it; for a
+/// regeneration, that before its question.
 pub(crate) async fn load(
     app: &AppState,
     viewer: &Viewer,
     chat_request: &ChatRequest,
     system: String,
 ) -> Result<FullPrompt, Failure> {
-    let gone = || Failure(Problem::not_found("conversation"));
-    let mut attached = Attached::default();
-    let (conversation_id, retry_of, past, text) = match &chat_request.input {
+    match &chat_request.input {
         Input::New(text) => {
-            let past = match chat_request.conversation_id {
-                Some(id) => store::message::load_prompt(&app.db, viewer.user_id, id).await?.ok_or_else(gone)?,
-                None => Vec::new(),
+            let Some(id) = chat_request.conversation_id else {
+                return Ok(FullPrompt {
+                    conversation_id: None,
+                    branch: Branch::End,
+                    system,
+                    past: Vec::new(),
+                    text: text.clone(),
+                    attached: Attached::default(),
+                });
             };
-            (chat_request.conversation_id, None, past, text.clone())
-        }
-        Input::Again(earlier) => {
-            let found = store::turn::load_for_regenerate(&app.db, viewer.user_id, *earlier).await?;
-            let found = found.ok_or_else(|| Problem::not_found("response"))?;
-            if chat_request.conversation_id.is_some_and(|id| id != found.conversation_id) {
-                return Err(
-                    Problem::invalid("conversation_id", "This response belongs to another conversation.").into()
-                );
-            }
-            if !found.ended {
-                return Err(
-                    Problem::new(ProblemKind::Conflict, "This response is still in progress. Stop it first.").into()
-                );
-            }
-            let id = found.conversation_id;
-            let past = store::message::load_prompt_for_retry(&app.db, viewer.user_id, id, *earlier).await?;
-            let mut past = past.ok_or_else(gone)?;
-            let Some(index) = past.iter().position(|message| message.turn_id == *earlier && message.role == Role::User)
-            else {
-                return Err(Problem::new(ProblemKind::Conflict, "This response was replaced by a newer one.").into());
+            let (branch, past) = match chat_request.parent {
+                Parent::End => (Branch::End, path(app, viewer, id, None).await?.messages),
+                Parent::Root => {
+                    let found = store::conversation::open(&app.db, viewer.user_id, id).await?;
+                    found.ok_or_else(|| Problem::not_found("conversation"))?;
+                    (Branch::After(None), Vec::new())
+                }
+                Parent::Message(parent) => load_branch(app, viewer, id, parent).await?,
             };
-            if past[index..].iter().any(|message| message.turn_id != *earlier) {
-                return Err(Problem::new(ProblemKind::Conflict, "Only the last response can be regenerated.").into());
-            }
-            let question = past.swap_remove(index);
-            past.truncate(index);
-            attached.question_id = Some(question.message_id);
-            (Some(id), Some(*earlier), past, question.text)
+            let attached = Attached::default();
+            Ok(FullPrompt { conversation_id: Some(id), branch, system, past, text: text.clone(), attached })
         }
+        Input::Again(earlier) => load_regeneration(app, viewer, chat_request.conversation_id, *earlier, system).await,
+    }
+}
+
+/// Loads the path to a message of the user's conversation, or the visible one.
+async fn path(
+    app: &AppState,
+    viewer: &Viewer,
+    id: ConversationId,
+    end: Option<MessageId>,
+) -> Result<Ancestors, Failure> {
+    let path = store::message::load_prompt(&app.db, viewer.user_id, id, end).await?;
+    Ok(path.ok_or_else(|| Problem::not_found("conversation"))?)
+}
+
+/// Loads the path to the message that a new one follows: a response, or the question whose response is in progress.
+async fn load_branch(
+    app: &AppState,
+    viewer: &Viewer,
+    id: ConversationId,
+    parent: MessageId,
+) -> Result<(Branch, Vec<store::message::PromptMessage>), Failure> {
+    let path = path(app, viewer, id, Some(parent)).await?;
+    match path.end {
+        None => Err(Problem::not_found("message").into()),
+        Some((_, Role::Assistant)) => Ok((Branch::After(Some(parent)), path.messages)),
+        Some((_, Role::User)) if path.leaf_id == Some(parent) => Ok((Branch::End, path.messages)),
+        Some((_, Role::User)) => Err(changed().into()),
+    }
+}
+
+/// Loads the question of a turn, and the path before it.
+async fn load_regeneration(
+    app: &AppState,
+    viewer: &Viewer,
+    conversation_id: Option<ConversationId>,
+    earlier: TurnId,
+    system: String,
+) -> Result<FullPrompt, Failure> {
+    let found = store::turn::load_for_regenerate(&app.db, viewer.user_id, earlier).await?;
+    let found = found.ok_or_else(|| Problem::not_found("response"))?;
+    let id = found.conversation_id;
+    if conversation_id.is_some_and(|named| named != id) {
+        return Err(Problem::invalid("conversation_id", "This response belongs to another conversation.").into());
+    }
+    if !found.ended {
+        return Err(Problem::new(ProblemKind::Conflict, "This response is still in progress. Stop it first.").into());
+    }
+    if found.is_regenerating {
+        return Err(Problem::new(ProblemKind::Conflict, "This response is already being regenerated.").into());
+    }
+    let past = match found.parent_id {
+        Some(parent) => path(app, viewer, id, Some(parent)).await?.messages,
+        None => Vec::new(),
     };
-    Ok(FullPrompt { conversation_id, retry_of, system, past, text, attached })
+    let branch = Branch::Regenerate { question_id: found.question_id, leaf_id: found.leaf_id };
+    let attached = Attached { question_id: Some(found.question_id), ..Attached::default() };
+    Ok(FullPrompt { conversation_id: Some(id), branch, system, past, text: found.text, attached })
+}
+
+/// The problem of a request for a state of the conversation that has changed since.
+pub(super) fn changed() -> Problem {
+    Problem::new(ProblemKind::Conflict, "This conversation has changed in another tab. Check it, then try again.")
 }
 
 /// Returns the minimum output that makes a call worthwhile, capped by the model's maximum output.
@@ -309,16 +358,16 @@ mod tests {
         let now = datetime!(2026-11-27 12:00 UTC);
         let mut past = Vec::new();
         for (question, answer) in turns {
-            let turn_id = TurnId::at(now);
             for (role, text) in [(Role::User, question), (Role::Assistant, answer)] {
                 if !text.is_empty() {
                     let (message_id, text) = (MessageId::at(now), (*text).to_owned());
-                    past.push(store::message::PromptMessage { message_id, turn_id, role, text });
+                    past.push(store::message::PromptMessage { message_id, role, text });
                 }
             }
         }
         let (text, attached) = (text.to_owned(), Attached::default());
-        FullPrompt { conversation_id: None, retry_of: None, system: domain::brand::SYSTEM_PROMPT.to_owned(), past, text, attached }
+        let system = domain::brand::SYSTEM_PROMPT.to_owned();
+        FullPrompt { conversation_id: None, branch: Branch::End, system, past, text, attached }
     }
 
     fn sent(prompt: &Prompt) -> Vec<(Role, &str)> {

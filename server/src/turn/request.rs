@@ -2,7 +2,7 @@
 
 use domain::attachment::MAX_FILES;
 use domain::chat_settings::{MAX_EFFORT, MAX_INSTRUCTIONS};
-use domain::{AttachmentId, ChatSettings, ConversationId, Model, ModelName, Plan, Problem, ProblemKind, TurnId};
+use domain::{AttachmentId, ChatSettings, ConversationId, MessageId, Model, ModelName, Plan, Problem, ProblemKind, TurnId};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use sha2::{Digest as _, Sha256};
@@ -27,6 +27,8 @@ pub(crate) struct ChatRequest {
     pub model: Option<ModelName>,
     /// The new message, or the message to answer again.
     pub input: Input,
+    /// The message that a new one follows.
+    pub parent: Parent,
     /// The reasoning effort; `None` leaves it to the model.
     pub effort: Option<String>,
     /// The settings that a new conversation starts with; `None` for an existing one and for defaults.
@@ -44,8 +46,35 @@ pub(crate) struct ChatRequest {
 pub(crate) enum Input {
     /// A new message. Not blank.
     New(String),
-    /// The message of an earlier turn, whose response is superseded.
+    /// The message of an earlier turn, which gets another response.
     Again(TurnId),
+}
+
+/// The message that a new one follows. Anything but the end begins another branch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Parent {
+    /// The last message of the visible path, or none in a new conversation.
+    End,
+    /// None: the new message is another version of the conversation's first one.
+    Root,
+    /// This message.
+    Message(MessageId),
+}
+
+impl Parent {
+    /// The value of `parent_id` for [`Parent::Root`].
+    const ROOT: &str = "root";
+
+    fn parse(text: Option<&str>) -> Result<Self, Problem> {
+        match text {
+            None => Ok(Self::End),
+            Some(Self::ROOT) => Ok(Self::Root),
+            Some(id) => id
+                .parse()
+                .map(Self::Message)
+                .map_err(|_| Problem::invalid("parent_id", "`parent_id` must be the id of a message, or `root`.")),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -56,11 +85,10 @@ struct Body {
     turn_id: Option<TurnId>,
     retry_of: Option<TurnId>,
     effort: Option<String>,
+    parent_id: Option<String>,
     settings: Option<ChatSettings>,
     temporary: Option<bool>,
     attachments: Option<Vec<AttachmentId>>,
-    // A reserved field that isn't implemented yet: rejected instead of ignored.
-    parent_id: Option<IgnoredAny>,
 }
 
 impl ChatRequest {
@@ -109,11 +137,6 @@ impl ChatRequest {
 }
 
 fn parse(body: Body, now: time::OffsetDateTime) -> Result<ChatRequest, Problem> {
-    for (name, given) in [("parent_id", &body.parent_id)] {
-        if given.is_some() {
-            return Err(Problem::invalid(name, format!("{name} isn't offered yet.")));
-        }
-    }
     check_settings(&body)?;
     let input = match (body.text, body.retry_of) {
         (Some(_), Some(_)) => {
@@ -132,6 +155,10 @@ fn parse(body: Body, now: time::OffsetDateTime) -> Result<ChatRequest, Problem> 
     }
     let attachments = body.attachments.unwrap_or_default();
     check_attachments(&attachments, &input)?;
+    let parent = Parent::parse(body.parent_id.as_deref())?;
+    if parent != Parent::End && (body.conversation_id.is_none() || matches!(input, Input::Again(_))) {
+        return Err(Problem::invalid("parent_id", "`parent_id` needs a `conversation_id` and a `text`."));
+    }
     let turn_id = body.turn_id.unwrap_or_else(|| TurnId::at(now));
     let is_near = turn_id.made_at().is_some_and(|made| (made - now).abs() <= ID_WINDOW);
     if !is_near {
@@ -165,11 +192,16 @@ fn parse(body: Body, now: time::OffsetDateTime) -> Result<ChatRequest, Problem> 
     for attachment in &attachments {
         hash.update(attachment.to_string());
     }
+    if let Some(parent_id) = &body.parent_id {
+        hash.update(b"parent_id");
+        hash.update(parent_id);
+    }
     Ok(ChatRequest {
         turn_id,
         conversation_id: body.conversation_id,
         model: body.model,
         input,
+        parent,
         effort: body.effort,
         settings: body.settings,
         is_temporary,
@@ -269,6 +301,11 @@ mod tests {
             (r#"{"text":"hi","attachments":[]}"#.to_owned(), None),
             (format!(r#"{{"text":"hi","attachments":["{near}","{near}"]}}"#), Some("attachments")),
             (format!(r#"{{"retry_of":"{near}","attachments":["{near}"]}}"#), Some("attachments")),
+            (r#"{"text":"hi","parent_id":"root"}"#.to_owned(), Some("parent_id")),
+            (format!(r#"{{"text":"hi","parent_id":"top","conversation_id":"{near}"}}"#), Some("parent_id")),
+            (format!(r#"{{"text":"hi","parent_id":"root","conversation_id":"{near}"}}"#), None),
+            (format!(r#"{{"text":"hi","parent_id":"{near}","conversation_id":"{near}"}}"#), None),
+            (format!(r#"{{"retry_of":"{near}","parent_id":"{near}","conversation_id":"{near}"}}"#), Some("parent_id")),
             (format!(r#"{{"retry_of":"{near}"}}"#), None),
             (format!(r#"{{"text":"hi","retry_of":"{near}"}}"#), Some("retry_of")),
         ] {
@@ -287,6 +324,10 @@ mod tests {
             (parse(r#"{"text":"hi","settings":{}}"#), parse(r#"{"text":"hi","settings":{"answer_length":"short"}}"#));
         let hashes = [default.hash, temporary.hash, plain.hash, terse.hash];
         assert!((1..4).all(|n| !hashes[..n].contains(&hashes[n])), "settings are a part of the body");
+        let branch = |parent: &str| {
+            parse(&format!(r#"{{"text":"hi","conversation_id":"{0}","parent_id":"{parent}"}}"#, uuid::Uuid::nil())).hash
+        };
+        assert_ne!(branch("root"), branch("67e55044-10b1-426f-9247-bb680e5fe0c8"), "another branch");
         assert!(default.check_effort(&model).is_ok());
         assert_eq!(low.check_effort(&model).unwrap_err().field.as_deref(), Some("effort"));
         model.efforts = vec!["low".into(), "high".into()];

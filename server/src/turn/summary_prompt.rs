@@ -69,14 +69,13 @@ pub(super) fn shortened(text: &str, max: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::{MessageId, TurnId};
+    use domain::MessageId;
     use proptest::collection::vec;
     use proptest::prelude::*;
     use uuid::Uuid;
 
     fn past(role: Role, text: &str) -> PastMessage {
-        let (message_id, turn_id) = (MessageId::from(Uuid::from_u128(1)), TurnId::from(Uuid::from_u128(2)));
-        PastMessage { message_id, turn_id, role, text: text.to_owned() }
+        PastMessage { message_id: MessageId::from(Uuid::from_u128(1)), role, text: text.to_owned() }
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod app;
 mod attachments;
 mod auth;
 mod billing;
+mod branches;
 mod brand;
 mod chaos;
 mod chat;

@@ -212,6 +212,7 @@ async fn chat_pages_have_each_element_of_their_island_once() {
             "again-models",
             "user-message",
             "live-turn",
+            "edit-form",
             "notes",
             "refusal-card",
             "queued-message",

@@ -12,14 +12,17 @@ use store::message::{StoredHtml, StoredMessage};
 
 /// Number of messages on a page of a conversation.
 const MESSAGES: usize = 50;
+/// Number of messages shown after one that the page was opened at, unless the latest ones have it.
+const MARGIN: i32 = 10;
 
-/// Loads the data of the chat page, with the latest messages of a conversation or those before a message. Returns a 404 if the conversation
-/// isn't the viewer's. A new conversation starts with the settings of `preset`.
+/// Loads the data of the chat page, with the latest messages of a conversation, those before a message, or those around a message. A message of
+/// another branch becomes part of the visible path. Returns a 404 if the conversation or the message isn't the viewer's. A new conversation
+/// starts with the settings of `preset`.
 pub(crate) async fn chat_view(
     state: &PageState,
     viewer: &Viewer,
     id: Option<ConversationId>,
-    before: Option<MessageId>,
+    (before, with): (Option<MessageId>, Option<MessageId>),
     after: Option<ListPosition>,
     preset: Option<PresetId>,
 ) -> Result<ChatView, Refusal> {
@@ -27,9 +30,13 @@ pub(crate) async fn chat_view(
     let now = (state.now)();
     let conversations = conversation_list(state, viewer, after, id).await?;
     let (mut open, mut messages, mut earlier, mut running) = (None, Vec::new(), None, None);
+    let mut before = before;
     if let Some(id) = id {
         let found = store::conversation::open(&state.db, viewer.user_id, id).await.map_err(fail)?;
         let found = found.ok_or_else(|| refuse(Problem::not_found("conversation")))?;
+        if let Some(message) = with {
+            before = reveal(state, viewer, id, message).await?;
+        }
         // Before the messages: otherwise the response of a turn that ends in between would be in neither.
         running = store::turn::running(&state.db, viewer.user_id, id).await.map_err(fail)?;
         (messages, earlier) = load_messages(state, viewer, id, before).await?;
@@ -50,11 +57,34 @@ pub(crate) async fn chat_view(
         open,
         messages,
         earlier,
+        is_earlier: before.is_some(),
         running,
         models: available_models(state, viewer).await?,
         quota: quota(state, viewer).await.ok(),
         now_ms: u64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or_default(),
     })
+}
+
+/// Makes a message part of the visible path. Returns the message before which a page with it ends; `None` if it is among the latest messages.
+async fn reveal(
+    state: &PageState,
+    viewer: &Viewer,
+    id: ConversationId,
+    message: MessageId,
+) -> Result<Option<MessageId>, Refusal> {
+    let fail = |error| state.fail(error);
+    let locate = || store::message::locate(&state.db, viewer.user_id, id, message, MARGIN);
+    let found = match locate().await.map_err(fail)? {
+        Some(found) => Some(found),
+        None => {
+            // A link to another branch, for example from a search.
+            store::message::select_branch(&state.db, viewer.user_id, id, message).await.map_err(fail)?;
+            locate().await.map_err(fail)?
+        }
+    };
+    let found = found.ok_or_else(|| refuse(Problem::not_found("message")))?;
+    let is_among_latest = usize::try_from(found.after).is_ok_and(|after| after < MESSAGES);
+    Ok(if is_among_latest { None } else { found.margin_end })
 }
 
 /// Loads the latest messages of a conversation, or those before a message.
@@ -94,7 +124,7 @@ async fn load_messages(
     let fresh = render_stale(state, viewer, &rows).await;
     let mut fresh = fresh.into_iter().peekable();
     let view = |row: StoredMessage| {
-        let StoredMessage { mut message, html, is_good } = row;
+        let StoredMessage { mut message, parent_id, versions, html, is_good } = row;
         if !viewer.plan.shows_cost {
             message.cost = None;
         }
@@ -102,7 +132,7 @@ async fn load_messages(
         // A message that couldn't be rendered is shown as its text.
         let html = rendered.or_else(|| current(html).map(|html| html.html)).unwrap_or_else(|| escaped(&message.text));
         let own = files.extract_if(.., |(id, _)| *id == message.id).map(|(_, file)| file).collect();
-        MessageView { message, html, files: own, is_good }
+        MessageView { message, parent_id, versions, html, files: own, is_good }
     };
     Ok((rows.into_iter().map(view).collect(), earlier))
 }

@@ -44,6 +44,7 @@ impl Chat {
     pub(super) async fn load_messages(self: &Rc<Self>) -> bool {
         let Some(conversation) = self.conversation() else { return false };
         let Ok(html) = api::fragment(&format!("/chat/{conversation}/messages")).await else { return false };
+        self.replaced.take();
         self.messages.set_html(&html);
         self.turns.clear();
         self.scroll.keep_end();

@@ -43,7 +43,10 @@ pub(super) fn start() {
     if let Some(turn) = chat.element.attribute("data-running") {
         chat.follow_other(&turn, &chat.element.attribute("data-running-model").unwrap_or_default());
     }
-    chat.scroll.go_to_end();
+    match page::target() {
+        Some(message) => chat.scroll.go_to(&message),
+        None => chat.scroll.go_to_end(),
+    }
     if let Some(current) = dom::first("#conversations [aria-current=\"page\"]") {
         scroll::show_in_list(&current);
     }
@@ -177,6 +180,15 @@ fn listen_to_clicks(chat: &Rc<Chat>) {
             click(&clicked, &control, &event);
         }
     });
+    let sent = Rc::clone(chat);
+    chat.element.listen("submit", move |event| {
+        if let Some(form) = event.closest("form.edit") {
+            event.prevent();
+            sent.submit_edit(&form);
+        }
+    });
+    let typed = Rc::clone(chat);
+    chat.element.listen("keydown", move |event| typed.key_in_edit(&event));
     if let (Some(button), Some(sheet)) = (dom::element("show-shortcuts"), dom::element("shortcuts")) {
         button.listen("click", move |_| sheet.show_modal());
     }
@@ -194,6 +206,18 @@ fn click(chat: &Rc<Chat>, control: &PageElement, event: &PageEvent) {
         event.prevent();
         let chat = Rc::clone(chat);
         spawn_local(async move { chat.load_earlier().await });
+    } else if has("data-edit") {
+        if let Some(question) = control.closest(".user-message") {
+            chat.edit(&question);
+        }
+    } else if has("data-edit-cancel") {
+        chat.cancel_edit(control);
+    } else if let Some(message) = control.closest(".versions").and_then(|_| control.attribute("value")) {
+        // While a turn is in progress, the form loads the page, which follows the turn again where it is shown.
+        if !chat.is_busy() {
+            event.prevent();
+            spawn_local(Rc::clone(chat).show_version(message));
+        }
     } else if has("data-again-with") {
         if let (Some(menu), Some(turn)) = (dom::element("again-models"), turn) {
             menu.set("data-turn", &turn);

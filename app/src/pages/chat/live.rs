@@ -65,11 +65,6 @@ impl LiveTurn {
         self.answer.remove();
     }
 
-    /// Returns whether this element is the turn's response.
-    pub fn is(&self, element: &PageElement) -> bool {
-        self.answer == *element
-    }
-
     fn slot(&self, name: &str, fill: impl FnOnce(&PageElement)) {
         if let Some(slot) = self.answer.slot(name) {
             fill(&slot);
@@ -94,11 +89,28 @@ impl LiveTurn {
                 slot.show(true);
             });
         }
+        self.place(event);
         let message = self.question.as_ref().and_then(|question| question.slot("message"));
         if let (Some(html), Some(message)) = (event.text("user_html"), message) {
             message.set_html(&html);
             message.set_class("plain", false);
         }
+    }
+
+    /// Marks the messages with their place in the conversation, and shows their other versions.
+    fn place(&self, event: &Json) {
+        let place = event.field("question");
+        let (Some(conversation), Some(id)) = (event.text("conversation_id"), place.text("message_id")) else { return };
+        if let Some(question) = &self.question {
+            question.set("id", &format!("m-{id}"));
+            question.set_option("data-parent", place.text("parent_id").as_deref());
+            let versions = place.texts("versions");
+            if let Some(index) = versions.iter().position(|version| *version == id) {
+                show_versions(question, &conversation, &versions, (index, versions.len()));
+            }
+        }
+        let others = place.texts("other_responses");
+        show_versions(&self.answer, &conversation, &others, (others.len(), others.len() + 1));
     }
 
     /// Applies changes of the response.
@@ -167,6 +179,28 @@ impl LiveTurn {
         });
         sentence(note.as_ref())
     }
+}
+
+/// Fills in the form that moves between versions, of which the message has the one at `index`, and shows it if there are several.
+fn show_versions(message: &PageElement, conversation: &str, versions: &[String], (index, count): (usize, usize)) {
+    let Some(form) = message.slot("versions") else { return };
+    form.set("action", &format!("/chat/{conversation}/branch"));
+    let neighbor = |index: Option<usize>| index.and_then(|index| versions.get(index)).map(String::as_str);
+    for (name, id) in [("previous", neighbor(index.checked_sub(1))), ("next", neighbor(index.checked_add(1)))] {
+        if let Some(button) = form.slot(name) {
+            button.set_option("value", id);
+            button.mark("disabled", id.is_none());
+        }
+    }
+    let number = index + 1;
+    for (name, text) in
+        [("version-name", format!("Version {number} of {count}")), ("version-number", format!("{number}/{count}"))]
+    {
+        if let Some(slot) = form.slot(name) {
+            slot.set_text(&text);
+        }
+    }
+    form.show(count > 1);
 }
 
 /// Returns a copy of a note that the server rendered for a status.

@@ -5,6 +5,7 @@ mod catch_up;
 mod composer;
 mod conversations;
 mod cost;
+mod edit;
 mod events;
 mod files;
 mod form;
@@ -30,6 +31,7 @@ mod templates;
 mod temporary;
 mod toast;
 mod transcript;
+mod versions;
 
 pub use conversations::Conversations;
 pub use transcript::Messages;
@@ -59,7 +61,7 @@ use temporary::{TemporaryNotice, temporary_switch};
 /// Renders the chat page.
 #[component]
 pub fn ChatPage() -> impl IntoView {
-    let before: Option<MessageId> = page_context().query("before").and_then(|id| id.parse().ok());
+    let message = |name: &str| -> Option<MessageId> { page_context().query(name).and_then(|id| id.parse().ok()) };
     let after = page_context().query("after").and_then(|position| position.parse().ok());
     match page_context().path.strip_prefix("/chat/").map(str::parse::<ConversationId>) {
         None => {
@@ -67,15 +69,13 @@ pub fn ChatPage() -> impl IntoView {
             let is_temporary = page_context().query("temporary").is_some();
             let shown = move |view: ChatView| {
                 let view = ChatView { is_temporary, ..view };
-                view! { <Shown view is_earlier=false/> }
+                view! { <Shown view/> }
             };
-            loaded(api::conversation::open(None, None, after, preset), shown).into_any()
+            loaded(api::conversation::open(None, None, None, after, preset), shown).into_any()
         }
         Some(Ok(id)) => {
-            let is_earlier = before.is_some();
-            let shown = move |view| view! { <Shown view is_earlier/> };
-            loaded(api::conversation::open(Some(id), before, after, None), shown)
-                .into_any()
+            let opened = api::conversation::open(Some(id), message("before"), message("message"), after, None);
+            loaded(opened, |view| view! { <Shown view/> }).into_any()
         }
         Some(Err(_)) => {
             view! { <Frame title="Page not found"><ErrorPage problem=Problem::not_found("conversation")/></Frame> }
@@ -86,11 +86,10 @@ pub fn ChatPage() -> impl IntoView {
 
 #[component]
 fn Shown(
-    /// The page's data.
+    /// The page's data. Earlier messages are for reading: their page has no message box.
     view: ChatView,
-    /// Whether the page shows earlier messages instead of the latest ones. It is for reading: it has no message box.
-    is_earlier: bool,
 ) -> impl IntoView {
+    let is_earlier = view.is_earlier;
     let id = view.open.as_ref().map(|open| open.id);
     let title = view.open.as_ref().map_or_else(|| "New conversation".to_owned(), |open| open.title.clone());
     let conversations = view.conversations.clone();
@@ -204,7 +203,7 @@ fn Latest(
             </div>
             <Shortcuts/>
             <AgainMenu models/>
-            {view! { <Templates/> }.into_any()}
+            {view! { <Templates conversation/> }.into_any()}
         </div>
     }
 }

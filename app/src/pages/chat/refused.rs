@@ -18,31 +18,35 @@ impl Chat {
     /// Handles a turn that was refused before it started: puts its text back into the message box and shows the card.
     pub(super) fn refuse(self: &Rc<Self>, live: &LiveTurn, message: &Message, refusal: &Refusal) {
         live.remove();
+        self.restore_replaced();
         self.pending.take();
         self.set_running(None);
-        let is_regeneration = message.retry_of.is_some();
-        if refusal.kind == "in_flight_limit" && !is_regeneration && message.files.is_empty() {
+        // Of a refused regeneration or edit, the old messages are shown again, so there is no text to put back into the message box.
+        let replaces = !message.is_new();
+        if refusal.kind == "in_flight_limit" && !replaces && message.files.is_empty() {
             self.enqueue_first(&message.text);
             self.wait_for_slot();
             return;
         }
         self.put_back_queue();
-        if is_regeneration && refusal.status == 409 {
-            // The page shows an older state of the conversation, so the message names what the user is about to see.
+        if replaces && refusal.status == 409 {
+            // The page shows an older state of the conversation, so the message names what the user is about to see. An edited text is kept.
             self.toast.show(&refusal.message);
+            self.composer.put_back(&message.text);
+            self.save_draft();
             let chat = Rc::clone(self);
             spawn_local(async move { chat.catch_up().await });
             return;
         }
-        // Of a refused regeneration, the old response and its message are still shown, so there is no text to put back.
-        if !is_regeneration {
+        if !replaces {
             self.composer.put_back(&message.text);
             self.composer.files.put_back(&message.files);
         }
+        self.reopen_edit(message);
         self.save_draft();
         self.toast.close();
         self.announce("");
-        if let Some(card) = Card::show(&self.refused, refusal, is_regeneration) {
+        if let Some(card) = Card::show(&self.refused, refusal, replaces) {
             self.connect_card(&Rc::new(card), message, refusal);
         }
         self.scroll.go_to_end();
@@ -94,7 +98,7 @@ impl Chat {
         let retry = Rc::new(move || chat.retry(&again));
         let on_click = Rc::clone(&retry);
         card.on("retry", move || on_click());
-        if message.retry_of.is_none() && refusal.kind == "tokens_limit" {
+        if message.is_new() && refusal.kind == "tokens_limit" {
             let (chat, text) = (Rc::clone(self), message.text.clone());
             card.on("shorter", move || chat.ask_for_less(&text));
             card.offer("shorter", None);
@@ -126,11 +130,12 @@ impl Chat {
         });
     }
 
-    /// Sends a refused message again, as it is in the message box now.
+    /// Sends a refused message again, as it is in the message box or in its own form now.
     fn retry(self: &Rc<Self>, message: &Message) {
-        match &message.retry_of {
-            Some(turn) => self.regenerate(turn.clone(), Some(message.model.clone())),
-            None => self.send(),
+        match (&message.retry_of, message.edited.as_ref().map(Chat::edit_form)) {
+            (Some(turn), _) => self.regenerate(turn.clone(), Some(message.model.clone())),
+            (None, Some(form)) => form.iter().for_each(|form| self.submit_edit(form)),
+            (None, None) => self.send(),
         }
     }
 
@@ -150,20 +155,18 @@ impl Chat {
     async fn offer_model(self: &Rc<Self>, card: &Rc<Card>, message: &Message, kind: &str) {
         let others = self.composer.other_models(&message.model);
         let offered = match kind {
-            "tokens_limit" | "too_large" if message.retry_of.is_none() => self.fitting_model(others, message).await,
+            "tokens_limit" | "too_large" if message.is_new() => self.fitting_model(others, message).await,
             "model_unavailable" | "model_failed" | "spend_cap" | "plan_too_small" => others.into_iter().next(),
             _ => None,
         };
         let Some(model) = offered.filter(|_| card.is_shown()) else { return };
         card.offer("cheaper", Some(&self.composer.label(&model)));
-        let (chat, retry_of, shown) = (Rc::clone(self), message.retry_of.clone(), Rc::clone(card));
+        let (chat, shown) = (Rc::clone(self), Rc::clone(card));
+        let again = Message { model: model.clone(), ..message.clone() };
         card.on("cheaper", move || {
             chat.composer.select(&model);
             shown.remove();
-            match &retry_of {
-                Some(turn) => chat.regenerate(turn.clone(), Some(model.clone())),
-                None => chat.send(),
-            }
+            chat.retry(&again);
         });
     }
 

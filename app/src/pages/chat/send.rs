@@ -1,6 +1,7 @@
 //! Sending messages, and following turns until they end.
 
 use super::composer::settings_of_new_conversation;
+use super::edit;
 use super::live::LiveTurn;
 use super::state::{Chat, Message};
 use crate::browser::api::{self, Refusal, TurnState};
@@ -42,7 +43,7 @@ impl Chat {
         }
         self.composer.set_text("");
         let files = self.composer.files.take();
-        self.submit(Message { text, files, retry_of: None, model: self.composer.model.value() });
+        self.submit(Message { files, ..Message::new(text, self.composer.model.value()) });
     }
 
     /// Sends the oldest message of the queue, unless a turn is in progress.
@@ -51,7 +52,7 @@ impl Chat {
             return;
         }
         if let Some(text) = self.queue.take_first() {
-            self.submit(Message { text, files: Vec::new(), retry_of: None, model: self.composer.model.value() });
+            self.submit(Message::new(text, self.composer.model.value()));
         }
     }
 
@@ -60,6 +61,7 @@ impl Chat {
         if self.is_busy() {
             return;
         }
+        self.hide_replaced(&message);
         let id = TurnId::at(clock::server_now()).to_string();
         let question = message.retry_of.is_none().then_some(message.text.as_str());
         let Some(live) = LiveTurn::add(&self.turns, &id, question, &self.composer.label(&message.model)) else {
@@ -85,6 +87,7 @@ impl Chat {
             .with("effort", self.composer.effort_of(&message.model).as_deref())
             .with("text", text)
             .with("retry_of", message.retry_of.as_deref())
+            .with("parent_id", message.edited.as_ref().map(edit::parent_of).as_deref())
             .with("turn_id", Some(&live.id))
             .with_list("attachments", &message.files.iter().map(|file| file.id.clone()).collect::<Vec<_>>())
             .with_object("settings", settings);
@@ -170,14 +173,18 @@ impl Chat {
     /// Shows the messages of a turn that ended while the page was disconnected. One that was stopped before its response began has none, so
     /// its text goes back into the message box.
     async fn load_ended(self: &Rc<Self>, live: &LiveTurn, message: Option<&Message>) {
-        let text = message.filter(|message| message.retry_of.is_none()).map(|message| message.text.as_str());
+        let text = message.filter(|message| message.is_new()).map(|message| message.text.as_str());
         for _ in 0..LOAD_TRIES {
             if let Some(status) = api::turn_status(&live.id).await {
                 let Some(conversation) = status.conversation else {
                     live.remove();
+                    self.restore_replaced();
                     self.composer.put_back(text.unwrap_or_default());
                     self.composer.files.put_back(message.map(|message| message.files.as_slice()).unwrap_or_default());
                     self.save_draft();
+                    if let Some(message) = message {
+                        self.reopen_edit(message);
+                    }
                     return;
                 };
                 if self.conversation().is_none() {
@@ -212,9 +219,8 @@ impl Chat {
     fn started(&self, live: &LiveTurn, event: &Json, message: Option<&Message>) {
         live.started(event, |model| self.composer.label(model));
         self.show_quota(&event.field("quota"));
-        let retry_of = message.and_then(|message| message.retry_of.as_deref());
-        if let Some(earlier) = retry_of {
-            self.remove_answer(earlier, live);
+        for replaced in self.replaced.take() {
+            replaced.remove();
         }
         let Some(conversation) = event.text("conversation_id") else { return };
         if self.conversation().is_none() {
@@ -225,17 +231,8 @@ impl Chat {
         }
     }
 
-    /// Removes a response that a newer one has superseded.
-    fn remove_answer(&self, turn: &str, live: &LiveTurn) {
-        for answer in self.element.find_all(".answer[data-turn]") {
-            if answer.attribute("data-turn").as_deref() == Some(turn) && !live.is(&answer) {
-                answer.remove();
-            }
-        }
-    }
-
-    /// Regenerates a response, after asking the server what became of its turn: it may still run, or a newer one may follow it. The old
-    /// response stays visible until the new one starts.
+    /// Regenerates a response, after asking the server what became of its turn: it may still run. What is replaced is shown again if the server
+    /// refuses.
     pub fn regenerate(self: &Rc<Self>, turn: String, model: Option<String>) {
         if self.is_busy() || self.is_loading.replace(true) {
             return;
@@ -245,15 +242,14 @@ impl Chat {
         spawn_local(async move {
             let status = api::turn_status(&turn).await;
             chat.is_loading.set(false);
-            let Some(status) = status else {
-                return chat.toast.show("The server can't be reached right now. Try again in a moment.");
-            };
-            let is_newest = status.latest.as_ref().is_none_or(|(newest, ..)| *newest == turn);
-            if status.state == TurnState::Ended && is_newest {
-                let model = model.unwrap_or_else(|| chat.composer.model.value());
-                chat.submit(Message { text: String::new(), files: Vec::new(), retry_of: Some(turn), model });
-            } else {
-                chat.catch_up_with(status).await;
+            match status {
+                None => chat.toast.show("The server can't be reached right now. Try again in a moment."),
+                Some(status) if status.state == TurnState::Running => chat.catch_up_with(status).await,
+                // Imported responses have no turn.
+                Some(_) => {
+                    let model = model.unwrap_or_else(|| chat.composer.model.value());
+                    chat.submit(Message { retry_of: Some(turn), ..Message::new(String::new(), model) });
+                }
             }
         });
     }

@@ -26,8 +26,22 @@ pub(super) struct Message {
     pub files: Vec<UploadedFile>,
     /// The turn whose response is regenerated.
     pub retry_of: Option<String>,
+    /// The message that it is another version of.
+    pub edited: Option<PageElement>,
     /// The model to call.
     pub model: String,
+}
+
+impl Message {
+    /// Returns a new message.
+    pub fn new(text: String, model: String) -> Self {
+        Self { text, retry_of: None, edited: None, model }
+    }
+
+    /// Returns whether it follows the messages on the page, instead of replacing some of them.
+    pub fn is_new(&self) -> bool {
+        self.retry_of.is_none() && self.edited.is_none()
+    }
 }
 
 /// The chat.
@@ -57,6 +71,8 @@ pub(super) struct Chat {
     conversation: RefCell<Option<String>>,
     /// The turn in progress.
     running: RefCell<Option<String>>,
+    /// Messages that the turn in progress replaces on the page. They are hidden until the server has accepted it.
+    pub replaced: RefCell<Vec<PageElement>>,
     /// The text of a message that the server hasn't accepted yet.
     pub pending: RefCell<Option<String>>,
     /// Whether the user has stopped it.
@@ -98,6 +114,7 @@ impl Chat {
             connection: dom::element("connection")?,
             conversation: RefCell::new(element.attribute("data-conversation")),
             running: RefCell::default(),
+            replaced: RefCell::default(),
             pending: RefCell::default(),
             is_stopped: Cell::new(false),
             newest: RefCell::default(),
@@ -112,7 +129,7 @@ impl Chat {
 
     /// Returns the ids of the turns whose responses are on the page, in order.
     fn shown_turns(&self) -> Vec<String> {
-        let answers = self.element.find_all(".answer[data-turn]");
+        let answers = self.element.find_all(".answer[data-turn]:not([hidden])");
         answers.iter().filter_map(|answer| answer.attribute("data-turn")).collect()
     }
 
@@ -163,9 +180,14 @@ impl Chat {
             }
             None => {
                 self.show_connected(true);
-                *self.newest.borrow_mut() = self.shown_turns().pop();
+                self.show_newest();
             }
         }
+    }
+
+    /// Remembers the newest turn on the page, after messages were loaded.
+    pub fn show_newest(&self) {
+        *self.newest.borrow_mut() = self.shown_turns().pop();
     }
 
     /// Announces a text to screen readers.

@@ -2,23 +2,39 @@
 //! reload changes nothing.
 
 use super::files::FileTemplates;
-use super::transcript::AnswerFoot;
+use super::transcript::{AnswerFoot, QuestionFoot};
 use crate::components::icon::{Draw, Icon};
 use crate::components::outcome::NoteTemplates;
 use crate::components::refusal_card::RefusalCard;
 use crate::view::conversation::AvailableModel;
-use domain::MessageStatus;
+use domain::{ConversationId, MessageStatus};
 use leptos::prelude::*;
 
 /// All templates.
 #[component]
-pub(super) fn Templates() -> impl IntoView {
+pub(super) fn Templates(
+    /// The open conversation; `None` for a new one.
+    conversation: Option<ConversationId>,
+) -> impl IntoView {
     view! {
         <template id="user-message">
-            <article class="user-message" aria-label="You"><div class="sent-files" data-slot="files" hidden=true></div><div class="message plain" data-slot="message"></div></article>
+            <article class="user-message" aria-label="You">
+                <div class="sent-files" data-slot="files" hidden=true></div>
+                <div class="message plain" data-slot="message"></div>
+                <QuestionFoot place=(conversation, None, Vec::new())/>
+            </article>
         </template>
         <FileTemplates/>
-        <template id="live-turn"><LiveTurn/></template>
+        <template id="live-turn"><LiveTurn conversation/></template>
+        <template id="edit-form">
+            <form class="edit">
+                <textarea rows="2" dir="auto" aria-label="Edit message" data-slot="text"></textarea>
+                <div class="edit-foot">
+                    <button type="button" class="secondary small" data-edit-cancel=true>"Cancel"</button>
+                    <button type="submit" class="small" data-slot="send">"Send"</button>
+                </div>
+            </form>
+        </template>
         <template id="notes"><NoteTemplates/></template>
         <template id="refusal-card"><RefusalCard/></template>
         <template id="comment-form">
@@ -43,7 +59,10 @@ pub(super) fn Templates() -> impl IntoView {
 
 /// A response in progress. Parts that may stay empty are hidden.
 #[component]
-fn LiveTurn() -> impl IntoView {
+fn LiveTurn(
+    /// The open conversation; `None` for a new one.
+    conversation: Option<ConversationId>,
+) -> impl IntoView {
     view! {
         <article class="answer live" aria-label="Response" aria-busy="true" data-turn="">
             <div data-slot="history" hidden=true></div>
@@ -54,7 +73,7 @@ fn LiveTurn() -> impl IntoView {
             <div class="markdown" data-slot="markdown"></div>
             <p class="thinking" data-slot="thinking" aria-hidden="true"><span class="caret"></span></p>
             <div data-slot="note" hidden=true></div>
-            <AnswerFoot status=MessageStatus::Finished model=String::new() used=String::new() is_good=None template=true/>
+            <AnswerFoot status=MessageStatus::Finished model=String::new() used=String::new() is_good=None place=(conversation, None, Vec::new()) template=true/>
         </article>
     }
 }

@@ -1,6 +1,7 @@
 //! Messages from before the page was rendered, and the parts that they share with live ones.
 
 use super::files::SentFiles;
+use super::versions::Versions;
 use crate::components::icon::{Draw, Icon};
 use crate::components::outcome::{self, HistoryNote, REGENERATE, Reasoning, StatusNote};
 use crate::view::conversation::{AvailableModel, MessageView};
@@ -25,18 +26,21 @@ pub fn Messages(
             (format!("/chat/{conversation}?before={before}"), format!("/chat/{conversation}/messages?before={before}"));
         view! { <p id="earlier" class="earlier"><a href=page data-fragment=fragment>"Earlier messages"</a></p> }
     });
-    let last = messages.iter().rposition(|shown| shown.message.role == Role::User);
-    let each = |(index, shown)| past_message(shown, &models, Some(index) == last);
-    view! { {earlier} {messages.into_iter().enumerate().map(each).collect_view()} }
+    let each = |shown| past_message(shown, &models);
+    view! { {earlier} {messages.into_iter().map(each).collect_view()} }
 }
 
-/// Renders a message. The last one of the user carries its text, so that it can be edited.
-fn past_message(shown: MessageView, models: &[AvailableModel], is_last: bool) -> AnyView {
-    let MessageView { message, html, files, is_good } = shown;
+/// Renders a message. Those of the user carry their text and the message before them, so that they can be edited.
+fn past_message(shown: MessageView, models: &[AvailableModel]) -> AnyView {
+    let MessageView { message, parent_id, versions, html, files, is_good } = shown;
+    let (anchor, place) = (format!("m-{}", message.id), (Some(message.conversation_id), Some(message.id), versions));
     if message.role == Role::User {
-        let source = is_last.then_some(message.text);
         return view! {
-            <article class="user-message" aria-label="You" data-source=source><SentFiles files/><div class="message" inner_html=html></div></article>
+            <article id=anchor class="user-message" aria-label="You" data-source=message.text data-parent=parent_id.map(|id| id.to_string())>
+                <SentFiles files/>
+                <div class="message" inner_html=html></div>
+                <QuestionFoot place/>
+            </article>
         }
         .into_any();
     }
@@ -47,12 +51,12 @@ fn past_message(shown: MessageView, models: &[AvailableModel], is_last: bool) ->
     let used = message.tokens.map(|tokens| format!("{tokens} tokens{cost}")).unwrap_or_default();
     let model = message.model.map(|name| label(models, &name)).unwrap_or_default();
     view! {
-        <article class="answer" aria-label="Response" data-turn=message.turn_id.to_string()>
+        <article id=anchor class="answer" aria-label="Response" data-turn=message.turn_id.to_string()>
             {message.history_cut.map(|cut| view! { <HistoryNote cut/> })}
             {reasoning.map(|text| view! { <Reasoning text/> })}
             <div class="markdown" inner_html=html></div>
             {note.map(|sentence| view! { <StatusNote status sentence/> })}
-            <AnswerFoot status model used is_good/>
+            <AnswerFoot status model used is_good place/>
         </article>
     }
     .into_any()
@@ -63,8 +67,26 @@ fn label(models: &[AvailableModel], name: &ModelName) -> String {
     models.iter().find(|choice| choice.name == *name).map_or_else(|| name.0.clone(), |choice| choice.label.clone())
 }
 
-/// The row below a response: its actions, the model and what it used. The style sheet hides the buttons that request another response,
-/// except below the last one while no turn is in progress.
+/// A message's place in the tree: the conversation, the message, and its versions. Without a message it is the template of live messages.
+pub(super) type Place = (Option<ConversationId>, Option<MessageId>, Vec<MessageId>);
+
+/// The row below a user's message: its versions, and the button that edits it. The style sheet hides the button while a turn is in progress.
+#[component]
+pub(super) fn QuestionFoot(
+    /// The message's place in the tree.
+    place: Place,
+) -> impl IntoView {
+    let (conversation, shown, versions) = place;
+    view! {
+        <div class="question-foot">
+            <Versions conversation shown versions/>
+            <button type="button" class="quiet icon-button" data-edit=true aria-label="Edit message" title="Edit message"><Draw icon=Icon::Pencil/></button>
+        </div>
+    }
+}
+
+/// The row below a response: its versions, its actions, the model and what it used. The style sheet hides the buttons that request another response
+/// while a turn is in progress.
 #[component]
 pub(super) fn AnswerFoot(
     /// How the response ended.
@@ -75,14 +97,18 @@ pub(super) fn AnswerFoot(
     used: String,
     /// The user's rating; `None` if there is none.
     is_good: Option<bool>,
+    /// The response's place in the tree.
+    place: Place,
     /// Whether it is the template for live responses, which is hidden until they end.
     #[prop(optional)]
     template: bool,
 ) -> impl IntoView {
     let retry = outcome::retry_label(status);
+    let (conversation, shown, versions) = place;
     let pressed = |good: bool| (is_good == Some(good)).to_string();
     view! {
         <div class="answer-foot" class:retry=retry != REGENERATE data-slot=template.then_some("foot") hidden=template>
+            <Versions conversation shown versions/>
             <div class="actions" role="group" aria-label="Response actions">
                 <button type="button" class="quiet icon-button" data-copy-answer=true aria-label="Copy response" title="Copy response">
                     <Draw icon=Icon::Copy/><span class="when-done"><Draw icon=Icon::Check/></span>

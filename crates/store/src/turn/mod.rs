@@ -21,12 +21,14 @@ pub use side_call::{NewSideCall, SidePurpose, write_side_pending};
 pub use status::{LatestTurn, TurnStatus, status};
 pub use withdraw::{WithdrawnTurn, withdraw};
 pub use write_pending::{
-    FallbackCall, InsertOutcome, NewTurn, PendingCall, UndoneTurn, add_fallback_call, delete_undone, undo,
-    write_pending,
+    Branch, FallbackCall, InsertOutcome, NewTurn, PendingCall, Question, UndoneTurn, add_fallback_call, delete_undone,
+    undo, write_pending,
 };
 
 use crate::Result;
-use domain::{ConversationId, MicrosPerMillion, Model, ModelName, Picos, Price, PriceList, Tokens, TurnId, UserId};
+use domain::{
+    ConversationId, MessageId, MicrosPerMillion, Model, ModelName, Picos, Price, PriceList, Tokens, TurnId, UserId,
+};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -243,11 +245,22 @@ pub async fn is_owned_by(db: impl PgExecutor<'_>, owner: UserId, id: TurnId) -> 
 pub struct RegenerableTurn {
     /// Its conversation.
     pub conversation_id: ConversationId,
-    /// Whether it has ended, or its response is stored and only its usage is still being read.
+    /// The question that it answers.
+    pub question_id: MessageId,
+    /// The question's text.
+    pub text: String,
+    /// The message before the question; `None` for the first one.
+    pub parent_id: Option<MessageId>,
+    /// The leaf of the conversation's visible path.
+    pub leaf_id: Option<MessageId>,
+    /// Whether the turn's response is stored, or there is none to wait for.
     pub ended: bool,
+    /// Whether another response to the question is in progress.
+    pub is_regenerating: bool,
 }
 
-/// Loads a turn of this user. Returns `None` if it doesn't exist, belongs to another user, or its conversation was deleted.
+/// Loads a turn of this user, or of an imported conversation. Returns `None` if it doesn't exist, belongs to another user, or its question was
+/// deleted.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -257,19 +270,39 @@ pub async fn load_for_regenerate(
     id: TurnId,
 ) -> Result<Option<RegenerableTurn>> {
     let row = sqlx::query!(
-        r#"select conversation_id as "conversation_id!",
-                  ended_at is not null or exists (select from message where turn_id = $1 and role = 'assistant') as "ended!"
-           from turn where turn_id = $1 and user_id = $2 and conversation_id is not null"#,
+        r#"select c.conversation_id, c.leaf_id, q.message_id as question_id, q.body, q.parent_id,
+                  known.has_response or t.ended_at is not null as "ended!",
+                  exists (
+                    select from turn r
+                    where r.question_id = q.message_id and r.turn_id <> known.turn_id and r.ended_at is null and r.alive_until >= now()
+                      and not exists (select from message m where m.turn_id = r.turn_id and m.role = 'assistant')
+                  ) as "is_regenerating!"
+           from (
+             select i.turn_id, a.message_id is not null as has_response, a.parent_id as question_id
+             from (select $1::uuid as turn_id) i left join message a on a.turn_id = i.turn_id and a.role = 'assistant'
+           ) known
+           left join turn t on t.turn_id = known.turn_id
+           join message q on q.message_id = coalesce(known.question_id, t.question_id) and q.role = 'user'
+           join conversation c on c.conversation_id = q.conversation_id
+           where c.user_id = $2"#,
         Uuid::from(id),
         Uuid::from(owner),
     )
     .fetch_optional(db)
     .await?;
-    Ok(row.map(|row| RegenerableTurn { conversation_id: row.conversation_id.into(), ended: row.ended }))
+    Ok(row.map(|row| RegenerableTurn {
+        conversation_id: row.conversation_id.into(),
+        question_id: row.question_id.into(),
+        text: row.body,
+        parent_id: row.parent_id.map(Into::into),
+        leaf_id: row.leaf_id.map(Into::into),
+        ended: row.ended,
+        is_regenerating: row.is_regenerating,
+    }))
 }
 
-/// Returns the turn that is running in a conversation of this user, with the model that was called last, if there is one. A turn whose
-/// response is stored isn't running any more, although its usage may still be read.
+/// Returns the turn that is running at the end of a conversation's visible path, with the model that was called last, if there is one. A turn
+/// whose response is stored isn't running any more, although its usage may still be read.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -280,6 +313,7 @@ pub async fn running(
 ) -> Result<Option<(TurnId, ModelName)>> {
     let row = sqlx::query!(
         "select t.turn_id, u.model from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at
+         join conversation c on c.conversation_id = t.conversation_id and c.leaf_id = t.question_id
          where t.user_id = $1 and t.conversation_id = $2 and t.ended_at is null and t.alive_until >= now()
            and not exists (select from message m where m.turn_id = t.turn_id and m.role = 'assistant')
          order by t.created_at desc, u.call_no desc limit 1",

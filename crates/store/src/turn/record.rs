@@ -51,7 +51,7 @@ pub struct Record<'a> {
 }
 
 /// Makes the ledger row final, ends the turn and stores the response in one statement, unless [`write_answer`] has stored it before; the
-/// ledger's triggers add the row to its user's hour. Another pending call of the same turn is closed with its estimated input. Returns false
+/// ledger's triggers add the row to its user's hour, and a trigger of `message` puts the response into the tree. Another pending call of the same turn is closed with its estimated input. Returns false
 /// if the row was already final; the row and the message are unchanged then.
 ///
 /// # Errors
@@ -95,9 +95,11 @@ pub async fn record(db: impl PgExecutor<'_>, end: &Record<'_>) -> Result<bool> {
              where u.created_at = i.created_at and u.turn_id = i.turn_id and u.ai_usage_id <> i.ai_usage_id and u.status = 'pending'
                and p.model_price_id = u.model_price_id and (select count(*) from final_row) >= 0
            ), response as (
-             insert into message (message_id, conversation_id, turn_id, role, body, reasoning, status, model, created_at, html, html_version)
+             insert into message (message_id, conversation_id, turn_id, role, body, reasoning, status, model, created_at, html, html_version,
+                                  parent_id)
              select i.message_id, updated_conversation.conversation_id, i.turn_id, 'assistant', i.body, i.reasoning, i.message_status, i.model, i.at,
-                    i.html, i.html_version
+                    i.html, i.html_version,
+                    (select q.message_id from turn t join message q on q.message_id = t.question_id where t.turn_id = i.turn_id)
              from input i, updated_conversation, final_row
              on conflict (turn_id, role) do nothing
            )
@@ -174,8 +176,11 @@ pub async fn write_answer(db: &Db, answer: &AnswerMessage<'_>) -> Result<()> {
         "with touched as (
            update conversation set updated_at = $8 where conversation_id = $2 returning conversation_id
          )
-         insert into message (message_id, conversation_id, turn_id, role, body, reasoning, status, model, created_at, html, html_version)
-         select $1, conversation_id, $3, 'assistant', $4, $5, $6, $7, $8, $9, $10 from touched
+         insert into message (message_id, conversation_id, turn_id, role, body, reasoning, status, model, created_at, html, html_version,
+                              parent_id)
+         select $1, conversation_id, $3, 'assistant', $4, $5, $6, $7, $8, $9, $10,
+                (select q.message_id from turn t join message q on q.message_id = t.question_id where t.turn_id = $3)
+         from touched
          on conflict (turn_id, role) do nothing",
         Uuid::from(answer_id(answer.now, admitted_at.unwrap_or(answer.now))),
         Uuid::from(answer.conversation_id),

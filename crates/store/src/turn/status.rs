@@ -15,11 +15,11 @@ pub struct TurnStatus {
     pub conversation_id: Option<ConversationId>,
     /// Its response; `None` while it is running, or without one.
     pub message_id: Option<MessageId>,
-    /// The newest turn of its conversation.
+    /// The turn at the end of its conversation's visible path.
     pub latest: Option<LatestTurn>,
 }
 
-/// The newest turn of a conversation.
+/// The turn at the end of a conversation's visible path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LatestTurn {
     /// Turn id.
@@ -46,11 +46,16 @@ pub async fn status(db: impl PgExecutor<'_>, owner: UserId, id: TurnId) -> Resul
              select l.turn_id, coalesce(m.label, u.model, '') as label,
                     l.ended_at is null and not exists (select from message b where b.turn_id = l.turn_id and b.role = 'assistant') as running
              from (
-               select q.turn_id from message q
-               where q.conversation_id = t.conversation_id and q.role = 'user' and q.superseded_by is null
-               order by q.message_id desc limit 1
-             ) q
-             join turn l on l.turn_id = q.turn_id
+               -- Of a question without a response, the regeneration that is in progress, if there is one.
+               select coalesce(
+                 (select r.turn_id from turn r
+                  where e.role = 'user' and r.question_id = e.message_id and r.user_id = $2 and r.ended_at is null
+                  order by r.created_at desc limit 1),
+                 e.turn_id) as turn_id
+               from conversation c join message e on e.message_id = c.leaf_id
+               where c.conversation_id = t.conversation_id
+             ) e
+             join turn l on l.turn_id = e.turn_id
              left join lateral (
                select model from ai_usage where turn_id = l.turn_id and created_at = l.created_at order by call_no desc limit 1
              ) u on true

@@ -1,5 +1,6 @@
 //! Writes the rows that must be durable before a provider is called, and undoes them.
 
+use super::withdraw::{WithdrawnTurn, remove_messages};
 use crate::message::StoredHtml;
 use crate::{Db, Result};
 use domain::{
@@ -11,6 +12,22 @@ use sqlx::PgExecutor;
 use sqlx::types::Json;
 use time::OffsetDateTime;
 use uuid::Uuid;
+
+/// Where a turn is in the tree of its conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Branch {
+    /// A new question at the end of the visible path, or the first one of a new conversation.
+    End,
+    /// A new question after this message; with `None`, another first one.
+    After(Option<MessageId>),
+    /// Another response to a question.
+    Regenerate {
+        /// The question.
+        question_id: MessageId,
+        /// The leaf of the visible path when the turn was prepared. If it has changed, nothing is written.
+        leaf_id: Option<MessageId>,
+    },
+}
 
 /// A turn to write before its provider is called.
 pub struct NewTurn<'a> {
@@ -29,9 +46,9 @@ pub struct NewTurn<'a> {
     /// The settings of the conversation that this turn creates. Of an existing one, only the model and the effort are remembered, and only
     /// if there is a model.
     pub settings: &'a ChatSettings,
-    /// The turn that this one regenerates; its messages are superseded.
-    pub retry_of: Option<TurnId>,
-    /// The user's message.
+    /// Where it is in the conversation's tree.
+    pub branch: Branch,
+    /// The user's message; not stored again to regenerate.
     pub text: &'a str,
     /// Its HTML; `None` leaves rendering to the page.
     pub html: Option<&'a StoredHtml>,
@@ -64,79 +81,86 @@ pub struct PendingCall {
     pub created_at: OffsetDateTime,
 }
 
+/// The question of a turn that was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The question.
+    pub id: MessageId,
+    /// The message before it; `None` for the first one.
+    pub parent_id: Option<MessageId>,
+}
+
 /// The result of writing a new turn.
 pub enum InsertOutcome {
     /// The turn was written.
-    New(PendingCall),
+    New(PendingCall, Question),
     /// A turn with this id already exists; nothing was written.
     Known,
     /// The conversation doesn't exist, for example because it was just deleted; nothing was written.
     NoConversation,
-    /// The turn to regenerate has already been superseded; nothing was written.
-    Superseded,
+    /// The conversation isn't the one for which the turn was prepared: the leaf of the visible path has changed, or the new question's parent
+    /// is gone. Nothing was written.
+    Changed,
     /// One of the files doesn't exist, was sent before or belongs to another user; nothing was written.
     NoAttachment,
 }
 
-/// Writes the user's message, the turn and a pending ledger row in one statement, or nothing.
+/// Writes the user's message, the turn and a pending ledger row in one statement, or nothing. The visible path then ends with the question.
 ///
 /// # Errors
 /// Returns an error if the query fails. Nothing is written then.
 pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Result<InsertOutcome> {
     let call = PendingCall { id: AiUsageId::at(turn.now), created_at: turn.now };
-    // Each part refers to the one before it, so that locks are taken in the usual order: conversation, turn, message, ledger.
+    let place = Place::of(turn);
+    // Each part refers to the one before it, so that locks are taken in the usual order: conversation, turn, message, ledger. The leaf is that
+    // of the locked row.
     let row = sqlx::query_as!(
         Inserted,
         r#"with input as not materialized (
              select $1::uuid as turn_id, $2::uuid as user_id, $3::text as subject, $4::bytea as request_hash, $5::timestamptz as at,
-                    $6::uuid as conversation_id, $7::text as new_title, $8::uuid as retry_of, $9::uuid as message_id, $10::text as body,
+                    $6::uuid as conversation_id, $7::text as new_title, $8::uuid as question_id, $9::boolean as is_regeneration, $10::text as body,
                     $11::uuid as ai_usage_id, $12::text as model, $13::uuid as model_price_id, $14::bigint as counted_tokens,
                     $15::bigint as estimated_tokens, $16::bigint as reserved_tokens, $17::text as history_cut, $18::text as html,
-                    $19::smallint as html_version, $20::boolean as is_temporary, $21::jsonb as settings, $22::uuid[] as attachments
+                    $19::smallint as html_version, $20::boolean as is_at_end, $21::uuid as parent_id, $22::uuid as expected_leaf_id,
+                    $23::boolean as is_temporary, $24::jsonb as settings, $25::uuid[] as attachments
            ), existing_conversation as (
-             select c.conversation_id from conversation c join input i on i.conversation_id = c.conversation_id and i.user_id = c.user_id
+             select c.conversation_id, c.leaf_id from conversation c join input i on i.conversation_id = c.conversation_id and i.user_id = c.user_id
              where i.new_title is null and c.deleted_at is null for no key update of c
-           ), retried_message as (
-             select m.message_id from message m join input i on i.conversation_id = m.conversation_id and i.retry_of = m.turn_id
-             where m.role = 'user' and m.superseded_by is null and (select count(*) from existing_conversation) > 0
-             for update of m
            ), attached as (
              select f.attachment_id from attachment f join input i on f.attachment_id = any(i.attachments) and f.user_id = i.user_id
              where f.message_id is null order by f.attachment_id for update of f
+           ), place as (
+             select case when i.is_at_end then e.leaf_id else i.parent_id end as parent_id, e.leaf_id as previous_leaf_id
+             from input i left join existing_conversation e on true where (i.new_title is not null or e.conversation_id is not null)
+               and (not i.is_regeneration or e.leaf_id is not distinct from i.expected_leaf_id)
            ), new_turn as (
-             insert into turn (turn_id, user_id, subject, conversation_id, request_hash, alive_until, created_at, retry_of, history_cut)
-             select turn_id, user_id, subject, conversation_id, request_hash, now() + interval '30 seconds', at, retry_of, history_cut
-             from input
-             where (new_title is not null or exists (select from existing_conversation)) and (retry_of is null or exists (select from retried_message))
-               and (select count(*) from attached) = cardinality(attachments)
-             on conflict do nothing returning turn_id
+             insert into turn (turn_id, user_id, subject, conversation_id, request_hash, alive_until, created_at, question_id, previous_leaf_id, history_cut)
+             select turn_id, user_id, subject, conversation_id, request_hash, now() + interval '30 seconds', at, question_id, previous_leaf_id, history_cut
+             from input, place where (select count(*) from attached) = cardinality(attachments) on conflict do nothing returning turn_id
            ), new_conversation as (
-             insert into conversation (conversation_id, user_id, title, created_at, updated_at, is_temporary, instructions, model, effort, answer_length)
-             select i.conversation_id, i.user_id, i.new_title, i.at, i.at, i.is_temporary, s.instructions, s.model, s.effort, s.answer_length
+             insert into conversation (conversation_id, user_id, title, created_at, updated_at, leaf_id, is_temporary, instructions, model, effort, answer_length)
+             select conversation_id, user_id, new_title, at, at, question_id, is_temporary, s.instructions, s.model, s.effort, s.answer_length
              from new_turn, input i, jsonb_to_record(settings) as s (instructions text, model text, effort text, answer_length text) where new_title is not null
            ), updated_conversation as (
-             update conversation c set updated_at = i.at, model = coalesce(i.settings ->> 'model', c.model),
+             update conversation c set updated_at = i.at, leaf_id = i.question_id, model = coalesce(i.settings ->> 'model', c.model),
                effort = case when i.settings ->> 'model' is null then c.effort else i.settings ->> 'effort' end from input i
              where c.conversation_id = i.conversation_id and c.user_id = i.user_id and i.new_title is null and exists (select from new_turn)
-           ), superseded as (
-             update message m set superseded_by = i.turn_id from input i
-             where m.conversation_id = i.conversation_id and m.turn_id = i.retry_of and m.superseded_by is null and exists (select from new_turn)
            ), user_message as (
-             insert into message (message_id, conversation_id, turn_id, role, body, status, created_at, html, html_version)
-             select i.message_id, i.conversation_id, i.turn_id, 'user', i.body, 'finished', i.at, i.html, i.html_version from input i, new_turn
+             insert into message (message_id, conversation_id, turn_id, role, body, status, created_at, html, html_version, parent_id)
+             select i.question_id, i.conversation_id, i.turn_id, 'user', i.body, 'finished', i.at, i.html, i.html_version, place.parent_id
+             from input i, place, new_turn where not i.is_regeneration
            ), sent_files as (
-             update attachment f set message_id = i.message_id, position = array_position(i.attachments, f.attachment_id)
+             update attachment f set message_id = i.question_id, position = array_position(i.attachments, f.attachment_id)
              from input i, attached a where f.attachment_id = a.attachment_id and exists (select from new_turn)
            ), pending as (
-             insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, counted_tokens,
-                                   estimated_tokens, reserved_tokens, created_at)
-             select i.ai_usage_id, i.turn_id, i.user_id, i.subject, i.model, i.model_price_id, 'pending', i.counted_tokens, i.estimated_tokens,
-                    i.reserved_tokens, i.at from input i, new_turn
+             insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, counted_tokens, estimated_tokens, reserved_tokens, created_at)
+             select i.ai_usage_id, i.turn_id, i.user_id, i.subject, i.model, i.model_price_id, 'pending', i.counted_tokens, i.estimated_tokens, i.reserved_tokens, i.at
+             from input i, new_turn
            )
-           select exists (select from new_turn) as "is_new!",
+           select exists (select from new_turn) as "is_new!", not exists (select from place) as "has_changed!",
                   new_title is not null or exists (select from existing_conversation) as "has_conversation!",
-                  retry_of is not null and not exists (select from retried_message) as "is_superseded!",
-                  (select count(*) from attached) < cardinality(attachments) as "has_no_file!"
+                  (select count(*) from attached) < cardinality(attachments) as "has_no_file!",
+                  case when is_regeneration then (select m.parent_id from message m where m.message_id = question_id) else (select parent_id from place) end as "parent_id?"
            from input"#,
         Uuid::from(turn.turn_id),
         Uuid::from(turn.user_id),
@@ -145,8 +169,8 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
         turn.now,
         Uuid::from(turn.conversation_id),
         turn.new_title,
-        turn.retry_of.map(Uuid::from),
-        Uuid::from(MessageId::at(turn.now)),
+        Uuid::from(place.question_id),
+        place.is_regeneration,
         turn.text,
         Uuid::from(call.id),
         turn.model.0,
@@ -157,35 +181,71 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
         turn.history_cut.map(HistoryCut::as_str),
         turn.html.map(|html| html.html.as_str()),
         turn.html.map(|html| html.version),
+        place.is_at_end,
+        place.parent_id.map(Uuid::from),
+        place.expected_leaf_id.map(Uuid::from),
         turn.is_temporary,
         Json(turn.settings) as _,
         &turn.attachments.iter().map(|id| Uuid::from(*id)).collect::<Vec<_>>(),
     )
     .fetch_one(db)
     .await;
-    outcome(row, call)
+    outcome(row, call, place.question_id)
 }
 
 /// What a statement has written, or why it hasn't.
 struct Inserted {
     is_new: bool,
+    has_changed: bool,
     has_conversation: bool,
-    is_superseded: bool,
     has_no_file: bool,
+    parent_id: Option<Uuid>,
 }
 
-fn outcome(row: sqlx::Result<Inserted>, call: PendingCall) -> Result<InsertOutcome> {
-    match row {
-        Ok(row) if row.is_new => Ok(InsertOutcome::New(call)),
-        Ok(row) if row.has_conversation && row.is_superseded => Ok(InsertOutcome::Superseded),
-        Ok(row) if row.has_conversation && row.has_no_file => Ok(InsertOutcome::NoAttachment),
-        Ok(row) if row.has_conversation => Ok(InsertOutcome::Known),
-        Ok(_) => Ok(InsertOutcome::NoConversation),
-        // The conversation was deleted while this statement ran.
-        Err(error) if error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_foreign_key_violation) => {
-            Ok(InsertOutcome::NoConversation)
+/// The parameters that say where a turn is in the tree.
+struct Place {
+    question_id: MessageId,
+    is_regeneration: bool,
+    is_at_end: bool,
+    parent_id: Option<MessageId>,
+    expected_leaf_id: Option<MessageId>,
+}
+
+impl Place {
+    fn of(turn: &NewTurn<'_>) -> Self {
+        let new = Self {
+            question_id: MessageId::at(turn.now),
+            is_regeneration: false,
+            is_at_end: false,
+            parent_id: None,
+            expected_leaf_id: None,
+        };
+        match turn.branch {
+            Branch::End => Self { is_at_end: true, ..new },
+            Branch::After(parent_id) => Self { parent_id, ..new },
+            Branch::Regenerate { question_id, leaf_id } => {
+                Self { question_id, is_regeneration: true, expected_leaf_id: leaf_id, ..new }
+            }
         }
-        Err(error) => Err(error.into()),
+    }
+}
+
+fn outcome(row: sqlx::Result<Inserted>, call: PendingCall, question_id: MessageId) -> Result<InsertOutcome> {
+    match row {
+        Ok(Inserted { is_new: true, parent_id, .. }) => {
+            let question = Question { id: question_id, parent_id: parent_id.map(Into::into) };
+            Ok(InsertOutcome::New(call, question))
+        }
+        Ok(Inserted { has_conversation: false, .. }) => Ok(InsertOutcome::NoConversation),
+        Ok(Inserted { has_changed: true, .. }) => Ok(InsertOutcome::Changed),
+        Ok(Inserted { has_no_file: true, .. }) => Ok(InsertOutcome::NoAttachment),
+        Ok(Inserted { .. }) => Ok(InsertOutcome::Known),
+        // The parent was taken back, or the conversation deleted, while this statement ran.
+        Err(error) => match error.as_database_error() {
+            Some(cause) if cause.constraint() == Some("message_parent_id_fkey") => Ok(InsertOutcome::Changed),
+            Some(cause) if cause.is_foreign_key_violation() => Ok(InsertOutcome::NoConversation),
+            _ => Err(error.into()),
+        },
     }
 }
 
@@ -258,8 +318,8 @@ pub struct UndoneTurn {
     pub now: OffsetDateTime,
 }
 
-/// Undoes a turn whose response never began. Deletes its message but not the files of it, and its conversation if the turn created it; restores the messages that
-/// it superseded; and makes its ledger row final as `failed`, with the cost that the provider may bill. The turn itself is only marked as
+/// Undoes a turn whose response never began. Deletes its message but not the files of it, and its conversation if the turn created it; restores
+/// the visible path; and makes its ledger row final as `failed`, with the cost that the provider may bill. The turn itself is only marked as
 /// ended, so that its hold can still be found; [`delete_undone`] deletes it.
 ///
 /// # Errors
@@ -270,31 +330,8 @@ pub async fn undo(db: &Db, undone: &UndoneTurn) -> Result<()> {
     let source = if usage.is_some() { UsageSource::Estimated } else { UsageSource::Exact };
     let usage = usage.unwrap_or_default();
     let mut tx = crate::begin(db).await?;
-    crate::attachment::keep_unsent(&mut tx, turn_id).await?;
-    if started_conversation {
-        // Another tab may have added a turn to it in the meantime; the conversation is kept then.
-        sqlx::query!(
-            "select conversation_id from conversation where conversation_id = $1 for update",
-            Uuid::from(conversation_id)
-        )
-        .fetch_optional(&mut tx)
-        .await?;
-        sqlx::query!(
-            "delete from conversation where conversation_id = $1
-             and not exists (select from message where conversation_id = $1 and turn_id <> $2)",
-            Uuid::from(conversation_id),
-            Uuid::from(turn_id),
-        )
-        .execute(&mut tx)
-        .await?;
-    }
-    sqlx::query!("update turn set ended_at = now(), conversation_id = null where turn_id = $1", Uuid::from(turn_id))
-        .execute(&mut tx)
-        .await?;
-    sqlx::query!("delete from message where turn_id = $1", Uuid::from(turn_id)).execute(&mut tx).await?;
-    sqlx::query!("update message set superseded_by = null where superseded_by = $1", Uuid::from(turn_id))
-        .execute(&mut tx)
-        .await?;
+    remove_messages(&mut tx, &WithdrawnTurn { turn_id, conversation_id, started_conversation }).await?;
+    sqlx::query!("update turn set ended_at = now() where turn_id = $1", Uuid::from(turn_id)).execute(&mut tx).await?;
     sqlx::query!(
         // Closes every pending call: a fallback's row may have been written although its statement reported an error. If there are two, the
         // other one is closed with its estimated input.

@@ -110,8 +110,8 @@ fn readme(viewer: &Viewer, now: OffsetDateTime) -> String {
          conversations/        each conversation twice: as text (.md) and with all details (.json)\r\n\
          attachments.json      the files that you attached to messages, and to which\r\n\
          attachments/          these files\r\n\r\n\
-         The .md files have the path that you see; the .json files have all versions of edited and regenerated messages, and can be\r\n\
-         imported again.\r\n\
+         The .json files of conversations have every version of your messages and of the responses, and can be imported again: parent_id is\r\n\
+         the message before a message, and leaf_id is the last message of the version that the page shows. The .md files have that version.\r\n\
          origin is a keyed hash of a network address. The address itself is not stored.\r\n\
          Passwords, links and recovery codes are stored as hashes only. They, the keys of passkeys and the secret of an authenticator\r\n\
          app are not part of this export.\r\n",

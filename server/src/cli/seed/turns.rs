@@ -9,7 +9,7 @@ use domain::{
 };
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use store::turn::{InsertOutcome, NewTurn, Record};
+use store::turn::{Branch, InsertOutcome, NewTurn, Record};
 use time::{Duration, OffsetDateTime, Time};
 
 /// Models by plan, each with the predecessor that is used before its first price. One that is listed twice is used twice as often.
@@ -156,7 +156,7 @@ impl<'a> Ledger<'a> {
             new_title: turn.is_first.then_some(title.as_str()),
             is_temporary: false,
             settings: &ChatSettings::default(),
-            retry_of: None,
+            branch: Branch::End,
             attachments: &[],
             text: turn.exchange.question,
             html: None,
@@ -170,7 +170,7 @@ impl<'a> Ledger<'a> {
             reserved: usage.counted(),
             now: at,
         };
-        let InsertOutcome::New(call) = store::turn::write_pending(self.db, &new).await? else {
+        let InsertOutcome::New(call, _) = store::turn::write_pending(self.db, &new).await? else {
             anyhow::bail!("a demo turn was not written");
         };
         let is_whole = end.status == MessageStatus::Finished;

@@ -3,7 +3,6 @@
 use super::external::{self, Browser};
 use super::{factors, is_limited, redirect};
 use crate::app::TestApp;
-use crate::attachments::uploaded;
 use crate::visitor::TestClient;
 use http::{StatusCode, header};
 use serde_json::{Value, json};
@@ -39,13 +38,18 @@ fn json(files: &BTreeMap<String, String>, name: &str) -> Value {
 const LONG: &str = "
     insert into conversation (conversation_id, user_id, title)
     select gen_random_uuid(), user_id, '../../etc: \"passwd\"' || chr(10) || 'ü' from account where email = 'ann@example.com';
-    insert into message (message_id, conversation_id, parent_id, turn_id, role, body, status, model, created_at)
-    select ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, conversation_id,
-           case when n > 1 then ('00000000-0000-7000-8000-' || lpad((n - 1)::text, 12, '0'))::uuid end, gen_random_uuid(),
+    insert into message (message_id, parent_id, conversation_id, turn_id, role, body, status, model, created_at)
+    select ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid,
+           case when n > 1 then ('00000000-0000-7000-8000-' || lpad((n - 1)::text, 12, '0'))::uuid end, conversation_id, gen_random_uuid(),
            case when n % 2 = 1 then 'user' else 'assistant' end, 'message ' || n || repeat(' word', case when n % 100 = 0 then 100000 else 1 end),
            'finished', case when n % 2 = 0 then 'claude-haiku-4-5' end, now()
     from conversation, generate_series(1, 2000) n where title like '..%';
-    update conversation set leaf_id = '00000000-0000-7000-8000-000000002000' where title like '..%'";
+    -- A response that was regenerated is a version beside the one that the page shows.
+    insert into message (message_id, parent_id, conversation_id, turn_id, role, body, status, created_at)
+    select gen_random_uuid(), ('00000000-0000-7000-8000-' || lpad('1999', 12, '0'))::uuid, conversation_id, gen_random_uuid(), 'assistant',
+           'another version', 'finished', now()
+    from conversation where title like '..%';
+    update conversation set leaf_id = ('00000000-0000-7000-8000-' || lpad('2000', 12, '0'))::uuid where title like '..%'";
 
 #[tokio::test]
 async fn everything_of_a_user_is_exported_and_nothing_of_others() {
@@ -53,23 +57,15 @@ async fn everything_of_a_user_is_exported_and_nothing_of_others() {
     let (ann, bob) = (app.user("ann@example.com").await, app.user("bob@example.com").await);
     ann.send_and_read("A question of ann {{words:3}}").await;
     bob.send_and_read("A secret of bob {{words:3}}").await;
-    uploaded(&ann, "plan.md", b"# Plan of ann".to_vec()).await;
-    uploaded(&bob, "plan.md", b"# Plan of bob".to_vec()).await;
     app.sql(LONG).await;
     let files = export(&ann).await;
-    assert_eq!(files["attachments/001-plan.md"], "# Plan of ann");
-    assert_eq!(json(&files, "attachments.json")[0]["path"], "attachments/001-plan.md");
     let names: Vec<&str> = files.keys().map(String::as_str).collect();
     for name in [
         "README.txt",
         "account.json",
-        "attachments.json",
         "billing.json",
-        "chat_settings.json",
-        "ratings.json",
         "security_events.json",
         "sessions.json",
-        "shared_links.json",
         "usage.csv",
         "ways_to_sign_in.json",
     ] {
@@ -96,13 +92,18 @@ async fn everything_of_a_user_is_exported_and_nothing_of_others() {
     };
     let (name, markdown) = of(".md");
     assert!(name.contains("etc-passwd-ü") && markdown.starts_with("# ../../etc: \"passwd\" ü\n"), "{name}");
-    assert_eq!(markdown.matches("\n## ").count(), 2_000);
+    assert_eq!(markdown.matches("\n## ").count(), 2_000, "the versions that the page shows");
     let conversation: Value = serde_json::from_str(of(".json").1).unwrap();
     let messages = conversation["messages"].as_array().unwrap();
-    assert_eq!(messages.len(), 2_000);
-    for (n, message) in (1..).zip(messages) {
+    assert_eq!(messages.len(), 2_001, "every version");
+    assert!(messages.iter().any(|message| message["text"] == "another version"));
+    assert_eq!(conversation["leaf_id"], "00000000-0000-7000-8000-000000002000");
+    let shown = messages.iter().filter(|message| message["text"] != "another version");
+    for (n, message) in (1..).zip(shown) {
         let text = message["text"].as_str().unwrap();
         assert!(text.starts_with(&format!("message {n} word")), "{n}: in order, each once");
+        let parent = (n > 1).then(|| format!("00000000-0000-7000-8000-{:012}", n - 1));
+        assert_eq!(message["parent_id"].as_str(), parent.as_deref(), "{n}");
     }
     let asked = files.iter().filter(|(name, text)| name.ends_with(".md") && text.contains("A question of ann"));
     assert_eq!(asked.count(), 1);
@@ -159,9 +160,7 @@ async fn exports_are_limited_and_need_a_session() {
     let app = TestApp::new().await;
     let mut ann = app.user("ann@example.com").await;
     assert_eq!(redirect(&app.visitor().form("/settings/data/export", &[]).await), "/sign-in");
-    let opened = ann.get("/settings/data/export").await;
-    assert_eq!(opened.status(), StatusCode::METHOD_NOT_ALLOWED, "no link starts one");
-    assert!(opened.text().await.unwrap().contains("Page not found"), "a browser gets a page");
+    assert_eq!(ann.get("/settings/data/export").await.status(), StatusCode::METHOD_NOT_ALLOWED, "no link starts one");
     for _ in 0..20 {
         assert!(export(&ann).await.contains_key("account.json"));
     }

@@ -112,6 +112,7 @@ async fn nothing_of_another_user_is_found() {
         (feedback.as_str(), json!({"good": true})),
         ("/api/chat", json!({"text": "hi", "conversation_id": conversation})),
         ("/api/chat", json!({"text": "{{words:3}}", "model": "claude-haiku-4-5", "turn_id": turn})),
+        ("/api/chat", json!({"text": "hi", "conversation_id": conversation, "parent_id": "root"})),
         ("/api/chat", json!({"retry_of": turn})),
         ("/api/estimate", json!({"text": "hi", "conversation_id": conversation})),
     ] {

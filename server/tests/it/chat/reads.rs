@@ -9,6 +9,7 @@ use uuid::Uuid;
 const ENDS_IN_BETWEEN: &str = "
     create table answer as select * from message where role = 'assistant';
     delete from message where role = 'assistant';
+    update conversation set leaf_id = (select message_id from message);
     update turn set ended_at = null, alive_until = now() + interval '1 hour';
     create function end_turn(id uuid) returns boolean language plpgsql security definer as $$
     begin

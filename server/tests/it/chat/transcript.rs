@@ -9,13 +9,16 @@ use serde_json::{Value, json};
 
 /// Adds messages to the only conversation, alternating between the user and the model, from "line 1" on.
 async fn add_lines(app: &TestApp, lines: i32) {
-    let sql = "insert into message (message_id, conversation_id, turn_id, role, body, status, model, created_at)
-               select ('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, conversation_id,
+    let sql = "insert into message (message_id, parent_id, conversation_id, turn_id, role, body, status, model, created_at)
+               select ('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid,
+                      case when n > 0 then ('01900000-0000-7000-8000-' || lpad(to_hex(n - 1), 12, '0'))::uuid end, conversation_id,
                       ('01900000-0000-7000-9000-' || lpad(to_hex(n / 2), 12, '0'))::uuid,
                       case when n % 2 = 0 then 'user' else 'assistant' end, 'line ' || n || '.', 'finished',
                       case when n % 2 = 1 then 'claude-haiku-4-5' end, now()
                from conversation, generate_series(0, $1 - 1) n";
     sqlx::query(sql).bind(lines).execute(&app.db).await.unwrap();
+    app.sql("update conversation set leaf_id = (select message_id from message order by message_id desc limit 1)")
+        .await;
 }
 
 /// Returns the numbers of the lines in a part of the page, and the address of the part before it.

@@ -1,0 +1,143 @@
+//! Editing a message in place, and moving between the versions of a message.
+
+use super::state::{Chat, Message};
+use crate::browser::dom::{self, Key, PageElement, PageEvent};
+use crate::browser::{api, page};
+use std::rc::Rc;
+
+/// Returns the `parent_id` of another version of a message.
+pub(super) fn parent_of(question: &PageElement) -> String {
+    question.attribute("data-parent").unwrap_or_else(|| "root".to_owned())
+}
+
+impl Chat {
+    /// Opens the form that edits a message, in its place.
+    pub(super) fn edit(&self, question: &PageElement) {
+        if self.is_busy() {
+            return;
+        }
+        for open in self.element.find_all(".user-message.editing") {
+            close(&open);
+        }
+        let form = dom::from_template("edit-form", "form");
+        let Some((form, text)) = form.and_then(|form| form.slot("text").map(|text| (form, text))) else { return };
+        text.set_value(&question.attribute("data-source").unwrap_or_default());
+        question.append(&form);
+        question.set_class("editing", true);
+        text.focus();
+    }
+
+    /// Closes the form around an element without sending anything. The focus goes back to the button that opened it.
+    pub(super) fn cancel_edit(&self, within: &PageElement) {
+        if let Some(question) = within.closest(".user-message") {
+            close(&question);
+            if let Some(button) = question.find("[data-edit]") {
+                button.focus();
+            }
+        }
+    }
+
+    /// Sends the edited message as another version.
+    pub(super) fn submit_edit(self: &Rc<Self>, form: &PageElement) {
+        let (Some(question), Some(text)) = (form.closest(".user-message"), form.slot("text")) else { return };
+        let text = text.value().trim().to_owned();
+        if text.is_empty() || self.is_busy() {
+            return;
+        }
+        close(&question);
+        let message = Message::new(text, self.composer.model.value());
+        self.submit(Message { edited: Some(question), ..message });
+    }
+
+    /// Opens the form again with the text of a message that wasn't accepted, if it was an edited one.
+    pub(super) fn reopen_edit(&self, message: &Message) {
+        let Some(question) = &message.edited else { return };
+        self.edit(question);
+        if let Some(text) = question.find("form.edit [data-slot=\"text\"]") {
+            text.set_value(&message.text);
+        }
+    }
+
+    /// Returns the open form of a message.
+    pub(super) fn edit_form(question: &PageElement) -> Option<PageElement> {
+        question.find("form.edit")
+    }
+
+    /// Handles keys in the form: Enter sends and Escape closes it. On-screen keyboards have no Shift+Enter, so there Enter begins a new line.
+    pub(super) fn key_in_edit(self: &Rc<Self>, event: &PageEvent) {
+        let Some(form) = event.closest("form.edit") else { return };
+        let Some(key) = event.key().filter(|key| !key.is_composing) else { return };
+        match key {
+            Key { ref name, .. } if name == "Escape" => {
+                event.prevent();
+                self.cancel_edit(&form);
+            }
+            Key { ref name, shift: false, command, .. }
+                if name == "Enter"
+                    && event.closest("textarea").is_some()
+                    && (command || !dom::matches_media("(pointer: coarse)")) =>
+            {
+                event.prevent();
+                self.submit_edit(&form);
+            }
+            _ => {}
+        }
+    }
+
+    /// Hides the messages that a turn replaces: an edited message or a regenerated response, and all messages after it.
+    pub(super) fn hide_replaced(&self, message: &Message) {
+        let is_first = |shown: &PageElement| match (&message.edited, &message.retry_of) {
+            (Some(question), _) => shown == question,
+            (None, turn) => turn.is_some() && shown.attribute("data-turn") == *turn,
+        };
+        let shown = self.element.find_all(".turns > .user-message, .turns > .answer");
+        let replaced: Vec<_> = shown.into_iter().skip_while(|shown| !is_first(shown)).collect();
+        for element in &replaced {
+            element.show(false);
+        }
+        *self.replaced.borrow_mut() = replaced;
+    }
+
+    /// Shows the messages again that a turn would have replaced.
+    pub(super) fn restore_replaced(&self) {
+        for element in self.replaced.take() {
+            element.show(true);
+        }
+    }
+
+    /// Shows another version of a message, and what follows it.
+    pub(super) async fn show_version(self: Rc<Self>, message: String) {
+        let Some(conversation) = self.conversation() else { return };
+        if self.is_loading.replace(true) {
+            return;
+        }
+        let selected = api::select_branch(&conversation, &message).await;
+        self.is_loading.set(false);
+        let Ok(running) = selected else {
+            return self.toast.show("This version can't be loaded right now. Try again in a moment.");
+        };
+        if self.is_busy() || !self.load_messages().await {
+            return;
+        }
+        self.show_newest();
+        let Some(shown) = dom::element(&format!("m-{message}")) else {
+            // It is among earlier messages, which aren't on this page.
+            return page::open(&format!("/chat/{conversation}?message={message}#m-{message}"));
+        };
+        if let Some(button) = shown.find(".versions button:not(:disabled)") {
+            button.focus();
+        }
+        self.announce(&shown.slot("version-name").map(|name| name.text()).unwrap_or_default());
+        if let Some((turn, model)) = running {
+            self.follow_other(&turn, &self.composer.label(&model));
+        }
+    }
+}
+
+/// Removes the form from a message.
+fn close(question: &PageElement) {
+    if let Some(form) = Chat::edit_form(question) {
+        form.remove();
+    }
+    question.set_class("editing", false);
+}

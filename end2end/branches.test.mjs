@@ -1,0 +1,140 @@
+// Edited messages, regenerated answers, and the versions of both: on a desktop, by keyboard, on a phone, and without JavaScript.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { join } from 'node:path';
+import { inspect, send, shots, signUp, startApp, startBrowser, woken } from './test-app.mjs';
+
+let app, browser;
+before(async () => {
+  app = await startApp({ stripe: false });
+  app.query("update plan set requests_per_minute = 1000, tokens_per_day = 1000000 where plan_id = 'free'");
+  browser = await startBrowser();
+});
+after(async () => {
+  await browser?.stop();
+  await app?.stop();
+});
+
+async function start(email, options = {}) {
+  const page = await browser.visitor(options);
+  await signUp(page, app, email);
+  await woken(page);
+  return page;
+}
+
+const questions = (page) => page.locator('.user-message:visible');
+const answers = (page) => page.locator('.answer:visible');
+// Waits until the page shows this many answers and none is in progress.
+const idle = (page, count) => page.waitForFunction((expected) => {
+  const shown = [...document.querySelectorAll('.answer')].filter((answer) => answer.checkVisibility());
+  return shown.length === expected && !document.querySelector('#chat[data-busy]');
+}, count);
+const sentLast = async () => (await app.served()).at(-1).sent.map((message) => message.text.trim());
+
+test('a message is edited in its place, and both versions stay', { timeout: 600_000 }, async () => {
+  const ann = await start('ann@example.com', { quiet: true });
+  await send(ann, '{{words:3}} first');
+  await idle(ann, 1);
+  await send(ann, '{{words:4}} second');
+  await idle(ann, 2);
+  // The live message can be edited before a reload. Escape leaves it as it is.
+  await questions(ann).first().hover();
+  await questions(ann).first().getByRole('button', { name: 'Edit message' }).click();
+  const box = ann.getByRole('textbox', { name: 'Edit message' });
+  assert.equal(await box.inputValue(), '{{words:3}} first');
+  await inspect(ann);
+  await ann.screenshot({ path: join(shots, 'branches-1-edit.png') });
+  await box.press('Escape');
+  await box.waitFor({ state: 'detached' });
+  assert.equal(await ann.evaluate(() => document.activeElement.getAttribute('aria-label')), 'Edit message');
+  // By keyboard: Enter opens it again, and Enter sends.
+  await ann.keyboard.press('Enter');
+  await box.fill('{{words:5}} changed');
+  await box.press('Enter');
+  await idle(ann, 1);
+  assert.deepEqual(await sentLast(), ['{{words:5}} changed'], 'the model is sent what the page shows');
+  assert.equal(await questions(ann).count(), 1);
+  const versions = questions(ann).first().getByRole('group', { name: 'Versions' });
+  assert.match(await versions.innerText(), /2\/2/);
+  assert.ok(await versions.getByRole('button', { name: 'Next version' }).isDisabled());
+  // A reload changes nothing, and the way back leads to the end of the old branch.
+  await ann.reload();
+  await woken(ann);
+  assert.match(await versions.innerText(), /2\/2/);
+  await versions.getByRole('button', { name: 'Previous version' }).click();
+  await idle(ann, 2);
+  assert.match(await versions.innerText(), /1\/2/);
+  assert.equal(await ann.evaluate(() => document.activeElement.getAttribute('aria-label')), 'Next version', 'the focus stays');
+  await inspect(ann);
+  await ann.screenshot({ path: join(shots, 'branches-2-versions.png') });
+  // The first of two answers is regenerated; what followed it is in the other branch.
+  await answers(ann).first().getByRole('button', { name: 'Regenerate', exact: true }).click();
+  await idle(ann, 1);
+  assert.deepEqual(await sentLast(), ['{{words:3}} first']);
+  const responses = answers(ann).first().getByRole('group', { name: 'Versions' });
+  assert.match(await responses.innerText(), /2\/2/);
+  await responses.getByRole('button', { name: 'Previous version' }).click();
+  await idle(ann, 2);
+  // The next message continues what is shown.
+  await send(ann, '{{words:2}} third');
+  await idle(ann, 3);
+  assert.equal((await sentLast()).length, 5);
+  assert.equal(app.query('select count(*) from ai_usage')[0][0], '5', 'one call per message');
+});
+
+test('a refused edit loses nothing', { timeout: 600_000 }, async () => {
+  const bob = await start('bob@example.com', { quiet: true });
+  await send(bob, '{{words:3}} first');
+  await idle(bob, 1);
+  await questions(bob).first().hover();
+  await questions(bob).first().getByRole('button', { name: 'Edit message' }).click();
+  const box = bob.getByRole('textbox', { name: 'Edit message' });
+  await box.fill('{{status:400}} refused');
+  await bob.getByRole('button', { name: 'Send', exact: true }).first().click();
+  await bob.locator('.refusal').waitFor();
+  assert.equal(await box.inputValue(), '{{status:400}} refused', 'the text is in its place');
+  assert.equal(await answers(bob).count(), 1, 'the old response is shown again');
+  await bob.getByRole('button', { name: 'Cancel' }).click();
+  assert.equal(await questions(bob).locator('.message').innerText(), '{{words:3}} first');
+});
+
+test('phones: edit and versions by touch', { timeout: 600_000 }, async () => {
+  const phone = await start('fay@example.com', { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, quiet: true });
+  await send(phone, '{{words:3}} first');
+  // On-screen keyboards have no Shift+Enter, so Enter has begun a new line.
+  await phone.locator('#send').tap();
+  await idle(phone, 1);
+  const edit = questions(phone).first().getByRole('button', { name: 'Edit message' });
+  const size = await edit.boundingBox();
+  assert.ok(size.width >= 40 && size.height >= 40, JSON.stringify(size));
+  await edit.tap();
+  const box = phone.getByRole('textbox', { name: 'Edit message' });
+  const font = await box.evaluate((element) => parseFloat(getComputedStyle(element).fontSize));
+  assert.ok(font >= 16, `${font} px would zoom`);
+  await box.fill('{{words:6}} longer '.repeat(8));
+  const over = await phone.evaluate(() => document.documentElement.scrollWidth - 390);
+  assert.ok(over <= 0, `${over} px too wide`);
+  await phone.screenshot({ path: join(shots, 'branches-3-phone.png') });
+  await phone.locator('form.edit').getByRole('button', { name: 'Send' }).tap();
+  await idle(phone, 1);
+  await questions(phone).first().getByRole('button', { name: 'Previous version' }).tap();
+  await phone.getByText('{{words:3}} first', { exact: true }).waitFor();
+});
+
+test('without JavaScript the versions are forms', { timeout: 600_000 }, async () => {
+  const gus = await start('gus@example.com');
+  await send(gus, '{{words:3}} first');
+  await idle(gus, 1);
+  await answers(gus).first().getByRole('button', { name: 'Regenerate', exact: true }).click();
+  await answers(gus).first().getByRole('group', { name: 'Versions' }).waitFor();
+  await idle(gus, 1);
+  const address = gus.url();
+  const plain = await browser.visitor({ javaScriptEnabled: false, storageState: await gus.context().storageState() });
+  await plain.goto(address);
+  const versions = plain.locator('.answer').getByRole('group', { name: 'Versions' });
+  assert.match(await versions.innerText(), /2\/2/);
+  await versions.getByRole('button', { name: 'Previous version' }).click();
+  await plain.waitForURL(/#m-/);
+  assert.match(await versions.innerText(), /1\/2/);
+  assert.equal(await plain.getByRole('button', { name: 'Edit message' }).count(), 0, 'editing needs JavaScript');
+});
