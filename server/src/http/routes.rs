@@ -7,9 +7,9 @@ use crate::http::pages::{content, missing, page, provide, wrong_method};
 use crate::http::protect::{name_forbidden_user, protect};
 use crate::http::viewer::{admins, fully_confirmed, identify, recently_confirmed, signed_in, verified};
 use crate::http::{
-    admin, admin_import, admin_provider, admin_retention, admin_user, attachments, auth, billing, brand_images, browser,
-    chat, chat_settings, conversations, data, demo, export, factors, identity, import, messages, passkeys, reset,
-    second_factor, security, settings, share, site, theme, top_users, turns, verify,
+    admin, admin_import, admin_provider, admin_retention, admin_user, attachments, auth, billing, brand_images,
+    browser, chat, chat_settings, conversations, data, demo, export, factors, identity, import, messages, passkeys,
+    reset, second_factor, security, settings, share, site, theme, top_users, turns, verify,
 };
 use crate::{AppState, telemetry};
 use axum::Router;

@@ -2,7 +2,9 @@
 
 use domain::attachment::MAX_FILES;
 use domain::chat_settings::{MAX_EFFORT, MAX_INSTRUCTIONS};
-use domain::{AttachmentId, ChatSettings, ConversationId, MessageId, Model, ModelName, Plan, Problem, ProblemKind, TurnId};
+use domain::{
+    AttachmentId, ChatSettings, ConversationId, MessageId, Model, ModelName, Plan, Problem, ProblemKind, TurnId,
+};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use sha2::{Digest as _, Sha256};

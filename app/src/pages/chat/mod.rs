@@ -160,17 +160,7 @@ fn Latest(
     view: ChatView,
 ) -> impl IntoView {
     let ChatView {
-        open,
-        messages,
-        earlier,
-        running,
-        models,
-        quota,
-        now_ms,
-        writes_titles,
-        settings,
-        is_temporary,
-        ..
+        open, messages, earlier, running, models, quota, now_ms, writes_titles, settings, is_temporary, ..
     } = view;
     let zone_is_unknown = page_context().viewer.is_some_and(|viewer| viewer.time_zone == "UTC");
     let running_model = running.as_ref().map(|(_, name)| {

@@ -4,9 +4,8 @@ use super::withdraw::{WithdrawnTurn, remove_messages};
 use crate::message::StoredHtml;
 use crate::{Db, Result};
 use domain::{
-    AiUsageId, AttachmentId, ChatSettings, ConversationId, HistoryCut, MessageId, ModelName, ModelPriceId, Picos, Tokens,
-    TurnId,
-    Usage, UsageSource, UserId,
+    AiUsageId, AttachmentId, ChatSettings, ConversationId, HistoryCut, MessageId, ModelName, ModelPriceId, Picos,
+    Tokens, TurnId, Usage, UsageSource, UserId,
 };
 use sqlx::PgExecutor;
 use sqlx::types::Json;
