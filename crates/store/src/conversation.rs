@@ -1,7 +1,7 @@
 //! Conversations, each owned by one user. A deleted one is hidden at once and erased a minute later, so that its user can restore it.
 
 use crate::Result;
-use domain::{ConversationId, MessageId, UserId};
+use domain::{ConversationId, UserId};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
