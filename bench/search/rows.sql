@@ -19,8 +19,9 @@ from owner, generate_series(1, 5000) n where number = 1 or n <= 250;
 insert into message (message_id, conversation_id, turn_id, role, body, status, created_at)
 select gen_random_uuid(), c.conversation_id, gen_random_uuid(), case when n % 2 = 1 then 'user' else 'assistant' end,
        (select string_agg(w.word, ' ' order by k)
-        from (select k, greatest(1, ceil(20000 * power(random(), 6)))::int as pick from generate_series(1, 50 + 0 * n) k
-              where c.conversation_id is not null) chosen
+        from (select k, greatest(1, ceil(20000 * power(random(), 6)))::int as pick from generate_series(1, 50) k
+              -- Refers to the row, so that each has words of its own.
+              where c.conversation_id is not null and n > 0) chosen
         join word w on w.n = chosen.pick),
        'finished', c.updated_at
 from conversation c, generate_series(1, 20) n;

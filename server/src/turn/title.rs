@@ -60,7 +60,9 @@ async fn write(app: &AppState, untitled: &Untitled, response: &str) -> Result<bo
     let Untitled { viewer, conversation_id, question } = untitled;
     let turn_id = TurnId::at(AppState::now());
     let context = store::turn::load_turn_context(&app.db, turn_id, None, AppState::now()).await?;
-    if context.switches.paused {
+    // The user may have renamed or deleted it meanwhile.
+    let current = store::conversation::load_title(&app.db, viewer.user_id, *conversation_id).await?;
+    if context.switches.paused || current.is_none_or(|(_, is_written)| is_written) {
         return Ok(false);
     }
     // A model that always reasons would use all of the output for that.

@@ -33,8 +33,8 @@ pub async fn conversation_list(
     let (rows, next) = page(rows, |row| Some(row.updated_at));
     let group = |at| ListGroup::Active(LastActive::of(at, today));
     conversations.extend(rows.into_iter().map(|row| (group(row.updated_at), summary(row))));
-    let is_listed = |id: ConversationId| conversations.iter().any(|(_, listed)| listed.id == id);
-    if let Some(id) = open.filter(|id| after.is_none() && !is_listed(*id)) {
+    let is_shown = |id: ConversationId| conversations.iter().any(|(_, shown)| shown.id == id);
+    if let Some(id) = open.filter(|id| after.is_none() && !is_shown(*id)) {
         let found = store::conversation::open(&state.db, viewer.user_id, id).await.map_err(fail)?;
         conversations.extend(found.map(|found| (ListGroup::Open, summary(found))));
     }

@@ -59,7 +59,7 @@ async fn the_list_has_pages_and_pinned_conversations_come_first() {
     let later = ann.text(&link.replace("/chat/list?", "/chat?")).await;
     assert_eq!(entries(&later), all[51..101]);
     assert!(later.contains("Newest conversations"));
-    // An open conversation beyond the first page is listed on its own.
+    // An open conversation beyond the first page has a group of its own.
     let open = ann.text(&format!("/chat/{}", all[119])).await;
     assert!(open.contains("<h2>Open</h2>") && entries(&open)[0] == all[119]);
     assert!(entries(&eve.text(&link).await).is_empty());
