@@ -127,8 +127,8 @@ async fn count(
 ) -> Result<(Option<Arc<String>>, Option<Tokens>, BTreeMap<String, Tokens>), Failure> {
     let Some(text) = text.map(Arc::new) else {
         let (width, height) = reading.size.unwrap_or_default();
-        let seeing = models.into_iter().filter(|model| model.takes_images);
-        let by_model = seeing.map(|model| (model.name.0.clone(), estimate::image(&model, width, height)));
+        let with_images = models.into_iter().filter(|model| model.takes_images);
+        let by_model = with_images.map(|model| (model.name.0.clone(), estimate::image(&model, width, height)));
         return Ok((None, None, by_model.collect()));
     };
     let counted = Arc::clone(&text);

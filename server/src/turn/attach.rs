@@ -144,14 +144,14 @@ mod tests {
     fn the_newest_images_are_sent_as_far_as_they_fit() {
         let image = |n, bytes| file(n, AttachmentKind::Image, bytes, None);
         let ids = |chosen: Vec<AttachmentId>| chosen.into_iter().map(|id| Uuid::from(id).as_u128()).collect::<Vec<_>>();
-        let seeing = model(Thinking::None);
+        let reads_images = model(Thinking::None);
         let past = [image(1, 9_000_000), image(2, 9_000_000), file(3, AttachmentKind::Text, 1, Some("x"))];
-        assert_eq!(ids(choose(&seeing, &past, &[image(4, 2_000_000)])), [4, 2, 1]);
-        assert_eq!(ids(choose(&seeing, &past, &[image(4, 3_000_000)])), [4, 2]);
+        assert_eq!(ids(choose(&reads_images, &past, &[image(4, 2_000_000)])), [4, 2, 1]);
+        assert_eq!(ids(choose(&reads_images, &past, &[image(4, 3_000_000)])), [4, 2]);
         let many: Vec<_> = (0..30).map(|n| image(n, 1)).collect();
-        assert_eq!(ids(choose(&seeing, &many, &[])).len(), MAX_IMAGES);
-        let blind = Model { takes_images: false, ..seeing };
-        assert!(choose(&blind, &past, &[image(4, 1)]).is_empty());
+        assert_eq!(ids(choose(&reads_images, &many, &[])).len(), MAX_IMAGES);
+        let without_images = Model { takes_images: false, ..reads_images };
+        assert!(choose(&without_images, &past, &[image(4, 1)]).is_empty());
     }
 
     #[test]
