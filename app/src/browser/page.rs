@@ -1,6 +1,6 @@
 //! Updates the parts of the page outside the chat: the URL, the title, the sidebar, and what the bar does with the conversation.
 
-use super::dom;
+use super::dom::{self, PageElement};
 use wasm_bindgen::JsValue;
 
 /// Updates the page for a new conversation that has just got its id, without a page load. `is_listed` adds it to the sidebar.

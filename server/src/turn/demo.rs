@@ -24,7 +24,7 @@ use domain::{
 use providers::estimate::Estimate;
 use quota::{Budget, Caps, Demand, Refused, Reservation, Verdict, quota_of};
 use relay::{Relay, Tail};
-use store::turn::{AvailableModel, Branch, NewDemoCall, TurnContext};
+use store::turn::{AvailableModel, NewDemoCall, TurnContext};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 

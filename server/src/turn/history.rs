@@ -6,7 +6,7 @@ use super::prompt::{FullPrompt, Prompt, count, min_output, run_counting, summary
 use super::summary::{self, Task};
 use crate::AppState;
 use crate::failure::Failure;
-use domain::{Model, Plan, PromptMessage, Tokens, TurnId, UserId, Viewer};
+use domain::{Model, Plan, PromptMessage, Role, Tokens, TurnId, UserId, Viewer};
 use providers::estimate::{self, Estimate};
 
 /// Number of attempts to cut a prompt. The parts are counted one by one, and for some models the whole may count slightly more.

@@ -6,7 +6,6 @@ use domain::{
     AttachmentId, ChatSettings, ConversationId, MessageId, Model, ModelName, Plan, Problem, ProblemKind, TurnId,
 };
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use sha2::{Digest as _, Sha256};
 use std::collections::HashSet;
 

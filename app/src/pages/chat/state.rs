@@ -35,7 +35,7 @@ pub(super) struct Message {
 impl Message {
     /// Returns a new message.
     pub fn new(text: String, model: String) -> Self {
-        Self { text, retry_of: None, edited: None, model }
+        Self { text, files: Vec::new(), retry_of: None, edited: None, model }
     }
 
     /// Returns whether it follows the messages on the page, instead of replacing some of them.
