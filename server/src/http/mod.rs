@@ -43,6 +43,7 @@ mod sse;
 mod theme;
 mod top_users;
 mod turns;
+mod v1;
 mod verify;
 mod viewer;
 

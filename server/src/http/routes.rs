@@ -8,7 +8,7 @@ use crate::http::protect::{name_forbidden_user, protect};
 use crate::http::viewer::{admins, fully_confirmed, identify, recently_confirmed, signed_in, verified};
 use crate::http::{
     admin, admin_import, admin_provider, admin_user, auth, billing, brand_images, browser, chat, data, demo, export,
-    factors, identity, messages, passkeys, reset, second_factor, security, settings, site, theme, top_users, turns,
+    factors, identity, messages, passkeys, reset, second_factor, security, settings, site, theme, top_users, turns, v1,
     verify,
 };
 use crate::{AppState, telemetry};
@@ -109,7 +109,8 @@ fn site_routes() -> Router<AppState> {
         .route("/status", get(content))
 }
 
-/// Returns the routes of the chat and the demo. `/api/chat` and `/api/demo` are the only ones that spend money. Both admit their call in `turn`.
+/// Returns the routes of the chat and the demo. `/api/chat` and `/api/demo` are the only ones that spend money, beside those of `v1`. All admit
+/// their call in `turn`.
 fn api_routes() -> Router<AppState> {
     Router::new()
         .route("/api/demo", post(demo::answer))
@@ -193,6 +194,7 @@ pub(crate) fn router(app: &AppState) -> Router {
         .fallback(missing);
     let router = Router::new()
         .merge(without_session())
+        .merge(v1::routes(app))
         .route("/healthz", get(async || "ok"))
         .route("/readyz", get(ready))
         .merge(files(app).merge(brand_images::router()).layer(CompressionLayer::new()))

@@ -57,8 +57,8 @@ async fn reap_some(app: &AppState) -> anyhow::Result<usize> {
     Ok(done)
 }
 
-/// Records an expired turn with estimated usage, and settles it. Reasoning that wasn't streamed isn't counted: no user can cause this. A demo's
-/// events were only in the memory of its server, so all the output that was reserved for it is counted.
+/// Records an expired turn with estimated usage, and settles it. Reasoning that wasn't streamed isn't counted: no user can cause this. What a
+/// demo or a call by API received was only in the memory of its server, so all the output that was reserved for it is counted.
 async fn end_expired(app: &AppState, caps: &Caps, models: &[ModelSettings], turn: &ExpiredTurn) -> anyhow::Result<()> {
     // Without the event log it is unknown what was streamed, so the turn is retried in the next round.
     let streamed = streamed(app, turn).await?;
@@ -68,7 +68,7 @@ async fn end_expired(app: &AppState, caps: &Caps, models: &[ModelSettings], turn
         None => estimate::text(text).max(Tokens(events)),
     };
     let reasoning = count(&streamed.reasoning, streamed.reasoning_events);
-    let output = turn.demo_output.unwrap_or_else(|| count(&streamed.text, streamed.text_events) + reasoning);
+    let output = turn.unlogged_output.unwrap_or_else(|| count(&streamed.text, streamed.text_events) + reasoning);
     let usage = Usage { input: turn.estimated, output, reasoning, ..Usage::default() };
     let prices = store::model::price(&app.db, &turn.model, turn.call.created_at).await?;
     let (price_id, cost) = prices.map_or((turn.price_id, Picos::ZERO), |prices| prices.price(&usage));

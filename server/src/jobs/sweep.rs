@@ -22,6 +22,7 @@ pub(super) async fn sweep(app: &AppState) {
         store::security_event::sweep(db, now - SECURITY_EVENTS).await.map(drop),
         store::known_browser::sweep(db, now - KNOWN_BROWSERS).await.map(drop),
         store::stripe_event::sweep(db, now - STRIPE_EVENTS).await,
+        store::api_call::sweep(db, now - store::api_call::KEPT).await,
     ];
     for error in swept.into_iter().filter_map(Result::err) {
         internal(&error);

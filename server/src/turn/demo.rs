@@ -24,7 +24,7 @@ use domain::{
 use providers::estimate::Estimate;
 use quota::{Budget, Caps, Demand, Refused, Reservation, Verdict, quota_of};
 use relay::{Relay, Tail};
-use store::turn::{AvailableModel, NewDemoCall, TurnContext};
+use store::turn::{AvailableModel, CallOwner, NewCall, TurnContext};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
@@ -133,7 +133,7 @@ async fn start(app: &AppState, subject: String, text: &str) -> Result<(RunningTu
         tail: log.tail(),
         presentation: Presentation { label: turn.model.label.clone(), user_html: String::new() },
     };
-    Ok((RunningTurn { turn, sent, chunks, log }, started))
+    Ok((RunningTurn { turn, sent, chunks, log, reply: None }, started))
 }
 
 /// Returns the problem of a refusal.
@@ -237,8 +237,9 @@ async fn write_pending(
 ) -> Result<PendingTurn, Failure> {
     let DemoCall { model, price, messages, counted, .. } = call;
     let now = admitted_at(&reservation);
-    let new = NewDemoCall {
+    let new = NewCall {
         turn_id,
+        owner: CallOwner::Visitor,
         subject: &viewer.subject,
         model: &model.name,
         price_id: price.tier(counted.estimated).id,
@@ -247,7 +248,7 @@ async fn write_pending(
         reserved: Tokens(reservation.permit.reserved()),
         now,
     };
-    let written = store::turn::write_demo_pending(&app.db, &new).await;
+    let written = store::turn::write_call_pending(&app.db, &new).await;
     let call = match written {
         Ok(call) => call,
         Err(error) => {
@@ -275,6 +276,7 @@ async fn write_pending(
             reservation,
         },
         prompt: Prompt { conversation_id: None, retry_of: None, text: String::new(), messages, history_cut: None },
+        api: None,
         fallback: None,
         hedge_after: None,
     };

@@ -47,6 +47,7 @@ pub(super) async fn persist(
         },
         prompt,
         effort: chat_request.effort,
+        api: None,
         fallback,
         hedge_after,
     };

@@ -7,8 +7,10 @@ use super::endpoint::Endpoint;
 use crate::Config;
 use domain::{Model, ModelName, OutputLimit, PromptMessage, Provider, ProviderName, Tokens, WireFormat};
 use limits::Permit;
+use providers::api::ApiRequest;
 use providers::{Anthropic, Demo, ModelRequest, OpenAi, Opened, ProviderError, Timeouts};
 use secrecy::SecretString;
+use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,7 +41,23 @@ pub(super) struct Call {
     output_limit: Option<OutputLimit>,
     effort: Option<String>,
     caches: bool,
+    /// The whole body of a call by API, in place of the messages.
+    raw: Option<Value>,
     timeouts: Timeouts,
+}
+
+/// What a call sends.
+#[derive(Clone, Copy)]
+pub(super) struct CallInput<'a> {
+    pub model: &'a Model,
+    pub messages: &'a [PromptMessage],
+    /// The request of a call by API, which is sent in place of the messages.
+    pub api: Option<&'a ApiRequest>,
+    pub max_output: Tokens,
+    /// The reasoning effort. One that the model doesn't have is left out.
+    pub effort: Option<&'a str>,
+    /// Size of the prompt.
+    pub estimated: Tokens,
 }
 
 impl Call {
@@ -54,6 +72,7 @@ impl Call {
             output_limit: self.output_limit,
             effort: self.effort.as_deref(),
             caches: self.caches,
+            raw: self.raw.as_ref(),
             timeouts: self.timeouts,
         };
         endpoint.open(&request, outstanding, is_abandoned).await
@@ -104,18 +123,9 @@ impl Providers {
         }
     }
 
-    /// Prepares an admitted call. The output is capped by `max_output`, by the model, and by what the permit reserves. `estimated` is the
-    /// size of the prompt. An effort that the model doesn't have is left out.
-    pub(super) fn call(
-        &self,
-        permit: &Permit,
-        model: &Model,
-        messages: &[PromptMessage],
-        max_output: Tokens,
-        effort: Option<&str>,
-        estimated: Tokens,
-    ) -> Call {
-        self.prepare(model, messages, max_output.min(Tokens(permit.reserved())), effort, estimated)
+    /// Prepares an admitted call. The output is capped by `max_output`, by the model, and by what the permit reserves.
+    pub(super) fn call(&self, permit: &Permit, input: CallInput<'_>) -> Call {
+        self.prepare(CallInput { max_output: input.max_output.min(Tokens(permit.reserved())), ..input })
     }
 
     /// Calls a model outside of any turn, to find out whether it works: only for the owner's tests of a model, which no permit covers.
@@ -128,27 +138,24 @@ impl Providers {
         messages: &[PromptMessage],
         max_output: Tokens,
     ) -> Result<Opened, NotOpened> {
-        let call = self.prepare(model, messages, max_output, None, Tokens(0));
+        let input = CallInput { model, messages, api: None, max_output, effort: None, estimated: Tokens(0) };
+        let call = self.prepare(input);
         call.open(&AtomicBool::default(), &AtomicBool::default()).await
     }
 
-    fn prepare(
-        &self,
-        model: &Model,
-        messages: &[PromptMessage],
-        max_output: Tokens,
-        effort: Option<&str>,
-        estimated: Tokens,
-    ) -> Call {
+    fn prepare(&self, input: CallInput<'_>) -> Call {
+        let CallInput { model, messages, api, max_output, effort, estimated } = input;
         let effort = effort.filter(|effort| model.efforts.iter().any(|known| known == effort));
+        let max_output = max_output.min(model.max_output);
         Call {
             endpoint: self.endpoint(&model.provider),
             model: model.name.clone(),
             messages: messages.to_vec(),
-            max_output: max_output.min(model.max_output),
+            max_output,
             output_limit: model.output_limit,
             effort: effort.map(str::to_owned),
             caches: sets_breakpoints(model, estimated),
+            raw: api.map(|request| request.body(model, max_output)),
             timeouts: self.timeouts_of(model),
         }
     }

@@ -217,6 +217,7 @@ async fn write_pending(
             messages,
             history_cut: None,
         },
+        api: None,
         fallback: None,
         hedge_after: None,
     };
@@ -244,7 +245,7 @@ async fn run(app: &AppState, pending: PendingTurn) -> Result<Option<String>, Fai
 /// length.
 async fn answer(app: &AppState, pending: PendingTurn, log: Writer) -> Result<Option<String>, Failure> {
     let OpenedTurn { turn, sent, chunks } = open(app, pending, &log).await?;
-    let mut running = RunningTurn { turn, sent, chunks, log };
+    let mut running = RunningTurn { turn, sent, chunks, log, reply: None };
     let mut answer = stream(app, &mut running).await;
     let RunningTurn { turn, chunks, .. } = running;
     if drain::is_due(&turn.model, &answer) {

@@ -88,8 +88,9 @@ pub struct ExpiredTurn {
     pub price_id: ModelPriceId,
     /// Estimated input tokens.
     pub estimated: Tokens,
-    /// Output tokens that were reserved for a demo on the site, whose events are in no log that another server reads; `None` for other turns.
-    pub demo_output: Option<Tokens>,
+    /// Output tokens that were reserved for a demo on the site or a call by API, whose output is in no log that another server reads; `None`
+    /// for other turns.
+    pub unlogged_output: Option<Tokens>,
     /// The pending call.
     pub call: PendingCall,
 }
@@ -102,7 +103,7 @@ pub struct ExpiredTurn {
 pub async fn list_expired(db: impl PgExecutor<'_>) -> Result<Vec<ExpiredTurn>> {
     let rows = sqlx::query!(
         r#"select t.turn_id, t.subject, t.conversation_id, u.model, u.model_price_id, u.estimated_tokens, u.ai_usage_id, u.created_at,
-                case u.purpose when 'demo' then greatest(u.reserved_tokens - u.estimated_tokens, 0) end as "demo_output?"
+                case when u.purpose in ('demo', 'api') then greatest(u.reserved_tokens - u.estimated_tokens, 0) end as "unlogged_output?"
          from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at
          where t.ended_at is null and t.alive_until < now() and u.status = 'pending'
            and not exists (select from ai_usage o where o.turn_id = u.turn_id and o.created_at = u.created_at and o.status = 'pending'
@@ -120,7 +121,7 @@ pub async fn list_expired(db: impl PgExecutor<'_>) -> Result<Vec<ExpiredTurn>> {
             model: ModelName(row.model),
             price_id: row.model_price_id.into(),
             estimated: Tokens::from_db(row.estimated_tokens),
-            demo_output: row.demo_output.map(Tokens::from_db),
+            unlogged_output: row.unlogged_output.map(Tokens::from_db),
             call: PendingCall { id: row.ai_usage_id.into(), created_at: row.created_at },
         })
         .collect())
