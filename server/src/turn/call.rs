@@ -128,7 +128,7 @@ async fn claim(app: &AppState, call: &CallRequest) -> Result<Option<StoredAnswer
         }
         Claim::OtherRequest => {
             let message = "This `Idempotency-Key` was used for another request within the last 24 hours. Use a new one.";
-            Err(Problem::invalid("Idempotency-Key", message).into())
+            Err(Problem::new(ProblemKind::Conflict, message).into())
         }
     }
 }
