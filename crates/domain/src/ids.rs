@@ -57,6 +57,8 @@ id! {
     AiUsageId
     /// One price of one model, effective from a date.
     ModelPriceId
+    /// One API key of one user.
+    ApiKeyId
 }
 
 #[cfg(test)]
