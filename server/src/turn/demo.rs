@@ -146,6 +146,8 @@ fn refusal(call: &DemoCall, refused: Refused) -> Problem {
             Problem::model_spend_cap(&call.model.label, retry_after_ms)
         }
         Refused::TooLarge { max } => Problem::too_large(Tokens(call.demand.input), Tokens(max), None),
+        // A visitor has no key.
+        Refused::Key { limit, retry_after_ms } => limit.problem(retry_after_ms),
         Refused::Limit { limit, retry_after_ms } => limit.problem(retry_after_ms, None),
     }
 }
