@@ -1,5 +1,6 @@
 //! Server-side context of pages and server functions: databases, meters and the viewer. Compiled for the server only.
 
+mod api_key;
 mod conversation;
 mod identity;
 mod model;
@@ -9,6 +10,7 @@ mod security;
 mod status;
 mod usage;
 
+pub(crate) use api_key::{key_of, keys_of};
 pub(crate) use conversation::chat_view;
 pub use conversation::messages;
 pub(crate) use identity::sign_in_options;
