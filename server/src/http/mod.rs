@@ -23,6 +23,7 @@ mod extract;
 mod factors;
 mod html_view;
 mod identity;
+mod keys;
 mod messages;
 mod next;
 mod origin;
@@ -43,6 +44,7 @@ mod sse;
 mod theme;
 mod top_users;
 mod turns;
+mod v1;
 mod verify;
 mod viewer;
 

@@ -8,8 +8,8 @@ use crate::http::protect::{name_forbidden_user, protect};
 use crate::http::viewer::{admins, fully_confirmed, identify, recently_confirmed, signed_in, verified};
 use crate::http::{
     admin, admin_import, admin_provider, admin_user, auth, billing, brand_images, browser, chat, data, demo, export,
-    factors, identity, messages, passkeys, reset, second_factor, security, settings, site, theme, top_users, turns,
-    verify,
+    factors, identity, keys, messages, passkeys, reset, second_factor, security, settings, site, theme, top_users,
+    turns, verify,
 };
 use crate::{AppState, telemetry};
 use axum::Router;
@@ -60,6 +60,10 @@ fn for_admins() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/admin/users", get(page)),
         ("/admin/users/{user_id}", get(page)),
         ("/admin/users/{user_id}/plan", post(admin_user::set_plan).layer(from_fn(recently_confirmed))),
+        (
+            "/admin/users/{user_id}/keys/{key_id}/revoke",
+            post(admin_user::revoke_key).layer(from_fn(recently_confirmed)),
+        ),
         ("/admin/users/{user_id}/act", post(admin_user::act).layer(from_fn(recently_confirmed))),
         // Server functions of the admin pages. They share this prefix, so the guard rejects other users before the body is read.
         ("/fn/admin_{name}", post(server_function)),
@@ -80,6 +84,7 @@ fn factor_routes(app: &AppState) -> Router<AppState> {
         .route("/settings/passkeys/finish", post(passkeys::finish_registration))
         .route("/settings/security/totp", get(factors::totp_page).post(factors::confirm_totp))
         .route("/settings/identities/{provider}/link", post(identity::link))
+        .route("/settings/keys", post(keys::create))
         .route_layer(from_fn_with_state(app.clone(), verified));
     let changes = additions
         .route("/settings/identities/{provider}/unlink", post(identity::unlink))
@@ -168,6 +173,11 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route("/settings/password", post(security::password))
         .route("/settings/sessions/{session_id}/end", post(security::end_session))
         .route("/settings/sessions/end-others", post(security::end_other_sessions))
+        .route("/settings/keys", get(page))
+        .route("/settings/keys/{key_id}", get(page).post(keys::update))
+        .route("/settings/keys/{key_id}/pause", get(page).post(keys::pause))
+        .route("/settings/keys/{key_id}/resume", post(keys::resume))
+        .route("/settings/keys/{key_id}/revoke", post(keys::revoke))
         .route("/settings/data", get(page))
         .route("/settings/delete", post(data::delete))
         .route("/settings/billing", get(page))
@@ -268,7 +278,7 @@ fn files(app: &AppState) -> Router<AppState> {
             "/fonts",
             tower::ServiceBuilder::new().layer(cached("public, max-age=31536000, immutable")).service(folder("fonts")),
         );
-    for name in ["password.js", "passkey.js", "demo.js"] {
+    for name in ["password.js", "passkey.js", "demo.js", "copy.js"] {
         router = router.route_service(&format!("/{name}"), ServeFile::new(root.join(name)));
     }
     router

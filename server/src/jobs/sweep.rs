@@ -11,6 +11,9 @@ const SECURITY_EVENTS: Duration = Duration::days(180);
 /// How long a browser stays known after its last sign-in, as long as its cookie.
 const KNOWN_BROWSERS: Duration = Duration::days(365);
 
+/// How long revoked and expired API keys are kept, so that the pages of usage show their names for all of their days.
+const ENDED_KEYS: Duration = Duration::days(100);
+
 /// Deletes expired rows of every kind. If one kind fails, the others are still deleted.
 pub(super) async fn sweep(app: &AppState) {
     let (db, now) = (&app.jobs_db, AppState::now());
@@ -21,6 +24,7 @@ pub(super) async fn sweep(app: &AppState) {
         store::sign_in_state::sweep(db, now).await.map(drop),
         store::security_event::sweep(db, now - SECURITY_EVENTS).await.map(drop),
         store::known_browser::sweep(db, now - KNOWN_BROWSERS).await.map(drop),
+        store::api_key::remove_ended(db, now - ENDED_KEYS).await,
         store::stripe_event::sweep(db, now - STRIPE_EVENTS).await,
     ];
     for error in swept.into_iter().filter_map(Result::err) {

@@ -16,6 +16,7 @@ mod hedge;
 pub(crate) mod history;
 pub(crate) mod html;
 mod lease;
+pub(crate) mod loops;
 mod not_opened;
 mod open;
 mod overrun;
