@@ -230,6 +230,7 @@ mod tests {
             effort: None,
             caches: false,
             timeouts: Timeouts::default(),
+            raw: None,
         };
         endpoint.open(&request, &AtomicBool::default(), &AtomicBool::new(is_abandoned)).await
     }

@@ -55,6 +55,7 @@ impl Call {
             effort: self.effort.as_deref(),
             caches: self.caches,
             timeouts: self.timeouts,
+            raw: None,
         };
         endpoint.open(&request, outstanding, is_abandoned).await
     }

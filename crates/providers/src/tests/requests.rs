@@ -76,6 +76,7 @@ async fn call(
             effort: caches.then_some("low"),
             caches,
             timeouts: Timeouts::default(),
+            raw: None,
         })
         .await
 }
@@ -176,6 +177,7 @@ async fn silence_after_the_head_times_out() {
         effort: None,
         caches: false,
         timeouts: Timeouts { first_byte: Duration::from_millis(300), ..Timeouts::default() },
+        raw: None,
     };
     let error = openai(&url).open(&request).await.err().unwrap();
     assert!(matches!(error, ProviderError::TimedOut), "{error}");
