@@ -3,6 +3,7 @@
 use crate::accounts::{captcha::Verifier, email, password::Passwords, relying_party, renewals::Renewals};
 use crate::billing::client::Billing;
 use crate::content::Content;
+use crate::files::Files;
 use crate::identity::providers::Providers as IdentityProviders;
 use crate::mail::{Mailer, Site};
 use crate::protection::Protection;
@@ -56,6 +57,8 @@ pub struct AppState {
     pub(crate) offered: Arc<OfferedCache>,
     /// What the status page shows, for half a minute.
     pub(crate) status: Arc<StatusCache>,
+    /// Reads and stores the files that users attach.
+    pub(crate) files: Arc<Files>,
     /// Limits the cost of token counting.
     pub(crate) counting: Arc<Counting>,
     /// Limits that this process keeps in memory.
@@ -95,6 +98,7 @@ impl AppState {
             content: Arc::new(Content::load(&config)?),
             offered: Arc::default(),
             status: Arc::default(),
+            files: Arc::new(Files::new(&config)?),
             counting: Arc::new(Counting::new()),
             protection: Arc::new(Protection::new(config.api_requests_per_minute)),
             turns: TaskTracker::new(),

@@ -51,6 +51,8 @@ id! {
     ConversationId
     /// One message of a conversation.
     MessageId
+    /// A file that a user attached to a message, or is about to.
+    AttachmentId
     /// One message and its response; the idempotency key of `POST /api/chat`.
     TurnId
     /// One row of the ledger.

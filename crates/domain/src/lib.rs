@@ -1,6 +1,7 @@
 //! The product's shared types and rules, without I/O. Every other crate uses these types, and they compile for both the server and
 //! the browser.
 
+pub mod attachment;
 pub mod audit;
 pub mod billing;
 pub mod brand;
@@ -22,11 +23,12 @@ pub mod top_users;
 pub mod usage;
 pub mod viewer;
 
+pub use attachment::{Attachment, AttachmentKind};
 pub use audit::AuditEntry;
 pub use billing::{Invoice, Subscription, SubscriptionStatus};
 pub use event::TurnEvent;
-pub use ids::{AiUsageId, ConversationId, MessageId, ModelPriceId, TurnId, UserId};
-pub use message::{HistoryCut, Message, MessageStatus, PromptMessage, Role};
+pub use ids::{AiUsageId, AttachmentId, ConversationId, MessageId, ModelPriceId, TurnId, UserId};
+pub use message::{HistoryCut, Message, MessageStatus, PromptImage, PromptMessage, Role};
 pub use model::{Model, ModelName, OutputLimit, Price, PriceList, Provider, ProviderName, Thinking, WireFormat};
 pub use money::{MicrosPerMillion, Picos};
 pub use plan::{Plan, PlanId};

@@ -3,6 +3,9 @@
 use crate::http;
 use crate::messages::Messages;
 use crate::{ModelRequest, Opened, Provider, ProviderError};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
+use domain::{PromptImage, PromptMessage};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -46,6 +49,29 @@ impl Provider for Anthropic {
     }
 }
 
+/// Builds a message's content: its text, or its images followed by its text, in the order that models read best.
+fn content(message: &PromptMessage) -> Value {
+    if message.images.is_empty() {
+        return json!(message.text);
+    }
+    let image = |image: &PromptImage| {
+        let source = json!({"type": "base64", "media_type": image.media_type, "data": BASE64.encode(&image.data)});
+        json!({"type": "image", "source": source})
+    };
+    let text = (!message.text.is_empty()).then(|| json!({"type": "text", "text": message.text}));
+    message.images.iter().map(image).chain(text).collect()
+}
+
+/// Marks a content as the end of a cacheable prefix: its last block, which a plain text becomes.
+fn set_breakpoint(content: &mut Value) {
+    if content.is_string() {
+        *content = json!([{"type": "text", "text": content.take()}]);
+    }
+    if let Some(last) = content.as_array_mut().and_then(|blocks| blocks.last_mut()) {
+        last["cache_control"] = json!({"type": "ephemeral"});
+    }
+}
+
 /// Returns the body: the one that is passed on, or a built one.
 fn body(request: &ModelRequest<'_>) -> Value {
     let mut body = request.raw.map_or_else(|| built(request), Value::clone);
@@ -58,12 +84,12 @@ fn body(request: &ModelRequest<'_>) -> Value {
 /// prompt is cached.
 fn built(request: &ModelRequest<'_>) -> Value {
     let mut messages: Vec<Value> =
-        request.messages.iter().map(|m| json!({"role": m.role.as_str(), "content": m.text})).collect();
+        request.messages.iter().map(|m| json!({"role": m.role.as_str(), "content": content(m)})).collect();
     let mut system = json!(request.system);
     if request.caches {
         let last = messages.last_mut().map(|message| &mut message["content"]);
         for content in last.into_iter().chain([&mut system]) {
-            *content = json!([{"type": "text", "text": content.take(), "cache_control": {"type": "ephemeral"}}]);
+            set_breakpoint(content);
         }
     }
     let mut body = json!({"model": request.model, "messages": messages});

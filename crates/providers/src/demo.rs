@@ -58,8 +58,8 @@ fn prompt_of(body: &Value) -> (String, Vec<PromptMessage>) {
         let text = content::plain(&message["content"]);
         match message["role"].as_str() {
             Some("system") => system.push_str(&text),
-            Some("assistant") => messages.push(PromptMessage { role: Role::Assistant, text }),
-            _ => messages.push(PromptMessage { role: Role::User, text }),
+            Some("assistant") => messages.push(PromptMessage::text(Role::Assistant, text)),
+            _ => messages.push(PromptMessage::text(Role::User, text)),
         }
     }
     (system, messages)
@@ -161,7 +161,7 @@ mod tests {
     use domain::ModelName;
 
     async fn respond(text: &str, max_output: u64) -> Vec<Chunk> {
-        let (model, messages) = (ModelName("demo".into()), [PromptMessage { role: Role::User, text: text.into() }]);
+        let (model, messages) = (ModelName("demo".into()), [PromptMessage::text(Role::User, text)]);
         let request = ModelRequest {
             model: &model,
             system: "Be brief.",

@@ -6,6 +6,10 @@
 //! calls are known, it is one for the OpenAI format, and for Anthropic's, whose vocabulary isn't public, a bound by script, which is **not
 //! measured here**.
 
+mod image;
+
+pub use image::{image, max_image};
+
 use domain::{Model, PromptMessage, Tokens, WireFormat};
 
 /// Tokens that chat completions add to each message, and once at the end
@@ -20,7 +24,7 @@ const OTHER_SCRIPTS_PERMILLE: u64 = 350;
 /// A prompt's token count and estimate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Estimate {
-    /// Tokens in the o200k vocabulary with framing, from which factors are learned.
+    /// Tokens in the o200k vocabulary with framing and images, from which factors are learned.
     pub counted: Tokens,
     /// Tokens the model is expected to count, slightly too high.
     pub estimated: Tokens,
@@ -32,7 +36,7 @@ pub fn text(text: &str) -> Tokens {
     Tokens(u64::try_from(bpe_openai::o200k_base().count(text)).unwrap_or(u64::MAX))
 }
 
-/// Counts a whole prompt's tokens in OpenAI's vocabulary and framing.
+/// Counts the tokens of a whole prompt's texts in OpenAI's vocabulary and framing.
 #[must_use]
 pub fn counted(system: &str, messages: &[PromptMessage]) -> Tokens {
     let texts = std::iter::once(system).chain(messages.iter().map(|message| message.text.as_str()));
@@ -46,7 +50,15 @@ pub fn counted(system: &str, messages: &[PromptMessage]) -> Tokens {
 pub fn prompt(model: &Model, system: &str, messages: &[PromptMessage]) -> Estimate {
     let texts = std::iter::once(system).chain(messages.iter().map(|message| message.text.as_str()));
     let counted = counted(system, messages);
-    Estimate { counted, estimated: raised(counted, permille(model, texts)) }
+    // Images are counted by the provider's own formula, so no factor applies to them.
+    let images = messages.iter().map(|message| image::images(model, &message.images)).sum();
+    Estimate { counted: counted + images, estimated: raised(counted, permille(model, texts)) + images }
+}
+
+/// Estimates the tokens of a text within a prompt for a model, given its count in OpenAI's vocabulary.
+#[must_use]
+pub fn part(model: &Model, text: &str, counted: Tokens) -> Tokens {
+    raised(counted, permille(model, std::iter::once(text)))
 }
 
 /// Estimates the tokens of a response, complete or not, for which the provider reported no usage. Never below what was streamed: each of its
@@ -104,12 +116,12 @@ impl Scripts {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use domain::{ModelName, Provider, ProviderName, Role, Thinking};
     use proptest::prelude::*;
 
-    fn model(wire_format: WireFormat, input_permille: Option<u64>) -> Model {
+    pub(crate) fn model(wire_format: WireFormat, input_permille: Option<u64>) -> Model {
         Model {
             name: ModelName("m".into()),
             label: "M".into(),
@@ -131,6 +143,7 @@ mod tests {
             input_permille,
             output_limit: None,
             thinking: Thinking::None,
+            takes_images: true,
             efforts: Vec::new(),
             min_cacheable: None,
             first_byte_timeout_ms: None,
@@ -140,7 +153,7 @@ mod tests {
     }
 
     fn message(text: &str) -> PromptMessage {
-        PromptMessage { role: Role::User, text: text.to_owned() }
+        PromptMessage::text(Role::User, text)
     }
 
     #[test]
@@ -196,8 +209,7 @@ mod tests {
         let mut over_permille = Vec::new();
         let mut under = Vec::new();
         for row in &corpus.rows {
-            let messages =
-                row.messages.iter().map(|sent| PromptMessage { role: sent.role, text: sent.content.clone() });
+            let messages = row.messages.iter().map(|sent| PromptMessage::text(sent.role, sent.content.clone()));
             let estimated =
                 prompt(&model(WireFormat::OpenAi, None), &corpus.system, &messages.collect::<Vec<_>>()).estimated.0;
             if estimated < row.tokens {

@@ -5,7 +5,9 @@ use crate::completions::Completions;
 use crate::error::Failure;
 use crate::http::{self, Rejection};
 use crate::{ModelRequest, Opened, Provider, ProviderError};
-use domain::OutputLimit;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
+use domain::{OutputLimit, PromptImage, PromptMessage};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -101,6 +103,19 @@ impl Fields<'_> {
     }
 }
 
+/// Builds a message's content: its text, or its text followed by its images.
+fn content(message: &PromptMessage) -> Value {
+    if message.images.is_empty() {
+        return json!(message.text);
+    }
+    let image = |image: &PromptImage| {
+        let url = format!("data:{};base64,{}", image.media_type, BASE64.encode(&image.data));
+        json!({"type": "image_url", "image_url": {"url": url, "detail": "high"}})
+    };
+    let text = (!message.text.is_empty()).then(|| json!({"type": "text", "text": message.text}));
+    text.into_iter().chain(message.images.iter().map(image)).collect()
+}
+
 fn body(request: &ModelRequest<'_>, fields: &Fields<'_>) -> Value {
     let mut body = request.raw.map_or_else(|| built(request), Value::clone);
     if let Some(sent) = body.as_object_mut() {
@@ -124,6 +139,6 @@ fn body(request: &ModelRequest<'_>, fields: &Fields<'_>) -> Value {
 /// Builds the body of a conversation.
 fn built(request: &ModelRequest<'_>) -> Value {
     let system = (!request.system.is_empty()).then(|| json!({"role": "system", "content": request.system}));
-    let messages = request.messages.iter().map(|m| json!({"role": m.role.as_str(), "content": m.text}));
+    let messages = request.messages.iter().map(|m| json!({"role": m.role.as_str(), "content": content(m)}));
     json!({"model": request.model, "messages": system.into_iter().chain(messages).collect::<Vec<_>>()})
 }

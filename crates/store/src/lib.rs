@@ -4,6 +4,7 @@ pub mod account;
 pub mod account_rule;
 pub mod account_token;
 pub mod alert;
+pub mod attachment;
 pub mod audit;
 pub mod backdate;
 pub mod billing_flag;

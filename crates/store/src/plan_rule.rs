@@ -15,6 +15,8 @@ pub struct Rules {
     pub in_flight: i64,
     /// Maximum output tokens per response.
     pub max_output: i64,
+    /// Maximum bytes of a user's files; `None` leaves the setting unchanged. May be zero.
+    pub storage_bytes: Option<i64>,
     /// Whether users on the plan see the cost of their usage; `None` leaves the setting unchanged.
     pub shows_cost: Option<bool>,
     /// Allowed models, the default first.
@@ -25,10 +27,11 @@ impl Rules {
     /// Formats the rules for the audit log.
     fn describe(&self) -> String {
         let models: Vec<&str> = self.models.iter().map(|model| model.0.as_str()).collect();
-        let Self { requests, tokens, in_flight, max_output, shows_cost, .. } = self;
+        let Self { requests, tokens, in_flight, max_output, storage_bytes, shows_cost, .. } = self;
+        let storage = domain::attachment::format_bytes(u64::try_from(storage_bytes.unwrap_or(0)).unwrap_or(0));
         let shown = if shows_cost.unwrap_or(true) { "cost shown" } else { "cost not shown" };
         format!(
-            "{requests} requests per minute, {tokens} tokens per day, {in_flight} at once, {max_output} per response, {shown}; {}",
+            "{requests} requests per minute, {tokens} tokens per day, {in_flight} at once, {max_output} per response, {storage} of files, {shown}; {}",
             models.join(" ")
         )
     }
@@ -42,7 +45,7 @@ impl Rules {
 pub async fn set(db: &Db, actor: UserId, plan: &PlanId, rules: &Rules, now: OffsetDateTime) -> Result<bool> {
     let mut tx = crate::begin(db).await?;
     let before = sqlx::query!(
-        r#"select requests_per_minute, tokens_per_day, in_flight, max_output, shows_cost,
+        r#"select requests_per_minute, tokens_per_day, in_flight, max_output, storage_bytes, shows_cost,
                   array(select pm.model from plan_model pm where pm.plan_id = p.plan_id order by pm.sort) as "models!"
            from plan p where plan_id = $1 for no key update"#,
         plan.0
@@ -55,17 +58,19 @@ pub async fn set(db: &Db, actor: UserId, plan: &PlanId, rules: &Rules, now: Offs
         tokens: before.tokens_per_day,
         in_flight: before.in_flight,
         max_output: before.max_output,
+        storage_bytes: Some(before.storage_bytes),
         shows_cost: Some(before.shows_cost),
         models: before.models.into_iter().map(ModelName).collect(),
     };
     sqlx::query!(
-        "update plan set requests_per_minute = $2, tokens_per_day = $3, in_flight = $4, max_output = $5, shows_cost = coalesce($6, shows_cost) where plan_id = $1",
+        "update plan set requests_per_minute = $2, tokens_per_day = $3, in_flight = $4, max_output = $5, shows_cost = coalesce($6, shows_cost), storage_bytes = coalesce($7, storage_bytes) where plan_id = $1",
         plan.0,
         rules.requests,
         rules.tokens,
         rules.in_flight,
         rules.max_output,
-        rules.shows_cost
+        rules.shows_cost,
+        rules.storage_bytes,
     )
     .execute(&mut tx)
     .await?;
@@ -82,7 +87,11 @@ pub async fn set(db: &Db, actor: UserId, plan: &PlanId, rules: &Rules, now: Offs
     if set.rows_affected() != u64::try_from(models.len()).unwrap_or(0) {
         return Ok(false);
     }
-    let after = Rules { shows_cost: rules.shows_cost.or(before.shows_cost), ..rules.clone() };
+    let after = Rules {
+        shows_cost: rules.shows_cost.or(before.shows_cost),
+        storage_bytes: rules.storage_bytes.or(before.storage_bytes),
+        ..rules.clone()
+    };
     let (was, is) = (before.describe(), after.describe());
     let entry = crate::audit::Entry {
         actor: Some(actor),

@@ -119,6 +119,8 @@ pub(crate) struct ModelChange {
     pub fallback: Option<Option<ModelName>>,
     /// Milliseconds of silence after which the turn is hedged; `Some(None)` disables hedging.
     pub hedge_after_ms: Option<Option<u32>>,
+    /// Whether it reads images.
+    pub takes_images: Option<bool>,
     /// How the model is called.
     pub calls: CallSettings,
 }
@@ -155,6 +157,7 @@ pub(crate) async fn set_model(
 ) -> Result<(), Failure> {
     let change = |rules: &mut ModelRules| {
         rules.enabled = new.enabled.unwrap_or(rules.enabled);
+        rules.takes_images = new.takes_images.unwrap_or(rules.takes_images);
         rules.daily_spend = new.daily_spend.unwrap_or(rules.daily_spend);
         if let Some(fallback) = new.fallback {
             rules.fallback = fallback;

@@ -4,6 +4,7 @@ mod billing;
 mod captcha;
 mod databases;
 mod dev;
+mod files;
 mod http;
 mod identity;
 mod mail;
@@ -12,6 +13,7 @@ mod providers;
 mod variables;
 
 pub use self::captcha::{Captcha, CaptchaProvider};
+pub use self::files::ObjectStoreUrl;
 pub(crate) use self::http::is_loopback;
 pub use self::identity::{IdentityProtocol, IdentityProvider};
 
@@ -71,6 +73,10 @@ pub struct Config {
     pub provider_timeouts: ::providers::Timeouts,
     /// Maximum time for which a stopped call is read on to learn what it used. No variable sets it.
     pub drain_timeout: Duration,
+    /// Where attached files are stored; `None` stores them in Postgres.
+    pub object_store: Option<ObjectStoreUrl>,
+    /// The program that reads attached files; `None` is this one. No variable sets it.
+    pub file_reader: Option<PathBuf>,
     /// Name of the point at which this process aborts, for crash tests.
     #[cfg(debug_assertions)]
     pub dies_at: Option<String>,
@@ -130,6 +136,7 @@ impl Config {
         let mut config = Self::defaults();
         http::read(&vars, &mut config);
         databases::read(&vars, &mut config);
+        files::read(&vars, &mut config);
         providers::read(&vars, &mut config);
         billing::read(&vars, &mut config);
         identity::read(&vars, &mut config);
@@ -165,6 +172,8 @@ impl Config {
             smtp_url: None,
             provider_timeouts: ::providers::Timeouts::default(),
             drain_timeout: Duration::from_secs(20),
+            object_store: None,
+            file_reader: None,
             #[cfg(debug_assertions)]
             dies_at: None,
             #[cfg(debug_assertions)]

@@ -33,6 +33,7 @@ fn plan_rules(pairs: &[(String, String)]) -> Result<Rules, Problem> {
         tokens: number("tokens")?,
         in_flight: number("in_flight")?,
         max_output: number("max_output")?,
+        storage_bytes: of("storage_mb").map(megabytes).transpose()?,
         shows_cost: match of("shows_cost") {
             None => None,
             Some("yes") => Some(true),
@@ -43,6 +44,13 @@ fn plan_rules(pairs: &[(String, String)]) -> Result<Rules, Problem> {
         },
         models,
     })
+}
+
+/// Parses a number of megabytes, which may be zero, to bytes.
+fn megabytes(text: &str) -> Result<i64, Problem> {
+    let megabytes = text.parse::<i64>().ok().filter(|megabytes| (0..=100_000_000).contains(megabytes));
+    let message = "Enter a whole number of megabytes. No changes were saved.";
+    Ok(megabytes.ok_or_else(|| Problem::invalid("storage_mb", message))? * 1_000_000)
 }
 
 /// `POST /admin/plans/{plan}`: sets a plan's limits and models.
@@ -159,6 +167,8 @@ pub(crate) struct SetModel {
     idle_timeout_ms: Option<String>,
     /// The day on which the model ends. Empty if none is announced.
     ends_at: Option<String>,
+    /// Whether it reads images.
+    takes_images: Option<Switch>,
 }
 
 /// Maximum silence before hedging, in seconds.
@@ -206,6 +216,7 @@ pub(crate) async fn set_model(
         let change = ModelChange {
             calls,
             enabled: form.state.map(|state| state == Switch::On),
+            takes_images: form.takes_images.map(|state| state == Switch::On),
             daily_spend: form.daily_spend.as_deref().map(dollars).transpose()?,
             fallback: form.fallback.map(|name| Some(name).filter(|name| !name.is_empty()).map(ModelName)),
             hedge_after_ms: form.hedge_after.as_deref().map(hedge_after_ms).transpose()?,

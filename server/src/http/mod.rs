@@ -6,6 +6,7 @@ mod admin_form;
 mod admin_import;
 mod admin_provider;
 mod admin_user;
+mod attachments;
 mod auth;
 mod billing;
 mod brand_images;

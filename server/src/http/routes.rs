@@ -7,16 +7,16 @@ use crate::http::pages::{content, missing, page, provide};
 use crate::http::protect::{name_forbidden_user, protect};
 use crate::http::viewer::{admins, fully_confirmed, identify, recently_confirmed, signed_in, verified};
 use crate::http::{
-    admin, admin_import, admin_provider, admin_user, auth, billing, brand_images, browser, chat, data, demo, export,
-    factors, identity, messages, passkeys, reset, second_factor, security, settings, site, theme, top_users, turns,
-    verify,
+    admin, admin_import, admin_provider, admin_user, attachments, auth, billing, brand_images, browser, chat, data,
+    demo, export, factors, identity, messages, passkeys, reset, second_factor, security, settings, site, theme,
+    top_users, turns, verify,
 };
 use crate::{AppState, telemetry};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use domain::{Problem, ProblemKind};
 use http::{HeaderName, HeaderValue, header};
 use std::net::SocketAddr;
@@ -114,6 +114,8 @@ fn api_routes() -> Router<AppState> {
     Router::new()
         .route("/api/demo", post(demo::answer))
         .route("/api/chat", post(chat::send))
+        .route("/api/attachments", post(attachments::create))
+        .route("/api/attachments/{attachment_id}", delete(attachments::delete))
         .route("/api/turns/{turn_id}", get(turns::status))
         .route("/api/turns/{turn_id}/events", get(chat::events))
         .route("/api/turns/{turn_id}/feedback", post(turns::feedback))
@@ -181,8 +183,11 @@ pub(crate) fn router(app: &AppState) -> Router {
         .into_iter()
         .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
         .route_layer(from_fn_with_state(app.clone(), admins));
-    // A ZIP is compressed already.
-    let archives = Router::new().route("/settings/data/export", post(data::export_all)).route_layer(from_fn(signed_in));
+    // A ZIP is compressed already, and so are images and PDFs.
+    let archives = Router::new()
+        .route("/settings/data/export", post(data::export_all))
+        .route("/attachments/{attachment_id}", get(attachments::show))
+        .route_layer(from_fn(signed_in));
     let known = for_everyone
         .merge(for_viewers)
         .merge(for_admins)

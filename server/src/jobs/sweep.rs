@@ -4,6 +4,8 @@ use crate::AppState;
 use crate::failure::internal;
 use time::Duration;
 
+/// How long a file is kept that was uploaded but never sent.
+const UNSENT_FILES: Duration = Duration::days(1);
 /// How long processed Stripe events are kept.
 const STRIPE_EVENTS: Duration = Duration::days(30);
 /// How long security events are kept.
@@ -20,10 +22,14 @@ pub(super) async fn sweep(app: &AppState) {
         store::factor_challenge::sweep(db, now).await.map(drop),
         store::sign_in_state::sweep(db, now).await.map(drop),
         store::security_event::sweep(db, now - SECURITY_EVENTS).await.map(drop),
+        store::attachment::sweep(db, now - UNSENT_FILES).await.map(drop),
         store::known_browser::sweep(db, now - KNOWN_BROWSERS).await.map(drop),
         store::stripe_event::sweep(db, now - STRIPE_EVENTS).await,
     ];
     for error in swept.into_iter().filter_map(Result::err) {
         internal(&error);
+    }
+    if let Err(error) = app.files.delete_objects(db).await {
+        internal(&format!("{error:#}"));
     }
 }

@@ -2,6 +2,7 @@
 
 mod admit;
 mod answer;
+mod attached;
 mod attempt;
 pub(crate) mod circuit;
 mod close;
@@ -36,6 +37,7 @@ mod turn_request;
 mod undo;
 
 pub(crate) use admit::caps;
+pub(crate) use attached::attach;
 pub(crate) use follow::tail;
 pub(crate) use request::ChatRequest;
 
@@ -191,7 +193,8 @@ async fn prepare(
     let price = price.ok_or_else(|| Problem::model_unavailable(60_000))?;
     // History: loaded from Postgres, never taken from the client.
     let full = prompt::load(app, &viewer, &chat_request).await?;
-    check_size(&viewer.plan, &full.text)?;
+    let full = attach(app, &viewer, &model, &chat_request.attachments, full).await?;
+    check_size(&viewer.plan, full.question_bytes())?;
     let (prompt, counted) = history::fit(app, &viewer, chat_request.turn_id, &model, full).await?;
     // Estimate: the maximum usage, and the price that applies to it.
     let demand = max_token_request(&viewer.plan, &model, counted)?;

@@ -38,7 +38,7 @@ pub struct Probe {
 /// # Errors
 /// Returns an error if the provider refuses the call or its response is interrupted.
 pub async fn probe(config: &Config, model: &Model, price: Option<&PriceList>) -> anyhow::Result<Probe> {
-    let messages = [PromptMessage { role: Role::User, text: QUESTION.to_owned() }];
+    let messages = [PromptMessage::text(Role::User, QUESTION)];
     let sent = Instant::now();
     let opened = match Providers::new(config).probe(model, &messages, MAX_OUTPUT).await {
         Ok(opened) => opened,

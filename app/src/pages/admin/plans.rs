@@ -32,7 +32,7 @@ fn Shown(plans: Vec<Plan>, models: Vec<ModelName>) -> impl IntoView {
             <table class="compact numbers fields">
                 <thead><tr>
                     <th scope="col">"Plan"</th><th scope="col" class="end">"Requests per minute"</th><th scope="col" class="end">"Tokens per day"</th>
-                    <th scope="col" class="end">"Concurrent"</th><th scope="col" class="end">"Per response"</th>
+                    <th scope="col" class="end">"Concurrent"</th><th scope="col" class="end">"Per response"</th><th scope="col" class="end">"Files, MB"</th>
                     <th scope="col">"Models (default first)"</th><th scope="col">"Show cost"</th><th scope="col"><span class="unseen">"Save"</span></th>
                 </tr></thead>
                 <tbody>{rows}</tbody>
@@ -72,6 +72,7 @@ fn row(plan: Plan, models: &[ModelName]) -> impl IntoView + use<> {
             {number("tokens", "Tokens per day", plan.tokens_per_day.0)}
             {number("in_flight", "Responses at once", plan.in_flight)}
             {number("max_output", "Tokens per response", plan.max_output.0)}
+            {number("storage_mb", "Megabytes of files", plan.storage_bytes / 1_000_000)}
             <td>
                 <details>
                     <summary>{list.join(", ")}</summary>

@@ -4,6 +4,7 @@ mod catch_up;
 mod composer;
 mod cost;
 mod events;
+mod files;
 mod form;
 mod greeting;
 mod island;

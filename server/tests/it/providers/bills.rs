@@ -54,7 +54,7 @@ async fn call(provider: &dyn Provider, text: String) -> (Option<ReportedUsage>, 
     let request = ModelRequest {
         model: &model,
         system: "",
-        messages: &[PromptMessage { role: Role::User, text }],
+        messages: &[PromptMessage::text(Role::User, text)],
         max_output: Tokens(100),
         output_limit: None,
         effort: None,
