@@ -9,6 +9,7 @@ pub mod plan;
 pub mod quota;
 pub mod security;
 pub mod status;
+pub mod storage;
 pub mod usage;
 
 #[cfg(feature = "ssr")]

@@ -130,6 +130,7 @@ fn card(offer: &PlanOffer, shop: &PlanCatalog) -> impl IntoView + use<> {
                 <div><dt>"Tokens per day"</dt><dd>{plan.tokens_per_day.to_string()}</dd></div>
                 <div><dt>"Requests per minute"</dt><dd>{plan.requests_per_minute}</dd></div>
                 <div><dt>"Responses at once"</dt><dd>{plan.in_flight}</dd></div>
+                <div><dt>"Files"</dt><dd>{domain::attachment::format_bytes(plan.storage_bytes)}</dd></div>
                 <div><dt>"Tokens per response"</dt><dd>{plan.max_output.to_string()}</dd></div>
             </dl>
             <p class="models" translate="no">{models.join(", ")}</p>

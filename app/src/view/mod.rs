@@ -12,6 +12,7 @@ pub mod plan;
 pub mod provider;
 pub mod security;
 pub mod status;
+pub mod storage;
 pub mod theme;
 pub mod usage;
 pub mod usage_filter;

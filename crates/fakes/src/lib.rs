@@ -33,8 +33,10 @@
 //! - `{{break:3}}`: drops the connection after three words; `{{error:3}}`: sends an error event instead; `{{silent:3}}`: stops sending;
 //!   `{{garbage:3}}`: sends invalid JSON; `{{cut:3}}`: ends the body cleanly but without the provider's end event.
 //!
-//! Requests that real providers reject get status 400: two names for the output limit, sampling parameters, blank messages, authors that
-//! don't alternate, an assistant's message at the end. A call stops generating when its connection closes, and is billed up to there.
+//! Images are billed by the formulas of both providers.
+//!
+//! Requests that real providers reject get status 400: two names for the output limit, sampling parameters, blank messages, images that
+//! aren't what they claim to be, authors that don't alternate, an assistant's message at the end. A call stops generating when its connection closes, and is billed up to there.
 
 // Large Stripe objects exceed the default recursion limit of `json!`.
 #![recursion_limit = "1024"]
@@ -43,6 +45,7 @@ mod bill;
 mod cache;
 mod captcha;
 pub mod oidc;
+mod picture;
 mod refusal;
 mod request;
 mod script;
@@ -61,7 +64,7 @@ pub const WEBHOOK_SECRET: &str = "whsec_fake";
 use axum::Json;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -161,6 +164,8 @@ impl FakeProvider {
         let router = Router::new()
             .route("/v1/messages", post(async |state, body| answer(Format::Messages, state, body).await))
             .route("/v1/chat/completions", post(async |state, body| answer(Format::Completions, state, body).await))
+            // Requests with images are large.
+            .layer(DefaultBodyLimit::disable())
             .route("/journal", get(journal))
             .route("/release", post(release))
             .route("/pace/{ms}", post(pace))

@@ -1,5 +1,6 @@
 //! Reads and checks requests of both wire formats.
 
+use crate::picture::Picture;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -19,22 +20,35 @@ pub struct Sent {
     pub role: String,
     /// The text of all its parts.
     pub text: String,
+    /// The media types of its images.
+    pub images: Vec<String>,
 }
 
 /// A part of a prompt: the system prompt or a message.
 pub(crate) struct Part {
     pub role: String,
     pub text: String,
+    /// Its images.
+    pub images: Vec<Picture>,
+    /// What is wrong with one of its images.
+    pub bad_image: Option<String>,
     /// Whether it ends with a mark up to which the prompt is cached.
     pub is_marked: bool,
+}
+
+impl Part {
+    /// Returns the number of tokens that the fake bills: its words, and its images by the providers' formulas.
+    pub fn tokens(&self, format: Format, model: &str) -> u64 {
+        count_words(&self.text) + self.images.iter().map(|image| image.tokens(format, model)).sum::<u64>()
+    }
 }
 
 /// The parts of a request that the fake uses.
 pub(crate) struct Request {
     pub model: String,
     pub last_message: String,
-    /// Number of words in the whole prompt, which the fake counts as tokens.
-    pub words: u64,
+    /// Tokens of the whole prompt: words, and images.
+    pub tokens: u64,
     /// The whole prompt in the order in which it is cached.
     pub prompt: Vec<Part>,
     /// Number of elements of `messages`.
@@ -53,7 +67,13 @@ impl Request {
     /// Returns the messages without the system prompt.
     pub fn sent(&self) -> Vec<Sent> {
         let messages = self.prompt.iter().filter(|part| part.role != "system");
-        messages.map(|part| Sent { role: part.role.clone(), text: part.text.clone() }).collect()
+        messages
+            .map(|part| Sent {
+                role: part.role.clone(),
+                text: part.text.clone(),
+                images: part.images.iter().map(|image| image.media_type.clone()).collect(),
+            })
+            .collect()
     }
 }
 
@@ -75,7 +95,15 @@ fn text_of(content: &Value) -> String {
 fn part(role: &str, content: &Value) -> Part {
     let last = content.as_array().and_then(|parts| parts.last());
     let is_marked = last.is_some_and(|part| part["cache_control"].is_object());
-    Part { role: role.to_owned(), text: text_of(content), is_marked }
+    let blocks = content.as_array().map(Vec::as_slice).unwrap_or_default();
+    let (images, bad): (Vec<_>, Vec<_>) = blocks.iter().filter_map(Picture::read).partition(Result::is_ok);
+    Part {
+        role: role.to_owned(),
+        text: text_of(content),
+        images: images.into_iter().filter_map(Result::ok).collect(),
+        bad_image: bad.into_iter().find_map(Result::err),
+        is_marked,
+    }
 }
 
 pub(crate) fn read(format: Format, body: &Value) -> Request {
@@ -91,7 +119,7 @@ pub(crate) fn read(format: Format, body: &Value) -> Request {
     Request {
         model: body["model"].as_str().unwrap_or_default().to_owned(),
         last_message: prompt.last().map(|part| part.text.clone()).unwrap_or_default(),
-        words: prompt.iter().map(|part| count_words(&part.text)).sum(),
+        tokens: prompt.iter().map(|part| part.tokens(format, body["model"].as_str().unwrap_or_default())).sum(),
         messages: messages.len(),
         has_system: prompt.iter().any(|part| part.role == "system"),
         max_output: limits.first().and_then(|name| body[*name].as_u64()).unwrap_or(u64::MAX),
@@ -116,6 +144,9 @@ fn violation(format: Format, body: &Value, limits: &[&str], prompt: &[Part]) -> 
     }
     let messages: Vec<&Part> = prompt.iter().filter(|part| part.role != "system").collect();
     for (n, message) in messages.iter().enumerate() {
+        if let Some(bad) = &message.bad_image {
+            return Some(format!("messages.{n}: {bad}"));
+        }
         if message.text.trim().is_empty() {
             return Some(format!("messages.{n}: text content blocks must be non-empty"));
         }

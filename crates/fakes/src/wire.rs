@@ -17,7 +17,7 @@ pub(crate) fn bill_of_prompt(format: Format, request: &Request, script: &Script,
     };
     // Chat completions don't report lifetimes.
     let cache_write_long = if format == Format::Messages { script.cache_write_long } else { 0 };
-    let input = request.words.saturating_sub(cache_read + cache_write);
+    let input = request.tokens.saturating_sub(cache_read + cache_write);
     Bill { input, cache_read, cache_write, cache_write_long, ..Bill::default() }
 }
 
@@ -256,7 +256,7 @@ mod tests {
             assert_eq!((output, billed), (reasoning + 2 * words, reasoning), "{max}");
             let end = &steps.last().unwrap().wire;
             let total = prompt.input + prompt.cache_read + output;
-            assert_eq!((prompt.input, prompt.cache_read), (request.words - 1, 1));
+            assert_eq!((prompt.input, prompt.cache_read), (request.tokens - 1, 1));
             for part in [
                 format!("\"total_tokens\":{total}"),
                 format!("\"completion_tokens\":{}", output - billed),

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod app;
+mod attachments;
 mod auth;
 mod billing;
 mod brand;

@@ -7,6 +7,7 @@ mod owner;
 mod plan;
 mod security;
 mod status;
+mod storage;
 mod usage;
 
 pub(crate) use conversation::chat_view;
@@ -19,6 +20,7 @@ pub(crate) use plan::{home, plan_catalog};
 pub(crate) use security::{factors_of, security_of};
 pub use status::StatusCache;
 pub(crate) use status::status_of;
+pub(crate) use storage::storage_of;
 pub(crate) use usage::{Reader, usage_of};
 
 use super::Refusal;

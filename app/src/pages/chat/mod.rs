@@ -1,5 +1,6 @@
 //! `/chat` and `/chat/{conversation_id}`: a server-rendered page. Its one island renders nothing: it works on the elements of this page.
 
+mod attach;
 mod catch_up;
 mod composer;
 mod cost;

@@ -2,6 +2,7 @@
 //! memory, and no connection to Postgres is held while a slow client reads.
 
 mod archive;
+mod attachments;
 mod conversation;
 mod records;
 
@@ -48,6 +49,7 @@ async fn write(app: &AppState, viewer: &Viewer, mut archive: Archive) -> anyhow:
     write_events(app, viewer, &mut archive).await?;
     write_usage(app, viewer, &mut archive).await?;
     write_conversations(app, viewer, &mut archive).await?;
+    attachments::write(app, viewer, &mut archive).await?;
     archive.finish().await
 }
 
@@ -61,7 +63,9 @@ fn readme(viewer: &Viewer, now: OffsetDateTime) -> String {
          sessions.json         the browsers in which you are signed in\r\n\
          security_events.json  what happened to your account in the last 180 days\r\n\
          usage.csv             every call of a model with its tokens\r\n\
-         conversations/        each conversation twice: as text (.md) and with all details (.json)\r\n\r\n\
+         conversations/        each conversation twice: as text (.md) and with all details (.json)\r\n\
+         attachments.json      the files that you attached to messages, and to which\r\n\
+         attachments/          these files\r\n\r\n\
          In the .json files of conversations, is_superseded marks responses that you had replaced by another one.\r\n\
          origin is a keyed hash of a network address. The address itself is not stored.\r\n\
          Passwords, links and recovery codes are stored as hashes only. They, the keys of passkeys and the secret of an authenticator\r\n\
