@@ -86,7 +86,12 @@ impl Completions {
             return Vec::new();
         };
         delta.remove("role");
-        delta.retain(|_, value| !value.is_null() && value.as_array().is_none_or(|items| !items.is_empty()));
+        let is_empty = |value: &Value| {
+            value.is_null()
+                || value.as_str().is_some_and(str::is_empty)
+                || value.as_array().is_some_and(|items| items.is_empty())
+        };
+        delta.retain(|_, value| !is_empty(value));
         let logprobs = choice["logprobs"].clone();
         if delta.is_empty() && logprobs.is_null() {
             return Vec::new();
