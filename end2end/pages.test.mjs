@@ -28,7 +28,7 @@ test('axe finds no violations and no page overflows its width', { timeout: 600_0
   await woken(page);
   await inspect(page);
   await inspectAt(page, '/usage');
-  for (const path of ['', '/security', '/billing', '/data']) await inspectAt(page, `/settings${path}`);
+  for (const path of ['', '/security', '/keys', '/billing', '/data']) await inspectAt(page, `/settings${path}`);
   await inspectAt(page, '/sign-in/confirm');
   await inspectAt(page, '/pricing?interval=year');
   app.run('admin', 'add', 'olive@example.com');

@@ -12,6 +12,7 @@ mod config;
 mod content;
 mod failure;
 mod fault;
+mod files;
 mod http;
 mod identity;
 mod jobs;

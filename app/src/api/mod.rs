@@ -1,6 +1,7 @@
 //! Server functions that load the data of pages, one file per noun. Each is a public URL under `/fn` and authorizes its viewer itself.
 
 pub mod admin;
+pub mod api_key;
 pub mod billing;
 pub mod conversation;
 pub mod home;
@@ -9,6 +10,7 @@ pub mod plan;
 pub mod quota;
 pub mod security;
 pub mod status;
+pub mod storage;
 pub mod usage;
 
 #[cfg(feature = "ssr")]

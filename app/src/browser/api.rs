@@ -140,11 +140,19 @@ pub async fn quota() -> Option<Json> {
     load("GET", "/api/quota", None).await.ok()
 }
 
-/// Estimates a draft's tokens with a model. Returns `None` if it can't be estimated now.
-pub async fn estimate(conversation: Option<&str>, model: &str, text: &str) -> Option<Json> {
-    let body =
-        JsonObject::new().with("conversation_id", conversation).with("model", Some(model)).with("text", Some(text));
+/// Estimates a draft's tokens with a model and its files. Returns `None` if it can't be estimated now.
+pub async fn estimate(conversation: Option<&str>, model: &str, text: &str, files: &[String]) -> Option<Json> {
+    let body = JsonObject::new()
+        .with("conversation_id", conversation)
+        .with("model", Some(model))
+        .with("text", Some(text))
+        .with_list("attachments", files);
     load("POST", "/api/estimate", Some(&body.to_text())).await.ok()
+}
+
+/// Deletes a file that wasn't sent. A failure is ignored: such files are deleted after a day.
+pub async fn delete_attachment(id: &str) {
+    let _ = send("DELETE", &format!("/api/attachments/{id}"), None).await;
 }
 
 /// Loads rendered messages of a conversation by the URL of a fragment.

@@ -315,7 +315,7 @@ fn listen(target: &EventTarget, event: &str, is_passive: bool, mut handler: Box<
 
 /// An event of the page.
 #[derive(Clone, Debug)]
-pub struct PageEvent(Event);
+pub struct PageEvent(pub(super) Event);
 
 /// A pressed key.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -88,6 +88,16 @@ impl JsonObject {
         self
     }
 
+    /// Adds a field that is a list of texts; an empty list is left out.
+    #[must_use]
+    pub fn with_list(self, key: &str, values: &[String]) -> Self {
+        if !values.is_empty() {
+            let list: Array = values.iter().map(|value| JsValue::from_str(value)).collect();
+            let _ = Reflect::set(&self.0, &JsValue::from_str(key), &list);
+        }
+        self
+    }
+
     /// Returns the object as a JavaScript value.
     pub(super) fn into_js(self) -> JsValue {
         self.0.into()

@@ -6,6 +6,7 @@ pub mod clipboard;
 pub mod clock;
 pub mod dom;
 pub mod draft;
+pub mod files;
 pub mod json;
 pub mod morph;
 pub mod page;

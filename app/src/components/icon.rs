@@ -8,6 +8,10 @@ use leptos::prelude::*;
 pub enum Icon {
     /// Send a message.
     ArrowUp,
+    /// A file.
+    File,
+    /// Attach a file.
+    Paperclip,
     /// Go to the end.
     ArrowDown,
     /// Continue.
@@ -58,6 +62,10 @@ impl Icon {
     fn paths(self) -> &'static [&'static str] {
         match self {
             Self::ArrowUp => &["m5 12 7-7 7 7", "M12 19V5"],
+            Self::File => &["M15 2H6a2 2 0 0 0-2 2v16a2 2 0 0 0 2 2h12a2 2 0 0 0 2-2V7Z", "M14 2v4a2 2 0 0 0 2 2h4"],
+            Self::Paperclip => &[
+                "m21.44 11.05-9.19 9.19a6 6 0 0 1-8.49-8.49l8.57-8.57A4 4 0 1 1 18 8.84l-8.59 8.57a2 2 0 0 1-2.83-2.83l8.49-8.48",
+            ],
             Self::ArrowDown => &["M12 5v14", "m19 12-7 7-7-7"],
             Self::ArrowRight => &["M5 12h14", "m12 5 7 7-7 7"],
             Self::Check => &["M20 6 9 17l-5-5"],

@@ -1,6 +1,6 @@
 //! Conversations and the chat page.
 
-use domain::{ConversationId, Message, MessageId, ModelName, Quota, TurnId};
+use domain::{Attachment, ConversationId, Message, MessageId, ModelName, Quota, TurnId};
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
@@ -70,6 +70,8 @@ pub struct AvailableModel {
     pub is_demo: bool,
     /// The reasoning efforts that can be chosen, lowest first; empty if the model has no such setting.
     pub efforts: Vec<String>,
+    /// Whether it reads images.
+    pub takes_images: bool,
 }
 
 /// The data of the chat page.
@@ -100,6 +102,8 @@ pub struct MessageView {
     pub message: Message,
     /// Its text as HTML.
     pub html: String,
+    /// Its files, in order.
+    pub files: Vec<Attachment>,
     /// The user's rating of the response; `None` if there is none.
     pub is_good: Option<bool>,
 }

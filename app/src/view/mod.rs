@@ -1,6 +1,7 @@
 //! The data that pages show, as server functions send it.
 
 pub mod admin;
+pub mod api_key;
 pub mod billing;
 pub mod captcha;
 pub mod content;
@@ -12,6 +13,7 @@ pub mod plan;
 pub mod provider;
 pub mod security;
 pub mod status;
+pub mod storage;
 pub mod theme;
 pub mod usage;
 pub mod usage_filter;

@@ -17,6 +17,7 @@ fn plan(id: &str, monthly_cents: i64, yearly_cents: i64) -> Plan {
         tokens_per_day: Tokens(1),
         in_flight: 1,
         max_output: Tokens(1),
+        storage_bytes: 1,
         monthly_cents,
         yearly_cents,
         currency: "usd".to_owned(),

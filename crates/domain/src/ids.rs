@@ -51,12 +51,16 @@ id! {
     ConversationId
     /// One message of a conversation.
     MessageId
+    /// A file that a user attached to a message, or is about to.
+    AttachmentId
     /// One message and its response; the idempotency key of `POST /api/chat`.
     TurnId
     /// One row of the ledger.
     AiUsageId
     /// One price of one model, effective from a date.
     ModelPriceId
+    /// One API key of one user.
+    ApiKeyId
 }
 
 #[cfg(test)]

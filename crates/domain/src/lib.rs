@@ -1,6 +1,8 @@
 //! The product's shared types and rules, without I/O. Every other crate uses these types, and they compile for both the server and
 //! the browser.
 
+pub mod api_key;
+pub mod attachment;
 pub mod audit;
 pub mod billing;
 pub mod brand;
@@ -22,11 +24,13 @@ pub mod top_users;
 pub mod usage;
 pub mod viewer;
 
+pub use api_key::{ApiEndpoint, ApiKey, ApiKeyState, TripReason};
+pub use attachment::{Attachment, AttachmentKind};
 pub use audit::AuditEntry;
 pub use billing::{Invoice, Subscription, SubscriptionStatus};
 pub use event::TurnEvent;
-pub use ids::{AiUsageId, ConversationId, MessageId, ModelPriceId, TurnId, UserId};
-pub use message::{HistoryCut, Message, MessageStatus, PromptMessage, Role};
+pub use ids::{AiUsageId, ApiKeyId, AttachmentId, ConversationId, MessageId, ModelPriceId, TurnId, UserId};
+pub use message::{HistoryCut, Message, MessageStatus, PromptImage, PromptMessage, Role};
 pub use model::{Model, ModelName, OutputLimit, Price, PriceList, Provider, ProviderName, Thinking, WireFormat};
 pub use money::{MicrosPerMillion, Picos};
 pub use plan::{Plan, PlanId};

@@ -2,6 +2,8 @@
 
 use crate::{ConversationId, MessageId, ModelName, Outcome, Picos, Tokens, TurnId};
 use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
 use time::OffsetDateTime;
 
 /// The author of a message.
@@ -147,4 +149,33 @@ pub struct PromptMessage {
     pub role: Role,
     /// The text.
     pub text: String,
+    /// Images that belong to it, in order. Only users' messages have any.
+    pub images: Vec<PromptImage>,
+}
+
+impl PromptMessage {
+    /// Creates a message without images.
+    #[must_use]
+    pub fn text(role: Role, text: impl Into<String>) -> Self {
+        Self { role, text: text.into(), images: Vec::new() }
+    }
+}
+
+/// An image of a prompt. Its bytes are shared: a prompt is copied to be counted and sent.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PromptImage {
+    /// Its media type, such as `image/png`.
+    pub media_type: String,
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// The encoded image.
+    pub data: Arc<[u8]>,
+}
+
+impl fmt::Debug for PromptImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} × {} pixels", self.media_type, self.width, self.height)
+    }
 }

@@ -155,6 +155,8 @@ pub struct Model {
     pub output_limit: Option<OutputLimit>,
     /// Whether it reasons before it answers.
     pub thinking: Thinking,
+    /// Whether it reads images.
+    pub takes_images: bool,
     /// The reasoning efforts that can be requested, lowest first; empty if it has no such setting.
     pub efforts: Vec<String>,
     /// Smallest prompt that its provider caches at an explicit breakpoint; `None` if it has no explicit breakpoints.

@@ -38,6 +38,8 @@ pub struct Plan {
     pub in_flight: u64,
     /// Maximum tokens of one response.
     pub max_output: Tokens,
+    /// Maximum size of all attached files of a user, in bytes.
+    pub storage_bytes: u64,
     /// Monthly price in cents.
     pub monthly_cents: i64,
     /// Yearly price in cents; zero if the plan isn't sold by the year.

@@ -1,6 +1,6 @@
 //! Prompt caching as Anthropic does it: a marked prefix is written to the cache, and a later prompt that begins with it reads it.
 
-use crate::request::{Part, count_words};
+use crate::request::{Format, Part};
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -9,21 +9,22 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 pub(crate) struct Cache(HashSet<(String, u64)>);
 
 impl Cache {
-    /// Returns the words of a prompt that are read from the cache and that are written to it.
+    /// Returns the tokens of a prompt that are read from the cache and that are written to it.
     pub fn serve(&mut self, model: &str, prompt: &[Part]) -> (u64, u64) {
-        let (mut hasher, mut words) = (DefaultHasher::new(), 0);
+        let (mut hasher, mut tokens) = (DefaultHasher::new(), 0);
         let (mut read, mut marked) = (0, 0);
         let mut written = Vec::new();
         for part in prompt {
             part.role.hash(&mut hasher);
             part.text.hash(&mut hasher);
-            words += count_words(&part.text);
+            part.images.iter().for_each(|image| image.data.hash(&mut hasher));
+            tokens += part.tokens(Format::Messages, model);
             let prefix = (model.to_owned(), hasher.finish());
             if self.0.contains(&prefix) {
-                read = words;
+                read = tokens;
             }
             if part.is_marked {
-                marked = words;
+                marked = tokens;
                 written.push(prefix);
             }
         }
@@ -40,7 +41,13 @@ mod tests {
 
     #[test]
     fn a_prefix_is_written_once_and_then_read() {
-        let part = |text: &str, is_marked| Part { role: "user".to_owned(), text: text.to_owned(), is_marked };
+        let part = |text: &str, is_marked| Part {
+            role: "user".to_owned(),
+            text: text.to_owned(),
+            images: Vec::new(),
+            bad_image: None,
+            is_marked,
+        };
         let mut cache = Cache::default();
         assert_eq!(cache.serve("m", &[part("one two", false)]), (0, 0), "without a mark nothing is cached");
         assert_eq!(cache.serve("m", &[part("one two", true), part("three", true)]), (0, 3));

@@ -58,7 +58,7 @@ pub(crate) fn response(format: Format, refusal: &Refusal, request: &Request, ret
             let kind = if is_anthropic { "not_found_error" } else { "invalid_request_error" };
             (404, error(format, kind, Some("model_not_found"), &format!("model: {}", request.model)))
         }
-        Refusal::TooLong(max) => (400, too_long(format, request.words.max(max + 1), *max)),
+        Refusal::TooLong(max) => (400, too_long(format, request.tokens.max(max + 1), *max)),
         Refusal::Rejects(name) => return rejects(format, name, request),
     };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

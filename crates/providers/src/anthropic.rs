@@ -3,6 +3,9 @@
 use crate::http;
 use crate::messages::Messages;
 use crate::{ModelRequest, Opened, Provider, ProviderError};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
+use domain::{PromptImage, PromptMessage};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -40,26 +43,56 @@ impl Provider for Anthropic {
         if let Some(key) = &self.key {
             http_request = http_request.header("x-api-key", key.expose_secret());
         }
-        let chunks = http::open(http_request, Box::new(Messages::default()), request.timeouts).await?;
+        let chunks = http::open(http_request, Box::new(Messages::default()), request.timeouts, request.raw.is_some());
+        let chunks = chunks.await?;
         Ok(Opened { chunks, learned: None })
     }
 }
 
-/// Builds the body: no sampling parameters and no beginning of the answer, which newer models reject. Up to a block with `cache_control` the
-/// prompt is cached.
+/// Builds a message's content: its text, or its images followed by its text, in the order that models read best.
+fn content(message: &PromptMessage) -> Value {
+    if message.images.is_empty() {
+        return json!(message.text);
+    }
+    let image = |image: &PromptImage| {
+        let source = json!({"type": "base64", "media_type": image.media_type, "data": BASE64.encode(&image.data)});
+        json!({"type": "image", "source": source})
+    };
+    let text = (!message.text.is_empty()).then(|| json!({"type": "text", "text": message.text}));
+    message.images.iter().map(image).chain(text).collect()
+}
+
+/// Marks a content as the end of a cacheable prefix: its last block, which a plain text becomes.
+fn set_breakpoint(content: &mut Value) {
+    if content.is_string() {
+        *content = json!([{"type": "text", "text": content.take()}]);
+    }
+    if let Some(last) = content.as_array_mut().and_then(|blocks| blocks.last_mut()) {
+        last["cache_control"] = json!({"type": "ephemeral"});
+    }
+}
+
+/// Returns the body: the one that is passed on, or a built one.
 fn body(request: &ModelRequest<'_>) -> Value {
+    let mut body = request.raw.map_or_else(|| built(request), Value::clone);
+    body["max_tokens"] = request.max_output.0.into();
+    body["stream"] = true.into();
+    body
+}
+
+/// Builds the body of a conversation: no sampling parameters and no beginning of the answer, which newer models reject. Up to a block with `cache_control` the
+/// prompt is cached.
+fn built(request: &ModelRequest<'_>) -> Value {
     let mut messages: Vec<Value> =
-        request.messages.iter().map(|m| json!({"role": m.role.as_str(), "content": m.text})).collect();
+        request.messages.iter().map(|m| json!({"role": m.role.as_str(), "content": content(m)})).collect();
     let mut system = json!(request.system);
     if request.caches {
         let last = messages.last_mut().map(|message| &mut message["content"]);
         for content in last.into_iter().chain([&mut system]) {
-            *content = json!([{"type": "text", "text": content.take(), "cache_control": {"type": "ephemeral"}}]);
+            set_breakpoint(content);
         }
     }
-    let mut body = json!({
-        "model": request.model, "max_tokens": request.max_output, "messages": messages, "stream": true,
-    });
+    let mut body = json!({"model": request.model, "messages": messages});
     // Empty blocks are rejected.
     if !request.system.is_empty() {
         body["system"] = system;

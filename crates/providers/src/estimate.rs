@@ -6,6 +6,10 @@
 //! calls are known, it is one for the OpenAI format, and for Anthropic's, whose vocabulary isn't public, a bound by script, which is **not
 //! measured here**.
 
+mod image;
+
+pub use image::{image, max_image};
+
 use domain::{Model, PromptMessage, Tokens, WireFormat};
 
 /// Tokens that chat completions add to each message, and once at the end
@@ -20,7 +24,7 @@ const OTHER_SCRIPTS_PERMILLE: u64 = 350;
 /// A prompt's token count and estimate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Estimate {
-    /// Tokens in the o200k vocabulary with framing, from which factors are learned.
+    /// Tokens in the o200k vocabulary with framing and images, from which factors are learned.
     pub counted: Tokens,
     /// Tokens the model is expected to count, slightly too high.
     pub estimated: Tokens,
@@ -32,7 +36,7 @@ pub fn text(text: &str) -> Tokens {
     Tokens(u64::try_from(bpe_openai::o200k_base().count(text)).unwrap_or(u64::MAX))
 }
 
-/// Counts a whole prompt's tokens in OpenAI's vocabulary and framing.
+/// Counts the tokens of a whole prompt's texts in OpenAI's vocabulary and framing.
 #[must_use]
 pub fn counted(system: &str, messages: &[PromptMessage]) -> Tokens {
     let texts = std::iter::once(system).chain(messages.iter().map(|message| message.text.as_str()));
@@ -46,7 +50,15 @@ pub fn counted(system: &str, messages: &[PromptMessage]) -> Tokens {
 pub fn prompt(model: &Model, system: &str, messages: &[PromptMessage]) -> Estimate {
     let texts = std::iter::once(system).chain(messages.iter().map(|message| message.text.as_str()));
     let counted = counted(system, messages);
-    Estimate { counted, estimated: raised(counted, permille(model, texts)) }
+    // Images are counted by the provider's own formula, so no factor applies to them.
+    let images = messages.iter().map(|message| image::images(model, &message.images)).sum();
+    Estimate { counted: counted + images, estimated: raised(counted, permille(model, texts)) + images }
+}
+
+/// Estimates the tokens of a text within a prompt for a model, given its count in OpenAI's vocabulary.
+#[must_use]
+pub fn part(model: &Model, text: &str, counted: Tokens) -> Tokens {
+    raised(counted, permille(model, std::iter::once(text)))
 }
 
 /// Estimates the tokens of a response, complete or not, for which the provider reported no usage. Never below what was streamed: each of its
@@ -56,12 +68,25 @@ pub fn answer(model: &Model, output: &str, chunks: u64) -> Tokens {
     raised(text(output), permille(model, std::iter::once(output))).max(Tokens(chunks))
 }
 
+/// Estimates the tokens of texts that were counted before.
+pub(crate) fn of_scripts(model: &Model, counted: Tokens, scripts: &Scripts) -> Estimate {
+    Estimate { counted, estimated: raised(counted, factor(model, || scripts.permille())) }
+}
+
 /// Returns a model's tokens per thousand tokens of our count: learned, or the bound of its wire format.
 fn permille<'a>(model: &Model, texts: impl Iterator<Item = &'a str>) -> u64 {
+    factor(model, || {
+        let mut scripts = Scripts::default();
+        texts.for_each(|text| scripts.add(text));
+        scripts.permille()
+    })
+}
+
+fn factor(model: &Model, by_script: impl FnOnce() -> u64) -> u64 {
     match (model.input_permille, model.provider.wire_format) {
         (Some(learned), _) => learned,
         (None, WireFormat::OpenAi | WireFormat::Demo) => 1_000,
-        (None, WireFormat::Anthropic) => by_script(texts),
+        (None, WireFormat::Anthropic) => by_script(),
     }
 }
 
@@ -69,24 +94,34 @@ fn raised(counted: Tokens, permille: u64) -> Tokens {
     Tokens(counted.0.saturating_mul(permille).div_ceil(1_000))
 }
 
-/// Returns the bound for a vocabulary that isn't public, per thousand o200k tokens, by the share of the texts that isn't Latin.
-fn by_script<'a>(texts: impl Iterator<Item = &'a str>) -> u64 {
-    let (mut all, mut other) = (0_u64, 0_u64);
-    for text in texts {
-        all += text.len() as u64;
-        // Characters beyond accented Latin, weighted in bytes because vocabularies fall back to bytes.
-        other += text.chars().filter(|char| u32::from(*char) > 0x24f).map(|char| char.len_utf8() as u64).sum::<u64>();
+/// The size of texts in bytes, by script.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Scripts {
+    all: u64,
+    other: u64,
+}
+
+impl Scripts {
+    /// Adds a text. Characters beyond accented Latin are weighted in bytes because vocabularies fall back to bytes.
+    pub fn add(&mut self, text: &str) {
+        self.all += text.len() as u64;
+        self.other +=
+            text.chars().filter(|char| u32::from(*char) > 0x24f).map(|char| char.len_utf8() as u64).sum::<u64>();
     }
-    BASE_PERMILLE + OTHER_SCRIPTS_PERMILLE * other / all.max(1)
+
+    /// Returns the bound for a vocabulary that isn't public, per thousand o200k tokens, by the share of the texts that isn't Latin.
+    fn permille(&self) -> u64 {
+        BASE_PERMILLE + OTHER_SCRIPTS_PERMILLE * self.other / self.all.max(1)
+    }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use domain::{ModelName, Provider, ProviderName, Role, Thinking};
     use proptest::prelude::*;
 
-    fn model(wire_format: WireFormat, input_permille: Option<u64>) -> Model {
+    pub(crate) fn model(wire_format: WireFormat, input_permille: Option<u64>) -> Model {
         Model {
             name: ModelName("m".into()),
             label: "M".into(),
@@ -108,6 +143,7 @@ mod tests {
             input_permille,
             output_limit: None,
             thinking: Thinking::None,
+            takes_images: true,
             efforts: Vec::new(),
             min_cacheable: None,
             first_byte_timeout_ms: None,
@@ -117,7 +153,7 @@ mod tests {
     }
 
     fn message(text: &str) -> PromptMessage {
-        PromptMessage { role: Role::User, text: text.to_owned() }
+        PromptMessage::text(Role::User, text)
     }
 
     #[test]
@@ -173,8 +209,7 @@ mod tests {
         let mut over_permille = Vec::new();
         let mut under = Vec::new();
         for row in &corpus.rows {
-            let messages =
-                row.messages.iter().map(|sent| PromptMessage { role: sent.role, text: sent.content.clone() });
+            let messages = row.messages.iter().map(|sent| PromptMessage::text(sent.role, sent.content.clone()));
             let estimated =
                 prompt(&model(WireFormat::OpenAi, None), &corpus.system, &messages.collect::<Vec<_>>()).estimated.0;
             if estimated < row.tokens {

@@ -16,7 +16,7 @@ pub async fn list(db: impl PgExecutor<'_>) -> Result<Vec<Model>> {
     let rows = sqlx::query_as!(
         Row,
         r#"select m.model as "model?", m.label as "label?", m.context as "context?", m.max_output as "max_output?", m.fallback,
-                  m.hedge_after_ms, m.input_permille, m.output_limit, m.thinking as "thinking?", m.efforts as "efforts?", m.min_cacheable,
+                  m.hedge_after_ms, m.input_permille, m.output_limit, m.thinking as "thinking?", m.takes_images as "takes_images?", m.efforts as "efforts?", m.min_cacheable,
                   m.first_byte_timeout_ms, m.idle_timeout_ms, m.ends_at,
                   v.provider as "provider?", v.label as "provider_label?", v.wire_format as "wire_format?", v.base_url, v.key_variable,
                   v.connect_timeout_ms, v.first_byte_timeout_ms as provider_first_byte_timeout_ms,
@@ -39,6 +39,7 @@ pub(crate) struct Row {
     pub input_permille: Option<i64>,
     pub output_limit: Option<String>,
     pub thinking: Option<String>,
+    pub takes_images: Option<bool>,
     pub efforts: Option<Vec<String>>,
     pub min_cacheable: Option<i64>,
     pub first_byte_timeout_ms: Option<i32>,
@@ -68,6 +69,7 @@ macro_rules! from_row {
             input_permille: $row.input_permille,
             output_limit: $row.output_limit,
             thinking: $row.thinking,
+            takes_images: $row.takes_images,
             efforts: $row.efforts,
             min_cacheable: $row.min_cacheable,
             first_byte_timeout_ms: $row.first_byte_timeout_ms,
@@ -111,6 +113,7 @@ impl Row {
             input_permille: self.input_permille.and_then(|permille| u64::try_from(permille).ok()),
             output_limit: self.output_limit.and_then(|name| name.parse().ok()),
             thinking: self.thinking.and_then(|name| name.parse().ok()).unwrap_or_default(),
+            takes_images: self.takes_images.unwrap_or(false),
             efforts: self.efforts.unwrap_or_default(),
             min_cacheable: self.min_cacheable.map(Tokens::from_db),
             first_byte_timeout_ms: unsigned(self.first_byte_timeout_ms),
@@ -220,6 +223,8 @@ pub struct NewModel<'a> {
     pub max_output: Option<Tokens>,
     /// Whether it reasons before it answers. Defaults to never for a new model.
     pub thinking: Option<Thinking>,
+    /// Whether it reads images. Defaults to no for a new model.
+    pub takes_images: Option<bool>,
     /// Reasoning efforts that can be requested, lowest first.
     pub efforts: Option<&'a [String]>,
     /// Smallest prompt that is cached at an explicit breakpoint.
@@ -258,15 +263,17 @@ pub async fn add(db: &Db, new: &NewModel<'_>, now: OffsetDateTime) -> Result<boo
         .await?;
     sqlx::query!(
         "insert into model (model, label, provider, context, max_output, sort, thinking, efforts, min_cacheable, output_limit,
-                            first_byte_timeout_ms, idle_timeout_ms, ends_at)
+                            first_byte_timeout_ms, idle_timeout_ms, ends_at, takes_images)
          values ($1, coalesce($2, $1), $3, coalesce($4::bigint, 128000), coalesce($5::bigint, 16384),
-                 (select coalesce(max(sort), 0) + 1 from model), coalesce($6, 'none'), coalesce($7::text[], '{}'), $8, $9, $10, $11, $12)
+                 (select coalesce(max(sort), 0) + 1 from model), coalesce($6, 'none'), coalesce($7::text[], '{}'), $8, $9, $10, $11, $12,
+                 coalesce($13, false))
          on conflict (model) do update set label = coalesce($2, model.label), provider = $3,
            context = coalesce($4::bigint, model.context), max_output = coalesce($5::bigint, model.max_output),
            thinking = coalesce($6, model.thinking), efforts = coalesce($7::text[], model.efforts),
            min_cacheable = coalesce($8, model.min_cacheable), output_limit = coalesce($9, model.output_limit),
            first_byte_timeout_ms = coalesce($10, model.first_byte_timeout_ms),
-           idle_timeout_ms = coalesce($11, model.idle_timeout_ms), ends_at = coalesce($12, model.ends_at)",
+           idle_timeout_ms = coalesce($11, model.idle_timeout_ms), ends_at = coalesce($12, model.ends_at),
+           takes_images = coalesce($13, model.takes_images)",
         new.name.0,
         new.label,
         new.provider.0,
@@ -279,6 +286,7 @@ pub async fn add(db: &Db, new: &NewModel<'_>, now: OffsetDateTime) -> Result<boo
         signed(new.first_byte_timeout_ms),
         signed(new.idle_timeout_ms),
         new.ends_at,
+        new.takes_images,
     )
     .execute(&mut tx)
     .await?;

@@ -56,6 +56,8 @@ pub struct Rules {
     pub output_limit: Option<OutputLimit>,
     /// The day on which its provider switches it off, as far as announced.
     pub ends_at: Option<Date>,
+    /// Whether it reads images.
+    pub takes_images: bool,
 }
 
 /// Lists all models in the order of the model picker.
@@ -65,7 +67,7 @@ pub struct Rules {
 pub async fn list(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<ModelSettings>> {
     let rows = sqlx::query!(
         r#"select m.model as "model?", m.label as "label?", m.context as "context?", m.max_output as "max_output?", m.fallback,
-                  m.hedge_after_ms, m.input_permille, m.output_limit, m.thinking as "thinking?", m.efforts as "efforts?", m.min_cacheable,
+                  m.hedge_after_ms, m.input_permille, m.output_limit, m.thinking as "thinking?", m.takes_images as "takes_images?", m.efforts as "efforts?", m.min_cacheable,
                   m.first_byte_timeout_ms, m.idle_timeout_ms, m.ends_at,
                   v.provider as "provider?", v.label as "provider_label?", v.wire_format as "wire_format?", v.base_url, v.key_variable,
                   v.connect_timeout_ms, v.first_byte_timeout_ms as provider_first_byte_timeout_ms,
@@ -111,6 +113,7 @@ pub async fn list(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<Mo
             idle_timeout_ms: model.idle_timeout_ms,
             output_limit: model.output_limit,
             ends_at: model.ends_at,
+            takes_images: model.takes_images,
         };
         Some(ModelSettings {
             model,
@@ -145,6 +148,9 @@ fn describe(rules: &Rules) -> String {
     parts.extend(rules.first_byte_timeout_ms.map(|ms| format!("first byte within {ms} ms")));
     parts.extend(rules.idle_timeout_ms.map(|ms| format!("at most {ms} ms of silence")));
     parts.extend(rules.output_limit.map(|limit| format!("output limited by {}", limit.as_str())));
+    if rules.takes_images {
+        parts.push("takes images".to_owned());
+    }
     parts.extend(rules.ends_at.map(|day| format!("ends on {day}")));
     parts.join(", ")
 }
@@ -163,7 +169,8 @@ pub async fn set(
 ) -> Result<Set> {
     let mut tx = crate::begin(db).await?;
     let before = sqlx::query!(
-        "select enabled, fallback, hedge_after_ms, daily_spend_usd, first_byte_timeout_ms, idle_timeout_ms, output_limit, ends_at
+        "select enabled, fallback, hedge_after_ms, daily_spend_usd, first_byte_timeout_ms, idle_timeout_ms, output_limit, ends_at,
+                takes_images
          from model where model = $1 for update",
         model.0
     )
@@ -179,6 +186,7 @@ pub async fn set(
         idle_timeout_ms: unsigned(before.idle_timeout_ms),
         output_limit: before.output_limit.and_then(|name| name.parse().ok()),
         ends_at: before.ends_at,
+        takes_images: before.takes_images,
     };
     let mut new = before.clone();
     change(&mut new);
@@ -193,7 +201,7 @@ pub async fn set(
     if before != new {
         sqlx::query!(
             "update model set enabled = $2, fallback = $3, daily_spend_usd = $4, hedge_after_ms = $5, first_byte_timeout_ms = $6,
-                    idle_timeout_ms = $7, output_limit = $8, ends_at = $9
+                    idle_timeout_ms = $7, output_limit = $8, ends_at = $9, takes_images = $10
              where model = $1",
             model.0,
             new.enabled,
@@ -204,6 +212,7 @@ pub async fn set(
             signed(new.idle_timeout_ms),
             new.output_limit.map(OutputLimit::as_str),
             new.ends_at,
+            new.takes_images,
         )
         .execute(&mut tx)
         .await?;

@@ -16,6 +16,7 @@ macro_rules! from_row {
             tokens_per_day: domain::Tokens::from_db($row.tokens_per_day),
             in_flight: domain::Tokens::from_db($row.in_flight).0,
             max_output: domain::Tokens::from_db($row.max_output),
+            storage_bytes: u64::try_from($row.storage_bytes).unwrap_or(0),
             monthly_cents: $row.monthly_cents,
             yearly_cents: $row.yearly_cents,
             currency: $row.currency,

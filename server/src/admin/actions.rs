@@ -3,7 +3,7 @@
 use crate::AppState;
 use crate::failure::Failure;
 use crate::jobs::{meters, reconcile_now};
-use domain::{ModelName, OutputLimit, Picos, PlanId, Problem, Quota, UserId};
+use domain::{ApiKeyId, ModelName, OutputLimit, Picos, PlanId, Problem, Quota, UserId};
 use store::account_rule::{AccountChange, ChangeOutcome};
 use store::model_rule::{Added, NewPrice, Rules as ModelRules, Set};
 use store::plan_rule::Rules as PlanRules;
@@ -77,6 +77,31 @@ async fn rebuild_meters(app: &AppState, admin: UserId, user_id: UserId, why: &st
     Ok(store::audit::write(&app.db, &entry, AppState::now()).await?)
 }
 
+/// Revokes one of a user's API keys for good, with its audit row. The row names the key by its prefix.
+pub(crate) async fn revoke_api_key(
+    app: &AppState,
+    admin: UserId,
+    user_id: UserId,
+    key_id: ApiKeyId,
+    why: &str,
+) -> Result<(), Failure> {
+    let now = AppState::now();
+    let mut tx = store::begin(&app.db).await?;
+    let revoked = store::api_key::revoke(&mut tx, user_id, key_id, now).await?;
+    let (_, prefix) = revoked.ok_or_else(|| Problem::not_found("API key"))?;
+    let before = format!("{prefix}… works");
+    let entry = store::audit::Entry {
+        actor: Some(admin),
+        target: Some(user_id),
+        action: "revoke_api_key",
+        before: Some(&before),
+        after: Some("revoked"),
+        why: Some(why),
+    };
+    store::audit::write(&mut tx, &entry, now).await?;
+    Ok(tx.commit().await?)
+}
+
 /// Sets a plan's limits and models.
 pub(crate) async fn set_plan_rules(
     app: &AppState,
@@ -119,6 +144,8 @@ pub(crate) struct ModelChange {
     pub fallback: Option<Option<ModelName>>,
     /// Milliseconds of silence after which the turn is hedged; `Some(None)` disables hedging.
     pub hedge_after_ms: Option<Option<u32>>,
+    /// Whether it reads images.
+    pub takes_images: Option<bool>,
     /// How the model is called.
     pub calls: CallSettings,
 }
@@ -155,6 +182,7 @@ pub(crate) async fn set_model(
 ) -> Result<(), Failure> {
     let change = |rules: &mut ModelRules| {
         rules.enabled = new.enabled.unwrap_or(rules.enabled);
+        rules.takes_images = new.takes_images.unwrap_or(rules.takes_images);
         rules.daily_spend = new.daily_spend.unwrap_or(rules.daily_spend);
         if let Some(fallback) = new.fallback {
             rules.fallback = fallback;

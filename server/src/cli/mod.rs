@@ -6,6 +6,7 @@ mod models;
 mod plans;
 mod prices;
 mod providers;
+mod read_file;
 #[cfg(debug_assertions)]
 mod seed;
 mod usage;
@@ -16,6 +17,7 @@ pub use self::models::{AddModel, Models};
 pub use self::plans::Plans;
 pub use self::prices::{ImportPrices, Prices};
 pub use self::providers::{AddProvider, Providers};
+pub use self::read_file::read_file;
 pub use self::usage::Usage;
 
 use crate::Config;
@@ -57,6 +59,13 @@ pub enum Command {
     /// Manage usage rollups.
     #[command(subcommand)]
     Usage(Usage),
+    /// Read one file that a user attached, within limits of memory and time. The server starts it.
+    #[command(hide = true)]
+    ReadFile {
+        /// Whether the limits are set.
+        #[arg(long)]
+        limited: bool,
+    },
     /// Apply database migrations and exit.
     Migrate,
     /// Fill the database with a demo company (development builds only). Its payers are customers of the Stripe simulator, if the server is
@@ -89,6 +98,7 @@ pub async fn run(command: Command, config: &Config, out: &mut impl Write) -> any
         Command::Plans(command) => plans::run(command, config, &db, out).await,
         Command::Billing(command) => billing::run(command, config, &db, out).await,
         Command::Usage(command) => usage::run(command, &db, out).await,
+        Command::ReadFile { limited } => read_file(limited),
         Command::Migrate => Ok(writeln!(out, "The database schema is up to date.")?),
         #[cfg(debug_assertions)]
         Command::Seed { users, days } => seed::run(config, &db, (users, days), out).await,

@@ -65,6 +65,9 @@ pub struct AddModel {
     /// Whether it reasons before it answers: none, optional or always. Default: none.
     #[arg(long)]
     thinking: Option<Thinking>,
+    /// Whether it reads images: true or false. Default: false.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    takes_images: Option<bool>,
     /// Reasoning efforts that users can choose, lowest first, for example low,medium,high. Default: none.
     #[arg(long, value_delimiter = ',')]
     efforts: Option<Vec<String>>,
@@ -190,6 +193,7 @@ async fn add(db: &store::Db, model: &AddModel) -> anyhow::Result<bool> {
         context: model.context.map(Tokens),
         max_output: model.max_output.map(Tokens),
         thinking: model.thinking,
+        takes_images: model.takes_images,
         efforts: efforts.as_deref(),
         min_cacheable: model.min_cacheable.map(Tokens),
         output_limit: model.output_limit,

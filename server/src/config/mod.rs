@@ -4,6 +4,7 @@ mod billing;
 mod captcha;
 mod databases;
 mod dev;
+mod files;
 mod http;
 mod identity;
 mod mail;
@@ -12,6 +13,7 @@ mod providers;
 mod variables;
 
 pub use self::captcha::{Captcha, CaptchaProvider};
+pub use self::files::ObjectStoreUrl;
 pub(crate) use self::http::is_loopback;
 pub use self::identity::{IdentityProtocol, IdentityProvider};
 
@@ -71,6 +73,10 @@ pub struct Config {
     pub provider_timeouts: ::providers::Timeouts,
     /// Maximum time for which a stopped call is read on to learn what it used. No variable sets it.
     pub drain_timeout: Duration,
+    /// Where attached files are stored; `None` stores them in Postgres.
+    pub object_store: Option<ObjectStoreUrl>,
+    /// The program that reads attached files; `None` is this one. No variable sets it.
+    pub file_reader: Option<PathBuf>,
     /// Name of the point at which this process aborts, for crash tests.
     #[cfg(debug_assertions)]
     pub dies_at: Option<String>,
@@ -97,6 +103,8 @@ pub struct Config {
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Maximum number of requests to `/api/` per session and minute. One address may make ten times as many.
     pub api_requests_per_minute: NonZeroU32,
+    /// Number of identical requests of one API key within a minute at which it is refused as a loop.
+    pub api_loop_repeats: u64,
     /// Emails of users who become admins at sign-up. Applies only while `public_url` is a loopback address.
     pub admin_emails: Vec<String>,
     /// Whether `/admin` requires a session that was proved with two factors.
@@ -130,6 +138,7 @@ impl Config {
         let mut config = Self::defaults();
         http::read(&vars, &mut config);
         databases::read(&vars, &mut config);
+        files::read(&vars, &mut config);
         providers::read(&vars, &mut config);
         billing::read(&vars, &mut config);
         identity::read(&vars, &mut config);
@@ -165,6 +174,8 @@ impl Config {
             smtp_url: None,
             provider_timeouts: ::providers::Timeouts::default(),
             drain_timeout: Duration::from_secs(20),
+            object_store: None,
+            file_reader: None,
             #[cfg(debug_assertions)]
             dies_at: None,
             #[cfg(debug_assertions)]
@@ -179,6 +190,7 @@ impl Config {
             ledger_months: None,
             trusted_proxies: Vec::new(),
             api_requests_per_minute: API_REQUESTS_PER_MINUTE,
+            api_loop_repeats: 20,
             admin_emails: Vec::new(),
             require_mfa_for_admins: false,
             log_filter: "info,sqlx=warn,tower_http=info,stripe=error".to_owned(),
@@ -234,6 +246,7 @@ mod tests {
             ("LISTEN_ADDR", "localhost"),
             ("MAX_CONNECTIONS", "0"),
             ("API_REQUESTS_PER_MINUTE", "0"),
+            ("API_LOOP_REPEATS", "1"),
             ("TRUSTED_PROXIES", "10.0.0.0/8, proxy"),
             ("DATABASE_URL", ""),
             ("PROVIDER_IDLE_TIMEOUT_MS", "5s"),
@@ -256,6 +269,7 @@ mod tests {
             "LISTEN_ADDR",
             "MAX_CONNECTIONS",
             "API_REQUESTS_PER_MINUTE",
+            "API_LOOP_REPEATS",
             "TRUSTED_PROXIES",
             "DATABASE_URL",
             "PROVIDER_IDLE_TIMEOUT_MS",

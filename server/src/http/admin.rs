@@ -13,6 +13,9 @@ use store::model_rule::{NewPrice, Tier};
 use store::plan_rule::Rules;
 use time::{Date, OffsetDateTime};
 
+/// What to enter as the number of API keys of a plan.
+const API_KEYS: &str = "Enter 0 to 1000 API keys. No changes were saved.";
+
 /// Parses the rules of a plan. Selected models are repeated fields with the same name, so the pairs are parsed by hand.
 fn plan_rules(pairs: &[(String, String)]) -> Result<Rules, Problem> {
     let of = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.trim());
@@ -33,6 +36,7 @@ fn plan_rules(pairs: &[(String, String)]) -> Result<Rules, Problem> {
         tokens: number("tokens")?,
         in_flight: number("in_flight")?,
         max_output: number("max_output")?,
+        storage_bytes: of("storage_mb").map(megabytes).transpose()?,
         shows_cost: match of("shows_cost") {
             None => None,
             Some("yes") => Some(true),
@@ -41,8 +45,18 @@ fn plan_rules(pairs: &[(String, String)]) -> Result<Rules, Problem> {
                 return Err(Problem::invalid("shows_cost", "Show cost must be yes or no. No changes were saved."));
             }
         },
+        api_keys: optional("api_keys", of("api_keys").unwrap_or_default(), API_KEYS, |text| {
+            text.parse().ok().filter(|count| (0..=1_000).contains(count))
+        })?,
         models,
     })
+}
+
+/// Parses a number of megabytes, which may be zero, to bytes.
+fn megabytes(text: &str) -> Result<i64, Problem> {
+    let megabytes = text.parse::<i64>().ok().filter(|megabytes| (0..=100_000_000).contains(megabytes));
+    let message = "Enter a whole number of megabytes. No changes were saved.";
+    Ok(megabytes.ok_or_else(|| Problem::invalid("storage_mb", message))? * 1_000_000)
 }
 
 /// `POST /admin/plans/{plan}`: sets a plan's limits and models.
@@ -159,6 +173,8 @@ pub(crate) struct SetModel {
     idle_timeout_ms: Option<String>,
     /// The day on which the model ends. Empty if none is announced.
     ends_at: Option<String>,
+    /// Whether it reads images.
+    takes_images: Option<Switch>,
 }
 
 /// Maximum silence before hedging, in seconds.
@@ -206,6 +222,7 @@ pub(crate) async fn set_model(
         let change = ModelChange {
             calls,
             enabled: form.state.map(|state| state == Switch::On),
+            takes_images: form.takes_images.map(|state| state == Switch::On),
             daily_spend: form.daily_spend.as_deref().map(dollars).transpose()?,
             fallback: form.fallback.map(|name| Some(name).filter(|name| !name.is_empty()).map(ModelName)),
             hedge_after_ms: form.hedge_after.as_deref().map(hedge_after_ms).transpose()?,

@@ -202,7 +202,8 @@ pub(crate) async fn estimate(
             .await?;
     let model = prompt::pick(&app, &viewer, &context, chat_request.model.as_ref()).await?.model;
     let full = prompt::load(&app, &viewer, &chat_request).await?;
-    prompt::check_size(&viewer.plan, &full.text)?;
+    let full = turn::attach(&app, &viewer, &model, &chat_request.attachments, full).await?;
+    prompt::check_size(&viewer.plan, full.question_bytes())?;
     let input = history::estimate(&app, &viewer, &model, full).await?;
     let quota = app.quotas.quota(&viewer).await?;
     let min_output = prompt::min_output(&model);

@@ -7,16 +7,16 @@ use crate::http::pages::{content, missing, page, provide};
 use crate::http::protect::{name_forbidden_user, protect};
 use crate::http::viewer::{admins, fully_confirmed, identify, recently_confirmed, signed_in, verified};
 use crate::http::{
-    admin, admin_import, admin_provider, admin_user, auth, billing, brand_images, browser, chat, data, demo, export,
-    factors, identity, messages, passkeys, reset, second_factor, security, settings, site, theme, top_users, turns, v1,
-    verify,
+    admin, admin_import, admin_provider, admin_user, attachments, auth, billing, brand_images, browser, chat, data,
+    demo, export, factors, identity, keys, messages, passkeys, reset, second_factor, security, settings, site, theme,
+    top_users, turns, v1, verify,
 };
 use crate::{AppState, telemetry};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use domain::{Problem, ProblemKind};
 use http::{HeaderName, HeaderValue, header};
 use std::net::SocketAddr;
@@ -60,6 +60,10 @@ fn for_admins() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/admin/users", get(page)),
         ("/admin/users/{user_id}", get(page)),
         ("/admin/users/{user_id}/plan", post(admin_user::set_plan).layer(from_fn(recently_confirmed))),
+        (
+            "/admin/users/{user_id}/keys/{key_id}/revoke",
+            post(admin_user::revoke_key).layer(from_fn(recently_confirmed)),
+        ),
         ("/admin/users/{user_id}/act", post(admin_user::act).layer(from_fn(recently_confirmed))),
         // Server functions of the admin pages. They share this prefix, so the guard rejects other users before the body is read.
         ("/fn/admin_{name}", post(server_function)),
@@ -80,6 +84,7 @@ fn factor_routes(app: &AppState) -> Router<AppState> {
         .route("/settings/passkeys/finish", post(passkeys::finish_registration))
         .route("/settings/security/totp", get(factors::totp_page).post(factors::confirm_totp))
         .route("/settings/identities/{provider}/link", post(identity::link))
+        .route("/settings/keys", post(keys::create))
         .route_layer(from_fn_with_state(app.clone(), verified));
     let changes = additions
         .route("/settings/identities/{provider}/unlink", post(identity::unlink))
@@ -115,6 +120,8 @@ fn api_routes() -> Router<AppState> {
     Router::new()
         .route("/api/demo", post(demo::answer))
         .route("/api/chat", post(chat::send))
+        .route("/api/attachments", post(attachments::create))
+        .route("/api/attachments/{attachment_id}", delete(attachments::delete))
         .route("/api/turns/{turn_id}", get(turns::status))
         .route("/api/turns/{turn_id}/events", get(chat::events))
         .route("/api/turns/{turn_id}/feedback", post(turns::feedback))
@@ -169,6 +176,11 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route("/settings/password", post(security::password))
         .route("/settings/sessions/{session_id}/end", post(security::end_session))
         .route("/settings/sessions/end-others", post(security::end_other_sessions))
+        .route("/settings/keys", get(page))
+        .route("/settings/keys/{key_id}", get(page).post(keys::update))
+        .route("/settings/keys/{key_id}/pause", get(page).post(keys::pause))
+        .route("/settings/keys/{key_id}/resume", post(keys::resume))
+        .route("/settings/keys/{key_id}/revoke", post(keys::revoke))
         .route("/settings/data", get(page))
         .route("/settings/delete", post(data::delete))
         .route("/settings/billing", get(page))
@@ -182,8 +194,11 @@ pub(crate) fn router(app: &AppState) -> Router {
         .into_iter()
         .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
         .route_layer(from_fn_with_state(app.clone(), admins));
-    // A ZIP is compressed already.
-    let archives = Router::new().route("/settings/data/export", post(data::export_all)).route_layer(from_fn(signed_in));
+    // A ZIP is compressed already, and so are images and PDFs.
+    let archives = Router::new()
+        .route("/settings/data/export", post(data::export_all))
+        .route("/attachments/{attachment_id}", get(attachments::show))
+        .route_layer(from_fn(signed_in));
     let known = for_everyone
         .merge(for_viewers)
         .merge(for_admins)
@@ -270,7 +285,7 @@ fn files(app: &AppState) -> Router<AppState> {
             "/fonts",
             tower::ServiceBuilder::new().layer(cached("public, max-age=31536000, immutable")).service(folder("fonts")),
         );
-    for name in ["password.js", "passkey.js", "demo.js"] {
+    for name in ["password.js", "passkey.js", "demo.js", "copy.js"] {
         router = router.route_service(&format!("/{name}"), ServeFile::new(root.join(name)));
     }
     router

@@ -6,7 +6,7 @@ use crate::failure::internal;
 use crate::turn::html::render_answer;
 use domain::{MessageStatus, Outcome, Picos, Problem, Tokens, TurnEvent, Usage, UsageSource};
 use providers::estimate;
-use quota::{Caps, Spent};
+use quota::{Caps, KeyCaps, Spent};
 use store::model_rule::ModelSettings;
 use store::turn::{ExpiredTurn, Record, Unsettled};
 
@@ -113,7 +113,12 @@ async fn end_expired(app: &AppState, caps: &Caps, models: &[ModelSettings], turn
 /// Settles a turn with its usage and cost from the ledger. Idempotent.
 async fn settle(app: &AppState, turn: Unsettled, caps: &Caps) -> anyhow::Result<()> {
     let spent = Spent { tokens: turn.used, costs: turn.costs };
-    let caps = Caps { demo: turn.is_demo.then_some(app.config.demo_daily_spend), ..caps.clone() };
+    let caps = Caps {
+        demo: turn.is_demo.then_some(app.config.demo_daily_spend),
+        // Settling needs no cap.
+        key: turn.api_key_id.map(KeyCaps::without_caps),
+        ..caps.clone()
+    };
     app.quotas.settle_by_id(&turn.subject, turn.turn_id, turn.at, &spent, &caps).await?;
     Ok(store::turn::mark_settled(&app.db, &[turn.turn_id]).await?)
 }

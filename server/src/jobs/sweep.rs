@@ -4,12 +4,17 @@ use crate::AppState;
 use crate::failure::internal;
 use time::Duration;
 
+/// How long a file is kept that was uploaded but never sent.
+const UNSENT_FILES: Duration = Duration::days(1);
 /// How long processed Stripe events are kept.
 const STRIPE_EVENTS: Duration = Duration::days(30);
 /// How long security events are kept.
 const SECURITY_EVENTS: Duration = Duration::days(180);
 /// How long a browser stays known after its last sign-in, as long as its cookie.
 const KNOWN_BROWSERS: Duration = Duration::days(365);
+
+/// How long revoked and expired API keys are kept, so that the pages of usage show their names for all of their days.
+const ENDED_KEYS: Duration = Duration::days(100);
 
 /// Deletes expired rows of every kind. If one kind fails, the others are still deleted.
 pub(super) async fn sweep(app: &AppState) {
@@ -20,11 +25,16 @@ pub(super) async fn sweep(app: &AppState) {
         store::factor_challenge::sweep(db, now).await.map(drop),
         store::sign_in_state::sweep(db, now).await.map(drop),
         store::security_event::sweep(db, now - SECURITY_EVENTS).await.map(drop),
+        store::attachment::sweep(db, now - UNSENT_FILES).await.map(drop),
         store::known_browser::sweep(db, now - KNOWN_BROWSERS).await.map(drop),
+        store::api_key::remove_ended(db, now - ENDED_KEYS).await,
         store::stripe_event::sweep(db, now - STRIPE_EVENTS).await,
         store::api_call::sweep(db, now - store::api_call::KEPT).await,
     ];
     for error in swept.into_iter().filter_map(Result::err) {
         internal(&error);
+    }
+    if let Err(error) = app.files.delete_objects(db).await {
+        internal(&format!("{error:#}"));
     }
 }

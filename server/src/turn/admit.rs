@@ -54,7 +54,11 @@ pub(crate) fn caps<'a>(app: &AppState, context: &TurnContext, models: impl IntoI
         let offer = context.offers.iter().find(|offer| offer.model.name == *name)?;
         offer.daily_spend.map(|cap| (name.clone(), cap))
     };
-    Caps { global: caps.into_iter().flatten().min(), models: models.into_iter().filter_map(cap).collect(), demo: None }
+    Caps {
+        global: caps.into_iter().flatten().min(),
+        models: models.into_iter().filter_map(cap).collect(),
+        ..Caps::default()
+    }
 }
 
 /// Reserves the turn's maximum usage. Returns `None` if this turn was admitted before.
@@ -103,6 +107,7 @@ async fn refusal(app: &AppState, request: &TurnRequest, refused: Refused) -> Res
         Refused::SpendCap { budget: Budget::Model(_), retry_after_ms } => {
             Problem::model_spend_cap(&request.model.label, retry_after_ms)
         }
+        Refused::Key { limit, retry_after_ms } => limit.problem(retry_after_ms),
         Refused::TooLarge { max } => {
             let fits = |plan: &domain::Plan| Limit::Tokens.of_plan(plan) >= demand.input + demand.output_min;
             Problem::too_large(Tokens(demand.input), Tokens(max), larger(app, plan, fits).await?)

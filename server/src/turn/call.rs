@@ -127,7 +127,8 @@ async fn claim(app: &AppState, call: &CallRequest) -> Result<Option<StoredAnswer
             Err(Problem { retry_after_ms: Some(RUNNING_RETRY_MS), ..problem }.into())
         }
         Claim::OtherRequest => {
-            let message = "This `Idempotency-Key` was used for another request within the last 24 hours. Use a new one.";
+            let message =
+                "This `Idempotency-Key` was used for another request within the last 24 hours. Use a new one.";
             Err(Problem::new(ProblemKind::Conflict, message).into())
         }
     }
@@ -246,11 +247,7 @@ async fn write_pending(
     let now = admitted_at(&reservation);
     let new = NewCall {
         turn_id: call.turn_id,
-        owner: CallOwner::Program {
-            user_id: call.viewer.user_id,
-            api_key_id: call.key.id,
-            request_hash: call.hash,
-        },
+        owner: CallOwner::Program { user_id: call.viewer.user_id, api_key_id: call.key.id, request_hash: call.hash },
         subject: &call.viewer.subject,
         model: &model.name,
         price_id: price.tier(counted.estimated).id,

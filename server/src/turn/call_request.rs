@@ -91,7 +91,11 @@ fn cost_of_writes(price: &PriceList, input: u64, output: u64) -> Picos {
 }
 
 /// Checks that user and key may make the call, and computes its maximum usage, all before it is admitted.
-pub(super) async fn prepare(app: &AppState, call: &CallRequest, context: &TurnContext) -> Result<PreparedCall, Failure> {
+pub(super) async fn prepare(
+    app: &AppState,
+    call: &CallRequest,
+    context: &TurnContext,
+) -> Result<PreparedCall, Failure> {
     let CallRequest { viewer, key, request, .. } = call;
     let offer = pick_model(app, viewer, key, context, request.model()).await?;
     let AvailableModel { model, price, .. } = offer;

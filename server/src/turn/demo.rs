@@ -146,6 +146,8 @@ fn refusal(call: &DemoCall, refused: Refused) -> Problem {
             Problem::model_spend_cap(&call.model.label, retry_after_ms)
         }
         Refused::TooLarge { max } => Problem::too_large(Tokens(call.demand.input), Tokens(max), None),
+        // A visitor has no key.
+        Refused::Key { limit, retry_after_ms } => limit.problem(retry_after_ms),
         Refused::Limit { limit, retry_after_ms } => limit.problem(retry_after_ms, None),
     }
 }
@@ -175,7 +177,7 @@ async fn choose(app: &AppState, context: &TurnContext, text: &str) -> Result<Dem
         (is_other, model.thinking == Thinking::Always, price.tier(Tokens(0)).output)
     });
     let (model, price) = cheapest.ok_or_else(|| Problem::model_unavailable(60_000))?;
-    let messages = vec![PromptMessage { role: Role::User, text: format!("{text}\n\n{BRIEFLY}") }];
+    let messages = vec![PromptMessage::text(Role::User, format!("{text}\n\n{BRIEFLY}"))];
     let counted = count(app, no_user(), model, &messages).await?;
     let output_max = MAX_OUTPUT.min(model.max_output);
     if counted.estimated + output_max > model.context {
@@ -201,6 +203,7 @@ fn visitor(subject: String, model: &Model) -> Viewer {
         tokens_per_day: TOKENS_PER_DAY,
         in_flight: IN_FLIGHT,
         max_output: MAX_OUTPUT,
+        storage_bytes: 0,
         monthly_cents: 0,
         yearly_cents: 0,
         currency: "usd".to_owned(),

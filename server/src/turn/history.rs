@@ -6,7 +6,7 @@ use super::prompt::{FullPrompt, Prompt, count, min_output, run_counting, summary
 use super::summary::{self, Task};
 use crate::AppState;
 use crate::failure::Failure;
-use domain::{Model, Plan, PromptMessage, Role, Tokens, TurnId, UserId, Viewer};
+use domain::{Model, Plan, PromptMessage, Tokens, TurnId, UserId, Viewer};
 use providers::estimate::{self, Estimate};
 
 /// Number of attempts to cut a prompt. The parts are counted one by one, and for some models the whole may count slightly more.
@@ -133,11 +133,11 @@ impl History {
     }
 
     fn counted(model: &Model, full: FullPrompt, ends: Vec<usize>, stored: Option<(usize, String)>, limit: u64) -> Self {
-        let question = PromptMessage { role: Role::User, text: full.text.clone() };
+        let question = full.question();
         let fixed = estimate::prompt(model, domain::brand::SYSTEM_PROMPT, &[question]).estimated.0;
         let newest_first = (0..ends.len()).rev().map(|turn| {
             let messages = &full.past[start(&ends, turn)..ends[turn]];
-            messages.iter().map(|message| size(model, message.role, &message.text)).sum::<u64>()
+            messages.iter().map(|message| size(model, full.attached.past(message))).sum::<u64>()
         });
         let stored_size =
             stored.as_ref().map(|(turns, text)| StoredSize { turns: *turns, tokens: summary_size(model, text) });
@@ -196,22 +196,21 @@ fn start(ends: &[usize], turn: usize) -> usize {
 }
 
 /// Counts one message with its share of the framing, rounded up, so that the parts are never less than the whole.
-fn size(model: &Model, role: Role, text: &str) -> u64 {
-    let message = PromptMessage { role, text: text.to_owned() };
+fn size(model: &Model, message: PromptMessage) -> u64 {
     let (with, without) = (estimate::prompt(model, "", &[message]), estimate::prompt(model, "", &[]));
     with.estimated.0.saturating_sub(without.estimated.0) + 1
 }
 
 fn summary_size(model: &Model, text: &str) -> u64 {
-    let message = summary_message(text);
-    size(model, message.role, &message.text)
+    size(model, summary_message(text))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::turn::attached::Attached;
     use crate::turn::testing;
-    use domain::{MessageId, Thinking};
+    use domain::{MessageId, Role, Thinking};
     use proptest::collection::vec;
     use proptest::prelude::*;
     use uuid::Uuid;
@@ -233,7 +232,7 @@ mod tests {
                 });
             }
         }
-        FullPrompt { conversation_id: None, retry_of: None, past, text: words(question) }
+        FullPrompt { conversation_id: None, retry_of: None, past, text: words(question), attached: Attached::default() }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod admit;
 mod answer;
+mod attached;
 mod attempt;
 pub(crate) mod call;
 pub(crate) mod call_problem;
@@ -19,6 +20,7 @@ mod hedge;
 pub(crate) mod history;
 pub(crate) mod html;
 mod lease;
+pub(crate) mod loops;
 mod not_opened;
 mod open;
 mod overrun;
@@ -40,6 +42,7 @@ mod turn_request;
 mod undo;
 
 pub(crate) use admit::caps;
+pub(crate) use attached::attach;
 pub(crate) use follow::tail;
 pub(crate) use request::ChatRequest;
 
@@ -168,7 +171,8 @@ async fn prepare(
     let price = price.ok_or_else(|| Problem::model_unavailable(60_000))?;
     // History: loaded from Postgres, never taken from the client.
     let full = prompt::load(app, &viewer, &chat_request).await?;
-    check_size(&viewer.plan, &full.text)?;
+    let full = attach(app, &viewer, &model, &chat_request.attachments, full).await?;
+    check_size(&viewer.plan, full.question_bytes())?;
     let (prompt, counted) = history::fit(app, &viewer, chat_request.turn_id, &model, full).await?;
     // Estimate: the maximum usage, and the price that applies to it.
     let demand = max_token_request(&viewer.plan, &model, counted)?;

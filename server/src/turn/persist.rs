@@ -99,6 +99,7 @@ async fn insert(
             retry_of: prompt.retry_of,
             history_cut: prompt.history_cut,
             text: &prompt.text,
+            attachments: &chat_request.attachments,
             html,
             request_hash: &chat_request.hash,
             model: &model.name,
@@ -114,6 +115,7 @@ async fn insert(
         InsertOutcome::New(call) => Ok(Some(call)),
         InsertOutcome::Known => Ok(None),
         InsertOutcome::NoConversation => Err(Problem::not_found("conversation").into()),
+        InsertOutcome::NoAttachment => missing_file(app, chat_request.turn_id).await.map(|()| None),
         InsertOutcome::Superseded => superseded(app, chat_request.turn_id).await.map(|()| None),
     }
 }
@@ -123,5 +125,13 @@ async fn superseded(app: &AppState, turn_id: TurnId) -> Result<(), Failure> {
     match store::turn::find(&app.db, turn_id).await? {
         Some(_) => Ok(()),
         None => Err(Problem::new(ProblemKind::Conflict, "This response is already being regenerated.").into()),
+    }
+}
+
+/// Refuses a message one of whose files is gone or was sent meanwhile, unless that was a duplicate of this turn.
+async fn missing_file(app: &AppState, turn_id: TurnId) -> Result<(), Failure> {
+    match store::turn::find(&app.db, turn_id).await? {
+        Some(_) => Ok(()),
+        None => Err(Problem::not_found("file").into()),
     }
 }

@@ -38,7 +38,7 @@ pub struct Probe {
 /// # Errors
 /// Returns an error if the provider refuses the call or its response is interrupted.
 pub async fn probe(config: &Config, model: &Model, price: Option<&PriceList>) -> anyhow::Result<Probe> {
-    let messages = [PromptMessage { role: Role::User, text: QUESTION.to_owned() }];
+    let messages = [PromptMessage::text(Role::User, QUESTION)];
     let sent = Instant::now();
     let opened = match Providers::new(config).probe(model, &messages, MAX_OUTPUT).await {
         Ok(opened) => opened,
@@ -60,7 +60,7 @@ pub async fn probe(config: &Config, model: &Model, price: Option<&PriceList>) ->
                 has_ended = true;
                 continue;
             }
-            Chunk::Id(_) => continue,
+            Chunk::Id(_) | Chunk::Event(_) | Chunk::ToolCall { .. } | Chunk::ToolArguments { .. } => continue,
         }
         words += 1;
         ttft_ms.get_or_insert_with(|| elapsed_ms(sent));

@@ -1,6 +1,7 @@
 //! Chooses the model, builds the prompt and estimates its size, all before admission. Nothing here trusts the client: the history comes
 //! from Postgres, and lengths are counted.
 
+use super::attached::Attached;
 use super::request::{BYTES_PER_TOKEN, ChatRequest, Input};
 use crate::AppState;
 use crate::failure::Failure;
@@ -28,6 +29,8 @@ pub(crate) struct FullPrompt {
     pub past: Vec<store::message::PromptMessage>,
     /// The user's message.
     pub text: String,
+    /// The files of the message and of those before it.
+    pub attached: Attached,
 }
 
 /// The prompt of a turn, fitted to its model.
@@ -47,7 +50,17 @@ pub(crate) struct Prompt {
 impl FullPrompt {
     /// Returns the number of bytes of all messages.
     pub fn bytes(&self) -> usize {
-        self.past.iter().map(|message| message.text.len()).sum::<usize>() + self.text.len()
+        self.past.iter().map(|message| message.text.len()).sum::<usize>() + self.question_bytes()
+    }
+
+    /// Returns the number of bytes of the user's message with the text of its files.
+    pub fn question_bytes(&self) -> usize {
+        self.text.len() + self.attached.question_bytes()
+    }
+
+    /// Returns the user's message as models read it.
+    pub fn question(&self) -> PromptMessage {
+        self.attached.question(&self.text)
     }
 
     /// Returns the prompt without the first `cut` messages, which `summary` replaces.
@@ -55,9 +68,9 @@ impl FullPrompt {
         let history_cut =
             (cut > 0).then_some(if summary.is_some() { HistoryCut::Summarized } else { HistoryCut::Dropped });
         let past = self.past.iter().skip(cut);
-        let past = past.map(|message| PromptMessage { role: message.role, text: message.text.clone() });
+        let past = past.map(|message| self.attached.past(message));
         let summary = summary.map(summary_message);
-        let question = PromptMessage { role: Role::User, text: self.text.clone() };
+        let question = self.question();
         Prompt {
             conversation_id: self.conversation_id,
             retry_of: self.retry_of,
@@ -68,9 +81,16 @@ impl FullPrompt {
     }
 }
 
+impl Prompt {
+    /// Returns whether a model must read images to answer.
+    pub fn has_images(&self) -> bool {
+        self.messages.iter().any(|message| !message.images.is_empty())
+    }
+}
+
 /// Returns the message that carries a summary to a model.
 pub(super) fn summary_message(summary: &str) -> PromptMessage {
-    PromptMessage { role: Role::User, text: format!("Summary of the earlier conversation: {summary}") }
+    PromptMessage::text(Role::User, format!("Summary of the earlier conversation: {summary}"))
 }
 
 /// Returns the model to call: the requested one, otherwise the first one that the plan and the providers both offer.
@@ -114,7 +134,7 @@ pub(crate) struct Fallback {
     pub max_output: Tokens,
 }
 
-/// Returns the fallback of a model if the plan allows it, it has a price, and the prompt fits its context and the turn's reservation.
+/// Returns the fallback of a model if the plan allows it, it has a price, it reads what the prompt contains, and the prompt fits its context and the turn's reservation.
 pub(crate) async fn fallback(
     app: &AppState,
     viewer: &Viewer,
@@ -123,7 +143,8 @@ pub(crate) async fn fallback(
     prompt: &Prompt,
     demand: Demand,
 ) -> Result<Option<Fallback>, Failure> {
-    let Some(offer) = fallback_offer(app, &viewer.plan, context, model) else { return Ok(None) };
+    let offer = fallback_offer(app, &viewer.plan, context, model);
+    let Some(offer) = offer.filter(|(model, _)| model.takes_images || !prompt.has_images()) else { return Ok(None) };
     let estimated = count(app, viewer.user_id, offer.0, &prompt.messages).await?.estimated;
     Ok(fitted_fallback(&viewer.plan, offer, estimated, demand))
 }
@@ -167,6 +188,7 @@ pub(crate) async fn larger(
 /// Loads the stored conversation, and the new message or an earlier message again.
 pub(crate) async fn load(app: &AppState, viewer: &Viewer, chat_request: &ChatRequest) -> Result<FullPrompt, Failure> {
     let gone = || Failure(Problem::not_found("conversation"));
+    let mut attached = Attached::default();
     let (conversation_id, retry_of, past, text) = match &chat_request.input {
         Input::New(text) => {
             let past = match chat_request.conversation_id {
@@ -198,12 +220,13 @@ pub(crate) async fn load(app: &AppState, viewer: &Viewer, chat_request: &ChatReq
             if past[index..].iter().any(|message| message.turn_id != *earlier) {
                 return Err(Problem::new(ProblemKind::Conflict, "Only the last response can be regenerated.").into());
             }
-            let text = past.swap_remove(index).text;
+            let question = past.swap_remove(index);
             past.truncate(index);
-            (Some(id), Some(*earlier), past, text)
+            attached.question_id = Some(question.message_id);
+            (Some(id), Some(*earlier), past, question.text)
         }
     };
-    Ok(FullPrompt { conversation_id, retry_of, past, text })
+    Ok(FullPrompt { conversation_id, retry_of, past, text, attached })
 }
 
 /// Returns the minimum output that makes a call worthwhile, capped by the model's maximum output.
@@ -228,8 +251,8 @@ pub(crate) fn max_token_request(plan: &Plan, model: &Model, counted: Estimate) -
 
 /// Refuses a message that can't fit the plan's daily limit by its bytes alone, because counting it takes long and nothing has been admitted
 /// yet.
-pub(crate) fn check_size(plan: &Plan, text: &str) -> Result<(), Problem> {
-    let bytes = text.len() as u64;
+pub(crate) fn check_size(plan: &Plan, bytes: usize) -> Result<(), Problem> {
+    let bytes = bytes as u64;
     if bytes / BYTES_PER_TOKEN as u64 > plan.tokens_per_day.0 {
         return Err(Problem::too_large(Tokens(bytes / 4), plan.tokens_per_day, None));
     }
@@ -249,7 +272,7 @@ pub(super) async fn count(
 }
 
 /// Runs work that counts about this many bytes: inline if they are few, otherwise off the async workers and within the user's limits.
-pub(super) async fn run_counting<T: Send + 'static>(
+pub(crate) async fn run_counting<T: Send + 'static>(
     app: &AppState,
     user: UserId,
     bytes: usize,
@@ -282,7 +305,7 @@ mod tests {
                 }
             }
         }
-        FullPrompt { conversation_id: None, retry_of: None, past, text: text.to_owned() }
+        FullPrompt { conversation_id: None, retry_of: None, past, text: text.to_owned(), attached: Attached::default() }
     }
 
     fn sent(prompt: &Prompt) -> Vec<(Role, &str)> {

@@ -12,6 +12,8 @@ use tokio::sync::mpsc::UnboundedSender;
 pub(crate) enum Piece {
     /// Server-sent events of a streamed reply.
     Frames(String),
+    /// The last of them. The channel may stay open for longer.
+    LastFrames(String),
     /// The JSON body of a reply that isn't streamed.
     Whole(String),
     /// A reply that isn't streamed has failed.
@@ -104,11 +106,11 @@ impl Reply {
     pub fn complete(mut self, usage: &Usage) -> CompleteReply {
         let kept = self.kept.take();
         let (last, content_type) = match self.streams {
-            true => (Piece::Frames(self.response.finish(usage).concat()), "text/event-stream"),
+            true => (Piece::LastFrames(self.response.finish(usage).concat()), "text/event-stream"),
             false => (Piece::Whole(self.response.whole(usage).to_string()), "application/json"),
         };
         let answer = kept.map(|mut body| {
-            if let Piece::Frames(text) | Piece::Whole(text) = &last {
+            if let Piece::LastFrames(text) | Piece::Whole(text) = &last {
                 body.push_str(text);
             }
             StoredAnswer { status: 200, content_type: content_type.to_owned(), body: body.into_bytes() }
@@ -123,8 +125,8 @@ impl Reply {
             return;
         }
         let error = ApiError::of(self.format, problem);
-        let frames = self.response.fail(error.status, error.kind, &error.message);
-        self.send(frames);
+        let frames = self.response.fail(error.status, error.kind, &error.message).concat();
+        let _ = self.pieces.send(Piece::LastFrames(frames));
     }
 }
 

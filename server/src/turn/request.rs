@@ -1,9 +1,11 @@
 //! The body of `POST /api/chat`, parsed into a type that can only hold what a client may choose.
 
-use domain::{ConversationId, Model, ModelName, Plan, Problem, ProblemKind, TurnId};
+use domain::attachment::MAX_FILES;
+use domain::{AttachmentId, ConversationId, Model, ModelName, Plan, Problem, ProblemKind, TurnId};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use sha2::{Digest as _, Sha256};
+use std::collections::HashSet;
 
 /// Upper bound of bytes per token in text. Only long runs of one character exceed it.
 pub(crate) const BYTES_PER_TOKEN: usize = 32;
@@ -26,6 +28,8 @@ pub(crate) struct ChatRequest {
     pub input: Input,
     /// The reasoning effort; `None` leaves it to the model.
     pub effort: Option<String>,
+    /// Files to attach to a new message, in order.
+    pub attachments: Vec<AttachmentId>,
     /// Distinguishes a repeated request from another one with the same id.
     pub hash: [u8; 32],
 }
@@ -47,9 +51,10 @@ struct Body {
     turn_id: Option<TurnId>,
     retry_of: Option<TurnId>,
     effort: Option<String>,
-    // Reserved fields that aren't implemented yet: rejected instead of ignored.
+    #[serde(default)]
+    attachments: Vec<AttachmentId>,
+    // A reserved field that isn't implemented yet: rejected instead of ignored.
     parent_id: Option<IgnoredAny>,
-    attachments: Option<IgnoredAny>,
 }
 
 impl ChatRequest {
@@ -98,7 +103,7 @@ impl ChatRequest {
 }
 
 fn parse(body: Body, now: time::OffsetDateTime) -> Result<ChatRequest, Problem> {
-    for (name, given) in [("parent_id", &body.parent_id), ("attachments", &body.attachments)] {
+    for (name, given) in [("parent_id", &body.parent_id)] {
         if given.is_some() {
             return Err(Problem::invalid(name, format!("{name} isn't offered yet.")));
         }
@@ -118,6 +123,7 @@ fn parse(body: Body, now: time::OffsetDateTime) -> Result<ChatRequest, Problem> 
             return Err(Problem::invalid("text", "The text contains a NUL character, which can't be stored."));
         }
     }
+    check_attachments(&body.attachments, &input)?;
     let turn_id = body.turn_id.unwrap_or_else(|| TurnId::at(now));
     let is_near = turn_id.made_at().is_some_and(|made| (made - now).abs() <= ID_WINDOW);
     if !is_near {
@@ -146,14 +152,30 @@ fn parse(body: Body, now: time::OffsetDateTime) -> Result<ChatRequest, Problem> 
     if let Some(effort) = &body.effort {
         hash.update(effort);
     }
+    for attachment in &body.attachments {
+        hash.update(attachment.to_string());
+    }
     Ok(ChatRequest {
         turn_id,
         conversation_id: body.conversation_id,
         model: body.model,
         input,
         effort: body.effort,
+        attachments: body.attachments,
         hash: hash.finalize().into(),
     })
+}
+
+/// Refuses too many files, a file that is attached twice, and files for a message that was sent before.
+fn check_attachments(attachments: &[AttachmentId], input: &Input) -> Result<(), Problem> {
+    let distinct: HashSet<_> = attachments.iter().collect();
+    let message = match input {
+        _ if attachments.len() > MAX_FILES => format!("A message can have at most {MAX_FILES} files. Remove some."),
+        _ if distinct.len() < attachments.len() => "A file is attached twice. Remove one of them.".to_owned(),
+        Input::Again(_) if !attachments.is_empty() => "Files can only be attached to a new message.".to_owned(),
+        _ => return Ok(()),
+    };
+    Err(Problem::invalid("attachments", message))
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub(super) fn message(
         text.push_str(&shortened(&message.text, share));
         text.push('\n');
     }
-    PromptMessage { role: Role::User, text }
+    PromptMessage::text(Role::User, text)
 }
 
 /// Returns the length to which texts of these lengths are shortened so that together they have at most `max` bytes: the shorter ones stay

@@ -25,6 +25,7 @@ pub(super) fn model(thinking: Thinking) -> Model {
         input_permille: None,
         output_limit: None,
         thinking,
+        takes_images: true,
         efforts: Vec::new(),
         min_cacheable: None,
         first_byte_timeout_ms: None,

@@ -4,7 +4,9 @@
 
 mod accounts;
 mod api;
+mod api_keys;
 mod app;
+mod attachments;
 mod auth;
 mod billing;
 mod brand;

@@ -60,5 +60,6 @@ pub fn of_fakes(database_url: &str, provider: &FakeProvider, stripe: &FakeStripe
         ]);
     }
     pairs.extend_from_slice(more);
-    config(&pairs)
+    // The program of the tests is another one.
+    Config { file_reader: Some(env!("CARGO_BIN_EXE_quotient").into()), ..config(&pairs) }
 }

@@ -78,6 +78,7 @@ async fn available_models(state: &PageState, viewer: &Viewer) -> Result<Vec<Avai
         name: model.name,
         label: model.label,
         efforts: model.efforts,
+        takes_images: model.takes_images,
     };
     let mut models: Vec<AvailableModel> = model::usable_models(state).await?.into_iter().map(choice).collect();
     models.sort_by_key(|choice| viewer.plan.models.iter().position(|name| *name == choice.name).unwrap_or(usize::MAX));
@@ -98,6 +99,10 @@ async fn load_messages(
     let surplus = rows.len().saturating_sub(MESSAGES);
     rows.drain(..surplus);
     let earlier = rows.first().filter(|_| surplus > 0).map(|row| row.message.id);
+    let asked = rows.iter().map(|row| &row.message).filter(|message| message.role == Role::User);
+    let ids: Vec<MessageId> = asked.map(|message| message.id).collect();
+    let files = store::attachment::list_shown(&state.db, viewer.user_id, &ids).await;
+    let mut files = files.map_err(|error| state.fail(error))?;
     let fresh = render_stale(state, viewer, &rows).await;
     let mut fresh = fresh.into_iter().peekable();
     let view = |row: StoredMessage| {
@@ -108,7 +113,8 @@ async fn load_messages(
         let rendered = fresh.next_if(|(id, _)| *id == message.id).map(|(_, html)| html);
         // A message that couldn't be rendered is shown as its text.
         let html = rendered.or_else(|| current(html).map(|html| html.html)).unwrap_or_else(|| escaped(&message.text));
-        MessageView { message, html, is_good }
+        let own = files.extract_if(.., |(id, _)| *id == message.id).map(|(_, file)| file).collect();
+        MessageView { message, html, files: own, is_good }
     };
     Ok((rows.into_iter().map(view).collect(), earlier))
 }

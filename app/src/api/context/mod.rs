@@ -1,5 +1,6 @@
 //! Server-side context of pages and server functions: databases, meters and the viewer. Compiled for the server only.
 
+mod api_key;
 mod conversation;
 mod identity;
 mod model;
@@ -7,8 +8,10 @@ mod owner;
 mod plan;
 mod security;
 mod status;
+mod storage;
 mod usage;
 
+pub(crate) use api_key::{key_of, keys_of};
 pub(crate) use conversation::chat_view;
 pub use conversation::messages;
 pub(crate) use identity::sign_in_options;
@@ -19,6 +22,7 @@ pub(crate) use plan::{home, plan_catalog};
 pub(crate) use security::{factors_of, security_of};
 pub use status::StatusCache;
 pub(crate) use status::status_of;
+pub(crate) use storage::storage_of;
 pub(crate) use usage::{Reader, usage_of};
 
 use super::Refusal;

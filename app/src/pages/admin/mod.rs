@@ -88,4 +88,5 @@ pub mod plans;
 pub mod providers;
 pub mod top_users;
 pub mod user;
+mod user_keys;
 pub mod users;

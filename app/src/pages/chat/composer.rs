@@ -1,5 +1,6 @@
 //! What the message box and the pickers beside it do.
 
+use super::attach::Files;
 use super::meter::compact;
 use crate::browser::api;
 use crate::browser::dom::{self, PageElement};
@@ -29,6 +30,8 @@ pub(super) struct Composer {
     /// The picker of the reasoning effort.
     pub effort: PageElement,
     send: PageElement,
+    /// The files of the next message.
+    pub files: Rc<Files>,
     /// The button that stops the response in progress.
     pub stop: PageElement,
     estimate: PageElement,
@@ -45,6 +48,7 @@ impl Composer {
             question: dom::element("question")?,
             model: dom::element("model")?,
             effort: dom::element("effort")?,
+            files: Files::find()?,
             send: dom::element("send")?,
             stop: dom::element("stop")?,
             estimate: dom::element("estimate")?,
@@ -77,11 +81,16 @@ impl Composer {
     pub fn text_changed(&self) {
         let text = self.text();
         self.send.mark("disabled", text.trim().is_empty());
-        if text.len() < MIN_ESTIMATED {
+        if !self.is_estimated(&text) {
             self.abandon_estimate();
             self.estimate.show(false);
         }
         self.grow();
+    }
+
+    /// Returns whether a draft is large enough to be estimated.
+    fn is_estimated(&self, text: &str) -> bool {
+        text.len() >= MIN_ESTIMATED || (!text.trim().is_empty() && !self.files.ids().is_empty())
     }
 
     /// Gives the box as many lines as its text needs. Most browsers do this themselves, by `field-sizing`.
@@ -113,6 +122,7 @@ impl Composer {
             self.model.set_value(&model);
         }
         self.fill_efforts(&draft::remembered("effort").unwrap_or_default());
+        self.update_files_model();
     }
 
     /// Updates the efforts for another model and remembers it.
@@ -120,6 +130,13 @@ impl Composer {
         draft::remember("model", &self.model.value());
         let effort = self.effort.value();
         self.fill_efforts(&effort);
+        self.update_files_model();
+    }
+
+    /// Sets the model that reads the files.
+    fn update_files_model(&self) {
+        let model = self.model.value();
+        self.files.set_model(&model, &self.label(&model));
     }
 
     /// Remembers another effort.
@@ -191,14 +208,14 @@ impl Composer {
     pub fn estimate(self: &Rc<Self>, conversation: Option<String>, on_quota: impl Fn(&Json) + 'static) {
         self.abandon_estimate();
         let text = self.text();
-        if text.len() < MIN_ESTIMATED {
+        if !self.is_estimated(&text) {
             return;
         }
         let composer = Rc::clone(self);
         let (estimating, handle) = abortable(async move {
             TimeoutFuture::new(PAUSE_MS).await;
-            let model = composer.model.value();
-            if let Some(estimate) = api::estimate(conversation.as_deref(), &model, text.trim()).await {
+            let (model, files) = (composer.model.value(), composer.files.ids());
+            if let Some(estimate) = api::estimate(conversation.as_deref(), &model, text.trim(), &files).await {
                 on_quota(&estimate.field("quota"));
                 composer.show_estimate(&estimate);
             }

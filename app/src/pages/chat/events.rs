@@ -4,7 +4,7 @@ use super::state::Chat;
 use crate::browser::channel::Channel;
 use crate::browser::dom::{self, Key, PageElement, PageEvent};
 use crate::browser::wake::{Wake, wake};
-use crate::browser::{api, clipboard, clock, draft, page, scroll};
+use crate::browser::{api, clipboard, clock, draft, files, page, scroll};
 use leptos::task::spawn_local;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -25,6 +25,7 @@ pub(super) fn start() {
     });
     let _ = chat.channel.set(channel);
     listen_to_composer(&chat);
+    listen_to_files(&chat);
     listen_to_clicks(&chat);
     listen_to_keys(&chat);
     listen_to_window(&chat);
@@ -89,6 +90,49 @@ fn listen_to_composer(chat: &Rc<Chat>) {
     });
     on(&composer.effort, "change", |chat, _| chat.composer.effort_changed());
     on(&composer.stop, "click", |chat, _| chat.stop());
+}
+
+/// Attaches the files that are picked, dropped on the chat or pasted into the message box.
+fn listen_to_files(chat: &Rc<Chat>) {
+    let changed = Rc::clone(chat);
+    chat.composer.files.on_change(move || {
+        changed.composer.text_changed();
+        estimate(&changed);
+    });
+    let (Some(button), Some(picker)) = (dom::element("attach"), dom::element("file-picker")) else { return };
+    button.mark("disabled", false);
+    let opened = picker.clone();
+    button.listen("click", move |_| opened.click());
+    let (picked, input) = (Rc::clone(chat), picker.clone());
+    picker.listen("change", move |_| {
+        picked.composer.files.add(files::take_picked(&input));
+        picked.composer.question.focus_without_keyboard();
+    });
+    let pasted = Rc::clone(chat);
+    chat.composer.question.listen("paste", move |event| {
+        let chosen = files::pasted(&event);
+        if !chosen.is_empty() {
+            event.prevent();
+            pasted.composer.files.add(chosen);
+        }
+    });
+    let over = Rc::clone(chat);
+    chat.element.listen("dragover", move |event| {
+        if files::has_dragged(&event) {
+            event.prevent();
+            over.element.mark("data-dropping", true);
+        }
+    });
+    let left = Rc::clone(chat);
+    chat.element.listen("dragleave", move |_| left.element.mark("data-dropping", false));
+    let dropped = Rc::clone(chat);
+    chat.element.listen("drop", move |event| {
+        dropped.element.mark("data-dropping", false);
+        if files::has_dragged(&event) {
+            event.prevent();
+            dropped.composer.files.add(files::dropped(&event));
+        }
+    });
 }
 
 fn estimate(chat: &Rc<Chat>) {

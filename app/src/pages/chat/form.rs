@@ -1,6 +1,7 @@
 //! The message box with the model picker, the ring of remaining tokens, Send and Stop. Rendered by the server. The island makes it work;
 //! until then text can be typed and Send is disabled.
 
+use super::files::{AttachButton, ChosenFiles};
 use crate::components::icon::{Draw, Icon};
 use crate::components::meter::Ring;
 use crate::view::conversation::AvailableModel;
@@ -20,7 +21,9 @@ pub(super) fn MessageForm(
         <form id="composer" class="composer">
             <label class="unseen" for="question">"Message"</label>
             <textarea id="question" name="text" rows="1" dir="auto" placeholder="Ask anything"></textarea>
+            <ChosenFiles/>
             <div class="composer-foot">
+                <AttachButton/>
                 <select id="model" aria-label="Model" translate="no">{options}</select>
                 <select id="effort" aria-label="Reasoning effort" hidden=true><option value="">"default effort"</option></select>
                 <span id="loading" class="hint">"Loading…"</span>

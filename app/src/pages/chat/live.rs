@@ -1,6 +1,7 @@
 //! A turn that started after the page was rendered: copies of the page's templates, filled as its events arrive. They look like those that the
 //! server renders after a reload.
 
+use super::attach::UploadedFile;
 use super::cost::dollars;
 use crate::browser::api::Refusal;
 use crate::browser::dom::{self, PageElement};
@@ -45,6 +46,15 @@ impl LiveTurn {
             blocks: RefCell::new(blocks),
             has_reasoning: Cell::new(false),
         })
+    }
+
+    /// Shows the files of the user's message.
+    pub fn show_files(&self, files: &[UploadedFile]) {
+        let Some(slot) = self.question.as_ref().and_then(|question| question.slot("files")) else { return };
+        for link in files.iter().filter_map(UploadedFile::sent_link) {
+            slot.append(&link);
+        }
+        slot.show(!files.is_empty());
     }
 
     /// Removes it from the page.

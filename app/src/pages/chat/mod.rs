@@ -1,9 +1,11 @@
 //! `/chat` and `/chat/{conversation_id}`: a server-rendered page. Its one island renders nothing: it works on the elements of this page.
 
+mod attach;
 mod catch_up;
 mod composer;
 mod cost;
 mod events;
+mod files;
 mod form;
 mod greeting;
 mod island;

@@ -20,7 +20,7 @@ impl Chat {
         self.pending.take();
         self.set_running(None);
         let is_regeneration = message.retry_of.is_some();
-        if refusal.kind == "in_flight_limit" && !is_regeneration {
+        if refusal.kind == "in_flight_limit" && !is_regeneration && message.files.is_empty() {
             self.enqueue_first(&message.text);
             self.wait_for_slot();
             return;
@@ -36,6 +36,7 @@ impl Chat {
         // Of a refused regeneration, the old response and its message are still shown, so there is no text to put back.
         if !is_regeneration {
             self.composer.put_back(&message.text);
+            self.composer.files.put_back(&message.files);
         }
         self.save_draft();
         self.toast.close();
@@ -148,9 +149,7 @@ impl Chat {
     async fn offer_model(self: &Rc<Self>, card: &Rc<Card>, message: &Message, kind: &str) {
         let others = self.composer.other_models(&message.model);
         let offered = match kind {
-            "tokens_limit" | "too_large" if message.retry_of.is_none() => {
-                self.fitting_model(others, &message.text).await
-            }
+            "tokens_limit" | "too_large" if message.retry_of.is_none() => self.fitting_model(others, message).await,
             "model_unavailable" | "model_failed" | "spend_cap" | "plan_too_small" => others.into_iter().next(),
             _ => None,
         };
@@ -167,10 +166,11 @@ impl Chat {
         });
     }
 
-    async fn fitting_model(&self, models: Vec<String>, text: &str) -> Option<String> {
+    async fn fitting_model(&self, models: Vec<String>, message: &Message) -> Option<String> {
         let conversation = self.conversation();
+        let files: Vec<String> = message.files.iter().map(|file| file.id.clone()).collect();
         for model in models {
-            let estimate = api::estimate(conversation.as_deref(), &model, text).await?;
+            let estimate = api::estimate(conversation.as_deref(), &model, &message.text, &files).await?;
             if estimate.flag("fits") {
                 return Some(model);
             }

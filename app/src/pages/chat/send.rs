@@ -24,7 +24,11 @@ impl Chat {
         if text.is_empty() {
             return;
         }
-        if self.is_busy() || !self.queue.is_empty() {
+        let is_busy = self.is_busy() || !self.queue.is_empty();
+        if !self.composer.files.check(is_busy) {
+            return;
+        }
+        if is_busy {
             let chat = Rc::clone(self);
             if self.queue.add(&text, false, move || chat.save_draft()) {
                 self.composer.set_text("");
@@ -34,7 +38,8 @@ impl Chat {
             return;
         }
         self.composer.set_text("");
-        self.submit(Message { text, retry_of: None, model: self.composer.model.value() });
+        let files = self.composer.files.take();
+        self.submit(Message { text, files, retry_of: None, model: self.composer.model.value() });
     }
 
     /// Sends the oldest message of the queue, unless a turn is in progress.
@@ -43,7 +48,7 @@ impl Chat {
             return;
         }
         if let Some(text) = self.queue.take_first() {
-            self.submit(Message { text, retry_of: None, model: self.composer.model.value() });
+            self.submit(Message { text, files: Vec::new(), retry_of: None, model: self.composer.model.value() });
         }
     }
 
@@ -57,6 +62,7 @@ impl Chat {
         let Some(live) = LiveTurn::add(&self.turns, &id, question, &self.composer.label(&message.model)) else {
             return;
         };
+        live.show_files(&message.files);
         *self.pending.borrow_mut() = Some(message.text.clone());
         self.set_running(Some(&id));
         self.toast.close();
@@ -75,6 +81,7 @@ impl Chat {
             .with("text", text)
             .with("retry_of", message.retry_of.as_deref())
             .with("turn_id", Some(&live.id))
+            .with_list("attachments", &message.files.iter().map(|file| file.id.clone()).collect::<Vec<_>>())
             .to_text();
         match turn::start(&live.id, &body, || self.is_stopped.get(), |on| self.show_connected(on)).await {
             Start::Streaming(events) => self.follow(live, Some(events), Some(&message)).await,
@@ -143,6 +150,7 @@ impl Chat {
                 let Some(conversation) = status.conversation else {
                     live.remove();
                     self.composer.put_back(text.unwrap_or_default());
+                    self.composer.files.put_back(message.map(|message| message.files.as_slice()).unwrap_or_default());
                     self.save_draft();
                     return;
                 };
@@ -217,7 +225,7 @@ impl Chat {
             let is_newest = status.latest.as_ref().is_none_or(|(newest, ..)| *newest == turn);
             if status.state == TurnState::Ended && is_newest {
                 let model = model.unwrap_or_else(|| chat.composer.model.value());
-                chat.submit(Message { text: String::new(), retry_of: Some(turn), model });
+                chat.submit(Message { text: String::new(), files: Vec::new(), retry_of: Some(turn), model });
             } else {
                 chat.catch_up_with(status).await;
             }

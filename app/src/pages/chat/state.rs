@@ -1,6 +1,7 @@
 //! The chat's state on the page. `send` starts turns, `refused` handles those that aren't accepted, `catch_up` follows what happens elsewhere,
 //! and `events` connects all of it to the page.
 
+use super::attach::UploadedFile;
 use super::composer::Composer;
 use super::meter;
 use super::queue::Queue;
@@ -20,6 +21,8 @@ use std::rc::Rc;
 pub(super) struct Message {
     /// Its text; empty to regenerate.
     pub text: String,
+    /// Its files.
+    pub files: Vec<UploadedFile>,
     /// The turn whose response is regenerated.
     pub retry_of: Option<String>,
     /// The model to call.

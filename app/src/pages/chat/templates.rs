@@ -1,6 +1,7 @@
 //! Elements that the island clones: messages that are sent or arrive while the page is open. They equal the transcript's, so that a
 //! reload changes nothing.
 
+use super::files::FileTemplates;
 use super::transcript::AnswerFoot;
 use crate::components::icon::{Draw, Icon};
 use crate::components::outcome::NoteTemplates;
@@ -14,8 +15,9 @@ use leptos::prelude::*;
 pub(super) fn Templates() -> impl IntoView {
     view! {
         <template id="user-message">
-            <article class="user-message" aria-label="You"><div class="message plain" data-slot="message"></div></article>
+            <article class="user-message" aria-label="You"><div class="sent-files" data-slot="files" hidden=true></div><div class="message plain" data-slot="message"></div></article>
         </template>
+        <FileTemplates/>
         <template id="live-turn"><LiveTurn/></template>
         <template id="notes"><NoteTemplates/></template>
         <template id="refusal-card"><RefusalCard/></template>

@@ -1,5 +1,6 @@
 //! Messages from before the page was rendered, and the parts that they share with live ones.
 
+use super::files::SentFiles;
 use crate::components::icon::{Draw, Icon};
 use crate::components::outcome::{self, HistoryNote, REGENERATE, Reasoning, StatusNote};
 use crate::view::conversation::{AvailableModel, MessageView};
@@ -31,11 +32,11 @@ pub fn Messages(
 
 /// Renders a message. The last one of the user carries its text, so that it can be edited.
 fn past_message(shown: MessageView, models: &[AvailableModel], is_last: bool) -> AnyView {
-    let MessageView { message, html, is_good } = shown;
+    let MessageView { message, html, files, is_good } = shown;
     if message.role == Role::User {
         let source = is_last.then_some(message.text);
         return view! {
-            <article class="user-message" aria-label="You" data-source=source><div class="message" inner_html=html></div></article>
+            <article class="user-message" aria-label="You" data-source=source><SentFiles files/><div class="message" inner_html=html></div></article>
         }
         .into_any();
     }

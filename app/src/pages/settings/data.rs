@@ -2,9 +2,13 @@
 
 use super::Tabs;
 use super::password::CurrentPassword;
+use crate::api;
 use crate::components::field::FormError;
 use crate::components::frame::Frame;
 use crate::components::icon::{Draw, Icon};
+use crate::components::loaded::loaded;
+use crate::view::storage::StorageView;
+use domain::attachment::format_bytes;
 use leptos::prelude::*;
 
 /// Renders the data page.
@@ -17,10 +21,11 @@ pub fn Data() -> impl IntoView {
             <section class="setting">
                 <h2>"Export"</h2>
                 <form method="post" action="/settings/data/export" class="stack">
-                    <p>"Everything that belongs to your account in one ZIP: conversations as text and as data, usage, ways to sign in, sessions, activity and invoices."</p>
+                    <p>"Everything that belongs to your account in one ZIP: conversations as text and as data, attached files, usage, ways to sign in, sessions, activity and invoices."</p>
                     <button class="secondary">"Download ZIP"</button>
                 </form>
             </section>
+            {loaded(api::storage::storage(), |storage| view! { <Storage storage/> })}
             <section class="setting">
                 <h2>"Usage"</h2>
                 <div class="stack">
@@ -32,7 +37,7 @@ pub fn Data() -> impl IntoView {
                 <h2><Draw icon=Icon::Danger size=20/>"Delete account"</h2>
                 <p>"This can't be undone."</p>
                 <ul>
-                    <li>"Your conversations are deleted immediately."</li>
+                    <li>"Your conversations and files are deleted immediately."</li>
                     <li>"A subscription is cancelled immediately, without a refund."</li>
                     <li>"You are signed out everywhere."</li>
                     <li>"Usage records are kept for accounting, without your name."</li>
@@ -43,5 +48,25 @@ pub fn Data() -> impl IntoView {
                 </form>
             </section>
         </Frame>
+    }
+}
+
+/// How much of the plan's file storage is used.
+#[component]
+fn Storage(
+    /// The use of storage.
+    storage: StorageView,
+) -> impl IntoView {
+    let StorageView { used, limit } = storage;
+    let (text, max) = (format!("{} of {} used", format_bytes(used), format_bytes(limit)), limit.max(1).to_string());
+    view! {
+        <section class="setting">
+            <h2>"File storage"</h2>
+            <div class="stack">
+                <p>"Files that you attach to messages are deleted with their conversation."</p>
+                <progress max=max value=used.to_string() aria-labelledby="storage-used"></progress>
+                <p id="storage-used" translate="no">{text}</p>
+            </div>
+        </section>
     }
 }

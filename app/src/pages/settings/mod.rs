@@ -4,6 +4,7 @@ pub mod billing;
 pub mod data;
 mod factors;
 mod identities;
+pub mod keys;
 mod password;
 pub mod profile;
 pub mod recovery;
@@ -23,7 +24,7 @@ fn Tabs() -> impl IntoView {
     };
     view! {
         <nav class="tabs" aria-label="Settings">
-            {link("/settings", "Profile")}{link("/settings/security", "Security")}{link("/settings/billing", "Billing")}{link("/settings/data", "Data")}
+            {link("/settings", "Profile")}{link("/settings/security", "Security")}{link("/settings/keys", "API keys")}{link("/settings/billing", "Billing")}{link("/settings/data", "Data")}
         </nav>
     }
 }
@@ -61,6 +62,10 @@ fn saved(what: &str) -> Option<&'static str> {
         "totp-removed" => "The authenticator app and the recovery codes were removed.",
         "session" => "The session was ended.",
         "sessions" => "All other sessions were ended.",
+        "key" => "The API key was saved. The change applies to its next call.",
+        "key-paused" => "The API key is paused. Its calls are refused until you resume it.",
+        "key-resumed" => "The API key works again.",
+        "key-revoked" => "The API key was revoked. It no longer works on any server.",
         _ => return None,
     })
 }

@@ -64,7 +64,7 @@ async fn call(
     output_limit: Option<OutputLimit>,
     caches: bool,
 ) -> Result<Opened, ProviderError> {
-    let message = |role, text: &str| PromptMessage { role, text: text.to_owned() };
+    let message = |role, text: &str| PromptMessage::text(role, text);
     let messages = [message(Role::User, "6 × 7?"), message(Role::Assistant, "41"), message(Role::User, "Sure?")];
     provider
         .open(&ModelRequest {
@@ -76,6 +76,7 @@ async fn call(
             effort: caches.then_some("low"),
             caches,
             timeouts: Timeouts::default(),
+            raw: None,
         })
         .await
 }
@@ -170,12 +171,13 @@ async fn silence_after_the_head_times_out() {
     let request = ModelRequest {
         model: &ModelName("m".into()),
         system: "",
-        messages: &[PromptMessage { role: Role::User, text: "Hi".into() }],
+        messages: &[PromptMessage::text(Role::User, "Hi")],
         max_output: Tokens(1),
         output_limit: None,
         effort: None,
         caches: false,
         timeouts: Timeouts { first_byte: Duration::from_millis(300), ..Timeouts::default() },
+        raw: None,
     };
     let error = openai(&url).open(&request).await.err().unwrap();
     assert!(matches!(error, ProviderError::TimedOut), "{error}");

@@ -122,7 +122,8 @@ pub(crate) async fn load_viewer(db: impl PgExecutor<'_>, key: ViewerKey<'_>) -> 
                   requests_per_minute as "requests_per_minute!", tokens_per_day as "tokens_per_day!", in_flight as "in_flight!",
                   max_output as "max_output!", monthly_cents as "monthly_cents!", yearly_cents as "yearly_cents!",
                   currency as "currency!", trial_days as "trial_days!", monthly_price_id, yearly_price_id, pitch as "pitch!",
-                  shows_cost as "shows_cost!", models as "models!", grace_until, is_verified as "is_verified!",
+                  shows_cost as "shows_cost!", models as "models!",
+                  (select p.storage_bytes from plan p where p.plan_id = viewer.plan_id) as "storage_bytes!", grace_until, is_verified as "is_verified!",
                   authenticated_at as "authenticated_at?", is_two_factor as "is_two_factor!"
            from (
              select $1::uuid as user_id, null::timestamptz as authenticated_at, false as is_two_factor where $1::uuid is not null

@@ -148,7 +148,7 @@ pub async fn load_turn_context(
                   t.ended_at is not null as "ended!", coalesce(t.alive_until >= now(), false) as "is_alive!",
                   m.model as "model?", m.label as "label?", m.context as "context?", m.max_output as "max_output?",
                   m.fallback as "fallback?", m.hedge_after_ms as "hedge_after_ms?", m.input_permille as "input_permille?",
-                  m.output_limit as "output_limit?", m.thinking as "thinking?", m.efforts as "efforts?",
+                  m.output_limit as "output_limit?", m.thinking as "thinking?", m.takes_images as "takes_images?", m.efforts as "efforts?",
                   m.min_cacheable as "min_cacheable?", m.first_byte_timeout_ms as "first_byte_timeout_ms?",
                   m.idle_timeout_ms as "idle_timeout_ms?", m.ends_at as "ends_at?", m.daily_spend_usd as "model_spend?",
                   v.provider as "provider?", v.label as "provider_label?", v.wire_format as "wire_format?", v.base_url as "base_url?",

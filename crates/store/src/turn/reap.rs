@@ -2,7 +2,7 @@
 
 use super::PendingCall;
 use crate::Result;
-use domain::{ConversationId, ModelName, ModelPriceId, Picos, Tokens, TurnId};
+use domain::{ApiKeyId, ConversationId, ModelName, ModelPriceId, Picos, Tokens, TurnId};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -25,6 +25,8 @@ pub struct Unsettled {
     pub subject: String,
     /// Whether it was a demo on the site, which has a budget of its own.
     pub is_demo: bool,
+    /// The API key that it was made with, which has a meter of its own; `None` for the chat.
+    pub api_key_id: Option<ApiKeyId>,
     /// When the turn was admitted.
     pub at: OffsetDateTime,
     /// Tokens used by all of its calls.
@@ -42,6 +44,8 @@ pub async fn list_unsettled(db: impl PgExecutor<'_>, turn_id: Option<TurnId>) ->
     let rows = sqlx::query!(
         r#"select t.turn_id, t.subject, t.created_at,
                   exists (select from ai_usage u where u.turn_id = t.turn_id and u.created_at = t.created_at and u.purpose = 'demo') as "is_demo!",
+                  (select u.api_key_id from ai_usage u where u.turn_id = t.turn_id and u.created_at = t.created_at and u.api_key_id is not null
+                   limit 1) as api_key_id,
                   array(select model from ai_usage u where u.turn_id = t.turn_id and u.created_at = t.created_at
                         order by call_no, ai_usage_id) as "models!",
                   array(select cost_usd from ai_usage u where u.turn_id = t.turn_id and u.created_at = t.created_at
@@ -62,6 +66,7 @@ pub async fn list_unsettled(db: impl PgExecutor<'_>, turn_id: Option<TurnId>) ->
             turn_id: row.turn_id.into(),
             subject: row.subject,
             is_demo: row.is_demo,
+            api_key_id: row.api_key_id.map(Into::into),
             at: row.created_at,
             used: Tokens::from_db(row.used),
             costs: row

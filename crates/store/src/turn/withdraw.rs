@@ -14,7 +14,7 @@ pub struct WithdrawnTurn {
     pub started_conversation: bool,
 }
 
-/// Deletes a turn's message, and its conversation if the turn created it, and restores the messages that it superseded. Its ledger row stays
+/// Deletes a turn's message but not the files of it, and its conversation if the turn created it, and restores the messages that it superseded. Its ledger row stays
 /// pending until [`super::record`] makes it final. Idempotent.
 ///
 /// # Errors
@@ -22,6 +22,7 @@ pub struct WithdrawnTurn {
 pub async fn withdraw(db: &Db, withdrawn: &WithdrawnTurn) -> Result<()> {
     let (turn_id, conversation_id) = (Uuid::from(withdrawn.turn_id), Uuid::from(withdrawn.conversation_id));
     let mut tx = crate::begin(db).await?;
+    crate::attachment::keep_unsent(&mut tx, withdrawn.turn_id).await?;
     if withdrawn.started_conversation {
         // Another tab may have added a turn to it in the meantime; the conversation is kept then.
         sqlx::query!("select conversation_id from conversation where conversation_id = $1 for update", conversation_id)

@@ -3,8 +3,8 @@
 use crate::message::StoredHtml;
 use crate::{Db, Result};
 use domain::{
-    AiUsageId, ConversationId, HistoryCut, MessageId, ModelName, ModelPriceId, Picos, Tokens, TurnId, Usage,
-    UsageSource, UserId,
+    AiUsageId, AttachmentId, ConversationId, HistoryCut, MessageId, ModelName, ModelPriceId, Picos, Tokens, TurnId,
+    Usage, UsageSource, UserId,
 };
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
@@ -28,6 +28,8 @@ pub struct NewTurn<'a> {
     pub text: &'a str,
     /// Its HTML; `None` leaves rendering to the page.
     pub html: Option<&'a StoredHtml>,
+    /// Files to attach to the message, in order: the user's, and not sent before.
+    pub attachments: &'a [AttachmentId],
     /// Hash of the request.
     pub request_hash: &'a [u8],
     /// What was left out of the conversation that the model reads; `None` if nothing was.
@@ -65,6 +67,8 @@ pub enum InsertOutcome {
     NoConversation,
     /// The turn to regenerate has already been superseded; nothing was written.
     Superseded,
+    /// One of the files doesn't exist, was sent before or belongs to another user; nothing was written.
+    NoAttachment,
 }
 
 /// Writes the user's message, the turn and a pending ledger row in one statement, or nothing.
@@ -80,7 +84,7 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
                     $6::uuid as conversation_id, $7::text as new_title, $8::uuid as retry_of, $9::uuid as message_id, $10::text as body,
                     $11::uuid as ai_usage_id, $12::text as model, $13::uuid as model_price_id, $14::bigint as counted_tokens,
                     $15::bigint as estimated_tokens, $16::bigint as reserved_tokens, $17::text as history_cut,
-                    $18::text as html, $19::smallint as html_version
+                    $18::text as html, $19::smallint as html_version, $20::uuid[] as attachments
            ), existing_conversation as (
              select c.conversation_id from conversation c join input i on i.conversation_id = c.conversation_id and i.user_id = c.user_id
              where i.new_title is null for no key update of c
@@ -88,11 +92,15 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
              select m.message_id from message m join input i on i.conversation_id = m.conversation_id and i.retry_of = m.turn_id
              where m.role = 'user' and m.superseded_by is null and (select count(*) from existing_conversation) > 0
              for update of m
+           ), attached as (
+             select f.attachment_id from attachment f join input i on f.attachment_id = any(i.attachments) and f.user_id = i.user_id
+             where f.message_id is null order by f.attachment_id for update of f
            ), new_turn as (
              insert into turn (turn_id, user_id, subject, conversation_id, request_hash, alive_until, created_at, retry_of, history_cut)
              select turn_id, user_id, subject, conversation_id, request_hash, now() + interval '30 seconds', at, retry_of, history_cut
              from input
              where (new_title is not null or exists (select from existing_conversation)) and (retry_of is null or exists (select from retried_message))
+               and (select count(*) from attached) = cardinality(attachments)
              on conflict do nothing returning turn_id
            ), new_conversation as (
              insert into conversation (conversation_id, user_id, title, created_at, updated_at)
@@ -106,6 +114,9 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
            ), user_message as (
              insert into message (message_id, conversation_id, turn_id, role, body, status, created_at, html, html_version)
              select i.message_id, i.conversation_id, i.turn_id, 'user', i.body, 'finished', i.at, i.html, i.html_version from input i, new_turn
+           ), sent_files as (
+             update attachment f set message_id = i.message_id, position = array_position(i.attachments, f.attachment_id)
+             from input i, attached a where f.attachment_id = a.attachment_id and exists (select from new_turn)
            ), pending as (
              insert into ai_usage (ai_usage_id, turn_id, user_id, subject, model, model_price_id, status, counted_tokens,
                                    estimated_tokens, reserved_tokens, created_at)
@@ -115,7 +126,8 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
            )
            select exists (select from new_turn) as "is_new!",
                   new_title is not null or exists (select from existing_conversation) as "has_conversation!",
-                  retry_of is not null and not exists (select from retried_message) as "is_superseded!"
+                  retry_of is not null and not exists (select from retried_message) as "is_superseded!",
+                  (select count(*) from attached) < cardinality(attachments) as "has_no_file!"
            from input"#,
         Uuid::from(turn.turn_id),
         Uuid::from(turn.user_id),
@@ -136,12 +148,14 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
         turn.history_cut.map(HistoryCut::as_str),
         turn.html.map(|html| html.html.as_str()),
         turn.html.map(|html| html.version),
+        &turn.attachments.iter().map(|id| Uuid::from(*id)).collect::<Vec<_>>(),
     )
     .fetch_one(db)
     .await;
     match row {
         Ok(row) if row.is_new => Ok(InsertOutcome::New(call)),
         Ok(row) if row.has_conversation && row.is_superseded => Ok(InsertOutcome::Superseded),
+        Ok(row) if row.has_conversation && row.has_no_file => Ok(InsertOutcome::NoAttachment),
         Ok(row) if row.has_conversation => Ok(InsertOutcome::Known),
         Ok(_) => Ok(InsertOutcome::NoConversation),
         // The conversation was deleted while this statement ran.
@@ -183,8 +197,8 @@ pub async fn add_fallback_call(db: impl PgExecutor<'_>, fallback: &FallbackCall<
            where created_at = $1 and ai_usage_id = $2 and status = 'pending' returning *
          )
          insert into ai_usage (ai_usage_id, turn_id, call_no, purpose, user_id, subject, model, model_price_id, status, counted_tokens,
-                               estimated_tokens, reserved_tokens, created_at)
-         select $4, turn_id, call_no + 1, purpose, user_id, subject, $5, $6, 'pending', counted_tokens, $7, reserved_tokens, created_at
+                               estimated_tokens, reserved_tokens, created_at, api_key_id)
+         select $4, turn_id, call_no + 1, purpose, user_id, subject, $5, $6, 'pending', counted_tokens, $7, reserved_tokens, created_at, api_key_id
          from failed where turn_id = $8",
         fallback.failed.created_at,
         Uuid::from(fallback.failed.id),
@@ -221,7 +235,7 @@ pub struct UndoneTurn {
     pub now: OffsetDateTime,
 }
 
-/// Undoes a turn whose response never began. Deletes its message, and its conversation if the turn created it; restores the messages that
+/// Undoes a turn whose response never began. Deletes its message but not the files of it, and its conversation if the turn created it; restores the messages that
 /// it superseded; and makes its ledger row final as `failed`, with the cost that the provider may bill. The turn itself is only marked as
 /// ended, so that its hold can still be found; [`delete_undone`] deletes it.
 ///
@@ -233,6 +247,7 @@ pub async fn undo(db: &Db, undone: &UndoneTurn) -> Result<()> {
     let source = if usage.is_some() { UsageSource::Estimated } else { UsageSource::Exact };
     let usage = usage.unwrap_or_default();
     let mut tx = crate::begin(db).await?;
+    crate::attachment::keep_unsent(&mut tx, turn_id).await?;
     if started_conversation {
         // Another tab may have added a turn to it in the meantime; the conversation is kept then.
         sqlx::query!(

@@ -2,6 +2,7 @@
 //! memory, and no connection to Postgres is held while a slow client reads.
 
 mod archive;
+mod attachments;
 mod conversation;
 mod records;
 
@@ -42,12 +43,14 @@ pub(crate) fn stream(app: &AppState, viewer: &Viewer) -> ReceiverStream<std::io:
 async fn write(app: &AppState, viewer: &Viewer, mut archive: Archive) -> anyhow::Result<()> {
     archive.file("README.txt", readme(viewer, AppState::now()).as_bytes()).await?;
     archive.file("account.json", &records::account(app, viewer).await?).await?;
+    archive.file("api_keys.json", &records::api_keys(app, viewer).await?).await?;
     archive.file("ways_to_sign_in.json", &records::ways_to_sign_in(app, viewer).await?).await?;
     archive.file("billing.json", &records::billing(app, viewer).await?).await?;
     archive.file("sessions.json", &records::sessions(app, viewer).await?).await?;
     write_events(app, viewer, &mut archive).await?;
     write_usage(app, viewer, &mut archive).await?;
     write_conversations(app, viewer, &mut archive).await?;
+    attachments::write(app, viewer, &mut archive).await?;
     archive.finish().await
 }
 
@@ -56,12 +59,15 @@ fn readme(viewer: &Viewer, now: OffsetDateTime) -> String {
     format!(
         "{name}: the data of {email}, exported on {date}. Times are in UTC.\r\n\r\n\
          account.json          your account: address, name, plan, time zone, the version of the terms that you accepted\r\n\
+         api_keys.json         API keys that are not revoked, with their limits and without their secrets\r\n\
          ways_to_sign_in.json  accounts at other services, passkeys, and whether you have an authenticator app\r\n\
          billing.json          subscriptions and invoices, amounts in the smallest unit of the currency\r\n\
          sessions.json         the browsers in which you are signed in\r\n\
          security_events.json  what happened to your account in the last 180 days\r\n\
          usage.csv             every call of a model with its tokens\r\n\
-         conversations/        each conversation twice: as text (.md) and with all details (.json)\r\n\r\n\
+         conversations/        each conversation twice: as text (.md) and with all details (.json)\r\n\
+         attachments.json      the files that you attached to messages, and to which\r\n\
+         attachments/          these files\r\n\r\n\
          In the .json files of conversations, is_superseded marks responses that you had replaced by another one.\r\n\
          origin is a keyed hash of a network address. The address itself is not stored.\r\n\
          Passwords, links and recovery codes are stored as hashes only. They, the keys of passkeys and the secret of an authenticator\r\n\

@@ -52,5 +52,5 @@ pub(super) async fn read(
 
 /// Parses the request for a call in a format.
 pub(super) fn parser(format: ApiFormat) -> impl FnOnce(&[u8]) -> Result<ApiRequest, InvalidRequest> + Send + 'static {
-    move |bytes| ApiRequest::parse(format, bytes)
+    move |bytes: &[u8]| ApiRequest::parse(format, bytes)
 }

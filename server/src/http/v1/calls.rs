@@ -69,7 +69,8 @@ async fn answer(
         Err(Failure(problem)) => return error::response(&about, problem),
     };
     let answered = call(app, endpoint, &about, &caller, request).await;
-    if let Some(is_error) = outcome(answered.as_ref().map_err(|Failure(problem)| problem).err()) {
+    let counted = outcome(answered.as_ref().err().map(|Failure(problem)| problem));
+    if let Some(is_error) = counted {
         app.loops.record_outcome(caller.key.id, is_error, AppState::now()).await;
     }
     let mut response = match answered {
@@ -167,7 +168,9 @@ async fn started_response(format: ApiFormat, started: StartedCall, streams: bool
         false => match pieces.recv().await {
             Some(Piece::Whole(json)) => (Body::from(json), "application/json"),
             Some(Piece::Failed(problem)) => return Err(problem.into()),
-            Some(Piece::Frames(_)) | None => return Err(internal(&"a call ended without a reply").into()),
+            Some(Piece::Frames(_) | Piece::LastFrames(_)) | None => {
+                return Err(internal(&"a call ended without a reply").into());
+            }
         },
     };
     let mut response = Response::new(body);
@@ -186,10 +189,14 @@ async fn started_response(format: ApiFormat, started: StartedCall, streams: bool
 
 /// Streams a reply, with comments while it is silent. Dropping the stream stops the call.
 fn frames(pieces: UnboundedReceiver<Piece>) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
-    stream::unfold(pieces, async |mut pieces| match tokio::time::timeout(HEARTBEAT, pieces.recv()).await {
-        Ok(Some(Piece::Frames(frames))) => Some((Ok(Bytes::from(frames)), pieces)),
-        Ok(Some(Piece::Whole(_) | Piece::Failed(_)) | None) => None,
-        Err(_) => Some((Ok(Bytes::from_static(b": keep-alive\n\n")), pieces)),
+    stream::unfold(Some(pieces), async |pieces| {
+        let mut pieces = pieces?;
+        match tokio::time::timeout(HEARTBEAT, pieces.recv()).await {
+            Ok(Some(Piece::Frames(frames))) => Some((Ok(Bytes::from(frames)), Some(pieces))),
+            Ok(Some(Piece::LastFrames(frames))) => Some((Ok(Bytes::from(frames)), None)),
+            Ok(Some(Piece::Whole(_) | Piece::Failed(_)) | None) => None,
+            Err(_) => Some((Ok(Bytes::from_static(b": keep-alive\n\n")), Some(pieces))),
+        }
     })
 }
 
@@ -235,7 +242,8 @@ mod tests {
             tokio::time::sleep(HEARTBEAT * 2 + Duration::from_secs(1)).await;
             sender.send(Piece::Frames("data: 1\n\n".to_owned())).unwrap();
         });
-        let all: Vec<_> = frames(pieces).map(|frame| String::from_utf8(frame.unwrap().to_vec()).unwrap()).collect().await;
+        let all: Vec<_> =
+            frames(pieces).map(|frame| String::from_utf8(frame.unwrap().to_vec()).unwrap()).collect().await;
         assert_eq!(all, [": keep-alive\n\n", ": keep-alive\n\n", "data: 1\n\n"]);
     }
 }

@@ -20,7 +20,7 @@ pub(super) async fn list(
     caller: Result<ApiCaller, Failure>,
     request: Request,
 ) -> Response {
-    respond(&app, caller, &request, |format, models| Ok(page(format, &models))).await
+    respond(&app, caller, About::of(&request), |format, models| Ok(page(format, &models))).await
 }
 
 /// `GET /v1/models/{model}`.
@@ -30,10 +30,11 @@ pub(super) async fn show(
     caller: Result<ApiCaller, Failure>,
     request: Request,
 ) -> Response {
-    respond(&app, caller, &request, |format, models| {
+    respond(&app, caller, About::of(&request), |format, models| {
         let found = models.iter().find(|model| model.name.0 == name);
         found.map(|model| entry(format, model)).ok_or_else(|| {
-            let message = "The model doesn't exist, or you don't have access to it. `GET /v1/models` lists those you have.";
+            let message =
+                "The model doesn't exist, or you don't have access to it. `GET /v1/models` lists those you have.";
             Problem { field: Some("model".to_owned()), ..Problem::new(ProblemKind::NotFound, message) }
         })
     })
@@ -43,10 +44,9 @@ pub(super) async fn show(
 async fn respond(
     app: &AppState,
     caller: Result<ApiCaller, Failure>,
-    request: &Request,
+    about: About,
     body: impl FnOnce(ApiFormat, Vec<Model>) -> Result<Value, Problem>,
 ) -> Response {
-    let about = About::of(request);
     let caller = match caller {
         Ok(caller) => caller,
         Err(Failure(problem)) => return error::response(&about, problem),

@@ -47,6 +47,9 @@ impl Ids {
         let passkey = "insert into passkey (credential_id, passkey_id, user_id, name, credential, created_at)
                        select '\\x01', gen_random_uuid(), user_id, 'Laptop', '{}', now() from account where email = $1
                        returning passkey_id";
+        let key = "insert into api_key (api_key_id, user_id, name, prefix, secret_hash, created_at)
+                   select gen_random_uuid(), user_id, 'Laptop', 'sk-quotient-AbCd', sha256(convert_to(email, 'UTF8')), now()
+                   from account where email = $1 returning api_key_id";
         Self(vec![
             ("{user_id}", id("select user_id from account where email = $1").await),
             (
@@ -56,6 +59,7 @@ impl Ids {
             ("{turn_id}", id("select turn_id from turn join account using (user_id) where email = $1").await),
             ("{session_id}", id("select session_id from session join account using (user_id) where email = $1").await),
             ("{passkey_id}", id(passkey).await),
+            ("{key_id}", id(key).await),
             ("{model}", "claude-haiku-4-5".to_owned()),
             ("{plan}", "free".to_owned()),
             ("{provider}", "anthropic".to_owned()),

@@ -82,10 +82,7 @@ async fn a_fallback_answers_under_its_own_name() {
     assert_eq!((answer["model"].as_str(), text_of(MESSAGES, &answer).as_str()), (Some(MINI), "word1 word2 word3 "));
     let found: Vec<_> = rows(&app).await.into_iter().map(|row| (row.status, row.model, row.api_key_id)).collect();
     let key = Some(Uuid::from(program.id));
-    assert_eq!(
-        found,
-        [("failed".to_owned(), HAIKU.to_owned(), key), ("finished".to_owned(), MINI.to_owned(), key)]
-    );
+    assert_eq!(found, [("failed".to_owned(), HAIKU.to_owned(), key), ("finished".to_owned(), MINI.to_owned(), key)]);
 }
 
 /// The output is bounded by the request, by the plan and by the model, and its end says so.
@@ -121,14 +118,14 @@ async fn models_and_tokens_can_be_asked_for() {
     let program = Program::of(&app, "ann@example.com").await;
     let list: Value = program.request("GET", "/v1/models").send().await.unwrap().json().await.unwrap();
     let names: Vec<&str> = list["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect();
-    let plan: Vec<String> = sqlx::query_scalar("select model from plan_model where plan_id = 'free'").fetch_all(&app.db).await.unwrap();
+    let plan: Vec<String> =
+        sqlx::query_scalar("select model from plan_model where plan_id = 'free'").fetch_all(&app.db).await.unwrap();
     assert!(list["object"] == "list" && names.contains(&HAIKU) && !names.contains(&"demo"), "{names:?}");
     assert!(names.iter().all(|name| plan.iter().any(|model| model == name)), "{names:?}");
     let anthropic = program.request("GET", "/v1/models").header("anthropic-version", "2023-06-01");
     let list: Value = anthropic.send().await.unwrap().json().await.unwrap();
     assert_eq!((&list["has_more"], &list["data"][0]["type"]), (&json!(false), &json!("model")));
-    let one: Value =
-        program.request("GET", &format!("/v1/models/{HAIKU}")).send().await.unwrap().json().await.unwrap();
+    let one: Value = program.request("GET", &format!("/v1/models/{HAIKU}")).send().await.unwrap().json().await.unwrap();
     assert_eq!((&one["id"], &one["object"]), (&json!(HAIKU), &json!("model")));
     assert_eq!(program.request("GET", "/v1/models/gpt-0").send().await.unwrap().status(), StatusCode::NOT_FOUND);
     let text = "How many tokens has this question?";

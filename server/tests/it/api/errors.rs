@@ -134,7 +134,8 @@ async fn web_pages_need_an_origin_that_the_key_lists() {
     assert!(other.status() == StatusCode::FORBIDDEN && !other.headers().contains_key("access-control-allow-origin"));
     for (origin, is_allowed) in [("https://app.example.com", true), ("https://evil.example.com", false)] {
         let request = program.request("POST", CHAT).header("origin", origin);
-        let response = request.json(&body(CHAT, HAIKU, &format!("{{{{words:1}}}} {origin}"), false)).send().await.unwrap();
+        let response =
+            request.json(&body(CHAT, HAIKU, &format!("{{{{words:1}}}} {origin}"), false)).send().await.unwrap();
         let found = response.headers().get("access-control-allow-origin").is_some_and(|found| found == origin);
         assert_eq!(found, is_allowed, "{origin}");
         assert!(!response.headers().contains_key("set-cookie"));

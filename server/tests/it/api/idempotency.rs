@@ -63,7 +63,10 @@ async fn a_running_request_is_never_sent_twice() {
         assert_eq!((running.status(), running.headers()["retry-after"].to_str().unwrap()), (StatusCode::CONFLICT, "2"));
         assert!(!running.headers().contains_key("x-should-retry"), "clients send it again by themselves");
         let other = send(&there, "one", MESSAGES, &body(MESSAGES, HAIKU, "another", false)).await;
-        assert_eq!((other.status(), other.headers()["x-should-retry"].to_str().unwrap()), (StatusCode::CONFLICT, "false"));
+        assert_eq!(
+            (other.status(), other.headers()["x-should-retry"].to_str().unwrap()),
+            (StatusCode::CONFLICT, "false")
+        );
     }
     app.provider.release();
     app.until("select exists (select from api_call where body is not null)").await;

@@ -65,7 +65,10 @@ async fn headers_say_what_is_left() {
     let program = Program::with(&app, "ann@example.com", scope).await;
     let value = |response: &Response, name: &str| response.headers()[name].to_str().unwrap().to_owned();
     let first = program.post(CHAT, &body(CHAT, HAIKU, "{{words:1}} a", false)).await;
-    assert_eq!((value(&first, "x-ratelimit-limit-requests"), value(&first, "x-ratelimit-remaining-requests")), ("3".into(), "2".into()));
+    assert_eq!(
+        (value(&first, "x-ratelimit-limit-requests"), value(&first, "x-ratelimit-remaining-requests")),
+        ("3".into(), "2".into())
+    );
     assert_eq!(value(&first, "x-ratelimit-limit-tokens"), "1000000");
     assert!(value(&first, "x-ratelimit-reset-requests").ends_with('s'));
     assert_eq!(value(&first, "request-id"), value(&first, "x-request-id"));
@@ -81,7 +84,10 @@ async fn headers_say_what_is_left() {
     assert_eq!(value(&refused, "anthropic-ratelimit-requests-remaining"), "0");
     let id = value(&refused, "request-id");
     let problem: Value = refused.json().await.unwrap();
-    assert_eq!((&problem["error"]["type"], &problem["request_id"]), (&Value::from("rate_limit_error"), &Value::from(id)));
+    assert_eq!(
+        (&problem["error"]["type"], &problem["request_id"]),
+        (&Value::from("rate_limit_error"), &Value::from(id))
+    );
     // Another key of the user has what the user has left.
     let other = Program::of(&app, "ann@example.com").await;
     let response = other.post(CHAT, &body(CHAT, HAIKU, "{{words:1}} e", false)).await;

@@ -135,10 +135,7 @@ fn usage_of(path: &str, usage: &Value) -> (i64, i64) {
     match path {
         CHAT => (n("prompt_tokens"), n("completion_tokens")),
         RESPONSES => (n("input_tokens"), n("output_tokens")),
-        _ => (
-            n("input_tokens") + n("cache_read_input_tokens") + n("cache_creation_input_tokens"),
-            n("output_tokens"),
-        ),
+        _ => (n("input_tokens") + n("cache_read_input_tokens") + n("cache_creation_input_tokens"), n("output_tokens")),
     }
 }
 

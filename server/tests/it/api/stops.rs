@@ -43,7 +43,10 @@ async fn a_program_that_goes_away_stops_its_call() {
         if text.contains("hold") {
             let served = served.unwrap();
             assert!(!served.ended && row.status == "stopped", "{text}: {row:?}");
-            assert!(row.output >= served.output.cast_signed() && row.input >= served.input.cast_signed(), "{text}: {row:?}");
+            assert!(
+                row.output >= served.output.cast_signed() && row.input >= served.input.cast_signed(),
+                "{text}: {row:?}"
+            );
         } else {
             assert!(row.input > 0 && row.status == "failed", "the provider may bill the prompt: {row:?}");
         }

@@ -54,12 +54,13 @@ async fn call(provider: &dyn Provider, text: String) -> (Option<ReportedUsage>, 
     let request = ModelRequest {
         model: &model,
         system: "",
-        messages: &[PromptMessage { role: Role::User, text }],
+        messages: &[PromptMessage::text(Role::User, text)],
         max_output: Tokens(100),
         output_limit: None,
         effort: None,
         caches: false,
         timeouts: Timeouts { connect: seconds(60), first_byte: seconds(60), idle: seconds(60) },
+        raw: None,
     };
     let mut chunks = provider.open(&request).await.unwrap().chunks;
     let (mut usage, mut end) = (None, None);

@@ -210,7 +210,7 @@ async fn assert_row(app: &TestApp, answer: &Answer, expected: Expected) {
     let price = store::model::price(&app.store, &name, OffsetDateTime::now_utc()).await.unwrap().unwrap();
     let (price_id, cost) = price.price(&expected.usage);
     let model = store::model::list(&app.store).await.unwrap().into_iter().find(|model| model.name == name).unwrap();
-    let messages = [PromptMessage { role: Role::User, text: answer.question.clone() }];
+    let messages = [PromptMessage::text(Role::User, answer.question.clone())];
     let estimate = providers::estimate::prompt(&model, domain::brand::SYSTEM_PROMPT, &messages);
     let (user_id, subject): (Option<Uuid>, String) =
         sqlx::query_as("select user_id, subject from turn where turn_id = $1")

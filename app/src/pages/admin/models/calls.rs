@@ -19,7 +19,7 @@ pub(super) fn CallTable(
             <div class="table-scroll" tabindex="0" role="region" aria-label="Calls">
                 <table class="compact numbers fields">
                     <thead><tr>
-                        <th scope="col">"Model"</th><th scope="col">"Size, tokens"</th><th scope="col">"Reasoning"</th><th scope="col">"Output limit"</th>
+                        <th scope="col">"Model"</th><th scope="col">"Size, tokens"</th><th scope="col">"Reasoning"</th><th scope="col">"Images"</th><th scope="col">"Output limit"</th>
                         <th scope="col" class="end">"First byte, ms"</th><th scope="col" class="end">"Silence, ms"</th><th scope="col">"Ends on"</th>
                         <th scope="col"><span class="unseen">"Save"</span></th>
                     </tr></thead>
@@ -54,6 +54,12 @@ fn row(row: &ModelRow) -> impl IntoView + use<> {
             {model_head(row)}
             <td>{format!("{} context", model.context)}<br/><small>{format!("{} output", model.max_output)}</small></td>
             <td>{reasoning}{efforts}</td>
+            <td>
+                <select form=form.clone() name="takes_images" aria-label=format!("Whether {label} reads images")>
+                    <option value="on" selected=model.takes_images>"yes"</option>
+                    <option value="off" selected=!model.takes_images>"no"</option>
+                </select>
+            </td>
             <td>
                 <select form=form.clone() name="output_limit" aria-label=format!("Output limit of {label}")><option value="">"auto"</option>{limits}</select>
             </td>

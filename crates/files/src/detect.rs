@@ -1,0 +1,65 @@
+//! Decides what a file is by its first bytes.
+
+use crate::Refused;
+use crate::text;
+use image::ImageFormat;
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Detected {
+    /// An image of this format.
+    Image(ImageFormat),
+    /// A PDF.
+    Pdf,
+    /// Text in an encoding that is read.
+    Text,
+}
+
+/// Number of bytes in which the beginning of an SVG image is looked for.
+const HEAD: usize = 4_096;
+
+/// Returns what a file is. A file that claims to be several things is what its first bytes say.
+pub(crate) fn detect(bytes: &[u8]) -> Result<Detected, Refused> {
+    if bytes.is_empty() {
+        return Err(Refused::Empty);
+    }
+    let is_riff_webp = bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP");
+    if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
+        Ok(Detected::Image(ImageFormat::Png))
+    } else if bytes.starts_with(&[0xff, 0xd8, 0xff]) {
+        Ok(Detected::Image(ImageFormat::Jpeg))
+    } else if bytes.starts_with(b"GIF87a") || bytes.starts_with(b"GIF89a") {
+        Ok(Detected::Image(ImageFormat::Gif))
+    } else if is_riff_webp {
+        Ok(Detected::Image(ImageFormat::WebP))
+    } else if bytes.starts_with(b"%PDF-") {
+        Ok(Detected::Pdf)
+    } else if is_svg(bytes) {
+        Err(Refused::Svg)
+    } else if text::is_text(bytes) {
+        Ok(Detected::Text)
+    } else {
+        Err(Refused::Unsupported)
+    }
+}
+
+/// Returns whether a file begins as an SVG image does: with its element, after an XML declaration, comments and a document type.
+fn is_svg(bytes: &[u8]) -> bool {
+    let head = String::from_utf8_lossy(&bytes[..bytes.len().min(HEAD)]).to_ascii_lowercase();
+    let mut rest = head.trim_start_matches('\u{feff}').trim_start();
+    loop {
+        let end = match rest {
+            _ if rest.starts_with("<?") => "?>",
+            _ if rest.starts_with("<!--") => "-->",
+            _ if rest.starts_with("<!doctype svg") => return true,
+            _ => {
+                return rest.starts_with("<svg")
+                    || (rest.starts_with('<') && rest.contains("http://www.w3.org/2000/svg") && rest.contains(":svg"));
+            }
+        };
+        match rest.split_once(end) {
+            Some((_, after)) => rest = after.trim_start(),
+            None => return rest.contains("<svg"),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Files that users attach: received into a temporary file, read by a process of its own, and stored in Postgres or in an object store.
+
+mod objects;
+mod reader;
+mod spool;
+mod upload;
+
+pub(crate) use spool::spool;
+pub(crate) use upload::{Upload, Uploaded, upload};
+
+use crate::config::Config;
+use bytes::Bytes;
+use objects::Objects;
+use reader::Reader;
+use tokio::sync::Semaphore;
+
+/// Maximum number of uploads that are received at once. Each writes to a temporary file, so that its size needs no memory.
+const UPLOADS: usize = 64;
+/// Maximum number of files that are read and stored at once. Each is in memory once.
+const READINGS: usize = 2;
+/// Number of deleted objects per request to the store.
+const DELETED: i64 = 500;
+
+/// Reads and stores files.
+pub(crate) struct Files {
+    reader: Reader,
+    /// The object store; `None` stores files in Postgres.
+    objects: Option<Objects>,
+    uploads: Semaphore,
+    readings: Semaphore,
+}
+
+impl Files {
+    /// Creates it as configured.
+    ///
+    /// # Errors
+    /// Returns an error if the object store's client can't be created.
+    pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
+        Ok(Self {
+            reader: Reader::new(config.file_reader.clone())?,
+            objects: config.object_store.as_ref().map(Objects::new).transpose()?,
+            uploads: Semaphore::new(UPLOADS),
+            readings: Semaphore::new(READINGS),
+        })
+    }
+
+    /// Returns the bytes of a stored file.
+    ///
+    /// # Errors
+    /// Returns an error if they can't be loaded.
+    pub(crate) async fn bytes(&self, data: store::attachment::Bytes) -> anyhow::Result<Bytes> {
+        match (data, &self.objects) {
+            (store::attachment::Bytes::Here(bytes), _) => Ok(bytes.into()),
+            (store::attachment::Bytes::Object(key), Some(objects)) => objects.get(&key).await,
+            (store::attachment::Bytes::Object(_), None) => {
+                anyhow::bail!("a file is in the object store, but OBJECT_STORE_URL isn't set")
+            }
+        }
+    }
+
+    /// Deletes objects whose rows are gone. Those that can't be deleted are tried again the next time.
+    ///
+    /// # Errors
+    /// Returns an error if a query or the store fails.
+    pub(crate) async fn delete_objects(&self, db: &store::Db) -> anyhow::Result<()> {
+        let Some(objects) = &self.objects else { return Ok(()) };
+        loop {
+            let keys = store::attachment::deleted_objects(db, DELETED).await?;
+            if keys.is_empty() {
+                return Ok(());
+            }
+            for key in &keys {
+                objects.delete(key).await?;
+            }
+            store::attachment::forget_objects(db, &keys).await?;
+        }
+    }
+}
