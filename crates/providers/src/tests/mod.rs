@@ -3,6 +3,7 @@
 mod odd;
 mod requests;
 mod servers;
+mod tools;
 
 use crate::completions::Completions;
 use crate::decode::Decoder;

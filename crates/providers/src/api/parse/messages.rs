@@ -17,12 +17,12 @@ pub(super) fn read(body: &Value) -> Read<Parsed<'_>> {
     let max_output = max_output(&mut fields, "max_tokens")?;
     fields.refuse("container", "no code is run")?;
     fields.refuse("mcp_servers", "only functions of your own are")?;
-    fields.refuse("context_management", "send the context that the model should read")?;
     fields.refuse("inference_geo", "it changes the price")?;
     fields.refuse("speed", "it changes the price")?;
     fields.refuse("fallbacks", "the response names the model that answered")?;
     fields.refuse("output_format", "use `output_config.format`")?;
-    fields.allow(&["metadata"]);
+    // Edits of the context only make a prompt shorter; they are left out, because they need a header of Anthropic's.
+    fields.allow(&["metadata", "context_management"]);
     service_tier(&mut fields, &["auto", "standard_only"])?;
     read_cache_control(&mut fields)?;
     for part in read_blocks(&mut fields, "system", &mut conversation)? {
