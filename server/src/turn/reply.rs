@@ -47,7 +47,7 @@ pub(super) struct NewReply<'a> {
 }
 
 impl Reply {
-    pub fn new(new: NewReply<'_>) -> Self {
+    pub(super) fn new(new: NewReply<'_>) -> Self {
         let NewReply { request, model, id, created_unix, is_kept, pieces } = new;
         Self {
             format: request.format(),
@@ -61,7 +61,7 @@ impl Reply {
 
     /// Takes a chunk, and returns it as the answer counts it: what a model writes to call a tool is output like text, and a tool call is a
     /// complete answer. Returns `None` for a chunk that only repeats others.
-    pub fn take(&mut self, chunk: Result<Chunk, ProviderError>) -> Option<Result<Chunk, ProviderError>> {
+    pub(super) fn take(&mut self, chunk: Result<Chunk, ProviderError>) -> Option<Result<Chunk, ProviderError>> {
         let chunk = match chunk {
             Ok(chunk) => chunk,
             Err(error) => return Some(Err(error)),
@@ -78,13 +78,13 @@ impl Reply {
     }
 
     /// Passes on what has arrived.
-    pub fn pass_on(&mut self) {
+    pub(super) fn pass_on(&mut self) {
         let frames = std::mem::take(&mut self.arrived).iter().flat_map(|chunk| self.response.push(chunk)).collect();
         self.send(frames);
     }
 
     /// Drops what has arrived beyond the granted length. The response ends as cut off.
-    pub fn cut(&mut self) {
+    pub(super) fn cut(&mut self) {
         self.arrived.clear();
         let frames = self.response.push(&Chunk::End(End::Length));
         self.send(frames);
@@ -103,7 +103,7 @@ impl Reply {
     }
 
     /// Completes the reply. Nothing of its end is sent yet.
-    pub fn complete(mut self, usage: &Usage) -> CompleteReply {
+    pub(super) fn complete(mut self, usage: &Usage) -> CompleteReply {
         let kept = self.kept.take();
         let (last, content_type) = match self.streams {
             true => (Piece::LastFrames(self.response.finish(usage).concat()), "text/event-stream"),
@@ -119,7 +119,7 @@ impl Reply {
     }
 
     /// Ends the reply with a problem.
-    pub fn fail(mut self, problem: Problem) {
+    pub(super) fn fail(mut self, problem: Problem) {
         if !self.streams {
             let _ = self.pieces.send(Piece::Failed(problem));
             return;
