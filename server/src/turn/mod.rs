@@ -49,7 +49,7 @@ pub(crate) use request::ChatRequest;
 use crate::AppState;
 use crate::failure::{Failure, internal};
 use admit::{admit, check_circuit, check_switches, check_verified};
-use domain::{Quota, TurnEvent, Viewer};
+use domain::{Problem, Quota, TurnEvent, Viewer};
 use finish::run;
 use follow::{follow, is_same};
 use html::{Presentation, html_or_text, render_message};
