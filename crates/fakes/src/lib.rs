@@ -1,5 +1,5 @@
 //! Development and test servers on real sockets: a Stripe simulator (module `stripe`), an identity provider
-//! (module [`oidc`]), a captcha's provider and an LLM provider.
+//! (module [`oidc`]), a captcha's provider, an object store and an LLM provider.
 //!
 //! The provider speaks both wire formats, follows the directives in the last message and records every call it serves. Tests compare
 //! ledgers with that record.
@@ -47,6 +47,7 @@
 mod bill;
 mod cache;
 mod captcha;
+mod objects;
 pub mod oidc;
 mod picture;
 mod refusal;
@@ -58,6 +59,7 @@ mod wire;
 
 pub use bill::Bill;
 pub use captcha::{CAPTCHA_SECRET, FakeCaptcha};
+pub use objects::FakeObjects;
 pub use request::Sent;
 pub use script::{Ending, Refusal, Script, Shape};
 pub use stripe::FakeStripe;

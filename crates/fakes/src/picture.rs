@@ -2,7 +2,6 @@
 //! that no estimate may be below. <https://platform.claude.com/docs/en/build-with-claude/vision>,
 //! <https://platform.openai.com/docs/guides/images-vision#calculating-costs>
 
-use crate::request::Format;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
@@ -10,7 +9,7 @@ use serde_json::Value;
 /// An image of a request.
 pub(crate) struct Picture {
     pub media_type: String,
-    /// Hash of its bytes, which tells it from others in the cache.
+    /// Its bytes, which tell it from others in the cache.
     pub data: Vec<u8>,
     width: f64,
     height: f64,
@@ -41,14 +40,16 @@ impl Picture {
         Ok(Self { media_type: media_type.to_owned(), data, width: f64::from(width), height: f64::from(height) })
     }
 
-    /// Returns the tokens that it is billed as.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers that aren't negative")]
-    pub fn tokens(&self, format: Format, model: &str) -> u64 {
-        let tokens = match format {
-            Format::Messages => anthropic(model, self.width, self.height),
-            Format::Completions => openai(model, self.width, self.height),
-        };
-        tokens as u64
+    /// Returns the tokens that Anthropic bills.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small number that isn't negative")]
+    pub fn anthropic_tokens(&self, model: &str) -> u64 {
+        anthropic(model, self.width, self.height) as u64
+    }
+
+    /// Returns the tokens that OpenAI bills.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small number that isn't negative")]
+    pub fn openai_tokens(&self, model: &str) -> u64 {
+        openai(model, self.width, self.height) as u64
     }
 }
 

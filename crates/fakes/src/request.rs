@@ -40,7 +40,11 @@ pub(crate) struct Part {
 impl Part {
     /// Returns the number of tokens that the fake bills: its words, and its images by the providers' formulas.
     pub fn tokens(&self, format: Format, model: &str) -> u64 {
-        count_words(&self.text) + self.images.iter().map(|image| image.tokens(format, model)).sum::<u64>()
+        let image = |image: &Picture| match format {
+            Format::Messages => image.anthropic_tokens(model),
+            Format::Completions => image.openai_tokens(model),
+        };
+        count_words(&self.text) + self.images.iter().map(image).sum::<u64>()
     }
 }
 

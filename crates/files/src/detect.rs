@@ -1,6 +1,6 @@
 //! Decides what a file is by its first bytes.
 
-use crate::Refused;
+use crate::refused::Refused;
 use crate::text;
 use image::ImageFormat;
 

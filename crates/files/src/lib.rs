@@ -16,12 +16,10 @@ mod text;
 pub use name::clean_name;
 pub use picture::{MAX_EDGE, MAX_PIXELS};
 pub use refused::Refused;
+pub use text::MAX_TEXT;
 
 use detect::Detected;
 use domain::AttachmentKind;
-
-/// Maximum length of the text of one file, in bytes: some 500 000 tokens. No model reads more.
-pub const MAX_TEXT: usize = 2_000_000;
 
 /// What was read from a file.
 #[derive(Clone, Debug, PartialEq, Eq)]

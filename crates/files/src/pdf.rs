@@ -1,7 +1,7 @@
 //! The text of PDFs.
 
-use crate::text::bounded;
-use crate::{MAX_TEXT, Refused};
+use crate::refused::Refused;
+use crate::text::{MAX_TEXT, bounded};
 use lopdf::{Dictionary, Document, Object};
 
 /// Maximum size of a page's content once it is decompressed, in bytes.

@@ -1,7 +1,7 @@
 //! Images: decoded, scaled to what models read, and encoded again. What was hidden in the file beside its pixels, such as a place, a script or
 //! another file, isn't encoded.
 
-use crate::Refused;
+use crate::refused::Refused;
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::metadata::Orientation;

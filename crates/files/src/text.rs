@@ -1,7 +1,9 @@
 //! Text files: UTF-8, or UTF-16 with a byte order mark.
 
-use crate::{MAX_TEXT, Refused};
+use crate::refused::Refused;
 
+/// Maximum length of the text of one file, in bytes: some 500 000 tokens. No model reads more.
+pub const MAX_TEXT: usize = 2_000_000;
 /// Share of control characters above which a file isn't text: one in this many.
 const CONTROLS: usize = 100;
 

@@ -3,19 +3,19 @@
 mod objects;
 mod reader;
 mod spool;
-mod upload;
-
-pub(crate) use spool::spool;
-pub(crate) use upload::{Upload, Uploaded, upload};
+pub(crate) mod upload;
 
 use crate::config::Config;
+use crate::protection::slots::UserSlots;
 use bytes::Bytes;
 use objects::Objects;
 use reader::Reader;
+use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-/// Maximum number of uploads that are received at once. Each writes to a temporary file, so that its size needs no memory.
-const UPLOADS: usize = 64;
+/// Maximum number of uploads that are received at once, of all users and of one. Each writes to a temporary file, so that it needs no memory.
+const UPLOADS: usize = 256;
+const UPLOADS_PER_USER: u64 = 64;
 /// Maximum number of files that are read and stored at once. Each is in memory once.
 const READINGS: usize = 2;
 /// Number of deleted objects per request to the store.
@@ -27,6 +27,7 @@ pub(crate) struct Files {
     /// The object store; `None` stores files in Postgres.
     objects: Option<Objects>,
     uploads: Semaphore,
+    user_uploads: Arc<UserSlots>,
     readings: Semaphore,
 }
 
@@ -40,6 +41,7 @@ impl Files {
             reader: Reader::new(config.file_reader.clone())?,
             objects: config.object_store.as_ref().map(Objects::new).transpose()?,
             uploads: Semaphore::new(UPLOADS),
+            user_uploads: Arc::default(),
             readings: Semaphore::new(READINGS),
         })
     }

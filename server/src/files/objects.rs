@@ -36,6 +36,8 @@ impl Objects {
             .with_access_key_id(&url.access_key)
             .with_secret_access_key(url.secret_key.expose_secret())
             .with_virtual_hosted_style_request(false)
+            // Not all services delete several objects at once.
+            .with_disable_bulk_delete(true)
             .build()
             .context("OBJECT_STORE_URL")?;
         Ok(Self { bucket, prefix: url.prefix.clone() })

@@ -28,7 +28,7 @@ impl From<std::io::Error> for NotReceived {
 /// # Errors
 /// Returns why the body wasn't received.
 pub(crate) async fn spool<E>(
-    mut body: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    body: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin),
     max: u64,
 ) -> Result<File, NotReceived> {
     let mut file = tokio::fs::File::from_std(tempfile::tempfile()?);
@@ -47,6 +47,17 @@ pub(crate) async fn spool<E>(
     Ok(file)
 }
 
+/// Reads and drops what is left of a body, up to `max` bytes: a client that is still sending would not see the response otherwise.
+pub(crate) async fn discard<E>(mut body: impl Stream<Item = Result<Bytes, E>> + Unpin, max: u64) {
+    let mut dropped = 0;
+    while let Some(Ok(piece)) = body.next().await {
+        dropped += piece.len() as u64;
+        if dropped > max {
+            return;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,9 +70,9 @@ mod tests {
             futures::stream::iter([Ok(Bytes::from_static(b"ab")), end])
         };
         let mut text = String::new();
-        spool(pieces(false), 4).await.unwrap().read_to_string(&mut text).unwrap();
+        spool(&mut pieces(false), 4).await.unwrap().read_to_string(&mut text).unwrap();
         assert_eq!(text, "abcd");
-        assert!(matches!(spool(pieces(false), 3).await, Err(NotReceived::TooLarge)));
-        assert!(matches!(spool(pieces(true), 4).await, Err(NotReceived::BrokenOff)));
+        assert!(matches!(spool(&mut pieces(false), 3).await, Err(NotReceived::TooLarge)));
+        assert!(matches!(spool(&mut pieces(true), 4).await, Err(NotReceived::BrokenOff)));
     }
 }

@@ -1,6 +1,7 @@
 //! An upload, from its first byte to its row.
 
-use super::spool::NotReceived;
+use super::UPLOADS_PER_USER;
+use super::spool::{NotReceived, discard, spool};
 use crate::AppState;
 use crate::failure::{Failure, internal};
 use crate::turn::prompt::run_counting;
@@ -17,6 +18,9 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::sync::Arc;
 use store::attachment::{NewAttachment, StorageUse, Stored};
+
+/// Maximum number of bytes of a refused file that are read and dropped, so that the client sees why.
+const MAX_DISCARDED: u64 = 2 * MAX_FILE_BYTES;
 
 /// What a client says about a file that it uploads.
 pub(crate) struct Upload {
@@ -48,22 +52,23 @@ pub(crate) async fn upload<E>(
     app: &AppState,
     viewer: &Viewer,
     upload: Upload,
-    body: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    mut body: impl Stream<Item = Result<Bytes, E>> + Unpin,
 ) -> Result<Uploaded, Failure> {
-    if viewer.is_paused {
-        return Err(Problem::paused().into());
-    }
-    if upload.announced.is_some_and(|bytes| bytes > MAX_FILE_BYTES) {
-        return Err(too_large().into());
-    }
-    // A full storage is refused before anything is received. What a file takes is known once it is read.
-    let storage = store::attachment::storage(&app.db, viewer.user_id).await?;
-    if !storage.has_room(1) {
-        return Err(full(app, viewer, storage).await?.into());
+    if let Err(failure) = check(app, viewer, upload.announced).await {
+        discard(body, MAX_DISCARDED).await;
+        return Err(failure);
     }
     let file = {
+        let taken = app.files.user_uploads.take(viewer.user_id, UPLOADS_PER_USER);
+        let _user_slot = taken.ok_or_else(too_many)?;
         let _slot = app.files.uploads.acquire().await;
-        super::spool(body, MAX_FILE_BYTES).await.map_err(not_received)?
+        match spool(&mut body, MAX_FILE_BYTES).await {
+            Ok(file) => file,
+            Err(error) => {
+                discard(body, MAX_DISCARDED).await;
+                return Err(not_received(error).into());
+            }
+        }
     };
     let _slot = app.files.readings.acquire().await;
     let reading = app.files.reader.read(file.try_clone().map_err(|error| internal(&error))?).await?;
@@ -97,6 +102,21 @@ pub(crate) async fn upload<E>(
     })
 }
 
+/// Refuses an upload before anything of it is received. What a file takes of the storage is known only once it is read.
+async fn check(app: &AppState, viewer: &Viewer, announced: Option<u64>) -> Result<(), Failure> {
+    if viewer.is_paused {
+        return Err(Problem::paused().into());
+    }
+    if announced.is_some_and(|bytes| bytes > MAX_FILE_BYTES) {
+        return Err(too_large().into());
+    }
+    let storage = store::attachment::storage(&app.db, viewer.user_id).await?;
+    match storage.has_room(1) {
+        true => Ok(()),
+        false => Err(full(app, viewer, storage).await?.into()),
+    }
+}
+
 /// Counts a file's tokens: those of its text in the o200k vocabulary, and those that each model is expected to count.
 async fn count(
     app: &AppState,
@@ -107,8 +127,8 @@ async fn count(
 ) -> Result<(Option<Arc<String>>, Option<Tokens>, BTreeMap<String, Tokens>), Failure> {
     let Some(text) = text.map(Arc::new) else {
         let (width, height) = reading.size.unwrap_or_default();
-        let seeing = models.into_iter().filter(|model| model.takes_images);
-        let by_model = seeing.map(|model| (model.name.0.clone(), estimate::image(&model, width, height)));
+        let with_images = models.into_iter().filter(|model| model.takes_images);
+        let by_model = with_images.map(|model| (model.name.0.clone(), estimate::image(&model, width, height)));
         return Ok((None, None, by_model.collect()));
     };
     let counted = Arc::clone(&text);
@@ -118,7 +138,7 @@ async fn count(
             let estimated = estimate::part(&model, &counted, tokens);
             (model.name.0, estimated)
         });
-        (tokens, by_model.collect())
+        (tokens, by_model.collect::<BTreeMap<_, _>>())
     };
     let (tokens, by_model) = run_counting(app, viewer.user_id, text.len(), counting).await?;
     Ok((Some(text), Some(tokens), by_model))
@@ -167,6 +187,10 @@ async fn store(
         return Err(error.into());
     }
     Ok(())
+}
+
+fn too_many() -> Problem {
+    Problem::attempts_limit("Too many files are being uploaded. Wait until some are done.", 1_000)
 }
 
 fn too_large() -> Problem {

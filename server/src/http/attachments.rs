@@ -2,7 +2,7 @@
 
 use crate::AppState;
 use crate::failure::Failure;
-use crate::files::{Upload, Uploaded, upload};
+use crate::files::upload::{Upload, Uploaded, upload};
 use crate::http::extract::{Id, SignedIn};
 use axum::Json;
 use axum::body::HttpBody as _;
@@ -27,10 +27,9 @@ pub(crate) struct FileName {
 pub(crate) async fn create(
     State(app): State<AppState>,
     SignedIn(viewer): SignedIn,
-    query: Option<Query<FileName>>,
     request: Request,
 ) -> Result<Json<Uploaded>, Failure> {
-    let Some(Query(FileName { name })) = query else {
+    let Ok(Query(FileName { name })) = Query::try_from_uri(request.uri()) else {
         return Err(Problem::invalid("name", "Send the file's name as `name` in the query.").into());
     };
     let body = request.into_body();
@@ -61,13 +60,16 @@ pub(crate) async fn show(
     let bytes = app.files.bytes(found.data.ok_or_else(gone)?).await?;
     let is_image = found.file.kind == AttachmentKind::Image;
     let disposition = if is_image { "inline" } else { "attachment" };
-    let value = |text: &str| HeaderValue::from_str(text).map_err(|error| anyhow::Error::from(error).into());
     let headers = [
-        (CONTENT_TYPE, value(&found.file.media_type).map_err(|error: Failure| error)?),
-        (CONTENT_DISPOSITION, value(&format!("{disposition}; filename*=UTF-8''{}", encoded(&found.file.name)))?),
+        (CONTENT_TYPE, header(&found.file.media_type)?),
+        (CONTENT_DISPOSITION, header(&format!("{disposition}; filename*=UTF-8''{}", encoded(&found.file.name)))?),
         (CONTENT_SECURITY_POLICY, POLICY),
     ];
     Ok((headers, bytes).into_response())
+}
+
+fn header(text: &str) -> Result<HeaderValue, Failure> {
+    Ok(HeaderValue::from_str(text).map_err(anyhow::Error::from)?)
 }
 
 /// Encodes a name for a header: <https://www.rfc-editor.org/rfc/rfc8187>

@@ -17,6 +17,9 @@ const FORM_BYTES: u64 = 64 * 1024;
 /// Time for a larger body to arrive, or one of unknown size. Longer than that of the handlers that read large bodies, which then explain it.
 const TIMEOUT: Duration = Duration::from_secs(65);
 
+/// Time for an attached file to arrive.
+const FILE_TIMEOUT: Duration = Duration::from_secs(300);
+
 /// A body that fails once its time is over, however slowly it trickles in.
 pub(super) struct DeadlineBody {
     body: Incoming,
@@ -24,10 +27,15 @@ pub(super) struct DeadlineBody {
 }
 
 impl DeadlineBody {
-    /// Starts the time of a body.
-    pub(super) fn new(body: Incoming) -> Self {
+    /// Starts the time of a body, which is an attached file's if `is_file`.
+    pub(super) fn new(body: Incoming, is_file: bool) -> Self {
         let is_form = body.size_hint().upper().is_some_and(|bytes| bytes <= FORM_BYTES);
-        let deadline = Box::pin(tokio::time::sleep(if is_form { FORM_TIMEOUT } else { TIMEOUT }));
+        let timeout = match (is_file, is_form) {
+            (true, _) => FILE_TIMEOUT,
+            (false, true) => FORM_TIMEOUT,
+            (false, false) => TIMEOUT,
+        };
+        let deadline = Box::pin(tokio::time::sleep(timeout));
         Self { body, deadline }
     }
 }

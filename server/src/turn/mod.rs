@@ -2,6 +2,7 @@
 
 mod admit;
 mod answer;
+mod attach;
 mod attached;
 mod attempt;
 pub(crate) mod call;
@@ -42,7 +43,7 @@ mod turn_request;
 mod undo;
 
 pub(crate) use admit::caps;
-pub(crate) use attached::attach;
+pub(crate) use attach::attach;
 pub(crate) use follow::tail;
 pub(crate) use request::ChatRequest;
 

@@ -51,8 +51,7 @@ struct Body {
     turn_id: Option<TurnId>,
     retry_of: Option<TurnId>,
     effort: Option<String>,
-    #[serde(default)]
-    attachments: Vec<AttachmentId>,
+    attachments: Option<Vec<AttachmentId>>,
     // A reserved field that isn't implemented yet: rejected instead of ignored.
     parent_id: Option<IgnoredAny>,
 }
@@ -123,7 +122,8 @@ fn parse(body: Body, now: time::OffsetDateTime) -> Result<ChatRequest, Problem> 
             return Err(Problem::invalid("text", "The text contains a NUL character, which can't be stored."));
         }
     }
-    check_attachments(&body.attachments, &input)?;
+    let attachments = body.attachments.unwrap_or_default();
+    check_attachments(&attachments, &input)?;
     let turn_id = body.turn_id.unwrap_or_else(|| TurnId::at(now));
     let is_near = turn_id.made_at().is_some_and(|made| (made - now).abs() <= ID_WINDOW);
     if !is_near {
@@ -152,7 +152,7 @@ fn parse(body: Body, now: time::OffsetDateTime) -> Result<ChatRequest, Problem> 
     if let Some(effort) = &body.effort {
         hash.update(effort);
     }
-    for attachment in &body.attachments {
+    for attachment in &attachments {
         hash.update(attachment.to_string());
     }
     Ok(ChatRequest {
@@ -161,7 +161,7 @@ fn parse(body: Body, now: time::OffsetDateTime) -> Result<ChatRequest, Problem> 
         model: body.model,
         input,
         effort: body.effort,
-        attachments: body.attachments,
+        attachments,
         hash: hash.finalize().into(),
     })
 }
@@ -201,7 +201,9 @@ mod tests {
             (format!(r#"{{"text":"hi","turn_id":"{far}"}}"#), Some("turn_id")),
             (format!(r#"{{"text":"hi","turn_id":"{near}"}}"#), None),
             (r#"{"text":"hi","turn_id":"67e55044-10b1-426f-9247-bb680e5fe0c8"}"#.to_owned(), Some("turn_id")),
-            (r#"{"text":"hi","attachments":[]}"#.to_owned(), Some("attachments")),
+            (r#"{"text":"hi","attachments":[]}"#.to_owned(), None),
+            (format!(r#"{{"text":"hi","attachments":["{near}","{near}"]}}"#), Some("attachments")),
+            (format!(r#"{{"retry_of":"{near}","attachments":["{near}"]}}"#), Some("attachments")),
             (format!(r#"{{"retry_of":"{near}"}}"#), None),
             (format!(r#"{{"text":"hi","retry_of":"{near}"}}"#), Some("retry_of")),
         ] {

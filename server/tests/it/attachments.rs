@@ -39,12 +39,12 @@ fn pdf(text: &str, catalog: &str) -> Vec<u8> {
 }
 
 async fn upload(user: &TestClient, name: &str, bytes: Vec<u8>) -> Response {
-    let request = user.request("POST", "/api/attachments").query(&[("name", name)]).body(bytes);
-    request.send().await.unwrap()
+    let name: String = form_urlencoded::byte_serialize(name.as_bytes()).collect();
+    user.request("POST", &format!("/api/attachments?name={name}")).body(bytes).send().await.unwrap()
 }
 
 /// Uploads a file that is accepted.
-async fn uploaded(user: &TestClient, name: &str, bytes: Vec<u8>) -> Value {
+pub async fn uploaded(user: &TestClient, name: &str, bytes: Vec<u8>) -> Value {
     let response = upload(user, name, bytes).await;
     let status = response.status();
     let answer: Value = response.json().await.unwrap();
@@ -75,7 +75,7 @@ async fn files_are_read_by_models_and_priced_like_text() {
         let Some((_, TurnEvent::Finish { usage, usage_source, .. })) = answer.last() else { panic!("{answer:?}") };
         let served = app.provider.served_calls().remove(0);
         assert!(app.provider.violations().is_empty(), "{:?}", app.provider.violations());
-        assert_eq!((served.total(), *usage_source), (usage.total().0, UsageSource::Exact));
+        assert_eq!((served.total(), *usage_source), (usage.counted().0, UsageSource::Exact));
         assert!(estimate["input_tokens"].as_u64().unwrap() >= served.input, "{estimate} for {served:?}");
         assert!(image["tokens"][model].as_u64().unwrap() > 500);
         let question = served.sent.last().unwrap();
@@ -248,4 +248,29 @@ async fn files_of_a_refused_message_can_be_sent_again() {
     events(ann.post(&next).await).await;
     let sent = app.provider.served_calls().pop().unwrap().sent;
     assert!(sent[0].images.is_empty() && sent[0].text.contains("\"a.png\""), "{sent:?}");
+}
+
+/// With an object store, the bytes are there and nowhere else, and they are deleted with their conversation.
+#[tokio::test]
+async fn files_are_kept_in_an_object_store() {
+    let objects = fakes::FakeObjects::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let url = objects.url();
+    let app = TestApp::with(&[("OBJECT_STORE_URL", url.as_str())]).await;
+    let mut ann = app.user("ann@example.com").await;
+    let file = uploaded(&ann, "a.png", png(40, 30)).await;
+    let id = file["attachment_id"].as_str().unwrap();
+    assert_eq!(objects.keys(), [format!("bucket/chat/{id}")]);
+    assert_eq!(app.one::<i64>("select count(*) from attachment_data").await, 0);
+    let shown = ann.get(&format!("/attachments/{id}")).await.bytes().await.unwrap();
+    assert_eq!(shown.len() as u64, file["bytes"].as_u64().unwrap());
+    let message = json!({"model": "claude-haiku-4-5", "text": "{{words:2}}", "attachments": [id]});
+    events(ann.post(&message).await).await;
+    assert_eq!(app.provider.served_calls()[0].sent[0].images, ["image/png"]);
+    let conversation: uuid::Uuid = app.one("select conversation_id from conversation").await;
+    ann.form(&format!("/chat/{conversation}/delete"), &[]).await;
+    assert_eq!(app.one::<i64>("select count(*) from deleted_object").await, 1);
+    // Every server sweeps when it starts.
+    app.start_second().await;
+    app.until("select count(*) = 0 from deleted_object").await;
+    assert!(objects.keys().is_empty());
 }

@@ -99,8 +99,8 @@ async fn load_messages(
     let surplus = rows.len().saturating_sub(MESSAGES);
     rows.drain(..surplus);
     let earlier = rows.first().filter(|_| surplus > 0).map(|row| row.message.id);
-    let asked = rows.iter().map(|row| &row.message).filter(|message| message.role == Role::User);
-    let ids: Vec<MessageId> = asked.map(|message| message.id).collect();
+    let questions = rows.iter().map(|row| &row.message).filter(|message| message.role == Role::User);
+    let ids: Vec<MessageId> = questions.map(|message| message.id).collect();
     let files = store::attachment::list_shown(&state.db, viewer.user_id, &ids).await;
     let mut files = files.map_err(|error| state.fail(error))?;
     let fresh = render_stale(state, viewer, &rows).await;

@@ -5,7 +5,7 @@ use crate::browser::api::{self, Failure};
 use crate::browser::dom::{self, PageElement};
 use crate::browser::files::{self, LocalFile};
 use crate::browser::json::Json;
-use domain::attachment::{MAX_FILES, format_bytes};
+use domain::attachment::{MAX_FILE_BYTES, MAX_FILES, format_bytes};
 use futures::future::{AbortHandle, abortable};
 use leptos::task::spawn_local;
 use std::cell::{Cell, RefCell};
@@ -119,6 +119,12 @@ impl Files {
 
     fn upload(self: &Rc<Self>, file: LocalFile) {
         let Some(element) = self.chip(&file.name(), &format_bytes(file.bytes())) else { return };
+        if file.bytes() > MAX_FILE_BYTES {
+            let entry = Rc::new(Entry { element, state: RefCell::new(State::Failed) });
+            entry.fail(&self.list.attribute("data-too-large").unwrap_or_default());
+            self.show(&entry);
+            return;
+        }
         let progress = element.slot("progress");
         let uploading = async move {
             let show = move |percent: u8| {

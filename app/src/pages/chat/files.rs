@@ -1,7 +1,7 @@
 //! Attached files: below the message box until they are sent, then above their message. Rendered by the server, and cloned by the island.
 
 use crate::components::icon::{Draw, Icon};
-use domain::attachment::{MAX_FILES, format_bytes};
+use domain::attachment::{MAX_FILE_BYTES, MAX_FILES, format_bytes};
 use domain::{Attachment, AttachmentKind};
 use leptos::prelude::*;
 
@@ -36,8 +36,9 @@ pub(super) fn SentFiles(
 #[component]
 pub(super) fn ChosenFiles() -> impl IntoView {
     let too_many = format!("A message can have at most {MAX_FILES} files.");
+    let too_large = format!("Larger than {}.", format_bytes(MAX_FILE_BYTES));
     view! {
-        <ul id="files" class="files" aria-label="Attached files" hidden=true></ul>
+        <ul id="files" class="files" aria-label="Attached files" data-too-large=too_large hidden=true></ul>
         <div id="file-notes" class="file-notes" role="status">
             <p data-note="no-images" hidden=true><span data-slot="model"></span>" doesn't read images. Choose another model, or remove the images."</p>
             <p data-note="too-many" hidden=true>{too_many}</p>

@@ -1,7 +1,7 @@
 //! Requests over HTTP: what is sent, and how a rejected field is replaced.
 
 use crate::{Anthropic, Chunk, End, ModelRequest, OpenAi, Opened, Provider, ProviderError, Timeouts};
-use domain::{ModelName, OutputLimit, PromptMessage, Role, Tokens};
+use domain::{ModelName, OutputLimit, PromptImage, PromptMessage, Role, Tokens};
 use futures::StreamExt;
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -161,6 +161,38 @@ async fn anthropic_marks_what_is_cached() {
         assert_eq!((&body["max_tokens"], &body["temperature"]), (&json!(64), &Value::Null));
     }
     assert_eq!(sent[0].1["output_config"], json!({"effort": "low"}));
+}
+
+/// Each format has its own shape for images; a breakpoint is at the last block.
+#[tokio::test]
+async fn images_are_sent_in_the_shape_of_each_format() {
+    let image = PromptImage { media_type: "image/png".into(), width: 1, height: 1, data: b"\x89PNG".as_slice().into() };
+    let messages = [PromptMessage { images: vec![image], ..PromptMessage::text(Role::User, "What is this?") }];
+    let request = ModelRequest {
+        model: &ModelName("m".into()),
+        system: "",
+        messages: &messages,
+        max_output: Tokens(1),
+        output_limit: None,
+        effort: None,
+        caches: true,
+        timeouts: Timeouts::default(),
+        raw: None,
+    };
+    let (url, requests) = serve(vec![ANSWER.into()]);
+    let _ = openai(&url).open(&request).await;
+    let expected = json!([
+        {"type": "text", "text": "What is this?"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw==", "detail": "high"}},
+    ]);
+    assert_eq!(requests.join().unwrap()[0].1["messages"][0]["content"], expected);
+    let (url, requests) = serve(vec![ANSWER.into()]);
+    let _ = Anthropic::new(Some(&url), None, Duration::from_secs(5)).unwrap().open(&request).await;
+    let expected = json!([
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw=="}},
+        {"type": "text", "text": "What is this?", "cache_control": {"type": "ephemeral"}},
+    ]);
+    assert_eq!(requests.join().unwrap()[0].1["messages"][0]["content"], expected);
 }
 
 /// A head is no sign of a response. The connection is closed by another thread than the one that waits for the server.

@@ -78,7 +78,8 @@ pub enum InsertOutcome {
 pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Result<InsertOutcome> {
     let call = PendingCall { id: AiUsageId::at(turn.now), created_at: turn.now };
     // Each part refers to the one before it, so that locks are taken in the usual order: conversation, turn, message, ledger.
-    let row = sqlx::query!(
+    let row = sqlx::query_as!(
+        Inserted,
         r#"with input as not materialized (
              select $1::uuid as turn_id, $2::uuid as user_id, $3::text as subject, $4::bytea as request_hash, $5::timestamptz as at,
                     $6::uuid as conversation_id, $7::text as new_title, $8::uuid as retry_of, $9::uuid as message_id, $10::text as body,
@@ -152,6 +153,18 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
     )
     .fetch_one(db)
     .await;
+    outcome(row, call)
+}
+
+/// What a statement has written, or why it hasn't.
+struct Inserted {
+    is_new: bool,
+    has_conversation: bool,
+    is_superseded: bool,
+    has_no_file: bool,
+}
+
+fn outcome(row: sqlx::Result<Inserted>, call: PendingCall) -> Result<InsertOutcome> {
     match row {
         Ok(row) if row.is_new => Ok(InsertOutcome::New(call)),
         Ok(row) if row.has_conversation && row.is_superseded => Ok(InsertOutcome::Superseded),

@@ -154,6 +154,7 @@ impl<'a> Ledger<'a> {
             conversation_id,
             new_title: turn.is_first.then_some(title.as_str()),
             retry_of: None,
+            attachments: &[],
             text: turn.exchange.question,
             html: None,
             request_hash: b"seed",

@@ -3,6 +3,7 @@
 use super::external::{self, Browser};
 use super::{factors, is_limited, redirect};
 use crate::app::TestApp;
+use crate::attachments::uploaded;
 use crate::visitor::TestClient;
 use http::{StatusCode, header};
 use serde_json::{Value, json};
@@ -50,13 +51,18 @@ async fn everything_of_a_user_is_exported_and_nothing_of_others() {
     let (ann, bob) = (app.user("ann@example.com").await, app.user("bob@example.com").await);
     ann.send_and_read("A question of ann {{words:3}}").await;
     bob.send_and_read("A secret of bob {{words:3}}").await;
+    uploaded(&ann, "plan.md", b"# Plan of ann".to_vec()).await;
+    uploaded(&bob, "plan.md", b"# Plan of bob".to_vec()).await;
     app.sql(LONG).await;
     let files = export(&ann).await;
+    assert_eq!(files["attachments/001-plan.md"], "# Plan of ann");
+    assert_eq!(json(&files, "attachments.json")[0]["path"], "attachments/001-plan.md");
     let names: Vec<&str> = files.keys().map(String::as_str).collect();
     for name in [
         "README.txt",
         "account.json",
         "api_keys.json",
+        "attachments.json",
         "billing.json",
         "security_events.json",
         "sessions.json",

@@ -17,7 +17,7 @@ fn routes() -> BTreeSet<(&'static str, String)> {
     let mut routes = BTreeSet::new();
     for part in code.split("(\"/").skip(1) {
         let (path, handlers) = part.split_once('"').unwrap();
-        for (call, method) in [("get(", "GET"), ("post(", "POST")] {
+        for (call, method) in [("get(", "GET"), ("post(", "POST"), ("delete(", "DELETE")] {
             if handlers.contains(call) && path != "metrics" {
                 routes.insert((method, format!("/{path}")));
             }
@@ -50,6 +50,9 @@ impl Ids {
         let key = "insert into api_key (api_key_id, user_id, name, prefix, secret_hash, created_at)
                    select gen_random_uuid(), user_id, 'Laptop', 'sk-quotient-AbCd', sha256(convert_to(email, 'UTF8')), now()
                    from account where email = $1 returning api_key_id";
+        let attachment = "insert into attachment (attachment_id, user_id, name, kind, media_type, bytes, text, tokens, sha256, created_at)
+                          select gen_random_uuid(), user_id, 'a.txt', 'text', 'text/plain', 1, 'a', 1, '', now() from account
+                          where email = $1 returning attachment_id";
         Self(vec![
             ("{user_id}", id("select user_id from account where email = $1").await),
             (
@@ -60,6 +63,7 @@ impl Ids {
             ("{session_id}", id("select session_id from session join account using (user_id) where email = $1").await),
             ("{passkey_id}", id(passkey).await),
             ("{key_id}", id(key).await),
+            ("{attachment_id}", id(attachment).await),
             ("{model}", "claude-haiku-4-5".to_owned()),
             ("{plan}", "free".to_owned()),
             ("{provider}", "anthropic".to_owned()),
