@@ -121,7 +121,7 @@ pub(crate) mod tests {
     use domain::{ModelName, Provider, ProviderName, Role, Thinking};
     use proptest::prelude::*;
 
-    pub(super) fn model(wire_format: WireFormat, input_permille: Option<u64>) -> Model {
+    pub(crate) fn model(wire_format: WireFormat, input_permille: Option<u64>) -> Model {
         Model {
             name: ModelName("m".into()),
             label: "M".into(),
