@@ -29,7 +29,7 @@ test('axe finds no violations and no page overflows its width', { timeout: 600_0
   await inspect(page);
   await inspectAt(page, '/usage');
   for (const path of ['/search?q=table', '/search?q=', '/chat/archived']) await inspectAt(page, path);
-  for (const path of ['', '/chat', '/security', '/billing', '/data', '/shares', '/import']) await inspectAt(page, `/settings${path}`);
+  for (const path of ['', '/chat', '/security', '/keys', '/billing', '/data', '/shares', '/import']) await inspectAt(page, `/settings${path}`);
   await inspectAt(page, '/sign-in/confirm');
   await inspectAt(page, '/pricing?interval=year');
   app.run('admin', 'add', 'olive@example.com');

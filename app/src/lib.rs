@@ -135,6 +135,9 @@ fn Pages() -> impl IntoView {
                 <Route path=path!("/settings/security") view=settings::security::Security ssr=SsrMode::Async/>
                 <Route path=path!("/settings/security/totp") view=settings::totp::Totp ssr=SsrMode::Async/>
                 <Route path=path!("/settings/security/recovery") view=settings::recovery::Recovery ssr=SsrMode::Async/>
+                <Route path=path!("/settings/keys") view=settings::keys::Keys ssr=SsrMode::Async/>
+                <Route path=path!("/settings/keys/:key_id") view=settings::keys::edit::Edit ssr=SsrMode::Async/>
+                <Route path=path!("/settings/keys/:key_id/pause") view=settings::keys::pause::Pause ssr=SsrMode::Async/>
                 <Route path=path!("/settings/data") view=settings::data::Data ssr=SsrMode::Async/>
                 <Route path=path!("/settings/shares") view=settings::shares::Shares ssr=SsrMode::Async/>
                 <Route path=path!("/settings/import") view=settings::import::Import ssr=SsrMode::Async/>

@@ -7,7 +7,7 @@ use crate::files::Files;
 use crate::identity::providers::Providers as IdentityProviders;
 use crate::mail::{Mailer, Site};
 use crate::protection::Protection;
-use crate::turn::{counting::Counting, providers::Providers};
+use crate::turn::{counting::Counting, loops::LoopBreaker, providers::Providers};
 use crate::{Config, config, failure, fault};
 use app::api::context::{OfferedCache, PageState, StatusCache};
 use app::view::billing::Payments;
@@ -57,6 +57,8 @@ pub struct AppState {
     pub(crate) offered: Arc<OfferedCache>,
     /// What the status page shows, for half a minute.
     pub(crate) status: Arc<StatusCache>,
+    /// Refuses API keys whose calls look like a loop.
+    pub(crate) loops: Arc<LoopBreaker>,
     /// Reads and stores the files that users attach.
     pub(crate) files: Arc<Files>,
     /// Limits the cost of token counting.
@@ -98,6 +100,7 @@ impl AppState {
             content: Arc::new(Content::load(&config)?),
             offered: Arc::default(),
             status: Arc::default(),
+            loops: Arc::new(LoopBreaker::new(db.clone(), quotas.clone(), config.api_loop_repeats)),
             files: Arc::new(Files::new(&config)?),
             counting: Arc::new(Counting::new()),
             protection: Arc::new(Protection::new(config.api_requests_per_minute)),

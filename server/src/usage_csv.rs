@@ -33,7 +33,7 @@ pub(crate) fn lines(rows: &[Row], with_head: bool, columns: Columns) -> anyhow::
             "estimated_tokens",
         ];
         let cost: &[&str] = if columns.cost { &["cost_usd"] } else { &[] };
-        let all = head.iter().chain(users).chain(&numbers).chain(cost).chain(&["corrects"]);
+        let all = head.iter().chain(users).chain(&numbers).chain(cost).chain(&["corrects", "api_key_id", "api_key"]);
         out.write_record(all)?;
     }
     let format = time::format_description::well_known::Rfc3339;
@@ -65,6 +65,8 @@ pub(crate) fn lines(rows: &[Row], with_head: bool, columns: Columns) -> anyhow::
             cells.push(row.cost_usd.to_string());
         }
         cells.push(row.corrects.map(|id| id.to_string()).unwrap_or_default());
+        cells.push(row.api_key_id.map(|id| id.to_string()).unwrap_or_default());
+        cells.push(escape_formula(row.api_key.as_deref().unwrap_or_default()));
         out.write_record(cells)?;
     }
     Ok(out.into_inner()?)

@@ -38,9 +38,9 @@ pub async fn users(
     crate::api::context::users(&state, &search, is_risky, page).await
 }
 
-/// Loads all plans, and the names of all models that a plan can allow.
+/// Loads all plans, each with its number of API keys, and the names of all models that a plan can allow.
 #[server(prefix = "/fn", endpoint = "admin_plans")]
-pub async fn plans() -> Result<(Vec<Plan>, Vec<ModelName>), Refusal> {
+pub async fn plans() -> Result<(Vec<(Plan, u32)>, Vec<ModelName>), Refusal> {
     let state = crate::api::context::admin()?;
     crate::api::context::plans(&state).await
 }

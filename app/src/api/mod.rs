@@ -1,6 +1,7 @@
 //! Server functions that load the data of pages, one file per noun. Each is a public URL under `/fn` and authorizes its viewer itself.
 
 pub mod admin;
+pub mod api_key;
 pub mod billing;
 pub mod chat_settings;
 pub mod conversation;

@@ -4,6 +4,7 @@ pub mod auth_card;
 pub mod browser_name;
 pub mod captcha;
 pub mod chart;
+pub mod copy_button;
 pub mod duration;
 pub mod error_page;
 pub mod field;

@@ -112,7 +112,7 @@ impl Mark {
 }
 
 fn card(offer: &PlanOffer, shop: &PlanCatalog) -> impl IntoView + use<> {
-    let PlanOffer { plan, models } = offer;
+    let PlanOffer { plan, models, api_keys } = offer;
     // A plan that isn't sold yearly is shown with its monthly price.
     let chosen = if plan.price(period()).is_some() { period() } else { Period::Month };
     let price = plan.price(chosen).unwrap_or_else(|| Amount { minor: 0, currency: plan.currency.clone() });
@@ -132,6 +132,7 @@ fn card(offer: &PlanOffer, shop: &PlanCatalog) -> impl IntoView + use<> {
                 <div><dt>"Responses at once"</dt><dd>{plan.in_flight}</dd></div>
                 <div><dt>"Files"</dt><dd>{domain::attachment::format_bytes(plan.storage_bytes)}</dd></div>
                 <div><dt>"Tokens per response"</dt><dd>{plan.max_output.to_string()}</dd></div>
+                <div><dt>"API keys"</dt><dd>{*api_keys}</dd></div>
             </dl>
             <p class="models" translate="no">{models.join(", ")}</p>
             <div class="plan-action">{action(plan, chosen, shop, is_marked)}</div>

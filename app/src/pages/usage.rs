@@ -8,7 +8,7 @@ use crate::components::loaded::loaded;
 use crate::components::meter::Meter;
 use crate::page_context::page_context;
 use crate::view::usage::{Turn, UsageView};
-use domain::{ModelName, Tokens, UsageSum};
+use domain::{Tokens, UsageSum};
 use leptos::prelude::*;
 use time::Date;
 
@@ -93,7 +93,8 @@ pub fn UsageDetails(
     /// The usage to show.
     usage: UsageView,
 ) -> impl IntoView {
-    let UsageView { days, models, total, recent_turns, shows_cost, shows_conversations, time_zone, .. } = usage;
+    let UsageView { days, models, callers, total, recent_turns, shows_cost, shows_conversations, time_zone, .. } =
+        usage;
     if total.requests == 0 {
         return view! {
             <section class="empty">
@@ -104,7 +105,12 @@ pub fn UsageDetails(
         .into_any();
     }
     let bars = days.iter().map(|(day, sum)| bar(*day, sum, shows_cost)).collect::<Vec<_>>();
-    let rows = models.iter().map(|(model, sum)| row(model, sum, &total, shows_cost)).collect_view();
+    let rows = models.iter().map(|(model, sum)| row(model.to_string(), sum, &total, shows_cost)).collect_view();
+    // Without calls by key, the table would have one row that repeats the totals.
+    let by_caller = callers.iter().any(|(label, _)| label != "Chat").then(|| {
+        let rows = callers.iter().map(|(label, sum)| row(label.clone(), sum, &total, shows_cost)).collect_view();
+        view! { <Sums title="By chat and API key" head="Made with" shows_cost>{rows}</Sums> }
+    });
     view! {
         <section class="figures">
             <p class="figure"><strong>{total.tokens().to_string()}</strong><span>"tokens"</span></p>
@@ -115,23 +121,32 @@ pub fn UsageDetails(
             <h2>"Tokens by day"</h2>
             <Bars title=format!("Tokens by day, in {time_zone}") bars unit=Unit::Tokens/>
         </section>
+        <Sums title="By model" head="Model" shows_cost>{rows}</Sums>
+        {by_caller}
+        <RecentTurns turns=recent_turns shows_cost shows_conversations/>
+    }
+    .into_any()
+}
+
+/// A table of usage with a row for each part of it.
+#[component]
+fn Sums(title: &'static str, head: &'static str, shows_cost: bool, children: Children) -> impl IntoView {
+    view! {
         <section>
-            <h2>"By model"</h2>
-            <div class="table-scroll" tabindex="0" role="region" aria-label="By model">
+            <h2>{title}</h2>
+            <div class="table-scroll" tabindex="0" role="region" aria-label=title>
                 <table class="compact numbers">
                     <thead><tr>
-                        <th scope="col">"Model"</th><th scope="col" class="end">"Responses"</th><th scope="col" class="end">"Input"</th>
+                        <th scope="col">{head}</th><th scope="col" class="end">"Responses"</th><th scope="col" class="end">"Input"</th>
                         <th scope="col" class="end">"Cached"</th><th scope="col" class="end">"Output"</th>
                         {shows_cost.then(|| view! { <th scope="col" class="end">"Cost"</th> })}
                         <th scope="col">{if shows_cost { "Share of cost" } else { "Share of tokens" }}</th>
                     </tr></thead>
-                    <tbody>{rows}</tbody>
+                    <tbody>{children()}</tbody>
                 </table>
             </div>
         </section>
-        <RecentTurns turns=recent_turns shows_cost shows_conversations/>
     }
-    .into_any()
 }
 
 fn bar(day: Date, sum: &UsageSum, shows_cost: bool) -> Bar {
@@ -141,14 +156,14 @@ fn bar(day: Date, sum: &UsageSum, shows_cost: bool) -> Bar {
     Bar { label, value: sum.tokens().0, text }
 }
 
-fn row(model: &ModelName, sum: &UsageSum, total: &UsageSum, shows_cost: bool) -> impl IntoView + use<> {
+fn row(label: String, sum: &UsageSum, total: &UsageSum, shows_cost: bool) -> impl IntoView + use<> {
     let (part, whole) = match shows_cost {
         true => (sum.cost.0.unsigned_abs(), total.cost.0.unsigned_abs()),
         false => (sum.tokens().0, total.tokens().0),
     };
     view! {
         <tr>
-            <th scope="row">{model.to_string()}</th>
+            <th scope="row" class="who">{label}</th>
             <td class="end">{Tokens(sum.requests).to_string()}</td>
             <td class="end">{sum.input.to_string()}</td>
             <td class="end">{sum.cached.to_string()}</td>

@@ -2,7 +2,10 @@
 
 use super::billing::{BillingView, Payments};
 use super::usage::UsageView;
-use domain::{Amount, AuditEntry, Model, ModelName, Picos, Plan, PlanId, Tokens, UsageSum, UserId, UserUsage, Viewer};
+use crate::view::api_key::KeyUse;
+use domain::{
+    Amount, ApiKey, AuditEntry, Model, ModelName, Picos, Plan, PlanId, Tokens, UsageSum, UserId, UserUsage, Viewer,
+};
 use serde::{Deserialize, Serialize};
 use time::{Date, OffsetDateTime};
 
@@ -141,6 +144,10 @@ pub struct Hold {
 /// The data of a user's admin page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserView {
+    /// The time at which this was loaded.
+    pub now: OffsetDateTime,
+    /// API keys that aren't revoked, each with its usage of the last 30 days.
+    pub keys: Vec<(ApiKey, KeyUse)>,
     /// The user.
     pub viewer: Viewer,
     /// When the account was created.

@@ -11,6 +11,13 @@ pub enum FactorResult {
     Totp(TotpSetup),
     /// New recovery codes.
     RecoveryCodes(Vec<String>),
+    /// A new API key.
+    ApiKey {
+        /// Its name.
+        name: String,
+        /// Its secret, which can't be shown again.
+        secret: String,
+    },
 }
 
 /// What an authenticator app must be given.

@@ -1,6 +1,7 @@
 //! The data that pages show, as server functions send it.
 
 pub mod admin;
+pub mod api_key;
 pub mod billing;
 pub mod captcha;
 pub mod chat_settings;

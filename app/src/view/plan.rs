@@ -11,6 +11,8 @@ pub struct PlanOffer {
     pub plan: Plan,
     /// Display names of the plan's models that can be used now, the default first. The demo model is omitted.
     pub models: Vec<String>,
+    /// Number of API keys that a user may have.
+    pub api_keys: u32,
 }
 
 /// All plans, with the viewer's relation to them.

@@ -11,6 +11,8 @@ pub struct UsageView {
     pub days: Vec<(Date, UsageSum)>,
     /// Usage per model, by descending cost and then tokens.
     pub models: Vec<(ModelName, UsageSum)>,
+    /// Usage by what it was made with: "Chat", each API key by its name, and "Deleted key". Most expensive first.
+    pub callers: Vec<(String, UsageSum)>,
     /// Usage of the whole period.
     pub total: UsageSum,
     /// The remaining quota; `None` if the meters are unavailable.

@@ -65,6 +65,8 @@ id! {
     ModelPriceId
     /// Settings that a user has saved under a name.
     PresetId
+    /// One API key of one user.
+    ApiKeyId
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The product's shared types and rules, without I/O. Every other crate uses these types, and they compile for both the server and
 //! the browser.
 
+pub mod api_key;
 pub mod attachment;
 pub mod audit;
 pub mod billing;
@@ -26,13 +27,15 @@ pub mod top_users;
 pub mod usage;
 pub mod viewer;
 
+pub use api_key::{ApiEndpoint, ApiKey, ApiKeyState, TripReason};
 pub use attachment::{Attachment, AttachmentKind};
 pub use audit::AuditEntry;
 pub use billing::{Invoice, Subscription, SubscriptionStatus};
 pub use chat_settings::{AnswerLength, ChatSettings, Preset};
 pub use event::TurnEvent;
 pub use ids::{
-    AiUsageId, AttachmentId, ConversationId, ImportId, MessageId, ModelPriceId, PresetId, ShareId, TurnId, UserId,
+    AiUsageId, ApiKeyId, AttachmentId, ConversationId, ImportId, MessageId, ModelPriceId, PresetId, ShareId, TurnId,
+    UserId,
 };
 pub use message::{HistoryCut, Message, MessageStatus, PromptImage, PromptMessage, Role};
 pub use model::{

@@ -31,6 +31,10 @@ pub enum SecurityEvent {
     FactorAdded,
     /// A passkey, an authenticator app or the password was removed.
     FactorRemoved,
+    /// An API key was created.
+    ApiKeyCreated,
+    /// An API key was revoked.
+    ApiKeyRevoked,
     /// The account was deleted.
     AccountDeleted,
     /// A request was refused because the user may not make it.
@@ -39,7 +43,7 @@ pub enum SecurityEvent {
 
 impl SecurityEvent {
     /// All events.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::SignIn,
         Self::SignInFailed,
         Self::CodeFailed,
@@ -52,6 +56,8 @@ impl SecurityEvent {
         Self::SessionEnded,
         Self::FactorAdded,
         Self::FactorRemoved,
+        Self::ApiKeyCreated,
+        Self::ApiKeyRevoked,
         Self::AccountDeleted,
         Self::Forbidden,
     ];
@@ -72,6 +78,8 @@ impl SecurityEvent {
             Self::SessionEnded => "session_ended",
             Self::FactorAdded => "factor_added",
             Self::FactorRemoved => "factor_removed",
+            Self::ApiKeyCreated => "api_key_created",
+            Self::ApiKeyRevoked => "api_key_revoked",
             Self::AccountDeleted => "account_deleted",
             Self::Forbidden => "forbidden",
         }

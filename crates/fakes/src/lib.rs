@@ -11,6 +11,8 @@
 //!   slow as a word.
 //! - `{{hold}}`, `{{hold:3}}`: waits halfway, or after three words, until released.
 //! - `{{refuse}}`, `{{filter}}`, `{{toolcall}}`: the response ends in this way; `{{nofinish}}`: without a reason.
+//! - `{{tool:NAME}}`: calls this tool of the request, with arguments that match its schema; more of them are parallel calls. A request that
+//!   demands a tool, or output that matches a schema, gets it without a directive.
 //! - `{{endless}}`: ignores the output limit; `{{bytes}}`: writes one byte at a time; `{{nul}}`: adds a NUL character to each word.
 //!
 //! What it costs:
@@ -36,7 +38,8 @@
 //! Images are billed by the formulas of both providers.
 //!
 //! Requests that real providers reject get status 400: two names for the output limit, sampling parameters, blank messages, images that
-//! aren't what they claim to be, authors that don't alternate, an assistant's message at the end. A call stops generating when its connection closes, and is billed up to there.
+//! aren't what they claim to be, authors that don't alternate, an assistant's message at the end, tool calls without results and results without
+//! calls. A call stops generating when its connection closes, and is billed up to there.
 
 // Large Stripe objects exceed the default recursion limit of `json!`.
 #![recursion_limit = "1024"]
@@ -51,6 +54,7 @@ mod refusal;
 mod request;
 mod script;
 mod stripe;
+mod tools;
 mod wire;
 
 pub use bill::Bill;
@@ -258,7 +262,8 @@ async fn answer(format: Format, State(shared): State<Shared>, Json(body): Json<s
     }
     let prompt = wire::bill_of_prompt(format, &request, &script, &mut lock(&shared.cache));
     let index = record(&shared, &request, prompt);
-    let written = write(shared, index, wire::steps(format, &request, &script, prompt));
+    let calls = tools::called(&body, &request.tools, &script.tools);
+    let written = write(shared, index, wire::steps(format, &request, &script, prompt, calls));
     let body = if script.by_bytes { bytewise(written) } else { Body::from_stream(written) };
     ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
 }

@@ -1,6 +1,7 @@
 //! Reads and checks requests of both wire formats.
 
 use crate::picture::Picture;
+use crate::tools::{self, Tool};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -63,6 +64,10 @@ pub(crate) struct Request {
     pub limit_name: String,
     /// The requested reasoning effort.
     pub effort: Option<String>,
+    /// The tools that may be called.
+    pub tools: Vec<Tool>,
+    /// The schema that the output must match.
+    pub output_schema: Option<Value>,
     /// What real providers would reject; `None` if the request is valid.
     pub violation: Option<String>,
 }
@@ -88,19 +93,33 @@ pub(crate) fn count_words(text: &str) -> u64 {
     text.split_whitespace().count() as u64
 }
 
-/// Returns the text of a message's content: a string, or an array of parts.
+/// Returns the text of a message's content: a string, or an array of parts. Results of tools have a content of their own.
 fn text_of(content: &Value) -> String {
     match content {
-        Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect(),
+        Value::Array(parts) => parts
+            .iter()
+            .map(|part| match part["type"].as_str() {
+                Some("tool_result") => text_of(&part["content"]) + "\n",
+                _ => part["text"].as_str().or(part["thinking"].as_str()).unwrap_or_default().to_owned(),
+            })
+            .collect(),
         content => content.as_str().unwrap_or_default().to_owned(),
     }
+}
+
+fn message(message: &Value) -> Part {
+    let mut part = part(message["role"].as_str().unwrap_or_default(), &message["content"]);
+    part.text.push_str(&tools::text_of_calls(message));
+    part
 }
 
 fn part(role: &str, content: &Value) -> Part {
     let last = content.as_array().and_then(|parts| parts.last());
     let is_marked = last.is_some_and(|part| part["cache_control"].is_object());
     let blocks = content.as_array().map(Vec::as_slice).unwrap_or_default();
-    let (images, bad): (Vec<_>, Vec<_>) = blocks.iter().filter_map(Picture::read).partition(Result::is_ok);
+    let nested = blocks.iter().filter_map(|block| block["content"].as_array()).flatten();
+    let (images, bad): (Vec<_>, Vec<_>) =
+        blocks.iter().chain(nested).filter_map(Picture::read).partition(Result::is_ok);
     Part {
         role: role.to_owned(),
         text: text_of(content),
@@ -117,19 +136,21 @@ pub(crate) fn read(format: Format, body: &Value) -> Request {
     if format == Format::Messages && !body["system"].is_null() {
         prompt.push(part("system", &body["system"]));
     }
-    prompt
-        .extend(messages.iter().map(|message| part(message["role"].as_str().unwrap_or_default(), &message["content"])));
+    prompt.extend(messages.iter().map(message));
     let limits: Vec<&str> = LIMITS.into_iter().filter(|name| !body[*name].is_null()).collect();
     Request {
         model: body["model"].as_str().unwrap_or_default().to_owned(),
         last_message: prompt.last().map(|part| part.text.clone()).unwrap_or_default(),
-        tokens: prompt.iter().map(|part| part.tokens(format, body["model"].as_str().unwrap_or_default())).sum(),
+        tokens: prompt.iter().map(|part| part.tokens(format, body["model"].as_str().unwrap_or_default())).sum::<u64>()
+            + tools::count(&body["tools"]),
         messages: messages.len(),
         has_system: prompt.iter().any(|part| part.role == "system"),
         max_output: limits.first().and_then(|name| body[*name].as_u64()).unwrap_or(u64::MAX),
         limit_name: limits.join(" and "),
         effort: body["reasoning_effort"].as_str().or(body["output_config"]["effort"].as_str()).map(str::to_owned),
-        violation: violation(format, body, &limits, &prompt),
+        tools: tools::read(body),
+        output_schema: tools::output_schema(body),
+        violation: violation(format, body, &limits, &prompt).or_else(|| tools::violation(format, body)),
         prompt,
     }
 }
@@ -146,16 +167,18 @@ fn violation(format: Format, body: &Value, limits: &[&str], prompt: &[Part]) -> 
     if let Some(name) = ["temperature", "top_p", "top_k"].into_iter().find(|name| !body[*name].is_null()) {
         return Some(format!("{name} isn't supported by this model"));
     }
-    let messages: Vec<&Part> = prompt.iter().filter(|part| part.role != "system").collect();
+    let mut messages: Vec<&Part> = prompt.iter().filter(|part| part.role != "system").collect();
+    // Results of tools are one message of the user, with what follows them.
+    messages.dedup_by(|next, previous| previous.role == "tool" && ["tool", "user"].contains(&next.role.as_str()));
     for (n, message) in messages.iter().enumerate() {
         if let Some(bad) = &message.bad_image {
             return Some(format!("messages.{n}: {bad}"));
         }
-        if message.text.trim().is_empty() {
+        if message.text.trim().is_empty() && message.images.is_empty() && message.role != "tool" {
             return Some(format!("messages.{n}: text content blocks must be non-empty"));
         }
         let expected = if n % 2 == 0 { "user" } else { "assistant" };
-        if message.role != expected {
+        if message.role != expected && (message.role != "tool" || expected != "user") {
             return Some(format!("messages.{n}: roles must alternate between user and assistant"));
         }
     }

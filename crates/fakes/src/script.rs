@@ -55,6 +55,8 @@ pub struct Script {
     pub shape: Shape,
     /// How the response ends if it isn't cut off.
     pub ending: Ending,
+    /// The tools to call, as far as the request offers them.
+    pub tools: Vec<String>,
     /// Omit the final usage.
     pub no_usage: bool,
     /// Ignore the output limit.
@@ -160,6 +162,7 @@ impl Script {
             "refuse" => self.ending = Ending::Refused,
             "filter" => self.ending = Ending::Filtered,
             "toolcall" => self.ending = Ending::ToolCall,
+            "tool" => self.tools.push(value.to_owned()),
             "nofinish" => self.ending = Ending::None,
             "nousage" => self.no_usage = true,
             "endless" => self.endless = true,

@@ -4,6 +4,7 @@ use crate::bill::Bill;
 use crate::cache::Cache;
 use crate::request::{Format, Request};
 use crate::script::{Ending, MARKDOWN, SCRIPTS, Script, Shape};
+use crate::tools::{example, pieces};
 use serde_json::{Value, json};
 
 /// Returns the bill before any output: of a prompt, or as the script sets it.
@@ -42,11 +43,19 @@ struct Writer<'a> {
     request: &'a Request,
     script: &'a Script,
     prompt: Bill,
+    /// The tools to call, with their arguments.
+    calls: Vec<(String, String)>,
 }
 
 /// Returns the steps of the response to a request whose prompt was billed.
-pub(crate) fn steps(format: Format, request: &Request, script: &Script, prompt: Bill) -> Vec<Step> {
-    Writer { format, request, script, prompt }.steps()
+pub(crate) fn steps(
+    format: Format,
+    request: &Request,
+    script: &Script,
+    prompt: Bill,
+    calls: Vec<(String, String)>,
+) -> Vec<Step> {
+    Writer { format, request, script, prompt, calls }.steps()
 }
 
 fn event(name: &str, data: &Value) -> String {
@@ -56,9 +65,12 @@ fn event(name: &str, data: &Value) -> String {
 impl Writer<'_> {
     fn steps(&self) -> Vec<Step> {
         let script = self.script;
+        let matching = self.request.output_schema.as_ref().map(|schema| pieces(&example(schema).to_string()));
         let all: Vec<String> = match script.words.filter(|_| !script.by_bytes) {
             Some(count) => (1..=count).map(|n| format!("word{n} ")).collect(),
+            None if !self.calls.is_empty() => Vec::new(),
             None if script.by_bytes => SCRIPTS.iter().map(|&word| word.to_owned()).collect(),
+            None if matching.is_some() => matching.unwrap_or_default(),
             None => MARKDOWN.split_inclusive([' ', '\n']).map(str::to_owned).collect(),
         };
         let limit =
@@ -68,7 +80,7 @@ impl Writer<'_> {
         let thinks = script.thinks.min(limit);
         let reasoning = script.reasoning.min(limit - thinks);
         let sent = all.len().min((limit - thinks - reasoning) / each);
-        let is_cut = sent < all.len();
+        let mut is_cut = sent < all.len();
         let mut steps = vec![self.head()];
         if script.head_ms > 0 {
             steps.push(Step { pause_ms: script.head_ms, ..Step::default() });
@@ -79,21 +91,36 @@ impl Writer<'_> {
             pause_ms: script.pace_ms,
             ..Step::default()
         }));
-        steps.extend((0..reasoning).map(|n| self.thought(&format!("thought{n} "))));
+        for n in 0..reasoning {
+            let block = json!({"type": "thinking", "thinking": "", "signature": ""});
+            steps.push(self.enclosed(self.thought(&format!("thought{n} ")), n, reasoning, 0, &block));
+        }
+        let text_block = u64::from(reasoning > 0);
         for (n, word) in all.into_iter().take(sent).enumerate() {
             if let Some(fault) = self.fault(n) {
                 steps.extend(fault);
                 return steps;
             }
             let holds = script.holds == Some(n) || (script.holds == Some(usize::MAX) && n == sent / 2);
-            steps.push(Step { holds, output: each as u64, ..self.word(word) });
+            let step = Step { holds, output: each as u64, ..self.word(text_block, word) };
+            steps.push(self.enclosed(step, n, sent, text_block, &json!({"type": "text", "text": ""})));
+        }
+        let mut called = 0;
+        if !is_cut {
+            let first_block = text_block + u64::from(sent > 0);
+            let mut of_calls = self.call_steps(first_block);
+            let left = limit - thinks - reasoning - sent * each;
+            is_cut = of_calls.len() > left;
+            of_calls.truncate(left);
+            called = of_calls.len();
+            steps.extend(of_calls);
         }
         if let Some(bill) = script.bill {
             steps.iter_mut().for_each(|step| (step.output, step.reasoning) = (0, 0));
             steps.push(Step { output: bill.output, reasoning: bill.reasoning, ..self.tail(bill, false) });
             return steps;
         }
-        let output = (sent * each + thinks + reasoning) as u64;
+        let output = (sent * each + called + thinks + reasoning) as u64;
         let bill = Bill { output, reasoning: (thinks + reasoning) as u64, ..self.prompt };
         steps.push(self.tail(bill, is_cut));
         steps
@@ -131,7 +158,7 @@ impl Writer<'_> {
                 event(
                     "message_start",
                     &json!({"type": "message_start", "message": {"id": "msg_fake", "type": "message", "role": "assistant",
-                        "model": self.request.model, "content": [], "usage": usage}}),
+                        "model": self.request.model, "content": [], "stop_reason": null, "stop_sequence": null, "usage": usage}}),
                 )
             }
             Format::Completions => self.completion(&json!({"role": "assistant", "content": ""}), &Value::Null),
@@ -148,7 +175,65 @@ impl Writer<'_> {
         )
     }
 
-    fn delta(index: u8, delta: &Value) -> String {
+    /// Adds the beginning of a block before the first of its `count` steps, and its end after the last one. Only messages have blocks.
+    fn enclosed(&self, mut step: Step, n: usize, count: usize, index: u64, block: &Value) -> Step {
+        if self.format == Format::Completions {
+            return step;
+        }
+        if n == 0 {
+            step.wire.insert_str(0, &Self::block_start(index, block));
+        }
+        if n + 1 == count {
+            if block["type"] == "thinking" {
+                step.wire.push_str(&Self::delta(index, &json!({"type": "signature_delta", "signature": "c2lnbmVk"})));
+            }
+            step.wire.push_str(&Self::block_stop(index));
+        }
+        step
+    }
+
+    fn block_start(index: u64, block: &Value) -> String {
+        event("content_block_start", &json!({"type": "content_block_start", "index": index, "content_block": block}))
+    }
+
+    fn block_stop(index: u64) -> String {
+        event("content_block_stop", &json!({"type": "content_block_stop", "index": index}))
+    }
+
+    /// Returns the steps of all tool calls: each begins with its name, and its arguments follow in pieces. Each step is one token.
+    fn call_steps(&self, first_block: u64) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for (n, (name, arguments)) in (0_u64..).zip(&self.calls) {
+            let index = first_block + n;
+            let begin = match self.format {
+                Format::Messages => {
+                    let block = json!({"type": "tool_use", "id": format!("toolu_fake{n}"), "name": name, "input": {}});
+                    Self::block_start(index, &block)
+                }
+                Format::Completions => {
+                    let function = json!({"name": name, "arguments": ""});
+                    let call =
+                        json!({"index": n, "id": format!("call_fake{n}"), "type": "function", "function": function});
+                    self.completion(&json!({"tool_calls": [call]}), &Value::Null)
+                }
+            };
+            let pieces = pieces(arguments).into_iter().map(|piece| match self.format {
+                Format::Messages => Self::delta(index, &json!({"type": "input_json_delta", "partial_json": piece})),
+                Format::Completions => {
+                    let call = json!({"index": n, "function": {"arguments": piece}});
+                    self.completion(&json!({"tool_calls": [call]}), &Value::Null)
+                }
+            });
+            let wires = std::iter::once(begin).chain(pieces);
+            steps.extend(wires.map(|wire| Step { wire, output: 1, pause_ms: self.script.pace_ms, ..Step::default() }));
+            if let (Some(last), Format::Messages) = (steps.last_mut(), self.format) {
+                last.wire.push_str(&Self::block_stop(index));
+            }
+        }
+        steps
+    }
+
+    fn delta(index: u64, delta: &Value) -> String {
         event("content_block_delta", &json!({"type": "content_block_delta", "index": index, "delta": delta}))
     }
 
@@ -160,10 +245,10 @@ impl Writer<'_> {
         Step { wire, output: 1, reasoning: 1, pause_ms: self.script.pace_ms, ..Step::default() }
     }
 
-    fn word(&self, word: String) -> Step {
+    fn word(&self, block: u64, word: String) -> Step {
         let text = if self.script.nul { format!("{word}\0") } else { word.clone() };
         let wire = match self.format {
-            Format::Messages => Self::delta(1, &json!({"type": "text_delta", "text": text})),
+            Format::Messages => Self::delta(block, &json!({"type": "text_delta", "text": text})),
             Format::Completions => self.completion(&json!({"content": text}), &Value::Null),
         };
         Step { wire, word, pause_ms: self.script.pace_ms, ..Step::default() }
@@ -181,6 +266,7 @@ impl Writer<'_> {
     fn message_end(&self, bill: Bill, is_cut: bool) -> String {
         let reason = match self.script.ending {
             _ if is_cut => Some("max_tokens"),
+            Ending::Complete if !self.calls.is_empty() => Some("tool_use"),
             Ending::Complete => Some("end_turn"),
             Ending::Refused | Ending::Filtered => Some("refusal"),
             Ending::ToolCall => Some("tool_use"),
@@ -202,6 +288,7 @@ impl Writer<'_> {
     fn completion_end(&self, bill: Bill, is_cut: bool) -> String {
         let (delta, reason) = match self.script.ending {
             _ if is_cut => (json!({}), Some("length")),
+            Ending::Complete if !self.calls.is_empty() => (json!({}), Some("tool_calls")),
             Ending::Complete => (json!({}), Some("stop")),
             Ending::Refused => (json!({"refusal": "I can't help with that."}), Some("stop")),
             Ending::Filtered => (json!({}), Some("content_filter")),
@@ -250,7 +337,7 @@ mod tests {
             let body = json!({"model": "m", "max_tokens": max, "messages": [{"role": "user", "content": text}]});
             let (request, script) = (request::read(Format::Completions, &body), Script::read(text, 0));
             let prompt = bill_of_prompt(Format::Completions, &request, &script, &mut Cache::default());
-            let steps = steps(Format::Completions, &request, &script, prompt);
+            let steps = steps(Format::Completions, &request, &script, prompt, Vec::new());
             let output: u64 = steps.iter().map(|step| step.output).sum();
             let billed: u64 = steps.iter().map(|step| step.reasoning).sum();
             assert_eq!((output, billed), (reasoning + 2 * words, reasoning), "{max}");

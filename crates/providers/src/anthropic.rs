@@ -43,7 +43,8 @@ impl Provider for Anthropic {
         if let Some(key) = &self.key {
             http_request = http_request.header("x-api-key", key.expose_secret());
         }
-        let chunks = http::open(http_request, Box::new(Messages::default()), request.timeouts).await?;
+        let chunks = http::open(http_request, Box::new(Messages::default()), request.timeouts, request.raw.is_some());
+        let chunks = chunks.await?;
         Ok(Opened { chunks, learned: None })
     }
 }
@@ -71,9 +72,17 @@ fn set_breakpoint(content: &mut Value) {
     }
 }
 
-/// Builds the body: no sampling parameters and no beginning of the answer, which newer models reject. Up to a block with `cache_control` the
-/// prompt is cached.
+/// Returns the body: the one that is passed on, or a built one.
 fn body(request: &ModelRequest<'_>) -> Value {
+    let mut body = request.raw.map_or_else(|| built(request), Value::clone);
+    body["max_tokens"] = request.max_output.0.into();
+    body["stream"] = true.into();
+    body
+}
+
+/// Builds the body of a conversation: no sampling parameters and no beginning of the answer, which newer models reject. Up to a block with `cache_control` the
+/// prompt is cached.
+fn built(request: &ModelRequest<'_>) -> Value {
     let mut messages: Vec<Value> =
         request.messages.iter().map(|m| json!({"role": m.role.as_str(), "content": content(m)})).collect();
     let mut system = json!(request.system);
@@ -83,9 +92,7 @@ fn body(request: &ModelRequest<'_>) -> Value {
             set_breakpoint(content);
         }
     }
-    let mut body = json!({
-        "model": request.model, "max_tokens": request.max_output, "messages": messages, "stream": true,
-    });
+    let mut body = json!({"model": request.model, "messages": messages});
     // Empty blocks are rejected.
     if !request.system.is_empty() {
         body["system"] = system;

@@ -4,6 +4,7 @@
 use crate::error::Fault;
 use crate::openai_usage::Counts;
 use crate::reader::{Ending, Reader};
+use crate::tool_calls::ToolCalls;
 use crate::{Chunk, End, content, lenient};
 use serde_json::Value;
 
@@ -20,6 +21,7 @@ pub(crate) struct Completions {
     /// Whether the last event with counts had no output, and none came after it: such an event comes at the end.
     usage_is_last: bool,
     ending: Ending,
+    calls: ToolCalls,
 }
 
 impl Completions {
@@ -41,6 +43,7 @@ impl Completions {
         content::push(Chunk::Text, refusal, out);
         if ["tool_calls", "function_call"].iter().any(|name| lenient::is_something(&delta[*name])) {
             self.ending.note_tool_call();
+            self.calls.read(delta, out);
         }
     }
 

@@ -7,6 +7,7 @@ use crate::sniff::{Sniffed, sniff, trimmed};
 use crate::think::Splitter;
 use crate::{Chunk, ProviderError, whole};
 use domain::sse::{SseEvent, SseParser};
+use serde_json::Value;
 use std::collections::VecDeque;
 
 /// Maximum size of one event, in bytes; a larger one fails the stream.
@@ -20,6 +21,8 @@ pub(crate) struct Decoder {
     reader: Box<dyn Reader>,
     splitter: Splitter,
     ready: VecDeque<Result<Chunk, Fault>>,
+    /// Whether each event is a chunk too.
+    passes_events: bool,
     /// Whether anything of a response was read, so that it is one.
     has_begun: bool,
     is_over: bool,
@@ -44,10 +47,12 @@ pub(crate) enum Awaited {
 }
 
 impl Decoder {
-    pub fn new(reader: Box<dyn Reader>) -> Self {
+    /// Creates a decoder; `passes_events` adds a [`Chunk::Event`] before the chunks of each event.
+    pub fn new(reader: Box<dyn Reader>, passes_events: bool) -> Self {
         Self {
             body: Body::Unknown(Vec::new()),
             reader,
+            passes_events,
             splitter: Splitter::default(),
             ready: VecDeque::new(),
             has_begun: false,
@@ -188,7 +193,9 @@ impl Decoder {
             Payload::Json(value) => {
                 let error = ErrorBody::in_event(name, &value);
                 let is_error = error.is_some();
+                let passed = self.passes_events.then(|| Chunk::Event(named(name, &value)));
                 self.apply(|reader, out| {
+                    out.extend(passed);
                     let read = reader.read(name, &value, out);
                     error.map_or(read, |error| Err(Fault::Reported(error)))
                 });
@@ -207,6 +214,9 @@ impl Decoder {
         let result = step(self.reader.as_mut(), &mut chunks);
         if result.is_err() {
             chunks.retain(|chunk| !matches!(chunk, Chunk::Id(_)));
+            if chunks.iter().all(|chunk| matches!(chunk, Chunk::Event(_))) {
+                chunks.clear();
+            }
         }
         self.has_begun |= !chunks.is_empty();
         chunks.into_iter().for_each(|chunk| self.push(chunk));
@@ -224,7 +234,13 @@ impl Decoder {
                 self.ready.push_back(Ok(chunk));
                 self.is_over = true;
             }
-            Chunk::Id(_) | Chunk::Reasoning(_) | Chunk::Usage(_) => self.ready.push_back(Ok(chunk)),
+            Chunk::ToolCall { .. } => {
+                self.finish_text();
+                self.ready.push_back(Ok(chunk));
+            }
+            Chunk::Id(_) | Chunk::Reasoning(_) | Chunk::Usage(_) | Chunk::ToolArguments { .. } | Chunk::Event(_) => {
+                self.ready.push_back(Ok(chunk))
+            }
         }
     }
 
@@ -240,4 +256,13 @@ impl Decoder {
     fn finish_text(&mut self) {
         self.ready.extend(self.splitter.finish().map(Ok));
     }
+}
+
+/// Returns an event's JSON with the event's name as its type, unless it has one.
+fn named(name: &str, value: &Value) -> Value {
+    let mut value = value.clone();
+    if let Some(fields) = value.as_object_mut().filter(|_| !name.is_empty()) {
+        fields.entry("type").or_insert_with(|| name.into());
+    }
+    value
 }

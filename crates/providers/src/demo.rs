@@ -1,9 +1,10 @@
 //! The built-in demo model, which needs no network and no key. It shows what a response looks like while no provider key is set, and
 //! says so in its text.
 
-use crate::{Chunk, End, ModelRequest, Opened, Provider, ProviderError, ReportedUsage, estimate};
-use domain::{Tokens, Usage};
+use crate::{Chunk, End, ModelRequest, Opened, Provider, ProviderError, ReportedUsage, content, estimate};
+use domain::{PromptMessage, Role, Tokens, Usage};
 use futures::{StreamExt, stream};
+use serde_json::Value;
 use std::time::Duration;
 
 /// Pause between words, about forty words a second.
@@ -16,9 +17,13 @@ pub struct Demo;
 #[async_trait::async_trait]
 impl Provider for Demo {
     async fn open(&self, request: &ModelRequest<'_>) -> Result<Opened, ProviderError> {
-        let question = request.messages.last().map_or("", |message| message.text.as_str());
-        let turns = request.messages.len() / 2;
-        let input = estimate::counted(request.system, request.messages);
+        let (system, messages) = match request.raw {
+            Some(body) => prompt_of(body),
+            None => (request.system.to_owned(), request.messages.to_vec()),
+        };
+        let question = messages.last().map_or("", |message| message.text.as_str());
+        let turns = messages.len() / 2;
+        let input = estimate::counted(&system, &messages);
         let whole = answer(question, turns);
         let pieces: Vec<String> = whole.split_inclusive([' ', '\n']).map(str::to_owned).collect();
         let (mut emitted, mut out, mut end) = (String::new(), Vec::new(), End::Complete);
@@ -44,6 +49,20 @@ impl Provider for Demo {
         });
         Ok(Opened { chunks: stream::once(async { Ok(first) }).chain(paced).boxed(), learned: None })
     }
+}
+
+/// Returns the system prompt and the messages of a request in the OpenAI format. The model reads only text.
+fn prompt_of(body: &Value) -> (String, Vec<PromptMessage>) {
+    let (mut system, mut messages) = (String::new(), Vec::new());
+    for message in body["messages"].as_array().into_iter().flatten() {
+        let text = content::plain(&message["content"]);
+        match message["role"].as_str() {
+            Some("system") => system.push_str(&text),
+            Some("assistant") => messages.push(PromptMessage::text(Role::Assistant, text)),
+            _ => messages.push(PromptMessage::text(Role::User, text)),
+        }
+    }
+    (system, messages)
 }
 
 /// Returns the message's first line, cut to 80 characters, for quoting.
@@ -139,7 +158,7 @@ const STEPS: &str = "## How to write a good prompt
 mod tests {
     use super::*;
     use crate::Timeouts;
-    use domain::{ModelName, PromptMessage, Role};
+    use domain::ModelName;
 
     async fn respond(text: &str, max_output: u64) -> Vec<Chunk> {
         let (model, messages) = (ModelName("demo".into()), [PromptMessage::text(Role::User, text)]);
@@ -152,6 +171,7 @@ mod tests {
             effort: None,
             caches: false,
             timeouts: Timeouts::default(),
+            raw: None,
         };
         Demo.open(&request).await.unwrap().chunks.map(Result::unwrap).collect().await
     }

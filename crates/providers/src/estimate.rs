@@ -68,12 +68,25 @@ pub fn answer(model: &Model, output: &str, chunks: u64) -> Tokens {
     raised(text(output), permille(model, std::iter::once(output))).max(Tokens(chunks))
 }
 
+/// Estimates the tokens of texts that were counted before.
+pub(crate) fn of_scripts(model: &Model, counted: Tokens, scripts: &Scripts) -> Estimate {
+    Estimate { counted, estimated: raised(counted, factor(model, || scripts.permille())) }
+}
+
 /// Returns a model's tokens per thousand tokens of our count: learned, or the bound of its wire format.
 fn permille<'a>(model: &Model, texts: impl Iterator<Item = &'a str>) -> u64 {
+    factor(model, || {
+        let mut scripts = Scripts::default();
+        texts.for_each(|text| scripts.add(text));
+        scripts.permille()
+    })
+}
+
+fn factor(model: &Model, by_script: impl FnOnce() -> u64) -> u64 {
     match (model.input_permille, model.provider.wire_format) {
         (Some(learned), _) => learned,
         (None, WireFormat::OpenAi | WireFormat::Demo) => 1_000,
-        (None, WireFormat::Anthropic) => by_script(texts),
+        (None, WireFormat::Anthropic) => by_script(),
     }
 }
 
@@ -81,24 +94,34 @@ fn raised(counted: Tokens, permille: u64) -> Tokens {
     Tokens(counted.0.saturating_mul(permille).div_ceil(1_000))
 }
 
-/// Returns the bound for a vocabulary that isn't public, per thousand o200k tokens, by the share of the texts that isn't Latin.
-fn by_script<'a>(texts: impl Iterator<Item = &'a str>) -> u64 {
-    let (mut all, mut other) = (0_u64, 0_u64);
-    for text in texts {
-        all += text.len() as u64;
-        // Characters beyond accented Latin, weighted in bytes because vocabularies fall back to bytes.
-        other += text.chars().filter(|char| u32::from(*char) > 0x24f).map(|char| char.len_utf8() as u64).sum::<u64>();
+/// The size of texts in bytes, by script.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Scripts {
+    all: u64,
+    other: u64,
+}
+
+impl Scripts {
+    /// Adds a text. Characters beyond accented Latin are weighted in bytes because vocabularies fall back to bytes.
+    pub fn add(&mut self, text: &str) {
+        self.all += text.len() as u64;
+        self.other +=
+            text.chars().filter(|char| u32::from(*char) > 0x24f).map(|char| char.len_utf8() as u64).sum::<u64>();
     }
-    BASE_PERMILLE + OTHER_SCRIPTS_PERMILLE * other / all.max(1)
+
+    /// Returns the bound for a vocabulary that isn't public, per thousand o200k tokens, by the share of the texts that isn't Latin.
+    fn permille(&self) -> u64 {
+        BASE_PERMILLE + OTHER_SCRIPTS_PERMILLE * self.other / self.all.max(1)
+    }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use domain::{ModelName, Provider, ProviderName, Role, Thinking};
     use proptest::prelude::*;
 
-    pub(super) fn model(wire_format: WireFormat, input_permille: Option<u64>) -> Model {
+    pub(crate) fn model(wire_format: WireFormat, input_permille: Option<u64>) -> Model {
         Model {
             name: ModelName("m".into()),
             label: "M".into(),

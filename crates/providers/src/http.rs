@@ -71,15 +71,16 @@ pub(crate) fn client(connect_timeout: Duration) -> Result<Client, ProviderError>
         .map_err(|error| ProviderError::Unreachable(error.without_url().to_string()))
 }
 
-/// Sends a request and returns its chunks once the first bytes of the response prove that it is one.
+/// Sends a request and returns its chunks once the first bytes of the response prove that it is one. `passes_events` adds each event.
 pub(crate) async fn open(
     request: RequestBuilder,
     reader: Box<dyn Reader>,
     timeouts: Timeouts,
+    passes_events: bool,
 ) -> Result<Chunks, Rejection> {
     let deadline = Instant::now() + timeouts.first_byte;
     let response = send(request, deadline).await?;
-    let mut reading = Reading { response, decoder: Decoder::new(reader), idle: timeouts.idle };
+    let mut reading = Reading { response, decoder: Decoder::new(reader, passes_events), idle: timeouts.idle };
     reading.begin(deadline).await?;
     let chunks = stream::unfold(reading, async |mut reading| {
         let next = reading.next().await;

@@ -6,7 +6,11 @@
 //! JSON fails a stream, after all chunks that came before it.
 //!
 //! A body goes through these modules: `http` (timeouts) → `decode`, `sniff` (what the body is) → `payload` (events, keep-alives) or `whole` (one
-//! JSON body) → `completions` (with `openai_usage`) or `messages` → `think` (reasoning within text). `error` classifies what isn't a response.
+//! JSON body) → `completions` (with `openai_usage`, `tool_calls`) or `messages` → `think` (reasoning within text). `error` classifies what isn't
+//! a response.
+//!
+//! # Callers of the API
+//! Module [`api`] reads requests in three formats, builds the body for a model's wire format and writes the chunks back in the caller's format.
 //!
 //! # A server that sends something else
 //! Add one more file: `fixtures/odd/NN-what-it-is.http`, the response as the server sent it, from the status line to the end of the body, with
@@ -15,6 +19,7 @@
 //! a file has none. Streams in the shapes of whole servers are in `fixtures/servers/`; `src/tests/servers.rs` splits, joins and truncates them.
 
 mod anthropic;
+pub mod api;
 mod completions;
 mod content;
 mod decode;
@@ -31,6 +36,7 @@ pub mod prompt;
 mod reader;
 mod sniff;
 mod think;
+mod tool_calls;
 mod whole;
 
 pub use anthropic::Anthropic;
@@ -40,6 +46,7 @@ pub use openai::OpenAi;
 
 use domain::{ModelName, OutputLimit, PromptMessage, Tokens, Usage};
 use futures::Stream;
+use serde_json::Value;
 use std::pin::Pin;
 
 /// A request to a model.
@@ -61,6 +68,9 @@ pub struct ModelRequest<'a> {
     pub caches: bool,
     /// Timeouts of this call.
     pub timeouts: Timeouts,
+    /// The body to send in place of one that is built from `system`, `messages` and `effort`; made by [`api::ApiRequest::body`]. The client
+    /// sets its output limit. With a body, the response also has [`Chunk::Event`]s.
+    pub raw: Option<&'a Value>,
 }
 
 /// One item of a response stream.
@@ -72,6 +82,24 @@ pub enum Chunk {
     Text(String),
     /// Reasoning text, separate from the response.
     Reasoning(String),
+    /// The beginning of a tool call. `index` counts the calls of a response from zero; `id` is empty if the provider sent none.
+    ToolCall {
+        /// The position of the call.
+        index: u64,
+        /// The provider's id of the call.
+        id: String,
+        /// The tool's name.
+        name: String,
+    },
+    /// A piece of a tool call's arguments, which are JSON once they are complete.
+    ToolArguments {
+        /// The position of the call.
+        index: u64,
+        /// The piece.
+        json: String,
+    },
+    /// An event as the provider sent it, before the chunks that are read from it. Only in responses to a [`ModelRequest::raw`].
+    Event(Value),
     /// Cumulative token usage; the last one of a stream is final.
     Usage(ReportedUsage),
     /// The end of the response as sent by the provider. A stream without it was interrupted.
@@ -98,7 +126,7 @@ pub enum End {
     Refused,
     /// The provider's content filter stopped the response.
     Filtered,
-    /// The model called a tool, although none was offered.
+    /// The model called a tool. In a chat no tool is offered.
     ToolCall,
 }
 

@@ -15,6 +15,8 @@ pub(crate) struct Messages {
     /// Whether the last event had the final counts.
     usage_is_last: bool,
     ending: Ending,
+    /// The block of each tool call.
+    calls: Vec<u64>,
 }
 
 /// Cumulative counts. A count that is missing from an event, null or zero never replaces one that is known.
@@ -73,22 +75,43 @@ impl Messages {
             out.push(Chunk::Id(id));
         }
         match &message["content"] {
-            Value::Array(blocks) => blocks.iter().for_each(|block| self.read_block(block, out)),
-            block => self.read_block(block, out),
+            Value::Array(blocks) => {
+                blocks.iter().zip(0..).for_each(|(block, index)| self.read_block(index, block, out))
+            }
+            block => self.read_block(0, block, out),
         }
         self.read_usage(message, out);
         self.ending.note_reason(lenient::text(message, "/stop_reason").unwrap_or_default())
     }
 
     /// Reads a block, its beginning, or a delta of it. Text at the beginning of a block is part of it.
-    fn read_block(&mut self, block: &Value, out: &mut Vec<Chunk>) {
+    fn read_block(&mut self, index: u64, block: &Value, out: &mut Vec<Chunk>) {
         let before = out.len();
         content::read(block, out);
         out[before..].iter().for_each(|chunk| self.ending.note_output(chunk));
-        if lenient::text(block, "/type") == Some("tool_use") {
-            self.ending.note_tool_call();
+        match lenient::text(block, "/type") {
+            Some("tool_use") => self.read_call(index, block, out),
+            Some("input_json_delta") => {
+                let json = content::plain(&block["partial_json"]);
+                if let Some(call) = self.calls.iter().rposition(|known| *known == index).filter(|_| !json.is_empty()) {
+                    out.push(Chunk::ToolArguments { index: call as u64, json });
+                }
+            }
+            _ => {}
         }
         self.usage_is_last = false;
+    }
+
+    /// Reads the beginning of a tool call, or a whole one. Its arguments are empty at the beginning of a streamed one.
+    fn read_call(&mut self, block: u64, call: &Value, out: &mut Vec<Chunk>) {
+        self.ending.note_tool_call();
+        let index = self.calls.len() as u64;
+        self.calls.push(block);
+        let text = |pointer| lenient::name(call, pointer).unwrap_or_default();
+        out.push(Chunk::ToolCall { index, id: text("/id"), name: text("/name") });
+        if call["input"].as_object().is_some_and(|input| !input.is_empty()) {
+            out.push(Chunk::ToolArguments { index, json: call["input"].to_string() });
+        }
     }
 
     fn read_usage(&mut self, event: &Value, out: &mut Vec<Chunk>) {
@@ -100,13 +123,18 @@ impl Messages {
     }
 }
 
+/// Returns the position of an event's block.
+fn index(event: &Value) -> u64 {
+    lenient::count(event, &["/index"]).unwrap_or(0)
+}
+
 impl Reader for Messages {
     fn read(&mut self, name: &str, event: &Value, out: &mut Vec<Chunk>) -> Result<(), Fault> {
         match lenient::text(event, "/type").unwrap_or(name) {
             "message_start" => self.read_message(event.get("message").unwrap_or(event), out)?,
             "message" => self.read_message(event, out)?,
-            "content_block_start" => self.read_block(&event["content_block"], out),
-            "content_block_delta" => self.read_block(&event["delta"], out),
+            "content_block_start" => self.read_block(index(event), &event["content_block"], out),
+            "content_block_delta" => self.read_block(index(event), &event["delta"], out),
             "message_delta" => {
                 self.read_usage(event, out);
                 self.ending.note_reason(lenient::text(event, "/delta/stop_reason").unwrap_or_default())?;

@@ -53,14 +53,16 @@ impl Provider for OpenAi {
             output_limit: request.output_limit.unwrap_or(self.output_limit),
             learned: None,
             reports_usage: true,
-            effort: request.effort,
+            effort: request.raw.map_or(request.effort, |raw| raw["reasoning_effort"].as_str()),
         };
         loop {
             let mut http_request = self.client.post(&self.url).json(&body(request, &fields));
             if let Some(key) = &self.key {
                 http_request = http_request.bearer_auth(key.expose_secret());
             }
-            let opened = http::open(http_request, Box::new(Completions::default()), request.timeouts).await;
+            let opened =
+                http::open(http_request, Box::new(Completions::default()), request.timeouts, request.raw.is_some())
+                    .await;
             match opened {
                 Ok(chunks) => return Ok(Opened { chunks, learned: fields.learned }),
                 Err(Rejection::Status(failure)) if fields.adapt(&failure) => {}
@@ -115,11 +117,14 @@ fn content(message: &PromptMessage) -> Value {
 }
 
 fn body(request: &ModelRequest<'_>, fields: &Fields<'_>) -> Value {
-    let system = (!request.system.is_empty()).then(|| json!({"role": "system", "content": request.system}));
-    let messages = request.messages.iter().map(|m| json!({"role": m.role.as_str(), "content": content(m)}));
-    let mut body = json!({
-        "model": request.model, "messages": system.into_iter().chain(messages).collect::<Vec<_>>(), "stream": true,
-    });
+    let mut body = request.raw.map_or_else(|| built(request), Value::clone);
+    if let Some(sent) = body.as_object_mut() {
+        // Of a request that is passed on, these are set for this server.
+        for name in ["max_tokens", "max_completion_tokens", "stream_options", "reasoning_effort"] {
+            sent.remove(name);
+        }
+    }
+    body["stream"] = true.into();
     // The setting is named like the field.
     body[fields.output_limit.as_str()] = request.max_output.0.into();
     if fields.reports_usage {
@@ -129,4 +134,11 @@ fn body(request: &ModelRequest<'_>, fields: &Fields<'_>) -> Value {
         body["reasoning_effort"] = effort.into();
     }
     body
+}
+
+/// Builds the body of a conversation.
+fn built(request: &ModelRequest<'_>) -> Value {
+    let system = (!request.system.is_empty()).then(|| json!({"role": "system", "content": request.system}));
+    let messages = request.messages.iter().map(|m| json!({"role": m.role.as_str(), "content": content(m)}));
+    json!({"model": request.model, "messages": system.into_iter().chain(messages).collect::<Vec<_>>()})
 }

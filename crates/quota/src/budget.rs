@@ -1,5 +1,6 @@
 //! Spend budgets: what all users together may cost in 24 hours, globally and per model, and what the demo on the site may cost.
 
+use crate::key_caps::KeyCaps;
 use domain::{ModelName, Picos, Tokens};
 use limits::End;
 
@@ -23,6 +24,8 @@ pub struct Caps {
     pub models: Vec<(ModelName, Picos)>,
     /// Cap of the demo on the site; `None` for the turns of users.
     pub demo: Option<Picos>,
+    /// The API key of the call, with its caps; `None` for the chat.
+    pub key: Option<KeyCaps>,
 }
 
 impl Caps {
@@ -49,6 +52,11 @@ impl Spent {
     #[must_use]
     pub fn on(tokens: Tokens, model: ModelName, cost: Picos) -> Self {
         Self { tokens, costs: vec![(model, cost)] }
+    }
+
+    /// Returns the cost of all calls.
+    pub(crate) fn cost(&self) -> Picos {
+        self.costs.iter().fold(Picos::ZERO, |sum, (_, cost)| sum.plus(*cost))
     }
 
     /// Returns how to end a budget's hold: settled with the turn's cost, or released if none of the budget's models was called. A turn of a user

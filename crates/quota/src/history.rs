@@ -1,6 +1,7 @@
 //! The ledger as the history that lost meters are rebuilt from.
 
 use crate::budget::nanos;
+use domain::ApiKeyId;
 use limits::{History, PastCall};
 use std::sync::Arc;
 use store::usage::SpendScope;
@@ -8,6 +9,9 @@ use time::{Duration, OffsetDateTime};
 
 /// How far back meters are rebuilt: the longest window and its buckets.
 const SINCE: Duration = Duration::hours(25);
+
+/// How far back the meters of keys are rebuilt: their longest window and its buckets.
+const KEY_SINCE: Duration = Duration::days(31);
 
 pub(crate) fn millis(at: OffsetDateTime) -> u64 {
     u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0)
@@ -42,6 +46,24 @@ pub(crate) fn of_budget(db: store::Db, now: fn() -> OffsetDateTime, scope_of: fn
                 call: past.call,
                 at_ms: millis(past.at),
                 amount: nanos(past.cost),
+                running: past.pending,
+            };
+            Ok(past.map_err(|error| error.to_string())?.into_iter().map(call).collect())
+        })
+    })
+}
+
+/// The history of a key's meter, as tokens and cost: ledger sums per 15 minutes, and single turns for the last hour.
+pub(crate) fn of_key(db: store::Db, now: fn() -> OffsetDateTime) -> History<[u64; 2]> {
+    Arc::new(move |key| {
+        let db = db.clone();
+        Box::pin(async move {
+            let (id, now) = (key.parse::<ApiKeyId>().map_err(|error| error.to_string())?, now());
+            let past = store::api_key::history(&db, id, now - KEY_SINCE, now - Duration::HOUR).await;
+            let call = |past: store::api_key::KeyPast| PastCall {
+                call: past.call,
+                at_ms: millis(past.at),
+                amount: [past.tokens.0, nanos(past.cost)],
                 running: past.pending,
             };
             Ok(past.map_err(|error| error.to_string())?.into_iter().map(call).collect())

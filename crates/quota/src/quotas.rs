@@ -1,9 +1,11 @@
-//! Reserves, settles and releases a turn in the user's meter and in every budget.
+//! Reserves, settles and releases a turn in the user's meter, in every budget and in the meter of its API key.
 
 use crate::budget::{Budget, Caps, Spent, nanos};
+use crate::counters::Counters;
 use crate::history::{self, millis};
+use crate::key::{KeyAdmission, KeyLimit, KeyMeters, KeyPermit, within};
 use crate::limit::{Limit, USER_WINDOWS, quota_of, window_limits};
-use domain::{ModelName, Picos, Quota, TurnId, Viewer};
+use domain::{ApiKeyId, ModelName, Picos, Quota, TurnId, Viewer};
 use futures::future::join_all;
 use limits::{
     Admission, Allowance, Demand, Denial, Drift, End, Limits, Permit, Snapshot, Store, Unavailable, Window, Windows,
@@ -14,18 +16,10 @@ use time::OffsetDateTime;
 
 const DAY_MS: u64 = 86_400_000;
 const QUARTER_MS: u64 = 900_000;
-const HOUR_MS: u64 = 3_600_000;
 
 /// Spend of a budget in 24 hours, in nano-dollars, rounded up.
 const SPEND: Windows = Windows::new(&[Window::amount("spend", DAY_MS, 96)]);
-/// Attempts in 15 minutes.
-const ATTEMPTS: Windows = Windows::new(&[Window::calls("attempts", QUARTER_MS, 60)]);
-/// Attempts in 24 hours.
-const DAILY_ATTEMPTS: Windows = Windows::new(&[Window::calls("daily_attempts", DAY_MS, 96)]);
-/// Sign-ups in an hour.
-const SIGN_UPS: Windows = Windows::new(&[Window::calls("sign_ups", HOUR_MS, 60)]);
-
-/// The meters of users, budgets and attempts.
+/// The meters of users, API keys, budgets and attempts.
 #[derive(Clone)]
 pub struct Quotas {
     store: Store,
@@ -33,19 +27,28 @@ pub struct Quotas {
     global: Limits,
     models: Limits,
     demo: Limits,
-    attempts: Limits,
-    daily_attempts: Limits,
-    sign_ups: Limits,
+    keys: KeyMeters,
+    pub(crate) counters: Counters,
     /// Distinguishes this deployment from others that share a Redis.
-    name: String,
+    pub(crate) name: String,
 }
 
-/// What one turn has reserved in the user's meter and in each capped budget.
+/// What one turn has reserved in the user's meter, in each capped budget, and in the meter of its API key.
 #[must_use = "an admitted call must be settled or released"]
 pub struct Reservation {
     /// The hold in the user's meter. A provider may be called only with it.
     pub permit: Permit,
     budgets: Vec<(Budget, Permit)>,
+    key: Option<KeyPermit>,
+}
+
+impl Reservation {
+    /// Returns the meter of the API key that the call was made with, including this call; `None` for the chat. [`crate::key_quota_of`] turns it
+    /// into what is left.
+    #[must_use]
+    pub fn key_snapshot(&self) -> Option<&Snapshot> {
+        self.key.as_ref().map(Permit::snapshot)
+    }
 }
 
 /// What [`Quotas::new`] needs to know.
@@ -78,6 +81,13 @@ pub enum Refused {
         /// When the request would fit, in milliseconds.
         retry_after_ms: u64,
     },
+    /// A cap of the API key is reached.
+    Key {
+        /// The cap.
+        limit: KeyLimit,
+        /// When the request would fit, in milliseconds.
+        retry_after_ms: u64,
+    },
     /// A budget has reached its spend cap.
     SpendCap {
         /// The budget.
@@ -89,18 +99,6 @@ pub enum Refused {
     TooLarge {
         /// The plan's limit in tokens.
         max: u64,
-    },
-}
-
-/// The result of counting an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AttemptCount {
-    /// Counted: the number of attempts in the window, this one included.
-    Counted(u64),
-    /// Refused and not counted.
-    Refused {
-        /// When the next attempt is allowed, in milliseconds.
-        retry_after_ms: u64,
     },
 }
 
@@ -124,9 +122,8 @@ impl Quotas {
             global: Limits::new(&store, "global", &SPEND, history::of_budget(db.clone(), now, |_| SpendScope::Global)),
             models: Limits::new(&store, "model", &SPEND, history::of_budget(db.clone(), now, model_of)),
             demo: Limits::new(&store, "demo", &SPEND, history::of_budget(db.clone(), now, |_| SpendScope::Demo)),
-            attempts: Limits::without_history(&store, "attempt", &ATTEMPTS),
-            daily_attempts: Limits::without_history(&store, "daily_attempt", &DAILY_ATTEMPTS),
-            sign_ups: Limits::without_history(&store, "sign_up", &SIGN_UPS),
+            keys: KeyMeters::new(&store, db, now),
+            counters: Counters::new(&store),
             name,
             store,
         })
@@ -157,6 +154,30 @@ impl Quotas {
         self.users.peek(subject).await
     }
 
+    /// Reads the meter of an API key.
+    ///
+    /// # Errors
+    /// Returns an error if the meters can't be read.
+    pub async fn peek_key(&self, id: ApiKeyId) -> Result<Snapshot, Unavailable> {
+        self.keys.peek(id).await
+    }
+
+    /// Compares the meter of an API key with the ledger. Returns `None` if they agree.
+    ///
+    /// # Errors
+    /// Returns an error if the meters or the ledger can't be read.
+    pub async fn key_drift(&self, id: ApiKeyId) -> Result<Option<Drift>, Unavailable> {
+        self.keys.drift(id).await
+    }
+
+    /// Discards the meter of an API key, which is then rebuilt from the ledger on next use.
+    ///
+    /// # Errors
+    /// Returns an error if the meters can't be reached.
+    pub async fn discard_key(&self, id: ApiKeyId) -> Result<(), Unavailable> {
+        self.keys.forget(&id.to_string()).await
+    }
+
     /// Compares a user's meter with the ledger. Returns `None` if they agree.
     ///
     /// # Errors
@@ -173,8 +194,9 @@ impl Quotas {
         self.users.forget(subject).await
     }
 
-    /// Reserves a turn in the user's meter, then in all budgets concurrently. If one of them refuses, the other reservations are released
-    /// before this returns. The user's meter comes first, so that a refused user never takes from the shared budgets, not even briefly.
+    /// Reserves a turn in the meter of its API key, if it has one, in the user's meter, then in all budgets concurrently. If one of them
+    /// refuses, the other reservations are released before this returns. The key's meter comes before the user's, so that a key that has
+    /// reached its caps never takes from the user's other calls, and the user's before the shared budgets, not even briefly.
     pub async fn admit(
         &self,
         viewer: &Viewer,
@@ -184,11 +206,28 @@ impl Quotas {
         caps: &Caps,
     ) -> Result<Verdict, Unavailable> {
         let turn = turn.to_string();
+        let key = match &caps.key {
+            None => None,
+            Some(key) => match self.keys.admit(key, &turn, demand, max_cost).await? {
+                KeyAdmission::Granted(permit) => Some(permit),
+                KeyAdmission::Running => return Ok(Verdict::Running),
+                KeyAdmission::Refused { limit, retry_after_ms } => {
+                    return Ok(Verdict::Refused(Refused::Key { limit, retry_after_ms }));
+                }
+            },
+        };
+        let demand = key.as_ref().map_or(demand, |key| within(key, demand));
         let limits = window_limits(&viewer.plan);
         let allowance = Allowance { limits: &limits, in_flight: Some(viewer.plan.in_flight) };
-        let permit = match self.users.admit(&viewer.subject, &turn, allowance, demand).await? {
-            Admission::Granted(permit) => permit,
-            refused => return Ok(refusal(refused)),
+        let permit = match self.users.admit(&viewer.subject, &turn, allowance, demand).await {
+            Ok(Admission::Granted(permit)) => permit,
+            refused => {
+                if let Some(key) = key {
+                    // A hold that can't be released lapses; the verdict is the same.
+                    let _ = self.keys.release(key).await;
+                }
+                return refused.map(refusal);
+            }
         };
         let call = call_key(&viewer.subject, &turn);
         let budgets = caps.budgets();
@@ -196,7 +235,7 @@ impl Quotas {
             let answer = self.spend(&budget, &call, cap, nanos(max_cost)).await;
             (budget, answer)
         });
-        let mut reservation = Reservation { permit, budgets: Vec::new() };
+        let mut reservation = Reservation { permit, budgets: Vec::new(), key };
         let mut refused = None;
         for (budget, answer) in join_all(requests).await {
             match answer {
@@ -238,6 +277,9 @@ impl Quotas {
         for (budget, permit) in &reservation.budgets {
             all_held &= self.budget(budget).0.confirm(permit).await?;
         }
+        if let Some(key) = &reservation.key {
+            all_held &= self.keys.confirm(key).await?;
+        }
         Ok(all_held)
     }
 
@@ -252,6 +294,9 @@ impl Quotas {
             };
             budgets = budgets.and(settled.map(drop));
         }
+        if let Some(key) = reservation.key {
+            budgets = budgets.and(self.keys.settle(key, spent).await);
+        }
         let snapshot = self.users.settle(reservation.permit, spent.tokens.0).await?;
         budgets.map(|()| snapshot)
     }
@@ -261,6 +306,9 @@ impl Quotas {
         let mut budgets = Ok(());
         for (budget, permit) in reservation.budgets {
             budgets = budgets.and(self.budget(&budget).0.release(permit).await.map(drop));
+        }
+        if let Some(key) = reservation.key {
+            budgets = budgets.and(self.keys.release(key).await);
         }
         self.users.release(reservation.permit).await?;
         budgets
@@ -276,6 +324,9 @@ impl Quotas {
         spent: &Spent,
         caps: &Caps,
     ) -> Result<(), Unavailable> {
+        if let Some(key) = &caps.key {
+            self.keys.settle_by_id(key.id, turn, at, spent).await?;
+        }
         let (turn, at_ms) = (turn.to_string(), millis(at));
         for (budget, _) in caps.budgets() {
             let (limits, name) = self.budget(&budget);
@@ -289,6 +340,9 @@ impl Quotas {
         self.users.forget(reservation.permit.subject()).await?;
         for (budget, permit) in &reservation.budgets {
             self.budget(budget).0.forget(permit.subject()).await?;
+        }
+        if let Some(key) = &reservation.key {
+            self.keys.forget(key.subject()).await?;
         }
         Ok(())
     }
@@ -319,56 +373,9 @@ impl Quotas {
         Ok(())
     }
 
-    /// Counts an attempt under `key`, of which `limit` are allowed in 15 minutes.
-    ///
-    /// # Errors
-    /// Returns an error if the meters can't be reached.
-    pub async fn count_attempt(&self, key: &str, limit: u64) -> Result<AttemptCount, Unavailable> {
-        count(&self.attempts, key, limit).await
-    }
-
-    /// Counts an attempt under `key`, of which `limit` are allowed in 24 hours.
-    ///
-    /// # Errors
-    /// Returns an error if the meters can't be reached.
-    pub async fn count_daily_attempt(&self, key: &str, limit: u64) -> Result<AttemptCount, Unavailable> {
-        count(&self.daily_attempts, key, limit).await
-    }
-
-    /// Forgets the attempts under `key` of the last 15 minutes.
-    ///
-    /// # Errors
-    /// Returns an error if the meters can't be reached.
-    pub async fn clear_attempts(&self, key: &str) -> Result<(), Unavailable> {
-        self.attempts.forget(key).await
-    }
-
-    /// Counts a sign-up, of which this deployment allows `limit` in an hour.
-    ///
-    /// # Errors
-    /// Returns an error if the meters can't be reached.
-    pub async fn count_sign_up(&self, limit: u64) -> Result<AttemptCount, Unavailable> {
-        count(&self.sign_ups, &self.name, limit).await
-    }
-
     /// Checks that the meters can be reached.
     pub async fn ping(&self) -> Result<(), Unavailable> {
         self.store.ping().await
-    }
-}
-
-/// Counts one call in meters with a single window over calls.
-async fn count(meters: &Limits, key: &str, limit: u64) -> Result<AttemptCount, Unavailable> {
-    let allowance = Allowance { limits: &[limit], in_flight: None };
-    let attempt = uuid::Uuid::new_v4().to_string();
-    match meters.admit(key, &attempt, allowance, Demand::exactly(0)).await? {
-        Admission::Granted(permit) => {
-            let snapshot = meters.settle(permit, 0).await?;
-            Ok(AttemptCount::Counted(snapshot.window(0).used))
-        }
-        Admission::Denied(denial) => Ok(AttemptCount::Refused { retry_after_ms: denial.retry_after_ms }),
-        // An attempt has no amount and an id of its own.
-        Admission::TooLarge { .. } | Admission::Running => Ok(AttemptCount::Counted(0)),
     }
 }
 

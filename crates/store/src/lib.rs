@@ -4,6 +4,8 @@ pub mod account;
 pub mod account_rule;
 pub mod account_token;
 pub mod alert;
+pub mod api_call;
+pub mod api_key;
 pub mod attachment;
 pub mod audit;
 pub mod backdate;

@@ -2,6 +2,8 @@
 
 use crate::{Db, Result};
 use domain::{ModelName, PlanId, UserId};
+use sqlx::PgExecutor;
+use std::collections::HashMap;
 use time::OffsetDateTime;
 
 /// A plan's limits and models. All numbers are positive.
@@ -19,6 +21,8 @@ pub struct Rules {
     pub storage_bytes: Option<i64>,
     /// Whether users on the plan see the cost of their usage; `None` leaves the setting unchanged.
     pub shows_cost: Option<bool>,
+    /// Number of API keys that a user may have, from zero; `None` leaves the setting unchanged.
+    pub api_keys: Option<i32>,
     /// Allowed models, the default first.
     pub models: Vec<ModelName>,
 }
@@ -29,9 +33,10 @@ impl Rules {
         let models: Vec<&str> = self.models.iter().map(|model| model.0.as_str()).collect();
         let Self { requests, tokens, in_flight, max_output, storage_bytes, shows_cost, .. } = self;
         let storage = domain::attachment::format_bytes(u64::try_from(storage_bytes.unwrap_or(0)).unwrap_or(0));
+        let keys = self.api_keys.unwrap_or_default();
         let shown = if shows_cost.unwrap_or(true) { "cost shown" } else { "cost not shown" };
         format!(
-            "{requests} requests per minute, {tokens} tokens per day, {in_flight} at once, {max_output} per response, {storage} of files, {shown}; {}",
+            "{requests} requests per minute, {tokens} tokens per day, {in_flight} at once, {max_output} per response, {storage} of files, {keys} API keys, {shown}; {}",
             models.join(" ")
         )
     }
@@ -45,7 +50,7 @@ impl Rules {
 pub async fn set(db: &Db, actor: UserId, plan: &PlanId, rules: &Rules, now: OffsetDateTime) -> Result<bool> {
     let mut tx = crate::begin(db).await?;
     let before = sqlx::query!(
-        r#"select requests_per_minute, tokens_per_day, in_flight, max_output, storage_bytes, shows_cost,
+        r#"select requests_per_minute, tokens_per_day, in_flight, max_output, storage_bytes, shows_cost, api_keys,
                   array(select pm.model from plan_model pm where pm.plan_id = p.plan_id order by pm.sort) as "models!"
            from plan p where plan_id = $1 for no key update"#,
         plan.0
@@ -60,10 +65,13 @@ pub async fn set(db: &Db, actor: UserId, plan: &PlanId, rules: &Rules, now: Offs
         max_output: before.max_output,
         storage_bytes: Some(before.storage_bytes),
         shows_cost: Some(before.shows_cost),
+        api_keys: Some(before.api_keys),
         models: before.models.into_iter().map(ModelName).collect(),
     };
     sqlx::query!(
-        "update plan set requests_per_minute = $2, tokens_per_day = $3, in_flight = $4, max_output = $5, shows_cost = coalesce($6, shows_cost), storage_bytes = coalesce($7, storage_bytes) where plan_id = $1",
+        "update plan set requests_per_minute = $2, tokens_per_day = $3, in_flight = $4, max_output = $5, shows_cost = coalesce($6, shows_cost),
+                         storage_bytes = coalesce($7, storage_bytes), api_keys = coalesce($8, api_keys)
+         where plan_id = $1",
         plan.0,
         rules.requests,
         rules.tokens,
@@ -71,6 +79,7 @@ pub async fn set(db: &Db, actor: UserId, plan: &PlanId, rules: &Rules, now: Offs
         rules.max_output,
         rules.shows_cost,
         rules.storage_bytes,
+        rules.api_keys,
     )
     .execute(&mut tx)
     .await?;
@@ -90,6 +99,7 @@ pub async fn set(db: &Db, actor: UserId, plan: &PlanId, rules: &Rules, now: Offs
     let after = Rules {
         shows_cost: rules.shows_cost.or(before.shows_cost),
         storage_bytes: rules.storage_bytes.or(before.storage_bytes),
+        api_keys: rules.api_keys.or(before.api_keys),
         ..rules.clone()
     };
     let (was, is) = (before.describe(), after.describe());
@@ -104,4 +114,13 @@ pub async fn set(db: &Db, actor: UserId, plan: &PlanId, rules: &Rules, now: Offs
     crate::audit::write(&mut tx, &entry, now).await?;
     tx.commit().await?;
     Ok(true)
+}
+
+/// Returns how many API keys a user may have, by plan.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn api_keys(db: impl PgExecutor<'_>) -> Result<HashMap<PlanId, i32>> {
+    let rows = sqlx::query!("select plan_id, api_keys from plan").fetch_all(db).await?;
+    Ok(rows.into_iter().map(|row| (PlanId(row.plan_id), row.api_keys)).collect())
 }

@@ -23,6 +23,10 @@ pub struct Row {
     pub call_no: i32,
     /// Purpose: `chat`, `title`, `summary`, `tool` or `api`.
     pub purpose: String,
+    /// The API key that the call was made with; `None` for the chat.
+    pub api_key_id: Option<Uuid>,
+    /// The key's name in a user's own export; `None` for the chat, for a key whose row was removed, and in exports of all users.
+    pub api_key: Option<String>,
     /// The user's email; `None` once the account is deleted, and in a user's own export.
     pub email: Option<String>,
     /// The user's subject: a keyed hash of the email at sign-up.
@@ -77,7 +81,7 @@ pub async fn next(db: impl PgExecutor<'_>, filter: &UsageFilter<'_>, limit: i64)
     let (from, id) = filter.after.map_or((filter.from, Uuid::nil()), |(at, id)| (at, id));
     Ok(sqlx::query_as!(
         Row,
-        r#"select u.created_at, u.ai_usage_id, u.turn_id, u.call_no, u.purpose, a.email as "email?", u.subject, u.model, u.status,
+        r#"select u.created_at, u.ai_usage_id, u.turn_id, u.call_no, u.purpose, u.api_key_id, null::text as "api_key?", a.email as "email?", u.subject, u.model, u.status,
                   u.usage_source, u.input_tokens, u.cache_read_tokens, u.cache_write_tokens, u.cache_write_long_tokens, u.output_tokens,
                   u.reasoning_tokens, u.estimated_tokens, u.cost_usd, u.corrects
            from ai_usage u left join account a using (user_id)
@@ -110,10 +114,10 @@ pub async fn next_own(
     let (from, id) = filter.after.map_or((filter.from, Uuid::nil()), |(at, id)| (at, id));
     Ok(sqlx::query_as!(
         Row,
-        r#"select u.created_at, u.ai_usage_id, u.turn_id, u.call_no, u.purpose, null::text as "email?", u.subject, u.model, u.status,
+        r#"select u.created_at, u.ai_usage_id, u.turn_id, u.call_no, u.purpose, u.api_key_id, k.name as "api_key?", null::text as "email?", u.subject, u.model, u.status,
                   u.usage_source, u.input_tokens, u.cache_read_tokens, u.cache_write_tokens, u.cache_write_long_tokens, u.output_tokens,
                   u.reasoning_tokens, u.estimated_tokens, u.cost_usd, u.corrects
-           from ai_usage u
+           from ai_usage u left join api_key k on k.api_key_id = u.api_key_id and k.user_id = $4
            where u.user_id = $4 and u.created_at >= $1 and u.created_at < $2 and (u.created_at, u.ai_usage_id) > ($1, $3)
            order by u.created_at, u.ai_usage_id limit $5"#,
         from,

@@ -2,6 +2,7 @@
 //! sessions, and deletion.
 
 pub(crate) mod activity;
+pub(crate) mod api_keys;
 pub(crate) mod attempts;
 pub(crate) mod captcha;
 pub(crate) mod change_email;

@@ -3,7 +3,7 @@
 use crate::AppState;
 use crate::failure::Failure;
 use crate::jobs::{meters, reconcile_now};
-use domain::{ModelName, OutputLimit, Picos, PlanId, Problem, Quota, UserId};
+use domain::{ApiKeyId, ModelName, OutputLimit, Picos, PlanId, Problem, Quota, UserId};
 use store::account_rule::{AccountChange, ChangeOutcome};
 use store::model_rule::{Added, NewPrice, Rules as ModelRules, Set};
 use store::plan_rule::Rules as PlanRules;
@@ -75,6 +75,31 @@ async fn rebuild_meters(app: &AppState, admin: UserId, user_id: UserId, why: &st
         why: Some(why),
     };
     Ok(store::audit::write(&app.db, &entry, AppState::now()).await?)
+}
+
+/// Revokes one of a user's API keys for good, with its audit row. The row names the key by its prefix.
+pub(crate) async fn revoke_api_key(
+    app: &AppState,
+    admin: UserId,
+    user_id: UserId,
+    key_id: ApiKeyId,
+    why: &str,
+) -> Result<(), Failure> {
+    let now = AppState::now();
+    let mut tx = store::begin(&app.db).await?;
+    let revoked = store::api_key::revoke(&mut tx, user_id, key_id, now).await?;
+    let (_, prefix) = revoked.ok_or_else(|| Problem::not_found("API key"))?;
+    let before = format!("{prefix}… works");
+    let entry = store::audit::Entry {
+        actor: Some(admin),
+        target: Some(user_id),
+        action: "revoke_api_key",
+        before: Some(&before),
+        after: Some("revoked"),
+        why: Some(why),
+    };
+    store::audit::write(&mut tx, &entry, now).await?;
+    Ok(tx.commit().await?)
 }
 
 /// Sets a plan's limits and models.

@@ -1,6 +1,6 @@
 //! Alerts to admins by mail and webhook: a user with a large share of the day's usage, a spend cap that is nearly reached, the cap on
 //! sign-ups, a proxy that isn't trusted, an open circuit, a provider that rejects our account, a model that is about to end, dead letters,
-//! meter drift. Each is sent once when it begins and once when it is resolved.
+//! meter drift, an API key whose calls look like a loop. Each is sent once when it begins and once when it is resolved.
 
 use crate::AppState;
 use crate::failure::internal;
@@ -17,6 +17,7 @@ use serde_json::json;
 use std::collections::HashSet;
 use std::time::Duration;
 use store::alert;
+use store::api_key::TrippedKey;
 use store::job::Job;
 use store::model_rule::ModelSettings;
 use time::OffsetDateTime;
@@ -74,6 +75,7 @@ async fn check(app: &AppState) -> anyhow::Result<()> {
         ("dead_letters", dead_letters(app).await),
         ("drift", drifted(app, now).await),
         ("model_ends", ending_models(app, now).await),
+        ("api_key_loop", looping_keys(app, now).await),
         (CIRCUIT, Ok(open_circuits(app))),
         (PROVIDER_ACCOUNT, Ok(rejected_accounts(app))),
         (SIGN_UP_CAP, Ok(refused_sign_ups(app, now))),
@@ -248,6 +250,20 @@ async fn ending_models(app: &AppState, now: OffsetDateTime) -> anyhow::Result<Ve
         Some(Cause { about: format!("{}:{ends_at}", row.model.name), message })
     };
     Ok(models.into_iter().filter_map(cause).collect())
+}
+
+/// Returns the API keys that the loop breaker refuses.
+async fn looping_keys(app: &AppState, now: OffsetDateTime) -> anyhow::Result<Vec<Cause>> {
+    let cause = |key: TrippedKey| Cause {
+        message: format!(
+            "The API key {}… of {} {}, which looks like a loop. Its calls are refused for 5 minutes.",
+            key.prefix,
+            key.email,
+            key.reason.describe()
+        ),
+        about: key.id.to_string(),
+    };
+    Ok(store::api_key::list_tripped(&app.admin_db, now).await?.into_iter().map(cause).collect())
 }
 
 /// Returns Stripe events and jobs that have become dead letters.

@@ -26,6 +26,11 @@ pub(super) fn read(vars: &Variables, config: &mut Config) {
     config.api_requests_per_minute = vars
         .parse("API_REQUESTS_PER_MINUTE", "a positive whole number, like 600", |value| value.parse::<NonZeroU32>().ok())
         .unwrap_or(config.api_requests_per_minute);
+    config.api_loop_repeats = vars
+        .parse("API_LOOP_REPEATS", "a whole number from 2 to 100000, like 20", |value| {
+            value.parse::<u64>().ok().filter(|count| (2..=100_000).contains(count))
+        })
+        .unwrap_or(config.api_loop_repeats);
     config.trusted_proxies = read_trusted_proxies(vars, config.is_https());
 }
 

@@ -106,6 +106,8 @@ pub struct Config {
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Maximum number of requests to `/api/` per session and minute. One address may make ten times as many.
     pub api_requests_per_minute: NonZeroU32,
+    /// Number of identical requests of one API key within a minute at which it is refused as a loop.
+    pub api_loop_repeats: u64,
     /// Emails of users who become admins at sign-up. Applies only while `public_url` is a loopback address.
     pub admin_emails: Vec<String>,
     /// Whether `/admin` requires a session that was proved with two factors.
@@ -192,6 +194,7 @@ impl Config {
             ledger_months: None,
             trusted_proxies: Vec::new(),
             api_requests_per_minute: API_REQUESTS_PER_MINUTE,
+            api_loop_repeats: 20,
             admin_emails: Vec::new(),
             require_mfa_for_admins: false,
             log_filter: "info,sqlx=warn,tower_http=info,stripe=error".to_owned(),
@@ -247,6 +250,7 @@ mod tests {
             ("LISTEN_ADDR", "localhost"),
             ("MAX_CONNECTIONS", "0"),
             ("API_REQUESTS_PER_MINUTE", "0"),
+            ("API_LOOP_REPEATS", "1"),
             ("TRUSTED_PROXIES", "10.0.0.0/8, proxy"),
             ("DATABASE_URL", ""),
             ("PROVIDER_IDLE_TIMEOUT_MS", "5s"),
@@ -270,6 +274,7 @@ mod tests {
             "LISTEN_ADDR",
             "MAX_CONNECTIONS",
             "API_REQUESTS_PER_MINUTE",
+            "API_LOOP_REPEATS",
             "TRUSTED_PROXIES",
             "DATABASE_URL",
             "PROVIDER_IDLE_TIMEOUT_MS",

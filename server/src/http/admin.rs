@@ -13,6 +13,9 @@ use store::model_rule::{NewPrice, Tier};
 use store::plan_rule::Rules;
 use time::{Date, OffsetDateTime};
 
+/// What to enter as the number of API keys of a plan.
+const API_KEYS: &str = "Enter 0 to 1000 API keys. No changes were saved.";
+
 /// Parses the rules of a plan. Selected models are repeated fields with the same name, so the pairs are parsed by hand.
 fn plan_rules(pairs: &[(String, String)]) -> Result<Rules, Problem> {
     let of = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.trim());
@@ -42,6 +45,9 @@ fn plan_rules(pairs: &[(String, String)]) -> Result<Rules, Problem> {
                 return Err(Problem::invalid("shows_cost", "Show cost must be yes or no. No changes were saved."));
             }
         },
+        api_keys: optional("api_keys", of("api_keys").unwrap_or_default(), API_KEYS, |text| {
+            text.parse().ok().filter(|count| (0..=1_000).contains(count))
+        })?,
         models,
     })
 }

@@ -7,7 +7,7 @@ use crate::http::admin_form::{AdminForm, answer, limit};
 use crate::http::extract::Id;
 use axum::extract::State;
 use axum::response::Response;
-use domain::{PlanId, Problem, UserId};
+use domain::{ApiKeyId, PlanId, Problem, UserId};
 use serde::Deserialize;
 use store::account_rule::AccountChange;
 use time::OffsetDateTime;
@@ -118,6 +118,27 @@ pub(crate) async fn act(
     let done: Result<(), Failure> = async {
         let why = reason(&form.why)?.ok_or_else(no_reason)?;
         actions::act(&app, admin.user_id, user_id, form.action(AppState::now())?, &why).await
+    }
+    .await;
+    answer(&app, request, done, &format!("/admin/users/{user_id}?saved=yes")).await
+}
+
+/// The form that revokes an API key.
+#[derive(Deserialize)]
+pub(crate) struct RevokeKey {
+    #[serde(default)]
+    why: String,
+}
+
+/// `POST /admin/users/{user_id}/keys/{key_id}/revoke`: revokes one of a user's API keys. A reason is required.
+pub(crate) async fn revoke_key(
+    State(app): State<AppState>,
+    Id((user_id, key_id)): Id<(UserId, ApiKeyId)>,
+    AdminForm { admin, form, request }: AdminForm<RevokeKey>,
+) -> Response {
+    let done: Result<(), Failure> = async {
+        let why = reason(&form.why)?.ok_or_else(no_reason)?;
+        actions::revoke_api_key(&app, admin.user_id, user_id, key_id, &why).await
     }
     .await;
     answer(&app, request, done, &format!("/admin/users/{user_id}?saved=yes")).await

@@ -28,6 +28,7 @@ mod factors;
 mod html_view;
 mod identity;
 mod import;
+mod keys;
 mod messages;
 mod next;
 mod origin;
@@ -49,6 +50,7 @@ mod sse;
 mod theme;
 mod top_users;
 mod turns;
+mod v1;
 mod verify;
 mod viewer;
 

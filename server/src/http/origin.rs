@@ -5,7 +5,8 @@ use crate::failure::internal;
 use axum::extract::{ConnectInfo, Request};
 use domain::Problem;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use http::HeaderMap;
+use http::request::Parts;
+use http::{Extensions, HeaderMap};
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -32,8 +33,17 @@ pub(crate) fn request_origin(app: &AppState, request: &Request) -> Result<String
 impl Client {
     /// Returns the client of a request.
     pub(crate) fn of(app: &AppState, request: &Request) -> Self {
-        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-        Self::behind(peer, request.headers(), &app.config.trusted_proxies)
+        Self::at(app, request.extensions(), request.headers())
+    }
+
+    /// Returns the client of a request without its body.
+    pub(crate) fn of_parts(app: &AppState, parts: &Parts) -> Self {
+        Self::at(app, &parts.extensions, &parts.headers)
+    }
+
+    fn at(app: &AppState, extensions: &Extensions, headers: &HeaderMap) -> Self {
+        let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+        Self::behind(peer, headers, &app.config.trusted_proxies)
     }
 
     fn behind(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &[IpNet]) -> Self {

@@ -8,8 +8,8 @@ use crate::http::protect::{name_forbidden_user, protect};
 use crate::http::viewer::{admins, fully_confirmed, identify, recently_confirmed, signed_in, verified};
 use crate::http::{
     admin, admin_import, admin_provider, admin_retention, admin_user, attachments, auth, billing, brand_images,
-    browser, chat, chat_settings, conversations, data, demo, export, factors, identity, import, messages, passkeys,
-    reset, second_factor, security, settings, share, site, theme, top_users, turns, verify,
+    browser, chat, chat_settings, conversations, data, demo, export, factors, identity, import, keys, messages,
+    passkeys, reset, second_factor, security, settings, share, site, theme, top_users, turns, v1, verify,
 };
 use crate::{AppState, telemetry};
 use axum::Router;
@@ -61,6 +61,10 @@ fn for_admins() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/admin/users", get(page)),
         ("/admin/users/{user_id}", get(page)),
         ("/admin/users/{user_id}/plan", post(admin_user::set_plan).layer(from_fn(recently_confirmed))),
+        (
+            "/admin/users/{user_id}/keys/{key_id}/revoke",
+            post(admin_user::revoke_key).layer(from_fn(recently_confirmed)),
+        ),
         ("/admin/users/{user_id}/act", post(admin_user::act).layer(from_fn(recently_confirmed))),
         // Server functions of the admin pages. They share this prefix, so the guard rejects other users before the body is read.
         ("/fn/admin_{name}", post(server_function)),
@@ -81,6 +85,7 @@ fn factor_routes(app: &AppState) -> Router<AppState> {
         .route("/settings/passkeys/finish", post(passkeys::finish_registration))
         .route("/settings/security/totp", get(factors::totp_page).post(factors::confirm_totp))
         .route("/settings/identities/{provider}/link", post(identity::link))
+        .route("/settings/keys", post(keys::create))
         .route_layer(from_fn_with_state(app.clone(), verified));
     let changes = additions
         .route("/settings/identities/{provider}/unlink", post(identity::unlink))
@@ -144,7 +149,8 @@ fn site_routes() -> Router<AppState> {
         .route("/status", get(content))
 }
 
-/// Returns the routes of the chat and the demo. `/api/chat` and `/api/demo` are the only ones that spend money. Both admit their call in `turn`.
+/// Returns the routes of the chat and the demo. `/api/chat` and `/api/demo` are the only ones that spend money, beside those of `v1`. All admit
+/// their call in `turn`.
 fn api_routes() -> Router<AppState> {
     Router::new()
         .route("/api/demo", post(demo::answer))
@@ -211,6 +217,11 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route("/settings/password", post(security::password))
         .route("/settings/sessions/{session_id}/end", post(security::end_session))
         .route("/settings/sessions/end-others", post(security::end_other_sessions))
+        .route("/settings/keys", get(page))
+        .route("/settings/keys/{key_id}", get(page).post(keys::update))
+        .route("/settings/keys/{key_id}/pause", get(page).post(keys::pause))
+        .route("/settings/keys/{key_id}/resume", post(keys::resume))
+        .route("/settings/keys/{key_id}/revoke", post(keys::revoke))
         .route("/settings/data", get(page))
         .route("/settings/delete", post(data::delete))
         .merge(transfer_routes())
@@ -244,6 +255,7 @@ pub(crate) fn router(app: &AppState) -> Router {
         .method_not_allowed_fallback(wrong_method);
     let router = Router::new()
         .merge(without_session())
+        .merge(v1::routes(app))
         .route("/healthz", get(async || "ok"))
         .route("/readyz", get(ready))
         .merge(files(app).merge(brand_images::router()).layer(CompressionLayer::new()))
@@ -321,7 +333,7 @@ fn files(app: &AppState) -> Router<AppState> {
             "/fonts",
             tower::ServiceBuilder::new().layer(cached("public, max-age=31536000, immutable")).service(folder("fonts")),
         );
-    for name in ["password.js", "passkey.js", "demo.js"] {
+    for name in ["password.js", "passkey.js", "demo.js", "copy.js"] {
         router = router.route_service(&format!("/{name}"), ServeFile::new(root.join(name)));
     }
     router

@@ -36,6 +36,9 @@ pub(crate) fn spawn(app: &AppState) -> JoinSet<()> {
         if let Err(error) = meters::compare_meters(&app).await {
             internal(&format!("{error:#}"));
         }
+        if let Err(error) = meters::compare_key_meters(&app).await {
+            internal(&format!("{error:#}"));
+        }
     });
     every(&mut set, app, Duration::from_secs(60), |app| async move {
         if let Err(error) = store::rollup::refresh(&app.jobs_db, REPORT_MIN_AGE).await {

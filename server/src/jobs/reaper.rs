@@ -6,7 +6,7 @@ use crate::failure::internal;
 use crate::turn::html::render_answer;
 use domain::{MessageStatus, Outcome, Picos, Problem, Tokens, TurnEvent, Usage, UsageSource};
 use providers::estimate;
-use quota::{Caps, Spent};
+use quota::{Caps, KeyCaps, Spent};
 use store::model_rule::ModelSettings;
 use store::turn::{ExpiredTurn, Record, Unsettled};
 
@@ -57,8 +57,8 @@ async fn reap_some(app: &AppState) -> anyhow::Result<usize> {
     Ok(done)
 }
 
-/// Records an expired turn with estimated usage, and settles it. Reasoning that wasn't streamed isn't counted: no user can cause this. A demo's
-/// events were only in the memory of its server, so all the output that was reserved for it is counted.
+/// Records an expired turn with estimated usage, and settles it. Reasoning that wasn't streamed isn't counted: no user can cause this. What a
+/// demo or a call by API received was only in the memory of its server, so all the output that was reserved for it is counted.
 async fn end_expired(app: &AppState, caps: &Caps, models: &[ModelSettings], turn: &ExpiredTurn) -> anyhow::Result<()> {
     // Without the event log it is unknown what was streamed, so the turn is retried in the next round.
     let streamed = streamed(app, turn).await?;
@@ -68,7 +68,7 @@ async fn end_expired(app: &AppState, caps: &Caps, models: &[ModelSettings], turn
         None => estimate::text(text).max(Tokens(events)),
     };
     let reasoning = count(&streamed.reasoning, streamed.reasoning_events);
-    let output = turn.demo_output.unwrap_or_else(|| count(&streamed.text, streamed.text_events) + reasoning);
+    let output = turn.unlogged_output.unwrap_or_else(|| count(&streamed.text, streamed.text_events) + reasoning);
     let usage = Usage { input: turn.estimated, output, reasoning, ..Usage::default() };
     let prices = store::model::price(&app.db, &turn.model, turn.call.created_at).await?;
     let (price_id, cost) = prices.map_or((turn.price_id, Picos::ZERO), |prices| prices.price(&usage));
@@ -113,7 +113,12 @@ async fn end_expired(app: &AppState, caps: &Caps, models: &[ModelSettings], turn
 /// Settles a turn with its usage and cost from the ledger. Idempotent.
 async fn settle(app: &AppState, turn: Unsettled, caps: &Caps) -> anyhow::Result<()> {
     let spent = Spent { tokens: turn.used, costs: turn.costs };
-    let caps = Caps { demo: turn.is_demo.then_some(app.config.demo_daily_spend), ..caps.clone() };
+    let caps = Caps {
+        demo: turn.is_demo.then_some(app.config.demo_daily_spend),
+        // Settling needs no cap.
+        key: turn.api_key_id.map(KeyCaps::without_caps),
+        ..caps.clone()
+    };
     app.quotas.settle_by_id(&turn.subject, turn.turn_id, turn.at, &spent, &caps).await?;
     Ok(store::turn::mark_settled(&app.db, &[turn.turn_id]).await?)
 }

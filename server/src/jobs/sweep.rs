@@ -17,6 +17,9 @@ const EXPIRED_SHARES: Duration = Duration::days(30);
 /// How long imports are listed.
 const IMPORTS: Duration = Duration::days(90);
 
+/// How long revoked and expired API keys are kept, so that the pages of usage show their names for all of their days.
+const ENDED_KEYS: Duration = Duration::days(100);
+
 /// Deletes expired rows of every kind. If one kind fails, the others are still deleted.
 pub(super) async fn sweep(app: &AppState) {
     let (db, now) = (&app.jobs_db, AppState::now());
@@ -30,7 +33,9 @@ pub(super) async fn sweep(app: &AppState) {
         store::known_browser::sweep(db, now - KNOWN_BROWSERS).await.map(drop),
         store::share::sweep(db, now - EXPIRED_SHARES).await.map(drop),
         store::import::sweep(db, now - IMPORTS).await.map(drop),
+        store::api_key::remove_ended(db, now - ENDED_KEYS).await,
         store::stripe_event::sweep(db, now - STRIPE_EVENTS).await,
+        store::api_call::sweep(db, now - store::api_call::KEPT).await,
     ];
     for error in swept.into_iter().filter_map(Result::err) {
         internal(&error);

@@ -24,6 +24,7 @@ struct Letter<'a> {
     other_email: &'a str,
     moment: String,
     browser: String,
+    what: &'a str,
 }
 
 /// Renders one format of a mail.
@@ -81,6 +82,8 @@ templates! {
     factor_removed "factor_removed.txt" "factor_removed.html"
     wrong_codes "wrong_codes.txt" "wrong_codes.html"
     recovery_code_used "recovery_code_used.txt" "recovery_code_used.html"
+    api_key_created "api_key_created.txt" "api_key_created.html"
+    api_key_loop "api_key_loop.txt" "api_key_loop.html"
     account_deleted "account_deleted.txt" "account_deleted.html"
 }
 
@@ -108,6 +111,8 @@ fn templates_of(mail: &Mail) -> (Template, Template) {
         Mail::FactorRemoved { .. } => (factor_removed::text, factor_removed::html),
         Mail::WrongCodes { .. } => (wrong_codes::text, wrong_codes::html),
         Mail::RecoveryCodeUsed { .. } => (recovery_code_used::text, recovery_code_used::html),
+        Mail::ApiKeyCreated { .. } => (api_key_created::text, api_key_created::html),
+        Mail::ApiKeyLoop { .. } => (api_key_loop::text, api_key_loop::html),
         Mail::AccountDeleted => (account_deleted::text, account_deleted::html),
     }
 }
@@ -168,6 +173,15 @@ impl<'a> Letter<'a> {
             Mail::RecoveryCodeUsed { left, at } => {
                 Self { message: codes_left(*left), moment: moment(*at), link: page("/settings/security"), ..letter }
             }
+            Mail::ApiKeyCreated { key, at } => {
+                Self { message: one_line(key), moment: moment(*at), link: page("/settings/keys"), ..letter }
+            }
+            Mail::ApiKeyLoop { key, key_id, reason } => Self {
+                message: one_line(key),
+                what: reason.describe(),
+                link: page(&format!("/settings/keys/{key_id}/pause")),
+                ..letter
+            },
             Mail::AccountDeleted => letter,
         })
     }

@@ -9,7 +9,7 @@ mod send;
 pub(crate) use send::Mailer;
 
 use crate::accounts::tokens::Seed;
-use domain::{UserId, Viewer};
+use domain::{ApiKeyId, TripReason, UserId, Viewer};
 use serde::{Deserialize, Serialize};
 use store::Tx;
 use time::OffsetDateTime;
@@ -108,6 +108,14 @@ pub(crate) enum Mail {
         #[serde(with = "time::serde::rfc3339")]
         at: OffsetDateTime,
     },
+    /// An API key was created.
+    ApiKeyCreated {
+        key: String,
+        #[serde(with = "time::serde::rfc3339")]
+        at: OffsetDateTime,
+    },
+    /// The loop breaker refuses an API key. The link leads to the page that pauses it.
+    ApiKeyLoop { key: String, key_id: ApiKeyId, reason: TripReason },
     /// The account was deleted.
     AccountDeleted,
 }
@@ -187,6 +195,8 @@ impl Mail {
             | Self::FactorAdded { .. }
             | Self::FactorRemoved { .. }
             | Self::RecoveryCodeUsed { .. }
+            | Self::ApiKeyCreated { .. }
+            | Self::ApiKeyLoop { .. }
             | Self::AccountDeleted => return None,
         })
     }

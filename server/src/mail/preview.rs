@@ -2,6 +2,7 @@
 
 use super::Mail;
 use crate::accounts::tokens::Seed;
+use domain::{ApiKeyId, TripReason};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
@@ -29,6 +30,11 @@ pub(crate) fn all() -> Vec<(&'static str, Mail)> {
         ("factor_removed", Mail::FactorRemoved { factor: "An authenticator app".to_owned(), at }),
         ("wrong_codes", Mail::WrongCodes { at }),
         ("recovery_code_used", Mail::RecoveryCodeUsed { left: 9, at }),
+        ("api_key_created", Mail::ApiKeyCreated { key: "Editor".to_owned(), at }),
+        (
+            "api_key_loop",
+            Mail::ApiKeyLoop { key: "Editor".to_owned(), key_id: ApiKeyId::at(at), reason: TripReason::Repeats },
+        ),
         ("account_deleted", Mail::AccountDeleted),
         ("trial_ending", Mail::TrialEnding { plan: plan(), at, price: "$20 a month".to_owned() }),
         ("payment_failed", Mail::PaymentFailed { plan: plan(), until: at }),

@@ -6,6 +6,7 @@ pub(crate) mod forwards;
 pub(crate) mod local_attempts;
 pub(crate) mod slots;
 pub(crate) mod streams;
+pub(crate) mod unknown_keys;
 
 use api_limits::ApiLimits;
 use busy_pages::BusyPages;
@@ -19,6 +20,7 @@ use std::time::Instant;
 use streams::OpenStreams;
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
+use unknown_keys::UnknownKeys;
 
 /// Maximum number of demos that this process runs at once.
 const DEMOS: usize = 8;
@@ -35,6 +37,8 @@ pub(crate) struct Protection {
     pub forwards: IgnoredForwards,
     /// Open streams.
     pub streams: Arc<OpenStreams>,
+    /// Requests with unknown API keys.
+    pub unknown_keys: UnknownKeys,
     /// Slots for demos that run at once.
     pub demos: Arc<Semaphore>,
     sign_up_refused_at: Mutex<Option<OffsetDateTime>>,
@@ -49,6 +53,7 @@ impl Protection {
             busy_pages: BusyPages::default(),
             forwards: IgnoredForwards::default(),
             streams: Arc::default(),
+            unknown_keys: UnknownKeys::default(),
             demos: Arc::new(Semaphore::new(DEMOS)),
             sign_up_refused_at: Mutex::default(),
         }
@@ -68,6 +73,7 @@ impl Protection {
     pub(crate) fn sweep(&self) {
         self.api.sweep(Instant::now());
         self.attempts.sweep();
+        self.unknown_keys.sweep(Instant::now());
     }
 }
 

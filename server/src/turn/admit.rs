@@ -1,12 +1,39 @@
-//! Admission: reserves a turn's maximum usage in the user's meter and in the spend budgets.
+//! Admission: checks the switches that refuse a turn, and reserves its maximum usage in the user's meter and in the spend budgets.
 
 use super::prompt::{Fallback, larger};
 use super::turn_request::TurnRequest;
 use crate::AppState;
 use crate::failure::Failure;
-use domain::{Model, ModelName, Problem, Tokens};
+use domain::{Model, ModelName, Problem, ProblemKind, Tokens, Viewer, WireFormat};
 use quota::{Budget, Caps, Limit, Refused, Reservation, Verdict};
 use store::turn::TurnContext;
+
+/// Refuses while this server shuts down, chat is paused, or the user is paused.
+pub(super) fn check_switches(app: &AppState, viewer: &Viewer, context: &TurnContext) -> Result<(), Problem> {
+    if app.draining.is_cancelled() {
+        return Err(Problem::restarting());
+    }
+    if context.switches.paused {
+        return Err(Problem::chat_paused());
+    }
+    if viewer.is_paused {
+        return Err(Problem::paused());
+    }
+    Ok(())
+}
+
+/// Refuses a call that costs money while the user's address isn't verified: anyone can enter any address (field note 64). The demo model is
+/// free, and is offered only while no other model is.
+pub(super) fn check_verified(viewer: &Viewer, model: &Model) -> Result<(), Problem> {
+    if viewer.is_verified || model.provider.wire_format == WireFormat::Demo {
+        return Ok(());
+    }
+    let message = format!(
+        "Confirm your email address to use this model. We sent a link to {}. Your draft is kept.",
+        viewer.email
+    );
+    Err(Problem::new(ProblemKind::VerifyEmail, message))
+}
 
 /// Refuses if the circuits of the model and of its fallback are both open, before anything is written (field note 100).
 pub(super) fn check_circuit(app: &AppState, model: &Model, fallback: Option<&Fallback>) -> Result<(), Problem> {
@@ -27,7 +54,11 @@ pub(crate) fn caps<'a>(app: &AppState, context: &TurnContext, models: impl IntoI
         let offer = context.offers.iter().find(|offer| offer.model.name == *name)?;
         offer.daily_spend.map(|cap| (name.clone(), cap))
     };
-    Caps { global: caps.into_iter().flatten().min(), models: models.into_iter().filter_map(cap).collect(), demo: None }
+    Caps {
+        global: caps.into_iter().flatten().min(),
+        models: models.into_iter().filter_map(cap).collect(),
+        ..Caps::default()
+    }
 }
 
 /// Reserves the turn's maximum usage. Returns `None` if this turn was admitted before.
@@ -76,6 +107,7 @@ async fn refusal(app: &AppState, request: &TurnRequest, refused: Refused) -> Res
         Refused::SpendCap { budget: Budget::Model(_), retry_after_ms } => {
             Problem::model_spend_cap(&request.model.label, retry_after_ms)
         }
+        Refused::Key { limit, retry_after_ms } => limit.problem(retry_after_ms),
         Refused::TooLarge { max } => {
             let fits = |plan: &domain::Plan| Limit::Tokens.of_plan(plan) >= demand.input + demand.output_min;
             Problem::too_large(Tokens(demand.input), Tokens(max), larger(app, plan, fits).await?)

@@ -57,7 +57,8 @@ impl Answer {
                 join(events, TurnEvent::Reasoning { text });
             }
             Chunk::End(end) => self.ending = Some(ending(end)),
-            Chunk::Id(_) | Chunk::Usage(_) => {}
+            Chunk::Id(_) | Chunk::Usage(_) | Chunk::ToolCall { .. } | Chunk::ToolArguments { .. } | Chunk::Event(_) => {
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::lease::{FIRST_BEAT, renew_lease};
 use super::not_opened::NotOpened;
-use super::providers::Call;
+use super::providers::{Call, CallInput};
 use super::state::PendingTurn;
 use crate::AppState;
 use crate::failure::internal;
@@ -111,8 +111,16 @@ pub(super) fn prepare(
     estimated: Tokens,
     max_output: Tokens,
 ) -> Opening {
-    let (permit, prompt) = (&pending.turn.reservation.permit, pending.prompt.parts());
-    Opening::new(app.providers.call(permit, model, prompt, max_output, pending.effort.as_deref(), estimated))
+    let input = CallInput {
+        model,
+        system: &pending.prompt.system,
+        messages: &pending.prompt.messages,
+        api: pending.api.as_deref(),
+        max_output,
+        effort: pending.effort.as_deref(),
+        estimated,
+    };
+    Opening::new(app.providers.call(&pending.turn.reservation.permit, input))
 }
 
 /// Calls the turn's current model. Until its response begins, renews the turn's lease and listens for a stop.

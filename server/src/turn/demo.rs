@@ -24,7 +24,7 @@ use domain::{
 use providers::estimate::Estimate;
 use quota::{Budget, Caps, Demand, Refused, Reservation, Verdict, quota_of};
 use relay::{Relay, Tail};
-use store::turn::{AvailableModel, NewDemoCall, TurnContext};
+use store::turn::{AvailableModel, CallOwner, NewCall, TurnContext};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
@@ -133,7 +133,7 @@ async fn start(app: &AppState, subject: String, text: &str) -> Result<(RunningTu
         tail: log.tail(),
         presentation: Presentation { label: turn.model.label.clone(), user_html: String::new(), question: None },
     };
-    Ok((RunningTurn { turn, sent, chunks, log, untitled: None }, started))
+    Ok((RunningTurn { turn, sent, chunks, log, untitled: None, reply: None }, started))
 }
 
 /// Returns the problem of a refusal.
@@ -146,6 +146,8 @@ fn refusal(call: &DemoCall, refused: Refused) -> Problem {
             Problem::model_spend_cap(&call.model.label, retry_after_ms)
         }
         Refused::TooLarge { max } => Problem::too_large(Tokens(call.demand.input), Tokens(max), None),
+        // A visitor has no key.
+        Refused::Key { limit, retry_after_ms } => limit.problem(retry_after_ms),
         Refused::Limit { limit, retry_after_ms } => limit.problem(retry_after_ms, None),
     }
 }
@@ -238,8 +240,9 @@ async fn write_pending(
 ) -> Result<PendingTurn, Failure> {
     let DemoCall { model, price, messages, counted, .. } = call;
     let now = admitted_at(&reservation);
-    let new = NewDemoCall {
+    let new = NewCall {
         turn_id,
+        owner: CallOwner::Visitor,
         subject: &viewer.subject,
         model: &model.name,
         price_id: price.tier(counted.estimated).id,
@@ -248,7 +251,7 @@ async fn write_pending(
         reserved: Tokens(reservation.permit.reserved()),
         now,
     };
-    let written = store::turn::write_demo_pending(&app.db, &new).await;
+    let written = store::turn::write_call_pending(&app.db, &new).await;
     let call = match written {
         Ok(call) => call,
         Err(error) => {
@@ -277,6 +280,7 @@ async fn write_pending(
             reservation,
         },
         prompt: Prompt::of_side_call(None, messages),
+        api: None,
         fallback: None,
         hedge_after: None,
     };

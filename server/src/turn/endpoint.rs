@@ -229,6 +229,7 @@ mod tests {
             output_limit: None,
             effort: None,
             caches: false,
+            raw: None,
             timeouts: Timeouts::default(),
         };
         endpoint.open(&request, &AtomicBool::default(), &AtomicBool::new(is_abandoned)).await

@@ -5,6 +5,9 @@ mod answer;
 mod attach;
 mod attached;
 mod attempt;
+pub(crate) mod call;
+pub(crate) mod call_problem;
+pub(crate) mod call_request;
 pub(crate) mod circuit;
 mod close;
 pub(crate) mod counting;
@@ -18,6 +21,7 @@ mod hedge;
 pub(crate) mod history;
 pub(crate) mod html;
 mod lease;
+pub(crate) mod loops;
 mod not_opened;
 mod open;
 mod overrun;
@@ -27,6 +31,7 @@ pub(crate) mod prompt;
 pub(crate) mod providers;
 mod receipt;
 mod record;
+pub(crate) mod reply;
 mod request;
 pub(crate) mod settings;
 mod side_call;
@@ -48,8 +53,8 @@ pub(crate) use request::ChatRequest;
 
 use crate::AppState;
 use crate::failure::{Failure, internal};
-use admit::{admit, check_circuit};
-use domain::{Model, Problem, ProblemKind, Quota, TurnEvent, Viewer, WireFormat};
+use admit::{admit, check_circuit, check_switches, check_verified};
+use domain::{Problem, Quota, TurnEvent, Viewer};
 use finish::run;
 use follow::{follow, is_same};
 use html::{Presentation, html_or_text, place_of, render_message};
@@ -98,33 +103,6 @@ pub(crate) async fn begin(app: &AppState, viewer: Viewer, chat_request: ChatRequ
 /// Follows a turn that is already running.
 async fn followed(app: &AppState, viewer: &Viewer, chat_request: &ChatRequest) -> Result<StartedTurn, Failure> {
     Ok(StartedTurn { tail: follow(app, viewer, chat_request).await?, quota: None, presentation: None })
-}
-
-/// Refuses while this server shuts down, chat is paused, or the user is paused.
-fn check_switches(app: &AppState, viewer: &Viewer, context: &TurnContext) -> Result<(), Problem> {
-    if app.draining.is_cancelled() {
-        return Err(Problem::restarting());
-    }
-    if context.switches.paused {
-        return Err(Problem::chat_paused());
-    }
-    if viewer.is_paused {
-        return Err(Problem::paused());
-    }
-    Ok(())
-}
-
-/// Refuses a call that costs money while the user's address isn't verified: anyone can enter any address (field note 64). The demo model is
-/// free, and is offered only while no other model is.
-fn check_verified(viewer: &Viewer, model: &Model) -> Result<(), Problem> {
-    if viewer.is_verified || model.provider.wire_format == WireFormat::Demo {
-        return Ok(());
-    }
-    let message = format!(
-        "Confirm your email address to use this model. We sent a link to {}. Your draft is kept.",
-        viewer.email
-    );
-    Err(Problem::new(ProblemKind::VerifyEmail, message))
 }
 
 /// The result of starting a turn; `None` if it was already running.
@@ -185,7 +163,7 @@ async fn start(
     let question = place_of(app, &turn.viewer, turn.turn_id, (branch, question)).await;
     let presentation = Presentation { label: turn.model.label.clone(), user_html: html_or_text(html, &text), question };
     let started = StartedTurn { tail: log.tail(), quota: Some(quota), presentation: Some(presentation) };
-    Ok(Some((RunningTurn { turn, sent, chunks, log, untitled }, started)))
+    Ok(Some((RunningTurn { turn, sent, chunks, log, untitled, reply: None }, started)))
 }
 
 /// Chooses the model, fits the prompt to it and computes the maximum usage, all before the turn is admitted.

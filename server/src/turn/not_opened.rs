@@ -72,6 +72,19 @@ impl NotOpened {
         };
         Problem { incident: internal(error).incident, ..problem }
     }
+
+    /// Returns the problem shown to a program, which can change a request that its provider finds invalid.
+    pub fn problem_of_program(&self, model: &Model, estimated: Tokens) -> Problem {
+        let Self::Provider(ProviderError::Refused { status: 400 | 422, kind }) = self else {
+            return self.problem(model, estimated);
+        };
+        tracing::info!(model = %model.name, kind, "request of a program refused");
+        let message = format!(
+            "The provider of {} refused the request as invalid ({kind}). Check its parameters, tools and messages.",
+            model.label
+        );
+        Problem::invalid("", message)
+    }
 }
 
 /// Returns the problem of a prompt that the provider found too long, with the provider's numbers if it named them. Ours are used where they
@@ -118,6 +131,18 @@ mod tests {
         assert_eq!(problem(busy).2, Some(2_500));
         let blocked = NotOpened::Circuit { retry_after_ms: 9_000, needs_owner: true }.problem(&model, estimated);
         assert_eq!((blocked.status(), blocked.retry_after_ms), (502, None), "no retry is suggested");
+    }
+
+    #[test]
+    fn programs_learn_that_their_request_is_invalid() {
+        let (model, estimated) = (model(Thinking::None), Tokens(900));
+        let refused = |status| {
+            let error = ProviderError::Refused { status, kind: "invalid_request_error".into() };
+            NotOpened::Provider(error).problem_of_program(&model, estimated)
+        };
+        let invalid = refused(400);
+        assert!(invalid.status() == 422 && invalid.message.contains("(invalid_request_error)"), "{invalid:?}");
+        assert_eq!(refused(403).status(), 502);
     }
 
     /// Field note 59: a prompt that is too long is 413 with the numbers that are known.

@@ -50,7 +50,12 @@ async fn give_up(app: &AppState, pending: PendingTurn, failed: Failed) -> Proble
                 (false, true) => Bill::Request,
                 (false, false) => Bill::Nothing,
             };
-            (error.problem(&pending.turn.model, pending.turn.estimated + other), bill, error.is_failure())
+            let estimated = pending.turn.estimated + other;
+            let problem = match &pending.api {
+                Some(_) => error.problem_of_program(&pending.turn.model, estimated),
+                None => error.problem(&pending.turn.model, estimated),
+            };
+            (problem, bill, error.is_failure())
         }
         Failed::Interrupted(Interruption { cause, opening: Some(opening), .. }) => {
             drain::withdraw(app, pending, opening).await;

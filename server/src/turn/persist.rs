@@ -54,6 +54,7 @@ pub(super) async fn persist(
         },
         prompt,
         effort,
+        api: None,
         fallback,
         hedge_after,
     };

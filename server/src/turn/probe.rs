@@ -60,7 +60,7 @@ pub async fn probe(config: &Config, model: &Model, price: Option<&PriceList>) ->
                 has_ended = true;
                 continue;
             }
-            Chunk::Id(_) => continue,
+            Chunk::Id(_) | Chunk::Event(_) | Chunk::ToolCall { .. } | Chunk::ToolArguments { .. } => continue,
         }
         words += 1;
         ttft_ms.get_or_insert_with(|| elapsed_ms(sent));

@@ -161,19 +161,36 @@ pub(crate) async fn fallback(
     prompt: &Prompt,
     demand: Demand,
 ) -> Result<Option<Fallback>, Failure> {
-    let plan = &viewer.plan;
-    let named = model.fallback.as_ref().filter(|name| plan.allows(name));
-    let offer = named.and_then(|name| context.offers.iter().find(|offer| offer.model.name == *name));
-    let Some(AvailableModel { model, price: Some(price), .. }) =
-        offer.filter(|offer| app.providers.offers(&offer.model) && (offer.model.takes_images || !prompt.has_images()))
-    else {
-        return Ok(None);
-    };
-    let estimated = count(app, viewer.user_id, model, &prompt.system, &prompt.messages).await?.estimated;
+    let offer = fallback_offer(app, &viewer.plan, context, model);
+    let Some(offer) = offer.filter(|(model, _)| model.takes_images || !prompt.has_images()) else { return Ok(None) };
+    let estimated = count(app, viewer.user_id, offer.0, &prompt.system, &prompt.messages).await?.estimated;
+    Ok(fitted_fallback(&viewer.plan, offer, estimated, demand))
+}
+
+/// Returns the fallback of a model and its price, if the plan allows it and it can be called.
+pub(super) fn fallback_offer<'a>(
+    app: &AppState,
+    plan: &Plan,
+    context: &'a TurnContext,
+    model: &Model,
+) -> Option<(&'a Model, &'a PriceList)> {
+    let name = model.fallback.as_ref().filter(|name| plan.allows(name))?;
+    let offer = context.offers.iter().find(|offer| offer.model.name == *name)?;
+    let price = offer.price.as_ref()?;
+    app.providers.offers(&offer.model).then_some((&offer.model, price))
+}
+
+/// Returns a fallback with its maximum output, if a prompt of this size fits its context and the turn's reservation.
+pub(super) fn fitted_fallback(
+    plan: &Plan,
+    (model, price): (&Model, &PriceList),
+    estimated: Tokens,
+    demand: Demand,
+) -> Option<Fallback> {
     let room = model.context.0.min(demand.input + demand.output_max).saturating_sub(estimated.0);
     let max_output = plan.max_output.min(model.max_output).min(Tokens(room));
-    let fits = max_output >= min_output(model);
-    Ok(fits.then(|| Fallback { model: model.clone(), price: price.clone(), estimated, max_output }))
+    let fits = max_output >= min_output(model).min(Tokens(demand.output_max));
+    fits.then(|| Fallback { model: model.clone(), price: price.clone(), estimated, max_output })
 }
 
 /// Returns the smallest larger plan that satisfies `would`.

@@ -7,8 +7,10 @@ use super::endpoint::Endpoint;
 use crate::Config;
 use domain::{Model, ModelName, OutputLimit, PromptMessage, Provider, ProviderName, Tokens, WireFormat};
 use limits::Permit;
+use providers::api::ApiRequest;
 use providers::{Anthropic, Demo, ModelRequest, OpenAi, Opened, ProviderError, Timeouts};
 use secrecy::SecretString;
+use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,7 +42,25 @@ pub(super) struct Call {
     output_limit: Option<OutputLimit>,
     effort: Option<String>,
     caches: bool,
+    /// The whole body of a call by API, in place of the messages.
+    raw: Option<Value>,
     timeouts: Timeouts,
+}
+
+/// What a call sends.
+#[derive(Clone, Copy)]
+pub(super) struct CallInput<'a> {
+    pub model: &'a Model,
+    /// The system prompt.
+    pub system: &'a str,
+    pub messages: &'a [PromptMessage],
+    /// The request of a call by API, which is sent in place of the messages.
+    pub api: Option<&'a ApiRequest>,
+    pub max_output: Tokens,
+    /// The reasoning effort. One that the model doesn't have is left out.
+    pub effort: Option<&'a str>,
+    /// Size of the prompt.
+    pub estimated: Tokens,
 }
 
 impl Call {
@@ -55,6 +75,7 @@ impl Call {
             output_limit: self.output_limit,
             effort: self.effort.as_deref(),
             caches: self.caches,
+            raw: self.raw.as_ref(),
             timeouts: self.timeouts,
         };
         endpoint.open(&request, outstanding, is_abandoned).await
@@ -105,19 +126,9 @@ impl Providers {
         }
     }
 
-    /// Prepares an admitted call. The output is capped by `max_output`, by the model, and by what the permit reserves. `prompt` is
-    /// the system prompt with the messages, and `estimated` its size. An effort that the model doesn't have is left out.
-    pub(super) fn call(
-        &self,
-        permit: &Permit,
-        model: &Model,
-        prompt: (&str, &[PromptMessage]),
-        max_output: Tokens,
-        effort: Option<&str>,
-        estimated: Tokens,
-    ) -> Call {
-        let max_output = max_output.min(Tokens(permit.reserved()));
-        self.prepare(model, prompt, max_output, effort, estimated)
+    /// Prepares an admitted call. The output is capped by `max_output`, by the model, and by what the permit reserves.
+    pub(super) fn call(&self, permit: &Permit, input: CallInput<'_>) -> Call {
+        self.prepare(CallInput { max_output: input.max_output.min(Tokens(permit.reserved())), ..input })
     }
 
     /// Calls a model outside of any turn, to find out whether it works: only for the owner's tests of a model, which no permit covers.
@@ -130,28 +141,26 @@ impl Providers {
         messages: &[PromptMessage],
         max_output: Tokens,
     ) -> Result<Opened, NotOpened> {
-        let call = self.prepare(model, (domain::brand::SYSTEM_PROMPT, messages), max_output, None, Tokens(0));
+        let system = domain::brand::SYSTEM_PROMPT;
+        let input = CallInput { model, system, messages, api: None, max_output, effort: None, estimated: Tokens(0) };
+        let call = self.prepare(input);
         call.open(&AtomicBool::default(), &AtomicBool::default()).await
     }
 
-    fn prepare(
-        &self,
-        model: &Model,
-        (system, messages): (&str, &[PromptMessage]),
-        max_output: Tokens,
-        effort: Option<&str>,
-        estimated: Tokens,
-    ) -> Call {
+    fn prepare(&self, input: CallInput<'_>) -> Call {
+        let CallInput { model, system, messages, api, max_output, effort, estimated } = input;
         let effort = effort.filter(|effort| model.efforts.iter().any(|known| known == effort));
+        let max_output = max_output.min(model.max_output);
         Call {
             endpoint: self.endpoint(&model.provider),
             model: model.name.clone(),
             system: system.to_owned(),
             messages: messages.to_vec(),
-            max_output: max_output.min(model.max_output),
+            max_output,
             output_limit: model.output_limit,
             effort: effort.map(str::to_owned),
             caches: sets_breakpoints(model, estimated),
+            raw: api.map(|request| request.body(model, max_output)),
             timeouts: self.timeouts_of(model),
         }
     }

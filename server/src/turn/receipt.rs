@@ -13,7 +13,7 @@ pub(super) struct Receipt {
     pub request_id: Option<String>,
     /// The provider's latest token counts.
     pub reported: Option<ReportedUsage>,
-    /// Number of chunks of text. Each is at least one token.
+    /// Number of chunks of text and of tool calls. Each is at least one token.
     pub text_chunks: u64,
     /// Number of chunks of reasoning. Each is at least one token.
     pub reasoning_chunks: u64,
@@ -29,6 +29,7 @@ impl Receipt {
         match chunk {
             Chunk::Id(id) => self.request_id = Some(id.clone()),
             Chunk::Text(text) => self.text_chunks += u64::from(!text.is_empty()),
+            Chunk::ToolCall { .. } | Chunk::ToolArguments { .. } => self.text_chunks += 1,
             Chunk::Reasoning(text) => self.reasoning_chunks += u64::from(!text.is_empty()),
             Chunk::Usage(reported) => {
                 if reported.usage.output > Tokens(0) {
@@ -37,6 +38,7 @@ impl Receipt {
                 self.reported = Some(merged(self.reported.unwrap_or_default(), *reported));
             }
             Chunk::End(_) => self.is_complete = true,
+            Chunk::Event(_) => {}
         }
     }
 

@@ -126,6 +126,7 @@ async fn write_pending(app: &AppState, call: SideCall<'_>, reservation: Reservat
             reservation,
         },
         prompt: Prompt::of_side_call(Some(conversation_id), messages),
+        api: None,
         fallback: None,
         hedge_after: None,
     };
@@ -153,7 +154,7 @@ async fn within(app: &AppState, pending: PendingTurn, max_time: Duration) -> Res
 /// length.
 async fn answer(app: &AppState, pending: PendingTurn, log: Writer) -> Result<Option<String>, Failure> {
     let OpenedTurn { turn, sent, chunks } = open(app, pending, &log).await?;
-    let mut running = RunningTurn { turn, sent, chunks, log, untitled: None };
+    let mut running = RunningTurn { turn, sent, chunks, log, untitled: None, reply: None };
     let mut answer = stream(app, &mut running).await;
     let RunningTurn { turn, chunks, .. } = running;
     if drain::is_due(&turn.model, &answer) {

@@ -1,10 +1,13 @@
 //! The states of a turn between admission and its end.
 
 use super::prompt::{Fallback, Prompt};
+use super::reply::Reply;
 use domain::{ConversationId, Model, ModelName, Picos, PriceList, Tokens, TurnId, Usage, Viewer};
 use providers::Chunks;
+use providers::api::ApiRequest;
 use quota::{Reservation, Spent};
 use relay::Writer;
+use std::sync::Arc;
 use std::time::Duration;
 use store::turn::PendingCall;
 use tokio::time::Instant;
@@ -60,6 +63,8 @@ pub(crate) struct PendingTurn {
     pub prompt: Prompt,
     /// The requested reasoning effort.
     pub effort: Option<String>,
+    /// The request that is sent in place of the prompt, if this is a call by API.
+    pub api: Option<Arc<ApiRequest>>,
     pub fallback: Option<Fallback>,
     /// Silence after which the fallback is called as well.
     pub hedge_after: Option<Duration>,
@@ -73,7 +78,7 @@ pub(crate) struct OpenedTurn {
     pub chunks: Chunks,
 }
 
-/// A turn whose response is streamed to its event log.
+/// A turn whose response is streamed to its event log, or to the program that called by API.
 pub(crate) struct RunningTurn {
     pub turn: ActiveTurn,
     /// When the request was sent.
@@ -82,6 +87,8 @@ pub(crate) struct RunningTurn {
     pub log: Writer,
     /// The conversation that the turn started, if a model writes its title.
     pub untitled: Option<Untitled>,
+    /// What takes the response of a call by API in place of the log.
+    pub reply: Option<Reply>,
 }
 
 /// A new conversation to write a title for, once its first response has ended.

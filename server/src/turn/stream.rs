@@ -1,4 +1,4 @@
-//! Passes a provider's stream on to the turn's event log.
+//! Passes a provider's stream on to the turn's event log, or to the program that called by API.
 
 use super::answer::{Answer, Ending};
 use super::lease::{FIRST_BEAT, renew_lease};
@@ -25,7 +25,7 @@ pub(super) async fn stream(app: &AppState, running: &mut RunningTurn) -> Answer 
 }
 
 async fn pass_on(app: &AppState, running: &mut RunningTurn, answer: &mut Answer, overrun: &mut Overrun) {
-    let RunningTurn { turn, sent, chunks, log, .. } = running;
+    let RunningTurn { turn, sent, chunks, log, reply, .. } = running;
     let mut chunks = chunks.ready_chunks(AT_ONCE);
     let stopped = log.stopped();
     // Runs concurrently with the stream, which must not wait for Postgres.
@@ -50,13 +50,23 @@ async fn pass_on(app: &AppState, running: &mut RunningTurn, answer: &mut Answer,
         };
         let mut events = Vec::new();
         for chunk in arrived.unwrap_or_else(|| vec![Err(ProviderError::StreamFailed("no end".into()))]) {
-            answer.absorb(chunk, &mut events);
+            let chunk = match reply {
+                Some(reply) => reply.take(chunk),
+                None => Some(chunk),
+            };
+            if let Some(chunk) = chunk {
+                answer.absorb(chunk, &mut events);
+            }
         }
         if !events.is_empty() && answer.ttft_ms.is_none() {
             answer.ttft_ms = i32::try_from(sent.elapsed().as_millis()).ok();
         }
         let events = overrun.filter(events, &answer.text, &answer.reasoning);
-        log.append(&events).await;
+        match reply {
+            Some(reply) if overrun.withheld.is_empty() => reply.pass_on(),
+            Some(_) => {}
+            None => log.append(&events).await,
+        }
         if !events.is_empty() {
             crate::fault::point("mid-stream");
         }
@@ -76,8 +86,14 @@ async fn show_or_cut(running: &mut RunningTurn, answer: &mut Answer, withheld: V
             reported.usage.output > Tokens(0) && reported.usage.output <= running.turn.max_output
         });
     if is_within {
-        running.log.append(&withheld).await;
+        match &mut running.reply {
+            Some(reply) => reply.pass_on(),
+            None => running.log.append(&withheld).await,
+        }
         return;
+    }
+    if let Some(reply) = &mut running.reply {
+        reply.cut();
     }
     // From the end, because each event is the end of the text it was appended to.
     for event in withheld.into_iter().rev() {

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, missing_docs, reason = "tests panic on failure")]
 
 mod accounts;
+mod api;
+mod api_keys;
 mod app;
 mod attachments;
 mod auth;

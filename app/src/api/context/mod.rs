@@ -1,5 +1,6 @@
 //! Server-side context of pages and server functions: databases, meters and the viewer. Compiled for the server only.
 
+mod api_key;
 mod chat_settings;
 mod conversation;
 mod conversation_list;
@@ -14,6 +15,7 @@ mod storage;
 mod transfer;
 mod usage;
 
+pub(crate) use api_key::{key_of, keys_of};
 pub(crate) use chat_settings::{chat_settings, retention, retention_of};
 pub(crate) use conversation::chat_view;
 pub use conversation::messages;

@@ -1,5 +1,6 @@
 //! Loads the data of the owner's pages.
 
+use super::api_key::keys_with_use;
 use super::model::warnings;
 use super::{PageState, Reader, Refusal, billing_of, refuse, usage_of};
 use crate::view::admin::{
@@ -208,12 +209,17 @@ async fn accounts(
     found.map_err(|error| state.fail(error))
 }
 
-/// Loads all plans, and the names of all models that a plan can allow.
-pub(crate) async fn plans(state: &PageState) -> Result<(Vec<Plan>, Vec<ModelName>), Refusal> {
+/// Loads all plans, each with its number of API keys, and the names of all models that a plan can allow.
+pub(crate) async fn plans(state: &PageState) -> Result<(Vec<(Plan, u32)>, Vec<ModelName>), Refusal> {
     let (db, fail) = (&state.admin_db, |error| state.fail(error));
     let plans = store::plan::list(db).await.map_err(fail)?;
     let models = store::model_rule::list(db, (state.now)()).await.map_err(fail)?;
-    Ok((plans, models.into_iter().map(|row| row.model.name).collect()))
+    let keys = store::plan_rule::api_keys(db).await.map_err(fail)?;
+    let with_keys = |plan: Plan| {
+        let keys = keys.get(&plan.id).map_or(0, |keys| keys.unsigned_abs());
+        (plan, keys)
+    };
+    Ok((plans.into_iter().map(with_keys).collect(), models.into_iter().map(|row| row.model.name).collect()))
 }
 
 /// Loads a page of the audit log, newest first.
@@ -236,6 +242,7 @@ pub(crate) async fn user(state: &PageState, id: domain::UserId) -> Result<crate:
     let plans = store::plan::list(db).await.map_err(fail)?;
     let usage = usage_of(state, db, &user.viewer, 30, Reader::Owner).await?;
     let billing = billing_of(state, &user.viewer).await?;
+    let keys = keys_with_use(db, id, (state.now)(), true).await.map_err(fail)?;
     let granted = user.granted;
     let rules = store::account_rule::load(db, id, (state.now)()).await.map_err(fail)?;
     let rules = rules.ok_or_else(|| refuse(Problem::not_found("account")))?;
@@ -249,6 +256,8 @@ pub(crate) async fn user(state: &PageState, id: domain::UserId) -> Result<crate:
     };
     let own = |until| crate::view::admin::OwnLimits { requests: rules.requests, tokens: rules.tokens, until };
     Ok(crate::view::admin::UserView {
+        now: (state.now)(),
+        keys,
         limits: rules.until.map(own),
         paused_at: rules.paused_at,
         sessions: rules.sessions,

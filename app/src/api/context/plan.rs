@@ -4,7 +4,8 @@ use super::model::{is_demo, list_usable, usable};
 use super::{PageState, Refusal};
 use crate::view::home::{HomeView, ModelPrice};
 use crate::view::plan::{PlanCatalog, PlanOffer};
-use domain::{ModelName, Plan, Viewer};
+use domain::{ModelName, Plan, PlanId, Viewer};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use store::model_rule::ModelSettings;
@@ -12,8 +13,10 @@ use store::model_rule::ModelSettings;
 /// How long the landing page shows plans and models before they are loaded again.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// The plans, and the models that can be used now.
-type Offered = (Vec<Plan>, Vec<ModelSettings>);
+/// How many API keys each plan allows.
+type KeysByPlan = HashMap<PlanId, i32>;
+/// The plans, the models that can be used now, and the API keys of the plans.
+type Offered = (Vec<Plan>, Vec<ModelSettings>, KeysByPlan);
 
 /// The plans and models that the landing page shows. All requests share them, so that a flood of visitors takes no connection to Postgres from
 /// users, and the page stays up while Postgres is unavailable.
@@ -61,19 +64,21 @@ async fn offered(state: &PageState) -> Result<Arc<Offered>, Refusal> {
 }
 
 async fn load(state: &PageState) -> store::Result<Offered> {
-    Ok((store::plan::list(&state.db).await?, list_usable(state).await?))
+    let keys = store::plan_rule::api_keys(&state.db).await?;
+    Ok((store::plan::list(&state.db).await?, list_usable(state).await?, keys))
 }
 
 /// Loads all plans with the viewer's subscription and trial eligibility. `viewer` is `None` for a visitor who is signed out.
 pub(crate) async fn plan_catalog(state: &PageState, viewer: Option<&Viewer>) -> Result<PlanCatalog, Refusal> {
     let plans = store::plan::list(&state.db).await.map_err(|error| state.fail(error))?;
-    catalog_of(state, viewer, plans, &usable(state).await?).await
+    let keys = store::plan_rule::api_keys(&state.db).await.map_err(|error| state.fail(error))?;
+    catalog_of(state, viewer, plans, &usable(state).await?, &keys).await
 }
 
 /// Loads what the landing page shows: the plans, and the models that can be used now with their prices.
 pub(crate) async fn home(state: &PageState, viewer: Option<&Viewer>) -> Result<HomeView, Refusal> {
     let offered = offered(state).await?;
-    let (plans, usable) = &*offered;
+    let (plans, usable, keys) = &*offered;
     let price = |row: &ModelSettings| {
         let price = row.price?;
         let allowed = plans.iter().filter(|plan| plan.allows(&row.model.name));
@@ -86,7 +91,7 @@ pub(crate) async fn home(state: &PageState, viewer: Option<&Viewer>) -> Result<H
     };
     let models = usable.iter().filter(|row| !is_demo(&row.model)).filter_map(price);
     let models = models.filter(|model| !model.plans.is_empty()).collect();
-    Ok(HomeView { models, catalog: catalog_of(state, viewer, plans.clone(), usable).await? })
+    Ok(HomeView { models, catalog: catalog_of(state, viewer, plans.clone(), usable, keys).await? })
 }
 
 async fn catalog_of(
@@ -94,6 +99,7 @@ async fn catalog_of(
     viewer: Option<&Viewer>,
     plans: Vec<Plan>,
     usable: &[ModelSettings],
+    keys: &KeysByPlan,
 ) -> Result<PlanCatalog, Refusal> {
     let fail = |error| state.fail(error);
     let label = |name: &ModelName| {
@@ -102,7 +108,11 @@ async fn catalog_of(
     };
     let offers = plans
         .into_iter()
-        .map(|plan| PlanOffer { models: plan.models.iter().filter_map(label).collect(), plan })
+        .map(|plan| PlanOffer {
+            models: plan.models.iter().filter_map(label).collect(),
+            api_keys: keys.get(&plan.id).map_or(0, |keys| keys.unsigned_abs()),
+            plan,
+        })
         .collect();
     let (mut trial_available, mut current_subscription) = (true, None);
     if let Some(viewer) = viewer {

@@ -3,6 +3,7 @@
 use super::{PageState, Refusal, quota};
 use domain::{ModelName, Picos, UsageSum, Viewer};
 use std::collections::BTreeMap;
+use store::api_key::{CallerUsage, UsageOf};
 use store::rollup::Sums;
 
 /// Number of recent turns that are listed.
@@ -33,6 +34,7 @@ pub(crate) async fn usage_of(
     let today = store::usage::today(db, zone, now).await.map_err(fail)?;
     let first = today - time::Duration::days(i64::from(days.clamp(1, 90)) - 1);
     let rows = store::usage::by_day_and_model(db, user.user_id, zone, first).await.map_err(fail)?;
+    let callers = store::api_key::usage_by_caller(db, user.user_id, zone, first).await.map_err(fail)?;
     let refills = store::usage::refill_schedule(db, &user.subject, zone, now).await.map_err(fail)?;
     let recent_turns = store::usage::last_turns(db, user.user_id, zone, TURNS).await.map_err(fail)?;
     // Sums are exact ledger values and are converted for display only at the end, so that a correction recorded on another day counts in
@@ -62,6 +64,7 @@ pub(crate) async fn usage_of(
     Ok(UsageView {
         days: by_day.into_iter().map(|(day, sums)| (day, UsageSum::from(&sums))).collect(),
         models,
+        callers: callers.into_iter().map(|caller| caller_sum(caller, shows_cost)).collect(),
         total: UsageSum::from(&total),
         quota: quota(state, user).await.ok(),
         refills,
@@ -70,4 +73,16 @@ pub(crate) async fn usage_of(
         shows_conversations,
         time_zone: zone.to_owned(),
     })
+}
+
+/// Names what usage was made with. Its cost is zero if costs aren't shown.
+fn caller_sum(mut caller: CallerUsage, shows_cost: bool) -> (String, UsageSum) {
+    if !shows_cost {
+        caller.sums.cost = 0;
+    }
+    let label = match caller.of {
+        UsageOf::Chat => "Chat".to_owned(),
+        UsageOf::Key { name, .. } => name.unwrap_or_else(|| "Deleted key".to_owned()),
+    };
+    (label, UsageSum::from(&caller.sums))
 }

@@ -89,4 +89,5 @@ pub mod providers;
 mod retention;
 pub mod top_users;
 pub mod user;
+mod user_keys;
 pub mod users;

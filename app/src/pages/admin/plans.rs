@@ -25,8 +25,8 @@ pub fn Plans() -> impl IntoView {
 }
 
 #[component]
-fn Shown(plans: Vec<Plan>, models: Vec<ModelName>) -> impl IntoView {
-    let rows = plans.into_iter().map(|plan| row(plan, &models)).collect_view();
+fn Shown(plans: Vec<(Plan, u32)>, models: Vec<ModelName>) -> impl IntoView {
+    let rows = plans.into_iter().map(|(plan, api_keys)| row(plan, api_keys, &models)).collect_view();
     view! {
         <FormError/>
         <Saved sentence="Saved. New limits apply from each user's next message."/>
@@ -34,7 +34,7 @@ fn Shown(plans: Vec<Plan>, models: Vec<ModelName>) -> impl IntoView {
             <table class="compact numbers fields">
                 <thead><tr>
                     <th scope="col">"Plan"</th><th scope="col" class="end">"Requests per minute"</th><th scope="col" class="end">"Tokens per day"</th>
-                    <th scope="col" class="end">"Concurrent"</th><th scope="col" class="end">"Per response"</th><th scope="col" class="end">"Files, MB"</th>
+                    <th scope="col" class="end">"Concurrent"</th><th scope="col" class="end">"Per response"</th><th scope="col" class="end">"Files, MB"</th><th scope="col" class="end">"API keys"</th>
                     <th scope="col">"Models (default first)"</th><th scope="col">"Show cost"</th><th scope="col"><span class="unseen">"Save"</span></th>
                 </tr></thead>
                 <tbody>{rows}</tbody>
@@ -45,7 +45,7 @@ fn Shown(plans: Vec<Plan>, models: Vec<ModelName>) -> impl IntoView {
 }
 
 /// Renders a plan, edited in its row. The fields belong to the form in the last cell.
-fn row(plan: Plan, models: &[ModelName]) -> impl IntoView + use<> {
+fn row(plan: Plan, api_keys: u32, models: &[ModelName]) -> impl IntoView + use<> {
     let form = format!("plan-{}", plan.id);
     let number = |name: &'static str, what: &'static str, value: u64| {
         let label = format!("{what} of {}", plan.name);
@@ -75,6 +75,7 @@ fn row(plan: Plan, models: &[ModelName]) -> impl IntoView + use<> {
             {number("in_flight", "Responses at once", plan.in_flight)}
             {number("max_output", "Tokens per response", plan.max_output.0)}
             {number("storage_mb", "Megabytes of files", plan.storage_bytes / 1_000_000)}
+            {number("api_keys", "API keys", api_keys.into())}
             <td>
                 <details>
                     <summary>{list.join(", ")}</summary>

@@ -10,6 +10,7 @@ use crate::components::meter::Meter;
 use crate::page_context::page_context;
 use crate::pages::admin::Saved;
 use crate::pages::admin::audit::AuditTable;
+use crate::pages::admin::user_keys::UserKeys;
 use crate::pages::usage::UsageDetails;
 use crate::view::admin::{Hold, OwnLimits, UserView};
 use domain::{PlanId, Tokens, UserId, Viewer};
@@ -31,8 +32,21 @@ pub fn User() -> impl IntoView {
 
 #[component]
 fn Shown(user: UserView) -> impl IntoView {
-    let UserView { viewer, created_at, granted, plans, usage, billing, limits, paused_at, sessions, holds, audit } =
-        user;
+    let UserView {
+        now,
+        keys,
+        viewer,
+        created_at,
+        granted,
+        plans,
+        usage,
+        billing,
+        limits,
+        paused_at,
+        sessions,
+        holds,
+        audit,
+    } = user;
     let given = granted.unwrap_or_else(|| PlanId("free".to_owned()));
     let pays = billing.subscription.as_ref().map(|found| {
         let plan = billing.paid_plan.clone().unwrap_or_else(|| "an unknown plan".to_owned());
@@ -44,7 +58,7 @@ fn Shown(user: UserView) -> impl IntoView {
             day(found.period_end)
         )
     });
-    let since = day(created_at);
+    let (since, user_id) = (day(created_at), viewer.user_id);
     let options = plans
         .into_iter()
         .map(|plan| {
@@ -85,6 +99,7 @@ fn Shown(user: UserView) -> impl IntoView {
             <Sessions sessions/>
         </div>
         <AdminActions viewer limits paused_at/>
+        <UserKeys user_id keys now/>
         <UsageDetails usage/>
         <section>
             <h2>"Activity"</h2>

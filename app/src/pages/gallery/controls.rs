@@ -1,5 +1,6 @@
 //! Buttons, icons and fields.
 
+use crate::components::copy_button::CopyButton;
 use crate::components::field::{Field, FormError, PasswordField};
 use crate::components::icon::{Draw, Icon, Mark};
 use crate::components::theme::ThemeSwitch;
@@ -35,6 +36,7 @@ pub(super) fn Buttons() -> impl IntoView {
                     <button type="button" class="quiet icon-button" aria-label="Copied" data-done="">
                         <Draw icon=Icon::Copy/><span class="when-done"><Draw icon=Icon::Check/></span>
                     </button>
+                    <span id="copied-example">"A text to copy"</span><CopyButton of="copied-example" what="the text"/>
                     <span class="tag">"Trial"</span>
                     <span class="tag warn">"not set"</span>
                 </div>

@@ -6,6 +6,7 @@ pub mod data;
 mod factors;
 mod identities;
 pub mod import;
+pub mod keys;
 mod password;
 pub mod profile;
 pub mod recovery;
@@ -30,7 +31,8 @@ fn Tabs() -> impl IntoView {
     };
     view! {
         <nav class="tabs" aria-label="Settings">
-            {link("/settings", "Profile")}{link("/settings/chat", "Chat")}{link("/settings/security", "Security")}{link("/settings/billing", "Billing")}{link("/settings/data", "Data")}
+            {link("/settings", "Profile")}{link("/settings/chat", "Chat")}{link("/settings/security", "Security")}{link("/settings/keys", "API keys")}
+            {link("/settings/billing", "Billing")}{link("/settings/data", "Data")}
         </nav>
     }
 }
@@ -72,6 +74,10 @@ fn saved(what: &str) -> Option<&'static str> {
         "revoked" => "The link was revoked. It no longer works.",
         "session" => "The session was ended.",
         "sessions" => "All other sessions were ended.",
+        "key" => "The API key was saved. The change applies to its next call.",
+        "key-paused" => "The API key is paused. Its calls are refused until you resume it.",
+        "key-resumed" => "The API key works again.",
+        "key-revoked" => "The API key was revoked. It no longer works on any server.",
         _ => return None,
     })
 }

@@ -108,6 +108,8 @@ fn describe(event: SecurityEvent) -> (&'static str, bool) {
         SecurityEvent::SessionEnded => ("Session ended", false),
         SecurityEvent::FactorAdded => ("Way to sign in added", false),
         SecurityEvent::FactorRemoved => ("Way to sign in removed", false),
+        SecurityEvent::ApiKeyCreated => ("API key created", false),
+        SecurityEvent::ApiKeyRevoked => ("API key revoked", false),
         SecurityEvent::AccountDeleted => ("Account deleted", false),
         SecurityEvent::Forbidden => ("Request refused: not allowed", true),
     }

@@ -3,6 +3,7 @@
 mod odd;
 mod requests;
 mod servers;
+mod tools;
 
 use crate::completions::Completions;
 use crate::decode::Decoder;
@@ -33,7 +34,7 @@ fn decode<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
     close: Close,
 ) -> Result<Vec<Result<Chunk, String>>, ProviderError> {
-    let (mut decoder, mut pieces) = (Decoder::new(reader(name)), pieces.into_iter());
+    let (mut decoder, mut pieces) = (Decoder::new(reader(name), false), pieces.into_iter());
     let (mut out, mut is_open) = (Vec::new(), false);
     loop {
         if !is_open && let Some(opened) = decoder.opened() {
@@ -78,7 +79,7 @@ impl Summary {
     fn add(&mut self, chunk: Result<Chunk, String>) {
         assert_eq!(self.last, "interrupted", "{chunk:?} after the end");
         match chunk {
-            Ok(Chunk::Id(_)) => {}
+            Ok(Chunk::Id(_) | Chunk::Event(_) | Chunk::ToolCall { .. } | Chunk::ToolArguments { .. }) => {}
             Ok(Chunk::Text(text)) => self.text.push_str(&text),
             Ok(Chunk::Reasoning(text)) => self.reasoning.push_str(&text),
             Ok(Chunk::Usage(ReportedUsage { usage, is_consistent })) => {

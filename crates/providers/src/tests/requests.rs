@@ -76,6 +76,7 @@ async fn call(
             effort: caches.then_some("low"),
             caches,
             timeouts: Timeouts::default(),
+            raw: None,
         })
         .await
 }
@@ -176,6 +177,7 @@ async fn images_are_sent_in_the_shape_of_each_format() {
         effort: None,
         caches: true,
         timeouts: Timeouts::default(),
+        raw: None,
     };
     let (url, requests) = serve(vec![ANSWER.into()]);
     let _ = openai(&url).open(&request).await;
@@ -207,8 +209,40 @@ async fn silence_after_the_head_times_out() {
         effort: None,
         caches: false,
         timeouts: Timeouts { first_byte: Duration::from_millis(300), ..Timeouts::default() },
+        raw: None,
     };
     let error = openai(&url).open(&request).await.err().unwrap();
     assert!(matches!(error, ProviderError::TimedOut), "{error}");
     assert_eq!(requests.join().unwrap()[0].1["messages"], json!([{"role": "user", "content": "Hi"}]));
+}
+
+/// A body that is passed on gets the limit under this server's name, and its response has the events too.
+#[tokio::test]
+async fn raw_bodies_are_sent_and_events_returned() {
+    let tools = json!([{"type": "function", "function": {"name": "f"}}]);
+    let raw = json!({
+        "model": "m", "messages": [], "max_completion_tokens": 9, "reasoning_effort": "low", "tools": tools,
+    });
+    let (url, requests) = serve(vec![ANSWER.into()]);
+    let model = ModelName("m".into());
+    let request = ModelRequest {
+        model: &model,
+        system: "unused",
+        messages: &[],
+        max_output: Tokens(64),
+        output_limit: None,
+        effort: None,
+        caches: false,
+        timeouts: Timeouts::default(),
+        raw: Some(&raw),
+    };
+    let opened = openai(&url).open(&request).await.unwrap();
+    let chunks: Vec<Chunk> = opened.chunks.map(Result::unwrap).collect().await;
+    let event = json!({"choices": [{"delta": {"content": "42"}, "finish_reason": "stop"}]});
+    assert_eq!(chunks, [Chunk::Event(event), Chunk::Text("42".into()), Chunk::End(End::Complete)]);
+    let expected = json!({
+        "model": "m", "messages": [], "max_tokens": 64, "reasoning_effort": "low", "tools": tools, "stream": true,
+        "stream_options": {"include_usage": true},
+    });
+    assert_eq!(requests.join().unwrap()[0].1, expected);
 }

@@ -34,8 +34,9 @@ pub struct HedgeCall<'a> {
 pub async fn add_hedge_call(db: impl PgExecutor<'_>, hedge: &HedgeCall<'_>) -> Result<bool> {
     let done = sqlx::query!(
         "insert into ai_usage (ai_usage_id, turn_id, call_no, purpose, user_id, subject, model, model_price_id, status, counted_tokens,
-                               estimated_tokens, reserved_tokens, created_at)
-         select $3, u.turn_id, call_no + 1, purpose, u.user_id, u.subject, $4, $5, 'pending', counted_tokens, $6, reserved_tokens, u.created_at
+                               estimated_tokens, reserved_tokens, created_at, api_key_id)
+         select $3, u.turn_id, call_no + 1, purpose, u.user_id, u.subject, $4, $5, 'pending', counted_tokens, $6, reserved_tokens, u.created_at,
+                u.api_key_id
          from ai_usage u join turn t on t.turn_id = u.turn_id
          where u.created_at = $1 and u.ai_usage_id = $2 and u.turn_id = $7 and u.status = 'pending' and t.ended_at is null
          for no key update of t",

@@ -4,7 +4,7 @@
 //! Statements with many parameters name them once, in `input`, and refer to the names. It is `not materialized`: the planner replaces it by
 //! the parameters, so it costs nothing.
 
-mod demo;
+mod call;
 mod hedge;
 mod reap;
 mod record;
@@ -13,7 +13,7 @@ mod status;
 mod withdraw;
 mod write_pending;
 
-pub use demo::{NewDemoCall, write_demo_pending};
+pub use call::{CallOwner, NewCall, write_call_pending};
 pub use hedge::{HedgeCall, add_hedge_call, close_unbilled, demote_hedge_call};
 pub use reap::{ExpiredTurn, Unsettled, list_expired, list_unsettled, mark_settled};
 pub use record::{AnswerMessage, Record, record, write_answer};

@@ -2,7 +2,7 @@
 
 use super::PendingCall;
 use crate::Result;
-use domain::{ConversationId, ModelName, ModelPriceId, Picos, Tokens, TurnId};
+use domain::{ApiKeyId, ConversationId, ModelName, ModelPriceId, Picos, Tokens, TurnId};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -25,6 +25,8 @@ pub struct Unsettled {
     pub subject: String,
     /// Whether it was a demo on the site, which has a budget of its own.
     pub is_demo: bool,
+    /// The API key that it was made with, which has a meter of its own; `None` for the chat.
+    pub api_key_id: Option<ApiKeyId>,
     /// When the turn was admitted.
     pub at: OffsetDateTime,
     /// Tokens used by all of its calls.
@@ -42,6 +44,8 @@ pub async fn list_unsettled(db: impl PgExecutor<'_>, turn_id: Option<TurnId>) ->
     let rows = sqlx::query!(
         r#"select t.turn_id, t.subject, t.created_at,
                   exists (select from ai_usage u where u.turn_id = t.turn_id and u.created_at = t.created_at and u.purpose = 'demo') as "is_demo!",
+                  (select u.api_key_id from ai_usage u where u.turn_id = t.turn_id and u.created_at = t.created_at and u.api_key_id is not null
+                   limit 1) as api_key_id,
                   array(select model from ai_usage u where u.turn_id = t.turn_id and u.created_at = t.created_at
                         order by call_no, ai_usage_id) as "models!",
                   array(select cost_usd from ai_usage u where u.turn_id = t.turn_id and u.created_at = t.created_at
@@ -62,6 +66,7 @@ pub async fn list_unsettled(db: impl PgExecutor<'_>, turn_id: Option<TurnId>) ->
             turn_id: row.turn_id.into(),
             subject: row.subject,
             is_demo: row.is_demo,
+            api_key_id: row.api_key_id.map(Into::into),
             at: row.created_at,
             used: Tokens::from_db(row.used),
             costs: row
@@ -88,8 +93,9 @@ pub struct ExpiredTurn {
     pub price_id: ModelPriceId,
     /// Estimated input tokens.
     pub estimated: Tokens,
-    /// Output tokens that were reserved for a demo on the site, whose events are in no log that another server reads; `None` for other turns.
-    pub demo_output: Option<Tokens>,
+    /// Output tokens that were reserved for a demo on the site or a call by API, whose output is in no log that another server reads; `None`
+    /// for other turns.
+    pub unlogged_output: Option<Tokens>,
     /// The pending call.
     pub call: PendingCall,
 }
@@ -102,7 +108,7 @@ pub struct ExpiredTurn {
 pub async fn list_expired(db: impl PgExecutor<'_>) -> Result<Vec<ExpiredTurn>> {
     let rows = sqlx::query!(
         r#"select t.turn_id, t.subject, t.conversation_id, u.model, u.model_price_id, u.estimated_tokens, u.ai_usage_id, u.created_at,
-                case u.purpose when 'demo' then greatest(u.reserved_tokens - u.estimated_tokens, 0) end as "demo_output?"
+                case when u.purpose in ('demo', 'api') then greatest(u.reserved_tokens - u.estimated_tokens, 0) end as "unlogged_output?"
          from turn t join ai_usage u on u.turn_id = t.turn_id and u.created_at = t.created_at
          where t.ended_at is null and t.alive_until < now() and u.status = 'pending'
            and not exists (select from ai_usage o where o.turn_id = u.turn_id and o.created_at = u.created_at and o.status = 'pending'
@@ -120,7 +126,7 @@ pub async fn list_expired(db: impl PgExecutor<'_>) -> Result<Vec<ExpiredTurn>> {
             model: ModelName(row.model),
             price_id: row.model_price_id.into(),
             estimated: Tokens::from_db(row.estimated_tokens),
-            demo_output: row.demo_output.map(Tokens::from_db),
+            unlogged_output: row.unlogged_output.map(Tokens::from_db),
             call: PendingCall { id: row.ai_usage_id.into(), created_at: row.created_at },
         })
         .collect())

@@ -279,8 +279,8 @@ pub async fn add_fallback_call(db: impl PgExecutor<'_>, fallback: &FallbackCall<
            where created_at = $1 and ai_usage_id = $2 and status = 'pending' returning *
          )
          insert into ai_usage (ai_usage_id, turn_id, call_no, purpose, user_id, subject, model, model_price_id, status, counted_tokens,
-                               estimated_tokens, reserved_tokens, created_at)
-         select $4, turn_id, call_no + 1, purpose, user_id, subject, $5, $6, 'pending', counted_tokens, $7, reserved_tokens, created_at
+                               estimated_tokens, reserved_tokens, created_at, api_key_id)
+         select $4, turn_id, call_no + 1, purpose, user_id, subject, $5, $6, 'pending', counted_tokens, $7, reserved_tokens, created_at, api_key_id
          from failed where turn_id = $8",
         fallback.failed.created_at,
         Uuid::from(fallback.failed.id),

@@ -81,6 +81,7 @@ where
 async fn write(app: &AppState, viewer: &Viewer, mut archive: Archive) -> anyhow::Result<()> {
     archive.file("README.txt", readme(viewer, AppState::now()).as_bytes()).await?;
     archive.file("account.json", &records::account(app, viewer).await?).await?;
+    archive.file("api_keys.json", &records::api_keys(app, viewer).await?).await?;
     archive.file("ways_to_sign_in.json", &records::ways_to_sign_in(app, viewer).await?).await?;
     archive.file("billing.json", &records::billing(app, viewer).await?).await?;
     archive.file("sessions.json", &records::sessions(app, viewer).await?).await?;
@@ -99,6 +100,7 @@ fn readme(viewer: &Viewer, now: OffsetDateTime) -> String {
     format!(
         "{name}: the data of {email}, exported on {date}. Times are in UTC.\r\n\r\n\
          account.json          your account: address, name, plan, time zone, the version of the terms that you accepted\r\n\
+         api_keys.json         API keys that are not revoked, with their limits and without their secrets\r\n\
          ways_to_sign_in.json  accounts at other services, passkeys, and whether you have an authenticator app\r\n\
          billing.json          subscriptions and invoices, amounts in the smallest unit of the currency\r\n\
          sessions.json         the browsers in which you are signed in\r\n\

@@ -3,7 +3,7 @@
 
 use crate::AppState;
 use anyhow::Context as _;
-use domain::Viewer;
+use domain::{ApiKey, Viewer};
 use serde_json::{Value, json};
 use store::external_identity::Identity;
 use store::passkey::PasskeyRow;
@@ -54,6 +54,29 @@ pub(super) async fn chat_settings(app: &AppState, viewer: &Viewer) -> anyhow::Re
         "instructions": store::chat_settings::load_instructions(&app.db, viewer.user_id).await?,
         "presets": store::preset::list(&app.db, viewer.user_id).await?,
     });
+    Ok(serde_json::to_vec_pretty(&all)?)
+}
+
+/// Returns the API keys that aren't revoked as JSON, without their secrets.
+pub(super) async fn api_keys(app: &AppState, viewer: &Viewer) -> anyhow::Result<Vec<u8>> {
+    let key = |found: ApiKey| -> anyhow::Result<Value> {
+        Ok(json!({
+            "name": found.name,
+            "prefix": found.prefix,
+            "models": found.models,
+            "endpoints": found.endpoints,
+            "requests_per_minute": found.requests_per_minute,
+            "tokens_per_day": found.tokens_per_day,
+            "usd_per_month": found.monthly.map(domain::Picos::exact),
+            "allowed_origins": found.allowed_origins,
+            "created_at": text(Some(found.created_at))?,
+            "last_used_at": text(found.last_used_at)?,
+            "expires_at": text(found.expires_at)?,
+            "paused_at": text(found.paused_at)?,
+        }))
+    };
+    let keys = store::api_key::list(&app.db, viewer.user_id).await?;
+    let all = keys.into_iter().map(key).collect::<anyhow::Result<Vec<_>>>()?;
     Ok(serde_json::to_vec_pretty(&all)?)
 }
 

@@ -3,6 +3,7 @@
 use super::external::{self, Browser};
 use super::{factors, is_limited, redirect};
 use crate::app::TestApp;
+use crate::attachments::uploaded;
 use crate::visitor::TestClient;
 use http::{StatusCode, header};
 use serde_json::{Value, json};
@@ -57,15 +58,23 @@ async fn everything_of_a_user_is_exported_and_nothing_of_others() {
     let (ann, bob) = (app.user("ann@example.com").await, app.user("bob@example.com").await);
     ann.send_and_read("A question of ann {{words:3}}").await;
     bob.send_and_read("A secret of bob {{words:3}}").await;
+    uploaded(&ann, "plan.md", b"# Plan of ann".to_vec()).await;
+    uploaded(&bob, "plan.md", b"# Plan of bob".to_vec()).await;
     app.sql(LONG).await;
     let files = export(&ann).await;
+    assert_eq!(files["attachments/001-plan.md"], "# Plan of ann");
+    assert_eq!(json(&files, "attachments.json")[0]["path"], "attachments/001-plan.md");
     let names: Vec<&str> = files.keys().map(String::as_str).collect();
     for name in [
         "README.txt",
         "account.json",
+        "attachments.json",
         "billing.json",
+        "chat_settings.json",
+        "ratings.json",
         "security_events.json",
         "sessions.json",
+        "shared_links.json",
         "usage.csv",
         "ways_to_sign_in.json",
     ] {
@@ -160,7 +169,9 @@ async fn exports_are_limited_and_need_a_session() {
     let app = TestApp::new().await;
     let mut ann = app.user("ann@example.com").await;
     assert_eq!(redirect(&app.visitor().form("/settings/data/export", &[]).await), "/sign-in");
-    assert_eq!(ann.get("/settings/data/export").await.status(), StatusCode::METHOD_NOT_ALLOWED, "no link starts one");
+    let opened = ann.get("/settings/data/export").await;
+    assert_eq!(opened.status(), StatusCode::METHOD_NOT_ALLOWED, "no link starts one");
+    assert!(opened.text().await.unwrap().contains("Page not found"), "a browser gets a page");
     for _ in 0..20 {
         assert!(export(&ann).await.contains_key("account.json"));
     }

@@ -50,6 +50,9 @@ impl Ids {
         let share = "insert into share (share_id, user_id, conversation_id, token_hash, title, content, html_version)
                      select gen_random_uuid(), user_id, conversation_id, sha256(email::bytea), title, '[]', 1
                      from conversation join account using (user_id) where email = $1 returning share_id";
+        let key = "insert into api_key (api_key_id, user_id, name, prefix, secret_hash, created_at)
+                   select gen_random_uuid(), user_id, 'Laptop', 'sk-quotient-AbCd', sha256(convert_to(email, 'UTF8')), now()
+                   from account where email = $1 returning api_key_id";
         let attachment = "insert into attachment (attachment_id, user_id, name, kind, media_type, bytes, text, tokens, sha256, created_at)
                           select gen_random_uuid(), user_id, 'a.txt', 'text', 'text/plain', 1, 'a', 1, '', now() from account
                           where email = $1 returning attachment_id";
@@ -64,6 +67,7 @@ impl Ids {
             ("{turn_id}", id("select turn_id from turn join account using (user_id) where email = $1").await),
             ("{session_id}", id("select session_id from session join account using (user_id) where email = $1").await),
             ("{passkey_id}", id(passkey).await),
+            ("{key_id}", id(key).await),
             ("{attachment_id}", id(attachment).await),
             ("{model}", "claude-haiku-4-5".to_owned()),
             ("{plan}", "free".to_owned()),

@@ -24,6 +24,7 @@ async fn admin_routes_are_404_for_everyone_else() {
         for path in &paths {
             let path = path
                 .replace("{user_id}", &id.to_string())
+                .replace("{key_id}", &id.to_string())
                 .replace("{model}", "demo")
                 .replace("{name}", "health")
                 .replace("{provider}", "demo");

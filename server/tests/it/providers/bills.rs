@@ -60,6 +60,7 @@ async fn call(provider: &dyn Provider, text: String) -> (Option<ReportedUsage>, 
         effort: None,
         caches: false,
         timeouts: Timeouts { connect: seconds(60), first_byte: seconds(60), idle: seconds(60) },
+        raw: None,
     };
     let mut chunks = provider.open(&request).await.unwrap().chunks;
     let (mut usage, mut end) = (None, None);

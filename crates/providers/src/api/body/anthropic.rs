@@ -1,0 +1,156 @@
+//! Translates a conversation to Anthropic's Messages.
+
+use crate::api::conversation::{Conversation, Image, OutputFormat, Part, Tool, ToolChoice};
+use domain::{Model, Tokens};
+use serde_json::{Map, Value, json};
+
+/// Highest temperature of Anthropic; chat completions go up to 2.
+const MAX_TEMPERATURE: f64 = 1.0;
+
+/// Returns the body of a message without its model and limit.
+pub(crate) fn messages(conversation: &Conversation<'_>, model: &Model, max_output: Tokens) -> Value {
+    let mut body = Map::new();
+    let system = system(conversation);
+    if !system.is_empty() {
+        body.insert("system".into(), system.into());
+    }
+    let turns = conversation.turns.iter().filter_map(|turn| {
+        let blocks: Vec<Value> = turn.parts.iter().filter_map(block).collect();
+        (!blocks.is_empty()).then(|| json!({"role": turn.role.as_str(), "content": content(blocks)}))
+    });
+    body.insert("messages".into(), turns.collect());
+    add_tools(conversation, &mut body);
+    if !conversation.stop.is_empty() {
+        body.insert("stop_sequences".into(), json!(conversation.stop));
+    }
+    if let Some(temperature) = conversation.temperature {
+        let is_too_high = temperature.as_f64().is_some_and(|temperature| temperature > MAX_TEMPERATURE);
+        body.insert("temperature".into(), if is_too_high { json!(MAX_TEMPERATURE) } else { temperature.clone() });
+    }
+    body.extend(conversation.top_p.map(|top_p| ("top_p".to_owned(), top_p.clone())));
+    let mut config = Map::new();
+    if let Some(effort) = conversation.effort.filter(|effort| model.efforts.iter().any(|known| known == effort)) {
+        config.insert("effort".into(), effort.into());
+    }
+    if let Some(OutputFormat::JsonSchema { schema, strict: true, .. }) = &conversation.output {
+        config.insert("format".into(), json!({"type": "json_schema", "schema": schema}));
+    }
+    if !config.is_empty() {
+        body.insert("output_config".into(), Value::Object(config));
+    }
+    if let Some(budget) = conversation.thinking_budget.filter(|budget| *budget < max_output.0) {
+        body.insert("thinking".into(), json!({"type": "enabled", "budget_tokens": budget}));
+    }
+    Value::Object(body)
+}
+
+/// Returns the system prompt, with an instruction where the output must be JSON that isn't guaranteed by a strict schema.
+fn system(conversation: &Conversation<'_>) -> String {
+    let instruction = match &conversation.output {
+        Some(OutputFormat::JsonObject) => {
+            "Respond with one valid JSON object and nothing else: no explanation and no code fence.".to_owned()
+        }
+        Some(OutputFormat::JsonSchema { schema, description, strict: false, .. }) => {
+            let description = description.map(|text| format!(" It is described as: {text}")).unwrap_or_default();
+            format!(
+                "Respond with JSON that matches this JSON schema and nothing else: no explanation and no code fence.{description}\n{schema}"
+            )
+        }
+        _ => String::new(),
+    };
+    let texts = [conversation.system_text(), instruction];
+    texts.iter().filter(|text| !text.is_empty()).map(String::as_str).collect::<Vec<_>>().join("\n\n")
+}
+
+/// Returns a content: the text alone if there is nothing else.
+fn content(mut blocks: Vec<Value>) -> Value {
+    match blocks.as_mut_slice() {
+        [block] if block["type"] == "text" => block["text"].take(),
+        _ => blocks.into(),
+    }
+}
+
+/// Returns a block. Empty texts are rejected, and so is reasoning without a signature.
+fn block(part: &Part<'_>) -> Option<Value> {
+    match part {
+        Part::Text("") => None,
+        Part::Text(text) => Some(json!({"type": "text", "text": text})),
+        Part::Image(Image::Url(url)) => Some(json!({"type": "image", "source": {"type": "url", "url": url}})),
+        Part::Image(Image::Data { media_type, data }) => {
+            Some(json!({"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}))
+        }
+        Part::ToolCall { id, name, arguments } => {
+            Some(json!({"type": "tool_use", "id": call_id(id), "name": name, "input": input(arguments)}))
+        }
+        Part::ToolResult { id, parts, is_error } => {
+            let blocks: Vec<Value> = parts.iter().filter_map(block).collect();
+            let mut result = json!({"type": "tool_result", "tool_use_id": call_id(id), "content": content(blocks)});
+            if *is_error {
+                result["is_error"] = true.into();
+            }
+            Some(result)
+        }
+        Part::Thinking { signature: "", .. } => None,
+        Part::Thinking { text, signature } => {
+            Some(json!({"type": "thinking", "thinking": text, "signature": signature}))
+        }
+        Part::RedactedThinking(data) => Some(json!({"type": "redacted_thinking", "data": data})),
+    }
+}
+
+/// Returns a call's arguments as an object. Models sometimes write none, or invalid JSON.
+fn input(arguments: &str) -> Value {
+    match serde_json::from_str(arguments) {
+        Ok(input @ Value::Object(_)) => input,
+        _ if arguments.trim().is_empty() => json!({}),
+        _ => json!({"arguments": arguments}),
+    }
+}
+
+/// Returns an id with only the characters that Anthropic accepts.
+fn call_id(id: &str) -> String {
+    let accepted = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    id.chars().map(|c| if accepted(c) { c } else { '_' }).collect()
+}
+
+/// Adds the tools. Calls in the conversation need a definition even if no tool is offered any more.
+fn add_tools(conversation: &Conversation<'_>, body: &mut Map<String, Value>) {
+    let calls = conversation.turns.iter().flat_map(|turn| &turn.parts).filter_map(|part| match part {
+        Part::ToolCall { name, .. } => Some(*name),
+        _ => None,
+    });
+    let mut tools: Vec<Value> = conversation.tools.iter().map(definition).collect();
+    let mut choice = conversation.tool_choice;
+    if tools.is_empty() {
+        let mut names: Vec<&str> = calls.collect();
+        names.sort_unstable();
+        names.dedup();
+        tools.extend(names.into_iter().map(|name| json!({"name": name, "input_schema": {"type": "object"}})));
+        choice = Some(ToolChoice::None);
+    }
+    if tools.is_empty() {
+        return;
+    }
+    body.insert("tools".into(), tools.into());
+    let mut choice = match choice {
+        Some(ToolChoice::None) => json!({"type": "none"}),
+        Some(ToolChoice::Required) => json!({"type": "any"}),
+        Some(ToolChoice::Named(name)) => json!({"type": "tool", "name": name}),
+        Some(ToolChoice::Auto) => json!({"type": "auto"}),
+        None if conversation.parallel_calls.is_some() => json!({"type": "auto"}),
+        None => return,
+    };
+    if let Some(parallel) = conversation.parallel_calls.filter(|_| choice["type"] != "none") {
+        choice["disable_parallel_tool_use"] = (!parallel).into();
+    }
+    body.insert("tool_choice".into(), choice);
+}
+
+fn definition(tool: &Tool<'_>) -> Value {
+    let schema = tool.parameters.cloned().unwrap_or_else(|| json!({"type": "object", "properties": {}}));
+    let mut definition = json!({"name": tool.name, "input_schema": schema});
+    if let Some(description) = tool.description {
+        definition["description"] = description.into();
+    }
+    definition
+}

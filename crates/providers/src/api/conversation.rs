@@ -1,0 +1,170 @@
+//! A request independent of its format, borrowed from the request's JSON.
+
+use domain::Role;
+use serde_json::Value;
+use std::borrow::Cow;
+
+/// What a request says to the model.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Conversation<'a> {
+    /// The texts of the system prompt, wherever they stand in the conversation.
+    pub system: Vec<&'a str>,
+    /// The messages. Consecutive ones have different authors.
+    pub turns: Vec<Turn<'a>>,
+    /// The tools that the model may call.
+    pub tools: Vec<Tool<'a>>,
+    /// Which tool the model must call.
+    pub tool_choice: Option<ToolChoice<'a>>,
+    /// Whether the model may call several tools at once.
+    pub parallel_calls: Option<bool>,
+    /// The structure of the output.
+    pub output: Option<OutputFormat<'a>>,
+    /// Texts at which the response ends.
+    pub stop: Vec<&'a str>,
+    /// Sampling, as sent.
+    pub temperature: Option<&'a Value>,
+    /// Sampling, as sent.
+    pub top_p: Option<&'a Value>,
+    /// The reasoning effort.
+    pub effort: Option<&'a str>,
+    /// Maximum number of reasoning tokens, Anthropic's older setting in place of an effort.
+    pub thinking_budget: Option<u64>,
+    /// How long answers should be.
+    pub verbosity: Option<&'a str>,
+    /// Fields of messages that are only passed on, as JSON. They count as part of the prompt.
+    pub extra: Vec<String>,
+}
+
+/// A message.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Turn<'a> {
+    /// The author; results of tools are the user's.
+    pub role: Role,
+    /// Its parts.
+    pub parts: Vec<Part<'a>>,
+}
+
+/// A part of a message.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Part<'a> {
+    /// Text.
+    Text(&'a str),
+    /// An image.
+    Image(Image<'a>),
+    /// A tool call of the model.
+    ToolCall {
+        /// Its id.
+        id: &'a str,
+        /// The tool.
+        name: &'a str,
+        /// Its arguments as JSON.
+        arguments: Cow<'a, str>,
+    },
+    /// The result of a tool call.
+    ToolResult {
+        /// The id of the call.
+        id: &'a str,
+        /// Texts and images.
+        parts: Vec<Part<'a>>,
+        /// Whether the tool failed.
+        is_error: bool,
+    },
+    /// Reasoning. Only Anthropic accepts it, and only with a signature.
+    Thinking {
+        /// The text.
+        text: Cow<'a, str>,
+        /// Anthropic's signature.
+        signature: &'a str,
+    },
+    /// Reasoning that Anthropic sent encrypted.
+    RedactedThinking(&'a str),
+}
+
+/// An image of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Image<'a> {
+    /// At a public https address, which the provider loads.
+    Url(&'a str),
+    /// Within the request, in base64.
+    Data {
+        /// The media type.
+        media_type: &'a str,
+        /// The bytes in base64.
+        data: &'a str,
+    },
+}
+
+/// A tool that the caller offers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tool<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What it does.
+    pub description: Option<&'a str>,
+    /// The JSON schema of its arguments.
+    pub parameters: Option<&'a Value>,
+    /// Whether arguments must match the schema.
+    pub strict: Option<bool>,
+}
+
+/// Which tool the model calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ToolChoice<'a> {
+    /// Any or none.
+    Auto,
+    /// None.
+    None,
+    /// At least one.
+    Required,
+    /// This one.
+    Named(&'a str),
+}
+
+/// The structure of the output.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum OutputFormat<'a> {
+    /// Any JSON object.
+    JsonObject,
+    /// JSON of a schema.
+    JsonSchema {
+        /// The schema's name.
+        name: &'a str,
+        /// What it describes.
+        description: Option<&'a str>,
+        /// The schema.
+        schema: &'a Value,
+        /// Whether the output must match it.
+        strict: bool,
+    },
+}
+
+impl<'a> Conversation<'a> {
+    /// Appends parts of an author, to the last message if it is that author's.
+    pub fn push(&mut self, role: Role, parts: Vec<Part<'a>>) {
+        match self.turns.last_mut() {
+            Some(last) if last.role == role => last.parts.extend(parts),
+            _ => self.turns.push(Turn { role, parts }),
+        }
+    }
+
+    /// Returns the whole system prompt.
+    pub fn system_text(&self) -> String {
+        self.system.join("\n\n")
+    }
+
+    /// Lists the images, also those in results of tools.
+    pub fn images(&self) -> Vec<Image<'a>> {
+        fn add<'a>(parts: &[Part<'a>], out: &mut Vec<Image<'a>>) {
+            for part in parts {
+                match part {
+                    Part::Image(image) => out.push(*image),
+                    Part::ToolResult { parts, .. } => add(parts, out),
+                    _ => {}
+                }
+            }
+        }
+        let mut out = Vec::new();
+        self.turns.iter().for_each(|turn| add(&turn.parts, &mut out));
+        out
+    }
+}

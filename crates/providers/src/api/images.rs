@@ -1,0 +1,98 @@
+//! Images of requests: their addresses and their sizes.
+
+use super::conversation::Image;
+use super::error::InvalidRequest;
+use super::fields::Read;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// Types that all providers take.
+const MEDIA_TYPES: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/webp"];
+/// Characters of base64 in which the image's header is looked for; a photo's metadata comes before its size.
+const HEADER_CHARS: usize = 1 << 20;
+
+/// Reads the address of an image: a data URL, or a public https URL.
+pub(crate) fn from_url(url: &str, path: String) -> Read<Image<'_>> {
+    let Some(data_url) = url.strip_prefix("data:") else {
+        return if is_public(url) {
+            Ok(Image::Url(url))
+        } else {
+            Err(InvalidRequest::at(path, "must be a data URL in base64 or a public https URL"))
+        };
+    };
+    let (kind, data) = data_url.split_once(",").unwrap_or((data_url, ""));
+    match kind.strip_suffix(";base64") {
+        Some(media_type) => from_data(media_type, data, path),
+        None => Err(InvalidRequest::at(path, "a data URL must be in base64")),
+    }
+}
+
+/// Reads an image within the request.
+pub(crate) fn from_data<'a>(media_type: &'a str, data: &'a str, path: String) -> Read<Image<'a>> {
+    if !MEDIA_TYPES.contains(&media_type) {
+        let message = format!("unsupported image type; supported are: {}", MEDIA_TYPES.join(", "));
+        return Err(InvalidRequest::at(path, message));
+    }
+    if data.is_empty() {
+        return Err(InvalidRequest::at(path, "the image is empty"));
+    }
+    Ok(Image::Data { media_type, data })
+}
+
+/// Whether a URL is https at a host with a public name. Servers in the owner's network may load the images themselves, so it must not lead into
+/// that network.
+fn is_public(url: &str) -> bool {
+    let Some(rest) = url.strip_prefix("https://") else { return false };
+    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    let host = authority.split(':').next().unwrap_or_default();
+    let top = host.rsplit('.').next().unwrap_or_default();
+    let is_name = host.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.');
+    let is_private = ["local", "internal", "lan", "home", "localhost", "arpa"].contains(&top);
+    is_name && host.contains('.') && top.chars().any(|c| c.is_ascii_alphabetic()) && !is_private
+}
+
+/// Returns an image's width and height from its header; `None` if they are unknown.
+pub(crate) fn size(image: Image<'_>) -> Option<(u32, u32)> {
+    let Image::Data { data, .. } = image else { return None };
+    let end = data.len().min(HEADER_CHARS);
+    let header = data.get(..end - end % 4)?;
+    let size = imagesize::blob_size(&STANDARD.decode(header).ok()?).ok()?;
+    Some((u32::try_from(size.width).ok()?, u32::try_from(size.height).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_public_https_and_data_urls_are_images() {
+        for (url, is_valid) in [
+            ("https://example.com/a.png", true),
+            ("https://cdn.example.com:8443/a?b=1", true),
+            ("data:image/png;base64,iVBORw0KGgo=", true),
+            ("http://example.com/a.png", false),
+            ("https://127.0.0.1/a.png", false),
+            ("https://[::1]/a.png", false),
+            ("https://localhost/a.png", false),
+            ("https://db.internal/a.png", false),
+            ("https://user@10.0.0.1/a.png", false),
+            ("https://example.com@10.0.0.1/a.png", false),
+            ("file:///etc/passwd", false),
+            ("data:image/svg+xml;base64,PHN2Zz4=", false),
+            ("data:image/png,raw", false),
+            ("data:image/png;base64,", false),
+        ] {
+            assert_eq!(from_url(url, "url".into()).is_ok(), is_valid, "{url}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_read_from_headers() {
+        let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".to_vec();
+        png.extend([0, 0, 3, 32, 0, 0, 2, 88, 8, 6, 0, 0, 0, 0, 0, 0, 0]);
+        let data = STANDARD.encode(&png);
+        assert_eq!(size(Image::Data { media_type: "image/png", data: &data }), Some((800, 600)));
+        assert_eq!(size(Image::Data { media_type: "image/png", data: "bm90IGFuIGltYWdl" }), None);
+        assert_eq!(size(Image::Url("https://example.com/a.png")), None);
+    }
+}

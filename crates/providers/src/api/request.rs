@@ -1,0 +1,183 @@
+//! A request of the API.
+
+use super::body;
+use super::conversation::Conversation;
+use super::count::Count;
+use super::error::InvalidRequest;
+use super::format::ApiFormat;
+use super::parse;
+use crate::estimate::Estimate;
+use domain::{Model, ModelName, Tokens, WireFormat};
+use serde_json::Value;
+use std::sync::OnceLock;
+
+/// Efforts that mean no reasoning, which a model without such a setting fulfils anyway.
+const NO_EFFORT: &str = "none";
+/// Maximum number of stop sequences of chat completions.
+const OPENAI_STOPS: usize = 4;
+
+/// A request that was read, bounded and checked.
+#[derive(Debug)]
+pub struct ApiRequest {
+    format: ApiFormat,
+    json: Value,
+    bytes: usize,
+    model: ModelName,
+    streams: bool,
+    includes_usage: bool,
+    max_output: Option<Tokens>,
+    native_field: Option<&'static str>,
+    count: OnceLock<Count>,
+}
+
+impl ApiRequest {
+    /// Parses a request's body.
+    ///
+    /// # Errors
+    /// Returns the first field that is invalid or not supported.
+    pub fn parse(format: ApiFormat, body: &[u8]) -> Result<Self, InvalidRequest> {
+        // serde's message may quote a value, so only the place is kept. Its depth limit of 128 bounds nesting.
+        let json: Value = serde_json::from_slice(body).map_err(|error| InvalidRequest {
+            param: None,
+            message: format!("The body is not valid JSON, at line {}, column {}.", error.line(), error.column()),
+        })?;
+        let parsed = parse::read(format, &json)?;
+        let (model, streams, includes_usage) =
+            (ModelName(parsed.model.to_owned()), parsed.streams, parsed.includes_usage);
+        let (max_output, native_field) = (parsed.max_output, parsed.native_field);
+        let count = OnceLock::new();
+        let bytes = body.len();
+        Ok(Self { format, json, bytes, model, streams, includes_usage, max_output, native_field, count })
+    }
+
+    /// Returns the caller's format.
+    #[must_use]
+    pub fn format(&self) -> ApiFormat {
+        self.format
+    }
+
+    /// Returns the requested model's name.
+    #[must_use]
+    pub fn model(&self) -> &ModelName {
+        &self.model
+    }
+
+    /// Whether the response is a stream.
+    #[must_use]
+    pub fn streams(&self) -> bool {
+        self.streams
+    }
+
+    /// Returns the requested maximum number of output tokens; `None` leaves it to the server.
+    #[must_use]
+    pub fn max_output(&self) -> Option<Tokens> {
+        self.max_output
+    }
+
+    /// Returns the size of the body in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether the request marks prefixes to be cached, so that a provider may bill its prompt at the price of cache writes.
+    #[must_use]
+    pub fn marks_cache(&self) -> bool {
+        fn is_marked(value: &Value) -> bool {
+            match value {
+                Value::Object(fields) => {
+                    fields.get("cache_control").is_some_and(Value::is_object) || fields.values().any(is_marked)
+                }
+                Value::Array(items) => items.iter().any(is_marked),
+                _ => false,
+            }
+        }
+        self.format == ApiFormat::Messages && is_marked(&self.json)
+    }
+
+    /// Estimates the prompt's tokens for a model: an upper bound of text, tools, schemas, images and framing. Texts are counted once per
+    /// request, which takes time in proportion to its size.
+    pub fn estimate(&self, model: &Model) -> Estimate {
+        self.count.get_or_init(|| Count::of(&self.conversation())).estimate(model)
+    }
+
+    /// Checks what depends on the model.
+    ///
+    /// # Errors
+    /// Returns the first field that the model doesn't support.
+    pub fn check(&self, model: &Model) -> Result<(), InvalidRequest> {
+        let (conversation, wire_format) = (self.conversation(), model.provider.wire_format);
+        let messages = if self.format == ApiFormat::Responses { "input" } else { "messages" };
+        if !model.takes_images && !conversation.images().is_empty() {
+            return Err(InvalidRequest::at(messages, format!("The model `{}` takes no images.", model.name)));
+        }
+        if let Some(effort) = conversation.effort.filter(|effort| *effort != NO_EFFORT)
+            && !model.efforts.iter().any(|known| known == effort)
+        {
+            let message = match model.efforts.as_slice() {
+                [] => format!("The model `{}` has no reasoning efforts.", model.name),
+                efforts => format!("must be one of: {}", efforts.join(", ")),
+            };
+            let param = match self.format {
+                ApiFormat::ChatCompletions => "reasoning_effort",
+                ApiFormat::Responses => "reasoning.effort",
+                ApiFormat::Messages => "output_config.effort",
+            };
+            return Err(InvalidRequest::at(param, message));
+        }
+        if let Some(field) = self.native_field.filter(|_| wire_format != WireFormat::OpenAi) {
+            return Err(InvalidRequest::at(field, format!("The model `{}` doesn't support `{field}`.", model.name)));
+        }
+        if conversation.stop.len() > OPENAI_STOPS && wire_format == WireFormat::OpenAi {
+            let param = if self.format == ApiFormat::Messages { "stop_sequences" } else { "stop" };
+            return Err(InvalidRequest::at(param, format!("The model `{}` takes at most {OPENAI_STOPS}.", model.name)));
+        }
+        Ok(())
+    }
+
+    /// Returns the body of a call of a model: this request if the model's provider has the same format, or a translation. The response is a
+    /// stream with usage.
+    #[must_use]
+    pub fn body(&self, model: &Model, max_output: Tokens) -> Value {
+        let mut body = match (self.format, model.provider.wire_format) {
+            (ApiFormat::ChatCompletions, WireFormat::OpenAi) => body::pass_on_completions(&self.json),
+            (ApiFormat::Messages, WireFormat::Anthropic) => body::pass_on_messages(&self.json, max_output),
+            (_, WireFormat::OpenAi | WireFormat::Demo) => body::completions(&self.conversation(), model),
+            (_, WireFormat::Anthropic) => body::messages(&self.conversation(), model, max_output),
+        };
+        body["model"] = model.name.0.as_str().into();
+        body["stream"] = true.into();
+        let limit = match model.provider.wire_format {
+            WireFormat::Anthropic => "max_tokens",
+            _ => model.output_limit.map_or("max_completion_tokens", domain::OutputLimit::as_str),
+        };
+        body[limit] = max_output.0.into();
+        if model.provider.wire_format != WireFormat::Anthropic {
+            body["stream_options"] = serde_json::json!({"include_usage": true});
+            if body["reasoning_effort"]
+                .as_str()
+                .is_some_and(|effort| !model.efforts.iter().any(|known| known == effort))
+                && let Some(fields) = body.as_object_mut()
+            {
+                fields.remove("reasoning_effort");
+            }
+        }
+        body
+    }
+
+    /// Whether a stream of chat completions ends with its usage.
+    pub(super) fn includes_usage(&self) -> bool {
+        self.includes_usage
+    }
+
+    /// Returns the request as it was sent.
+    pub(super) fn json(&self) -> &Value {
+        &self.json
+    }
+
+    /// Returns the request independent of its format.
+    pub(super) fn conversation(&self) -> Conversation<'_> {
+        // It was read without an error before.
+        parse::read(self.format, &self.json).map(|parsed| parsed.conversation).unwrap_or_default()
+    }
+}

@@ -1,0 +1,154 @@
+//! Bodies that are passed on or translated.
+
+use super::*;
+
+const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+
+/// A conversation of chat completions with everything that can be translated.
+fn completion() -> Value {
+    json!({
+        "model": "m", "max_completion_tokens": 50, "reasoning_effort": "low", "stop": "END", "parallel_tool_calls": false,
+        "messages": [
+            {"role": "developer", "content": "Be brief."},
+            {"role": "user", "content": [
+                {"type": "text", "text": "What is this?"},
+                {"type": "image_url", "image_url": {"url": format!("data:image/png;base64,{PIXEL}"), "detail": "low"}},
+            ]},
+            {"role": "assistant", "content": null, "tool_calls": [
+                {"id": "call:1", "type": "function", "function": {"name": "look", "arguments": "{\"at\":1}"}},
+                {"id": "call:2", "type": "function", "function": {"name": "look", "arguments": ""}},
+            ]},
+            {"role": "tool", "tool_call_id": "call:1", "content": "a dot"},
+            {"role": "tool", "tool_call_id": "call:2", "content": "nothing"},
+            {"role": "user", "content": "So?"},
+        ],
+        "tools": [{"type": "function", "function": {"name": "look", "description": "Looks.", "parameters": {"type": "object"}, "strict": true}}],
+        "tool_choice": {"type": "function", "function": {"name": "look"}},
+        "response_format": {"type": "json_schema", "json_schema": {"name": "dot", "strict": true, "schema": {"type": "object"}}},
+    })
+}
+
+#[test]
+fn completions_become_messages() {
+    let body = parse(ApiFormat::ChatCompletions, &completion()).body(&model(WireFormat::Anthropic), Tokens(40));
+    let result = |id: &str, text: &str| json!({"type": "tool_result", "tool_use_id": id, "content": text});
+    let expected = json!({
+        "model": "m", "max_tokens": 40, "stream": true, "system": "Be brief.", "stop_sequences": ["END"],
+        "messages": [
+            {"role": "user", "content": [
+                {"type": "text", "text": "What is this?"},
+                {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}},
+            ]},
+            {"role": "assistant", "content": [
+                {"type": "tool_use", "id": "call_1", "name": "look", "input": {"at": 1}},
+                {"type": "tool_use", "id": "call_2", "name": "look", "input": {}},
+            ]},
+            {"role": "user", "content": [result("call_1", "a dot"), result("call_2", "nothing"), {"type": "text", "text": "So?"}]},
+        ],
+        "tools": [{"name": "look", "description": "Looks.", "input_schema": {"type": "object"}}],
+        "tool_choice": {"type": "tool", "name": "look", "disable_parallel_tool_use": true},
+        "output_config": {"effort": "low", "format": {"type": "json_schema", "schema": {"type": "object"}}},
+    });
+    assert_eq!(body, expected);
+}
+
+/// The same format is passed on: only the role, the model, the limit and the stream differ.
+#[test]
+fn completions_are_passed_on() {
+    let mut request = completion();
+    request["metadata"] = json!({"a": "b"});
+    request["store"] = false.into();
+    let mut expected = completion();
+    expected["messages"][0]["role"] = "system".into();
+    expected["stream"] = true.into();
+    expected["stream_options"] = json!({"include_usage": true});
+    expected["max_completion_tokens"] = 40.into();
+    expected["model"] = "other".into();
+    let other = Model { name: domain::ModelName("other".into()), ..model(WireFormat::OpenAi) };
+    assert_eq!(parse(ApiFormat::ChatCompletions, &request).body(&other, Tokens(40)), expected);
+}
+
+#[test]
+fn messages_are_passed_on_within_the_limit() {
+    let request = |budget: u64| {
+        parse(
+            ApiFormat::Messages,
+            &json!({
+                "model": "m", "max_tokens": 9_000, "system": [{"type": "text", "text": "s", "cache_control": {"type": "ephemeral"}}],
+                "thinking": {"type": "enabled", "budget_tokens": budget}, "metadata": {"user_id": "u"},
+                "messages": [
+                    {"role": "user", "content": "hi"},
+                    {"role": "assistant", "content": [{"type": "thinking", "thinking": "x", "signature": ""}, {"type": "text", "text": "a"}]},
+                    {"role": "user", "content": "b"},
+                ],
+            }),
+        )
+    };
+    let body = |budget, max| request(budget).body(&model(WireFormat::Anthropic), Tokens(max));
+    assert_eq!(body(4_000, 9_000)["thinking"]["budget_tokens"], 4_000);
+    assert_eq!(body(4_000, 3_000)["thinking"]["budget_tokens"], 2_999);
+    let short = body(4_000, 500);
+    assert_eq!((&short["thinking"], &short["max_tokens"]), (&json!({"type": "disabled"}), &json!(500)));
+    assert_eq!(short["messages"][1]["content"], json!([{"type": "text", "text": "a"}]));
+    assert_eq!(
+        (&short["system"][0]["cache_control"]["type"], &short["metadata"]["user_id"]),
+        (&json!("ephemeral"), &json!("u"))
+    );
+    assert!(request(4_000).marks_cache());
+    assert_eq!(request(4_000).body(&model(WireFormat::OpenAi), Tokens(9))["reasoning_effort"], "low");
+}
+
+/// A schema that isn't strict is an instruction for Anthropic.
+#[test]
+fn loose_schemas_become_an_instruction() {
+    let mut request = completion();
+    request["response_format"] = json!({"type": "json_object"});
+    let body = parse(ApiFormat::ChatCompletions, &request).body(&model(WireFormat::Anthropic), Tokens(40));
+    let system = body["system"].as_str().unwrap();
+    assert!(system.starts_with("Be brief.\n\n") && system.contains("JSON object"), "{system}");
+    assert_eq!(body["output_config"], json!({"effort": "low"}));
+}
+
+/// Reasoning with Anthropic's signature goes back to Anthropic from every format, and to nobody else.
+#[test]
+fn signed_reasoning_is_sent_back_to_anthropic_only() {
+    let block = json!({"type": "thinking", "thinking": "Hm.", "signature": "sig"});
+    let user = json!({"role": "user", "content": "hi"});
+    let completions = json!({"model": "m", "messages": [user, {"role": "assistant", "content": "a", "thinking_blocks": [block]}, user]});
+    let responses = json!({"model": "m", "input": [
+        user, {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Hm."}], "encrypted_content": "thinking:sig"},
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "a", "annotations": []}]}, user,
+    ]});
+    let messages = json!({"model": "m", "messages": [user, {"role": "assistant", "content": [block, {"type": "text", "text": "a"}]}, user]});
+    for (format, body) in FORMATS.into_iter().zip([completions, responses, messages]) {
+        let request = parse(format, &body);
+        let anthropic = request.body(&model(WireFormat::Anthropic), Tokens(9));
+        assert_eq!(anthropic["messages"][1]["content"], json!([block, {"type": "text", "text": "a"}]), "{format:?}");
+        let openai = request.body(&model(WireFormat::OpenAi), Tokens(9)).to_string();
+        assert!(!openai.contains("sig\""), "{openai}");
+    }
+}
+
+#[test]
+fn estimates_have_text_tools_and_images() {
+    let estimate =
+        |body: &Value, wire_format| parse(ApiFormat::ChatCompletions, body).estimate(&model(wire_format)).estimated;
+    let plain = json!({"model": "m", "messages": [{"role": "user", "content": "hello world"}]});
+    let base = estimate(&plain, WireFormat::OpenAi);
+    assert!(base >= Tokens(13) && base < Tokens(40), "{base}");
+    let mut with_tools = plain.clone();
+    with_tools["tools"] = completion()["tools"].clone();
+    assert!(estimate(&with_tools, WireFormat::OpenAi) > base + Tokens(600));
+    let image = |url: &str| {
+        json!({"model": "m", "messages": [{"role": "user", "content": [
+            {"type": "text", "text": "hello world"}, {"type": "image_url", "image_url": {"url": url}},
+        ]}]})
+    };
+    let small = estimate(&image(&format!("data:image/png;base64,{PIXEL}")), WireFormat::Anthropic);
+    let unknown = estimate(&image("https://example.com/a.png"), WireFormat::Anthropic);
+    assert!(small < Tokens(100) && unknown > Tokens(1_000), "{small} {unknown}");
+    // A field that is only passed on counts too.
+    let mut noted = plain.clone();
+    noted["messages"][0]["note"] = "word ".repeat(500).into();
+    assert!(estimate(&noted, WireFormat::OpenAi) > base + Tokens(490));
+}

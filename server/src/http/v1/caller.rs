@@ -1,0 +1,188 @@
+//! Who calls the API: the key in a header, and its user.
+
+use crate::AppState;
+use crate::accounts::api_keys::{is_use_due, secret_hash, secret_prefix};
+use crate::failure::{Failure, internal};
+use crate::http::origin::Client;
+use axum::extract::FromRequestParts;
+use domain::{ApiEndpoint, ApiKey, ApiKeyId, ApiKeyState, Problem, ProblemKind, Viewer};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, header};
+use std::time::Instant;
+use time::OffsetDateTime;
+
+/// The header with the key that Anthropic's clients send.
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// Names of parameters that clients use for keys.
+const KEY_PARAMETERS: [&str; 6] = ["key", "api_key", "api-key", "apikey", "x-api-key", "access_token"];
+
+/// The user of a call to the API, and the key that it was made with.
+#[derive(Debug)]
+pub(crate) struct ApiCaller {
+    /// The key's user. `authenticated_at` is `None`: a key proves no identity to the pages of the account.
+    pub viewer: Viewer,
+    /// The key, which works.
+    pub key: ApiKey,
+}
+
+impl ApiCaller {
+    /// Authenticates a call. Nothing is cached, so that a revoked key never works again on any server.
+    ///
+    /// # Errors
+    /// Returns a problem: `invalid` with the field `api_key` for a key in the URL, which ends up in logs and histories, `sign_in_required`
+    /// without a key and with one that doesn't work, `paused` and `attempts_limit` for a key that its user has paused or that the loop breaker
+    /// refuses, `attempts_limit` for an address that sends many unknown keys.
+    pub(crate) async fn authenticate(app: &AppState, parts: &Parts) -> Result<Self, Failure> {
+        if parts.uri.query().is_some_and(has_key) {
+            let message = "Send the API key in the Authorization or x-api-key header, not in the URL. Revoke it if it was used in one.";
+            return Err(Problem::invalid("api_key", message).into());
+        }
+        let network = Client::of_parts(app, parts).network();
+        let unknown_keys = &app.protection.unknown_keys;
+        let hash = secret_of(&parts.headers).ok_or_else(missing)?.and_then(secret_hash);
+        if let Some(retry_after_ms) = unknown_keys.refused_for_ms(network, hash.as_ref(), Instant::now()) {
+            let message = "Too many requests with unknown API keys. Wait a moment, and check the key.";
+            return Err(Problem::attempts_limit(message, retry_after_ms).into());
+        }
+        let found = match &hash {
+            Some(hash) => store::api_key::authenticate(&app.db, hash).await?,
+            // It isn't one of this deployment, so it needs no query.
+            None => None,
+        };
+        let (Some(hash), Some((key, viewer))) = (hash, found) else {
+            unknown_keys.note_unknown(network, Instant::now());
+            return Err(not_accepted("Incorrect API key. Create one under Settings, API keys.").into());
+        };
+        unknown_keys.note_known(hash, Instant::now());
+        let now = AppState::now();
+        check_state(&key, now)?;
+        if is_use_due(key.last_used_at, now) {
+            note_use(app, key.id, now);
+        }
+        Ok(Self { viewer, key })
+    }
+
+    /// Returns an error unless the key may call an endpoint.
+    ///
+    /// # Errors
+    /// Returns a `forbidden` problem.
+    pub(crate) fn check_endpoint(&self, endpoint: ApiEndpoint) -> Result<(), Problem> {
+        match self.key.allows_endpoint(endpoint) {
+            true => Ok(()),
+            false => {
+                let message = format!("This API key may not call {}. Its user can allow it.", endpoint.path());
+                Err(Problem::new(ProblemKind::Forbidden, message))
+            }
+        }
+    }
+}
+
+impl FromRequestParts<AppState> for ApiCaller {
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Failure> {
+        Self::authenticate(app, parts).await
+    }
+}
+
+/// Returns the secret that a request carries: `None` without one, `Some(None)` if it isn't text.
+fn secret_of(headers: &HeaderMap) -> Option<Option<&str>> {
+    if let Some(value) = headers.get(X_API_KEY) {
+        return Some(value.to_str().ok().map(str::trim));
+    }
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok();
+    let bearer = value.and_then(|value| {
+        let (scheme, secret) = value.trim().split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
+    });
+    Some(bearer)
+}
+
+/// Returns whether a query string carries a key.
+fn has_key(query: &str) -> bool {
+    let prefix = secret_prefix();
+    let is_key = |name: &str, value: &str| {
+        value.trim_start().starts_with(&prefix) || KEY_PARAMETERS.iter().any(|known| name.eq_ignore_ascii_case(known))
+    };
+    form_urlencoded::parse(query.as_bytes()).any(|(name, value)| is_key(&name, &value))
+}
+
+fn not_accepted(message: &str) -> Problem {
+    Problem::new(ProblemKind::SignInRequired, message)
+}
+
+fn missing() -> Problem {
+    not_accepted("Send an API key as \"Authorization: Bearer\" or in the x-api-key header.")
+}
+
+/// Returns an error unless a key works.
+fn check_state(key: &ApiKey, now: OffsetDateTime) -> Result<(), Problem> {
+    match key.state(now) {
+        ApiKeyState::Active => Ok(()),
+        ApiKeyState::Revoked => Err(not_accepted("This API key was revoked.")),
+        ApiKeyState::Expired => Err(not_accepted("This API key has expired.")),
+        ApiKeyState::Paused => Err(Problem::new(
+            ProblemKind::Paused,
+            "This API key is paused. Its user can resume it under Settings, API keys.",
+        )),
+        ApiKeyState::Tripped => Err(tripped(key, now)),
+    }
+}
+
+/// Returns the problem of a key that the loop breaker refuses.
+fn tripped(key: &ApiKey, now: OffsetDateTime) -> Problem {
+    match key.trip {
+        Some((until, reason)) => {
+            let wait = u64::try_from((until - now).whole_milliseconds()).unwrap_or(0).max(1);
+            let what = reason.describe();
+            Problem::attempts_limit(
+                &format!("This API key {what}, which looks like a loop. It is refused for a few minutes."),
+                wait,
+            )
+        }
+        None => Problem::overloaded(),
+    }
+}
+
+/// Records the use of a key without delaying the call.
+fn note_use(app: &AppState, id: ApiKeyId, now: OffsetDateTime) {
+    let app = app.clone();
+    tokio::spawn(async move {
+        if let Err(error) = store::api_key::mark_used(&app.db, id, now).await {
+            internal(&error);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn a_key_is_read_from_either_header() {
+        let secret = |name: HeaderName, value: &'static str| {
+            let headers = HeaderMap::from_iter([(name, HeaderValue::from_static(value))]);
+            secret_of(&headers).map(|secret| secret.map(str::to_owned))
+        };
+        for value in ["Bearer sk-a", "bearer  sk-a ", "BEARER sk-a"] {
+            assert_eq!(secret(header::AUTHORIZATION, value), Some(Some("sk-a".to_owned())), "{value}");
+        }
+        assert_eq!(secret(X_API_KEY, " sk-a "), Some(Some("sk-a".to_owned())));
+        for value in ["", "sk-a", "Basic sk-a", "Bearer"] {
+            assert_eq!(secret(header::AUTHORIZATION, value), Some(None), "{value}");
+        }
+        assert_eq!(secret_of(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_key_in_a_query_string_is_found() {
+        let prefix = secret_prefix();
+        for query in [format!("x={prefix}abc"), format!("x=%20{prefix}abc"), "api_key=1".to_owned(), "Key=".to_owned()]
+        {
+            assert!(has_key(&query), "{query}");
+        }
+        for query in ["", "limit=20&after=sk", "beta=true"] {
+            assert!(!has_key(query), "{query}");
+        }
+    }
+}

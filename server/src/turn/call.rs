@@ -1,0 +1,346 @@
+//! One call by API. It is admitted, written, opened, recorded and settled by the same steps as a turn, and has a ledger row of its own. Nothing
+//! is kept of its text, except the answer to a request with an `Idempotency-Key`.
+//!
+//! The end of the connection stops a call, as a user stops a turn: its provider is canceled, and what it may bill is recorded. With an
+//! `Idempotency-Key` the call goes on, because the same request can still get its answer.
+
+use super::admit::{caps, check_switches};
+use super::answer::Answer;
+use super::call_request::{CallRequest, PreparedCall, prepare};
+use super::close::{Grant, Uncounted, close};
+use super::drain;
+use super::open::open;
+use super::persist::{admitted_at, confirm};
+use super::prompt::{Prompt, larger};
+use super::record::{record, settle};
+use super::reply::{NewReply, Piece, Reply};
+use super::state::{ActiveTurn, OpenedTurn, PendingTurn, RunningTurn};
+use super::stream::stream;
+use super::undo::release;
+use crate::AppState;
+use crate::failure::{Failure, internal};
+use domain::{ConversationId, ModelName, Outcome, Problem, ProblemKind, Quota, Tokens};
+use quota::{Budget, Caps, KeyCaps, KeyQuota, Limit, Refused, Reservation, Verdict, key_quota_of, quota_of};
+use relay::{Relay, Writer};
+use std::sync::Arc;
+use store::api_call::{Claim, StoredAnswer};
+use store::turn::{CallOwner, NewCall, TurnContext};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::oneshot;
+
+/// When a request may be sent again whose first one is being answered, in milliseconds.
+const RUNNING_RETRY_MS: u64 = 2_000;
+
+/// What answers a request.
+pub(crate) enum Begun {
+    /// A call that has begun.
+    Started(StartedCall),
+    /// The stored answer of an earlier call.
+    Replayed(StoredAnswer),
+}
+
+/// A call that its provider has accepted.
+pub(crate) struct StartedCall {
+    /// The model that answers.
+    pub model: ModelName,
+    /// What is left of the user's limits.
+    pub quota: Quota,
+    /// What is left of the key's caps.
+    pub key: KeyQuota,
+    /// The reply. Dropping it stops the call, unless the request has an `Idempotency-Key`.
+    pub pieces: UnboundedReceiver<Piece>,
+}
+
+/// The result of beginning a call, without its reply.
+type Head = Result<Accepted, Failure>;
+
+enum Accepted {
+    Started { model: ModelName, quota: Quota, key: KeyQuota },
+    Replayed(StoredAnswer),
+}
+
+/// Begins a call and returns once its response has begun.
+pub(crate) async fn begin(app: &AppState, call: CallRequest) -> Result<Begun, Failure> {
+    let (head, accepted) = oneshot::channel();
+    let (sender, pieces) = mpsc::unbounded_channel();
+    app.turns.spawn(run(app.clone(), call, head, sender));
+    Ok(match accepted.await.map_err(|_| internal(&"a call's task is gone"))?? {
+        Accepted::Started { model, quota, key } => Begun::Started(StartedCall { model, quota, key, pieces }),
+        Accepted::Replayed(answer) => Begun::Replayed(answer),
+    })
+}
+
+/// Runs a call from its preparation to its end, and stops it when its program is gone.
+async fn run(app: AppState, call: CallRequest, head: oneshot::Sender<Head>, pieces: UnboundedSender<Piece>) {
+    let (relay, turn_id) = (Relay::memory(), call.turn_id);
+    let log = relay.open(turn_id);
+    let stops = call.idempotency_hash.is_none();
+    let gone = pieces.clone();
+    let watch = async {
+        gone.closed().await;
+        if let Err(error) = relay.stop(turn_id).await {
+            internal(&error);
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        () = answer(&app, call, log, head, pieces) => {}
+        () = watch, if stops => {}
+    }
+}
+
+/// Claims the request, and answers it.
+async fn answer(
+    app: &AppState,
+    call: CallRequest,
+    log: Writer,
+    head: oneshot::Sender<Head>,
+    pieces: UnboundedSender<Piece>,
+) {
+    match claim(app, &call).await {
+        Ok(None) => {}
+        Ok(Some(stored)) => return drop(head.send(Ok(Accepted::Replayed(stored)))),
+        Err(failure) => return drop(head.send(Err(failure))),
+    }
+    // Boxed, because what starting needs is dropped before the answer runs.
+    match Box::pin(start(app, &call, log, pieces)).await {
+        Ok((running, accepted)) => {
+            let _ = head.send(Ok(accepted));
+            finish(app, &call, running).await;
+        }
+        Err(failure) => {
+            give_up_claim(app, &call).await;
+            drop(head.send(Err(failure)));
+        }
+    }
+}
+
+/// Claims a request with an `Idempotency-Key`. Returns its answer if it has one.
+async fn claim(app: &AppState, call: &CallRequest) -> Result<Option<StoredAnswer>, Failure> {
+    let Some(new) = call.claim() else { return Ok(None) };
+    match store::api_call::claim(&app.db, &new, AppState::now()).await? {
+        Claim::New => Ok(None),
+        Claim::Answered(answer) => Ok(Some(answer)),
+        Claim::Running => {
+            let message = "This request is being answered. Send it again in a moment to get its answer.";
+            let problem = Problem::new(ProblemKind::Conflict, message);
+            Err(Problem { retry_after_ms: Some(RUNNING_RETRY_MS), ..problem }.into())
+        }
+        Claim::OtherRequest => {
+            let message =
+                "This `Idempotency-Key` was used for another request within the last 24 hours. Use a new one.";
+            Err(Problem::new(ProblemKind::Conflict, message).into())
+        }
+    }
+}
+
+/// Gives the claim of a request up that has no complete answer.
+async fn give_up_claim(app: &AppState, call: &CallRequest) {
+    if let Some(claim) = call.claim()
+        && let Err(error) = store::api_call::release(&app.db, &claim).await
+    {
+        // It is taken over a minute after the turn.
+        internal(&error);
+    }
+}
+
+/// Prepares, admits, writes and opens a call.
+async fn start(
+    app: &AppState,
+    call: &CallRequest,
+    log: Writer,
+    pieces: UnboundedSender<Piece>,
+) -> Result<(RunningTurn, Accepted), Failure> {
+    let now = AppState::now();
+    let context = store::turn::load_turn_context(&app.db, call.turn_id, Some(call.request.model()), now).await?;
+    check_switches(app, &call.viewer, &context)?;
+    let mut prepared = prepare(app, call, &context).await?;
+    let reservation = admit(app, call, &context, &mut prepared).await?;
+    let pending = write_pending(app, call, prepared, reservation).await?;
+    let OpenedTurn { turn, sent, chunks } = open(app, pending, &log).await?;
+    let caps = KeyCaps::from(&call.key);
+    let snapshot = turn.reservation.key_snapshot();
+    let accepted = Accepted::Started {
+        model: turn.model.name.clone(),
+        quota: quota_of(&turn.viewer.plan, turn.reservation.permit.snapshot()),
+        key: snapshot.map_or(KeyQuota { requests: None, tokens: None, monthly: None }, |key| key_quota_of(&caps, key)),
+    };
+    let reply = Reply::new(NewReply {
+        request: &call.request,
+        model: &turn.model,
+        id: &turn.turn_id.to_string().replace('-', ""),
+        created_unix: now.unix_timestamp(),
+        is_kept: call.idempotency_hash.is_some(),
+        pieces,
+    });
+    Ok((RunningTurn { turn, sent, chunks, log, untitled: None, reply: Some(reply) }, accepted))
+}
+
+/// Reserves the call's maximum usage in the meters of its key and its user, and in the spend budgets.
+async fn admit(
+    app: &AppState,
+    call: &CallRequest,
+    context: &TurnContext,
+    prepared: &mut PreparedCall,
+) -> Result<Reservation, Failure> {
+    let key = Some(KeyCaps::from(&call.key));
+    loop {
+        let caps = Caps { key, ..caps(app, context, prepared.models()) };
+        let (demand, max_cost) = (prepared.demand, prepared.max_cost());
+        match app.quotas.admit(&call.viewer, call.turn_id, demand, max_cost, &caps).await? {
+            Verdict::Granted(reservation) => return Ok(reservation),
+            // Its id is new, so this is no repeated request.
+            Verdict::Running => return Err(Problem::overloaded().into()),
+            // If only the fallback has reached its spend cap, the call is made without a fallback.
+            Verdict::Refused(Refused::SpendCap { budget: Budget::Model(model), .. })
+                if prepared.fallback.as_ref().is_some_and(|fallback| fallback.model.name == model) =>
+            {
+                prepared.fallback = None;
+            }
+            Verdict::Refused(refused) => return Err(refusal(app, call, prepared, refused).await?.into()),
+        }
+    }
+}
+
+/// Returns the problem of a refusal, with the smallest plan that would have admitted the call.
+async fn refusal(
+    app: &AppState,
+    call: &CallRequest,
+    prepared: &PreparedCall,
+    refused: Refused,
+) -> Result<Problem, Failure> {
+    let (plan, demand) = (&call.viewer.plan, prepared.demand);
+    Ok(match refused {
+        // Only the demo reserves in its own budget.
+        Refused::SpendCap { budget: Budget::Global | Budget::Demo, retry_after_ms } => {
+            Problem::spend_cap(retry_after_ms)
+        }
+        Refused::SpendCap { budget: Budget::Model(_), retry_after_ms } => {
+            Problem::model_spend_cap(&prepared.model.label, retry_after_ms)
+        }
+        Refused::TooLarge { max } => {
+            let fits = |plan: &domain::Plan| Limit::Tokens.of_plan(plan) >= demand.input + demand.output_min;
+            let message = format!(
+                "The request has about {} tokens. Your plan allows {} in a day.",
+                Tokens(demand.input),
+                Tokens(max)
+            );
+            let upgrade = larger(app, plan, fits).await?;
+            Problem { message, ..Problem::too_large(Tokens(demand.input), Tokens(max), upgrade) }
+        }
+        Refused::Key { limit, retry_after_ms } => limit.problem(retry_after_ms),
+        Refused::Limit { limit, retry_after_ms } => {
+            let upgrade = larger(app, plan, |larger| limit.of_plan(larger) > limit.of_plan(plan)).await?;
+            limit.problem(retry_after_ms, upgrade)
+        }
+    })
+}
+
+/// Writes the pending ledger row and confirms the hold.
+async fn write_pending(
+    app: &AppState,
+    call: &CallRequest,
+    prepared: PreparedCall,
+    reservation: Reservation,
+) -> Result<PendingTurn, Failure> {
+    let PreparedCall { model, price, fallback, counted, .. } = prepared;
+    let now = admitted_at(&reservation);
+    let new = NewCall {
+        turn_id: call.turn_id,
+        owner: CallOwner::Program { user_id: call.viewer.user_id, api_key_id: call.key.id, request_hash: call.hash },
+        subject: &call.viewer.subject,
+        model: &model.name,
+        price_id: price.tier(counted.estimated).id,
+        counted: counted.counted,
+        estimated: counted.estimated,
+        reserved: Tokens(reservation.permit.reserved()),
+        now,
+    };
+    let ledger_row = match store::turn::write_call_pending(&app.db, &new).await {
+        Ok(ledger_row) => ledger_row,
+        Err(error) => {
+            release(app, reservation).await;
+            return Err(error.into());
+        }
+    };
+    let pending = PendingTurn {
+        started_conversation: false,
+        is_temporary: false,
+        // The request has its own.
+        effort: None,
+        turn: ActiveTurn {
+            viewer: call.viewer.clone(),
+            turn_id: call.turn_id,
+            // Of no conversation.
+            conversation_id: ConversationId::at(now),
+            call: ledger_row,
+            model,
+            price,
+            fallback_for: None,
+            other: None,
+            other_input: Tokens(0),
+            estimated: counted.estimated,
+            max_output: Tokens(reservation.permit.output()),
+            reservation,
+        },
+        prompt: Prompt::of_side_call(None, Vec::new()),
+        api: Some(Arc::clone(&call.request)),
+        fallback,
+        hedge_after: None,
+    };
+    confirm(app, pending).await
+}
+
+/// Passes the response on, records and settles the call, and ends the reply.
+async fn finish(app: &AppState, call: &CallRequest, mut running: RunningTurn) {
+    let mut answer = stream(app, &mut running).await;
+    let RunningTurn { turn, chunks, reply, .. } = running;
+    let Some(reply) = reply else { return };
+    if drain::is_due(&turn.model, &answer) {
+        // The program doesn't wait while the rest of the call is read.
+        let (so_far, _) = close(Grant::of(&turn), &answer, Uncounted::Streamed);
+        end_reply(app, call, reply, &answer, &so_far).await;
+        drain::read(app, &turn, chunks, &mut answer.receipt).await;
+        let usage = close(Grant::of(&turn), &answer, Uncounted::Granted);
+        // A problem is logged; the reaper then ends this turn as lost.
+        if let Ok(cost) = record(app, &turn, None, &answer, usage).await {
+            settle(app, turn, usage.0, cost).await;
+        }
+        return;
+    }
+    // Dropping the chunks cancels the call.
+    drop(chunks);
+    let usage = close(Grant::of(&turn), &answer, Uncounted::after(&turn.model, &answer));
+    if let Some(problem) = answer.problem() {
+        give_up_claim(app, call).await;
+        if let Ok(cost) = record(app, &turn, None, &answer, usage).await {
+            settle(app, turn, usage.0, cost).await;
+        }
+        return reply.fail(problem);
+    }
+    // Stored before the turn ends: a repeated request then finds either a running turn or the answer.
+    let complete = reply.complete(&usage.0);
+    store_answer(app, call, &answer, complete.answer.as_ref()).await;
+    if let Ok(cost) = record(app, &turn, None, &answer, usage).await {
+        settle(app, turn, usage.0, cost).await;
+    }
+    complete.send();
+}
+
+/// Ends the reply of a call that was stopped or cut off, while the rest of it is still read.
+async fn end_reply(app: &AppState, call: &CallRequest, reply: Reply, answer: &Answer, usage: &domain::Usage) {
+    let complete = reply.complete(usage);
+    store_answer(app, call, answer, complete.answer.as_ref()).await;
+    complete.send();
+}
+
+/// Stores the answer to a request with an `Idempotency-Key`. A call that was stopped has none.
+async fn store_answer(app: &AppState, call: &CallRequest, answer: &Answer, stored: Option<&StoredAnswer>) {
+    let (Some(claim), Some(stored)) = (call.claim(), stored) else { return };
+    if answer.outcome() == Outcome::Stopped {
+        return give_up_claim(app, call).await;
+    }
+    if let Err(error) = store::api_call::save_answer(&app.db, &claim, stored).await {
+        internal(&error);
+    }
+}

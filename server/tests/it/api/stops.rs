@@ -1,0 +1,104 @@
+//! Programs that go away, and providers and servers that fail, while a call is running.
+
+use super::{CHAT, FORMATS, HAIKU, MESSAGES, MINI, Program, app, body, events_of, rows, until_called};
+use crate::process::Process;
+use crate::turns::assert_all_settled;
+use http::StatusCode;
+use serde_json::Value;
+
+/// Field note 20: the end of the connection cancels the provider's call, streamed or not, before and after its first token. A stop is no
+/// discount: what was served is charged.
+#[tokio::test]
+async fn a_program_that_goes_away_stops_its_call() {
+    let app = app().await;
+    let ann = app.user("ann@example.com").await;
+    let program = Program::of(&app, "ann@example.com").await;
+    for (index, (path, model, stream, text)) in [
+        (CHAT, HAIKU, true, "{{words:20}}{{hold}}"),
+        (MESSAGES, MINI, true, "{{words:20}}{{hold}} again"),
+        (CHAT, MINI, false, "{{words:20}}{{hold}} whole"),
+        (MESSAGES, HAIKU, false, "{{late}} whole"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let request = program.request("POST", path).json(&body(path, model, text, stream)).send();
+        if stream {
+            let mut response = request.await.unwrap();
+            assert!(response.chunk().await.unwrap().is_some());
+            drop(response);
+        } else {
+            tokio::select! {
+                response = request => panic!("{response:?}"),
+                () = until_called(&app, text) => {}
+            }
+        }
+        app.until("select not exists (select from ai_usage where status = 'pending')").await;
+        app.until("select exists (select from ai_usage)").await;
+        let all = rows(&app).await;
+        assert_eq!(all.len(), index + 1, "{text}");
+        let row = &all[index];
+        assert_eq!(row.usage_source.as_deref(), Some("estimated"), "{text}");
+        let served = app.provider.served_calls().into_iter().rev().find(|call| call.model == model);
+        if text.contains("hold") {
+            let served = served.unwrap();
+            assert!(!served.ended && row.status == "stopped", "{text}: {row:?}");
+            assert!(
+                row.output >= served.output.cast_signed() && row.input >= served.input.cast_signed(),
+                "{text}: {row:?}"
+            );
+        } else {
+            assert!(row.input > 0 && row.status == "failed", "the provider may bill the prompt: {row:?}");
+        }
+    }
+    app.provider.release();
+    assert_all_settled(&app, &ann).await;
+}
+
+/// Fields notes 21 and 25: a stream that breaks off ends with an error in its format, and a whole response becomes one.
+#[tokio::test]
+async fn a_call_that_breaks_off_ends_with_an_error() {
+    let app = app().await;
+    app.user("ann@example.com").await;
+    let program = Program::of(&app, "ann@example.com").await;
+    for path in FORMATS {
+        for model in [HAIKU, MINI] {
+            let text = format!("{{{{words:9}}}}{{{{break:4}}}} {path} {model}");
+            let streamed = program.post(path, &body(path, model, &text, true)).await;
+            assert_eq!(streamed.status(), StatusCode::OK);
+            let events = events_of(&streamed.text().await.unwrap());
+            let last = events.last().unwrap().to_string();
+            assert!(last.contains("error") && last.contains("stopped before its response was complete"), "{last}");
+            let whole = program.post(path, &body(path, model, &format!("{text} whole"), false)).await;
+            assert_eq!(whole.status(), StatusCode::BAD_GATEWAY, "{path}");
+            assert_eq!(whole.headers()["x-should-retry"], "false");
+            let whole: Value = whole.json().await.unwrap();
+            assert!(whole["error"]["message"].as_str().unwrap().contains("stopped before"), "{whole}");
+        }
+    }
+    let rows = rows(&app).await;
+    assert_eq!(rows.len(), 12);
+    assert!(rows.iter().all(|row| row.status == "failed" && row.output >= 4), "{rows:?}");
+}
+
+/// Field note 21: a call whose server died is ended by another one and charged what it had reserved, because no other server knows what was
+/// sent.
+#[tokio::test]
+async fn a_call_of_a_killed_server_is_ended_by_another() {
+    let app = app().await;
+    let ann = app.user("ann@example.com").await;
+    let program = Program::of(&app, "ann@example.com").await;
+    let process: Process = app.process(&[("QUOTIENT_DIES_AT", "mid-stream")]).await;
+    let there = Program { url: process.url.clone(), ..program.clone() };
+    let request = there.request("POST", CHAT).json(&body(CHAT, HAIKU, "{{words:8}}{{pace:2}}", true)).send();
+    if let Ok(mut response) = request.await {
+        while let Ok(Some(_)) = response.chunk().await {}
+    }
+    assert_eq!(process.ended().await, None, "the process is killed");
+    app.sql("update turn set alive_until = now() - interval '1 second' where ended_at is null").await;
+    let (_, stop) = app.start_second().await; // Its reaper runs at startup.
+    app.until("select exists (select from ai_usage where status = 'lost')").await;
+    assert!(app.one::<bool>("select output_tokens = reserved_tokens - estimated_tokens from ai_usage").await);
+    assert_all_settled(&app, &ann).await;
+    stop.cancel();
+}
