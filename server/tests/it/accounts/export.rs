@@ -68,6 +68,7 @@ async fn everything_of_a_user_is_exported_and_nothing_of_others() {
     for name in [
         "README.txt",
         "account.json",
+        "api_keys.json",
         "attachments.json",
         "billing.json",
         "chat_settings.json",
