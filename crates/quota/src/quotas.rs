@@ -62,6 +62,7 @@ pub struct Settings<'a> {
 }
 
 /// The result of requesting a reservation.
+#[expect(clippy::large_enum_variant, reason = "returned once per call and matched at once")]
 pub enum Verdict {
     /// Reserved.
     Granted(Reservation),
