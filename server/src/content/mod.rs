@@ -160,7 +160,7 @@ mod tests {
     /// Links between the texts lead to pages that exist, and their fragments to headings.
     #[test]
     fn links_between_texts_lead_somewhere() {
-        const ELSEWHERE: [&str; 11] = [
+        const ELSEWHERE: &[&str] = &[
             "/",
             "/pricing",
             "/sign-up",
@@ -168,10 +168,17 @@ mod tests {
             "/forgot",
             "/chat",
             "/usage",
+            "/chat/archived",
+            "/docs/api",
+            "/search",
             "/settings",
+            "/settings/chat",
             "/settings/security",
+            "/settings/keys",
             "/settings/billing",
             "/settings/data",
+            "/settings/import",
+            "/settings/shares",
         ];
         let content = content();
         for entry in content.0.iter().flat_map(|section| section.entries.iter()) {
