@@ -79,7 +79,7 @@ pub async fn list_pinned(db: impl PgExecutor<'_>, owner: UserId) -> Result<Vec<C
     let rows = sqlx::query_as!(
         Row,
         "select conversation_id, title, updated_at, pinned_at, archived_at from conversation
-         where user_id = $1 and deleted_at is null and pinned_at is not null and archived_at is null
+         where user_id = $1 and deleted_at is null and not is_temporary and pinned_at is not null and archived_at is null
          order by pinned_at desc, conversation_id desc limit $2",
         Uuid::from(owner),
         2 * MAX_PINNED,
@@ -103,7 +103,7 @@ pub async fn list_archived(
     let rows = sqlx::query_as!(
         Row,
         "select conversation_id, title, updated_at, pinned_at, archived_at from conversation
-         where user_id = $1 and deleted_at is null and archived_at is not null
+         where user_id = $1 and deleted_at is null and not is_temporary and archived_at is not null
            and ($2::timestamptz is null or (archived_at, conversation_id) < ($2, $3))
          order by archived_at desc, conversation_id desc limit $4",
         Uuid::from(owner),
