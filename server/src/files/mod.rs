@@ -13,7 +13,8 @@ use reader::Reader;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-/// Maximum number of uploads that are received at once, of all users and of one. Each writes to a temporary file, so that it needs no memory.
+/// Maximum number of uploads at once, of all users and of one, from their first byte until they are stored. Each has a temporary file and needs
+/// no memory.
 const UPLOADS: usize = 256;
 const UPLOADS_PER_USER: u64 = 64;
 /// Maximum number of files that are read and stored at once. Each is in memory once.

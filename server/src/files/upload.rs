@@ -58,16 +58,15 @@ pub(crate) async fn upload<E>(
         discard(body, MAX_DISCARDED).await;
         return Err(failure);
     }
-    let file = {
-        let taken = app.files.user_uploads.take(viewer.user_id, UPLOADS_PER_USER);
-        let _user_slot = taken.ok_or_else(too_many)?;
-        let _slot = app.files.uploads.acquire().await;
-        match spool(&mut body, MAX_FILE_BYTES).await {
-            Ok(file) => file,
-            Err(error) => {
-                discard(body, MAX_DISCARDED).await;
-                return Err(not_received(error).into());
-            }
+    // Held until the file is stored: a user's files that wait to be read are temporary files, too.
+    let taken = app.files.user_uploads.take(viewer.user_id, UPLOADS_PER_USER);
+    let _user_slot = taken.ok_or_else(too_many)?;
+    let _upload_slot = app.files.uploads.acquire().await;
+    let file = match spool(&mut body, MAX_FILE_BYTES).await {
+        Ok(file) => file,
+        Err(error) => {
+            discard(body, MAX_DISCARDED).await;
+            return Err(not_received(error).into());
         }
     };
     let _slot = app.files.readings.acquire().await;
