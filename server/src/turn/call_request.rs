@@ -146,7 +146,7 @@ pub(crate) fn problem_of(invalid: InvalidRequest) -> Problem {
 
 /// Returns the maximum that a call may use. The request's own maximum applies if it is smaller than the plan's and the model's.
 fn demand(plan: &Plan, model: &Model, counted: Estimate, request: &ApiRequest) -> Result<Demand, Problem> {
-    let demand = max_token_request(plan, model, counted).map_err(|problem| {
+    let demand = max_token_request(plan, model, counted, None).map_err(|problem| {
         let max = problem.max.unwrap_or(model.context.0);
         let message = format!(
             "The request has about {} tokens. {} reads at most {} tokens.",

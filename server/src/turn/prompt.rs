@@ -88,11 +88,6 @@ impl FullPrompt {
 }
 
 impl Prompt {
-    /// Returns what is sent: the system prompt and the messages.
-    pub fn parts(&self) -> (&str, &[PromptMessage]) {
-        (&self.system, &self.messages)
-    }
-
     /// Returns the prompt of a call beside turns, such as a summary. A user's instructions are for answers, so it has only the deployment's
     /// system prompt.
     pub fn of_side_call(conversation_id: Option<ConversationId>, messages: Vec<PromptMessage>) -> Self {
