@@ -49,6 +49,14 @@ async fn an_import_is_written_once_counts_nothing_and_can_be_continued() {
     assert!(eves.contains("Imported 1 conversation") && !eves.contains("already here"), "of each user apart");
     assert_eq!(app.one::<i64>("select (select count(*) from ai_usage) + (select count(*) from turn)").await, 0);
     assert_eq!(ann.quota().await["tokens"]["used"], 0);
+    // The days for which conversations are kept begin with the import.
+    app.sql("update deployment set retention_days = 1").await;
+    let erased = async |days| {
+        let then = time::OffsetDateTime::now_utc() + time::Duration::days(days);
+        store::retention::erase_expired(&app.store, then, 10).await.unwrap()
+    };
+    assert_eq!(erased(0).await, 0);
+    app.sql("update deployment set retention_days = null").await;
 
     let id: uuid::Uuid = app
         .one("select conversation_id from conversation join account using (user_id) where email = 'ann@example.com'")
@@ -58,6 +66,8 @@ async fn an_import_is_written_once_counts_nothing_and_can_be_continued() {
     assert_eq!(eve.get(&format!("/chat/{id}")).await.status(), StatusCode::NOT_FOUND);
     events(ann.post(&json!({"conversation_id": id, "text": "{{words:2}}", "model": "claude-haiku-4-5"})).await).await;
     assert_eq!(app.provider.served_calls()[0].messages, 3);
+    app.sql("update deployment set retention_days = 1").await;
+    assert_eq!(erased(2).await, 2);
 }
 
 /// Returns each message of an exported conversation as its role, its text and that of its parent, whatever their ids.
