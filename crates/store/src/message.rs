@@ -4,7 +4,7 @@
 mod branch;
 mod prompt;
 
-pub use branch::{Located, locate, select_branch};
+pub use branch::{Located, is_version, locate, select_branch};
 pub use prompt::{Ancestors, PromptMessage, load_prompt};
 
 use crate::Result;

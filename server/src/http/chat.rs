@@ -9,7 +9,7 @@ use crate::http::protect::drain;
 use crate::http::sse;
 use crate::protection::streams::OpenStream;
 use crate::turn::settings::TurnSettings;
-use crate::turn::{self, ChatRequest, StartedTurn, history, prompt};
+use crate::turn::{self, ChatRequest, StartedTurn, history, path, prompt};
 use axum::Json;
 use axum::body::{HttpBody as _, to_bytes};
 use axum::extract::{Query, Request, State};
@@ -204,7 +204,7 @@ pub(crate) async fn estimate(
     let settings = TurnSettings::load(&app, &viewer, &chat_request).await?;
     let named = settings.model(&app, &viewer, &context, &chat_request);
     let model = prompt::pick(&app, &viewer, &context, named).await?.model;
-    let full = prompt::load(&app, &viewer, &chat_request, settings.system).await?;
+    let full = path::load(&app, &viewer, &chat_request, settings.system).await?;
     let full = turn::attach(&app, &viewer, &model, &chat_request.attachments, full).await?;
     prompt::check_size(&viewer.plan, full.question_bytes())?;
     let input = history::estimate(&app, &viewer, &model, full).await?;

@@ -158,6 +158,7 @@ impl<'a> Ledger<'a> {
             settings: &ChatSettings::default(),
             branch: Branch::End,
             attachments: &[],
+            edit_of: None,
             text: turn.exchange.question,
             html: None,
             request_hash: b"seed",
