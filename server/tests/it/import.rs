@@ -64,6 +64,11 @@ async fn an_import_is_written_once_counts_nothing_and_can_be_continued() {
     let page = ann.text(&format!("/chat/{id}")).await;
     assert!(page.contains("How does it end?") && page.contains("In writing.") && !page.contains("By notice."));
     assert_eq!(eve.get(&format!("/chat/{id}")).await.status(), StatusCode::NOT_FOUND);
+    // A file may name any model, so its responses aren't rated.
+    assert!(!ann.text(&format!("/chat/{id}/messages")).await.contains("data-good"));
+    let imported: uuid::Uuid = app.one("select turn_id from message where role = 'assistant' limit 1").await;
+    let rated = ann.request("POST", &format!("/api/turns/{imported}/feedback")).json(&json!({"good": true}));
+    assert_eq!(rated.send().await.unwrap().status(), StatusCode::NOT_FOUND);
     events(ann.post(&json!({"conversation_id": id, "text": "{{words:2}}", "model": "claude-haiku-4-5"})).await).await;
     assert_eq!(app.provider.served_calls()[0].messages, 3);
     app.sql("update deployment set retention_days = 1").await;
