@@ -233,7 +233,7 @@ mod tests {
         }
         let (text, attached) = (words(question), Attached::default());
         let system = domain::brand::SYSTEM_PROMPT.to_owned();
-        FullPrompt { conversation_id: None, branch: Branch::End, system, past, text, attached }
+        FullPrompt { conversation_id: None, branch: Branch::End { leaf_id: None }, system, past, text, attached }
     }
 
     #[test]

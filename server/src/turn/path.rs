@@ -22,7 +22,7 @@ pub(crate) async fn load(
             let Some(id) = chat_request.conversation_id else {
                 return Ok(FullPrompt {
                     conversation_id: None,
-                    branch: Branch::End,
+                    branch: Branch::End { leaf_id: None },
                     system,
                     past: Vec::new(),
                     text: text.clone(),
@@ -30,7 +30,10 @@ pub(crate) async fn load(
                 });
             };
             let (branch, past) = match chat_request.parent {
-                Parent::End => (Branch::End, path(app, viewer, id, None).await?.messages),
+                Parent::End => {
+                    let path = path(app, viewer, id, None).await?;
+                    (Branch::End { leaf_id: path.leaf_id }, path.messages)
+                }
                 Parent::Root => {
                     let found = store::conversation::open(&app.db, viewer.user_id, id).await?;
                     found.ok_or_else(|| Problem::not_found("conversation"))?;
@@ -70,7 +73,9 @@ async fn load_branch(
     match path.end {
         None => Err(Problem::not_found("message").into()),
         Some((_, Role::Assistant)) => Ok((Branch::After(Some(parent)), path.messages)),
-        Some((_, Role::User)) if path.leaf_id == Some(parent) => Ok((Branch::End, path.messages)),
+        Some((_, Role::User)) if path.leaf_id == Some(parent) => {
+            Ok((Branch::End { leaf_id: path.leaf_id }, path.messages))
+        }
         Some((_, Role::User)) => Err(changed().into()),
     }
 }

@@ -91,7 +91,14 @@ impl Prompt {
     /// system prompt.
     pub fn of_side_call(conversation_id: Option<ConversationId>, messages: Vec<PromptMessage>) -> Self {
         let system = domain::brand::SYSTEM_PROMPT.to_owned();
-        Self { conversation_id, branch: Branch::End, text: String::new(), system, messages, history_cut: None }
+        Self {
+            conversation_id,
+            branch: Branch::End { leaf_id: None },
+            text: String::new(),
+            system,
+            messages,
+            history_cut: None,
+        }
     }
 
     /// Returns whether a model must read images to answer.
@@ -281,7 +288,7 @@ mod tests {
         }
         let (text, attached) = (text.to_owned(), Attached::default());
         let system = domain::brand::SYSTEM_PROMPT.to_owned();
-        FullPrompt { conversation_id: None, branch: Branch::End, system, past, text, attached }
+        FullPrompt { conversation_id: None, branch: Branch::End { leaf_id: None }, system, past, text, attached }
     }
 
     fn sent(prompt: &Prompt) -> Vec<(Role, &str)> {

@@ -16,7 +16,10 @@ use uuid::Uuid;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Branch {
     /// A new question at the end of the visible path, or the first one of a new conversation.
-    End,
+    End {
+        /// The leaf of the visible path when the turn was prepared. If another branch is visible now, nothing is written.
+        leaf_id: Option<MessageId>,
+    },
     /// A new question after this message; with `None`, another first one.
     After(Option<MessageId>),
     /// Another response to a question.
@@ -99,8 +102,7 @@ pub enum InsertOutcome {
     Known,
     /// The conversation doesn't exist, for example because it was just deleted; nothing was written.
     NoConversation,
-    /// The conversation isn't the one for which the turn was prepared: the leaf of the visible path has changed, or the new question's parent
-    /// is gone. Nothing was written.
+    /// The conversation isn't the one for which the turn was prepared: another branch is visible, or the new question's parent is gone. Nothing was written.
     Changed,
     /// One of the files doesn't exist, was sent before or belongs to another user; nothing was written.
     NoAttachment,
@@ -137,7 +139,7 @@ async fn insert(db: impl PgExecutor<'_>, turn: &NewTurn<'_>, call: PendingCall, 
            ), place as (
              select case when i.is_at_end then e.leaf_id else i.parent_id end as parent_id, e.leaf_id as previous_leaf_id
              from input i left join existing_conversation e on true where (i.new_title is not null or e.conversation_id is not null)
-               and (not i.is_regeneration or e.leaf_id is not distinct from i.expected_leaf_id)
+               and (e.leaf_id is not distinct from i.expected_leaf_id or case when i.is_at_end then continues(e.leaf_id, i.expected_leaf_id) else not i.is_regeneration end)
            ), new_turn as (
              insert into turn (turn_id, user_id, subject, conversation_id, request_hash, alive_until, created_at, question_id, previous_leaf_id, history_cut)
              select turn_id, user_id, subject, conversation_id, request_hash, now() + interval '30 seconds', at, question_id, previous_leaf_id, history_cut
@@ -227,7 +229,7 @@ impl Place {
             expected_leaf_id: None,
         };
         match turn.branch {
-            Branch::End => Self { is_at_end: true, ..new },
+            Branch::End { leaf_id } => Self { is_at_end: true, expected_leaf_id: leaf_id, ..new },
             Branch::After(parent_id) => Self { parent_id, ..new },
             Branch::Regenerate { question_id, leaf_id } => {
                 Self { question_id, is_regeneration: true, expected_leaf_id: leaf_id, ..new }

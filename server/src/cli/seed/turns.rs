@@ -156,7 +156,7 @@ impl<'a> Ledger<'a> {
             new_title: turn.is_first.then_some(title.as_str()),
             is_temporary: false,
             settings: &ChatSettings::default(),
-            branch: Branch::End,
+            branch: Branch::End { leaf_id: None },
             attachments: &[],
             edit_of: None,
             text: turn.exchange.question,
