@@ -191,7 +191,8 @@ async fn a_message_is_refused_if_another_branch_is_chosen_meanwhile() {
     let mut choosing = app.db.begin().await.unwrap();
     let chosen = sqlx::query("update conversation set leaf_id = $1").bind(old[1].id.parse::<Uuid>().unwrap());
     chosen.execute(&mut *choosing).await.unwrap();
-    let waits = "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%existing_conversation%')";
+    let waits =
+        "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')";
     let (response, ()) = tokio::join!(ann.post(&body), async {
         app.until(waits).await;
         choosing.commit().await.unwrap();
