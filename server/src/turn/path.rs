@@ -59,7 +59,13 @@ async fn path(
     end: Option<MessageId>,
 ) -> Result<Ancestors, Failure> {
     let path = store::message::load_prompt(&app.db, viewer.user_id, id, end).await?;
-    Ok(path.ok_or_else(|| Problem::not_found("conversation"))?)
+    let mut path = path.ok_or_else(|| Problem::not_found("conversation"))?;
+    // Imported conversations may begin with a response, for example a greeting. Providers accept only a user's message there.
+    if let Some(first) = path.messages.first_mut().filter(|first| first.role == Role::Assistant) {
+        first.role = Role::User;
+        first.text.insert_str(0, "This conversation began with your message:\n\n");
+    }
+    Ok(path)
 }
 
 /// Loads the path to the message that a new one follows: a response, or the question whose response is in progress.

@@ -75,6 +75,25 @@ async fn an_import_is_written_once_counts_nothing_and_can_be_continued() {
     assert_eq!(erased(2).await, 2);
 }
 
+/// An imported conversation that begins with a response can be continued, although providers accept only a user's message there.
+#[tokio::test]
+async fn a_conversation_that_begins_with_a_response_can_be_continued() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann@example.com").await;
+    let greeting = r#"[{"uuid": "c", "name": "Greeting", "chat_messages": [
+        {"uuid": "a", "sender": "assistant", "text": "Welcome to the course."},
+        {"uuid": "q", "sender": "human", "text": "Thanks."},
+        {"uuid": "b", "sender": "assistant", "text": "Shall we begin?"}]}]"#;
+    assert!(import(&ann, greeting.as_bytes()).await.contains("with 3 messages"));
+    let id: uuid::Uuid = app.one("select conversation_id from conversation").await;
+    events(ann.post(&json!({"conversation_id": id, "text": "{{words:2}}", "model": "claude-haiku-4-5"})).await).await;
+    assert!(app.provider.violations().is_empty(), "{:?}", app.provider.violations());
+    let sent = app.provider.served_calls().remove(0).sent;
+    assert!(
+        sent[0].role == "user" && sent[0].text.contains("Welcome to the course.") && sent[0].text.contains("Thanks.")
+    );
+}
+
 /// Returns each message of an exported conversation as its role, its text and that of its parent, whatever their ids.
 fn tree(json: &Value) -> Vec<(Value, Value, Value)> {
     let messages = json["messages"].as_array().unwrap();
