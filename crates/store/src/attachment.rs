@@ -229,23 +229,30 @@ pub async fn load(db: impl PgExecutor<'_>, owner: UserId, id: AttachmentId) -> R
     Ok(row.map(Into::into))
 }
 
-/// Loads a user's files by their ids, in this order, with what models read of them: texts, and the bytes of images. Files of other users and
-/// unknown ones are left out.
+/// Loads a user's files by their ids, in this order, with what models read of them: texts, and with `with_bytes` the bytes of images. Files of
+/// other users and unknown ones are left out.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn load_for_prompt(db: impl PgExecutor<'_>, owner: UserId, ids: &[AttachmentId]) -> Result<Vec<StoredFile>> {
+pub async fn load_for_prompt(
+    db: impl PgExecutor<'_>,
+    owner: UserId,
+    ids: &[AttachmentId],
+    with_bytes: bool,
+) -> Result<Vec<StoredFile>> {
     let ids: Vec<Uuid> = ids.iter().map(|id| Uuid::from(*id)).collect();
     let rows = sqlx::query_as!(
         Row,
         r#"select a.attachment_id, a.message_id, a.name, a.kind, a.media_type, a.bytes, a.width, a.height, a.text, a.tokens,
-                  case a.kind when 'image' then a.object_key end as object_key, d.data as "data?"
+                  case when $3 and a.kind = 'image' then a.object_key end as object_key, d.data as "data?"
            from unnest($1::uuid[]) with ordinality as wanted (attachment_id, position)
-           join attachment a using (attachment_id) left join attachment_data d on d.attachment_id = a.attachment_id and a.kind = 'image'
+           join attachment a using (attachment_id)
+           left join attachment_data d on $3::boolean and d.attachment_id = a.attachment_id and a.kind = 'image'
            where a.user_id = $2
            order by wanted.position"#,
         &ids,
         Uuid::from(owner),
+        with_bytes,
     )
     .fetch_all(db)
     .await?;

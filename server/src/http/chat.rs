@@ -205,7 +205,7 @@ pub(crate) async fn estimate(
     let named = settings.model(&app, &viewer, &context, &chat_request);
     let model = prompt::pick(&app, &viewer, &context, named).await?.model;
     let full = path::load(&app, &viewer, &chat_request, settings.system).await?;
-    let full = turn::attach(&app, &viewer, &model, &chat_request.attachments, full).await?;
+    let full = turn::attach(&app, &viewer, &model, &chat_request.attachments, full, false).await?;
     prompt::check_size(&viewer.plan, full.question_bytes())?;
     let input = history::estimate(&app, &viewer, &model, full).await?;
     let quota = app.quotas.quota(&viewer).await?;

@@ -185,7 +185,7 @@ async fn prepare(
     let price = price.ok_or_else(|| Problem::model_unavailable(60_000))?;
     // History: loaded from Postgres, never taken from the client.
     let full = path::load(app, &viewer, &chat_request, settings.system).await?;
-    let full = attach(app, &viewer, &model, &chat_request.attachments, full).await?;
+    let full = attach(app, &viewer, &model, &chat_request.attachments, full, true).await?;
     check_size(&viewer.plan, full.question_bytes())?;
     let (prompt, counted) = history::fit(app, &viewer, chat_request.turn_id, &model, full).await?;
     // Estimate: the maximum usage, and the price that applies to it.
