@@ -295,3 +295,16 @@ pub async fn erase_deleted(db: impl PgExecutor<'_>, before: OffsetDateTime) -> R
     let done = sqlx::query!("delete from conversation where deleted_at < $1", before).execute(db).await?;
     Ok(done.rows_affected())
 }
+
+/// Erases up to `limit` conversations of a user with their messages. Returns their number.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn erase_some(db: impl PgExecutor<'_>, owner: UserId, limit: i64) -> Result<u64> {
+    let done = sqlx::query!(
+        "delete from conversation where conversation_id in (select conversation_id from conversation where user_id = $1 limit $2)",
+        Uuid::from(owner),
+        limit,
+    );
+    Ok(done.execute(db).await?.rows_affected())
+}
