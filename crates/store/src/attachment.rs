@@ -208,21 +208,27 @@ impl From<Row> for StoredFile {
     }
 }
 
-/// Loads a file with its bytes and without its text. Returns `None` if it doesn't exist, was deleted with its conversation or belongs to
-/// another user.
+/// Loads a file without its text; with its bytes if `with_bytes`, unless they are in the object store. Returns `None` if it doesn't exist, was
+/// deleted with its conversation or belongs to another user.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn load(db: impl PgExecutor<'_>, owner: UserId, id: AttachmentId) -> Result<Option<StoredFile>> {
+pub async fn load(
+    db: impl PgExecutor<'_>,
+    owner: UserId,
+    id: AttachmentId,
+    with_bytes: bool,
+) -> Result<Option<StoredFile>> {
     let row = sqlx::query_as!(
         Row,
         r#"select a.attachment_id, a.message_id, a.name, a.kind, a.media_type, a.bytes, a.width, a.height, null::text as text, a.tokens,
                   a.object_key, d.data as "data?"
-           from attachment a left join attachment_data d using (attachment_id)
+           from attachment a left join attachment_data d on $3::boolean and d.attachment_id = a.attachment_id
            left join message m on m.message_id = a.message_id left join conversation c on c.conversation_id = m.conversation_id
            where a.attachment_id = $1 and a.user_id = $2 and c.deleted_at is null"#,
         Uuid::from(id),
         Uuid::from(owner),
+        with_bytes,
     )
     .fetch_optional(db)
     .await?;

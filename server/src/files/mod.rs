@@ -8,6 +8,8 @@ pub(crate) mod upload;
 use crate::config::Config;
 use crate::protection::slots::UserSlots;
 use bytes::Bytes;
+use domain::UserId;
+use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use objects::Objects;
 use reader::Reader;
 use std::sync::Arc;
@@ -59,6 +61,33 @@ impl Files {
                 anyhow::bail!("a file is in the object store, but OBJECT_STORE_URL isn't set")
             }
         }
+    }
+
+    /// Returns the bytes of a user's file in pieces, so that a client that reads slowly takes no memory. The file was loaded without its bytes.
+    ///
+    /// # Errors
+    /// Returns an error if the object store has no such file.
+    pub(crate) async fn stream(
+        &self,
+        db: &store::Db,
+        owner: UserId,
+        found: store::attachment::StoredFile,
+    ) -> anyhow::Result<BoxStream<'static, anyhow::Result<Bytes>>> {
+        if let (Some(store::attachment::Bytes::Object(key)), Some(objects)) = (&found.data, &self.objects) {
+            return Ok(objects.stream(key).await?.map_err(anyhow::Error::from).boxed());
+        }
+        let (db, id) = (db.clone(), found.file.id);
+        let pieces = futures::stream::try_unfold(0_i32, move |offset| {
+            let db = db.clone();
+            async move {
+                let piece = store::attachment_data::load_piece(&db, owner, id, offset).await?;
+                anyhow::Ok(piece.filter(|piece| !piece.is_empty()).map(|piece| {
+                    let next = offset.saturating_add(i32::try_from(piece.len()).unwrap_or(i32::MAX));
+                    (Bytes::from(piece), next)
+                }))
+            }
+        });
+        Ok(pieces.boxed())
     }
 
     /// Deletes objects whose rows are gone. Those that can't be deleted are tried again the next time.

@@ -204,6 +204,12 @@ async fn files_belong_to_one_user_and_one_message() {
     let file = uploaded(&ann, "a.txt", b"secret".to_vec()).await;
     let id = file["attachment_id"].as_str().unwrap();
     assert_eq!(bob.get(&format!("/attachments/{id}")).await.status(), StatusCode::NOT_FOUND);
+    // A large file is sent in pieces.
+    let long = "A line of a long file.\n".repeat(30_000).into_bytes();
+    let large = uploaded(&ann, "long.txt", long.clone()).await;
+    let shown = ann.get(&format!("/attachments/{}", large["attachment_id"].as_str().unwrap())).await;
+    assert_eq!(shown.headers()["content-length"], long.len().to_string().as_str());
+    assert!(shown.bytes().await.unwrap() == long);
     let deleted = bob.request("DELETE", &format!("/api/attachments/{id}")).send().await.unwrap();
     assert_eq!(deleted.status(), StatusCode::NOT_FOUND);
     let message = json!({"model": "claude-haiku-4-5", "text": "{{words:2}}", "attachments": [id]});
