@@ -39,7 +39,7 @@ pub(crate) async fn load(
                     found.ok_or_else(|| Problem::not_found("conversation"))?;
                     (Branch::After(None), Vec::new())
                 }
-                Parent::Message(parent) => load_branch(app, viewer, id, parent).await?,
+                Parent::Message(parent) => load_branch(app, viewer, id, parent, chat_request.edit_of).await?,
             };
             if let Some(edited) = chat_request.edit_of {
                 check_edited(app, viewer, id, edited, chat_request.parent).await?;
@@ -68,12 +68,14 @@ async fn path(
     Ok(path)
 }
 
-/// Loads the path to the message that a new one follows: a response, or the question whose response is in progress.
+/// Loads the path to the message that a new one follows: a response, the question whose response is in progress, or for another version of
+/// `edited`, a question without a response.
 async fn load_branch(
     app: &AppState,
     viewer: &Viewer,
     id: ConversationId,
     parent: MessageId,
+    edited: Option<MessageId>,
 ) -> Result<(Branch, Vec<store::message::PromptMessage>), Failure> {
     let path = path(app, viewer, id, Some(parent)).await?;
     match path.end {
@@ -82,6 +84,8 @@ async fn load_branch(
         Some((_, Role::User)) if path.leaf_id == Some(parent) => {
             Ok((Branch::End { leaf_id: path.leaf_id }, path.messages))
         }
+        // The version that is edited follows this question, too: it has no response.
+        Some((_, Role::User)) if edited.is_some() => Ok((Branch::After(Some(parent)), path.messages)),
         Some((_, Role::User)) => Err(changed().into()),
     }
 }
