@@ -94,6 +94,22 @@ async fn a_conversation_that_begins_with_a_response_can_be_continued() {
     );
 }
 
+/// The second of two messages without a response between them can be edited.
+#[tokio::test]
+async fn a_message_after_one_without_a_response_can_be_edited() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann@example.com").await;
+    let two = r#"[{"uuid": "c", "name": "Two", "chat_messages": [
+        {"uuid": "1", "sender": "human", "text": "First."}, {"uuid": "2", "sender": "human", "text": "Second."}]}]"#;
+    assert!(import(&ann, two.as_bytes()).await.contains("with 2 messages"));
+    let id: uuid::Uuid = app.one("select conversation_id from conversation").await;
+    let first: uuid::Uuid = app.one("select message_id from message where body = 'First.'").await;
+    let second: uuid::Uuid = app.one("select message_id from message where body = 'Second.'").await;
+    let edit = json!({"conversation_id": id, "text": "{{words:1}} Third.", "model": "claude-haiku-4-5", "parent_id": first, "edit_of": second});
+    events(ann.post(&edit).await).await;
+    assert_eq!(app.provider.served_calls().remove(0).sent[0].text.trim(), "First.\n\n{{words:1}} Third.");
+}
+
 /// Returns each message of an exported conversation as its role, its text and that of its parent, whatever their ids.
 fn tree(json: &Value) -> Vec<(Value, Value, Value)> {
     let messages = json["messages"].as_array().unwrap();
