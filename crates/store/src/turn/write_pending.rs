@@ -102,7 +102,8 @@ pub enum InsertOutcome {
     Known,
     /// The conversation doesn't exist, for example because it was just deleted; nothing was written.
     NoConversation,
-    /// The conversation isn't the one for which the turn was prepared: another branch is visible, or the new question's parent is gone. Nothing was written.
+    /// The conversation isn't the one for which the turn was prepared: another branch is visible, or the new question's parent is
+    /// gone. Nothing was written.
     Changed,
     /// One of the files doesn't exist, was sent before or belongs to another user; nothing was written.
     NoAttachment,
