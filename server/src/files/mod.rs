@@ -6,13 +6,14 @@ mod spool;
 pub(crate) mod upload;
 
 use crate::config::Config;
-use crate::protection::slots::UserSlots;
+use crate::protection::slots::{UserSlot, UserSlots};
 use bytes::Bytes;
 use domain::UserId;
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use objects::Objects;
 use reader::Reader;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// Maximum number of uploads at once, of all users and of one, from their first byte until they are stored. Each has a temporary file and needs
@@ -21,6 +22,8 @@ const UPLOADS: usize = 256;
 const UPLOADS_PER_USER: u64 = 64;
 /// Maximum number of files that are read and stored at once. Each is in memory once.
 const READINGS: usize = 2;
+/// Pause after which an upload looks again whether another file of its user is still being read.
+const POLL: Duration = Duration::from_millis(20);
 /// Number of deleted objects per request to the store.
 const DELETED: i64 = 500;
 
@@ -32,6 +35,7 @@ pub(crate) struct Files {
     uploads: Semaphore,
     user_uploads: Arc<UserSlots>,
     readings: Semaphore,
+    user_readings: Arc<UserSlots>,
 }
 
 impl Files {
@@ -46,7 +50,18 @@ impl Files {
             uploads: Semaphore::new(UPLOADS),
             user_uploads: Arc::default(),
             readings: Semaphore::new(READINGS),
+            user_readings: Arc::default(),
         })
+    }
+
+    /// Waits until no other file of a user is being read: files that take long to read delay only their own user's.
+    async fn wait_for_reading(&self, user: UserId) -> UserSlot {
+        loop {
+            if let Some(slot) = self.user_readings.take(user, 1) {
+                return slot;
+            }
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// Returns the bytes of a stored file.

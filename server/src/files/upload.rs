@@ -69,6 +69,7 @@ pub(crate) async fn upload<E>(
             return Err(not_received(error).into());
         }
     };
+    let _turn = app.files.wait_for_reading(viewer.user_id).await;
     let _slot = app.files.readings.acquire().await;
     let reading = app.files.reader.read(file.try_clone().map_err(|error| internal(&error))?).await?;
     let reading = reading.map_err(|refused| Problem::invalid("file", refused.to_string()))?;
