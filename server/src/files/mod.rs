@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// Maximum number of uploads at once, of all users and of one, from their first byte until they are stored. Each has a temporary file and needs
-/// no memory.
+/// Maximum number of uploads at once: of all users while they are received, and of one until they are stored. Each has a temporary file and needs no
+/// memory.
 const UPLOADS: usize = 256;
 const UPLOADS_PER_USER: u64 = 64;
 /// Maximum number of files that are read and stored at once. Each is in memory once.
