@@ -88,6 +88,18 @@ for (const viewport of [undefined, { width: 390, height: 844 }]) {
       await ann.reload();
       await woken(ann);
     }
+    // The model of a conversation that was opened again reads images as well.
+    await pick(ann, { name: 'second.png', mimeType: 'image/png', buffer: png(64, 64) });
+    await ready(ann, 'second.png');
+    await chip(ann, 'second.png').getByRole('button', { name: 'Remove second.png' }).click();
+    // An edited message keeps its files.
+    await ann.locator('.user-message [data-edit]').last().click();
+    await ann.locator('form.edit textarea').fill('{{words:2}} And what is this?');
+    await ann.locator('form.edit [data-slot="send"]').click();
+    await ann.locator('.user-message').last().getByText('And what is this?').waitFor();
+    await ended(ann);
+    assert.equal(await ann.locator('.user-message').last().locator('a.sent-file').count(), 2);
+    assert.ok((await app.served()).some(({ sent }) => sent.at(-1).text.includes('And what is this?') && sent.at(-1).images.length === 1));
   });
 }
 

@@ -55,6 +55,12 @@ pub(crate) async fn create(
     if viewer.is_paused {
         return Err(Problem::new(ProblemKind::Paused, "Your account is paused, so nothing can be shared.").into());
     }
+    let settings = store::chat_settings::load(&app.db, viewer.user_id, conversation).await?;
+    if settings.is_some_and(|settings| settings.is_temporary) {
+        let message =
+            "A temporary chat can't be shared: the link would end when the chat is deleted. Download it to keep it.";
+        return Err(Problem::invalid("", message).into());
+    }
     let mut copied = Vec::new();
     let (mut left, mut bytes) = (if found.leaf_id.is_some() { i32::MAX } else { 0 }, 0);
     while let Some(leaf) = found.leaf_id.filter(|_| left > 0) {

@@ -191,6 +191,12 @@ impl PageElement {
         let _ = self.0.insert_before(&child.0, self.0.first_child().as_ref());
     }
 
+    /// Returns a copy of it with its content.
+    #[must_use]
+    pub fn copy(&self) -> Option<Self> {
+        self.0.clone_node_with_deep(true).ok()?.dyn_into().ok().map(Self)
+    }
+
     /// Removes its content.
     pub fn clear(&self) {
         self.0.set_text_content(None);

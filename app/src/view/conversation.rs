@@ -67,6 +67,8 @@ pub struct MessageView {
     pub files: Vec<Attachment>,
     /// The user's rating of the response; `None` if there is none.
     pub is_good: Option<bool>,
+    /// Whether it is a response that was imported, which isn't rated.
+    pub is_imported: bool,
 }
 
 /// A part of a conversation's messages.

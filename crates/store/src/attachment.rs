@@ -208,42 +208,57 @@ impl From<Row> for StoredFile {
     }
 }
 
-/// Loads a file with its bytes and without its text. Returns `None` if it doesn't exist or belongs to another user.
+/// Loads a file without its text; with its bytes if `with_bytes`, unless they are in the object store. Returns `None` if it doesn't exist, was
+/// deleted with its conversation or belongs to another user.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn load(db: impl PgExecutor<'_>, owner: UserId, id: AttachmentId) -> Result<Option<StoredFile>> {
+pub async fn load(
+    db: impl PgExecutor<'_>,
+    owner: UserId,
+    id: AttachmentId,
+    with_bytes: bool,
+) -> Result<Option<StoredFile>> {
     let row = sqlx::query_as!(
         Row,
         r#"select a.attachment_id, a.message_id, a.name, a.kind, a.media_type, a.bytes, a.width, a.height, null::text as text, a.tokens,
                   a.object_key, d.data as "data?"
-           from attachment a left join attachment_data d using (attachment_id)
-           where a.attachment_id = $1 and a.user_id = $2"#,
+           from attachment a left join attachment_data d on $3::boolean and d.attachment_id = a.attachment_id
+           left join message m on m.message_id = a.message_id left join conversation c on c.conversation_id = m.conversation_id
+           where a.attachment_id = $1 and a.user_id = $2 and c.deleted_at is null"#,
         Uuid::from(id),
         Uuid::from(owner),
+        with_bytes,
     )
     .fetch_optional(db)
     .await?;
     Ok(row.map(Into::into))
 }
 
-/// Loads a user's files by their ids, in this order, with what models read of them: texts, and the bytes of images. Files of other users and
-/// unknown ones are left out.
+/// Loads a user's files by their ids, in this order, with what models read of them: texts, and with `with_bytes` the bytes of images. Files of
+/// other users and unknown ones are left out.
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn load_for_prompt(db: impl PgExecutor<'_>, owner: UserId, ids: &[AttachmentId]) -> Result<Vec<StoredFile>> {
+pub async fn load_for_prompt(
+    db: impl PgExecutor<'_>,
+    owner: UserId,
+    ids: &[AttachmentId],
+    with_bytes: bool,
+) -> Result<Vec<StoredFile>> {
     let ids: Vec<Uuid> = ids.iter().map(|id| Uuid::from(*id)).collect();
     let rows = sqlx::query_as!(
         Row,
         r#"select a.attachment_id, a.message_id, a.name, a.kind, a.media_type, a.bytes, a.width, a.height, a.text, a.tokens,
-                  case a.kind when 'image' then a.object_key end as object_key, d.data as "data?"
+                  case when $3 and a.kind = 'image' then a.object_key end as object_key, d.data as "data?"
            from unnest($1::uuid[]) with ordinality as wanted (attachment_id, position)
-           join attachment a using (attachment_id) left join attachment_data d on d.attachment_id = a.attachment_id and a.kind = 'image'
+           join attachment a using (attachment_id)
+           left join attachment_data d on $3::boolean and d.attachment_id = a.attachment_id and a.kind = 'image'
            where a.user_id = $2
            order by wanted.position"#,
         &ids,
         Uuid::from(owner),
+        with_bytes,
     )
     .fetch_all(db)
     .await?;
@@ -251,7 +266,7 @@ pub async fn load_for_prompt(db: impl PgExecutor<'_>, owner: UserId, ids: &[Atta
 }
 
 /// Loads the files of messages with what models read of them: texts, but not the bytes of images. In the order of the messages and of the
-/// files in each.
+/// files in each. An edited message has those of its first version.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -263,8 +278,10 @@ pub async fn list_of_messages(
     let ids: Vec<Uuid> = messages.iter().map(|id| Uuid::from(*id)).collect();
     let rows = sqlx::query_as!(
         Row,
-        r#"select attachment_id, message_id, name, kind, media_type, bytes, width, height, text, tokens, object_key, null::bytea as data
-           from attachment where message_id = any($1) and user_id = $2 order by message_id, position"#,
+        r#"select a.attachment_id, m.message_id as "message_id?", a.name, a.kind, a.media_type, a.bytes, a.width, a.height, a.text, a.tokens,
+                  a.object_key, null::bytea as data
+           from message m join attachment a on a.message_id = any(array[m.message_id, m.files_of])
+           where m.message_id = any($1) and a.user_id = $2 order by m.message_id, a.position"#,
         &ids,
         Uuid::from(owner),
     )
@@ -285,9 +302,10 @@ pub async fn list_shown(
     let ids: Vec<Uuid> = messages.iter().map(|id| Uuid::from(*id)).collect();
     let rows = sqlx::query_as!(
         Row,
-        r#"select attachment_id, message_id, name, kind, media_type, bytes, width, height, null::text as text, tokens, object_key,
-                  null::bytea as data
-           from attachment where message_id = any($1) and user_id = $2 order by message_id, position"#,
+        r#"select a.attachment_id, m.message_id as "message_id?", a.name, a.kind, a.media_type, a.bytes, a.width, a.height,
+                  null::text as text, a.tokens, a.object_key, null::bytea as data
+           from message m join attachment a on a.message_id = any(array[m.message_id, m.files_of])
+           where m.message_id = any($1) and a.user_id = $2 order by m.message_id, a.position"#,
         &ids,
         Uuid::from(owner),
     )
@@ -309,8 +327,8 @@ pub async fn next(
 ) -> Result<Vec<ExportedFile>> {
     let rows = sqlx::query!(
         "select a.attachment_id, a.message_id, m.conversation_id as \"conversation_id?\", a.name, a.bytes, a.media_type, a.created_at
-         from attachment a left join message m using (message_id)
-         where a.user_id = $1 and a.attachment_id > $2 order by a.attachment_id limit $3",
+         from attachment a left join message m using (message_id) left join conversation c using (conversation_id)
+         where a.user_id = $1 and a.attachment_id > $2 and c.deleted_at is null order by a.attachment_id limit $3",
         Uuid::from(owner),
         after.map_or(Uuid::nil(), Uuid::from),
         limit,

@@ -102,7 +102,8 @@ pub struct TurnSettings {
     pub conversation: ChatSettings,
 }
 
-/// Loads what a turn's prompt is built with: for a conversation, or for the one of the turn `retry_of`, which is regenerated.
+/// Loads what a turn's prompt is built with: for a conversation, or for the one of the turn `retry_of`, which is regenerated and may be
+/// imported.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -116,7 +117,8 @@ pub async fn load_for_turn(
         r#"select a.instructions as account_instructions, coalesce(c.instructions, '') as "instructions!", c.model as "model?",
                   c.effort as "effort?", c.answer_length as "answer_length?"
            from account a left join conversation c on c.user_id = a.user_id and c.deleted_at is null
-             and c.conversation_id = coalesce($2, (select conversation_id from turn where turn_id = $3 and user_id = $1))
+             and c.conversation_id = coalesce($2, (select m.conversation_id from message m where m.turn_id = $3 limit 1),
+                                              (select t.conversation_id from turn t where t.turn_id = $3 and t.user_id = $1))
            where a.user_id = $1"#,
         Uuid::from(owner),
         conversation.map(Uuid::from),

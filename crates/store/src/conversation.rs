@@ -79,7 +79,7 @@ pub async fn list_pinned(db: impl PgExecutor<'_>, owner: UserId) -> Result<Vec<C
     let rows = sqlx::query_as!(
         Row,
         "select conversation_id, title, updated_at, pinned_at, archived_at from conversation
-         where user_id = $1 and deleted_at is null and pinned_at is not null and archived_at is null
+         where user_id = $1 and deleted_at is null and not is_temporary and pinned_at is not null and archived_at is null
          order by pinned_at desc, conversation_id desc limit $2",
         Uuid::from(owner),
         2 * MAX_PINNED,
@@ -103,7 +103,7 @@ pub async fn list_archived(
     let rows = sqlx::query_as!(
         Row,
         "select conversation_id, title, updated_at, pinned_at, archived_at from conversation
-         where user_id = $1 and deleted_at is null and archived_at is not null
+         where user_id = $1 and deleted_at is null and not is_temporary and archived_at is not null
            and ($2::timestamptz is null or (archived_at, conversation_id) < ($2, $3))
          order by archived_at desc, conversation_id desc limit $4",
         Uuid::from(owner),
@@ -294,4 +294,17 @@ pub async fn restore(db: impl PgExecutor<'_>, owner: UserId, id: ConversationId)
 pub async fn erase_deleted(db: impl PgExecutor<'_>, before: OffsetDateTime) -> Result<u64> {
     let done = sqlx::query!("delete from conversation where deleted_at < $1", before).execute(db).await?;
     Ok(done.rows_affected())
+}
+
+/// Erases up to `limit` conversations of a user with their messages. Returns their number.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn erase_some(db: impl PgExecutor<'_>, owner: UserId, limit: i64) -> Result<u64> {
+    let done = sqlx::query!(
+        "delete from conversation where conversation_id in (select conversation_id from conversation where user_id = $1 limit $2)",
+        Uuid::from(owner),
+        limit,
+    );
+    Ok(done.execute(db).await?.rows_affected())
 }

@@ -137,7 +137,7 @@ pub async fn messages(
                   reasoning as "reasoning!", status as "status!", model as "model?", created_at as "created_at!",
                   (select coalesce(json_agg(json_build_object('name', a.name, 'media_type', a.media_type, 'bytes', a.bytes)
                                             order by a.position), '[]')
-                   from attachment a where a.message_id = page.message_id) as "files!: Json<Vec<ExportedFile>>"
+                   from attachment a where a.message_id = any(array[page.message_id, page.files_of])) as "files!: Json<Vec<ExportedFile>>"
            from (
              select *, sum(octet_length(body) + octet_length(reasoning)) over (order by message_id)
                        - octet_length(body) - octet_length(reasoning) as bytes_before
@@ -190,7 +190,7 @@ pub async fn path(
                   reasoning as "reasoning!", status as "status!", model as "model?", created_at as "created_at!", distance as "distance!",
                   (select coalesce(json_agg(json_build_object('name', a.name, 'media_type', a.media_type, 'bytes', a.bytes)
                                             order by a.position), '[]')
-                   from attachment a where a.message_id = page.message_id) as "files!: Json<Vec<ExportedFile>>"
+                   from attachment a where a.message_id = any(array[page.message_id, page.files_of])) as "files!: Json<Vec<ExportedFile>>"
            from (
              select *, sum(octet_length(body) + octet_length(reasoning)) over (order by distance desc)
                        - octet_length(body) - octet_length(reasoning) as bytes_before

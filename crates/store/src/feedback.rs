@@ -9,7 +9,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// Stores a user's rating of the response of one of their turns, or replaces it. `comment` replaces the comment beside it; `None` keeps the
-/// one that is stored, and an empty one removes it. Returns false if the turn has no response, or belongs to another user.
+/// one that is stored, and an empty one removes it. Returns false if the turn has no response, belongs to another
+/// user, or doesn't exist: the file of an imported response may name any model.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -22,7 +23,8 @@ pub async fn set(
 ) -> Result<bool> {
     let done = sqlx::query!(
         "insert into feedback (turn_id, user_id, model, is_good, comment)
-         select m.turn_id, c.user_id, m.model, $3::boolean, nullif($4::text, '') from message m join conversation c using (conversation_id)
+         select m.turn_id, c.user_id, m.model, $3::boolean, nullif($4::text, '')
+         from message m join conversation c using (conversation_id) join turn t on t.turn_id = m.turn_id and t.user_id = c.user_id
          where m.turn_id = $1 and m.role = 'assistant' and m.model is not null and c.user_id = $2 and c.deleted_at is null
          on conflict (turn_id) do update set is_good = excluded.is_good, created_at = now(),
            comment = case when $4::text is null then feedback.comment else excluded.comment end",

@@ -239,8 +239,8 @@ pub async fn write(db: &Db, owner: UserId, conversations: &[ImportedConversation
     let updated: Vec<OffsetDateTime> = conversations.iter().map(|found| found.updated_at).collect();
     let mut tx = begin(db).await?;
     let written = sqlx::query_scalar!(
-        "insert into conversation (conversation_id, user_id, title, title_by, import_hash, created_at, updated_at)
-         select id, $1, title, 'user', hash, created_at, updated_at
+        "insert into conversation (conversation_id, user_id, title, title_by, import_hash, created_at, updated_at, imported_at)
+         select id, $1, title, 'user', hash, created_at, updated_at, now()
          from unnest($2::uuid[], $3::text[], $4::bytea[], $5::timestamptz[], $6::timestamptz[])
               as imported (id, title, hash, created_at, updated_at)
          on conflict (user_id, import_hash) where import_hash is not null do nothing

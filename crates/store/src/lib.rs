@@ -7,6 +7,7 @@ pub mod alert;
 pub mod api_call;
 pub mod api_key;
 pub mod attachment;
+pub mod attachment_data;
 pub mod audit;
 pub mod backdate;
 pub mod billing_flag;

@@ -4,7 +4,7 @@
 mod branch;
 mod prompt;
 
-pub use branch::{Located, locate, select_branch};
+pub use branch::{Located, is_version, locate, select_branch};
 pub use prompt::{Ancestors, PromptMessage, load_prompt};
 
 use crate::Result;
@@ -35,6 +35,8 @@ pub struct StoredMessage {
     pub html: Option<StoredHtml>,
     /// The user's rating of the response; `None` if there is none.
     pub is_good: Option<bool>,
+    /// Whether it is a response that was imported: no model here wrote it.
+    pub is_imported: bool,
 }
 
 /// Lists the last `limit` messages of a conversation's visible path, or the last ones before `before`, oldest first; responses include
@@ -70,7 +72,7 @@ pub async fn list(
                     where m.parent_id is null and s.parent_id is null and s.conversation_id = m.conversation_id and s.role = m.role
                     order by message_id
                   ) as "versions!: Vec<Uuid>",
-                  t.history_cut as "history_cut?", f.is_good as "is_good?", u.tokens::bigint as tokens, u.cost as cost
+                  t.history_cut as "history_cut?", m.role = 'assistant' and t.turn_id is null as "is_imported!", f.is_good as "is_good?", u.tokens::bigint as tokens, u.cost as cost
            from path join message m on m.message_id = path.message_id
            left join turn t on t.turn_id = m.turn_id and m.role = 'assistant'
            left join feedback f on f.turn_id = m.turn_id and m.role = 'assistant'
@@ -91,6 +93,7 @@ pub async fn list(
         .map(|row| StoredMessage {
             html: row.html.zip(row.html_version).map(|(html, version)| StoredHtml { html, version }),
             is_good: row.is_good,
+            is_imported: row.is_imported,
             parent_id: row.parent_id.map(Into::into),
             versions: row.versions.into_iter().map(Into::into).collect(),
             message: Message {

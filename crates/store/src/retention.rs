@@ -121,7 +121,7 @@ pub async fn end_temporary(db: impl PgExecutor<'_>, owner: UserId, id: Conversat
 }
 
 /// Erases up to `limit` conversations that are past their time: temporary ones a day after their last message, others after the days of
-/// their user's plan or of the deployment. Those with a response in progress are left for the next run. Returns how many were erased.
+/// their user's plan or of the deployment, which for imported ones begin at the earliest with the import. Those with a response in progress are left for the next run. Returns how many were erased.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -130,7 +130,7 @@ pub async fn erase_expired(db: impl PgExecutor<'_>, now: OffsetDateTime, limit: 
         "delete from conversation where conversation_id in (
            select c.conversation_id from deployment d, conversation c join account a using (user_id) join plan p using (plan_id)
            where c.updated_at < $1 and (
-             c.is_temporary or c.updated_at < $2::timestamptz - make_interval(days => least(p.retention_days, d.retention_days))
+             c.is_temporary or greatest(c.updated_at, c.imported_at) < $2::timestamptz - make_interval(days => least(p.retention_days, d.retention_days))
            ) and not exists (
              select from turn t where t.conversation_id = c.conversation_id and t.ended_at is null and t.alive_until >= now()
            )

@@ -9,6 +9,9 @@ use crate::mail::{self, Mail};
 use domain::{SecurityEvent, Viewer};
 use secrecy::SecretString;
 
+/// Number of conversations per statement.
+const BATCH: i64 = 50;
+
 /// The result of a deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Deleted {
@@ -36,6 +39,8 @@ pub(crate) async fn delete(
     } else if !viewer.has_recent_proof(now) {
         return Ok(Deleted::MustConfirm);
     }
+    // A statement of a request has a few seconds, which isn't enough for all of an account with large imports. Admins may be refused below.
+    while !viewer.is_admin && store::conversation::erase_some(&app.db, viewer.user_id, BATCH).await? > 0 {}
     if !store::account::delete(&app.db, viewer.user_id, now).await? {
         let message = "You are the only admin. Make another user an admin first: quotient admin add EMAIL";
         return Err(Rejection::invalid("", message));

@@ -6,18 +6,24 @@ mod spool;
 pub(crate) mod upload;
 
 use crate::config::Config;
-use crate::protection::slots::UserSlots;
+use crate::protection::slots::{UserSlot, UserSlots};
 use bytes::Bytes;
+use domain::UserId;
+use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use objects::Objects;
 use reader::Reader;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// Maximum number of uploads that are received at once, of all users and of one. Each writes to a temporary file, so that it needs no memory.
+/// Maximum number of uploads at once: of all users while they are received, and of one until they are stored. Each has a temporary file and needs no
+/// memory.
 const UPLOADS: usize = 256;
 const UPLOADS_PER_USER: u64 = 64;
 /// Maximum number of files that are read and stored at once. Each is in memory once.
 const READINGS: usize = 2;
+/// Pause after which an upload looks again whether another file of its user is still being read.
+const POLL: Duration = Duration::from_millis(20);
 /// Number of deleted objects per request to the store.
 const DELETED: i64 = 500;
 
@@ -29,6 +35,7 @@ pub(crate) struct Files {
     uploads: Semaphore,
     user_uploads: Arc<UserSlots>,
     readings: Semaphore,
+    user_readings: Arc<UserSlots>,
 }
 
 impl Files {
@@ -43,7 +50,18 @@ impl Files {
             uploads: Semaphore::new(UPLOADS),
             user_uploads: Arc::default(),
             readings: Semaphore::new(READINGS),
+            user_readings: Arc::default(),
         })
+    }
+
+    /// Waits until no other file of a user is being read: files that take long to read delay only their own user's.
+    async fn wait_for_reading(&self, user: UserId) -> UserSlot {
+        loop {
+            if let Some(slot) = self.user_readings.take(user, 1) {
+                return slot;
+            }
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// Returns the bytes of a stored file.
@@ -58,6 +76,33 @@ impl Files {
                 anyhow::bail!("a file is in the object store, but OBJECT_STORE_URL isn't set")
             }
         }
+    }
+
+    /// Returns the bytes of a user's file in pieces, so that a client that reads slowly takes no memory. The file was loaded without its bytes.
+    ///
+    /// # Errors
+    /// Returns an error if the object store has no such file.
+    pub(crate) async fn stream(
+        &self,
+        db: &store::Db,
+        owner: UserId,
+        found: store::attachment::StoredFile,
+    ) -> anyhow::Result<BoxStream<'static, anyhow::Result<Bytes>>> {
+        if let (Some(store::attachment::Bytes::Object(key)), Some(objects)) = (&found.data, &self.objects) {
+            return Ok(objects.stream(key).await?.map_err(anyhow::Error::from).boxed());
+        }
+        let (db, id) = (db.clone(), found.file.id);
+        let pieces = futures::stream::try_unfold(0_i32, move |offset| {
+            let db = db.clone();
+            async move {
+                let piece = store::attachment_data::load_piece(&db, owner, id, offset).await?;
+                anyhow::Ok(piece.filter(|piece| !piece.is_empty()).map(|piece| {
+                    let next = offset.saturating_add(i32::try_from(piece.len()).unwrap_or(i32::MAX));
+                    (Bytes::from(piece), next)
+                }))
+            }
+        });
+        Ok(pieces.boxed())
     }
 
     /// Deletes objects whose rows are gone. Those that can't be deleted are tried again the next time.

@@ -3,6 +3,7 @@
 use crate::config::ObjectStoreUrl;
 use anyhow::Context as _;
 use bytes::Bytes;
+use futures::stream::BoxStream;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
 use object_store::{ClientOptions, ObjectStoreExt as _, PutPayload, RetryConfig};
@@ -55,6 +56,12 @@ impl Objects {
     pub(super) async fn get(&self, key: &str) -> anyhow::Result<Bytes> {
         let found = self.bucket.get(&self.path(key)).await.context("reading from the object store")?;
         found.bytes().await.context("reading from the object store")
+    }
+
+    /// Returns an object as it arrives.
+    pub(super) async fn stream(&self, key: &str) -> anyhow::Result<BoxStream<'static, object_store::Result<Bytes>>> {
+        let found = self.bucket.get(&self.path(key)).await.context("reading from the object store")?;
+        Ok(found.into_stream())
     }
 
     /// Deletes an object. One that doesn't exist is no error.

@@ -58,18 +58,19 @@ pub(crate) async fn upload<E>(
         discard(body, MAX_DISCARDED).await;
         return Err(failure);
     }
-    let file = {
-        let taken = app.files.user_uploads.take(viewer.user_id, UPLOADS_PER_USER);
-        let _user_slot = taken.ok_or_else(too_many)?;
-        let _slot = app.files.uploads.acquire().await;
-        match spool(&mut body, MAX_FILE_BYTES).await {
-            Ok(file) => file,
-            Err(error) => {
-                discard(body, MAX_DISCARDED).await;
-                return Err(not_received(error).into());
-            }
+    // Held until the file is stored: a user's files that wait to be read are temporary files, too.
+    let taken = app.files.user_uploads.take(viewer.user_id, UPLOADS_PER_USER);
+    let _user_slot = taken.ok_or_else(too_many)?;
+    let upload_slot = app.files.uploads.acquire().await;
+    let file = match spool(&mut body, MAX_FILE_BYTES).await {
+        Ok(file) => file,
+        Err(error) => {
+            discard(body, MAX_DISCARDED).await;
+            return Err(not_received(error).into());
         }
     };
+    drop(upload_slot);
+    let _turn = app.files.wait_for_reading(viewer.user_id).await;
     let _slot = app.files.readings.acquire().await;
     let reading = app.files.reader.read(file.try_clone().map_err(|error| internal(&error))?).await?;
     let reading = reading.map_err(|refused| Problem::invalid("file", refused.to_string()))?;

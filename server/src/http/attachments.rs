@@ -5,11 +5,11 @@ use crate::failure::Failure;
 use crate::files::upload::{Upload, Uploaded, upload};
 use crate::http::extract::{Id, SignedIn};
 use axum::Json;
-use axum::body::HttpBody as _;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use domain::{AttachmentId, AttachmentKind, Problem};
-use http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
 
@@ -56,16 +56,17 @@ pub(crate) async fn show(
     Id(id): Id<AttachmentId>,
 ) -> Result<Response, Failure> {
     let gone = || Failure(Problem::not_found("file"));
-    let found = store::attachment::load(&app.db, viewer.user_id, id).await?.ok_or_else(gone)?;
-    let bytes = app.files.bytes(found.data.ok_or_else(gone)?).await?;
+    let found = store::attachment::load(&app.db, viewer.user_id, id, false).await?.ok_or_else(gone)?;
     let is_image = found.file.kind == AttachmentKind::Image;
     let disposition = if is_image { "inline" } else { "attachment" };
     let headers = [
         (CONTENT_TYPE, header(&found.file.media_type)?),
         (CONTENT_DISPOSITION, header(&format!("{disposition}; filename*=UTF-8''{}", encoded(&found.file.name)))?),
         (CONTENT_SECURITY_POLICY, POLICY),
+        (CONTENT_LENGTH, found.file.bytes.into()),
     ];
-    Ok((headers, bytes).into_response())
+    let bytes = app.files.stream(&app.db, viewer.user_id, found).await?;
+    Ok((headers, Body::from_stream(bytes)).into_response())
 }
 
 fn header(text: &str) -> Result<HeaderValue, Failure> {

@@ -17,7 +17,7 @@ const FORM_BYTES: u64 = 64 * 1024;
 /// Time for a larger body to arrive, or one of unknown size. Longer than that of the handlers that read large bodies, which then explain it.
 const TIMEOUT: Duration = Duration::from_secs(65);
 
-/// Time for an attached file to arrive.
+/// Time for an uploaded file to arrive.
 const FILE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A body that fails once its time is over, however slowly it trickles in.
@@ -27,7 +27,7 @@ pub(super) struct DeadlineBody {
 }
 
 impl DeadlineBody {
-    /// Starts the time of a body, which is an attached file's if `is_file`.
+    /// Starts the time of a body, which is an uploaded file's if `is_file`.
     pub(super) fn new(body: Incoming, is_file: bool) -> Self {
         let is_form = body.size_hint().upper().is_some_and(|bytes| bytes <= FORM_BYTES);
         let timeout = match (is_file, is_form) {

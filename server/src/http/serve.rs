@@ -29,8 +29,8 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause after a failed accept. Most often no file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The path whose bodies are attached files.
-const UPLOAD: &str = "/api/attachments";
+/// Where files are uploaded, which may take longer than other bodies.
+const UPLOADS: [&str; 2] = ["/api/attachments", "/settings/import"];
 
 /// Response to a connection above the limit, sent before its request is read.
 const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 138\r\n\r\n{\"problem\":{\"kind\":\"overloaded\",\"message\":\"This server has too many open connections. Try again in a few seconds.\",\"retry_after_ms\":5000}}";
@@ -94,7 +94,7 @@ fn service(
     Future = impl Future<Output = Result<axum::response::Response, std::convert::Infallible>> + Send,
 > {
     hyper::service::service_fn(move |request: Request<Incoming>| {
-        let is_file = request.uri().path() == UPLOAD;
+        let is_file = UPLOADS.contains(&request.uri().path());
         let mut request = request.map(|body| match body.is_end_stream() {
             true => Body::empty(),
             false => Body::new(DeadlineBody::new(body, is_file)),

@@ -5,6 +5,7 @@ use crate::AppState;
 use crate::failure::Failure;
 use domain::{AttachmentId, AttachmentKind, MessageId, Model, Problem, PromptImage, Role, Viewer};
 use std::collections::HashMap;
+use std::sync::Arc;
 use store::attachment::StoredFile;
 
 /// Maximum number of images of a prompt and of their bytes: what one request to each provider may contain. Older images are left out.
@@ -12,7 +13,8 @@ const MAX_IMAGES: usize = 20;
 const MAX_IMAGE_BYTES: u64 = 20_000_000;
 
 /// Loads the files of a prompt: `new` ones of the question, and those of stored messages. What they add to earlier messages becomes part of
-/// their text, so that it is counted, cut and summarized like any other.
+/// their text, so that it is counted, cut and summarized like any other. An estimate needs the size of images and not their bytes, which may be
+/// many: they are loaded only with `with_bytes`.
 ///
 /// # Errors
 /// Returns a 404 problem if a new file isn't the viewer's or was sent before, and a problem if the model reads no images but a new file is one.
@@ -22,6 +24,7 @@ pub(crate) async fn attach(
     model: &Model,
     new: &[AttachmentId],
     mut full: FullPrompt,
+    with_bytes: bool,
 ) -> Result<FullPrompt, Failure> {
     let questions = full.past.iter().filter(|message| message.role == Role::User).map(|message| message.message_id);
     let ids: Vec<MessageId> = questions.chain(full.attached.question_id).collect();
@@ -32,7 +35,7 @@ pub(crate) async fn attach(
     let question_id = full.attached.question_id;
     let mut question: Vec<StoredFile> = past.extract_if(.., |file| file.message_id == question_id).collect();
     if !new.is_empty() {
-        let found = store::attachment::load_for_prompt(&app.db, viewer.user_id, new).await?;
+        let found = store::attachment::load_for_prompt(&app.db, viewer.user_id, new, false).await?;
         if found.len() != new.len() || found.iter().any(|file| file.message_id.is_some()) {
             return Err(Problem::not_found("file").into());
         }
@@ -45,7 +48,12 @@ pub(crate) async fn attach(
         return Ok(full);
     }
     let chosen = choose(model, &past, &question);
-    let mut images = load(app, viewer, &chosen).await?;
+    let mut images = match with_bytes {
+        true => load(app, viewer, &chosen).await?,
+        false => {
+            past.iter().chain(&question).filter(|file| chosen.contains(&file.file.id)).filter_map(measured).collect()
+        }
+    };
     for file in question {
         match images.remove(&file.file.id) {
             Some(image) => full.attached.question_images.push(image),
@@ -97,13 +105,20 @@ async fn load(
     if ids.is_empty() {
         return Ok(images);
     }
-    for StoredFile { file, data, .. } in store::attachment::load_for_prompt(&app.db, viewer.user_id, ids).await? {
+    for StoredFile { file, data, .. } in store::attachment::load_for_prompt(&app.db, viewer.user_id, ids, true).await? {
         let (Some(data), Some((width, height))) = (data, file.size) else { continue };
         let data = app.files.bytes(data).await?;
         let image = PromptImage { media_type: file.media_type, width, height, data: data.as_ref().into() };
         images.insert(file.id, image);
     }
     Ok(images)
+}
+
+/// Returns an image without its bytes, to be counted.
+fn measured(file: &StoredFile) -> Option<(AttachmentId, PromptImage)> {
+    let (width, height) = file.file.size?;
+    let media_type = file.file.media_type.clone();
+    Some((file.file.id, PromptImage { media_type, width, height, data: Arc::default() }))
 }
 
 /// Returns what stands for a file in a message's text: the text of a document between fences, or the name of an image that isn't sent.

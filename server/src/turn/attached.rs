@@ -7,7 +7,7 @@ use store::message::PromptMessage as PastMessage;
 /// The files of a prompt.
 #[derive(Default)]
 pub(crate) struct Attached {
-    /// The stored message that is answered again; `None` for a new one.
+    /// The stored message whose files the question has: the one that is answered again, or of which it is another version; `None` for a new one.
     pub question_id: Option<MessageId>,
     /// What follows the text of the question: the texts of its files.
     pub question_text: String,

@@ -222,8 +222,8 @@ mod tests {
     /// Returns a conversation with the number of words of each turn's question and answer. An interrupted turn has no answer.
     fn conversation(turns: &[(usize, usize)], question: usize) -> FullPrompt {
         let mut past = Vec::new();
-        for (asked, answered) in turns {
-            for (role, n) in [(Role::User, *asked), (Role::Assistant, *answered)].into_iter().filter(|(_, n)| *n > 0) {
+        for (question, answer) in turns {
+            for (role, n) in [(Role::User, *question), (Role::Assistant, *answer)].into_iter().filter(|(_, n)| *n > 0) {
                 past.push(store::message::PromptMessage {
                     message_id: MessageId::from(Uuid::from_u128(past.len() as u128)),
                     role,
@@ -233,7 +233,7 @@ mod tests {
         }
         let (text, attached) = (words(question), Attached::default());
         let system = domain::brand::SYSTEM_PROMPT.to_owned();
-        FullPrompt { conversation_id: None, branch: Branch::End, system, past, text, attached }
+        FullPrompt { conversation_id: None, branch: Branch::End { leaf_id: None }, system, past, text, attached }
     }
 
     #[test]

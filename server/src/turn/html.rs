@@ -91,7 +91,7 @@ pub(super) async fn place_of(
     turn_id: TurnId,
     (branch, question): (Branch, Question),
 ) -> Option<QuestionPlace> {
-    if branch == Branch::End {
+    if matches!(branch, Branch::End { .. }) {
         let Question { id, parent_id } = question;
         return Some(QuestionPlace { message_id: id, parent_id, versions: vec![id], other_responses: Vec::new() });
     }

@@ -25,6 +25,7 @@ pub(crate) mod loops;
 mod not_opened;
 mod open;
 mod overrun;
+pub(crate) mod path;
 mod persist;
 pub(crate) mod probe;
 pub(crate) mod prompt;
@@ -183,8 +184,8 @@ async fn prepare(
     let max_output = settings.max_output(&model);
     let price = price.ok_or_else(|| Problem::model_unavailable(60_000))?;
     // History: loaded from Postgres, never taken from the client.
-    let full = prompt::load(app, &viewer, &chat_request, settings.system).await?;
-    let full = attach(app, &viewer, &model, &chat_request.attachments, full).await?;
+    let full = path::load(app, &viewer, &chat_request, settings.system).await?;
+    let full = attach(app, &viewer, &model, &chat_request.attachments, full, true).await?;
     check_size(&viewer.plan, full.question_bytes())?;
     let (prompt, counted) = history::fit(app, &viewer, chat_request.turn_id, &model, full).await?;
     // Estimate: the maximum usage, and the price that applies to it.

@@ -1,7 +1,7 @@
 //! Writes a turn's message and pending ledger row before any money is spent, and confirms its hold.
 
 use super::html;
-use super::prompt::changed;
+use super::path::changed;
 use super::state::{ActiveTurn, PendingTurn};
 use super::turn_request::TurnRequest;
 use super::undo::{Bill, release, undo};
@@ -112,6 +112,7 @@ async fn insert(
             history_cut: prompt.history_cut,
             text: &prompt.text,
             attachments: &chat_request.attachments,
+            edit_of: chat_request.edit_of,
             html,
             request_hash: &chat_request.hash,
             model: &model.name,

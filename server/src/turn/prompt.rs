@@ -2,17 +2,16 @@
 //! from Postgres, and lengths are counted.
 
 use super::attached::Attached;
-use super::request::{BYTES_PER_TOKEN, ChatRequest, Input, Parent};
+use super::request::BYTES_PER_TOKEN;
 use crate::AppState;
 use crate::failure::Failure;
 use domain::{
-    ConversationId, HistoryCut, MessageId, Model, ModelName, Plan, PlanId, PriceList, Problem, ProblemKind,
-    PromptMessage, Role, Tokens, TurnId, UserId, Viewer,
+    ConversationId, HistoryCut, Model, ModelName, Plan, PlanId, PriceList, Problem, PromptMessage, Role, Tokens,
+    UserId, Viewer,
 };
 use providers::estimate::{self, Estimate};
 use providers::prompt::normalized;
 use quota::Demand;
-use store::message::Ancestors;
 use store::turn::{AvailableModel, Branch, TurnContext};
 
 /// Minimum output that makes a call worthwhile.
@@ -92,7 +91,14 @@ impl Prompt {
     /// system prompt.
     pub fn of_side_call(conversation_id: Option<ConversationId>, messages: Vec<PromptMessage>) -> Self {
         let system = domain::brand::SYSTEM_PROMPT.to_owned();
-        Self { conversation_id, branch: Branch::End, text: String::new(), system, messages, history_cut: None }
+        Self {
+            conversation_id,
+            branch: Branch::End { leaf_id: None },
+            text: String::new(),
+            system,
+            messages,
+            history_cut: None,
+        }
     }
 
     /// Returns whether a model must read images to answer.
@@ -198,103 +204,6 @@ pub(crate) async fn larger(
     Ok(plans.into_iter().find(|plan| plan.sort > current.sort && would(plan)).map(|plan| plan.id))
 }
 
-/// Loads the path of the stored conversation that a turn continues, beside a system prompt: for a new message, that before it; for a
-/// regeneration, that before its question.
-pub(crate) async fn load(
-    app: &AppState,
-    viewer: &Viewer,
-    chat_request: &ChatRequest,
-    system: String,
-) -> Result<FullPrompt, Failure> {
-    match &chat_request.input {
-        Input::New(text) => {
-            let Some(id) = chat_request.conversation_id else {
-                return Ok(FullPrompt {
-                    conversation_id: None,
-                    branch: Branch::End,
-                    system,
-                    past: Vec::new(),
-                    text: text.clone(),
-                    attached: Attached::default(),
-                });
-            };
-            let (branch, past) = match chat_request.parent {
-                Parent::End => (Branch::End, path(app, viewer, id, None).await?.messages),
-                Parent::Root => {
-                    let found = store::conversation::open(&app.db, viewer.user_id, id).await?;
-                    found.ok_or_else(|| Problem::not_found("conversation"))?;
-                    (Branch::After(None), Vec::new())
-                }
-                Parent::Message(parent) => load_branch(app, viewer, id, parent).await?,
-            };
-            let attached = Attached::default();
-            Ok(FullPrompt { conversation_id: Some(id), branch, system, past, text: text.clone(), attached })
-        }
-        Input::Again(earlier) => load_regeneration(app, viewer, chat_request.conversation_id, *earlier, system).await,
-    }
-}
-
-/// Loads the path to a message of the user's conversation, or the visible one.
-async fn path(
-    app: &AppState,
-    viewer: &Viewer,
-    id: ConversationId,
-    end: Option<MessageId>,
-) -> Result<Ancestors, Failure> {
-    let path = store::message::load_prompt(&app.db, viewer.user_id, id, end).await?;
-    Ok(path.ok_or_else(|| Problem::not_found("conversation"))?)
-}
-
-/// Loads the path to the message that a new one follows: a response, or the question whose response is in progress.
-async fn load_branch(
-    app: &AppState,
-    viewer: &Viewer,
-    id: ConversationId,
-    parent: MessageId,
-) -> Result<(Branch, Vec<store::message::PromptMessage>), Failure> {
-    let path = path(app, viewer, id, Some(parent)).await?;
-    match path.end {
-        None => Err(Problem::not_found("message").into()),
-        Some((_, Role::Assistant)) => Ok((Branch::After(Some(parent)), path.messages)),
-        Some((_, Role::User)) if path.leaf_id == Some(parent) => Ok((Branch::End, path.messages)),
-        Some((_, Role::User)) => Err(changed().into()),
-    }
-}
-
-/// Loads the question of a turn, and the path before it.
-async fn load_regeneration(
-    app: &AppState,
-    viewer: &Viewer,
-    conversation_id: Option<ConversationId>,
-    earlier: TurnId,
-    system: String,
-) -> Result<FullPrompt, Failure> {
-    let found = store::turn::load_for_regenerate(&app.db, viewer.user_id, earlier).await?;
-    let found = found.ok_or_else(|| Problem::not_found("response"))?;
-    let id = found.conversation_id;
-    if conversation_id.is_some_and(|named| named != id) {
-        return Err(Problem::invalid("conversation_id", "This response belongs to another conversation.").into());
-    }
-    if !found.ended {
-        return Err(Problem::new(ProblemKind::Conflict, "This response is still in progress. Stop it first.").into());
-    }
-    if found.is_regenerating {
-        return Err(Problem::new(ProblemKind::Conflict, "This response is already being regenerated.").into());
-    }
-    let past = match found.parent_id {
-        Some(parent) => path(app, viewer, id, Some(parent)).await?.messages,
-        None => Vec::new(),
-    };
-    let branch = Branch::Regenerate { question_id: found.question_id, leaf_id: found.leaf_id };
-    let attached = Attached { question_id: Some(found.question_id), ..Attached::default() };
-    Ok(FullPrompt { conversation_id: Some(id), branch, system, past, text: found.text, attached })
-}
-
-/// The problem of a request for a state of the conversation that has changed since.
-pub(super) fn changed() -> Problem {
-    Problem::new(ProblemKind::Conflict, "This conversation has changed in another tab. Check it, then try again.")
-}
-
 /// Returns the minimum output that makes a call worthwhile, capped by the model's maximum output.
 pub(crate) fn min_output(model: &Model) -> Tokens {
     MIN_OUTPUT.min(model.max_output)
@@ -379,7 +288,7 @@ mod tests {
         }
         let (text, attached) = (text.to_owned(), Attached::default());
         let system = domain::brand::SYSTEM_PROMPT.to_owned();
-        FullPrompt { conversation_id: None, branch: Branch::End, system, past, text, attached }
+        FullPrompt { conversation_id: None, branch: Branch::End { leaf_id: None }, system, past, text, attached }
     }
 
     fn sent(prompt: &Prompt) -> Vec<(Role, &str)> {

@@ -15,6 +15,8 @@ pub(crate) const BYTES_PER_TOKEN: usize = 32;
 const MAX_BYTES: usize = 4 << 20;
 /// Bodies above this size, or of unknown size, need one of a few slots.
 const LARGE_BYTES: usize = 256 << 10;
+/// Maximum length of a model's name that is stored with a conversation, in bytes.
+const MAX_MODEL: usize = 200;
 /// Maximum difference between a turn id's timestamp and now.
 const ID_WINDOW: time::Duration = time::Duration::minutes(10);
 
@@ -30,6 +32,8 @@ pub(crate) struct ChatRequest {
     pub input: Input,
     /// The message that a new one follows.
     pub parent: Parent,
+    /// The message of which a new one is another version, with the same files.
+    pub edit_of: Option<MessageId>,
     /// The reasoning effort; `None` leaves it to the model.
     pub effort: Option<String>,
     /// The settings that a new conversation starts with; `None` for an existing one and for defaults.
@@ -87,6 +91,7 @@ struct Body {
     retry_of: Option<TurnId>,
     effort: Option<String>,
     parent_id: Option<String>,
+    edit_of: Option<MessageId>,
     settings: Option<ChatSettings>,
     temporary: Option<bool>,
     attachments: Option<Vec<AttachmentId>>,
@@ -160,6 +165,10 @@ fn parse(body: Body, now: time::OffsetDateTime) -> Result<ChatRequest, Problem> 
     if parent != Parent::End && (body.conversation_id.is_none() || matches!(input, Input::Again(_))) {
         return Err(Problem::invalid("parent_id", "`parent_id` needs a `conversation_id` and a `text`."));
     }
+    if body.edit_of.is_some() && (parent == Parent::End || !attachments.is_empty()) {
+        let message = "`edit_of` needs a `parent_id`, and keeps the files of the message: send no `attachments`.";
+        return Err(Problem::invalid("edit_of", message));
+    }
     let turn_id = body.turn_id.unwrap_or_else(|| TurnId::at(now));
     let is_near = turn_id.made_at().is_some_and(|made| (made - now).abs() <= ID_WINDOW);
     if !is_near {
@@ -197,12 +206,17 @@ fn parse(body: Body, now: time::OffsetDateTime) -> Result<ChatRequest, Problem> 
         hash.update(b"parent_id");
         hash.update(parent_id);
     }
+    if let Some(edit_of) = body.edit_of {
+        hash.update(b"edit_of");
+        hash.update(edit_of.to_string());
+    }
     Ok(ChatRequest {
         turn_id,
         conversation_id: body.conversation_id,
         model: body.model,
         input,
         parent,
+        edit_of: body.edit_of,
         effort: body.effort,
         settings: body.settings,
         is_temporary,
@@ -227,7 +241,7 @@ fn check_settings(body: &Body) -> Result<(), Problem> {
     let is_name =
         |name: &String| (1..=MAX_EFFORT).contains(&name.chars().count()) && !name.chars().any(char::is_control);
     let is_stored = settings.effort.as_ref().is_none_or(is_name)
-        && settings.model.as_ref().is_none_or(|model| !model.0.contains('\0'));
+        && settings.model.as_ref().is_none_or(|model| model.0.len() <= MAX_MODEL && !model.0.contains('\0'));
     if !is_stored {
         return Err(Problem::invalid("settings", "This model or reasoning effort doesn't exist."));
     }
@@ -306,6 +320,8 @@ mod tests {
             (format!(r#"{{"text":"hi","parent_id":"top","conversation_id":"{near}"}}"#), Some("parent_id")),
             (format!(r#"{{"text":"hi","parent_id":"root","conversation_id":"{near}"}}"#), None),
             (format!(r#"{{"text":"hi","parent_id":"{near}","conversation_id":"{near}"}}"#), None),
+            (format!(r#"{{"text":"hi","edit_of":"{near}","conversation_id":"{near}"}}"#), Some("edit_of")),
+            (format!(r#"{{"text":"hi","edit_of":"{near}","parent_id":"root","conversation_id":"{near}"}}"#), None),
             (format!(r#"{{"retry_of":"{near}","parent_id":"{near}","conversation_id":"{near}"}}"#), Some("parent_id")),
             (format!(r#"{{"retry_of":"{near}"}}"#), None),
             (format!(r#"{{"text":"hi","retry_of":"{near}"}}"#), Some("retry_of")),

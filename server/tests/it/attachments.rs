@@ -105,6 +105,9 @@ async fn files_are_read_by_models_and_priced_like_text() {
         assert_eq!(u64::try_from(sum).unwrap(), bill);
         let mut ann = ann;
         ann.form(&format!("/chat/{conversation}/delete"), &[]).await;
+        let path = format!("/attachments/{}", image["attachment_id"].as_str().unwrap());
+        assert_eq!(ann.get(&path).await.status(), StatusCode::NOT_FOUND, "hidden with the conversation");
+        app.sql("delete from conversation where deleted_at is not null").await;
         assert_eq!(app.one::<i64>("select count(*) from attachment_data").await, 0, "erased with the conversation");
     }
 }
@@ -201,6 +204,12 @@ async fn files_belong_to_one_user_and_one_message() {
     let file = uploaded(&ann, "a.txt", b"secret".to_vec()).await;
     let id = file["attachment_id"].as_str().unwrap();
     assert_eq!(bob.get(&format!("/attachments/{id}")).await.status(), StatusCode::NOT_FOUND);
+    // A large file is sent in pieces.
+    let long = "A line of a long file.\n".repeat(30_000).into_bytes();
+    let large = uploaded(&ann, "long.txt", long.clone()).await;
+    let shown = ann.get(&format!("/attachments/{}", large["attachment_id"].as_str().unwrap())).await;
+    assert_eq!(shown.headers()["content-length"], long.len().to_string().as_str());
+    assert!(shown.bytes().await.unwrap() == long);
     let deleted = bob.request("DELETE", &format!("/api/attachments/{id}")).send().await.unwrap();
     assert_eq!(deleted.status(), StatusCode::NOT_FOUND);
     let message = json!({"model": "claude-haiku-4-5", "text": "{{words:2}}", "attachments": [id]});
@@ -250,6 +259,48 @@ async fn files_of_a_refused_message_can_be_sent_again() {
     assert!(sent[0].images.is_empty() && sent[0].text.contains("\"a.png\""), "{sent:?}");
 }
 
+/// An edited message keeps the files of its first version, for the model, the page and an export, without another copy of them.
+#[tokio::test]
+async fn an_edited_message_keeps_its_files() {
+    let app = TestApp::new().await;
+    app.limits("free", 1_000, 10_000_000, 10).await;
+    let (ann, eve) = (app.user("ann@example.com").await, app.user("eve@example.com").await);
+    let image = uploaded(&ann, "a.png", png(40, 30)).await;
+    let notes = uploaded(&ann, "notes.txt", b"Rent: 900".to_vec()).await;
+    let ids = json!([image["attachment_id"], notes["attachment_id"]]);
+    let model = "claude-haiku-4-5";
+    events(ann.post(&json!({"model": model, "text": "{{words:1}} first", "attachments": ids})).await).await;
+    let chat: uuid::Uuid = app.one("select conversation_id from conversation").await;
+    for text in ["second", "third"] {
+        // The version that is shown is edited.
+        let shown: uuid::Uuid =
+            app.one("select message_id from message where role = 'user' order by message_id desc limit 1").await;
+        let edit = json!({"model": model, "text": format!("{{{{words:1}}}} {text}"), "conversation_id": chat, "parent_id": "root", "edit_of": shown});
+        events(ann.post(&edit).await).await;
+        let sent = app.provider.served_calls().pop().unwrap().sent;
+        assert_eq!((sent.len(), sent[0].images.as_slice()), (1, ["image/png".to_owned()].as_slice()));
+        assert!(sent[0].text.contains(text) && sent[0].text.contains("Rent: 900"), "{sent:?}");
+        let page = ann.text(&format!("/chat/{chat}/messages")).await;
+        assert!(page.contains(text) && page.contains("notes.txt"), "{page}");
+    }
+    events(ann.post(&json!({"model": model, "text": "{{words:1}} next", "conversation_id": chat})).await).await;
+    assert_eq!(app.provider.served_calls().pop().unwrap().sent[0].images, ["image/png"]);
+    assert!(ann.text(&format!("/chat/{chat}/export?format=md")).await.contains("File: notes.txt"));
+    assert_eq!(app.one::<i64>("select count(*) from attachment").await, 2);
+    // Only a version of a question of the same conversation has its files.
+    let answer: uuid::Uuid = app.one("select message_id from message where role = 'assistant' limit 1").await;
+    let first: uuid::Uuid =
+        app.one("select message_id from message where role = 'user' order by message_id limit 1").await;
+    events(eve.post(&json!({"model": model, "text": "{{words:1}}"})).await).await;
+    let hers: uuid::Uuid = app
+        .one("select conversation_id from conversation join account using (user_id) where email = 'eve@example.com'")
+        .await;
+    let body = |chat: uuid::Uuid, parent: Value, edited: uuid::Uuid| json!({"model": model, "text": "hi", "conversation_id": chat, "parent_id": parent, "edit_of": edited});
+    assert_eq!(eve.post(&body(hers, json!("root"), first)).await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(ann.post(&body(chat, json!("root"), answer)).await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(ann.post(&body(chat, json!(answer), first)).await.status(), StatusCode::CONFLICT);
+}
+
 /// With an object store, the bytes are there and nowhere else, and they are deleted with their conversation.
 #[tokio::test]
 async fn files_are_kept_in_an_object_store() {
@@ -268,6 +319,7 @@ async fn files_are_kept_in_an_object_store() {
     assert_eq!(app.provider.served_calls()[0].sent[0].images, ["image/png"]);
     let conversation: uuid::Uuid = app.one("select conversation_id from conversation").await;
     ann.form(&format!("/chat/{conversation}/delete"), &[]).await;
+    app.sql("delete from conversation where deleted_at is not null").await;
     assert_eq!(app.one::<i64>("select count(*) from deleted_object").await, 1);
     // Every server sweeps when it starts.
     app.start_second().await;

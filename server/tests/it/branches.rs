@@ -176,6 +176,33 @@ async fn a_message_sent_during_a_response_follows_it() {
     assert_eq!((response.status(), problem(response).await["kind"].as_str()), (StatusCode::CONFLICT, Some("conflict")));
 }
 
+/// A message isn't added to another branch than the one that the model was to be sent.
+#[tokio::test]
+async fn a_message_is_refused_if_another_branch_is_chosen_meanwhile() {
+    let app = TestApp::new().await;
+    app.limits("free", 1_000, 10_000_000, 10).await;
+    let ann = app.user("ann@example.com").await;
+    let chat = begin(&ann, "{{words:3}} one").await;
+    let old = shown(&ann, &chat).await;
+    send(&ann, json!({"conversation_id": chat, "model": MODEL, "text": "{{words:4}} other", "parent_id": "root"}))
+        .await;
+    let body = json!({"conversation_id": chat, "model": MODEL, "text": "{{words:1}} next"});
+    // The other branch is chosen after the message's path was loaded and before it is written.
+    let mut choosing = app.db.begin().await.unwrap();
+    let chosen = sqlx::query("update conversation set leaf_id = $1").bind(old[1].id.parse::<Uuid>().unwrap());
+    chosen.execute(&mut *choosing).await.unwrap();
+    let waits =
+        "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')";
+    let (response, ()) = tokio::join!(ann.post(&body), async {
+        app.until(waits).await;
+        choosing.commit().await.unwrap();
+    });
+    assert_eq!(response.status(), StatusCode::CONFLICT);
+    assert_eq!(texts(&shown(&ann, &chat).await), ["{{words:3}} one", &text_of(3)]);
+    send(&ann, body).await;
+    assert_eq!(sent(&app), ["{{words:3}} one", &text_of(3), "{{words:1}} next"]);
+}
+
 /// A link to a message opens the part of a long conversation that has it.
 #[tokio::test]
 async fn a_page_opens_at_a_message() {

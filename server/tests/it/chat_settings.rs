@@ -163,6 +163,13 @@ async fn a_temporary_chat_is_not_listed_and_ends() {
     let page = ann.text(&format!("/chat/{id}")).await;
     assert!(page.contains("Temporary chat: not in your list") && page.contains(&format!("/chat/{id}/end")));
     assert_eq!(app.one::<String>("select title from conversation").await, "Temporary chat");
+    // Neither when it is open, nor if it is pinned or archived.
+    for path in ["pin", "archive"] {
+        ann.form(&format!("/chat/{id}/{path}"), &[("on", "true")]).await;
+        for list in [format!("/chat/list?current={id}"), "/chat/archived".to_owned()] {
+            assert!(!ann.text(&list).await.contains(&id.to_string()), "{list} after {path}");
+        }
+    }
     let mut later = body;
     later["conversation_id"] = json!(id);
     assert_eq!(problem(ann.post(&later).await).await["field"], "temporary");

@@ -49,6 +49,14 @@ async fn an_import_is_written_once_counts_nothing_and_can_be_continued() {
     assert!(eves.contains("Imported 1 conversation") && !eves.contains("already here"), "of each user apart");
     assert_eq!(app.one::<i64>("select (select count(*) from ai_usage) + (select count(*) from turn)").await, 0);
     assert_eq!(ann.quota().await["tokens"]["used"], 0);
+    // The days for which conversations are kept begin with the import.
+    app.sql("update deployment set retention_days = 1").await;
+    let erased = async |days| {
+        let then = time::OffsetDateTime::now_utc() + time::Duration::days(days);
+        store::retention::erase_expired(&app.store, then, 10).await.unwrap()
+    };
+    assert_eq!(erased(0).await, 0);
+    app.sql("update deployment set retention_days = null").await;
 
     let id: uuid::Uuid = app
         .one("select conversation_id from conversation join account using (user_id) where email = 'ann@example.com'")
@@ -56,8 +64,50 @@ async fn an_import_is_written_once_counts_nothing_and_can_be_continued() {
     let page = ann.text(&format!("/chat/{id}")).await;
     assert!(page.contains("How does it end?") && page.contains("In writing.") && !page.contains("By notice."));
     assert_eq!(eve.get(&format!("/chat/{id}")).await.status(), StatusCode::NOT_FOUND);
+    // A file may name any model, so its responses aren't rated.
+    assert!(!ann.text(&format!("/chat/{id}/messages")).await.contains("data-good"));
+    let imported: uuid::Uuid = app.one("select turn_id from message where role = 'assistant' limit 1").await;
+    let rated = ann.request("POST", &format!("/api/turns/{imported}/feedback")).json(&json!({"good": true}));
+    assert_eq!(rated.send().await.unwrap().status(), StatusCode::NOT_FOUND);
     events(ann.post(&json!({"conversation_id": id, "text": "{{words:2}}", "model": "claude-haiku-4-5"})).await).await;
     assert_eq!(app.provider.served_calls()[0].messages, 3);
+    app.sql("update deployment set retention_days = 1").await;
+    assert_eq!(erased(2).await, 2);
+}
+
+/// An imported conversation that begins with a response can be continued, although providers accept only a user's message there.
+#[tokio::test]
+async fn a_conversation_that_begins_with_a_response_can_be_continued() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann@example.com").await;
+    let greeting = r#"[{"uuid": "c", "name": "Greeting", "chat_messages": [
+        {"uuid": "a", "sender": "assistant", "text": "Welcome to the course."},
+        {"uuid": "q", "sender": "human", "text": "Thanks."},
+        {"uuid": "b", "sender": "assistant", "text": "Shall we begin?"}]}]"#;
+    assert!(import(&ann, greeting.as_bytes()).await.contains("with 3 messages"));
+    let id: uuid::Uuid = app.one("select conversation_id from conversation").await;
+    events(ann.post(&json!({"conversation_id": id, "text": "{{words:2}}", "model": "claude-haiku-4-5"})).await).await;
+    assert!(app.provider.violations().is_empty(), "{:?}", app.provider.violations());
+    let sent = app.provider.served_calls().remove(0).sent;
+    assert!(
+        sent[0].role == "user" && sent[0].text.contains("Welcome to the course.") && sent[0].text.contains("Thanks.")
+    );
+}
+
+/// The second of two messages without a response between them can be edited.
+#[tokio::test]
+async fn a_message_after_one_without_a_response_can_be_edited() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann@example.com").await;
+    let two = r#"[{"uuid": "c", "name": "Two", "chat_messages": [
+        {"uuid": "1", "sender": "human", "text": "First."}, {"uuid": "2", "sender": "human", "text": "Second."}]}]"#;
+    assert!(import(&ann, two.as_bytes()).await.contains("with 2 messages"));
+    let id: uuid::Uuid = app.one("select conversation_id from conversation").await;
+    let first: uuid::Uuid = app.one("select message_id from message where body = 'First.'").await;
+    let second: uuid::Uuid = app.one("select message_id from message where body = 'Second.'").await;
+    let edit = json!({"conversation_id": id, "text": "{{words:1}} Third.", "model": "claude-haiku-4-5", "parent_id": first, "edit_of": second});
+    events(ann.post(&edit).await).await;
+    assert_eq!(app.provider.served_calls().remove(0).sent[0].text.trim(), "First.\n\n{{words:1}} Third.");
 }
 
 /// Returns each message of an exported conversation as its role, its text and that of its parent, whatever their ids.

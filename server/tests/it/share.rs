@@ -58,6 +58,11 @@ async fn a_link_shows_a_copy_and_nothing_of_any_account() {
     assert_eq!(token.len(), 43);
     let rows: String = app.one("select jsonb_agg(to_jsonb(s))::text from share s").await;
     assert!(!rows.contains(token), "only the hash is stored");
+    // The link of a temporary chat would end with it.
+    app.sql("update conversation set is_temporary = true").await;
+    let refused = ann.request("POST", &format!("/chat/{id}/share")).json(&json!({"expires": "never"}));
+    assert_eq!(refused.send().await.unwrap().status(), StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(!ann.text(&format!("/chat/{id}")).await.contains("share-form"));
 }
 
 #[tokio::test]

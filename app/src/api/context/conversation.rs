@@ -124,7 +124,7 @@ async fn load_messages(
     let fresh = render_stale(state, viewer, &rows).await;
     let mut fresh = fresh.into_iter().peekable();
     let view = |row: StoredMessage| {
-        let StoredMessage { mut message, parent_id, versions, html, is_good } = row;
+        let StoredMessage { mut message, parent_id, versions, html, is_good, is_imported } = row;
         if !viewer.plan.shows_cost {
             message.cost = None;
         }
@@ -132,7 +132,7 @@ async fn load_messages(
         // A message that couldn't be rendered is shown as its text.
         let html = rendered.or_else(|| current(html).map(|html| html.html)).unwrap_or_else(|| escaped(&message.text));
         let own = files.extract_if(.., |(id, _)| *id == message.id).map(|(_, file)| file).collect();
-        MessageView { message, parent_id, versions, html, files: own, is_good }
+        MessageView { message, parent_id, versions, html, files: own, is_good, is_imported }
     };
     Ok((rows.into_iter().map(view).collect(), earlier))
 }

@@ -11,7 +11,8 @@ use store::conversation::Conversation;
 /// Number of conversations on a page of a list. The sidebar's first page has the pinned ones as well.
 const PAGE: usize = 50;
 
-/// Loads the sidebar's list: its first page, or the one after a position. The first page always has the open conversation.
+/// Loads the sidebar's list: its first page, or the one after a position. The first page always has the open conversation, unless
+/// that is temporary.
 ///
 /// # Errors
 /// Returns a problem if a query fails.
@@ -36,7 +37,9 @@ pub async fn conversation_list(
     let is_shown = |id: ConversationId| conversations.iter().any(|(_, shown)| shown.id == id);
     if let Some(id) = open.filter(|id| after.is_none() && !is_shown(*id)) {
         let found = store::conversation::open(&state.db, viewer.user_id, id).await.map_err(fail)?;
-        conversations.extend(found.map(|found| (ListGroup::Open, summary(found))));
+        let settings = store::chat_settings::load(&state.db, viewer.user_id, id).await.map_err(fail)?;
+        let is_temporary = settings.is_some_and(|settings| settings.is_temporary);
+        conversations.extend(found.filter(|_| !is_temporary).map(|found| (ListGroup::Open, summary(found))));
     }
     Ok(ConversationList { conversations, continues: after.map(|after| group(after.at)), next })
 }

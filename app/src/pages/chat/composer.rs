@@ -130,12 +130,13 @@ impl Composer {
     pub fn restore_choices(&self) {
         if let Some(model) = self.model.attribute("data-chosen") {
             self.model.set_value(&model);
-            return self.fill_efforts(&self.effort.attribute("data-chosen").unwrap_or_default());
+            self.fill_efforts(&self.effort.attribute("data-chosen").unwrap_or_default());
+        } else {
+            if let Some(model) = draft::remembered("model").filter(|model| self.is_included(model)) {
+                self.model.set_value(&model);
+            }
+            self.fill_efforts(&draft::remembered("effort").unwrap_or_default());
         }
-        if let Some(model) = draft::remembered("model").filter(|model| self.is_included(model)) {
-            self.model.set_value(&model);
-        }
-        self.fill_efforts(&draft::remembered("effort").unwrap_or_default());
         self.update_files_model();
     }
 

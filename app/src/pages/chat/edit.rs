@@ -10,6 +10,11 @@ pub(super) fn parent_of(question: &PageElement) -> String {
     question.attribute("data-parent").unwrap_or_else(|| "root".to_owned())
 }
 
+/// Returns the id of a message; `None` if the server hasn't stored it yet.
+pub(super) fn id_of(question: &PageElement) -> Option<String> {
+    question.attribute("id")?.strip_prefix("m-").map(str::to_owned)
+}
+
 impl Chat {
     /// Opens the form that edits a message, in its place.
     pub(super) fn edit(&self, question: &PageElement) {

@@ -57,6 +57,16 @@ impl LiveTurn {
         slot.show(!files.is_empty());
     }
 
+    /// Shows the files of another version of the user's message, which this one keeps.
+    pub fn copy_files(&self, version: &PageElement) {
+        let Some(slot) = self.question.as_ref().and_then(|question| question.slot("files")) else { return };
+        let links: Vec<_> = version.find_all(".sent-file").iter().filter_map(PageElement::copy).collect();
+        for link in &links {
+            slot.append(link);
+        }
+        slot.show(!links.is_empty());
+    }
+
     /// Removes it from the page.
     pub fn remove(&self) {
         if let Some(question) = &self.question {

@@ -140,7 +140,7 @@ fn Bar(
             {switch}
             {settings_button}
             <button type="button" id="show-shortcuts" class="quiet icon-button" aria-label="Keyboard shortcuts" title="Keyboard shortcuts"><Draw icon=Icon::Keyboard/></button>
-            <ShareMenu conversation/>
+            <ShareMenu conversation is_temporary/>
             <button type="button" id="delete-button" class="quiet icon-button" popovertarget="delete" hidden=conversation.is_none()
                 aria-label="Delete conversation" title="Delete conversation"><Draw icon=Icon::Trash/></button>
             <div id="delete" class="popup" popover="auto" role="group" aria-label="Delete conversation">

@@ -68,6 +68,9 @@ impl Chat {
             return;
         };
         live.show_files(&message.files);
+        if let Some(question) = &message.edited {
+            live.copy_files(question);
+        }
         *self.pending.borrow_mut() = Some(message.text.clone());
         self.set_running(Some(&id));
         self.toast.close();
@@ -88,6 +91,7 @@ impl Chat {
             .with("text", text)
             .with("retry_of", message.retry_of.as_deref())
             .with("parent_id", message.edited.as_ref().map(edit::parent_of).as_deref())
+            .with("edit_of", message.edited.as_ref().and_then(edit::id_of).as_deref())
             .with("turn_id", Some(&live.id))
             .with_list("attachments", &message.files.iter().map(|file| file.id.clone()).collect::<Vec<_>>())
             .with_object("settings", settings);

@@ -32,7 +32,7 @@ pub fn Messages(
 
 /// Renders a message. Those of the user carry their text and the message before them, so that they can be edited.
 fn past_message(shown: MessageView, models: &[AvailableModel]) -> AnyView {
-    let MessageView { message, parent_id, versions, html, files, is_good } = shown;
+    let MessageView { message, parent_id, versions, html, files, is_good, is_imported } = shown;
     let (anchor, place) = (format!("m-{}", message.id), (Some(message.conversation_id), Some(message.id), versions));
     if message.role == Role::User {
         return view! {
@@ -56,7 +56,7 @@ fn past_message(shown: MessageView, models: &[AvailableModel]) -> AnyView {
             {reasoning.map(|text| view! { <Reasoning text/> })}
             <div class="markdown" inner_html=html></div>
             {note.map(|sentence| view! { <StatusNote status sentence/> })}
-            <AnswerFoot status model used is_good place/>
+            <AnswerFoot status model used is_good place is_rated=!is_imported/>
         </article>
     }
     .into_any()
@@ -102,6 +102,9 @@ pub(super) fn AnswerFoot(
     /// Whether it is the template for live responses, which is hidden until they end.
     #[prop(optional)]
     template: bool,
+    /// Whether it can be rated.
+    #[prop(default = true)]
+    is_rated: bool,
 ) -> impl IntoView {
     let retry = outcome::retry_label(status);
     let (conversation, shown, versions) = place;
@@ -118,12 +121,14 @@ pub(super) fn AnswerFoot(
                 </button>
                 <button type="button" class="quiet icon-button narrow" data-again-with=true popovertarget="again-models"
                     aria-label="Regenerate with another model" title="Regenerate with another model"><Draw icon=Icon::ChevronDown/></button>
-                <button type="button" class="quiet icon-button" data-good=true aria-pressed=pressed(true) aria-label="Good response" title="Good response">
-                    <Draw icon=Icon::ThumbsUp/>
-                </button>
-                <button type="button" class="quiet icon-button" data-bad=true aria-pressed=pressed(false) aria-label="Bad response" title="Bad response">
-                    <Draw icon=Icon::ThumbsDown/>
-                </button>
+                {is_rated.then(|| view! {
+                    <button type="button" class="quiet icon-button" data-good=true aria-pressed=pressed(true) aria-label="Good response" title="Good response">
+                        <Draw icon=Icon::ThumbsUp/>
+                    </button>
+                    <button type="button" class="quiet icon-button" data-bad=true aria-pressed=pressed(false) aria-label="Bad response" title="Bad response">
+                        <Draw icon=Icon::ThumbsDown/>
+                    </button>
+                })}
             </div>
             <p class="byline"><span data-slot="model" translate="no">{model}</span><span class="used" data-slot="used" translate="no">{used}</span></p>
         </div>

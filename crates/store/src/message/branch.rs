@@ -29,6 +29,29 @@ pub async fn select_branch(
     Ok(done.rows_affected() == 1)
 }
 
+/// Returns whether a new question after `parent` would be another version of `question`; as a first one without `parent`. Returns `None` if the
+/// conversation doesn't have the question, or belongs to another user.
+///
+/// # Errors
+/// Returns an error if the query fails.
+pub async fn is_version(
+    db: impl PgExecutor<'_>,
+    owner: UserId,
+    conversation: ConversationId,
+    question: MessageId,
+    parent: Option<MessageId>,
+) -> Result<Option<bool>> {
+    let found = sqlx::query_scalar!(
+        r#"select m.parent_id is not distinct from $4 as "is_version!" from message m join conversation c using (conversation_id)
+           where c.user_id = $1 and c.conversation_id = $2 and c.deleted_at is null and m.message_id = $3 and m.role = 'user'"#,
+        Uuid::from(owner),
+        Uuid::from(conversation),
+        Uuid::from(question),
+        parent.map(Uuid::from),
+    );
+    Ok(found.fetch_optional(db).await?)
+}
+
 /// A message of the visible path.
 pub struct Located {
     /// Number of messages after it.

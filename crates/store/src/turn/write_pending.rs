@@ -16,7 +16,10 @@ use uuid::Uuid;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Branch {
     /// A new question at the end of the visible path, or the first one of a new conversation.
-    End,
+    End {
+        /// The leaf of the visible path when the turn was prepared. If another branch is visible now, nothing is written.
+        leaf_id: Option<MessageId>,
+    },
     /// A new question after this message; with `None`, another first one.
     After(Option<MessageId>),
     /// Another response to a question.
@@ -53,6 +56,8 @@ pub struct NewTurn<'a> {
     pub html: Option<&'a StoredHtml>,
     /// Files to attach to the message, in order: the user's, and not sent before.
     pub attachments: &'a [AttachmentId],
+    /// The question of which this one is another version. Its files are this one's too.
+    pub edit_of: Option<MessageId>,
     /// Hash of the request.
     pub request_hash: &'a [u8],
     /// What was left out of the conversation that the model reads; `None` if nothing was.
@@ -97,8 +102,8 @@ pub enum InsertOutcome {
     Known,
     /// The conversation doesn't exist, for example because it was just deleted; nothing was written.
     NoConversation,
-    /// The conversation isn't the one for which the turn was prepared: the leaf of the visible path has changed, or the new question's parent
-    /// is gone. Nothing was written.
+    /// The conversation isn't the one for which the turn was prepared: another branch is visible, or the new question's parent is
+    /// gone. Nothing was written.
     Changed,
     /// One of the files doesn't exist, was sent before or belongs to another user; nothing was written.
     NoAttachment,
@@ -111,9 +116,13 @@ pub enum InsertOutcome {
 pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Result<InsertOutcome> {
     let call = PendingCall { id: AiUsageId::at(turn.now), created_at: turn.now };
     let place = Place::of(turn);
-    // Each part refers to the one before it, so that locks are taken in the usual order: conversation, turn, message, ledger. The leaf is that
-    // of the locked row.
-    let row = sqlx::query_as!(
+    outcome(insert(db, turn, call, &place).await, call, place.question_id)
+}
+
+/// Runs the statement of [`write_pending`]. Each part refers to the one before it, so that locks are taken in the usual order: conversation,
+/// turn, message, ledger. The leaf is that of the locked row.
+async fn insert(db: impl PgExecutor<'_>, turn: &NewTurn<'_>, call: PendingCall, at: &Place) -> sqlx::Result<Inserted> {
+    sqlx::query_as!(
         Inserted,
         r#"with input as not materialized (
              select $1::uuid as turn_id, $2::uuid as user_id, $3::text as subject, $4::bytea as request_hash, $5::timestamptz as at,
@@ -121,17 +130,17 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
                     $11::uuid as ai_usage_id, $12::text as model, $13::uuid as model_price_id, $14::bigint as counted_tokens,
                     $15::bigint as estimated_tokens, $16::bigint as reserved_tokens, $17::text as history_cut, $18::text as html,
                     $19::smallint as html_version, $20::boolean as is_at_end, $21::uuid as parent_id, $22::uuid as expected_leaf_id,
-                    $23::boolean as is_temporary, $24::jsonb as settings, $25::uuid[] as attachments
+                    $23::boolean as is_temporary, $24::jsonb as settings, $25::uuid[] as attachments, $26::uuid as edit_of
            ), existing_conversation as (
-             select c.conversation_id, c.leaf_id from conversation c join input i on i.conversation_id = c.conversation_id and i.user_id = c.user_id
+             select c.conversation_id, c.leaf_id from conversation c join input i using (conversation_id, user_id)
              where i.new_title is null and c.deleted_at is null for no key update of c
            ), attached as (
-             select f.attachment_id from attachment f join input i on f.attachment_id = any(i.attachments) and f.user_id = i.user_id
-             where f.message_id is null order by f.attachment_id for update of f
+             select attachment_id from attachment f join input i using (user_id)
+             where attachment_id = any(i.attachments) and f.message_id is null order by attachment_id for update of f
            ), place as (
              select case when i.is_at_end then e.leaf_id else i.parent_id end as parent_id, e.leaf_id as previous_leaf_id
              from input i left join existing_conversation e on true where (i.new_title is not null or e.conversation_id is not null)
-               and (not i.is_regeneration or e.leaf_id is not distinct from i.expected_leaf_id)
+               and (e.leaf_id is not distinct from i.expected_leaf_id or case when i.is_at_end then continues(e.leaf_id, i.expected_leaf_id) else not i.is_regeneration end)
            ), new_turn as (
              insert into turn (turn_id, user_id, subject, conversation_id, request_hash, alive_until, created_at, question_id, previous_leaf_id, history_cut)
              select turn_id, user_id, subject, conversation_id, request_hash, now() + interval '30 seconds', at, question_id, previous_leaf_id, history_cut
@@ -145,8 +154,9 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
                effort = case when i.settings ->> 'model' is null then c.effort else i.settings ->> 'effort' end from input i
              where c.conversation_id = i.conversation_id and c.user_id = i.user_id and i.new_title is null and exists (select from new_turn)
            ), user_message as (
-             insert into message (message_id, conversation_id, turn_id, role, body, status, created_at, html, html_version, parent_id)
-             select i.question_id, i.conversation_id, i.turn_id, 'user', i.body, 'finished', i.at, i.html, i.html_version, place.parent_id
+             insert into message (message_id, conversation_id, turn_id, role, body, status, created_at, html, html_version, parent_id, files_of)
+             select i.question_id, i.conversation_id, i.turn_id, 'user', i.body, 'finished', i.at, i.html, i.html_version, place.parent_id,
+               (select coalesce(o.files_of, o.message_id) from message o where o.message_id = i.edit_of and o.conversation_id = i.conversation_id)
              from input i, place, new_turn where not i.is_regeneration
            ), sent_files as (
              update attachment f set message_id = i.question_id, position = array_position(i.attachments, f.attachment_id)
@@ -168,8 +178,8 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
         turn.now,
         Uuid::from(turn.conversation_id),
         turn.new_title,
-        Uuid::from(place.question_id),
-        place.is_regeneration,
+        Uuid::from(at.question_id),
+        at.is_regeneration,
         turn.text,
         Uuid::from(call.id),
         turn.model.0,
@@ -180,16 +190,16 @@ pub async fn write_pending(db: impl PgExecutor<'_>, turn: &NewTurn<'_>) -> Resul
         turn.history_cut.map(HistoryCut::as_str),
         turn.html.map(|html| html.html.as_str()),
         turn.html.map(|html| html.version),
-        place.is_at_end,
-        place.parent_id.map(Uuid::from),
-        place.expected_leaf_id.map(Uuid::from),
+        at.is_at_end,
+        at.parent_id.map(Uuid::from),
+        at.expected_leaf_id.map(Uuid::from),
         turn.is_temporary,
         Json(turn.settings) as _,
         &turn.attachments.iter().map(|id| Uuid::from(*id)).collect::<Vec<_>>(),
+        turn.edit_of.map(Uuid::from),
     )
     .fetch_one(db)
-    .await;
-    outcome(row, call, place.question_id)
+    .await
 }
 
 /// What a statement has written, or why it hasn't.
@@ -220,7 +230,7 @@ impl Place {
             expected_leaf_id: None,
         };
         match turn.branch {
-            Branch::End => Self { is_at_end: true, ..new },
+            Branch::End { leaf_id } => Self { is_at_end: true, expected_leaf_id: leaf_id, ..new },
             Branch::After(parent_id) => Self { parent_id, ..new },
             Branch::Regenerate { question_id, leaf_id } => {
                 Self { question_id, is_regeneration: true, expected_leaf_id: leaf_id, ..new }
@@ -241,7 +251,9 @@ fn outcome(row: sqlx::Result<Inserted>, call: PendingCall, question_id: MessageI
         Ok(Inserted { .. }) => Ok(InsertOutcome::Known),
         // The parent was taken back, or the conversation deleted, while this statement ran.
         Err(error) => match error.as_database_error() {
-            Some(cause) if cause.constraint() == Some("message_parent_id_fkey") => Ok(InsertOutcome::Changed),
+            Some(cause) if matches!(cause.constraint(), Some("message_parent_id_fkey" | "message_files_of_fkey")) => {
+                Ok(InsertOutcome::Changed)
+            }
             Some(cause) if cause.is_foreign_key_violation() => Ok(InsertOutcome::NoConversation),
             _ => Err(error.into()),
         },

@@ -15,7 +15,7 @@ pub(super) async fn write(app: &AppState, viewer: &Viewer, archive: &mut Archive
         after = Some(last.id);
         for file in page {
             // A file that was deleted meanwhile is left out.
-            let Some(stored) = store::attachment::load(&app.db, viewer.user_id, file.id).await? else { continue };
+            let Some(stored) = store::attachment::load(&app.db, viewer.user_id, file.id, true).await? else { continue };
             let Some(data) = stored.data else { continue };
             // Names have no path; the number makes each of them unique.
             let path = format!("attachments/{:03}-{}", listed.len() + 1, file.name);
