@@ -122,3 +122,26 @@ fn errors_have_the_shape_of_the_format() {
         json!({"type": "error", "error": {"type": "invalid_request_error", "message": "model: is required"}, "request_id": null})
     );
 }
+
+/// A small body must not become a large tree in memory. Texts may be as long as the body.
+#[test]
+fn bodies_of_many_values_are_refused() {
+    let request = |schema: &str, text: &str| {
+        let tools = format!(r#"[{{"type":"function","function":{{"name":"f","parameters":{{"a":{schema}}}}}}}]"#);
+        format!(r#"{{"model":"m","messages":[{{"role":"user","content":"{text}"}}],"tools":{tools}}}"#)
+    };
+    let parse = |body: &str| ApiRequest::parse(ApiFormat::ChatCompletions, body.as_bytes());
+    let bomb = format!("[0{}]", ",0".repeat(300_000));
+    assert!(parse(&request(&bomb, "hi")).unwrap_err().message.contains("200000"));
+    assert!(parse(&request("[0,1]", &r#"\"[,]{:}\\"#.repeat(100_000))).is_ok());
+}
+
+/// What marks a prefix to be cached raises the price of the prompt, whatever format it is in.
+#[test]
+fn marks_of_a_cache_are_found_in_every_format() {
+    let part = json!({"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}});
+    for format in [ApiFormat::ChatCompletions, ApiFormat::Messages] {
+        let body = json!({"model": "m", "messages": [{"role": "user", "content": [part]}]});
+        assert!(parse(format, &body).marks_cache() && !hello(format, false).marks_cache());
+    }
+}
