@@ -15,6 +15,8 @@ const REFUSED_FOR: Duration = Duration::minutes(5);
 /// Number of errors in a row within a minute that are a loop.
 const ERRORS: u64 = 30;
 const MINUTE: Duration = Duration::MINUTE;
+/// Number of mails about a key in a day. A program that goes on after each refusal would send hundreds.
+const MAILS: u64 = 3;
 /// Bytes of a request's hash that tell requests of one key apart.
 const HASH_BYTES: usize = 16;
 /// Minimum number of entries in memory at which old ones are removed.
@@ -78,7 +80,7 @@ impl LoopTrip {
     pub(crate) fn problem(self) -> Problem {
         let what = self.reason.describe();
         let message = format!(
-            "This API key {what}, which looks like a loop. It is refused for 5 minutes, and its user was sent an email."
+            "This API key {what}, which looks like a loop. It is refused for 5 minutes, and its user is informed by email."
         );
         Problem::attempts_limit(&message, self.retry_after_ms)
     }
@@ -157,14 +159,17 @@ impl LoopBreaker {
         LoopTrip { reason, retry_after_ms }
     }
 
-    /// Stores the refusal and queues the mail to the key's user, once per refusal. Admins are alerted by `admin/alerts.rs`.
+    /// Stores the refusal and queues a mail to the key's user, once per refusal and `MAILS` times a day. Admins are alerted by `admin/alerts.rs`.
     async fn store_trip(&self, key: ApiKeyId, reason: TripReason, now: OffsetDateTime) -> anyhow::Result<()> {
         let mut tx = store::begin(&self.db).await?;
         let Some(tripped) = store::api_key::trip(&mut tx, key, reason, now + REFUSED_FOR, now).await? else {
             return Ok(());
         };
-        let mail = Mail::ApiKeyLoop { key: tripped.name, key_id: key, reason };
-        mail::queue_to(&mut tx, tripped.user_id, &tripped.email, mail, now).await?;
+        let mails = self.quotas.count_daily_attempt(&format!("loop-mail/{key}"), MAILS).await;
+        if !matches!(mails, Ok(AttemptCount::Refused { .. })) {
+            let mail = Mail::ApiKeyLoop { key: tripped.name, key_id: key, reason };
+            mail::queue_to(&mut tx, tripped.user_id, &tripped.email, mail, now).await?;
+        }
         tx.commit().await?;
         tracing::warn!(%key, reason = reason.as_str(), "API key refused by the loop breaker");
         metrics::counter!("quotient_api_key_loops_total", "reason" => reason.as_str()).increment(1);

@@ -80,12 +80,12 @@ async fn answer(
     response
 }
 
-/// Returns whether a call counts as an error for the loop breaker; `None` if it says nothing, because waiting helps.
+/// Returns whether a call counts as an error for the loop breaker; `None` if it says nothing, because waiting helps or the failure is ours.
 fn outcome(problem: Option<&Problem>) -> Option<bool> {
     match problem {
         None => Some(false),
         Some(problem) if problem.status() == 429 || problem.status() == 503 => None,
-        Some(problem) => (problem.kind != ProblemKind::Conflict).then_some(true),
+        Some(problem) => (!matches!(problem.kind, ProblemKind::Conflict | ProblemKind::Internal)).then_some(true),
     }
 }
 
@@ -230,6 +230,7 @@ mod tests {
         assert_eq!(outcome(Some(&Problem::invalid("model", ""))), Some(true));
         assert_eq!(outcome(Some(&Problem::attempts_limit("", 1))), None);
         assert_eq!(outcome(Some(&Problem::overloaded())), None);
+        assert_eq!(outcome(Some(&Problem::new(ProblemKind::Internal, ""))), None);
     }
 
     /// Field note 24: a silent reply sends comments.
