@@ -7,7 +7,7 @@ use super::error::InvalidRequest;
 use super::format::ApiFormat;
 use super::parse;
 use crate::estimate::Estimate;
-use domain::{Model, ModelName, Tokens, WireFormat};
+use domain::{Model, ModelName, Thinking, Tokens, WireFormat};
 use serde_json::Value;
 use std::sync::OnceLock;
 
@@ -148,6 +148,10 @@ impl ApiRequest {
                 ApiFormat::Messages => "output_config.effort",
             };
             return Err(InvalidRequest::at(param, message));
+        }
+        // What a call that was stopped has used is estimated without reasoning if its model never reasons.
+        if conversation.thinks && wire_format == WireFormat::Anthropic && model.thinking == Thinking::None {
+            return Err(InvalidRequest::at("thinking", format!("The model `{}` doesn't reason.", model.name)));
         }
         if let Some(field) = self.native_field.filter(|_| wire_format != WireFormat::OpenAi) {
             return Err(InvalidRequest::at(field, format!("The model `{}` doesn't support `{field}`.", model.name)));

@@ -5,6 +5,7 @@ use super::caller::ApiCaller;
 use super::{body, cors, error, limits};
 use crate::AppState;
 use crate::failure::{Failure, internal};
+use crate::http::protect::drain;
 use crate::turn::call::{self, Begun, StartedCall};
 use crate::turn::call_request::CallRequest;
 use crate::turn::reply::Piece;
@@ -65,7 +66,10 @@ async fn answer(
     let about = About::of(&request);
     let caller = match caller {
         Ok(caller) => caller,
-        Err(Failure(problem)) => return error::response(&about, problem),
+        Err(Failure(problem)) => {
+            drain(request.into_body()).await;
+            return error::response(&about, problem);
+        }
     };
     let answered = call(app, endpoint, &about, &caller, request).await;
     let counted = outcome(answered.as_ref().err().map(|Failure(problem)| problem));
@@ -97,9 +101,15 @@ async fn call(
     caller: &ApiCaller,
     request: Request,
 ) -> Result<Response, Failure> {
-    caller.check_endpoint(endpoint)?;
     let ApiCaller { viewer, key } = caller;
-    let idempotency_hash = idempotency_hash(request.headers())?;
+    let checked = caller.check_endpoint(endpoint).and_then(|()| idempotency_hash(request.headers()));
+    let idempotency_hash = match checked {
+        Ok(hash) => hash,
+        Err(problem) => {
+            drain(request.into_body()).await;
+            return Err(problem.into());
+        }
+    };
     let (bytes, parsed) = body::read(app, viewer, request, body::parser(about.format)).await?;
     let hash = request_hash(endpoint, &bytes);
     drop(bytes);

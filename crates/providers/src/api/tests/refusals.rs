@@ -145,3 +145,18 @@ fn marks_of_a_cache_are_found_in_every_format() {
         assert!(parse(format, &body).marks_cache() && !hello(format, false).marks_cache());
     }
 }
+
+/// Hidden reasoning of a model that is taken for one without would not be charged when a call is stopped.
+#[test]
+fn reasoning_is_refused_for_models_without_it() {
+    let plain = Model { thinking: Thinking::None, ..model(WireFormat::Anthropic) };
+    let thinking = Model { thinking: Thinking::Optional, ..plain.clone() };
+    for (setting, is_refused) in [("enabled", true), ("adaptive", true), ("disabled", false)] {
+        let thinks = json!({"type": setting, "budget_tokens": (setting == "enabled").then_some(2_000)});
+        let body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}], "thinking": thinks});
+        let request = parse(ApiFormat::Messages, &body);
+        let refused = request.check(&plain).err().and_then(|error| error.param);
+        assert_eq!(refused.as_deref(), is_refused.then_some("thinking"), "{setting}");
+        assert!(request.check(&thinking).is_ok());
+    }
+}
