@@ -44,11 +44,15 @@ pub(crate) fn from_data<'a>(media_type: &'a str, data: &'a str, path: String) ->
 fn is_public(url: &str) -> bool {
     let Some(rest) = url.strip_prefix("https://") else { return false };
     let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
-    let host = authority.split(':').next().unwrap_or_default();
-    let top = host.rsplit('.').next().unwrap_or_default();
+    let (host, port) = authority.split_once(':').unwrap_or((authority, "443"));
     let is_name = host.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.');
-    let is_private = ["local", "internal", "lan", "home", "localhost", "arpa"].contains(&top);
-    is_name && host.contains('.') && top.chars().any(|c| c.is_ascii_alphabetic()) && !is_private
+    let Some((_, top)) = host.rsplit_once('.').filter(|_| is_name && port.chars().all(|c| c.is_ascii_digit())) else {
+        return false;
+    };
+    // Numbers, also hexadecimal ones, are addresses.
+    let is_top = top.starts_with("xn--") || (!top.is_empty() && top.chars().all(|c| c.is_ascii_alphabetic()));
+    let private = ["local", "internal", "lan", "home", "localhost", "arpa"];
+    is_top && !private.iter().any(|name| top.eq_ignore_ascii_case(name))
 }
 
 /// Returns an image's width and height from its header; `None` if they are unknown.
@@ -77,6 +81,12 @@ mod tests {
             ("https://db.internal/a.png", false),
             ("https://user@10.0.0.1/a.png", false),
             ("https://example.com@10.0.0.1/a.png", false),
+            ("https://example.com:443@10.0.0.1/a.png", false),
+            ("https://example.com:@10.0.0.1/a.png", false),
+            ("https://127.0.0.0x1/a.png", false),
+            ("https://db.INTERNAL/a.png", false),
+            ("https://db.internal./a.png", false),
+            ("https://bilder.xn--vermgensberater-ctb/a.png", true),
             ("file:///etc/passwd", false),
             ("data:image/svg+xml;base64,PHN2Zz4=", false),
             ("data:image/png,raw", false),
