@@ -15,6 +15,7 @@ fn refused(format: ApiFormat, field: &str, value: Value) -> Option<String> {
 fn fields_that_cost_more_or_keep_state_are_refused() {
     use ApiFormat::{ChatCompletions, Messages, Responses};
     for (format, field, value, param) in [
+        (ChatCompletions, "model", json!("m\0"), "model"),
         (ChatCompletions, "n", json!(2), "n"),
         (ChatCompletions, "best_of", json!(3), "best_of"),
         (ChatCompletions, "service_tier", json!("priority"), "service_tier"),
