@@ -64,7 +64,10 @@ impl Provider for OpenAi {
                 http::open(http_request, Box::new(Completions::default()), request.timeouts, request.raw.is_some())
                     .await;
             match opened {
-                Ok(chunks) => return Ok(Opened { chunks, learned: fields.learned }),
+                // What a program sent may be why a server names the field, so nothing is learned from it for others.
+                Ok(chunks) => {
+                    return Ok(Opened { chunks, learned: fields.learned.filter(|_| request.raw.is_none()) });
+                }
                 Err(Rejection::Status(failure)) if fields.adapt(&failure) => {}
                 Err(rejection) => return Err(rejection.into()),
             }

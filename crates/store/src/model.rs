@@ -136,6 +136,8 @@ pub(crate) fn signed(number: Option<u32>) -> Option<i32> {
 /// Updates `input_permille` of each model: the input tokens that its provider counts per thousand tokens of our estimate. It is the 99th
 /// percentile of the last thousand calls with exact usage, so that estimates err slightly high. Models with fewer than 200 such calls are
 /// skipped.
+/// Calls by API are left out: what their users choose to send, such as tools and images at addresses, is counted by upper bounds, and would
+/// lower the estimates of everyone.
 ///
 /// # Errors
 /// Returns an error if the query fails.
@@ -148,7 +150,7 @@ pub async fn learn(db: impl PgExecutor<'_>, since: OffsetDateTime) -> Result<()>
              select (input_tokens + cache_read_tokens + cache_write_tokens)::numeric * 1000 / counted_tokens as permille
              from ai_usage
              where model = candidate.model and created_at >= $1 and usage_source = 'exact' and corrects is null and output_tokens > 0
-               and counted_tokens > 0
+               and counted_tokens > 0 and purpose <> 'api'
              order by created_at desc limit 1000
            ) call having count(*) >= 200
          ) learned

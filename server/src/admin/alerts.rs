@@ -252,18 +252,19 @@ async fn ending_models(app: &AppState, now: OffsetDateTime) -> anyhow::Result<Ve
     Ok(models.into_iter().filter_map(cause).collect())
 }
 
-/// Returns the API keys that the loop breaker refuses.
+/// Returns the API keys that the loop breaker refuses, or did in the last hour: a program that goes on after each refusal is one alert.
 async fn looping_keys(app: &AppState, now: OffsetDateTime) -> anyhow::Result<Vec<Cause>> {
     let cause = |key: TrippedKey| Cause {
         message: format!(
-            "The API key {}… of {} {}, which looks like a loop. Its calls are refused for 5 minutes.",
+            "The API key {}… of {} {}, which looks like a loop. Its calls are refused for 5 minutes at a time.",
             key.prefix,
             key.email,
             key.reason.describe()
         ),
         about: key.id.to_string(),
     };
-    Ok(store::api_key::list_tripped(&app.admin_db, now).await?.into_iter().map(cause).collect())
+    let since = now - time::Duration::HOUR;
+    Ok(store::api_key::list_tripped(&app.admin_db, since).await?.into_iter().map(cause).collect())
 }
 
 /// Returns Stripe events and jobs that have become dead letters.

@@ -83,7 +83,7 @@ fn parse(pairs: &[Pair]) -> Result<KeyForm, Rejection> {
         return Err(Rejection::Invalid(errors));
     }
     let mut models: Vec<ModelName> = all(pairs, "model")
-        .filter(|name| !name.is_empty() && name.len() <= 200)
+        .filter(|name| !name.is_empty() && name.len() <= 200 && !name.contains(char::is_control))
         .map(|name| ModelName(name.to_owned()))
         .collect();
     models.dedup();

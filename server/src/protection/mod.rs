@@ -14,6 +14,7 @@ use forwards::IgnoredForwards;
 use governor::NotUntil;
 use governor::clock::{Clock, DefaultClock};
 use local_attempts::LocalAttempts;
+use slots::UserSlots;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -37,6 +38,8 @@ pub(crate) struct Protection {
     pub forwards: IgnoredForwards,
     /// Open streams.
     pub streams: Arc<OpenStreams>,
+    /// Streams to programs.
+    pub replies: Arc<UserSlots>,
     /// Requests with unknown API keys.
     pub unknown_keys: UnknownKeys,
     /// Slots for demos that run at once.
@@ -53,6 +56,7 @@ impl Protection {
             busy_pages: BusyPages::default(),
             forwards: IgnoredForwards::default(),
             streams: Arc::default(),
+            replies: Arc::default(),
             unknown_keys: UnknownKeys::default(),
             demos: Arc::new(Semaphore::new(DEMOS)),
             sign_up_refused_at: Mutex::default(),

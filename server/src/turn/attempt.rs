@@ -116,6 +116,7 @@ pub(super) fn prepare(
         system: &pending.prompt.system,
         messages: &pending.prompt.messages,
         api: pending.api.as_deref(),
+        program: pending.api.as_ref().map(|_| pending.turn.viewer.user_id),
         max_output,
         effort: pending.effort.as_deref(),
         estimated,

@@ -9,6 +9,7 @@ use super::answer::Answer;
 use super::call_request::{CallRequest, PreparedCall, prepare};
 use super::close::{Grant, Uncounted, close};
 use super::drain;
+use super::loops::LoopTrip;
 use super::open::open;
 use super::persist::{admitted_at, confirm};
 use super::prompt::{Prompt, larger};
@@ -152,6 +153,8 @@ async fn start(
     pieces: UnboundedSender<Piece>,
 ) -> Result<(RunningTurn, Accepted), Failure> {
     let now = AppState::now();
+    // Not before the claim: a program that waits for a running answer, or gets it again, is no loop.
+    app.loops.check(call.key.id, &call.hash, now).await.map_err(LoopTrip::problem)?;
     let context = store::turn::load_turn_context(&app.db, call.turn_id, Some(call.request.model()), now).await?;
     check_switches(app, &call.viewer, &context)?;
     let mut prepared = prepare(app, call, &context).await?;

@@ -1,6 +1,10 @@
 //! A circuit breaker per provider. A provider that fails repeatedly, leaves several calls unanswered at once, or rejects our account gets
 //! no calls for a while and is then probed with a single call.
+//!
+//! A user's programs choose what is sent, which may make a provider fail or wait. Their failures in a row, and their silent calls at once,
+//! therefore count as one, so that a single user can't close a provider for everyone.
 
+use domain::UserId;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -8,18 +12,36 @@ use tokio::sync::Notify;
 /// Consecutive failures that open the circuit.
 const FAILURES: u32 = 5;
 /// Number of concurrent silent calls that opens the circuit.
-const SILENT: u32 = 3;
+const SILENT: usize = 3;
 /// Time that the circuit stays open before a probe.
 const OPEN: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 struct State {
     failures: u32,
-    /// Number of calls that are waiting too long for their response head.
-    silent: u32,
+    /// The user whose program made the last call that failed; `None` for the chat.
+    last_program: Option<UserId>,
+    /// The calls that are waiting too long for their response head, by the user whose program made them.
+    silent: Vec<Option<UserId>>,
     open_until: Option<Instant>,
     /// Whether a probe is in progress.
     is_probing: bool,
+}
+
+impl State {
+    /// Counts a failure, unless the last one was of a program of the same user.
+    fn count_failure(&mut self, program: Option<UserId>) {
+        if program.is_none() || self.last_program != program {
+            self.failures += 1;
+        }
+        self.last_program = program;
+    }
+
+    /// Returns the number of silent calls. Those of one user's programs are one.
+    fn silent_calls(&self) -> usize {
+        let calls = self.silent.iter().enumerate();
+        calls.filter(|(at, program)| program.is_none() || !self.silent[..*at].contains(program)).count()
+    }
 }
 
 /// The circuit breaker of one provider, as observed by this server.
@@ -35,6 +57,8 @@ pub(crate) struct Circuit {
 pub(crate) struct CallPermit<'a> {
     circuit: &'a Circuit,
     is_probe: bool,
+    /// The user whose program makes the call; `None` for the chat.
+    program: Option<UserId>,
 }
 
 impl Circuit {
@@ -51,12 +75,12 @@ impl Circuit {
     pub(crate) fn try_acquire(&self, now: Instant) -> Result<CallPermit<'_>, Duration> {
         let mut state = self.state();
         match state.open_until {
-            None => Ok(CallPermit { circuit: self, is_probe: false }),
+            None => Ok(CallPermit { circuit: self, is_probe: false, program: None }),
             Some(until) if now < until => Err(until - now),
             Some(_) if state.is_probing => Err(Duration::from_secs(1)),
             Some(_) => {
                 state.is_probing = true;
-                Ok(CallPermit { circuit: self, is_probe: true })
+                Ok(CallPermit { circuit: self, is_probe: true, program: None })
             }
         }
     }
@@ -73,10 +97,10 @@ impl Circuit {
         self.state().open_until.map(|until| until.saturating_duration_since(now))
     }
 
-    /// Records that an open stream broke off.
-    pub(crate) fn broke(&self, now: Instant) {
+    /// Records that an open stream broke off. `program` is the user whose program made the call.
+    pub(crate) fn broke(&self, program: Option<UserId>, now: Instant) {
         let mut state = self.state();
-        state.failures += 1;
+        state.count_failure(program);
         if state.failures >= FAILURES {
             self.open(&mut state, now);
         }
@@ -98,37 +122,51 @@ impl Circuit {
 }
 
 /// A call that is waiting silently. It is counted until this guard is dropped.
-pub(crate) struct Silent<'a>(&'a Circuit);
+pub(crate) struct Silent<'a>(&'a Circuit, Option<UserId>);
 
 impl Drop for Silent<'_> {
     fn drop(&mut self) {
-        self.0.state().silent -= 1;
+        let mut state = self.0.state();
+        if let Some(at) = state.silent.iter().position(|program| *program == self.1) {
+            state.silent.swap_remove(at);
+        }
     }
 }
 
 impl CallPermit<'_> {
+    /// Names the user whose program makes the call.
+    pub(crate) fn of_program(mut self, program: Option<UserId>) -> Self {
+        self.program = program;
+        self
+    }
+
+    /// Returns whether a program makes the call.
+    pub(crate) fn is_of_program(&self) -> bool {
+        self.program.is_some()
+    }
+
     /// Records that the provider responded, even if it refused this call.
     pub(crate) fn worked(self) {
         let mut state = self.circuit.state();
         // Circuits opened by silent calls close again when one of them is answered.
         if state.open_until.is_none() || self.is_probe || state.failures < FAILURES {
-            *state = State { silent: state.silent, ..State::default() };
+            *state = State { silent: std::mem::take(&mut state.silent), ..State::default() };
         }
     }
 
     /// Records that the call has waited too long. `SILENT` such calls at once, or a silent probe, open the circuit.
     pub(crate) fn silent(&self, now: Instant) -> Silent<'_> {
         let mut state = self.circuit.state();
-        state.silent += 1;
-        if state.silent >= SILENT || self.is_probe {
+        state.silent.push(self.program);
+        if state.silent_calls() >= SILENT || self.is_probe {
             self.circuit.open(&mut state, now);
         }
-        Silent(self.circuit)
+        Silent(self.circuit, self.program)
     }
 
     /// Records that the provider failed.
     pub(crate) fn failed(self, now: Instant) {
-        self.circuit.broke(now);
+        self.circuit.broke(self.program, now);
     }
 
     /// Records that the provider rejects all calls until the owner acts.
@@ -172,6 +210,31 @@ mod tests {
         drop(circuit.try_acquire(later + OPEN).unwrap());
         circuit.try_acquire(later + OPEN).unwrap().worked();
         assert!(circuit.try_acquire(later + OPEN).is_ok() && circuit.open_for(later + OPEN).is_none());
+    }
+
+    /// One user's programs can't open the circuit, whatever they send; those of several users can.
+    #[test]
+    fn failures_of_one_users_programs_count_once() {
+        let (circuit, now) = (Circuit::new(Arc::default()), Instant::now());
+        let [ann, bob] = [1, 2].map(|n| Some(UserId::from(uuid::Uuid::from_u128(n))));
+        let call = |program| circuit.try_acquire(now).map(|permit| permit.of_program(program));
+        for _ in 0..3 * FAILURES {
+            call(ann).unwrap().failed(now);
+            circuit.broke(ann, now);
+        }
+        let waiting: Vec<_> = (0..2 * SILENT).map(|_| call(ann).unwrap()).collect();
+        let silent: Vec<_> = waiting.iter().map(|permit| permit.silent(now)).collect();
+        assert!(circuit.open_for(now).is_none());
+        drop(silent);
+        assert_eq!(circuit.state().silent.len(), 0);
+        for program in [bob, ann, bob, ann] {
+            call(program).unwrap().failed(now);
+        }
+        assert!(circuit.open_for(now).is_some());
+        let probe = circuit.try_acquire(now + OPEN).unwrap().of_program(bob);
+        assert!(circuit.try_acquire(now + OPEN).is_err(), "still one probe at a time");
+        probe.worked();
+        assert!(circuit.open_for(now + OPEN).is_none());
     }
 
     /// Field note 58: an account that is out of credit is called once, and later only by probes.

@@ -2,7 +2,7 @@
 
 use super::circuit::{CallPermit, Circuit};
 use super::not_opened::NotOpened;
-use domain::Provider;
+use domain::{Provider, UserId};
 use futures::StreamExt as _;
 use providers::{ModelRequest, Opened, Provider as Client, ProviderError};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,17 +49,18 @@ impl Endpoint {
     /// Opens a stream. Retries while the error is temporary, the provider accepted nothing, and the caller still waits.
     ///
     /// `outstanding` is set while a request is in flight that the provider may bill. Once the caller sets `is_abandoned`, nothing is sent
-    /// again.
+    /// again. `program` is the user whose program makes the call by API.
     pub async fn open(
         &self,
         request: &ModelRequest<'_>,
+        program: Option<UserId>,
         outstanding: &AtomicBool,
         is_abandoned: &AtomicBool,
     ) -> Result<Opened, NotOpened> {
         let (mut tried, mut last) = (0, None);
         loop {
             let call_permit = match (self.circuit.try_acquire(Instant::now()), last) {
-                (Ok(call_permit), _) => call_permit,
+                (Ok(call_permit), _) => call_permit.of_program(program),
                 // The circuit opened between two attempts; the provider was called at least once.
                 (Err(_), Some(error)) => return Err(NotOpened::Provider(error)),
                 (Err(left), None) => {
@@ -115,7 +116,9 @@ impl Endpoint {
     }
 
     fn record_failure(&self, error: &ProviderError, call_permit: CallPermit<'_>) {
-        if error.needs_owner() {
+        if error.needs_owner() && call_permit.is_of_program() && !is_about_account(error) {
+            call_permit.failed(Instant::now());
+        } else if error.needs_owner() {
             self.note_account_problem(error);
             call_permit.rejected(Instant::now());
         } else if error.is_outage() {
@@ -125,13 +128,13 @@ impl Endpoint {
         }
     }
 
-    /// Records that an open stream broke off with this error.
-    pub fn broke(&self, error: &ProviderError) {
-        if error.needs_owner() {
+    /// Records that an open stream broke off with this error. `program` is the user whose program made the call by API.
+    pub fn broke(&self, error: &ProviderError, program: Option<UserId>) {
+        if error.needs_owner() && (program.is_none() || is_about_account(error)) {
             self.note_account_problem(error);
             self.circuit.trip(Instant::now());
-        } else if error.is_outage() {
-            self.circuit.broke(Instant::now());
+        } else if error.is_outage() || error.needs_owner() {
+            self.circuit.broke(program, Instant::now());
         }
     }
 
@@ -156,6 +159,15 @@ impl Endpoint {
     fn account(&self) -> MutexGuard<'_, Option<&'static str>> {
         self.account_problem.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns whether an error is about our account by its status alone. The messages of other statuses are matched against phrases, and may quote
+/// what a program has sent.
+fn is_about_account(error: &ProviderError) -> bool {
+    matches!(
+        error,
+        ProviderError::OutOfCredit { status: 401 | 402 | 429 } | ProviderError::KeyRejected { status: 401 | 402 | 429 }
+    )
 }
 
 /// Keeps a call's slot until its response is dropped.
@@ -232,7 +244,27 @@ mod tests {
             raw: None,
             timeouts: Timeouts::default(),
         };
-        endpoint.open(&request, &AtomicBool::default(), &AtomicBool::new(is_abandoned)).await
+        endpoint.open(&request, None, &AtomicBool::default(), &AtomicBool::new(is_abandoned)).await
+    }
+
+    /// A provider's message may quote what a program sent, and a program may make it fail, so one user's programs close nothing for others.
+    #[test]
+    fn a_program_cannot_close_a_provider() {
+        let (endpoint, _) = endpoint_with(None, []);
+        let ann = Some(UserId::from(uuid::Uuid::from_u128(1)));
+        let fail = |error: &ProviderError| {
+            endpoint.record_failure(error, endpoint.circuit.try_acquire(Instant::now()).unwrap().of_program(ann));
+            endpoint.broke(error, ann);
+        };
+        for _ in 0..9 {
+            fail(&ProviderError::OutOfCredit { status: 400 });
+            fail(&ProviderError::KeyRejected { status: 403 });
+            fail(&ProviderError::Busy { status: 500, retry_after_ms: None });
+        }
+        assert!(endpoint.account_problem().is_none() && endpoint.circuit.open_for(Instant::now()).is_none());
+        fail(&ProviderError::Refused { status: 400, kind: "invalid_request_error".into() });
+        endpoint.broke(&ProviderError::KeyRejected { status: 401 }, ann);
+        assert!(endpoint.account_problem().is_some() && endpoint.circuit.open_for(Instant::now()).is_some());
     }
 
     fn busy(retry_after_ms: Option<u64>) -> ProviderError {

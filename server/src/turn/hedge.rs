@@ -117,7 +117,7 @@ pub(super) async fn open(
     if main == 1 {
         // Silence counts as a failure if the fallback responded instead, so that an outage opens the circuit.
         if winner == Some(1) && !has_failed[0] && is_billed[0] {
-            app.providers.record_stream_failure(&pending.turn.model, &ProviderError::TimedOut);
+            app.providers.record_stream_failure(&pending.turn.model, &ProviderError::TimedOut, None);
         }
         let first = OtherCall::of(&pending.turn.model, &pending.turn.price, pending.turn.estimated, has_failed[0]);
         pending.turn.switch_to_fallback(fallback, second, first.estimated);

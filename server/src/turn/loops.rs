@@ -6,6 +6,7 @@ use crate::mail::{self, Mail};
 use domain::{ApiKeyId, Problem, TripReason};
 use quota::{AttemptCount, Quotas};
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use time::{Duration, OffsetDateTime};
 
@@ -14,9 +15,11 @@ const REFUSED_FOR: Duration = Duration::minutes(5);
 /// Number of errors in a row within a minute that are a loop.
 const ERRORS: u64 = 30;
 const MINUTE: Duration = Duration::MINUTE;
+/// Number of mails about a key in a day. A program that goes on after each refusal would send hundreds.
+const MAILS: u64 = 3;
 /// Bytes of a request's hash that tell requests of one key apart.
 const HASH_BYTES: usize = 16;
-/// Number of entries in memory at which old ones are removed.
+/// Minimum number of entries in memory at which old ones are removed.
 const SWEEP_AT: usize = 10_000;
 
 /// Counts the calls of keys.
@@ -26,9 +29,33 @@ pub(crate) struct LoopBreaker {
     /// Number of identical requests within a minute that are a loop.
     repeats: u64,
     /// The requests that this server saw, by key and hash.
-    seen: Mutex<HashMap<String, Seen>>,
+    seen: Mutex<Recent<String, Seen>>,
     /// The last time this server forgot the errors of a key, because a call succeeded.
-    cleared: Mutex<HashMap<ApiKeyId, OffsetDateTime>>,
+    cleared: Mutex<Recent<ApiKeyId, OffsetDateTime>>,
+}
+
+/// Entries of the last minute, and older ones. The latter are removed each time the number of entries has doubled, so that a call costs the same
+/// on average however many there are.
+struct Recent<K, V> {
+    entries: HashMap<K, V>,
+    sweep_at: usize,
+}
+
+impl<K, V> Default for Recent<K, V> {
+    fn default() -> Self {
+        Self { entries: HashMap::new(), sweep_at: SWEEP_AT }
+    }
+}
+
+impl<K: Eq + Hash, V> Recent<K, V> {
+    /// Returns the entries, without old ones if there are many.
+    fn swept(&mut self, is_recent: impl Fn(&V) -> bool) -> &mut HashMap<K, V> {
+        if self.entries.len() >= self.sweep_at {
+            self.entries.retain(|_, value| is_recent(value));
+            self.sweep_at = SWEEP_AT.max(self.entries.len() * 2);
+        }
+        &mut self.entries
+    }
 }
 
 /// A request that this server has seen.
@@ -53,7 +80,7 @@ impl LoopTrip {
     pub(crate) fn problem(self) -> Problem {
         let what = self.reason.describe();
         let message = format!(
-            "This API key {what}, which looks like a loop. It is refused for 5 minutes, and its user was sent an email."
+            "This API key {what}, which looks like a loop. It is refused for 5 minutes, and its user is informed by email."
         );
         Problem::attempts_limit(&message, self.retry_after_ms)
     }
@@ -87,7 +114,7 @@ impl LoopBreaker {
     pub(crate) async fn record_outcome(&self, key: ApiKeyId, is_error: bool, now: OffsetDateTime) {
         let name = format!("{key}/errors");
         if is_error {
-            lock(&self.cleared).remove(&key);
+            lock(&self.cleared).entries.remove(&key);
             if let Ok(AttemptCount::Refused { .. } | AttemptCount::Counted(ERRORS..)) =
                 self.quotas.count_repeat(&name, ERRORS).await
             {
@@ -102,9 +129,7 @@ impl LoopBreaker {
     /// Remembers a request. Returns how many calls must be counted in Redis: none for the first one, both for the second.
     fn note_request(&self, name: &str, now: OffsetDateTime) -> u64 {
         let mut seen = lock(&self.seen);
-        if seen.len() >= SWEEP_AT {
-            seen.retain(|_, seen| now - seen.last < MINUTE);
-        }
+        let seen = seen.swept(|seen| now - seen.last < MINUTE);
         let before = seen.get(name).copied().filter(|seen| now - seen.last < MINUTE);
         seen.insert(name.to_owned(), Seen { last: now, is_counted: before.is_some() });
         match before {
@@ -117,9 +142,7 @@ impl LoopBreaker {
     /// Returns whether the errors of a key are to be forgotten: at most once a second, unless this server saw one since.
     fn is_clearing_due(&self, key: ApiKeyId, now: OffsetDateTime) -> bool {
         let mut cleared = lock(&self.cleared);
-        if cleared.len() >= SWEEP_AT {
-            cleared.retain(|_, at| now - *at < MINUTE);
-        }
+        let cleared = cleared.swept(|at| now - *at < MINUTE);
         let is_due = cleared.get(&key).is_none_or(|at| now - *at >= Duration::SECOND);
         if is_due {
             cleared.insert(key, now);
@@ -136,14 +159,17 @@ impl LoopBreaker {
         LoopTrip { reason, retry_after_ms }
     }
 
-    /// Stores the refusal and queues the mail to the key's user, once per refusal. Admins are alerted by `admin/alerts.rs`.
+    /// Stores the refusal and queues a mail to the key's user, once per refusal and `MAILS` times a day. Admins are alerted by `admin/alerts.rs`.
     async fn store_trip(&self, key: ApiKeyId, reason: TripReason, now: OffsetDateTime) -> anyhow::Result<()> {
         let mut tx = store::begin(&self.db).await?;
         let Some(tripped) = store::api_key::trip(&mut tx, key, reason, now + REFUSED_FOR, now).await? else {
             return Ok(());
         };
-        let mail = Mail::ApiKeyLoop { key: tripped.name, key_id: key, reason };
-        mail::queue_to(&mut tx, tripped.user_id, &tripped.email, mail, now).await?;
+        let mails = self.quotas.count_daily_attempt(&format!("loop-mail/{key}"), MAILS).await;
+        if !matches!(mails, Ok(AttemptCount::Refused { .. })) {
+            let mail = Mail::ApiKeyLoop { key: tripped.name, key_id: key, reason };
+            mail::queue_to(&mut tx, tripped.user_id, &tripped.email, mail, now).await?;
+        }
         tx.commit().await?;
         tracing::warn!(%key, reason = reason.as_str(), "API key refused by the loop breaker");
         metrics::counter!("quotient_api_key_loops_total", "reason" => reason.as_str()).increment(1);
@@ -177,6 +203,14 @@ mod tests {
         assert_eq!([0, 1, 2].map(|_| breaker.note_request("a", NOW)), [0, 2, 1]);
         assert_eq!(breaker.note_request("b", NOW), 0);
         assert_eq!(breaker.note_request("a", NOW + MINUTE), 0, "a minute later it is new");
+        for n in 0..=SWEEP_AT {
+            breaker.note_request(&n.to_string(), NOW + MINUTE);
+        }
+        let (kept, sweep_at) = {
+            let seen = lock(&breaker.seen);
+            (seen.entries.len(), seen.sweep_at)
+        };
+        assert!(kept > SWEEP_AT && sweep_at >= 2 * (kept - 3), "recent entries are rarely looked through: {kept}");
         let (ann, bob) = (ApiKeyId::at(NOW), ApiKeyId::at(NOW));
         for n in 0..4 {
             assert_eq!(breaker.check(ann, b"the same request", NOW).await, Ok(()), "{n}");

@@ -42,6 +42,12 @@ impl NotOpened {
         self.was_called() && !matches!(self, Self::Provider(ProviderError::TooLong { .. }))
     }
 
+    /// Returns whether the provider failed a program's call. Neither is a request that it finds invalid.
+    pub fn is_failure_of_program(&self) -> bool {
+        let is_invalid = matches!(self, Self::Provider(ProviderError::Refused { status: 400 | 422, .. }));
+        self.is_failure() && !is_invalid
+    }
+
     /// Returns whether the provider may have accepted the call and bill it.
     pub fn may_be_billed(&self) -> bool {
         matches!(self, Self::Provider(error) if error.may_be_billed())
@@ -141,6 +147,8 @@ mod tests {
             NotOpened::Provider(error).problem_of_program(&model, estimated)
         };
         let invalid = refused(400);
+        let error = |status| NotOpened::Provider(ProviderError::Refused { status, kind: "x".into() });
+        assert!(!error(400).is_failure_of_program() && error(403).is_failure_of_program() && error(400).is_failure());
         assert!(invalid.status() == 422 && invalid.message.contains("(invalid_request_error)"), "{invalid:?}");
         assert_eq!(refused(403).status(), 502);
     }

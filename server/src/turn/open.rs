@@ -51,11 +51,11 @@ async fn give_up(app: &AppState, pending: PendingTurn, failed: Failed) -> Proble
                 (false, false) => Bill::Nothing,
             };
             let estimated = pending.turn.estimated + other;
-            let problem = match &pending.api {
-                Some(_) => error.problem_of_program(&pending.turn.model, estimated),
-                None => error.problem(&pending.turn.model, estimated),
-            };
-            (problem, bill, error.is_failure())
+            let model = &pending.turn.model;
+            match &pending.api {
+                Some(_) => (error.problem_of_program(model, estimated), bill, error.is_failure_of_program()),
+                None => (error.problem(model, estimated), bill, error.is_failure()),
+            }
         }
         Failed::Interrupted(Interruption { cause, opening: Some(opening), .. }) => {
             drain::withdraw(app, pending, opening).await;

@@ -5,7 +5,7 @@ pub use super::not_opened::NotOpened;
 use super::circuit::Circuit;
 use super::endpoint::Endpoint;
 use crate::Config;
-use domain::{Model, ModelName, OutputLimit, PromptMessage, Provider, ProviderName, Tokens, WireFormat};
+use domain::{Model, ModelName, OutputLimit, PromptMessage, Provider, ProviderName, Tokens, UserId, WireFormat};
 use limits::Permit;
 use providers::api::ApiRequest;
 use providers::{Anthropic, Demo, ModelRequest, OpenAi, Opened, ProviderError, Timeouts};
@@ -44,6 +44,8 @@ pub(super) struct Call {
     caches: bool,
     /// The whole body of a call by API, in place of the messages.
     raw: Option<Value>,
+    /// The user whose program makes the call by API.
+    program: Option<UserId>,
     timeouts: Timeouts,
 }
 
@@ -56,6 +58,8 @@ pub(super) struct CallInput<'a> {
     pub messages: &'a [PromptMessage],
     /// The request of a call by API, which is sent in place of the messages.
     pub api: Option<&'a ApiRequest>,
+    /// The user whose program makes it.
+    pub program: Option<UserId>,
     pub max_output: Tokens,
     /// The reasoning effort. One that the model doesn't have is left out.
     pub effort: Option<&'a str>,
@@ -78,7 +82,7 @@ impl Call {
             raw: self.raw.as_ref(),
             timeouts: self.timeouts,
         };
-        endpoint.open(&request, outstanding, is_abandoned).await
+        endpoint.open(&request, self.program, outstanding, is_abandoned).await
     }
 }
 
@@ -142,13 +146,14 @@ impl Providers {
         max_output: Tokens,
     ) -> Result<Opened, NotOpened> {
         let system = domain::brand::SYSTEM_PROMPT;
-        let input = CallInput { model, system, messages, api: None, max_output, effort: None, estimated: Tokens(0) };
+        let (api, program, effort, estimated) = (None, None, None, Tokens(0));
+        let input = CallInput { model, system, messages, api, program, max_output, effort, estimated };
         let call = self.prepare(input);
         call.open(&AtomicBool::default(), &AtomicBool::default()).await
     }
 
     fn prepare(&self, input: CallInput<'_>) -> Call {
-        let CallInput { model, system, messages, api, max_output, effort, estimated } = input;
+        let CallInput { model, system, messages, api, program, max_output, effort, estimated } = input;
         let effort = effort.filter(|effort| model.efforts.iter().any(|known| known == effort));
         let max_output = max_output.min(model.max_output);
         Call {
@@ -161,6 +166,7 @@ impl Providers {
             effort: effort.map(str::to_owned),
             caches: sets_breakpoints(model, estimated),
             raw: api.map(|request| request.body(model, max_output)),
+            program,
             timeouts: self.timeouts_of(model),
         }
     }
@@ -176,10 +182,10 @@ impl Providers {
         }
     }
 
-    /// Records that a stream broke off because of the provider.
-    pub fn record_stream_failure(&self, model: &Model, error: &ProviderError) {
+    /// Records that a stream broke off because of the provider. `program` is the user whose program made the call by API.
+    pub fn record_stream_failure(&self, model: &Model, error: &ProviderError, program: Option<UserId>) {
         if let Some(endpoint) = self.known(&model.provider.name) {
-            endpoint.broke(error);
+            endpoint.broke(error, program);
         }
     }
 
@@ -297,7 +303,7 @@ mod tests {
         let (providers, mut model) = (providers(&[]), model(Thinking::None));
         providers.know(&model.provider);
         let error = ProviderError::KeyRejected { status: 401 };
-        providers.record_stream_failure(&model, &error);
+        providers.record_stream_failure(&model, &error, None);
         assert!(providers.open_for_ms(&model).is_some() && providers.needs_owner(&model));
         assert_eq!(providers.account_problems(), [("P".to_owned(), "rejects the API key")]);
         model.provider.base_url = Some("http://127.0.0.1:10".into());

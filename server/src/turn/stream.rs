@@ -18,7 +18,8 @@ pub(super) async fn stream(app: &AppState, running: &mut RunningTurn) -> Answer 
     let mut overrun = Overrun::new(running.turn.max_output);
     pass_on(app, running, &mut answer, &mut overrun).await;
     if let Some(Ending::Broke(error)) = &answer.ending {
-        app.providers.record_stream_failure(&running.turn.model, error);
+        let program = running.reply.as_ref().map(|_| running.turn.viewer.user_id);
+        app.providers.record_stream_failure(&running.turn.model, error, program);
     }
     show_or_cut(running, &mut answer, overrun.withheld).await;
     answer

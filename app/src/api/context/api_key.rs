@@ -9,15 +9,20 @@ use time::{Duration, OffsetDateTime};
 /// The days of usage that lists of keys show.
 const DAYS: Duration = Duration::days(30);
 
-/// Loads a user's keys with their usage. All costs are zero if they aren't shown.
+/// Loads a user's keys with their usage. All costs are zero if they aren't shown. Usage that takes too long to sum is left out, because a key
+/// that is called very often must still be found and revoked.
 pub(super) async fn keys_with_use(
+    state: &PageState,
     db: &store::Db,
     owner: UserId,
     now: OffsetDateTime,
     shows_cost: bool,
 ) -> store::Result<Vec<(ApiKey, KeyUse)>> {
     let keys = store::api_key::list(db, owner).await?;
-    let uses = store::api_key::usage_of_keys(db, owner, now - DAYS).await?;
+    let uses = store::api_key::usage_of_keys(db, owner, now - DAYS).await.unwrap_or_else(|error| {
+        drop(state.fail(error));
+        Vec::new()
+    });
     let mut uses: HashMap<ApiKeyId, KeyUse> = uses
         .into_iter()
         .map(|(id, requests, tokens, cost)| {
@@ -39,7 +44,7 @@ pub(crate) async fn keys_of(state: &PageState, user: &Viewer) -> Result<KeysView
     let (now, shows_cost) = ((state.now)(), user.plan.shows_cost);
     Ok(KeysView {
         now,
-        keys: keys_with_use(&state.db, user.user_id, now, shows_cost).await.map_err(fail)?,
+        keys: keys_with_use(state, &state.db, user.user_id, now, shows_cost).await.map_err(fail)?,
         allowed: store::api_key::allowed(&state.db, user.user_id).await.map_err(fail)?.unsigned_abs(),
         models: user.plan.models.clone(),
         is_recent: user.has_recent_proof(now),

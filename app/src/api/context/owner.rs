@@ -242,7 +242,7 @@ pub(crate) async fn user(state: &PageState, id: domain::UserId) -> Result<crate:
     let plans = store::plan::list(db).await.map_err(fail)?;
     let usage = usage_of(state, db, &user.viewer, 30, Reader::Owner).await?;
     let billing = billing_of(state, &user.viewer).await?;
-    let keys = keys_with_use(db, id, (state.now)(), true).await.map_err(fail)?;
+    let keys = keys_with_use(state, db, id, (state.now)(), true).await.map_err(fail)?;
     let granted = user.granted;
     let rules = store::account_rule::load(db, id, (state.now)()).await.map_err(fail)?;
     let rules = rules.ok_or_else(|| refuse(Problem::not_found("account")))?;

@@ -27,6 +27,8 @@ pub(crate) struct Conversation<'a> {
     pub top_p: Option<&'a Value>,
     /// The reasoning effort.
     pub effort: Option<&'a str>,
+    /// Whether reasoning is switched on by Anthropic's setting.
+    pub thinks: bool,
     /// Maximum number of reasoning tokens, Anthropic's older setting in place of an effort.
     pub thinking_budget: Option<u64>,
     /// How long answers should be.

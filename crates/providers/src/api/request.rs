@@ -7,7 +7,7 @@ use super::error::InvalidRequest;
 use super::format::ApiFormat;
 use super::parse;
 use crate::estimate::Estimate;
-use domain::{Model, ModelName, Tokens, WireFormat};
+use domain::{Model, ModelName, Thinking, Tokens, WireFormat};
 use serde_json::Value;
 use std::sync::OnceLock;
 
@@ -15,6 +15,8 @@ use std::sync::OnceLock;
 const NO_EFFORT: &str = "none";
 /// Maximum number of stop sequences of chat completions.
 const OPENAI_STOPS: usize = 4;
+/// Maximum number of values in a body. Each takes many times the memory of the two bytes that it may have there.
+const MAX_VALUES: usize = 200_000;
 
 /// A request that was read, bounded and checked.
 #[derive(Debug)]
@@ -30,12 +32,33 @@ pub struct ApiRequest {
     count: OnceLock<Count>,
 }
 
+/// Returns an upper bound of the number of values in JSON: each is behind a bracket, a colon or a comma outside of strings.
+fn count_values(json: &[u8]) -> usize {
+    let (mut count, mut is_text, mut is_escaped) = (1, false, false);
+    for byte in json {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_text => is_escaped = true,
+            b'"' => is_text = !is_text,
+            b'[' | b'{' | b':' | b',' if !is_text => count += 1,
+            _ => {}
+        }
+    }
+    count
+}
+
 impl ApiRequest {
     /// Parses a request's body.
     ///
     /// # Errors
     /// Returns the first field that is invalid or not supported.
     pub fn parse(format: ApiFormat, body: &[u8]) -> Result<Self, InvalidRequest> {
+        if count_values(body) > MAX_VALUES {
+            return Err(InvalidRequest {
+                param: None,
+                message: format!("The body has more than {MAX_VALUES} JSON values."),
+            });
+        }
         // serde's message may quote a value, so only the place is kept. Its depth limit of 128 bounds nesting.
         let json: Value = serde_json::from_slice(body).map_err(|error| InvalidRequest {
             param: None,
@@ -92,7 +115,8 @@ impl ApiRequest {
                 _ => false,
             }
         }
-        self.format == ApiFormat::Messages && is_marked(&self.json)
+        // Servers that pass chat completions on to Anthropic's models take the same marks.
+        is_marked(&self.json)
     }
 
     /// Estimates the prompt's tokens for a model: an upper bound of text, tools, schemas, images and framing. Texts are counted once per
@@ -124,6 +148,10 @@ impl ApiRequest {
                 ApiFormat::Messages => "output_config.effort",
             };
             return Err(InvalidRequest::at(param, message));
+        }
+        // What a call that was stopped has used is estimated without reasoning if its model never reasons.
+        if conversation.thinks && wire_format == WireFormat::Anthropic && model.thinking == Thinking::None {
+            return Err(InvalidRequest::at("thinking", format!("The model `{}` doesn't reason.", model.name)));
         }
         if let Some(field) = self.native_field.filter(|_| wire_format != WireFormat::OpenAi) {
             return Err(InvalidRequest::at(field, format!("The model `{}` doesn't support `{field}`.", model.name)));

@@ -7,12 +7,12 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// Loads a key by the hash of its secret, with its user and their plan, in one indexed query. Returns `None` if no key has this secret. The
-/// caller checks [`ApiKey::state`].
+/// Loads a key by the hash of its secret, with its user and the number of keys that their plan allows, in one indexed query. Returns `None` if no
+/// key has this secret. The caller checks [`ApiKey::state`].
 ///
 /// # Errors
 /// Returns an error if the query fails.
-pub async fn authenticate(db: impl PgExecutor<'_>, secret_hash: &[u8; 32]) -> Result<Option<(ApiKey, Viewer)>> {
+pub async fn authenticate(db: impl PgExecutor<'_>, secret_hash: &[u8; 32]) -> Result<Option<(ApiKey, Viewer, i32)>> {
     let row = sqlx::query!(
         r#"select k.api_key_id, k.user_id, k.name as key_name, k.prefix, k.models as key_models, k.endpoints,
                   k.requests_per_minute as key_requests, k.tokens_per_day as key_tokens, k.dollars_per_month, k.allowed_origins,
@@ -23,7 +23,7 @@ pub async fn authenticate(db: impl PgExecutor<'_>, secret_hash: &[u8; 32]) -> Re
                   v.in_flight as "in_flight!", v.max_output as "max_output!", v.monthly_cents as "monthly_cents!",
                   v.yearly_cents as "yearly_cents!", v.currency as "currency!", v.trial_days as "trial_days!", v.monthly_price_id,
                   v.yearly_price_id, (select p.storage_bytes from plan p where p.plan_id = v.plan_id) as "storage_bytes!", v.pitch as "pitch!", v.shows_cost as "shows_cost!", v.models as "models!", v.grace_until,
-                  v.is_verified as "is_verified!"
+                  v.is_verified as "is_verified!", (select p.api_keys from plan p where p.plan_id = v.plan_id) as "max_keys!"
            from api_key k join viewer v using (user_id) where k.secret_hash = $1"#,
         &secret_hash[..],
     )
@@ -44,7 +44,8 @@ pub async fn authenticate(db: impl PgExecutor<'_>, secret_hash: &[u8; 32]) -> Re
             is_two_factor: false,
             plan: crate::plan::from_row!(row),
         };
-        (from_row!(row), viewer)
+        let max_keys = row.max_keys;
+        (from_row!(row), viewer, max_keys)
     }))
 }
 

@@ -31,7 +31,7 @@ impl ApiCaller {
     /// # Errors
     /// Returns a problem: `invalid` with the field `api_key` for a key in the URL, which ends up in logs and histories, `sign_in_required`
     /// without a key and with one that doesn't work, `paused` and `attempts_limit` for a key that its user has paused or that the loop breaker
-    /// refuses, `attempts_limit` for an address that sends many unknown keys.
+    /// refuses, `plan_too_small` if its user's plan allows no keys any more, `attempts_limit` for an address that sends many unknown keys.
     pub(crate) async fn authenticate(app: &AppState, parts: &Parts) -> Result<Self, Failure> {
         if parts.uri.query().is_some_and(has_key) {
             let message = "Send the API key in the Authorization or x-api-key header, not in the URL. Revoke it if it was used in one.";
@@ -49,13 +49,17 @@ impl ApiCaller {
             // It isn't one of this deployment, so it needs no query.
             None => None,
         };
-        let (Some(hash), Some((key, viewer))) = (hash, found) else {
+        let (Some(hash), Some((key, viewer, max_keys))) = (hash, found) else {
             unknown_keys.note_unknown(network, Instant::now());
             return Err(not_accepted("Incorrect API key. Create one under Settings, API keys.").into());
         };
         unknown_keys.note_known(hash, Instant::now());
         let now = AppState::now();
         check_state(&key, now)?;
+        if max_keys == 0 {
+            let message = "The plan of this API key's user doesn't include the API. A larger plan may.";
+            return Err(Problem::new(ProblemKind::PlanTooSmall, message).into());
+        }
         if is_use_due(key.last_used_at, now) {
             note_use(app, key.id, now);
         }

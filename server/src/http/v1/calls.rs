@@ -5,14 +5,15 @@ use super::caller::ApiCaller;
 use super::{body, cors, error, limits};
 use crate::AppState;
 use crate::failure::{Failure, internal};
+use crate::http::protect::drain;
+use crate::protection::slots::UserSlot;
 use crate::turn::call::{self, Begun, StartedCall};
 use crate::turn::call_request::CallRequest;
-use crate::turn::loops::LoopTrip;
 use crate::turn::reply::Piece;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
-use domain::{ApiEndpoint, Problem, ProblemKind, TurnId};
+use domain::{ApiEndpoint, Problem, ProblemKind, TurnId, Viewer};
 use futures::{Stream, stream};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use providers::api::ApiFormat;
@@ -25,6 +26,9 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 /// Interval of comments in a silent stream, so that no proxy closes the connection (field note 24).
 const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Number of streams that a user's programs may read at once, beyond the plan's calls at once. What isn't read stays in memory after its call has
+/// ended.
+const UNREAD_STREAMS: u64 = 32;
 /// Header with a value that identifies a request, however often it is sent.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Maximum length of that value.
@@ -66,7 +70,10 @@ async fn answer(
     let about = About::of(&request);
     let caller = match caller {
         Ok(caller) => caller,
-        Err(Failure(problem)) => return error::response(&about, problem),
+        Err(Failure(problem)) => {
+            drain(request.into_body()).await;
+            return error::response(&about, problem);
+        }
     };
     let answered = call(app, endpoint, &about, &caller, request).await;
     let counted = outcome(answered.as_ref().err().map(|Failure(problem)| problem));
@@ -81,12 +88,12 @@ async fn answer(
     response
 }
 
-/// Returns whether a call counts as an error for the loop breaker; `None` if it says nothing, because waiting helps.
+/// Returns whether a call counts as an error for the loop breaker; `None` if it says nothing, because waiting helps or the failure is ours.
 fn outcome(problem: Option<&Problem>) -> Option<bool> {
     match problem {
         None => Some(false),
         Some(problem) if problem.status() == 429 || problem.status() == 503 => None,
-        Some(problem) => (problem.kind != ProblemKind::Conflict).then_some(true),
+        Some(problem) => (!matches!(problem.kind, ProblemKind::Conflict | ProblemKind::Internal)).then_some(true),
     }
 }
 
@@ -98,15 +105,23 @@ async fn call(
     caller: &ApiCaller,
     request: Request,
 ) -> Result<Response, Failure> {
-    caller.check_endpoint(endpoint)?;
     let ApiCaller { viewer, key } = caller;
-    let idempotency_hash = idempotency_hash(request.headers())?;
+    let checked = caller.check_endpoint(endpoint).and_then(|()| idempotency_hash(request.headers()));
+    let idempotency_hash = match checked {
+        Ok(hash) => hash,
+        Err(problem) => {
+            drain(request.into_body()).await;
+            return Err(problem.into());
+        }
+    };
     let (bytes, parsed) = body::read(app, viewer, request, body::parser(about.format)).await?;
     let hash = request_hash(endpoint, &bytes);
     drop(bytes);
     let now = AppState::now();
-    app.loops.check(key.id, &hash, now).await.map_err(LoopTrip::problem)?;
-    let streams = parsed.streams();
+    let slot = match parsed.streams() {
+        true => Some(stream_slot(app, viewer)?),
+        false => None,
+    };
     let call = CallRequest {
         viewer: viewer.clone(),
         key: key.clone(),
@@ -117,8 +132,18 @@ async fn call(
     };
     match call::begin(app, call).await? {
         Begun::Replayed(answer) => Ok(replayed(answer)),
-        Begun::Started(started) => started_response(about.format, started, streams).await,
+        Begun::Started(started) => started_response(about.format, started, slot).await,
     }
+}
+
+/// Takes one of the streams that a user's programs may read at once.
+fn stream_slot(app: &AppState, viewer: &Viewer) -> Result<UserSlot, Problem> {
+    let max = viewer.plan.in_flight.saturating_add(UNREAD_STREAMS);
+    app.protection.replies.take(viewer.user_id, max).ok_or_else(|| {
+        let message =
+            format!("{max} streams aren't read to their end yet. Read or close some of them, then try again.");
+        Problem { retry_after_ms: Some(1_000), max: Some(max), ..Problem::new(ProblemKind::InFlightLimit, message) }
+    })
 }
 
 /// Responds with the problem of a call, which is counted.
@@ -160,12 +185,17 @@ fn replayed(answer: StoredAnswer) -> Response {
     response
 }
 
-/// Responds with a call's reply: as it arrives, or once it is complete.
-async fn started_response(format: ApiFormat, started: StartedCall, streams: bool) -> Result<Response, Failure> {
+/// Responds with a call's reply: as it arrives if it has the slot of a stream, otherwise once it is complete.
+async fn started_response(
+    format: ApiFormat,
+    started: StartedCall,
+    slot: Option<UserSlot>,
+) -> Result<Response, Failure> {
     let StartedCall { model, quota, key, mut pieces } = started;
-    let (body, content_type) = match streams {
-        true => (Body::from_stream(frames(pieces)), "text/event-stream"),
-        false => match pieces.recv().await {
+    let streams = slot.is_some();
+    let (body, content_type) = match slot {
+        Some(slot) => (Body::from_stream(frames(pieces, slot)), "text/event-stream"),
+        None => match pieces.recv().await {
             Some(Piece::Whole(json)) => (Body::from(json), "application/json"),
             Some(Piece::Failed(problem)) => return Err(problem.into()),
             Some(Piece::Frames(_) | Piece::LastFrames(_)) | None => {
@@ -187,15 +217,15 @@ async fn started_response(format: ApiFormat, started: StartedCall, streams: bool
     Ok(response)
 }
 
-/// Streams a reply, with comments while it is silent. Dropping the stream stops the call.
-fn frames(pieces: UnboundedReceiver<Piece>) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
-    stream::unfold(Some(pieces), async |pieces| {
+/// Streams a reply, with comments while it is silent. Dropping the stream stops the call, and releases its slot.
+fn frames(pieces: UnboundedReceiver<Piece>, slot: UserSlot) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
+    stream::unfold((Some(pieces), slot), async |(pieces, slot)| {
         let mut pieces = pieces?;
         match tokio::time::timeout(HEARTBEAT, pieces.recv()).await {
-            Ok(Some(Piece::Frames(frames))) => Some((Ok(Bytes::from(frames)), Some(pieces))),
-            Ok(Some(Piece::LastFrames(frames))) => Some((Ok(Bytes::from(frames)), None)),
+            Ok(Some(Piece::Frames(frames))) => Some((Ok(Bytes::from(frames)), (Some(pieces), slot))),
+            Ok(Some(Piece::LastFrames(frames))) => Some((Ok(Bytes::from(frames)), (None, slot))),
             Ok(Some(Piece::Whole(_) | Piece::Failed(_)) | None) => None,
-            Err(_) => Some((Ok(Bytes::from_static(b": keep-alive\n\n")), Some(pieces))),
+            Err(_) => Some((Ok(Bytes::from_static(b": keep-alive\n\n")), (Some(pieces), slot))),
         }
     })
 }
@@ -203,6 +233,8 @@ fn frames(pieces: UnboundedReceiver<Piece>) -> impl Stream<Item = Result<Bytes, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protection::slots::UserSlots;
+    use domain::UserId;
     use futures::StreamExt as _;
     use tokio::sync::mpsc;
 
@@ -232,6 +264,7 @@ mod tests {
         assert_eq!(outcome(Some(&Problem::invalid("model", ""))), Some(true));
         assert_eq!(outcome(Some(&Problem::attempts_limit("", 1))), None);
         assert_eq!(outcome(Some(&Problem::overloaded())), None);
+        assert_eq!(outcome(Some(&Problem::new(ProblemKind::Internal, ""))), None);
     }
 
     /// Field note 24: a silent reply sends comments.
@@ -242,8 +275,11 @@ mod tests {
             tokio::time::sleep(HEARTBEAT * 2 + Duration::from_secs(1)).await;
             sender.send(Piece::Frames("data: 1\n\n".to_owned())).unwrap();
         });
+        let slots = Arc::new(UserSlots::default());
+        let slot = slots.take(UserId::from(uuid::Uuid::nil()), 1).unwrap();
         let all: Vec<_> =
-            frames(pieces).map(|frame| String::from_utf8(frame.unwrap().to_vec()).unwrap()).collect().await;
+            frames(pieces, slot).map(|frame| String::from_utf8(frame.unwrap().to_vec()).unwrap()).collect().await;
         assert_eq!(all, [": keep-alive\n\n", ": keep-alive\n\n", "data: 1\n\n"]);
+        assert!(slots.take(UserId::from(uuid::Uuid::nil()), 1).is_some(), "the slot is free again");
     }
 }

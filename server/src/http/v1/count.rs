@@ -11,9 +11,8 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use domain::ApiEndpoint;
-use providers::api::{ApiFormat, ApiRequest, InvalidRequest};
+use providers::api::ApiFormat;
 use serde::Serialize;
-use serde_json::{Value, json};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -53,21 +52,10 @@ async fn counted(app: &AppState, caller: &ApiCaller, request: Request) -> Result
         drain(request.into_body()).await;
         return Err(problem.into());
     }
-    let (_, parsed) = body::read(app, viewer, request, parse).await?;
+    let (_, parsed) = body::read(app, viewer, request, body::parser(ApiFormat::Messages)).await?;
     let (parsed, now) = (Arc::new(parsed), AppState::now());
     let context = store::turn::load_turn_context(&app.db, Uuid::nil().into(), Some(parsed.model()), now).await?;
     let model = pick_model(app, viewer, key, &context, parsed.model()).await?.model;
     parsed.check(&model).map_err(problem_of)?;
     Ok(Counted { input_tokens: count(app, viewer, &parsed, &model).await?.estimated.0 })
-}
-
-/// Parses a request that has no maximum output, because nothing is written.
-fn parse(bytes: &[u8]) -> Result<ApiRequest, InvalidRequest> {
-    match serde_json::from_slice::<Value>(bytes) {
-        Ok(Value::Object(mut body)) if !body.contains_key("max_tokens") => {
-            body.insert("max_tokens".to_owned(), json!(1));
-            ApiRequest::parse(ApiFormat::Messages, Value::Object(body).to_string().as_bytes())
-        }
-        _ => ApiRequest::parse(ApiFormat::Messages, bytes),
-    }
 }

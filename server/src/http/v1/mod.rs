@@ -56,7 +56,8 @@ async fn protect(State(app): State<AppState>, request: Request, next: Next) -> R
     }
     let limits = &app.protection.api;
     let headers = request.headers();
-    let token = headers.get(header::AUTHORIZATION).or_else(|| headers.get("x-api-key"));
+    // The header that authenticates.
+    let token = headers.get("x-api-key").or_else(|| headers.get(header::AUTHORIZATION));
     let key = token.and_then(|token| token.to_str().ok()).map(|token| limits.session_key(token));
     let mut response = match limits.count(client.network(), key) {
         Ok(()) => next.run(request).await,

@@ -109,7 +109,9 @@ async fn switches_hold_for_programs() {
     refused(403, "paused").await;
     app.sql("update account set paused_at = null; update deployment set paused = true").await;
     refused(529, "switched off").await;
-    app.sql("update deployment set paused = false").await;
+    app.sql("update deployment set paused = false; update plan set api_keys = 0").await;
+    refused(402, "doesn't include the API").await;
+    app.sql("update plan set api_keys = 1").await;
     program.ask(MESSAGES, HAIKU, "{{words:1}}").await;
     assert_eq!(rows(&app).await.len(), 1);
 }

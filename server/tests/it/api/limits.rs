@@ -111,3 +111,17 @@ async fn a_loop_is_refused() {
     assert_eq!((other.status().as_u16(), other.headers()["x-should-retry"].to_str().unwrap()), (429, "false"));
     assert_eq!(rows(&app).await.len(), 3);
 }
+
+/// A program that waits for a running answer, and gets it again later, sends the same request many times and is no loop.
+#[tokio::test]
+async fn waiting_for_an_answer_is_no_loop() {
+    let app = app_with(&[("API_LOOP_REPEATS", "4")]).await;
+    app.user("ann@example.com").await;
+    let program = Program::of(&app, "ann@example.com").await;
+    let request = body(CHAT, HAIKU, "{{words:1}} once", false);
+    for _ in 0..9 {
+        let again = program.request("POST", CHAT).header("idempotency-key", "once").json(&request).send();
+        assert_eq!(again.await.unwrap().status(), StatusCode::OK);
+    }
+    assert_eq!(rows(&app).await.len(), 1);
+}

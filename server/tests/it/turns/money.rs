@@ -190,6 +190,11 @@ async fn input_estimate_is_learned_from_reported_usage() {
         "too few calls to learn from"
     );
     sqlx::query(sqlx::AssertSqlSafe(insert_calls(200))).execute(&app.db).await.unwrap();
+    // Nothing is learned from calls by API, whose content programs choose.
+    let by_api = insert_calls(20).replace("turn_id, subject,", "turn_id, purpose, subject,");
+    let by_api =
+        by_api.replace("gen_random_uuid(), 's',", "gen_random_uuid(), 'api', 's',").replace("1100 + n", "4000");
+    sqlx::query(sqlx::AssertSqlSafe(by_api)).execute(&app.db).await.unwrap();
     let (_, _stop) = app.start_second().await;
     app.until("select coalesce(input_permille, 0) between 1290 and 1300 from model where model = 'claude-haiku-4-5'")
         .await;

@@ -66,6 +66,7 @@ fn read_thinking_setting<'a>(fields: &mut Fields<'a>, conversation: &mut Convers
         let mut setting = Fields::new(setting, "thinking")?;
         let kind = setting.name("type", &["enabled", "disabled", "adaptive"])?;
         let budget = setting.whole("budget_tokens", 1_024..=1_000_000)?;
+        conversation.thinks = matches!(kind, Some("enabled" | "adaptive"));
         conversation.thinking_budget = budget.filter(|_| kind == Some("enabled"));
         setting.name("display", &["summarized", "omitted"])?;
         setting.finish()?;

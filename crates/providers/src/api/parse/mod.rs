@@ -65,8 +65,11 @@ pub(crate) fn read(format: ApiFormat, body: &Value) -> Read<Parsed<'_>> {
 /// Reads the model's name.
 fn model<'a>(fields: &mut Fields<'a>) -> Read<&'a str> {
     let name = fields.required_text("model")?;
-    if name.is_empty() || name.len() > MAX_NAME {
-        return Err(fields.invalid("model", format!("must have 1 to {MAX_NAME} characters")));
+    // Postgres stores no NUL characters.
+    if name.is_empty() || name.len() > MAX_NAME || name.contains(char::is_control) {
+        return Err(
+            fields.invalid("model", format!("must have 1 to {MAX_NAME} characters, none of them a control character"))
+        );
     }
     Ok(name)
 }

@@ -8,7 +8,7 @@ mod streams;
 use crate::api::{ApiFormat, ApiRequest, ApiResponse};
 use crate::estimate::tests::model as model_of;
 use crate::{Chunk, End, ReportedUsage};
-use domain::{Model, Tokens, Usage, WireFormat};
+use domain::{Model, Thinking, Tokens, Usage, WireFormat};
 use serde_json::{Value, json};
 
 const FORMATS: [ApiFormat; 3] = [ApiFormat::ChatCompletions, ApiFormat::Responses, ApiFormat::Messages];

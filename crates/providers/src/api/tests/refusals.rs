@@ -15,6 +15,7 @@ fn refused(format: ApiFormat, field: &str, value: Value) -> Option<String> {
 fn fields_that_cost_more_or_keep_state_are_refused() {
     use ApiFormat::{ChatCompletions, Messages, Responses};
     for (format, field, value, param) in [
+        (ChatCompletions, "model", json!("m\0"), "model"),
         (ChatCompletions, "n", json!(2), "n"),
         (ChatCompletions, "best_of", json!(3), "best_of"),
         (ChatCompletions, "service_tier", json!("priority"), "service_tier"),
@@ -121,4 +122,42 @@ fn errors_have_the_shape_of_the_format() {
         anthropic,
         json!({"type": "error", "error": {"type": "invalid_request_error", "message": "model: is required"}, "request_id": null})
     );
+}
+
+/// A small body must not become a large tree in memory. Texts may be as long as the body.
+#[test]
+fn bodies_of_many_values_are_refused() {
+    let request = |schema: &str, text: &str| {
+        let tools = format!(r#"[{{"type":"function","function":{{"name":"f","parameters":{{"a":{schema}}}}}}}]"#);
+        format!(r#"{{"model":"m","messages":[{{"role":"user","content":"{text}"}}],"tools":{tools}}}"#)
+    };
+    let parse = |body: &str| ApiRequest::parse(ApiFormat::ChatCompletions, body.as_bytes());
+    let bomb = format!("[0{}]", ",0".repeat(300_000));
+    assert!(parse(&request(&bomb, "hi")).unwrap_err().message.contains("200000"));
+    assert!(parse(&request("[0,1]", &r#"\"[,]{:}\\"#.repeat(100_000))).is_ok());
+}
+
+/// What marks a prefix to be cached raises the price of the prompt, whatever format it is in.
+#[test]
+fn marks_of_a_cache_are_found_in_every_format() {
+    let part = json!({"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}});
+    for format in [ApiFormat::ChatCompletions, ApiFormat::Messages] {
+        let body = json!({"model": "m", "messages": [{"role": "user", "content": [part]}]});
+        assert!(parse(format, &body).marks_cache() && !hello(format, false).marks_cache());
+    }
+}
+
+/// Hidden reasoning of a model that is taken for one without would not be charged when a call is stopped.
+#[test]
+fn reasoning_is_refused_for_models_without_it() {
+    let plain = Model { thinking: Thinking::None, ..model(WireFormat::Anthropic) };
+    let thinking = Model { thinking: Thinking::Optional, ..plain.clone() };
+    for (setting, is_refused) in [("enabled", true), ("adaptive", true), ("disabled", false)] {
+        let thinks = json!({"type": setting, "budget_tokens": (setting == "enabled").then_some(2_000)});
+        let body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}], "thinking": thinks});
+        let request = parse(ApiFormat::Messages, &body);
+        let refused = request.check(&plain).err().and_then(|error| error.param);
+        assert_eq!(refused.as_deref(), is_refused.then_some("thinking"), "{setting}");
+        assert!(request.check(&thinking).is_ok());
+    }
 }
