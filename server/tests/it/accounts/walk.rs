@@ -56,7 +56,10 @@ impl Ids {
         let attachment = "insert into attachment (attachment_id, user_id, name, kind, media_type, bytes, text, tokens, sha256, created_at)
                           select gen_random_uuid(), user_id, 'a.txt', 'text', 'text/plain', 1, 'a', 1, '', now() from account
                           where email = $1 returning attachment_id";
+        let preset = "insert into preset (preset_id, user_id, name, created_at)
+                      select gen_random_uuid(), user_id, 'Terse', now() from account where email = $1 returning preset_id";
         Self(vec![
+            ("{preset_id}", id(preset).await),
             ("{share_id}", id(share).await),
             ("{token}", "nothing".to_owned()),
             ("{user_id}", id("select user_id from account where email = $1").await),
@@ -171,6 +174,7 @@ async fn reaches_only_public_routes(client: &TestClient, ids: &Ids) {
         "/readyz",
         "/stripe/webhook",
         "/dev/gallery",
+        "/share/{token}",
     ];
     let is_public = |path: &str| public.contains(&path) || path.starts_with("/fn/{*");
     let mut walked = 0;

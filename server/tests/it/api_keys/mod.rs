@@ -15,7 +15,7 @@ async fn create(app: &TestApp, user: &mut TestClient, name: &str, more: &[(&str,
     let response = user.form("/settings/keys", &fields).await;
     assert_eq!(response.status(), StatusCode::OK);
     let page = response.text().await.unwrap();
-    let (_, rest) = page.split_once("id=\"new-key\">").unwrap_or_else(|| panic!("no secret in {page}"));
+    let (_, rest) = page.split_once("id=\"new-key\" class=\"key\">").unwrap_or_else(|| panic!("no secret in {page}"));
     let secret = rest.split_once('<').unwrap().0.to_owned();
     let id = sqlx::query_scalar("select api_key_id from api_key where name = $1 order by created_at desc limit 1");
     (id.bind(name).fetch_one(&app.db).await.unwrap(), secret)
