@@ -45,7 +45,7 @@ async fn a_program_that_goes_away_stops_its_call() {
             assert!(!served.ended && row.status == "stopped", "{text}: {row:?}");
             assert!(
                 row.output >= served.output.cast_signed() && row.input >= served.input.cast_signed(),
-                "{text}: {row:?}"
+                "{text}: {row:?}, {served:?}"
             );
         } else {
             assert!(row.input > 0 && row.status == "failed", "the provider may bill the prompt: {row:?}");
