@@ -28,6 +28,13 @@ impl Operation<'_> {
     fn name(&self) -> String {
         format!("{} `{}`", self.method, self.path)
     }
+
+    /// Returns the id of that heading.
+    fn id(&self) -> String {
+        let name = format!("{} {}", self.method.to_lowercase(), self.path);
+        let words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+        words.collect::<Vec<_>>().join("-")
+    }
 }
 
 /// Returns a text, or an empty one.
@@ -61,7 +68,8 @@ fn page(document: &Value) -> String {
         // Writing to a string can't fail.
         let _ = write!(endpoints, "## {name}\n\n{}\n\n", text(&tag["description"]));
         for operation in operations(document, name) {
-            let _ = writeln!(out, "- {}: {}", operation.name(), text(&operation.value["summary"]).to_lowercase());
+            let summary = text(&operation.value["summary"]);
+            let _ = writeln!(out, "- [{summary}](#{}): {}", operation.id(), operation.name());
             write_operation(&operation, &mut endpoints);
         }
     }
