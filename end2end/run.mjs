@@ -7,7 +7,7 @@ import { spec } from 'node:test/reporters';
 import { createTemplate, dropDatabase } from './test-app.mjs';
 
 // The files that take longest start first, so that none of them runs alone at the end.
-const LONGEST = ['site', 'composer', 'gaps', 'pages', 'accounts', 'chat', 'story', 'factors'];
+const LONGEST = ['site', 'composer', 'gaps', 'pages', 'accounts', 'chat', 'story', 'python', 'factors'];
 
 const rank = (file) => {
   const index = LONGEST.indexOf(basename(file).split('.')[0]);

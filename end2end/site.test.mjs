@@ -8,9 +8,9 @@ import { inspect, startApp, startBrowser } from './test-app.mjs';
 
 // Pages that a visitor can open, beside those that /help and /blog lead to.
 const SITE = ['/', '/pricing', '/pricing?interval=year', '/sign-in', '/sign-up', '/sign-up?plan=pro&interval=year', '/forgot', '/help', '/blog',
-  '/changelog', '/status', '/terms', '/privacy', '/imprint'];
+  '/changelog', '/status', '/docs/api', '/terms', '/privacy', '/imprint'];
 // Files that browsers and search engines ask for without a link.
-const FILES = ['/robots.txt', '/sitemap.xml', '/changelog.xml', '/manifest.webmanifest', '/favicon.ico', '/favicon.svg', '/touch-icon.png'];
+const FILES = ['/robots.txt', '/sitemap.xml', '/changelog.xml', '/openapi.json', '/manifest.webmanifest', '/favicon.ico', '/favicon.svg', '/touch-icon.png'];
 
 let app, browser, visitor, user, admin, site;
 

@@ -115,6 +115,7 @@ fn Pages() -> impl IntoView {
                 <Route path=path!("/blog") view=content::blog::Blog ssr=SsrMode::Async/>
                 <Route path=path!("/blog/:post") view=content::blog::Post ssr=SsrMode::Async/>
                 <Route path=path!("/changelog") view=content::changelog::Changelog ssr=SsrMode::Async/>
+                <Route path=path!("/docs/api") view=content::ApiDocs ssr=SsrMode::Async/>
                 <Route path=path!("/status") view=status::Status ssr=SsrMode::Async/>
                 <Route path=path!("/sign-up") view=sign_up::SignUp ssr=SsrMode::Async/>
                 <Route path=path!("/sign-in") view=sign_in::SignIn ssr=SsrMode::Async/>

@@ -8,12 +8,11 @@
 
 mod abuse;
 mod html;
-mod pass_through;
 
 use anyhow::{Context as _, ensure};
 use bench::process::{self, Process, free_port};
 use bench::user::{self, Users, time_to_first_token};
-use bench::{ms, percentile, print_result};
+use bench::{ms, pass_through, percentile, print_result};
 use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 1_000;

@@ -1,5 +1,7 @@
-//! Shared code of the benchmarks: processes that they start and measure, users who chat over HTTP, and printing of results.
+//! Shared code of the benchmarks: processes that they start and measure, users who chat over HTTP, a proxy to compare with, and printing of
+//! results.
 
+pub mod pass_through;
 pub mod process;
 pub mod user;
 

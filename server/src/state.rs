@@ -8,7 +8,7 @@ use crate::identity::providers::Providers as IdentityProviders;
 use crate::mail::{Mailer, Site};
 use crate::protection::Protection;
 use crate::turn::{counting::Counting, loops::LoopBreaker, providers::Providers};
-use crate::{Config, config, failure, fault};
+use crate::{Config, config, failure, fault, openapi};
 use app::api::context::{OfferedCache, PageState, StatusCache};
 use app::view::billing::Payments;
 use app::view::identity::IdentityProvider;
@@ -51,6 +51,8 @@ pub struct AppState {
     pub(crate) identities: Arc<IdentityProviders>,
     /// Sessions that this server has renewed in the last hour.
     pub(crate) renewals: Arc<Renewals>,
+    /// The OpenAPI document of the API for programs, as JSON.
+    pub(crate) api_document: Arc<str>,
     /// The texts that the site's owner writes.
     pub(crate) content: Arc<Content>,
     /// The plans and models on the landing page, for a second.
@@ -97,6 +99,7 @@ impl AppState {
             relying_party: relying_party::of(&config.public_url)?.map(Arc::new),
             identities: Arc::new(IdentityProviders::new(&config)?),
             renewals: Arc::default(),
+            api_document: openapi::document(&config)?.to_string().into(),
             content: Arc::new(Content::load(&config)?),
             offered: Arc::default(),
             status: Arc::default(),

@@ -12,8 +12,9 @@ type Link = (bool, &'static str, &'static str);
 /// Pages of visitors.
 const PUBLIC: [Link; 2] = [(true, "/pricing", "Pricing"), (true, "/sign-up", "Create account")];
 /// Pages that explain the product.
-const HELP: [Link; 4] = [
+const HELP: [Link; 5] = [
     (brand::HELP, "/help", "Help"),
+    (true, "/docs/api", "API"),
     (brand::STATUS, "/status", "Status"),
     (brand::CHANGELOG, "/changelog", "Changelog"),
     (brand::BLOG, "/blog", "Blog"),

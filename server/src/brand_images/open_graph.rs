@@ -24,7 +24,7 @@ impl Page {
 }
 
 /// All pages that have a picture. `/og/home.png` is that of every other page.
-static PAGES: [Page; 11] = [
+static PAGES: [Page; 12] = [
     Page::new("home", brand::HERO_TITLE),
     Page::new("pricing", "Plans and prices"),
     Page::new("sign-up", "Create your account"),
@@ -33,6 +33,7 @@ static PAGES: [Page; 11] = [
     Page::new("blog", "Blog"),
     Page::new("changelog", "What is new"),
     Page::new("status", "Status"),
+    Page::new("docs", "API"),
     Page::new("terms", "Terms of service"),
     Page::new("privacy", "Privacy policy"),
     Page::new("imprint", "Imprint"),

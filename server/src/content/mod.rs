@@ -4,7 +4,7 @@ mod fill;
 mod parse;
 mod unlink;
 
-use crate::Config;
+use crate::{Config, openapi};
 use anyhow::{Context as _, ensure};
 use app::view::content::{Entry, SiteContent};
 use domain::brand;
@@ -41,7 +41,7 @@ struct Section {
     entries: Arc<[Arc<Entry>]>,
 }
 
-/// All texts of the site, without the parts that `brand.toml` leaves out.
+/// All texts of the site, without the parts that `brand.toml` leaves out, and the page about the API.
 pub(crate) struct Content(Vec<Section>);
 
 impl Content {
@@ -56,7 +56,9 @@ impl Content {
             let file = FILES.get_file(format!("{name}.md")).with_context(|| format!("content/{name}.md is missing"))?;
             legal.push(render(file, &values, &format!("/{name}"))?.1);
         }
-        let mut sections = vec![Section { index: None, entries: legal.into() }];
+        let api = Arc::new(openapi::entry(&openapi::document(config)?));
+        let mut sections =
+            vec![Section { index: None, entries: legal.into() }, Section { index: None, entries: [api].into() }];
         for part in PARTS.iter().filter(|part| part.is_on) {
             let entries = load_folder(part, &values)?;
             sections.push(Section { index: Some(part.index), entries });
@@ -169,7 +171,7 @@ mod tests {
             "/chat",
             "/usage",
             "/chat/archived",
-            "/docs/api",
+            "/openapi.json",
             "/search",
             "/settings",
             "/settings/chat",

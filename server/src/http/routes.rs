@@ -147,6 +147,7 @@ fn site_routes() -> Router<AppState> {
         .route("/blog/{post}", get(content))
         .route("/changelog", get(content))
         .route("/status", get(content))
+        .route("/docs/api", get(content))
 }
 
 /// Returns the routes of the chat and the demo. `/api/chat` and `/api/demo` are the only ones that spend money, beside those of `v1`. All admit
@@ -340,6 +341,7 @@ fn files(app: &AppState) -> Router<AppState> {
         .route("/robots.txt", get(site::robots))
         .route("/sitemap.xml", get(site::sitemap))
         .route("/changelog.xml", get(site::changelog))
+        .route("/openapi.json", get(site::openapi))
 }
 
 async fn server_function(State(app): State<AppState>, request: Request) -> Response {

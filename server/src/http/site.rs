@@ -1,4 +1,4 @@
-//! What programs read of the site: `robots.txt`, the sitemap, and the feed of changes.
+//! What programs read of the site: `robots.txt`, the sitemap, the feed of changes, and the description of the API.
 
 use crate::AppState;
 use crate::failure::Failure;
@@ -41,6 +41,11 @@ pub(crate) async fn sitemap(State(app): State<AppState>) -> Response {
     }
     body.push_str("</urlset>\n");
     text("application/xml; charset=utf-8", body)
+}
+
+/// `GET /openapi.json`: what the API for programs offers.
+pub(crate) async fn openapi(State(app): State<AppState>) -> Response {
+    text("application/json", app.api_document.to_string())
 }
 
 /// Escapes a text for XML. Paths of pages need none.

@@ -56,6 +56,20 @@ pub fn Legal() -> impl IntoView {
     }
 }
 
+/// `/docs/api`.
+#[component]
+pub fn ApiDocs() -> impl IntoView {
+    let entry = own_entry();
+    view! {
+        <Frame title=entry.title.clone()>
+            <article class="text-page">
+                <header class="page-head"><h1>{entry.title.clone()}</h1></header>
+                {text_of(&entry)}
+            </article>
+        </Frame>
+    }
+}
+
 /// Says that the text is a template. Renders nothing once the owner has confirmed it.
 #[component]
 fn Template() -> impl IntoView {

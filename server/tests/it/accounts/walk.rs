@@ -153,6 +153,8 @@ async fn reaches_only_public_routes(client: &TestClient, ids: &Ids) {
         "/blog/{post}",
         "/changelog",
         "/changelog.xml",
+        "/openapi.json",
+        "/docs/api",
         "/status",
         "/robots.txt",
         "/sitemap.xml",

@@ -57,7 +57,7 @@ async fn every_format_answers_with_every_model_and_is_booked_exactly() {
 }
 
 /// Returns the usage at the end of a stream.
-fn last_usage(path: &str, events: &[Value]) -> (i64, i64) {
+pub(super) fn last_usage(path: &str, events: &[Value]) -> (i64, i64) {
     match path {
         CHAT => usage_of(path, &events.iter().rfind(|event| event["usage"].is_object()).unwrap()["usage"]),
         MESSAGES => {

@@ -1,6 +1,8 @@
 //! The API for programs, by plain HTTP. What the official SDKs make of it is tested with them.
 
 mod answers;
+mod bills;
+mod document;
 mod errors;
 mod idempotency;
 mod limits;

@@ -4,7 +4,7 @@ use crate::app::TestApp;
 use domain::brand;
 use http::StatusCode;
 
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 11] = [
     "/terms",
     "/privacy",
     "/imprint",
@@ -15,6 +15,7 @@ const PAGES: [&str; 10] = [
     "/blog/what-a-token-is",
     "/changelog",
     "/status",
+    "/docs/api",
 ];
 
 /// Every page is a whole document: one title, one heading, no placeholder, no wasm, nothing from elsewhere.

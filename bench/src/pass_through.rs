@@ -21,6 +21,9 @@ async fn pass(State(through): State<Through>, body: String) -> Response {
 }
 
 /// Forwards requests to the provider until the process is stopped.
+///
+/// # Errors
+/// Returns an error if the address is in use.
 pub async fn serve(provider: &str, address: &str) -> anyhow::Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().tcp_nodelay(true).build()?;
