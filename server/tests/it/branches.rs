@@ -164,9 +164,12 @@ async fn a_message_sent_during_a_response_follows_it() {
     let mut first = EventReader::new(ann.send_message("{{words:8}}{{hold}} one").await);
     let Some((_, TurnEvent::Turn { conversation_id: chat, .. })) = first.next().await else { panic!("no turn") };
     let chat = chat.to_string();
-    send(&ann, json!({"conversation_id": chat, "model": MODEL, "text": "{{words:2}} two"})).await;
+    // Both questions reach the model as one, so this response is held as well.
+    let second = json!({"conversation_id": chat, "model": MODEL, "text": "{{words:2}} two"});
+    let mut second = EventReader::new(ann.post(&second).await);
     app.provider.release();
     while first.next().await.is_some() {}
+    while second.next().await.is_some() {}
     let path = shown(&ann, &chat).await;
     assert_eq!(texts(&path), ["{{words:8}}{{hold}} one", &text_of(8), "{{words:2}} two", &text_of(2)]);
     assert_eq!(path[2].parent.as_deref(), Some(path[1].id.as_str()));

@@ -74,8 +74,10 @@ pub(super) fn Row(
     /// Whether it is pinned.
     is_pinned: bool,
 ) -> impl IntoView {
-    let page = (!id.is_empty()).then(|| format!("/chat/{id}"));
-    let edit = (!id.is_empty()).then(|| format!("/chat/{id}/edit"));
+    let (page, edit) = match id.is_empty() {
+        true => ("/chat".to_owned(), "/chat".to_owned()),
+        false => (format!("/chat/{id}"), format!("/chat/{id}/edit")),
+    };
     view! {
         <li class="entry" data-entry=id data-pinned=is_pinned>
             <a class="entry-link" href=page aria-current=is_current.then_some("page") title=title.clone()>{title.clone()}</a>

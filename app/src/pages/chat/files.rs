@@ -64,7 +64,7 @@ pub(super) fn FileTemplates() -> impl IntoView {
     view! {
         <template id="chosen-file">
             <li class="file">
-                <img class="file-preview" data-slot="preview" alt="" hidden=true/>
+                <img class="file-preview" data-slot="preview" src="data:," alt="" hidden=true/>
                 <span class="file-icon" data-slot="icon"><Draw icon=Icon::File/></span>
                 <span class="file-text"><span class="file-name" data-slot="name"></span><span class="file-details" data-slot="details" translate="no"></span></span>
                 <progress data-slot="progress" max="100" value="0" aria-label="Upload"></progress>
@@ -72,10 +72,10 @@ pub(super) fn FileTemplates() -> impl IntoView {
             </li>
         </template>
         <template id="sent-file">
-            <a class="sent-file" target="_blank"><Draw icon=Icon::File/><span class="file-name" data-slot="name"></span><span class="file-details" data-slot="details"></span></a>
+            <a class="sent-file" href="/chat" target="_blank"><Draw icon=Icon::File/><span class="file-name" data-slot="name"></span><span class="file-details" data-slot="details"></span></a>
         </template>
         <template id="sent-image">
-            <a class="sent-file sent-image" target="_blank"><img data-slot="image" alt=""/></a>
+            <a class="sent-file sent-image" href="/chat" target="_blank"><img data-slot="image" src="data:," alt=""/></a>
         </template>
     }
 }

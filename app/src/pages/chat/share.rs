@@ -14,14 +14,16 @@ pub(super) fn ShareMenu(
     is_temporary: bool,
 ) -> impl IntoView {
     let path = |end: &str| conversation.map(|id| format!("/chat/{id}/{end}"));
+    // A new conversation has no files to download; its button is hidden until it has an id.
+    let download = |format: &str| path(&format!("export?format={format}")).unwrap_or_else(|| "/chat".to_owned());
     view! {
         <button type="button" id="share-button" class="quiet icon-button" popovertarget="share" hidden=conversation.is_none()
             aria-label="Share or download conversation" title="Share or download conversation"><Draw icon=Icon::Share/></button>
         <div id="share" class="popup" popover="auto" role="group" aria-label="Share or download conversation">
             {(!is_temporary).then(|| view! { <Links action=path("share")/> })}
             <div class="downloads">
-                <a id="export-md" href=path("export?format=md") download>"Download as Markdown"</a>
-                <a id="export-json" href=path("export?format=json") download>"Download as JSON"</a>
+                <a id="export-md" href=download("md") download>"Download as Markdown"</a>
+                <a id="export-json" href=download("json") download>"Download as JSON"</a>
                 <a href="/settings/shares">"Shared links"</a>
             </div>
         </div>

@@ -150,7 +150,9 @@ async fn meters_lost_before_the_write_admit_no_extra_call() {
             tokio::task::yield_now().await;
         }
         let gone: i64 = redis::cmd("DEL").arg(&key).query_async(&mut app.redis.clone()).await.unwrap();
-        assert_eq!(gone, 1);
+        let waiting = "select coalesce(string_agg(query, '; '), '') from pg_stat_activity
+                       where datname = current_database() and wait_event_type = 'Lock'";
+        assert_eq!(gone, 1, "waiting: {}", app.one::<String>(waiting).await);
         // The meter is rebuilt without the turn that isn't written yet.
         assert_eq!(ann.quota().await["tokens"]["reserved"], 0);
     }
