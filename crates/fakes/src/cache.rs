@@ -1,6 +1,7 @@
 //! Prompt caching as Anthropic does it: a marked prefix is written to the cache, and a later prompt that begins with it reads it.
 
-use crate::request::{Format, Part};
+use crate::format::Format;
+use crate::request::Part;
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 

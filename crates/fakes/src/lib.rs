@@ -47,6 +47,7 @@
 mod bill;
 mod cache;
 mod captcha;
+mod format;
 mod objects;
 pub mod oidc;
 mod picture;
@@ -76,8 +77,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use cache::Cache;
+use format::Format;
 use futures::{Stream, StreamExt as _, stream};
-use request::{Format, Request};
+use request::Request;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::net::SocketAddr;

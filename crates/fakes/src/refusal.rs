@@ -1,6 +1,7 @@
 //! Refusals in each wire format's own way, and recorded responses.
 
-use crate::request::{Format, Request};
+use crate::format::Format;
+use crate::request::Request;
 use crate::script::Refusal;
 use axum::Json;
 use axum::body::Body;

@@ -1,18 +1,10 @@
 //! Reads and checks requests of both wire formats.
 
+use crate::format::{Format, count_words};
 use crate::picture::Picture;
 use crate::tools::{self, Tool};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-/// The wire format of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
-    /// Anthropic Messages.
-    Messages,
-    /// OpenAI chat completions.
-    Completions,
-}
 
 /// A message of a request, without its system prompt.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,10 +80,6 @@ impl Request {
 
 /// The names that limit a response's length.
 const LIMITS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
-
-pub(crate) fn count_words(text: &str) -> u64 {
-    text.split_whitespace().count() as u64
-}
 
 /// Returns the text of a message's content: a string, or an array of parts. Results of tools have a content of their own.
 fn text_of(content: &Value) -> String {

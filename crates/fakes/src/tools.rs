@@ -1,6 +1,6 @@
 //! Tools of requests, the calls that the fake makes of them, and JSON that matches a schema.
 
-use crate::request::{Format, count_words};
+use crate::format::{Format, count_words};
 use serde_json::{Value, json};
 
 /// A tool that a request offers.

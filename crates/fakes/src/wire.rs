@@ -2,7 +2,8 @@
 
 use crate::bill::Bill;
 use crate::cache::Cache;
-use crate::request::{Format, Request};
+use crate::format::Format;
+use crate::request::Request;
 use crate::script::{Ending, MARKDOWN, SCRIPTS, Script, Shape};
 use crate::tools::{example, pieces};
 use serde_json::{Value, json};

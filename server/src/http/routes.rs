@@ -200,7 +200,8 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route("/chat/{conversation_id}/messages", get(messages::messages))
         .route("/chat/list", get(conversations::list))
         .route("/search/results", get(conversations::search_results))
-        .route("/fn/{*name}", post(server_function));
+        .route("/fn/{*name}", post(server_function))
+        .method_not_allowed_fallback(wrong_method);
     let for_viewers = Router::new()
         .route("/chat", get(page))
         .route("/chat/{conversation_id}", get(page))
@@ -234,7 +235,8 @@ pub(crate) fn router(app: &AppState) -> Router {
         .merge(conversation_routes())
         .merge(chat_settings_routes())
         .merge(factor_routes(app))
-        .route_layer(from_fn(signed_in));
+        .route_layer(from_fn(signed_in))
+        .method_not_allowed_fallback(wrong_method);
     let for_admins = for_admins()
         .into_iter()
         .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
@@ -244,7 +246,8 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route("/settings/data/export", post(data::export_all))
         .route("/settings/data/conversations.zip", post(data::export_conversations))
         .route("/attachments/{attachment_id}", get(attachments::show))
-        .route_layer(from_fn(signed_in));
+        .route_layer(from_fn(signed_in))
+        .method_not_allowed_fallback(wrong_method);
     let known = for_everyone
         .merge(for_viewers)
         .merge(for_admins)
@@ -252,8 +255,7 @@ pub(crate) fn router(app: &AppState) -> Router {
         .merge(archives)
         // Streams aren't compressed: each would need the memory of an encoder.
         .merge(api_routes())
-        .fallback(missing)
-        .method_not_allowed_fallback(wrong_method);
+        .fallback(missing);
     let router = Router::new()
         .merge(without_session())
         .merge(v1::routes(app))

@@ -277,9 +277,9 @@ fn identified(kept: Vec<Placed>, started: OffsetDateTime, now: OffsetDateTime) -
     messages
 }
 
-/// Returns a text without NUL, which Postgres can't store, and without blank lines around it.
+/// Returns a text without NUL, which Postgres can't store.
 fn stored(text: &str) -> String {
-    text.trim_matches(['\n', '\r']).trim_end().replace('\0', "")
+    text.replace('\0', "")
 }
 
 #[cfg(test)]

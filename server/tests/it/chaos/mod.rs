@@ -73,6 +73,15 @@ async fn wrong_clocks_end_no_running_turn() {
     let app = TestApp::new().await;
     app.limits("free", 1_000, 1_000_000, 100).await;
     let ann = app.user("ann@example.com").await;
+    // The heartbeat of the server that runs a turn doesn't revive it once its lease has expired, however long the other server takes to start.
+    app.sql(
+        "create function keep_expired() returns trigger language plpgsql as $$ begin
+           if old.alive_until < now() then new.alive_until := old.alive_until; end if;
+           return new;
+         end $$;
+         create trigger keep_expired before update on turn for each row execute function keep_expired()",
+    )
+    .await;
     let running = ann.send_message("{{words:4}}{{hold}} goes on").await;
     assert_eq!(running.status(), StatusCode::OK);
     for offset in ["300", "-300"] {

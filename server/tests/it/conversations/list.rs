@@ -171,7 +171,7 @@ async fn the_sidebar_can_be_hidden() {
     assert_eq!(hidden.status(), StatusCode::SEE_OTHER);
     assert_eq!(hidden.headers()["location"], "/chat");
     assert!(hidden.headers()["set-cookie"].to_str().unwrap().starts_with("sidebar=hidden; Path=/; Max-Age=31536000"));
-    let is_hidden = |page: &str| page.contains("class=\"chat-frame\" data-sidebar-hidden");
+    let is_hidden = |page: &str| page.contains("data-sidebar-hidden class=\"chat-frame\"");
     assert!(!is_hidden(&ann.text("/chat").await));
     let cookie = format!("{}; sidebar=hidden", ann.cookie.as_deref().unwrap());
     let page = ann.client.get(format!("{}/chat", app.url)).header("cookie", cookie).send().await.unwrap();

@@ -138,6 +138,7 @@ struct Row {
     created_at: String,
     settled_at: Option<String>,
     corrects: Option<Uuid>,
+    api_key_id: Option<Uuid>,
 }
 
 impl Row {
