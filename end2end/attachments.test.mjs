@@ -114,6 +114,7 @@ test('what isn’t accepted says why, and nothing is sent until it is removed', 
   await pick(bob, ...Array.from({ length: 11 }, (_, n) => text(`${n}.txt`, `file ${n}`)));
   await bob.getByText('A message can have at most 10 files.').waitFor();
   assert.equal(await bob.locator('#files .file').count(), 10);
+  for (let n = 0; n < 10; n += 1) await ready(bob, `${n}.txt`);
   await bob.locator('#question').press('Enter');
   await ended(bob);
   // A message that the provider refuses keeps its files.

@@ -118,7 +118,7 @@ test('phones: edit and versions by touch', { timeout: 600_000 }, async () => {
   await phone.locator('form.edit').getByRole('button', { name: 'Send' }).tap();
   await idle(phone, 1);
   await questions(phone).first().getByRole('button', { name: 'Previous version' }).tap();
-  await phone.getByText('{{words:3}} first', { exact: true }).waitFor();
+  await questions(phone).first().getByText('{{words:3}} first', { exact: true }).waitFor();
 });
 
 test('without JavaScript the versions are forms', { timeout: 600_000 }, async () => {

@@ -24,7 +24,7 @@ pub(super) fn Versions(
     let id_at = |index: Option<usize>| index.and_then(|index| versions.get(index)).map(ToString::to_string);
     let (previous, next) = (id_at(index.checked_sub(1)), id_at(index.checked_add(1)));
     Some(view! {
-        <form class="versions" method="post" action=action role="group" aria-label="Versions" data-slot="versions" hidden=is_template>
+        <form class="versions" method="post" action=action aria-label="Versions" data-slot="versions" hidden=is_template>
             <button class="quiet icon-button narrow" name="message" value=previous.clone() disabled=previous.is_none()
                 data-slot="previous" aria-label="Previous version" title="Previous version"><Draw icon=Icon::ChevronLeft/></button>
             <span class="unseen" data-slot="version-name">{format!("Version {number} of {count}")}</span>
