@@ -24,13 +24,15 @@ pub(super) fn Versions(
     let id_at = |index: Option<usize>| index.and_then(|index| versions.get(index)).map(ToString::to_string);
     let (previous, next) = (id_at(index.checked_sub(1)), id_at(index.checked_add(1)));
     Some(view! {
-        <form class="versions" method="post" action=action aria-label="Versions" data-slot="versions" hidden=is_template>
-            <button class="quiet icon-button narrow" name="message" value=previous.clone() disabled=previous.is_none()
-                data-slot="previous" aria-label="Previous version" title="Previous version"><Draw icon=Icon::ChevronLeft/></button>
-            <span class="unseen" data-slot="version-name">{format!("Version {number} of {count}")}</span>
-            <span aria-hidden="true" translate="no" data-slot="version-number">{format!("{number}/{count}")}</span>
-            <button class="quiet icon-button narrow" name="message" value=next.clone() disabled=next.is_none()
-                data-slot="next" aria-label="Next version" title="Next version"><Draw icon=Icon::ChevronRight/></button>
+        <form method="post" action=action data-slot="versions" hidden=is_template>
+            <div class="versions" role="group" aria-label="Versions">
+                <button class="quiet icon-button narrow" name="message" value=previous.clone() disabled=previous.is_none()
+                    data-slot="previous" aria-label="Previous version" title="Previous version"><Draw icon=Icon::ChevronLeft/></button>
+                <span class="unseen" data-slot="version-name">{format!("Version {number} of {count}")}</span>
+                <span aria-hidden="true" translate="no" data-slot="version-number">{format!("{number}/{count}")}</span>
+                <button class="quiet icon-button narrow" name="message" value=next.clone() disabled=next.is_none()
+                    data-slot="next" aria-label="Next version" title="Next version"><Draw icon=Icon::ChevronRight/></button>
+            </div>
         </form>
     })
 }

@@ -60,7 +60,7 @@ fn row(preset: &Preset) -> impl IntoView + use<> {
         <li>
             <strong class="long">{name.clone()}</strong>
             <div class="row-actions">
-                <a class="button secondary small" href=format!("/chat?preset={id}") >"Start chat"<span class="unseen">{format!(" with {name}")}</span></a>
+                <a class="button secondary small" href=format!("/chat?preset={id}")>"Start chat"<span class="unseen">{format!(" with {name}")}</span></a>
                 <a class="button secondary small" href=format!("/settings/chat?preset={id}#preset") aria-label=format!("Edit {name}")>"Edit"</a>
                 <form method="post" action=format!("/settings/chat/presets/{id}/delete")>
                     <button class="secondary small" aria-label=format!("Delete {name}")>"Delete"</button>
