@@ -246,6 +246,7 @@ async fn assert_row(app: &TestApp, answer: &Answer, expected: Expected) {
         created_at: row.created_at.clone(),
         settled_at: row.settled_at.clone(),
         corrects: None,
+        api_key_id: None,
     };
     assert_eq!(*row, full, "{}", answer.question);
     assert_eq!((row.ttft_ms.is_some(), row.settled_at.is_some()), (expected.has_words, true), "{}", answer.question);
