@@ -170,13 +170,7 @@ fn parse(body: Body, now: time::OffsetDateTime) -> Result<ChatRequest, Problem> 
         return Err(Problem::invalid("edit_of", message));
     }
     let turn_id = body.turn_id.unwrap_or_else(|| TurnId::at(now));
-    let is_near = turn_id.made_at().is_some_and(|made| (made - now).abs() <= ID_WINDOW);
-    if !is_near {
-        return Err(Problem::invalid(
-            "turn_id",
-            "`turn_id` must be a UUIDv7 created within ten minutes of now. Check your clock.",
-        ));
-    }
+    check_turn_id(turn_id, now)?;
     let mut hash = Sha256::new();
     for part in [
         body.conversation_id.map(|id| id.to_string()).unwrap_or_default().as_bytes(),
@@ -223,6 +217,14 @@ fn parse(body: Body, now: time::OffsetDateTime) -> Result<ChatRequest, Problem> 
         attachments,
         hash: hash.finalize().into(),
     })
+}
+
+/// Refuses an id whose timestamp is far from now.
+fn check_turn_id(turn_id: TurnId, now: time::OffsetDateTime) -> Result<(), Problem> {
+    if turn_id.made_at().is_some_and(|made| (made - now).abs() <= ID_WINDOW) {
+        return Ok(());
+    }
+    Err(Problem::invalid("turn_id", "`turn_id` must be a UUIDv7 created within ten minutes of now. Check your clock."))
 }
 
 /// Checks the settings of a new conversation. Those of an existing one are changed on its page.

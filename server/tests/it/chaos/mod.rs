@@ -148,7 +148,7 @@ async fn meters_lost_before_the_write_admit_no_extra_call() {
     let subject: String = app.one("select subject from account").await;
     let key = format!("meter:{{user:{subject}}}");
     let mut lock = app.db.begin().await.unwrap();
-    sqlx::query("lock table message in access exclusive mode").execute(&mut *lock).await.unwrap();
+    sqlx::query("lock table message in share mode").execute(&mut *lock).await.unwrap();
     let mut requests = Vec::new();
     for n in 1..=2 {
         requests.push(tokio::spawn(ann.clone().post_owned(json!({"text": format!("{{{{words:2}}}} number {n}")}))));
