@@ -135,6 +135,27 @@ fn transfer_routes() -> Router<AppState> {
         .route("/chat/{conversation_id}/export", get(data::export_conversation))
 }
 
+/// Returns the routes of the account's settings, for signed-in users.
+fn settings_routes() -> Router<AppState> {
+    Router::new()
+        .route("/settings", get(page))
+        .route("/settings/name", post(settings::name))
+        .route("/settings/email", post(settings::change_email))
+        .route("/settings/time-zone", post(settings::time_zone))
+        .route("/settings/security", get(page))
+        .route("/settings/password", post(security::password))
+        .route("/settings/sessions/{session_id}/end", post(security::end_session))
+        .route("/settings/sessions/end-others", post(security::end_other_sessions))
+        .route("/settings/keys", get(page))
+        .route("/settings/keys/{key_id}", get(page).post(keys::update))
+        .route("/settings/keys/{key_id}/pause", get(page).post(keys::pause))
+        .route("/settings/keys/{key_id}/resume", post(keys::resume))
+        .route("/settings/keys/{key_id}/revoke", post(keys::revoke))
+        .route("/settings/data", get(page))
+        .route("/settings/delete", post(data::delete))
+        .route("/settings/billing", get(page))
+}
+
 /// Returns the routes of the pages whose text the site's owner writes.
 fn site_routes() -> Router<AppState> {
     Router::new()
@@ -211,23 +232,8 @@ pub(crate) fn router(app: &AppState) -> Router {
         .route("/usage.csv", get(export::own))
         .route("/sign-in/confirm", get(page).post(auth::confirm))
         .route("/verify/resend", post(verify::resend))
-        .route("/settings", get(page))
-        .route("/settings/name", post(settings::name))
-        .route("/settings/email", post(settings::change_email))
-        .route("/settings/time-zone", post(settings::time_zone))
-        .route("/settings/security", get(page))
-        .route("/settings/password", post(security::password))
-        .route("/settings/sessions/{session_id}/end", post(security::end_session))
-        .route("/settings/sessions/end-others", post(security::end_other_sessions))
-        .route("/settings/keys", get(page))
-        .route("/settings/keys/{key_id}", get(page).post(keys::update))
-        .route("/settings/keys/{key_id}/pause", get(page).post(keys::pause))
-        .route("/settings/keys/{key_id}/resume", post(keys::resume))
-        .route("/settings/keys/{key_id}/revoke", post(keys::revoke))
-        .route("/settings/data", get(page))
-        .route("/settings/delete", post(data::delete))
+        .merge(settings_routes())
         .merge(transfer_routes())
-        .route("/settings/billing", get(page))
         .route("/billing/checkout", post(billing::checkout))
         .route("/billing/portal", post(billing::portal))
         .route("/billing/return", get(billing::handle_return))
