@@ -52,7 +52,7 @@ async function createKey(app, email, plan) {
 
 // Starts a deployment. `key` belongs to a user without limits, `limited` to one who may have one call at a time.
 export async function startDeployment() {
-  const limits = { API_LOOP_REPEATS: '1000000', API_REQUESTS_PER_MINUTE: '1000000', GLOBAL_DAILY_SPEND_USD: 'none' };
+  const limits = { API_LOOP_REPEATS: '100000', API_REQUESTS_PER_MINUTE: '1000000', GLOBAL_DAILY_SPEND_USD: 'none' };
   const app = await startApp({ stripe: false, env: limits });
   app.query('update plan set requests_per_minute = 1000000, tokens_per_day = 1000000000, in_flight = 1000');
   app.query("update plan set in_flight = 1 where plan_id = 'pro'");
