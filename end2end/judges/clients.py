@@ -118,7 +118,7 @@ def with_anthropic():
     wrong = anthropic.Anthropic(base_url=URL, api_key="sk-wrong")
     raises(anthropic.AuthenticationError, lambda: list(wrong.models.list()))
     raises(anthropic.NotFoundError, lambda: client.messages.create(model="claude-0", max_tokens=9, messages=user("hi")))
-    raises(anthropic.BadRequestError, lambda: send(user("hi"), top_p=7))
+    raises(anthropic.BadRequestError, lambda: send(user("hi"), extra_body={"top_p": 7}))
     raises(anthropic.APIError, lambda: list(send(user("{{words:9}}{{break:4}}"), stream=True)))
     limited = anthropic.Anthropic(base_url=URL, api_key=LIMITED, max_retries=20)
     passed("anthropic")

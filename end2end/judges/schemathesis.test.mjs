@@ -15,7 +15,7 @@ after(async () => { await judged?.stop(); });
 test('the document is kept to', { timeout: 600_000 }, async () => {
   const { url, key } = judged;
   const args = ['run', `${url}/openapi.json`, '--url', url, '--workers', '1', '--phases', 'examples,fuzzing', '--max-examples', '20',
-    '--checks', CHECKS.join(','), '--generation-deterministic', '--generation-database', 'none', '--generation-with-security-parameters', 'false', '--suppress-health-check', 'all',
+    '--checks', CHECKS.join(','), '--generation-deterministic', '--generation-with-security-parameters', 'false', '--suppress-health-check', 'all',
     '--no-color',
     '--header', `Authorization: Bearer ${key}`];
   const hooks = fileURLToPath(new URL('schemathesis_hooks.py', import.meta.url));
