@@ -148,7 +148,11 @@ pub(crate) async fn open(app: &AppState, token: &str) -> Result<ShareView, Failu
     let hash = token_hash(token).ok_or_else(not_found)?;
     let mut found = store::share::open(&app.db, &hash).await?.ok_or_else(not_found)?;
     if found.expires_at.is_some_and(|at| at <= AppState::now()) {
-        return Err(Problem::new(ProblemKind::Gone, "This link has expired. Ask whoever sent it for a new one.").into());
+        return Err(Problem::new(
+            ProblemKind::Gone,
+            "This link has expired. Ask the person who sent it for a new one.",
+        )
+        .into());
     }
     if found.html_version != markdown::VERSION {
         found.messages = render(app, found.messages).await?;

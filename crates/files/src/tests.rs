@@ -65,7 +65,7 @@ fn images_are_encoded_again_and_scaled() {
     assert_eq!(wide.size, Some((2_000, 100)));
 }
 
-/// What follows the pixels, or stands beside them, isn't encoded again.
+/// Data after or beside the pixels isn't encoded again.
 #[test]
 fn nothing_but_pixels_is_kept() {
     for format in [ImageFormat::Png, ImageFormat::Gif, ImageFormat::Jpeg] {

@@ -14,7 +14,7 @@ use crate::http::next::with_next;
 use axum::body::Body;
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use domain::{ConversationId, Problem};
+use domain::{ConversationId, Problem, Viewer};
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -28,16 +28,7 @@ pub(crate) async fn export_all(
     SignedIn(viewer): SignedIn,
     request: Request,
 ) -> Result<Response, Failure> {
-    let client = client_info(&app, &request)?;
-    let attempt = Attempt::Export { user_id: viewer.user_id };
-    if let Err(refused) = attempts::count_attempt(&app, &client.origin, attempt).await {
-        return Ok(reject(&app, request, PAGE, Vec::new(), Rejection::Refused(refused)).await);
-    }
-    let headers = [
-        (CONTENT_TYPE, "application/zip".to_owned()),
-        (CONTENT_DISPOSITION, format!("attachment; filename=\"data-{}.zip\"", AppState::now().date())),
-    ];
-    Ok((headers, Body::from_stream(export::stream(&app, &viewer))).into_response())
+    archive(&app, &viewer, request, "data", || Body::from_stream(export::stream(&app, &viewer))).await
 }
 
 /// `POST /settings/data/conversations.zip`: all conversations of the user, as a ZIP. A form, so that a link can't start it.
@@ -46,16 +37,27 @@ pub(crate) async fn export_conversations(
     SignedIn(viewer): SignedIn,
     request: Request,
 ) -> Result<Response, Failure> {
-    let client = client_info(&app, &request)?;
+    archive(&app, &viewer, request, "conversations", || Body::from_stream(export::conversations(&app, &viewer))).await
+}
+
+/// Sends a ZIP, unless the user has started too many exports.
+async fn archive(
+    app: &AppState,
+    viewer: &Viewer,
+    request: Request,
+    name: &str,
+    files: impl FnOnce() -> Body + Send,
+) -> Result<Response, Failure> {
+    let client = client_info(app, &request)?;
     let attempt = Attempt::Export { user_id: viewer.user_id };
-    if let Err(refused) = attempts::count_attempt(&app, &client.origin, attempt).await {
-        return Ok(reject(&app, request, PAGE, Vec::new(), Rejection::Refused(refused)).await);
+    if let Err(refused) = attempts::count_attempt(app, &client.origin, attempt).await {
+        return Ok(reject(app, request, PAGE, Vec::new(), Rejection::Refused(refused)).await);
     }
     let headers = [
         (CONTENT_TYPE, "application/zip".to_owned()),
-        (CONTENT_DISPOSITION, format!("attachment; filename=\"conversations-{}.zip\"", AppState::now().date())),
+        (CONTENT_DISPOSITION, format!("attachment; filename=\"{name}-{}.zip\"", AppState::now().date())),
     ];
-    Ok((headers, Body::from_stream(export::conversations(&app, &viewer))).into_response())
+    Ok((headers, files()).into_response())
 }
 
 /// The format of an exported conversation.

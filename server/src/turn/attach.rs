@@ -121,7 +121,7 @@ fn measured(file: &StoredFile) -> Option<(AttachmentId, PromptImage)> {
     Some((file.file.id, PromptImage { media_type, width, height, data: Arc::default() }))
 }
 
-/// Returns what stands for a file in a message's text: the text of a document between fences, or the name of an image that isn't sent.
+/// Returns what represents a file in a message's text: the text of a document between fences, or the name of an image that isn't sent.
 fn described(file: &StoredFile) -> String {
     let name = &file.file.name;
     let Some(text) = &file.text else { return format!("\n\n[Image \"{name}\", which isn't shown here]") };

@@ -65,7 +65,7 @@ pub async fn mark_used(db: impl PgExecutor<'_>, id: ApiKeyId, now: OffsetDateTim
     Ok(())
 }
 
-/// Returns whether any key that isn't revoked allows calls from web pages of an origin. A preflight names no key, so it can't be asked of one.
+/// Returns whether any key that isn't revoked allows calls from web pages of an origin. A preflight names no key, so all keys are searched.
 ///
 /// # Errors
 /// Returns an error if the query fails.
